@@ -1,0 +1,17 @@
+"""What can go wrong with a user's input. Every message is one line that also says what to do."""
+
+
+class RealTalkError(Exception):
+    """Bad input or a broken installation. The CLI prints the message and exits with 2."""
+
+
+class AudioError(RealTalkError):
+    """Audio that cannot be used: unknown encoding, odd byte count, impossible sample rate."""
+
+
+class AvatarError(RealTalkError):
+    """An avatar folder that lacks a file, names one outside itself, or holds the wrong shapes."""
+
+
+class ModelError(RealTalkError):
+    """A network file that is missing, truncated, tampered with, or of another version."""
