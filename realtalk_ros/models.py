@@ -1,0 +1,108 @@
+"""The network files: where they are, whether they are whole, and how they are run (ONNX Runtime)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnxruntime as ort
+
+from realtalk_ros.errors import ModelError
+
+MODEL_DIR = Path(os.environ.get("REALTALK_MODEL_DIR") or Path(__file__).parent / "models")
+CHECKSUMS = "SHA256SUMS"  # in the format of sha256sum(1), beside the models
+FILES = (
+    "expression_prior.onnx",
+    "expression_step.onnx",
+    "renderer_encode.onnx",
+    "renderer_generate.onnx",
+)
+
+# Tried in this order; ONNX Runtime falls back to the next one for what a provider cannot run.
+PROVIDERS = {
+    "cpu": ("CPUExecutionProvider",),
+    "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
+    "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
+}
+HOW_TO_RESTORE = "reinstall realtalk_ros, or `git checkout` its models folder"
+
+
+def providers_for(device: str) -> tuple[str, ...]:
+    """ONNX Runtime providers for `device`: "cpu", "cuda" or "tensorrt".
+
+    Raises ModelError if the device is unknown or its provider is not installed.
+    """
+    if device not in PROVIDERS:
+        raise ModelError(f"unknown device {device!r}: use one of {', '.join(PROVIDERS)}")
+    wanted = PROVIDERS[device]
+    if wanted[0] not in ort.get_available_providers():
+        raise ModelError(
+            f"device {device!r} needs {wanted[0]}, which this onnxruntime lacks: "
+            "pip install 'realtalk_ros[gpu]', or use device cpu"
+        )
+    return wanted
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(
+            hashlib, "file_digest"
+        ) else hashlib.sha256(file.read()).hexdigest()
+
+
+def read_checksums(model_dir: Path) -> dict[str, str]:
+    """File name -> hex digest from `model_dir`/SHA256SUMS; empty where there is no such file."""
+    try:
+        lines = (model_dir / CHECKSUMS).read_text().splitlines()
+    except OSError:
+        return {}
+    pairs = (line.split(maxsplit=1) for line in lines if line.strip())
+    return {name.lstrip("*"): digest for digest, name in pairs}
+
+
+def write_checksums(model_dir: Path) -> None:
+    """Lists every .onnx file of `model_dir` in its SHA256SUMS (called by the exporters)."""
+    rows = [f"{sha256(path)}  {path.name}\n" for path in sorted(model_dir.glob("*.onnx"))]
+    (model_dir / CHECKSUMS).write_text("".join(rows))
+
+
+def check(path: Path) -> str | None:
+    """Returns what is wrong with a model file, in one line, or None."""
+    if not path.is_file():
+        return f"model file {path} is missing: {HOW_TO_RESTORE}"
+    wanted = read_checksums(path.parent).get(path.name)
+    if wanted and sha256(path) != wanted:
+        return f"model file {path} does not match its checksum (damaged?): {HOW_TO_RESTORE}"
+    return None
+
+
+def verify(model_dir: Path | None = None) -> list[str]:
+    """Every problem of the model files, one line each; an empty list means that all are whole."""
+    folder = model_dir or MODEL_DIR
+    return [problem for name in FILES if (problem := check(folder / name))]
+
+
+def session(
+    path: Path, providers: Sequence[str] | None = None, threads: int = 1
+) -> ort.InferenceSession:
+    """Opens a network. Raises ModelError if the file is missing, damaged or not a network."""
+    if problem := check(path):
+        raise ModelError(problem)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Spinning workers would take the second core of a small robot computer between frames.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(
+            str(path), options, providers=list(providers or PROVIDERS["cpu"])
+        )
+    except Exception as error:  # onnxruntime's own exceptions share no base class but this
+        raise ModelError(f"model file {path} cannot be loaded: {HOW_TO_RESTORE}") from error
+
+
+def metadata(loaded: ort.InferenceSession) -> dict[str, str]:
+    return dict(loaded.get_modelmeta().custom_metadata_map)
