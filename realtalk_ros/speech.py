@@ -1,0 +1,238 @@
+"""Where speech comes from outside ROS: media files of any kind, and text through espeak-ng."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+
+from realtalk_ros.errors import AudioError, RealTalkError
+
+SAMPLE_CLIP = Path(__file__).parent / "data" / "speech_sample.wav"  # see data/README.md
+DEFAULT_VOICE = "en-us"
+
+
+class AudioStream:
+    """The sound of a media file as blocks of mono samples; iterate over it once.
+
+    Attributes: `sample_rate` in Hz; `duration` in seconds as the file states it, or None (a
+    truncated file states more than it holds: use it for progress only).
+    """
+
+    def __init__(self, path: str | Path, block_s: float = 1.0):
+        self.path = Path(path)
+        self._block_s = block_s
+        self._container = _open(self.path)
+        try:
+            self._frames = self._decode()
+            # The first decoded frame, not the header, knows the true rate (HE-AAC doubles it).
+            self._first = next(self._frames, None)
+        except BaseException:
+            self.close()
+            raise
+        if self._first is None:
+            self.close()
+            raise AudioError(f"{self.path} holds no audio samples: give a file with sound in it")
+        self.sample_rate: int = self._first.sample_rate
+        stated = self._container.duration  # microseconds
+        self.duration: float | None = stated / av.time_base if stated and stated > 0 else None
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yields float32 (n,) in [-1, 1], about `block_s` long, the last one shorter."""
+        wanted = max(1, round(self._block_s * self.sample_rate))
+        parts: list[np.ndarray] = []
+        held = 0
+        try:
+            if self._first is None:
+                raise AudioError(f"{self.path} was read already: open it again")
+            frame, self._first = self._first, None
+            while frame is not None:
+                if frame.sample_rate != self.sample_rate:
+                    raise AudioError(
+                        f"{self.path} changes its sample rate on the way: convert it to WAV first"
+                    )
+                parts.append(_mono(frame))
+                held += len(parts[-1])
+                if held >= wanted:
+                    joined = np.concatenate(parts)
+                    whole = held - held % wanted
+                    for start in range(0, whole, wanted):
+                        yield joined[start : start + wanted]
+                    parts, held = [joined[whole:]], held - whole
+                frame = next(self._frames, None)
+            if held:
+                yield np.concatenate(parts)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        self._container.close()
+
+    def _decode(self) -> Iterator[av.AudioFrame]:
+        stream = self._container.streams.audio[0]
+        try:
+            for packet in self._container.demux(stream):
+                try:
+                    yield from (frame for frame in packet.decode() if frame.samples)
+                except av.error.InvalidDataError:
+                    continue  # a damaged packet; what follows may be whole
+        except av.error.FFmpegError as error:
+            raise AudioError(f"{self.path} cannot be read: {_reason(error)}") from error
+
+
+def stream_audio(path: str | Path, block_s: float = 1.0) -> AudioStream:
+    """Opens any media file that has sound (WAV, FLAC, MP3, Ogg, MP4, ...) for reading in blocks.
+
+    Memory stays at about one block, whatever the file's length. Channels are averaged. A file that
+    is cut short gives what is there. Raises AudioError if the file is missing, is no media file,
+    has no sound, or holds no samples.
+    """
+    return AudioStream(path, block_s)
+
+
+def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
+    """Reads a whole media file: float32 (n,) mono in [-1, 1], and its sample rate in Hz.
+
+    Raises AudioError, as `stream_audio` does.
+    """
+    stream = stream_audio(path)
+    return np.concatenate(list(stream)), stream.sample_rate
+
+
+def _open(path: Path) -> av.container.InputContainer:
+    if path.is_dir():
+        raise AudioError(f"{path} is a folder: give an audio file")
+    try:
+        # Opened here, not by FFmpeg, and no protocol allowed: a playlist in disguise must not make
+        # it read other files or the network.
+        container = av.open(open(path, "rb"), "r", options={"protocol_whitelist": "none"})
+    except av.error.FFmpegError as error:
+        raise AudioError(
+            f"{path} is not an audio file that can be read ({_reason(error)}): "
+            "give a WAV, FLAC, MP3, Ogg or MP4 file"
+        ) from error
+    except OSError as error:
+        raise AudioError(f"cannot open {path} ({error.strerror}): check the path") from error
+    if not container.streams.audio:
+        container.close()
+        raise AudioError(f"{path} has no sound in it: give an audio file")
+    return container
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def _mono(frame: av.AudioFrame) -> np.ndarray:
+    """One decoded frame as float32 (n,) in [-1, 1]: the mean of its channels, NaN as 0."""
+    samples = frame.to_ndarray()  # planar (channels, n), packed (1, n * channels)
+    if frame.format.is_packed:
+        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    if samples.dtype == np.uint8:
+        mono = (samples.astype(np.float32) - 128.0).mean(axis=0) / 128.0
+    elif samples.dtype.kind == "i":
+        mono = samples.mean(axis=0, dtype=np.float64) / -float(np.iinfo(samples.dtype).min)
+    else:
+        with np.errstate(invalid="ignore"):
+            mono = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0).mean(axis=0)
+    return np.clip(mono, -1.0, 1.0).astype(np.float32)
+
+
+class Espeak:
+    """Text to speech with espeak-ng, through its C library.
+
+    espeak-ng is a separate program under the GPL, version 3. It is not part of this package; it is
+    found if installed: the system's libespeak-ng first, else the wheel `espeakng-loader`.
+    """
+
+    # speak_lib.h of espeak-ng 1.51
+    _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT
+    _DONT_EXIT = 0x8000  # espeakINITIALIZE_DONT_EXIT: report missing data, do not end the process
+    _UTF8 = 1  # espeakCHARS_UTF8
+    _RATE, _PITCH = 1, 3  # espeak_PARAMETER
+    _CALLBACK = ctypes.CFUNCTYPE(
+        ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+    )
+
+    def __init__(self) -> None:
+        """Raises RealTalkError if espeak-ng is not installed."""
+        self._library, self.sample_rate = _load_espeak()
+        self._parts: list[bytes] = []
+        self._callback = self._CALLBACK(self._collect)  # the library keeps only its address
+
+    def speak(
+        self,
+        text: str,
+        voice: str = DEFAULT_VOICE,
+        words_per_minute: int = 165,
+        pitch: int = 50,
+    ) -> tuple[np.ndarray, int]:
+        """Speaks a text of any length: float32 (n,) in [-1, 1], and its rate in Hz (22050).
+
+        `voice` is a name of espeak-ng, with a variant if wanted ("en-us", "de", "fr+f3");
+        `words_per_minute` 80 to 450; `pitch` 0 to 99. Raises RealTalkError for a text in which
+        there is nothing to say, or an unknown voice.
+        """
+        text = text.replace("\0", " ").strip()
+        if not text:
+            raise RealTalkError("there is no text to speak: give at least one word")
+        data = text.encode("utf-8", "replace") + b"\0"
+        with _ESPEAK_LOCK:  # the library holds one global state
+            if self._library.espeak_SetVoiceByName(voice.encode("utf-8", "replace")) != 0:
+                raise RealTalkError(
+                    f"espeak-ng has no voice {voice!r}: use a language such as en-us, en-gb, de, "
+                    "fr, es, it, cmn or hi, or a name that `espeak-ng --voices` lists"
+                )
+            self._library.espeak_SetParameter(self._RATE, int(words_per_minute), 0)
+            self._library.espeak_SetParameter(self._PITCH, int(pitch), 0)
+            self._library.espeak_SetSynthCallback(self._callback)
+            self._parts = []
+            status = self._library.espeak_Synth(
+                data, ctypes.c_size_t(len(data)), 0, 1, 0, self._UTF8, None, None
+            )
+            self._library.espeak_Synchronize()
+            pcm, self._parts = np.frombuffer(b"".join(self._parts), np.int16), []
+        if status != 0:
+            raise RealTalkError(f"espeak-ng failed with status {status}: try a shorter text")
+        if not pcm.any():
+            raise RealTalkError(f"espeak-ng finds nothing to say in {text[:40]!r}: give words")
+        return pcm.astype(np.float32) / 32768.0, self.sample_rate
+
+    def _collect(self, samples: object, count: int, events: object) -> int:
+        if samples and count > 0:
+            self._parts.append(ctypes.string_at(samples, 2 * count))
+        return 0  # go on
+
+
+_ESPEAK_LOCK = threading.Lock()
+
+
+@lru_cache(maxsize=1)  # it can be initialised once in a process
+def _load_espeak() -> tuple[ctypes.CDLL, int]:
+    candidates: list[tuple[str, bytes | None]] = [("libespeak-ng.so.1", None)]
+    try:
+        import espeakng_loader
+
+        candidates.append(
+            (espeakng_loader.get_library_path(), espeakng_loader.get_data_path().encode())
+        )
+    except (ImportError, OSError):
+        pass
+    for library_path, data_path in candidates:
+        try:
+            library = ctypes.CDLL(library_path)
+        except OSError:
+            continue
+        rate = library.espeak_Initialize(Espeak._SYNCHRONOUS, 0, data_path, Espeak._DONT_EXIT)
+        if rate > 0:
+            return library, rate
+    raise RealTalkError(
+        "espeak-ng is not installed, so text cannot be spoken: pip install 'realtalk_ros[tts]', "
+        "or apt install libespeak-ng1"
+    )
