@@ -1,0 +1,119 @@
+"""Apple ARKit's 52 expression coefficients: names, order, face model's names, Live Link's CSV.
+
+A coefficient is 0 (neutral) to 1 (full). `Left` and `Right` are the subject's own. `jawOpen` moves
+the lips with the jaw; `mouthClose` closes the lips independently of the jaw, so lips are shut with the
+jaw open at mouthClose == jawOpen (Apple, ARFaceAnchor.BlendShapeLocation.mouthClose).
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+# Order of Apple's documentation of ARFaceAnchor.BlendShapeLocation; FaceExpression.msg uses it.
+NAMES: tuple[str, ...] = (
+    "eyeBlinkLeft", "eyeLookDownLeft", "eyeLookInLeft", "eyeLookOutLeft", "eyeLookUpLeft",
+    "eyeSquintLeft", "eyeWideLeft",
+    "eyeBlinkRight", "eyeLookDownRight", "eyeLookInRight", "eyeLookOutRight", "eyeLookUpRight",
+    "eyeSquintRight", "eyeWideRight",
+    "jawForward", "jawLeft", "jawRight", "jawOpen",
+    "mouthClose", "mouthFunnel", "mouthPucker", "mouthLeft", "mouthRight",
+    "mouthSmileLeft", "mouthSmileRight", "mouthFrownLeft", "mouthFrownRight",
+    "mouthDimpleLeft", "mouthDimpleRight", "mouthStretchLeft", "mouthStretchRight",
+    "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper",
+    "mouthPressLeft", "mouthPressRight", "mouthLowerDownLeft", "mouthLowerDownRight",
+    "mouthUpperUpLeft", "mouthUpperUpRight",
+    "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight",
+    "cheekPuff", "cheekSquintLeft", "cheekSquintRight", "noseSneerLeft", "noseSneerRight",
+    "tongueOut",
+)  # fmt: skip
+COUNT = len(NAMES)  # 52
+INDEX: dict[str, int] = {name: i for i, name in enumerate(NAMES)}
+MOUTH: tuple[int, ...] = tuple(
+    i for i, n in enumerate(NAMES) if n.startswith(("jaw", "mouth", "cheekPuff", "tongue"))
+)
+
+# Live Link Face has its own order: jaw and mouth name Right before Left, the rest as Apple.
+_LIVE_LINK_SWAPPED = {
+    "jawLeft": "jawRight", "jawRight": "jawLeft",
+    "mouthLeft": "mouthRight", "mouthRight": "mouthLeft",
+}  # fmt: skip
+LIVE_LINK_ORDER: tuple[int, ...] = tuple(INDEX[_LIVE_LINK_SWAPPED.get(n, n)] for n in NAMES)
+_LIVE_LINK_ROTATIONS = (
+    "HeadYaw", "HeadPitch", "HeadRoll",
+    "LeftEyeYaw", "LeftEyePitch", "LeftEyeRoll", "RightEyeYaw", "RightEyePitch", "RightEyeRoll",
+)  # fmt: skip
+LIVE_LINK_COLUMNS: tuple[str, ...] = (
+    "Timecode",
+    "BlendShapeCount",
+    *(NAMES[i][0].upper() + NAMES[i][1:] for i in LIVE_LINK_ORDER),
+    *_LIVE_LINK_ROTATIONS,
+)  # 2 + 52 + 9
+LIVE_LINK_COUNT = COUNT + len(_LIVE_LINK_ROTATIONS)  # 61
+
+
+def ict_to_arkit(name: str) -> tuple[str, ...]:
+    """ARKit name(s) that drive the ICT-FaceKit shape `name`; () where ARKit has none.
+
+    ICT writes sides as `_L`/`_R` and splits browInnerUp and cheekPuff, which ARKit does not.
+    """
+    base, _, side = name.partition("_")
+    full = base + {"L": "Left", "R": "Right", "": ""}.get(side, "?")
+    if full in INDEX:
+        return (full,)
+    return (base,) if base in INDEX else ()
+
+
+def ict_matrix(ict_names: Iterable[str]) -> np.ndarray:
+    """(52, n) float32 M with `arkit_weights @ M` = weights of the n ICT shapes (no tongueOut)."""
+    ict_names = [str(n) for n in ict_names]
+    matrix = np.zeros((COUNT, len(ict_names)), np.float32)
+    for column, name in enumerate(ict_names):
+        for arkit_name in ict_to_arkit(name):
+            matrix[INDEX[arkit_name], column] = 1
+    return matrix
+
+
+def timecode(time: float, fps: float) -> str:
+    """`HH:MM:SS:FF.mmm` of `time` s >= 0: FF counts frames at `fps`, mmm thousandths of one."""
+    base = max(1, round(fps))
+    # Round once, to thousandths of a frame, so that 0.9999 never prints as frame "25.000".
+    ticks = round(max(time, 0.0) * base * 1000)
+    frames, milli = divmod(ticks, 1000)
+    seconds, frame = divmod(frames, base)
+    hours, minutes = seconds // 3600 % 24, seconds // 60 % 60
+    return f"{hours:02d}:{minutes:02d}:{seconds % 60:02d}:{frame:02d}.{milli:03d}"
+
+
+class LiveLinkWriter:
+    """Writes frames as a Live Link Face CSV (61 values a row; rotations in radians).
+
+    Eye rotations are not modelled apart from the eyeLook coefficients and are written as 0.
+    """
+
+    def __init__(self, path: str | Path, fps: float):
+        self._fps = fps
+        # newline="": the app ends lines with \n on every system, and so do we.
+        self._file = open(path, "w", newline="", encoding="ascii")
+        self._file.write(",".join(LIVE_LINK_COLUMNS) + "\n")
+
+    def write(
+        self, time: float, weights: np.ndarray, rotation: Sequence[float] = (0.0, 0.0, 0.0)
+    ) -> None:
+        """One frame: time in s, weights (52,) in ARKit order, rotation pitch, yaw, roll in rad."""
+        weights = np.asarray(weights, np.float64)
+        if weights.shape != (COUNT,):
+            raise ValueError(f"expected {COUNT} weights, got shape {weights.shape}")
+        pitch, yaw, roll = (float(r) for r in rotation)
+        values = [*weights[list(LIVE_LINK_ORDER)], yaw, pitch, roll, *([0.0] * 6)]
+        row = ",".join(f"{v:.8f}" for v in values)
+        self._file.write(f"{timecode(time, self._fps)},{LIVE_LINK_COUNT},{row}\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> "LiveLinkWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,179 @@
+"""The expression-to-face renderer as a torch network (training only; the runtime runs its ONNX export).
+
+After RealTalk's facial identity alignment (FIA) module, arXiv 2406.18284, section 3.3:
+
+- lip-shape control: the 52 ARKit weights modulate every block of the generator (FiLM, scale and shift
+  of the channels, Perez et al. 2018);
+- face texture reference: features of one reference image enter at four scales, at the coarsest by
+  cross-attention from the generator to the reference, with no optical flow and no alignment network;
+- a learned soft mask decides what of the template frame is replaced.
+
+The work is split where its cost can be paid once. `Encoder` sees the reference image and a template
+frame and runs once for each template; `Generator` sees the weights and runs for each frame shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Dimensions:
+    """Saved with the weights. `channels` are those at 1/16, 1/8, 1/4 and 1/2 of the picture."""
+
+    size: int = 256  # side of the face crop, pixels
+    weights: int = 52  # ARKit weights
+    style: int = 128  # width of what the weights are mapped to before they modulate
+    channels: tuple[int, int, int, int] = (128, 64, 48, 24)
+    blocks: tuple[int, int, int, int] = (2, 2, 1, 1)  # of the generator, at each scale
+    heads: int = 4  # of the attention to the reference
+
+
+def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    layer = nn.Conv2d(inputs, outputs, 3, stride, 1)
+    nn.init.kaiming_normal_(layer.weight, a=0.1)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def activate(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, 0.1)
+
+
+class Pyramid(nn.Module):
+    """An image (B, 3, S, S) to features at 1/2, 1/4, 1/8 and 1/16 of its size."""
+
+    def __init__(self, dims: Dimensions):
+        super().__init__()
+        c16, c8, c4, c2 = 128, 96, 48, 32
+        self.stem = conv(12, c2)
+        self.down4 = nn.ModuleList([conv(c2, c4, 2), conv(c4, c4)])
+        self.down8 = nn.ModuleList([conv(c4, c8, 2), conv(c8, c8)])
+        self.down16 = nn.ModuleList([conv(c8, c16, 2), conv(c16, c16)])
+        self.channels = (c16, c8, c4, c2)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        x = activate(self.stem(F.pixel_unshuffle(image * 2 - 1, 2)))
+        features = [x]
+        for down, more in (self.down4, self.down8, self.down16):
+            x = activate(down(x))
+            x = x + activate(more(x))
+            features.insert(0, x)
+        return features  # coarse to fine
+
+
+class Encoder(nn.Module):
+    """Reference and template to what the generator needs of them, coarse to fine.
+
+    Returns `f16, f8, f4, f2` (fused features, (B, channels[i], S/16.., S/16..)) and `keys`, `values`
+    of the reference, (B, heads, (S/16)^2, channels[0] / heads).
+    """
+
+    def __init__(self, dims: Dimensions):
+        super().__init__()
+        self.heads = dims.heads
+        self.reference, self.template = Pyramid(dims), Pyramid(dims)
+        self.fuse = nn.ModuleList(
+            nn.Conv2d(2 * inputs, outputs, 1)
+            for inputs, outputs in zip(self.template.channels, dims.channels, strict=True)
+        )
+        self.keys_values = nn.Conv2d(self.reference.channels[0], 2 * dims.channels[0], 1)
+        self.position = nn.Parameter(torch.zeros(1, dims.channels[0], dims.size // 16,
+                                                 dims.size // 16))
+
+    def forward(self, reference: Tensor, template: Tensor) -> tuple[Tensor, ...]:
+        of_reference, of_template = self.reference(reference), self.template(template)
+        fused = [
+            fuse(torch.cat([t, r], 1))
+            for fuse, t, r in zip(self.fuse, of_template, of_reference, strict=True)
+        ]
+        keys, values = self.keys_values(of_reference[0]).chunk(2, 1)
+        return *fused, split_heads(keys + self.position, self.heads), split_heads(
+            values, self.heads)
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """(B, C, H, W) -> (B, heads, H * W, C / heads)."""
+    return x.flatten(2).unflatten(1, (heads, -1)).transpose(2, 3)
+
+
+class Block(nn.Module):
+    """A residual block whose two convolutions are modulated by the expression."""
+
+    def __init__(self, channels: int, style: int):
+        super().__init__()
+        self.modulation = nn.Linear(style, 4 * channels)
+        nn.init.normal_(self.modulation.weight, std=0.02)
+        nn.init.zeros_(self.modulation.bias)
+        self.first, self.second = conv(channels, channels), conv(channels, channels)
+        with torch.no_grad():
+            self.second.weight.mul_(0.2)  # without normalisation layers, start near the identity
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        scale1, shift1, scale2, shift2 = self.modulation(style)[..., None, None].chunk(4, 1)
+        y = activate(self.first(torch.addcmul(shift1, x, 1 + scale1)))
+        return x + self.second(torch.addcmul(shift2, y, 1 + scale2))
+
+
+class Generator(nn.Module):
+    """What runs for each frame: encoded features and weights to a picture and its soft mask."""
+
+    def __init__(self, dims: Dimensions):
+        super().__init__()
+        c = dims.channels
+        self.heads = dims.heads
+        self.style = nn.Sequential(
+            nn.Linear(dims.weights, dims.style), nn.LeakyReLU(0.1),
+            nn.Linear(dims.style, dims.style), nn.LeakyReLU(0.1),
+        )
+        self.blocks = nn.ModuleList(
+            nn.ModuleList(Block(channels, dims.style) for _ in range(count))
+            for channels, count in zip(c, dims.blocks, strict=True)
+        )
+        self.up = nn.ModuleList(nn.Conv2d(c[i], c[i + 1], 1) for i in range(3))
+        self.query = nn.Conv2d(c[0], c[0], 1)
+        self.attended = nn.Conv2d(c[0], c[0], 1)
+        self.position = nn.Parameter(torch.zeros(1, c[0], dims.size // 16, dims.size // 16))
+        self.out = conv(c[3], 16)
+
+    def forward(self, f16: Tensor, f8: Tensor, f4: Tensor, f2: Tensor, keys: Tensor,
+                values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns rgb (B, 3, S, S) in 0..1 (channel order of the input) and mask (B, 1, S, S)."""
+        style = self.style(weights)
+        x = f16
+        for index, (blocks, finer) in enumerate(
+            zip(self.blocks, (f8, f4, f2, None), strict=True)
+        ):
+            for number, block in enumerate(blocks):
+                x = block(x, style)
+                if index == 0 and number == 0:
+                    x = x + self.attend(x, keys, values)
+            if finer is not None:
+                x = F.interpolate(self.up[index](x), scale_factor=2, mode="nearest") + finer
+        picture = F.pixel_shuffle(self.out(activate(x)), 2)
+        return torch.sigmoid(picture[:, :3]), torch.sigmoid(picture[:, 3:])
+
+    def attend(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        query = split_heads(self.query(x + self.position), self.heads)
+        scores = torch.softmax(query @ keys.transpose(2, 3) * query.shape[-1] ** -0.5, -1)
+        found = (scores @ values).transpose(2, 3).flatten(1, 2).unflatten(2, x.shape[2:])
+        return self.attended(found)
+
+
+class Renderer(nn.Module):
+    """Both halves, for training. Images are (B, 3, S, S) in 0..1."""
+
+    def __init__(self, dims: Dimensions | None = None):
+        super().__init__()
+        self.dims = dims or Dimensions()
+        self.encoder, self.generator = Encoder(self.dims), Generator(self.dims)
+
+    def forward(self, reference: Tensor, template: Tensor, weights: Tensor
+                ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the composed picture, the generator's own picture and the mask."""
+        rgb, mask = self.generator(*self.encoder(reference, template), weights)
+        return template + mask * (rgb - template), rgb, mask

@@ -1,0 +1,53 @@
+import csv
+
+import numpy as np
+
+from realtalk_ros import arkit
+
+
+def test_names_are_apples_fifty_two():
+    assert arkit.COUNT == 52 and len(set(arkit.NAMES)) == 52
+    assert arkit.INDEX["eyeBlinkLeft"] == 0
+    assert arkit.INDEX["jawOpen"] == 17
+    assert arkit.INDEX["mouthClose"] == 18
+    assert arkit.INDEX["tongueOut"] == 51
+
+
+def test_ict_names_map_to_both_sides():
+    names = [
+        "browInnerUp_L",
+        "browInnerUp_R",
+        "mouthSmile_L",
+        "mouthSmile_R",
+        "jawOpen",
+        "PupilDilate_L",
+    ]
+    weights = np.zeros(52, np.float32)
+    weights[[arkit.INDEX["browInnerUp"], arkit.INDEX["mouthSmileRight"]]] = [0.5, 0.25]
+    assert (weights @ arkit.ict_matrix(names)).tolist() == [0.5, 0.5, 0, 0.25, 0, 0]
+
+
+def test_timecode_counts_frames_and_carries():
+    assert arkit.timecode(0, 25) == "00:00:00:00.000"
+    assert arkit.timecode(3661.04, 25) == "01:01:01:01.000"
+    assert arkit.timecode(0.9999999, 25) == "00:00:01:00.000"
+
+
+def test_live_link_csv_reads_back_by_column_name(tmp_path):
+    path = tmp_path / "out.csv"
+    weights = np.linspace(0, 1, 52)
+    with arkit.LiveLinkWriter(path, 25) as writer:
+        writer.write(0.04, weights, (0.1, 0.2, 0.3))
+    rows = list(csv.DictReader(path.open()))
+    assert len(rows) == 1 and len(rows[0]) == 63
+    row = rows[0]
+    assert row["Timecode"] == "00:00:00:01.000" and row["BlendShapeCount"] == "61"
+    for name in arkit.NAMES:
+        assert abs(float(row[name[0].upper() + name[1:]]) - weights[arkit.INDEX[name]]) < 1e-6
+    assert (row["HeadPitch"], row["HeadYaw"], row["HeadRoll"]) == (
+        "0.10000000",
+        "0.20000000",
+        "0.30000000",
+    )
+    # Live Link's own order differs from Apple's here.
+    assert list(row)[2 + 15 : 2 + 17] == ["JawRight", "JawLeft"]
