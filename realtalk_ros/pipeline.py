@@ -1,0 +1,243 @@
+"""Audio chunks in, timed expressions and frames out: the only thing that nodes and the CLI call.
+
+All times are media time in seconds: an expression or frame of time T belongs to what is heard at T.
+Frame times are whole multiples of 1 / fps, on one grid for all utterances.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from realtalk_ros.audio import AudioFrontEnd
+from realtalk_ros.errors import AudioError
+from realtalk_ros.expression.stream import ExpressionFrames, ExpressionModel, ExpressionStream, Prior
+from realtalk_ros.idle import Idle
+from realtalk_ros.renderer.stream import FaceRenderer
+
+TOLERANCE = 0.06  # s, a stamp this far from the sample count is jitter, not a gap
+MAX_GAP = 0.5  # s, a shorter gap is a lost chunk and is heard as silence
+TAIL = 0.3  # s of silence after an utterance, in which the mouth closes by itself
+STEP = 0.2  # s, longer chunks are worked off in pieces of this length
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of speech: `pcm` (n,) float32 mono in [-1, 1]; `start`, s, when its first sample is
+    heard, or None to append it to what came before (or, at the beginning, to start now)."""
+
+    pcm: np.ndarray
+    sample_rate: int
+    start: float | None = None
+    utterance: str = ""
+    last: bool = False
+
+    @property
+    def seconds(self) -> float:
+        return len(self.pcm) / self.sample_rate
+
+
+@dataclass(frozen=True)
+class TimedExpression:
+    """One frame's expression. `weights` (52,) 0..1, `rotation` (3,) rad pitch yaw roll, `speech` 0..1."""
+
+    time: float
+    utterance: str
+    sequence: int
+    weights: np.ndarray
+    rotation: np.ndarray
+    speech: float
+
+
+class _Segment:
+    """One stretch of continuous audio at one sample rate."""
+
+    def __init__(self, chunk: Chunk, anchor: float, stream: ExpressionStream):
+        self.utterance, self.sample_rate, self.anchor = chunk.utterance, chunk.sample_rate, anchor
+        self.front_end, self.stream = AudioFrontEnd(chunk.sample_rate), stream
+        self.samples = 0
+        self.last: tuple[float, np.ndarray, np.ndarray, float] | None = None
+
+    @property
+    def end(self) -> float:
+        return self.anchor + self.samples / self.sample_rate
+
+
+class ExpressionPipeline:
+    """Speech to expressions, for as many utterances as come. One object for a node's life.
+
+    Chunks lie on a sample-count timeline. A stamp that leaves it by more than 60 ms means: a lost
+    chunk (up to 0.5 s are heard as silence), a repeated or late chunk (what is already there is
+    dropped), or a new beginning (the old segment is finished, a new one anchored at the stamp).
+    `counts` tells how often each happened.
+    """
+
+    def __init__(self, model: ExpressionModel, prior: Prior, fps: float):
+        self.model, self.prior, self.fps = model, prior, float(fps)
+        self.counts = {"gaps": 0, "dropped_chunks": 0, "reanchored": 0}
+        self._segment: _Segment | None = None
+        self._sequence = 0
+
+    @property
+    def end(self) -> float | None:
+        """Media time at which the audio received so far ends; None between utterances."""
+        return self._segment.end if self._segment else None
+
+    def push(self, chunk: Chunk, now: float = 0.0) -> list[TimedExpression]:
+        """Takes a chunk and returns what is now known. `now` anchors a first chunk without a stamp.
+
+        Raises AudioError, with the pipeline unharmed, if the sample rate is impossible.
+        """
+        out: list[TimedExpression] = []
+        if chunk.sample_rate <= 0:
+            raise AudioError(f"sample rate {chunk.sample_rate} Hz: it must be positive")
+        segment = self._segment
+        if segment and (segment.utterance, segment.sample_rate) != (
+            chunk.utterance, chunk.sample_rate,
+        ):
+            AudioFrontEnd(chunk.sample_rate)  # an impossible rate is refused before anything ends
+            out += self.flush()
+            segment = None
+        pcm = chunk.pcm
+        if segment and len(pcm) and chunk.start is not None:
+            pcm = self._place(segment, chunk)
+            if pcm is None:
+                out += self.flush()
+                self.counts["reanchored"] += 1
+                segment, pcm = None, chunk.pcm
+        if segment is None:
+            if not len(pcm):
+                return out
+            anchor = now if chunk.start is None else chunk.start
+            segment = self._segment = _Segment(chunk, anchor, self.model.stream(self.prior))
+        out += self._feed(segment, pcm)
+        if chunk.last:
+            out += self.flush()
+        return out
+
+    def flush(self) -> list[TimedExpression]:
+        """Ends the utterance: its remaining expressions, and those of a short silence after it."""
+        segment, self._segment = self._segment, None
+        if segment is None:
+            return []
+        silence = np.zeros(round(TAIL * segment.sample_rate), np.float32)
+        out = self._feed(segment, silence)
+        out += self._grid(segment, segment.stream.push(segment.front_end.flush()))
+        return out + self._grid(segment, segment.stream.flush())
+
+    def reset(self) -> None:
+        """Forgets the running utterance: nothing more comes of it."""
+        self._segment = None
+
+    def _place(self, segment: _Segment, chunk: Chunk) -> np.ndarray | None:
+        """The chunk's samples as they continue the segment; None if it starts a new one."""
+        assert chunk.start is not None
+        gap = chunk.start - segment.end
+        if abs(gap) <= TOLERANCE:
+            return chunk.pcm
+        if 0 < gap <= MAX_GAP:
+            self.counts["gaps"] += 1
+            silence = np.zeros(round(gap * segment.sample_rate), np.float32)
+            return np.concatenate([silence, chunk.pcm])
+        if gap < 0 and chunk.start >= segment.anchor - TOLERANCE:
+            self.counts["dropped_chunks"] += 1
+            return chunk.pcm[round(-gap * segment.sample_rate):]
+        return None
+
+    def _feed(self, segment: _Segment, pcm: np.ndarray) -> list[TimedExpression]:
+        segment.samples += len(pcm)
+        return self._grid(segment, segment.stream.push(segment.front_end.push(pcm)))
+
+    def _grid(self, segment: _Segment, frames: ExpressionFrames) -> list[TimedExpression]:
+        """The network's 50 Hz frames, interpolated to the times k / fps."""
+        out = []
+        rows = zip(frames.time, frames.weights, frames.rotation, frames.speech, strict=True)
+        for time, weights, rotation, speech in rows:
+            here = (segment.anchor + float(time), weights, rotation, float(speech))
+            before = segment.last or here
+            # Times in (before, here], and the very first frame itself.
+            k = math.floor(before[0] * self.fps + 1e-6) + 1 if segment.last else math.ceil(
+                here[0] * self.fps - 1e-6)
+            while k / self.fps <= here[0] + 1e-9:
+                span = here[0] - before[0]
+                share = (k / self.fps - before[0]) / span if span > 0 else 1.0
+                mixed = [b + np.float32(share) * (h - b) for b, h in zip(
+                    before[1:], here[1:], strict=True)]
+                out.append(TimedExpression(k / self.fps, segment.utterance, self._sequence, *mixed))
+                self._sequence += 1
+                k += 1
+            segment.last = here
+        return out
+
+
+class Backlog:
+    """Audio that waits to be worked off, so that a minute sent at once neither blocks a node nor
+    floods the next one. Holds at most `limit` seconds; what does not fit is refused."""
+
+    def __init__(self, limit: float = 120.0):
+        self.limit, self.seconds = limit, 0.0
+        self._chunks: deque[Chunk] = deque()
+
+    def put(self, chunk: Chunk) -> bool:
+        """Queues a chunk in pieces of 0.2 s; False if the backlog is full."""
+        if self.seconds + chunk.seconds > self.limit:
+            return False
+        step = max(1, round(STEP * chunk.sample_rate))
+        starts = range(0, max(1, len(chunk.pcm)), step)
+        for i in starts:
+            at = None if chunk.start is None else chunk.start + i / chunk.sample_rate
+            self._chunks.append(replace(chunk, pcm=chunk.pcm[i : i + step], start=at,
+                                        last=chunk.last and i == starts[-1]))
+        self.seconds += chunk.seconds
+        return True
+
+    def take(self, until: float) -> Chunk | None:
+        """The next piece if it is heard before `until` (or has no stamp), else None."""
+        if not self._chunks:
+            return None
+        start = self._chunks[0].start
+        if start is not None and start > until:
+            return None
+        chunk = self._chunks.popleft()
+        self.seconds = max(0.0, self.seconds - chunk.seconds) if self._chunks else 0.0
+        return chunk
+
+    def clear(self) -> None:
+        self._chunks.clear()
+        self.seconds = 0.0
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+
+def alive(weights: np.ndarray, idle: np.ndarray) -> np.ndarray:
+    """Speech (52,) and idle weights (52,) in one face."""
+    return np.clip(weights + idle, 0, 1)
+
+
+class FacePipeline:
+    """The whole way from speech to pictures, as fast as the machine can, without ROS."""
+
+    def __init__(self, model: ExpressionModel, renderer: FaceRenderer, fps: float, seed: int = 0):
+        avatar = renderer.avatar
+        prior = model.prior(avatar.identity, avatar.reference_expressions)
+        self.expression = ExpressionPipeline(model, prior, fps)
+        self.renderer, self.idle = renderer, Idle(seed)
+
+    def push(self, chunk: Chunk) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
+        """Yields (time s, weights (52,), image (height, width, 3) uint8 BGR) of the frames known now."""
+        return self._render(self.expression.push(chunk))
+
+    def flush(self) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
+        return self._render(self.expression.flush())
+
+    def _render(self, expressions: list[TimedExpression]
+                ) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
+        for expression in expressions:
+            weights = alive(expression.weights, self.idle.weights(expression.time))
+            template = self.idle.template(expression.time, self.renderer.template_count)
+            yield expression.time, weights, self.renderer.render(weights, template)

@@ -1,0 +1,148 @@
+"""What to show now: a jitter buffer between expressions that come when they can and a steady display.
+
+A frame stamped T is shown at T where its expression came in time, as it does for speech that is sent
+ahead of when it is heard. Live speech comes late by the network's look-ahead; then all of an utterance
+is shown with one constant delay, found at its beginning. Frames later than that are dropped, never
+queued, so the picture cannot fall behind the sound.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from realtalk_ros.pipeline import TimedExpression
+
+LIVE_DELAY = 0.2  # s, the delay before any speech was heard: about that of live speech
+MAX_DELAY = 2.0  # s, expressions later than this are of no use to anybody
+MARGIN = 0.03  # s, room for the jitter of arrival
+EASE = 0.07  # s, time constant with which the face relaxes when expressions stop
+LATE_TO_ADAPT = 3  # dropped frames of one utterance after which its delay is raised
+NEW_UTTERANCE = 0.5  # s, a longer pause between expressions lets the delay be chosen anew
+CAPACITY = 3000  # expressions, two minutes at 25 fps
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A frame to show: `frame` counts 1 / fps since the clock's zero, `weights` (52,) are 0..1."""
+
+    frame: int
+    weights: np.ndarray
+    utterance: str
+    speech: float
+    skipped: int  # frames that the display missed since the last one
+
+
+class Presenter:
+    """Call `push` for every expression and `tick` at least fps times a second."""
+
+    def __init__(self, fps: float):
+        self.fps = float(fps)
+        self.delay = LIVE_DELAY
+        self.late = 0  # expressions that came too late to be shown
+        self.overflow = 0  # expressions refused because the queue was full
+        self._queue: deque[TimedExpression] = deque()
+        self._frame: int | None = None  # last shown
+        self._weights = np.zeros(52, np.float32)
+        self._utterance: str | None = None  # of the last expression that came, and its time
+        self._last_time = 0.0
+        self._late_here = 0
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def push(self, expression: TimedExpression, now: float) -> None:
+        """Queues an expression that arrived at `now`, s."""
+        lateness = now - expression.time
+        pause = abs(expression.time - self._last_time)
+        if expression.utterance != self._utterance or pause > NEW_UTTERANCE:
+            self._utterance, self._late_here = expression.utterance, 0
+            self._adapt(lateness)
+        self._last_time = expression.time
+        shown = self._frame is not None and expression.time * self.fps < self._frame + 0.5
+        if lateness > MAX_DELAY or (shown and lateness > 0):
+            self._too_late(lateness)
+            return
+        while self._queue and self._queue[-1].time >= expression.time:
+            self._queue.pop()  # time went back: what was queued belongs to a timeline that is gone
+        if len(self._queue) >= CAPACITY:
+            self.overflow += 1
+            return
+        self._queue.append(expression)
+
+    def _too_late(self, lateness: float) -> None:
+        self.late += 1
+        self._late_here += 1
+        if self._late_here >= LATE_TO_ADAPT:
+            self._late_here = 0
+            self.delay = max(self.delay, min(MAX_DELAY, lateness + MARGIN))
+
+    def _adapt(self, lateness: float) -> None:
+        """Chooses the delay of an utterance from how late its first expression came."""
+        wanted = min(MAX_DELAY, max(0.0, lateness + MARGIN))
+        # A delay that is a little longer than needed is kept: a change would be seen.
+        if wanted > self.delay or wanted == 0.0 or wanted < self.delay - 0.1:
+            self.delay = wanted
+
+    def reset(self) -> None:
+        """An interrupt: drops everything not yet shown; the face relaxes from where it is."""
+        self._queue.clear()
+        self._utterance = None
+
+    def tick(self, now: float) -> Shown | None:
+        """The next frame if it is due at `now`, s; None if it is not. `now` may jump."""
+        frame = math.floor((now - self.delay) * self.fps + 1e-6)
+        if self._frame is not None and frame <= self._frame:
+            if self._frame - frame <= (MAX_DELAY + 1) * self.fps:
+                return None
+            self._queue.clear()  # the clock went back: start anew
+            self._frame = None
+        step = 1 if self._frame is None else frame - self._frame
+        self._frame = frame
+        if step > 10 * self.fps:  # the clock went ahead
+            step = 1
+        weights, utterance, speech = self._at(frame / self.fps)
+        if weights is None:
+            weights = self._weights * np.float32(math.exp(-step / self.fps / EASE))
+            weights[weights < 1e-3] = 0
+        self._weights = weights
+        return Shown(frame, weights, utterance, speech, step - 1)
+
+    def _at(self, time: float) -> tuple[np.ndarray | None, str, float]:
+        """The expression at `time`: interpolated, or the nearest within half a frame, or None."""
+        queue, near = self._queue, 0.5 / self.fps + 1e-6
+        while len(queue) > 1 and queue[1].time <= time + 1e-6:
+            queue.popleft()
+        if not queue or queue[0].time > time + near:
+            return None, "", 0.0
+        first = queue[0]
+        if len(queue) > 1 and first.time < time - 1e-6 and queue[1].time - first.time <= 0.1:
+            second = queue[1]
+            share = np.float32((time - first.time) / (second.time - first.time))
+            weights = first.weights + share * (second.weights - first.weights)
+            return weights, second.utterance, second.speech
+        if first.time < time - near:
+            queue.popleft()
+            return None, "", 0.0
+        return first.weights, first.utterance, first.speech
+
+
+class Speaking:
+    """Whether the face is seen to speak: up with the first sound, down 0.3 s after the last."""
+
+    HOLD = 0.3  # s
+
+    def __init__(self) -> None:
+        self.state = False
+        self._last = -math.inf
+
+    def update(self, time: float, speech: float) -> bool:
+        """Takes a shown frame's time, s, and speech probability. Returns whether `state` changed."""
+        if speech > 0.5:
+            self._last = time
+        state = 0 <= time - self._last <= self.HOLD
+        changed, self.state = state != self.state, state
+        return changed

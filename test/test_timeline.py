@@ -1,0 +1,101 @@
+"""The jitter buffer: what is shown when, as a viewer would see it."""
+
+import numpy as np
+import pytest
+
+from realtalk_ros.pipeline import TimedExpression
+from realtalk_ros.timeline import Presenter, Speaking
+
+FPS = 25
+
+
+def expression(time, value=0.5, utterance="a"):
+    return TimedExpression(time, utterance, 0, np.full(52, value, np.float32), np.zeros(3), 1.0)
+
+
+def play(presenter, arrivals, start, stop, rate=100):
+    """Drives a clock from start to stop. `arrivals`: (when, expression). Returns (now, Shown)."""
+    waiting, shown = sorted(arrivals, key=lambda item: item[0]), []
+    for i in range(round((stop - start) * rate)):
+        now = start + i / rate
+        while waiting and waiting[0][0] <= now + 1e-9:
+            presenter.push(waiting.pop(0)[1], now)
+        if frame := presenter.tick(now):
+            shown.append((now, frame))
+    return shown
+
+
+def test_speech_sent_early_is_shown_at_its_time():
+    presenter = Presenter(FPS)
+    frames = [expression(10 + k / FPS, k / 100) for k in range(50)]
+    shown = play(presenter, [(9.5, f) for f in frames], 9.0, 13.0)
+    spoken = [(now, s) for now, s in shown if s.utterance]
+    assert len(spoken) == 50 and presenter.late == 0
+    for (now, s), frame in zip(spoken, frames, strict=True):
+        assert abs(s.frame / FPS - frame.time) < 1e-9
+        assert now - frame.time < 0.011  # at once, to the resolution of this test's clock
+        assert s.weights[0] == pytest.approx(frame.weights[0])
+
+
+def test_live_speech_has_one_constant_delay_and_loses_nothing():
+    presenter = Presenter(FPS)
+    late = [0.15 + 0.02 * (k % 2) for k in range(100)]
+    frames = [(10 + k / FPS + late[k], expression(10 + k / FPS)) for k in range(100)]
+    shown = play(presenter, frames, 9.0, 15.0)
+    spoken = [(now, s) for now, s in shown if s.utterance]
+    delays = [now - s.frame / FPS for now, s in spoken]
+    assert len(spoken) == 100 and max(delays) - min(delays) < 0.011
+
+
+def test_frames_are_shown_steadily_and_never_twice():
+    presenter = Presenter(FPS)
+    speech = [(10.3 + k / FPS, expression(10 + k / FPS)) for k in range(25)]
+    numbers = [s.frame for _, s in play(presenter, speech, 5.0, 15.0)]
+    assert all(b > a for a, b in zip(numbers, numbers[1:], strict=False))
+    assert len(numbers) >= 0.97 * 10 * FPS
+
+
+def test_late_frames_are_dropped_and_counted_and_the_delay_adapts():
+    presenter = Presenter(FPS)
+    # The first is on time, then everything is half a second late.
+    frames = [(10 + k / FPS + (0.1 if k < 3 else 0.5), expression(10 + k / FPS)) for k in range(75)]
+    shown = [s for _, s in play(presenter, frames, 9.0, 15.0) if s.utterance]
+    assert presenter.late >= 3
+    assert len(shown) >= 75 - presenter.late - 12
+    assert presenter.delay >= 0.5
+
+
+def test_interrupt_drops_all_and_the_mouth_closes_soon():
+    presenter = Presenter(FPS)
+    play(presenter, [(9.5, expression(10 + k / FPS, 1.0)) for k in range(100)], 9.0, 11.0)
+    presenter.reset()
+    after = [s for _, s in play(presenter, [], 11.0, 11.4)]
+    assert not any(s.utterance for s in after)
+    assert after[0].weights.max() > 0.2  # it relaxes, it does not snap
+    assert [s for s in after if s.frame > (11.0 + 0.15) * FPS][0].weights.max() < 0.2
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0])
+def test_a_clock_that_jumps_goes_on(jump):
+    presenter = Presenter(FPS)
+    play(presenter, [], 5000.0, 5001.0)
+    frames = [expression(5002 + jump + k / FPS) for k in range(25)]
+    shown = play(presenter, [(5001.5 + jump, f) for f in frames], 5001.0 + jump, 5004.0 + jump)
+    assert len([s for _, s in shown if s.utterance]) == 25
+    assert all(s.skipped == 0 for _, s in shown[:1])
+
+
+def test_a_stamp_an_hour_back_does_not_stop_the_face():
+    presenter = Presenter(FPS)
+    old = [(10.0, expression(10 - 3600 + k / FPS)) for k in range(10)]
+    good = [(10.1, expression(10.6 + k / FPS, utterance="b")) for k in range(25)]
+    shown = [s for _, s in play(presenter, old + good, 9.0, 12.0) if s.utterance]
+    assert presenter.late == 10 and [s.utterance for s in shown] == ["b"] * 25
+
+
+def test_speaking_follows_what_is_seen():
+    speaking, seen = Speaking(), []
+    for k in range(50):
+        if speaking.update(k / FPS, 0.9 if 5 <= k < 20 else 0.1):
+            seen.append((k, speaking.state))
+    assert seen == [(5, True), (27, False)]
