@@ -1,8 +1,8 @@
 """Apple ARKit's 52 expression coefficients: names, order, face model's names, Live Link's CSV.
 
 A coefficient is 0 (neutral) to 1 (full). `Left` and `Right` are the subject's own. `jawOpen` moves
-the lips with the jaw; `mouthClose` closes the lips independently of the jaw, so lips are shut with the
-jaw open at mouthClose == jawOpen (Apple, ARFaceAnchor.BlendShapeLocation.mouthClose).
+the lips with the jaw; `mouthClose` closes the lips independently of the jaw, so lips are shut with
+the jaw open at mouthClose == jawOpen (Apple, ARFaceAnchor.BlendShapeLocation.mouthClose).
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""PCM of any rate and channel count -> 16 kHz mono -> log-mel frames, with state kept across chunks.
+"""PCM of any rate and channel count -> 16 kHz mono -> log-mel frames; state kept across chunks.
 
 Everything here is chunk-invariant: however a signal is cut, the same frames come out.
 """
@@ -16,9 +16,7 @@ WINDOW = 400  # samples per mel frame, 25 ms
 N_FFT = 512
 N_MELS = 80
 MEL_LOW, MEL_HIGH = 40.0, 7600.0  # Hz
-POWER_FLOOR = (
-    1e-9  # mel power of a full-scale sine is about 0.3: the floor is 85 dB below speech peaks
-)
+POWER_FLOOR = 1e-9  # a full-scale sine's mel power is about 0.3: 85 dB above the floor
 
 MIN_RATE, MAX_RATE = 4000, 384000  # Hz, input
 MAX_CHANNELS = 64
@@ -28,7 +26,7 @@ _BLOCK = 4096  # output samples or frames computed at once: bounds memory for ho
 
 
 def sanitize(pcm: np.ndarray) -> tuple[np.ndarray, int]:
-    """float samples -> (samples clipped to [-1, 1] with NaN and infinity as 0, how many those were)."""
+    """float samples -> (clipped to [-1, 1], NaN and infinity as 0; how many those were)."""
     finite = np.isfinite(pcm)
     bad = int(pcm.size - np.count_nonzero(finite))
     if bad:
@@ -37,7 +35,7 @@ def sanitize(pcm: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def decode_pcm(data: bytes | memoryview | np.ndarray, encoding: str, channels: int) -> np.ndarray:
-    """Interleaved little-endian PCM bytes -> (n,) float32 mono in [-1, 1], the mean of the channels.
+    """Interleaved little-endian PCM bytes -> (n,) float32 mono in [-1, 1], mean of channels.
 
     Samples that are not finite become 0. Raises AudioError on an unknown encoding, a channel count
     outside 1..64, or a byte count that is not a whole number of frames.
@@ -68,8 +66,8 @@ def decode_pcm(data: bytes | memoryview | np.ndarray, encoding: str, channels: i
 class Resampler:
     """Streaming resampler to 16 kHz (libswresample, which compensates its own delay).
 
-    Output sample n is the input at time n / 16000 s. It withholds 1-2 ms of input; soxr's stream was
-    measured to withhold 37-118 ms at common rates, most of the face's latency budget.
+    Output sample n is the input at time n / 16000 s. It withholds 1-2 ms of input; soxr's stream
+    was measured to withhold 37-118 ms at common rates, most of the face's latency budget.
     """
 
     def __init__(self, rate: int):
@@ -120,9 +118,9 @@ def mel_filters() -> np.ndarray:
 class AudioFrontEnd:
     """One segment of speech at one sample rate -> log-mel frames.
 
-    Mel frame i is the window of 25 ms centred on sample i * 160 at 16 kHz: its time is i * 0.01 s of
-    the input, with silence before the first sample and after the last. It is complete 12.5 ms of
-    input after its time (and the resampler's 1.5-6 ms, unless the input is at 16 kHz).
+    Mel frame i is the window of 25 ms centred on sample i * 160 at 16 kHz: its time is i * 0.01 s
+    of the input, with silence before the first sample and after the last. It is complete 12.5 ms
+    of input after its time (and the resampler's 1-2 ms, unless the input is at 16 kHz).
     Values are log10 of mel power, floored, scaled to about -1..1.
     """
 
@@ -151,7 +149,7 @@ class AudioFrontEnd:
         return self._run(np.concatenate([self._buffer, pcm]))
 
     def flush(self) -> np.ndarray:
-        """The remaining frames (m, 80): every i with i * 0.01 s inside the segment has then come."""
+        """The remaining frames (m, 80): every i with i * 0.01 s inside the segment has come."""
         pcm = np.zeros(0, np.float32)
         if self._resampler is not None:
             pcm = self._resampler.flush()
