@@ -1,0 +1,196 @@
+"""Chunks to timed expressions and pictures, with the shipped networks on real speech."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import realtalk_ros
+from realtalk_ros import arkit
+from realtalk_ros.avatar import Avatar
+from realtalk_ros.errors import AudioError
+from realtalk_ros.expression.stream import ExpressionModel
+from realtalk_ros.pipeline import Backlog, Chunk, ExpressionPipeline, FacePipeline
+from realtalk_ros.renderer.stream import FaceRenderer
+from realtalk_ros.speech import read_audio
+
+SAMPLE = Path(realtalk_ros.__file__).parent / "data" / "speech_sample.wav"
+JAW = arkit.INDEX["jawOpen"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return ExpressionModel()
+
+
+@pytest.fixture(scope="module")
+def prior(model):
+    avatar = Avatar.load("default")
+    return model.prior(avatar.identity, avatar.reference_expressions)
+
+
+@pytest.fixture(scope="module")
+def speech():
+    pcm, rate = read_audio(SAMPLE)
+    return pcm[: 4 * rate], rate
+
+
+@pytest.fixture
+def pipeline(model, prior):
+    return ExpressionPipeline(model, prior, 25)
+
+
+def cut(speech, seconds, start=0.0, utterance="a"):
+    pcm, rate = speech
+    step = round(seconds * rate)
+    return [
+        Chunk(pcm[i : i + step], rate, start + i / rate, utterance, i + step >= len(pcm))
+        for i in range(0, len(pcm), step)
+    ]
+
+
+def run(pipeline, chunks):
+    return [frame for chunk in chunks for frame in pipeline.push(chunk)]
+
+
+def curve(frames):
+    return np.array([frame.weights for frame in frames])
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.02, 0.1, 1.0])
+def test_chunking_changes_nothing(pipeline, speech, seconds):
+    whole = run(pipeline, cut(speech, 4.0))
+    parts = run(pipeline, cut(speech, seconds))
+    assert [f.time for f in parts] == [f.time for f in whole]
+    np.testing.assert_allclose(curve(parts), curve(whole), atol=1e-4)
+
+
+def test_frames_lie_on_one_grid_and_cover_the_speech(pipeline, speech):
+    frames = run(pipeline, cut(speech, 0.1, start=1000.013))
+    steps = np.array([f.time for f in frames]) * 25
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-4)
+    assert (np.diff(np.rint(steps)) == 1).all()
+    assert frames[0].time < 1000.06 and frames[-1].time > 1004.0
+    assert [f.sequence for f in frames] == list(range(len(frames)))
+
+
+def test_fifty_frames_a_second_pass_through_the_same_curve(model, prior, speech):
+    slow = run(ExpressionPipeline(model, prior, 25), cut(speech, 0.1))
+    fast = run(ExpressionPipeline(model, prior, 50), cut(speech, 0.1))
+    np.testing.assert_allclose(curve(fast)[::2][: len(slow)], curve(slow)[: len(fast[::2])],
+                               atol=1e-5)
+
+
+def test_the_mouth_opens_in_speech_and_rests_after_it(pipeline, speech):
+    frames = run(pipeline, cut(speech, 0.1))
+    jaw = curve(frames)[:, JAW]
+    assert jaw.max() > 0.15 and jaw[-1] < 0.05
+    assert max(f.speech for f in frames) > 0.8 and frames[-1].speech < 0.5
+
+
+def test_silence_stays_shut(pipeline):
+    frames = run(pipeline, cut((np.zeros(32000, np.float32), 16000), 0.02))
+    assert curve(frames)[:, list(arkit.MOUTH)].max() < 0.05
+
+
+def test_repeated_and_late_chunks_change_nothing(pipeline, speech):
+    good = cut(speech, 0.1)
+    whole = run(pipeline, good)
+    confused = good[:10] + [good[3], good[9]] + good[10:20] + [good[12]] + good[20:]
+    got = run(pipeline, confused)
+    assert pipeline.counts["dropped_chunks"] == 3
+    np.testing.assert_allclose(curve(got), curve(whole), atol=1e-4)
+
+
+def test_jitter_of_stamps_changes_nothing(pipeline, speech):
+    whole = run(pipeline, cut(speech, 0.1))
+    noise = np.random.default_rng(0).uniform(-0.04, 0.04, 100)
+    jittered = [replace(c, start=c.start + noise[k] * (k > 0))
+                for k, c in enumerate(cut(speech, 0.1))]
+    got = run(pipeline, jittered)
+    assert [f.time for f in got] == [f.time for f in whole]
+    np.testing.assert_allclose(curve(got), curve(whole), atol=1e-4)
+
+
+def test_a_lost_chunk_is_silence_and_time_goes_on(pipeline, speech):
+    chunks = cut(speech, 0.1)
+    frames = run(pipeline, chunks[:10] + chunks[12:])
+    assert pipeline.counts == {"gaps": 1, "dropped_chunks": 0, "reanchored": 0}
+    assert (np.diff([round(f.time * 25) for f in frames]) == 1).all()
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_a_jump_of_an_hour_starts_a_new_segment(pipeline, speech, jump):
+    chunks = cut(speech, 0.1, start=5000.0)
+    frames = run(pipeline, chunks[:20] + [replace(c, start=c.start + jump) for c in chunks[20:]])
+    assert pipeline.counts["reanchored"] == 1
+    times = np.array([f.time for f in frames])
+    assert times.min() >= min(5000, 5002 + jump) - 0.05
+    assert np.count_nonzero(np.abs(np.diff(times)) > 1) == 1
+
+
+def test_chunks_without_stamps_follow_each_other(pipeline, speech):
+    frames = []
+    for chunk in cut(speech, 0.1):
+        frames += pipeline.push(replace(chunk, start=None), now=77.0)
+    assert abs(frames[0].time - 77.0) < 0.05 and abs(frames[-1].time - 81.3) < 0.1
+
+
+def test_a_new_utterance_ends_the_old_one(pipeline, speech):
+    first, second = cut(speech, 0.5), cut(speech, 0.5, start=10.0, utterance="b")
+    frames = run(pipeline, first[:2] + second)
+    assert [f.utterance for f in frames] == sorted(f.utterance for f in frames)
+    a = [f for f in frames if f.utterance == "a"]
+    assert 1.0 < a[-1].time < 1.5
+
+
+def test_reset_forgets(pipeline, speech):
+    pipeline.push(cut(speech, 1.0)[0])
+    pipeline.reset()
+    assert pipeline.flush() == [] and pipeline.end is None
+
+
+@pytest.mark.parametrize("rate", [0, -1, 100, 10**7])
+def test_an_impossible_rate_is_refused_and_harms_nothing(pipeline, speech, rate):
+    chunks = cut(speech, 1.0)
+    frames = run(pipeline, chunks[:2])
+    with pytest.raises(AudioError, match="rate"):
+        pipeline.push(Chunk(np.zeros(100, np.float32), rate, 2.0, "a"))
+    frames += run(pipeline, chunks[2:])
+    np.testing.assert_allclose(curve(frames), curve(run(pipeline, chunks)), atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [8000, 44100, 192000])
+def test_any_sample_rate_speaks(pipeline, rate):
+    t = np.arange(rate) / rate
+    vowel = sum(np.sin(2 * np.pi * 130 * k * t) / k for k in range(1, 20)) * 0.1
+    frames = run(pipeline, cut((vowel.astype(np.float32), rate), 0.1))
+    assert len(frames) >= 25 and np.isfinite(curve(frames)).all()
+
+
+def test_empty_chunks_are_nothing(pipeline):
+    assert pipeline.push(Chunk(np.zeros(0, np.float32), 16000, 1.0)) == []
+    assert pipeline.push(Chunk(np.zeros(0, np.float32), 16000, 1.0, last=True)) == []
+
+
+def test_backlog_hands_out_a_minute_in_pieces_that_add_up():
+    backlog, pcm = Backlog(limit=70), np.arange(60 * 8000, dtype=np.float32)
+    assert backlog.put(Chunk(pcm, 8000, 100.0, "a", last=True))
+    assert not backlog.put(Chunk(pcm, 8000, 160.0, "a"))
+    assert backlog.take(until=99.0) is None
+    taken = []
+    while chunk := backlog.take(until=1000.0):
+        assert chunk.seconds <= 0.2 and not (taken and taken[-1].last)
+        taken.append(chunk)
+    assert (np.concatenate([c.pcm for c in taken]) == pcm).all()
+    assert taken[-1].last and len(backlog) == 0 and backlog.seconds == 0
+
+
+def test_pictures_follow_the_expressions(model, speech):
+    renderer = FaceRenderer(Avatar.load("default"), size=256)
+    face = FacePipeline(model, renderer, fps=25)
+    frames = [f for chunk in cut((speech[0][:16000], speech[1]), 0.1) for f in face.push(chunk)]
+    times, weights, images = zip(*frames, strict=True)
+    assert len(times) >= 25 and images[0].shape == (256, 256, 3)
+    assert (np.array(weights) >= 0).all() and (np.array(weights) <= 1).all()
