@@ -1,0 +1,110 @@
+"""The `realtalk` command. Each subcommand is a module with `add_arguments(parser)` and `run(args)`.
+
+Only the module of the subcommand that is called is imported: `realtalk speak` needs neither ROS nor
+torch. Exit codes: 0 done, 2 bad input or a missing part (one line on stderr), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from realtalk_ros import __version__
+from realtalk_ros.errors import RealTalkError
+
+# Words of the command: (module, what it does).
+COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
+    ("speak",): ("realtalk_ros.speak", "speech in, a video of the talking face out; without ROS"),
+    ("bench",): ("realtalk_ros.bench", "how fast this machine is at it, stage by stage"),
+    ("doctor",): ("realtalk_ros.doctor", "what is installed and works, what to do about the rest"),
+    ("up",): ("realtalk_ros.nodes.up", "the expression and the renderer node in one process"),
+    ("demo",): ("realtalk_ros.demo", "the whole ROS 2 graph speaks a clip; writes a video of it"),
+    ("data", "speech"): ("realtalk_ros.expression.speech_data", "speech with phoneme times"),
+    ("data", "faces"): ("realtalk_ros.renderer.face_data", "pictures of random people"),
+    ("data", "avatar"): ("realtalk_ros.renderer.make_avatar", "the default avatar"),
+    ("train", "expression"): ("realtalk_ros.expression.train", "the speech-to-expression network"),
+    ("train", "renderer"): ("realtalk_ros.renderer.train", "the expression-to-face network"),
+    ("evaluate", "expression"): (
+        "realtalk_ros.expression.evaluate", "the speech-to-expression network on held-out speech"
+    ),
+}  # fmt: skip
+GROUPS = {
+    "data": "make training data and avatars",
+    "train": "train a network",
+    "evaluate": "measure a network",
+}
+# Which of the package's extras brings a module that is not there.
+EXTRAS = {
+    **dict.fromkeys(("torch", "onnx", "onnxscript", "scipy", "moderngl", "pocketsphinx",
+                     "soundfile"), "train"),
+    **dict.fromkeys(("rclpy", "rosidl_parser", "builtin_interfaces", "std_msgs", "std_srvs",
+                     "sensor_msgs", "diagnostic_msgs", "visualization_msgs", "lifecycle_msgs",
+                     "ament_index_python"), "ros"),
+    "espeakng_loader": "tts",
+    "pytest": "test",
+}  # fmt: skip
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line `argv`, sys.argv's by default. Returns the exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    words = tuple(word for word in argv[:2] if not word.startswith("-"))
+    command = words if words in COMMANDS else words[:1]
+    try:
+        args = build_parser(command).parse_args(argv)
+        return args.run(args) or 0
+    except RealTalkError as error:
+        return fail(command, str(error))
+    except ModuleNotFoundError as error:
+        missing = error.name or str(error)
+        root, _, rest = missing.partition(".")
+        if root == "realtalk_ros" and rest.split(".")[0] != "msg":
+            return fail(command, f"{missing} is not in this installation: reinstall realtalk_ros")
+        if root == "realtalk_ros":
+            return fail(command, "the ROS messages are not built: pip install 'realtalk_ros[ros]', "
+                        "or build this package with colcon and source its setup file")  # fmt: skip
+        extra = f"[{EXTRAS[root]}]" if root in EXTRAS else ""
+        return fail(command, f"needs {root}, which is not installed: "
+                    f"pip install 'realtalk_ros{extra}'")  # fmt: skip
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+
+
+def fail(command: tuple[str, ...], message: str) -> int:
+    print(f"realtalk {' '.join(command)}: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def build_parser(command: tuple[str, ...] = ()) -> Parser:
+    """The command line; only `command` has its arguments, the others their names and purposes."""
+    parser = Parser(prog="realtalk", description="A talking face: speech in, a face out.")
+    parser.add_argument("--version", action="version", version=f"realtalk_ros {__version__}")
+    top = parser.add_subparsers(metavar="COMMAND", required=True)
+    groups = {}
+    for words, (module, purpose) in COMMANDS.items():
+        level = top
+        if len(words) == 2:
+            if words[0] not in groups:
+                group = top.add_parser(words[0], help=GROUPS[words[0]])
+                groups[words[0]] = group.add_subparsers(metavar="WHAT", required=True)
+            level = groups[words[0]]
+        leaf = level.add_parser(words[-1], help=purpose, description=purpose[0].upper()
+                                + purpose[1:] + ".")  # fmt: skip
+        if words == command:
+            loaded = importlib.import_module(module)
+            loaded.add_arguments(leaf)
+            leaf.set_defaults(run=loaded.run)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
