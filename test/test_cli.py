@@ -1,0 +1,257 @@
+"""The realtalk command: files in and out, exit codes, one line for what is wrong."""
+
+import argparse
+import csv
+import json
+import shutil
+import subprocess
+import sys
+import wave
+
+import av
+import numpy as np
+import pytest
+
+from realtalk_ros import __version__, arkit, bench, doctor, models
+from realtalk_ros.cli import COMMANDS, main
+from realtalk_ros.speech import SAMPLE_CLIP, read_audio
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """1.2 s of real speech."""
+    pcm, rate = read_audio(SAMPLE_CLIP)
+    path = tmp_path_factory.mktemp("clip") / "clip.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((pcm[: int(1.2 * rate)] * 32767).astype("<i2").tobytes())
+    return path
+
+
+def speak(capsys, *arguments):
+    """Exit code, stdout and stderr of `realtalk speak`."""
+    code = main(["speak", *map(str, arguments)])
+    return code, *capsys.readouterr()
+
+
+def command(*arguments, **environment):
+    """The same for any subcommand, in a process of its own."""
+    import os
+
+    return subprocess.run([sys.executable, "-m", "realtalk_ros.cli", *map(str, arguments)],
+                          capture_output=True, text=True,
+                          env={**os.environ, **environment})  # fmt: skip
+
+
+def one_line(text):
+    return text.count("\n") == 1 and text.endswith("\n") and "Traceback" not in text
+
+
+def test_speak_writes_a_video_with_sound_and_a_csv(capsys, tmp_path, clip):
+    out, table = tmp_path / "o.mp4", tmp_path / "o.csv"
+    code, said, complaints = speak(capsys, "--wav", clip, "--out", out, "--csv", table,
+                                   "--size", 256)  # fmt: skip
+    assert code == 0 and "x real time" in said
+    assert "Traceback" not in complaints
+    with av.open(str(out)) as video:
+        picture, sound = video.streams.video[0], video.streams.audio[0]
+        assert picture.average_rate == 25 and picture.codec_context.name == "h264"
+        assert (picture.width, picture.height) == (256, 256)
+        assert sound.rate == 16000
+        images = [frame.to_ndarray(format="bgr24") for frame in video.decode(video=0)]
+    seconds = len(images) / 25
+    assert 1.2 + 0.2 <= seconds <= 1.2 + 0.6  # a little longer, for the mouth to close
+    assert images[0].std() > 5  # a picture, not a plain colour
+    heard, rate = read_audio(out)
+    assert len(heard) / rate == pytest.approx(1.2, abs=0.1)
+    told, _ = read_audio(clip)
+    n = min(len(told), len(heard))
+    lag = np.correlate(heard[:n], told[:n], "full").argmax() - (n - 1)
+    assert abs(lag) <= rate // 200  # the sound is where it was, within 5 ms
+
+    with open(table, newline="") as file:
+        header, *rows = csv.reader(file)
+    assert tuple(header) == arkit.LIVE_LINK_COLUMNS and len(header) == 63
+    assert len(rows) == len(images) and {len(row) for row in rows} == {63}
+    assert rows[0][0] == "00:00:00:00.000" and rows[26][0] == "00:00:01:01.000"
+    assert {row[1] for row in rows} == {"61"}
+    jaw = np.array([float(row[header.index("JawOpen")]) for row in rows])
+    assert jaw[12:].max() > 0.05 > jaw[-1]  # he begins to speak at 0.5 s; shut at the end
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["o.csv", "o.mp4"]
+
+
+def test_speak_twice_gives_the_same_csv(capsys, tmp_path, clip):
+    for name in "ab":
+        code, *_ = speak(capsys, "--wav", clip, "--out", tmp_path / f"{name}.mp4",
+                         "--csv", tmp_path / f"{name}.csv", "--size", 64, "--fps", 30)  # fmt: skip
+        assert code == 0
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_silence_is_spoken_with_a_closed_mouth(capsys, tmp_path):
+    with wave.open(str(tmp_path / "silent.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(1)
+        file.setframerate(8000)
+        file.writeframes(bytes([128]) * 8000)
+    code, *_ = speak(capsys, "--wav", tmp_path / "silent.wav", "--out", tmp_path / "o.mp4",
+                     "--csv", tmp_path / "o.csv", "--size", 64)  # fmt: skip
+    assert code == 0
+    with open(tmp_path / "o.csv", newline="") as file:
+        header, *rows = csv.reader(file)
+    assert max(float(row[header.index("JawOpen")]) for row in rows) < 0.05
+
+
+BAD = [
+    (["--wav", "missing.wav"], "check the path"),
+    (["--wav", "text.wav"], "not an audio file"),
+    (["--wav", "empty.wav"], "not an audio file"),
+    (["--wav", "."], "is a folder"),
+    (["--text", ""], "no text to speak"),
+    (["--wav", "clip.wav", "--fps", "0"], "--fps 0: give 1 to 120"),
+    (["--wav", "clip.wav", "--fps", "nan"], "--fps nan"),
+    (["--wav", "clip.wav", "--size", "63"], "even number"),
+    (["--wav", "clip.wav", "--size", "4096"], "even number"),
+    (["--wav", "clip.wav", "--avatar", "nobody"], "no avatar 'nobody'"),
+    (["--wav", "clip.wav", "--out", "nowhere/o.mp4"], "make the folder"),
+    (["--wav", "clip.wav", "--out", "o.avi"], ".mp4"),
+    (["--wav", "clip.wav", "--out", "here.mp4"], "is a folder"),
+    (["--wav", "clip.wav", "--csv", "clip.wav"], "is the input"),
+    (["--wav", "clip.wav", "--csv", "o.mp4"], "two names"),
+]
+
+
+@pytest.mark.parametrize("arguments, expected", BAD, ids=[" ".join(a) for a, _ in BAD])
+def test_bad_input_is_one_line_and_exit_code_2(
+    capsys, tmp_path, monkeypatch, clip, arguments, expected
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(clip, "clip.wav")
+    (tmp_path / "text.wav").write_text("This is not audio.\n" * 50)
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "here.mp4").mkdir()
+    before = sorted(tmp_path.iterdir())
+    if "--out" not in arguments:
+        arguments = [*arguments, "--out", "o.mp4"]
+    code, said, complaint = speak(capsys, *arguments)
+    assert code == 2 and not said and one_line(complaint) and expected in complaint
+    assert complaint.startswith("realtalk speak: ")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_interrupt_ends_with_130_and_leaves_nothing(capsys, tmp_path, clip, monkeypatch):
+    from realtalk_ros.renderer.stream import FaceRenderer
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FaceRenderer, "render", interrupted)
+    code, *_ = speak(capsys, "--wav", clip, "--out", tmp_path / "o.mp4",
+                     "--csv", tmp_path / "o.csv")  # fmt: skip
+    assert code == 130 and not list(tmp_path.iterdir())
+
+
+def test_a_wrong_command_line_is_one_line():
+    for arguments in ([], ["nonsense"], ["train"], ["speak"], ["speak", "--wav"],
+                      ["speak", "--wav", "a", "--text", "b", "--out", "c"]):  # fmt: skip
+        ran = command(*arguments)
+        assert ran.returncode == 2 and not ran.stdout and one_line(ran.stderr), arguments
+
+
+def test_help_and_version_need_nothing_heavy():
+    code = (
+        "import sys; from realtalk_ros.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: assert not {'torch', 'rclpy', 'onnxruntime', 'moderngl'} & set(sys.modules)\n"
+    )
+    for arguments, expected in ((["--help"], "doctor"), (["speak", "--help"], "--wav"),
+                                (["--version"], __version__)):  # fmt: skip
+        ran = subprocess.run([sys.executable, "-c", code, *arguments],
+                             capture_output=True, text=True)  # fmt: skip
+        assert ran.returncode == 0 and expected in ran.stdout, ran.stderr
+
+
+@pytest.mark.parametrize("missing, hint", [("torch", "realtalk_ros[train]"),
+                                           ("rclpy", "realtalk_ros[ros]"),
+                                           ("realtalk_ros.msg", "build this package")])  # fmt: skip
+def test_a_missing_extra_is_named(capsys, monkeypatch, missing, hint):
+    def absent(args):
+        raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+
+    monkeypatch.setattr(doctor, "run", absent)
+    assert main(["doctor"]) == 2
+    complaint = capsys.readouterr().err
+    assert one_line(complaint) and hint in complaint
+
+
+def test_every_subcommand_follows_the_convention():
+    import importlib
+
+    for words, (module, _) in COMMANDS.items():
+        try:
+            loaded = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            assert not (error.name or "").startswith("realtalk_ros.") or error.name in (
+                "realtalk_ros.msg",), words  # fmt: skip
+            continue  # an extra that is not installed here
+        loaded.add_arguments(argparse.ArgumentParser())
+        assert callable(loaded.run), words
+
+
+def test_bench_reports_every_stage(capsys, monkeypatch):
+    monkeypatch.setattr(bench, "SECONDS", 0.05)
+    assert main(["bench", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    stages = report["stages"]
+    for name in ("audio_features", "transformer", "renderer", "compose", "whole_frame"):
+        assert 0 < stages[name]["median_ms"] <= stages[name]["p95_ms"]
+    parts = stages["renderer"]["median_ms"] + stages["compose"]["median_ms"]
+    assert stages["whole_frame"]["median_ms"] > 0.3 * parts  # it is made of them
+    assert report["frames"] > 0 and report["frames_per_second"] > 0
+    assert report["peak_memory_mb"] > 30 and report["machine"]["cores"] >= 1
+    assert main(["bench", "--threads", "0"]) == 2
+    assert one_line(capsys.readouterr().err)
+
+
+def test_doctor_finds_this_installation_able(capsys):
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert "match their checksums" in said and "speech in, video out" in said
+
+
+@pytest.mark.parametrize("harm, expected", [("tampered", "does not match its checksum"),
+                                            ("truncated", "does not match its checksum"),
+                                            ("missing", "is missing")])  # fmt: skip
+def test_doctor_notices_a_harmed_model(capsys, monkeypatch, tmp_path, harm, expected):
+    shutil.copytree(models.MODEL_DIR, tmp_path / "models")
+    victim = tmp_path / "models" / "expression_step.onnx"
+    data = bytearray(victim.read_bytes())
+    if harm == "tampered":
+        data[len(data) // 2] ^= 1
+        victim.write_bytes(data)
+    elif harm == "truncated":
+        victim.write_bytes(data[: len(data) // 2])
+    else:
+        victim.unlink()
+    monkeypatch.setattr(models, "MODEL_DIR", tmp_path / "models")
+    assert main(["doctor"]) == 2
+    said, complaint = capsys.readouterr()
+    assert expected in said and "expression_step.onnx" in said
+    assert one_line(complaint)
+
+
+def test_a_harmed_model_ends_speak_in_one_line(tmp_path, clip):
+    shutil.copytree(models.MODEL_DIR, tmp_path / "models")
+    (tmp_path / "models" / "renderer_generate.onnx").write_bytes(b"not a network")
+    ran = command("speak", "--wav", clip, "--out", tmp_path / "o.mp4",
+                  REALTALK_MODEL_DIR=str(tmp_path / "models"))  # fmt: skip
+    assert ran.returncode == 2 and one_line(ran.stderr) and "checksum" in ran.stderr
+    assert not (tmp_path / "o.mp4").exists()
+
+
+def test_doctor_goes_on_where_ros_is_missing(monkeypatch):
+    monkeypatch.setattr(doctor, "ROS_PACKAGES", ("no_such_ros_package",))
+    (finding,) = doctor.ros()
+    assert finding.level == "warn" and "realtalk speak" in finding.advice
