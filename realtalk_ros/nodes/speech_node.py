@@ -1,0 +1,144 @@
+"""A sound file, or a text through espeak-ng, as chunks on `audio` in the time that it takes to say."""
+
+from __future__ import annotations
+
+import array
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from rclpy.duration import Duration
+
+from realtalk_ros.msg import AudioChunk, FaceExpression
+from realtalk_ros.nodes import common
+from realtalk_ros.speech import DEFAULT_VOICE, Espeak, stream_audio
+
+SLEEP = 0.1  # s, longest sleep between looks at whether to stop
+
+
+class SpeechNode(common.RealTalkNode):
+    def __init__(self, name: str = "speech_node", **options):
+        super().__init__(name, **options)
+        p = self.parameter
+        self.wav = p("wav", "", "Sound file to speak (WAV, FLAC, MP3, Ogg, MP4 ...)")
+        self.text = p("text", "", "Text to speak through espeak-ng, where no wav is given")
+        self.voice = p("voice", DEFAULT_VOICE, "espeak-ng's voice for text, such as en-us or de")
+        self.chunk = p("chunk", 0.02, "Length of a chunk [s]", (0.005, 5.0))
+        self.lead = p(
+            "lead", 0.3, "How long before its end is heard a chunk is sent [s]; 0 is like a "
+            "microphone, which sends what was just said", (0.0, 30.0),
+        )  # fmt: skip
+        self.repeat = p("repeat", 1, "How often to say it; 0 is for ever", (0, 10**6))
+        self.pause = p("pause", 1.0, "Pause between repetitions [s]", (0.0, 3600.0))
+        self.start_delay = p("start_delay", 0.0, "Wait before speaking [s]", (0.0, 3600.0))
+        self.wait_for = p("wait_for", 1, "Subscribers of audio to wait for", (0, 100))
+        self.utterance = p("utterance_id", "speech", "Prefix of the utterance_id")
+        self.exit_when_done = p("exit_when_done", True, "End the process after the last word")
+        self.persistent = not self.exit_when_done
+
+        self.counts = {"chunks": 0, "utterances": 0, "interrupts": 0}
+        self._interrupted = threading.Event()
+        self._stop = threading.Event()
+        self._speaker: threading.Thread | None = None
+        overridable = common.overridable()
+        self._audio = self.create_publisher(
+            AudioChunk, "audio", common.SPEECH_QOS, qos_overriding_options=overridable
+        )
+        self._expression = self.create_subscription(
+            FaceExpression, "expression", self.on_expression, common.EXPRESSION_QOS,
+            qos_overriding_options=overridable,
+        )  # fmt: skip
+
+    def setup(self) -> None:
+        if self.wav:
+            stream_audio(self.wav).close()  # says now what is wrong with it
+        else:
+            self._spoken = Espeak().speak(self.text, self.voice)
+        self._speaker = threading.Thread(target=self.speak, name="speaker", daemon=True)
+        self._speaker.start()
+        self.get_logger().info(f"ready to say {self.wav or self.text!r}")
+
+    def on_expression(self, message: FaceExpression) -> None:
+        if message.reset:
+            self.counts["interrupts"] += 1
+            self._interrupted.set()
+
+    def speak(self) -> None:
+        """Says everything (in a thread of its own), then ends the node if so asked."""
+        while self._audio.get_subscription_count() < self.wait_for and not self._stop.wait(0.02):
+            pass
+        self._sleep(self.start_delay)
+        try:
+            count = 0
+            while not self._stop.is_set() and (self.repeat == 0 or count < self.repeat):
+                if count:
+                    self._sleep(self.pause)
+                self._interrupted.clear()
+                count += 1
+                self.say(f"{self.utterance}-{count}")
+        except Exception as error:  # a file that breaks on the way, ROS shutting down
+            if not self._stop.is_set() and self.context.ok():
+                self.get_logger().error(str(error))
+                self.exit_code = 2
+            return
+        if self.exit_when_done and not self._stop.is_set():
+            self._audio.wait_for_all_acked(Duration(seconds=1))
+            self.exit_code = 0
+
+    def say(self, utterance: str) -> None:
+        """Publishes one utterance, paced."""
+        began, samples = self.now() + self.lead, 0
+        for pcm, rate, last in self._chunks():
+            due = began + (samples + len(pcm)) / rate - self.lead
+            while (wait := due - self.now()) > 0 and not self._stop.is_set():
+                time.sleep(min(wait, SLEEP))
+            if self._stop.is_set() or self._interrupted.is_set():
+                break
+            message = AudioChunk(
+                sample_rate=rate, channels=1, encoding=AudioChunk.PCM_S16LE,
+                utterance_id=utterance, last=last,
+            )  # fmt: skip
+            self.set_stamp(message.header.stamp, began + samples / rate)
+            message.data = array.array("B", (pcm * 32767).astype("<i2").tobytes())
+            self._audio.publish(message)
+            self.counts["chunks"] += 1
+            samples += len(pcm)
+        self.counts["utterances"] += 1
+
+    def _chunks(self) -> Iterator[tuple[np.ndarray, int, bool]]:
+        """(float32 mono, its rate in Hz, whether it is the last) of what is to be said."""
+        if self.wav:
+            stream = stream_audio(self.wav, self.chunk)
+            rate, blocks = stream.sample_rate, iter(stream)
+        else:
+            pcm, rate = self._spoken
+            step = max(1, round(self.chunk * rate))
+            blocks = (pcm[i : i + step] for i in range(0, len(pcm), step))
+        held = next(blocks, None)
+        while held is not None:
+            following = next(blocks, None)
+            yield held, rate, following is None
+            held = following
+
+    def _sleep(self, seconds: float) -> None:
+        end = self.now() + seconds
+        while self.now() < end and not self._stop.wait(min(SLEEP, seconds)):
+            pass
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._speaker is not None:
+            self._speaker.join(timeout=2)
+
+    def status(self) -> dict:
+        return {"wav": Path(self.wav).name if self.wav else "", **self.counts}
+
+
+def main(args: list[str] | None = None) -> int:
+    return common.run(lambda: [SpeechNode()], args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

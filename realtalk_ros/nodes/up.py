@@ -1,0 +1,55 @@
+"""The whole face in one process (`realtalk up`): for where `ros2 launch` is not installed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.nodes import common
+from realtalk_ros.nodes.expression_node import ExpressionNode
+from realtalk_ros.nodes.renderer_node import RendererNode
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--params-file", metavar="YAML", type=Path,
+                        help="parameters (default: the package's config/realtalk.yaml)")  # fmt: skip
+    parser.add_argument("--namespace", default=common.NAMESPACE, help="default: %(default)s")
+    parser.add_argument("--avatar", help="bundled avatar's name, or a folder")
+    parser.add_argument("--fps", type=float, help="frames per second")
+    parser.add_argument("--size", type=int, help="height of the images in pixels")
+    parser.add_argument("--device", choices=("cpu", "cuda", "tensorrt"),
+                        help="where the networks run")  # fmt: skip
+    parser.add_argument("ros_args", nargs=argparse.REMAINDER, metavar="--ros-args ...",
+                        help="anything else that ROS 2 nodes take")  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    params_file = args.params_file or default_params_file()
+    if not params_file.is_file():
+        raise RealTalkError(f"there is no parameter file {params_file}: give --params-file")
+    ros_args = ["--ros-args", "--params-file", str(params_file)]
+    ros_args += ["-r", f"__ns:=/{args.namespace.strip('/')}"]
+    for name in ("avatar", "fps", "size", "device"):
+        if (value := getattr(args, name)) is not None:
+            ros_args += ["-p", f"{name}:={value}"]
+    return main([sys.argv[0], *ros_args, "--", *args.ros_args])
+
+
+def default_params_file() -> Path:
+    """config/realtalk.yaml: of the source tree if that is what runs, else as installed."""
+    source = Path(__file__).parents[2] / "config/realtalk.yaml"
+    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
+    installed = [Path(p) / "share/realtalk_ros/config/realtalk.yaml" for p in prefixes if p]
+    return next((path for path in [source, *installed] if path.is_file()), installed[-1])
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs the expression and the renderer node. `args` are those of a ROS 2 program."""
+    return common.run(lambda: [ExpressionNode(), RendererNode()], args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
