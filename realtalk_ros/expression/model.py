@@ -1,0 +1,256 @@
+"""The expression network: log-mel in, face out, a causal transformer with a fixed memory (torch).
+
+The same weights run in two forms. In training a whole sequence goes through at once under a banded
+mask; in the stream one 20 ms step goes through at a time and every layer remembers the keys and
+values of its last `memory` steps. Both start from a memory of zeros, so both give the same numbers.
+Cross-modal attention in every layer lets the audio ask the prior: tokens of the identity and of a
+2 s window of this person's own expressions, each replaced by a learned null token where unknown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from realtalk_ros import arkit
+from realtalk_ros.audio import HOP, MEL_RATE, N_MELS, SAMPLE_RATE, WINDOW
+from realtalk_ros.expression.phones import VISEMES
+from realtalk_ros.expression.teacher import IDENTITY_SIZE, REFERENCE_FRAMES
+
+VERSION = 1  # of the ONNX interface; stream.py refuses another
+STEP = 2  # mel frames per step, 20 ms
+
+
+@dataclass
+class Dims:
+    width: int = 160
+    layers: int = 4
+    heads: int = 4
+    memory: int = 48  # steps a layer can look back, itself excluded: 0.96 s
+    context: int = 4  # mel frames before a step that its first layer also sees
+    delay: int = 5  # steps from hearing a sound to showing its frame
+    identity_tokens: int = 4
+    reference_tokens: int = 10
+
+    @property
+    def tokens(self) -> int:
+        return 1 + self.identity_tokens + self.reference_tokens
+
+    @property
+    def look_ahead(self) -> float:
+        """Seconds of audio after a frame's time that the frame waits for."""
+        # The last mel frame of the step is 10 ms after the first; half its window reaches beyond.
+        return self.delay * STEP / MEL_RATE + HOP / SAMPLE_RATE + WINDOW / 2 / SAMPLE_RATE
+
+
+class SelfAttention(nn.Module):
+    """Attention to the last `memory` steps and this one, with a learned bias per distance."""
+
+    def __init__(self, dims: Dims):
+        super().__init__()
+        self.heads, self.memory = dims.heads, dims.memory
+        self.norm = nn.LayerNorm(dims.width)
+        self.qkv = nn.Linear(dims.width, 3 * dims.width, bias=False)
+        self.out = nn.Linear(dims.width, dims.width)
+        distance = torch.arange(dims.memory, -1, -1)  # oldest first, as the memory is kept
+        slopes = 2.0 ** -torch.arange(2, 2 + dims.heads)
+        self.bias = nn.Parameter(-slopes[:, None] * distance * 0.25)  # (heads, memory + 1)
+
+    def _split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        b, t, width = x.shape
+        q, k, v = self.qkv(self.norm(x)).chunk(3, -1)
+        shape = (b, t, self.heads, width // self.heads)
+        return tuple(z.reshape(shape).transpose(1, 2) for z in (q, k, v))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, width) -> the same, all steps at once."""
+        b, t, width = x.shape
+        q, k, v = self._split(x)
+        k, v = (F.pad(z, (0, 0, self.memory, 0)) for z in (k, v))  # a memory of zeros
+        # Row i sees columns i .. i + memory of the padded keys.
+        offset = torch.arange(t + self.memory, device=x.device) - torch.arange(
+            t, device=x.device
+        ).unsqueeze(1)
+        inside = (offset >= 0) & (offset <= self.memory)
+        bias = self.bias[:, offset.clamp(0, self.memory)].masked_fill(~inside, float("-inf"))
+        y = F.scaled_dot_product_attention(q, k, v, bias.to(q.dtype)[None])
+        return self.out(y.transpose(1, 2).reshape(b, t, width))
+
+    def step(self, x: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """x (1, 1, width), memory (2, heads, memory, width / heads) -> y, the next memory."""
+        q, k, v = self._split(x)
+        full = torch.cat([memory, torch.cat([k, v])], 2)  # (2, heads, memory + 1, dim)
+        scores = q[0] @ full[0].transpose(1, 2) * q.shape[-1] ** -0.5 + self.bias[:, None]
+        y = scores.softmax(-1) @ full[1]
+        return self.out(y.transpose(0, 1).reshape(1, 1, -1)), full[:, :, 1:]
+
+
+class CrossAttention(nn.Module):
+    """Audio asks, the prior's tokens answer."""
+
+    def __init__(self, dims: Dims):
+        super().__init__()
+        self.heads = dims.heads
+        self.norm = nn.LayerNorm(dims.width)
+        self.q = nn.Linear(dims.width, dims.width, bias=False)
+        self.kv = nn.Linear(dims.width, 2 * dims.width, bias=False)
+        self.out = nn.Linear(dims.width, dims.width)
+
+    def prior(self, tokens: Tensor) -> Tensor:
+        """tokens (B, P, width) -> (B, 2, heads, P, width / heads): what the stream keeps."""
+        b, p, width = tokens.shape
+        return (
+            self.kv(tokens).reshape(b, p, 2, self.heads, width // self.heads).permute(0, 2, 3, 1, 4)
+        )
+
+    def forward(self, x: Tensor, prior: Tensor) -> Tensor:
+        b, t, width = x.shape
+        q = self.q(self.norm(x)).reshape(b, t, self.heads, width // self.heads).transpose(1, 2)
+        scores = q @ prior[:, 0].transpose(2, 3) * q.shape[-1] ** -0.5
+        y = scores.softmax(-1) @ prior[:, 1]
+        return self.out(y.transpose(1, 2).reshape(b, t, width))
+
+
+class Block(nn.Module):
+    def __init__(self, dims: Dims):
+        super().__init__()
+        self.attention = SelfAttention(dims)
+        self.cross = CrossAttention(dims)
+        self.feed = nn.Sequential(
+            nn.LayerNorm(dims.width),
+            nn.Linear(dims.width, 4 * dims.width),
+            nn.GELU(),
+            nn.Linear(4 * dims.width, dims.width),
+        )
+
+    def forward(self, x: Tensor, prior: Tensor) -> Tensor:
+        x = x + self.attention(x)
+        x = x + self.cross(x, prior)
+        return x + self.feed(x)
+
+    def step(self, x: Tensor, prior: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        y, memory = self.attention.step(x, memory)
+        x = x + y
+        x = x + self.cross(x, prior)
+        return x + self.feed(x), memory
+
+
+class PriorEncoder(nn.Module):
+    """Identity (B, 100) and reference window (B, 50, 52) -> tokens (B, P, width)."""
+
+    def __init__(self, dims: Dims):
+        super().__init__()
+        self.dims = dims
+        width = dims.width
+        self.identity = nn.Linear(IDENTITY_SIZE, dims.identity_tokens * width)
+        stride = REFERENCE_FRAMES // dims.reference_tokens
+        self.reference = nn.Sequential(
+            nn.Linear(stride * arkit.COUNT, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+        self.position = nn.Parameter(0.02 * torch.randn(dims.tokens, width))
+        self.null = nn.Parameter(0.02 * torch.randn(dims.tokens, width))
+        layer = nn.TransformerEncoderLayer(
+            width, dims.heads, 2 * width, 0.0, F.gelu, batch_first=True, norm_first=True
+        )
+        self.mix = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, identity: Tensor, reference: Tensor, known: Tensor) -> Tensor:
+        """known (B, 2): 1 where the identity, the reference window is given, else 0."""
+        b = identity.shape[0]
+        dims = self.dims
+        tokens = self.identity(identity).reshape(b, dims.identity_tokens, dims.width)
+        windows = self.reference(5 * reference.reshape(b, dims.reference_tokens, -1))
+        tokens = torch.cat([self.null[:1].expand(b, 1, -1), tokens, windows], 1)
+        use = torch.cat(
+            [
+                torch.ones_like(known[:, :1]),
+                known[:, :1].expand(b, dims.identity_tokens),
+                known[:, 1:].expand(b, dims.reference_tokens),
+            ],
+            1,
+        ).unsqueeze(-1)
+        tokens = use * tokens + (1 - use) * self.null
+        return self.norm(self.mix(tokens + self.position))
+
+
+class ExpressionNet(nn.Module):
+    def __init__(self, dims: Dims | None = None):
+        super().__init__()
+        self.dims = dims = dims or Dims()
+        width = dims.width
+        self.front = nn.Sequential(
+            nn.Linear((dims.context + STEP) * N_MELS, 2 * width),
+            nn.GELU(),
+            nn.Linear(2 * width, width),
+        )
+        self.prior_encoder = PriorEncoder(dims)
+        self.blocks = nn.ModuleList(Block(dims) for _ in range(dims.layers))
+        self.norm = nn.LayerNorm(width)
+        self.face = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, arkit.COUNT + 4)
+        )
+        self.visemes = nn.Linear(width, len(VISEMES))  # training only
+        with torch.no_grad():  # start near rest
+            self.face[-1].bias.fill_(-3.0)
+            self.face[-1].bias[arkit.COUNT :] = 0.0
+            self.face[-1].weight[: arkit.COUNT] *= 0.3
+
+    def prior(self, identity: Tensor, reference: Tensor, known: Tensor) -> Tensor:
+        """-> (B, layers, 2, heads, P, width / heads), once per person."""
+        tokens = self.prior_encoder(identity, reference, known)
+        return torch.stack([block.cross.prior(tokens) for block in self.blocks], 1)
+
+    def _heads(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        out = self.face(h)
+        weights, rotation, speech = out.split([arkit.COUNT, 3, 1], -1)
+        return weights.sigmoid(), 0.1 * rotation, speech.squeeze(-1)
+
+    def forward(self, mel: Tensor, prior: Tensor) -> dict[str, Tensor]:
+        """mel (B, 2 T, 80) -> per step (B, T, ...); step k shows the frame of step k - delay."""
+        b, m, _ = mel.shape
+        padded = F.pad(mel, (0, 0, self.dims.context, 0))
+        x = padded.unfold(1, self.dims.context + STEP, STEP)  # (B, T, 80, context + 2)
+        x = self.front(x.transpose(2, 3).reshape(b, m // STEP, -1))
+        for i, block in enumerate(self.blocks):
+            x = block(x, prior[:, i])
+        h = self.norm(x)
+        weights, rotation, speech = self._heads(h)
+        return {
+            "weights": weights, "rotation": rotation, "speech": speech, "viseme": self.visemes(h)
+        }  # fmt: skip
+
+    def step(
+        self, mel: Tensor, prior: Tensor, context: Tensor, memory: Tensor
+    ) -> tuple[Tensor, ...]:
+        """One 20 ms step.
+
+        mel (2, 80); prior (layers, 2, heads, P, d); context (context, 80), the frames before;
+        memory (layers, 2, heads, memory, d). Returns weights (52,), rotation (3,), speech
+        probability (), the next context and the next memory.
+        """
+        frames = torch.cat([context, mel])
+        x = self.front(frames.reshape(1, 1, -1))
+        memories = []
+        for i, block in enumerate(self.blocks):
+            x, kept = block.step(x, prior[i : i + 1], memory[i])
+            memories.append(kept)
+        weights, rotation, speech = self._heads(self.norm(x))
+        return (
+            weights[0, 0], rotation[0, 0], speech[0, 0].sigmoid(),
+            frames[STEP:], torch.stack(memories),
+        )  # fmt: skip
+
+
+def save(net: ExpressionNet, path, **more) -> None:
+    torch.save({"dims": asdict(net.dims), "net": net.state_dict(), **more}, path)
+
+
+def load(path) -> tuple[ExpressionNet, dict]:
+    data = torch.load(path, map_location="cpu", weights_only=True)
+    net = ExpressionNet(Dims(**data["dims"]))
+    net.load_state_dict(data["net"])
+    return net, data
