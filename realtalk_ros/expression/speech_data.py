@@ -279,8 +279,10 @@ def _finish(pcm: np.ndarray, segments: Iterable, source: str) -> Speech:
 class Flite:
     """CMU Flite (Debian libflite1) through its C library; voices kal, kal16, awb, rms, slt."""
 
-    _NAMES = {"PAU": ph.SIL, "AX": "AH", "AXR": "ER", "DX": "D", "IX": "IH", "NX": "N",
-              "EL": "L", "EM": "M", "EN": "N", "HV": "HH", "H#": ph.SIL, "SSIL": ph.SIL}  # fmt: skip
+    _NAMES = {
+        "PAU": ph.SIL, "SSIL": ph.SIL, "H#": ph.SIL, "AX": "AH", "AXR": "ER", "DX": "D",
+        "IX": "IH", "NX": "N", "EL": "L", "EM": "M", "EN": "N", "HV": "HH",
+    }  # fmt: skip
 
     class _Wave(ctypes.Structure):
         _fields_ = [
@@ -508,7 +510,7 @@ _WORST_SCORE = -45.0  # a frame; wrong text has a median of about that, right te
 
 
 def align_corpus(root: Path, cache: Path, code: str, limit: int | None = None) -> list[dict]:
-    """Aligns one Asterisk language; resumable: one JSON line a clip in `cache`, bad ones as null."""
+    """Aligns one Asterisk language; resumable: `cache` gets a JSON line a clip, bad ones null."""
     clips = [c for c in asterisk_clips(root) if c[0] == f"asterisk/{code}"]
     random.Random(1).shuffle(clips)
     clips = clips[:limit]
@@ -538,7 +540,7 @@ def align_corpus(root: Path, cache: Path, code: str, limit: int | None = None) -
 
 
 def _coloured_noise(n: int, exponent: float, rng: np.random.Generator) -> np.ndarray:
-    """(n,) noise of unit power whose spectrum falls as 1 / f^exponent (0 white, 1 pink, 2 brown)."""
+    """(n,) noise of unit power, its spectrum falling as 1 / f^exponent (0 white, 2 brown)."""
     spectrum = np.fft.rfft(rng.standard_normal(n))
     frequency = np.maximum(np.arange(len(spectrum)) / n, 30 / RATE)
     x = np.fft.irfft(spectrum * frequency ** (-exponent / 2), n)

@@ -321,7 +321,7 @@ def animate(segments, frames: int, style: Style, accent: np.ndarray | None = Non
 
 
 def reference_window(motion: Motion, start: int = 0) -> np.ndarray:
-    """(50, 52) at 25 Hz from frame `start` on of a motion, repeated where it is shorter than 2 s."""
+    """(50, 52) at 25 Hz from frame `start` of a motion on, repeated where it is too short."""
     step = RATE // REFERENCE_RATE
     index = (start + np.arange(REFERENCE_FRAMES) * step) % len(motion.weights)
     return motion.weights[index]

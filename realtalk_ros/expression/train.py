@@ -29,7 +29,7 @@ _MOUTH[list(arkit.MOUTH)] = 1.0
 
 
 class Sampler:
-    """Random sequences: speech of one source, moved by a random person, with that person's prior."""
+    """Random sequences: speech of one source, moved by a random person, with his prior."""
 
     def __init__(self, sets: dict[str, speech_data.SpeechSet], seed: int):
         self.sets = sets
@@ -270,8 +270,12 @@ def export(net: nets.ExpressionNet, folder: Path) -> list[Path]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--packages", type=Path, default=Path("runs/packages"),
-                        help="folder with the unpacked Debian packages (see the model card)")  # fmt: skip
+    parser.add_argument(
+        "--packages",
+        type=Path,
+        default=Path("runs/packages"),
+        help="folder with the unpacked Debian packages (see the model card)",
+    )
     parser.add_argument("--run", type=Path, default=Path("runs/expression"),
                         help="where data, checkpoint and log are kept")  # fmt: skip
     parser.add_argument("--minutes", type=float, default=30, help="of training, all resumptions")

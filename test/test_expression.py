@@ -1,0 +1,179 @@
+import wave
+
+import numpy as np
+import pytest
+
+from realtalk_ros import arkit, audio, models
+from realtalk_ros.errors import ModelError
+from realtalk_ros.expression import teacher
+from realtalk_ros.expression.stream import RATE, ExpressionModel
+from realtalk_ros.speech import SAMPLE_CLIP
+
+
+@pytest.fixture(scope="module")
+def model():
+    return ExpressionModel()
+
+
+@pytest.fixture(scope="module")
+def clip():
+    with wave.open(str(SAMPLE_CLIP)) as file:
+        assert file.getsampwidth() == 2
+        data = file.readframes(file.getnframes())
+        return audio.decode_pcm(data, "pcm_s16le", file.getnchannels()), file.getframerate()
+
+
+def express(model, pcm, rate, chunk_s=None):
+    front_end, stream = audio.AudioFrontEnd(rate), model.stream(model.prior())
+    size = len(pcm) if chunk_s is None else int(rate * chunk_s)
+    parts = [stream.push(front_end.push(pcm[i : i + size])) for i in range(0, len(pcm), size)]
+    parts += [stream.push(front_end.flush()), stream.flush()]
+    names = ("time", "weights", "rotation", "speech")
+    return {n: np.concatenate([getattr(p, n) for p in parts]) for n in names}
+
+
+@pytest.mark.parametrize("chunk_s", [0.01, 0.02, 0.1, 1.0])
+def test_streamed_equals_whole(model, clip, chunk_s):
+    whole, streamed = express(model, *clip), express(model, *clip, chunk_s)
+    for name, values in whole.items():
+        np.testing.assert_allclose(streamed[name], values, atol=1e-4, err_msg=name)
+
+
+def test_frames_cover_the_sound_at_50_hz(model, clip):
+    pcm, rate = clip
+    got = express(model, pcm, rate)
+    assert len(got["time"]) == int(np.ceil(len(pcm) / rate * RATE - 1e-9))
+    np.testing.assert_allclose(got["time"], np.arange(len(got["time"])) / RATE)
+    assert got["weights"].min() >= 0 and got["weights"].max() <= 1
+
+
+def test_frames_come_after_the_stated_look_ahead(model):
+    assert 0 < model.look_ahead <= 0.2
+    front_end, stream = audio.AudioFrontEnd(16000), model.stream(model.prior())
+    # Audio up to 1 s + the look-ahead decides the frame at 1 s; 20 ms less does not.
+    samples = np.zeros(round(16000 * (1 + model.look_ahead)), np.float32)
+    early = stream.push(front_end.push(samples[:-320]))
+    assert early.time[-1] == pytest.approx(0.98)
+    assert stream.push(front_end.push(samples[-320:])).time[-1] == pytest.approx(1.0)
+
+
+def test_lips_rest_in_silence_and_noise(model):
+    rng = np.random.default_rng(0)
+    hum = 0.05 * np.sin(2 * np.pi * 100 * np.arange(48000) / 16000)
+    for sound in (np.zeros(48000), 0.02 * rng.standard_normal(48000), hum):
+        weights = express(model, sound.astype(np.float32), 16000)["weights"]
+        assert np.abs(teacher.opening(weights) - teacher.REST_GAP).max() < 0.1  # 1 mm
+
+
+def test_mouth_moves_with_speech_and_rests_after_it(model, clip):
+    pcm, rate = clip
+    got = express(model, np.concatenate([pcm, np.zeros(rate, np.float32)]), rate)
+    gap = teacher.opening(got["weights"])
+    assert gap.max() > 0.6  # cm, on a vowel
+    speaking = got["speech"] > 0.5
+    assert 0.5 < speaking[: int(len(pcm) / rate * RATE)].mean() <= 1
+    assert not speaking[-25:].any()
+    assert np.abs(gap[-25:] - teacher.REST_GAP).max() < 0.05
+
+
+def test_level_and_rate_of_the_recording_matter_little(model, clip):
+    pcm, rate = clip
+    gap = teacher.opening(express(model, pcm, rate)["weights"])
+    quiet = teacher.opening(express(model, 0.2 * pcm, rate)["weights"])
+    assert np.corrcoef(gap, quiet)[0, 1] > 0.9
+
+
+def test_prior_changes_the_person_but_unknown_is_allowed(model):
+    rng = np.random.default_rng(1)
+    nobody = model.prior()
+    somebody = model.prior(rng.standard_normal(100), 0.3 * rng.random((50, 52)))
+    assert nobody.shape == somebody.shape and np.abs(nobody - somebody).max() > 0.1
+    with pytest.raises(ModelError, match="identity"):
+        model.prior(np.zeros(99))
+    with pytest.raises(ModelError, match="reference"):
+        model.prior(None, np.full((50, 52), np.nan))
+
+
+def test_streams_do_not_share_state(model):
+    rng = np.random.default_rng(2)
+    mel = rng.standard_normal((60, 80)).astype(np.float32)
+    prior = model.prior()
+    alone = model.stream(prior).push(mel).weights
+    a, b = model.stream(prior), model.stream(prior)
+    mixed = []
+    for i in range(0, 60, 2):
+        mixed.append(a.push(mel[i : i + 2]).weights)
+        b.push(-mel[i : i + 2])
+    np.testing.assert_array_equal(np.concatenate(mixed), alone)
+
+
+def test_empty_segment_gives_no_frames(model):
+    stream = model.stream(model.prior())
+    assert len(stream.push(np.zeros((0, 80), np.float32))) == 0
+    assert len(stream.flush()) == 0
+
+
+def test_damaged_model_is_refused(tmp_path):
+    for name in ("expression_prior.onnx", "expression_step.onnx"):
+        (tmp_path / name).write_bytes((models.MODEL_DIR / name).read_bytes())
+    ExpressionModel(tmp_path)
+    whole = (tmp_path / "expression_step.onnx").read_bytes()
+    (tmp_path / "expression_step.onnx").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ModelError, match="expression_step.onnx"):
+        ExpressionModel(tmp_path)
+
+
+# ---------------------------------------------------------------- the teacher
+
+SEGMENTS = [
+    ("SIL", 0.0, 0.5), ("B", 0.5, 0.56), ("AA", 0.56, 0.72), ("P", 0.72, 0.84), ("IY", 0.84, 1.0),
+    ("M", 1.0, 1.05), ("UW", 1.05, 1.25), ("F", 1.25, 1.35), ("AE", 1.35, 1.55), ("SIL", 1.55, 2.5),
+]  # fmt: skip
+
+
+def test_teacher_closes_lips_for_everyone():
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        _, style = teacher.random_person(rng)
+        motion = teacher.animate(SEGMENTS, 125, style)
+        gap = teacher.opening(motion.weights)
+        for at in (0.53, 0.76, 1.02):
+            assert gap[round(at * RATE)] < 0.02, style
+        assert gap[round(0.64 * RATE)] > 0.25 and gap[round(1.45 * RATE)] > 0.25
+        assert not motion.weights[:15].any() and not motion.weights[-30:].any()
+        assert motion.weights.min() >= 0 and motion.weights.max() <= 1
+
+
+def test_teacher_tells_vowels_apart():
+    weights = teacher.animate(SEGMENTS, 125, teacher.Style()).weights
+    ee, oo = weights[round(0.93 * RATE)], weights[round(1.16 * RATE)]
+    assert teacher.width(ee) > 0.3 and teacher.width(oo) < -0.3
+    lip = arkit.INDEX["mouthRollLower"]
+    assert weights[round(1.3 * RATE), lip] > 0.35  # f: the lower lip under the teeth
+
+
+# ---------------------------------------------------------------- training side
+
+
+def test_parallel_training_form_equals_the_stream():
+    torch = pytest.importorskip("torch")
+    from realtalk_ros.expression.model import Dims, ExpressionNet
+
+    torch.manual_seed(0)
+    net = ExpressionNet(Dims(width=32, layers=2, memory=5)).eval()
+    mel = torch.randn(1, 40, 80)
+    with torch.no_grad():
+        prior = net.prior(torch.randn(1, 100), torch.rand(1, 50, 52), torch.ones(1, 2))
+        whole = net(mel, prior)["weights"][0]
+        context, memory = torch.zeros(4, 80), torch.zeros(2, 2, 4, 5, 8)
+        for k in range(20):
+            step = net.step(mel[0, 2 * k : 2 * k + 2], prior[0], context, memory)
+            context, memory = step[3:]
+            torch.testing.assert_close(step[0], whole[k], atol=1e-5, rtol=0)
+
+
+def test_ipa_is_spelled_in_our_phones():
+    from realtalk_ros.expression.phones import from_ipa
+
+    assert from_ipa("ˈaɪ") == ["AY"] and from_ipa("tʃ") == ["CH"] and from_ipa("yː") == ["UE"]
+    assert from_ipa("(en)") == [] and from_ipa("ɔ̃") == ["AO"]
