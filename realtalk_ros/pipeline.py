@@ -235,9 +235,12 @@ class FacePipeline:
     def flush(self) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
         return self._render(self.expression.flush())
 
+    def render(self, expression: TimedExpression) -> tuple[float, np.ndarray, np.ndarray]:
+        """One frame of what `expression.push` gave, as `push` yields it."""
+        weights = alive(expression.weights, self.idle.weights(expression.time))
+        template = self.idle.template(expression.time, self.renderer.template_count)
+        return expression.time, weights, self.renderer.render(weights, template)
+
     def _render(self, expressions: list[TimedExpression]
                 ) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
-        for expression in expressions:
-            weights = alive(expression.weights, self.idle.weights(expression.time))
-            template = self.idle.template(expression.time, self.renderer.template_count)
-            yield expression.time, weights, self.renderer.render(weights, template)
+        return map(self.render, expressions)

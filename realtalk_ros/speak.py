@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     from realtalk_ros.avatar import Avatar
     from realtalk_ros.expression.stream import ExpressionModel
     from realtalk_ros.models import providers_for
-    from realtalk_ros.pipeline import Chunk, FacePipeline
+    from realtalk_ros.pipeline import Chunk, FacePipeline, TimedExpression
     from realtalk_ros.renderer.stream import FaceRenderer
     from realtalk_ros.video import VideoWriter
 
@@ -61,17 +61,18 @@ def run(args: argparse.Namespace) -> None:
         CsvFile(args.csv, args.fps) as csv,
         tqdm(desc="frames", total=duration and round(duration * args.fps), disable=None) as bar,
     ):
-        def write(frames: Iterator[tuple[float, np.ndarray, np.ndarray]]) -> None:
-            for at, weights, image in frames:
-                csv.write(at, weights)
+        def write(expressions: list[TimedExpression]) -> None:
+            for expression in expressions:
+                at, weights, image = face.render(expression)
+                csv.write(at, weights, expression.rotation)
                 while video.frames <= round(at * args.fps):  # the file shows frame k at k / fps
                     video.write(image)
                     bar.update()
 
         for pcm in blocks:
             video.write_audio(pcm)
-            write(face.push(Chunk(pcm, sample_rate)))
-        write(face.flush())
+            write(face.expression.push(Chunk(pcm, sample_rate)))
+        write(face.expression.flush())
     done = time.monotonic()
     seconds = video.frames / args.fps
     print(
@@ -127,10 +128,10 @@ class CsvFile:
             except OSError as error:
                 raise self._failed(error) from error
 
-    def write(self, at: float, weights: np.ndarray) -> None:
+    def write(self, at: float, weights: np.ndarray, rotation: np.ndarray) -> None:
         if self._writer is not None:
             try:
-                self._writer.write(at, weights)
+                self._writer.write(at, weights, rotation)
             except OSError as error:
                 raise self._failed(error) from error
 
