@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 
@@ -157,7 +158,8 @@ def train(
         if progress >= 1:
             break
         # Warm-up, then cosine in time rather than steps: the budget is time.
-        lr = rate * min(1, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * progress)))
+        cosine = 0.5 * (1 + math.cos(math.pi * progress))  # a plain float: it is saved
+        lr = rate * min(1, (step + 1) / 200) * (0.02 + 0.98 * cosine)
         for group in optimizer.param_groups:
             group["lr"] = lr
         want = sampler.batch(batch, delay)
