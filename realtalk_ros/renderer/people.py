@@ -65,11 +65,12 @@ class Traits:
     circles: float = 0.3  # dark under the eyes
     iris: np.ndarray = field(default_factory=lambda: IRIS_COLOURS[1])
     lashes: float = 0.5
-    hair: str = "short"  # "bald", "shaved", "short", "side", "fringe", "long", "curly"
+    hair: str = "short"  # "bald", "shaved", "short", "side", "fringe", "long", "bob", "curly", "tied"
     hair_strands: int = 2600
     hair_width: float = 0.13  # cm
     hair_length: float = 1.0  # factor
     part_side: float = 1.0  # -1 or 1
+    hairline: float = 0.0  # cm lower on the forehead than usual
     cloth: np.ndarray = field(default_factory=lambda: np.array([0.10, 0.13, 0.20]))
     collar: float = 0.5
 
@@ -96,7 +97,6 @@ class Painter:
         self.landmark_uv = self.vertex_uv[kit.landmarks]
         self.mean_landmarks = kit.mean[kit.landmarks]
         self.lips = self._lip_mask()
-        self.scalp = scalp_mask(self.p)
         rng = np.random.default_rng(11)
         shape = self.p.shape[:2]
         self.noise = {
@@ -137,14 +137,14 @@ class Painter:
             curve = self._spline(points, 60)
             along = np.gradient(curve, axis=0)
             along /= np.linalg.norm(along, axis=1, keepdims=True)
-            count = int(90 + 260 * traits.brow_density)
+            count = int(110 + 330 * traits.brow_density)
             t = rng.random(count) ** 0.9 * 0.97
             i = (t * 59).astype(int)
             # full at the head of the brow, tapering to the tail
-            width = thickness * np.interp(t, [0, 0.12, 0.45, 0.75, 1], [0.75, 1, 0.95, 0.6, 0.2])
+            width = thickness * np.interp(t, [0, 0.12, 0.45, 0.75, 1], [0.45, 0.9, 0.95, 0.65, 0.3])
             across = rng.uniform(-0.5, 0.5, count)
             root = curve[i] + np.stack([np.zeros(count), across * width], 1)
-            rise = np.interp(t, [0, 0.25, 0.6, 1], [1.25, 0.6, 0.15, -0.1]) - across * 0.7
+            rise = np.interp(t, [0, 0.25, 0.6, 1], [1.0, 0.5, 0.12, -0.1]) - across * 0.7
             angle = rise + rng.normal(0, 0.16, count)
             forward = along[i]
             c, s = np.cos(angle), np.sin(angle) * outward
@@ -154,7 +154,7 @@ class Painter:
             scale = h * over
             for a, b, level in zip(root * scale * 16, tip * scale * 16, rng.integers(110, 235, count), strict=True):
                 cv2.line(canvas, tuple(a.astype(int)), tuple(b.astype(int)), int(level),
-                         max(1, h // 512), cv2.LINE_AA, 4)  # fmt: skip
+                         max(1, h // 700), cv2.LINE_AA, 4)  # fmt: skip
             body = np.zeros_like(canvas)
             cv2.polylines(body, [(curve[2:52] * scale * 16).astype(np.int32)], False, 255,
                           max(2, int(thickness * scale * 0.62)), cv2.LINE_AA, 4)  # fmt: skip
@@ -174,7 +174,8 @@ class Painter:
         sideburn = smoothstep(6.0, 6.6, ax) * smoothstep(7.9, 7.3, ax) * smoothstep(5, 3, y)
         jaw = np.maximum(jaw, sideburn * smoothstep(2.0, 3.0, z))
         jaw *= smoothstep(-12.5, -9.5, y) * smoothstep(-1.0, 1.5, z)
-        tache = smoothstep(3.7, 2.7, ax) * smoothstep(-1.15, -1.6, y) * smoothstep(-5.2, -4.2, y)
+        tache = smoothstep(0.35, -0.35, y + 1.3 + 0.13 * ax**1.6) * smoothstep(3.4, 2.5, ax)
+        tache *= smoothstep(-4.6, -3.2, y + 0.25 * np.maximum(ax - 2.2, 0))
         tache *= smoothstep(9.2, 9.8, z)
         skin = (1 - self.lips) * self.is_face
         return jaw * skin, tache * skin
@@ -258,7 +259,7 @@ class Painter:
             skin += (cover * 0.95)[..., None] * (tint - skin)
             height += full * strokes * 0.30
         if t.hair != "bald":
-            cover = self.scalp * (0.92 if t.hair != "shaved" else 0.62)
+            cover = scalp_mask(self.p, t.hairline) * (0.92 if t.hair != "shaved" else 0.62)
             if t.hair == "shaved":
                 cover = cover * (0.7 + 0.3 * speckle)
             skin += cover[..., None] * (hair_srgb * 0.8 - skin)
@@ -280,11 +281,12 @@ class Painter:
         return cv2.GaussianBlur(mask, (0, 0), h / 420).astype(np.float32) / 255
 
 
-def scalp_mask(p: np.ndarray) -> np.ndarray:
+def scalp_mask(p: np.ndarray, lower: float = 0.0) -> np.ndarray:
     """0..1 over positions (..., 3) on the mean head: where hair grows."""
     azimuth = np.degrees(np.arctan2(np.abs(p[..., 0]), p[..., 2] + 1.0))  # 0 front, 180 back
     line = np.interp(azimuth, [0, 20, 32, 45, 58, 68, 82, 95, 108, 120, 150, 180],
                      [10.6, 10.7, 10.4, 8.6, 6.2, 3.4, 4.6, 5.6, 3.0, -0.5, -5.0, -6.2])  # fmt: skip
+    line = line - lower * np.interp(azimuth, [0, 45, 70], [1, 1, 0])
     return smoothstep(-0.35, 0.65, p[..., 1] - line)
 
 
@@ -300,7 +302,7 @@ def grow_hair(
     in_skin = np.zeros(len(kit.mean), bool)
     in_skin[vertices] = True
     tris = kit.triangles[in_skin[kit.triangles].all(1)]
-    mask = scalp_mask(kit.mean[tris].mean(1))
+    mask = scalp_mask(kit.mean[tris].mean(1), traits.hairline)
     corner = neutral[tris]
     area = np.linalg.norm(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1)
     chance = area * mask
@@ -314,7 +316,7 @@ def grow_hair(
     tree = cKDTree(neutral[vertices])
     skin_points, skin_normals = neutral[vertices], normals[vertices]
 
-    style, k = traits.hair, 9
+    style, k, first = traits.hair, 9, np.zeros((1, 3))
     x, y, z = rest.T
     side = traits.part_side
     top = smoothstep(7.5, 11.5, y)
@@ -328,6 +330,9 @@ def grow_hair(
     if style == "side":
         comb = sweep * (top * (1 - past_part))[:, None] + down * (1 - top * (1 - past_part))[:, None]
         comb += back * (0.7 * (1 - front) + 0.35)[:, None]
+        # hair above the forehead goes up and back, not over the eyes
+        quiff = smoothstep(3.0, 6.0, z) * smoothstep(7.0, 9.5, y)
+        comb += quiff[:, None] * np.stack([-0.3 * side + 0 * x, 0.9 + 0 * x, -0.8 + 0 * x], 1)
         length = 2.0 + 5.5 * top * (0.6 + 0.4 * front)
         lift, volume = 0.9, 0.5 + 1.15 * top
     elif style == "fringe":
@@ -335,12 +340,23 @@ def grow_hair(
         comb = forward * (top * front)[:, None] + down * (1 - top * front)[:, None]
         length = 3.0 + 3.0 * top
         lift, volume = 0.6, 0.6 + 0.6 * top
-    elif style == "long":
-        part = np.where(side * (x - side * 0.8) > 0, 1.0, -1.0) * side
-        comb = np.stack([part, -0.5 * np.ones_like(x), -0.25 * np.ones_like(x)], 1) * top[:, None]
-        comb += (down + 0.35 * np.stack([0 * x, 0 * x, -front], 1)) * (1.3 - top)[:, None]
-        length = 17.0 + 5 * rng.random(len(x))
-        lift, volume = 0.5, 0.7 + 0.5 * top
+    elif style in ("long", "bob"):
+        part = np.where(side * x - 1.6 > 0, 1.0, -1.0) * side
+        fall = smoothstep(9.0, 4.0, y)[:, None]
+        aside = np.stack([part, -0.25 + 0 * x, -0.35 - 0.35 * front], 1)
+        first = np.stack([0.3 * part, 0.5 + 0 * x, -1.2 + 0 * x], 1) * (front * top)[:, None]
+        comb = aside * (1 - fall) + (down + np.stack([0 * x, 0 * x, -0.45 * front], 1)) * fall
+        length = 12.0 + 9.0 * top + 3.0 * rng.random(len(x))
+        lift = 0.35 + 0.7 * np.exp(-(((side * x - 1.6) / 1.4) ** 2))[:, None] * top[:, None]
+        volume = 0.65 + 0.45 * top
+        k = 16
+    elif style == "tied":  # back into a bun
+        knot = np.array([0.0, 7.0, -11.5])
+        comb = knot - rest
+        far = np.linalg.norm(comb, axis=1)
+        comb = comb / far[:, None] + 0.35 * back + np.stack([0 * x, 0.35 * top + 0.1, 0 * x], 1)
+        length = far * 1.12
+        lift, volume = 0.25, 0.25 + 0.75 * top * (0.3 + 0.7 * smoothstep(7, -1, z))
         k = 14
     elif style == "curly":
         comb = around * 0.5 + down * 0.15 + np.array([0, 0.35, 0]) * top[:, None]
@@ -351,21 +367,23 @@ def grow_hair(
         comb = back * top[:, None] + down * (1 - top)[:, None] + np.array([0.25 * side, 0.25, 0.2])
         length = 1.2 + 1.9 * top
         lift, volume = 0.9, 0.3 + 0.6 * top
+    # `first` bends only the beginning: front hair goes back before it falls aside
     length = length * traits.hair_length * rng.uniform(0.75, 1.1, len(x))
     layer = rng.random(len(x)) ** 0.7  # height of the strand within the hair's volume
-    wild = rng.normal(0, 0.10 if style != "curly" else 0.45, (len(x), 3))
-    clump = _clumps(rest, rng, 0.16 if style != "long" else 0.07)
+    wild = rng.normal(0, {"curly": 0.45, "tied": 0.04, "bob": 0.05}.get(style, 0.10), (len(x), 3))
+    clump = _clumps(rest, rng, {"long": 0.06, "bob": 0.04, "tied": 0.035}.get(style, 0.16))
     comb = comb / np.linalg.norm(comb, axis=1, keepdims=True) + wild + clump
     phase = rng.random((len(x), 2)) * 6.28
-    curl = {"curly": 0.75, "long": 0.10}.get(style, 0.05)
+    curl = {"curly": 0.75, "long": 0.08, "bob": 0.03, "tied": 0.015}.get(style, 0.05)
+    cut = -6.0 - 1.2 * rng.random(len(x)) - 1.0 * smoothstep(2, -6, z)
     points = np.empty((len(x), k, 3), np.float32)
     points[:, 0] = p = root - normal * 0.05
     step = (length / (k - 1))[:, None]
-    gravity = np.array([0, -0.28 if style == "long" else -0.08, 0])
-    direction = normal * lift + comb * 0.35
+    gravity = np.array([0, -0.22 if style in ("long", "bob") else -0.08, 0])
+    direction = normal * lift + comb * 0.35 + first
     for i in range(1, k):
         direction = direction / np.linalg.norm(direction, axis=1, keepdims=True)
-        direction = direction * 0.55 + comb * 0.5 + gravity * i * 0.6
+        direction = direction * 0.55 + comb * 0.5 + first * max(0.0, 1 - i / 4) + gravity * i * 0.6
         if curl:
             turn = phase + i * (1.9 if style == "curly" else 0.8)
             direction[:, 0] += curl * np.cos(turn[:, 0])
@@ -381,12 +399,27 @@ def grow_hair(
         want = (0.10 + layer * volume) * rise
         ceiling = want * 1.25 + 0.3 + (3.0 if style == "curly" else 0.0)
         p = p + n * (np.maximum(want - above, 0) * 0.8 - np.maximum(above - ceiling, 0) * 0.55)[:, None]
+        if style in ("long", "bob"):
+            p = _off_the_face(p, layer)
+            if style == "bob":  # cut at the chin, turned in a little at the ends
+                over = np.maximum(cut - p[:, 1], 0)[:, None]
+                p = p + np.array([0.0, 1.0, 0.0]) * over
         direction = p - points[:, i - 1]
         points[:, i] = p
     shade = np.clip(0.42 + 0.58 * layer[:, None] * np.linspace(0.35, 1, k), 0.3, 1).astype(np.float32)
     tint = rng.normal(1, 0.16, (len(x), 1)) * (1 + rng.normal(0, 0.04, (len(x), 3)))
     colours = np.clip(traits.hair_colour * tint * (1 + 1.6 * clump[:, :1]), 0.003, 0.95)
     return Strands(points, colours.astype(np.float32), shade, traits.hair_width)
+
+
+def _off_the_face(p: np.ndarray, layer: np.ndarray) -> np.ndarray:
+    """Turn points that hang before the face about the head's axis until they frame it."""
+    x, y, z = p[:, 0], p[:, 1], p[:, 2] + 1.0
+    azimuth, radius = np.arctan2(np.abs(x), z), np.hypot(x, z)
+    edge = np.interp(y, [-8, -3, 2, 6, 9, 10.5], [55, 55, 53, 46, 31, 0]) + 9.0 * (1 - layer)
+    turned = np.maximum(azimuth, np.radians(edge))
+    radius = radius * (1 - 0.018 * np.maximum(1.0 - y, 0))  # falls inwards below the ears
+    return np.stack([np.sign(x) * radius * np.sin(turned), y, radius * np.cos(turned) - 1.0], 1)
 
 
 def _bounds(kit: FaceKit, part: str) -> tuple[int, int]:
@@ -402,8 +435,10 @@ def _clumps(p: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndarra
     return out * amount
 
 
-def shoulders(traits: Traits, broad: float = 1.0) -> Mesh:
-    """A plain round-necked top: a loft of rings from the collar down."""
+def shoulders(
+    traits: Traits, broad: float = 1.0, kit: FaceKit | None = None, neutral: np.ndarray | None = None
+) -> Mesh:
+    """A plain round-necked top, a loft of rings from the collar down; fits `neutral`'s neck if given."""
     # half-width, z of front and back, y of side, front and back; cm
     rings = np.array([
         [8.0, 3.3, -8.0, -11.2, -14.6, -9.9],
@@ -420,6 +455,13 @@ def shoulders(traits: Traits, broad: float = 1.0) -> Mesh:
     ])  # fmt: skip
     from scipy.interpolate import PchipInterpolator
 
+    if kit is not None and neutral is not None:
+        bust = np.flatnonzero((kit.mean[:, 1] < -9.0) & (np.abs(kit.mean[:, 0]) > 6.0))
+        bust = bust[bust < kit.parts["head_neck"].stop]
+        moved = neutral[bust] - kit.mean[bust]
+        rings[:, 3:] += np.quantile(moved[:, 1], 0.8)
+        rings[:, 1:3] += moved[:, 2].mean()
+        rings[:4, 0] *= np.abs(neutral[bust, 0]).mean() / np.abs(kit.mean[bust, 0]).mean()
     rings[4:, 0] = rings[4, 0] + (rings[4:, 0] - rings[4, 0]) * broad
     fine = PchipInterpolator(np.arange(len(rings)), rings)(np.linspace(0, len(rings) - 1, 60))
     theta = np.linspace(0, 2 * np.pi, 96, endpoint=False)
@@ -486,8 +528,8 @@ def random_traits(rng: np.random.Generator) -> Traits:
         brow_lift=rng.uniform(-0.25, 0.3), circles=rng.uniform(0, 0.9), lashes=rng.uniform(0.2, 0.7),
         part_side=float(rng.choice([-1, 1])), hair_length=rng.uniform(0.7, 1.3),
         cloth=rng.random(3) ** 2 * 0.6, collar=rng.random(),
-        hair=str(rng.choice(["bald", "shaved", "short", "side", "fringe", "long", "curly"],
-                            p=[0.08, 0.10, 0.22, 0.2, 0.12, 0.18, 0.10])),
+        hair=str(rng.choice(["bald", "shaved", "short", "side", "fringe", "long", "bob", "curly", "tied"],
+                            p=[0.06, 0.10, 0.20, 0.2, 0.10, 0.07, 0.07, 0.10, 0.10])),
     )  # fmt: skip
     if rng.random() < 0.2:
         traits.freckles = rng.uniform(0.2, 1.0) * (1 - tone)
@@ -526,7 +568,7 @@ def make_look(kit: FaceKit, painter: Painter, neutral: np.ndarray, traits: Trait
         gums=np.array([0.5, 0.17, 0.16]) * rng.uniform(0.6, 1.2),
         lash=np.minimum(np.asarray(traits.hair_colour) * 0.4, 0.03), lash_alpha=0.3 + 0.7 * traits.lashes,
         scatter=float(np.interp(traits.tone, [0, 1], [1.0, 0.55])), gloss=traits.shine,
-        bump=traits.pores, hair=grow_hair(kit, neutral, traits, rng), body=shoulders(traits, rng.uniform(0.85, 1.1)),
+        bump=traits.pores, hair=grow_hair(kit, neutral, traits, rng), body=shoulders(traits, rng.uniform(0.85, 1.1), kit, neutral),
         background=random_background(rng), seed=float(rng.random()),
     )  # fmt: skip
 
@@ -602,12 +644,12 @@ def random_view(rng: np.random.Generator, distance: float, spread: float = 0.12)
 def face_square(points: np.ndarray) -> tuple[float, float, float]:
     """(x, y, side) of the face crop from 68 projected neutral landmarks (68, 2).
 
-    E is the middle of the eyes, M of the mouth: side 2.85 |M - E|, centre E + 0.86 (M - E). Works in
-    pixels and in cm alike; axis-aligned.
+    E is the middle of the eyes, M of the mouth: side 2.8 |M - E|, centre E + 0.7 (M - E), which
+    holds raised brows and the open jaw. Works in pixels and in cm alike; axis-aligned.
     """
     eyes, mouth = points[36:48].mean(0), points[48:68].mean(0)
-    centre = eyes + 0.86 * (mouth - eyes)
-    return float(centre[0]), float(centre[1]), float(2.85 * np.linalg.norm(mouth - eyes))
+    centre = eyes + 0.7 * (mouth - eyes)
+    return float(centre[0]), float(centre[1]), float(2.8 * np.linalg.norm(mouth - eyes))
 
 
 def framed(

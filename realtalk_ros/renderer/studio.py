@@ -309,7 +309,7 @@ void main() {  // v_rest.xyz is the direction in the eye at rest
         light += light_col[i] * gather * 0.7 * s;
         vec3 h = reflect(-view, n);
         float hit = dot(h, light_dir[i]);
-        spec += light_col[i] * s * (smoothstep(0.972, 0.984, hit) * 0.55 + 0.05 * pow(max(hit, 0.0), 30.0));
+        spec += light_col[i] * s * (smoothstep(0.962, 0.978, hit) * 0.6 + 0.05 * pow(max(hit, 0.0), 30.0));
     }
     float lid = mix(0.35, 1.0, smoothstep(0.15, 0.75, ao));
     c = base * light * lid + spec * mix(0.6, 1.0, 1.0 - edge) + hemisphere(reflect(-view, n)) * 0.035;
@@ -332,7 +332,7 @@ void main() {
     float lit = shadowed(v_shadow, 0.004);
     vec3 base = kind == 2 ? teeth : gums;
     float deep = v_rest.w;  // cm behind the front teeth, 0 at the lips
-    float reach = exp(-deep * (kind == 2 ? 0.42 : 0.55)) * mix(0.45, 1.0, smoothstep(0.1, 1.6, mouth_open));
+    float reach = exp(-deep * (kind == 2 ? 0.42 : 0.55)) * mix(0.62, 1.0, smoothstep(0.08, 1.0, mouth_open));
     if (kind == 3) base *= 0.8 + 0.4 * noise(v_pos.xy * 0.13);
     if (kind == 4) base *= vec3(0.5, 0.35, 0.35);
     if (kind == 5) { base = vec3(0.62, 0.42, 0.38); reach = 0.8; }
@@ -358,11 +358,13 @@ in vec3 v_pos; in vec3 v_normal; in vec2 v_uv; in vec4 v_aux; in vec4 v_rest; in
 uniform vec3 lash; uniform float lash_alpha; uniform sampler2D noise_map; uniform float seed;
 out vec4 colour;
 void main() {
-    if (v_aux.x > 6.5) {  // lashes: v_rest.w runs from root 0 to tip 1, v_rest.x along the lid
-        float f = texture(noise_map, vec2(v_rest.x * 0.55 + seed, 0.02 * v_rest.w + seed)).r;
-        float strand = smoothstep(0.34, 0.60, f + 0.30 * (1.0 - v_rest.w)) * mix(1.0, 0.22, v_rest.y);
+    if (v_aux.x > 6.5) {  // lashes: v_rest.x along the lid, .y 1 on the lower lid, .w root to tip
+        float tip = v_rest.w, x = v_rest.x * 30.0 + 1.2 * tip * (v_rest.x - 0.5);
+        float f = texture(noise_map, vec2(v_rest.x * 0.9 + seed, seed)).r;
+        float thin = 0.5 + 0.5 * cos(6.2832 * (x + 1.5 * f));
+        float hair = mix(1.0, smoothstep(0.25 + 0.5 * tip, 0.6 + 0.4 * tip, thin), 0.25 + 0.6 * tip);
         colour = vec4(develop(lash * (hemisphere(v_normal) + light_col[0] * 0.4)),
-                      clamp(lash_alpha * strand * (1.0 - 0.85 * v_rest.w), 0.0, 1.0));
+                      clamp(lash_alpha * hair * (1.0 - tip * (0.6 + 0.4 * tip)) * mix(1.0, 0.14, v_rest.y), 0.0, 1.0));
     } else {
         colour = vec4(0.03, 0.01, 0.008, 0.55 * v_rest.w);
     }
@@ -405,8 +407,8 @@ void main() {  // Kajiya and Kay 1989, with a second, coloured highlight shifted
         float th = dot(t, h), th2 = th + 0.12;
         float facing = smoothstep(-0.35, 0.5, dot(normalize(v_pos - vec3(0.0, 4.0, -1.0)), light_dir[i]));
         c += base * light_col[i] * sqrt(max(1.0 - tl * tl, 0.0)) * 0.62 * facing * s;
-        spec += light_col[i] * facing * s * (0.06 * pow(sqrt(max(1.0 - th * th, 0.0)), 90.0)
-             + base * 0.55 * pow(sqrt(max(1.0 - th2 * th2, 0.0)), 26.0));
+        spec += light_col[i] * facing * s * (0.11 * pow(sqrt(max(1.0 - th * th, 0.0)), 90.0)
+             + base * 0.8 * pow(sqrt(max(1.0 - th2 * th2, 0.0)), 26.0));
     }
     colour = vec4(develop((c + spec) * v_colour.a), 1.0);
 }
@@ -436,8 +438,10 @@ uniform sampler2D noise_map;
 out vec4 colour;
 void main() {
     vec3 n = normalize(v_normal), view = normalize(eye - v_pos);
-    float weave = texture(noise_map, v_pos.xy * 0.35).r * 0.5 + texture(noise_map, v_pos.xy * 0.08).r * 0.5;
-    vec3 base = v_colour * (0.82 + 0.36 * weave);
+    float weave = texture(noise_map, v_pos.xy * 0.45).r * 0.6 + texture(noise_map, v_pos.xy * 0.011).r * 0.4;
+    vec3 base = v_colour * (0.85 + 0.30 * weave);
+    float fold = texture(noise_map, v_pos.xy * vec2(0.008, 0.004) + 0.31).r - 0.5;
+    n = normalize(n + vec3(dFdx(fold), dFdy(fold), 0.0) * 10.0);
     vec3 c = base * hemisphere(n);
     float lit = shadowed(v_shadow, 0.006);
     for (int i = 0; i < 4; i++)
@@ -465,6 +469,15 @@ def value_noise(shape: tuple[int, int], cells: int, rng: np.random.Generator) ->
     )
     y, x = 2 * h // cells, 2 * w // cells
     return big[y : y + h, x : x + w]
+
+
+def _within_bins(along: np.ndarray, values: np.ndarray, bins: int = 12) -> np.ndarray:
+    """`values` scaled to 0..1 between the least and the greatest of their neighbours in `along`."""
+    centres = np.linspace(along.min(), along.max(), bins)
+    near = [np.abs(along - c) < 1.2 / bins * np.ptp(along) for c in centres]
+    low = np.interp(along, centres, [values[n].min() for n in near])
+    high = np.interp(along, centres, [values[n].max() for n in near])
+    return np.clip((values - low) / np.maximum(high - low, 1e-6), 0, 1)
 
 
 class Studio:
@@ -556,18 +569,23 @@ class Studio:
             ball = kit.parts[f"eyeball_{side}"]
             centre = (mean[ball].min(0) + mean[ball].max(0)) / 2
             rest[ball, :3] = mean[ball] - centre
-            lash = kit.parts[f"eyelashes_{side}"]
-            rest[lash, 0] = mean[lash, 0]
-            rest[lash, 1] = mean[lash, 1] < mean[ball, 1].mean() - 0.1  # lower lashes
         front = mean[kit.parts["teeth"], 2].max()
         inside = np.isin(kinds, (TEETH, GUMS, SOCKET))
         rest[inside, 3] = np.maximum(front - mean[inside, 2] - 0.3, 0) * 0.8
         rest = rest[v]
         kind_v = kinds[v]
-        for k in (LASH, OCCLUSION):
-            for side in (-1, 1):
-                sel = (kind_v == k) & (mean[v, 0] * side > 0)
-                rest[sel, 3] = self._strip_coordinate(sel, mean[v], k)
+        # Lashes: u runs along the lid; v below 0.5 is the lower lid.
+        hairs, u, across = kind_v == LASH, uv[:, 0] % 0.5 * 2, uv[:, 1]
+        rest[hairs, 0] = u[hairs]
+        rest[hairs, 1] = across[hairs] < 0.5
+        for side, ball in ((1, "eyeball_left"), (-1, "eyeball_right")):
+            eye = mean[kit.parts[ball]]
+            for low in (True, False):
+                sel = hairs & (mean[v, 0] * side > 0) & ((across < 0.5) == low)
+                distance = np.linalg.norm(mean[v][sel] - (eye.min(0) + eye.max(0)) / 2, axis=1)
+                rest[sel, 3] = _within_bins(u[sel], distance)
+            sel = (kind_v == OCCLUSION) & (mean[v, 0] * side > 0)
+            rest[sel, 3] = self._lid_shadow(mean[v][sel])
         pose_weight = smoothstep(-14.5, -6.5, mean[v, 1] + 0.30 * mean[v, 2])
         aux = np.stack([kind_v, np.ones(len(v)), uv[:, 0] * 0, pose_weight], 1).astype(np.float32)
         self.uv, self.faces, self.face_kinds, self.aux, self.rest = uv, faces, tri_kind, aux, rest
@@ -607,17 +625,11 @@ class Studio:
         self.alpha_array = array(self.alpha_program, index(OCCLUSION, LASH))
         self.depth_array = array(self.head_depth, index(SKIN))
 
-    def _strip_coordinate(self, sel: np.ndarray, points: np.ndarray, kind: int) -> np.ndarray:
-        """0..1 across a strip of lashes (root to tip) or of lid shadow (eye to lid edge)."""
-        p = points[sel]
-        if kind == LASH:  # distance from the eyeball's centre grows from root to tip
-            side = "left" if p[:, 0].mean() > 0 else "right"
-            ball = self.kit.mean[self.kit.parts[f"eyeball_{side}"]]
-            distance = np.linalg.norm(p - (ball.min(0) + ball.max(0)) / 2, axis=1)
-            return smoothstep(1.75, 2.6, distance)
-        middle = (p[:, 1].max() + p[:, 1].min()) / 2
-        reach = (p[:, 1].max() - p[:, 1].min()) / 2
-        return smoothstep(0.45, 1.0, np.abs(p[:, 1] - middle) / reach)
+    @staticmethod
+    def _lid_shadow(points: np.ndarray) -> np.ndarray:
+        """0..1: the shadow that the lids throw on the eye, darkest at their edges."""
+        low, high = points[:, 1].min(), points[:, 1].max()
+        return smoothstep(0.45, 1.0, np.abs(points[:, 1] - (low + high) / 2) / ((high - low) / 2))
 
     def _bake_occlusion(self, directions: int = 96) -> None:
         """Ambient occlusion per vertex of the mean head, mouth a little open, from depth maps."""
@@ -736,7 +748,7 @@ class Studio:
         data[..., 6:9] = hair.colours[:, None, None]
         data[..., 9] = hair.shade[:, :, None]
         taper = np.ones(k, np.float32)
-        taper[-1], taper[-2] = 0.15, 0.7
+        taper[-3:] = 0.85, 0.55, 0.1
         data[..., 10] = np.array([-1.0, 1.0]) * taper[:, None]
         base = (np.arange(count)[:, None] * k + np.arange(k - 1)[None]) * 2
         quad = np.stack([base, base + 1, base + 2, base + 2, base + 1, base + 3], -1).astype(np.int32)
