@@ -25,7 +25,6 @@ PACKAGES = {
     "yaml": "PyYAML",
     "onnxruntime": "onnxruntime",
     "cv2": "opencv",
-    "soxr": "soxr",
     "av": "av",
     "tqdm": "tqdm",
 }
