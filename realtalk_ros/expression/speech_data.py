@@ -660,6 +660,9 @@ class SpeechSet:
         ]
         return self.mel[self.mel_starts[i] : self.mel_starts[i + 1]], segments, str(self.source[i])
 
+    def __iter__(self) -> Iterator[tuple[np.ndarray, list[Segment], str]]:
+        return (self[i] for i in range(len(self)))
+
     @property
     def hours(self) -> float:
         return len(self.mel) / audio.MEL_RATE / 3600
