@@ -1,4 +1,4 @@
-"""What the nodes share: parameters, problems counted and shown in /diagnostics, time, and main()."""
+"""What the nodes share: parameters, problems counted and shown in /diagnostics, time, main()."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Speech on `audio` becomes facial expressions on `expression`. A thin shell of ExpressionPipeline."""
+"""Speech on `audio` becomes expressions on `expression`. A thin shell of ExpressionPipeline."""
 
 from __future__ import annotations
 
@@ -99,9 +99,9 @@ class ExpressionNode(common.RealTalkNode):
             goes_on = self._end is not None and message.utterance_id == self._utterance
             start = self._end if goes_on and self._end > now - SILENCE else now
         if start > now + self.backlog.limit:
-            raise AudioError(f"a chunk is to be heard {start - now:.0f} s from now: check its stamp")
+            raise AudioError(f"a chunk is stamped {start - now:.0f} s from now: check its clock")
         if start + len(pcm) / message.sample_rate < now - MAX_DELAY:
-            raise AudioError(f"a chunk was to be heard {now - start:.0f} s ago: check its stamp")
+            raise AudioError(f"a chunk is stamped {now - start:.0f} s ago: check its clock")
         if not len(pcm) and not message.last:
             self.problems.add("a chunk without samples: send sound, or leave it out")
         if message.encoding == AudioChunk.PCM_F32LE:

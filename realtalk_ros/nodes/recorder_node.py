@@ -27,7 +27,9 @@ class Recording:
     none, the one before it is repeated.
     """
 
-    def __init__(self, path: Path, fps: float, start: float, size: tuple[int, int], rate: int | None):
+    def __init__(
+        self, path: Path, fps: float, start: float, size: tuple[int, int], rate: int | None
+    ):
         self.fps, self.start, self.rate = fps, start, rate
         self.video = VideoWriter(path, fps, size, rate)
         self.repeated = 0
@@ -147,7 +149,7 @@ class RecorderNode(common.RealTalkNode):
         self.counts["images"] += 1
         stamp = self.media_time(message.header.stamp)
         if message.encoding != "bgr8" or len(message.data) != message.height * message.width * 3:
-            self.problems.add(f"images of encoding {message.encoding!r} cannot be recorded: send bgr8")
+            self.problems.add(f"an image of encoding {message.encoding!r} was left out: send bgr8")
             return
         if stamp is None or stamp <= self._newest:
             self.counts["unordered_images"] += 1

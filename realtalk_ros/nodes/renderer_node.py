@@ -1,4 +1,4 @@
-"""Expressions on `expression` become a face on `face/image_raw`, at a steady rate, speech or not."""
+"""Expressions on `expression` become a face on `face/image_raw`, at a steady rate."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class RendererNode(common.RealTalkNode):
         self.idle = Idle(self.seed)
         self.presenter = Presenter(self.fps)
         self.speaking = Speaking()
-        self.counts = {"expressions": 0, "images": 0, "skipped_frames": 0, "resets": 0}
+        self.counts = {"expressions": 0, "images": 0, "jpegs": 0, "skipped_frames": 0, "resets": 0}
         self._lock = threading.Lock()  # presenter: filled by the executor, read by the display
         self._stop = threading.Event()
         self._display: threading.Thread | None = None
@@ -148,9 +148,10 @@ class RendererNode(common.RealTalkNode):
         if self._jpeg.get_subscription_count():
             done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
             if done:
-                message = CompressedImage(header=self._image.header, format="bgr8; jpeg compressed bgr8")
+                message = CompressedImage(header=self._image.header, format="jpeg")
                 message.data = array.array("B", data.tobytes())
                 self._jpeg.publish(message)
+                self.counts["jpegs"] += 1
         if self.speaking.update(media_time, shown.speech):
             self._speaking.publish(Bool(data=self.speaking.state))
         self.counts["images"] += 1

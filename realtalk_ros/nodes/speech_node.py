@@ -1,4 +1,4 @@
-"""A sound file, or a text through espeak-ng, as chunks on `audio` in the time that it takes to say."""
+"""A sound file, or a text through espeak-ng, as chunks on `audio`, as fast as it is spoken."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from realtalk_ros.nodes.renderer_node import RendererNode
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--params-file", metavar="YAML", type=Path,
-                        help="parameters (default: the package's config/realtalk.yaml)")  # fmt: skip
+                        help="parameters (default: config/realtalk.yaml)")  # fmt: skip
     parser.add_argument("--namespace", default=common.NAMESPACE, help="default: %(default)s")
     parser.add_argument("--avatar", help="bundled avatar's name, or a folder")
     parser.add_argument("--fps", type=float, help="frames per second")

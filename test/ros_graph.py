@@ -1,0 +1,153 @@
+"""Real nodes in processes of their own, and a client that knows only the topic table."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from array import array
+from collections.abc import Callable
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Bool
+from std_srvs.srv import Trigger
+
+from realtalk_ros.msg import AudioChunk, FaceExpression
+from realtalk_ros.speech import read_audio
+
+AVATAR = os.environ.get("REALTALK_TEST_AVATAR", "default")
+SPEECH = os.path.join(os.path.dirname(__file__), "../realtalk_ros/data/speech_sample.wav")
+RATE = 16000
+
+
+def speech(seconds: float) -> np.ndarray:
+    """The beginning of the bundled clip, float32 mono at 16 kHz."""
+    pcm, rate = read_audio(SPEECH)
+    assert rate == RATE
+    return pcm[: round(seconds * RATE)]
+
+
+def start(name: str, domain: int, *ros_args: str, stderr=None, **parameters) -> subprocess.Popen:
+    """Starts a node's module as a process."""
+    command = [sys.executable, "-m", f"realtalk_ros.nodes.{name}", "--ros-args", *ros_args]
+    for key, value in parameters.items():
+        command += ["-p", f"{key}:={value}"]
+    env = dict(os.environ, ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
+    return subprocess.Popen(command, env=env, stderr=stderr, text=True)
+
+
+def stop(*processes: subprocess.Popen) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+    for process in processes:
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class Client:
+    """Somebody else's node: speaks on `audio`, watches everything that comes."""
+
+    def __init__(self, domain: int, namespace: str = "realtalk", images: bool = True):
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=domain)
+        self.node = rclpy.create_node("client", namespace=namespace, context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.images: list[tuple[float, float]] = []  # stamp, when it came; s since 1970
+        self.image: Image | None = None
+        self.jpegs: list[CompressedImage] = []
+        self.expressions: list[FaceExpression] = []
+        self.speaking: list[bool] = []
+        self.diagnostics: dict[str, tuple[int, str, dict[str, str]]] = {}
+        create = self.node.create_subscription
+        if images:
+            create(Image, "face/image_raw", self._on_image, 10)
+        create(FaceExpression, "expression", self.expressions.append, 500)
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        create(Bool, "speaking", lambda m: self.speaking.append(m.data), latched)
+        create(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
+        best_effort = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self.audio = self.node.create_publisher(AudioChunk, "audio", best_effort)
+        self.interrupt = self.node.create_client(Trigger, "interrupt")
+
+    def close(self) -> None:
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+    def _on_image(self, message: Image) -> None:
+        self.image = message
+        self.images.append((seconds(message.header.stamp), time.time()))
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {item.key: item.value for item in status.values}
+            level = status.level[0] if isinstance(status.level, bytes) else status.level
+            self.diagnostics[status.name.split(": ")[-1]] = (level, status.message, values)
+
+    def spin(self, duration: float) -> None:
+        end = time.monotonic() + duration
+        while (left := end - time.monotonic()) > 0:
+            self.executor.spin_once(timeout_sec=left)
+
+    def wait(self, condition: Callable[[], object], timeout: float, what: str) -> float:
+        """Spins until `condition` holds; returns how long that took [s]."""
+        began = time.monotonic()
+        while not condition():
+            assert time.monotonic() - began < timeout, f"no {what} within {timeout} s"
+            self.executor.spin_once(timeout_sec=0.02)
+        return time.monotonic() - began
+
+    def wait_ready(self, *names: str, timeout: float = 60) -> None:
+        self.wait(lambda: all(self.diagnostics.get(n, (2,))[0] != 2 for n in names), timeout,
+                  f"diagnostics of {names}")  # fmt: skip
+
+    def count(self, node: str, key: str) -> int:
+        return int(self.diagnostics[node][2].get(key, 0))
+
+    def send(self, pcm: np.ndarray, start: float | None, utterance: str, last: bool = False,
+             **changes) -> AudioChunk:  # fmt: skip
+        """Publishes one chunk that is to be heard at `start`, s since 1970."""
+        message = AudioChunk(sample_rate=RATE, channels=1, encoding="pcm_s16le",
+                             utterance_id=utterance, last=last)  # fmt: skip
+        if start is not None:
+            message.header.stamp.sec = int(start)
+            message.header.stamp.nanosec = int((start % 1) * 1e9)
+        message.data = array("B", (np.asarray(pcm) * 32767).astype("<i2").tobytes())
+        for name, value in changes.items():
+            setattr(message, name, value)
+        self.audio.publish(message)
+        return message
+
+    def speak(self, pcm: np.ndarray, utterance: str, chunk: float = 0.1, lead: float = 0.3,
+              until: Callable[[], bool] = lambda: False) -> tuple[float, float]:  # fmt: skip
+        """Speaks in real time. Returns when the first and the last sample are heard."""
+        step, begin = round(chunk * RATE), time.time() + lead
+        for i in range(0, len(pcm), step):
+            part = pcm[i : i + step]
+            self.spin(max(0.0, begin + (i + len(part)) / RATE - lead - time.time()))
+            if until():
+                break
+            self.send(part, begin + i / RATE, utterance, last=i + step >= len(pcm))
+        return begin, begin + len(pcm) / RATE
+
+    def call_interrupt(self) -> Trigger.Response:
+        assert self.interrupt.wait_for_service(10)
+        future = self.interrupt.call_async(Trigger.Request())
+        self.wait(future.done, 5, "answer to interrupt")
+        return future.result()
+
+
+def seconds(stamp) -> float:
+    return stamp.sec + stamp.nanosec * 1e-9
