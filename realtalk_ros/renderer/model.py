@@ -107,7 +107,7 @@ class Block(nn.Module):
     def __init__(self, channels: int, style: int):
         super().__init__()
         self.modulation = nn.Linear(style, 4 * channels)
-        nn.init.normal_(self.modulation.weight, std=0.02)
+        nn.init.normal_(self.modulation.weight, std=0.5 * style**-0.5)
         nn.init.zeros_(self.modulation.bias)
         self.first, self.second = conv(channels, channels), conv(channels, channels)
         with torch.no_grad():
@@ -130,6 +130,10 @@ class Generator(nn.Module):
             nn.Linear(dims.weights, dims.style), nn.LeakyReLU(0.1),
             nn.Linear(dims.style, dims.style), nn.LeakyReLU(0.1),
         )
+        # A face has a few weights of some 0.5: start with a style of about unit size, or the
+        # expression takes long to matter.
+        nn.init.normal_(self.style[0].weight, std=1.0)
+        nn.init.kaiming_normal_(self.style[2].weight, a=0.1)
         self.blocks = nn.ModuleList(
             nn.ModuleList(Block(channels, dims.style) for _ in range(count))
             for channels, count in zip(c, dims.blocks, strict=True)
