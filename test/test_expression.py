@@ -177,3 +177,26 @@ def test_ipa_is_spelled_in_our_phones():
 
     assert from_ipa("ˈaɪ") == ["AY"] and from_ipa("tʃ") == ["CH"] and from_ipa("yː") == ["UE"]
     assert from_ipa("(en)") == [] and from_ipa("ɔ̃") == ["AO"]
+
+
+def test_espeak_phones_have_times_and_stops_their_closure():
+    pytest.importorskip("scipy")
+    from realtalk_ros.errors import RealTalkError
+    from realtalk_ros.expression import speech_data
+
+    try:
+        speech = speech_data.espeak().speak("a papa", "en-us")
+    except RealTalkError:
+        pytest.skip("espeak-ng is not installed")
+    names = [phone for phone, _, _ in speech.segments]
+    assert names.count("P") == 2
+    edges = np.array([(s, e) for _, s, e in speech.segments])
+    assert edges[0, 0] == 0 and (edges[:, 1] > edges[:, 0]).all()
+    np.testing.assert_allclose(edges[1:, 0], edges[:-1, 1], atol=1e-6)
+    assert edges[-1, 1] == pytest.approx(len(speech.pcm) / 16000, abs=1e-3)
+    # The lips are together in the quiet before the burst, not at it.
+    loud = np.abs(speech.pcm).max()
+    for phone, start, _ in speech.segments:
+        if phone == "P":
+            closure = speech.pcm[int((start + 0.01) * 16000) : int((start + 0.04) * 16000)]
+            assert np.abs(closure).max() < 0.1 * loud
