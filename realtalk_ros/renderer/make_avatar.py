@@ -20,7 +20,7 @@ import yaml
 from realtalk_ros import arkit
 from realtalk_ros.facekit import FaceKit
 from realtalk_ros.renderer import people
-from realtalk_ros.renderer.face_data import POSES, PER_POSE, REFERENCES, shoot, write_shard
+from realtalk_ros.renderer.face_data import PER_POSE, PICTURES, POSES, REFERENCES, shoot, write_shard
 from realtalk_ros.renderer.people import Painter, Person, Traits
 from realtalk_ros.renderer.studio import Light, Studio, View
 
@@ -41,8 +41,11 @@ def _weights(**named: float) -> np.ndarray:
 
 
 REFERENCE_WEIGHTS = _weights(
-    jawOpen=0.10, mouthUpperUp=0.26, mouthLowerDown=0.22, mouthSmile=0.26, mouthStretch=0.06
+    jawOpen=0.12, mouthUpperUp=0.28, mouthLowerDown=0.20, mouthSmile=0.18, mouthStretch=0.06
 )
+
+
+RESTING = _weights(mouthSmile=0.22, mouthDimple=0.05, cheekSquint=0.12, eyeSquint=0.05)
 
 
 def refine(kit: FaceKit, identity: np.ndarray) -> np.ndarray:
@@ -77,13 +80,14 @@ def default_person(studio: Studio, texture: int, strands: int, seed: int) -> Per
     rng = np.random.default_rng(seed)
     identity = rng.normal(0, 0.55, kit.identity_modes.shape[0]).astype(np.float32) * 0.8
     identity = refine(kit, identity)
-    neutral = kit.neutral(identity)
+    # the resting face has the beginning of a smile
+    neutral = kit.deform(kit.neutral(identity), RESTING)
     traits = Traits(
         tone=0.27, undertone=0.1, redness=0.62, mottle=0.4, freckles=0.10, moles=0, pores=0.55,
-        shine=0.72, lip_hue=np.array([0.80, 0.36, 0.37]), lip_strength=0.62,
+        shine=0.55, lip_hue=np.array([0.80, 0.36, 0.37]), lip_strength=0.62,
         hair_colour=np.array([0.055, 0.026, 0.014]), brow_thickness=0.42, brow_density=0.85,
         brow_lift=-0.22, circles=0.05, iris=np.array([0.085, 0.085, 0.035]), lashes=0.9,
-        eyeliner=0.06, blush=0.22, hair="bob", hair_strands=strands, hair_width=0.045 * (30000 / strands) ** 0.5,
+        eyeliner=0.06, blush=0.22, hair="bob", hair_strands=strands, hair_width=0.043 * (30000 / strands) ** 0.5,
         hairline=1.2, part_side=1.0, cloth=np.array([0.035, 0.085, 0.10]), collar=0.2,
     )  # fmt: skip
     look = people.make_look(kit, Painter(studio, texture), neutral, traits, seed)
@@ -158,42 +162,37 @@ def idle_path(kit: FaceKit, neutral: np.ndarray, base: View, count: int = TEMPLA
     return views(MAX_STEP / largest_step(1.0))
 
 
-def plausible_speech(seed: int, frames: int = 50) -> np.ndarray:
-    """(50, 52) float32 at 25 Hz: a person of this temper talking, from smoothed mouth poses."""
-    rng = np.random.default_rng([seed, 3])
-    curve = np.zeros((frames, arkit.COUNT), np.float32)
-    at = 0
-    while at < frames:
-        hold = int(rng.integers(2, 5))
-        pose = np.zeros(arkit.COUNT, np.float32)
-        people.random_mouth(pose, rng)
-        curve[at : at + hold] = 0.65 * pose
-        at += hold
-    kernel = np.hanning(7)[1:-1]
-    kernel /= kernel.sum()
-    curve = np.stack([np.convolve(np.pad(c, 2, mode="edge"), kernel, "valid") for c in curve.T], 1)
-    t = np.arange(frames) / 25
-    for side in ("Left", "Right"):
-        curve[:, arkit.INDEX[f"mouthSmile{side}"]] += 0.12
-        curve[:, arkit.INDEX[f"eyeBlink{side}"]] += np.exp(-(((t - 0.9) / 0.06) ** 2))
-    curve[:, arkit.INDEX["browInnerUp"]] += 0.10 + 0.08 * np.sin(2 * np.pi * 0.7 * t)
-    return np.clip(curve, 0, 1).astype(np.float32)
+def own_expressions(identity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """((50, 52) at 25 Hz of this person talking, (52,) of the lips at their tightest).
 
-
-def closure(studio: Studio, person: Person, view: View) -> tuple[np.ndarray, float]:
-    """(picture of a bilabial pose, darkness between its lips minus that of the neutral face).
-
-    About 0 or less: the lips look as shut as at rest. Dark pixels (luma under 40 % of the lips') are
-    counted in the box of the inner lip, as a share of it.
+    From the teacher of the expression network, which moves every identity in a manner of its own.
     """
+    from realtalk_ros.expression import speech_data, teacher
+
+    speech = speech_data.espeak().speak("Hello there, my name is Bob. Maybe we will meet again.", "en-us")
+    frames = int(len(speech.pcm) / speech_data.RATE * teacher.RATE)
+    motion = teacher.animate(speech.segments, frames, teacher.style_of(identity, np.zeros(12)))
+    shut = motion.weights[np.argmin(teacher.opening(motion.weights) - motion.closure)]
+    return teacher.reference_window(motion, start=20), shut
+
+
+def closure(
+    studio: Studio, person: Person, view: View, weights: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """(picture of a bilabial pose, share of the inner lip that is dark, less that of the resting face).
+
+    About 0 or less: the lips look as shut as at rest. Dark is a luma under 40 % of the lips'.
+    """
+
     def gap(weights: np.ndarray) -> tuple[np.ndarray, float]:
         image = studio.render(weights, view, person.light)
-        inner = view.pixels(studio.kit.deform(person.neutral, weights)[studio.kit.landmarks], studio.size)[60:68]
+        points = studio.kit.deform(person.neutral, weights)[studio.kit.landmarks]
+        inner = view.pixels(points, studio.size)[60:68]
         (x0, y0), (x1, y1) = inner.min(0).astype(int), inner.max(0).astype(int) + 2
         luma = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[y0:y1, x0:x1].astype(float)
         return image, float((luma < 0.4 * np.percentile(luma, 90)).mean())
 
-    image, shut = gap(_weights(jawOpen=0.05, mouthClose=0.05, mouthPress=0.35, mouthRollLower=0.15, mouthRollUpper=0.12))
+    image, shut = gap(weights)
     return image, shut - gap(TEMPLATE_WEIGHTS)[1]
 
 
@@ -215,7 +214,7 @@ def write_avatar(out: Path, name: str, person: Person, studio: Studio, seed: int
     reference = studio.render(REFERENCE_WEIGHTS, path[len(path) // 2], person.light)
     cv2.imwrite(str(out / "reference.png"), reference[y : y + side, x : x + side])
     np.save(out / "identity.npy", person.identity.astype(np.float32))
-    np.save(out / "reference_expressions.npy", plausible_speech(seed))
+    np.save(out / "reference_expressions.npy", own_expressions(person.identity)[0].astype(np.float32))
     files = ["identity.npy", "reference.png", "reference_expressions.npy", *names]
     meta = {
         "format": 1,
@@ -243,20 +242,27 @@ def write_groups(out: Path, person: Person, studio: Studio, groups: int, per_sha
     base, _ = camera(kit, person.neutral)
     path = [cropped(v) for v in idle_path(kit, person.neutral, base)]
     rng = np.random.default_rng(5)
-    made: list[dict] = []
-    shard = 0
-    for index in tqdm(range(groups), desc="groups of the avatar", unit="group"):
-        shots = [(path[len(path) // 2], REFERENCE_WEIGHTS, -1)]
+    shots: list[tuple[int, np.ndarray, int]] = []  # index into path, weights, pose
+    for _ in range(groups):
+        shots.append((len(path) // 2, REFERENCE_WEIGHTS, -1))
         for _ in range(REFERENCES - 1):
-            shots.append((path[rng.integers(len(path))], people.random_expression(rng), -1))
+            shots.append((int(rng.integers(len(path))), people.random_expression(rng), -1))
         for pose in range(POSES):
-            view = path[rng.integers(len(path))]
-            shots.append((view, TEMPLATE_WEIGHTS, pose))
-            shots += [(view, people.random_expression(rng), pose) for _ in range(PER_POSE - 1)]
-        made.append(shoot(studio, person, shots))
-        if len(made) == per_shard or index == groups - 1:
-            write_shard(out / f"{shard:04d}.npz", made)
-            made, shard = [], shard + 1
+            at = int(rng.integers(len(path)))
+            shots.append((at, TEMPLATE_WEIGHTS, pose))
+            shots += [(at, people.random_expression(rng), pose) for _ in range(PER_POSE - 1)]
+    # view by view, because the studio keeps the hair of the view it drew last
+    taken: dict[int, dict] = {}
+    for i in tqdm(sorted(range(len(shots)), key=lambda i: shots[i][0]), desc="pictures of the avatar"):
+        at, weights, pose = shots[i]
+        taken[i] = shoot(studio, person, [(path[at], weights, pose)])
+    made = []
+    for first in range(0, len(shots), PICTURES):
+        single = [taken[i] for i in range(first, first + PICTURES)]
+        group = {k: np.concatenate([one[k] for one in single]) for k in single[0] if k != "identity"}
+        made.append(group | {"identity": person.identity})
+    for shard, start in enumerate(range(0, groups, per_shard)):
+        write_shard(out / f"{shard:04d}.npz", made[start : start + per_shard])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -291,7 +297,7 @@ def run(args: argparse.Namespace) -> None:
     close = Studio(kit, CROP, args.supersample)
     close.dress(person.neutral, person.look)
     view = cropped(camera(kit, person.neutral)[0])
-    image, gap = closure(close, person, view)
+    image, gap = closure(close, person, view, own_expressions(person.identity)[1])
     print(f"bilabial closure: {gap:+.3f} of the inner lip darker than at rest")
     if args.groups:
         out = args.groups_out or Path("runs/faces") / f"avatar_{args.name}"

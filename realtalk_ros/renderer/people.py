@@ -242,7 +242,7 @@ class Painter:
         # hair: brows, stubble, beard, scalp
         hair_srgb = np.sqrt(t.hair_colour)
         brow = self.brows(t, rng)
-        skin += np.clip(brow * 1.05, 0, 0.96)[..., None] * (hair_srgb * 0.95 - skin)
+        skin += np.clip(brow * 1.05, 0, 0.96)[..., None] * (hair_srgb * 0.8 - skin)
         jaw, tache = self.beard_region()
         height = np.full((h, 2 * h), 0.5, np.float32)
         speckle = smoothstep(0.35, 1.6, soft)
@@ -316,7 +316,7 @@ def grow_hair(
     tree = cKDTree(neutral[vertices])
     skin_points, skin_normals = neutral[vertices], normals[vertices]
 
-    style, k, first = traits.hair, 9, np.zeros((1, 3))
+    style, k, first, base = traits.hair, 9, np.zeros((1, 3)), 0.0
     x, y, z = rest.T
     side = traits.part_side
     top = smoothstep(7.5, 11.5, y)
@@ -349,6 +349,8 @@ def grow_hair(
         length = 12.0 + 9.0 * top + 3.0 * rng.random(len(x))
         lift = 0.35 + 0.7 * np.exp(-(((side * x - 1.6) / 1.4) ** 2))[:, None] * top[:, None]
         volume = 0.65 + 0.45 * top
+        # brushed over the parting, so that it is no groove
+        base = (0.5 * rng.random(len(x)) * np.exp(-(((side * x - 1.6) / 0.8) ** 2)) * top)[:, None]
         k = 16
     elif style == "tied":  # back into a bun
         knot = np.array([0.0, 7.0, -11.5])
@@ -377,7 +379,7 @@ def grow_hair(
     curl = {"curly": 0.75, "long": 0.08, "bob": 0.03, "tied": 0.015}.get(style, 0.05)
     cut = -6.0 - 1.2 * rng.random(len(x)) - 1.0 * smoothstep(2, -6, z)
     points = np.empty((len(x), k, 3), np.float32)
-    points[:, 0] = p = root - normal * 0.05
+    points[:, 0] = p = root + normal * (base - 0.05)
     step = (length / (k - 1))[:, None]
     gravity = np.array([0, -0.22 if style in ("long", "bob") else -0.08, 0])
     direction = normal * lift + comb * 0.35 + first
@@ -463,8 +465,9 @@ def shoulders(
         rings[:, 1:3] += moved[:, 2].mean()
         rings[:4, 0] *= np.abs(neutral[bust, 0]).mean() / np.abs(kit.mean[bust, 0]).mean()
     rings[4:, 0] = rings[4, 0] + (rings[4:, 0] - rings[4, 0]) * broad
-    fine = PchipInterpolator(np.arange(len(rings)), rings)(np.linspace(0, len(rings) - 1, 60))
-    theta = np.linspace(0, 2 * np.pi, 96, endpoint=False)
+    fine = PchipInterpolator(np.arange(len(rings)), rings)(np.linspace(0, len(rings) - 1, 120))
+    around = 192
+    theta = np.linspace(0, 2 * np.pi, around, endpoint=False)
     s, c = np.sin(theta), np.cos(theta)
     power = np.linspace(2.0, 2.5, len(fine))[:, None]
     ex = np.sign(s) * np.abs(s) ** (2 / power)
@@ -475,17 +478,35 @@ def shoulders(
     side, front, back = fine[:, 3:4], fine[:, 4:5], fine[:, 5:6]
     y = side + np.where(c > 0, (front - side) * np.abs(c) ** 1.4, (back - side) * np.abs(c) ** 1.4)
     points = np.stack([x, y, z], -1)
-    n = np.cross(np.roll(points, -1, 1) - np.roll(points, 1, 1), np.gradient(points, axis=0))
-    n /= np.linalg.norm(n, axis=2, keepdims=True)
-    if np.mean(n[30, :, 0] * x[30]) < 0:
-        n = -n
+    n = _grid_normals(points)
+    # folds run from the shoulders down and inwards; the collar is ribbed
+    row = np.arange(len(fine))[:, None]
+    u, v = points[..., 0], points[..., 1]
+    rng = np.random.default_rng(int(abs(traits.collar) * 1e6) % 2**31)
+    folds = np.zeros_like(u)
+    for _ in range(7):
+        slope, pitch = rng.normal(0, 0.8), rng.uniform(0.35, 1.0)
+        swell = 0.5 + 0.5 * np.sin(u * rng.uniform(0.05, 0.2) + v * rng.uniform(0.05, 0.3) + rng.uniform(0, 6))
+        folds += swell * np.sin(pitch * (np.abs(u) + slope * v) + rng.uniform(0, 6.28)) / (pitch * 3 + 1)
+    depth_of = 1.1 * smoothstep(40, 75, row)
+    points += n * (folds * depth_of)[..., None]
+    n = _grid_normals(points)
     colours = np.broadcast_to(traits.cloth, points.shape).copy()
-    colours[:14] *= 1.0 + 0.5 * (traits.collar - 0.5)
-    rows, cols = np.meshgrid(np.arange(len(fine) - 1), np.arange(96), indexing="ij")
-    a, b = rows * 96 + cols, rows * 96 + (cols + 1) % 96
-    tris = np.stack([a, b, a + 96, a + 96, b, b + 96], -1).reshape(-1, 3)
+    colours[:28] *= (1.0 + 0.5 * (traits.collar - 0.5)) * (0.92 + 0.08 * np.cos(np.arange(around) * np.pi))[None, :, None]
+    colours[27:30] *= 0.6  # the seam
+    rows, cols = np.meshgrid(np.arange(len(fine) - 1), np.arange(around), indexing="ij")
+    a, b = rows * around + cols, rows * around + (cols + 1) % around
+    tris = np.stack([a, b, a + around, a + around, b, b + around], -1).reshape(-1, 3)
     flat = (v.reshape(-1, 3) for v in (points, n, colours))
     return Mesh(*flat, tris)
+
+
+def _grid_normals(points: np.ndarray) -> np.ndarray:
+    """(R, C, 3) outward unit normals of a grid that closes in its second axis."""
+    n = np.cross(np.roll(points, -1, 1) - np.roll(points, 1, 1), np.gradient(points, axis=0))
+    n /= np.maximum(np.linalg.norm(n, axis=2, keepdims=True), 1e-9)
+    middle = len(points) // 2
+    return -n if np.mean(n[middle, :, 0] * points[middle, :, 0]) < 0 else n
 
 
 def random_background(rng: np.random.Generator) -> np.ndarray:

@@ -440,8 +440,6 @@ void main() {
     vec3 n = normalize(v_normal), view = normalize(eye - v_pos);
     float weave = texture(noise_map, v_pos.xy * 0.45).r * 0.6 + texture(noise_map, v_pos.xy * 0.011).r * 0.4;
     vec3 base = v_colour * (0.85 + 0.30 * weave);
-    float fold = texture(noise_map, v_pos.xy * vec2(0.008, 0.004) + 0.31).r - 0.5;
-    n = normalize(n + vec3(dFdx(fold), dFdy(fold), 0.0) * 10.0);
     vec3 c = base * hemisphere(n);
     float lit = shadowed(v_shadow, 0.006);
     for (int i = 0; i < 4; i++)
@@ -453,6 +451,31 @@ void main() {
 )
 
 DEPTH_FRAGMENT = "#version 330\nvoid main() {}\n"
+
+# Puts a picture with depth, made earlier, into the scene: hair costs most and seldom changes.
+PLATE_VERTEX = """
+#version 330
+in vec2 in_pos; out vec2 v_screen;
+void main() { v_screen = in_pos * 0.5 + 0.5; gl_Position = vec4(in_pos, 0.0, 1.0); }
+"""
+
+PLATE_FRAGMENT = """
+#version 330
+in vec2 v_screen; uniform sampler2D plate_colour; uniform sampler2D plate_depth; out vec4 colour;
+void main() {
+    float depth = textureLod(plate_depth, v_screen, 0.0).r;
+    if (depth >= 1.0) discard;
+    colour = textureLod(plate_colour, v_screen, 0.0);
+    gl_FragDepth = depth;
+}
+"""
+
+PLATE_DEPTH_FRAGMENT = """
+#version 330
+in vec2 v_screen; uniform sampler2D plate_depth;
+void main() { gl_FragDepth = textureLod(plate_depth, v_screen, 0.0).r; }
+"""
+
 
 def smoothstep(a: float, b: float, x: np.ndarray) -> np.ndarray:
     t = np.clip((x - a) / (b - a), 0, 1)
@@ -512,6 +535,7 @@ class Studio:
         self.noise.build_mipmaps()
         self._bake_occlusion()
         self.look: Look | None = None
+        self._still: tuple | None = None
         self.hair_shadow = True  # hair throws shadows; costs as much as drawing it
         self.neutral = kit.mean
 
@@ -530,6 +554,12 @@ class Studio:
         self.body_program = gl.program(BODY_VERTEX, BODY_FRAGMENT)
         quad = gl.buffer(np.array([-1, -1, 1, -1, -1, 1, 1, 1], np.float32).tobytes())
         self.screen = gl.vertex_array(self.skin_program, [(quad, "2f", "in_pos")])
+        plate = gl.program(PLATE_VERTEX, PLATE_FRAGMENT)
+        plate["plate_colour"].value, plate["plate_depth"].value = 8, 9
+        plate_depth = gl.program(PLATE_VERTEX, PLATE_DEPTH_FRAGMENT)
+        plate_depth["plate_depth"].value = 10
+        self.plate_array = gl.vertex_array(plate, [(quad, "2f", "in_pos")])
+        self.plate_shadow_array = gl.vertex_array(plate_depth, [(quad, "2f", "in_pos")])
 
     def _targets(self, size: int) -> None:
         gl, shape = self.gl, (size, size)
@@ -539,6 +569,13 @@ class Studio:
         depth = gl.depth_renderbuffer(shape)
         self.first = gl.framebuffer(self.geometry, depth)
         self.second = gl.framebuffer(gl.renderbuffer(shape, 4), depth)
+        self.plate_textures = (gl.texture(shape, 4), gl.depth_texture(shape))
+        self.plate = gl.framebuffer(*self.plate_textures)
+        self.plate_shadow = gl.depth_texture((SHADOW_SIZE, SHADOW_SIZE))
+        self.plate_shadow_target = gl.framebuffer(depth_attachment=self.plate_shadow)
+        for texture in (self.plate_textures[1], self.plate_shadow):
+            texture.compare_func = ""  # read as numbers
+            texture.filter = (self.moderngl.NEAREST, self.moderngl.NEAREST)
 
     def _build_head(self) -> None:
         """Split vertices at texture seams, give each its part's kind and rest coordinates."""
@@ -713,7 +750,7 @@ class Studio:
         for name in ("albedo", "detail", "background"):
             if getattr(self, f"{name}_texture", None) is not None:
                 getattr(self, f"{name}_texture").release()
-        self.neutral, self.look = neutral, look
+        self.neutral, self.look, self._still = neutral, look, None
         h, w = look.albedo.shape[:2]
         self.albedo_texture = gl.texture((w, h), 4, np.ascontiguousarray(look.albedo).tobytes())
         self.detail_texture = gl.texture((w, h), 2, np.ascontiguousarray(look.detail).tobytes())
@@ -813,15 +850,28 @@ class Studio:
         self._upload(vertices, kit.normals(vertices))
         shadow = shadow_matrix(light.directions[0])
         gl.enable(self.moderngl.DEPTH_TEST)
+        hair = self.strand_array is not None
+        # Hair and its shadow stay as they are while only the expression changes.
+        still = (view, id(light), id(look))
+        fresh, self._still = still != self._still, still
         if light.shadow > 0:
-            self.shadow_target.clear(depth=1.0)
-            self.shadow_target.use()
+            if hair and self.hair_shadow:
+                self._set(self.strand_depth, {"width": self.strand_width})
+                if fresh:
+                    self.plate_shadow_target.clear(depth=1.0)
+                    self.plate_shadow_target.use()
+                    self._matrices(self.strand_depth, view, shadow, projection=shadow)
+                    self.strand_depth_array.render()
+                self.shadow_target.use()
+                self.plate_shadow.use(10)
+                gl.depth_func = "1"
+                self.plate_shadow_array.render(self.moderngl.TRIANGLE_STRIP)
+                gl.depth_func = "<"
+            else:
+                self.shadow_target.clear(depth=1.0)
+                self.shadow_target.use()
             self._matrices(self.head_depth, view, shadow, projection=shadow)
             self.depth_array.render()
-            if self.strand_depth_array is not None and self.hair_shadow:
-                self._matrices(self.strand_depth, view, shadow, projection=shadow)
-                self._set(self.strand_depth, {"width": self.strand_width})
-                self.strand_depth_array.render()
         directions = light.directions / np.linalg.norm(light.directions, axis=1, keepdims=True)
         values = {
             "light_dir": directions, "light_col": light.colours, "sky": light.sky,
@@ -856,12 +906,20 @@ class Studio:
         draws = [(self.eye_program, self.eye_array), (self.mouth_program, self.mouth_array)]
         if self.body_array is not None:
             draws.append((self.body_program, self.body_array))
-        if self.strand_array is not None:
-            self._set(self.strand_program, {"width": self.strand_width})
-            draws.append((self.strand_program, self.strand_array))
         for program, array in draws:
             prepare(program)
             array.render()
+        if hair:
+            if fresh:
+                self.plate.clear(depth=1.0)
+                self.plate.use()
+                prepare(self.strand_program)
+                self._set(self.strand_program, {"width": self.strand_width})
+                self.strand_array.render()
+                self.second.use()
+            for unit, texture in enumerate(self.plate_textures):
+                texture.use(8 + unit)
+            self.plate_array.render(self.moderngl.TRIANGLE_STRIP)
         gl.enable(self.moderngl.BLEND)
         self.second.depth_mask = False
         prepare(self.alpha_program)
