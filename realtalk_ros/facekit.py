@@ -9,6 +9,7 @@ subject's left, +y up, +z out of the face.
 from __future__ import annotations
 
 import os
+import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -57,7 +58,9 @@ def rotation(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndar
 
 def gaze_angles(weights: np.ndarray, side: str) -> tuple[float, float]:
     """(yaw, pitch) rad of one eyeball ("Left" or "Right") from its eyeLook* weights."""
-    look = {d: float(weights[arkit.INDEX[f"eyeLook{d}{side}"]]) for d in ("Up", "Down", "In", "Out")}
+    look = {
+        d: float(weights[arkit.INDEX[f"eyeLook{d}{side}"]]) for d in ("Up", "Down", "In", "Out")
+    }
     outwards = look["Out"] - look["In"]
     yaw = EYE_YAW * (outwards if side == "Left" else -outwards)
     return yaw, EYE_PITCH * (look["Down"] - look["Up"])
@@ -118,7 +121,7 @@ class FaceKit:
                         for n, (a, b) in zip(data["part_names"], data["part_ranges"], strict=True)
                     },
                 )
-        except (KeyError, ValueError, OSError) as error:
+        except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
             raise RealTalkError(f"{file} is not a readable ict_facekit.npz ({error}).") from error
 
     def neutral(self, identity: np.ndarray | None = None) -> np.ndarray:

@@ -10,8 +10,8 @@ what an avatar's template frames show. A shard is an .npz with, for G groups of 
     pose        (G, 13) int32, -1 for references, 0 or 1 for the poses
     identity    (G, 100) float32
 
-`realtalk data faces` writes runs/faces/train and runs/faces/val (people of other seeds). A shard that
-exists is skipped, so the command resumes; a shard is written under another name first.
+`realtalk data faces` writes runs/faces/train and runs/faces/val (people of other seeds). A shard
+that exists is skipped, so the command resumes; a shard is written under another name first.
 """
 
 from __future__ import annotations
@@ -104,7 +104,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/faces"), help="folder of the shards")
     parser.add_argument("--shards", type=int, default=40, help="training shards")
     parser.add_argument("--first", type=int, default=0, help="number of the first training shard")
-    parser.add_argument("--val-shards", type=int, default=1, help="shards of people kept for validation")
+    parser.add_argument(
+        "--val-shards", type=int, default=1, help="shards of people kept for validation"
+    )
     parser.add_argument("--groups", type=int, default=32, help="people in a shard")
     parser.add_argument("--facekit", type=Path, help="ict_facekit.npz (default: $REALTALK_FACEKIT)")
 

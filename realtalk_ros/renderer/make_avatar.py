@@ -20,7 +20,14 @@ import yaml
 from realtalk_ros import arkit
 from realtalk_ros.facekit import FaceKit
 from realtalk_ros.renderer import people
-from realtalk_ros.renderer.face_data import PER_POSE, PICTURES, POSES, REFERENCES, shoot, write_shard
+from realtalk_ros.renderer.face_data import (
+    PER_POSE,
+    PICTURES,
+    POSES,
+    REFERENCES,
+    shoot,
+    write_shard,
+)
 from realtalk_ros.renderer.people import Painter, Person, Traits
 from realtalk_ros.renderer.studio import Light, Studio, View
 
@@ -87,7 +94,8 @@ def default_person(studio: Studio, texture: int, strands: int, seed: int) -> Per
         shine=0.55, lip_hue=np.array([0.80, 0.36, 0.37]), lip_strength=0.62,
         hair_colour=np.array([0.055, 0.026, 0.014]), brow_thickness=0.42, brow_density=0.85,
         brow_lift=-0.22, circles=0.05, iris=np.array([0.085, 0.085, 0.035]), lashes=0.9,
-        eyeliner=0.06, blush=0.22, hair="bob", hair_strands=strands, hair_width=0.043 * (30000 / strands) ** 0.5,
+        eyeliner=0.06, blush=0.22, hair="bob", hair_strands=strands,
+        hair_width=0.043 * (30000 / strands) ** 0.5,
         hairline=1.2, part_side=1.0, cloth=np.array([0.035, 0.085, 0.10]), collar=0.2,
     )  # fmt: skip
     look = people.make_look(kit, Painter(studio, texture), neutral, traits, seed)
@@ -97,8 +105,10 @@ def default_person(studio: Studio, texture: int, strands: int, seed: int) -> Per
     look.body = people.shoulders(traits, 0.86, kit, neutral)
     look.background = _backdrop(rng)
     light = Light(
-        directions=np.array([[-0.62, 0.60, 0.72], [0.75, 0.15, 0.70], [0.72, 0.55, -0.75], [-0.85, 0.35, -0.50]]),
-        colours=np.array([[1.30, 1.20, 1.09], [0.24, 0.27, 0.31], [1.15, 1.18, 1.28], [0.55, 0.50, 0.45]]),
+        directions=np.array([[-0.62, 0.60, 0.72], [0.75, 0.15, 0.70],
+                             [0.72, 0.55, -0.75], [-0.85, 0.35, -0.50]]),
+        colours=np.array([[1.30, 1.20, 1.09], [0.24, 0.27, 0.31],
+                          [1.15, 1.18, 1.28], [0.55, 0.50, 0.45]]),
         sky=np.array([0.23, 0.24, 0.27]), ground=np.array([0.13, 0.11, 0.10]), exposure=1.13,
         shadow=0.80, shadow_softness=5.0,
     )  # fmt: skip
@@ -134,7 +144,12 @@ def cropped(view: View) -> View:
     x, y = CORNER[0] + CROP / 2, CORNER[1] + CROP / 2
     return replace(
         view,
-        crop=(cx + (x / SIZE - 0.5) * frame, cy - (y / SIZE - 0.5) * frame, frame * CROP / SIZE, roll),
+        crop=(
+            cx + (x / SIZE - 0.5) * frame,
+            cy - (y / SIZE - 0.5) * frame,
+            frame * CROP / SIZE,
+            roll,
+        ),
     )
 
 
@@ -169,7 +184,9 @@ def own_expressions(identity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     from realtalk_ros.expression import speech_data, teacher
 
-    speech = speech_data.espeak().speak("Hello there, my name is Bob. Maybe we will meet again.", "en-us")
+    speech = speech_data.espeak().speak(
+        "Hello there, my name is Bob. Maybe we will meet again.", "en-us"
+    )
     frames = int(len(speech.pcm) / speech_data.RATE * teacher.RATE)
     motion = teacher.animate(speech.segments, frames, teacher.style_of(identity, np.zeros(12)))
     shut = motion.weights[np.argmin(teacher.opening(motion.weights) - motion.closure)]
@@ -179,7 +196,7 @@ def own_expressions(identity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def closure(
     studio: Studio, person: Person, view: View, weights: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    """(picture of a bilabial pose, share of the inner lip that is dark, less that of the resting face).
+    """(picture of a bilabial pose, dark share of its inner lip less that of the resting face).
 
     About 0 or less: the lips look as shut as at rest. Dark is a luma under 40 % of the lips'.
     """
@@ -209,19 +226,23 @@ def write_avatar(out: Path, name: str, person: Person, studio: Studio, seed: int
     names = []
     for i, view in enumerate(path):
         names.append(f"templates/{i:03d}.jpg")
-        cv2.imwrite(str(out / names[-1]), studio.render(TEMPLATE_WEIGHTS, view, person.light), quality)
+        cv2.imwrite(
+            str(out / names[-1]), studio.render(TEMPLATE_WEIGHTS, view, person.light), quality
+        )
     x, y, side = crop
     reference = studio.render(REFERENCE_WEIGHTS, path[len(path) // 2], person.light)
     cv2.imwrite(str(out / "reference.png"), reference[y : y + side, x : x + side])
     np.save(out / "identity.npy", person.identity.astype(np.float32))
-    np.save(out / "reference_expressions.npy", own_expressions(person.identity)[0].astype(np.float32))
+    np.save(
+        out / "reference_expressions.npy", own_expressions(person.identity)[0].astype(np.float32)
+    )
     files = ["identity.npy", "reference.png", "reference_expressions.npy", *names]
     meta = {
         "format": 1,
         "name": name,
         "description": "A synthetic person; nobody real.",
         "licence": "Apache-2.0",
-        "provenance": "Rendered by `realtalk data avatar` from USC ICT's ICT-FaceKit (MIT licence); "
+        "provenance": "Rendered by `realtalk data avatar` from USC ICT's ICT-FaceKit (MIT); "
         f"seed {seed}. Skin, eyes, hair and clothes are procedural.",
         "size": [SIZE, SIZE],
         "crop": list(crop),
@@ -234,7 +255,9 @@ def write_avatar(out: Path, name: str, person: Person, studio: Studio, seed: int
     (out / "avatar.yaml").write_text(yaml.safe_dump(meta, sort_keys=False, width=100))
 
 
-def write_groups(out: Path, person: Person, studio: Studio, groups: int, per_shard: int = 20) -> None:
+def write_groups(
+    out: Path, person: Person, studio: Studio, groups: int, per_shard: int = 20
+) -> None:
     """Training groups of this avatar at its own crop; `studio` renders at CROP."""
     from tqdm import tqdm
 
@@ -253,13 +276,17 @@ def write_groups(out: Path, person: Person, studio: Studio, groups: int, per_sha
             shots += [(at, people.random_expression(rng), pose) for _ in range(PER_POSE - 1)]
     # view by view, because the studio keeps the hair of the view it drew last
     taken: dict[int, dict] = {}
-    for i in tqdm(sorted(range(len(shots)), key=lambda i: shots[i][0]), desc="pictures of the avatar"):
+    for i in tqdm(
+        sorted(range(len(shots)), key=lambda i: shots[i][0]), desc="pictures of the avatar"
+    ):
         at, weights, pose = shots[i]
         taken[i] = shoot(studio, person, [(path[at], weights, pose)])
     made = []
     for first in range(0, len(shots), PICTURES):
         single = [taken[i] for i in range(first, first + PICTURES)]
-        group = {k: np.concatenate([one[k] for one in single]) for k in single[0] if k != "identity"}
+        group = {
+            k: np.concatenate([one[k] for one in single]) for k in single[0] if k != "identity"
+        }
         made.append(group | {"identity": person.identity})
     for shard, start in enumerate(range(0, groups, per_shard)):
         write_shard(out / f"{shard:04d}.npz", made[start : start + per_shard])
@@ -269,12 +296,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `realtalk data avatar`."""
     from realtalk_ros.avatar import AVATAR_DIR
 
-    parser.add_argument("--out", type=Path, default=AVATAR_DIR / "default", help="avatar folder to write")
+    parser.add_argument(
+        "--out", type=Path, default=AVATAR_DIR / "default", help="avatar folder to write"
+    )
     parser.add_argument("--name", default="default")
     parser.add_argument("--seed", type=int, default=113, help="which person")
     parser.add_argument("--strands", type=int, default=30000, help="hairs")
     parser.add_argument("--supersample", type=float, default=2.0)
-    parser.add_argument("--groups", type=int, default=0, help="also write this many training groups")
+    parser.add_argument(
+        "--groups", type=int, default=0, help="also write this many training groups"
+    )
     parser.add_argument("--groups-out", type=Path, help="default: runs/faces/avatar_NAME")
     parser.add_argument("--preview", type=Path, help="only write one frame to this picture")
     parser.add_argument("--facekit", type=Path, help="ict_facekit.npz (default: $REALTALK_FACEKIT)")
@@ -290,7 +321,9 @@ def run(args: argparse.Namespace) -> None:
         view, (x, y, side) = camera(kit, person.neutral)
         frame = studio.render(_weights(mouthSmile=0.12), view, person.light)
         reference = studio.render(REFERENCE_WEIGHTS, view, person.light)
-        crop = cv2.resize(reference[y : y + side, x : x + side], (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+        crop = cv2.resize(
+            reference[y : y + side, x : x + side], (SIZE, SIZE), interpolation=cv2.INTER_CUBIC
+        )
         cv2.imwrite(str(args.preview), np.hstack([frame, crop]))
         return
     write_avatar(args.out, args.name, person, studio, args.seed)

@@ -1,4 +1,4 @@
-"""Random people for the studio: skin, lips, brows, beards, make-up, hair, clothes, light, poses, faces.
+"""Random people for the studio: skin, beards, make-up, hair, clothes, light, poses, expressions.
 
 Everything is a function of a seed. Skin is painted into the face model's texture as functions of
 where a texel lies on the mean head, so that the paint moves with every identity and expression.
@@ -32,6 +32,8 @@ HAIR_COLOURS = np.array(  # linear rgb
     [[0.012, 0.009, 0.008], [0.03, 0.017, 0.01], [0.07, 0.035, 0.018], [0.13, 0.065, 0.03],
      [0.28, 0.165, 0.075], [0.45, 0.32, 0.17], [0.26, 0.075, 0.025], [0.36, 0.35, 0.34],
      [0.65, 0.64, 0.62]])  # fmt: skip
+HAIR_SHARES = {"bald": 0.06, "shaved": 0.10, "short": 0.20, "side": 0.20, "fringe": 0.10,
+               "long": 0.07, "bob": 0.07, "curly": 0.10, "tied": 0.10}  # fmt: skip
 IRIS_COLOURS = np.array(
     [[0.05, 0.02, 0.008], [0.09, 0.04, 0.015], [0.13, 0.075, 0.025], [0.12, 0.12, 0.045],
      [0.07, 0.12, 0.08], [0.07, 0.14, 0.24], [0.14, 0.2, 0.27], [0.17, 0.19, 0.2]])  # fmt: skip
@@ -65,7 +67,9 @@ class Traits:
     circles: float = 0.3  # dark under the eyes
     iris: np.ndarray = field(default_factory=lambda: IRIS_COLOURS[1])
     lashes: float = 0.5
-    hair: str = "short"  # "bald", "shaved", "short", "side", "fringe", "long", "bob", "curly", "tied"
+    hair: str = (
+        "short"  # "bald", "shaved", "short", "side", "fringe", "long", "bob", "curly", "tied"
+    )
     hair_strands: int = 2600
     hair_width: float = 0.13  # cm
     hair_length: float = 1.0  # factor
@@ -148,18 +152,24 @@ class Painter:
             angle = rise + rng.normal(0, 0.16, count)
             forward = along[i]
             c, s = np.cos(angle), np.sin(angle) * outward
-            direction = np.c_[forward[:, 0] * c - forward[:, 1] * s, forward[:, 0] * s + forward[:, 1] * c]
+            direction = np.c_[
+                forward[:, 0] * c - forward[:, 1] * s, forward[:, 0] * s + forward[:, 1] * c
+            ]
             length = cm * rng.uniform(0.35, 0.7, count) * np.interp(t, [0, 0.3, 1], [0.7, 1, 0.75])
             tip = root + direction * length[:, None]
             scale = h * over
-            for a, b, level in zip(root * scale * 16, tip * scale * 16, rng.integers(110, 235, count), strict=True):
+            for a, b, level in zip(
+                root * scale * 16, tip * scale * 16, rng.integers(110, 235, count), strict=True
+            ):
                 cv2.line(canvas, tuple(a.astype(int)), tuple(b.astype(int)), int(level),
                          max(1, h // 700), cv2.LINE_AA, 4)  # fmt: skip
             body = np.zeros_like(canvas)
             cv2.polylines(body, [(curve[2:52] * scale * 16).astype(np.int32)], False, 255,
                           max(2, int(thickness * scale * 0.62)), cv2.LINE_AA, 4)  # fmt: skip
             body = cv2.GaussianBlur(body, (0, 0), thickness * scale * 0.28)
-            canvas = np.maximum(canvas, (body * (0.22 + 0.42 * traits.brow_density)).astype(np.uint8))
+            canvas = np.maximum(
+                canvas, (body * (0.22 + 0.42 * traits.brow_density)).astype(np.uint8)
+            )
         small = cv2.resize(canvas, (h, h), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
         full = np.zeros(self.p.shape[:2], np.float32)
         full[:, :h] = small
@@ -169,7 +179,9 @@ class Painter:
         """(jaw and chin, moustache) masks."""
         ax, y, z = np.abs(self.x), self.y, self.z
         # the beard's upper border rises from beside the chin to the sideburn
-        border = np.interp(ax, [0, 1.0, 2.3, 3.4, 5.0, 6.4, 7.2], [-5.0, -5.2, -4.6, -3.4, -2.3, -0.6, 1.5])
+        border = np.interp(
+            ax, [0, 1.0, 2.3, 3.4, 5.0, 6.4, 7.2], [-5.0, -5.2, -4.6, -3.4, -2.3, -0.6, 1.5]
+        )
         jaw = smoothstep(0.25, -0.9, y - border) * smoothstep(7.8, 7.1, ax)
         sideburn = smoothstep(6.0, 6.6, ax) * smoothstep(7.9, 7.3, ax) * smoothstep(5, 3, y)
         jaw = np.maximum(jaw, sideburn * smoothstep(2.0, 3.0, z))
@@ -196,7 +208,9 @@ class Painter:
             + 0.5 * self.blob((0, -6.2, 0), (1.8, 1.2)) + 0.7 * self.blob((9.0, 2.5, 0), (1.3, 3.0))
             + 0.35 * self.blob((3.2, 4.6, 0), (1.8, 0.5))
         )  # fmt: skip
-        blood = np.clip(blood + 0.8 * noise[cells[1]] * t.mottle + 0.5 * noise[cells[2]] * t.mottle, -0.6, 1.4)
+        blood = np.clip(
+            blood + 0.8 * noise[cells[1]] * t.mottle + 0.5 * noise[cells[2]] * t.mottle, -0.6, 1.4
+        )
         amount = t.redness * 0.11 * dark
         skin += (blood * amount)[..., None] * np.array([0.35, -0.75, -0.55])
         pale = self.blob((0, 9, 0), (5, 2.6)) * 0.025
@@ -210,21 +224,29 @@ class Painter:
         skin *= 1 + 0.012 * (0.5 + t.mottle) * soft[..., None]
         if t.freckles > 0:
             where = self.blob((3.6, 1.2, 0), (2.8, 2.0)) + self.blob((0, 1.6, 0), (1.8, 1.6)) * 0.8
-            grain = cv2.GaussianBlur(rng.standard_normal((h, 2 * h)).astype(np.float32), (0, 0), h / 300)
-            spots = smoothstep(1.2, 2.2, grain / grain.std() + where * 0.9) * np.clip(where * 1.3 + 0.12, 0, 1)
+            grain = cv2.GaussianBlur(
+                rng.standard_normal((h, 2 * h)).astype(np.float32), (0, 0), h / 300
+            )
+            spots = smoothstep(1.2, 2.2, grain / grain.std() + where * 0.9) * np.clip(
+                where * 1.3 + 0.12, 0, 1
+            )
             skin *= 1 - (spots * t.freckles)[..., None] * np.array([0.28, 0.42, 0.5])
         for _ in range(t.moles):
             u, v = rng.uniform(0.12, 0.88) * h, rng.uniform(0.2, 0.8) * h
             spot = np.zeros((h, 2 * h), np.uint8)
-            cv2.circle(spot, (int(u * 16), int(v * 16)), int(rng.uniform(0.4, 1.3) * h / 512 * 16), 200,
-                       -1, cv2.LINE_AA, 4)  # fmt: skip
+            radius = int(rng.uniform(0.4, 1.3) * h / 512 * 16)
+            cv2.circle(spot, (int(u * 16), int(v * 16)), radius, 200, -1, cv2.LINE_AA, 4)
             spot = cv2.GaussianBlur(spot, (0, 0), h / 1000).astype(np.float32) / 255
             skin *= 1 - spot[..., None] * np.array([0.45, 0.6, 0.65])
         if t.blush > 0:
             rosy = np.clip(self.blob((5.2, 0.9, 0), (1.9, 1.3)), 0, 1) * t.blush * 0.35
             skin += rosy[..., None] * (np.array([0.85, 0.42, 0.42]) * (0.4 + 0.6 * tone) - skin)
         if t.eyeshadow > 0:
-            lid = np.clip(self.blob((3.2, 4.45, 0), (1.9, 0.62)) * 1.2, 0, 1) * (self.y > 3.6) * t.eyeshadow
+            lid = (
+                np.clip(self.blob((3.2, 4.45, 0), (1.9, 0.62)) * 1.2, 0, 1)
+                * (self.y > 3.6)
+                * t.eyeshadow
+            )
             skin += (lid * 0.65)[..., None] * (t.eyeshadow_colour - skin)
         if t.eyeliner > 0:
             line = self._lid_line() * t.eyeliner
@@ -264,8 +286,14 @@ class Painter:
                 cover = cover * (0.7 + 0.3 * speckle)
             skin += cover[..., None] * (hair_srgb * 0.8 - skin)
         pores = fine - cv2.GaussianBlur(fine, (0, 0), h / 500)
-        height += (0.055 * t.pores * soft + 0.02 * t.pores * pores) * (1 - lip) + 0.10 * crease * lip
-        zone = self.blob((0, 1.5, 0), (1.4, 3.5)) + 0.7 * self.blob((0, 8.5, 0), (4, 2)) + 0.4 * self.blob((4.4, 1.2, 0), (1.5, 1))
+        height += (0.055 * t.pores * soft + 0.02 * t.pores * pores) * (
+            1 - lip
+        ) + 0.10 * crease * lip
+        zone = (
+            self.blob((0, 1.5, 0), (1.4, 3.5))
+            + 0.7 * self.blob((0, 8.5, 0), (4, 2))
+            + 0.4 * self.blob((4.4, 1.2, 0), (1.5, 1))
+        )
         gloss = np.clip(0.38 + 0.35 * zone + 0.25 * noise[cells[3]] + 0.5 * lip, 0, 1)
         gloss *= 1 - 0.8 * np.clip(full + brow, 0, 1)
         albedo = np.dstack([np.clip(skin, 0.01, 0.98), lip])
@@ -285,7 +313,8 @@ def scalp_mask(p: np.ndarray, lower: float = 0.0) -> np.ndarray:
     """0..1 over positions (..., 3) on the mean head: where hair grows."""
     azimuth = np.degrees(np.arctan2(np.abs(p[..., 0]), p[..., 2] + 1.0))  # 0 front, 180 back
     line = np.interp(azimuth, [0, 20, 32, 45, 58, 68, 82, 95, 108, 120, 150, 180],
-                     [10.6, 10.7, 10.4, 8.6, 6.2, 3.4, 4.6, 5.6, 3.0, -0.5, -5.0, -6.2])  # fmt: skip
+                     [10.6, 10.7, 10.4, 8.6, 6.2, 3.4, 4.6, 5.6, 3.0, -0.5, -5.0, -6.2]
+                     )  # fmt: skip
     line = line - lower * np.interp(azimuth, [0, 45, 70], [1, 1, 0])
     return smoothstep(-0.35, 0.65, p[..., 1] - line)
 
@@ -293,7 +322,7 @@ def scalp_mask(p: np.ndarray, lower: float = 0.0) -> np.ndarray:
 def grow_hair(
     kit: FaceKit, neutral: np.ndarray, traits: Traits, rng: np.random.Generator
 ) -> Strands | None:
-    """Strands combed over the scalp: they start along the normal and bend into a style's direction."""
+    """Strands over the scalp: they start along the normal and bend into a style's direction."""
     if traits.hair in ("bald", "shaved"):
         return None
     from scipy.spatial import cKDTree
@@ -304,7 +333,9 @@ def grow_hair(
     tris = kit.triangles[in_skin[kit.triangles].all(1)]
     mask = scalp_mask(kit.mean[tris].mean(1), traits.hairline)
     corner = neutral[tris]
-    area = np.linalg.norm(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1)
+    area = np.linalg.norm(
+        np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1
+    )
     chance = area * mask
     pick = rng.choice(len(tris), traits.hair_strands, p=chance / chance.sum())
     bary = rng.dirichlet([1, 1, 1], len(pick)).astype(np.float32)
@@ -328,7 +359,9 @@ def grow_hair(
     sweep = np.stack([-side * np.ones_like(x), -0.15 * np.ones_like(x), -0.35 * np.ones_like(x)], 1)
     past_part = smoothstep(2.2, 3.2, side * x)  # the smaller side of the parting falls down
     if style == "side":
-        comb = sweep * (top * (1 - past_part))[:, None] + down * (1 - top * (1 - past_part))[:, None]
+        comb = (
+            sweep * (top * (1 - past_part))[:, None] + down * (1 - top * (1 - past_part))[:, None]
+        )
         comb += back * (0.7 * (1 - front) + 0.35)[:, None]
         # hair above the forehead goes up and back, not over the eyes
         quiff = smoothstep(3.0, 6.0, z) * smoothstep(7.0, 9.5, y)
@@ -336,7 +369,9 @@ def grow_hair(
         length = 2.0 + 5.5 * top * (0.6 + 0.4 * front)
         lift, volume = 0.9, 0.5 + 1.15 * top
     elif style == "fringe":
-        forward = np.stack([0.25 * side * np.ones_like(x), -0.55 * np.ones_like(x), np.ones_like(x)], 1)
+        forward = np.stack(
+            [0.25 * side * np.ones_like(x), -0.55 * np.ones_like(x), np.ones_like(x)], 1
+        )
         comb = forward * (top * front)[:, None] + down * (1 - top * front)[:, None]
         length = 3.0 + 3.0 * top
         lift, volume = 0.6, 0.6 + 0.6 * top
@@ -400,7 +435,11 @@ def grow_hair(
         rise = np.minimum(i / 3.0, 1.0)
         want = (0.10 + layer * volume) * rise
         ceiling = want * 1.25 + 0.3 + (3.0 if style == "curly" else 0.0)
-        p = p + n * (np.maximum(want - above, 0) * 0.8 - np.maximum(above - ceiling, 0) * 0.55)[:, None]
+        p = (
+            p
+            + n
+            * (np.maximum(want - above, 0) * 0.8 - np.maximum(above - ceiling, 0) * 0.55)[:, None]
+        )
         if style in ("long", "bob"):
             p = _off_the_face(p, layer)
             if style == "bob":  # cut at the chin, turned in a little at the ends
@@ -408,7 +447,9 @@ def grow_hair(
                 p = p + np.array([0.0, 1.0, 0.0]) * over
         direction = p - points[:, i - 1]
         points[:, i] = p
-    shade = np.clip(0.42 + 0.58 * layer[:, None] * np.linspace(0.35, 1, k), 0.3, 1).astype(np.float32)
+    shade = np.clip(0.42 + 0.58 * layer[:, None] * np.linspace(0.35, 1, k), 0.3, 1).astype(
+        np.float32
+    )
     tint = rng.normal(1, 0.16, (len(x), 1)) * (1 + rng.normal(0, 0.04, (len(x), 3)))
     colours = np.clip(traits.hair_colour * tint * (1 + 1.6 * clump[:, :1]), 0.003, 0.95)
     return Strands(points, colours.astype(np.float32), shade, traits.hair_width)
@@ -438,9 +479,12 @@ def _clumps(p: np.ndarray, rng: np.random.Generator, amount: float) -> np.ndarra
 
 
 def shoulders(
-    traits: Traits, broad: float = 1.0, kit: FaceKit | None = None, neutral: np.ndarray | None = None
+    traits: Traits,
+    broad: float = 1.0,
+    kit: FaceKit | None = None,
+    neutral: np.ndarray | None = None,
 ) -> Mesh:
-    """A plain round-necked top, a loft of rings from the collar down; fits `neutral`'s neck if given."""
+    """A plain round-necked top: rings from the collar down, fitted to `neutral`'s neck if given."""
     # half-width, z of front and back, y of side, front and back; cm
     rings = np.array([
         [8.0, 3.3, -8.0, -11.2, -14.6, -9.9],
@@ -486,13 +530,19 @@ def shoulders(
     folds = np.zeros_like(u)
     for _ in range(7):
         slope, pitch = rng.normal(0, 0.8), rng.uniform(0.35, 1.0)
-        swell = 0.5 + 0.5 * np.sin(u * rng.uniform(0.05, 0.2) + v * rng.uniform(0.05, 0.3) + rng.uniform(0, 6))
-        folds += swell * np.sin(pitch * (np.abs(u) + slope * v) + rng.uniform(0, 6.28)) / (pitch * 3 + 1)
+        swell = 0.5 + 0.5 * np.sin(
+            u * rng.uniform(0.05, 0.2) + v * rng.uniform(0.05, 0.3) + rng.uniform(0, 6)
+        )
+        folds += (
+            swell * np.sin(pitch * (np.abs(u) + slope * v) + rng.uniform(0, 6.28)) / (pitch * 3 + 1)
+        )
     depth_of = 1.1 * smoothstep(40, 75, row)
     points += n * (folds * depth_of)[..., None]
     n = _grid_normals(points)
     colours = np.broadcast_to(traits.cloth, points.shape).copy()
-    colours[:28] *= (1.0 + 0.5 * (traits.collar - 0.5)) * (0.92 + 0.08 * np.cos(np.arange(around) * np.pi))[None, :, None]
+    colours[:28] *= (1.0 + 0.5 * (traits.collar - 0.5)) * (
+        0.92 + 0.08 * np.cos(np.arange(around) * np.pi)
+    )[None, :, None]
     colours[27:30] *= 0.6  # the seam
     rows, cols = np.meshgrid(np.arange(len(fine) - 1), np.arange(around), indexing="ij")
     a, b = rows * around + cols, rows * around + (cols + 1) % around
@@ -523,7 +573,9 @@ def random_background(rng: np.random.Generator) -> np.ndarray:
         x, y, w, h = rng.integers(0, size, 4)
         colour = tuple(float(v) for v in np.clip(a + rng.normal(0, 0.25, 3), 0, 1))
         if rng.random() < 0.5:
-            cv2.rectangle(image, (int(x), int(y)), (int(x + w // 2 + 2), int(y + h // 2 + 2)), colour, -1)
+            cv2.rectangle(
+                image, (int(x), int(y)), (int(x + w // 2 + 2), int(y + h // 2 + 2)), colour, -1
+            )
         else:
             cv2.circle(image, (int(x), int(y)), int(w // 5 + 2), colour, -1)
     image = cv2.GaussianBlur(image, (0, 0), rng.choice([0.8, 2.0, 4.0, 8.0]))
@@ -532,25 +584,27 @@ def random_background(rng: np.random.Generator) -> np.ndarray:
 
 
 def random_traits(rng: np.random.Generator) -> Traits:
-    """Anybody: the whole range of skin, hair, beards and make-up, now and then beyond the plausible."""
+    """Anybody: all of skin, hair, beards and make-up, now and then beyond the plausible."""
     tone = rng.random()
     dark_hair = rng.random() < 0.25 + 0.75 * smoothstep(0.25, 0.6, np.array(tone))
     colour = HAIR_COLOURS[rng.integers(0, 3) if dark_hair else rng.integers(0, len(HAIR_COLOURS))]
     colour = np.clip(colour * rng.uniform(0.7, 1.4) * rng.normal(1, 0.06, 3), 0.004, 0.8)
     if rng.random() < 0.05:
         colour = rng.random(3) * 0.6
-    iris = IRIS_COLOURS[rng.integers(0, 3) if tone > 0.6 and rng.random() < 0.9 else rng.integers(0, 8)]
+    iris = IRIS_COLOURS[
+        rng.integers(0, 3) if tone > 0.6 and rng.random() < 0.9 else rng.integers(0, 8)
+    ]
     traits = Traits(
         tone=tone, undertone=rng.uniform(-1, 1), redness=rng.uniform(0.2, 1.2),
         mottle=rng.uniform(0.2, 1.0), moles=int(rng.integers(0, 5)), pores=rng.uniform(0.2, 1.0),
         shine=rng.uniform(0.4, 1.7), hair_colour=colour, iris=iris * rng.uniform(0.7, 1.4),
         lip_hue=np.array([rng.uniform(0.62, 0.85), rng.uniform(0.28, 0.5), rng.uniform(0.28, 0.5)]),
-        lip_strength=rng.uniform(0.25, 0.75), brow_thickness=rng.random(), brow_density=rng.uniform(0.3, 1),
-        brow_lift=rng.uniform(-0.25, 0.3), circles=rng.uniform(0, 0.9), lashes=rng.uniform(0.2, 0.7),
+        lip_strength=rng.uniform(0.25, 0.75), brow_thickness=rng.random(),
+        brow_density=rng.uniform(0.3, 1), brow_lift=rng.uniform(-0.25, 0.3),
+        circles=rng.uniform(0, 0.9), lashes=rng.uniform(0.2, 0.7),
         part_side=float(rng.choice([-1, 1])), hair_length=rng.uniform(0.7, 1.3),
         cloth=rng.random(3) ** 2 * 0.6, collar=rng.random(),
-        hair=str(rng.choice(["bald", "shaved", "short", "side", "fringe", "long", "bob", "curly", "tied"],
-                            p=[0.06, 0.10, 0.20, 0.2, 0.10, 0.07, 0.07, 0.10, 0.10])),
+        hair=str(rng.choice(list(HAIR_SHARES), p=list(HAIR_SHARES.values()))),
     )  # fmt: skip
     if rng.random() < 0.2:
         traits.freckles = rng.uniform(0.2, 1.0) * (1 - tone)
@@ -568,14 +622,18 @@ def random_traits(rng: np.random.Generator) -> Traits:
         traits.blush = rng.random()
         traits.lashes = rng.uniform(0.5, 1.0)
         if rng.random() < 0.6:  # lipstick
-            traits.lip_hue = np.clip([rng.uniform(0.45, 0.95), rng.uniform(0.05, 0.45), rng.uniform(0.1, 0.5)], 0, 1)
+            traits.lip_hue = np.clip(
+                [rng.uniform(0.45, 0.95), rng.uniform(0.05, 0.45), rng.uniform(0.1, 0.5)], 0, 1
+            )
             if rng.random() < 0.12:
                 traits.lip_hue = rng.random(3)
             traits.lip_strength = rng.uniform(0.6, 1.0)
     return traits
 
 
-def make_look(kit: FaceKit, painter: Painter, neutral: np.ndarray, traits: Traits, seed: int) -> Look:
+def make_look(
+    kit: FaceKit, painter: Painter, neutral: np.ndarray, traits: Traits, seed: int
+) -> Look:
     """Paint, comb and dress: traits to something a Studio can render."""
     rng = np.random.default_rng([seed, 1])
     albedo, detail = painter.paint(traits, rng)
@@ -587,9 +645,11 @@ def make_look(kit: FaceKit, painter: Painter, neutral: np.ndarray, traits: Trait
         sclera=np.array([0.82, 0.80, 0.78]) * rng.uniform(0.8, 1.02),
         teeth=np.array([0.80, 0.77 * (0.5 + 0.5 * warm), 0.72 * warm]) * rng.uniform(0.75, 1.05),
         gums=np.array([0.5, 0.17, 0.16]) * rng.uniform(0.6, 1.2),
-        lash=np.minimum(np.asarray(traits.hair_colour) * 0.4, 0.03), lash_alpha=0.3 + 0.7 * traits.lashes,
+        lash=np.minimum(np.asarray(traits.hair_colour) * 0.4, 0.03),
+        lash_alpha=0.3 + 0.7 * traits.lashes,
         scatter=float(np.interp(traits.tone, [0, 1], [1.0, 0.55])), gloss=traits.shine,
-        bump=traits.pores, hair=grow_hair(kit, neutral, traits, rng), body=shoulders(traits, rng.uniform(0.85, 1.1), kit, neutral),
+        bump=traits.pores, hair=grow_hair(kit, neutral, traits, rng),
+        body=shoulders(traits, rng.uniform(0.85, 1.1), kit, neutral),
         background=random_background(rng), seed=float(rng.random()),
     )  # fmt: skip
 
@@ -692,14 +752,17 @@ def framed(
 MOUTH_POSES: tuple[dict[str, float], ...] = (
     {"jawOpen": 0.55, "mouthLowerDown": 0.15, "mouthUpperUp": 0.10},  # aa
     {"jawOpen": 0.28, "mouthStretch": 0.25, "mouthLowerDown": 0.25, "mouthUpperUp": 0.12},  # eh
-    {"jawOpen": 0.12, "mouthSmile": 0.25, "mouthStretch": 0.35, "mouthLowerDown": 0.30, "mouthUpperUp": 0.18},  # iy
+    {"jawOpen": 0.12, "mouthSmile": 0.25, "mouthStretch": 0.35, "mouthLowerDown": 0.30,
+     "mouthUpperUp": 0.18},  # iy
     {"jawOpen": 0.30, "mouthFunnel": 0.55, "mouthPucker": 0.25},  # oh
     {"jawOpen": 0.10, "mouthPucker": 0.75, "mouthFunnel": 0.30},  # oo
     {"mouthPress": 0.35, "mouthRollLower": 0.25, "mouthRollUpper": 0.25},  # p b m
-    {"jawOpen": 0.22, "mouthClose": 0.22, "mouthPress": 0.25, "mouthRollLower": 0.1, "mouthRollUpper": 0.1},
+    {"jawOpen": 0.22, "mouthClose": 0.22, "mouthPress": 0.25, "mouthRollLower": 0.1,
+     "mouthRollUpper": 0.1},
     {"jawOpen": 0.08, "mouthRollLower": 0.45, "mouthUpperUp": 0.30, "mouthLowerDown": 0.05},  # f v
     {"jawOpen": 0.06, "mouthFunnel": 0.55, "mouthLowerDown": 0.25, "mouthUpperUp": 0.25},  # sh ch
-    {"jawOpen": 0.06, "mouthStretch": 0.25, "mouthLowerDown": 0.35, "mouthUpperUp": 0.20, "mouthSmile": 0.10},  # s z
+    {"jawOpen": 0.06, "mouthStretch": 0.25, "mouthLowerDown": 0.35, "mouthUpperUp": 0.20,
+     "mouthSmile": 0.10},  # s z
     {"jawOpen": 0.18, "mouthLowerDown": 0.20, "mouthUpperUp": 0.15},  # t d n l
     {"jawOpen": 0.15, "mouthFunnel": 0.30, "mouthPucker": 0.20},  # r w
     {"mouthSmile": 0.7, "cheekSquint": 0.4, "mouthUpperUp": 0.2, "mouthLowerDown": 0.15},
@@ -751,7 +814,9 @@ def random_expression(rng: np.random.Generator) -> np.ndarray:
         look_x, look_y = rng.normal(0, 0.3, 2)
         _gaze(weights, look_x, look_y * 0.7)
     if rng.random() < 0.45:
-        for name in rng.choice(("browDown", "browInnerUp", "browOuterUp"), rng.integers(1, 3), replace=False):
+        for name in rng.choice(
+            ("browDown", "browInnerUp", "browOuterUp"), rng.integers(1, 3), replace=False
+        ):
             _put(weights, str(name), rng.uniform(0.1, 1.0), rng.normal(0, 0.15))
     if rng.random() < 0.15:  # anything at all
         for i in rng.integers(0, arkit.COUNT, 3):

@@ -1,12 +1,12 @@
 """A photo studio for synthetic heads: OpenGL, off screen, of what ICT-FaceKit's mesh can show.
 
 `Studio.render` draws one head: a person's look (painted skin texture, eyes, hair, clothes), a pose,
-an expression, lights, a camera crop. Deformation is a numpy GEMV, shading a fragment shader; runs on
-software OpenGL (EGL, llvmpipe) as on a GPU. Needs moderngl and scipy (extra `train`).
+an expression, lights, a camera crop. Deformation is a numpy GEMV, shading a fragment shader; runs
+on software OpenGL (EGL, llvmpipe) as on a GPU. Needs moderngl and scipy (extra `train`).
 
 Coordinates: head space of `facekit` (cm). The camera sits on +z at `distance` from the origin and
-looks down -z. A crop is a square in the plane z = 0 as seen from the camera, (x, y, side, roll) in cm
-and rad, so that a crop of any size is rendered directly.
+looks down -z. A crop is a square in the plane z = 0 as seen from the camera, (x, y, side, roll) in
+cm and rad, so that a crop of any size is rendered directly.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SAMPLERS = ("albedo_map", "detail_map", "noise_map", "shadow_map", "background",
 
 @dataclass
 class Light:
-    """Up to 4 directional lights (direction towards the light, linear rgb) and a sky-ground ambient."""
+    """4 directional lights (direction towards the light, linear rgb) and a sky-ground ambient."""
 
     directions: np.ndarray  # (4, 3)
     colours: np.ndarray  # (4, 3), linear
@@ -172,7 +172,8 @@ HEAD_VERTEX = (
     COMMON
     + """
 in vec3 in_pos; in vec3 in_normal; in vec2 in_uv; in vec4 in_aux; in vec4 in_rest;
-out vec3 v_pos; out vec3 v_normal; out vec2 v_uv; out vec4 v_aux; out vec4 v_rest; out vec3 v_shadow;
+out vec3 v_pos; out vec3 v_normal; out vec2 v_uv;
+out vec4 v_aux; out vec4 v_rest; out vec3 v_shadow;
 void main() {
     v_pos = bend(in_pos, in_aux.w);
     v_normal = mix(in_normal, mat3(pose) * in_normal, in_aux.w);
@@ -267,7 +268,8 @@ void main() {
     vec3 bounce = mix(vec3(ao), vec3(sqrt(ao), ao, ao * (0.9 + 0.1 * ao)), 0.6 * scatter);
     c = base * (c * mix(vec3(1.0), bounce, 0.75) + hemisphere(m) * bounce);
     float rim = square(square(max(1.0 - dot(n, v), 0.0)));
-    c += hemisphere(reflect(-v, m)) * ((0.03 + 0.30 * rim) * shine * ao) + spec * (4.2 * shine * ao);
+    c += hemisphere(reflect(-v, m)) * ((0.03 + 0.30 * rim) * shine * ao);
+    c += spec * (4.2 * shine * ao);
     vec3 behind = textureLod(background, vec2(v_plane.x, 1.0 - v_plane.y), 0.0).rgb;
     colour = vec4(p4.w > 0.5 ? develop(c) : behind, 1.0);
 }
@@ -290,13 +292,15 @@ void main() {  // v_rest.xyz is the direction in the eye at rest
     vec3 r = normalize(v_rest.xyz);
     vec2 q = r.xy * 1.60 / iris_size;
     float rad = length(q), ang = atan(q.y, q.x);
-    float fibre = noise(vec2(ang * 1.9, rad * 0.22)) * 0.6 + noise(vec2(ang * 4.1 + 3.0, rad * 0.4)) * 0.4;
+    float fibre = noise(vec2(ang * 1.9, rad * 0.22)) * 0.6
+                + noise(vec2(ang * 4.1 + 3.0, rad * 0.4)) * 0.4;
     vec3 in_iris = mix(iris * (0.45 + 1.1 * fibre), iris_ring, smoothstep(0.72, 1.0, rad) * 0.85);
     in_iris = mix(in_iris, iris * vec3(1.35, 1.1, 0.7) * (0.6 + 0.6 * fibre),
                   (1.0 - smoothstep(pupil + 0.05, pupil + 0.28, rad)) * 0.45);
     in_iris *= smoothstep(pupil - 0.05, pupil + 0.05, rad);
     float vein = smoothstep(0.62, 0.85, noise(r.xy * 1.3 + 0.37)) * smoothstep(1.3, 2.2, rad);
-    vec3 white = sclera * mix(vec3(1.0), vec3(1.0, 0.80, 0.74), 0.5 * vein + 0.45 * smoothstep(1.6, 2.6, rad));
+    float blood = 0.5 * vein + 0.45 * smoothstep(1.6, 2.6, rad);
+    vec3 white = sclera * mix(vec3(1.0), vec3(1.0, 0.80, 0.74), blood);
     float edge = smoothstep(0.93, 1.07, rad);
     vec3 base = mix(in_iris, white, edge);
     vec3 flat_n = normalize(mix(n, mat3(pose) * vec3(0.0, 0.0, 1.0), 0.2));
@@ -309,10 +313,12 @@ void main() {  // v_rest.xyz is the direction in the eye at rest
         light += light_col[i] * gather * 0.7 * s;
         vec3 h = reflect(-view, n);
         float hit = dot(h, light_dir[i]);
-        spec += light_col[i] * s * (smoothstep(0.962, 0.978, hit) * 0.6 + 0.05 * pow(max(hit, 0.0), 30.0));
+        float lamp = smoothstep(0.962, 0.978, hit) * 0.6 + 0.05 * pow(max(hit, 0.0), 30.0);
+        spec += light_col[i] * s * lamp;
     }
     float lid = mix(0.35, 1.0, smoothstep(0.15, 0.75, ao));
-    c = base * light * lid + spec * mix(0.6, 1.0, 1.0 - edge) + hemisphere(reflect(-view, n)) * 0.035;
+    c = base * light * lid + spec * mix(0.6, 1.0, 1.0 - edge);
+    c += hemisphere(reflect(-view, n)) * 0.035;
     colour = vec4(develop(c), 1.0);
 }
 """
@@ -332,7 +338,8 @@ void main() {
     float lit = shadowed(v_shadow, 0.004);
     vec3 base = kind == 2 ? teeth : gums;
     float deep = v_rest.w;  // cm behind the front teeth, 0 at the lips
-    float reach = exp(-deep * (kind == 2 ? 0.42 : 0.55)) * mix(0.62, 1.0, smoothstep(0.08, 1.0, mouth_open));
+    float reach = exp(-deep * (kind == 2 ? 0.42 : 0.55));
+    reach *= mix(0.62, 1.0, smoothstep(0.08, 1.0, mouth_open));
     if (kind == 3) base *= 0.8 + 0.4 * noise(v_pos.xy * 0.13);
     if (kind == 4) base *= vec3(0.5, 0.35, 0.35);
     if (kind == 5) { base = vec3(0.62, 0.42, 0.38); reach = 0.8; }
@@ -341,7 +348,8 @@ void main() {
         float s = i == 0 ? mix(1.0, lit, 0.55) : 1.0;
         light += light_col[i] * clamp((dot(n, light_dir[i]) + 0.4) / 1.4, 0.0, 1.0) * s;
         vec3 h = normalize(light_dir[i] + view);
-        spec += light_col[i] * s * pow(max(dot(n, h), 0.0), kind == 2 ? 60.0 : 30.0) * (kind == 2 ? 0.35 : 0.22);
+        float lobe = pow(max(dot(n, h), 0.0), kind == 2 ? 60.0 : 30.0);
+        spec += light_col[i] * s * lobe * (kind == 2 ? 0.35 : 0.22);
     }
     float dark = reach * mix(0.55, 1.0, ao);
     c = base * light * dark + spec * dark * dark;
@@ -362,9 +370,10 @@ void main() {
         float tip = v_rest.w, x = v_rest.x * 30.0 + 1.2 * tip * (v_rest.x - 0.5);
         float f = texture(noise_map, vec2(v_rest.x * 0.9 + seed, seed)).r;
         float thin = 0.5 + 0.5 * cos(6.2832 * (x + 1.5 * f));
-        float hair = mix(1.0, smoothstep(0.25 + 0.5 * tip, 0.6 + 0.4 * tip, thin), 0.25 + 0.6 * tip);
+        float gaps = smoothstep(0.25 + 0.5 * tip, 0.6 + 0.4 * tip, thin);
+        float hair = mix(1.0, gaps, 0.25 + 0.6 * tip) * mix(1.0, 0.14, v_rest.y);
         colour = vec4(develop(lash * (hemisphere(v_normal) + light_col[0] * 0.4)),
-                      clamp(lash_alpha * hair * (1.0 - tip * (0.6 + 0.4 * tip)) * mix(1.0, 0.14, v_rest.y), 0.0, 1.0));
+                      clamp(lash_alpha * hair * (1.0 - tip * (0.6 + 0.4 * tip)), 0.0, 1.0));
     } else {
         colour = vec4(0.03, 0.01, 0.008, 0.55 * v_rest.w);
     }
@@ -405,7 +414,8 @@ void main() {  // Kajiya and Kay 1989, with a second, coloured highlight shifted
         float tl = dot(t, light_dir[i]);
         vec3 h = normalize(light_dir[i] + view);
         float th = dot(t, h), th2 = th + 0.12;
-        float facing = smoothstep(-0.35, 0.5, dot(normalize(v_pos - vec3(0.0, 4.0, -1.0)), light_dir[i]));
+        vec3 outwards = normalize(v_pos - vec3(0.0, 4.0, -1.0));  // from the skull's middle
+        float facing = smoothstep(-0.35, 0.5, dot(outwards, light_dir[i]));
         c += base * light_col[i] * sqrt(max(1.0 - tl * tl, 0.0)) * 0.62 * facing * s;
         spec += light_col[i] * facing * s * (0.11 * pow(sqrt(max(1.0 - th * th, 0.0)), 90.0)
              + base * 0.8 * pow(sqrt(max(1.0 - th2 * th2, 0.0)), 26.0));
@@ -438,12 +448,14 @@ uniform sampler2D noise_map;
 out vec4 colour;
 void main() {
     vec3 n = normalize(v_normal), view = normalize(eye - v_pos);
-    float weave = texture(noise_map, v_pos.xy * 0.45).r * 0.6 + texture(noise_map, v_pos.xy * 0.011).r * 0.4;
+    float weave = texture(noise_map, v_pos.xy * 0.45).r * 0.6
+                + texture(noise_map, v_pos.xy * 0.011).r * 0.4;
     vec3 base = v_colour * (0.85 + 0.30 * weave);
     vec3 c = base * hemisphere(n);
     float lit = shadowed(v_shadow, 0.006);
     for (int i = 0; i < 4; i++)
-        c += base * light_col[i] * clamp((dot(n, light_dir[i]) + 0.15) / 1.15, 0.0, 1.0) * (i == 0 ? lit : 1.0);
+        c += base * light_col[i] * clamp((dot(n, light_dir[i]) + 0.15) / 1.15, 0.0, 1.0)
+           * (i == 0 ? lit : 1.0);
     c += base * hemisphere(n) * 0.6 * pow(1.0 - max(dot(n, view), 0.0), 3.0);
     colour = vec4(develop(c), 1.0);
 }
@@ -529,7 +541,9 @@ class Studio:
         self.shadow_texture.repeat_x = self.shadow_texture.repeat_y = False
         self.shadow_target = gl.framebuffer(depth_attachment=self.shadow_texture)
         rng = np.random.default_rng(7)
-        noise = sum(value_noise((256, 256), c, rng) * k for c, k in ((16, 0.35), (64, 0.4), (128, 0.25)))
+        noise = sum(
+            value_noise((256, 256), c, rng) * k for c, k in ((16, 0.35), (64, 0.4), (128, 0.25))
+        )
         noise = np.clip((noise - noise.mean()) / noise.std() * 0.2 + 0.5, 0, 1)
         self.noise = gl.texture((256, 256), 1, (noise * 255).astype(np.uint8).tobytes())
         self.noise.build_mipmaps()
@@ -644,7 +658,6 @@ class Studio:
                 np.concatenate([faces[(tri_kind == k) & ~hidden] for k in kinds]).tobytes()
             )
 
-
         def array(program, index):
             names = [n for n in ("in_pos", "in_normal") if n in program]
             fmt = " ".join("3f" if n in program else "3x4" for n in ("in_pos", "in_normal"))
@@ -676,7 +689,9 @@ class Studio:
         vertices = kit.deform(kit.mean, weights)
         normals = kit.normals(vertices)
         self._upload(vertices, normals)
-        self.static.write(np.hstack([self.uv, self.aux * [1, 1, 1, 0], self.rest]).astype("f4").tobytes())
+        self.static.write(
+            np.hstack([self.uv, self.aux * [1, 1, 1, 0], self.rest]).astype("f4").tobytes()
+        )
         texture = gl.depth_texture((256, 256))
         target = gl.framebuffer(depth_attachment=texture)
         i = np.arange(directions) + 0.5
@@ -723,17 +738,20 @@ class Studio:
     # -- per person -----------------------------------------------------------------------------
 
     def position_map(self, height: int) -> tuple[np.ndarray, np.ndarray]:
-        """((height, 2 * height, 3) mean positions, mask) over the skin's texture, row 0 is v = 0."""
+        """((height, 2 * height, 3) mean positions, mask) over the skin's texture; row 0: v = 0."""
         gl = self.gl
         program = gl.program(
             "#version 330\nin vec2 in_uv; in vec3 in_pos; out vec3 p;\n"
-            "void main() { p = in_pos; gl_Position = vec4(in_uv.x - 1.0, in_uv.y * 2.0 - 1.0, 0, 1); }",
+            "void main() {\n"
+            "p = in_pos; gl_Position = vec4(in_uv.x - 1.0, in_uv.y * 2.0 - 1.0, 0, 1); }",
             "#version 330\nin vec3 p; out vec4 colour; void main() { colour = vec4(p, 1.0); }",
         )
         skin = self.faces[np.isin(self.face_kinds, (SKIN, SOCKET))]
         data = np.hstack([self.uv, self.kit.mean[self.vertex_of]]).astype(np.float32)
         array = gl.vertex_array(
-            program, [(gl.buffer(data.tobytes()), "2f 3f", "in_uv", "in_pos")], gl.buffer(skin.tobytes())
+            program,
+            [(gl.buffer(data.tobytes()), "2f 3f", "in_uv", "in_pos")],
+            gl.buffer(skin.tobytes()),
         )
         target = gl.framebuffer(gl.texture((2 * height, height), 4, dtype="f4"))
         target.clear(0, 0, 0, 0)
@@ -788,7 +806,9 @@ class Studio:
         taper[-3:] = 0.85, 0.55, 0.1
         data[..., 10] = np.array([-1.0, 1.0]) * taper[:, None]
         base = (np.arange(count)[:, None] * k + np.arange(k - 1)[None]) * 2
-        quad = np.stack([base, base + 1, base + 2, base + 2, base + 1, base + 3], -1).astype(np.int32)
+        quad = np.stack([base, base + 1, base + 2, base + 2, base + 1, base + 3], -1).astype(
+            np.int32
+        )
         vertices, index = self.gl.buffer(data.tobytes()), self.gl.buffer(quad.tobytes())
         self.strand_buffers = (vertices, index)
         self.strand_width = hair.width
@@ -798,7 +818,9 @@ class Studio:
             index,
         )
         self.strand_depth_array = self.gl.vertex_array(
-            self.strand_depth, [(vertices, "3f 3f 4x4 1f", "in_pos", "in_tangent", "in_side")], index
+            self.strand_depth,
+            [(vertices, "3f 3f 4x4 1f", "in_pos", "in_tangent", "in_side")],
+            index,
         )
 
     def _build_body(self, body: Mesh | None) -> None:
@@ -837,8 +859,12 @@ class Studio:
     def _set(self, program, values: dict) -> None:
         for name, value in values.items():
             if name in program:
-                uniform = program[name]  # a compiler may shorten an array of which it sees less used
-                floats = np.asarray(value, np.float32).ravel()[: uniform.array_length * uniform.dimension]
+                uniform = program[
+                    name
+                ]  # a compiler may shorten an array of which it sees less used
+                floats = np.asarray(value, np.float32).ravel()[
+                    : uniform.array_length * uniform.dimension
+                ]
                 uniform.write(floats.tobytes())
 
     def render(self, weights: np.ndarray, view: View, light: Light) -> np.ndarray:
@@ -876,7 +902,8 @@ class Studio:
         values = {
             "light_dir": directions, "light_col": light.colours, "sky": light.sky,
             "ground": light.ground, "exposure": light.exposure, "shadow_strength": light.shadow,
-            "softness": light.shadow_softness, "crop": view.crop, "mouth_open": kit.lip_gap(vertices),
+            "softness": light.shadow_softness, "crop": view.crop,
+            "mouth_open": kit.lip_gap(vertices),
             "lod": max(0.0, np.log2(TEXELS_PER_CM * len(look.albedo) * view.crop[2] / self.inner)),
         }  # fmt: skip
         for name in ("iris", "iris_ring", "pupil", "iris_size", "sclera", "teeth", "gums", "lash",
