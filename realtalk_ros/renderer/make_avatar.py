@@ -52,7 +52,9 @@ REFERENCE_WEIGHTS = _weights(
 )
 
 
-RESTING = _weights(mouthSmile=0.22, mouthDimple=0.05, cheekSquint=0.12, eyeSquint=0.05)
+RESTING = _weights(
+    mouthClose=0.02, mouthSmile=0.22, mouthDimple=0.05, cheekSquint=0.12, eyeSquint=0.05
+)
 
 
 def refine(kit: FaceKit, identity: np.ndarray) -> np.ndarray:
@@ -193,24 +195,26 @@ def own_expressions(identity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return teacher.reference_window(motion, start=20), shut
 
 
-def closure(
+def mouth_pixels(
     studio: Studio, person: Person, view: View, weights: np.ndarray
-) -> tuple[np.ndarray, float]:
-    """(picture of a bilabial pose, dark share of its inner lip less that of the resting face).
+) -> tuple[np.ndarray, int]:
+    """(picture, number of pixels that show the inside of the mouth): 0 when the lips are shut.
 
-    About 0 or less: the lips look as shut as at rest. Dark is a luma under 40 % of the lips'.
+    Counted exactly: the pixels that change when teeth and gums are painted another colour.
     """
-
-    def gap(weights: np.ndarray) -> tuple[np.ndarray, float]:
-        image = studio.render(weights, view, person.light)
-        points = studio.kit.deform(person.neutral, weights)[studio.kit.landmarks]
-        inner = view.pixels(points, studio.size)[60:68]
-        (x0, y0), (x1, y1) = inner.min(0).astype(int), inner.max(0).astype(int) + 2
-        luma = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[y0:y1, x0:x1].astype(float)
-        return image, float((luma < 0.4 * np.percentile(luma, 90)).mean())
-
-    image, shut = gap(weights)
-    return image, shut - gap(TEMPLATE_WEIGHTS)[1]
+    look = person.look
+    painted = [
+        replace(look, teeth=np.full(3, v), gums=np.full(3, v), lash_alpha=0.0) for v in (0.0, 4.0)
+    ]
+    pictures = []
+    for other in painted:
+        studio.look = other
+        pictures.append(studio.render(weights, view, person.light).astype(int))
+    studio.look = look
+    box = view.pixels(person.neutral[studio.kit.landmarks[48:60]], studio.size)
+    (x0, y0), (x1, y1) = box.min(0).astype(int) - 10, box.max(0).astype(int) + 60
+    changed = np.abs(pictures[0] - pictures[1]).max(2)[y0:y1, x0:x1] > 24
+    return studio.render(weights, view, person.light), int(changed.sum())
 
 
 def write_avatar(out: Path, name: str, person: Person, studio: Studio, seed: int) -> None:
@@ -330,8 +334,11 @@ def run(args: argparse.Namespace) -> None:
     close = Studio(kit, CROP, args.supersample)
     close.dress(person.neutral, person.look)
     view = cropped(camera(kit, person.neutral)[0])
-    image, gap = closure(close, person, view, own_expressions(person.identity)[1])
-    print(f"bilabial closure: {gap:+.3f} of the inner lip darker than at rest")
+    shut = own_expressions(person.identity)[1]
+    image, count = mouth_pixels(close, person, view, shut)
+    resting = mouth_pixels(close, person, view, TEMPLATE_WEIGHTS)[1]
+    talking = mouth_pixels(close, person, view, REFERENCE_WEIGHTS)[1]
+    print(f"pixels inside the mouth: p/b/m {count}, at rest {resting}, teeth shown {talking}")
     if args.groups:
         out = args.groups_out or Path("runs/faces") / f"avatar_{args.name}"
         write_groups(out, person, close, args.groups)
