@@ -246,7 +246,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("runs/packages"),
         help="folder with the unpacked Debian packages (see the model card)",
     )
-    parser.add_argument("--run", type=Path, default=Path("runs/expression"),
+    parser.add_argument("--work", type=Path, default=Path("runs/expression"),
                         help="where the test sets are cached")  # fmt: skip
     parser.add_argument("--models", type=Path, help="folder of the ONNX files (default: shipped)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -255,9 +255,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     model = ExpressionModel(args.models)
-    report = evaluate(model, args.packages, args.run)
+    report = evaluate(model, args.packages, args.work)
     if args.plots:
-        plot(model, test_sets(args.packages, args.run), args.plots)
+        plot(model, test_sets(args.packages, args.work), args.plots)
     if args.json:
         print(json.dumps(report, indent=1))
         return 0

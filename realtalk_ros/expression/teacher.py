@@ -222,7 +222,7 @@ def accents(mel: np.ndarray) -> np.ndarray:
     for i, x in enumerate(loud):
         level = keep * level + (1 - keep) * float(x)
         slow[i] = level
-    return _smooth(np.clip(4 * (_smooth(loud, 0.06) - slow), 0, 1), 0.2).astype(np.float32)
+    return _smooth(np.clip(3 * (_smooth(loud, 0.1) - slow), 0, 1), 0.4).astype(np.float32)
 
 
 @dataclass
@@ -304,9 +304,9 @@ def animate(segments, frames: int, style: Style, accent: np.ndarray | None = Non
     rotation = np.zeros((frames, 3), np.float32)
     if accent is not None:
         lively = _smooth(active, 0.3) * active * accent[:frames]
-        put("browInnerUp", 0.30 * style.brows * lively)
-        put("browOuterUpLeft", 0.22 * style.brows * lively)
-        put("browOuterUpRight", 0.22 * style.brows * lively)
+        put("browInnerUp", 0.22 * style.brows * lively)
+        put("browOuterUpLeft", 0.14 * style.brows * lively)
+        put("browOuterUpRight", 0.14 * style.brows * lively)
         rotation[:, 0] = 0.06 * style.nods * lively
         rotation[:, 1] = 0.02 * style.tilt * style.nods * lively
         rotation[:, 2] = 0.02 * style.tilt * style.nods * lively

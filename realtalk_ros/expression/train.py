@@ -102,8 +102,8 @@ def loss_of(out: dict[str, Tensor], want: dict[str, Tensor], delay: int) -> tupl
     velocity = (velocity.abs() * importance).mean()
     gap = torch.from_numpy(teacher.GAP)
     wide = torch.from_numpy(teacher.WIDTH)
-    # Lips as they are seen, in units of 2 mm. A closure counts more than an opening, but not so much
-    # more that closing whenever in doubt pays: at 7 to 1 two of three closures were false.
+    # Lips as they are seen, in units of 2 mm. A closure counts more than an opening, but not so
+    # much more that closing whenever in doubt pays: at 7 to 1 two of three closures were false.
     lips = ((weights - target) @ gap / 0.2).abs() * (1 + 2 * want["closure"])
     lips = (lips + ((weights - target) @ wide / 0.2).abs()).mean()
     rotation = ((out["rotation"][:, delay:].float() - want["rotation"]) / 0.03).abs().mean()
@@ -279,7 +279,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("runs/packages"),
         help="folder with the unpacked Debian packages (see the model card)",
     )
-    parser.add_argument("--run", type=Path, default=Path("runs/expression"),
+    parser.add_argument("--work", type=Path, default=Path("runs/expression"),
                         help="where data, checkpoint and log are kept")  # fmt: skip
     parser.add_argument("--minutes", type=float, default=30, help="of training, all resumptions")
     parser.add_argument("--hours", type=float, default=1.5, help="of speech a synthetic engine")
@@ -288,15 +288,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="export to this folder (default: RUN/export)")
+    parser.add_argument("--out", type=Path, help="export to this folder (default: WORK/export)")
 
 
 def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
-    speech_data.build(args.packages, args.run, args.hours, args.clips)
+    speech_data.build(args.packages, args.work, args.hours, args.clips)
     checkpoint = train(
-        args.run, args.run, args.minutes, args.batch, args.rate, args.seed, log_every=50
+        args.work, args.work, args.minutes, args.batch, args.rate, args.seed, log_every=50
     )
-    for path in export(averaged(checkpoint), args.out or args.run / "export"):
+    for path in export(averaged(checkpoint), args.out or args.work / "export"):
         print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0
