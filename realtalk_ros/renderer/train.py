@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -136,7 +137,7 @@ def losses(out: Tensor, rgb: Tensor, mask: Tensor, target: Tensor, weight: Tenso
     where it matters: without that the mask learns to hide the generator before it has learnt."""
     error = out - target
     scale = 1 / weight.mean()
-    loss = (weight * error.abs()).mean() + 0.5 * ((weight - 0.9) * (rgb - target).abs()).mean()
+    loss = (weight * error.abs()).mean() + ((weight - 0.9) * (rgb - target).abs()).mean()
     across, down = error[..., 1:] - error[..., :-1], error[..., 1:, :] - error[..., :-1, :]
     loss = loss + 1.5 * ((weight[..., 1:] * across.abs()).mean()
                          + (weight[..., 1:, :] * down.abs()).mean())
@@ -241,7 +242,7 @@ def run(args: argparse.Namespace) -> None:
     while (elapsed := done_before + time.monotonic() - began) < budget:
         # Warm up, then cosine over the time that is given.
         rate = args.lr * min(1, (state["step"] + 1) / 200) * (
-            0.03 + 0.97 * 0.5 * (1 + np.cos(np.pi * min(1, elapsed / budget))))
+            0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * min(1, elapsed / budget))))
         for group in optimiser.param_groups:
             group["lr"] = rate
         drawn = [
