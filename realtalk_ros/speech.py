@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import threading
 from collections.abc import Iterator
 from functools import lru_cache
@@ -79,9 +80,16 @@ class AudioStream:
         try:
             for packet in self._container.demux(stream):
                 try:
-                    yield from (frame for frame in packet.decode() if frame.samples)
+                    frames = packet.decode()
                 except av.error.InvalidDataError:
-                    continue  # a damaged packet; what follows may be whole
+                    # A damaged packet: what follows may be whole. If it ends within a sample, as
+                    # where a WAV was cut, some versions of FFmpeg refuse all of it.
+                    bits = re.match(r"pcm_[a-z]+(\d+)", stream.codec_context.name)
+                    width = int(bits[1]) // 8 * len(stream.layout.channels) if bits else 1
+                    if not (rest := packet.size % width):
+                        continue
+                    frames = stream.codec_context.decode(av.Packet(bytes(packet)[:-rest]))
+                yield from (frame for frame in frames if frame.samples)
         except av.error.FFmpegError as error:
             raise AudioError(f"{self.path} cannot be read: {_reason(error)}") from error
 
@@ -133,7 +141,7 @@ def _mono(frame: av.AudioFrame) -> np.ndarray:
     """One decoded frame as float32 (n,) in [-1, 1]: the mean of its channels, NaN as 0."""
     samples = frame.to_ndarray()  # planar (channels, n), packed (1, n * channels)
     if frame.format.is_packed:
-        samples = samples.reshape(-1, frame.layout.nb_channels).T
+        samples = samples.reshape(-1, len(frame.layout.channels)).T
     if samples.dtype == np.uint8:
         mono = (samples.astype(np.float32) - 128.0).mean(axis=0) / 128.0
     elif samples.dtype.kind == "i":
