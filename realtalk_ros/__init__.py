@@ -1,4 +1,4 @@
-"""realtalk_ros: a talking face for robots. Speech in on a topic, a lip-synced face out as images."""
+"""A talking face for robots: speech in on a topic, a lip-synced face out as images."""
 
 from pkgutil import extend_path
 

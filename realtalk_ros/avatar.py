@@ -4,7 +4,7 @@
     identity.npy                (100,) float32, identity coefficients of the 3D face model
     reference.png               (256, 256, 3), face crop from which the texture is taken
     templates/000.jpg ...       the frames of idle head motion, all of one size
-    reference_expressions.npy   (50, 52) float32, two seconds of this person's own expressions, 25 Hz
+    reference_expressions.npy   (50, 52) float32, 2 s of this person's own expressions, 25 Hz
 """
 
 from __future__ import annotations

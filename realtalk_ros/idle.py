@@ -1,8 +1,8 @@
 """Life when nobody speaks: blinks, glances and slow head motion.
 
-Everything is a pure function of time, so any frame can be computed alone, a clock that jumps does no
-harm, and one seed always gives the same life. Time is cut into windows; what happens in a window is
-drawn from its number.
+Everything is a pure function of time, so any frame can be computed alone, a clock that jumps does
+no harm, and one seed always gives the same life. Time is cut into windows; what happens in a window
+is drawn from its number.
 """
 
 from __future__ import annotations

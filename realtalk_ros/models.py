@@ -1,4 +1,4 @@
-"""The network files: where they are, whether they are whole, and how they are run (ONNX Runtime)."""
+"""The network files: where they are, whether they are whole, how they are run (ONNX Runtime)."""
 
 from __future__ import annotations
 

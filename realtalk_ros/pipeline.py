@@ -15,7 +15,12 @@ import numpy as np
 
 from realtalk_ros.audio import AudioFrontEnd
 from realtalk_ros.errors import AudioError
-from realtalk_ros.expression.stream import ExpressionFrames, ExpressionModel, ExpressionStream, Prior
+from realtalk_ros.expression.stream import (
+    ExpressionFrames,
+    ExpressionModel,
+    ExpressionStream,
+    Prior,
+)
 from realtalk_ros.idle import Idle
 from realtalk_ros.renderer.stream import FaceRenderer
 
@@ -43,7 +48,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class TimedExpression:
-    """One frame's expression. `weights` (52,) 0..1, `rotation` (3,) rad pitch yaw roll, `speech` 0..1."""
+    """One frame: `weights` (52,) 0..1, `rotation` (3,) rad pitch yaw roll, `speech` 0..1."""
 
     time: float
     utterance: str
@@ -229,7 +234,7 @@ class FacePipeline:
         self.renderer, self.idle = renderer, Idle(seed)
 
     def push(self, chunk: Chunk) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
-        """Yields (time s, weights (52,), image (height, width, 3) uint8 BGR) of the frames known now."""
+        """Yields (time s, weights (52,), image (height, width, 3) uint8 BGR) of frames known now."""
         return self._render(self.expression.push(chunk))
 
     def flush(self) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:

@@ -1,9 +1,9 @@
-"""What to show now: a jitter buffer between expressions that come when they can and a steady display.
+"""What to show now: a jitter buffer between expressions and a steady display.
 
-A frame stamped T is shown at T where its expression came in time, as it does for speech that is sent
-ahead of when it is heard. Live speech comes late by the network's look-ahead; then all of an utterance
-is shown with one constant delay, found at its beginning. Frames later than that are dropped, never
-queued, so the picture cannot fall behind the sound.
+A frame stamped T is shown at T where its expression came in time, as it does for speech that is
+sent ahead of when it is heard. Live speech comes late by the network's look-ahead; then all of an
+utterance is shown with one constant delay, found at its beginning. Frames later than that are
+dropped, never queued, so the picture cannot fall behind the sound.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class Speaking:
         self._last = -math.inf
 
     def update(self, time: float, speech: float) -> bool:
-        """Takes a shown frame's time, s, and speech probability. Returns whether `state` changed."""
+        """Takes a shown frame's time, s, and speech probability. Returns if `state` changed."""
         if speech > 0.5:
             self._last = time
         state = 0 <= time - self._last <= self.HOLD

@@ -1,11 +1,11 @@
-"""The expression-to-face renderer as a torch network (training only; the runtime runs its ONNX export).
+"""The expression-to-face renderer in torch (training only; the runtime runs its ONNX export).
 
 After RealTalk's facial identity alignment (FIA) module, arXiv 2406.18284, section 3.3:
 
-- lip-shape control: the 52 ARKit weights modulate every block of the generator (FiLM, scale and shift
-  of the channels, Perez et al. 2018);
+- lip-shape control: the 52 ARKit weights modulate every block of the generator (FiLM, scale and
+  shift of the channels, Perez et al. 2018);
 - face texture reference: features of one reference image enter at four scales, at the coarsest by
-  cross-attention from the generator to the reference, with no optical flow and no alignment network;
+  cross-attention from the generator to the reference; no optical flow, no alignment network;
 - a learned soft mask decides what of the template frame is replaced.
 
 The work is split where its cost can be paid once. `Encoder` sees the reference image and a template
@@ -69,8 +69,8 @@ class Pyramid(nn.Module):
 class Encoder(nn.Module):
     """Reference and template to what the generator needs of them, coarse to fine.
 
-    Returns `f16, f8, f4, f2` (fused features, (B, channels[i], S/16.., S/16..)) and `keys`, `values`
-    of the reference, (B, heads, (S/16)^2, channels[0] / heads).
+    Returns `f16, f8, f4, f2` (fused features, (B, channels[i], S/16.., S/16..)) and `keys`,
+    `values` of the reference, (B, heads, (S/16)^2, channels[0] / heads).
     """
 
     def __init__(self, dims: Dimensions):

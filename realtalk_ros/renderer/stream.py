@@ -1,4 +1,4 @@
-"""Weights to pictures at run time: the renderer's ONNX graphs and the composition into the frame."""
+"""Weights to pictures at run time: the renderer's ONNX graphs and composition into the frame."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class FaceRenderer:
         return self._session.run(None, {**self._features[template], "weights": self._input})
 
     def compose(self, picture: np.ndarray, mask: np.ndarray, template: int) -> np.ndarray:
-        """Blends a generated crop into its template frame. Returns a new (height, width, 3) uint8."""
+        """Blends a generated crop into its template. Returns a new (height, width, 3) uint8."""
         side = self._side
         if side != CROP_SIZE:
             picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC)

@@ -1,9 +1,9 @@
 """`realtalk train renderer`: trains the expression-to-face renderer and exports it to ONNX.
 
-Training groups come from `realtalk data faces` (see face_data.py): one group is one person in one light
-with 3 reference images and 2 head poses of 5 expressions each. A sample is (reference, template, weights,
-target): template and target share the pose, the reference does not. Runs on CPU (bfloat16) and CUDA,
-resumes from its checkpoint, and writes sample sheets and a log as it goes.
+Training groups come from `realtalk data faces` (see face_data.py): one group is one person in one
+light with 3 reference images and 2 head poses of 5 expressions each. A sample is (reference,
+template, weights, target): template and target share the pose, the reference does not. Runs on CPU
+(bfloat16) and CUDA, resumes from its checkpoint, and writes sample sheets and a log as it goes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from realtalk_ros import arkit, models
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.renderer.model import Dimensions, Renderer
+from realtalk_ros.renderer.model import Renderer
 
 REFERENCES, POSES, EXPRESSIONS = 3, 2, 5  # images of a group, see face_data.py
 MIRRORED = np.array([
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--targets", type=int, default=4, help="expressions per template frame")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--export", type=Path, help="write the ONNX files to this folder at the end")
+    parser.add_argument("--export", type=Path, help="write the ONNX files here at the end")
     parser.add_argument("--report", type=float, default=240, help="seconds between evaluations")
     parser.add_argument("--seed", type=int, default=0)
 
@@ -162,7 +162,7 @@ def psnr(error: Tensor) -> float:
 
 @torch.no_grad()
 def evaluate(model: Renderer, groups: Groups, device: str, count: int = 48) -> dict[str, float]:
-    """PSNR in dB over the picture, the mouth's box and the template left as it is there, for scale."""
+    """PSNR, dB: whole picture, the mouth's box, and the template as it is there, for scale."""
     model.eval()
     rng = np.random.default_rng(1)
     whole, mouth, still = [], [], []
