@@ -234,7 +234,7 @@ class FacePipeline:
         self.renderer, self.idle = renderer, Idle(seed)
 
     def push(self, chunk: Chunk) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
-        """Yields (time s, weights (52,), image (height, width, 3) uint8 BGR) of frames known now."""
+        """Yields (time s, weights (52,), image (height, width, 3) uint8 BGR) of what is known."""
         return self._render(self.expression.push(chunk))
 
     def flush(self) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
