@@ -24,14 +24,18 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from realtalk_ros import arkit
 from realtalk_ros.avatar import Avatar
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.models import providers_for
+from realtalk_ros.renderer.stream import FaceRenderer
 from realtalk_ros.speech import read_audio
 
 CLIP = Path(__file__).parent / "data/speech_sample.wav"
 START_TIMEOUT = 90.0  # s, for a slow machine to load the networks
 STALL_TIMEOUT = 20.0  # s without news of the speech after which the demo gives up
 MAX_SHIFT = 0.4  # s, largest offset between lips and sound that is looked for
+MIN_CORRELATION = 0.2  # of mouth opening with loudness, below which there is no offset to tell
 SHEET_COLUMNS, SHEET_ROWS, THUMB = 6, 4, 256
 
 
@@ -66,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
                 "the recorder wrote no figures: see what it says above"
             ) from error
     figures = Figures.of(stats)
-    opening, thumbs = watch(args.out, avatar)
+    opening, thumbs = watch(args.out, Mouth(avatar, args.size, args.device))
     sound, sound_rate = read_audio(args.out)
     figures.offset_ms = lip_offset(opening, sound, sound_rate, args.fps)
     sheet = args.out.with_suffix(".png")
@@ -89,7 +93,10 @@ def record(args: argparse.Namespace, seconds: float, stats_file: Path) -> dict[s
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
+    from realtalk_ros.nodes.common import use_fastdds_profile
     from realtalk_ros.nodes.up import default_params_file
+
+    use_fastdds_profile()
 
     common = {"avatar": str(args.avatar), "fps": args.fps, "device": args.device}
     params_file = default_params_file()
@@ -264,7 +271,8 @@ class Figures:
         dropped = self.expected - self.published
         share = 100 * self.published / self.expected
         renderer = diagnostics.get("renderer_node", {})
-        side = "behind" if self.offset_ms >= 0 else "ahead of"
+        side = "ahead of" if self.offset_ms < 0 else "behind"
+        known = np.isfinite(self.offset_ms)
         rows = [
             ("frames expected", f"{self.expected}", "of the speech, at the frame rate"),
             ("frames published", f"{self.published}", f"{share:.1f} %"),
@@ -272,16 +280,41 @@ class Figures:
             ("frames per second", f"{self.fps:.2f}", "as published"),
             ("latency p50", f"{self.latency_ms[0]:.0f} ms", "from when the sound was published"),
             ("latency p95", f"{self.latency_ms[1]:.0f} ms", "to when its image was, by stamps"),
-            ("audio/video offset", f"{abs(self.offset_ms):.0f} ms", f"lips {side} the sound in the "
-             "video: loudness"),
-            ("", "", "against mouth opening, cross-correlated"),
+            ("audio/video offset", f"{abs(self.offset_ms):.0f} ms" if known else "unknown",
+             f"lips {side} sound in the video: mouth opening" if known else
+             "mouth opening and loudness of the video hardly correlate"),
+            ("", "", "in its pixels against its loudness" if known else ""),
             ("one frame p50 / p95", f"{renderer.get('render_ms_p50', '?')} / "
              f"{renderer.get('render_ms_p95', '?')} ms", "rendering"),
         ]  # fmt: skip
-        return "\n" + "\n".join(f"  {a:<20} {b:>15}   {c}".rstrip() for a, b, c in rows)
+        return "\n" + "\n".join(f"  {a:<20} {b:>15}   {c}".rstrip() for a, b, c in rows if a or c)
 
 
-def watch(path: Path, avatar: Avatar) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
+class Mouth:
+    """Tells from a picture how open an avatar's mouth is, by what opening it does to its pixels."""
+
+    def __init__(self, avatar: Avatar, size: int, device: str):
+        renderer = FaceRenderer(avatar, size, providers_for(device))
+        x, y, side = (value * size / avatar.size[1] for value in avatar.crop)
+        self._box = (slice(int(y + 0.55 * side), int(y + 0.9 * side)),
+                     slice(int(x + 0.3 * side), int(x + 0.7 * side)))  # fmt: skip
+        opened = np.zeros(52, np.float32)
+        opened[arkit.INDEX["jawOpen"]] = 0.6
+        change: Any = 0.0
+        for template in np.linspace(0, renderer.template_count - 1, 5).astype(int):
+            for weights, sign in ((opened, 1), (np.zeros_like(opened), -1)):
+                change = change + sign * self._look(renderer.render(weights, template))
+        self._change = change / (np.linalg.norm(change) + 1e-9)
+
+    def _look(self, image: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(image[self._box], (0, 0), 2).astype(np.float32)
+
+    def opening(self, image: np.ndarray) -> float:
+        """In arbitrary units, from a constant that is the same for all pictures."""
+        return float((self._look(image) * self._change).sum())
+
+
+def watch(path: Path, mouth: Mouth) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
     """Looks at a video once: ((n,) how open the mouth is in every frame, [(frame, thumbnail)])."""
     count = SHEET_COLUMNS * SHEET_ROWS
     opening, thumbs = [], []
@@ -290,28 +323,18 @@ def watch(path: Path, avatar: Avatar) -> tuple[np.ndarray, list[tuple[int, np.nd
         picks = set(np.linspace(0, total - 1, count).round().astype(int).tolist())
         for k, frame in enumerate(container.decode(video=0)):
             image = frame.to_ndarray(format="bgr24")
-            opening.append(mouth_opening(image, avatar))
+            opening.append(mouth.opening(image))
             if k in picks:
                 image = cv2.resize(image, (THUMB, THUMB), interpolation=cv2.INTER_AREA)
                 thumbs.append((k, image))
     return np.array(opening), thumbs
 
 
-def mouth_opening(image: np.ndarray, avatar: Avatar) -> float:
-    """How open the mouth looks: which share of the mouth's part of the face is dark."""
-    scale = image.shape[0] / avatar.size[1]
-    x, y, side = (value * scale for value in avatar.crop)
-    box = image[int(y + 0.6 * side) : int(y + 0.85 * side),
-                int(x + 0.33 * side) : int(x + 0.67 * side)]  # fmt: skip
-    grey = box.mean(axis=2)
-    return float((grey < 0.5 * np.median(grey)).mean())
-
-
 def lip_offset(opening: np.ndarray, sound: np.ndarray, rate: int, fps: float) -> float:
     """Milliseconds by which the lips follow the sound (negative: precede it).
 
     The lag of the greatest correlation of mouth opening (n,) with loudness, both at the frame rate;
-    a parabola through the best three lags gives fractions of a frame.
+    a parabola through the best three lags gives fractions of a frame. NaN if they hardly correlate.
     """
     edges = np.round((np.arange(len(opening) + 1) - 0.5) * rate / fps).clip(0, len(sound))
     power = np.array([np.mean(sound[int(a) : int(b)] ** 2) if b > a else 0.0
@@ -332,6 +355,8 @@ def lip_offset(opening: np.ndarray, sound: np.ndarray, rate: int, fps: float) ->
                       for k in lags])  # fmt: skip
     best = int(score[1:-1].argmax()) + 1
     left, top, right = score[best - 1 : best + 2]
+    if top < MIN_CORRELATION:
+        return float("nan")
     bend = left - 2 * top + right
     fraction = 0.5 * (left - right) / bend if bend < 0 else 0.0
     return float((lags[best] + fraction) / fps * 1e3)

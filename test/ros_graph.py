@@ -20,6 +20,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from realtalk_ros.msg import AudioChunk, FaceExpression
+from realtalk_ros.nodes.common import use_fastdds_profile
 from realtalk_ros.speech import read_audio
 
 AVATAR = os.environ.get("REALTALK_TEST_AVATAR", "default")
@@ -60,6 +61,7 @@ class Client:
 
     def __init__(self, domain: int, namespace: str = "realtalk", images: bool = True):
         os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        use_fastdds_profile()
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain)
         self.node = rclpy.create_node("client", namespace=namespace, context=self.context)

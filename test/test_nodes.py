@@ -1,7 +1,9 @@
 """The ROS contract, with real nodes as processes: topics, interrupts, crashes, recordings."""
 
+import os
 import signal
 import subprocess
+import sys
 import time
 import wave
 
@@ -17,6 +19,7 @@ from rcl_interfaces.srv import DescribeParameters, ListParameters  # noqa: E402
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import CompressedImage  # noqa: E402
 
+from realtalk_ros.avatar import Avatar  # noqa: E402
 from realtalk_ros.msg import FaceExpression  # noqa: E402
 from realtalk_ros.speech import read_audio  # noqa: E402
 from ros_graph import AVATAR, RATE, Client, seconds, speech, start, stop  # noqa: E402
@@ -41,8 +44,10 @@ def graph():
         "renderer_node": start("renderer_node", DOMAIN, avatar=AVATAR),
     }
     yield processes
+    crashed = {name: p.poll() for name, p in processes.items()}
     stop(*processes.values())
-    assert processes["expression_node"].returncode == 0  # it never crashed, and ends on Ctrl-C
+    assert set(crashed.values()) == {None}, crashed
+    assert all(p.returncode == 0 for p in processes.values())  # they end on Ctrl-C
 
 
 @pytest.fixture
@@ -123,9 +128,13 @@ def test_a_client_that_knows_only_the_topics_speaks_ten_seconds(client):
 
 
 def test_mouth_moves_in_the_picture_only_when_speech_is_heard(client):
+    left, top, side = Avatar.load(AVATAR).crop
+    rows = slice(top + int(0.5 * side), top + side)
+    columns = slice(left + int(0.25 * side), left + int(0.75 * side))
+
     def mouth():
         image = np.frombuffer(client.image.data, np.uint8).reshape(512, 512, 3)
-        return cv2.GaussianBlur(image[290:450, 176:336], (5, 5), 0).astype(np.int16)
+        return cv2.GaussianBlur(image[rows, columns], (5, 5), 0).astype(np.int16)
 
     def motion(samples):
         """Median over frames of how much the most moving tenth of the mouth's pixels changes."""
@@ -228,7 +237,8 @@ def test_killed_renderer_comes_back_while_speech_goes_on(graph, client):
     began = time.time()
     begin, end = client.speak(speech(8.0), "crash", until=watch)
     assert state["back"], "no image after the restart"
-    assert state["back"] - state["killed"] < 2.0 * SLOW
+    busy = os.getloadavg()[0] > (os.cpu_count() or 1)  # other programs have the processor
+    assert state["back"] - state["killed"] < (4.0 if busy else 2.0)
     client.wait(lambda: client.images[-1][0] > end, 10, "images to the end")
     frames = [m for m in client.expressions if m.utterance_id == "crash"]
     times = np.array([seconds(m.header.stamp) for m in frames])
@@ -243,9 +253,6 @@ def test_a_subscriber_that_hangs_stops_nobody(graph, client):
         "n.create_subscription(Image, 'face/image_raw', lambda m: print('x', flush=True), 10);"
         "rclpy.spin(n)"
     )
-    import os
-    import sys
-
     env = dict(os.environ, ROS_DOMAIN_ID=str(DOMAIN))
     hung = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE)
     try:
@@ -312,6 +319,3 @@ def test_integer_for_a_float_parameter_is_taken_and_a_wrong_one_refused():
     _, log = process.communicate(timeout=30)
     assert process.returncode == 2
     assert "fps" in log and "Traceback" not in log
-
-
-SLOW = 2.0  # the test machine may be busy; on an idle one it takes about half of the 2 s

@@ -15,6 +15,7 @@ from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import common
 from realtalk_ros.speech import DEFAULT_VOICE, Espeak, stream_audio
 
+SETTLE = 0.3  # s after its discovery, in which a subscriber gets to know this node, too
 SLEEP = 0.1  # s, longest sleep between looks at whether to stop
 
 
@@ -69,7 +70,7 @@ class SpeechNode(common.RealTalkNode):
         """Says everything (in a thread of its own), then ends the node if so asked."""
         while self._audio.get_subscription_count() < self.wait_for and not self._stop.wait(0.02):
             pass
-        self._sleep(self.start_delay)
+        self._sleep(SETTLE + self.start_delay)
         try:
             count = 0
             while not self._stop.is_set() and (self.repeat == 0 or count < self.repeat):
