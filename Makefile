@@ -39,8 +39,7 @@ $(VENV)/.installed: $(SOURCES)
 	@test -x $(VENV)/bin/python || { echo "== environment $(VENV) ($(PYTHON))"; \
 		$(PYTHON) -m venv $(VENV); }
 	@echo "== installing realtalk_ros[$(EXTRAS)]: ROS 2 wheels, messages (a minute)"
-	$(RUN) $(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar=on \
-		--upgrade-strategy only-if-needed $(QUIET) ".[$(EXTRAS)]"
+	$(RUN) $(VENV)/bin/python -m pip install --disable-pip-version-check ".[$(EXTRAS)]"
 	@touch $@
 
 clean:

@@ -38,6 +38,8 @@ class BuildMessages(build_py):
         if prefix is None:
             sys.exit("ROS 2 is not there to build the messages: pip install '.[ros]' brings it")
         stage = self.build_messages(prefix)
+        # setuptools leaves what an earlier build of this folder had, though it is gone since.
+        shutil.rmtree(Path(self.build_lib) / PACKAGE, ignore_errors=True)
         data: list[Path] = []
         for path in sorted(p for p in stage.rglob("*") if p.is_file()):
             inside = path.relative_to(stage)
