@@ -55,6 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if not args.out.absolute().parent.is_dir():
+        raise RealTalkError(f"cannot write {args.out}: there is no folder {args.out.parent}")
     pcm, rate = read_audio(args.wav)
     avatar = Avatar.load(args.avatar)
     # A domain of its own, on this machine only: a robot in the same network must not hear it.

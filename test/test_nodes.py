@@ -319,3 +319,25 @@ def test_integer_for_a_float_parameter_is_taken_and_a_wrong_one_refused():
     _, log = process.communicate(timeout=30)
     assert process.returncode == 2
     assert "fps" in log and "Traceback" not in log
+
+
+def test_up_runs_both_nodes_in_one_process_from_the_yaml(tmp_path):
+    """`realtalk up`, with arguments that override the file; ends with 0 when asked to."""
+    domain = DOMAIN + 5
+    command = [sys.executable, "-m", "realtalk_ros.cli", "up", "--avatar", AVATAR, "--size", "256",
+               "--namespace", "robot2", "--ros-args", "-p", "fps:=20", "-p", "seed:=5"]  # fmt: skip
+    env = dict(os.environ, ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
+    process = subprocess.Popen(command, env=env)
+    client = Client(domain, namespace="robot2")
+    try:
+        client.wait_ready("expression_node", "renderer_node")
+        client.wait(lambda: len(client.images) > 20, 10, "images")
+        assert client.image.height == 256
+        assert np.isclose(np.median(np.diff([s for s, _ in client.images])), 1 / 20, atol=1e-3)
+        client.wait(lambda: client.audio.get_subscription_count(), 10, "subscriber of audio")
+        client.send(speech(1.5), time.time() + 0.3, "up", last=True)
+        client.wait(lambda: True in client.speaking, 5, "speaking")
+    finally:
+        client.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0

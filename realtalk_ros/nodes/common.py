@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -16,11 +17,12 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.signals import SignalHandlerOptions
 
 from realtalk_ros.errors import RealTalkError
 
@@ -211,24 +213,26 @@ def spin(nodes: list[RealTalkNode]) -> int:
 
     2: a node never got what it needs (model, avatar, sound file); the log says what that is.
     """
+    asked_to_end: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Not rclpy's handlers: they end ROS at once, before a recording is completed and logged.
+        signal.signal(number, lambda number, frame: asked_to_end.append(number))
     executor = SingleThreadedExecutor()
     for node in nodes:
         executor.add_node(node)
     try:
         for node in nodes:
             node.try_setup()
-        while rclpy.ok() and all(node.exit_code is None for node in nodes):
+        while not asked_to_end and all(node.exit_code is None for node in nodes):
             executor.spin_once(timeout_sec=0.2)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
     finally:
+        for node in nodes:
+            node.close()
         codes = [node.exit_code for node in nodes if node.exit_code is not None]
         unready = any(not node.ready for node in nodes)
         for node in nodes:
-            node.close()
             executor.remove_node(node)
             node.destroy_node()
-        rclpy.try_shutdown()
     return max(codes, default=2 if unready else 0)
 
 
@@ -243,12 +247,12 @@ def run(make_nodes: Callable[[], list[RealTalkNode]], args: list[str] | None = N
     """The main() of a node, or of several in one process."""
     use_fastdds_profile()
     try:
-        rclpy.init(args=args)
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         return spin(make_nodes())
     except (RealTalkError, ParameterException, RCLError) as error:
         print(f"realtalk_ros: {error}".splitlines()[0], file=sys.stderr)
         return 2
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except KeyboardInterrupt:  # before spin
         return 0
     finally:
         rclpy.try_shutdown()

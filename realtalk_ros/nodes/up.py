@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, help="height of the images in pixels")
     parser.add_argument("--device", choices=("cpu", "cuda", "tensorrt"),
                         help="where the networks run")  # fmt: skip
-    parser.add_argument("ros_args", nargs=argparse.REMAINDER, metavar="--ros-args ...",
-                        help="anything else that ROS 2 nodes take")  # fmt: skip
+    parser.add_argument("--ros-args", nargs=argparse.REMAINDER, default=[], metavar="ARG",
+                        help="all that follows, as ROS 2 programs take it")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     for name in ("avatar", "fps", "size", "device"):
         if (value := getattr(args, name)) is not None:
             ros_args += ["-p", f"{name}:={value}"]
-    return main([sys.argv[0], *ros_args, "--", *args.ros_args])
+    return main([sys.argv[0], *ros_args, *args.ros_args])
 
 
 def default_params_file() -> Path:
