@@ -298,6 +298,8 @@ class Mouth:
     def __init__(self, avatar: Avatar, size: int, device: str):
         renderer = FaceRenderer(avatar, size, providers_for(device))
         x, y, side = (value * size / avatar.size[1] for value in avatar.crop)
+        self.face = (slice(max(0, int(y - 0.1 * side)), int(y + 1.1 * side)),
+                     slice(max(0, int(x - 0.1 * side)), int(x + 1.1 * side)))  # fmt: skip
         self._box = (slice(int(y + 0.55 * side), int(y + 0.9 * side)),
                      slice(int(x + 0.3 * side), int(x + 0.7 * side)))  # fmt: skip
         opened = np.zeros(52, np.float32)
@@ -317,7 +319,7 @@ class Mouth:
 
 
 def watch(path: Path, mouth: Mouth) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
-    """Looks at a video once: ((n,) how open the mouth is in every frame, [(frame, thumbnail)])."""
+    """Looks at a video once: ((n,) how open the mouth is in every frame, [(frame, its face)])."""
     count = SHEET_COLUMNS * SHEET_ROWS
     opening, thumbs = [], []
     with av.open(str(path)) as container:
@@ -327,8 +329,8 @@ def watch(path: Path, mouth: Mouth) -> tuple[np.ndarray, list[tuple[int, np.ndar
             image = frame.to_ndarray(format="bgr24")
             opening.append(mouth.opening(image))
             if k in picks:
-                image = cv2.resize(image, (THUMB, THUMB), interpolation=cv2.INTER_AREA)
-                thumbs.append((k, image))
+                close = cv2.resize(image[mouth.face], (THUMB, THUMB), interpolation=cv2.INTER_AREA)
+                thumbs.append((k, close))
     return np.array(opening), thumbs
 
 
