@@ -22,6 +22,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("doctor",): ("realtalk_ros.doctor", "what is installed and works, what to do about the rest"),
     ("up",): ("realtalk_ros.nodes.up", "the expression and the renderer node in one process"),
     ("demo",): ("realtalk_ros.demo", "the whole ROS 2 graph speaks a clip; writes a video of it"),
+    ("data", "facekit"): ("realtalk_ros.renderer.import_facekit", "the face model, of ICT-FaceKit"),
     ("data", "faces"): ("realtalk_ros.renderer.face_data", "pictures of random people"),
     ("data", "avatar"): ("realtalk_ros.renderer.make_avatar", "the default avatar"),
     ("train", "expression"): ("realtalk_ros.expression.train", "the speech-to-expression network"),

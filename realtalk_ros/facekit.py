@@ -43,7 +43,8 @@ def find_facekit(path: str | os.PathLike | None = None) -> Path:
             if file.is_file():
                 return file
     raise RealTalkError(
-        f"No face model found: set {ENVIRONMENT} to an ict_facekit.npz made from ICT-FaceKit."
+        f"No face model found: make one of a clone of ICT-FaceKit (realtalk data facekit CLONE) "
+        f"and set {ENVIRONMENT} to it."
     )
 
 
