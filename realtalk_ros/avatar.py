@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,10 @@ def _inside(folder: Path, name: Any) -> Path:
     """`name` resolved within `folder`; a user's file must not point anywhere else."""
     if not isinstance(name, str) or not name:
         raise AvatarError(f"avatar {folder} names no file where one is needed: {name!r}")
-    root = folder.resolve()
-    path = (root / name).resolve()
+    # The package's own avatars are links when it was built with colcon's --symlink-install.
+    bundled = folder.parent == AVATAR_DIR
+    follow = os.path.abspath if bundled else os.path.realpath
+    root, path = Path(follow(folder)), Path(follow(folder / name))
     if not path.is_relative_to(root):
         raise AvatarError(f"avatar {folder} names a file outside its folder: {name!r}")
     if not path.is_file():

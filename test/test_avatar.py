@@ -76,6 +76,22 @@ def test_a_link_out_of_the_folder_is_refused(folder):
         Avatar.load(folder)
 
 
+def test_a_bundled_avatar_may_consist_of_links(folder, tmp_path, monkeypatch):
+    # colcon build --symlink-install makes a link of every file.
+    installed = tmp_path / "installed" / "linked"
+    for source in [p for p in folder.rglob("*") if p.is_file()]:
+        link = installed / source.relative_to(folder)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(source)
+    with pytest.raises(AvatarError, match="outside"):
+        Avatar.load(installed)
+    monkeypatch.setattr("realtalk_ros.avatar.AVATAR_DIR", installed.parent)
+    assert len(Avatar.load("linked").templates) == 3
+    change(installed, identity="../../face/identity.npy")
+    with pytest.raises(AvatarError, match="outside"):
+        Avatar.load("linked")
+
+
 def test_arrays_are_never_unpickled(folder):
     np.save(folder / "identity.npy", np.array([{"a": 1}] * 100, object), allow_pickle=True)
     with pytest.raises(AvatarError):
