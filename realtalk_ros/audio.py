@@ -63,6 +63,12 @@ def decode_pcm(data: bytes | memoryview | np.ndarray, encoding: str, channels: i
     return pcm if channels == 1 else pcm.reshape(-1, channels).mean(axis=1)
 
 
+def check_rate(sample_rate: int) -> None:
+    """Raises AudioError for a sample rate, Hz, that cannot be heard: outside 4000..384000."""
+    if not MIN_RATE <= sample_rate <= MAX_RATE:
+        raise AudioError(f"sample rate {sample_rate} Hz: send {MIN_RATE} to {MAX_RATE} Hz")
+
+
 class Resampler:
     """Streaming resampler to 16 kHz (libswresample, which compensates its own delay).
 
@@ -72,8 +78,7 @@ class Resampler:
 
     def __init__(self, rate: int):
         """rate: of the input, Hz. Raises AudioError outside 4000..384000."""
-        if not MIN_RATE <= rate <= MAX_RATE:
-            raise AudioError(f"sample rate {rate} Hz: send {MIN_RATE} to {MAX_RATE} Hz")
+        check_rate(rate)
         self._rate = rate
         self._swr = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
 
@@ -126,8 +131,7 @@ class AudioFrontEnd:
 
     def __init__(self, sample_rate: int):
         """sample_rate: Hz. Raises AudioError outside 4000..384000."""
-        if not MIN_RATE <= sample_rate <= MAX_RATE:
-            raise AudioError(f"sample rate {sample_rate} Hz: send {MIN_RATE} to {MAX_RATE} Hz")
+        check_rate(sample_rate)
         self.sample_rate = sample_rate
         self._resampler = None if sample_rate == SAMPLE_RATE else Resampler(sample_rate)
         # Periodic Hann; the scale makes the power of a full-scale sine about 1 in its bin.

@@ -46,10 +46,7 @@ def providers_for(device: str) -> tuple[str, ...]:
 
 
 def sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(
-            hashlib, "file_digest"
-        ) else hashlib.sha256(file.read()).hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def read_checksums(model_dir: Path) -> dict[str, str]:

@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from realtalk_ros.audio import AudioFrontEnd
-from realtalk_ros.errors import AudioError
+from realtalk_ros.audio import AudioFrontEnd, check_rate
 from realtalk_ros.expression.stream import (
     ExpressionFrames,
     ExpressionModel,
@@ -98,13 +97,11 @@ class ExpressionPipeline:
         Raises AudioError, with the pipeline unharmed, if the sample rate is impossible.
         """
         out: list[TimedExpression] = []
-        if chunk.sample_rate <= 0:
-            raise AudioError(f"sample rate {chunk.sample_rate} Hz: it must be positive")
+        check_rate(chunk.sample_rate)  # before anything ends for it
         segment = self._segment
         if segment and (segment.utterance, segment.sample_rate) != (
             chunk.utterance, chunk.sample_rate,
         ):
-            AudioFrontEnd(chunk.sample_rate)  # an impossible rate is refused before anything ends
             out += self.flush()
             segment = None
         pcm = chunk.pcm
@@ -235,17 +232,13 @@ class FacePipeline:
 
     def push(self, chunk: Chunk) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
         """Yields (time s, weights (52,), image (height, width, 3) uint8 BGR) of what is known."""
-        return self._render(self.expression.push(chunk))
+        return map(self.render, self.expression.push(chunk))
 
     def flush(self) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
-        return self._render(self.expression.flush())
+        return map(self.render, self.expression.flush())
 
     def render(self, expression: TimedExpression) -> tuple[float, np.ndarray, np.ndarray]:
         """One frame of what `expression.push` gave, as `push` yields it."""
         weights = alive(expression.weights, self.idle.weights(expression.time))
         template = self.idle.template(expression.time, self.renderer.template_count)
         return expression.time, weights, self.renderer.render(weights, template)
-
-    def _render(self, expressions: list[TimedExpression]
-                ) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
-        return map(self.render, expressions)

@@ -9,7 +9,7 @@ import numpy as np
 from std_srvs.srv import Trigger
 
 from realtalk_ros import models
-from realtalk_ros.audio import MAX_RATE, MIN_RATE, decode_pcm
+from realtalk_ros.audio import check_rate, decode_pcm
 from realtalk_ros.avatar import Avatar
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.expression.stream import ExpressionModel
@@ -90,10 +90,7 @@ class ExpressionNode(common.RealTalkNode):
     def _read(self, message: AudioChunk) -> Chunk:
         """A message as a chunk with a start. Raises AudioError."""
         pcm = decode_pcm(memoryview(message.data), message.encoding, message.channels)
-        if not MIN_RATE <= message.sample_rate <= MAX_RATE:
-            raise AudioError(
-                f"sample rate {message.sample_rate} Hz: send {MIN_RATE} to {MAX_RATE} Hz"
-            )
+        check_rate(message.sample_rate)
         start, now = self.media_time(message.header.stamp), self.now()
         if start is None:
             goes_on = self._end is not None and message.utterance_id == self._utterance

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from sensor_msgs.msg import Image
 
-from realtalk_ros.audio import decode_pcm
+from realtalk_ros.audio import check_rate, decode_pcm
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes import common
@@ -119,8 +119,7 @@ class RecorderNode(common.RealTalkNode):
             if not len(pcm) and not message.last:
                 return
             rate = message.sample_rate
-            if not 4000 <= rate <= 384000:
-                raise RealTalkError(f"sample rate {rate} Hz cannot be recorded")
+            check_rate(rate)
         except RealTalkError as error:
             self.problems.add(str(error))
             return

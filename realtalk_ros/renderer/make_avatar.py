@@ -9,7 +9,6 @@ face_data.py, so that the renderer can be tuned to the avatar.
 from __future__ import annotations
 
 import argparse
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import cv2
 import numpy as np
 import yaml
 
-from realtalk_ros import arkit
+from realtalk_ros import arkit, models
 from realtalk_ros.facekit import FaceKit
 from realtalk_ros.renderer import people
 from realtalk_ros.renderer.face_data import (
@@ -254,7 +253,7 @@ def write_avatar(out: Path, name: str, person: Person, studio: Studio, seed: int
         "reference": "reference.png",
         "reference_expressions": "reference_expressions.npy",
         "templates": names,
-        "sha256": {f: hashlib.sha256((out / f).read_bytes()).hexdigest() for f in files},
+        "sha256": {f: models.sha256(out / f) for f in files},
     }
     (out / "avatar.yaml").write_text(yaml.safe_dump(meta, sort_keys=False, width=100))
 
