@@ -182,10 +182,10 @@ def test_ipa_is_spelled_in_our_phones():
 def test_espeak_phones_have_times_and_stops_their_closure():
     pytest.importorskip("scipy")
     from realtalk_ros.errors import RealTalkError
-    from realtalk_ros.expression import speech_data
+    from realtalk_ros.expression import engines
 
     try:
-        speech = speech_data.espeak().speak("a papa", "en-us")
+        speech = engines.espeak().speak("a papa", "en-us")
     except RealTalkError:
         pytest.skip("espeak-ng is not installed")
     names = [phone for phone, _, _ in speech.segments]

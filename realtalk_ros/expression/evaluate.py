@@ -17,6 +17,9 @@ import numpy as np
 from realtalk_ros import arkit
 from realtalk_ros.expression import phones as ph
 from realtalk_ros.expression import speech_data, teacher
+from realtalk_ros.expression.augment import noise
+from realtalk_ros.expression.corpora import librivox_clips
+from realtalk_ros.expression.speech_set import RATE, Speech, SpeechSet
 from realtalk_ros.expression.stream import STEP, ExpressionModel
 
 CLOSED = 0.1  # cm between the lips that still looks closed
@@ -65,7 +68,7 @@ def closures(segments, wanted: np.ndarray, opening: np.ndarray, active: np.ndarr
     return len(events), found, len(shut), sum(near[a:b].any() for a, b in shut)
 
 
-def measure(model: ExpressionModel, data: speech_data.SpeechSet, prior: np.ndarray) -> dict:
+def measure(model: ExpressionModel, data: SpeechSet, prior: np.ndarray) -> dict:
     """Metrics over one test set with an average face as the reference."""
     style = teacher.Style()
     openings, widths, errors, jitter, counts = [], [], [], [], np.zeros(4)
@@ -97,7 +100,7 @@ def measure(model: ExpressionModel, data: speech_data.SpeechSet, prior: np.ndarr
     }
 
 
-def measure_stillness(model: ExpressionModel, data: speech_data.SpeechSet, prior) -> dict:
+def measure_stillness(model: ExpressionModel, data: SpeechSet, prior) -> dict:
     """How far the lips move when nobody speaks, as a share of the range they have in speech."""
     speech_range = 1.0  # cm: 95th percentile of the average face's opening in speech
     gaps = np.concatenate([teacher.opening(predict(model, mel, prior)) for mel, _, _ in data])
@@ -109,7 +112,7 @@ def measure_stillness(model: ExpressionModel, data: speech_data.SpeechSet, prior
     }
 
 
-def measure_prior(model: ExpressionModel, data: speech_data.SpeechSet, people: int = 24) -> dict:
+def measure_prior(model: ExpressionModel, data: SpeechSet, people: int = 24) -> dict:
     """Error on people never seen, by what the network is told of them."""
     rng = np.random.default_rng(7)
     kinds = {"nothing": (0, 0), "identity": (1, 0), "reference": (0, 1), "both": (1, 1)}
@@ -140,21 +143,21 @@ def measure_prior(model: ExpressionModel, data: speech_data.SpeechSet, people: i
     }
 
 
-def with_noise(data: speech_data.SpeechSet, snr_db: float, packages: Path) -> speech_data.SpeechSet:
+def with_noise(data: SpeechSet, snr_db: float, packages: Path) -> SpeechSet:
     """The LibriVox clips again, in noise."""
     from realtalk_ros.speech import read_audio
 
     rng, items = np.random.default_rng(17), []
-    for i, (_, path) in enumerate(speech_data.librivox_clips(packages)):
+    for i, (_, path) in enumerate(librivox_clips(packages)):
         if i >= len(data):
             break
         pcm, rate = read_audio(path)
-        if rate != speech_data.RATE:
+        if rate != RATE:
             continue
         power = np.sqrt((pcm**2).mean())
-        pcm = pcm + speech_data.noise(len(pcm), rng) * power * 10 ** (-snr_db / 20)
-        items.append(speech_data.Speech(pcm.astype(np.float32), data[i][1], "noisy"))
-    return speech_data.SpeechSet.of(items)
+        pcm = pcm + noise(len(pcm), rng) * power * 10 ** (-snr_db / 20)
+        items.append(Speech(pcm.astype(np.float32), data[i][1], "noisy"))
+    return SpeechSet.of(items)
 
 
 def step_ms(model: ExpressionModel, steps: int = 300) -> float:
@@ -169,14 +172,14 @@ def step_ms(model: ExpressionModel, steps: int = 300) -> float:
     return round(float(np.median(times)) * 1e3, 2)
 
 
-def test_sets(packages: Path, cache: Path) -> dict[str, speech_data.SpeechSet]:
+def test_sets(packages: Path, cache: Path) -> dict[str, SpeechSet]:
     """The held-out sets, made once and kept in `cache`."""
     names = ("unseen synthetic voice", "unseen language", "unseen real speaker")
     paths = {name: cache / f"test_{name.replace(' ', '_')}.npz" for name in names}
     if not all(path.is_file() for path in paths.values()):
         for name, data in speech_data.held_out(packages).items():
             data.save(paths[name])
-    return {name: speech_data.SpeechSet.load(path) for name, path in paths.items()}
+    return {name: SpeechSet.load(path) for name, path in paths.items()}
 
 
 def evaluate(model: ExpressionModel, packages: Path, cache: Path) -> dict:
@@ -186,14 +189,14 @@ def evaluate(model: ExpressionModel, packages: Path, cache: Path) -> dict:
     if len(sets["unseen real speaker"]):
         noisy = with_noise(sets["unseen real speaker"], 10, packages)
         report["unseen real speaker, noise 10 dB"] = measure(model, noisy, null)
-    still = speech_data.SpeechSet.of(speech_data.stillness(120, 93))
+    still = SpeechSet.of(speech_data.stillness(120, 93))
     report["silence and noise"] = measure_stillness(model, still, null)
     report["prior"] = measure_prior(model, sets["unseen synthetic voice"])
     report["step_ms"] = step_ms(model)
     return report
 
 
-def plot(model: ExpressionModel, sets: dict[str, speech_data.SpeechSet], folder: Path) -> None:
+def plot(model: ExpressionModel, sets: dict[str, SpeechSet], folder: Path) -> None:
     """One picture an utterance: spectrogram and phones, opening, weights; reference and network."""
     import matplotlib
 

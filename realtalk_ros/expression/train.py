@@ -16,6 +16,7 @@ from torch import Tensor
 from realtalk_ros import arkit, models
 from realtalk_ros.expression import model as nets
 from realtalk_ros.expression import speech_data, teacher
+from realtalk_ros.expression.speech_set import SpeechSet
 
 STEPS = 192  # of 20 ms in a training sequence: 3.84 s, of which the first are warm-up
 # Share of each source in a batch.
@@ -32,7 +33,7 @@ _MOUTH[list(arkit.MOUTH)] = 1.0
 class Sampler:
     """Random sequences: speech of one source, moved by a random person, with his prior."""
 
-    def __init__(self, sets: dict[str, speech_data.SpeechSet], seed: int):
+    def __init__(self, sets: dict[str, SpeechSet], seed: int):
         self.sets = sets
         self.rng = np.random.default_rng(seed)
         total = sum(MIX[n] for n in sets)
@@ -142,7 +143,7 @@ def train(
         average, spent, step = saved["average"], saved["spent"], saved["step"]
         print(f"resumed at step {step}, {spent / 60:.1f} min spent", flush=True)
     sets = {
-        name: speech_data.SpeechSet.load(data / f"train_{name}.npz")
+        name: SpeechSet.load(data / f"train_{name}.npz")
         for name in MIX
         if (data / f"train_{name}.npz").is_file()
     }

@@ -183,12 +183,12 @@ def own_expressions(identity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     From the teacher of the expression network, which moves every identity in a manner of its own.
     """
-    from realtalk_ros.expression import speech_data, teacher
+    from realtalk_ros.expression import engines, speech_set, teacher
 
-    speech = speech_data.espeak().speak(
+    speech = engines.espeak().speak(
         "Hello there, my name is Bob. Maybe we will meet again.", "en-us"
     )
-    frames = int(len(speech.pcm) / speech_data.RATE * teacher.RATE)
+    frames = int(len(speech.pcm) / speech_set.RATE * teacher.RATE)
     motion = teacher.animate(speech.segments, frames, teacher.style_of(identity, np.zeros(12)))
     shut = motion.weights[np.argmin(teacher.opening(motion.weights) - motion.closure)]
     return teacher.reference_window(motion, start=20), shut

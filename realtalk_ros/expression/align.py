@@ -1,0 +1,125 @@
+"""Forced alignment of recordings to their texts with pocketsphinx (training side)."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from realtalk_ros.expression import phones as ph
+from realtalk_ros.expression.engines import Espeak
+from realtalk_ros.expression.speech_set import RATE, Segment, Speech, between, finish, level_db
+
+
+class Aligner:
+    """Forced alignment with pocketsphinx's bundled en-US acoustic model, for any language.
+
+    A word that its dictionary lacks, and every word of another language, is spelled by espeak-ng;
+    the model then hears it with the nearest English phones.
+    """
+
+    _TO_ENGLISH = {"UE": "UW", "OE": "ER"}
+    _PAD = int(0.2 * RATE)  # silence at both ends: the model wants some
+
+    def __init__(self, espeak: Espeak) -> None:
+        import pocketsphinx
+
+        self._decoder = pocketsphinx.Decoder(
+            samprate=RATE, bestpath=False, loglevel="FATAL", backtrace=False,
+            beam=1e-80, wbeam=1e-60, pbeam=1e-80,
+        )  # fmt: skip
+        self._espeak = espeak
+        self._spelled: dict[tuple[str, str], str | None] = {}
+        self._phones: dict[str, list[str]] = {}
+
+    def _word(self, word: str, voice: str) -> str | None:
+        """The decoder's name of a word, or None for one that has no sound."""
+        if voice.startswith("en") and self._decoder.lookup_word(word) is not None:
+            return word
+        key = (word, voice)
+        if key not in self._spelled:
+            spelled = self._espeak.pronounce(word, voice)
+            self._spelled[key] = None
+            if spelled:
+                name = f"x{len(self._spelled)}x"
+                english = " ".join(self._TO_ENGLISH.get(p, p) for p in spelled)
+                self._decoder.add_word(name, english, True)
+                self._spelled[key] = name
+                self._phones[name] = spelled
+        return self._spelled[key]
+
+    def align(self, pcm: np.ndarray, text: str, voice: str) -> tuple[list[Segment], float] | None:
+        """Segments and the mean acoustic score a frame; None where the decoder found no path."""
+        text = re.sub(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>", " ", text.lower().replace("’", "'"))
+        words = [self._word(w, voice) for w in re.findall(r"[^\W_]+(?:'[^\W\d_]+)*", text)]
+        words = [w for w in words if w]
+        if not words:
+            return None
+        loud = pcm * (0.2 / max(float(np.abs(pcm).max()), 1e-4))
+        padded = np.concatenate([np.zeros(self._PAD), loud * 3, np.zeros(self._PAD)])
+        # A little noise: digital silence has no meaningful cepstrum.
+        padded += np.random.default_rng(0).normal(0, 2e-4, len(padded))
+        raw = (np.clip(padded, -1, 1) * 32767).astype("<i2").tobytes()
+        decoder = self._decoder
+        decoder.set_align_text(" ".join(words))
+        self._decode(raw)
+        if decoder.hyp() is None:
+            return None
+        try:
+            decoder.set_alignment()
+        except RuntimeError:
+            return None
+        self._decode(raw)
+        alignment = decoder.get_alignment()
+        if alignment is None:
+            return None
+        segments, score, frames = [], 0.0, 0
+        offset = self._PAD / RATE
+        for word in alignment:
+            found = list(word)
+            known = self._phones.get(word.name)
+            for i, phone in enumerate(found):
+                name = phone.name if phone.name in ph.PHONE_INDEX else ph.SIL
+                if known and len(known) == len(found):
+                    name = known[i]  # espeak-ng's own phone: rounding that English lacks
+                start = phone.start / 100 - offset
+                segments.append((name, start, start + phone.duration / 100))
+                if name != ph.SIL:
+                    score += phone.score
+                    frames += phone.duration
+        segments = [(p, max(s, 0.0), e) for p, s, e in segments if e > 0]
+        return segments, score / max(frames, 1)
+
+    def _decode(self, raw: bytes) -> None:
+        self._decoder.start_utt()
+        self._decoder.process_raw(raw, full_utt=True)
+        self._decoder.end_utt()
+
+
+def trustworthy(speech: Speech) -> bool:
+    """Whether an alignment is consistent with its sound: loud vowels, quiet silences, few stubs."""
+    level = level_db(speech.pcm * 32768, RATE)
+    peak = np.percentile(level, 95)
+    spoken = [s for s in speech.segments if s[0] != ph.SIL]
+    if len(spoken) < 3 or len(level) < 20:
+        return False
+    vowels = [between(level, s, e).mean() for p, s, e in spoken if p in ph.VOWELS]
+    silences = [between(level, s, e).mean() for p, s, e in speech.segments
+                if p == ph.SIL and e - s > 0.1]  # fmt: skip
+    stubs = np.mean([e - s <= 0.031 for _, s, e in spoken])
+    longest = max(e - s for _, s, e in spoken)
+    quiet_vowels = np.mean([v < peak - 22 for v in vowels]) if vowels else 1.0
+    loud_silences = np.mean([v > peak - 12 for v in silences]) if silences else 0.0
+    return bool(quiet_vowels < 0.2 and loud_silences < 0.34 and stubs < 0.5 and longest < 0.8)
+
+
+def align_clip(aligner: Aligner, pcm: np.ndarray, text: str, voice: str, source: str):
+    """Speech with aligned segments, or None where the alignment cannot be trusted."""
+    result = aligner.align(pcm, text, voice) if len(pcm) > RATE // 4 else None
+    if result is None or result[1] < _WORST_SCORE:
+        return None
+    speech = finish(pcm, result[0], source)
+    return speech if trustworthy(speech) else None
+
+
+_WORST_SCORE = -45.0  # a frame; wrong text has a median of about that, right text -31 (measured)
