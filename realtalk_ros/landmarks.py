@@ -1,0 +1,51 @@
+"""Where 68 landmarks of the face are in 3D, from identity and ARKit weights (NumPy only).
+
+The model is linear: mean + identity @ identity_modes + weights @ expressions, ICT-FaceKit's (MIT, USC
+ICT Vision and Graphics Lab) at its Multi-PIE landmark vertices. Lengths are centimetres; +x is the
+subject's left, +y up, +z out of the face.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from realtalk_ros import arkit
+from realtalk_ros.errors import RealTalkError
+
+COUNT = 68  # Multi-PIE: 0-16 jaw, 17-26 brows, 27-35 nose, 36-47 eyes, 48-67 lips
+LIPS = slice(48, 68)  # 48-59 outer, 60-67 inner
+IDENTITY_SIZE = 100
+FILE = Path(__file__).parent / "data" / "landmarks.npz"
+
+
+class Landmarks:
+    """mean (68, 3), expressions (52, 68, 3), identity_modes (100, 68, 3), float32, cm."""
+
+    def __init__(self, mean: np.ndarray, expressions: np.ndarray, identity_modes: np.ndarray):
+        self.mean, self.expressions, self.identity_modes = (
+            np.asarray(a, np.float32) for a in (mean, expressions, identity_modes)
+        )
+        shapes = self.mean.shape, self.expressions.shape, self.identity_modes.shape
+        if shapes != ((COUNT, 3), (arkit.COUNT, COUNT, 3), (IDENTITY_SIZE, COUNT, 3)):
+            raise RealTalkError(f"the landmark model has shapes {shapes}: reinstall realtalk_ros")
+
+    def move(self, weights: np.ndarray) -> np.ndarray:
+        """(..., 52) ARKit weights -> (..., 68, 3) displacement from rest."""
+        return np.tensordot(weights, self.expressions, 1)
+
+    def points(self, weights: np.ndarray, identity: np.ndarray | None = None) -> np.ndarray:
+        """(..., 52) -> (..., 68, 3); identity (100,), sd 1, or None for the mean face."""
+        rest = self.mean
+        if identity is not None:
+            rest = rest + np.tensordot(identity, self.identity_modes, 1)
+        return rest + self.move(weights)
+
+
+@lru_cache(maxsize=1)
+def load() -> Landmarks:
+    """The model that comes with the package."""
+    with np.load(FILE, allow_pickle=False) as data:
+        return Landmarks(data["mean"], data["expressions"], data["identity_modes"])
