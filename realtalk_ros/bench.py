@@ -46,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("cpu", "cuda", "tensorrt"), default="cpu",
                         help="where the networks run (default: %(default)s)")  # fmt: skip
     parser.add_argument("--avatar", metavar="NAME_OR_DIR", default="default", help="whose face")
+    parser.add_argument("--audio-hours", type=float, metavar="H",
+                        help="instead: stream H hours of speech, faster than real time, through "
+                        "the transformer, and report how memory grew")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> None:
@@ -53,6 +56,11 @@ def run(args: argparse.Namespace) -> None:
 
     if args.threads < 1:
         raise RealTalkError(f"--threads {args.threads}: give 1 or more")
+    if args.audio_hours is not None:
+        if not args.audio_hours > 0:
+            raise RealTalkError(f"--audio-hours {args.audio_hours}: give more than 0")
+        print(json.dumps(endure(args.audio_hours, args.device), indent=2))
+        return
     report = measure(args.device, args.threads, args.avatar)
     print(json.dumps(report, indent=2) if args.json else table(report))
 
@@ -141,6 +149,43 @@ def measure(device: str = "cpu", threads: int = 2, avatar: str = "default") -> d
         "threads": threads,
         "machine": machine(load_average),
     }  # fmt: skip
+
+
+def endure(hours: float, device: str = "cpu") -> dict[str, float]:
+    """Streams `hours` of speech through the transformer: resident memory after a tenth and at the
+    end, MB, and the median ms of a 20 ms step in the first and the last tenth."""
+    from realtalk_ros import models
+    from realtalk_ros.audio import HOP, SAMPLE_RATE, AudioFrontEnd
+    from realtalk_ros.expression.stream import ExpressionModel
+    from realtalk_ros.speech import SAMPLE_CLIP, read_audio
+
+    model = ExpressionModel(providers=models.providers_for(device))
+    stream, front_end = model.stream(model.prior()), AudioFrontEnd(SAMPLE_RATE)
+    audio = pieces(read_audio(SAMPLE_CLIP)[0], 2 * HOP)
+    steps = max(10, round(hours * 3600 * SAMPLE_RATE / (2 * HOP)))
+    times = np.zeros(steps, np.float32)
+    early = 0.0
+    for i in tqdm(range(steps), desc="stream", unit="step", disable=None, leave=False):
+        began = time.perf_counter()
+        stream.push(front_end.push(audio(i)))
+        times[i] = time.perf_counter() - began
+        if i == steps // 10:
+            early = resident_mb()
+    tenth = steps // 10
+    return {
+        "audio_hours": hours,
+        "seconds": round(float(times.sum()), 1),
+        "memory_mb_after_a_tenth": round(early, 1),
+        "memory_mb_at_the_end": round(resident_mb(), 1),
+        "step_ms_first_tenth": round(1000 * float(np.median(times[:tenth])), 3),
+        "step_ms_last_tenth": round(1000 * float(np.median(times[-tenth:])), 3),
+    }
+
+
+def resident_mb() -> float:
+    """Of this process, now (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def pieces(array: np.ndarray, length: int) -> Callable[[int], np.ndarray]:

@@ -200,6 +200,13 @@ def test_every_subcommand_follows_the_convention():
         assert callable(loaded.run), words
 
 
+def test_bench_streams_a_while_and_tells_the_memory(capsys):
+    assert main(["bench", "--audio-hours", "0.001"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["memory_mb_at_the_end"] >= 10 and report["step_ms_last_tenth"] > 0
+    assert main(["bench", "--audio-hours", "0"]) == 2
+
+
 def test_bench_reports_every_stage(capsys, monkeypatch):
     monkeypatch.setattr(bench, "SECONDS", 0.05)
     assert main(["bench", "--json"]) == 0
