@@ -1,55 +1,203 @@
-"""Recordings of real people with their texts, out of Debian packages (training side)."""
+"""Recordings of real people with their texts, and other sounds, out of Debian packages (T).
+
+Every corpus is a folder `root/<package>` holding what `dpkg-deb -x` unpacked; one that is not there
+yields nothing. docs/data.md lists the packages, their licences and what each is used for.
+"""
 
 from __future__ import annotations
 
 import gzip
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import soxr
 
-# Debian packages with real speech: name -> (language of espeak-ng, transcript package).
-ASTERISK = {f"asterisk-core-sounds-{code}-g722": code for code in ("en", "es", "fr", "it", "ru")}
-_ESPEAK_NAME = {"en": "en-us", "es": "es-419"}
+from realtalk_ros.expression.speech_set import RATE
+from realtalk_ros.speech import read_audio
+
+# Speakers that no training ever hears: English readers and children's stamps, a French telephone
+# announcer, and everybody who speaks Greek.
+HELD_OUT_REAL = frozenset(("librivox/en", "cards/en", "tuxpaint/en", "armelle/fr", "tuxpaint/el"))
+
+ASTERISK = "en es fr it ru".split()
+PACKAGES = (
+    *(f"asterisk-core-sounds-{code}" for code in ASTERISK),
+    *(f"asterisk-core-sounds-{code}-g722" for code in ASTERISK),
+    "asterisk-prompt-it-menardi-wav", "asterisk-prompt-fr-armelle", "asterisk-prompt-es-co",
+    "tuxpaint-stamps-default", "fillets-ng-data", "fillets-ng-data-cs", "fillets-ng-data-nl",
+    "pocketsphinx-testdata", "sound-theme-freedesktop",
+)  # fmt: skip
 
 
-def asterisk_clips(root: Path) -> Iterator[tuple[str, str, str, Path]]:
-    """(source, espeak voice, text, path) of every Asterisk prompt unpacked under `root`."""
-    for package, code in ASTERISK.items():
-        listing = (
-            root
-            / package.removesuffix("-g722")
-            / (f"usr/share/doc/asterisk-core-sounds-{code}/core-sounds-{code}.txt.gz")
-        )
-        if not listing.is_file():
+@dataclass(frozen=True)
+class Clip:
+    """One recording: `source` is corpus/language[/speaker], what held-out sets are split by."""
+
+    source: str
+    voice: str  # espeak-ng's voice of its language
+    text: str
+    path: Path
+
+
+def clips(root: Path) -> Iterator[Clip]:
+    """Every recording with a text under `root`, in a fixed order."""
+    yield from _asterisk(root)
+    yield from _tuxpaint(root)
+    yield from _fillets(root)
+    yield from _pocketsphinx(root)
+
+
+def read_clip(path: Path) -> np.ndarray:
+    """(n,) float32 mono at 16 kHz of a recording in any format and rate. Raises AudioError."""
+    pcm, rate = read_audio(path)
+    return pcm if rate == RATE else soxr.resample(pcm, rate, RATE, quality="HQ")
+
+
+def noises(root: Path) -> Iterator[Path]:
+    """Sound effects, music and animals: sounds at which no mouth moves."""
+    for path in _sounds(root / "tuxpaint-stamps-default"):
+        # "7_fr" is a digit in French and "7" one in English; descriptions are spoken.
+        if "_desc" not in path.stem and path.parent.name != "math":
+            yield path
+    yield from _sounds(root / "sound-theme-freedesktop")
+    for path in _sounds(root / "fillets-ng-data"):
+        # All but one level's lines are effects; small creatures babble in some.
+        if path.parent.name == "en" and path.parent.parent.name in ("elk", "viking2", "warcraft"):
             continue
-        texts = {}
+        yield path
+
+
+def espeak_voice(language: str) -> str:
+    """espeak-ng's voice of a language code as the corpora write it (de, pt_BR, en_GB)."""
+    special = {"en": "en-us", "es": "es-419", "pt": "pt-br", "zh_cn": "cmn", "no": "nb"}
+    language = language.lower()
+    return special.get(language, language.replace("_", "-"))
+
+
+def sentences(root: Path) -> dict[str, list[str]]:
+    """What the corpora's texts say in every language they have, spoken or not: code -> texts."""
+    found: dict[str, dict[str, None]] = {}  # dicts as ordered sets
+
+    def add(language: str, text: str) -> None:
+        if re.search(r"\w{2}", text):
+            found.setdefault(language, {})[text] = None
+
+    for code in ASTERISK:
+        for text in _asterisk_texts(root, code).values():
+            add(code, text)
+    for path in sorted((root / "tuxpaint-stamps-default").rglob("*.txt")):
+        for language, text in _stamp_texts(path).items():
+            add(language, text)
+    for path in sorted((root / "fillets-ng-data").rglob("dialogs_*.lua")):
+        for _, text in dialogue(path.read_text("utf-8", "ignore")).values():
+            add(path.stem.removeprefix("dialogs_"), text)
+    return {language: list(texts) for language, texts in found.items()}
+
+
+def _sounds(folder: Path) -> list[Path]:
+    endings = (".ogg", ".oga", ".wav", ".g722", ".gsm")
+    return sorted(p for p in folder.rglob("*") if p.suffix in endings)
+
+
+def _asterisk_texts(root: Path, code: str) -> dict[str, str]:
+    """Name of a prompt -> what it says, of the listing `name: text`; ";" begins a comment."""
+    package = f"asterisk-core-sounds-{code}"
+    listing = root / package / f"usr/share/doc/{package}/core-sounds-{code}.txt.gz"
+    texts = {}
+    if listing.is_file():
         for line in gzip.decompress(listing.read_bytes()).decode("utf-8", "ignore").splitlines():
             name, colon, text = line.partition(":")
-            if colon and not line.startswith(";") and re.search(r"\w", text):
-                texts[name.strip()] = text.strip()
-        for path in sorted((root / package).rglob("*.g722")):
-            base = next((p for p in path.parents if p.parent.name == "sounds"), path.parent)
-            name = str(path.relative_to(base).with_suffix(""))
-            text = texts.get(name) or texts.get(path.stem)
-            if text and not text.startswith(("[", "(")):
-                yield f"asterisk/{code}", _ESPEAK_NAME.get(code, code), text, path
+            text = text.strip()
+            # "[this is a simple beep tone]" describes a sound.
+            if colon and not line.startswith(";") and text and not text.startswith(("[", "(")):
+                texts[name.strip()] = text
+    return texts
 
 
-def read_g722(path: Path) -> np.ndarray:
-    import av
+def _asterisk(root: Path) -> Iterator[Clip]:
+    packages = [(f"asterisk/{code}", code, f"asterisk-core-sounds-{code}-g722")
+                for code in ASTERISK]  # fmt: skip
+    # Other speakers of the same prompts: their words differ here and there from the listing, and
+    # alignment tells where.
+    packages += [
+        ("menardi/it", "it", "asterisk-prompt-it-menardi-wav"),
+        ("armelle/fr", "fr", "asterisk-prompt-fr-armelle"),
+        ("colombia/es", "es", "asterisk-prompt-es-co"),
+    ]
+    for source, code, package in packages:
+        texts = _asterisk_texts(root, code)
+        for path in _sounds(root / package):
+            after = path.with_suffix("").parts[path.parts.index("sounds") + 1 :]
+            # sounds/<voice>/digits/1, but also sounds/digits/<language>/1.
+            names = ("/".join(after[1:]), "/".join(p for p in after if p != code), path.stem)
+            text = next((texts[name] for name in names if name in texts), None)
+            if text:
+                yield Clip(source, espeak_voice(code), text, path)
 
-    with av.open(str(path), format="g722") as container:
-        frames = [frame.to_ndarray().ravel() for frame in container.decode(audio=0)]
-    return np.concatenate(frames).astype(np.float32) / 32768 if frames else np.zeros(0, np.float32)
+
+def _stamp_texts(path: Path) -> dict[str, str]:
+    """Language -> description of a Tux Paint stamp: English first, then lines `de.utf8=...`."""
+    first, _, rest = path.read_text("utf-8", "ignore").partition("\n")
+    texts = {"en": first.strip()}
+    for line in rest.splitlines():
+        language, equals, text = line.partition(".utf8=")
+        if equals and text.strip():
+            texts[language] = text.strip()
+    return texts
 
 
-def librivox_clips(root: Path) -> Iterator[tuple[str, Path]]:
-    """(text, WAV path) of the five held-out clips of Debian's pocketsphinx-testdata."""
-    for listing in sorted(root.rglob("librivox/transcription")):
-        for line in listing.read_text().splitlines():
-            text, _, name = line.rpartition("(")
-            path = listing.parent / (name.rstrip(") ") + ".wav")
-            if path.is_file():
-                yield re.sub(r"</?s>", "", text).strip(), path
+def _tuxpaint(root: Path) -> Iterator[Clip]:
+    for path in _sounds(root / "tuxpaint-stamps-default"):
+        stamp, spoken, language = path.name.split(".")[0].partition("_desc")
+        listing = path.parent / f"{stamp}.txt"
+        if not spoken or not listing.is_file():
+            continue
+        language = language.lstrip("_") or "en"
+        text = _stamp_texts(listing).get(language)
+        if text:
+            yield Clip(f"tuxpaint/{language}", espeak_voice(language), text, path)
+
+
+_DIALOGUE = re.compile(
+    r'dialogId\(\s*"([^"]+)",\s*"([^"]*)",\s*"((?:[^"\\]|\\.)*)"\s*\)'
+    r'(?:\s*dialogStr\(\s*"((?:[^"\\]|\\.)*)"\s*\))?'
+)
+
+
+def dialogue(script: str) -> dict[str, tuple[str, str]]:
+    """Sound's name -> (font, which tells who speaks; text) of a Fish Fillets dialogs_*.lua.
+
+    `dialogId(name, font, English)` is followed by `dialogStr(translation)` in other languages.
+    """
+    lines = {}
+    for name, font, english, translation in _DIALOGUE.findall(script):
+        text = re.sub(r"\\n|\\(.)", r" \1", translation or english)
+        lines[name] = (font, " ".join(text.split()))
+    return lines
+
+
+def _fillets(root: Path) -> Iterator[Clip]:
+    # Fonts of the two heroes; every other character has few lines.
+    speakers = {"font_small": "small", "font_big": "big"}
+    game = "usr/share/games/fillets-ng"
+    for code in ("cs", "nl"):
+        for script in sorted(root.glob(f"fillets-ng-data/{game}/script/*/dialogs_{code}.lua")):
+            sounds = root / f"fillets-ng-data-{code}" / game / f"sound/{script.parent.name}/{code}"
+            for name, (font, text) in dialogue(script.read_text("utf-8", "ignore")).items():
+                path = sounds / f"{name}.ogg"
+                if re.search(r"\w{2}", text) and path.is_file():
+                    yield Clip(f"fillets/{code}/{speakers.get(font, 'others')}", code, text, path)
+
+
+def _pocketsphinx(root: Path) -> Iterator[Clip]:
+    for name, listing in (("librivox", "transcription"), ("cards", "cards.transcription")):
+        for path in sorted((root / "pocketsphinx-testdata").rglob(f"{name}/{listing}")):
+            for line in path.read_text("utf-8").splitlines():
+                text, _, clip = line.rpartition("(")
+                recording = path.parent / (clip.rstrip(") ") + ".wav")
+                if recording.is_file():
+                    text = re.sub(r"</?s>", "", text).strip()
+                    yield Clip(f"{name}/en", "en-us", text, recording)
