@@ -1,4 +1,4 @@
-"""Life when nobody speaks: blinks, glances and slow head motion.
+"""Life when nobody speaks: blinks, glances, breath and slow head motion.
 
 Everything is a pure function of time, so any frame can be computed alone, a clock that jumps does
 no harm, and one seed always gives the same life. Time is cut into windows; what happens in a window
@@ -22,6 +22,9 @@ SACCADE = 0.05  # s
 GLANCE_AWAY = 0.35  # probability that a glance leaves the centre
 GLANCE_SIZE = 0.16  # largest eyeLook weight
 HEAD_PERIOD = 11.0  # s, there and back over the avatar's template frames
+BREATH = 4.2  # s, a breath of an adult at rest (12 to 20 a minute)
+BREATH_TURN = 0.007  # rad by which the head rises and sinks with it
+SWAY = 0.012  # rad, slow drift of the head's yaw and roll
 
 
 class Idle:
@@ -30,15 +33,25 @@ class Idle:
     def __init__(self, seed: int = 0):
         self.seed = seed
 
-    def weights(self, t: float) -> np.ndarray:
-        """ARKit weights (52,) at time `t` in seconds; only the eyes are not zero."""
+    def weights(self, t: float, glances: float = 1.0) -> np.ndarray:
+        """ARKit weights (52,) at time `t` in seconds; only the eyes are not zero. `glances` says
+        how far they go; it leaves the blinks as they are."""
         weights = np.zeros(len(arkit.NAMES), np.float32)
         blink = max(self._blink(t, int(t // BLINK_EVERY) + k) for k in (-1, 0))
         weights[_BLINK] = blink
-        right, up = self._gaze(t)
+        right, up = (glances * value for value in self._gaze(t))
         weights[_RIGHTWARD if right > 0 else _LEFTWARD] = abs(right)
         weights[_UPWARD if up > 0 else _DOWNWARD] = abs(up)
         return weights
+
+    def rotation(self, t: float) -> np.ndarray:
+        """Head rotation (3,) rad, pitch (down), yaw, roll, at time `t` in seconds."""
+        turns = 2 * math.pi * (t / BREATH + 0.05 * math.sin(2 * math.pi * t / 23.0))
+        phase = 2 * math.pi * self.seed * 0.618
+        yaw = math.sin(2 * math.pi * t / 13.7 + phase) + 0.6 * math.sin(2 * math.pi * t / 5.9)
+        roll = math.sin(2 * math.pi * t / 17.3 + 2 * phase)
+        return np.array([-BREATH_TURN * math.sin(turns), SWAY * yaw / 1.6, 0.6 * SWAY * roll],
+                        np.float32)
 
     def template(self, t: float, count: int) -> int:
         """Which of `count` template frames to show: a slow way there and back that never jumps."""

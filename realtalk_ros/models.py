@@ -81,6 +81,13 @@ def verify(model_dir: Path | None = None) -> list[str]:
     return [problem for name in FILES if (problem := check(folder / name))]
 
 
+def fingerprints(model_dir: str | Path, prefix: str) -> dict[str, str]:
+    """File name -> first digits of its listed checksum, for files that begin with `prefix`."""
+    folder = Path(model_dir) if model_dir else MODEL_DIR
+    listed = read_checksums(folder)
+    return {name: digest[:12] for name, digest in listed.items() if name.startswith(prefix)}
+
+
 def session(
     path: Path, providers: Sequence[str] | None = None, threads: int = 1
 ) -> ort.InferenceSession:

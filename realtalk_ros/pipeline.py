@@ -7,7 +7,6 @@ Frame times are whole multiples of 1 / fps, on one grid for all utterances.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -20,13 +19,12 @@ from realtalk_ros.expression.stream import (
     ExpressionStream,
     Prior,
 )
-from realtalk_ros.idle import Idle
+from realtalk_ros.face import Face
 from realtalk_ros.renderer.stream import FaceRenderer
 
 TOLERANCE = 0.06  # s, a stamp this far from the sample count is jitter, not a gap
 MAX_GAP = 0.5  # s, a shorter gap is a lost chunk and is heard as silence
 TAIL = 0.3  # s of silence after an utterance, in which the mouth closes by itself
-STEP = 0.2  # s, longer chunks are worked off in pieces of this length
 
 
 @dataclass(frozen=True)
@@ -83,8 +81,10 @@ class ExpressionPipeline:
     def __init__(self, model: ExpressionModel, prior: Prior, fps: float):
         self.model, self.prior, self.fps = model, prior, float(fps)
         self.counts = {"gaps": 0, "dropped_chunks": 0, "reanchored": 0}
+        #: What is heard of the chunk pushed last, where it lies on the timeline; None if nothing.
+        self.placed: Chunk | None = None
         self._segment: _Segment | None = None
-        self._sequence = 0
+        self.sequence = 0  # of the next expression
 
     @property
     def end(self) -> float | None:
@@ -97,6 +97,7 @@ class ExpressionPipeline:
         Raises AudioError, with the pipeline unharmed, if the sample rate is impossible.
         """
         out: list[TimedExpression] = []
+        self.placed = None
         check_rate(chunk.sample_rate)  # before anything ends for it
         segment = self._segment
         if segment and (segment.utterance, segment.sample_rate) != (
@@ -116,6 +117,7 @@ class ExpressionPipeline:
                 return out
             anchor = now if chunk.start is None else chunk.start
             segment = self._segment = _Segment(chunk, anchor, self.model.stream(self.prior))
+        self.placed = replace(chunk, pcm=pcm, start=segment.end)
         out += self._feed(segment, pcm)
         if chunk.last:
             out += self.flush()
@@ -134,6 +136,13 @@ class ExpressionPipeline:
     def reset(self) -> None:
         """Forgets the running utterance: nothing more comes of it."""
         self._segment = None
+
+    def shift(self, seconds: float) -> None:
+        """The clock jumped: the running utterance keeps its place relative to now."""
+        if (segment := self._segment) is not None:
+            segment.anchor += seconds
+            if segment.last is not None:
+                segment.last = (segment.last[0] + seconds, *segment.last[1:])
 
     def _place(self, segment: _Segment, chunk: Chunk) -> np.ndarray | None:
         """The chunk's samples as they continue the segment; None if it starts a new one."""
@@ -169,56 +178,11 @@ class ExpressionPipeline:
                 share = (k / self.fps - before[0]) / span if span > 0 else 1.0
                 mixed = [b + np.float32(share) * (h - b) for b, h in zip(
                     before[1:], here[1:], strict=True)]
-                out.append(TimedExpression(k / self.fps, segment.utterance, self._sequence, *mixed))
-                self._sequence += 1
+                out.append(TimedExpression(k / self.fps, segment.utterance, self.sequence, *mixed))
+                self.sequence += 1
                 k += 1
             segment.last = here
         return out
-
-
-class Backlog:
-    """Audio that waits to be worked off, so that a minute sent at once neither blocks a node nor
-    floods the next one. Holds at most `limit` seconds; what does not fit is refused."""
-
-    def __init__(self, limit: float = 120.0):
-        self.limit, self.seconds = limit, 0.0
-        self._chunks: deque[Chunk] = deque()
-
-    def put(self, chunk: Chunk) -> bool:
-        """Queues a chunk in pieces of 0.2 s; False if the backlog is full."""
-        if self.seconds + chunk.seconds > self.limit:
-            return False
-        step = max(1, round(STEP * chunk.sample_rate))
-        starts = range(0, max(1, len(chunk.pcm)), step)
-        for i in starts:
-            at = None if chunk.start is None else chunk.start + i / chunk.sample_rate
-            self._chunks.append(replace(chunk, pcm=chunk.pcm[i : i + step], start=at,
-                                        last=chunk.last and i == starts[-1]))
-        self.seconds += chunk.seconds
-        return True
-
-    def take(self, until: float) -> Chunk | None:
-        """The next piece if it is heard before `until` (or has no stamp), else None."""
-        if not self._chunks:
-            return None
-        start = self._chunks[0].start
-        if start is not None and start > until:
-            return None
-        chunk = self._chunks.popleft()
-        self.seconds = max(0.0, self.seconds - chunk.seconds) if self._chunks else 0.0
-        return chunk
-
-    def clear(self) -> None:
-        self._chunks.clear()
-        self.seconds = 0.0
-
-    def __len__(self) -> int:
-        return len(self._chunks)
-
-
-def alive(weights: np.ndarray, idle: np.ndarray) -> np.ndarray:
-    """Speech (52,) and idle weights (52,) in one face."""
-    return np.clip(weights + idle, 0, 1)
 
 
 class FacePipeline:
@@ -228,7 +192,7 @@ class FacePipeline:
         avatar = renderer.avatar
         prior = model.prior(avatar.identity, avatar.reference_expressions)
         self.expression = ExpressionPipeline(model, prior, fps)
-        self.renderer, self.idle = renderer, Idle(seed)
+        self.face = Face(renderer, seed)
 
     def push(self, chunk: Chunk) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
         """Yields (time s, weights (52,), image (height, width, 3) uint8 BGR) of what is known."""
@@ -239,6 +203,7 @@ class FacePipeline:
 
     def render(self, expression: TimedExpression) -> tuple[float, np.ndarray, np.ndarray]:
         """One frame of what `expression.push` gave, as `push` yields it."""
-        weights = alive(expression.weights, self.idle.weights(expression.time))
-        template = self.idle.template(expression.time, self.renderer.template_count)
-        return expression.time, weights, self.renderer.render(weights, template)
+        weights, image = self.face.picture(
+            expression.time, expression.weights, expression.rotation, expression.speech
+        )
+        return expression.time, weights, image

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,19 +18,25 @@ from realtalk_ros.pipeline import TimedExpression
 
 LIVE_DELAY = 0.2  # s, the delay before any speech was heard: about that of live speech
 MAX_DELAY = 2.0  # s, expressions later than this are of no use to anybody
-MARGIN = 0.03  # s, room for the jitter of arrival
-EASE = 0.07  # s, time constant with which the face relaxes when expressions stop
+MARGIN = 0.02  # s, room for the jitter of arrival
+EASE = 0.045  # s, time constant with which the face relaxes when expressions stop
+BLEND = 0.12  # s in which one utterance's face turns into that of another that replaces it
 LATE_TO_ADAPT = 3  # dropped frames of one utterance after which its delay is raised
 NEW_UTTERANCE = 0.5  # s, a longer pause between expressions lets the delay be chosen anew
 CAPACITY = 3000  # expressions, two minutes at 25 fps
+JUMP = 0.5  # s by which a clock must leave the steady one to have jumped
+SIM_JUMP = 2.0  # s, the same ahead for simulated time, which may run fast
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A frame to show: `frame` counts 1 / fps since the clock's zero, `weights` (52,) are 0..1."""
+    """A frame to show: `frame` counts 1 / fps since the clock's zero and is to be seen at `due`, s;
+    `weights` (52,) are 0..1, `rotation` (3,) rad pitch, yaw, roll."""
 
     frame: int
+    due: float
     weights: np.ndarray
+    rotation: np.ndarray
     utterance: str
     speech: float
     skipped: int  # frames that the display missed since the last one
@@ -42,11 +48,17 @@ class Presenter:
     def __init__(self, fps: float):
         self.fps = float(fps)
         self.delay = LIVE_DELAY
+        self.lead = 0.0  # s before it is seen, a frame is handed out: the time that rendering takes
+        self.sound_delay = 0.0  # s, the least delay with which the sound can be played
         self.late = 0  # expressions that came too late to be shown
         self.overflow = 0  # expressions refused because the queue was full
         self._queue: deque[TimedExpression] = deque()
         self._frame: int | None = None  # last shown
         self._weights = np.zeros(52, np.float32)
+        self._rotation = np.zeros(3, np.float32)
+        self._before = (self._weights, self._rotation)  # what another utterance is blended from
+        self._blend = 0.0  # s left of that
+        self._seen = ""  # utterance shown last
         self._utterance: str | None = None  # of the last expression that came, and its time
         self._last_time = 0.0
         self._late_here = 0
@@ -78,11 +90,11 @@ class Presenter:
         self._late_here += 1
         if self._late_here >= LATE_TO_ADAPT:
             self._late_here = 0
-            self.delay = max(self.delay, min(MAX_DELAY, lateness + MARGIN))
+            self.delay = max(self.delay, min(MAX_DELAY, lateness + MARGIN + self.lead))
 
     def _adapt(self, lateness: float) -> None:
         """Chooses the delay of an utterance from how late its first expression came."""
-        wanted = min(MAX_DELAY, max(0.0, lateness + MARGIN))
+        wanted = min(MAX_DELAY, max(0.0, lateness + MARGIN + self.lead, self.sound_delay))
         # A delay that is a little longer than needed is kept: a change would be seen.
         if wanted > self.delay or wanted == 0.0 or wanted < self.delay - 0.1:
             self.delay = wanted
@@ -90,11 +102,23 @@ class Presenter:
     def reset(self) -> None:
         """An interrupt: drops everything not yet shown; the face relaxes from where it is."""
         self._queue.clear()
-        self._utterance = None
+        self._utterance, self._blend = None, 0.0
+
+    def set_fps(self, fps: float) -> None:
+        """Goes on at another frame rate."""
+        if self._frame is not None:
+            self._frame = math.floor(self._frame * fps / self.fps)
+        self.fps = float(fps)
+
+    def shift(self, seconds: float) -> None:
+        """The clock jumped: everything keeps its place relative to now."""
+        self._queue = deque(replace(e, time=e.time + seconds) for e in self._queue)
+        self._last_time += seconds
+        self._frame = None
 
     def tick(self, now: float) -> Shown | None:
-        """The next frame if it is due at `now`, s; None if it is not. `now` may jump."""
-        frame = math.floor((now - self.delay) * self.fps + 1e-6)
+        """The next frame if it is to be seen within `lead` of `now`, s, or None."""
+        frame = math.floor((now + self.lead - self.delay) * self.fps + 1e-6)
         if self._frame is not None and frame <= self._frame:
             if self._frame - frame <= (MAX_DELAY + 1) * self.fps:
                 return None
@@ -104,30 +128,48 @@ class Presenter:
         self._frame = frame
         if step > 10 * self.fps:  # the clock went ahead
             step = 1
-        weights, utterance, speech = self._at(frame / self.fps)
+        weights, rotation, utterance, speech = self._at(frame / self.fps)
         if weights is None:
-            weights = self._weights * np.float32(math.exp(-step / self.fps / EASE))
+            left = np.float32(math.exp(-step / self.fps / EASE))
+            weights, rotation = self._weights * left, self._rotation * left
             weights[weights < 1e-3] = 0
-        self._weights = weights
-        return Shown(frame, weights, utterance, speech, step - 1)
+            self._blend = 0.0
+        else:
+            if self._seen and utterance != self._seen:
+                self._before, self._blend = (self._weights, self._rotation), BLEND
+            if self._blend > 0:
+                self._blend -= step / self.fps
+                share = np.float32(max(0.0, self._blend) / BLEND)
+                weights = weights + share * (self._before[0] - weights)
+                rotation = rotation + share * (self._before[1] - rotation)
+        self._weights, self._rotation, self._seen = weights, rotation, utterance
+        due = frame / self.fps + self.delay
+        return Shown(frame, due, weights, rotation, utterance, speech, step - 1)
 
-    def _at(self, time: float) -> tuple[np.ndarray | None, str, float]:
+    def next_due(self, now: float) -> float:
+        """When `tick` will have another frame, s."""
+        frame = math.floor((now + self.lead - self.delay) * self.fps + 1e-6) + 1
+        return frame / self.fps + self.delay - self.lead
+
+    def _at(self, time: float) -> tuple[np.ndarray | None, np.ndarray, str, float]:
         """The expression at `time`: interpolated, or the nearest within half a frame, or None."""
         queue, near = self._queue, 0.5 / self.fps + 1e-6
         while len(queue) > 1 and queue[1].time <= time + 1e-6:
             queue.popleft()
+        nothing = (None, self._rotation, "", 0.0)
         if not queue or queue[0].time > time + near:
-            return None, "", 0.0
+            return nothing
         first = queue[0]
         if len(queue) > 1 and first.time < time - 1e-6 and queue[1].time - first.time <= 0.1:
             second = queue[1]
             share = np.float32((time - first.time) / (second.time - first.time))
             weights = first.weights + share * (second.weights - first.weights)
-            return weights, second.utterance, second.speech
+            rotation = first.rotation + share * (second.rotation - first.rotation)
+            return weights, rotation, second.utterance, second.speech
         if first.time < time - near:
             queue.popleft()
-            return None, "", 0.0
-        return first.weights, first.utterance, first.speech
+            return nothing
+        return first.weights, first.rotation, first.utterance, first.speech
 
 
 class Speaking:
@@ -146,3 +188,29 @@ class Speaking:
         state = 0 <= time - self._last <= self.HOLD
         changed, self.state = state != self.state, state
         return changed
+
+    def cut(self, time: float) -> None:
+        """An interrupt at `time`, s: down as soon as the mouth has closed."""
+        self._last = min(self._last, time - self.HOLD + 0.15)
+
+    def shift(self, seconds: float) -> None:
+        """The clock jumped."""
+        self._last += seconds
+
+
+class JumpWatch:
+    """Tells a clock that was set from one that runs. Jumps of simulated time are those back, and
+    those ahead of more than 2 s at once; other clocks are compared with a steady one."""
+
+    def __init__(self) -> None:
+        self._last: tuple[float, float] | None = None
+
+    def look(self, now: float, steady: float, simulated: bool = False) -> float:
+        """Seconds by which the clock jumped since the last look; 0 if it did not."""
+        last, self._last = self._last, (now, steady)
+        if last is None:
+            return 0.0
+        gone, really = now - last[0], steady - last[1]
+        if simulated:
+            return gone if gone < 0 or gone > SIM_JUMP else 0.0
+        return gone - really if abs(gone - really) > JUMP else 0.0

@@ -11,7 +11,7 @@ from realtalk_ros import arkit
 from realtalk_ros.avatar import Avatar
 from realtalk_ros.errors import AudioError
 from realtalk_ros.expression.stream import ExpressionModel
-from realtalk_ros.pipeline import Backlog, Chunk, ExpressionPipeline, FacePipeline
+from realtalk_ros.pipeline import Chunk, ExpressionPipeline, FacePipeline
 from realtalk_ros.renderer.stream import FaceRenderer
 from realtalk_ros.speech import read_audio
 
@@ -172,19 +172,6 @@ def test_any_sample_rate_speaks(pipeline, rate):
 def test_empty_chunks_are_nothing(pipeline):
     assert pipeline.push(Chunk(np.zeros(0, np.float32), 16000, 1.0)) == []
     assert pipeline.push(Chunk(np.zeros(0, np.float32), 16000, 1.0, last=True)) == []
-
-
-def test_backlog_hands_out_a_minute_in_pieces_that_add_up():
-    backlog, pcm = Backlog(limit=70), np.arange(60 * 8000, dtype=np.float32)
-    assert backlog.put(Chunk(pcm, 8000, 100.0, "a", last=True))
-    assert not backlog.put(Chunk(pcm, 8000, 160.0, "a"))
-    assert backlog.take(until=99.0) is None
-    taken = []
-    while chunk := backlog.take(until=1000.0):
-        assert chunk.seconds <= 0.2 and not (taken and taken[-1].last)
-        taken.append(chunk)
-    assert (np.concatenate([c.pcm for c in taken]) == pcm).all()
-    assert taken[-1].last and len(backlog) == 0 and backlog.seconds == 0
 
 
 def test_pictures_follow_the_expressions(model, speech):

@@ -14,17 +14,26 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
 from rclpy._rclpy_pybind11 import RCLError
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.signals import SignalHandlerOptions
+from rclpy.timer import Timer
 
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.timeline import JumpWatch
 
 NAMESPACE = "realtalk"  # unless remapped (`-r __ns:=/name`, or the launch argument)
 # Where Fast DDS looks for its settings, by version; the file's first lines say what they are for.
@@ -38,15 +47,22 @@ SPEECH_QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 EXPRESSION_QOS = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 # Few: a subscriber that hangs must not make the publisher keep or wait for anything.
 IMAGE_QOS = QoSProfile(depth=3, reliability=ReliabilityPolicy.RELIABLE)
+COMMAND_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED_QOS = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
 
-# Parameters that more than one node has, as (default, description, range or None).
-AVATAR = ("default", "Bundled avatar's name, or an avatar folder", None)
-DEVICE = ("cpu", "Where the networks run: cpu, cuda or tensorrt", None)
-MODEL_DIR = ("", "Folder of the .onnx files; empty: the ones that come with the package", None)
-FPS = (25.0, "Frames per second", (1.0, 120.0))
+LAST_STAMP = (2**31 - 1) * 10**9  # ns, builtin_interfaces/Time holds no more
+
+# When a parameter may be changed.
+NEVER, UNCONFIGURED, LIVE = "never", "unconfigured", "live"
+# Parameters that more than one node has: (default, description, range or None, when to change).
+AVATAR = ("default", "Bundled avatar's name, or an avatar folder", None, LIVE)
+DEVICE = ("cpu", "Where the networks run: cpu, cuda or tensorrt", None, UNCONFIGURED)
+MODEL_DIR = (
+    "", "Folder of the .onnx files; empty: the ones that come with the package", None, UNCONFIGURED
+)  # fmt: skip
+FPS = (25.0, "Frames per second", (1.0, 120.0), LIVE)
 
 
 class Problems:
@@ -72,12 +88,23 @@ class Problems:
         return self._clock() - self._latest < FRESH
 
 
-class RealTalkNode(Node):
-    """A node with diagnostics at 1 Hz and a `setup` that may fail without ending it.
+class RealTalkNode(LifecycleNode):
+    """A lifecycle node with diagnostics at 1 Hz, which brings itself up unless told otherwise.
 
-    A subclass declares parameters and endpoints in its constructor and loads models in `setup`,
-    which raises RealTalkError for what a user can mend; it is tried again every 5 s.
+    A subclass declares parameters and endpoints in its constructor, so that it is found while it
+    still loads, and does its work in four steps:
+
+    configure   `setup` loads; raises RealTalkError for what a user can mend
+    activate    `start`; from then on `ready` is true. Callbacks that come before do nothing
+    deactivate  `halt` ends what `start` began
+    cleanup     `free` gives back what `setup` took: memory, the GPU
+
+    With `autostart` a failed configure is tried again every 5 s.
     """
+
+    # Names in `counts` whose rates go to /diagnostics.
+    rated: tuple[str, ...] = ()
+    counts: dict[str, int]
 
     def __init__(self, name: str, **options: Any):
         super().__init__(name, namespace=NAMESPACE, **options)
@@ -85,14 +112,24 @@ class RealTalkNode(Node):
         self.persistent = True  # whether a failed setup is tried again, or ends the process
         self.exit_code: int | None = None  # set to end main()
         self.failure = ""  # why it is not ready
+        self.counts = {}
         self.problems = Problems(self.get_logger().warning, time.monotonic)
         # Media time is kept relative to a whole second near now: a float of seconds since 1970
         # cannot tell the frames of a grid apart exactly.
         self._base = int(self.get_clock().now().nanoseconds // 10**9) * 10**9
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._jumps = JumpWatch()
+        self._changes: dict[str, str] = {}  # parameter -> when it may be changed
+        self.add_on_set_parameters_callback(self._on_parameters)
+        self.autostart = self.parameter(
+            "autostart", True, "Configure and activate at the start; false: wait for a manager"
+        )
+        self._wanted_up = self.autostart
+        self._counted: tuple[float, dict[str, int]] = (time.monotonic(), {})
         self._diagnostics = self.create_publisher(
             DiagnosticArray, "/diagnostics", 10, qos_overriding_options=overridable()
         )
-        self._diagnostics_timer = self.create_timer(1.0, self.publish_diagnostics)
+        self.steady_timer(1.0, self.publish_diagnostics)
 
     # Parameters
 
@@ -102,10 +139,15 @@ class RealTalkNode(Node):
         default: Any,
         description: str,
         limits: tuple[float, float] | tuple[int, int] | None = None,
-        read_only: bool = True,
+        change: str = NEVER,
     ) -> Any:
-        """Declares a parameter and returns its value."""
-        descriptor = ParameterDescriptor(description=description, read_only=read_only)
+        """Declares a parameter and returns its value.
+
+        `change`: NEVER; UNCONFIGURED (the attribute `name` is set, and `setup` reads it); LIVE
+        (`change_parameter` is asked, which raises RealTalkError to refuse, and then the attribute
+        is set).
+        """
+        descriptor = ParameterDescriptor(description=description, read_only=change == NEVER)
         given = self._parameter_overrides.get(name)
         if isinstance(default, float) and given and given.type_ == Parameter.Type.INTEGER:
             # `fps: 25` in a YAML file is meant as 25.0
@@ -118,7 +160,29 @@ class RealTalkNode(Node):
             descriptor.integer_range = [
                 IntegerRange(from_value=limits[0], to_value=limits[1], step=1)
             ]
-        return self.declare_parameter(name, default, descriptor).value
+        value = self.declare_parameter(name, default, descriptor).value
+        self._changes[name] = change
+        return value
+
+    def change_parameter(self, name: str, value: Any) -> None:
+        """Puts a new value of a LIVE parameter to work. Raises RealTalkError to refuse it."""
+
+    def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        for parameter in parameters:
+            name, value = parameter.name, parameter.value
+            change = self._changes.get(name)
+            if change == UNCONFIGURED and self.state != "unconfigured":
+                return SetParametersResult(successful=False, reason=(
+                    f"{name} is read when the node is configured: deactivate and clean it up first"
+                ))  # fmt: skip
+            if change in (UNCONFIGURED, LIVE):
+                try:
+                    if change == LIVE:
+                        self.change_parameter(name, value)
+                except RealTalkError as error:
+                    return SetParametersResult(successful=False, reason=str(error))
+                setattr(self, name, value)
+        return SetParametersResult(successful=True)
 
     # Time
 
@@ -133,39 +197,107 @@ class RealTalkNode(Node):
 
     def set_stamp(self, stamp: Any, media_time: float) -> None:
         """Writes media time [s] into a builtin_interfaces/Time."""
-        nanoseconds = max(0, round(media_time * 1e9) + self._base)
+        nanoseconds = min(max(0, round(media_time * 1e9) + self._base), LAST_STAMP)
         stamp.sec, stamp.nanosec = divmod(nanoseconds, 10**9)
+
+    def clock_jump(self) -> float:
+        """Seconds by which the ROS clock was set since this was last asked; 0 if it was not.
+        Ask often, from one thread."""
+        simulated = self.get_clock().ros_time_is_active
+        jump = self._jumps.look(self.now(), time.monotonic(), simulated)
+        if jump:
+            self.problems.add(f"the clock jumped by {jump:.1f} s: going on at its new time")
+        return jump
+
+    def steady_timer(self, period: float, callback: Callable[[], None]) -> Timer:
+        """A timer that goes on when the ROS clock is set back, or stands still."""
+        return self.create_timer(period, callback, clock=self._steady)
 
     # Life
 
     def setup(self) -> None:
         """Loads what the node works with. Raises RealTalkError."""
 
+    def start(self) -> None:
+        """Begins to work."""
+
+    def halt(self) -> None:
+        """Stops what `start` began, and what runs beside the executor."""
+
+    def free(self) -> None:
+        """Lets go of what `setup` loaded."""
+
+    @property
+    def state(self) -> str:
+        """unconfigured, inactive, active or finalized (or a transition's name)."""
+        return self._state_machine.current_state[1]
+
     def try_setup(self) -> None:
-        try:
-            self.setup()
-        except RealTalkError as error:
-            self.ready = False
-            if self.failure != str(error):
-                self.failure = str(error)
-                again = f" (trying again every {RETRY:.0f} s)" if self.persistent else ""
-                self.get_logger().error(f"{error}{again}")
+        """Brings the node up: configure, activate. A failure is said once, and tried again."""
+        self._wanted_up = True
+        if self.state == "unconfigured":
+            self.trigger_configure()
+        if self.state == "inactive":
+            self.trigger_activate()
+        if self.state != "active":
             if not self.persistent:
                 self.exit_code = 2
             elif not hasattr(self, "_retry_timer"):
-                self._retry_timer = self.create_timer(RETRY, self._retry)
-        else:
-            self.ready, self.failure = True, ""
+                self._retry_timer = self.steady_timer(RETRY, self._retry)
         self.publish_diagnostics()
 
     def _retry(self) -> None:
-        if not self.ready:
+        if self._wanted_up and self.state == "unconfigured":
             self.try_setup()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            self.setup()
+        except RealTalkError as error:
+            if self.failure != str(error):
+                self.failure = str(error)
+                tried_again = self.persistent and self._wanted_up
+                again = f" (trying again every {RETRY:.0f} s)" if tried_again else ""
+                self.get_logger().error(f"{error}{again}")
+            self.free()
+            return TransitionCallbackReturn.FAILURE
+        except Exception as error:  # rclpy would say nothing
+            self.failure = f"{type(error).__name__}: {error}".splitlines()[0]
+            self.get_logger().error(self.failure)
+            return TransitionCallbackReturn.ERROR
+        self.failure = ""
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.start()
+        self.ready, self._wanted_up = True, True
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        # Who takes a node down by hand does not want it to come up by itself.
+        self.ready = self._wanted_up = False
+        self.halt()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.free()
+        return super().on_cleanup(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.on_shutdown(state)
+        return TransitionCallbackReturn.SUCCESS  # unconfigured
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         if self.ready:
-            self._retry_timer.cancel()
+            self.ready = False
+            self.halt()
+        self.free()
+        return super().on_shutdown(state)
 
     def close(self) -> None:
-        """Stops what runs beside the executor."""
+        """Called once at the end of the process."""
+        if self.ready:
+            self.halt()
 
     # Diagnostics
 
@@ -173,23 +305,37 @@ class RealTalkNode(Node):
         """What to show under this node's name in /diagnostics."""
         return {}
 
+    def concern(self) -> str:
+        """What the user should know though the node runs, in a few words; else empty."""
+        return "bad input is being left out" if self.problems.fresh else ""
+
     def publish_diagnostics(self) -> None:
         status = DiagnosticStatus(
             name=f"{self.get_fully_qualified_name()[1:]}: {self.get_name()}",
             hardware_id="realtalk_ros",
         )
-        if not self.ready:
-            status.level = DiagnosticStatus.ERROR
-            status.message = self.failure or "not ready"
-        elif self.problems.fresh:
-            status.level, status.message = DiagnosticStatus.WARN, "bad input is being left out"
+        if self.failure:
+            status.level, status.message = DiagnosticStatus.ERROR, self.failure
+        elif not self.ready:
+            level = DiagnosticStatus.ERROR if self._wanted_up else DiagnosticStatus.STALE
+            status.level, status.message = level, self.state
+        elif concern := self.concern():
+            status.level, status.message = DiagnosticStatus.WARN, concern
         else:
             status.level, status.message = DiagnosticStatus.OK, "running"
-        values = {**self.status(), **self.problems.counts}
+        values = {"state": self.state, **self.status(), **self._rates(), **self.problems.counts}
         status.values = [KeyValue(key=key, value=_text(value)) for key, value in values.items()]
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
+
+    def _rates(self) -> dict[str, float]:
+        """Per second since the last time."""
+        now, (then, before) = time.monotonic(), self._counted
+        self._counted = now, dict(self.counts)
+        gone = max(1e-3, now - then)
+        return {f"{name}_per_s": (self.counts[name] - before.get(name, 0)) / gone
+                for name in self.rated if name in self.counts}  # fmt: skip
 
 
 def _text(value: Any) -> str:
@@ -222,18 +368,25 @@ def spin(nodes: list[RealTalkNode]) -> int:
         executor.add_node(node)
     try:
         for node in nodes:
-            node.try_setup()
-        while not asked_to_end and all(node.exit_code is None for node in nodes):
+            if node.autostart:
+                node.try_setup()
+        while not asked_to_end and not _ended(nodes):
             executor.spin_once(timeout_sec=0.2)
     finally:
         for node in nodes:
             node.close()
         codes = [node.exit_code for node in nodes if node.exit_code is not None]
-        unready = any(not node.ready for node in nodes)
+        failed = any(node.failure for node in nodes)
         for node in nodes:
             executor.remove_node(node)
             node.destroy_node()
-    return max(codes, default=2 if unready else 0)
+    return max(codes, default=2 if failed else 0)
+
+
+def _ended(nodes: list[RealTalkNode]) -> bool:
+    return any(node.exit_code is not None for node in nodes) or all(
+        node.state == "finalized" for node in nodes
+    )
 
 
 def use_fastdds_profile() -> None:

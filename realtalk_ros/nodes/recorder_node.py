@@ -70,7 +70,7 @@ class RecorderNode(common.RealTalkNode):
         super().__init__(name, **options)
         p = self.parameter
         self.out = Path(p("out", "realtalk.mp4", "MP4 file to write"))
-        self.fps = p("fps", *common.FPS)
+        self.fps = p("fps", *common.FPS[:3])
         self.duration = p(
             "duration", 0.0, "Seconds to record from the first image on; 0: from shortly before "
             "the first speech until it ends", (0.0, 86400.0),
@@ -103,7 +103,7 @@ class RecorderNode(common.RealTalkNode):
             AudioChunk, "audio", self.on_audio, common.qos(common.AUDIO_QOS, depth=500),
             qos_overriding_options=overridable,
         )  # fmt: skip
-        self._timer = self.create_timer(0.1, self.watch)
+        self.steady_timer(0.1, self.watch)
 
     def setup(self) -> None:
         if not self.out.absolute().parent.is_dir():
@@ -245,7 +245,7 @@ class RecorderNode(common.RealTalkNode):
         """When a message was published, by its sender's clock, as media time [s]."""
         return (info["source_timestamp"] - self._base) * 1e-9
 
-    def close(self) -> None:
+    def halt(self) -> None:
         if not self._done and self.recording is not None:
             self.finish()
 

@@ -1,8 +1,10 @@
-"""Expressions on `expression` become a face on `face/image_raw`, at a steady rate."""
+"""Expressions on `expression` become a face on `face/image_raw`, at a steady rate; the sound that
+belongs to it goes out on `audio_out` when it is seen."""
 
 from __future__ import annotations
 
 import array
+import importlib
 import threading
 import time
 from collections import deque
@@ -10,47 +12,90 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from geometry_msgs.msg import PointStamped
+from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Bool
+from std_msgs.msg import Bool, String
 
 from realtalk_ros import models
+from realtalk_ros.audio import check_rate, decode_pcm
 from realtalk_ros.avatar import Avatar
-from realtalk_ros.idle import Idle
-from realtalk_ros.msg import FaceExpression
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face import Face, felt, parse_emotion
+from realtalk_ros.gaze import angles
+from realtalk_ros.health import Ladder
+from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import common
-from realtalk_ros.pipeline import TimedExpression, alive
+from realtalk_ros.pipeline import Chunk, TimedExpression
 from realtalk_ros.renderer.stream import FaceRenderer
-from realtalk_ros.timeline import Presenter, Speaking
+from realtalk_ros.sound import SLICE, Sound
+from realtalk_ros.timeline import MARGIN, Presenter, Shown, Speaking
 
 POLL = 0.02  # s, longest sleep of the display: how soon it sees a change of delay or clock
+LISTEN = 0.004  # s between looks at whether sound is due, while there is any
+READY_EARLY = 0.004  # s of room that rendering a frame gets beyond what it took of late
+FAILURES = 3  # frames in a row that fail before the network is loaded anew, on the CPU
 
 
 class RendererNode(common.RealTalkNode):
+    rated = ("images", "expressions")
+
     def __init__(self, name: str = "renderer_node", **options):
         super().__init__(name, **options)
-        self.avatar = self.parameter("avatar", *common.AVATAR)
-        self.fps = self.parameter("fps", *common.FPS)
-        self.size = self.parameter("size", 512, "Height of the images [px]", (64, 2048))
-        self.device = self.parameter("device", *common.DEVICE)
-        self.threads = self.parameter("threads", 2, "CPU threads of the network", (1, 64))
-        self.model_dir = self.parameter("model_dir", *common.MODEL_DIR)
-        self.frame_id = self.parameter("frame_id", "face", "frame_id of the images")
-        self.quality = self.parameter(
-            "jpeg_quality", 90, "JPEG quality of the compressed images", (1, 100)
+        p, live = self.parameter, common.LIVE
+        self.avatar = p("avatar", *common.AVATAR)
+        self.fps = p("fps", *common.FPS)
+        self.size = p("size", 512, "Height of the images [px]", (64, 2048), live)
+        self.device = p("device", *common.DEVICE)
+        self.threads = p(
+            "threads", 2, "CPU threads of the network", (1, 64), common.UNCONFIGURED
         )
-        self.seed = self.parameter("seed", 0, "Which of its idle lives the face leads", (0, 2**31))
+        self.model_dir = p("model_dir", *common.MODEL_DIR)
+        self.frame_id = p("frame_id", "face", "frame_id of the images, and the frame of the face")
+        self.jpeg_quality = p(
+            "jpeg_quality", 90, "JPEG quality of the compressed images", (1, 100), live
+        )
+        self.seed = p(
+            "seed", 0, "Which of its idle lives the face leads", (0, 2**31), common.UNCONFIGURED
+        )
+        self.playback_latency = p(
+            "playback_latency", 0.0, "How long before it is heard audio_out must be sent, because "
+            "the player and the speaker take that long [s]", (0.0, 1.0), live,
+        )  # fmt: skip
+        self.emotion = p(
+            "emotion", "neutral", "How the face feels: a name and, after a space, 0 to 1",
+            None, live,
+        )  # fmt: skip
+        self.expression_gain = p(
+            "expression_gain", 1.0, "How far speech moves the face", (0.0, 2.0), live
+        )
+        self.emotion_gain = p("emotion_gain", 1.0, "How far emotions do", (0.0, 2.0), live)
+        self.idle_gain = p("idle_gain", 1.0, "How far idle life does", (0.0, 2.0), live)
+        self.ladder_on = p(
+            "adapt_quality", True, "Lower fps, then size, while this machine cannot keep up"
+        )
 
-        self.renderer: FaceRenderer | None = None
-        self.idle = Idle(self.seed)
+        self.face: Face | None = None
         self.presenter = Presenter(self.fps)
+        self.sound = Sound()
         self.speaking = Speaking()
-        self.counts = {"expressions": 0, "images": 0, "jpegs": 0, "skipped_frames": 0, "resets": 0}
-        self._lock = threading.Lock()  # presenter: filled by the executor, read by the display
+        self.ladder = Ladder()
+        self.counts = {"expressions": 0, "images": 0, "jpegs": 0, "skipped_frames": 0,
+                       "resets": 0, "audio_out": 0, "fallbacks": 0}  # fmt: skip
+        self._lock = threading.Lock()  # presenter, sound: filled by the executor, read by threads
+        self._changing = threading.Lock()  # the face's renderer
         self._stop = threading.Event()
-        self._display: threading.Thread | None = None
+        self._sounds = threading.Event()  # something is to be played
+        self._threads: list[threading.Thread] = []
+        self._provider = ""
+        self._files: dict[str, str] = {}
         self._render_ms: deque[float] = deque(maxlen=250)
         self._publish_ms: deque[float] = deque(maxlen=250)
+        self._late_ms: deque[float] = deque(maxlen=250)  # published after it should be seen
+        self._busy = self._shown = self._missed = 0.0  # since the ladder was looked after
         self._image = Image(encoding="bgr8", is_bigendian=0)
+        self._failed = 0  # frames in a row
+        self._transforms = None  # of tf2, where that is installed
 
         overridable = common.overridable()
         self._raw = self.create_publisher(
@@ -60,84 +105,274 @@ class RendererNode(common.RealTalkNode):
             CompressedImage, "face/image_raw/compressed", common.IMAGE_QOS,
             qos_overriding_options=overridable,
         )  # fmt: skip
+        self._audio_out = self.create_publisher(
+            AudioChunk, "audio_out", common.EXPRESSION_QOS, qos_overriding_options=overridable
+        )
         self._speaking = self.create_publisher(
             Bool, "speaking", common.LATCHED_QOS, qos_overriding_options=overridable
         )
         self._speaking.publish(Bool(data=False))
-        self._expression = self.create_subscription(
-            FaceExpression, "expression", self.on_expression, common.EXPRESSION_QOS,
-            qos_overriding_options=overridable,
-        )  # fmt: skip
+        for kind, topic, callback, profile in (
+            (FaceExpression, "expression", self.on_expression, common.EXPRESSION_QOS),
+            (AudioChunk, "speech", self.on_speech, common.EXPRESSION_QOS),
+            (String, "emotion", self.on_emotion, common.COMMAND_QOS),
+            (PointStamped, "look_at", self.on_look_at, common.COMMAND_QOS),
+            (Bool, "listening", self.on_listening, common.COMMAND_QOS),
+        ):
+            self.create_subscription(
+                kind, topic, callback, profile, qos_overriding_options=overridable
+            )
+        self._optional()
+
+    def _optional(self) -> None:
+        """What other packages bring: hri_msgs for emotions, tf2_ros for points in other frames."""
+        try:
+            hri = importlib.import_module("hri_msgs.msg")
+        except ImportError:
+            pass
+        else:
+            self.create_subscription(
+                hri.Expression, "robot_expression", self.on_hri_expression, common.COMMAND_QOS
+            )
+        try:
+            tf2 = importlib.import_module("tf2_ros")
+        except ImportError:
+            pass
+        else:
+            self._transforms = tf2.Buffer()
+            self._listener = tf2.TransformListener(self._transforms, self)
+
+    # Life
 
     def setup(self) -> None:
         began = time.perf_counter()
-        renderer = FaceRenderer(
-            Avatar.load(self.avatar),
-            self.size,
-            models.providers_for(self.device),
-            self.threads,
-            Path(self.model_dir) if self.model_dir else None,
-        )
-        renderer.render(np.zeros(52, np.float32), 0)  # the first run is slower than the others
-        self.renderer = renderer
-        width, height = renderer.size
-        self._image.width, self._image.height, self._image.step = width, height, 3 * width
-        self._image.data = array.array("B", bytes(3 * width * height))
-        self._display = threading.Thread(target=self.display, name="display", daemon=True)
-        self._display.start()
+        name, intensity = parse_emotion(self.emotion)
+        self.face = Face(self._load(self.avatar, self.size, self.device), self.seed)
+        self.face.feel(name, intensity)
+        for gain in ("expression_gain", "emotion_gain", "idle_gain"):
+            setattr(self.face, gain, getattr(self, gain))
+        self._files = models.fingerprints(self.model_dir, "renderer")
+        self.presenter.set_fps(self.fps)
+        self.ladder = Ladder()
+        self._new_size()
+        width, height = self.face.renderer.size
         self.get_logger().info(
-            f"ready in {time.perf_counter() - began:.1f} s: avatar {renderer.avatar.name}, "
+            f"ready in {time.perf_counter() - began:.1f} s: avatar {self.avatar}, "
             f"{width}x{height} at {self.fps:g} fps, {self.device}"
         )
 
+    def _load(self, avatar: str, size: int, device: str) -> FaceRenderer:
+        renderer = FaceRenderer(
+            Avatar.load(avatar), size, models.providers_for(device), self.threads,
+            Path(self.model_dir) if self.model_dir else None,
+        )  # fmt: skip
+        neutral = np.zeros(52, np.float32)
+        renderer.render(neutral, 0)  # the first run is slower than the others
+        began = time.perf_counter()
+        renderer.render(neutral, 0)
+        self.presenter.lead = self._lead(time.perf_counter() - began)
+        self._provider = models.providers_for(device)[0]
+        return renderer
+
+    def _lead(self, seconds: float) -> float:
+        """How long before it is seen rendering of a frame begins, if it takes that long."""
+        return min(1.3 * seconds + READY_EARLY, 0.9 / self.presenter.fps)
+
+    def _new_size(self) -> None:
+        width, height = self.face.renderer.size
+        self._image = Image(
+            encoding="bgr8", is_bigendian=0, width=width, height=height, step=3 * width
+        )
+        self._image.data = array.array("B", bytes(3 * width * height))
+
+    def start(self) -> None:
+        self._stop.clear()
+        self._threads = [
+            threading.Thread(target=target, name=target.__name__, daemon=True)
+            for target in (self.display, self.play)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def halt(self) -> None:
+        self._stop.set()
+        self._sounds.set()
+        for thread in self._threads:
+            thread.join(timeout=5)
+        with self._lock:
+            self.presenter.reset()
+            self.sound.clear()
+        if self.speaking.state:
+            self.speaking.state = False
+            self._speaking.publish(Bool(data=False))
+
+    def free(self) -> None:
+        self.face = None
+
+    def change_parameter(self, name: str, value) -> None:
+        face = self.face
+        if name == "emotion":
+            felt_now = parse_emotion(value)
+            if face is not None:
+                face.feel(*felt_now)
+        elif face is None:
+            return
+        elif name.endswith("_gain"):
+            setattr(face, name, value)
+        elif name == "fps":
+            with self._lock:
+                self.ladder = Ladder()
+                self.presenter.set_fps(value)
+        elif name in ("avatar", "size"):
+            wanted = {"avatar": self.avatar, "size": self.size, name: value}
+            self._use(self._load(**wanted, device=self.device))
+
+    def _use(self, renderer: FaceRenderer) -> None:
+        with self._changing:
+            self.face.renderer = renderer
+            self._new_size()
+
+    # What comes in
+
     def on_expression(self, message: FaceExpression) -> None:
         self.counts["expressions"] += 1
+        if not self.ready:
+            return
         if message.reset:
             self.counts["resets"] += 1
             with self._lock:
                 self.presenter.reset()
+                self.speaking.cut(self.now() - self.presenter.delay)
             return
         weights = np.array(message.weights, np.float32)
-        when = self.media_time(message.header.stamp)
+        rotation = np.array(message.head_rotation, np.float32)
+        when, now = self.media_time(message.header.stamp), self.now()
         if not np.isfinite(weights).all():
             self.problems.add("an expression has weights that are NaN or infinite: left out")
             return
-        now = self.now()
+        if not np.isfinite(rotation).all():
+            rotation = np.zeros(3, np.float32)
         expression = TimedExpression(
             now if when is None else when,
             message.utterance_id,
             message.sequence,
             np.clip(weights, 0, 1),
-            np.array(message.head_rotation, np.float32),
+            rotation,
             message.speech_probability,
         )
         with self._lock:
             self.presenter.push(expression, now)
+            self.sound.confirm(expression.time)
+        self._sounds.set()
+
+    def on_speech(self, message: AudioChunk) -> None:
+        if not self.ready:
+            return
+        if message.reset:
+            with self._lock:
+                self.sound.clear()
+            if self._audio_out.get_subscription_count():
+                self._audio_out.publish(message)  # players forget what they hold, too
+            return
+        start, now = self.media_time(message.header.stamp), self.now()
+        try:
+            pcm = decode_pcm(memoryview(message.data), message.encoding, message.channels)
+            check_rate(message.sample_rate)
+        except RealTalkError as error:
+            self.problems.add(f"on speech: {error}")
+            return
+        start = now if start is None else start
+        if abs(start - now) > 600 or (not len(pcm) and not message.last):
+            self.problems.add("a chunk on speech that is empty, or not of now: left out")
+            return
+        chunk = Chunk(pcm, message.sample_rate, start, message.utterance_id, message.last)
+        with self._lock:
+            if self.sound.push(chunk):
+                needed = now - start + SLICE + MARGIN + self.playback_latency
+                self.presenter.sound_delay = max(0.0, needed)
+        self._sounds.set()
+
+    def on_emotion(self, message: String) -> None:
+        self._feel(message.data)
+
+    def on_hri_expression(self, message) -> None:
+        """An hri_msgs/Expression: a name, or valence and arousal."""
+        if message.expression:
+            self._feel(message.expression)
+        elif self.face is not None:
+            self.face.feel(*felt(message.valence, message.arousal))
+
+    def _feel(self, text: str) -> None:
+        try:
+            name, intensity = parse_emotion(text)
+        except RealTalkError as error:
+            self.problems.add(str(error))
+            return
+        if self.face is not None:
+            self.face.feel(name, intensity)
+
+    def on_look_at(self, message: PointStamped) -> None:
+        point = (message.point.x, message.point.y, message.point.z)
+        frame = message.header.frame_id
+        try:
+            angles(point)
+            if frame not in ("", self.frame_id):
+                point = self._transformed(message, point)
+            if self.face is not None:
+                self.face.gaze.look(point, self.now() - self.presenter.delay)
+        except (ValueError, RealTalkError) as error:
+            self.problems.add(str(error))
+
+    def _transformed(self, message: PointStamped, point) -> tuple[float, float, float]:
+        """A point in another frame, in the face's. Raises RealTalkError."""
+        frame = message.header.frame_id
+        if self._transforms is None:
+            raise RealTalkError(
+                f"look_at is in frame {frame!r}: without tf2_ros give it in {self.frame_id!r}"
+            )
+        try:
+            found = self._transforms.lookup_transform(
+                self.frame_id, frame, Time.from_msg(message.header.stamp)
+            ).transform
+        except Exception as error:  # tf2's own exceptions
+            raise RealTalkError(f"look_at: {error}") from error
+        return rotate(found.rotation, point, found.translation)
+
+    def on_listening(self, message: Bool) -> None:
+        if self.face is not None:
+            self.face.listening = message.data
+
+    # What goes out
 
     def display(self) -> None:
-        """Shows frame after frame until the node closes (in a thread of its own)."""
+        """Shows frame after frame until the node is deactivated (in a thread of its own)."""
         while not self._stop.is_set():
-            now = self.now()
             with self._lock:
-                shown, delay = self.presenter.tick(now), self.presenter.delay
+                if jump := self.clock_jump():
+                    for part in (self.presenter, self.sound, self.speaking):
+                        part.shift(jump)
+                now = self.now()
+                shown, due = self.presenter.tick(now), self.presenter.next_due(now)
             if shown is None:
-                due = (np.floor((now - delay) * self.fps + 1e-6) + 1) / self.fps + delay
                 self._stop.wait(min(POLL, max(0.0005, due - now)))
                 continue
             try:
-                self.show(shown)
+                with self._changing:
+                    self.show(shown)
+                self._failed = 0
             except Exception as error:  # a picture that fails must not end the display
                 if self._stop.is_set() or not self.context.ok():
                     return
-                self.problems.add(f"a frame could not be shown: {error}")
+                self._show_failed(error)
 
-    def show(self, shown) -> None:
-        media_time = shown.frame / self.fps
+    def show(self, shown: Shown) -> None:
+        media_time = shown.frame / self.presenter.fps
         began = time.perf_counter()
-        weights = alive(shown.weights, self.idle.weights(media_time))
-        template = self.idle.template(media_time, self.renderer.template_count)
-        picture = self.renderer.render(weights, template)
+        _, picture = self.face.picture(media_time, shown.weights, shown.rotation, shown.speech)
         rendered = time.perf_counter()
+        self._wait_until(shown.due)
+        self._late_ms.append((self.now() - shown.due) * 1e3)
+        ready = time.perf_counter()
 
         self.set_stamp(self._image.header.stamp, media_time)
         self._image.header.frame_id = self.frame_id
@@ -146,7 +381,8 @@ class RendererNode(common.RealTalkNode):
             np.frombuffer(self._image.data, np.uint8)[:] = picture.reshape(-1)
             self._raw.publish(self._image)
         if self._jpeg.get_subscription_count():
-            done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
+            quality = [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality]
+            done, data = cv2.imencode(".jpg", picture, quality)
             if done:
                 message = CompressedImage(header=self._image.header, format="jpeg")
                 message.data = array.array("B", data.tobytes())
@@ -156,27 +392,125 @@ class RendererNode(common.RealTalkNode):
             self._speaking.publish(Bool(data=self.speaking.state))
         self.counts["images"] += 1
         self.counts["skipped_frames"] += shown.skipped
+        published = time.perf_counter() - ready
         self._render_ms.append((rendered - began) * 1e3)
-        self._publish_ms.append((time.perf_counter() - rendered) * 1e3)
+        self._publish_ms.append(published * 1e3)
+        self._busy += rendered - began + published
+        self._shown += 1
+        self._missed += shown.skipped
 
-    def close(self) -> None:
-        self._stop.set()
-        if self._display is not None:
-            self._display.join(timeout=2)
+    def _wait_until(self, due: float) -> None:
+        """Sleeps until the ROS clock is at `due`, which is at most `lead` away."""
+        wait = min(due - self.now(), self.presenter.lead)
+        if wait > 0:
+            time.sleep(wait)
+
+    def _show_failed(self, error: Exception) -> None:
+        self.problems.add(f"a frame could not be shown: {str(error).splitlines()[0]}")
+        self._failed += 1
+        if self._failed < FAILURES:
+            return
+        self._failed = 0
+        self.counts["fallbacks"] += 1
+        try:
+            self._use(self._load(self.avatar, self.face.renderer.size[1], "cpu"))
+        except RealTalkError as broken:
+            self.problems.add(str(broken))
+            self._stop.wait(1.0)
+
+    def play(self) -> None:
+        """Sends sound when its frame is seen, or `playback_latency` before (in its own thread)."""
+        while not self._stop.is_set():
+            with self._lock:
+                time_heard = self.now() - self.presenter.delay + self.playback_latency
+                due = self.sound.take(time_heard)
+                if not len(self.sound):
+                    self._sounds.clear()
+            heard = self._audio_out.get_subscription_count() > 0
+            for chunk in due if heard else ():
+                message = AudioChunk(
+                    sample_rate=chunk.sample_rate, channels=1, encoding=AudioChunk.PCM_S16LE,
+                    utterance_id=chunk.utterance, last=chunk.last,
+                )  # fmt: skip
+                self.set_stamp(message.header.stamp, chunk.start)
+                message.data = array.array("B", (chunk.pcm * 32767).astype("<i2").tobytes())
+                self._audio_out.publish(message)
+                self.counts["audio_out"] += 1
+            if not self._sounds.wait(0.2):
+                continue
+            time.sleep(LISTEN)
+
+    # Health
+
+    def publish_diagnostics(self) -> None:
+        if self.ready:
+            self._look_after()
+        super().publish_diagnostics()
+
+    def _look_after(self) -> None:
+        """Once a second: how long rendering takes of late, and whether the machine keeps up."""
+        busy, shown, missed = self._busy, self._shown, self._missed
+        self._busy = self._shown = self._missed = 0.0
+        if not shown:
+            return
+        if self._render_ms:
+            recent = sorted(list(self._render_ms)[-50:])
+            lead = self._lead(recent[int(0.9 * len(recent))] / 1.3e3)
+            with self._lock:
+                # Not while it speaks live: what is on its way must not come too late for it.
+                if abs(lead - self.presenter.lead) > 0.003 and not len(self.presenter):
+                    self.presenter.lead = lead
+        load = busy / shown * self.presenter.fps
+        if self.ladder_on and self.ladder.update(load, missed / (shown + missed)):
+            self._climb()
+
+    def _climb(self) -> None:
+        by_fps, by_size = self.ladder.divisors
+        fps, size = self.fps / by_fps, max(64, self.size // by_size)
+        self.get_logger().info(f"quality is now {fps:g} fps, {size} pixels")
+        with self._lock:
+            self.presenter.set_fps(fps)
+        if size != self.face.renderer.size[1]:
+            self._use(self.face.renderer.resized(size))
+
+    def concern(self) -> str:
+        if self.ladder.level:
+            return (f"this machine cannot keep up: now {self.presenter.fps:g} fps, "
+                    f"{self._image.height} pixels")  # fmt: skip
+        return super().concern()
 
     def status(self) -> dict:
-        values: dict = {"avatar": self.avatar, "device": self.device, **self.counts}
-        values["late_expressions"] = self.presenter.late
-        values["queued_expressions"] = len(self.presenter)
-        values["refused_expressions"] = self.presenter.overflow
-        values["delay_ms"] = self.presenter.delay * 1e3
+        presenter = self.presenter
+        values: dict = {
+            "avatar": self.avatar, "device": self.device, "provider": self._provider,
+            "fps": presenter.fps, "size": self._image.height, **self.counts,
+        }  # fmt: skip
+        values["late_expressions"] = presenter.late
+        values["queued_expressions"] = len(presenter)
+        values["refused_expressions"] = presenter.overflow
+        values["queued_sound"] = len(self.sound)
+        values["late_sound_ms"] = self.sound.late * 1e3
+        values["delay_ms"] = presenter.delay * 1e3
+        values["lead_ms"] = presenter.lead * 1e3
+        values["quality_level"] = self.ladder.level
         values["speaking"] = self.speaking.state
-        for name, times in (("render_ms", self._render_ms), ("publish_ms", self._publish_ms)):
+        for name, times in (("render_ms", self._render_ms), ("publish_ms", self._publish_ms),
+                            ("behind_ms", self._late_ms)):  # fmt: skip
             if times:
                 values[f"{name}_p50"], values[f"{name}_p95"] = (
                     float(value) for value in np.percentile(list(times), (50, 95))
                 )
+        values.update(self._files)
         return values
+
+
+def rotate(quaternion, point, translation) -> tuple[float, float, float]:
+    """A point turned by a geometry_msgs/Quaternion and moved by a Vector3."""
+    axis = np.array([quaternion.x, quaternion.y, quaternion.z])
+    v = np.array(point)
+    v = v + 2 * np.cross(axis, np.cross(axis, v) + quaternion.w * v)
+    x, y, z = v + [translation.x, translation.y, translation.z]
+    return float(x), float(y), float(z)
 
 
 def main(args: list[str] | None = None) -> int:

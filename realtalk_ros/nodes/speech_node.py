@@ -40,6 +40,7 @@ class SpeechNode(common.RealTalkNode):
         self.persistent = not self.exit_when_done
 
         self.counts = {"chunks": 0, "utterances": 0, "interrupts": 0}
+        self._utterance = ""  # being said
         self._interrupted = threading.Event()
         self._stop = threading.Event()
         self._speaker: threading.Thread | None = None
@@ -57,12 +58,15 @@ class SpeechNode(common.RealTalkNode):
             stream_audio(self.wav).close()  # says now what is wrong with it
         else:
             self._spoken = Espeak().speak(self.text, self.voice)
+
+    def start(self) -> None:
+        self._stop.clear()
         self._speaker = threading.Thread(target=self.speak, name="speaker", daemon=True)
         self._speaker.start()
         self.get_logger().info(f"ready to say {self.wav or self.text!r}")
 
     def on_expression(self, message: FaceExpression) -> None:
-        if message.reset:
+        if message.reset and message.utterance_id in ("", self._utterance):
             self.counts["interrupts"] += 1
             self._interrupted.set()
 
@@ -72,13 +76,14 @@ class SpeechNode(common.RealTalkNode):
             pass
         self._sleep(SETTLE + self.start_delay)
         try:
-            count = 0
+            count, run = 0, f"{time.time_ns() // 10**6:x}"  # an id that none before had
             while not self._stop.is_set() and (self.repeat == 0 or count < self.repeat):
                 if count:
                     self._sleep(self.pause)
                 self._interrupted.clear()
                 count += 1
-                self.say(f"{self.utterance}-{count}")
+                self._utterance = f"{self.utterance}-{run}-{count}"
+                self.say(self._utterance)
         except Exception as error:  # a file that breaks on the way, ROS shutting down
             if not self._stop.is_set() and self.context.ok():
                 self.get_logger().error(str(error))
@@ -128,7 +133,7 @@ class SpeechNode(common.RealTalkNode):
         while self.now() < end and not self._stop.wait(min(SLEEP, seconds)):
             pass
 
-    def close(self) -> None:
+    def halt(self) -> None:
         self._stop.set()
         if self._speaker is not None:
             self._speaker.join(timeout=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,6 +37,16 @@ class FaceRenderer:
         encoder = models.session(folder / "renderer_encode.onnx", providers, threads)
         self._encode(encoder)
 
+        self._fit(size)
+
+    def resized(self, size: int) -> FaceRenderer:
+        """The same face at another height of its pictures, sharing everything that is learned."""
+        other = copy.copy(self)
+        other._fit(size)
+        return other
+
+    def _fit(self, size: int) -> None:
+        avatar = self.avatar
         scale = size / avatar.size[1]
         self.size = (round(avatar.size[0] * scale), size)  # width, height
         x, y, side = (round(value * scale) for value in avatar.crop)
