@@ -1,21 +1,30 @@
 """Speech synthesis engines that tell when each phone is spoken (training side).
 
-espeak-ng tells phoneme starts, flite segment ends; both exactly.
+espeak-ng tells phoneme starts, flite and Festival segment ends; all exactly.
 """
 
 from __future__ import annotations
 
 import ctypes
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from scipy import signal
+from scipy.io import wavfile
 
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression import phones as ph
 from realtalk_ros.expression.speech_set import (
     LEVEL_HOP,
     RATE,
+    Segment,
     Speech,
     between,
     finish,
@@ -113,6 +122,23 @@ class Espeak:
     def pronounce(self, word: str, voice: str) -> list[str]:
         return [p for name, _, _ in self.events(word, voice, 200)[1] for p in ph.from_ipa(name)]
 
+    def words(self, text: str, voice: str) -> list[list[str]]:
+        """Phones of each word of a text as read in one go: numbers spoken out, liaison heard."""
+        library = self._library
+        if library.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise RealTalkError(f"espeak-ng has no voice {voice!r}")
+        library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+        rest = ctypes.c_char_p(text.encode("utf-8"))
+        found: list[list[str]] = []
+        while rest.value:  # a clause at a time
+            # UTF-8 in; IPA out, "_" between phonemes.
+            ipa = library.espeak_TextToPhonemes(ctypes.byref(rest), 1, 2 | ord("_") << 8)
+            for word in (ipa or b"").decode("utf-8", "ignore").split():
+                phones = [p for name in word.split("_") for p in ph.from_ipa(name)]
+                if phones:
+                    found.append(phones)
+        return found
+
     def speak(self, text: str, voice: str, *args: int) -> Speech:
         pcm, events = self.events(text, voice, *args)
         scale = 1 / self.rate
@@ -164,13 +190,16 @@ def to_16k(pcm: np.ndarray, rate: int) -> np.ndarray:
     return signal.resample_poly(x, RATE // g, rate // g).astype(np.float32)
 
 
+# The phone set of American English voices of Flite and Festival in ours.
+_RADIO = {
+    **{phone.lower(): phone for phone in ph.PHONES}, "pau": ph.SIL, "h#": ph.SIL, "ssil": ph.SIL,
+    "brth": ph.SIL, "ax": "AH", "axr": "ER", "dx": "D", "ix": "IH", "nx": "N", "el": "L",
+    "em": "M", "en": "N", "hv": "HH",
+}  # fmt: skip
+
+
 class Flite:
     """CMU Flite (Debian libflite1) through its C library; voices kal, kal16, awb, rms, slt."""
-
-    _NAMES = {
-        "PAU": ph.SIL, "SSIL": ph.SIL, "H#": ph.SIL, "AX": "AH", "AXR": "ER", "DX": "D",
-        "IX": "IH", "NX": "N", "EL": "L", "EM": "M", "EN": "N", "HV": "HH",
-    }  # fmt: skip
 
     class _Wave(ctypes.Structure):
         _fields_ = [
@@ -226,9 +255,134 @@ class Flite:
             item = flite.relation_head(flite.utt_relation(utterance, b"Segment"))
             while item:
                 end = flite.item_feat_float(item, b"end")
-                name = flite.item_feat_string(item, b"name").decode().upper()
-                segments.append((self._NAMES.get(name, name), at, end))
+                name = flite.item_feat_string(item, b"name").decode().lower()
+                segments.append((_RADIO[name], at, end))
                 at, item = end, flite.item_next(item)
             return finish(to_16k(pcm, wave.sample_rate), segments, f"flite/{voice}")
         finally:
             flite.delete_utterance(utterance)
+
+
+# Phone sets of Festival's other voices; stress and length marks are cut off first.
+_SHARED = {
+    "#": ph.SIL, "_": ph.SIL, "pau": ph.SIL, "a": "AA", "e": "EH", "i": "IY", "o": "AO", "u": "UW",
+    "j": "Y", **{letter: letter.upper() for letter in "pbmfvtdkgnlrszwy"},
+}  # fmt: skip
+# The lower lip of an [m] before f touches the teeth: it looks like v.
+_ITALIAN = _SHARED | {
+    "E": "EH", "O": "AO", "S": "SH", "Z": "ZH", "ts": "T S", "tS": "CH", "dz": "D Z", "dZ": "JH",
+    "J": "N", "ng": "NG", "nf": "V", "L": "L",
+}  # fmt: skip
+_CATALAN = _ITALIAN | {"ax": "AH", "rr": "R"}
+_CZECH = _SHARED | {
+    "c": "T S", "c~": "CH", "ch": "HH", "d~": "D", "t~": "T", "n~": "N", "n*": "NG", "dz": "D Z",
+    "dz~": "JH", "h": "HH", "r~": "ZH", "r~*": "SH", "s~": "SH", "z~": "ZH",
+}  # fmt: skip
+_FINNISH = _SHARED | {
+    "y": "UE", "@": "AE", "7": "OE", "&": "AH", "T": "TH", "S": "SH", "h": "HH", "N": "NG",
+    "L": "L",
+}  # fmt: skip
+_RUSSIAN = _SHARED | {
+    **{2 * letter: letter.upper() for letter in "pbmfvtdkgnlrsz"}, "a": "AH", "i": "IH", "y": "IH",
+    "u": "UH", "ii": "IY", "yy": "IH", "uu": "UW", "ee": "EH", "oo": "AO", "aa": "AA", "ae": "AH",
+    "ay": "IH", "ur": "UH", "c": "T S", "ch": "CH", "sh": "SH", "sch": "SH", "zh": "ZH",
+    "h": "HH", "hh": "HH",
+}  # fmt: skip
+_INDIAN = _SHARED | {
+    "a": "AH", "aa": "AA", "@": "AA", "ih": "IH", "iy": "IY", "uh": "UH", "uw": "UW", "eh": "EH",
+    "ee": "EY", "ay": "AY", "oh": "AO", "oo": "OW", "aw": "AO", "ch": "CH", "T": "T", "D": "D",
+    "N": "N", "th": "T", "dh": "D", "L": "L", "R": "R", "sh": "SH", "j": "JH", "h": "HH",
+    "ksh": "K SH", "sri": "SH R IY", "x": ph.SIL, "kh": "K", "gh": "G", "td": "D", "tth": "T",
+    "ddh": "D", "bh": "B", "zh": "JH", "y": "Y",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FestivalVoice:
+    language: str
+    package: str  # Debian's
+    encoding: str  # of the text that it reads
+    phones: dict[str, str]
+
+
+FESTIVAL_VOICES = {
+    "kal_diphone": FestivalVoice("en", "festvox-kallpc16k", "ascii", _RADIO),
+    "ked_diphone": FestivalVoice("en", "festvox-kdlpc16k", "ascii", _RADIO),
+    "lp_diphone": FestivalVoice("it", "festvox-italp16k", "latin-1", _ITALIAN),
+    "pc_diphone": FestivalVoice("it", "festvox-itapc16k", "latin-1", _ITALIAN),
+    "czech_dita": FestivalVoice("cs", "festvox-czech-dita", "iso8859-2", _CZECH),
+    "czech_machac": FestivalVoice("cs", "festvox-czech-machac", "iso8859-2", _CZECH),
+    "czech_ph": FestivalVoice("cs", "festvox-czech-ph", "iso8859-2", _CZECH),
+    "czech_krb": FestivalVoice("cs", "festvox-czech-krb", "iso8859-2", _CZECH),
+    "suo_fi_lj_diphone": FestivalVoice("fi", "festvox-suopuhe-lj", "latin-1", _FINNISH),
+    "hy_fi_mv_diphone": FestivalVoice("fi", "festvox-suopuhe-mv", "latin-1", _FINNISH),
+    "msu_ru_nsh_clunits": FestivalVoice("ru", "festvox-ru", "utf-8", _RUSSIAN),
+    "hindi_NSK_diphone": FestivalVoice("hi", "festvox-hi-nsk", "utf-8", _INDIAN),
+    "marathi_NSK_diphone": FestivalVoice("mr", "festvox-mr-nsk", "utf-8", _INDIAN),
+    "telugu_NSK_diphone": FestivalVoice("te", "festvox-te-nsk", "utf-8", _INDIAN),
+    "cmu_us_slt_arctic_hts": FestivalVoice("en", "festvox-us-slt-hts", "ascii", _RADIO),
+    "upc_ca_ona_hts": FestivalVoice("ca", "festvox-ca-ona-hts", "latin-1", _CATALAN),
+}
+
+
+class Festival:
+    """Festival as a batch program: it loads a voice once and reads many texts.
+
+    Raises RealTalkError where the program is missing.
+    """
+
+    def __init__(self) -> None:
+        self._program = shutil.which("festival")
+        if self._program is None:
+            raise RealTalkError("festival is missing: apt-get install festival festvox-kallpc16k")
+
+    def speak(self, texts: Sequence[str], voice: str, stretch: float = 1.0) -> Iterator[Speech]:
+        """Speech of every text that the voice can read, in order.
+
+        stretch: durations are times this. Raises RealTalkError where the voice is not installed.
+        """
+        known = FESTIVAL_VOICES[voice]
+        with tempfile.TemporaryDirectory() as folder:
+            lines = [f"(voice_{voice})", f"(Parameter.set 'Duration_Stretch {stretch:.3f})",
+                     f'(system "touch {folder}/ready")']  # fmt: skip
+            for i, text in enumerate(texts):
+                text = re.sub(r'["\\]', " ", text)
+                lines.append(
+                    f'(unwind-protect (begin (set! u (utt.synth (Utterance Text "{text}")))'
+                    f'(utt.save.wave u "{folder}/{i}.wav" \'riff)'
+                    f'(utt.save.segs u "{folder}/{i}.lab")))'
+                )
+            script = Path(folder, "run.scm")
+            script.write_bytes("\n".join(lines).encode(known.encoding, "ignore"))
+            try:
+                subprocess.run([self._program, "-b", script], capture_output=True, timeout=600)
+            except subprocess.TimeoutExpired:  # what it has finished by then is good
+                pass
+            if not Path(folder, "ready").exists():
+                raise RealTalkError(f"festival has no voice {voice}: apt-get install "
+                                    f"{known.package}")  # fmt: skip
+            for i in range(len(texts)):
+                wave, labels = Path(folder, f"{i}.wav"), Path(folder, f"{i}.lab")
+                if labels.is_file() and wave.is_file():
+                    segments = _festival_segments(labels.read_text("latin-1"), known.phones)
+                    if segments:
+                        rate, pcm = wavfile.read(wave)
+                        yield finish(to_16k(pcm, rate), segments, f"festival/{voice}")
+
+
+def _festival_segments(labels: str, phones: dict[str, str]) -> list[Segment]:
+    """Of lines `end, number, phone`; [] where a phone is unknown."""
+    segments, at = [], 0.0
+    for line in labels.splitlines():
+        fields = line.split()
+        if len(fields) != 3:
+            continue
+        end, name = float(fields[0]), fields[2]
+        names = (phones.get(name) or phones.get(name.rstrip("0123456789:")) or "").split()
+        if not names:
+            return []
+        for i, phone in enumerate(names):
+            step = (end - at) / len(names)
+            segments.append((phone, at + i * step, at + (i + 1) * step))
+        at = end
+    return segments

@@ -54,3 +54,11 @@ def pseudo_sentence(rng: random.Random) -> str:
     if rng.random() < 0.5:
         words[len(words) // 2] += ","
     return " ".join(words) + "."
+
+
+def utterance(pool: list[str], rng: random.Random, shortest: int = 40, longest: int = 160) -> str:
+    """Texts of the pool, one after the other until they make an utterance of a few seconds."""
+    text = rng.choice(pool)
+    while len(text) < shortest:
+        text = f"{text.rstrip(' .,;:')}. {rng.choice(pool)}"
+    return text if len(text) <= longest else text[:longest].rpartition(" ")[0] or text[:longest]
