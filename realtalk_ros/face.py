@@ -60,9 +60,10 @@ def parse_emotion(text: str) -> tuple[str, float]:
 def felt(valence: float, arousal: float) -> tuple[str, float]:
     """An emotion for valence and arousal (-1..1, Russell's circumplex, 1980), where no name is
     given."""
-    strength = min(1.0, float(np.hypot(valence, arousal)))
+    strength = float(np.hypot(valence, arousal))
     if not np.isfinite(strength) or strength < 0.1:
         return "neutral", 0.0
+    strength = min(1.0, strength)
     if valence >= 0:
         return ("surprised" if arousal > 2 * valence else "happy"), strength
     if arousal <= 0:

@@ -74,9 +74,13 @@ class Sound:
                 chunk = replace(chunk, pcm=chunk.pcm[:count], last=False)
             else:
                 self._pieces.popleft()
-            if chunk.start + chunk.seconds < time - LATE:
-                self.late += chunk.seconds
-            else:
+            missed = math.floor((time - LATE - chunk.start) * chunk.sample_rate)
+            if missed > 0:
+                missed = min(missed, len(chunk.pcm))
+                self.late += missed / chunk.sample_rate
+                start = chunk.start + missed / chunk.sample_rate
+                chunk = replace(chunk, pcm=chunk.pcm[missed:], start=start)
+            if len(chunk.pcm) or chunk.last:
                 out.append(chunk)
         return out
 

@@ -18,8 +18,9 @@ from realtalk_ros.pipeline import TimedExpression
 
 LIVE_DELAY = 0.2  # s, the delay before any speech was heard: about that of live speech
 MAX_DELAY = 2.0  # s, expressions later than this are of no use to anybody
-MARGIN = 0.02  # s, room for the jitter of arrival
+MARGIN = 0.015  # s, room for the jitter of arrival
 EASE = 0.045  # s, time constant with which the face relaxes when expressions stop
+SLEW = 0.25  # s by which a delay that became needless falls in a second
 BLEND = 0.12  # s in which one utterance's face turns into that of another that replaces it
 LATE_TO_ADAPT = 3  # dropped frames of one utterance after which its delay is raised
 NEW_UTTERANCE = 0.5  # s, a longer pause between expressions lets the delay be chosen anew
@@ -48,6 +49,8 @@ class Presenter:
     def __init__(self, fps: float):
         self.fps = float(fps)
         self.delay = LIVE_DELAY
+        self._goal, self._slew = LIVE_DELAY, SLEW  # what it falls to, and how fast
+        self._ticked: float | None = None
         self.lead = 0.0  # s before it is seen, a frame is handed out: the time that rendering takes
         self.sound_delay = 0.0  # s, the least delay with which the sound can be played
         self.late = 0  # expressions that came too late to be shown
@@ -91,13 +94,20 @@ class Presenter:
         if self._late_here >= LATE_TO_ADAPT:
             self._late_here = 0
             self.delay = max(self.delay, min(MAX_DELAY, lateness + MARGIN + self.lead))
+            self._goal = self.delay
 
     def _adapt(self, lateness: float) -> None:
         """Chooses the delay of an utterance from how late its first expression came."""
         wanted = min(MAX_DELAY, max(0.0, lateness + MARGIN + self.lead, self.sound_delay))
         # A delay that is a little longer than needed is kept: a change would be seen.
-        if wanted > self.delay or wanted == 0.0 or wanted < self.delay - 0.1:
-            self.delay = wanted
+        if wanted > self.delay:
+            self.delay = self._goal = wanted
+        elif wanted == 0.0 or wanted < self.delay - 0.1:
+            # Down by showing what lies between faster, so that no frame is left out, until the
+            # utterance is seen.
+            self._goal = wanted
+            left = max(0.01, -lateness - self.lead)
+            self._slew = max(SLEW, (self.delay - wanted) / left)
 
     def reset(self) -> None:
         """An interrupt: drops everything not yet shown; the face relaxes from where it is."""
@@ -118,6 +128,9 @@ class Presenter:
 
     def tick(self, now: float) -> Shown | None:
         """The next frame if it is to be seen within `lead` of `now`, s, or None."""
+        gone = 0.0 if self._ticked is None else min(0.1, max(0.0, now - self._ticked))
+        self._ticked = now
+        self.delay = max(min(self.delay, self._goal), self.delay - self._slew * gone)
         frame = math.floor((now + self.lead - self.delay) * self.fps + 1e-6)
         if self._frame is not None and frame <= self._frame:
             if self._frame - frame <= (MAX_DELAY + 1) * self.fps:

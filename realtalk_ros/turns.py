@@ -21,7 +21,7 @@ AHEAD = 120.0  # s, how far ahead of now a stamp can be meant, and how much soun
 SILENCE = 0.25  # s without audio after which an utterance is over, though no chunk said `last`
 PIECE = 0.2  # s, longer chunks are worked off in pieces of this length
 FORGET = 30.0  # s after which the id of an utterance that was interrupted may come again
-FORGET_ANONYMOUS = 1.0  # the same for senders that give no id: a pause ends their utterance
+FORGET_SOON = 1.0  # the same where all of it had come, or the sender gives no id
 MAX_IGNORED = 64  # interrupted utterances remembered
 
 
@@ -65,7 +65,8 @@ class Turns:
         self.policy, self.limit = policy, limit
         self.counts = {"refused_chunks": 0, "interrupted_chunks": 0, "foreign_stamps": 0}
         self._turns: deque[Turn] = deque()
-        self._ignored: dict[str, float] = {}  # utterances that are not to be heard; last seen, s
+        # Utterances that are not to be heard: when they were seen last, and for how long [s].
+        self._ignored: dict[str, tuple[float, float]] = {}
 
     def __len__(self) -> int:
         """Pieces that wait."""
@@ -138,8 +139,8 @@ class Turns:
         """Drops everything. Returns the utterances that were speaking or waiting; chunks that
         still come of them are ignored."""
         ended = self.utterances
-        for utterance in ended:
-            self._ignore(utterance, now)
+        for turn in self._turns:
+            self._ignore(turn, now)
         self._turns.clear()
         return ended
 
@@ -152,7 +153,9 @@ class Turns:
         for turn in self._turns:
             turn.end += seconds
             turn.chunks = deque(replace(c, start=c.start + seconds) for c in turn.chunks)
-        self._ignored = {name: seen + seconds for name, seen in self._ignored.items()}
+        self._ignored = {
+            name: (seen + seconds, patience) for name, (seen, patience) in self._ignored.items()
+        }
 
     def _start(self, turn: Turn, stamp: float | None, seconds: float, now: float) -> float:
         goes_on = turn.end if turn.end > now - SILENCE else now
@@ -176,7 +179,8 @@ class Turns:
         ended = []
         for turn in self._turns:
             if turn.end > start or not turn.over:
-                self._ignore(turn.utterance, now)
+                if not turn.over:
+                    self._ignore(turn, now)
                 if start <= now + 0.2:
                     ended.append(turn.utterance)
             if turn.end > start:
@@ -194,8 +198,10 @@ class Turns:
             turn.end += late
             turn.chunks = deque(replace(c, start=c.start + late) for c in turn.chunks)
 
-    def _ignore(self, utterance: str, now: float) -> None:
-        self._ignored[utterance] = now
+    def _ignore(self, turn: Turn, now: float) -> None:
+        patience = FORGET_SOON if turn.over or not turn.utterance else FORGET
+        self._ignored.pop(turn.utterance, None)
+        self._ignored[turn.utterance] = now, patience
         while len(self._ignored) > MAX_IGNORED:
             self._ignored.pop(next(iter(self._ignored)))
 
@@ -204,11 +210,12 @@ class Turns:
         name = chunk.utterance
         if name not in self._ignored:
             return False
-        if now - self._ignored[name] > (FORGET if name else FORGET_ANONYMOUS):
+        seen, patience = self._ignored[name]
+        if now - seen > patience:
             del self._ignored[name]
             return False
         if chunk.last:
             del self._ignored[name]
         else:
-            self._ignored[name] = now
+            self._ignored[name] = now, patience
         return True

@@ -182,9 +182,9 @@ def test_interrupt_drops_everything_not_yet_shown(client):
     client.spin(0.7)
     assert client.call_interrupt().success
     client.wait(lambda: any(m.reset for m in client.expressions), 5, "reset")
+    client.send(pcm[:RATE], time.time(), "interrupted")  # more of what nobody wants to hear
     client.wait(lambda: client.speaking[-1] is False, 2, "end of speaking")
     count = len(client.expressions)
-    client.send(pcm[:RATE], time.time(), "interrupted")  # more of what nobody wants to hear
     client.spin(1.5)
     assert len(client.expressions) == count and client.speaking[-1] is False
     assert client.count("expression_node", "interrupted_chunks") >= 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from realtalk_ros.pipeline import TimedExpression
-from realtalk_ros.timeline import Presenter, Speaking
+from realtalk_ros.timeline import JumpWatch, Presenter, Speaking
 
 FPS = 25
 
@@ -91,6 +91,55 @@ def test_a_stamp_an_hour_back_does_not_stop_the_face():
     good = [(10.1, expression(10.6 + k / FPS, utterance="b")) for k in range(25)]
     shown = [s for _, s in play(presenter, old + good, 9.0, 12.0) if s.utterance]
     assert presenter.late == 10 and [s.utterance for s in shown] == ["b"] * 25
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0])
+def test_a_clock_that_jumps_takes_the_running_speech_along(jump):
+    presenter = Presenter(FPS)
+    before = play(presenter, [(9.5, expression(10 + k / FPS)) for k in range(100)], 9.0, 11.0)
+    presenter.shift(jump)
+    after = play(presenter, [], 11.0 + jump, 14.5 + jump)
+    spoken = [s for _, s in before + after if s.utterance]
+    assert len(spoken) in (99, 100, 101) and presenter.late == 0
+
+
+def test_from_live_to_early_speech_no_frame_is_left_out():
+    presenter = Presenter(FPS)
+    live = [(10.15 + k / FPS, expression(10 + k / FPS)) for k in range(50)]
+    early = [(15 - 0.36 + k / FPS, expression(15 + k / FPS, utterance="b")) for k in range(50)]
+    shown = play(presenter, live + early, 9.0, 18.0)
+    numbers = [s.frame for _, s in shown]
+    assert np.diff(numbers).max() == 1
+    assert max(now - s.due for now, s in shown if s.utterance == "b") < 0.02
+    assert presenter.delay == 0
+
+
+def test_frames_are_handed_out_early_enough_to_be_rendered():
+    presenter = Presenter(FPS)
+    presenter.lead = 0.02
+    frames = [(9.5, expression(10 + k / FPS)) for k in range(50)]
+    for now, s in play(presenter, frames, 9.0, 13.0):
+        if s.utterance and s.frame > 10.2 * FPS:
+            assert -0.001 < s.due - now < 0.0301 and s.due == pytest.approx(s.frame / FPS)
+
+
+def test_another_utterance_takes_over_without_a_jump():
+    presenter = Presenter(FPS)
+    first = [(9.5, expression(10 + k / FPS, 1.0)) for k in range(25)]
+    second = [(9.6, expression(11 + k / FPS, 0.0, "b")) for k in range(25)]
+    shown = [s for _, s in play(presenter, first + second, 9.0, 12.5) if s.utterance]
+    assert max(abs(np.diff([s.weights[0] for s in shown]))) < 0.4
+
+
+@pytest.mark.parametrize(
+    "clock, simulated, jumps",
+    [([0, 1, 2, 3], False, 0), ([0, 1, 3601, 3602], False, 3600), ([0, 1, -3599], False, -3601),
+     ([0, 10, 20], True, 20), ([0, 1, 0.5], True, -0.5), ([0, 1, 1, 2], True, 0)],
+)  # fmt: skip
+def test_jumps_of_a_clock_are_told_from_its_running(clock, simulated, jumps):
+    watch = JumpWatch()
+    found = sum(watch.look(now, i, simulated) for i, now in enumerate(clock))
+    assert found == pytest.approx(jumps, abs=1.01)
 
 
 def test_speaking_follows_what_is_seen():

@@ -33,7 +33,7 @@ from realtalk_ros.timeline import MARGIN, Presenter, Shown, Speaking
 
 POLL = 0.02  # s, longest sleep of the display: how soon it sees a change of delay or clock
 LISTEN = 0.004  # s between looks at whether sound is due, while there is any
-READY_EARLY = 0.004  # s of room that rendering a frame gets beyond what it took of late
+READY_EARLY = 0.003  # s of room that rendering a frame gets beyond what it took of late
 FAILURES = 3  # frames in a row that fail before the network is loaded anew, on the CPU
 
 

@@ -1,0 +1,178 @@
+"""One face from speech, emotion, gaze and idle life; what it does on a machine that is too slow."""
+
+import numpy as np
+import pytest
+
+from realtalk_ros import arkit
+from realtalk_ros.avatar import Avatar
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face import Face, felt, parse_emotion
+from realtalk_ros.gaze import angles
+from realtalk_ros.head import HeadMotion
+from realtalk_ros.health import LEVELS, Ladder
+from realtalk_ros.renderer.stream import FaceRenderer
+
+I = arkit.INDEX  # noqa: E741
+MOUTH = list(arkit.MOUTH)
+
+
+@pytest.fixture(scope="module")
+def renderer():
+    return FaceRenderer(Avatar.load("default"), 256)
+
+
+@pytest.fixture
+def face(renderer):
+    face = Face(renderer)
+    face.idle_gain = 0.0
+    return face
+
+
+def live(face, seconds, weights=None, speech=0.0, start=100.0):
+    """Poses at 25 fps: (n, 52) weights, (n, 3) turns."""
+    weights = np.zeros(52, np.float32) if weights is None else weights
+    out = [face.pose(start + k / 25, weights, None, speech) for k in range(round(seconds * 25))]
+    return tuple(map(np.array, zip(*out, strict=True)))
+
+
+def test_an_emotion_comes_and_goes_without_a_jump(face):
+    face.feel("happy")
+    shown, _ = live(face, 2)
+    smile = shown[:, I["mouthSmileLeft"]]
+    assert smile[0] < 0.1 and smile[-1] > 0.4 and np.diff(smile).max() < 0.12
+    face.feel("neutral")
+    assert live(face, 3, start=102)[0][-1, MOUTH].max() < 0.02
+
+
+@pytest.mark.parametrize("name", ["happy", "sad", "surprised", "afraid", "angry", "disgusted"])
+def test_lips_close_while_feeling_as_they_do_without(face, name):
+    """What opens, parts or presses the lips is left to speech; the rest of the face feels."""
+    closed = np.zeros(52, np.float32)
+    closed[I["mouthClose"]] = 0.1
+    face.feel(name)
+    live(face, 2)
+    shown, _ = live(face, 1, closed, speech=1.0, start=102)
+    parting = [I[n] for n in ("jawOpen", "mouthClose", "mouthLowerDownLeft", "mouthUpperUpLeft",
+                              "mouthFunnel", "mouthPucker", "mouthStretchLeft")]  # fmt: skip
+    np.testing.assert_allclose(shown[-1, parting], closed[parting], atol=0.01)
+    np.testing.assert_allclose(shown[0, parting], closed[parting], atol=0.01)  # at once
+    upper = [i for i in range(52) if i not in MOUTH]
+    assert shown[-1, upper].max() > 0.15
+
+
+@pytest.mark.parametrize(
+    "point, yaw, pitch", [((1, 1, 0), 45, 0), ((1, -1, 0), -45, 0), ((1, 0, 1), 0, 45)]
+)
+def test_directions(point, yaw, pitch):
+    np.testing.assert_allclose(np.degrees(angles(point)), (yaw, pitch), atol=1e-6)
+
+
+def test_eyes_go_first_and_the_head_follows_a_part_of_the_way(face):
+    face.gaze.look((1.0, 0.3, 0.0), 100.0)  # to the face's left
+    shown, turn = live(face, 2)
+    left, right = shown[:, I["eyeLookOutLeft"]], shown[:, I["eyeLookOutRight"]]
+    assert left[3] > 0.3 and right.max() == 0
+    assert left[-1] < left.max()  # the head has taken its part
+    assert 0.05 < turn[-1, 1] <= 0.13 and turn[2, 1] < 0.5 * turn[-1, 1]
+    shown, turn = live(face, 6, start=102)  # nobody names the point again
+    assert shown[-1, I["eyeLookOutLeft"]] < 0.02 and abs(turn[-1, 1]) < 0.01
+
+
+@pytest.mark.parametrize("point", [(0, 0, 0), (np.nan, 1, 1), (np.inf, 0, 0)])
+def test_a_point_without_direction_is_refused(face, point):
+    with pytest.raises(ValueError, match="direction"):
+        face.gaze.look(point, 0.0)
+
+
+def test_listening_looks_like_it(face):
+    face.idle_gain = 1.0
+    before = live(face, 20)
+    face.listening = True
+    live(face, 2, start=120)
+    after = live(face, 20, start=122)
+    glance = [I[n] for n in arkit.NAMES if n.startswith("eyeLook")]
+    assert after[0][:, glance].max() < 0.3 * before[0][:, glance].max()
+    assert after[0][:, I["browInnerUp"]].min() > 0.1
+    assert after[1][:, 2].mean() > before[1][:, 2].mean() + 0.03
+    assert after[0][:, I["eyeBlinkLeft"]].max() > 0.9  # it still blinks
+
+
+def test_idle_life_breathes(renderer):
+    _, turn = live(Face(renderer), 20)
+    assert 0.005 < np.ptp(turn[:, 0]) < 0.05
+    assert np.abs(np.diff(turn, axis=0)).max() < 0.002  # slowly
+
+
+@pytest.mark.parametrize(
+    "text, wanted",
+    [("happy", ("happy", 1.0)), (" Sad 0.5 ", ("sad", 0.5)), ("furious", ("angry", 1.0)),
+     ("annoyed 0.5", ("angry", 0.3)), ("neutral", ("neutral", 1.0))],
+)  # fmt: skip
+def test_emotions_by_name(text, wanted):
+    name, intensity = parse_emotion(text)
+    assert (name, pytest.approx(intensity)) == wanted
+
+
+@pytest.mark.parametrize("text", ["", "hungry", "happy much", "happy 2", "happy -1", "happy nan"])
+def test_what_is_no_emotion_is_refused_in_one_line(text):
+    with pytest.raises(RealTalkError) as error:
+        parse_emotion(text)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "valence, arousal, name",
+    [(0.8, 0.2, "happy"), (-0.8, 0.5, "angry"), (-0.6, -0.4, "sad"), (0.1, 0.9, "surprised"),
+     (-0.2, 0.9, "afraid"), (0.0, 0.0, "neutral"), (np.nan, 0, "neutral")],
+)  # fmt: skip
+def test_emotions_by_valence_and_arousal(valence, arousal, name):
+    assert felt(valence, arousal)[0] == name
+
+
+def test_a_turned_head_moves_the_face_and_leaves_the_border():
+    image = np.zeros((256, 256, 3), np.uint8)
+    image[120:136, 120:136] = 255
+    image[:, :4] = 77
+    moved = HeadMotion((256, 256), (64, 64, 128)).apply(image.copy(), np.array([0.1, 0.1, 0.0]))
+    rows, columns = np.nonzero(moved[..., 0] > 128)
+    assert 3 < rows.mean() - 127.5 < 9 and 3 < columns.mean() - 127.5 < 9
+    assert (moved[:, :2] == 77).all()
+    still = HeadMotion((256, 256), (64, 64, 128)).apply(image.copy(), np.zeros(3))
+    assert (still == image).all()
+
+
+def test_smaller_pictures_of_the_same_face_need_no_new_network(renderer):
+    small = renderer.resized(128)
+    assert small.render(np.zeros(52, np.float32), 0).shape == (128, 128, 3)
+    assert renderer.render(np.zeros(52, np.float32), 0).shape == (256, 256, 3)
+    assert small._session is renderer._session
+
+
+def test_quality_goes_down_under_load_and_climbs_back():
+    ladder, cost, levels = Ladder(), 1.6, []
+    for second in range(120):
+        fps, size = ladder.divisors
+        load = (cost if second < 40 else 0.3) / fps / size
+        ladder.update(load, max(0.0, 1 - 1 / load))
+        levels.append(ladder.level)
+    assert levels[2] == 1 and levels[0] == 0  # after three seconds
+    assert max(levels[:40]) == 1  # half the frames are enough
+    assert levels[-1] == 0
+    assert LEVELS[1] == (2, 1)  # frames first, then size
+
+
+def test_quality_does_not_swing():
+    """Where the better level is too much, climbs become rare."""
+    ladder, levels = Ladder(), []
+    for _ in range(1000):
+        fps, size = ladder.divisors
+        load = 1.3 / fps / size
+        ladder.update(load, max(0.0, 1 - 1 / load))
+        levels.append(ladder.level)
+    assert np.count_nonzero(np.diff(levels)) < 40 and np.mean(np.array(levels) == 1) > 0.9
+
+
+def test_a_short_stall_does_not_lower_the_quality():
+    ladder = Ladder()
+    for load in (0.4, 3.0, 3.0, 0.4, 3.0, 0.4):
+        assert not ladder.update(load, 0.5 if load > 1 else 0.0)
