@@ -305,6 +305,7 @@ class FestivalVoice:
     phones: dict[str, str]
 
 
+# The Marathi voice reads Hindi: one script, and no corpus has a Marathi text.
 FESTIVAL_VOICES = {
     "kal_diphone": FestivalVoice("en", "festvox-kallpc16k", "ascii", _RADIO),
     "ked_diphone": FestivalVoice("en", "festvox-kdlpc16k", "ascii", _RADIO),
@@ -318,8 +319,7 @@ FESTIVAL_VOICES = {
     "hy_fi_mv_diphone": FestivalVoice("fi", "festvox-suopuhe-mv", "latin-1", _FINNISH),
     "msu_ru_nsh_clunits": FestivalVoice("ru", "festvox-ru", "utf-8", _RUSSIAN),
     "hindi_NSK_diphone": FestivalVoice("hi", "festvox-hi-nsk", "utf-8", _INDIAN),
-    "marathi_NSK_diphone": FestivalVoice("mr", "festvox-mr-nsk", "utf-8", _INDIAN),
-    "telugu_NSK_diphone": FestivalVoice("te", "festvox-te-nsk", "utf-8", _INDIAN),
+    "marathi_NSK_diphone": FestivalVoice("hi", "festvox-mr-nsk", "utf-8", _INDIAN),
     "cmu_us_slt_arctic_hts": FestivalVoice("en", "festvox-us-slt-hts", "ascii", _RADIO),
     "upc_ca_ona_hts": FestivalVoice("ca", "festvox-ca-ona-hts", "latin-1", _CATALAN),
 }

@@ -1,79 +1,82 @@
-"""Makes the training and test sets of the expression network.
+"""`realtalk data speech`: training and test sets of speech with phone times (T).
 
-Synthetic speech: espeak-ng and flite (exact phone times). Real speech: the Asterisk prompts of
-Debian, aligned to their transcripts by pocketsphinx's English model; for other languages espeak-ng
-says how a word sounds. Everything is cached as log-mel.
+Synthetic speech of espeak-ng, flite and Festival has exact times. Real recordings are aligned to
+their texts: a few by pocketsphinx's English model; a recogniser trained on these and on synthetic
+speech then aligns them all, what it is sure of trains the next recogniser, and so on. Everything is
+cached as log-mel; a run goes on where the last one was interrupted.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
-from collections.abc import Iterator
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.expression import phones as ph
-from realtalk_ros.expression.align import Aligner, align_clip
-from realtalk_ros.expression.augment import augment, noise
-from realtalk_ros.expression.corpora import ASTERISK, asterisk_clips, librivox_clips, read_g722
-from realtalk_ros.expression.engines import Flite, espeak, to_16k
+from realtalk_ros.expression.align import (
+    Aligner,
+    Alignment,
+    align_clip,
+    align_clips,
+    trusted,
+)
+from realtalk_ros.expression.augment import Sounds, add_noise, augment, noise, telephone
+from realtalk_ros.expression.corpora import (
+    HELD_OUT_REAL,
+    PACKAGES,
+    Clip,
+    clips,
+    noises,
+    read_clip,
+    sentences,
+)
+from realtalk_ros.expression.engines import FESTIVAL_VOICES, Festival, Flite, espeak
 from realtalk_ros.expression.speech_set import RATE, Speech, SpeechSet
-from realtalk_ros.expression.texts import SENTENCES, pseudo_sentence
+from realtalk_ros.expression.texts import SENTENCES, pseudo_sentence, utterance
+
+# espeak-ng's voices and the languages of the texts that they read. German and Greek are held out.
+ESPEAK_VOICES = {
+    "en-us": "en", "en-gb-x-rp": "en", "es-419": "es", "es": "es", "fr": "fr", "it": "it",
+    "ru": "ru", "pt-br": "pt_BR", "nl": "nl", "sv": "sv", "cs": "cs", "pl": "pl", "bg": "bg",
+    "tr": "tr", "hu": "hu", "fi": "fi", "ro": "ro", "uk": "uk", "hi": "hi", "cmn": "zh_CN",
+    "vi": "vi", "ko": "ko", "ar": "ar", "id": "id",
+}  # fmt: skip
+ESPEAK_VARIANTS = "m1 m2 m3 m4 m5 m6 m7 m8 f1 f2 f3 f4 f5 klatt klatt2".split()
+HELD_OUT_ESPEAK = {"de": "de"}
+# slt is the speaker of the held-out engine, rms the held-out voice.
+FLITE_VOICES = ("kal16", "awb", "kal", "awb")
+HELD_OUT_FLITE = ("rms",)
+HELD_OUT_FESTIVAL = ("cmu_us_slt_arctic_hts", "upc_ca_ona_hts")  # the statistical engine, HTS
+FESTIVAL_TRAINING = tuple(v for v in FESTIVAL_VOICES if v not in HELD_OUT_FESTIVAL)
+
+FIRST_CLIPS = 170  # of each Asterisk language, aligned by pocketsphinx
+REAL_COPIES = 2  # augmented, beside the clean one
+# Which corpora go into one shard.
+REAL_SHARDS = ("asterisk", "tuxpaint", "fillets", "menardi", "colombia")
+
+Texts = dict[str, list[str]]
 
 
-def align_corpus(root: Path, cache: Path, code: str, limit: int | None = None) -> list[dict]:
-    """Aligns one Asterisk language; resumable: `cache` gets a JSON line a clip, bad ones null."""
-    clips = [c for c in asterisk_clips(root) if c[0] == f"asterisk/{code}"]
-    random.Random(1).shuffle(clips)
-    clips = clips[:limit]
-    done = {}
-    if cache.is_file():
-        for line in cache.read_text().splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:  # cut off by an interrupt: done again
-                continue
-            done[row["path"]] = row
-    missing = [c for c in clips if str(c[3]) not in done]
-    if missing:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        aligner = Aligner(espeak())
-        with open(cache, "a") as file:
-            for source, voice, text, path in tqdm(missing, f"align {code}", unit="clip"):
-                speech = align_clip(aligner, read_g722(path), text, voice, source)
-                row = {"path": str(path), "segments": speech.segments if speech else None}
-                done[str(path)] = row
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-    return [done[str(c[3])] for c in clips]
-
-
-# What is never trained on: a flite voice, an espeak-ng language, and the LibriVox reader.
-HELD_OUT_FLITE, HELD_OUT_ESPEAK = "rms", "de"
-ESPEAK_VOICES = "en-us en-gb-x-rp en-us es-419 fr it ru pt-br nl sv cs pl tr".split()
-ESPEAK_VARIANTS = "m1 m2 m3 m4 m5 m6 m7 m8 f1 f2 f3 f4 f5".split()
-FLITE_VOICES = "kal16 awb slt kal slt awb".split()
-
-
-def _transcripts(root: Path) -> dict[str, list[str]]:
-    texts: dict[str, list[str]] = {}
-    for source, _, text, _ in asterisk_clips(root):
-        texts.setdefault(source[-2:], []).append(text)
-    return texts
-
-
-def espeak_speech(seconds: float, voices: list[str], root: Path, seed: int) -> Iterator[Speech]:
-    engine, rng, texts, total = espeak(), random.Random(seed), _transcripts(root), 0.0
-    while total < seconds:
-        voice = rng.choice(voices)
-        pool = texts.get(voice[:2], []) + (SENTENCES if voice.startswith("en") else [])
-        text = rng.choice(pool) if pool and rng.random() < 0.6 else pseudo_sentence(rng)
+def espeak_speech(
+    seconds: float, voices: dict[str, str], texts: Texts, seed: int
+) -> Iterator[Speech]:
+    engine, rng, total = espeak(), random.Random(seed), 0.0
+    names = [v for v, language in voices.items() if texts.get(language)]
+    while names and total < seconds:
+        voice = rng.choice(names)
+        pool = texts[voices[voice]]
+        text = utterance(pool, rng) if rng.random() < 0.8 else pseudo_sentence(rng)
         speech = engine.speak(
-            text[:300], f"{voice}+{rng.choice(ESPEAK_VARIANTS)}",
+            text, f"{voice}+{rng.choice(ESPEAK_VARIANTS)}",
             int(rng.triangular(110, 320, 175)), rng.randint(15, 85), rng.randint(20, 90),
         )  # fmt: skip
         speech.source = f"espeak/{voice}"
@@ -82,89 +85,309 @@ def espeak_speech(seconds: float, voices: list[str], root: Path, seed: int) -> I
             yield speech
 
 
-def flite_speech(seconds: float, voices: list[str], root: Path, seed: int) -> Iterator[Speech]:
+def flite_speech(
+    seconds: float, voices: tuple[str, ...], texts: Texts, seed: int
+) -> Iterator[Speech]:
     engine, rng, total = Flite(), random.Random(seed), 0.0
-    pool = _transcripts(root).get("en", []) + SENTENCES * 3
+    pool = texts.get("en", []) + SENTENCES * 3
     while total < seconds:
         voice = rng.choice(voices)
-        text = rng.choice(pool) if rng.random() < 0.75 else pseudo_sentence(rng)
+        text = utterance(pool, rng) if rng.random() < 0.8 else pseudo_sentence(rng)
         f0 = rng.uniform(80, 220) if voice.startswith("kal") else None
-        speech = engine.speak(text[:300], voice, rng.uniform(0.75, 1.3), f0)
+        speech = engine.speak(text, voice, rng.uniform(0.75, 1.3), f0)
         if len(speech.segments) > 4:
             total += len(speech.pcm) / RATE
             yield speech
 
 
-def real_speech(root: Path, out: Path, limit: int | None) -> Iterator[Speech]:
-    for code in ASTERISK.values():
-        for row in align_corpus(root, out / f"align_{code}.jsonl", code, limit):
-            if row["segments"]:
-                pcm = read_g722(Path(row["path"]))
-                segments = [tuple(s) for s in row["segments"]]
-                yield Speech(pcm, segments, f"asterisk/{code}")
+def festival_speech(
+    seconds: float, voices: tuple[str, ...], texts: Texts, seed: int
+) -> Iterator[Speech]:
+    """The voices in turn, each reading in its language at several speeds."""
+    engine, rng, total = Festival(), random.Random(seed), 0.0
+    while total < seconds:
+        for voice in voices:
+            pool = texts.get(FESTIVAL_VOICES[voice].language)
+            if not pool:
+                raise RealTalkError(f"no texts for festival's voice {voice}: give --packages")
+            batch = [utterance(pool, rng) for _ in range(20)]
+            for speech in engine.speak(batch, voice, rng.uniform(0.75, 1.35)):
+                total += len(speech.pcm) / RATE
+                yield speech
+            if total >= seconds:
+                return
 
 
-def stillness(seconds: float, seed: int) -> Iterator[Speech]:
+def stillness(seconds: float, seed: int, sounds: Sounds = ()) -> Iterator[Speech]:
     """Silence and every kind of noise at every level: nobody speaks."""
     rng = np.random.default_rng(seed)
     for _ in range(int(seconds / 6)):
         n = int(RATE * rng.uniform(4, 8))
         level = 0.0 if rng.random() < 0.1 else 10 ** (-rng.uniform(12, 75) / 20)
-        pcm = np.clip(noise(n, rng) * level, -1, 1).astype(np.float32)
+        pcm = np.clip(noise(n, rng, sounds) * level, -1, 1).astype(np.float32)
         yield Speech(pcm, [(ph.SIL, 0.0, n / RATE)], "noise")
 
 
-def held_out(root: Path) -> dict[str, SpeechSet]:
-    """The three test sets (clean): unseen flite voice, unseen espeak-ng language, unseen reader."""
-    from realtalk_ros.speech import read_audio
+def first_clips(root: Path, work: Path) -> Iterator[Speech]:
+    """What pocketsphinx aligns of the Asterisk prompts; resumable, bad ones are null in the cache.
 
-    aligner = Aligner(espeak())
-    reader = []
-    for text, path in librivox_clips(root):
-        pcm, rate = read_audio(path)
-        pcm = pcm if rate == RATE else to_16k(pcm * 32768, rate)
-        if speech := align_clip(aligner, pcm, text, "en-us", "librivox"):
-            reader.append(speech)
-    return {
-        "unseen synthetic voice": SpeechSet.of(flite_speech(120, [HELD_OUT_FLITE], root, 91)),
-        "unseen language": SpeechSet.of(espeak_speech(120, [HELD_OUT_ESPEAK], root, 92)),
-        "unseen real speaker": SpeechSet.of(reader),
-    }
-
-
-def build(root: Path, out: Path, hours: float = 1.5, limit: int | None = None) -> list[Path]:
-    """Makes what is missing of the training shards in `out`; returns their paths.
-
-    root: folder with the unpacked Debian packages; hours: of each synthetic engine; limit: real
-    clips a language. Raises RealTalkError where a source is missing.
+    Its English model knows the other languages only through espeak-ng's spelling.
     """
-    if not any(asterisk_clips(root)):
-        raise RealTalkError(
-            f"no recordings under {root}: unpack Debian's asterisk-core-sounds-* there "
-            "(see models/expression.md)"
-        )
-    seconds = hours * 3600
-    jobs = {
-        "still": lambda: stillness(900, 11),
-        "flite": lambda: flite_speech(seconds, FLITE_VOICES, root, 12),
-        "espeak": lambda: espeak_speech(seconds, ESPEAK_VOICES, root, 13),
-        "real": lambda: real_speech(root, out, limit),
-    }
-    paths = []
-    for name, source in jobs.items():
-        copies = {"still": 0, "real": 3}.get(name, 1)
-        path = out / f"train_{name}.npz"
-        paths.append(path)
-        if path.is_file():
+    by_language: dict[str, list[Clip]] = {}
+    for clip in clips(root):
+        corpus, language = clip.source.split("/")[:2]
+        if corpus == "asterisk":
+            by_language.setdefault(language, []).append(clip)
+    for language, found in by_language.items():
+        cache = work / f"align_{language}.jsonl"
+        done = _rows(cache)
+        random.Random(1).shuffle(found)
+        found = [c for c in found if str(c.path) in done] or found[:FIRST_CLIPS]
+        with open(cache, "a") as file:
+            aligner = None
+            for clip in tqdm(found, f"first {language}", unit="clip"):
+                pcm = read_clip(clip.path)
+                if (row := done.get(str(clip.path))) is None:
+                    aligner = aligner or Aligner(espeak())
+                    speech = align_clip(aligner, pcm, clip.text, clip.voice, clip.source)
+                    row = {"path": str(clip.path), "segments": speech and speech.segments}
+                    file.write(json.dumps(row) + "\n")
+                    file.flush()
+                if row["segments"]:
+                    yield Speech(pcm, [tuple(s) for s in row["segments"]], clip.source)
+
+
+def _rows(cache: Path) -> dict[str, dict]:
+    """The lines of a cache by their path; one cut off by an interrupt is left out."""
+    rows = {}
+    for line in cache.read_text().splitlines() if cache.is_file() else ():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
             continue
-        rng = np.random.default_rng(5)
+        rows[row["path"]] = row
+    return rows
 
-        def items(source=source, copies=copies, rng=rng) -> Iterator[Speech]:
-            for speech in source():
-                if copies != 1:
+
+def load_sounds(root: Path, seconds: float = 10.0) -> list[np.ndarray]:
+    """The sound effects under `root`, at most `seconds` of each."""
+    sounds = []
+    for path in noises(root):
+        try:
+            x = read_clip(path)[: int(seconds * RATE)]
+        except AudioError:  # a few are damaged
+            continue
+        if len(x) > 800 and np.abs(x).max() > 1e-3:
+            sounds.append(x)
+    return sounds
+
+
+def real_speech(alignments: Iterable[Alignment]) -> Iterator[Speech]:
+    for a in alignments:
+        yield Speech(read_clip(a.clip.path), a.segments, a.clip.source)
+
+
+def fetch(root: Path) -> None:
+    """Downloads and unpacks the Debian packages that `root` lacks. Raises RealTalkError."""
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        raise RealTalkError("--fetch needs Debian's apt-get and dpkg-deb: unpack the packages of "
+                            "docs/data.md yourself and give --packages")  # fmt: skip
+    downloads = root / "dl"
+    downloads.mkdir(parents=True, exist_ok=True)
+    for package in PACKAGES:
+        if (root / package).is_dir():
+            continue
+        got = subprocess.run(["apt-get", "download", package], cwd=downloads, capture_output=True)
+        files = sorted(downloads.glob(f"{package}_*.deb"))
+        if got.returncode or not files:
+            raise RealTalkError(f"apt-get cannot download {package}: run apt-get update, or unpack "
+                                f"it into {root / package} yourself")  # fmt: skip
+        partial = root / f"{package}.part"
+        subprocess.run(["dpkg-deb", "-x", files[-1], partial], check=True)
+        partial.rename(root / package)
+
+
+class Builder:
+    """Makes what is missing in `work` out of the packages under `root`."""
+
+    def __init__(self, root: Path, work: Path, hours: float):
+        self.root, self.work, self.seconds = root, work, hours * 3600
+        self.texts = sentences(root)
+        self.sounds = load_sounds(root)
+        if not self.texts or not self.sounds:
+            raise RealTalkError(f"no Debian packages under {root}: give --packages the folder that "
+                                "holds them, or --fetch to fill it")  # fmt: skip
+
+    def shard(self, name: str, items: Callable[[], Iterable[Speech]], copies: int = 0) -> Path:
+        """`<name>.npz` of the items, and `copies` augmented ones of each."""
+        path = self.work / f"{name}.npz"
+        if not path.is_file():
+            rng = np.random.default_rng(5)
+
+            def everything() -> Iterator[Speech]:
+                for speech in items():
                     yield speech
-                for _ in range(copies):
-                    yield augment(speech, rng)
+                    for _ in range(copies):
+                        yield augment(speech, rng, self.sounds)
 
-        SpeechSet.of(tqdm(items(), name, unit="utt")).save(path)
-    return paths
+            SpeechSet.of(tqdm(everything(), name, unit="utt")).save(path)
+        return path
+
+    def synthetic(self) -> None:
+        texts, seconds, shard = self.texts, self.seconds, self.shard
+        shard("train_festival",
+              lambda: festival_speech(seconds, FESTIVAL_TRAINING, texts, 14), 1)  # fmt: skip
+        shard("train_espeak", lambda: espeak_speech(seconds, ESPEAK_VOICES, texts, 13), 1)
+        shard("train_flite", lambda: flite_speech(seconds, FLITE_VOICES, texts, 12), 1)
+        shard("train_still", lambda: stillness(seconds / 4, 11, self.sounds))
+        shard("test_unseen_engine", lambda: festival_speech(240, HELD_OUT_FESTIVAL, texts, 94))
+        shard("test_unseen_synthetic_voice",
+              lambda: flite_speech(150, HELD_OUT_FLITE, texts, 91))  # fmt: skip
+        shard("test_unseen_language", lambda: espeak_speech(180, HELD_OUT_ESPEAK, texts, 92))
+
+    def bootstrap(self, minutes: float, rounds: int) -> list[Alignment]:
+        """Trusted alignments of all real clips, by recognisers of `minutes` of training each.
+
+        Held-out speakers are aligned, but no recogniser hears them.
+        """
+        from realtalk_ros.expression.recogniser import Recogniser, train_recogniser
+
+        everything = list(clips(self.root))
+        teaching = SpeechSet.load(
+            self.shard("first_clips", lambda: first_clips(self.root, self.work))
+        )
+        kept: list[Alignment] = []
+        for turn in range(1, rounds + 1):
+            path = self.work / f"recogniser_{turn}.pt"
+            if not path.is_file():
+                sets = {
+                    name: (share, SpeechSet.load(self.work / f"train_{name}.npz"))
+                    for name, share in (("espeak", 1), ("flite", 1), ("festival", 2))
+                }
+                train_recogniser(sets | {"real": (4, teaching)}, path, minutes)
+            aligned = align_clips(
+                everything, Recogniser.load(path), self.work / f"aligned_{turn}.jsonl"
+            )
+            kept = trusted(aligned)
+            if turn < rounds:
+                training = [a for a in kept if a.clip.source not in HELD_OUT_REAL]
+                name = f"trusted_{turn}"
+                teaching = SpeechSet.load(
+                    self.shard(name, lambda training=training: real_speech(training))
+                )
+        return kept
+
+    def real(self, kept: list[Alignment]) -> None:
+        """Shards of the real recordings and the test sets of people who are not in them."""
+        for corpus in REAL_SHARDS:
+            mine = [a for a in kept if a.clip.source.startswith(corpus + "/")
+                    and a.clip.source not in HELD_OUT_REAL]  # fmt: skip
+            if mine:
+                self.shard(f"train_real_{corpus}", lambda mine=mine: real_speech(mine), REAL_COPIES)
+        unseen = _minutes(kept, HELD_OUT_REAL - {"tuxpaint/el"}, 4.0)
+        greek = _minutes(kept, {"tuxpaint/el"}, 5.0)
+        self.shard("test_unseen_real_speaker", lambda: real_speech(unseen))
+        self.shard("test_unseen_real_language", lambda: real_speech(greek))
+        rng = np.random.default_rng(95)
+        self.shard("test_real_noisy",
+                   lambda: (add_noise(s, 10, rng) for s in real_speech(unseen)))  # fmt: skip
+        self.shard("test_real_telephone",
+                   lambda: (Speech(telephone(s.pcm), s.segments, s.source)
+                            for s in real_speech(unseen)))  # fmt: skip
+
+
+def _minutes(kept: list[Alignment], sources: Iterable[str], minutes: float) -> list[Alignment]:
+    """At most about so many minutes: all of the small sources, the rest of the larger ones."""
+    out: list[Alignment] = []
+    groups = [[a for a in kept if a.clip.source == source] for source in sorted(sources)]
+    groups.sort(key=_seconds)
+    for i, group in enumerate(groups):
+        random.Random(3).shuffle(group)
+        share = (60 * minutes - _seconds(out)) / (len(groups) - i)
+        for a in group:
+            if share <= 0:
+                break
+            share -= a.segments[-1][2]
+            out.append(a)
+    return out
+
+
+def _seconds(alignments: Iterable[Alignment]) -> float:
+    return sum(a.segments[-1][2] for a in alignments)
+
+
+def report(root: Path, work: Path, kept: list[Alignment]) -> None:
+    """Prints what is in the sets, and of the real recordings what was left out."""
+    print(f"{'set':36} {'hours':>6}  utterances")
+    for path in sorted((*work.glob("train_*.npz"), *work.glob("test_*.npz"))):
+        data = SpeechSet.load(path)
+        print(f"{path.stem:36} {data.hours:6.2f}  {len(data)}")
+    if not kept:
+        return
+    offered = Counter(clip.source for clip in clips(root))
+    held = {a.clip.source: [b for b in kept if b.clip.source == a.clip.source] for a in kept}
+    print(f"\n{'real recordings':36} {'minutes':>7}  kept of clips")
+    for source, count in offered.items():
+        mine = held.get(source, [])
+        role = "  held out" if source in HELD_OUT_REAL else ""
+        print(f"{source:36} {_seconds(mine) / 60:7.1f}  {len(mine)}/{count}{role}")
+    print("left out: too short, unreadable, inconsistent with the sound, or no better than what "
+          "another text scores")  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--packages",
+        type=Path,
+        default=Path("runs/packages"),
+        metavar="DIR",
+        help="folder of unpacked Debian packages (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--fetch",
+        action="store_true",
+        help="first download and unpack the packages that are not there",
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("runs/speech"),
+        metavar="DIR",
+        help="where the sets go; delete a file there to have it made anew (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--hours",
+        type=float,
+        default=1.75,
+        metavar="H",
+        help="of speech of each synthetic engine (default: %(default)s)",
+    )
+    parser.add_argument("--synthetic-only", action="store_true", help="no real recordings")
+    parser.add_argument(
+        "--recogniser-minutes",
+        type=float,
+        default=20,
+        metavar="M",
+        help="training time of each recogniser (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=2,
+        metavar="N",
+        help="recognisers, each taught by the one before (default: %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    if args.hours <= 0 or args.recogniser_minutes <= 0 or args.rounds < 1:
+        raise RealTalkError("--hours, --recogniser-minutes and --rounds must be above 0")
+    if args.fetch:
+        fetch(args.packages)
+    builder = Builder(args.packages, args.work, args.hours)
+    builder.synthetic()
+    kept: list[Alignment] = []
+    if not args.synthetic_only:
+        kept = builder.bootstrap(args.recogniser_minutes, args.rounds)
+        builder.real(kept)
+    report(args.packages, args.work, kept)
