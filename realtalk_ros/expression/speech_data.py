@@ -59,7 +59,7 @@ HELD_OUT_FESTIVAL = ("cmu_us_slt_arctic_hts", "upc_ca_ona_hts")  # the statistic
 FESTIVAL_TRAINING = tuple(v for v in FESTIVAL_VOICES if v not in HELD_OUT_FESTIVAL)
 
 FIRST_CLIPS = 170  # of each Asterisk language, aligned by pocketsphinx
-REAL_COPIES = 2  # augmented, beside the clean one
+REAL_COPIES = 1  # augmented, beside the clean one
 # Which corpora go into one shard.
 REAL_SHARDS = ("asterisk", "tuxpaint", "fillets", "menardi", "colombia")
 
@@ -284,7 +284,7 @@ class Builder:
                     and a.clip.source not in HELD_OUT_REAL]  # fmt: skip
             if mine:
                 self.shard(f"train_real_{corpus}", lambda mine=mine: real_speech(mine), REAL_COPIES)
-        unseen = _minutes(kept, HELD_OUT_REAL - {"tuxpaint/el"}, 4.0)
+        unseen = _minutes(kept, HELD_OUT_REAL - {"tuxpaint/el"}, 5.0)
         greek = _minutes(kept, {"tuxpaint/el"}, 5.0)
         self.shard("test_unseen_real_speaker", lambda: real_speech(unseen))
         self.shard("test_unseen_real_language", lambda: real_speech(greek))
