@@ -18,8 +18,8 @@ import soxr
 from realtalk_ros.expression.speech_set import RATE
 from realtalk_ros.speech import read_audio
 
-# Speakers that no training ever hears: English readers and children's stamps, a Spanish and a French
-# speaker, and everybody who speaks Greek.
+# Speakers that no training ever hears: English readers, a Spanish and a French speaker, and
+# everybody who speaks Greek.
 HELD_OUT_REAL = frozenset(
     ("librivox/en", "cards/en", "tuxpaint/en", "tuxpaint/es", "armelle/fr", "tuxpaint/el")
 )

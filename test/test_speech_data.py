@@ -1,0 +1,190 @@
+"""Speech data: what the corpora say, who is held out, and that times stay with the sound."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import shutil
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scipy")
+
+from realtalk_ros.errors import RealTalkError  # noqa: E402
+from realtalk_ros.expression import augment, corpora, speech_data  # noqa: E402
+from realtalk_ros.expression import phones as ph  # noqa: E402
+from realtalk_ros.expression.speech_set import RATE, Speech, SpeechSet, finish  # noqa: E402
+
+STARTS = np.arange(0.5, 5.6, 0.5)
+
+
+def clicks() -> Speech:
+    """A click at the start of every phone, in a little noise."""
+    pcm = np.random.default_rng(0).normal(0, 1e-3, 6 * RATE).astype(np.float32)
+    for start in STARTS:
+        pcm[int(start * RATE) : int(start * RATE) + 16] += 0.9 * np.hanning(16)
+    names = [("P", "AA")[i % 2] for i in range(len(STARTS))]
+    spoken = [(n, s, s + 0.5) for n, s in zip(names, STARTS, strict=True)]
+    return finish(pcm, [(ph.SIL, 0.0, 0.5), *spoken], "clicks")
+
+
+def off_by(pcm: np.ndarray, starts: np.ndarray) -> float:
+    """Seconds between the times and the loudest sample within 50 ms of each, at worst."""
+    worst = 0.0
+    for start in starts:
+        first = max(0, int((start - 0.05) * RATE))
+        around = np.abs(pcm[first : int((start + 0.05) * RATE)])
+        worst = max(worst, abs((first + int(np.argmax(around))) / RATE - start))
+    return worst
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.3])
+def test_a_stretch_takes_the_times_along(factor):
+    pcm, moved = augment.stretch(clicks().pcm, factor)
+    assert len(pcm) == pytest.approx(6 * RATE * factor, rel=0.01)
+    assert off_by(pcm, moved(STARTS)) < 0.006
+
+
+def test_lines_and_throats_do_not_delay():
+    pcm = clicks().pcm
+    assert off_by(augment.warp_formants(pcm, 1.15), STARTS) < 0.002
+    assert off_by(augment.telephone(pcm), STARTS) < 0.002
+    for name in ("libopus", "libmp3lame"):
+        assert off_by(augment.codec(pcm, name, 16000), STARTS) < 0.002
+
+
+def test_augmented_speech_keeps_its_phones_in_order():
+    speech = clicks()
+    sounds = [np.random.default_rng(1).normal(0, 0.1, RATE).astype(np.float32)]
+    for seed in range(20):
+        changed = augment.augment(speech, np.random.default_rng(seed), sounds)
+        assert changed.pcm.dtype == np.float32 and np.abs(changed.pcm).max() <= 1
+        spoken = [p for p, _, _ in changed.segments if p != ph.SIL]
+        assert spoken == [p for p, _, _ in speech.segments if p != ph.SIL]
+        ends = [e for _, _, e in changed.segments]
+        assert changed.segments[0][1] == 0 and ends == sorted(ends)
+        assert ends[-1] == pytest.approx(len(changed.pcm) / RATE)
+
+
+def test_noise_has_the_power_it_is_asked_for():
+    speech = clicks()
+    speech.pcm = np.random.default_rng(2).normal(0, 0.02, len(speech.pcm)).astype(np.float32)
+    noisy = augment.add_noise(speech, 10, np.random.default_rng(3))
+    ratio = speech.pcm.std() / (noisy.pcm - speech.pcm).std()
+    assert 20 * np.log10(ratio) == pytest.approx(10, abs=0.5)
+
+
+def write_wave(path: Path, rate: int, seconds: float = 0.5) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tone = np.sin(2 * np.pi * 300 * np.arange(int(rate * seconds)) / rate)
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        file.writeframes((tone * 10000).astype("<i2").tobytes())
+
+
+@pytest.fixture
+def packages(tmp_path) -> Path:
+    """A tiny tree like the Debian packages'."""
+    stamps = tmp_path / "tuxpaint-stamps-default/usr/share/tuxpaint/stamps"
+    for name in ("cow.wav", "cow_desc.wav", "cow_desc_fr.wav", "cow_desc_el.wav", "cow_desc_xx.wav",
+                 "math/7.wav"):  # fmt: skip
+        write_wave(stamps / name, 44100)
+    listing = "A cow.\nfr.utf8=Une vache.\nel.utf8=Μια αγελάδα.\nde.utf8=Eine Kuh.\n"
+    (stamps / "cow.txt").write_text(listing, "utf-8")
+
+    sounds = tmp_path / "asterisk-prompt-it-menardi-wav/usr/share/asterisk/sounds/it_IT_f_Menardi"
+    for name in ("agent.wav", "digits/1.wav", "beep.wav", "unknown.wav"):
+        write_wave(sounds / name, 8000)
+    prompts = tmp_path / "asterisk-core-sounds-it/usr/share/doc/asterisk-core-sounds-it"
+    prompts.mkdir(parents=True)
+    text = "; a comment: x\nagent: Operatore: connesso\ndigits/1: uno\nbeep: [a tone]\n"
+    (prompts / "core-sounds-it.txt.gz").write_bytes(gzip.compress(text.encode()))
+
+    game = "usr/share/games/fillets-ng"
+    script = tmp_path / "fillets-ng-data" / game / "script/city/dialogs_cs.lua"
+    script.parent.mkdir(parents=True)
+    script.write_text(
+        'dialogId("c-m-one", "font_small", "A \\"head\\".")\ndialogStr("To je\\nhlava.")\n\n'
+        'dialogId("c-v-two", "font_big", "Silent")\ndialogStr("Ticho")\n'
+        'dialogId("c-x-drip", "", "")\n', "utf-8",
+    )  # fmt: skip
+    for name in ("c-m-one", "c-x-drip"):
+        path = tmp_path / "fillets-ng-data-cs" / game / f"sound/city/cs/{name}.ogg"
+        write_wave(path, 22050)  # WAV inside: the parser goes by names
+    return tmp_path
+
+
+def test_corpora_pair_recordings_with_their_texts(packages):
+    found = {(c.source, c.voice, c.text, c.path.name) for c in corpora.clips(packages)}
+    assert found == {
+        ("menardi/it", "it", "Operatore: connesso", "agent.wav"),
+        ("menardi/it", "it", "uno", "1.wav"),
+        ("tuxpaint/en", "en-us", "A cow.", "cow_desc.wav"),
+        ("tuxpaint/fr", "fr", "Une vache.", "cow_desc_fr.wav"),
+        ("tuxpaint/el", "el", "Μια αγελάδα.", "cow_desc_el.wav"),
+        ("fillets/cs/small", "cs", "To je hlava.", "c-m-one.ogg"),
+    }
+    assert [p.name for p in corpora.noises(packages)] == ["cow.wav"]
+    texts = corpora.sentences(packages)
+    assert texts["de"] == ["Eine Kuh."] and texts["cs"] == ["To je hlava.", "Ticho"]
+    clip = next(c for c in corpora.clips(packages) if c.path.name == "cow_desc.wav")
+    pcm = corpora.read_clip(clip.path)
+    assert pcm.dtype == np.float32 and len(pcm) == pytest.approx(RATE / 2, abs=2)
+
+
+def test_held_out_voices_are_in_no_training_set(packages, tmp_path):
+    assert not set(speech_data.HELD_OUT_ESPEAK) & set(speech_data.ESPEAK_VOICES)
+    assert not {"de", "el"} & set(speech_data.ESPEAK_VOICES.values())
+    assert not set(speech_data.HELD_OUT_FLITE) & set(speech_data.FLITE_VOICES)
+    assert "slt" not in speech_data.FLITE_VOICES  # the held-out engine's speaker
+    assert not set(speech_data.HELD_OUT_FESTIVAL) & set(speech_data.FESTIVAL_TRAINING)
+    aligned = [
+        speech_data.Alignment(c, [(ph.SIL, 0.0, 0.1), ("AA", 0.1, 0.5)], -1.0, -2.0, True)
+        for c in corpora.clips(packages)
+    ]
+    work = tmp_path / "work"
+    speech_data.Builder(packages, work, 1.0).real(aligned)
+    trained = {str(s) for p in work.glob("train_*.npz") for s in SpeechSet.load(p).source}
+    tested = {str(s) for p in work.glob("test_*.npz") for s in SpeechSet.load(p).source}
+    assert trained == {"menardi/it", "tuxpaint/fr", "fillets/cs/small"}
+    assert tested == {"tuxpaint/en", "tuxpaint/el"}
+    noisy = SpeechSet.load(work / "test_real_noisy.npz")
+    clean = SpeechSet.load(work / "test_unseen_real_speaker.npz")
+    assert noisy.times.tolist() == clean.times.tolist()
+
+
+def test_a_folder_without_packages_is_refused(tmp_path):
+    parser = argparse.ArgumentParser()
+    speech_data.add_arguments(parser)
+    args = parser.parse_args(["--packages", str(tmp_path / "none"), "--work", str(tmp_path)])
+    with pytest.raises(RealTalkError, match="no Debian packages under"):
+        speech_data.run(args)
+
+
+@pytest.mark.skipif(shutil.which("festival") is None, reason="festival is not installed")
+def test_festival_says_when_its_phones_are_spoken():
+    from realtalk_ros.expression.engines import Festival
+
+    try:
+        (speech,) = Festival().speak(["Papa bought a map."], "kal_diphone")
+    except RealTalkError as error:
+        pytest.skip(str(error))
+    spoken = [p for p, _, _ in speech.segments if p != ph.SIL]
+    assert spoken[:4] == ["P", "AA", "P", "AH"] and spoken[-1] == "P"
+    power = {
+        p: np.mean([np.square(speech.pcm[int(s * RATE) : int(e * RATE)]).mean()
+                    for q, s, e in speech.segments if q == p])
+        for p in ("AA", "P", ph.SIL)
+    }  # fmt: skip
+    assert power["AA"] > 10 * power["P"] > 10 * power[ph.SIL]
+
+
+def test_a_missing_festival_is_told(monkeypatch):
+    from realtalk_ros.expression import engines
+
+    monkeypatch.setattr(engines.shutil, "which", lambda name: None)
+    with pytest.raises(RealTalkError, match="apt-get install festival"):
+        engines.Festival()
