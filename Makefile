@@ -14,7 +14,7 @@ RUN = env -u _ROS_WHEELS_BOOTSTRAP_COMPLETE -u PYTHONPATH
 
 # What the messages and the installed package are made of.
 SOURCES = pyproject.toml setup.py CMakeLists.txt package.xml README.md NOTICE \
-	$(wildcard cmake/* msg/*.msg launch/* config/*) \
+	$(wildcard cmake/* msg/*.msg action/* launch/* config/*) \
 	$(shell find realtalk_ros -type f -not -name '*.pyc' -not -path '*/__pycache__/*')
 
 .PHONY: help demo test install clean

@@ -92,7 +92,7 @@ class BuildMessages(build_py):
 
 def is_generated(path: Path, stage: Path) -> bool:
     inside = path.relative_to(stage / SITE / PACKAGE)
-    return inside.parts[0] == "msg" or (len(inside.parts) == 1 and path.suffix == ".so")
+    return inside.parts[0] in ("msg", "action") or (len(inside.parts) == 1 and path.suffix == ".so")
 
 
 class BinaryDistribution(Distribution):

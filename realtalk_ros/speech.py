@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import av
 import av.error
@@ -152,6 +153,21 @@ def _mono(frame: av.AudioFrame) -> np.ndarray:
     return np.clip(mono, -1.0, 1.0).astype(np.float32)
 
 
+class _Event(ctypes.Structure):
+    """espeak_EVENT of speak_lib.h."""
+
+    _fields_ = [
+        ("type", ctypes.c_int),  # 0 ends the list, 1 is a word
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),  # characters, from 1
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),  # ms
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", ctypes.c_char * 8),
+    ]
+
+
 class Espeak:
     """Text to speech with espeak-ng, through its C library.
 
@@ -165,13 +181,14 @@ class Espeak:
     _UTF8 = 1  # espeakCHARS_UTF8
     _RATE, _PITCH = 1, 3  # espeak_PARAMETER
     _CALLBACK = ctypes.CFUNCTYPE(
-        ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+        ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
     )
 
     def __init__(self) -> None:
         """Raises RealTalkError if espeak-ng is not installed."""
         self._library, self.sample_rate = _load_espeak()
         self._parts: list[bytes] = []
+        self._words: list[tuple[int, float]] = []
         self._callback = self._CALLBACK(self._collect)  # the library keeps only its address
 
     def speak(
@@ -187,6 +204,16 @@ class Espeak:
         `words_per_minute` 80 to 450; `pitch` 0 to 99. Raises RealTalkError for a text in which
         there is nothing to say, or an unknown voice.
         """
+        return self.speak_words(text, voice, words_per_minute, pitch)[:2]
+
+    def speak_words(
+        self,
+        text: str,
+        voice: str = DEFAULT_VOICE,
+        words_per_minute: int = 165,
+        pitch: int = 50,
+    ) -> tuple[np.ndarray, int, list[tuple[int, float]]]:
+        """As `speak`, and for each word the place in the text where it begins and when, s."""
         text = text.replace("\0", " ").strip()
         if not text:
             raise RealTalkError("there is no text to speak: give at least one word")
@@ -194,27 +221,33 @@ class Espeak:
         with _ESPEAK_LOCK:  # the library holds one global state
             if self._library.espeak_SetVoiceByName(voice.encode("utf-8", "replace")) != 0:
                 raise RealTalkError(
-                    f"espeak-ng has no voice {voice!r}: use a language such as en-us, en-gb, de, "
+                    f"espeak-ng has no voice {voice!r}: use a language such as en-us, de, "
                     "fr, es, it, cmn or hi, or a name that `espeak-ng --voices` lists"
                 )
             self._library.espeak_SetParameter(self._RATE, int(words_per_minute), 0)
             self._library.espeak_SetParameter(self._PITCH, int(pitch), 0)
             self._library.espeak_SetSynthCallback(self._callback)
-            self._parts = []
+            self._parts, self._words = [], []
             status = self._library.espeak_Synth(
                 data, ctypes.c_size_t(len(data)), 0, 1, 0, self._UTF8, None, None
             )
             self._library.espeak_Synchronize()
             pcm, self._parts = np.frombuffer(b"".join(self._parts), np.int16), []
+            words, self._words = self._words, []
         if status != 0:
             raise RealTalkError(f"espeak-ng failed with status {status}: try a shorter text")
         if not pcm.any():
             raise RealTalkError(f"espeak-ng finds nothing to say in {text[:40]!r}: give words")
-        return pcm.astype(np.float32) / 32768.0, self.sample_rate
+        return pcm.astype(np.float32) / 32768.0, self.sample_rate, words
 
-    def _collect(self, samples: object, count: int, events: object) -> int:
+    def _collect(self, samples: object, count: int, events: Any) -> int:
         if samples and count > 0:
             self._parts.append(ctypes.string_at(samples, 2 * count))
+        i = 0
+        while events and events[i].type:
+            if events[i].type == 1:
+                self._words.append((events[i].text_position - 1, events[i].audio_position / 1000))
+            i += 1
         return 0  # go on
 
 

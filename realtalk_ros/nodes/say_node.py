@@ -1,0 +1,261 @@
+"""Speaks texts through espeak-ng: std_msgs/String on `say`, or the action `say`, which tells how
+far it is and can be cancelled. One text at a time."""
+
+from __future__ import annotations
+
+import array
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from std_msgs.msg import String
+
+from realtalk_ros.action import Say
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.msg import AudioChunk, FaceExpression
+from realtalk_ros.nodes import common
+from realtalk_ros.say import Saying
+from realtalk_ros.speech import DEFAULT_VOICE, Espeak
+
+POLICIES = ("replace", "queue")
+MAX_QUEUE = 32  # texts that wait
+FEEDBACK = 0.2  # s between feedbacks
+SLEEP = 0.02  # s, longest sleep between looks at whether to stop
+
+
+@dataclass
+class Order:
+    """A text to say, by whom it was asked for, and how it ended."""
+
+    text: str
+    voice: str
+    goal: Any = None  # of the action; None: came on the topic
+    stop: str = ""  # why it is to end early
+    spoken: str = ""
+    completed: bool = False
+
+
+class SayNode(common.RealTalkNode):
+    def __init__(self, name: str = "say_node", **options):
+        super().__init__(name, **options)
+        p = self.parameter
+        self.voice = p("voice", DEFAULT_VOICE, "espeak-ng's voice, such as en-us or de",
+                       None, common.LIVE)  # fmt: skip
+        self.speed = p("speed", 165, "Words per minute", (80, 450), common.LIVE)
+        self.pitch = p("pitch", 50, "Of the voice", (0, 99), common.LIVE)
+        self.policy = p("policy", "replace", "What a new text does while one is being said: "
+                        "replace it, or queue", None, common.LIVE)  # fmt: skip
+        self.chunk = p("chunk", 0.02, "Length of a chunk [s]", (0.005, 1.0))
+        self.lead = p("lead", 0.3, "How long before its end is heard a chunk is sent [s]",
+                      (0.0, 30.0), common.LIVE)  # fmt: skip
+
+        self.counts = {"texts": 0, "refused_texts": 0, "interrupts": 0, "chunks": 0}
+        self._run = f"{time.time_ns() // 10**6:x}"  # so that ids differ from those of earlier runs
+        self._orders: deque[Order] = deque()  # the first one is being said
+        self._lock = threading.Condition()
+        self._stop = threading.Event()
+        self._speaker: threading.Thread | None = None
+        self._utterance = ""
+        overridable = common.overridable()
+        self._audio = self.create_publisher(
+            AudioChunk, "audio", common.SPEECH_QOS, qos_overriding_options=overridable
+        )
+        self._expression = self.create_subscription(
+            FaceExpression, "expression", self.on_expression, common.EXPRESSION_QOS,
+            qos_overriding_options=overridable,
+        )  # fmt: skip
+        self._topic = self.create_subscription(
+            String, "say", self.on_text, common.COMMAND_QOS, qos_overriding_options=overridable
+        )
+        self._action = ActionServer(
+            self, Say, "say", self._result, goal_callback=self.on_goal,
+            handle_accepted_callback=self.on_accepted, cancel_callback=self.on_cancel,
+        )  # fmt: skip
+        self._ended: dict[bytes, Order] = {}  # goals whose result is to be sent
+
+    # Life
+
+    def setup(self) -> None:
+        self.change_parameter("policy", self.policy)
+        Espeak().speak("ready", self.voice)  # says now what is wrong with it
+
+    def start(self) -> None:
+        self._stop.clear()
+        self._speaker = threading.Thread(target=self.speak, name="speaker", daemon=True)
+        self._speaker.start()
+        self.get_logger().info(f"ready to say what comes on {self._topic.topic_name}")
+
+    def halt(self) -> None:
+        self._end_all("the node was stopped")
+        self._stop.set()
+        if self._speaker is not None:
+            self._speaker.join(timeout=2)
+
+    def change_parameter(self, name: str, value: Any) -> None:
+        if name == "policy" and value not in POLICIES:
+            raise RealTalkError(f"policy is one of {', '.join(POLICIES)}, not {value!r}")
+        if name == "voice" and self.ready:
+            Espeak().speak("ready", value)
+
+    # Who asks
+
+    def on_text(self, message: String) -> None:
+        if self.ready:
+            self._take(Order(message.data, self.voice))
+
+    def on_goal(self, goal: Say.Goal) -> GoalResponse:
+        with self._lock:
+            full = self.policy == "queue" and len(self._orders) >= MAX_QUEUE
+        if not self.ready or full:
+            self.problems.add(f"a text was refused: {'too many wait' if full else 'not active'}")
+            return GoalResponse.REJECT
+        return GoalResponse.ACCEPT
+
+    def on_accepted(self, goal: Any) -> None:
+        self._take(Order(goal.request.text, goal.request.voice or self.voice, goal))
+
+    def on_cancel(self, goal: Any) -> CancelResponse:
+        with self._lock:
+            for order in self._orders:
+                if order.goal == goal:
+                    order.stop = "cancelled"
+            self._lock.notify()
+        return CancelResponse.ACCEPT
+
+    def on_expression(self, message: FaceExpression) -> None:
+        """Somebody else interrupted what is being said (or all: then nothing waits any more)."""
+        if not message.reset or message.utterance_id not in ("", self._utterance):
+            return
+        with self._lock:
+            if self._orders and self._utterance and not self._orders[0].stop:
+                self.counts["interrupts"] += 1
+                self._orders[0].stop = "interrupted"
+
+    def _take(self, order: Order) -> None:
+        with self._lock:
+            if self.policy == "replace":
+                for other in self._orders:
+                    other.stop = other.stop or "replaced by another text"
+            if len(self._orders) >= MAX_QUEUE:
+                order.stop = "too many texts wait"
+                self.problems.add(f"a text was refused: {order.stop}")
+                self._finish(order)
+                return
+            self._orders.append(order)
+            self._lock.notify()
+
+    def _end_all(self, why: str) -> None:
+        with self._lock:
+            for order in self._orders:
+                order.stop = order.stop or why
+            self._lock.notify()
+
+    # Who speaks
+
+    def speak(self) -> None:
+        """Says one text after another (in a thread of its own)."""
+        while True:
+            with self._lock:
+                while not self._orders and not self._stop.is_set():
+                    self._lock.wait(0.2)
+                if not self._orders:
+                    return
+                order = self._orders[0]
+            try:
+                if not order.stop:
+                    self.say(order)
+            except RealTalkError as error:
+                order.stop = str(error)
+                self.counts["refused_texts"] += 1
+                self.problems.add(str(error))
+            except Exception as error:  # ROS shutting down
+                if not self._stop.is_set() and self.context.ok():
+                    self.get_logger().error(f"{type(error).__name__}: {error}")
+                order.stop = order.stop or str(error)
+            with self._lock:
+                self._orders.popleft()
+                self._utterance = ""
+            self._finish(order)
+
+    def say(self, order: Order) -> None:
+        """Publishes one text, paced, and waits until it was heard. Raises RealTalkError."""
+        saying = Saying(order.text, order.voice, self.speed, self.pitch)
+        self.counts["texts"] += 1
+        self._utterance = utterance = f"say-{self._run}-{self.counts['texts']}"
+        began, samples, rate = self.now() + self.lead, 0, saying.sample_rate
+        told = 0.0
+
+        def wait(until: float) -> bool:
+            """Sleeps, telling how far the speech is; False if it is to end."""
+            nonlocal told
+            while True:
+                now = self.now()
+                if now - told >= FEEDBACK or now < told:
+                    told, spoken = now, saying.spoken(now - began)
+                    if spoken != order.spoken:
+                        order.spoken = spoken
+                        self._feedback(order, utterance)
+                if order.stop:
+                    return False
+                if now >= until:
+                    return True
+                time.sleep(min(until - now, SLEEP))
+
+        for pcm, last in saying.chunks(self.chunk):
+            if not wait(began + (samples + len(pcm)) / rate - self.lead):
+                break
+            message = AudioChunk(
+                sample_rate=rate, channels=1, encoding=AudioChunk.PCM_S16LE,
+                utterance_id=utterance, last=last,
+            )  # fmt: skip
+            self.set_stamp(message.header.stamp, began + samples / rate)
+            message.data = array.array("B", (pcm * 32767).astype("<i2").tobytes())
+            self._audio.publish(message)
+            self.counts["chunks"] += 1
+            samples += len(pcm)
+        else:
+            order.completed = wait(began + samples / rate)
+        if order.completed:
+            order.spoken = order.text
+            self._feedback(order, utterance)
+        elif order.stop != "interrupted":  # else the face knows already
+            order.spoken = saying.spoken(self.now() - began)
+            self._audio.publish(AudioChunk(
+                sample_rate=rate, channels=1, encoding=AudioChunk.PCM_S16LE,
+                utterance_id=utterance, last=True, reset=True,
+            ))  # fmt: skip
+
+    def _feedback(self, order: Order, utterance: str) -> None:
+        if order.goal is not None and order.goal.is_active:
+            order.goal.publish_feedback(Say.Feedback(utterance_id=utterance, spoken=order.spoken))
+
+    def _finish(self, order: Order) -> None:
+        """Has the action's result sent. rclpy asks for it in `_result`, where it must not wait: a
+        callback that waits keeps the one thread of the executor from all else."""
+        if order.goal is not None:
+            self._ended[bytes(order.goal.goal_id.uuid)] = order
+            order.goal.execute()
+
+    def _result(self, goal: Any) -> Say.Result:
+        order = self._ended.pop(bytes(goal.goal_id.uuid))
+        if order.completed and not goal.is_cancel_requested:
+            goal.succeed()
+        elif goal.is_cancel_requested:
+            goal.canceled()
+        else:
+            goal.abort()
+        return Say.Result(completed=order.completed, spoken=order.spoken, message=order.stop)
+
+    def status(self) -> dict:
+        return {"voice": self.voice, "waiting": max(0, len(self._orders) - 1), **self.counts}
+
+
+def main(args: list[str] | None = None) -> int:
+    return common.run(lambda: [SayNode()], args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
