@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from tqdm import tqdm
 
+from realtalk_ros.errors import AudioError
 from realtalk_ros.expression import phones as ph
-from realtalk_ros.expression.engines import Espeak
+from realtalk_ros.expression import viterbi
+from realtalk_ros.expression.corpora import Clip, read_clip
+from realtalk_ros.expression.engines import Espeak, espeak
 from realtalk_ros.expression.speech_set import RATE, Segment, Speech, between, finish, level_db
+
+if TYPE_CHECKING:
+    from realtalk_ros.expression.recogniser import Recogniser
 
 
 class Aligner:
@@ -123,3 +135,108 @@ def align_clip(aligner: Aligner, pcm: np.ndarray, text: str, voice: str, source:
 
 
 _WORST_SCORE = -45.0  # a frame; wrong text has a median of about that, right text -31 (measured)
+
+
+@dataclass
+class Alignment:
+    """A recording with the times of its phones, and how well its own and another text fit it."""
+
+    clip: Clip
+    segments: list[Segment]
+    score: float  # of its text, at most 0
+    wrong: float  # of another text of the same corpus and about the same length
+    consistent: bool  # with its own sound, see `trustworthy`
+
+
+def align_clips(clips: Sequence[Clip], recogniser: Recogniser, cache: Path) -> list[Alignment]:
+    """Aligns every clip that can be read and is long enough for its text.
+
+    Resumable: `cache` gets a JSON line a clip; it belongs to one recogniser.
+    """
+    done: dict[str, dict] = {}
+    if cache.is_file():
+        for line in cache.read_text().splitlines():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:  # cut off by an interrupt: done again
+                continue
+            done[row["path"]] = row
+    words = [espeak().words(_spoken_text(c.text), c.voice) for c in clips]
+    others = _other_texts(clips, words)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    with open(cache, "a") as file:
+        for i, clip in enumerate(tqdm(clips, "align", unit="clip")):
+            if str(clip.path) in done:
+                continue
+            row = {"path": str(clip.path)} | _align_one(clip, words[i], others[i], recogniser)
+            done[row["path"]] = row
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+    out = []
+    for clip in clips:
+        row = done[str(clip.path)]
+        if row["segments"]:
+            segments = [(p, s, e) for p, s, e in row["segments"]]
+            out.append(Alignment(clip, segments, row["score"], row["wrong"], row["consistent"]))
+    return out
+
+
+def trusted(alignments: Sequence[Alignment]) -> list[Alignment]:
+    """Those that fit their own text better than all but 2 % of a corpus fit another text."""
+    everything = np.array([a.wrong for a in alignments])
+    by_source: dict[str, list[Alignment]] = {}
+    for alignment in alignments:
+        by_source.setdefault(alignment.clip.source, []).append(alignment)
+    kept = []
+    for group in by_source.values():
+        wrong = np.array([a.wrong for a in group]) if len(group) >= _ENOUGH else everything
+        worst = np.quantile(wrong, 1 - _WRONG_ACCEPTED)
+        kept += [a for a in group if a.consistent and a.score > worst]
+    return kept
+
+
+_WRONG_ACCEPTED = 0.02
+_ENOUGH = 40  # clips that tell a corpus's own threshold
+
+
+def _spoken_text(text: str) -> str:
+    """A transcript without stage directions."""
+    return re.sub(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>", " ", text.replace("\u2019", "'"))
+
+
+def _other_texts(clips: Sequence[Clip], words: list[list[list[str]]]) -> list[list[list[str]]]:
+    """For every clip the words of another of its corpus, of the nearest number of phones."""
+    others = list(words)
+    length = [sum(map(len, w)) for w in words]
+    by_source: dict[str, list[int]] = {}
+    for i in sorted(range(len(clips)), key=lambda i: (length[i], clips[i].text)):
+        by_source.setdefault(clips[i].source, []).append(i)
+    for group in by_source.values():
+        for rank, i in enumerate(group):
+            around = group[rank + 1 :] + group[:rank][::-1]
+            others[i] = next((words[k] for k in around if words[k] != words[i]), [])
+    return others
+
+
+def _align_one(
+    clip: Clip, words: list[list[str]], other: list[list[str]], recogniser: Recogniser
+) -> dict:
+    nothing = {"segments": None}
+    try:
+        pcm = read_clip(clip.path)
+    except AudioError:
+        return nothing
+    if not RATE // 4 < len(pcm) < 60 * RATE:
+        return nothing
+    scores = recogniser.scores(pcm)
+    segments = viterbi.force(scores, words)
+    if segments is None:
+        return nothing
+    speech = finish(pcm, segments, clip.source)
+    wrong = viterbi.force(scores, other)
+    return {
+        "segments": [(p, round(s, 4), round(e, 4)) for p, s, e in speech.segments],
+        "score": viterbi.spoken_score(scores, segments),
+        "wrong": viterbi.spoken_score(scores, wrong) if wrong else viterbi.WORST,
+        "consistent": trustworthy(speech),
+    }
