@@ -15,6 +15,7 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,7 @@ from tqdm import tqdm
 
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.expression import phones as ph
-from realtalk_ros.expression.align import (
-    Aligner,
-    Alignment,
-    align_clip,
-    align_clips,
-    trusted,
-)
+from realtalk_ros.expression.align import Aligner, Alignment, align_clip, align_clips, trusted
 from realtalk_ros.expression.augment import Sounds, add_noise, augment, noise, telephone
 from realtalk_ros.expression.corpora import (
     HELD_OUT_REAL,
@@ -202,9 +197,10 @@ def fetch(root: Path) -> None:
         if got.returncode or not files:
             raise RealTalkError(f"apt-get cannot download {package}: run apt-get update, or unpack "
                                 f"it into {root / package} yourself")  # fmt: skip
-        partial = root / f"{package}.part"
-        subprocess.run(["dpkg-deb", "-x", files[-1], partial], check=True)
-        partial.rename(root / package)
+        unpacked = root / f"{package}.part"
+        if subprocess.run(["dpkg-deb", "-x", files[-1], unpacked]).returncode:
+            raise RealTalkError(f"{files[-1]} cannot be unpacked: delete it and run --fetch again")
+        unpacked.rename(root / package)
 
 
 class Builder:
@@ -234,16 +230,19 @@ class Builder:
         return path
 
     def synthetic(self) -> None:
-        texts, seconds, shard = self.texts, self.seconds, self.shard
-        shard("train_festival",
-              lambda: festival_speech(seconds, FESTIVAL_TRAINING, texts, 14), 1)  # fmt: skip
-        shard("train_espeak", lambda: espeak_speech(seconds, ESPEAK_VOICES, texts, 13), 1)
-        shard("train_flite", lambda: flite_speech(seconds, FLITE_VOICES, texts, 12), 1)
-        shard("train_still", lambda: stillness(seconds / 4, 11, self.sounds))
-        shard("test_unseen_engine", lambda: festival_speech(240, HELD_OUT_FESTIVAL, texts, 94))
-        shard("test_unseen_synthetic_voice",
-              lambda: flite_speech(150, HELD_OUT_FLITE, texts, 91))  # fmt: skip
-        shard("test_unseen_language", lambda: espeak_speech(180, HELD_OUT_ESPEAK, texts, 92))
+        for name, speech, voices, seed in (
+            ("festival", festival_speech, FESTIVAL_TRAINING, 14),
+            ("espeak", espeak_speech, ESPEAK_VOICES, 13),
+            ("flite", flite_speech, FLITE_VOICES, 12),
+        ):
+            self.shard(f"train_{name}", partial(speech, self.seconds, voices, self.texts, seed), 1)
+        self.shard("train_still", partial(stillness, self.seconds / 4, 11, self.sounds))
+        for name, speech, voices, seed in (
+            ("engine", festival_speech, HELD_OUT_FESTIVAL, 94),
+            ("synthetic_voice", flite_speech, HELD_OUT_FLITE, 91),
+            ("language", espeak_speech, HELD_OUT_ESPEAK, 92),
+        ):
+            self.shard(f"test_unseen_{name}", partial(speech, 180, voices, self.texts, seed))
 
     def bootstrap(self, minutes: float, rounds: int) -> list[Alignment]:
         """Trusted alignments of all real clips, by recognisers of `minutes` of training each.
@@ -253,28 +252,21 @@ class Builder:
         from realtalk_ros.expression.recogniser import Recogniser, train_recogniser
 
         everything = list(clips(self.root))
-        teaching = SpeechSet.load(
-            self.shard("first_clips", lambda: first_clips(self.root, self.work))
-        )
+        teaching = partial(self.shard, "first_clips", partial(first_clips, self.root, self.work))
         kept: list[Alignment] = []
         for turn in range(1, rounds + 1):
             path = self.work / f"recogniser_{turn}.pt"
             if not path.is_file():
-                sets = {
-                    name: (share, SpeechSet.load(self.work / f"train_{name}.npz"))
-                    for name, share in (("espeak", 1), ("flite", 1), ("festival", 2))
-                }
-                train_recogniser(sets | {"real": (4, teaching)}, path, minutes)
+                shares = {"espeak": 1, "flite": 1, "festival": 2}
+                sets = {name: (share, SpeechSet.load(self.work / f"train_{name}.npz"))
+                        for name, share in shares.items()}  # fmt: skip
+                train_recogniser(sets | {"real": (4, SpeechSet.load(teaching()))}, path, minutes)
             aligned = align_clips(
                 everything, Recogniser.load(path), self.work / f"aligned_{turn}.jsonl"
             )
             kept = trusted(aligned)
-            if turn < rounds:
-                training = [a for a in kept if a.clip.source not in HELD_OUT_REAL]
-                name = f"trusted_{turn}"
-                teaching = SpeechSet.load(
-                    self.shard(name, lambda training=training: real_speech(training))
-                )
+            training = [a for a in kept if a.clip.source not in HELD_OUT_REAL]
+            teaching = partial(self.shard, f"trusted_{turn}", partial(real_speech, training))
         return kept
 
     def real(self, kept: list[Alignment]) -> None:
@@ -283,11 +275,11 @@ class Builder:
             mine = [a for a in kept if a.clip.source.startswith(corpus + "/")
                     and a.clip.source not in HELD_OUT_REAL]  # fmt: skip
             if mine:
-                self.shard(f"train_real_{corpus}", lambda mine=mine: real_speech(mine), REAL_COPIES)
+                self.shard(f"train_real_{corpus}", partial(real_speech, mine), REAL_COPIES)
         unseen = _minutes(kept, HELD_OUT_REAL - {"tuxpaint/el"}, 5.0)
         greek = _minutes(kept, {"tuxpaint/el"}, 5.0)
-        self.shard("test_unseen_real_speaker", lambda: real_speech(unseen))
-        self.shard("test_unseen_real_language", lambda: real_speech(greek))
+        self.shard("test_unseen_real_speaker", partial(real_speech, unseen))
+        self.shard("test_unseen_real_language", partial(real_speech, greek))
         rng = np.random.default_rng(95)
         self.shard("test_real_noisy",
                    lambda: (add_noise(s, 10, rng) for s in real_speech(unseen)))  # fmt: skip
