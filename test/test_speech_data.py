@@ -146,7 +146,9 @@ def test_held_out_voices_are_in_no_training_set(packages, tmp_path):
         for c in corpora.clips(packages)
     ]
     work = tmp_path / "work"
-    speech_data.Builder(packages, work, 1.0).real(aligned)
+    cache = tmp_path / "aligned.jsonl"
+    cache.touch()
+    speech_data.Builder(packages, work, 1.0).real(aligned, cache)
     trained = {str(s) for p in work.glob("train_*.npz") for s in SpeechSet.load(p).source}
     tested = {str(s) for p in work.glob("test_*.npz") for s in SpeechSet.load(p).source}
     assert trained == {"menardi/it", "tuxpaint/fr", "fillets/cs/small"}

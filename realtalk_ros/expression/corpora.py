@@ -28,7 +28,7 @@ ASTERISK = "en es fr it ru".split()
 PACKAGES = (
     *(f"asterisk-core-sounds-{code}" for code in ASTERISK),
     *(f"asterisk-core-sounds-{code}-g722" for code in ASTERISK),
-    "asterisk-prompt-it-menardi-wav", "asterisk-prompt-fr-armelle", "asterisk-prompt-es-co",
+    "asterisk-prompt-it-menardi-wav", "asterisk-prompt-fr-armelle",
     "tuxpaint-stamps-default", "fillets-ng-data", "fillets-ng-data-cs", "fillets-ng-data-nl",
     "pocketsphinx-testdata", "sound-theme-freedesktop",
 )  # fmt: skip
@@ -127,7 +127,6 @@ def _asterisk(root: Path) -> Iterator[Clip]:
     packages += [
         ("menardi/it", "it", "asterisk-prompt-it-menardi-wav"),
         ("armelle/fr", "fr", "asterisk-prompt-fr-armelle"),
-        ("colombia/es", "es", "asterisk-prompt-es-co"),
     ]
     for source, code, package in packages:
         texts = _asterisk_texts(root, code)

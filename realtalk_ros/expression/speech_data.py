@@ -56,7 +56,7 @@ FESTIVAL_TRAINING = tuple(v for v in FESTIVAL_VOICES if v not in HELD_OUT_FESTIV
 FIRST_CLIPS = 170  # of each Asterisk language, aligned by pocketsphinx
 REAL_COPIES = 1  # augmented, beside the clean one
 # Which corpora go into one shard.
-REAL_SHARDS = ("asterisk", "tuxpaint", "fillets", "menardi", "colombia")
+REAL_SHARDS = ("asterisk", "tuxpaint", "fillets", "menardi")
 
 Texts = dict[str, list[str]]
 
@@ -214,10 +214,19 @@ class Builder:
             raise RealTalkError(f"no Debian packages under {root}: give --packages the folder that "
                                 "holds them, or --fetch to fill it")  # fmt: skip
 
-    def shard(self, name: str, items: Callable[[], Iterable[Speech]], copies: int = 0) -> Path:
-        """`<name>.npz` of the items, and `copies` augmented ones of each."""
+    def shard(
+        self,
+        name: str,
+        items: Callable[[], Iterable[Speech]],
+        copies: int = 0,
+        after: Path | None = None,
+    ) -> Path:
+        """`<name>.npz` of the items, and `copies` augmented ones of each.
+
+        What is there is left alone, unless it is older than the file `after`.
+        """
         path = self.work / f"{name}.npz"
-        if not path.is_file():
+        if not path.is_file() or (after and path.stat().st_mtime < after.stat().st_mtime):
             rng = np.random.default_rng(5)
 
             def everything() -> Iterator[Speech]:
@@ -244,8 +253,10 @@ class Builder:
         ):
             self.shard(f"test_unseen_{name}", partial(speech, 180, voices, self.texts, seed))
 
-    def bootstrap(self, minutes: float, rounds: int) -> list[Alignment]:
-        """Trusted alignments of all real clips, by recognisers of `minutes` of training each.
+    def bootstrap(self, minutes: float, rounds: int) -> tuple[list[Alignment], Path]:
+        """Trusted alignments of all real clips and the file that they are out of.
+
+        Each round trains a recogniser for `minutes`.
 
         Held-out speakers are aligned, but no recogniser hears them.
         """
@@ -261,31 +272,29 @@ class Builder:
                 sets = {name: (share, SpeechSet.load(self.work / f"train_{name}.npz"))
                         for name, share in shares.items()}  # fmt: skip
                 train_recogniser(sets | {"real": (4, SpeechSet.load(teaching()))}, path, minutes)
-            aligned = align_clips(
-                everything, Recogniser.load(path), self.work / f"aligned_{turn}.jsonl"
-            )
-            kept = trusted(aligned)
+            cache = self.work / f"aligned_{turn}.jsonl"
+            kept = trusted(align_clips(everything, Recogniser.load(path), cache))
             training = [a for a in kept if a.clip.source not in HELD_OUT_REAL]
             teaching = partial(self.shard, f"trusted_{turn}", partial(real_speech, training))
-        return kept
+        return kept, cache
 
-    def real(self, kept: list[Alignment]) -> None:
+    def real(self, kept: list[Alignment], cache: Path) -> None:
         """Shards of the real recordings and the test sets of people who are not in them."""
+        shard = partial(self.shard, after=cache)
         for corpus in REAL_SHARDS:
             mine = [a for a in kept if a.clip.source.startswith(corpus + "/")
                     and a.clip.source not in HELD_OUT_REAL]  # fmt: skip
             if mine:
-                self.shard(f"train_real_{corpus}", partial(real_speech, mine), REAL_COPIES)
+                shard(f"train_real_{corpus}", partial(real_speech, mine), REAL_COPIES)
         unseen = _minutes(kept, HELD_OUT_REAL - {"tuxpaint/el"}, 5.0)
         greek = _minutes(kept, {"tuxpaint/el"}, 5.0)
-        self.shard("test_unseen_real_speaker", partial(real_speech, unseen))
-        self.shard("test_unseen_real_language", partial(real_speech, greek))
+        shard("test_unseen_real_speaker", partial(real_speech, unseen))
+        shard("test_unseen_real_language", partial(real_speech, greek))
         rng = np.random.default_rng(95)
-        self.shard("test_real_noisy",
-                   lambda: (add_noise(s, 10, rng) for s in real_speech(unseen)))  # fmt: skip
-        self.shard("test_real_telephone",
-                   lambda: (Speech(telephone(s.pcm), s.segments, s.source)
-                            for s in real_speech(unseen)))  # fmt: skip
+        shard("test_real_noisy", lambda: (add_noise(s, 10, rng) for s in real_speech(unseen)))
+        shard("test_real_telephone",
+              lambda: (Speech(telephone(s.pcm), s.segments, s.source)
+                       for s in real_speech(unseen)))  # fmt: skip
 
 
 def _minutes(kept: list[Alignment], sources: Iterable[str], minutes: float) -> list[Alignment]:
@@ -380,6 +389,6 @@ def run(args: argparse.Namespace) -> None:
     builder.synthetic()
     kept: list[Alignment] = []
     if not args.synthetic_only:
-        kept = builder.bootstrap(args.recogniser_minutes, args.rounds)
-        builder.real(kept)
+        kept, cache = builder.bootstrap(args.recogniser_minutes, args.rounds)
+        builder.real(kept, cache)
     report(args.packages, args.work, kept)
