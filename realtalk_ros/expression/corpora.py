@@ -163,7 +163,7 @@ def _tuxpaint(root: Path) -> Iterator[Clip]:
 
 
 _DIALOGUE = re.compile(
-    r'dialogId\(\s*"([^"]+)",\s*"([^"]*)",\s*"((?:[^"\\]|\\.)*)"\s*\)'
+    r'dialogId\(\s*"([^"/]+)",\s*"([^"]*)",\s*"((?:[^"\\]|\\.)*)"\s*\)'
     r'(?:\s*dialogStr\(\s*"((?:[^"\\]|\\.)*)"\s*\))?'
 )
 
@@ -198,7 +198,7 @@ def _pocketsphinx(root: Path) -> Iterator[Clip]:
         for path in sorted((root / "pocketsphinx-testdata").rglob(f"{name}/{listing}")):
             for line in path.read_text("utf-8").splitlines():
                 text, _, clip = line.rpartition("(")
-                recording = path.parent / (clip.rstrip(") ") + ".wav")
+                recording = path.parent / (Path(clip.rstrip(") ")).name + ".wav")
                 if recording.is_file():
                     text = re.sub(r"</?s>", "", text).strip()
                     yield Clip(f"{name}/en", "en-us", text, recording)
