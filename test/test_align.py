@@ -92,3 +92,11 @@ def test_vowels_laid_on_silence_are_not_trusted():
     for names, expected in ((right, True), (late, False)):
         segments = [(p, i / 4, (i + 1) / 4) for i, p in enumerate(names)]
         assert align.trustworthy(Speech(pcm, segments, "x")) is expected
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_closure_laid_on_a_loud_vowel_is_not_trusted(closed):
+    pcm = np.concatenate([tone(True), tone(not closed), tone(True), tone(False)])
+    pcm = (pcm + np.random.default_rng(0).normal(0, 1e-4, len(pcm))).astype(np.float32)
+    segments = [(p, i / 4, (i + 1) / 4) for i, p in enumerate(["AA", "P", "IY", "SIL"])]
+    assert align.trustworthy(Speech(pcm, segments, "x")) is closed

@@ -109,7 +109,8 @@ class Aligner:
 
 
 def trustworthy(speech: Speech) -> bool:
-    """Whether an alignment is consistent with its sound: loud vowels, quiet silences, few stubs."""
+    """Whether an alignment is consistent with its sound: loud vowels, quiet silences,
+    closed lips heard, few stubs."""
     level = level_db(speech.pcm * 32768, RATE)
     peak = np.percentile(level, 95)
     spoken = [s for s in speech.segments if s[0] != ph.SIL]
@@ -122,6 +123,16 @@ def trustworthy(speech: Speech) -> bool:
     longest = max(e - s for _, s, e in spoken)
     quiet_vowels = np.mean([v < peak - 22 for v in vowels]) if vowels else 1.0
     loud_silences = np.mean([v > peak - 12 for v in silences]) if silences else 0.0
+    # A p or b between sounds is quieter than both; a lenited one, as in Spanish, may not be.
+    around = zip(speech.segments, speech.segments[1:], speech.segments[2:], strict=False)
+    closures = [
+        np.median(between(level, *here[1:]))
+        < min(between(level, *before[1:]).mean(), between(level, *after[1:]).mean())
+        for before, here, after in around
+        if here[0] in "PB" and ph.SIL not in (before[0], after[0])
+    ]
+    if closures and np.mean(closures) < 0.6:
+        return False
     return bool(quiet_vowels < 0.2 and loud_silences < 0.34 and stubs < 0.5 and longest < 0.8)
 
 
