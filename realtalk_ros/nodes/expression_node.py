@@ -43,6 +43,7 @@ class ExpressionNode(common.RealTalkNode):
         )  # fmt: skip
 
         self.pipeline: ExpressionPipeline | None = None
+        self._person: Avatar | None = None
         self.turns = Turns()
         self.counts = {"chunks": 0, "frames": 0, "interrupts": 0, "fallbacks": 0}
         self._provider = ""
@@ -67,6 +68,7 @@ class ExpressionNode(common.RealTalkNode):
 
     def setup(self) -> None:
         self.change_parameter("policy", self.policy)
+        self._person = Avatar.load(self.avatar)
         self._load_model(self.device)
         self._files = models.fingerprints(self.model_dir, "expression")
         self.get_logger().info(
@@ -75,13 +77,12 @@ class ExpressionNode(common.RealTalkNode):
         )
 
     def _load_model(self, device: str) -> None:
-        avatar = Avatar.load(self.avatar)
         model = ExpressionModel(
             Path(self.model_dir) if self.model_dir else None,
             models.providers_for(device),
             self.threads,
         )
-        prior = model.prior(avatar.identity, avatar.reference_expressions)
+        prior = model.prior(self._person.identity, self._person.reference_expressions)
         self.pipeline = ExpressionPipeline(model, prior, self.fps)
         self._provider = models.providers_for(device)[0]
 
@@ -98,9 +99,10 @@ class ExpressionNode(common.RealTalkNode):
                 raise RealTalkError(f"policy is one of {', '.join(POLICIES)}, not {value!r}")
             self.turns.policy = value
         elif name == "avatar" and pipeline is not None:
-            avatar = Avatar.load(value)
+            person = Avatar.load(value)
             # From the next utterance on.
-            pipeline.prior = pipeline.model.prior(avatar.identity, avatar.reference_expressions)
+            pipeline.prior = pipeline.model.prior(person.identity, person.reference_expressions)
+            self._person = person
         elif name == "fps" and pipeline is not None:
             pipeline.fps = float(value)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import deque
 from pathlib import Path
 
+import cv2
 import numpy as np
 from sensor_msgs.msg import Image
 
@@ -17,6 +19,8 @@ from realtalk_ros.pipeline import TOLERANCE
 from realtalk_ros.video import VideoWriter
 
 PREROLL = 0.4  # s of face before the speech
+MIN_SIDE, MAX_SIDE = 16, 8192  # pixels of an image
+SILENT_RATE = 48000  # Hz of the sound track, where a recording begins before any sound came
 PATIENCE = 5.0  # s without sound or images after which a recording ends
 
 
@@ -30,14 +34,17 @@ class Recording:
     def __init__(
         self, path: Path, fps: float, start: float, size: tuple[int, int], rate: int | None
     ):
-        self.fps, self.start, self.rate = fps, start, rate
+        self.fps, self.start, self.rate, self._size = fps, start, rate, size
         self.video = VideoWriter(path, fps, size, rate)
         self.repeated = 0
         self._image: np.ndarray | None = None
 
-    def show(self, time: float, image: np.ndarray) -> None:
+    def show(self, stamp: float, image: np.ndarray) -> None:
         """Takes an image with its stamp, which must be later than those before."""
-        slot = round((time - self.start) * self.fps)
+        slot = round((stamp - self.start) * self.fps)
+        height, width = image.shape[:2]
+        if (width, height) != self._size:  # the face may change its size
+            image = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
         while self._image is not None and self.video.frames < slot:
             self.repeated += 1
             self.video.write(self._image)
@@ -45,10 +52,10 @@ class Recording:
         while self.video.frames <= slot:  # more than once only before the first image
             self.video.write(image)
 
-    def hear(self, time: float, pcm: np.ndarray) -> None:
-        """Takes sound that begins at `time`: a gap before it is silence, an overlap is left out."""
+    def hear(self, stamp: float, pcm: np.ndarray) -> None:
+        """Takes sound that begins at `stamp`; a gap before it is silence, an overlap left out."""
         assert self.rate is not None
-        gap = round((time - self.start) * self.rate) - self.video.samples
+        gap = round((stamp - self.start) * self.rate) - self.video.samples
         if abs(gap) <= TOLERANCE * self.rate and self.video.samples:
             gap = 0  # jitter of the stamps, which must not be heard
         if gap > 0:
@@ -84,7 +91,7 @@ class RecorderNode(common.RealTalkNode):
         self.counts = {"images": 0, "chunks": 0, "unordered_images": 0}
         self._early: deque[tuple[float, np.ndarray]] = deque()  # images before the speech began
         self._newest = float("-inf")  # stamp of the last image
-        self._image_came = self.now()  # when
+        self._image_came = time.monotonic()  # when
         self._sound: deque[tuple[float, np.ndarray]] = deque()
         self._sound_end: float | None = None
         self._begin: float | None = None  # media time of the file's first frame
@@ -142,7 +149,8 @@ class RecorderNode(common.RealTalkNode):
             self._audio_log.append((start, seconds, self._published(info)))
         self._sound.append((start, pcm))
         self._sound_end = max(start + len(pcm) / (self._rate or rate), self._sound_end or start)
-        self._end = self._sound_end + self.tail if message.last and not self.duration else None
+        if not self.duration:
+            self._end = self._sound_end + self.tail if message.last else None
 
     def on_image(self, message: Image, info: dict) -> None:
         self.counts["images"] += 1
@@ -150,10 +158,16 @@ class RecorderNode(common.RealTalkNode):
         if message.encoding != "bgr8" or len(message.data) != message.height * message.width * 3:
             self.problems.add(f"an image of encoding {message.encoding!r} was left out: send bgr8")
             return
+        if not all(MIN_SIDE <= side <= MAX_SIDE for side in (message.width, message.height)):
+            self.problems.add(f"an image of {message.width}x{message.height} was left out")
+            return
         if stamp is None or stamp <= self._newest:
             self.counts["unordered_images"] += 1
             return
-        self._newest, self._image_came = stamp, self.now()
+        if stamp > self.now() + PATIENCE:
+            self.problems.add("an image is stamped in the future: left out")
+            return
+        self._newest, self._image_came = stamp, time.monotonic()
         image = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
         if self.stats_file:
             self._images_log.append((stamp, self._published(info)))
@@ -180,6 +194,7 @@ class RecorderNode(common.RealTalkNode):
                     self.finish()
                     return
                 if self.recording is None:
+                    self._rate = self._rate or SILENT_RATE
                     size = (image.shape[1], image.shape[0])
                     self.recording = Recording(self.out, self.fps, self._begin, size, self._rate)
                 self.recording.show(stamp, image)
@@ -196,7 +211,9 @@ class RecorderNode(common.RealTalkNode):
         if self._end is None and self._sound_end is not None and not self.duration:
             if now > self._sound_end + PATIENCE:
                 self._end = self._sound_end + self.tail
-        if self._end is not None and not self._done and now > self._image_came + PATIENCE:
+        if self._end is not None and not self._done and (
+            time.monotonic() > self._image_came + PATIENCE
+        ):
             self.problems.add("the images stopped before the speech ended")
             self.finish()
 

@@ -367,10 +367,13 @@ class RendererNode(common.RealTalkNode):
 
     def show(self, shown: Shown) -> None:
         media_time = shown.frame / self.presenter.fps
-        began = time.perf_counter()
+        began, resets = time.perf_counter(), self.counts["resets"]
         _, picture = self.face.picture(media_time, shown.weights, shown.rotation, shown.speech)
         rendered = time.perf_counter()
         self._wait_until(shown.due)
+        if shown.utterance and self.counts["resets"] != resets:
+            self.counts["skipped_frames"] += 1  # what it shows was ended while it was rendered
+            return
         self._late_ms.append((self.now() - shown.due) * 1e3)
         ready = time.perf_counter()
 
