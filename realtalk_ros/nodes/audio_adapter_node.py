@@ -1,0 +1,153 @@
+"""Audio messages of other packages on `audio_in` become AudioChunks on `audio`. The kind is the one
+that is found on the graph. A thin shell of adapters.py."""
+
+from __future__ import annotations
+
+import array
+import importlib
+import time
+from typing import Any
+
+from rclpy.qos import DurabilityPolicy, QoSProfile
+
+from realtalk_ros.adapters import FORMATS, KINDS, Follower, Kind, Layout, layout_of
+from realtalk_ros.errors import AudioError, RealTalkError
+from realtalk_ros.msg import AudioChunk
+from realtalk_ros.nodes import common
+
+LOOK = 0.5  # s between looks at the graph
+
+
+class AudioAdapterNode(common.RealTalkNode):
+    rated = ("messages",)
+
+    def __init__(self, name: str = "audio_adapter_node", **options):
+        super().__init__(name, **options)
+        p, later = self.parameter, common.UNCONFIGURED
+        self.sample_rate = p("sample_rate", 16000, "Of AudioData without AudioInfo [Hz]",
+                             (4000, 384000), later)  # fmt: skip
+        self.channels = p("channels", 1, "Of AudioData without AudioInfo", (1, 64), later)
+        self.sample_format = p("sample_format", "S16LE", "Of AudioData without AudioInfo: "
+                               + ", ".join(FORMATS), None, later)  # fmt: skip
+
+        self.counts = {"messages": 0, "utterances": 0}
+        self.kind: Kind | None = None
+        self.layout: Layout | None = None
+        self._follower = Follower()
+        self._run = f"{time.time_ns() // 10**6:x}"
+        self._input: Any = None
+        self._info: Any = None
+        self._overridable = common.overridable()
+        self._audio = self.create_publisher(
+            AudioChunk, "audio", common.SPEECH_QOS, qos_overriding_options=self._overridable
+        )
+        self.topic, self.info_topic = map(self.resolve_topic_name, ("audio_in", "audio_info"))
+        self.steady_timer(LOOK, self.look)
+
+    def setup(self) -> None:
+        self.layout = Layout(self.sample_rate, self.channels, self.sample_format)
+        self.get_logger().info(f"waiting for sound on {self.topic}")
+
+    def halt(self) -> None:
+        for subscription in filter(None, (self._input, self._info)):
+            self.destroy_subscription(subscription)
+        self._input = self._info = self.kind = None
+
+    def look(self) -> None:
+        """Subscribes to what is published on the topic."""
+        if not self.ready:
+            return
+        if self._input is None:
+            types = {p.topic_type for p in self.get_publishers_info_by_topic(self.topic)}
+            for name in sorted(types):
+                try:
+                    self._subscribe(name)
+                    break
+                except RealTalkError as error:
+                    self.problems.add(str(error))
+        elif self.kind is not None and not self.kind.described and self._info is None:
+            self._subscribe_info()
+
+    def _subscribe(self, name: str) -> None:
+        kinds = [kind for kind in KINDS if kind.type == name]
+        if name == "realtalk_ros/msg/AudioChunk":
+            raise RealTalkError(f"{self.topic} carries AudioChunk: remap it to audio, without me")
+        if not kinds:
+            known = ", ".join(dict.fromkeys(kind.type for kind in KINDS))
+            raise RealTalkError(f"{self.topic} carries {name}: send one of {known}")
+        message, kind = self._import(name, kinds)
+        self._input = self.create_subscription(
+            message, "audio_in", self.on_message, common.AUDIO_QOS,
+            qos_overriding_options=self._overridable,
+        )  # fmt: skip
+        self.kind = kind
+        self.get_logger().info(f"{self.topic} carries {name} of {kind.whose}")
+
+    def _import(self, name: str, kinds: list[Kind]) -> tuple[type, Kind]:
+        package, _, short = name.split("/")
+        whose = " or ".join(kind.whose for kind in kinds)
+        try:
+            message = getattr(importlib.import_module(f"{package}.msg"), short)
+            kind = next(k for k in kinds if k.field in message.get_fields_and_field_types())
+        except (ImportError, AttributeError, StopIteration) as error:
+            raise RealTalkError(
+                f"{self.topic} carries {name} of {whose}, which is not installed here (another "
+                "package of the same name may be): build it in this workspace, source it, and "
+                "start this node again"
+            ) from error
+        return message, kind
+
+    def _subscribe_info(self) -> None:
+        """ros-drivers' AudioInfo, which is published once."""
+        publishers = self.get_publishers_info_by_topic(self.info_topic)
+        found = [p for p in publishers if p.topic_type == "audio_common_msgs/msg/AudioInfo"]
+        message = getattr(importlib.import_module("audio_common_msgs.msg"), "AudioInfo", None)
+        if not found or "coding_format" not in message.get_fields_and_field_types():
+            return
+        kept = found[0].qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        durability = DurabilityPolicy.TRANSIENT_LOCAL if kept else DurabilityPolicy.VOLATILE
+        self._info = self.create_subscription(
+            message, "audio_info", self.on_info, QoSProfile(depth=1, durability=durability)
+        )
+
+    def on_info(self, message: Any) -> None:
+        try:
+            self.layout = layout_of(message)
+        except AudioError as error:
+            self.layout = None  # noise is worse than silence
+            self.problems.add(str(error))
+
+    def on_message(self, message: Any) -> None:
+        self.counts["messages"] += 1
+        if not self.ready or self.layout is None or self.kind is None:
+            return
+        try:
+            sound = self.kind.read(message, self.layout)
+        except AudioError as error:
+            self.problems.add(str(error))
+            return
+        if not len(sound.pcm):
+            return
+        stamp = self.media_time(sound.stamp) if sound.stamp is not None else None
+        seconds = len(sound.pcm) / sound.rate
+        start, number = self._follower.place(stamp, self.now(), seconds)
+        self.counts["utterances"] = number
+        chunk = AudioChunk(
+            sample_rate=sound.rate, channels=1, encoding=AudioChunk.PCM_F32LE,
+            utterance_id=f"{self.topic.strip('/')}-{self._run}-{number}",
+        )  # fmt: skip
+        self.set_stamp(chunk.header.stamp, start)
+        chunk.data = array.array("B", sound.pcm.astype("<f4").tobytes())
+        self._audio.publish(chunk)
+
+    def status(self) -> dict:
+        kind = f"{self.kind.type} of {self.kind.whose}" if self.kind else "none yet"
+        return {"topic": self.topic, "kind": kind, **self.counts}
+
+
+def main(args: list[str] | None = None) -> int:
+    return common.run(lambda: [AudioAdapterNode()], args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,96 @@
+"""Message packages of other people, built from their published definitions where no apt ROS brings
+them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+CMAKE = """cmake_minimum_required(VERSION 3.16)
+project({name})
+find_package(ament_cmake REQUIRED)
+find_package(rosidl_default_generators REQUIRED)
+foreach(pkg {dependencies})
+  find_package(${{pkg}} REQUIRED)
+endforeach()
+# See this project's own CMakeLists.txt.
+foreach(pkg builtin_interfaces service_msgs std_msgs geometry_msgs)
+  find_package(${{pkg}} QUIET)
+  foreach(target ${{${{pkg}}_TARGETS}})
+    get_target_property(folders ${{target}} INTERFACE_INCLUDE_DIRECTORIES)
+    if(folders)
+      set(present)
+      foreach(folder ${{folders}})
+        if(folder MATCHES "^\\\\$<" OR EXISTS "${{folder}}")
+          list(APPEND present "${{folder}}")
+        endif()
+      endforeach()
+      set_target_properties(${{target}} PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${{present}}")
+    endif()
+  endforeach()
+endforeach()
+rosidl_generate_interfaces(${{PROJECT_NAME}} {files} DEPENDENCIES {dependencies})
+ament_package()
+"""
+XML = """<?xml version="1.0"?>
+<package format="3"><name>{name}</name><version>0.0.0</version><description>test</description>
+<maintainer email="a@b.invalid">test</maintainer><license>test</license>
+<buildtool_depend>ament_cmake</buildtool_depend>
+<buildtool_depend>rosidl_default_generators</buildtool_depend>{depends}
+<member_of_group>rosidl_interface_packages</member_of_group>
+<export><build_type>ament_cmake</build_type></export></package>
+"""
+
+
+def missing() -> str:
+    """Why packages cannot be built here; empty if they can."""
+    for tool in ("cmake", "c++"):
+        if not shutil.which(tool):
+            return f"{tool} is not installed"
+    try:
+        import ament_package  # noqa: F401
+    except ImportError:
+        return "ROS 2's message generators are not installed"
+    return ""
+
+
+def build(folder: Path, name: str, messages: dict[str, str], *dependencies: str) -> Path:
+    """Builds and installs a package of messages (name -> definition); returns its prefix."""
+    source, prefix = folder / "src", folder / "install"
+    (source / "msg").mkdir(parents=True)
+    for message, definition in messages.items():
+        (source / f"msg/{message}.msg").write_text(definition)
+    files = " ".join(f'"msg/{message}.msg"' for message in messages)
+    depends = "".join(f"<depend>{d}</depend>" for d in dependencies)
+    (source / "CMakeLists.txt").write_text(
+        CMAKE.format(name=name, files=files, dependencies=" ".join(dependencies))
+    )
+    (source / "package.xml").write_text(XML.format(name=name, depends=depends))
+    ros = os.environ.get("AMENT_PREFIX_PATH") or sys.prefix
+    env = dict(os.environ, AMENT_PREFIX_PATH=ros, CMAKE_PREFIX_PATH=ros.replace(":", ";"))
+    env.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+    for command in (
+        ["cmake", "-S", str(source), "-B", str(folder / "build"), "-DBUILD_TESTING=OFF",
+         f"-DCMAKE_INSTALL_PREFIX={prefix}", f"-DPython3_EXECUTABLE={sys.executable}",
+         "-DPYTHON_INSTALL_DIR=lib/python", "-DCMAKE_CXX_FLAGS=-O0", "-DCMAKE_C_FLAGS=-O0"],
+        ["cmake", "--build", str(folder / "build"), "--target", "install", "--parallel", "2"],
+    ):  # fmt: skip
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return prefix
+
+
+def environment(prefix: Path) -> dict[str, str]:
+    """What a process needs to use a built package."""
+
+    def joined(name, folder):
+        return os.pathsep.join(filter(None, (str(folder), os.environ.get(name))))
+
+    return {
+        "PYTHONPATH": joined("PYTHONPATH", prefix / "lib/python"),
+        "LD_LIBRARY_PATH": joined("LD_LIBRARY_PATH", prefix / "lib"),
+    }
