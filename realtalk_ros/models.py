@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import onnxruntime as ort
 
@@ -26,6 +27,7 @@ PROVIDERS = {
     "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
     "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
 }
+_SESSIONS: WeakValueDictionary = WeakValueDictionary()  # open ones; closed with their last user
 HOW_TO_RESTORE = "reinstall realtalk_ros, or `git checkout` its models folder"
 
 
@@ -91,9 +93,18 @@ def fingerprints(model_dir: str | Path, prefix: str) -> dict[str, str]:
 def session(
     path: Path, providers: Sequence[str] | None = None, threads: int = 1
 ) -> ort.InferenceSession:
-    """Opens a network. Raises ModelError if the file is missing, damaged or not a network."""
+    """Opens a network. Raises ModelError if the file is missing, damaged or not a network.
+
+    Who opens the same file for the same device shares it: several faces in one process hold the
+    networks once. (ONNX Runtime's sessions may run from many threads.)
+    """
     if problem := check(path):
         raise ModelError(problem)
+    providers = list(providers or PROVIDERS["cpu"])
+    stat = path.stat()
+    key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size, *providers, threads)
+    if (shared := _SESSIONS.get(key)) is not None:
+        return shared
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -101,11 +112,11 @@ def session(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
-        return ort.InferenceSession(
-            str(path), options, providers=list(providers or PROVIDERS["cpu"])
-        )
+        opened = ort.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime's own exceptions share no base class but this
         raise ModelError(f"model file {path} cannot be loaded: {HOW_TO_RESTORE}") from error
+    _SESSIONS[key] = opened
+    return opened
 
 
 def metadata(loaded: ort.InferenceSession) -> dict[str, str]:

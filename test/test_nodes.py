@@ -340,3 +340,35 @@ def test_up_runs_both_nodes_in_one_process_from_the_yaml(tmp_path):
         client.close()
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
+
+
+def test_several_faces_in_one_process_speak_each_for_itself():
+    domain = DOMAIN + 6
+    command = [sys.executable, "-m", "realtalk_ros.cli", "up", "--size", "128",
+               "--face", f"anna={AVATAR}", "--face", f"lab/bob={AVATAR}"]  # fmt: skip
+    env = dict(os.environ, ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
+    process = subprocess.Popen(command, env=env)
+    anna, bob = Client(domain, namespace="anna"), Client(domain, namespace="lab/bob")
+    try:
+        for client in (anna, bob):
+            client.wait(lambda c=client: c.images, 60, "images")
+            client.wait(lambda c=client: c.audio.get_subscription_count(), 10, "subscriber")
+        bob.send(speech(1.5), time.time() + 0.3, "bob", last=True)
+        bob.wait(lambda: True in bob.speaking, 5, "speaking")
+        anna.spin(1.5)
+        assert True not in anna.speaking and not [m for m in anna.expressions if not m.reset]
+    finally:
+        anna.close()
+        bob.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize("faces", [["anna"], ["=default"], ["a b=default"], ["a=default"] * 2])
+def test_faces_that_make_no_sense_are_refused_in_one_line(faces):
+    command = [sys.executable, "-m", "realtalk_ros.cli", "up"]
+    for face in faces:
+        command += ["--face", face]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "face" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

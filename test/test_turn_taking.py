@@ -193,10 +193,13 @@ def test_a_network_that_fails_is_replaced_and_the_face_goes_on(stage):
         def __getattr__(self, name):
             raise RuntimeError("CUDA error 700: an illegal memory access was encountered")
 
+    def lost(*inputs):
+        raise RuntimeError("CUDA error 700: an illegal memory access was encountered")
+
     stage.client.send(PCM, time.time() + 0.2, "lost", last=True)
     stage.client.spin(1.0)
     before = len(stage.shown)
-    stage.renderer.face.renderer._session = Lost()
+    stage.renderer.face.renderer.render = lost
     stage.client.spin(3.0)
     assert stage.renderer.counts["fallbacks"] == 1 and len(stage.shown) > before + 10
     begin = time.time()

@@ -107,7 +107,7 @@ class RealTalkNode(LifecycleNode):
     counts: dict[str, int]
 
     def __init__(self, name: str, **options: Any):
-        super().__init__(name, namespace=NAMESPACE, **options)
+        super().__init__(name, **{"namespace": NAMESPACE, **options})
         self.ready = False
         self.persistent = True  # whether a failed setup is tried again, or ends the process
         self.exit_code: int | None = None  # set to end main()

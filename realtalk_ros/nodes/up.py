@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from rclpy.parameter import Parameter
 
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes import common
@@ -17,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--params-file", metavar="YAML", type=Path,
                         help="parameters (default: config/realtalk.yaml)")  # fmt: skip
     parser.add_argument("--namespace", default=common.NAMESPACE, help="default: %(default)s")
+    parser.add_argument("--face", metavar="NAMESPACE=AVATAR", action="append", default=[],
+                        help="a face of its own in this namespace; may be given several times, all "
+                        "share one process and one copy of the networks")  # fmt: skip
     parser.add_argument("--avatar", help="bundled avatar's name, or a folder")
     parser.add_argument("--fps", type=float, help="frames per second")
     parser.add_argument("--size", type=int, help="height of the images in pixels")
@@ -31,11 +38,24 @@ def run(args: argparse.Namespace) -> int:
     if not params_file.is_file():
         raise RealTalkError(f"there is no parameter file {params_file}: give --params-file")
     ros_args = ["--ros-args", "--params-file", str(params_file)]
-    ros_args += ["-r", f"__ns:=/{args.namespace.strip('/')}"]
+    faces = [read_face(text) for text in args.face]
+    if len({namespace for namespace, _ in faces}) < len(faces):
+        raise RealTalkError("every --face needs a namespace of its own")
+    if not faces:
+        ros_args += ["-r", f"__ns:=/{args.namespace.strip('/')}"]
     for name in ("avatar", "fps", "size", "device"):
         if (value := getattr(args, name)) is not None:
             ros_args += ["-p", f"{name}:={value}"]
-    return main([sys.argv[0], *ros_args, *args.ros_args])
+    return main([sys.argv[0], *ros_args, *args.ros_args], faces)
+
+
+def read_face(text: str) -> tuple[str, str]:
+    """"robot1=default" -> (namespace, avatar). Raises RealTalkError."""
+    namespace, _, avatar = text.partition("=")
+    namespace = namespace.strip("/")
+    if not re.fullmatch(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", namespace) or not avatar:
+        raise RealTalkError(f"--face takes NAMESPACE=AVATAR, such as robot1=default, not {text!r}")
+    return namespace, avatar
 
 
 def default_params_file() -> Path:
@@ -46,9 +66,21 @@ def default_params_file() -> Path:
     return next((path for path in [source, *installed] if path.is_file()), installed[-1])
 
 
-def main(args: list[str] | None = None) -> int:
-    """Runs the expression and the renderer node. `args` are those of a ROS 2 program."""
-    return common.run(lambda: [ExpressionNode(), RendererNode()], args)
+def main(args: list[str] | None = None, faces: Sequence[tuple[str, str]] = ()) -> int:
+    """Runs an expression and a renderer node for each of `faces` (namespace, avatar), or for the
+    one that `args` describe, which are those of a ROS 2 program."""
+    return common.run(lambda: make_nodes(faces), args)
+
+
+def make_nodes(faces: Sequence[tuple[str, str]]) -> list[common.RealTalkNode]:
+    kinds = (ExpressionNode, RendererNode)
+    if not faces:
+        return [kind() for kind in kinds]
+    return [
+        kind(namespace=f"/{namespace}", parameter_overrides=[Parameter("avatar", value=avatar)])
+        for namespace, avatar in faces
+        for kind in kinds
+    ]
 
 
 if __name__ == "__main__":
