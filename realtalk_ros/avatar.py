@@ -5,6 +5,7 @@
     reference.png               (256, 256, 3), face crop from which the texture is taken
     templates/000.jpg ...       the frames of idle head motion, all of one size
     reference_expressions.npy   (50, 52) float32, 2 s of this person's own expressions, 25 Hz
+    renderer_generate*.onnx     only if the face was fine-tuned (`realtalk train renderer --avatar`)
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Avatar:
     crop: tuple[int, int, int]  # x, y, side of the face's square in a template, pixels
     reference_expressions: np.ndarray  # (50, 52) float32, 25 Hz
     metadata: dict[str, Any]
+    generator: Path | None = None  # folder of this avatar's own generator, if it has one
 
     @classmethod
     def load(cls, name_or_dir: str | Path) -> Avatar:
@@ -74,6 +76,7 @@ class Avatar:
                 folder, meta.get("reference_expressions"), REFERENCE_SHAPE
             ),
             metadata=meta,
+            generator=folder if (folder / "renderer_generate.onnx").is_file() else None,
         )
 
 

@@ -1,12 +1,17 @@
 """The shipped renderer on the default avatar: obeys the weights, leaves the rest alone."""
 
+import shutil
+import tracemalloc
+from dataclasses import replace
+
 import numpy as np
+import onnxruntime as ort
 import pytest
 
 from realtalk_ros import arkit, models
 from realtalk_ros.avatar import Avatar
 from realtalk_ros.errors import ModelError
-from realtalk_ros.renderer.stream import FaceRenderer
+from realtalk_ros.renderer.stream import FaceRenderer, encode, render_batch
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +103,83 @@ def test_what_is_no_network_is_refused_even_without_checksums(tmp_path):
 def test_unknown_device():
     with pytest.raises(ModelError, match="abacus"):
         models.providers_for("abacus")
+
+
+def test_several_faces_in_one_run_look_as_they_do_alone():
+    avatar = Avatar.load("default")
+    turned = replace(avatar, reference_image=avatar.reference_image[:, ::-1].copy(),
+                     templates=avatar.templates[3:6])
+    faces = FaceRenderer.together([avatar, turned], size=256)
+    weights = np.stack([face(jawOpen=0.5), face(eyeBlinkLeft=1), face(mouthPucker=0.7)])
+    together = render_batch([faces[0], faces[1], faces[0]], weights, [4, 2, 0])
+    alone = [FaceRenderer(a, size=256).render(w, t)
+             for a, w, t in zip([avatar, turned, avatar], weights, [4, 2, 0], strict=True)]
+    for one, other in zip(together, alone, strict=True):
+        assert np.abs(one.astype(int) - other).max() <= 1  # sums in another order
+    assert np.abs(together[0].astype(int) - together[2]).max() > 30
+
+
+def test_faces_loaded_apart_are_not_rendered_together(renderer):
+    other = FaceRenderer.together([renderer.avatar], size=512)[0]
+    with pytest.raises(ModelError, match="together"):
+        render_batch([renderer, other], np.zeros((2, 52), np.float32), [0, 0])
+
+
+def test_memory_is_reused_from_frame_to_frame():
+    small = FaceRenderer(Avatar.load("default"), size=128)
+    pictures = {small.generate(face(jawOpen=i / 20), i % 3)[0].ctypes.data for i in range(20)}
+    assert len(pictures) == 1
+    tracemalloc.start()
+    small.render(face(jawOpen=0.3), 0)
+    before = tracemalloc.take_snapshot()
+    for i in range(60):
+        small.render(face(jawOpen=i / 60), i % 3)
+    grown = tracemalloc.take_snapshot().compare_to(before, "filename")
+    tracemalloc.stop()
+    assert sum(row.size_diff for row in grown) < 100_000  # less than two frames
+
+
+def test_half_precision_looks_the_same(renderer):
+    """Run here on the CPU, where ONNX Runtime computes it in single precision between casts."""
+    single = models.session(models.MODEL_DIR / "renderer_generate.onnx")
+    half = models.session(models.MODEL_DIR / "renderer_generate_half.onnx")
+    one = replace(renderer.avatar, templates=renderer.avatar.templates[:1])
+    bank = encode([one], models.MODEL_DIR, None, 1)
+    rows = {"template": np.zeros(1, np.int64), "person": np.zeros(1, np.int64)}
+    given = {"weights": face(jawOpen=0.5, eyeBlinkLeft=1)[None], **rows}
+    wanted, _ = single.run(None, {**given, **bank})
+    halved = {name: values.astype(np.float16) for name, values in bank.items()}
+    got, _ = half.run(None, {**given, **halved})
+    assert np.abs(got.astype(int) - wanted).max() <= 3
+
+
+def test_an_avatars_own_generator_must_fit_the_encoder(tmp_path):
+    for name in ("renderer_generate.onnx", "renderer_generate_half.onnx"):
+        shutil.copy(models.MODEL_DIR / name, tmp_path)
+    own = replace(Avatar.load("default"), generator=tmp_path)
+    assert FaceRenderer(own, size=128).render(face(), 0).shape == (128, 128, 3)
+    other = tmp_path / "models"
+    shutil.copytree(models.MODEL_DIR, other)
+    (other / models.CHECKSUMS).unlink()
+    shutil.copy(other / "renderer_generate.onnx", other / "renderer_encode.onnx")
+    with pytest.raises(ModelError, match="another encoder"):
+        FaceRenderer(own, size=128, model_dir=other)
+
+
+def test_a_generator_of_another_format_is_refused(tmp_path):
+    shutil.copytree(models.MODEL_DIR, tmp_path, dirs_exist_ok=True)
+    (tmp_path / models.CHECKSUMS).unlink()
+    shutil.copy(tmp_path / "expression_step.onnx", tmp_path / "renderer_generate.onnx")
+    with pytest.raises(ModelError, match="format"):
+        FaceRenderer(Avatar.load("default"), model_dir=tmp_path)
+
+
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" not in ort.get_available_providers(),
+    reason="this onnxruntime has no CUDA",
+)
+def test_cuda_renders_the_same_face(renderer):
+    on_gpu = FaceRenderer(renderer.avatar, 512, models.providers_for("cuda"))
+    weights = face(jawOpen=0.5, eyeBlinkLeft=1)
+    got, wanted = on_gpu.render(weights, 0).astype(int), renderer.render(weights, 0)
+    assert np.abs(got - wanted).max() <= 4

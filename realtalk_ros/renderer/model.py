@@ -31,6 +31,10 @@ class Dimensions:
     channels: tuple[int, int, int, int] = (128, 64, 48, 24)
     blocks: tuple[int, int, int, int] = (2, 2, 1, 1)  # of the generator, at each scale
     heads: int = 4  # of the attention to the reference
+    # What the paper ablates; False only to measure what each is worth.
+    texture_reference: bool = True  # else a black picture stands in for the reference
+    modulation: bool = True  # else the weights enter once, added to the coarsest features
+    learned_mask: bool = True  # else a soft ellipse that holds brows to chin
 
 
 def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
@@ -75,7 +79,7 @@ class Encoder(nn.Module):
 
     def __init__(self, dims: Dimensions):
         super().__init__()
-        self.heads = dims.heads
+        self.heads, self.texture_reference = dims.heads, dims.texture_reference
         self.reference, self.template = Pyramid(dims), Pyramid(dims)
         self.fuse = nn.ModuleList(
             nn.Conv2d(2 * inputs, outputs, 1)
@@ -86,6 +90,8 @@ class Encoder(nn.Module):
                                                  dims.size // 16))
 
     def forward(self, reference: Tensor, template: Tensor) -> tuple[Tensor, ...]:
+        if not self.texture_reference:
+            reference = torch.zeros_like(reference)
         of_reference, of_template = self.reference(reference), self.template(template)
         fused = [
             fuse(torch.cat([t, r], 1))
@@ -102,10 +108,14 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
 
 
 class Block(nn.Module):
-    """A residual block whose two convolutions are modulated by the expression."""
+    """A residual block whose two convolutions are modulated by the expression.
 
-    def __init__(self, channels: int, style: int):
+    Without modulation (an ablation) scale and shift are learned constants.
+    """
+
+    def __init__(self, channels: int, style: int, modulated: bool = True):
         super().__init__()
+        self.modulated = modulated
         self.modulation = nn.Linear(style, 4 * channels)
         nn.init.normal_(self.modulation.weight, std=0.5 * style**-0.5)
         nn.init.zeros_(self.modulation.bias)
@@ -114,6 +124,8 @@ class Block(nn.Module):
             self.second.weight.mul_(0.2)  # without normalisation layers, start near the identity
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        if not self.modulated:
+            style = torch.zeros_like(style)
         scale1, shift1, scale2, shift2 = self.modulation(style)[..., None, None].chunk(4, 1)
         y = activate(self.first(torch.addcmul(shift1, x, 1 + scale1)))
         return x + self.second(torch.addcmul(shift2, y, 1 + scale2))
@@ -125,7 +137,7 @@ class Generator(nn.Module):
     def __init__(self, dims: Dimensions):
         super().__init__()
         c = dims.channels
-        self.heads = dims.heads
+        self.dims, self.heads = dims, dims.heads
         self.style = nn.Sequential(
             nn.Linear(dims.weights, dims.style), nn.LeakyReLU(0.1),
             nn.Linear(dims.style, dims.style), nn.LeakyReLU(0.1),
@@ -135,7 +147,7 @@ class Generator(nn.Module):
         nn.init.normal_(self.style[0].weight, std=1.0)
         nn.init.kaiming_normal_(self.style[2].weight, a=0.1)
         self.blocks = nn.ModuleList(
-            nn.ModuleList(Block(channels, dims.style) for _ in range(count))
+            nn.ModuleList(Block(channels, dims.style, dims.modulation) for _ in range(count))
             for channels, count in zip(c, dims.blocks, strict=True)
         )
         self.up = nn.ModuleList(nn.Conv2d(c[i], c[i + 1], 1) for i in range(3))
@@ -143,12 +155,16 @@ class Generator(nn.Module):
         self.attended = nn.Conv2d(c[0], c[0], 1)
         self.position = nn.Parameter(torch.zeros(1, c[0], dims.size // 16, dims.size // 16))
         self.out = conv(c[3], 16)
+        if not dims.modulation:
+            self.entry = nn.Linear(dims.style, c[0])
+        if not dims.learned_mask:
+            self.register_buffer("ellipse", ellipse(dims.size))
 
     def forward(self, f16: Tensor, f8: Tensor, f4: Tensor, f2: Tensor, keys: Tensor,
                 values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Returns rgb (B, 3, S, S) in 0..1 (channel order of the input) and mask (B, 1, S, S)."""
         style = self.style(weights)
-        x = f16
+        x = f16 if self.dims.modulation else f16 + self.entry(style)[..., None, None]
         for index, (blocks, finer) in enumerate(
             zip(self.blocks, (f8, f4, f2, None), strict=True)
         ):
@@ -159,13 +175,21 @@ class Generator(nn.Module):
             if finer is not None:
                 x = F.interpolate(self.up[index](x), scale_factor=2, mode="nearest") + finer
         picture = F.pixel_shuffle(self.out(activate(x)), 2)
-        return torch.sigmoid(picture[:, :3]), torch.sigmoid(picture[:, 3:])
+        rgb, mask = torch.sigmoid(picture[:, :3]), torch.sigmoid(picture[:, 3:])
+        return rgb, mask if self.dims.learned_mask else self.ellipse.expand_as(mask)
 
     def attend(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         query = split_heads(self.query(x + self.position), self.heads)
         scores = torch.softmax(query @ keys.transpose(2, 3) * query.shape[-1] ** -0.5, -1)
         found = (scores @ values).transpose(2, 3).flatten(1, 2).unflatten(2, x.shape[2:])
         return self.attended(found)
+
+
+def ellipse(size: int) -> Tensor:
+    """(1, 1, S, S): one over the face as the studio's crops lay it, zero well before the border."""
+    axis = (torch.arange(size) + 0.5) / size * 2 - 1
+    radius = torch.hypot(axis[None, :] / 0.8, axis[:, None] / 0.95)
+    return ((1 - radius) / 0.25).clamp(0, 1)[None, None]
 
 
 class Renderer(nn.Module):

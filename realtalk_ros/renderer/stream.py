@@ -8,12 +8,134 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnxruntime as ort
 
-from realtalk_ros import models
+from realtalk_ros import arkit, models
 from realtalk_ros.avatar import CROP_SIZE, Avatar
+from realtalk_ros.errors import ModelError
 
-SHARED = ("keys", "values")  # features that depend on the reference image alone
+OF_PERSON = ("keys", "values")  # features that depend on the reference image alone
 FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam can show
+ENCODER, GENERATOR = "renderer_encode.onnx", "renderer_generate.onnx"
+HALF = "renderer_generate_half.onnx"  # for GPUs, where it is there
+FORMAT = "2"  # of the generator's graph, see export.py
+
+
+class Generator:
+    """The network that runs for each frame, and the features of some avatars' templates.
+
+    The features lie on the device (the CPU's memory or the GPU's) once, and so do the inputs and
+    outputs of every batch size that was asked for: no run allocates or copies what it need not.
+    An avatar that was fine-tuned brings its own generator, so it cannot share one with others.
+    Raises ModelError for broken network files and for avatars that cannot be together.
+    """
+
+    def __init__(
+        self,
+        avatars: Sequence[Avatar],
+        providers: Sequence[str] | None = None,
+        threads: int = 2,
+        model_dir: Path | None = None,
+    ):
+        folder = model_dir or models.MODEL_DIR
+        own = {avatar.generator for avatar in avatars}
+        if len(own) != 1:
+            raise ModelError(
+                "avatars with generators of their own cannot share one: load them one by one"
+            )
+        place = own.pop() or folder
+        on_gpu = bool(providers) and providers[0] != "CPUExecutionProvider"
+        name = HALF if on_gpu and (place / HALF).is_file() else GENERATOR
+        self._session = models.session(place / name, providers, threads)
+        about = models.metadata(self._session)
+        if about.get("realtalk.format") != FORMAT:
+            raise ModelError(
+                f"model file {place / name} has format {about.get('realtalk.format')}, this reads "
+                f"{FORMAT}: {models.HOW_TO_RESTORE}"
+            )
+        if place != folder and about.get("realtalk.encoder") != models.sha256(folder / ENCODER):
+            raise ModelError(
+                f"{place / name} belongs to another encoder than {folder / ENCODER}: "
+                "run `realtalk train renderer --avatar` again, or remove it"
+            )
+        self.first = np.cumsum([0, *(len(avatar.templates) for avatar in avatars)])
+        self._device = "cuda" if on_gpu else "cpu"
+        half = name == HALF
+        self._bank = {
+            name: ort.OrtValue.ortvalue_from_numpy(
+                values.astype(np.float16 if half else np.float32), self._device, 0
+            )
+            for name, values in encode(avatars, folder, providers, threads).items()
+        }
+        self._bound: dict[int, Binding] = {}
+
+    def run(
+        self, weights: np.ndarray, templates: np.ndarray, people: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Weights (B, 52), the number of each face's template (counted through all avatars: its
+        avatar's `first` + index) and of its avatar (B,) -> face crops (B, 256, 256, 3) uint8 BGR
+        and masks (B, 256, 256) in 0..1. Both are overwritten by the next run of B faces."""
+        count = len(weights)
+        if count not in self._bound:
+            self._bound[count] = Binding(self._session, self._bank, count, self._device)
+        return self._bound[count].run(weights, templates, people)
+
+
+class Binding:
+    """Memory for the inputs and outputs of one batch size, bound to the session once."""
+
+    def __init__(
+        self, session: ort.InferenceSession, bank: dict[str, ort.OrtValue], count: int, device: str
+    ):
+        self._session, self._device = session, device
+        self._inputs = {
+            "weights": np.zeros((count, arkit.COUNT), np.float32),
+            "template": np.zeros(count, np.int64),
+            "person": np.zeros(count, np.int64),
+        }
+        self._outputs = {
+            "picture": np.zeros((count, CROP_SIZE, CROP_SIZE, 3), np.uint8),
+            "mask": np.zeros((count, CROP_SIZE, CROP_SIZE), np.float32),
+        }
+        self._binding = session.io_binding()
+        for name, array in self._inputs.items():
+            self._binding.bind_cpu_input(name, array)
+        for name, value in bank.items():
+            self._binding.bind_ortvalue_input(name, value)
+        # On the CPU an OrtValue of an array is that array's memory: outputs arrive where they are
+        # read. From a GPU, ONNX Runtime copies them there.
+        self._held = [ort.OrtValue.ortvalue_from_numpy(a) for a in self._outputs.values()]
+        for name, value in zip(self._outputs, self._held, strict=True):
+            self._binding.bind_ortvalue_output(name, value)
+
+    def run(self, *inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        for own, given in zip(self._inputs.values(), inputs, strict=True):
+            own[:] = given
+        self._session.run_with_iobinding(self._binding)
+        return tuple(value.numpy() for value in self._held)
+
+
+def encode(
+    avatars: Sequence[Avatar],
+    folder: Path,
+    providers: Sequence[str] | None,
+    threads: int,
+) -> dict[str, np.ndarray]:
+    """What the encoder finds in every template and reference: name -> (T or people, ...)."""
+    encoder = models.session(folder / ENCODER, providers, threads)
+    names = [output.name for output in encoder.get_outputs()]
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for avatar in avatars:
+        x, y, side = avatar.crop
+        for number, template in enumerate(avatar.templates):
+            crop = np.ascontiguousarray(template[y : y + side, x : x + side])
+            if side != CROP_SIZE:
+                crop = cv2.resize(crop, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_AREA)
+            found = encoder.run(None, {"reference": avatar.reference_image, "template": crop})
+            for name, value in zip(names, found, strict=True):
+                if number == 0 or name not in OF_PERSON:
+                    rows[name].append(value)
+    return {name: np.concatenate(values) for name, values in rows.items()}
 
 
 class FaceRenderer:
@@ -31,13 +153,29 @@ class FaceRenderer:
         threads: int = 2,
         model_dir: Path | None = None,
     ):
-        folder = model_dir or models.MODEL_DIR
         self.avatar = avatar
-        self._session = models.session(folder / "renderer_generate.onnx", providers, threads)
-        encoder = models.session(folder / "renderer_encode.onnx", providers, threads)
-        self._encode(encoder)
-
+        self._generator = Generator([avatar], providers, threads, model_dir)
+        self._person = 0
         self._fit(size)
+
+    @classmethod
+    def together(
+        cls,
+        avatars: Sequence[Avatar],
+        size: int = 512,
+        providers: Sequence[str] | None = None,
+        threads: int = 2,
+        model_dir: Path | None = None,
+    ) -> list[FaceRenderer]:
+        """Renderers of several faces that share one network, for `render_batch`."""
+        generator = Generator(avatars, providers, threads, model_dir)
+        renderers = []
+        for person, avatar in enumerate(avatars):
+            renderer = cls.__new__(cls)
+            renderer.avatar, renderer._generator, renderer._person = avatar, generator, person
+            renderer._fit(size)
+            renderers.append(renderer)
+        return renderers
 
     def resized(self, size: int) -> FaceRenderer:
         """The same face at another height of its pictures, sharing everything that is learned."""
@@ -59,31 +197,17 @@ class FaceRenderer:
         ramp = np.minimum(np.arange(side), np.arange(side)[::-1]) / (FEATHER * side)
         ramp = np.clip(ramp, 0, 1).astype(np.float32)
         self._feather = np.minimum(ramp[:, None], ramp[None, :])
-        self._input = np.zeros((1, 52), np.float32)
-
-    def _encode(self, encoder) -> None:
-        names = [output.name for output in encoder.get_outputs()]
-        x, y, side = self.avatar.crop
-        self._features: list[dict[str, np.ndarray]] = []
-        shared: dict[str, np.ndarray] = {}
-        for template in self.avatar.templates:
-            crop = np.ascontiguousarray(template[y : y + side, x : x + side])
-            if side != CROP_SIZE:
-                crop = cv2.resize(crop, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_AREA)
-            found = dict(zip(names, encoder.run(
-                None, {"reference": self.avatar.reference_image, "template": crop}), strict=True))
-            shared = shared or {name: found[name] for name in SHARED}
-            self._features.append({**found, **shared})
 
     @property
     def template_count(self) -> int:
-        return len(self._features)
+        return len(self.avatar.templates)
 
     def generate(self, weights: np.ndarray, template: int) -> tuple[np.ndarray, np.ndarray]:
-        """The network alone: weights (52,) to the face crop (256, 256, 3) float32 BGR in 0..255
-        and its soft mask (256, 256) in 0..1."""
-        self._input[0] = weights
-        return self._session.run(None, {**self._features[template], "weights": self._input})
+        """The network alone: weights (52,) to the face crop (256, 256, 3) uint8 BGR and its soft
+        mask (256, 256) in 0..1. Both are overwritten by the next call."""
+        row = self._generator.first[self._person] + template
+        pictures, masks = self._generator.run(weights[None], row, self._person)
+        return pictures[0], masks[0]
 
     def compose(self, picture: np.ndarray, mask: np.ndarray, template: int) -> np.ndarray:
         """Blends a generated crop into its template. Returns a new (height, width, 3) uint8."""
@@ -94,11 +218,27 @@ class FaceRenderer:
         mask = mask * self._feather
         frame = self.templates[template].copy()
         region = frame[self._roi]
-        blended = cv2.blendLinear(picture, region.astype(np.float32), mask, 1 - mask)
-        np.clip(np.rint(blended, out=blended), 0, 255, out=blended)
-        region[:] = blended
+        region[:] = cv2.blendLinear(picture, np.ascontiguousarray(region), mask, 1 - mask)
         return frame
 
     def render(self, weights: np.ndarray, template: int) -> np.ndarray:
         """One frame: ARKit weights (52,), index of a template frame -> (height, width, 3) BGR."""
         return self.compose(*self.generate(weights, template), template)
+
+
+def render_batch(
+    renderers: Sequence[FaceRenderer], weights: np.ndarray, templates: Sequence[int]
+) -> list[np.ndarray]:
+    """One frame of each of several faces of `FaceRenderer.together`, in one run of the network.
+
+    Weights (B, 52), template indices (B,) -> B images. The same face may be there more than once.
+    Raises ModelError for renderers that were not loaded together.
+    """
+    generators = {id(renderer._generator): renderer._generator for renderer in renderers}
+    if len(generators) != 1:
+        raise ModelError("render_batch takes the faces of one FaceRenderer.together")
+    (generator,) = generators.values()
+    people = np.array([renderer._person for renderer in renderers])
+    pictures, masks = generator.run(weights, generator.first[people] + templates, people)
+    each = zip(renderers, pictures, masks, templates, strict=True)
+    return [renderer.compose(p, m, template) for renderer, p, m, template in each]

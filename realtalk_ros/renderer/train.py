@@ -23,8 +23,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from realtalk_ros import arkit, models
+from realtalk_ros import arkit
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.renderer.export import export
 from realtalk_ros.renderer.model import Renderer
 
 REFERENCES, POSES, EXPRESSIONS = 3, 2, 5  # images of a group, see face_data.py
@@ -298,56 +299,3 @@ def log(path: Path, row: dict[str, float]) -> None:
         if new:
             writer.writeheader()
         writer.writerow(row)
-
-
-class EncodeGraph(torch.nn.Module):
-    """Pictures as OpenCV has them, uint8 (S, S, 3), to the generator's features."""
-
-    def __init__(self, model: Renderer):
-        super().__init__()
-        self.encoder = model.encoder
-
-    def forward(self, reference: Tensor, template: Tensor) -> tuple[Tensor, ...]:
-        pictures = [(x.float() / 255).permute(2, 0, 1)[None] for x in (reference, template)]
-        return self.encoder(*pictures)
-
-
-class GenerateGraph(torch.nn.Module):
-    """Features and weights (1, 52) to picture (S, S, 3) float32 in 0..255 and mask (S, S)."""
-
-    def __init__(self, model: Renderer):
-        super().__init__()
-        self.generator = model.generator
-
-    def forward(self, weights: Tensor, *features: Tensor) -> tuple[Tensor, Tensor]:
-        rgb, mask = self.generator(*features, weights)
-        return rgb[0].permute(1, 2, 0) * 255, mask[0, 0]
-
-
-FEATURES = ("f16", "f8", "f4", "f2", "keys", "values")
-
-
-def export(model: Renderer, folder: Path) -> None:
-    """Writes renderer_encode.onnx and renderer_generate.onnx and lists their checksums."""
-    import onnx
-
-    folder.mkdir(parents=True, exist_ok=True)
-    trained, model = model.state_dict(), Renderer(model.dims).eval()  # contiguous, on CPU
-    model.load_state_dict(trained)
-    size = model.dims.size
-    image = torch.zeros(size, size, 3, dtype=torch.uint8)
-    features = EncodeGraph(model)(image, image)
-    graphs = (
-        ("renderer_encode", EncodeGraph(model), (image, image), ("reference", "template"),
-         FEATURES),
-        ("renderer_generate", GenerateGraph(model), (torch.zeros(1, 52), *features),
-         ("weights", *FEATURES), ("picture", "mask")),
-    )
-    for name, graph, inputs, input_names, output_names in graphs:
-        path = folder / f"{name}.onnx"
-        torch.onnx.export(graph, inputs, str(path), input_names=list(input_names),
-                          output_names=list(output_names), opset_version=17, dynamo=False)
-        proto = onnx.load(path)
-        onnx.helper.set_model_props(proto, {"realtalk.format": "1", "realtalk.size": str(size)})
-        onnx.save(proto, path)
-    models.write_checksums(folder)

@@ -1,0 +1,131 @@
+"""The trained renderer to ONNX: what FaceRenderer (stream.py) runs.
+
+    renderer_encode.onnx         reference, template (S, S, 3) uint8 -> FEATURES, a batch of one
+    renderer_generate.onnx       weights (B, 52), template (B,), person (B,) int64 and the features
+                                 of T templates and P references -> picture (B, S, S, 3) uint8,
+                                 mask (B, S, S) float32
+    renderer_generate_half.onnx  the same, half precision, for GPUs
+
+The generator takes its features out of banks that hold those of every template of every avatar:
+they stay on the device, and faces of one batch may be anybody's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from realtalk_ros import models
+from realtalk_ros.renderer.model import Renderer
+
+FEATURES = ("f16", "f8", "f4", "f2", "keys", "values")
+OF_TEMPLATE, OF_PERSON = FEATURES[:4], FEATURES[4:]
+OPSET = 17
+
+
+class EncodeGraph(nn.Module):
+    def __init__(self, model: Renderer):
+        super().__init__()
+        self.encoder = model.encoder
+
+    def forward(self, reference: Tensor, template: Tensor) -> tuple[Tensor, ...]:
+        pictures = [(x.float() / 255).permute(2, 0, 1)[None] for x in (reference, template)]
+        return self.encoder(*pictures)
+
+
+class GenerateGraph(nn.Module):
+    def __init__(self, model: Renderer):
+        super().__init__()
+        self.generator = model.generator
+
+    def forward(
+        self, weights: Tensor, template: Tensor, person: Tensor, *banks: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        chosen = [bank[template] for bank in banks[: len(OF_TEMPLATE)]]
+        chosen += [bank[person] for bank in banks[len(OF_TEMPLATE) :]]
+        rgb, mask = self.generator(*chosen, weights)
+        return (rgb * 255).round().permute(0, 2, 3, 1).to(torch.uint8), mask[:, 0]
+
+
+def export(model: Renderer, folder: Path) -> None:
+    """Writes all three files into `folder` and lists their checksums."""
+    folder.mkdir(parents=True, exist_ok=True)
+    trained, model = model.state_dict(), Renderer(model.dims).eval()  # contiguous, on CPU
+    model.load_state_dict(trained)
+    image = torch.zeros(model.dims.size, model.dims.size, 3, dtype=torch.uint8)
+    _write(
+        EncodeGraph(model),
+        (image, image),
+        folder / "renderer_encode.onnx",
+        ("reference", "template"),
+        FEATURES,
+        {},
+        model.dims.size,
+    )
+    export_generator(model, folder, folder / "renderer_encode.onnx")
+
+
+def export_generator(model: Renderer, folder: Path, encoder: Path) -> None:
+    """Writes the generator alone, in both precisions; it fits the features of that encoder file."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    folder.mkdir(parents=True, exist_ok=True)
+    trained, model = model.state_dict(), Renderer(model.dims).eval()
+    model.load_state_dict(trained)
+    size = model.dims.size
+    with torch.no_grad():
+        features = model.encoder(*torch.zeros(2, 1, 3, size, size))
+    # Two of each, so that the tracer takes no dimension for a constant one.
+    banks = [torch.cat([feature, feature]) for feature in features]
+    batch, rows = {0: "faces"}, torch.zeros(2, dtype=torch.int64)
+    axes = {name: batch for name in ("weights", "template", "person", "picture", "mask")}
+    axes |= {name: {0: "templates"} for name in OF_TEMPLATE}
+    axes |= {name: {0: "people"} for name in OF_PERSON}
+    path = folder / "renderer_generate.onnx"
+    inputs = torch.zeros(2, model.dims.weights), rows, rows, *banks
+    _write(
+        GenerateGraph(model),
+        inputs,
+        path,
+        ("weights", "template", "person", *FEATURES),
+        ("picture", "mask"),
+        axes,
+        size,
+        **{"realtalk.encoder": models.sha256(encoder)},
+    )
+    half = convert_float_to_float16(
+        onnx.load(path), keep_io_types=["weights", "mask"], op_block_list=[]
+    )
+    onnx.save(half, folder / "renderer_generate_half.onnx")
+    models.write_checksums(folder)
+
+
+def _write(
+    graph: nn.Module,
+    inputs: tuple[Tensor, ...],
+    path: Path,
+    input_names: tuple[str, ...],
+    output_names: tuple[str, ...],
+    axes: dict[str, dict[int, str]],
+    size: int,
+    **more: str,
+) -> None:
+    import onnx
+
+    torch.onnx.export(
+        graph,
+        inputs,
+        str(path),
+        input_names=list(input_names),
+        output_names=list(output_names),
+        dynamic_axes=axes,
+        opset_version=OPSET,
+        dynamo=False,
+    )
+    proto = onnx.load(path)
+    properties = {"realtalk.format": "2", "realtalk.size": str(size), **more}
+    onnx.helper.set_model_props(proto, properties)
+    onnx.save(proto, path)
