@@ -1,0 +1,149 @@
+"""The landmarks of face and lips in 3D, and the weights as text, as markers for RViz."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import Point
+from std_msgs.msg import ColorRGBA
+from visualization_msgs.msg import Marker, MarkerArray
+
+from realtalk_ros.avatar import Avatar
+from realtalk_ros.markers import LINES, FaceLines, line, tell
+from realtalk_ros.msg import FaceExpression
+from realtalk_ros.nodes import common
+from realtalk_ros.pipeline import TimedExpression
+from realtalk_ros.timeline import Presenter
+
+GREY, RED = ColorRGBA(r=0.8, g=0.8, b=0.85, a=1.0), ColorRGBA(r=0.95, g=0.35, b=0.35, a=1.0)
+WHITE = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
+
+
+class MarkersNode(common.RealTalkNode):
+    rated = ("arrays",)
+
+    def __init__(self, name: str = "markers_node", **options):
+        super().__init__(name, **options)
+        self.avatar = self.parameter("avatar", *common.AVATAR)
+        self.fps = self.parameter("fps", *common.FPS[:3], common.UNCONFIGURED)
+        self.frame_id = self.parameter("frame_id", "face", "Frame of the face: x out of it, z up")
+        self.parent_frame = self.parameter(
+            "parent_frame", "base_link", "Frame in which the face stands still, 1 m up, where "
+            "nobody else says where it is; empty: none"
+        )  # fmt: skip
+        self.counts = {"arrays": 0}
+        self.face: FaceLines | None = None
+        self.presenter = Presenter(self.fps)
+        overridable = common.overridable()
+        self._markers = self.create_publisher(
+            MarkerArray, "face/markers", common.IMAGE_QOS, qos_overriding_options=overridable
+        )
+        self._expression = self.create_subscription(
+            FaceExpression, "expression", self.on_expression, common.EXPRESSION_QOS,
+            qos_overriding_options=overridable,
+        )  # fmt: skip
+        self._static: Any = None
+        self._timer: Any = None
+
+    def setup(self) -> None:
+        self.change_parameter("avatar", self.avatar)
+        self.presenter = Presenter(self.fps)
+        if self.parent_frame:
+            self._stand()
+        self.get_logger().info(f"ready: markers of {self.avatar} in frame {self.frame_id}")
+
+    def start(self) -> None:
+        self._timer = self.steady_timer(1 / self.fps, self.work)
+
+    def halt(self) -> None:
+        self.destroy_timer(self._timer)
+
+    def change_parameter(self, name: str, value: Any) -> None:
+        if name == "avatar":
+            self.face = FaceLines(Avatar.load(value).identity)
+
+    def _stand(self) -> None:
+        """The static frame. On apt ROS tf2_msgs is always there; the PyPI wheels lack it."""
+        try:
+            tf_message = importlib.import_module("tf2_msgs.msg").TFMessage
+        except ImportError:
+            self.get_logger().warning(
+                "no static frame: tf2_msgs is not installed; in RViz take the fixed frame "
+                f"{self.frame_id}"
+            )
+            return
+        transform = importlib.import_module("geometry_msgs.msg").TransformStamped()
+        transform.header.stamp = self.get_clock().now().to_msg()
+        transform.header.frame_id, transform.child_frame_id = self.parent_frame, self.frame_id
+        transform.transform.translation.z = 1.0
+        if self._static is None:
+            self._static = self.create_publisher(tf_message, "/tf_static", common.LATCHED_QOS)
+        self._static.publish(tf_message(transforms=[transform]))
+
+    def on_expression(self, message: FaceExpression) -> None:
+        if not self.ready:
+            return
+        if message.reset:
+            self.presenter.reset()
+            return
+        weights = np.array(message.weights, np.float32)
+        rotation = np.array(message.head_rotation, np.float32)
+        if not (np.isfinite(weights).all() and np.isfinite(rotation).all()):
+            self.problems.add("an expression with numbers that are NaN or infinite was left out")
+            return
+        now, when = self.now(), self.media_time(message.header.stamp)
+        self.presenter.push(TimedExpression(
+            now if when is None else when, message.utterance_id, message.sequence,
+            np.clip(weights, 0, 1), rotation, message.speech_probability,
+        ), now)  # fmt: skip
+
+    def work(self) -> None:
+        if jump := self.clock_jump():
+            self.presenter.shift(jump)
+        shown = self.presenter.tick(self.now())
+        if shown is None or not self._markers.get_subscription_count() or self.face is None:
+            return
+        points = self.face.points(shown.weights, shown.rotation)
+        stamp = self.get_clock().now().to_msg()
+        markers = []
+        for number, name in enumerate(LINES):
+            marker = self._marker("lips" if "lips" in name else "face", number, stamp)
+            marker.type, marker.color = Marker.LINE_STRIP, RED if "lips" in name else GREY
+            marker.scale.x = 0.0015
+            marker.points = _points(line(points, name))
+            markers.append(marker)
+        dots = self._marker("landmarks", 0, stamp)
+        dots.type, dots.color = Marker.SPHERE_LIST, WHITE
+        dots.scale.x = dots.scale.y = dots.scale.z = 0.003
+        dots.points = _points(points)
+        text = self._marker("weights", 0, stamp)
+        text.type, text.color, text.text = Marker.TEXT_VIEW_FACING, WHITE, tell(shown.weights)
+        text.scale.z = 0.01
+        text.pose.position.y = -0.16  # beside the face, on its right
+        text.pose.position.z = float(points[:, 2].mean())
+        self._markers.publish(MarkerArray(markers=[*markers, dots, text]))
+        self.counts["arrays"] += 1
+
+    def _marker(self, namespace: str, number: int, stamp: Any) -> Marker:
+        marker = Marker(ns=namespace, id=number, action=Marker.ADD)
+        marker.header.frame_id, marker.header.stamp = self.frame_id, stamp
+        marker.pose.orientation.w = 1.0
+        marker.lifetime.sec = 1  # a face that is gone does not stay
+        return marker
+
+    def status(self) -> dict:
+        return {"avatar": self.avatar, "late_expressions": self.presenter.late, **self.counts}
+
+
+def _points(array: np.ndarray) -> list[Point]:
+    return [Point(x=x, y=y, z=z) for x, y, z in array.tolist()]
+
+
+def main(args: list[str] | None = None) -> int:
+    return common.run(lambda: [MarkersNode()], args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
