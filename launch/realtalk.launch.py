@@ -2,6 +2,7 @@
 
     ros2 launch realtalk_ros realtalk.launch.py avatar:=default rviz:=true
 
+Both are lifecycle nodes; they configure and activate themselves unless autostart:=false.
 An argument that is not given leaves the value of the parameter file as it is.
 """
 
@@ -26,6 +27,25 @@ def generate_launch_description() -> LaunchDescription:
                 "avatar", default_value="", description="Bundled avatar's name, or an avatar folder"
             ),
             DeclareLaunchArgument("fps", default_value="", description="Frames per second"),
+            DeclareLaunchArgument("size", default_value="", description="Height of the images [px]"),
+            DeclareLaunchArgument(
+                "policy",
+                default_value="",
+                choices=["", "replace", "queue"],
+                description="What a new utterance does that begins before another has ended",
+            ),
+            DeclareLaunchArgument(
+                "autostart",
+                default_value="true",
+                choices=["true", "false"],
+                description="Configure and activate the nodes; false: leave that to a manager",
+            ),
+            DeclareLaunchArgument(
+                "respawn",
+                default_value="true",
+                choices=["true", "false"],
+                description="Start a node again that died",
+            ),
             DeclareLaunchArgument(
                 "device",
                 default_value="",
@@ -55,28 +75,29 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def make_nodes(context: LaunchContext) -> list[Node]:
-    given = {
-        name: LaunchConfiguration(name).perform(context)
-        for name in ("namespace", "avatar", "fps", "device", "use_sim_time")
-    }
-    values: dict = {"use_sim_time": given["use_sim_time"] == "true"}
-    values.update({name: given[name] for name in ("avatar", "device") if given[name]})
-    if given["fps"]:
-        values["fps"] = float(given["fps"])
+    def given(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    values: dict = {name: given(name) == "true" for name in ("use_sim_time", "autostart")}
+    values.update({name: given(name) for name in ("avatar", "device", "policy") if given(name)})
+    values.update({name: kind(given(name)) for name, kind in (("fps", float), ("size", int))
+                   if given(name)})  # fmt: skip
     parameters = [ParameterFile(LaunchConfiguration("params_file")), values]
     nodes = [
         Node(
             package="realtalk_ros",
             executable=name,
             name=name,
-            namespace=given["namespace"],
+            namespace=given("namespace"),
             parameters=parameters,
             output="screen",
             emulate_tty=True,
+            respawn=given("respawn") == "true",
+            respawn_delay=0.5,
         )
         for name in ("expression_node", "renderer_node")
     ]
-    topic = f"/{given['namespace'].strip('/')}/face/image_raw".replace("//", "/")
+    topic = f"/{given('namespace').strip('/')}/face/image_raw".replace("//", "/")
     rviz = Node(
         package="rviz2",
         executable="rviz2",

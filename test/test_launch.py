@@ -1,0 +1,18 @@
+"""Runs the launch file's own test where launch_testing is installed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip(
+    "launch_testing", reason="launch_testing is not on PyPI: it comes with ROS 2 from apt"
+)
+pytest.importorskip("launch_ros", reason="launch_ros comes with ROS 2 from apt")
+
+
+def test_launch_file():
+    file = Path(__file__).parent / "launch/realtalk_launch.py"
+    command = [sys.executable, "-m", "launch_testing.launch_test", str(file)]
+    assert subprocess.run(command, timeout=120).returncode == 0
