@@ -27,7 +27,7 @@ def generate_launch_description() -> LaunchDescription:
                 "avatar", default_value="", description="Bundled avatar's name, or an avatar folder"
             ),
             DeclareLaunchArgument("fps", default_value="", description="Frames per second"),
-            DeclareLaunchArgument("size", default_value="", description="Height of the images [px]"),
+            DeclareLaunchArgument("size", default_value="", description="Height of images, pixels"),
             DeclareLaunchArgument(
                 "policy",
                 default_value="",
