@@ -15,6 +15,13 @@ from launch_ros.actions import Node
 from launch_ros.descriptions import ParameterFile
 
 SHARE = get_package_share_directory("realtalk_ros")
+# Nodes that come when their argument is true: <argument>_node.
+OPTIONAL = {
+    "say": "Speak the texts that come on say",
+    "display": "Serve the face as a web page on http://127.0.0.1:8080/",
+    "audio_adapter": "Take the audio messages of other packages on audio_in",
+    "microphone": "Let the face say what the microphone hears",
+}
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -67,7 +74,13 @@ def generate_launch_description() -> LaunchDescription:
                 "rviz",
                 default_value="false",
                 choices=["true", "false"],
-                description="Show the face in RViz",
+                description="Show the face and its landmarks in RViz",
+            ),
+            *(
+                DeclareLaunchArgument(
+                    name, default_value="false", choices=["true", "false"], description=description
+                )
+                for name, description in OPTIONAL.items()
             ),
             OpaqueFunction(function=make_nodes),
         ]
@@ -83,6 +96,9 @@ def make_nodes(context: LaunchContext) -> list[Node]:
     values.update({name: kind(given(name)) for name, kind in (("fps", float), ("size", int))
                    if given(name)})  # fmt: skip
     parameters = [ParameterFile(LaunchConfiguration("params_file")), values]
+    names = ["expression_node", "renderer_node"]
+    names += [f"{name}_node" for name in OPTIONAL if given(name) == "true"]
+    names += ["markers_node"] if given("rviz") == "true" else []
     nodes = [
         Node(
             package="realtalk_ros",
@@ -95,14 +111,17 @@ def make_nodes(context: LaunchContext) -> list[Node]:
             respawn=given("respawn") == "true",
             respawn_delay=0.5,
         )
-        for name in ("expression_node", "renderer_node")
+        for name in names
     ]
-    topic = f"/{given('namespace').strip('/')}/face/image_raw".replace("//", "/")
+    prefix = f"/{given('namespace').strip('/')}".rstrip("/")
     rviz = Node(
         package="rviz2",
         executable="rviz2",
         arguments=["-d", f"{SHARE}/config/realtalk.rviz"],
-        remappings=[("/realtalk/face/image_raw", topic)],
+        remappings=[
+            (f"/realtalk/face/{topic}", f"{prefix}/face/{topic}")
+            for topic in ("image_raw", "markers")
+        ],
         condition=IfCondition(LaunchConfiguration("rviz")),
     )
     return [*nodes, rviz]

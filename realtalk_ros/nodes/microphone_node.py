@@ -56,6 +56,8 @@ class MicrophoneNode(common.RealTalkNode):
 
     def work(self) -> None:
         if not self.ready or self.gate is None:
+            if self.microphone is not None:
+                self.microphone.read()  # nobody wants it later
             return
         if self.microphone is None or time.monotonic() - self.microphone.heard_at > SILENT:
             self._open_again()
