@@ -60,7 +60,7 @@ class Client:
     """Somebody else's node: speaks on `audio`, watches everything that comes."""
 
     def __init__(self, domain: int, namespace: str = "realtalk", images: bool = True):
-        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
         use_fastdds_profile()
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain)
