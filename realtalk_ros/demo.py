@@ -126,7 +126,8 @@ def record(args: argparse.Namespace, seconds: float, stats_file: Path) -> dict[s
         try:
             print("== starting expression and renderer node", flush=True)
             start("expression_node", **common)
-            start("renderer_node", **common, size=args.size)
+            # All frames, or as many as this machine makes of them: that is what is measured.
+            start("renderer_node", **common, size=args.size, adapt_quality=False)
             monitor.wait_ready(["expression_node", "renderer_node"], check)
             out = str(args.out.absolute())
             start("recorder_node", out=out, fps=args.fps, stats=str(stats_file))

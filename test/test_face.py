@@ -1,5 +1,7 @@
 """One face from speech, emotion, gaze and idle life; what it does on a machine that is too slow."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from realtalk_ros.gaze import angles
 from realtalk_ros.head import HeadMotion
 from realtalk_ros.health import LEVELS, Ladder
 from realtalk_ros.renderer.stream import FaceRenderer
+from realtalk_ros.troupe import Troupe
 
 I = arkit.INDEX  # noqa: E741
 MOUTH = list(arkit.MOUTH)
@@ -145,6 +148,39 @@ def test_smaller_pictures_of_the_same_face_need_no_new_network(renderer):
     small = renderer.resized(128)
     assert small.render(np.zeros(52, np.float32), 0).shape == (128, 128, 3)
     assert renderer.render(np.zeros(52, np.float32), 0).shape == (256, 256, 3)
+
+
+def test_a_troupe_renders_its_faces_together_and_each_its_own():
+    troupe, rounds = Troupe(["default"] * 3), 20
+    members = [troupe.member(i, 128, ("CPUExecutionProvider",), 1, None) for i in range(3)]
+    alone = FaceRenderer(Avatar.load("default"), 128, threads=1)
+    wanted, got = {}, {}
+    for i in range(3):
+        weights = np.zeros(52, np.float32)
+        weights[I["jawOpen"]] = 0.3 * i
+        wanted[i] = weights
+
+    def act(i):
+        for k in range(rounds):
+            got[i, k] = members[i].render(wanted[i], k)
+
+    threads = [threading.Thread(target=act, args=(i,)) for i in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert troupe.frames == 3 * rounds and troupe.batches < 2 * rounds
+    for (i, k), picture in got.items():
+        same = alone.render(wanted[i], k)
+        assert np.abs(picture.astype(int) - same).max() <= 3
+
+
+def test_every_face_of_a_troupe_learns_of_a_failure():
+    troupe = Troupe(["default"] * 2)
+    member = troupe.member(0, 64, ("CPUExecutionProvider",), 1, None)
+    with pytest.raises(Exception, match="."):
+        member.render(np.zeros(7, np.float32), 0)
+    assert member.render(np.zeros(52, np.float32), 0).shape == (64, 64, 3)
 
 
 def test_quality_goes_down_under_load_and_climbs_back():

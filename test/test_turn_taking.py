@@ -10,13 +10,14 @@ import pytest
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
 
+from geometry_msgs.msg import Quaternion, Vector3  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 
 from realtalk_ros import arkit  # noqa: E402
 from realtalk_ros.msg import AudioChunk  # noqa: E402
 from realtalk_ros.nodes.expression_node import ExpressionNode  # noqa: E402
-from realtalk_ros.nodes.renderer_node import RendererNode  # noqa: E402
+from realtalk_ros.nodes.renderer_node import RendererNode, rotate  # noqa: E402
 from ros_graph import AVATAR, Client, speech  # noqa: E402
 
 DOMAIN = 45
@@ -184,6 +185,38 @@ def test_queue_lets_the_first_one_end(stage):
     refused = stage.expression.set_parameters([Parameter("policy", value="shout")])[0]
     assert not refused.successful and "replace" in refused.reason
     stage.expression.set_parameters([Parameter("policy", value="replace")])
+
+
+def test_emotion_gaze_and_listening_reach_the_face(stage):
+    from geometry_msgs.msg import PointStamped
+    from std_msgs.msg import Bool, String
+
+    node, face = stage.client.node, stage.renderer.face
+    publishers = {topic: node.create_publisher(kind, topic, 10) for topic, kind in (
+        ("emotion", String), ("look_at", PointStamped), ("listening", Bool))}  # fmt: skip
+    for publisher in publishers.values():
+        stage.client.wait(publisher.get_subscription_count, 10, "subscriber")
+    publishers["emotion"].publish(String(data="happy"))
+    publishers["listening"].publish(Bool(data=True))
+    point = PointStamped()
+    point.point.x, point.point.y = 1.0, 0.4
+    publishers["look_at"].publish(point)
+    stage.client.wait(lambda: face._mood[arkit.INDEX["mouthSmileLeft"]] > 0.4, 8, "a smile")
+    assert face.listening and face.gaze._target[0] > 0.3
+    point.header.frame_id = "map"  # tf2 may not be there, or knows no such frame
+    publishers["look_at"].publish(point)
+    publishers["emotion"].publish(String(data="hungry"))
+    stage.client.wait(lambda: len(stage.renderer.problems.counts) >= 2, 5, "two problems")
+    publishers["emotion"].publish(String(data="neutral"))
+    publishers["listening"].publish(Bool(data=False))
+    stage.client.wait(lambda: face._mood.max() < 0.1, 8, "a neutral face")
+
+
+def test_points_of_other_frames_are_turned_and_moved():
+    half = np.sqrt(0.5)
+    quarter_turn = Quaternion(x=0.0, y=0.0, z=half, w=half)  # about z, counterclockwise
+    moved = rotate(quarter_turn, (1.0, 0.0, 0.0), Vector3(x=0.0, y=0.0, z=2.0))
+    np.testing.assert_allclose(moved, (0.0, 1.0, 2.0), atol=1e-9)
 
 
 def test_a_network_that_fails_is_replaced_and_the_face_goes_on(stage):

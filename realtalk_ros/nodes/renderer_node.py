@@ -30,6 +30,7 @@ from realtalk_ros.pipeline import Chunk, TimedExpression
 from realtalk_ros.renderer.stream import FaceRenderer
 from realtalk_ros.sound import SLICE, Sound
 from realtalk_ros.timeline import MARGIN, Presenter, Shown, Speaking
+from realtalk_ros.troupe import Member, Troupe
 
 POLL = 0.02  # s, longest sleep of the display: how soon it sees a change of delay or clock
 LISTEN = 0.004  # s between looks at whether sound is due, while there is any
@@ -40,8 +41,12 @@ FAILURES = 3  # frames in a row that fail before the network is loaded anew, on 
 class RendererNode(common.RealTalkNode):
     rated = ("images", "expressions")
 
-    def __init__(self, name: str = "renderer_node", **options):
+    def __init__(
+        self, name: str = "renderer_node", troupe: tuple[Troupe, int] | None = None, **options
+    ):
+        """`troupe`: the faces of this process that are rendered together, and which one this is."""
         super().__init__(name, **options)
+        self._troupe = troupe
         p, live = self.parameter, common.LIVE
         self.avatar = p("avatar", *common.AVATAR)
         self.fps = p("fps", *common.FPS)
@@ -161,17 +166,23 @@ class RendererNode(common.RealTalkNode):
             f"{width}x{height} at {self.fps:g} fps, {self.device}"
         )
 
-    def _load(self, avatar: str, size: int, device: str) -> FaceRenderer:
-        renderer = FaceRenderer(
-            Avatar.load(avatar), size, models.providers_for(device), self.threads,
-            Path(self.model_dir) if self.model_dir else None,
-        )  # fmt: skip
+    def _load(self, avatar: str, size: int, device: str) -> FaceRenderer | Member:
+        providers = models.providers_for(device)
+        model_dir = Path(self.model_dir) if self.model_dir else None
+        troupe, number = self._troupe or (None, 0)
+        renderer: FaceRenderer | Member
+        if troupe is not None and avatar == troupe.avatars[number]:
+            renderer = troupe.member(number, size, providers, self.threads, model_dir)
+        else:
+            renderer = FaceRenderer(
+                Avatar.load(avatar), size, providers, self.threads, model_dir
+            )
         neutral = np.zeros(52, np.float32)
         renderer.render(neutral, 0)  # the first run is slower than the others
         began = time.perf_counter()
         renderer.render(neutral, 0)
         self.presenter.lead = self._lead(time.perf_counter() - began)
-        self._provider = models.providers_for(device)[0]
+        self._provider = providers[0]
         return renderer
 
     def _lead(self, seconds: float) -> float:
@@ -227,7 +238,7 @@ class RendererNode(common.RealTalkNode):
             wanted = {"avatar": self.avatar, "size": self.size, name: value}
             self._use(self._load(**wanted, device=self.device))
 
-    def _use(self, renderer: FaceRenderer) -> None:
+    def _use(self, renderer: FaceRenderer | Member) -> None:
         with self._changing:
             self.face.renderer = renderer
             self._new_size()
@@ -495,6 +506,8 @@ class RendererNode(common.RealTalkNode):
         values["late_sound_ms"] = self.sound.late * 1e3
         values["delay_ms"] = presenter.delay * 1e3
         values["lead_ms"] = presenter.lead * 1e3
+        if self._troupe is not None:
+            values["faces_per_batch"] = self._troupe[0].frames / max(1, self._troupe[0].batches)
         values["quality_level"] = self.ladder.level
         values["speaking"] = self.speaking.state
         for name, times in (("render_ms", self._render_ms), ("publish_ms", self._publish_ms),

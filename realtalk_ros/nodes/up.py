@@ -15,6 +15,7 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes import common
 from realtalk_ros.nodes.expression_node import ExpressionNode
 from realtalk_ros.nodes.renderer_node import RendererNode
+from realtalk_ros.troupe import Troupe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,14 +74,16 @@ def main(args: list[str] | None = None, faces: Sequence[tuple[str, str]] = ()) -
 
 
 def make_nodes(faces: Sequence[tuple[str, str]]) -> list[common.RealTalkNode]:
-    kinds = (ExpressionNode, RendererNode)
     if not faces:
-        return [kind() for kind in kinds]
-    return [
-        kind(namespace=f"/{namespace}", parameter_overrides=[Parameter("avatar", value=avatar)])
-        for namespace, avatar in faces
-        for kind in kinds
-    ]
+        return [ExpressionNode(), RendererNode()]
+    troupe = Troupe([avatar for _, avatar in faces])
+    nodes: list[common.RealTalkNode] = []
+    for number, (namespace, avatar) in enumerate(faces):
+        options = dict(
+            namespace=f"/{namespace}", parameter_overrides=[Parameter("avatar", value=avatar)]
+        )
+        nodes += [ExpressionNode(**options), RendererNode(troupe=(troupe, number), **options)]
+    return nodes
 
 
 if __name__ == "__main__":
