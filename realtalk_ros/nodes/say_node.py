@@ -186,26 +186,29 @@ class SayNode(common.RealTalkNode):
         self.counts["texts"] += 1
         self._utterance = utterance = f"say-{self._run}-{self.counts['texts']}"
         began, samples, rate = self.now() + self.lead, 0, saying.sample_rate
-        told = 0.0
+        told = -FEEDBACK
+        self.clock_jump()  # what was before is of no account
 
         def wait(until: float) -> bool:
-            """Sleeps, telling how far the speech is; False if it is to end."""
-            nonlocal told
+            """Sleeps until so many seconds of it are heard, telling how far it is; False if it is
+            to end."""
+            nonlocal told, began
             while True:
-                now = self.now()
-                if now - told >= FEEDBACK or now < told:
-                    told, spoken = now, saying.spoken(now - began)
+                began += self.clock_jump()
+                heard = self.now() - began
+                if heard - told >= FEEDBACK:
+                    told, spoken = heard, saying.spoken(heard)
                     if spoken != order.spoken:
                         order.spoken = spoken
                         self._feedback(order, utterance)
                 if order.stop:
                     return False
-                if now >= until:
+                if heard >= until:
                     return True
-                time.sleep(min(until - now, SLEEP))
+                time.sleep(min(until - heard, SLEEP))
 
         for pcm, last in saying.chunks(self.chunk):
-            if not wait(began + (samples + len(pcm)) / rate - self.lead):
+            if not wait((samples + len(pcm)) / rate - self.lead):
                 break
             message = AudioChunk(
                 sample_rate=rate, channels=1, encoding=AudioChunk.PCM_S16LE,
@@ -217,7 +220,7 @@ class SayNode(common.RealTalkNode):
             self.counts["chunks"] += 1
             samples += len(pcm)
         else:
-            order.completed = wait(began + samples / rate)
+            order.completed = wait(samples / rate)
         if order.completed:
             order.spoken = order.text
             self._feedback(order, utterance)

@@ -6,6 +6,7 @@ const RATE = 48000; // Hz, of the sound that comes
 const MARGIN = 0.02; // s, what is needed to schedule sound
 const SLACK = 0.3; // s held back beyond the buffer, at which a pause is used to catch up
 const PAUSE = 0.3; // s without sound, in which the timeline may be moved unheard
+const JUMP = 2; // s by which the robot's clock was set, or the face replayed
 const MAX_FRAMES = 40;
 const JPEG = 1, SOUND = 2, FORGET = 3;
 
@@ -49,8 +50,9 @@ function place(time, pause) {
     offset = null;
     silence();
   }
-  if (offset === null || Math.abs(time + offset - clock()) > 10) {
+  if (offset === null || Math.abs(time + offset - clock() - buffer) > JUMP) {
     silence();
+    for (const frame of frames.splice(0)) frame.bitmap.close();
     anchor(time);
   } else if (time + offset < clock() + MARGIN && (pause || time + offset < clock() - buffer)) {
     stats.late++;
