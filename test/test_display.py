@@ -16,7 +16,6 @@ import chromium
 from realtalk_ros import display
 from realtalk_ros.display import FORGET, JPEG, RATE, SOUND, Display, Sampler
 from realtalk_ros.errors import RealTalkError
-from ros_graph import AVATAR, Client, start, stop
 
 aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed")
 
@@ -268,7 +267,10 @@ def test_a_flash_is_seen_when_its_beep_is_heard(served):
 
 @needs_chromium
 def test_the_face_of_the_real_graph_moves_and_is_heard_in_a_browser(tmp_path):
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed")
     pytest.importorskip("realtalk_ros.action", reason="the ROS messages are not built")
+    from ros_graph import AVATAR, Client, start, stop
+
     processes = [
         start("expression_node", DOMAIN, avatar=AVATAR),
         start("renderer_node", DOMAIN, avatar=AVATAR),
