@@ -36,7 +36,9 @@ def speech(seconds: float) -> np.ndarray:
 
 
 def start(name: str, domain: int, *ros_args: str, stderr=None, **parameters) -> subprocess.Popen:
-    """Starts a node's module as a process."""
+    """Starts a node's module as a process. (Frames are counted: none are left out on purpose.)"""
+    if name == "renderer_node":
+        parameters.setdefault("adapt_quality", "false")
     command = [sys.executable, "-m", f"realtalk_ros.nodes.{name}", "--ros-args", *ros_args]
     for key, value in parameters.items():
         command += ["-p", f"{key}:={value}"]

@@ -15,6 +15,7 @@ from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 
 from realtalk_ros import arkit  # noqa: E402
+from realtalk_ros.health import Ladder  # noqa: E402
 from realtalk_ros.msg import AudioChunk  # noqa: E402
 from realtalk_ros.nodes.expression_node import ExpressionNode  # noqa: E402
 from realtalk_ros.nodes.renderer_node import RendererNode, rotate  # noqa: E402
@@ -212,6 +213,19 @@ def test_emotion_gaze_and_listening_reach_the_face(stage):
     publishers["emotion"].publish(String(data="neutral"))
     publishers["listening"].publish(Bool(data=False))
     stage.client.wait(lambda: face._mood.max() < 0.1, 8, "a neutral face")
+
+
+def test_steps_of_the_quality_ladder_are_seen_and_said(stage):
+    renderer = stage.renderer
+    for level, fps, size in ((1, 12.5, 128), (2, 12.5, 64), (0, 25.0, 128)):
+        renderer.ladder = Ladder(level)
+        renderer._climb()
+        images = renderer.counts["images"]
+        stage.client.wait(lambda n=images: renderer.counts["images"] > n + 2, 10, "images")
+        assert (renderer.presenter.fps, renderer._image.height) == (fps, size)
+        assert ("cannot keep up" in renderer.concern()) == (level > 0)
+    frames = [s.frame for _, s in stage.shown[-3:]]
+    assert frames == sorted(frames)
 
 
 def test_points_of_other_frames_are_turned_and_moved():
