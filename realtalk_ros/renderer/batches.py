@@ -1,0 +1,182 @@
+"""Training batches of the face renderer, drawn from shards that lie whole on the training device.
+
+The pictures stay uint8 where they are computed on; choosing, mirroring and recolouring happen there
+too, so that a fast GPU never waits for the host. See face_data.py for what is in a shard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from realtalk_ros import arkit
+from realtalk_ros.errors import RealTalkError
+
+REFERENCES, POSES, EXPRESSIONS = 3, 2, 5  # pictures of a group, see face_data.py
+READERS = 4  # threads that read shards
+LABELS = 7  # of the masks, see face_data.LABELS
+
+
+def _mirrored(name: str) -> str:
+    return name.replace("Left", "#").replace("Right", "Left").replace("#", "Right")
+
+
+MIRRORED_WEIGHTS = torch.tensor([arkit.INDEX[_mirrored(name)] for name in arkit.NAMES])
+# Multi-PIE's 68 points seen in a mirror.
+MIRRORED_MARKS = torch.tensor(
+    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31,
+     45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
+     54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Group:
+    """One person's pictures, on the training device. N is 13 in the order of face_data.py."""
+
+    images: Tensor  # (N, S, S, 3) uint8 BGR
+    weights: Tensor  # (N, 52)
+    marks: Tensor  # (N, 68, 2) pixels
+    masks: Tensor | None  # (N, S, S) uint8, face_data.LABELS; older shards have none
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B template frames with K expressions each; pictures are (.., 3, S, S) in 0..1, BGR."""
+
+    reference: Tensor  # (B, 3, S, S)
+    template: Tensor  # (B, 3, S, S)
+    weights: Tensor  # (B * K, 52)
+    target: Tensor  # (B * K, 3, S, S)
+    marks: Tensor  # (B * K, 68, 2), of the target
+    each: int  # K
+
+    @property
+    def template_each(self) -> Tensor:
+        """(B * K, 3, S, S): the template frame beside every target."""
+        return self.template.repeat_interleave(self.each, 0)
+
+
+class Groups:
+    """The groups of a folder of shards. `refresh` takes in shards that were written since.
+
+    `keep(number)` chooses groups by their running number. Raises RealTalkError for a shard that
+    cannot be read.
+    """
+
+    def __init__(
+        self, folder: Path, device: str = "cpu", keep: Callable[[int], bool] = lambda number: True
+    ):
+        self.folder, self.device, self.keep = folder, device, keep
+        self._shards: list[dict[str, Tensor]] = []
+        self._index: list[tuple[int, int]] = []  # of each group: its shard, its row there
+        self._seen: set[Path] = set()
+        self._count = 0
+        self.refresh()
+
+    def refresh(self) -> None:
+        new = [path for path in sorted(self.folder.glob("*.npz")) if path not in self._seen]
+        with ThreadPoolExecutor(READERS) as readers:
+            for shard in readers.map(self._read, new):
+                rows = [r for r in range(len(shard["images"])) if self.keep(self._count + r)]
+                self._count += len(shard["images"])
+                self._index += [(len(self._shards), row) for row in rows]
+                self._shards.append(shard)
+        self._seen.update(new)
+
+    def _read(self, path: Path) -> dict[str, Tensor]:
+        try:
+            with np.load(path, allow_pickle=False) as shard:
+                wanted = ("images", "weights", "landmarks", "masks")
+                arrays = {name: shard[name] for name in wanted if name in shard}
+            images = arrays["images"]
+            pictures = REFERENCES + POSES * EXPRESSIONS
+            assert images.dtype == np.uint8 and images.shape[1] == pictures
+            assert arrays["weights"].shape == (*images.shape[:2], arkit.COUNT)
+            assert arrays["landmarks"].shape == (*images.shape[:2], 68, 2)
+        except (OSError, ValueError, KeyError, AssertionError) as error:
+            raise RealTalkError(
+                f"{path} is no shard of training groups: remove it and run `realtalk data` again"
+            ) from error
+        return {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, number: int) -> Group:
+        shard, row = self._index[number]
+        part = self._shards[shard]
+        masks = part["masks"][row] if "masks" in part else None
+        return Group(part["images"][row], part["weights"][row], part["landmarks"][row], masks)
+
+
+def draw(group: Group, rng: np.random.Generator, targets: int) -> list[int]:
+    """Pictures of a group to learn from: reference, template, then `targets` of the same pose."""
+    start = REFERENCES + EXPRESSIONS * int(rng.integers(POSES))
+    # The first expression of a pose is near neutral, as an avatar's template frames are.
+    template = start if rng.random() < 0.6 else start + int(rng.integers(EXPRESSIONS))
+    others = [i for i in range(start, start + EXPRESSIONS) if i != template]
+    return [int(rng.integers(REFERENCES)), template, *rng.permutation(others)[:targets].tolist()]
+
+
+def mirror(images: Tensor, weights: Tensor, marks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A group's pictures (N, S, S, 3), weights and landmarks as in a mirror."""
+    flipped = torch.stack([images.shape[2] - 1 - marks[..., 0], marks[..., 1]], -1)
+    return (
+        images.flip(2),
+        weights[..., MIRRORED_WEIGHTS.to(weights.device)],
+        flipped[..., MIRRORED_MARKS.to(marks.device), :],
+    )
+
+
+def pictures(images: Tensor) -> Tensor:
+    """(..., S, S, 3) uint8 to (..., 3, S, S) float in 0..1, in channels-last memory, as the
+    convolutions like it."""
+    return images.movedim(-1, -3).float() / 255
+
+
+def recolour(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """Random gamma and white balance, the same for all of (B, N, 3, S, S) with one index B."""
+    count = len(images)
+    gamma = torch.from_numpy(rng.uniform(0.8, 1.25, (count, 1, 1, 1, 1))).to(images)
+    gain = torch.from_numpy(rng.uniform(0.75, 1.25, (count, 1, 3, 1, 1))).to(images)
+    return (images.clamp_min(1e-4) ** gamma * gain).clamp(0, 1)
+
+
+def sample(
+    groups: list[Group],
+    rng: np.random.Generator,
+    targets: int,
+    augment: bool = True,
+    reference: Tensor | None = None,
+) -> Batch:
+    """A batch of one template frame of each group. `reference` (S, S, 3) uint8 stands in for the
+    groups' own reference pictures (one avatar's, which is all that its renderer will ever see)."""
+    images, weights, marks = [], [], []
+    for group in groups:
+        chosen = draw(group, rng, targets)
+        one = group.images[chosen], group.weights[chosen[2:]], group.marks[chosen[2:]]
+        if augment and rng.random() < 0.5:
+            one = mirror(*one)
+        for parts, part in zip((images, weights, marks), one, strict=True):
+            parts.append(part)
+    seen = torch.stack(images)
+    if reference is not None:
+        seen[:, 0] = reference
+    seen = pictures(seen)
+    if augment:
+        seen = recolour(seen, rng)
+    return Batch(
+        seen[:, 0],
+        seen[:, 1],
+        torch.cat(weights).float(),
+        seen[:, 2:].flatten(0, 1),
+        torch.cat(marks).float(),
+        targets,
+    )
