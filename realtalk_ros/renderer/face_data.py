@@ -9,22 +9,32 @@ what an avatar's template frames show. A shard is an .npz with, for G groups of 
     landmarks   (G, 13, 68, 2) float32, Multi-PIE, pixels of the crop (x right, y down)
     pose        (G, 13) int32, -1 for references, 0 or 1 for the poses
     identity    (G, 100) float32
+    masks       (G, 13, 256, 256) uint8, what a pixel shows, into studio.LABELS
+    head        (G, 13, 6) float32 yaw, pitch, roll in rad, shift x, y, z in cm
+    camera      (G, 13, 5) float32 distance, crop centre x, y and side in cm, crop roll in rad
+
+A person sits for VISITS groups in a row, each in another light, place and distance from the camera.
 
 `realtalk data faces` writes runs/faces/train and runs/faces/val (people of other seeds). A shard
-that exists is skipped, so the command resumes; a shard is written under another name first.
+that exists is skipped, so the command resumes; a shard is written under another name first. It says
+how many pictures a second it made.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from realtalk_ros.facekit import FaceKit
 from realtalk_ros.renderer import people
-from realtalk_ros.renderer.people import Painter, Person
+from realtalk_ros.renderer.painter import Painter
+from realtalk_ros.renderer.people import Person
+from realtalk_ros.renderer.studio import LABELS as LABELS
 from realtalk_ros.renderer.studio import Studio, View
 
 SIZE = 256
@@ -32,6 +42,8 @@ REFERENCES, POSES, PER_POSE = 3, 2, 5
 PICTURES = REFERENCES + POSES * PER_POSE  # 13
 VAL_SEED = 1_000_000  # people from here on are never trained on
 TEXTURE = 384  # texels, about one per pixel of the crop
+VISITS = 2  # painting a person takes as long as a dozen pictures
+SUPERSAMPLE, DETAIL = 1.25, 0.2  # of the Studio
 
 
 def render_group(
@@ -55,19 +67,22 @@ def render_group(
 
 def shoot(studio: Studio, person: Person, shots: list[tuple[View, np.ndarray, int]]) -> dict:
     """Render (view, weights, pose index) triples into the arrays of one group."""
-    kit = studio.kit
     images = np.empty((len(shots), studio.size, studio.size, 3), np.uint8)
+    masks = np.empty(images.shape[:3], np.uint8)
     landmarks = np.empty((len(shots), 68, 2), np.float32)
     for i, (view, weights, _) in enumerate(shots):
-        images[i] = studio.render(weights, view, person.light)
-        points = kit.deform(person.neutral, weights)[kit.landmarks]
-        landmarks[i] = view.pixels(points, studio.size)
+        images[i], masks[i] = studio.shoot(weights, view, person.light)
+        landmarks[i] = view.pixels(studio.landmarks(weights), studio.size)
+    views = [view for view, _, _ in shots]
     return {
         "images": images,
         "weights": np.stack([w for _, w, _ in shots]).astype(np.float32),
         "landmarks": landmarks,
         "pose": np.array([p for _, _, p in shots], np.int32),
         "identity": person.identity,
+        "masks": masks,
+        "head": np.array([[v.yaw, v.pitch, v.roll, *v.shift] for v in views], np.float32),
+        "camera": np.array([[v.distance, *v.crop] for v in views], np.float32),
     }
 
 
@@ -87,16 +102,42 @@ def make_shards(
     from tqdm import tqdm
 
     todo = [n for n in shards if not (out / f"{n:04d}.npz").exists()]
-    with tqdm(total=len(todo) * groups, desc=f"people for {out.name}", unit="person") as bar:
-        for number in todo:
-            made = []
-            for i in range(groups):
-                seed = first_seed + number * groups + i
-                person = people.random_person(studio.kit, painter, seed)
-                studio.dress(person.neutral, person.look)
-                made.append(render_group(studio, person, np.random.default_rng([seed, 2])))
-                bar.update()
-            write_shard(out / f"{number:04d}.npz", made)
+    seeds = [first_seed + number * groups + i for number in todo for i in range(groups)]
+    start, shooting = time.perf_counter(), 0.0
+    # The next person is painted while this one is photographed.
+    with (
+        ThreadPoolExecutor(1) as pool,
+        tqdm(total=len(seeds) * PICTURES, desc=out.name, unit="picture") as bar,
+    ):
+        made: list[dict[str, np.ndarray]] = []
+        waiting = None
+        for k, seed in enumerate(seeds):
+            number, visit = todo[k // groups], seed % VISITS
+            if visit == 0 or waiting is None:
+                person = (waiting or pool.submit(_sitter, studio, painter, seed)).result()
+                later = seed - visit + VISITS
+                waiting = pool.submit(_sitter, studio, painter, later)
+            begin = time.perf_counter()
+            rng = np.random.default_rng([seed, 2])
+            now = person if visit == 0 else people.another_place(person, rng)
+            studio.dress(now.neutral, now.look)
+            made.append(render_group(studio, now, rng))
+            shooting += time.perf_counter() - begin
+            bar.update(PICTURES)
+            if len(made) == groups:
+                write_shard(out / f"{number:04d}.npz", made)
+                made = []
+    if seeds:
+        count, seconds = len(seeds) * PICTURES, time.perf_counter() - start
+        print(
+            f"{out}: {count} pictures in {seconds:.1f} s, {count / seconds:.1f} frames/s all told, "
+            f"{count / shooting:.1f} frames/s in the studio ({studio.gl.info['GL_RENDERER']})"
+        )
+
+
+def _sitter(studio: Studio, painter: Painter, seed: int) -> Person:
+    """The person of a group's seed."""
+    return people.random_person(studio.kit, painter, seed - seed % VISITS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +154,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """`realtalk data faces`: write what is missing of the training and validation shards."""
-    studio = Studio(FaceKit.load(args.facekit), SIZE)
+    studio = Studio(FaceKit.load(args.facekit), SIZE, SUPERSAMPLE, DETAIL)
     studio.hair_shadow = False
     painter = Painter(studio, TEXTURE)
     make_shards(args.out / "val", range(args.val_shards), args.groups, VAL_SEED, studio, painter)

@@ -18,7 +18,7 @@ import yaml
 
 from realtalk_ros import arkit, models
 from realtalk_ros.facekit import FaceKit
-from realtalk_ros.renderer import people
+from realtalk_ros.renderer import clothes, people
 from realtalk_ros.renderer.face_data import (
     PER_POSE,
     PICTURES,
@@ -27,7 +27,8 @@ from realtalk_ros.renderer.face_data import (
     shoot,
     write_shard,
 )
-from realtalk_ros.renderer.people import Painter, Person, Traits
+from realtalk_ros.renderer.painter import Painter, Traits
+from realtalk_ros.renderer.people import Person
 from realtalk_ros.renderer.studio import Light, Studio, View
 
 SIZE, CROP = 512, 256  # pixels of a template frame and of the face's square in it
@@ -103,7 +104,7 @@ def default_person(studio: Studio, texture: int, strands: int, seed: int) -> Per
     look.pupil, look.iris_size, look.iris_ring = 0.40, 0.61, np.array([0.018, 0.018, 0.010])
     look.teeth, look.sclera = np.array([0.92, 0.88, 0.82]), np.array([0.83, 0.81, 0.79])
     look.gums, look.lash_alpha = np.array([0.50, 0.18, 0.17]), 0.8
-    look.body = people.shoulders(traits, 0.86, kit, neutral)
+    look.body = clothes.shoulders(traits, 0.86, kit, neutral)
     look.background = _backdrop(rng)
     light = Light(
         directions=np.array([[-0.62, 0.60, 0.72], [0.75, 0.15, 0.70],

@@ -1,8 +1,16 @@
 """A photo studio for synthetic heads: OpenGL, off screen, of what ICT-FaceKit's mesh can show.
 
-`Studio.render` draws one head: a person's look (painted skin texture, eyes, hair, clothes), a pose,
-an expression, lights, a camera crop. Deformation is a numpy GEMV, shading a fragment shader; runs
-on software OpenGL (EGL, llvmpipe) as on a GPU. Needs moderngl and scipy (extra `train`).
+`Studio.shoot` draws one head: a person's look (painted skin texture, eyes, hair, clothes), a pose,
+an expression, lights, a camera crop; and the labels of its pixels. Runs on software OpenGL (EGL,
+llvmpipe) as on a GPU; needs moderngl and scipy (extra `train`). How a picture comes about:
+
+1. `dress`: the person's neutral vertices and normals go to the GPU, once.
+2. A vertex shader adds the active expressions' deltas (transform feedback; normals are linear in
+   the weights, with the mean head's derivatives) and turns the eyeballs.
+3. Shadow map of the key light; then geometry (normals, texture coordinates) of the skin at full
+   size, and one pass that shades the skin's pixels once each.
+4. Eyes and mouth; the plate (background, clothes, hair, glasses), kept while only the expression
+   changes; lashes, lid shadows, lenses.
 
 Coordinates: head space of `facekit` (cm). The camera sits on +z at `distance` from the origin and
 looks down -z. A crop is a square in the plane z = 0 as seen from the camera, (x, y, side, roll) in
@@ -19,22 +27,35 @@ import numpy as np
 
 from realtalk_ros import arkit
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.facekit import FaceKit, rotation
+from realtalk_ros.facekit import INNER_LIP_PAIRS, FaceKit, gaze_angles, rotation
+from realtalk_ros.renderer import studio_shaders as shaders
+from realtalk_ros.renderer.mesh_lod import simplify
 
-LIGHTS = 4
+# What a pixel shows; clothes count as background.
+LABELS = ("background", "skin", "lips", "mouth", "eyes", "hair", "glasses")
 # The head turns about a point in the upper neck; the skin between neck base and skull bends.
 PIVOT = np.array([0.0, -5.0, -1.0], np.float32)
 SKIN, EYE, TEETH, GUMS, SOCKET, LACRIMAL = range(6)
 OCCLUSION, LASH = 6, 7
-SHADOW_SIZE = 512
+PART_KINDS = {
+    "face": SKIN, "head_neck": SKIN, "mouth_socket": SOCKET, "eye_socket_left": SKIN,
+    "eye_socket_right": SKIN, "gums_tongue": GUMS, "teeth": TEETH, "eyeball_left": EYE,
+    "eyeball_right": EYE, "lacrimal_left": LACRIMAL, "lacrimal_right": LACRIMAL,
+    "eye_occlusion_left": OCCLUSION, "eye_occlusion_right": OCCLUSION,
+    "eyelashes_left": LASH, "eyelashes_right": LASH,
+}  # fmt: skip
 TEXELS_PER_CM = 0.035  # of a skin texture one texel high, about, in the middle of the face
-SAMPLERS = ("albedo_map", "detail_map", "noise_map", "shadow_map", "background", "pos_map",
+SAMPLERS = ("albedo_map", "detail_map", "noise_map", "shadow_map", "background",
             "normal_map", "uv_map")  # fmt: skip
 
 
 @dataclass
 class Light:
-    """4 directional lights (direction towards the light, linear rgb) and a sky-ground ambient."""
+    """4 directional lights (direction towards the light, linear rgb) and light from everywhere.
+
+    That is a sky-ground ramp plus `surround`, three symmetric matrices M (red, green, blue): the
+    light on a normal n is (n, 1) M (n, 1), which holds spherical harmonics up to order 2.
+    """
 
     directions: np.ndarray  # (4, 3)
     colours: np.ndarray  # (4, 3), linear
@@ -43,6 +64,7 @@ class Light:
     exposure: float = 1.0
     shadow: float = 0.8  # strength of the key light's (light 0's) shadow
     shadow_softness: float = 2.0  # texels
+    surround: np.ndarray | None = None  # (3, 4, 4)
 
 
 @dataclass
@@ -65,6 +87,7 @@ class Look:
     bump: float = 1.0
     hair: Strands | None = None
     body: Mesh | None = None
+    worn: list[Mesh] = field(default_factory=list)  # cap, glasses
     background: np.ndarray | None = None  # (h, w, 3) uint8 sRGB
     seed: float = 0.0
 
@@ -81,12 +104,16 @@ class Strands:
 
 @dataclass
 class Mesh:
-    """Clothes or shoulders: triangles that stay where they are."""
+    """Something worn: triangles that stay with the chest (clothes) or turn with the head."""
 
     points: np.ndarray  # (N, 3)
     normals: np.ndarray  # (N, 3)
     colours: np.ndarray  # (N, 3) linear rgb
     triangles: np.ndarray  # (M, 3)
+    label: int = 0  # into LABELS
+    with_head: bool = False
+    polish: float = 0.0  # 0 cloth, 1 lacquer or glass
+    opacity: float = 1.0  # below 1: a lens
 
 
 @dataclass
@@ -138,357 +165,6 @@ class View:
         return world[:, :2] * (self.distance / (self.distance - world[:, 2:3]))
 
 
-COMMON = """
-#version 330
-uniform mat4 pose; uniform mat4 projection; uniform mat4 shadow_matrix;
-uniform vec3 eye; uniform float breath;
-vec3 bend(vec3 p, float w) {
-    vec3 posed = (pose * vec4(p, 1.0)).xyz;
-    return mix(p + vec3(0.0, breath, 0.3 * breath), posed, w);
-}
-"""
-
-LIGHTING = """
-uniform vec3 light_dir[4]; uniform vec3 light_col[4]; uniform vec3 sky; uniform vec3 ground;
-uniform sampler2DShadow shadow_map; uniform float shadow_strength; uniform float softness;
-uniform float exposure;
-float shadowed(vec3 s, float bias) {
-    if (shadow_strength <= 0.0) return 1.0;
-    float texel = softness / 512.0, sum = 0.0;
-    for (int i = -1; i <= 1; i++) for (int j = -1; j <= 1; j++)
-        sum += texture(shadow_map, vec3(s.xy + vec2(float(i), float(j)) * texel, s.z - bias));
-    return mix(1.0, sum / 9.0, shadow_strength);
-}
-vec3 hemisphere(vec3 n) { return mix(ground, sky, 0.5 + 0.5 * n.y); }
-vec3 develop(vec3 c) {  // filmic shoulder, then sRGB
-    c *= exposure;
-    c = c * (1.0 + c * 0.15) / (1.0 + c * 0.62);
-    c *= 1.08;
-    return mix(c * 12.92, 1.055 * pow(max(c, 0.0), vec3(1.0 / 2.4)) - 0.055, step(0.0031308, c));
-}
-"""
-
-HEAD_VERTEX = (
-    COMMON
-    + """
-in vec3 in_pos; in vec3 in_normal; in vec2 in_uv; in vec4 in_aux; in vec4 in_rest;
-out vec3 v_pos; out vec3 v_normal; out vec2 v_uv;
-out vec4 v_aux; out vec4 v_rest; out vec3 v_shadow;
-void main() {
-    v_pos = bend(in_pos, in_aux.w);
-    v_normal = mix(in_normal, mat3(pose) * in_normal, in_aux.w);
-    v_uv = in_uv; v_aux = in_aux; v_rest = in_rest;
-    v_shadow = (shadow_matrix * vec4(v_pos, 1.0)).xyz * 0.5 + 0.5;
-    gl_Position = projection * vec4(v_pos, 1.0);
-}
-"""
-)
-
-HEAD_IN = """
-in vec3 v_pos; in vec3 v_normal; in vec2 v_uv; in vec4 v_aux; in vec4 v_rest; in vec3 v_shadow;
-uniform sampler2D noise_map; uniform float seed;
-out vec4 colour;
-"""
-
-# Skin is shaded in a second, full-screen pass: software rasterisers shade whole pixel blocks for
-# every tiny triangle, so that the first pass has to be cheap.
-SKIN_GEOMETRY = """
-#version 330
-in vec3 v_pos; in vec3 v_normal; in vec2 v_uv; in vec4 v_aux;
-layout(location = 0) out vec4 out_pos; layout(location = 1) out vec4 out_normal;
-layout(location = 2) out vec2 out_uv;
-void main() {
-    out_pos = vec4(v_pos, 1.0);
-    out_normal = vec4(v_normal, v_aux.y);
-    out_uv = v_uv * vec2(0.5, 1.0);
-}
-"""
-
-SCREEN_VERTEX = """
-#version 330
-in vec2 in_pos; out vec2 v_screen; out vec2 v_plane; uniform vec4 crop;
-void main() {
-    float c = cos(crop.w), s = sin(crop.w);
-    vec2 plane = crop.xy + mat2(c, s, -s, c) * in_pos * crop.z * 0.5;  // cm in the crop plane
-    v_plane = plane / 64.0 + 0.5;
-    v_screen = in_pos * 0.5 + 0.5;
-    gl_Position = vec4(in_pos, 0.0, 1.0);
-}
-"""
-
-SKIN_FRAGMENT = (
-    COMMON
-    + LIGHTING
-    + """
-in vec2 v_screen; in vec2 v_plane;
-uniform sampler2D pos_map; uniform sampler2D normal_map; uniform sampler2D uv_map;
-uniform sampler2D albedo_map; uniform sampler2D detail_map; uniform sampler2D background;
-uniform float scatter; uniform float gloss; uniform float bump; uniform float lod;
-out vec4 colour;
-
-float square(float x) { return x * x; }
-void main() {
-    vec4 p4 = textureLod(pos_map, v_screen, 0.0);
-    vec4 n4 = textureLod(normal_map, v_screen, 0.0);
-    vec2 uv = textureLod(uv_map, v_screen, 0.0).rg;
-    vec3 n = normalize(n4.xyz + vec3(0.0, 0.0, 1e-5)), v = normalize(eye - p4.xyz);
-    float ao = n4.w;
-    float lit = shadowed((shadow_matrix * vec4(p4.xyz, 1.0)).xyz * 0.5 + 0.5, 0.004);
-    vec4 a = textureLod(albedo_map, uv, lod);
-    vec2 d = textureLod(detail_map, uv, lod).rg;
-    vec3 base = a.rgb * a.rgb;  // painted with gamma 2
-    float lip = a.a;
-    // Mikkelsen 2010, bump mapping from screen-space derivatives
-    float h = (d.r - 0.5) * bump * 0.12;
-    vec3 dx = dFdx(p4.xyz), dy = dFdy(p4.xyz), r1 = cross(dy, n), r2 = cross(n, dx);
-    float det = dot(dx, r1);
-    vec3 m = abs(det) * n - sign(det) * (dFdx(h) * r1 + dFdy(h) * r2);
-    m = dot(dx, dx) + dot(dy, dy) > 0.5 || dot(m, n) <= 0.0 ? n : normalize(m);
-    float shine = gloss * mix(0.25, 1.0, d.g);
-    vec3 wrap = scatter * mix(vec3(0.42, 0.20, 0.13), vec3(0.45, 0.20, 0.18), lip);
-    vec3 soft = mix(vec3(lit), vec3(sqrt(lit), lit, lit), 0.6);  // red bleeds into the shadow
-    vec3 c = vec3(0.0);
-    float spec_all = 0.0;
-    vec3 spec = vec3(0.0);
-    for (int i = 0; i < 4; i++) {
-        float ns = dot(n, light_dir[i]), nm = dot(m, light_dir[i]);
-        vec3 nl = mix(vec3(nm), vec3(ns), vec3(0.7, 0.35, 0.2));
-        vec3 diffuse = clamp((nl + wrap) / (1.0 + wrap), 0.0, 1.0);
-        diffuse *= diffuse * 0.35 + 0.65;
-        c += light_col[i] * diffuse * (i == 0 ? soft : vec3(1.0));
-        vec3 half_way = normalize(light_dir[i] + v);
-        float nh = max(dot(m, half_way), 0.0);
-        float f = max(1.0 - dot(v, half_way), 0.0), f2 = f * f;
-        float n2 = nh * nh, n4p = n2 * n2, n8 = n4p * n4p, n16 = n8 * n8, n32 = n16 * n16;
-        float rough = 0.55 * n16 + 1.1 * n16 * n32;
-        float wet = 0.6 * n8 * n16 + 3.2 * n32 * n32 * n32 * n16;
-        float lobe = mix(rough, wet, lip) * smoothstep(-0.05, 0.25, nm) * (i == 0 ? lit : 1.0);
-        spec += light_col[i] * (lobe * (0.035 + 0.5 * f2 * f2 * f));
-    }
-    vec3 bounce = mix(vec3(ao), vec3(sqrt(ao), ao, ao * (0.9 + 0.1 * ao)), 0.6 * scatter);
-    c = base * (c * mix(vec3(1.0), bounce, 0.75) + hemisphere(m) * bounce);
-    float rim = square(square(max(1.0 - dot(n, v), 0.0)));
-    c += hemisphere(reflect(-v, m)) * ((0.03 + 0.30 * rim) * shine * ao);
-    c += spec * (4.2 * shine * ao);
-    vec3 behind = textureLod(background, vec2(v_plane.x, 1.0 - v_plane.y), 0.0).rgb;
-    colour = vec4(p4.w > 0.5 ? develop(c) : behind, 1.0);
-}
-"""
-)
-
-EYE_FRAGMENT = (
-    COMMON
-    + LIGHTING
-    + HEAD_IN
-    + """
-uniform vec3 iris; uniform vec3 iris_ring; uniform float pupil; uniform float iris_size;
-uniform vec3 sclera;
-float noise(vec2 p) { return texture(noise_map, p + seed).r; }
-void main() {  // v_rest.xyz is the direction in the eye at rest
-    float ao = v_aux.y;
-    vec3 n = normalize(v_normal), view = normalize(eye - v_pos);
-    float lit = shadowed(v_shadow, 0.004);
-    vec3 spec = vec3(0.0), c;
-    vec3 r = normalize(v_rest.xyz);
-    vec2 q = r.xy * 1.60 / iris_size;
-    float rad = length(q), ang = atan(q.y, q.x);
-    float fibre = noise(vec2(ang * 1.9, rad * 0.22)) * 0.6
-                + noise(vec2(ang * 4.1 + 3.0, rad * 0.4)) * 0.4;
-    vec3 in_iris = mix(iris * (0.45 + 1.1 * fibre), iris_ring, smoothstep(0.72, 1.0, rad) * 0.85);
-    in_iris = mix(in_iris, iris * vec3(1.35, 1.1, 0.7) * (0.6 + 0.6 * fibre),
-                  (1.0 - smoothstep(pupil + 0.05, pupil + 0.28, rad)) * 0.45);
-    in_iris *= smoothstep(pupil - 0.05, pupil + 0.05, rad);
-    float vein = smoothstep(0.62, 0.85, noise(r.xy * 1.3 + 0.37)) * smoothstep(1.3, 2.2, rad);
-    float blood = 0.5 * vein + 0.45 * smoothstep(1.6, 2.6, rad);
-    vec3 white = sclera * mix(vec3(1.0), vec3(1.0, 0.80, 0.74), blood);
-    float edge = smoothstep(0.93, 1.07, rad);
-    vec3 base = mix(in_iris, white, edge);
-    vec3 flat_n = normalize(mix(n, mat3(pose) * vec3(0.0, 0.0, 1.0), 0.2));
-    vec3 light = hemisphere(n) * 0.9;
-    for (int i = 0; i < 4; i++) {
-        float s = i == 0 ? mix(1.0, lit, 0.8) : 1.0;
-        light += light_col[i] * clamp((dot(flat_n, light_dir[i]) + 0.25) / 1.25, 0.0, 1.0) * s;
-        // the cornea gathers light on the far side of the iris
-        float gather = (1.0 - edge) * max(0.0, -dot(normalize(r.xy + 1e-4), light_dir[i].xy)) * rad;
-        light += light_col[i] * gather * 0.7 * s;
-        vec3 h = reflect(-view, n);
-        float hit = dot(h, light_dir[i]);
-        float lamp = smoothstep(0.962, 0.978, hit) * 0.6 + 0.05 * pow(max(hit, 0.0), 30.0);
-        spec += light_col[i] * s * lamp;
-    }
-    float lid = mix(0.35, 1.0, smoothstep(0.15, 0.75, ao));
-    c = base * light * lid + spec * mix(0.6, 1.0, 1.0 - edge);
-    c += hemisphere(reflect(-view, n)) * 0.035;
-    colour = vec4(develop(c), 1.0);
-}
-"""
-)
-
-MOUTH_FRAGMENT = (
-    COMMON
-    + LIGHTING
-    + HEAD_IN
-    + """
-uniform vec3 teeth; uniform vec3 gums; uniform float mouth_open;
-float noise(vec2 p) { return texture(noise_map, p + seed).r; }
-void main() {
-    int kind = int(v_aux.x + 0.5);
-    float ao = v_aux.y;
-    vec3 n = normalize(v_normal), view = normalize(eye - v_pos), c, spec = vec3(0.0);
-    float lit = shadowed(v_shadow, 0.004);
-    vec3 base = kind == 2 ? teeth : gums;
-    float deep = v_rest.w;  // cm behind the front teeth, 0 at the lips
-    float reach = exp(-deep * (kind == 2 ? 0.42 : 0.55));
-    reach *= mix(0.62, 1.0, smoothstep(0.08, 1.0, mouth_open));
-    if (kind == 3) base *= 0.8 + 0.4 * noise(v_pos.xy * 0.13);
-    if (kind == 4) base *= vec3(0.5, 0.35, 0.35);
-    if (kind == 5) { base = vec3(0.62, 0.42, 0.38); reach = 0.8; }
-    vec3 light = hemisphere(n) * 0.8;
-    for (int i = 0; i < 4; i++) {
-        float s = i == 0 ? mix(1.0, lit, 0.55) : 1.0;
-        light += light_col[i] * clamp((dot(n, light_dir[i]) + 0.4) / 1.4, 0.0, 1.0) * s;
-        vec3 h = normalize(light_dir[i] + view);
-        float lobe = pow(max(dot(n, h), 0.0), kind == 2 ? 60.0 : 30.0);
-        spec += light_col[i] * s * lobe * (kind == 2 ? 0.35 : 0.22);
-    }
-    float dark = reach * mix(0.55, 1.0, ao);
-    c = base * light * dark + spec * dark * dark;
-    colour = vec4(develop(c), 1.0);
-}
-"""
-)
-
-ALPHA_FRAGMENT = (
-    COMMON
-    + LIGHTING
-    + """
-in vec3 v_pos; in vec3 v_normal; in vec2 v_uv; in vec4 v_aux; in vec4 v_rest; in vec3 v_shadow;
-uniform vec3 lash; uniform float lash_alpha; uniform sampler2D noise_map; uniform float seed;
-out vec4 colour;
-void main() {
-    if (v_aux.x > 6.5) {  // lashes: v_rest.x along the lid, .y 1 on the lower lid, .w root to tip
-        float tip = v_rest.w, x = v_rest.x * 30.0 + 1.2 * tip * (v_rest.x - 0.5);
-        float f = texture(noise_map, vec2(v_rest.x * 0.9 + seed, seed)).r;
-        float thin = 0.5 + 0.5 * cos(6.2832 * (x + 1.5 * f));
-        float gaps = smoothstep(0.25 + 0.5 * tip, 0.6 + 0.4 * tip, thin);
-        float hair = mix(1.0, gaps, 0.25 + 0.6 * tip) * mix(1.0, 0.14, v_rest.y);
-        colour = vec4(develop(lash * (hemisphere(v_normal) + light_col[0] * 0.4)),
-                      clamp(lash_alpha * hair * (1.0 - tip * (0.6 + 0.4 * tip)), 0.0, 1.0));
-    } else {
-        colour = vec4(0.03, 0.01, 0.008, 0.55 * v_rest.w);
-    }
-}
-"""
-)
-
-STRAND_VERTEX = (
-    COMMON
-    + """
-in vec3 in_pos; in vec3 in_tangent; in vec4 in_colour; in float in_side;
-uniform float width;
-out vec3 v_pos; out vec3 v_tangent; out vec4 v_colour; out vec3 v_shadow; out float v_side;
-void main() {
-    float w = smoothstep(-14.5, -6.5, in_pos.y + 0.3 * in_pos.z);
-    vec3 p = bend(in_pos, w);
-    v_tangent = normalize(mix(in_tangent, mat3(pose) * in_tangent, w));
-    vec3 across = normalize(cross(v_tangent, eye - p));
-    v_pos = p + across * in_side * width * 0.5;
-    v_colour = in_colour; v_side = in_side;
-    v_shadow = (shadow_matrix * vec4(v_pos, 1.0)).xyz * 0.5 + 0.5;
-    gl_Position = projection * vec4(v_pos, 1.0);
-}
-"""
-)
-
-STRAND_FRAGMENT = (
-    COMMON
-    + LIGHTING
-    + """
-in vec3 v_pos; in vec3 v_tangent; in vec4 v_colour; in vec3 v_shadow; in float v_side;
-out vec4 colour;
-void main() {  // Kajiya and Kay 1989, with a second, coloured highlight shifted towards the tip
-    vec3 t = normalize(v_tangent), view = normalize(eye - v_pos);
-    vec3 base = v_colour.rgb, c = base * hemisphere(view) * 0.55, spec = vec3(0.0);
-    for (int i = 0; i < 4; i++) {
-        float s = i == 0 ? shadowed(v_shadow, 0.012) : 1.0;
-        float tl = dot(t, light_dir[i]);
-        vec3 h = normalize(light_dir[i] + view);
-        float th = dot(t, h), th2 = th + 0.12;
-        vec3 outwards = normalize(v_pos - vec3(0.0, 4.0, -1.0));  // from the skull's middle
-        float facing = smoothstep(-0.35, 0.5, dot(outwards, light_dir[i]));
-        c += base * light_col[i] * sqrt(max(1.0 - tl * tl, 0.0)) * 0.62 * facing * s;
-        spec += light_col[i] * facing * s * (0.11 * pow(sqrt(max(1.0 - th * th, 0.0)), 90.0)
-             + base * 0.8 * pow(sqrt(max(1.0 - th2 * th2, 0.0)), 26.0));
-    }
-    colour = vec4(develop((c + spec) * v_colour.a), 1.0);
-}
-"""
-)
-
-BODY_VERTEX = (
-    COMMON
-    + """
-in vec3 in_pos; in vec3 in_normal; in vec3 in_colour;
-out vec3 v_pos; out vec3 v_normal; out vec3 v_colour; out vec3 v_shadow;
-void main() {
-    v_pos = in_pos + vec3(0.0, breath, 0.3 * breath);
-    v_normal = in_normal; v_colour = in_colour;
-    v_shadow = (shadow_matrix * vec4(v_pos, 1.0)).xyz * 0.5 + 0.5;
-    gl_Position = projection * vec4(v_pos, 1.0);
-}
-"""
-)
-
-BODY_FRAGMENT = (
-    COMMON
-    + LIGHTING
-    + """
-in vec3 v_pos; in vec3 v_normal; in vec3 v_colour; in vec3 v_shadow;
-uniform sampler2D noise_map;
-out vec4 colour;
-void main() {
-    vec3 n = normalize(v_normal), view = normalize(eye - v_pos);
-    float weave = texture(noise_map, v_pos.xy * 0.45).r * 0.6
-                + texture(noise_map, v_pos.xy * 0.011).r * 0.4;
-    vec3 base = v_colour * (0.85 + 0.30 * weave);
-    vec3 c = base * hemisphere(n);
-    float lit = shadowed(v_shadow, 0.006);
-    for (int i = 0; i < 4; i++)
-        c += base * light_col[i] * clamp((dot(n, light_dir[i]) + 0.15) / 1.15, 0.0, 1.0)
-           * (i == 0 ? lit : 1.0);
-    c += base * hemisphere(n) * 0.6 * pow(1.0 - max(dot(n, view), 0.0), 3.0);
-    colour = vec4(develop(c), 1.0);
-}
-"""
-)
-
-DEPTH_FRAGMENT = "#version 330\nvoid main() {}\n"
-
-# Puts a picture with depth, made earlier, into the scene: hair costs most and seldom changes.
-PLATE_VERTEX = """
-#version 330
-in vec2 in_pos; out vec2 v_screen;
-void main() { v_screen = in_pos * 0.5 + 0.5; gl_Position = vec4(in_pos, 0.0, 1.0); }
-"""
-
-PLATE_FRAGMENT = """
-#version 330
-in vec2 v_screen; uniform sampler2D plate_colour; uniform sampler2D plate_depth; out vec4 colour;
-void main() {
-    float depth = textureLod(plate_depth, v_screen, 0.0).r;
-    if (depth >= 1.0) discard;
-    colour = textureLod(plate_colour, v_screen, 0.0);
-    gl_FragDepth = depth;
-}
-"""
-
-PLATE_DEPTH_FRAGMENT = """
-#version 330
-in vec2 v_screen; uniform sampler2D plate_depth;
-void main() { gl_FragDepth = textureLod(plate_depth, v_screen, 0.0).r; }
-"""
-
-
 def smoothstep(a: float, b: float, x: np.ndarray) -> np.ndarray:
     t = np.clip((x - a) / (b - a), 0, 1)
     return t * t * (3 - 2 * t)
@@ -516,9 +192,15 @@ def _within_bins(along: np.ndarray, values: np.ndarray, bins: int = 12) -> np.nd
 
 
 class Studio:
-    """Renders heads of one FaceKit. One instance per process and thread (it owns a GL context)."""
+    """Renders heads of one FaceKit. One instance per process and thread (it owns a GL context).
 
-    def __init__(self, kit: FaceKit, size: int = 256, supersample: float = 1.5):
+    size: pixels of a picture; supersample: it is drawn that much larger; detail: share of the
+    mesh's triangles that is drawn (lips, lids and borders keep theirs).
+    """
+
+    def __init__(
+        self, kit: FaceKit, size: int = 256, supersample: float = 1.5, detail: float = 1.0
+    ):
         os.environ.setdefault("EGL_PLATFORM", "surfaceless")
         try:
             import moderngl
@@ -532,14 +214,17 @@ class Studio:
         self.kit, self.size = kit, size
         self.moderngl = moderngl
         gl = self.gl
+        self.kinds = np.full(len(kit.mean), -1, np.int32)
+        for name, kind in PART_KINDS.items():
+            self.kinds[kit.parts[name]] = kind
         self._compile()
-        self._build_head()
         self.inner = int(round(size * supersample))
-        self._targets(self.inner)
-        self.shadow_texture = gl.depth_texture((SHADOW_SIZE, SHADOW_SIZE))
+        shadow_shape = (shaders.SHADOW_SIZE // (1 if detail == 1 else 2),) * 2
+        self.shadow_texture = gl.depth_texture(shadow_shape)
         self.shadow_texture.compare_func = "<="
         self.shadow_texture.repeat_x = self.shadow_texture.repeat_y = False
         self.shadow_target = gl.framebuffer(depth_attachment=self.shadow_texture)
+        self._targets(self.inner, shadow_shape)
         rng = np.random.default_rng(7)
         noise = sum(
             value_noise((256, 256), c, rng) * k for c, k in ((16, 0.35), (64, 0.4), (128, 0.25))
@@ -547,84 +232,141 @@ class Studio:
         noise = np.clip((noise - noise.mean()) / noise.std() * 0.2 + 0.5, 0, 1)
         self.noise = gl.texture((256, 256), 1, (noise * 255).astype(np.uint8).tobytes())
         self.noise.build_mipmaps()
-        self._bake_occlusion()
+        self._build_head(detail, self._occlusion())
+        self._build_morphs()
         self.look: Look | None = None
+        self._uniforms: dict = {}
         self._still: tuple | None = None
+        self._textures: list = []
         self.hair_shadow = True  # hair throws shadows; costs as much as drawing it
-        self.neutral = kit.mean
 
     # -- set-up ---------------------------------------------------------------------------------
 
     def _compile(self) -> None:
         gl = self.gl
-        self.geometry_program = gl.program(HEAD_VERTEX, SKIN_GEOMETRY)
-        self.skin_program = gl.program(SCREEN_VERTEX, SKIN_FRAGMENT)
-        self.eye_program = gl.program(HEAD_VERTEX, EYE_FRAGMENT)
-        self.mouth_program = gl.program(HEAD_VERTEX, MOUTH_FRAGMENT)
-        self.alpha_program = gl.program(HEAD_VERTEX, ALPHA_FRAGMENT)
-        self.head_depth = gl.program(HEAD_VERTEX, DEPTH_FRAGMENT)
-        self.strand_program = gl.program(STRAND_VERTEX, STRAND_FRAGMENT)
-        self.strand_depth = gl.program(STRAND_VERTEX, DEPTH_FRAGMENT)
-        self.body_program = gl.program(BODY_VERTEX, BODY_FRAGMENT)
+        self.morph_program = gl.program(shaders.MORPH_VERTEX, varyings=["out_pos", "out_normal"])
+        self.geometry_program = gl.program(shaders.HEAD_VERTEX, shaders.SKIN_GEOMETRY)
+        self.skin_program = gl.program(shaders.SCREEN_VERTEX, shaders.SKIN_FRAGMENT)
+        self.background_program = gl.program(shaders.SCREEN_VERTEX, shaders.BACKGROUND_FRAGMENT)
+        self.eye_program = gl.program(shaders.HEAD_VERTEX, shaders.EYE_FRAGMENT)
+        self.mouth_program = gl.program(shaders.HEAD_VERTEX, shaders.MOUTH_FRAGMENT)
+        self.alpha_program = gl.program(shaders.HEAD_VERTEX, shaders.ALPHA_FRAGMENT)
+        self.head_depth = gl.program(shaders.HEAD_VERTEX, shaders.DEPTH_FRAGMENT)
+        self.strand_program = gl.program(shaders.STRAND_VERTEX, shaders.STRAND_FRAGMENT)
+        self.strand_depth = gl.program(shaders.STRAND_DEPTH, shaders.DEPTH_FRAGMENT)
+        self.thing_program = gl.program(shaders.THING_VERTEX, shaders.THING_FRAGMENT)
         quad = gl.buffer(np.array([-1, -1, 1, -1, -1, 1, 1, 1], np.float32).tobytes())
-        self.screen = gl.vertex_array(self.skin_program, [(quad, "2f", "in_pos")])
-        plate = gl.program(PLATE_VERTEX, PLATE_FRAGMENT)
+        plate = gl.program(shaders.PLATE_VERTEX, shaders.PLATE_FRAGMENT)
         plate["plate_colour"].value, plate["plate_depth"].value = 8, 9
-        plate_depth = gl.program(PLATE_VERTEX, PLATE_DEPTH_FRAGMENT)
+        plate_depth = gl.program(shaders.PLATE_VERTEX, shaders.PLATE_DEPTH_FRAGMENT)
         plate_depth["plate_depth"].value = 10
-        self.plate_array = gl.vertex_array(plate, [(quad, "2f", "in_pos")])
-        self.plate_shadow_array = gl.vertex_array(plate_depth, [(quad, "2f", "in_pos")])
+        self.screen, self.background_array, self.plate_array, self.plate_shadow_array = (
+            gl.vertex_array(program, [(quad, "2f", "in_pos")])
+            for program in (self.skin_program, self.background_program, plate, plate_depth)
+        )
 
-    def _targets(self, size: int) -> None:
-        gl, shape = self.gl, (size, size)
-        self.geometry = [gl.texture(shape, n, dtype="f4") for n in (4, 4, 2)]
-        for texture in self.geometry:
-            texture.filter = (self.moderngl.NEAREST, self.moderngl.NEAREST)
+    def _targets(self, size: int, shadow_shape: tuple[int, int]) -> None:
+        gl, shape, nearest = self.gl, (size, size), self.moderngl.NEAREST
+        self.geometry = [gl.texture(shape, 4, dtype="f4") for _ in range(2)]
         depth = gl.depth_renderbuffer(shape)
         self.first = gl.framebuffer(self.geometry, depth)
         self.second = gl.framebuffer(gl.renderbuffer(shape, 4), depth)
         self.plate_textures = (gl.texture(shape, 4), gl.depth_texture(shape))
         self.plate = gl.framebuffer(*self.plate_textures)
-        self.plate_shadow = gl.depth_texture((SHADOW_SIZE, SHADOW_SIZE))
+        self.plate_shadow = gl.depth_texture(shadow_shape)
         self.plate_shadow_target = gl.framebuffer(depth_attachment=self.plate_shadow)
         for texture in (self.plate_textures[1], self.plate_shadow):
             texture.compare_func = ""  # read as numbers
-            texture.filter = (self.moderngl.NEAREST, self.moderngl.NEAREST)
+        for texture in (*self.plate_textures, self.plate_shadow, *self.geometry):
+            texture.filter = (nearest, nearest)
+        self.pixels = np.empty((size, size, 4), np.uint8)
 
-    def _build_head(self) -> None:
-        """Split vertices at texture seams, give each its part's kind and rest coordinates."""
-        kit = self.kit
-        kinds = np.full(len(kit.mean), -1, np.int32)
-        part_kind = {
-            "face": SKIN, "head_neck": SKIN, "mouth_socket": SOCKET, "eye_socket_left": SKIN,
-            "eye_socket_right": SKIN, "gums_tongue": GUMS, "teeth": TEETH, "eyeball_left": EYE,
-            "eyeball_right": EYE, "lacrimal_left": LACRIMAL, "lacrimal_right": LACRIMAL,
-            "eye_occlusion_left": OCCLUSION, "eye_occlusion_right": OCCLUSION,
-            "eyelashes_left": LASH, "eyelashes_right": LASH,
-        }  # fmt: skip
-        for name, kind in part_kind.items():
-            kinds[kit.parts[name]] = kind
-        iris_layer = [i for i, m in enumerate(kit.materials) if m.startswith("M_Iris")]
-        tri_kind = kinds[kit.triangles[:, 0]]
-        keep = (tri_kind >= 0) & ~np.isin(kit.triangle_materials, iris_layer)
-        tris, uvs, tri_kind = kit.triangles[keep], kit.triangle_uvs[keep], tri_kind[keep]
-        pairs = tris.ravel().astype(np.int64) * len(kit.uvs) + uvs.ravel()
-        unique, inverse = np.unique(pairs, return_inverse=True)
-        self.vertex_of = (unique // len(kit.uvs)).astype(np.int32)
-        uv = kit.uvs[unique % len(kit.uvs)]
-        faces = inverse.reshape(-1, 3).astype(np.int32)
-
-        mean, v = kit.mean, self.vertex_of
+    def _rest(self) -> np.ndarray:
+        """(V, 4) per vertex what the shaders of eyes, teeth, tongue want to know (see there)."""
+        kit, mean, kinds = self.kit, self.kit.mean, self.kinds
         rest = np.zeros((len(mean), 4), np.float32)
         for side in ("left", "right"):
             ball = kit.parts[f"eyeball_{side}"]
-            centre = (mean[ball].min(0) + mean[ball].max(0)) / 2
-            rest[ball, :3] = mean[ball] - centre
+            rest[ball, :3] = mean[ball] - _middle(mean[ball])
         front = mean[kit.parts["teeth"], 2].max()
         inside = np.isin(kinds, (TEETH, GUMS, SOCKET))
         rest[inside, 3] = np.maximum(front - mean[inside, 2] - 0.3, 0) * 0.8
-        rest = rest[v]
-        kind_v = kinds[v]
+        gums = kit.parts["gums_tongue"]
+        rest[gums, 0] = self.tongue
+        rest[gums, 1:3] = mean[gums][:, [0, 2]]
+        self._each_tooth(rest)
+        return rest
+
+    def _each_tooth(self, rest: np.ndarray) -> None:
+        """Fill rest[..., :3] of the teeth: across -1..1 along the arch, root to edge, a shade."""
+        from scipy import sparse
+        from scipy.sparse.csgraph import connected_components
+
+        part = self.kit.parts["teeth"]
+        tris = self.kit.triangles
+        tris = tris[((tris >= part.start) & (tris < part.stop)).all(1)] - part.start
+        pairs = sparse.coo_matrix(
+            (np.ones(2 * len(tris)), (tris[:, :2].T.ravel(), tris[:, 1:].T.ravel())),
+            (part.stop - part.start,) * 2,
+        )
+        count, tooth = connected_components(pairs, directed=False)
+        rng = np.random.default_rng(3)
+        points = self.kit.mean[part]
+        middle_y = points[:, 1].mean()
+        for i in range(count):
+            mine = points[tooth == i]
+            centre = _middle(mine)
+            # along the arch, an ellipse about (0, 5): across is its tangent
+            tangent = np.array([centre[2] - 4.0, -centre[0] * 1.6])
+            tangent /= np.linalg.norm(tangent)
+            across = (mine - centre)[:, [0, 2]] @ tangent
+            down = (mine[:, 1] - mine[:, 1].min()) / np.ptp(mine[:, 1])
+            where = np.flatnonzero(tooth == i) + part.start
+            rest[where, 0] = across / np.abs(across).max()
+            rest[where, 1] = 1 - down if centre[1] > middle_y else down
+            rest[where, 2] = rng.normal(0, 0.35)
+
+    def _tongue(self) -> np.ndarray:
+        """0..1 per vertex of gums_tongue: 1 on the tongue, far from teeth and below the palate."""
+        from scipy.spatial import cKDTree
+
+        mean, kit = self.kit.mean, self.kit
+        points = mean[kit.parts["gums_tongue"]]
+        distance = cKDTree(mean[kit.parts["teeth"]]).query(points)[0]
+        inside = smoothstep(0.30, 0.75, distance) * smoothstep(-2.2, -2.9, points[:, 1])
+        # gums before and beside the teeth
+        arch = np.hypot(points[:, 0] / 2.2, np.maximum(points[:, 2] - 4.0, 0) / 5.6)
+        return (inside * smoothstep(1.0, 0.85, arch)).astype(np.float32)
+
+    def _build_head(self, detail: float, occlusion: np.ndarray) -> None:
+        """Simplify, split vertices at texture seams, drop what no camera sees, fill buffers."""
+        kit, mean, gl = self.kit, self.kit.mean, self.gl
+        self.tongue = self._tongue()
+        iris_layer = [i for i, m in enumerate(kit.materials) if m.startswith("M_Iris")]
+        tri_kind = self.kinds[kit.triangles[:, 0]]
+        middle, away = mean[kit.triangles].mean(1), kit.normals(mean)[kit.triangles].mean(1)[:, 2]
+        # What no view within 30 degrees of the front shows is not drawn: half of the cost.
+        hidden = (tri_kind == SKIN) & ((away < -0.55) | ((middle[:, 2] < -2) & (away < -0.2)))
+        hidden |= np.isin(tri_kind, (TEETH, GUMS)) & (middle[:, 2] < 4.5)
+        # the bust ends in shoulders of its own, which clothes cover
+        hidden |= (tri_kind == SKIN) & (np.abs(middle[:, 0]) > 8.4) & (middle[:, 1] < -9.0)
+        hidden |= (tri_kind == EYE) & (middle[:, 2] < 8.2)
+        keep = (tri_kind >= 0) & ~np.isin(kit.triangle_materials, iris_layer) & ~hidden
+        tris, uvs, tri_kind = kit.triangles[keep], kit.triangle_uvs[keep], tri_kind[keep]
+        pairs = tris.ravel().astype(np.int64) * len(kit.uvs) + uvs.ravel()
+        unique, inverse = np.unique(pairs, return_inverse=True)
+        vertex_of = (unique // len(kit.uvs)).astype(np.int32)
+        uv = kit.uvs[unique % len(kit.uvs)]
+        faces = inverse.reshape(-1, 3).astype(np.int32)
+        if detail < 1:
+            faces, tri_kind = self._simplified(faces, tri_kind, vertex_of, detail)
+            used, faces = np.unique(faces, return_inverse=True)
+            faces = faces.reshape(-1, 3).astype(np.int32)
+            vertex_of, uv = vertex_of[used], uv[used]
+        self.vertex_of, v = vertex_of, vertex_of
+
+        rest = self._rest()[v]
+        kind_v = self.kinds[v]
         # Lashes: u runs along the lid; v below 0.5 is the lower lid.
         hairs, u, across = kind_v == LASH, uv[:, 0] % 0.5 * 2, uv[:, 1]
         rest[hairs, 0] = u[hairs]
@@ -633,47 +375,92 @@ class Studio:
             eye = mean[kit.parts[ball]]
             for low in (True, False):
                 sel = hairs & (mean[v, 0] * side > 0) & ((across < 0.5) == low)
-                distance = np.linalg.norm(mean[v][sel] - (eye.min(0) + eye.max(0)) / 2, axis=1)
+                distance = np.linalg.norm(mean[v][sel] - _middle(eye), axis=1)
                 rest[sel, 3] = _within_bins(u[sel], distance)
             sel = (kind_v == OCCLUSION) & (mean[v, 0] * side > 0)
             rest[sel, 3] = self._lid_shadow(mean[v][sel])
         pose_weight = smoothstep(-14.5, -6.5, mean[v, 1] + 0.30 * mean[v, 2])
-        aux = np.stack([kind_v, np.ones(len(v)), uv[:, 0] * 0, pose_weight], 1).astype(np.float32)
-        self.uv, self.faces, self.face_kinds, self.aux, self.rest = uv, faces, tri_kind, aux, rest
+        aux = np.stack([kind_v, occlusion[v], uv[:, 0] * 0, pose_weight], 1)
+        static = gl.buffer(np.hstack([uv, aux, rest]).astype("f4").tobytes())
+        # what the expressions deform: base (position, normal, which eyeball) to dynamic
+        ball = np.zeros(len(mean), np.float32)
+        ball[kit.parts["eyeball_left"]], ball[kit.parts["eyeball_right"]] = 1, 2
+        self.ball = gl.buffer(ball[v].tobytes())
+        self.base = gl.buffer(reserve=len(v) * 24)
+        self.dynamic = gl.buffer(reserve=len(v) * 24)
+        self.morph_array = gl.vertex_array(
+            self.morph_program,
+            [(self.base, "3f 3f", "in_pos", "in_normal"), (self.ball, "1f", "in_ball")],
+        )
+        self.triangle_count = len(faces)
 
-        gl = self.gl
-        self.dynamic = gl.buffer(reserve=len(v) * 24, dynamic=True)
-        self.static = gl.buffer(reserve=len(v) * 40)
-
-        # What no view within 30 degrees of the front shows is not drawn: half of the cost.
-        middle, away = mean[tris].mean(1), kit.normals(mean)[tris].mean(1)[:, 2]
-        hidden = (tri_kind == SKIN) & ((away < -0.55) | ((middle[:, 2] < -2) & (away < -0.2)))
-        hidden |= np.isin(tri_kind, (TEETH, GUMS)) & (middle[:, 2] < 4.5)
-        # the bust ends in shoulders of its own, which clothes cover
-        hidden |= (tri_kind == SKIN) & (np.abs(middle[:, 0]) > 8.4) & (middle[:, 1] < -9.0)
-        hidden |= (tri_kind == EYE) & (middle[:, 2] < 8.2)
-
-        def index(*kinds: int):
-            return gl.buffer(
-                np.concatenate([faces[(tri_kind == k) & ~hidden] for k in kinds]).tobytes()
-            )
-
-        def array(program, index):
+        def array(program, *kinds: int):
+            index = gl.buffer(np.concatenate([faces[tri_kind == k] for k in kinds]).tobytes())
             names = [n for n in ("in_pos", "in_normal") if n in program]
             fmt = " ".join("3f" if n in program else "3x4" for n in ("in_pos", "in_normal"))
             sizes = (("in_uv", "2f", "2x4"), ("in_aux", "4f", "4x4"), ("in_rest", "4f", "4x4"))
             fmt2 = " ".join(f if n in program else x for n, f, x in sizes)
-            names2 = [n for n, _, _ in sizes if n in program]
             content = [(self.dynamic, fmt, *names)]
-            if names2:
-                content.append((self.static, fmt2, *names2))
+            if names2 := [n for n, _, _ in sizes if n in program]:
+                content.append((static, fmt2, *names2))
             return gl.vertex_array(program, content, index)
 
-        self.geometry_array = array(self.geometry_program, index(SKIN))
-        self.eye_array = array(self.eye_program, index(EYE))
-        self.mouth_array = array(self.mouth_program, index(LACRIMAL, TEETH, GUMS, SOCKET))
-        self.alpha_array = array(self.alpha_program, index(OCCLUSION, LASH))
-        self.depth_array = array(self.head_depth, index(SKIN))
+        self.geometry_array = array(self.geometry_program, SKIN)
+        self.eye_array = array(self.eye_program, EYE)
+        self.mouth_array = array(self.mouth_program, LACRIMAL, TEETH, GUMS, SOCKET)
+        self.alpha_array = array(self.alpha_program, OCCLUSION, LASH)
+        self.depth_array = array(self.head_depth, SKIN)
+
+    def _simplified(
+        self, faces: np.ndarray, tri_kind: np.ndarray, vertex_of: np.ndarray, detail: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(faces, kinds) with about `detail` of the skin's and the mouth's triangles."""
+        kit = self.kit
+        wide = np.zeros(arkit.COUNT, np.float32)
+        wide[[arkit.INDEX["jawOpen"], arkit.INDEX["mouthFunnel"]]] = 0.6
+        for name in ("eyeBlinkLeft", "eyeBlinkRight", "mouthSmileLeft"):
+            wide[arkit.INDEX[name]] = 1.0
+        shapes = [kit.mean[vertex_of], kit.deform(kit.mean, wide)[vertex_of]]
+        marks = kit.mean[kit.landmarks[36:68]]  # eyes and lips
+        from scipy.spatial import cKDTree
+
+        near = cKDTree(marks).query(shapes[0])[0]
+        importance = 1 + 400 * np.exp(-((near / 1.1) ** 2))
+        # the jaw line and the back matter less than the front
+        importance *= np.where(shapes[0][:, 2] > 2, 1.0, 0.3)
+        out, kinds = [], []
+        for kind in np.unique(tri_kind):
+            part = faces[tri_kind == kind]
+            factor = importance if kind == SKIN else np.ones_like(near)
+            share = max(detail, 0.5) if kind == TEETH else detail  # few triangles a tooth
+            part = simplify(part, shapes, factor, share)
+            out.append(part)
+            kinds.append(np.full(len(part), kind))
+        return np.concatenate(out), np.concatenate(kinds)
+
+    def _build_morphs(self) -> None:
+        """The texture of expression deltas; tongueOut, which the model lacks, is made here."""
+        kit, v = self.kit, self.vertex_of
+        deltas = kit.expressions.reshape(arkit.COUNT, -1, 3).copy()
+        gums = kit.parts["gums_tongue"]
+        forward = self.tongue * smoothstep(3.0, 9.5, kit.mean[gums, 2])
+        deltas[arkit.INDEX["tongueOut"], gums] = forward[:, None] * np.array([0.0, 0.55, 3.6])
+        # some identities' closed lids lie behind the cornea: the eye gives way
+        for side in ("Left", "Right"):
+            ball = kit.parts[f"eyeball_{side.lower()}"]
+            deltas[arkit.INDEX[f"eyeBlink{side}"], ball, 2] -= 0.25
+        rest_normals = kit.normals(kit.mean)
+        width = shaders.MORPH_WIDTH
+        self.rows = -(-len(v) // width)
+        data = np.zeros((arkit.COUNT, 2, self.rows * width, 3), np.float32)
+        for i, delta in enumerate(deltas):
+            if delta.any():
+                data[i, 0, : len(v)] = delta[v]
+                data[i, 1, : len(v)] = (kit.normals(kit.mean + delta) - rest_normals)[v]
+        self.morphs = self.gl.texture((width, arkit.COUNT * 2 * self.rows), 3, data.tobytes(),
+                                      dtype="f4")  # fmt: skip
+        self.morphs.filter = (self.moderngl.NEAREST, self.moderngl.NEAREST)
+        self.landmark_deltas = deltas[:, kit.landmarks]
 
     @staticmethod
     def _lid_shadow(points: np.ndarray) -> np.ndarray:
@@ -681,48 +468,51 @@ class Studio:
         low, high = points[:, 1].min(), points[:, 1].max()
         return smoothstep(0.45, 1.0, np.abs(points[:, 1] - (low + high) / 2) / ((high - low) / 2))
 
-    def _bake_occlusion(self, directions: int = 96) -> None:
-        """Ambient occlusion per vertex of the mean head, mouth a little open, from depth maps."""
+    def _occlusion(self, directions: int = 64) -> np.ndarray:
+        """(V,) ambient occlusion of the mean head, mouth a little open, from depth maps."""
         kit, gl = self.kit, self.gl
         weights = np.zeros(arkit.COUNT, np.float32)
         weights[arkit.INDEX["jawOpen"]] = 0.25
         vertices = kit.deform(kit.mean, weights)
-        normals = kit.normals(vertices)
-        self._upload(vertices, normals)
-        self.static.write(
-            np.hstack([self.uv, self.aux * [1, 1, 1, 0], self.rest]).astype("f4").tobytes()
+        n = kit.normals(vertices)
+        program = gl.program(
+            "#version 330\nuniform mat4 m; in vec3 p;\n"
+            "void main() { gl_Position = m * vec4(p, 1.0); }",
+            shaders.DEPTH_FRAGMENT,
         )
+        skin = kit.triangles[self.kinds[kit.triangles[:, 0]] == SKIN]
+        array = gl.vertex_array(
+            program, [(gl.buffer(vertices.tobytes()), "3f", "p")],
+            gl.buffer(skin.astype(np.int32).tobytes()),
+        )  # fmt: skip
         texture = gl.depth_texture((256, 256))
         target = gl.framebuffer(depth_attachment=texture)
         i = np.arange(directions) + 0.5
         y = 1 - 2 * i / directions
         phi = np.pi * (1 + 5**0.5) * i
         dirs = np.stack([np.sqrt(1 - y * y) * np.cos(phi), y, np.sqrt(1 - y * y) * np.sin(phi)], 1)
-        p, n = vertices[self.vertex_of], normals[self.vertex_of]
-        total, seen = np.full(len(p), 1e-6), np.full(len(p), 1e-6)
+        total, seen = np.full(len(n), 1e-6), np.full(len(n), 1e-6)
+        points = np.c_[vertices + n * 0.08, np.ones(len(n))].astype(np.float32)
         gl.enable(self.moderngl.DEPTH_TEST)
         for d in dirs.astype(np.float32):
             matrix = shadow_matrix(d)
-            self._matrices(self.head_depth, View(), matrix, projection=matrix)
+            program["m"].write(np.ascontiguousarray(matrix.T).tobytes())
             target.clear(depth=1.0)
             target.use()
-            self.depth_array.render()
+            array.render()
             depth = np.frombuffer(texture.read(alignment=1), np.float32).reshape(256, 256)
-            s = (np.c_[p + n * 0.08, np.ones(len(p))] @ matrix.T)[:, :3] * 0.5 + 0.5
+            s = (points @ matrix.T)[:, :3] * 0.5 + 0.5
             col = np.clip((s[:, 0] * 256).astype(int), 0, 255)
             row = np.clip((s[:, 1] * 256).astype(int), 0, 255)
             cosine = np.maximum(n @ d, 0)
             total += cosine
             seen += cosine * (s[:, 2] - 0.004 <= depth[row, col])
-        occlusion = np.zeros(len(kit.mean))
-        occlusion[self.vertex_of] = seen / total
-        occlusion = self._smooth(occlusion, 2)
-        self.aux[:, 1] = np.clip(occlusion[self.vertex_of] * 1.05, 0.05, 1)
-        self.static.write(np.hstack([self.uv, self.aux, self.rest]).astype("f4").tobytes())
         target.release()
         texture.release()
+        return np.clip(self._smooth(seen / total, 2) * 1.05, 0.05, 1).astype(np.float32)
 
     def _smooth(self, values: np.ndarray, rounds: int) -> np.ndarray:
+        """Mean with the neighbours, `rounds` times."""
         from scipy import sparse
 
         t, n = self.kit.triangles, len(self.kit.mean)
@@ -746,12 +536,13 @@ class Studio:
             "p = in_pos; gl_Position = vec4(in_uv.x - 1.0, in_uv.y * 2.0 - 1.0, 0, 1); }",
             "#version 330\nin vec3 p; out vec4 colour; void main() { colour = vec4(p, 1.0); }",
         )
-        skin = self.faces[np.isin(self.face_kinds, (SKIN, SOCKET))]
-        data = np.hstack([self.uv, self.kit.mean[self.vertex_of]]).astype(np.float32)
+        kit = self.kit
+        skin = np.isin(self.kinds[kit.triangles[:, 0]], (SKIN, SOCKET))
+        corners, uvs = kit.triangles[skin].ravel(), kit.triangle_uvs[skin].ravel()
+        data = np.hstack([kit.uvs[uvs], kit.mean[corners]]).astype(np.float32)
         array = gl.vertex_array(
             program,
             [(gl.buffer(data.tobytes()), "2f 3f", "in_uv", "in_pos")],
-            gl.buffer(skin.tobytes()),
         )
         target = gl.framebuffer(gl.texture((2 * height, height), 4, dtype="f4"))
         target.clear(0, 0, 0, 0)
@@ -764,11 +555,15 @@ class Studio:
 
     def dress(self, neutral: np.ndarray, look: Look) -> None:
         """Choose whom to render: the neutral head (V, 3) and the look."""
-        gl = self.gl
-        for name in ("albedo", "detail", "background"):
-            if getattr(self, f"{name}_texture", None) is not None:
-                getattr(self, f"{name}_texture").release()
+        gl, kit = self.gl, self.kit
+        for old in self._textures:
+            old.release()
         self.neutral, self.look, self._still = neutral, look, None
+        both = np.hstack([neutral, kit.normals(neutral)]).astype(np.float32)
+        self.base.write(both.take(self.vertex_of, axis=0).tobytes())
+        self.neutral_landmarks = neutral[kit.landmarks]
+        balls = np.array([_middle(neutral[kit.parts[f"eyeball_{s}"]]) for s in ("left", "right")])
+        self.morph_program["ball"].write(balls.astype("f4").tobytes())
         h, w = look.albedo.shape[:2]
         self.albedo_texture = gl.texture((w, h), 4, np.ascontiguousarray(look.albedo).tobytes())
         self.detail_texture = gl.texture((w, h), 2, np.ascontiguousarray(look.detail).tobytes())
@@ -781,17 +576,14 @@ class Studio:
             background.shape[1::-1], 3, np.ascontiguousarray(background).tobytes(), alignment=1
         )
         self.background_texture.repeat_x = self.background_texture.repeat_y = False
+        self._textures = [self.albedo_texture, self.detail_texture, self.background_texture]
         self._build_strands(look.hair)
-        self._build_body(look.body)
+        self.things = [
+            (mesh, self._thing(mesh)) for mesh in (look.body, *look.worn) if mesh is not None
+        ]
 
     def _build_strands(self, hair: Strands | None) -> None:
-        for name in ("strand_array", "strand_depth_array"):
-            if getattr(self, name, None) is not None:
-                getattr(self, name).release()
-            setattr(self, name, None)
-        for old in getattr(self, "strand_buffers", ()):
-            old.release()
-        self.strand_buffers = ()
+        self.strand_array = self.strand_depth_array = None
         if hair is None or len(hair.points) == 0:
             return
         count, k = hair.points.shape[:2]
@@ -809,155 +601,211 @@ class Studio:
         quad = np.stack([base, base + 1, base + 2, base + 2, base + 1, base + 3], -1).astype(
             np.int32
         )
-        vertices, index = self.gl.buffer(data.tobytes()), self.gl.buffer(quad.tobytes())
-        self.strand_buffers = (vertices, index)
+        vertices, index = self._buffer(data), self._buffer(quad)
         self.strand_width = hair.width
-        self.strand_array = self.gl.vertex_array(
+        self.strand_array = self._keep(self.gl.vertex_array(
             self.strand_program,
             [(vertices, "3f 3f 4f 1f", "in_pos", "in_tangent", "in_colour", "in_side")],
             index,
-        )
-        self.strand_depth_array = self.gl.vertex_array(
+        ))  # fmt: skip
+        self.strand_depth_array = self._keep(self.gl.vertex_array(
             self.strand_depth,
             [(vertices, "3f 3f 4x4 1f", "in_pos", "in_tangent", "in_side")],
             index,
-        )
+        ))  # fmt: skip
 
-    def _build_body(self, body: Mesh | None) -> None:
-        if getattr(self, "body_array", None) is not None:
-            self.body_array.release()
-        self.body_array = None
-        if body is None:
-            return
-        data = np.hstack([body.points, body.normals, body.colours]).astype(np.float32)
-        self.body_array = self.gl.vertex_array(
-            self.body_program,
-            [(self.gl.buffer(data.tobytes()), "3f 3f 3f", "in_pos", "in_normal", "in_colour")],
-            self.gl.buffer(body.triangles.astype(np.int32).tobytes()),
-        )
+    def _thing(self, mesh: Mesh):
+        data = np.hstack([mesh.points, mesh.normals, mesh.colours]).astype(np.float32)
+        return self._keep(self.gl.vertex_array(
+            self.thing_program,
+            [(self._buffer(data), "3f 3f 3f", "in_pos", "in_normal", "in_colour")],
+            self._buffer(mesh.triangles.astype(np.int32)),
+        ))  # fmt: skip
+
+    def _buffer(self, data: np.ndarray):
+        return self._keep(self.gl.buffer(data.tobytes()))
+
+    def _keep(self, resource):
+        """Remember what the next `dress` has to release."""
+        self._textures.append(resource)
+        return resource
 
     # -- per frame ------------------------------------------------------------------------------
 
-    def _upload(self, vertices: np.ndarray, normals: np.ndarray) -> None:
-        both = np.empty((len(self.vertex_of), 6), np.float32)
-        both[:, :3] = vertices.take(self.vertex_of, axis=0)
-        both[:, 3:] = normals.take(self.vertex_of, axis=0)
-        self.dynamic.write(both)
+    def landmarks(self, weights: np.ndarray) -> np.ndarray:
+        """(68, 3) Multi-PIE landmarks of the dressed person in head space."""
+        return self.neutral_landmarks + np.tensordot(weights, self.landmark_deltas, 1)
 
-    def _matrices(self, program, view: View, shadow: np.ndarray, projection=None) -> None:
-        values = {
-            "pose": view.pose().T,
-            "projection": (view.projection() if projection is None else projection).T,
-            "shadow_matrix": shadow.T,
-            "eye": np.array([0, 0, view.distance]),
-            "breath": np.array([view.breath]),
-        }
-        for name, value in values.items():
-            if name in program:
-                program[name].write(np.ascontiguousarray(value, np.float32).tobytes())
+    def _deform(self, weights: np.ndarray) -> None:
+        program, active = self.morph_program, np.flatnonzero(weights)
+        shapes = np.zeros((arkit.COUNT, 2), np.float32)
+        shapes[: len(active)] = np.stack([active, weights[active]], 1)
+        turns = np.stack([rotation(*gaze_angles(weights, s)).T for s in ("Left", "Right")])
+        program["active_shapes"].write(shapes.tobytes())
+        program["count"].value, program["rows"].value = len(active), self.rows
+        program["gaze"].write(np.ascontiguousarray(turns, np.float32).tobytes())
+        program["morphs"].value = 11
+        self.morphs.use(11)
+        self.morph_array.transform(self.dynamic, self.moderngl.POINTS, len(self.vertex_of))
 
-    def _set(self, program, values: dict) -> None:
-        for name, value in values.items():
-            if name in program:
-                uniform = program[
-                    name
-                ]  # a compiler may shorten an array of which it sees less used
-                floats = np.asarray(value, np.float32).ravel()[
-                    : uniform.array_length * uniform.dimension
-                ]
-                uniform.write(floats.tobytes())
+    def _set(self, program, values: dict[str, bytes]) -> None:
+        """Write the uniforms that `program` has (a compiler drops, and shortens, unused ones)."""
+        if program not in self._uniforms:
+            self._uniforms[program] = {
+                name: (program[name], 4 * program[name].array_length * program[name].dimension)
+                for name in program
+                if isinstance(program[name], self.moderngl.Uniform)
+            }
+        for name, (uniform, length) in self._uniforms[program].items():
+            if name in values:
+                uniform.write(values[name][:length])
 
     def render(self, weights: np.ndarray, view: View, light: Light) -> np.ndarray:
         """(size, size, 3) uint8 BGR of the dressed person with ARKit `weights` (52,)."""
+        return self.shoot(weights, view, light)[0]
+
+    def shoot(self, weights: np.ndarray, view: View, light: Light) -> tuple[np.ndarray, np.ndarray]:
+        """((size, size, 3) uint8 BGR, (size, size) uint8 of LABELS) of the dressed person."""
         if self.look is None:
-            raise RuntimeError("dress() a person before render()")
-        gl, look, kit = self.gl, self.look, self.kit
-        vertices = kit.deform(self.neutral, weights)
-        self._upload(vertices, kit.normals(vertices))
-        shadow = shadow_matrix(light.directions[0])
-        gl.enable(self.moderngl.DEPTH_TEST)
-        hair = self.strand_array is not None
-        # Hair and its shadow stay as they are while only the expression changes.
-        still = (view, id(light), id(look))
-        fresh, self._still = still != self._still, still
-        if light.shadow > 0:
-            if hair and self.hair_shadow:
-                self._set(self.strand_depth, {"width": self.strand_width})
-                if fresh:
-                    self.plate_shadow_target.clear(depth=1.0)
-                    self.plate_shadow_target.use()
-                    self._matrices(self.strand_depth, view, shadow, projection=shadow)
-                    self.strand_depth_array.render()
-                self.shadow_target.use()
-                self.plate_shadow.use(10)
-                gl.depth_func = "1"
-                self.plate_shadow_array.render(self.moderngl.TRIANGLE_STRIP)
-                gl.depth_func = "<"
-            else:
-                self.shadow_target.clear(depth=1.0)
-                self.shadow_target.use()
-            self._matrices(self.head_depth, view, shadow, projection=shadow)
-            self.depth_array.render()
+            raise RuntimeError("dress() a person before shoot()")
+        self._draw(np.asarray(weights, np.float32), view, light)
+        self.second.read_into(self.pixels, components=4, alignment=1)
+        image, size = self.pixels, self.size
+        labels = image[..., 3]
+        if self.inner != size:
+            labels = cv2.resize(labels, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
+            image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+        return cv2.cvtColor(image[::-1], cv2.COLOR_RGBA2BGR), np.ascontiguousarray(labels[::-1])
+
+    def _values(self, weights: np.ndarray, view: View, light: Light) -> dict[str, bytes]:
+        """All uniforms but the programs' own."""
+        look, marks = self.look, self.landmarks(weights)
+        gap = np.mean([marks[a, 1] - marks[b, 1] for a, b in INNER_LIP_PAIRS])
+        on = np.asarray(light.colours).max(1) > 1e-3
+        on[0] = True  # the key light, which has the shadow
+        order = np.argsort(~on, kind="stable")
         directions = light.directions / np.linalg.norm(light.directions, axis=1, keepdims=True)
+        surround = np.zeros((3, 4, 4)) if light.surround is None else light.surround.copy()
+        sky, ground = np.asarray(light.sky), np.asarray(light.ground)
+        surround[:, 3, 3] += (sky + ground) / 2
+        surround[:, 1, 3] += (sky - ground) / 4
+        surround[:, 3, 1] += (sky - ground) / 4
+        lod = np.log2(TEXELS_PER_CM * len(look.albedo) * view.crop[2] / self.inner)
         values = {
-            "light_dir": directions, "light_col": light.colours, "sky": light.sky,
-            "ground": light.ground, "exposure": light.exposure, "shadow_strength": light.shadow,
-            "softness": light.shadow_softness, "crop": view.crop,
-            "mouth_open": kit.lip_gap(vertices),
-            "lod": max(0.0, np.log2(TEXELS_PER_CM * len(look.albedo) * view.crop[2] / self.inner)),
+            "light_dir": directions[order], "light_col": light.colours[order],
+            "surround": surround, "exposure": light.exposure, "shadow_strength": light.shadow,
+            "softness": light.shadow_softness, "crop": view.crop, "mouth_open": gap,
+            "tongue_out": weights[arkit.INDEX["tongueOut"]], "lod": max(0.0, lod),
+            "pose": view.pose().T, "projection": view.projection().T,
+            "shadow_matrix": shadow_matrix(light.directions[0]).T,
+            "eye": (0, 0, view.distance), "breath": view.breath,
         }  # fmt: skip
         for name in ("iris", "iris_ring", "pupil", "iris_size", "sclera", "teeth", "gums", "lash",
                      "lash_alpha", "scatter", "gloss", "bump", "seed"):  # fmt: skip
             values[name] = getattr(look, name)
+        units = {name: np.int32(unit).tobytes() for unit, name in enumerate(SAMPLERS)}
+        return units | {"lights": np.int32(on.sum()).tobytes()} | {
+            k: np.ascontiguousarray(v, np.float32).tobytes() for k, v in values.items()
+        }  # fmt: skip
+
+    def _draw(self, weights: np.ndarray, view: View, light: Light) -> None:
+        gl, mgl, strip = self.gl, self.moderngl, self.moderngl.TRIANGLE_STRIP
+        self._deform(weights)
+        values = self._values(weights, view, light)
+        # The plate stays as it is while only the expression changes.
+        still = (view, id(light), id(self.look))
+        fresh, self._still = still != self._still, still
         textures = (self.albedo_texture, self.detail_texture, self.noise, self.shadow_texture,
                     self.background_texture, *self.geometry)  # fmt: skip
         for unit, texture in enumerate(textures):
             texture.use(unit)
-
-        def prepare(program) -> None:
-            self._matrices(program, view, shadow)
-            self._set(program, values)
-            for unit, name in enumerate(SAMPLERS):
-                if name in program:
-                    program[name].value = unit
+        gl.enable_only(mgl.DEPTH_TEST)
+        if light.shadow > 0:
+            self._draw_shadow(values, fresh)
+        if fresh:
+            self._draw_plate(values)
 
         self.first.clear(depth=1.0)
         self.first.use()
-        prepare(self.geometry_program)
+        self._set(self.geometry_program, values)
         self.geometry_array.render()
         self.second.use()
-        gl.disable(self.moderngl.DEPTH_TEST)
-        prepare(self.skin_program)
-        self.screen.render(self.moderngl.TRIANGLE_STRIP)
-        gl.enable(self.moderngl.DEPTH_TEST)
-        draws = [(self.eye_program, self.eye_array), (self.mouth_program, self.mouth_array)]
-        if self.body_array is not None:
-            draws.append((self.body_program, self.body_array))
-        for program, array in draws:
-            prepare(program)
-            array.render()
-        if hair:
-            if fresh:
-                self.plate.clear(depth=1.0)
-                self.plate.use()
-                prepare(self.strand_program)
-                self._set(self.strand_program, {"width": self.strand_width})
-                self.strand_array.render()
-                self.second.use()
-            for unit, texture in enumerate(self.plate_textures):
-                texture.use(8 + unit)
-            self.plate_array.render(self.moderngl.TRIANGLE_STRIP)
-        gl.enable(self.moderngl.BLEND)
         self.second.depth_mask = False
-        prepare(self.alpha_program)
-        self.alpha_array.render()
-        gl.disable(self.moderngl.BLEND)
+        gl.depth_func = ">"
+        self._set(self.skin_program, values)
+        self.screen.render(strip)
         self.second.depth_mask = True
-        image = np.frombuffer(self.second.read(components=3, alignment=1), np.uint8)
-        image = image.reshape(self.inner, self.inner, 3)[::-1, :, ::-1]
-        if self.inner != self.size:
-            image = cv2.resize(image, (self.size, self.size), interpolation=cv2.INTER_AREA)
-        return np.ascontiguousarray(image)
+        gl.depth_func = "<"
+        for program, array in (
+            (self.eye_program, self.eye_array), (self.mouth_program, self.mouth_array)
+        ):  # fmt: skip
+            self._set(program, values)
+            array.render()
+        gl.depth_func = "<="
+        for unit, texture in enumerate(self.plate_textures):
+            texture.use(8 + unit)
+        self.plate_array.render(strip)
+        gl.depth_func = "<"
+        gl.enable(mgl.BLEND)  # alpha is the label and stays
+        gl.blend_func = mgl.SRC_ALPHA, mgl.ONE_MINUS_SRC_ALPHA, mgl.ZERO, mgl.ONE
+        self.second.depth_mask = False
+        self._set(self.alpha_program, values)
+        self.alpha_array.render()
+        for mesh, array in self.things:
+            if mesh.opacity < 1:
+                self._draw_thing(mesh, array, values)
+        gl.disable(mgl.BLEND)
+        self.second.depth_mask = True
+
+    def _draw_shadow(self, values: dict[str, bytes], fresh: bool) -> None:
+        gl = self.gl
+        values = values | {"projection": values["shadow_matrix"]}
+        if self.strand_array is not None and self.hair_shadow:
+            if fresh:
+                self.plate_shadow_target.clear(depth=1.0)
+                self.plate_shadow_target.use()
+                width = {"width": np.float32(self.strand_width).tobytes()}
+                self._set(self.strand_depth, values | width)
+                self.strand_depth_array.render()
+            self.shadow_target.use()
+            self.plate_shadow.use(10)
+            gl.depth_func = "1"
+            self.plate_shadow_array.render(self.moderngl.TRIANGLE_STRIP)
+            gl.depth_func = "<"
+        else:
+            self.shadow_target.clear(depth=1.0)
+            self.shadow_target.use()
+        self._set(self.head_depth, values)
+        self.depth_array.render()
+
+    def _draw_plate(self, values: dict[str, bytes]) -> None:
+        """Background, clothes, what is worn and hair, with depth."""
+        self.plate.clear(depth=1.0)
+        self.plate.use()
+        self.plate.depth_mask = False
+        self.gl.depth_func = "1"
+        self._set(self.background_program, values)
+        self.background_array.render(self.moderngl.TRIANGLE_STRIP)
+        self.plate.depth_mask = True
+        self.gl.depth_func = "<"
+        for mesh, array in self.things:
+            if mesh.opacity == 1:
+                self._draw_thing(mesh, array, values)
+        if self.strand_array is not None:
+            width = {"width": np.float32(self.strand_width).tobytes()}
+            self._set(self.strand_program, values | width)
+            self.strand_array.render()
+
+    def _draw_thing(self, mesh: Mesh, array, values: dict[str, bytes]) -> None:
+        own = {"with_head": mesh.with_head, "polish": mesh.polish, "opacity": mesh.opacity,
+               "label": mesh.label / 255}  # fmt: skip
+        own = {k: np.float32(v).tobytes() for k, v in own.items()}
+        self._set(self.thing_program, values | own)
+        array.render()
+
+
+def _middle(points: np.ndarray) -> np.ndarray:
+    return (points.min(0) + points.max(0)) / 2
 
 
 def shadow_matrix(direction: np.ndarray, reach: float = 24.0) -> np.ndarray:
