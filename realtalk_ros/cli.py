@@ -29,8 +29,12 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("data", "avatar"): ("realtalk_ros.renderer.make_avatar", "the default avatar"),
     ("train", "expression"): ("realtalk_ros.expression.train", "the speech-to-expression network"),
     ("train", "renderer"): ("realtalk_ros.renderer.train", "the expression-to-face network"),
+    ("train", "reader"): ("realtalk_ros.renderer.reader", "networks that read landmarks off faces"),
     ("evaluate", "expression"): (
         "realtalk_ros.expression.evaluate", "the speech-to-expression network on held-out speech"
+    ),
+    ("evaluate", "renderer"): (
+        "realtalk_ros.renderer.evaluate", "the expression-to-face network on people never seen"
     ),
 }  # fmt: skip
 GROUPS = {
@@ -40,7 +44,7 @@ GROUPS = {
 }
 # Which of the package's extras brings a module that is not there.
 EXTRAS = {
-    **dict.fromkeys(("torch", "onnx", "onnxscript", "scipy", "moderngl", "pocketsphinx",
+    **dict.fromkeys(("torch", "onnx", "onnxscript", "scipy", "moderngl", "pocketsphinx", "skimage",
                      "soundfile"), "train"),
     **dict.fromkeys(("rclpy", "rosidl_parser", "builtin_interfaces", "std_msgs", "std_srvs",
                      "sensor_msgs", "diagnostic_msgs", "visualization_msgs", "lifecycle_msgs",

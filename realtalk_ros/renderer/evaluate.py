@@ -1,0 +1,244 @@
+"""`realtalk evaluate renderer`: the face renderer on people it never saw (val shards).
+
+It runs as it is shipped (ONNX), or with `--checkpoint` a checkpoint of `realtalk train renderer`
+(an ablation, say) in torch. Means over all pictures, at 256x256:
+
+    psnr, ssim          dB; SSIM of Wang et al. 2004, Gaussian windows (scikit-image)
+    mouth_psnr, mouth_ssim      in the box of the lips
+    template_mouth_psnr         the template as it is there, for scale
+    perceptual          distance of the judge's features, each place's of unit length: LPIPS (arXiv
+                        1801.03924) without its learned weights, as nothing is downloaded; the judge
+                        was trained to know lips, lids and teeth
+    lips_px             lips as the judge finds them in the picture, from where the weights say
+    lips_px_of_truth    the same in the true picture: the judge's own error
+    identity            cosine of the judge's identity of the picture and of the reference
+    identity_of_truth, identity_of_others     of the true picture, of other people: the scale's ends
+    jitter              grey levels (RMS, mouth) by which the picture does not move along when the
+                        template drifts a third of a pixel, the expression still
+    still               the most that two runs with the same input differ, grey levels
+    seam                gradient across the mask's border, as a share of the truth's there
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from realtalk_ros import models
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.renderer import reader
+from realtalk_ros.renderer.batches import Groups, draw, pictures
+from realtalk_ros.renderer.model import Dimensions, Renderer
+from realtalk_ros.renderer.stream import ENCODER, GENERATOR
+from realtalk_ros.renderer.train import MOUTH, mouth_box
+
+DRIFT = 0.33  # pixels that a template moves from frame to frame, see make_avatar.MAX_STEP
+# Reference and template (S, S, 3) uint8, weights (K, 52) -> composed (K, S, S, 3), masks (K, S, S).
+Render = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path("runs/faces"),
+        help="folder with the val/ shards of `realtalk data faces`",
+    )
+    parser.add_argument(
+        "--judge",
+        type=Path,
+        default=Path("runs/reader/judge.pt"),
+        help="of `realtalk train reader`",
+    )
+    parser.add_argument("--models", type=Path, help="folder of the ONNX files")
+    parser.add_argument("--checkpoint", type=Path, help="measure this one instead")
+    parser.add_argument("--people", type=int, default=32, help="so many, 4 expressions each")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
+    parser.add_argument("--sheet", type=Path, help="write a PNG of 12 people")
+
+
+def onnx_renderer(folder: Path, threads: int) -> Render:
+    encoder = models.session(folder / ENCODER, threads=threads)
+    generator = models.session(folder / GENERATOR, threads=threads)
+    names = [output.name for output in encoder.get_outputs()]
+
+    def render(reference, template, weights):
+        found = encoder.run(None, {"reference": reference, "template": template})
+        rows = np.zeros(len(weights), np.int64)
+        given = dict(zip(names, found, strict=True))
+        given |= {"weights": weights, "template": rows, "person": rows}
+        rgb, mask = generator.run(None, given)
+        return compose(rgb, mask, template), mask
+
+    return render
+
+
+def torch_renderer(path: Path) -> Render:
+    if not path.is_file():
+        raise RealTalkError(f"no checkpoint {path}: run `realtalk train renderer` first")
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    model = Renderer(Dimensions(**saved["dimensions"])).eval()
+    model.load_state_dict(saved["average"])
+
+    def render(reference, template, weights):
+        with torch.no_grad():
+            both = pictures(torch.from_numpy(np.stack([reference, template])))
+            features = model.encoder(both[:1], both[1:])
+            features = [f.expand(len(weights), *f.shape[1:]) for f in features]
+            rgb, mask = model.generator(*features, torch.from_numpy(weights))
+        rgb = (rgb * 255).permute(0, 2, 3, 1).numpy()
+        return compose(rgb, mask[:, 0].numpy(), template), mask[:, 0].numpy()
+
+    return render
+
+
+def compose(rgb: np.ndarray, mask: np.ndarray, template: np.ndarray) -> np.ndarray:
+    mask = mask[..., None]
+    return np.rint(template * (1 - mask) + rgb * mask).clip(0, 255).astype(np.uint8)
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    error = np.square(a.astype(np.float32) - b).mean()
+    return float(10 * np.log10(255**2 / max(error, 1e-3)))
+
+
+def ssim_map(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    from skimage.metrics import structural_similarity
+
+    return structural_similarity(
+        a, b, channel_axis=2, data_range=255, gaussian_weights=True, sigma=1.5,
+        use_sample_covariance=False, full=True,
+    )[1]  # fmt: skip
+
+
+def perceptual(a: list[Tensor], b: list[Tensor]) -> Tensor:
+    """Mean squared distance (B,) of features of unit length, summed over the scales."""
+    pairs = ((F.normalize(x, dim=1), F.normalize(y, dim=1)) for x, y in zip(a, b, strict=True))
+    return sum((x - y).square().sum(1).mean((1, 2)) for x, y in pairs)
+
+
+def across(picture: np.ndarray, mask: np.ndarray) -> float:
+    """Mean gradient of a picture in the direction in which the mask changes, weighted by that."""
+    grey = picture.astype(np.float32).mean(-1)
+    (my, mx), (gy, gx) = np.gradient(mask), np.gradient(grey)
+    return float(np.abs(gy * my + gx * mx).sum() / max(np.hypot(my, mx).sum(), 1e-6))
+
+
+def shifted(picture: np.ndarray, pixels: float) -> np.ndarray:
+    move = np.float32([[1, 0, pixels], [0, 1, 0]])
+    size = picture.shape[1], picture.shape[0]
+    return cv2.warpAffine(
+        picture, move, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+
+
+def jitter(
+    render: Render,
+    reference: np.ndarray,
+    template: np.ndarray,
+    weights: np.ndarray,
+    still: np.ndarray,
+    box: tuple[slice, slice],
+) -> float:
+    """Squared grey levels, see the module's docstring; `still` is the picture of `template`."""
+    moved, _ = render(reference, shifted(template, DRIFT), weights)
+    error = moved[0][box].astype(np.float32) - shifted(still, DRIFT)[box]
+    return float(np.square(error).mean())
+
+
+@torch.no_grad()
+def measure(render: Render, groups: Groups, judge: reader.Reader, people: int) -> dict[str, float]:
+    """The figures of the module's docstring, over the first `people` of `groups`."""
+    rng = np.random.default_rng(1)
+    rows: list[dict[str, float]] = []
+    identities: list[Tensor] = []
+    for number in tqdm(range(min(people, len(groups))), desc="people", leave=False):
+        group = groups[number]
+        chosen = draw(group, rng, 4)
+        images, weights = group.images[chosen].numpy(), group.weights[chosen[2:]].numpy()
+        reference, template, truth = images[0], images[1], images[2:]
+        marks = group.marks[chosen[2:]]
+        out, masks = render(reference, template, weights)
+        again, _ = render(reference, template, weights)
+        seen, true, of_reference = (
+            judge(pictures(torch.from_numpy(x))) for x in (out, truth, images[:1])
+        )
+        identities.append(of_reference.identity[0])
+        feature_distance = perceptual(seen.features, true.features)
+        lips = [(r.landmarks - marks).norm(dim=-1)[:, MOUTH].mean(1) for r in (seen, true)]
+        alike = [r.identity @ of_reference.identity[0] for r in (seen, true)]
+        for k in range(len(out)):
+            box = mouth_box(marks[k].numpy(), out.shape[1])
+            likeness = ssim_map(out[k], truth[k])
+            rows.append({
+                "psnr": psnr(out[k], truth[k]),
+                "ssim": float(likeness.mean()),
+                "mouth_psnr": psnr(out[k][box], truth[k][box]),
+                "mouth_ssim": float(likeness[box].mean()),
+                "template_mouth_psnr": psnr(template[box], truth[k][box]),
+                "perceptual": float(feature_distance[k]),
+                "lips_px": float(lips[0][k]),
+                "lips_px_of_truth": float(lips[1][k]),
+                "identity": float(alike[0][k]),
+                "identity_of_truth": float(alike[1][k]),
+                "jitter": jitter(render, reference, template, weights[k : k + 1], out[k], box),
+                "still": float(np.abs(out[k].astype(int) - again[k]).max()),
+                "seam": across(out[k], masks[k]) / max(across(truth[k], masks[k]), 1e-6),
+            })  # fmt: skip
+    figures = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    figures["jitter"] **= 0.5
+    figures["still"] = max(row["still"] for row in rows)
+    faces = torch.stack(identities)
+    others = (faces @ faces.T)[~torch.eye(len(faces), dtype=torch.bool)]
+    figures["identity_of_others"] = float(others.mean()) if len(faces) > 1 else 0.0
+    return {**figures, "people": len(faces), "pictures": len(rows)}
+
+
+def sheet(render: Render, groups: Groups, path: Path, people: int = 12, faces: int = 12) -> None:
+    """A row for each person: the reference, then pairs of true picture (above) and result."""
+    lines = []
+    wanted = [groups[n % len(groups)] for n in range(faces)]
+    for number in range(min(people, len(groups))):
+        group = groups[number]
+        images, weights = group.images.numpy(), group.weights.numpy()
+        own, _ = render(images[0], images[3], weights[4:8])
+        # Other people's expressions too: there is no truth for those.
+        lent = np.stack([g.weights[4 + i % 4].numpy() for i, g in enumerate(wanted)])[4:]
+        borrowed, _ = render(images[0], images[3], lent)
+        blank = np.full_like(images[:1].repeat(len(borrowed), 0), 40)
+        above = np.concatenate([images[:1], images[4:8], blank])
+        below = np.concatenate([images[3:4], own, borrowed])
+        lines += [np.concatenate(list(row), 1) for row in (above, below)]
+    if not cv2.imwrite(str(path), np.concatenate(lines)):
+        raise RealTalkError(f"cannot write {path}: give a .png in a folder that exists")
+
+
+def run(args: argparse.Namespace) -> None:
+    """`realtalk evaluate renderer`."""
+    torch.set_num_threads(args.threads)
+    groups = Groups(args.data / "val")
+    if not len(groups):
+        raise RealTalkError(f"no val shards in {args.data}: run `realtalk data faces` first")
+    judge = reader.load(args.judge)
+    if args.checkpoint:
+        render = torch_renderer(args.checkpoint)
+    else:
+        render = onnx_renderer(args.models or models.MODEL_DIR, args.threads)
+    figures = measure(render, groups, judge, args.people)
+    if args.json:
+        print(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            print(f"{name:22}{value:10.3f}" if isinstance(value, float) else f"{name:22}{value:6d}")
+    if args.sheet:
+        sheet(render, groups, args.sheet)

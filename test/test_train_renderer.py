@@ -1,0 +1,162 @@
+"""Training and measuring the face renderer, on tiny pictures of people made up here."""
+
+import argparse
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs torch")
+
+from realtalk_ros.errors import RealTalkError  # noqa: E402
+from realtalk_ros.renderer import batches, losses, reader, train  # noqa: E402
+from realtalk_ros.renderer.export import export  # noqa: E402
+from realtalk_ros.renderer.model import Dimensions, Renderer  # noqa: E402
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Shards of flat faces with a dark mouth whose height is jawOpen's, in 64x64 pixels."""
+    folder, rng = tmp_path_factory.mktemp("faces"), np.random.default_rng(0)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    for part in ("train", "val"):
+        images = np.empty((4, 13, SIZE, SIZE, 3), np.uint8)
+        weights = rng.uniform(0, 1, (4, 13, 52)).astype(np.float32)
+        angle = np.linspace(0, 2 * np.pi, 68)
+        marks = np.stack([np.cos(angle) * 20 + 32, np.sin(angle) * 24 + 32], -1)
+        marks = np.tile(marks.astype(np.float32), (4, 13, 1, 1))
+        for g in range(4):
+            skin = rng.integers(90, 220, 3)
+            for n in range(13):
+                open_ = 1 + 8 * weights[g, n, 17]
+                images[g, n] = skin
+                images[g, n][((x - 32) / 12) ** 2 + ((y - 44) / open_) ** 2 < 1] = 20
+                lips = np.linspace(0, 2 * np.pi, 20)
+                marks[g, n, 48:68] = np.stack(
+                    [32 + 12 * np.cos(lips), 44 + open_ * np.sin(lips)], -1)
+        (folder / part).mkdir()
+        np.savez(folder / part / "0.npz", images=images, weights=weights, landmarks=marks)
+    return folder
+
+
+def arguments(module, *words):
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    return parser.parse_args([*map(str, words), "--device", "cpu"])
+
+
+@pytest.fixture(scope="module")
+def guide(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("reader")
+    reader.run(arguments(reader, "--data", data, "--out", out, "--minutes", 0.03, "--people", 2))
+    assert (out / "judge.pt").exists()
+    return out / "guide.pt"
+
+
+def test_training_lowers_the_losses_and_resumes(data, guide, tmp_path, capsys):
+    args = arguments(train, "--data", data, "--guide", guide, "--out", tmp_path, "--groups", 2,
+                     "--critic-from", 2)
+    trainer = train.Trainer(replace(Dimensions(), size=SIZE), args)
+    groups, rng = batches.Groups(data / "train"), np.random.default_rng(0)
+    batch = batches.sample([groups[0], groups[1]], rng, 2, augment=False)
+    rows = [trainer.step(batch, 2e-3) for _ in range(25)]
+    for name in ("picture", "perceptual"):
+        first, last = (np.mean([float(r[name]) for r in part]) for part in (rows[:3], rows[-3:]))
+        assert last < 0.8 * first, name
+    assert {"critic", "fooled", "matching", "clip", "landmarks"} <= set(rows[-1])
+    trainer.save(tmp_path / "checkpoint.pt")
+    again = train.Trainer(replace(Dimensions(), size=SIZE), args)
+    again.load(tmp_path / "checkpoint.pt", resume=True)
+    assert again.state == trainer.state and again.state["step"] == 25
+
+
+def test_the_critic_cannot_outweigh_the_rest():
+    base, extra = torch.full((4,), 0.1), torch.full((4,), 1000.0)
+    assert torch.allclose(losses.bounded(extra, base, 0.3), 0.3 * base)
+    assert torch.equal(losses.bounded(base / 100, base, 0.3), base / 100)
+
+
+def test_a_mirrored_group_is_a_mirrored_face(data):
+    group = batches.Groups(data / "val")[0]
+    images, weights, marks = batches.mirror(group.images, group.weights, group.marks)
+    assert torch.equal(images[:, :, 0], group.images[:, :, -1])
+    blink = weights[:, 0], group.weights[:, 7]  # eyeBlinkLeft, eyeBlinkRight
+    assert torch.equal(*blink)
+    assert torch.allclose(marks[:, 36, 0], SIZE - 1 - group.marks[:, 45, 0])
+    twice = batches.mirror(images, weights, marks)
+    for a, b in zip(twice, (group.images, group.weights, group.marks), strict=True):
+        assert torch.allclose(a.float(), b.float(), atol=1e-4)
+
+
+@pytest.mark.parametrize("part, seen", [
+    ("texture_reference", "reference"), ("modulation", None), ("learned_mask", "mask"),
+])
+def test_an_ablation_takes_away_what_it_says(part, seen):
+    torch.manual_seed(0)
+    model = Renderer(replace(Dimensions(), size=SIZE, **{part: False})).eval()
+    one, other = torch.rand(2, 1, 3, SIZE, SIZE)
+    weights = torch.rand(1, 52)
+    with torch.no_grad():
+        out, _, mask = model(one, other, weights)
+        if seen == "reference":
+            assert torch.equal(out, model(other, other, weights)[0])
+        elif seen == "mask":
+            assert torch.equal(mask, model(one, one, weights * 0)[2]) and mask[..., 0].max() == 0
+        else:  # the weights still enter, but once
+            assert not torch.equal(out, model(one, other, weights * 0)[0])
+            assert not model.generator.blocks[3][0].modulated
+
+
+def test_the_exported_network_renders_what_torch_does(tmp_path):
+    torch.manual_seed(0)
+    model = Renderer(replace(Dimensions(), size=SIZE)).eval()
+    export(model, tmp_path)
+    reference, template = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), np.uint8)
+    weights = np.random.default_rng(1).uniform(0, 1, (3, 52)).astype(np.float32)
+    encoder = ort.InferenceSession(tmp_path / "renderer_encode.onnx")
+    names = [output.name for output in encoder.get_outputs()]
+    bank = encoder.run(None, {"reference": reference, "template": template})
+    rows = {"template": np.zeros(3, np.int64), "person": np.zeros(3, np.int64)}
+    got, mask = ort.InferenceSession(tmp_path / "renderer_generate.onnx").run(
+        None, {"weights": weights, **rows, **dict(zip(names, bank, strict=True))})
+    both = batches.pictures(torch.from_numpy(np.stack([reference, template])))
+    with torch.no_grad():
+        _, rgb, wanted = model(both[:1].expand(3, -1, -1, -1), both[1:].expand(3, -1, -1, -1),
+                               torch.from_numpy(weights))
+    assert np.abs(got - rgb.permute(0, 2, 3, 1).numpy() * 255).max() <= 0.6
+    assert np.allclose(mask, wanted[:, 0].numpy(), atol=1e-4)
+
+
+def test_evaluation_measures_a_checkpoint(data, guide, tmp_path, capsys):
+    pytest.importorskip("skimage", reason="evaluation needs scikit-image")
+    from realtalk_ros.renderer import evaluate
+
+    args = arguments(train, "--data", data, "--no-guide", "--out", tmp_path)
+    trainer = train.Trainer(replace(Dimensions(), size=SIZE), args)
+    trainer.save(tmp_path / "checkpoint.pt")
+    words = ["--data", data, "--judge", guide.with_name("judge.pt"), "--people", "2", "--json",
+             "--checkpoint", tmp_path / "checkpoint.pt", "--sheet", tmp_path / "sheet.png"]
+    parser = argparse.ArgumentParser()
+    evaluate.add_arguments(parser)
+    evaluate.run(parser.parse_args(list(map(str, words))))
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert figures["pictures"] == 8 and figures["still"] == 0
+    assert all(np.isfinite(value) for value in figures.values())
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
+
+
+def test_what_is_missing_is_said(data, tmp_path):
+    with pytest.raises(RealTalkError, match="train reader"):
+        train.run(arguments(train, "--data", data, "--out", tmp_path, "--guide", tmp_path / "no"))
+    with pytest.raises(RealTalkError, match="data faces"):
+        train.run(arguments(train, "--data", tmp_path, "--out", tmp_path))
+    with pytest.raises(RealTalkError, match="--extra"):
+        train.run(arguments(train, "--data", data, "--avatar", "default"))
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "0.npz").write_bytes(b"nothing")
+    with pytest.raises(RealTalkError, match="no shard"):
+        batches.Groups(tmp_path / "bad")
