@@ -103,23 +103,29 @@ def make_shards(
 
     todo = [n for n in shards if not (out / f"{n:04d}.npz").exists()]
     seeds = [first_seed + number * groups + i for number in todo for i in range(groups)]
-    start, shooting = time.perf_counter(), 0.0
+    sitters = sorted({seed - seed % VISITS for seed in seeds})
+
+    def make(seed: int) -> Person:
+        return people.random_person(studio.kit, painter, seed)
+
+    start, cpu, shooting = time.perf_counter(), time.process_time(), 0.0
     # The next person is painted while this one is photographed.
     with (
         ThreadPoolExecutor(1) as pool,
         tqdm(total=len(seeds) * PICTURES, desc=out.name, unit="picture") as bar,
     ):
         made: list[dict[str, np.ndarray]] = []
-        waiting = None
+        sitting, waiting = None, None
         for k, seed in enumerate(seeds):
-            number, visit = todo[k // groups], seed % VISITS
-            if visit == 0 or waiting is None:
-                person = (waiting or pool.submit(_sitter, studio, painter, seed)).result()
-                later = seed - visit + VISITS
-                waiting = pool.submit(_sitter, studio, painter, later)
+            number, sitter = todo[k // groups], seed - seed % VISITS
+            if sitter != sitting:
+                sitting, after = sitter, [s for s in sitters if s > sitter][:1]
+                waiting = waiting or pool.submit(make, sitter)
+                person = waiting.result()
+                waiting = pool.submit(make, after[0]) if after else None
             begin = time.perf_counter()
             rng = np.random.default_rng([seed, 2])
-            now = person if visit == 0 else people.another_place(person, rng)
+            now = person if seed == sitter else people.another_place(person, rng)
             studio.dress(now.neutral, now.look)
             made.append(render_group(studio, now, rng))
             shooting += time.perf_counter() - begin
@@ -129,15 +135,12 @@ def make_shards(
                 made = []
     if seeds:
         count, seconds = len(seeds) * PICTURES, time.perf_counter() - start
+        cpu = (time.process_time() - cpu) * 1000 / count
         print(
             f"{out}: {count} pictures in {seconds:.1f} s, {count / seconds:.1f} frames/s all told, "
-            f"{count / shooting:.1f} frames/s in the studio ({studio.gl.info['GL_RENDERER']})"
+            f"{count / shooting:.1f} frames/s in the studio ({studio.gl.info['GL_RENDERER']}), "
+            f"{cpu:.1f} ms of CPU a picture"
         )
-
-
-def _sitter(studio: Studio, painter: Painter, seed: int) -> Person:
-    """The person of a group's seed."""
-    return people.random_person(studio.kit, painter, seed - seed % VISITS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -282,9 +282,9 @@ class Painter:
             paint, cover = self._strange(rng)
             skin += (cover * t.strange)[..., None] * (paint - skin)
         if t.age > 0:
-            skin *= 1 - (self.folds * (0.16 * t.age))[..., None] * _rgb(0.7, 1.0, 1.0)
+            skin *= 1 - (self.folds * (0.10 * t.age))[..., None] * _rgb(0.7, 1.0, 1.0)
             spots = smoothstep(0.30, 0.38, noise[96] * 0.6 + noise[48] * 0.5) * t.age
-            skin *= 1 - spots[..., None] * _rgb(0.16, 0.24, 0.30)
+            skin *= 1 - spots[..., None] * _rgb(0.08, 0.12, 0.15)
         # lips: darker to the inside, fine vertical creases
         lip = self.lips
         hue = t.lip_hue * (0.25 + 0.75 * tone.mean() / 0.75)
