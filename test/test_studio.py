@@ -43,13 +43,12 @@ def scene():
     except RealTalkError:
         pytest.skip("the face model is not here")
     from realtalk_ros.renderer import people
-    from realtalk_ros.renderer.face_data import DETAIL, SUPERSAMPLE
     from realtalk_ros.renderer.painter import Painter
     from realtalk_ros.renderer.studio import Studio, View
 
     kit = FaceKit.load()
     try:
-        studio = Studio(kit, 128, SUPERSAMPLE, DETAIL)
+        studio = Studio(kit, 128, supersample=1.25, detail=0.6)
     except RealTalkError as error:
         pytest.skip(str(error))
     person = people.random_person(kit, Painter(studio, 128), 4)
