@@ -61,8 +61,10 @@ def test_the_jaw_opens_the_mouth_and_the_lids_shut_the_eyes(renderer):
 
 def test_more_jaw_is_more_change(renderer):
     neutral = mouth(renderer, renderer.render(face(), 0))
-    change = [np.abs(mouth(renderer, renderer.render(face(jawOpen=v), 0)) - neutral).mean()
-              for v in (0.1, 0.3, 0.6, 0.9)]
+    change = [
+        np.abs(mouth(renderer, renderer.render(face(jawOpen=v), 0)) - neutral).mean()
+        for v in (0.1, 0.3, 0.6, 0.9)
+    ]
     assert change == sorted(change)
 
 
@@ -78,11 +80,14 @@ def test_other_display_sizes(renderer):
     assert np.abs(image.astype(int) - small.templates[0]).max() > 30
 
 
-@pytest.mark.parametrize("harm, word", [
-    (lambda path: path.unlink(), "missing"),
-    (lambda path: path.write_bytes(path.read_bytes()[:1000]), "checksum"),
-    (lambda path: path.write_bytes(path.read_bytes()[:-1] + b"x"), "checksum"),
-])
+@pytest.mark.parametrize(
+    "harm, word",
+    [
+        (lambda path: path.unlink(), "missing"),
+        (lambda path: path.write_bytes(path.read_bytes()[:1000]), "checksum"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1] + b"x"), "checksum"),
+    ],
+)
 def test_a_harmed_model_file_is_named(tmp_path, harm, word):
     for source in models.MODEL_DIR.iterdir():
         (tmp_path / source.name).write_bytes(source.read_bytes())
@@ -107,13 +112,18 @@ def test_unknown_device():
 
 def test_several_faces_in_one_run_look_as_they_do_alone():
     avatar = Avatar.load("default")
-    turned = replace(avatar, reference_image=avatar.reference_image[:, ::-1].copy(),
-                     templates=avatar.templates[3:6])
+    turned = replace(
+        avatar,
+        reference_image=avatar.reference_image[:, ::-1].copy(),
+        templates=avatar.templates[3:6],
+    )
     faces = FaceRenderer.together([avatar, turned], size=256)
     weights = np.stack([face(jawOpen=0.5), face(eyeBlinkLeft=1), face(mouthPucker=0.7)])
     together = render_batch([faces[0], faces[1], faces[0]], weights, [4, 2, 0])
-    alone = [FaceRenderer(a, size=256).render(w, t)
-             for a, w, t in zip([avatar, turned, avatar], weights, [4, 2, 0], strict=True)]
+    alone = [
+        FaceRenderer(a, size=256).render(w, t)
+        for a, w, t in zip([avatar, turned, avatar], weights, [4, 2, 0], strict=True)
+    ]
     for one, other in zip(together, alone, strict=True):
         assert np.abs(one.astype(int) - other).max() <= 1  # sums in another order
     assert np.abs(together[0].astype(int) - together[2]).max() > 30

@@ -37,7 +37,8 @@ def data(tmp_path_factory):
                 images[g, n][((x - 32) / 12) ** 2 + ((y - 44) / open_) ** 2 < 1] = 20
                 lips = np.linspace(0, 2 * np.pi, 20)
                 marks[g, n, 48:68] = np.stack(
-                    [32 + 12 * np.cos(lips), 44 + open_ * np.sin(lips)], -1)
+                    [32 + 12 * np.cos(lips), 44 + open_ * np.sin(lips)], -1
+                )
         (folder / part).mkdir()
         np.savez(folder / part / "0.npz", images=images, weights=weights, landmarks=marks)
     return folder
@@ -58,8 +59,19 @@ def guide(data, tmp_path_factory):
 
 
 def test_training_lowers_the_losses_and_resumes(data, guide, tmp_path, capsys):
-    args = arguments(train, "--data", data, "--guide", guide, "--out", tmp_path, "--groups", 2,
-                     "--critic-from", 2)
+    args = arguments(
+        train,
+        "--data",
+        data,
+        "--guide",
+        guide,
+        "--out",
+        tmp_path,
+        "--groups",
+        2,
+        "--critic-from",
+        2,
+    )
     trainer = train.Trainer(replace(Dimensions(), size=SIZE), args)
     groups, rng = batches.Groups(data / "train"), np.random.default_rng(0)
     batch = batches.sample([groups[0], groups[1]], rng, 2, augment=False)
@@ -92,9 +104,14 @@ def test_a_mirrored_group_is_a_mirrored_face(data):
         assert torch.allclose(a.float(), b.float(), atol=1e-4)
 
 
-@pytest.mark.parametrize("part, seen", [
-    ("texture_reference", "reference"), ("modulation", None), ("learned_mask", "mask"),
-])
+@pytest.mark.parametrize(
+    "part, seen",
+    [
+        ("texture_reference", "reference"),
+        ("modulation", None),
+        ("learned_mask", "mask"),
+    ],
+)
 def test_an_ablation_takes_away_what_it_says(part, seen):
     torch.manual_seed(0)
     model = Renderer(replace(Dimensions(), size=SIZE, **{part: False})).eval()
@@ -122,11 +139,15 @@ def test_the_exported_network_renders_what_torch_does(tmp_path):
     bank = encoder.run(None, {"reference": reference, "template": template})
     rows = {"template": np.zeros(3, np.int64), "person": np.zeros(3, np.int64)}
     got, mask = ort.InferenceSession(tmp_path / "renderer_generate.onnx").run(
-        None, {"weights": weights, **rows, **dict(zip(names, bank, strict=True))})
+        None, {"weights": weights, **rows, **dict(zip(names, bank, strict=True))}
+    )
     both = batches.pictures(torch.from_numpy(np.stack([reference, template])))
     with torch.no_grad():
-        _, rgb, wanted = model(both[:1].expand(3, -1, -1, -1), both[1:].expand(3, -1, -1, -1),
-                               torch.from_numpy(weights))
+        _, rgb, wanted = model(
+            both[:1].expand(3, -1, -1, -1),
+            both[1:].expand(3, -1, -1, -1),
+            torch.from_numpy(weights),
+        )
     assert np.abs(got - rgb.permute(0, 2, 3, 1).numpy() * 255).max() <= 0.6
     assert np.allclose(mask, wanted[:, 0].numpy(), atol=1e-4)
 
@@ -138,8 +159,19 @@ def test_evaluation_measures_a_checkpoint(data, guide, tmp_path, capsys):
     args = arguments(train, "--data", data, "--no-guide", "--out", tmp_path)
     trainer = train.Trainer(replace(Dimensions(), size=SIZE), args)
     trainer.save(tmp_path / "checkpoint.pt")
-    words = ["--data", data, "--judge", guide.with_name("judge.pt"), "--people", "2", "--json",
-             "--checkpoint", tmp_path / "checkpoint.pt", "--sheet", tmp_path / "sheet.png"]
+    words = [
+        "--data",
+        data,
+        "--judge",
+        guide.with_name("judge.pt"),
+        "--people",
+        "2",
+        "--json",
+        "--checkpoint",
+        tmp_path / "checkpoint.pt",
+        "--sheet",
+        tmp_path / "sheet.png",
+    ]
     parser = argparse.ArgumentParser()
     evaluate.add_arguments(parser)
     evaluate.run(parser.parse_args(list(map(str, words))))

@@ -36,7 +36,7 @@ from tqdm import tqdm
 from realtalk_ros import models
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.renderer import reader
-from realtalk_ros.renderer.batches import Groups, draw, pictures
+from realtalk_ros.renderer.batches import EXPRESSIONS, REFERENCES, Groups, draw, pictures
 from realtalk_ros.renderer.model import Dimensions, Renderer
 from realtalk_ros.renderer.stream import ENCODER, GENERATOR
 from realtalk_ros.renderer.train import MOUTH, mouth_box
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--people", type=int, default=32, help="so many, 4 expressions each")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
-    parser.add_argument("--sheet", type=Path, help="write a PNG of 12 people")
+    parser.add_argument("--sheet", type=Path, help="write a PNG of 12 people in 10 expressions")
 
 
 def onnx_renderer(folder: Path, threads: int) -> Render:
@@ -204,21 +204,19 @@ def measure(render: Render, groups: Groups, judge: reader.Reader, people: int) -
     return {**figures, "people": len(faces), "pictures": len(rows)}
 
 
-def sheet(render: Render, groups: Groups, path: Path, people: int = 12, faces: int = 12) -> None:
-    """A row for each person: the reference, then pairs of true picture (above) and result."""
+def sheet(render: Render, groups: Groups, path: Path, people: int = 12) -> None:
+    """Two rows for each person: the reference and the true pictures of both poses' expressions; the
+    first pose's template and what was rendered of it and of the second's."""
     lines = []
-    wanted = [groups[n % len(groups)] for n in range(faces)]
     for number in range(min(people, len(groups))):
         group = groups[number]
         images, weights = group.images.numpy(), group.weights.numpy()
-        own, _ = render(images[0], images[3], weights[4:8])
-        # Other people's expressions too: there is no truth for those.
-        lent = np.stack([g.weights[4 + i % 4].numpy() for i, g in enumerate(wanted)])[4:]
-        borrowed, _ = render(images[0], images[3], lent)
-        blank = np.full_like(images[:1].repeat(len(borrowed), 0), 40)
-        above = np.concatenate([images[:1], images[4:8], blank])
-        below = np.concatenate([images[3:4], own, borrowed])
-        lines += [np.concatenate(list(row), 1) for row in (above, below)]
+        rendered = []
+        for template in range(REFERENCES, len(images), EXPRESSIONS):
+            pose = slice(template, template + EXPRESSIONS)
+            rendered += list(render(images[0], images[template], weights[pose])[0])
+        lines.append(np.concatenate([images[0], *images[REFERENCES:]], 1))
+        lines.append(np.concatenate([images[REFERENCES], *rendered], 1))
     if not cv2.imwrite(str(path), np.concatenate(lines)):
         raise RealTalkError(f"cannot write {path}: give a .png in a folder that exists")
 

@@ -86,8 +86,9 @@ class Encoder(nn.Module):
             for inputs, outputs in zip(self.template.channels, dims.channels, strict=True)
         )
         self.keys_values = nn.Conv2d(self.reference.channels[0], 2 * dims.channels[0], 1)
-        self.position = nn.Parameter(torch.zeros(1, dims.channels[0], dims.size // 16,
-                                                 dims.size // 16))
+        self.position = nn.Parameter(
+            torch.zeros(1, dims.channels[0], dims.size // 16, dims.size // 16)
+        )
 
     def forward(self, reference: Tensor, template: Tensor) -> tuple[Tensor, ...]:
         if not self.texture_reference:
@@ -98,8 +99,11 @@ class Encoder(nn.Module):
             for fuse, t, r in zip(self.fuse, of_template, of_reference, strict=True)
         ]
         keys, values = self.keys_values(of_reference[0]).chunk(2, 1)
-        return *fused, split_heads(keys + self.position, self.heads), split_heads(
-            values, self.heads)
+        return (
+            *fused,
+            split_heads(keys + self.position, self.heads),
+            split_heads(values, self.heads),
+        )
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -139,8 +143,10 @@ class Generator(nn.Module):
         c = dims.channels
         self.dims, self.heads = dims, dims.heads
         self.style = nn.Sequential(
-            nn.Linear(dims.weights, dims.style), nn.LeakyReLU(0.1),
-            nn.Linear(dims.style, dims.style), nn.LeakyReLU(0.1),
+            nn.Linear(dims.weights, dims.style),
+            nn.LeakyReLU(0.1),
+            nn.Linear(dims.style, dims.style),
+            nn.LeakyReLU(0.1),
         )
         # A face has a few weights of some 0.5: start with a style of about unit size, or the
         # expression takes long to matter.
@@ -160,14 +166,20 @@ class Generator(nn.Module):
         if not dims.learned_mask:
             self.register_buffer("ellipse", ellipse(dims.size))
 
-    def forward(self, f16: Tensor, f8: Tensor, f4: Tensor, f2: Tensor, keys: Tensor,
-                values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        f16: Tensor,
+        f8: Tensor,
+        f4: Tensor,
+        f2: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        weights: Tensor,
+    ) -> tuple[Tensor, Tensor]:
         """Returns rgb (B, 3, S, S) in 0..1 (channel order of the input) and mask (B, 1, S, S)."""
         style = self.style(weights)
         x = f16 if self.dims.modulation else f16 + self.entry(style)[..., None, None]
-        for index, (blocks, finer) in enumerate(
-            zip(self.blocks, (f8, f4, f2, None), strict=True)
-        ):
+        for index, (blocks, finer) in enumerate(zip(self.blocks, (f8, f4, f2, None), strict=True)):
             for number, block in enumerate(blocks):
                 x = block(x, style)
                 if index == 0 and number == 0:
@@ -200,8 +212,9 @@ class Renderer(nn.Module):
         self.dims = dims or Dimensions()
         self.encoder, self.generator = Encoder(self.dims), Generator(self.dims)
 
-    def forward(self, reference: Tensor, template: Tensor, weights: Tensor
-                ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, reference: Tensor, template: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the composed picture, the generator's own picture and the mask."""
         rgb, mask = self.generator(*self.encoder(reference, template), weights)
         return template + mask * (rgb - template), rgb, mask

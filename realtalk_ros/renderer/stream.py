@@ -191,8 +191,12 @@ class FaceRenderer:
         self._roi = (slice(y, y + side), slice(x, x + side))
         self._side = side
         shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        self.templates = avatar.templates if scale == 1 else np.stack(
-            [cv2.resize(image, self.size, interpolation=shrink) for image in avatar.templates]
+        self.templates = (
+            avatar.templates
+            if scale == 1
+            else np.stack(
+                [cv2.resize(image, self.size, interpolation=shrink) for image in avatar.templates]
+            )
         )
         ramp = np.minimum(np.arange(side), np.arange(side)[::-1]) / (FEATHER * side)
         ramp = np.clip(ramp, 0, 1).astype(np.float32)

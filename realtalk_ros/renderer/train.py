@@ -37,25 +37,51 @@ SAVE = 60  # seconds between checkpoints
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, default=Path("runs/faces"),
-                        help="folder with train/ and val/ shards of `realtalk data faces`")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path("runs/faces"),
+        help="folder with train/ and val/ shards of `realtalk data faces`",
+    )
     parser.add_argument("--extra", type=Path, help="a folder of further shards to mix in")
-    parser.add_argument("--extra-share", type=float, default=0.3,
-                        help="share of samples drawn from --extra")
-    parser.add_argument("--avatar", help="fit the generator to this avatar (name or folder), with "
-                        "its groups from --extra, starting from --start")
+    parser.add_argument(
+        "--extra-share", type=float, default=0.3, help="share of samples drawn from --extra"
+    )
+    parser.add_argument(
+        "--avatar",
+        help="fit the generator to this avatar (name or folder), with "
+        "its groups from --extra, starting from --start",
+    )
     parser.add_argument("--start", type=Path, help="a checkpoint to start from, if --out has none")
-    parser.add_argument("--guide", type=Path, default=Path("runs/reader/guide.pt"),
-                        help="face reader of `realtalk train reader`, for the perceptual loss")
+    parser.add_argument(
+        "--guide",
+        type=Path,
+        default=Path("runs/reader/guide.pt"),
+        help="face reader of `realtalk train reader`, for the perceptual loss",
+    )
     parser.add_argument("--no-guide", action="store_true", help="train without that loss")
-    parser.add_argument("--critic-from", type=int, default=8000,
-                        help="step from which the critic is obeyed; -1: no critic")
-    parser.add_argument("--without", nargs="*", choices=list(ABLATIONS), default=[],
-                        help="leave out a part of the network, to measure what it is worth")
-    parser.add_argument("--out", type=Path, default=Path("runs/renderer"),
-                        help="checkpoint, log and sample sheets")
-    parser.add_argument("--minutes", type=float, default=90,
-                        help="train this long in all; the learning rate falls over it")
+    parser.add_argument(
+        "--critic-from",
+        type=int,
+        default=8000,
+        help="step from which the critic is obeyed; -1: no critic",
+    )
+    parser.add_argument(
+        "--without",
+        nargs="*",
+        choices=list(ABLATIONS),
+        default=[],
+        help="leave out a part of the network, to measure what it is worth",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/renderer"), help="checkpoint, log and sample sheets"
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=90,
+        help="train this long in all; the learning rate falls over it",
+    )
     parser.add_argument("--pause", type=float, help="stop after these minutes; run again to go on")
     parser.add_argument("--lr", type=float, default=3e-4)
     parser.add_argument("--groups", type=int, default=3, help="template frames per step")
@@ -132,10 +158,18 @@ class Trainer:
 
     def save(self, path: Path) -> None:
         partial = path.with_suffix(".part")
-        torch.save({"model": self.model.state_dict(), "average": self.average.model.state_dict(),
-                    "optimiser": self.optimiser.state_dict(), "state": self.state,
-                    "critic": self.critic.state_dict(), "rival": self.rival.state_dict(),
-                    "dimensions": asdict(self.model.dims)}, partial)
+        torch.save(
+            {
+                "model": self.model.state_dict(),
+                "average": self.average.model.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "state": self.state,
+                "critic": self.critic.state_dict(),
+                "rival": self.rival.state_dict(),
+                "dimensions": asdict(self.model.dims),
+            },
+            partial,
+        )
         partial.replace(path)
 
     def step(self, batch: Batch, rate: float) -> dict[str, Tensor]:
@@ -213,8 +247,11 @@ def evaluate(model: Renderer, groups: Groups, count: int = 48) -> dict[str, floa
             box = (slice(None), *mouth_box(marks, out.shape[-1]))
             mouth.append(psnr(out[k][box] - batch.target[k][box]))
             still.append(psnr(batch.template[0][box] - batch.target[k][box]))
-    return {"psnr": float(np.mean(whole)), "mouth_psnr": float(np.mean(mouth)),
-            "template_mouth_psnr": float(np.mean(still))}
+    return {
+        "psnr": float(np.mean(whole)),
+        "mouth_psnr": float(np.mean(mouth)),
+        "template_mouth_psnr": float(np.mean(still)),
+    }
 
 
 @torch.no_grad()
@@ -243,8 +280,10 @@ def run(args: argparse.Namespace) -> None:
     train = extra if avatar else Groups(args.data / "train", args.device)
     val = extra if avatar else Groups(args.data / "val", args.device)
     if not len(train) or not len(val):
-        raise RealTalkError(f"no training shards in {args.extra if avatar else args.data}: "
-                            "run `realtalk data faces` (or `realtalk data avatar`) first")
+        raise RealTalkError(
+            f"no training shards in {args.extra if avatar else args.data}: "
+            "run `realtalk data faces` (or `realtalk data avatar`) first"
+        )
     args.out.mkdir(parents=True, exist_ok=True)
     checkpoint = args.out / "checkpoint.pt"
     off = {ABLATIONS[name]: False for name in args.without}
@@ -286,8 +325,11 @@ def learn(
     bar = tqdm(total=int(budget), initial=int(done_before), unit="s", desc="renderer")
     while (elapsed := done_before + time.monotonic() - began) < end:
         # Warm up, then cosine over the time that is given.
-        rate = args.lr * min(1, (state["step"] + 1) / 200) * (
-            0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * elapsed / budget)))
+        rate = (
+            args.lr
+            * min(1, (state["step"] + 1) / 200)
+            * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * elapsed / budget)))
+        )
         drawn = []
         for _ in range(args.groups):
             source = extra if extra and rng.random() < args.extra_share else train
@@ -320,10 +362,18 @@ def report(
     """A line of the log, on the screen too, and the sample sheet."""
     state, model = trainer.state, trainer.average.model
     names = ("picture", "clip", "perceptual", "landmarks", "critic", "fooled", "matching")
-    means = {n: torch.stack([r[n] for r in running if n in r] or [torch.tensor(math.nan)])
-             .mean().item() for n in names}
-    row = {"step": state["step"], "images": state["images"], "minutes": state["seconds"] / 60,
-           "people": people, **means, **evaluate(model, val)}
+    means = {
+        n: torch.stack([r[n] for r in running if n in r] or [torch.tensor(math.nan)]).mean().item()
+        for n in names
+    }
+    row = {
+        "step": state["step"],
+        "images": state["images"],
+        "minutes": state["seconds"] / 60,
+        "people": people,
+        **means,
+        **evaluate(model, val),
+    }
     new = not (out / "log.csv").exists()
     with open(out / "log.csv", "a", newline="") as file:
         writer = csv.DictWriter(file, row)
