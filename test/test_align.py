@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("soxr", reason="training needs soxr")
+
 from realtalk_ros.expression import align, viterbi
 from realtalk_ros.expression import phones as ph
 from realtalk_ros.expression.corpora import Clip
