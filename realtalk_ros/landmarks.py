@@ -1,8 +1,8 @@
 """Where 68 landmarks of the face are in 3D, from identity and ARKit weights (NumPy only).
 
-The model is linear: mean + identity @ identity_modes + weights @ expressions, ICT-FaceKit's (MIT, USC
-ICT Vision and Graphics Lab) at its Multi-PIE landmark vertices. Lengths are centimetres; +x is the
-subject's left, +y up, +z out of the face.
+The model is linear: mean + identity @ identity_modes + weights @ expressions. It is ICT-FaceKit's
+(MIT, USC ICT Vision and Graphics Lab) at its Multi-PIE landmark vertices. Lengths are centimetres;
++x is the subject's left, +y up, +z out of the face.
 """
 
 from __future__ import annotations

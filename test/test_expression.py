@@ -3,7 +3,7 @@ import wave
 import numpy as np
 import pytest
 
-from realtalk_ros import arkit, audio, models
+from realtalk_ros import arkit, audio, emotion, models
 from realtalk_ros.errors import ModelError
 from realtalk_ros.expression import teacher
 from realtalk_ros.expression.stream import RATE, ExpressionModel
@@ -28,7 +28,7 @@ def express(model, pcm, rate, chunk_s=None):
     size = len(pcm) if chunk_s is None else int(rate * chunk_s)
     parts = [stream.push(front_end.push(pcm[i : i + size])) for i in range(0, len(pcm), size)]
     parts += [stream.push(front_end.flush()), stream.flush()]
-    names = ("time", "weights", "rotation", "speech")
+    names = ("time", "weights", "rotation", "speech", "lips")
     return {n: np.concatenate([getattr(p, n) for p in parts]) for n in names}
 
 
@@ -140,12 +140,24 @@ def test_teacher_closes_lips_for_everyone():
         for at in (0.53, 0.76, 1.02):
             assert gap[round(at * RATE)] < 0.02, style
         assert gap[round(0.64 * RATE)] > 0.25 and gap[round(1.45 * RATE)] > 0.25
-        assert not motion.weights[:15].any() and not motion.weights[-30:].any()
+        assert not motion.weights[:15].any() and not motion.weights[-30:, list(arkit.MOUTH)].any()
         assert motion.weights.min() >= 0 and motion.weights.max() <= 1
 
 
+def test_teacher_blinks_in_a_pause_and_shows_a_mood_without_opening_a_closure():
+    style = teacher.average_style()
+    blink = teacher.animate(SEGMENTS, 125, style).weights[:, arkit.INDEX["eyeBlinkLeft"]]
+    assert blink.max() > 0.9 and not blink[:85].any() and not blink[-15:].any()
+    happy = teacher.animate(SEGMENTS, 125, style, mood=emotion.weights("happy")).weights
+    plain = teacher.animate(SEGMENTS, 125, style).weights
+    smile = arkit.INDEX["mouthSmileLeft"]
+    assert (happy[30:75, smile] > plain[30:75, smile] + 0.3).all()
+    for at in (0.53, 0.76, 1.02):
+        assert teacher.opening(happy)[round(at * RATE)] < 0.02
+
+
 def test_teacher_tells_vowels_apart():
-    weights = teacher.animate(SEGMENTS, 125, teacher.Style()).weights
+    weights = teacher.animate(SEGMENTS, 125, teacher.average_style()).weights
     ee, oo = weights[round(0.93 * RATE)], weights[round(1.16 * RATE)]
     assert teacher.width(ee) > 0.3 and teacher.width(oo) < -0.3
     lip = arkit.INDEX["mouthRollLower"]
@@ -155,21 +167,92 @@ def test_teacher_tells_vowels_apart():
 # ---------------------------------------------------------------- training side
 
 
+def shaken(net):
+    """The prior's paths begin at zero; here they should do something."""
+    for value in net.parameters():
+        value.data += 0.05 * value.data.new_empty(value.shape).normal_()
+    return net.eval()
+
+
 def test_parallel_training_form_equals_the_stream():
     torch = pytest.importorskip("torch")
     from realtalk_ros.expression.model import Dims, ExpressionNet
 
     torch.manual_seed(0)
-    net = ExpressionNet(Dims(width=32, layers=2, memory=5)).eval()
-    mel = torch.randn(1, 40, 80)
+    net = shaken(ExpressionNet(Dims(width=32, layers=2, memory=5)))
+    mel = torch.randn(1, 44, 80)  # not a whole number of chunks of the memory's length
     with torch.no_grad():
         prior = net.prior(torch.randn(1, 100), torch.rand(1, 50, 52), torch.ones(1, 2))
         whole = net(mel, prior)["weights"][0]
-        context, memory = torch.zeros(4, 80), torch.zeros(2, 2, 4, 5, 8)
-        for k in range(20):
-            step = net.step(mel[0, 2 * k : 2 * k + 2], prior[0], context, memory)
-            context, memory = step[3:]
+        state = torch.zeros(14, 80), torch.zeros(28, 192), torch.zeros(2, 2, 4, 5, 8)
+        for k in range(22):
+            step = net.step(mel[0, 2 * k : 2 * k + 2], prior[0], *state)
+            state = step[4:]
             torch.testing.assert_close(step[0], whole[k], atol=1e-5, rtol=0)
+
+
+def test_concatenation_is_another_network_of_the_same_interface():
+    torch = pytest.importorskip("torch")
+    from realtalk_ros.expression.model import Dims, ExpressionNet
+
+    net = shaken(ExpressionNet(Dims(width=32, layers=2, memory=5, prior="concatenation")))
+    mel, identity, reference = torch.randn(1, 40, 80), torch.randn(1, 100), torch.rand(1, 50, 52)
+    with torch.no_grad():
+        told, untold = (
+            net(mel, net.prior(identity, reference, known * torch.ones(1, 2)))["weights"]
+            for known in (1, 0)
+        )
+    assert told.shape == (1, 20, 52) and (told - untold).abs().max() > 1e-4
+
+
+def test_mel_augmentation_keeps_shape_and_phones_with_their_sound():
+    from realtalk_ros.expression import mel_augment
+
+    rng = np.random.default_rng(0)
+    mel = np.full((100, 80), -1.0, np.float32)
+    mel[50:] = 0.5
+    for _ in range(20):
+        out, segments = mel_augment.stretch(mel, [("SIL", 0.0, 0.5), ("AA", 0.5, 1.0)], rng)
+        edge = int(np.argmax(out[:, 0] > 0))
+        assert abs(edge / 100 - segments[1][1]) < 0.015
+        coloured = mel_augment.colour(out, mel[:30], rng)
+        assert coloured.shape == out.shape and np.isfinite(coloured).all()
+        assert coloured.min() >= -1.2 - 1e-6
+
+
+# ---------------------------------------------------------------- the evaluation
+
+
+def test_a_perfect_network_scores_perfectly_and_a_late_one_is_late(monkeypatch):
+    pytest.importorskip("scipy")
+    from realtalk_ros.expression import evaluate
+    from realtalk_ros.expression.speech_set import Speech, SpeechSet
+
+    pcm = 0.01 * np.random.default_rng(0).standard_normal(40000).astype(np.float32)
+    data = SpeechSet.of([Speech(pcm, SEGMENTS, "made up")] * 2)
+    mel, segments, _ = data[0]
+    motion = teacher.animate(
+        segments, len(mel) // 2, teacher.average_style(), teacher.accents(mel)
+    ).weights
+
+    def network(weights):
+        return lambda model, mel, prior: (weights, evaluate.lips(weights))
+
+    monkeypatch.setattr(evaluate, "predict", network(motion))
+    report = evaluate.measure(None, data, None)
+    assert report["lip_error_cm"] == 0 and report["opening_correlation"] == 1
+    assert report["closure_recall"] == report["closure_precision"] == 1
+    assert report["closure_count"] == 6 and report["labiodental_count"] == 2
+    assert report["labiodental_recall"] == report["rounding_recall"] == 1
+    assert report["pause_movement"] == 0 and report["jitter_ratio"] == 1
+
+    monkeypatch.setattr(evaluate, "predict", network(np.roll(motion, 3, axis=0)))
+    assert evaluate.measure(None, data, None)["opening_lag_ms"] == pytest.approx(60, abs=3)
+
+    monkeypatch.setattr(evaluate, "predict", network(0 * motion))  # always shut
+    report = evaluate.measure(None, data, None)
+    assert report["closure_recall"] == 1 and report["closure_precision"] <= 0.5
+    assert report["labiodental_recall"] == report["rounding_recall"] == 0
 
 
 def test_ipa_is_spelled_in_our_phones():

@@ -8,29 +8,37 @@ shipped: ONNX, streamed, without a prior unless said.
 from __future__ import annotations
 
 import argparse
+import glob
 import json
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
 from realtalk_ros import arkit
+from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression import phones as ph
 from realtalk_ros.expression import speech_data, teacher
-from realtalk_ros.expression.augment import noise
-from realtalk_ros.expression.corpora import librivox_clips
-from realtalk_ros.expression.speech_set import RATE, Speech, SpeechSet
-from realtalk_ros.expression.stream import STEP, ExpressionModel
+from realtalk_ros.expression.align import Aligner, align_clip
+from realtalk_ros.expression.corpora import read_clip
+from realtalk_ros.expression.engines import espeak
+from realtalk_ros.expression.speech_set import SpeechSet
+from realtalk_ros.expression.stream import SILENCE, STEP, ExpressionModel
 
 CLOSED = 0.1  # cm between the lips that still looks closed
-_MOUTH = list(arkit.MOUTH)
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
+ROUNDED = -0.3  # cm by which a rounded mouth is narrower than at rest
+_ROLL = arkit.INDEX["mouthRollLower"]
 
 
-def predict(model: ExpressionModel, mel: np.ndarray, prior: np.ndarray) -> np.ndarray:
-    """(m, 80) -> weights (m // 2, 52)."""
+def predict(
+    model: ExpressionModel, mel: np.ndarray, prior: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(m, 80) -> weights (m // 2, 52), lips (m // 2, 20, 3)."""
     stream = model.stream(prior)
-    mel = mel[: len(mel) // STEP * STEP].astype(np.float32)
-    return np.concatenate([stream.push(mel).weights, stream.flush().weights])
+    parts = stream.push(mel[: len(mel) // STEP * STEP].astype(np.float32)), stream.flush()
+    return tuple(np.concatenate([getattr(p, name) for p in parts]) for name in ("weights", "lips"))
 
 
 def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
@@ -57,107 +65,180 @@ def lag_ms(reference: np.ndarray, predicted: np.ndarray, most: int = 10) -> floa
     return (i + fine - most) * 1000 / teacher.RATE
 
 
-def closures(segments, wanted: np.ndarray, opening: np.ndarray, active: np.ndarray):
-    """(closures, found, shut runs while speaking, of them right)."""
-    events = _runs(wanted > 0.95)
-    found = sum(opening[max(0, a - 1) : b + 1].min() < CLOSED for a, b in events)
-    near = np.zeros(len(wanted), bool)
-    for a, b in events:
-        near[max(0, a - 2) : b + 2] = True
-    shut = _runs((opening < CLOSED) & (active > 0.98))
-    return len(events), found, len(shut), sum(near[a:b].any() for a, b in shut)
+def lips(weights: np.ndarray) -> np.ndarray:
+    """(n, 52) -> (n, 20, 3) cm: lip landmarks from where they rest."""
+    return np.tensordot(weights, teacher.LIPS, 1)
+
+
+def lip_error(wanted: np.ndarray, got: np.ndarray) -> float:
+    """Mean distance in cm of the lip landmarks of two (n, 20, 3)."""
+    return float(np.linalg.norm(wanted - got, axis=-1).mean())
+
+
+class Events:
+    """Counts what should have been seen and was, and what was seen and should have been."""
+
+    def __init__(self) -> None:
+        self.wanted = self.found = self.seen = self.right = 0
+
+    def add(self, wanted: np.ndarray, seen: np.ndarray, judged: np.ndarray) -> None:
+        """(n,) bool each. An event may come a frame early or late; what is seen counts as right if
+        most of it is within two frames of an event, and is judged only where `judged`."""
+        events, near = _runs(wanted), np.zeros(len(wanted), bool)
+        for a, b in events:
+            self.found += bool(seen[max(0, a - 1) : b + 1].any())
+            near[max(0, a - 2) : b + 2] = True
+        shown = _runs(seen & judged)
+        self.wanted += len(events)
+        self.seen += len(shown)
+        self.right += sum(bool(near[a:b].mean() > 0.5) for a, b in shown)
+
+    def report(self, name: str) -> dict:
+        return {
+            f"{name}_recall": round(self.found / max(self.wanted, 1), 3),
+            f"{name}_precision": round(self.right / max(self.seen, 1), 3),
+            f"{name}_count": self.wanted,
+        }
 
 
 def measure(model: ExpressionModel, data: SpeechSet, prior: np.ndarray) -> dict:
     """Metrics over one test set with an average face as the reference."""
-    style = teacher.Style()
-    openings, widths, errors, jitter, counts = [], [], [], [], np.zeros(4)
+    style = teacher.average_style()
+    openings, widths, errors, jitter, pauses = [], [], [], [], []
+    closure, teeth, rounding = Events(), Events(), Events()
     for mel, segments, _ in data:
-        predicted = predict(model, mel, prior)
-        motion = teacher.animate(segments, len(predicted), style, teacher.accents(mel))
-        active = teacher.activity(np.arange(len(predicted)) / teacher.RATE, segments)
-        gaps = teacher.opening(motion.weights), teacher.opening(predicted)
-        openings.append(gaps)
-        widths.append((teacher.width(motion.weights), teacher.width(predicted)))
-        errors.append(np.abs(motion.weights - predicted)[:, _MOUTH].mean())
-        jitter.append([np.abs(np.diff(g, 2)).mean() for g in gaps])
-        counts += closures(segments, motion.closure, gaps[1], active)
+        got, head = predict(model, mel, prior)
+        motion = teacher.animate(segments, len(got), style, teacher.accents(mel))
+        want = motion.weights
+        t = np.arange(len(got)) / teacher.RATE
+        speaking = teacher.activity(t, segments) > 0.98
+        gap, wide = ((f(want), f(got)) for f in (teacher.opening, teacher.width))
+        openings.append(gap)
+        widths.append(wide)
+        errors.append((lip_error(lips(want), lips(got)), lip_error(lips(want), head), len(got)))
+        jitter.append([np.abs(np.diff(g, 2)).mean() for g in gap])
+        closure.add(motion.closure > 0.95, gap[1] < CLOSED, speaking)
+        # The lower lip turned in under the teeth, the mouth not shut: only f and v look so.
+        teeth.add(
+            (motion.labiodental > 0.95) & (motion.closure < 0.05),
+            (got[:, _ROLL] > 0.2) & (gap[1] >= CLOSED) & (gap[1] < 0.5),
+            speaking,
+        )
+        rounding.add(wide[0] < ROUNDED, wide[1] < ROUNDED, speaking)
+        for phone, start, end in segments:  # pauses, once the face has come to rest
+            rested = (t >= start + 0.25) & (t < end - 0.15)
+            if phone == ph.SIL and rested.any():
+                pauses.append(np.abs(gap[1][rested] - teacher.REST_GAP))
     opening = np.concatenate([np.stack(o) for o in openings], 1)
     width = np.concatenate([np.stack(w) for w in widths], 1)
-    wanted, found, shut, right = counts
-    ref_jitter, jitter = np.mean(jitter, 0)
+    span = float(np.percentile(opening[0], 95) - teacher.REST_GAP)
+    error, head_error, frames = np.array(errors).T
+    ref_jitter, got_jitter = np.mean(jitter, 0)
     return {
         "minutes": round(len(data.mel) / 6000, 1),
+        "lip_error_cm": round(float(np.average(error, weights=frames)), 4),
+        "lip_head_error_cm": round(float(np.average(head_error, weights=frames)), 4),
         "opening_correlation": round(_correlation(*opening), 3),
         "opening_lag_ms": round(lag_ms(*opening), 1),
         "opening_range_ratio": round(float(opening[1].std() / opening[0].std()), 2),
         "width_correlation": round(_correlation(*width), 3),
-        "closure_recall": round(found / max(wanted, 1), 3),
-        "closure_precision": round(right / max(shut, 1), 3),
-        "closures": int(wanted),
-        "mouth_weight_error": round(float(np.mean(errors)), 4),
-        "jitter_ratio": round(float(jitter / ref_jitter), 2),
+        "width_lag_ms": round(lag_ms(*width), 1),
+        **closure.report("closure"),
+        **teeth.report("labiodental"),
+        **rounding.report("rounding"),
+        "pause_movement": round(float(np.concatenate(pauses).mean() / span) if pauses else 0.0, 4),
+        "jitter_ratio": round(float(got_jitter / ref_jitter), 2),
     }
 
 
 def measure_stillness(model: ExpressionModel, data: SpeechSet, prior) -> dict:
     """How far the lips move when nobody speaks, as a share of the range they have in speech."""
-    speech_range = 1.0  # cm: 95th percentile of the average face's opening in speech
-    gaps = np.concatenate([teacher.opening(predict(model, mel, prior)) for mel, _, _ in data])
+    speech_range = 1.2  # cm: 95th percentile of the average face's opening in speech
+    gaps = np.concatenate([teacher.opening(predict(model, m, prior)[0]) for m, _, _ in data])
     moved = np.abs(gaps - teacher.REST_GAP) / speech_range
     return {
         "minutes": round(len(data.mel) / 6000, 1),
         "movement_mean": round(float(moved.mean()), 4),
         "movement_p95": round(float(np.percentile(moved, 95)), 4),
+        "movement_most": round(float(moved.max()), 4),
     }
+
+
+TOLD = {"nothing": (0, 0), "identity": (1, 0), "reference": (0, 1), "both": (1, 1)}
+
+
+def strangers(data: SpeechSet, people: int, seed: int = 7):
+    """Yields (mel, wanted weights, identity, reference window): people whose style is new.
+
+    The reference is from another utterance than the one to be moved.
+    """
+    rng, n = np.random.default_rng(seed), len(data)
+    for i in range(people):
+        identity, style = teacher.random_person(rng)
+        another = (i + 1 + i // n % max(n - 1, 1)) % n
+        (mel, segments, _), (other_mel, other, _) = data[i % n], data[another]
+        want = teacher.animate(segments, len(mel) // STEP, style, teacher.accents(mel))
+        other = teacher.animate(other, len(other_mel) // STEP, style, teacher.accents(other_mel))
+        start = int(rng.integers(0, max(1, len(other.weights) - 100)))
+        yield mel, want.weights, identity, teacher.reference_window(other, start)
 
 
 def measure_prior(model: ExpressionModel, data: SpeechSet, people: int = 24) -> dict:
-    """Error on people never seen, by what the network is told of them."""
-    rng = np.random.default_rng(7)
-    kinds = {"nothing": (0, 0), "identity": (1, 0), "reference": (0, 1), "both": (1, 1)}
-    errors = {kind: [] for kind in kinds}
-    lips = {kind: [] for kind in kinds}
-    for i in range(people):
-        identity, style = teacher.random_person(rng)
-        mel, segments, _ = data[i % len(data)]
-        want = teacher.animate(segments, len(mel) // STEP, style, teacher.accents(mel))
-        other_mel, other, _ = data[(i + 1 + people) % len(data)]
-        other = teacher.animate(other, len(other_mel) // STEP, style, teacher.accents(other_mel))
-        reference = teacher.reference_window(other)
-        for kind, (use_identity, use_reference) in kinds.items():
+    """Lip landmark error in cm on people never seen, by what the network is told of them."""
+    errors: dict[str, list[float]] = {kind: [] for kind in TOLD}
+    for mel, want, identity, reference in strangers(data, people):
+        for kind, (use_identity, use_reference) in TOLD.items():
             prior = model.prior(
                 identity if use_identity else None, reference if use_reference else None
             )
-            got = predict(model, mel, prior)
-            errors[kind].append(np.abs(want.weights - got)[:, _MOUTH].mean())
-            gap = teacher.opening(want.weights) - teacher.opening(got)
-            wide = teacher.width(want.weights) - teacher.width(got)
-            lips[kind].append(np.sqrt((gap**2 + wide**2).mean()))
+            errors[kind].append(lip_error(lips(want), lips(predict(model, mel, prior)[0])))
+    mean = {kind: float(np.mean(e)) for kind, e in errors.items()}
     return {
-        kind: {
-            "mouth_weight_error": round(float(np.mean(errors[kind])), 4),
-            "lip_error_cm": round(float(np.mean(lips[kind])), 4),
-        }
-        for kind in kinds
+        **{kind: round(e, 4) for kind, e in mean.items()},
+        "reference_gain": round(1 - mean["reference"] / mean["nothing"], 3),
+        "gain": round(1 - mean["both"] / mean["nothing"], 3),
     }
 
 
-def with_noise(data: SpeechSet, snr_db: float, packages: Path) -> SpeechSet:
-    """The LibriVox clips again, in noise."""
-    from realtalk_ros.speech import read_audio
+def measure_ablations(folder: Path, data: SpeechSet, people: int = 96) -> dict:
+    """The same error for checkpoints of equal training budget, each told all that it can take.
 
-    rng, items = np.random.default_rng(17), []
-    for i, (_, path) in enumerate(librivox_clips(packages)):
-        if i >= len(data):
-            break
-        pcm, rate = read_audio(path)
-        if rate != RATE:
-            continue
-        power = np.sqrt((pcm**2).mean())
-        pcm = pcm + noise(len(pcm), rng) * power * 10 ** (-snr_db / 20)
-        items.append(Speech(pcm.astype(np.float32), data[i][1], "noisy"))
-    return SpeechSet.of(items)
+    folder holds <name>/expression.pt for full and each of train.ABLATIONS.
+    """
+    import torch
+
+    from realtalk_ros.expression import train
+
+    report = {}
+    for name in ("full", *train.ABLATIONS):
+        checkpoint = folder / name / "expression.pt"
+        if not checkpoint.is_file():
+            raise RealTalkError(
+                f"no {checkpoint}: realtalk train expression --work {checkpoint.parent}"
+                + (f" --without {name}" if name != "full" else "")
+            )
+        net, saved = train.averaged(checkpoint), torch.load(checkpoint, weights_only=True)
+        known = torch.tensor([[float(k != name) for k in train.KNOWN]])
+        errors = []
+        for mel, want, identity, reference in strangers(data, people):
+            with torch.inference_mode():
+                prior = net.prior(
+                    torch.from_numpy(identity)[None], torch.from_numpy(reference)[None], known
+                )
+                frames = len(want)
+                padded = np.pad(
+                    mel[: frames * STEP].astype(np.float32),
+                    ((0, net.dims.delay * STEP), (0, 0)),
+                    constant_values=SILENCE,
+                )
+                got = net(torch.from_numpy(padded)[None], prior)["weights"][0, net.dims.delay :]
+            errors.append(lip_error(lips(want), lips(got.numpy())))
+        report[name] = {
+            "lip_error_cm": round(float(np.mean(errors)), 4),
+            "steps": saved["step"],
+            "minutes": round(saved["spent"] / 60, 1),
+        }
+    return report
 
 
 def step_ms(model: ExpressionModel, steps: int = 300) -> float:
@@ -172,26 +253,45 @@ def step_ms(model: ExpressionModel, steps: int = 300) -> float:
     return round(float(np.median(times)) * 1e3, 2)
 
 
-def test_sets(packages: Path, cache: Path) -> dict[str, SpeechSet]:
-    """The held-out sets, made once and kept in `cache`."""
-    names = ("unseen synthetic voice", "unseen language", "unseen real speaker")
-    paths = {name: cache / f"test_{name.replace(' ', '_')}.npz" for name in names}
-    if not all(path.is_file() for path in paths.values()):
-        for name, data in speech_data.held_out(packages).items():
-            data.save(paths[name])
-    return {name: SpeechSet.load(path) for name, path in paths.items()}
+def test_sets(folder: Path) -> dict[str, SpeechSet]:
+    """The held-out sets made by `realtalk data speech`. Raises RealTalkError without any."""
+    paths = sorted(folder.glob("test_*.npz"))
+    if not paths:
+        raise RealTalkError(f"no test sets in {folder}: make them by realtalk data speech")
+    return {p.stem.removeprefix("test_").replace("_", " "): SpeechSet.load(p) for p in paths}
 
 
-def evaluate(model: ExpressionModel, packages: Path, cache: Path) -> dict:
+def recordings(folder: Path, voice: str) -> SpeechSet:
+    """A user's own recordings, each with what is said in a .txt beside it, aligned by pocketsphinx.
+
+    voice: espeak-ng's name of the language. What cannot be aligned with confidence is left out.
+    Raises RealTalkError where nothing is left.
+    """
+    aligner, kept, seen = Aligner(espeak()), [], 0
+    for text in sorted(folder.rglob("*.txt")):
+        path = next((p for p in sorted(text.parent.glob(f"{glob.escape(text.stem)}.*"))
+                     if p != text and p.suffix.lower() in AUDIO_SUFFIXES), None)  # fmt: skip
+        if path is None:
+            continue
+        seen += 1
+        words = text.read_text("utf-8", "replace")
+        if speech := align_clip(aligner, read_clip(path), words, voice, path.stem):
+            kept.append(speech)
+    if not kept:
+        raise RealTalkError(
+            f"none of {seen} recordings in {folder} could be aligned: it takes audio files "
+            f"({', '.join(AUDIO_SUFFIXES)}), each with its exact words in a .txt of the same name"
+        )
+    print(f"{folder}: {len(kept)} of {seen} recordings aligned", file=sys.stderr)
+    return SpeechSet.of(kept)
+
+
+def evaluate(model: ExpressionModel, sets: dict[str, SpeechSet]) -> dict:
     null = model.prior()
-    sets = test_sets(packages, cache)
     report: dict = {name: measure(model, data, null) for name, data in sets.items() if len(data)}
-    if len(sets["unseen real speaker"]):
-        noisy = with_noise(sets["unseen real speaker"], 10, packages)
-        report["unseen real speaker, noise 10 dB"] = measure(model, noisy, null)
     still = SpeechSet.of(speech_data.stillness(120, 93))
     report["silence and noise"] = measure_stillness(model, still, null)
-    report["prior"] = measure_prior(model, sets["unseen synthetic voice"])
+    report["prior"] = {name: measure_prior(model, data) for name, data in sets.items() if len(data)}
     report["step_ms"] = step_ms(model)
     return report
 
@@ -208,9 +308,9 @@ def plot(model: ExpressionModel, sets: dict[str, SpeechSet], folder: Path) -> No
     for name, data in sets.items():
         for i in range(min(5, len(data))):
             mel, segments, _ = data[i]
-            got = predict(model, mel, null)
+            got, _ = predict(model, mel, null)
             want = teacher.animate(
-                segments, len(got), teacher.Style(), teacher.accents(mel)
+                segments, len(got), teacher.average_style(), teacher.accents(mel)
             ).weights
             t = np.arange(len(got)) / teacher.RATE
             figure, axes = plt.subplots(4, 1, figsize=(18, 11), sharex=True)
@@ -243,32 +343,50 @@ def plot(model: ExpressionModel, sets: dict[str, SpeechSet], folder: Path) -> No
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--packages",
-        type=Path,
-        default=Path("runs/packages"),
-        help="folder with the unpacked Debian packages (see the model card)",
-    )
-    parser.add_argument("--work", type=Path, default=Path("runs/expression"),
-                        help="where the test sets are cached")  # fmt: skip
+    parser.add_argument("--data", type=Path, default=Path("runs/speech"),
+                        help="test sets of `realtalk data speech` (%(default)s)")  # fmt: skip
     parser.add_argument("--models", type=Path, help="folder of the ONNX files (default: shipped)")
+    parser.add_argument(
+        "--recordings",
+        type=Path,
+        metavar="DIR",
+        help="measure on these instead: "
+        "audio files, each with its words in a .txt of the same name",
+    )
+    parser.add_argument(
+        "--voice", default="en-us", help="espeak-ng's voice of their language (%(default)s)"
+    )
+    parser.add_argument("--ablations", type=Path, metavar="DIR",
+                        help="compare DIR/{full,identity,reference,attention}/expression.pt, "
+                        "trained by --without and equal --minutes")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--plots", type=Path, help="draw reference and prediction into this folder")
 
 
 def run(args: argparse.Namespace) -> int:
-    model = ExpressionModel(args.models)
-    report = evaluate(model, args.packages, args.work)
-    if args.plots:
-        plot(model, test_sets(args.packages, args.work), args.plots)
+    """`realtalk evaluate expression`. Raises RealTalkError without test sets or checkpoints."""
+    if args.recordings:
+        sets = {args.recordings.name: recordings(args.recordings, args.voice)}
+    else:
+        sets = test_sets(args.data)
+    if args.ablations:
+        report = {name: measure_ablations(args.ablations, data) for name, data in sets.items()}
+    else:
+        model = ExpressionModel(args.models)
+        report = evaluate(model, sets)
+        if args.plots:
+            plot(model, sets, args.plots)
     if args.json:
         print(json.dumps(report, indent=1))
-        return 0
-    for name, values in report.items():
-        if not isinstance(values, dict):
-            print(f"{name}: {values}")
-            continue
-        print(name)
-        for key, value in values.items():
-            print(f"    {key:22} {value}")
+    else:
+        show(report)
     return 0
+
+
+def show(report: dict, indent: str = "") -> None:
+    for name, value in report.items():
+        if isinstance(value, dict):
+            print(f"{indent}{name}")
+            show(value, indent + "    ")
+        else:
+            print(f"{indent}{name:24} {value}")

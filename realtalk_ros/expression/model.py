@@ -1,5 +1,6 @@
 """The expression network: log-mel in, face out, a causal transformer with a fixed memory (torch).
 
+Convolutions hear the phones; the transformer on top turns them into one person's movement.
 The same weights run in two forms. In training a whole sequence goes through at once under a banded
 mask; in the stream one 20 ms step goes through at a time and every layer remembers the keys and
 values of its last `memory` steps. Both start from a memory of zeros, so both give the same numbers.
@@ -17,11 +18,12 @@ from torch import Tensor, nn
 
 from realtalk_ros import arkit
 from realtalk_ros.audio import HOP, MEL_RATE, N_MELS, SAMPLE_RATE, WINDOW
-from realtalk_ros.expression.phones import VISEMES
+from realtalk_ros.expression.phones import PHONES
 from realtalk_ros.expression.teacher import IDENTITY_SIZE, REFERENCE_FRAMES
 
-VERSION = 1  # of the ONNX interface; stream.py refuses another
+VERSION = 2  # of the ONNX interface; stream.py refuses another
 STEP = 2  # mel frames per step, 20 ms
+LIP_POINTS = 20  # landmarks 48-67
 
 
 @dataclass
@@ -30,10 +32,20 @@ class Dims:
     layers: int = 4
     heads: int = 4
     memory: int = 48  # steps a layer can look back, itself excluded: 0.96 s
-    context: int = 4  # mel frames before a step that its first layer also sees
-    delay: int = 5  # steps from hearing a sound to showing its frame
+    context: int = 14  # mel frames before a step that its first layer also sees
+    front: int = 384  # hidden units of the first layer
+    trunk: int = 192  # channels of the convolutions
+    dilations: tuple[int, ...] = (1, 2, 4, 1, 2, 4)  # steps between the taps of each
+    delay: int = 7  # steps from hearing a sound to showing its frame
     identity_tokens: int = 4
     reference_tokens: int = 10
+    # How the prior enters: "attention", or for the ablation "concatenation" to the audio features.
+    prior: str = "attention"
+
+    @property
+    def trail(self) -> int:
+        """Steps that the convolutions remember, all together."""
+        return sum(2 * d for d in self.dilations)
 
     @property
     def tokens(self) -> int:
@@ -44,6 +56,60 @@ class Dims:
         """Seconds of audio after a frame's time that the frame waits for."""
         # The last mel frame of the step is 10 ms after the first; half its window reaches beyond.
         return self.delay * STEP / MEL_RATE + HOP / SAMPLE_RATE + WINDOW / 2 / SAMPLE_RATE
+
+
+class Convolution(nn.Module):
+    """Residual causal convolution of three taps, as one matrix product."""
+
+    def __init__(self, channels: int, dilation: int):
+        super().__init__()
+        self.dilation = dilation
+        self.norm = nn.LayerNorm(channels)
+        self.taps = nn.Linear(3 * channels, channels)
+        self.out = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        d, t = self.dilation, x.shape[1]
+        y = F.pad(self.norm(x), (0, 0, 2 * d, 0))
+        y = torch.cat([y[:, i * d : i * d + t] for i in range(3)], -1)
+        return x + self.out(F.gelu(self.taps(y)))
+
+    def step(self, x: Tensor, trail: Tensor) -> tuple[Tensor, Tensor]:
+        """x (1, channels), trail (2 * dilation, channels) -> y, the next trail."""
+        d = self.dilation
+        full = torch.cat([trail, self.norm(x)])
+        y = torch.cat([full[0:1], full[d : d + 1], full[2 * d :]], -1)
+        return x + self.out(F.gelu(self.taps(y))), full[1:]
+
+
+class Trunk(nn.Module):
+    """Hears what phones sound like: dilated convolutions over the steps so far."""
+
+    def __init__(self, dims: Dims):
+        super().__init__()
+        self.inward = nn.Linear(STEP * N_MELS, dims.trunk)
+        self.blocks = nn.ModuleList(Convolution(dims.trunk, d) for d in dims.dilations)
+        self.norm = nn.LayerNorm(dims.trunk)
+        self.outward = nn.Linear(dims.trunk, dims.width)
+        self.phones = nn.Linear(dims.trunk, len(PHONES))  # training only
+
+    def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 2 T, 80) -> (B, T, width), phone logits (B, T, phones)."""
+        b, m, _ = mel.shape
+        x = self.inward(mel.reshape(b, m // STEP, STEP * N_MELS))
+        for block in self.blocks:
+            x = block(x)
+        x = self.norm(x)
+        return self.outward(x), self.phones(x)
+
+    def step(self, mel: Tensor, trail: Tensor) -> tuple[Tensor, Tensor]:
+        """mel (2, 80), trail (dims.trail, channels) -> (1, width), the next trail."""
+        x, at, trails = self.inward(mel.reshape(1, STEP * N_MELS)), 0, []
+        for block in self.blocks:
+            x, kept = block.step(x, trail[at : at + 2 * block.dilation])
+            at += 2 * block.dilation
+            trails.append(kept)
+        return self.outward(self.norm(x)), torch.cat(trails)
 
 
 class SelfAttention(nn.Module):
@@ -68,16 +134,20 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, width) -> the same, all steps at once."""
         b, t, width = x.shape
-        q, k, v = self._split(x)
-        k, v = (F.pad(z, (0, 0, self.memory, 0)) for z in (k, v))  # a memory of zeros
-        # Row i sees columns i .. i + memory of the padded keys.
-        offset = torch.arange(t + self.memory, device=x.device) - torch.arange(
-            t, device=x.device
-        ).unsqueeze(1)
-        inside = (offset >= 0) & (offset <= self.memory)
-        bias = self.bias[:, offset.clamp(0, self.memory)].masked_fill(~inside, float("-inf"))
-        y = F.scaled_dot_product_attention(q, k, v, bias.to(q.dtype)[None])
-        return self.out(y.transpose(1, 2).reshape(b, t, width))
+        m = self.memory
+        chunks = -(-t // m)  # of `memory` steps: each sees itself and the one before
+        q, k, v = self._split(F.pad(x, (0, 0, 0, chunks * m - t)))
+        k, v = (F.pad(z, (0, 0, m, 0)).unfold(2, 2 * m, m) for z in (k, v))  # a memory of zeros
+        q = q.unflatten(2, (chunks, m))
+        # Row i of a chunk sees columns i .. i + memory of its 2 * memory keys.
+        offset = torch.arange(2 * m, device=x.device) - torch.arange(m, device=x.device).unsqueeze(
+            1
+        )
+        inside = (offset >= 0) & (offset <= m)
+        bias = self.bias[:, offset.clamp(0, m)].masked_fill(~inside, float("-inf"))
+        scores = q @ k * q.shape[-1] ** -0.5 + bias[:, None]
+        y = scores.softmax(-1).to(v.dtype) @ v.transpose(-1, -2)
+        return self.out(y.flatten(2, 3)[:, :, :t].transpose(1, 2).reshape(b, t, width))
 
     def step(self, x: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """x (1, 1, width), memory (2, heads, memory, width / heads) -> y, the next memory."""
@@ -98,6 +168,7 @@ class CrossAttention(nn.Module):
         self.q = nn.Linear(dims.width, dims.width, bias=False)
         self.kv = nn.Linear(dims.width, 2 * dims.width, bias=False)
         self.out = nn.Linear(dims.width, dims.width)
+        nn.init.zeros_(self.out.weight)  # begins as if there were no prior
 
     def prior(self, tokens: Tensor) -> Tensor:
         """tokens (B, P, width) -> (B, 2, heads, P, width / heads): what the stream keeps."""
@@ -118,7 +189,7 @@ class Block(nn.Module):
     def __init__(self, dims: Dims):
         super().__init__()
         self.attention = SelfAttention(dims)
-        self.cross = CrossAttention(dims)
+        self.cross = CrossAttention(dims) if dims.prior == "attention" else None
         self.feed = nn.Sequential(
             nn.LayerNorm(dims.width),
             nn.Linear(dims.width, 4 * dims.width),
@@ -128,7 +199,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, prior: Tensor) -> Tensor:
         x = x + self.attention(x)
-        x = x + self.cross(x, prior)
+        if self.cross is not None:
+            x = x + self.cross(x, prior)
         return x + self.feed(x)
 
     def step(self, x: Tensor, prior: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
@@ -183,24 +255,41 @@ class ExpressionNet(nn.Module):
         self.dims = dims = dims or Dims()
         width = dims.width
         self.front = nn.Sequential(
-            nn.Linear((dims.context + STEP) * N_MELS, 2 * width),
+            nn.Linear((dims.context + STEP) * N_MELS, dims.front),
             nn.GELU(),
-            nn.Linear(2 * width, width),
+            nn.Linear(dims.front, width),
         )
-        self.prior_encoder = PriorEncoder(dims)
+        self.trunk = Trunk(dims)
+        if dims.prior == "attention":
+            self.prior_encoder = PriorEncoder(dims)
+        else:
+            self.plain_prior = nn.Linear(2 + IDENTITY_SIZE + REFERENCE_FRAMES * arkit.COUNT, width)
+            self.join = nn.Linear(2 * width, width)
+            with torch.no_grad():  # begins as if there were no prior
+                self.join.weight[:, :width] = torch.eye(width)
+                self.join.weight[:, width:] = 0
         self.blocks = nn.ModuleList(Block(dims) for _ in range(dims.layers))
         self.norm = nn.LayerNorm(width)
         self.face = nn.Sequential(
             nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, arkit.COUNT + 4)
         )
-        self.visemes = nn.Linear(width, len(VISEMES))  # training only
+        self.lips = nn.Sequential(
+            nn.Linear(width, width), nn.GELU(), nn.Linear(width, 3 * LIP_POINTS)
+        )
+        self.phones = nn.Linear(width, len(PHONES))  # training only
         with torch.no_grad():  # start near rest
             self.face[-1].bias.fill_(-3.0)
             self.face[-1].bias[arkit.COUNT :] = 0.0
             self.face[-1].weight[: arkit.COUNT] *= 0.3
 
     def prior(self, identity: Tensor, reference: Tensor, known: Tensor) -> Tensor:
-        """-> (B, layers, 2, heads, P, width / heads), once per person."""
+        """-> (B, layers, 2, heads, P, width / heads), once per person; see PriorEncoder.
+
+        By concatenation (the ablation) it is (B, 1, width).
+        """
+        if self.dims.prior == "concatenation":
+            parts = [known, known[:, :1] * identity, known[:, 1:] * reference.flatten(1)]
+            return self.plain_prior(torch.cat(parts, 1)).unsqueeze(1)
         tokens = self.prior_encoder(identity, reference, known)
         return torch.stack([block.cross.prior(tokens) for block in self.blocks], 1)
 
@@ -210,39 +299,54 @@ class ExpressionNet(nn.Module):
         return weights.sigmoid(), 0.1 * rotation, speech.squeeze(-1)
 
     def forward(self, mel: Tensor, prior: Tensor) -> dict[str, Tensor]:
-        """mel (B, 2 T, 80) -> per step (B, T, ...); step k shows the frame of step k - delay."""
+        """mel (B, 2 T, 80) -> per step (B, T, ...); step k shows the frame of step k - delay.
+
+        weights (.., 52), rotation (.., 3) rad, speech (..) logits, lips (.., 60) cm from rest,
+        phone and heard_phone (.., phones) logits.
+        """
         b, m, _ = mel.shape
         padded = F.pad(mel, (0, 0, self.dims.context, 0))
         x = padded.unfold(1, self.dims.context + STEP, STEP)  # (B, T, 80, context + 2)
-        x = self.front(x.transpose(2, 3).reshape(b, m // STEP, -1))
+        heard, heard_phone = self.trunk(mel)
+        x = self.front(x.transpose(2, 3).reshape(b, m // STEP, -1)) + heard
+        if self.dims.prior == "concatenation":
+            x = self.join(torch.cat([x, prior.expand(b, x.shape[1], -1)], -1))
         for i, block in enumerate(self.blocks):
-            x = block(x, prior[:, i])
+            x = block(x, None if block.cross is None else prior[:, i])
         h = self.norm(x)
         weights, rotation, speech = self._heads(h)
         return {
-            "weights": weights, "rotation": rotation, "speech": speech, "viseme": self.visemes(h)
+            "weights": weights, "rotation": rotation, "speech": speech, "lips": self.lips(h),
+            "phone": self.phones(h), "heard_phone": heard_phone,
         }  # fmt: skip
 
     def step(
-        self, mel: Tensor, prior: Tensor, context: Tensor, memory: Tensor
+        self, mel: Tensor, prior: Tensor, context: Tensor, trail: Tensor, memory: Tensor
     ) -> tuple[Tensor, ...]:
         """One 20 ms step.
 
         mel (2, 80); prior (layers, 2, heads, P, d); context (context, 80), the frames before;
-        memory (layers, 2, heads, memory, d). Returns weights (52,), rotation (3,), speech
-        probability (), the next context and the next memory.
+        trail (dims.trail, trunk); memory (layers, 2, heads, memory, d). Returns weights (52,),
+        rotation (3,), speech probability (), lips (20, 3), the next context, trail and memory.
         """
         frames = torch.cat([context, mel])
-        x = self.front(frames.reshape(1, 1, -1))
+        heard, next_trail = self.trunk.step(mel, trail)
+        x = self.front(frames.reshape(1, 1, -1)) + heard
         memories = []
         for i, block in enumerate(self.blocks):
             x, kept = block.step(x, prior[i : i + 1], memory[i])
             memories.append(kept)
-        weights, rotation, speech = self._heads(self.norm(x))
+        h = self.norm(x)
+        weights, rotation, speech = self._heads(h)
         return (
             weights[0, 0], rotation[0, 0], speech[0, 0].sigmoid(),
-            frames[STEP:], torch.stack(memories),
+            self.lips(h)[0, 0].reshape(LIP_POINTS, 3), frames[STEP:], next_trail,
+            torch.stack(memories),
         )  # fmt: skip
+
+
+def dims_of(saved: dict) -> Dims:
+    return Dims(**{**saved, "dilations": tuple(saved["dilations"])})
 
 
 def save(net: ExpressionNet, path, **more) -> None:
@@ -251,6 +355,6 @@ def save(net: ExpressionNet, path, **more) -> None:
 
 def load(path) -> tuple[ExpressionNet, dict]:
     data = torch.load(path, map_location="cpu", weights_only=True)
-    net = ExpressionNet(Dims(**data["dims"]))
+    net = ExpressionNet(dims_of(data["dims"]))
     net.load_state_dict(data["net"])
     return net, data

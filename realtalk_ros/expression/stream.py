@@ -18,7 +18,9 @@ from realtalk_ros.errors import ModelError
 
 STEP = 2  # mel frames a step
 RATE = MEL_RATE // STEP  # 50 frames of expression per second
-VERSION = "1"  # of the graphs' interface
+VERSION = "2"  # of the graphs' interface
+LIP_POINTS = 20
+STATE = ("context", "trail", "memory")
 SILENCE = -1.2  # the log-mel value of digital silence: 0.3 * (log10(POWER_FLOOR) + 5)
 
 
@@ -30,6 +32,7 @@ class ExpressionFrames:
     weights: np.ndarray  # (n, 52) float32 0..1, ARKit order
     rotation: np.ndarray  # (n, 3) float32 rad: pitch (down), yaw (to the subject's left), roll
     speech: np.ndarray  # (n,) float32 0..1, probability that somebody speaks
+    lips: np.ndarray  # (n, 20, 3) float32 cm, landmarks 48-67 from where they rest
 
     def __len__(self) -> int:
         return len(self.time)
@@ -63,7 +66,8 @@ class ExpressionModel:
         self.look_ahead = float(properties["look_ahead"])
         self.delay = int(properties["delay_steps"])
         shapes = {i.name: i.shape for i in self._step.get_inputs()}
-        self._context_shape, self._memory_shape = shapes["context"], shapes["memory"]
+        #: What a stream carries from one step to the next: name -> shape.
+        self.state_shapes = {name: shapes[name] for name in STATE}
 
     def prior(
         self, identity: np.ndarray | None = None, reference: np.ndarray | None = None
@@ -107,18 +111,19 @@ class ExpressionStream:
         self._weights = np.zeros(arkit.COUNT, np.float32)
         self._rotation = np.zeros(3, np.float32)
         self._speech = np.zeros((), np.float32)
+        self._lips = np.zeros((LIP_POINTS, 3), np.float32)
         state = [
             # Before the first sample there was silence, but the network was trained from zeros.
-            (np.zeros(model._context_shape, np.float32), np.zeros(model._memory_shape, np.float32))
+            {name: np.zeros(shape, np.float32) for name, shape in model.state_shapes.items()}
             for _ in range(2)
         ]
         self._bindings = []
-        for (context, memory), (next_context, next_memory) in (state, state[::-1]):
+        for before, after in (state, state[::-1]):
             binding = self._session.io_binding()
-            inputs = {"mel": self._mel, "prior": prior, "context": context, "memory": memory}
+            inputs = {"mel": self._mel, "prior": prior, **before}
             outputs = {
                 "weights": self._weights, "rotation": self._rotation, "speech": self._speech,
-                "next_context": next_context, "next_memory": next_memory,
+                "lips": self._lips, **{f"next_{name}": array for name, array in after.items()},
             }  # fmt: skip
             for name, array in inputs.items():
                 binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
@@ -146,6 +151,7 @@ class ExpressionStream:
         weights = np.empty((n, arkit.COUNT), np.float32)
         rotation = np.empty((n, 3), np.float32)
         speech = np.empty(n, np.float32)
+        lips = np.empty((n, LIP_POINTS, 3), np.float32)
         first = self._steps + skipped - self._delay
         for i in range(count):
             self._mel[:] = mel[i * STEP : (i + 1) * STEP]
@@ -154,5 +160,6 @@ class ExpressionStream:
             k = i - skipped
             if k >= 0:
                 weights[k], rotation[k], speech[k] = self._weights, self._rotation, self._speech
+                lips[k] = self._lips
         self._pending = mel[count * STEP :].copy()
-        return ExpressionFrames(np.arange(first, first + n) / RATE, weights, rotation, speech)
+        return ExpressionFrames(np.arange(first, first + n) / RATE, weights, rotation, speech, lips)

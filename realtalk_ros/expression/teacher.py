@@ -5,7 +5,8 @@ Lips and jaw follow the dominance-function model of coarticulation (M. M. Cohen 
 Springer 1993): every phone s pulls each articulator p to a target T_sp with a dominance
 D_sp(t) = a_sp exp(-theta_s |t - t_s|), and the articulator is sum(D T) / sum(D). What the model
 cannot promise and an eye does not forgive is then imposed: lips meet for p, b, m; the lower lip
-meets the teeth for f, v; in silence the face is exactly at rest. Brows and nods follow loudness.
+meets the teeth for f, v; in silence the mouth is exactly at rest. Brows and nods follow loudness,
+blinks come in pauses, and an emotion may colour it all.
 
 A person is an identity (100 coefficients of the 3D face, sd 1) and a `Style`, which is partly a
 fixed linear function of the identity and partly the person's own.
@@ -17,33 +18,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from realtalk_ros import arkit
+from realtalk_ros import arkit, landmarks
 from realtalk_ros.expression import phones as ph
 
 RATE = 50  # frames of expression per second
 IDENTITY_SIZE = 100
 REFERENCE_FRAMES, REFERENCE_RATE = 50, 25  # the reference window: 2 s
 
-# Opening between the inner lips, cm, per unit of ARKit weight: measured on ICT-FaceKit's mean head
-# (landmarks 62 and 66) one shape at a time. REST_GAP is the neutral face's.
-REST_GAP = 0.076
-GAP = np.zeros(arkit.COUNT, np.float32)
-for _name, _cm in {
-    "jawOpen": 3.28, "mouthClose": -3.89, "mouthFunnel": 1.37, "mouthPucker": -0.05,
-    "mouthRollLower": -0.37, "mouthRollUpper": 0.18, "mouthShrugLower": -0.69,
-    "mouthShrugUpper": 0.53, "mouthPressLeft": -0.13, "mouthPressRight": -0.13,
-    "mouthLowerDownLeft": 0.34, "mouthLowerDownRight": 0.34, "mouthUpperUpLeft": 0.355,
-    "mouthUpperUpRight": 0.355,
-}.items():  # fmt: skip
-    GAP[arkit.INDEX[_name]] = _cm
-# Change of mouth width (landmarks 48 to 54), cm per unit, the same way.
-WIDTH = np.zeros(arkit.COUNT, np.float32)
-for _name, _cm in {
-    "jawOpen": -0.57, "mouthClose": 0.28, "mouthFunnel": -0.68, "mouthPucker": -0.93,
-    "mouthSmileLeft": 0.71, "mouthSmileRight": 0.71, "mouthStretchLeft": 0.66,
-    "mouthStretchRight": 0.66, "mouthRollUpper": 0.32,
-}.items():  # fmt: skip
-    WIDTH[arkit.INDEX[_name]] = _cm
+# Opening between the inner lips (landmarks 62 and 66) and mouth width (48 to 54), cm per unit of
+# ARKit weight, on the mean face of the landmark model. REST_GAP is the resting face's opening.
+_FACE = landmarks.load()
+GAP = _FACE.expressions[:, 62, 1] - _FACE.expressions[:, 66, 1]
+WIDTH = _FACE.expressions[:, 54, 0] - _FACE.expressions[:, 48, 0]
+REST_GAP = float(_FACE.mean[62, 1] - _FACE.mean[66, 1])
+LIPS = _FACE.expressions[:, landmarks.LIPS].copy()  # (52, 20, 3) cm per unit
 
 # Articulators: jaw opening, spreading, pucker, funnel, lower lip down, upper lip up, tongue.
 _ARTICULATORS = ("jaw", "wide", "pucker", "funnel", "lower", "upper", "tongue")
@@ -105,6 +93,7 @@ _THETA = 30.0  # 1/s; Cohen & Massaro use about 0.03 per ms
 _PLATEAU = 0.3  # of a phone's duration each side of its centre, in which its dominance is full
 _SILENCE_PIECE = 0.08  # s: long silences pull towards rest all along
 _ONSET, _OFFSET = 0.09, 0.18  # s: the face leaves rest before speech and returns after it
+_BLINK_PAUSE, _BLINK_AFTER = 0.5, 0.26  # s: late enough that the pause can be heard to be one
 _CONTACT_MIN, _CONTACT_RAMP = 0.07, 0.055  # s: lips stay together at least, and take to get there
 
 
@@ -115,34 +104,53 @@ class Style:
     jaw: float = 1.0
     rounding: float = 1.0
     spreading: float = 1.0
-    lips: float = 1.0  # effort of lifting and lowering the lips
+    lower: float = 1.0  # effort of lowering the lower lip
+    upper: float = 1.0  # effort of lifting the upper lip
     crispness: float = 1.0  # decay rate of dominance: high is over-articulated
     asymmetry: float = 0.0  # > 0: the left side moves more
     smile: float = 0.0  # while speaking
-    press: float = 1.0  # how closures are held: pressed, or rolled in
+    corners: float = 0.0  # while speaking: > 0 drawn back, < 0 drawn down
+    aside: float = 0.0  # while speaking: the mouth to the subject's left
+    press: float = 0.5  # how closures are held: 1 pressed, 0 rolled in
     lag: float = 0.0  # s, movement after sound
     brows: float = 1.0
     nods: float = 1.0
     tilt: float = 0.0
+    targets: np.ndarray | None = None  # (phones, articulators): gains on _TARGETS
 
 
-_STYLE_SIZE = 12
+_HABITS = 8  # directions in which people's targets differ
+_STYLE_SIZE = 15 + _HABITS
 # Which part of the style shows in the face's shape: a fixed linear map of the identity, unit sd.
 _STYLE_OF_IDENTITY = np.random.default_rng(20).standard_normal((IDENTITY_SIZE, _STYLE_SIZE)) / 10
+_HABIT_OF_TARGET = np.random.default_rng(21).standard_normal(
+    (len(_TARGETS), len(_ARTICULATORS), _HABITS)
+) / np.sqrt(_HABITS)  # fmt: skip
 
 
 def style_of(identity: np.ndarray, own: np.ndarray) -> Style:
-    """Style of a person: identity (100,) and own (12,), both standard normal."""
+    """Style of a person: identity (100,) and own (23,), both standard normal.
+
+    The spreads follow what is reported of speakers: jaw and lip excursions for the same words
+    differ by a factor of two and more between people, the order of movements hardly.
+    """
     z = 0.65 * identity @ _STYLE_OF_IDENTITY + 0.76 * own  # unit variance
     z = np.clip(z, -2.2, 2.2)
     return Style(
-        jaw=float(np.exp(0.24 * z[0])), rounding=float(np.exp(0.25 * z[1])),
-        spreading=float(np.exp(0.35 * z[2])), lips=float(np.exp(0.3 * z[3])),
-        crispness=float(np.exp(0.15 * z[4])), asymmetry=float(0.15 * z[5]),
-        smile=float(max(0.0, 0.06 + 0.09 * z[6])), press=float(np.clip(0.5 + 0.3 * z[7], 0, 1)),
-        lag=float(0.006 * z[8]), brows=float(np.exp(0.4 * z[9])), nods=float(np.exp(0.4 * z[10])),
-        tilt=float(z[11]),
+        jaw=float(np.exp(0.30 * z[0])), rounding=float(np.exp(0.30 * z[1])),
+        spreading=float(np.exp(0.35 * z[2])), lower=float(np.exp(0.35 * z[3])),
+        upper=float(np.exp(0.40 * z[4])), crispness=float(np.exp(0.15 * z[5])),
+        asymmetry=float(0.18 * z[6]), smile=float(max(0.0, 0.06 + 0.12 * z[7])),
+        press=float(np.clip(0.5 + 0.3 * z[8], 0, 1)), lag=float(0.007 * z[9]),
+        brows=float(np.exp(0.4 * z[10])), nods=float(np.exp(0.4 * z[11])), tilt=float(z[12]),
+        corners=float(0.14 * z[13]), aside=float(0.06 * z[14]),
+        targets=np.exp(0.2 * _HABIT_OF_TARGET @ z[15:]).astype(np.float32),
     )  # fmt: skip
+
+
+def average_style() -> Style:
+    """The style in the middle of everybody's."""
+    return style_of(np.zeros(IDENTITY_SIZE), np.zeros(_STYLE_SIZE))
 
 
 def random_person(rng: np.random.Generator) -> tuple[np.ndarray, Style]:
@@ -165,8 +173,9 @@ def _pieces(segments) -> list[tuple[str, float, float]]:
     return out
 
 
-_TARGET_ROWS = {p: np.array(v, np.float32) for p, v in _TARGETS.items()}
-_DOMINANCE_ROWS = {p: np.array(_DOMINANCE.get(p, _VOWEL), np.float32) for p in _TARGETS}
+_ROW = {p: i for i, p in enumerate(_TARGETS)}
+_TARGET_ROWS = np.array(list(_TARGETS.values()), np.float32)
+_DOMINANCE_ROWS = np.array([_DOMINANCE.get(p, _VOWEL) for p in _TARGETS], np.float32)
 
 
 def _smoothstep(x: np.ndarray) -> np.ndarray:
@@ -204,6 +213,16 @@ def activity(t: np.ndarray, segments) -> np.ndarray:
     return out
 
 
+def _blinks(t: np.ndarray, segments) -> np.ndarray:
+    """(n,) 0..1: a blink in every pause, speakers' favourite place (von Cramon & Schuri, 1980)."""
+    out = np.zeros(len(t), np.float32)
+    for (before, _, _), (phone, s, e) in zip(segments, segments[1:], strict=False):
+        if phone == ph.SIL and before != ph.SIL and e - s > _BLINK_PAUSE:
+            since = t - s - _BLINK_AFTER
+            out += _smoothstep(since / 0.08) - _smoothstep((since - 0.11) / 0.16)
+    return out
+
+
 def _smooth(x: np.ndarray, seconds: float) -> np.ndarray:
     n = max(1, round(seconds * RATE)) | 1
     window = np.hanning(n + 2)[1:-1]
@@ -232,17 +251,28 @@ class Motion:
     speech: np.ndarray  # (n,) 0 or 1
     closure: np.ndarray  # (n,) 0..1, lips together
     labiodental: np.ndarray  # (n,) 0..1
-    viseme: np.ndarray  # (n,) int64, index into phones.VISEMES
+    phone: np.ndarray  # (n,) int64, index into phones.PHONES
 
 
-def animate(segments, frames: int, style: Style, accent: np.ndarray | None = None) -> Motion:
-    """Moves one person's face. segments: (phone, s, e) contiguous; accent: (frames,) or None."""
+def animate(
+    segments,
+    frames: int,
+    style: Style,
+    accent: np.ndarray | None = None,
+    mood: np.ndarray | None = None,
+) -> Motion:
+    """Moves one person's face.
+
+    segments: (phone, start s, end s), contiguous; accent: (frames,) of `accents`, for brows and
+    nods; mood: (52,) of `emotion.weights`, shown while speaking.
+    """
     t = np.arange(frames) / RATE
     pieces = _pieces(segments)
     start = np.array([s for _, s, _ in pieces])
     end = np.array([e for _, _, e in pieces])
-    target = np.stack([_TARGET_ROWS[p] for p, _, _ in pieces])
-    dominance = np.stack([_DOMINANCE_ROWS[p] for p, _, _ in pieces])
+    rows = [_ROW[p] for p, _, _ in pieces]
+    targets = _TARGET_ROWS if style.targets is None else _TARGET_ROWS * style.targets
+    target, dominance = targets[rows], _DOMINANCE_ROWS[rows]
     centre, length = (start + end) / 2, end - start
     distance = np.abs(t[:, None] - style.lag - centre) - _PLATEAU * length
     # exp of a large negative number would leave 0 / 0 between far phones; 30 keeps ratios exact.
@@ -255,15 +285,15 @@ def animate(segments, frames: int, style: Style, accent: np.ndarray | None = Non
     jaw = jaw * style.jaw * active
     wide, pucker = wide * style.spreading * active, pucker * style.rounding * active
     funnel = funnel * style.rounding * active
-    lower, upper = lower * style.lips * active, upper * style.lips * active
-    smile = style.smile * active
+    lower, upper = lower * style.lower * active, upper * style.upper * active
+    smile = style.smile * active * (1 - np.minimum(pucker, 1))  # no one smiles on an oo
 
     teeth = _contact(t, segments, ph.LABIODENTALS, style.lag)
     closed = _contact(t, segments, ph.BILABIALS, style.lag)
     hold = np.maximum(closed, teeth)
     jaw = jaw * (1 - hold) + np.minimum(jaw, 0.09) * hold
     lower, funnel = lower * (1 - hold), funnel * (1 - 0.9 * hold)
-    upper = upper * (1 - closed) * (1 - teeth) + 0.14 * style.lips * teeth * (1 - closed)
+    upper = upper * (1 - closed) * (1 - teeth) + 0.14 * style.upper * teeth * (1 - closed)
 
     left, right = 1 + style.asymmetry, 1 - style.asymmetry
     w = np.zeros((frames, arkit.COUNT), np.float32)
@@ -281,11 +311,12 @@ def animate(segments, frames: int, style: Style, accent: np.ndarray | None = Non
     put("tongueOut", tongue * active)
     put("jawForward", 0.15 * funnel)
     side = "Left" if style.asymmetry > 0 else "Right"
-    put("mouth" + side, 0.25 * abs(style.asymmetry) * active)
+    put("mouthLeft" if style.aside > 0 else "mouthRight", abs(style.aside) * active)
     put("jaw" + side, 0.3 * abs(style.asymmetry) * jaw)
     both("mouthStretch", 0.6 * wide)
     both("mouthSmile", 0.35 * wide + smile)
-    both("mouthDimple", 0.1 * wide)
+    both("mouthDimple", 0.1 * wide + max(style.corners, 0) * active)
+    both("mouthFrown", max(-style.corners, 0) * active)
     both("mouthLowerDown", lower)
     both("mouthUpperUp", upper)
     both("cheekSquint", 0.2 * smile + 0.1 * wide)
@@ -294,11 +325,11 @@ def animate(segments, frames: int, style: Style, accent: np.ndarray | None = Non
     put("mouthRollLower", (0.22 - 0.15 * style.press) * closed + 0.42 * teeth * (1 - closed))
     put("mouthRollUpper", (0.18 - 0.12 * style.press) * closed)
     put("mouthShrugLower", 0.06 * closed)
-    # mouthClose takes up what opening is left: nothing for a closure, 1.5 mm to the teeth for f, v.
+    if mood is not None:
+        w += active[:, None] * mood
+    # mouthClose takes up what opening is left: nothing for a closure, 2 mm to the teeth for f, v.
     gap = REST_GAP + w @ GAP
-    close = (
-        np.maximum(closed * (gap + 0.03), teeth * (gap - 0.15)) / -GAP[arkit.INDEX["mouthClose"]]
-    )
+    close = np.maximum(closed * (gap + 0.03), teeth * (gap - 0.2)) / -GAP[arkit.INDEX["mouthClose"]]
     put("mouthClose", np.maximum(close, 0))
 
     rotation = np.zeros((frames, 3), np.float32)
@@ -311,13 +342,16 @@ def animate(segments, frames: int, style: Style, accent: np.ndarray | None = Non
         rotation[:, 1] = 0.02 * style.tilt * style.nods * lively
         rotation[:, 2] = 0.02 * style.tilt * style.nods * lively
 
+    blink = _blinks(t, segments)
+    put("eyeBlinkLeft", blink)
+    put("eyeBlinkRight", blink)
+
     index = np.searchsorted([s for _, s, _ in segments], t + 1e-6, side="right") - 1
-    viseme_of = [ph.VISEME_OF_PHONE[ph.PHONE_INDEX[p]] for p, _, _ in segments]
-    viseme = np.array(viseme_of, np.int64)[np.clip(index, 0, len(segments) - 1)]
-    viseme[t > segments[-1][2]] = 0
-    return Motion(
-        np.clip(w, 0, 1), rotation, (viseme > 0).astype(np.float32), closed, teeth, viseme
-    )
+    spoken = np.array([ph.PHONE_INDEX[p] for p, _, _ in segments], np.int64)
+    phone = spoken[np.clip(index, 0, len(segments) - 1)]
+    phone[t > segments[-1][2]] = ph.PHONE_INDEX[ph.SIL]
+    speech = (phone != ph.PHONE_INDEX[ph.SIL]).astype(np.float32)
+    return Motion(np.clip(w, 0, 1), rotation, speech, closed, teeth, phone)
 
 
 def reference_window(motion: Motion, start: int = 0) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""`realtalk train expression`: makes the data if it is missing, trains, and exports to ONNX."""
+"""`realtalk train expression`: trains on the data of `realtalk data speech`, exports to ONNX."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from realtalk_ros import arkit, models
+from realtalk_ros import arkit, emotion, models
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.expression import mel_augment, teacher
 from realtalk_ros.expression import model as nets
-from realtalk_ros.expression import speech_data, teacher
 from realtalk_ros.expression.speech_set import SpeechSet
 
 STEPS = 192  # of 20 ms in a training sequence: 3.84 s, of which the first are warm-up
-# Share of each source in a batch.
-MIX = {"real": 0.42, "flite": 0.26, "espeak": 0.26, "still": 0.06}
+# Share in a batch of each kind of speech: train_<kind>*.npz.
+MIX = {"real": 0.5, "festival": 0.15, "flite": 0.1, "espeak": 0.19, "still": 0.06}
+
+KNOWN = ("identity", "reference")  # the columns of the network's input `known`
+ABLATIONS = (*KNOWN, "attention")
 
 # Rough standard deviation of each weight over speech: errors count in these units.
 _SCALE = np.full(arkit.COUNT, 0.1, np.float32)
@@ -31,7 +36,7 @@ _MOUTH[list(arkit.MOUTH)] = 1.0
 
 
 class Sampler:
-    """Random sequences: speech of one source, moved by a random person, with his prior."""
+    """Random sequences: speech of one kind, moved by a random person, with his prior."""
 
     def __init__(self, sets: dict[str, SpeechSet], seed: int):
         self.sets = sets
@@ -39,22 +44,37 @@ class Sampler:
         total = sum(MIX[n] for n in sets)
         self.names = list(sets)
         self.shares = [MIX[n] / total for n in sets]
+        self.speech = [n for n in sets if n != "still"]
+        # Big corpora come more often than small ones, but less than in proportion.
+        self.by_source = {}
+        for name, data in sets.items():
+            sources, which, counts = np.unique(data.source, return_inverse=True, return_counts=True)
+            share = np.sqrt(counts) / np.sqrt(counts).sum()
+            members = [np.flatnonzero(which == k) for k in range(len(sources))]
+            self.by_source[name] = members, share
+
+    def utterance(self, name: str) -> tuple[np.ndarray, list]:
+        members, share = self.by_source[name]
+        group = members[self.rng.choice(len(members), p=share)]
+        mel, segments, _ = self.sets[name][int(group[self.rng.integers(len(group))])]
+        return mel.astype(np.float32), segments
 
     def sequence(self, delay: int) -> dict[str, np.ndarray]:
         rng = self.rng
         name = self.names[rng.choice(len(self.names), p=self.shares)]
-        data = self.sets[name]
         identity, style = teacher.random_person(rng)
-        total = STEPS
+        mood = None
+        if rng.random() < 0.25:
+            mood = emotion.weights(rng.choice(emotion.NAMES), rng.uniform(0.3, 1))
         mels, parts, have = [], [], 0
-        while have < total:
-            if name != "still" and rng.random() < 0.05:
-                mel, segments, _ = self.sets["still"][rng.integers(len(self.sets["still"]))]
-            else:
-                mel, segments, _ = data[rng.integers(len(data))]
+        while have < STEPS:
+            mel, segments = self.utterance(
+                "still" if "still" in self.sets and rng.random() < 0.05 else name
+            )
+            mel, segments = mel_augment.stretch(mel, segments, rng)
             frames = len(mel) // nets.STEP
-            mel = mel[: frames * nets.STEP].astype(np.float32)
-            motion = teacher.animate(segments, frames, style, teacher.accents(mel))
+            mel = mel[: frames * nets.STEP]
+            motion = teacher.animate(segments, frames, style, teacher.accents(mel), mood)
             # Somewhere inside the first utterance, so that starts and middles are both learned.
             skip = (
                 int(rng.integers(0, max(1, frames - 60))) if not parts and rng.random() < 0.7 else 0
@@ -62,19 +82,18 @@ class Sampler:
             mels.append(mel[skip * nets.STEP :])
             parts.append((motion, skip))
             have += frames - skip
-        mel = np.concatenate(mels)[: total * nets.STEP]
+        mel = np.concatenate(mels)[: STEPS * nets.STEP]
+        noise = self.utterance("still")[0] if "still" in self.sets else None
         motion = {
-            field: np.concatenate([getattr(m, field)[s:] for m, s in parts])[: total - delay]
-            for field in ("weights", "rotation", "speech", "closure", "labiodental", "viseme")
+            field: np.concatenate([getattr(m, field)[s:] for m, s in parts])[: STEPS - delay]
+            for field in ("weights", "rotation", "speech", "closure", "labiodental", "phone")
         }
-        speaking = self.names[rng.integers(len(self.names) - 1)] if "still" in self.names else name
-        other = self.sets[speaking if speaking != "still" else name]
-        mel_ref, segments, _ = other[rng.integers(len(other))]
+        mel_ref, segments = self.utterance(self.speech[rng.integers(len(self.speech))])
         frames = len(mel_ref) // nets.STEP
-        ref = teacher.animate(segments, frames, style, teacher.accents(mel_ref))
+        ref = teacher.animate(segments, frames, style, teacher.accents(mel_ref), mood)
         start = int(rng.integers(0, max(1, frames - 100)))
         return {
-            "mel": mel,
+            "mel": mel_augment.colour(mel, noise, rng),
             "identity": identity,
             "reference": teacher.reference_window(ref, start),
             "known": np.array((rng.random() < 0.65, rng.random() < 0.65), np.float32),
@@ -91,50 +110,93 @@ def loss_of(out: dict[str, Tensor], want: dict[str, Tensor], delay: int) -> tupl
     weights = out["weights"][:, delay:].float()
     target = want["weights"]
     scale = torch.from_numpy(_SCALE)
-    importance = torch.from_numpy(0.3 + _MOUTH)
-    contact = torch.maximum(want["closure"], want["labiodental"])
-    still = (target.amax(-1) < 1e-4).float()
-    frame = (1 + contact + still).unsqueeze(-1)
+    mouth = torch.from_numpy(_MOUTH)
+    importance = 0.3 + mouth
+    still = ((target * mouth).amax(-1) < 1e-4).float()
+    frame = (1 + 0.5 * want["closure"] + want["labiodental"] + still).unsqueeze(-1)
     error = (weights - target) / scale
     # Between L1 (decides) and L2 (averages): smooth within half a standard deviation.
     position = (F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.5, reduction="none")
                 * importance * frame).mean()  # fmt: skip
-    velocity = ((weights[:, 1:] - weights[:, :-1]) - (target[:, 1:] - target[:, :-1])) / scale
-    velocity = (velocity.abs() * importance).mean()
-    gap = torch.from_numpy(teacher.GAP)
-    wide = torch.from_numpy(teacher.WIDTH)
-    # Lips as they are seen, in units of 2 mm. A closure counts more than an opening, but not so
-    # much more that closing whenever in doubt pays: at 7 to 1 two of three closures were false.
-    lips = ((weights - target) @ gap / 0.2).abs() * (1 + 2 * want["closure"])
-    lips = (lips + ((weights - target) @ wide / 0.2).abs()).mean()
+    speed = error[:, 1:] - error[:, :-1]
+    velocity = (speed.abs() * importance).mean()
+    jerk = ((speed[:, 1:] - speed[:, :-1]).abs() * importance).mean()
+
+    # Lips as they are seen: vertices in units of 1.5 mm, opening and width in units of 2 mm.
+    basis = torch.from_numpy(teacher.LIPS.reshape(arkit.COUNT, -1))
+    lips = target @ basis
+    apart = ((weights @ basis - lips).unflatten(-1, (-1, 3)).square().sum(-1) + 1e-6).sqrt()
+    head = ((out["lips"][:, delay:].float() - lips).unflatten(-1, (-1, 3)).square().sum(-1)
+            + 1e-6).sqrt()  # fmt: skip
+    gap, want_gap = (
+        w @ torch.from_numpy(teacher.GAP) + teacher.REST_GAP for w in (weights, target)
+    )
+    wide = (weights - target) @ torch.from_numpy(teacher.WIDTH)
+    opening = ((gap - want_gap).abs() * (1 + want["closure"]) + wide.abs()) / 0.2
+    vertices = (apart.mean() + 0.3 * head.mean()) / 0.15
+    # Whether the lips meet, as a decision. A closure invented costs more than one missed, which
+    # makes up for what favours closures elsewhere: their weights, the spread of openings.
+    meet = (want["closure"] > 0.95).float()
+    decided = meet + 1.5 * (want_gap > 0.16).float()
+    closure = F.binary_cross_entropy_with_logits((0.12 - gap) / 0.04, meet, reduction="none")
+    closure = (closure * decided).mean()
+
     rotation = ((out["rotation"][:, delay:].float() - want["rotation"]) / 0.03).abs().mean()
     speech = F.binary_cross_entropy_with_logits(out["speech"][:, delay:].float(), want["speech"])
-    viseme = F.cross_entropy(
-        out["viseme"][:, delay:].float().flatten(0, 1),
-        want["viseme"].flatten(),
-        label_smoothing=0.05,
+    phone, heard = (
+        F.cross_entropy(
+            out[name][:, delay:].float().flatten(0, 1),
+            want["phone"].flatten(),
+            label_smoothing=0.05,
+        )
+        for name in ("phone", "heard_phone")
     )
     parts = {
-        "position": position, "velocity": velocity, "lips": lips,
-        "rotation": rotation, "speech": speech, "viseme": viseme,
+        "position": position, "velocity": velocity, "jerk": jerk, "vertices": vertices,
+        "opening": opening.mean(), "closure": closure, "rotation": rotation, "speech": speech,
+        "phone": phone, "heard": heard,
     }  # fmt: skip
-    loss = position + 0.6 * velocity + 0.5 * lips + 0.1 * rotation + 0.1 * speech + 0.3 * viseme
+    share = {"velocity": 1.0, "jerk": 1.0, "vertices": 0.4, "opening": 0.4, "closure": 0.5,
+             "rotation": 0.1, "speech": 0.1, "phone": 0.25,
+             "heard": 0.5}  # fmt: skip
+    loss = sum(share.get(name, 1.0) * part for name, part in parts.items())
     return loss, {k: float(v.detach()) for k, v in parts.items()}
 
 
 def train(
-    data: Path, run: Path, minutes: float, batch: int, rate: float, seed: int, log_every: int
+    data: Path,
+    run: Path,
+    minutes: float,
+    batch: int = 24,
+    rate: float = 1e-3,
+    seed: int = 0,
+    without: str | None = None,
+    start: Path | None = None,
+    log_every: int = 50,
 ) -> Path:
-    """Trains until `minutes` have been spent, over all resumptions; returns the checkpoint."""
+    """Trains until `minutes` have been spent, over all resumptions; returns the checkpoint.
+
+    data: folder of train_*.npz; without: what an ablation lacks, see ABLATIONS; start: a checkpoint
+    of which a new run takes all but what handles the prior, so that what is learned of the prior
+    can be compared at equal skill in hearing.
+    """
     torch.manual_seed(seed)
     run.mkdir(parents=True, exist_ok=True)
     checkpoint = run / "expression.pt"
-    net, spent, step = nets.ExpressionNet(), 0.0, 0
+    prior = "concatenation" if without == "attention" else "attention"
+    net, spent, step = nets.ExpressionNet(nets.Dims(prior=prior)), 0.0, 0
+    if start:
+        trunk = {
+            name: value
+            for name, value in nets.load(start)[1]["average"].items()
+            if not name.startswith("prior_encoder") and ".cross." not in name
+        }
+        net.load_state_dict(trunk, strict=False)
     optimizer = torch.optim.AdamW(net.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.02)
     average = {k: v.clone() for k, v in net.state_dict().items()}
     if checkpoint.is_file():
         saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        net = nets.ExpressionNet(nets.Dims(**saved["dims"]))
+        net = nets.ExpressionNet(nets.dims_of(saved["dims"]))
         net.load_state_dict(saved["net"])
         optimizer = torch.optim.AdamW(
             net.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.02
@@ -142,11 +204,8 @@ def train(
         optimizer.load_state_dict(saved["optimizer"])
         average, spent, step = saved["average"], saved["spent"], saved["step"]
         print(f"resumed at step {step}, {spent / 60:.1f} min spent", flush=True)
-    sets = {
-        name: SpeechSet.load(data / f"train_{name}.npz")
-        for name in MIX
-        if (data / f"train_{name}.npz").is_file()
-    }
+    shards = {name: sorted(data.glob(f"train_{name}*.npz")) for name in MIX}
+    sets = {name: SpeechSet.load(*paths) for name, paths in shards.items() if paths}
     for name, item in sets.items():
         print(f"{name}: {len(item)} utterances, {item.hours:.2f} h", flush=True)
     sampler = Sampler(sets, seed + step)
@@ -154,6 +213,8 @@ def train(
     net.train()
     began, saved_at, sums, count = time.monotonic(), time.monotonic(), {}, 0
     history = open(run / "log.jsonl", "a")
+    ahead = ThreadPoolExecutor(1)  # makes a batch while the last one is learned
+    upcoming = ahead.submit(sampler.batch, batch, delay)
     while True:
         elapsed = spent + time.monotonic() - began
         progress = elapsed / (60 * minutes)
@@ -164,7 +225,10 @@ def train(
         lr = rate * min(1, (step + 1) / 200) * (0.02 + 0.98 * cosine)
         for group in optimizer.param_groups:
             group["lr"] = lr
-        want = sampler.batch(batch, delay)
+        want = upcoming.result()
+        upcoming = ahead.submit(sampler.batch, batch, delay)
+        if without in KNOWN:
+            want["known"][:, KNOWN.index(without)] = 0
         with torch.autocast("cpu", torch.bfloat16):
             prior = net.prior(want["identity"], want["reference"], want["known"])
             out = net(want["mel"], prior)
@@ -175,7 +239,7 @@ def train(
         optimizer.step()
         step += 1
         with torch.no_grad():  # the exported weights are a running mean: calmer output
-            keep = min(0.998, (1 + step) / (10 + step))
+            keep = min(0.999, (1 + step) / (10 + step))
             for name, value in net.state_dict().items():
                 average[name].lerp_(value, 1 - keep)
         for name, value in {"loss": float(loss.detach()), **parts}.items():
@@ -191,6 +255,7 @@ def train(
         if time.monotonic() - saved_at > 60:
             saved_at = time.monotonic()
             _save(net, optimizer, average, elapsed, step, checkpoint)
+    ahead.shutdown(cancel_futures=True)
     _save(net, optimizer, average, elapsed, step, checkpoint)
     return checkpoint
 
@@ -223,12 +288,29 @@ class _Step(torch.nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, mel, prior, context, memory):
-        return self.net.step(mel, prior, context, memory)
+    def forward(self, mel, prior, context, trail, memory):
+        return self.net.step(mel, prior, context, trail, memory)
+
+
+def halve(graph) -> None:
+    """Stores the large weights of an ONNX graph in half precision; the runtime widens them once."""
+    import onnx
+    from onnx import numpy_helper
+
+    casts = []
+    for weight in graph.graph.initializer:
+        values = numpy_helper.to_array(weight)
+        if values.dtype == np.float32 and values.size > 1000:
+            name, half = weight.name, f"{weight.name}_half"
+            weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), half))
+            casts.append(onnx.helper.make_node("Cast", [half], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *graph.graph.node]
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
 
 
 def export(net: nets.ExpressionNet, folder: Path) -> list[Path]:
-    """Writes expression_prior.onnx and expression_step.onnx (fp32) into `folder`."""
+    """Writes expression_prior.onnx and expression_step.onnx into `folder`."""
     import onnx
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -245,9 +327,15 @@ def export(net: nets.ExpressionNet, folder: Path) -> list[Path]:
         ),
         "expression_step.onnx": (
             _Step(net),
-            (torch.zeros(nets.STEP, 80), prior, torch.zeros(dims.context, 80), memory),
-            ["mel", "prior", "context", "memory"],
-            ["weights", "rotation", "speech", "next_context", "next_memory"],
+            (
+                torch.zeros(nets.STEP, 80),
+                prior,
+                torch.zeros(dims.context, 80),
+                torch.zeros(dims.trail, dims.trunk),
+                memory,
+            ),
+            ["mel", "prior", "context", "trail", "memory"],
+            ["weights", "rotation", "speech", "lips", "next_context", "next_trail", "next_memory"],
         ),
     }
     paths = []
@@ -267,6 +355,7 @@ def export(net: nets.ExpressionNet, folder: Path) -> list[Path]:
                 "delay_steps": str(dims.delay),
             },
         )
+        halve(graph)
         onnx.save(graph, str(path))
         paths.append(path)
     models.write_checksums(folder)
@@ -274,30 +363,32 @@ def export(net: nets.ExpressionNet, folder: Path) -> list[Path]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--packages",
-        type=Path,
-        default=Path("runs/packages"),
-        help="folder with the unpacked Debian packages (see the model card)",
-    )
+    parser.add_argument("--data", type=Path, default=Path("runs/speech"),
+                        help="training shards of `realtalk data speech` (%(default)s)")  # fmt: skip
     parser.add_argument("--work", type=Path, default=Path("runs/expression"),
-                        help="where data, checkpoint and log are kept")  # fmt: skip
-    parser.add_argument("--minutes", type=float, default=30, help="of training, all resumptions")
-    parser.add_argument("--hours", type=float, default=1.5, help="of speech a synthetic engine")
-    parser.add_argument("--clips", type=int, help="real clips a language (default: all)")
+                        help="where checkpoint, log and export are kept (%(default)s)")  # fmt: skip
+    parser.add_argument("--minutes", type=float, default=90, help="of training, all resumptions")
     parser.add_argument("--batch", type=int, default=24, help="sequences a step")
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--without", choices=ABLATIONS, help="train an ablation instead")
+    parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="begin with what this one "
+                        "has learned of speech, but nothing of the prior")  # fmt: skip
     parser.add_argument("--out", type=Path, help="export to this folder (default: WORK/export)")
 
 
 def run(args: argparse.Namespace) -> int:
+    """`realtalk train expression`. Raises RealTalkError where there is no data."""
+    if not any(args.data.glob("train_*.npz")):
+        raise RealTalkError(f"no training data in {args.data}: make it by realtalk data speech")
     torch.set_num_threads(args.threads)
-    speech_data.build(args.packages, args.work, args.hours, args.clips)
     checkpoint = train(
-        args.work, args.work, args.minutes, args.batch, args.rate, args.seed, log_every=50
-    )
+        args.data, args.work, args.minutes, args.batch, args.rate, args.seed, args.without,
+        args.start,
+    )  # fmt: skip
+    if args.without:  # measured by `realtalk evaluate expression --ablations`
+        return 0
     for path in export(averaged(checkpoint), args.out or args.work / "export"):
         print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0

@@ -1,0 +1,68 @@
+"""Augmentation of log-mel itself, cheap enough for every training sequence (training side)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from realtalk_ros.audio import MEL_HIGH, MEL_LOW, N_MELS
+from realtalk_ros.expression.stream import SILENCE
+
+DECADE = 0.3  # log-mel per factor of ten in power
+_DB = DECADE / 10
+
+
+def _to_mel(hz):
+    return np.where(
+        hz < 1000, 3 * hz / 200, 15 + 27 * np.log(np.maximum(hz, 1) / 1000) / np.log(6.4)
+    )
+
+
+_CENTRES = np.linspace(_to_mel(MEL_LOW), _to_mel(MEL_HIGH), N_MELS + 2)[1:-1]
+_HZ = np.where(_CENTRES < 15, 200 * _CENTRES / 3, 1000 * np.exp(np.log(6.4) * (_CENTRES - 15) / 27))
+
+
+def _take(x: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Rows of x (n, ...) at fractional positions, between the nearest two."""
+    low = np.clip(at.astype(int), 0, len(x) - 1)
+    high = np.minimum(low + 1, len(x) - 1)
+    part = np.clip(at - low, 0, 1).astype(np.float32)[:, None]
+    return x[low] * (1 - part) + x[high] * part
+
+
+def stretch(mel: np.ndarray, segments: list, rng: np.random.Generator) -> tuple[np.ndarray, list]:
+    """Spoken faster or slower, at the same pitch: mel (m, 80) and its phones' times, half the time.
+
+    Long phones stretch as much as short ones; factors 0.82 to 1.22.
+    """
+    if rng.random() < 0.5:
+        return mel, segments
+    factor = np.exp(rng.uniform(-0.2, 0.2))
+    out = _take(mel, np.arange(int(len(mel) * factor)) / factor)
+    return out, [(p, s * factor, e * factor) for p, s, e in segments]
+
+
+def colour(mel: np.ndarray, noise: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
+    """Another vocal tract, microphone, level and background: (m, 80) -> the same shape.
+
+    noise: log-mel (k, 80) of something that is not speech, or None.
+    """
+    if rng.random() < 0.6:  # vocal-tract length: formants move together
+        at = np.interp(_to_mel(_HZ * rng.uniform(0.85, 1.18)), _CENTRES, np.arange(N_MELS))
+        mel = _take(mel.T, at).T
+    if rng.random() < 0.5:  # microphone: a random smooth response
+        knots = rng.normal(0, 4 * _DB, 6)
+        mel = mel + np.interp(np.arange(N_MELS), np.linspace(0, N_MELS - 1, 6), knots)
+    if noise is not None and rng.random() < 0.4:
+        # SNR of 0 to 30 dB between the loud parts of both, added as powers.
+        level = np.percentile(mel.mean(1), 90) - np.percentile(noise.mean(1), 90)
+        start = rng.integers(0, max(1, len(noise) - 100))
+        added = np.resize(noise[start:], (len(mel), N_MELS)) + level - rng.uniform(0, 30) * _DB
+        mel = DECADE * np.log10(10 ** (mel / DECADE) + 10 ** (added / DECADE))
+    if rng.random() < 0.7:  # gain
+        mel = mel + rng.uniform(-10, 10) * _DB
+    if rng.random() < 0.25:  # a band lost
+        width = int(rng.integers(2, 12))
+        low = int(rng.integers(0, N_MELS - width))
+        mel = mel.copy()
+        mel[:, low : low + width] -= rng.uniform(10, 40) * _DB
+    return np.maximum(mel, SILENCE).astype(np.float32)
