@@ -108,6 +108,7 @@ def test_bad_input_is_one_clear_line(model_file, tmp_path, monkeypatch):
 
 
 def test_random_expressions_are_weights_and_repeat():
+    pytest.importorskip("scipy", reason="training needs scipy")
     from realtalk_ros.renderer import people
 
     for seed in range(200):
@@ -121,6 +122,7 @@ def test_random_expressions_are_weights_and_repeat():
 
 def test_crop_and_projection_agree():
     """A landmark in the middle of the face square projects to the middle of the picture."""
+    pytest.importorskip("scipy", reason="training needs scipy")
     from realtalk_ros.renderer import people
     from realtalk_ros.renderer.studio import View
 
