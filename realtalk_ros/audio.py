@@ -101,19 +101,27 @@ class Resampler:
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
+def to_mel(hz: np.ndarray | float) -> np.ndarray:
+    """Hz on Slaney's mel scale (Auditory Toolbox, 1998)."""
+    hz = np.asarray(hz, np.float64)
+    return np.where(
+        hz < 1000, 3 * hz / 200, 15 + 27 * np.log(np.maximum(hz, 1) / 1000) / np.log(6.4)
+    )
+
+
+def to_hz(mel: np.ndarray) -> np.ndarray:
+    """The inverse of `to_mel`."""
+    return np.where(mel < 15, 200 * mel / 3, 1000 * np.exp(np.log(6.4) * (mel - 15) / 27))
+
+
+def mel_edges() -> np.ndarray:
+    """(N_MELS + 2,) mel: filter i rises from edge i, peaks at i + 1 and falls to i + 2."""
+    return np.linspace(to_mel(MEL_LOW), to_mel(MEL_HIGH), N_MELS + 2)
+
+
 def mel_filters() -> np.ndarray:
-    """(N_FFT / 2 + 1, N_MELS) float32 triangles on Slaney's mel scale (Auditory Toolbox, 1998)."""
-
-    def to_mel(hz):
-        hz = np.asarray(hz, np.float64)
-        return np.where(
-            hz < 1000, 3 * hz / 200, 15 + 27 * np.log(np.maximum(hz, 1) / 1000) / np.log(6.4)
-        )
-
-    def to_hz(mel):
-        return np.where(mel < 15, 200 * mel / 3, 1000 * np.exp(np.log(6.4) * (mel - 15) / 27))
-
-    edges = to_hz(np.linspace(to_mel(MEL_LOW), to_mel(MEL_HIGH), N_MELS + 2))
+    """(N_FFT / 2 + 1, N_MELS) float32 triangles on the mel scale."""
+    edges = to_hz(mel_edges())
     bins = np.linspace(0, SAMPLE_RATE / 2, N_FFT // 2 + 1)[:, None]
     up = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     down = (edges[2:] - bins) / (edges[2:] - edges[1:-1])

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from realtalk_ros.audio import MEL_HIGH, MEL_LOW, N_MELS
+from realtalk_ros.audio import N_MELS, mel_edges, to_hz, to_mel
 from realtalk_ros.expression.stream import SILENCE
 
 DECADE = 0.3  # log-mel per factor of ten in power
 _DB = DECADE / 10
 
 
-def _to_mel(hz):
-    return np.where(
-        hz < 1000, 3 * hz / 200, 15 + 27 * np.log(np.maximum(hz, 1) / 1000) / np.log(6.4)
-    )
-
-
-_CENTRES = np.linspace(_to_mel(MEL_LOW), _to_mel(MEL_HIGH), N_MELS + 2)[1:-1]
-_HZ = np.where(_CENTRES < 15, 200 * _CENTRES / 3, 1000 * np.exp(np.log(6.4) * (_CENTRES - 15) / 27))
+_CENTRES = mel_edges()[1:-1]
+_HZ = to_hz(_CENTRES)
 
 
 def _take(x: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -47,7 +41,7 @@ def colour(mel: np.ndarray, noise: np.ndarray | None, rng: np.random.Generator) 
     noise: log-mel (k, 80) of something that is not speech, or None.
     """
     if rng.random() < 0.6:  # vocal-tract length: formants move together
-        at = np.interp(_to_mel(_HZ * rng.uniform(0.85, 1.18)), _CENTRES, np.arange(N_MELS))
+        at = np.interp(to_mel(_HZ * rng.uniform(0.85, 1.18)), _CENTRES, np.arange(N_MELS))
         mel = _take(mel.T, at).T
     if rng.random() < 0.5:  # microphone: a random smooth response
         knots = rng.normal(0, 4 * _DB, 6)

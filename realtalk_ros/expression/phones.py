@@ -1,4 +1,4 @@
-"""The phones the teacher knows, the visemes they look like, and espeak-ng's IPA in these terms.
+"""The phones the teacher knows, and espeak-ng's IPA in these terms.
 
 Phones are ARPAbet without stress, plus UE and OE for front rounded vowels (French u, eu), and SIL.
 """
@@ -12,21 +12,6 @@ PHONES: tuple[str, ...] = tuple(
 )
 PHONE_INDEX = {phone: i for i, phone in enumerate(PHONES)}
 
-# What can be told apart by looking at the lips: the auxiliary target of training.
-VISEMES: tuple[str, ...] = (
-    "sil", "bilabial", "labiodental", "dental", "alveolar", "velar", "postalveolar", "sibilant",
-    "r", "w", "open", "mid", "spread", "round_open", "round",
-)  # fmt: skip
-_VISEME_OF = {
-    "sil": "SIL", "bilabial": "P B M", "labiodental": "F V", "dental": "TH DH",
-    "alveolar": "T D N L", "velar": "K G NG HH", "postalveolar": "CH JH SH ZH",
-    "sibilant": "S Z", "r": "R ER", "w": "W", "open": "AA AE AY AW", "mid": "AH EH EY",
-    "spread": "IH IY Y", "round_open": "AO OW OY OE", "round": "UH UW UE",
-}  # fmt: skip
-VISEME_OF_PHONE: tuple[int, ...] = tuple(
-    next(i for i, name in enumerate(VISEMES) if phone in _VISEME_OF[name].split())
-    for phone in PHONES
-)
 BILABIALS = frozenset("PBM")
 LABIODENTALS = frozenset("FV")
 STOPS = frozenset("P B T D K G CH JH".split())

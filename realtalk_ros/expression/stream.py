@@ -19,7 +19,7 @@ from realtalk_ros.errors import ModelError
 STEP = 2  # mel frames a step
 RATE = MEL_RATE // STEP  # 50 frames of expression per second
 VERSION = "2"  # of the graphs' interface
-LIP_POINTS = 20
+LIP_POINTS = 20  # landmarks 48-67
 STATE = ("context", "trail", "memory")
 SILENCE = -1.2  # the log-mel value of digital silence: 0.3 * (log10(POWER_FLOOR) + 5)
 

@@ -3,7 +3,6 @@ that is found on the graph. A thin shell of adapters.py."""
 
 from __future__ import annotations
 
-import array
 import importlib
 import time
 from typing import Any
@@ -132,12 +131,10 @@ class AudioAdapterNode(common.RealTalkNode):
         seconds = len(sound.pcm) / sound.rate
         start, number = self._follower.place(stamp, self.now(), seconds)
         self.counts["utterances"] = number
-        chunk = AudioChunk(
-            sample_rate=sound.rate, channels=1, encoding=AudioChunk.PCM_F32LE,
-            utterance_id=f"{self.topic.strip('/')}-{self._run}-{number}",
-        )  # fmt: skip
-        self.set_stamp(chunk.header.stamp, start)
-        chunk.data = array.array("B", sound.pcm.astype("<f4").tobytes())
+        utterance = f"{self.topic.strip('/')}-{self._run}-{number}"
+        chunk = self.audio_message(
+            sound.pcm, sound.rate, start, utterance, encoding=AudioChunk.PCM_F32LE
+        )
         self._audio.publish(chunk)
 
     def status(self) -> dict:

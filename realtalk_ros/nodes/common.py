@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import math
 import os
 import re
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import (
@@ -32,7 +34,9 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.signals import SignalHandlerOptions
 from rclpy.timer import Timer
 
+from realtalk_ros.audio import ENCODINGS
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.msg import AudioChunk
 from realtalk_ros.timeline import JumpWatch
 
 NAMESPACE = "realtalk"  # unless remapped (`-r __ns:=/name`, or the launch argument)
@@ -200,6 +204,29 @@ class RealTalkNode(LifecycleNode):
         nanoseconds = min(max(0, round(media_time * 1e9) + self._base), LAST_STAMP)
         stamp.sec, stamp.nanosec = divmod(nanoseconds, 10**9)
 
+    def audio_message(
+        self,
+        pcm: np.ndarray,
+        sample_rate: int,
+        start: float,
+        utterance: str,
+        last: bool = False,
+        encoding: str = AudioChunk.PCM_S16LE,
+    ) -> AudioChunk:
+        """(n,) float32 mono in -1..1, whose first sample is heard at media time start [s]."""
+        message = AudioChunk(
+            sample_rate=sample_rate,
+            channels=1,
+            encoding=encoding,
+            utterance_id=utterance,
+            last=last,
+        )
+        self.set_stamp(message.header.stamp, start)
+        if encoding == AudioChunk.PCM_S16LE:
+            pcm = pcm * 32767
+        message.data = array.array("B", pcm.astype(ENCODINGS[encoding]).tobytes())
+        return message
+
     def clock_jump(self) -> float:
         """Seconds by which the ROS clock was set since this was last asked; 0 if it was not.
         Ask often, from one thread."""
@@ -344,9 +371,7 @@ def _text(value: Any) -> str:
 
 def qos(profile: QoSProfile, depth: int) -> QoSProfile:
     """The same profile with another depth."""
-    return QoSProfile(
-        depth=depth, reliability=profile.reliability, durability=profile.durability
-    )
+    return QoSProfile(depth=depth, reliability=profile.reliability, durability=profile.durability)
 
 
 def overridable() -> QoSOverridingOptions:

@@ -3,7 +3,6 @@ goes out on `speech`. A thin shell of Turns (who speaks) and ExpressionPipeline 
 
 from __future__ import annotations
 
-import array
 import time
 from pathlib import Path
 
@@ -214,13 +213,11 @@ class ExpressionNode(common.RealTalkNode):
         self.counts["frames"] += len(expressions)
 
     def _publish_speech(self, chunk: Chunk) -> None:
-        message = AudioChunk(
-            sample_rate=chunk.sample_rate, channels=1, encoding=AudioChunk.PCM_S16LE,
-            utterance_id=chunk.utterance, last=chunk.last,
-        )  # fmt: skip
-        self.set_stamp(message.header.stamp, chunk.start)
-        message.data = array.array("B", (chunk.pcm * 32767).astype("<i2").tobytes())
-        self._speech.publish(message)
+        self._speech.publish(
+            self.audio_message(
+                chunk.pcm, chunk.sample_rate, chunk.start, chunk.utterance, chunk.last
+            )
+        )
 
     # Interrupts
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import time
 from typing import Any
 
@@ -82,12 +81,10 @@ class MicrophoneNode(common.RealTalkNode):
             self.problems.add(str(error))
 
     def _send(self, piece: Any) -> None:
-        message = AudioChunk(
-            sample_rate=self.rate, channels=1, encoding=AudioChunk.PCM_F32LE,
-            utterance_id=f"{self.get_name()}-{self._run}-{piece.utterance}", last=piece.last,
-        )  # fmt: skip
-        self.set_stamp(message.header.stamp, piece.start)
-        message.data = array.array("B", piece.pcm.astype("<f4").tobytes())
+        utterance = f"{self.get_name()}-{self._run}-{piece.utterance}"
+        message = self.audio_message(
+            piece.pcm, self.rate, piece.start, utterance, piece.last, AudioChunk.PCM_F32LE
+        )
         self._audio.publish(message)
         self.counts["chunks"] += 1
         self.counts["utterances"] = piece.utterance

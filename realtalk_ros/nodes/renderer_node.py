@@ -52,9 +52,7 @@ class RendererNode(common.RealTalkNode):
         self.fps = p("fps", *common.FPS)
         self.size = p("size", 512, "Height of the images [px]", (64, 2048), live)
         self.device = p("device", *common.DEVICE)
-        self.threads = p(
-            "threads", 2, "CPU threads of the network", (1, 64), common.UNCONFIGURED
-        )
+        self.threads = p("threads", 2, "CPU threads of the network", (1, 64), common.UNCONFIGURED)
         self.model_dir = p("model_dir", *common.MODEL_DIR)
         self.frame_id = p("frame_id", "face", "frame_id of the images, and the frame of the face")
         self.jpeg_quality = p(
@@ -174,9 +172,7 @@ class RendererNode(common.RealTalkNode):
         if troupe is not None and avatar == troupe.avatars[number]:
             renderer = troupe.member(number, size, providers, self.threads, model_dir)
         else:
-            renderer = FaceRenderer(
-                Avatar.load(avatar), size, providers, self.threads, model_dir
-            )
+            renderer = FaceRenderer(Avatar.load(avatar), size, providers, self.threads, model_dir)
         neutral = np.zeros(52, np.float32)
         renderer.render(neutral, 0)  # the first run is slower than the others
         began = time.perf_counter()
@@ -442,13 +438,11 @@ class RendererNode(common.RealTalkNode):
                     self._sounds.clear()
             heard = self._audio_out.get_subscription_count() > 0
             for chunk in due if heard else ():
-                message = AudioChunk(
-                    sample_rate=chunk.sample_rate, channels=1, encoding=AudioChunk.PCM_S16LE,
-                    utterance_id=chunk.utterance, last=chunk.last,
-                )  # fmt: skip
-                self.set_stamp(message.header.stamp, chunk.start)
-                message.data = array.array("B", (chunk.pcm * 32767).astype("<i2").tobytes())
-                self._audio_out.publish(message)
+                self._audio_out.publish(
+                    self.audio_message(
+                        chunk.pcm, chunk.sample_rate, chunk.start, chunk.utterance, chunk.last
+                    )
+                )
                 self.counts["audio_out"] += 1
             if not self._sounds.wait(0.2):
                 continue

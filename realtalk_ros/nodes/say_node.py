@@ -3,7 +3,6 @@ far it is and can be cancelled. One text at a time."""
 
 from __future__ import annotations
 
-import array
 import threading
 import time
 from collections import deque
@@ -210,13 +209,9 @@ class SayNode(common.RealTalkNode):
         for pcm, last in saying.chunks(self.chunk):
             if not wait((samples + len(pcm)) / rate - self.lead):
                 break
-            message = AudioChunk(
-                sample_rate=rate, channels=1, encoding=AudioChunk.PCM_S16LE,
-                utterance_id=utterance, last=last,
-            )  # fmt: skip
-            self.set_stamp(message.header.stamp, began + samples / rate)
-            message.data = array.array("B", (pcm * 32767).astype("<i2").tobytes())
-            self._audio.publish(message)
+            self._audio.publish(
+                self.audio_message(pcm, rate, began + samples / rate, utterance, last)
+            )
             self.counts["chunks"] += 1
             samples += len(pcm)
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import threading
 import time
 from collections.abc import Iterator
@@ -102,13 +101,9 @@ class SpeechNode(common.RealTalkNode):
                 time.sleep(min(wait, SLEEP))
             if self._stop.is_set() or self._interrupted.is_set():
                 break
-            message = AudioChunk(
-                sample_rate=rate, channels=1, encoding=AudioChunk.PCM_S16LE,
-                utterance_id=utterance, last=last,
-            )  # fmt: skip
-            self.set_stamp(message.header.stamp, began + samples / rate)
-            message.data = array.array("B", (pcm * 32767).astype("<i2").tobytes())
-            self._audio.publish(message)
+            self._audio.publish(
+                self.audio_message(pcm, rate, began + samples / rate, utterance, last)
+            )
             self.counts["chunks"] += 1
             samples += len(pcm)
         self.counts["utterances"] += 1
