@@ -119,7 +119,7 @@ class ExpressionNode(common.RealTalkNode):
         try:
             chunk = self._read(message)
             foreign = self.turns.counts["foreign_stamps"]
-            ended = self.turns.put(chunk, self.now())
+            ended = self.turns.put(chunk, self._present())
         except AudioError as error:
             self.problems.add(str(error))
             return
@@ -145,16 +145,22 @@ class ExpressionNode(common.RealTalkNode):
         start = self.media_time(message.header.stamp)
         return Chunk(pcm, message.sample_rate, start, message.utterance_id, message.last)
 
+    def _present(self) -> float:
+        """Now, in seconds, everything that waits moved with the clock. What comes after a jump is
+        stamped by the new time: it must not be moved with what came before."""
+        if jump := self.clock_jump():
+            self.turns.shift(jump)
+            if self.pipeline is not None:
+                self.pipeline.shift(jump)
+        return self.now()
+
     # Expressions out
 
     def work(self) -> None:
         """Works off what waits for a while, and ends an utterance whose audio stopped."""
         if not self.ready:
             return
-        if jump := self.clock_jump():
-            self.turns.shift(jump)
-            self.pipeline.shift(jump)
-        began, now = time.perf_counter(), self.now()
+        began, now = time.perf_counter(), self._present()
         heard = 0.0
         while time.perf_counter() - began < WORK_AT_ONCE:
             chunk = self.turns.take(now, AHEAD)
@@ -230,7 +236,7 @@ class ExpressionNode(common.RealTalkNode):
 
     def interrupt(self) -> list[str]:
         """Drops everything that is not yet seen or heard. Returns the utterances this ended."""
-        ended = self.turns.interrupt(self.now())
+        ended = self.turns.interrupt(self._present())
         self.counts["interrupts"] += 1
         self._forget(ended)
         return ended

@@ -93,16 +93,20 @@ class MarkersNode(common.RealTalkNode):
         if not (np.isfinite(weights).all() and np.isfinite(rotation).all()):
             self.problems.add("an expression with numbers that are NaN or infinite was left out")
             return
-        now, when = self.now(), self.media_time(message.header.stamp)
+        now, when = self._present(), self.media_time(message.header.stamp)
         self.presenter.push(TimedExpression(
             now if when is None else when, message.utterance_id, message.sequence,
             np.clip(weights, 0, 1), rotation, message.speech_probability,
         ), now)  # fmt: skip
 
-    def work(self) -> None:
+    def _present(self) -> float:
+        """Now, in seconds, what waits moved with the clock."""
         if jump := self.clock_jump():
             self.presenter.shift(jump)
-        shown = self.presenter.tick(self.now())
+        return self.now()
+
+    def work(self) -> None:
+        shown = self.presenter.tick(self._present())
         if shown is None or not self._markers.get_subscription_count() or self.face is None:
             return
         points = self.face.points(shown.weights, shown.rotation)

@@ -239,6 +239,15 @@ class RendererNode(common.RealTalkNode):
             self.face.renderer = renderer
             self._new_size()
 
+    def _present(self) -> float:
+        """Now, in seconds, everything that waits moved with the clock; ask under the lock. What
+        comes after a jump is stamped by the new time: it must not be moved with what came before.
+        """
+        if jump := self.clock_jump():
+            for part in (self.presenter, self.sound, self.speaking):
+                part.shift(jump)
+        return self.now()
+
     # What comes in
 
     def on_expression(self, message: FaceExpression) -> None:
@@ -249,25 +258,26 @@ class RendererNode(common.RealTalkNode):
             self.counts["resets"] += 1
             with self._lock:
                 self.presenter.reset()
-                self.speaking.cut(self.now() - self.presenter.delay)
+                self.speaking.cut(self._present() - self.presenter.delay)
             return
         weights = np.array(message.weights, np.float32)
         rotation = np.array(message.head_rotation, np.float32)
-        when, now = self.media_time(message.header.stamp), self.now()
+        when = self.media_time(message.header.stamp)
         if not np.isfinite(weights).all():
             self.problems.add("an expression has weights that are NaN or infinite: left out")
             return
         if not np.isfinite(rotation).all():
             rotation = np.zeros(3, np.float32)
-        expression = TimedExpression(
-            now if when is None else when,
-            message.utterance_id,
-            message.sequence,
-            np.clip(weights, 0, 1),
-            rotation,
-            message.speech_probability,
-        )
         with self._lock:
+            now = self._present()
+            expression = TimedExpression(
+                now if when is None else when,
+                message.utterance_id,
+                message.sequence,
+                np.clip(weights, 0, 1),
+                rotation,
+                message.speech_probability,
+            )
             self.presenter.push(expression, now)
             self.sound.confirm(expression.time)
         self._sounds.set()
@@ -281,7 +291,8 @@ class RendererNode(common.RealTalkNode):
             if self._audio_out.get_subscription_count():
                 self._audio_out.publish(message)  # players forget what they hold, too
             return
-        start, now = self.media_time(message.header.stamp), self.now()
+        with self._lock:
+            start, now = self.media_time(message.header.stamp), self._present()
         try:
             pcm = decode_pcm(memoryview(message.data), message.encoding, message.channels)
             check_rate(message.sample_rate)
@@ -355,10 +366,7 @@ class RendererNode(common.RealTalkNode):
         """Shows frame after frame until the node is deactivated (in a thread of its own)."""
         while not self._stop.is_set():
             with self._lock:
-                if jump := self.clock_jump():
-                    for part in (self.presenter, self.sound, self.speaking):
-                        part.shift(jump)
-                now = self.now()
+                now = self._present()
                 shown, due = self.presenter.tick(now), self.presenter.next_due(now)
             if shown is None:
                 self._stop.wait(min(POLL, max(0.0005, due - now)))
