@@ -6,10 +6,14 @@
     templates/000.jpg ...       the frames of idle head motion, all of one size
     reference_expressions.npy   (50, 52) float32, 2 s of this person's own expressions, 25 Hz
     renderer_generate*.onnx     only if the face was fine-tuned (`realtalk train renderer --avatar`)
+
+A folder may come from anybody: every file is measured before it is decoded, nothing is followed out
+of the folder, and what all of it takes is bounded. docs/avatars.md says what the keys mean.
 """
 
 from __future__ import annotations
 
+import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +23,9 @@ import cv2
 import numpy as np
 import yaml
 
+from realtalk_ros import images
 from realtalk_ros.errors import AvatarError
+from realtalk_ros.provenance import Provenance
 
 AVATAR_DIR = Path(__file__).parent / "avatars"
 CROP_SIZE = 256  # side of the face crop that the renderer works on, pixels
@@ -27,6 +33,13 @@ IDENTITY_SIZE = 100  # modes of the 3D face model
 REFERENCE_SHAPE = (50, 52)  # frames at 25 Hz, ARKit weights
 MAX_TEMPLATES = 512
 MAX_PIXELS = 2048 * 2048
+MAX_TEMPLATE_BYTES = 512 * 2**20  # of all templates in memory: 512 of 512x512, 86 of 1920x1080
+MAX_YAML, MAX_ARRAY, MAX_IMAGE = 256 * 2**10, 64 * 2**10, 16 * 2**20  # bytes of a file
+MAX_NAME, MAX_PATH = 64, 200  # characters
+# Far outside of what a face can be; beyond, the networks answer with NaN.
+MAX_IDENTITY, MAX_WEIGHT = 50.0, 2.0
+FILE_KEYS = ("identity", "reference", "reference_expressions", "templates")  # name files
+GENERATORS = ("renderer_generate.onnx", "renderer_generate_half.onnx")
 
 
 @dataclass(frozen=True)
@@ -47,37 +60,44 @@ class Avatar:
     def load(cls, name_or_dir: str | Path) -> Avatar:
         """Loads a bundled avatar by name, or any avatar by its folder. Raises AvatarError."""
         folder = find(name_or_dir)
-        meta = _read_yaml(folder / "avatar.yaml")
+        meta = parse(_read(folder, "avatar.yaml", MAX_YAML), str(folder / "avatar.yaml"))
+        name = str(meta.get("name") or folder.name)
+        Provenance.of(name, meta)  # raises
         templates = _templates(folder, meta)
         height, width = templates.shape[1:3]
         crop = meta.get("crop")
         if (
             not isinstance(crop, list)
             or len(crop) != 3
-            or not all(isinstance(value, int) for value in crop)
+            or not all(type(value) is int for value in crop)
             or crop[2] < 32
             or not (0 <= crop[0] <= width - crop[2] and 0 <= crop[1] <= height - crop[2])
         ):
             raise AvatarError(
                 f"avatar {folder}: crop must be [x, y, side] in whole pixels, side at least 32, "
-                f"inside the {width}x{height} templates; it is {crop!r}"
+                f"inside the {width}x{height} templates; it is {_short(crop)}"
             )
         reference = _image(folder, meta.get("reference"))
         if reference.shape[:2] != (CROP_SIZE, CROP_SIZE):
             reference = cv2.resize(reference, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_AREA)
         return cls(
-            name=str(meta.get("name") or folder.name),
+            name=name,
             size=(width, height),
-            identity=_array(folder, meta.get("identity"), (IDENTITY_SIZE,)),
+            identity=_array(folder, meta.get("identity"), (IDENTITY_SIZE,), MAX_IDENTITY),
             reference_image=reference,
             templates=templates,
             crop=(crop[0], crop[1], crop[2]),
             reference_expressions=_array(
-                folder, meta.get("reference_expressions"), REFERENCE_SHAPE
+                folder, meta.get("reference_expressions"), REFERENCE_SHAPE, MAX_WEIGHT
             ),
             metadata=meta,
-            generator=folder if (folder / "renderer_generate.onnx").is_file() else None,
+            generator=folder if _generators(folder) else None,
         )
+
+    @property
+    def provenance(self) -> Provenance:
+        """What pictures of this avatar carry."""
+        return Provenance.of(self.name, self.metadata)
 
 
 def find(name_or_dir: str | Path) -> Path:
@@ -86,51 +106,101 @@ def find(name_or_dir: str | Path) -> Path:
     bundled = AVATAR_DIR / text
     is_name = text not in ("", ".", "..") and Path(text).name == text
     for folder in [bundled, Path(text)] if is_name else [Path(text)]:
-        if (folder / "avatar.yaml").is_file():
+        if os.path.isfile(folder / "avatar.yaml"):  # Path's own raises for names that are too long
             return folder
     known = ", ".join(sorted(path.parent.name for path in AVATAR_DIR.glob("*/avatar.yaml")))
     raise AvatarError(
-        f"no avatar {text!r}: give a folder that holds an avatar.yaml, or one of: {known or '-'}"
+        f"no avatar {_short(text)}: give a folder that holds an avatar.yaml, or one of: "
+        f"{known or '-'}"
     )
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+class _Loader(yaml.SafeLoader):
+    """Without aliases: a few lines of them stand for more than any memory when they are shown."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not allowed")
+        return super().compose_node(parent, index)
+
+
+def parse(data: bytes, where: str) -> dict[str, Any]:
+    """The content of an avatar.yaml; `where` is for the messages. Raises AvatarError."""
     try:
-        meta = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
-        raise AvatarError(f"avatar file {path} cannot be read: {reason}") from error
+        if len(data) > MAX_YAML:
+            raise ValueError(f"larger than {MAX_YAML} bytes")
+        meta = yaml.load(data.decode("utf-8"), _Loader)
+    except (ValueError, OverflowError, RecursionError, yaml.YAMLError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise AvatarError(f"avatar file {where} cannot be read: {reason}") from error
     if not isinstance(meta, dict):
-        raise AvatarError(f"avatar file {path} must hold `name: value` lines")
+        raise AvatarError(f"avatar file {where} must hold `name: value` lines")
     if meta.get("format") != 1:
-        raise AvatarError(f"avatar file {path} has format {meta.get('format')!r}; this reads 1")
+        raise AvatarError(
+            f"avatar file {where} has format {_short(meta.get('format'))}; this reads 1"
+        )
+    name = meta.get("name", "")
+    if not isinstance(name, str) or len(name) > MAX_NAME or not name.isprintable():
+        raise AvatarError(
+            f"avatar file {where}: name must be one line of at most {MAX_NAME} characters"
+        )
     return meta
+
+
+def files_of(meta: dict[str, Any]) -> list[str]:
+    """Names of the files that an avatar.yaml lists, each once. Raises AvatarError."""
+    names: dict[str, None] = {}
+    for key in FILE_KEYS:
+        value = meta.get(key)
+        for name in value if isinstance(value, list) else [value]:
+            if not isinstance(name, str) or not name:
+                raise AvatarError(f"avatar.yaml: {key} must name files, not {_short(name)}")
+            names[name] = None
+    return list(names)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _inside(folder: Path, name: Any) -> Path:
     """`name` resolved within `folder`; a user's file must not point anywhere else."""
-    if not isinstance(name, str) or not name:
-        raise AvatarError(f"avatar {folder} names no file where one is needed: {name!r}")
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_PATH or not name.isprintable():
+        raise AvatarError(f"avatar {folder} names no file where one is needed: {_short(name)}")
     # The package's own avatars are links when it was built with colcon's --symlink-install.
     bundled = folder.parent == AVATAR_DIR
     follow = os.path.abspath if bundled else os.path.realpath
     root, path = Path(follow(folder)), Path(follow(folder / name))
     if not path.is_relative_to(root):
-        raise AvatarError(f"avatar {folder} names a file outside its folder: {name!r}")
+        raise AvatarError(f"avatar {folder} names a file outside its folder: {_short(name)}")
     if not path.is_file():
-        raise AvatarError(f"avatar {folder} lacks its file {name!r}: export the avatar again")
+        raise AvatarError(f"avatar {folder} lacks its file {_short(name)}: export the avatar again")
     return path
 
 
-def _image(folder: Path, name: Any) -> np.ndarray:
+def _read(folder: Path, name: Any, limit: int) -> bytes:
     path = _inside(folder, name)
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if (
-        path.stat().st_size
-    ) else None
-    if image is None:
-        raise AvatarError(f"avatar {folder}: {name!r} is not a readable image")
-    if image.shape[0] * image.shape[1] > MAX_PIXELS:
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise AvatarError(
+            f"avatar {folder}: {name!r} cannot be read ({error.strerror}): check its permissions"
+        ) from error
+    if len(data) > limit:
+        raise AvatarError(f"avatar {folder}: {name!r} is larger than {limit} bytes")
+    return data
+
+
+def _image(folder: Path, name: Any) -> np.ndarray:
+    data = _read(folder, name, MAX_IMAGE)
+    size = images.size(data)
+    if size is not None and size[0] * size[1] > MAX_PIXELS:
         raise AvatarError(f"avatar {folder}: {name!r} is larger than {MAX_PIXELS} pixels")
+    image = images.decode(data, MAX_PIXELS)
+    if image is None:
+        raise AvatarError(f"avatar {folder}: {name!r} is not a readable image, PNG or JPEG")
     return image
 
 
@@ -138,20 +208,51 @@ def _templates(folder: Path, meta: dict[str, Any]) -> np.ndarray:
     names = meta.get("templates")
     if not isinstance(names, list) or not 0 < len(names) <= MAX_TEMPLATES:
         raise AvatarError(f"avatar {folder}: templates must list 1 to {MAX_TEMPLATES} images")
-    images = [_image(folder, name) for name in names]
-    if len({image.shape for image in images}) != 1:
-        raise AvatarError(f"avatar {folder}: its templates differ in size")
-    return np.stack(images)
+    image = _image(folder, names[0])
+    if len(names) * image.nbytes > MAX_TEMPLATE_BYTES:
+        raise AvatarError(
+            f"avatar {folder}: {len(names)} templates of {image.shape[1]}x{image.shape[0]} take "
+            f"more than {MAX_TEMPLATE_BYTES >> 20} MB: use fewer or smaller ones"
+        )
+    templates = np.empty((len(names), *image.shape), np.uint8)
+    for number, name in enumerate(names):
+        image = _image(folder, name) if number else image
+        if image.shape != templates.shape[1:]:
+            raise AvatarError(f"avatar {folder}: its templates differ in size")
+        templates[number] = image
+    return templates
 
 
-def _array(folder: Path, name: Any, shape: tuple[int, ...]) -> np.ndarray:
-    path = _inside(folder, name)
+def _array(folder: Path, name: Any, shape: tuple[int, ...], limit: float) -> np.ndarray:
+    """float32 of this shape, each number within +-limit."""
+    file = io.BytesIO(_read(folder, name, MAX_ARRAY))
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        # The header first: np.load makes room for whatever shape it claims.
+        version = np.lib.format.read_magic(file)
+        headers = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }
+        found, _, kind = headers[version](file)
+        fits = found == shape and kind.kind in "fiu"
+        file.seek(0)
+        array = np.load(file, allow_pickle=False) if fits else None
+    except Exception as error:  # a header is a Python literal: what a bad one raises has no end
         raise AvatarError(f"avatar {folder}: {name!r} is not a NumPy array file") from error
-    if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype.kind not in "fiu":
+    if array is None:
         raise AvatarError(f"avatar {folder}: {name!r} must hold {shape} numbers")
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32)
     if not np.isfinite(array).all():
         raise AvatarError(f"avatar {folder}: {name!r} holds NaN or infinite values")
-    return array.astype(np.float32)
+    if np.abs(array).max() > limit:
+        raise AvatarError(f"avatar {folder}: {name!r} holds values beyond {limit:g}")
+    return array
+
+
+def _generators(folder: Path) -> list[str]:
+    """The avatar's own networks, which must be in its folder like everything else."""
+    names = [name for name in GENERATORS if (folder / name).exists()]
+    for name in names:
+        _inside(folder, name)
+    return names if GENERATORS[0] in names else []

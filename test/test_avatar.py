@@ -1,10 +1,15 @@
 """Avatar folders, good and hostile."""
 
+import struct
+import time
+import zlib
+
 import cv2
 import numpy as np
 import pytest
 import yaml
 
+from realtalk_ros import images
 from realtalk_ros.avatar import Avatar
 from realtalk_ros.errors import AvatarError
 
@@ -52,13 +57,27 @@ def test_the_default_avatar_loads_by_name():
     ({"reference": "nothing.png"}, "nothing.png"),
     ({"reference": "identity.npy"}, "readable image"),
     ({"reference_expressions": "identity.npy"}, "(50, 52)"),
-    ({"identity": "reference.png"}, "NumPy"),
+    ({"identity": "avatar.yaml"}, "NumPy"),
     ({"identity": 7}, "names no file"),
+    ({"identity": "a" * 5000}, "names no file"),
+    ({"identity": "a\0b.npy"}, "names no file"),
+    ({"identity": "\ud800.npy"}, "names no file"),
     ({"templates": []}, "templates"),
     ({"templates": ["templates/0.png", "reference.png"]}, "differ"),
     ({"crop": [50, 50, 64]}, "crop"),
     ({"crop": "all"}, "crop"),
+    ({"crop": [True, 0, 64]}, "crop"),
     ({"format": 9}, "format"),
+    ({"name": "two\nlines"}, "name must be one line"),
+    ({"name": "\x1b[2J"}, "name must be one line"),
+    ({"name": ["list"]}, "name must be one line"),
+    ({"source": {"name": "me.png", "sha256": "0" * 64}}, "who consented"),
+    ({"source": {"name": "me.png"}, "consent": " "}, "who consented"),
+    ({"consent": "two\nlines"}, "consent must be one line"),
+    ({"consent": ["Ann"]}, "consent must be one line"),
+    ({"consent": "a" * 501}, "consent must be one line"),
+    ({"digital_source_type": "digitalCapture"}, "digital_source_type"),
+    ({"digital_source_type": ["compositeSynthetic"]}, "digital_source_type"),
 ])
 def test_bad_folders_say_what_is_wrong(folder, values, word):
     np.save(folder.parent / "secret.npy", np.zeros(100, np.float32))
@@ -104,13 +123,129 @@ def test_nan_is_refused(folder):
         Avatar.load(folder)
 
 
-def test_yaml_tags_are_not_executed(folder):
-    (folder / "avatar.yaml").write_text("!!python/object/apply:os.system ['true']")
-    with pytest.raises(AvatarError):
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{here}: &{here} [{','.join([f'*{before}'] * 9)}]\n"
+    for before, here in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize("text", [
+    "!!python/object/apply:os.system ['true']",
+    BOMB + "format: *i",
+    "format: " + "[" * 5000,
+    "format: " + "9" * 5000,
+    "created: 2026-99-99",
+    "? [a, b]\n: c",
+    "format: 1\nname: \xff",
+    "",
+    "- 1",
+    "x" * 300_000,
+], ids=["tag", "laughs", "nested", "digits", "date", "key", "latin-1", "empty", "list", "large"])
+def test_a_hostile_yaml_is_one_short_line(folder, text):
+    (folder / "avatar.yaml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(AvatarError) as error:
+        Avatar.load(folder)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 500
+
+
+def png(width, height, extra=b""):
+    """A PNG of one colour, black, that says it is as large as you like."""
+    def chunk(kind, data):
+        sum_ = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + sum_
+
+    head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(min(10**6, (1 + (width + 7) // 8) * height)))
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + extra + chunk(b"IDAT", rows)
+            + chunk(b"IEND", b""))  # fmt: skip
+
+
+def jpeg(scans=1, size=None):
+    data = cv2.imencode(".jpg", np.zeros((128, 96, 3), np.uint8),
+                        [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()  # fmt: skip
+    if size:
+        at = data.index(b"\xff\xc2") + 5
+        data = data[:at] + struct.pack(">HH", size[1], size[0]) + data[at + 4 :]
+    at = data.index(b"\xff\xda")
+    end = data.index(b"\xff", at + 2)
+    return data[:at] + data[at:end] * (scans - 1) + data[at:]
+
+
+@pytest.mark.parametrize("data, word", [
+    (png(30000, 30000), "pixels"),
+    (png(2**31 - 1, 2**31 - 1), "pixels"),
+    (png(0, 5), "readable"),
+    (png(256, 256, b"\0\0\0\x08acTL\0\0\0\x02\0\0\0\0\0\0\0\0"), "readable"),
+    (jpeg(size=(65000, 65000)), "pixels"),
+    (jpeg(scans=5000), "readable"),
+    (b"\x89PNG\r\n\x1a\n", "readable"),
+    (b"\xff\xd8\xff", "readable"),
+    (b"\xff\xd8" + b"\xff" * 5000, "readable"),
+    (b"\xff\xd8\xff\xe0\0\0" * 5000, "readable"),
+    (b"GIF89a" + bytes(100), "readable"),
+    (b"", "readable"),
+    (bytes(17 * 2**20), "larger"),
+], ids=range(13))
+def test_a_picture_is_measured_before_it_is_decoded(folder, monkeypatch, data, word):
+    def decode(*_):
+        raise AssertionError("decoded")
+
+    (folder / "reference.png").write_bytes(data)
+    if word != "readable":
+        real = cv2.imdecode
+        monkeypatch.setattr(cv2, "imdecode",
+                            lambda d, f: decode() if len(d) == len(data) else real(d, f))
+    began = time.perf_counter()
+    with pytest.raises(AvatarError, match=word):
+        Avatar.load(folder)
+    assert time.perf_counter() - began < 5
+
+
+def test_scans_and_sizes_that_are_right_are_read(folder):
+    (folder / "reference.png").write_bytes(jpeg(scans=1))  # progressive
+    assert images.size(jpeg()) == (96, 128)
+    assert Avatar.load(folder).reference_image.shape == (256, 256, 3)
+    assert images.size(png(300, 200)) == (300, 200)
+
+
+def test_templates_that_fill_the_memory_are_refused(folder):
+    (folder / "templates/0.png").write_bytes(png(2000, 1000))
+    change(folder, templates=["templates/0.png"] * 100)
+    with pytest.raises(AvatarError, match="take more than 512 MB"):
         Avatar.load(folder)
 
 
-@pytest.mark.parametrize("name", ["nobody", "", "..", "/nowhere"])
+def npy(header, data=b""):
+    text = header.encode("latin-1")
+    return b"\x93NUMPY\x01\0" + struct.pack("<H", len(text)) + text + data
+
+
+@pytest.mark.parametrize("data", [
+    npy("{'descr': '<f4', 'fortran_order': False, 'shape': (999999999999,)}"),
+    npy("{'descr': '<f8', 'fortran_order': False, 'shape': (99999, 99999, 99999, 99999)}"),
+    npy("{'descr': '|O', 'fortran_order': False, 'shape': (100,)}", b"cos\nsystem\n"),
+    npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (100,)}", bytes(400)),
+    npy("{'descr': '<f4', 'fortran_order': False, 'shape': (100,)}", bytes(40)),
+    npy("{'descr': '<f8', 'fortran_order': False, 'shape': (100,)}",
+        np.full(100, 1e300).tobytes()),
+    npy("{'descr': '<f4', 'fortran_order': False, 'shape': (100,)}",
+        np.full(100, 1e30, np.float32).tobytes()),
+    npy("[" * 9000), npy("{[]: 1}"), npy("1+"), b"\x93NUMPY\x09\x09", b"", b"PK\3\4" + bytes(99),
+])
+def test_arrays_are_measured_before_they_are_read(folder, data):
+    (folder / "identity.npy").write_bytes(data)
+    with pytest.raises(AvatarError) as error:
+        Avatar.load(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_a_generator_that_is_a_link_out_of_the_folder_is_refused(folder):
+    (folder / "renderer_generate.onnx").symlink_to("/etc/hostname")
+    with pytest.raises(AvatarError, match="outside"):
+        Avatar.load(folder)
+
+
+@pytest.mark.parametrize("name", ["nobody", "", "..", "/nowhere", "a" * 5000, "a\0b"])
 def test_unknown_avatars(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(AvatarError, match="no avatar"):

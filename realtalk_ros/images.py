@@ -1,0 +1,64 @@
+"""Pictures that others made, PNG and JPEG: what they would take is known before it is taken.
+
+A file of some kilobytes can claim a gigapixel, or make a decoder pass over a megapixel a million
+times. OpenCV has limits for the first (2^30 pixels, 3 GB) and none for the second.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+PNG = b"\x89PNG\r\n\x1a\n"
+JPEG = b"\xff\xd8\xff"
+MAX_SCANS = 100  # of a progressive JPEG; encoders write ten, and each costs a pass over all pixels
+
+
+def size(data: bytes) -> tuple[int, int] | None:
+    """(width, height) by the header of a PNG or JPEG file; None if this is neither."""
+    if data.startswith(PNG):
+        # IHDR is the first chunk. Animated PNG, which OpenCV reads too, is no picture of a face.
+        head = data[: max(0, data.find(b"IDAT"))]
+        if data[12:16] != b"IHDR" or b"acTL" in head:
+            return None
+        width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+        return (width, height) if width and height else None
+    if data.startswith(JPEG):
+        return _jpeg_size(data)
+    return None
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """From the frame header (SOF), ITU T.81, B.2.2."""
+    # Within entropy-coded data 0xFF is always followed by 0: this counts headers of scans.
+    if data.count(b"\xff\xda") > MAX_SCANS:
+        return None
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        kind, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if kind == 0xFF:  # fill byte
+            at += 1
+        elif 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
+            height = int.from_bytes(data[at + 5 : at + 7], "big")
+            width = int.from_bytes(data[at + 7 : at + 9], "big")
+            return (width, height) if width and height else None
+        elif kind in (0x00, 0x01, *range(0xD0, 0xDB)) or length < 2:
+            return None  # nothing of this comes before the frame header
+        else:
+            at += 2 + length
+    return None
+
+
+def decode(data: bytes, max_pixels: int) -> np.ndarray | None:
+    """(height, width, 3) uint8 BGR; None if it cannot be decoded or is larger than it may be."""
+    claimed = size(data)
+    if claimed is None or claimed[0] * claimed[1] > max_pixels:
+        return None
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+    # A camera's note on how it was held may have exchanged width and height.
+    if image is None or sorted(image.shape[:2]) != sorted(claimed):
+        return None
+    return image
