@@ -28,6 +28,7 @@ from realtalk_ros import arkit
 from realtalk_ros.avatar import Avatar
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.models import providers_for
+from realtalk_ros.provenance import write_picture
 from realtalk_ros.renderer.stream import FaceRenderer
 from realtalk_ros.speech import read_audio
 
@@ -76,8 +77,7 @@ def run(args: argparse.Namespace) -> int:
     sound, sound_rate = read_audio(args.out)
     figures.offset_ms = lip_offset(opening, sound, sound_rate, args.fps)
     sheet = args.out.with_suffix(".png")
-    if not cv2.imwrite(str(sheet), contact_sheet(thumbs, sound, sound_rate, args.fps)):
-        raise RealTalkError(f"cannot write {sheet}: give a folder that can be written to")
+    write_picture(sheet, contact_sheet(thumbs, sound, sound_rate, args.fps), avatar.provenance)
     print(figures.table(diagnostics))
     print(f"\nwrote {args.out} ({len(opening)} frames with sound) and {sheet}")
     if figures.published < 0.5 * figures.expected:

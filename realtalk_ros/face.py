@@ -9,6 +9,7 @@ from realtalk_ros import arkit, emotion
 from realtalk_ros.gaze import Gaze, ease
 from realtalk_ros.head import HeadMotion
 from realtalk_ros.idle import Idle
+from realtalk_ros.mark import Mark
 from realtalk_ros.renderer.stream import FaceRenderer
 
 MOOD_TIME = 0.3  # s, time constant of a change of emotion
@@ -78,6 +79,7 @@ class Face:
         self.idle, self.gaze = Idle(seed), Gaze()
         self.expression_gain = self.idle_gain = self.emotion_gain = 1.0
         self.listening = False
+        self.mark: Mark | None = None  # drawn over every picture
         self._wanted = np.zeros(arkit.COUNT, np.float32)  # emotion
         self._mood = np.zeros(arkit.COUNT, np.float32)
         self._speaking = 0.0
@@ -109,7 +111,10 @@ class Face:
         speech probability. Returns the weights shown (52,) and the image (height, width, 3) BGR."""
         shown, turn = self.pose(time, weights, rotation, speech)
         template = self.idle.template(time, self.renderer.template_count)
-        return shown, self._head.apply(self.renderer.render(shown, template), turn)
+        image = self._head.apply(self.renderer.render(shown, template), turn)
+        if self.mark is not None:
+            self.mark.draw(image)
+        return shown, image
 
     def pose(
         self, time: float, weights: np.ndarray, rotation: np.ndarray | None = None,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from realtalk_ros import arkit
+from realtalk_ros import arkit, mark
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.speech import DEFAULT_VOICE, Espeak, stream_audio
 
@@ -36,10 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="where the networks run (default: %(default)s)")  # fmt: skip
     parser.add_argument("--voice", default=DEFAULT_VOICE,
                         help="espeak-ng's voice for --text (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--mark", metavar="TEXT", nargs="?", const=mark.DEFAULT,
+                        help="a visible mark in the corner (default text: %(const)s)")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> None:
     check(args)
+    visible = mark.Mark(args.mark) if args.mark is not None else None
     began = time.monotonic()
     blocks, sample_rate, duration = open_speech(args)
 
@@ -54,10 +57,12 @@ def run(args: argparse.Namespace) -> None:
     providers = providers_for(args.device)
     renderer = FaceRenderer(Avatar.load(args.avatar), args.size, providers)
     face = FacePipeline(ExpressionModel(providers=providers), renderer, args.fps)
+    face.face.mark = visible
+    provenance = renderer.avatar.provenance
     loaded = time.monotonic()
 
     with (
-        VideoWriter(args.out, args.fps, renderer.size, sample_rate) as video,
+        VideoWriter(args.out, args.fps, renderer.size, sample_rate, provenance) as video,
         CsvFile(args.csv, args.fps) as csv,
         tqdm(desc="frames", total=duration and round(duration * args.fps), disable=None) as bar,
     ):

@@ -10,17 +10,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 from sensor_msgs.msg import Image
+from std_msgs.msg import String
 
 from realtalk_ros.audio import check_rate, decode_pcm
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes import common
 from realtalk_ros.pipeline import TOLERANCE
+from realtalk_ros.provenance import Provenance
 from realtalk_ros.video import VideoWriter
 
 PREROLL = 0.4  # s of face before the speech
 MIN_SIDE, MAX_SIDE = 16, 8192  # pixels of an image
 SILENT_RATE = 48000  # Hz of the sound track, where a recording begins before any sound came
+MAX_FACES = 16  # avatars that a file names
 PATIENCE = 5.0  # s without sound or images after which a recording ends
 
 
@@ -32,10 +35,11 @@ class Recording:
     """
 
     def __init__(
-        self, path: Path, fps: float, start: float, size: tuple[int, int], rate: int | None
-    ):
+        self, path: Path, fps: float, start: float, size: tuple[int, int], rate: int | None,
+        provenance: Provenance | None = None,
+    ):  # fmt: skip
         self.fps, self.start, self.rate, self._size = fps, start, rate, size
-        self.video = VideoWriter(path, fps, size, rate)
+        self.video = VideoWriter(path, fps, size, rate, provenance)
         self.repeated = 0
         self._image: np.ndarray | None = None
 
@@ -100,6 +104,7 @@ class RecorderNode(common.RealTalkNode):
         self._images_log: list[tuple[float, float]] = []  # stamp, when published [s]
         self._audio_log: list[tuple[float, float, float]] = []  # stamp, length, when published [s]
         self._done = False
+        self._faces: dict[Provenance, None] = {}  # whose faces the images have shown
 
         overridable = common.overridable()
         self._image = self.create_subscription(
@@ -110,6 +115,10 @@ class RecorderNode(common.RealTalkNode):
             AudioChunk, "audio", self.on_audio, common.qos(common.AUDIO_QOS, depth=500),
             qos_overriding_options=overridable,
         )  # fmt: skip
+        self._told = self.create_subscription(
+            String, "face/provenance", self.on_provenance, common.LATCHED_QOS,
+            qos_overriding_options=overridable,
+        )  # fmt: skip
         self.steady_timer(0.1, self.watch)
 
     def setup(self) -> None:
@@ -118,6 +127,18 @@ class RecorderNode(common.RealTalkNode):
         if self.out.is_dir():
             raise RealTalkError(f"cannot write {self.out}: it is a folder, give a file name")
         self.get_logger().info(f"ready to record to {self.out}")
+
+    def on_provenance(self, message: String) -> None:
+        """Whose face the images show from now on. The file tells all of them."""
+        try:
+            told = Provenance.read(message.data)
+        except RealTalkError as error:
+            self.problems.add(f"on face/provenance: {error}")
+            return
+        if len(self._faces) < MAX_FACES:
+            self._faces[told] = None
+        if self.recording is not None:
+            self.recording.video.provenance = Provenance.together(self._faces)
 
     def on_audio(self, message: AudioChunk, info: dict) -> None:
         self.counts["chunks"] += 1
@@ -196,7 +217,10 @@ class RecorderNode(common.RealTalkNode):
                 if self.recording is None:
                     self._rate = self._rate or SILENT_RATE
                     size = (image.shape[1], image.shape[0])
-                    self.recording = Recording(self.out, self.fps, self._begin, size, self._rate)
+                    faces = Provenance.together(self._faces) if self._faces else None
+                    self.recording = Recording(
+                        self.out, self.fps, self._begin, size, self._rate, faces
+                    )
                 self.recording.show(stamp, image)
             while self._sound and self.recording is not None:
                 start, pcm = self._sound.popleft()

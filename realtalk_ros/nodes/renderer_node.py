@@ -24,9 +24,11 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face import Face, felt, parse_emotion
 from realtalk_ros.gaze import angles
 from realtalk_ros.health import Ladder
+from realtalk_ros.mark import Mark
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import common
 from realtalk_ros.pipeline import Chunk, TimedExpression
+from realtalk_ros.provenance import Provenance, into_jpeg
 from realtalk_ros.renderer.stream import FaceRenderer
 from realtalk_ros.sound import SLICE, Sound
 from realtalk_ros.timeline import MARGIN, Presenter, Shown, Speaking
@@ -74,6 +76,10 @@ class RendererNode(common.RealTalkNode):
         )
         self.emotion_gain = p("emotion_gain", 1.0, "How far emotions do", (0.0, 2.0), live)
         self.idle_gain = p("idle_gain", 1.0, "How far idle life does", (0.0, 2.0), live)
+        self.mark = p(
+            "mark", "", "Visible mark in the corner of every picture, such as AI-generated; empty: "
+            "none", None, live,
+        )  # fmt: skip
         self.ladder_on = p(
             "adapt_quality", True, "Lower fps, then size, while this machine cannot keep up"
         )
@@ -97,6 +103,8 @@ class RendererNode(common.RealTalkNode):
         self._late_ms: deque[float] = deque(maxlen=250)  # published after it should be seen
         self._busy = self._shown = self._missed = 0.0  # since the ladder was looked after
         self._image = Image(encoding="bgr8", is_bigendian=0)
+        self._provenance: Provenance | None = None  # of the pictures; and as part of a JPEG
+        self._segment = b""
         self._failed = 0  # frames in a row
         self._transforms = None  # of tf2, where that is installed
 
@@ -115,6 +123,10 @@ class RendererNode(common.RealTalkNode):
             Bool, "speaking", common.LATCHED_QOS, qos_overriding_options=overridable
         )
         self._speaking.publish(Bool(data=False))
+        # Raw images have no room for it. Who records them finds it here.
+        self._told = self.create_publisher(
+            String, "face/provenance", common.LATCHED_QOS, qos_overriding_options=overridable
+        )
         for kind, topic, callback, profile in (
             (FaceExpression, "expression", self.on_expression, common.EXPRESSION_QOS),
             (AudioChunk, "speech", self.on_speech, common.EXPRESSION_QOS),
@@ -150,8 +162,10 @@ class RendererNode(common.RealTalkNode):
     def setup(self) -> None:
         began = time.perf_counter()
         name, intensity = parse_emotion(self.emotion)
+        mark = Mark(self.mark) if self.mark else None
         self.face = Face(self._load(self.avatar, self.size, self.device), self.seed)
         self.face.feel(name, intensity)
+        self.face.mark = mark
         for gain in ("expression_gain", "emotion_gain", "idle_gain"):
             setattr(self.face, gain, getattr(self, gain))
         self._files = models.fingerprints(self.model_dir, "renderer")
@@ -191,6 +205,10 @@ class RendererNode(common.RealTalkNode):
             encoding="bgr8", is_bigendian=0, width=width, height=height, step=3 * width
         )
         self._image.data = array.array("B", bytes(3 * width * height))
+        provenance = self.face.renderer.avatar.provenance
+        if provenance != self._provenance:
+            self._provenance, self._segment = provenance, provenance.jpeg_segment()
+            self._told.publish(String(data=provenance.xmp()))
 
     def start(self) -> None:
         self._stop.clear()
@@ -222,6 +240,10 @@ class RendererNode(common.RealTalkNode):
             felt_now = parse_emotion(value)
             if face is not None:
                 face.feel(*felt_now)
+        elif name == "mark":
+            mark = Mark(value) if value else None
+            if face is not None:
+                face.mark = mark
         elif face is None:
             return
         elif name.endswith("_gain"):
@@ -403,7 +425,7 @@ class RendererNode(common.RealTalkNode):
             done, data = cv2.imencode(".jpg", picture, quality)
             if done:
                 message = CompressedImage(header=self._image.header, format="jpeg")
-                message.data = array.array("B", data.tobytes())
+                message.data = array.array("B", into_jpeg(data, self._segment))
                 self._jpeg.publish(message)
                 self.counts["jpegs"] += 1
         if self.speaking.update(media_time, shown.speech):
