@@ -1,4 +1,6 @@
+import itertools
 import wave
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -184,7 +186,8 @@ def test_parallel_training_form_equals_the_stream():
     with torch.no_grad():
         prior = net.prior(torch.randn(1, 100), torch.rand(1, 50, 52), torch.ones(1, 2))
         whole = net(mel, prior)["weights"][0]
-        state = torch.zeros(14, 80), torch.zeros(28, 192), torch.zeros(2, 2, 4, 5, 8)
+        trail = torch.zeros(net.dims.trail, net.dims.trunk)
+        state = torch.zeros(14, 80), trail, torch.zeros(2, 2, 4, 5, 8)
         for k in range(22):
             step = net.step(mel[0, 2 * k : 2 * k + 2], prior[0], *state)
             state = step[4:]
@@ -218,6 +221,35 @@ def test_mel_augmentation_keeps_shape_and_phones_with_their_sound():
         coloured = mel_augment.colour(out, mel[:30], rng)
         assert coloured.shape == out.shape and np.isfinite(coloured).all()
         assert coloured.min() >= -1.2 - 1e-6
+
+
+def test_first_lessons_tell_phones_and_go_on_where_they_were(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("scipy")
+    from realtalk_ros.expression import hearing, train
+    from realtalk_ros.expression.model import Dims
+    from realtalk_ros.expression.speech_set import Speech, SpeechSet
+
+    t = np.arange(48000) / 16000
+    loud = (t % 1.0 < 0.5) * np.sin(2 * np.pi * 500 * t)
+    segments = [("AA", k * 0.5, k * 0.5 + 0.5) if k % 2 == 0 else ("SIL", k * 0.5, k * 0.5 + 0.5)
+                for k in range(6)]  # fmt: skip
+    data = SpeechSet.of([Speech(loud.astype(np.float32) * 0.5, segments, "made up")] * 3)
+    dims = Dims(trunk=16, dilations=(1, 2), delay=3)
+    sampler = train.Sampler({"real": data}, 0)
+    path = tmp_path / "hearing.pt"
+    torch.manual_seed(0)
+    monkeypatch.setattr(hearing, "BATCH", 4)
+    ticks = itertools.count(0.0, 0.1)  # a clock by which a step takes 0.2 s
+    monkeypatch.setattr(hearing, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    hearing.train_hearing(sampler, dims, path, 0.2)
+    first = torch.load(path, weights_only=True)["step"]
+    trunk = hearing.train_hearing(sampler, dims, path, 0.6).eval()
+    assert 3 * first - 5 < torch.load(path, weights_only=True)["step"] < 3 * first + 5
+    with torch.no_grad():
+        told = trunk(torch.from_numpy(data[0][0][None, :290].astype(np.float32)))[1][0, 3:]
+    want = hearing.heard_phones(segments, len(told))
+    assert (told.argmax(-1).numpy() == want).mean() > 0.8
 
 
 # ---------------------------------------------------------------- the evaluation

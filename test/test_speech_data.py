@@ -114,10 +114,27 @@ def packages(tmp_path) -> Path:
     for name in ("c-m-one", "c-x-drip"):
         path = tmp_path / "fillets-ng-data-cs" / game / f"sound/city/cs/{name}.ogg"
         write_wave(path, 22050)  # WAV inside: the parser goes by names
+
+    ocean = tmp_path / "speechocean762"
+    for split, speakers in (("train", {"0001": 7}), ("test", {"0002": 30, "0003": 31, "0009": 6})):
+        tables = {
+            "text": "".join(f"{s}1\tWE CALL IT {s}\n" for s in speakers),
+            "wav.scp": "".join(f"{s}1\tWAVE/SPEAKER{s}/{s}1.WAV\n" for s in speakers),
+            "utt2spk": "".join(f"{s}1 {s}\n" for s in speakers),
+            "spk2age": "".join(f"{s}\t{age}\n" for s, age in speakers.items()),
+        }
+        for name, table in tables.items():
+            (ocean / split).mkdir(parents=True, exist_ok=True)
+            (ocean / split / name).write_text(table)
+        for speaker in speakers:
+            write_wave(ocean / f"WAVE/SPEAKER{speaker}/{speaker}1.WAV", 16000)
+    write_wave(tmp_path / "kerstin/verified/de_1.flac", 22050)
+    (tmp_path / "kerstin/metadata.csv").write_text("de_1|Eine Kuh.\nde_2|Nicht da.\n")
     return tmp_path
 
 
-def test_corpora_pair_recordings_with_their_texts(packages):
+def test_corpora_pair_recordings_with_their_texts(packages, monkeypatch):
+    monkeypatch.setattr(corpora, "HELD_OUT_SPEECHOCEAN", 1)
     found = {(c.source, c.voice, c.text, c.path.name) for c in corpora.clips(packages)}
     assert found == {
         ("menardi/it", "it", "Operatore: connesso", "agent.wav"),
@@ -126,6 +143,11 @@ def test_corpora_pair_recordings_with_their_texts(packages):
         ("tuxpaint/fr", "fr", "Une vache.", "cow_desc_fr.wav"),
         ("tuxpaint/el", "el", "Μια αγελάδα.", "cow_desc_el.wav"),
         ("fillets/cs/small", "cs", "To je hlava.", "c-m-one.ogg"),
+        ("speechocean/en/others", "en-us", "WE CALL IT 0001", "00011.WAV"),
+        ("speechocean/en/others", "en-us", "WE CALL IT 0002", "00021.WAV"),
+        ("speechocean/en/held_out", "en-us", "WE CALL IT 0003", "00031.WAV"),  # a grown-up
+        ("speechocean/en/others", "en-us", "WE CALL IT 0009", "00091.WAV"),
+        ("kerstin/de", "de", "Eine Kuh.", "de_1.flac"),
     }
     assert [p.name for p in corpora.noises(packages)] == ["cow.wav"]
     texts = corpora.sentences(packages)
@@ -135,7 +157,8 @@ def test_corpora_pair_recordings_with_their_texts(packages):
     assert pcm.dtype == np.float32 and len(pcm) == pytest.approx(RATE / 2, abs=2)
 
 
-def test_held_out_voices_are_in_no_training_set(packages, tmp_path):
+def test_held_out_voices_are_in_no_training_set(packages, tmp_path, monkeypatch):
+    monkeypatch.setattr(corpora, "HELD_OUT_SPEECHOCEAN", 1)
     assert not set(speech_data.HELD_OUT_ESPEAK) & set(speech_data.ESPEAK_VOICES)
     assert not {"de", "el"} & set(speech_data.ESPEAK_VOICES.values())
     assert not set(speech_data.HELD_OUT_FLITE) & set(speech_data.FLITE_VOICES)
@@ -151,8 +174,8 @@ def test_held_out_voices_are_in_no_training_set(packages, tmp_path):
     speech_data.Builder(packages, work, 1.0).real(aligned, cache)
     trained = {str(s) for p in work.glob("train_*.npz") for s in SpeechSet.load(p).source}
     tested = {str(s) for p in work.glob("test_*.npz") for s in SpeechSet.load(p).source}
-    assert trained == {"menardi/it", "tuxpaint/fr", "fillets/cs/small"}
-    assert tested == {"tuxpaint/en", "tuxpaint/el"}
+    assert trained == {"menardi/it", "tuxpaint/fr", "fillets/cs/small", "speechocean/en/others"}
+    assert tested == {"tuxpaint/en", "tuxpaint/el", "speechocean/en/held_out", "kerstin/de"}
     noisy = SpeechSet.load(work / "test_real_noisy.npz")
     clean = SpeechSet.load(work / "test_unseen_real_speaker.npz")
     assert noisy.times.tolist() == clean.times.tolist()

@@ -1,7 +1,8 @@
-"""Recordings of real people with their texts, and other sounds, out of Debian packages (T).
+"""Recordings of real people with their texts, and other sounds, out of public packages (T).
 
-Every corpus is a folder `root/<package>` holding what `dpkg-deb -x` unpacked; one that is not there
-yields nothing. docs/data.md lists the packages, their licences and what each is used for.
+Every corpus is a folder `root/<package>` holding what `dpkg-deb -x` unpacked or `git clone`
+brought; one that is not there yields nothing. docs/data.md lists the packages, their licences and
+what each is used for.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from realtalk_ros.expression.speech_set import RATE
 from realtalk_ros.speech import read_audio
 
 # Speakers that no training ever hears: English readers, a Spanish and a French speaker, and
-# everybody who speaks Greek.
+# everybody who speaks Greek or German.
 HELD_OUT_REAL = frozenset(
-    ("librivox/en", "cards/en", "tuxpaint/en", "tuxpaint/es", "armelle/fr", "tuxpaint/el")
-)
+    ("librivox/en", "cards/en", "tuxpaint/en", "tuxpaint/es", "armelle/fr", "tuxpaint/el",
+     "speechocean/en/held_out", "kerstin/de")
+)  # fmt: skip
+HELD_OUT_SPEECHOCEAN = 20  # grown-ups, the last of that corpus's own test split
 
 ASTERISK = "en es fr it ru".split()
 PACKAGES = (
@@ -32,6 +35,11 @@ PACKAGES = (
     "tuxpaint-stamps-default", "fillets-ng-data", "fillets-ng-data-cs", "fillets-ng-data-nl",
     "pocketsphinx-testdata", "sound-theme-freedesktop",
 )  # fmt: skip
+# Cloned, not unpacked: folder -> address.
+REPOSITORIES = {
+    "speechocean762": "https://github.com/jimbozhang/speechocean762",
+    "kerstin": "https://github.com/rhasspy/dataset-voice-kerstin",
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,8 @@ def clips(root: Path) -> Iterator[Clip]:
     yield from _tuxpaint(root)
     yield from _fillets(root)
     yield from _pocketsphinx(root)
+    yield from _speechocean(root / "speechocean762")
+    yield from _kerstin(root / "kerstin")
 
 
 def read_clip(path: Path) -> np.ndarray:
@@ -202,3 +212,35 @@ def _pocketsphinx(root: Path) -> Iterator[Clip]:
                 if recording.is_file():
                     text = re.sub(r"</?s>", "", text).strip()
                     yield Clip(f"{name}/en", "en-us", text, recording)
+
+
+def _table(path: Path) -> dict[str, str]:
+    """A Kaldi table: key -> the rest of the line."""
+    lines = path.read_text("utf-8").splitlines() if path.is_file() else ()
+    return {key: rest.strip() for key, _, rest in (re.sub(r"\s", " ", x).partition(" ")
+                                                   for x in lines)}  # fmt: skip
+
+
+def _speechocean(root: Path) -> Iterator[Clip]:
+    """speechocean762: 250 people of 5 to 40 years, Mandarin speakers all, read English."""
+    tables = {
+        split: [_table(root / split / name) for name in ("text", "wav.scp", "utt2spk", "spk2age")]
+        for split in ("train", "test")
+    }
+    ages = tables["test"][3]
+    held_out = sorted(s for s, age in ages.items() if int(age) >= 16)[-HELD_OUT_SPEECHOCEAN:]
+    for texts, recordings, speakers, _ in tables.values():
+        for name, text in sorted(texts.items()):
+            source = "held_out" if speakers[name] in held_out else "others"
+            path = root / recordings[name]
+            if path.is_file():
+                yield Clip(f"speechocean/en/{source}", "en-us", text, path)
+
+
+def _kerstin(root: Path) -> Iterator[Clip]:
+    listing = root / "metadata.csv"
+    for line in listing.read_text("utf-8").splitlines() if listing.is_file() else ():
+        name, _, text = line.partition("|")
+        path = root / "verified" / f"{Path(name).name}.flac"
+        if path.is_file():
+            yield Clip("kerstin/de", "de", text, path)

@@ -60,3 +60,13 @@ def colour(mel: np.ndarray, noise: np.ndarray | None, rng: np.random.Generator) 
         mel = mel.copy()
         mel[:, low : low + width] -= rng.uniform(10, 40) * _DB
     return np.maximum(mel, SILENCE).astype(np.float32)
+
+
+def mask(mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Up to 0.1 s and a band blotted out by the mean (SpecAugment, Park et al. 2019), in place."""
+    mean = mel.mean()
+    start, length = rng.integers(len(mel)), rng.integers(11)
+    mel[start : start + length] = mean
+    low, width = rng.integers(N_MELS), rng.integers(9)
+    mel[:, low : low + width] = mean
+    return mel

@@ -34,8 +34,8 @@ class Dims:
     memory: int = 48  # steps a layer can look back, itself excluded: 0.96 s
     context: int = 14  # mel frames before a step that its first layer also sees
     front: int = 384  # hidden units of the first layer
-    trunk: int = 192  # channels of the convolutions
-    dilations: tuple[int, ...] = (1, 2, 4, 1, 2, 4)  # steps between the taps of each
+    trunk: int = 256  # channels of the convolutions
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 1, 2, 4, 8, 1, 2)  # steps between the taps of each
     delay: int = 7  # steps from hearing a sound to showing its frame
     identity_tokens: int = 4
     reference_tokens: int = 10
@@ -61,6 +61,8 @@ class Dims:
 class Convolution(nn.Module):
     """Residual causal convolution of three taps, as one matrix product."""
 
+    DROPPED = 0.1  # share of hidden units that are out for a whole sequence, in training
+
     def __init__(self, channels: int, dilation: int):
         super().__init__()
         self.dilation = dilation
@@ -72,7 +74,11 @@ class Convolution(nn.Module):
         d, t = self.dilation, x.shape[1]
         y = F.pad(self.norm(x), (0, 0, 2 * d, 0))
         y = torch.cat([y[:, i * d : i * d + t] for i in range(3)], -1)
-        return x + self.out(F.gelu(self.taps(y)))
+        y = F.gelu(self.taps(y))
+        if self.training:
+            kept = torch.rand(y.shape[0], 1, y.shape[2], device=y.device) >= self.DROPPED
+            y = y * (kept / (1 - self.DROPPED)).to(y.dtype)
+        return x + self.out(y)
 
     def step(self, x: Tensor, trail: Tensor) -> tuple[Tensor, Tensor]:
         """x (1, channels), trail (2 * dilation, channels) -> y, the next trail."""

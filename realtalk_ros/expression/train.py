@@ -7,6 +7,7 @@ import json
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,13 @@ from realtalk_ros import arkit, emotion, models
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression import mel_augment, teacher
 from realtalk_ros.expression import model as nets
+from realtalk_ros.expression.hearing import train_hearing
 from realtalk_ros.expression.speech_set import SpeechSet
 
 STEPS = 192  # of 20 ms in a training sequence: 3.84 s, of which the first are warm-up
 # Share in a batch of each kind of speech: train_<kind>*.npz.
-MIX = {"real": 0.5, "festival": 0.15, "flite": 0.1, "espeak": 0.19, "still": 0.06}
+MIX = {"real": 0.6, "festival": 0.13, "flite": 0.08, "espeak": 0.13, "still": 0.06}
+MANY_VOICES = {"speechocean/en/others": 5}  # a source of many people counts as so many sources
 
 KNOWN = ("identity", "reference")  # the columns of the network's input `known`
 ABLATIONS = (*KNOWN, "attention")
@@ -45,13 +48,19 @@ class Sampler:
         self.names = list(sets)
         self.shares = [MIX[n] / total for n in sets]
         self.speech = [n for n in sets if n != "still"]
-        # Big corpora come more often than small ones, but less than in proportion.
+        # Big corpora come more often than small ones, but less than in proportion; one of
+        # hundreds of people more often than one of one person.
         self.by_source = {}
         for name, data in sets.items():
             sources, which, counts = np.unique(data.source, return_inverse=True, return_counts=True)
-            share = np.sqrt(counts) / np.sqrt(counts).sum()
+            share = np.sqrt(counts) * [MANY_VOICES.get(source, 1) for source in sources]
+            share /= share.sum()
             members = [np.flatnonzero(which == k) for k in range(len(sources))]
             self.by_source[name] = members, share
+
+    def kind(self) -> str:
+        """Which set a sequence is of."""
+        return self.names[self.rng.choice(len(self.names), p=self.shares)]
 
     def utterance(self, name: str) -> tuple[np.ndarray, list]:
         members, share = self.by_source[name]
@@ -61,7 +70,7 @@ class Sampler:
 
     def sequence(self, delay: int) -> dict[str, np.ndarray]:
         rng = self.rng
-        name = self.names[rng.choice(len(self.names), p=self.shares)]
+        name = self.kind()
         identity, style = teacher.random_person(rng)
         mood = None
         if rng.random() < 0.25:
@@ -103,6 +112,15 @@ class Sampler:
     def batch(self, size: int, delay: int) -> dict[str, Tensor]:
         rows = [self.sequence(delay) for _ in range(size)]
         return {k: torch.from_numpy(np.stack([r[k] for r in rows])) for k in rows[0]}
+
+
+def load_sets(data: Path) -> dict[str, SpeechSet]:
+    """The kinds of speech in a folder of train_<kind>*.npz."""
+    shards = {name: sorted(data.glob(f"train_{name}*.npz")) for name in MIX}
+    sets = {name: SpeechSet.load(*paths) for name, paths in shards.items() if paths}
+    for name, item in sets.items():
+        print(f"{name}: {len(item)} utterances, {item.hours:.2f} h", flush=True)
+    return sets
 
 
 def loss_of(out: dict[str, Tensor], want: dict[str, Tensor], delay: int) -> tuple[Tensor, dict]:
@@ -172,26 +190,34 @@ def train(
     seed: int = 0,
     without: str | None = None,
     start: Path | None = None,
+    hearing: float = 0.0,
     log_every: int = 50,
 ) -> Path:
     """Trains until `minutes` have been spent, over all resumptions; returns the checkpoint.
 
     data: folder of train_*.npz; without: what an ablation lacks, see ABLATIONS; start: a checkpoint
     of which a new run takes all but what handles the prior, so that what is learned of the prior
-    can be compared at equal skill in hearing.
+    can be compared at equal skill in hearing; hearing: minutes of first lessons (hearing.py) where
+    there is no such start.
     """
     torch.manual_seed(seed)
     run.mkdir(parents=True, exist_ok=True)
     checkpoint = run / "expression.pt"
     prior = "concatenation" if without == "attention" else "attention"
-    net, spent, step = nets.ExpressionNet(nets.Dims(prior=prior)), 0.0, 0
-    if start:
+    saved = torch.load(start, map_location="cpu", weights_only=True) if start else None
+    dims = replace(nets.dims_of(saved["dims"]) if saved else nets.Dims(), prior=prior)
+    net, spent, step = nets.ExpressionNet(dims), 0.0, 0
+    sampler = Sampler(load_sets(data), seed)
+    if saved:
         trunk = {
             name: value
-            for name, value in nets.load(start)[1]["average"].items()
+            for name, value in saved["average"].items()
             if not name.startswith("prior_encoder") and ".cross." not in name
         }
         net.load_state_dict(trunk, strict=False)
+    elif hearing and not checkpoint.is_file():
+        trunk = train_hearing(sampler, dims, run / "hearing.pt", hearing)
+        net.trunk.load_state_dict(trunk.state_dict())
     optimizer = torch.optim.AdamW(net.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.02)
     average = {k: v.clone() for k, v in net.state_dict().items()}
     if checkpoint.is_file():
@@ -204,11 +230,7 @@ def train(
         optimizer.load_state_dict(saved["optimizer"])
         average, spent, step = saved["average"], saved["spent"], saved["step"]
         print(f"resumed at step {step}, {spent / 60:.1f} min spent", flush=True)
-    shards = {name: sorted(data.glob(f"train_{name}*.npz")) for name in MIX}
-    sets = {name: SpeechSet.load(*paths) for name, paths in shards.items() if paths}
-    for name, item in sets.items():
-        print(f"{name}: {len(item)} utterances, {item.hours:.2f} h", flush=True)
-    sampler = Sampler(sets, seed + step)
+    sampler.rng = np.random.default_rng(seed + step)
     delay = net.dims.delay
     net.train()
     began, saved_at, sums, count = time.monotonic(), time.monotonic(), {}, 0
@@ -368,6 +390,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/expression"),
                         help="where checkpoint, log and export are kept (%(default)s)")  # fmt: skip
     parser.add_argument("--minutes", type=float, default=90, help="of training, all resumptions")
+    parser.add_argument("--hearing-minutes", type=float, default=40, metavar="M",
+                        help="before, to learn to tell phones (%(default)s)")  # fmt: skip
     parser.add_argument("--batch", type=int, default=24, help="sequences a step")
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
@@ -385,7 +409,7 @@ def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     checkpoint = train(
         args.data, args.work, args.minutes, args.batch, args.rate, args.seed, args.without,
-        args.start,
+        args.start, args.hearing_minutes,
     )  # fmt: skip
     if args.without:  # measured by `realtalk evaluate expression --ablations`
         return 0

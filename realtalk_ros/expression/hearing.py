@@ -1,0 +1,120 @@
+"""First lessons: the network's convolutions learn to tell phones, before anything learns to move.
+
+A phone is told much faster alone than with the face: four times the speech in the same time. What
+comes out begins `realtalk train expression`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from realtalk_ros.expression import mel_augment
+from realtalk_ros.expression import model as nets
+from realtalk_ros.expression import phones as ph
+from realtalk_ros.expression.teacher import RATE
+
+if TYPE_CHECKING:
+    from realtalk_ros.expression.train import Sampler
+
+BATCH, STEPS = 24, 192  # sequences, and their steps of 20 ms
+
+
+def heard_phones(segments: list, frames: int) -> np.ndarray:
+    """(frames,) index of the phone at the middle of each 20 ms."""
+    starts = np.array([start for _, start, _ in segments])
+    phones = np.array([ph.PHONE_INDEX[phone] for phone, _, _ in segments])
+    at = (np.arange(frames) + 0.5) / RATE
+    return phones[np.clip(np.searchsorted(starts, at, "right") - 1, 0, len(phones) - 1)]
+
+
+def _sequence(sampler: Sampler, delay: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mel (2 * STEPS, 80) and phones (STEPS - delay,): utterances, one after another."""
+    rng = sampler.rng
+    name = sampler.kind()
+    mels, phones, have = [], [], 0
+    while have < STEPS:
+        mel, segments = mel_augment.stretch(*sampler.utterance(name), rng)
+        frames = len(mel) // nets.STEP
+        skip = int(rng.integers(0, max(1, frames - 60))) if not mels else 0
+        mels.append(mel[skip * nets.STEP : frames * nets.STEP])
+        phones.append(heard_phones(segments, frames)[skip:])
+        have += frames - skip
+    noise = sampler.utterance("still")[0] if "still" in sampler.sets else None
+    mel = mel_augment.colour(np.concatenate(mels)[: STEPS * nets.STEP], noise, rng)
+    return mel_augment.mask(mel, rng), np.concatenate(phones)[: STEPS - delay]
+
+
+def train_hearing(
+    sampler: Sampler, dims: nets.Dims, path: Path, minutes: float, rate: float = 1.5e-3
+) -> nets.Trunk:
+    """Trains a trunk until `minutes` have been spent, over all resumptions, and keeps it in `path`.
+
+    Returns the running mean of its weights.
+    """
+    net = nets.Trunk(dims)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.05)
+    average, spent, step = {k: v.clone() for k, v in net.state_dict().items()}, 0.0, 0
+    if path.is_file():
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        net.load_state_dict(saved["net"])
+        optimizer.load_state_dict(saved["optimizer"])
+        average, spent, step = saved["average"], saved["spent"], saved["step"]
+
+    def batch() -> tuple[torch.Tensor, torch.Tensor]:
+        mels, phones = zip(*(_sequence(sampler, dims.delay) for _ in range(BATCH)), strict=True)
+        return torch.from_numpy(np.stack(mels)), torch.from_numpy(np.stack(phones))
+
+    def save() -> None:
+        partial = path.with_suffix(".part")
+        torch.save({"net": net.state_dict(), "average": average, "spent": elapsed, "step": step,
+                    "optimizer": optimizer.state_dict()}, partial)  # fmt: skip
+        partial.replace(path)
+
+    net.train()
+    began = saved_at = time.monotonic()
+    elapsed, total, right, count = spent, 0.0, 0.0, 0
+    ahead = ThreadPoolExecutor(1)
+    upcoming = ahead.submit(batch)
+    while (elapsed := spent + time.monotonic() - began) < 60 * minutes:
+        cosine = 0.5 * (1 + math.cos(math.pi * elapsed / (60 * minutes)))
+        for group in optimizer.param_groups:
+            group["lr"] = rate * min(1, (step + 1) / 300) * (0.02 + 0.98 * cosine)
+        mel, phones = upcoming.result()
+        upcoming = ahead.submit(batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            _, logits = net(mel)
+        logits = logits[:, dims.delay :].float().flatten(0, 1)
+        loss = F.cross_entropy(logits, phones.flatten(), label_smoothing=0.05)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        with torch.no_grad():
+            keep = min(0.999, (1 + step) / (10 + step))
+            for name, value in net.state_dict().items():
+                average[name].lerp_(value, 1 - keep)
+        total += float(loss.detach())
+        right += float((logits.argmax(-1) == phones.flatten()).float().mean())
+        count += 1
+        if step % 200 == 0:
+            print(json.dumps({"hearing": step, "minutes": round(elapsed / 60, 2),
+                              "loss": round(total / count, 4),
+                              "frames": round(right / count, 4)}), flush=True)  # fmt: skip
+            total, right, count = 0.0, 0.0, 0
+        if time.monotonic() - saved_at > 60:
+            saved_at = time.monotonic()
+            save()
+    ahead.shutdown(cancel_futures=True)
+    save()
+    net.load_state_dict(average)
+    return net
