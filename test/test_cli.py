@@ -14,6 +14,7 @@ import pytest
 
 from realtalk_ros import __version__, arkit, bench, doctor, models
 from realtalk_ros.cli import COMMANDS, main
+from realtalk_ros.provenance import Provenance
 from realtalk_ros.speech import SAMPLE_CLIP, read_audio
 
 
@@ -52,10 +53,11 @@ def one_line(text):
 def test_speak_writes_a_video_with_sound_and_a_csv(capsys, tmp_path, clip):
     out, table = tmp_path / "o.mp4", tmp_path / "o.csv"
     code, said, complaints = speak(capsys, "--wav", clip, "--out", out, "--csv", table,
-                                   "--size", 256)  # fmt: skip
+                                   "--size", 256, "--mark")  # fmt: skip
     assert code == 0 and "x real time" in said
     assert "Traceback" not in complaints
-    with av.open(str(out)) as video:
+    with av.open(str(out), options={"export_xmp": "1"}) as video:
+        assert Provenance.read(video.metadata["xmp"]) == Provenance("default")
         picture, sound = video.streams.video[0], video.streams.audio[0]
         assert picture.average_rate == 25 and picture.codec_context.name == "h264"
         assert (picture.width, picture.height) == (256, 256)
@@ -64,6 +66,7 @@ def test_speak_writes_a_video_with_sound_and_a_csv(capsys, tmp_path, clip):
     seconds = len(images) / 25
     assert 1.2 + 0.2 <= seconds <= 1.2 + 0.6  # a little longer, for the mouth to close
     assert images[0].std() > 5  # a picture, not a plain colour
+    assert np.ptp(images[0][-12:, -50:]) > 100  # white letters on a dark plate
     heard, rate = read_audio(out)
     assert len(heard) / rate == pytest.approx(1.2, abs=0.1)
     told, _ = read_audio(clip)
@@ -120,6 +123,7 @@ BAD = [
     (["--wav", "clip.wav", "--out", "here.mp4"], "is a folder"),
     (["--wav", "clip.wav", "--csv", "clip.wav"], "is the input"),
     (["--wav", "clip.wav", "--csv", "o.mp4"], "two names"),
+    (["--wav", "clip.wav", "--mark", "\u2713"], "ASCII"),
 ]
 
 

@@ -21,6 +21,7 @@ from sensor_msgs.msg import CompressedImage  # noqa: E402
 
 from realtalk_ros.avatar import Avatar  # noqa: E402
 from realtalk_ros.msg import FaceExpression  # noqa: E402
+from realtalk_ros.provenance import Provenance  # noqa: E402
 from realtalk_ros.speech import read_audio  # noqa: E402
 from ros_graph import AVATAR, RATE, Client, seconds, speech, start, stop  # noqa: E402
 
@@ -31,6 +32,7 @@ TOPICS = {
     "/realtalk/expression": "realtalk_ros/msg/FaceExpression",
     "/realtalk/face/image_raw": "sensor_msgs/msg/Image",
     "/realtalk/face/image_raw/compressed": "sensor_msgs/msg/CompressedImage",
+    "/realtalk/face/provenance": "std_msgs/msg/String",
     "/realtalk/speaking": "std_msgs/msg/Bool",
     "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray",
 }
@@ -168,6 +170,7 @@ def test_jpeg_is_encoded_only_while_somebody_subscribes(client):
     message = client.jpegs[-1]
     assert "jpeg" in message.format
     assert cv2.imdecode(np.frombuffer(message.data, np.uint8), 1).shape == (512, 512, 3)
+    assert Avatar.load(AVATAR).provenance.jpeg_segment() in bytes(message.data)
     raw = {round(stamp, 6) for stamp, _ in client.images}
     assert round(seconds(client.jpegs[5].header.stamp), 6) in raw
     client.node.destroy_subscription(subscription)
@@ -281,9 +284,13 @@ def test_recorder_writes_picture_and_sound_where_their_stamps_say(graph, tmp_pat
         assert recorder.wait(30) == 0
     finally:
         stop(recorder, speaker)
-    with av.open(str(out)) as container:
+    with av.open(str(out), options={"export_xmp": "1"}) as container:
         video, audio = container.streams.video[0], container.streams.audio[0]
         assert (video.width, video.height, video.average_rate) == (512, 512, 25)
+        # Raw images say nothing about whose face it is; the latched topic does.
+        told = Avatar.load(AVATAR).provenance
+        assert container.metadata["comment"] == told.words
+        assert Provenance.read(container.metadata["xmp"]) == told
         lengths = [float(s.duration * s.time_base) for s in (video, audio)]
     assert abs(lengths[0] - lengths[1]) < 0.1
     assert 3.0 + 0.4 + 0.6 - 0.1 < lengths[0] < 3.0 + 0.4 + 0.6 + 0.2  # speech, before, after
