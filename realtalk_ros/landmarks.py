@@ -44,6 +44,17 @@ class Landmarks:
         return rest + self.move(weights)
 
 
+def face_square(points: np.ndarray) -> tuple[float, float, float]:
+    """(x, y, side) of the face crop from 68 projected neutral landmarks (68, 2).
+
+    E is the middle of the eyes, M of the mouth: side 2.8 |M - E|, centre E + 0.7 (M - E), which
+    holds raised brows and the open jaw. Works in pixels and in cm alike; axis-aligned.
+    """
+    eyes, mouth = points[36:48].mean(0), points[LIPS].mean(0)
+    centre = eyes + 0.7 * (mouth - eyes)
+    return float(centre[0]), float(centre[1]), float(2.8 * np.linalg.norm(mouth - eyes))
+
+
 @lru_cache(maxsize=1)
 def load() -> Landmarks:
     """The model that comes with the package."""

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from realtalk_ros import arkit
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.facekit import ENVIRONMENT, IDENTITY_SIZE, FaceKit
 
@@ -193,6 +194,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("ict_facekit.npz"), help="file to write")
     parser.add_argument("--landmarks", type=Path, help="also write the landmark model here "
                         "(the package's is realtalk_ros/data/landmarks.npz)")  # fmt: skip
+    parser.add_argument("--fit", type=Path, help="also write what enrolment fits to a face here "
+                        "(the package's is realtalk_ros/data/fit.npz)")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> None:
@@ -209,6 +212,9 @@ def run(args: argparse.Namespace) -> None:
     if args.landmarks:
         write(args.landmarks, landmark_arrays(FaceKit.load(args.out)))
         print(f"{args.landmarks}: the landmark model")
+    if args.fit:
+        write(args.fit, fit_arrays(FaceKit.load(args.out)))
+        print(f"{args.fit}: the model that enrolment fits")
 
 
 def landmark_arrays(kit: FaceKit) -> dict[str, np.ndarray]:
@@ -221,6 +227,21 @@ def landmark_arrays(kit: FaceKit) -> dict[str, np.ndarray]:
         "mean": kit.mean[kit.landmarks].astype(np.float32),
         "expressions": at(kit.expressions),
         "identity_modes": at(kit.identity_modes),
+    }
+
+
+def fit_arrays(kit: FaceKit) -> dict[str, np.ndarray]:
+    """What `enroll.fit.mesh_model` takes: the same at the vertices of enroll/points.py. Among them
+    are the irises, which eyeLook turns."""
+    from realtalk_ros.enroll.points import VERTEX
+
+    rest = kit.mean[VERTEX]
+    moves = [kit.deform(kit.mean, weights)[VERTEX] - rest for weights in np.eye(arkit.COUNT)]
+    modes = kit.identity_modes.reshape(IDENTITY_SIZE, -1, 3)[:, VERTEX]
+    return {
+        "mean": rest.astype(np.float32),
+        "expressions": np.stack(moves).astype(np.float16),
+        "identity_modes": modes.astype(np.float16),
     }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from realtalk_ros import arkit
 from realtalk_ros.facekit import FaceKit
+from realtalk_ros.landmarks import face_square
 from realtalk_ros.renderer import clothes
 from realtalk_ros.renderer.hair import grow_hair
 from realtalk_ros.renderer.painter import HAIR_COLOURS, IRIS_COLOURS, Painter, Traits
@@ -201,13 +202,13 @@ class Person:
     traits: Traits
 
 
-def random_person(kit: FaceKit, painter: Painter, seed: int) -> Person:
-    """The person number `seed`."""
+def random_person(kit: FaceKit, painter: Painter, seed: int, fine: bool = False) -> Person:
+    """The person number `seed`; `fine` as in make_look."""
     rng = np.random.default_rng([seed, 0])
     identity = rng.normal(0, 0.9, kit.identity_modes.shape[0]).astype(np.float32)
     neutral = kit.neutral(identity)
     traits = random_traits(rng)
-    look = make_look(kit, painter, neutral, traits, seed, fine=False)
+    look = make_look(kit, painter, neutral, traits, seed, fine)
     distance = float(np.exp(rng.uniform(np.log(45), np.log(130))))
     return Person(identity, neutral, look, random_light(rng), distance, traits)
 
@@ -226,17 +227,6 @@ def random_view(rng: np.random.Generator, distance: float, spread: float = 0.12)
         pitch=float(np.clip(rng.normal(0, spread * 0.8), -0.35, 0.35)),
         roll=float(rng.normal(0, spread * 0.5)), distance=distance,
     )  # fmt: skip
-
-
-def face_square(points: np.ndarray) -> tuple[float, float, float]:
-    """(x, y, side) of the face crop from 68 projected neutral landmarks (68, 2).
-
-    E is the middle of the eyes, M of the mouth: side 2.8 |M - E|, centre E + 0.7 (M - E), which
-    holds raised brows and the open jaw. Works in pixels and in cm alike; axis-aligned.
-    """
-    eyes, mouth = points[36:48].mean(0), points[48:68].mean(0)
-    centre = eyes + 0.7 * (mouth - eyes)
-    return float(centre[0]), float(centre[1]), float(2.8 * np.linalg.norm(mouth - eyes))
 
 
 def framed(

@@ -1,0 +1,183 @@
+"""Faces in pictures and videos: MediaPipe's face mesh behind one small class.
+
+    with Tracker(video=True, max_faces=2) as tracker:
+        for image in frames:                        # uint8 BGR (height, width, 3)
+            faces = tracker.find(image)             # largest first; [] where there is none
+
+MediaPipe (Apache-2.0) is not part of this package: `pip install 'realtalk_ros[enroll]'` brings the
+last version whose wheels carry the model (0.10.21: Python up to 3.12, numpy below 2). Later ones
+need a `face_landmarker.task`, which is Google's to download; it also tells ARKit's weights.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from realtalk_ros import arkit
+from realtalk_ros.errors import RealTalkError
+
+POINTS = 478  # 468 of the face, then 5 of the right iris and 5 of the left, centre first
+TASK_URL = (
+    "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/"
+    "face_landmarker.task"
+)
+CONFIDENCE = 0.5
+# The detector misses faces that take less than some sixth of a picture: those are looked for in
+# parts of it, so many along each side, that overlap by half.
+PARTS = (2, 4)
+# Rows of landmarks whose distance is a face's height and width.
+TOP, CHIN, RIGHT, LEFT = 10, 152, 234, 454
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face in one picture."""
+
+    points: np.ndarray  # (478, 2) float32, pixels, x right, y down
+    blendshapes: np.ndarray | None = None  # (52,) float32 ARKit weights, from a .task only
+
+    @property
+    def size(self) -> float:
+        """Forehead to chin or ear to ear, whichever is more, pixels."""
+        p = self.points
+        return float(max(np.hypot(*(p[TOP] - p[CHIN])), np.hypot(*(p[RIGHT] - p[LEFT]))))
+
+    @property
+    def centre(self) -> np.ndarray:
+        return self.points[:468].mean(0)
+
+
+class Tracker:
+    """Finds faces. `video`: successive frames of one film, which is faster and steadier.
+
+    Raises RealTalkError, with what to install, where MediaPipe or its model is missing.
+    """
+
+    def __init__(
+        self, landmarker: str | Path | None = None, video: bool = False, max_faces: int = 2
+    ):
+        self.video = video
+        self._mesh: Any = None
+        self._task: Any = None
+        os.environ.setdefault("GLOG_minloglevel", "2")
+        if landmarker is not None and not Path(landmarker).is_file():
+            raise RealTalkError(f"--landmarker {landmarker} is no file: download {TASK_URL}")
+        try:
+            import mediapipe
+        except ImportError as error:
+            raise RealTalkError(
+                "finding a face needs MediaPipe: pip install 'realtalk_ros[enroll]' in Python 3.10 "
+                "to 3.12, or give the face's landmarks by --landmarks"
+            ) from error
+        if landmarker is not None:
+            self._open_task(mediapipe, Path(landmarker), max_faces)
+        else:
+            self._open_mesh(mediapipe, max_faces)
+
+    def _open_mesh(self, mediapipe: Any, max_faces: int) -> None:
+        try:
+            self._mesh = mediapipe.solutions.face_mesh.FaceMesh(
+                static_image_mode=not self.video, max_num_faces=max_faces, refine_landmarks=True,
+                min_detection_confidence=CONFIDENCE, min_tracking_confidence=CONFIDENCE,
+            )  # fmt: skip
+        except (AttributeError, ImportError, OSError, RuntimeError, ValueError) as error:
+            raise RealTalkError(
+                f"MediaPipe {getattr(mediapipe, '__version__', '')} carries no face model: "
+                f"pip install 'mediapipe<=0.10.21', or download {TASK_URL} and give it by "
+                "--landmarker FILE"
+            ) from error
+
+    def _open_task(self, mediapipe: Any, landmarker: Path, max_faces: int) -> None:
+        self._images, self._frame = mediapipe, 0
+        try:
+            vision = mediapipe.tasks.vision
+            mode = vision.RunningMode.VIDEO if self.video else vision.RunningMode.IMAGE
+            self._task = vision.FaceLandmarker.create_from_options(
+                vision.FaceLandmarkerOptions(
+                    base_options=mediapipe.tasks.BaseOptions(model_asset_path=str(landmarker)),
+                    running_mode=mode, num_faces=max_faces, output_face_blendshapes=True,
+                )
+            )  # fmt: skip
+        except (AttributeError, OSError, RuntimeError, ValueError) as error:
+            raise RealTalkError(
+                f"--landmarker {landmarker} is no face_landmarker.task that this MediaPipe can "
+                f"use: download {TASK_URL}"
+            ) from error
+
+    def find(self, image: np.ndarray) -> list[Face]:
+        """Faces in a uint8 BGR picture (height, width, 3), largest first."""
+        faces = self._look(image)
+        if not faces and not self.video:
+            for parts in PARTS:
+                faces = self._in_parts(image, parts)
+                if faces:
+                    break
+        return sorted(faces, key=lambda face: -face.size)
+
+    def _look(self, image: np.ndarray) -> list[Face]:
+        height, width = image.shape[:2]
+        rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        size = np.array([width, height], np.float32)
+        if self._task is not None:
+            found = self._run_task(rgb)
+            shapes = found.face_blendshapes or [None] * len(found.face_landmarks)
+            return [
+                Face(_points(marks) * size, _weights(shape))
+                for marks, shape in zip(found.face_landmarks, shapes, strict=True)
+            ]
+        found = self._mesh.process(rgb).multi_face_landmarks or []
+        return [Face(_points(marks.landmark) * size) for marks in found]
+
+    def _run_task(self, rgb: np.ndarray) -> Any:
+        picture = self._images.Image(image_format=self._images.ImageFormat.SRGB, data=rgb)
+        if not self.video:
+            return self._task.detect(picture)
+        self._frame += 1  # only has to rise
+        return self._task.detect_for_video(picture, 40 * self._frame)
+
+    def _in_parts(self, image: np.ndarray, parts: int) -> list[Face]:
+        height, width = image.shape[:2]
+        tall, wide = 2 * height // (parts + 1), 2 * width // (parts + 1)
+        faces: list[Face] = []
+        for row in range(parts):
+            for column in range(parts):
+                y, x = row * tall // 2, column * wide // 2
+                for face in self._look(np.ascontiguousarray(image[y : y + tall, x : x + wide])):
+                    face = Face(face.points + np.float32([x, y]), face.blendshapes)
+                    if all(np.hypot(*(face.centre - f.centre)) > f.size / 2 for f in faces):
+                        faces.append(face)
+        return faces
+
+    def close(self) -> None:
+        for model in (self._mesh, self._task):
+            if model is not None:
+                model.close()
+
+    def __enter__(self) -> Tracker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _points(marks: Any) -> np.ndarray:
+    points = np.array([(mark.x, mark.y) for mark in marks], np.float32)
+    if len(points) != POINTS:
+        raise RealTalkError(f"the landmarker gives {len(points)} landmarks, not {POINTS}")
+    return points
+
+
+def _weights(shapes: Any) -> np.ndarray | None:
+    if not shapes:
+        return None
+    weights = np.zeros(arkit.COUNT, np.float32)
+    for shape in shapes:
+        if shape.category_name in arkit.INDEX:  # all but "_neutral"
+            weights[arkit.INDEX[shape.category_name]] = shape.score
+    return weights
