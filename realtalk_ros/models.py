@@ -55,10 +55,10 @@ def read_checksums(model_dir: Path) -> dict[str, str]:
     """File name -> hex digest from `model_dir`/SHA256SUMS; empty where there is no such file."""
     try:
         lines = (model_dir / CHECKSUMS).read_text().splitlines()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return {}
-    pairs = (line.split(maxsplit=1) for line in lines if line.strip())
-    return {name.lstrip("*"): digest for digest, name in pairs}
+    rows = (line.split(maxsplit=1) for line in lines)
+    return {row[1].lstrip("*"): row[0] for row in rows if len(row) == 2}
 
 
 def write_checksums(model_dir: Path) -> None:
