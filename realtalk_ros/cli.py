@@ -28,6 +28,8 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("data", "faces"): ("realtalk_ros.renderer.face_data", "pictures of random people"),
     ("data", "speech"): ("realtalk_ros.expression.speech_data", "speech with phone times"),
     ("data", "avatar"): ("realtalk_ros.renderer.make_avatar", "the default avatar"),
+    ("data", "videos"): ("realtalk_ros.videos.data", "videos of talking heads, to learn from"),
+    ("data", "speaker"): ("realtalk_ros.renderer.speaker", "a video of a studio person who speaks"),
     ("train", "expression"): ("realtalk_ros.expression.train", "the speech-to-expression network"),
     ("train", "renderer"): ("realtalk_ros.renderer.train", "the expression-to-face network"),
     ("train", "reader"): ("realtalk_ros.renderer.reader", "networks that read landmarks off faces"),

@@ -2,17 +2,21 @@
 
 import argparse
 import json
+import shutil
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import onnxruntime as ort
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
+from realtalk_ros import models  # noqa: E402
+from realtalk_ros.avatar import AVATAR_DIR  # noqa: E402
 from realtalk_ros.errors import RealTalkError  # noqa: E402
-from realtalk_ros.renderer import batches, losses, reader, train  # noqa: E402
-from realtalk_ros.renderer.export import export  # noqa: E402
+from realtalk_ros.renderer import batches, evaluate, losses, quality, reader, train  # noqa: E402
+from realtalk_ros.renderer.export import export, installed  # noqa: E402
 from realtalk_ros.renderer.model import Dimensions, Renderer  # noqa: E402
 
 SIZE = 64
@@ -154,7 +158,6 @@ def test_the_exported_network_renders_what_torch_does(tmp_path):
 
 def test_evaluation_measures_a_checkpoint(data, guide, tmp_path, capsys):
     pytest.importorskip("skimage", reason="evaluation needs scikit-image")
-    from realtalk_ros.renderer import evaluate
 
     args = arguments(train, "--data", data, "--no-guide", "--out", tmp_path)
     trainer = train.Trainer(replace(Dimensions(), size=SIZE), args)
@@ -186,9 +189,67 @@ def test_what_is_missing_is_said(data, tmp_path):
         train.run(arguments(train, "--data", data, "--out", tmp_path, "--guide", tmp_path / "no"))
     with pytest.raises(RealTalkError, match="data faces"):
         train.run(arguments(train, "--data", tmp_path, "--out", tmp_path))
-    with pytest.raises(RealTalkError, match="--extra"):
-        train.run(arguments(train, "--data", data, "--avatar", "default"))
+    with pytest.raises(RealTalkError, match="data videos"):
+        train.run(arguments(train, "--data", tmp_path, "--avatar", "default"))
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "0.npz").write_bytes(b"nothing")
     with pytest.raises(RealTalkError, match="no shard"):
         batches.Groups(tmp_path / "bad")
+
+
+def test_one_face_starts_from_what_is_installed(tmp_path, monkeypatch):
+    torch.manual_seed(1)
+    model = Renderer(replace(Dimensions(), size=SIZE))
+    with torch.no_grad():  # trained: no two parts of it are the same
+        for value in model.parameters():
+            value += 0.01 * torch.randn_like(value)
+    export(model, tmp_path)
+    found = installed(tmp_path)
+    assert set(found) == set(model.state_dict())
+    assert all(torch.equal(found[name], value) for name, value in model.state_dict().items())
+    monkeypatch.setattr(models, "MODEL_DIR", tmp_path)
+    train.check_encoder(model)
+    with torch.no_grad():
+        model.encoder.position += 1
+    with pytest.raises(RealTalkError, match="encoder is not the one"):
+        train.check_encoder(model)
+
+
+def test_distances_are_none_for_the_same_and_local():
+    rng = np.random.default_rng(0)
+    a = cv2.GaussianBlur(rng.integers(0, 256, (256, 256, 3), np.uint8), (0, 0), 2)
+    b = a.copy()
+    b[150:200, 100:160] = cv2.GaussianBlur(a, (0, 0), 3)[150:200, 100:160]
+    changed, away = (slice(150, 200), slice(100, 160)), (slice(0, 64), slice(0, 64))
+    for distance in (quality.nlpd, quality.gmsd):
+        assert distance(a, a, changed) == [0.0]
+        there, elsewhere = distance(a, b, changed, away)
+        assert there > 10 * elsewhere
+        worse = a.copy()
+        worse[150:200, 100:160] = cv2.GaussianBlur(a, (0, 0), 8)[150:200, 100:160]
+        assert distance(a, worse, changed)[0] > there
+
+
+def test_an_avatars_own_generator_is_measured_against_the_installed_one(tmp_path, capsys):
+    folder = tmp_path / "me"
+    shutil.copytree(AVATAR_DIR / "default", folder)
+    words = ["--avatar", folder, "--data", tmp_path, "--json", "--judge"]
+    rng = np.random.default_rng(0)
+    marks = np.tile(rng.uniform(60, 200, (68, 2)).astype(np.float32), (1, 13, 1, 1))
+    (tmp_path / "val").mkdir()
+    np.savez(
+        tmp_path / "val" / "0.npz",
+        images=rng.integers(0, 256, (1, 13, 256, 256, 3), np.uint8),
+        weights=rng.uniform(0, 1, (1, 13, 52)).astype(np.float32),
+        landmarks=marks,
+    )
+    parser = argparse.ArgumentParser()
+    evaluate.add_arguments(parser)
+    args = parser.parse_args(list(map(str, words[:-1])))
+    with pytest.raises(RealTalkError, match="no generator of its own"):
+        evaluate.run(args)
+    shutil.copy(models.MODEL_DIR / "renderer_generate.onnx", folder)
+    evaluate.run(args)
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert figures["nlpd_before"] == figures["nlpd_after"] > 0
+    assert figures["nlpd_less"] == 0 and "lips_px_before" not in figures

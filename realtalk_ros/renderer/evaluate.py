@@ -1,14 +1,19 @@
 """`realtalk evaluate renderer`: the face renderer on people it never saw (val shards).
 
 It runs as it is shipped (ONNX), or with `--checkpoint` a checkpoint of `realtalk train renderer`
-(an ablation, say) in torch. Means over all pictures, at 256x256:
+(an ablation, say) in torch. With `--avatar` on pictures of that one person (`--data`): from the
+avatar's reference picture, by the installed generator and by its own, and how much less the
+distances are. Means over all pictures, at 256x256:
 
     psnr, ssim          dB; SSIM of Wang et al. 2004, Gaussian windows (scikit-image)
     mouth_psnr, mouth_ssim      in the box of the lips
     template_mouth_psnr         the template as it is there, for scale
+    nlpd, gmsd          distances as people see them, in the face's box; see quality.py
+    mouth_nlpd, mouth_gmsd      in the box of the lips
     perceptual          distance of the judge's features, each place's of unit length: LPIPS (arXiv
                         1801.03924) without its learned weights, as nothing is downloaded; the judge
                         was trained to know lips, lids and teeth
+    mouth_perceptual    the same in the box of the lips
     lips_px             lips as the judge finds them in the picture, from where the weights say
     lips_px_of_truth    the same in the true picture: the judge's own error
     identity            cosine of the judge's identity of the picture and of the reference
@@ -34,14 +39,18 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from realtalk_ros import models
+from realtalk_ros.avatar import Avatar
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.renderer import reader
 from realtalk_ros.renderer.batches import EXPRESSIONS, REFERENCES, Groups, draw, pictures
 from realtalk_ros.renderer.model import Dimensions, Renderer
+from realtalk_ros.renderer.quality import Box, coarser, gmsd, nlpd
 from realtalk_ros.renderer.stream import ENCODER, GENERATOR
 from realtalk_ros.renderer.train import MOUTH, mouth_box
 
 DRIFT = 0.33  # pixels that a template moves from frame to frame, see make_avatar.MAX_STEP
+JUDGE = Path("runs/reader/judge.pt")
+DISTANCES = ("nlpd", "mouth_nlpd", "gmsd", "mouth_gmsd", "perceptual", "mouth_perceptual")
 # Reference and template (S, S, 3) uint8, weights (K, 52) -> composed (K, S, S, 3), masks (K, S, S).
 Render = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -56,9 +65,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--judge",
         type=Path,
-        default=Path("runs/reader/judge.pt"),
-        help="of `realtalk train reader`",
+        default=JUDGE,
+        help="of `realtalk train reader`; without one, --avatar leaves out what it measures",
     )
+    parser.add_argument("--avatar", help="a folder with a generator of its own, on --data of it")
     parser.add_argument("--models", type=Path, help="folder of the ONNX files")
     parser.add_argument("--checkpoint", type=Path, help="measure this one instead")
     parser.add_argument("--people", type=int, default=32, help="so many, 4 expressions each")
@@ -67,9 +77,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sheet", type=Path, help="write a PNG of 12 people in 10 expressions")
 
 
-def onnx_renderer(folder: Path, threads: int) -> Render:
+def onnx_renderer(folder: Path, threads: int, own: Path | None = None) -> Render:
+    """Of the networks in a folder; the generator of the folder `own`, if it is given."""
     encoder = models.session(folder / ENCODER, threads=threads)
-    generator = models.session(folder / GENERATOR, threads=threads)
+    generator = models.session((own or folder) / GENERATOR, threads=threads)
     names = [output.name for output in encoder.get_outputs()]
 
     def render(reference, template, weights):
@@ -121,10 +132,25 @@ def ssim_map(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     )[1]  # fmt: skip
 
 
-def perceptual(a: list[Tensor], b: list[Tensor]) -> Tensor:
-    """Mean squared distance (B,) of features of unit length, summed over the scales."""
-    pairs = ((F.normalize(x, dim=1), F.normalize(y, dim=1)) for x, y in zip(a, b, strict=True))
-    return sum((x - y).square().sum(1).mean((1, 2)) for x, y in pairs)
+def perceptual(a: list[Tensor], b: list[Tensor], boxes: list[Box] | None = None) -> Tensor:
+    """Mean squared distance (B,) of features of unit length, summed over the scales; in each
+    picture's box if they are given."""
+    total = 0
+    for scale, (x, y) in enumerate(zip(a, b, strict=True)):
+        error = (F.normalize(x, dim=1) - F.normalize(y, dim=1)).square().sum(1)
+        if boxes is None:
+            total = total + error.mean((1, 2))
+        else:
+            rows = [e[coarser(k, 2 ** (scale + 1))] for e, k in zip(error, boxes, strict=True)]
+            total = total + torch.stack([row.mean() for row in rows])
+    return total
+
+
+def face_box(marks: np.ndarray, size: int) -> Box:
+    """Rows and columns of all 68 landmarks, and a margin of 8 of 256 pixels."""
+    low, high = marks.min(0) - size / 32, marks.max(0) + size / 32
+    (x0, y0), (x1, y1) = (np.clip(p, 0, size).astype(int) for p in (low, high))
+    return slice(y0, y1), slice(x0, x1)
 
 
 def across(picture: np.ndarray, mask: np.ndarray) -> float:
@@ -157,8 +183,15 @@ def jitter(
 
 
 @torch.no_grad()
-def measure(render: Render, groups: Groups, judge: reader.Reader, people: int) -> dict[str, float]:
-    """The figures of the module's docstring, over the first `people` of `groups`."""
+def measure(
+    render: Render,
+    groups: Groups,
+    judge: reader.Reader | None,
+    people: int,
+    reference: np.ndarray | None = None,
+) -> dict[str, float]:
+    """The figures of the module's docstring, over the first `people` of `groups`, from their own
+    reference pictures or from that one. Without a judge all but what it finds."""
     rng = np.random.default_rng(1)
     rows: list[dict[str, float]] = []
     identities: list[Tensor] = []
@@ -166,42 +199,89 @@ def measure(render: Render, groups: Groups, judge: reader.Reader, people: int) -
         group = groups[number]
         chosen = draw(group, rng, 4)
         images, weights = group.images[chosen].numpy(), group.weights[chosen[2:]].numpy()
-        reference, template, truth = images[0], images[1], images[2:]
+        template, truth = images[1], images[2:]
+        seen_from = images[0] if reference is None else reference
         marks = group.marks[chosen[2:]]
-        out, masks = render(reference, template, weights)
-        again, _ = render(reference, template, weights)
-        seen, true, of_reference = (
-            judge(pictures(torch.from_numpy(x))) for x in (out, truth, images[:1])
-        )
-        identities.append(of_reference.identity[0])
-        feature_distance = perceptual(seen.features, true.features)
-        lips = [(r.landmarks - marks).norm(dim=-1)[:, MOUTH].mean(1) for r in (seen, true)]
-        alike = [r.identity @ of_reference.identity[0] for r in (seen, true)]
+        out, masks = render(seen_from, template, weights)
+        again, _ = render(seen_from, template, weights)
+        boxes = [mouth_box(m.numpy(), out.shape[1]) for m in marks]
+        judged = judgement(judge, out, truth, seen_from, marks, boxes) if judge else {}
+        if judge:
+            identities.append(judged.pop("reference"))
         for k in range(len(out)):
-            box = mouth_box(marks[k].numpy(), out.shape[1])
+            box, face = boxes[k], face_box(marks[k].numpy(), out.shape[1])
             likeness = ssim_map(out[k], truth[k])
+            seen_as = nlpd(out[k], truth[k], face, box), gmsd(out[k], truth[k], face, box)
             rows.append({
                 "psnr": psnr(out[k], truth[k]),
                 "ssim": float(likeness.mean()),
                 "mouth_psnr": psnr(out[k][box], truth[k][box]),
                 "mouth_ssim": float(likeness[box].mean()),
                 "template_mouth_psnr": psnr(template[box], truth[k][box]),
-                "perceptual": float(feature_distance[k]),
-                "lips_px": float(lips[0][k]),
-                "lips_px_of_truth": float(lips[1][k]),
-                "identity": float(alike[0][k]),
-                "identity_of_truth": float(alike[1][k]),
-                "jitter": jitter(render, reference, template, weights[k : k + 1], out[k], box),
+                "nlpd": seen_as[0][0],
+                "mouth_nlpd": seen_as[0][1],
+                "gmsd": seen_as[1][0],
+                "mouth_gmsd": seen_as[1][1],
+                **{name: float(values[k]) for name, values in judged.items()},
+                "jitter": jitter(render, seen_from, template, weights[k : k + 1], out[k], box),
                 "still": float(np.abs(out[k].astype(int) - again[k]).max()),
                 "seam": across(out[k], masks[k]) / max(across(truth[k], masks[k]), 1e-6),
             })  # fmt: skip
     figures = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     figures["jitter"] **= 0.5
     figures["still"] = max(row["still"] for row in rows)
-    faces = torch.stack(identities)
-    others = (faces @ faces.T)[~torch.eye(len(faces), dtype=torch.bool)]
-    figures["identity_of_others"] = float(others.mean()) if len(faces) > 1 else 0.0
-    return {**figures, "people": len(faces), "pictures": len(rows)}
+    if judge:
+        faces = torch.stack(identities)
+        others = (faces @ faces.T)[~torch.eye(len(faces), dtype=torch.bool)]
+        figures["identity_of_others"] = float(others.mean()) if len(faces) > 1 else 0.0
+    return {**figures, "people": min(people, len(groups)), "pictures": len(rows)}
+
+
+def judgement(
+    judge: reader.Reader,
+    out: np.ndarray,
+    truth: np.ndarray,
+    reference: np.ndarray,
+    marks: Tensor,
+    boxes: list[Box],
+) -> dict[str, Tensor]:
+    """What the judge says of each picture, and its identity vector of the reference."""
+    seen, true, of_reference = (
+        judge(pictures(torch.from_numpy(x))) for x in (out, truth, reference[None])
+    )
+    lips = [(r.landmarks - marks).norm(dim=-1)[:, MOUTH].mean(1) for r in (seen, true)]
+    alike = [r.identity @ of_reference.identity[0] for r in (seen, true)]
+    return {
+        "perceptual": perceptual(seen.features, true.features),
+        "mouth_perceptual": perceptual(seen.features, true.features, boxes),
+        "lips_px": lips[0],
+        "lips_px_of_truth": lips[1],
+        "identity": alike[0],
+        "identity_of_truth": alike[1],
+        "reference": of_reference.identity[0],
+    }
+
+
+def compared(
+    avatar: Avatar, groups: Groups, judge: reader.Reader | None, people: int, threads: int
+) -> dict[str, float]:
+    """The distances by the installed generator and by the avatar's own, and by how much the latter
+    are less (0.15: 15 %)."""
+    if avatar.generator is None:
+        raise RealTalkError(
+            f"avatar {avatar.name} has no generator of its own: "
+            "run `realtalk train renderer --avatar` first"
+        )
+    reference, figures = avatar.reference_image, {}
+    for when, own in (("before", None), ("after", avatar.generator)):
+        render = onnx_renderer(models.MODEL_DIR, threads, own)
+        found = measure(render, groups, judge, people, reference)
+        figures |= {f"{name}_{when}": value for name, value in found.items()
+                    if name not in ("people", "pictures")}  # fmt: skip
+    for name in DISTANCES:
+        if f"{name}_before" in figures:
+            figures[f"{name}_less"] = 1 - figures[f"{name}_after"] / figures[f"{name}_before"]
+    return {**figures, "pictures": found["pictures"]}
 
 
 def sheet(render: Render, groups: Groups, path: Path, people: int = 12) -> None:
@@ -227,16 +307,25 @@ def run(args: argparse.Namespace) -> None:
     groups = Groups(args.data / "val")
     if not len(groups):
         raise RealTalkError(f"no val shards in {args.data}: run `realtalk data faces` first")
+    if args.avatar:
+        judge = None if args.judge == JUDGE and not JUDGE.exists() else reader.load(args.judge)
+        avatar = Avatar.load(args.avatar)
+        show(compared(avatar, groups, judge, args.people, args.threads), args.json)
+        return
     judge = reader.load(args.judge)
     if args.checkpoint:
         render = torch_renderer(args.checkpoint)
     else:
         render = onnx_renderer(args.models or models.MODEL_DIR, args.threads)
     figures = measure(render, groups, judge, args.people)
-    if args.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:22}{value:10.3f}" if isinstance(value, float) else f"{name:22}{value:6d}")
+    show(figures, args.json)
     if args.sheet:
         sheet(render, groups, args.sheet)
+
+
+def show(figures: dict[str, float], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(figures))
+        return
+    for name, value in figures.items():
+        print(f"{name:26}{value:10.3f}" if isinstance(value, float) else f"{name:26}{value:6d}")

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from realtalk_ros import models
+from realtalk_ros.errors import ModelError
 from realtalk_ros.renderer.model import Renderer
 
 FEATURES = ("f16", "f8", "f4", "f2", "keys", "values")
@@ -47,6 +48,21 @@ class GenerateGraph(nn.Module):
         chosen += [bank[person] for bank in banks[len(OF_TEMPLATE) :]]
         rgb, mask = self.generator(*chosen, weights)
         return (rgb * 255).round().permute(0, 2, 3, 1).to(torch.uint8), mask[:, 0]
+
+
+def installed(folder: Path) -> dict[str, Tensor]:
+    """The state dict of the Renderer that `export` wrote into `folder`: its graphs keep the names.
+    Raises ModelError where there is none."""
+    import onnx
+    from onnx import numpy_helper
+
+    weights = {}
+    for name in ("renderer_encode.onnx", "renderer_generate.onnx"):
+        if problem := models.check(folder / name):
+            raise ModelError(problem)
+        for value in onnx.load(folder / name).graph.initializer:
+            weights[value.name] = torch.from_numpy(numpy_helper.to_array(value).copy())
+    return weights
 
 
 def export(model: Renderer, folder: Path) -> None:

@@ -3,8 +3,9 @@
 A sample is (reference, template, weights, target) of one group of a shard (see face_data.py):
 template and target share the pose, the reference does not. Runs on CPU and CUDA (bfloat16), resumes
 from its checkpoint, and writes sample sheets and a log as it goes. With `--avatar` the generator is
-fitted to one face: encoder frozen, that face's own reference, its own groups (`--extra`); the
-result lies in the avatar's folder, where FaceRenderer finds it.
+fitted to one face: encoder frozen, that face's own reference, its own groups (`--data` of `realtalk
+data videos`, or `--extra`), starting from the installed network; the result lies in the avatar's
+folder, where FaceRenderer finds it.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ from realtalk_ros.avatar import Avatar, find
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.renderer import losses, reader
 from realtalk_ros.renderer.batches import Batch, Groups, sample
-from realtalk_ros.renderer.export import export, export_generator
+from realtalk_ros.renderer.export import export, export_generator, installed
 from realtalk_ros.renderer.model import Dimensions, Renderer
 
 ABLATIONS = {"reference": "texture_reference", "modulation": "modulation", "mask": "learned_mask"}
 MOUTH = slice(48, 68)  # of the 68 landmarks
 SAVE = 60  # seconds between checkpoints
+GUIDE = Path("runs/reader/guide.pt")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         type=Path,
         default=Path("runs/faces"),
-        help="folder with train/ and val/ shards of `realtalk data faces`",
+        help="folder with train/ and val/ shards of `realtalk data faces` or `... videos`",
     )
     parser.add_argument("--extra", type=Path, help="a folder of further shards to mix in")
     parser.add_argument(
@@ -50,21 +52,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--avatar",
         help="fit the generator to this avatar (name or folder), with "
-        "its groups from --extra, starting from --start",
+        "its groups from --data, or those of --extra alone",
     )
-    parser.add_argument("--start", type=Path, help="a checkpoint to start from, if --out has none")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="a checkpoint to start from, if --out has none (with --avatar: the installed network)",
+    )
     parser.add_argument(
         "--guide",
         type=Path,
-        default=Path("runs/reader/guide.pt"),
-        help="face reader of `realtalk train reader`, for the perceptual loss",
+        default=GUIDE,
+        help="face reader of `realtalk train reader`, for the perceptual loss; --avatar goes "
+        "without if there is none",
     )
     parser.add_argument("--no-guide", action="store_true", help="train without that loss")
     parser.add_argument(
         "--critic-from",
         type=int,
-        default=8000,
-        help="step from which the critic is obeyed; -1: no critic",
+        help="step from which the critic is obeyed (8000); -1: no critic (with --avatar)",
     )
     parser.add_argument(
         "--without",
@@ -74,7 +80,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave out a part of the network, to measure what it is worth",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/renderer"), help="checkpoint, log and sample sheets"
+        "--out",
+        type=Path,
+        help="checkpoint, log and sample sheets (runs/renderer, or runs/renderer_AVATAR)",
     )
     parser.add_argument(
         "--minutes",
@@ -125,7 +133,10 @@ class Trainer:
     """Renderer, critic, their optimisers and their average: what a checkpoint holds."""
 
     def __init__(self, dims: Dimensions, args: argparse.Namespace):
-        self.device, self.critic_from = args.device, args.critic_from
+        self.device = args.device
+        self.critic_from = args.critic_from
+        if self.critic_from is None:
+            self.critic_from = -1 if args.avatar else 8000
         self.model = Renderer(dims).to(args.device, memory_format=torch.channels_last)
         if args.avatar:
             self.model.encoder.requires_grad_(False)
@@ -134,10 +145,17 @@ class Trainer:
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(trained, args.lr, betas=(0.9, 0.99), weight_decay=1e-4)
         self.rival = torch.optim.AdamW(self.critic.parameters(), args.lr, betas=(0.5, 0.99))
-        guide = None if args.no_guide else reader.load(args.guide, args.device)
+        none = args.avatar and args.guide == GUIDE and not GUIDE.exists()
+        guide = None if args.no_guide or none else reader.load(args.guide, args.device)
         self.guide = losses.Guide(guide) if guide else None
         self.forward = torch.compile(forward) if args.compile else forward
         self.state = {"step": 0, "seconds": 0.0, "images": 0}
+
+    def load_installed(self) -> None:
+        """Takes over the network that is installed. Raises ModelError."""
+        weights = installed(models.MODEL_DIR)
+        self.model.load_state_dict(weights)
+        self.average.model.load_state_dict(weights)
 
     def load(self, path: Path, resume: bool) -> None:
         """Takes over a checkpoint: whole, or (to start something new) only the trained weights."""
@@ -274,16 +292,21 @@ def run(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     avatar = Avatar.load(args.avatar) if args.avatar else None
-    if avatar and not args.extra:
-        raise RealTalkError("--avatar needs groups of that face: give their folder with --extra")
     extra = Groups(args.extra, args.device) if args.extra else None
-    train = extra if avatar else Groups(args.data / "train", args.device)
-    val = extra if avatar else Groups(args.data / "val", args.device)
+    if avatar and extra:
+        train = val = extra
+    else:
+        train = Groups(args.data / "train", args.device)
+        val = Groups(args.data / "val", args.device)
+        if avatar and not len(val):  # a short video
+            val = train
     if not len(train) or not len(val):
         raise RealTalkError(
-            f"no training shards in {args.extra if avatar else args.data}: "
-            "run `realtalk data faces` (or `realtalk data avatar`) first"
+            f"no training shards in {args.extra if avatar and args.extra else args.data}: run "
+            "`realtalk data faces` (for one face: `realtalk data videos`) first"
         )
+    name = f"renderer_{avatar.name}" if avatar else "renderer"
+    args.out = args.out or Path("runs") / name
     args.out.mkdir(parents=True, exist_ok=True)
     checkpoint = args.out / "checkpoint.pt"
     off = {ABLATIONS[name]: False for name in args.without}
@@ -294,7 +317,9 @@ def run(args: argparse.Namespace) -> None:
     elif args.start:
         trainer.load(args.start, resume=False)
     elif avatar:
-        raise RealTalkError("--avatar starts from a trained renderer: give it with --start")
+        trainer.load_installed()
+    if avatar:
+        check_encoder(trainer.model)
     reference = torch.from_numpy(avatar.reference_image).to(args.device) if avatar else None
     learn(trainer, train, val, None if avatar else extra, reference, args)
     model = trainer.average.model
@@ -305,6 +330,17 @@ def run(args: argparse.Namespace) -> None:
         export_generator(model, find(args.avatar), models.MODEL_DIR / "renderer_encode.onnx")
     elif args.export:
         export(model, args.export)
+
+
+def check_encoder(model: Renderer) -> None:
+    """One face's generator works on what the installed encoder finds. Raises RealTalkError."""
+    weights = installed(models.MODEL_DIR)
+    for name, value in model.encoder.state_dict(prefix="encoder.").items():
+        if not torch.equal(value.cpu(), weights[name]):
+            raise RealTalkError(
+                "this checkpoint's encoder is not the one that is installed, so the generator "
+                f"would not fit it: leave out --start, or export it to {models.MODEL_DIR} first"
+            )
 
 
 def learn(
