@@ -17,15 +17,26 @@ MAX_SCANS = 100  # of a progressive JPEG; encoders write ten, and each costs a p
 def size(data: bytes) -> tuple[int, int] | None:
     """(width, height) by the header of a PNG or JPEG file; None if this is neither."""
     if data.startswith(PNG):
-        # IHDR is the first chunk. Animated PNG, which OpenCV reads too, is no picture of a face.
-        head = data[: max(0, data.find(b"IDAT"))]
-        if data[12:16] != b"IHDR" or b"acTL" in head:
-            return None
-        width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-        return (width, height) if width and height else None
+        return _png_size(data)
     if data.startswith(JPEG):
         return _jpeg_size(data)
     return None
+
+
+def _png_size(data: bytes) -> tuple[int, int] | None:
+    """From the header chunk (IHDR), which must be the first one; all must be whole, for OpenCV
+    takes the memory that a chunk claims before it looks whether the file is that long."""
+    at, kinds = len(PNG), []
+    while at + 12 <= len(data):
+        kinds.append(data[at + 4 : at + 8])
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        if kinds[-1] == b"IEND":
+            break
+    # Animated PNG (acTL), which OpenCV reads, too, has sizes of its own.
+    if at > len(data) or kinds[:1] != [b"IHDR"] or kinds[-1] != b"IEND" or b"acTL" in kinds:
+        return None
+    width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    return (width, height) if width and height and kinds.count(b"IHDR") == 1 else None
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
