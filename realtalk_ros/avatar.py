@@ -4,7 +4,10 @@
     identity.npy                (100,) float32, identity coefficients of the 3D face model
     reference.png               (256, 256, 3), face crop from which the texture is taken
     templates/000.jpg ...       the frames of idle head motion, all of one size
-    reference_expressions.npy   (50, 52) float32, 2 s of this person's own expressions, 25 Hz
+    reference_expressions.npy   (50, 52) float32, 2 s of this person's own expressions, 25 Hz; none
+                                where they are not known, as of somebody's photo
+    references/0.png ...        optional: more such crops, with other mouths (`references`)
+    reference_weights.npy       (K, 52) float32, expressions of those crops
     renderer_generate*.onnx     only if the face was fine-tuned (`realtalk train renderer --avatar`)
 
 A folder may come from anybody: every file is measured before it is decoded, nothing is followed out
@@ -31,14 +34,15 @@ AVATAR_DIR = Path(__file__).parent / "avatars"
 CROP_SIZE = 256  # side of the face crop that the renderer works on, pixels
 IDENTITY_SIZE = 100  # modes of the 3D face model
 REFERENCE_SHAPE = (50, 52)  # frames at 25 Hz, ARKit weights
-MAX_TEMPLATES = 512
+MAX_TEMPLATES, MAX_REFERENCES = 512, 8
 MAX_PIXELS = 2048 * 2048
 MAX_TEMPLATE_BYTES = 512 * 2**20  # of all templates in memory: 512 of 512x512, 86 of 1920x1080
 MAX_YAML, MAX_ARRAY, MAX_IMAGE = 256 * 2**10, 64 * 2**10, 16 * 2**20  # bytes of a file
 MAX_NAME, MAX_PATH = 64, 200  # characters
 # Far outside of what a face can be; beyond, the networks answer with NaN.
 MAX_IDENTITY, MAX_WEIGHT = 50.0, 2.0
-FILE_KEYS = ("identity", "reference", "reference_expressions", "templates")  # name files
+FILE_KEYS = ("identity", "reference", "templates")  # name files
+MORE_FILE_KEYS = ("reference_expressions", "references", "reference_weights")  # if they are there
 GENERATORS = ("renderer_generate.onnx", "renderer_generate_half.onnx")
 
 
@@ -52,9 +56,11 @@ class Avatar:
     reference_image: np.ndarray  # (256, 256, 3)
     templates: np.ndarray  # (N, height, width, 3)
     crop: tuple[int, int, int]  # x, y, side of the face's square in a template, pixels
-    reference_expressions: np.ndarray  # (50, 52) float32, 25 Hz
+    reference_expressions: np.ndarray | None  # (50, 52) float32, 25 Hz; None: unknown
     metadata: dict[str, Any]
     generator: Path | None = None  # folder of this avatar's own generator, if it has one
+    more_references: tuple[np.ndarray, ...] = ()  # instead of reference_image, (256, 256, 3) each
+    reference_weights: np.ndarray | None = None  # (K, 52) float32, of more_references
 
     @classmethod
     def load(cls, name_or_dir: str | Path) -> Avatar:
@@ -77,21 +83,26 @@ class Avatar:
                 f"avatar {folder}: crop must be [x, y, side] in whole pixels, side at least 32, "
                 f"inside the {width}x{height} templates; it is {_short(crop)}"
             )
-        reference = _image(folder, meta.get("reference"))
-        if reference.shape[:2] != (CROP_SIZE, CROP_SIZE):
-            reference = cv2.resize(reference, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_AREA)
+        more = _references(folder, meta)
+        own = meta.get("reference_expressions")
         return cls(
             name=name,
             size=(width, height),
             identity=_array(folder, meta.get("identity"), (IDENTITY_SIZE,), MAX_IDENTITY),
-            reference_image=reference,
+            reference_image=_reference(folder, meta.get("reference")),
             templates=templates,
             crop=(crop[0], crop[1], crop[2]),
-            reference_expressions=_array(
-                folder, meta.get("reference_expressions"), REFERENCE_SHAPE, MAX_WEIGHT
-            ),
+            reference_expressions=None
+            if own is None
+            else _array(folder, own, REFERENCE_SHAPE, MAX_WEIGHT),
             metadata=meta,
             generator=folder if _generators(folder) else None,
+            more_references=more,
+            reference_weights=_array(
+                folder, meta.get("reference_weights"), (len(more), REFERENCE_SHAPE[1]), MAX_WEIGHT
+            )
+            if more
+            else None,
         )
 
     @property
@@ -150,7 +161,7 @@ def parse(data: bytes, where: str) -> dict[str, Any]:
 def files_of(meta: dict[str, Any]) -> list[str]:
     """Names of the files that an avatar.yaml lists, each once. Raises AvatarError."""
     names: dict[str, None] = {}
-    for key in FILE_KEYS:
+    for key in (*FILE_KEYS, *(key for key in MORE_FILE_KEYS if meta.get(key) is not None)):
         value = meta.get(key)
         for name in value if isinstance(value, list) else [value]:
             if not isinstance(name, str) or not name:
@@ -202,6 +213,20 @@ def _image(folder: Path, name: Any) -> np.ndarray:
     if image is None:
         raise AvatarError(f"avatar {folder}: {name!r} is not a readable image, PNG or JPEG")
     return image
+
+
+def _reference(folder: Path, name: Any) -> np.ndarray:
+    image = _image(folder, name)
+    if image.shape[:2] == (CROP_SIZE, CROP_SIZE):
+        return image
+    return cv2.resize(image, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_AREA)
+
+
+def _references(folder: Path, meta: dict[str, Any]) -> tuple[np.ndarray, ...]:
+    names = meta.get("references") or []
+    if not isinstance(names, list) or len(names) > MAX_REFERENCES:
+        raise AvatarError(f"avatar {folder}: references must list at most {MAX_REFERENCES} images")
+    return tuple(_reference(folder, name) for name in names)
 
 
 def _templates(folder: Path, meta: dict[str, Any]) -> np.ndarray:

@@ -19,6 +19,8 @@ from realtalk_ros.errors import RealTalkError
 COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("speak",): ("realtalk_ros.speak", "speech in, a video of the talking face out; without ROS"),
     ("avatars",): ("realtalk_ros.avatars_command", "list, show, export, import, check avatars"),
+    ("enroll",): ("realtalk_ros.enroll.enroll", "a photo or a video of somebody becomes an avatar"),
+    ("track",): ("realtalk_ros.enroll.track", "expressions of a face in a video, as a CSV"),
     ("bench",): ("realtalk_ros.bench", "how fast this machine is at it, stage by stage"),
     ("doctor",): ("realtalk_ros.doctor", "what is installed and works, what to do about the rest"),
     ("up",): ("realtalk_ros.nodes.up", "the expression and the renderer node in one process"),

@@ -97,6 +97,11 @@ class Model:
         """(..., N, 2) all landmarks -> (..., P, 2) those of this model."""
         return np.asarray(found, np.float64)[..., self.index, :2]
 
+    def shape(self, identity: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """(P, 3) cm."""
+        moved = np.tensordot(identity, self.identity_modes, 1)
+        return self.mean + moved + np.tensordot(weights, self.expressions, 1)
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -185,19 +190,11 @@ class Fitter:
         x, y = found.mean(0) - scale * turn @ flat.mean(0)
         return Pose(0.0, 0.0, float(-angle), float(x), float(y), float(scale), self.distance)
 
-    def shape(self, weights: np.ndarray) -> np.ndarray:
-        m = self.model
-        return (
-            m.mean
-            + np.tensordot(self.identity, m.identity_modes, 1)
-            + np.tensordot(weights, m.expressions, 1)
-        )
-
     def system(
         self, found: np.ndarray, weights: np.ndarray, pose: Pose
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Weighted residual (2P,), its derivatives by pose (2P, 6) and by a point (P, 2, 3)."""
-        shape = self.shape(weights)
+        shape = self.model.shape(self.identity, weights)
         scale = self._weight / pose.scale
         at = pose.project(shape)
         residual = (found - at).ravel() * scale
@@ -240,7 +237,9 @@ class Fitter:
             step[:3] = np.clip(step[:3], -0.3, 0.3)
             step[5] = np.clip(step[5], -0.3, 0.3)
             weights, pose = new, pose.moved(pose.vector() + step)
-        off = (found - pose.project(self.shape(weights))) / (pose.scale * table.SIDE)
+        off = (found - pose.project(self.model.shape(self.identity, weights))) / (
+            pose.scale * table.SIDE
+        )
         return weights, pose, float(np.sqrt((off**2).sum(1).mean()))
 
 

@@ -11,7 +11,10 @@ need a `face_landmarker.task`, which is Google's to download; it also tells ARKi
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,11 +68,12 @@ class Tracker:
         self.video = video
         self._mesh: Any = None
         self._task: Any = None
-        os.environ.setdefault("GLOG_minloglevel", "2")
+        self._talks = True  # MediaPipe, until it has seen its first face
         if landmarker is not None and not Path(landmarker).is_file():
             raise RealTalkError(f"--landmarker {landmarker} is no file: download {TASK_URL}")
         try:
-            import mediapipe
+            with _silence():
+                import mediapipe
         except ImportError as error:
             raise RealTalkError(
                 "finding a face needs MediaPipe: pip install 'realtalk_ros[enroll]' in Python 3.10 "
@@ -82,10 +86,12 @@ class Tracker:
 
     def _open_mesh(self, mediapipe: Any, max_faces: int) -> None:
         try:
-            self._mesh = mediapipe.solutions.face_mesh.FaceMesh(
-                static_image_mode=not self.video, max_num_faces=max_faces, refine_landmarks=True,
-                min_detection_confidence=CONFIDENCE, min_tracking_confidence=CONFIDENCE,
-            )  # fmt: skip
+            with _silence():
+                self._mesh = mediapipe.solutions.face_mesh.FaceMesh(
+                    static_image_mode=not self.video, max_num_faces=max_faces,
+                    refine_landmarks=True, min_detection_confidence=CONFIDENCE,
+                    min_tracking_confidence=CONFIDENCE,
+                )  # fmt: skip
         except (AttributeError, ImportError, OSError, RuntimeError, ValueError) as error:
             raise RealTalkError(
                 f"MediaPipe {getattr(mediapipe, '__version__', '')} carries no face model: "
@@ -121,6 +127,14 @@ class Tracker:
         return sorted(faces, key=lambda face: -face.size)
 
     def _look(self, image: np.ndarray) -> list[Face]:
+        if not self._talks:
+            return self._run(image)
+        with _silence():
+            faces = self._run(image)
+        self._talks = not faces
+        return faces
+
+    def _run(self, image: np.ndarray) -> list[Face]:
         height, width = image.shape[:2]
         rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         size = np.array([width, height], np.float32)
@@ -164,6 +178,20 @@ class Tracker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """What MediaPipe's C++ part tells of delegates and signatures is nothing to users."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 def _points(marks: Any) -> np.ndarray:

@@ -13,6 +13,7 @@ import onnxruntime as ort
 from realtalk_ros import arkit, models
 from realtalk_ros.avatar import CROP_SIZE, Avatar
 from realtalk_ros.errors import ModelError
+from realtalk_ros.renderer.references import Chooser
 
 OF_PERSON = ("keys", "values")  # features that depend on the reference image alone
 FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam can show
@@ -58,7 +59,10 @@ class Generator:
                 f"{place / name} belongs to another encoder than {folder / ENCODER}: "
                 "run `realtalk train renderer --avatar` again, or remove it"
             )
-        self.first = np.cumsum([0, *(len(avatar.templates) for avatar in avatars)])
+        # Rows of the banks: an avatar's templates with its first reference, with the next ...
+        counts = [len(references(avatar)) for avatar in avatars]
+        rows = [n * len(avatar.templates) for n, avatar in zip(counts, avatars, strict=True)]
+        self.first, self.first_reference = np.cumsum([0, *rows]), np.cumsum([0, *counts])
         self._device = "cuda" if on_gpu else "cpu"
         half = name == HALF
         self._bank = {
@@ -72,9 +76,10 @@ class Generator:
     def run(
         self, weights: np.ndarray, templates: np.ndarray, people: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Weights (B, 52), the number of each face's template (counted through all avatars: its
-        avatar's `first` + index) and of its avatar (B,) -> face crops (B, 256, 256, 3) uint8 BGR
-        and masks (B, 256, 256) in 0..1. Both are overwritten by the next run of B faces."""
+        """Weights (B, 52), the number of each face's template (counted through all avatars and
+        their references, as `first`) and of its reference (`first_reference`) (B,) -> face crops
+        (B, 256, 256, 3) uint8 BGR and masks (B, 256, 256) in 0..1. Both are overwritten by the next
+        run of B faces."""
         count = len(weights)
         if count not in self._bound:
             self._bound[count] = Binding(self._session, self._bank, count, self._device)
@@ -115,26 +120,34 @@ class Binding:
         return tuple(value.numpy() for value in self._held)
 
 
+def references(avatar: Avatar) -> tuple[np.ndarray, ...]:
+    """The pictures from which an avatar's texture is taken."""
+    return avatar.more_references or (avatar.reference_image,)
+
+
 def encode(
     avatars: Sequence[Avatar],
     folder: Path,
     providers: Sequence[str] | None,
     threads: int,
 ) -> dict[str, np.ndarray]:
-    """What the encoder finds in every template and reference: name -> (T or people, ...)."""
+    """What the encoder finds in every template with every reference: name -> (rows, ...), and in
+    every reference: name in OF_PERSON -> (references, ...)."""
     encoder = models.session(folder / ENCODER, providers, threads)
     names = [output.name for output in encoder.get_outputs()]
     rows: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for avatar in avatars:
         x, y, side = avatar.crop
-        for number, template in enumerate(avatar.templates):
-            crop = np.ascontiguousarray(template[y : y + side, x : x + side])
-            if side != CROP_SIZE:
-                crop = cv2.resize(crop, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_AREA)
-            found = encoder.run(None, {"reference": avatar.reference_image, "template": crop})
-            for name, value in zip(names, found, strict=True):
-                if number == 0 or name not in OF_PERSON:
-                    rows[name].append(value)
+        crops = [np.ascontiguousarray(t[y : y + side, x : x + side]) for t in avatar.templates]
+        if side != CROP_SIZE:
+            size = (CROP_SIZE, CROP_SIZE)
+            crops = [cv2.resize(crop, size, interpolation=cv2.INTER_AREA) for crop in crops]
+        for reference in references(avatar):
+            for number, crop in enumerate(crops):
+                found = encoder.run(None, {"reference": reference, "template": crop})
+                for name, value in zip(names, found, strict=True):
+                    if number == 0 or name not in OF_PERSON:
+                        rows[name].append(value)
     return {name: np.concatenate(values) for name, values in rows.items()}
 
 
@@ -153,10 +166,13 @@ class FaceRenderer:
         threads: int = 2,
         model_dir: Path | None = None,
     ):
-        self.avatar = avatar
-        self._generator = Generator([avatar], providers, threads, model_dir)
-        self._person = 0
+        self._begin(avatar, Generator([avatar], providers, threads, model_dir), 0)
         self._fit(size)
+
+    def _begin(self, avatar: Avatar, generator: Generator, person: int) -> None:
+        self.avatar, self._generator, self._person = avatar, generator, person
+        known = avatar.reference_weights
+        self._chooser = Chooser(np.zeros((1, arkit.COUNT)) if known is None else known)
 
     @classmethod
     def together(
@@ -172,7 +188,7 @@ class FaceRenderer:
         renderers = []
         for person, avatar in enumerate(avatars):
             renderer = cls.__new__(cls)
-            renderer.avatar, renderer._generator, renderer._person = avatar, generator, person
+            renderer._begin(avatar, generator, person)
             renderer._fit(size)
             renderers.append(renderer)
         return renderers
@@ -209,9 +225,14 @@ class FaceRenderer:
     def generate(self, weights: np.ndarray, template: int) -> tuple[np.ndarray, np.ndarray]:
         """The network alone: weights (52,) to the face crop (256, 256, 3) uint8 BGR and its soft
         mask (256, 256) in 0..1. Both are overwritten by the next call."""
-        row = self._generator.first[self._person] + template
-        pictures, masks = self._generator.run(weights[None], row, self._person)
+        pictures, masks = self._generator.run(weights[None], *self._rows(weights, template))
         return pictures[0], masks[0]
+
+    def _rows(self, weights: np.ndarray, template: int) -> tuple[int, int]:
+        """Of the banks: for the template and for the reference."""
+        chosen, generator = self._chooser.choose(weights), self._generator
+        row = generator.first[self._person] + chosen * self.template_count + template
+        return row, generator.first_reference[self._person] + chosen
 
     def compose(self, picture: np.ndarray, mask: np.ndarray, template: int) -> np.ndarray:
         """Blends a generated crop into its template. Returns a new (height, width, 3) uint8."""
@@ -242,7 +263,7 @@ def render_batch(
     if len(generators) != 1:
         raise ModelError("render_batch takes the faces of one FaceRenderer.together")
     (generator,) = generators.values()
-    people = np.array([renderer._person for renderer in renderers])
-    pictures, masks = generator.run(weights, generator.first[people] + templates, people)
+    rows = [r._rows(w, t) for r, w, t in zip(renderers, weights, templates, strict=True)]
+    pictures, masks = generator.run(weights, *np.array(rows).T)
     each = zip(renderers, pictures, masks, templates, strict=True)
     return [renderer.compose(p, m, template) for renderer, p, m, template in each]
