@@ -160,7 +160,7 @@ def examine(folder: Path) -> Iterator[Finding]:
         yield warn("the identity is more than 5 standard deviations off the average face",
                    "enrol it again: the fit to the 3D face model has failed")  # fmt: skip
     weights = avatar.reference_expressions
-    if weights.min() < 0 or weights.max() > 1:
+    if weights is not None and (weights.min() < 0 or weights.max() > 1):
         yield warn(f"reference expressions reach from {weights.min():.2f} to {weights.max():.2f}",
                    "ARKit weights are 0 to 1")  # fmt: skip
     yield from _mouth(avatar)

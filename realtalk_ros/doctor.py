@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import os
 import platform
 import shutil
@@ -27,6 +28,12 @@ PACKAGES = {
     "av": "av",
     "tqdm": "tqdm",
 }
+# Import name, extra of this package that brings it, what it is for.
+OPTIONAL = (
+    ("aiohttp", "display", "the web page"),
+    ("sounddevice", "microphone", "a microphone"),
+    ("mediapipe", "enroll", "avatars from photos and videos, Python 3.10 to 3.12"),
+)
 ROS_PACKAGES = (
     "rclpy", "std_msgs", "std_srvs", "sensor_msgs", "diagnostic_msgs", "visualization_msgs",
 )  # fmt: skip
@@ -86,7 +93,8 @@ def run(args: argparse.Namespace) -> int:
 def examine() -> Iterator[Finding]:
     """Every check, in the order in which things depend on each other."""
     failed = False
-    checks = (python, packages, providers, model_files, avatar, speech_to_video, ros, espeak, disk)
+    checks = (python, packages, providers, model_files, avatar, speech_to_video, ros, espeak,
+              optional, disk)  # fmt: skip
     for check in checks:
         if check is speech_to_video and failed:
             continue  # it would only say the same again
@@ -232,6 +240,25 @@ def espeak() -> Iterator[Finding]:
         yield warn("espeak-ng (only for --text) is not there", str(error))
     else:
         yield ok("espeak-ng speaks")
+
+
+def optional() -> Iterator[Finding]:
+    for name, extra, purpose in OPTIONAL:
+        if importlib.util.find_spec(name) is None:
+            yield warn(f"optional: {name} is not installed (for {purpose})",
+                       f"if you want that: pip install 'realtalk_ros[{extra}]'")  # fmt: skip
+            continue
+        try:
+            if name != "mediapipe":  # takes seconds, and talks
+                importlib.import_module(name)
+        except (ImportError, OSError) as error:  # sounddevice's, without PortAudio
+            library = "apt install libportaudio2" if name == "sounddevice" else (
+                f"pip install --force-reinstall {name}"
+            )
+            yield warn(f"optional: {name} does not work ({' '.join(str(error).split())})",
+                       f"if you want {purpose}: {library}")  # fmt: skip
+        else:
+            yield ok(f"{name}, for {purpose}")
 
 
 def disk() -> Iterator[Finding]:

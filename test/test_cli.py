@@ -262,6 +262,14 @@ def test_a_harmed_model_ends_speak_in_one_line(tmp_path, clip):
     assert not (tmp_path / "o.mp4").exists()
 
 
+def test_doctor_tells_what_else_could_be_installed(monkeypatch):
+    names = (("no_such_package", "display", "the web page"), ("json", "tts", "a voice"))
+    monkeypatch.setattr(doctor, "OPTIONAL", names)
+    missing, there = doctor.optional()
+    assert missing.level == "warn" and "realtalk_ros[display]" in missing.advice
+    assert there.level == "ok" and "a voice" in str(there)
+
+
 def test_doctor_goes_on_where_ros_is_missing(monkeypatch):
     monkeypatch.setattr(doctor, "ROS_PACKAGES", ("no_such_ros_package",))
     (finding,) = doctor.ros()
