@@ -236,6 +236,7 @@ def test_first_lessons_tell_phones_and_go_on_where_they_were(tmp_path, monkeypat
                 for k in range(6)]  # fmt: skip
     data = SpeechSet.of([Speech(loud.astype(np.float32) * 0.5, segments, "made up")] * 3)
     dims = Dims(trunk=16, dilations=(1, 2), delay=3)
+    torch.set_num_threads(1)  # so small that more only wait for each other
     sampler = train.Sampler({"real": data}, 0)
     path = tmp_path / "hearing.pt"
     torch.manual_seed(0)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import soxr
 
+from realtalk_ros.expression import steel_sky
 from realtalk_ros.expression.speech_set import RATE
 from realtalk_ros.speech import read_audio
 
@@ -33,7 +34,7 @@ PACKAGES = (
     *(f"asterisk-core-sounds-{code}-g722" for code in ASTERISK),
     "asterisk-prompt-it-menardi-wav", "asterisk-prompt-fr-armelle",
     "tuxpaint-stamps-default", "fillets-ng-data", "fillets-ng-data-cs", "fillets-ng-data-nl",
-    "pocketsphinx-testdata", "sound-theme-freedesktop",
+    "pocketsphinx-testdata", "sound-theme-freedesktop", "beneath-a-steel-sky",
 )  # fmt: skip
 # Cloned, not unpacked: folder -> address.
 REPOSITORIES = {
@@ -58,6 +59,7 @@ def clips(root: Path) -> Iterator[Clip]:
     yield from _tuxpaint(root)
     yield from _fillets(root)
     yield from _pocketsphinx(root)
+    yield from _steel_sky(root / "beneath-a-steel-sky")
     yield from _speechocean(root / "speechocean762")
     yield from _kerstin(root / "kerstin")
 
@@ -214,11 +216,20 @@ def _pocketsphinx(root: Path) -> Iterator[Clip]:
                     yield Clip(f"{name}/en", "en-us", text, recording)
 
 
+def _steel_sky(root: Path) -> Iterator[Clip]:
+    """Dialogue of a game; its disk is unpacked at first sight."""
+    folder, spoken = root / "usr/share/scummvm/beneath-a-steel-sky", root / "spoken"
+    if folder.is_dir() and not (spoken / "lines.tsv").is_file():
+        steel_sky.unpack(folder, spoken)
+    for number, text in _table(spoken / "lines.tsv").items():
+        yield Clip("steelsky/en", "en-us", text.replace("...", " "), spoken / f"{number}.wav")
+
+
 def _table(path: Path) -> dict[str, str]:
-    """A Kaldi table: key -> the rest of the line."""
+    """A table as Kaldi has them: key -> the rest of the line."""
     lines = path.read_text("utf-8").splitlines() if path.is_file() else ()
-    return {key: rest.strip() for key, _, rest in (re.sub(r"\s", " ", x).partition(" ")
-                                                   for x in lines)}  # fmt: skip
+    pairs = (re.split(r"\s", line, maxsplit=1) for line in lines)
+    return {pair[0]: pair[-1].strip() for pair in pairs}
 
 
 def _speechocean(root: Path) -> Iterator[Clip]:
