@@ -84,6 +84,11 @@ class Avatar:
                 f"inside the {width}x{height} templates; it is {_short(crop)}"
             )
         more = _references(folder, meta)
+        if len(templates) * max(1, len(more)) > MAX_TEMPLATES:  # the network keeps 3 MB for each
+            raise AvatarError(
+                f"avatar {folder}: {len(templates)} templates with {len(more)} references are more "
+                f"than {MAX_TEMPLATES} pairs: use fewer"
+            )
         own = meta.get("reference_expressions")
         return cls(
             name=name,

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from realtalk_ros import images
-from realtalk_ros.avatar import Avatar
+from realtalk_ros.avatar import Avatar, files_of
 from realtalk_ros.errors import AvatarError
 
 
@@ -46,6 +46,20 @@ def test_loads_a_folder(folder):
     assert avatar.crop == (8, 20, 64) and avatar.identity.dtype == np.float32
 
 
+def test_loads_an_enrolled_person(folder):
+    np.save(folder / "weights.npy", np.zeros((2, 52), np.float32))
+    (folder / "notes").mkdir()
+    change(folder, references=["reference.png", "templates/0.png"], consent=" Ann Lee ",
+           reference_weights="weights.npy", reference_expressions=None,
+           source={"name": "me.png", "sha256": "0" * 64})  # fmt: skip
+    avatar = Avatar.load(folder)
+    assert [r.shape for r in avatar.more_references] == [(256, 256, 3)] * 2
+    assert avatar.reference_weights.shape == (2, 52) and avatar.reference_expressions is None
+    assert avatar.provenance.consent == "Ann Lee"
+    assert avatar.provenance.source_type == "compositeWithTrainedAlgorithmicMedia"
+    assert "weights.npy" in files_of(avatar.metadata)
+
+
 def test_the_default_avatar_loads_by_name():
     avatar = Avatar.load("default")
     assert avatar.size == (512, 512) and len(avatar.templates) >= 24
@@ -67,6 +81,11 @@ def test_the_default_avatar_loads_by_name():
     ({"crop": [50, 50, 64]}, "crop"),
     ({"crop": "all"}, "crop"),
     ({"crop": [True, 0, 64]}, "crop"),
+    ({"references": ["reference.png"]}, "names no file"),
+    ({"references": ["reference.png"] * 9}, "at most 8"),
+    ({"references": ["reference.png"], "reference_weights": "expressions.npy"}, "(1, 52)"),
+    ({"references": "reference.png"}, "references must list"),
+    ({"references": ["reference.png"] * 8, "templates": ["templates/0.png"] * 65}, "512 pairs"),
     ({"format": 9}, "format"),
     ({"name": "two\nlines"}, "name must be one line"),
     ({"name": "\x1b[2J"}, "name must be one line"),
