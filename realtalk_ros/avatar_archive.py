@@ -62,19 +62,19 @@ def export(name_or_dir: str | Path, out: Path, force: bool = False) -> int:
         raise RealTalkError(f"cannot write {out}: give a name that ends in .zip")
     if out.exists() and not force:
         raise RealTalkError(f"{out} exists: give another name, or --force")
-    top = folder_name(avatar.name)
+    top, names = folder_name(avatar.name), _listed(avatar.metadata)
     own = [name for name in GENERATORS if avatar.generator and (folder / name).is_file()]
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
 
             def add(name: str, data: bytes) -> None:
-                entry = zipfile.ZipInfo(f"{top}/{posixpath.normpath(name)}")  # dated 1980
+                entry = zipfile.ZipInfo(f"{top}/{name}")  # dated 1980
                 entry.external_attr = (stat.S_IFREG | 0o644) << 16
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 archive.writestr(entry, data)
 
-            for name in ("avatar.yaml", *files_of(avatar.metadata), *own):
+            for name in ("avatar.yaml", *names, *own):
                 add(name, (folder / name).read_bytes())
             if own:
                 rows = [f"{models.sha256(folder / name)}  {name}\n" for name in own]
@@ -226,7 +226,7 @@ def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]
 
 
 def _listed(meta: dict[str, Any]) -> dict[str, int]:
-    """What an avatar.yaml of the archive lists: name -> bytes it may have."""
+    """What an avatar.yaml lists, if it may be in an archive: name -> bytes it may have."""
     limits = {}
     for name in files_of(meta):
         suffix = posixpath.splitext(name)[1].lower()

@@ -165,6 +165,7 @@ class Provenance:
 
 def into_jpeg(data: np.ndarray, segment: bytes) -> bytes:
     """A JPEG (n,) uint8 as cv2.imencode gives it, with `segment` put in; one copy, as `tobytes`."""
+    data = data.reshape(-1)  # (n, 1) in old OpenCV
     # JFIF wants its own segment, APP0, to be the first one.
     at = 4 + (int(data[4]) << 8 | int(data[5])) if data[3] == 0xE0 else 2
     return b"".join((data[:at], segment, data[at:]))
@@ -176,8 +177,9 @@ def write_picture(path: Path, image: np.ndarray, provenance: Provenance) -> None
     suffix = path.suffix.lower()
     if suffix not in (".png", ".jpg", ".jpeg"):
         raise RealTalkError(f"cannot write {path}: give a name that ends in .png or .jpg")
-    data = cv2.imencode(suffix, image)[1].reshape(-1)
+    data = cv2.imencode(suffix, image)[1]
     if suffix == ".png":
+        data = data.reshape(-1)
         head = 8 + 25  # signature and IHDR, which comes first
         packed = b"".join((data[:head], provenance.png_chunk(), data[head:]))
     else:

@@ -109,6 +109,11 @@ def test_export_leaves_private_files_out(ann, tmp_path):
         assert not [name for name in archive.namelist() if "original" in name]
     with pytest.raises(RealTalkError, match="exists"):
         avatar_archive.export(ann, tmp_path / "a.zip")
+    meta = yaml.safe_load((ann / "avatar.yaml").read_text())
+    meta["identity"] = "templates/../identity.npy"  # loads, but import would refuse it
+    (tmp_path / "mine" / "avatar.yaml").write_text(yaml.safe_dump(meta))
+    with pytest.raises(RealTalkError, match="in its folder"):
+        avatar_archive.export(tmp_path / "mine", tmp_path / "b.zip")
     with pytest.raises(RealTalkError, match="cannot write"):
         avatar_archive.export(ann, tmp_path / "missing" / "a.zip")
 
