@@ -29,6 +29,7 @@ from realtalk_ros.nodes.expression_node import ExpressionNode  # noqa: E402
 from realtalk_ros.nodes.recorder_node import RecorderNode  # noqa: E402
 from realtalk_ros.nodes.renderer_node import RendererNode  # noqa: E402
 from realtalk_ros.nodes.speech_node import SpeechNode  # noqa: E402
+from realtalk_ros.provenance import Provenance  # noqa: E402
 from ros_graph import AVATAR, RATE, SPEECH, Client, seconds, speech, start, stop  # noqa: E402
 
 DOMAIN = 46
@@ -360,6 +361,14 @@ def images(draw):
     ), draw(stamp))  # fmt: skip
 
 
+@st.composite
+def xmp(draw):
+    text = Provenance(draw(st.sampled_from("abc")), consent=draw(st.text(max_size=5))).xmp()
+    cut = draw(st.integers(0, len(text)))
+    kept = draw(st.sampled_from([text, text[:cut], text[cut:], ""]))
+    return String(data=kept.replace("\0", ""))
+
+
 words = st.one_of(st.text(max_size=20), st.sampled_from(["happy", "sad 0.5", "happy 9", "neutral"]))
 FUZZED = {
     "audio": (ExpressionNode, "on_audio", audio_chunks()),
@@ -370,6 +379,7 @@ FUZZED = {
     "listening": (RendererNode, "on_listening", st.booleans().map(lambda yes: Bool(data=yes))),
     "audio to the recorder": (RecorderNode, "on_audio", audio_chunks()),
     "images to the recorder": (RecorderNode, "on_image", images()),
+    "provenance to the recorder": (RecorderNode, "on_provenance", xmp()),
     "expression to the speaker": (SpeechNode, "on_expression", expressions()),
 }
 
@@ -404,7 +414,8 @@ def test_nonsense_on_every_topic_stops_nothing(inside, tmp_path_factory, topic):
     node = inside(kind, tmp_path_factory.getbasetemp())
     node.problems._log = lambda message: None
     callback, calls = getattr(node, name), 0
-    info = [{"source_timestamp": time.time_ns()}] if kind is RecorderNode else []
+    timed = name in ("on_audio", "on_image") and kind is RecorderNode
+    info = [{"source_timestamp": time.time_ns()}] if timed else []
 
     @settings(max_examples=max(1, MESSAGES // AT_ONCE), deadline=None, database=None,
               suppress_health_check=list(HealthCheck), derandomize=True)  # fmt: skip

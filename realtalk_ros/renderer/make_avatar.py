@@ -18,6 +18,7 @@ import yaml
 
 from realtalk_ros import arkit, models
 from realtalk_ros.facekit import FaceKit
+from realtalk_ros.provenance import SYNTHETIC
 from realtalk_ros.renderer import clothes, people
 from realtalk_ros.renderer.face_data import (
     PER_POSE,
@@ -246,6 +247,7 @@ def write_avatar(out: Path, name: str, person: Person, studio: Studio, seed: int
         "name": name,
         "description": "A synthetic person; nobody real.",
         "licence": "Apache-2.0",
+        "digital_source_type": SYNTHETIC,
         "provenance": "Rendered by `realtalk data avatar` from USC ICT's ICT-FaceKit (MIT); "
         f"seed {seed}. Skin, eyes, hair and clothes are procedural.",
         "size": [SIZE, SIZE],
