@@ -43,6 +43,7 @@ WEIGHT_COST[[arkit.INDEX[f"eyeBlink{side}"] for side in ("Left", "Right")]] = 0.
 for _name in ("eyeSquint", "eyeLookDown"):
     WEIGHT_COST[[arkit.INDEX[_name + side] for side in ("Left", "Right")]] = 3.0
 STEPS, FRAME_STEPS = 8, 4
+SETTLE, SETTLE_FRAMES = 3, 125  # percentile; of 5 s in which one speaks the lips meet several times
 # Of 68 Multi-PIE landmarks, those that a person gives by hand, in this order.
 EIGHT = {
     "right_eye_outer": 36, "right_eye_inner": 39, "left_eye_inner": 42, "left_eye_outer": 45,
@@ -158,6 +159,14 @@ def fit(model: Model, found: np.ndarray, distance: float = DISTANCE) -> Fit:
     )
 
 
+def settle(weights: np.ndarray) -> np.ndarray:
+    """Weights (N, 52) of a whole video without what the face never stops doing in it: that is its
+    shape, or the tracker's mistake. Videos of fewer than SETTLE_FRAMES are left as they are."""
+    if len(weights) < SETTLE_FRAMES:
+        return weights
+    return np.clip(weights - np.percentile(weights, SETTLE, axis=0), 0, 1).astype(np.float32)
+
+
 class Fitter:
     """Weights and pose of one person, picture by picture; a picture starts from the one before."""
 
@@ -267,6 +276,8 @@ def _identity_step(
         pull = own.T @ residual
         pull[6:] -= weight[weight > 0] * WEIGHT_SD**-2 + WEIGHT_COST[weight > 0]
         solved = np.linalg.solve(inner, np.column_stack([cross, pull]))
-        hessian += shared.T @ shared - cross.T @ solved[:, :-1]
-        gradient += shared.T @ residual - cross.T @ solved[:, -1]
+        # What the tracker gets wrong of a person it gets wrong in all pictures: many tell as much
+        # as one, only more surely what is expression and what is shape.
+        hessian += (shared.T @ shared - cross.T @ solved[:, :-1]) / len(found)
+        gradient += (shared.T @ residual - cross.T @ solved[:, -1]) / len(found)
     return np.linalg.solve(hessian, gradient)

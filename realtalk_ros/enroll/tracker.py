@@ -83,6 +83,7 @@ class Tracker:
             self._open_task(mediapipe, Path(landmarker), max_faces)
         else:
             self._open_mesh(mediapipe, max_faces)
+        self._look(np.zeros((48, 64, 3), np.uint8))  # its threads have said what they say after it
 
     def _open_mesh(self, mediapipe: Any, max_faces: int) -> None:
         try:

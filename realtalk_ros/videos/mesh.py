@@ -55,4 +55,5 @@ class MeshTracker:
             rotation[k] = pose.yaw, pose.pitch, pose.roll
             marks[k] = pose.project(landmarks.load().points(weights[k], identity))
             rest[k] = pose.project(still)
+        weights[seen] = fit.settle(weights[seen])
         return Track(np.array(time, np.float64), count, marks, rest, weights, rotation, identity)
