@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soxr
 
-from realtalk_ros.expression import steel_sky
+from realtalk_ros.expression import amazon_queen, steel_sky
 from realtalk_ros.expression.speech_set import RATE
 from realtalk_ros.speech import read_audio
 
@@ -35,6 +35,7 @@ PACKAGES = (
     "asterisk-prompt-it-menardi-wav", "asterisk-prompt-fr-armelle",
     "tuxpaint-stamps-default", "fillets-ng-data", "fillets-ng-data-cs", "fillets-ng-data-nl",
     "pocketsphinx-testdata", "sound-theme-freedesktop", "beneath-a-steel-sky",
+    "flight-of-the-amazon-queen",
 )  # fmt: skip
 # Cloned, not unpacked: folder -> address.
 REPOSITORIES = {
@@ -59,7 +60,8 @@ def clips(root: Path) -> Iterator[Clip]:
     yield from _tuxpaint(root)
     yield from _fillets(root)
     yield from _pocketsphinx(root)
-    yield from _steel_sky(root / "beneath-a-steel-sky")
+    yield from _game(root, "beneath-a-steel-sky", "steelsky/en", steel_sky.unpack)
+    yield from _game(root, "flight-of-the-amazon-queen", "amazonqueen/en", amazon_queen.unpack)
     yield from _speechocean(root / "speechocean762")
     yield from _kerstin(root / "kerstin")
 
@@ -216,13 +218,16 @@ def _pocketsphinx(root: Path) -> Iterator[Clip]:
                     yield Clip(f"{name}/en", "en-us", text, recording)
 
 
-def _steel_sky(root: Path) -> Iterator[Clip]:
-    """Dialogue of a game; its disk is unpacked at first sight."""
-    folder, spoken = root / "usr/share/scummvm/beneath-a-steel-sky", root / "spoken"
+def _game(
+    root: Path, package: str, source: str, unpack: Callable[[Path, Path], int]
+) -> Iterator[Clip]:
+    """The dialogue of a game, which is unpacked at first sight."""
+    folder, spoken = root / package / "usr/share/scummvm" / package, root / package / "spoken"
     if folder.is_dir() and not (spoken / "lines.tsv").is_file():
-        steel_sky.unpack(folder, spoken)
-    for number, text in _table(spoken / "lines.tsv").items():
-        yield Clip("steelsky/en", "en-us", text.replace("...", " "), spoken / f"{number}.wav")
+        unpack(folder, spoken)
+    recordings = {path.stem: path for path in spoken.glob("*")}
+    for name, text in _table(spoken / "lines.tsv").items():
+        yield Clip(source, "en-us", text.replace("...", " "), recordings[name])
 
 
 def _table(path: Path) -> dict[str, str]:

@@ -57,7 +57,9 @@ FESTIVAL_TRAINING = tuple(v for v in FESTIVAL_VOICES if v not in HELD_OUT_FESTIV
 FIRST_CLIPS = 170  # of each Asterisk language, aligned by pocketsphinx
 REAL_COPIES = 1  # augmented, beside the clean one
 # Which corpora go into one shard.
-REAL_SHARDS = ("asterisk", "tuxpaint", "fillets", "menardi", "steelsky", "speechocean")
+REAL_SHARDS = (
+    "asterisk", "tuxpaint", "fillets", "menardi", "steelsky", "amazonqueen", "speechocean",
+)  # fmt: skip
 
 Texts = dict[str, list[str]]
 

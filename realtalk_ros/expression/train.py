@@ -26,7 +26,7 @@ STEPS = 192  # of 20 ms in a training sequence: 3.84 s, of which the first are w
 # Share in a batch of each kind of speech: train_<kind>*.npz.
 MIX = {"real": 0.6, "festival": 0.13, "flite": 0.08, "espeak": 0.13, "still": 0.06}
 # A source of many people counts as so many sources.
-MANY_VOICES = {"speechocean/en/others": 5, "steelsky/en": 3}
+MANY_VOICES = {"speechocean/en/others": 5, "steelsky/en": 3, "amazonqueen/en": 3}
 
 KNOWN = ("identity", "reference")  # the columns of the network's input `known`
 ABLATIONS = (*KNOWN, "attention")
