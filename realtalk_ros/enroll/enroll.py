@@ -36,6 +36,7 @@ MAX_SECONDS = 60.0  # of a video that are looked at
 MIN_FACE = 64  # pixels, forehead to chin
 BYSTANDER = 0.4  # a second face of less than this share of the first one's size is not counted
 MAX_YAW, MAX_PITCH, MAX_ROLL = np.radians([28.0, 25.0, 45.0])
+MAX_CHANGE = 0.03  # of the crop's side, between two looks at one face
 MAX_ERROR = 0.03  # rms of the fit, of the crop's side: more is no face
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]  # fmt: skip
@@ -147,7 +148,8 @@ def one_face(faces: list[Face], where: str) -> Face:
     """The only face. Raises RealTalkError for none, several and small ones."""
     if not faces:
         raise RealTalkError(
-            f"no face found in {where}: it must look at the camera; a drawn one needs --landmarks"
+            f"no face found in {where}: it must be large, upright and look at the camera; a drawn "
+            "one needs --landmarks"
         )
     count = sum(face.size > BYSTANDER * faces[0].size for face in faces)
     if count > 1:
@@ -176,19 +178,25 @@ def check_pose(pose: fit.Pose, error: float, where: str) -> None:
         raise RealTalkError(f"the face in {where} is not upright: turn the picture")
     if error > MAX_ERROR:
         raise RealTalkError(
-            f"what was found in {where} does not have the shape of a face: give another picture, "
-            "or --landmarks"
+            f"what was found in {where} does not have the shape of an upright face: turn it, or "
+            "give another picture, or --landmarks"
         )
 
 
 def from_picture(picture: np.ndarray, where: Path | str, landmarker: Path | None) -> Enrolment:
     """Of a photo, by the tracker. Raises RealTalkError."""
+    model = fit.mesh_model()
     with Tracker(landmarker) as tracker:
         face = one_face(tracker.find(picture), str(where))
-    model = fit.mesh_model()
-    who = fit.fit(model, model.choose(face.points[None]))
-    check_pose(who.poses[0], float(who.error[0]), str(where))
-    shown, rest = portraits(picture, face.points, who, 0)
+        who = fit.fit(model, model.choose(face.points[None]))
+        check_pose(who.poses[0], float(who.error[0]), str(where))
+        shown, rest = portraits(picture, face.points, who, 0)
+        # Seen again, larger and upright: what is there only at first sight is no face, or lies on
+        # its head.
+        again = tracker.find(shown.image)
+    off = model.choose(again[0].points) - shown.points if again else np.inf
+    if not np.median(np.abs(off)) < MAX_CHANGE * portrait.CROP:
+        check_pose(who.poses[0], np.inf, str(where))
     references, weights = [shown.crop], [who.weights[0]]
     if np.linalg.norm(shown.points - rest.points, axis=1).max() > 4:  # pixels: it is another mouth
         references.append(rest.crop)

@@ -1,10 +1,11 @@
 """One picture of a face to an avatar's frames: laid out, brought to rest, gently turned.
 
-A frame is SIZE x SIZE (less where the picture ends before) and shows the face's square, CROP x
-CROP, where the default avatar has it. The mouth of a smiling or speaking person is brought to rest
-by moving the picture's own pixels: triangles between landmarks, from where they are to where the 3D
-face model has them at weights 0. The turned heads of the template frames are made in the same way,
-from the model in other poses; what lies beyond the head stays where it is.
+A frame is SIZE x SIZE and shows the face's square, CROP x CROP, where the default avatar has it;
+where the picture ends before, it is narrower and the square larger. The mouth of a smiling or
+speaking person is brought to rest by moving the picture's own pixels: triangles between landmarks,
+from where they are to where the 3D face model has them at weights 0. The turned heads of the
+template frames are made in the same way, from the model in other poses; what lies beyond the head
+stays where it is.
 """
 
 from __future__ import annotations
@@ -87,10 +88,13 @@ def lay_out(
         int(np.clip(np.floor(v), c + CROP, SIZE))
         for v, c in zip((right, bottom), CORNER, strict=True)
     )
-    x1, y1 = x1 - (x1 - x0) % 2, y1 - (y1 - y0) % 2  # films want even sides
-    x1, y1 = max(x1, CORNER[0] + CROP), max(y1, CORNER[1] + CROP)
     matrix[:, 2] -= x0, y0
-    return Layout(matrix, (x1 - x0, y1 - y0), (CORNER[0] - x0, CORNER[1] - y0, CROP))
+    # As high as frames are shown by default, so that they are scaled once.
+    more = SIZE / (y1 - y0)
+    size = 2 * round((x1 - x0) * more / 2), SIZE  # films want even sides
+    crop = [round(v * more) for v in (CORNER[0] - x0, CORNER[1] - y0, CROP)]
+    crop[2] = min(crop[2], size[0] - crop[0], size[1] - crop[1])
+    return Layout(matrix * more, size, tuple(crop))
 
 
 def close_up(picture: np.ndarray, face: tuple[float, float, float]) -> np.ndarray:

@@ -33,7 +33,7 @@ TASK_URL = (
 CONFIDENCE = 0.5
 # The detector misses faces that take less than some sixth of a picture: those are looked for in
 # parts of it, so many along each side, that overlap by half.
-PARTS = (2, 4)
+PARTS = (2, 4, 8)
 # Rows of landmarks whose distance is a face's height and width.
 TOP, CHIN, RIGHT, LEFT = 10, 152, 234, 454
 
