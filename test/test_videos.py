@@ -180,6 +180,7 @@ def test_speech_and_movement_are_in_step(built, speech):
         steps = len(found["weights"])
         assert found["mel"].shape == (2 * steps, 80) and found["starts"].tolist() == [0, steps]
         assert steps == pytest.approx(6 * 50, abs=4)
+        assert found["rotation"].shape == (steps, 3) and found["speech"].shape == (steps,)
         heard = speech[2]
         assert np.abs(found["weights"] - heard.weights[:steps]).mean() < 0.01
         # AAC in between: the same sound, at the same time.

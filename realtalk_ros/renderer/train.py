@@ -363,7 +363,7 @@ def learn(
         # Warm up, then cosine over the time that is given.
         rate = (
             args.lr
-            * min(1, (state["step"] + 1) / 200)
+            * min(1, (state["step"] + 1) / (50 if args.avatar else 200))
             * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * elapsed / budget)))
         )
         drawn = []

@@ -3,8 +3,9 @@
     OUT/train/*.npz, OUT/val/*.npz   groups of pictures (groups.py), for `realtalk train renderer`;
                                      val has the last tenth of every video
     OUT/speech/*.npz                 what is heard and how the face moves with it, a file a video:
-        mel (2 n, 80) float16 at 100 Hz, weights (n, 52), rotation (n, 3: yaw, pitch, roll in rad)
-        at 50 Hz, starts (k + 1,): stretch i is steps starts[i] to starts[i + 1]; identity (100,)
+        mel (2 n, 80) float16 at 100 Hz; weights (n, 52), rotation (n, 3: pitch, yaw, roll in rad)
+        and speech (n,) 0..1 (the installed network's opinion) at 50 Hz; starts (k + 1,): stretch
+        i is steps starts[i] to starts[i + 1]; identity (100,)
     OUT/tracks/*.npz                 the tracker's results, so that no video is tracked twice
     OUT/videos.jsonl                 a line for each video that is done: a run that was interrupted
                                      goes on with the others; delete a line to have it done again
@@ -169,21 +170,26 @@ class Builder:
         return found
 
     def write_speech(self, name: str, track: Track, stretches: list[range], sound: Sound) -> None:
-        mel, weights, rotation, starts = [], [], [], [0]
+        mel, weights, rotation, speech, starts = [], [], [], [], [0]
         for stretch in stretches:
             times = track.time[stretch]
             steps = np.arange(int(np.ceil(max(0, times[0]) * RATE)), int(times[-1] * RATE) + 1)
             steps = steps[steps < len(sound.weights)]
-            for into, values in ((weights, track.weights), (rotation, track.rotation)):
+            for into, values in (
+                (weights, track.weights),
+                (rotation, track.rotation[:, [1, 0, 2]]),
+            ):
                 into.append(np.stack(
                     [np.interp(steps / RATE, times, v) for v in values[stretch].T], 1
                 ).astype(np.float32))  # fmt: skip
+            speech.append(sound.speech[steps])
             mel.append(sound.mel[(steps[:, None] * STEP + np.arange(STEP)).ravel()])
             starts.append(starts[-1] + len(steps))
         write_arrays(
             self.out / "speech" / f"{name}.npz", mel=np.concatenate(mel).astype(np.float16),
             weights=np.concatenate(weights), rotation=np.concatenate(rotation),
-            starts=np.array(starts), identity=track.identity,
+            speech=np.concatenate(speech), starts=np.array(starts),
+            identity=track.identity,
         )  # fmt: skip
 
     def report(self, rows: list[dict]) -> dict:
