@@ -288,3 +288,17 @@ def test_the_crop_is_the_renderers(speech):
         for k, by in zip(one.frames[:4], one.maps[:4], strict=True):
             x, y, side = face_square(groups.moved(known.rest[k], by))
             assert np.hypot(x - 128, y - 128) < 0.03 * 256 and abs(side - 256) < 0.05 * 256
+
+
+def test_a_studio_speaker_moves_with_his_sound_and_lives(speech):
+    from realtalk_ros.renderer import speaker
+
+    pcm, rate, heard = speech
+    weights, turn = speaker.movement(pcm, rate, 3)
+    assert weights.shape == (7 * FPS, 52) and turn.shape == (7 * FPS, 3)
+    time = np.arange(len(weights)) / FPS
+    found = sound.compare(time, weights, [range(len(weights))], heard)
+    assert abs(found.offset) < 0.02 and found.correlation > 0.95
+    assert weights[:, 0].max() > 0.9  # blinks
+    assert np.degrees(np.ptp(turn, axis=0)).max() > 2
+    assert np.abs(np.diff(turn, axis=0)).max() < np.radians(1.5)  # no jump

@@ -313,10 +313,10 @@ def show(report: dict, out: Path) -> None:
         said = f"left out: {row['why']}" if "why" in row else f"{row['used_s']:g} s used"
         notes = [f"{reason} {s:g} s" for reason, s in row.get("left_out_s", {}).items()]
         if "why" in row:
-            notes = []
+            notes = []  # the reason has them
         if "offset_ms" in row:
             notes.append(f"sound {row['offset_ms']:+d} ms, correlation {row['correlation']:.2f}")
-        if "sound" in row:
+        if "sound" in row and "why" not in row:
             notes.append(f"sound: {row['sound']}")
         print(f"{row['video']}: {'; '.join([said, *notes])}")
     print(
