@@ -8,6 +8,7 @@
                                 where they are not known, as of somebody's photo
     references/0.png ...        optional: more such crops, with other mouths (`references`)
     reference_weights.npy       (K, 52) float32, expressions of those crops
+    region.png                  optional (256, 256) grey: what of the crop the network may replace
     renderer_generate*.onnx     only if the face was fine-tuned (`realtalk train renderer --avatar`)
 
 A folder may come from anybody: every file is measured before it is decoded, nothing is followed out
@@ -42,7 +43,8 @@ MAX_NAME, MAX_PATH = 64, 200  # characters
 # Far outside of what a face can be; beyond, the networks answer with NaN.
 MAX_IDENTITY, MAX_WEIGHT = 50.0, 2.0
 FILE_KEYS = ("identity", "reference", "templates")  # name files
-MORE_FILE_KEYS = ("reference_expressions", "references", "reference_weights")  # if they are there
+# Name files, if they are there.
+MORE_FILE_KEYS = ("reference_expressions", "references", "reference_weights", "region")
 GENERATORS = ("renderer_generate.onnx", "renderer_generate_half.onnx")
 
 
@@ -61,6 +63,7 @@ class Avatar:
     generator: Path | None = None  # folder of this avatar's own generator, if it has one
     more_references: tuple[np.ndarray, ...] = ()  # instead of reference_image, (256, 256, 3) each
     reference_weights: np.ndarray | None = None  # (K, 52) float32, of more_references
+    region: np.ndarray | None = None  # (256, 256) float32 0..1, where the network may draw
 
     @classmethod
     def load(cls, name_or_dir: str | Path) -> Avatar:
@@ -108,6 +111,9 @@ class Avatar:
             )
             if more
             else None,
+            region=None
+            if meta.get("region") is None
+            else _reference(folder, meta["region"])[..., 0].astype(np.float32) / 255,
         )
 
     @property

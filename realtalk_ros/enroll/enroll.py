@@ -52,6 +52,7 @@ class Enrolment:
     references: list[np.ndarray]  # (256, 256, 3)
     reference_weights: np.ndarray  # (K, 52)
     expressions: np.ndarray | None  # (50, 52) at 25 Hz
+    region: np.ndarray  # (256, 256) uint8
     notes: list[str]  # one line each, for the user
 
 
@@ -206,8 +207,13 @@ def from_picture(picture: np.ndarray, where: Path | str, landmarker: Path | None
         notes.append("the face is smaller than the avatar's, which will be soft")
     return Enrolment(
         who.identity, portrait.templates(rest), shown.layout.crop, references, np.stack(weights),
-        None, notes,
+        None, region_of(rest, who.identity), notes,
     )  # fmt: skip
+
+
+def region_of(shown: Portrait, identity: np.ndarray) -> np.ndarray:
+    rest = fit.landmarks.load().points(np.zeros(arkit.COUNT), identity)
+    return portrait.region(shown.pose.project(rest), shown.layout.crop)
 
 
 def portraits(
@@ -263,7 +269,7 @@ def from_points(picture: np.ndarray, points: np.ndarray) -> Enrolment:
     shown = Portrait(layout.apply(picture), layout, pose.project(shape), shape, pose)
     return Enrolment(
         who.identity, portrait.templates(shown), layout.crop, [shown.crop],
-        np.zeros((1, arkit.COUNT), np.float32), None,
+        np.zeros((1, arkit.COUNT), np.float32), None, region_of(shown, who.identity),
         ["eight points tell no expression: the picture is taken for a face at rest"],
     )  # fmt: skip
 
@@ -283,7 +289,9 @@ def from_video(path: Path, landmarker: Path | None) -> Enrolment:
     references, weights = footage.references()
     quiet = footage.quiet()
     if quiet is not None:
-        templates, crop = footage.templates(quiet)
+        templates, layout = footage.templates(quiet)
+        rest = layout.points(np.median(footage.track.rest[quiet], axis=0))
+        crop, region = layout.crop, portrait.region(rest, layout.crop)
     else:
         notes.append("the head or the mouth never rests for a second: templates are of one frame")
         best = footage.calmest()
@@ -296,9 +304,10 @@ def from_video(path: Path, landmarker: Path | None) -> Enrolment:
         who = fit.Fit(footage.track.identity, one[None], [pose], np.array([error]))
         rest = portraits(picture, face.points, who, 0)[1]
         templates, crop = portrait.templates(rest), rest.layout.crop
+        region = region_of(rest, who.identity)
     return Enrolment(
         footage.track.identity, templates, crop, references, weights,
-        footage.own_expressions(), notes,
+        footage.own_expressions(), region, notes,
     )  # fmt: skip
 
 
@@ -347,7 +356,8 @@ def fill(folder: Path, made: Enrolment) -> dict[str, Any]:
 
     def save(name: str, image: np.ndarray) -> str:
         suffix = os.path.splitext(name)[1]
-        (folder / name).write_bytes(cv2.imencode(suffix, image, JPEG)[1].tobytes())
+        how = JPEG if suffix == ".jpg" else []
+        (folder / name).write_bytes(cv2.imencode(suffix, image, how)[1].tobytes())
         return name
 
     templates = [save(f"templates/{k:03d}.jpg", image) for k, image in enumerate(made.templates)]
@@ -362,6 +372,7 @@ def fill(folder: Path, made: Enrolment) -> dict[str, Any]:
         "reference_weights": "reference_weights.npy",
         "templates": templates,
     }
+    meta["region"] = save("region.png", made.region)
     np.save(folder / "identity.npy", made.identity.astype(np.float32))
     np.save(folder / "reference_weights.npy", made.reference_weights.astype(np.float32))
     if made.expressions is not None:

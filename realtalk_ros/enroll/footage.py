@@ -98,13 +98,13 @@ class Footage:
     def picture(self, number: int) -> np.ndarray:
         return self.pictures([number])[number]
 
-    def templates(self, frames: range) -> tuple[list[np.ndarray], tuple[int, int, int]]:
-        """The frames as they are, laid out by the middle of where their faces are; and the crop."""
+    def templates(self, frames: range) -> tuple[list[np.ndarray], portrait.Layout]:
+        """The frames as they are, laid out by the middle of where their faces are; and how."""
         found = self.pictures(frames)
         square = tuple(float(v) for v in np.median(self.squares[frames], axis=0))
         roll = float(np.median(self.track.rotation[frames, 2]))
         layout = portrait.lay_out(found[frames[0]].shape[1::-1], square, roll)
-        return [layout.apply(found[k]) for k in frames], layout.crop
+        return [layout.apply(found[k]) for k in frames], layout
 
     def references(self) -> tuple[list[np.ndarray], np.ndarray]:
         """Crops (256, 256, 3) of frames whose mouths differ, and their weights (K, 52). The first

@@ -17,6 +17,7 @@ import numpy as np
 
 from realtalk_ros import arkit, landmarks
 from realtalk_ros.avatar import CROP_SIZE as CROP
+from realtalk_ros.enroll import points as table
 from realtalk_ros.enroll.fit import Model, Pose
 from realtalk_ros.errors import RealTalkError
 
@@ -30,6 +31,8 @@ STRAIGHTEN = np.radians(8.0)  # roll beyond which the picture is turned upright
 INNER_LIPS = ((13, 14), (82, 87), (312, 317), (81, 178), (311, 402), (80, 88), (310, 318),
               (191, 95), (415, 324))  # fmt: skip
 CORNERS = (78, 308)
+OPEN = 0.8  # jawOpen up to which the chin stays in the region
+SOFT = 5.0  # pixels, sd of the region's border
 OVERLAP = 0.7  # pixels by which shut lips cover each other, or a line of teeth stays
 
 
@@ -106,6 +109,28 @@ def close_up(picture: np.ndarray, face: tuple[float, float, float]) -> np.ndarra
         (CROP, CROP), (0, 0, CROP),
     )  # fmt: skip
     return layout.apply(picture)
+
+
+def region(rest: np.ndarray, crop: tuple[int, int, int]) -> np.ndarray:
+    """(256, 256) uint8: where in the crop the network may draw, soft at its border. `rest` (68, 2)
+    are the resting face's landmarks in the frame. Around the eyes and brows, and from the nose's
+    base to below the opened jaw; nose and cheeks, which hardly move in speech, keep the picture's
+    own sharpness."""
+    x, y, side = crop
+    rest = (rest - (x, y)) * CROP / side
+    opens = landmarks.load().expressions[arkit.INDEX["jawOpen"], :, :2] * (1, -1)
+    wide = rest + OPEN * opens * CROP / table.SIDE
+    out = np.zeros((CROP, CROP), np.uint8)
+    jaw = np.vstack([rest[4:13], wide[4:13]])
+    middle = jaw.mean(0)
+    parts = [np.vstack([middle + (jaw - middle) * 1.08, rest[31:36], rest[48:60], wide[48:60]])]
+    for brow, eye in ((slice(17, 22), slice(36, 42)), (slice(22, 27), slice(42, 48))):
+        points = np.vstack([rest[brow], rest[eye]])
+        parts.append(points.mean(0) + (points - points.mean(0)) * 1.35)
+    for part in parts:
+        hull = cv2.convexHull(np.round(part * 8).astype(np.int32))
+        cv2.fillConvexPoly(out, hull, 255, cv2.LINE_AA, shift=3)
+    return cv2.GaussianBlur(out, (0, 0), SOFT)
 
 
 class Mesh:

@@ -217,6 +217,8 @@ class FaceRenderer:
         ramp = np.minimum(np.arange(side), np.arange(side)[::-1]) / (FEATHER * side)
         ramp = np.clip(ramp, 0, 1).astype(np.float32)
         self._feather = np.minimum(ramp[:, None], ramp[None, :])
+        if avatar.region is not None:
+            self._feather *= cv2.resize(avatar.region, (side, side))
 
     @property
     def template_count(self) -> int:

@@ -1,0 +1,451 @@
+"""`realtalk enroll` and `realtalk track`: what they refuse and what they write, without MediaPipe
+where that is possible; the real thing where it and scikit-image are installed."""
+
+import builtins
+import hashlib
+import os
+import struct
+import sys
+import types
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from realtalk_ros import arkit
+from realtalk_ros.avatar import Avatar
+from realtalk_ros.cli import main
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.renderer.references import Chooser, spread
+from realtalk_ros.renderer.stream import FaceRenderer
+from realtalk_ros.video import VideoWriter
+
+pytest.importorskip("scipy")
+
+from realtalk_ros.enroll import enroll, fit, footage, portrait, track, tracker  # noqa: E402
+from realtalk_ros.videos.track import Track  # noqa: E402
+
+POINTS = {
+    "right_eye_outer": [208, 260], "right_eye_inner": [272, 260], "left_eye_inner": [328, 260],
+    "left_eye_outer": [392, 260], "nose_tip": [300, 330], "mouth_right": [248, 395],
+    "mouth_left": [352, 395], "chin": [300, 490],
+}  # fmt: skip
+
+
+def weights(**named):
+    """ARKit weights by name, or by names without Left and Right."""
+    out = np.zeros(arkit.COUNT, np.float32)
+    for name, value in named.items():
+        for full in (name, name + "Left", name + "Right"):
+            if full in arkit.INDEX:
+                out[arkit.INDEX[full]] = value
+    return out
+
+
+@pytest.fixture
+def drawing(tmp_path):
+    """A drawn face, its eight points, and the arguments to enrol it."""
+    picture = np.full((600, 600, 3), (230, 220, 200), np.uint8)
+    cv2.ellipse(picture, (300, 300), (150, 190), 0, 0, 360, (170, 200, 240), -1)
+    for x in (240, 360):
+        cv2.circle(picture, (x, 260), 20, (60, 40, 20), -1)
+    cv2.ellipse(picture, (300, 395), (52, 14), 0, 0, 360, (90, 90, 200), -1)
+    cv2.imwrite(str(tmp_path / "face.png"), picture)
+    (tmp_path / "points.yaml").write_text(yaml.safe_dump(POINTS))
+    return arguments(tmp_path, "--landmarks", str(tmp_path / "points.yaml"))
+
+
+def arguments(folder, *more, what="--image", source="face.png"):
+    return ["enroll", what, str(folder / source), "--name", "ann", "--out", str(folder),
+            "--consent", "Ann, 2026-11-21", *more]  # fmt: skip
+
+
+def refused(capsys, argv, folder, *words):
+    """The command fails with one line that has these words, and leaves nothing behind."""
+    before = sorted(folder.rglob("*"))
+    assert main(argv) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert all(word in lines[0] for word in words), lines[0]
+    assert sorted(folder.rglob("*")) == before
+
+
+# -- what is refused ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("consent", [None, "", "  ", "a\nb", "x" * 501])
+def test_without_consent_there_is_no_avatar(drawing, tmp_path, capsys, consent):
+    at = drawing.index("--consent")
+    argv = drawing[:at] + drawing[at + 2 :] + ([] if consent is None else ["--consent", consent])
+    refused(capsys, argv, tmp_path, "consent")
+
+
+@pytest.mark.parametrize("name", ["../ann", "", ".ann", "a/b", "a\tb", "x" * 65])
+def test_names_that_are_no_folders_are_refused(drawing, tmp_path, capsys, name):
+    drawing[drawing.index("--name") + 1] = name
+    refused(capsys, drawing, tmp_path, "--name")
+
+
+def test_places_that_cannot_be_are_refused(drawing, tmp_path, capsys):
+    (tmp_path / "ann").mkdir()
+    refused(capsys, drawing, tmp_path, "exists")
+    drawing[drawing.index("--out") + 1] = str(tmp_path / "nowhere")
+    refused(capsys, drawing, tmp_path, "nowhere")
+
+
+def png_of(width, height):
+    """The header of a picture of that size and next to nothing else."""
+
+    def chunk(kind, body):
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+@pytest.mark.parametrize("content, word", [
+    (png_of(10_000, 10_000), "10000x10000"), (b"", "no PNG"), (b"hello", "no PNG"),
+    (png_of(300, 300), "damaged"), (None, "no file"),
+])  # fmt: skip
+def test_bad_pictures_are_refused(tmp_path, capsys, content, word):
+    if content is not None:
+        (tmp_path / "face.png").write_bytes(content)
+    refused(capsys, arguments(tmp_path), tmp_path, word, "face.png")
+
+
+@pytest.mark.parametrize("change, word", [
+    ({"chin": None}, "chin"), ({"chin": [300, 4000]}, "not in the picture"),
+    ({"chin": [300, "x"]}, "chin"), ({"chin": [float("nan"), 3]}, "not in the picture"),
+    ({"right_eye_outer": [392, 260], "right_eye_inner": [328, 260],
+      "left_eye_inner": [272, 260], "left_eye_outer": [208, 260]}, "the face's own"),
+    ({name: [x / 8, y / 8] for name, (x, y) in POINTS.items()}, "pixels high"),
+    ({name: [x - 205, y] for name, (x, y) in POINTS.items()}, "cuts the face off"),
+    ({name: [y, x] for name, (x, y) in POINTS.items()}, "the face's own"),
+    ({name: [300, 300] for name in POINTS}, "the face's own"),
+])  # fmt: skip
+def test_bad_landmarks_are_refused(drawing, tmp_path, capsys, change, word):
+    (tmp_path / "points.yaml").write_text(yaml.safe_dump({**POINTS, **change}))
+    refused(capsys, drawing, tmp_path, word)
+
+
+@pytest.mark.parametrize("content, word", [(b"", "empty"), (os.urandom(5000), "cannot be read")])
+def test_broken_videos_are_refused(tmp_path, capsys, content, word):
+    (tmp_path / "clip.mp4").write_bytes(content)
+    refused(capsys, arguments(tmp_path, what="--video", source="clip.mp4"), tmp_path, word)
+    argv = ["track", str(tmp_path / "clip.mp4"), "--csv", str(tmp_path / "out.csv")]
+    refused(capsys, argv, tmp_path, word, "clip.mp4")
+
+
+def mesh(size=300.0, x=256.0, y=246.0, turn=0.0):
+    """A Face of 478 landmarks, those of the fitted model true and the others in the middle."""
+    model = fit.mesh_model()
+    found = np.full((tracker.POINTS, 2), (x, y), np.float32)
+    pose = fit.Pose(0.0, turn, 0.0, x, y, size / 16.0)
+    found[model.index] = pose.project(model.mean)
+    return tracker.Face(found)
+
+
+def test_one_large_face_from_the_front_is_wanted():
+    for faces, word in (([], "no face"), ([mesh(300), mesh(200)], "2 faces"),
+                        ([mesh(50)], "pixels high")):  # fmt: skip
+        with pytest.raises(RealTalkError, match=word):
+            enroll.one_face(faces, "it")
+    assert enroll.one_face([mesh(300), mesh(40)], "it").size > 250  # a bystander
+    model, face = fit.mesh_model(), mesh(turn=0.9)
+    who = fit.fit(model, model.choose(face.points[None]))
+    with pytest.raises(RealTalkError, match="profile"):
+        enroll.check_pose(who.poses[0], float(who.error[0]), "it")
+
+
+def fake_mediapipe(monkeypatch, **content):
+    module = types.ModuleType("mediapipe")
+    vars(module).update(content)
+    monkeypatch.setitem(sys.modules, "mediapipe", module)
+    return module
+
+
+def test_a_missing_tracker_says_what_to_install(monkeypatch, tmp_path):
+    true_import = builtins.__import__
+
+    def no_mediapipe(name, *more):
+        if name == "mediapipe":
+            raise ImportError(name)
+        return true_import(name, *more)
+
+    with monkeypatch.context() as patch:
+        patch.delitem(sys.modules, "mediapipe", raising=False)
+        patch.setattr(builtins, "__import__", no_mediapipe)
+        with pytest.raises(RealTalkError, match=r"realtalk_ros\[enroll\].*--landmarks"):
+            tracker.Tracker()
+    fake_mediapipe(monkeypatch, __version__="1.0")  # one without a model
+    with pytest.raises(RealTalkError, match=r"1\.0 carries no face model.*face_landmarker.task"):
+        tracker.Tracker()
+    with pytest.raises(RealTalkError, match="is no file: download"):
+        tracker.Tracker(tmp_path / "face_landmarker.task")
+
+
+def test_a_task_file_tells_landmarks_and_weights(monkeypatch, tmp_path):
+    """With a stand-in for MediaPipe's tasks API: no real .task file was at hand."""
+    (tmp_path / "a.task").write_bytes(b"x")
+    mark = types.SimpleNamespace(x=0.5, y=0.25)
+    shapes = [types.SimpleNamespace(category_name=n, score=s)
+              for n, s in (("_neutral", 0.9), ("jawOpen", 0.5))]  # fmt: skip
+    answer = types.SimpleNamespace(
+        face_landmarks=[[mark] * tracker.POINTS], face_blendshapes=[shapes]
+    )
+    model = types.SimpleNamespace(detect=lambda picture: answer, close=lambda: None)
+    vision = types.SimpleNamespace(
+        RunningMode=types.SimpleNamespace(VIDEO=1, IMAGE=2), FaceLandmarkerOptions=dict,
+        FaceLandmarker=types.SimpleNamespace(create_from_options=lambda options: model),
+    )  # fmt: skip
+    fake_mediapipe(
+        monkeypatch, tasks=types.SimpleNamespace(vision=vision, BaseOptions=dict),
+        Image=lambda **how: how["data"], ImageFormat=types.SimpleNamespace(SRGB=1),
+    )  # fmt: skip
+    with tracker.Tracker(tmp_path / "a.task") as found:
+        (face,) = found.find(np.zeros((200, 400, 3), np.uint8))
+    assert (face.points == (200, 50)).all()
+    assert face.blendshapes[arkit.INDEX["jawOpen"]] == 0.5 and face.blendshapes.sum() == 0.5
+
+
+# -- what is written ----------------------------------------------------------------------------
+
+
+def test_a_drawn_face_becomes_an_avatar(drawing, tmp_path, capsys):
+    assert main(drawing) == 0
+    assert "face at rest" in capsys.readouterr().out
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["ann", "face.png", "points.yaml"]
+    avatar = Avatar.load(tmp_path / "ann")
+    meta = avatar.metadata
+    assert meta["consent"] == "Ann, 2026-11-21" == avatar.provenance.consent
+    digest = hashlib.sha256((tmp_path / "face.png").read_bytes()).hexdigest()
+    assert meta["source"] == {"name": "face.png", "sha256": digest}
+    assert meta["digital_source_type"] == "compositeWithTrainedAlgorithmicMedia"
+    assert meta["created"].endswith("Z") and meta["tool"].startswith("realtalk_ros ")
+    for name, wanted in meta["sha256"].items():
+        assert hashlib.sha256((tmp_path / "ann" / name).read_bytes()).hexdigest() == wanted
+    assert avatar.reference_expressions is None  # nobody knows how a drawing speaks
+    # The eyes lie where the network was shown eyes, see landmarks.face_square.
+    x, y, side = avatar.crop
+    crop = avatar.templates[0][y : y + side, x : x + side]
+    dark = np.argwhere(crop.sum(2) < 200)
+    assert 0.22 * side < dark[:, 0].mean() < 0.28 * side
+    # The head moves little from frame to frame, and what is far from it does not.
+    moving = avatar.templates.astype(int)
+    steps = np.abs(np.diff(moving, axis=0)).mean((1, 2, 3))
+    assert 0 < steps.max() < 3 and np.abs(moving[0] - moving[-1]).mean() > steps.mean()
+    assert np.abs(moving[:, :20] - moving[0, :20]).max() <= 6  # JPEG
+    assert FaceRenderer(avatar).render(weights(jawOpen=0.5), 3).shape == avatar.templates.shape[1:]
+
+
+def test_an_avatar_is_whole_or_not_there(drawing, tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    refused(capsys, drawing, tmp_path, "No space left")
+
+
+class Seen:
+    """A tracker that has seen one face where it says."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def find(self, image):
+        return [type(self).face]
+
+
+def test_a_smile_is_brought_to_rest(monkeypatch):
+    model, person = fit.mesh_model(), np.zeros(100)
+    smile = weights(mouthSmile=0.8, jawOpen=0.15, mouthUpperUp=0.3)
+    pose = fit.Pose(0.02, 0.05, 0.0, 256.0, 246.0, 12.9)
+    x, y, side = portrait.square(pose, person)
+    scale = portrait.CROP / side
+    pose = fit.Pose(0.02, 0.05, 0.0, 256 + (256 - x) * scale, 246 + (246 - y) * scale, 12.9 * scale)
+    found = np.full((tracker.POINTS, 2), 256, np.float32)
+    found[model.index] = pose.project(model.shape(person, smile))
+    picture = np.full((512, 512, 3), 150, np.uint8)
+    row = {int(number): k for k, number in enumerate(model.index)}
+    at = found[model.index]
+    inner = at[[row[k] for k in (78, 80, 81, 82, 13, 312, 311, 310, 308, 318, 402, 317, 14, 87,
+                                 178, 88)]]  # fmt: skip
+    cv2.fillPoly(picture, [np.round(inner).astype(np.int32)], (255, 255, 255))  # teeth
+    Seen.face = tracker.Face(found)
+    monkeypatch.setattr(enroll, "Tracker", Seen)
+    made = enroll.from_picture(picture, "it", None)
+    assert len(made.references) == 2 and made.expressions is None
+    assert made.reference_weights[0][arkit.INDEX["mouthSmileLeft"]] > 0.4
+    assert not made.reference_weights[1].any()
+    teeth = [(image > 220).all(2).sum() for image in (*made.references, made.templates[0])]
+    assert teeth[0] > 500 and teeth[1] < 0.15 * teeth[0] and teeth[2] < 0.15 * teeth[0]
+
+
+# -- videos -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clip(tmp_path, monkeypatch):
+    """4 s of one face that rests for the first, then speaks; a tracker that knows."""
+    count, fps = 100, 25
+    t = np.arange(count) / fps
+    said = np.stack([
+        weights(jawOpen=max(0.0, 0.5 * np.sin(9 * at)) if at > 1.2 else 0.0,
+                mouthSmile=0.6 if 2 < at < 2.5 else 0.0)
+        for at in t
+    ])  # fmt: skip
+    pose = fit.Pose(0.0, 0.0, 0.0, 256.0, 200.0, 14.0)
+    marks = pose.project(fit.landmarks.load().points(np.zeros(52, np.float32)))
+    rng = np.random.default_rng(0)
+    with VideoWriter(tmp_path / "clip.mp4", fps, (512, 512)) as video:  # no sound
+        base = rng.integers(0, 255, (512, 512, 3), np.uint8)
+        for k in range(count):
+            frame = cv2.GaussianBlur(base, (0, 0), 6)
+            frame[:20] = 2 * k
+            video.write(frame)
+    known = Track(
+        time=t, faces=np.ones(count, np.int16),
+        landmarks=np.repeat(marks[None], count, 0).astype(np.float32),
+        rest=np.repeat(marks[None], count, 0).astype(np.float32), weights=said,
+        rotation=np.zeros((count, 3), np.float32), identity=np.full(100, 0.1, np.float32),
+    )  # fmt: skip
+
+    class Known:
+        track_ = known
+
+        def __init__(self, landmarker):
+            pass
+
+        def track(self, frames):
+            for _ in frames:
+                pass
+            return type(self).track_
+
+    monkeypatch.setattr(track, "MeshTracker", Known)
+    return Known
+
+
+def test_a_video_becomes_an_avatar(clip, tmp_path, capsys):
+    assert main(arguments(tmp_path, what="--video", source="clip.mp4")) == 0
+    assert "no sound" in capsys.readouterr().out
+    avatar = Avatar.load(tmp_path / "ann")
+    assert len(avatar.templates) == footage.QUIET  # the second of rest, as it was filmed
+    top = avatar.templates[:, 4:12].mean((1, 2, 3))
+    assert top.max() < 2 * 32 and (np.diff(top) > 0).all()
+    assert len(avatar.more_references) == 3
+    jaws = avatar.reference_weights[:, arkit.INDEX["jawOpen"]]
+    assert np.ptp(jaws) > 0.4
+    assert avatar.reference_expressions.shape == (50, 52)
+    assert np.ptp(avatar.reference_expressions[:, arkit.INDEX["jawOpen"]]) > 0.4
+
+
+def test_tracking_writes_what_was_seen(clip, tmp_path, capsys):
+    clip.track_.faces[10:14] = 0
+    out = tmp_path / "out.csv"
+    assert main(["track", str(tmp_path / "clip.mp4"), "--csv", str(out)]) == 0
+    lines = out.read_text().splitlines()
+    assert lines[0] == ",".join(arkit.LIVE_LINK_COLUMNS) and len(lines) == 1 + 96
+    jaw = arkit.LIVE_LINK_COLUMNS.index("JawOpen")
+    seen = np.array([float(line.split(",")[jaw]) for line in lines[1:]])
+    true = np.delete(clip.track_.weights[:, arkit.INDEX["jawOpen"]], range(10, 14))
+    np.testing.assert_allclose(seen, true, atol=1e-6)
+    assert "96 of 100" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("faces, word", [(0, "no face"), (2, "more than one face")])
+def test_videos_of_nobody_or_of_two_are_refused(clip, tmp_path, capsys, faces, word):
+    clip.track_.faces[:] = faces
+    refused(capsys, arguments(tmp_path, what="--video", source="clip.mp4"), tmp_path, word)
+
+
+def test_a_video_in_profile_and_a_small_face_are_refused(clip, tmp_path, capsys):
+    argv = arguments(tmp_path, what="--video", source="clip.mp4")
+    clip.track_.rotation[:, 0] = 0.9
+    refused(capsys, argv, tmp_path, "profile")
+    clip.track_.rotation[:] = 0
+    clip.track_.rest[:] /= 6
+    refused(capsys, argv, tmp_path, "pixels high")
+
+
+# -- several references -------------------------------------------------------------------------
+
+
+def test_the_reference_with_the_nearest_mouth_is_taken_and_kept():
+    rest, wide, pursed = weights(), weights(jawOpen=0.8), weights(mouthPucker=0.9)
+    chooser = Chooser(np.stack([rest, wide, pursed]))
+    assert [chooser.choose(w) for w in (rest, wide, pursed, rest)] == [0, 1, 2, 0]
+    # Around the middle between two, it stays with what it has.
+    sway = [chooser.choose(weights(jawOpen=0.4 + 0.05 * (-1) ** k)) for k in range(8)]
+    assert len(set(sway)) == 1
+    many = np.stack([weights(jawOpen=0.01 * k) for k in range(50)] + [pursed])
+    taken = spread(many, 3, 0)
+    assert taken[0] == 0 and 50 in taken and len(taken) == 3
+    assert spread(np.stack([rest] * 5), 3, 2) == [2]  # there is no other
+
+
+def test_each_reference_has_rows_of_its_own(drawing, tmp_path):
+    assert main(drawing) == 0
+    home = tmp_path / "ann"
+    meta = yaml.safe_load((home / "avatar.yaml").read_text())
+    cv2.imwrite(str(home / "references/1.png"), np.full((256, 256, 3), (0, 0, 255), np.uint8))
+    meta["references"].append("references/1.png")
+    meta["templates"] = meta["templates"][:3]
+    np.save(home / "reference_weights.npy", np.stack([weights(), weights(jawOpen=0.8)]))
+    (home / "avatar.yaml").write_text(yaml.safe_dump(meta))
+    both = Avatar.load(home)
+    wide = weights(jawOpen=0.8)
+    together = FaceRenderer.together([Avatar.load("default"), both])[1]
+    picture = together.render(wide, 2)
+    for k, image in enumerate(both.more_references):
+        meta["references"], meta["reference"] = [], f"references/{k}.png"
+        (home / "avatar.yaml").write_text(yaml.safe_dump(meta))
+        alone = FaceRenderer(Avatar.load(home))
+        assert (alone.avatar.reference_image == image).all()
+        same = np.abs(alone.render(wide, 2).astype(int) - picture).max() <= 1
+        assert same == (k == 1)
+
+
+# -- the real thing -----------------------------------------------------------------------------
+
+
+def test_a_real_photo_becomes_an_avatar_that_opens_its_mouth(tmp_path, capsys):
+    pytest.importorskip("mediapipe")
+    astronaut = pytest.importorskip("skimage.data").astronaut()
+    cv2.imwrite(str(tmp_path / "face.png"), astronaut[..., ::-1])
+    assert main(arguments(tmp_path)) == 0
+    renderer = FaceRenderer(Avatar.load(tmp_path / "ann"))
+    with tracker.Tracker() as found:
+        for said in (weights(), weights(jawOpen=0.2, mouthUpperUp=0.3), weights(mouthPucker=0.5)):
+            (face,) = found.find(renderer.render(said, 5))
+            assert face.size > 200
+        # She smiles in the photo; at rest her lips are shut, and the avatar's jaw opens them.
+        apart = face.points[13] - face.points[14]
+        assert np.hypot(*apart) < 0.04 * face.size
+    x, y = face.points[[13, 14, 78, 308]].mean(0).astype(int)
+    lips = slice(y - 12, y + 25), slice(x - 25, x + 25)
+    shut, wide = (
+        renderer.render(w, 5)[lips].astype(int) for w in (weights(), weights(jawOpen=0.6))
+    )
+    assert wide.mean() < shut.mean() - 8  # it is dark in there
+
+    picture = astronaut[..., ::-1]
+    for bad, word in ((np.hstack([picture[:300, 100:400]] * 2), "2 faces"),
+                      (cv2.resize(picture, None, fx=0.45, fy=0.45), "pixels high"),
+                      (np.ascontiguousarray(picture[::-1]), ""),
+                      (np.full((300, 300, 3), 90, np.uint8), "no face")):  # fmt: skip
+        cv2.imwrite(str(tmp_path / "bad.png"), bad)
+        argv = arguments(tmp_path, source="bad.png")
+        argv[argv.index("ann")] = "bad"
+        capsys.readouterr()
+        refused(capsys, argv, tmp_path, word)
