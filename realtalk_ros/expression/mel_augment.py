@@ -63,10 +63,12 @@ def colour(mel: np.ndarray, noise: np.ndarray | None, rng: np.random.Generator) 
 
 
 def mask(mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Up to 0.1 s and a band blotted out by the mean (SpecAugment, Park et al. 2019), in place."""
+    """Twice up to 0.1 s and twice a band, blotted out by the mean, in place (SpecAugment, Park et
+    al. 2019)."""
     mean = mel.mean()
-    start, length = rng.integers(len(mel)), rng.integers(11)
-    mel[start : start + length] = mean
-    low, width = rng.integers(N_MELS), rng.integers(9)
-    mel[:, low : low + width] = mean
+    for _ in range(2):
+        start, length = rng.integers(len(mel)), rng.integers(11)
+        mel[start : start + length] = mean
+        low, width = rng.integers(N_MELS), rng.integers(9)
+        mel[:, low : low + width] = mean
     return mel

@@ -94,6 +94,9 @@ class Sampler:
             have += frames - skip
         mel = np.concatenate(mels)[: STEPS * nets.STEP]
         noise = self.utterance("still")[0] if "still" in self.sets else None
+        coloured = mel_augment.colour(mel, noise, rng)
+        if rng.random() < 0.5:
+            coloured = mel_augment.mask(coloured, rng)
         motion = {
             field: np.concatenate([getattr(m, field)[s:] for m, s in parts])[: STEPS - delay]
             for field in ("weights", "rotation", "speech", "closure", "labiodental", "phone")
@@ -103,7 +106,7 @@ class Sampler:
         ref = teacher.animate(segments, frames, style, teacher.accents(mel_ref), mood)
         start = int(rng.integers(0, max(1, frames - 100)))
         return {
-            "mel": mel_augment.colour(mel, noise, rng),
+            "mel": coloured,
             "identity": identity,
             "reference": teacher.reference_window(ref, start),
             "known": np.array((rng.random() < 0.65, rng.random() < 0.65), np.float32),
