@@ -13,11 +13,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch")
 
 from realtalk_ros import models  # noqa: E402
-from realtalk_ros.avatar import AVATAR_DIR  # noqa: E402
+from realtalk_ros.avatar import AVATAR_DIR, Avatar  # noqa: E402
 from realtalk_ros.errors import RealTalkError  # noqa: E402
 from realtalk_ros.renderer import batches, evaluate, losses, quality, reader, train  # noqa: E402
 from realtalk_ros.renderer.export import export, installed  # noqa: E402
 from realtalk_ros.renderer.model import Dimensions, Renderer  # noqa: E402
+from realtalk_ros.renderer.stream import FaceRenderer  # noqa: E402
 
 SIZE = 64
 
@@ -230,7 +231,10 @@ def test_distances_are_none_for_the_same_and_local():
         assert distance(a, worse, changed)[0] > there
 
 
-def test_an_avatars_own_generator_is_measured_against_the_installed_one(tmp_path, capsys):
+def test_one_face_gets_a_generator_that_is_measured_against_the_installed_one(
+    tmp_path, capsys, monkeypatch
+):
+    pytest.importorskip("skimage", reason="evaluation needs scikit-image")
     folder = tmp_path / "me"
     shutil.copytree(AVATAR_DIR / "default", folder)
     words = ["--avatar", folder, "--data", tmp_path, "--json", "--judge"]
@@ -253,3 +257,12 @@ def test_an_avatars_own_generator_is_measured_against_the_installed_one(tmp_path
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures["nlpd_before"] == figures["nlpd_after"] > 0
     assert figures["nlpd_less"] == 0 and "lips_px_before" not in figures
+
+    # A trained one is another one, and fits the installed encoder.
+    shutil.copytree(tmp_path / "val", tmp_path / "train")
+    monkeypatch.setattr(train, "evaluate", lambda *_: {"psnr": 0.0})
+    words = ["--data", tmp_path, "--avatar", folder, "--out", tmp_path / "out"]
+    train.run(arguments(train, *words, "--minutes", 0.05, "--lr", 1e-3, "--groups", 1))
+    assert FaceRenderer(Avatar.load(folder), 256).render(np.zeros(52, np.float32), 0).any()
+    evaluate.run(args)
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["nlpd_less"] != 0

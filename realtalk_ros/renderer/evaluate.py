@@ -2,7 +2,7 @@
 
 It runs as it is shipped (ONNX), or with `--checkpoint` a checkpoint of `realtalk train renderer`
 (an ablation, say) in torch. With `--avatar` on pictures of that one person (`--data`): from the
-avatar's reference picture, by the installed generator and by its own, and how much less the
+avatar's (first) reference picture, by the installed generator and by its own, and how much less the
 distances are. Means over all pictures, at 256x256:
 
     psnr, ssim          dB; SSIM of Wang et al. 2004, Gaussian windows (scikit-image)
@@ -45,7 +45,7 @@ from realtalk_ros.renderer import reader
 from realtalk_ros.renderer.batches import EXPRESSIONS, REFERENCES, Groups, draw, pictures
 from realtalk_ros.renderer.model import Dimensions, Renderer
 from realtalk_ros.renderer.quality import Box, coarser, gmsd, nlpd
-from realtalk_ros.renderer.stream import ENCODER, GENERATOR
+from realtalk_ros.renderer.stream import ENCODER, GENERATOR, references
 from realtalk_ros.renderer.train import MOUTH, mouth_box
 
 DRIFT = 0.33  # pixels that a template moves from frame to frame, see make_avatar.MAX_STEP
@@ -272,7 +272,7 @@ def compared(
             f"avatar {avatar.name} has no generator of its own: "
             "run `realtalk train renderer --avatar` first"
         )
-    reference, figures = avatar.reference_image, {}
+    reference, figures = references(avatar)[0], {}
     for when, own in (("before", None), ("after", avatar.generator)):
         render = onnx_renderer(models.MODEL_DIR, threads, own)
         found = measure(render, groups, judge, people, reference)

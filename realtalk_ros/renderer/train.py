@@ -31,6 +31,7 @@ from realtalk_ros.renderer import losses, reader
 from realtalk_ros.renderer.batches import Batch, Groups, sample
 from realtalk_ros.renderer.export import export, export_generator, installed
 from realtalk_ros.renderer.model import Dimensions, Renderer
+from realtalk_ros.renderer.stream import references
 
 ABLATIONS = {"reference": "texture_reference", "modulation": "modulation", "mask": "learned_mask"}
 MOUTH = slice(48, 68)  # of the 68 landmarks
@@ -320,8 +321,8 @@ def run(args: argparse.Namespace) -> None:
         trainer.load_installed()
     if avatar:
         check_encoder(trainer.model)
-    reference = torch.from_numpy(avatar.reference_image).to(args.device) if avatar else None
-    learn(trainer, train, val, None if avatar else extra, reference, args)
+    pictures = torch.from_numpy(np.stack(references(avatar))).to(args.device) if avatar else None
+    learn(trainer, train, val, None if avatar else extra, pictures, args)
     model = trainer.average.model
     print(json.dumps({**trainer.state, **evaluate(model, val, 200)}))
     if trainer.state["seconds"] < args.minutes * 60:
@@ -348,10 +349,11 @@ def learn(
     train: Groups,
     val: Groups,
     extra: Groups | None,
-    reference: Tensor | None,
+    references: Tensor | None,
     args: argparse.Namespace,
 ) -> None:
-    """Trains until the time is over, reporting and saving as it goes."""
+    """Trains until the time is over, reporting and saving as it goes. `references` (R, S, S, 3)
+    stand in for the groups' own, one of them for each batch."""
     state, checkpoint = trainer.state, args.out / "checkpoint.pt"
     rng = np.random.default_rng([args.seed, state["step"]])
     budget, began, done_before = args.minutes * 60, time.monotonic(), state["seconds"]
@@ -370,6 +372,7 @@ def learn(
         for _ in range(args.groups):
             source = extra if extra and rng.random() < args.extra_share else train
             drawn.append(source[int(rng.integers(len(source)))])
+        reference = None if references is None else references[int(rng.integers(len(references)))]
         batch = sample(drawn, rng, args.targets, reference is None, reference)
         running.append(trainer.step(batch, rate))
         state["seconds"] = done_before + time.monotonic() - began
