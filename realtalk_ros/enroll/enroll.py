@@ -330,7 +330,7 @@ def write(target: Path, made: Enrolment, name: str, consent: str, source: Path) 
             "name": name,
             "description": "Made by `realtalk enroll`.",
             "consent": consent,
-            "created": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "created": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
             "source": {"name": source.name, "sha256": sha256_of(source)},
             "digital_source_type": provenance.LIKENESS,
             "tool": f"realtalk_ros {__version__}",

@@ -110,7 +110,7 @@ class Footage:
         """Crops (256, 256, 3) of frames whose mouths differ, and their weights (K, 52). The first
         shows the teeth."""
         weights = self.track.weights
-        awake = weights[:, blinks()].max(1) < 0.4
+        awake = weights[:, blinks()].max(1) < 0.25
         ahead = np.abs(self.track.rotation).max(1) < np.radians(20)
         rows = np.array([k for k in self.good if awake[k] and ahead[k]])
         rows = rows if len(rows) else self.good
