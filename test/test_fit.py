@@ -112,3 +112,18 @@ def test_what_is_no_face_is_refused(found):
     with pytest.raises(RealTalkError) as error:
         fit.fit(fit.mesh_model(), found)
     assert "\n" not in str(error.value)
+
+
+def test_the_shipped_points_are_those_of_the_face_model():
+    from realtalk_ros.facekit import FaceKit, find_facekit
+    from realtalk_ros.renderer.import_facekit import fit_arrays
+
+    try:
+        find_facekit()
+    except RealTalkError:
+        pytest.skip("no ICT-FaceKit here")
+    made = fit_arrays(FaceKit.load())
+    with np.load(fit.FILE, allow_pickle=False) as shipped:
+        assert set(shipped.files) == set(made)
+        for name, array in made.items():
+            assert (shipped[name] == array).all()
