@@ -236,6 +236,8 @@ def make(
 ) -> Iterator[list[dict[str, np.ndarray]]]:
     """Shards of at most GROUPS groups, in the order of `plans`. `frames` are the video's."""
     stacks = [plans[at : at + GROUPS] for at in range(0, len(plans), GROUPS)]
+    if not stacks:
+        return
     # A shard is ready when its last frame has passed; neighbours overlap in time.
     wanted: dict[int, list[tuple[int, int, int]]] = {}
     for s, stack in enumerate(stacks):
@@ -256,6 +258,8 @@ def make(
                 for one, patches in zip(stacks[done], taken.pop(done), strict=True)
             ]
             done += 1
+        if done == len(stacks):  # what comes after is not needed
+            return
 
 
 def finish(one: Plan, track: Track, patches: list[tuple[np.ndarray, np.ndarray]]) -> dict:
