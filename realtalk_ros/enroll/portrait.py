@@ -33,8 +33,6 @@ INNER_LIPS = ((13, 14), (82, 87), (312, 317), (81, 178), (311, 402), (80, 88), (
 CORNERS = (78, 308)
 OPEN = 0.8  # jawOpen up to which the chin stays in the region
 SOFT = 5.0  # pixels, sd of the region's border
-WIDE = 6.0  # pixels between the lips from which on a mouth counts as open
-SEAM = (0.2, 0.2, 0.14)  # how much darker than lips the line between them is, BGR
 OVERLAP = 0.7  # pixels by which shut lips cover each other, or a line of teeth stays
 
 
@@ -244,28 +242,7 @@ def at_rest(
         row[k] for k in CORNERS
     )).mesh()  # fmt: skip
     image = mesh.move(portrait.image, after - portrait.points)
-    uppers, lowers = ([row[pair[k]] for pair in INNER_LIPS] for k in (0, 1))
-    gap = np.linalg.norm(portrait.points[uppers] - portrait.points[lowers], axis=1).mean()
-    seam = after[[row[CORNERS[0]], *uppers, row[CORNERS[1]]]]
-    close_seam(image, seam[np.argsort(seam[:, 0])], min(1.0, gap / WIDE))
     return replace(portrait, image=image, points=after, shape=goal)
-
-
-def close_seam(image: np.ndarray, seam: np.ndarray, share: float) -> None:
-    """Where lips of a picture have been shut (from `share` = 0, they were shut before, to 1, they
-    were wide open), rests of teeth go and the line appears that shut lips have. In place; seam
-    (n, 2)."""
-    line = [np.round(seam * 8).astype(np.int32)]
-    if share < 0.15:
-        return
-    rests = cv2.polylines(np.zeros(image.shape[:2], np.uint8), line, False, 255, 4, shift=3)
-    image[:] = cv2.inpaint(image, rests, 3, cv2.INPAINT_TELEA)
-    dark = cv2.polylines(np.zeros(image.shape[:2], np.uint8), line, False, 255, 2, cv2.LINE_AA, 3)
-    amount = cv2.GaussianBlur(dark, (0, 0), 0.9).astype(np.float32) / 255
-    left, right = seam[0, 0], seam[-1, 0]
-    along = (np.arange(image.shape[1]) - left) / (right - left)
-    amount *= np.sqrt(np.clip(4 * along * (1 - along), 0, 1)).astype(np.float32)  # to the corners
-    image[:] = np.round(image * (1 - share * amount[..., None] * np.float32(SEAM))).astype(np.uint8)
 
 
 def templates(portrait: Portrait, count: int = TEMPLATES) -> list[np.ndarray]:
