@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("scipy")
+pytest.importorskip("soxr")
 
 from realtalk_ros.errors import RealTalkError  # noqa: E402
 from realtalk_ros.expression import augment, corpora, speech_data  # noqa: E402
