@@ -178,6 +178,7 @@ class Espeak:
     # speak_lib.h of espeak-ng 1.51
     _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT
     _DONT_EXIT = 0x8000  # espeakINITIALIZE_DONT_EXIT: report missing data, do not end the process
+    _PHONEMES = 1 | 2  # espeakINITIALIZE: events of phonemes, too, in IPA (engines.py)
     _UTF8 = 1  # espeakCHARS_UTF8
     _RATE, _PITCH = 1, 3  # espeak_PARAMETER
     _CALLBACK = ctypes.CFUNCTYPE(
@@ -186,7 +187,7 @@ class Espeak:
 
     def __init__(self) -> None:
         """Raises RealTalkError if espeak-ng is not installed."""
-        self._library, self.sample_rate = _load_espeak()
+        self._library, self.sample_rate = load_espeak()
         self._parts: list[bytes] = []
         self._words: list[tuple[int, float]] = []
         self._callback = self._CALLBACK(self._collect)  # the library keeps only its address
@@ -254,23 +255,38 @@ class Espeak:
 _ESPEAK_LOCK = threading.Lock()
 
 
-@lru_cache(maxsize=1)  # it can be initialised once in a process
-def _load_espeak() -> tuple[ctypes.CDLL, int]:
-    candidates: list[tuple[str, bytes | None]] = [("libespeak-ng.so.1", None)]
+@lru_cache(maxsize=1)
+def _espeak_places() -> list[tuple[str, bytes | None]]:
+    """Library and data, the system's first. Found once: the wheel's library, when it is loaded,
+    answers to the system's name, and would be told to look for data where there are none."""
+    places: list[tuple[str, bytes | None]] = []
+    try:
+        ctypes.CDLL("libespeak-ng.so.1")
+        places.append(("libespeak-ng.so.1", None))
+    except OSError:
+        pass
     try:
         import espeakng_loader
 
-        candidates.append(
+        places.append(
             (espeakng_loader.get_library_path(), espeakng_loader.get_data_path().encode())
         )
     except (ImportError, OSError):
         pass
-    for library_path, data_path in candidates:
+    return places
+
+
+@lru_cache(maxsize=1)
+def load_espeak() -> tuple[ctypes.CDLL, int]:
+    """The library, initialised once in a process, and its sample rate, Hz. Its global state has
+    users: set the callback before every synthesis. Raises RealTalkError if it is not installed."""
+    for library_path, data_path in _espeak_places():
         try:
             library = ctypes.CDLL(library_path)
         except OSError:
             continue
-        rate = library.espeak_Initialize(Espeak._SYNCHRONOUS, 0, data_path, Espeak._DONT_EXIT)
+        options = Espeak._PHONEMES | Espeak._DONT_EXIT
+        rate = library.espeak_Initialize(Espeak._SYNCHRONOUS, 0, data_path, options)
         if rate > 0:
             return library, rate
     raise RealTalkError(

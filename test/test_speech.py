@@ -171,8 +171,12 @@ def test_without_espeak_the_error_says_how_to_install(monkeypatch):
     def missing(*_):
         raise OSError("no such library")
 
-    speech._load_espeak.cache_clear()
+    caches = speech.load_espeak, speech._espeak_places
+    for cache in caches:
+        cache.cache_clear()
     monkeypatch.setattr(speech.ctypes, "CDLL", missing)
     with pytest.raises(RealTalkError, match="pip install"):
         speech.Espeak()
     monkeypatch.undo()
+    for cache in caches:
+        cache.cache_clear()

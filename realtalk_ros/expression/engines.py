@@ -30,6 +30,7 @@ from realtalk_ros.expression.speech_set import (
     finish,
     level_db,
 )  # fmt: skip
+from realtalk_ros.speech import load_espeak
 
 
 class _EspeakEvent(ctypes.Structure):
@@ -67,26 +68,10 @@ class Espeak:
     )
 
     def __init__(self) -> None:
-        try:
-            self._library, data = ctypes.CDLL("libespeak-ng.so.1"), None
-        except OSError:
-            try:
-                import espeakng_loader
-            except ImportError as error:
-                raise RealTalkError(
-                    "espeak-ng is missing: pip install 'realtalk_ros[train]' or apt-get install "
-                    "libespeak-ng1"
-                ) from error
-            self._library = ctypes.CDLL(espeakng_loader.get_library_path())
-            data = espeakng_loader.get_data_path().encode()
-        # Synchronous; phoneme events, in IPA; do not exit where data is missing.
-        self.rate = self._library.espeak_Initialize(2, 0, data, 1 | 2 | 0x8000)
-        if self.rate <= 0:
-            raise RealTalkError("espeak-ng could not be initialised: reinstall it with its data")
+        self._library, self.rate = load_espeak()
         self._parts: list[bytes] = []
         self._events: list[tuple[str, int]] = []
         self._callback = self._CALLBACK(self._collect)  # the library keeps only its address
-        self._library.espeak_SetSynthCallback(self._callback)
 
     def _collect(self, wav: int | None, count: int, events) -> int:
         if wav and count > 0:
@@ -113,6 +98,7 @@ class Espeak:
             library.espeak_SetParameter(parameter, int(value), 0)
         self._parts, self._events = [], []
         data = text.encode("utf-8") + b"\0"
+        library.espeak_SetSynthCallback(self._callback)  # speech.Espeak has its own
         library.espeak_Synth(data, ctypes.c_size_t(len(data)), 0, 1, 0, 1, None, None)
         library.espeak_Synchronize()
         pcm = np.frombuffer(b"".join(self._parts), "<i2")
