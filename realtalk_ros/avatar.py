@@ -4,6 +4,9 @@
     identity.npy                (100,) float32, identity coefficients of the 3D face model
     reference.png               (256, 256, 3), face crop from which the texture is taken
     templates/000.jpg ...       the frames of idle head motion, all of one size
+    landmarks.npy               optional (N, 68, 2) float32: where the 3D face model's landmarks
+                                (Multi-PIE) lie in each template, pixels, (0, 0) its upper left
+                                corner; without, the face is taken to look straight ahead
     reference_expressions.npy   (50, 52) float32, 2 s of this person's own expressions, 25 Hz; none
                                 where they are not known, as of somebody's photo
     references/0.png ...        optional: more such crops, with other mouths (`references`)
@@ -34,17 +37,24 @@ from realtalk_ros.provenance import Provenance
 AVATAR_DIR = Path(__file__).parent / "avatars"
 CROP_SIZE = 256  # side of the face crop that the renderer works on, pixels
 IDENTITY_SIZE = 100  # modes of the 3D face model
+LANDMARKS = 68  # Multi-PIE
 REFERENCE_SHAPE = (50, 52)  # frames at 25 Hz, ARKit weights
 MAX_TEMPLATES, MAX_REFERENCES = 512, 8
 MAX_PIXELS = 2048 * 2048
 MAX_TEMPLATE_BYTES = 512 * 2**20  # of all templates in memory: 512 of 512x512, 86 of 1920x1080
-MAX_YAML, MAX_ARRAY, MAX_IMAGE = 256 * 2**10, 64 * 2**10, 16 * 2**20  # bytes of a file
+MAX_YAML, MAX_ARRAY, MAX_IMAGE = 256 * 2**10, 512 * 2**10, 16 * 2**20  # bytes of a file
 MAX_NAME, MAX_PATH = 64, 200  # characters
 # Far outside of what a face can be; beyond, the networks answer with NaN.
-MAX_IDENTITY, MAX_WEIGHT = 50.0, 2.0
+MAX_IDENTITY, MAX_WEIGHT, MAX_PLACE = 50.0, 2.0, 1e5
 FILE_KEYS = ("identity", "reference", "templates")  # name files
 # Name files, if they are there.
-MORE_FILE_KEYS = ("reference_expressions", "references", "reference_weights", "region")
+MORE_FILE_KEYS = (
+    "landmarks",
+    "reference_expressions",
+    "references",
+    "reference_weights",
+    "region",
+)
 GENERATORS = ("renderer_generate.onnx", "renderer_generate_half.onnx")
 
 
@@ -64,6 +74,7 @@ class Avatar:
     more_references: tuple[np.ndarray, ...] = ()  # instead of reference_image, (256, 256, 3) each
     reference_weights: np.ndarray | None = None  # (K, 52) float32, of more_references
     region: np.ndarray | None = None  # (256, 256) float32 0..1, where the network may draw
+    landmarks: np.ndarray | None = None  # (N, 68, 2) float32, pixels of the templates
 
     @classmethod
     def load(cls, name_or_dir: str | Path) -> Avatar:
@@ -114,6 +125,7 @@ class Avatar:
             region=None
             if meta.get("region") is None
             else _reference(folder, meta["region"])[..., 0].astype(np.float32) / 255,
+            landmarks=_landmarks(folder, meta, len(templates), crop[2]),
         )
 
     @property
@@ -284,6 +296,17 @@ def _array(folder: Path, name: Any, shape: tuple[int, ...], limit: float) -> np.
     if np.abs(array).max() > limit:
         raise AvatarError(f"avatar {folder}: {name!r} holds values beyond {limit:g}")
     return array
+
+
+def _landmarks(folder: Path, meta: dict[str, Any], count: int, side: int) -> np.ndarray | None:
+    name = meta.get("landmarks")
+    if name is None:
+        return None
+    points = _array(folder, name, (count, LANDMARKS, 2), MAX_PLACE)
+    # All in one place, or on one line, they are no face, and no camera shows one so.
+    if np.ptp(points, axis=1).min() < side / 16:
+        raise AvatarError(f"avatar {folder}: {name!r} does not hold the landmarks of a face")
+    return points
 
 
 def _generators(folder: Path) -> list[str]:

@@ -49,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--audio-hours", type=float, metavar="H",
                         help="instead: stream H hours of speech, faster than real time, through "
                         "the transformer, and report how memory grew")  # fmt: skip
+    parser.add_argument("--frames", type=int, metavar="N",
+                        help="instead: render N frames and report how memory grew")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> None:
@@ -60,6 +62,12 @@ def run(args: argparse.Namespace) -> None:
         if not args.audio_hours > 0:
             raise RealTalkError(f"--audio-hours {args.audio_hours}: give more than 0")
         print(json.dumps(endure(args.audio_hours, args.device), indent=2))
+        return
+    if args.frames is not None:
+        if args.frames < 1:
+            raise RealTalkError(f"--frames {args.frames}: give 1 or more")
+        report = endure_frames(args.frames, args.device, args.threads, args.avatar)
+        print(json.dumps(report, indent=2))
         return
     report = measure(args.device, args.threads, args.avatar)
     print(json.dumps(report, indent=2) if args.json else table(report))
@@ -163,22 +171,41 @@ def endure(hours: float, device: str = "cpu") -> dict[str, float]:
     stream, front_end = model.stream(model.prior()), AudioFrontEnd(SAMPLE_RATE)
     audio = pieces(read_audio(SAMPLE_CLIP)[0], 2 * HOP)
     steps = max(10, round(hours * 3600 * SAMPLE_RATE / (2 * HOP)))
-    times = np.zeros(steps, np.float32)
+    found = repeat(lambda i: stream.push(front_end.push(audio(i))), steps, "step")
+    return {"audio_hours": hours, **found}
+
+
+def endure_frames(frames: int, device: str, threads: int, avatar: str) -> dict[str, float]:
+    """Renders that many frames of a moving face, blinks and all templates, as `endure`."""
+    from realtalk_ros import arkit, models
+    from realtalk_ros.avatar import Avatar
+    from realtalk_ros.renderer.stream import FaceRenderer
+
+    face = FaceRenderer(Avatar.load(avatar), SIZE, models.providers_for(device), threads)
+    weights = np.random.default_rng(0).uniform(0, 0.6, (97, arkit.COUNT)).astype(np.float32)
+    found = repeat(
+        lambda i: face.render(weights[i % len(weights)], i % face.template_count), frames, "frame"
+    )
+    return {"frames": frames, **found}
+
+
+def repeat(work: Callable[[int], object], count: int, unit: str) -> dict[str, float]:
+    """Memory and time of work(0), work(1) ..., as `endure` reports them."""
+    times = np.zeros(count, np.float32)
+    tenth = max(1, count // 10)
     early = 0.0
-    for i in tqdm(range(steps), desc="stream", unit="step", disable=None, leave=False):
+    for i in tqdm(range(count), unit=unit, disable=None, leave=False):
         began = time.perf_counter()
-        stream.push(front_end.push(audio(i)))
+        work(i)
         times[i] = time.perf_counter() - began
-        if i == steps // 10:
+        if i == tenth - 1:
             early = resident_mb()
-    tenth = steps // 10
     return {
-        "audio_hours": hours,
         "seconds": round(float(times.sum()), 1),
         "memory_mb_after_a_tenth": round(early, 1),
         "memory_mb_at_the_end": round(resident_mb(), 1),
-        "step_ms_first_tenth": round(1000 * float(np.median(times[:tenth])), 3),
-        "step_ms_last_tenth": round(1000 * float(np.median(times[-tenth:])), 3),
+        f"{unit}_ms_first_tenth": round(1000 * float(np.median(times[:tenth])), 3),
+        f"{unit}_ms_last_tenth": round(1000 * float(np.median(times[-tenth:])), 3),
     }
 
 

@@ -71,6 +71,9 @@ def test_the_default_avatar_loads_by_name():
     ({"reference": "nothing.png"}, "nothing.png"),
     ({"reference": "identity.npy"}, "readable image"),
     ({"reference_expressions": "identity.npy"}, "(50, 52)"),
+    ({"landmarks": "identity.npy"}, "(3, 68, 2)"),
+    ({"landmarks": "../secret.npy"}, "outside"),
+    ({"landmarks": "one_place.npy"}, "landmarks of a face"),
     ({"identity": "avatar.yaml"}, "NumPy"),
     ({"identity": 7}, "names no file"),
     ({"identity": "a" * 5000}, "names no file"),
@@ -100,6 +103,7 @@ def test_the_default_avatar_loads_by_name():
 ])
 def test_bad_folders_say_what_is_wrong(folder, values, word):
     np.save(folder.parent / "secret.npy", np.zeros(100, np.float32))
+    np.save(folder / "one_place.npy", np.full((3, 68, 2), 40, np.float32))
     change(folder, **values)
     with pytest.raises(AvatarError) as error:
         Avatar.load(folder)

@@ -209,6 +209,11 @@ def test_bench_streams_a_while_and_tells_the_memory(capsys):
     report = json.loads(capsys.readouterr().out)
     assert report["memory_mb_at_the_end"] >= 10 and report["step_ms_last_tenth"] > 0
     assert main(["bench", "--audio-hours", "0"]) == 2
+    capsys.readouterr()
+    assert main(["bench", "--frames", "12"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["frames"] == 12 and report["memory_mb_at_the_end"] > 50
+    assert main(["bench", "--frames", "0"]) == 2
 
 
 def test_bench_reports_every_stage(capsys, monkeypatch):

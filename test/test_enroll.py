@@ -136,7 +136,8 @@ def test_bad_landmarks_are_refused(drawing, tmp_path, capsys, change, word):
 @pytest.mark.parametrize("content, word", [(b"", "empty"), (os.urandom(5000), "cannot be read")])
 def test_broken_videos_are_refused(tmp_path, capsys, content, word):
     (tmp_path / "clip.mp4").write_bytes(content)
-    refused(capsys, arguments(tmp_path, what="--video", source="clip.mp4"), tmp_path, word)
+    argv = arguments(tmp_path, "--silent", what="--video", source="clip.mp4")
+    refused(capsys, argv, tmp_path, word)
     argv = ["track", str(tmp_path / "clip.mp4"), "--csv", str(tmp_path / "out.csv")]
     refused(capsys, argv, tmp_path, word, "clip.mp4")
 
@@ -235,6 +236,11 @@ def test_a_drawn_face_becomes_an_avatar(drawing, tmp_path, capsys):
     crop = avatar.templates[0][y : y + side, x : x + side]
     dark = np.argwhere(crop.sum(2) < 200)
     assert 0.22 * side < dark[:, 0].mean() < 0.28 * side
+    # And the landmarks of every template lie where it shows the face.
+    for frame, points in zip(avatar.templates, avatar.landmarks, strict=True):
+        crop = frame[y : y + side, x : x + side]
+        seen = np.argwhere(crop.sum(2) < 200).mean(0)[::-1] + (x, y)
+        assert np.linalg.norm(points[36:48].mean(0) - seen) < 0.02 * side
     # The head moves little from frame to frame, and what is far from it does not.
     moving = avatar.templates.astype(int)
     steps = np.abs(np.diff(moving, axis=0)).mean((1, 2, 3))
@@ -289,6 +295,10 @@ def test_a_smile_is_brought_to_rest(monkeypatch):
     assert made.reference_weights[0][arkit.INDEX["mouthSmileLeft"]] > 0.4
     assert not made.reference_weights[1].any()
     teeth = [(image > 220).all(2).sum() for image in (*made.references, made.templates[0])]
+    # The landmarks are those of the shut mouth: inner lips together, its corners drawn in.
+    points = made.landmarks.mean(0)
+    assert np.abs(points[61:64] - points[67:64:-1]).max() < 0.012 * made.crop[2]
+    assert np.ptp(points[48:60, 0]) < 0.97 * np.ptp(inner[:, 0])
     assert teeth[0] > 500 and teeth[1] < 0.15 * teeth[0] and teeth[2] < 0.15 * teeth[0]
 
 
@@ -337,8 +347,7 @@ def clip(tmp_path, monkeypatch):
 
 
 def test_a_video_becomes_an_avatar(clip, tmp_path, capsys):
-    assert main(arguments(tmp_path, what="--video", source="clip.mp4")) == 0
-    assert "no sound" in capsys.readouterr().out
+    assert main(arguments(tmp_path, "--silent", what="--video", source="clip.mp4")) == 0
     avatar = Avatar.load(tmp_path / "ann")
     assert len(avatar.templates) == footage.QUIET  # the second of rest, as it was filmed
     top = avatar.templates[:, 4:12].mean((1, 2, 3))
@@ -348,6 +357,11 @@ def test_a_video_becomes_an_avatar(clip, tmp_path, capsys):
     assert np.ptp(jaws) > 0.4
     assert avatar.reference_expressions.shape == (50, 52)
     assert np.ptp(avatar.reference_expressions[:, arkit.INDEX["jawOpen"]]) > 0.4
+
+
+def test_a_video_without_sound_is_refused_unless_that_is_meant(clip, tmp_path, capsys):
+    argv = arguments(tmp_path, what="--video", source="clip.mp4")
+    refused(capsys, argv, tmp_path, "no sound")
 
 
 def test_tracking_writes_what_was_seen(clip, tmp_path, capsys):
@@ -366,11 +380,12 @@ def test_tracking_writes_what_was_seen(clip, tmp_path, capsys):
 @pytest.mark.parametrize("faces, word", [(0, "no face"), (2, "more than one face")])
 def test_videos_of_nobody_or_of_two_are_refused(clip, tmp_path, capsys, faces, word):
     clip.track_.faces[:] = faces
-    refused(capsys, arguments(tmp_path, what="--video", source="clip.mp4"), tmp_path, word)
+    argv = arguments(tmp_path, "--silent", what="--video", source="clip.mp4")
+    refused(capsys, argv, tmp_path, word)
 
 
 def test_a_video_in_profile_and_a_small_face_are_refused(clip, tmp_path, capsys):
-    argv = arguments(tmp_path, what="--video", source="clip.mp4")
+    argv = arguments(tmp_path, "--silent", what="--video", source="clip.mp4")
     clip.track_.rotation[:, 0] = 0.9
     refused(capsys, argv, tmp_path, "profile")
     clip.track_.rotation[:] = 0
@@ -401,6 +416,7 @@ def test_each_reference_has_rows_of_its_own(drawing, tmp_path):
     cv2.imwrite(str(home / "references/1.png"), np.full((256, 256, 3), (0, 0, 255), np.uint8))
     meta["references"].append("references/1.png")
     meta["templates"] = meta["templates"][:3]
+    np.save(home / "landmarks.npy", np.load(home / "landmarks.npy")[:3])
     np.save(home / "reference_weights.npy", np.stack([weights(), weights(jawOpen=0.8)]))
     (home / "avatar.yaml").write_text(yaml.safe_dump(meta))
     both = Avatar.load(home)

@@ -12,12 +12,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from realtalk_ros import models  # noqa: E402
+from realtalk_ros import arkit, landmarks, models  # noqa: E402
 from realtalk_ros.avatar import AVATAR_DIR, Avatar  # noqa: E402
 from realtalk_ros.errors import RealTalkError  # noqa: E402
+from realtalk_ros.facekit import rotation  # noqa: E402
 from realtalk_ros.renderer import batches, evaluate, losses, quality, reader, train  # noqa: E402
 from realtalk_ros.renderer.export import export, installed  # noqa: E402
-from realtalk_ros.renderer.model import Dimensions, Renderer  # noqa: E402
+from realtalk_ros.renderer.geometry import Geometry  # noqa: E402
+from realtalk_ros.renderer.model import Alignment, Dimensions, Renderer  # noqa: E402
 from realtalk_ros.renderer.stream import FaceRenderer  # noqa: E402
 
 SIZE = 64
@@ -77,6 +79,7 @@ def test_training_lowers_the_losses_and_resumes(data, guide, tmp_path, capsys):
         "--critic-from",
         2,
     )
+    torch.manual_seed(0)
     trainer = train.Trainer(replace(Dimensions(), size=SIZE), args)
     groups, rng = batches.Groups(data / "train"), np.random.default_rng(0)
     batch = batches.sample([groups[0], groups[1]], rng, 2, augment=False)
@@ -103,7 +106,7 @@ def test_a_mirrored_group_is_a_mirrored_face(data):
     assert torch.equal(images[:, :, 0], group.images[:, :, -1])
     blink = weights[:, 0], group.weights[:, 7]  # eyeBlinkLeft, eyeBlinkRight
     assert torch.equal(*blink)
-    assert torch.allclose(marks[:, 36, 0], SIZE - 1 - group.marks[:, 45, 0])
+    assert torch.allclose(marks[:, 36, 0], SIZE - group.marks[:, 45, 0])
     twice = batches.mirror(images, weights, marks)
     for a, b in zip(twice, (group.images, group.weights, group.marks), strict=True):
         assert torch.allclose(a.float(), b.float(), atol=1e-4)
@@ -115,22 +118,72 @@ def test_a_mirrored_group_is_a_mirrored_face(data):
         ("texture_reference", "reference"),
         ("modulation", None),
         ("learned_mask", "mask"),
+        ("alignment", "points"),
     ],
 )
 def test_an_ablation_takes_away_what_it_says(part, seen):
     torch.manual_seed(0)
     model = Renderer(replace(Dimensions(), size=SIZE, **{part: False})).eval()
     one, other = torch.rand(2, 1, 3, SIZE, SIZE)
-    weights = torch.rand(1, 52)
+    weights, places = torch.rand(1, 52), torch.rand(2, 1, 68, 2)
     with torch.no_grad():
-        out, _, mask = model(one, other, weights)
+        out, _, mask = model(one, other, *places, weights)
         if seen == "reference":
-            assert torch.equal(out, model(other, other, weights)[0])
+            assert torch.equal(out, model(other, other, *places, weights)[0])
         elif seen == "mask":
-            assert torch.equal(mask, model(one, one, weights * 0)[2]) and mask[..., 0].max() == 0
+            same = model(one, one, *places, weights * 0)[2]
+            assert torch.equal(mask, same) and mask[..., 0].max() == 0
+        elif seen == "points":
+            assert torch.equal(out, model(one, other, *places.flip(0), weights)[0])
         else:  # the weights still enter, but once
-            assert not torch.equal(out, model(one, other, weights * 0)[0])
+            assert not torch.equal(out, model(one, other, *places, weights * 0)[0])
             assert not model.generator.blocks[3][0].modulated
+
+
+def test_the_template_is_laid_where_its_landmarks_go():
+    """All landmarks a tenth to the right, and so is the picture between them; its border stays."""
+    align = Alignment(replace(Dimensions(), size=SIZE))
+    picture = torch.zeros(1, 3, SIZE, SIZE)
+    picture[..., 26:38, 26:38] = 1
+    angle = torch.linspace(0, 2 * torch.pi, 68)
+    rest = 0.5 + 0.2 * torch.stack([angle.cos(), angle.sin()], -1)[None]
+    points = rest + torch.tensor([0.1, 0.0])
+    with torch.no_grad():
+        same, told = align(picture, rest, rest)
+        moved, _ = align(picture, rest, points)
+    assert torch.allclose(same, picture, atol=1e-5) and told[:, :2].abs().max() < 1e-6
+    shifted = picture.roll(round(0.1 * SIZE), -1)
+    assert (moved - shifted).abs().mean() < 0.2 * (picture - shifted).abs().mean()
+    assert torch.equal(moved[..., :3], picture[..., :3])
+
+
+def test_landmarks_move_as_the_3d_face_does():
+    """A turned, shifted head: the affine camera tells where an expression takes its landmarks."""
+    rng = np.random.default_rng(3)
+    model = landmarks.load()
+    identity, weights = rng.normal(0, 1, 100).astype(np.float32), np.zeros((2, 52), np.float32)
+    weights[1, arkit.INDEX["jawOpen"]] = 0.6
+    turn = rotation(0.2, -0.1, 0.05)[:2] * [[0.05], [-0.05]]
+    shapes = model.points(weights, identity)
+    seen = (shapes @ turn.T + (0.5, 0.6)).astype(np.float32) * SIZE
+    arrays = {"images": np.zeros((1, 2, SIZE, SIZE, 3), np.uint8), "weights": weights[None],
+              "landmarks": seen[None], "identity": identity[None]}  # fmt: skip
+    cameras = torch.from_numpy(batches.cameras(arrays))[0]
+    group = batches.Group(
+        torch.zeros(2, SIZE, SIZE, 3, dtype=torch.uint8), torch.from_numpy(weights),
+        torch.from_numpy(seen), None, cameras,
+    )  # fmt: skip
+    rest, points = batches.moved(group, 0, [1])
+    assert np.abs(rest[0].numpy() * SIZE - seen[0]).max() < 1e-3
+    assert np.abs(points[0].numpy() * SIZE - seen[1]).max() < 0.05
+    # An avatar of that template finds the same.
+    avatar = replace(
+        Avatar.load("default"),
+        identity=identity,
+        crop=(10, 20, SIZE),
+        landmarks=seen[:1] + (10, 20),
+    )
+    assert np.abs(Geometry(avatar).points(weights[1], 0) * SIZE - seen[1]).max() < 0.05
 
 
 def test_the_exported_network_renders_what_torch_does(tmp_path):
@@ -143,14 +196,19 @@ def test_the_exported_network_renders_what_torch_does(tmp_path):
     names = [output.name for output in encoder.get_outputs()]
     bank = encoder.run(None, {"reference": reference, "template": template})
     rows = {"template": np.zeros(3, np.int64), "person": np.zeros(3, np.int64)}
+    rest = np.random.default_rng(2).uniform(0, 1, (1, 68, 2)).astype(np.float32)
+    points = (rest + np.random.default_rng(3).normal(0, 0.05, (3, 68, 2))).astype(np.float32)
+    given = {"weights": weights, "points": points, "rest": rest, "frame": template[None], **rows}
     got, mask = ort.InferenceSession(tmp_path / "renderer_generate.onnx").run(
-        None, {"weights": weights, **rows, **dict(zip(names, bank, strict=True))}
+        None, {**given, **dict(zip(names, bank, strict=True))}
     )
     both = batches.pictures(torch.from_numpy(np.stack([reference, template])))
     with torch.no_grad():
         _, rgb, wanted = model(
             both[:1].expand(3, -1, -1, -1),
             both[1:].expand(3, -1, -1, -1),
+            torch.from_numpy(rest).expand(3, -1, -1),
+            torch.from_numpy(points),
             torch.from_numpy(weights),
         )
     assert np.abs(got - rgb.permute(0, 2, 3, 1).numpy() * 255).max() <= 0.6

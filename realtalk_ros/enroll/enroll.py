@@ -48,6 +48,7 @@ class Enrolment:
 
     identity: np.ndarray  # (100,)
     templates: list[np.ndarray]
+    landmarks: np.ndarray  # (N, 68, 2), pixels of the templates
     crop: tuple[int, int, int]
     references: list[np.ndarray]  # (256, 256, 3)
     reference_weights: np.ndarray  # (K, 52)
@@ -70,6 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--landmarks", metavar="FILE", type=Path,
                         help="eight points of a face that no tracker finds, as YAML: "
                         + ", ".join(fit.EIGHT))  # fmt: skip
+    parser.add_argument("--silent", action="store_true",
+                        help="take a --video without sound: how its lips move is not checked "
+                        "against speech, and training on it is not possible")  # fmt: skip
     parser.add_argument("--landmarker", metavar="FILE", type=Path,
                         help="face_landmarker.task, for MediaPipe without a model")  # fmt: skip
 
@@ -79,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
     require_scipy()
     source = args.image or args.video
     if args.video:
-        made = from_video(args.video, args.landmarker)
+        made = from_video(args.video, args.landmarker, args.silent)
     else:
         picture = read_picture(args.image)
         if args.landmarks:
@@ -206,14 +210,18 @@ def from_picture(picture: np.ndarray, where: Path | str, landmarker: Path | None
     if portrait.square(who.poses[0], who.identity)[2] < 0.75 * portrait.CROP:
         notes.append("the face is smaller than the avatar's, which will be soft")
     return Enrolment(
-        who.identity, portrait.templates(rest), shown.layout.crop, references, np.stack(weights),
-        None, region_of(rest, who.identity), notes,
+        who.identity, *portrait.templates(rest, resting(who.identity)), shown.layout.crop,
+        references, np.stack(weights), None, region_of(rest, who.identity), notes,
     )  # fmt: skip
 
 
+def resting(identity: np.ndarray) -> np.ndarray:
+    """(68, 3) cm."""
+    return fit.landmarks.load().points(np.zeros(arkit.COUNT), identity).astype(np.float64)
+
+
 def region_of(shown: Portrait, identity: np.ndarray) -> np.ndarray:
-    rest = fit.landmarks.load().points(np.zeros(arkit.COUNT), identity)
-    return portrait.region(shown.pose.project(rest), shown.layout.crop)
+    return portrait.region(shown.pose.project(resting(identity)), shown.layout.crop)
 
 
 def portraits(
@@ -264,32 +272,35 @@ def from_points(picture: np.ndarray, points: np.ndarray) -> Enrolment:
         raise RealTalkError("the face is not upright: turn the picture")
     layout = portrait.lay_out(picture.shape[1::-1], square, pose.roll)
     # The fitted head's 68 landmarks stand for those that nobody gave.
-    shape = fit.landmarks.load().points(np.zeros(arkit.COUNT), who.identity).astype(np.float64)
+    shape = resting(who.identity)
     pose = portrait.in_frame(pose, layout)
     shown = Portrait(layout.apply(picture), layout, pose.project(shape), shape, pose)
     return Enrolment(
-        who.identity, portrait.templates(shown), layout.crop, [shown.crop],
+        who.identity, *portrait.templates(shown, shape), layout.crop, [shown.crop],
         np.zeros((1, arkit.COUNT), np.float32), None, region_of(shown, who.identity),
         ["eight points tell no expression: the picture is taken for a face at rest"],
     )  # fmt: skip
 
 
-def from_video(path: Path, landmarker: Path | None) -> Enrolment:
-    """Of a video of one person. Raises RealTalkError."""
+def from_video(path: Path, landmarker: Path | None, silent: bool = False) -> Enrolment:
+    """Of a video of one person, who is heard unless it is `silent`. Raises RealTalkError."""
     if path.stat().st_size > MAX_SOURCE:
         raise RealTalkError(f"{path} is larger than {MAX_SOURCE >> 30} GB: cut it to a minute")
-    clip = open_video(path)
+    if not open_video(path).has_sound and not silent:
+        raise RealTalkError(
+            f"{path} has no sound, so nobody tells that its lips speak: give the original with its "
+            "sound, or --silent to take it as it is"
+        )
     footage = Footage(path, follow(path, landmarker, MAX_SECONDS))
     if footage.face_height() < MIN_FACE:
         raise too_small(str(path), footage.face_height())
     footage.check_pose(check_pose)
     notes = footage.notes()
-    if not clip.has_sound:
-        notes.append("the video has no sound; none is needed here, training on it needs it")
     references, weights = footage.references()
     quiet = footage.quiet()
     if quiet is not None:
         templates, layout = footage.templates(quiet)
+        places = layout.points(footage.track.rest[quiet])
         rest = layout.points(np.median(footage.track.rest[quiet], axis=0))
         crop, region = layout.crop, portrait.region(rest, layout.crop)
     else:
@@ -303,10 +314,11 @@ def from_video(path: Path, landmarker: Path | None) -> Enrolment:
         one, pose, error = fitter.fit(model.choose(face.points))
         who = fit.Fit(footage.track.identity, one[None], [pose], np.array([error]))
         rest = portraits(picture, face.points, who, 0)[1]
-        templates, crop = portrait.templates(rest), rest.layout.crop
+        templates, places = portrait.templates(rest, resting(who.identity))
+        crop = rest.layout.crop
         region = region_of(rest, who.identity)
     return Enrolment(
-        footage.track.identity, templates, crop, references, weights,
+        footage.track.identity, templates, places, crop, references, weights,
         footage.own_expressions(), region, notes,
     )  # fmt: skip
 
@@ -367,6 +379,7 @@ def fill(folder: Path, made: Enrolment) -> dict[str, Any]:
         "size": [width, height],
         "crop": [int(v) for v in made.crop],
         "identity": "identity.npy",
+        "landmarks": "landmarks.npy",
         "reference": references[0],
         "references": references,
         "reference_weights": "reference_weights.npy",
@@ -374,6 +387,7 @@ def fill(folder: Path, made: Enrolment) -> dict[str, Any]:
     }
     meta["region"] = save("region.png", made.region)
     np.save(folder / "identity.npy", made.identity.astype(np.float32))
+    np.save(folder / "landmarks.npy", made.landmarks.astype(np.float32))
     np.save(folder / "reference_weights.npy", made.reference_weights.astype(np.float32))
     if made.expressions is not None:
         np.save(folder / "reference_expressions.npy", made.expressions.astype(np.float32))

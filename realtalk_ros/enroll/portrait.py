@@ -33,6 +33,9 @@ INNER_LIPS = ((13, 14), (82, 87), (312, 317), (81, 178), (311, 402), (80, 88), (
 CORNERS = (78, 308)
 OPEN = 0.8  # jawOpen up to which the chin stays in the region
 SOFT = 5.0  # pixels, sd of the region's border
+NEAR = 0.02  # of the square's side: a landmark's error is that of its neighbours
+APART = 2.0  # of the crop's pixels: lips farther apart are not shut by moving pixels alone
+SHADOW = np.array([0.5, 0.5, 0.38])  # how much darker the line between shut lips is, BGR
 OVERLAP = 0.7  # pixels by which shut lips cover each other, or a line of teeth stays
 
 
@@ -242,25 +245,67 @@ def at_rest(
         row[k] for k in CORNERS
     )).mesh()  # fmt: skip
     image = mesh.move(portrait.image, after - portrait.points)
+    gap = max(float(np.linalg.norm(portrait.points[row[a]] - portrait.points[row[b]]))
+              for a, b in INNER_LIPS)  # fmt: skip
+    pixel = portrait.layout.crop[2] / CROP
+    if gap > APART * pixel:
+        seam = [after[[row[a], row[b]]].mean(0) for a, b in INNER_LIPS]
+        corners = [after[row[k]] for k in CORNERS]
+        seam = np.stack(sorted([*seam, *corners], key=lambda p: p[0]))
+        image = sealed(image, seam, pixel)
     return replace(portrait, image=image, points=after, shape=goal)
 
 
-def templates(portrait: Portrait, count: int = TEMPLATES) -> list[np.ndarray]:
-    """`count` frames along a slow path of small head motion, which idle.py plays back and forth."""
-    at = portrait.pose.project(portrait.shape)
+def sealed(image: np.ndarray, seam: np.ndarray, pixel: float) -> np.ndarray:
+    """The frame with what is left of an open mouth painted over by the lips around it, and the
+    shadow between shut lips drawn along `seam` (n, 2), from corner to corner. `pixel` is one of the
+    crop's."""
+    remains = np.zeros(image.shape[:2], np.uint8)
+    line = np.rint(seam * 16).astype(np.int32)
+    cv2.polylines(remains, [line], False, 255, max(1, round(5 * pixel)), cv2.LINE_8, 4)
+    for corner in (line[0], line[-1]):
+        cv2.circle(remains, corner.tolist(), round(5 * pixel * 16), 255, -1, cv2.LINE_8, 4)
+    image = cv2.inpaint(image, remains, 3 * pixel, cv2.INPAINT_TELEA)
+    shadow = np.zeros(image.shape[:2], np.float32)
+    cv2.polylines(shadow, [line], False, 1.0, max(1, round(pixel)), cv2.LINE_AA, 4)
+    shadow = cv2.GaussianBlur(shadow, (0, 0), 1.1 * pixel)
+    # It ends softly where the lips do.
+    (left, right), columns = seam[[0, -1], 0], np.arange(shadow.shape[1])
+    ends = np.minimum(columns - left, right - columns) / (0.15 * (right - left))
+    shadow *= np.clip(ends, 0, 1) / max(float(shadow.max()), 1e-6)
+    return np.rint(image * (1 - shadow[..., None] * SHADOW)).astype(np.uint8)
 
-    def shifts(scale: float) -> np.ndarray:
-        out = []
-        for t in np.linspace(0, 1, count):
-            turned = replace(
+
+def templates(
+    portrait: Portrait, points68: np.ndarray, count: int = TEMPLATES
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """`count` frames along a slow path of small head motion, which idle.py plays back and forth,
+    and where in them (count, 68, 2) the landmarks `points68` (68, 3), cm, lie."""
+    at = portrait.pose.project(portrait.shape)
+    off = residual(portrait, points68)
+
+    def path(scale: float) -> list[Pose]:
+        return [
+            replace(
                 portrait.pose,
                 yaw=portrait.pose.yaw - scale * np.radians(1.6) * np.cos(np.pi * t),
                 pitch=portrait.pose.pitch + scale * np.radians(0.7) * np.sin(2 * np.pi * t + 0.4),
                 roll=portrait.pose.roll + scale * np.radians(0.9) * np.sin(np.pi * t - 0.9),
             )
-            out.append(turned.project(portrait.shape) - at)
-        return np.stack(out)
+            for t in np.linspace(0, 1, count)
+        ]
 
-    step = np.linalg.norm(np.diff(shifts(1.0), axis=0), axis=2).max()
+    shifts = np.stack([pose.project(portrait.shape) - at for pose in path(1.0)])
+    scale = MAX_STEP / np.linalg.norm(np.diff(shifts, axis=0), axis=2).max()
     mesh = portrait.mesh()
-    return [mesh.move(portrait.image, shift) for shift in shifts(MAX_STEP / step)]
+    frames = [mesh.move(portrait.image, pose.project(portrait.shape) - at) for pose in path(scale)]
+    return frames, np.stack([pose.project(points68) + off for pose in path(scale)])
+
+
+def residual(portrait: Portrait, points68: np.ndarray) -> np.ndarray:
+    """(68, 2) pixels: how far the tracked face lies from the fitted head, at its 68 landmarks."""
+    fitted = portrait.pose.project(portrait.shape)
+    away = portrait.pose.project(points68)[:, None] - fitted
+    near = np.exp(-0.5 * np.square(away / (NEAR * portrait.layout.crop[2])).sum(2))
+    # Where nothing was tracked nearby, the fit stands.
+    return near @ (portrait.points - fitted) / (near.sum(1, keepdims=True) + 0.1)

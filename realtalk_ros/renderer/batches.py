@@ -15,12 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from realtalk_ros import arkit
+from realtalk_ros import arkit, landmarks
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.renderer.geometry import camera
 
 REFERENCES, POSES, EXPRESSIONS = 3, 2, 5  # pictures of a group, see face_data.py
 READERS = 4  # threads that read shards
 LABELS = 7  # of the masks, see face_data.LABELS
+RESTING = 0.85  # share of the templates in training that are at rest
+# By which the landmarks of a training template are off, as a fitted face's are: all of them, each
+# one (sd, shares of the crop), and how far the weights move them (sd, relative).
+OFF_TOGETHER, OFF_EACH, OFF_MOVE = 0.002, 0.0015, 0.03
 
 
 def _mirrored(name: str) -> str:
@@ -44,6 +49,7 @@ class Group:
     weights: Tensor  # (N, 52)
     marks: Tensor  # (N, 68, 2) pixels
     masks: Tensor | None  # (N, S, S) uint8, face_data.LABELS; older shards have none
+    cameras: Tensor  # (N, 2, 3) of geometry.camera, in shares of the picture
 
 
 @dataclass(frozen=True)
@@ -55,12 +61,19 @@ class Batch:
     weights: Tensor  # (B * K, 52)
     target: Tensor  # (B * K, 3, S, S)
     marks: Tensor  # (B * K, 68, 2), of the target
+    rest: Tensor  # (B, 68, 2), of the template, shares of the picture
+    points: Tensor  # (B * K, 68, 2), where the weights move those, as geometry.py does
     each: int  # K
 
     @property
     def template_each(self) -> Tensor:
         """(B * K, 3, S, S): the template frame beside every target."""
         return self.template.repeat_interleave(self.each, 0)
+
+    @property
+    def rest_each(self) -> Tensor:
+        """(B * K, 68, 2)."""
+        return self.rest.repeat_interleave(self.each, 0)
 
 
 class Groups:
@@ -93,13 +106,14 @@ class Groups:
     def _read(self, path: Path) -> dict[str, Tensor]:
         try:
             with np.load(path, allow_pickle=False) as shard:
-                wanted = ("images", "weights", "landmarks", "masks")
+                wanted = ("images", "weights", "landmarks", "masks", "identity")
                 arrays = {name: shard[name] for name in wanted if name in shard}
             images = arrays["images"]
             pictures = REFERENCES + POSES * EXPRESSIONS
             assert images.dtype == np.uint8 and images.shape[1] == pictures
             assert arrays["weights"].shape == (*images.shape[:2], arkit.COUNT)
             assert arrays["landmarks"].shape == (*images.shape[:2], 68, 2)
+            arrays["cameras"] = cameras(arrays)
         except (OSError, ValueError, KeyError, AssertionError) as error:
             raise RealTalkError(
                 f"{path} is no shard of training groups: remove it and run `realtalk data` again"
@@ -113,26 +127,60 @@ class Groups:
         shard, row = self._index[number]
         part = self._shards[shard]
         masks = part["masks"][row] if "masks" in part else None
-        return Group(part["images"][row], part["weights"][row], part["landmarks"][row], masks)
+        arrays = (part[name][row] for name in ("images", "weights", "landmarks"))
+        return Group(*arrays, masks, part["cameras"][row])
 
 
-def draw(group: Group, rng: np.random.Generator, targets: int) -> list[int]:
-    """Pictures of a group to learn from: reference, template, then `targets` of the same pose."""
+def cameras(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """(G, N, 2, 3) of a shard's pictures; without `identity` everybody is the mean face."""
+    model = landmarks.load()
+    identity = arrays.get("identity", np.zeros((len(arrays["weights"]), landmarks.IDENTITY_SIZE)))
+    neutral = model.mean + np.tensordot(identity, model.identity_modes, 1)
+    shapes = neutral[:, None] + model.move(arrays["weights"])
+    points = arrays["landmarks"] / arrays["images"].shape[2]
+    return camera(points, shapes).astype(np.float32)
+
+
+def draw(group: Group, rng: np.random.Generator, targets: int, resting: float = 0.6) -> list[int]:
+    """Pictures of a group to learn from: reference, template, then `targets` of the same pose. The
+    template is at rest, as an avatar's are, in this share of the draws."""
     start = REFERENCES + EXPRESSIONS * int(rng.integers(POSES))
-    # The first expression of a pose is near neutral, as an avatar's template frames are.
-    template = start if rng.random() < 0.6 else start + int(rng.integers(EXPRESSIONS))
+    # The first expression of a pose is near neutral.
+    template = start if rng.random() < resting else start + int(rng.integers(EXPRESSIONS))
     others = [i for i in range(start, start + EXPRESSIONS) if i != template]
     return [int(rng.integers(REFERENCES)), template, *rng.permutation(others)[:targets].tolist()]
 
 
-def mirror(images: Tensor, weights: Tensor, marks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """A group's pictures (N, S, S, 3), weights and landmarks as in a mirror."""
-    flipped = torch.stack([images.shape[2] - 1 - marks[..., 0], marks[..., 1]], -1)
+def mirror(images: Tensor, weights: Tensor, marks: Tensor, *places: Tensor) -> tuple[Tensor, ...]:
+    """A group's pictures (N, S, S, 3), weights, landmarks in pixels, and landmarks in shares of the
+    picture, as in a mirror."""
+    order, size = MIRRORED_MARKS.to(marks.device), images.shape[2]
     return (
         images.flip(2),
         weights[..., MIRRORED_WEIGHTS.to(weights.device)],
-        flipped[..., MIRRORED_MARKS.to(marks.device), :],
+        *(
+            torch.stack([width - p[..., 0], p[..., 1]], -1)[..., order, :]
+            for p, width in zip((marks, *places), (size, *[1.0] * len(places)), strict=True)
+        ),
     )
+
+
+def moved(group: Group, template: int, targets: list[int]) -> tuple[Tensor, Tensor]:
+    """Landmarks (1, 68, 2) of the template and (K, 68, 2) where the targets' weights move them, in
+    shares of the picture."""
+    rest = group.marks[template] / group.images.shape[2]
+    model = torch.from_numpy(landmarks.load().expressions).to(rest)
+    change = (group.weights[targets] - group.weights[template]).float()
+    moves = torch.tensordot(change, model, 1) @ group.cameras[template].T
+    return rest[None], rest + moves
+
+
+def unsure(rest: Tensor, points: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """The same landmarks as a fit of the face would have them."""
+    each = OFF_EACH * rng.standard_normal((len(points[0]), 2))
+    off = torch.from_numpy(each + OFF_TOGETHER * rng.standard_normal(2)).to(rest)
+    gain = 1 + OFF_MOVE * float(rng.standard_normal())
+    return rest + off, rest + off + gain * (points - rest)
 
 
 def pictures(images: Tensor) -> Tensor:
@@ -158,13 +206,16 @@ def sample(
 ) -> Batch:
     """A batch of one template frame of each group. `reference` (S, S, 3) uint8 stands in for the
     groups' own reference pictures (one avatar's, which is all that its renderer will ever see)."""
-    images, weights, marks = [], [], []
+    images, weights, marks, rest, points = [], [], [], [], []
     for group in groups:
-        chosen = draw(group, rng, targets)
-        one = group.images[chosen], group.weights[chosen[2:]], group.marks[chosen[2:]]
+        chosen = draw(group, rng, targets, RESTING if augment else 0.6)
+        places = moved(group, chosen[1], chosen[2:])
+        if augment:
+            places = unsure(*places, rng)
+        one = group.images[chosen], group.weights[chosen[2:]], group.marks[chosen[2:]], *places
         if augment and rng.random() < 0.5:
             one = mirror(*one)
-        for parts, part in zip((images, weights, marks), one, strict=True):
+        for parts, part in zip((images, weights, marks, rest, points), one, strict=True):
             parts.append(part)
     seen = torch.stack(images)
     if reference is not None:
@@ -178,5 +229,7 @@ def sample(
         torch.cat(weights).float(),
         seen[:, 2:].flatten(0, 1),
         torch.cat(marks).float(),
+        torch.cat(rest).float(),
+        torch.cat(points).float(),
         targets,
     )

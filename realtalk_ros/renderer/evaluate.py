@@ -42,7 +42,14 @@ from realtalk_ros import models
 from realtalk_ros.avatar import Avatar
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.renderer import reader
-from realtalk_ros.renderer.batches import EXPRESSIONS, REFERENCES, Groups, draw, pictures
+from realtalk_ros.renderer.batches import (
+    EXPRESSIONS,
+    REFERENCES,
+    Groups,
+    draw,
+    moved,
+    pictures,
+)
 from realtalk_ros.renderer.model import Dimensions, Renderer
 from realtalk_ros.renderer.quality import Box, coarser, gmsd, nlpd
 from realtalk_ros.renderer.stream import ENCODER, GENERATOR, references
@@ -51,8 +58,12 @@ from realtalk_ros.renderer.train import MOUTH, mouth_box
 DRIFT = 0.33  # pixels that a template moves from frame to frame, see make_avatar.MAX_STEP
 JUDGE = Path("runs/reader/judge.pt")
 DISTANCES = ("nlpd", "mouth_nlpd", "gmsd", "mouth_gmsd", "perceptual", "mouth_perceptual")
-# Reference and template (S, S, 3) uint8, weights (K, 52) -> composed (K, S, S, 3), masks (K, S, S).
-Render = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+# Reference and template (S, S, 3) uint8, the template's landmarks (1, 68, 2) and those of the
+# pictures to be (K, 68, 2) in shares of the picture, weights (K, 52) -> composed (K, S, S, 3),
+# masks (K, S, S).
+Render = Callable[
+    [np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]
+]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--judge",
         type=Path,
         default=JUDGE,
-        help="of `realtalk train reader`; without one, --avatar leaves out what it measures",
+        help="of `realtalk train reader`; without one, what it measures is left out",
     )
     parser.add_argument("--avatar", help="a folder with a generator of its own, on --data of it")
     parser.add_argument("--models", type=Path, help="folder of the ONNX files")
@@ -83,11 +94,12 @@ def onnx_renderer(folder: Path, threads: int, own: Path | None = None) -> Render
     generator = models.session((own or folder) / GENERATOR, threads=threads)
     names = [output.name for output in encoder.get_outputs()]
 
-    def render(reference, template, weights):
+    def render(reference, template, rest, points, weights):
         found = encoder.run(None, {"reference": reference, "template": template})
         rows = np.zeros(len(weights), np.int64)
         given = dict(zip(names, found, strict=True))
-        given |= {"weights": weights, "template": rows, "person": rows}
+        given |= {"weights": weights, "points": points, "template": rows, "person": rows}
+        given |= {"frame": template[None], "rest": rest}
         rgb, mask = generator.run(None, given)
         return compose(rgb, mask, template), mask
 
@@ -101,12 +113,14 @@ def torch_renderer(path: Path) -> Render:
     model = Renderer(Dimensions(**saved["dimensions"])).eval()
     model.load_state_dict(saved["average"])
 
-    def render(reference, template, weights):
+    def render(reference, template, rest, points, weights):
         with torch.no_grad():
             both = pictures(torch.from_numpy(np.stack([reference, template])))
             features = model.encoder(both[:1], both[1:])
             features = [f.expand(len(weights), *f.shape[1:]) for f in features]
-            rgb, mask = model.generator(*features, torch.from_numpy(weights))
+            frame = both[1:].expand(len(weights), -1, -1, -1)
+            places = torch.from_numpy(rest).expand(len(weights), -1, -1), torch.from_numpy(points)
+            rgb, mask = model.generator(*features, frame, *places, torch.from_numpy(weights))
         rgb = (rgb * 255).permute(0, 2, 3, 1).numpy()
         return compose(rgb, mask[:, 0].numpy(), template), mask[:, 0].numpy()
 
@@ -172,13 +186,16 @@ def jitter(
     render: Render,
     reference: np.ndarray,
     template: np.ndarray,
+    rest: np.ndarray,
+    points: np.ndarray,
     weights: np.ndarray,
     still: np.ndarray,
     box: tuple[slice, slice],
 ) -> float:
     """Squared grey levels, see the module's docstring; `still` is the picture of `template`."""
-    moved, _ = render(reference, shifted(template, DRIFT), weights)
-    error = moved[0][box].astype(np.float32) - shifted(still, DRIFT)[box]
+    drift = np.float32([DRIFT / len(template), 0])
+    drifted, _ = render(reference, shifted(template, DRIFT), rest + drift, points + drift, weights)
+    error = drifted[0][box].astype(np.float32) - shifted(still, DRIFT)[box]
     return float(np.square(error).mean())
 
 
@@ -202,8 +219,9 @@ def measure(
         template, truth = images[1], images[2:]
         seen_from = images[0] if reference is None else reference
         marks = group.marks[chosen[2:]]
-        out, masks = render(seen_from, template, weights)
-        again, _ = render(seen_from, template, weights)
+        rest, points = (place.numpy() for place in moved(group, chosen[1], chosen[2:]))
+        out, masks = render(seen_from, template, rest, points, weights)
+        again, _ = render(seen_from, template, rest, points, weights)
         boxes = [mouth_box(m.numpy(), out.shape[1]) for m in marks]
         judged = judgement(judge, out, truth, seen_from, marks, boxes) if judge else {}
         if judge:
@@ -223,7 +241,9 @@ def measure(
                 "gmsd": seen_as[1][0],
                 "mouth_gmsd": seen_as[1][1],
                 **{name: float(values[k]) for name, values in judged.items()},
-                "jitter": jitter(render, seen_from, template, weights[k : k + 1], out[k], box),
+                "jitter": jitter(
+                    render, seen_from, template, rest, points[[k]], weights[[k]], out[k], box
+                ),
                 "still": float(np.abs(out[k].astype(int) - again[k]).max()),
                 "seam": across(out[k], masks[k]) / max(across(truth[k], masks[k]), 1e-6),
             })  # fmt: skip
@@ -293,8 +313,9 @@ def sheet(render: Render, groups: Groups, path: Path, people: int = 12) -> None:
         images, weights = group.images.numpy(), group.weights.numpy()
         rendered = []
         for template in range(REFERENCES, len(images), EXPRESSIONS):
-            pose = slice(template, template + EXPRESSIONS)
-            rendered += list(render(images[0], images[template], weights[pose])[0])
+            pose = list(range(template, template + EXPRESSIONS))
+            places = (place.numpy() for place in moved(group, template, pose))
+            rendered += list(render(images[0], images[template], *places, weights[pose])[0])
         lines.append(np.concatenate([images[0], *images[REFERENCES:]], 1))
         lines.append(np.concatenate([images[REFERENCES], *rendered], 1))
     if not cv2.imwrite(str(path), np.concatenate(lines)):
@@ -307,12 +328,11 @@ def run(args: argparse.Namespace) -> None:
     groups = Groups(args.data / "val")
     if not len(groups):
         raise RealTalkError(f"no val shards in {args.data}: run `realtalk data faces` first")
+    judge = None if args.judge == JUDGE and not JUDGE.exists() else reader.load(args.judge)
     if args.avatar:
-        judge = None if args.judge == JUDGE and not JUDGE.exists() else reader.load(args.judge)
         avatar = Avatar.load(args.avatar)
         show(compared(avatar, groups, judge, args.people, args.threads), args.json)
         return
-    judge = reader.load(args.judge)
     if args.checkpoint:
         render = torch_renderer(args.checkpoint)
     else:

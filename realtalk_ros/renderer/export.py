@@ -1,9 +1,10 @@
 """The trained renderer to ONNX: what FaceRenderer (stream.py) runs.
 
     renderer_encode.onnx         reference, template (S, S, 3) uint8 -> FEATURES, a batch of one
-    renderer_generate.onnx       weights (B, 52), template (B,), person (B,) int64 and the features
-                                 of T templates and P references -> picture (B, S, S, 3) uint8,
-                                 mask (B, S, S) float32
+    renderer_generate.onnx       weights (B, 52), points (B, 68, 2), template (B,), person (B,)
+                                 int64; of T templates features, pictures (T, S, S, 3) uint8 and
+                                 landmarks (T, 68, 2); of P references features -> picture
+                                 (B, S, S, 3) uint8, mask (B, S, S) float32
     renderer_generate_half.onnx  the same, half precision, for GPUs
 
 The generator takes its features out of banks that hold those of every template of every avatar:
@@ -22,7 +23,9 @@ from realtalk_ros.errors import ModelError
 from realtalk_ros.renderer.model import Renderer
 
 FEATURES = ("f16", "f8", "f4", "f2", "keys", "values")
-OF_TEMPLATE, OF_PERSON = FEATURES[:4], FEATURES[4:]
+# What the generator takes rows of: features, and what geometry.py and the avatar tell.
+BANKS = ("frame", "rest", *FEATURES)
+OF_PERSON = FEATURES[4:]
 OPSET = 17
 
 
@@ -42,12 +45,13 @@ class GenerateGraph(nn.Module):
         self.generator = model.generator
 
     def forward(
-        self, weights: Tensor, template: Tensor, person: Tensor, *banks: Tensor
+        self, weights: Tensor, points: Tensor, template: Tensor, person: Tensor, *banks: Tensor
     ) -> tuple[Tensor, Tensor]:
-        chosen = [bank[template] for bank in banks[: len(OF_TEMPLATE)]]
-        chosen += [bank[person] for bank in banks[len(OF_TEMPLATE) :]]
-        rgb, mask = self.generator(*chosen, weights)
-        return (rgb * 255).round().permute(0, 2, 3, 1).to(torch.uint8), mask[:, 0]
+        rows = [person if name in OF_PERSON else template for name in BANKS]
+        frame, rest, *features = (bank[row] for bank, row in zip(banks, rows, strict=True))
+        frame = frame.permute(0, 3, 1, 2).to(weights.dtype) / 255
+        rgb, mask = self.generator(*features, frame, rest, points, weights)
+        return (rgb * 255).round().to(torch.uint8).permute(0, 2, 3, 1), mask[:, 0]
 
 
 def installed(folder: Path) -> dict[str, Tensor]:
@@ -61,7 +65,8 @@ def installed(folder: Path) -> dict[str, Tensor]:
         if problem := models.check(folder / name):
             raise ModelError(problem)
         for value in onnx.load(folder / name).graph.initializer:
-            weights[value.name] = torch.from_numpy(numpy_helper.to_array(value).copy())
+            if value.name.startswith(("encoder.", "generator.")):
+                weights[value.name] = torch.from_numpy(numpy_helper.to_array(value).copy())
     return weights
 
 
@@ -96,24 +101,24 @@ def export_generator(model: Renderer, folder: Path, encoder: Path) -> None:
         features = model.encoder(*torch.zeros(2, 1, 3, size, size))
     # Two of each, so that the tracer takes no dimension for a constant one.
     banks = [torch.cat([feature, feature]) for feature in features]
+    frames, places = torch.zeros(2, size, size, 3, dtype=torch.uint8), torch.zeros(2, 68, 2)
     batch, rows = {0: "faces"}, torch.zeros(2, dtype=torch.int64)
-    axes = {name: batch for name in ("weights", "template", "person", "picture", "mask")}
-    axes |= {name: {0: "templates"} for name in OF_TEMPLATE}
-    axes |= {name: {0: "people"} for name in OF_PERSON}
+    axes = {name: batch for name in ("weights", "points", "template", "person", "picture", "mask")}
+    axes |= {name: {0: "people" if name in OF_PERSON else "templates"} for name in BANKS}
     path = folder / "renderer_generate.onnx"
-    inputs = torch.zeros(2, model.dims.weights), rows, rows, *banks
+    inputs = torch.zeros(2, model.dims.weights), places, rows, rows, frames, places, *banks
     _write(
         GenerateGraph(model),
         inputs,
         path,
-        ("weights", "template", "person", *FEATURES),
+        ("weights", "points", "template", "person", *BANKS),
         ("picture", "mask"),
         axes,
         size,
         **{"realtalk.encoder": models.sha256(encoder)},
     )
     half = convert_float_to_float16(
-        onnx.load(path), keep_io_types=["weights", "mask"], op_block_list=[]
+        onnx.load(path), keep_io_types=["weights", "points", "rest", "mask"], op_block_list=[]
     )
     onnx.save(half, folder / "renderer_generate_half.onnx")
     models.write_checksums(folder)
@@ -142,6 +147,6 @@ def _write(
         dynamo=False,
     )
     proto = onnx.load(path)
-    properties = {"realtalk.format": "2", "realtalk.size": str(size), **more}
+    properties = {"realtalk.format": "3", "realtalk.size": str(size), **more}
     onnx.helper.set_model_props(proto, properties)
     onnx.save(proto, path)

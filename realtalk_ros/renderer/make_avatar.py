@@ -1,4 +1,4 @@
-"""`realtalk data avatar`: makes the default avatar, a portrait from the synthetic studio.
+"""`realtalk data avatar`: makes a bundled avatar (cast.py), a portrait from the synthetic studio.
 
 Writes an avatar folder (see avatar.py): template frames along a slow path of idle head motion, a
 reference picture with lips a little apart, identity, two seconds of the person's expressions. With
@@ -17,9 +17,11 @@ import numpy as np
 import yaml
 
 from realtalk_ros import arkit, models
+from realtalk_ros.avatar import AVATAR_DIR
 from realtalk_ros.facekit import FaceKit
 from realtalk_ros.provenance import SYNTHETIC
-from realtalk_ros.renderer import clothes, people
+from realtalk_ros.renderer import people
+from realtalk_ros.renderer.cast import CAST, DISTANCE, weights_of
 from realtalk_ros.renderer.face_data import (
     PER_POSE,
     PICTURES,
@@ -28,104 +30,19 @@ from realtalk_ros.renderer.face_data import (
     shoot,
     write_shard,
 )
-from realtalk_ros.renderer.painter import Painter, Traits
 from realtalk_ros.renderer.people import Person
-from realtalk_ros.renderer.studio import Light, Studio, View
+from realtalk_ros.renderer.studio import Studio, View
 
 SIZE, CROP = 512, 256  # pixels of a template frame and of the face's square in it
 CORNER = (SIZE - CROP) // 2, 118  # of that square, pixels from the left and the top
 TEMPLATES = 36
 MAX_STEP = 0.33  # pixels a landmark may move from one template to the next
-DISTANCE = 75.0  # cm from the camera
 TEMPLATE_WEIGHTS = np.zeros(arkit.COUNT, np.float32)
 
 
-def _weights(**named: float) -> np.ndarray:
-    """(52,) from ARKit names, or names without Left/Right for both sides."""
-    weights = np.zeros(arkit.COUNT, np.float32)
-    for name, value in named.items():
-        people._put(weights, name, value)
-    return weights
-
-
-REFERENCE_WEIGHTS = _weights(
+REFERENCE_WEIGHTS = weights_of(
     jawOpen=0.12, mouthUpperUp=0.28, mouthLowerDown=0.20, mouthSmile=0.18, mouthStretch=0.06
 )
-
-
-RESTING = _weights(
-    mouthClose=0.02, mouthSmile=0.22, mouthDimple=0.05, cheekSquint=0.12, eyeSquint=0.05
-)
-
-
-def refine(kit: FaceKit, identity: np.ndarray) -> np.ndarray:
-    """Identity (100,) nearest to `identity` whose landmarks are a little more delicate.
-
-    Ridge regression of landmark shifts on the identity modes: narrower jaw and nose, larger eyes,
-    fuller lips.
-    """
-    points = kit.neutral(identity)[kit.landmarks]
-    goal = points.copy()
-    jaw = np.arange(2, 15)
-    goal[jaw, 0] *= np.interp(np.abs(jaw - 8), [0, 2, 4, 6], [0.84, 0.87, 0.92, 0.96])
-    goal[6:11, 1] += 0.12
-    goal[31:36, 0] *= 0.84
-    goal[27:31, 2] -= 0.1
-    eyes = points[36:48, 1]
-    middle = np.repeat([eyes[:6].mean(), eyes[6:].mean()], 6)
-    goal[36:48, 1] = middle + (eyes - middle) * 1.16
-    goal[[50, 51, 52], 1] += 0.06
-    goal[[56, 57, 58], 1] -= 0.09
-    goal[[48, 54, 60, 64], 1] += 0.12
-    rows = (kit.landmarks[:, None] * 3 + np.arange(3)).ravel()
-    modes = kit.identity_modes[:, rows].astype(np.float64)
-    delta = (goal - points).ravel()
-    ridge = modes @ modes.T + 0.10 * np.eye(len(modes))
-    return (identity + np.linalg.solve(ridge, modes @ delta)).astype(np.float32)
-
-
-def default_person(studio: Studio, texture: int, strands: int, seed: int) -> Person:
-    """The default avatar's person under its portrait light."""
-    kit = studio.kit
-    rng = np.random.default_rng(seed)
-    identity = rng.normal(0, 0.55, kit.identity_modes.shape[0]).astype(np.float32) * 0.8
-    identity = refine(kit, identity)
-    # the resting face has the beginning of a smile
-    neutral = kit.deform(kit.neutral(identity), RESTING)
-    traits = Traits(
-        tone=0.27, undertone=0.1, redness=0.62, mottle=0.4, freckles=0.10, moles=0, pores=0.55,
-        shine=0.55, lip_hue=np.array([0.80, 0.36, 0.37]), lip_strength=0.62,
-        hair_colour=np.array([0.055, 0.026, 0.014]), brow_thickness=0.42, brow_density=0.85,
-        brow_lift=-0.22, circles=0.05, iris=np.array([0.085, 0.085, 0.035]), lashes=0.9,
-        eyeliner=0.06, blush=0.22, hair="bob", hair_strands=strands,
-        hair_width=0.043 * (30000 / strands) ** 0.5,
-        hairline=1.2, part_side=1.0, cloth=np.array([0.035, 0.085, 0.10]), collar=0.2,
-    )  # fmt: skip
-    look = people.make_look(kit, Painter(studio, texture), neutral, traits, seed)
-    look.pupil, look.iris_size, look.iris_ring = 0.40, 0.61, np.array([0.018, 0.018, 0.010])
-    look.teeth, look.sclera = np.array([0.92, 0.88, 0.82]), np.array([0.83, 0.81, 0.79])
-    look.gums, look.lash_alpha = np.array([0.50, 0.18, 0.17]), 0.8
-    look.body = clothes.shoulders(traits, 0.86, kit, neutral)
-    look.background = _backdrop(rng)
-    light = Light(
-        directions=np.array([[-0.62, 0.60, 0.72], [0.75, 0.15, 0.70],
-                             [0.72, 0.55, -0.75], [-0.85, 0.35, -0.50]]),
-        colours=np.array([[1.30, 1.20, 1.09], [0.24, 0.27, 0.31],
-                          [1.15, 1.18, 1.28], [0.55, 0.50, 0.45]]),
-        sky=np.array([0.23, 0.24, 0.27]), ground=np.array([0.13, 0.11, 0.10]), exposure=1.13,
-        shadow=0.80, shadow_softness=5.0,
-    )  # fmt: skip
-    return Person(identity, neutral, look, light, DISTANCE, traits)
-
-
-def _backdrop(rng: np.random.Generator) -> np.ndarray:
-    """(384, 384, 3) uint8 sRGB: a studio wall, lit behind the head, dithered against banding."""
-    size = 384
-    y, x = np.mgrid[0:size, 0:size] / size - 0.5
-    glow = np.exp(-((x - 0.03) ** 2 + (y + 0.02) ** 2) / 0.055)[..., None]
-    near, far = np.array([158, 170, 178.0]), np.array([64, 76, 90.0])
-    wall = far + (near - far) * glow
-    return np.clip(wall + rng.uniform(-0.7, 0.7, wall.shape), 0, 255).astype(np.uint8)
 
 
 def camera(kit: FaceKit, neutral: np.ndarray) -> tuple[View, tuple[int, int, int]]:
@@ -180,6 +97,12 @@ def idle_path(kit: FaceKit, neutral: np.ndarray, base: View, count: int = TEMPLA
     return views(MAX_STEP / largest_step(1.0))
 
 
+def places(kit: FaceKit, neutral: np.ndarray, path: list[View]) -> np.ndarray:
+    """(N, 68, 2) float32: the resting landmarks in each template, pixels."""
+    points = neutral[kit.landmarks]
+    return np.stack([view.pixels(points, SIZE) for view in path]).astype(np.float32)
+
+
 def own_expressions(identity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """((50, 52) at 25 Hz of this person talking, (52,) of the lips at their tightest).
 
@@ -203,6 +126,7 @@ def mouth_pixels(
 
     Counted exactly: the pixels that change when teeth and gums are painted another colour.
     """
+    studio.render(weights, view, person.light)  # the first picture of a view also combs its hair
     look = person.look
     painted = [
         replace(look, teeth=np.full(3, v), gums=np.full(3, v), lash_alpha=0.0) for v in (0.0, 4.0)
@@ -238,10 +162,11 @@ def write_avatar(out: Path, name: str, person: Person, studio: Studio, seed: int
     reference = studio.render(REFERENCE_WEIGHTS, path[len(path) // 2], person.light)
     cv2.imwrite(str(out / "reference.png"), reference[y : y + side, x : x + side])
     np.save(out / "identity.npy", person.identity.astype(np.float32))
+    np.save(out / "landmarks.npy", places(kit, person.neutral, path))
     np.save(
         out / "reference_expressions.npy", own_expressions(person.identity)[0].astype(np.float32)
     )
-    files = ["identity.npy", "reference.png", "reference_expressions.npy", *names]
+    files = ["identity.npy", "landmarks.npy", "reference.png", "reference_expressions.npy", *names]
     meta = {
         "format": 1,
         "name": name,
@@ -253,6 +178,7 @@ def write_avatar(out: Path, name: str, person: Person, studio: Studio, seed: int
         "size": [SIZE, SIZE],
         "crop": list(crop),
         "identity": "identity.npy",
+        "landmarks": "landmarks.npy",
         "reference": "reference.png",
         "reference_expressions": "reference_expressions.npy",
         "templates": names,
@@ -300,13 +226,11 @@ def write_groups(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `realtalk data avatar`."""
-    from realtalk_ros.avatar import AVATAR_DIR
-
     parser.add_argument(
-        "--out", type=Path, default=AVATAR_DIR / "default", help="avatar folder to write"
+        "--out", type=Path, help="avatar folder to write (default: the bundled one)"
     )
-    parser.add_argument("--name", default="default")
-    parser.add_argument("--seed", type=int, default=113, help="which person")
+    parser.add_argument("--name", choices=list(CAST), default="default", help="who")
+    parser.add_argument("--seed", type=int, help="another person of the same look")
     parser.add_argument("--strands", type=int, default=30000, help="hairs")
     parser.add_argument("--supersample", type=float, default=2.0)
     parser.add_argument(
@@ -319,20 +243,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """`realtalk data avatar`."""
+    make, seed = CAST[args.name]
+    seed = seed if args.seed is None else args.seed
+    args.out = args.out or AVATAR_DIR / args.name
     kit = FaceKit.load(args.facekit)
     studio = Studio(kit, SIZE, args.supersample)
-    person = default_person(studio, 1024, args.strands, args.seed)
+    person = make(studio, 1024, args.strands, seed)
     studio.dress(person.neutral, person.look)
     if args.preview:
         view, (x, y, side) = camera(kit, person.neutral)
-        frame = studio.render(_weights(mouthSmile=0.12), view, person.light)
+        frame = studio.render(weights_of(mouthSmile=0.12), view, person.light)
         reference = studio.render(REFERENCE_WEIGHTS, view, person.light)
         crop = cv2.resize(
             reference[y : y + side, x : x + side], (SIZE, SIZE), interpolation=cv2.INTER_CUBIC
         )
         cv2.imwrite(str(args.preview), np.hstack([frame, crop]))
         return
-    write_avatar(args.out, args.name, person, studio, args.seed)
+    write_avatar(args.out, args.name, person, studio, seed)
     close = Studio(kit, CROP, args.supersample)
     close.dress(person.neutral, person.look)
     view = cropped(camera(kit, person.neutral)[0])

@@ -6,10 +6,14 @@ After RealTalk's facial identity alignment (FIA) module, arXiv 2406.18284, secti
   shift of the channels, Perez et al. 2018);
 - face texture reference: features of one reference image enter at four scales, at the coarsest by
   cross-attention from the generator to the reference; no optical flow, no alignment network;
+- identity alignment by the 3D face prior: where the face model's 68 landmarks lie in the template
+  and where this person's shape and the weights put them (geometry.py) is spread over the picture
+  and lays the template's own pixels there, so that what moves keeps its look;
 - a learned soft mask decides what of the template frame is replaced.
 
 The work is split where its cost can be paid once. `Encoder` sees the reference image and a template
-frame and runs once for each template; `Generator` sees the weights and runs for each frame shown.
+frame and runs once for each template; `Generator` sees the weights and landmarks and runs for each
+frame shown.
 """
 
 from __future__ import annotations
@@ -19,6 +23,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from realtalk_ros.landmarks import COUNT
+
+
+# Of the exponent of a Gaussian's parts: beyond, their product would be a denormal number, which CPUs
+# multiply slowly.
+FAR = 40.0
 
 
 @dataclass(frozen=True)
@@ -31,10 +42,12 @@ class Dimensions:
     channels: tuple[int, int, int, int] = (128, 64, 48, 24)
     blocks: tuple[int, int, int, int] = (2, 2, 1, 1)  # of the generator, at each scale
     heads: int = 4  # of the attention to the reference
+    labels: int = 8  # learned channels that say which part of the face a place belongs to
     # What the paper ablates; False only to measure what each is worth.
     texture_reference: bool = True  # else a black picture stands in for the reference
     modulation: bool = True  # else the weights enter once, added to the coarsest features
     learned_mask: bool = True  # else a soft ellipse that holds brows to chin
+    alignment: bool = True  # else the landmarks are not used
 
 
 def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
@@ -135,8 +148,64 @@ class Block(nn.Module):
         return x + self.second(torch.addcmul(shift2, y, 1 + scale2))
 
 
+class Alignment(nn.Module):
+    """The template's pixels laid where the landmarks go, and what the landmarks say of each place.
+
+    Each place of a grid of a quarter of the picture's size takes the movement of the landmarks near
+    it, weighted by a Gaussian of each one's own learned width (kernel regression, Nadaraya 1964,
+    Watson 1964): no network runs for it. Points on the picture's border stay.
+    """
+
+    # Landmarks (Multi-PIE) and the width they begin with, as a share of the picture.
+    WIDTHS = ((slice(0, 17), 0.06), (slice(17, 36), 0.04), (slice(36, 68), 0.022))
+    BORDER, BORDER_WIDTH = 4, 0.12  # points a side
+
+    def __init__(self, dims: Dimensions):
+        super().__init__()
+        self.size, self.cells = dims.size, dims.size // 4
+        t, ends = torch.arange(self.BORDER) / self.BORDER, torch.ones(self.BORDER)
+        corners = (t, 0 * ends), (ends, t), (1 - t, ends), (0 * ends, 1 - t)
+        self.border = torch.cat([torch.stack(side, -1) for side in corners])
+        widths = torch.full((COUNT + len(self.border),), self.BORDER_WIDTH)
+        for rows, width in self.WIDTHS:
+            widths[rows] = width
+        # Sharpness and height of each Gaussian, in the shape in which they are used: constants that
+        # an export computes beforehand lose their names.
+        self.sharpness = nn.Parameter(0.5 / widths[None, None] ** 2)
+        self.height = nn.Parameter(torch.zeros(1, 1, len(widths)))
+        self.labels = nn.Parameter(0.5 * torch.randn(len(widths), dims.labels))
+
+    def forward(self, template: Tensor, rest: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Template (B, 3, S, S), landmarks in it and in the picture to be, (B, 68, 2) -> aligned
+        template (B, 3, S, S); movement and labels (B, 2 + labels, S/4, S/4)."""
+        more, border = (0, 0, 0, len(self.border)), self.border.to(points)
+        places = F.pad(points, more) + F.pad(border, (0, 0, COUNT, 0))
+        moves = F.pad(rest - places[:, :COUNT], more)
+        axis = ((torch.arange(self.cells) + 0.5) / self.cells).to(points)
+        # The Gaussian of a distance is the product of those of its two parts, so the sums over all
+        # landmarks are one product of the rows' and the columns' parts.
+        away = axis[:, None] - places.transpose(1, 2)[:, :, None]  # (B, 2, cells, K)
+        fall = (away * away * self.sharpness).clamp(max=FAR)
+        across, down = torch.exp(self.height - fall[:, 0]), torch.exp(-fall[:, 1])
+        labels = self.labels.expand(moves.shape[0], -1, -1)
+        told = torch.cat([moves, labels, torch.ones_like(labels[..., :1])], -1).transpose(1, 2)
+        rows = (down[:, None] * told[:, :, None]).flatten(1, 2)  # (B, (3 + labels) * H, K)
+        sums = (rows @ across.transpose(1, 2)).unflatten(1, (-1, self.cells))
+        found = sums[:, :-1] / sums[:, -1:]  # (B, 2 + labels, H, W)
+        move = found[:, :2]
+        fine = F.interpolate(move, size=(self.size, self.size), mode="bilinear")
+        # grid_sample counts from -1 to 1.
+        pixels = ((torch.arange(self.size) * 2 + 1) / self.size - 1).to(points)
+        at_x = 2 * fine[:, 0] + pixels[None, None, :]
+        at_y = 2 * fine[:, 1] + pixels[None, :, None]
+        at = torch.stack([at_x, at_y], -1)
+        aligned = F.grid_sample(template, at, "bilinear", "border", align_corners=False)
+        return aligned, torch.cat([move * 16, found[:, 2:]], 1)
+
+
 class Generator(nn.Module):
-    """What runs for each frame: encoded features and weights to a picture and its soft mask."""
+    """What runs for each frame: encoded features, landmarks and weights to a picture and its soft
+    mask."""
 
     def __init__(self, dims: Dimensions):
         super().__init__()
@@ -161,6 +230,15 @@ class Generator(nn.Module):
         self.attended = nn.Conv2d(c[0], c[0], 1)
         self.position = nn.Parameter(torch.zeros(1, c[0], dims.size // 16, dims.size // 16))
         self.out = conv(c[3], 16)
+        if dims.alignment:
+            self.alignment = Alignment(dims)
+            told = 3 + 2 + dims.labels
+            self.enter = nn.ModuleList(nn.Conv2d(told, outputs, 1) for outputs in c[:3])
+            self.enter.append(nn.Conv2d(3, c[3], 2, 2))
+            self.gate = nn.Conv2d(c[3], 4, 1)  # how far the aligned template shows as it is
+            for layer in (*self.enter, self.gate):
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
         if not dims.modulation:
             self.entry = nn.Linear(dims.style, c[0])
         if not dims.learned_mask:
@@ -174,20 +252,38 @@ class Generator(nn.Module):
         f2: Tensor,
         keys: Tensor,
         values: Tensor,
+        template: Tensor,
+        rest: Tensor,
+        points: Tensor,
         weights: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Returns rgb (B, 3, S, S) in 0..1 (channel order of the input) and mask (B, 1, S, S)."""
+        """The template (B, 3, S, S) in 0..1, its landmarks `rest` and where they shall come to lie,
+        `points`, (B, 68, 2) in shares of the picture, and weights (B, 52). Returns rgb (B, 3, S, S)
+        in 0..1 (channel order of the input) and mask (B, 1, S, S)."""
         style = self.style(weights)
+        entering: list[Tensor] = []
+        if self.dims.alignment:
+            aligned, told = self.alignment(template, rest, points)
+            told4 = torch.cat([F.avg_pool2d(aligned, 4), told], 1)
+            told8 = F.avg_pool2d(told4, 2)
+            found = F.avg_pool2d(told8, 2), told8, told4, aligned
+            entering = [enter(x) for enter, x in zip(self.enter, found, strict=True)]
         x = f16 if self.dims.modulation else f16 + self.entry(style)[..., None, None]
         for index, (blocks, finer) in enumerate(zip(self.blocks, (f8, f4, f2, None), strict=True)):
+            if entering:
+                x = x + entering[index]
             for number, block in enumerate(blocks):
                 x = block(x, style)
                 if index == 0 and number == 0:
                     x = x + self.attend(x, keys, values)
             if finer is not None:
                 x = F.interpolate(self.up[index](x), scale_factor=2, mode="nearest") + finer
-        picture = F.pixel_shuffle(self.out(activate(x)), 2)
+        x = activate(x)
+        picture = F.pixel_shuffle(self.out(x), 2)
         rgb, mask = torch.sigmoid(picture[:, :3]), torch.sigmoid(picture[:, 3:])
+        if self.dims.alignment:
+            gate = torch.sigmoid(F.pixel_shuffle(self.gate(x), 2))
+            rgb = rgb + gate * (aligned - rgb)
         return rgb, mask if self.dims.learned_mask else self.ellipse.expand_as(mask)
 
     def attend(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -213,8 +309,9 @@ class Renderer(nn.Module):
         self.encoder, self.generator = Encoder(self.dims), Generator(self.dims)
 
     def forward(
-        self, reference: Tensor, template: Tensor, weights: Tensor
+        self, reference: Tensor, template: Tensor, rest: Tensor, points: Tensor, weights: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the composed picture, the generator's own picture and the mask."""
-        rgb, mask = self.generator(*self.encoder(reference, template), weights)
+        features = self.encoder(reference, template)
+        rgb, mask = self.generator(*features, template, rest, points, weights)
         return template + mask * (rgb - template), rgb, mask

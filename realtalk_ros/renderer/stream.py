@@ -10,16 +10,17 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 
-from realtalk_ros import arkit, models
+from realtalk_ros import arkit, landmarks, models
 from realtalk_ros.avatar import CROP_SIZE, Avatar
 from realtalk_ros.errors import ModelError
+from realtalk_ros.renderer.geometry import Geometry
 from realtalk_ros.renderer.references import Chooser
 
 OF_PERSON = ("keys", "values")  # features that depend on the reference image alone
 FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam can show
 ENCODER, GENERATOR = "renderer_encode.onnx", "renderer_generate.onnx"
 HALF = "renderer_generate_half.onnx"  # for GPUs, where it is there
-FORMAT = "2"  # of the generator's graph, see export.py
+FORMAT = "3"  # of the generator's graph, see export.py
 
 
 class Generator:
@@ -64,26 +65,28 @@ class Generator:
         rows = [n * len(avatar.templates) for n, avatar in zip(counts, avatars, strict=True)]
         self.first, self.first_reference = np.cumsum([0, *rows]), np.cumsum([0, *counts])
         self._device = "cuda" if on_gpu else "cpu"
-        half = name == HALF
+        self.geometry = [Geometry(avatar) for avatar in avatars]
+        bank = encode(avatars, folder, providers, threads)
+        if name == HALF:
+            bank = {key: halved(key, values) for key, values in bank.items()}
         self._bank = {
-            name: ort.OrtValue.ortvalue_from_numpy(
-                values.astype(np.float16 if half else np.float32), self._device, 0
-            )
-            for name, values in encode(avatars, folder, providers, threads).items()
+            key: ort.OrtValue.ortvalue_from_numpy(values, self._device, 0)
+            for key, values in bank.items()
         }
         self._bound: dict[int, Binding] = {}
 
     def run(
-        self, weights: np.ndarray, templates: np.ndarray, people: np.ndarray
+        self, weights: np.ndarray, points: np.ndarray, templates: np.ndarray, people: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Weights (B, 52), the number of each face's template (counted through all avatars and
-        their references, as `first`) and of its reference (`first_reference`) (B,) -> face crops
+        """Weights (B, 52), landmarks (B, 68, 2) of `geometry`, the number of each face's template
+        (counted through all avatars and their references, as `first`) and of its reference
+        (`first_reference`) (B,) -> face crops
         (B, 256, 256, 3) uint8 BGR and masks (B, 256, 256) in 0..1. Both are overwritten by the next
         run of B faces."""
         count = len(weights)
         if count not in self._bound:
             self._bound[count] = Binding(self._session, self._bank, count, self._device)
-        return self._bound[count].run(weights, templates, people)
+        return self._bound[count].run(weights, points, templates, people)
 
 
 class Binding:
@@ -95,6 +98,7 @@ class Binding:
         self._session, self._device = session, device
         self._inputs = {
             "weights": np.zeros((count, arkit.COUNT), np.float32),
+            "points": np.zeros((count, landmarks.COUNT, 2), np.float32),
             "template": np.zeros(count, np.int64),
             "person": np.zeros(count, np.int64),
         }
@@ -120,6 +124,11 @@ class Binding:
         return tuple(value.numpy() for value in self._held)
 
 
+def halved(name: str, values: np.ndarray) -> np.ndarray:
+    """A bank for the generator in half precision; it takes landmarks and pictures as they are."""
+    return values if name in ("rest", "frame") else values.astype(np.float16)
+
+
 def references(avatar: Avatar) -> tuple[np.ndarray, ...]:
     """The pictures from which an avatar's texture is taken."""
     return avatar.more_references or (avatar.reference_image,)
@@ -131,18 +140,22 @@ def encode(
     providers: Sequence[str] | None,
     threads: int,
 ) -> dict[str, np.ndarray]:
-    """What the encoder finds in every template with every reference: name -> (rows, ...), and in
-    every reference: name in OF_PERSON -> (references, ...)."""
+    """What the generator takes rows of. What the encoder finds in every template with every
+    reference, the template and its landmarks: name -> (rows, ...); what it finds in every
+    reference: name in OF_PERSON -> (references, ...)."""
     encoder = models.session(folder / ENCODER, providers, threads)
     names = [output.name for output in encoder.get_outputs()]
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in (*names, "frame", "rest")}
     for avatar in avatars:
         x, y, side = avatar.crop
         crops = [np.ascontiguousarray(t[y : y + side, x : x + side]) for t in avatar.templates]
         if side != CROP_SIZE:
             size = (CROP_SIZE, CROP_SIZE)
             crops = [cv2.resize(crop, size, interpolation=cv2.INTER_AREA) for crop in crops]
+        rest = Geometry(avatar).rest
         for reference in references(avatar):
+            rows["frame"].append(np.stack(crops))
+            rows["rest"].append(rest)
             for number, crop in enumerate(crops):
                 found = encoder.run(None, {"reference": reference, "template": crop})
                 for name, value in zip(names, found, strict=True):
@@ -173,6 +186,7 @@ class FaceRenderer:
         self.avatar, self._generator, self._person = avatar, generator, person
         known = avatar.reference_weights
         self._chooser = Chooser(np.zeros((1, arkit.COUNT)) if known is None else known)
+        self._geometry = generator.geometry[person]
 
     @classmethod
     def together(
@@ -227,14 +241,16 @@ class FaceRenderer:
     def generate(self, weights: np.ndarray, template: int) -> tuple[np.ndarray, np.ndarray]:
         """The network alone: weights (52,) to the face crop (256, 256, 3) uint8 BGR and its soft
         mask (256, 256) in 0..1. Both are overwritten by the next call."""
-        pictures, masks = self._generator.run(weights[None], *self._rows(weights, template))
+        points, row, person = self._inputs(weights, template)
+        pictures, masks = self._generator.run(weights[None], points[None], row, person)
         return pictures[0], masks[0]
 
-    def _rows(self, weights: np.ndarray, template: int) -> tuple[int, int]:
-        """Of the banks: for the template and for the reference."""
+    def _inputs(self, weights: np.ndarray, template: int) -> tuple[np.ndarray, int, int]:
+        """Landmarks (68, 2) and, of the banks, the rows for the template and the reference."""
         chosen, generator = self._chooser.choose(weights), self._generator
         row = generator.first[self._person] + chosen * self.template_count + template
-        return row, generator.first_reference[self._person] + chosen
+        person = generator.first_reference[self._person] + chosen
+        return self._geometry.points(weights, template), row, person
 
     def compose(self, picture: np.ndarray, mask: np.ndarray, template: int) -> np.ndarray:
         """Blends a generated crop into its template. Returns a new (height, width, 3) uint8."""
@@ -265,7 +281,7 @@ def render_batch(
     if len(generators) != 1:
         raise ModelError("render_batch takes the faces of one FaceRenderer.together")
     (generator,) = generators.values()
-    rows = [r._rows(w, t) for r, w, t in zip(renderers, weights, templates, strict=True)]
-    pictures, masks = generator.run(weights, *np.array(rows).T)
+    inputs = [r._inputs(w, t) for r, w, t in zip(renderers, weights, templates, strict=True)]
+    pictures, masks = generator.run(weights, *map(np.stack, zip(*inputs, strict=True)))
     each = zip(renderers, pictures, masks, templates, strict=True)
     return [renderer.compose(p, m, template) for renderer, p, m, template in each]

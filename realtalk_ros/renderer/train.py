@@ -33,7 +33,12 @@ from realtalk_ros.renderer.export import export, export_generator, installed
 from realtalk_ros.renderer.model import Dimensions, Renderer
 from realtalk_ros.renderer.stream import references
 
-ABLATIONS = {"reference": "texture_reference", "modulation": "modulation", "mask": "learned_mask"}
+ABLATIONS = {
+    "reference": "texture_reference",
+    "modulation": "modulation",
+    "mask": "learned_mask",
+    "alignment": "alignment",
+}
 MOUTH = slice(48, 68)  # of the 68 landmarks
 SAVE = 60  # seconds between checkpoints
 GUIDE = Path("runs/reader/guide.pt")
@@ -109,9 +114,18 @@ def forward(model: Renderer, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     with torch.autocast(batch.target.device.type, torch.bfloat16):
         features = model.encoder(batch.reference, batch.template)
         features = [f.repeat_interleave(batch.each, 0) for f in features]
-        rgb, mask = model.generator(*features, batch.weights)
-    rgb, mask, template = rgb.float(), mask.float(), batch.template_each
+        template = batch.template_each
+        places = batch.rest_each, batch.points
+        rgb, mask = model.generator(*features, template, *places, batch.weights)
+    rgb, mask = rgb.float(), mask.float()
     return template + mask * (rgb - template), rgb, mask
+
+
+def plain_losses(out: Tensor, rgb: Tensor, mask: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Those of the pictures alone: `picture` and `clip`."""
+    weight = losses.importance(batch)
+    picture = losses.picture_loss(out, rgb, mask, batch.target, weight)
+    return picture, losses.clip_loss(out, batch.target, weight, batch.each)
 
 
 class Average:
@@ -149,7 +163,9 @@ class Trainer:
         none = args.avatar and args.guide == GUIDE and not GUIDE.exists()
         guide = None if args.no_guide or none else reader.load(args.guide, args.device)
         self.guide = losses.Guide(guide) if guide else None
-        self.forward = torch.compile(forward) if args.compile else forward
+        self.forward, self.losses = forward, plain_losses
+        if args.compile:
+            self.forward, self.losses = torch.compile(forward), torch.compile(plain_losses)
         self.state = {"step": 0, "seconds": 0.0, "images": 0}
 
     def load_installed(self) -> None:
@@ -199,11 +215,8 @@ class Trainer:
         # The losses see copies, so that the critic's gradient can be weighed against the others'
         # before both go on into the network.
         out, rgb, mask = (x.detach().requires_grad_() for x in made)
-        weight = losses.importance(batch)
-        terms = {
-            "picture": losses.picture_loss(out, rgb, mask, batch.target, weight),
-            "clip": losses.clip_loss(out, batch.target, weight, batch.each),
-        }
+        picture, clip = self.losses(out, rgb, mask, batch)
+        terms = {"picture": picture, "clip": clip}
         total = terms["picture"] + losses.CLIP * terms["clip"]
         with torch.autocast(out.device.type, torch.bfloat16):
             if self.guide:
