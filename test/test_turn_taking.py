@@ -61,9 +61,12 @@ class Stage:
         self.thread = threading.Thread(target=self._spin)
         self.thread.start()
         self.client = Client(domain, images=False)
-        self.heard = []  # when, AudioChunk
+        self.heard = []  # when it was sent, AudioChunk
         self.client.node.create_subscription(
-            AudioChunk, "audio_out", lambda m: self.heard.append((time.time(), m)), 500
+            AudioChunk,
+            "audio_out",
+            lambda m, about: self.heard.append((about["source_timestamp"] / 1e9, m)),
+            500,
         )
         self.client.wait(self.client.audio.get_subscription_count, 10, "subscriber of audio")
         self.client.wait(

@@ -20,7 +20,7 @@ from realtalk_ros.pipeline import Chunk, ExpressionPipeline, TimedExpression
 from realtalk_ros.turns import POLICIES, SILENCE, Turns
 
 WORK_EVERY = 0.02  # s
-WORK_AT_ONCE = 0.03  # s of computing after which other callbacks have their turn
+WORK_AT_ONCE = 0.01  # s of computing after which other callbacks have their turn
 AHEAD = 1.0  # s before it is heard, speech is worked off; what comes earlier waits
 
 

@@ -38,6 +38,7 @@ POLL = 0.02  # s, longest sleep of the display: how soon it sees a change of del
 LISTEN = 0.004  # s between looks at whether sound is due, while there is any
 READY_EARLY = 0.003  # s of room that rendering a frame gets beyond what it took of late
 FAILURES = 3  # frames in a row that fail before the network is loaded anew, on the CPU
+OVERTAKES = 1.0  # s by which a reset of the sound may be ahead of that of the expressions
 
 
 class RendererNode(common.RealTalkNode):
@@ -91,6 +92,9 @@ class RendererNode(common.RealTalkNode):
         self.ladder = Ladder()
         self.counts = {"expressions": 0, "images": 0, "jpegs": 0, "skipped_frames": 0,
                        "resets": 0, "audio_out": 0, "fallbacks": 0}  # fmt: skip
+        self._cuts = 0  # how often what was not yet seen was dropped
+        # Utterances that were ended, until when [s, monotonic] expressions of theirs may still come.
+        self._ended: dict[str, float] = {}
         self._lock = threading.Lock()  # presenter, sound: filled by the executor, read by threads
         self._changing = threading.Lock()  # the face's renderer
         self._stop = threading.Event()
@@ -278,9 +282,10 @@ class RendererNode(common.RealTalkNode):
             return
         if message.reset:
             self.counts["resets"] += 1
-            with self._lock:
-                self.presenter.reset()
-                self.speaking.cut(self._present() - self.presenter.delay)
+            self._cut()
+            self._ended.pop(message.utterance_id, None)
+            return
+        if time.monotonic() < self._ended.get(message.utterance_id, 0.0):
             return
         weights = np.array(message.weights, np.float32)
         rotation = np.array(message.head_rotation, np.float32)
@@ -304,12 +309,24 @@ class RendererNode(common.RealTalkNode):
             self.sound.confirm(expression.time)
         self._sounds.set()
 
+    def _cut(self) -> None:
+        """Drops what is not yet seen; a frame that is being rendered is not shown."""
+        self._cuts += 1
+        with self._lock:
+            self.presenter.reset()
+            self.speaking.cut(self._present() - self.presenter.delay)
+
     def on_speech(self, message: AudioChunk) -> None:
         if not self.ready:
             return
         if message.reset:
             with self._lock:
                 self.sound.clear()
+            # The same reset waits on `expression` behind what was sent before it, which can be
+            # seconds of speech: that is left out when it comes.
+            self._cut()
+            self._ended = {k: t for k, t in self._ended.items() if t > time.monotonic()}
+            self._ended[message.utterance_id] = time.monotonic() + OVERTAKES
             if self._audio_out.get_subscription_count():
                 self._audio_out.publish(message)  # players forget what they hold, too
             return
@@ -404,11 +421,11 @@ class RendererNode(common.RealTalkNode):
 
     def show(self, shown: Shown) -> None:
         media_time = shown.frame / self.presenter.fps
-        began, resets = time.perf_counter(), self.counts["resets"]
+        began, cuts = time.perf_counter(), self._cuts
         _, picture = self.face.picture(media_time, shown.weights, shown.rotation, shown.speech)
         rendered = time.perf_counter()
         self._wait_until(shown.due)
-        if shown.utterance and self.counts["resets"] != resets:
+        if shown.utterance and self._cuts != cuts:
             self.counts["skipped_frames"] += 1  # what it shows was ended while it was rendered
             return
         self._late_ms.append((self.now() - shown.due) * 1e3)
