@@ -93,7 +93,7 @@ class RendererNode(common.RealTalkNode):
         self.counts = {"expressions": 0, "images": 0, "jpegs": 0, "skipped_frames": 0,
                        "resets": 0, "audio_out": 0, "fallbacks": 0}  # fmt: skip
         self._cuts = 0  # how often what was not yet seen was dropped
-        # Utterances that were ended, until when [s, monotonic] expressions of theirs may still come.
+        # Utterances that were ended: until when [s, monotonic] expressions of theirs may yet come.
         self._ended: dict[str, float] = {}
         self._lock = threading.Lock()  # presenter, sound: filled by the executor, read by threads
         self._changing = threading.Lock()  # the face's renderer

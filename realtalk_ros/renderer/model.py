@@ -26,9 +26,8 @@ from torch.nn import functional as F
 
 from realtalk_ros.landmarks import COUNT
 
-
-# Of the exponent of a Gaussian's parts: beyond, their product would be a denormal number, which CPUs
-# multiply slowly.
+# Of the exponent of a Gaussian's parts: beyond, their product would be a denormal number, which
+# CPUs multiply slowly.
 FAR = 40.0
 
 
