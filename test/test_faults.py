@@ -197,6 +197,8 @@ def test_simulated_time_and_its_jumps(jump):
         for i in range(0, len(pcm), 1600):
             if jump_at is not None and i / RATE >= jump_at:
                 state["offset"] += jump
+                tick()  # the nodes hear of the new time before of sound stamped by it
+                client.spin(0.03)
                 begin, jump_at = begin + jump, None
             client.send(pcm[i : i + 1600], begin + i / RATE, name, i + 1600 >= len(pcm))
             client.spin(0.1)
