@@ -90,6 +90,8 @@ class Presenter:
 
     def _too_late(self, lateness: float) -> None:
         self.late += 1
+        if lateness > MAX_DELAY:  # of another time: no delay would show it
+            return
         self._late_here += 1
         if self._late_here >= LATE_TO_ADAPT:
             self._late_here = 0
@@ -225,5 +227,6 @@ class JumpWatch:
             return 0.0
         gone, really = now - last[0], steady - last[1]
         if simulated:
-            return gone if gone < 0 or gone > SIM_JUMP else 0.0
+            # What it would have gone by itself is not known; at the pace of a steady clock.
+            return gone - really if gone < 0 or gone > SIM_JUMP else 0.0
         return gone - really if abs(gone - really) > JUMP else 0.0

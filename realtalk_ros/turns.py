@@ -3,7 +3,10 @@
 Stamps say when a chunk is heard. A stamp more than 2 s ago or more than 120 s from now comes from a
 clock that is not this machine's (or jumped); it says nothing about now. Such a chunk is heard right
 after what its utterance sent before, or at once, and the difference is kept for the rest of the
-utterance, so that the pauses in it stay as they were.
+utterance, so that the pauses in it stay as they were. When this machine's clock jumps in the middle
+of an utterance, what its sender stamps by the new time may come before this node hears of the jump,
+and the node cannot know the jump better than it hears of the clock: what follows is joined to what
+waits, and nothing is left out.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from collections import deque
 from dataclasses import replace
 
 from realtalk_ros.errors import AudioError
-from realtalk_ros.pipeline import Chunk
+from realtalk_ros.pipeline import MAX_GAP, Chunk
 from realtalk_ros.timeline import MAX_DELAY
 
 POLICIES = ("replace", "queue")
@@ -36,6 +39,7 @@ class Turn:
         self.clock = 0.0  # s, added to the sender's stamps
         self.wait = 0.0  # s by which it was put off, because somebody else spoke
         self.over = False  # its `last` came
+        self.jumped = False  # this machine's clock did, since its last chunk came
 
     def put(self, chunk: Chunk) -> None:
         assert chunk.start is not None
@@ -152,6 +156,9 @@ class Turns:
         """The clock jumped: everything keeps its place relative to now."""
         for turn in self._turns:
             turn.end += seconds
+            turn.jumped = True
+            if turn.clock:  # it was by another clock, or by this one's new time already
+                turn.clock += seconds
             turn.chunks = deque(replace(c, start=c.start + seconds) for c in turn.chunks)
         self._ignored = {
             name: (seen + seconds, patience) for name, (seen, patience) in self._ignored.items()
@@ -168,9 +175,12 @@ class Turns:
         for clock in (turn.clock, 0.0):
             # Sound that had to wait for its turn lies behind its stamps, which is no jump.
             if sane(stamp + clock):
-                turn.clock = clock
+                if turn.jumped and 0 < (over := turn.end - stamp - clock - turn.wait) <= MAX_GAP:
+                    clock += over
+                turn.clock, turn.jumped = clock, False
                 return stamp + clock + turn.wait
         self.counts["foreign_stamps"] += 1
+        turn.jumped = False
         turn.clock = goes_on - turn.wait - stamp
         return goes_on
 

@@ -131,6 +131,27 @@ def test_a_clock_that_jumps_takes_what_waits_along(jump):
     assert rest[0].start == pytest.approx(first[-1].start + 0.1 + jump)
 
 
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+@pytest.mark.parametrize("ahead", [0, 1, 3])
+@pytest.mark.parametrize("off", [-0.3, -0.02, 0.0, 0.02])
+def test_sound_that_overtakes_the_news_of_a_jump_is_neither_lost_nor_torn(jump, ahead, off):
+    """The sender stamps by the new time from chunk 7 on; this node hears of it `ahead` chunks
+    later, and takes the jump for `off` less than it was."""
+    turns, taken = Turns(), []
+    for i in range(15):
+        now = 9.7 + 0.1 * i
+        if i == 7 + ahead:
+            turns.shift(jump - off)
+        now += jump - off if i >= 7 + ahead else 0.0
+        turns.put(chunk("a", 10.0 + 0.1 * i + (jump if i >= 7 else 0.0), last=i == 14), now)
+        taken += drain(turns, now, 0.25)
+    taken += drain(turns, now)
+    assert len(taken) == 15
+    steps = np.diff([c.start for c in taken])
+    steps = np.delete(steps, np.abs(steps).argmax())  # the jump itself
+    assert (steps > 0.0999).all() and (steps < 0.1 + max(0.0, off) + 1e-6).all()
+
+
 # The sound
 
 
