@@ -33,11 +33,11 @@ import yaml
 from realtalk_ros import images
 from realtalk_ros.errors import AvatarError
 from realtalk_ros.landmarks import COUNT as LANDMARKS
+from realtalk_ros.landmarks import IDENTITY_SIZE
 from realtalk_ros.provenance import Provenance
 
 AVATAR_DIR = Path(__file__).parent / "avatars"
 CROP_SIZE = 256  # side of the face crop that the renderer works on, pixels
-IDENTITY_SIZE = 100  # modes of the 3D face model
 REFERENCE_SHAPE = (50, 52)  # frames at 25 Hz, ARKit weights
 MAX_TEMPLATES, MAX_REFERENCES = 512, 8
 MAX_PIXELS = 2048 * 2048

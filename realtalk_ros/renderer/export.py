@@ -5,7 +5,9 @@
                                  int64; of T templates features, pictures (T, S, S, 3) uint8 and
                                  landmarks (T, 68, 2); of P references features -> picture
                                  (B, S, S, 3) uint8, mask (B, S, S) float32
-    renderer_generate_half.onnx  the same, half precision, for GPUs
+    renderer_generate_half.onnx  the same, half precision, for GPUs; but for the alignment: in half
+                                 the bits, a landmark would lie up to a twentieth of a pixel
+                                 elsewhere, and CUDA's GridSample knows single precision only
 
 The generator takes its features out of banks that hold those of every template of every avatar:
 they stay on the device, and faces of one batch may be anybody's.
@@ -14,6 +16,7 @@ they stay on the device, and faces of one batch may be anybody's.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +29,9 @@ FEATURES = ("f16", "f8", "f4", "f2", "keys", "values")
 # What the generator takes rows of: features, and what geometry.py and the avatar tell.
 BANKS = ("frame", "rest", *FEATURES)
 OF_PERSON = FEATURES[4:]
+if TYPE_CHECKING:
+    import onnx
+
 OPSET = 17
 
 
@@ -117,11 +123,35 @@ def export_generator(model: Renderer, folder: Path, encoder: Path) -> None:
         size,
         **{"realtalk.encoder": models.sha256(encoder)},
     )
+    whole = onnx.load(path)
+    aligning = [n.name for n in whole.graph.node if "/alignment/" in n.name or "rest" in n.input]
     half = convert_float_to_float16(
-        onnx.load(path), keep_io_types=["weights", "points", "rest", "mask"], op_block_list=[]
+        whole,
+        keep_io_types=["weights", "points", "rest", "mask"],
+        op_block_list=[],
+        node_block_list=aligning,
     )
+    _mend_casts(half)
     onnx.save(half, folder / "renderer_generate_half.onnx")
     models.write_checksums(folder)
+
+
+def _mend_casts(half: onnx.ModelProto) -> None:
+    """Mends what the converter does around nodes that are left single: it casts a tensor once for
+    each of them, under one name, and rounds to half precision between two of them."""
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    nodes = {node.output[0]: node for node in half.graph.node}
+    del half.graph.node[:]
+    half.graph.node.extend(nodes.values())
+    casts = {name: node.input[0] for name, node in nodes.items() if node.op_type == "Cast"}
+    for node in half.graph.node:
+        for k, name in enumerate(node.input):
+            if node.op_type != "Cast" and casts.get(name) in casts:
+                node.input[k] = casts[casts[name]]
+    model = OnnxModel(half)
+    model.prune_graph()
+    model.topological_sort()
 
 
 def _write(

@@ -30,17 +30,23 @@ def frontal(identity: np.ndarray) -> np.ndarray:
     return (shape[:, :2] - (x, y)) / (side, -side) + 0.5
 
 
+def resting(avatar: Avatar) -> np.ndarray:
+    """(T, 68, 2) float32: the landmarks of an avatar's templates. One without `landmarks` is taken
+    to look straight ahead, which the head's small idle motion keeps within 2 pixels or so of the
+    truth."""
+    x, y, side = avatar.crop
+    if avatar.landmarks is None:
+        rest = np.repeat(frontal(avatar.identity)[None], len(avatar.templates), 0)
+    else:
+        rest = (avatar.landmarks - (x, y)) / side
+    return rest.astype(np.float32)
+
+
 class Geometry:
-    """An avatar's landmarks. One without `landmarks` is taken to look straight ahead, which the
-    head's small idle motion keeps within 2 pixels or so of the truth."""
+    """An avatar's landmarks, and where the weights move them."""
 
     def __init__(self, avatar: Avatar):
-        x, y, side = avatar.crop
-        if avatar.landmarks is None:
-            self.rest = np.repeat(frontal(avatar.identity)[None], len(avatar.templates), 0)
-        else:
-            self.rest = (avatar.landmarks - (x, y)) / side
-        self.rest = self.rest.astype(np.float32)  # (T, 68, 2)
+        self.rest = resting(avatar)
         self._model = landmarks.load()
         shape = self._model.points(np.zeros(arkit.COUNT, np.float32), avatar.identity)
         shapes = np.broadcast_to(shape, (len(self.rest), *shape.shape))

@@ -13,7 +13,7 @@ import onnxruntime as ort
 from realtalk_ros import arkit, landmarks, models
 from realtalk_ros.avatar import CROP_SIZE, Avatar
 from realtalk_ros.errors import ModelError
-from realtalk_ros.renderer.geometry import Geometry
+from realtalk_ros.renderer.geometry import Geometry, resting
 from realtalk_ros.renderer.references import Chooser
 
 OF_PERSON = ("keys", "values")  # features that depend on the reference image alone
@@ -152,7 +152,7 @@ def encode(
         if side != CROP_SIZE:
             size = (CROP_SIZE, CROP_SIZE)
             crops = [cv2.resize(crop, size, interpolation=cv2.INTER_AREA) for crop in crops]
-        rest = Geometry(avatar).rest
+        rest = resting(avatar)
         for reference in references(avatar):
             rows["frame"].append(np.stack(crops))
             rows["rest"].append(rest)
