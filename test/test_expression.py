@@ -194,6 +194,23 @@ def test_parallel_training_form_equals_the_stream():
             torch.testing.assert_close(step[0], whole[k], atol=1e-5, rtol=0)
 
 
+def test_the_installed_network_can_be_trained_further(model, clip):
+    """Its weights come out of the ONNX files: the same speech gives the same face."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnx", reason="export needs onnx")
+    from realtalk_ros.expression import train
+
+    pcm, rate = clip
+    mel = audio.AudioFrontEnd(rate).push(pcm[: 2 * rate])[:180]
+    wanted = model.stream(model.prior()).push(mel).weights
+    net = train.installed(models.MODEL_DIR).eval()
+    with torch.no_grad():
+        prior = net.prior(torch.zeros(1, 100), torch.zeros(1, 50, 52), torch.zeros(1, 2))
+        got = net(torch.from_numpy(mel)[None], prior)["weights"][0, net.dims.delay :]
+    assert len(wanted) == len(got) > 80 and wanted.max() > 0.1
+    np.testing.assert_allclose(got.numpy(), wanted, atol=1e-3)
+
+
 def test_concatenation_is_another_network_of_the_same_interface():
     torch = pytest.importorskip("torch")
     from realtalk_ros.expression.model import Dims, ExpressionNet

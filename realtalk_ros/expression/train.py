@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from realtalk_ros import arkit, emotion, models
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.errors import ModelError, RealTalkError
 from realtalk_ros.expression import mel_augment, teacher
 from realtalk_ros.expression import model as nets
 from realtalk_ros.expression.hearing import train_hearing
@@ -195,6 +196,7 @@ def train(
     without: str | None = None,
     start: Path | None = None,
     hearing: float = 0.0,
+    further: bool = False,
     log_every: int = 50,
 ) -> Path:
     """Trains until `minutes` have been spent, over all resumptions; returns the checkpoint.
@@ -202,7 +204,7 @@ def train(
     data: folder of train_*.npz; without: what an ablation lacks, see ABLATIONS; start: a checkpoint
     of which a new run takes all but what handles the prior, so that what is learned of the prior
     can be compared at equal skill in hearing; hearing: minutes of first lessons (hearing.py) where
-    there is no such start.
+    there is no such start; further: a new run begins with the installed network.
     """
     torch.manual_seed(seed)
     run.mkdir(parents=True, exist_ok=True)
@@ -219,6 +221,8 @@ def train(
             if not name.startswith("prior_encoder") and ".cross." not in name
         }
         net.load_state_dict(trunk, strict=False)
+    elif further:
+        net.load_state_dict(installed(models.MODEL_DIR).state_dict())
     elif hearing and not checkpoint.is_file():
         trunk = train_hearing(sampler, dims, run / "hearing.pt", hearing)
         net.trunk.load_state_dict(trunk.state_dict())
@@ -388,6 +392,47 @@ def export(net: nets.ExpressionNet, folder: Path) -> list[Path]:
     return paths
 
 
+def installed(folder: Path) -> nets.ExpressionNet:
+    """The network that `export` wrote into `folder`, to train it further. The heads that name
+    phones, which only training needs, are not in the files: they are new.
+
+    The graphs do not keep the names of all weights; another network's, whose weights are all
+    different, tell by their places what is what. Raises ModelError.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    torch.manual_seed(0)
+    net = nets.ExpressionNet()
+    for value in net.parameters():
+        torch.nn.init.normal_(value)
+    names, shapes = {}, {name: value.shape for name, value in net.named_parameters()}
+    for name, value in net.named_parameters():
+        array = value.detach().numpy()
+        for turned, form in [(False, array), (True, array.T)][: array.ndim]:
+            for kind in (np.float32, np.float16):  # `halve` leaves small ones as they are
+                names[form.astype(kind).tobytes()] = name, turned
+    found = {}
+    with tempfile.TemporaryDirectory() as other:
+        export(net, Path(other))
+        for path in sorted(Path(other).glob("*.onnx")):
+            if problem := models.check(folder / path.name):
+                raise ModelError(problem)
+            ours, theirs = (onnx.load(p).graph.initializer for p in (path, folder / path.name))
+            if [tuple(v.dims) for v in ours] != [tuple(v.dims) for v in theirs]:
+                raise ModelError(f"{folder / path.name} is of another network than this version's")
+            for known, value in zip(ours, theirs, strict=True):
+                if place := names.get(numpy_helper.to_array(known).tobytes()):
+                    array = torch.from_numpy(numpy_helper.to_array(value).astype(np.float32))
+                    name, turned = place
+                    found[name] = (array.T if turned else array).reshape(shapes[name])
+    fresh = nets.ExpressionNet()
+    missing, _ = fresh.load_state_dict(found, strict=False)
+    if not all("phones" in name for name in missing):
+        raise ModelError(f"{folder} lacks {', '.join(missing)}: it was made by another version")
+    return fresh
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=Path("runs/speech"),
                         help="training shards of `realtalk data speech` (%(default)s)")  # fmt: skip
@@ -403,6 +448,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--without", choices=ABLATIONS, help="train an ablation instead")
     parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="begin with what this one "
                         "has learned of speech, but nothing of the prior")  # fmt: skip
+    parser.add_argument("--installed", action="store_true",
+                        help="begin with the installed network, and train it further")  # fmt: skip
     parser.add_argument("--out", type=Path, help="export to this folder (default: WORK/export)")
 
 
@@ -413,7 +460,7 @@ def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     checkpoint = train(
         args.data, args.work, args.minutes, args.batch, args.rate, args.seed, args.without,
-        args.start, args.hearing_minutes,
+        args.start, args.hearing_minutes, args.installed,
     )  # fmt: skip
     if args.without:  # measured by `realtalk evaluate expression --ablations`
         return 0
