@@ -18,7 +18,7 @@ from realtalk_ros.errors import RealTalkError  # noqa: E402
 from realtalk_ros.facekit import rotation  # noqa: E402
 from realtalk_ros.renderer import batches, evaluate, losses, quality, reader, train  # noqa: E402
 from realtalk_ros.renderer.export import export, installed  # noqa: E402
-from realtalk_ros.renderer.geometry import Geometry  # noqa: E402
+from realtalk_ros.renderer.geometry import Geometry, resting  # noqa: E402
 from realtalk_ros.renderer.model import Alignment, Dimensions, Renderer  # noqa: E402
 from realtalk_ros.renderer.stream import FaceRenderer  # noqa: E402
 
@@ -157,6 +157,21 @@ def test_the_template_is_laid_where_its_landmarks_go():
     assert torch.equal(moved[..., :3], picture[..., :3])
 
 
+def test_a_lid_that_comes_down_draws_its_skin_over_the_eye():
+    """Before any training: where the open eye was dark, the aligned template is light."""
+    rest = resting(Avatar.load("default"))[0]
+    eye = np.zeros((256, 256), np.float32)
+    cv2.fillPoly(eye, [np.rint(rest[36:42] * 256).astype(np.int32)], 1)
+    points = rest.copy()
+    points[[37, 38]] = rest[[41, 40]]
+    with torch.no_grad():
+        closed, _ = Alignment(Dimensions())(
+            torch.from_numpy(1 - eye)[None, None].expand(1, 3, -1, -1),
+            *(torch.from_numpy(p.astype(np.float32))[None] for p in (rest, points)),
+        )
+    assert (1 - closed[0, 0].numpy())[eye > 0].mean() < 0.5  # by Gaussians in the middle 0.67
+
+
 def test_landmarks_move_as_the_3d_face_does():
     """A turned, shifted head: the affine camera tells where an expression takes its landmarks."""
     rng = np.random.default_rng(3)
@@ -256,7 +271,7 @@ def test_what_is_missing_is_said(data, tmp_path):
         batches.Groups(tmp_path / "bad")
 
 
-def test_one_face_starts_from_what_is_installed(tmp_path, monkeypatch):
+def test_one_face_starts_from_what_is_installed(data, tmp_path, monkeypatch):
     torch.manual_seed(1)
     model = Renderer(replace(Dimensions(), size=SIZE))
     with torch.no_grad():  # trained: no two parts of it are the same
@@ -268,6 +283,20 @@ def test_one_face_starts_from_what_is_installed(tmp_path, monkeypatch):
     assert all(torch.equal(found[name], value) for name, value in model.state_dict().items())
     monkeypatch.setattr(models, "MODEL_DIR", tmp_path)
     train.check_encoder(model)
+
+    # It learns what the mouth looks like; elsewhere it is held to the installed network.
+    trainer = train.Trainer(model.dims, arguments(train, "--avatar", "me", "--no-guide"))
+    trainer.load_installed()
+    trainer.keep()
+    groups = batches.Groups(data / "val")
+    batch = batches.sample([groups[0]], np.random.default_rng(0), 2, augment=False)
+    errors = []
+    for rows in (slice(0, 0), slice(0, 20), slice(40, 50)):
+        target = batch.target.clone()
+        target[:, :, rows] = 1 - target[:, :, rows]
+        errors.append(float(trainer.step(replace(batch, target=target), 0.0)["picture"]))
+    assert errors[0] == errors[1] != errors[2]
+
     with torch.no_grad():
         model.encoder.position += 1
     with pytest.raises(RealTalkError, match="encoder is not the one"):
@@ -297,7 +326,7 @@ def test_one_face_gets_a_generator_that_is_measured_against_the_installed_one(
     shutil.copytree(AVATAR_DIR / "default", folder)
     words = ["--avatar", folder, "--data", tmp_path, "--json", "--judge"]
     rng = np.random.default_rng(0)
-    marks = np.tile(rng.uniform(60, 200, (68, 2)).astype(np.float32), (1, 13, 1, 1))
+    marks = np.tile(resting(Avatar.load("default"))[0] * 256, (1, 13, 1, 1))
     (tmp_path / "val").mkdir()
     np.savez(
         tmp_path / "val" / "0.npz",

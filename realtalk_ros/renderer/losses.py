@@ -28,6 +28,8 @@ PERCEPTUAL, LANDMARKS, CLIP, MATCHING = 0.04, 4.0, 1.0, 0.01  # weights beside t
 CRITIC_SHARE = 0.3  # of the other losses' gradient, the most that the critic may add
 MOUTH, FACE = 0.375, 0.5  # of the picture's side: the critic's cut-out of the mouth; scale of all
 
+AROUND = 0.03, 0.10  # of the side, from the lips: as far all of what one face teaches, then nothing
+
 
 def importance(batch: Batch) -> Tensor:
     """Per-pixel loss weights (B, 1, S, S): what changes counts more, the mouth and eyes most."""
@@ -44,6 +46,17 @@ def importance(batch: Batch) -> Tensor:
 
     eyes = bump(marks[:, 36:42], 0.07) + bump(marks[:, 42:48], 0.07)
     return 1 + 4 * (changed * 8).clamp(max=1) + 6 * bump(marks[:, LIPS], 0.14) + 4 * eyes
+
+
+def around_mouth(batch: Batch) -> Tensor:
+    """(B, 1, S, S) in 0..1, soft: the lips in template and target, and the skin near them."""
+    size, lips = batch.target.shape[-1], batch.marks[:, LIPS]
+    both = torch.cat([lips, batch.rest_each[:, LIPS] * size], 1)
+    low, high = both.amin(1)[..., None], both.amax(1)[..., None]  # (B, 2, 1)
+    axis = torch.arange(size, device=both.device).float()
+    away = ((low - axis).clamp_min(0) + (axis - high).clamp_min(0)) / size  # (B, 2, S)
+    far = (away[:, 1, :, None].square() + away[:, 0, None, :].square()).sqrt()[:, None]
+    return ((AROUND[1] - far) / (AROUND[1] - AROUND[0])).clamp(0, 1)
 
 
 def picture_loss(out: Tensor, rgb: Tensor, mask: Tensor, target: Tensor, weight: Tensor) -> Tensor:

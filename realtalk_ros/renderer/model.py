@@ -152,12 +152,15 @@ class Alignment(nn.Module):
 
     Each place of a grid of a quarter of the picture's size takes the movement of the landmarks near
     it, weighted by a Gaussian of each one's own learned width (kernel regression, Nadaraya 1964,
-    Watson 1964): no network runs for it. Points on the picture's border stay.
+    Watson 1964): no network runs for it. Points on the picture's border stay. A Gaussian's middle
+    may lie off its landmark: those of the upper lids lie above them, so that a lid that comes down
+    draws its own skin over the eye, though it ends where the lower lid is.
     """
 
     # Landmarks (Multi-PIE) and the width they begin with, as a share of the picture.
     WIDTHS = ((slice(0, 17), 0.06), (slice(17, 36), 0.04), (slice(36, 68), 0.022))
     BORDER, BORDER_WIDTH = 4, 0.12  # points a side
+    UPPER_LIDS, LOWER_LIDS, BESIDE = [37, 38, 43, 44], [40, 41, 46, 47], 0.025
 
     def __init__(self, dims: Dimensions):
         super().__init__()
@@ -169,9 +172,14 @@ class Alignment(nn.Module):
         for rows, width in self.WIDTHS:
             widths[rows] = width
         # Sharpness and height of each Gaussian, in the shape in which they are used: constants that
-        # an export computes beforehand lose their names.
-        self.sharpness = nn.Parameter(0.5 / widths[None, None] ** 2)
+        # an export computes beforehand lose their names. What is learned of it is a factor: steps
+        # of training have the size of one.
+        self.register_buffer("sharpness", 0.5 / widths[None, None] ** 2)
+        self.sharper = nn.Parameter(torch.ones(1, 1, len(widths)))
         self.height = nn.Parameter(torch.zeros(1, 1, len(widths)))
+        offset = torch.zeros(1, 2, len(widths))
+        offset[:, 1, self.UPPER_LIDS], offset[:, 1, self.LOWER_LIDS] = -self.BESIDE, self.BESIDE
+        self.offset = nn.Parameter(offset)
         self.labels = nn.Parameter(0.5 * torch.randn(len(widths), dims.labels))
 
     def forward(self, template: Tensor, rest: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -183,8 +191,9 @@ class Alignment(nn.Module):
         axis = ((torch.arange(self.cells) + 0.5) / self.cells).to(points)
         # The Gaussian of a distance is the product of those of its two parts, so the sums over all
         # landmarks are one product of the rows' and the columns' parts.
-        away = axis[:, None] - places.transpose(1, 2)[:, :, None]  # (B, 2, cells, K)
-        fall = (away * away * self.sharpness).clamp(max=FAR)
+        middles = places.transpose(1, 2) + self.offset
+        away = axis[:, None] - middles[:, :, None]  # (B, 2, cells, K)
+        fall = (away * away * self.sharpness * self.sharper).clamp(max=FAR)
         across, down = torch.exp(self.height - fall[:, 0]), torch.exp(-fall[:, 1])
         labels = self.labels.expand(moves.shape[0], -1, -1)
         told = torch.cat([moves, labels, torch.ones_like(labels[..., :1])], -1).transpose(1, 2)

@@ -166,6 +166,7 @@ class Trainer:
         self.forward, self.losses = forward, plain_losses
         if args.compile:
             self.forward, self.losses = torch.compile(forward), torch.compile(plain_losses)
+        self.kept: Renderer | None = None  # what is kept to away from the mouth
         self.state = {"step": 0, "seconds": 0.0, "images": 0}
 
     def load_installed(self) -> None:
@@ -173,6 +174,13 @@ class Trainer:
         weights = installed(models.MODEL_DIR)
         self.model.load_state_dict(weights)
         self.average.model.load_state_dict(weights)
+
+    def keep(self) -> None:
+        """Away from the mouth, the installed network's pictures are what to learn: half a minute
+        of compressed film shows eyes and outlines worse than it knows them. Raises ModelError."""
+        self.kept = Renderer(self.model.dims)
+        self.kept.load_state_dict(installed(models.MODEL_DIR))
+        self.kept.to(self.device, memory_format=torch.channels_last).requires_grad_(False)
 
     def load(self, path: Path, resume: bool) -> None:
         """Takes over a checkpoint: whole, or (to start something new) only the trained weights."""
@@ -211,6 +219,11 @@ class Trainer:
         """One step of the renderer and of its critic. Returns the losses, still on the device."""
         for group in (*self.optimiser.param_groups, *self.rival.param_groups):
             group["lr"] = rate
+        if self.kept:
+            with torch.no_grad():
+                known, _, _ = self.forward(self.kept, batch)
+            wanted = known + losses.around_mouth(batch) * (batch.target - known)
+            batch = replace(batch, target=wanted)
         made = self.forward(self.model, batch)
         # The losses see copies, so that the critic's gradient can be weighed against the others'
         # before both go on into the network.
@@ -334,6 +347,7 @@ def run(args: argparse.Namespace) -> None:
         trainer.load_installed()
     if avatar:
         check_encoder(trainer.model)
+        trainer.keep()
     pictures = torch.from_numpy(np.stack(references(avatar))).to(args.device) if avatar else None
     learn(trainer, train, val, None if avatar else extra, pictures, args)
     model = trainer.average.model
