@@ -97,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="train this long in all; the learning rate falls over it",
     )
     parser.add_argument("--pause", type=float, help="stop after these minutes; run again to go on")
-    parser.add_argument("--lr", type=float, default=3e-4)
+    parser.add_argument("--lr", type=float, help="peak (3e-4, with --avatar 1.5e-4)")
     parser.add_argument("--groups", type=int, default=3, help="template frames per step")
     parser.add_argument("--targets", type=int, default=4, help="expressions per template frame")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -318,6 +318,7 @@ def run(args: argparse.Namespace) -> None:
     """`realtalk train renderer`."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
+    args.lr = args.lr or (1.5e-4 if args.avatar else 3e-4)
     avatar = Avatar.load(args.avatar) if args.avatar else None
     extra = Groups(args.extra, args.device) if args.extra else None
     if avatar and extra:
