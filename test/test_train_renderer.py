@@ -285,7 +285,7 @@ def test_one_face_starts_from_what_is_installed(data, tmp_path, monkeypatch):
     train.check_encoder(model)
 
     # It learns what the mouth looks like; elsewhere it is held to the installed network.
-    trainer = train.Trainer(model.dims, arguments(train, "--avatar", "me", "--no-guide", "--lr", 1))
+    trainer = train.Trainer(model.dims, arguments(train, "--avatar", "me", "--no-guide"))
     trainer.load_installed()
     trainer.keep()
     groups = batches.Groups(data / "val")

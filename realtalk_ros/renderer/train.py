@@ -11,6 +11,7 @@ folder, where FaceRenderer finds it.
 from __future__ import annotations
 
 import argparse
+import copy
 import csv
 import json
 import math
@@ -152,14 +153,15 @@ class Trainer:
         self.critic_from = args.critic_from
         if self.critic_from is None:
             self.critic_from = -1 if args.avatar else 8000
+        self.rate = args.lr or (1.5e-4 if args.avatar else 3e-4)
         self.model = Renderer(dims).to(args.device, memory_format=torch.channels_last)
         if args.avatar:
             self.model.encoder.requires_grad_(False)
         self.critic = losses.Critic().to(args.device, memory_format=torch.channels_last)
         self.average = Average(self.model)
         trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.AdamW(trained, args.lr, betas=(0.9, 0.99), weight_decay=1e-4)
-        self.rival = torch.optim.AdamW(self.critic.parameters(), args.lr, betas=(0.5, 0.99))
+        self.optimiser = torch.optim.AdamW(trained, self.rate, betas=(0.9, 0.99), weight_decay=1e-4)
+        self.rival = torch.optim.AdamW(self.critic.parameters(), self.rate, betas=(0.5, 0.99))
         none = args.avatar and args.guide == GUIDE and not GUIDE.exists()
         guide = None if args.no_guide or none else reader.load(args.guide, args.device)
         self.guide = losses.Guide(guide) if guide else None
@@ -178,9 +180,8 @@ class Trainer:
     def keep(self) -> None:
         """Away from the mouth, the installed network's pictures are what to learn: half a minute
         of compressed film shows eyes and outlines worse than it knows them. Raises ModelError."""
-        self.kept = Renderer(self.model.dims)
+        self.kept = copy.deepcopy(self.model).requires_grad_(False)
         self.kept.load_state_dict(installed(models.MODEL_DIR))
-        self.kept.to(self.device, memory_format=torch.channels_last).requires_grad_(False)
 
     def load(self, path: Path, resume: bool) -> None:
         """Takes over a checkpoint: whole, or (to start something new) only the trained weights."""
@@ -318,7 +319,6 @@ def run(args: argparse.Namespace) -> None:
     """`realtalk train renderer`."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
-    args.lr = args.lr or (1.5e-4 if args.avatar else 3e-4)
     avatar = Avatar.load(args.avatar) if args.avatar else None
     extra = Groups(args.extra, args.device) if args.extra else None
     if avatar and extra:
@@ -392,7 +392,7 @@ def learn(
     while (elapsed := done_before + time.monotonic() - began) < end:
         # Warm up, then cosine over the time that is given.
         rate = (
-            args.lr
+            trainer.rate
             * min(1, (state["step"] + 1) / (50 if args.avatar else 200))
             * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * elapsed / budget)))
         )
