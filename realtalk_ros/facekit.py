@@ -20,7 +20,6 @@ from realtalk_ros import arkit
 from realtalk_ros.errors import RealTalkError
 
 ENVIRONMENT = "REALTALK_FACEKIT"
-IDENTITY_SIZE = 100
 # Rotation of an eyeball at eyeLook* = 1 (the model's own eyeLook shapes move the lids only).
 EYE_YAW = np.radians(30.0)
 EYE_PITCH = np.radians(24.0)

@@ -226,7 +226,6 @@ class JumpWatch:
         if last is None:
             return 0.0
         gone, really = now - last[0], steady - last[1]
-        if simulated:
-            # What it would have gone by itself is not known; at the pace of a steady clock.
-            return gone - really if gone < 0 or gone > SIM_JUMP else 0.0
-        return gone - really if abs(gone - really) > JUMP else 0.0
+        jumped = gone < 0 or gone > SIM_JUMP if simulated else abs(gone - really) > JUMP
+        # How far a simulated clock would have gone by itself is not known: as far as a steady one.
+        return gone - really if jumped else 0.0

@@ -172,15 +172,15 @@ class Turns:
         def sane(start: float) -> bool:
             return start + seconds >= now - MAX_DELAY and start <= now + AHEAD
 
+        jumped, turn.jumped = turn.jumped, False
         for clock in (turn.clock, 0.0):
             # Sound that had to wait for its turn lies behind its stamps, which is no jump.
             if sane(stamp + clock):
-                if turn.jumped and 0 < (over := turn.end - stamp - clock - turn.wait) <= MAX_GAP:
+                if jumped and 0 < (over := turn.end - stamp - clock - turn.wait) <= MAX_GAP:
                     clock += over
-                turn.clock, turn.jumped = clock, False
+                turn.clock = clock
                 return stamp + clock + turn.wait
         self.counts["foreign_stamps"] += 1
-        turn.jumped = False
         turn.clock = goes_on - turn.wait - stamp
         return goes_on
 

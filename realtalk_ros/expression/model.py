@@ -20,7 +20,8 @@ from realtalk_ros import arkit
 from realtalk_ros.audio import HOP, MEL_RATE, N_MELS, SAMPLE_RATE, WINDOW
 from realtalk_ros.expression.phones import PHONES
 from realtalk_ros.expression.stream import LIP_POINTS
-from realtalk_ros.expression.teacher import IDENTITY_SIZE, REFERENCE_FRAMES
+from realtalk_ros.expression.teacher import REFERENCE_FRAMES
+from realtalk_ros.landmarks import IDENTITY_SIZE
 
 VERSION = 2  # of the ONNX interface; stream.py refuses another
 STEP = 2  # mel frames per step, 20 ms

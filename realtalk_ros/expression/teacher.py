@@ -20,9 +20,9 @@ import numpy as np
 
 from realtalk_ros import arkit, landmarks
 from realtalk_ros.expression import phones as ph
+from realtalk_ros.landmarks import IDENTITY_SIZE
 
 RATE = 50  # frames of expression per second
-IDENTITY_SIZE = 100
 REFERENCE_FRAMES, REFERENCE_RATE = 50, 25  # the reference window: 2 s
 
 # Opening between the inner lips (landmarks 62 and 66) and mouth width (48 to 54), cm per unit of

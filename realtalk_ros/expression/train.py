@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from realtalk_ros import arkit, emotion, models
+from realtalk_ros import arkit, emotion, landmarks, models
 from realtalk_ros.errors import ModelError, RealTalkError
 from realtalk_ros.expression import mel_augment, teacher
 from realtalk_ros.expression import model as nets
@@ -221,7 +221,7 @@ def train(
             if not name.startswith("prior_encoder") and ".cross." not in name
         }
         net.load_state_dict(trunk, strict=False)
-    elif further:
+    elif further and not checkpoint.is_file():
         net.load_state_dict(installed(models.MODEL_DIR).state_dict())
     elif hearing and not checkpoint.is_file():
         trunk = train_hearing(sampler, dims, run / "hearing.pt", hearing)
@@ -351,7 +351,7 @@ def export(net: nets.ExpressionNet, folder: Path) -> list[Path]:
     jobs = {
         "expression_prior.onnx": (
             _Prior(net),
-            (torch.zeros(teacher.IDENTITY_SIZE), torch.zeros(50, arkit.COUNT), torch.zeros(2)),
+            (torch.zeros(landmarks.IDENTITY_SIZE), torch.zeros(50, arkit.COUNT), torch.zeros(2)),
             ["identity", "reference", "known"],
             ["prior"],
         ),
@@ -402,7 +402,6 @@ def installed(folder: Path) -> nets.ExpressionNet:
     import onnx
     from onnx import numpy_helper
 
-    torch.manual_seed(0)
     net = nets.ExpressionNet()
     for value in net.parameters():
         torch.nn.init.normal_(value)

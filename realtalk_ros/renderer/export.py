@@ -25,13 +25,13 @@ from realtalk_ros import models
 from realtalk_ros.errors import ModelError
 from realtalk_ros.renderer.model import Renderer
 
+if TYPE_CHECKING:
+    import onnx
+
 FEATURES = ("f16", "f8", "f4", "f2", "keys", "values")
 # What the generator takes rows of: features, and what geometry.py and the avatar tell.
 BANKS = ("frame", "rest", *FEATURES)
 OF_PERSON = FEATURES[4:]
-if TYPE_CHECKING:
-    import onnx
-
 OPSET = 17
 
 

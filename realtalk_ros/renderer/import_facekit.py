@@ -25,7 +25,8 @@ import numpy as np
 
 from realtalk_ros import arkit
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.facekit import ENVIRONMENT, IDENTITY_SIZE, FaceKit
+from realtalk_ros.facekit import ENVIRONMENT, FaceKit
+from realtalk_ros.landmarks import IDENTITY_SIZE
 
 SOURCE = "https://github.com/ICT-VGL/ICT-FaceKit"
 MODEL, NEUTRAL, INDICES = "FaceXModel", "generic_neutral_mesh.obj", "vertex_indices.json"
