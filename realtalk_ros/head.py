@@ -35,6 +35,8 @@ class HeadMotion:
         self._turn = RADIUS * side * amount  # pixels for a turn of 1 rad
         self._roll_x = amount * (rows - (middle_y + 0.6 * side))  # about the neck
         self._roll_y = -amount * (columns - middle_x)
+        self._to = np.empty_like(columns), np.empty_like(columns)  # written for each picture
+        self._moved = np.empty((*columns.shape, 3), np.uint8)
 
     def apply(self, image: np.ndarray, rotation: np.ndarray) -> np.ndarray:
         """Turns the head in `image` (height, width, 3), in place; `rotation` (3,) is pitch (down),
@@ -43,8 +45,12 @@ class HeadMotion:
         if max(abs(pitch), abs(yaw), abs(roll)) < STILL:
             return image
         region = image[self._roi]
-        x = self._x - np.float32(yaw) * self._turn + np.float32(roll) * self._roll_x
-        y = self._y - np.float32(pitch) * self._turn + np.float32(roll) * self._roll_y
+        for still, angle, rolled, to in zip(
+            (self._x, self._y), (yaw, pitch), (self._roll_x, self._roll_y), self._to, strict=True
+        ):
+            cv2.addWeighted(self._turn, -angle, rolled, roll, 0, to)
+            cv2.add(to, still, to)
         border = cv2.BORDER_REPLICATE
-        image[self._roi] = cv2.remap(region, x, y, cv2.INTER_LINEAR, borderMode=border)
+        cv2.remap(region, *self._to, cv2.INTER_LINEAR, self._moved, borderMode=border)
+        image[self._roi] = self._moved
         return image

@@ -18,6 +18,7 @@ FILES = (
     "expression_prior.onnx",
     "expression_step.onnx",
     "renderer_encode.onnx",
+    "renderer_align.onnx",
     "renderer_generate.onnx",
 )
 
@@ -91,10 +92,11 @@ def fingerprints(model_dir: str | Path, prefix: str) -> dict[str, str]:
 
 
 def session(
-    path: Path, providers: Sequence[str] | None = None, threads: int = 1
+    path: Path, providers: Sequence[str] | None = None, threads: int = 1, **dimensions: int
 ) -> ort.InferenceSession:
     """Opens a network. Raises ModelError if the file is missing, damaged or not a network.
 
+    `dimensions` are free ones of its inputs that shall be fixed, which makes it faster.
     Who opens the same file for the same device shares it: several faces in one process hold the
     networks once. (ONNX Runtime's sessions may run from many threads.)
     """
@@ -102,14 +104,18 @@ def session(
         raise ModelError(problem)
     providers = list(providers or PROVIDERS["cpu"])
     stat = path.stat()
-    key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size, *providers, threads)
+    fixed = tuple(sorted(dimensions.items()))
+    key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size, *providers, threads, fixed)
     if (shared := _SESSIONS.get(key)) is not None:
         return shared
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Spinning workers would take the second core of a small robot computer between frames.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Workers that sleep between two operations wake late (a quarter of a frame's time on a virtual
+    # machine); ones that spin between two frames take the second core of a small robot computer.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    for name, value in fixed:
+        options.add_free_dimension_override_by_name(name, value)
     options.log_severity_level = 3
     try:
         opened = ort.InferenceSession(str(path), options, providers=providers)

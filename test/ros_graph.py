@@ -26,6 +26,14 @@ from realtalk_ros.speech import read_audio
 AVATAR = os.environ.get("REALTALK_TEST_AVATAR", "default")
 SPEECH = os.path.join(os.path.dirname(__file__), "../realtalk_ros/data/speech_sample.wav")
 RATE = 16000
+# What is promised of speed holds on a machine that has nothing else to do, and is asked for where
+# this is set. CI's may be busy, or slow for minutes: there it must come about, however late.
+STRICT = bool(os.environ.get("REALTALK_TEST_STRICT"))
+
+
+def promised(limit: float, lenient: float) -> float:
+    """`limit` where the tests are strict about speed, `lenient` elsewhere."""
+    return limit if STRICT else lenient
 
 
 def speech(seconds: float) -> np.ndarray:
@@ -107,7 +115,7 @@ class Client:
 
     def wait(self, condition: Callable[[], object], timeout: float, what: str) -> float:
         """Spins until `condition` holds; returns how long that took [s]."""
-        began = time.monotonic()
+        began, timeout = time.monotonic(), promised(timeout, max(timeout, 15.0))
         while not condition():
             assert time.monotonic() - began < timeout, f"no {what} within {timeout} s"
             self.executor.spin_once(timeout_sec=0.02)

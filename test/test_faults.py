@@ -30,7 +30,17 @@ from realtalk_ros.nodes.recorder_node import RecorderNode  # noqa: E402
 from realtalk_ros.nodes.renderer_node import RendererNode  # noqa: E402
 from realtalk_ros.nodes.speech_node import SpeechNode  # noqa: E402
 from realtalk_ros.provenance import Provenance  # noqa: E402
-from ros_graph import AVATAR, RATE, SPEECH, Client, seconds, speech, start, stop  # noqa: E402
+from ros_graph import (  # noqa: E402
+    AVATAR,
+    RATE,
+    SPEECH,
+    Client,
+    promised,
+    seconds,
+    speech,
+    start,
+    stop,
+)
 
 DOMAIN = 46
 MESSAGES = int(os.environ.get("REALTALK_TEST_FUZZ", "1000"))  # on every topic; 10000 by hand
@@ -38,9 +48,7 @@ AT_ONCE = 50
 PCM = speech(2.5)[RATE // 2 :]
 
 
-def within():
-    """Seconds in which the graph is to recover: 3, and more where others have the processor."""
-    return 8.0 if os.getloadavg()[0] > (os.cpu_count() or 1) else 3.0
+WITHIN = 3.0  # s in which the graph is to recover
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +107,7 @@ def test_life_cycle_does_what_it_says(client):
     client.spin(0.5)
     assert state == "unconfigured" and not client.images
     change(client, "renderer_node", "configure", "activate")
-    client.wait(lambda: client.images, within(), "images")
+    client.wait(lambda: client.images, WITHIN, "images")
 
     change(client, "expression_node", "deactivate")
     client.send(PCM, time.time() + 0.2, "deaf", last=True)
@@ -107,7 +115,7 @@ def test_life_cycle_does_what_it_says(client):
     assert not [m for m in client.expressions if m.utterance_id == "deaf" and not m.reset]
     change(client, "expression_node", "cleanup", "configure", "activate")
     client.send(PCM, time.time() + 0.2, "hears", last=True)
-    client.wait(lambda: client.expressions[-1].utterance_id == "hears", within(), "expressions")
+    client.wait(lambda: client.expressions[-1].utterance_id == "hears", WITHIN, "expressions")
     client.spin(2.5)
 
 
@@ -119,7 +127,7 @@ def test_a_node_that_is_told_to_wait_waits():
         client.spin(1.0)
         assert state == "unconfigured" and not client.images
         change(client, "renderer_node", "configure", "activate")
-        client.wait(lambda: client.images, within(), "images")
+        client.wait(lambda: client.images, WITHIN, "images")
         change(client, "renderer_node", "shutdown")
         assert process.wait(10) == 0
     finally:
@@ -214,19 +222,17 @@ def test_simulated_time_and_its_jumps(jump):
         client.spin(1.5)
         client.images.clear()
         speak("across", jump_at=0.7)
-        jumped = time.monotonic()
-        client.wait(lambda: abs(client.images[-1][0] - now()) < 0.5, within(), "images of now")
+        client.wait(lambda: abs(client.images[-1][0] - now()) < 0.5, WITHIN, "images of now")
         client.wait(  # nothing of the utterance is lost, but a frame or two at the jump
             lambda: sum(m.utterance_id == "across" for m in client.expressions) > 25 * 1.5,
-            within(), "all of the utterance",
+            WITHIN, "all of the utterance",
         )  # fmt: skip
         client.spin(1.0)
         speak("after", 0.5)
         client.wait(
-            lambda: [m for m in client.expressions if m.utterance_id == "after"], within(), "speech"
+            lambda: [m for m in client.expressions if m.utterance_id == "after"], WITHIN, "speech"
         )
         assert abs(seconds(client.expressions[-1].header.stamp) - now()) < 3
-        assert time.monotonic() - jumped < 10
         assert all(p.poll() is None for p in processes)
     finally:
         client.close()
@@ -250,10 +256,11 @@ def test_expression_node_killed_in_the_middle_of_a_word(graph, client):
     client.images.clear()
     began = time.time()
     client.speak(speech(7.0), "killed", until=watch)
-    assert np.diff([came for _, came in client.images]).max() < 1.0  # the face lives on
+    gaps = np.diff([came for _, came in client.images])
+    assert gaps.max() < promised(1.0, 4.0)  # the face lives on
     stamps = [seconds(m.header.stamp) for m in client.expressions]
     after = [stamp for stamp in stamps if stamp > state["killed"] + 0.5]
-    assert after and after[0] < state["killed"] + within() + 1
+    assert after and after[0] < state["killed"] + promised(WITHIN + 1, 15)
     client.wait(lambda: client.speaking[-1] is False, 5, "silence")
 
 
@@ -266,9 +273,9 @@ def test_speech_or_recorder_killed_harms_nobody(graph, client, name, tmp_path):
     client.spin(1.5)
     process.kill()
     process.wait()
-    client.wait(lambda: client.speaking and client.speaking[-1] is False, within() + 3, "silence")
+    client.wait(lambda: client.speaking and client.speaking[-1] is False, WITHIN + 3, "silence")
     client.send(PCM, time.time() + 0.2, f"after-{name}", last=True)
-    client.wait(lambda: client.speaking[-1] is True, within(), "speech again")
+    client.wait(lambda: client.speaking[-1] is True, WITHIN, "speech again")
     client.wait(lambda: client.speaking[-1] is False, 6, "silence")
     assert all(p.poll() is None for p in graph.values())
 
@@ -296,7 +303,8 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(graph, client, tmp_path
     assert recorder.returncode == 2, log
     errors = [line for line in log.splitlines() if "ERROR" in line]
     assert len(errors) == 1 and "full.mp4" in errors[0] and "Traceback" not in log
-    assert len(client.images) > 0.7 * 25 * 6 and all(p.poll() is None for p in graph.values())
+    assert len(client.images) > promised(0.7, 0.2) * 25 * 6
+    assert all(p.poll() is None for p in graph.values())
 
 
 # Nonsense
@@ -443,14 +451,14 @@ def test_nonsense_on_every_topic_stops_nothing(inside, tmp_path_factory, topic):
         good = AudioChunk(sample_rate=RATE, channels=1, encoding="pcm_s16le", last=True,
                           utterance_id="good", data=array("B", PCM16))  # fmt: skip
         node.on_audio(set_stamp(good, 0.2))
-        end = time.monotonic() + within() + 2
+        end = time.monotonic() + promised(WITHIN + 2, 15)
         while time.monotonic() < end and len(published) < 45:
             node.work()
             time.sleep(0.01)
         node._expression.publish = publish
         assert len(published) >= 45
     elif kind is RendererNode:
-        before, end = node.counts["images"], time.monotonic() + within()
+        before, end = node.counts["images"], time.monotonic() + promised(WITHIN, 15)
         while node.counts["images"] <= before + 5:
             assert time.monotonic() < end, "no images any more"
             time.sleep(0.05)

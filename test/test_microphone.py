@@ -80,7 +80,7 @@ def test_what_is_said_into_the_microphone_goes_out_live(fake):
     pytest.importorskip("rclpy", reason="ROS 2 is not installed")
     pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
     from realtalk_ros.msg import AudioChunk
-    from ros_graph import Client, seconds, start, stop
+    from ros_graph import Client, promised, seconds, start, stop
 
     client = Client(DOMAIN, images=False)
     chunks = []
@@ -99,7 +99,7 @@ def test_what_is_said_into_the_microphone_goes_out_live(fake):
         assert np.abs(pcm).max() == pytest.approx(0.25, abs=0.01)  # the mean of both, half as loud
         assert len(pcm) / RATE == pytest.approx(0.5 + HANG, abs=0.1)
         late = np.median([came - seconds(m.header.stamp) for m, came in mine[3:]])
-        assert 0.01 < late < 0.2  # it is stamped when it sounded
+        assert 0.01 < late < promised(0.2, 2.0)  # it is stamped when it sounded
         (fake / "away").touch()
         client.wait(lambda: "away" in client.diagnostics["microphone_node"][1], 15, "warning")
         (fake / "away").unlink()

@@ -23,7 +23,7 @@ from realtalk_ros.avatar import Avatar  # noqa: E402
 from realtalk_ros.msg import FaceExpression  # noqa: E402
 from realtalk_ros.provenance import Provenance  # noqa: E402
 from realtalk_ros.speech import read_audio  # noqa: E402
-from ros_graph import AVATAR, RATE, Client, seconds, speech, start, stop  # noqa: E402
+from ros_graph import AVATAR, RATE, Client, promised, seconds, speech, start, stop  # noqa: E402
 
 DOMAIN = 43
 FPS = 25.0
@@ -110,14 +110,13 @@ def test_a_client_that_knows_only_the_topics_speaks_ten_seconds(client):
     stamps = np.array([stamp for stamp, _ in client.images])
     assert (np.diff(stamps) > 0).all()
     inside = stamps[(stamps >= begin) & (stamps <= end)]
-    assert inside[0] - begin < 0.2 and end - inside[-1] < 0.2
+    assert inside[0] - begin < promised(0.2, 1.0) and end - inside[-1] < promised(0.2, 1.0)
     # A busy machine drops frames; `make demo` and `realtalk soak` measure the real share.
-    busy = os.getloadavg()[0] > (os.cpu_count() or 1)
-    assert len(inside) > (0.2 if busy else 0.8) * 10 * FPS
-    assert np.diff(inside).max() < 0.5
+    assert len(inside) > promised(0.8, 0.2) * 10 * FPS
+    assert np.diff(inside).max() < promised(0.5, 3.0)
     # Sent 0.3 s ahead of when it is heard, so it is seen when it is heard.
     came = np.array([c - s for s, c in client.images if begin + 3 < s < end])
-    assert np.median(came) < 0.3
+    assert np.median(came) < promised(0.3, 1.0)
 
     frames = [m for m in client.expressions if m.utterance_id == "ten-seconds"]
     times = np.array([seconds(m.header.stamp) for m in frames])
@@ -241,8 +240,7 @@ def test_killed_renderer_comes_back_while_speech_goes_on(graph, client):
     began = time.time()
     begin, end = client.speak(speech(8.0), "crash", until=watch)
     assert state["back"], "no image after the restart"
-    busy = os.getloadavg()[0] > (os.cpu_count() or 1)  # other programs have the processor
-    assert state["back"] - state["killed"] < (4.0 if busy else 2.0)
+    assert state["back"] - state["killed"] < promised(2.0, 6.0)
     client.wait(lambda: client.images[-1][0] > end, 10, "images to the end")
     frames = [m for m in client.expressions if m.utterance_id == "crash"]
     times = np.array([seconds(m.header.stamp) for m in frames])
@@ -264,8 +262,8 @@ def test_a_subscriber_that_hangs_stops_nobody(graph, client):
         hung.send_signal(signal.SIGSTOP)
         client.images.clear()
         client.spin(4.0)
-        assert len(client.images) > 0.8 * 4 * FPS
-        assert np.diff([came for _, came in client.images]).max() < 0.5
+        assert len(client.images) > promised(0.8, 0.2) * 4 * FPS
+        assert np.diff([came for _, came in client.images]).max() < promised(0.5, 3.0)
     finally:
         hung.kill()
         hung.wait()

@@ -12,7 +12,7 @@ from realtalk_ros import arkit, models
 from realtalk_ros.avatar import AVATAR_DIR, Avatar
 from realtalk_ros.errors import ModelError
 from realtalk_ros.renderer.geometry import Geometry
-from realtalk_ros.renderer.stream import FaceRenderer, encode, halved, render_batch
+from realtalk_ros.renderer.stream import FaceRenderer, encode, lay, render_batch
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_landmarks_tell_the_renderer_where_the_lips_go(renderer):
     moved = geometry.points(weights, 0) - geometry.rest[0]
     assert 0.04 < np.abs(moved[8]).max() < 0.2  # the chin, of the crop's side
     assert np.abs(moved[36:48]).max() < 1e-3  # the eyes
-    rows = renderer._inputs(weights, 0)[1:]
+    rows = ([row] for row in renderer._inputs(weights, 0)[1:])
     stuck = renderer._generator.run(weights[None], geometry.rest[:1], *rows)[0][0]
     assert np.abs(wide - stuck)[160:].mean() > 3 * np.abs(wide - stuck)[:100].mean()
 
@@ -181,18 +181,23 @@ def test_half_precision_looks_the_same(renderer):
     """Run here on the CPU, where ONNX Runtime computes it in single precision between casts."""
     single = models.session(models.MODEL_DIR / "renderer_generate.onnx")
     half = models.session(models.MODEL_DIR / "renderer_generate_half.onnx")
-    one = replace(renderer.avatar, templates=renderer.avatar.templates[:1])
-    bank = encode([one], models.MODEL_DIR, None, 1)
-    rows = {"template": np.zeros(1, np.int64), "person": np.zeros(1, np.int64)}
+    align = models.session(models.MODEL_DIR / "renderer_align.onnx")
+    first = {name: getattr(renderer.avatar, name)[:1] for name in ("templates", "landmarks")}
+    one = replace(renderer.avatar, **first)
+    frames, rest, bank = encode([one], models.MODEL_DIR, None, 1)
     weights = face(jawOpen=0.5, eyeBlinkLeft=1)
-    given = {"weights": weights[None], "points": Geometry(one).points(weights, 0)[None], **rows}
+    points = Geometry(one).points(weights, 0)[None]
+    places, told = align.run(None, {"rest": rest, "points": points})
+    given = {"weights": weights[None], "aligned": lay(frames[0], places[0])[None], "told": told}
+    given |= {"template": np.zeros(1, np.int64), "person": np.zeros(1, np.int64)}
     wanted, _ = single.run(None, {**given, **bank})
-    smaller = {name: halved(name, values) for name, values in bank.items()}
+    smaller = {name: values.astype(np.float16) for name, values in bank.items()}
     got, _ = half.run(None, {**given, **smaller})
     assert np.abs(got.astype(int) - wanted).max() <= 3
 
 
-def test_an_avatars_own_generator_must_fit_the_encoder(tmp_path):
+@pytest.mark.parametrize("part", ["renderer_encode.onnx", "renderer_align.onnx"])
+def test_an_avatars_own_generator_must_fit_the_rest(tmp_path, part):
     for name in ("renderer_generate.onnx", "renderer_generate_half.onnx"):
         shutil.copy(models.MODEL_DIR / name, tmp_path)
     own = replace(Avatar.load("default"), generator=tmp_path)
@@ -200,8 +205,8 @@ def test_an_avatars_own_generator_must_fit_the_encoder(tmp_path):
     other = tmp_path / "models"
     shutil.copytree(models.MODEL_DIR, other)
     (other / models.CHECKSUMS).unlink()
-    shutil.copy(other / "renderer_generate.onnx", other / "renderer_encode.onnx")
-    with pytest.raises(ModelError, match="another encoder"):
+    shutil.copy(other / "renderer_generate.onnx", other / part)
+    with pytest.raises(ModelError, match=f"does not belong to .*{part}.*--avatar"):
         FaceRenderer(own, size=128, model_dir=other)
 
 

@@ -20,7 +20,7 @@ from realtalk_ros.renderer import batches, evaluate, losses, quality, reader, tr
 from realtalk_ros.renderer.export import export, installed  # noqa: E402
 from realtalk_ros.renderer.geometry import Geometry, resting  # noqa: E402
 from realtalk_ros.renderer.model import Alignment, Dimensions, Renderer  # noqa: E402
-from realtalk_ros.renderer.stream import FaceRenderer  # noqa: E402
+from realtalk_ros.renderer.stream import FaceRenderer, lay  # noqa: E402
 
 SIZE = 64
 
@@ -213,7 +213,10 @@ def test_the_exported_network_renders_what_torch_does(tmp_path):
     rows = {"template": np.zeros(3, np.int64), "person": np.zeros(3, np.int64)}
     rest = np.random.default_rng(2).uniform(0, 1, (1, 68, 2)).astype(np.float32)
     points = (rest + np.random.default_rng(3).normal(0, 0.05, (3, 68, 2))).astype(np.float32)
-    given = {"weights": weights, "points": points, "rest": rest, "frame": template[None], **rows}
+    aligner = ort.InferenceSession(tmp_path / "renderer_align.onnx")
+    places, told = aligner.run(None, {"rest": np.repeat(rest, 3, 0), "points": points})
+    aligned = np.stack([lay(template, p) for p in places])
+    given = {"weights": weights, "aligned": aligned, "told": told, **rows}
     got, mask = ort.InferenceSession(tmp_path / "renderer_generate.onnx").run(
         None, {**given, **dict(zip(names, bank, strict=True))}
     )
@@ -226,7 +229,8 @@ def test_the_exported_network_renders_what_torch_does(tmp_path):
             torch.from_numpy(points),
             torch.from_numpy(weights),
         )
-    assert np.abs(got - rgb.permute(0, 2, 3, 1).numpy() * 255).max() <= 0.6
+    # Rounding is half a level; of noise, what OpenCV lays to a 32nd of a pixel is some of it more.
+    assert np.abs(got - rgb.permute(0, 2, 3, 1).numpy() * 255).max() <= 1.5
     assert np.allclose(mask, wanted[:, 0].numpy(), atol=1e-4)
 
 
@@ -282,7 +286,7 @@ def test_one_face_starts_from_what_is_installed(data, tmp_path, monkeypatch):
     assert set(found) == set(model.state_dict())
     assert all(torch.equal(found[name], value) for name, value in model.state_dict().items())
     monkeypatch.setattr(models, "MODEL_DIR", tmp_path)
-    train.check_encoder(model)
+    train.check_fit(model)
 
     # It learns what the mouth looks like; elsewhere it is held to the installed network.
     trainer = train.Trainer(model.dims, arguments(train, "--avatar", "me", "--no-guide"))
@@ -300,7 +304,7 @@ def test_one_face_starts_from_what_is_installed(data, tmp_path, monkeypatch):
     with torch.no_grad():
         model.encoder.position += 1
     with pytest.raises(RealTalkError, match="encoder is not the one"):
-        train.check_encoder(model)
+        train.check_fit(model)
 
 
 def test_distances_are_none_for_the_same_and_local():

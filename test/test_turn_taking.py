@@ -19,17 +19,12 @@ from realtalk_ros.health import Ladder  # noqa: E402
 from realtalk_ros.msg import AudioChunk  # noqa: E402
 from realtalk_ros.nodes.expression_node import ExpressionNode  # noqa: E402
 from realtalk_ros.nodes.renderer_node import RendererNode, rotate  # noqa: E402
-from ros_graph import AVATAR, Client, speech  # noqa: E402
+from ros_graph import AVATAR, Client, promised, speech  # noqa: E402
 
 DOMAIN = 45
 TIMES = int(os.environ.get("REALTALK_TEST_INTERRUPTS", "200"))
 PCM = speech(3.5)[16000 // 2 :]
 MOUTH = list(arkit.MOUTH)
-
-
-def busy():
-    """Whether other programs have the processor."""
-    return os.getloadavg()[0] > (os.cpu_count() or 1)
 
 
 class Stage:
@@ -123,7 +118,7 @@ def test_interrupt_then_speak_never_shows_or_plays_a_piece_of_the_old_one(stage)
     seen = [k for k in range(TIMES) if stage.seen(f"turn-{k}") and stage.said(f"turn-{k}")]
     assert len(seen) >= TIMES // 4
     for name, when in answered.items():
-        on_its_way = 2.0 if busy() else 0.1  # between processes
+        on_its_way = promised(0.1, 2.0)  # between processes
         after = [t for t, _ in stage.seen(name) + stage.said(name) if t > when + on_its_way]
         assert not after, (name, after[0] - when)
     for record in ([s.utterance for _, s in stage.shown if s.utterance],
@@ -146,7 +141,7 @@ def test_the_mouth_is_closed_150_ms_after_an_interrupt(stage):
         took.append(max(open_, default=0.0))
         assert stage.renderer.speaking.state is False
     print(f"mouth closed after {np.median(took) * 1e3:.0f} ms (median), {max(took) * 1e3:.0f} most")
-    assert np.median(took) <= (0.3 if busy() else 0.15)
+    assert np.median(took) <= promised(0.15, 0.6)
 
 
 def test_sound_comes_with_its_face_whole_and_in_order(stage):
@@ -161,7 +156,7 @@ def test_sound_comes_with_its_face_whole_and_in_order(stage):
     assert said[-1][1].last
     # Each piece when its frame is seen: the stamps say which belong together.
     off = [when - (m.header.stamp.sec + m.header.stamp.nanosec * 1e-9) for when, m in said]
-    assert -0.03 < np.median(off) < (1.0 if busy() else 0.05)
+    assert -0.03 < np.median(off) < promised(0.05, 1.0)
 
 
 def test_playback_latency_sends_the_sound_that_much_before_its_face(stage):
@@ -175,7 +170,7 @@ def test_playback_latency_sends_the_sound_that_much_before_its_face(stage):
     without = offset("without")
     result = stage.renderer.set_parameters([Parameter("playback_latency", value=0.15)])[0]
     assert result.successful
-    assert without - offset("with") == pytest.approx(0.15, abs=0.03)
+    assert without - offset("with") == pytest.approx(0.15, abs=promised(0.03, 0.1))
     stage.renderer.set_parameters([Parameter("playback_latency", value=0.0)])
 
 
@@ -252,7 +247,7 @@ def test_a_network_that_fails_is_replaced_and_the_face_goes_on(stage):
     stage.client.spin(1.0)
     before = len(stage.shown)
     stage.renderer.face.renderer.render = lost
-    stage.client.wait(lambda: len(stage.shown) > before + 10, 15 if busy() else 3, "new frames")
+    stage.client.wait(lambda: len(stage.shown) > before + 10, 3, "new frames")
     assert stage.renderer.counts["fallbacks"] == 1
     begin = time.time()
     for i in range(0, len(PCM), 1600):
@@ -263,5 +258,6 @@ def test_a_network_that_fails_is_replaced_and_the_face_goes_on(stage):
     stage.client.spin(2.5)
     assert stage.expression.counts["fallbacks"] == 1
     times = [s.frame / 25 for _, s in stage.seen("lost too")]
-    assert times[-1] - times[0] > 0.9 * len(PCM) / 16000 and np.diff(times).max() < 1.0
+    assert times[-1] - times[0] > 0.9 * len(PCM) / 16000
+    assert np.diff(times).max() < promised(1.0, 3.0)
     assert stage.expression.problems.counts  # it is said

@@ -52,7 +52,7 @@ from realtalk_ros.renderer.batches import (
 )
 from realtalk_ros.renderer.model import Dimensions, Renderer
 from realtalk_ros.renderer.quality import Box, coarser, gmsd, nlpd
-from realtalk_ros.renderer.stream import ENCODER, GENERATOR, references
+from realtalk_ros.renderer.stream import ALIGNER, ENCODER, GENERATOR, lay, references
 from realtalk_ros.renderer.train import MOUTH, mouth_box
 
 DRIFT = 0.33  # pixels that a template moves from frame to frame, see make_avatar.MAX_STEP
@@ -91,6 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def onnx_renderer(folder: Path, threads: int, own: Path | None = None) -> Render:
     """Of the networks in a folder; the generator of the folder `own`, if it is given."""
     encoder = models.session(folder / ENCODER, threads=threads)
+    aligner = models.session(folder / ALIGNER, threads=threads)
     generator = models.session((own or folder) / GENERATOR, threads=threads)
     names = [output.name for output in encoder.get_outputs()]
 
@@ -98,9 +99,11 @@ def onnx_renderer(folder: Path, threads: int, own: Path | None = None) -> Render
         found = encoder.run(None, {"reference": reference, "template": template})
         rows = np.zeros(len(weights), np.int64)
         given = dict(zip(names, found, strict=True))
-        given |= {"weights": weights, "points": points, "template": rows, "person": rows}
-        given |= {"frame": template[None], "rest": rest}
-        rgb, mask = generator.run(None, given)
+        rest = np.repeat(rest, len(weights), 0)
+        places, told = aligner.run(None, {"rest": rest, "points": points})
+        aligned = np.stack([lay(template, p) for p in places])
+        given |= {"weights": weights, "aligned": aligned, "told": told}
+        rgb, mask = generator.run(None, {**given, "template": rows, "person": rows})
         return compose(rgb, mask, template), mask
 
     return render

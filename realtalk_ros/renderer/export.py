@@ -1,37 +1,37 @@
 """The trained renderer to ONNX: what FaceRenderer (stream.py) runs.
 
     renderer_encode.onnx         reference, template (S, S, 3) uint8 -> FEATURES, a batch of one
-    renderer_generate.onnx       weights (B, 52), points (B, 68, 2), template (B,), person (B,)
-                                 int64; of T templates features, pictures (T, S, S, 3) uint8 and
-                                 landmarks (T, 68, 2); of P references features -> picture
-                                 (B, S, S, 3) uint8, mask (B, S, S) float32
-    renderer_generate_half.onnx  the same, half precision, for GPUs; but for the alignment: in half
-                                 the bits, a landmark would lie up to a twentieth of a pixel
-                                 elsewhere, and CUDA's GridSample knows single precision only
+    renderer_align.onnx          rest, points (B, 68, 2), landmarks of a template and of the picture
+                                 to be -> places (B, S, S, 2), where in the template its pixels lie;
+                                 told (B, 2 + labels, S/4, S/4)
+    renderer_generate.onnx       weights (B, 52), aligned (B, S, S, 3) uint8, told, template (B,),
+                                 person (B,) int64; of T templates and of P references features
+                                 -> picture (B, S, S, 3) uint8, mask (B, S, S) float32
+    renderer_generate_half.onnx  the same, half precision, for GPUs
 
-The generator takes its features out of banks that hold those of every template of every avatar:
-they stay on the device, and faces of one batch may be anybody's.
+The template's pixels are laid where they belong by OpenCV between the two: ONNX Runtime's
+GridSample took a seventh of a frame on the CPU. The generator takes its features out of banks that
+hold those of every template of every avatar: they stay on the device, and faces of one batch may be
+anybody's.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from realtalk_ros import models
 from realtalk_ros.errors import ModelError
 from realtalk_ros.renderer.model import Renderer
 
-if TYPE_CHECKING:
-    import onnx
-
 FEATURES = ("f16", "f8", "f4", "f2", "keys", "values")
-# What the generator takes rows of: features, and what geometry.py and the avatar tell.
-BANKS = ("frame", "rest", *FEATURES)
 OF_PERSON = FEATURES[4:]
+FORMATS = {"renderer_encode.onnx": "3", "renderer_align.onnx": "4", "renderer_generate.onnx": "4"}
+FITS = ("encode", "align")  # files whose checksums the generator carries
 OPSET = 17
 
 
@@ -45,19 +45,42 @@ class EncodeGraph(nn.Module):
         return self.encoder(*pictures)
 
 
+class AlignGraph(nn.Module):
+    def __init__(self, model: Renderer):
+        super().__init__()
+        self.generator = model.generator
+
+    def forward(self, rest: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+        return self.generator.alignment.field(rest, points)
+
+
 class GenerateGraph(nn.Module):
     def __init__(self, model: Renderer):
         super().__init__()
         self.generator = model.generator
 
     def forward(
-        self, weights: Tensor, points: Tensor, template: Tensor, person: Tensor, *banks: Tensor
+        self,
+        weights: Tensor,
+        aligned: Tensor,
+        told: Tensor,
+        template: Tensor,
+        person: Tensor,
+        *banks: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        rows = [person if name in OF_PERSON else template for name in BANKS]
-        frame, rest, *features = (bank[row] for bank, row in zip(banks, rows, strict=True))
-        frame = frame.permute(0, 3, 1, 2).to(weights.dtype) / 255
-        rgb, mask = self.generator(*features, frame, rest, points, weights)
+        rows = [person if name in OF_PERSON else template for name in FEATURES]
+        features = [bank[row] for bank, row in zip(banks, rows, strict=True)]
+        features[:4] = map(laid, features[:4])
+        aligned = aligned.permute(0, 3, 1, 2).to(weights.dtype) / 255
+        rgb, mask = self.generator.draw(*features, weights, aligned, told)
         return (rgb * 255).round().to(torch.uint8).permute(0, 2, 3, 1), mask[:, 0]
+
+
+def laid(features: Tensor) -> Tensor:
+    """The same, through a convolution: what comes of one, ONNX Runtime keeps in the layout that the
+    next one takes."""
+    same = np.eye(features.shape[1], dtype=np.float32)[..., None, None]
+    return F.conv2d(features, torch.from_numpy(same))
 
 
 def installed(folder: Path) -> dict[str, Tensor]:
@@ -67,7 +90,7 @@ def installed(folder: Path) -> dict[str, Tensor]:
     from onnx import numpy_helper
 
     weights = {}
-    for name in ("renderer_encode.onnx", "renderer_generate.onnx"):
+    for name in FORMATS:
         if problem := models.check(folder / name):
             raise ModelError(problem)
         for value in onnx.load(folder / name).graph.initializer:
@@ -77,7 +100,7 @@ def installed(folder: Path) -> dict[str, Tensor]:
 
 
 def export(model: Renderer, folder: Path) -> None:
-    """Writes all three files into `folder` and lists their checksums."""
+    """Writes all four files into `folder` and lists their checksums."""
     folder.mkdir(parents=True, exist_ok=True)
     trained, model = model.state_dict(), Renderer(model.dims).eval()  # contiguous, on CPU
     model.load_state_dict(trained)
@@ -91,11 +114,23 @@ def export(model: Renderer, folder: Path) -> None:
         {},
         model.dims.size,
     )
-    export_generator(model, folder, folder / "renderer_encode.onnx")
+    points = torch.rand(2, 68, 2)
+    faces = {0: "faces"}
+    _write(
+        AlignGraph(model),
+        (points, points),
+        folder / "renderer_align.onnx",
+        ("rest", "points"),
+        ("places", "told"),
+        dict.fromkeys(("rest", "points", "places", "told"), faces),
+        model.dims.size,
+    )
+    export_generator(model, folder, folder)
 
 
-def export_generator(model: Renderer, folder: Path, encoder: Path) -> None:
-    """Writes the generator alone, in both precisions; it fits the features of that encoder file."""
+def export_generator(model: Renderer, folder: Path, beside: Path) -> None:
+    """Writes the generator alone, in both precisions; it fits the encoder and the alignment in the
+    folder `beside`."""
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
@@ -107,51 +142,29 @@ def export_generator(model: Renderer, folder: Path, encoder: Path) -> None:
         features = model.encoder(*torch.zeros(2, 1, 3, size, size))
     # Two of each, so that the tracer takes no dimension for a constant one.
     banks = [torch.cat([feature, feature]) for feature in features]
-    frames, places = torch.zeros(2, size, size, 3, dtype=torch.uint8), torch.zeros(2, 68, 2)
+    aligned = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    told = torch.zeros(2, 2 + model.dims.labels, size // 4, size // 4)
     batch, rows = {0: "faces"}, torch.zeros(2, dtype=torch.int64)
-    axes = {name: batch for name in ("weights", "points", "template", "person", "picture", "mask")}
-    axes |= {name: {0: "people" if name in OF_PERSON else "templates"} for name in BANKS}
+    of_face = ("weights", "aligned", "told", "template", "person")
+    axes = {name: batch for name in (*of_face, "picture", "mask")}
+    axes |= {name: {0: "people" if name in OF_PERSON else "templates"} for name in FEATURES}
     path = folder / "renderer_generate.onnx"
-    inputs = torch.zeros(2, model.dims.weights), places, rows, rows, frames, places, *banks
+    inputs = torch.zeros(2, model.dims.weights), aligned, told, rows, rows, *banks
     _write(
         GenerateGraph(model),
         inputs,
         path,
-        ("weights", "points", "template", "person", *BANKS),
+        (*of_face, *FEATURES),
         ("picture", "mask"),
         axes,
         size,
-        **{"realtalk.encoder": models.sha256(encoder)},
+        **{f"realtalk.{name}": models.sha256(beside / f"renderer_{name}.onnx") for name in FITS},
     )
-    whole = onnx.load(path)
-    aligning = [n.name for n in whole.graph.node if "/alignment/" in n.name or "rest" in n.input]
     half = convert_float_to_float16(
-        whole,
-        keep_io_types=["weights", "points", "rest", "mask"],
-        op_block_list=[],
-        node_block_list=aligning,
+        onnx.load(path), keep_io_types=["weights", "told", "mask"], op_block_list=[]
     )
-    _mend_casts(half)
     onnx.save(half, folder / "renderer_generate_half.onnx")
     models.write_checksums(folder)
-
-
-def _mend_casts(half: onnx.ModelProto) -> None:
-    """Mends what the converter does around nodes that are left single: it casts a tensor once for
-    each of them, under one name, and rounds to half precision between two of them."""
-    from onnxruntime.transformers.onnx_model import OnnxModel
-
-    nodes = {node.output[0]: node for node in half.graph.node}
-    del half.graph.node[:]
-    half.graph.node.extend(nodes.values())
-    casts = {name: node.input[0] for name, node in nodes.items() if node.op_type == "Cast"}
-    for node in half.graph.node:
-        for k, name in enumerate(node.input):
-            if node.op_type != "Cast" and casts.get(name) in casts:
-                node.input[k] = casts[casts[name]]
-    model = OnnxModel(half)
-    model.prune_graph()
-    model.topological_sort()
 
 
 def _write(
@@ -177,6 +190,6 @@ def _write(
         dynamo=False,
     )
     proto = onnx.load(path)
-    properties = {"realtalk.format": "3", "realtalk.size": str(size), **more}
+    properties = {"realtalk.format": FORMATS[path.name], "realtalk.size": str(size), **more}
     onnx.helper.set_model_props(proto, properties)
     onnx.save(proto, path)

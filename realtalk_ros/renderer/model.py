@@ -185,6 +185,14 @@ class Alignment(nn.Module):
     def forward(self, template: Tensor, rest: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         """Template (B, 3, S, S), landmarks in it and in the picture to be, (B, 68, 2) -> aligned
         template (B, 3, S, S); movement and labels (B, 2 + labels, S/4, S/4)."""
+        places, told = self.field(rest, points)
+        # grid_sample counts from -1 to 1.
+        at = (2 * places + 1) / self.size - 1
+        return F.grid_sample(template, at, "bilinear", "border", align_corners=False), told
+
+    def field(self, rest: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Where each pixel of the aligned template lies in the template, (B, S, S, 2) in pixels;
+        movement and labels as `forward`."""
         more, border = (0, 0, 0, len(self.border)), self.border.to(points)
         places = F.pad(points, more) + F.pad(border, (0, 0, COUNT, 0))
         moves = F.pad(rest - places[:, :COUNT], more)
@@ -201,14 +209,10 @@ class Alignment(nn.Module):
         sums = (rows @ across.transpose(1, 2)).unflatten(1, (-1, self.cells))
         found = sums[:, :-1] / sums[:, -1:]  # (B, 2 + labels, H, W)
         move = found[:, :2]
-        fine = F.interpolate(move, size=(self.size, self.size), mode="bilinear")
-        # grid_sample counts from -1 to 1.
-        pixels = ((torch.arange(self.size) * 2 + 1) / self.size - 1).to(points)
-        at_x = 2 * fine[:, 0] + pixels[None, None, :]
-        at_y = 2 * fine[:, 1] + pixels[None, :, None]
-        at = torch.stack([at_x, at_y], -1)
-        aligned = F.grid_sample(template, at, "bilinear", "border", align_corners=False)
-        return aligned, torch.cat([move * 16, found[:, 2:]], 1)
+        fine = F.interpolate(move * self.size, size=(self.size, self.size), mode="bilinear")
+        pixels = torch.arange(self.size).to(points)
+        places = [fine[:, 0] + pixels[None, None, :], fine[:, 1] + pixels[None, :, None]]
+        return torch.stack(places, -1), torch.cat([move * 16, found[:, 2:]], 1)
 
 
 class Generator(nn.Module):
@@ -268,10 +272,25 @@ class Generator(nn.Module):
         """The template (B, 3, S, S) in 0..1, its landmarks `rest` and where they shall come to lie,
         `points`, (B, 68, 2) in shares of the picture, and weights (B, 52). Returns rgb (B, 3, S, S)
         in 0..1 (channel order of the input) and mask (B, 1, S, S)."""
+        moved = self.alignment(template, rest, points) if self.dims.alignment else ()
+        return self.draw(f16, f8, f4, f2, keys, values, weights, *moved)
+
+    def draw(
+        self,
+        f16: Tensor,
+        f8: Tensor,
+        f4: Tensor,
+        f2: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        weights: Tensor,
+        aligned: Tensor | None = None,
+        told: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """As `forward`, of what the alignment gave."""
         style = self.style(weights)
         entering: list[Tensor] = []
-        if self.dims.alignment:
-            aligned, told = self.alignment(template, rest, points)
+        if aligned is not None and told is not None:
             told4 = torch.cat([F.avg_pool2d(aligned, 4), told], 1)
             told8 = F.avg_pool2d(told4, 2)
             found = F.avg_pool2d(told8, 2), told8, told4, aligned
@@ -289,7 +308,7 @@ class Generator(nn.Module):
         x = activate(x)
         picture = F.pixel_shuffle(self.out(x), 2)
         rgb, mask = torch.sigmoid(picture[:, :3]), torch.sigmoid(picture[:, 3:])
-        if self.dims.alignment:
+        if aligned is not None:
             gate = torch.sigmoid(F.pixel_shuffle(self.gate(x), 2))
             rgb = rgb + gate * (aligned - rgb)
         return rgb, mask if self.dims.learned_mask else self.ellipse.expand_as(mask)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import cv2
 import numpy as np
 import onnxruntime as ort
 
-from realtalk_ros import arkit, landmarks, models
+from realtalk_ros import arkit, models
 from realtalk_ros.avatar import CROP_SIZE, Avatar
 from realtalk_ros.errors import ModelError
 from realtalk_ros.renderer.geometry import Geometry, resting
@@ -18,9 +20,11 @@ from realtalk_ros.renderer.references import Chooser
 
 OF_PERSON = ("keys", "values")  # features that depend on the reference image alone
 FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam can show
-ENCODER, GENERATOR = "renderer_encode.onnx", "renderer_generate.onnx"
+ENCODER, ALIGNER = "renderer_encode.onnx", "renderer_align.onnx"
+GENERATOR = "renderer_generate.onnx"
 HALF = "renderer_generate_half.onnx"  # for GPUs, where it is there
-FORMAT = "3"  # of the generator's graph, see export.py
+FORMAT = "4"  # of the generator's graph, see export.py
+HOW_TO_RENEW = "run `realtalk train renderer --avatar` again, or remove it"
 
 
 class Generator:
@@ -48,35 +52,41 @@ class Generator:
         place = own.pop() or folder
         on_gpu = bool(providers) and providers[0] != "CPUExecutionProvider"
         name = HALF if on_gpu and (place / HALF).is_file() else GENERATOR
-        self._session = models.session(place / name, providers, threads)
-        about = models.metadata(self._session)
+        self._open = partial(models.session, place / name, providers, threads)
+        self._alone = self._open(faces=1)
+        about = models.metadata(self._alone)
         if about.get("realtalk.format") != FORMAT:
             raise ModelError(
                 f"model file {place / name} has format {about.get('realtalk.format')}, this reads "
                 f"{FORMAT}: {models.HOW_TO_RESTORE}"
             )
-        if place != folder and about.get("realtalk.encoder") != models.sha256(folder / ENCODER):
-            raise ModelError(
-                f"{place / name} belongs to another encoder than {folder / ENCODER}: "
-                "run `realtalk train renderer --avatar` again, or remove it"
-            )
+        for part, file in (("encode", ENCODER), ("align", ALIGNER)):
+            if about.get(f"realtalk.{part}") != models.sha256(folder / file):
+                raise ModelError(
+                    f"{place / name} does not belong to {folder / file}: "
+                    + (models.HOW_TO_RESTORE if place == folder else HOW_TO_RENEW)
+                )
         # Rows of the banks: an avatar's templates with its first reference, with the next ...
         counts = [len(references(avatar)) for avatar in avatars]
         rows = [n * len(avatar.templates) for n, avatar in zip(counts, avatars, strict=True)]
         self.first, self.first_reference = np.cumsum([0, *rows]), np.cumsum([0, *counts])
-        self._device = "cuda" if on_gpu else "cpu"
+        self._on_gpu, device = on_gpu, "cuda" if on_gpu else "cpu"
         self.geometry = [Geometry(avatar) for avatar in avatars]
-        bank = encode(avatars, folder, providers, threads)
-        if name == HALF:
-            bank = {key: halved(key, values) for key, values in bank.items()}
+        self._aligner = models.session(folder / ALIGNER, threads=threads)
+        self._frames, self._rest, bank = encode(avatars, folder, providers, threads)
+        number = np.float16 if name == HALF else np.float32
         self._bank = {
-            key: ort.OrtValue.ortvalue_from_numpy(values, self._device, 0)
+            key: ort.OrtValue.ortvalue_from_numpy(values.astype(number, copy=False), device)
             for key, values in bank.items()
         }
-        self._bound: dict[int, Binding] = {}
+        self._bound = {count: self._bind(count) for count in {1, len(avatars)}}
 
     def run(
-        self, weights: np.ndarray, points: np.ndarray, templates: np.ndarray, people: np.ndarray
+        self,
+        weights: np.ndarray,
+        points: np.ndarray,
+        templates: Sequence[int],
+        people: Sequence[int],
     ) -> tuple[np.ndarray, np.ndarray]:
         """Weights (B, 52), landmarks (B, 68, 2) of `geometry`, the number of each face's template
         (counted through all avatars and their references, as `first`) and of its reference
@@ -85,48 +95,73 @@ class Generator:
         run of B faces."""
         count = len(weights)
         if count not in self._bound:
-            self._bound[count] = Binding(self._session, self._bank, count, self._device)
-        return self._bound[count].run(weights, points, templates, people)
+            self._bound[count] = self._bind(count)
+        aligner, generator, aligned = self._bound[count]
+        aligner.run(rest=self._rest[list(templates)], points=points)
+        for row, places, to in zip(templates, aligner.outputs["places"], aligned, strict=True):
+            lay(self._frames[row], places, to)
+        generator.run(weights=weights, template=templates, person=people)
+        return generator.outputs["picture"], generator.outputs["mask"]
+
+    def _bind(self, count: int) -> tuple[Binding, Binding, np.ndarray]:
+        aligner = Binding(self._aligner, count)
+        aligned = np.zeros((count, CROP_SIZE, CROP_SIZE, 3), np.uint8)
+        shared = {"aligned": aligned, "told": aligner.outputs["told"]}
+        session = self._alone if count == 1 else self._open()
+        return aligner, Binding(session, count, self._on_gpu, self._bank, shared), aligned
+
+
+def lay(template: np.ndarray, places: np.ndarray, to: np.ndarray | None = None) -> np.ndarray:
+    """A template's crop (S, S, 3) uint8 with its pixels from `places` (S, S, 2), written to `to`
+    if that is given."""
+    return cv2.remap(template, places, None, cv2.INTER_LINEAR, to, cv2.BORDER_REPLICATE)
 
 
 class Binding:
-    """Memory for the inputs and outputs of one batch size, bound to the session once."""
+    """Memory for the inputs and outputs of a session at one batch size, bound to it once.
+
+    `bank` are inputs that lie on the device, `shared` are inputs that another binding writes.
+    """
+
+    TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)": np.int64}
 
     def __init__(
-        self, session: ort.InferenceSession, bank: dict[str, ort.OrtValue], count: int, device: str
+        self,
+        session: ort.InferenceSession,
+        count: int,
+        on_gpu: bool = False,
+        bank: Mapping[str, ort.OrtValue] = MappingProxyType({}),
+        shared: Mapping[str, np.ndarray] = MappingProxyType({}),
     ):
-        self._session, self._device = session, device
-        self._inputs = {
-            "weights": np.zeros((count, arkit.COUNT), np.float32),
-            "points": np.zeros((count, landmarks.COUNT, 2), np.float32),
-            "template": np.zeros(count, np.int64),
-            "person": np.zeros(count, np.int64),
-        }
-        self._outputs = {
-            "picture": np.zeros((count, CROP_SIZE, CROP_SIZE, 3), np.uint8),
-            "mask": np.zeros((count, CROP_SIZE, CROP_SIZE), np.float32),
-        }
-        self._binding = session.io_binding()
-        for name, array in self._inputs.items():
-            self._binding.bind_cpu_input(name, array)
+        self._session, self._on_gpu, self._binding = session, on_gpu, session.io_binding()
         for name, value in bank.items():
             self._binding.bind_ortvalue_input(name, value)
+        self._inputs = {
+            i.name: shared[i.name] if i.name in shared else self._zeros(i, count)
+            for i in session.get_inputs()
+            if i.name not in bank
+        }
+        self.outputs = {o.name: self._zeros(o, count) for o in session.get_outputs()}
+        self._bind_inputs()
         # On the CPU an OrtValue of an array is that array's memory: outputs arrive where they are
         # read. From a GPU, ONNX Runtime copies them there.
-        self._held = [ort.OrtValue.ortvalue_from_numpy(a) for a in self._outputs.values()]
-        for name, value in zip(self._outputs, self._held, strict=True):
-            self._binding.bind_ortvalue_output(name, value)
+        for name, array in self.outputs.items():
+            self._binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(array))
 
-    def run(self, *inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        for own, given in zip(self._inputs.values(), inputs, strict=True):
-            own[:] = given
+    def _zeros(self, value: ort.NodeArg, count: int) -> np.ndarray:
+        return np.zeros((count, *value.shape[1:]), self.TYPES[value.type])
+
+    def _bind_inputs(self) -> None:
+        for name, array in self._inputs.items():
+            self._binding.bind_cpu_input(name, array)
+
+    def run(self, **inputs: np.ndarray | Sequence[int]) -> None:
+        """Takes those inputs that are not written in place. `outputs` are overwritten."""
+        for name, values in inputs.items():
+            self._inputs[name][:] = values
+        if self._on_gpu:
+            self._bind_inputs()  # copies them there
         self._session.run_with_iobinding(self._binding)
-        return tuple(value.numpy() for value in self._held)
-
-
-def halved(name: str, values: np.ndarray) -> np.ndarray:
-    """A bank for the generator in half precision; it takes landmarks and pictures as they are."""
-    return values if name in ("rest", "frame") else values.astype(np.float16)
 
 
 def references(avatar: Avatar) -> tuple[np.ndarray, ...]:
@@ -139,13 +174,15 @@ def encode(
     folder: Path,
     providers: Sequence[str] | None,
     threads: int,
-) -> dict[str, np.ndarray]:
-    """What the generator takes rows of. What the encoder finds in every template with every
-    reference, the template and its landmarks: name -> (rows, ...); what it finds in every
-    reference: name in OF_PERSON -> (references, ...)."""
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """The templates' face crops (rows, 256, 256, 3) uint8 and landmarks (rows, 68, 2), once for
+    every reference, and what the generator takes rows of: what the encoder finds in every template
+    with every reference, name -> (rows, ...); and in every reference alone, name in OF_PERSON ->
+    (references, ...)."""
     encoder = models.session(folder / ENCODER, providers, threads)
     names = [output.name for output in encoder.get_outputs()]
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in (*names, "frame", "rest")}
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    frames, places = [], []
     for avatar in avatars:
         x, y, side = avatar.crop
         crops = [np.ascontiguousarray(t[y : y + side, x : x + side]) for t in avatar.templates]
@@ -154,14 +191,15 @@ def encode(
             crops = [cv2.resize(crop, size, interpolation=cv2.INTER_AREA) for crop in crops]
         rest = resting(avatar)
         for reference in references(avatar):
-            rows["frame"].append(np.stack(crops))
-            rows["rest"].append(rest)
+            frames.append(np.stack(crops))
+            places.append(rest)
             for number, crop in enumerate(crops):
                 found = encoder.run(None, {"reference": reference, "template": crop})
                 for name, value in zip(names, found, strict=True):
                     if number == 0 or name not in OF_PERSON:
                         rows[name].append(value)
-    return {name: np.concatenate(values) for name, values in rows.items()}
+    bank = {name: np.concatenate(values) for name, values in rows.items()}
+    return np.concatenate(frames), np.concatenate(places), bank
 
 
 class FaceRenderer:
@@ -242,7 +280,7 @@ class FaceRenderer:
         """The network alone: weights (52,) to the face crop (256, 256, 3) uint8 BGR and its soft
         mask (256, 256) in 0..1. Both are overwritten by the next call."""
         points, row, person = self._inputs(weights, template)
-        pictures, masks = self._generator.run(weights[None], points[None], row, person)
+        pictures, masks = self._generator.run(weights[None], points[None], [row], [person])
         return pictures[0], masks[0]
 
     def _inputs(self, weights: np.ndarray, template: int) -> tuple[np.ndarray, int, int]:

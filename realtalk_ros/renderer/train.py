@@ -156,7 +156,8 @@ class Trainer:
         self.rate = args.lr or (1.5e-4 if args.avatar else 3e-4)
         self.model = Renderer(dims).to(args.device, memory_format=torch.channels_last)
         if args.avatar:
-            self.model.encoder.requires_grad_(False)
+            for part in (self.model.encoder, self.model.generator.alignment):
+                part.requires_grad_(False)
         self.critic = losses.Critic().to(args.device, memory_format=torch.channels_last)
         self.average = Average(self.model)
         trained = [p for p in self.model.parameters() if p.requires_grad]
@@ -347,7 +348,7 @@ def run(args: argparse.Namespace) -> None:
     elif avatar:
         trainer.load_installed()
     if avatar:
-        check_encoder(trainer.model)
+        check_fit(trainer.model)
         trainer.keep()
     pictures = torch.from_numpy(np.stack(references(avatar))).to(args.device) if avatar else None
     learn(trainer, train, val, None if avatar else extra, pictures, args)
@@ -356,16 +357,18 @@ def run(args: argparse.Namespace) -> None:
     if trainer.state["seconds"] < args.minutes * 60:
         return  # a pause
     if avatar:
-        export_generator(model, find(args.avatar), models.MODEL_DIR / "renderer_encode.onnx")
+        export_generator(model, find(args.avatar), models.MODEL_DIR)
     elif args.export:
         export(model, args.export)
 
 
-def check_encoder(model: Renderer) -> None:
-    """One face's generator works on what the installed encoder finds. Raises RealTalkError."""
+def check_fit(model: Renderer) -> None:
+    """One face's generator works on what the installed encoder finds and where the installed
+    alignment lays it. Raises RealTalkError."""
     weights = installed(models.MODEL_DIR)
-    for name, value in model.encoder.state_dict(prefix="encoder.").items():
-        if not torch.equal(value.cpu(), weights[name]):
+    for name, value in model.state_dict().items():
+        shared = name.startswith(("encoder.", "generator.alignment."))
+        if shared and not torch.equal(value.cpu(), weights[name]):
             raise RealTalkError(
                 "this checkpoint's encoder is not the one that is installed, so the generator "
                 f"would not fit it: leave out --start, or export it to {models.MODEL_DIR} first"
