@@ -1,14 +1,17 @@
 """The `realtalk` command. Each subcommand is a module with `add_arguments(parser)` and `run(args)`.
 
 Only the module of the subcommand that is called is imported: `realtalk speak` needs neither ROS nor
-torch. Exit codes: 0 done, 2 bad input or a missing part (one line on stderr), 130 interrupted.
+torch. Exit codes: 0 done, 2 bad input or a missing part (one line on stderr), 130 interrupted,
+143 terminated.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -69,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     words = tuple(word for word in argv[:2] if not word.startswith("-"))
     command = words if words in COMMANDS else words[:1]
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended, too
     try:
         args = build_parser(command).parse_args(argv)
         return args.run(args) or 0

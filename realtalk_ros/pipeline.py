@@ -14,6 +14,7 @@ import numpy as np
 
 from realtalk_ros.audio import AudioFrontEnd, check_rate
 from realtalk_ros.expression.stream import (
+    RATE,
     ExpressionFrames,
     ExpressionModel,
     ExpressionStream,
@@ -25,6 +26,7 @@ from realtalk_ros.renderer.stream import FaceRenderer
 TOLERANCE = 0.06  # s, a stamp this far from the sample count is jitter, not a gap
 MAX_GAP = 0.5  # s, a shorter gap is a lost chunk and is heard as silence
 TAIL = 0.3  # s of silence after an utterance, in which the mouth closes by itself
+NEAR = 1e-3  # frames, to which times of frames are told apart: a double holds 1e-5 since 1970
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,18 @@ class TimedExpression:
 class _Segment:
     """One stretch of continuous audio at one sample rate."""
 
-    def __init__(self, chunk: Chunk, anchor: float, stream: ExpressionStream):
+    def __init__(self, chunk: Chunk, anchor: float, stream: ExpressionStream, fps: float):
         self.utterance, self.sample_rate, self.anchor = chunk.utterance, chunk.sample_rate, anchor
         self.front_end, self.stream = AudioFrontEnd(chunk.sample_rate), stream
         self.samples = 0
+        # The network hears up to 20 ms of silence first, so that its frames lie on the grid of
+        # 50 Hz: frames at 25 or 50 fps then need not wait for the network's next one.
+        silence = math.floor(anchor * RATE % 1 / RATE * chunk.sample_rate)
+        self.lead_in = silence / chunk.sample_rate  # s
+        frames = stream.push(self.front_end.push(np.zeros(silence, np.float32)))
+        assert not len(frames.time)  # the network looks farther ahead than that
         self.last: tuple[float, np.ndarray, np.ndarray, float] | None = None
+        self.shown = anchor - 2 * NEAR / fps  # time of the last frame on the grid of 1 / fps
 
     @property
     def end(self) -> float:
@@ -116,7 +125,9 @@ class ExpressionPipeline:
             if not len(pcm):
                 return out
             anchor = now if chunk.start is None else chunk.start
-            segment = self._segment = _Segment(chunk, anchor, self.model.stream(self.prior))
+            segment = self._segment = _Segment(
+                chunk, anchor, self.model.stream(self.prior), self.fps
+            )
         self.placed = replace(chunk, pcm=pcm, start=segment.end)
         out += self._feed(segment, pcm)
         if chunk.last:
@@ -141,6 +152,7 @@ class ExpressionPipeline:
         """The clock jumped: the running utterance keeps its place relative to now."""
         if (segment := self._segment) is not None:
             segment.anchor += seconds
+            segment.shown += seconds
             if segment.last is not None:
                 segment.last = (segment.last[0] + seconds, *segment.last[1:])
 
@@ -168,18 +180,18 @@ class ExpressionPipeline:
         out = []
         rows = zip(frames.time, frames.weights, frames.rotation, frames.speech, strict=True)
         for time, weights, rotation, speech in rows:
-            here = (segment.anchor + float(time), weights, rotation, float(speech))
+            begin = segment.anchor - segment.lead_in
+            here = (begin + float(time), weights, rotation, float(speech))
             before = segment.last or here
-            # Times in (before, here], and the very first frame itself.
-            k = math.floor(before[0] * self.fps + 1e-6) + 1 if segment.last else math.ceil(
-                here[0] * self.fps - 1e-6)
-            while k / self.fps <= here[0] + 1e-9:
+            k = math.floor(segment.shown * self.fps + NEAR) + 1
+            while k <= here[0] * self.fps + NEAR:
                 span = here[0] - before[0]
-                share = (k / self.fps - before[0]) / span if span > 0 else 1.0
+                share = min(1.0, (k / self.fps - before[0]) / span) if span > 0 else 1.0
                 mixed = [b + np.float32(share) * (h - b) for b, h in zip(
                     before[1:], here[1:], strict=True)]
                 out.append(TimedExpression(k / self.fps, segment.utterance, self.sequence, *mixed))
                 self.sequence += 1
+                segment.shown = k / self.fps
                 k += 1
             segment.last = here
         return out

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from array import array
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -278,6 +279,23 @@ def test_speech_or_recorder_killed_harms_nobody(graph, client, name, tmp_path):
     client.wait(lambda: client.speaking[-1] is True, WITHIN, "speech again")
     client.wait(lambda: client.speaking[-1] is False, 6, "silence")
     assert all(p.poll() is None for p in graph.values())
+
+
+def test_a_soak_that_is_terminated_leaves_no_node_behind():
+    command = [sys.executable, "-m", "realtalk_ros.cli", "soak", "--minutes", "1"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        found, end = [], time.monotonic() + 30
+        while len(found) < 2 and time.monotonic() < end:
+            time.sleep(0.1)
+            found = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert len(found) == 2
+        process.terminate()
+        assert process.wait(20) == 143
+        assert not [pid for pid in found if Path("/proc", pid).exists()]
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_full_disk_ends_the_recording_and_nothing_else(graph, client, tmp_path):

@@ -58,6 +58,18 @@ def curve(frames):
     return np.array([frame.weights for frame in frames])
 
 
+@pytest.mark.parametrize("phase", [0.0, 0.0004, 0.013, 0.0399])
+def test_no_frame_waits_longer_than_the_network_looks_ahead(pipeline, speech, phase):
+    """Wherever an utterance begins between two frames."""
+    begin = 1.7e9 + phase
+    for chunk in cut((speech[0][: speech[1]], speech[1]), 0.001, begin)[:-1]:
+        for frame in pipeline.push(chunk):
+            heard = chunk.start + chunk.seconds - frame.time
+            assert frame.time > begin - 1e-4
+            assert heard < pipeline.model.look_ahead + 0.002
+    assert frame.time > begin + 0.8 - pipeline.model.look_ahead
+
+
 @pytest.mark.parametrize("seconds", [0.01, 0.02, 0.1, 1.0])
 def test_chunking_changes_nothing(pipeline, speech, seconds):
     whole = run(pipeline, cut(speech, 4.0))
