@@ -445,10 +445,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--without", choices=ABLATIONS, help="train an ablation instead")
-    parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="begin with what this one "
-                        "has learned of speech, but nothing of the prior")  # fmt: skip
-    parser.add_argument("--installed", action="store_true",
-                        help="begin with the installed network, and train it further")  # fmt: skip
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument("--start", type=Path, metavar="CHECKPOINT", help="begin with what this one "
+                       "has learned of speech, but nothing of the prior")  # fmt: skip
+    begin.add_argument("--installed", action="store_true",
+                       help="begin with the installed network, and train it further")  # fmt: skip
     parser.add_argument("--out", type=Path, help="export to this folder (default: WORK/export)")
 
 
@@ -456,6 +457,8 @@ def run(args: argparse.Namespace) -> int:
     """`realtalk train expression`. Raises RealTalkError where there is no data."""
     if not any(args.data.glob("train_*.npz")):
         raise RealTalkError(f"no training data in {args.data}: make it by realtalk data speech")
+    if args.installed and args.without:
+        raise RealTalkError("the installed network is no ablation: --without goes with --start")
     torch.set_num_threads(args.threads)
     checkpoint = train(
         args.data, args.work, args.minutes, args.batch, args.rate, args.seed, args.without,

@@ -50,6 +50,9 @@ class Group:
     marks: Tensor  # (N, 68, 2) pixels
     masks: Tensor | None  # (N, S, S) uint8, face_data.LABELS; older shards have none
     cameras: Tensor  # (N, 2, 3) of geometry.camera, in shares of the picture
+    # Of a film, in which no two frames have one pose: (N, 68, 2), where each picture's own camera
+    # sees the 3D landmarks of its weights, in shares of the picture.
+    projected: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -108,12 +111,15 @@ class Groups:
             with np.load(path, allow_pickle=False) as shard:
                 wanted = ("images", "weights", "landmarks", "masks", "identity")
                 arrays = {name: shard[name] for name in wanted if name in shard}
+                film = "frame" in shard
             images = arrays["images"]
             pictures = REFERENCES + POSES * EXPRESSIONS
             assert images.dtype == np.uint8 and images.shape[1] == pictures
             assert arrays["weights"].shape == (*images.shape[:2], arkit.COUNT)
             assert arrays["landmarks"].shape == (*images.shape[:2], 68, 2)
-            arrays["cameras"] = cameras(arrays)
+            arrays["cameras"], projected = cameras(arrays)
+            if film:
+                arrays["projected"] = projected
         except (OSError, ValueError, KeyError, AssertionError) as error:
             raise RealTalkError(
                 f"{path} is no shard of training groups: remove it and run `realtalk data` again"
@@ -128,17 +134,22 @@ class Groups:
         part = self._shards[shard]
         masks = part["masks"][row] if "masks" in part else None
         arrays = (part[name][row] for name in ("images", "weights", "landmarks"))
-        return Group(*arrays, masks, part["cameras"][row])
+        projected = part["projected"][row] if "projected" in part else None
+        return Group(*arrays, masks, part["cameras"][row], projected)
 
 
-def cameras(arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """(G, N, 2, 3) of a shard's pictures; without `identity` everybody is the mean face."""
+def cameras(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Of a shard's pictures (G, N, 2, 3), and the landmarks they see, (G, N, 68, 2); without
+    `identity` everybody is the mean face."""
     model = landmarks.load()
     identity = arrays.get("identity", np.zeros((len(arrays["weights"]), landmarks.IDENTITY_SIZE)))
     neutral = model.mean + np.tensordot(identity, model.identity_modes, 1)
     shapes = neutral[:, None] + model.move(arrays["weights"])
     points = arrays["landmarks"] / arrays["images"].shape[2]
-    return camera(points, shapes).astype(np.float32)
+    found = camera(points, shapes)
+    seen = (shapes - shapes.mean(-2, keepdims=True)) @ np.swapaxes(found, -1, -2)
+    seen += points.mean(-2, keepdims=True)
+    return found.astype(np.float32), seen.astype(np.float32)
 
 
 def draw(group: Group, rng: np.random.Generator, targets: int, resting: float = 0.6) -> list[int]:
@@ -167,8 +178,11 @@ def mirror(images: Tensor, weights: Tensor, marks: Tensor, *places: Tensor) -> t
 
 def moved(group: Group, template: int, targets: list[int]) -> tuple[Tensor, Tensor]:
     """Landmarks (1, 68, 2) of the template and (K, 68, 2) where the targets' weights move them, in
-    shares of the picture."""
+    shares of the picture. In a film, also where the head's turn between the two moves them: a
+    network that is not told it learns to blur what lies elsewhere."""
     rest = group.marks[template] / group.images.shape[2]
+    if group.projected is not None:
+        return rest[None], rest + group.projected[targets] - group.projected[template]
     model = torch.from_numpy(landmarks.load().expressions).to(rest)
     change = (group.weights[targets] - group.weights[template]).float()
     moves = torch.tensordot(change, model, 1) @ group.cameras[template].T
