@@ -55,17 +55,15 @@ class Generator:
         self._open = partial(models.session, place / name, providers, threads)
         self._alone = self._open(faces=1)
         about = models.metadata(self._alone)
+        mend = models.HOW_TO_RESTORE if place == folder else HOW_TO_RENEW
         if about.get("realtalk.format") != FORMAT:
             raise ModelError(
                 f"model file {place / name} has format {about.get('realtalk.format')}, this reads "
-                f"{FORMAT}: {models.HOW_TO_RESTORE}"
+                f"{FORMAT}: {mend}"
             )
         for part, file in (("encode", ENCODER), ("align", ALIGNER)):
             if about.get(f"realtalk.{part}") != models.sha256(folder / file):
-                raise ModelError(
-                    f"{place / name} does not belong to {folder / file}: "
-                    + (models.HOW_TO_RESTORE if place == folder else HOW_TO_RENEW)
-                )
+                raise ModelError(f"{place / name} does not belong to {folder / file}: {mend}")
         # Rows of the banks: an avatar's templates with its first reference, with the next ...
         counts = [len(references(avatar)) for avatar in avatars]
         rows = [n * len(avatar.templates) for n, avatar in zip(counts, avatars, strict=True)]
