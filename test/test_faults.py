@@ -47,8 +47,6 @@ DOMAIN = 46
 MESSAGES = int(os.environ.get("REALTALK_TEST_FUZZ", "1000"))  # on every topic; 10000 by hand
 AT_ONCE = 50
 PCM = speech(2.5)[RATE // 2 :]
-
-
 WITHIN = 3.0  # s in which the graph is to recover
 
 

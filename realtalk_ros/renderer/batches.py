@@ -132,10 +132,8 @@ class Groups:
     def __getitem__(self, number: int) -> Group:
         shard, row = self._index[number]
         part = self._shards[shard]
-        masks = part["masks"][row] if "masks" in part else None
-        arrays = (part[name][row] for name in ("images", "weights", "landmarks"))
-        projected = part["projected"][row] if "projected" in part else None
-        return Group(*arrays, masks, part["cameras"][row], projected)
+        names = ("images", "weights", "landmarks", "masks", "cameras", "projected")
+        return Group(*(part[name][row] if name in part else None for name in names))
 
 
 def cameras(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -123,7 +123,7 @@ def torch_renderer(path: Path) -> Render:
             features = [f.expand(len(weights), *f.shape[1:]) for f in features]
             frame = both[1:].expand(len(weights), -1, -1, -1)
             places = torch.from_numpy(rest).expand(len(weights), -1, -1), torch.from_numpy(points)
-            rgb, mask = model.generator(*features, frame, *places, torch.from_numpy(weights))
+            rgb, mask = model.generator(features, frame, *places, torch.from_numpy(weights))
         rgb = (rgb * 255).permute(0, 2, 3, 1).numpy()
         return compose(rgb, mask[:, 0].numpy(), template), mask[:, 0].numpy()
 

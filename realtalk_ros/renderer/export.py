@@ -72,7 +72,7 @@ class GenerateGraph(nn.Module):
         features = [bank[row] for bank, row in zip(banks, rows, strict=True)]
         features[:4] = map(laid, features[:4])
         aligned = aligned.permute(0, 3, 1, 2).to(weights.dtype) / 255
-        rgb, mask = self.generator.draw(*features, weights, aligned, told)
+        rgb, mask = self.generator.draw(features, weights, aligned, told)
         return (rgb * 255).round().to(torch.uint8).permute(0, 2, 3, 1), mask[:, 0]
 
 
@@ -115,14 +115,13 @@ def export(model: Renderer, folder: Path) -> None:
         model.dims.size,
     )
     points = torch.rand(2, 68, 2)
-    faces = {0: "faces"}
     _write(
         AlignGraph(model),
         (points, points),
         folder / "renderer_align.onnx",
         ("rest", "points"),
         ("places", "told"),
-        dict.fromkeys(("rest", "points", "places", "told"), faces),
+        dict.fromkeys(("rest", "points", "places", "told"), {0: "faces"}),
         model.dims.size,
     )
     export_generator(model, folder, folder)

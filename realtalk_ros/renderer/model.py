@@ -18,6 +18,7 @@ frame shown.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -258,36 +259,27 @@ class Generator(nn.Module):
 
     def forward(
         self,
-        f16: Tensor,
-        f8: Tensor,
-        f4: Tensor,
-        f2: Tensor,
-        keys: Tensor,
-        values: Tensor,
+        features: Sequence[Tensor],
         template: Tensor,
         rest: Tensor,
         points: Tensor,
         weights: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """The template (B, 3, S, S) in 0..1, its landmarks `rest` and where they shall come to lie,
-        `points`, (B, 68, 2) in shares of the picture, and weights (B, 52). Returns rgb (B, 3, S, S)
-        in 0..1 (channel order of the input) and mask (B, 1, S, S)."""
+        """What the Encoder gave, the template (B, 3, S, S) in 0..1, its landmarks `rest` and where
+        they shall come to lie, `points`, (B, 68, 2) in shares of the picture, and weights (B, 52).
+        Returns rgb (B, 3, S, S) in 0..1 (channel order of the input) and mask (B, 1, S, S)."""
         moved = self.alignment(template, rest, points) if self.dims.alignment else ()
-        return self.draw(f16, f8, f4, f2, keys, values, weights, *moved)
+        return self.draw(features, weights, *moved)
 
     def draw(
         self,
-        f16: Tensor,
-        f8: Tensor,
-        f4: Tensor,
-        f2: Tensor,
-        keys: Tensor,
-        values: Tensor,
+        features: Sequence[Tensor],
         weights: Tensor,
         aligned: Tensor | None = None,
         told: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """As `forward`, of what the alignment gave."""
+        f16, f8, f4, f2, keys, values = features
         style = self.style(weights)
         entering: list[Tensor] = []
         if aligned is not None and told is not None:
@@ -340,5 +332,5 @@ class Renderer(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the composed picture, the generator's own picture and the mask."""
         features = self.encoder(reference, template)
-        rgb, mask = self.generator(*features, template, rest, points, weights)
+        rgb, mask = self.generator(features, template, rest, points, weights)
         return template + mask * (rgb - template), rgb, mask

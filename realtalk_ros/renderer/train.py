@@ -117,7 +117,7 @@ def forward(model: Renderer, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         features = [f.repeat_interleave(batch.each, 0) for f in features]
         template = batch.template_each
         places = batch.rest_each, batch.points
-        rgb, mask = model.generator(*features, template, *places, batch.weights)
+        rgb, mask = model.generator(features, template, *places, batch.weights)
     rgb, mask = rgb.float(), mask.float()
     return template + mask * (rgb - template), rgb, mask
 
