@@ -70,6 +70,23 @@ def test_a_wrong_text_scores_lower():
     assert wrong < right - 2
 
 
+class Letters:
+    """Says its letters: "MA ma" is M AA, M AA."""
+
+    def words(self, text: str, voice: str) -> list[list[str]]:
+        names = {"m": "M", "a": "AA", "p": "P", "i": "IY", "s": "S"}
+        return [[names[letter] for letter in word.lower()] for word in text.split()]
+
+
+def test_of_a_text_with_choices_the_words_that_were_said_are_taken(monkeypatch):
+    monkeypatch.setattr(align, "espeak", Letters)
+    said = (("P", 8), ("IY", 12), *MAMA, ("P", 8), ("AA", 12))
+    scores = viterbi.likelihoods(heard(*said), np.full(len(ph.PHONES), 1 / len(ph.PHONES)))
+    for text in ("{si|pi} mama {sa|pa}", "{mama pi|pi mama} {|pa}", "pi {a|mama|sapi} pa"):
+        words = align._settle(text, "xx", scores)
+        assert "".join(p for word in words for p in word) == "PIYMAAMAAPAA", text
+
+
 def aligned(score: float, wrong: float, consistent: bool = True, source: str = "c/en"):
     clip = Clip(source, "en-us", "text", Path("x.wav"))
     return align.Alignment(clip, [("SIL", 0.0, 1.0)], score, wrong, consistent)

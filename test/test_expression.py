@@ -1,3 +1,4 @@
+import copy
 import itertools
 import wave
 from types import SimpleNamespace
@@ -268,6 +269,18 @@ def test_first_lessons_tell_phones_and_go_on_where_they_were(tmp_path, monkeypat
         told = trunk(torch.from_numpy(data[0][0][None, :290].astype(np.float32)))[1][0, 3:]
     want = hearing.heard_phones(segments, len(told))
     assert (told.argmax(-1).numpy() == want).mean() > 0.8
+
+    # Where the file has no head that names phones, and the transformer is used to another's voice:
+    known = copy.deepcopy(trunk)
+    for lost in (trunk.phones, trunk.outward):
+        lost.weight.data.normal_()
+    hearing.name_phones(trunk, dims.delay, {"real": (3, data)})
+    hearing.fit_outward(trunk, known, sampler)
+    with torch.no_grad():
+        mel = torch.from_numpy(data[0][0][None, :290].astype(np.float32))
+        (x, told), (wanted, _) = trunk(mel), known(mel)
+    assert (told[0, 3:].argmax(-1).numpy() == want).mean() > 0.8
+    torch.testing.assert_close(x, wanted, atol=0.05, rtol=0.05)
 
 
 # ---------------------------------------------------------------- the evaluation

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import json
 import shutil
 import wave
 from pathlib import Path
@@ -131,7 +132,24 @@ def packages(tmp_path) -> Path:
             write_wave(ocean / f"WAVE/SPEAKER{speaker}/{speaker}1.WAV", 16000)
     write_wave(tmp_path / "kerstin/verified/de_1.flac", 22050)
     (tmp_path / "kerstin/metadata.csv").write_text("de_1|Eine Kuh.\nde_2|Nicht da.\n")
+    orders = tmp_path / "picovoice-orders/data"
+    write_wave(orders / "speech/clean/a.wav", 16000)
+    write_wave(orders / "speech/clean/b.wav", 16000)
+    (orders / "label").mkdir()
+    (orders / "label/label.json").write_text(json.dumps({
+        "a.wav": {"slots": {"coffeeDrink": "latte", "size": "small", "roast": "dark roast",
+                            "milkAmount": " milk", "sugarAmount": "a  lot of sugar"}},
+        "b.wav": {"slots": {"coffeeDrink": "coffee"}},
+        "not_there.wav": {"slots": {"coffeeDrink": "mocha"}},
+    }))  # fmt: skip
+    write_wave(tmp_path / "picovoice-words/audio/view glass/1.wav", 16000)
+    write_wave(tmp_path / "ljspeech-part/LJSpeech-1.1/wavs/LJ001-0001.wav", 22050)
+    listing = tmp_path / "ljspeech-part/LJSpeech-1.1/metadata.csv"
+    listing.write_text("LJ001-0001|in 1450|in fourteen fifty\nLJ001-0002|x|x\n")
     return tmp_path
+
+
+PLEASE = "{brew|can I get|can I have|I want|get me|give me|I'd like|make me|may I have} {a|an} "
 
 
 def test_corpora_pair_recordings_with_their_texts(packages, monkeypatch):
@@ -149,7 +167,13 @@ def test_corpora_pair_recordings_with_their_texts(packages, monkeypatch):
         ("speechocean/en/held_out", "en-us", "WE CALL IT 0003", "00031.WAV"),  # a grown-up
         ("speechocean/en/others", "en-us", "WE CALL IT 0009", "00091.WAV"),
         ("kerstin/de", "de", "Eine Kuh.", "de_1.flac"),
-    }
+        ("picovoice/en/orders", "en-us",
+         PLEASE + "{small dark roast|dark roast small} latte with "
+         "{milk and a lot of sugar|a lot of sugar and milk}", "a.wav"),
+        ("picovoice/en/orders", "en-us", PLEASE + "{} coffee", "b.wav"),
+        ("picovoice/en/words", "en-us", "view glass", "1.wav"),
+        ("ljspeech/en", "en-us", "in fourteen fifty", "LJ001-0001.wav"),
+    }  # fmt: skip
     assert [p.name for p in corpora.noises(packages)] == ["cow.wav"]
     texts = corpora.sentences(packages)
     assert texts["de"] == ["Eine Kuh."] and texts["cs"] == ["To je hlava.", "Ticho"]
@@ -175,8 +199,12 @@ def test_held_out_voices_are_in_no_training_set(packages, tmp_path, monkeypatch)
     speech_data.Builder(packages, work, 1.0).real(aligned, cache)
     trained = {str(s) for p in work.glob("train_*.npz") for s in SpeechSet.load(p).source}
     tested = {str(s) for p in work.glob("test_*.npz") for s in SpeechSet.load(p).source}
-    assert trained == {"menardi/it", "tuxpaint/fr", "fillets/cs/small", "speechocean/en/others"}
-    assert tested == {"tuxpaint/en", "tuxpaint/el", "speechocean/en/held_out", "kerstin/de"}
+    assert trained == {
+        "menardi/it", "tuxpaint/fr", "fillets/cs/small", "speechocean/en/others",
+        "picovoice/en/orders", "picovoice/en/words",
+    }  # fmt: skip
+    assert tested == {"tuxpaint/en", "tuxpaint/el", "speechocean/en/held_out", "kerstin/de",
+                      "ljspeech/en"}  # fmt: skip
     noisy = SpeechSet.load(work / "test_real_noisy.npz")
     clean = SpeechSet.load(work / "test_unseen_real_speaker.npz")
     assert noisy.times.tolist() == clean.times.tolist()

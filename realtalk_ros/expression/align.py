@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -18,9 +18,6 @@ from realtalk_ros.expression import viterbi
 from realtalk_ros.expression.corpora import Clip, read_clip
 from realtalk_ros.expression.engines import Espeak, espeak
 from realtalk_ros.expression.speech_set import RATE, Segment, Speech, between, finish, level_db
-
-if TYPE_CHECKING:
-    from realtalk_ros.expression.recogniser import Recogniser
 
 
 class Aligner:
@@ -159,7 +156,14 @@ class Alignment:
     consistent: bool  # with its own sound, see `trustworthy`
 
 
-def align_clips(clips: Sequence[Clip], recogniser: Recogniser, cache: Path) -> list[Alignment]:
+class Hearing(Protocol):
+    """A recogniser: recogniser.Recogniser, installed.InstalledHearing."""
+
+    def scores(self, pcm: np.ndarray) -> np.ndarray:
+        """(n,) 16 kHz PCM -> (m, phones) likelihoods every 10 ms, as viterbi.py wants them."""
+
+
+def align_clips(clips: Sequence[Clip], recogniser: Hearing, cache: Path) -> list[Alignment]:
     """Aligns every clip that can be read and is long enough for its text.
 
     Resumable: `cache` gets a JSON line a clip; it belongs to one recogniser.
@@ -172,7 +176,7 @@ def align_clips(clips: Sequence[Clip], recogniser: Recogniser, cache: Path) -> l
             except json.JSONDecodeError:  # cut off by an interrupt: done again
                 continue
             done[row["path"]] = row
-    words = [espeak().words(_spoken_text(c.text), c.voice) for c in clips]
+    words = [espeak().words(_first(_spoken_text(c.text)), c.voice) for c in clips]
     others = _other_texts(clips, words)
     cache.parent.mkdir(parents=True, exist_ok=True)
     with open(cache, "a") as file:
@@ -210,6 +214,31 @@ _WRONG_ACCEPTED = 0.02
 _ENOUGH = 40  # clips that tell a corpus's own threshold
 
 
+_CHOICE = re.compile(r"\{([^{}]*)\}")
+
+
+def _first(text: str) -> str:
+    """A text with choices, "{a|an} egg", by the first of each."""
+    return _CHOICE.sub(lambda choice: choice[1].split("|")[0], text)
+
+
+def _settle(text: str, voice: str, scores: np.ndarray) -> list[list[str]]:
+    """The words of a text, by those of its choices that fit the sound best: each is tried with the
+    others as they are, twice, since one that is wrong moves its neighbours."""
+
+    def fit(text: str) -> float:
+        segments = viterbi.force(scores, espeak().words(text, voice))
+        return viterbi.path_score(scores, segments) if segments else -np.inf
+
+    parts = _CHOICE.split(text)
+    options = {i: parts[i].split("|") for i in range(1, len(parts), 2)}
+    parts[1::2] = [option[0] for option in options.values()]
+    for i in [*options, *options]:
+        tried = {o: fit("".join([*parts[:i], o, *parts[i + 1 :]])) for o in options[i]}
+        parts[i] = max(tried, key=tried.__getitem__)
+    return espeak().words("".join(parts), voice)
+
+
 def _spoken_text(text: str) -> str:
     """A transcript without stage directions."""
     return re.sub(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>", " ", text.replace("\u2019", "'"))
@@ -230,7 +259,7 @@ def _other_texts(clips: Sequence[Clip], words: list[list[list[str]]]) -> list[li
 
 
 def _align_one(
-    clip: Clip, words: list[list[str]], other: list[list[str]], recogniser: Recogniser
+    clip: Clip, words: list[list[str]], other: list[list[str]], recogniser: Hearing
 ) -> dict:
     nothing = {"segments": None}
     try:
@@ -240,6 +269,8 @@ def _align_one(
     if not RATE // 4 < len(pcm) < 60 * RATE:
         return nothing
     scores = recogniser.scores(pcm)
+    if "{" in clip.text:
+        words = _settle(clip.text, clip.voice, scores)
     segments = viterbi.force(scores, words)
     if segments is None:
         return nothing

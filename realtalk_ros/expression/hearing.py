@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from realtalk_ros.expression import mel_augment
 from realtalk_ros.expression import model as nets
 from realtalk_ros.expression import phones as ph
+from realtalk_ros.expression.speech_set import SpeechSet
 from realtalk_ros.expression.teacher import RATE
 
 if TYPE_CHECKING:
@@ -54,13 +56,20 @@ def _sequence(sampler: Sampler, delay: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def train_hearing(
-    sampler: Sampler, dims: nets.Dims, path: Path, minutes: float, rate: float = 1.5e-3
+    sampler: Sampler,
+    dims: nets.Dims,
+    path: Path,
+    minutes: float,
+    rate: float = 1.5e-3,
+    start: nets.Trunk | None = None,
 ) -> nets.Trunk:
     """Trains a trunk until `minutes` have been spent, over all resumptions, and keeps it in `path`.
 
-    Returns the running mean of its weights.
+    start: one to go on with. Returns the running mean of its weights.
     """
     net = nets.Trunk(dims)
+    if start is not None:
+        net.load_state_dict(start.state_dict())
     optimizer = torch.optim.AdamW(net.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.05)
     average, spent, step = {k: v.clone() for k, v in net.state_dict().items()}, 0.0, 0
     if path.is_file():
@@ -118,3 +127,56 @@ def train_hearing(
     save()
     net.load_state_dict(average)
     return net
+
+
+def name_phones(
+    trunk: nets.Trunk, delay: int, sets: dict[str, tuple[int, SpeechSet]], seed: int = 0
+) -> Tensor:
+    """Fits the head that names phones, which is in no installed file, to what `trunk` hears.
+
+    delay: steps from hearing to telling; sets: name -> (how many of its utterances teach it, data).
+    Returns (phones,) their shares.
+    """
+    steps, batch, rate = 3000, 4096, 3e-3
+    rng = np.random.default_rng(seed)
+    heard, names = [], []
+    trunk.eval()
+    for count, data in sets.values():
+        for i in rng.permutation(len(data))[:count]:
+            mel, segments, _ = data[int(i)]
+            frames = len(mel) // nets.STEP
+            if frames > delay:
+                with torch.no_grad():
+                    mel = torch.from_numpy(mel[: frames * nets.STEP].astype(np.float32))
+                    heard.append(trunk.features(mel[None])[0, delay:])
+                names.append(torch.from_numpy(heard_phones(segments, frames)[: frames - delay]))
+    x, label = torch.cat(heard), torch.cat(names)
+    torch.manual_seed(seed)
+    optimiser = torch.optim.Adam(trunk.phones.parameters(), rate)
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = rate * (1 - step / steps)
+        rows = torch.randint(len(x), (batch,))
+        loss = F.cross_entropy(trunk.phones(x[rows]), label[rows], label_smoothing=0.05)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return torch.bincount(label, minlength=len(ph.PHONES)) / len(label)
+
+
+@torch.inference_mode()
+def fit_outward(trunk: nets.Trunk, known: nets.Trunk, sampler: Sampler, batches: int = 40) -> None:
+    """Fits what `trunk` tells the transformer, by least squares, to what it is used to hear from
+    `known`: first lessons teach the convolutions alone."""
+    size = trunk.outward.in_features + 1
+    squares, products = torch.zeros(size, size), torch.zeros(size, known.outward.out_features)
+    for _ in range(batches):
+        mel = torch.from_numpy(np.stack([_sequence(sampler, 0)[0] for _ in range(4)]))
+        heard = trunk.eval().features(mel).flatten(0, 1)
+        heard = torch.cat([heard, torch.ones(len(heard), 1)], 1)
+        squares += heard.T @ heard
+        products += heard.T @ known.eval()(mel)[0].flatten(0, 1)
+    ridge = 1e-4 * squares.diagonal().mean() * torch.eye(size)
+    fitted = torch.linalg.solve(squares + ridge, products).T
+    trunk.outward.weight.copy_(fitted[:, :-1])
+    trunk.outward.bias.copy_(fitted[:, -1])

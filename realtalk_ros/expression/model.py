@@ -62,7 +62,7 @@ class Dims:
 class Convolution(nn.Module):
     """Residual causal convolution of three taps, as one matrix product."""
 
-    DROPPED = 0.15  # share of hidden units that are out for a whole sequence, in training
+    DROPPED = 0.2  # share of hidden units that are out for a whole sequence, in training
 
     def __init__(self, channels: int, dilation: int):
         super().__init__()
@@ -100,13 +100,17 @@ class Trunk(nn.Module):
         self.outward = nn.Linear(dims.trunk, dims.width)
         self.phones = nn.Linear(dims.trunk, len(PHONES))  # training only
 
-    def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 2 T, 80) -> (B, T, width), phone logits (B, T, phones)."""
+    def features(self, mel: Tensor) -> Tensor:
+        """(B, 2 T, 80) -> (B, T, channels): what each step sounds like."""
         b, m, _ = mel.shape
         x = self.inward(mel.reshape(b, m // STEP, STEP * N_MELS))
         for block in self.blocks:
             x = block(x)
-        x = self.norm(x)
+        return self.norm(x)
+
+    def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 2 T, 80) -> (B, T, width), phone logits (B, T, phones)."""
+        x = self.features(mel)
         return self.outward(x), self.phones(x)
 
     def step(self, mel: Tensor, trail: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ import math
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,14 +21,17 @@ from realtalk_ros import arkit, emotion, landmarks, models
 from realtalk_ros.errors import ModelError, RealTalkError
 from realtalk_ros.expression import mel_augment, teacher
 from realtalk_ros.expression import model as nets
-from realtalk_ros.expression.hearing import train_hearing
+from realtalk_ros.expression.hearing import fit_outward, name_phones, train_hearing
 from realtalk_ros.expression.speech_set import SpeechSet
 
 STEPS = 192  # of 20 ms in a training sequence: 3.84 s, of which the first are warm-up
 # Share in a batch of each kind of speech: train_<kind>*.npz.
 MIX = {"real": 0.6, "festival": 0.13, "flite": 0.08, "espeak": 0.13, "still": 0.06}
 # A source of many people counts as so many sources.
-MANY_VOICES = {"speechocean/en/others": 5, "steelsky/en": 3, "amazonqueen/en": 3}
+MANY_VOICES = {
+    "speechocean/en/others": 5, "steelsky/en": 3, "amazonqueen/en": 3,
+    "picovoice/en/orders": 4, "picovoice/en/words": 1.5,
+}  # fmt: skip
 
 KNOWN = ("identity", "reference")  # the columns of the network's input `known`
 ABLATIONS = (*KNOWN, "attention")
@@ -157,11 +161,10 @@ def loss_of(out: dict[str, Tensor], want: dict[str, Tensor], delay: int) -> tupl
     wide = (weights - target) @ torch.from_numpy(teacher.WIDTH)
     opening = ((gap - want_gap).abs() * (1 + want["closure"]) + wide.abs()) / 0.2
     vertices = (apart.mean() + 0.3 * head.mean()) / 0.15
-    # Whether the lips meet, as a decision. A closure invented costs more than one missed, which
-    # makes up for what favours closures elsewhere: their weights, the spread of openings.
+    # Whether the lips meet, as a decision: a mean of yes and no, nearly shut, is wrong either way.
     meet = (want["closure"] > 0.95).float()
-    decided = meet + 1.5 * (want_gap > 0.16).float()
-    closure = F.binary_cross_entropy_with_logits((0.12 - gap) / 0.04, meet, reduction="none")
+    decided = meet + (want_gap > 0.16).float()
+    closure = F.binary_cross_entropy_with_logits((0.1 - gap) / 0.03, meet, reduction="none")
     closure = (closure * decided).mean()
 
     rotation = ((out["rotation"][:, delay:].float() - want["rotation"]) / 0.03).abs().mean()
@@ -179,7 +182,7 @@ def loss_of(out: dict[str, Tensor], want: dict[str, Tensor], delay: int) -> tupl
         "opening": opening.mean(), "closure": closure, "rotation": rotation, "speech": speech,
         "phone": phone, "heard": heard,
     }  # fmt: skip
-    share = {"velocity": 1.0, "jerk": 1.0, "vertices": 0.4, "opening": 0.4, "closure": 0.5,
+    share = {"velocity": 1.0, "jerk": 1.0, "vertices": 0.4, "opening": 0.4, "closure": 1.0,
              "rotation": 0.1, "speech": 0.1, "phone": 0.25,
              "heard": 0.5}  # fmt: skip
     loss = sum(share.get(name, 1.0) * part for name, part in parts.items())
@@ -204,7 +207,8 @@ def train(
     data: folder of train_*.npz; without: what an ablation lacks, see ABLATIONS; start: a checkpoint
     of which a new run takes all but what handles the prior, so that what is learned of the prior
     can be compared at equal skill in hearing; hearing: minutes of first lessons (hearing.py) where
-    there is no such start; further: a new run begins with the installed network.
+    there is no such start; further: a new run begins with the installed network, its first lessons
+    too.
     """
     torch.manual_seed(seed)
     run.mkdir(parents=True, exist_ok=True)
@@ -222,7 +226,16 @@ def train(
         }
         net.load_state_dict(trunk, strict=False)
     elif further and not checkpoint.is_file():
-        net.load_state_dict(installed(models.MODEL_DIR).state_dict())
+        net = installed(models.MODEL_DIR)
+        if hearing:
+            known = deepcopy(net.trunk)
+            teachers = {kind: (500, sampler.sets[kind]) for kind in sampler.speech}
+            name_phones(net.trunk, net.dims.delay, teachers)
+            trunk = train_hearing(
+                sampler, dims, run / "hearing.pt", hearing, rate=1e-3, start=net.trunk
+            )
+            fit_outward(trunk, known, sampler)
+            net.trunk.load_state_dict(trunk.state_dict())
     elif hearing and not checkpoint.is_file():
         trunk = train_hearing(sampler, dims, run / "hearing.pt", hearing)
         net.trunk.load_state_dict(trunk.state_dict())
@@ -438,8 +451,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/expression"),
                         help="where checkpoint, log and export are kept (%(default)s)")  # fmt: skip
     parser.add_argument("--minutes", type=float, default=90, help="of training, all resumptions")
-    parser.add_argument("--hearing-minutes", type=float, default=40, metavar="M",
-                        help="before, to learn to tell phones (%(default)s)")  # fmt: skip
+    parser.add_argument("--hearing-minutes", type=float, metavar="M", help="before, to learn to "
+                        "tell phones (40; none with --installed or --start)")  # fmt: skip
     parser.add_argument("--batch", type=int, default=24, help="sequences a step")
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
@@ -460,9 +473,12 @@ def run(args: argparse.Namespace) -> int:
     if args.installed and args.without:
         raise RealTalkError("the installed network is no ablation: --without goes with --start")
     torch.set_num_threads(args.threads)
+    hearing = args.hearing_minutes
+    if hearing is None:
+        hearing = 0 if args.installed or args.start else 40
     checkpoint = train(
         args.data, args.work, args.minutes, args.batch, args.rate, args.seed, args.without,
-        args.start, args.hearing_minutes, args.installed,
+        args.start, hearing, args.installed,
     )  # fmt: skip
     if args.without:  # measured by `realtalk evaluate expression --ablations`
         return 0

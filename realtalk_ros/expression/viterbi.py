@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -83,15 +83,26 @@ def force(scores: np.ndarray, words: Sequence[Sequence[str]]) -> list[Segment] |
     ]
 
 
+def path_score(scores: np.ndarray, segments: Sequence[Segment]) -> float:
+    """Log likelihood of a path, pauses included: what tells which of two texts was said."""
+    return sum(float(scores[i:j, ph.PHONE_INDEX[p]].sum()) for p, i, j in _frames(segments))
+
+
 def spoken_score(scores: np.ndarray, segments: Sequence[Segment]) -> float:
     """How well the sound fits its text: mean over the spoken frames of the path's log likelihood
     less that of the best phone at each frame, so 0 is a perfect fit.
     """
     total, count = 0.0, 0
-    for phone, start, end in segments:
+    for phone, i, j in _frames(segments):
         if phone != ph.SIL:
-            i, j = (round(t * MEL_RATE + 0.5) if t else 0 for t in (start, end))
             here = scores[i:j]
             total += float((here[:, ph.PHONE_INDEX[phone]] - here.max(axis=1)).sum())
             count += len(here)
     return total / max(count, 1)
+
+
+def _frames(segments: Sequence[Segment]) -> Iterator[tuple[str, int, int]]:
+    """First frame of each of `force`'s segments and the one after its last."""
+    for phone, start, end in segments:
+        i, j = (round(t * MEL_RATE + 0.5) if t else 0 for t in (start, end))
+        yield phone, i, j
