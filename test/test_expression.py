@@ -211,6 +211,16 @@ def test_the_installed_network_can_be_trained_further(model, clip):
     assert len(wanted) == len(got) > 80 and wanted.max() > 0.1
     np.testing.assert_allclose(got.numpy(), wanted, atol=1e-3)
 
+    # What is exported after training is half-way back.
+    known = copy.deepcopy(net)
+    for value in net.parameters():
+        value.data += 2
+    train.half_way(net, known)
+    ours, before = net.state_dict(), known.state_dict()
+    for name in ("lips.0.weight", "trunk.inward.bias"):
+        torch.testing.assert_close(ours[name], before[name] + 1)
+    torch.testing.assert_close(ours["phones.bias"], before["phones.bias"] + 2)
+
 
 def test_concatenation_is_another_network_of_the_same_interface():
     torch = pytest.importorskip("torch")

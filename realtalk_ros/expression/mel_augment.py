@@ -40,11 +40,11 @@ def colour(mel: np.ndarray, noise: np.ndarray | None, rng: np.random.Generator) 
 
     noise: log-mel (k, 80) of something that is not speech, or None.
     """
-    if rng.random() < 0.75:  # vocal-tract length: formants move together
-        at = np.interp(to_mel(_HZ * rng.uniform(0.82, 1.22)), _CENTRES, np.arange(N_MELS))
+    if rng.random() < 0.6:  # vocal-tract length: formants move together
+        at = np.interp(to_mel(_HZ * rng.uniform(0.85, 1.18)), _CENTRES, np.arange(N_MELS))
         mel = _take(mel.T, at).T
-    if rng.random() < 0.7:  # microphone: a random smooth response
-        knots = rng.normal(0, 5 * _DB, 6)
+    if rng.random() < 0.5:  # microphone: a random smooth response
+        knots = rng.normal(0, 4 * _DB, 6)
         mel = mel + np.interp(np.arange(N_MELS), np.linspace(0, N_MELS - 1, 6), knots)
     if noise is not None and rng.random() < 0.5:
         # SNR of 0 to 30 dB between the loud parts of both, added as powers.
@@ -63,13 +63,12 @@ def colour(mel: np.ndarray, noise: np.ndarray | None, rng: np.random.Generator) 
 
 
 def mask(mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Three times up to 0.1 s and twice a band of up to a fifth, blotted out by the mean, in place
-    (SpecAugment, Park et al. 2019)."""
+    """Twice up to 0.1 s and twice a band, blotted out by the mean, in place (SpecAugment, Park et
+    al. 2019)."""
     mean = mel.mean()
-    for _ in range(3):
+    for _ in range(2):
         start, length = rng.integers(len(mel)), rng.integers(11)
         mel[start : start + length] = mean
-    for _ in range(2):
-        low, width = rng.integers(N_MELS), rng.integers(17)
+        low, width = rng.integers(N_MELS), rng.integers(9)
         mel[:, low : low + width] = mean
     return mel

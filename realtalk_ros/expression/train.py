@@ -228,14 +228,15 @@ def train(
     elif further and not checkpoint.is_file():
         net = installed(models.MODEL_DIR)
         if hearing:
-            known = deepcopy(net.trunk)
             teachers = {kind: (500, sampler.sets[kind]) for kind in sampler.speech}
-            name_phones(net.trunk, net.dims.delay, teachers)
+            name_phones(net.trunk, dims.delay, teachers)
+            known = deepcopy(net.trunk)
             trunk = train_hearing(
-                sampler, dims, run / "hearing.pt", hearing, rate=1e-3, start=net.trunk
+                sampler, dims, run / "hearing.pt", hearing, rate=1e-3, start=known
             )
-            fit_outward(trunk, known, sampler)
+            half_way(trunk, known)
             net.trunk.load_state_dict(trunk.state_dict())
+            fit_outward(net.trunk, known, sampler)
     elif hearing and not checkpoint.is_file():
         trunk = train_hearing(sampler, dims, run / "hearing.pt", hearing)
         net.trunk.load_state_dict(trunk.state_dict())
@@ -315,6 +316,16 @@ def averaged(checkpoint: Path) -> nets.ExpressionNet:
     net, saved = nets.load(checkpoint)
     net.load_state_dict(saved["average"])
     return net.eval()
+
+
+@torch.no_grad()
+def half_way(net: torch.nn.Module, known: torch.nn.Module) -> None:
+    """Makes `net` the mean of itself and of what it began with: better than either, as it knows
+    the old as well (Wortsman et al. 2022). Not its heads that name phones, which no file keeps."""
+    before = dict(known.named_parameters())
+    for name, value in net.named_parameters():
+        if "phones" not in name:
+            value.lerp_(before[name], 0.5)
 
 
 class _Prior(torch.nn.Module):
@@ -462,7 +473,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     begin.add_argument("--start", type=Path, metavar="CHECKPOINT", help="begin with what this one "
                        "has learned of speech, but nothing of the prior")  # fmt: skip
     begin.add_argument("--installed", action="store_true",
-                       help="begin with the installed network, and train it further")  # fmt: skip
+                       help="begin with the installed network, train it further, and export the "
+                       "mean of both")  # fmt: skip
     parser.add_argument("--out", type=Path, help="export to this folder (default: WORK/export)")
 
 
@@ -482,6 +494,9 @@ def run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     if args.without:  # measured by `realtalk evaluate expression --ablations`
         return 0
-    for path in export(averaged(checkpoint), args.out or args.work / "export"):
+    net = averaged(checkpoint)
+    if args.installed:
+        half_way(net, installed(models.MODEL_DIR))
+    for path in export(net, args.out or args.work / "export"):
         print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0
