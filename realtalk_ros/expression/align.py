@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Sequence
@@ -226,6 +227,7 @@ def _settle(text: str, voice: str, scores: np.ndarray) -> list[list[str]]:
     """The words of a text, by those of its choices that fit the sound best: each is tried with the
     others as they are, twice, since one that is wrong moves its neighbours."""
 
+    @functools.cache  # most texts come up again
     def fit(text: str) -> float:
         segments = viterbi.force(scores, espeak().words(text, voice))
         return viterbi.path_score(scores, segments) if segments else -np.inf

@@ -261,10 +261,15 @@ def _speechocean(root: Path) -> Iterator[Clip]:
                 yield Clip(f"speechocean/en/{source}", "en-us", text, path)
 
 
-def _kerstin(root: Path) -> Iterator[Clip]:
-    listing = root / "metadata.csv"
+def _metadata(listing: Path) -> Iterator[tuple[str, str]]:
+    """Name and text of each line `name|...|text`."""
     for line in listing.read_text("utf-8").splitlines() if listing.is_file() else ():
-        name, _, text = line.partition("|")
+        name, *_, text = line.split("|")
+        yield name, text
+
+
+def _kerstin(root: Path) -> Iterator[Clip]:
+    for name, text in _metadata(root / "metadata.csv"):
         path = root / "verified" / f"{Path(name).name}.flac"
         if path.is_file():
             yield Clip("kerstin/de", "de", text, path)
@@ -282,16 +287,18 @@ def _orders(root: Path) -> Iterator[Clip]:
     for name, label in sorted(found.items()):
         path = root / "data/speech/clean" / name
         said = {slot: " ".join(value.split()) for slot, value in label["slots"].items()}
-
-        def any_order(between: str, *slots: str, said: dict[str, str] = said) -> str:
-            parts = [said[slot] for slot in slots if slot in said]
-            return "|".join(between.join(p) for p in itertools.permutations(parts))
-
-        drink = f"{{{any_order(' ', 'size', 'roast', 'numberOfShots')}}} {said['coffeeDrink']}"
-        if extras := any_order(" and ", "milkAmount", "sugarAmount"):
+        kind = _in_any_order(said, " ", "size", "roast", "numberOfShots")
+        drink = f"{{{kind}}} {said['coffeeDrink']}"
+        if extras := _in_any_order(said, " and ", "milkAmount", "sugarAmount"):
             drink += f" with {{{extras}}}"
         if path.is_file():
             yield Clip("picovoice/en/orders", "en-us", f"{{{_PLEASE}}} {{a|an}} {drink}", path)
+
+
+def _in_any_order(said: dict[str, str], between: str, *slots: str) -> str:
+    """The choice among all orders of what is said of `slots`."""
+    parts = [said[slot] for slot in slots if slot in said]
+    return "|".join(between.join(order) for order in itertools.permutations(parts))
 
 
 def _wake_words(root: Path) -> Iterator[Clip]:
@@ -302,9 +309,8 @@ def _wake_words(root: Path) -> Iterator[Clip]:
 
 def _ljspeech(root: Path) -> Iterator[Clip]:
     """The first recordings of LJ Speech: one reader of LibriVox."""
-    listing = root / "LJSpeech-1.1/metadata.csv"
-    for line in listing.read_text("utf-8").splitlines() if listing.is_file() else ():
-        name, *_, text = line.split("|")
-        path = listing.parent / "wavs" / f"{name}.wav"
+    folder = root / "LJSpeech-1.1"
+    for name, text in _metadata(folder / "metadata.csv"):
+        path = folder / "wavs" / f"{name}.wav"
         if path.is_file():
             yield Clip("ljspeech/en", "en-us", text, path)

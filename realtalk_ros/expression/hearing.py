@@ -21,10 +21,10 @@ from torch import Tensor
 from realtalk_ros.expression import mel_augment
 from realtalk_ros.expression import model as nets
 from realtalk_ros.expression import phones as ph
-from realtalk_ros.expression.speech_set import SpeechSet
 from realtalk_ros.expression.teacher import RATE
 
 if TYPE_CHECKING:
+    from realtalk_ros.expression.speech_set import SpeechSet
     from realtalk_ros.expression.train import Sampler
 
 BATCH, STEPS = 24, 192  # sequences, and their steps of 20 ms
@@ -168,14 +168,16 @@ def name_phones(
 def fit_outward(trunk: nets.Trunk, known: nets.Trunk, sampler: Sampler, batches: int = 40) -> None:
     """Fits what `trunk` tells the transformer, by least squares, to what it is used to hear from
     `known`: first lessons teach the convolutions alone."""
+    trunk.eval()
+    known.eval()
     size = trunk.outward.in_features + 1
     squares, products = torch.zeros(size, size), torch.zeros(size, known.outward.out_features)
     for _ in range(batches):
         mel = torch.from_numpy(np.stack([_sequence(sampler, 0)[0] for _ in range(4)]))
-        heard = trunk.eval().features(mel).flatten(0, 1)
+        heard = trunk.features(mel).flatten(0, 1)
         heard = torch.cat([heard, torch.ones(len(heard), 1)], 1)
         squares += heard.T @ heard
-        products += heard.T @ known.eval()(mel)[0].flatten(0, 1)
+        products += heard.T @ known(mel)[0].flatten(0, 1)
     ridge = 1e-4 * squares.diagonal().mean() * torch.eye(size)
     fitted = torch.linalg.solve(squares + ridge, products).T
     trunk.outward.weight.copy_(fitted[:, :-1])

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from realtalk_ros import audio, models
+from realtalk_ros.expression import mel_augment, viterbi
 from realtalk_ros.expression import model as nets
-from realtalk_ros.expression import viterbi
 from realtalk_ros.expression.hearing import name_phones
 from realtalk_ros.expression.speech_set import RATE, SpeechSet
 from realtalk_ros.expression.stream import SILENCE
@@ -38,8 +38,4 @@ class InstalledHearing:
         posteriors = F.log_softmax(self._trunk.phones(heard), -1).numpy()
         # A step's phone is the one at its middle, where its second mel frame is.
         at = (np.arange(len(mel)) - 1) / nets.STEP
-        low = np.clip(at.astype(int), 0, len(posteriors) - 1)
-        high = np.minimum(low + 1, len(posteriors) - 1)
-        part = np.clip(at - low, 0, 1).astype(np.float32)[:, None]
-        between = posteriors[low] * (1 - part) + posteriors[high] * part
-        return viterbi.likelihoods(between, self.prior)
+        return viterbi.likelihoods(mel_augment.take(posteriors, at), self.prior)

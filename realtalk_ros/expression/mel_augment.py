@@ -15,7 +15,7 @@ _CENTRES = mel_edges()[1:-1]
 _HZ = to_hz(_CENTRES)
 
 
-def _take(x: np.ndarray, at: np.ndarray) -> np.ndarray:
+def take(x: np.ndarray, at: np.ndarray) -> np.ndarray:
     """Rows of x (n, ...) at fractional positions, between the nearest two."""
     low = np.clip(at.astype(int), 0, len(x) - 1)
     high = np.minimum(low + 1, len(x) - 1)
@@ -31,7 +31,7 @@ def stretch(mel: np.ndarray, segments: list, rng: np.random.Generator) -> tuple[
     if rng.random() < 0.5:
         return mel, segments
     factor = np.exp(rng.uniform(-0.2, 0.2))
-    out = _take(mel, np.arange(int(len(mel) * factor)) / factor)
+    out = take(mel, np.arange(int(len(mel) * factor)) / factor)
     return out, [(p, s * factor, e * factor) for p, s, e in segments]
 
 
@@ -42,7 +42,7 @@ def colour(mel: np.ndarray, noise: np.ndarray | None, rng: np.random.Generator) 
     """
     if rng.random() < 0.6:  # vocal-tract length: formants move together
         at = np.interp(to_mel(_HZ * rng.uniform(0.85, 1.18)), _CENTRES, np.arange(N_MELS))
-        mel = _take(mel.T, at).T
+        mel = take(mel.T, at).T
     if rng.random() < 0.5:  # microphone: a random smooth response
         knots = rng.normal(0, 4 * _DB, 6)
         mel = mel + np.interp(np.arange(N_MELS), np.linspace(0, N_MELS - 1, 6), knots)
