@@ -74,17 +74,34 @@ def test_every_bundled_avatar_speaks_in_12_megabytes():
         assert np.linalg.norm(steps, axis=2).max() < 0.5
 
 
-def test_landmarks_tell_the_renderer_where_the_lips_go(renderer):
+def test_landmarks_tell_the_renderer_where_the_lips_go(renderer, monkeypatch):
     """The same weights with the landmarks left at rest give another mouth."""
     weights = face(jawOpen=0.7)
     wide = renderer.generate(weights, 0)[0].astype(int)
-    geometry = renderer._geometry
+    (geometry,) = renderer._generator.geometry
     moved = geometry.points(weights, 0) - geometry.rest[0]
     assert 0.04 < np.abs(moved[8]).max() < 0.2  # the chin, of the crop's side
     assert np.abs(moved[36:48]).max() < 1e-3  # the eyes
-    rows = ([row] for row in renderer._inputs(weights, 0)[1:])
-    stuck = renderer._generator.run(weights[None], geometry.rest[:1], *rows)[0][0]
+    monkeypatch.setattr(geometry, "points", lambda weights, template: geometry.rest[template])
+    stuck = renderer.generate(weights, 0)[0]
     assert np.abs(wide - stuck)[160:].mean() > 3 * np.abs(wide - stuck)[:100].mean()
+
+
+def test_teeth_are_painted_where_the_face_model_has_them(renderer, monkeypatch):
+    weights = face(jawOpen=0.15, mouthUpperUpLeft=0.5, mouthUpperUpRight=0.5,
+                   mouthLowerDownLeft=0.5, mouthLowerDownRight=0.5)  # fmt: skip
+    (geometry,) = renderer._generator.geometry
+    shown = geometry.mouth.draw(weights, 0, np.zeros((256, 256, 3), np.uint8))
+    bright = renderer.generate(weights, 0)[0].mean(-1)
+    teeth, hollow = shown[..., 1] > 200, (shown[..., 0] > 200) & (shown[..., 1] < 50)
+    assert teeth.sum() > 100 and hollow.sum() > 20
+    assert bright[teeth].mean() > bright[hollow].mean() + 30
+    # Without teeth there are none.
+    draw = geometry.mouth.draw
+    monkeypatch.setattr(
+        geometry.mouth, "draw", lambda w, t, image: draw(w, t, image).__setitem__((..., 1), 0)
+    )
+    assert bright[teeth].mean() > renderer.generate(weights, 0)[0].mean(-1)[teeth].mean() + 30
 
 
 def test_more_jaw_is_more_change(renderer):
@@ -189,6 +206,7 @@ def test_half_precision_looks_the_same(renderer):
     points = Geometry(one).points(weights, 0)[None]
     places, told = align.run(None, {"rest": rest, "points": points})
     given = {"weights": weights[None], "aligned": lay(frames[0], places[0])[None], "told": told}
+    given["inside"] = Geometry(one).mouth.draw(weights, 0, np.zeros_like(frames[0]))[None]
     given |= {"template": np.zeros(1, np.int64), "person": np.zeros(1, np.int64)}
     wanted, _ = single.run(None, {**given, **bank})
     smaller = {name: values.astype(np.float16) for name, values in bank.items()}

@@ -4,6 +4,7 @@ import argparse
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -16,7 +17,15 @@ from realtalk_ros import arkit, landmarks, models  # noqa: E402
 from realtalk_ros.avatar import AVATAR_DIR, Avatar  # noqa: E402
 from realtalk_ros.errors import RealTalkError  # noqa: E402
 from realtalk_ros.facekit import rotation  # noqa: E402
-from realtalk_ros.renderer import batches, evaluate, losses, quality, reader, train  # noqa: E402
+from realtalk_ros.renderer import (  # noqa: E402
+    batches,
+    evaluate,
+    lip_finder,
+    losses,
+    quality,
+    reader,
+    train,
+)
 from realtalk_ros.renderer.export import export, installed  # noqa: E402
 from realtalk_ros.renderer.geometry import Geometry, resting  # noqa: E402
 from realtalk_ros.renderer.model import Alignment, Dimensions, Renderer  # noqa: E402
@@ -79,10 +88,12 @@ def test_training_lowers_the_losses_and_resumes(data, guide, tmp_path, capsys):
         "--critic-from",
         2,
     )
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     trainer = train.Trainer(replace(Dimensions(), size=SIZE), args)
     groups, rng = batches.Groups(data / "train"), np.random.default_rng(0)
     batch = batches.sample([groups[0], groups[1]], rng, 2, augment=False)
+    # These people's mouths are not the face model's.
+    batch = replace(batch, inside=torch.zeros_like(batch.inside))
     rows = [trainer.step(batch, 2e-3) for _ in range(25)]
     for name in ("picture", "perceptual"):
         first, last = (np.mean([float(r[name]) for r in part]) for part in (rows[:3], rows[-3:]))
@@ -92,6 +103,21 @@ def test_training_lowers_the_losses_and_resumes(data, guide, tmp_path, capsys):
     again = train.Trainer(replace(Dimensions(), size=SIZE), args)
     again.load(tmp_path / "checkpoint.pt", resume=True)
     assert again.state == trainer.state and again.state["step"] == 25
+
+
+@pytest.mark.parametrize("part", list(train.ABLATIONS))
+def test_a_network_without_a_part_learns_from_the_whole_ones_weights(data, tmp_path, part):
+    words = ["--data", data, "--no-guide", "--out", tmp_path, "--critic-from", -1]
+    whole = train.Trainer(replace(Dimensions(), size=SIZE), arguments(train, *words))
+    whole.save(tmp_path / "whole.pt")
+    dims = replace(Dimensions(), size=SIZE, **{train.ABLATIONS[part]: False})
+    trainer = train.Trainer(dims, arguments(train, *words, "--without", part))
+    trainer.load(tmp_path / "whole.pt", resume=False)
+    batch = batches.sample(
+        [batches.Groups(data / "train")[0]], np.random.default_rng(0), 2, augment=False
+    )
+    rows = [float(trainer.step(batch, 1e-3)["picture"]) for _ in range(5)]
+    assert rows[-1] < rows[0]
 
 
 def test_the_critic_cannot_outweigh_the_rest():
@@ -119,6 +145,7 @@ def test_a_mirrored_group_is_a_mirrored_face(data):
         ("modulation", None),
         ("learned_mask", "mask"),
         ("alignment", "points"),
+        ("inside", "inside"),
     ],
 )
 def test_an_ablation_takes_away_what_it_says(part, seen):
@@ -126,17 +153,20 @@ def test_an_ablation_takes_away_what_it_says(part, seen):
     model = Renderer(replace(Dimensions(), size=SIZE, **{part: False})).eval()
     one, other = torch.rand(2, 1, 3, SIZE, SIZE)
     weights, places = torch.rand(1, 52), torch.rand(2, 1, 68, 2)
+    inside = torch.rand(1, 3, SIZE, SIZE)
     with torch.no_grad():
-        out, _, mask = model(one, other, *places, weights)
+        out, _, mask = model(one, other, *places, weights, inside)
         if seen == "reference":
-            assert torch.equal(out, model(other, other, *places, weights)[0])
+            assert torch.equal(out, model(other, other, *places, weights, inside)[0])
         elif seen == "mask":
-            same = model(one, one, *places, weights * 0)[2]
+            same = model(one, one, *places, weights * 0, inside)[2]
             assert torch.equal(mask, same) and mask[..., 0].max() == 0
         elif seen == "points":
-            assert torch.equal(out, model(one, other, *places.flip(0), weights)[0])
+            assert torch.equal(out, model(one, other, *places.flip(0), weights, inside)[0])
+        elif seen == "inside":
+            assert torch.equal(out, model(one, other, *places, weights, 1 - inside)[0])
         else:  # the weights still enter, but once
-            assert not torch.equal(out, model(one, other, *places, weights * 0)[0])
+            assert not torch.equal(out, model(one, other, *places, weights * 0, inside)[0])
             assert not model.generator.blocks[3][0].modulated
 
 
@@ -186,7 +216,7 @@ def test_landmarks_move_as_the_3d_face_does():
     cameras = torch.from_numpy(batches.cameras(arrays)[0])[0]
     group = batches.Group(
         torch.zeros(2, SIZE, SIZE, 3, dtype=torch.uint8), torch.from_numpy(weights),
-        torch.from_numpy(seen), None, cameras,
+        torch.from_numpy(seen), None, cameras, torch.from_numpy(identity),
     )  # fmt: skip
     rest, points = batches.moved(group, 0, [1])
     assert np.abs(rest[0].numpy() * SIZE - seen[0]).max() < 1e-3
@@ -211,10 +241,11 @@ def test_in_a_film_landmarks_move_as_the_head_turns_too():
     true = np.stack([s @ t.T for s, t in zip(shapes, turns, strict=True)]) + (0.5, 0.6)
     seen = (true + rng.normal(0, 0.002, true.shape)).astype(np.float32) * SIZE
     arrays = {"images": np.zeros((1, 2, SIZE, SIZE, 3), np.uint8), "weights": weights[None],
-              "landmarks": seen[None]}  # fmt: skip
+              "landmarks": seen[None], "identity": np.zeros((1, 100))}  # fmt: skip
+    cameras, projected = (torch.from_numpy(a)[0] for a in batches.cameras(arrays))
     group = batches.Group(
         torch.zeros(2, SIZE, SIZE, 3, dtype=torch.uint8), torch.from_numpy(weights),
-        torch.from_numpy(seen), None, *(torch.from_numpy(a)[0] for a in batches.cameras(arrays)),
+        torch.from_numpy(seen), None, cameras, torch.zeros(100), projected,
     )  # fmt: skip
 
     def wrong(group):
@@ -241,7 +272,8 @@ def test_the_exported_network_renders_what_torch_does(tmp_path):
     aligner = ort.InferenceSession(tmp_path / "renderer_align.onnx")
     places, told = aligner.run(None, {"rest": np.repeat(rest, 3, 0), "points": points})
     aligned = np.stack([lay(template, p) for p in places])
-    given = {"weights": weights, "aligned": aligned, "told": told, **rows}
+    inside = np.random.default_rng(4).integers(0, 256, aligned.shape, np.uint8)
+    given = {"weights": weights, "aligned": aligned, "inside": inside, "told": told, **rows}
     got, mask = ort.InferenceSession(tmp_path / "renderer_generate.onnx").run(
         None, {**given, **dict(zip(names, bank, strict=True))}
     )
@@ -253,6 +285,7 @@ def test_the_exported_network_renders_what_torch_does(tmp_path):
             torch.from_numpy(rest).expand(3, -1, -1),
             torch.from_numpy(points),
             torch.from_numpy(weights),
+            batches.pictures(torch.from_numpy(inside)),
         )
     # Rounding is half a level; of noise, what OpenCV lays to a 32nd of a pixel is some of it more.
     assert np.abs(got - rgb.permute(0, 2, 3, 1).numpy() * 255).max() <= 1.5
@@ -285,6 +318,26 @@ def test_evaluation_measures_a_checkpoint(data, guide, tmp_path, capsys):
     assert figures["pictures"] == 8 and figures["still"] == 0
     assert all(np.isfinite(value) for value in figures.values())
     assert (tmp_path / "sheet.png").stat().st_size > 1000
+
+
+def test_lips_are_compared_as_an_independent_detector_finds_them(monkeypatch):
+    """The detector is made up here: it sees everything lower by as many pixels as a picture is
+    bright, and no face in the dark."""
+
+    class Detector:
+        def find(self, picture):
+            points = np.zeros((478, 2), np.float32)
+            points[14, 1] = 10
+            points[:, 1] += picture.mean()
+            return [SimpleNamespace(points=points)] if picture.any() else []
+
+    monkeypatch.setattr(lip_finder, "Tracker", Detector)
+    pictures = [np.full((8, 8, 3), level, np.uint8) for level in (5, 2, 9)]
+    found = lip_finder.LipFinder().compare(*pictures)
+    assert found["found_lips_px"] == 3 and found["found_lips_px_of_template"] == 7
+    assert found["found_opening"] == found["found_opening_of_truth"] == 10
+    none = lip_finder.LipFinder().compare(0 * pictures[0], *pictures[1:])
+    assert np.isnan(none["found_lips_px"]) and none["found_lips_px_of_template"] == 7
 
 
 def test_what_is_missing_is_said(data, tmp_path):

@@ -287,6 +287,7 @@ class Builder:
         for turn in range(1, rounds + 1):
             path, cache = self.work / f"recogniser_{turn}.pt", self.work / f"aligned_{turn}.jsonl"
             if turn == 1 and installed:
+                cache = self.work / "aligned_installed.jsonl"
                 recogniser = InstalledHearing(self._teachers(teaching(), 260))
             else:
                 if not path.is_file():

@@ -251,6 +251,7 @@ def train(
         )
         optimizer.load_state_dict(saved["optimizer"])
         average, spent, step = saved["average"], saved["spent"], saved["step"]
+        further = further or saved.get("further", False)
         print(f"resumed at step {step}, {spent / 60:.1f} min spent", flush=True)
     sampler.rng = np.random.default_rng(seed + step)
     delay = net.dims.delay
@@ -298,17 +299,15 @@ def train(
             sums, count = {}, 0
         if time.monotonic() - saved_at > 60:
             saved_at = time.monotonic()
-            _save(net, optimizer, average, elapsed, step, checkpoint)
+            _save(checkpoint, net, optimizer, average, spent=elapsed, step=step, further=further)
     ahead.shutdown(cancel_futures=True)
-    _save(net, optimizer, average, elapsed, step, checkpoint)
+    _save(checkpoint, net, optimizer, average, spent=elapsed, step=step, further=further)
     return checkpoint
 
 
-def _save(net, optimizer, average, spent: float, step: int, path: Path) -> None:
+def _save(path: Path, net, optimizer, average, **more: float | bool) -> None:
     partial = path.with_suffix(".part")
-    nets.save(
-        net, partial, optimizer=optimizer.state_dict(), average=average, spent=spent, step=step
-    )
+    nets.save(net, partial, optimizer=optimizer.state_dict(), average=average, **more)
     partial.replace(path)
 
 
@@ -495,7 +494,7 @@ def run(args: argparse.Namespace) -> int:
     if args.without:  # measured by `realtalk evaluate expression --ablations`
         return 0
     net = averaged(checkpoint)
-    if args.installed:
+    if nets.load(checkpoint)[1].get("further"):  # however it was resumed
         half_way(net, installed(models.MODEL_DIR))
     for path in export(net, args.out or args.work / "export"):
         print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")

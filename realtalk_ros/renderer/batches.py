@@ -18,6 +18,7 @@ from torch import Tensor
 from realtalk_ros import arkit, landmarks
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.renderer.geometry import camera
+from realtalk_ros.renderer.mouth import Mouth
 
 REFERENCES, POSES, EXPRESSIONS = 3, 2, 5  # pictures of a group, see face_data.py
 READERS = 4  # threads that read shards
@@ -50,6 +51,7 @@ class Group:
     marks: Tensor  # (N, 68, 2) pixels
     masks: Tensor | None  # (N, S, S) uint8, face_data.LABELS; older shards have none
     cameras: Tensor  # (N, 2, 3) of geometry.camera, in shares of the picture
+    identity: Tensor  # (100,)
     # Of a film, in which no two frames have one pose: (N, 68, 2), where each picture's own camera
     # sees the 3D landmarks of its weights, in shares of the picture.
     projected: Tensor | None = None
@@ -66,6 +68,7 @@ class Batch:
     marks: Tensor  # (B * K, 68, 2), of the target
     rest: Tensor  # (B, 68, 2), of the template, shares of the picture
     points: Tensor  # (B * K, 68, 2), where the weights move those, as geometry.py does
+    inside: Tensor  # (B * K, 3, S, S) in 0..1, mouth.py's map of the target
     each: int  # K
 
     @property
@@ -117,6 +120,8 @@ class Groups:
             assert images.dtype == np.uint8 and images.shape[1] == pictures
             assert arrays["weights"].shape == (*images.shape[:2], arkit.COUNT)
             assert arrays["landmarks"].shape == (*images.shape[:2], 68, 2)
+            nobody = np.zeros((len(images), landmarks.IDENTITY_SIZE), np.float32)
+            arrays.setdefault("identity", nobody)  # everybody is the mean face
             arrays["cameras"], projected = cameras(arrays)
             if film:
                 arrays["projected"] = projected
@@ -132,16 +137,14 @@ class Groups:
     def __getitem__(self, number: int) -> Group:
         shard, row = self._index[number]
         part = self._shards[shard]
-        names = ("images", "weights", "landmarks", "masks", "cameras", "projected")
+        names = ("images", "weights", "landmarks", "masks", "cameras", "identity", "projected")
         return Group(*(part[name][row] if name in part else None for name in names))
 
 
 def cameras(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Of a shard's pictures (G, N, 2, 3), and the landmarks they see, (G, N, 68, 2); without
-    `identity` everybody is the mean face."""
+    """Of a shard's pictures (G, N, 2, 3), and the landmarks they see, (G, N, 68, 2)."""
     model = landmarks.load()
-    identity = arrays.get("identity", np.zeros((len(arrays["weights"]), landmarks.IDENTITY_SIZE)))
-    neutral = model.mean + np.tensordot(identity, model.identity_modes, 1)
+    neutral = model.mean + np.tensordot(arrays["identity"], model.identity_modes, 1)
     shapes = neutral[:, None] + model.move(arrays["weights"])
     points = arrays["landmarks"] / arrays["images"].shape[2]
     found = camera(points, shapes)
@@ -187,6 +190,17 @@ def moved(group: Group, template: int, targets: list[int]) -> tuple[Tensor, Tens
     return rest[None], rest + moves
 
 
+def insides(group: Group, points: Tensor, targets: list[int]) -> Tensor:
+    """(K, S, S, 3) uint8: mouth.py's maps of the targets, whose landmarks lie at `points`
+    (K, 68, 2)."""
+    weights, size = group.weights[targets].cpu().float().numpy(), group.images.shape[2]
+    mouth = Mouth(group.identity.cpu().numpy(), points.cpu().float().numpy(), weights)
+    drawn = np.empty((len(weights), size, size, 3), np.uint8)
+    for k, w in enumerate(weights):
+        mouth.draw(w, k, drawn[k])
+    return torch.from_numpy(drawn).to(group.images.device)
+
+
 def unsure(rest: Tensor, points: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """The same landmarks as a fit of the face would have them."""
     each = OFF_EACH * rng.standard_normal((len(points[0]), 2))
@@ -218,16 +232,19 @@ def sample(
 ) -> Batch:
     """A batch of one template frame of each group. `reference` (S, S, 3) uint8 stands in for the
     groups' own reference pictures (one avatar's, which is all that its renderer will ever see)."""
-    images, weights, marks, rest, points = [], [], [], [], []
+    images, weights, marks, rest, points, maps = [], [], [], [], [], []
     for group in groups:
         chosen = draw(group, rng, targets, RESTING if augment else 0.6)
         places = moved(group, chosen[1], chosen[2:])
         if augment:
             places = unsure(*places, rng)
         one = group.images[chosen], group.weights[chosen[2:]], group.marks[chosen[2:]], *places
+        inside = insides(group, places[1], chosen[2:])
         if augment and rng.random() < 0.5:
-            one = mirror(*one)
-        for parts, part in zip((images, weights, marks, rest, points), one, strict=True):
+            one, inside = mirror(*one), inside.flip(2)
+        for parts, part in zip(
+            (images, weights, marks, rest, points, maps), (*one, inside), strict=True
+        ):
             parts.append(part)
     seen = torch.stack(images)
     if reference is not None:
@@ -243,5 +260,6 @@ def sample(
         torch.cat(marks).float(),
         torch.cat(rest).float(),
         torch.cat(points).float(),
+        pictures(torch.cat(maps)),
         targets,
     )

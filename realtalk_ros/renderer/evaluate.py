@@ -16,6 +16,11 @@ distances are. Means over all pictures, at 256x256:
     mouth_perceptual    the same in the box of the lips
     lips_px             lips as the judge finds them in the picture, from where the weights say
     lips_px_of_truth    the same in the true picture: the judge's own error
+    found_lips_px       the lips as MediaPipe finds them (--mediapipe) in the picture, from where it
+                        finds them in the true one; its own noise is in it
+    found_lips_px_of_template   in the template as it is and in the true picture, for scale
+    found_opening       correlation of the mouth's opening by the same
+    found               share of the pictures in which it found the face
     identity            cosine of the judge's identity of the picture and of the reference
     identity_of_truth, identity_of_others     of the true picture, of other people: the scale's ends
     jitter              grey levels (RMS, mouth) by which the picture does not move along when the
@@ -47,9 +52,11 @@ from realtalk_ros.renderer.batches import (
     REFERENCES,
     Groups,
     draw,
+    insides,
     moved,
     pictures,
 )
+from realtalk_ros.renderer.lip_finder import LipFinder
 from realtalk_ros.renderer.model import Dimensions, Renderer
 from realtalk_ros.renderer.quality import Box, coarser, gmsd, nlpd
 from realtalk_ros.renderer.stream import ALIGNER, ENCODER, GENERATOR, lay, references
@@ -59,10 +66,11 @@ DRIFT = 0.33  # pixels that a template moves from frame to frame, see make_avata
 JUDGE = Path("runs/reader/judge.pt")
 DISTANCES = ("nlpd", "mouth_nlpd", "gmsd", "mouth_gmsd", "perceptual", "mouth_perceptual")
 # Reference and template (S, S, 3) uint8, the template's landmarks (1, 68, 2) and those of the
-# pictures to be (K, 68, 2) in shares of the picture, weights (K, 52) -> composed (K, S, S, 3),
-# masks (K, S, S).
+# pictures to be (K, 68, 2) in shares of the picture, weights (K, 52), mouth.py's maps (K, S, S, 3)
+# -> composed (K, S, S, 3), masks (K, S, S).
 Render = Callable[
-    [np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]
+    [np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    tuple[np.ndarray, np.ndarray],
 ]
 
 
@@ -78,6 +86,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=JUDGE,
         help="of `realtalk train reader`; without one, what it measures is left out",
+    )
+    parser.add_argument(
+        "--mediapipe",
+        action="store_true",
+        help="also where MediaPipe finds the lips (extra enroll)",
     )
     parser.add_argument("--avatar", help="a folder with a generator of its own, on --data of it")
     parser.add_argument("--models", type=Path, help="folder of the ONNX files")
@@ -95,14 +108,14 @@ def onnx_renderer(folder: Path, threads: int, own: Path | None = None) -> Render
     generator = models.session((own or folder) / GENERATOR, threads=threads)
     names = [output.name for output in encoder.get_outputs()]
 
-    def render(reference, template, rest, points, weights):
+    def render(reference, template, rest, points, weights, inside):
         found = encoder.run(None, {"reference": reference, "template": template})
         rows = np.zeros(len(weights), np.int64)
         given = dict(zip(names, found, strict=True))
         rest = np.repeat(rest, len(weights), 0)
         places, told = aligner.run(None, {"rest": rest, "points": points})
         aligned = np.stack([lay(template, p) for p in places])
-        given |= {"weights": weights, "aligned": aligned, "told": told}
+        given |= {"weights": weights, "aligned": aligned, "inside": inside, "told": told}
         rgb, mask = generator.run(None, {**given, "template": rows, "person": rows})
         return compose(rgb, mask, template), mask
 
@@ -116,14 +129,15 @@ def torch_renderer(path: Path) -> Render:
     model = Renderer(Dimensions(**saved["dimensions"])).eval()
     model.load_state_dict(saved["average"])
 
-    def render(reference, template, rest, points, weights):
+    def render(reference, template, rest, points, weights, inside):
         with torch.no_grad():
             both = pictures(torch.from_numpy(np.stack([reference, template])))
             features = model.encoder(both[:1], both[1:])
             features = [f.expand(len(weights), *f.shape[1:]) for f in features]
             frame = both[1:].expand(len(weights), -1, -1, -1)
             places = torch.from_numpy(rest).expand(len(weights), -1, -1), torch.from_numpy(points)
-            rgb, mask = model.generator(features, frame, *places, torch.from_numpy(weights))
+            given = torch.from_numpy(weights), pictures(torch.from_numpy(inside))
+            rgb, mask = model.generator(features, frame, *places, *given)
         rgb = (rgb * 255).permute(0, 2, 3, 1).numpy()
         return compose(rgb, mask[:, 0].numpy(), template), mask[:, 0].numpy()
 
@@ -192,12 +206,14 @@ def jitter(
     rest: np.ndarray,
     points: np.ndarray,
     weights: np.ndarray,
+    inside: np.ndarray,
     still: np.ndarray,
     box: tuple[slice, slice],
 ) -> float:
     """Squared grey levels, see the module's docstring; `still` is the picture of `template`."""
     drift = np.float32([DRIFT / len(template), 0])
-    drifted, _ = render(reference, shifted(template, DRIFT), rest + drift, points + drift, weights)
+    frame = shifted(template, DRIFT)
+    drifted, _ = render(reference, frame, rest + drift, points + drift, weights, inside)
     error = drifted[0][box].astype(np.float32) - shifted(still, DRIFT)[box]
     return float(np.square(error).mean())
 
@@ -209,9 +225,10 @@ def measure(
     judge: reader.Reader | None,
     people: int,
     reference: np.ndarray | None = None,
+    lips: LipFinder | None = None,
 ) -> dict[str, float]:
     """The figures of the module's docstring, over the first `people` of `groups`, from their own
-    reference pictures or from that one. Without a judge all but what it finds."""
+    reference pictures or from that one. Without a judge or `lips` all but what they find."""
     rng = np.random.default_rng(1)
     rows: list[dict[str, float]] = []
     identities: list[Tensor] = []
@@ -222,9 +239,14 @@ def measure(
         template, truth = images[1], images[2:]
         seen_from = images[0] if reference is None else reference
         marks = group.marks[chosen[2:]]
-        rest, points = (place.numpy() for place in moved(group, chosen[1], chosen[2:]))
-        out, masks = render(seen_from, template, rest, points, weights)
-        again, _ = render(seen_from, template, rest, points, weights)
+        rest, places = moved(group, chosen[1], chosen[2:])
+        drift = torch.tensor([DRIFT / len(template), 0.0])
+        inside, drifted = (
+            insides(group, places + by, chosen[2:]).numpy() for by in (0 * drift, drift)
+        )
+        rest, points = rest.numpy(), places.numpy()
+        out, masks = render(seen_from, template, rest, points, weights, inside)
+        again, _ = render(seen_from, template, rest, points, weights, inside)
         boxes = [mouth_box(m.numpy(), out.shape[1]) for m in marks]
         judged = judgement(judge, out, truth, seen_from, marks, boxes) if judge else {}
         if judge:
@@ -244,13 +266,23 @@ def measure(
                 "gmsd": seen_as[1][0],
                 "mouth_gmsd": seen_as[1][1],
                 **{name: float(values[k]) for name, values in judged.items()},
+                **(lips.compare(out[k], truth[k], template) if lips else {}),
                 "jitter": jitter(
-                    render, seen_from, template, rest, points[[k]], weights[[k]], out[k], box
+                    render, seen_from, template, rest, points[[k]], weights[[k]], drifted[[k]],
+                    out[k], box,
                 ),
                 "still": float(np.abs(out[k].astype(int) - again[k]).max()),
                 "seam": across(out[k], masks[k]) / max(across(truth[k], masks[k]), 1e-6),
             })  # fmt: skip
-    figures = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    figures = {name: float(np.nanmean(column)) for name, column in columns.items()}
+    if lips:
+        of_truth = columns["found_opening_of_truth"]
+        seen = np.isfinite(columns["found_opening"]) & np.isfinite(of_truth)
+        figures["found"] = float(seen.mean())
+        both = np.corrcoef(columns["found_opening"][seen], of_truth[seen])
+        figures["found_opening"] = float(both[0, 1])
+        del figures["found_opening_of_truth"]
     figures["jitter"] **= 0.5
     figures["still"] = max(row["still"] for row in rows)
     if judge:
@@ -317,8 +349,10 @@ def sheet(render: Render, groups: Groups, path: Path, people: int = 12) -> None:
         rendered = []
         for template in range(REFERENCES, len(images), EXPRESSIONS):
             pose = list(range(template, template + EXPRESSIONS))
-            places = (place.numpy() for place in moved(group, template, pose))
-            rendered += list(render(images[0], images[template], *places, weights[pose])[0])
+            rest, points = moved(group, template, pose)
+            inside = insides(group, points, pose).numpy()
+            places = rest.numpy(), points.numpy()
+            rendered += list(render(images[0], images[template], *places, weights[pose], inside)[0])
         lines.append(np.concatenate([images[0], *images[REFERENCES:]], 1))
         lines.append(np.concatenate([images[REFERENCES], *rendered], 1))
     if not cv2.imwrite(str(path), np.concatenate(lines)):
@@ -340,7 +374,8 @@ def run(args: argparse.Namespace) -> None:
         render = torch_renderer(args.checkpoint)
     else:
         render = onnx_renderer(args.models or models.MODEL_DIR, args.threads)
-    figures = measure(render, groups, judge, args.people)
+    lips = LipFinder() if args.mediapipe else None
+    figures = measure(render, groups, judge, args.people, lips=lips)
     show(figures, args.json)
     if args.sheet:
         sheet(render, groups, args.sheet)

@@ -4,15 +4,15 @@
     renderer_align.onnx          rest, points (B, 68, 2), landmarks of a template and of the picture
                                  to be -> places (B, S, S, 2), where in the template its pixels lie;
                                  told (B, 2 + labels, S/4, S/4)
-    renderer_generate.onnx       weights (B, 52), aligned (B, S, S, 3) uint8, told, template (B,),
-                                 person (B,) int64; of T templates and of P references features
-                                 -> picture (B, S, S, 3) uint8, mask (B, S, S) float32
+    renderer_generate.onnx       weights (B, 52), aligned, inside (B, S, S, 3) uint8, told, template
+                                 (B,), person (B,) int64; of T templates and of P references
+                                 features -> picture (B, S, S, 3) uint8, mask (B, S, S) float32
     renderer_generate_half.onnx  the same, half precision, for GPUs
 
-The template's pixels are laid where they belong by OpenCV between the two: ONNX Runtime's
-GridSample took a seventh of a frame on the CPU. The generator takes its features out of banks that
-hold those of every template of every avatar: they stay on the device, and faces of one batch may be
-anybody's.
+The template's pixels are laid where they belong by OpenCV between the two (ONNX Runtime's
+GridSample took a seventh of a frame on the CPU), and `inside` is drawn by it, see mouth.py. The
+generator takes its features out of banks that hold those of every template of every avatar: they
+stay on the device, and faces of one batch may be anybody's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from realtalk_ros.renderer.model import Renderer
 
 FEATURES = ("f16", "f8", "f4", "f2", "keys", "values")
 OF_PERSON = FEATURES[4:]
-FORMATS = {"renderer_encode.onnx": "3", "renderer_align.onnx": "4", "renderer_generate.onnx": "4"}
+FORMATS = {"renderer_encode.onnx": "3", "renderer_align.onnx": "4", "renderer_generate.onnx": "5"}
 FITS = ("encode", "align")  # files whose checksums the generator carries
 OPSET = 17
 
@@ -63,6 +63,7 @@ class GenerateGraph(nn.Module):
         self,
         weights: Tensor,
         aligned: Tensor,
+        inside: Tensor,
         told: Tensor,
         template: Tensor,
         person: Tensor,
@@ -71,9 +72,16 @@ class GenerateGraph(nn.Module):
         rows = [person if name in OF_PERSON else template for name in FEATURES]
         features = [bank[row] for bank, row in zip(banks, rows, strict=True)]
         features[:4] = map(laid, features[:4])
-        aligned = aligned.permute(0, 3, 1, 2).to(weights.dtype) / 255
-        rgb, mask = self.generator.draw(features, weights, aligned, told)
-        return (rgb * 255).round().to(torch.uint8).permute(0, 2, 3, 1), mask[:, 0]
+        half = self.generator.dims.size // 2
+        aligned, inside = (  # `fours`, laid out while they are bytes
+            x.unflatten(2, (half, 2)).unflatten(1, (half, 2)).permute(0, 5, 2, 4, 1, 3)
+            .flatten(2, 3).to(weights.dtype) / 255
+            for x in (aligned, inside)
+        )  # fmt: skip
+        rgb, mask = self.generator.draw(features, weights, (aligned, told, inside))
+        picture = (rgb * 255).round().to(torch.uint8).unflatten(2, (2, 2))
+        picture = picture.permute(0, 4, 2, 5, 3, 1).flatten(3, 4).flatten(1, 2)
+        return picture, mask[:, 0]
 
 
 def laid(features: Tensor) -> Tensor:
@@ -144,11 +152,11 @@ def export_generator(model: Renderer, folder: Path, beside: Path) -> None:
     aligned = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     told = torch.zeros(2, 2 + model.dims.labels, size // 4, size // 4)
     batch, rows = {0: "faces"}, torch.zeros(2, dtype=torch.int64)
-    of_face = ("weights", "aligned", "told", "template", "person")
+    of_face = ("weights", "aligned", "inside", "told", "template", "person")
     axes = {name: batch for name in (*of_face, "picture", "mask")}
     axes |= {name: {0: "people" if name in OF_PERSON else "templates"} for name in FEATURES}
     path = folder / "renderer_generate.onnx"
-    inputs = torch.zeros(2, model.dims.weights), aligned, told, rows, rows, *banks
+    inputs = torch.zeros(2, model.dims.weights), aligned, aligned, told, rows, rows, *banks
     _write(
         GenerateGraph(model),
         inputs,

@@ -12,6 +12,7 @@ import numpy as np
 
 from realtalk_ros import arkit, landmarks
 from realtalk_ros.avatar import Avatar
+from realtalk_ros.renderer.mouth import Mouth
 
 
 def camera(points: np.ndarray, shape: np.ndarray) -> np.ndarray:
@@ -43,10 +44,11 @@ def resting(avatar: Avatar) -> np.ndarray:
 
 
 class Geometry:
-    """An avatar's landmarks, and where the weights move them."""
+    """An avatar's landmarks, where the weights move them, and its mouth."""
 
     def __init__(self, avatar: Avatar):
         self.rest = resting(avatar)
+        self.mouth = Mouth(avatar.identity, self.rest)
         self._model = landmarks.load()
         shape = self._model.points(np.zeros(arkit.COUNT, np.float32), avatar.identity)
         shapes = np.broadcast_to(shape, (len(self.rest), *shape.shape))

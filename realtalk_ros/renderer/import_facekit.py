@@ -195,6 +195,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("ict_facekit.npz"), help="file to write")
     parser.add_argument("--landmarks", type=Path, help="also write the landmark model here "
                         "(the package's is realtalk_ros/data/landmarks.npz)")  # fmt: skip
+    parser.add_argument("--mouth", type=Path, help="also write the mouth's model here "
+                        "(the package's is realtalk_ros/data/mouth.npz)")  # fmt: skip
     parser.add_argument("--fit", type=Path, help="also write what enrolment fits to a face here "
                         "(the package's is realtalk_ros/data/fit.npz)")  # fmt: skip
 
@@ -213,6 +215,12 @@ def run(args: argparse.Namespace) -> None:
     if args.landmarks:
         write(args.landmarks, landmark_arrays(FaceKit.load(args.out)))
         print(f"{args.landmarks}: the landmark model")
+    if args.mouth:
+        from realtalk_ros.renderer import mouth_vertices, studio
+
+        kit = FaceKit.load(args.out)
+        write(args.mouth, mouth_vertices.arrays(kit, studio.tongue(kit)))
+        print(f"{args.mouth}: the mouth's model")
     if args.fit:
         write(args.fit, fit_arrays(FaceKit.load(args.out)))
         print(f"{args.fit}: the model that enrolment fits")

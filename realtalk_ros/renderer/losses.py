@@ -31,7 +31,8 @@ AROUND = 0.03, 0.10  # of the side, from the lips: as far all of what one face t
 
 
 def importance(batch: Batch) -> Tensor:
-    """Per-pixel loss weights (B, 1, S, S): what changes counts more, the mouth and eyes most."""
+    """Per-pixel loss weights (B, 1, S, S): what changes counts more, the mouth and eyes more, and
+    most what shows between the lips, which is small and holds half of the mouth's error."""
     size, marks = batch.target.shape[-1], batch.marks
     changed = (batch.target - batch.template_each).abs().mean(1, keepdim=True)
     changed = F.avg_pool2d(changed, 9, 1, 4)
@@ -44,7 +45,8 @@ def importance(batch: Batch) -> Tensor:
         return (y[:, :, None] * x[:, None])[:, None]
 
     eyes = bump(marks[:, 36:42], 0.07) + bump(marks[:, 42:48], 0.07)
-    return 1 + 4 * (changed * 8).clamp(max=1) + 6 * bump(marks[:, LIPS], 0.14) + 4 * eyes
+    mouth = 6 * bump(marks[:, LIPS], 0.14) + 5 * batch.inside[:, :1]
+    return 1 + 4 * (changed * 8).clamp(max=1) + mouth + 4 * eyes
 
 
 def around_mouth(batch: Batch) -> Tensor:

@@ -8,7 +8,8 @@ After RealTalk's facial identity alignment (FIA) module, arXiv 2406.18284, secti
   cross-attention from the generator to the reference; no optical flow, no alignment network;
 - identity alignment by the 3D face prior: where the face model's 68 landmarks lie in the template
   and where this person's shape and the weights put them (geometry.py) is spread over the picture
-  and lays the template's own pixels there, so that what moves keeps its look;
+  and lays the template's own pixels there, so that what moves keeps its look; what it
+  shows of the mouth's inside (mouth.py) is painted in learned tones, so that teeth have edges;
 - a learned soft mask decides what of the template frame is replaced.
 
 The work is split where its cost can be paid once. `Encoder` sees the reference image and a template
@@ -48,6 +49,7 @@ class Dimensions:
     modulation: bool = True  # else the weights enter once, added to the coarsest features
     learned_mask: bool = True  # else a soft ellipse that holds brows to chin
     alignment: bool = True  # else the landmarks are not used
+    inside: bool = True  # else the mouth's inside is not mapped
 
 
 def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
@@ -242,12 +244,18 @@ class Generator(nn.Module):
         self.query = nn.Conv2d(c[0], c[0], 1)
         self.attended = nn.Conv2d(c[0], c[0], 1)
         self.position = nn.Parameter(torch.zeros(1, c[0], dims.size // 16, dims.size // 16))
-        self.out = conv(c[3], 16)
+        self.out = conv(c[3], 13)  # colours of 2 x 2 pixels, and their mask
         if dims.alignment:
             self.alignment = Alignment(dims)
-            told = 3 + 2 + dims.labels
+            # Colours of hollow, flesh and teeth, and how far they are painted.
+            self.tones = nn.Conv2d(c[3], 10, 1)
+            nn.init.zeros_(self.tones.weight)
+            with torch.no_grad():
+                begin = torch.tensor((-2.5, -1.0, 0.8, 3.0)).repeat_interleave(3)
+                self.tones.bias.copy_(begin[:10])
+            told = 3 + 3 + 2 + dims.labels
             self.enter = nn.ModuleList(nn.Conv2d(told, outputs, 1) for outputs in c[:3])
-            self.enter.append(nn.Conv2d(3, c[3], 2, 2))
+            self.enter.append(nn.Conv2d(4 * 6, c[3], 1))  # of `fours`
             self.gate = nn.Conv2d(c[3], 4, 1)  # how far the aligned template shows as it is
             for layer in (*self.enter, self.gate):
                 nn.init.zeros_(layer.weight)
@@ -264,28 +272,38 @@ class Generator(nn.Module):
         rest: Tensor,
         points: Tensor,
         weights: Tensor,
+        inside: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """What the Encoder gave, the template (B, 3, S, S) in 0..1, its landmarks `rest` and where
-        they shall come to lie, `points`, (B, 68, 2) in shares of the picture, and weights (B, 52).
+        they shall come to lie, `points`, (B, 68, 2) in shares of the picture, weights (B, 52), and
+        the map of the mouth's inside (B, 3, S, S) in 0..1, see mouth.py.
         Returns rgb (B, 3, S, S) in 0..1 (channel order of the input) and mask (B, 1, S, S)."""
-        moved = self.alignment(template, rest, points) if self.dims.alignment else ()
-        return self.draw(features, weights, *moved)
+        moved = None
+        if self.dims.alignment:
+            aligned, told = self.alignment(template, rest, points)
+            moved = fours(aligned), told, fours(inside)
+        rgb, mask = self.draw(features, weights, moved)
+        return F.pixel_shuffle(rgb.flatten(1, 2), 2), mask
 
     def draw(
         self,
         features: Sequence[Tensor],
         weights: Tensor,
-        aligned: Tensor | None = None,
-        told: Tensor | None = None,
+        moved: tuple[Tensor, Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor]:
-        """As `forward`, of what the alignment gave."""
+        """As `forward`, of aligned template, told and inside. The pictures, that which it returns
+        too, are `fours`: they need not be taken apart and put together again."""
         f16, f8, f4, f2, keys, values = features
         style = self.style(weights)
         entering: list[Tensor] = []
-        if aligned is not None and told is not None:
-            told4 = torch.cat([F.avg_pool2d(aligned, 4), told], 1)
+        if moved:
+            aligned, told, inside = moved
+            if not self.dims.inside:
+                inside = torch.zeros_like(inside)
+            fine = torch.cat([aligned, inside], 1).flatten(1, 2)
+            told4 = torch.cat([F.avg_pool2d(fine, 2).unflatten(1, (-1, 4)).mean(2), told], 1)
             told8 = F.avg_pool2d(told4, 2)
-            found = F.avg_pool2d(told8, 2), told8, told4, aligned
+            found = F.avg_pool2d(told8, 2), told8, told4, fine
             entering = [enter(x) for enter, x in zip(self.enter, found, strict=True)]
         x = f16 if self.dims.modulation else f16 + self.entry(style)[..., None, None]
         for index, (blocks, finer) in enumerate(zip(self.blocks, (f8, f4, f2, None), strict=True)):
@@ -298,18 +316,32 @@ class Generator(nn.Module):
             if finer is not None:
                 x = F.interpolate(self.up[index](x), scale_factor=2, mode="nearest") + finer
         x = activate(x)
-        picture = F.pixel_shuffle(self.out(x), 2)
-        rgb, mask = torch.sigmoid(picture[:, :3]), torch.sigmoid(picture[:, 3:])
-        if aligned is not None:
-            gate = torch.sigmoid(F.pixel_shuffle(self.gate(x), 2))
-            rgb = rgb + gate * (aligned - rgb)
+        out = torch.sigmoid(self.out(x))
+        rgb, mask = out[:, :12].unflatten(1, (3, 4)), out[:, 12:]
+        if moved:
+            gate = torch.sigmoid(self.gate(x))[:, None]
+            rgb = self.paint(rgb + gate * (aligned - rgb), inside, x)
+        mask = F.interpolate(mask, scale_factor=2, mode="bilinear")
         return rgb, mask if self.dims.learned_mask else self.ellipse.expand_as(mask)
+
+    def paint(self, rgb: Tensor, inside: Tensor, x: Tensor) -> Tensor:
+        """The mouth's inside over the picture, layer by layer."""
+        tones = torch.sigmoid(self.tones(x))[:, :, None]
+        hollow, flesh, teeth, share = tones[:, :3], tones[:, 3:6], tones[:, 6:9], tones[:, 9:]
+        seen = hollow + inside[:, 2:] * (flesh - hollow)
+        seen = seen + inside[:, 1:2] * (teeth - seen)
+        return rgb + inside[:, :1] * share * (seen - rgb)
 
     def attend(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         query = split_heads(self.query(x + self.position), self.heads)
         scores = torch.softmax(query @ keys.transpose(2, 3) * query.shape[-1] ** -0.5, -1)
         found = (scores @ values).transpose(2, 3).flatten(1, 2).unflatten(2, x.shape[2:])
         return self.attended(found)
+
+
+def fours(picture: Tensor) -> Tensor:
+    """(B, C, S, S) -> (B, C, 4, S/2, S/2): the pixels of each square of four beside each other."""
+    return F.pixel_unshuffle(picture, 2).unflatten(1, (-1, 4))
 
 
 def ellipse(size: int) -> Tensor:
@@ -328,9 +360,15 @@ class Renderer(nn.Module):
         self.encoder, self.generator = Encoder(self.dims), Generator(self.dims)
 
     def forward(
-        self, reference: Tensor, template: Tensor, rest: Tensor, points: Tensor, weights: Tensor
+        self,
+        reference: Tensor,
+        template: Tensor,
+        rest: Tensor,
+        points: Tensor,
+        weights: Tensor,
+        inside: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the composed picture, the generator's own picture and the mask."""
         features = self.encoder(reference, template)
-        rgb, mask = self.generator(features, template, rest, points, weights)
+        rgb, mask = self.generator(features, template, rest, points, weights, inside)
         return template + mask * (rgb - template), rgb, mask

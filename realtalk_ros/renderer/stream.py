@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -23,7 +24,7 @@ FEATHER = 0.04  # share of the crop's side over which its border fades out, so t
 ENCODER, ALIGNER = "renderer_encode.onnx", "renderer_align.onnx"
 GENERATOR = "renderer_generate.onnx"
 HALF = "renderer_generate_half.onnx"  # for GPUs, where it is there
-FORMAT = "4"  # of the generator's graph, see export.py
+FORMAT = "5"  # of the generator's graph, see export.py
 HOW_TO_RENEW = "run `realtalk train renderer --avatar` again, or remove it"
 
 
@@ -67,7 +68,7 @@ class Generator:
         # Rows of the banks: an avatar's templates with its first reference, with the next ...
         counts = [len(references(avatar)) for avatar in avatars]
         rows = [n * len(avatar.templates) for n, avatar in zip(counts, avatars, strict=True)]
-        self.first, self.first_reference = np.cumsum([0, *rows]), np.cumsum([0, *counts])
+        self._first, self._first_reference = np.cumsum([0, *rows]), np.cumsum([0, *counts])
         self._on_gpu, device = on_gpu, "cuda" if on_gpu else "cpu"
         self.geometry = [Geometry(avatar) for avatar in avatars]
         self._aligner = models.session(folder / ALIGNER, threads=threads)
@@ -79,34 +80,42 @@ class Generator:
         }
         self._bound = {count: self._bind(count) for count in {1, len(avatars)}}
 
-    def run(
-        self,
-        weights: np.ndarray,
-        points: np.ndarray,
-        templates: Sequence[int],
-        people: Sequence[int],
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Weights (B, 52), landmarks (B, 68, 2) of `geometry`, the number of each face's template
-        (counted through all avatars and their references, as `first`) and of its reference
-        (`first_reference`) (B,) -> face crops
-        (B, 256, 256, 3) uint8 BGR and masks (B, 256, 256) in 0..1. Both are overwritten by the next
-        run of B faces."""
+    def run(self, weights: np.ndarray, shown: Sequence[Shown]) -> tuple[np.ndarray, np.ndarray]:
+        """Weights (B, 52) and what they shall be shown on -> face crops (B, 256, 256, 3) uint8 BGR
+        and masks (B, 256, 256) in 0..1. Both are overwritten by the next run of B faces."""
         count = len(weights)
         if count not in self._bound:
             self._bound[count] = self._bind(count)
-        aligner, generator, aligned = self._bound[count]
-        aligner.run(rest=self._rest[list(templates)], points=points)
-        for row, places, to in zip(templates, aligner.outputs["places"], aligned, strict=True):
-            lay(self._frames[row], places, to)
-        generator.run(weights=weights, template=templates, person=people)
+        aligner, generator, aligned, inside = self._bound[count]
+        faces = [self.geometry[s.person] for s in shown]
+        rows = [
+            self._first[s.person] + s.reference * len(face.rest) + s.template
+            for s, face in zip(shown, faces, strict=True)
+        ]
+        points = [f.points(w, s.template) for f, w, s in zip(faces, weights, shown, strict=True)]
+        aligner.run(rest=self._rest[rows], points=points)
+        for k, places in enumerate(aligner.outputs["places"]):
+            lay(self._frames[rows[k]], places, aligned[k])
+            faces[k].mouth.draw(weights[k], shown[k].template, inside[k])
+        people = [self._first_reference[s.person] + s.reference for s in shown]
+        generator.run(weights=weights, template=rows, person=people)
         return generator.outputs["picture"], generator.outputs["mask"]
 
-    def _bind(self, count: int) -> tuple[Binding, Binding, np.ndarray]:
+    def _bind(self, count: int) -> tuple[Binding, Binding, np.ndarray, np.ndarray]:
         aligner = Binding(self._aligner, count)
-        aligned = np.zeros((count, CROP_SIZE, CROP_SIZE, 3), np.uint8)
-        shared = {"aligned": aligned, "told": aligner.outputs["told"]}
+        aligned, inside = np.zeros((2, count, CROP_SIZE, CROP_SIZE, 3), np.uint8)
+        shared = {"aligned": aligned, "inside": inside, "told": aligner.outputs["told"]}
         session = self._alone if count == 1 else self._open()
-        return aligner, Binding(session, count, self._on_gpu, self._bank, shared), aligned
+        return aligner, Binding(session, count, self._on_gpu, self._bank, shared), aligned, inside
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a face is drawn on: numbers of the avatar, and of its template and reference."""
+
+    person: int
+    template: int
+    reference: int
 
 
 def lay(template: np.ndarray, places: np.ndarray, to: np.ndarray | None = None) -> np.ndarray:
@@ -222,7 +231,6 @@ class FaceRenderer:
         self.avatar, self._generator, self._person = avatar, generator, person
         known = avatar.reference_weights
         self._chooser = Chooser(np.zeros((1, arkit.COUNT)) if known is None else known)
-        self._geometry = generator.geometry[person]
 
     @classmethod
     def together(
@@ -277,16 +285,11 @@ class FaceRenderer:
     def generate(self, weights: np.ndarray, template: int) -> tuple[np.ndarray, np.ndarray]:
         """The network alone: weights (52,) to the face crop (256, 256, 3) uint8 BGR and its soft
         mask (256, 256) in 0..1. Both are overwritten by the next call."""
-        points, row, person = self._inputs(weights, template)
-        pictures, masks = self._generator.run(weights[None], points[None], [row], [person])
+        pictures, masks = self._generator.run(weights[None], [self._shown(weights, template)])
         return pictures[0], masks[0]
 
-    def _inputs(self, weights: np.ndarray, template: int) -> tuple[np.ndarray, int, int]:
-        """Landmarks (68, 2) and, of the banks, the rows for the template and the reference."""
-        chosen, generator = self._chooser.choose(weights), self._generator
-        row = generator.first[self._person] + chosen * self.template_count + template
-        person = generator.first_reference[self._person] + chosen
-        return self._geometry.points(weights, template), row, person
+    def _shown(self, weights: np.ndarray, template: int) -> Shown:
+        return Shown(self._person, template, self._chooser.choose(weights))
 
     def compose(self, picture: np.ndarray, mask: np.ndarray, template: int) -> np.ndarray:
         """Blends a generated crop into its template. Returns a new (height, width, 3) uint8."""
@@ -317,7 +320,7 @@ def render_batch(
     if len(generators) != 1:
         raise ModelError("render_batch takes the faces of one FaceRenderer.together")
     (generator,) = generators.values()
-    inputs = [r._inputs(w, t) for r, w, t in zip(renderers, weights, templates, strict=True)]
-    pictures, masks = generator.run(weights, *map(np.stack, zip(*inputs, strict=True)))
+    shown = [r._shown(w, t) for r, w, t in zip(renderers, weights, templates, strict=True)]
+    pictures, masks = generator.run(weights, shown)
     each = zip(renderers, pictures, masks, templates, strict=True)
     return [renderer.compose(p, m, template) for renderer, p, m, template in each]

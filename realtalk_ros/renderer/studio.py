@@ -191,6 +191,18 @@ def _within_bins(along: np.ndarray, values: np.ndarray, bins: int = 12) -> np.nd
     return np.clip((values - low) / np.maximum(high - low, 1e-6), 0, 1)
 
 
+def tongue(kit: FaceKit) -> np.ndarray:
+    """0..1 per vertex of gums_tongue: 1 on the tongue, far from teeth and below the palate."""
+    from scipy.spatial import cKDTree
+
+    points = kit.mean[kit.parts["gums_tongue"]]
+    distance = cKDTree(kit.mean[kit.parts["teeth"]]).query(points)[0]
+    inside = smoothstep(0.30, 0.75, distance) * smoothstep(-2.2, -2.9, points[:, 1])
+    # gums before and beside the teeth
+    arch = np.hypot(points[:, 0] / 2.2, np.maximum(points[:, 2] - 4.0, 0) / 5.6)
+    return (inside * smoothstep(1.0, 0.85, arch)).astype(np.float32)
+
+
 class Studio:
     """Renders heads of one FaceKit. One instance per process and thread (it owns a GL context).
 
@@ -326,22 +338,10 @@ class Studio:
             rest[where, 1] = 1 - down if centre[1] > middle_y else down
             rest[where, 2] = rng.normal(0, 0.35)
 
-    def _tongue(self) -> np.ndarray:
-        """0..1 per vertex of gums_tongue: 1 on the tongue, far from teeth and below the palate."""
-        from scipy.spatial import cKDTree
-
-        mean, kit = self.kit.mean, self.kit
-        points = mean[kit.parts["gums_tongue"]]
-        distance = cKDTree(mean[kit.parts["teeth"]]).query(points)[0]
-        inside = smoothstep(0.30, 0.75, distance) * smoothstep(-2.2, -2.9, points[:, 1])
-        # gums before and beside the teeth
-        arch = np.hypot(points[:, 0] / 2.2, np.maximum(points[:, 2] - 4.0, 0) / 5.6)
-        return (inside * smoothstep(1.0, 0.85, arch)).astype(np.float32)
-
     def _build_head(self, detail: float, occlusion: np.ndarray) -> None:
         """Simplify, split vertices at texture seams, drop what no camera sees, fill buffers."""
         kit, mean, gl = self.kit, self.kit.mean, self.gl
-        self.tongue = self._tongue()
+        self.tongue = tongue(kit)
         iris_layer = [i for i, m in enumerate(kit.materials) if m.startswith("M_Iris")]
         tri_kind = self.kinds[kit.triangles[:, 0]]
         middle, away = mean[kit.triangles].mean(1), kit.normals(mean)[kit.triangles].mean(1)[:, 2]

@@ -39,6 +39,7 @@ ABLATIONS = {
     "modulation": "modulation",
     "mask": "learned_mask",
     "alignment": "alignment",
+    "inside": "inside",
 }
 MOUTH = slice(48, 68)  # of the 68 landmarks
 SAVE = 60  # seconds between checkpoints
@@ -117,7 +118,7 @@ def forward(model: Renderer, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         features = [f.repeat_interleave(batch.each, 0) for f in features]
         template = batch.template_each
         places = batch.rest_each, batch.points
-        rgb, mask = model.generator(features, template, *places, batch.weights)
+        rgb, mask = model.generator(features, template, *places, batch.weights, batch.inside)
     rgb, mask = rgb.float(), mask.float()
     return template + mask * (rgb - template), rgb, mask
 
@@ -149,7 +150,7 @@ class Trainer:
     """Renderer, critic, their optimisers and their average: what a checkpoint holds."""
 
     def __init__(self, dims: Dimensions, args: argparse.Namespace):
-        self.device = args.device
+        self.device, self.without = args.device, args.without
         self.critic_from = args.critic_from
         if self.critic_from is None:
             self.critic_from = -1 if args.avatar else 8000
@@ -185,11 +186,13 @@ class Trainer:
         self.kept.load_state_dict(installed(models.MODEL_DIR))
 
     def load(self, path: Path, resume: bool) -> None:
-        """Takes over a checkpoint: whole, or (to start something new) only the trained weights."""
+        """Takes over a checkpoint: whole, or (to start something new) only the trained weights, of
+        which a network that lacks a part takes what it has in common."""
         saved = torch.load(path, map_location=self.device, weights_only=True)
+        whole = resume or not self.without
         try:
-            self.model.load_state_dict(saved["model" if resume else "average"])
-            self.average.model.load_state_dict(saved["average"])
+            self.model.load_state_dict(saved["model" if resume else "average"], strict=whole)
+            self.average.model.load_state_dict(saved["average"], strict=whole)
         except RuntimeError as error:
             raise RealTalkError(
                 f"{path} is of another network (other ablations?): use another --out or --start"
@@ -243,7 +246,8 @@ class Trainer:
             terms |= self._critic_step(out, batch)
         gradients = [x.grad for x in (out, rgb, mask)]
         self.optimiser.zero_grad(set_to_none=True)
-        given = [(x, g) for x, g in zip(made, gradients, strict=True) if g is not None]
+        both = zip(made, gradients, strict=True)
+        given = [(x, g) for x, g in both if g is not None and x.requires_grad]  # a fixed mask not
         torch.autograd.backward(*map(list, zip(*given, strict=True)))
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()

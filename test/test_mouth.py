@@ -1,0 +1,85 @@
+"""The map of the mouth's inside, as the face model has it."""
+
+import numpy as np
+import pytest
+
+from realtalk_ros import arkit, landmarks
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.renderer import mouth
+from realtalk_ros.renderer.geometry import frontal
+
+SIZE = 256
+NOBODY = np.zeros(landmarks.IDENTITY_SIZE, np.float32)
+
+
+def weights(**values: float) -> np.ndarray:
+    array = np.zeros(arkit.COUNT, np.float32)
+    for name, value in values.items():
+        array[arkit.INDEX[name]] = value
+    return array
+
+
+def drawn(rest: np.ndarray | None = None, **values: float) -> np.ndarray:
+    """(256, 256, 3) in 0..1, over a resting face that looks ahead."""
+    rest = frontal(NOBODY) if rest is None else rest
+    face = mouth.Mouth(NOBODY, rest[None])
+    return face.draw(weights(**values), 0, np.full((SIZE, SIZE, 3), 9, np.uint8)) / 255
+
+
+def rows(channel: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(channel.max(1) > 0.5)
+
+
+def test_lips_are_shut_at_rest_and_when_pressed_while_the_jaw_is_down():
+    assert drawn()[..., 0].sum() < 20  # the mean face's lips leave a line between them
+    assert drawn(jawOpen=0.4, mouthClose=0.4)[..., 0].sum() < 10
+    assert drawn(jawOpen=0.4)[..., 0].sum() > 200
+
+
+def test_the_opening_lies_between_the_inner_lips():
+    shown = weights(jawOpen=0.6)
+    opened = drawn(jawOpen=0.6)[..., 0]
+    found = landmarks.load().points(shown, NOBODY)[:, :2]
+    resting = landmarks.load().points(shown * 0, NOBODY)[:, :2]
+    # Of a frontal face the crop is a similarity of the face's plane.
+    x, y, side = landmarks.face_square(resting)
+    marks = ((found - (x, y)) / (side, -side) + 0.5) * SIZE
+    top, bottom = marks[[61, 62, 63], 1].mean(), marks[[65, 66, 67], 1].mean()
+    seen = rows(opened[:, int(marks[62, 0]) - 2 : int(marks[62, 0]) + 3])
+    assert abs(seen[0] - top) < 3 and abs(seen[-1] - bottom) < 3
+    columns = np.flatnonzero(opened.max(0) > 0.5)
+    assert marks[60, 0] - 3 < columns[0] and columns[-1] < marks[64, 0] + 3
+
+
+def test_teeth_show_above_and_below_a_dark_gap_with_the_tongue():
+    bared = {f"mouth{which}{side}": 0.8 for which in ("UpperUp", "LowerDown")
+             for side in ("Left", "Right")}  # fmt: skip
+    middle = drawn(jawOpen=0.3, **bared)[:, 118:138]
+    teeth = rows(middle[..., 1] * middle[..., 0])
+    tongue = rows(middle[..., 2] * middle[..., 0])
+    assert (np.diff(teeth) > 3).sum() == 1  # two rows of them
+    assert teeth[0] < tongue[0] and tongue[-1] < teeth[-1] + 3
+    # The lower ones go down with the jaw, the upper ones stay.
+    less = drawn(jawOpen=0.2, **bared)[:, 118:138]
+    less = rows(less[..., 1] * less[..., 0])
+    first, last = (np.flatnonzero(np.diff(found) > 2)[0] for found in (less, teeth))
+    assert abs(less[first] - teeth[last]) <= 1  # the upper edge
+    assert less[first + 1] < teeth[last + 1] - 2  # the lower edge
+
+
+def test_it_follows_the_lips_of_the_template():
+    rest = frontal(NOBODY)
+    here, there = drawn(rest, jawOpen=0.6), drawn(rest + (0.1, 0.05), jawOpen=0.6)
+    (y0, x0), (y1, x1) = (np.argwhere(p[..., 0] > 0.5).mean(0) for p in (here, there))
+    assert abs(x1 - x0 - 25.6) < 0.5 and abs(y1 - y0 - 12.8) < 0.5
+    # Lower lip higher in the picture than the identity says: so is the opening's lower edge.
+    lips = rest.copy()
+    lips[[65, 66, 67, 55, 56, 57, 58, 59], 1] -= 0.02
+    assert rows(drawn(lips, jawOpen=0.6)[..., 0])[-1] <= rows(here[..., 0])[-1] - 3
+
+
+def test_a_broken_file_says_what_to_do(tmp_path, monkeypatch):
+    with np.load(mouth.FILE) as data:
+        arrays = {name: data[name] for name in data if name != "rings"}
+    with pytest.raises(RealTalkError, match="reinstall"):
+        mouth.MouthModel(arrays)
