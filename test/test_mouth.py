@@ -78,7 +78,7 @@ def test_it_follows_the_lips_of_the_template():
     assert rows(drawn(lips, jawOpen=0.6)[..., 0])[-1] <= rows(here[..., 0])[-1] - 3
 
 
-def test_a_broken_file_says_what_to_do(tmp_path, monkeypatch):
+def test_a_broken_file_says_what_to_do():
     with np.load(mouth.FILE) as data:
         arrays = {name: data[name] for name in data if name != "rings"}
     with pytest.raises(RealTalkError, match="reinstall"):

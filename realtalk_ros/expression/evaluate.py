@@ -217,7 +217,7 @@ def measure_ablations(folder: Path, data: SpeechSet, people: int = 96) -> dict:
                 f"no {checkpoint}: realtalk train expression --work {checkpoint.parent}"
                 + (f" --without {name}" if name != "full" else "")
             )
-        net, saved = train.averaged(checkpoint), torch.load(checkpoint, weights_only=True)
+        net, saved = train.averaged(checkpoint)
         known = torch.tensor([[float(k != name) for k in train.KNOWN]])
         errors = []
         for mel, want, identity, reference in strangers(data, people):

@@ -311,10 +311,11 @@ def _save(path: Path, net, optimizer, average, **more: float | bool) -> None:
     partial.replace(path)
 
 
-def averaged(checkpoint: Path) -> nets.ExpressionNet:
+def averaged(checkpoint: Path) -> tuple[nets.ExpressionNet, dict]:
+    """The mean network of a checkpoint, and all that it holds."""
     net, saved = nets.load(checkpoint)
     net.load_state_dict(saved["average"])
-    return net.eval()
+    return net.eval(), saved
 
 
 @torch.no_grad()
@@ -493,8 +494,8 @@ def run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     if args.without:  # measured by `realtalk evaluate expression --ablations`
         return 0
-    net = averaged(checkpoint)
-    if nets.load(checkpoint)[1].get("further"):  # however it was resumed
+    net, saved = averaged(checkpoint)
+    if saved.get("further"):  # however it was resumed
         half_way(net, installed(models.MODEL_DIR))
     for path in export(net, args.out or args.work / "export"):
         print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")

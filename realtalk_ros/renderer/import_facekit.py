@@ -216,10 +216,9 @@ def run(args: argparse.Namespace) -> None:
         write(args.landmarks, landmark_arrays(FaceKit.load(args.out)))
         print(f"{args.landmarks}: the landmark model")
     if args.mouth:
-        from realtalk_ros.renderer import mouth_vertices, studio
+        from realtalk_ros.renderer import mouth_vertices
 
-        kit = FaceKit.load(args.out)
-        write(args.mouth, mouth_vertices.arrays(kit, studio.tongue(kit)))
+        write(args.mouth, mouth_vertices.arrays(FaceKit.load(args.out)))
         print(f"{args.mouth}: the mouth's model")
     if args.fit:
         write(args.fit, fit_arrays(FaceKit.load(args.out)))

@@ -102,7 +102,7 @@ class Mouth:
         self._model, face = load(), landmarks.load()
         if weights is None:
             weights = np.zeros((len(rest), arkit.COUNT), np.float32)
-        shapes = np.stack([face.points(w, identity) for w in weights])
+        shapes = face.points(weights, identity)
         self._cameras, offsets = cameras(rest, shapes)
         seen = shapes @ np.swapaxes(self._cameras, -1, -2) + offsets[:, None]
         wrong = (rest - seen)[:, landmarks.LIPS]

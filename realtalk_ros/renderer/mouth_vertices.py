@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections import defaultdict
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import ConvexHull
 
 from realtalk_ros import arkit
 from realtalk_ros.facekit import FaceKit, rotation
+from realtalk_ros.renderer.studio import each_tooth, tongue
 
 RINGS = (3, 5, 6, 7, 8, 9, 10)  # counted outwards from the mouth socket's; the red begins at 8
 HALF = 20  # vertices of a ring's upper or lower half
@@ -24,12 +23,11 @@ TEETH, CORNERS, FLESH_CORNERS = 14, 12, 20  # teeth of a jaw, the foremost; corn
 VIEWS = [(yaw, pitch) for yaw in (-0.35, 0, 0.35) for pitch in (-0.25, 0, 0.25)]  # rad
 
 
-def arrays(kit: FaceKit, tongue: np.ndarray) -> dict[str, np.ndarray]:
-    """What `mouth.MouthModel` takes; `tongue` is Studio's share of it in each vertex of the part
-    gums_tongue."""
+def arrays(kit: FaceKit) -> dict[str, np.ndarray]:
+    """What `mouth.MouthModel` takes."""
     lips = rings(kit)
     enamel, depth = teeth(kit)
-    flesh = outlines(kit, tongue)
+    flesh = outlines(kit)
     kinds = np.repeat(np.arange(len(flesh)), [len(rows) for rows in flesh])
     used, row = np.unique(
         np.concatenate([lips.ravel(), enamel.ravel(), *flesh]), return_inverse=True
@@ -94,12 +92,8 @@ def halves(ring: set[int], beside: dict[int, list[int]], shape: np.ndarray) -> n
 def teeth(kit: FaceKit) -> tuple[np.ndarray, np.ndarray]:
     """(T, CORNERS) vertices, in the order in which they are drawn (upper teeth lie before lower
     ones), and how far each lies behind the foremost, cm."""
-    part, tris = kit.parts["teeth"], kit.triangles
-    tris = tris[((tris >= part.start) & (tris < part.stop)).all(1)] - part.start
-    pairs = tris[:, :2].T.ravel(), tris[:, 1:].T.ravel()
-    count = part.stop - part.start
-    joined = sparse.coo_matrix((np.ones(len(pairs[0])), pairs), (count, count))
-    number, tooth = connected_components(joined, directed=False)
+    part = kit.parts["teeth"]
+    number, tooth = each_tooth(kit)
     points = kit.mean[part]
     middles = np.array([points[tooth == i].mean(0) for i in range(number)])
     upper, order = middles[:, 1] > middles[:, 1].mean(), np.argsort(middles[:, 2])
@@ -110,18 +104,19 @@ def teeth(kit: FaceKit) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([part.start + row[outline(points[row], CORNERS)] for row in rows]), depth
 
 
-def outlines(kit: FaceKit, tongue: np.ndarray) -> list[np.ndarray]:
+def outlines(kit: FaceKit) -> list[np.ndarray]:
     """Vertices of palate, upper gums, lower gums and of the tongue from its root, from its middle
     and of its tip."""
     part = kit.parts["gums_tongue"]
     points, middle = kit.mean[part], kit.mean[kit.parts["teeth"], 1].mean()
     above, z = points[:, 1] > middle, points[:, 2]
-    gums, seen = tongue < 0.3, z > 4.5
+    part_of_tongue = tongue(kit)
+    gums, seen = part_of_tongue < 0.3, z > 4.5
     kinds = (
         gums & above & seen,
         gums & above & (z > 9.2),
         gums & ~above & (z > 9.0),
-        *((tongue > 0.5) & (z > depth) for depth in (4.5, 6.2, 7.6)),
+        *((part_of_tongue > 0.5) & (z > depth) for depth in (4.5, 6.2, 7.6)),
     )
     rows = [np.flatnonzero(kind) for kind in kinds]
     return [part.start + row[outline(points[row], FLESH_CORNERS)] for row in rows]

@@ -203,6 +203,20 @@ def tongue(kit: FaceKit) -> np.ndarray:
     return (inside * smoothstep(1.0, 0.85, arch)).astype(np.float32)
 
 
+def each_tooth(kit: FaceKit) -> tuple[int, np.ndarray]:
+    """How many teeth there are, and which of them each vertex of the part belongs to."""
+    from scipy import sparse
+    from scipy.sparse.csgraph import connected_components
+
+    part, tris = kit.parts["teeth"], kit.triangles
+    tris = tris[((tris >= part.start) & (tris < part.stop)).all(1)] - part.start
+    pairs = sparse.coo_matrix(
+        (np.ones(2 * len(tris)), (tris[:, :2].T.ravel(), tris[:, 1:].T.ravel())),
+        (part.stop - part.start,) * 2,
+    )
+    return connected_components(pairs, directed=False)
+
+
 class Studio:
     """Renders heads of one FaceKit. One instance per process and thread (it owns a GL context).
 
@@ -311,17 +325,8 @@ class Studio:
 
     def _each_tooth(self, rest: np.ndarray) -> None:
         """Fill rest[..., :3] of the teeth: across -1..1 along the arch, root to edge, a shade."""
-        from scipy import sparse
-        from scipy.sparse.csgraph import connected_components
-
         part = self.kit.parts["teeth"]
-        tris = self.kit.triangles
-        tris = tris[((tris >= part.start) & (tris < part.stop)).all(1)] - part.start
-        pairs = sparse.coo_matrix(
-            (np.ones(2 * len(tris)), (tris[:, :2].T.ravel(), tris[:, 1:].T.ravel())),
-            (part.stop - part.start,) * 2,
-        )
-        count, tooth = connected_components(pairs, directed=False)
+        count, tooth = each_tooth(self.kit)
         rng = np.random.default_rng(3)
         points = self.kit.mean[part]
         middle_y = points[:, 1].mean()
