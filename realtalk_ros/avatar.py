@@ -7,10 +7,14 @@
     landmarks.npy               optional (N, 68, 2) float32: where the 3D face model's landmarks
                                 (Multi-PIE) lie in each template, pixels, (0, 0) its upper left
                                 corner; without, the face is taken to look straight ahead
+    resting_weights.npy         optional (52,) float32: what of the 3D face model's expressions the
+                                templates show, such as the beginning of a smile; none without
     reference_expressions.npy   (50, 52) float32, 2 s of this person's own expressions, 25 Hz; none
                                 where they are not known, as of somebody's photo
     references/0.png ...        optional: more such crops, with other mouths (`references`)
     reference_weights.npy       (K, 52) float32, expressions of those crops
+    reference_landmarks.npy     optional (K, 68, 2) float32: the landmarks in them, pixels of 256;
+                                without, nobody knows the colour of their teeth
     region.png                  optional (256, 256) grey: what of the crop the network may replace
     renderer_generate*.onnx     only if the face was fine-tuned (`realtalk train renderer --avatar`)
 
@@ -50,9 +54,11 @@ FILE_KEYS = ("identity", "reference", "templates")  # name files
 # Name files, if they are there.
 MORE_FILE_KEYS = (
     "landmarks",
+    "resting_weights",
     "reference_expressions",
     "references",
     "reference_weights",
+    "reference_landmarks",
     "region",
 )
 GENERATORS = ("renderer_generate.onnx", "renderer_generate_half.onnx")
@@ -73,6 +79,8 @@ class Avatar:
     generator: Path | None = None  # folder of this avatar's own generator, if it has one
     more_references: tuple[np.ndarray, ...] = ()  # instead of reference_image, (256, 256, 3) each
     reference_weights: np.ndarray | None = None  # (K, 52) float32, of more_references
+    resting_weights: np.ndarray | None = None  # (52,) float32
+    reference_landmarks: np.ndarray | None = None  # (K, 68, 2) float32, pixels of more_references
     region: np.ndarray | None = None  # (256, 256) float32 0..1, where the network may draw
     landmarks: np.ndarray | None = None  # (N, 68, 2) float32, pixels of the templates
 
@@ -122,10 +130,18 @@ class Avatar:
             )
             if more
             else None,
+            resting_weights=None
+            if meta.get("resting_weights") is None
+            else _array(folder, meta["resting_weights"], (REFERENCE_SHAPE[1],), MAX_WEIGHT),
+            reference_landmarks=_landmarks(
+                folder, meta, "reference_landmarks", len(more), CROP_SIZE
+            )
+            if more
+            else None,
             region=None
             if meta.get("region") is None
             else _reference(folder, meta["region"])[..., 0].astype(np.float32) / 255,
-            landmarks=_landmarks(folder, meta, len(templates), crop[2]),
+            landmarks=_landmarks(folder, meta, "landmarks", len(templates), crop[2]),
         )
 
     @property
@@ -298,8 +314,10 @@ def _array(folder: Path, name: Any, shape: tuple[int, ...], limit: float) -> np.
     return array
 
 
-def _landmarks(folder: Path, meta: dict[str, Any], count: int, side: int) -> np.ndarray | None:
-    name = meta.get("landmarks")
+def _landmarks(
+    folder: Path, meta: dict[str, Any], key: str, count: int, side: int
+) -> np.ndarray | None:
+    name = meta.get(key)
     if name is None:
         return None
     points = _array(folder, name, (count, LANDMARKS, 2), MAX_PLACE)

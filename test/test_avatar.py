@@ -48,13 +48,17 @@ def test_loads_a_folder(folder):
 
 def test_loads_an_enrolled_person(folder):
     np.save(folder / "weights.npy", np.zeros((2, 52), np.float32))
+    np.save(folder / "places.npy", np.random.default_rng(1).uniform(0, 256, (2, 68, 2)))
+    np.save(folder / "smile.npy", np.full(52, 0.1))
     (folder / "notes").mkdir()
     change(folder, references=["reference.png", "templates/0.png"], consent=" Ann Lee ",
-           reference_weights="weights.npy", reference_expressions=None,
+           reference_weights="weights.npy", reference_landmarks="places.npy",
+           resting_weights="smile.npy", reference_expressions=None,
            source={"name": "me.png", "sha256": "0" * 64})  # fmt: skip
     avatar = Avatar.load(folder)
     assert [r.shape for r in avatar.more_references] == [(256, 256, 3)] * 2
     assert avatar.reference_weights.shape == (2, 52) and avatar.reference_expressions is None
+    assert avatar.reference_landmarks.shape == (2, 68, 2) and avatar.resting_weights.ndim == 1
     assert avatar.provenance.consent == "Ann Lee"
     assert avatar.provenance.source_type == "compositeWithTrainedAlgorithmicMedia"
     assert "weights.npy" in files_of(avatar.metadata)
@@ -74,6 +78,11 @@ def test_the_default_avatar_loads_by_name():
     ({"landmarks": "identity.npy"}, "(3, 68, 2)"),
     ({"landmarks": "../secret.npy"}, "outside"),
     ({"landmarks": "one_place.npy"}, "landmarks of a face"),
+    ({"references": ["reference.png"], "reference_weights": "rest.npy",
+      "reference_landmarks": "../secret.npy"}, "outside"),
+    ({"references": ["reference.png"], "reference_weights": "rest.npy",
+      "reference_landmarks": "one_place.npy"}, "(1, 68, 2)"),
+    ({"resting_weights": "identity.npy"}, "(52,)"),
     ({"identity": "avatar.yaml"}, "NumPy"),
     ({"identity": 7}, "names no file"),
     ({"identity": "a" * 5000}, "names no file"),
@@ -103,6 +112,7 @@ def test_the_default_avatar_loads_by_name():
 ])
 def test_bad_folders_say_what_is_wrong(folder, values, word):
     np.save(folder.parent / "secret.npy", np.zeros(100, np.float32))
+    np.save(folder / "rest.npy", np.zeros((1, 52), np.float32))
     np.save(folder / "one_place.npy", np.full((3, 68, 2), 40, np.float32))
     change(folder, **values)
     with pytest.raises(AvatarError) as error:

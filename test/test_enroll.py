@@ -19,7 +19,7 @@ from realtalk_ros.avatar import Avatar
 from realtalk_ros.cli import main
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.renderer.references import Chooser, spread
-from realtalk_ros.renderer.stream import FaceRenderer
+from realtalk_ros.renderer.stream import FaceRenderer, references
 from realtalk_ros.video import VideoWriter
 
 pytest.importorskip("scipy")
@@ -355,6 +355,9 @@ def test_a_video_becomes_an_avatar(clip, tmp_path, capsys):
     assert len(avatar.more_references) == 3
     jaws = avatar.reference_weights[:, arkit.INDEX["jawOpen"]]
     assert np.ptp(jaws) > 0.4
+    # Where the mouth is open in a reference, so it is in its map.
+    opened = [(seen[..., 3] > 128).sum() for seen in references(avatar)]
+    assert opened[jaws.argmax()] > 100 > opened[jaws.argmin()]
     assert avatar.reference_expressions.shape == (50, 52)
     assert np.ptp(avatar.reference_expressions[:, arkit.INDEX["jawOpen"]]) > 0.4
 
@@ -415,6 +418,7 @@ def test_each_reference_has_rows_of_its_own(drawing, tmp_path):
     meta = yaml.safe_load((home / "avatar.yaml").read_text())
     cv2.imwrite(str(home / "references/1.png"), np.full((256, 256, 3), (0, 0, 255), np.uint8))
     meta["references"].append("references/1.png")
+    meta.pop("reference_landmarks")  # of these pictures nobody knows them
     meta["templates"] = meta["templates"][:3]
     np.save(home / "landmarks.npy", np.load(home / "landmarks.npy")[:3])
     np.save(home / "reference_weights.npy", np.stack([weights(), weights(jawOpen=0.8)]))

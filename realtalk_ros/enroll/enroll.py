@@ -52,6 +52,7 @@ class Enrolment:
     crop: tuple[int, int, int]
     references: list[np.ndarray]  # (256, 256, 3)
     reference_weights: np.ndarray  # (K, 52)
+    reference_landmarks: np.ndarray  # (K, 68, 2), pixels of the references
     expressions: np.ndarray | None  # (50, 52) at 25 Hz
     region: np.ndarray  # (256, 256) uint8
     notes: list[str]  # one line each, for the user
@@ -202,7 +203,7 @@ def from_picture(picture: np.ndarray, where: Path | str, landmarker: Path | None
     off = model.choose(again[0].points) - shown.points if again else np.inf
     if not np.median(np.abs(off)) < MAX_CHANGE * portrait.CROP:
         check_pose(who.poses[0], np.inf, str(where))
-    references, weights = [shown.crop], [who.weights[0]]
+    references, weights, crop = [shown.crop], [who.weights[0]], shown.layout.crop
     if np.linalg.norm(shown.points - rest.points, axis=1).max() > 4:  # pixels: it is another mouth
         references.append(rest.crop)
         weights.append(np.zeros(arkit.COUNT, np.float32))
@@ -210,9 +211,19 @@ def from_picture(picture: np.ndarray, where: Path | str, landmarker: Path | None
     if portrait.square(who.poses[0], who.identity)[2] < 0.75 * portrait.CROP:
         notes.append("the face is smaller than the avatar's, which will be soft")
     return Enrolment(
-        who.identity, *portrait.templates(rest, resting(who.identity)), shown.layout.crop,
-        references, np.stack(weights), None, region_of(rest, who.identity), notes,
+        who.identity, *portrait.templates(rest, resting(who.identity)), crop, references,
+        np.stack(weights), seen(shown.pose, who.identity, np.stack(weights), crop), None,
+        region_of(rest, who.identity), notes,
     )  # fmt: skip
+
+
+def seen(
+    pose: fit.Pose, identity: np.ndarray, weights: np.ndarray, crop: tuple[int, int, int]
+) -> np.ndarray:
+    """(K, 68, 2): the landmarks that weights (K, 52) show, in pixels of a crop of a frame."""
+    shapes = fit.landmarks.load().points(weights, identity).astype(np.float64)
+    x, y, side = crop
+    return (np.stack([pose.project(shape) for shape in shapes]) - (x, y)) * (portrait.CROP / side)
 
 
 def resting(identity: np.ndarray) -> np.ndarray:
@@ -277,7 +288,9 @@ def from_points(picture: np.ndarray, points: np.ndarray) -> Enrolment:
     shown = Portrait(layout.apply(picture), layout, pose.project(shape), shape, pose)
     return Enrolment(
         who.identity, *portrait.templates(shown, shape), layout.crop, [shown.crop],
-        np.zeros((1, arkit.COUNT), np.float32), None, region_of(shown, who.identity),
+        np.zeros((1, arkit.COUNT), np.float32),
+        seen(pose, who.identity, np.zeros((1, arkit.COUNT)), layout.crop), None,
+        region_of(shown, who.identity),
         ["eight points tell no expression: the picture is taken for a face at rest"],
     )  # fmt: skip
 
@@ -296,7 +309,7 @@ def from_video(path: Path, landmarker: Path | None, silent: bool = False) -> Enr
         raise too_small(str(path), footage.face_height())
     footage.check_pose(check_pose)
     notes = footage.notes()
-    references, weights = footage.references()
+    references, weights, places_there = footage.references()
     quiet = footage.quiet()
     if quiet is not None:
         templates, layout = footage.templates(quiet)
@@ -318,7 +331,7 @@ def from_video(path: Path, landmarker: Path | None, silent: bool = False) -> Enr
         crop = rest.layout.crop
         region = region_of(rest, who.identity)
     return Enrolment(
-        footage.track.identity, templates, places, crop, references, weights,
+        footage.track.identity, templates, places, crop, references, weights, places_there,
         footage.own_expressions(), region, notes,
     )  # fmt: skip
 
@@ -383,12 +396,14 @@ def fill(folder: Path, made: Enrolment) -> dict[str, Any]:
         "reference": references[0],
         "references": references,
         "reference_weights": "reference_weights.npy",
+        "reference_landmarks": "reference_landmarks.npy",
         "templates": templates,
     }
     meta["region"] = save("region.png", made.region)
     np.save(folder / "identity.npy", made.identity.astype(np.float32))
     np.save(folder / "landmarks.npy", made.landmarks.astype(np.float32))
     np.save(folder / "reference_weights.npy", made.reference_weights.astype(np.float32))
+    np.save(folder / "reference_landmarks.npy", made.reference_landmarks.astype(np.float32))
     if made.expressions is not None:
         np.save(folder / "reference_expressions.npy", made.expressions.astype(np.float32))
         meta["reference_expressions"] = "reference_expressions.npy"

@@ -106,9 +106,9 @@ class Footage:
         layout = portrait.lay_out(found[frames[0]].shape[1::-1], square, roll)
         return [layout.apply(found[k]) for k in frames], layout
 
-    def references(self) -> tuple[list[np.ndarray], np.ndarray]:
-        """Crops (256, 256, 3) of frames whose mouths differ, and their weights (K, 52). The first
-        shows the teeth."""
+    def references(self) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+        """Crops (256, 256, 3) of frames whose mouths differ, their weights (K, 52) and landmarks
+        (K, 68, 2). The first shows the teeth."""
         weights = self.track.weights
         awake = weights[:, blinks()].max(1) < 0.25
         ahead = np.abs(self.track.rotation).max(1) < np.radians(20)
@@ -120,7 +120,9 @@ class Footage:
         chosen = [int(rows[k]) for k in spread(weights[rows], REFERENCES, int(teeth.argmax()))]
         found = self.pictures(chosen)
         crops = [portrait.close_up(found[k], tuple(self.squares[k])) for k in chosen]
-        return crops, weights[chosen]
+        squares = self.squares[chosen][:, None]
+        away = (self.track.landmarks[chosen] - squares[..., :2]) / squares[..., 2:]
+        return crops, weights[chosen], (away + 0.5) * portrait.CROP
 
     def own_expressions(self) -> np.ndarray | None:
         """(50, 52): the 2 s in which the mouth moves most, at 25 Hz; None if the video is shorter,

@@ -17,8 +17,7 @@ from torch import Tensor
 
 from realtalk_ros import arkit, landmarks
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.renderer.geometry import camera
-from realtalk_ros.renderer.mouth import Mouth
+from realtalk_ros.renderer.geometry import Geometry
 
 REFERENCES, POSES, EXPRESSIONS = 3, 2, 5  # pictures of a group, see face_data.py
 READERS = 4  # threads that read shards
@@ -26,7 +25,7 @@ LABELS = 7  # of the masks, see face_data.LABELS
 RESTING = 0.85  # share of the templates in training that are at rest
 # By which the landmarks of a training template are off, as a fitted face's are: all of them, each
 # one (sd, shares of the crop), and how far the weights move them (sd, relative).
-OFF_TOGETHER, OFF_EACH, OFF_MOVE = 0.002, 0.0015, 0.03
+OFF_TOGETHER, OFF_EACH, OFF_MOVE = 0.001, 0.0008, 0.02
 
 
 def _mirrored(name: str) -> str:
@@ -50,26 +49,25 @@ class Group:
     weights: Tensor  # (N, 52)
     marks: Tensor  # (N, 68, 2) pixels
     masks: Tensor | None  # (N, S, S) uint8, face_data.LABELS; older shards have none
-    cameras: Tensor  # (N, 2, 3) of geometry.camera, in shares of the picture
     identity: Tensor  # (100,)
-    # Of a film, in which no two frames have one pose: (N, 68, 2), where each picture's own camera
-    # sees the 3D landmarks of its weights, in shares of the picture.
-    projected: Tensor | None = None
+    base: Tensor | None = None  # (52,), see geometry.py
+    film: bool = False  # no two pictures have one pose
 
 
 @dataclass(frozen=True)
 class Batch:
     """B template frames with K expressions each; pictures are (.., 3, S, S) in 0..1, BGR."""
 
-    reference: Tensor  # (B, 3, S, S)
+    reference: Tensor  # (B, 6, S, S), a picture and the map of its mouth's inside
     template: Tensor  # (B, 3, S, S)
     weights: Tensor  # (B * K, 52)
     target: Tensor  # (B * K, 3, S, S)
     marks: Tensor  # (B * K, 68, 2), of the target
     rest: Tensor  # (B, 68, 2), of the template, shares of the picture
     points: Tensor  # (B * K, 68, 2), where the weights move those, as geometry.py does
-    inside: Tensor  # (B * K, 3, S, S) in 0..1, mouth.py's map of the target
+    inside: Tensor  # (B * K, 3, S, S) in 0..1, mouth.py's maps
     each: int  # K
+    tones: Tensor | None = None  # (B, 8) instead of what the references tell, see stream.most_seen
 
     @property
     def template_each(self) -> Tensor:
@@ -94,6 +92,7 @@ class Groups:
     ):
         self.folder, self.device, self.keep = folder, device, keep
         self._shards: list[dict[str, Tensor]] = []
+        self._films: list[bool] = []  # of each shard
         self._index: list[tuple[int, int]] = []  # of each group: its shard, its row there
         self._seen: set[Path] = set()
         self._count = 0
@@ -102,17 +101,18 @@ class Groups:
     def refresh(self) -> None:
         new = [path for path in sorted(self.folder.glob("*.npz")) if path not in self._seen]
         with ThreadPoolExecutor(READERS) as readers:
-            for shard in readers.map(self._read, new):
+            for shard, film in readers.map(self._read, new):
                 rows = [r for r in range(len(shard["images"])) if self.keep(self._count + r)]
                 self._count += len(shard["images"])
                 self._index += [(len(self._shards), row) for row in rows]
                 self._shards.append(shard)
+                self._films.append(film)
         self._seen.update(new)
 
-    def _read(self, path: Path) -> dict[str, Tensor]:
+    def _read(self, path: Path) -> tuple[dict[str, Tensor], bool]:
         try:
             with np.load(path, allow_pickle=False) as shard:
-                wanted = ("images", "weights", "landmarks", "masks", "identity")
+                wanted = ("images", "weights", "landmarks", "masks", "identity", "base")
                 arrays = {name: shard[name] for name in wanted if name in shard}
                 film = "frame" in shard
             images = arrays["images"]
@@ -122,14 +122,12 @@ class Groups:
             assert arrays["landmarks"].shape == (*images.shape[:2], 68, 2)
             nobody = np.zeros((len(images), landmarks.IDENTITY_SIZE), np.float32)
             arrays.setdefault("identity", nobody)  # everybody is the mean face
-            arrays["cameras"], projected = cameras(arrays)
-            if film:
-                arrays["projected"] = projected
         except (OSError, ValueError, KeyError, AssertionError) as error:
             raise RealTalkError(
                 f"{path} is no shard of training groups: remove it and run `realtalk data` again"
             ) from error
-        return {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
+        tensors = {name: torch.from_numpy(a).to(self.device) for name, a in arrays.items()}
+        return tensors, film
 
     def __len__(self) -> int:
         return len(self._index)
@@ -137,20 +135,9 @@ class Groups:
     def __getitem__(self, number: int) -> Group:
         shard, row = self._index[number]
         part = self._shards[shard]
-        names = ("images", "weights", "landmarks", "masks", "cameras", "identity", "projected")
-        return Group(*(part[name][row] if name in part else None for name in names))
-
-
-def cameras(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Of a shard's pictures (G, N, 2, 3), and the landmarks they see, (G, N, 68, 2)."""
-    model = landmarks.load()
-    neutral = model.mean + np.tensordot(arrays["identity"], model.identity_modes, 1)
-    shapes = neutral[:, None] + model.move(arrays["weights"])
-    points = arrays["landmarks"] / arrays["images"].shape[2]
-    found = camera(points, shapes)
-    seen = (shapes - shapes.mean(-2, keepdims=True)) @ np.swapaxes(found, -1, -2)
-    seen += points.mean(-2, keepdims=True)
-    return found.astype(np.float32), seen.astype(np.float32)
+        names = ("images", "weights", "landmarks", "masks", "identity", "base")
+        parts = (part[name][row] if name in part else None for name in names)
+        return Group(*parts, self._films[shard])
 
 
 def draw(group: Group, rng: np.random.Generator, targets: int, resting: float = 0.6) -> list[int]:
@@ -177,36 +164,67 @@ def mirror(images: Tensor, weights: Tensor, marks: Tensor, *places: Tensor) -> t
     )
 
 
-def moved(group: Group, template: int, targets: list[int]) -> tuple[Tensor, Tensor]:
-    """Landmarks (1, 68, 2) of the template and (K, 68, 2) where the targets' weights move them, in
-    shares of the picture. In a film, also where the head's turn between the two moves them: a
-    network that is not told it learns to blur what lies elsewhere."""
-    rest = group.marks[template] / group.images.shape[2]
-    if group.projected is not None:
-        return rest[None], rest + group.projected[targets] - group.projected[template]
-    model = torch.from_numpy(landmarks.load().expressions).to(rest)
-    change = (group.weights[targets] - group.weights[template]).float()
-    moves = torch.tensordot(change, model, 1) @ group.cameras[template].T
-    return rest[None], rest + moves
+@dataclass(frozen=True)
+class Told:
+    """What the 3D face prior says of a template and K targets, places in shares of the picture."""
+
+    rest: np.ndarray  # (1, 68, 2), the template's landmarks
+    points: np.ndarray  # (K, 68, 2), where the targets' weights move them
+    inside: np.ndarray  # (K, S, S, 3) uint8, mouth.py's maps
 
 
-def insides(group: Group, points: Tensor, targets: list[int]) -> Tensor:
-    """(K, S, S, 3) uint8: mouth.py's maps of the targets, whose landmarks lie at `points`
-    (K, 68, 2)."""
-    weights, size = group.weights[targets].cpu().float().numpy(), group.images.shape[2]
-    mouth = Mouth(group.identity.cpu().numpy(), points.cpu().float().numpy(), weights)
-    drawn = np.empty((len(weights), size, size, 3), np.uint8)
-    for k, w in enumerate(weights):
-        mouth.draw(w, k, drawn[k])
-    return torch.from_numpy(drawn).to(group.images.device)
+def tell(
+    group: Group,
+    template: int,
+    targets: list[int],
+    rng: np.random.Generator | None = None,
+    drift: float = 0.0,
+) -> Told:
+    """As geometry.py finds it at run time. In a film, the head's turn between template and targets
+    counts, too: a network that is not told it learns to blur what lies elsewhere. With `rng`, it is
+    as wrong as a fitted face's. The template lies `drift` to the right."""
+    size = group.images.shape[2]
+    marks = group.marks.cpu().float().numpy() / size
+    weights = group.weights.cpu().float().numpy()
+    rest, wrong, gain = marks[[template]], np.array([drift, 0.0]), 1.0
+    shown, wanted = weights[[template]], weights[targets]
+    if rng:
+        wrong = off(rest.shape[1], rng)
+        gain = 1 + OFF_MOVE * rng.standard_normal()
+    if group.film:
+        chosen = [template, *targets]
+        seen = geometry_of(group, marks[chosen], weights[chosen]).fitted
+        points = rest + gain * (seen[1:] - seen[:1]) + wrong
+        geometry, rows = geometry_of(group, points, wanted), range(len(targets))
+    else:
+        geometry, rows = geometry_of(group, rest + wrong, shown), [0] * len(targets)
+        wanted = shown + gain * (wanted - shown)
+        points = np.stack([geometry.points(w, 0) for w in wanted])
+    inside = np.empty((len(targets), size, size, 3), np.uint8)
+    for w, row, image in zip(wanted, rows, inside, strict=True):
+        geometry.inside(w, row, image)
+    return Told(np.float32(rest + wrong), np.float32(points), inside)
 
 
-def unsure(rest: Tensor, points: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """The same landmarks as a fit of the face would have them."""
-    each = OFF_EACH * rng.standard_normal((len(points[0]), 2))
-    off = torch.from_numpy(each + OFF_TOGETHER * rng.standard_normal(2)).to(rest)
-    gain = 1 + OFF_MOVE * float(rng.standard_normal())
-    return rest + off, rest + off + gain * (points - rest)
+def bare(group: Group, reference: int, rng: np.random.Generator | None = None) -> np.ndarray:
+    """(S, S, 3) uint8: mouth.py's map of a reference picture, with `rng` as off as a fit's."""
+    size = group.images.shape[2]
+    marks = group.marks[[reference]].cpu().float().numpy() / size
+    if rng:
+        marks = marks + off(marks.shape[1], rng)
+    weights = group.weights[[reference]].cpu().float().numpy()
+    geometry = geometry_of(group, marks, weights)
+    return geometry.inside(weights[0], 0, np.empty((size, size, 3), np.uint8))
+
+
+def geometry_of(group: Group, marks: np.ndarray, weights: np.ndarray) -> Geometry:
+    base = None if group.base is None else group.base.cpu().numpy()
+    return Geometry(group.identity.cpu().numpy(), np.float32(marks), weights, base)
+
+
+def off(count: int, rng: np.random.Generator) -> np.ndarray:
+    """(count, 2): what landmarks of a fit are off by."""
+    return OFF_EACH * rng.standard_normal((count, 2)) + OFF_TOGETHER * rng.standard_normal(2)
 
 
 def pictures(images: Tensor) -> Tensor:
@@ -230,30 +248,37 @@ def sample(
     augment: bool = True,
     reference: Tensor | None = None,
 ) -> Batch:
-    """A batch of one template frame of each group. `reference` (S, S, 3) uint8 stands in for the
-    groups' own reference pictures (one avatar's, which is all that its renderer will ever see)."""
+    """A batch of one template frame of each group. `reference` (S, S, 6) uint8 stands in for the
+    groups' own (one avatar's, which is all that its renderer will ever see)."""
     images, weights, marks, rest, points, maps = [], [], [], [], [], []
+    mouths = []  # of the references
     for group in groups:
         chosen = draw(group, rng, targets, RESTING if augment else 0.6)
-        places = moved(group, chosen[1], chosen[2:])
-        if augment:
-            places = unsure(*places, rng)
+        told = tell(group, chosen[1], chosen[2:], rng if augment else None)
+        *places, inside = (
+            torch.from_numpy(a).to(group.images.device)
+            for a in (told.rest, told.points, told.inside)
+        )
         one = group.images[chosen], group.weights[chosen[2:]], group.marks[chosen[2:]], *places
-        inside = insides(group, places[1], chosen[2:])
+        if reference is None:
+            mouth = torch.from_numpy(bare(group, chosen[0], rng if augment else None))
+            mouths.append(mouth.to(group.images.device))
+        else:
+            mouths.append(reference[..., 3:])
         if augment and rng.random() < 0.5:
-            one, inside = mirror(*one), inside.flip(2)
+            one, inside, mouths[-1] = mirror(*one), inside.flip(2), mouths[-1].flip(1)
         for parts, part in zip(
             (images, weights, marks, rest, points, maps), (*one, inside), strict=True
         ):
             parts.append(part)
     seen = torch.stack(images)
     if reference is not None:
-        seen[:, 0] = reference
+        seen[:, 0] = reference[..., :3]
     seen = pictures(seen)
     if augment:
         seen = recolour(seen, rng)
     return Batch(
-        seen[:, 0],
+        torch.cat([seen[:, 0], pictures(torch.stack(mouths))], 1),
         seen[:, 1],
         torch.cat(weights).float(),
         seen[:, 2:].flatten(0, 1),

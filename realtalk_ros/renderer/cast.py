@@ -111,7 +111,7 @@ def default(studio: Studio, texture: int, strands: int, seed: int) -> Person:
     look.gums, look.lash_alpha = np.array([0.50, 0.18, 0.17]), 0.8
     look.body = clothes.shoulders(traits, 0.86, kit, neutral)
     look.background = backdrop(rng)
-    return Person(identity, neutral, look, portrait_light(), DISTANCE, traits)
+    return Person(identity, neutral, look, portrait_light(), DISTANCE, traits, RESTING)
 
 
 def noah(studio: Studio, texture: int, strands: int, seed: int) -> Person:
@@ -132,7 +132,7 @@ def noah(studio: Studio, texture: int, strands: int, seed: int) -> Person:
     look.teeth, look.sclera = np.array([0.92, 0.89, 0.84]), np.array([0.82, 0.80, 0.78])
     look.body = clothes.shoulders(traits, 1.05, kit, neutral)
     look.background = backdrop(rng, (196, 182, 160), (98, 86, 74))
-    return Person(identity, neutral, look, portrait_light(1.03, 1.5), DISTANCE, traits)
+    return Person(identity, neutral, look, portrait_light(1.03, 1.5), DISTANCE, traits, CALM)
 
 
 def ines(studio: Studio, texture: int, strands: int, seed: int) -> Person:
@@ -152,7 +152,7 @@ def ines(studio: Studio, texture: int, strands: int, seed: int) -> Person:
     look.teeth, look.sclera = np.array([0.84, 0.79, 0.70]), np.array([0.80, 0.78, 0.75])
     look.body = clothes.shoulders(traits, 0.9, kit, neutral)
     look.background = backdrop(rng, (176, 184, 168), (82, 92, 84))
-    return Person(identity, neutral, look, portrait_light(), DISTANCE, traits)
+    return Person(identity, neutral, look, portrait_light(), DISTANCE, traits, RESTING)
 
 
 def android(studio: Studio, texture: int, strands: int, seed: int) -> Person:
@@ -175,7 +175,7 @@ def android(studio: Studio, texture: int, strands: int, seed: int) -> Person:
     look.lash, look.lash_alpha, look.scatter = np.array([0.02, 0.025, 0.03]), 0.35, 0.15
     look.body = clothes.shoulders(traits, 0.92, kit, neutral)
     look.background = backdrop(rng, (120, 138, 158), (34, 40, 52))
-    return Person(identity, neutral, look, portrait_light(0.96), DISTANCE, traits)
+    return Person(identity, neutral, look, portrait_light(0.96), DISTANCE, traits, CALM)
 
 
 def shell(painter: Painter, albedo: np.ndarray) -> np.ndarray:

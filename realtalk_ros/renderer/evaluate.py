@@ -51,23 +51,23 @@ from realtalk_ros.renderer.batches import (
     EXPRESSIONS,
     REFERENCES,
     Groups,
+    bare,
     draw,
-    insides,
-    moved,
     pictures,
+    tell,
 )
 from realtalk_ros.renderer.lip_finder import LipFinder
 from realtalk_ros.renderer.model import Dimensions, Renderer
 from realtalk_ros.renderer.quality import Box, coarser, gmsd, nlpd
-from realtalk_ros.renderer.stream import ALIGNER, ENCODER, GENERATOR, lay, references
+from realtalk_ros.renderer.stream import ALIGNER, ENCODER, GENERATOR, fours, lay, references, whole
 from realtalk_ros.renderer.train import MOUTH, mouth_box
 
 DRIFT = 0.33  # pixels that a template moves from frame to frame, see make_avatar.MAX_STEP
 JUDGE = Path("runs/reader/judge.pt")
 DISTANCES = ("nlpd", "mouth_nlpd", "gmsd", "mouth_gmsd", "perceptual", "mouth_perceptual")
-# Reference and template (S, S, 3) uint8, the template's landmarks (1, 68, 2) and those of the
-# pictures to be (K, 68, 2) in shares of the picture, weights (K, 52), mouth.py's maps (K, S, S, 3)
-# -> composed (K, S, S, 3), masks (K, S, S).
+# Reference (S, S, 6) and template (S, S, 3) uint8, the template's landmarks (1, 68, 2) and those of
+# the pictures to be (K, 68, 2) in shares of the picture, weights (K, 52), mouth.py's maps
+# (K, S, S, 3) -> composed (K, S, S, 3), masks (K, S, S).
 Render = Callable[
     [np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray],
     tuple[np.ndarray, np.ndarray],
@@ -114,9 +114,14 @@ def onnx_renderer(folder: Path, threads: int, own: Path | None = None) -> Render
         given = dict(zip(names, found, strict=True))
         rest = np.repeat(rest, len(weights), 0)
         places, told = aligner.run(None, {"rest": rest, "points": points})
-        aligned = np.stack([lay(template, p) for p in places])
-        given |= {"weights": weights, "aligned": aligned, "inside": inside, "told": told}
-        rgb, mask = generator.run(None, {**given, "template": rows, "person": rows})
+        half = len(template) // 2
+        planes = np.empty((2, len(weights), 12, half, half), np.uint8)
+        for k, at in enumerate(places):
+            fours(lay(template, at), planes[0, k])
+            fours(inside[k], planes[1, k])
+        given |= {"weights": weights, "aligned": planes[0], "inside": planes[1], "told": told}
+        made, mask = generator.run(None, {**given, "template": rows, "person": rows})
+        rgb = np.stack([whole(p, np.empty_like(template)) for p in made])
         return compose(rgb, mask, template), mask
 
     return render
@@ -131,10 +136,10 @@ def torch_renderer(path: Path) -> Render:
 
     def render(reference, template, rest, points, weights, inside):
         with torch.no_grad():
-            both = pictures(torch.from_numpy(np.stack([reference, template])))
-            features = model.encoder(both[:1], both[1:])
+            both = [pictures(torch.from_numpy(p)[None]) for p in (reference, template)]
+            features = model.encoder(*both)
             features = [f.expand(len(weights), *f.shape[1:]) for f in features]
-            frame = both[1:].expand(len(weights), -1, -1, -1)
+            frame = both[1].expand(len(weights), -1, -1, -1)
             places = torch.from_numpy(rest).expand(len(weights), -1, -1), torch.from_numpy(points)
             given = torch.from_numpy(weights), pictures(torch.from_numpy(inside))
             rgb, mask = model.generator(features, frame, *places, *given)
@@ -199,22 +204,9 @@ def shifted(picture: np.ndarray, pixels: float) -> np.ndarray:
     )
 
 
-def jitter(
-    render: Render,
-    reference: np.ndarray,
-    template: np.ndarray,
-    rest: np.ndarray,
-    points: np.ndarray,
-    weights: np.ndarray,
-    inside: np.ndarray,
-    still: np.ndarray,
-    box: tuple[slice, slice],
-) -> float:
-    """Squared grey levels, see the module's docstring; `still` is the picture of `template`."""
-    drift = np.float32([DRIFT / len(template), 0])
-    frame = shifted(template, DRIFT)
-    drifted, _ = render(reference, frame, rest + drift, points + drift, weights, inside)
-    error = drifted[0][box].astype(np.float32) - shifted(still, DRIFT)[box]
+def jitter(drifted: np.ndarray, still: np.ndarray, box: tuple[slice, slice]) -> float:
+    """Squared grey levels, see the module's docstring."""
+    error = drifted[box].astype(np.float32) - shifted(still, DRIFT)[box]
     return float(np.square(error).mean())
 
 
@@ -237,18 +229,19 @@ def measure(
         chosen = draw(group, rng, 4)
         images, weights = group.images[chosen].numpy(), group.weights[chosen[2:]].numpy()
         template, truth = images[1], images[2:]
-        seen_from = images[0] if reference is None else reference
+        seen_from = reference
+        if reference is None:
+            seen_from = np.concatenate([images[0], bare(group, chosen[0])], -1)
         marks = group.marks[chosen[2:]]
-        rest, places = moved(group, chosen[1], chosen[2:])
-        drift = torch.tensor([DRIFT / len(template), 0.0])
-        inside, drifted = (
-            insides(group, places + by, chosen[2:]).numpy() for by in (0 * drift, drift)
-        )
-        rest, points = rest.numpy(), places.numpy()
-        out, masks = render(seen_from, template, rest, points, weights, inside)
-        again, _ = render(seen_from, template, rest, points, weights, inside)
+        told = tell(group, chosen[1], chosen[2:])
+        known = told.rest, told.points, weights, told.inside
+        out, masks = render(seen_from, template, *known)
+        again, _ = render(seen_from, template, *known)
+        told = tell(group, chosen[1], chosen[2:], drift=DRIFT / len(template))
+        known = told.rest, told.points, weights, told.inside
+        drifted, _ = render(seen_from, shifted(template, DRIFT), *known)
         boxes = [mouth_box(m.numpy(), out.shape[1]) for m in marks]
-        judged = judgement(judge, out, truth, seen_from, marks, boxes) if judge else {}
+        judged = judgement(judge, out, truth, seen_from[..., :3], marks, boxes) if judge else {}
         if judge:
             identities.append(judged.pop("reference"))
         for k in range(len(out)):
@@ -267,10 +260,7 @@ def measure(
                 "mouth_gmsd": seen_as[1][1],
                 **{name: float(values[k]) for name, values in judged.items()},
                 **(lips.compare(out[k], truth[k], template) if lips else {}),
-                "jitter": jitter(
-                    render, seen_from, template, rest, points[[k]], weights[[k]], drifted[[k]],
-                    out[k], box,
-                ),
+                "jitter": jitter(drifted[k], out[k], box),
                 "still": float(np.abs(out[k].astype(int) - again[k]).max()),
                 "seam": across(out[k], masks[k]) / max(across(truth[k], masks[k]), 1e-6),
             })  # fmt: skip
@@ -346,13 +336,12 @@ def sheet(render: Render, groups: Groups, path: Path, people: int = 12) -> None:
     for number in range(min(people, len(groups))):
         group = groups[number]
         images, weights = group.images.numpy(), group.weights.numpy()
-        rendered = []
+        reference, rendered = np.concatenate([images[0], bare(group, 0)], -1), []
         for template in range(REFERENCES, len(images), EXPRESSIONS):
             pose = list(range(template, template + EXPRESSIONS))
-            rest, points = moved(group, template, pose)
-            inside = insides(group, points, pose).numpy()
-            places = rest.numpy(), points.numpy()
-            rendered += list(render(images[0], images[template], *places, weights[pose], inside)[0])
+            told = tell(group, template, pose)
+            known = told.rest, told.points, weights[pose], told.inside
+            rendered += list(render(reference, images[template], *known)[0])
         lines.append(np.concatenate([images[0], *images[REFERENCES:]], 1))
         lines.append(np.concatenate([images[REFERENCES], *rendered], 1))
     if not cv2.imwrite(str(path), np.concatenate(lines)):

@@ -1,12 +1,14 @@
 """The trained renderer to ONNX: what FaceRenderer (stream.py) runs.
 
-    renderer_encode.onnx         reference, template (S, S, 3) uint8 -> FEATURES, a batch of one
+    renderer_encode.onnx         reference (S, S, 6), picture and mouth.py's map of it, template
+                                 (S, S, 3) uint8 -> FEATURES, a batch of one
     renderer_align.onnx          rest, points (B, 68, 2), landmarks of a template and of the picture
                                  to be -> places (B, S, S, 2), where in the template its pixels lie;
                                  told (B, 2 + labels, S/4, S/4)
-    renderer_generate.onnx       weights (B, 52), aligned, inside (B, S, S, 3) uint8, told, template
-                                 (B,), person (B,) int64; of T templates and of P references
-                                 features -> picture (B, S, S, 3) uint8, mask (B, S, S) float32
+    renderer_generate.onnx       weights (B, 52), aligned, inside (B, 12, S/2, S/2) uint8 (of the
+                                 pixels as `stream.fours` orders them), told, template (B,), person
+                                 (B,) int64; of T templates and of P references features -> picture
+                                 (B, 12, S/2, S/2) uint8, mask (B, S, S) float32
     renderer_generate_half.onnx  the same, half precision, for GPUs
 
 The template's pixels are laid where they belong by OpenCV between the two (ONNX Runtime's
@@ -28,9 +30,9 @@ from realtalk_ros import models
 from realtalk_ros.errors import ModelError
 from realtalk_ros.renderer.model import Renderer
 
-FEATURES = ("f16", "f8", "f4", "f2", "keys", "values")
+FEATURES = ("f16", "f8", "f4", "f2", "keys", "values", "tones")
 OF_PERSON = FEATURES[4:]
-FORMATS = {"renderer_encode.onnx": "3", "renderer_align.onnx": "4", "renderer_generate.onnx": "5"}
+FORMATS = {"renderer_encode.onnx": "6", "renderer_align.onnx": "4", "renderer_generate.onnx": "6"}
 FITS = ("encode", "align")  # files whose checksums the generator carries
 OPSET = 17
 
@@ -72,15 +74,12 @@ class GenerateGraph(nn.Module):
         rows = [person if name in OF_PERSON else template for name in FEATURES]
         features = [bank[row] for bank, row in zip(banks, rows, strict=True)]
         features[:4] = map(laid, features[:4])
-        half = self.generator.dims.size // 2
-        aligned, inside = (  # `fours`, laid out while they are bytes
-            x.unflatten(2, (half, 2)).unflatten(1, (half, 2)).permute(0, 5, 2, 4, 1, 3)
-            .flatten(2, 3).to(weights.dtype) / 255
-            for x in (aligned, inside)
-        )  # fmt: skip
+        aligned, inside = (
+            x.to(weights.dtype).unflatten(1, (3, 4)) / 255 for x in (aligned, inside)
+        )
         rgb, mask = self.generator.draw(features, weights, (aligned, told, inside))
-        picture = (rgb * 255).round().to(torch.uint8).unflatten(2, (2, 2))
-        picture = picture.permute(0, 4, 2, 5, 3, 1).flatten(3, 4).flatten(1, 2)
+        half = self.generator.dims.size // 2
+        picture = (rgb * 255).round().to(torch.uint8).reshape(-1, 12, half, half)
         return picture, mask[:, 0]
 
 
@@ -115,7 +114,7 @@ def export(model: Renderer, folder: Path) -> None:
     image = torch.zeros(model.dims.size, model.dims.size, 3, dtype=torch.uint8)
     _write(
         EncodeGraph(model),
-        (image, image),
+        (torch.cat([image, image], 2), image),
         folder / "renderer_encode.onnx",
         ("reference", "template"),
         FEATURES,
@@ -146,10 +145,10 @@ def export_generator(model: Renderer, folder: Path, beside: Path) -> None:
     model.load_state_dict(trained)
     size = model.dims.size
     with torch.no_grad():
-        features = model.encoder(*torch.zeros(2, 1, 3, size, size))
+        features = model.encoder(torch.zeros(1, 6, size, size), torch.zeros(1, 3, size, size))
     # Two of each, so that the tracer takes no dimension for a constant one.
     banks = [torch.cat([feature, feature]) for feature in features]
-    aligned = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    aligned = torch.zeros(2, 12, size // 2, size // 2, dtype=torch.uint8)
     told = torch.zeros(2, 2 + model.dims.labels, size // 4, size // 4)
     batch, rows = {0: "faces"}, torch.zeros(2, dtype=torch.int64)
     of_face = ("weights", "aligned", "inside", "told", "template", "person")

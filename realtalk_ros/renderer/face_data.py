@@ -9,6 +9,7 @@ what an avatar's template frames show. A shard is an .npz with, for G groups of 
     landmarks   (G, 13, 68, 2) float32, Multi-PIE, pixels of the crop (x right, y down)
     pose        (G, 13) int32, -1 for references, 0 or 1 for the poses
     identity    (G, 100) float32
+    base        (G, 52) float32, only of bundled avatars: what their resting faces show
     masks       (G, 13, 256, 256) uint8, what a pixel shows, into studio.LABELS
     head        (G, 13, 6) float32 yaw, pitch, roll in rad, shift x, y, z in cm
     camera      (G, 13, 5) float32 distance, crop centre x, y and side in cm, crop roll in rad

@@ -1,9 +1,8 @@
-"""What the 3D face prior tells the renderer: where the landmarks of a template frame lie, and where
-the weights move them (NumPy only).
+"""What the 3D face prior tells the renderer: where the landmarks of a template frame lie, where the
+weights move them, and what shows of the mouth's inside (mouth.py).
 
-Every frame is seen by an affine camera of its own, fitted to its 68 landmarks and the person's 3D
-shape, so the movement is linear in the weights: two small products a frame. Places are shares of
-the face crop, (0, 0) its upper left corner, (1, 1) its lower right one.
+Every frame is seen by a camera of its own, fitted to its 68 landmarks and the person's 3D shape.
+Places are shares of the face crop, (0, 0) its upper left corner, (1, 1) its lower right one.
 """
 
 from __future__ import annotations
@@ -12,16 +11,8 @@ import numpy as np
 
 from realtalk_ros import arkit, landmarks
 from realtalk_ros.avatar import Avatar
+from realtalk_ros.renderer.camera import Cameras
 from realtalk_ros.renderer.mouth import Mouth
-
-
-def camera(points: np.ndarray, shape: np.ndarray) -> np.ndarray:
-    """(..., 2, 3): the affine camera that shows a shape (..., 68, 3), cm, at `points` (..., 68, 2)
-    with the least squared error; without its offset, as it is there to move points."""
-    centred = shape - shape.mean(-2, keepdims=True)
-    flat = points - points.mean(-2, keepdims=True)
-    product = np.swapaxes(centred, -1, -2) @ centred + 1e-6 * np.eye(3)  # of a flat shape, too
-    return np.swapaxes(np.linalg.solve(product, np.swapaxes(centred, -1, -2) @ flat), -1, -2)
 
 
 def frontal(identity: np.ndarray) -> np.ndarray:
@@ -44,16 +35,39 @@ def resting(avatar: Avatar) -> np.ndarray:
 
 
 class Geometry:
-    """An avatar's landmarks, where the weights move them, and its mouth."""
+    """Some template frames of one person.
 
-    def __init__(self, avatar: Avatar):
-        self.rest = resting(avatar)
-        self.mouth = Mouth(avatar.identity, self.rest)
+    identity (100,); rest (T, 68, 2), the frames' landmarks; weights (T, 52) that they show, none if
+    None; base (52,), what of the face model's weights this person's resting face shows, to which
+    all others are added. What the landmarks are off by, beside what identity and camera say, they
+    stay.
+    """
+
+    def __init__(
+        self,
+        identity: np.ndarray,
+        rest: np.ndarray,
+        weights: np.ndarray | None = None,
+        base: np.ndarray | None = None,
+    ):
         self._model = landmarks.load()
-        shape = self._model.points(np.zeros(arkit.COUNT, np.float32), avatar.identity)
-        shapes = np.broadcast_to(shape, (len(self.rest), *shape.shape))
-        self._cameras = np.swapaxes(camera(self.rest, shapes), 1, 2).astype(np.float32)
+        self._base = np.zeros(arkit.COUNT, np.float32) if base is None else np.float32(base)
+        if weights is None:
+            weights = np.zeros((len(rest), arkit.COUNT), np.float32)
+        shapes = self._model.points(weights + self._base, identity)
+        self.rest, self._cameras = rest, Cameras(rest, shapes)
+        seen = [self._cameras.project(shape, t)[:, :2] for t, shape in enumerate(shapes)]
+        self.fitted = np.stack(seen)  # (T, 68, 2), where the cameras see the landmarks
+        self._off = np.float32(rest - self.fitted)
+        self._neutral = self._model.points(self._base, identity)
+        self._mouth = Mouth(identity, self._cameras, self._off)
 
     def points(self, weights: np.ndarray, template: int) -> np.ndarray:
         """(68, 2): where the landmarks of a template come to lie by weights (52,)."""
-        return self.rest[template] + self._model.move(weights) @ self._cameras[template]
+        moved = self._neutral + self._model.move(weights)
+        return self._cameras.project(moved, template)[:, :2] + self._off[template]
+
+    def inside(self, weights: np.ndarray, template: int, image: np.ndarray) -> np.ndarray:
+        """Draws mouth.py's map by weights (52,) over a template into `image` (S, S, 3) uint8;
+        returns it."""
+        return self._mouth.draw(weights + self._base, template, image)

@@ -216,9 +216,9 @@ def run(args: argparse.Namespace) -> None:
         write(args.landmarks, landmark_arrays(FaceKit.load(args.out)))
         print(f"{args.landmarks}: the landmark model")
     if args.mouth:
-        from realtalk_ros.renderer import mouth_vertices
+        from realtalk_ros.renderer import mouth_model
 
-        write(args.mouth, mouth_vertices.arrays(FaceKit.load(args.out)))
+        write(args.mouth, mouth_model.arrays(FaceKit.load(args.out)))
         print(f"{args.mouth}: the mouth's model")
     if args.fit:
         write(args.fit, fit_arrays(FaceKit.load(args.out)))

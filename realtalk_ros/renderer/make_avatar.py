@@ -30,6 +30,7 @@ from realtalk_ros.renderer.face_data import (
     shoot,
     write_shard,
 )
+from realtalk_ros.renderer.geometry import Geometry
 from realtalk_ros.renderer.people import Person
 from realtalk_ros.renderer.studio import Studio, View
 
@@ -162,11 +163,15 @@ def write_avatar(out: Path, name: str, person: Person, studio: Studio, seed: int
     reference = studio.render(REFERENCE_WEIGHTS, path[len(path) // 2], person.light)
     cv2.imwrite(str(out / "reference.png"), reference[y : y + side, x : x + side])
     np.save(out / "identity.npy", person.identity.astype(np.float32))
-    np.save(out / "landmarks.npy", places(kit, person.neutral, path))
+    rest = places(kit, person.neutral, path)
+    np.save(out / "landmarks.npy", rest)
+    write_reference(out, person, (rest[len(path) // 2] - (x, y)) / side)
     np.save(
         out / "reference_expressions.npy", own_expressions(person.identity)[0].astype(np.float32)
     )
-    files = ["identity.npy", "landmarks.npy", "reference.png", "reference_expressions.npy", *names]
+    files = ["identity.npy", "landmarks.npy", "reference.png", "reference_weights.npy",
+             "reference_landmarks.npy", "resting_weights.npy", "reference_expressions.npy",
+             *names]  # fmt: skip
     meta = {
         "format": 1,
         "name": name,
@@ -179,12 +184,26 @@ def write_avatar(out: Path, name: str, person: Person, studio: Studio, seed: int
         "crop": list(crop),
         "identity": "identity.npy",
         "landmarks": "landmarks.npy",
+        "resting_weights": "resting_weights.npy",
         "reference": "reference.png",
+        "references": ["reference.png"],
+        "reference_weights": "reference_weights.npy",
+        "reference_landmarks": "reference_landmarks.npy",
         "reference_expressions": "reference_expressions.npy",
         "templates": names,
         "sha256": {f: models.sha256(out / f) for f in files},
     }
     (out / "avatar.yaml").write_text(yaml.safe_dump(meta, sort_keys=False, width=100))
+
+
+def write_reference(out: Path, person: Person, rest: np.ndarray) -> None:
+    """What reference.png shows, and where; `rest` (68, 2) are the resting face's landmarks in it,
+    in shares of the crop."""
+    np.save(out / "resting_weights.npy", person.resting)
+    geometry = Geometry(person.identity, np.float32(rest[None]), base=person.resting)
+    seen = geometry.points(REFERENCE_WEIGHTS, 0) * CROP
+    np.save(out / "reference_weights.npy", REFERENCE_WEIGHTS[None].astype(np.float32))
+    np.save(out / "reference_landmarks.npy", seen[None].astype(np.float32))
 
 
 def write_groups(
@@ -219,7 +238,7 @@ def write_groups(
         group = {
             k: np.concatenate([one[k] for one in single]) for k in single[0] if k != "identity"
         }
-        made.append(group | {"identity": person.identity})
+        made.append(group | {"identity": person.identity, "base": person.resting})
     for shard, start in enumerate(range(0, groups, per_shard)):
         write_shard(out / f"{shard:04d}.npz", made[start : start + per_shard])
 

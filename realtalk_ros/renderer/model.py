@@ -5,7 +5,8 @@ After RealTalk's facial identity alignment (FIA) module, arXiv 2406.18284, secti
 - lip-shape control: the 52 ARKit weights modulate every block of the generator (FiLM, scale and
   shift of the channels, Perez et al. 2018);
 - face texture reference: features of one reference image enter at four scales, at the coarsest by
-  cross-attention from the generator to the reference; no optical flow, no alignment network;
+  cross-attention from the generator to the reference, and the colours of its teeth and flesh where
+  it shows some; no optical flow, no alignment network;
 - identity alignment by the 3D face prior: where the face model's 68 landmarks lie in the template
   and where this person's shape and the weights put them (geometry.py) is spread over the picture
   and lays the template's own pixels there, so that what moves keeps its look; what it
@@ -85,16 +86,40 @@ class Pyramid(nn.Module):
         return features  # coarse to fine
 
 
+TONES = 8  # numbers that `bared` finds
+# How little of enamel or flesh tells its colour half: pixels, squared. Flesh looks half as light.
+ENOUGH, LIGHT = 20.0, (1.0, 2.0)
+BORDERS = 1, 2  # pixels at the borders of enamel and of flesh that are not asked
+# Of those colours (blue, green, red of both) in the studio's pictures: middle and spread.
+USUAL, SPREAD = (0.83, 0.86, 0.90, 0.33, 0.34, 0.51), 0.12
+
+
+def bared(picture: Tensor, inside: Tensor) -> Tensor:
+    """The colours of enamel and flesh in pictures (B, 3, S, S) by mouth.py's maps of them, and how
+    sure those are: (B, TONES), 0 where nothing shows."""
+    light = inside[:, 1:] * inside[:, :1] * inside.new_tensor(LIGHT)[:, None, None]
+    # Not at their borders: of a photo a map is a pixel or two off, and flesh would be teeth.
+    here = (light > 0).to(light.dtype)
+    core = [-F.max_pool2d(-here[:, [k]], 2 * b + 1, 1, b) for k, b in enumerate(BORDERS)]
+    light = light * torch.cat(core, 1)
+    shown = light.flatten(2)  # (B, 2, S * S)
+    power = (shown * shown).sum(-1, keepdim=True)
+    # Least squares of picture = light * colour, drawn towards 0 where little is seen.
+    colours = shown @ picture.flatten(2).transpose(1, 2) / (power + ENOUGH)
+    return torch.cat([colours.flatten(1), (power / (power + ENOUGH)).flatten(1)], 1)
+
+
 class Encoder(nn.Module):
     """Reference and template to what the generator needs of them, coarse to fine.
 
-    Returns `f16, f8, f4, f2` (fused features, (B, channels[i], S/16.., S/16..)) and `keys`,
-    `values` of the reference, (B, heads, (S/16)^2, channels[0] / heads).
+    A reference (B, 6, S, S) is a picture and mouth.py's map of it, 0 where that is unknown. Returns
+    `f16, f8, f4, f2` (fused features, (B, channels[i], S/16.., S/16..)) and of the reference
+    `keys`, `values` (B, heads, (S/16)^2, channels[0] / heads) and `tones` (B, TONES), see `bared`.
     """
 
     def __init__(self, dims: Dimensions):
         super().__init__()
-        self.heads, self.texture_reference = dims.heads, dims.texture_reference
+        self.dims, self.heads = dims, dims.heads
         self.reference, self.template = Pyramid(dims), Pyramid(dims)
         self.fuse = nn.ModuleList(
             nn.Conv2d(2 * inputs, outputs, 1)
@@ -106,8 +131,11 @@ class Encoder(nn.Module):
         )
 
     def forward(self, reference: Tensor, template: Tensor) -> tuple[Tensor, ...]:
-        if not self.texture_reference:
+        if not self.dims.texture_reference:
             reference = torch.zeros_like(reference)
+        reference, inside = reference.chunk(2, 1)
+        if not self.dims.inside:
+            inside = torch.zeros_like(inside)
         of_reference, of_template = self.reference(reference), self.template(template)
         fused = [
             fuse(torch.cat([t, r], 1))
@@ -118,6 +146,7 @@ class Encoder(nn.Module):
             *fused,
             split_heads(keys + self.position, self.heads),
             split_heads(values, self.heads),
+            bared(reference, inside),
         )
 
 
@@ -253,6 +282,10 @@ class Generator(nn.Module):
             with torch.no_grad():
                 begin = torch.tensor((-2.5, -1.0, 0.8, 3.0)).repeat_interleave(3)
                 self.tones.bias.copy_(begin[:10])
+            # What the reference's tones change of them, and of the style.
+            self.by_tones = nn.Linear(TONES, 10 + dims.style)
+            nn.init.zeros_(self.by_tones.weight)
+            nn.init.zeros_(self.by_tones.bias)
             told = 3 + 3 + 2 + dims.labels
             self.enter = nn.ModuleList(nn.Conv2d(told, outputs, 1) for outputs in c[:3])
             self.enter.append(nn.Conv2d(4 * 6, c[3], 1))  # of `fours`
@@ -293,10 +326,12 @@ class Generator(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """As `forward`, of aligned template, told and inside. The pictures, that which it returns
         too, are `fours`: they need not be taken apart and put together again."""
-        f16, f8, f4, f2, keys, values = features
+        f16, f8, f4, f2, keys, values, tones = features
         style = self.style(weights)
         entering: list[Tensor] = []
         if moved:
+            changes = self.by_tones(self.unusual(tones))
+            style = style + changes[:, 10:]
             aligned, told, inside = moved
             if not self.dims.inside:
                 inside = torch.zeros_like(inside)
@@ -320,13 +355,20 @@ class Generator(nn.Module):
         rgb, mask = out[:, :12].unflatten(1, (3, 4)), out[:, 12:]
         if moved:
             gate = torch.sigmoid(self.gate(x))[:, None]
-            rgb = self.paint(rgb + gate * (aligned - rgb), inside, x)
+            tones = torch.sigmoid(self.tones(x) + changes[:, :10, None, None])
+            rgb = self.paint(rgb + gate * (aligned - rgb), inside, tones[:, :, None])
         mask = F.interpolate(mask, scale_factor=2, mode="bilinear")
         return rgb, mask if self.dims.learned_mask else self.ellipse.expand_as(mask)
 
-    def paint(self, rgb: Tensor, inside: Tensor, x: Tensor) -> Tensor:
+    def unusual(self, tones: Tensor) -> Tensor:
+        """Tones by how far they are from the usual, in units of their spread: so they are learned
+        as fast as the rest."""
+        colours, sure = tones[:, :6], tones[:, 6:]
+        usual = tones.new_tensor(USUAL) * torch.cat([sure[:, :1]] * 3 + [sure[:, 1:]] * 3, 1)
+        return torch.cat([(colours - usual) / SPREAD, sure - 0.5], 1)
+
+    def paint(self, rgb: Tensor, inside: Tensor, tones: Tensor) -> Tensor:
         """The mouth's inside over the picture, layer by layer."""
-        tones = torch.sigmoid(self.tones(x))[:, :, None]
         hollow, flesh, teeth, share = tones[:, :3], tones[:, 3:6], tones[:, 6:9], tones[:, 9:]
         seen = hollow + inside[:, 2:] * (flesh - hollow)
         seen = seen + inside[:, 1:2] * (teeth - seen)
@@ -352,7 +394,7 @@ def ellipse(size: int) -> Tensor:
 
 
 class Renderer(nn.Module):
-    """Both halves, for training. Images are (B, 3, S, S) in 0..1."""
+    """Both halves, for training. Images are (B, 3, S, S) in 0..1, references (B, 6, S, S)."""
 
     def __init__(self, dims: Dimensions | None = None):
         super().__init__()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -200,6 +200,8 @@ class Person:
     light: Light
     distance: float
     traits: Traits
+    # (52,): what of the face model's expressions `neutral` is, beside the identity.
+    resting: np.ndarray = field(default_factory=lambda: np.zeros(arkit.COUNT, np.float32))
 
 
 def random_person(kit: FaceKit, painter: Painter, seed: int, fine: bool = False) -> Person:

@@ -19,12 +19,12 @@ from realtalk_ros.errors import ModelError
 from realtalk_ros.renderer.geometry import Geometry, resting
 from realtalk_ros.renderer.references import Chooser
 
-OF_PERSON = ("keys", "values")  # features that depend on the reference image alone
+OF_PERSON = ("keys", "values", "tones")  # features that depend on the reference image alone
 FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam can show
 ENCODER, ALIGNER = "renderer_encode.onnx", "renderer_align.onnx"
 GENERATOR = "renderer_generate.onnx"
 HALF = "renderer_generate_half.onnx"  # for GPUs, where it is there
-FORMAT = "5"  # of the generator's graph, see export.py
+FORMAT = "6"  # of the generator's graph, see export.py
 HOW_TO_RENEW = "run `realtalk train renderer --avatar` again, or remove it"
 
 
@@ -70,7 +70,10 @@ class Generator:
         rows = [n * len(avatar.templates) for n, avatar in zip(counts, avatars, strict=True)]
         self._first, self._first_reference = np.cumsum([0, *rows]), np.cumsum([0, *counts])
         self._on_gpu, device = on_gpu, "cuda" if on_gpu else "cpu"
-        self.geometry = [Geometry(avatar) for avatar in avatars]
+        self.geometry = [
+            Geometry(avatar.identity, resting(avatar), base=avatar.resting_weights)
+            for avatar in avatars
+        ]
         self._aligner = models.session(folder / ALIGNER, threads=threads)
         self._frames, self._rest, bank = encode(avatars, folder, providers, threads)
         number = np.float16 if name == HALF else np.float32
@@ -78,6 +81,7 @@ class Generator:
             key: ort.OrtValue.ortvalue_from_numpy(values.astype(number, copy=False), device)
             for key, values in bank.items()
         }
+        self._drawn = np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)
         self._bound = {count: self._bind(count) for count in {1, len(avatars)}}
 
     def run(self, weights: np.ndarray, shown: Sequence[Shown]) -> tuple[np.ndarray, np.ndarray]:
@@ -86,7 +90,7 @@ class Generator:
         count = len(weights)
         if count not in self._bound:
             self._bound[count] = self._bind(count)
-        aligner, generator, aligned, inside = self._bound[count]
+        aligner, generator, pictures = self._bound[count]
         faces = [self.geometry[s.person] for s in shown]
         rows = [
             self._first[s.person] + s.reference * len(face.rest) + s.template
@@ -95,18 +99,22 @@ class Generator:
         points = [f.points(w, s.template) for f, w, s in zip(faces, weights, shown, strict=True)]
         aligner.run(rest=self._rest[rows], points=points)
         for k, places in enumerate(aligner.outputs["places"]):
-            lay(self._frames[rows[k]], places, aligned[k])
-            faces[k].mouth.draw(weights[k], shown[k].template, inside[k])
+            lay(self._frames[rows[k]], places, self._drawn)
+            fours(self._drawn, generator.inputs["aligned"][k])
+            faces[k].inside(weights[k], shown[k].template, self._drawn)
+            fours(self._drawn, generator.inputs["inside"][k])
         people = [self._first_reference[s.person] + s.reference for s in shown]
         generator.run(weights=weights, template=rows, person=people)
-        return generator.outputs["picture"], generator.outputs["mask"]
+        for planes, picture in zip(generator.outputs["picture"], pictures, strict=True):
+            whole(planes, picture)
+        return pictures, generator.outputs["mask"]
 
-    def _bind(self, count: int) -> tuple[Binding, Binding, np.ndarray, np.ndarray]:
+    def _bind(self, count: int) -> tuple[Binding, Binding, np.ndarray]:
         aligner = Binding(self._aligner, count)
-        aligned, inside = np.zeros((2, count, CROP_SIZE, CROP_SIZE, 3), np.uint8)
-        shared = {"aligned": aligned, "inside": inside, "told": aligner.outputs["told"]}
         session = self._alone if count == 1 else self._open()
-        return aligner, Binding(session, count, self._on_gpu, self._bank, shared), aligned, inside
+        shared = {"told": aligner.outputs["told"]}
+        pictures = np.zeros((count, CROP_SIZE, CROP_SIZE, 3), np.uint8)
+        return aligner, Binding(session, count, self._on_gpu, self._bank, shared), pictures
 
 
 @dataclass(frozen=True)
@@ -122,6 +130,33 @@ def lay(template: np.ndarray, places: np.ndarray, to: np.ndarray | None = None) 
     """A template's crop (S, S, 3) uint8 with its pixels from `places` (S, S, 2), written to `to`
     if that is given."""
     return cv2.remap(template, places, None, cv2.INTER_LINEAR, to, cv2.BORDER_REPLICATE)
+
+
+def most_seen(tones: np.ndarray) -> np.ndarray:
+    """(1, 8), of (K, 8) that references tell of one person's mouth (`renderer.model.bared`):
+    enamel's and flesh's colours as the one tells them that shows the most. A mouth that shuts does
+    not change its teeth."""
+    enamel, flesh = tones[:, 6:].argmax(0)
+    parts = tones[enamel, :3], tones[flesh, 3:6], tones[[enamel, flesh], [6, 7]]
+    return np.concatenate(parts)[None]
+
+
+def fours(picture: np.ndarray, to: np.ndarray) -> np.ndarray:
+    """A picture (S, S, 3) as the generator takes it, (12, S/2, S/2): the pixels of each square of
+    four beside each other. Written to `to`, which is returned. (In its graph, ONNX Runtime takes
+    ten times as long for it.)"""
+    half = to.shape[-1]
+    squares = picture.reshape(half, 2, half, 2, 3).transpose(4, 1, 3, 0, 2)
+    to.reshape(squares.shape)[:] = squares
+    return to
+
+
+def whole(planes: np.ndarray, to: np.ndarray) -> np.ndarray:
+    """The other way: (12, S/2, S/2) -> `to` (S, S, 3), which is returned."""
+    half = planes.shape[-1]
+    squares = planes.reshape(3, 2, 2, half, half).transpose(3, 1, 4, 2, 0)
+    to.reshape(squares.shape)[:] = squares
+    return to
 
 
 class Binding:
@@ -143,7 +178,7 @@ class Binding:
         self._session, self._on_gpu, self._binding = session, on_gpu, session.io_binding()
         for name, value in bank.items():
             self._binding.bind_ortvalue_input(name, value)
-        self._inputs = {
+        self.inputs = {
             i.name: shared[i.name] if i.name in shared else self._zeros(i, count)
             for i in session.get_inputs()
             if i.name not in bank
@@ -159,21 +194,30 @@ class Binding:
         return np.zeros((count, *value.shape[1:]), self.TYPES[value.type])
 
     def _bind_inputs(self) -> None:
-        for name, array in self._inputs.items():
+        for name, array in self.inputs.items():
             self._binding.bind_cpu_input(name, array)
 
     def run(self, **inputs: np.ndarray | Sequence[int]) -> None:
         """Takes those inputs that are not written in place. `outputs` are overwritten."""
         for name, values in inputs.items():
-            self._inputs[name][:] = values
+            self.inputs[name][:] = values
         if self._on_gpu:
             self._bind_inputs()  # copies them there
         self._session.run_with_iobinding(self._binding)
 
 
-def references(avatar: Avatar) -> tuple[np.ndarray, ...]:
-    """The pictures from which an avatar's texture is taken."""
-    return avatar.more_references or (avatar.reference_image,)
+def references(avatar: Avatar) -> list[np.ndarray]:
+    """The pictures from which an avatar's texture is taken, each with the map of its mouth's inside
+    (mouth.py), which is 0 where nobody knows its landmarks: (256, 256, 6) uint8."""
+    pictures = avatar.more_references or (avatar.reference_image,)
+    maps = np.zeros((len(pictures), CROP_SIZE, CROP_SIZE, 3), np.uint8)
+    if avatar.reference_landmarks is not None:
+        weights = avatar.reference_weights
+        places = avatar.reference_landmarks / CROP_SIZE
+        geometry = Geometry(avatar.identity, places, weights, avatar.resting_weights)
+        for k, image in enumerate(maps):
+            geometry.inside(weights[k], k, image)
+    return [np.concatenate(both, -1) for both in zip(pictures, maps, strict=True)]
 
 
 def encode(
@@ -196,8 +240,8 @@ def encode(
         if side != CROP_SIZE:
             size = (CROP_SIZE, CROP_SIZE)
             crops = [cv2.resize(crop, size, interpolation=cv2.INTER_AREA) for crop in crops]
-        rest = resting(avatar)
-        for reference in references(avatar):
+        rest, seen_from = resting(avatar), references(avatar)
+        for reference in seen_from:
             frames.append(np.stack(crops))
             places.append(rest)
             for number, crop in enumerate(crops):
@@ -205,6 +249,8 @@ def encode(
                 for name, value in zip(names, found, strict=True):
                     if number == 0 or name not in OF_PERSON:
                         rows[name].append(value)
+        count = len(seen_from)
+        rows["tones"][-count:] = [most_seen(np.concatenate(rows["tones"][-count:]))] * count
     bank = {name: np.concatenate(values) for name, values in rows.items()}
     return np.concatenate(frames), np.concatenate(places), bank
 

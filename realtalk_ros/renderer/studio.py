@@ -203,6 +203,12 @@ def tongue(kit: FaceKit) -> np.ndarray:
     return (inside * smoothstep(1.0, 0.85, arch)).astype(np.float32)
 
 
+def tongue_out(kit: FaceKit, share: np.ndarray) -> np.ndarray:
+    """(n, 3) cm: how tongueOut moves the vertices of gums_tongue, `share` of which is tongue."""
+    forward = share * smoothstep(3.0, 9.5, kit.mean[kit.parts["gums_tongue"], 2])
+    return forward[:, None] * np.array([0.0, 0.55, 3.6])
+
+
 def each_tooth(kit: FaceKit) -> tuple[int, np.ndarray]:
     """How many teeth there are, and which of them each vertex of the part belongs to."""
     from scipy import sparse
@@ -258,7 +264,8 @@ class Studio:
         noise = np.clip((noise - noise.mean()) / noise.std() * 0.2 + 0.5, 0, 1)
         self.noise = gl.texture((256, 256), 1, (noise * 255).astype(np.uint8).tobytes())
         self.noise.build_mipmaps()
-        self._build_head(detail, self._occlusion())
+        self.occlusion = self._occlusion()
+        self._build_head(detail)
         self._build_morphs()
         self.look: Look | None = None
         self._uniforms: dict = {}
@@ -343,7 +350,7 @@ class Studio:
             rest[where, 1] = 1 - down if centre[1] > middle_y else down
             rest[where, 2] = rng.normal(0, 0.35)
 
-    def _build_head(self, detail: float, occlusion: np.ndarray) -> None:
+    def _build_head(self, detail: float) -> None:
         """Simplify, split vertices at texture seams, drop what no camera sees, fill buffers."""
         kit, mean, gl = self.kit, self.kit.mean, self.gl
         self.tongue = tongue(kit)
@@ -369,8 +376,10 @@ class Studio:
             faces = faces.reshape(-1, 3).astype(np.int32)
             vertex_of, uv = vertex_of[used], uv[used]
         self.vertex_of, v = vertex_of, vertex_of
+        self.triangles, self.triangle_kinds = v[faces], tri_kind  # of the face model's vertices
 
-        rest = self._rest()[v]
+        self.rest = self._rest()
+        rest = self.rest[v]
         kind_v = self.kinds[v]
         # Lashes: u runs along the lid; v below 0.5 is the lower lid.
         hairs, u, across = kind_v == LASH, uv[:, 0] % 0.5 * 2, uv[:, 1]
@@ -385,7 +394,7 @@ class Studio:
             sel = (kind_v == OCCLUSION) & (mean[v, 0] * side > 0)
             rest[sel, 3] = self._lid_shadow(mean[v][sel])
         pose_weight = smoothstep(-14.5, -6.5, mean[v, 1] + 0.30 * mean[v, 2])
-        aux = np.stack([kind_v, occlusion[v], uv[:, 0] * 0, pose_weight], 1)
+        aux = np.stack([kind_v, self.occlusion[v], uv[:, 0] * 0, pose_weight], 1)
         static = gl.buffer(np.hstack([uv, aux, rest]).astype("f4").tobytes())
         # what the expressions deform: base (position, normal, which eyeball) to dynamic
         ball = np.zeros(len(mean), np.float32)
@@ -447,9 +456,7 @@ class Studio:
         """The texture of expression deltas; tongueOut, which the model lacks, is made here."""
         kit, v = self.kit, self.vertex_of
         deltas = kit.expressions.reshape(arkit.COUNT, -1, 3).copy()
-        gums = kit.parts["gums_tongue"]
-        forward = self.tongue * smoothstep(3.0, 9.5, kit.mean[gums, 2])
-        deltas[arkit.INDEX["tongueOut"], gums] = forward[:, None] * np.array([0.0, 0.55, 3.6])
+        deltas[arkit.INDEX["tongueOut"], kit.parts["gums_tongue"]] = tongue_out(kit, self.tongue)
         # some identities' closed lids lie behind the cornea: the eye gives way
         for side in ("Left", "Right"):
             ball = kit.parts[f"eyeball_{side.lower()}"]

@@ -29,10 +29,10 @@ from realtalk_ros import models
 from realtalk_ros.avatar import Avatar, find
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.renderer import losses, reader
-from realtalk_ros.renderer.batches import Batch, Groups, sample
+from realtalk_ros.renderer.batches import Batch, Groups, pictures, sample
 from realtalk_ros.renderer.export import export, export_generator, installed
-from realtalk_ros.renderer.model import Dimensions, Renderer
-from realtalk_ros.renderer.stream import references
+from realtalk_ros.renderer.model import Dimensions, Renderer, bared
+from realtalk_ros.renderer.stream import most_seen, references
 
 ABLATIONS = {
     "reference": "texture_reference",
@@ -115,6 +115,8 @@ def forward(model: Renderer, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     all of its expressions."""
     with torch.autocast(batch.target.device.type, torch.bfloat16):
         features = model.encoder(batch.reference, batch.template)
+        if batch.tones is not None:
+            features = *features[:-1], batch.tones
         features = [f.repeat_interleave(batch.each, 0) for f in features]
         template = batch.template_each
         places = batch.rest_each, batch.points
@@ -312,7 +314,7 @@ def sheet(model: Renderer, groups: Groups, path: Path, rows: int = 6) -> None:
     for _ in range(rows):
         batch = sample([groups[int(rng.integers(len(groups)))]], rng, 3, augment=False)
         out, _, mask = forward(model, batch)
-        cells = [batch.reference[0], batch.template[0]]
+        cells = [batch.reference[0, :3], batch.template[0]]
         for k in range(len(out)):
             cells += [batch.target[k], out[k], mask[k].expand(3, -1, -1)]
         lines.append(torch.cat(cells, 2))
@@ -354,8 +356,8 @@ def run(args: argparse.Namespace) -> None:
     if avatar:
         check_fit(trainer.model)
         trainer.keep()
-    pictures = torch.from_numpy(np.stack(references(avatar))).to(args.device) if avatar else None
-    learn(trainer, train, val, None if avatar else extra, pictures, args)
+    seen_from = torch.from_numpy(np.stack(references(avatar))).to(args.device) if avatar else None
+    learn(trainer, train, val, None if avatar else extra, seen_from, args)
     model = trainer.average.model
     print(json.dumps({**trainer.state, **evaluate(model, val, 200)}))
     if trainer.state["seconds"] < args.minutes * 60:
@@ -391,6 +393,7 @@ def learn(
     stand in for the groups' own, one of them for each batch."""
     state, checkpoint = trainer.state, args.out / "checkpoint.pt"
     rng = np.random.default_rng([args.seed, state["step"]])
+    tones = None if references is None else tones_of(references)
     budget, began, done_before = args.minutes * 60, time.monotonic(), state["seconds"]
     end = min(budget, done_before + (args.pause or math.inf) * 60)
     last_report = last_save = began
@@ -409,6 +412,8 @@ def learn(
             drawn.append(source[int(rng.integers(len(source)))])
         reference = None if references is None else references[int(rng.integers(len(references)))]
         batch = sample(drawn, rng, args.targets, reference is None, reference)
+        if tones is not None:
+            batch = replace(batch, tones=tones.expand(args.groups, -1))
         running.append(trainer.step(batch, rate))
         state["seconds"] = done_before + time.monotonic() - began
         bar.n = int(elapsed)
@@ -428,6 +433,13 @@ def learn(
     state["seconds"] = elapsed
     trainer.save(checkpoint)
     bar.close()
+
+
+def tones_of(references: Tensor) -> Tensor:
+    """(1, 8): what all of one avatar's references (R, S, S, 6) tell of its mouth's colours."""
+    picture, inside = pictures(references).chunk(2, 1)
+    found = most_seen(bared(picture, inside).cpu().numpy())
+    return torch.from_numpy(found).to(references.device)
 
 
 def report(
