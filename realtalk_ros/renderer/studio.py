@@ -191,36 +191,10 @@ def _within_bins(along: np.ndarray, values: np.ndarray, bins: int = 12) -> np.nd
     return np.clip((values - low) / np.maximum(high - low, 1e-6), 0, 1)
 
 
-def tongue(kit: FaceKit) -> np.ndarray:
-    """0..1 per vertex of gums_tongue: 1 on the tongue, far from teeth and below the palate."""
-    from scipy.spatial import cKDTree
-
-    points = kit.mean[kit.parts["gums_tongue"]]
-    distance = cKDTree(kit.mean[kit.parts["teeth"]]).query(points)[0]
-    inside = smoothstep(0.30, 0.75, distance) * smoothstep(-2.2, -2.9, points[:, 1])
-    # gums before and beside the teeth
-    arch = np.hypot(points[:, 0] / 2.2, np.maximum(points[:, 2] - 4.0, 0) / 5.6)
-    return (inside * smoothstep(1.0, 0.85, arch)).astype(np.float32)
-
-
 def tongue_out(kit: FaceKit, share: np.ndarray) -> np.ndarray:
     """(n, 3) cm: how tongueOut moves the vertices of gums_tongue, `share` of which is tongue."""
     forward = share * smoothstep(3.0, 9.5, kit.mean[kit.parts["gums_tongue"], 2])
     return forward[:, None] * np.array([0.0, 0.55, 3.6])
-
-
-def each_tooth(kit: FaceKit) -> tuple[int, np.ndarray]:
-    """How many teeth there are, and which of them each vertex of the part belongs to."""
-    from scipy import sparse
-    from scipy.sparse.csgraph import connected_components
-
-    part, tris = kit.parts["teeth"], kit.triangles
-    tris = tris[((tris >= part.start) & (tris < part.stop)).all(1)] - part.start
-    pairs = sparse.coo_matrix(
-        (np.ones(2 * len(tris)), (tris[:, :2].T.ravel(), tris[:, 1:].T.ravel())),
-        (part.stop - part.start,) * 2,
-    )
-    return connected_components(pairs, directed=False)
 
 
 class Studio:
@@ -332,8 +306,17 @@ class Studio:
 
     def _each_tooth(self, rest: np.ndarray) -> None:
         """Fill rest[..., :3] of the teeth: across -1..1 along the arch, root to edge, a shade."""
+        from scipy import sparse
+        from scipy.sparse.csgraph import connected_components
+
         part = self.kit.parts["teeth"]
-        count, tooth = each_tooth(self.kit)
+        tris = self.kit.triangles
+        tris = tris[((tris >= part.start) & (tris < part.stop)).all(1)] - part.start
+        pairs = sparse.coo_matrix(
+            (np.ones(2 * len(tris)), (tris[:, :2].T.ravel(), tris[:, 1:].T.ravel())),
+            (part.stop - part.start,) * 2,
+        )
+        count, tooth = connected_components(pairs, directed=False)
         rng = np.random.default_rng(3)
         points = self.kit.mean[part]
         middle_y = points[:, 1].mean()
@@ -350,10 +333,22 @@ class Studio:
             rest[where, 1] = 1 - down if centre[1] > middle_y else down
             rest[where, 2] = rng.normal(0, 0.35)
 
+    def _tongue(self) -> np.ndarray:
+        """0..1 per vertex of gums_tongue: 1 on the tongue, far from teeth and below the palate."""
+        from scipy.spatial import cKDTree
+
+        mean, kit = self.kit.mean, self.kit
+        points = mean[kit.parts["gums_tongue"]]
+        distance = cKDTree(mean[kit.parts["teeth"]]).query(points)[0]
+        inside = smoothstep(0.30, 0.75, distance) * smoothstep(-2.2, -2.9, points[:, 1])
+        # gums before and beside the teeth
+        arch = np.hypot(points[:, 0] / 2.2, np.maximum(points[:, 2] - 4.0, 0) / 5.6)
+        return (inside * smoothstep(1.0, 0.85, arch)).astype(np.float32)
+
     def _build_head(self, detail: float) -> None:
         """Simplify, split vertices at texture seams, drop what no camera sees, fill buffers."""
         kit, mean, gl = self.kit, self.kit.mean, self.gl
-        self.tongue = tongue(kit)
+        self.tongue = self._tongue()
         iris_layer = [i for i, m in enumerate(kit.materials) if m.startswith("M_Iris")]
         tri_kind = self.kinds[kit.triangles[:, 0]]
         middle, away = mean[kit.triangles].mean(1), kit.normals(mean)[kit.triangles].mean(1)[:, 2]
