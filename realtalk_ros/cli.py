@@ -38,6 +38,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("train", "expression"): ("realtalk_ros.expression.train", "the speech-to-expression network"),
     ("train", "renderer"): ("realtalk_ros.renderer.train", "the expression-to-face network"),
     ("train", "reader"): ("realtalk_ros.renderer.reader", "networks that read landmarks off faces"),
+    ("train", "shape"): ("realtalk_ros.renderer.shape_reader", "what tells enrol a face's shape"),
     ("evaluate", "expression"): (
         "realtalk_ros.expression.evaluate", "the speech-to-expression network on held-out speech"
     ),

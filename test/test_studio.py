@@ -127,3 +127,24 @@ def test_group_has_every_array(scene):
         "identity": (100,), "masks": (n, 128, 128), "head": (n, 6), "camera": (n, 5),
     }  # fmt: skip
     assert group["masks"].max() < len(face_data.LABELS)
+
+
+def test_mouths_have_mankinds_colours_or_with_the_eyes_nobodys():
+    pytest.importorskip("moderngl")
+    from realtalk_ros.renderer import people
+    from realtalk_ros.renderer.painter import Traits
+
+    def drawn(tone: float, unusual: float) -> list[dict[str, np.ndarray]]:
+        rng = np.random.default_rng(3)
+        return [people.random_colours(Traits(tone=tone), rng, unusual) for _ in range(200)]
+
+    pale, dark, odd = drawn(0.0, 0), drawn(1.0, 0), drawn(0.0, 1)
+    for colours in pale + dark:
+        assert set(colours) == {"teeth", "gums", "tongue"}
+        assert (np.diff(colours["teeth"]) < 0).all()  # enamel is yellow, more or less
+        assert colours["gums"].argmax() == 0 and colours["tongue"].argmax() == 0  # flesh is red
+    shade = [np.mean([c["gums"].mean() for c in people]) for people in (pale, dark)]
+    assert shade[1] < 0.8 * shade[0]
+    assert all({"iris", "iris_ring", "sclera"} < set(colours) for colours in odd)
+    teeth = np.stack([colours["teeth"] for colours in odd])
+    assert (teeth.argmax(1) == 2).mean() > 0.2 and teeth.min() < 0.1  # blue ones, black ones

@@ -24,6 +24,7 @@ from realtalk_ros.renderer import (  # noqa: E402
     losses,
     quality,
     reader,
+    shape_reader,
     train,
 )
 from realtalk_ros.renderer.export import export, installed  # noqa: E402
@@ -474,3 +475,44 @@ def test_one_face_gets_a_generator_that_is_measured_against_the_installed_one(
     assert FaceRenderer(Avatar.load(folder), 256).render(np.zeros(52, np.float32), 0).any()
     evaluate.run(args)
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["nlpd_less"] != 0
+
+
+def test_landmarks_stay_on_their_pixels_where_a_picture_is_laid_out():
+    rng = np.random.default_rng(2)
+    face = landmarks.load().points(np.zeros(52, np.float32))[:, :2] * (1, -1)
+    turn = np.array([[np.cos(0.2), -np.sin(0.2)], [np.sin(0.2), np.cos(0.2)]])
+    marks = (face - face.mean(0)) @ turn.T * 11 + (120, 140)
+    shown = [8, 36, 45, 48, 54]  # far apart from each other
+    picture = np.zeros((256, 256), np.uint8)
+    for x, y in marks[shown]:
+        cv2.circle(
+            picture, (round(16 * (x - 0.5)), round(16 * (y - 0.5))), 48, 255, -1, cv2.LINE_AA, 4
+        )
+    seen = torch.from_numpy(picture).float().expand(1, 3, -1, -1)
+    places = torch.from_numpy(np.float32(marks))[None]
+    for beside in (rng, None):
+        laid, found = shape_reader.laid_out(seen, places, beside)
+        for x, y in found[0, shown].numpy() * 128 - 0.5:
+            part = laid[0, 0, int(y) - 4 : int(y) + 6, int(x) - 4 : int(x) + 6].numpy()
+            rows, columns = np.mgrid[int(y) - 4 : int(y) + 6, int(x) - 4 : int(x) + 6]
+            middle = (columns * part).sum() / part.sum(), (rows * part).sum() / part.sum()
+            assert np.hypot(middle[0] - x, middle[1] - y) < 0.15
+    right, left = found[0, 36:48].reshape(2, 6, 2).mean(1)
+    assert abs(right[1] - left[1]) < 0.005  # the eyes are level
+
+
+def test_the_shape_reader_learns_and_is_exported(data, tmp_path):
+    where = "--data", data, "--out", tmp_path / "shape.pt", "--export", tmp_path
+    shape_reader.run(arguments(shape_reader, *where, "--minutes", 0.1, "--people", 2))
+    saved = torch.load(tmp_path / "shape.pt", weights_only=True)
+    groups, new = batches.Groups(data / "val"), shape_reader.ShapeNet()
+    assert saved["figures"]["all"] < 0.7 * shape_reader.measure(new, groups)["all"]
+    new.load_state_dict(saved["net"])
+    picture = np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)
+    assert shape_reader.FILE in models.read_checksums(tmp_path)
+    session = models.session(tmp_path / shape_reader.FILE)
+    (found,) = session.run(None, {"picture": picture})
+    small = cv2.resize(picture, (128, 128), interpolation=cv2.INTER_AREA)
+    with torch.no_grad():
+        wanted = new(batches.pictures(torch.from_numpy(small)[None]))[0].numpy() * 256
+    np.testing.assert_allclose(found, wanted, atol=1.0)  # small is rounded

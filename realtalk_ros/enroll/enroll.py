@@ -25,6 +25,7 @@ from realtalk_ros.avatar import MAX_NAME, Avatar
 from realtalk_ros.enroll import fit, portrait
 from realtalk_ros.enroll.footage import Footage
 from realtalk_ros.enroll.portrait import Portrait
+from realtalk_ros.enroll.shape import ShapeReader, finer
 from realtalk_ros.enroll.track import follow, open_video, require_scipy
 from realtalk_ros.enroll.tracker import Face, Tracker
 from realtalk_ros.errors import RealTalkError
@@ -194,7 +195,8 @@ def from_picture(picture: np.ndarray, where: Path | str, landmarker: Path | None
     model = fit.mesh_model()
     with Tracker(landmarker) as tracker:
         face = one_face(tracker.find(picture), str(where))
-        who = fit.fit(model, model.choose(face.points[None]))
+        mesh = model.choose(face.points[None])
+        who = fit.fit(model, mesh)
         check_pose(who.poses[0], float(who.error[0]), str(where))
         shown, rest = portraits(picture, face.points, who, 0)
         # Seen again, larger and upright: what is there only at first sight is no face, or lies on
@@ -203,6 +205,7 @@ def from_picture(picture: np.ndarray, where: Path | str, landmarker: Path | None
     off = model.choose(again[0].points) - shown.points if again else np.inf
     if not np.median(np.abs(off)) < MAX_CHANGE * portrait.CROP:
         check_pose(who.poses[0], np.inf, str(where))
+    identity = finer(who, [ShapeReader().read(picture, mesh[0])])
     references, weights, crop = [shown.crop], [who.weights[0]], shown.layout.crop
     if np.linalg.norm(shown.points - rest.points, axis=1).max() > 4:  # pixels: it is another mouth
         references.append(rest.crop)
@@ -211,7 +214,7 @@ def from_picture(picture: np.ndarray, where: Path | str, landmarker: Path | None
     if portrait.square(who.poses[0], who.identity)[2] < 0.75 * portrait.CROP:
         notes.append("the face is smaller than the avatar's, which will be soft")
     return Enrolment(
-        who.identity, *portrait.templates(rest, resting(who.identity)), crop, references,
+        identity, *portrait.templates(rest, resting(who.identity)), crop, references,
         np.stack(weights), seen(shown.pose, who.identity, np.stack(weights), crop), None,
         region_of(rest, who.identity), notes,
     )  # fmt: skip

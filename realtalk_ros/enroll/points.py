@@ -50,3 +50,5 @@ VERTICES: dict[float, dict[int, int]] = {
 LANDMARK = np.array([m for group in VERTICES.values() for m in group])  # (154,)
 VERTEX = np.array([v for group in VERTICES.values() for v in group.values()])  # (154,)
 SIGMA = SIDE * np.array([s for s, group in VERTICES.items() for _ in group], np.float32)  # cm
+# Rows of those.
+LIPS, EYES = (np.flatnonzero(np.isin(LANDMARK, list(VERTICES[s]))) for s in (0.008, 0.0035))

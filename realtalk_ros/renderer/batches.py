@@ -20,6 +20,7 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.renderer.geometry import Geometry
 
 REFERENCES, POSES, EXPRESSIONS = 3, 2, 5  # pictures of a group, see face_data.py
+VISITS = 2  # groups of one person, in a row
 READERS = 4  # threads that read shards
 LABELS = 7  # of the masks, see face_data.LABELS
 RESTING = 0.85  # share of the templates in training that are at rest

@@ -7,6 +7,8 @@ distances are. Means over all pictures, at 256x256:
 
     psnr, ssim          dB; SSIM of Wang et al. 2004, Gaussian windows (scikit-image)
     mouth_psnr, mouth_ssim      in the box of the lips
+    inside_psnr         where the true picture shows teeth, gums or tongue, if it does (of shards
+                        with masks): what no template with its mouth shut can tell
     template_mouth_psnr         the template as it is there, for scale
     nlpd, gmsd          distances as people see them, in the face's box; see quality.py
     mouth_nlpd, mouth_gmsd      in the box of the lips
@@ -63,6 +65,8 @@ from realtalk_ros.renderer.stream import ALIGNER, ENCODER, GENERATOR, fours, lay
 from realtalk_ros.renderer.train import MOUTH, mouth_box
 
 DRIFT = 0.33  # pixels that a template moves from frame to frame, see make_avatar.MAX_STEP
+INNER_MOUTH = 3  # of face_data.LABELS
+ENOUGH = 20  # pixels
 JUDGE = Path("runs/reader/judge.pt")
 DISTANCES = ("nlpd", "mouth_nlpd", "gmsd", "mouth_gmsd", "perceptual", "mouth_perceptual")
 # Reference (S, S, 6) and template (S, S, 3) uint8, the template's landmarks (1, 68, 2) and those of
@@ -159,6 +163,11 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / max(error, 1e-3)))
 
 
+def inside_psnr(a: np.ndarray, b: np.ndarray, shown: np.ndarray) -> float:
+    """Where `shown` (S, S) bool says so; NaN of fewer than ENOUGH pixels."""
+    return psnr(a[shown], b[shown]) if shown.sum() >= ENOUGH else float("nan")
+
+
 def ssim_map(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     from skimage.metrics import structural_similarity
 
@@ -233,6 +242,9 @@ def measure(
         if reference is None:
             seen_from = np.concatenate([images[0], bare(group, chosen[0])], -1)
         marks = group.marks[chosen[2:]]
+        shown = np.zeros(truth.shape[:3], bool)
+        if group.masks is not None:
+            shown = group.masks[chosen[2:]].numpy() == INNER_MOUTH
         told = tell(group, chosen[1], chosen[2:])
         known = told.rest, told.points, weights, told.inside
         out, masks = render(seen_from, template, *known)
@@ -253,6 +265,7 @@ def measure(
                 "ssim": float(likeness.mean()),
                 "mouth_psnr": psnr(out[k][box], truth[k][box]),
                 "mouth_ssim": float(likeness[box].mean()),
+                "inside_psnr": inside_psnr(out[k], truth[k], shown[k]),
                 "template_mouth_psnr": psnr(template[box], truth[k][box]),
                 "nlpd": seen_as[0][0],
                 "mouth_nlpd": seen_as[0][1],
@@ -265,7 +278,8 @@ def measure(
                 "seam": across(out[k], masks[k]) / max(across(truth[k], masks[k]), 1e-6),
             })  # fmt: skip
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    figures = {name: float(np.nanmean(column)) for name, column in columns.items()}
+    finite = {name: column for name, column in columns.items() if np.isfinite(column).any()}
+    figures = {name: float(np.nanmean(column)) for name, column in finite.items()}
     if lips:
         of_truth = columns["found_opening_of_truth"]
         seen = np.isfinite(columns["found_opening"]) & np.isfinite(of_truth)

@@ -97,7 +97,13 @@ def write_shard(path: Path, groups: list[dict[str, np.ndarray]]) -> None:
 
 
 def make_shards(
-    out: Path, shards: range, groups: int, first_seed: int, studio: Studio, painter: Painter
+    out: Path,
+    shards: range,
+    groups: int,
+    first_seed: int,
+    studio: Studio,
+    painter: Painter,
+    unusual: float = people.UNUSUAL,
 ) -> None:
     """Write the shards numbered `shards` under `out`, `groups` people each."""
     from tqdm import tqdm
@@ -107,7 +113,7 @@ def make_shards(
     sitters = sorted({seed - seed % VISITS for seed in seeds})
 
     def make(seed: int) -> Person:
-        return people.random_person(studio.kit, painter, seed)
+        return people.random_person(studio.kit, painter, seed, unusual=unusual)
 
     start, cpu, shooting = time.perf_counter(), time.process_time(), 0.0
     # The next person is painted while this one is photographed.
@@ -154,6 +160,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--groups", type=int, default=32, help="people in a shard")
     parser.add_argument(
+        "--unusual",
+        type=float,
+        default=people.UNUSUAL,
+        help="share of people whose mouth and eyes have nobody's colours (%(default)s)",
+    )
+    parser.add_argument(
         "--supersample",
         type=float,
         default=SUPERSAMPLE,
@@ -167,9 +179,10 @@ def run(args: argparse.Namespace) -> None:
     studio = Studio(FaceKit.load(args.facekit), SIZE, args.supersample, DETAIL)
     studio.hair_shadow = False
     painter = Painter(studio, TEXTURE)
-    make_shards(args.out / "val", range(args.val_shards), args.groups, VAL_SEED, studio, painter)
+    groups, rest = args.groups, (studio, painter, args.unusual)
+    make_shards(args.out / "val", range(args.val_shards), groups, VAL_SEED, *rest)
     train = range(args.first, args.first + args.shards)
-    make_shards(args.out / "train", train, args.groups, 0, studio, painter)
+    make_shards(args.out / "train", train, groups, 0, *rest)
 
 
 if __name__ == "__main__":

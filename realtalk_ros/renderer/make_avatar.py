@@ -41,8 +41,9 @@ MAX_STEP = 0.33  # pixels a landmark may move from one template to the next
 TEMPLATE_WEIGHTS = np.zeros(arkit.COUNT, np.float32)
 
 
+# Teeth and tongue show, whose colours nothing else tells.
 REFERENCE_WEIGHTS = weights_of(
-    jawOpen=0.12, mouthUpperUp=0.28, mouthLowerDown=0.20, mouthSmile=0.18, mouthStretch=0.06
+    jawOpen=0.32, mouthUpperUp=0.28, mouthLowerDown=0.25, mouthSmile=0.18, mouthStretch=0.06
 )
 
 

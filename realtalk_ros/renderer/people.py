@@ -133,6 +133,35 @@ def make_look(
     )  # fmt: skip
 
 
+# Enamel from bleached over the shades of dentists' guides to stained by tobacco, linear rgb.
+ENAMEL = np.array([[0.87, 0.86, 0.84], [0.80, 0.75, 0.66], [0.66, 0.55, 0.38], [0.40, 0.29, 0.15]])
+GUMS, MELANIN = np.array([0.50, 0.17, 0.16]), np.array([0.28, 0.38, 0.50])
+UNUSUAL = 0.15  # share of people whose mouth and eyes have nobody's colours
+
+
+def random_colours(
+    traits: Traits, rng: np.random.Generator, unusual: float
+) -> dict[str, np.ndarray]:
+    """Of teeth, gums and tongue, as Look has them: all of mankind's; of this share of the people
+    nobody's, the eyes' too. No habit tells them, only the reference, and lids must hide them."""
+    if rng.random() < unusual:
+        names = ("teeth", "gums", "tongue", "iris", "iris_ring", "sclera")
+        return {name: rng.random(3) * rng.uniform(0.1, 1) for name in names}
+    shade = rng.beta(1.1, 1.6) * (len(ENAMEL) - 1)
+    steps = np.arange(len(ENAMEL))
+    teeth = np.array([np.interp(shade, steps, channel) for channel in ENAMEL.T])
+    pigment = rng.random() * smoothstep(0.35, 0.9, np.array(traits.tone))
+    gums = GUMS * rng.normal(1, 0.06, 3) * (1 + pigment * (MELANIN - 1))
+    coat = rng.uniform(0, 0.6) ** 2  # a pale one
+    tongue = GUMS * (1.2, 1.25, 1.25) * rng.normal(1, 0.06, 3)
+    tongue = tongue + coat * (0.5 - tongue)
+    return {
+        "teeth": teeth * rng.uniform(0.85, 1.05),
+        "gums": gums * rng.uniform(0.6, 1.2),
+        "tongue": tongue * rng.uniform(0.6, 1.2),
+    }
+
+
 def random_light(rng: np.random.Generator) -> Light:
     """A key, a fill, a light from behind and a fourth, coloured now and then; hard or soft."""
 
@@ -204,13 +233,17 @@ class Person:
     resting: np.ndarray = field(default_factory=lambda: np.zeros(arkit.COUNT, np.float32))
 
 
-def random_person(kit: FaceKit, painter: Painter, seed: int, fine: bool = False) -> Person:
-    """The person number `seed`; `fine` as in make_look."""
+def random_person(
+    kit: FaceKit, painter: Painter, seed: int, fine: bool = False, unusual: float = UNUSUAL
+) -> Person:
+    """The person number `seed`; `fine` as in make_look, `unusual` as in random_colours."""
     rng = np.random.default_rng([seed, 0])
     identity = rng.normal(0, 0.9, kit.identity_modes.shape[0]).astype(np.float32)
     neutral = kit.neutral(identity)
     traits = random_traits(rng)
     look = make_look(kit, painter, neutral, traits, seed, fine)
+    colours = random_colours(traits, np.random.default_rng([seed, 3]), unusual)
+    look = replace(look, **colours)
     distance = float(np.exp(rng.uniform(np.log(45), np.log(130))))
     return Person(identity, neutral, look, random_light(rng), distance, traits)
 

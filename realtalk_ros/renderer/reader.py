@@ -3,7 +3,7 @@
 Two of them, which share nothing but this code. The guide is frozen in the renderer's training,
 where its features are the perceptual distance and its landmarks punish a mouth that does not do
 what the weights say. The judge only measures (`realtalk evaluate renderer`): it learns from other
-people (odd numbers instead of even), with another seed and another width, so that a renderer that
+people (every other one), with another seed and another width, so that a renderer that
 has learned to please the guide gains nothing with the judge.
 
 Landmarks are the expected position under a softmax of a heat map (integral regression, Sun et al.,
@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.renderer.batches import LABELS, Group, Groups, mirror, pictures, recolour
+from realtalk_ros.renderer.batches import LABELS, VISITS, Group, Groups, mirror, pictures, recolour
 
 LIPS = slice(48, 68)  # of the 68 landmarks
 IDENTITY = 64  # size of the identity vector
@@ -203,7 +203,7 @@ def run(args: argparse.Namespace) -> None:
 
 def train(role: str, args: argparse.Namespace) -> None:
     parity = ROLES[role]
-    groups = Groups(args.data / "train", args.device, lambda number: number % 2 == parity)
+    groups = Groups(args.data / "train", args.device, lambda number: number // VISITS % 2 == parity)
     if len(groups) < 2:
         raise RealTalkError(f"no training shards in {args.data}: run `realtalk data faces` first")
     torch.manual_seed(parity)

@@ -80,6 +80,7 @@ class Look:
     sclera: np.ndarray = field(default_factory=lambda: np.array([0.80, 0.77, 0.75]))
     teeth: np.ndarray = field(default_factory=lambda: np.array([0.78, 0.72, 0.62]))
     gums: np.ndarray = field(default_factory=lambda: np.array([0.50, 0.16, 0.15]))
+    tongue: np.ndarray | None = None  # a paler kind of the gums
     lash: np.ndarray = field(default_factory=lambda: np.array([0.01, 0.008, 0.006]))
     lash_alpha: float = 0.5
     scatter: float = 1.0  # strength of the red-shifted wrap
@@ -189,6 +190,11 @@ def _within_bins(along: np.ndarray, values: np.ndarray, bins: int = 12) -> np.nd
     low = np.interp(along, centres, [values[n].min() for n in near])
     high = np.interp(along, centres, [values[n].max() for n in near])
     return np.clip((values - low) / np.maximum(high - low, 1e-6), 0, 1)
+
+
+def paler(gums: np.ndarray) -> np.ndarray:
+    """(3,): the tongue that goes with gums of that colour."""
+    return (0.75 * gums + 0.1 * gums.sum()) * (1.25, 1.15, 1.15)
 
 
 def tongue_out(kit: FaceKit, share: np.ndarray) -> np.ndarray:
@@ -710,6 +716,7 @@ class Studio:
         for name in ("iris", "iris_ring", "pupil", "iris_size", "sclera", "teeth", "gums", "lash",
                      "lash_alpha", "scatter", "gloss", "bump", "seed"):  # fmt: skip
             values[name] = getattr(look, name)
+        values["tongue"] = paler(look.gums) if look.tongue is None else look.tongue
         units = {name: np.int32(unit).tobytes() for unit, name in enumerate(SAMPLERS)}
         return units | {"lights": np.int32(on.sum()).tobytes()} | {
             k: np.ascontiguousarray(v, np.float32).tobytes() for k, v in values.items()

@@ -241,7 +241,7 @@ MOUTH_FRAGMENT = (
     + LIGHTING
     + HEAD_IN
     + """
-uniform vec3 teeth; uniform vec3 gums; uniform float mouth_open; uniform float tongue_out;
+uniform vec3 teeth, gums, tongue; uniform float mouth_open; uniform float tongue_out;
 float noise(vec2 p) { return texture(noise_map, p + seed).r; }
 void main() {
     int kind = int(v_aux.x + 0.5);
@@ -262,10 +262,9 @@ void main() {
     if (kind == 3) {
         base *= 0.8 + 0.4 * noise(v_pos.xy * 0.13);
         float t = v_rest.x;  // 1 on the tongue: paler, rough, a groove in the middle
-        vec3 tongue = mix(gums, vec3(dot(gums, vec3(0.4))), 0.25) * vec3(1.25, 1.15, 1.15);
-        tongue *= 0.86 + 0.3 * noise(v_rest.yz * 0.9) ;
-        tongue *= 1.0 - 0.22 * exp(-v_rest.y * v_rest.y * 18.0);
-        base = mix(base, tongue, t);
+        vec3 rough = tongue * (0.86 + 0.3 * noise(v_rest.yz * 0.9));
+        rough *= 1.0 - 0.22 * exp(-v_rest.y * v_rest.y * 18.0);
+        base = mix(base, rough, t);
         deep *= 1.0 - 0.35 * t;
     }
     float reach = exp(-deep * (kind == 2 ? 0.42 : 0.55));

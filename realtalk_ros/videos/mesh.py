@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from realtalk_ros import arkit, landmarks
-from realtalk_ros.enroll import fit
+from realtalk_ros.enroll import fit, shape
 from realtalk_ros.enroll.tracker import POINTS, Tracker
 from realtalk_ros.videos.track import Track
 
-IDENTITY_FRAMES = 24  # from which a person's shape is told, spread over the video
+IDENTITY_FRAMES = 24  # or up to twice as many tell a person's shape, spread over the video
 BYSTANDER = 0.5  # of the largest face's size; smaller ones are not counted
 MAX_ERROR = (
     0.04  # rms of the fit, of the face crop's side: what fits worse is no face, or half of one
@@ -24,25 +24,39 @@ class MeshTracker:
 
     def __init__(self, landmarker: Path | None = None):
         self._landmarker, self._model = landmarker, fit.mesh_model()
+        self._reader = shape.ShapeReader()
         Tracker(landmarker, video=True).close()  # says what is missing before the work begins
 
     def track(self, frames: Iterable[tuple[float, np.ndarray]]) -> Track:
         time, faces, points = [], [], []
+        # What our reader sees in every `stride`th face: the frame's number, landmarks.
+        read: dict[int, tuple[int, np.ndarray]] = {}
+        count, stride = 0, 1
         with Tracker(self._landmarker, video=True) as tracker:
             for at, image in frames:
                 found = tracker.find(image)
                 time.append(at)
                 faces.append(sum(face.size > BYSTANDER * found[0].size for face in found))
                 points.append(found[0].points if found else np.zeros((POINTS, 2), np.float32))
+                if not found:
+                    continue
+                if count % stride == 0:
+                    read68 = self._reader.read(image, self._model.choose(points[-1]))
+                    read[count] = len(points) - 1, read68
+                count += 1
+                if len(read) == 2 * IDENTITY_FRAMES:
+                    stride *= 2
+                    read = {k: one for k, one in read.items() if k % stride == 0}
         count, seen = np.array(faces, np.int16), np.flatnonzero(faces)
         weights = np.zeros((len(time), arkit.COUNT), np.float32)
         rotation = np.zeros((len(time), 3), np.float32)
         marks, rest = np.zeros((2, len(time), landmarks.COUNT, 2), np.float32)
         identity = np.zeros(landmarks.IDENTITY_SIZE, np.float32)
-        if len(seen):
-            some = seen[np.linspace(0, len(seen) - 1, min(IDENTITY_FRAMES, len(seen))).astype(int)]
-            identity = fit.fit(self._model, self._model.choose(np.stack([points[k] for k in some])))
-            identity = identity.identity
+        shown = identity
+        if read:
+            some, read68 = zip(*read.values(), strict=True)
+            who = fit.fit(self._model, self._model.choose(np.stack([points[k] for k in some])))
+            identity, shown = who.identity, shape.finer(who, read68)
         fitter, before = fit.Fitter(self._model, identity), -1
         still = landmarks.load().points(np.zeros(arkit.COUNT, np.float32), identity)
         for k in seen:
@@ -56,4 +70,6 @@ class MeshTracker:
             marks[k] = pose.project(landmarks.load().points(weights[k], identity))
             rest[k] = pose.project(still)
         weights[seen] = fit.settle(weights[seen])
-        return Track(np.array(time, np.float64), count, marks, rest, weights, rotation, identity)
+        # Frames are followed by the shape that the tracker's mesh has of this face: what it gets
+        # wrong of a person would be taken for an expression.
+        return Track(np.array(time, np.float64), count, marks, rest, weights, rotation, shown)

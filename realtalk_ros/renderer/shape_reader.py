@@ -1,0 +1,198 @@
+"""`realtalk train shape`: a small network that reads 68 landmarks off a face that is found already.
+
+`realtalk enroll` asks it (as face_reader.onnx) how a face is shaped, see enroll/shape.py. It learns
+from people of the studio, each picture laid out by eyes and lips as enroll/shape.py does it, a
+little beside, as a tracker is. What it has to say is small then, and a network that puts out
+coordinates learns it in minutes; heat maps (reader.py) take far longer on a CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from realtalk_ros import landmarks, models
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.renderer.batches import Group, Groups, pictures, recolour
+from realtalk_ros.renderer.geometry import frontal
+
+SIZE, SEEN = 256, 128  # sides of a crop and of what the network sees of it, pixels
+EYES, LIPS = slice(36, 48), slice(48, 68)
+# How far a tracker's crop lies beside, sd: turn in rad, logarithm of the scale, shares of the side.
+TURN, SCALE, SHIFT = 0.025, 0.025, 0.012
+KEEP = 0.998  # of the running mean of the weights, at each step
+FILE = "face_reader.onnx"
+
+
+class ShapeNet(nn.Module):
+    """(B, 3, 128, 128) in 0..1 -> (B, 68, 2), shares of the crop."""
+
+    def __init__(self, channels: tuple[int, ...] = (32, 48, 96, 128), squeezed: int = 32):
+        super().__init__()
+        self.stem = nn.Conv2d(12, channels[0], 3, 1, 1)
+        self.halve = nn.ModuleList(
+            nn.Conv2d(a, b, 3, 2, 1) for a, b in zip(channels, channels[1:], strict=False)
+        )
+        self.look = nn.ModuleList(nn.Conv2d(b, b, 3, 1, 1) for b in channels[1:])
+        self.norm = nn.ModuleList(nn.GroupNorm(8, b) for b in channels)
+        self.squeeze = nn.Conv2d(channels[-1], squeezed, 1)
+        cells = (SEEN // 2 ** len(channels)) ** 2
+        self.places = nn.Linear(squeezed * cells, 2 * landmarks.COUNT)
+        nn.init.zeros_(self.places.weight)
+        with torch.no_grad():  # begins with the mean face
+            mean = frontal(np.zeros(landmarks.IDENTITY_SIZE, np.float32))
+            self.places.bias.copy_(torch.from_numpy(np.float32(mean)).flatten())
+
+    def forward(self, picture: Tensor) -> Tensor:
+        x = F.leaky_relu(self.norm[0](self.stem(F.pixel_unshuffle(2 * picture - 1, 2))), 0.1)
+        for halve, look, norm in zip(self.halve, self.look, self.norm[1:], strict=True):
+            x = F.leaky_relu(halve(x), 0.1)
+            x = F.leaky_relu(norm(x + look(x)), 0.1)
+        return self.places(self.squeeze(x).flatten(1)).unflatten(1, (landmarks.COUNT, 2))
+
+
+def laid_out(
+    seen: Tensor, marks: Tensor, rng: np.random.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """Pictures (B, 3, S, S) and landmarks (B, 68, 2) in pixels -> what the network sees of them
+    (B, 3, 128, 128), landmarks in shares of that; with `rng` a little beside."""
+    count, size = len(seen), seen.shape[-1]
+    places = 2 * marks.double() / size - 1  # as grid_sample counts
+    eyes, lips = places[:, EYES].mean(1), places[:, LIPS].mean(1)
+    along = places[:, EYES] - eyes[:, None]
+    across = torch.linalg.svd(along, full_matrices=False)[2][:, 0]
+    across = across * torch.sign(across[:, :1])
+    half = 1.4 * (lips - eyes).norm(dim=1)
+    middle = eyes + 0.7 * (lips - eyes)
+    if rng:
+        turn, scale, shift = (torch.from_numpy(rng.standard_normal((count, n))) for n in (1, 1, 2))
+        cos, sin = torch.cos(TURN * turn), torch.sin(TURN * turn)
+        x, y = across[:, :1], across[:, 1:]
+        across = torch.cat([cos * x - sin * y, sin * x + cos * y], 1)
+        half = half * torch.exp(SCALE * scale[:, 0])
+        middle = middle + 2 * SHIFT * half[:, None] * shift
+    down = torch.stack([-across[:, 1], across[:, 0]], 1)
+    turned = torch.stack([across, down], 2) * half[:, None, None]
+    old = torch.cat([turned, middle[..., None]], 2).float()
+    grid = F.affine_grid(old, [count, 3, SIZE, SIZE], align_corners=False)
+    moved = F.grid_sample(seen, grid, "bilinear", "border", align_corners=False)
+    new = torch.linalg.solve(turned, (places - middle[:, None]).transpose(1, 2)).transpose(1, 2)
+    return F.avg_pool2d(moved, SIZE // SEEN), ((new + 1) / 2).float()
+
+
+def batch(groups: list[Group], rng: np.random.Generator, each: int) -> tuple[Tensor, Tensor]:
+    """`each` pictures of each group under other colours, now and then blurred."""
+    seen, marks = [], []
+    for group in groups:
+        chosen = rng.choice(len(group.images), each, replace=False).tolist()
+        seen.append(group.images[chosen])
+        marks.append(group.marks[chosen])
+    picture, places = laid_out(pictures(torch.cat(seen)), torch.cat(marks).float(), rng)
+    picture = recolour(picture[:, None], rng)[:, 0]
+    if rng.random() < 0.3:
+        small = F.interpolate(picture, scale_factor=1 / rng.uniform(1, 3), mode="area")
+        picture = F.interpolate(small, (SEEN, SEEN), mode="bilinear", align_corners=False)
+    return picture + float(rng.uniform(0, 0.02)) * torch.randn_like(picture), places
+
+
+@torch.no_grad()
+def measure(net: ShapeNet, groups: Groups, count: int = 32) -> dict[str, float]:
+    """Mean distance in pixels of 256, of all landmarks and of the jaw's, brows', nose's, eyes' and
+    lips', in pictures of the first `count` people."""
+    off = []
+    for number in range(min(count, len(groups))):
+        group = groups[number]
+        seen, places = laid_out(pictures(group.images), group.marks.float())
+        off.append((net(seen) - places).norm(dim=-1) * SIZE)
+    found = torch.cat(off).mean(0)
+    parts = dict(zip(("jaw", "brows", "nose", "eyes", "lips"), found.split((17, 10, 9, 12, 20)),
+                     strict=True))  # fmt: skip
+    return {"all": float(found.mean()), **{name: float(p.mean()) for name, p in parts.items()}}
+
+
+class ReadGraph(nn.Module):
+    """As enroll/shape.py asks it: a crop (256, 256, 3) uint8 BGR -> landmarks (68, 2), pixels."""
+
+    def __init__(self, net: ShapeNet):
+        super().__init__()
+        self.net = net
+
+    def forward(self, picture: Tensor) -> Tensor:
+        seen = F.avg_pool2d((picture.float() / 255).permute(2, 0, 1)[None], SIZE // SEEN)
+        return self.net(seen)[0] * SIZE
+
+
+def export(net: ShapeNet, folder: Path) -> None:
+    """Writes face_reader.onnx into `folder` and lists its checksum."""
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = torch.zeros(SIZE, SIZE, 3, dtype=torch.uint8)
+    graph = ReadGraph(net.to("cpu", memory_format=torch.contiguous_format).eval())
+    torch.onnx.export(
+        graph, (picture,), str(folder / FILE), input_names=["picture"],
+        output_names=["landmarks"], opset_version=17, dynamo=False,
+    )  # fmt: skip
+    models.write_checksums(folder)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path("runs/faces"),
+        help="folder with train/ and val/ shards of `realtalk data faces`",
+    )
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--people", type=int, default=8, help="people per step, 4 pictures each")
+    parser.add_argument("--out", type=Path, default=Path("runs/reader/shape.pt"))
+    parser.add_argument("--export", type=Path, help="write the ONNX file into this folder")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+
+
+def run(args: argparse.Namespace) -> None:
+    """`realtalk train shape`."""
+    torch.set_num_threads(args.threads)
+    groups, val = (Groups(args.data / part, args.device) for part in ("train", "val"))
+    if not len(groups) or not len(val):
+        raise RealTalkError(f"no training shards in {args.data}: run `realtalk data faces` first")
+    torch.manual_seed(0)
+    rng, net = np.random.default_rng(0), ShapeNet().to(args.device)
+    net = net.to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(net.parameters(), args.lr, betas=(0.9, 0.99))
+    average = torch.optim.swa_utils.AveragedModel(
+        net, avg_fn=lambda mean, new, count: mean.lerp(new, max(1 - KEEP, 9 / (10 + float(count))))
+    )
+    kind, began, budget, step = torch.device(args.device).type, time.monotonic(), args.minutes, 0
+    with tqdm(total=int(60 * budget), unit="s", desc="shape") as bar:
+        while (spent := (time.monotonic() - began) / 60) < budget:
+            for part in optimiser.param_groups:
+                part["lr"] = args.lr * min(1, (step + 1) / 200) * max(0.01, 1 - spent / budget)
+            chosen = rng.integers(len(groups), size=args.people)
+            seen, places = batch([groups[int(n)] for n in chosen], rng, 4)
+            with torch.autocast(kind, torch.bfloat16):
+                found = net(seen.contiguous(memory_format=torch.channels_last))
+            loss = (found.float() - places.to(found.device)).norm(dim=-1).mean() * SIZE
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 20.0)
+            optimiser.step()
+            average.update_parameters(net)
+            step += 1
+            bar.n = int(60 * spent)
+            if step % 100 == 0:
+                bar.set_postfix_str(f"step {step}, off by {loss.item():.2f} pixels")
+    net = average.module.eval()
+    figures = measure(net, val)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"net": net.state_dict(), "figures": figures}, args.out)
+    tqdm.write(f"{step} steps, pixels off on people never seen: {figures}")
+    if args.export:
+        export(net, args.export)
