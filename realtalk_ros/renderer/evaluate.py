@@ -286,7 +286,7 @@ def measure(
         figures["found"] = float(seen.mean())
         both = np.corrcoef(columns["found_opening"][seen], of_truth[seen])
         figures["found_opening"] = float(both[0, 1])
-        del figures["found_opening_of_truth"]
+        figures.pop("found_opening_of_truth", None)
     figures["jitter"] **= 0.5
     figures["still"] = max(row["still"] for row in rows)
     if judge:

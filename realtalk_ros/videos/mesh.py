@@ -31,7 +31,7 @@ class MeshTracker:
         time, faces, points = [], [], []
         # What our reader sees in every `stride`th face: the frame's number, landmarks.
         read: dict[int, tuple[int, np.ndarray]] = {}
-        count, stride = 0, 1
+        shows, stride = 0, 1
         with Tracker(self._landmarker, video=True) as tracker:
             for at, image in frames:
                 found = tracker.find(image)
@@ -40,10 +40,10 @@ class MeshTracker:
                 points.append(found[0].points if found else np.zeros((POINTS, 2), np.float32))
                 if not found:
                     continue
-                if count % stride == 0:
+                if shows % stride == 0:
                     read68 = self._reader.read(image, self._model.choose(points[-1]))
-                    read[count] = len(points) - 1, read68
-                count += 1
+                    read[shows] = len(points) - 1, read68
+                shows += 1
                 if len(read) == 2 * IDENTITY_FRAMES:
                     stride *= 2
                     read = {k: one for k, one in read.items() if k % stride == 0}
