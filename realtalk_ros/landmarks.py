@@ -16,6 +16,7 @@ from realtalk_ros import arkit
 from realtalk_ros.errors import RealTalkError
 
 COUNT = 68  # Multi-PIE: 0-16 jaw, 17-26 brows, 27-35 nose, 36-47 eyes, 48-67 lips
+EYES = slice(36, 48)
 LIPS = slice(48, 68)  # 48-59 outer, 60-67 inner
 IDENTITY_SIZE = 100
 FILE = Path(__file__).parent / "data" / "landmarks.npz"
@@ -50,9 +51,21 @@ def face_square(points: np.ndarray) -> tuple[float, float, float]:
     E is the middle of the eyes, M of the mouth: side 2.8 |M - E|, centre E + 0.7 (M - E), which
     holds raised brows and the open jaw. Works in pixels and in cm alike; axis-aligned.
     """
-    eyes, mouth = points[36:48].mean(0), points[LIPS].mean(0)
-    centre = eyes + 0.7 * (mouth - eyes)
-    return float(centre[0]), float(centre[1]), float(2.8 * np.linalg.norm(mouth - eyes))
+    centre, side = _square(points[EYES], points[LIPS])
+    return float(centre[0]), float(centre[1]), float(side)
+
+
+def level_square(eyes: np.ndarray, mouth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centre (..., 2), side (...) and direction (..., 2) of the upper edge, of length 1, of the
+    same square turned so that the eyes are level, by points (..., n, 2) of eyes and mouth."""
+    centre, side = _square(eyes, mouth)
+    across = np.linalg.svd(eyes - eyes.mean(-2, keepdims=True), full_matrices=False)[2][..., 0, :]
+    return centre, side, across * np.where(across[..., :1] < 0, -1.0, 1.0)
+
+
+def _square(eyes: np.ndarray, mouth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    eyes, mouth = eyes.mean(-2), mouth.mean(-2)
+    return eyes + 0.7 * (mouth - eyes), 2.8 * np.linalg.norm(mouth - eyes, axis=-1)
 
 
 @lru_cache(maxsize=1)

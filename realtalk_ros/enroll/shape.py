@@ -44,14 +44,9 @@ class ShapeReader:
 
 
 def upright(mesh: np.ndarray) -> portrait.Layout:
-    """The face's square (landmarks.face_square) by the mesh's points, the eyes level."""
-    eyes, mouth = mesh[table.EYES].mean(0), mesh[table.LIPS].mean(0)
-    along = mesh[table.EYES] - eyes
-    across = np.linalg.svd(along, full_matrices=False)[2][0]
-    across = across * np.sign(across[0] or 1)
-    scale = portrait.CROP / (2.8 * max(np.hypot(*(mouth - eyes)), 1e-3))
-    turn = scale * np.array([across, (-across[1], across[0])])
-    middle = eyes + 0.7 * (mouth - eyes)
+    """The face's square (landmarks.level_square) by the mesh's points."""
+    middle, side, across = landmarks.level_square(mesh[table.EYES], mesh[table.LIPS])
+    turn = portrait.CROP / max(side, 1e-3) * np.array([across, (-across[1], across[0])])
     shift = portrait.CROP / 2 - turn @ middle
     shift = shift + turn @ (0.5, 0.5) - 0.5
     return portrait.Layout(

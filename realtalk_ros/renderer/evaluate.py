@@ -52,6 +52,7 @@ from realtalk_ros.renderer import reader
 from realtalk_ros.renderer.batches import (
     EXPRESSIONS,
     REFERENCES,
+    Group,
     Groups,
     bare,
     draw,
@@ -158,6 +159,11 @@ def compose(rgb: np.ndarray, mask: np.ndarray, template: np.ndarray) -> np.ndarr
     return np.rint(template * (1 - mask) + rgb * mask).clip(0, 255).astype(np.uint8)
 
 
+def reference_of(group: Group, number: int) -> np.ndarray:
+    """(S, S, 6): a picture of a group and the map of its mouth's inside."""
+    return np.concatenate([group.images[number].numpy(), bare(group, number)], -1)
+
+
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
     error = np.square(a.astype(np.float32) - b).mean()
     return float(10 * np.log10(255**2 / max(error, 1e-3)))
@@ -240,7 +246,7 @@ def measure(
         template, truth = images[1], images[2:]
         seen_from = reference
         if reference is None:
-            seen_from = np.concatenate([images[0], bare(group, chosen[0])], -1)
+            seen_from = reference_of(group, chosen[0])
         marks = group.marks[chosen[2:]]
         shown = np.zeros(truth.shape[:3], bool)
         if group.masks is not None:
@@ -350,7 +356,7 @@ def sheet(render: Render, groups: Groups, path: Path, people: int = 12) -> None:
     for number in range(min(people, len(groups))):
         group = groups[number]
         images, weights = group.images.numpy(), group.weights.numpy()
-        reference, rendered = np.concatenate([images[0], bare(group, 0)], -1), []
+        reference, rendered = reference_of(group, 0), []
         for template in range(REFERENCES, len(images), EXPRESSIONS):
             pose = list(range(template, template + EXPRESSIONS))
             told = tell(group, template, pose)

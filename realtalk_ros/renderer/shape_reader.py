@@ -19,16 +19,16 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from realtalk_ros import landmarks, models
+from realtalk_ros.avatar import CROP_SIZE as SIZE
+from realtalk_ros.enroll.shape import FILE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.renderer.batches import Group, Groups, pictures, recolour
 from realtalk_ros.renderer.geometry import frontal
+from realtalk_ros.renderer.train import Average
 
-SIZE, SEEN = 256, 128  # sides of a crop and of what the network sees of it, pixels
-EYES, LIPS = slice(36, 48), slice(48, 68)
+SEEN = 128  # side of what the network sees of a crop, pixels
 # How far a tracker's crop lies beside, sd: turn in rad, logarithm of the scale, shares of the side.
 TURN, SCALE, SHIFT = 0.025, 0.025, 0.012
-KEEP = 0.998  # of the running mean of the weights, at each step
-FILE = "face_reader.onnx"
 
 
 class ShapeNet(nn.Module):
@@ -65,12 +65,9 @@ def laid_out(
     (B, 3, 128, 128), landmarks in shares of that; with `rng` a little beside."""
     count, size = len(seen), seen.shape[-1]
     places = 2 * marks.double() / size - 1  # as grid_sample counts
-    eyes, lips = places[:, EYES].mean(1), places[:, LIPS].mean(1)
-    along = places[:, EYES] - eyes[:, None]
-    across = torch.linalg.svd(along, full_matrices=False)[2][:, 0]
-    across = across * torch.sign(across[:, :1])
-    half = 1.4 * (lips - eyes).norm(dim=1)
-    middle = eyes + 0.7 * (lips - eyes)
+    eyes, lips = (places[:, part].cpu().numpy() for part in (landmarks.EYES, landmarks.LIPS))
+    middle, side, across = map(torch.from_numpy, landmarks.level_square(eyes, lips))
+    places, half = places.cpu(), side / 2
     if rng:
         turn, scale, shift = (torch.from_numpy(rng.standard_normal((count, n))) for n in (1, 1, 2))
         cos, sin = torch.cos(TURN * turn), torch.sin(TURN * turn)
@@ -80,7 +77,7 @@ def laid_out(
         middle = middle + 2 * SHIFT * half[:, None] * shift
     down = torch.stack([-across[:, 1], across[:, 0]], 1)
     turned = torch.stack([across, down], 2) * half[:, None, None]
-    old = torch.cat([turned, middle[..., None]], 2).float()
+    old = torch.cat([turned, middle[..., None]], 2).to(seen)
     grid = F.affine_grid(old, [count, 3, SIZE, SIZE], align_corners=False)
     moved = F.grid_sample(seen, grid, "bilinear", "border", align_corners=False)
     new = torch.linalg.solve(turned, (places - middle[:, None]).transpose(1, 2)).transpose(1, 2)
@@ -167,9 +164,7 @@ def run(args: argparse.Namespace) -> None:
     rng, net = np.random.default_rng(0), ShapeNet().to(args.device)
     net = net.to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(net.parameters(), args.lr, betas=(0.9, 0.99))
-    average = torch.optim.swa_utils.AveragedModel(
-        net, avg_fn=lambda mean, new, count: mean.lerp(new, max(1 - KEEP, 9 / (10 + float(count))))
-    )
+    average = Average(net)
     kind, began, budget, step = torch.device(args.device).type, time.monotonic(), args.minutes, 0
     with tqdm(total=int(60 * budget), unit="s", desc="shape") as bar:
         while (spent := (time.monotonic() - began) / 60) < budget:
@@ -184,12 +179,12 @@ def run(args: argparse.Namespace) -> None:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 20.0)
             optimiser.step()
-            average.update_parameters(net)
+            average.update(net, step)
             step += 1
             bar.n = int(60 * spent)
             if step % 100 == 0:
                 bar.set_postfix_str(f"step {step}, off by {loss.item():.2f} pixels")
-    net = average.module.eval()
+    net = average.model.eval()
     figures = measure(net, val)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"net": net.state_dict(), "figures": figures}, args.out)

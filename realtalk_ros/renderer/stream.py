@@ -66,7 +66,7 @@ class Generator:
             if about.get(f"realtalk.{part}") != models.sha256(folder / file):
                 raise ModelError(f"{place / name} does not belong to {folder / file}: {mend}")
         # Rows of the banks: an avatar's templates with its first reference, with the next ...
-        counts = [len(references(avatar)) for avatar in avatars]
+        counts = [len(textures(avatar)) for avatar in avatars]
         rows = [n * len(avatar.templates) for n, avatar in zip(counts, avatars, strict=True)]
         self._first, self._first_reference = np.cumsum([0, *rows]), np.cumsum([0, *counts])
         self._on_gpu, device = on_gpu, "cuda" if on_gpu else "cpu"
@@ -206,10 +206,15 @@ class Binding:
         self._session.run_with_iobinding(self._binding)
 
 
+def textures(avatar: Avatar) -> tuple[np.ndarray, ...]:
+    """The pictures from which an avatar's texture is taken."""
+    return avatar.more_references or (avatar.reference_image,)
+
+
 def references(avatar: Avatar) -> list[np.ndarray]:
-    """The pictures from which an avatar's texture is taken, each with the map of its mouth's inside
-    (mouth.py), which is 0 where nobody knows its landmarks: (256, 256, 6) uint8."""
-    pictures = avatar.more_references or (avatar.reference_image,)
+    """Those, each with the map of its mouth's inside (mouth.py), which is 0 where nobody knows its
+    landmarks: (256, 256, 6) uint8."""
+    pictures = textures(avatar)
     maps = np.zeros((len(pictures), CROP_SIZE, CROP_SIZE, 3), np.uint8)
     if avatar.reference_landmarks is not None:
         weights = avatar.reference_weights

@@ -22,7 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from realtalk_ros import models
@@ -135,14 +135,12 @@ def plain_losses(out: Tensor, rgb: Tensor, mask: Tensor, batch: Batch) -> tuple[
 class Average:
     """Exponential moving average of the weights: what is evaluated and exported."""
 
-    def __init__(self, model: Renderer, decay: float = 0.998):
+    def __init__(self, model: nn.Module, decay: float = 0.998):
         self.decay = decay
-        self.model = Renderer(model.dims)
-        self.model.load_state_dict(model.state_dict())
-        self.model.to(next(model.parameters()).device, memory_format=torch.channels_last)
+        self.model = copy.deepcopy(model)
 
     @torch.no_grad()
-    def update(self, model: Renderer, step: int) -> None:
+    def update(self, model: nn.Module, step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
         for mean, now in zip(self.model.parameters(), model.parameters(), strict=True):
             mean.lerp_(now, 1 - decay)
