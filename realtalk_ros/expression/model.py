@@ -20,7 +20,7 @@ from realtalk_ros import arkit
 from realtalk_ros.audio import HOP, MEL_RATE, N_MELS, SAMPLE_RATE, WINDOW
 from realtalk_ros.expression.phones import PHONES
 from realtalk_ros.expression.stream import LIP_POINTS
-from realtalk_ros.expression.teacher import REFERENCE_FRAMES
+from realtalk_ros.expression.teacher import REFERENCE_FRAMES, STYLE_SIZE
 from realtalk_ros.landmarks import IDENTITY_SIZE
 
 VERSION = 2  # of the ONNX interface; stream.py refuses another
@@ -288,6 +288,7 @@ class ExpressionNet(nn.Module):
             nn.Linear(width, width), nn.GELU(), nn.Linear(width, 3 * LIP_POINTS)
         )
         self.phones = nn.Linear(width, len(PHONES))  # training only
+        self.style = nn.Linear(width, STYLE_SIZE)  # training only
         with torch.no_grad():  # start near rest
             self.face[-1].bias.fill_(-3.0)
             self.face[-1].bias[arkit.COUNT :] = 0.0
@@ -298,10 +299,19 @@ class ExpressionNet(nn.Module):
 
         By concatenation (the ablation) it is (B, 1, width).
         """
+        return self.asked(self.tokens(identity, reference, known))
+
+    def tokens(self, identity: Tensor, reference: Tensor, known: Tensor) -> Tensor:
+        """-> (B, P, width); by concatenation P is 1. The first is asked for the style."""
         if self.dims.prior == "concatenation":
             parts = [known, known[:, :1] * identity, known[:, 1:] * reference.flatten(1)]
             return self.plain_prior(torch.cat(parts, 1)).unsqueeze(1)
-        tokens = self.prior_encoder(identity, reference, known)
+        return self.prior_encoder(identity, reference, known)
+
+    def asked(self, tokens: Tensor) -> Tensor:
+        """Tokens as `prior` gives them."""
+        if self.dims.prior == "concatenation":
+            return tokens
         return torch.stack([block.cross.prior(tokens) for block in self.blocks], 1)
 
     def _heads(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -117,12 +117,13 @@ class Style:
     nods: float = 1.0
     tilt: float = 0.0
     targets: np.ndarray | None = None  # (phones, articulators): gains on _TARGETS
+    numbers: np.ndarray | None = None  # (STYLE_SIZE,) of which all of it follows, sd 1
 
 
 _HABITS = 8  # directions in which people's targets differ
-_STYLE_SIZE = 15 + _HABITS
+STYLE_SIZE = 15 + _HABITS
 # Which part of the style shows in the face's shape: a fixed linear map of the identity, unit sd.
-_STYLE_OF_IDENTITY = np.random.default_rng(20).standard_normal((IDENTITY_SIZE, _STYLE_SIZE)) / 10
+_STYLE_OF_IDENTITY = np.random.default_rng(20).standard_normal((IDENTITY_SIZE, STYLE_SIZE)) / 10
 _HABIT_OF_TARGET = np.random.default_rng(21).standard_normal(
     (len(_TARGETS), len(_ARTICULATORS), _HABITS)
 ) / np.sqrt(_HABITS)  # fmt: skip
@@ -145,17 +146,18 @@ def style_of(identity: np.ndarray, own: np.ndarray) -> Style:
         brows=float(np.exp(0.4 * z[10])), nods=float(np.exp(0.4 * z[11])), tilt=float(z[12]),
         corners=float(0.14 * z[13]), aside=float(0.06 * z[14]),
         targets=np.exp(0.2 * _HABIT_OF_TARGET @ z[15:]).astype(np.float32),
+        numbers=z.astype(np.float32),
     )  # fmt: skip
 
 
 def average_style() -> Style:
     """The style in the middle of everybody's."""
-    return style_of(np.zeros(IDENTITY_SIZE), np.zeros(_STYLE_SIZE))
+    return style_of(np.zeros(IDENTITY_SIZE), np.zeros(STYLE_SIZE))
 
 
 def random_person(rng: np.random.Generator) -> tuple[np.ndarray, Style]:
     identity = rng.standard_normal(IDENTITY_SIZE).astype(np.float32)
-    return identity, style_of(identity, rng.standard_normal(_STYLE_SIZE))
+    return identity, style_of(identity, rng.standard_normal(STYLE_SIZE))
 
 
 def _pieces(segments) -> list[tuple[str, float, float]]:

@@ -113,6 +113,7 @@ class Sampler:
         return {
             "mel": coloured,
             "identity": identity,
+            "style": style.numbers,
             "reference": teacher.reference_window(ref, start),
             "known": np.array((rng.random() < 0.65, rng.random() < 0.65), np.float32),
             **motion,
@@ -177,14 +178,16 @@ def loss_of(out: dict[str, Tensor], want: dict[str, Tensor], delay: int) -> tupl
         )
         for name in ("phone", "heard_phone")
     )
+    # What the prior is there to tell: how he moves, of which his shape says a part.
+    style = (out["style"].float() - want["style"]).square().mean()
     parts = {
         "position": position, "velocity": velocity, "jerk": jerk, "vertices": vertices,
         "opening": opening.mean(), "closure": closure, "rotation": rotation, "speech": speech,
-        "phone": phone, "heard": heard,
+        "phone": phone, "heard": heard, "style": style,
     }  # fmt: skip
     share = {"velocity": 1.0, "jerk": 1.0, "vertices": 0.4, "opening": 0.4, "closure": 1.0,
-             "rotation": 0.1, "speech": 0.1, "phone": 0.25,
-             "heard": 0.5}  # fmt: skip
+             "rotation": 0.1, "speech": 0.1, "phone": 0.25, "heard": 0.5,
+             "style": 0.5}  # fmt: skip
     loss = sum(share.get(name, 1.0) * part for name, part in parts.items())
     return loss, {k: float(v.detach()) for k, v in parts.items()}
 
@@ -275,8 +278,9 @@ def train(
         if without in KNOWN:
             want["known"][:, KNOWN.index(without)] = 0
         with torch.autocast("cpu", torch.bfloat16):
-            prior = net.prior(want["identity"], want["reference"], want["known"])
-            out = net(want["mel"], prior)
+            tokens = net.tokens(want["identity"], want["reference"], want["known"])
+            out = net(want["mel"], net.asked(tokens))
+            out["style"] = net.style(tokens[:, 0])
         loss, parts = loss_of(out, want, delay)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -318,13 +322,18 @@ def averaged(checkpoint: Path) -> tuple[nets.ExpressionNet, dict]:
     return net.eval(), saved
 
 
+def only_taught(name: str) -> bool:
+    """Whether a weight is of a head that only training needs: it names phones, or the style."""
+    return "phones" in name or name.startswith("style.")
+
+
 @torch.no_grad()
 def half_way(net: torch.nn.Module, known: torch.nn.Module) -> None:
     """Makes `net` the mean of itself and of what it began with: better than either, as it knows
-    the old as well (Wortsman et al. 2022). Not its heads that name phones, which no file keeps."""
+    the old as well (Wortsman et al. 2022). Not its heads that no file keeps."""
     before = dict(known.named_parameters())
     for name, value in net.named_parameters():
-        if "phones" not in name:
+        if not only_taught(name):
             value.lerp_(before[name], 0.5)
 
 
@@ -417,8 +426,8 @@ def export(net: nets.ExpressionNet, folder: Path) -> list[Path]:
 
 
 def installed(folder: Path) -> nets.ExpressionNet:
-    """The network that `export` wrote into `folder`, to train it further. The heads that name
-    phones, which only training needs, are not in the files: they are new.
+    """The network that `export` wrote into `folder`, to train it further. The heads that only
+    training needs are not in the files: they are new.
 
     The graphs do not keep the names of all weights; another network's, whose weights are all
     different, tell by their places what is what. Raises ModelError.
@@ -451,7 +460,7 @@ def installed(folder: Path) -> nets.ExpressionNet:
                     found[name] = (array.T if turned else array).reshape(shapes[name])
     fresh = nets.ExpressionNet()
     missing, _ = fresh.load_state_dict(found, strict=False)
-    if not all("phones" in name for name in missing):
+    if not all(map(only_taught, missing)):
         raise ModelError(f"{folder} lacks {', '.join(missing)}: it was made by another version")
     return fresh
 
