@@ -19,6 +19,7 @@ COUNT = 68  # Multi-PIE: 0-16 jaw, 17-26 brows, 27-35 nose, 36-47 eyes, 48-67 li
 EYES = slice(36, 48)
 LIPS = slice(48, 68)  # 48-59 outer, 60-67 inner
 IDENTITY_SIZE = 100
+NEAR = 0.5  # cm
 FILE = Path(__file__).parent / "data" / "landmarks.npz"
 
 
@@ -66,6 +67,14 @@ def level_square(eyes: np.ndarray, mouth: np.ndarray) -> tuple[np.ndarray, np.nd
 def _square(eyes: np.ndarray, mouth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     eyes, mouth = eyes.mean(-2), mouth.mean(-2)
     return eyes + 0.7 * (mouth - eyes), 2.8 * np.linalg.norm(mouth - eyes, axis=-1)
+
+
+def shares(points: np.ndarray, part: slice) -> np.ndarray:
+    """(..., 3), cm -> (..., n) float32: what share each of this part's n landmarks has in the
+    movement of points near them (Gaussians of NEAR, their sum is 1)."""
+    away = np.linalg.norm(points[..., None, :] - load().mean[part], axis=-1)
+    near = np.exp(-0.5 * (away / NEAR) ** 2) + 1e-9
+    return np.float32(near / near.sum(-1, keepdims=True))
 
 
 @lru_cache(maxsize=1)

@@ -104,6 +104,21 @@ def test_teeth_are_painted_where_the_face_model_has_them(renderer, monkeypatch):
     assert bright[teeth].mean() > renderer.generate(weights, 0)[0].mean(-1)[teeth].mean() + 30
 
 
+def test_nothing_of_bright_eyes_shines_through_shut_lids():
+    android = FaceRenderer(Avatar.load("android"), size=512)
+    x, y, side = android.avatar.crop
+    eyes = (android.avatar.landmarks[0, 36:48] - (x, y)) * (256 / side)
+    (x0, y0), (x1, y1) = eyes.min(0).astype(int) - 8, eyes.max(0).astype(int) + 8
+    box = slice(y0, y1), slice(x0, x1)
+
+    def cyan(**values: float) -> int:
+        """Pixels of the eyes that are bluer than red by a quarter of the scale."""
+        picture = android.generate(face(**values), 0)[0][box].astype(int)
+        return int((picture[..., 0] - picture[..., 2] > 64).sum())
+
+    assert cyan() > 200 and cyan(eyeBlinkLeft=1, eyeBlinkRight=1) == 0
+
+
 def test_a_reference_with_shut_lips_does_not_change_the_teeth(renderer):
     avatar = renderer.avatar
     weights = face(jawOpen=0.15, mouthUpperUpLeft=0.5, mouthUpperUpRight=0.5)

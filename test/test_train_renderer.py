@@ -257,6 +257,22 @@ def test_landmarks_move_as_the_3d_face_does():
     assert np.abs(found - told.points[0]).max() < 1e-5
 
 
+def test_eyes_in_a_mirror_are_laid_as_the_mirror_shows_them():
+    rng = np.random.default_rng(3)
+    weights = np.zeros((2, 52), np.float32)
+    weights[1, [arkit.INDEX["eyeBlinkLeft"], arkit.INDEX["eyeLookInRight"]]] = 0.7
+    shapes = landmarks.load().points(weights, np.zeros(100, np.float32))
+    told = batches.tell(group_of(weights, seen_by(70, np.eye(3), shapes), np.zeros(100)), 0, [1])
+    template = rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    eyes = torch.from_numpy(told.eyes)
+    here, turned = eyes[0].numpy(), batches.mirror_places(eyes)[0].numpy()
+    assert np.allclose(here[..., 2], turned[:, ::-1, 2]) and here[..., 2].max() == 1
+    laid, mirrored = lay(template, here[..., :2]), lay(template[:, ::-1].copy(), turned[..., :2])
+    at_eyes = here[..., 2] > 0
+    off = np.abs(laid.astype(int) - mirrored[:, ::-1])[at_eyes]
+    assert at_eyes.sum() > 50 and off.max() <= 8  # OpenCV lays to a 32nd of a pixel
+
+
 def test_what_is_told_in_training_is_off_as_a_fit_is():
     rng = np.random.default_rng(3)
     weights = np.zeros((2, 52), np.float32)

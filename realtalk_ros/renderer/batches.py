@@ -6,6 +6,7 @@ too, so that a fast GPU never waits for the host. See face_data.py for what is i
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from realtalk_ros import arkit, landmarks
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.renderer import eyes
 from realtalk_ros.renderer.geometry import Geometry
 
 REFERENCES, POSES, EXPRESSIONS = 3, 2, 5  # pictures of a group, see face_data.py
@@ -40,6 +42,13 @@ MIRRORED_MARKS = torch.tensor(
      45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
      54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
 )  # fmt: skip
+
+
+def add_data(
+    parser: argparse.ArgumentParser, what: str = "train/ and val/ shards of `realtalk data faces`"
+) -> None:
+    """The argument --data of the commands that read shards."""
+    parser.add_argument("--data", type=Path, default=Path("runs/faces"), help=f"folder with {what}")
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,7 @@ class Batch:
     rest: Tensor  # (B, 68, 2), of the template, shares of the picture
     points: Tensor  # (B * K, 68, 2), where the weights move those, as geometry.py does
     inside: Tensor  # (B * K, 3, S, S) in 0..1, mouth.py's maps
+    eyes: Tensor  # (B * K, S, S, 3), eyes.py's places and their share
     each: int  # K
     tones: Tensor | None = None  # (B, 8) instead of what the references tell, see stream.most_seen
 
@@ -92,8 +102,7 @@ class Groups:
         self, folder: Path, device: str = "cpu", keep: Callable[[int], bool] = lambda number: True
     ):
         self.folder, self.device, self.keep = folder, device, keep
-        self._shards: list[dict[str, Tensor]] = []
-        self._films: list[bool] = []  # of each shard
+        self._shards: list[tuple[dict[str, Tensor], bool]] = []  # and whether it is of a film
         self._index: list[tuple[int, int]] = []  # of each group: its shard, its row there
         self._seen: set[Path] = set()
         self._count = 0
@@ -105,9 +114,9 @@ class Groups:
             for shard, film in readers.map(self._read, new):
                 rows = [r for r in range(len(shard["images"])) if self.keep(self._count + r)]
                 self._count += len(shard["images"])
-                self._index += [(len(self._shards), row) for row in rows]
-                self._shards.append(shard)
-                self._films.append(film)
+                self._shards.append((shard, film))
+                # Last, as somebody else may be drawing.
+                self._index += [(len(self._shards) - 1, row) for row in rows]
         self._seen.update(new)
 
     def _read(self, path: Path) -> tuple[dict[str, Tensor], bool]:
@@ -135,10 +144,10 @@ class Groups:
 
     def __getitem__(self, number: int) -> Group:
         shard, row = self._index[number]
-        part = self._shards[shard]
+        part, film = self._shards[shard]
         names = ("images", "weights", "landmarks", "masks", "identity", "base")
         parts = (part[name][row] if name in part else None for name in names)
-        return Group(*parts, self._films[shard])
+        return Group(*parts, film)
 
 
 def draw(group: Group, rng: np.random.Generator, targets: int, resting: float = 0.6) -> list[int]:
@@ -165,13 +174,21 @@ def mirror(images: Tensor, weights: Tensor, marks: Tensor, *places: Tensor) -> t
     )
 
 
+def mirror_places(places: Tensor) -> Tensor:
+    """Of (.., S, S, 2 or more), x and y of pixels first, as in a mirror."""
+    turned = places.flip(-2)
+    turned[..., 0] = places.shape[-2] - 1 - turned[..., 0]
+    return turned
+
+
 @dataclass(frozen=True)
 class Told:
     """What the 3D face prior says of a template and K targets, places in shares of the picture."""
 
     rest: np.ndarray  # (1, 68, 2), the template's landmarks
     points: np.ndarray  # (K, 68, 2), where the targets' weights move them
-    inside: np.ndarray  # (K, S, S, 3) uint8, mouth.py's maps
+    inside: np.ndarray  # (K, S, S, 3) uint8, mouth.py's maps, with eyes.py's
+    eyes: np.ndarray  # (K, S, S, 3), eyes.py's places and their share
 
 
 def tell(
@@ -196,15 +213,19 @@ def tell(
         chosen = [template, *targets]
         seen = geometry_of(group, marks[chosen], weights[chosen]).fitted
         points = rest + gain * (seen[1:] - seen[:1]) + wrong
+        (resting,) = geometry_of(group, rest + wrong, shown).resting_eyes
         geometry, rows = geometry_of(group, points, wanted), range(len(targets))
     else:
         geometry, rows = geometry_of(group, rest + wrong, shown), [0] * len(targets)
         wanted = shown + gain * (wanted - shown)
         points = np.stack([geometry.points(w, 0) for w in wanted])
+        (resting,) = geometry.resting_eyes
     inside = np.empty((len(targets), size, size, 3), np.uint8)
-    for w, row, image in zip(wanted, rows, inside, strict=True):
+    looking = np.zeros(inside.shape, np.float32)
+    for w, row, image, layer in zip(wanted, rows, inside, looking, strict=True):
         geometry.inside(w, row, image)
-    return Told(np.float32(rest + wrong), np.float32(points), inside)
+        eyes.overlay(eyes.patches(resting, geometry.eyes(w, row), size), layer, image)
+    return Told(np.float32(rest + wrong), np.float32(points), inside, looking)
 
 
 def bare(group: Group, reference: int, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -251,14 +272,14 @@ def sample(
 ) -> Batch:
     """A batch of one template frame of each group. `reference` (S, S, 6) uint8 stands in for the
     groups' own (one avatar's, which is all that its renderer will ever see)."""
-    images, weights, marks, rest, points, maps = [], [], [], [], [], []
+    images, weights, marks, rest, points, maps, looking = [], [], [], [], [], [], []
     mouths = []  # of the references
     for group in groups:
         chosen = draw(group, rng, targets, RESTING if augment else 0.6)
         told = tell(group, chosen[1], chosen[2:], rng if augment else None)
-        *places, inside = (
+        *places, inside, seen_eyes = (
             torch.from_numpy(a).to(group.images.device)
-            for a in (told.rest, told.points, told.inside)
+            for a in (told.rest, told.points, told.inside, told.eyes)
         )
         one = group.images[chosen], group.weights[chosen[2:]], group.marks[chosen[2:]], *places
         if reference is None:
@@ -268,8 +289,11 @@ def sample(
             mouths.append(reference[..., 3:])
         if augment and rng.random() < 0.5:
             one, inside, mouths[-1] = mirror(*one), inside.flip(2), mouths[-1].flip(1)
+            seen_eyes = mirror_places(seen_eyes)
         for parts, part in zip(
-            (images, weights, marks, rest, points, maps), (*one, inside), strict=True
+            (images, weights, marks, rest, points, maps, looking),
+            (*one, inside, seen_eyes),
+            strict=True,
         ):
             parts.append(part)
     seen = torch.stack(images)
@@ -287,5 +311,6 @@ def sample(
         torch.cat(rest).float(),
         torch.cat(points).float(),
         pictures(torch.cat(maps)),
+        torch.cat(looking),
         targets,
     )

@@ -9,6 +9,7 @@ distances are. Means over all pictures, at 256x256:
     mouth_psnr, mouth_ssim      in the box of the lips
     inside_psnr         where the true picture shows teeth, gums or tongue, if it does (of shards
                         with masks): what no template with its mouth shut can tell
+    eyes_psnr           in the box of both eyes
     template_mouth_psnr         the template as it is there, for scale
     nlpd, gmsd          distances as people see them, in the face's box; see quality.py
     mouth_nlpd, mouth_gmsd      in the box of the lips
@@ -48,12 +49,15 @@ from tqdm import tqdm
 from realtalk_ros import models
 from realtalk_ros.avatar import Avatar
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.landmarks import EYES
 from realtalk_ros.renderer import reader
 from realtalk_ros.renderer.batches import (
     EXPRESSIONS,
     REFERENCES,
     Group,
     Groups,
+    Told,
+    add_data,
     bare,
     draw,
     pictures,
@@ -70,22 +74,13 @@ INNER_MOUTH = 3  # of face_data.LABELS
 ENOUGH = 20  # pixels
 JUDGE = Path("runs/reader/judge.pt")
 DISTANCES = ("nlpd", "mouth_nlpd", "gmsd", "mouth_gmsd", "perceptual", "mouth_perceptual")
-# Reference (S, S, 6) and template (S, S, 3) uint8, the template's landmarks (1, 68, 2) and those of
-# the pictures to be (K, 68, 2) in shares of the picture, weights (K, 52), mouth.py's maps
-# (K, S, S, 3) -> composed (K, S, S, 3), masks (K, S, S).
-Render = Callable[
-    [np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray],
-    tuple[np.ndarray, np.ndarray],
-]
+# Reference (S, S, 6) and template (S, S, 3) uint8, what is told of the template and the pictures to
+# be, weights (K, 52) -> composed (K, S, S, 3), masks (K, S, S).
+Render = Callable[[np.ndarray, np.ndarray, Told, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path("runs/faces"),
-        help="folder with the val/ shards of `realtalk data faces`",
-    )
+    add_data(parser, "the val/ shards of `realtalk data faces`")
     parser.add_argument(
         "--judge",
         type=Path,
@@ -113,18 +108,19 @@ def onnx_renderer(folder: Path, threads: int, own: Path | None = None) -> Render
     generator = models.session((own or folder) / GENERATOR, threads=threads)
     names = [output.name for output in encoder.get_outputs()]
 
-    def render(reference, template, rest, points, weights, inside):
+    def render(reference, template, told, weights):
         found = encoder.run(None, {"reference": reference, "template": template})
         rows = np.zeros(len(weights), np.int64)
         given = dict(zip(names, found, strict=True))
-        rest = np.repeat(rest, len(weights), 0)
-        places, told = aligner.run(None, {"rest": rest, "points": points})
+        rest = np.repeat(told.rest, len(weights), 0)
+        places, moved = aligner.run(None, {"rest": rest, "points": told.points})
         half = len(template) // 2
         planes = np.empty((2, len(weights), 12, half, half), np.uint8)
-        for k, at in enumerate(places):
+        for k, (at, eyes) in enumerate(zip(places, told.eyes, strict=True)):
+            at += eyes[..., 2:] * (eyes[..., :2] - at)
             fours(lay(template, at), planes[0, k])
-            fours(inside[k], planes[1, k])
-        given |= {"weights": weights, "aligned": planes[0], "inside": planes[1], "told": told}
+            fours(told.inside[k], planes[1, k])
+        given |= {"weights": weights, "aligned": planes[0], "inside": planes[1], "told": moved}
         made, mask = generator.run(None, {**given, "template": rows, "person": rows})
         rgb = np.stack([whole(p, np.empty_like(template)) for p in made])
         return compose(rgb, mask, template), mask
@@ -139,15 +135,16 @@ def torch_renderer(path: Path) -> Render:
     model = Renderer(Dimensions(**saved["dimensions"])).eval()
     model.load_state_dict(saved["average"])
 
-    def render(reference, template, rest, points, weights, inside):
+    def render(reference, template, told, weights):
         with torch.no_grad():
             both = [pictures(torch.from_numpy(p)[None]) for p in (reference, template)]
             features = model.encoder(*both)
             features = [f.expand(len(weights), *f.shape[1:]) for f in features]
             frame = both[1].expand(len(weights), -1, -1, -1)
-            places = torch.from_numpy(rest).expand(len(weights), -1, -1), torch.from_numpy(points)
-            given = torch.from_numpy(weights), pictures(torch.from_numpy(inside))
-            rgb, mask = model.generator(features, frame, *places, *given)
+            parts = told.rest, told.points, weights, told.inside, told.eyes
+            rest, points, wanted, inside, eyes = map(torch.from_numpy, parts)
+            known = rest.expand(len(weights), -1, -1), points, wanted, pictures(inside), eyes
+            rgb, mask = model.generator(features, frame, *known)
         rgb = (rgb * 255).permute(0, 2, 3, 1).numpy()
         return compose(rgb, mask[:, 0].numpy(), template), mask[:, 0].numpy()
 
@@ -198,7 +195,7 @@ def perceptual(a: list[Tensor], b: list[Tensor], boxes: list[Box] | None = None)
 
 
 def face_box(marks: np.ndarray, size: int) -> Box:
-    """Rows and columns of all 68 landmarks, and a margin of 8 of 256 pixels."""
+    """Rows and columns of these landmarks, and a margin of 8 of 256 pixels."""
     low, high = marks.min(0) - size / 32, marks.max(0) + size / 32
     (x0, y0), (x1, y1) = (np.clip(p, 0, size).astype(int) for p in (low, high))
     return slice(y0, y1), slice(x0, x1)
@@ -252,18 +249,17 @@ def measure(
         if group.masks is not None:
             shown = group.masks[chosen[2:]].numpy() == INNER_MOUTH
         told = tell(group, chosen[1], chosen[2:])
-        known = told.rest, told.points, weights, told.inside
-        out, masks = render(seen_from, template, *known)
-        again, _ = render(seen_from, template, *known)
+        out, masks = render(seen_from, template, told, weights)
+        again, _ = render(seen_from, template, told, weights)
         told = tell(group, chosen[1], chosen[2:], drift=DRIFT / len(template))
-        known = told.rest, told.points, weights, told.inside
-        drifted, _ = render(seen_from, shifted(template, DRIFT), *known)
+        drifted, _ = render(seen_from, shifted(template, DRIFT), told, weights)
         boxes = [mouth_box(m.numpy(), out.shape[1]) for m in marks]
         judged = judgement(judge, out, truth, seen_from[..., :3], marks, boxes) if judge else {}
         if judge:
             identities.append(judged.pop("reference"))
         for k in range(len(out)):
             box, face = boxes[k], face_box(marks[k].numpy(), out.shape[1])
+            eyes = face_box(marks[k, EYES].numpy(), out.shape[1])
             likeness = ssim_map(out[k], truth[k])
             seen_as = nlpd(out[k], truth[k], face, box), gmsd(out[k], truth[k], face, box)
             rows.append({
@@ -272,6 +268,7 @@ def measure(
                 "mouth_psnr": psnr(out[k][box], truth[k][box]),
                 "mouth_ssim": float(likeness[box].mean()),
                 "inside_psnr": inside_psnr(out[k], truth[k], shown[k]),
+                "eyes_psnr": psnr(out[k][eyes], truth[k][eyes]),
                 "template_mouth_psnr": psnr(template[box], truth[k][box]),
                 "nlpd": seen_as[0][0],
                 "mouth_nlpd": seen_as[0][1],
@@ -360,8 +357,7 @@ def sheet(render: Render, groups: Groups, path: Path, people: int = 12) -> None:
         for template in range(REFERENCES, len(images), EXPRESSIONS):
             pose = list(range(template, template + EXPRESSIONS))
             told = tell(group, template, pose)
-            known = told.rest, told.points, weights[pose], told.inside
-            rendered += list(render(reference, images[template], *known)[0])
+            rendered += list(render(reference, images[template], told, weights[pose])[0])
         lines.append(np.concatenate([images[0], *images[REFERENCES:]], 1))
         lines.append(np.concatenate([images[REFERENCES], *rendered], 1))
     if not cv2.imwrite(str(path), np.concatenate(lines)):

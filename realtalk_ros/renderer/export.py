@@ -32,7 +32,7 @@ from realtalk_ros.renderer.model import Renderer
 
 FEATURES = ("f16", "f8", "f4", "f2", "keys", "values", "tones")
 OF_PERSON = FEATURES[4:]
-FORMATS = {"renderer_encode.onnx": "6", "renderer_align.onnx": "4", "renderer_generate.onnx": "6"}
+FORMATS = {"renderer_encode.onnx": "6", "renderer_align.onnx": "4", "renderer_generate.onnx": "7"}
 FITS = ("encode", "align")  # files whose checksums the generator carries
 OPSET = 17
 

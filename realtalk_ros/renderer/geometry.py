@@ -12,6 +12,7 @@ import numpy as np
 from realtalk_ros import arkit, landmarks
 from realtalk_ros.avatar import Avatar
 from realtalk_ros.renderer.camera import Cameras
+from realtalk_ros.renderer.eyes import Eyes, Seen, patches
 from realtalk_ros.renderer.mouth import Mouth
 
 
@@ -61,11 +62,29 @@ class Geometry:
         self._off = np.float32(rest - self.fitted)
         self._neutral = self._model.points(self._base, identity)
         self._mouth = Mouth(identity, self._cameras, self._off)
+        self._eyes = Eyes(identity, self._cameras, self._off)
+        self.resting_eyes = [self.eyes(w, t) for t, w in enumerate(weights)]
 
     def points(self, weights: np.ndarray, template: int) -> np.ndarray:
         """(68, 2): where the landmarks of a template come to lie by weights (52,)."""
         moved = self._neutral + self._model.move(weights)
         return self._cameras.project(moved, template)[:, :2] + self._off[template]
+
+    def eyes(self, weights: np.ndarray, template: int) -> Seen:
+        """The eyes by weights (52,) before a template's camera."""
+        return self._eyes.seen(weights + self._base, template)
+
+    def lay_eyes(
+        self, weights: np.ndarray, template: int, places: np.ndarray, image: np.ndarray
+    ) -> None:
+        """Puts right, by weights (52,), where in a template the pixels of the picture to be lie,
+        (S, S, 2) pixels: around the eyes they are eyes.py's. Draws the eyes into the map `inside`
+        drew, too."""
+        wanted = self.eyes(weights, template)
+        for patch in patches(self.resting_eyes[template], wanted, len(places)):
+            part = places[patch.rows, patch.columns]
+            part += patch.share * (patch.places - part)
+            image[patch.rows, patch.columns, 1:] = patch.shown
 
     def inside(self, weights: np.ndarray, template: int, image: np.ndarray) -> np.ndarray:
         """Draws mouth.py's map by weights (52,) over a template into `image` (S, S, 3) uint8;

@@ -27,6 +27,7 @@ from realtalk_ros import arkit
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.facekit import ENVIRONMENT, FaceKit
 from realtalk_ros.landmarks import IDENTITY_SIZE
+from realtalk_ros.renderer import eyes_model, mouth_model
 
 SOURCE = "https://github.com/ICT-VGL/ICT-FaceKit"
 MODEL, NEUTRAL, INDICES = "FaceXModel", "generic_neutral_mesh.obj", "vertex_indices.json"
@@ -197,6 +198,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "(the package's is realtalk_ros/data/landmarks.npz)")  # fmt: skip
     parser.add_argument("--mouth", type=Path, help="also write the mouth's model here "
                         "(the package's is realtalk_ros/data/mouth.npz)")  # fmt: skip
+    parser.add_argument("--eyes", type=Path, help="also write the eyes' model here "
+                        "(the package's is realtalk_ros/data/eyes.npz)")  # fmt: skip
     parser.add_argument("--fit", type=Path, help="also write what enrolment fits to a face here "
                         "(the package's is realtalk_ros/data/fit.npz)")  # fmt: skip
 
@@ -212,17 +215,15 @@ def run(args: argparse.Namespace) -> None:
         f"{args.out}: {vertices} vertices, {len(arrays['ident'])} identity modes, {expressions} "
         f"expressions. Use it by --facekit or export {ENVIRONMENT}={args.out.resolve()}"
     )
-    if args.landmarks:
-        write(args.landmarks, landmark_arrays(FaceKit.load(args.out)))
-        print(f"{args.landmarks}: the landmark model")
-    if args.mouth:
-        from realtalk_ros.renderer import mouth_model
-
-        write(args.mouth, mouth_model.arrays(FaceKit.load(args.out)))
-        print(f"{args.mouth}: the mouth's model")
-    if args.fit:
-        write(args.fit, fit_arrays(FaceKit.load(args.out)))
-        print(f"{args.fit}: the model that enrolment fits")
+    for path, what, made in (
+        (args.landmarks, "the landmark model", landmark_arrays),
+        (args.mouth, "the mouth's model", mouth_model.arrays),
+        (args.eyes, "the eyes' model", eyes_model.arrays),
+        (args.fit, "the model that enrolment fits", fit_arrays),
+    ):
+        if path:
+            write(path, made(FaceKit.load(args.out)))
+            print(f"{path}: {what}")
 
 
 def landmark_arrays(kit: FaceKit) -> dict[str, np.ndarray]:

@@ -46,7 +46,7 @@ def importance(batch: Batch) -> Tensor:
 
     eyes = bump(marks[:, 36:42], 0.07) + bump(marks[:, 42:48], 0.07)
     mouth = 6 * bump(marks[:, LIPS], 0.14) + 5 * batch.inside[:, :1]
-    return 1 + 4 * (changed * 8).clamp(max=1) + mouth + 4 * eyes
+    return 1 + 4 * (changed * 8).clamp(max=1) + mouth + 6 * eyes
 
 
 def around_mouth(batch: Batch) -> Tensor:

@@ -9,8 +9,9 @@ After RealTalk's facial identity alignment (FIA) module, arXiv 2406.18284, secti
   it shows some; no optical flow, no alignment network;
 - identity alignment by the 3D face prior: where the face model's 68 landmarks lie in the template
   and where this person's shape and the weights put them (geometry.py) is spread over the picture
-  and lays the template's own pixels there, so that what moves keeps its look; what it
-  shows of the mouth's inside (mouth.py) is painted in learned tones, so that teeth have edges;
+  and lays the template's own pixels there, so that what moves keeps its look, lids and irises
+  layer by layer (eyes.py); what it shows of the mouth's inside (mouth.py) is painted in learned
+  tones, so that teeth have edges;
 - a learned soft mask decides what of the template frame is replaced.
 
 The work is split where its cost can be paid once. `Encoder` sees the reference image and a template
@@ -215,10 +216,15 @@ class Alignment(nn.Module):
         self.offset = nn.Parameter(offset)
         self.labels = nn.Parameter(0.5 * torch.randn(len(widths), dims.labels))
 
-    def forward(self, template: Tensor, rest: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Template (B, 3, S, S), landmarks in it and in the picture to be, (B, 68, 2) -> aligned
+    def forward(
+        self, template: Tensor, rest: Tensor, points: Tensor, eyes: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Template (B, 3, S, S), landmarks in it and in the picture to be, (B, 68, 2), where the
+        eyes' pixels lie and how far that counts, (B, S, S, 3), see `eyes.overlay` -> aligned
         template (B, 3, S, S); movement and labels (B, 2 + labels, S/4, S/4)."""
         places, told = self.field(rest, points)
+        if eyes is not None:
+            places = places + eyes[..., 2:] * (eyes[..., :2] - places)
         # grid_sample counts from -1 to 1.
         at = (2 * places + 1) / self.size - 1
         return F.grid_sample(template, at, "bilinear", "border", align_corners=False), told
@@ -307,14 +313,16 @@ class Generator(nn.Module):
         points: Tensor,
         weights: Tensor,
         inside: Tensor,
+        eyes: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """What the Encoder gave, the template (B, 3, S, S) in 0..1, its landmarks `rest` and where
         they shall come to lie, `points`, (B, 68, 2) in shares of the picture, weights (B, 52), and
-        the map of the mouth's inside (B, 3, S, S) in 0..1, see mouth.py.
+        the map of the mouth's inside (B, 3, S, S) in 0..1, see mouth.py; `eyes` as `Alignment`
+        takes them.
         Returns rgb (B, 3, S, S) in 0..1 (channel order of the input) and mask (B, 1, S, S)."""
         moved = None
         if self.dims.alignment:
-            aligned, told = self.alignment(template, rest, points)
+            aligned, told = self.alignment(template, rest, points, eyes)
             moved = fours(aligned), told, fours(inside)
         rgb, mask = self.draw(features, weights, moved)
         return F.pixel_shuffle(rgb.flatten(1, 2), 2), mask
@@ -411,8 +419,9 @@ class Renderer(nn.Module):
         points: Tensor,
         weights: Tensor,
         inside: Tensor,
+        eyes: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the composed picture, the generator's own picture and the mask."""
         features = self.encoder(reference, template)
-        rgb, mask = self.generator(features, template, rest, points, weights, inside)
+        rgb, mask = self.generator(features, template, rest, points, weights, inside, eyes)
         return template + mask * (rgb - template), rgb, mask

@@ -63,10 +63,7 @@ class MouthModel:
         self.codes = np.where(enamel, np.uint16(1), np.uint16(256))
         self.light, self.tongue_light = np.float32(light[0]), np.float32(light[1]) - light[0]
         # By which lip landmarks a vertex is put right, see Mouth.
-        marks = landmarks.load().mean[landmarks.LIPS]
-        away = np.linalg.norm(self.lips[:, None] - marks[None], axis=-1)
-        near = np.exp(-0.5 * (away / 0.5) ** 2) + 1e-9
-        self.righted = np.float32(near / near.sum(1, keepdims=True))
+        self.righted = landmarks.shares(self.lips, landmarks.LIPS)
 
 
 @lru_cache(maxsize=1)

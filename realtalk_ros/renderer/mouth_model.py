@@ -8,13 +8,11 @@ the studio's shading (studio_shaders.MOUTH_FRAGMENT) without lamps, in a display
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 import numpy as np
 
 from realtalk_ros import arkit
 from realtalk_ros.facekit import FaceKit, rotation
-from realtalk_ros.renderer import raster
+from realtalk_ros.renderer import mesh_rings, raster
 from realtalk_ros.renderer.studio import GUMS, TEETH, Studio, smoothstep, tongue_out
 
 RINGS = (3, 5, 6, 7, 8, 9, 10)  # counted outwards from the mouth socket's; the red begins at 8
@@ -96,38 +94,6 @@ def visible(mean: np.ndarray, expressions: np.ndarray, faces: np.ndarray) -> np.
 
 def rings(kit: FaceKit) -> np.ndarray:
     """(R, 2, HALF) vertices, from the person's right corner to the left, upper and lower half."""
-    part, tris = kit.parts["face"], kit.triangles
-    tris = tris[((tris >= part.start) & (tris < part.stop)).all(1)]
-    edges = np.sort(np.concatenate([tris[:, [0, 1]], tris[:, [1, 2]], tris[:, [2, 0]]]), 1)
-    edges, count = np.unique(edges, axis=0, return_counts=True)
-    beside: dict[int, list[int]] = defaultdict(list)
-    for a, b in edges.tolist():
-        beside[a].append(b)
-        beside[b].append(a)
-    border = edges[count == 1]
-    middle = kit.mean[kit.landmarks[60:68]].mean(0)
-    at_mouth = (np.linalg.norm(kit.mean[border] - middle, axis=-1) < 3.0).all(1)
-    ring = set(border[at_mouth].ravel().tolist())
     wide = np.zeros(arkit.COUNT, np.float32)
     wide[arkit.INDEX["jawOpen"]] = 0.6  # closed lips would not tell the upper one
-    shape, seen, found = kit.deform(kit.mean, wide), set(ring), []
-    for number in range(max(RINGS) + 1):
-        if number in RINGS:
-            found.append(halves(ring, beside, shape))
-        ring = {w for v in ring for w in beside[v]} - seen
-        seen |= ring
-    return np.stack(found)
-
-
-def halves(ring: set[int], beside: dict[int, list[int]], shape: np.ndarray) -> np.ndarray:
-    """(2, HALF) of a closed ring."""
-    order = [min(ring, key=lambda v: shape[v, 0])]
-    while len(order) < len(ring):
-        before = order[-2:]
-        order.append(next(w for w in sorted(beside[order[-1]]) if w in ring and w not in before))
-    corner = int(np.argmax(shape[order, 0]))
-    two = np.array(order[: corner + 1]), np.array([*order[corner:], order[0]])[::-1]
-    upper, lower = sorted(two, key=lambda half: -shape[half, 1].mean())
-    return np.stack(
-        [half[np.rint(np.linspace(0, len(half) - 1, HALF)).astype(int)] for half in (upper, lower)]
-    )
+    return mesh_rings.around(kit, slice(60, 68), kit.deform(kit.mean, wide), RINGS, HALF)

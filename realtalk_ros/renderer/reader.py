@@ -25,7 +25,16 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.renderer.batches import LABELS, VISITS, Group, Groups, mirror, pictures, recolour
+from realtalk_ros.renderer.batches import (
+    LABELS,
+    VISITS,
+    Group,
+    Groups,
+    add_data,
+    mirror,
+    pictures,
+    recolour,
+)
 
 LIPS = slice(48, 68)  # of the 68 landmarks
 IDENTITY = 64  # size of the identity vector
@@ -176,12 +185,7 @@ def measure(reader: Reader, groups: Groups, count: int = 32) -> dict[str, float]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path("runs/faces"),
-        help="folder with train/ and val/ shards of `realtalk data faces`",
-    )
+    add_data(parser)
     parser.add_argument(
         "--out", type=Path, default=Path("runs/reader"), help="here come guide.pt and judge.pt"
     )

@@ -22,7 +22,7 @@ from realtalk_ros import landmarks, models
 from realtalk_ros.avatar import CROP_SIZE as SIZE
 from realtalk_ros.enroll.shape import FILE
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.renderer.batches import Group, Groups, pictures, recolour
+from realtalk_ros.renderer.batches import Group, Groups, add_data, pictures, recolour
 from realtalk_ros.renderer.geometry import frontal
 from realtalk_ros.renderer.train import Average
 
@@ -139,12 +139,7 @@ def export(net: ShapeNet, folder: Path) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path("runs/faces"),
-        help="folder with train/ and val/ shards of `realtalk data faces`",
-    )
+    add_data(parser)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--people", type=int, default=8, help="people per step, 4 pictures each")

@@ -24,7 +24,7 @@ FEATHER = 0.04  # share of the crop's side over which its border fades out, so t
 ENCODER, ALIGNER = "renderer_encode.onnx", "renderer_align.onnx"
 GENERATOR = "renderer_generate.onnx"
 HALF = "renderer_generate_half.onnx"  # for GPUs, where it is there
-FORMAT = "6"  # of the generator's graph, see export.py
+FORMAT = "7"  # of the generator's graph, see export.py
 HOW_TO_RENEW = "run `realtalk train renderer --avatar` again, or remove it"
 
 
@@ -99,10 +99,12 @@ class Generator:
         points = [f.points(w, s.template) for f, w, s in zip(faces, weights, shown, strict=True)]
         aligner.run(rest=self._rest[rows], points=points)
         for k, places in enumerate(aligner.outputs["places"]):
-            lay(self._frames[rows[k]], places, self._drawn)
-            fours(self._drawn, generator.inputs["aligned"][k])
-            faces[k].inside(weights[k], shown[k].template, self._drawn)
-            fours(self._drawn, generator.inputs["inside"][k])
+            drawn, of_face = self._drawn, (weights[k], shown[k].template)
+            faces[k].inside(*of_face, drawn)
+            faces[k].lay_eyes(*of_face, places, drawn)
+            fours(drawn, generator.inputs["inside"][k])
+            lay(self._frames[rows[k]], places, drawn)
+            fours(drawn, generator.inputs["aligned"][k])
         people = [self._first_reference[s.person] + s.reference for s in shown]
         generator.run(weights=weights, template=rows, person=people)
         for planes, picture in zip(generator.outputs["picture"], pictures, strict=True):

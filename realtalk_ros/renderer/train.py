@@ -16,6 +16,7 @@ import csv
 import json
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from realtalk_ros import models
 from realtalk_ros.avatar import Avatar, find
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.renderer import losses, reader
-from realtalk_ros.renderer.batches import Batch, Groups, pictures, sample
+from realtalk_ros.renderer.batches import Batch, Groups, add_data, pictures, sample
 from realtalk_ros.renderer.export import export, export_generator, installed
 from realtalk_ros.renderer.model import Dimensions, Renderer, bared
 from realtalk_ros.renderer.stream import most_seen, references
@@ -47,12 +48,7 @@ GUIDE = Path("runs/reader/guide.pt")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path("runs/faces"),
-        help="folder with train/ and val/ shards of `realtalk data faces` or `... videos`",
-    )
+    add_data(parser, "train/ and val/ shards of `realtalk data faces` or `... videos`")
     parser.add_argument("--extra", type=Path, help="a folder of further shards to mix in")
     parser.add_argument(
         "--extra-share", type=float, default=0.3, help="share of samples drawn from --extra"
@@ -120,7 +116,8 @@ def forward(model: Renderer, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         features = [f.repeat_interleave(batch.each, 0) for f in features]
         template = batch.template_each
         places = batch.rest_each, batch.points
-        rgb, mask = model.generator(features, template, *places, batch.weights, batch.inside)
+        known = *places, batch.weights, batch.inside, batch.eyes
+        rgb, mask = model.generator(features, template, *known)
     rgb, mask = rgb.float(), mask.float()
     return template + mask * (rgb - template), rgb, mask
 
@@ -396,14 +393,8 @@ def learn(
     end = min(budget, done_before + (args.pause or math.inf) * 60)
     last_report = last_save = began
     running: list[dict[str, Tensor]] = []
-    bar = tqdm(total=int(budget), initial=int(done_before), unit="s", desc="renderer")
-    while (elapsed := done_before + time.monotonic() - began) < end:
-        # Warm up, then cosine over the time that is given.
-        rate = (
-            trainer.rate
-            * min(1, (state["step"] + 1) / (50 if args.avatar else 200))
-            * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * elapsed / budget)))
-        )
+
+    def draw() -> Batch:
         drawn = []
         for _ in range(args.groups):
             source = extra if extra and rng.random() < args.extra_share else train
@@ -412,6 +403,20 @@ def learn(
         batch = sample(drawn, rng, args.targets, reference is None, reference)
         if tones is not None:
             batch = replace(batch, tones=tones.expand(args.groups, -1))
+        return batch
+
+    # The next batch is drawn while this one is learned from: it takes half as long.
+    drawer = ThreadPoolExecutor(1)
+    coming = drawer.submit(draw)
+    bar = tqdm(total=int(budget), initial=int(done_before), unit="s", desc="renderer")
+    while (elapsed := done_before + time.monotonic() - began) < end:
+        # Warm up, then cosine over the time that is given.
+        rate = (
+            trainer.rate
+            * min(1, (state["step"] + 1) / (50 if args.avatar else 200))
+            * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * elapsed / budget)))
+        )
+        batch, coming = coming.result(), drawer.submit(draw)
         running.append(trainer.step(batch, rate))
         state["seconds"] = done_before + time.monotonic() - began
         bar.n = int(elapsed)
@@ -428,6 +433,7 @@ def learn(
             train.refresh()
             report(trainer, running, len(train), val, args.out)
             running.clear()
+    drawer.shutdown()
     state["seconds"] = elapsed
     trainer.save(checkpoint)
     bar.close()
