@@ -132,6 +132,11 @@ def packages(tmp_path) -> Path:
             write_wave(ocean / f"WAVE/SPEAKER{speaker}/{speaker}1.WAV", 16000)
     write_wave(tmp_path / "kerstin/verified/de_1.flac", 22050)
     (tmp_path / "kerstin/metadata.csv").write_text("de_1|Eine Kuh.\nde_2|Nicht da.\n")
+    write_wave(tmp_path / "nathalie/verified/nl_1.flac", 48000)
+    (tmp_path / "nathalie/metadata.csv").write_text("nl_1|Een koe.\n")
+    write_wave(tmp_path / "kathleen/data/a_1.wav", 48000)
+    write_wave(tmp_path / "kathleen/data/without_text.wav", 48000)
+    (tmp_path / "kathleen/data/a_1.txt").write_text("A cow.\n")
     orders = tmp_path / "picovoice-orders/data"
     write_wave(orders / "speech/clean/a.wav", 16000)
     write_wave(orders / "speech/clean/b.wav", 16000)
@@ -167,6 +172,8 @@ def test_corpora_pair_recordings_with_their_texts(packages, monkeypatch):
         ("speechocean/en/held_out", "en-us", "WE CALL IT 0003", "00031.WAV"),  # a grown-up
         ("speechocean/en/others", "en-us", "WE CALL IT 0009", "00091.WAV"),
         ("kerstin/de", "de", "Eine Kuh.", "de_1.flac"),
+        ("nathalie/nl", "nl", "Een koe.", "nl_1.flac"),
+        ("kathleen/en", "en-us", "A cow.", "a_1.wav"),
         ("picovoice/en/orders", "en-us",
          PLEASE + "{small dark roast|dark roast small} latte with "
          "{milk and a lot of sugar|a lot of sugar and milk}", "a.wav"),
@@ -201,7 +208,7 @@ def test_held_out_voices_are_in_no_training_set(packages, tmp_path, monkeypatch)
     tested = {str(s) for p in work.glob("test_*.npz") for s in SpeechSet.load(p).source}
     assert trained == {
         "menardi/it", "tuxpaint/fr", "fillets/cs/small", "speechocean/en/others",
-        "picovoice/en/orders", "picovoice/en/words",
+        "picovoice/en/orders", "picovoice/en/words", "nathalie/nl", "kathleen/en",
     }  # fmt: skip
     assert tested == {"tuxpaint/en", "tuxpaint/el", "speechocean/en/held_out", "kerstin/de",
                       "ljspeech/en"}  # fmt: skip

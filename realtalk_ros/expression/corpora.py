@@ -46,6 +46,9 @@ REPOSITORIES = {
     "picovoice-orders": "https://github.com/Picovoice/speech-to-intent-benchmark",
     "picovoice-words": "https://github.com/Picovoice/wake-word-benchmark",
     "ljspeech-part": "https://github.com/PrernaSocity/lj_speech_dataset_part_1",
+    "kathleen": "https://github.com/rhasspy/dataset-voice-kathleen",
+    "nathalie": "https://github.com/rhasspy/dataset-voice-nathalie",
+    "flemishguy": "https://github.com/rhasspy/dataset-voice-flemishguy",
 }
 
 
@@ -68,10 +71,13 @@ def clips(root: Path) -> Iterator[Clip]:
     yield from _game(root, "beneath-a-steel-sky", "steelsky/en", steel_sky.unpack)
     yield from _game(root, "flight-of-the-amazon-queen", "amazonqueen/en", amazon_queen.unpack)
     yield from _speechocean(root / "speechocean762")
-    yield from _kerstin(root / "kerstin")
+    yield from _listed(root / "kerstin", "kerstin/de", "de", "verified/{}.flac")
     yield from _orders(root / "picovoice-orders")
     yield from _wake_words(root / "picovoice-words")
     yield from _ljspeech(root / "ljspeech-part")
+    yield from _kathleen(root / "kathleen")
+    yield from _listed(root / "nathalie", "nathalie/nl", "nl", "verified/{}.flac")
+    yield from _listed(root / "flemishguy", "flemishguy/nl", "nl", "wavs/{}.wav")
 
 
 def read_clip(path: Path) -> np.ndarray:
@@ -268,11 +274,19 @@ def _metadata(listing: Path) -> Iterator[tuple[str, str]]:
         yield name, text
 
 
-def _kerstin(root: Path) -> Iterator[Clip]:
+def _listed(root: Path, source: str, voice: str, recording: str) -> Iterator[Clip]:
+    """A voice of Rhasspy's: `recording` is where a name in its metadata.csv leads."""
     for name, text in _metadata(root / "metadata.csv"):
-        path = root / "verified" / f"{Path(name).name}.flac"
+        path = root / recording.format(Path(name).name)
         if path.is_file():
-            yield Clip("kerstin/de", "de", text, path)
+            yield Clip(source, voice, text, path)
+
+
+def _kathleen(root: Path) -> Iterator[Clip]:
+    """Another one, which has its texts in files of their own."""
+    for path in sorted((root / "data").glob("*.wav")):
+        if (text := path.with_suffix(".txt")).is_file():
+            yield Clip("kathleen/en", "en-us", text.read_text("utf-8").strip(), path)
 
 
 # How the grammar of that repository (data/rhino/coffee_maker.yaml) begins an order.

@@ -59,7 +59,7 @@ REAL_COPIES = 1  # augmented, beside the clean one
 # Which corpora go into one shard.
 REAL_SHARDS = (
     "asterisk", "tuxpaint", "fillets", "menardi", "steelsky", "amazonqueen", "speechocean",
-    "picovoice",
+    "picovoice", "kathleen", "nathalie", "flemishguy",
 )  # fmt: skip
 
 Texts = dict[str, list[str]]
