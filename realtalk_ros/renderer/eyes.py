@@ -150,46 +150,84 @@ def patch(rest: Seen, wanted: Seen, eye: int, size: int) -> Patch | None:
     x = np.arange(low[0], high[0], dtype=np.float32) - begin[0]
     y = np.arange(low[1], high[1], dtype=np.float32)[:, None] - begin[1]
     u, v = axes[0, 0] * x + axes[0, 1] * y, axes[1, 0] * x + axes[1, 1] * y
-    lids = curves((edges - corners[0]) @ axes.T, (moved - begin) @ axes.T, off @ axes.T, width)
-    at = np.clip(u * ((GRID - 1) / width), 0, GRID - 1.001)
-    before = at.astype(np.intp)
-    at -= before
-    slopes = np.diff(lids)
-    top, bottom, rest_top, rest_bottom, shut = (
-        curve.take(before) + slope.take(before) * at
-        for curve, slope in zip(lids, slopes, strict=True)
-    )
-    above, below = v - top, bottom - v
-    over = above > below
-    move = np.where(over, rest_top - top, rest_bottom - bottom)
-    outside = np.where(over, above, below)
-    share = 1 - np.maximum(outside, 0) / (BEYOND * width + np.abs(move))
-    share = np.maximum(share, 0)
+    known, shall = (edges - corners[0]) @ axes.T, (moved - begin) @ axes.T
+    lids = Lids.over(u, width, curves(known, shall, off @ axes.T, width))
+    skin, outside, share = lids.skin(v, width)
     share *= np.clip(1 - np.maximum(-u, u - width) / (BESIDE * width), 0, 1)
-    # The ball, the iris moved as it looks.
     aside = axes @ (shift + (rest.irises[eye] - wanted.irises[eye]) * size)
     middle = axes @ (wanted.irises[eye] * size - 0.5 - begin)
-    radius = IRIS * rest.centimetre * size
-    fall = max(AROUND * radius, 1.4 * float(np.hypot(*aside)))
-    away = np.sqrt((u - middle[0]) ** 2 + (v - middle[1]) ** 2)
-    with_iris = np.clip(1 + (WHOLE * radius - away) / fall, 0, 1)
-    within = np.clip(top - rest_top, 0, WITHIN), np.clip(rest_bottom - bottom, 0, WITHIN)
-    centre = (rest_top + rest_bottom) / 2
-    ball = np.minimum(v + with_iris * aside[1], np.maximum(rest_top - within[0], centre))
-    ball = np.maximum(ball, np.minimum(rest_bottom + within[1], centre))
-    lid = v + move
-    lid = np.where(over, lid, np.minimum(lid, rest_bottom - RIM * shut))
-    opened = outside < 0
+    carried = carried_by_iris(u - middle[0], v - middle[1], IRIS * rest.centimetre * size, aside)
     showing = np.clip(0.5 - outside, 0, 1) * ((u > 0) & (u < width))
     shown = np.empty((*u.shape, 2), np.uint8)
-    shown[..., 0], shown[..., 1] = 255 * showing, 255 * share * shut * over * (1 - showing)
-    v = np.where(opened, ball, lid)
-    u = np.where(opened, u + with_iris * aside[0], u)
+    shown[..., 0], shown[..., 1] = 255 * showing, 255 * share * lids.came_over(v) * (1 - showing)
+    opened = outside < 0
+    v = np.where(opened, lids.ball(v + carried * aside[1]), skin)
+    u = np.where(opened, u + carried * aside[0], u)
     places = np.empty((*u.shape, 2), np.float32)
     for axis in (0, 1):
         places[..., axis] = axes[0, axis] * u + axes[1, axis] * v + corners[0, axis]
     columns, rows = (slice(*ends) for ends in zip(low, high, strict=True))
     return Patch(rows, columns, places, share[..., None], shown)
+
+
+def carried_by_iris(x: np.ndarray, y: np.ndarray, radius: float, aside: np.ndarray) -> np.ndarray:
+    """How far pixels (H, W) that lie so far from an iris's middle move with it, which moves
+    `aside` (2,)."""
+    fall = max(AROUND * radius, 1.4 * float(np.hypot(*aside)))
+    return np.clip(1 + (WHOLE * radius - np.sqrt(x**2 + y**2)) / fall, 0, 1)
+
+
+@dataclass(frozen=True)
+class Lids:
+    """Where the lids of an eye lie above and below each pixel of a patch: heights (H, W), pixels up
+    from the line between its corners."""
+
+    top: np.ndarray  # as they shall be
+    bottom: np.ndarray
+    rest_top: np.ndarray  # as they lie in the template
+    rest_bottom: np.ndarray
+    shut: np.ndarray  # how far they shall be
+
+    @classmethod
+    def over(cls, u: np.ndarray, width: float, found: np.ndarray) -> Lids:
+        """Of `curves`, by how far along from the first corner a pixel lies."""
+        at = np.clip(u * ((GRID - 1) / width), 0, GRID - 1.001)
+        before = at.astype(np.intp)
+        at -= before
+        slopes = np.diff(found)
+        return cls(*(
+            curve.take(before) + slope.take(before) * at
+            for curve, slope in zip(found, slopes, strict=True)
+        ))  # fmt: skip
+
+    def _over(self, v: np.ndarray) -> np.ndarray:
+        """Which pixels are the upper lid's."""
+        return v - self.top > self.bottom - v
+
+    def skin(self, v: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """At which height the template shows the lids' skin; how far outside the open eye a pixel
+        is, less than nothing within; how far the skin there follows."""
+        over = self._over(v)
+        move = np.where(over, self.rest_top - self.top, self.rest_bottom - self.bottom)
+        outside = np.where(over, v - self.top, self.bottom - v)
+        share = 1 - np.maximum(outside, 0) / (BEYOND * width + np.abs(move))
+        lid = v + move
+        lid = np.where(over, lid, np.minimum(lid, self.rest_bottom - RIM * self.shut))
+        return lid, outside, np.maximum(share, 0)
+
+    def came_over(self, v: np.ndarray) -> np.ndarray:
+        """How far the upper lid lies where none was."""
+        return self.shut * self._over(v)
+
+    def ball(self, v: np.ndarray) -> np.ndarray:
+        """At which height the template shows the ball: nowhere else than between its lids."""
+        within = (
+            np.clip(self.top - self.rest_top, 0, WITHIN),
+            np.clip(self.rest_bottom - self.bottom, 0, WITHIN),
+        )
+        centre = (self.rest_top + self.rest_bottom) / 2
+        ball = np.minimum(v, np.maximum(self.rest_top - within[0], centre))
+        return np.maximum(ball, np.minimum(self.rest_bottom + within[1], centre))
 
 
 def curves(edges: np.ndarray, moved: np.ndarray, off: np.ndarray, width: float) -> np.ndarray:
