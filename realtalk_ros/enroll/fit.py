@@ -19,7 +19,8 @@ Needs SciPy (extra `enroll`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -127,14 +128,19 @@ def mesh_model() -> Model:
     return Model(mean, modes, moves, table.SIGMA.astype(np.float64), table.LANDMARK)
 
 
-def eight_model() -> Model:
-    """For the eight landmarks of EIGHT, in its order."""
-    full, rows = landmarks.load(), list(EIGHT.values())
+def marks_model(rows: Iterable[int], sigma: np.ndarray) -> Model:
+    """For those of the 68 landmarks, in that order, each seen within sigma (P,) cm."""
+    full, rows = landmarks.load(), list(rows)
     return Model(
         full.mean[rows].astype(np.float64), full.identity_modes[:, rows].astype(np.float64),
-        np.zeros((arkit.COUNT, len(rows), 3)),  # too few to tell an expression
-        np.full(len(rows), 0.02 * table.SIDE), np.arange(len(rows)),
+        full.expressions[:, rows].astype(np.float64), sigma, np.arange(len(rows)),
     )  # fmt: skip
+
+
+def eight_model() -> Model:
+    """For the eight landmarks of EIGHT, in its order: too few to tell an expression."""
+    model = marks_model(EIGHT.values(), np.full(len(EIGHT), 0.02 * table.SIDE))
+    return replace(model, expressions=np.zeros_like(model.expressions))
 
 
 def fit(model: Model, found: np.ndarray, distance: float = DISTANCE) -> Fit:

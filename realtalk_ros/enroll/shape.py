@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 
@@ -54,16 +53,6 @@ def upright(mesh: np.ndarray) -> portrait.Layout:
     )
 
 
-@lru_cache(maxsize=1)
-def marks_model() -> fit.Model:
-    """For the 68 landmarks, as the reader sees them."""
-    full = landmarks.load()
-    mean, modes, moves = (
-        a.astype(np.float64) for a in (full.mean, full.identity_modes, full.expressions)
-    )
-    return fit.Model(mean, modes, moves, SIGMA, np.arange(landmarks.COUNT))
-
-
 def finer(who: fit.Fit, read: Sequence[np.ndarray]) -> np.ndarray:
     """Identity (100,) by the reader's landmarks (n, 68, 2) of n pictures in which `who` was found
     by the tracker. Pictures in which the two do not see the same face count for nothing; where that
@@ -76,4 +65,5 @@ def finer(who: fit.Fit, read: Sequence[np.ndarray]) -> np.ndarray:
     if 2 * sum(near) < len(near) or not near:
         log.warning("the face's shape is the tracker's: the reader sees another one")
         return who.identity
-    return fit.fit(marks_model(), np.stack(read)[np.array(near)]).identity
+    seen = fit.marks_model(range(landmarks.COUNT), SIGMA)  # as the reader sees them
+    return fit.fit(seen, np.stack(read)[np.array(near)]).identity
