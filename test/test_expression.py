@@ -8,6 +8,7 @@ import pytest
 
 from realtalk_ros import arkit, audio, emotion, models
 from realtalk_ros.errors import ModelError
+from realtalk_ros.expression import phones as ph
 from realtalk_ros.expression import teacher
 from realtalk_ros.expression.stream import RATE, ExpressionModel
 from realtalk_ros.speech import SAMPLE_CLIP
@@ -249,6 +250,18 @@ def test_mel_augmentation_keeps_shape_and_phones_with_their_sound():
         coloured = mel_augment.colour(out, mel[:30], rng)
         assert coloured.shape == out.shape and np.isfinite(coloured).all()
         assert coloured.min() >= -1.2 - 1e-6
+
+
+def test_first_lessons_mind_most_what_lips_show():
+    torch = pytest.importorskip("torch")
+    from realtalk_ros.expression.hearing import misheard
+
+    def loss(phone: str, heard: str) -> float:
+        logits = torch.zeros(1, len(ph.PHONES))
+        logits[0, ph.PHONE_INDEX[heard]] = 6.0
+        return float(misheard(logits, torch.tensor([ph.PHONE_INDEX[phone]])))
+
+    assert loss("M", "M") < loss("M", "B") < loss("M", "N") == pytest.approx(loss("M", "K"))
 
 
 def test_first_lessons_tell_phones_and_go_on_where_they_were(tmp_path, monkeypatch):

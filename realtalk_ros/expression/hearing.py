@@ -21,13 +21,24 @@ from torch import Tensor
 from realtalk_ros.expression import mel_augment
 from realtalk_ros.expression import model as nets
 from realtalk_ros.expression import phones as ph
-from realtalk_ros.expression.teacher import RATE
+from realtalk_ros.expression.teacher import RATE, SAME_LIPS
 
 if TYPE_CHECKING:
     from realtalk_ros.expression.speech_set import SpeechSet
     from realtalk_ros.expression.train import Sampler
 
 BATCH, STEPS = 24, 192  # sequences, and their steps of 20 ms
+LIPS_SHARE = 1.0  # of what is lost where lips would move otherwise, beside all that is misheard
+_LIPS = np.unique(SAME_LIPS, return_inverse=True)[1]  # (phones,) a number for each kind
+
+
+def misheard(logits: Tensor, phones: Tensor) -> Tensor:
+    """The loss of naming phones (n,) by logits (n, phones): to take an m for an n counts more than
+    to take it for a b, which the lips do not tell."""
+    lips = torch.from_numpy(_LIPS)
+    shown = logits.softmax(-1) @ F.one_hot(lips).to(logits.dtype)  # (n, kinds of lips)
+    named = F.cross_entropy(logits, phones, label_smoothing=0.05)
+    return named + LIPS_SHARE * F.nll_loss((shown + 1e-6).log(), lips[phones])
 
 
 def heard_phones(segments: list, frames: int) -> np.ndarray:
@@ -102,7 +113,7 @@ def train_hearing(
         with torch.autocast("cpu", torch.bfloat16):
             _, logits = net(mel)
         logits = logits[:, dims.delay :].float().flatten(0, 1)
-        loss = F.cross_entropy(logits, phones.flatten(), label_smoothing=0.05)
+        loss = misheard(logits, phones.flatten())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)

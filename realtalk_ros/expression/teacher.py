@@ -85,6 +85,8 @@ _SAME_LIPS = {
     "B": "P", "M": "P", "V": "F", "DH": "TH", "D": "T", "N": "T", "G": "K", "NG": "K",
     "ZH": "SH", "CH": "SH", "JH": "SH", "Z": "S",
 }  # fmt: skip
+# Of each phone, which one's lips it has.
+SAME_LIPS = tuple(_SAME_LIPS.get(phone, phone) for phone in ph.PHONES)
 _DIPHTHONGS = {
     "AW": ("AA", "UH"), "AY": ("AA", "IH"), "EY": ("EH", "IY"), "OW": ("AO", "UW"),
     "OY": ("AO", "IY"),

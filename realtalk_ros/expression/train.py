@@ -21,7 +21,7 @@ from realtalk_ros import arkit, emotion, landmarks, models
 from realtalk_ros.errors import ModelError, RealTalkError
 from realtalk_ros.expression import mel_augment, teacher
 from realtalk_ros.expression import model as nets
-from realtalk_ros.expression.hearing import fit_outward, name_phones, train_hearing
+from realtalk_ros.expression.hearing import fit_outward, misheard, name_phones, train_hearing
 from realtalk_ros.expression.speech_set import SpeechSet
 
 STEPS = 192  # of 20 ms in a training sequence: 3.84 s, of which the first are warm-up
@@ -171,11 +171,7 @@ def loss_of(out: dict[str, Tensor], want: dict[str, Tensor], delay: int) -> tupl
     rotation = ((out["rotation"][:, delay:].float() - want["rotation"]) / 0.03).abs().mean()
     speech = F.binary_cross_entropy_with_logits(out["speech"][:, delay:].float(), want["speech"])
     phone, heard = (
-        F.cross_entropy(
-            out[name][:, delay:].float().flatten(0, 1),
-            want["phone"].flatten(),
-            label_smoothing=0.05,
-        )
+        misheard(out[name][:, delay:].float().flatten(0, 1), want["phone"].flatten())
         for name in ("phone", "heard_phone")
     )
     # What the prior is there to tell: how he moves, of which his shape says a part.
