@@ -357,7 +357,9 @@ def report(root: Path, work: Path, kept: list[Alignment]) -> None:
     if not kept:
         return
     offered = Counter(clip.source for clip in clips(root))
-    held = {a.clip.source: [b for b in kept if b.clip.source == a.clip.source] for a in kept}
+    held: dict[str, list[Alignment]] = {}
+    for alignment in kept:
+        held.setdefault(alignment.clip.source, []).append(alignment)
     print(f"\n{'real recordings':36} {'minutes':>7}  kept of clips")
     for source, count in offered.items():
         mine = held.get(source, [])
