@@ -197,6 +197,17 @@ def parse(data: bytes, where: str) -> dict[str, Any]:
     return meta
 
 
+def can_be_folder(name: str) -> bool:
+    """Whether an avatar's folder may be called so, on any system."""
+    return (
+        0 < len(name) <= MAX_NAME
+        and name == name.strip()
+        and not name.startswith(".")
+        and name.isprintable()
+        and not any(sign in name for sign in '/\\:*?"<>|')
+    )
+
+
 def files_of(meta: dict[str, Any]) -> list[str]:
     """Names of the files that an avatar.yaml lists, each once. Raises AvatarError."""
     names: dict[str, None] = {}

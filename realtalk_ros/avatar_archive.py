@@ -29,6 +29,7 @@ from realtalk_ros.avatar import (
     MAX_PATH,
     MAX_YAML,
     Avatar,
+    can_be_folder,
     files_of,
     find,
     parse,
@@ -163,13 +164,7 @@ def _import(
 
 def folder_name(name: str) -> str:
     """`name` of an avatar where it can be a folder's. Raises AvatarError."""
-    if (
-        not 0 < len(name) <= MAX_NAME
-        or name != name.strip()
-        or name.startswith(".")
-        or not name.isprintable()
-        or any(sign in name for sign in '/\\:*?"<>|')
-    ):
+    if not can_be_folder(name):
         raise AvatarError(
             f"avatar name {name[:MAX_NAME]!r} cannot be a folder's: change it in avatar.yaml to "
             "letters and digits"

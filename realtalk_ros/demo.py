@@ -40,10 +40,9 @@ MIN_CORRELATION = 0.2  # of mouth opening with loudness, below which there is no
 SHEET_COLUMNS, SHEET_ROWS, THUMB = 6, 4, 256
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_graph(parser: argparse.ArgumentParser) -> None:
+    """What is said, and by which nodes."""
     add = parser.add_argument
-    add("--out", metavar="OUT.mp4", type=Path, default=Path("demo.mp4"),
-        help="video to write (default: %(default)s); a contact sheet comes beside it")  # fmt: skip
     add("--wav", metavar="FILE", type=Path, default=CLIP,
         help="speech (default: the bundled clip)")  # fmt: skip
     add("--avatar", metavar="NAME_OR_DIR", default="default", help="whose face")
@@ -51,6 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--size", type=int, default=512, help="height in pixels (default: %(default)s)")
     add("--device", choices=("cpu", "cuda", "tensorrt"), default="cpu",
         help="where the networks run (default: %(default)s)")  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--out", metavar="OUT.mp4", type=Path, default=Path("demo.mp4"),
+        help="video to write (default: %(default)s); a contact sheet comes beside it")  # fmt: skip
+    add_graph(parser)
     add("--lead", metavar="S", type=float, default=0.0,
         help="send speech this many seconds before it is heard (default: 0, live)")  # fmt: skip
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from realtalk_ros.demo import CLIP, START_TIMEOUT, stop
+from realtalk_ros.demo import START_TIMEOUT, add_graph, stop
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.speech import read_audio
 
@@ -39,13 +39,7 @@ FRAMES, OFFSET, DRIFT, OVERHEAD, GROWTH = 99.0, 20.0, 1.0, 80.0, 5.0  # %, ms, m
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--minutes", type=float, default=10.0, help="how long (default: %(default)g)")
-    add("--wav", metavar="FILE", type=Path, default=CLIP,
-        help="speech (default: the bundled clip)")  # fmt: skip
-    add("--avatar", metavar="NAME_OR_DIR", default="default", help="whose face")
-    add("--fps", type=float, default=25.0, help="frames a second (default: %(default)g)")
-    add("--size", type=int, default=512, help="height in pixels (default: %(default)s)")
-    add("--device", choices=("cpu", "cuda", "tensorrt"), default="cpu",
-        help="where the networks run (default: %(default)s)")  # fmt: skip
+    add_graph(parser)
     add("--json", action="store_true", help="print the figures as JSON")
 
 

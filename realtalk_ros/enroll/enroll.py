@@ -21,7 +21,7 @@ import numpy as np
 import yaml
 
 from realtalk_ros import __version__, arkit, images, models, provenance
-from realtalk_ros.avatar import MAX_NAME, Avatar
+from realtalk_ros.avatar import MAX_NAME, Avatar, can_be_folder
 from realtalk_ros.enroll import fit, portrait
 from realtalk_ros.enroll.footage import Footage
 from realtalk_ros.enroll.portrait import Portrait
@@ -111,13 +111,7 @@ def check(args: argparse.Namespace) -> Path:
             f"--consent must be one line of at most {provenance.MAX_CONSENT} characters"
         )
     name = args.name
-    if (
-        not 0 < len(name) <= MAX_NAME
-        or name != name.strip()
-        or name.startswith(".")
-        or not name.isprintable()
-        or any(sign in name for sign in '/\\:*?"<>|')
-    ):
+    if not can_be_folder(name):
         raise RealTalkError(f"--name {name[:MAX_NAME]!r} cannot be a folder's: letters and digits")
     if args.landmarks and args.video:
         raise RealTalkError("--landmarks are of a picture: give it by --image")
