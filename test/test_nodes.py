@@ -343,7 +343,8 @@ def test_up_runs_both_nodes_in_one_process_from_the_yaml(tmp_path):
         client.wait_ready("expression_node", "renderer_node")
         client.wait(lambda: len(client.images) > 20, 10, "images")
         assert client.image.height == 256
-        assert np.isclose(np.median(np.diff([s for s, _ in client.images])), 1 / 20, atol=1e-3)
+        frames = np.diff([s for s, _ in client.images]) * 20  # a slow machine leaves some out
+        np.testing.assert_allclose(frames, np.maximum(1, np.round(frames)), atol=0.02)
         client.wait(lambda: client.audio.get_subscription_count(), 10, "subscriber of audio")
         client.send(speech(1.5), time.time() + 0.3, "up", last=True)
         client.wait(lambda: True in client.speaking, 5, "speaking")
