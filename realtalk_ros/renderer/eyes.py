@@ -151,15 +151,16 @@ def patch(rest: Seen, wanted: Seen, eye: int, size: int) -> Patch | None:
     y = np.arange(low[1], high[1], dtype=np.float32)[:, None] - begin[1]
     u, v = axes[0, 0] * x + axes[0, 1] * y, axes[1, 0] * x + axes[1, 1] * y
     known, shall = (edges - corners[0]) @ axes.T, (moved - begin) @ axes.T
-    lids = Lids.over(u, width, curves(known, shall, off @ axes.T, width))
-    skin, outside, share = lids.skin(v, width)
+    lids = Lids.along(u, width, curves(known, shall, off @ axes.T, width))
+    over = v - lids.top > lids.bottom - v  # the upper lid's
+    skin, outside, share = lids.skin(v, over, width)
     share *= np.clip(1 - np.maximum(-u, u - width) / (BESIDE * width), 0, 1)
     aside = axes @ (shift + (rest.irises[eye] - wanted.irises[eye]) * size)
     middle = axes @ (wanted.irises[eye] * size - 0.5 - begin)
     carried = carried_by_iris(u - middle[0], v - middle[1], IRIS * rest.centimetre * size, aside)
     showing = np.clip(0.5 - outside, 0, 1) * ((u > 0) & (u < width))
     shown = np.empty((*u.shape, 2), np.uint8)
-    shown[..., 0], shown[..., 1] = 255 * showing, 255 * share * lids.came_over(v) * (1 - showing)
+    shown[..., 0], shown[..., 1] = 255 * showing, 255 * share * lids.shut * over * (1 - showing)
     opened = outside < 0
     v = np.where(opened, lids.ball(v + carried * aside[1]), skin)
     u = np.where(opened, u + carried * aside[0], u)
@@ -189,7 +190,7 @@ class Lids:
     shut: np.ndarray  # how far they shall be
 
     @classmethod
-    def over(cls, u: np.ndarray, width: float, found: np.ndarray) -> Lids:
+    def along(cls, u: np.ndarray, width: float, found: np.ndarray) -> Lids:
         """Of `curves`, by how far along from the first corner a pixel lies."""
         at = np.clip(u * ((GRID - 1) / width), 0, GRID - 1.001)
         before = at.astype(np.intp)
@@ -200,24 +201,17 @@ class Lids:
             for curve, slope in zip(found, slopes, strict=True)
         ))  # fmt: skip
 
-    def _over(self, v: np.ndarray) -> np.ndarray:
-        """Which pixels are the upper lid's."""
-        return v - self.top > self.bottom - v
-
-    def skin(self, v: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def skin(
+        self, v: np.ndarray, over: np.ndarray, width: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """At which height the template shows the lids' skin; how far outside the open eye a pixel
         is, less than nothing within; how far the skin there follows."""
-        over = self._over(v)
         move = np.where(over, self.rest_top - self.top, self.rest_bottom - self.bottom)
         outside = np.where(over, v - self.top, self.bottom - v)
         share = 1 - np.maximum(outside, 0) / (BEYOND * width + np.abs(move))
         lid = v + move
         lid = np.where(over, lid, np.minimum(lid, self.rest_bottom - RIM * self.shut))
         return lid, outside, np.maximum(share, 0)
-
-    def came_over(self, v: np.ndarray) -> np.ndarray:
-        """How far the upper lid lies where none was."""
-        return self.shut * self._over(v)
 
     def ball(self, v: np.ndarray) -> np.ndarray:
         """At which height the template shows the ball: nowhere else than between its lids."""
