@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from realtalk_ros.ahead import made_ahead
 from realtalk_ros.expression import mel_augment
 from realtalk_ros.expression import model as nets
 from realtalk_ros.expression import phones as ph
@@ -102,14 +102,12 @@ def train_hearing(
     net.train()
     began = saved_at = time.monotonic()
     elapsed, total, right, count = spent, 0.0, 0.0, 0
-    ahead = ThreadPoolExecutor(1)
-    upcoming = ahead.submit(batch)
+    batches = made_ahead(batch)
     while (elapsed := spent + time.monotonic() - began) < 60 * minutes:
         cosine = 0.5 * (1 + math.cos(math.pi * elapsed / (60 * minutes)))
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1, (step + 1) / 300) * (0.02 + 0.98 * cosine)
-        mel, phones = upcoming.result()
-        upcoming = ahead.submit(batch)
+        mel, phones = next(batches)
         with torch.autocast("cpu", torch.bfloat16):
             _, logits = net(mel)
         logits = logits[:, dims.delay :].float().flatten(0, 1)
@@ -134,7 +132,7 @@ def train_hearing(
         if time.monotonic() - saved_at > 60:
             saved_at = time.monotonic()
             save()
-    ahead.shutdown(cancel_futures=True)
+    batches.close()
     save()
     net.load_state_dict(average)
     return net

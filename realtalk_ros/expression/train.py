@@ -7,7 +7,6 @@ import json
 import math
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from realtalk_ros import arkit, emotion, landmarks, models
+from realtalk_ros.ahead import made_ahead
 from realtalk_ros.errors import ModelError, RealTalkError
 from realtalk_ros.expression import mel_augment, teacher
 from realtalk_ros.expression import model as nets
@@ -257,8 +257,7 @@ def train(
     net.train()
     began, saved_at, sums, count = time.monotonic(), time.monotonic(), {}, 0
     history = open(run / "log.jsonl", "a")
-    ahead = ThreadPoolExecutor(1)  # makes a batch while the last one is learned
-    upcoming = ahead.submit(sampler.batch, batch, delay)
+    batches = made_ahead(lambda: sampler.batch(batch, delay))
     while True:
         elapsed = spent + time.monotonic() - began
         progress = elapsed / (60 * minutes)
@@ -269,8 +268,7 @@ def train(
         lr = rate * min(1, (step + 1) / 200) * (0.02 + 0.98 * cosine)
         for group in optimizer.param_groups:
             group["lr"] = lr
-        want = upcoming.result()
-        upcoming = ahead.submit(sampler.batch, batch, delay)
+        want = next(batches)
         if without in KNOWN:
             want["known"][:, KNOWN.index(without)] = 0
         with torch.autocast("cpu", torch.bfloat16):
@@ -300,7 +298,7 @@ def train(
         if time.monotonic() - saved_at > 60:
             saved_at = time.monotonic()
             _save(checkpoint, net, optimizer, average, spent=elapsed, step=step, further=further)
-    ahead.shutdown(cancel_futures=True)
+    batches.close()
     _save(checkpoint, net, optimizer, average, spent=elapsed, step=step, further=further)
     return checkpoint
 

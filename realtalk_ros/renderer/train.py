@@ -16,7 +16,6 @@ import csv
 import json
 import math
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from realtalk_ros import models
+from realtalk_ros.ahead import made_ahead
 from realtalk_ros.avatar import Avatar, find
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.renderer import losses, reader
@@ -406,8 +406,7 @@ def learn(
         return batch
 
     # The next batch is drawn while this one is learned from: it takes half as long.
-    drawer = ThreadPoolExecutor(1)
-    coming = drawer.submit(draw)
+    batches = made_ahead(draw)
     bar = tqdm(total=int(budget), initial=int(done_before), unit="s", desc="renderer")
     while (elapsed := done_before + time.monotonic() - began) < end:
         # Warm up, then cosine over the time that is given.
@@ -416,8 +415,7 @@ def learn(
             * min(1, (state["step"] + 1) / (50 if args.avatar else 200))
             * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * elapsed / budget)))
         )
-        batch, coming = coming.result(), drawer.submit(draw)
-        running.append(trainer.step(batch, rate))
+        running.append(trainer.step(next(batches), rate))
         state["seconds"] = done_before + time.monotonic() - began
         bar.n = int(elapsed)
         now = time.monotonic()
@@ -433,7 +431,7 @@ def learn(
             train.refresh()
             report(trainer, running, len(train), val, args.out)
             running.clear()
-    drawer.shutdown()
+    batches.close()
     state["seconds"] = elapsed
     trainer.save(checkpoint)
     bar.close()
