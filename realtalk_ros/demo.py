@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,14 +111,14 @@ def record(args: argparse.Namespace, seconds: float, stats_file: Path) -> dict[s
     params_file = default_params_file()
     nodes: dict[str, subprocess.Popen] = {}
 
-    def start(name: str, **parameters: Any) -> None:
+    def run_node(name: str, **parameters: Any) -> None:
         command = [sys.executable, "-m", f"realtalk_ros.nodes.{name}", "--ros-args"]
         command += ["-r", "__ns:=/realtalk"]
         if params_file.is_file():
             command += ["--params-file", str(params_file)]
         for key, value in parameters.items():
             command += ["-p", f"{key}:={json.dumps(value)}"]
-        nodes[name] = subprocess.Popen(command)
+        start(nodes, name, command)
 
     def check() -> None:
         for name, process in nodes.items():
@@ -131,14 +132,14 @@ def record(args: argparse.Namespace, seconds: float, stats_file: Path) -> dict[s
         monitor = Monitor()
         try:
             print("== starting expression and renderer node", flush=True)
-            start("expression_node", **common)
+            run_node("expression_node", **common)
             # All frames, or as many as this machine makes of them: that is what is measured.
-            start("renderer_node", **common, size=args.size, adapt_quality=False)
+            run_node("renderer_node", **common, size=args.size, adapt_quality=False)
             monitor.wait_ready(["expression_node", "renderer_node"], check)
             out = str(args.out.absolute())
-            start("recorder_node", out=out, fps=args.fps, stats=str(stats_file))
+            run_node("recorder_node", out=out, fps=args.fps, stats=str(stats_file))
             monitor.wait_ready(["recorder_node"], check)
-            start("speech_node", wav=str(args.wav.absolute()), lead=args.lead, wait_for=2)
+            run_node("speech_node", wav=str(args.wav.absolute()), lead=args.lead, wait_for=2)
             print(f"== speaking {args.wav.name}, live, in real time", flush=True)
             with tqdm(total=round(seconds, 1), unit="s", desc="speaking", disable=None,
                       bar_format="{desc} {bar} {n:.1f} of {total:.1f} s") as bar:  # fmt: skip
@@ -223,6 +224,22 @@ class Monitor:
         stamp = message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
         self._first = stamp if self._first is None else self._first
         self.spoken, self._news = stamp - self._first, time.monotonic()
+
+
+def start(nodes: dict[str, subprocess.Popen], name: str, command: list[str]) -> None:
+    """Starts a process and lists it in `nodes`. A signal waits for that: `stop` finds them all."""
+    came: list[int] = []
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handlers[number] = signal.signal(number, lambda number, _: came.append(number))
+    try:
+        nodes[name] = subprocess.Popen(command)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for number in came:
+        signal.raise_signal(number)
 
 
 def stop(nodes: dict[str, subprocess.Popen]) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from realtalk_ros.demo import START_TIMEOUT, add_graph, stop
+from realtalk_ros.demo import START_TIMEOUT, add_graph, start, stop
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.speech import read_audio
 
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
             command += ["-r", "__ns:=/realtalk", "-p", f"avatar:={json.dumps(args.avatar)}"]
             command += ["-p", f"fps:={args.fps}", "-p", f"device:={args.device}"]
             command += ["-p", f"size:={args.size}"] if name == "renderer_node" else []
-            nodes[name] = subprocess.Popen(command)
+            start(nodes, name, command)
         watcher = Watcher({name: process.pid for name, process in nodes.items()})
         watcher.wait_ready(nodes)
         watcher.speak(pcm, rate, args.minutes * 60, nodes)
