@@ -286,9 +286,21 @@ def recordings(folder: Path, voice: str) -> SpeechSet:
     return SpeechSet.of(kept)
 
 
+def by_source(model: ExpressionModel, sets: dict[str, SpeechSet], prior: np.ndarray) -> dict:
+    """What every source of at least a minute makes of a set of several."""
+    report = {}
+    for name, data in sets.items():
+        parts = {source: data.only(source) for source in np.unique(data.source)}
+        if len(parts) > 1:
+            report[name] = {str(source): measure(model, part, prior)
+                            for source, part in parts.items() if part.hours >= 1 / 60}  # fmt: skip
+    return report
+
+
 def evaluate(model: ExpressionModel, sets: dict[str, SpeechSet]) -> dict:
     null = model.prior()
     report: dict = {name: measure(model, data, null) for name, data in sets.items() if len(data)}
+    report["sources"] = by_source(model, sets, null)
     still = SpeechSet.of(speech_data.stillness(120, 93))
     report["silence and noise"] = measure_stillness(model, still, null)
     report["prior"] = {name: measure_prior(model, data) for name, data in sets.items() if len(data)}

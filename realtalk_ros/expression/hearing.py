@@ -6,9 +6,6 @@ comes out begins `realtalk train expression`.
 
 from __future__ import annotations
 
-import json
-import math
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +18,7 @@ from realtalk_ros.ahead import made_ahead
 from realtalk_ros.expression import mel_augment
 from realtalk_ros.expression import model as nets
 from realtalk_ros.expression import phones as ph
+from realtalk_ros.expression.course import Course, Log
 from realtalk_ros.expression.teacher import RATE, SAME_LIPS
 
 if TYPE_CHECKING:
@@ -74,67 +72,32 @@ def train_hearing(
     rate: float = 1.5e-3,
     start: nets.Trunk | None = None,
 ) -> nets.Trunk:
-    """Trains a trunk until `minutes` have been spent, over all resumptions, and keeps it in `path`.
+    """Trains a trunk for `minutes`, over all resumptions, and keeps it in `path`.
 
     start: one to go on with. Returns the running mean of its weights.
     """
     net = nets.Trunk(dims)
     if start is not None:
         net.load_state_dict(start.state_dict())
-    optimizer = torch.optim.AdamW(net.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.05)
-    average, spent, step = {k: v.clone() for k, v in net.state_dict().items()}, 0.0, 0
-    if path.is_file():
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        net.load_state_dict(saved["net"])
-        optimizer.load_state_dict(saved["optimizer"])
-        average, spent, step = saved["average"], saved["spent"], saved["step"]
+    course = Course(net, path, minutes, rate, weight_decay=0.05, warm_up=300)
 
     def batch() -> tuple[torch.Tensor, torch.Tensor]:
         mels, phones = zip(*(_sequence(sampler, dims.delay) for _ in range(BATCH)), strict=True)
         return torch.from_numpy(np.stack(mels)), torch.from_numpy(np.stack(phones))
 
-    def save() -> None:
-        partial = path.with_suffix(".part")
-        torch.save({"net": net.state_dict(), "average": average, "spent": elapsed, "step": step,
-                    "optimizer": optimizer.state_dict()}, partial)  # fmt: skip
-        partial.replace(path)
-
-    net.train()
-    began = saved_at = time.monotonic()
-    elapsed, total, right, count = spent, 0.0, 0.0, 0
+    log = Log("hearing", course, every=200)
     batches = made_ahead(batch)
-    while (elapsed := spent + time.monotonic() - began) < 60 * minutes:
-        cosine = 0.5 * (1 + math.cos(math.pi * elapsed / (60 * minutes)))
-        for group in optimizer.param_groups:
-            group["lr"] = rate * min(1, (step + 1) / 300) * (0.02 + 0.98 * cosine)
+    while course.goes_on():
         mel, phones = next(batches)
         with torch.autocast("cpu", torch.bfloat16):
             _, logits = net(mel)
         logits = logits[:, dims.delay :].float().flatten(0, 1)
         loss = misheard(logits, phones.flatten())
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-        step += 1
-        with torch.no_grad():
-            keep = min(0.999, (1 + step) / (10 + step))
-            for name, value in net.state_dict().items():
-                average[name].lerp_(value, 1 - keep)
-        total += float(loss.detach())
-        right += float((logits.argmax(-1) == phones.flatten()).float().mean())
-        count += 1
-        if step % 200 == 0:
-            print(json.dumps({"hearing": step, "minutes": round(elapsed / 60, 2),
-                              "loss": round(total / count, 4),
-                              "frames": round(right / count, 4)}), flush=True)  # fmt: skip
-            total, right, count = 0.0, 0.0, 0
-        if time.monotonic() - saved_at > 60:
-            saved_at = time.monotonic()
-            save()
+        course.learn(loss)
+        log.add(loss=loss, frames=(logits.argmax(-1) == phones.flatten()).float().mean())
     batches.close()
-    save()
-    net.load_state_dict(average)
+    course.save()
+    net.load_state_dict(course.average)
     return net
 
 

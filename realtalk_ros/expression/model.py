@@ -10,7 +10,7 @@ Cross-modal attention in every layer lets the audio ask the prior: tokens of the
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -368,10 +368,6 @@ class ExpressionNet(nn.Module):
 
 def dims_of(saved: dict) -> Dims:
     return Dims(**{**saved, "dilations": tuple(saved["dilations"])})
-
-
-def save(net: ExpressionNet, path, **more) -> None:
-    torch.save({"dims": asdict(net.dims), "net": net.state_dict(), **more}, path)
 
 
 def load(path) -> tuple[ExpressionNet, dict]:

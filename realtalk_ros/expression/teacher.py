@@ -206,15 +206,11 @@ def _contact(t: np.ndarray, segments, which: frozenset[str], lag: float) -> np.n
 
 def activity(t: np.ndarray, segments) -> np.ndarray:
     """(n,) 0..1: 0 where the face is at rest. Pauses shorter than the ramps do not reach 0."""
-    out = np.zeros(len(t), np.float32)
-    for phone, s, e in segments:
-        if phone == ph.SIL:
-            continue
-        near = slice(*np.searchsorted(t, (s - _ONSET, e + _OFFSET)))
-        local = t[near]
-        rise = np.minimum(1 - (s - local) / _ONSET, 1 - (local - e) / _OFFSET)
-        np.maximum(out[near], _smoothstep(rise), out=out[near])
-    return out
+    spoken = np.array([(s, e) for phone, s, e in segments if phone != ph.SIL]).reshape(-1, 2)
+    rise = np.minimum(
+        1 - (spoken[:, :1] - t) / _ONSET, 1 - (t - spoken[:, 1:]) / _OFFSET
+    )  # (phones, n)
+    return _smoothstep(rise.max(0, initial=0.0)).astype(np.float32)
 
 
 def _blinks(t: np.ndarray, segments) -> np.ndarray:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import tempfile
-import time
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +18,14 @@ from realtalk_ros.ahead import made_ahead
 from realtalk_ros.errors import ModelError, RealTalkError
 from realtalk_ros.expression import mel_augment, teacher
 from realtalk_ros.expression import model as nets
+from realtalk_ros.expression.acquaintance import train_acquaintance
+from realtalk_ros.expression.course import Course, Log
 from realtalk_ros.expression.hearing import fit_outward, misheard, name_phones, train_hearing
 from realtalk_ros.expression.speech_set import SpeechSet
 
 STEPS = 192  # of 20 ms in a training sequence: 3.84 s, of which the first are warm-up
+# Frames of a reference window, and before and after it that make themselves felt in it.
+WINDOW, MARGIN = teacher.REFERENCE_FRAMES * teacher.RATE // teacher.REFERENCE_RATE, 20
 # Share in a batch of each kind of speech: train_<kind>*.npz.
 MIX = {"real": 0.6, "festival": 0.13, "flite": 0.08, "espeak": 0.13, "still": 0.06}
 # A source of many people counts as so many sources.
@@ -32,6 +33,8 @@ MANY_VOICES = {
     "speechocean/en/others": 5, "steelsky/en": 3, "amazonqueen/en": 3,
     "picovoice/en/orders": 4, "picovoice/en/words": 1.5,
 }  # fmt: skip
+
+ACQUAINTANCE = 5.0  # minutes
 
 KNOWN = ("identity", "reference")  # the columns of the network's input `known`
 ABLATIONS = (*KNOWN, "attention")
@@ -74,13 +77,30 @@ class Sampler:
         mel, segments, _ = self.sets[name][int(group[self.rng.integers(len(group))])]
         return mel.astype(np.float32), segments
 
+    def mood(self) -> np.ndarray | None:
+        """(52,) of an emotion, in a quarter of all cases."""
+        if self.rng.random() >= 0.25:
+            return None
+        return emotion.weights(self.rng.choice(emotion.NAMES), self.rng.uniform(0.3, 1))
+
+    def window(self, style: teacher.Style, mood: np.ndarray | None) -> np.ndarray:
+        """(50, 52) reference window of somebody who says something."""
+        mel, segments = self.utterance(self.speech[self.rng.integers(len(self.speech))])
+        frames = len(mel) // nets.STEP
+        start = int(self.rng.integers(0, max(1, frames - WINDOW)))
+        # Only what can be seen of him in those two seconds is made.
+        first, last = max(0, start - MARGIN), min(frames, start + WINDOW + MARGIN)
+        a, b = first / teacher.RATE, last / teacher.RATE
+        near = [(p, max(s, a) - a, min(e, b) - a) for p, s, e in segments if s < b and e > a]
+        accent = teacher.accents(mel[: last * nets.STEP])[first:]
+        motion = teacher.animate(near, last - first, style, accent, mood)
+        return teacher.reference_window(motion, start - first)
+
     def sequence(self, delay: int) -> dict[str, np.ndarray]:
         rng = self.rng
         name = self.kind()
         identity, style = teacher.random_person(rng)
-        mood = None
-        if rng.random() < 0.25:
-            mood = emotion.weights(rng.choice(emotion.NAMES), rng.uniform(0.3, 1))
+        mood = self.mood()
         mels, parts, have = [], [], 0
         while have < STEPS:
             mel, segments = self.utterance(
@@ -106,15 +126,11 @@ class Sampler:
             field: np.concatenate([getattr(m, field)[s:] for m, s in parts])[: STEPS - delay]
             for field in ("weights", "rotation", "speech", "closure", "labiodental", "phone")
         }
-        mel_ref, segments = self.utterance(self.speech[rng.integers(len(self.speech))])
-        frames = len(mel_ref) // nets.STEP
-        ref = teacher.animate(segments, frames, style, teacher.accents(mel_ref), mood)
-        start = int(rng.integers(0, max(1, frames - 100)))
         return {
             "mel": coloured,
             "identity": identity,
             "style": style.numbers,
-            "reference": teacher.reference_window(ref, start),
+            "reference": self.window(style, mood),
             "known": np.array((rng.random() < 0.65, rng.random() < 0.65), np.float32),
             **motion,
         }
@@ -185,7 +201,7 @@ def loss_of(out: dict[str, Tensor], want: dict[str, Tensor], delay: int) -> tupl
              "rotation": 0.1, "speech": 0.1, "phone": 0.25, "heard": 0.5,
              "style": 0.5}  # fmt: skip
     loss = sum(share.get(name, 1.0) * part for name, part in parts.items())
-    return loss, {k: float(v.detach()) for k, v in parts.items()}
+    return loss, parts
 
 
 def train(
@@ -198,6 +214,7 @@ def train(
     without: str | None = None,
     start: Path | None = None,
     hearing: float = 0.0,
+    acquaintance: float = 0.0,
     further: bool = False,
     log_every: int = 50,
 ) -> Path:
@@ -206,8 +223,8 @@ def train(
     data: folder of train_*.npz; without: what an ablation lacks, see ABLATIONS; start: a checkpoint
     of which a new run takes all but what handles the prior, so that what is learned of the prior
     can be compared at equal skill in hearing; hearing: minutes of first lessons (hearing.py) where
-    there is no such start; further: a new run begins with the installed network, its first lessons
-    too.
+    there is no such start; acquaintance: minutes of first lessons about people (acquaintance.py);
+    further: a new run begins with the installed network, its lessons too.
     """
     torch.manual_seed(seed)
     run.mkdir(parents=True, exist_ok=True)
@@ -215,59 +232,21 @@ def train(
     prior = "concatenation" if without == "attention" else "attention"
     saved = torch.load(start, map_location="cpu", weights_only=True) if start else None
     dims = replace(nets.dims_of(saved["dims"]) if saved else nets.Dims(), prior=prior)
-    net, spent, step = nets.ExpressionNet(dims), 0.0, 0
     sampler = Sampler(load_sets(data), seed)
-    if saved:
-        trunk = {
-            name: value
-            for name, value in saved["average"].items()
-            if not name.startswith("prior_encoder") and ".cross." not in name
-        }
-        net.load_state_dict(trunk, strict=False)
-    elif further and not checkpoint.is_file():
-        net = installed(models.MODEL_DIR)
-        if hearing:
-            teachers = {kind: (500, sampler.sets[kind]) for kind in sampler.speech}
-            name_phones(net.trunk, dims.delay, teachers)
-            known = deepcopy(net.trunk)
-            trunk = train_hearing(
-                sampler, dims, run / "hearing.pt", hearing, rate=1e-3, start=known
-            )
-            half_way(trunk, known)
-            net.trunk.load_state_dict(trunk.state_dict())
-            fit_outward(net.trunk, known, sampler)
-    elif hearing and not checkpoint.is_file():
-        trunk = train_hearing(sampler, dims, run / "hearing.pt", hearing)
-        net.trunk.load_state_dict(trunk.state_dict())
-    optimizer = torch.optim.AdamW(net.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.02)
-    average = {k: v.clone() for k, v in net.state_dict().items()}
     if checkpoint.is_file():
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        net = nets.ExpressionNet(nets.dims_of(saved["dims"]))
-        net.load_state_dict(saved["net"])
-        optimizer = torch.optim.AdamW(
-            net.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.02
-        )
-        optimizer.load_state_dict(saved["optimizer"])
-        average, spent, step = saved["average"], saved["spent"], saved["step"]
+        net, saved = nets.load(checkpoint)
         further = further or saved.get("further", False)
-        print(f"resumed at step {step}, {spent / 60:.1f} min spent", flush=True)
-    sampler.rng = np.random.default_rng(seed + step)
+    else:
+        net = _beginning(sampler, run, dims, saved, hearing, further)
+        if acquaintance:
+            hidden = KNOWN.index(without) if without in KNOWN else None
+            train_acquaintance(sampler, net, run / "acquaintance.pt", acquaintance, hidden)
+    course = Course(net, checkpoint, minutes, rate, dims=asdict(net.dims), further=further)
+    sampler.rng = np.random.default_rng(seed + course.step)
     delay = net.dims.delay
-    net.train()
-    began, saved_at, sums, count = time.monotonic(), time.monotonic(), {}, 0
-    history = open(run / "log.jsonl", "a")
+    log = Log("step", course, log_every, run / "log.jsonl")
     batches = made_ahead(lambda: sampler.batch(batch, delay))
-    while True:
-        elapsed = spent + time.monotonic() - began
-        progress = elapsed / (60 * minutes)
-        if progress >= 1:
-            break
-        # Warm-up, then cosine in time rather than steps: the budget is time.
-        cosine = 0.5 * (1 + math.cos(math.pi * progress))  # a plain float: it is saved
-        lr = rate * min(1, (step + 1) / 200) * (0.02 + 0.98 * cosine)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
+    while course.goes_on():
         want = next(batches)
         if without in KNOWN:
             want["known"][:, KNOWN.index(without)] = 0
@@ -276,37 +255,37 @@ def train(
             out = net(want["mel"], net.asked(tokens))
             out["style"] = net.style(tokens[:, 0])
         loss, parts = loss_of(out, want, delay)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-        step += 1
-        with torch.no_grad():  # the exported weights are a running mean: calmer output
-            keep = min(0.999, (1 + step) / (10 + step))
-            for name, value in net.state_dict().items():
-                average[name].lerp_(value, 1 - keep)
-        for name, value in {"loss": float(loss.detach()), **parts}.items():
-            sums[name] = sums.get(name, 0.0) + value
-        count += 1
-        if step % log_every == 0:
-            row = {"step": step, "minutes": round(elapsed / 60, 2),
-                   **{k: round(v / count, 4) for k, v in sums.items()}}  # fmt: skip
-            print(json.dumps(row), flush=True)
-            history.write(json.dumps(row) + "\n")
-            history.flush()
-            sums, count = {}, 0
-        if time.monotonic() - saved_at > 60:
-            saved_at = time.monotonic()
-            _save(checkpoint, net, optimizer, average, spent=elapsed, step=step, further=further)
+        course.learn(loss)
+        log.add(loss=loss, **parts)
     batches.close()
-    _save(checkpoint, net, optimizer, average, spent=elapsed, step=step, further=further)
+    course.save()
     return checkpoint
 
 
-def _save(path: Path, net, optimizer, average, **more: float | bool) -> None:
-    partial = path.with_suffix(".part")
-    nets.save(net, partial, optimizer=optimizer.state_dict(), average=average, **more)
-    partial.replace(path)
+def _beginning(
+    sampler: Sampler, run: Path, dims: nets.Dims, saved: dict | None, hearing: float, further: bool
+) -> nets.ExpressionNet:
+    """A network before it meets people: see `train`; saved: the checkpoint to start from."""
+    net = installed(models.MODEL_DIR) if further else nets.ExpressionNet(dims)
+    if saved:
+        trunk = {
+            name: value
+            for name, value in saved["average"].items()
+            if not name.startswith("prior_encoder") and ".cross." not in name
+        }
+        net.load_state_dict(trunk, strict=False)
+    elif hearing and further:
+        teachers = {kind: (500, sampler.sets[kind]) for kind in sampler.speech}
+        name_phones(net.trunk, dims.delay, teachers)
+        known = deepcopy(net.trunk)
+        trunk = train_hearing(sampler, dims, run / "hearing.pt", hearing, rate=1e-3, start=known)
+        half_way(trunk, known)
+        net.trunk.load_state_dict(trunk.state_dict())
+        fit_outward(net.trunk, known, sampler)
+    elif hearing:
+        trunk = train_hearing(sampler, dims, run / "hearing.pt", hearing)
+        net.trunk.load_state_dict(trunk.state_dict())
+    return net
 
 
 def averaged(checkpoint: Path) -> tuple[nets.ExpressionNet, dict]:
@@ -467,6 +446,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=90, help="of training, all resumptions")
     parser.add_argument("--hearing-minutes", type=float, metavar="M", help="before, to learn to "
                         "tell phones (40; none with --installed or --start)")  # fmt: skip
+    parser.add_argument("--acquaintance-minutes", type=float, metavar="M", default=ACQUAINTANCE,
+                        help="before, to learn to tell how people move (%(default)g)")  # fmt: skip
     parser.add_argument("--batch", type=int, default=24, help="sequences a step")
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
@@ -493,7 +474,7 @@ def run(args: argparse.Namespace) -> int:
         hearing = 0 if args.installed or args.start else 40
     checkpoint = train(
         args.data, args.work, args.minutes, args.batch, args.rate, args.seed, args.without,
-        args.start, hearing, args.installed,
+        args.start, hearing, args.acquaintance_minutes, args.installed,
     )  # fmt: skip
     if args.without:  # measured by `realtalk evaluate expression --ablations`
         return 0
