@@ -349,6 +349,83 @@ def test_first_lessons_of_the_prior_tell_how_somebody_of_a_shape_moves(
     assert (error < 0.95 * style.var()) == told and path.is_file()
 
 
+def film_of(path, steps=200, **instead):
+    """What `realtalk data videos` writes of somebody who opens his jaw on loud sound."""
+    path.parent.mkdir(exist_ok=True)
+    loud = (np.arange(steps) % 40 < 20).astype(np.float32)
+    weights = np.zeros((steps, 52), np.float32)
+    weights[:, arkit.INDEX["jawOpen"]] = 0.8 * loud
+    mel = np.repeat(np.where(loud[:, None] > 0, 0.5, -1.0) * np.ones(80), 2, 0)
+    arrays = {
+        "mel": mel.astype(np.float16), "weights": weights, "speech": loud,
+        "rotation": np.zeros((steps, 3), np.float32), "identity": np.zeros(100, np.float32),
+        "starts": np.array([0, 120, steps]), **instead,
+    }  # fmt: skip
+    np.savez(path, **arrays)
+    return weights
+
+
+def test_films_teach_their_beginning_and_keep_their_end(tmp_path):
+    pytest.importorskip("scipy")
+    from realtalk_ros.expression.films import UNKNOWN, Film, Films
+
+    weights = film_of(tmp_path / "speech" / "ann.npz")
+    films = Films(tmp_path)
+    assert films.seconds == pytest.approx(3.6) and films.films[0].held_out() == slice(180, 200)
+    got = films.sequence(192, 7, None, np.random.default_rng(0))
+    assert got["mel"].shape == (384, 80) and got["weights"].shape == (185, 52)
+    assert (got["phone"] == UNKNOWN).all() and got["reference"].shape == (50, 52)
+    jaw, heard = got["weights"][:, arkit.INDEX["jawOpen"]], got["mel"][:370:2].mean(1)
+    assert np.corrcoef(jaw, heard)[0, 1] > 0.7  # of the same time
+    # Films whose end is marked: nobody ever sees it.
+    weights[180:] = 1
+    film_of(tmp_path / "speech" / "ann.npz", weights=weights)
+    films, rng = Films(tmp_path), np.random.default_rng(1)
+    for _ in range(20):
+        got = films.sequence(192, 7, None, rng)
+        assert got["weights"].max() < 1 and got["reference"].max() < 1
+    assert Film.load(tmp_path / "speech" / "ann.npz").weights.max() == 1
+
+
+@pytest.mark.parametrize("instead", [
+    {"weights": np.zeros((200, 51))}, {"mel": np.full((400, 80), np.nan)},
+    {"starts": np.array([0, 250, 200])}, {"starts": np.array([])},
+    {"speech": np.array([{}] * 200, object)},
+], ids=["shape", "nan", "falls", "empty", "pickled"])  # fmt: skip
+def test_what_is_no_film_is_refused_in_one_line(tmp_path, instead):
+    pytest.importorskip("scipy")
+    from realtalk_ros.errors import RealTalkError
+    from realtalk_ros.expression.films import Films
+
+    film_of(tmp_path / "speech" / "bad.npz", **instead)
+    with pytest.raises(RealTalkError, match="bad.npz is no film") as caught:
+        Films(tmp_path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(RealTalkError, match="make them by realtalk data videos"):
+        Films(tmp_path / "nothing")
+
+
+def test_the_installed_network_learns_from_films_alone(tmp_path, monkeypatch, ticking):
+    """Somebody who opens his mouth on sound that is nothing: the network did not, and learns to."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnx", reason="export needs onnx")
+    from realtalk_ros.expression import evaluate, train
+
+    film_of(tmp_path / "speech" / "ann.npz", 600)
+    torch.set_num_threads(1)
+    train.train(tmp_path, tmp_path / "run", 0.2, 4, further=True, videos=tmp_path)
+    net, saved = train.averaged(tmp_path / "run" / "expression.pt")
+    assert saved["step"] > 10 and saved["further"]
+    trunk = train.installed(models.MODEL_DIR).trunk.blocks[0].taps.weight
+    torch.testing.assert_close(net.trunk.blocks[0].taps.weight, trunk)  # hears as before
+    train.export(net, tmp_path / "models")
+    before, after = (
+        evaluate.measure_films(ExpressionModel(folder), tmp_path)["ann"]["nothing"]["lip_error_cm"]
+        for folder in (None, tmp_path / "models")
+    )
+    assert after < 0.9 * before
+
+
 # ---------------------------------------------------------------- the evaluation
 
 
@@ -382,6 +459,33 @@ def test_a_perfect_network_scores_perfectly_and_a_late_one_is_late(monkeypatch):
     report = evaluate.measure(None, data, None)
     assert report["closure_recall"] == 1 and report["closure_precision"] <= 0.5
     assert report["labiodental_recall"] == report["rounding_recall"] == 0
+
+
+def test_a_set_of_several_people_tells_of_each(monkeypatch):
+    pytest.importorskip("scipy")
+    from realtalk_ros.expression import evaluate
+    from realtalk_ros.expression.speech_set import Speech, SpeechSet
+
+    pcm = 0.01 * np.random.default_rng(0).standard_normal(40000).astype(np.float32)  # 2.5 s
+    said = {"loud": (20 * pcm, 24), "soft": (pcm, 24), "hardly anything": (pcm, 1)}
+    data = SpeechSet.of(
+        Speech(said[name][0], SEGMENTS, name)
+        for name in ["loud", "soft"] * 24 + ["hardly anything"]
+    )
+    frames = len(data[0][0]) // 2
+    motion = teacher.animate(SEGMENTS, frames, teacher.average_style(), np.zeros(frames)).weights
+
+    def network(model, mel, prior):  # understands who is loud, shuts the mouth for others
+        weights = motion * (mel.mean() > data.mel.mean())
+        return weights, evaluate.lips(weights)
+
+    monkeypatch.setattr(evaluate, "predict", network)
+    report = evaluate.by_source(None, {"people": data, "one": data.only("loud")}, None)
+    assert list(report) == ["people"] and list(report["people"]) == ["loud", "soft"]
+    loud, soft = report["people"].values()
+    assert loud["closure_precision"] == 1 and soft["closure_precision"] <= 0.5
+    assert loud["closure_count"] == soft["closure_count"] == 3 * 24
+    assert report["people"]["loud"]["opening_correlation"] > 0.99
 
 
 def test_ipa_is_spelled_in_our_phones():

@@ -1,8 +1,9 @@
 """First lessons of another kind: the encoder of the prior learns to tell how somebody moves.
 
 From his shape and two seconds of his expressions it tells the numbers of his style, which the
-teacher knows. No sound is needed for that, so in a minute it gets to know more people than all the
-hours of training with speech would show it.
+teacher knows. No sound is needed for that, so in minutes it gets to know more people than hours of
+training with speech would show it. Every token must tell all of it: whatever the audio then asks,
+it finds all that is known.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class Prior(torch.nn.Module):
         self.encoder = net.plain_prior if net.dims.prior == "concatenation" else net.prior_encoder
 
     def forward(self, identity: Tensor, reference: Tensor, known: Tensor) -> Tensor:
-        """-> (B, STYLE_SIZE), as its tokens tell it."""
-        return self.style(self._tokens(identity, reference, known)[:, 0])
+        """-> (B, P, STYLE_SIZE): what each token tells."""
+        return self.style(self._tokens(identity, reference, known))
 
 
 def people(sampler: Sampler, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -71,7 +72,7 @@ def train_acquaintance(
             known[:, without] = 0
         with torch.autocast("cpu", torch.bfloat16):
             told = course.net(identity, reference, known)
-        loss = (told.float() - style).square().mean()
+        loss = (told.float() - style.unsqueeze(1)).square().mean()
         course.learn(loss)
         log.add(error=loss)
     batches.close()

@@ -23,6 +23,7 @@ from realtalk_ros.expression import speech_data, teacher
 from realtalk_ros.expression.align import Aligner, align_clip
 from realtalk_ros.expression.corpora import read_clip
 from realtalk_ros.expression.engines import espeak
+from realtalk_ros.expression.films import Films
 from realtalk_ros.expression.speech_set import SpeechSet
 from realtalk_ros.expression.stream import SILENCE, STEP, ExpressionModel
 
@@ -149,6 +150,31 @@ def measure(model: ExpressionModel, data: SpeechSet, prior: np.ndarray) -> dict:
         "pause_movement": round(float(np.concatenate(pauses).mean() / span) if pauses else 0.0, 4),
         "jitter_ratio": round(float(got_jitter / ref_jitter), 2),
     }
+
+
+def measure_films(model: ExpressionModel, folder: Path) -> dict:
+    """How near the network comes to what people in videos did, on the end of each video, which is
+    not learned from. By what it is told: nothing, or his shape and two seconds of his own. Raises
+    RealTalkError where there are no films, or none is long enough."""
+    report = {}
+    for film in Films(folder).films:
+        part = film.held_out()
+        mel, want = film.mel[part.start * STEP : part.stop * STEP], film.weights[part]
+        if len(want) < teacher.RATE:
+            continue
+        own = model.prior(film.identity, film.window(0))
+        report[film.name] = {"seconds": round(len(want) / teacher.RATE, 1)}
+        for told, prior in (("nothing", model.prior()), ("his own", own)):
+            got = predict(model, mel, prior)[0]
+            opening = teacher.opening(want), teacher.opening(got)
+            report[film.name][told] = {
+                "lip_error_cm": round(lip_error(lips(want), lips(got)), 4),
+                "opening_correlation": round(_correlation(*opening), 3),
+                "opening_lag_ms": round(lag_ms(*opening), 1),
+            }
+    if not report:
+        raise RealTalkError(f"no film in {folder} has a second at its end that is one stretch")
+    return report
 
 
 def measure_stillness(model: ExpressionModel, data: SpeechSet, prior) -> dict:
@@ -368,6 +394,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--voice", default="en-us", help="espeak-ng's voice of their language (%(default)s)"
     )
+    parser.add_argument("--videos", type=Path, metavar="DIR", help="measure on the end of each "
+                        "of these instead, which `realtalk data videos` made")  # fmt: skip
     parser.add_argument("--ablations", type=Path, metavar="DIR",
                         help="compare DIR/{full,identity,reference,attention}/expression.pt, "
                         "trained by --without and equal --minutes")  # fmt: skip
@@ -377,6 +405,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """`realtalk evaluate expression`. Raises RealTalkError without test sets or checkpoints."""
+    if args.videos:
+        report = measure_films(ExpressionModel(args.models), args.videos)
+        print(json.dumps(report, indent=1)) if args.json else show(report)
+        return 0
     if args.recordings:
         sets = {args.recordings.name: recordings(args.recordings, args.voice)}
     else:

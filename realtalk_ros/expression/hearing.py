@@ -59,8 +59,7 @@ def _sequence(sampler: Sampler, delay: int) -> tuple[np.ndarray, np.ndarray]:
         mels.append(mel[skip * nets.STEP : frames * nets.STEP])
         phones.append(heard_phones(segments, frames)[skip:])
         have += frames - skip
-    noise = sampler.utterance("still")[0] if "still" in sampler.sets else None
-    mel = mel_augment.colour(np.concatenate(mels)[: STEPS * nets.STEP], noise, rng)
+    mel = mel_augment.colour(np.concatenate(mels)[: STEPS * nets.STEP], sampler.noise(), rng)
     return mel_augment.mask(mel, rng), np.concatenate(phones)[: STEPS - delay]
 
 

@@ -302,7 +302,7 @@ class ExpressionNet(nn.Module):
         return self.asked(self.tokens(identity, reference, known))
 
     def tokens(self, identity: Tensor, reference: Tensor, known: Tensor) -> Tensor:
-        """-> (B, P, width); by concatenation P is 1. The first is asked for the style."""
+        """-> (B, P, width); by concatenation P is 1. Each is asked for the style."""
         if self.dims.prior == "concatenation":
             parts = [known, known[:, :1] * identity, known[:, 1:] * reference.flatten(1)]
             return self.plain_prior(torch.cat(parts, 1)).unsqueeze(1)

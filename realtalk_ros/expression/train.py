@@ -20,6 +20,7 @@ from realtalk_ros.expression import mel_augment, teacher
 from realtalk_ros.expression import model as nets
 from realtalk_ros.expression.acquaintance import train_acquaintance
 from realtalk_ros.expression.course import Course, Log
+from realtalk_ros.expression.films import Films
 from realtalk_ros.expression.hearing import fit_outward, misheard, name_phones, train_hearing
 from realtalk_ros.expression.speech_set import SpeechSet
 
@@ -34,6 +35,7 @@ MANY_VOICES = {
     "picovoice/en/orders": 4, "picovoice/en/words": 1.5,
 }  # fmt: skip
 
+FILMED = 0.3  # of the sequences are of films, where there are films and speech
 ACQUAINTANCE = 5.0  # minutes
 
 KNOWN = ("identity", "reference")  # the columns of the network's input `known`
@@ -48,10 +50,11 @@ _MOUTH[list(arkit.MOUTH)] = 1.0
 
 
 class Sampler:
-    """Random sequences: speech of one kind, moved by a random person, with his prior."""
+    """Random sequences: speech of one kind, moved by a random person, with his prior; of films,
+    if there are any, a share of `FILMED`, or all where there is no speech."""
 
-    def __init__(self, sets: dict[str, SpeechSet], seed: int):
-        self.sets = sets
+    def __init__(self, sets: dict[str, SpeechSet], seed: int, films: Films | None = None):
+        self.sets, self.films = sets, films
         self.rng = np.random.default_rng(seed)
         total = sum(MIX[n] for n in sets)
         self.names = list(sets)
@@ -76,6 +79,10 @@ class Sampler:
         group = members[self.rng.choice(len(members), p=share)]
         mel, segments, _ = self.sets[name][int(group[self.rng.integers(len(group))])]
         return mel.astype(np.float32), segments
+
+    def noise(self) -> np.ndarray | None:
+        """Log-mel (k, 80) of something that is not speech."""
+        return self.utterance("still")[0] if "still" in self.sets else None
 
     def mood(self) -> np.ndarray | None:
         """(52,) of an emotion, in a quarter of all cases."""
@@ -118,8 +125,7 @@ class Sampler:
             parts.append((motion, skip))
             have += frames - skip
         mel = np.concatenate(mels)[: STEPS * nets.STEP]
-        noise = self.utterance("still")[0] if "still" in self.sets else None
-        coloured = mel_augment.colour(mel, noise, rng)
+        coloured = mel_augment.colour(mel, self.noise(), rng)
         if rng.random() < 0.5:
             coloured = mel_augment.mask(coloured, rng)
         motion = {
@@ -135,8 +141,16 @@ class Sampler:
             **motion,
         }
 
+    def filmed(self) -> bool:
+        """Whether the next sequence is of a film."""
+        return self.films is not None and (not self.sets or self.rng.random() < FILMED)
+
     def batch(self, size: int, delay: int) -> dict[str, Tensor]:
-        rows = [self.sequence(delay) for _ in range(size)]
+        rows = [
+            self.films.sequence(STEPS, delay, self.noise(), self.rng)
+            if self.filmed() else self.sequence(delay)
+            for _ in range(size)
+        ]  # fmt: skip
         return {k: torch.from_numpy(np.stack([r[k] for r in rows])) for k in rows[0]}
 
 
@@ -186,12 +200,17 @@ def loss_of(out: dict[str, Tensor], want: dict[str, Tensor], delay: int) -> tupl
 
     rotation = ((out["rotation"][:, delay:].float() - want["rotation"]) / 0.03).abs().mean()
     speech = F.binary_cross_entropy_with_logits(out["speech"][:, delay:].float(), want["speech"])
-    phone, heard = (
-        misheard(out[name][:, delay:].float().flatten(0, 1), want["phone"].flatten())
-        for name in ("phone", "heard_phone")
-    )
-    # What the prior is there to tell: how he moves, of which his shape says a part.
-    style = (out["style"].float() - want["style"]).square().mean()
+    phone = heard = style = torch.zeros(())
+    taught = want["phone"][:, 0] >= 0  # of films, nobody has said what was spoken and who moves
+    if taught.any():
+        phone, heard = (
+            misheard(out[name][taught, delay:].float().flatten(0, 1),
+                     want["phone"][taught].flatten())
+            for name in ("phone", "heard_phone")
+        )  # fmt: skip
+        # What the prior is there to tell: how he moves, of which his shape says a part.
+        told = out["style"][taught].float() - want["style"][taught].unsqueeze(1)
+        style = told.square().mean()
     parts = {
         "position": position, "velocity": velocity, "jerk": jerk, "vertices": vertices,
         "opening": opening.mean(), "closure": closure, "rotation": rotation, "speech": speech,
@@ -216,6 +235,7 @@ def train(
     hearing: float = 0.0,
     acquaintance: float = 0.0,
     further: bool = False,
+    videos: Path | None = None,
     log_every: int = 50,
 ) -> Path:
     """Trains until `minutes` have been spent, over all resumptions; returns the checkpoint.
@@ -224,7 +244,9 @@ def train(
     of which a new run takes all but what handles the prior, so that what is learned of the prior
     can be compared at equal skill in hearing; hearing: minutes of first lessons (hearing.py) where
     there is no such start; acquaintance: minutes of first lessons about people (acquaintance.py);
-    further: a new run begins with the installed network, its lessons too.
+    further: a new run begins with the installed network, its lessons too; videos: folder of
+    `realtalk data videos`, from which a share of the sequences is taken. Where there is no other
+    data, what hears phones stays as it is: minutes of one voice would spoil it.
     """
     torch.manual_seed(seed)
     run.mkdir(parents=True, exist_ok=True)
@@ -232,16 +254,20 @@ def train(
     prior = "concatenation" if without == "attention" else "attention"
     saved = torch.load(start, map_location="cpu", weights_only=True) if start else None
     dims = replace(nets.dims_of(saved["dims"]) if saved else nets.Dims(), prior=prior)
-    sampler = Sampler(load_sets(data), seed)
+    sampler = Sampler(load_sets(data), seed, Films(videos) if videos else None)
     if checkpoint.is_file():
         net, saved = nets.load(checkpoint)
         further = further or saved.get("further", False)
     else:
-        net = _beginning(sampler, run, dims, saved, hearing, further)
-        if acquaintance:
+        net = _beginning(sampler, run, dims, saved, hearing if sampler.speech else 0, further)
+        if acquaintance and sampler.speech:
             hidden = KNOWN.index(without) if without in KNOWN else None
             train_acquaintance(sampler, net, run / "acquaintance.pt", acquaintance, hidden)
-    course = Course(net, checkpoint, minutes, rate, dims=asdict(net.dims), further=further)
+    net.trunk.requires_grad_(bool(sampler.speech))
+    course = Course(
+        net, checkpoint, minutes, rate, warm_up=200 if sampler.speech else 20,
+        dims=asdict(net.dims), further=further,
+    )  # fmt: skip
     sampler.rng = np.random.default_rng(seed + course.step)
     delay = net.dims.delay
     log = Log("step", course, log_every, run / "log.jsonl")
@@ -253,7 +279,7 @@ def train(
         with torch.autocast("cpu", torch.bfloat16):
             tokens = net.tokens(want["identity"], want["reference"], want["known"])
             out = net(want["mel"], net.asked(tokens))
-            out["style"] = net.style(tokens[:, 0])
+            out["style"] = net.style(tokens)
         loss, parts = loss_of(out, want, delay)
         course.learn(loss)
         log.add(loss=loss, **parts)
@@ -453,6 +479,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--without", choices=ABLATIONS, help="train an ablation instead")
+    parser.add_argument("--videos", type=Path, metavar="DIR",
+                        help="learn from these, too, which `realtalk data videos` made; with "
+                        "--installed, no other data is needed")  # fmt: skip
     begin = parser.add_mutually_exclusive_group()
     begin.add_argument("--start", type=Path, metavar="CHECKPOINT", help="begin with what this one "
                        "has learned of speech, but nothing of the prior")  # fmt: skip
@@ -464,8 +493,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """`realtalk train expression`. Raises RealTalkError where there is no data."""
-    if not any(args.data.glob("train_*.npz")):
-        raise RealTalkError(f"no training data in {args.data}: make it by realtalk data speech")
+    if not any(args.data.glob("train_*.npz")) and not (args.videos and args.installed):
+        raise RealTalkError(
+            f"no training data in {args.data}: make it by realtalk data speech, "
+            "or train the installed network on --videos"
+        )
     if args.installed and args.without:
         raise RealTalkError("the installed network is no ablation: --without goes with --start")
     torch.set_num_threads(args.threads)
@@ -474,7 +506,7 @@ def run(args: argparse.Namespace) -> int:
         hearing = 0 if args.installed or args.start else 40
     checkpoint = train(
         args.data, args.work, args.minutes, args.batch, args.rate, args.seed, args.without,
-        args.start, hearing, args.acquaintance_minutes, args.installed,
+        args.start, hearing, args.acquaintance_minutes, args.installed, args.videos,
     )  # fmt: skip
     if args.without:  # measured by `realtalk evaluate expression --ablations`
         return 0
