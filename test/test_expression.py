@@ -467,9 +467,8 @@ def test_a_set_of_several_people_tells_of_each(monkeypatch):
     from realtalk_ros.expression.speech_set import Speech, SpeechSet
 
     pcm = 0.01 * np.random.default_rng(0).standard_normal(40000).astype(np.float32)  # 2.5 s
-    said = {"loud": (20 * pcm, 24), "soft": (pcm, 24), "hardly anything": (pcm, 1)}
     data = SpeechSet.of(
-        Speech(said[name][0], SEGMENTS, name)
+        Speech(20 * pcm if name == "loud" else pcm, SEGMENTS, name)
         for name in ["loud", "soft"] * 24 + ["hardly anything"]
     )
     frames = len(data[0][0]) // 2

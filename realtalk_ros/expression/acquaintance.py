@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from realtalk_ros.ahead import made_ahead
 from realtalk_ros.expression import teacher
 from realtalk_ros.expression.course import Course, Log
 
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
     from realtalk_ros.expression.train import Sampler
 
 BATCH = 128  # people
-# Of those who are new to the encoder; the others come again, with another window or less known.
-KNOWN = ((1, 1), (0, 1), (1, 0))
+TOLD = ((1, 1), (0, 1), (1, 0))  # of a person: identity, reference; each as often
 
 
 class Prior(torch.nn.Module):
@@ -62,11 +60,9 @@ def train_acquaintance(
     """Trains what of `net` handles the prior for `minutes`, over all resumptions, and keeps it in
     `path`. without: the column of `known` that is never told (an ablation)."""
     course = Course(Prior(net), path, minutes, rate, warm_up=100)
-    kinds = torch.tensor(KNOWN).float()
+    kinds = torch.tensor(TOLD).float()
     log = Log("acquaintance", course, every=200)
-    batches = made_ahead(lambda: people(sampler, BATCH))
-    while course.goes_on():
-        identity, reference, style = next(batches)
+    for identity, reference, style in course.batches(lambda: people(sampler, BATCH)):
         known = kinds[torch.randint(len(kinds), (BATCH,))]
         if without is not None:
             known[:, without] = 0
@@ -75,6 +71,4 @@ def train_acquaintance(
         loss = (told.float() - style.unsqueeze(1)).square().mean()
         course.learn(loss)
         log.add(error=loss)
-    batches.close()
-    course.save()
     course.net.load_state_dict(course.average)

@@ -6,13 +6,17 @@ import json
 import math
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from realtalk_ros.ahead import made_ahead
 from realtalk_ros.expression.model import Convolution
 
+T = TypeVar("T")
 _SAVED_EVERY = 60.0  # s
 
 
@@ -66,18 +70,25 @@ class Course:
         """Seconds, in all runs."""
         return self._spent + time.monotonic() - self._began
 
-    def goes_on(self) -> bool:
+    def _goes_on(self) -> bool:
         """Whether there is time for another step, for which it sets the learning rate."""
         progress = self.spent / (60 * self.minutes)
         if progress >= 1:
             return False
         cosine = 0.5 * (1 + math.cos(math.pi * progress))  # a plain float: it is saved
+        rate = self.rate * min(1, (self.step + 1) / self.warm_up) * (0.02 + 0.98 * cosine)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = (
-                    self.rate * min(1, (self.step + 1) / self.warm_up) * (0.02 + 0.98 * cosine)
-                )
+                group["lr"] = rate
         return True
+
+    def batches(self, make: Callable[[], T]) -> Iterator[T]:
+        """What `make` gives, each made ahead, to learn from until the time is over; then saves."""
+        coming = made_ahead(make)
+        while self._goes_on():
+            yield next(coming)
+        coming.close()
+        self.save()
 
     def learn(self, loss: Tensor) -> None:
         for optimizer in self.optimizers:

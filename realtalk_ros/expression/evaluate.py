@@ -156,7 +156,7 @@ def measure_films(model: ExpressionModel, folder: Path) -> dict:
     """How near the network comes to what people in videos did, on the end of each video, which is
     not learned from. By what it is told: nothing, or his shape and two seconds of his own. Raises
     RealTalkError where there are no films, or none is long enough."""
-    report = {}
+    report, null = {}, model.prior()
     for film in Films(folder).films:
         part = film.held_out()
         mel, want = film.mel[part.start * STEP : part.stop * STEP], film.weights[part]
@@ -164,7 +164,7 @@ def measure_films(model: ExpressionModel, folder: Path) -> dict:
             continue
         own = model.prior(film.identity, film.window(0))
         report[film.name] = {"seconds": round(len(want) / teacher.RATE, 1)}
-        for told, prior in (("nothing", model.prior()), ("his own", own)):
+        for told, prior in (("nothing", null), ("his own", own)):
             got = predict(model, mel, prior)[0]
             opening = teacher.opening(want), teacher.opening(got)
             report[film.name][told] = {
@@ -206,7 +206,7 @@ def strangers(data: SpeechSet, people: int, seed: int = 7):
         want = teacher.animate(segments, len(mel) // STEP, style, teacher.accents(mel))
         other = teacher.animate(other, len(other_mel) // STEP, style, teacher.accents(other_mel))
         start = int(rng.integers(0, max(1, len(other.weights) - 100)))
-        yield mel, want.weights, identity, teacher.reference_window(other, start)
+        yield mel, want.weights, identity, teacher.reference_window(other.weights, start)
 
 
 def measure_prior(model: ExpressionModel, data: SpeechSet, people: int = 24) -> dict:

@@ -19,7 +19,6 @@ from realtalk_ros.landmarks import IDENTITY_SIZE
 
 HELD_OUT = 0.1  # of each film, its last steps
 UNKNOWN = -1  # where a phone would stand
-WINDOW = teacher.REFERENCE_FRAMES * teacher.RATE // teacher.REFERENCE_RATE  # steps
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,7 @@ class Film:
 
     def window(self, first: int) -> np.ndarray:
         """(50, 52) at 25 Hz from step `first` on, repeated where what is learned from is short."""
-        step = teacher.RATE // teacher.REFERENCE_RATE
-        return self.weights[(first + np.arange(teacher.REFERENCE_FRAMES) * step) % self.learned]
+        return teacher.reference_window(self.weights[: self.learned], first)
 
 
 class Films:

@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from realtalk_ros.ahead import made_ahead
 from realtalk_ros.expression import mel_augment
 from realtalk_ros.expression import model as nets
 from realtalk_ros.expression import phones as ph
@@ -85,17 +84,13 @@ def train_hearing(
         return torch.from_numpy(np.stack(mels)), torch.from_numpy(np.stack(phones))
 
     log = Log("hearing", course, every=200)
-    batches = made_ahead(batch)
-    while course.goes_on():
-        mel, phones = next(batches)
+    for mel, phones in course.batches(batch):
         with torch.autocast("cpu", torch.bfloat16):
             _, logits = net(mel)
         logits = logits[:, dims.delay :].float().flatten(0, 1)
         loss = misheard(logits, phones.flatten())
         course.learn(loss)
         log.add(loss=loss, frames=(logits.argmax(-1) == phones.flatten()).float().mean())
-    batches.close()
-    course.save()
     net.load_state_dict(course.average)
     return net
 

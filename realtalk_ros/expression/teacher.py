@@ -354,11 +354,11 @@ def animate(
     return Motion(np.clip(w, 0, 1), rotation, speech, closed, teeth, phone)
 
 
-def reference_window(motion: Motion, start: int = 0) -> np.ndarray:
-    """(50, 52) at 25 Hz from frame `start` of a motion on, repeated where it is too short."""
+def reference_window(weights: np.ndarray, start: int = 0) -> np.ndarray:
+    """(50, 52) at 25 Hz from frame `start` of weights (n, 52) on, repeated where they are short."""
     step = RATE // REFERENCE_RATE
-    index = (start + np.arange(REFERENCE_FRAMES) * step) % len(motion.weights)
-    return motion.weights[index]
+    index = (start + np.arange(REFERENCE_FRAMES) * step) % len(weights)
+    return weights[index]
 
 
 def opening(weights: np.ndarray) -> np.ndarray:

@@ -14,13 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from realtalk_ros import arkit, emotion, landmarks, models
-from realtalk_ros.ahead import made_ahead
 from realtalk_ros.errors import ModelError, RealTalkError
 from realtalk_ros.expression import mel_augment, teacher
 from realtalk_ros.expression import model as nets
 from realtalk_ros.expression.acquaintance import train_acquaintance
 from realtalk_ros.expression.course import Course, Log
-from realtalk_ros.expression.films import Films
+from realtalk_ros.expression.films import UNKNOWN, Films
 from realtalk_ros.expression.hearing import fit_outward, misheard, name_phones, train_hearing
 from realtalk_ros.expression.speech_set import SpeechSet
 
@@ -101,7 +100,7 @@ class Sampler:
         near = [(p, max(s, a) - a, min(e, b) - a) for p, s, e in segments if s < b and e > a]
         accent = teacher.accents(mel[: last * nets.STEP])[first:]
         motion = teacher.animate(near, last - first, style, accent, mood)
-        return teacher.reference_window(motion, start - first)
+        return teacher.reference_window(motion.weights, start - first)
 
     def sequence(self, delay: int) -> dict[str, np.ndarray]:
         rng = self.rng
@@ -201,7 +200,7 @@ def loss_of(out: dict[str, Tensor], want: dict[str, Tensor], delay: int) -> tupl
     rotation = ((out["rotation"][:, delay:].float() - want["rotation"]) / 0.03).abs().mean()
     speech = F.binary_cross_entropy_with_logits(out["speech"][:, delay:].float(), want["speech"])
     phone = heard = style = torch.zeros(())
-    taught = want["phone"][:, 0] >= 0  # of films, nobody has said what was spoken and who moves
+    taught = want["phone"][:, 0] != UNKNOWN  # of films, nobody has said what was spoken
     if taught.any():
         phone, heard = (
             misheard(out[name][taught, delay:].float().flatten(0, 1),
@@ -251,6 +250,7 @@ def train(
     torch.manual_seed(seed)
     run.mkdir(parents=True, exist_ok=True)
     checkpoint = run / "expression.pt"
+    untold = KNOWN.index(without) if without in KNOWN else None
     prior = "concatenation" if without == "attention" else "attention"
     saved = torch.load(start, map_location="cpu", weights_only=True) if start else None
     dims = replace(nets.dims_of(saved["dims"]) if saved else nets.Dims(), prior=prior)
@@ -261,8 +261,7 @@ def train(
     else:
         net = _beginning(sampler, run, dims, saved, hearing if sampler.speech else 0, further)
         if acquaintance and sampler.speech:
-            hidden = KNOWN.index(without) if without in KNOWN else None
-            train_acquaintance(sampler, net, run / "acquaintance.pt", acquaintance, hidden)
+            train_acquaintance(sampler, net, run / "acquaintance.pt", acquaintance, untold)
     net.trunk.requires_grad_(bool(sampler.speech))
     course = Course(
         net, checkpoint, minutes, rate, warm_up=200 if sampler.speech else 20,
@@ -271,11 +270,9 @@ def train(
     sampler.rng = np.random.default_rng(seed + course.step)
     delay = net.dims.delay
     log = Log("step", course, log_every, run / "log.jsonl")
-    batches = made_ahead(lambda: sampler.batch(batch, delay))
-    while course.goes_on():
-        want = next(batches)
-        if without in KNOWN:
-            want["known"][:, KNOWN.index(without)] = 0
+    for want in course.batches(lambda: sampler.batch(batch, delay)):
+        if untold is not None:
+            want["known"][:, untold] = 0
         with torch.autocast("cpu", torch.bfloat16):
             tokens = net.tokens(want["identity"], want["reference"], want["known"])
             out = net(want["mel"], net.asked(tokens))
@@ -283,8 +280,6 @@ def train(
         loss, parts = loss_of(out, want, delay)
         course.learn(loss)
         log.add(loss=loss, **parts)
-    batches.close()
-    course.save()
     return checkpoint
 
 

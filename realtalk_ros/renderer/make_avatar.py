@@ -118,7 +118,7 @@ def own_expressions(identity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     frames = int(len(speech.pcm) / speech_set.RATE * teacher.RATE)
     motion = teacher.animate(speech.segments, frames, teacher.style_of(identity, np.zeros(1)))
     shut = motion.weights[np.argmin(teacher.opening(motion.weights) - motion.closure)]
-    return teacher.reference_window(motion, start=20), shut
+    return teacher.reference_window(motion.weights, start=20), shut
 
 
 def mouth_pixels(
