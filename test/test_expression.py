@@ -168,6 +168,18 @@ def test_teacher_tells_vowels_apart():
     assert weights[round(1.3 * RATE), lip] > 0.35  # f: the lower lip under the teeth
 
 
+def test_lips_come_near_but_do_not_meet_for_an_approximant():
+    """The b of Spanish "sabe"; after a pause it is a stop."""
+    from realtalk_ros.expression.speech_set import finish
+
+    spoken = [("BH", 0.5, 0.6), ("AA", 0.6, 0.75), ("BH", 0.75, 0.85), ("AA", 0.85, 1.0)]
+    segments = finish(np.zeros(24000, np.float32), spoken, "es").segments
+    motion = teacher.animate(segments, 75, teacher.average_style())
+    after_pause, between = teacher.opening(motion.weights)[[27, 40]]
+    assert after_pause == 0 and 0.2 < between < 0.3
+    assert motion.closure[27] == 1 and not motion.closure[35:].any()
+
+
 # ---------------------------------------------------------------- training side
 
 
@@ -492,6 +504,7 @@ def test_ipa_is_spelled_in_our_phones():
 
     assert from_ipa("ˈaɪ") == ["AY"] and from_ipa("tʃ") == ["CH"] and from_ipa("yː") == ["UE"]
     assert from_ipa("(en)") == [] and from_ipa("ɔ̃") == ["AO"]
+    assert from_ipa("b") == ["B"] and from_ipa("β") == ["BH"]
 
 
 def test_espeak_phones_have_times_and_stops_their_closure():

@@ -28,7 +28,7 @@ class Aligner:
     the model then hears it with the nearest English phones.
     """
 
-    _TO_ENGLISH = {"UE": "UW", "OE": "ER"}
+    _TO_ENGLISH = {"UE": "UW", "OE": "ER", "BH": "V"}
     _PAD = int(0.2 * RATE)  # silence at both ends: the model wants some
 
     def __init__(self, espeak: Espeak) -> None:

@@ -1,6 +1,7 @@
 """The phones the teacher knows, and espeak-ng's IPA in these terms.
 
-Phones are ARPAbet without stress, plus UE and OE for front rounded vowels (French u, eu), and SIL.
+Phones are ARPAbet without stress, plus UE and OE for front rounded vowels (French u, eu), SIL, and
+BH for the b of Spanish between vowels, for which the lips come near each other but do not meet.
 """
 
 import unicodedata
@@ -8,12 +9,13 @@ import unicodedata
 SIL = "SIL"
 PHONES: tuple[str, ...] = tuple(
     "SIL P B M F V TH DH T D K G NG CH JH SH ZH S Z N L R HH Y W "
-    "AA AH AE EH ER IH IY AO UH UW UE OE AW AY EY OW OY".split()
+    "AA AH AE EH ER IH IY AO UH UW UE OE AW AY EY OW OY BH".split()  # stored data hold indices
 )
 PHONE_INDEX = {phone: i for i, phone in enumerate(PHONES)}
 
 BILABIALS = frozenset("PBM")
 LABIODENTALS = frozenset("FV")
+APPROXIMANTS = frozenset({"BH"})  # of the lips
 STOPS = frozenset("P B T D K G CH JH".split())
 VOWELS = frozenset("AA AH AE EH ER IH IY AO UH UW UE OE AW AY EY OW OY".split())
 ROUNDED = frozenset("W AO UH UW UE OE OW OY SH ZH CH JH".split())
@@ -27,7 +29,7 @@ _LETTERS = dict(
     )
 )
 _LETTERS |= dict(
-    ɱ="M", β="B", ɸ="F", ʋ="V", ɹ="R", ɾ="D", ɽ="R", ʀ="K", ʁ="K", ɻ="R", ɲ="N", ɳ="N", ɴ="NG",
+    ɱ="M", β="BH", ɸ="F", ʋ="V", ɹ="R", ɾ="D", ɽ="R", ʀ="K", ʁ="K", ɻ="R", ɲ="N", ɳ="N", ɴ="NG",
     ʎ="L", ɭ="L", ɫ="L", ɬ="L", ʈ="T", ɖ="D", c="K", ɟ="G", q="K", x="HH", χ="HH", ɣ="G", ç="HH",
     ʝ="Y", ɕ="SH", ʑ="ZH", ʂ="SH", ʐ="ZH", ɦ="HH", ħ="HH", ʕ="AA", ɰ="G", ɥ="W", ʍ="W", ʙ="B",
     i="IY", y="UE", ɪ="IH", ʏ="UE", ɨ="IH", ʉ="UW", ɯ="IH", u="UW", ʊ="UH", e="EH", ø="OE",

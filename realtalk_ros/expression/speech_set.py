@@ -47,10 +47,12 @@ def finish(pcm: np.ndarray, segments: Iterable, source: str) -> Speech:
         s, e = max(s, at), min(e, end)
         if e <= s:
             continue
-        if phone == ph.SIL and out and out[-1][0] == ph.SIL:
+        paused = not out or out[-1][0] == ph.SIL
+        if phone == ph.SIL and out and paused:
             out[-1] = (ph.SIL, out[-1][1], e)
         else:
-            out.append((phone, s, e))
+            # After a pause the b of Spanish is a stop, whatever its text alone would say.
+            out.append(("B" if phone == "BH" and paused else phone, s, e))
         at = e
     if end > at:
         out.append((ph.SIL, at, end))

@@ -4,9 +4,11 @@ Lips and jaw follow the dominance-function model of coarticulation (M. M. Cohen 
 "Modeling coarticulation in synthetic visual speech", Models and Techniques in Computer Animation,
 Springer 1993): every phone s pulls each articulator p to a target T_sp with a dominance
 D_sp(t) = a_sp exp(-theta_s |t - t_s|), and the articulator is sum(D T) / sum(D). What the model
-cannot promise and an eye does not forgive is then imposed: lips meet for p, b, m; the lower lip
-meets the teeth for f, v; in silence the mouth is exactly at rest. Brows and nods follow loudness,
-blinks come in pauses, and an emotion may colour it all.
+cannot promise and an eye does not forgive is then imposed: lips meet for p, b, m, and nearly do for
+the b of Spanish between vowels (B. Parrell, "Dynamical account of how /b, d, g/ differ from
+/p, t, k/ in Spanish: evidence from labials", Laboratory Phonology 2, 2011); the lower lip meets the
+teeth for f, v; in silence the mouth is exactly at rest. Brows and nods follow loudness, blinks come
+in pauses, and an emotion may colour it all.
 
 A person is an identity (100 coefficients of the 3D face, sd 1) and a `Style`, which is partly a
 fixed linear function of the identity and partly the person's own.
@@ -64,6 +66,7 @@ _TARGETS = {
     "P": (0.06, 0.05, 0.05, 0.00, 0.00, 0.00, 0.00),
     "F": (0.07, 0.08, 0.00, 0.00, 0.00, 0.12, 0.00),
     "HH": (0.14, 0.05, 0.00, 0.00, 0.10, 0.05, 0.00),
+    "BH": (0.06, 0.05, 0.05, 0.00, 0.00, 0.00, 0.00),
 }
 _VOWEL = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.5)
 _DOMINANCE = {
@@ -80,6 +83,7 @@ _DOMINANCE = {
     "P": (1.0, 0.15, 0.1, 0.25, 1.0, 1.0, 0.5),
     "F": (1.0, 0.2, 0.15, 0.3, 1.0, 1.0, 0.5),
     "HH": (0.08, 0.05, 0.05, 0.05, 0.05, 0.05, 0.5),
+    "BH": (1.0, 0.15, 0.1, 0.25, 1.0, 1.0, 0.5),
 }
 _SAME_LIPS = {
     "B": "P", "M": "P", "V": "F", "DH": "TH", "D": "T", "N": "T", "G": "K", "NG": "K",
@@ -290,7 +294,8 @@ def animate(
 
     teeth = _contact(t, segments, ph.LABIODENTALS, style.lag)
     closed = _contact(t, segments, ph.BILABIALS, style.lag)
-    hold = np.maximum(closed, teeth)
+    near = _contact(t, segments, ph.APPROXIMANTS, style.lag)
+    hold = np.maximum(np.maximum(closed, teeth), near)
     jaw = jaw * (1 - hold) + np.minimum(jaw, 0.09) * hold
     lower, funnel = lower * (1 - hold), funnel * (1 - 0.9 * hold)
     upper = upper * (1 - closed) * (1 - teeth) + 0.14 * style.upper * teeth * (1 - closed)
@@ -327,9 +332,11 @@ def animate(
     put("mouthShrugLower", 0.06 * closed)
     if mood is not None:
         w += active[:, None] * mood
-    # mouthClose takes up what opening is left: nothing for a closure, 2 mm to the teeth for f, v.
+    # mouthClose takes up what opening is left: nothing for a closure, 2 mm to the teeth for f, v,
+    # 2.5 mm between the lips where they only come near.
     gap = REST_GAP + w @ GAP
-    close = np.maximum(closed * (gap + 0.03), teeth * (gap - 0.2)) / -GAP[arkit.INDEX["mouthClose"]]
+    close = np.maximum(closed * (gap + 0.03), teeth * (gap - 0.2))
+    close = np.maximum(close, near * (gap - 0.25)) / -GAP[arkit.INDEX["mouthClose"]]
     put("mouthClose", np.maximum(close, 0))
 
     rotation = np.zeros((frames, 3), np.float32)

@@ -196,6 +196,14 @@ def loss_of(out: dict[str, Tensor], want: dict[str, Tensor], delay: int) -> tupl
     decided = meet + (want_gap > 0.16).float()
     closure = F.binary_cross_entropy_with_logits((0.1 - gap) / 0.03, meet, reduction="none")
     closure = (closure * decided).mean()
+    # So is whether the lower lip is under the teeth, where the lips do not meet.
+    bite, bitten = want["labiodental"], (want["labiodental"] > 0.95).float()
+    decided = (bitten + (bite < 0.05).float()) * (want["closure"] < 0.05)
+    decided = decided * (want["phone"] != UNKNOWN)  # of films, nobody has said
+    teeth = F.binary_cross_entropy_with_logits(
+        (weights[..., arkit.INDEX["mouthRollLower"]] - 0.25) / 0.05, bitten, reduction="none"
+    )
+    teeth = (teeth * decided).mean()
 
     rotation = ((out["rotation"][:, delay:].float() - want["rotation"]) / 0.03).abs().mean()
     speech = F.binary_cross_entropy_with_logits(out["speech"][:, delay:].float(), want["speech"])
@@ -212,11 +220,11 @@ def loss_of(out: dict[str, Tensor], want: dict[str, Tensor], delay: int) -> tupl
         style = told.square().mean()
     parts = {
         "position": position, "velocity": velocity, "jerk": jerk, "vertices": vertices,
-        "opening": opening.mean(), "closure": closure, "rotation": rotation, "speech": speech,
-        "phone": phone, "heard": heard, "style": style,
+        "opening": opening.mean(), "closure": closure, "teeth": teeth, "rotation": rotation,
+        "speech": speech, "phone": phone, "heard": heard, "style": style,
     }  # fmt: skip
     share = {"velocity": 1.0, "jerk": 1.0, "vertices": 0.4, "opening": 0.4, "closure": 1.0,
-             "rotation": 0.1, "speech": 0.1, "phone": 0.25, "heard": 0.5,
+             "teeth": 0.5, "rotation": 0.1, "speech": 0.1, "phone": 0.25, "heard": 0.5,
              "style": 0.5}  # fmt: skip
     loss = sum(share.get(name, 1.0) * part for name, part in parts.items())
     return loss, parts
