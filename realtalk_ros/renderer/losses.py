@@ -27,7 +27,7 @@ from realtalk_ros.renderer.reader import LIPS, Reader, Reading
 PERCEPTUAL, LANDMARKS, CLIP, MATCHING = 0.04, 4.0, 1.0, 0.01  # weights beside the picture's L1
 CRITIC_SHARE = 0.3  # of the other losses' gradient, the most that the critic may add
 MOUTH, FACE = 0.375, 0.5  # of the picture's side: the critic's cut-out of the mouth; scale of all
-AROUND = 0.03, 0.10  # of the side, from landmarks: as far all of what one face teaches, then nothing
+AROUND = 0.03, 0.10  # of the side, from landmarks: so far one face teaches all, then nothing
 
 
 def importance(batch: Batch) -> Tensor:

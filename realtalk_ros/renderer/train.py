@@ -177,8 +177,8 @@ class Trainer:
         self.average.model.load_state_dict(weights)
 
     def keep(self) -> None:
-        """What the film does not teach (`losses.worth_learning`), the installed network does. Raises
-        ModelError."""
+        """What a film does not teach (`losses.worth_learning`), the installed network does.
+        Raises ModelError."""
         self.kept = copy.deepcopy(self.model).requires_grad_(False)
         self.kept.load_state_dict(installed(models.MODEL_DIR))
 
