@@ -249,7 +249,21 @@ def test_concatenation_is_another_network_of_the_same_interface():
     assert told.shape == (1, 20, 52) and (told - untold).abs().max() > 1e-4
 
 
+def test_a_room_rings_as_long_and_as_loud_as_it_is_told():
+    pytest.importorskip("scipy")
+    from realtalk_ros.expression import mel_augment
+
+    click = np.full((100, 80), -4.0)
+    click[10] = 1.0
+    power = 10 ** (mel_augment.room(click, 0.5, 6.0) / mel_augment.DECADE)
+    assert power[10, 0] == pytest.approx(10 ** (1 / mel_augment.DECADE))
+    tail = power[12:] - 10 ** (-4 / mel_augment.DECADE)
+    assert 10 * np.log10(tail[0] / tail[50]) == pytest.approx(60, abs=0.1)
+    assert 10 * np.log10(power[10] / tail.sum(0)) == pytest.approx(6 * np.ones(80), abs=0.1)
+
+
 def test_mel_augmentation_keeps_shape_and_phones_with_their_sound():
+    pytest.importorskip("scipy")
     from realtalk_ros.expression import mel_augment
 
     rng = np.random.default_rng(0)

@@ -35,9 +35,8 @@ PACKAGES = (
     *(f"asterisk-core-sounds-{code}" for code in ASTERISK),
     *(f"asterisk-core-sounds-{code}-g722" for code in ASTERISK),
     "asterisk-prompt-it-menardi-wav", "asterisk-prompt-fr-armelle",
-    "tuxpaint-stamps-default", "fillets-ng-data", "fillets-ng-data-cs", "fillets-ng-data-nl",
-    "pocketsphinx-testdata", "sound-theme-freedesktop", "beneath-a-steel-sky",
-    "flight-of-the-amazon-queen",
+    "tuxpaint-stamps-default", "fillets-ng-data", "fillets-ng-data-cs", "pocketsphinx-testdata",
+    "sound-theme-freedesktop", "beneath-a-steel-sky", "flight-of-the-amazon-queen",
 )  # fmt: skip
 # Cloned, not unpacked: folder -> address.
 REPOSITORIES = {
@@ -212,13 +211,12 @@ def _fillets(root: Path) -> Iterator[Clip]:
     # Fonts of the two heroes; every other character has few lines.
     speakers = {"font_small": "small", "font_big": "big"}
     game = "usr/share/games/fillets-ng"
-    for code in ("cs", "nl"):
-        for script in sorted(root.glob(f"fillets-ng-data/{game}/script/*/dialogs_{code}.lua")):
-            sounds = root / f"fillets-ng-data-{code}" / game / f"sound/{script.parent.name}/{code}"
-            for name, (font, text) in dialogue(script.read_text("utf-8", "ignore")).items():
-                path = sounds / f"{name}.ogg"
-                if re.search(r"\w{2}", text) and path.is_file():
-                    yield Clip(f"fillets/{code}/{speakers.get(font, 'others')}", code, text, path)
+    for script in sorted(root.glob(f"fillets-ng-data/{game}/script/*/dialogs_cs.lua")):
+        sounds = root / "fillets-ng-data-cs" / game / f"sound/{script.parent.name}/cs"
+        for name, (font, text) in dialogue(script.read_text("utf-8", "ignore")).items():
+            path = sounds / f"{name}.ogg"
+            if re.search(r"\w{2}", text) and path.is_file():
+                yield Clip(f"fillets/cs/{speakers.get(font, 'others')}", "cs", text, path)
 
 
 def _pocketsphinx(root: Path) -> Iterator[Clip]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.signal import lfilter
 
-from realtalk_ros.audio import N_MELS, mel_edges, to_hz, to_mel
+from realtalk_ros.audio import MEL_RATE, N_MELS, mel_edges, to_hz, to_mel
 from realtalk_ros.expression.stream import SILENCE
 
 DECADE = 0.3  # log-mel per factor of ten in power
@@ -35,8 +36,19 @@ def stretch(mel: np.ndarray, segments: list, rng: np.random.Generator) -> tuple[
     return out, [(p, s * factor, e * factor) for p, s, e in segments]
 
 
+def room(mel: np.ndarray, reverberation: float, direct: float) -> np.ndarray:
+    """What (m, 80) leaves behind in a room, added from 20 ms on: an exponential decay of power.
+
+    reverberation: s until 60 dB are gone; direct: dB of the sound itself above all that follows.
+    """
+    keep = 10 ** (-6 / MEL_RATE / reverberation)
+    gain = (1 - keep) * 10 ** (-direct / 10)
+    power = 10 ** (mel / DECADE)
+    return DECADE * np.log10(power + lfilter([0, 0, gain], [1, -keep], power, axis=0))
+
+
 def colour(mel: np.ndarray, noise: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
-    """Another vocal tract, microphone, level and background: (m, 80) -> the same shape.
+    """Another vocal tract, microphone, room, level and background: (m, 80) -> the same shape.
 
     noise: log-mel (k, 80) of something that is not speech, or None.
     """
@@ -46,6 +58,8 @@ def colour(mel: np.ndarray, noise: np.ndarray | None, rng: np.random.Generator) 
     if rng.random() < 0.5:  # microphone: a random smooth response
         knots = rng.normal(0, 4 * _DB, 6)
         mel = mel + np.interp(np.arange(N_MELS), np.linspace(0, N_MELS - 1, 6), knots)
+    if rng.random() < 0.2:
+        mel = room(mel, rng.uniform(0.2, 0.9), rng.uniform(-3, 12))
     if noise is not None and rng.random() < 0.5:
         # SNR of 0 to 30 dB between the loud parts of both, added as powers.
         level = np.percentile(mel.mean(1), 90) - np.percentile(noise.mean(1), 90)
