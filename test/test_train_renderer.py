@@ -422,14 +422,14 @@ def test_one_face_starts_from_what_is_installed(data, tmp_path, monkeypatch):
     monkeypatch.setattr(models, "MODEL_DIR", tmp_path)
     train.check_fit(model)
 
-    # It learns what the face looks like; elsewhere it is held to the installed network.
+    # It learns what the mouth looks like; elsewhere it is held to the installed network.
     trainer = train.Trainer(model.dims, arguments(train, "--avatar", "me", "--no-guide"))
     trainer.load_installed()
     trainer.keep()
     groups = batches.Groups(data / "val")
     batch = batches.sample([groups[0]], np.random.default_rng(0), 2, augment=False)
     errors = []
-    for rows in (slice(0, 0), slice(0, 1), slice(40, 50)):
+    for rows in (slice(0, 0), slice(0, 20), slice(40, 50)):
         target = batch.target.clone()
         target[:, :, rows] = 1 - target[:, :, rows]
         errors.append(float(trainer.step(replace(batch, target=target), 0.0)["picture"]))
@@ -439,23 +439,6 @@ def test_one_face_starts_from_what_is_installed(data, tmp_path, monkeypatch):
         model.encoder.position += 1
     with pytest.raises(RealTalkError, match="encoder is not the one"):
         train.check_fit(model)
-
-
-def test_one_face_teaches_all_of_its_mouth_and_the_colours_of_the_rest(data):
-    group = batches.Groups(data / "val")[0]
-    batch = batches.sample([group], np.random.default_rng(0), 2, augment=False)
-    fine = 0.2 * (-1.0) ** torch.arange(SIZE)
-    for change, colours in ((fine, False), (torch.full_like(fine, 0.2), True)):
-        known = batch.target - change
-        learned = losses.worth_learning(known, batch) - known
-        for k in range(2):
-            mouth, brow = (batch.marks[k, part].mean(0).long()
-                           for part in (slice(48, 68), slice(44, 45)))  # fmt: skip
-            at = learned[k, :, mouth[1], mouth[0]]
-            torch.testing.assert_close(at, change[mouth[0]].expand(3))
-            at = learned[k, :, brow[1], brow[0]]
-            torch.testing.assert_close(at, torch.full_like(at, 0.2 * colours))
-            assert not learned[k, :, 0].any()
 
 
 def test_distances_are_none_for_the_same_and_local():

@@ -27,7 +27,7 @@ from realtalk_ros.renderer.reader import LIPS, Reader, Reading
 PERCEPTUAL, LANDMARKS, CLIP, MATCHING = 0.04, 4.0, 1.0, 0.01  # weights beside the picture's L1
 CRITIC_SHARE = 0.3  # of the other losses' gradient, the most that the critic may add
 MOUTH, FACE = 0.375, 0.5  # of the picture's side: the critic's cut-out of the mouth; scale of all
-AROUND = 0.03, 0.10  # of the side, from landmarks: so far one face teaches all, then nothing
+AROUND = 0.03, 0.10  # of the side, from the lips: as far all of what one face teaches, then nothing
 
 
 def importance(batch: Batch) -> Tensor:
@@ -49,25 +49,10 @@ def importance(batch: Batch) -> Tensor:
     return 1 + 4 * (changed * 8).clamp(max=1) + mouth + 6 * eyes
 
 
-def worth_learning(known: Tensor, batch: Batch) -> Tensor:
-    """Pictures to learn one face from, where `known` are what the installed network draws.
-
-    Half a minute of compressed film shows eyes and outlines softer than that network knows them. So
-    all is learned of the mouth; of brows, eyes, nose and cheeks the light and the colours alone,
-    what a blur leaves of the difference; of the rest nothing.
-    """
-    change = batch.target - known
-    size = change.shape[-1]
-    coarse = F.avg_pool2d(change, size // 32)
-    coarse = F.interpolate(coarse, size=(size, size), mode="bilinear", align_corners=False)
-    mouth, face = _around(batch, LIPS), _around(batch, slice(17, 68))
-    return known + mouth * change + (1 - mouth) * face * coarse
-
-
-def _around(batch: Batch, which: slice) -> Tensor:
-    """(B, 1, S, S) in 0..1, soft: these landmarks' box in template and target and what is near."""
-    size, marks = batch.target.shape[-1], batch.marks[:, which]
-    both = torch.cat([marks, batch.rest_each[:, which] * size], 1)
+def around_mouth(batch: Batch) -> Tensor:
+    """(B, 1, S, S) in 0..1, soft: the lips in template and target, and the skin near them."""
+    size, lips = batch.target.shape[-1], batch.marks[:, LIPS]
+    both = torch.cat([lips, batch.rest_each[:, LIPS] * size], 1)
     low, high = both.amin(1)[..., None], both.amax(1)[..., None]  # (B, 2, 1)
     axis = torch.arange(size, device=both.device).float()
     away = ((low - axis).clamp_min(0) + (axis - high).clamp_min(0)) / size  # (B, 2, S)

@@ -177,8 +177,8 @@ class Trainer:
         self.average.model.load_state_dict(weights)
 
     def keep(self) -> None:
-        """What a film does not teach (`losses.worth_learning`), the installed network does.
-        Raises ModelError."""
+        """Away from the mouth, the installed network's pictures are what to learn: half a minute
+        of compressed film shows eyes and outlines worse than it knows them. Raises ModelError."""
         self.kept = copy.deepcopy(self.model).requires_grad_(False)
         self.kept.load_state_dict(installed(models.MODEL_DIR))
 
@@ -224,7 +224,8 @@ class Trainer:
         if self.kept:
             with torch.no_grad():
                 known, _, _ = self.forward(self.kept, batch)
-            batch = replace(batch, target=losses.worth_learning(known, batch))
+            wanted = known + losses.around_mouth(batch) * (batch.target - known)
+            batch = replace(batch, target=wanted)
         made = self.forward(self.model, batch)
         # The losses see copies, so that the critic's gradient can be weighed against the others'
         # before both go on into the network.
