@@ -375,6 +375,22 @@ def test_first_lessons_of_the_prior_tell_how_somebody_of_a_shape_moves(
     assert (error < 0.95 * style.var()) == told and path.is_file()
 
 
+def test_convolutions_that_are_kept_hear_as_before(tmp_path, sampler, ticking):
+    import torch
+
+    from realtalk_ros.expression import train
+
+    torch.set_num_threads(1)
+    sampler.sets["real"].save(tmp_path / "train_real_made_up.npz")
+    for kept in (True, False):
+        path = train.train(tmp_path, tmp_path / f"run_{kept}", 0.01, 2, keep_hearing=kept)
+        torch.manual_seed(0)
+        both = train.nets.ExpressionNet(), train.nets.load(path)[0]
+        fresh, now = (dict(net.trunk.named_parameters()) for net in both)
+        same = {name for name in fresh if torch.equal(fresh[name], now[name])}
+        assert ("blocks.0.taps.weight" in same) == kept and "outward.weight" not in same
+
+
 def film_of(path, steps=200, **instead):
     """What `realtalk data videos` writes of somebody who opens his jaw on loud sound."""
     path.parent.mkdir(exist_ok=True)
