@@ -375,9 +375,10 @@ def test_first_lessons_of_the_prior_tell_how_somebody_of_a_shape_moves(
     assert (error < 0.95 * style.var()) == told and path.is_file()
 
 
-def test_convolutions_that_are_kept_hear_as_before(tmp_path, sampler, ticking):
+def test_convolutions_can_be_kept_and_foreign_ones_are_refused(tmp_path, sampler, ticking):
     import torch
 
+    from realtalk_ros.errors import RealTalkError
     from realtalk_ros.expression import train
 
     torch.set_num_threads(1)
@@ -389,6 +390,14 @@ def test_convolutions_that_are_kept_hear_as_before(tmp_path, sampler, ticking):
         fresh, now = (dict(net.trunk.named_parameters()) for net in both)
         same = {name for name in fresh if torch.equal(fresh[name], now[name])}
         assert ("blocks.0.taps.weight" in same) == kept and "outward.weight" not in same
+
+    saved = torch.load(path, weights_only=True)  # of before there was one phone more
+    for name in ("phones.weight", "phones.bias"):
+        saved["net"][name] = saved["net"][name][:-1]
+    torch.save(saved, path)
+    with pytest.raises(RealTalkError, match="expression.pt is of another network") as caught:
+        train.train(tmp_path, path.parent, 0.02, 2)
+    assert "\n" not in str(caught.value)
 
 
 def film_of(path, steps=200, **instead):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from realtalk_ros.ahead import made_ahead
-from realtalk_ros.expression.model import Convolution
+from realtalk_ros.expression.model import Convolution, take
 
 T = TypeVar("T")
 _SAVED_EVERY = 60.0  # s
@@ -57,7 +57,7 @@ class Course:
         self.average = {k: v.clone() for k, v in net.state_dict().items()}
         if path.is_file():
             saved = torch.load(path, map_location="cpu", weights_only=True)
-            net.load_state_dict(saved["net"])
+            take(net, saved["net"], path)
             self.average, self.step, self._spent = saved["average"], saved["step"], saved["spent"]
             for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
                 optimizer.load_state_dict(state)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from realtalk_ros import arkit
 from realtalk_ros.audio import HOP, MEL_RATE, N_MELS, SAMPLE_RATE, WINDOW
+from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.phones import PHONES
 from realtalk_ros.expression.stream import LIP_POINTS
 from realtalk_ros.expression.teacher import REFERENCE_FRAMES, STYLE_SIZE
@@ -370,8 +371,20 @@ def dims_of(saved: dict) -> Dims:
     return Dims(**{**saved, "dilations": tuple(saved["dilations"])})
 
 
+def take(net: nn.Module, weights: dict, path: object, strict: bool = True) -> None:
+    """Gives `net` the weights of the file `path`. Raises RealTalkError if they do not fit."""
+    try:
+        net.load_state_dict(weights, strict=strict)
+    except RuntimeError as error:
+        raise RealTalkError(
+            f"{path} is of another network than this version's, or of an ablation: "
+            "delete it, or begin anew in another folder"
+        ) from error
+
+
 def load(path) -> tuple[ExpressionNet, dict]:
+    """The network of a checkpoint, and all that it holds. Raises RealTalkError."""
     data = torch.load(path, map_location="cpu", weights_only=True)
     net = ExpressionNet(dims_of(data["dims"]))
-    net.load_state_dict(data["net"])
+    take(net, data["net"], path)
     return net, data

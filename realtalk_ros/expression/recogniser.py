@@ -20,6 +20,7 @@ from realtalk_ros import audio
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression import phones as ph
 from realtalk_ros.expression import viterbi
+from realtalk_ros.expression.model import take
 from realtalk_ros.expression.speech_set import RATE, Segment, SpeechSet
 
 _WIDTH = 256
@@ -162,12 +163,12 @@ class Recogniser:
 
     @classmethod
     def load(cls, path: Path) -> Recogniser:
-        """Raises RealTalkError where there is no recogniser at `path`."""
+        """Raises RealTalkError where there is no recogniser of this version at `path`."""
         if not path.is_file():
             raise RealTalkError(f"no phone recogniser at {path}: run 'realtalk data speech'")
         saved = torch.load(path, weights_only=True)
         net = _Net()
-        net.load_state_dict(saved["net"])
+        take(net, saved["net"], path)
         return cls(net, saved["prior"].numpy())
 
     @torch.inference_mode()

@@ -307,7 +307,7 @@ def _beginning(
             for name, value in saved["average"].items()
             if not name.startswith("prior_encoder") and ".cross." not in name
         }
-        net.load_state_dict(trunk, strict=False)
+        nets.take(net, trunk, "what --start names", strict=False)
     elif hearing and further:
         teachers = {kind: (500, sampler.sets[kind]) for kind in sampler.speech}
         name_phones(net.trunk, dims.delay, teachers)
