@@ -68,9 +68,8 @@ def colour(mel: np.ndarray, noise: np.ndarray | None, rng: np.random.Generator) 
         mel = DECADE * np.log10(10 ** (mel / DECADE) + 10 ** (added / DECADE))
     if rng.random() < 0.25:  # a narrow band, as of telephones and small files
         outside = (_HZ < rng.uniform(0, 350)) | (_HZ > rng.uniform(3000, 7500))
-        cut = np.maximum(mel[:, outside] - rng.uniform(20, 60) * _DB, rng.uniform(SILENCE, -1))
-        mel = mel.copy()
-        mel[:, outside] = np.minimum(mel[:, outside], cut)
+        cut = np.maximum(mel - rng.uniform(20, 60) * _DB, rng.uniform(SILENCE, -1))
+        mel = np.where(outside, np.minimum(mel, cut), mel)
     if rng.random() < 0.7:  # gain
         mel = mel + rng.uniform(-10, 10) * _DB
     if rng.random() < 0.25:  # a band lost

@@ -66,8 +66,8 @@ _TARGETS = {
     "P": (0.06, 0.05, 0.05, 0.00, 0.00, 0.00, 0.00),
     "F": (0.07, 0.08, 0.00, 0.00, 0.00, 0.12, 0.00),
     "HH": (0.14, 0.05, 0.00, 0.00, 0.10, 0.05, 0.00),
-    "BH": (0.06, 0.05, 0.05, 0.00, 0.00, 0.00, 0.00),
 }
+_TARGETS["BH"] = _TARGETS["P"]  # the lips do all but meet
 _VOWEL = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.5)
 _DOMINANCE = {
     "SIL": (0.7, 0.5, 0.5, 0.5, 0.7, 0.7, 1.0),
@@ -83,8 +83,8 @@ _DOMINANCE = {
     "P": (1.0, 0.15, 0.1, 0.25, 1.0, 1.0, 0.5),
     "F": (1.0, 0.2, 0.15, 0.3, 1.0, 1.0, 0.5),
     "HH": (0.08, 0.05, 0.05, 0.05, 0.05, 0.05, 0.5),
-    "BH": (1.0, 0.15, 0.1, 0.25, 1.0, 1.0, 0.5),
 }
+_DOMINANCE["BH"] = _DOMINANCE["P"]
 _SAME_LIPS = {
     "B": "P", "M": "P", "V": "F", "DH": "TH", "D": "T", "N": "T", "G": "K", "NG": "K",
     "ZH": "SH", "CH": "SH", "JH": "SH", "Z": "S",
@@ -295,7 +295,7 @@ def animate(
     teeth = _contact(t, segments, ph.LABIODENTALS, style.lag)
     closed = _contact(t, segments, ph.BILABIALS, style.lag)
     near = _contact(t, segments, ph.APPROXIMANTS, style.lag)
-    hold = np.maximum(np.maximum(closed, teeth), near)
+    hold = np.maximum.reduce((closed, teeth, near))
     jaw = jaw * (1 - hold) + np.minimum(jaw, 0.09) * hold
     lower, funnel = lower * (1 - hold), funnel * (1 - 0.9 * hold)
     upper = upper * (1 - closed) * (1 - teeth) + 0.14 * style.upper * teeth * (1 - closed)
@@ -335,9 +335,8 @@ def animate(
     # mouthClose takes up what opening is left: nothing for a closure, 2 mm to the teeth for f, v,
     # 2.5 mm between the lips where they only come near.
     gap = REST_GAP + w @ GAP
-    close = np.maximum(closed * (gap + 0.03), teeth * (gap - 0.2))
-    close = np.maximum(close, near * (gap - 0.25)) / -GAP[arkit.INDEX["mouthClose"]]
-    put("mouthClose", np.maximum(close, 0))
+    close = np.maximum.reduce((closed * (gap + 0.03), teeth * (gap - 0.2), near * (gap - 0.25)))
+    put("mouthClose", np.maximum(close / -GAP[arkit.INDEX["mouthClose"]], 0))
 
     rotation = np.zeros((frames, 3), np.float32)
     if accent is not None:

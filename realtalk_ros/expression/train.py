@@ -199,9 +199,9 @@ def loss_of(out: dict[str, Tensor], want: dict[str, Tensor], delay: int) -> tupl
     closure = F.binary_cross_entropy_with_logits((0.1 - gap) / 0.03, meet, reduction="none")
     closure = (closure * decided).mean()
     # So is whether the lower lip is under the teeth, where the lips do not meet.
+    taught = want["phone"][:, 0] != UNKNOWN  # of films, nobody has said what was spoken
     bite, bitten = want["labiodental"], (want["labiodental"] > 0.95).float()
-    decided = (bitten + (bite < 0.05).float()) * (want["closure"] < 0.05)
-    decided = decided * (want["phone"] != UNKNOWN)  # of films, nobody has said
+    decided = (bitten + (bite < 0.05).float()) * (want["closure"] < 0.05) * taught.unsqueeze(1)
     teeth = F.binary_cross_entropy_with_logits(
         (weights[..., arkit.INDEX["mouthRollLower"]] - 0.25) / 0.05, bitten, reduction="none"
     )
@@ -210,7 +210,6 @@ def loss_of(out: dict[str, Tensor], want: dict[str, Tensor], delay: int) -> tupl
     rotation = ((out["rotation"][:, delay:].float() - want["rotation"]) / 0.03).abs().mean()
     speech = F.binary_cross_entropy_with_logits(out["speech"][:, delay:].float(), want["speech"])
     phone = heard = style = torch.zeros(())
-    taught = want["phone"][:, 0] != UNKNOWN  # of films, nobody has said what was spoken
     if taught.any():
         phone, heard = (
             misheard(out[name][taught, delay:].float().flatten(0, 1),
