@@ -50,6 +50,19 @@ def test_the_reader_tells_a_face_from_the_one_the_mesh_expects(person):
     assert off(shape.finer(who, places), truth) < 0.6 * off(who.identity, truth)
 
 
+@pytest.mark.parametrize("distance", [48.0, 125.0])
+def test_how_far_the_camera_was_is_told_with_the_shape(distance):
+    rng = np.random.default_rng(7)
+    truth, speaks, model = rng.normal(0, 0.8, 100), np.zeros(arkit.COUNT), landmarks.load()
+    speaks[arkit.INDEX["jawOpen"]] = 0.3
+    pose = fit.Pose(0.05, 0.2, 0.02, 300, 240, 12, distance)
+    seen = pose.project(model.points(speaks, truth)) + rng.normal(0, 0.5, (68, 2))
+    sure = fit.marks_model(range(landmarks.COUNT), np.full(landmarks.COUNT, 0.02))
+    found = fit.fit(sure, seen[None], distance=None)
+    assert found.poses[0].distance == pytest.approx(distance, rel=0.25)
+    assert off(found.identity, truth) < 0.95 * off(fit.fit(sure, seen[None]).identity, truth)
+
+
 def test_pictures_in_which_it_sees_another_face_are_left_out(person):
     _, who, places = person
     side = 19.85 * 12  # of the crop, pixels

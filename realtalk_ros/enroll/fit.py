@@ -11,9 +11,10 @@
     landmarks68 = poses[k].project(landmarks.load().points(weights, identity))  # (68, 2) pixels
 
 The model is linear in identity (100, unit variance) and weights (52, 0..1), the camera a pinhole
-at `distance` from the face. Solved by Gauss-Newton steps of regularised least squares in which pose
-and weights of each picture are eliminated (Schur complement), then, with the identity held, pose
-and weights by variable projection and non-negative least squares (Lawson and Hanson 1974).
+at `distance` from the face, which landmarks that are sure enough tell as well: a near camera makes
+a nose large and a jaw narrow. Solved by Gauss-Newton steps of regularised least squares in which
+pose and weights of each picture are eliminated (Schur complement), then, with the identity held,
+pose and weights by variable projection and non-negative least squares (Lawson and Hanson 1974).
 Needs SciPy (extra `enroll`).
 """
 
@@ -33,7 +34,8 @@ from realtalk_ros.facekit import rotation
 
 FILE = Path(__file__).parents[1] / "data" / "fit.npz"
 CENTRE = np.array([0.0, 0.0, 9.0])  # cm, the point of the head that a pose turns about
-DISTANCE = 80.0  # cm from the camera, where nothing is known of it
+DISTANCE = 80.0  # cm from the camera, where nothing is known of it,
+DISTANCE_SD = 0.3  # and how far it may be from that, of its logarithm: 45 to 140 cm
 # Landmarks of a tracker err together, not each for itself: what they say is worth this much less.
 DEPENDENCE = 2.0
 # Prior of a weight: sd of a Gaussian, rate of its fall from 0. Shut lids are told to be a blink,
@@ -143,17 +145,22 @@ def eight_model() -> Model:
     return replace(model, expressions=np.zeros_like(model.expressions))
 
 
-def fit(model: Model, found: np.ndarray, distance: float = DISTANCE) -> Fit:
+def fit(model: Model, found: np.ndarray, distance: float | None = DISTANCE) -> Fit:
     """Landmarks (n, P, 2) in pixels of n pictures of one person. Raises RealTalkError for NaN,
-    infinite or impossible ones."""
+    infinite or impossible ones.
+
+    distance: cm from the camera; None: the same in all pictures, found with the identity.
+    """
     found = np.asarray(found, np.float64)
     if found.ndim != 3 or found.shape[1:] != (len(model.mean), 2) or not np.isfinite(found).all():
         raise RealTalkError(f"landmarks must be (pictures, {len(model.mean)}, 2) finite numbers")
-    fitter = Fitter(model, np.zeros(len(model.identity_modes)), distance)
+    fitter = Fitter(model, np.zeros(len(model.identity_modes)), distance or DISTANCE)
     poses = [fitter.begin(one) for one in found]
     weights = np.zeros((len(found), arkit.COUNT))
     for _ in range(STEPS):
-        fitter.identity = fitter.identity + _identity_step(fitter, found, poses, weights)
+        identity, farther = _shared_step(fitter, found, poses, weights, distance is None)
+        fitter.identity = fitter.identity + identity
+        poses = [replace(pose, distance=pose.distance * farther) for pose in poses]
         for k, one in enumerate(found):
             weights[k], poses[k], _ = fitter.refine(one, weights[k], poses[k], 1)
     done = [fitter.refine(*row, FRAME_STEPS) for row in zip(found, weights, poses, strict=True)]
@@ -229,6 +236,13 @@ class Fitter:
         by_point *= (pose.distance * depth)[:, None, None] * self._weight.reshape(-1, 2)[..., None]
         return residual, by_pose, by_point
 
+    def by_distance(self, weights: np.ndarray, pose: Pose) -> np.ndarray:
+        """(2P,) of `system`'s residuals, by the logarithm of the distance."""
+        shape, step = self.model.shape(self.identity, weights), 1e-4
+        farther = replace(pose, distance=pose.distance * np.exp(step))
+        moved = (farther.project(shape) - pose.project(shape)).ravel()
+        return np.asarray(moved * self._weight / (pose.scale * step))
+
     def refine(
         self, found: np.ndarray, weights: np.ndarray, pose: Pose, steps: int
     ) -> tuple[np.ndarray, Pose, float]:
@@ -263,17 +277,21 @@ def along(by_point: np.ndarray, modes: np.ndarray) -> np.ndarray:
     return np.einsum("pij,kpj->pik", by_point, modes, optimize=True).reshape(-1, len(modes))
 
 
-def _identity_step(
-    fitter: Fitter, found: np.ndarray, poses: list[Pose], weights: np.ndarray
-) -> np.ndarray:
-    """One Gauss-Newton step of the identity (100,), pose and weights of each picture eliminated."""
-    model = fitter.model
-    hessian, gradient = np.eye(len(fitter.identity)), -fitter.identity
+def _shared_step(
+    fitter: Fitter, found: np.ndarray, poses: list[Pose], weights: np.ndarray, far: bool
+) -> tuple[np.ndarray, float]:
+    """One Gauss-Newton step of the identity (100,) and, if `far`, by how much the distance grows,
+    pose and weights of each picture eliminated."""
+    model, count = fitter.model, len(fitter.identity)
+    shrink = np.r_[np.ones(count), DISTANCE_SD**-2]
+    beyond = np.log(poses[0].distance / DISTANCE)
+    hessian, gradient = np.diag(shrink), -shrink * np.r_[fitter.identity, beyond]
     ridge = np.concatenate([np.full(6, 1e-6), np.full(arkit.COUNT, WEIGHT_SD**-2)])
     for one, weight, pose in zip(found, weights, poses, strict=True):
         residual, by_pose, by_point = fitter.system(one, weight, pose)
         own = np.hstack([by_pose, along(by_point, model.expressions)])
-        shared = along(by_point, model.identity_modes)
+        by_distance = fitter.by_distance(weight, pose) if far else np.zeros_like(residual)
+        shared = np.column_stack([along(by_point, model.identity_modes), by_distance])
         # A weight that rests at 0 does not go below it: leave those out.
         moving = np.concatenate([np.ones(6, bool), weight > 0])
         own, back = own[:, moving], ridge[moving]
@@ -286,4 +304,5 @@ def _identity_step(
         # as one, only more surely what is expression and what is shape.
         hessian += (shared.T @ shared - cross.T @ solved[:, :-1]) / len(found)
         gradient += (shared.T @ residual - cross.T @ solved[:, -1]) / len(found)
-    return np.linalg.solve(hessian, gradient)
+    step = np.linalg.solve(hessian, gradient)
+    return step[:-1], float(np.exp(np.clip(step[-1], -0.3, 0.3))) if far else 1.0

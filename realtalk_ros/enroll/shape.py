@@ -66,4 +66,4 @@ def finer(who: fit.Fit, read: Sequence[np.ndarray]) -> np.ndarray:
         log.warning("the face's shape is the tracker's: the reader sees another one")
         return who.identity
     seen = fit.marks_model(range(landmarks.COUNT), SIGMA)  # as the reader sees them
-    return fit.fit(seen, np.stack(read)[np.array(near)]).identity
+    return fit.fit(seen, np.stack(read)[np.array(near)], distance=None).identity
