@@ -13,12 +13,13 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import soxr
 
-from realtalk_ros.expression import amazon_queen, steel_sky
+from realtalk_ros.expression import amazon_queen, drascula, steel_sky
 from realtalk_ros.expression.speech_set import RATE
 from realtalk_ros.speech import read_audio
 
@@ -37,6 +38,7 @@ PACKAGES = (
     "asterisk-prompt-it-menardi-wav", "asterisk-prompt-fr-armelle",
     "tuxpaint-stamps-default", "fillets-ng-data", "fillets-ng-data-cs", "pocketsphinx-testdata",
     "sound-theme-freedesktop", "beneath-a-steel-sky", "flight-of-the-amazon-queen",
+    "drascula", "drascula-spanish",
 )  # fmt: skip
 # Cloned, not unpacked: folder -> address.
 REPOSITORIES = {
@@ -67,8 +69,7 @@ def clips(root: Path) -> Iterator[Clip]:
     yield from _tuxpaint(root)
     yield from _fillets(root)
     yield from _pocketsphinx(root)
-    yield from _game(root, "beneath-a-steel-sky", "steelsky/en", steel_sky.unpack)
-    yield from _game(root, "flight-of-the-amazon-queen", "amazonqueen/en", amazon_queen.unpack)
+    yield from _games(root)
     yield from _speechocean(root / "speechocean762")
     yield from _listed(root / "kerstin", "kerstin/de", "de", "verified/{}.flac")
     yield from _orders(root / "picovoice-orders")
@@ -230,16 +231,27 @@ def _pocketsphinx(root: Path) -> Iterator[Clip]:
                     yield Clip(f"{name}/en", "en-us", text, recording)
 
 
+def _games(root: Path) -> Iterator[Clip]:
+    texts = root / "drascula/usr/share/scummvm/drascula/en/drascula.dat"
+    for package, game, source, voice, unpack in (
+        ("beneath-a-steel-sky", "", "steelsky/en", "en-us", steel_sky.unpack),
+        ("flight-of-the-amazon-queen", "", "amazonqueen/en", "en-us", amazon_queen.unpack),
+        ("drascula", "drascula/en", "drascula/en", "en-us", partial(drascula.unpack, texts)),
+        ("drascula-spanish", "drascula/es", "drascula/es", "es", partial(drascula.unpack, texts)),
+    ):
+        folder = root / package / "usr/share/scummvm" / (game or package)
+        yield from _game(folder, root / package / "spoken", source, voice, unpack)
+
+
 def _game(
-    root: Path, package: str, source: str, unpack: Callable[[Path, Path], int]
+    folder: Path, spoken: Path, source: str, voice: str, unpack: Callable[[Path, Path], int]
 ) -> Iterator[Clip]:
     """The dialogue of a game, which is unpacked at first sight."""
-    folder, spoken = root / package / "usr/share/scummvm" / package, root / package / "spoken"
     if folder.is_dir() and not (spoken / "lines.tsv").is_file():
         unpack(folder, spoken)
     recordings = {path.stem: path for path in spoken.glob("*")}
     for name, text in _table(spoken / "lines.tsv").items():
-        yield Clip(source, "en-us", text.replace("...", " "), recordings[name])
+        yield Clip(source, voice, text.replace("...", " "), recordings[name])
 
 
 def _table(path: Path) -> dict[str, str]:

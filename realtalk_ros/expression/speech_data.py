@@ -58,8 +58,8 @@ FIRST_CLIPS = 170  # of each Asterisk language, aligned by pocketsphinx
 REAL_COPIES = 1  # augmented, beside the clean one
 # Which corpora go into one shard.
 REAL_SHARDS = (
-    "asterisk", "tuxpaint", "fillets", "menardi", "steelsky", "amazonqueen", "speechocean",
-    "picovoice", "kathleen", "nathalie", "flemishguy",
+    "asterisk", "tuxpaint", "fillets", "menardi", "steelsky", "amazonqueen", "drascula",
+    "speechocean", "picovoice", "kathleen", "nathalie", "flemishguy",
 )  # fmt: skip
 
 Texts = dict[str, list[str]]

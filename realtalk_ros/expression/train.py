@@ -31,7 +31,8 @@ MIX = {"real": 0.6, "festival": 0.13, "flite": 0.08, "espeak": 0.13, "still": 0.
 # A source of many people counts as so many sources. Learners of a language say its th otherwise.
 MANY_VOICES = {
     "speechocean/en/others": 2, "steelsky/en": 4, "amazonqueen/en": 3,
-    "picovoice/en/orders": 4, "picovoice/en/words": 1.5, "kathleen/en": 2,
+    "drascula/en": 3, "drascula/es": 3, "picovoice/en/orders": 4, "picovoice/en/words": 1.5,
+    "kathleen/en": 2,
 }  # fmt: skip
 
 MISSED = 1.5  # times as bad as lips that meet and should not
