@@ -262,6 +262,19 @@ def test_a_room_rings_as_long_and_as_loud_as_it_is_told():
     assert 10 * np.log10(power[10] / tail.sum(0)) == pytest.approx(6 * np.ones(80), abs=0.1)
 
 
+def test_noise_suppression_takes_bursts_and_hiss_and_leaves_vowels():
+    pytest.importorskip("scipy")
+    from realtalk_ros.expression import mel_augment
+
+    mel = np.full((100, 80), -1.0, np.float32)  # hiss
+    mel[50:] = 0.5  # a vowel
+    mel[20] = 0.5  # a burst as loud
+    quieter = (mel - mel_augment.suppressed(mel, 20.0, 30.0, 0.03)) / mel_augment.DECADE * 10
+    assert quieter[40] == pytest.approx(30, abs=0.1)
+    assert (quieter[20] > 15).all() and (quieter[50] > 15).all()
+    assert quieter[70] == pytest.approx(0, abs=0.1)
+
+
 def test_mel_augmentation_keeps_shape_and_phones_with_their_sound():
     pytest.importorskip("scipy")
     from realtalk_ros.expression import mel_augment
@@ -375,9 +388,12 @@ def test_first_lessons_of_the_prior_tell_how_somebody_of_a_shape_moves(
     assert (error < 0.95 * style.var()) == told and path.is_file()
 
 
-def test_convolutions_can_be_kept_and_foreign_ones_are_refused(tmp_path, sampler, ticking):
+def test_convolutions_can_be_kept_and_foreign_ones_are_refused(
+    tmp_path, sampler, ticking, capsys
+):
     import torch
 
+    from realtalk_ros.cli import main
     from realtalk_ros.errors import RealTalkError
     from realtalk_ros.expression import train
 
@@ -398,6 +414,11 @@ def test_convolutions_can_be_kept_and_foreign_ones_are_refused(tmp_path, sampler
     with pytest.raises(RealTalkError, match="expression.pt is of another network") as caught:
         train.train(tmp_path, path.parent, 0.02, 2)
     assert "\n" not in str(caught.value)
+
+    data, work = f"--data={tmp_path}", f"--work={tmp_path / 'none'}"
+    assert main(["train", "expression", data, work, "--keep-hearing", "--hearing-minutes=0"]) == 2
+    assert "nothing has taught the convolutions" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
 
 
 def film_of(path, steps=200, **instead):

@@ -47,6 +47,15 @@ def room(mel: np.ndarray, reverberation: float, direct: float) -> np.ndarray:
     return DECADE * np.log10(power + lfilter([0, 0, gain], [1, -keep], power, axis=0))
 
 
+def suppressed(mel: np.ndarray, below: float, depth: float, rise: float) -> np.ndarray:
+    """What noise suppression leaves of (m, 80): bands more than `below` dB under the loud ones are
+    turned down by `depth` dB, and up again in `rise` s, so that bursts are gone.
+    """
+    keep = np.exp(-1 / (MEL_RATE * rise))
+    heard = (mel > np.percentile(mel, 95) - below * _DB).astype(np.float32)
+    return mel - depth * _DB * (1 - lfilter([1 - keep], [1, -keep], heard, axis=0))
+
+
 def colour(mel: np.ndarray, noise: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
     """Another vocal tract, microphone, room, level and background: (m, 80) -> the same shape.
 
@@ -66,6 +75,8 @@ def colour(mel: np.ndarray, noise: np.ndarray | None, rng: np.random.Generator) 
         start = rng.integers(0, max(1, len(noise) - 100))
         added = np.resize(noise[start:], (len(mel), N_MELS)) + level - rng.uniform(0, 30) * _DB
         mel = DECADE * np.log10(10 ** (mel / DECADE) + 10 ** (added / DECADE))
+    if rng.random() < 0.15:
+        mel = suppressed(mel, rng.uniform(15, 45), rng.uniform(10, 40), rng.uniform(0.005, 0.04))
     if rng.random() < 0.25:  # a narrow band, as of telephones and small files
         outside = (_HZ < rng.uniform(0, 350)) | (_HZ > rng.uniform(3000, 7500))
         cut = np.maximum(mel - rng.uniform(20, 60) * _DB, rng.uniform(SILENCE, -1))

@@ -514,6 +514,9 @@ def run(args: argparse.Namespace) -> int:
     hearing = args.hearing_minutes
     if hearing is None:
         hearing = 0 if args.installed or args.start else 40
+    if args.keep_hearing and not (hearing or args.installed or args.start):
+        raise RealTalkError("nothing has taught the convolutions that --keep-hearing would keep: "
+                            "give --hearing-minutes, --installed or --start")  # fmt: skip
     checkpoint = train(
         args.data, args.work, args.minutes, args.batch, args.rate, args.seed, args.without,
         args.start, hearing, args.acquaintance_minutes, args.installed, args.videos,
