@@ -11,6 +11,7 @@ pytest.importorskip("soxr")
 
 from realtalk_ros.errors import RealTalkError  # noqa: E402
 from realtalk_ros.expression import drascula  # noqa: E402
+from realtalk_ros.expression.corpora import clips  # noqa: E402
 
 
 def number(n: int) -> bytes:
@@ -60,6 +61,20 @@ def test_every_line_has_its_recording(tmp_path):
     assert (tmp_path / "out/lines.tsv").read_text("utf-8") == "1\thola puerta\nBJ1\tmañana\n"
     with wave.open(str(tmp_path / "out/BJ1.wav")) as file:
         assert (file.getframerate(), file.getsampwidth(), file.getnframes()) == (11025, 1, 3)
+
+
+def test_each_language_is_a_package_and_a_source_of_its_own(tmp_path):
+    for package, language, name in (("drascula", "en", "1"), ("drascula-spanish", "es", "BJ1")):
+        folder = tmp_path / package / "usr/share/scummvm/drascula" / language
+        folder.mkdir(parents=True)
+        (folder / f"{name}.ALS").write_bytes(bytes([128, 200, 60]))
+    # As in Debian: the texts of both come with the English one.
+    (tmp_path / "drascula/usr/share/scummvm/drascula/en/drascula.dat").write_bytes(game(SPOKEN))
+    found = [(clip.source, clip.voice, clip.text, clip.path.name) for clip in clips(tmp_path)]
+    assert found == [
+        ("drascula/en", "en-us", "hello door", "1.wav"),
+        ("drascula/es", "es", "mañana", "BJ1.wav"),
+    ]
 
 
 @pytest.mark.parametrize("data", [b"", b"DRASCULA\5", game(SPOKEN)[:400]])
