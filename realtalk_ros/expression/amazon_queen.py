@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.expression.spoken import write_lines
 
 _TALK_HEADER = 20  # bytes before a talk's fields
 # "*" and what the speaker does meanwhile: two letters or digits, of XY where to.
@@ -62,5 +63,4 @@ def unpack(folder: Path, out: Path) -> int:
             raise ValueError("nothing is said in it")
     except (OSError, IndexError, ValueError, struct.error) as error:
         raise RealTalkError(f"no Flight of the Amazon Queen in {folder}: {error}") from error
-    (out / "lines.tsv").write_text("".join(f"{k}\t{v}\n" for k, v in listing.items()), "utf-8")
-    return len(listing)
+    return write_lines(out, listing)

@@ -233,13 +233,14 @@ def _pocketsphinx(root: Path) -> Iterator[Clip]:
 
 def _games(root: Path) -> Iterator[Clip]:
     texts = root / "drascula/usr/share/scummvm/drascula/en/drascula.dat"
+    steel, queen = "beneath-a-steel-sky", "flight-of-the-amazon-queen"
     for package, game, source, voice, unpack in (
-        ("beneath-a-steel-sky", "", "steelsky/en", "en-us", steel_sky.unpack),
-        ("flight-of-the-amazon-queen", "", "amazonqueen/en", "en-us", amazon_queen.unpack),
+        (steel, steel, "steelsky/en", "en-us", steel_sky.unpack),
+        (queen, queen, "amazonqueen/en", "en-us", amazon_queen.unpack),
         ("drascula", "drascula/en", "drascula/en", "en-us", partial(drascula.unpack, texts)),
         ("drascula-spanish", "drascula/es", "drascula/es", "es", partial(drascula.unpack, texts)),
     ):
-        folder = root / package / "usr/share/scummvm" / (game or package)
+        folder = root / package / "usr/share/scummvm" / game
         yield from _game(folder, root / package / "spoken", source, voice, unpack)
 
 

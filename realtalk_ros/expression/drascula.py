@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import io
 import struct
-import wave
 from collections.abc import Iterator
 from pathlib import Path
 
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.expression.spoken import write_lines, write_wav
 
 RATE = 11025
 LANGUAGES = ("en", "es")  # the first of those of drascula.dat; the others are not spoken
@@ -56,14 +56,11 @@ def unpack(texts: Path, folder: Path, out: Path) -> int:
     try:
         said = dict(lines(texts.read_bytes(), folder.name))
         out.mkdir(parents=True, exist_ok=True)
-        listing = []
+        listing = {}
         for path in sorted(folder.glob("*.ALS")):
             if text := said.get(path.stem):
-                with wave.open(str(out / f"{path.stem}.wav"), "wb") as file:
-                    file.setparams((1, 1, RATE, 0, "NONE", ""))
-                    file.writeframes(path.read_bytes())
-                listing.append(f"{path.stem}\t{text}\n")
+                write_wav(out / f"{path.stem}.wav", path.read_bytes(), RATE)
+                listing[path.stem] = text
     except (OSError, ValueError, struct.error) as error:
         raise RealTalkError(f"no Drascula in {folder}: {error}") from error
-    (out / "lines.tsv").write_text("".join(listing), "utf-8")
-    return len(listing)
+    return write_lines(out, listing)

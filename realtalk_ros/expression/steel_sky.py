@@ -8,10 +8,10 @@ ScummVM's sources tell it.
 from __future__ import annotations
 
 import struct
-import wave
 from pathlib import Path
 
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.expression.spoken import write_lines, write_wav
 
 RATE = 11025
 TEXTS, SPEECH = 60600, 50000  # numbers of the first files of each
@@ -146,7 +146,7 @@ def unpack(folder: Path, out: Path) -> int:
         files, codes = _directory(folder), _tree()
         disk = (folder / "sky.dsk").read_bytes()
         out.mkdir(parents=True, exist_ok=True)
-        listing = []
+        listing = {}
         for number, first in enumerate(SECTIONS[:7]):
             place, size = files[TEXTS + number]
             for i, text in enumerate(lines(disk[place : place + size], codes)):
@@ -155,11 +155,8 @@ def unpack(folder: Path, out: Path) -> int:
                 place, size = files[SPEECH + first + i]
                 sound = disk[place + HEADER : place + size]
                 sound = unpack_rnc(sound) if sound.startswith(b"RNC") else sound
-                with wave.open(str(out / f"{first + i}.wav"), "wb") as file:
-                    file.setparams((1, 1, RATE, 0, "NONE", ""))
-                    file.writeframes(sound)
-                listing.append(f"{first + i}\t{text}\n")
+                write_wav(out / f"{first + i}.wav", sound, RATE)
+                listing[f"{first + i}"] = text
     except (OSError, KeyError, IndexError, ValueError, struct.error) as error:
         raise RealTalkError(f"no Beneath a Steel Sky 0.0372 in {folder}: {error}") from error
-    (out / "lines.tsv").write_text("".join(listing), "utf-8")
-    return len(listing)
+    return write_lines(out, listing)
