@@ -151,6 +151,21 @@ def packages(tmp_path) -> Path:
     write_wave(tmp_path / "ljspeech-part/LJSpeech-1.1/wavs/LJ001-0001.wav", 22050)
     listing = tmp_path / "ljspeech-part/LJSpeech-1.1/metadata.csv"
     listing.write_text("LJ001-0001|in 1450|in fourteen fifty\nLJ001-0002|x|x\n")
+    for speaker in ("19", "669"):
+        book = tmp_path / f"librispeech-part/LibriSpeech/train-clean-5/{speaker}/198"
+        write_wave(book / f"{speaker}-198-0000.flac", 16000)
+        texts = f"{speaker}-198-0000 IT IS ABBEY {speaker}\n{speaker}-198-0001 NOT THERE\n"
+        (book / f"{speaker}-198.trans.txt").write_text(texts)
+    for code, text in (("es", 'Un "vaso.'), ("de", "Ein Glas.")):
+        folder = tmp_path / f"commonvoice-languages/{code}"
+        write_wave(folder / f"clips/{code}_1.mp3", 48000)
+        row = f"x\t{code}_1.mp3\t{text}\t2\nx\tnot_there.mp3\tx\t2\n"
+        listing = f"client_id\tpath\tsentence\tup_votes\n{row}"
+        (folder / "validated.tsv").write_text(listing, "utf-8")
+    english = tmp_path / "commonvoice-en/asr"
+    write_wave(english / "data/cv-valid-dev/cv-valid-dev/sample-000000.mp3", 48000)
+    row = 'cv-valid-dev/sample-000000.mp3,"yes, be careful",1\n'
+    (english / "cv-valid-dev.csv").write_text(f"filename,text,up_votes\n{row}")
     return tmp_path
 
 
@@ -180,6 +195,10 @@ def test_corpora_pair_recordings_with_their_texts(packages, monkeypatch):
         ("picovoice/en/orders", "en-us", PLEASE + "{} coffee", "b.wav"),
         ("picovoice/en/words", "en-us", "view glass", "1.wav"),
         ("ljspeech/en", "en-us", "in fourteen fifty", "LJ001-0001.wav"),
+        ("librispeech/en/others", "en-us", "it is abbey 19", "19-198-0000.flac"),
+        ("librispeech/en/held_out", "en-us", "it is abbey 669", "669-198-0000.flac"),
+        ("commonvoice/es", "es-419", 'Un "vaso.', "es_1.mp3"),  # and no German
+        ("commonvoice/en", "en-us", "yes, be careful", "sample-000000.mp3"),
     }  # fmt: skip
     assert [p.name for p in corpora.noises(packages)] == ["cow.wav"]
     texts = corpora.sentences(packages)
@@ -209,9 +228,10 @@ def test_held_out_voices_are_in_no_training_set(packages, tmp_path, monkeypatch)
     assert trained == {
         "menardi/it", "tuxpaint/fr", "fillets/cs/small", "speechocean/en/others",
         "picovoice/en/orders", "picovoice/en/words", "nathalie/nl", "kathleen/en",
+        "librispeech/en/others", "commonvoice/es", "commonvoice/en",
     }  # fmt: skip
     assert tested == {"tuxpaint/en", "tuxpaint/el", "speechocean/en/held_out", "kerstin/de",
-                      "ljspeech/en"}  # fmt: skip
+                      "ljspeech/en", "librispeech/en/held_out"}  # fmt: skip
     noisy = SpeechSet.load(work / "test_real_noisy.npz")
     clean = SpeechSet.load(work / "test_unseen_real_speaker.npz")
     assert noisy.times.tolist() == clean.times.tolist()

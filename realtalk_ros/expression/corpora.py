@@ -7,6 +7,7 @@ what each is used for.
 
 from __future__ import annotations
 
+import csv
 import gzip
 import itertools
 import json
@@ -27,9 +28,14 @@ from realtalk_ros.speech import read_audio
 # everybody who speaks Greek or German.
 HELD_OUT_REAL = frozenset(
     ("librivox/en", "cards/en", "tuxpaint/en", "tuxpaint/es", "armelle/fr", "tuxpaint/el",
-     "speechocean/en/held_out", "kerstin/de", "ljspeech/en")
+     "speechocean/en/held_out", "kerstin/de", "ljspeech/en", "librispeech/en/held_out")
 )  # fmt: skip
 HELD_OUT_SPEECHOCEAN = 20  # grown-ups, the last of that corpus's own test split
+HELD_OUT_LIBRISPEECH = ("669", "6848", "7859", "8629")  # two women and two men
+# Languages of Common Voice that espeak-ng reads well; German and Greek are held out.
+COMMON_VOICE = (
+    "ca cs cy en eo es et eu fi fr hi hu id it ka lt lv nl pl pt ro ru sl sv-SE tr tt".split()
+)
 
 ASTERISK = "en es fr it ru".split()
 PACKAGES = (
@@ -40,7 +46,7 @@ PACKAGES = (
     "sound-theme-freedesktop", "beneath-a-steel-sky", "flight-of-the-amazon-queen",
     "drascula", "drascula-spanish",
 )  # fmt: skip
-# Cloned, not unpacked: folder -> address.
+# Cloned, not unpacked: folder -> address, with @ the commit that is wanted if not the last one.
 REPOSITORIES = {
     "speechocean762": "https://github.com/jimbozhang/speechocean762",
     "kerstin": "https://github.com/rhasspy/dataset-voice-kerstin",
@@ -50,6 +56,10 @@ REPOSITORIES = {
     "kathleen": "https://github.com/rhasspy/dataset-voice-kathleen",
     "nathalie": "https://github.com/rhasspy/dataset-voice-nathalie",
     "flemishguy": "https://github.com/rhasspy/dataset-voice-flemishguy",
+    "librispeech-part": "https://github.com/zhangrui0712/Voice-Age",
+    "commonvoice-languages": "https://github.com/omnilingo/rsample-100-cv-corpus-6.1-2020-12-11",
+    "commonvoice-en": "https://github.com/leeyide96/transcription-generator",
+    "commonvoice-fr": "https://github.com/shubhra-cv/17@9d214b6",
 }
 
 
@@ -78,6 +88,8 @@ def clips(root: Path) -> Iterator[Clip]:
     yield from _kathleen(root / "kathleen")
     yield from _listed(root / "nathalie", "nathalie/nl", "nl", "verified/{}.flac")
     yield from _listed(root / "flemishguy", "flemishguy/nl", "nl", "wavs/{}.wav")
+    yield from _librispeech(root / "librispeech-part")
+    yield from _common_voice(root)
 
 
 def read_clip(path: Path) -> np.ndarray:
@@ -102,7 +114,8 @@ def noises(root: Path) -> Iterator[Path]:
 
 def espeak_voice(language: str) -> str:
     """espeak-ng's voice of a language code as the corpora write it (de, pt_BR, en_GB)."""
-    special = {"en": "en-us", "es": "es-419", "pt": "pt-br", "zh_cn": "cmn", "no": "nb"}
+    special = {"en": "en-us", "es": "es-419", "pt": "pt-br", "zh_cn": "cmn", "no": "nb",
+               "sv-se": "sv"}  # fmt: skip
     language = language.lower()
     return special.get(language, language.replace("_", "-"))
 
@@ -339,3 +352,39 @@ def _ljspeech(root: Path) -> Iterator[Clip]:
         path = folder / "wavs" / f"{name}.wav"
         if path.is_file():
             yield Clip("ljspeech/en", "en-us", text, path)
+
+
+def _librispeech(root: Path) -> Iterator[Clip]:
+    """The five hours of train-clean-5: 28 readers of LibriVox."""
+    for listing in sorted((root / "LibriSpeech").glob("*/*/*/*.trans.txt")):
+        speaker = listing.name.partition("-")[0]
+        source = "held_out" if speaker in HELD_OUT_LIBRISPEECH else "others"
+        for name, text in _table(listing).items():
+            path = listing.with_name(f"{name}.flac")
+            if path.is_file():  # capitals would be spelled out
+                yield Clip(f"librispeech/en/{source}", "en-us", text.lower(), path)
+
+
+def _common_voice(root: Path) -> Iterator[Clip]:
+    """Recordings of Mozilla's Common Voice whose text two listeners found said."""
+    many = root / "commonvoice-languages"
+    parts = [(code, many / code / "validated.tsv", many / code / "clips") for code in COMMON_VOICE]
+    english = root / "commonvoice-en/asr"
+    french = root / "commonvoice-fr/cv-corpus-17.0-delta-2024-03-15-fr"
+    parts += [
+        ("en", english / "cv-valid-dev.csv", english / "data/cv-valid-dev"),
+        ("fr", french / "validated.tsv", french / "validated_clips"),
+    ]
+    for code, listing, folder in parts:
+        if not listing.is_file():
+            continue
+        with listing.open(encoding="utf-8", newline="") as file:
+            if listing.suffix == ".tsv":
+                table = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+            else:
+                table = csv.DictReader(file)
+            for row in table:
+                path = folder / row.get("path", row.get("filename", ""))
+                if path.is_file():
+                    text = row.get("sentence", row.get("text", ""))
+                    yield Clip(f"commonvoice/{code}", espeak_voice(code), text, path)

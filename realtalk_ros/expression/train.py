@@ -18,6 +18,7 @@ from realtalk_ros.errors import ModelError, RealTalkError
 from realtalk_ros.expression import mel_augment, teacher
 from realtalk_ros.expression import model as nets
 from realtalk_ros.expression.acquaintance import train_acquaintance
+from realtalk_ros.expression.corpora import COMMON_VOICE
 from realtalk_ros.expression.course import Course, Log
 from realtalk_ros.expression.films import UNKNOWN, Films
 from realtalk_ros.expression.hearing import fit_outward, misheard, name_phones, train_hearing
@@ -29,7 +30,8 @@ WINDOW, MARGIN = teacher.REFERENCE_FRAMES * teacher.RATE // teacher.REFERENCE_RA
 # Share in a batch of each kind of speech: train_<kind>*.npz.
 MIX = {"real": 0.6, "festival": 0.13, "flite": 0.08, "espeak": 0.13, "still": 0.06}
 # A source of many people counts as so many sources. Learners of a language say its th otherwise.
-MANY_VOICES = {
+MANY_VOICES = dict.fromkeys((f"commonvoice/{code}" for code in COMMON_VOICE), 2.5) | {
+    "librispeech/en/others": 6, "commonvoice/en": 4, "commonvoice/fr": 2, "commonvoice/es": 5,
     "speechocean/en/others": 2, "steelsky/en": 4, "amazonqueen/en": 3,
     "drascula/en": 3, "drascula/es": 3, "picovoice/en/orders": 4, "picovoice/en/words": 1.5,
     "kathleen/en": 2,
