@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,18 +128,20 @@ class SpeechSet:
     @classmethod
     def load(cls, *paths: Path) -> SpeechSet:
         """One or several shards, joined."""
-        shards = []
-        for path in paths:
-            with np.load(path, allow_pickle=False) as data:
-                shards.append(cls(**{name: data[name] for name in data.files}))
-        if len(shards) == 1:
-            return shards[0]
+        with ExitStack() as files:
+            shards = [files.enter_context(np.load(p, allow_pickle=False)) for p in paths]
 
-        def starts(name: str) -> np.ndarray:
-            ends = np.cumsum([0] + [getattr(s, name)[-1] for s in shards])
-            parts = [getattr(s, name)[:-1] + e for s, e in zip(shards, ends[:-1], strict=True)]
-            return np.append(np.concatenate(parts), ends[-1])
+            def starts(name: str) -> np.ndarray:
+                each = [shard[name] for shard in shards]
+                ends = np.cumsum([0] + [one[-1] for one in each])
+                parts = [one[:-1] + e for one, e in zip(each, ends[:-1], strict=True)]
+                return np.append(np.concatenate(parts), ends[-1])
 
-        joined = {n: np.concatenate([getattr(s, n) for s in shards])
-                  for n in ("mel", "phone", "times", "source")}  # fmt: skip
-        return cls(**joined, mel_starts=starts("mel_starts"), phone_starts=starts("phone_starts"))
+            mel_starts, done = starts("mel_starts"), 0
+            mel = np.empty((mel_starts[-1], audio.N_MELS), np.float16)
+            for shard in shards:  # gigabytes: never twice in memory
+                one = shard["mel"]
+                mel[done : (done := done + len(one))] = one
+            joined = {name: np.concatenate([shard[name] for shard in shards])
+                      for name in ("phone", "times", "source")}  # fmt: skip
+            return cls(mel, mel_starts, phone_starts=starts("phone_starts"), **joined)
