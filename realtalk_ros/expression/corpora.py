@@ -366,13 +366,13 @@ def _librispeech(root: Path) -> Iterator[Clip]:
 
 
 def _common_voice(root: Path) -> Iterator[Clip]:
-    """Recordings of Mozilla's Common Voice whose text two listeners found said."""
+    """Recordings of Mozilla's Common Voice that say their text, as listeners found."""
     many = root / "commonvoice-languages"
     parts = [(code, many / code / "validated.tsv", many / code / "clips") for code in COMMON_VOICE]
     english = root / "commonvoice-en/asr"
     french = root / "commonvoice-fr/cv-corpus-17.0-delta-2024-03-15-fr"
     parts += [
-        ("en", english / "cv-valid-dev.csv", english / "data/cv-valid-dev"),
+        ("en", english / "cv-valid-dev.csv", english / "data/cv-valid-dev/cv-valid-dev"),
         ("fr", french / "validated.tsv", french / "validated_clips"),
     ]
     for code, listing, folder in parts:
@@ -381,10 +381,11 @@ def _common_voice(root: Path) -> Iterator[Clip]:
         with listing.open(encoding="utf-8", newline="") as file:
             if listing.suffix == ".tsv":
                 table = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+                columns = "path", "sentence"
             else:
-                table = csv.DictReader(file)
+                table, columns = csv.DictReader(file), ("filename", "text")
             for row in table:
-                path = folder / row.get("path", row.get("filename", ""))
+                name, text = (row[k] for k in columns)
+                path = folder / Path(name).name
                 if path.is_file():
-                    text = row.get("sentence", row.get("text", ""))
                     yield Clip(f"commonvoice/{code}", espeak_voice(code), text, path)
