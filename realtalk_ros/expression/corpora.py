@@ -84,7 +84,8 @@ def clips(root: Path) -> Iterator[Clip]:
     yield from _listed(root / "kerstin", "kerstin/de", "de", "verified/{}.flac")
     yield from _orders(root / "picovoice-orders")
     yield from _wake_words(root / "picovoice-words")
-    yield from _ljspeech(root / "ljspeech-part")
+    ljspeech = root / "ljspeech-part/LJSpeech-1.1"
+    yield from _listed(ljspeech, "ljspeech/en", "en-us", "wavs/{}.wav")
     yield from _kathleen(root / "kathleen")
     yield from _listed(root / "nathalie", "nathalie/nl", "nl", "verified/{}.flac")
     yield from _listed(root / "flemishguy", "flemishguy/nl", "nl", "wavs/{}.wav")
@@ -291,23 +292,19 @@ def _speechocean(root: Path) -> Iterator[Clip]:
                 yield Clip(f"speechocean/en/{source}", "en-us", text, path)
 
 
-def _metadata(listing: Path) -> Iterator[tuple[str, str]]:
-    """Name and text of each line `name|...|text`."""
+def _listed(root: Path, source: str, voice: str, recording: str) -> Iterator[Clip]:
+    """One voice, as LJ Speech and Rhasspy's have it: lines `name|...|text`, and `recording` is
+    where a name leads."""
+    listing = root / "metadata.csv"
     for line in listing.read_text("utf-8").splitlines() if listing.is_file() else ():
         name, *_, text = line.split("|")
-        yield name, text
-
-
-def _listed(root: Path, source: str, voice: str, recording: str) -> Iterator[Clip]:
-    """A voice of Rhasspy's: `recording` is where a name in its metadata.csv leads."""
-    for name, text in _metadata(root / "metadata.csv"):
         path = root / recording.format(Path(name).name)
         if path.is_file():
             yield Clip(source, voice, text, path)
 
 
 def _kathleen(root: Path) -> Iterator[Clip]:
-    """Another one, which has its texts in files of their own."""
+    """A voice of Rhasspy's that has its texts in files of their own."""
     for path in sorted((root / "data").glob("*.wav")):
         if (text := path.with_suffix(".txt")).is_file():
             yield Clip("kathleen/en", "en-us", text.read_text("utf-8").strip(), path)
@@ -343,15 +340,6 @@ def _wake_words(root: Path) -> Iterator[Clip]:
     """Picovoice's wake words, by more than 50 people: a folder each, called what they say."""
     for path in sorted((root / "audio").glob("*/*")):
         yield Clip("picovoice/en/words", "en-us", path.parent.name, path)
-
-
-def _ljspeech(root: Path) -> Iterator[Clip]:
-    """The first recordings of LJ Speech: one reader of LibriVox."""
-    folder = root / "LJSpeech-1.1"
-    for name, text in _metadata(folder / "metadata.csv"):
-        path = folder / "wavs" / f"{name}.wav"
-        if path.is_file():
-            yield Clip("ljspeech/en", "en-us", text, path)
 
 
 def _librispeech(root: Path) -> Iterator[Clip]:

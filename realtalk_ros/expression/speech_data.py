@@ -319,13 +319,14 @@ class Builder:
                 shard(f"train_real_{corpus}", partial(real_speech, mine), REAL_COPIES)
         # Of those who learn English, aligners disagree on every other closure by more than a frame:
         # a set of their own.
-        languages, learners = {"tuxpaint/el", "kerstin/de"}, {"speechocean/en/held_out"}
-        readers = {"librispeech/en/held_out"}
-        unseen = _minutes(kept, HELD_OUT_REAL - languages - learners - readers, 8.0)
+        apart = {
+            "language": {"tuxpaint/el", "kerstin/de"},
+            "learner": {"speechocean/en/held_out"},
+            "reader": {"librispeech/en/held_out"},
+        }
+        unseen = _minutes(kept, HELD_OUT_REAL.difference(*apart.values()), 8.0)
         shard("test_unseen_real_speaker", partial(real_speech, unseen))
-        for name, sources in (
-            ("language", languages), ("learner", learners), ("reader", readers)
-        ):  # fmt: skip
+        for name, sources in apart.items():
             some = _minutes(kept, sources, 8.0)
             shard(f"test_unseen_real_{name}", partial(real_speech, some))
         rng = np.random.default_rng(95)

@@ -18,7 +18,6 @@ from realtalk_ros.errors import ModelError, RealTalkError
 from realtalk_ros.expression import mel_augment, teacher
 from realtalk_ros.expression import model as nets
 from realtalk_ros.expression.acquaintance import train_acquaintance
-from realtalk_ros.expression.corpora import COMMON_VOICE
 from realtalk_ros.expression.course import Course, Log
 from realtalk_ros.expression.films import UNKNOWN, Films
 from realtalk_ros.expression.hearing import fit_outward, misheard, name_phones, train_hearing
@@ -29,12 +28,12 @@ STEPS = 192  # of 20 ms in a training sequence: 3.84 s, of which the first are w
 WINDOW, MARGIN = teacher.REFERENCE_FRAMES * teacher.RATE // teacher.REFERENCE_RATE, 20
 # Share in a batch of each kind of speech: train_<kind>*.npz.
 MIX = {"real": 0.6, "festival": 0.13, "flite": 0.08, "espeak": 0.13, "still": 0.06}
-# A source of many people counts as so many sources. Learners of a language say its th otherwise.
-MANY_VOICES = dict.fromkeys((f"commonvoice/{code}" for code in COMMON_VOICE), 2.5) | {
-    "librispeech/en/others": 6, "commonvoice/en": 4, "commonvoice/fr": 2, "commonvoice/es": 5,
-    "speechocean/en/others": 2, "steelsky/en": 4, "amazonqueen/en": 3,
-    "drascula/en": 3, "drascula/es": 3, "picovoice/en/orders": 4, "picovoice/en/words": 1.5,
-    "kathleen/en": 2,
+# A source of many people, or each of a corpus's, counts as so many sources. Learners of a language
+# say its th otherwise.
+MANY_VOICES = {
+    "commonvoice": 2.5, "commonvoice/en": 4, "commonvoice/fr": 2, "commonvoice/es": 5,
+    "librispeech": 6, "speechocean": 2, "steelsky": 4, "amazonqueen": 3, "drascula": 3,
+    "picovoice/en/orders": 4, "picovoice/en/words": 1.5, "kathleen": 2,
 }  # fmt: skip
 
 MISSED = 1.5  # times as bad as lips that meet and should not
@@ -50,6 +49,11 @@ _SCALE[[arkit.INDEX[n] for n in ("mouthPucker", "mouthFunnel")]] = 0.14
 _SCALE[[arkit.INDEX[n] for n in ("mouthClose", "mouthRollLower")]] = 0.07
 _MOUTH = np.zeros(arkit.COUNT, np.float32)
 _MOUTH[list(arkit.MOUTH)] = 1.0
+
+
+def _voices(source: str) -> float:
+    """How many sources one counts as."""
+    return MANY_VOICES.get(source, MANY_VOICES.get(source.partition("/")[0], 1))
 
 
 class Sampler:
@@ -68,7 +72,7 @@ class Sampler:
         self.by_source = {}
         for name, data in sets.items():
             sources, which, counts = np.unique(data.source, return_inverse=True, return_counts=True)
-            share = np.sqrt(counts) * [MANY_VOICES.get(source, 1) for source in sources]
+            share = np.sqrt(counts) * [_voices(source) for source in sources]
             share /= share.sum()
             members = [np.flatnonzero(which == k) for k in range(len(sources))]
             self.by_source[name] = members, share
