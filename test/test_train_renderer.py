@@ -441,6 +441,35 @@ def test_one_face_starts_from_what_is_installed(data, tmp_path, monkeypatch):
         train.check_fit(model)
 
 
+def test_a_film_teaches_detail_at_the_lips_and_light_around_them(data):
+    group = batches.Groups(data / "val")[0]
+    batch = batches.sample([group], np.random.default_rng(0), 2, augment=False)
+    known = torch.full_like(batch.target, 0.5)
+    share, detailed = (
+        losses.around_mouth(batch, *reach) for reach in (losses.AROUND, losses.DETAILED)
+    )
+    lips, skin, far = detailed == 1, (detailed == 0) & (share > 0), share == 0
+    assert lips.any() and skin.any() and far.any()
+    y, x = np.indices(batch.target.shape[-2:])
+    grain = torch.from_numpy(np.float32(1 - 2 * ((x + y) % 2)))
+    for news, at_skin in ((grain, 0.0), (torch.ones_like(grain), 0.1)):
+        shown = replace(batch, target=known + 0.1 * news)
+        learned = (losses.of_film(known, shown) - known).abs().mean(1, keepdim=True)
+        assert learned[lips].allclose(torch.tensor(0.1), atol=1e-3)
+        assert learned[skin].allclose(at_skin * share[skin], atol=1e-3)
+        assert not learned[far].any()
+
+
+def test_detail_that_is_missing_is_worse_than_detail_that_lies_beside():
+    target = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    weight, beside = torch.ones(1, 1, 64, 64), target.roll(1, -1)
+    missing = losses.blurred(target, 1.0)
+    assert float(losses.texture_loss(target, target, weight)) == 0
+    worse, better = (losses.texture_loss(x, target, weight) for x in (missing, beside))
+    assert worse > 5 * better
+    assert (missing - target).abs().mean() < (beside - target).abs().mean()  # L1 likes it better
+
+
 def test_distances_are_none_for_the_same_and_local():
     rng = np.random.default_rng(0)
     a = cv2.GaussianBlur(rng.integers(0, 256, (256, 256, 3), np.uint8), (0, 0), 2)

@@ -5,6 +5,8 @@
 - `clip_loss`: the difference of two frames of one head pose must be the true difference, so that
   what the network gets wrong at least stays as it is from frame to frame (Ultralight's author found
   such a loss, and the mouth's weight, worth more than a SyncNet).
+- `texture_loss`: detail must be as strong as it should, wherever exactly it lies: L1 alone would
+  rather see none than one that is half a pixel beside.
 - `Guide`: distance of a face reader's features, and of its landmarks. A network needs no ImageNet
   to be a perceptual metric: what it was trained for matters little, random weights excepted
   (Zhang et al., arXiv 1801.03924); ours learned where lips, lids and teeth are, which is what must
@@ -24,10 +26,13 @@ from torch.nn.utils.parametrizations import spectral_norm
 from realtalk_ros.renderer.batches import Batch
 from realtalk_ros.renderer.reader import LIPS, Reader, Reading
 
-PERCEPTUAL, LANDMARKS, CLIP, MATCHING = 0.04, 4.0, 1.0, 0.01  # weights beside the picture's L1
+# Weights beside the picture's L1.
+PERCEPTUAL, LANDMARKS, CLIP, MATCHING, TEXTURE = 0.04, 4.0, 1.0, 0.01, 4.0
 CRITIC_SHARE = 0.3  # of the other losses' gradient, the most that the critic may add
 MOUTH, FACE = 0.375, 0.5  # of the picture's side: the critic's cut-out of the mouth; scale of all
-AROUND = 0.03, 0.10  # of the side, from the lips: as far all of what one face teaches, then nothing
+# Of the side, from the lips: as far all of what one face's film teaches, then nothing; and as far
+# its detail, too, which is what is finer than SOFT pixels.
+AROUND, DETAILED, SOFT = (0.03, 0.10), (0.01, 0.03), 2.0
 
 
 def importance(batch: Batch) -> Tensor:
@@ -49,15 +54,51 @@ def importance(batch: Batch) -> Tensor:
     return 1 + 4 * (changed * 8).clamp(max=1) + mouth + 6 * eyes
 
 
-def around_mouth(batch: Batch) -> Tensor:
-    """(B, 1, S, S) in 0..1, soft: the lips in template and target, and the skin near them."""
+def of_film(known: Tensor, batch: Batch) -> Tensor:
+    """What one face's film teaches: its targets at the mouth, of the skin near it only light and
+    form, and elsewhere the pictures that were `known` before. Film is compressed, and its template
+    lies in another pose: it would teach to draw skin without its grain."""
+    news = batch.target - known
+    rough = blurred(news, SOFT)
+    rough = rough + around_mouth(batch, *DETAILED) * (news - rough)
+    return known + around_mouth(batch, *AROUND) * rough
+
+
+def around_mouth(batch: Batch, near: float, far: float) -> Tensor:
+    """(B, 1, S, S) in 0..1: 1 up to `near` the lips in template and target, 0 from `far` of them,
+    shares of the side."""
     size, lips = batch.target.shape[-1], batch.marks[:, LIPS]
     both = torch.cat([lips, batch.rest_each[:, LIPS] * size], 1)
     low, high = both.amin(1)[..., None], both.amax(1)[..., None]  # (B, 2, 1)
     axis = torch.arange(size, device=both.device).float()
     away = ((low - axis).clamp_min(0) + (axis - high).clamp_min(0)) / size  # (B, 2, S)
-    far = (away[:, 1, :, None].square() + away[:, 0, None, :].square()).sqrt()[:, None]
-    return ((AROUND[1] - far) / (AROUND[1] - AROUND[0])).clamp(0, 1)
+    away = (away[:, 1, :, None].square() + away[:, 0, None, :].square()).sqrt()[:, None]
+    return ((far - away) / (far - near)).clamp(0, 1)
+
+
+def blurred(x: Tensor, sd: float) -> Tensor:
+    """By a Gaussian of `sd` pixels; beyond the border lies what is at it."""
+    reach, channels = int(3 * sd), x.shape[1]
+    axis = torch.arange(-reach, reach + 1, device=x.device)
+    kernel = torch.exp(-((axis / sd) ** 2) / 2)
+    kernel = (kernel / kernel.sum()).to(x).expand(channels, 1, 1, -1)
+    x = F.pad(x, (reach, reach, reach, reach), "replicate")
+    return F.conv2d(F.conv2d(x, kernel, groups=channels), kernel.mT, groups=channels)
+
+
+def texture_loss(out: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """L1 of the local strength of detail (RMS over 7 pixels of what a blur by one takes away), of
+    the picture and of one of half the size."""
+    total = out.new_zeros(())
+    for _ in range(2):
+        strength = []
+        for x in (out, target):
+            power = (x - blurred(x, 1.0)).square().sum(1, keepdim=True)
+            strength.append((F.avg_pool2d(power, 7, 2, 3) + 1e-6).sqrt())
+        counts = F.adaptive_avg_pool2d(weight, strength[0].shape[-2:])
+        total = total + (counts * (strength[0] - strength[1]).abs()).mean() / counts.mean()
+        out, target = F.avg_pool2d(out, 2), F.avg_pool2d(target, 2)
+    return total
 
 
 def picture_loss(out: Tensor, rgb: Tensor, mask: Tensor, target: Tensor, weight: Tensor) -> Tensor:

@@ -177,8 +177,8 @@ class Trainer:
         self.average.model.load_state_dict(weights)
 
     def keep(self) -> None:
-        """Away from the mouth, the installed network's pictures are what to learn: half a minute
-        of compressed film shows eyes and outlines worse than it knows them. Raises ModelError."""
+        """Away from the mouth, the installed network's pictures are what to learn, see
+        losses.of_film. Raises ModelError."""
         self.kept = copy.deepcopy(self.model).requires_grad_(False)
         self.kept.load_state_dict(installed(models.MODEL_DIR))
 
@@ -224,8 +224,7 @@ class Trainer:
         if self.kept:
             with torch.no_grad():
                 known, _, _ = self.forward(self.kept, batch)
-            wanted = known + losses.around_mouth(batch) * (batch.target - known)
-            batch = replace(batch, target=wanted)
+            film, batch = batch.target, replace(batch, target=losses.of_film(known, batch))
         made = self.forward(self.model, batch)
         # The losses see copies, so that the critic's gradient can be weighed against the others'
         # before both go on into the network.
@@ -233,6 +232,10 @@ class Trainer:
         picture, clip = self.losses(out, rgb, mask, batch)
         terms = {"picture": picture, "clip": clip}
         total = terms["picture"] + losses.CLIP * terms["clip"]
+        if self.kept:  # which is softer than film, too: how strong detail is, film tells everywhere
+            texture = losses.texture_loss(out, film, losses.importance(batch))
+            terms["texture"] = texture
+            total = total + losses.TEXTURE * texture
         with torch.autocast(out.device.type, torch.bfloat16):
             if self.guide:
                 perceptual, marks = self.guide.losses(out, batch.target)
@@ -449,7 +452,8 @@ def report(
 ) -> None:
     """A line of the log, on the screen too, and the sample sheet."""
     state, model = trainer.state, trainer.average.model
-    names = ("picture", "clip", "perceptual", "landmarks", "critic", "fooled", "matching")
+    names = ("picture", "clip", "texture", "perceptual", "landmarks",
+             "critic", "fooled", "matching")  # fmt: skip
     means = {
         n: torch.stack([r[n] for r in running if n in r] or [torch.tensor(math.nan)]).mean().item()
         for n in names
