@@ -31,9 +31,9 @@ MIX = {"real": 0.6, "festival": 0.13, "flite": 0.08, "espeak": 0.13, "still": 0.
 # A source of many people, or each of a corpus's, counts as so many sources. Learners of a language
 # say its th otherwise.
 MANY_VOICES = {
-    "commonvoice": 2.5, "commonvoice/en": 4, "commonvoice/fr": 2, "commonvoice/es": 5,
-    "librispeech": 6, "speechocean": 2, "steelsky": 4, "amazonqueen": 3, "drascula": 3,
-    "picovoice/en/orders": 4, "picovoice/en/words": 1.5, "kathleen": 2,
+    "commonvoice": 2.5, "commonvoice/en": 4, "commonvoice/fr": 2, "commonvoice/es": 8,
+    "librispeech": 6, "speechocean": 3, "steelsky": 4, "amazonqueen": 3, "drascula/en": 3,
+    "drascula/es": 4, "picovoice/en/orders": 4, "picovoice/en/words": 1.5, "kathleen": 2,
 }  # fmt: skip
 
 MISSED = 1.5  # times as bad as lips that meet and should not
