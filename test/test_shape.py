@@ -18,7 +18,8 @@ from realtalk_ros.videos import mesh as films  # noqa: E402
 @pytest.fixture(scope="module")
 def person():
     """Identity, what the tracker's mesh says of 6 pictures (wrong of this face, always in the same
-    way) and what is fitted to it, and where the 68 landmarks lie."""
+    way) and what is fitted to it, and what is read: where the 68 landmarks lie, and half of what
+    makes him differ from the mean face."""
     rng = np.random.default_rng(4)
     identity, model = rng.normal(0, 0.8, 100), fit.mesh_model()
     speaks = np.zeros((6, arkit.COUNT))
@@ -30,8 +31,8 @@ def person():
         mesh.append(pose.project(model.shape(identity, weights)) + wrong)
         shown = landmarks.load().points(weights, identity)
         places.append(pose.project(shown) + rng.normal(0, 0.5, (68, 2)))
-    mesh, places = np.stack(mesh), np.stack(places)
-    return identity, fit.fit(model, mesh), places
+    read = [shape.Reading(place, 0.5 * identity) for place in places]
+    return identity, fit.fit(model, np.stack(mesh)), read
 
 
 def off(identity, truth):
@@ -46,8 +47,8 @@ def off(identity, truth):
 
 
 def test_the_reader_tells_a_face_from_the_one_the_mesh_expects(person):
-    truth, who, places = person
-    assert off(shape.finer(who, places), truth) < 0.6 * off(who.identity, truth)
+    truth, who, read = person
+    assert off(shape.finer(who, read), truth) < 0.6 * off(who.identity, truth)
 
 
 @pytest.mark.parametrize("distance", [48.0, 125.0])
@@ -64,16 +65,16 @@ def test_how_far_the_camera_was_is_told_with_the_shape(distance):
 
 
 def test_pictures_in_which_it_sees_another_face_are_left_out(person):
-    _, who, places = person
+    _, who, read = person
     side = 19.85 * 12  # of the crop, pixels
-    some = places.copy()
-    some[1] += 0.1 * side
+    beside = [shape.Reading(one.points + 0.1 * side, -one.identity) for one in read]
     rest = [0, 2, 3, 4, 5]
     without = fit.Fit(who.identity, who.weights[rest], [who.poses[k] for k in rest], who.error)
     np.testing.assert_array_equal(
-        shape.finer(who, some), shape.finer(without, places[rest])
+        shape.finer(who, [read[0], beside[1], *read[2:]]),
+        shape.finer(without, [read[k] for k in rest]),
     )
-    np.testing.assert_array_equal(shape.finer(who, places + 0.1 * side), who.identity)
+    np.testing.assert_array_equal(shape.finer(who, beside), who.identity)
 
 
 @pytest.mark.parametrize("name", ["default", "noah", "ines"])
@@ -89,8 +90,8 @@ def test_it_reads_turned_pictures_of_any_size(name):
     mesh[points.EYES] = marks[36:48][np.arange(len(points.EYES)) % 12]
     mesh[points.LIPS] = marks[48:68][np.arange(len(points.LIPS)) % 20]
     found = shape.ShapeReader().read(turned, mesh)
-    assert found.shape == (68, 2)
-    apart = np.linalg.norm(found - marks, axis=1) / (1.7 * avatar.crop[2])
+    assert found.points.shape == (68, 2) and found.identity.shape == (100,)
+    apart = np.linalg.norm(found.points - marks, axis=1) / (1.7 * avatar.crop[2])
     assert np.median(apart) < 0.012 and np.median(apart[36:]) < 0.008, apart
 
 
@@ -116,7 +117,8 @@ def test_a_film_has_the_shape_that_was_read_spread_over_it(monkeypatch):
     class Reader:
         def read(self, image, mesh):
             read.append(int(image[0, 0, 0]))
-            return pose.project(landmarks.load().points(opened[read[-1]], identity))
+            shown = landmarks.load().points(opened[read[-1]], identity)
+            return shape.Reading(pose.project(shown), 0.5 * identity)
 
     monkeypatch.setattr(films, "Tracker", Seen)
     monkeypatch.setattr(shape, "ShapeReader", Reader)

@@ -556,8 +556,10 @@ def test_the_shape_reader_learns_and_is_exported(data, tmp_path):
     picture = np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)
     assert shape_reader.FILE in models.read_checksums(tmp_path)
     session = models.session(tmp_path / shape_reader.FILE)
-    (found,) = session.run(None, {"picture": picture})
+    found, told = session.run(None, {"picture": picture})
     small = cv2.resize(picture, (128, 128), interpolation=cv2.INTER_AREA)
     with torch.no_grad():
-        wanted = new(batches.pictures(torch.from_numpy(small)[None]))[0].numpy() * 256
-    np.testing.assert_allclose(found, wanted, atol=1.0)  # small is rounded
+        seen = batches.pictures(torch.from_numpy(small)[None])
+        wanted, identity = (x[0].numpy() for x in new(seen))
+    np.testing.assert_allclose(found, wanted * 256, atol=1.0)  # small is rounded
+    np.testing.assert_allclose(told, identity, atol=0.05)

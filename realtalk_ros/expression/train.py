@@ -22,6 +22,7 @@ from realtalk_ros.expression.course import Course, Log
 from realtalk_ros.expression.films import UNKNOWN, Films
 from realtalk_ros.expression.hearing import fit_outward, misheard, name_phones, train_hearing
 from realtalk_ros.expression.speech_set import SpeechSet
+from realtalk_ros.halve import halve
 
 STEPS = 192  # of 20 ms in a training sequence: 3.84 s, of which the first are warm-up
 # Frames of a reference window, and before and after it that make themselves felt in it.
@@ -366,23 +367,6 @@ class _Step(torch.nn.Module):
 
     def forward(self, mel, prior, context, trail, memory):
         return self.net.step(mel, prior, context, trail, memory)
-
-
-def halve(graph) -> None:
-    """Stores the large weights of an ONNX graph in half precision; the runtime widens them once."""
-    import onnx
-    from onnx import numpy_helper
-
-    casts = []
-    for weight in graph.graph.initializer:
-        values = numpy_helper.to_array(weight)
-        if values.dtype == np.float32 and values.size > 1000:
-            name, half = weight.name, f"{weight.name}_half"
-            weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), half))
-            casts.append(onnx.helper.make_node("Cast", [half], [name], to=onnx.TensorProto.FLOAT))
-    nodes = [*casts, *graph.graph.node]
-    del graph.graph.node[:]
-    graph.graph.node.extend(nodes)
 
 
 def export(net: nets.ExpressionNet, folder: Path) -> list[Path]:

@@ -1,4 +1,5 @@
-"""`realtalk train shape`: a small network that reads 68 landmarks off a face that is found already.
+"""`realtalk train shape`: a network that tells where the 68 landmarks of a face lie that is found
+already, and whose face it is.
 
 `realtalk enroll` asks it (as face_reader.onnx) how a face is shaped, see enroll/shape.py. It learns
 from people of the studio, each picture laid out by eyes and lips as enroll/shape.py does it, a
@@ -26,36 +27,73 @@ from realtalk_ros.renderer.batches import Group, Groups, add_data, pictures, rec
 from realtalk_ros.renderer.geometry import frontal
 from realtalk_ros.renderer.train import Average
 
+EACH = 2  # pictures of one person in a step
 SEEN = 128  # side of what the network sees of a crop, pixels
 # How far a tracker's crop lies beside, sd: turn in rad, logarithm of the scale, shares of the side.
 TURN, SCALE, SHIFT = 0.025, 0.025, 0.012
 
 
-class ShapeNet(nn.Module):
-    """(B, 3, 128, 128) in 0..1 -> (B, 68, 2), shares of the crop."""
+def shown_modes() -> Tensor:
+    """(100, 204): by how many mm each coefficient of an identity moves the 68 landmarks, but for
+    what moving, turning and scaling the whole face would do as well, which no picture tells."""
+    model = landmarks.load()
+    centred = model.mean.astype(np.float64) - model.mean.mean(0)
+    alike = [np.tile(axis, (landmarks.COUNT, 1)) for axis in np.eye(3)]
+    alike += [np.cross(axis, centred) for axis in np.eye(3)] + [centred]
+    basis, _ = np.linalg.qr(np.stack([way.ravel() for way in alike], 1))
+    modes = model.identity_modes.reshape(landmarks.IDENTITY_SIZE, -1).T.astype(np.float64)
+    return torch.from_numpy(np.float32(10 * (modes - basis @ (basis.T @ modes)).T))
 
-    def __init__(self, channels: tuple[int, ...] = (32, 48, 96, 128), squeezed: int = 32):
+
+class Block(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.first, self.second = (nn.Conv2d(channels, channels, 3, 1, 1) for _ in range(2))
+        self.norms = nn.ModuleList(nn.GroupNorm(8, channels) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(F.leaky_relu(self.norms[0](x), 0.1))
+        return x + self.second(F.leaky_relu(self.norms[1](y), 0.1))
+
+
+class ShapeNet(nn.Module):
+    """(B, 3, 128, 128) in 0..1 -> landmarks (B, 68, 2), shares of the crop, identity (B, 100)."""
+
+    def __init__(
+        self,
+        channels: tuple[int, ...] = (32, 64, 128, 192),
+        squeezed: int = 32,
+        hidden: int = 256,
+    ):
         super().__init__()
         self.stem = nn.Conv2d(12, channels[0], 3, 1, 1)
         self.halve = nn.ModuleList(
             nn.Conv2d(a, b, 3, 2, 1) for a, b in zip(channels, channels[1:], strict=False)
         )
-        self.look = nn.ModuleList(nn.Conv2d(b, b, 3, 1, 1) for b in channels[1:])
-        self.norm = nn.ModuleList(nn.GroupNorm(8, b) for b in channels)
-        self.squeeze = nn.Conv2d(channels[-1], squeezed, 1)
+        self.norms = nn.ModuleList(nn.GroupNorm(8, c) for c in channels)
+        self.blocks = nn.ModuleList(Block(c) for c in channels[1:])
         cells = (SEEN // 2 ** len(channels)) ** 2
+        self.for_places, self.for_identity = (
+            nn.Conv2d(channels[-1], squeezed, 1) for _ in range(2)
+        )
         self.places = nn.Linear(squeezed * cells, 2 * landmarks.COUNT)
-        nn.init.zeros_(self.places.weight)
-        with torch.no_grad():  # begins with the mean face
+        self.hidden = nn.Linear(squeezed * cells, hidden)
+        self.identity = nn.Linear(hidden, landmarks.IDENTITY_SIZE)
+        for last in (self.places, self.identity):  # begins with the mean face
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+        with torch.no_grad():
             mean = frontal(np.zeros(landmarks.IDENTITY_SIZE, np.float32))
             self.places.bias.copy_(torch.from_numpy(np.float32(mean)).flatten())
 
-    def forward(self, picture: Tensor) -> Tensor:
-        x = F.leaky_relu(self.norm[0](self.stem(F.pixel_unshuffle(2 * picture - 1, 2))), 0.1)
-        for halve, look, norm in zip(self.halve, self.look, self.norm[1:], strict=True):
-            x = F.leaky_relu(halve(x), 0.1)
-            x = F.leaky_relu(norm(x + look(x)), 0.1)
-        return self.places(self.squeeze(x).flatten(1)).unflatten(1, (landmarks.COUNT, 2))
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.stem(F.pixel_unshuffle(2 * picture - 1, 2))
+        for halve, norm, block in zip(self.halve, self.norms, self.blocks, strict=False):
+            x = block(halve(F.leaky_relu(norm(x), 0.1)))
+        x = F.leaky_relu(self.norms[-1](x), 0.1)
+        places = self.places(self.for_places(x).flatten(1)).unflatten(1, (landmarks.COUNT, 2))
+        hidden = F.leaky_relu(self.hidden(self.for_identity(x).flatten(1)), 0.1)
+        return places, self.identity(hidden)
 
 
 def laid_out(
@@ -84,8 +122,11 @@ def laid_out(
     return F.avg_pool2d(moved, SIZE // SEEN), ((new + 1) / 2).float()
 
 
-def batch(groups: list[Group], rng: np.random.Generator, each: int) -> tuple[Tensor, Tensor]:
-    """`each` pictures of each group under other colours, now and then blurred."""
+def batch(
+    groups: list[Group], rng: np.random.Generator, each: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`each` pictures of each group under other colours, now and then blurred; landmarks in shares
+    of them, identities."""
     seen, marks = [], []
     for group in groups:
         chosen = rng.choice(len(group.images), each, replace=False).tolist()
@@ -96,45 +137,60 @@ def batch(groups: list[Group], rng: np.random.Generator, each: int) -> tuple[Ten
     if rng.random() < 0.3:
         small = F.interpolate(picture, scale_factor=1 / rng.uniform(1, 3), mode="area")
         picture = F.interpolate(small, (SEEN, SEEN), mode="bilinear", align_corners=False)
-    return picture + float(rng.uniform(0, 0.02)) * torch.randn_like(picture), places
+    picture = picture + float(rng.uniform(0, 0.02)) * torch.randn_like(picture)
+    return picture, places, torch.stack([g.identity for g in groups]).repeat_interleave(each, 0)
 
 
 @torch.no_grad()
 def measure(net: ShapeNet, groups: Groups, count: int = 32) -> dict[str, float]:
     """Mean distance in pixels of 256, of all landmarks and of the jaw's, brows', nose's, eyes' and
-    lips', in pictures of the first `count` people."""
-    off = []
+    lips', in pictures of the first `count` people; `shape`: mean correlation of how their landmarks
+    differ from the mean face's with what is told of it, by all pictures of one together."""
+    off, alike, modes = [], [], shown_modes()
     for number in range(min(count, len(groups))):
         group = groups[number]
         seen, places = laid_out(pictures(group.images), group.marks.float())
-        off.append((net(seen) - places).norm(dim=-1) * SIZE)
+        found, told = net(seen)
+        off.append((found - places).norm(dim=-1) * SIZE)
+        both = torch.stack([told.mean(0), group.identity]).cpu() @ modes
+        alike.append(float(torch.corrcoef(both)[0, 1]))
     found = torch.cat(off).mean(0)
     parts = dict(zip(("jaw", "brows", "nose", "eyes", "lips"), found.split((17, 10, 9, 12, 20)),
                      strict=True))  # fmt: skip
-    return {"all": float(found.mean()), **{name: float(p.mean()) for name, p in parts.items()}}
+    figures = {"all": found, **parts}
+    return {"shape": float(np.mean(alike))} | {n: float(p.mean()) for n, p in figures.items()}
 
 
 class ReadGraph(nn.Module):
-    """As enroll/shape.py asks it: a crop (256, 256, 3) uint8 BGR -> landmarks (68, 2), pixels."""
+    """As enroll/shape.py asks it: a crop (256, 256, 3) uint8 BGR -> landmarks (68, 2) in pixels,
+    identity (100,)."""
 
     def __init__(self, net: ShapeNet):
         super().__init__()
         self.net = net
 
-    def forward(self, picture: Tensor) -> Tensor:
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         seen = F.avg_pool2d((picture.float() / 255).permute(2, 0, 1)[None], SIZE // SEEN)
-        return self.net(seen)[0] * SIZE
+        places, identity = self.net(seen)
+        return places[0] * SIZE, identity[0]
 
 
 def export(net: ShapeNet, folder: Path) -> None:
     """Writes face_reader.onnx into `folder` and lists its checksum."""
+    import onnx
+
+    from realtalk_ros.halve import halve
+
     folder.mkdir(parents=True, exist_ok=True)
     picture = torch.zeros(SIZE, SIZE, 3, dtype=torch.uint8)
     graph = ReadGraph(net.to("cpu", memory_format=torch.contiguous_format).eval())
     torch.onnx.export(
         graph, (picture,), str(folder / FILE), input_names=["picture"],
-        output_names=["landmarks"], opset_version=17, dynamo=False,
+        output_names=["landmarks", "identity"], opset_version=17, dynamo=False,
     )  # fmt: skip
+    halved = onnx.load(str(folder / FILE))
+    halve(halved)
+    onnx.save(halved, str(folder / FILE))
     models.write_checksums(folder)
 
 
@@ -142,7 +198,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--people", type=int, default=8, help="people per step, 4 pictures each")
+    parser.add_argument("--people", type=int, default=16, help="people per step, 2 pictures each")
     parser.add_argument("--out", type=Path, default=Path("runs/reader/shape.pt"))
     parser.add_argument("--export", type=Path, help="write the ONNX file into this folder")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -157,8 +213,8 @@ def run(args: argparse.Namespace) -> None:
         raise RealTalkError(f"no training shards in {args.data}: run `realtalk data faces` first")
     torch.manual_seed(0)
     rng, net = np.random.default_rng(0), ShapeNet().to(args.device)
-    net = net.to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(net.parameters(), args.lr, betas=(0.9, 0.99))
+    net, modes = net.to(memory_format=torch.channels_last), shown_modes().to(args.device)
+    optimiser = torch.optim.AdamW(net.parameters(), args.lr, betas=(0.9, 0.99), weight_decay=0.02)
     average = Average(net)
     kind, began, budget, step = torch.device(args.device).type, time.monotonic(), args.minutes, 0
     with tqdm(total=int(60 * budget), unit="s", desc="shape") as bar:
@@ -166,10 +222,14 @@ def run(args: argparse.Namespace) -> None:
             for part in optimiser.param_groups:
                 part["lr"] = args.lr * min(1, (step + 1) / 200) * max(0.01, 1 - spent / budget)
             chosen = rng.integers(len(groups), size=args.people)
-            seen, places = batch([groups[int(n)] for n in chosen], rng, 4)
+            seen, places, identity = batch([groups[int(n)] for n in chosen], rng, EACH)
             with torch.autocast(kind, torch.bfloat16):
-                found = net(seen.contiguous(memory_format=torch.channels_last))
-            loss = (found.float() - places.to(found.device)).norm(dim=-1).mean() * SIZE
+                found, told = net(seen.contiguous(memory_format=torch.channels_last))
+            off = (found.float() - places.to(found.device)).norm(dim=-1).mean() * SIZE
+            wrong = told.float() - identity.to(told.device)
+            apart = (wrong @ modes).unflatten(1, (landmarks.COUNT, 3)).norm(dim=-1)
+            shape = (apart.square().mean(1) + 1e-6).sqrt().mean()  # mm
+            loss = off + shape + 0.02 * wrong.square().mean()
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 20.0)
@@ -178,7 +238,8 @@ def run(args: argparse.Namespace) -> None:
             step += 1
             bar.n = int(60 * spent)
             if step % 100 == 0:
-                bar.set_postfix_str(f"step {step}, off by {loss.item():.2f} pixels")
+                said = f"step {step}, off by {off.item():.2f} pixels, {shape.item():.2f} mm"
+                bar.set_postfix_str(said)
     net = average.model.eval()
     figures = measure(net, val)
     args.out.parent.mkdir(parents=True, exist_ok=True)

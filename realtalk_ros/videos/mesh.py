@@ -29,8 +29,8 @@ class MeshTracker:
 
     def track(self, frames: Iterable[tuple[float, np.ndarray]]) -> Track:
         time, faces, points = [], [], []
-        # What our reader sees in every `stride`th face: the frame's number, landmarks.
-        read: dict[int, tuple[int, np.ndarray]] = {}
+        # What our reader sees in every `stride`th face, and the frame's number.
+        read: dict[int, tuple[int, shape.Reading]] = {}
         shows, stride = 0, 1
         with Tracker(self._landmarker, video=True) as tracker:
             for at, image in frames:
@@ -41,8 +41,8 @@ class MeshTracker:
                 if not found:
                     continue
                 if shows % stride == 0:
-                    read68 = self._reader.read(image, self._model.choose(points[-1]))
-                    read[shows] = len(points) - 1, read68
+                    reading = self._reader.read(image, self._model.choose(points[-1]))
+                    read[shows] = len(points) - 1, reading
                 shows += 1
                 if len(read) == 2 * IDENTITY_FRAMES:
                     stride *= 2
@@ -54,9 +54,9 @@ class MeshTracker:
         identity = np.zeros(landmarks.IDENTITY_SIZE, np.float32)
         shown = identity
         if read:
-            some, read68 = zip(*read.values(), strict=True)
+            some, readings = zip(*read.values(), strict=True)
             who = fit.fit(self._model, self._model.choose(np.stack([points[k] for k in some])))
-            identity, shown = who.identity, shape.finer(who, read68)
+            identity, shown = who.identity, shape.finer(who, readings)
         fitter, before = fit.Fitter(self._model, identity), -1
         still = landmarks.load().points(np.zeros(arkit.COUNT, np.float32), identity)
         for k in seen:
