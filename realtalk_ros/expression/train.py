@@ -22,7 +22,6 @@ from realtalk_ros.expression.course import Course, Log
 from realtalk_ros.expression.films import UNKNOWN, Films
 from realtalk_ros.expression.hearing import fit_outward, misheard, name_phones, train_hearing
 from realtalk_ros.expression.speech_set import SpeechSet
-from realtalk_ros.halve import halve
 
 STEPS = 192  # of 20 ms in a training sequence: 3.84 s, of which the first are warm-up
 # Frames of a reference window, and before and after it that make themselves felt in it.
@@ -372,6 +371,8 @@ class _Step(torch.nn.Module):
 def export(net: nets.ExpressionNet, folder: Path) -> list[Path]:
     """Writes expression_prior.onnx and expression_step.onnx into `folder`."""
     import onnx
+
+    from realtalk_ros.halve import halve
 
     folder.mkdir(parents=True, exist_ok=True)
     dims, net = net.dims, net.float().eval()
