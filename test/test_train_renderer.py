@@ -445,9 +445,8 @@ def test_a_film_teaches_detail_at_the_lips_and_light_around_them(data):
     group = batches.Groups(data / "val")[0]
     batch = batches.sample([group], np.random.default_rng(0), 2, augment=False)
     known = torch.full_like(batch.target, 0.5)
-    share, detailed = (
-        losses.around_mouth(batch, *reach) for reach in (losses.AROUND, losses.DETAILED)
-    )
+    away = losses.from_lips(batch)
+    share, detailed = (losses.fading(away, *reach) for reach in (losses.AROUND, losses.DETAILED))
     lips, skin, far = detailed == 1, (detailed == 0) & (share > 0), share == 0
     assert lips.any() and skin.any() and far.any()
     y, x = np.indices(batch.target.shape[-2:])

@@ -58,21 +58,24 @@ def of_film(known: Tensor, batch: Batch) -> Tensor:
     """What one face's film teaches: its targets at the mouth, of the skin near it only light and
     form, and elsewhere the pictures that were `known` before. Film is compressed, and its template
     lies in another pose: it would teach to draw skin without its grain."""
-    news = batch.target - known
+    news, away = batch.target - known, from_lips(batch)
     rough = blurred(news, SOFT)
-    rough = rough + around_mouth(batch, *DETAILED) * (news - rough)
-    return known + around_mouth(batch, *AROUND) * rough
+    rough = rough + fading(away, *DETAILED) * (news - rough)
+    return known + fading(away, *AROUND) * rough
 
 
-def around_mouth(batch: Batch, near: float, far: float) -> Tensor:
-    """(B, 1, S, S) in 0..1: 1 up to `near` the lips in template and target, 0 from `far` of them,
-    shares of the side."""
+def from_lips(batch: Batch) -> Tensor:
+    """(B, 1, S, S): how far from the lips in template and target, shares of the side."""
     size, lips = batch.target.shape[-1], batch.marks[:, LIPS]
     both = torch.cat([lips, batch.rest_each[:, LIPS] * size], 1)
     low, high = both.amin(1)[..., None], both.amax(1)[..., None]  # (B, 2, 1)
     axis = torch.arange(size, device=both.device).float()
     away = ((low - axis).clamp_min(0) + (axis - high).clamp_min(0)) / size  # (B, 2, S)
-    away = (away[:, 1, :, None].square() + away[:, 0, None, :].square()).sqrt()[:, None]
+    return (away[:, 1, :, None].square() + away[:, 0, None, :].square()).sqrt()[:, None]
+
+
+def fading(away: Tensor, near: float, far: float) -> Tensor:
+    """1 up to `near`, 0 from `far`."""
     return ((far - away) / (far - near)).clamp(0, 1)
 
 

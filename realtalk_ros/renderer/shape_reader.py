@@ -198,7 +198,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--people", type=int, default=16, help="people per step, 2 pictures each")
+    parser.add_argument(
+        "--people", type=int, default=16, help=f"people per step, {EACH} pictures each"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/reader/shape.pt"))
     parser.add_argument("--export", type=Path, help="write the ONNX file into this folder")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -122,11 +122,18 @@ def forward(model: Renderer, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     return template + mask * (rgb - template), rgb, mask
 
 
-def plain_losses(out: Tensor, rgb: Tensor, mask: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Those of the pictures alone: `picture` and `clip`."""
+def plain_losses(
+    out: Tensor, rgb: Tensor, mask: Tensor, batch: Batch, film: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Those of the pictures alone: `picture`, `clip`, and `texture` as it is in `film`."""
     weight = losses.importance(batch)
-    picture = losses.picture_loss(out, rgb, mask, batch.target, weight)
-    return picture, losses.clip_loss(out, batch.target, weight, batch.each)
+    terms = {
+        "picture": losses.picture_loss(out, rgb, mask, batch.target, weight),
+        "clip": losses.clip_loss(out, batch.target, weight, batch.each),
+    }
+    if film is not None:
+        terms["texture"] = losses.texture_loss(out, film, weight)
+    return terms
 
 
 class Average:
@@ -221,21 +228,20 @@ class Trainer:
         """One step of the renderer and of its critic. Returns the losses, still on the device."""
         for group in (*self.optimiser.param_groups, *self.rival.param_groups):
             group["lr"] = rate
+        film = None
         if self.kept:
             with torch.no_grad():
                 known, _, _ = self.forward(self.kept, batch)
+            # `known` is softer than film: how strong detail is, the film tells everywhere.
             film, batch = batch.target, replace(batch, target=losses.of_film(known, batch))
         made = self.forward(self.model, batch)
         # The losses see copies, so that the critic's gradient can be weighed against the others'
         # before both go on into the network.
         out, rgb, mask = (x.detach().requires_grad_() for x in made)
-        picture, clip = self.losses(out, rgb, mask, batch)
-        terms = {"picture": picture, "clip": clip}
+        terms = self.losses(out, rgb, mask, batch, film)
         total = terms["picture"] + losses.CLIP * terms["clip"]
-        if self.kept:  # which is softer than film, too: how strong detail is, film tells everywhere
-            texture = losses.texture_loss(out, film, losses.importance(batch))
-            terms["texture"] = texture
-            total = total + losses.TEXTURE * texture
+        if film is not None:
+            total = total + losses.TEXTURE * terms["texture"]
         with torch.autocast(out.device.type, torch.bfloat16):
             if self.guide:
                 perceptual, marks = self.guide.losses(out, batch.target)
