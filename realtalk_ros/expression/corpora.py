@@ -356,24 +356,27 @@ def _librispeech(root: Path) -> Iterator[Clip]:
 def _common_voice(root: Path) -> Iterator[Clip]:
     """Recordings of Mozilla's Common Voice that say their text, as listeners found."""
     many = root / "commonvoice-languages"
-    parts = [(code, many / code / "validated.tsv", many / code / "clips") for code in COMMON_VOICE]
+    for code in COMMON_VOICE:
+        yield from _validated(code, many / code / "validated.tsv", "clips")
     english = root / "commonvoice-en/asr"
+    for row in _rows(english / "cv-valid-dev.csv"):
+        path = english / "data/cv-valid-dev/cv-valid-dev" / Path(row["filename"]).name
+        if path.is_file():
+            yield Clip("commonvoice/en", espeak_voice("en"), row["text"], path)
     french = root / "commonvoice-fr/cv-corpus-17.0-delta-2024-03-15-fr"
-    parts += [
-        ("en", english / "cv-valid-dev.csv", english / "data/cv-valid-dev/cv-valid-dev"),
-        ("fr", french / "validated.tsv", french / "validated_clips"),
-    ]
-    for code, listing, folder in parts:
-        if not listing.is_file():
-            continue
-        with listing.open(encoding="utf-8", newline="") as file:
-            if listing.suffix == ".tsv":
-                table = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-                columns = "path", "sentence"
-            else:
-                table, columns = csv.DictReader(file), ("filename", "text")
-            for row in table:
-                name, text = (row[k] for k in columns)
-                path = folder / Path(name).name
-                if path.is_file():
-                    yield Clip(f"commonvoice/{code}", espeak_voice(code), text, path)
+    yield from _validated("fr", french / "validated.tsv", "validated_clips")
+
+
+def _validated(code: str, listing: Path, folder: str) -> Iterator[Clip]:
+    """Common Voice's own listing of what listeners agreed to, beside the folder of clips."""
+    for row in _rows(listing, delimiter="\t", quoting=csv.QUOTE_NONE):
+        path = listing.parent / folder / Path(row["path"]).name
+        if path.is_file():
+            yield Clip(f"commonvoice/{code}", espeak_voice(code), row["sentence"], path)
+
+
+def _rows(path: Path, **form: object) -> Iterator[dict[str, str]]:
+    """Of a table with a heading, in one of csv's formats; none where there is no file."""
+    if path.is_file():
+        with path.open(encoding="utf-8", newline="") as file:
+            yield from csv.DictReader(file, **form)
