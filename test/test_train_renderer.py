@@ -545,6 +545,15 @@ def test_landmarks_stay_on_their_pixels_where_a_picture_is_laid_out():
     assert abs(right[1] - left[1]) < 0.005  # the eyes are level
 
 
+def test_who_is_in_a_mirror():
+    model, identity = landmarks.load(), np.random.default_rng(3).normal(0, 1, 100)
+    turned = identity @ shape_reader.mirrored_identities().numpy()
+    face, mirrored = (model.points(np.zeros(52), who) for who in (identity, turned))
+    wanted = face[batches.MIRRORED_MARKS] * (-1, 1, 1)
+    np.testing.assert_allclose(mirrored, wanted, atol=0.02)  # cm
+    assert np.abs(face - wanted).max() > 0.1
+
+
 def test_the_shape_reader_learns_and_is_exported(data, tmp_path):
     where = "--data", data, "--out", tmp_path / "shape.pt", "--export", tmp_path
     shape_reader.run(arguments(shape_reader, *where, "--minutes", 0.1, "--people", 2))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,18 @@ from realtalk_ros import landmarks, models
 from realtalk_ros.avatar import CROP_SIZE as SIZE
 from realtalk_ros.enroll.shape import FILE
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.renderer.batches import Group, Groups, add_data, pictures, recolour
+from realtalk_ros.renderer.batches import (
+    MIRRORED_MARKS,
+    Group,
+    Groups,
+    add_data,
+    mirror,
+    pictures,
+    recolour,
+)
 from realtalk_ros.renderer.geometry import frontal
 from realtalk_ros.renderer.train import Average
 
-EACH = 2  # pictures of one person in a step
 SEEN = 128  # side of what the network sees of a crop, pixels
 # How far a tracker's crop lies beside, sd: turn in rad, logarithm of the scale, shares of the side.
 TURN, SCALE, SHIFT = 0.025, 0.025, 0.012
@@ -43,6 +51,15 @@ def shown_modes() -> Tensor:
     basis, _ = np.linalg.qr(np.stack([way.ravel() for way in alike], 1))
     modes = model.identity_modes.reshape(landmarks.IDENTITY_SIZE, -1).T.astype(np.float64)
     return torch.from_numpy(np.float32(10 * (modes - basis @ (basis.T @ modes)).T))
+
+
+@lru_cache(maxsize=1)
+def mirrored_identities() -> Tensor:
+    """(100, 100): `identity @ this` is that of his mirror image; each mode is even or odd."""
+    modes = landmarks.load().identity_modes.astype(np.float64)
+    turned = modes[:, MIRRORED_MARKS.numpy()] * (-1, 1, 1)
+    flat, wanted = (m.reshape(landmarks.IDENTITY_SIZE, -1).T for m in (modes, turned))
+    return torch.from_numpy(np.float32(np.linalg.lstsq(flat, wanted, rcond=None)[0].T))
 
 
 class Block(nn.Module):
@@ -122,23 +139,27 @@ def laid_out(
     return F.avg_pool2d(moved, SIZE // SEEN), ((new + 1) / 2).float()
 
 
-def batch(
-    groups: list[Group], rng: np.random.Generator, each: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`each` pictures of each group under other colours, now and then blurred; landmarks in shares
-    of them, identities."""
-    seen, marks = [], []
+def batch(groups: list[Group], rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """A picture of each group, or its mirror image, under other colours, now and then blurred;
+    landmarks in shares of it, identities."""
+    seen, marks, who = [], [], []
     for group in groups:
-        chosen = rng.choice(len(group.images), each, replace=False).tolist()
-        seen.append(group.images[chosen])
-        marks.append(group.marks[chosen])
-    picture, places = laid_out(pictures(torch.cat(seen)), torch.cat(marks).float(), rng)
+        number = int(rng.integers(len(group.images)))
+        one = slice(number, number + 1)
+        images, places, identity = group.images[one], group.marks[one].float(), group.identity
+        if rng.random() < 0.5:
+            images, _, places = mirror(images, group.weights[one], places)
+            identity = identity @ mirrored_identities().to(identity)
+        seen.append(images)
+        marks.append(places)
+        who.append(identity)
+    picture, places = laid_out(pictures(torch.cat(seen)), torch.cat(marks), rng)
     picture = recolour(picture[:, None], rng)[:, 0]
     if rng.random() < 0.3:
         small = F.interpolate(picture, scale_factor=1 / rng.uniform(1, 3), mode="area")
         picture = F.interpolate(small, (SEEN, SEEN), mode="bilinear", align_corners=False)
     picture = picture + float(rng.uniform(0, 0.02)) * torch.randn_like(picture)
-    return picture, places, torch.stack([g.identity for g in groups]).repeat_interleave(each, 0)
+    return picture, places, torch.stack(who)
 
 
 @torch.no_grad()
@@ -198,9 +219,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument(
-        "--people", type=int, default=16, help=f"people per step, {EACH} pictures each"
-    )
+    parser.add_argument("--people", type=int, default=32, help="per step, a picture of each")
     parser.add_argument("--out", type=Path, default=Path("runs/reader/shape.pt"))
     parser.add_argument("--export", type=Path, help="write the ONNX file into this folder")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -224,7 +243,7 @@ def run(args: argparse.Namespace) -> None:
             for part in optimiser.param_groups:
                 part["lr"] = args.lr * min(1, (step + 1) / 200) * max(0.01, 1 - spent / budget)
             chosen = rng.integers(len(groups), size=args.people)
-            seen, places, identity = batch([groups[int(n)] for n in chosen], rng, EACH)
+            seen, places, identity = batch([groups[int(n)] for n in chosen], rng)
             with torch.autocast(kind, torch.bfloat16):
                 found, told = net(seen.contiguous(memory_format=torch.channels_last))
             off = (found.float() - places.to(found.device)).norm(dim=-1).mean() * SIZE
