@@ -75,7 +75,7 @@ def colour(mel: np.ndarray, noise: np.ndarray | None, rng: np.random.Generator) 
         start = rng.integers(0, max(1, len(noise) - 100))
         added = np.resize(noise[start:], (len(mel), N_MELS)) + level - rng.uniform(0, 30) * _DB
         mel = DECADE * np.log10(10 ** (mel / DECADE) + 10 ** (added / DECADE))
-    if rng.random() < 0.15:
+    if rng.random() < 0.2:
         mel = suppressed(mel, rng.uniform(15, 45), rng.uniform(10, 40), rng.uniform(0.005, 0.04))
     if rng.random() < 0.25:  # a narrow band, as of telephones and small files
         outside = (_HZ < rng.uniform(0, 350)) | (_HZ > rng.uniform(3000, 7500))
