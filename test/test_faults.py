@@ -273,6 +273,8 @@ def test_speech_or_recorder_killed_harms_nobody(graph, client, name, tmp_path):
     process.kill()
     process.wait()
     client.wait(lambda: client.speaking and client.speaking[-1] is False, WITHIN + 3, "silence")
+    client.images.clear()  # what he had not read must not be in the others' way
+    client.wait(lambda: len(client.images) > 25, WITHIN, "images after he was killed")
     client.send(PCM, time.time() + 0.2, f"after-{name}", last=True)
     client.wait(lambda: client.speaking[-1] is True, WITHIN, "speech again")
     client.wait(lambda: client.speaking[-1] is False, 6, "silence")
