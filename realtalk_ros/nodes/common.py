@@ -414,16 +414,24 @@ def _ended(nodes: list[RealTalkNode]) -> bool:
     )
 
 
-def use_fastdds_profile() -> None:
-    """Gives Fast DDS this package's settings in what this process starts from now on."""
-    if not any(os.environ.get(name) for name in FASTDDS_PROFILE):
-        profile = str(Path(__file__).with_name("fastdds.xml"))
+def use_fastdds_profile(images: bool = False) -> None:
+    """Gives Fast DDS this package's settings in what this process starts from now on, unless the
+    user names a file of his own. images: whether this process publishes them."""
+    plain, with_images = (
+        str(Path(__file__).with_name(name)) for name in ("fastdds.xml", "fastdds_images.xml")
+    )
+    if all(os.environ.get(name) in (None, "", plain) for name in FASTDDS_PROFILE):
+        profile = with_images if images else plain
         os.environ.update(dict.fromkeys(FASTDDS_PROFILE, profile))
 
 
-def run(make_nodes: Callable[[], list[RealTalkNode]], args: list[str] | None = None) -> int:
-    """The main() of a node, or of several in one process."""
-    use_fastdds_profile()
+def run(
+    make_nodes: Callable[[], list[RealTalkNode]],
+    args: list[str] | None = None,
+    images: bool = False,
+) -> int:
+    """The main() of a node, or of several in one process. images: whether they publish images."""
+    use_fastdds_profile(images)
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         return spin(make_nodes())

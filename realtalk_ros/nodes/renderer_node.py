@@ -571,7 +571,7 @@ def rotate(quaternion, point, translation) -> tuple[float, float, float]:
 
 
 def main(args: list[str] | None = None) -> int:
-    return common.run(lambda: [RendererNode()], args)
+    return common.run(lambda: [RendererNode()], args, images=True)
 
 
 if __name__ == "__main__":

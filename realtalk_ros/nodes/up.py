@@ -70,7 +70,7 @@ def default_params_file() -> Path:
 def main(args: list[str] | None = None, faces: Sequence[tuple[str, str]] = ()) -> int:
     """Runs an expression and a renderer node for each of `faces` (namespace, avatar), or for the
     one that `args` describe, which are those of a ROS 2 program."""
-    return common.run(lambda: make_nodes(faces), args)
+    return common.run(lambda: make_nodes(faces), args, images=True)
 
 
 def make_nodes(faces: Sequence[tuple[str, str]]) -> list[common.RealTalkNode]:
