@@ -417,12 +417,10 @@ def _ended(nodes: list[RealTalkNode]) -> bool:
 def use_fastdds_profile(images: bool = False) -> None:
     """Gives Fast DDS this package's settings in what this process starts from now on, unless the
     user names a file of his own. images: whether this process publishes them."""
-    plain, with_images = (
-        str(Path(__file__).with_name(name)) for name in ("fastdds.xml", "fastdds_images.xml")
-    )
-    if all(os.environ.get(name) in (None, "", plain) for name in FASTDDS_PROFILE):
-        profile = with_images if images else plain
-        os.environ.update(dict.fromkeys(FASTDDS_PROFILE, profile))
+    named = {Path(os.environ.get(name, "")).name for name in FASTDDS_PROFILE}
+    if named <= {"", "realtalk_fastdds.xml"}:  # the latter is of the process that started this one
+        file = "realtalk_fastdds_images.xml" if images else "realtalk_fastdds.xml"
+        os.environ.update(dict.fromkeys(FASTDDS_PROFILE, str(Path(__file__).with_name(file))))
 
 
 def run(
