@@ -19,10 +19,10 @@ def weights(**values: float) -> np.ndarray:
     return array
 
 
-def drawn(rest: np.ndarray | None = None, **values: float) -> np.ndarray:
+def drawn(rest: np.ndarray | None = None, shaded: bool = False, **values: float) -> np.ndarray:
     """(256, 256, 3) in 0..1, over a resting face that looks ahead."""
     rest = frontal(NOBODY) if rest is None else rest
-    face = Geometry(NOBODY, rest[None])
+    face = Geometry(NOBODY, rest[None], shaded=shaded)
     return face.inside(weights(**values), 0, np.full((SIZE, SIZE, 3), 9, np.uint8)) / 255
 
 
@@ -65,6 +65,22 @@ def test_teeth_show_above_and_below_a_dark_gap_with_the_tongue():
     first, last = (np.flatnonzero(np.diff(found) > 2)[0] for found in (less, teeth))
     assert abs(less[first] - teeth[last]) <= 1  # the upper edge
     assert less[first + 1] < teeth[last + 1] - 2  # the lower edge
+
+
+def test_lips_and_cheeks_shade_the_lower_teeth_and_those_in_the_corners():
+    values = {f"mouth{which}{side}": 0.8 for which in ("UpperUp", "LowerDown")
+              for side in ("Left", "Right")}  # fmt: skip
+    lit, shaded = (drawn(jawOpen=0.3, shaded=how, **values) for how in (False, True))
+    assert (shaded[..., [0, 2]] == lit[..., [0, 2]]).all()  # how far it is open, and flesh
+    teeth = lit[..., 1] * lit[..., 0] > 0.4
+    share = np.where(teeth, shaded[..., 1] / np.maximum(lit[..., 1], 0.1), np.nan)
+    seen = rows(teeth[:, 126:130])
+    gap = np.flatnonzero(np.diff(seen) > 3)[0] + 1
+    middle = np.nanmean(share[seen, 126:130], 1)
+    assert middle[:gap].min() > 0.95
+    assert abs(middle[gap:] - mouth.LOWER).max() < 0.05
+    columns = np.flatnonzero(teeth.any(0))
+    assert np.nanmax(share[:, columns[[0, -1]]]) < 0.7
 
 
 def test_it_follows_the_lips_of_the_template():

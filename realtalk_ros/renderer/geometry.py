@@ -40,8 +40,8 @@ class Geometry:
 
     identity (100,); rest (T, 68, 2), the frames' landmarks; weights (T, 52) that they show, none if
     None; base (52,), what of the face model's weights this person's resting face shows, to which
-    all others are added. What the landmarks are off by, beside what identity and camera say, they
-    stay.
+    all others are added; shaded: see Mouth. What the landmarks are off by, beside what identity and
+    camera say, they stay.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Geometry:
         rest: np.ndarray,
         weights: np.ndarray | None = None,
         base: np.ndarray | None = None,
+        shaded: bool = False,
     ):
         self._model = landmarks.load()
         self._base = np.zeros(arkit.COUNT, np.float32) if base is None else np.float32(base)
@@ -61,7 +62,7 @@ class Geometry:
         self.fitted = np.stack(seen)  # (T, 68, 2), where the cameras see the landmarks
         self._off = np.float32(rest - self.fitted)
         self._neutral = self._model.points(self._base, identity)
-        self._mouth = Mouth(identity, self._cameras, self._off)
+        self._mouth = Mouth(identity, self._cameras, self._off, shaded)
         self._eyes = Eyes(identity, self._cameras, self._off)
         self.resting_eyes = [self.eyes(w, t) for t, w in enumerate(weights)]
 

@@ -10,7 +10,8 @@ identity, weights and camera. The map has three channels, uint8:
 
 Lips are 7 rings of vertices of the face model from inside out: what lies above any ring's upper
 half, or below its lower half, is covered, however the lips are pursed or pressed. The inside are
-triangles with a lightness at each corner, see mouth_model.py.
+triangles with a lightness at each corner, see mouth_model.py: the studio's, which throws no shadow
+into the mouth. On a photo that looks painted, so `shaded` darkens what lips and cheeks shade.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ LINE = 0.75  # pixels by which OpenCV draws a polygon with a smooth border too l
 SHIFT = 4  # binary digits of a fraction of a pixel that are drawn
 ABROAD = 512.0  # pixels that a lip's cover reaches beyond the mouth
 FINE = 3  # the inside is drawn that much larger, for smooth borders
-TONGUE_OUT = arkit.INDEX["tongueOut"]
+JAW_OPEN, TONGUE_OUT = arkit.INDEX["jawOpen"], arkit.INDEX["tongueOut"]
+LOWER = 0.7  # how light teeth of the lower jaw are in the upper lip's shadow, by eye on two photos
+CORNER = 2.2  # cm from the middle at which teeth are 1/e as light, by eye, too
 
 
 class MouthModel:
@@ -62,6 +65,11 @@ class MouthModel:
         self.faces = np.ascontiguousarray(faces.T, np.int32)
         self.codes = np.where(enamel, np.uint16(1), np.uint16(256))
         self.light, self.tongue_light = np.float32(light[0]), np.float32(light[1]) - light[0]
+        teeth = np.zeros(len(inside), bool)
+        teeth[faces[enamel]] = True
+        of_jaw = np.abs(moves[list(self.moving).index(JAW_OPEN)]).max(-1) > 0.1  # cm
+        shadow = np.where(of_jaw, LOWER, 1) * np.exp(-np.square(inside[:, 0] / CORNER))
+        self.shadow = np.float32(np.where(teeth, shadow, 1))
         # By which lip landmarks a vertex is put right, see Mouth.
         self.righted = landmarks.shares(self.lips, landmarks.LIPS)
 
@@ -77,11 +85,15 @@ class Mouth:
     """One person's mouth before the cameras of some templates.
 
     identity (100,); off (T, 68, 2), by how much the templates' landmarks lie beside what identity
-    and camera say, in shares of the crop: where the lips' do, the rings follow.
+    and camera say, in shares of the crop: where the lips' do, the rings follow; shaded: whether
+    lips and cheeks throw their shadow on the teeth.
     """
 
-    def __init__(self, identity: np.ndarray, cameras: Cameras, off: np.ndarray):
+    def __init__(
+        self, identity: np.ndarray, cameras: Cameras, off: np.ndarray, shaded: bool = False
+    ):
         model = self._model = load()
+        self._light = model.light * model.shadow if shaded else model.light
         self._cameras = cameras
         self._lips = model.lips + np.float32(np.tensordot(identity, model.lips_modes, 1))
         self._inside = model.inside + np.float32(np.tensordot(identity, model.inside_modes, 1))
@@ -124,7 +136,7 @@ class Mouth:
         move = np.reshape(weights[model.moving] @ model.inside_expressions, (-1, 3))
         points = self._cameras.project(self._inside + move, template)
         points[:, :2] = (points[:, :2] * size - low) * FINE - 0.5
-        light = model.light + weights[TONGUE_OUT] * model.tongue_light
+        light = self._light + weights[TONGUE_OUT] * model.tongue_light
         fine = np.zeros((box[1] * FINE, box[0] * FINE), np.uint16)
         raster.draw(points, model.faces, light, model.codes, fine)
         both = fine.view(np.uint8).reshape(*fine.shape, 2)

@@ -71,7 +71,13 @@ class Generator:
         self._first, self._first_reference = np.cumsum([0, *rows]), np.cumsum([0, *counts])
         self._on_gpu, device = on_gpu, "cuda" if on_gpu else "cpu"
         self.geometry = [
-            Geometry(avatar.identity, resting(avatar), base=avatar.resting_weights)
+            # A generator of one's own has learned how dark his mouth is; the installed one has not.
+            Geometry(
+                avatar.identity,
+                resting(avatar),
+                base=avatar.resting_weights,
+                shaded=place == folder,
+            )
             for avatar in avatars
         ]
         self._aligner = models.session(folder / ALIGNER, threads=threads)
