@@ -36,19 +36,23 @@ def express(model, pcm, rate, chunk_s=None):
     return {n: np.concatenate([getattr(p, n) for p in parts]) for n in names}
 
 
+@pytest.fixture(scope="module")
+def whole(model, clip):
+    return express(model, *clip)
+
+
 @pytest.mark.parametrize("chunk_s", [0.01, 0.02, 0.1, 1.0])
-def test_streamed_equals_whole(model, clip, chunk_s):
-    whole, streamed = express(model, *clip), express(model, *clip, chunk_s)
+def test_streamed_equals_whole(model, clip, whole, chunk_s):
+    streamed = express(model, *clip, chunk_s)
     for name, values in whole.items():
         np.testing.assert_allclose(streamed[name], values, atol=1e-4, err_msg=name)
 
 
-def test_frames_cover_the_sound_at_50_hz(model, clip):
+def test_frames_cover_the_sound_at_50_hz(clip, whole):
     pcm, rate = clip
-    got = express(model, pcm, rate)
-    assert len(got["time"]) == int(np.ceil(len(pcm) / rate * RATE - 1e-9))
-    np.testing.assert_allclose(got["time"], np.arange(len(got["time"])) / RATE)
-    assert got["weights"].min() >= 0 and got["weights"].max() <= 1
+    assert len(whole["time"]) == int(np.ceil(len(pcm) / rate * RATE - 1e-9))
+    np.testing.assert_allclose(whole["time"], np.arange(len(whole["time"])) / RATE)
+    assert whole["weights"].min() >= 0 and whole["weights"].max() <= 1
 
 
 def test_frames_come_after_the_stated_look_ahead(model):
