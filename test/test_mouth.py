@@ -10,6 +10,8 @@ from realtalk_ros.renderer.geometry import Geometry, frontal
 
 SIZE = 256
 NOBODY = np.zeros(landmarks.IDENTITY_SIZE, np.float32)
+BARED = {f"mouth{which}{side}": 0.8 for which in ("UpperUp", "LowerDown")
+         for side in ("Left", "Right")}  # fmt: skip
 
 
 def weights(**values: float) -> np.ndarray:
@@ -52,15 +54,13 @@ def test_the_opening_lies_between_the_inner_lips():
 
 
 def test_teeth_show_above_and_below_a_dark_gap_with_the_tongue():
-    bared = {f"mouth{which}{side}": 0.8 for which in ("UpperUp", "LowerDown")
-             for side in ("Left", "Right")}  # fmt: skip
-    middle = drawn(jawOpen=0.3, **bared)[:, 118:138]
+    middle = drawn(jawOpen=0.3, **BARED)[:, 118:138]
     teeth = rows(middle[..., 1] * middle[..., 0])
     tongue = rows(2 * middle[..., 2] * middle[..., 0])  # darker than teeth
     assert (np.diff(teeth) > 3).sum() == 1  # two rows of them
     assert teeth[0] < tongue[0] and tongue[-1] < teeth[-1] + 3
     # The lower ones go down with the jaw, the upper ones stay.
-    less = drawn(jawOpen=0.2, **bared)[:, 118:138]
+    less = drawn(jawOpen=0.2, **BARED)[:, 118:138]
     less = rows(less[..., 1] * less[..., 0])
     first, last = (np.flatnonzero(np.diff(found) > 2)[0] for found in (less, teeth))
     assert abs(less[first] - teeth[last]) <= 1  # the upper edge
@@ -68,9 +68,7 @@ def test_teeth_show_above_and_below_a_dark_gap_with_the_tongue():
 
 
 def test_lips_and_cheeks_shade_the_lower_teeth_and_those_in_the_corners():
-    values = {f"mouth{which}{side}": 0.8 for which in ("UpperUp", "LowerDown")
-              for side in ("Left", "Right")}  # fmt: skip
-    lit, shaded = (drawn(jawOpen=0.3, shaded=how, **values) for how in (False, True))
+    lit, shaded = (drawn(jawOpen=0.3, shaded=how, **BARED) for how in (False, True))
     assert (shaded[..., [0, 2]] == lit[..., [0, 2]]).all()  # how far it is open, and flesh
     teeth = lit[..., 1] * lit[..., 0] > 0.4
     share = np.where(teeth, shaded[..., 1] / np.maximum(lit[..., 1], 0.1), np.nan)

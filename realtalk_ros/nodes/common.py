@@ -42,6 +42,7 @@ from realtalk_ros.timeline import JumpWatch
 NAMESPACE = "realtalk"  # unless remapped (`-r __ns:=/name`, or the launch argument)
 # Where Fast DDS looks for its settings, by version; the file's first lines say what they are for.
 FASTDDS_PROFILE = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+OUR_PROFILE = "REALTALK_FASTDDS_PROFILE"  # what this package put there, for children to know
 RETRY = 5.0  # s between attempts to load what was missing or broken
 FRESH = 10.0  # s for which a problem keeps the diagnostics at WARN
 MAX_CAUSES = 64  # kinds of problems told apart, so that hostile input cannot fill the memory
@@ -417,10 +418,11 @@ def _ended(nodes: list[RealTalkNode]) -> bool:
 def use_fastdds_profile(images: bool = False) -> None:
     """Gives Fast DDS this package's settings in what this process starts from now on, unless the
     user names a file of his own. images: whether this process publishes them."""
-    named = {Path(os.environ.get(name, "")).name for name in FASTDDS_PROFILE}
-    if named <= {"", "realtalk_fastdds.xml"}:  # the latter is of the process that started this one
+    free = {"", os.environ.get(OUR_PROFILE, "")}
+    if all(os.environ.get(name, "") in free for name in FASTDDS_PROFILE):
         file = "realtalk_fastdds_images.xml" if images else "realtalk_fastdds.xml"
-        os.environ.update(dict.fromkeys(FASTDDS_PROFILE, str(Path(__file__).with_name(file))))
+        profile = str(Path(__file__).with_name(file))
+        os.environ.update(dict.fromkeys((*FASTDDS_PROFILE, OUR_PROFILE), profile))
 
 
 def run(
