@@ -133,6 +133,7 @@ def test_cancel_interrupts_and_says_what_was_heard(client):
     assert status == CANCELED and not result.completed and result.message == "cancelled"
     assert 10 < len(result.spoken) < len(LONG) and LONG.startswith(result.spoken)
     client.wait(lambda: any(e.reset for e in client.expressions), 5, "reset of the face")
+    client.wait(lambda: any(m.reset for m in client.chunks), 5, "reset of the sound")
     sent = len(client.chunks)
     assert client.chunks[-1].reset
     client.spin(0.5)
