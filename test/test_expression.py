@@ -562,6 +562,14 @@ def test_a_set_of_several_people_tells_of_each(monkeypatch):
     assert loud["closure_count"] == soft["closure_count"] == 3 * 24
     assert report["people"]["loud"]["opening_correlation"] > 0.99
 
+    loud, soft = data.only("loud"), data.only("soft")
+    sets = {"unseen real reader": loud, "real noisy": data, "unseen real speaker": soft}
+    everybody = evaluate.real_strangers(sets)
+    assert [x[2] for x in everybody] == ["loud"] * 24 + ["soft"] * 24
+    for (mel, segments, _), (same_mel, same, _) in zip(everybody, [*loud, *soft], strict=True):
+        assert np.array_equal(mel, same_mel) and segments == same
+    assert evaluate.real_strangers({"unseen real reader": loud, "real noisy": data}) is None
+
 
 def test_ipa_is_spelled_in_our_phones():
     from realtalk_ros.expression.phones import from_ipa
