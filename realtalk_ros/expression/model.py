@@ -63,7 +63,7 @@ class Dims:
 class Convolution(nn.Module):
     """Residual causal convolution of three taps, as one matrix product."""
 
-    DROPPED = 0.15  # share of hidden units that are out for a whole sequence, in training
+    DROPPED = 0.05  # share of hidden units that are out for a whole sequence, in training
 
     def __init__(self, channels: int, dilation: int):
         super().__init__()

@@ -27,7 +27,7 @@ STEPS = 192  # of 20 ms in a training sequence: 3.84 s, of which the first are w
 # Frames of a reference window, and before and after it that make themselves felt in it.
 WINDOW, MARGIN = teacher.REFERENCE_FRAMES * teacher.RATE // teacher.REFERENCE_RATE, 20
 # Share in a batch of each kind of speech: train_<kind>*.npz.
-MIX = {"real": 0.6, "festival": 0.13, "flite": 0.08, "espeak": 0.13, "still": 0.06}
+MIX = {"real": 0.73, "festival": 0.08, "flite": 0.06, "espeak": 0.08, "still": 0.05}
 # A source of many people, or each of a corpus's, counts as so many sources. Learners of a language
 # say its th otherwise.
 MANY_VOICES = {
