@@ -36,7 +36,7 @@ MANY_VOICES = {
     "drascula/es": 6, "picovoice/en/orders": 4, "picovoice/en/words": 1.5, "kathleen": 2,
 }  # fmt: skip
 
-MISSED = 0.75  # times as bad as lips that meet and should not
+MISSED = 0.85  # times as bad as lips that meet and should not
 FILMED = 0.3  # of the sequences are of films, where there are films and speech
 ACQUAINTANCE = 5.0  # minutes
 
