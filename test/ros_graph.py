@@ -21,6 +21,7 @@ from std_srvs.srv import Trigger
 
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes.common import use_fastdds_profile
+from realtalk_ros.nodes.speech_node import SETTLE
 from realtalk_ros.speech import read_audio
 
 AVATAR = os.environ.get("REALTALK_TEST_AVATAR", "default")
@@ -86,7 +87,7 @@ class Client:
         create = self.node.create_subscription
         if images:
             create(Image, "face/image_raw", self._on_image, 10)
-        create(FaceExpression, "expression", self.expressions.append, 500)
+        self._expression = create(FaceExpression, "expression", self.expressions.append, 500)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         create(Bool, "speaking", lambda m: self.speaking.append(m.data), latched)
         create(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
@@ -124,6 +125,13 @@ class Client:
     def wait_ready(self, *names: str, timeout: float = 60) -> None:
         self.wait(lambda: all(self.diagnostics.get(n, (2,))[0] != 2 for n in names), timeout,
                   f"diagnostics of {names}")  # fmt: skip
+
+    def wait_connected(self) -> None:
+        """Until what is sent on `audio` is heard and what is made of it comes here. (Each end of a
+        topic finds the other for itself; what best effort sends between the two is lost.)"""
+        self.wait(self.audio.get_subscription_count, 10, "subscriber of audio")
+        self.wait(self._expression.get_publisher_count, 10, "publisher of expression")
+        self.spin(SETTLE)
 
     def count(self, node: str, key: str) -> int:
         return int(self.diagnostics[node][2].get(key, 0))

@@ -53,7 +53,7 @@ def node():
 @pytest.fixture(scope="module")
 def connected(node):
     client = Client(DOMAIN, images=False)
-    client.wait(lambda: client.audio.get_subscription_count(), 10, "subscriber of audio")
+    client.wait_connected()
     yield client
     client.close()
 

@@ -67,7 +67,7 @@ def graph():
 def client(graph):
     client = Client(DOMAIN)
     client.wait_ready("expression_node", "renderer_node")
-    client.wait(lambda: client.audio.get_subscription_count(), 10, "subscriber of audio")
+    client.wait_connected()
     yield client
     client.close()
 
@@ -219,7 +219,7 @@ def test_simulated_time_and_its_jumps(jump):
 
     try:
         client.wait_ready("expression_node", "renderer_node")
-        client.wait(lambda: client.audio.get_subscription_count(), 10, "subscriber of audio")
+        client.wait_connected()
         client.wait(lambda: client.images and abs(client.images[-1][0] - now()) < 1, 10, "sim time")
         speak("before")
         client.wait(lambda: True in client.speaking, 3, "speaking")

@@ -56,7 +56,7 @@ def graph():
 def client(graph):
     client = Client(DOMAIN)
     client.wait_ready("expression_node", "renderer_node")
-    client.wait(lambda: client.audio.get_subscription_count(), 10, "subscriber of audio")
+    client.wait_connected()
     yield client
     client.close()
 
@@ -345,7 +345,7 @@ def test_up_runs_both_nodes_in_one_process_from_the_yaml(tmp_path):
         assert client.image.height == 256
         frames = np.diff([s for s, _ in client.images]) * 20  # a slow machine leaves some out
         np.testing.assert_allclose(frames, np.maximum(1, np.round(frames)), atol=0.02)
-        client.wait(lambda: client.audio.get_subscription_count(), 10, "subscriber of audio")
+        client.wait_connected()
         client.send(speech(1.5), time.time() + 0.3, "up", last=True)
         client.wait(lambda: True in client.speaking, 5, "speaking")
     finally:
@@ -364,7 +364,7 @@ def test_several_faces_in_one_process_speak_each_for_itself():
     try:
         for client in (anna, bob):
             client.wait(lambda c=client: c.images, 60, "images")
-            client.wait(lambda c=client: c.audio.get_subscription_count(), 10, "subscriber")
+            client.wait_connected()
         bob.send(speech(1.5), time.time() + 0.3, "bob", last=True)
         bob.wait(lambda: True in bob.speaking, 5, "speaking")
         anna.spin(1.5)

@@ -63,10 +63,13 @@ class Stage:
             lambda m, about: self.heard.append((about["source_timestamp"] / 1e9, m)),
             500,
         )
-        self.client.wait(self.client.audio.get_subscription_count, 10, "subscriber of audio")
-        self.client.wait(
-            lambda: self.renderer._audio_out.get_subscription_count(), 10, "subscriber of audio_out"
-        )
+        self.client.wait_connected()
+        for found, what in (
+            (self.expression._audio.get_publisher_count, "publisher of audio"),
+            (lambda: self.expression._expression.get_subscription_count() > 1, "both its readers"),
+            (self.renderer._audio_out.get_subscription_count, "subscriber of audio_out"),
+        ):
+            self.client.wait(found, 10, what)
 
     @property
     def nodes(self):

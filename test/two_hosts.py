@@ -37,7 +37,8 @@ def robot():
         lambda m: came.append((seconds(m.header.stamp), time.time(), len(m.data))),
         QoSProfile(depth=10),
     )  # fmt: skip
-    client.wait(lambda: came and client.audio.get_subscription_count(), 60, "images")
+    client.wait(lambda: came, 60, "images")
+    client.wait_connected()
     client.spin(1.0)
     pcm = np.tile(speech(10.0), 2)[: SECONDS * RATE]
     with open("/sys/class/net/robot0/statistics/rx_bytes") as file:
