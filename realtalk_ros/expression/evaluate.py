@@ -12,6 +12,8 @@ import glob
 import json
 import sys
 import time
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -76,23 +78,30 @@ def lip_error(wanted: np.ndarray, got: np.ndarray) -> float:
     return float(np.linalg.norm(wanted - got, axis=-1).mean())
 
 
+@dataclass
 class Events:
     """Counts what should have been seen and was, and what was seen and should have been."""
 
-    def __init__(self) -> None:
-        self.wanted = self.found = self.seen = self.right = 0
+    wanted: int = 0
+    found: int = 0
+    seen: int = 0
+    right: int = 0
 
-    def add(self, wanted: np.ndarray, seen: np.ndarray, judged: np.ndarray) -> None:
+    @classmethod
+    def count(cls, wanted: np.ndarray, seen: np.ndarray, judged: np.ndarray) -> Events:
         """(n,) bool each. An event may come a frame early or late; what is seen counts as right if
         most of it is within two frames of an event, and is judged only where `judged`."""
-        events, near = _runs(wanted), np.zeros(len(wanted), bool)
+        events, near, found = _runs(wanted), np.zeros(len(wanted), bool), 0
         for a, b in events:
-            self.found += bool(seen[max(0, a - 1) : b + 1].any())
+            found += bool(seen[max(0, a - 1) : b + 1].any())
             near[max(0, a - 2) : b + 2] = True
         shown = _runs(seen & judged)
-        self.wanted += len(events)
-        self.seen += len(shown)
-        self.right += sum(bool(near[a:b].mean() > 0.5) for a, b in shown)
+        right = sum(bool(near[a:b].mean() > 0.5) for a, b in shown)
+        return cls(len(events), found, len(shown), right)
+
+    @classmethod
+    def sum(cls, parts: Iterable[Events]) -> Events:
+        return cls(*(sum(counts) for counts in zip(*map(astuple, parts), strict=True)))
 
     def report(self, name: str) -> dict:
         return {
@@ -102,53 +111,85 @@ class Events:
         }
 
 
-def measure(model: ExpressionModel, data: SpeechSet, prior: np.ndarray) -> dict:
-    """Metrics over one test set with an average face as the reference."""
-    style = teacher.average_style()
-    openings, widths, errors, jitter, pauses = [], [], [], [], []
-    closure, teeth, rounding = Events(), Events(), Events()
-    for mel, segments, _ in data:
-        got, head = predict(model, mel, prior)
-        motion = teacher.animate(segments, len(got), style, teacher.accents(mel))
-        want = motion.weights
-        t = np.arange(len(got)) / teacher.RATE
-        speaking = teacher.activity(t, segments) > 0.98
-        gap, wide = ((f(want), f(got)) for f in (teacher.opening, teacher.width))
-        openings.append(gap)
-        widths.append(wide)
-        errors.append((lip_error(lips(want), lips(got)), lip_error(lips(want), head), len(got)))
-        jitter.append([np.abs(np.diff(g, 2)).mean() for g in gap])
-        closure.add(motion.closure > 0.95, gap[1] < CLOSED, speaking)
-        # The lower lip turned in under the teeth, the mouth not shut: only f and v look so.
-        teeth.add(
-            (motion.labiodental > 0.95) & (motion.closure < 0.05),
-            (got[:, _ROLL] > 0.2) & (gap[1] >= CLOSED) & (gap[1] < 0.5),
-            speaking,
-        )
-        rounding.add(wide[0] < ROUNDED, wide[1] < ROUNDED, speaking)
-        for phone, start, end in segments:  # pauses, once the face has come to rest
-            rested = (t >= start + 0.25) & (t < end - 0.15)
-            if phone == ph.SIL and rested.any():
-                pauses.append(np.abs(gap[1][rested] - teacher.REST_GAP))
-    opening = np.concatenate([np.stack(o) for o in openings], 1)
-    width = np.concatenate([np.stack(w) for w in widths], 1)
+@dataclass
+class Observed:
+    """One utterance of `frames` steps: (2, frames) are the reference's and the network's."""
+
+    source: str
+    frames: int
+    opening: np.ndarray
+    width: np.ndarray
+    lip_errors: tuple[float, float]  # cm: of the weights, of the landmark head
+    closure: Events
+    labiodental: Events
+    rounding: Events
+    pauses: np.ndarray  # cm that the network's lips are from rest, where they have come to it
+
+
+def observe(model: ExpressionModel, data: SpeechSet, prior: np.ndarray) -> list[Observed]:
+    """What the network does of every utterance, and an average face as the reference."""
+    return [_observe(model, prior, *utterance) for utterance in data]
+
+
+def _observe(model: ExpressionModel, prior: np.ndarray, mel, segments, source) -> Observed:
+    got, head = predict(model, mel, prior)
+    motion = teacher.animate(segments, len(got), teacher.average_style(), teacher.accents(mel))
+    want = motion.weights
+    t = np.arange(len(got)) / teacher.RATE
+    speaking = teacher.activity(t, segments) > 0.98
+    opening, width = (np.stack([f(want), f(got)]) for f in (teacher.opening, teacher.width))
+    gap = opening[1]
+    # The lower lip turned in under the teeth, the mouth not shut: only f and v look so.
+    teeth = (got[:, _ROLL] > 0.2) & (gap >= CLOSED) & (gap < 0.5)
+    rested = np.zeros(len(got), bool)  # pauses, once the face has come to rest
+    for phone, start, end in segments:
+        if phone == ph.SIL:
+            rested |= (t >= start + 0.25) & (t < end - 0.15)
+    return Observed(
+        source=str(source),
+        frames=len(got),
+        opening=opening,
+        width=width,
+        lip_errors=(lip_error(lips(want), lips(got)), lip_error(lips(want), head)),
+        closure=Events.count(motion.closure > 0.95, gap < CLOSED, speaking),
+        labiodental=Events.count(
+            (motion.labiodental > 0.95) & (motion.closure < 0.05), teeth, speaking
+        ),
+        rounding=Events.count(width[0] < ROUNDED, width[1] < ROUNDED, speaking),
+        pauses=np.abs(gap[rested] - teacher.REST_GAP),
+    )
+
+
+def _minutes(seen: Sequence[Observed]) -> float:
+    return sum(one.frames for one in seen) / (60 * teacher.RATE)
+
+
+def summary(seen: Sequence[Observed]) -> dict:
+    """Metrics over the utterances `seen`, at least one."""
+    opening = np.concatenate([one.opening for one in seen], 1)
+    width = np.concatenate([one.width for one in seen], 1)
+    pauses = np.concatenate([one.pauses for one in seen])
     span = float(np.percentile(opening[0], 95) - teacher.REST_GAP)
-    error, head_error, frames = np.array(errors).T
-    ref_jitter, got_jitter = np.mean(jitter, 0)
+    error, head_error = np.average(
+        [one.lip_errors for one in seen], axis=0, weights=[one.frames for one in seen]
+    )
+    wanted_jitter, jitter = np.mean(
+        [np.abs(np.diff(one.opening, 2)).mean(1) for one in seen], axis=0
+    )
     return {
-        "minutes": round(len(data.mel) / 6000, 1),
-        "lip_error_cm": round(float(np.average(error, weights=frames)), 4),
-        "lip_head_error_cm": round(float(np.average(head_error, weights=frames)), 4),
+        "minutes": round(_minutes(seen), 1),
+        "lip_error_cm": round(float(error), 4),
+        "lip_head_error_cm": round(float(head_error), 4),
         "opening_correlation": round(_correlation(*opening), 3),
         "opening_lag_ms": round(lag_ms(*opening), 1),
         "opening_range_ratio": round(float(opening[1].std() / opening[0].std()), 2),
         "width_correlation": round(_correlation(*width), 3),
         "width_lag_ms": round(lag_ms(*width), 1),
-        **closure.report("closure"),
-        **teeth.report("labiodental"),
-        **rounding.report("rounding"),
-        "pause_movement": round(float(np.concatenate(pauses).mean() / span) if pauses else 0.0, 4),
-        "jitter_ratio": round(float(got_jitter / ref_jitter), 2),
+        **Events.sum(one.closure for one in seen).report("closure"),
+        **Events.sum(one.labiodental for one in seen).report("labiodental"),
+        **Events.sum(one.rounding for one in seen).report("rounding"),
+        "pause_movement": round(float(pauses.mean() / span) if len(pauses) else 0.0, 4),
+        "jitter_ratio": round(float(jitter / wanted_jitter), 2),
     }
 
 
@@ -312,30 +353,32 @@ def recordings(folder: Path, voice: str) -> SpeechSet:
     return SpeechSet.of(kept)
 
 
-def by_source(model: ExpressionModel, sets: dict[str, SpeechSet], prior: np.ndarray) -> dict:
+def by_source(seen: dict[str, list[Observed]]) -> dict:
     """What every source of at least a minute makes of a set of several."""
     report = {}
-    for name, data in sets.items():
-        parts = {source: data.only(source) for source in np.unique(data.source)}
+    for name, observed in seen.items():
+        parts: dict[str, list[Observed]] = {}
+        for one in sorted(observed, key=lambda one: one.source):
+            parts.setdefault(one.source, []).append(one)
         if len(parts) > 1:
-            report[name] = {str(source): measure(model, part, prior)
-                            for source, part in parts.items() if part.hours >= 1 / 60}  # fmt: skip
+            report[name] = {source: summary(part) for source, part in parts.items()
+                            if _minutes(part) >= 1}  # fmt: skip
     return report
 
 
-def real_strangers(sets: dict[str, SpeechSet]) -> SpeechSet | None:
+def real_strangers(seen: dict[str, list[Observed]]) -> dict:
     """All clean recordings of people never heard, if there are several sets of them: each is of
     few people, and a hundred closures are worth some 0.03 either way."""
-    real = [data for name, data in sets.items() if name.startswith("unseen real ")]
-    return SpeechSet.join(real) if len(real) > 1 else None
+    real = [observed for name, observed in seen.items() if name.startswith("unseen real ")]
+    return {"all real, clean": summary(sum(real, []))} if len(real) > 1 else {}
 
 
 def evaluate(model: ExpressionModel, sets: dict[str, SpeechSet]) -> dict:
     null = model.prior()
-    report: dict = {name: measure(model, data, null) for name, data in sets.items() if len(data)}
-    if real := real_strangers(sets):
-        report["all real, clean"] = measure(model, real, null)
-    report["sources"] = by_source(model, sets, null)
+    seen = {name: observe(model, data, null) for name, data in sets.items() if len(data)}
+    report: dict = {name: summary(observed) for name, observed in seen.items()}
+    report |= real_strangers(seen)
+    report["sources"] = by_source(seen)
     still = SpeechSet.of(speech_data.stillness(120, 93))
     report["silence and noise"] = measure_stillness(model, still, null)
     report["prior"] = {name: measure_prior(model, data) for name, data in sets.items() if len(data)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,26 +129,19 @@ class SpeechSet:
     def load(cls, *paths: Path) -> SpeechSet:
         """One or several shards, joined."""
         with ExitStack() as files:
-            return cls._joined([files.enter_context(np.load(p, allow_pickle=False)) for p in paths])
+            shards = [files.enter_context(np.load(p, allow_pickle=False)) for p in paths]
 
-    @classmethod
-    def join(cls, sets: Iterable[SpeechSet]) -> SpeechSet:
-        """Several sets, at least one, as one."""
-        return cls._joined([vars(one) for one in sets])
+            def starts(name: str) -> np.ndarray:
+                each = [shard[name] for shard in shards]
+                ends = np.cumsum([0] + [one[-1] for one in each])
+                parts = [one[:-1] + e for one, e in zip(each, ends[:-1], strict=True)]
+                return np.append(np.concatenate(parts), ends[-1])
 
-    @classmethod
-    def _joined(cls, shards: Sequence[Mapping[str, np.ndarray]]) -> SpeechSet:
-        def starts(name: str) -> np.ndarray:
-            each = [shard[name] for shard in shards]
-            ends = np.cumsum([0] + [one[-1] for one in each])
-            parts = [one[:-1] + e for one, e in zip(each, ends[:-1], strict=True)]
-            return np.append(np.concatenate(parts), ends[-1])
-
-        mel_starts, done = starts("mel_starts"), 0
-        mel = np.empty((mel_starts[-1], audio.N_MELS), np.float16)
-        for shard in shards:  # gigabytes: never twice in memory
-            one = shard["mel"]
-            mel[done : (done := done + len(one))] = one
-        joined = {name: np.concatenate([shard[name] for shard in shards])
-                  for name in ("phone", "times", "source")}  # fmt: skip
-        return cls(mel, mel_starts, phone_starts=starts("phone_starts"), **joined)
+            mel_starts, done = starts("mel_starts"), 0
+            mel = np.empty((mel_starts[-1], audio.N_MELS), np.float16)
+            for shard in shards:  # gigabytes: never twice in memory
+                one = shard["mel"]
+                mel[done : (done := done + len(one))] = one
+            joined = {name: np.concatenate([shard[name] for shard in shards])
+                      for name in ("phone", "times", "source")}  # fmt: skip
+            return cls(mel, mel_starts, phone_starts=starts("phone_starts"), **joined)
