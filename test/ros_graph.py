@@ -21,12 +21,12 @@ from std_srvs.srv import Trigger
 
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes.common import use_fastdds_profile
-from realtalk_ros.nodes.speech_node import SETTLE
 from realtalk_ros.speech import read_audio
 
 AVATAR = os.environ.get("REALTALK_TEST_AVATAR", "default")
 SPEECH = os.path.join(os.path.dirname(__file__), "../realtalk_ros/data/speech_sample.wav")
 RATE = 16000
+SETTLE = 0.1  # s in which a reader, too, gets to know a writer that has found it
 # What is promised of speed holds on a machine that has nothing else to do, and is asked for where
 # this is set. CI's may be busy, or slow for minutes: there it must come about, however late.
 STRICT = bool(os.environ.get("REALTALK_TEST_STRICT"))

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -117,14 +118,16 @@ built = pytest.mark.skipif(bool(message_packages.missing()), reason=message_pack
 def packages(tmp_path_factory):
     """Prefixes of the packages."""
     folder = tmp_path_factory.mktemp("packages")
-    return {
-        "drivers": message_packages.build(
-            folder / "drivers", "audio_common_msgs", DRIVERS, "std_msgs"),
-        "mgonzs": message_packages.build(
-            folder / "mgonzs", "audio_common_msgs", MGONZS, "std_msgs"),
-        "foxglove": message_packages.build(
-            folder / "foxglove", "foxglove_msgs", FOXGLOVE, "builtin_interfaces"),
-    }  # fmt: skip
+    with ThreadPoolExecutor() as pool:  # CMake, half of the time, uses one core
+        building = {
+            key: pool.submit(message_packages.build, folder / key, *what)
+            for key, what in {
+                "drivers": ("audio_common_msgs", DRIVERS, "std_msgs"),
+                "mgonzs": ("audio_common_msgs", MGONZS, "std_msgs"),
+                "foxglove": ("foxglove_msgs", FOXGLOVE, "builtin_interfaces"),
+            }.items()
+        }
+        return {key: prefix.result() for key, prefix in building.items()}
 
 
 def heard(packages, monkeypatch, sender, kind, *changes, receiver=None, **parameters):

@@ -41,7 +41,7 @@ def whole(model, clip):
     return express(model, *clip)
 
 
-@pytest.mark.parametrize("chunk_s", [0.01, 0.02, 0.1, 1.0])
+@pytest.mark.parametrize("chunk_s", [0.01, 0.137, 1.0])
 def test_streamed_equals_whole(model, clip, whole, chunk_s):
     streamed = express(model, *clip, chunk_s)
     for name, values in whole.items():
