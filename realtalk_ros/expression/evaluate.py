@@ -82,10 +82,10 @@ def lip_error(wanted: np.ndarray, got: np.ndarray) -> float:
 class Events:
     """Counts what should have been seen and was, and what was seen and should have been."""
 
-    wanted: int = 0
-    found: int = 0
-    seen: int = 0
-    right: int = 0
+    wanted: int
+    found: int
+    seen: int
+    right: int
 
     @classmethod
     def count(cls, wanted: np.ndarray, seen: np.ndarray, judged: np.ndarray) -> Events:

@@ -85,19 +85,6 @@ class SpeechSet:
     def __iter__(self) -> Iterator[tuple[np.ndarray, list[Segment], str]]:
         return (self[i] for i in range(len(self)))
 
-    def only(self, source: str) -> SpeechSet:
-        """The utterances of one source."""
-        keep = np.flatnonzero(self.source == source)
-
-        def part(starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            pieces = [np.arange(*starts[i : i + 2]) for i in keep]
-            return np.concatenate(pieces), np.cumsum([0, *map(len, pieces)])
-
-        mel, mel_starts = part(self.mel_starts)
-        phone, phone_starts = part(self.phone_starts)
-        return SpeechSet(self.mel[mel], mel_starts, self.phone[phone], self.times[phone],
-                         phone_starts, self.source[keep])  # fmt: skip
-
     @property
     def hours(self) -> float:
         return len(self.mel) / audio.MEL_RATE / 3600
