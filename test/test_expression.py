@@ -1,5 +1,6 @@
 import copy
 import itertools
+import json
 import wave
 from types import SimpleNamespace
 
@@ -390,6 +391,38 @@ def test_first_lessons_of_the_prior_tell_how_somebody_of_a_shape_moves(
         error = (net.style(net.tokens(identity, reference, known)[:, 0]) - style).square().mean()
     # Of the variance, 0.42 could be known: that takes minutes.
     assert (error < 0.95 * style.var()) == told and path.is_file()
+
+
+def test_ablations_that_are_there_are_compared_with_the_full_network(
+    tmp_path, sampler, ticking, capsys
+):
+    import torch
+
+    from realtalk_ros.cli import main
+    from realtalk_ros.expression import train
+
+    torch.set_num_threads(1)
+    sampler.sets["real"].save(tmp_path / "train_real_made_up.npz")
+    sampler.sets["real"].save(tmp_path / "test_made_up.npz")
+    command = ["evaluate", "expression", "--data", str(tmp_path), "--ablations", str(tmp_path),
+               "--people", "1", "--json"]  # fmt: skip
+    path = train.train(tmp_path, tmp_path / "full", 0.01, 2)
+    assert main(command) != 0
+    assert f"--work {tmp_path / 'identity'} --without identity" in capsys.readouterr().err
+
+    saved = torch.load(path, weights_only=True)
+    for name, value in saved["average"].items():
+        if name.endswith("cross.out.weight"):  # what it is told shows
+            value.normal_()
+    (tmp_path / "identity").mkdir()
+    torch.save(saved, path)
+    torch.save(saved, tmp_path / "identity" / "expression.pt")
+    assert main(command) == 0
+    full, other = json.loads(capsys.readouterr().out)["made up"].values()
+    assert full["lip_error_cm"] > 0 and full["steps"] == other["steps"] == saved["step"]
+    farther = 100 * (other["lip_error_cm"] / full["lip_error_cm"] - 1)
+    assert other["farther_off_percent"] == pytest.approx(farther, abs=0.2)
+    assert abs(farther) > 0.5 and other["standard_error_percent"] == 0  # of one
 
 
 def test_convolutions_can_be_kept_and_foreign_ones_are_refused(

@@ -270,41 +270,52 @@ def measure_prior(model: ExpressionModel, data: SpeechSet, people: int = 24) -> 
 def measure_ablations(folder: Path, data: SpeechSet, people: int = 96) -> dict:
     """The same error for checkpoints of equal training budget, each told all that it can take.
 
-    folder holds <name>/expression.pt for full and each of train.ABLATIONS.
+    folder holds <name>/expression.pt for full and some of train.ABLATIONS, of which it is told,
+    too, how much farther off than the full one they are (the mean over people, in percent) and its
+    standard error. Raises RealTalkError where there is nothing to compare.
     """
     import torch
 
     from realtalk_ros.expression import train
 
-    report = {}
-    for name in ("full", *train.ABLATIONS):
-        checkpoint = folder / name / "expression.pt"
-        if not checkpoint.is_file():
-            raise RealTalkError(
-                f"no {checkpoint}: realtalk train expression --work {checkpoint.parent}"
-                + (f" --without {name}" if name != "full" else "")
+    paths = {name: folder / name / "expression.pt" for name in ("full", *train.ABLATIONS)}
+    missing = [name for name, path in paths.items() if not path.is_file()]
+    if "full" in missing or len(missing) == len(train.ABLATIONS):
+        name = missing[0]
+        raise RealTalkError(
+            f"no {paths[name]}: realtalk train expression --work {paths[name].parent}"
+            + (f" --without {name}" if name != "full" else "")
+        )
+    nets = {name: train.averaged(path) for name, path in paths.items() if name not in missing}
+    errors: dict[str, list[float]] = {name: [] for name in nets}
+    for mel, want, identity, reference in strangers(data, people):
+        frames = len(want)
+        for name, (net, _) in nets.items():
+            known = torch.tensor([[float(k != name) for k in train.KNOWN]])
+            padded = np.pad(
+                mel[: frames * STEP].astype(np.float32),
+                ((0, net.dims.delay * STEP), (0, 0)),
+                constant_values=SILENCE,
             )
-        net, saved = train.averaged(checkpoint)
-        known = torch.tensor([[float(k != name) for k in train.KNOWN]])
-        errors = []
-        for mel, want, identity, reference in strangers(data, people):
             with torch.inference_mode():
                 prior = net.prior(
                     torch.from_numpy(identity)[None], torch.from_numpy(reference)[None], known
                 )
-                frames = len(want)
-                padded = np.pad(
-                    mel[: frames * STEP].astype(np.float32),
-                    ((0, net.dims.delay * STEP), (0, 0)),
-                    constant_values=SILENCE,
-                )
                 got = net(torch.from_numpy(padded)[None], prior)["weights"][0, net.dims.delay :]
-            errors.append(lip_error(lips(want), lips(got.numpy())))
+            errors[name].append(lip_error(lips(want), lips(got.numpy())))
+    report = {}
+    for name, (_, saved) in nets.items():
         report[name] = {
-            "lip_error_cm": round(float(np.mean(errors)), 4),
+            "lip_error_cm": round(float(np.mean(errors[name])), 4),
             "steps": saved["step"],
             "minutes": round(saved["spent"] / 60, 1),
         }
+        if name != "full":
+            farther = 100 * (np.array(errors[name]) / np.array(errors["full"]) - 1)
+            report[name]["farther_off_percent"] = round(float(farther.mean()), 1)
+            report[name]["standard_error_percent"] = round(
+                float(farther.std() / np.sqrt(len(farther))), 1
+            )
     return report
 
 
@@ -449,8 +460,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--videos", type=Path, metavar="DIR", help="measure on the end of each "
                         "of these instead, which `realtalk data videos` made")  # fmt: skip
     parser.add_argument("--ablations", type=Path, metavar="DIR",
-                        help="compare DIR/{full,identity,reference,attention}/expression.pt, "
+                        help="compare DIR/full/expression.pt with those of "
+                        "DIR/{identity,reference,attention} that are there, "
                         "trained by --without and equal --minutes")  # fmt: skip
+    parser.add_argument("--people", type=int, default=96,
+                        help="strangers a set for --ablations (%(default)s)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--plots", type=Path, help="draw reference and prediction into this folder")
 
@@ -466,7 +480,10 @@ def run(args: argparse.Namespace) -> int:
     else:
         sets = test_sets(args.data)
     if args.ablations:
-        report = {name: measure_ablations(args.ablations, data) for name, data in sets.items()}
+        report = {
+            name: measure_ablations(args.ablations, data, args.people)
+            for name, data in sets.items()
+        }
     else:
         model = ExpressionModel(args.models)
         report = evaluate(model, sets)
