@@ -278,6 +278,7 @@ def measure_ablations(folder: Path, data: SpeechSet, people: int = 96) -> dict:
 
     from realtalk_ros.expression import train
 
+    torch.set_num_threads(1)  # for one person at a time; more would wait for each other
     paths = {name: folder / name / "expression.pt" for name in ("full", *train.ABLATIONS)}
     missing = [name for name, path in paths.items() if not path.is_file()]
     if "full" in missing or len(missing) == len(train.ABLATIONS):
