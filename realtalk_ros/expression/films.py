@@ -81,10 +81,6 @@ class Films:
         lengths = np.array([film.learned for film in self.films], np.float64)
         self._shares = lengths / lengths.sum()
 
-    @property
-    def seconds(self) -> float:
-        return sum(film.learned for film in self.films) / teacher.RATE
-
     def sequence(
         self, steps: int, delay: int, noise: np.ndarray | None, rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
