@@ -417,6 +417,8 @@ def test_ablations_that_are_there_are_compared_with_the_full_network(
     (tmp_path / "identity").mkdir()
     torch.save(saved, path)
     torch.save(saved, tmp_path / "identity" / "expression.pt")
+    assert main([*command, "--people", "0"]) != 0
+    assert "at least 1" in capsys.readouterr().err
     assert main(command) == 0
     full, other = json.loads(capsys.readouterr().out)["made up"].values()
     assert full["lip_error_cm"] > 0 and full["steps"] == other["steps"] == saved["step"]

@@ -272,12 +272,14 @@ def measure_ablations(folder: Path, data: SpeechSet, people: int = 96) -> dict:
 
     folder holds <name>/expression.pt for full and some of train.ABLATIONS, of which it is told,
     too, how much farther off than the full one they are (the mean over people, in percent) and its
-    standard error. Raises RealTalkError where there is nothing to compare.
+    standard error. Raises RealTalkError where there is nothing or nobody to compare.
     """
     import torch
 
     from realtalk_ros.expression import train
 
+    if people < 1:
+        raise RealTalkError(f"--people is {people}: at least 1 must be compared")
     torch.set_num_threads(1)  # for one person at a time; more would wait for each other
     paths = {name: folder / name / "expression.pt" for name in ("full", *train.ABLATIONS)}
     missing = [name for name, path in paths.items() if not path.is_file()]
