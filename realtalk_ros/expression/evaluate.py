@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,6 +29,9 @@ from realtalk_ros.expression.engines import espeak
 from realtalk_ros.expression.films import Films
 from realtalk_ros.expression.speech_set import SpeechSet
 from realtalk_ros.expression.stream import SILENCE, STEP, ExpressionModel
+
+if TYPE_CHECKING:
+    from realtalk_ros.expression.model import ExpressionNet
 
 CLOSED = 0.1  # cm between the lips that still looks closed
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
@@ -267,20 +271,11 @@ def measure_prior(model: ExpressionModel, data: SpeechSet, people: int = 24) -> 
     }
 
 
-def measure_ablations(folder: Path, data: SpeechSet, people: int = 96) -> dict:
-    """The same error for checkpoints of equal training budget, each told all that it can take.
-
-    folder holds <name>/expression.pt for full and some of train.ABLATIONS, of which it is told,
-    too, how much farther off than the full one they are (the mean over people, in percent) and its
-    standard error. Raises RealTalkError where there is nothing or nobody to compare.
-    """
-    import torch
-
+def load_ablations(folder: Path) -> dict[str, tuple[ExpressionNet, dict]]:
+    """The networks of folder/<name>/expression.pt, for full and those of train.ABLATIONS that are
+    there, and all that each file holds. Raises RealTalkError where there is nothing to compare."""
     from realtalk_ros.expression import train
 
-    if people < 1:
-        raise RealTalkError(f"--people is {people}: at least 1 must be compared")
-    torch.set_num_threads(1)  # for one person at a time; more would wait for each other
     paths = {name: folder / name / "expression.pt" for name in ("full", *train.ABLATIONS)}
     missing = [name for name, path in paths.items() if not path.is_file()]
     if "full" in missing or len(missing) == len(train.ABLATIONS):
@@ -289,36 +284,51 @@ def measure_ablations(folder: Path, data: SpeechSet, people: int = 96) -> dict:
             f"no {paths[name]}: realtalk train expression --work {paths[name].parent}"
             + (f" --without {name}" if name != "full" else "")
         )
-    nets = {name: train.averaged(path) for name, path in paths.items() if name not in missing}
-    errors: dict[str, list[float]] = {name: [] for name in nets}
+    return {name: train.averaged(path) for name, path in paths.items() if name not in missing}
+
+
+def measure_ablations(
+    nets: dict[str, tuple[ExpressionNet, dict]], data: SpeechSet, people: int = 96
+) -> dict:
+    """The same error for networks of equal training budget, each told all that it can take.
+
+    nets: of `load_ablations`. Of an ablation it is told, too, how much farther off than the full
+    one it is (the mean over people, in percent) and the standard error of that. Raises
+    RealTalkError where there is nobody to compare.
+    """
+    import torch
+
+    from realtalk_ros.expression import train
+
+    if people < 1:
+        raise RealTalkError(f"--people is {people}: at least 1 must be compared")
+    torch.set_num_threads(1)  # for one person at a time; more would wait for each other
+    known = {name: torch.tensor([[float(k != name) for k in train.KNOWN]]) for name in nets}
+    found: dict[str, list[float]] = {name: [] for name in nets}
     for mel, want, identity, reference in strangers(data, people):
-        frames = len(want)
+        wanted, heard = lips(want), mel[: len(want) * STEP].astype(np.float32)
+        told = torch.from_numpy(identity)[None], torch.from_numpy(reference)[None]
         for name, (net, _) in nets.items():
-            known = torch.tensor([[float(k != name) for k in train.KNOWN]])
-            padded = np.pad(
-                mel[: frames * STEP].astype(np.float32),
-                ((0, net.dims.delay * STEP), (0, 0)),
-                constant_values=SILENCE,
-            )
+            delay = net.dims.delay
+            padded = np.pad(heard, ((0, delay * STEP), (0, 0)), constant_values=SILENCE)
             with torch.inference_mode():
-                prior = net.prior(
-                    torch.from_numpy(identity)[None], torch.from_numpy(reference)[None], known
-                )
-                got = net(torch.from_numpy(padded)[None], prior)["weights"][0, net.dims.delay :]
-            errors[name].append(lip_error(lips(want), lips(got.numpy())))
+                prior = net.prior(*told, known[name])
+                got = net(torch.from_numpy(padded)[None], prior)["weights"][0, delay:]
+            found[name].append(lip_error(wanted, lips(got.numpy())))
+    errors = {name: np.array(each) for name, each in found.items()}
     report = {}
     for name, (_, saved) in nets.items():
         report[name] = {
-            "lip_error_cm": round(float(np.mean(errors[name])), 4),
+            "lip_error_cm": round(float(errors[name].mean()), 4),
             "steps": saved["step"],
             "minutes": round(saved["spent"] / 60, 1),
         }
         if name != "full":
-            farther = 100 * (np.array(errors[name]) / np.array(errors["full"]) - 1)
-            report[name]["farther_off_percent"] = round(float(farther.mean()), 1)
-            report[name]["standard_error_percent"] = round(
-                float(farther.std() / np.sqrt(len(farther))), 1
-            )
+            farther = 100 * (errors[name] / errors["full"] - 1)
+            report[name] |= {
+                "farther_off_percent": round(float(farther.mean()), 1),
+                "standard_error_percent": round(float(farther.std() / np.sqrt(people)), 1),
+            }
     return report
 
 
@@ -483,10 +493,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         sets = test_sets(args.data)
     if args.ablations:
-        report = {
-            name: measure_ablations(args.ablations, data, args.people)
-            for name, data in sets.items()
-        }
+        nets = load_ablations(args.ablations)
+        report = {name: measure_ablations(nets, data, args.people) for name, data in sets.items()}
     else:
         model = ExpressionModel(args.models)
         report = evaluate(model, sets)
