@@ -14,6 +14,7 @@ import pytest
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
 hypothesis = pytest.importorskip("hypothesis")
+av = pytest.importorskip("av")
 
 from geometry_msgs.msg import PointStamped  # noqa: E402
 from hypothesis import HealthCheck, given, settings  # noqa: E402
@@ -506,3 +507,35 @@ def test_nonsense_on_every_topic_stops_nothing(inside, tmp_path_factory, topic):
             assert time.monotonic() < end, "no images any more"
             time.sleep(0.05)
         assert np.isfinite(node.face.pose(node.now(), np.zeros(52, np.float32))[0]).all()
+
+
+@pytest.mark.parametrize("told_at", [2, 8, None], ids=["early", "at the end", "never"])
+def test_recording_says_whose_face_it_shows_however_late_it_is_told(tmp_path, told_at):
+    """The latched provenance and the images come in any order: nothing is lost by waiting."""
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=DOMAIN + 3)
+    out, ann = tmp_path / "ann.mp4", Provenance("Ann", consent="Ann Lee")
+    values = {"out": str(out), "duration": 0.41, "exit_when_done": False}
+    overrides = [Parameter(name, value=value) for name, value in values.items()]
+    node = RecorderNode(context=context, parameter_overrides=overrides)
+    try:
+        node.try_setup()
+        info, began = {"source_timestamp": time.time_ns()}, time.time()
+        for k in range(14):
+            if k == told_at:
+                node.on_provenance(String(data=ann.xmp()))
+            image = Image(encoding="bgr8", height=64, width=64,
+                          data=array("B", bytes([15 * k]) * 64 * 64 * 3))  # fmt: skip
+            node.on_image(set_stamp(image, began + k / 25 - time.time()), info)
+        assert out.exists() and node.ready
+        with av.open(str(out), options={"export_xmp": "1"}) as file:
+            frames = [frame.to_ndarray(format="bgr24") for frame in file.decode(video=0)]
+            assert [round(frame.mean() / 15) for frame in frames] == list(range(len(frames)))
+            assert len(frames) == 11  # from 0 to 0.4 s
+            comment, xmp = (file.metadata.get(name) for name in ("comment", "xmp"))
+        assert comment == (None if told_at is None else ann.words)
+        assert xmp is None if told_at is None else Provenance.read(xmp) == ann
+    finally:
+        node.close()
+        node.destroy_node()
+        rclpy.shutdown(context=context)

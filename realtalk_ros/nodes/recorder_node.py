@@ -25,6 +25,9 @@ MIN_SIDE, MAX_SIDE = 16, 8192  # pixels of an image
 SILENT_RATE = 48000  # Hz of the sound track, where a recording begins before any sound came
 MAX_FACES = 16  # avatars that a file names
 PATIENCE = 5.0  # s without sound or images after which a recording ends
+# s of images for which a file waits to be told whose face they show: its title comes first. The
+# latched message was seen to come up to 0.3 s after the first image.
+TOLD_WITHIN = 2.0
 
 
 class Recording:
@@ -96,6 +99,7 @@ class RecorderNode(common.RealTalkNode):
         self._early: deque[tuple[float, np.ndarray]] = deque()  # images before the speech began
         self._newest = float("-inf")  # stamp of the last image
         self._image_came = time.monotonic()  # when
+        self._first_came: float | None = None  # and the first one
         self._sound: deque[tuple[float, np.ndarray]] = deque()
         self._sound_end: float | None = None
         self._begin: float | None = None  # media time of the file's first frame
@@ -142,6 +146,8 @@ class RecorderNode(common.RealTalkNode):
 
     def on_audio(self, message: AudioChunk, info: dict) -> None:
         self.counts["chunks"] += 1
+        if self._done:
+            return
         try:
             pcm = decode_pcm(memoryview(message.data), message.encoding, message.channels)
             if not len(pcm) and not message.last:
@@ -175,6 +181,8 @@ class RecorderNode(common.RealTalkNode):
 
     def on_image(self, message: Image, info: dict) -> None:
         self.counts["images"] += 1
+        if self._done:
+            return
         stamp = self.media_time(message.header.stamp)
         if message.encoding != "bgr8" or len(message.data) != message.height * message.width * 3:
             self.problems.add(f"an image of encoding {message.encoding!r} was left out: send bgr8")
@@ -189,6 +197,8 @@ class RecorderNode(common.RealTalkNode):
             self.problems.add("an image is stamped in the future: left out")
             return
         self._newest, self._image_came = stamp, time.monotonic()
+        if self._first_came is None:
+            self._first_came = self._image_came
         image = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
         if self.stats_file:
             self._images_log.append((stamp, self._published(info)))
@@ -200,11 +210,22 @@ class RecorderNode(common.RealTalkNode):
 
     def write(self) -> None:
         """Hands images and sound, as far as they are there, to the file."""
-        if self._done:
-            return
         if self._begin is None:  # nobody has spoken yet
             while self._early and self._early[0][0] < self._newest - 1.0 - PREROLL:
                 self._early.popleft()
+            return
+        over = self._end is not None and self._newest > self._end
+        untold = self._first_came is not None and not self._faces and (
+            time.monotonic() < self._first_came + TOLD_WITHIN
+        )
+        if over:
+            self.finish()
+        elif self.recording is not None or not untold:
+            self._write()
+
+    def _write(self) -> None:
+        """`write`, whether or not it is known whose face the images show."""
+        if self._done or self._begin is None:
             return
         try:
             while self._early:
@@ -212,8 +233,7 @@ class RecorderNode(common.RealTalkNode):
                 if stamp < self._begin - 0.5 / self.fps:
                     continue
                 if self._end is not None and stamp > self._end:
-                    self.finish()
-                    return
+                    break
                 if self.recording is None:
                     self._rate = self._rate or SILENT_RATE
                     size = (image.shape[1], image.shape[0])
@@ -243,6 +263,7 @@ class RecorderNode(common.RealTalkNode):
 
     def finish(self) -> None:
         """Completes the file with what there is."""
+        self._write()
         if self._done:
             return
         self._done = True
@@ -287,7 +308,8 @@ class RecorderNode(common.RealTalkNode):
         return (info["source_timestamp"] - self._base) * 1e-9
 
     def halt(self) -> None:
-        if not self._done and self.recording is not None:
+        self._write()
+        if self.recording is not None:
             self.finish()
 
     def status(self) -> dict:
