@@ -19,7 +19,7 @@ from realtalk_ros.health import Ladder  # noqa: E402
 from realtalk_ros.msg import AudioChunk  # noqa: E402
 from realtalk_ros.nodes.expression_node import ExpressionNode  # noqa: E402
 from realtalk_ros.nodes.renderer_node import RendererNode, rotate  # noqa: E402
-from ros_graph import AVATAR, Client, promised, speech  # noqa: E402
+from ros_graph import AVATAR, Client, promised, seconds, speech  # noqa: E402
 
 DOMAIN = 45
 TIMES = int(os.environ.get("REALTALK_TEST_INTERRUPTS", "200"))
@@ -94,6 +94,10 @@ class Stage:
     def said(self, utterance):
         return [(when, m) for when, m in self.heard if m.utterance_id == utterance and m.data]
 
+    def left_out(self, before=0):
+        """Samples of sound that came too late to be said, as they may on a busy machine."""
+        return round(self.renderer.sound.late * 16000) - before
+
 
 @pytest.fixture(scope="module")
 def stage():
@@ -149,16 +153,21 @@ def test_the_mouth_is_closed_150_ms_after_an_interrupt(stage):
 
 def test_sound_comes_with_its_face_whole_and_in_order(stage):
     stage.client.spin(0.5)
-    begin = time.time() + 0.3
+    before, begin = stage.left_out(), time.time() + 0.3
     stage.client.send(PCM[:24000], begin, "whole", last=True)
     stage.client.spin(2.4)
     said = stage.said("whole")
-    heard = np.concatenate([np.frombuffer(bytes(m.data), "<i2") for _, m in said])
-    sent = (PCM[:24000] * 32767).astype("<i2")
-    assert len(heard) == len(sent) and np.abs(heard.astype(int) - sent).max() <= 2
-    assert said[-1][1].last
+    sent, at = (PCM[:24000] * 32767).astype("<i2"), 0
+    for _, message in said:
+        heard = np.frombuffer(bytes(message.data), "<i2").astype(int)
+        place = round((seconds(message.header.stamp) - begin) * 16000)
+        assert place >= at and np.abs(heard - sent[place : place + len(heard)]).max() <= 2
+        at = place + len(heard)
+    left_out = stage.left_out(before)
+    assert sum(len(m.data) for _, m in said) == 2 * (24000 - left_out)
+    assert left_out <= promised(0, 16000) and said[-1][1].last
     # Each piece when its frame is seen: the stamps say which belong together.
-    off = [when - (m.header.stamp.sec + m.header.stamp.nanosec * 1e-9) for when, m in said]
+    off = [when - seconds(m.header.stamp) for when, m in said]
     assert -0.03 < np.median(off) < promised(0.05, 1.0)
 
 
@@ -167,8 +176,7 @@ def test_playback_latency_sends_the_sound_that_much_before_its_face(stage):
         stage.client.spin(0.5)
         stage.client.send(PCM[:24000], time.time() + 0.6, name, last=True)
         stage.client.spin(2.6)
-        return np.median([when - (m.header.stamp.sec + m.header.stamp.nanosec * 1e-9)
-                          for when, m in stage.said(name)])  # fmt: skip
+        return np.median([when - seconds(m.header.stamp) for when, m in stage.said(name)])
 
     without = offset("without")
     result = stage.renderer.set_parameters([Parameter("playback_latency", value=0.15)])[0]
@@ -179,12 +187,14 @@ def test_playback_latency_sends_the_sound_that_much_before_its_face(stage):
 
 def test_queue_lets_the_first_one_end(stage):
     assert stage.expression.set_parameters([Parameter("policy", value="queue")])[0].successful
-    begin = time.time() + 0.2
+    before, begin = stage.left_out(), time.time() + 0.2
     stage.client.send(PCM[:16000], begin, "first", last=True)
     stage.client.send(PCM[:16000], begin + 0.1, "second", last=True)
     stage.client.spin(3.2)
-    assert sum(len(m.data) for _, m in stage.said("first")) == 32000
-    assert sum(len(m.data) for _, m in stage.said("second")) == 32000
+    left_out = stage.left_out(before)
+    first, second = (sum(len(m.data) for _, m in stage.said(n)) for n in ("first", "second"))
+    assert first and second and first + second == 2 * (32000 - left_out)
+    assert left_out <= promised(0, 16000)
     assert stage.said("second")[0][0] >= stage.said("first")[-1][0]
     refused = stage.expression.set_parameters([Parameter("policy", value="shout")])[0]
     assert not refused.successful and "replace" in refused.reason
