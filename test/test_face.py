@@ -151,7 +151,7 @@ def test_smaller_pictures_of_the_same_face_need_no_new_network(renderer):
 
 
 def test_a_troupe_renders_its_faces_together_and_each_its_own():
-    troupe, rounds = Troupe(["default"] * 3), 20
+    troupe, rounds = Troupe(["default"] * 3), 8
     members = [troupe.member(i, 128, ("CPUExecutionProvider",), 1, None) for i in range(3)]
     alone = FaceRenderer(Avatar.load("default"), 128, threads=1)
     wanted, got = {}, {}

@@ -45,11 +45,11 @@ def head_at(k: int) -> float:
 
 
 def truth(weights: np.ndarray) -> track.Track:
-    n = len(weights)
+    n, face = len(weights), landmarks.load()
     x = [head_at(k) for k in range(n)]
     return track.Track(
         np.arange(n) / FPS, np.ones(n, np.int16),
-        np.stack([placed(landmarks.load().points(weights[k]), x[k]) for k in range(n)]),
+        np.stack([placed(face.points(weights[k]), x[k]) for k in range(n)]),
         np.stack([placed(REST, at) for at in x]), weights, np.zeros((n, 3), np.float32), IDENTITY,
     )  # fmt: skip
 
