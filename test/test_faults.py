@@ -448,15 +448,16 @@ def inside():
     rclpy.init(context=context, domain_id=DOMAIN + 2)
     nodes = {}
 
-    def get(kind, tmp_path):
-        if kind not in nodes:
-            values = {"avatar": AVATAR, "size": 128, "out": str(tmp_path / "fuzz.mp4"),
-                      "wav": SPEECH, "wait_for": 100}  # fmt: skip
+    def get(kind, folder, **values):
+        key = kind, folder
+        if key not in nodes:
+            values = {"avatar": AVATAR, "size": 128, "out": str(folder / "film.mp4"),
+                      "wav": SPEECH, "wait_for": 100, **values}  # fmt: skip
             overrides = [Parameter(name, value=value) for name, value in values.items()]
-            nodes[kind] = kind(context=context, parameter_overrides=overrides)
-            nodes[kind].try_setup()
-            assert nodes[kind].ready, nodes[kind].failure
-        return nodes[kind]
+            nodes[key] = kind(context=context, parameter_overrides=overrides)
+            nodes[key].try_setup()
+            assert nodes[key].ready, nodes[key].failure
+        return nodes[key]
 
     yield get
     for node in nodes.values():
@@ -510,32 +511,22 @@ def test_nonsense_on_every_topic_stops_nothing(inside, tmp_path_factory, topic):
 
 
 @pytest.mark.parametrize("told_at", [2, 8, None], ids=["early", "at the end", "never"])
-def test_recording_says_whose_face_it_shows_however_late_it_is_told(tmp_path, told_at):
+def test_recording_says_whose_face_it_shows_however_late_it_is_told(inside, tmp_path, told_at):
     """The latched provenance and the images come in any order: nothing is lost by waiting."""
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=DOMAIN + 3)
-    out, ann = tmp_path / "ann.mp4", Provenance("Ann", consent="Ann Lee")
-    values = {"out": str(out), "duration": 0.41, "exit_when_done": False}
-    overrides = [Parameter(name, value=value) for name, value in values.items()]
-    node = RecorderNode(context=context, parameter_overrides=overrides)
-    try:
-        node.try_setup()
-        info, began = {"source_timestamp": time.time_ns()}, time.time()
-        for k in range(14):
-            if k == told_at:
-                node.on_provenance(String(data=ann.xmp()))
-            image = Image(encoding="bgr8", height=64, width=64,
-                          data=array("B", bytes([15 * k]) * 64 * 64 * 3))  # fmt: skip
-            node.on_image(set_stamp(image, began + k / 25 - time.time()), info)
-        assert out.exists() and node.ready
-        with av.open(str(out), options={"export_xmp": "1"}) as file:
-            frames = [frame.to_ndarray(format="bgr24") for frame in file.decode(video=0)]
-            assert [round(frame.mean() / 15) for frame in frames] == list(range(len(frames)))
-            assert len(frames) == 11  # from 0 to 0.4 s
-            comment, xmp = (file.metadata.get(name) for name in ("comment", "xmp"))
-        assert comment == (None if told_at is None else ann.words)
-        assert xmp is None if told_at is None else Provenance.read(xmp) == ann
-    finally:
-        node.close()
-        node.destroy_node()
-        rclpy.shutdown(context=context)
+    node = inside(RecorderNode, tmp_path, duration=0.41, exit_when_done=False)
+    ann = Provenance("Ann", consent="Ann Lee")
+    info, began = {"source_timestamp": time.time_ns()}, time.time()
+    for k in range(14):
+        if k == told_at:
+            node.on_provenance(String(data=ann.xmp()))
+        image = Image(encoding="bgr8", height=64, width=64,
+                      data=array("B", bytes([15 * k]) * 64 * 64 * 3))  # fmt: skip
+        node.on_image(set_stamp(image, began + k / 25 - time.time()), info)
+    assert node.out.exists() and node.ready
+    with av.open(str(node.out), options={"export_xmp": "1"}) as file:
+        frames = [frame.to_ndarray(format="bgr24") for frame in file.decode(video=0)]
+        assert [round(frame.mean() / 15) for frame in frames] == list(range(len(frames)))
+        assert len(frames) == 11  # from 0 to 0.4 s
+        comment, xmp = (file.metadata.get(name) for name in ("comment", "xmp"))
+    assert comment == (None if told_at is None else ann.words)
+    assert xmp is None if told_at is None else Provenance.read(xmp) == ann

@@ -258,11 +258,12 @@ def measure_prior(model: ExpressionModel, data: SpeechSet, people: int = 24) -> 
     """Lip landmark error in cm on people never seen, by what the network is told of them."""
     errors: dict[str, list[float]] = {kind: [] for kind in TOLD}
     for mel, want, identity, reference in strangers(data, people):
+        wanted = lips(want)
         for kind, (use_identity, use_reference) in TOLD.items():
             prior = model.prior(
                 identity if use_identity else None, reference if use_reference else None
             )
-            errors[kind].append(lip_error(lips(want), lips(predict(model, mel, prior)[0])))
+            errors[kind].append(lip_error(wanted, lips(predict(model, mel, prior)[0])))
     mean = {kind: float(np.mean(e)) for kind, e in errors.items()}
     return {
         **{kind: round(e, 4) for kind, e in mean.items()},

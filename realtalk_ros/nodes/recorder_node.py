@@ -99,7 +99,7 @@ class RecorderNode(common.RealTalkNode):
         self._early: deque[tuple[float, np.ndarray]] = deque()  # images before the speech began
         self._newest = float("-inf")  # stamp of the last image
         self._image_came = time.monotonic()  # when
-        self._first_came: float | None = None  # and the first one
+        self._told_by = float("inf")  # until when the file waits to be told whose face they show
         self._sound: deque[tuple[float, np.ndarray]] = deque()
         self._sound_end: float | None = None
         self._begin: float | None = None  # media time of the file's first frame
@@ -197,8 +197,7 @@ class RecorderNode(common.RealTalkNode):
             self.problems.add("an image is stamped in the future: left out")
             return
         self._newest, self._image_came = stamp, time.monotonic()
-        if self._first_came is None:
-            self._first_came = self._image_came
+        self._told_by = min(self._told_by, self._image_came + TOLD_WITHIN)
         image = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
         if self.stats_file:
             self._images_log.append((stamp, self._published(info)))
@@ -214,13 +213,9 @@ class RecorderNode(common.RealTalkNode):
             while self._early and self._early[0][0] < self._newest - 1.0 - PREROLL:
                 self._early.popleft()
             return
-        over = self._end is not None and self._newest > self._end
-        untold = self._first_came is not None and not self._faces and (
-            time.monotonic() < self._first_came + TOLD_WITHIN
-        )
-        if over:
+        if self._end is not None and self._newest > self._end:
             self.finish()
-        elif self.recording is not None or not untold:
+        elif self.recording is not None or self._faces or self._image_came >= self._told_by:
             self._write()
 
     def _write(self) -> None:
