@@ -26,7 +26,8 @@ from realtalk_ros.speech import read_audio
 AVATAR = os.environ.get("REALTALK_TEST_AVATAR", "default")
 SPEECH = os.path.join(os.path.dirname(__file__), "../realtalk_ros/data/speech_sample.wav")
 RATE = 16000
-SETTLE = 0.1  # s in which a reader, too, gets to know a writer that has found it
+SETTLE = 0.1  # s in which a reader, too, mostly gets to know a writer that has found it
+ANSWERED = 1.0  # s after which what was sent to it is taken for lost
 # What is promised of speed holds on a machine that has nothing else to do, and is asked for where
 # this is set. CI's may be busy, or slow for minutes: there it must come about, however late.
 STRICT = bool(os.environ.get("REALTALK_TEST_STRICT"))
@@ -128,10 +129,23 @@ class Client:
 
     def wait_connected(self) -> None:
         """Until what is sent on `audio` is heard and what is made of it comes here. (Each end of a
-        topic finds the other for itself; what best effort sends between the two is lost.)"""
+        topic finds the other for itself; what best effort sends between the two is lost, so an
+        interrupt is sent until it is answered.)"""
         self.wait(self.audio.get_subscription_count, 10, "subscriber of audio")
         self.wait(self._expression.get_publisher_count, 10, "publisher of expression")
         self.spin(SETTLE)
+        asked = time.monotonic()
+        self.send(np.zeros(0), None, "", reset=True)
+
+        def answered() -> bool:
+            nonlocal asked
+            if time.monotonic() > asked + ANSWERED:
+                asked = time.monotonic()
+                self.send(np.zeros(0), None, "", reset=True)
+            return any(m.reset for m in self.expressions)
+
+        self.wait(answered, 10, "answer to a reset on audio")
+        self.expressions.clear()
 
     def count(self, node: str, key: str) -> int:
         return int(self.diagnostics[node][2].get(key, 0))

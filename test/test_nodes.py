@@ -1,5 +1,6 @@
 """The ROS contract, with real nodes as processes: topics, interrupts, crashes, recordings."""
 
+import json
 import os
 import signal
 import subprocess
@@ -274,12 +275,12 @@ def test_a_subscriber_that_hangs_stops_nobody(graph, client):
 
 
 def test_recorder_writes_picture_and_sound_where_their_stamps_say(graph, tmp_path):
-    clip, out = tmp_path / "clip.wav", tmp_path / "out.mp4"
+    clip, out, stats = (tmp_path / name for name in ("clip.wav", "out.mp4", "stats.json"))
     pcm = speech(3.0)
     with wave.open(str(clip), "wb") as file:
         file.setparams((1, 2, RATE, 0, "NONE", ""))
         file.writeframes((pcm * 32767).astype("<i2").tobytes())
-    recorder = start("recorder_node", DOMAIN, out=out)
+    recorder = start("recorder_node", DOMAIN, out=out, stats=stats)
     speaker = start("speech_node", DOMAIN, wav=clip, wait_for=2)
     try:
         assert speaker.wait(30) == 0
@@ -298,9 +299,15 @@ def test_recorder_writes_picture_and_sound_where_their_stamps_say(graph, tmp_pat
     assert 3.0 + 0.4 + 0.6 - 0.1 < lengths[0] < 3.0 + 0.4 + 0.6 + 0.2  # speech, before, after
     heard, rate = read_audio(out)
     assert rate == RATE
-    # The speech lies where its stamp says: 0.4 s after the first frame, rounded up to a frame.
+    # The file begins 0.4 s before the first chunk, rounded up to a frame, and the speech lies where
+    # its stamps say.
+    log = json.loads(stats.read_text())
+    (first, _, _), (last, length, _) = log["audio"][0], log["audio"][-1]
+    assert -1e-6 <= first - 0.4 - log["start"] <= 1 / FPS
+    spoken = last + length - 3.0
+    assert first - spoken < promised(0.001, 0.5)  # none of it was sent before it could be heard
     lag = np.correlate(heard[: 2 * RATE], pcm[:RATE], mode="valid").argmax() / RATE
-    assert 0.4 <= lag <= 0.4 + 1 / FPS + 0.005
+    assert lag == pytest.approx(spoken - log["start"], abs=0.001)
     assert not list(tmp_path.glob(".*"))
 
 

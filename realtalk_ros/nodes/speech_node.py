@@ -14,7 +14,9 @@ from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import common
 from realtalk_ros.speech import DEFAULT_VOICE, Espeak, stream_audio
 
-SETTLE = 0.3  # s after its discovery, in which a subscriber gets to know this node, too
+# s after its discovery, in which a subscriber gets to know this node, too: what is sent before is
+# lost. On a busy machine 0.4 s were seen; Fast DDS repeats after 1 s what got lost on the way.
+SETTLE = 1.0
 SLEEP = 0.1  # s, longest sleep between looks at whether to stop
 
 
