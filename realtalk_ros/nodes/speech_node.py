@@ -15,8 +15,9 @@ from realtalk_ros.nodes import common
 from realtalk_ros.speech import DEFAULT_VOICE, Espeak, stream_audio
 
 # s after its discovery, in which a subscriber gets to know this node, too: what is sent before is
-# lost. On a busy machine 0.4 s were seen; Fast DDS repeats after 1 s what got lost on the way.
-SETTLE = 1.0
+# lost. On a busy machine 0.4 s were seen; what got lost of its discovery, Fast DDS repeats within
+# 1.1 s (edp_heartbeat_period and edp_nack_response_delay in its EDPSimple.cpp).
+SETTLE = 1.2
 SLEEP = 0.1  # s, longest sleep between looks at whether to stop
 
 
