@@ -8,12 +8,12 @@ the robust way is: the samples are the clock, and the stamps only tell where a n
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from realtalk_ros.audio import MAX_CHANNELS, check_rate, sanitize
+from realtalk_ros.audio import MAX_CHANNELS, check_rate, mix_down, sanitize
 from realtalk_ros.errors import AudioError
 
 # GStreamer's names of sample formats, which ros-drivers' AudioInfo uses.
@@ -43,17 +43,18 @@ class Layout:
 
 @dataclass(frozen=True)
 class Sound:
-    """pcm: (n,) float32 mono in [-1, 1]; rate: Hz; stamp: builtin_interfaces/Time, or None."""
+    """pcm: (n,) float32 mono in [-1, 1]; rate: Hz; stamp: builtin_interfaces/Time, or None;
+    cancelled: the mean of its channels would be silence, so this is one of them."""
 
     pcm: np.ndarray
     rate: int
     stamp: Any = None
+    cancelled: bool = False
 
 
-def to_mono(samples: np.ndarray, channels: int) -> np.ndarray:
-    """Interleaved samples of any type, full scale that of the type -> (n,) float32 in [-1, 1].
-
-    Raises AudioError for a channel count outside 1..64, or a cut frame.
+def to_frames(samples: np.ndarray, channels: int) -> np.ndarray:
+    """Interleaved samples of any type, full scale that of the type -> (n, channels) float32 in
+    [-1, 1]. Raises AudioError for a channel count outside 1..64, or a cut frame.
     """
     if not 1 <= channels <= MAX_CHANNELS:
         raise AudioError(f"{channels} audio channels: send 1 to {MAX_CHANNELS}")
@@ -66,7 +67,18 @@ def to_mono(samples: np.ndarray, channels: int) -> np.ndarray:
     else:
         with np.errstate(over="ignore"):
             pcm, _ = sanitize(samples.astype(np.float32))
-    return pcm if channels == 1 else pcm.reshape(-1, channels).mean(axis=1)
+    return pcm.reshape(-1, channels)
+
+
+def to_mono(samples: np.ndarray, channels: int) -> np.ndarray:
+    """As `to_frames`, mixed down: (n,) float32."""
+    return mix_down(to_frames(samples, channels))[0]
+
+
+def sound_of(samples: np.ndarray, channels: int, rate: int, stamp: Any = None) -> Sound:
+    """Interleaved samples as Sound. Raises AudioError as `to_frames` does."""
+    mono, cancelled = mix_down(to_frames(samples, channels))
+    return Sound(mono, rate, stamp, cancelled)
 
 
 def _bytes(data: Any, layout: Layout) -> np.ndarray:
@@ -79,13 +91,12 @@ def _bytes(data: Any, layout: Layout) -> np.ndarray:
 
 def read_bytes(message: Any, layout: Layout) -> Sound:
     """ros-drivers' AudioData: bytes that say nothing of themselves."""
-    return Sound(to_mono(_bytes(message.data, layout), layout.channels), layout.rate)
+    return sound_of(_bytes(message.data, layout), layout.channels, layout.rate)
 
 
 def read_stamped_bytes(message: Any, layout: Layout) -> Sound:
     """ros-drivers' AudioDataStamped."""
-    sound = read_bytes(message.audio, layout)
-    return Sound(sound.pcm, sound.rate, message.header.stamp)
+    return replace(read_bytes(message.audio, layout), stamp=message.header.stamp)
 
 
 # PortAudio's sample formats, which mgonzs13's AudioInfo uses, and the field that holds them.
@@ -101,7 +112,7 @@ def read_arrays(message: Any, layout: Layout) -> Sound:
     if len(full) != 1:
         raise AudioError(f"AudioData fills {len(full)} of its arrays: fill one")
     name, dtype = full[0]
-    return Sound(to_mono(np.array(getattr(message, name), dtype), layout.channels), layout.rate)
+    return sound_of(np.array(getattr(message, name), dtype), layout.channels, layout.rate)
 
 
 def read_audio(message: Any, layout: Layout) -> Sound:
@@ -112,13 +123,12 @@ def read_audio(message: Any, layout: Layout) -> Sound:
     name, dtype = _PORTAUDIO[info.format]
     check_rate(info.rate)
     samples = np.array(getattr(message.audio_data, name), dtype)
-    return Sound(to_mono(samples, info.channels), info.rate)
+    return sound_of(samples, info.channels, info.rate)
 
 
 def read_stamped_audio(message: Any, layout: Layout) -> Sound:
     """mgonzs13's AudioStamped."""
-    sound = read_audio(message.audio, layout)
-    return Sound(sound.pcm, sound.rate, message.header.stamp)
+    return replace(read_audio(message.audio, layout), stamp=message.header.stamp)
 
 
 def read_foxglove(message: Any, layout: Layout) -> Sound:
@@ -127,8 +137,9 @@ def read_foxglove(message: Any, layout: Layout) -> Sound:
         raise AudioError(f"RawAudio of format {message.format!r}: send 'pcm-s16'")
     check_rate(message.sample_rate)
     samples = _bytes(message.data, Layout(format="S16LE"))
-    return Sound(to_mono(samples, message.number_of_channels), message.sample_rate,
-                 message.timestamp)  # fmt: skip
+    return sound_of(
+        samples, message.number_of_channels, message.sample_rate, message.timestamp
+    )
 
 
 @dataclass(frozen=True)
@@ -169,23 +180,35 @@ class Follower:
     def __init__(self) -> None:
         self.utterances = 0
         self._end: float | None = None  # media time at which what was placed ends
-        self._came = 0.0  # when the last chunk came, and its stamp
+        self._came = 0.0  # when the last chunk was sent, and its stamp
         self._stamp: float | None = None
+        self._interrupted = False
 
-    def place(self, stamp: float | None, now: float, seconds: float) -> tuple[float, int]:
-        """(media time of the first sample, number of the utterance); all times in s.
+    def interrupt(self) -> None:
+        """The face was told to be silent. Whether what comes next is more of the same or an answer
+        is for others to tell, until there is a pause: it is placed nowhere."""
+        self._interrupted = True
+
+    def place(
+        self, stamp: float | None, sent: float, seconds: float
+    ) -> tuple[float | None, int]:
+        """(media time of the first sample, or None: at once; number of the utterance), of a chunk
+        that was sent at `sent`; all times in s.
 
         A chunk goes on where the last one ended, however early it comes (senders may send a whole
         sentence at once). A new utterance begins after a pause, or when the stamps jump.
         """
-        if stamp is None or abs(stamp - now) > JUMP:
+        if stamp is None or abs(stamp - sent) > JUMP:
             stamp = None
         jumped = (
             stamp is not None and self._stamp is not None and stamp < self._stamp - JUMP
-        ) or now < self._came - JUMP
-        if self._end is None or jumped or now > self._end + PAUSE:
+        ) or sent < self._came - JUMP
+        over = self._end is None or sent > self._end + PAUSE
+        if over or jumped or (self._interrupted and sent > self._came + max(PAUSE, 2 * seconds)):
             self.utterances += 1
-            self._end = now if stamp is None else stamp
+            self._end = sent if stamp is None else stamp
+            self._interrupted = False
+        assert self._end is not None
         start, self._end = self._end, self._end + seconds
-        self._came, self._stamp = now, stamp
-        return start, self.utterances
+        self._came, self._stamp = sent, stamp
+        return (None if self._interrupted else start), self.utterances

@@ -20,6 +20,8 @@ POWER_FLOOR = 1e-9  # a full-scale sine's mel power is about 0.3: 85 dB above th
 
 MIN_RATE, MAX_RATE = 4000, 384000  # Hz, input
 MAX_CHANNELS = 64
+AUDIBLE = 1e-7  # power of what can be heard at all, of a full scale of 1
+CANCELLED = 0.05  # share of the power of independent channels, below which they cancel each other
 ENCODINGS = {"pcm_s16le": np.dtype("<i2"), "pcm_f32le": np.dtype("<f4")}
 
 _BLOCK = 4096  # output samples or frames computed at once: bounds memory for hour-long chunks
@@ -35,7 +37,17 @@ def sanitize(pcm: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def decode_pcm(data: bytes | memoryview | np.ndarray, encoding: str, channels: int) -> np.ndarray:
-    """Interleaved little-endian PCM bytes -> (n,) float32 mono in [-1, 1], mean of channels.
+    """Interleaved little-endian PCM bytes -> (n,) float32 mono in [-1, 1], see `mix_down`.
+
+    Raises AudioError as `decode_channels` does.
+    """
+    return mix_down(decode_channels(data, encoding, channels))[0]
+
+
+def decode_channels(
+    data: bytes | memoryview | np.ndarray, encoding: str, channels: int
+) -> np.ndarray:
+    """Interleaved little-endian PCM bytes -> (n, channels) float32 in [-1, 1].
 
     Samples that are not finite become 0. Raises AudioError on an unknown encoding, a channel count
     outside 1..64, or a byte count that is not a whole number of frames.
@@ -60,7 +72,22 @@ def decode_pcm(data: bytes | memoryview | np.ndarray, encoding: str, channels: i
         pcm *= 1 / 32768
     else:
         pcm, _ = sanitize(samples.astype(np.float32, copy=False))
-    return pcm if channels == 1 else pcm.reshape(-1, channels).mean(axis=1)
+    return pcm.reshape(-1, channels)
+
+
+def mix_down(frames: np.ndarray) -> tuple[np.ndarray, bool]:
+    """(n, channels) float32 -> ((n,) their mean, False); or, where the channels cancel each other
+    out in the mean, as in stereo with one channel inverted, (the loudest channel, True)."""
+    channels = frames.shape[1]
+    if channels == 1 or not len(frames):
+        return frames.reshape(-1) if channels == 1 else frames.mean(axis=1), False
+    mono = frames.mean(axis=1)
+    power = np.einsum("nc,nc->c", frames, frames) / len(frames)
+    # Channels that have nothing to do with each other would leave sum / channels^2.
+    cancelled = power.max() > AUDIBLE and mono @ mono / len(frames) < CANCELLED * (
+        power.sum() / channels**2
+    )
+    return (np.ascontiguousarray(frames[:, power.argmax()]), True) if cancelled else (mono, False)
 
 
 def check_rate(sample_rate: int) -> None:

@@ -144,6 +144,16 @@ class Avatar:
             landmarks=_landmarks(folder, meta, "landmarks", len(templates), crop[2]),
         )
 
+    @classmethod
+    def check(cls, name_or_dir: str | Path) -> None:
+        """Raises AvatarError for an avatar that is not there, or lacks files: a quick look, which
+        reads no pictures."""
+        folder = find(name_or_dir)
+        meta = parse(_read(folder, "avatar.yaml", MAX_YAML), str(folder / "avatar.yaml"))
+        for name in files_of(meta):
+            if not _inside(folder, name).is_file():
+                raise AvatarError(f"avatar {folder} lacks {name}: copy the whole folder")
+
     @property
     def provenance(self) -> Provenance:
         """What pictures of this avatar carry."""

@@ -15,3 +15,7 @@ class AvatarError(RealTalkError):
 
 class ModelError(RealTalkError):
     """A network file that is missing, truncated, tampered with, or of another version."""
+
+
+class NetworkError(RealTalkError):
+    """A network that failed while it ran, as where a GPU is lost."""

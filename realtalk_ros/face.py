@@ -40,6 +40,9 @@ HRI_NAMES = {
 }  # fmt: skip
 
 
+Dressed = tuple[FaceRenderer, HeadMotion]  # an avatar at a size, ready to be shown
+
+
 def parse_emotion(text: str) -> tuple[str, float]:
     """"happy" or "happy 0.5" -> (name, intensity 0..1). Raises RealTalkError."""
     name, _, amount = text.strip().lower().partition(" ")
@@ -94,10 +97,19 @@ class Face:
     @renderer.setter
     def renderer(self, renderer: FaceRenderer) -> None:
         """Another avatar or size; the life goes on."""
+        self.dress(self.dressed(renderer))
+
+    @staticmethod
+    def dressed(renderer: FaceRenderer) -> Dressed:
+        """What `dress` takes, made beside the face that is shown: this takes a while."""
         width, height = renderer.size
         scale = height / renderer.avatar.size[1]
         x, y, side = (round(value * scale) for value in renderer.avatar.crop)
-        self._renderer, self._head = renderer, HeadMotion((height, width), (x, y, side))
+        return renderer, HeadMotion((height, width), (x, y, side))
+
+    def dress(self, dressed: Dressed) -> None:
+        """Another avatar or size from the next picture on."""
+        self._renderer, self._head = dressed
 
     def feel(self, name: str, intensity: float = 1.0) -> None:
         """Shows an emotion from now on. Raises RealTalkError for unknown ones."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from realtalk_ros.audio import mix_down
 from realtalk_ros.errors import RealTalkError
 
 BLOCK = 0.02  # s of sound at once
@@ -37,6 +38,7 @@ class Microphone:
         self.rate = rate
         self.heard_at = time.monotonic()  # when the last block came
         self.overflows = 0  # blocks before which the device lost sound
+        self.cancelled = False  # its channels cancelled each other out, and one was taken alone
         self._blocks: queue.SimpleQueue = queue.SimpleQueue()
         try:
             self._stream = sounddevice.InputStream(
@@ -56,7 +58,9 @@ class Microphone:
         self.heard_at = time.monotonic()
         self.overflows += bool(status and status.input_overflow)
         age = max(0.0, times.currentTime - times.inputBufferAdcTime)
-        self._blocks.put((block.mean(axis=1), self.heard_at - min(age, 1.0)))
+        mono, cancelled = mix_down(block)
+        self.cancelled = self.cancelled or cancelled
+        self._blocks.put((mono.copy(), self.heard_at - min(age, 1.0)))
 
     def read(self) -> list[tuple[np.ndarray, float]]:
         """[((n,) float32 mono, when its first sample sounded [time.monotonic, s])]; never waits."""

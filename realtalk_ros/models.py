@@ -84,6 +84,14 @@ def verify(model_dir: Path | None = None) -> list[str]:
     return [problem for name in FILES if (problem := check(folder / name))]
 
 
+def check_folder(model_dir: str | Path) -> None:
+    """Raises ModelError if a network file is missing there; empty: the bundled ones."""
+    folder = Path(model_dir) if model_dir else MODEL_DIR
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise ModelError(f"model_dir {folder} lacks {name}: give a folder with all networks")
+
+
 def fingerprints(model_dir: str | Path, prefix: str) -> dict[str, str]:
     """File name -> first digits of its listed checksum, for files that begin with `prefix`."""
     folder = Path(model_dir) if model_dir else MODEL_DIR
@@ -123,6 +131,11 @@ def session(
         raise ModelError(f"model file {path} cannot be loaded: {HOW_TO_RESTORE}") from error
     _SESSIONS[key] = opened
     return opened
+
+
+def forget_sessions() -> None:
+    """What is opened from now on is opened anew, as where an open network has failed."""
+    _SESSIONS.clear()
 
 
 def metadata(loaded: ort.InferenceSession) -> dict[str, str]:

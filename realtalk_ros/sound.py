@@ -7,11 +7,14 @@ import math
 from collections import deque
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from realtalk_ros.pipeline import Chunk
 from realtalk_ros.timeline import MAX_DELAY
 
 SLICE = 0.02  # s, length of the pieces that are handed out
-LATE = 0.1  # s, sound that comes later than this after its turn is left out
+LATE = 0.1  # s by which sound may come late; if it is more, all that is late is left out
+FADE = 0.005  # s in which sound comes in where something before it was left out
 JOINT = 0.005  # s, chunks this near to each other follow without a gap
 LEAD_IN = 0.1  # s, a stretch's first expression may lie this much before its first sample
 
@@ -33,6 +36,7 @@ class Sound:
         self._end: float | None = None  # of the sound received last
         self._stretch = 0.0
         self._confirmed = False
+        self._skip_to = -math.inf  # what is before this time is left out
 
     def __len__(self) -> int:
         return len(self._pieces)
@@ -74,15 +78,22 @@ class Sound:
                 chunk = replace(chunk, pcm=chunk.pcm[:count], last=False)
             else:
                 self._pieces.popleft()
-            missed = math.floor((time - LATE - chunk.start) * chunk.sample_rate)
-            if missed > 0:
-                missed = min(missed, len(chunk.pcm))
-                self.late += missed / chunk.sample_rate
-                start = chunk.start + missed / chunk.sample_rate
-                chunk = replace(chunk, pcm=chunk.pcm[missed:], start=start)
+            if time - chunk.start > LATE:
+                self._skip_to = time
+            if chunk.start < self._skip_to:
+                missed = math.ceil((self._skip_to - chunk.start) * chunk.sample_rate - 1e-6)
+                chunk = self._without(chunk, min(missed, len(chunk.pcm)))
             if len(chunk.pcm) or chunk.last:
                 out.append(chunk)
         return out
+
+    def _without(self, chunk: Chunk, missed: int) -> Chunk:
+        """A chunk without its first samples; what is left of it comes in softly."""
+        self.late += missed / chunk.sample_rate
+        pcm = chunk.pcm[missed:].copy()
+        rise = min(len(pcm), round(FADE * chunk.sample_rate))
+        pcm[:rise] *= np.linspace(0, 1, rise, dtype=np.float32)
+        return replace(chunk, pcm=pcm, start=chunk.start + missed / chunk.sample_rate)
 
     def clear(self) -> None:
         self._pieces.clear()
@@ -91,6 +102,7 @@ class Sound:
     def shift(self, seconds: float) -> None:
         """The clock jumped: everything keeps its place relative to now."""
         self._stretch += seconds
+        self._skip_to += seconds
         if self._end is not None:
             self._end += seconds
         for piece in self._pieces:

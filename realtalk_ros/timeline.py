@@ -4,6 +4,10 @@ A frame stamped T is shown at T where its expression came in time, as it does fo
 sent ahead of when it is heard. Live speech comes late by the network's look-ahead; then all of an
 utterance is shown with one constant delay, found at its beginning. Frames later than that are
 dropped, never queued, so the picture cannot fall behind the sound.
+
+A process that stood still finds many expressions at once, all of them late: they say nothing about
+the delay. It grows only where frames come too late again and again, and falls as soon as it has not
+been needed for a second: then the face skips what lies between, in a pause if one comes soon.
 """
 
 from __future__ import annotations
@@ -17,12 +21,17 @@ import numpy as np
 from realtalk_ros.pipeline import TimedExpression
 
 LIVE_DELAY = 0.2  # s, the delay before any speech was heard: about that of live speech
-MAX_DELAY = 2.0  # s, expressions later than this are of no use to anybody
+MAX_DELAY = 2.5  # s: what a sender's clock may be behind (turns.BEHIND), and the look-ahead
 MARGIN = 0.015  # s, room for the jitter of arrival
 EASE = 0.045  # s, time constant with which the face relaxes when expressions stop
 SLEW = 0.25  # s by which a delay that became needless falls in a second
 BLEND = 0.12  # s in which one utterance's face turns into that of another that replaces it
-LATE_TO_ADAPT = 3  # dropped frames of one utterance after which its delay is raised
+LATE_TO_ADAPT = 3  # times that frames came too late, after which the delay is raised
+LATE_WITHIN = 3.0  # s in which they must lie
+LATE_APART = 0.1  # s, frames that come within this were late for one reason
+NEEDED = 0.8  # s for which a delay must not have been needed before it falls
+SPARE = 0.1  # s that a delay may be longer than needed
+PATIENCE = 0.4  # s for which a pause is waited for before speech is skipped
 NEW_UTTERANCE = 0.5  # s, a longer pause between expressions lets the delay be chosen anew
 CAPACITY = 3000  # expressions, two minutes at 25 fps
 JUMP = 0.5  # s by which a clock must leave the steady one to have jumped
@@ -64,22 +73,32 @@ class Presenter:
         self._seen = ""  # utterance shown last
         self._utterance: str | None = None  # of the last expression that came, and its time
         self._last_time = 0.0
-        self._late_here = 0
+        self._lates: deque[float] = deque(maxlen=LATE_TO_ADAPT)  # when frames came too late
+        self._arrivals: deque[tuple[float, float]] = deque()  # when, and how late, of late
+        self._settled = 0.0  # since when the delay has been what it is
+        self._spare_since: float | None = None  # since when it has been longer than needed
+        self._speech = 0.0  # of the frame shown last
 
     def __len__(self) -> int:
         return len(self._queue)
 
-    def push(self, expression: TimedExpression, now: float) -> None:
-        """Queues an expression that arrived at `now`, s."""
-        lateness = now - expression.time
+    def push(self, expression: TimedExpression, now: float, sent: float | None = None) -> None:
+        """Queues an expression that came at `now`, s, and was sent at `sent` (`now`, if that is not
+        known). The two differ where this process stood still."""
+        lateness = (now if sent is None else min(sent, now)) - expression.time
         pause = abs(expression.time - self._last_time)
         if expression.utterance != self._utterance or pause > NEW_UTTERANCE:
-            self._utterance, self._late_here = expression.utterance, 0
+            self._utterance = expression.utterance
+            self._lates.clear()
+            self._arrivals.clear()
+            self._settled = now
             self._adapt(lateness)
         self._last_time = expression.time
+        self._arrivals.append((now, lateness))
+        self._lower(now)
         shown = self._frame is not None and expression.time * self.fps < self._frame + 0.5
-        if lateness > MAX_DELAY or (shown and lateness > 0):
-            self._too_late(lateness)
+        if now - expression.time > MAX_DELAY or (shown and now > expression.time):
+            self._too_late(lateness, now)
             return
         while self._queue and self._queue[-1].time >= expression.time:
             self._queue.pop()  # time went back: what was queued belongs to a timeline that is gone
@@ -88,15 +107,38 @@ class Presenter:
             return
         self._queue.append(expression)
 
-    def _too_late(self, lateness: float) -> None:
+    def _too_late(self, lateness: float, now: float) -> None:
         self.late += 1
-        if lateness > MAX_DELAY:  # of another time: no delay would show it
+        wanted = lateness + MARGIN + self.lead
+        if lateness > MAX_DELAY or wanted <= self.delay:
+            return  # of another time, no delay would show it; or it was this process that was late
+        if self._lates and now - self._lates[-1] < LATE_APART:
             return
-        self._late_here += 1
-        if self._late_here >= LATE_TO_ADAPT:
-            self._late_here = 0
-            self.delay = max(self.delay, min(MAX_DELAY, lateness + MARGIN + self.lead))
-            self._goal = self.delay
+        self._lates.append(now)
+        if len(self._lates) == LATE_TO_ADAPT and now - self._lates[0] < LATE_WITHIN:
+            self._lates.clear()
+            self.delay = self._goal = min(MAX_DELAY, wanted)
+            self._settled = now
+
+    def _lower(self, now: float) -> None:
+        """Skips ahead if the delay has been longer than needed for a while."""
+        while self._arrivals[0][0] < now - NEEDED:
+            self._arrivals.popleft()
+        if now - self._settled < NEEDED or self._goal < self.delay:
+            return
+        latest = max(lateness for _, lateness in self._arrivals)
+        wanted = min(MAX_DELAY, max(0.0, latest + MARGIN + self.lead, self.sound_delay))
+        if wanted >= self.delay - SPARE:
+            self._spare_since = None
+            return
+        if self._spare_since is None:
+            self._spare_since = now
+        if self._speech > 0.5 and now - self._spare_since < PATIENCE:
+            return
+        self._spare_since, self._settled = None, now
+        self.delay = self._goal = wanted
+        if self._frame is not None:  # nothing of what is skipped was missed
+            self._frame = max(self._frame, self._frame_at(now) - 1)
 
     def _adapt(self, lateness: float) -> None:
         """Chooses the delay of an utterance from how late its first expression came."""
@@ -126,14 +168,17 @@ class Presenter:
         """The clock jumped: everything keeps its place relative to now."""
         self._queue = deque(replace(e, time=e.time + seconds) for e in self._queue)
         self._last_time += seconds
-        self._frame = None
+        self._settled += seconds
+        self._arrivals.clear()
+        self._lates.clear()
+        self._spare_since = self._frame = None
 
     def tick(self, now: float) -> Shown | None:
         """The next frame if it is to be seen within `lead` of `now`, s, or None."""
         gone = 0.0 if self._ticked is None else min(0.1, max(0.0, now - self._ticked))
         self._ticked = now
         self.delay = max(min(self.delay, self._goal), self.delay - self._slew * gone)
-        frame = math.floor((now + self.lead - self.delay) * self.fps + 1e-6)
+        frame = self._frame_at(now)
         if self._frame is not None and frame <= self._frame:
             if self._frame - frame <= (MAX_DELAY + 1) * self.fps:
                 return None
@@ -158,13 +203,18 @@ class Presenter:
                 weights = weights + share * (self._before[0] - weights)
                 rotation = rotation + share * (self._before[1] - rotation)
         self._weights, self._rotation, self._seen = weights, rotation, utterance
+        self._speech = speech
         due = frame / self.fps + self.delay
         return Shown(frame, due, weights, rotation, utterance, speech, step - 1)
 
     def next_due(self, now: float) -> float:
         """When `tick` will have another frame, s."""
-        frame = math.floor((now + self.lead - self.delay) * self.fps + 1e-6) + 1
+        frame = self._frame_at(now) + 1
         return frame / self.fps + self.delay - self.lead
+
+    def _frame_at(self, now: float) -> int:
+        """The frame that is to be handed out at `now`."""
+        return math.floor((now + self.lead - self.delay) * self.fps + 1e-6)
 
     def _at(self, time: float) -> tuple[np.ndarray | None, np.ndarray, str, float]:
         """The expression at `time`: interpolated, or the nearest within half a frame, or None."""

@@ -15,6 +15,7 @@ from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 
 from realtalk_ros import arkit  # noqa: E402
+from realtalk_ros.errors import NetworkError  # noqa: E402
 from realtalk_ros.health import Ladder  # noqa: E402
 from realtalk_ros.msg import AudioChunk  # noqa: E402
 from realtalk_ros.nodes.expression_node import ExpressionNode  # noqa: E402
@@ -53,7 +54,7 @@ class Stage:
             node.try_setup()
             assert node.ready, node.failure
         self.done = threading.Event()
-        self.thread = threading.Thread(target=self._spin)
+        self.thread = threading.Thread(target=self._spin, daemon=True)
         self.thread.start()
         self.client = Client(domain, images=False)
         self.heard = []  # when it was sent, AudioChunk
@@ -254,7 +255,7 @@ def test_a_network_that_fails_is_replaced_and_the_face_goes_on(stage):
             raise RuntimeError("CUDA error 700: an illegal memory access was encountered")
 
     def lost(*inputs):
-        raise RuntimeError("CUDA error 700: an illegal memory access was encountered")
+        raise NetworkError("CUDA error 700: an illegal memory access was encountered")
 
     stage.client.send(PCM, time.time() + 0.2, "lost", last=True)
     stage.client.spin(1.0)

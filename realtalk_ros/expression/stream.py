@@ -14,7 +14,7 @@ import onnxruntime as ort
 
 from realtalk_ros import arkit, models
 from realtalk_ros.audio import MEL_RATE, N_MELS
-from realtalk_ros.errors import ModelError
+from realtalk_ros.errors import ModelError, NetworkError
 
 STEP = 2  # mel frames a step
 RATE = MEL_RATE // STEP  # 50 frames of expression per second
@@ -155,7 +155,10 @@ class ExpressionStream:
         first = self._steps + skipped - self._delay
         for i in range(count):
             self._mel[:] = mel[i * STEP : (i + 1) * STEP]
-            self._session.run_with_iobinding(self._bindings[self._steps % 2])
+            try:
+                self._session.run_with_iobinding(self._bindings[self._steps % 2])
+            except Exception as error:  # onnxruntime's own share no base class but this
+                raise NetworkError(str(error).splitlines()[0]) from error
             self._steps += 1
             k = i - skipped
             if k >= 0:

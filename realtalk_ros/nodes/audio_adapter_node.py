@@ -9,10 +9,11 @@ from typing import Any
 
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
-from realtalk_ros.adapters import FORMATS, KINDS, Follower, Kind, Layout, layout_of
+from realtalk_ros.adapters import FORMATS, KINDS, Follower, Kind, Layout, Sound, layout_of
 from realtalk_ros.errors import AudioError, RealTalkError
-from realtalk_ros.msg import AudioChunk
+from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import common
+from realtalk_ros.nodes.inbox import AudioInbox, Letter
 
 LOOK = 0.5  # s between looks at the graph
 
@@ -34,12 +35,16 @@ class AudioAdapterNode(common.RealTalkNode):
         self.layout: Layout | None = None
         self._follower = Follower()
         self._run = f"{time.time_ns() // 10**6:x}"
-        self._input: Any = None
+        self._input: AudioInbox | None = None
         self._info: Any = None
         self._overridable = common.overridable()
         self._audio = self.create_publisher(
             AudioChunk, "audio", common.SPEECH_QOS, qos_overriding_options=self._overridable
         )
+        self._expression = self.create_subscription(
+            FaceExpression, "expression", self.on_expression, common.EXPRESSION_QOS,
+            qos_overriding_options=self._overridable,
+        )  # fmt: skip
         self.topic, self.info_topic = map(self.resolve_topic_name, ("audio_in", "audio_info"))
         self.steady_timer(LOOK, self.look)
 
@@ -48,8 +53,10 @@ class AudioAdapterNode(common.RealTalkNode):
         self.get_logger().info(f"waiting for sound on {self.topic}")
 
     def halt(self) -> None:
-        for subscription in filter(None, (self._input, self._info)):
-            self.destroy_subscription(subscription)
+        if self._input is not None:
+            self._input.close()
+        if self._info is not None:
+            self.destroy_subscription(self._info)
         self._input = self._info = self.kind = None
 
     def look(self) -> None:
@@ -75,10 +82,7 @@ class AudioAdapterNode(common.RealTalkNode):
             known = ", ".join(dict.fromkeys(kind.type for kind in KINDS))
             raise RealTalkError(f"{self.topic} carries {name}: send one of {known}")
         message, kind = self._import(name, kinds)
-        self._input = self.create_subscription(
-            message, "audio_in", self.on_message, common.AUDIO_QOS,
-            qos_overriding_options=self._overridable,
-        )  # fmt: skip
+        self._input = AudioInbox(self, message, "audio_in", self.on_messages, self._overridable)
         self.kind = kind
         self.get_logger().info(f"{self.topic} carries {name} of {kind.whose}")
 
@@ -116,20 +120,30 @@ class AudioAdapterNode(common.RealTalkNode):
             self.layout = None  # noise is worse than silence
             self.problems.add(str(error))
 
-    def on_message(self, message: Any) -> None:
-        self.counts["messages"] += 1
-        if not self.ready or self.layout is None or self.kind is None:
-            return
-        try:
-            sound = self.kind.read(message, self.layout)
-        except AudioError as error:
-            self.problems.add(str(error))
-            return
+    def on_expression(self, message: FaceExpression) -> None:
+        if message.reset:
+            self._follower.interrupt()
+
+    def on_messages(self, letters: list[Letter]) -> None:
+        self.counts["messages"] += len(letters)
+        for letter in letters:
+            if self.ready and self.layout is not None and self.kind is not None:
+                try:
+                    self._pass_on(self.kind.read(letter.message, self.layout), letter.waited)
+                except AudioError as error:
+                    self.problems.add(str(error))
+
+    def _pass_on(self, sound: Sound, waited: float) -> None:
         if not len(sound.pcm):
             return
+        if sound.cancelled:
+            self.problems.add(
+                f"the channels of the sound on {self.topic} cancel each other out (one is "
+                "inverted): one of them is heard alone. Send mono, or turn one channel's phase"
+            )
         stamp = self.media_time(sound.stamp) if sound.stamp is not None else None
         seconds = len(sound.pcm) / sound.rate
-        start, number = self._follower.place(stamp, self.now(), seconds)
+        start, number = self._follower.place(stamp, self.now() - waited, seconds)
         self.counts["utterances"] = number
         utterance = f"{self.topic.strip('/')}-{self._run}-{number}"
         chunk = self.audio_message(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import array
+import functools
 import math
 import os
 import re
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.exceptions import ParameterException
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -43,13 +45,15 @@ NAMESPACE = "realtalk"  # unless remapped (`-r __ns:=/name`, or the launch argum
 # Where Fast DDS looks for its settings, by version; the file's first lines say what they are for.
 FASTDDS_PROFILE = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 OUR_PROFILE = "REALTALK_FASTDDS_PROFILE"  # what this package put there, for children to know
+STANDS = 2.5  # s for which simulated time must not move before that is told
 RETRY = 5.0  # s between attempts to load what was missing or broken
 FRESH = 10.0  # s for which a problem keeps the diagnostics at WARN
 MAX_CAUSES = 64  # kinds of problems told apart, so that hostile input cannot fill the memory
 
 AUDIO_QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
-SPEECH_QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
-EXPRESSION_QOS = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
+SPEECH_QOS = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+# As deep as what comes while its reader stands still for 5 s, at 120 fps.
+EXPRESSION_QOS = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 # Few: a subscriber that hangs must not make the publisher keep or wait for anything.
 IMAGE_QOS = QoSProfile(depth=3, reliability=ReliabilityPolicy.RELIABLE)
 COMMAND_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
@@ -63,9 +67,9 @@ LAST_STAMP = (2**31 - 1) * 10**9  # ns, builtin_interfaces/Time holds no more
 NEVER, UNCONFIGURED, LIVE = "never", "unconfigured", "live"
 # Parameters that more than one node has: (default, description, range or None, when to change).
 AVATAR = ("default", "Bundled avatar's name, or an avatar folder", None, LIVE)
-DEVICE = ("cpu", "Where the networks run: cpu, cuda or tensorrt", None, UNCONFIGURED)
+DEVICE = ("cpu", "Where the networks run: cpu, cuda or tensorrt", None, LIVE)
 MODEL_DIR = (
-    "", "Folder of the .onnx files; empty: the ones that come with the package", None, UNCONFIGURED
+    "", "Folder of the .onnx files; empty: the ones that come with the package", None, LIVE
 )  # fmt: skip
 FPS = (25.0, "Frames per second", (1.0, 120.0), LIVE)
 
@@ -86,6 +90,19 @@ class Problems:
                 cause = "others"
             if cause not in self.counts:
                 self._log(message)
+        self.counts[cause] = self.counts.get(cause, 0) + 1
+
+    def exception(self, error: Exception) -> None:
+        """Counts an exception that nobody foresaw; where it is new, its traceback is logged."""
+        where = traceback.extract_tb(error.__traceback__)[-1:]
+        place = "".join(f" in {Path(frame.filename).name}:{frame.lineno}" for frame in where)
+        cause = f"{type(error).__name__}{place}"
+        if cause not in self.counts and len(self.counts) < MAX_CAUSES:
+            self._log("going on after an error in this package, please report it:\n"
+                      + "".join(traceback.format_exception(error)).rstrip())  # fmt: skip
+        else:
+            cause = cause if cause in self.counts else "others"
+        self._latest = self._clock()
         self.counts[cause] = self.counts.get(cause, 0) + 1
 
     @property
@@ -124,8 +141,15 @@ class RealTalkNode(LifecycleNode):
         self._base = int(self.get_clock().now().nanoseconds // 10**9) * 10**9
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._jumps = JumpWatch()
+        self._clock_seen = (0.0, 0.0)  # the ROS clock, and when it last moved (monotonic)
         self._changes: dict[str, str] = {}  # parameter -> when it may be changed
-        self.add_on_set_parameters_callback(self._on_parameters)
+        if hasattr(self, "add_pre_set_parameters_callback"):  # not on Humble
+            self.add_pre_set_parameters_callback(self._as_declared)
+            self.add_post_set_parameters_callback(self._apply_parameters)
+        self.add_on_set_parameters_callback(self._check_parameters)
+        # rclpy lets a transition that does not fit the state end the process.
+        service = self._service_change_state
+        service.callback = self._answer_unfitting(service.callback)
         self.autostart = self.parameter(
             "autostart", True, "Configure and activate at the start; false: wait for a manager"
         )
@@ -169,10 +193,25 @@ class RealTalkNode(LifecycleNode):
         self._changes[name] = change
         return value
 
-    def change_parameter(self, name: str, value: Any) -> None:
-        """Puts a new value of a LIVE parameter to work. Raises RealTalkError to refuse it."""
+    def check_parameter(self, name: str, value: Any) -> None:
+        """Raises RealTalkError to refuse a new value of a parameter. Changes nothing."""
 
-    def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+    def change_parameter(self, name: str, value: Any) -> None:
+        """Puts a new value of a LIVE parameter, which was checked, to work."""
+
+    def _as_declared(self, parameters: list[Parameter]) -> list[Parameter]:
+        """Whole numbers are taken where a float is meant."""
+        return [
+            Parameter(p.name, value=float(p.value))
+            if p.type_ == Parameter.Type.INTEGER
+            and self.has_parameter(p.name)
+            and self.get_parameter(p.name).type_ == Parameter.Type.DOUBLE
+            else p
+            for p in parameters
+        ]
+
+    def _check_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        """All are checked before any is put to work."""
         for parameter in parameters:
             name, value = parameter.name, parameter.value
             change = self._changes.get(name)
@@ -182,12 +221,68 @@ class RealTalkNode(LifecycleNode):
                 ))  # fmt: skip
             if change in (UNCONFIGURED, LIVE):
                 try:
-                    if change == LIVE:
-                        self.change_parameter(name, value)
+                    self.check_parameter(name, value)
                 except RealTalkError as error:
                     return SetParametersResult(successful=False, reason=str(error))
-                setattr(self, name, value)
+        if not hasattr(self, "add_post_set_parameters_callback"):
+            self._apply_parameters(parameters)
         return SetParametersResult(successful=True)
+
+    def _apply_parameters(self, parameters: list[Parameter]) -> None:
+        changes = [(p.name, p.value, self._changes.get(p.name)) for p in parameters]
+        for name, value, change in changes:
+            if change in (UNCONFIGURED, LIVE):
+                setattr(self, name, value)
+        for name, value, change in changes:
+            if change == LIVE:
+                self.change_parameter(name, value)
+
+    # Callbacks: an exception in one ends neither the node nor what else it does
+
+    def guarded(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+        """`callback`, whose exceptions are told and go no farther."""
+
+        @functools.wraps(callback)
+        def call(*args: Any) -> Any:
+            try:
+                return callback(*args)
+            except Exception as error:
+                if not self.context.ok():  # ROS is shutting down
+                    return None
+                self.problems.exception(error)
+                return None
+
+        return call
+
+    def create_subscription(self, msg_type, topic, callback, *args, **options):  # type: ignore
+        return super().create_subscription(
+            msg_type, topic, self.guarded(callback), *args, **options
+        )
+
+    def create_service(self, srv_type, srv_name, callback, *args, **options):  # type: ignore
+        guarded = self.guarded(callback)
+
+        def answer(request: Any, response: Any) -> Any:
+            answered = guarded(request, response)
+            return response if answered is None else answered  # as it is, which says no success
+
+        return super().create_service(srv_type, srv_name, answer, *args, **options)
+
+    def create_timer(self, timer_period_sec, callback, *args, **options):  # type: ignore
+        return super().create_timer(timer_period_sec, self.guarded(callback), *args, **options)
+
+    def _answer_unfitting(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+        def change_state(request: Any, response: Any) -> Any:
+            state = self.state
+            try:
+                return callback(request, response)
+            except RCLError:
+                asked = request.transition.label or f"number {request.transition.id}"
+                self.problems.add(f"the transition {asked} was refused: this node is {state}")
+                response.success = False
+                return response
+
+        return change_state
 
     # Time
 
@@ -209,12 +304,13 @@ class RealTalkNode(LifecycleNode):
         self,
         pcm: np.ndarray,
         sample_rate: int,
-        start: float,
+        start: float | None,
         utterance: str,
         last: bool = False,
         encoding: str = AudioChunk.PCM_S16LE,
     ) -> AudioChunk:
-        """(n,) float32 mono in -1..1, whose first sample is heard at media time start [s]."""
+        """(n,) float32 mono in -1..1, whose first sample is heard at media time start [s]; None:
+        after what this utterance sent before."""
         message = AudioChunk(
             sample_rate=sample_rate,
             channels=1,
@@ -222,7 +318,8 @@ class RealTalkNode(LifecycleNode):
             utterance_id=utterance,
             last=last,
         )
-        self.set_stamp(message.header.stamp, start)
+        if start is not None:
+            self.set_stamp(message.header.stamp, start)
         if encoding == AudioChunk.PCM_S16LE:
             pcm = pcm * 32767
         message.data = array.array("B", pcm.astype(ENCODINGS[encoding]).tobytes())
@@ -240,6 +337,11 @@ class RealTalkNode(LifecycleNode):
     def steady_timer(self, period: float, callback: Callable[[], None]) -> Timer:
         """A timer that goes on when the ROS clock is set back, or stands still."""
         return self.create_timer(period, callback, clock=self._steady)
+
+    def in_namespace(self, frame: str) -> str:
+        """A frame's name as others see it: those of two faces must differ."""
+        namespace = self.get_namespace().strip("/")
+        return frame if "/" in frame or not namespace or not frame else f"{namespace}/{frame}"
 
     # Life
 
@@ -291,7 +393,7 @@ class RealTalkNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         except Exception as error:  # rclpy would say nothing
             self.failure = f"{type(error).__name__}: {error}".splitlines()[0]
-            self.get_logger().error(self.failure)
+            self.problems.exception(error)
             return TransitionCallbackReturn.ERROR
         self.failure = ""
         return super().on_configure(state)
@@ -329,13 +431,28 @@ class RealTalkNode(LifecycleNode):
 
     # Diagnostics
 
+    def _clock_stands(self) -> bool:
+        """Whether simulated time does not come, or stands still."""
+        now, before = self.now(), self._clock_seen
+        if now != before[0] or not self.get_clock().ros_time_is_active:
+            self._clock_seen = (now, time.monotonic())
+            return False
+        return time.monotonic() - before[1] > STANDS
+
     def status(self) -> dict[str, Any]:
         """What to show under this node's name in /diagnostics."""
         return {}
 
     def concern(self) -> str:
         """What the user should know though the node runs, in a few words; else empty."""
+        if self._clock_stands():
+            where = "stands still" if self.get_clock().now().nanoseconds else "does not come"
+            return f"use_sim_time is set, and the time on /clock {where}: nothing is shown or said"
         return "bad input is being left out" if self.problems.fresh else ""
+
+    def loading(self) -> str:
+        """What is being loaded beside what runs; else empty."""
+        return ""
 
     def publish_diagnostics(self) -> None:
         status = DiagnosticStatus(
@@ -350,7 +467,9 @@ class RealTalkNode(LifecycleNode):
         elif concern := self.concern():
             status.level, status.message = DiagnosticStatus.WARN, concern
         else:
-            status.level, status.message = DiagnosticStatus.OK, "running"
+            loading = self.loading()
+            status.level = DiagnosticStatus.OK
+            status.message = f"running; loading {loading}" if loading else "running"
         values = {"state": self.state, **self.status(), **self._rates(), **self.problems.counts}
         status.values = [KeyValue(key=key, value=_text(value)) for key, value in values.items()]
         message = DiagnosticArray(status=[status])
@@ -397,7 +516,12 @@ def spin(nodes: list[RealTalkNode]) -> int:
             if node.autostart:
                 node.try_setup()
         while not asked_to_end and not _ended(nodes):
-            executor.spin_once(timeout_sec=0.2)
+            try:
+                executor.spin_once(timeout_sec=0.2)
+            except ExternalShutdownException:
+                break
+            except Exception as error:  # of a service or of rclpy; others are caught nearer
+                nodes[0].problems.exception(error)
     finally:
         for node in nodes:
             node.close()

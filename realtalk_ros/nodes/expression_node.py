@@ -4,24 +4,52 @@ goes out on `speech`. A thin shell of Turns (who speaks) and ExpressionPipeline 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from realtalk_ros import models
-from realtalk_ros.audio import check_rate, decode_pcm
+from realtalk_ros.audio import SAMPLE_RATE, check_rate, decode_channels, mix_down
 from realtalk_ros.avatar import Avatar
-from realtalk_ros.errors import AudioError, RealTalkError
-from realtalk_ros.expression.stream import ExpressionModel
+from realtalk_ros.errors import AudioError, NetworkError, RealTalkError
+from realtalk_ros.expression.stream import ExpressionModel, Prior
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import common
+from realtalk_ros.nodes.face_settings import SharedSettings
+from realtalk_ros.nodes.face_settings import check as check_setting
+from realtalk_ros.nodes.inbox import AudioInbox, Letter
+from realtalk_ros.nodes.loader import Loader
 from realtalk_ros.pipeline import Chunk, ExpressionPipeline, TimedExpression
-from realtalk_ros.turns import POLICIES, SILENCE, Turns
+from realtalk_ros.senders import Senders
+from realtalk_ros.turns import POLICIES, Turns
 
 WORK_EVERY = 0.02  # s
 WORK_AT_ONCE = 0.01  # s of computing after which other callbacks have their turn
 AHEAD = 1.0  # s before it is heard, speech is worked off; what comes earlier waits
+LOADED = ("avatar", "device", "model_dir")  # parameters whose change takes long
+ADVICE = {  # what senders do that others could misunderstand, and what they should change
+    "overlapping_stamps": "the stamps on audio leave no room for the sound that they belong to: it "
+    "is heard in the order of its coming. Stamp a chunk with the time at which its first sample is "
+    "to be heard, or with zero",
+    "mixed_senders": "two senders speak on audio under the same utterance_id: each is heard as an "
+    "utterance of its own (parameter policy). Give each an id of its own",
+    "interrupted_chunks": "more of what was interrupted still comes on audio, and is left out: stop "
+    "sending it, end it by `last`, or begin the next answer with `reset` or another utterance_id",
+}
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A loaded network, and what it knows of a person."""
+
+    model: ExpressionModel
+    prior: Prior
+    avatar: str
+    device: str
+    model_dir: str
 
 
 class ExpressionNode(common.RealTalkNode):
@@ -42,12 +70,14 @@ class ExpressionNode(common.RealTalkNode):
         )  # fmt: skip
 
         self.pipeline: ExpressionPipeline | None = None
-        self._person: Avatar | None = None
         self.turns = Turns()
         self.counts = {"chunks": 0, "frames": 0, "interrupts": 0, "fallbacks": 0}
-        self._provider = ""
+        self._voice: Voice | None = None
+        self._loader: Loader[Voice, Voice] = Loader(self._load, self._load_failed)
+        self._failed = False  # something did not load: parameters go back to what runs
+        self._senders = Senders()
         self._files: dict[str, str] = {}  # of the network, and their checksums
-        self._load = 0.0  # computing per second of sound, of late
+        self._load_share = 0.0  # computing per second of sound, of late
         self._behind = 0.0  # s by which the work was late when it was last done
 
         overridable = common.overridable()
@@ -57,84 +87,131 @@ class ExpressionNode(common.RealTalkNode):
         self._speech = self.create_publisher(
             AudioChunk, "speech", common.EXPRESSION_QOS, qos_overriding_options=overridable
         )
-        self._audio = self.create_subscription(
-            AudioChunk, "audio", self.on_audio, common.AUDIO_QOS, qos_overriding_options=overridable
-        )
+        self._audio = AudioInbox(self, AudioChunk, "audio", self.on_audio, overridable)
         self._interrupt = self.create_service(Trigger, "interrupt", self.on_interrupt)
+        self._settings = SharedSettings(self)
         self.steady_timer(WORK_EVERY, self.work)
 
     # Life
 
     def setup(self) -> None:
-        self.change_parameter("policy", self.policy)
-        self._person = Avatar.load(self.avatar)
-        self._load_model(self.device)
-        self._files = models.fingerprints(self.model_dir, "expression")
+        self.check_parameter("policy", self.policy)
+        self.turns.policy = self.policy
+        self.pipeline = None
+        self._use(self._load(self._wanted()))
+        assert self.pipeline is not None
         self.get_logger().info(
             f"ready: avatar {self.avatar}, {self.fps:g} fps, {self.device}, "
             f"look-ahead {self.pipeline.model.look_ahead * 1000:.0f} ms"
         )
 
-    def _load_model(self, device: str) -> None:
+    def _wanted(self) -> tuple[str, str, str]:
+        return self.avatar, self.device, self.model_dir
+
+    def _load(self, wanted: tuple[str, str, str]) -> Voice:
+        avatar, device, model_dir = wanted
         model = ExpressionModel(
-            Path(self.model_dir) if self.model_dir else None,
-            models.providers_for(device),
-            self.threads,
+            Path(model_dir) if model_dir else None, models.providers_for(device), self.threads
         )
-        prior = model.prior(self._person.identity, self._person.reference_expressions)
-        self.pipeline = ExpressionPipeline(model, prior, self.fps)
-        self._provider = models.providers_for(device)[0]
+        person = Avatar.load(avatar)
+        prior = model.prior(person.identity, person.reference_expressions)
+        return Voice(model, prior, *wanted)
+
+    def _load_failed(self, wanted: tuple[str, str, str], error: Exception) -> None:
+        """In the loader's thread: goes on with what there is."""
+        self.problems.add(f"going on as before: {error}")
+        self._failed = True
+
+    def _as_it_runs(self) -> None:
+        """Parameters say what runs again."""
+        assert self._voice is not None
+        self.set_parameters(
+            [Parameter(name, value=getattr(self._voice, name)) for name in LOADED]
+        )
+
+    def _use(self, voice: Voice) -> None:
+        """From the next stretch of sound on; the running one ends as it began."""
+        self._voice = voice
+        if self.pipeline is None:
+            self.pipeline = ExpressionPipeline(voice.model, voice.prior, self.fps)
+        self.pipeline.model, self.pipeline.prior = voice.model, voice.prior
+        self._files = models.fingerprints(voice.model_dir, "expression")
 
     def halt(self) -> None:
         self.interrupt()
 
     def free(self) -> None:
-        self.pipeline = None
+        self._loader.forget()
+        self.pipeline = self._voice = None
+
+    def check_parameter(self, name: str, value) -> None:
+        check_setting(name, value)
+        if name == "policy" and value not in POLICIES:
+            raise RealTalkError(f"policy is one of {', '.join(POLICIES)}, not {value!r}")
+        if name == "device":
+            models.providers_for(value)
+        if name == "model_dir":
+            models.check_folder(value)
 
     def change_parameter(self, name: str, value) -> None:
-        pipeline = self.pipeline
         if name == "policy":
-            if value not in POLICIES:
-                raise RealTalkError(f"policy is one of {', '.join(POLICIES)}, not {value!r}")
             self.turns.policy = value
-        elif name == "avatar" and pipeline is not None:
-            person = Avatar.load(value)
-            # From the next utterance on.
-            pipeline.prior = pipeline.model.prior(person.identity, person.reference_expressions)
-            self._person = person
-        elif name == "fps" and pipeline is not None:
-            pipeline.fps = float(value)
+        if name in ("avatar", "fps"):
+            self._settings.changed()
+        if self.pipeline is None:
+            return
+        if name == "fps":
+            self.pipeline.fps = float(value)
+        voice = self._voice
+        running = voice and (voice.avatar, voice.device, voice.model_dir)
+        if name in LOADED and voice and (self._loader.name or running != self._wanted()):
+            self._loader.ask(self._wanted(), f"{name} {value}")
+
+    def loading(self) -> str:
+        return self._loader.name
 
     # Sound in
 
-    def on_audio(self, message: AudioChunk) -> None:
-        self.counts["chunks"] += 1
+    def on_audio(self, letters: list[Letter]) -> None:
+        self.counts["chunks"] += len(letters)
         if not self.ready:
             return
+        now = self._present()
+        for letter in letters:
+            self._take_in(letter, now)
+        self.work()
+
+    def _take_in(self, letter: Letter, now: float) -> None:
+        message, counts = letter.message, dict(self.turns.counts)
+        sent = now - letter.waited
+        seconds = len(message.data) / max(1, 2 * message.channels * message.sample_rate)
+        sender = self._senders.name(message.utterance_id, letter.number, sent, seconds)
         if message.reset:
             self.interrupt()
-            self.turns.welcome(message.utterance_id)
+            self.turns.welcome(message.utterance_id, sender)
             if not message.data:
                 return
         try:
             chunk = self._read(message)
-            foreign = self.turns.counts["foreign_stamps"]
-            ended = self.turns.put(chunk, self._present())
+            ended = self.turns.put(chunk, now, sent, sender)
         except AudioError as error:
             self.problems.add(str(error))
             return
-        if self.turns.counts["foreign_stamps"] > foreign:
+        if self.turns.counts["foreign_stamps"] > counts["foreign_stamps"]:
             self.problems.add(
-                f"a chunk is stamped {chunk.start - self.now():.0f} s from now, by another clock: "
+                f"a chunk is stamped {chunk.start - sent:.0f} s from now, by another clock: "
                 "it is heard next"
             )
+        for habit, advice in ADVICE.items():
+            if self.turns.counts[habit] > counts[habit]:
+                self.problems.add(advice)
         if ended:
             self._forget(ended)
-        self.work()
 
     def _read(self, message: AudioChunk) -> Chunk:
         """A message as a chunk. Raises AudioError."""
-        pcm = decode_pcm(memoryview(message.data), message.encoding, message.channels)
+        frames = decode_channels(memoryview(message.data), message.encoding, message.channels)
+        pcm, cancelled = mix_down(frames)
         check_rate(message.sample_rate)
         if not len(pcm) and not message.last:
             self.problems.add("a chunk without samples: send sound, or leave it out")
@@ -142,6 +219,11 @@ class ExpressionNode(common.RealTalkNode):
             samples = np.frombuffer(memoryview(message.data), "<f4")
             if not np.isfinite(samples).all():
                 self.problems.add("samples that are NaN or infinite: they are heard as silence")
+        if cancelled:
+            self.problems.add(
+                "the channels of the sound on audio cancel each other out (one is inverted): one of "
+                "them is heard alone. Send mono, or turn the phase of one channel"
+            )
         start = self.media_time(message.header.stamp)
         return Chunk(pcm, message.sample_rate, start, message.utterance_id, message.last)
 
@@ -158,52 +240,74 @@ class ExpressionNode(common.RealTalkNode):
 
     def work(self) -> None:
         """Works off what waits for a while, and ends an utterance whose audio stopped."""
-        if not self.ready:
+        if not self.ready or self.pipeline is None:
             return
+        if (voice := self._loader.take()) is not None:
+            self._use(voice)
+        if self._failed and not self._loader.name:
+            self._failed = False
+            self._as_it_runs()
         began, now = time.perf_counter(), self._present()
-        heard = 0.0
+        heard, skipped = 0.0, self.turns.skipped
         while time.perf_counter() - began < WORK_AT_ONCE:
             chunk = self.turns.take(now, AHEAD)
+            if self.turns.skipped > skipped:  # its end, too, has passed
+                skipped = self.turns.skipped
+                self.pipeline.reset()
             if chunk is None:
                 break
             self._say(chunk, now)
             heard += chunk.seconds
-            self._behind = max(0.0, now - chunk.start - chunk.seconds)
-        end = self.pipeline.end
-        if end is not None and not len(self.turns) and now > end + SILENCE:
+            self._behind = max(0.0, now - (chunk.start or now) - chunk.seconds)
+        if self.pipeline.end is not None and not self.turns.utterances:
             self._publish(self._flush())
         if heard:
-            self._load += 0.02 * ((time.perf_counter() - began) / heard - self._load)
+            self._load_share += 0.02 * (
+                (time.perf_counter() - began) / heard - self._load_share
+            )  # fmt: skip
 
     def _say(self, chunk: Chunk, now: float) -> None:
+        assert self.pipeline is not None
         try:
-            expressions = self.pipeline.push(chunk, now)
+            try:
+                expressions = self.pipeline.push(chunk, now)
+            except NetworkError as error:
+                chunk = self.pipeline.placed or chunk
+                self._fall_back(error)
+                expressions = self.pipeline.push(chunk, now)
         except RealTalkError as error:
             self.problems.add(str(error))
             return
-        except Exception as error:  # onnxruntime's own exceptions share no base class but this
-            placed = self.pipeline.placed or chunk
-            self._fall_back(error)
-            expressions = self.pipeline.push(placed, now)
+        except Exception as error:
+            self.problems.exception(error)
+            self.pipeline.reset()
+            return
         if (placed := self.pipeline.placed) is not None:
             self._publish_speech(placed)
         self._publish(expressions)
 
     def _flush(self) -> list[TimedExpression]:
+        assert self.pipeline is not None
         try:
             return self.pipeline.flush()
-        except Exception as error:  # as above
+        except NetworkError as error:
             self._fall_back(error)
-            return []
+        except Exception as error:
+            self.problems.exception(error)
+            self.pipeline.reset()
+        return []
 
-    def _fall_back(self, error: Exception) -> None:
-        """The network failed while it ran: goes on with a new one on the CPU."""
+    def _fall_back(self, error: NetworkError) -> None:
+        """The network failed while it ran: goes on with a new one on the CPU. Raises RealTalkError
+        if there is none."""
+        assert self.pipeline is not None and self._voice is not None
         self.counts["fallbacks"] += 1
-        self.problems.add(f"the network failed on {self._provider}, going on on the CPU: "
-                          f"{str(error).splitlines()[0]}")  # fmt: skip
-        sequence = self.pipeline.sequence
-        self._load_model("cpu")
-        self.pipeline.sequence = sequence
+        self.problems.add(
+            f"the network failed on {self._voice.device}, going on on the CPU: {error}"
+        )
+        self.pipeline.reset()
+        models.forget_sessions()  # it is broken: a new one is opened
+        self._use(self._load((self._voice.avatar, "cpu", self._voice.model_dir)))
 
     def _publish(self, expressions: list[TimedExpression]) -> None:
         for expression in expressions:
@@ -249,24 +353,32 @@ class ExpressionNode(common.RealTalkNode):
             message = FaceExpression(utterance_id=utterance, reset=True)
             message.header.stamp = stamp
             self._expression.publish(message)
-            sound = AudioChunk(utterance_id=utterance, reset=True, encoding=AudioChunk.PCM_S16LE)
+            sound = AudioChunk(
+                utterance_id=utterance, reset=True, encoding=AudioChunk.PCM_S16LE,
+                sample_rate=SAMPLE_RATE, channels=1,
+            )  # fmt: skip
             sound.header.stamp = stamp
             self._speech.publish(sound)
 
     # Diagnostics
 
     def concern(self) -> str:
-        if self._load > 0.9:
-            return f"this machine cannot keep up: {self._load:.1f} s of computing a second of sound"
+        if self._load_share > 0.9:
+            share = f"{self._load_share:.1f} s of computing a second of sound"
+            return f"this machine cannot keep up: {share}"
         return super().concern()
 
     def status(self) -> dict:
+        voice = self._voice
+        device = voice.device if voice else self.device
         values: dict = {
-            "avatar": self.avatar, "device": self.device, "provider": self._provider,
-            **self.counts, **self.turns.counts,
+            "avatar": voice.avatar if voice else self.avatar, "device": device,
+            "provider": models.PROVIDERS[device][0] if device in models.PROVIDERS else "",
+            "loading": self.loading(), **self.counts, **self.turns.counts,
         }  # fmt: skip
+        values["skipped_s"] = self.turns.skipped
         values["backlog_s"] = self.turns.seconds
-        values["computing_per_second_of_sound"] = self._load
+        values["computing_per_second_of_sound"] = self._load_share
         values["behind_ms"] = self._behind * 1e3
         if self.pipeline is not None:
             values.update(self.pipeline.counts)

@@ -14,6 +14,7 @@ from realtalk_ros.avatar import Avatar
 from realtalk_ros.markers import LINES, FaceLines, line, tell
 from realtalk_ros.msg import FaceExpression
 from realtalk_ros.nodes import common
+from realtalk_ros.nodes.face_settings import SharedSettings
 from realtalk_ros.pipeline import TimedExpression
 from realtalk_ros.timeline import Presenter
 
@@ -27,7 +28,7 @@ class MarkersNode(common.RealTalkNode):
     def __init__(self, name: str = "markers_node", **options):
         super().__init__(name, **options)
         self.avatar = self.parameter("avatar", *common.AVATAR)
-        self.fps = self.parameter("fps", *common.FPS[:3], common.UNCONFIGURED)
+        self.fps = self.parameter("fps", *common.FPS)
         self.frame_id = self.parameter("frame_id", "face", "Frame of the face: x out of it, z up")
         self.parent_frame = self.parameter(
             "parent_frame", "base_link", "Frame in which the face stands still, 1 m up, where "
@@ -44,15 +45,16 @@ class MarkersNode(common.RealTalkNode):
             FaceExpression, "expression", self.on_expression, common.EXPRESSION_QOS,
             qos_overriding_options=overridable,
         )  # fmt: skip
+        self._settings = SharedSettings(self, tells=False)
         self._static: Any = None
         self._timer: Any = None
 
     def setup(self) -> None:
-        self.change_parameter("avatar", self.avatar)
+        self.face = FaceLines(Avatar.load(self.avatar).identity)
         self.presenter = Presenter(self.fps)
         if self.parent_frame:
             self._stand()
-        self.get_logger().info(f"ready: markers of {self.avatar} in frame {self.frame_id}")
+        self.get_logger().info(f"ready: markers of {self.avatar} in frame {self._frame}")
 
     def start(self) -> None:
         self._timer = self.steady_timer(1 / self.fps, self.work)
@@ -60,9 +62,22 @@ class MarkersNode(common.RealTalkNode):
     def halt(self) -> None:
         self.destroy_timer(self._timer)
 
+    def check_parameter(self, name: str, value: Any) -> None:
+        if name == "avatar":
+            FaceLines(Avatar.load(value).identity)
+
     def change_parameter(self, name: str, value: Any) -> None:
         if name == "avatar":
             self.face = FaceLines(Avatar.load(value).identity)
+        elif name == "fps":
+            self.presenter.set_fps(value)
+            if self.ready:
+                self.destroy_timer(self._timer)
+                self._timer = self.steady_timer(1 / value, self.work)
+
+    @property
+    def _frame(self) -> str:
+        return self.in_namespace(self.frame_id)
 
     def _stand(self) -> None:
         """The static frame. On apt ROS tf2_msgs is always there; the PyPI wheels lack it."""
@@ -71,12 +86,12 @@ class MarkersNode(common.RealTalkNode):
         except ImportError:
             self.get_logger().warning(
                 "no static frame: tf2_msgs is not installed; in RViz take the fixed frame "
-                f"{self.frame_id}"
+                f"{self._frame}"
             )
             return
         transform = importlib.import_module("geometry_msgs.msg").TransformStamped()
         transform.header.stamp = self.get_clock().now().to_msg()
-        transform.header.frame_id, transform.child_frame_id = self.parent_frame, self.frame_id
+        transform.header.frame_id, transform.child_frame_id = self.parent_frame, self._frame
         transform.transform.translation.z = 1.0
         if self._static is None:
             self._static = self.create_publisher(tf_message, "/tf_static", common.LATCHED_QOS)
@@ -132,7 +147,7 @@ class MarkersNode(common.RealTalkNode):
 
     def _marker(self, namespace: str, number: int, stamp: Any) -> Marker:
         marker = Marker(ns=namespace, id=number, action=Marker.ADD)
-        marker.header.frame_id, marker.header.stamp = self.frame_id, stamp
+        marker.header.frame_id, marker.header.stamp = self._frame, stamp
         marker.pose.orientation.w = 1.0
         marker.lifetime.sec = 1  # a face that is gone does not stay
         return marker

@@ -61,6 +61,12 @@ class MicrophoneNode(common.RealTalkNode):
         if self.microphone is None or time.monotonic() - self.microphone.heard_at > SILENT:
             self._open_again()
             return
+        if self.microphone.cancelled:
+            self.microphone.cancelled = False
+            self.problems.add(
+                "the microphone's channels cancel each other out (one is inverted): one of them is "
+                "heard alone. Set the parameter channels to 1"
+            )
         ahead = self.now() - time.monotonic()
         for block, heard in self.microphone.read():
             self.counts["blocks"] += 1

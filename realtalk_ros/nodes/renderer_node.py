@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import array
 import importlib
+import math
 import threading
 import time
 from collections import deque
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from geometry_msgs.msg import PointStamped
+from rclpy.parameter import Parameter
 from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Bool, String
@@ -20,13 +23,17 @@ from std_msgs.msg import Bool, String
 from realtalk_ros import models
 from realtalk_ros.audio import check_rate, decode_pcm
 from realtalk_ros.avatar import Avatar
-from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face import Face, felt, parse_emotion
+from realtalk_ros.errors import NetworkError, RealTalkError
+from realtalk_ros.face import Dressed, Face, felt, parse_emotion
 from realtalk_ros.gaze import angles
-from realtalk_ros.health import Ladder
+from realtalk_ros.health import Ladder, Processor
 from realtalk_ros.mark import Mark
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import common
+from realtalk_ros.nodes.face_settings import SharedSettings
+from realtalk_ros.nodes.face_settings import check as check_setting
+from realtalk_ros.nodes.inbox import Inbox, Letter
+from realtalk_ros.nodes.loader import Loader
 from realtalk_ros.pipeline import Chunk, TimedExpression
 from realtalk_ros.provenance import Provenance, into_jpeg
 from realtalk_ros.renderer.stream import FaceRenderer
@@ -37,8 +44,21 @@ from realtalk_ros.troupe import Member, Troupe
 POLL = 0.02  # s, longest sleep of the display: how soon it sees a change of delay or clock
 LISTEN = 0.004  # s between looks at whether sound is due, while there is any
 READY_EARLY = 0.003  # s of room that rendering a frame gets beyond what it took of late
-FAILURES = 3  # frames in a row that fail before the network is loaded anew, on the CPU
+FAILURES = 3  # frames in a row for which a network fails before it is loaded anew, on the CPU
+BROKEN = 25  # the same for any other error
 OVERTAKES = 1.0  # s by which a reset of the sound may be ahead of that of the expressions
+AGAIN = 5.0  # s between two attempts to load a network anew
+LOADED = ("avatar", "size", "device", "model_dir")  # parameters whose change takes long
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the pictures are made of: values of the LOADED parameters; size as the quality has it."""
+
+    avatar: str
+    size: int
+    device: str
+    model_dir: str
 
 
 class RendererNode(common.RealTalkNode):
@@ -90,17 +110,21 @@ class RendererNode(common.RealTalkNode):
         self.sound = Sound()
         self.speaking = Speaking()
         self.ladder = Ladder()
+        self._processor = Processor()
         self.counts = {"expressions": 0, "images": 0, "jpegs": 0, "skipped_frames": 0,
                        "resets": 0, "audio_out": 0, "fallbacks": 0}  # fmt: skip
         self._cuts = 0  # how often what was not yet seen was dropped
         # Utterances that were ended: until when [s, monotonic] expressions of theirs may yet come.
         self._ended: dict[str, float] = {}
         self._lock = threading.Lock()  # presenter, sound: filled by the executor, read by threads
-        self._changing = threading.Lock()  # the face's renderer
+        self._look: Look | None = None  # that is shown
+        self._loader: Loader[Look, tuple[Look, Dressed]] = Loader(self._load, self._load_failed)
+        self._undo = False  # something did not load: parameters go back to what is shown
+        self._emergency = ""  # the device that is used after a network failed on the wanted one
+        self._tried = -math.inf  # when a network was loaded anew
         self._stop = threading.Event()
         self._sounds = threading.Event()  # something is to be played
         self._threads: list[threading.Thread] = []
-        self._provider = ""
         self._files: dict[str, str] = {}
         self._render_ms: deque[float] = deque(maxlen=250)
         self._publish_ms: deque[float] = deque(maxlen=250)
@@ -131,9 +155,12 @@ class RendererNode(common.RealTalkNode):
         self._told = self.create_publisher(
             String, "face/provenance", common.LATCHED_QOS, qos_overriding_options=overridable
         )
+        for kind, topic, take in (
+            (FaceExpression, "expression", self.on_expressions),
+            (AudioChunk, "speech", self.on_speech),
+        ):
+            Inbox(self, kind, topic, take, common.EXPRESSION_QOS, overridable)
         for kind, topic, callback, profile in (
-            (FaceExpression, "expression", self.on_expression, common.EXPRESSION_QOS),
-            (AudioChunk, "speech", self.on_speech, common.EXPRESSION_QOS),
             (String, "emotion", self.on_emotion, common.COMMAND_QOS),
             (PointStamped, "look_at", self.on_look_at, common.COMMAND_QOS),
             (Bool, "listening", self.on_listening, common.COMMAND_QOS),
@@ -141,6 +168,7 @@ class RendererNode(common.RealTalkNode):
             self.create_subscription(
                 kind, topic, callback, profile, qos_overriding_options=overridable
             )
+        self._settings = SharedSettings(self, leads=True)
         self._optional()
 
     def _optional(self) -> None:
@@ -167,43 +195,87 @@ class RendererNode(common.RealTalkNode):
         began = time.perf_counter()
         name, intensity = parse_emotion(self.emotion)
         mark = Mark(self.mark) if self.mark else None
-        self.face = Face(self._load(self.avatar, self.size, self.device), self.seed)
+        self.ladder, self._emergency = Ladder(), ""
+        look = self._wanted()
+        self.face = Face(self._open(look), self.seed)
         self.face.feel(name, intensity)
         self.face.mark = mark
         for gain in ("expression_gain", "emotion_gain", "idle_gain"):
             setattr(self.face, gain, getattr(self, gain))
-        self._files = models.fingerprints(self.model_dir, "renderer")
         self.presenter.set_fps(self.fps)
-        self.ladder = Ladder()
-        self._new_size()
+        self._use(look, self.face.dressed(self.face.renderer))
         width, height = self.face.renderer.size
         self.get_logger().info(
             f"ready in {time.perf_counter() - began:.1f} s: avatar {self.avatar}, "
             f"{width}x{height} at {self.fps:g} fps, {self.device}"
         )
 
-    def _load(self, avatar: str, size: int, device: str) -> FaceRenderer | Member:
-        providers = models.providers_for(device)
-        model_dir = Path(self.model_dir) if self.model_dir else None
+    def _wanted(self) -> Look:
+        size = max(64, self.size // self.ladder.divisors[1])
+        return Look(self.avatar, size, self._emergency or self.device, self.model_dir)
+
+    def _open(self, look: Look) -> FaceRenderer | Member:
+        """Loads a renderer. Raises RealTalkError."""
+        providers = models.providers_for(look.device)
+        model_dir = Path(look.model_dir) if look.model_dir else None
         troupe, number = self._troupe or (None, 0)
         renderer: FaceRenderer | Member
-        if troupe is not None and avatar == troupe.avatars[number]:
-            renderer = troupe.member(number, size, providers, self.threads, model_dir)
+        if troupe is not None and look.avatar == troupe.avatars[number]:
+            renderer = troupe.member(number, look.size, providers, self.threads, model_dir)
         else:
-            renderer = FaceRenderer(Avatar.load(avatar), size, providers, self.threads, model_dir)
+            avatar = Avatar.load(look.avatar)
+            renderer = FaceRenderer(avatar, look.size, providers, self.threads, model_dir)
         neutral = np.zeros(52, np.float32)
         renderer.render(neutral, 0)  # the first run is slower than the others
         began = time.perf_counter()
         renderer.render(neutral, 0)
-        self.presenter.lead = self._lead(time.perf_counter() - began)
-        self._provider = providers[0]
+        if self._look is None:
+            self.presenter.lead = self._lead(time.perf_counter() - began)
         return renderer
+
+    def _load(self, look: Look) -> tuple[Look, Dressed]:
+        """Beside the face that is shown, in the loader's thread."""
+        shown, face = self._look, self.face
+        if shown is None or face is None:
+            raise RealTalkError("the node was cleaned up")
+        if replace(shown, size=look.size) == look:
+            renderer = face.renderer.resized(look.size)
+        else:
+            renderer = self._open(look)
+        return look, face.dressed(renderer)
+
+    def _load_failed(self, look: Look, error: Exception) -> None:
+        """In the loader's thread: goes on with what there is."""
+        if isinstance(error, RealTalkError):
+            self.problems.add(f"going on as before: {error}")
+        else:
+            self.problems.exception(error)
+        self._undo = True
+
+    def _as_shown(self) -> None:
+        """Parameters say what is shown again."""
+        self._undo = False
+        look = self._look
+        if look is not None and not self._emergency:
+            self.set_parameters(
+                [Parameter(n, value=getattr(look, n)) for n in LOADED if n != "size"]
+            )
+
+    def _reload(self, name: str) -> None:
+        look = self._wanted()
+        if self._look is not None and (self._loader.name or look != self._look):
+            self._loader.ask(look, name)
 
     def _lead(self, seconds: float) -> float:
         """How long before it is seen rendering of a frame begins, if it takes that long."""
         return min(1.3 * seconds + READY_EARLY, 0.9 / self.presenter.fps)
 
-    def _new_size(self) -> None:
+    def _use(self, look: Look, dressed: Dressed) -> None:
+        """Shows another look, from the next frame on."""
+        assert self.face is not None
+        self.face.dress(dressed)
+        self._look = look
+        self._files = models.fingerprints(look.model_dir, "renderer")
         width, height = self.face.renderer.size
         self._image = Image(
             encoding="bgr8", is_bigendian=0, width=width, height=height, step=3 * width
@@ -236,34 +308,42 @@ class RendererNode(common.RealTalkNode):
             self._speaking.publish(Bool(data=False))
 
     def free(self) -> None:
-        self.face = None
+        self._loader.forget()
+        self.face = self._look = None
+
+    def check_parameter(self, name: str, value) -> None:
+        check_setting(name, value)
+        if name == "emotion":
+            parse_emotion(value)
+        elif name == "mark" and value:
+            Mark(value)
+        elif name == "device":
+            models.providers_for(value)
+        elif name == "model_dir":
+            models.check_folder(value)
 
     def change_parameter(self, name: str, value) -> None:
         face = self.face
-        if name == "emotion":
-            felt_now = parse_emotion(value)
-            if face is not None:
-                face.feel(*felt_now)
-        elif name == "mark":
-            mark = Mark(value) if value else None
-            if face is not None:
-                face.mark = mark
-        elif face is None:
+        if name in ("avatar", "fps"):
+            self._settings.changed()
+        if face is None:
             return
+        if name == "emotion":
+            face.feel(*parse_emotion(value))
+        elif name == "mark":
+            face.mark = Mark(value) if value else None
         elif name.endswith("_gain"):
             setattr(face, name, value)
         elif name == "fps":
             with self._lock:
-                self.ladder = Ladder()
-                self.presenter.set_fps(value)
-        elif name in ("avatar", "size"):
-            wanted = {"avatar": self.avatar, "size": self.size, name: value}
-            self._use(self._load(**wanted, device=self.device))
+                self.presenter.set_fps(value / self.ladder.divisors[0])
+        elif name in LOADED:
+            if name in ("device", "model_dir"):
+                self._emergency = ""
+            self._reload(f"{name} {value}")
 
-    def _use(self, renderer: FaceRenderer | Member) -> None:
-        with self._changing:
-            self.face.renderer = renderer
-            self._new_size()
+    def loading(self) -> str:
+        return self._loader.name
 
     def _present(self) -> float:
         """Now, in seconds, everything that waits moved with the clock; ask under the lock. What
@@ -276,10 +356,15 @@ class RendererNode(common.RealTalkNode):
 
     # What comes in
 
-    def on_expression(self, message: FaceExpression) -> None:
-        self.counts["expressions"] += 1
+    def on_expressions(self, letters: list[Letter]) -> None:
+        self.counts["expressions"] += len(letters)
         if not self.ready:
             return
+        for letter in letters:
+            self._take_in(letter.message, letter.waited)
+        self._sounds.set()
+
+    def _take_in(self, message: FaceExpression, waited: float) -> None:
         if message.reset:
             self.counts["resets"] += 1
             self._cut()
@@ -305,9 +390,8 @@ class RendererNode(common.RealTalkNode):
                 rotation,
                 message.speech_probability,
             )
-            self.presenter.push(expression, now)
+            self.presenter.push(expression, now, now - waited)
             self.sound.confirm(expression.time)
-        self._sounds.set()
 
     def _cut(self) -> None:
         """Drops what is not yet seen; a frame that is being rendered is not shown."""
@@ -316,20 +400,29 @@ class RendererNode(common.RealTalkNode):
             self.presenter.reset()
             self.speaking.cut(self._present() - self.presenter.delay)
 
-    def on_speech(self, message: AudioChunk) -> None:
+    def on_speech(self, letters: list[Letter]) -> None:
         if not self.ready:
             return
-        if message.reset:
-            with self._lock:
-                self.sound.clear()
-            # The same reset waits on `expression` behind what was sent before it, which can be
-            # seconds of speech: that is left out when it comes.
-            self._cut()
-            self._ended = {k: t for k, t in self._ended.items() if t > time.monotonic()}
-            self._ended[message.utterance_id] = time.monotonic() + OVERTAKES
+        for letter in letters:
+            if letter.message.reset:
+                self._forget(letter.message)
+            else:
+                self._take_in_sound(letter.message, letter.waited)
+        self._sounds.set()
+
+    def _forget(self, message: AudioChunk) -> None:
+        """An interrupt, which came with the sound."""
+        # The same reset waits on `expression` behind what was sent before it, which can be
+        # seconds of speech: that is left out when it comes.
+        self._cut()
+        self._ended = {k: t for k, t in self._ended.items() if t > time.monotonic()}
+        self._ended[message.utterance_id] = time.monotonic() + OVERTAKES
+        with self._lock:  # or a piece of the old sound could follow it
+            self.sound.clear()
             if self._audio_out.get_subscription_count():
                 self._audio_out.publish(message)  # players forget what they hold, too
-            return
+
+    def _take_in_sound(self, message: AudioChunk, waited: float) -> None:
         with self._lock:
             start, now = self.media_time(message.header.stamp), self._present()
         try:
@@ -345,9 +438,8 @@ class RendererNode(common.RealTalkNode):
         chunk = Chunk(pcm, message.sample_rate, start, message.utterance_id, message.last)
         with self._lock:
             if self.sound.push(chunk):
-                needed = now - start + SLICE + MARGIN + self.playback_latency
+                needed = now - waited - start + SLICE + MARGIN + self.playback_latency
                 self.presenter.sound_delay = max(0.0, needed)
-        self._sounds.set()
 
     def on_emotion(self, message: String) -> None:
         self._feel(message.data)
@@ -373,7 +465,7 @@ class RendererNode(common.RealTalkNode):
         frame = message.header.frame_id
         try:
             angles(point)
-            if frame not in ("", self.frame_id):
+            if frame not in ("", self.frame_id, self.in_namespace(self.frame_id)):
                 point = self._transformed(message, point)
             if self.face is not None:
                 self.face.gaze.look(point, self.now() - self.presenter.delay)
@@ -385,11 +477,12 @@ class RendererNode(common.RealTalkNode):
         frame = message.header.frame_id
         if self._transforms is None:
             raise RealTalkError(
-                f"look_at is in frame {frame!r}: without tf2_ros give it in {self.frame_id!r}"
+                f"look_at is in frame {frame!r}: without tf2_ros give it in "
+                f"{self.in_namespace(self.frame_id)!r}"
             )
         try:
             found = self._transforms.lookup_transform(
-                self.frame_id, frame, Time.from_msg(message.header.stamp)
+                self.in_namespace(self.frame_id), frame, Time.from_msg(message.header.stamp)
             ).transform
         except Exception as error:  # tf2's own exceptions
             raise RealTalkError(f"look_at: {error}") from error
@@ -411,8 +504,9 @@ class RendererNode(common.RealTalkNode):
                 self._stop.wait(min(POLL, max(0.0005, due - now)))
                 continue
             try:
-                with self._changing:
-                    self.show(shown)
+                if (loaded := self._loader.take()) is not None:
+                    self._use(*loaded)
+                self.show(shown)
                 self._failed = 0
             except Exception as error:  # a picture that fails must not end the display
                 if self._stop.is_set() or not self.context.ok():
@@ -432,7 +526,7 @@ class RendererNode(common.RealTalkNode):
         ready = time.perf_counter()
 
         self.set_stamp(self._image.header.stamp, media_time)
-        self._image.header.frame_id = self.frame_id
+        self._image.header.frame_id = self.in_namespace(self.frame_id)
         if self._raw.get_subscription_count():
             # The message keeps its buffer: a new array each time costs a copy more.
             np.frombuffer(self._image.data, np.uint8)[:] = picture.reshape(-1)
@@ -463,27 +557,41 @@ class RendererNode(common.RealTalkNode):
             time.sleep(wait)
 
     def _show_failed(self, error: Exception) -> None:
-        self.problems.add(f"a frame could not be shown: {str(error).splitlines()[0]}")
+        if isinstance(error, NetworkError):
+            self.problems.add(f"a frame could not be shown, the network failed: {error}")
+        else:
+            self.problems.exception(error)
         self._failed += 1
-        if self._failed < FAILURES:
+        enough = FAILURES if isinstance(error, NetworkError) else BROKEN
+        if self._failed < enough or time.monotonic() - self._tried < AGAIN:
             return
-        self._failed = 0
+        self._failed, self._tried = 0, time.monotonic()
         self.counts["fallbacks"] += 1
-        try:
-            self._use(self._load(self.avatar, self.face.renderer.size[1], "cpu"))
-        except RealTalkError as broken:
-            self.problems.add(str(broken))
-            self._stop.wait(1.0)
+        models.forget_sessions()  # they are broken: new ones are opened
+        self._emergency = "cpu"
+        self._look = replace(self._look, device="") if self._look else None
+        self._loader.ask(self._wanted(), "the networks anew, on the CPU")
 
     def play(self) -> None:
         """Sends sound when its frame is seen, or `playback_latency` before (in its own thread)."""
         while not self._stop.is_set():
-            with self._lock:
-                time_heard = self.now() - self.presenter.delay + self.playback_latency
-                due = self.sound.take(time_heard)
-                if not len(self.sound):
-                    self._sounds.clear()
-            heard = self._audio_out.get_subscription_count() > 0
+            try:
+                self._send_due()
+            except Exception as error:  # no sound may be the last one
+                if self._stop.is_set() or not self.context.ok():
+                    return
+                self.problems.exception(error)
+            if not self._sounds.wait(0.2):
+                continue
+            time.sleep(LISTEN)
+
+    def _send_due(self) -> None:
+        heard = self._audio_out.get_subscription_count() > 0
+        with self._lock:  # until it is sent: what is cleared meanwhile must not follow
+            time_heard = self._present() - self.presenter.delay + self.playback_latency
+            due = self.sound.take(time_heard)
+            if not len(self.sound):
+                self._sounds.clear()
             for chunk in due if heard else ():
                 self._audio_out.publish(
                     self.audio_message(
@@ -491,9 +599,6 @@ class RendererNode(common.RealTalkNode):
                     )
                 )
                 self.counts["audio_out"] += 1
-            if not self._sounds.wait(0.2):
-                continue
-            time.sleep(LISTEN)
 
     # Health
 
@@ -504,8 +609,11 @@ class RendererNode(common.RealTalkNode):
 
     def _look_after(self) -> None:
         """Once a second: how long rendering takes of late, and whether the machine keeps up."""
+        if self._undo and not self._loader.name:
+            self._as_shown()
         busy, shown, missed = self._busy, self._shown, self._missed
         self._busy = self._shown = self._missed = 0.0
+        idle = self._processor.idle()
         if not shown:
             return
         if self._render_ms:
@@ -516,17 +624,17 @@ class RendererNode(common.RealTalkNode):
                 if abs(lead - self.presenter.lead) > 0.003 and not len(self.presenter):
                     self.presenter.lead = lead
         load = busy / shown * self.presenter.fps
-        if self.ladder_on and self.ladder.update(load, missed / (shown + missed)):
+        steady = not self._loader.name  # what loads has the processor, too
+        if self.ladder_on and steady and self.ladder.update(load, missed / (shown + missed), idle):
             self._climb()
 
     def _climb(self) -> None:
-        by_fps, by_size = self.ladder.divisors
-        fps, size = self.fps / by_fps, max(64, self.size // by_size)
-        self.get_logger().info(f"quality is now {fps:g} fps, {size} pixels")
+        by_fps = self.ladder.divisors[0]
+        look = self._wanted()
+        self.get_logger().info(f"quality is now {self.fps / by_fps:g} fps, {look.size} pixels")
         with self._lock:
-            self.presenter.set_fps(fps)
-        if size != self.face.renderer.size[1]:
-            self._use(self.face.renderer.resized(size))
+            self.presenter.set_fps(self.fps / by_fps)
+        self._reload(f"size {look.size}")
 
     def concern(self) -> str:
         if self.ladder.level:
@@ -535,10 +643,12 @@ class RendererNode(common.RealTalkNode):
         return super().concern()
 
     def status(self) -> dict:
-        presenter = self.presenter
+        presenter, look = self.presenter, self._look
+        device = look.device if look else self.device
         values: dict = {
-            "avatar": self.avatar, "device": self.device, "provider": self._provider,
-            "fps": presenter.fps, "size": self._image.height, **self.counts,
+            "avatar": look.avatar if look else self.avatar, "device": device,
+            "provider": models.PROVIDERS[device][0] if device in models.PROVIDERS else "",
+            "loading": self.loading(), "fps": presenter.fps, "size": self._image.height, **self.counts,
         }  # fmt: skip
         values["late_expressions"] = presenter.late
         values["queued_expressions"] = len(presenter)

@@ -15,7 +15,7 @@ import onnxruntime as ort
 
 from realtalk_ros import arkit, models
 from realtalk_ros.avatar import CROP_SIZE, Avatar
-from realtalk_ros.errors import ModelError
+from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.renderer.geometry import Geometry, resting
 from realtalk_ros.renderer.references import Chooser
 
@@ -211,7 +211,10 @@ class Binding:
             self.inputs[name][:] = values
         if self._on_gpu:
             self._bind_inputs()  # copies them there
-        self._session.run_with_iobinding(self._binding)
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:  # onnxruntime's own share no base class but this
+            raise NetworkError(str(error).splitlines()[0]) from error
 
 
 def textures(avatar: Avatar) -> tuple[np.ndarray, ...]:
