@@ -30,6 +30,7 @@ BEHIND = 2.0  # s, how far behind a stamp can be meant
 SILENCE = 0.25  # s without audio after which an utterance is over, though no chunk said `last`
 PIECE = 0.2  # s, longer chunks are worked off in pieces of this length
 STALE = 0.5  # s by which sound may come later than its sender's habit before it is left out
+EARLY = 0.25  # s, what comes earlier than this before its time is early enough for everybody
 HOLE = 0.15  # s between two looks, from which on this process did not run in between
 STEADY = 10.0  # s of sound that tell whether a sender speaks in real time
 DRIFT = 0.02  # share by which the clocks of a sender's sound and stamps may differ
@@ -62,7 +63,7 @@ class Turn:
         self.stamped = 0  # chunks with stamps
         self.first, self.came = math.inf, -math.inf  # when its first, its last chunk was sent
         self.received = 0.0  # s of sound in all
-        self.late = math.inf  # s by which its chunks are sent after their time, at least
+        self.late = math.inf  # s by which its chunks are sent after their time; before it: negative
         self.quiet_after = -math.inf  # when it is over if nothing more comes
         self.sound = np.zeros(0, np.float32)  # of its last chunk
         self.intervals: deque[float] = deque(maxlen=16)  # s between its last chunks
@@ -85,7 +86,7 @@ class Turn:
             self.intervals.append(max(0.0, sent - self.came))
         self.first, self.came = min(self.first, sent), sent
         self.sound = chunk.pcm if len(chunk.pcm) else self.sound
-        self.late = min(self.late, max(0.0, sent - chunk.start - chunk.seconds))
+        self.late = min(self.late, sent - chunk.start - chunk.seconds)
         # Who speaks as he goes sends again when this chunk has passed.
         self.quiet_after = max(self.end, now + chunk.seconds) + SILENCE
 
@@ -259,17 +260,21 @@ class Turns:
 
     def _catch_up(self, turn: Turn, now: float) -> None:
         """Leaves out what should have been heard while this process stood still."""
-        first = turn.chunks[0]
-        past = now - turn.late - first.start - first.seconds
-        if past <= STALE:
+
+        def past() -> float:
+            first = turn.chunks[0]
+            return now - first.start - first.seconds
+
+        if past() <= STALE + max(0.0, turn.late):
             return
         if not turn.begun and not turn.in_real_time:
             # Nobody waits for the rest of it: all of it is said, later.
-            delay = now - first.start
+            delay = now - turn.chunks[0].start
             turn.wait += delay
             turn.move(delay)
             return
-        while past > 0:
+        # What follows comes as early as its sender sends it, or it would all be shown later.
+        while past() > max(turn.late, -EARLY):
             piece = turn.chunks.popleft()
             self.skipped += piece.seconds
             turn.seconds -= piece.seconds
@@ -277,8 +282,6 @@ class Turns:
                 if piece.last:  # must be told
                     turn.chunks.append(replace(piece, pcm=piece.pcm[:0]))
                 return
-            first = turn.chunks[0]
-            past = now - turn.late - first.start - first.seconds
 
     def interrupt(self, now: float) -> list[str]:
         """Drops everything. Returns the utterances that were speaking or waiting; chunks that

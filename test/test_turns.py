@@ -200,12 +200,11 @@ def test_after_a_stall_the_rest_comes_at_the_old_delay(behind, stop, stamps):
     turns = Turns()
     times = place(heard(turns, arrivals))
     delay = times[:, 0] - times[:, 1] - times[0, 0]
-    early = behind < 0 and stamps
     assert abs(delay).max() < 0.03  # nothing is shifted
     back = 14 + stop - 10
     assert (np.diff(times[times[:, 1] > back, 1]) < 0.021).all()  # complete
     lost = np.diff(times[:, 1]).max()
-    assert lost < stop - (0.28 if early else -0.05)
+    assert lost < stop + 0.05
     assert turns.skipped == pytest.approx(lost - 0.02, abs=0.03)
 
 

@@ -46,6 +46,7 @@ LISTEN = 0.004  # s between looks at whether sound is due, while there is any
 READY_EARLY = 0.003  # s of room that rendering a frame gets beyond what it took of late
 FAILURES = 3  # frames in a row for which a network fails before it is loaded anew, on the CPU
 BROKEN = 25  # the same for any other error
+STOOD = 0.25  # s that a message has waited, from which on this process must have stood still
 OVERTAKES = 1.0  # s by which a reset of the sound may be ahead of that of the expressions
 AGAIN = 5.0  # s between two attempts to load a network anew
 LOADED = ("avatar", "size", "device", "model_dir")  # parameters whose change takes long
@@ -59,6 +60,33 @@ class Look:
     size: int
     device: str
     model_dir: str
+
+
+class ResetPairs:
+    """Every interrupt comes twice: with the sound, and with the expressions. Times are monotonic, s."""
+
+    def __init__(self) -> None:
+        self._heard: deque[float] = deque(maxlen=64)  # with the sound, and not yet with expressions
+        self._seen: deque[float] = deque(maxlen=64)  # the other way
+
+    def heard(self, now: float) -> None:
+        self._pair(self._heard, self._seen, now)
+
+    def seen(self, now: float) -> None:
+        self._pair(self._seen, self._heard, now)
+
+    def missing(self, now: float) -> bool:
+        """Whether the expressions that come are of before an interrupt that was heard."""
+        return any(now - when < OVERTAKES for when in self._heard)
+
+    @staticmethod
+    def _pair(these: deque[float], others: deque[float], now: float) -> None:
+        while others and now - others[0] >= OVERTAKES:
+            others.popleft()
+        if others:
+            others.popleft()
+        else:
+            these.append(now)
 
 
 class RendererNode(common.RealTalkNode):
@@ -114,8 +142,7 @@ class RendererNode(common.RealTalkNode):
         self.counts = {"expressions": 0, "images": 0, "jpegs": 0, "skipped_frames": 0,
                        "resets": 0, "audio_out": 0, "fallbacks": 0}  # fmt: skip
         self._cuts = 0  # how often what was not yet seen was dropped
-        # Utterances that were ended: until when [s, monotonic] expressions of theirs may yet come.
-        self._ended: dict[str, float] = {}
+        self._resets = ResetPairs()
         self._lock = threading.Lock()  # presenter, sound: filled by the executor, read by threads
         self._look: Look | None = None  # that is shown
         self._loader: Loader[Look, tuple[Look, Dressed]] = Loader(self._load, self._load_failed)
@@ -361,17 +388,17 @@ class RendererNode(common.RealTalkNode):
         if not self.ready:
             return
         for letter in letters:
-            self._take_in(letter.message, letter.waited)
+            self._take_in(letter.message, stood(letter.waited))
         self._sounds.set()
 
     def _take_in(self, message: FaceExpression, waited: float) -> None:
         if message.reset:
             self.counts["resets"] += 1
+            self._resets.seen(time.monotonic())
             self._cut()
-            self._ended.pop(message.utterance_id, None)
             return
-        if time.monotonic() < self._ended.get(message.utterance_id, 0.0):
-            return
+        if self._resets.missing(time.monotonic()):
+            return  # of before the interrupt
         weights = np.array(message.weights, np.float32)
         rotation = np.array(message.head_rotation, np.float32)
         when = self.media_time(message.header.stamp)
@@ -407,16 +434,15 @@ class RendererNode(common.RealTalkNode):
             if letter.message.reset:
                 self._forget(letter.message)
             else:
-                self._take_in_sound(letter.message, letter.waited)
+                self._take_in_sound(letter.message, stood(letter.waited))
         self._sounds.set()
 
     def _forget(self, message: AudioChunk) -> None:
         """An interrupt, which came with the sound."""
-        # The same reset waits on `expression` behind what was sent before it, which can be
-        # seconds of speech: that is left out when it comes.
+        # The same reset may wait on `expression` behind what was sent before it, which can be seconds
+        # of speech: that is left out.
+        self._resets.heard(time.monotonic())
         self._cut()
-        self._ended = {k: t for k, t in self._ended.items() if t > time.monotonic()}
-        self._ended[message.utterance_id] = time.monotonic() + OVERTAKES
         with self._lock:  # or a piece of the old sound could follow it
             self.sound.clear()
             if self._audio_out.get_subscription_count():
@@ -669,6 +695,12 @@ class RendererNode(common.RealTalkNode):
                 )
         values.update(self._files)
         return values
+
+
+def stood(waited: float) -> float:
+    """How much of a message's wait, s, is no reason to show what comes later. A node that is always
+    a little late must show it all later; one that once stood still must not."""
+    return waited if waited > STOOD else 0.0
 
 
 def rotate(quaternion, point, translation) -> tuple[float, float, float]:
