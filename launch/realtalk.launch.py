@@ -9,6 +9,7 @@ cannot run with what it was given.
 """
 
 import os
+import shutil
 import time
 from typing import Any
 
@@ -50,6 +51,8 @@ OPTIONAL = {
     "microphone": "Let the face say what the microphone hears",
 }
 OUTPUT: dict[str, Any] = {"output": "screen", "emulate_tty": True}
+# launch leaves its processes behind when it is terminated or killed: the kernel ends them then.
+WITH_LAUNCH = "setpriv --pdeathsig TERM " if shutil.which("setpriv") else ""
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -101,13 +104,17 @@ def make_nodes(context: LaunchContext) -> list[ExecuteProcess]:
     # Text stays text: an avatar's name may be one that YAML takes for a number.
     typed = {k: ParameterValue(v, value_type=type(v)) for k, v in values.items()}
     parameters: list[Any] = [params_file, typed] if typed else [params_file]
-    options = dict(package=PACKAGE, namespace=namespace, parameters=parameters)
+    prefix = [WITH_LAUNCH, LaunchConfiguration("launch-prefix", default="")]
     actions: list[ExecuteProcess] = [
         Node(
+            package=PACKAGE,
             executable=name,
+            exec_name=name,
             name=name,
+            namespace=namespace,
+            parameters=parameters,
+            prefix=prefix,
             on_exit=start_again(name) if again else None,
-            **options,
             **OUTPUT,
         )
         for name in names
@@ -120,6 +127,8 @@ def make_nodes(context: LaunchContext) -> list[ExecuteProcess]:
             Node(
                 package="rviz2",
                 executable="rviz2",
+                exec_name="rviz2",
+                prefix=prefix,
                 arguments=["-d", f"{SHARE}/config/realtalk.rviz",
                            "-f", arguments.face_frame(namespace, str(frame_id))],
                 parameters=[{"use_sim_time": values.get("use_sim_time", sim_time)}],
@@ -163,8 +172,9 @@ def start_again(name: str) -> Any:
         began = time.monotonic() + wait
         # By its command line: launch_ros would warn of a second Node of the same name.
         again = ExecuteProcess(
-            cmd=event.cmd, cwd=event.cwd, env=event.env, on_exit=on_exit, **OUTPUT
-        )
+            cmd=event.cmd, name=name, cwd=event.cwd, env=event.env, prefix="", on_exit=on_exit,
+            **OUTPUT,
+        )  # fmt: skip
         return [TimerAction(period=wait, actions=[again])]
 
     return on_exit
