@@ -61,7 +61,7 @@ def test_ranges_are_those_of_the_nodes():
 def test_namespace_and_the_frame_in_it(text, above, whole, frame):
     assert arguments.namespace(text, above) == whole
     assert arguments.face_frame(whole) == frame
-    assert arguments.face_frame(whole, "/head_link") == "head_link"
+    assert arguments.face_frame(whole, "robot/head") == "robot/head"
 
 
 @pytest.mark.parametrize("text", ["my robot", "1a", "a//b", "a-b", "a/2", "ä", "~", "{x}"])

@@ -73,8 +73,9 @@ def namespace(text: str, above: str = "") -> str:
 
 
 def face_frame(namespace: str, frame_id: str = "face") -> str:
-    """The frame of the face of an absolute `namespace`, whose nodes' parameter is `frame_id`."""
-    return frame_id[1:] if frame_id.startswith("/") else f"{namespace}/{frame_id}".strip("/")
+    """The frame of the face of an absolute `namespace`, whose nodes' parameter is `frame_id`: the
+    nodes put it into their namespace, unless it names one itself."""
+    return frame_id if "/" in frame_id else f"{namespace}/{frame_id}".strip("/")
 
 
 def read_params_file(path: str | Path) -> dict[str, dict[str, Any]]:
