@@ -67,12 +67,12 @@ class Workspace:
             script.chmod(0o755)
         self.process = None
 
-    def launch(self, *given):
+    def launch(self, *given, file=ROOT / "launch/realtalk.launch.py"):
         paths = [str(ROOT), *(path for path in sys.path if path)]
         env = dict(os.environ, AMENT_PREFIX_PATH=str(self.folder), PYTHONPATH=":".join(paths),
                    ROS_LOG_DIR=str(self.folder / "log"))  # fmt: skip
         self.process = subprocess.Popen(
-            [sys.executable, "-c", LAUNCH, str(ROOT / "launch/realtalk.launch.py"), *given],
+            [sys.executable, "-c", LAUNCH, str(file), *given],
             env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         return self.process
@@ -172,6 +172,35 @@ def test_rviz_shows_the_frame_and_the_topics_of_the_namespace(workspace, tmp_pat
     (arguments,) = [rest for name, *_, rest in at.starts if name == "rviz2"]
     assert "-f robot1/head " in arguments
     assert "/realtalk/face/image_raw:=/robot1/face/image_raw" in arguments
+
+
+PARENT = f"""
+from launch import LaunchDescription
+from launch.actions import GroupAction, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.actions import PushRosNamespace
+
+def generate_launch_description():
+    face = PythonLaunchDescriptionSource("{ROOT}/launch/realtalk.launch.py")
+    return LaunchDescription([GroupAction([
+        PushRosNamespace("robot1"),
+        IncludeLaunchDescription(face, launch_arguments={{
+            "namespace": "head", "rviz": "true", "params_file": "", "avatar": "12",
+        }}.items()),
+    ])])
+"""
+
+
+def test_in_another_launch_file_a_pushed_namespace_goes_before(workspace, tmp_path):
+    at = workspace(rviz=True)
+    (tmp_path / "parent.launch.py").write_text(PARENT)
+    at.launch(file=tmp_path / "parent.launch.py")
+    at.wait(4)
+    arguments = {name: rest for name, *_, rest in at.starts}
+    assert "-f robot1/head/face " in arguments["rviz2"]
+    assert "__ns:=/robot1/head " in arguments["renderer_node"]
+    file = arguments["renderer_node"].split("--params-file ")[-1].split()[0]
+    assert "avatar: '12'" in Path(file).read_text()  # which YAML would take for a number
 
 
 def test_what_is_not_given_is_left_to_the_file(workspace):
