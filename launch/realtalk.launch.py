@@ -62,7 +62,7 @@ def generate_launch_description() -> LaunchDescription:
         **{name: ("", f"{tell(name)}; empty: as in params_file") for name in PARAMETERS},
         "respawn": ("true", "Start a node again that died (true, false)"),
         "rviz": ("false", "Show the face and its landmarks in RViz (true, false)"),
-        **{name: ("false", f"{description} (true, false)") for name, description in OPTIONAL.items()},
+        **{name: ("false", f"{what} (true, false)") for name, what in OPTIONAL.items()},
     }
     return LaunchDescription(
         [

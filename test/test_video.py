@@ -154,5 +154,6 @@ def test_a_recording_takes_sound_of_any_rate_where_its_stamps_say(tmp_path):
         power = np.clip(sound[near], 0, None) ** 2
         assert (at[near] * power).sum() / power.sum() == pytest.approx(click, abs=1e-3)
         assert sound[near].max() == pytest.approx(0.8, abs=0.1)
-    between = np.min([np.abs(at - edge) for edge in (*clicks, 0, 0.4, 0.8, 1.2, 1.4, 1.8)], 0) > 0.05
+    edges = (*clicks, 0, 0.4, 0.8, 1.2, 1.4, 1.8)
+    between = np.min([np.abs(at - edge) for edge in edges], 0) > 0.05
     assert np.abs(sound[between & (at < 1.8)]).max() < 0.02  # the tone would be heard at 5 kHz

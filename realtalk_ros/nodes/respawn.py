@@ -1,4 +1,4 @@
-"""Whether a node's process that ended is started again, and how soon. Knows no ROS and no launch."""
+"""Whether a node whose process ended is started again, and how soon. Knows no ROS, no launch."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read_face(text: str) -> tuple[str, str]:
-    """"robot1=default" -> ("/robot1", avatar). Raises RealTalkError."""
+    """As (namespace, avatar): "robot1=default" -> ("/robot1", avatar). Raises RealTalkError."""
     namespace, _, avatar = text.partition("=")
     if not namespace.strip("/") or not avatar:
         raise RealTalkError(f"--face takes NAMESPACE=AVATAR, such as robot1=default, not {text!r}")
