@@ -61,8 +61,8 @@ def _number(name: str, text: str, kind: type, limits: tuple[float, float]) -> An
 
 
 def namespace(text: str, above: str = "") -> str:
-    """The absolute one: "robot1/head" -> "/robot1/head"; "" and "/" -> "/". `above`: the namespace in which a
-    relative one lies. Raises RealTalkError for characters that ROS 2 does not take."""
+    """The absolute one: "robot1/head" -> "/robot1/head"; "" and "/" -> "/". `above`: the namespace
+    in which a relative one lies. Raises RealTalkError for characters that ROS 2 does not take."""
     whole = (text if text.startswith("/") else f"{above}/{text}").strip("/")
     if whole and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*", whole):
         raise RealTalkError(
