@@ -3,18 +3,46 @@
     ros2 launch realtalk_ros realtalk.launch.py avatar:=default rviz:=true
 
 Both are lifecycle nodes; they configure and activate themselves unless autostart:=false.
-An argument that is not given leaves the value of the parameter file as it is.
+An argument that is not given leaves the value of the parameter file as it is. A node that dies is
+started again: at once, then after longer and longer, and not if it ended because it was told to, or
+cannot run with what it was given.
 """
 
-from ament_index_python.packages import get_package_share_directory
+import os
+import shutil
+import time
+from typing import Any
+
+from ament_index_python.packages import (
+    PackageNotFoundError,
+    get_package_prefix,
+    get_package_share_directory,
+)
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.conditions import IfCondition
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, TimerAction
+from launch.events.process import ProcessExited
+from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.descriptions import ParameterFile
+from launch_ros.descriptions import ParameterValue
 
-SHARE = get_package_share_directory("realtalk_ros")
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.nodes import arguments
+from realtalk_ros.nodes.respawn import MISCONFIGURED, Respawn
+
+PACKAGE = "realtalk_ros"
+SHARE = get_package_share_directory(PACKAGE)
+PARAMS_FILE = f"{SHARE}/config/realtalk.yaml"
+# Arguments that are parameters of the nodes. launch's own `choices` would say what is wrong twice.
+PARAMETERS = {
+    "avatar": "Bundled avatar's name, or an avatar folder",
+    "fps": "Frames per second",
+    "size": "Height of images, pixels",
+    "policy": "What a new utterance does that begins before another has ended",
+    "device": "Where the networks run",
+    "autostart": "Configure and activate the nodes; false: leave that to a manager",
+    "use_sim_time": "Take the time from /clock",
+}
 # Nodes that come when their argument is true: <argument>_node.
 OPTIONAL = {
     "say": "Speak the texts that come on say",
@@ -22,106 +50,131 @@ OPTIONAL = {
     "audio_adapter": "Take the audio messages of other packages on audio_in",
     "microphone": "Let the face say what the microphone hears",
 }
+OUTPUT: dict[str, Any] = {"output": "screen", "emulate_tty": True}
+# launch leaves its processes behind when it is terminated or killed: the kernel ends them then.
+WITH_LAUNCH = "setpriv --pdeathsig TERM " if shutil.which("setpriv") else ""
 
 
 def generate_launch_description() -> LaunchDescription:
+    defaults = {
+        "namespace": ("realtalk", "Namespace of nodes and topics"),
+        "params_file": (PARAMS_FILE, "Parameter file (YAML)"),
+        **{name: ("", f"{tell(name)}; empty: as in params_file") for name in PARAMETERS},
+        "respawn": ("true", "Start a node again that died (true, false)"),
+        "rviz": ("false", "Show the face and its landmarks in RViz (true, false)"),
+        **{name: ("false", f"{what} (true, false)") for name, what in OPTIONAL.items()},
+    }
     return LaunchDescription(
         [
-            DeclareLaunchArgument(
-                "namespace", default_value="realtalk", description="Namespace of nodes and topics"
-            ),
-            DeclareLaunchArgument(
-                "avatar", default_value="", description="Bundled avatar's name, or an avatar folder"
-            ),
-            DeclareLaunchArgument("fps", default_value="", description="Frames per second"),
-            DeclareLaunchArgument("size", default_value="", description="Height of images, pixels"),
-            DeclareLaunchArgument(
-                "policy",
-                default_value="",
-                choices=["", "replace", "queue"],
-                description="What a new utterance does that begins before another has ended",
-            ),
-            DeclareLaunchArgument(
-                "autostart",
-                default_value="true",
-                choices=["true", "false"],
-                description="Configure and activate the nodes; false: leave that to a manager",
-            ),
-            DeclareLaunchArgument(
-                "respawn",
-                default_value="true",
-                choices=["true", "false"],
-                description="Start a node again that died",
-            ),
-            DeclareLaunchArgument(
-                "device",
-                default_value="",
-                choices=["", "cpu", "cuda", "tensorrt"],
-                description="Where the networks run",
-            ),
-            DeclareLaunchArgument(
-                "params_file",
-                default_value=f"{SHARE}/config/realtalk.yaml",
-                description="Parameter file (YAML)",
-            ),
-            DeclareLaunchArgument(
-                "use_sim_time",
-                default_value="false",
-                choices=["true", "false"],
-                description="Take the time from /clock",
-            ),
-            DeclareLaunchArgument(
-                "rviz",
-                default_value="false",
-                choices=["true", "false"],
-                description="Show the face and its landmarks in RViz",
-            ),
-            *(
-                DeclareLaunchArgument(
-                    name, default_value="false", choices=["true", "false"], description=description
-                )
-                for name, description in OPTIONAL.items()
-            ),
-            OpaqueFunction(function=make_nodes),
+            DeclareLaunchArgument(name, default_value=default, description=description)
+            for name, (default, description) in defaults.items()
         ]
+        + [OpaqueFunction(function=make_nodes)]
     )
 
 
-def make_nodes(context: LaunchContext) -> list[Node]:
+def tell(name: str) -> str:
+    choices = arguments.CHOICES.get(name)
+    return f"{PARAMETERS[name]} ({', '.join(choices)})" if choices else PARAMETERS[name]
+
+
+def make_nodes(context: LaunchContext) -> list[ExecuteProcess]:
+    """Everything that can be wrong is looked at before the first node starts: launch leaves behind
+    what it started just before an error."""
+
     def given(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    values: dict = {name: given(name) == "true" for name in ("use_sim_time", "autostart")}
-    values.update({name: given(name) for name in ("avatar", "device", "policy") if given(name)})
-    values.update({name: kind(given(name)) for name, kind in (("fps", float), ("size", int))
-                   if given(name)})  # fmt: skip
-    parameters = [ParameterFile(LaunchConfiguration("params_file")), values]
+    def wanted(name: str) -> bool:
+        return arguments.flag(name, given(name))
+
+    values = arguments.parameters({name: given(name) for name in PARAMETERS})
+    above = context.launch_configurations.get("ros_namespace", "")
+    namespace = arguments.namespace(given("namespace"), above)
+    params_file = given("params_file") or PARAMS_FILE
+    sections = arguments.read_params_file(params_file)
+    again, rviz = wanted("respawn"), wanted("rviz")
     names = ["expression_node", "renderer_node"]
-    names += [f"{name}_node" for name in OPTIONAL if given(name) == "true"]
-    names += ["markers_node"] if given("rviz") == "true" else []
-    nodes = [
+    names += [f"{name}_node" for name in OPTIONAL if wanted(name)]
+    names += ["markers_node"] if rviz else []
+    for name in names:
+        if not installed(PACKAGE, name):
+            raise RealTalkError(f"{name} of {PACKAGE} is not installed: build the package again")
+
+    # Text stays text: an avatar's name may be one that YAML takes for a number.
+    typed = {k: ParameterValue(v, value_type=type(v)) for k, v in values.items()}
+    parameters: list[Any] = [params_file, typed] if typed else [params_file]
+    prefix = [WITH_LAUNCH, LaunchConfiguration("launch-prefix", default="")]
+    actions: list[ExecuteProcess] = [
         Node(
-            package="realtalk_ros",
+            package=PACKAGE,
             executable=name,
+            exec_name=name,
             name=name,
-            namespace=given("namespace"),
+            namespace=namespace,
             parameters=parameters,
-            output="screen",
-            emulate_tty=True,
-            respawn=given("respawn") == "true",
-            respawn_delay=0.5,
+            prefix=prefix,
+            on_exit=start_again(name) if again else None,
+            **OUTPUT,
         )
         for name in names
     ]
-    prefix = f"/{given('namespace').strip('/')}".rstrip("/")
-    rviz = Node(
-        package="rviz2",
-        executable="rviz2",
-        arguments=["-d", f"{SHARE}/config/realtalk.rviz"],
-        remappings=[
-            (f"/realtalk/face/{topic}", f"{prefix}/face/{topic}")
-            for topic in ("image_raw", "markers")
-        ],
-        condition=IfCondition(LaunchConfiguration("rviz")),
-    )
-    return [*nodes, rviz]
+    if rviz and installed("rviz2", "rviz2"):
+        markers = f"{namespace.rstrip('/')}/markers_node"
+        frame_id = arguments.value_for(sections, markers, "frame_id", "face")
+        sim_time = arguments.value_for(sections, markers, "use_sim_time", False)
+        actions.append(
+            Node(
+                package="rviz2",
+                executable="rviz2",
+                exec_name="rviz2",
+                prefix=prefix,
+                arguments=["-d", f"{SHARE}/config/realtalk.rviz",
+                           "-f", arguments.face_frame(namespace, str(frame_id))],
+                parameters=[{"use_sim_time": values.get("use_sim_time", sim_time)}],
+                remappings=[
+                    (f"/realtalk/face/{topic}", f"{namespace.rstrip('/')}/face/{topic}")
+                    for topic in ("image_raw", "markers")
+                ],
+            )
+        )  # fmt: skip
+    elif rviz:
+        get_logger("rviz2").warning(
+            "rviz2 is not installed here, so nothing shows the face; the rest starts: "
+            "apt install ros-$ROS_DISTRO-rviz2, or start it on another machine"
+        )
+    return actions
+
+
+def installed(package: str, executable: str) -> bool:
+    try:
+        path = f"{get_package_prefix(package)}/lib/{package}/{executable}"
+    except PackageNotFoundError:
+        return False
+    return os.access(path, os.X_OK)
+
+
+def start_again(name: str) -> Any:
+    """What launch is to do when the process of node `name` has ended."""
+    policy, logger = Respawn(), get_logger(name)
+    began = time.monotonic()
+
+    def on_exit(event: ProcessExited, context: LaunchContext) -> list[TimerAction] | None:
+        nonlocal began
+        if context.is_shutdown:
+            return None
+        wait = policy.after(event.returncode, time.monotonic() - began)
+        if wait is None:
+            if event.returncode == MISCONFIGURED:
+                logger.error("not started again: mend what it says above, then launch it anew")
+            return None
+        logger.warning(f"starting again in {wait:g} s")
+        began = time.monotonic() + wait
+        # By its command line: launch_ros would warn of a second Node of the same name.
+        again = ExecuteProcess(
+            cmd=event.cmd, name=name, cwd=event.cwd, env=event.env, prefix="", on_exit=on_exit,
+            **OUTPUT,
+        )  # fmt: skip
+        return [TimerAction(period=wait, actions=[again])]
+
+    return on_exit

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
-    from realtalk_ros.nodes.common import use_fastdds_profile
+    from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
 
     if args.minutes <= 0:
         raise RealTalkError("--minutes must be more than 0")
@@ -86,6 +86,7 @@ class Watcher:
         from sensor_msgs.msg import Image
 
         from realtalk_ros.msg import AudioChunk
+        from realtalk_ros.nodes.message_info import with_info
 
         self.pids = pids
         self.images: list[tuple[float, float]] = []  # stamp, published [s]
@@ -102,8 +103,8 @@ class Watcher:
         self._executor.add_node(self.node)
         create = self.node.create_subscription
         # Not unpacked: of an image, only its stamp is looked at.
-        create(Image, "face/image_raw", self._on_image, QoSProfile(depth=25), raw=True)
-        create(AudioChunk, "audio_out", self._on_sound, QoSProfile(depth=500))
+        create(Image, "face/image_raw", with_info(self._on_image), QoSProfile(depth=25), raw=True)
+        create(AudioChunk, "audio_out", with_info(self._on_sound), QoSProfile(depth=500))
         create(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
         self._audio = self.node.create_publisher(AudioChunk, "audio", QoSProfile(depth=100))
 

@@ -123,3 +123,37 @@ def test_a_full_disk_is_one_error_and_leaves_nothing(tmp_path):
     assert run.returncode == 1 and "cannot write" in run.stderr and "room" in run.stderr
     assert "Traceback" not in run.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_recording_takes_sound_of_any_rate_where_its_stamps_say(tmp_path):
+    """Clicks and a tone that a track of 16 kHz cannot hold, at 48, 16 and 22.05 kHz in turns, with
+    a gap before the last."""
+    pytest.importorskip("rclpy")
+    from realtalk_ros.nodes.recorder_node import Recording
+
+    recording = Recording(tmp_path / "a.mp4", 25, 100.0, (64, 64), 16000)
+    for k in range(60):
+        recording.show(100 + k / 25, picture(0, (64, 64)))
+    clicks = []
+    for begin, rate in ((0.0, 48000), (0.4, 16000), (0.8, 48000), (1.4, 22050)):
+        time = np.arange(round(0.4 * rate)) / rate
+        pcm = 0.8 * np.exp(-0.5 * ((time - 0.2) / 4e-4) ** 2)
+        if rate == 48000:
+            pcm += 0.3 * np.sin(2 * np.pi * 11000 * time)
+        clicks.append(begin + 0.2)
+        for i in range(0, len(pcm), 441):  # chunks that are no whole number of track samples
+            part = pcm[i : i + 441].astype(np.float32)
+            recording.hear(100 + begin + i / rate, part, rate)
+    recording.close(102.4)
+
+    *_, sound, start, rate = decode(tmp_path / "a.mp4")
+    assert rate == 16000
+    at = np.arange(len(sound)) / rate + start
+    for click in clicks:
+        near = np.abs(at - click) < 0.05
+        power = np.clip(sound[near], 0, None) ** 2
+        assert (at[near] * power).sum() / power.sum() == pytest.approx(click, abs=1e-3)
+        assert sound[near].max() == pytest.approx(0.8, abs=0.1)
+    edges = (*clicks, 0, 0.4, 0.8, 1.2, 1.4, 1.8)
+    between = np.min([np.abs(at - edge) for edge in edges], 0) > 0.05
+    assert np.abs(sound[between & (at < 1.8)]).max() < 0.02  # the tone would be heard at 5 kHz

@@ -16,9 +16,10 @@ from realtalk_ros.audio import check_rate, decode_pcm
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes import common
+from realtalk_ros.nodes.message_info import with_info
 from realtalk_ros.pipeline import TOLERANCE
 from realtalk_ros.provenance import Provenance
-from realtalk_ros.video import VideoWriter
+from realtalk_ros.video import TrackResampler, VideoWriter
 
 PREROLL = 0.4  # s of face before the speech
 MIN_SIDE, MAX_SIDE = 16, 8192  # pixels of an image
@@ -45,6 +46,9 @@ class Recording:
         self.video = VideoWriter(path, fps, size, rate, provenance)
         self.repeated = 0
         self._image: np.ndarray | None = None
+        self._heard = 0.0  # samples at `rate` that came, of which the resampler holds the last ones
+        self._heard_rate: int | None = None  # Hz, of the sound that came last
+        self._resampler: TrackResampler | None = None
 
     def show(self, stamp: float, image: np.ndarray) -> None:
         """Takes an image with its stamp, which must be later than those before."""
@@ -59,21 +63,40 @@ class Recording:
         while self.video.frames <= slot:  # more than once only before the first image
             self.video.write(image)
 
-    def hear(self, stamp: float, pcm: np.ndarray) -> None:
-        """Takes sound that begins at `stamp`; a gap before it is silence, an overlap left out."""
+    def hear(self, stamp: float, pcm: np.ndarray, rate: int) -> None:
+        """Takes sound of `rate` Hz that begins at `stamp`; a gap before it is silence, an overlap
+        left out."""
         assert self.rate is not None
-        gap = round((stamp - self.start) * self.rate) - self.video.samples
-        if abs(gap) <= TOLERANCE * self.rate and self.video.samples:
+        gap = round((stamp - self.start) * self.rate - self._heard)
+        if abs(gap) <= TOLERANCE * self.rate and self._heard:
             gap = 0  # jitter of the stamps, which must not be heard
+        if gap > 0 or rate != self._heard_rate:
+            self._end_sound()
+            self._heard_rate = rate
+            self._resampler = None if rate == self.rate else TrackResampler(rate, self.rate)
         if gap > 0:
             self.video.write_audio(np.zeros(gap, np.float32))
-        self.video.write_audio(pcm[max(0, -gap):])
+            self._heard += gap
+        pcm = pcm[round(max(0, -gap) * rate / self.rate):]
+        self._heard += len(pcm) * self.rate / rate
+        self.video.write_audio(pcm if self._resampler is None else self._resampler.push(pcm))
+
+    def _end_sound(self) -> None:
+        """Writes what the resampler still holds, and so much silence that no sample is missing."""
+        if self._resampler is not None:
+            self.video.write_audio(self._resampler.flush())
+            self._resampler, self._heard_rate = None, None
+        self.video.write_audio(
+            np.zeros(max(0, round(self._heard) - self.video.samples), np.float32)
+        )
+        self._heard = float(self.video.samples)
 
     def close(self, end: float) -> None:
         """Completes the file; both picture and sound end at `end`."""
         if self._image is not None:
             self.show(max(end, self.start + (self.video.frames - 1) / self.fps), self._image)
         if self.rate is not None:
+            self._end_sound()
             missing = round(self.video.frames / self.fps * self.rate) - self.video.samples
             self.video.write_audio(np.zeros(max(0, missing), np.float32))
         self.video.close()
@@ -100,7 +123,7 @@ class RecorderNode(common.RealTalkNode):
         self._newest = float("-inf")  # stamp of the last image
         self._image_came = time.monotonic()  # when
         self._told_by = float("inf")  # until when the file waits to be told whose face they show
-        self._sound: deque[tuple[float, np.ndarray]] = deque()
+        self._sound: deque[tuple[float, np.ndarray, int]] = deque()  # stamp, samples, their rate
         self._sound_end: float | None = None
         self._begin: float | None = None  # media time of the file's first frame
         self._end: float | None = None  # and of its last one, once known
@@ -112,11 +135,11 @@ class RecorderNode(common.RealTalkNode):
 
         overridable = common.overridable()
         self._image = self.create_subscription(
-            Image, "face/image_raw", self.on_image, common.qos(common.IMAGE_QOS, depth=25),
-            qos_overriding_options=overridable,
+            Image, "face/image_raw", with_info(self.on_image),
+            common.qos(common.IMAGE_QOS, depth=25), qos_overriding_options=overridable,
         )  # fmt: skip
         self._audio = self.create_subscription(
-            AudioChunk, "audio", self.on_audio, common.qos(common.AUDIO_QOS, depth=500),
+            AudioChunk, "audio", with_info(self.on_audio), common.qos(common.AUDIO_QOS, depth=500),
             qos_overriding_options=overridable,
         )  # fmt: skip
         self._told = self.create_subscription(
@@ -148,34 +171,32 @@ class RecorderNode(common.RealTalkNode):
         self.counts["chunks"] += 1
         if self._done:
             return
+        rate, pcm = message.sample_rate, np.zeros(0, np.float32)
         try:
-            pcm = decode_pcm(memoryview(message.data), message.encoding, message.channels)
-            if not len(pcm) and not message.last:
-                return
-            rate = message.sample_rate
-            check_rate(rate)
+            if message.data:  # what only says that an utterance ends may leave the rest open
+                pcm = decode_pcm(memoryview(message.data), message.encoding, message.channels)
+                check_rate(rate)
         except RealTalkError as error:
             self.problems.add(str(error))
+            return
+        if not len(pcm) and not (message.last and self._sound_end is not None):
             return
         start = self.media_time(message.header.stamp)
         if start is None:
             start = self.now() if self._sound_end is None else self._sound_end
-        if self._rate is None and len(pcm):
+        if self._rate is None:
             self._rate = rate
             if self._begin is None and not self.duration:
                 self._begin = np.floor((start - PREROLL) * self.fps) / self.fps
-        if rate != self._rate and len(pcm):
-            to = round(len(pcm) * self._rate / rate)
-            pcm = np.interp(np.arange(to) * rate / self._rate, np.arange(len(pcm)), pcm)
-            pcm = pcm.astype(np.float32)
         if self._begin is not None and not -1 <= start - self._begin <= 86400:
             self.problems.add("a chunk is stamped outside the recording: left out")
             return
-        if self.stats_file:
-            seconds = len(pcm) / (self._rate or rate)
-            self._audio_log.append((start, seconds, self._published(info)))
-        self._sound.append((start, pcm))
-        self._sound_end = max(start + len(pcm) / (self._rate or rate), self._sound_end or start)
+        if len(pcm):
+            if self.stats_file:
+                self._audio_log.append((start, len(pcm) / rate, self._published(info)))
+            self._sound.append((start, pcm, rate))
+            start += len(pcm) / rate
+        self._sound_end = max(start, self._sound_end or start)
         if not self.duration:
             self._end = self._sound_end + self.tail if message.last else None
 
@@ -238,9 +259,7 @@ class RecorderNode(common.RealTalkNode):
                     )
                 self.recording.show(stamp, image)
             while self._sound and self.recording is not None:
-                start, pcm = self._sound.popleft()
-                if self._rate is not None:
-                    self.recording.hear(start, pcm)
+                self.recording.hear(*self._sound.popleft())
         except RealTalkError as error:
             self._failed(error)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rclpy.parameter import Parameter
 
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.nodes import common
+from realtalk_ros.nodes import arguments, common
 from realtalk_ros.nodes.expression_node import ExpressionNode
 from realtalk_ros.nodes.renderer_node import RendererNode
 from realtalk_ros.troupe import Troupe
@@ -26,37 +26,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="a face of its own in this namespace; may be given several times, all "
                         "share one process and one copy of the networks")  # fmt: skip
     parser.add_argument("--avatar", help="bundled avatar's name, or a folder")
-    parser.add_argument("--fps", type=float, help="frames per second")
-    parser.add_argument("--size", type=int, help="height of the images in pixels")
-    parser.add_argument("--device", choices=("cpu", "cuda", "tensorrt"),
-                        help="where the networks run")  # fmt: skip
+    parser.add_argument("--fps", help="frames per second")
+    parser.add_argument("--size", help="height of the images in pixels")
+    parser.add_argument("--device", help="where the networks run: "
+                        + ", ".join(arguments.CHOICES["device"]))  # fmt: skip
     parser.add_argument("--ros-args", nargs=argparse.REMAINDER, default=[], metavar="ARG",
                         help="all that follows, as ROS 2 programs take it")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
+    values = arguments.parameters(
+        {name: getattr(args, name) for name in ("avatar", "fps", "size", "device")}
+    )
     params_file = args.params_file or default_params_file()
-    if not params_file.is_file():
-        raise RealTalkError(f"there is no parameter file {params_file}: give --params-file")
+    arguments.read_params_file(params_file)
     ros_args = ["--ros-args", "--params-file", str(params_file)]
     faces = [read_face(text) for text in args.face]
     if len({namespace for namespace, _ in faces}) < len(faces):
         raise RealTalkError("every --face needs a namespace of its own")
     if not faces:
-        ros_args += ["-r", f"__ns:=/{args.namespace.strip('/')}"]
-    for name in ("avatar", "fps", "size", "device"):
-        if (value := getattr(args, name)) is not None:
-            ros_args += ["-p", f"{name}:={value}"]
-    return main([sys.argv[0], *ros_args, *args.ros_args], faces)
+        ros_args += ["-r", f"__ns:={arguments.namespace(args.namespace)}"]
+    return main([sys.argv[0], *ros_args, *args.ros_args], faces, values)
 
 
 def read_face(text: str) -> tuple[str, str]:
-    """"robot1=default" -> (namespace, avatar). Raises RealTalkError."""
+    """As (namespace, avatar): "robot1=default" -> ("/robot1", avatar). Raises RealTalkError."""
     namespace, _, avatar = text.partition("=")
-    namespace = namespace.strip("/")
-    if not re.fullmatch(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", namespace) or not avatar:
+    if not namespace.strip("/") or not avatar:
         raise RealTalkError(f"--face takes NAMESPACE=AVATAR, such as robot1=default, not {text!r}")
-    return namespace, avatar
+    try:
+        return arguments.namespace(namespace), avatar
+    except RealTalkError as error:
+        raise RealTalkError(f"--face {text}: {error}") from error
 
 
 def default_params_file() -> Path:
@@ -67,20 +68,31 @@ def default_params_file() -> Path:
     return next((path for path in [source, *installed] if path.is_file()), installed[-1])
 
 
-def main(args: list[str] | None = None, faces: Sequence[tuple[str, str]] = ()) -> int:
+def main(
+    args: list[str] | None = None,
+    faces: Sequence[tuple[str, str]] = (),
+    values: Mapping[str, Any] | None = None,
+) -> int:
     """Runs an expression and a renderer node for each of `faces` (namespace, avatar), or for the
-    one that `args` describe, which are those of a ROS 2 program."""
-    return common.run(lambda: make_nodes(faces), args, images=True)
+    one that `args` describe, which are those of a ROS 2 program. `values`: parameters that win over
+    those of `args`."""
+    return common.run(lambda: make_nodes(faces, values or {}), args, images=True)
 
 
-def make_nodes(faces: Sequence[tuple[str, str]]) -> list[common.RealTalkNode]:
+def make_nodes(
+    faces: Sequence[tuple[str, str]], values: Mapping[str, Any]
+) -> list[common.RealTalkNode]:
+    def overrides(values: Mapping[str, Any]) -> list[Parameter]:
+        return [Parameter(name, value=value) for name, value in values.items()]
+
     if not faces:
-        return [ExpressionNode(), RendererNode()]
+        own = overrides(values)
+        return [kind(parameter_overrides=own) for kind in (ExpressionNode, RendererNode)]
     troupe = Troupe([avatar for _, avatar in faces])
     nodes: list[common.RealTalkNode] = []
     for number, (namespace, avatar) in enumerate(faces):
         options = dict(
-            namespace=f"/{namespace}", parameter_overrides=[Parameter("avatar", value=avatar)]
+            namespace=namespace, parameter_overrides=overrides({**values, "avatar": avatar})
         )
         nodes += [ExpressionNode(**options), RendererNode(troupe=(troupe, number), **options)]
     return nodes

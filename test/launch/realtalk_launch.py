@@ -95,4 +95,7 @@ class TestLaunched(unittest.TestCase):
 @launch_testing.post_shutdown_test()
 class TestShutDown(unittest.TestCase):
     def test_nodes_stop_without_error(self, proc_info):
-        launch_testing.asserts.assertExitCodes(proc_info)
+        last = {process.rsplit("-", 1)[0]: process for process, _ in started}
+        self.assertEqual(sorted(last), sorted(NODES))
+        for process in last.values():  # the ones before were killed
+            launch_testing.asserts.assertExitCodes(proc_info, process=process)

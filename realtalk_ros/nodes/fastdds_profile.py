@@ -1,0 +1,76 @@
+"""Gives Fast DDS this package's settings, as far as the user has chosen none of his own."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+# Where Fast DDS 2 (Humble, Jazzy) and 3 (from Kilted on) look for a file of settings. The first
+# lines of the files say what they are for.
+FASTDDS_PROFILE = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+OUR_PROFILE = "REALTALK_FASTDDS_PROFILE"  # what this package put there, for children to know
+# How a user chooses transports without a file. It counts only where a file names none.
+TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"
+LOCALHOST_ONLY = "ROS_LOCALHOST_ONLY"
+WHITE_LISTS = (2, 10)  # Fast DDS up to which ROS 2 keeps that by a transport of its own (Humble)
+
+
+def use_fastdds_profile(images: bool = False) -> None:
+    """Gives Fast DDS this package's settings in what this process starts from now on, unless the
+    user names a file of his own. images: whether this process publishes them; it then gets more
+    shared memory, unless the user has chosen the transports."""
+    ours = os.environ.get(OUR_PROFILE, "")
+    if any(os.environ.get(name, "") not in ("", ours) for name in FASTDDS_PROFILE):
+        return
+    version = fastdds_version()
+    if images and (chosen := _transports(version)):
+        images = False
+        if "=UDP" not in chosen:
+            print(
+                f"realtalk_ros: {chosen} chooses the transports, so images have Fast DDS's own 0.5 "
+                "MiB of shared memory, not 16: they may stay away after a subscriber was killed",
+                file=sys.stderr,
+            )
+    file = "realtalk_fastdds_images.xml" if images else "realtalk_fastdds.xml"
+    profile = str(Path(__file__).with_name(file))
+    for name in FASTDDS_PROFILE:
+        os.environ.pop(name, None)
+    read = FASTDDS_PROFILE if version is None else (FASTDDS_PROFILE[version >= (3,)],)
+    os.environ.update(dict.fromkeys((*read, OUR_PROFILE), profile))
+
+
+def _transports(version: tuple[int, ...] | None) -> str:
+    """The user's choice of transports, as "NAME=VALUE"; empty: none."""
+    if value := os.environ.get(TRANSPORTS, ""):
+        return f"{TRANSPORTS}={value}"
+    if os.environ.get(LOCALHOST_ONLY, "") == "1" and version and version < WHITE_LISTS:
+        return f"{LOCALHOST_ONLY}=1"
+    return ""
+
+
+def fastdds_version() -> tuple[int, ...] | None:
+    """Of the Fast DDS that ROS 2 brings, as its library's file is named; None: it brings none."""
+    for folder in _libraries():
+        found = [
+            tuple(map(int, match[1].split(".")))
+            for path in folder.glob("libfast*.so.*")
+            if (match := re.fullmatch(r"libfast(?:rtps|dds)\.so\.([\d.]*\d)", path.name))
+        ]
+        if found:
+            return max(found, key=lambda numbers: (len(numbers), numbers))
+    return None
+
+
+def _libraries() -> Iterator[Path]:
+    """Where ROS 2's libraries may be: of what is sourced, then of what Python imports."""
+    prefixes = [Path(p) for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
+    spec = importlib.util.find_spec("rclpy")
+    if spec is not None and spec.origin:
+        prefixes += list(Path(spec.origin).parents)[2:7]  # .../lib/python3.x/site-packages/rclpy
+    for prefix in prefixes:
+        yield prefix / "lib"
+        yield from (prefix / "lib").glob("*-linux-gnu*")

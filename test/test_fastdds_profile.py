@@ -1,0 +1,88 @@
+"""Fast DDS gets this package's settings, and keeps what the user has chosen."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from realtalk_ros.nodes import fastdds_profile
+from realtalk_ros.nodes.fastdds_profile import (
+    FASTDDS_PROFILE,
+    LOCALHOST_ONLY,
+    OUR_PROFILE,
+    TRANSPORTS,
+    fastdds_version,
+    use_fastdds_profile,
+)
+
+OLD, NEW = FASTDDS_PROFILE
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    for name in (OLD, NEW, OUR_PROFILE, TRANSPORTS, LOCALHOST_ONLY):
+        monkeypatch.setenv(name, "")  # so that it is as before afterwards
+        monkeypatch.delenv(name)
+
+
+def installed(monkeypatch, tmp_path, library, folder="lib"):
+    """A ROS 2 whose Fast DDS is `library`."""
+    (tmp_path / folder).mkdir(parents=True)
+    for name in (library, library.rsplit(".", 1)[0], library.split(".so")[0] + ".so"):
+        (tmp_path / folder / name).touch()
+    monkeypatch.setenv("AMENT_PREFIX_PATH", f"/nowhere{os.pathsep}{tmp_path}")
+
+
+def chosen(images=False):
+    use_fastdds_profile(images)
+    return {name: Path(os.environ[name]).name for name in FASTDDS_PROFILE if name in os.environ}
+
+
+@pytest.mark.parametrize("library, folder, version, variable", [
+    ("libfastrtps.so.2.6.9", "lib", (2, 6, 9), OLD),
+    ("libfastrtps.so.2.14.5", "lib/x86_64-linux-gnu", (2, 14, 5), OLD),
+    ("libfastdds.so.3.2.3", "lib", (3, 2, 3), NEW),
+])  # fmt: skip
+def test_only_the_variable_that_this_fast_dds_reads_is_set(
+    monkeypatch, tmp_path, library, folder, version, variable
+):
+    installed(monkeypatch, tmp_path, library, folder)
+    assert fastdds_version() == version
+    assert chosen() == {variable: "realtalk_fastdds.xml"}
+    # What a process inherits from another of this package is not the user's.
+    assert chosen(images=True) == {variable: "realtalk_fastdds_images.xml"}
+    assert Path(os.environ[variable]).is_file()
+
+
+def test_an_unknown_fast_dds_gets_both(monkeypatch):
+    monkeypatch.setattr(fastdds_profile, "fastdds_version", lambda: None)
+    assert chosen() == dict.fromkeys(FASTDDS_PROFILE, "realtalk_fastdds.xml")
+
+
+@pytest.mark.parametrize("variable", FASTDDS_PROFILE)
+def test_a_users_file_is_kept_whatever_its_name(monkeypatch, variable):
+    monkeypatch.setenv(variable, "/home/user/realtalk_fastdds.xml")
+    before = dict(os.environ)
+    use_fastdds_profile(images=True)
+    assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize("name, value, library, file, told", [
+    (TRANSPORTS, "UDPv4", "libfastrtps.so.2.14.5", "realtalk_fastdds.xml", False),
+    (TRANSPORTS, "LARGE_DATA", "libfastdds.so.3.2.3", "realtalk_fastdds.xml", True),
+    (LOCALHOST_ONLY, "1", "libfastrtps.so.2.6.9", "realtalk_fastdds.xml", True),
+    (LOCALHOST_ONLY, "0", "libfastrtps.so.2.6.9", "realtalk_fastdds_images.xml", False),
+    # ROS 2 keeps it by other means than transports of its own.
+    (LOCALHOST_ONLY, "1", "libfastrtps.so.2.14.5", "realtalk_fastdds_images.xml", False),
+])  # fmt: skip
+def test_a_users_transports_are_kept(
+    monkeypatch, tmp_path, capsys, name, value, library, file, told
+):
+    installed(monkeypatch, tmp_path, library)
+    monkeypatch.setenv(name, value)
+    assert list(chosen(images=True).values()) == [file]
+    assert "<userTransports>" not in Path(fastdds_profile.__file__).with_name(
+        "realtalk_fastdds.xml"
+    ).read_text()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == told and all(f"{name}={value}" in line for line in lines)

@@ -1,0 +1,52 @@
+"""The recorder node, in this process: what ends a recording."""
+
+import time
+from array import array
+
+import av
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+import rclpy
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+
+from realtalk_ros.msg import AudioChunk
+from realtalk_ros.nodes.recorder_node import RecorderNode
+from realtalk_ros.provenance import Provenance
+
+
+def test_an_empty_last_chunk_ends_it_whatever_else_it_says(tmp_path):
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    values = {"out": str(tmp_path / "a.mp4"), "tail": 0.2, "autostart": False}
+    node = RecorderNode(
+        context=context,
+        parameter_overrides=[Parameter(name, value=value) for name, value in values.items()],
+    )
+    try:
+        node.ready = True
+        begin = node.now()
+        info = {"source_timestamp": time.time_ns()}
+        chunk = AudioChunk(sample_rate=16000, channels=1, encoding="pcm_s16le")
+        chunk.data = array("B", np.zeros(8000, "<i2").tobytes())  # 0.5 s
+        node.set_stamp(chunk.header.stamp, begin)
+        last = AudioChunk(last=True)
+        node.on_audio(last, info)  # of an utterance that nobody heard
+        for message in (chunk, last):
+            node.on_audio(message, info)
+        node.on_provenance(String(data=Provenance("Ann", consent="Ann Lee").xmp()))
+        for k in range(25):
+            image = Image(encoding="bgr8", height=64, width=64, data=array("B", bytes(64 * 64 * 3)))
+            node.set_stamp(image.header.stamp, begin - 0.2 + k / 25)
+            node.on_image(image, info)
+        assert node.exit_code == 0 and not node.problems.counts
+        with av.open(str(node.out)) as file:
+            seconds = file.duration / av.time_base
+        assert seconds == pytest.approx(0.4 + 0.5 + 0.2, abs=0.1)
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)
