@@ -73,7 +73,6 @@ class Saying:
         check_numbers(words_per_minute, pitch)
         self._parts = ssml.parse(text)
         self.text = "".join(part.text for part in self._parts)
-        check_words(self.text)
         self.seconds = 0.0  # of sound so far
         self._made = 0  # characters of the text that are sound by now
         self._words: list[tuple[float, int]] = []  # when a word begins, and where
@@ -86,8 +85,9 @@ class Saying:
         pieces, head = self._speak(), []
         while not self._words:  # says now what is wrong with it
             if (piece := next(pieces, None)) is None:
+                check_words(self.text)
                 check_voice(self._voice)
-                raise self._refused or NothingToSay("there is no text to speak: give words")
+                raise self._refused or NothingToSay("espeak-ng finds nothing to say: give words")
             head.append(piece)
         self._pieces = itertools.chain(head, pieces)
 
