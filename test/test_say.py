@@ -115,9 +115,9 @@ def test_markup_is_obeyed(told):
 ])  # fmt: skip
 def test_markup_cannot_keep_anyone_waiting(attack):
     text = (attack * 20000)[:19000] + " word"
-    began = time.monotonic()
+    began = time.process_time()
     saying = Saying(text, "en-us")
-    assert time.monotonic() - began < 4 and "word" in saying.text
+    assert time.process_time() - began < 4 and "word" in saying.text
 
 
 def test_every_script_is_said_in_a_language_that_has_it(told):
