@@ -32,11 +32,11 @@ MAX_TEXT = 20000  # characters of one text: some 20 minutes of speech
 _SENTENCE = re.compile(
     r".{1,400}?(?:(?:[!?:;…]|[^\W\d_]{5}[\"')\]’”»]{0,3}\.|\.\.)[!?.]{0,9}[\"')\]’”»]{0,9}(?=\s|$)"
     r"|[。！？；]{1,9}[」』”）]{0,9}|\n\s{0,99}|$)"
-    r"|.{1,400}(?:\s|$)|.{1,400}", re.S
+    r"|.{1,400}[.!?,](?=\s)|.{1,400}(?:\s|$)|.{1,400}", re.S
 )  # fmt: skip
 # s that espeak-ng pauses after them at SPEED, which it leaves out at the end of a text.
 _PAUSES = {".": 0.32, "。": 0.32, "!": 0.37, "?": 0.32, "！": 0.37, "？": 0.32, ":": 0.24,
-           ";": 0.24, "；": 0.24, "…": 0.24}  # fmt: skip
+           ";": 0.24, "；": 0.24, "…": 0.24, ",": 0.16}  # fmt: skip
 _LINE = 0.24  # s after a line, as of a list
 SPEED = 165  # words a minute
 MAX_WARNINGS = 20  # about one text

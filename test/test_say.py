@@ -146,6 +146,7 @@ def test_sentences_have_pauses_between_them():
     one = [said(text)[1] for text in ("Hello there.", "Goodbye there.")]
     assert said("Hello there. Goodbye there.")[1] == pytest.approx(sum(one) + 0.32, abs=0.05)
     assert sentences("I saw Dr. Smith, e.g. today.") == ["I saw Dr. Smith, e.g. today."]
+    assert all(piece[-1] == "." for piece in sentences("I am. " * 200 + "End.")[:-1])
 
 
 @pytest.mark.parametrize("text", ["", " ...\n", "🙂", "<speak>🙂 <p>!</p></speak>", "x" * 20001])
