@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,8 @@ from tqdm import tqdm
 
 from realtalk_ros import arkit, mark
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.speech import DEFAULT_VOICE, Espeak, stream_audio
+from realtalk_ros.say import Saying
+from realtalk_ros.speech import DEFAULT_VOICE, STANDARD_INPUT, AudioStream, stream_audio
 
 BLOCK = 0.2  # s of sound worked off at once: memory stays the same for an hour as for a second
 MIN_FPS, MAX_FPS = 1, 120
@@ -22,8 +24,9 @@ MIN_SIZE, MAX_SIZE = 64, 2048
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--wav", metavar="FILE", type=Path, help="speech: any audio or video file")
-    what.add_argument("--text", help="text, spoken by espeak-ng")
+    what.add_argument("--wav", metavar="FILE", type=Path,
+                      help="speech: any audio or video file; - is standard input")  # fmt: skip
+    what.add_argument("--text", help="text, plain or SSML, spoken by espeak-ng")
     parser.add_argument("--out", metavar="OUT.mp4", type=Path, required=True, help="video to write")
     parser.add_argument("--csv", metavar="OUT.csv", type=Path,
                         help="expressions to write, in Live Link Face's format")  # fmt: skip
@@ -92,8 +95,8 @@ def check(args: argparse.Namespace) -> None:
     """What can be known to be wrong before the work starts. Raises RealTalkError."""
     if not MIN_FPS <= args.fps <= MAX_FPS:  # NaN too
         raise RealTalkError(f"--fps {args.fps:g}: give {MIN_FPS} to {MAX_FPS}")
-    if not MIN_SIZE <= args.size <= MAX_SIZE or args.size % 2:
-        raise RealTalkError(f"--size {args.size}: give an even number, {MIN_SIZE} to {MAX_SIZE}")
+    if not MIN_SIZE <= args.size <= MAX_SIZE:
+        raise RealTalkError(f"--size {args.size}: give {MIN_SIZE} to {MAX_SIZE}")
     if args.out.suffix.lower() != ".mp4":
         raise RealTalkError(f"--out {args.out}: the video is an MP4, give a name that ends in .mp4")
     for option, path in (("--out", args.out), ("--csv", args.csv)):
@@ -105,7 +108,7 @@ def check(args: argparse.Namespace) -> None:
             raise RealTalkError(f"{option} {path}: make the folder {path.parent} first")
         if not os.access(path.parent, os.W_OK):
             raise RealTalkError(f"{option} {path}: the folder {path.parent} cannot be written to")
-        if args.wav is not None and path.resolve() == args.wav.resolve():
+        if args.wav is not None and not piped(args) and path.resolve() == args.wav.resolve():
             raise RealTalkError(f"{option} {path} is the input: give another name")
     if args.csv is not None and args.csv.resolve() == args.out.resolve():
         raise RealTalkError("--csv and --out are one file: give two names")
@@ -115,10 +118,23 @@ def open_speech(args: argparse.Namespace) -> tuple[Iterator[np.ndarray], int, fl
     """Blocks of float32 mono samples, their rate in Hz, and how long it is in s where known."""
     if args.wav is not None:
         stream = stream_audio(args.wav, BLOCK)
-        return iter(stream), stream.sample_rate, stream.duration
-    pcm, rate = Espeak().speak(args.text, args.voice)
-    step = round(BLOCK * rate)
-    return (pcm[i : i + step] for i in range(0, len(pcm), step)), rate, len(pcm) / rate
+        return heard(stream), stream.sample_rate, stream.duration
+    saying = Saying(args.text, args.voice, warn=warn, longest=None)
+    return (pcm for pcm, _ in saying.chunks(BLOCK)), saying.sample_rate, None
+
+
+def heard(stream: AudioStream) -> Iterator[np.ndarray]:
+    yield from stream
+    if stream.warning:
+        warn(stream.warning)
+
+
+def piped(args: argparse.Namespace) -> bool:
+    return str(args.wav) == STANDARD_INPUT
+
+
+def warn(message: str) -> None:
+    print(f"realtalk speak: warning: {message}", file=sys.stderr)
 
 
 class CsvFile:

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import ctypes
 import re
+import shutil
+import sys
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import av.error
 import numpy as np
 
+from realtalk_ros import script
 from realtalk_ros.errors import AudioError, RealTalkError
+from realtalk_ros.voices import Voice, Voices
 
 SAMPLE_CLIP = Path(__file__).parent / "data" / "speech_sample.wav"  # see data/README.md
 DEFAULT_VOICE = "en-us"
+MIN_SPEED, MAX_SPEED = 80, 450  # words a minute
+MIN_PITCH, MAX_PITCH = 0, 99
+STANDARD_INPUT = "-"  # in place of a file's name
+SILENT = 1e-6  # power (of full scale: 1) up to which channels are not compared
+MAX_SPOKEN = 200_000  # characters spoken in one go; say.Saying speaks sentence by sentence
 
 
 class AudioStream:
@@ -28,9 +38,10 @@ class AudioStream:
     """
 
     def __init__(self, path: str | Path, block_s: float = 1.0):
-        self.path = Path(path)
+        self.path = "standard input" if str(path) == STANDARD_INPUT else Path(path)
+        self._samples_read = self._samples_cancelled = 0
         self._block_s = block_s
-        self._container = _open(self.path)
+        self._container = _open(path)
         try:
             self._frames = self._decode()
             # The first decoded frame, not the header, knows the true rate (HE-AAC doubles it).
@@ -59,7 +70,7 @@ class AudioStream:
                     raise AudioError(
                         f"{self.path} changes its sample rate on the way: convert it to WAV first"
                     )
-                parts.append(_mono(frame))
+                parts.append(self._mono(frame))
                 held += len(parts[-1])
                 if held >= wanted:
                     joined = np.concatenate(parts)
@@ -75,6 +86,22 @@ class AudioStream:
 
     def close(self) -> None:
         self._container.close()
+
+    @property
+    def warning(self) -> str:
+        """What should be known about what was read so far; mostly nothing."""
+        if self._samples_cancelled <= 0.1 * self._samples_read:
+            return ""
+        return (
+            f"the channels of {self.path} cancel each other, so one alone is heard: turn the "
+            "polarity of one of them round"
+        )
+
+    def _mono(self, frame: av.AudioFrame) -> np.ndarray:
+        mono, cancelled = mix_down(_samples(frame))
+        self._samples_read += len(mono)
+        self._samples_cancelled += cancelled * len(mono)
+        return mono
 
     def _decode(self) -> Iterator[av.AudioFrame]:
         stream = self._container.streams.audio[0]
@@ -98,9 +125,9 @@ class AudioStream:
 def stream_audio(path: str | Path, block_s: float = 1.0) -> AudioStream:
     """Opens any media file that has sound (WAV, FLAC, MP3, Ogg, MP4, ...) for reading in blocks.
 
-    Memory stays at about one block, whatever the file's length. Channels are averaged. A file that
-    is cut short gives what is there. Raises AudioError if the file is missing, is no media file,
-    has no sound, or holds no samples.
+    "-" is standard input. Memory stays at about one block, whatever the file's length. Channels are
+    averaged. A file that is cut short gives what is there. Raises AudioError if the file is
+    missing, is no media file, has no sound, or holds no samples.
     """
     return AudioStream(path, block_s)
 
@@ -114,43 +141,92 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
     return np.concatenate(list(stream)), stream.sample_rate
 
 
-def _open(path: Path) -> av.container.InputContainer:
-    if path.is_dir():
+def _open(path: str | Path) -> av.container.InputContainer:
+    name = "standard input" if str(path) == STANDARD_INPUT else str(path)
+    if name == str(path) and Path(path).is_dir():
         raise AudioError(f"{path} is a folder: give an audio file")
     try:
+        file = _standard_input() if name != str(path) else open(path, "rb")
         # Opened here, not by FFmpeg, and no protocol allowed: a playlist in disguise must not make
         # it read other files or the network.
-        container = av.open(open(path, "rb"), "r", options={"protocol_whitelist": "none"})
+        options = {"protocol_whitelist": "none"}
+        container = av.open(file if file.seekable() else _pipe(file), "r", options=options)
     except av.error.FFmpegError as error:
         raise AudioError(
-            f"{path} is not an audio file that can be read ({_reason(error)}): "
+            f"{name} is not an audio file that can be read ({_reason(error)}): "
             "give a WAV, FLAC, MP3, Ogg or MP4 file"
         ) from error
     except OSError as error:
-        raise AudioError(f"cannot open {path} ({error.strerror}): check the path") from error
+        raise AudioError(f"cannot open {name} ({error.strerror}): check the path") from error
     if not container.streams.audio:
         container.close()
-        raise AudioError(f"{path} has no sound in it: give an audio file")
+        raise AudioError(f"{name} has no sound in it: give an audio file")
     return container
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None or sys.stdin.closed:
+        raise AudioError("standard input is closed: pipe a sound file into it, or name one")
+    if sys.stdin.isatty():
+        raise AudioError("standard input is a terminal: pipe a sound file into it, or name one")
+    return sys.stdin.buffer
+
+
+class _Pipe:
+    """What comes through a pipe, from the beginning, of which `head` was read already."""
+
+    def __init__(self, head: bytes, rest: BinaryIO):
+        self._head, self._rest = head, rest
+
+    def read(self, size: int) -> bytes:
+        if self._head:
+            data, self._head = self._head[:size], self._head[size:]
+            return data
+        return self._rest.read(size)
+
+
+def _pipe(file: BinaryIO) -> Any:
+    """A pipe for FFmpeg to read: as it comes, but MP4 and CAF, which may tell at their end what is
+    in them, by way of a temporary file."""
+    head = file.read(12)
+    if head[4:8] not in (b"ftyp", b"moov", b"mdat", b"free", b"wide") and head[:4] != b"caff":
+        return _Pipe(head, file)
+    whole = tempfile.TemporaryFile()
+    whole.write(head)
+    shutil.copyfileobj(file, whole)
+    whole.seek(0)
+    return whole
 
 
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or type(error).__name__
 
 
-def _mono(frame: av.AudioFrame) -> np.ndarray:
-    """One decoded frame as float32 (n,) in [-1, 1]: the mean of its channels, NaN as 0."""
+def _samples(frame: av.AudioFrame) -> np.ndarray:
+    """One decoded frame as float32 (n, channels) in [-1, 1], NaN and infinity as 0."""
     samples = frame.to_ndarray()  # planar (channels, n), packed (1, n * channels)
     if frame.format.is_packed:
         samples = samples.reshape(-1, len(frame.layout.channels)).T
     if samples.dtype == np.uint8:
-        mono = (samples.astype(np.float32) - 128.0).mean(axis=0) / 128.0
+        samples = (samples.astype(np.float32) - 128.0) / 128.0
     elif samples.dtype.kind == "i":
-        mono = samples.mean(axis=0, dtype=np.float64) / -float(np.iinfo(samples.dtype).min)
+        samples = (samples / -float(np.iinfo(samples.dtype).min)).astype(np.float32)
     else:
-        with np.errstate(invalid="ignore"):
-            mono = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0).mean(axis=0)
-    return np.clip(mono, -1.0, 1.0).astype(np.float32)
+        samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.clip(samples, -1.0, 1.0).astype(np.float32, copy=False).T
+
+
+def mix_down(frames: np.ndarray) -> tuple[np.ndarray, bool]:
+    """float32 (n, channels) -> (n,): the mean of the channels, or one of them where they cancel
+    each other, as where one is plugged in the wrong way round; and whether they do."""
+    mono = frames.mean(axis=1)
+    if frames.shape[1] > 1:
+        power = np.square(frames).mean(axis=0)
+        # Channels that have nothing in common leave 1 / channels of their power.
+        left = 0.05 * power.mean() / frames.shape[1]
+        if power.max() > SILENT and np.square(mono).mean() < left:
+            return frames[:, np.argmax(power >= power.max() / 2)], True
+    return mono, False
 
 
 class _Event(ctypes.Structure):
@@ -166,6 +242,26 @@ class _Event(ctypes.Structure):
         ("user_data", ctypes.c_void_p),
         ("id", ctypes.c_char * 8),
     ]
+
+
+class NothingToSay(RealTalkError):
+    """A text of which a voice says nothing."""
+
+
+def check_words(text: str) -> None:
+    """Raises NothingToSay for a text without a word: of emoji alone, or punctuation."""
+    if not script.has_words(text):
+        raise NothingToSay("there is no text to speak: give at least one word")
+
+
+def check_numbers(words_per_minute: float, pitch: float) -> None:
+    """Raises RealTalkError for a speed or pitch out of range."""
+    for what, number, low, high in (
+        ("words a minute", words_per_minute, MIN_SPEED, MAX_SPEED),
+        ("pitch", pitch, MIN_PITCH, MAX_PITCH),
+    ):
+        if not low <= number <= high:  # NaN too
+            raise RealTalkError(f"{what} {number:g}: give {low} to {high}")
 
 
 class Espeak:
@@ -195,51 +291,79 @@ class Espeak:
     def speak(
         self,
         text: str,
-        voice: str = DEFAULT_VOICE,
+        voice: str | Voice = DEFAULT_VOICE,
         words_per_minute: int = 165,
         pitch: int = 50,
     ) -> tuple[np.ndarray, int]:
-        """Speaks a text of any length: float32 (n,) in [-1, 1], and its rate in Hz (22050).
+        """Speaks a text: float32 (n,) in [-1, 1], and its rate in Hz (22050).
 
         `voice` is a name of espeak-ng, with a variant if wanted ("en-us", "de", "fr+f3");
-        `words_per_minute` 80 to 450; `pitch` 0 to 99. Raises RealTalkError for a text in which
-        there is nothing to say, or an unknown voice.
+        `words_per_minute` 80 to 450; `pitch` 0 to 99. Raises NothingToSay for a text in which
+        there is nothing to say, RealTalkError for an unknown voice or a number out of range.
         """
         return self.speak_words(text, voice, words_per_minute, pitch)[:2]
 
     def speak_words(
         self,
         text: str,
-        voice: str = DEFAULT_VOICE,
+        voice: str | Voice = DEFAULT_VOICE,
         words_per_minute: int = 165,
         pitch: int = 50,
     ) -> tuple[np.ndarray, int, list[tuple[int, float]]]:
         """As `speak`, and for each word the place in the text where it begins and when, s."""
-        text = text.replace("\0", " ").strip()
-        if not text:
-            raise RealTalkError("there is no text to speak: give at least one word")
-        data = text.encode("utf-8", "replace") + b"\0"
+        said, places = script.speakable(text)
+        check_words(said)
+        if len(said) > MAX_SPOKEN:
+            raise RealTalkError(f"{len(said)} characters are too long: give at most {MAX_SPOKEN}")
+        data = said.encode() + b"\0"
+        pcm, words = self._synthesize(
+            voice, words_per_minute, pitch,
+            lambda: self._library.espeak_Synth(
+                data, ctypes.c_size_t(len(data)), 0, 1, 0, self._UTF8, None, None
+            ),
+        )  # fmt: skip
+        if not pcm.any():
+            raise NothingToSay(f"espeak-ng finds nothing to say in {text[:40]!r}: give words")
+        last = len(places) - 1
+        return pcm, self.sample_rate, [(places[min(max(0, i), last)], s) for i, s in words]
+
+    def spell(
+        self, character: str, voice: str | Voice, words_per_minute: int = 165, pitch: int = 50
+    ) -> np.ndarray:
+        """The name of one character (with its accents), such as "dot": float32 (n,)."""
+        said = script.speakable(character)[0].strip()
+        if not said or said[0].isalnum():  # espeak_Char says "capital", and some scripts' names
+            return self.speak_words(said, voice, words_per_minute, pitch)[0]
+        pcm, _ = self._synthesize(
+            voice, words_per_minute, pitch,
+            lambda: self._library.espeak_Char(ctypes.c_wchar(said[0])),
+        )  # fmt: skip
+        if not pcm.any():
+            raise NothingToSay(f"espeak-ng has no name for {character[:1]!r}: leave it out")
+        return pcm
+
+    def _synthesize(
+        self,
+        voice: str | Voice,
+        words_per_minute: float,
+        pitch: float,
+        synthesis: Callable[[], int],
+    ) -> tuple[np.ndarray, list[tuple[int, float]]]:
+        """float32 (n,), and the places and times of its words."""
+        check_numbers(words_per_minute, pitch)
         with _ESPEAK_LOCK:  # the library holds one global state
-            if self._library.espeak_SetVoiceByName(voice.encode("utf-8", "replace")) != 0:
-                raise RealTalkError(
-                    f"espeak-ng has no voice {voice!r}: use a language such as en-us, de, "
-                    "fr, es, it, cmn or hi, or a name that `espeak-ng --voices` lists"
-                )
+            set_voice(self._library, voice)
             self._library.espeak_SetParameter(self._RATE, int(words_per_minute), 0)
             self._library.espeak_SetParameter(self._PITCH, int(pitch), 0)
             self._library.espeak_SetSynthCallback(self._callback)
             self._parts, self._words = [], []
-            status = self._library.espeak_Synth(
-                data, ctypes.c_size_t(len(data)), 0, 1, 0, self._UTF8, None, None
-            )
+            status = synthesis()
             self._library.espeak_Synchronize()
             pcm, self._parts = np.frombuffer(b"".join(self._parts), np.int16), []
             words, self._words = self._words, []
         if status != 0:
             raise RealTalkError(f"espeak-ng failed with status {status}: try a shorter text")
-        if not pcm.any():
-            raise RealTalkError(f"espeak-ng finds nothing to say in {text[:40]!r}: give words")
-        return pcm.astype(np.float32) / 32768.0, self.sample_rate, words
+        return pcm.astype(np.float32) / 32768.0, words
 
     def _collect(self, samples: object, count: int, events: Any) -> int:
         if samples and count > 0:
@@ -252,7 +376,35 @@ class Espeak:
         return 0  # go on
 
 
-_ESPEAK_LOCK = threading.Lock()
+_ESPEAK_LOCK = threading.RLock()
+
+
+@lru_cache(maxsize=1)
+def voices() -> Voices:
+    """What the installed espeak-ng can speak. Raises RealTalkError if it is not installed."""
+    with _ESPEAK_LOCK:
+        return Voices(load_espeak()[0])
+
+
+def check_voice(voice: str | Voice) -> None:
+    """Raises RealTalkError for a voice that espeak-ng does not have, or has no data of."""
+    try:
+        Espeak().speak("ready", voice)
+    except NothingToSay as error:
+        name = voice if isinstance(voice, str) else voice.language
+        raise RealTalkError(
+            f"espeak-ng says nothing with its voice {name!r}, whose data are missing: use another"
+        ) from error
+
+
+def set_voice(library: ctypes.CDLL, voice: str | Voice) -> None:
+    """Makes `library` speak with a voice of its own list. Raises RealTalkError."""
+    found = voices().find(voice) if isinstance(voice, str) else voice
+    if library.espeak_SetVoiceByName(found.name.encode()) != 0:
+        raise RealTalkError(
+            f"espeak-ng cannot load its voice {found.name!r}: install espeak-ng-data anew, "
+            "or use another voice"
+        )
 
 
 @lru_cache(maxsize=1)

@@ -93,6 +93,15 @@ def test_speak_twice_gives_the_same_csv(capsys, tmp_path, clip):
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
+def test_standard_input_at_a_size_that_the_node_takes(tmp_path, clip):
+    ran = subprocess.run([sys.executable, "-m", "realtalk_ros.cli", "speak", "--wav", "-", "--size",
+                          "65", "--out", str(tmp_path / "o.mp4")],
+                         input=clip.read_bytes(), capture_output=True)  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    heard, rate = read_audio(tmp_path / "o.mp4")
+    assert len(heard) / rate == pytest.approx(1.2, abs=0.1)
+
+
 def test_silence_is_spoken_with_a_closed_mouth(capsys, tmp_path):
     with wave.open(str(tmp_path / "silent.wav"), "wb") as file:
         file.setnchannels(1)
@@ -113,10 +122,13 @@ BAD = [
     (["--wav", "empty.wav"], "not an audio file"),
     (["--wav", "."], "is a folder"),
     (["--text", ""], "no text to speak"),
+    (["--text", "🙂"], "no text to speak"),
+    (["--text", "<p>...</p>"], "no text to speak"),
+    (["--text", "Hi.", "--voice", "../voices"], "no voice"),
     (["--wav", "clip.wav", "--fps", "0"], "--fps 0: give 1 to 120"),
     (["--wav", "clip.wav", "--fps", "nan"], "--fps nan"),
-    (["--wav", "clip.wav", "--size", "63"], "even number"),
-    (["--wav", "clip.wav", "--size", "4096"], "even number"),
+    (["--wav", "clip.wav", "--size", "63"], "give 64 to 2048"),
+    (["--wav", "clip.wav", "--size", "4096"], "give 64 to 2048"),
     (["--wav", "clip.wav", "--avatar", "nobody"], "no avatar 'nobody'"),
     (["--wav", "clip.wav", "--out", "nowhere/o.mp4"], "make the folder"),
     (["--wav", "clip.wav", "--out", "o.avi"], ".mp4"),

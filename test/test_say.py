@@ -2,6 +2,7 @@
 
 import re
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,11 +10,13 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("realtalk_ros.action", reason="the ROS messages are not built")
 
+import rclpy  # noqa: E402
 from rcl_interfaces.srv import SetParameters  # noqa: E402
 from rclpy.action import ActionClient  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 
+from realtalk_ros import speech  # noqa: E402
 from realtalk_ros.action import Say  # noqa: E402
 from realtalk_ros.errors import RealTalkError  # noqa: E402
 from realtalk_ros.msg import AudioChunk  # noqa: E402
@@ -49,9 +52,106 @@ def test_sentences_are_the_text_and_never_long():
     assert [len(part) for part, _ in Saying("Yes.", "en-us").chunks(0.02)][-1] > 0
 
 
-@pytest.mark.parametrize("text", ["", " ...\n", "x" * 20001])
+@pytest.fixture
+def told(monkeypatch):
+    """What espeak-ng is given to say: text, language, words a minute."""
+    told = []
+    speak = Espeak.speak_words
+
+    def listening(self, text, voice, speed, pitch):
+        told.append((text.strip(), voice.language, speed))
+        return speak(self, text, voice, speed, pitch)
+
+    monkeypatch.setattr(Espeak, "speak_words", listening)
+    return told
+
+
+def said(text, voice="en-us", **options):
+    """The text as heard, its length in s, and the warnings."""
+    warnings = []
+    saying = Saying(text, voice, warn=warnings.append, **options)
+    pcm = [part for part, _ in saying.chunks(0.1)]
+    assert sum(map(len, pcm)) / saying.sample_rate == pytest.approx(saying.seconds, abs=1e-3)
+    assert saying.spoken(saying.seconds) == saying.text.rstrip()
+    return saying.text, saying.seconds, warnings
+
+
+@pytest.mark.parametrize("text, plain", [
+    ("a < b and c > d", "a < b and c > d"), ("I <3 you &copy me", "I <3 you &copy me"),
+    ("a <b and c> d", "a <b and c> d"), ("One <break time='1s' two", "One <break time='1s' two"),
+    ("<speak>Tom &amp; J&#233;r&#xF4;me</speak>", "Tom & Jérôme"),
+    ("Hi <set expression(happy)> there<do wave(left)/>!", "Hi there!"),
+    ("<speak><b>un</b>closed <x:y z='1'>and</q> <br/>crossed</speak></p>", "unclosed and crossed"),
+    ("One<br>two<!-- three --> <![CDATA[a<b]]>", "One two a<b"),
+    ('<?xml version="1.0"?><!DOCTYPE s [<!ENTITY e SYSTEM "file:///etc/passwd">]>\n'
+     "<speak>\n  One &e; two.\n</speak>", "One &e; two. "),
+])  # fmt: skip
+def test_tags_are_not_said_and_words_are_not_lost(told, text, plain):
+    assert said(text) == (plain, pytest.approx(said(plain)[1], rel=0.05), [])
+    assert not any("break" in words for words, *_ in told) or "<break" in plain
+
+
+def test_markup_is_obeyed(told):
+    plain = said("One two three four.")[1]
+    assert said("One two <break time='1500ms'/> three four.")[1] > plain + 1.3
+    assert said("One two <break time='999s'/> three four.")[1] < plain + 11
+    assert said("<p>One two</p><p>three four.</p>")[1] > plain + 0.3
+    del told[:]
+    said("<prosody rate='x-slow'>One</prosody> <prosody rate='150%'>two <emphasis>three</emphasis>"
+         "</prosody> <lang xml:lang='de-AT'>vier</lang> five")  # fmt: skip
+    words, languages, speeds = zip(*told, strict=True)
+    assert words == ("One", "two", "three", "vier", "five")
+    assert languages == ("en-us", "en-us", "en-us", "de", "en-us")
+    assert speeds[0] < 100 and speeds[1] == 247 > speeds[2] > 165 == speeds[3] == speeds[4]
+    del told[:]
+    said("<say-as interpret-as='characters'>CD7</say-as> "
+         "<say-as interpret-as='telephone'>55-1</say-as>")  # fmt: skip
+    assert [words for words, *_ in told] == ["C", "D", "7", "5", "5", "1"]
+
+
+@pytest.mark.parametrize("attack", [
+    "<", "<a ", "<!--", "<![CDATA[", "<p>", "<prosody rate='slow'>", "<a b='c' ", "</q>", "&lol;",
+    "<!DOCTYPE[", ".", "<break time='9999999999s'/>",
+])  # fmt: skip
+def test_markup_cannot_keep_anyone_waiting(attack):
+    text = (attack * 20000)[:19000] + " word"
+    began = time.process_time()
+    saying = Saying(text, "en-us")
+    assert time.process_time() - began < 4 and "word" in saying.text
+
+
+def test_every_script_is_said_in_a_language_that_has_it(told):
+    plain, _, warnings = said("Hello 你好 and Привет, мир! Then 안녕 and π, 你好.")
+    assert [(words, language) for words, language, _ in told] == [
+        ("Hello", "en-us"), ("你好", "cmn"), ("and", "en-us"), ("Привет, мир!", "ru"),
+        ("Then", "en-us"), ("안녕", "ko"), ("and π,", "en-us"), ("你好.", "cmn"),
+    ]  # fmt: skip
+    assert len(warnings) == 3 and all("set a voice" in warning for warning in warnings)
+    del told[:]
+    assert said("Привет", "bg+f3")[2] == [] and told[0][1] == "bg"
+
+
+def test_what_nobody_can_say_does_not_end_a_text(told):
+    text = "Before. ཀཁག ☃ \u0600 ⵣⵣ 🙂. After."
+    plain, _, warnings = said(text)
+    assert plain == text and warnings and all("left out" in warning for warning in warnings)
+    assert [words.strip(" .") for words, *_ in told] == ["Before", "After"]
+    spelled = "<say-as interpret-as='characters'>A \u0870 B</say-as>"
+    assert len(said(spelled)[2]) == 2 and [words for words, *_ in told][-1] == "B"
+    with pytest.raises(RealTalkError, match="reads Tibetan"):
+        Saying("ཀཁག")
+
+
+def test_sentences_have_pauses_between_them():
+    one = [said(text)[1] for text in ("Hello there.", "Goodbye there.")]
+    assert said("Hello there. Goodbye there.")[1] == pytest.approx(sum(one) + 0.32, abs=0.05)
+    assert sentences("I saw Dr. Smith, e.g. today.") == ["I saw Dr. Smith, e.g. today."]
+    assert all(piece[-1] == "." for piece in sentences("I am. " * 200 + "End.")[:-1])
+
+
+@pytest.mark.parametrize("text", ["", " ...\n", "🙂", "<speak>🙂 <p>!</p></speak>", "x" * 20001])
 def test_what_cannot_be_said_is_refused_with_a_reason(text):
-    with pytest.raises(RealTalkError, match="give"):
+    with pytest.raises(RealTalkError, match="no text to speak: give|too long: give"):
         Saying(text, "en-us")
 
 
@@ -135,7 +235,7 @@ def test_cancel_interrupts_and_says_what_was_heard(client):
     client.wait(lambda: any(e.reset for e in client.expressions), 5, "reset of the face")
     client.wait(lambda: any(m.reset for m in client.chunks), 5, "reset of the sound")
     sent = len(client.chunks)
-    assert client.chunks[-1].reset
+    assert client.chunks[-1].reset and client.chunks[-1].sample_rate == client.chunks[0].sample_rate
     client.spin(0.5)
     assert len(client.chunks) == sent
 
@@ -173,8 +273,75 @@ def test_a_new_text_replaces_the_old_one_or_waits(client):
     assert policy("replace").successful
 
 
-@pytest.mark.parametrize("text,voice,why", [("...", "", "no text"), ("Hi.", "nobody", "voice")])
+def test_a_text_in_ssml_is_heard_in_plain_words(client):
+    text = "<speak>Hello <break time='300ms'/> <emphasis>you</emphasis> &amp; me. 你好</speak>"
+    _, future, told = client.goal(text)
+    status, result = client.result(future)
+    assert status == SUCCEEDED and result.spoken == "Hello you & me. 你好"
+    assert all(result.spoken.startswith(f.spoken) for f in told)
+
+
+@pytest.mark.parametrize("voice", ["x" * 1000, "../../etc/passwd", "../voices", "en-us+../../x"])
+def test_a_voice_that_espeak_does_not_list_is_refused(client, voice):
+    status, result = client.result(client.goal("Hi.", voice)[1])
+    assert status == ABORTED and re.search("no (voice|variant)", result.message)
+    setter = client.node.create_client(SetParameters, "say_node/set_parameters")
+    assert setter.wait_for_service(10)
+    parameters = [Parameter("voice", value=voice).to_parameter_msg()]
+    future = setter.call_async(SetParameters.Request(parameters=parameters))
+    client.wait(future.done, 10, "parameter")
+    (answer,) = future.result().results
+    assert not answer.successful and re.search("no (voice|variant)", answer.reason)
+
+
+@pytest.mark.parametrize("text,voice,why", [("...", "", "no text"), ("🙂", "", "no text"),
+                                            ("Hi.", "nobody", "voice")])  # fmt: skip
 def test_a_goal_that_cannot_be_said_is_aborted_with_a_reason(client, text, voice, why):
     _, future, _ = client.goal(text, voice)
     status, result = client.result(future)
     assert status == ABORTED and re.search(why, result.message) and not result.completed
+
+
+@pytest.fixture
+def here():
+    """Makes a node in this process."""
+    context, nodes = rclpy.Context(), []
+    rclpy.init(context=context, domain_id=DOMAIN)
+    yield lambda kind, **options: nodes.append(kind(context=context, **options)) or nodes[-1]
+    for node in nodes:
+        node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def test_a_voice_that_breaks_on_the_way_does_not_leave_the_face_waiting(here, monkeypatch):
+    from realtalk_ros.nodes import say_node
+
+    set_voice, texts = speech.set_voice, []
+
+    def once(library, voice):
+        texts.append(voice)
+        if len(texts) > 1:
+            raise RealTalkError("its data are gone: install them anew")
+        set_voice(library, voice)
+
+    monkeypatch.setattr(speech, "set_voice", once)
+    node = here(say_node.SayNode)
+    published = []
+    monkeypatch.setattr(node, "_audio", SimpleNamespace(publish=published.append))
+    order = say_node.Order("One sentence. Another one.", "en-us")
+    with pytest.raises(RealTalkError, match="are gone"):
+        node.say(order)
+    assert published[-1].reset and published[-1].last and published[-1].sample_rate > 0
+    assert order.spoken.startswith("One") and not order.completed
+
+
+@pytest.mark.parametrize("parameters, why", [
+    ({"wav": "-"}, "name a file"), ({"text": "🙂"}, "no text"),
+    ({"text": "x", "voice": "../x"}, "no voice"),
+])  # fmt: skip
+def test_speech_node_refuses_what_it_cannot_say(here, parameters, why):
+    from realtalk_ros.nodes.speech_node import SpeechNode
+
+    overrides = [Parameter(name, value=value) for name, value in parameters.items()]
+    with pytest.raises(RealTalkError, match=why):
+        here(SpeechNode, parameter_overrides=overrides).setup()

@@ -1,12 +1,16 @@
 """Media files, good and bad, and text to speech."""
 
+import io
 import struct
+import subprocess
+import sys
 import wave
 
+import av
 import numpy as np
 import pytest
 
-from realtalk_ros import speech
+from realtalk_ros import script, speech
 from realtalk_ros.errors import AudioError, RealTalkError
 
 RATE = 16000
@@ -156,7 +160,7 @@ def test_espeak_takes_a_long_text(espeak):
     assert len(pcm) > 200 * len(espeak.speak(sentence)[0]) * 0.5 and len(pcm) / rate > 300
 
 
-@pytest.mark.parametrize("text", ["", "  \n", "\0", "..."])
+@pytest.mark.parametrize("text", ["", "  \n", "\0", "...", "_", "🙂🇪🇺", "1\ufe0f\u20e3", "\ud800"])
 def test_espeak_refuses_nothing(espeak, text):
     with pytest.raises(RealTalkError, match="give"):
         espeak.speak(text)
@@ -167,16 +171,81 @@ def test_espeak_names_the_unknown_voice(espeak):
         espeak.speak("hello", voice="klingonese")
 
 
+@pytest.mark.parametrize("voice", [
+    "x" * 1000, "../../etc/passwd", "../voices", "en\0us", "en-us\n", "", "\ud800",
+    "en-us+../../x", "en-us+" + "y" * 1000,
+])  # fmt: skip
+def test_espeak_is_told_no_name_but_its_own(espeak, voice):
+    class Library:
+        told = []
+
+        def espeak_SetVoiceByName(self, name):
+            self.told.append(name)
+            return 0
+
+    library = Library()
+    with pytest.raises(RealTalkError, match="use ") as caught:
+        speech.set_voice(library, voice)
+    assert not library.told and len(str(caught.value)) < 250 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("voice", ["EN-US", "en_US", "English_(America)", "gmw/en-US", "en-gb",
+                                   "zh", "fr-fr", "de+F3", "de+female3", "de+13"])  # fmt: skip
+def test_espeak_takes_every_name_that_it_lists(espeak, voice):
+    assert len(espeak.speak("one", voice)[0])
+    assert speech.voices().find("de+13") == speech.voices().find("German+f3")
+
+
+@pytest.mark.parametrize("numbers", [(float("nan"), 50), (20, 50), (165, float("inf")), (165, -1)])
+def test_espeak_takes_no_number_out_of_range(espeak, numbers):
+    with pytest.raises(RealTalkError, match="give .* to "):
+        espeak.speak("hello", "en-us", *numbers)
+
+
+def test_what_espeak_reads_is_clean(espeak):
+    text = "a\x01\ud800b\u200fc\u00addé e\u0301 𝓐 ３ 🙂\ufe0f z" + "n" * 999
+    said, places = script.speakable(text)
+    assert said.startswith("a bcdé é A 3 z") and "\x01" not in said
+    assert max(len(word.encode()) for word in said.split()) <= script.MAX_WORD
+    assert places == sorted(places) and len(places) == len(said)
+
+
+def test_opposite_channels_are_heard(tmp_path):
+    loud = (tone(1.0) * 32767).astype("<i2")
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(np.stack([loud, -loud], axis=1).tobytes())
+    stream = speech.stream_audio(tmp_path / "a.wav")
+    assert np.allclose(np.concatenate(list(stream)), tone(1.0), atol=1e-3)
+    assert "polarity" in stream.warning
+
+
+@pytest.mark.parametrize("name, codec", [
+    ("a.wav", "pcm_s16le"), ("a.m4a", "aac"),  # an m4a tells at its end what is in it
+])  # fmt: skip
+def test_standard_input_is_read_though_it_is_a_pipe(tmp_path, monkeypatch, name, codec):
+    noise = np.random.default_rng(0).uniform(-0.2, 0.2, (1, 10 * RATE)).astype(np.float32)
+    with av.open(str(tmp_path / name), "w") as file:
+        stream = file.add_stream(codec, rate=RATE, layout="mono")
+        frame = av.AudioFrame.from_ndarray(noise, format="flt", layout="mono")
+        frame.sample_rate = RATE
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    with subprocess.Popen(["cat", tmp_path / name], stdout=subprocess.PIPE) as cat:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(cat.stdout))
+        pcm, rate = speech.read_audio("-")
+    assert rate == RATE and len(pcm) / rate == pytest.approx(10.0, abs=0.2)
+    assert pcm.std() == pytest.approx(noise.std(), rel=0.3)
+
+
 def test_without_espeak_the_error_says_how_to_install(monkeypatch):
     def missing(*_):
         raise OSError("no such library")
 
-    caches = speech.load_espeak, speech._espeak_places
-    for cache in caches:
-        cache.cache_clear()
+    # Not through the caches: espeak-ng does not stand to be loaded twice.
+    monkeypatch.setattr(speech, "_espeak_places", speech._espeak_places.__wrapped__)
     monkeypatch.setattr(speech.ctypes, "CDLL", missing)
     with pytest.raises(RealTalkError, match="pip install"):
-        speech.Espeak()
-    monkeypatch.undo()
-    for cache in caches:
-        cache.cache_clear()
+        speech.load_espeak.__wrapped__()

@@ -30,7 +30,7 @@ from realtalk_ros.expression.speech_set import (
     finish,
     level_db,
 )  # fmt: skip
-from realtalk_ros.speech import load_espeak
+from realtalk_ros.speech import load_espeak, set_voice
 
 
 class _EspeakEvent(ctypes.Structure):
@@ -90,8 +90,7 @@ class Espeak:
     ) -> tuple[np.ndarray, list[tuple[str, int, int]]]:
         """int16 PCM at `self.rate`, and (IPA, first sample, end sample) of every event."""
         library = self._library
-        if library.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise RealTalkError(f"espeak-ng has no voice {voice!r}")
+        set_voice(library, voice)
         for parameter, value in (
             (self._RATE, words_per_minute), (self._PITCH, pitch), (self._RANGE, swing),
         ):  # fmt: skip
@@ -111,8 +110,7 @@ class Espeak:
     def words(self, text: str, voice: str) -> list[list[str]]:
         """Phones of each word of a text as read in one go: numbers spoken out, liaison heard."""
         library = self._library
-        if library.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise RealTalkError(f"espeak-ng has no voice {voice!r}")
+        set_voice(library, voice)
         library.espeak_TextToPhonemes.restype = ctypes.c_char_p
         rest = ctypes.c_char_p(text.encode("utf-8"))
         found: list[list[str]] = []

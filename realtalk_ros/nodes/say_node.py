@@ -1,5 +1,5 @@
-"""Speaks texts through espeak-ng: std_msgs/String on `say`, or the action `say`, which tells how
-far it is and can be cancelled. One text at a time."""
+"""Speaks texts, plain or in SSML, through espeak-ng: std_msgs/String on `say`, or the action `say`,
+which tells how far it is and can be cancelled. One text at a time."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import common
 from realtalk_ros.say import Saying
-from realtalk_ros.speech import DEFAULT_VOICE, Espeak
+from realtalk_ros.speech import DEFAULT_VOICE, check_voice
 
 POLICIES = ("replace", "queue")
 MAX_QUEUE = 32  # texts that wait
 FEEDBACK = 0.2  # s between feedbacks
 SLEEP = 0.02  # s, longest sleep between looks at whether to stop
+MAX_WARNINGS = 64  # about texts; what comes after is not logged
 
 
 @dataclass
@@ -58,6 +59,7 @@ class SayNode(common.RealTalkNode):
         self._stop = threading.Event()
         self._speaker: threading.Thread | None = None
         self._utterance = ""
+        self._warned: set[str] = set()
         overridable = common.overridable()
         self._audio = self.create_publisher(
             AudioChunk, "audio", common.SPEECH_QOS, qos_overriding_options=overridable
@@ -78,8 +80,8 @@ class SayNode(common.RealTalkNode):
     # Life
 
     def setup(self) -> None:
-        self.change_parameter("policy", self.policy)
-        Espeak().speak("ready", self.voice)  # says now what is wrong with it
+        self.check_parameter("policy", self.policy)
+        self.check_parameter("voice", self.voice)  # says now what is wrong with it
 
     def start(self) -> None:
         self._stop.clear()
@@ -93,11 +95,15 @@ class SayNode(common.RealTalkNode):
         if self._speaker is not None:
             self._speaker.join(timeout=2)
 
-    def change_parameter(self, name: str, value: Any) -> None:
+    def check_parameter(self, name: str, value: Any) -> None:
+        """Raises RealTalkError for a value that cannot be used."""
         if name == "policy" and value not in POLICIES:
-            raise RealTalkError(f"policy is one of {', '.join(POLICIES)}, not {value!r}")
-        if name == "voice" and self.ready:
-            Espeak().speak("ready", value)
+            raise RealTalkError(f"policy is one of {', '.join(POLICIES)}, not {value[:40]!r}")
+        if name == "voice":
+            check_voice(value)
+
+    def change_parameter(self, name: str, value: Any) -> None:
+        self.check_parameter(name, value)
 
     # Who asks
 
@@ -181,7 +187,7 @@ class SayNode(common.RealTalkNode):
 
     def say(self, order: Order) -> None:
         """Publishes one text, paced, and waits until it was heard. Raises RealTalkError."""
-        saying = Saying(order.text, order.voice, self.speed, self.pitch)
+        saying = Saying(order.text, order.voice, self.speed, self.pitch, self.warn)
         self.counts["texts"] += 1
         self._utterance = utterance = f"say-{self._run}-{self.counts['texts']}"
         began, samples, rate = self.now() + self.lead, 0, saying.sample_rate
@@ -206,25 +212,33 @@ class SayNode(common.RealTalkNode):
                     return True
                 time.sleep(min(until - heard, SLEEP))
 
-        for pcm, last in saying.chunks(self.chunk):
-            if not wait((samples + len(pcm)) / rate - self.lead):
-                break
-            self._audio.publish(
-                self.audio_message(pcm, rate, began + samples / rate, utterance, last)
-            )
-            self.counts["chunks"] += 1
-            samples += len(pcm)
-        else:
-            order.completed = wait(samples / rate)
-        if order.completed:
-            order.spoken = order.text
-            self._feedback(order, utterance)
-        elif order.stop != "interrupted":  # else the face knows already
-            order.spoken = saying.spoken(self.now() - began)
-            self._audio.publish(AudioChunk(
-                sample_rate=rate, channels=1, encoding=AudioChunk.PCM_S16LE,
-                utterance_id=utterance, last=True, reset=True,
-            ))  # fmt: skip
+        try:
+            for pcm, last in saying.chunks(self.chunk):
+                if not wait((samples + len(pcm)) / rate - self.lead):
+                    break
+                self._audio.publish(
+                    self.audio_message(pcm, rate, began + samples / rate, utterance, last)
+                )
+                self.counts["chunks"] += 1
+                samples += len(pcm)
+            else:
+                order.completed = wait(samples / rate)
+        finally:  # a voice may break on the way
+            if order.completed:
+                order.spoken = saying.text
+                self._feedback(order, utterance)
+            elif order.stop != "interrupted":  # else the face knows already
+                order.spoken = saying.spoken(self.now() - began)
+                self._audio.publish(AudioChunk(
+                    sample_rate=rate, channels=1, encoding=AudioChunk.PCM_S16LE,
+                    utterance_id=utterance, last=True, reset=True,
+                ))  # fmt: skip
+
+    def warn(self, message: str) -> None:
+        """Says once what is done about a text."""
+        if message not in self._warned and len(self._warned) < MAX_WARNINGS:
+            self._warned.add(message)
+            self.get_logger().warning(message)
 
     def _feedback(self, order: Order, utterance: str) -> None:
         if order.goal is not None and order.goal.is_active:

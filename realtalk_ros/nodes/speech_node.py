@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 from rclpy.duration import Duration
 
+from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import common
-from realtalk_ros.speech import DEFAULT_VOICE, Espeak, stream_audio
+from realtalk_ros.say import speak
+from realtalk_ros.speech import DEFAULT_VOICE, STANDARD_INPUT, stream_audio
 
 # s after its discovery, in which a subscriber gets to know this node, too: what is sent before is
 # lost. On a busy machine 0.4 s were seen; what got lost of its discovery, Fast DDS repeats within
@@ -26,7 +28,7 @@ class SpeechNode(common.RealTalkNode):
         super().__init__(name, **options)
         p = self.parameter
         self.wav = p("wav", "", "Sound file to speak (WAV, FLAC, MP3, Ogg, MP4 ...)")
-        self.text = p("text", "", "Text to speak through espeak-ng, where no wav is given")
+        self.text = p("text", "", "Text or SSML to speak through espeak-ng, where no wav is given")
         self.voice = p("voice", DEFAULT_VOICE, "espeak-ng's voice for text, such as en-us or de")
         self.chunk = p("chunk", 0.02, "Length of a chunk [s]", (0.005, 5.0))
         self.lead = p(
@@ -56,10 +58,12 @@ class SpeechNode(common.RealTalkNode):
         )  # fmt: skip
 
     def setup(self) -> None:
+        if self.wav == STANDARD_INPUT:
+            raise RealTalkError("wav '-' is standard input, which a node has none of: name a file")
         if self.wav:
             stream_audio(self.wav).close()  # says now what is wrong with it
         else:
-            self._spoken = Espeak().speak(self.text, self.voice)
+            self._spoken = speak(self.text, self.voice, self.get_logger().warning)
 
     def start(self) -> None:
         self._stop.clear()
@@ -125,6 +129,8 @@ class SpeechNode(common.RealTalkNode):
             following = next(blocks, None)
             yield held, rate, following is None
             held = following
+        if self.wav and stream.warning:
+            self.get_logger().warning(stream.warning, once=True)
 
     def _sleep(self, seconds: float) -> None:
         end = self.now() + seconds
