@@ -77,7 +77,7 @@ def decode_channels(
 
 def mix_down(frames: np.ndarray) -> tuple[np.ndarray, bool]:
     """(n, channels) float32 -> ((n,) their mean, False); or, where the channels cancel each other
-    out in the mean, as in stereo with one channel inverted, (the loudest channel, True)."""
+    out in the mean, as in stereo with one channel inverted, (one of the loudest, True)."""
     channels = frames.shape[1]
     if channels == 1 or not len(frames):
         return frames.reshape(-1) if channels == 1 else frames.mean(axis=1), False
@@ -87,7 +87,10 @@ def mix_down(frames: np.ndarray) -> tuple[np.ndarray, bool]:
     cancelled = power.max() > AUDIBLE and mono @ mono / len(frames) < CANCELLED * (
         power.sum() / channels**2
     )
-    return (np.ascontiguousarray(frames[:, power.argmax()]), True) if cancelled else (mono, False)
+    if not cancelled:
+        return mono, False
+    # The first of those that are about as loud: the choice must not change from chunk to chunk.
+    return np.ascontiguousarray(frames[:, np.argmax(power >= power.max() / 2)]), True
 
 
 def check_rate(sample_rate: int) -> None:

@@ -102,7 +102,7 @@ def record(args: argparse.Namespace, seconds: float, stats_file: Path) -> dict[s
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
-    from realtalk_ros.nodes.common import use_fastdds_profile
+    from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
     from realtalk_ros.nodes.up import default_params_file
 
     use_fastdds_profile()

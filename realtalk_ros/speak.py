@@ -12,14 +12,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from realtalk_ros import arkit, mark
+from realtalk_ros import arkit, limits, mark
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.say import Saying
 from realtalk_ros.speech import DEFAULT_VOICE, STANDARD_INPUT, AudioStream, stream_audio
 
 BLOCK = 0.2  # s of sound worked off at once: memory stays the same for an hour as for a second
 MIN_FPS, MAX_FPS = 1, 120
-MIN_SIZE, MAX_SIZE = 64, 2048
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,8 +94,8 @@ def check(args: argparse.Namespace) -> None:
     """What can be known to be wrong before the work starts. Raises RealTalkError."""
     if not MIN_FPS <= args.fps <= MAX_FPS:  # NaN too
         raise RealTalkError(f"--fps {args.fps:g}: give {MIN_FPS} to {MAX_FPS}")
-    if not MIN_SIZE <= args.size <= MAX_SIZE:
-        raise RealTalkError(f"--size {args.size}: give {MIN_SIZE} to {MAX_SIZE}")
+    if not limits.SIZE[0] <= args.size <= limits.SIZE[1]:
+        raise RealTalkError(f"--size {args.size}: give {limits.SIZE[0]} to {limits.SIZE[1]}")
     if args.out.suffix.lower() != ".mp4":
         raise RealTalkError(f"--out {args.out}: the video is an MP4, give a name that ends in .mp4")
     for option, path in (("--out", args.out), ("--csv", args.csv)):

@@ -18,6 +18,7 @@ import av.error
 import numpy as np
 
 from realtalk_ros import script
+from realtalk_ros.audio import mix_down
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.voices import Voice, Voices
 
@@ -26,7 +27,6 @@ DEFAULT_VOICE = "en-us"
 MIN_SPEED, MAX_SPEED = 80, 450  # words a minute
 MIN_PITCH, MAX_PITCH = 0, 99
 STANDARD_INPUT = "-"  # in place of a file's name
-SILENT = 1e-6  # power (of full scale: 1) up to which channels are not compared
 MAX_SPOKEN = 200_000  # characters spoken in one go; say.Saying speaks sentence by sentence
 
 
@@ -214,19 +214,6 @@ def _samples(frame: av.AudioFrame) -> np.ndarray:
     else:
         samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
     return np.clip(samples, -1.0, 1.0).astype(np.float32, copy=False).T
-
-
-def mix_down(frames: np.ndarray) -> tuple[np.ndarray, bool]:
-    """float32 (n, channels) -> (n,): the mean of the channels, or one of them where they cancel
-    each other, as where one is plugged in the wrong way round; and whether they do."""
-    mono = frames.mean(axis=1)
-    if frames.shape[1] > 1:
-        power = np.square(frames).mean(axis=0)
-        # Channels that have nothing in common leave 1 / channels of their power.
-        left = 0.05 * power.mean() / frames.shape[1]
-        if power.max() > SILENT and np.square(mono).mean() < left:
-            return frames[:, np.argmax(power >= power.max() / 2)], True
-    return mono, False
 
 
 class _Event(ctypes.Structure):

@@ -20,7 +20,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from realtalk_ros.msg import AudioChunk, FaceExpression
-from realtalk_ros.nodes.common import use_fastdds_profile
+from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
 from realtalk_ros.speech import read_audio
 
 AVATAR = os.environ.get("REALTALK_TEST_AVATAR", "default")

@@ -27,11 +27,6 @@ from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Bool, String  # noqa: E402
 
 from realtalk_ros.msg import AudioChunk, FaceExpression  # noqa: E402
-from realtalk_ros.nodes.common import (  # noqa: E402
-    FASTDDS_PROFILE,
-    OUR_PROFILE,
-    use_fastdds_profile,
-)
 from realtalk_ros.nodes.expression_node import ExpressionNode  # noqa: E402
 from realtalk_ros.nodes.recorder_node import RecorderNode  # noqa: E402
 from realtalk_ros.nodes.renderer_node import RendererNode  # noqa: E402
@@ -267,23 +262,6 @@ def test_expression_node_killed_in_the_middle_of_a_word(graph, client):
     after = [stamp for stamp in stamps if stamp > state["killed"] + 0.5]
     assert after and after[0] < state["killed"] + promised(WITHIN + 1, 15)
     client.wait(lambda: client.speaking[-1] is False, 5, "silence")
-
-
-def test_a_users_fast_dds_profile_is_kept_whatever_its_name(monkeypatch):
-    for name in (*FASTDDS_PROFILE, OUR_PROFILE):
-        monkeypatch.setenv(name, "")
-
-    def chosen(images):
-        use_fastdds_profile(images)
-        return [os.environ[name] for name in FASTDDS_PROFILE]
-
-    plain = chosen(images=False)
-    for_images = chosen(images=True)  # what it inherits is not the user's
-    assert all(Path(file).is_file() for file in plain + for_images)
-    assert not set(plain) & set(for_images)
-    own = "/home/user/" + Path(plain[0]).name
-    monkeypatch.setenv(FASTDDS_PROFILE[0], own)
-    assert chosen(images=True)[0] == own
 
 
 @pytest.mark.parametrize("name", ["speech_node", "recorder_node"])

@@ -10,9 +10,8 @@ from typing import Any
 import yaml
 
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.limits import FPS, SIZE
 
-FPS = (1.0, 120.0)  # from, to
-SIZE = (64, 2048)  # likewise, pixels
 FLAGS = {"true": True, "True": True, "false": False, "False": False}
 CHOICES = {
     "device": ("cpu", "cuda", "tensorrt"),

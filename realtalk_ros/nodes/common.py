@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import copy
 import functools
 import math
 import os
@@ -24,10 +25,10 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
-from rclpy._rclpy_pybind11 import RCLError
+from rclpy._rclpy_pybind11 import RCLError, RMWError, UnknownROSArgsError
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
-from rclpy.exceptions import ParameterException
+from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -36,15 +37,14 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.signals import SignalHandlerOptions
 from rclpy.timer import Timer
 
+from realtalk_ros import limits
 from realtalk_ros.audio import ENCODINGS
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk
+from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
 from realtalk_ros.timeline import JumpWatch
 
 NAMESPACE = "realtalk"  # unless remapped (`-r __ns:=/name`, or the launch argument)
-# Where Fast DDS looks for its settings, by version; the file's first lines say what they are for.
-FASTDDS_PROFILE = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-OUR_PROFILE = "REALTALK_FASTDDS_PROFILE"  # what this package put there, for children to know
 STANDS = 2.5  # s for which simulated time must not move before that is told
 RETRY = 5.0  # s between attempts to load what was missing or broken
 FRESH = 10.0  # s for which a problem keeps the diagnostics at WARN
@@ -61,6 +61,11 @@ LATCHED_QOS = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
 
+# What is raised for arguments that ROS does not take.
+REFUSED = (
+    RealTalkError, ParameterException, NameValidationException, RCLError, RMWError,
+    UnknownROSArgsError,
+)  # fmt: skip
 LAST_STAMP = (2**31 - 1) * 10**9  # ns, builtin_interfaces/Time holds no more
 
 # When a parameter may be changed.
@@ -71,7 +76,7 @@ DEVICE = ("cpu", "Where the networks run: cpu, cuda or tensorrt", None, LIVE)
 MODEL_DIR = (
     "", "Folder of the .onnx files; empty: the ones that come with the package", None, LIVE
 )  # fmt: skip
-FPS = (25.0, "Frames per second", (1.0, 120.0), LIVE)
+FPS = (25.0, "Frames per second", limits.FPS, LIVE)
 
 
 class Problems:
@@ -224,9 +229,17 @@ class RealTalkNode(LifecycleNode):
                     self.check_parameter(name, value)
                 except RealTalkError as error:
                     return SetParametersResult(successful=False, reason=str(error))
-        if not hasattr(self, "add_post_set_parameters_callback"):
-            self._apply_parameters(parameters)
         return SetParametersResult(successful=True)
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """As rclpy's, which on Humble calls nobody before and after."""
+        if hasattr(self, "add_post_set_parameters_callback"):
+            return super().set_parameters_atomically(parameter_list)
+        parameters = self._as_declared(parameter_list)
+        result = super().set_parameters_atomically(parameters)
+        if result.successful:
+            self._apply_parameters(parameters)
+        return result
 
     def _apply_parameters(self, parameters: list[Parameter]) -> None:
         changes = [(p.name, p.value, self._changes.get(p.name)) for p in parameters]
@@ -254,9 +267,17 @@ class RealTalkNode(LifecycleNode):
 
         return call
 
-    def create_subscription(self, msg_type, topic, callback, *args, **options):  # type: ignore
+    def create_subscription(  # type: ignore[no-untyped-def]
+        self, msg_type, topic, callback, qos_profile, *args, **options
+    ):
+        # rclpy writes a user's override into the profile, which others use, too.
         return super().create_subscription(
-            msg_type, topic, self.guarded(callback), *args, **options
+            msg_type, topic, self.guarded(callback), copy.copy(qos_profile), *args, **options
+        )
+
+    def create_publisher(self, msg_type, topic, qos_profile, *args, **options):  # type: ignore
+        return super().create_publisher(
+            msg_type, topic, copy.copy(qos_profile), *args, **options
         )
 
     def create_service(self, srv_type, srv_name, callback, *args, **options):  # type: ignore
@@ -539,16 +560,6 @@ def _ended(nodes: list[RealTalkNode]) -> bool:
     )
 
 
-def use_fastdds_profile(images: bool = False) -> None:
-    """Gives Fast DDS this package's settings in what this process starts from now on, unless the
-    user names a file of his own. images: whether this process publishes them."""
-    free = {"", os.environ.get(OUR_PROFILE, "")}
-    if all(os.environ.get(name, "") in free for name in FASTDDS_PROFILE):
-        file = "realtalk_fastdds_images.xml" if images else "realtalk_fastdds.xml"
-        profile = str(Path(__file__).with_name(file))
-        os.environ.update(dict.fromkeys((*FASTDDS_PROFILE, OUR_PROFILE), profile))
-
-
 def run(
     make_nodes: Callable[[], list[RealTalkNode]],
     args: list[str] | None = None,
@@ -559,7 +570,7 @@ def run(
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         return spin(make_nodes())
-    except (RealTalkError, ParameterException, RCLError) as error:
+    except REFUSED as error:
         print(f"realtalk_ros: {error}".splitlines()[0], file=sys.stderr)
         return 2
     except KeyboardInterrupt:  # before spin

@@ -35,7 +35,8 @@ def use_fastdds_profile(images: bool = False) -> None:
                 "MiB of shared memory, not 16: they may stay away after a subscriber was killed",
                 file=sys.stderr,
             )
-    file = "realtalk_fastdds_images.xml" if images else "realtalk_fastdds.xml"
+    three = "3" if version and version >= (3,) else ""  # it names one element otherwise
+    file = f"realtalk_fastdds{three}_images.xml" if images else f"realtalk_fastdds{three}.xml"
     profile = str(Path(__file__).with_name(file))
     for name in FASTDDS_PROFILE:
         os.environ.pop(name, None)

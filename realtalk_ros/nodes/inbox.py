@@ -15,16 +15,15 @@ from rclpy.clock_type import ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.subscription import Subscription
 
+from realtalk_ros.nodes.message_info import KNOWN
 from realtalk_ros.senders import Senders
 
 try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
+    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
+    from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
-TAKES_INFO = hasattr(Subscription, "CallbackType")  # not on Humble
 AT_ONCE = 2000  # messages taken in one go
 LONGEST = 30.0  # s, a longer wait is a clock that was set
 LOOK_BACK = 10.0  # s over which the quickest message tells how two clocks differ
@@ -65,10 +64,14 @@ class Inbox:
     ):
         self._callback = callback
         self._trips: deque[tuple[float, float]] = deque()
-        self.subscription = node.create_subscription(
-            kind, topic, self._with_info if TAKES_INFO else self._without_info, qos,
-            qos_overriding_options=overridable, event_callbacks=events,
-        )  # fmt: skip
+        take = self._with_info if KNOWN else self._without_info
+        options: dict[str, Any] = {"qos_overriding_options": overridable}
+        try:
+            self.subscription = node.create_subscription(
+                kind, topic, take, qos, event_callbacks=events, **options
+            )
+        except UnsupportedEventTypeError:  # this ROS middleware does not tell of such publishers
+            self.subscription = node.create_subscription(kind, topic, take, qos, **options)
 
     def poll(self) -> None:
         """Takes what waits now."""
@@ -156,7 +159,7 @@ class AudioInbox(Inbox):
         """A publisher has come that this subscription cannot hear."""
         self._close_at = math.inf
         self._open()
-        if not TAKES_INFO:  # what comes twice cannot be told: one subscription for all
+        if not KNOWN:  # what comes twice cannot be told: one subscription for all
             self._node.destroy_subscription(self.subscription)
 
     def _open(self) -> None:
@@ -167,7 +170,7 @@ class AudioInbox(Inbox):
     def _look(self) -> None:
         now = time.monotonic()
         stood, self._looked = now - self._looked > STOOD, now
-        if stood and TAKES_INFO:
+        if stood and KNOWN:
             self._newest.clear()
             if self._second is None:
                 self._close_at = now + REOPENED
@@ -181,7 +184,7 @@ class AudioInbox(Inbox):
         self._release()
 
     def _on_reliable(self, letters: list[Letter]) -> None:
-        if not TAKES_INFO:
+        if not KNOWN:
             self._heard(letters)
             return
         out = []
@@ -198,7 +201,7 @@ class AudioInbox(Inbox):
             self._heard(out)
 
     def _on_best_effort(self, letters: list[Letter]) -> None:
-        if not TAKES_INFO:
+        if not KNOWN:
             self._heard(letters)
             return
         out = []

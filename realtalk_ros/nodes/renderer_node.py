@@ -20,7 +20,7 @@ from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Bool, String
 
-from realtalk_ros import models
+from realtalk_ros import limits, models
 from realtalk_ros.audio import check_rate, decode_pcm
 from realtalk_ros.avatar import Avatar
 from realtalk_ros.errors import NetworkError, RealTalkError
@@ -101,7 +101,7 @@ class RendererNode(common.RealTalkNode):
         p, live = self.parameter, common.LIVE
         self.avatar = p("avatar", *common.AVATAR)
         self.fps = p("fps", *common.FPS)
-        self.size = p("size", 512, "Height of the images [px]", (64, 2048), live)
+        self.size = p("size", 512, "Height of the images [px]", limits.SIZE, live)
         self.device = p("device", *common.DEVICE)
         self.threads = p("threads", 2, "CPU threads of the network", (1, 64), common.UNCONFIGURED)
         self.model_dir = p("model_dir", *common.MODEL_DIR)
@@ -238,7 +238,7 @@ class RendererNode(common.RealTalkNode):
         )
 
     def _wanted(self) -> Look:
-        size = max(64, self.size // self.ladder.divisors[1])
+        size = max(limits.SIZE[0], self.size // self.ladder.divisors[1])
         return Look(self.avatar, size, self._emergency or self.device, self.model_dir)
 
     def _open(self, look: Look) -> FaceRenderer | Member:
