@@ -299,9 +299,7 @@ class Display:
         self._thread = None
 
     async def _open(self) -> tuple[web.AppRunner, list[socket.socket]]:
-        self._loop.set_exception_handler(
-            lambda loop, context: self.failed(context["message"], context.get("exception"))
-        )
+        self._loop.set_exception_handler(self._unhandled)
         logger = logging.Logger("display")
         logger.addHandler(Log(self))
         app = web.Application()
@@ -321,6 +319,14 @@ class Display:
             self._run(self._accept(listener, runner.server))
         self._run(self._look())
         return runner, listeners
+
+    def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        frames = traceback.extract_tb(error.__traceback__) if error is not None else []
+        if isinstance(error, ValueError) and any("aiohttp" in f.filename for f in frames):
+            self.malformed()  # an address that aiohttp before 3.10 takes for a fault of its own
+        else:
+            self.failed(context["message"], error)
 
     async def _listen(self) -> list[socket.socket]:
         """Sockets on every address that the host's name stands for."""
@@ -381,10 +387,10 @@ class Display:
             self._make_room(most - 1)
             try:
                 transport, _ = await self._loop.connect_accepted_socket(server, connection)
-            except OSError:
+                self._give(transport, PATIENCE)
+            except Exception as error:  # the next one may fare better
+                self.failed("a connection was not let in", error)
                 connection.close()
-                continue
-            self._give(transport, PATIENCE)
 
     def _give(self, transport: asyncio.Transport, patience: float) -> None:
         """A connection that is no page has so many seconds."""
@@ -504,12 +510,12 @@ class Display:
 
     def _refused(self, what: str) -> web.HTTPException:
         self.counts["refused"] += 1
-        return web.HTTPForbidden(text=f"realtalk_ros: {what} is not allowed here\n")
+        return _closing(web.HTTPForbidden(text=f"realtalk_ros: {what} is not allowed here\n"))
 
     def malformed(self, why: str = "") -> web.HTTPException:
         self.counts["malformed"] += 1
         self.on_problem("a malformed request was answered with 400 (Bad Request)")
-        return web.HTTPBadRequest(text=f"realtalk_ros: {why}\n")
+        return _closing(web.HTTPBadRequest(text=f"realtalk_ros: {why}\n"))
 
     def failed(self, what: str, error: BaseException | None) -> None:
         """An error of ours, not of who asks."""
@@ -660,6 +666,11 @@ class Display:
             self._interrupt = None
             self._interrupted = time.monotonic()
             self.on_order("interrupt", True)
+
+
+def _closing(answer: web.HTTPException) -> web.HTTPException:
+    answer.force_close()
+    return answer
 
 
 def host_name(header: str) -> str | None:
