@@ -685,8 +685,17 @@ def test_the_face_of_the_real_graph_moves_and_is_heard_in_a_browser(tmp_path):
             stop(processes[3])
             processes[3] = start("display_node", DOMAIN, port=8152)
             page.wait("realtalk.stats.connects === 2")  # it comes back by itself
+            notice = "document.getElementById('notice').textContent"
+            for dead in (1, 3):  # killed, the renderer, then the display
+                before = page.run("realtalk.stats.frames")
+                page.wait(f"realtalk.stats.frames > {before} + 10 && {notice} === ''")
+                processes[dead].kill()
+                page.wait(f"{notice}.includes('away')", timeout=2.5)
+                name, more = (("renderer_node", {"avatar": AVATAR}) if dead == 1 else
+                              ("display_node", {"port": 8152}))  # fmt: skip
+                processes[dead] = start(name, DOMAIN, **more)
             before = page.run("realtalk.stats.frames")
-            page.wait(f"realtalk.stats.frames > {before} + 10")
+            page.wait(f"realtalk.stats.frames > {before} + 10 && {notice} === ''")
     finally:
         client.close()
         stop(*processes)
@@ -699,6 +708,67 @@ def test_the_face_of_the_real_graph_moves_and_is_heard_in_a_browser(tmp_path):
     assert 0 <= np.median(offsets) < 0.08
     if path := os.environ.get("REALTALK_SCREENSHOT"):
         Path(path).write_bytes((tmp_path / "display.png").read_bytes())
+
+
+@needs_chromium
+def test_the_page_says_that_the_face_is_away_and_comes_back_by_itself(served, monkeypatch):
+    """Pictures stop, the server hangs, it is gone, it is full."""
+    fed, done, server = threading.Event(), threading.Event(), [served]
+
+    def feed():
+        while not done.wait(0.04):
+            if fed.is_set():
+                server[0].show(time.monotonic(), jpeg(int(time.monotonic() * 50) % 256))
+
+    notice = "document.getElementById('notice').textContent"
+    away = f"{notice}.includes('away') && document.body.classList.contains('away')"
+
+    def comes_back(page):
+        before = page.run("window.realtalk?.stats.frames ?? 0")
+        page.wait(f"window.realtalk?.stats.frames > {before} + 10 && {notice} === ''",
+                  timeout=8)  # fmt: skip
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    fed.set()
+    try:
+        with chromium.Page(f"http://127.0.0.1:{served.port}/operator") as page:
+            comes_back(page)
+            fed.clear()
+            page.wait(away, timeout=2)
+            fed.set()
+            comes_back(page)
+            served.on_order = lambda name, value: time.sleep(3)
+            page.run("document.getElementById('interrupt').click()")
+            page.wait(away, timeout=2)
+            comes_back(page)
+            served.stop()
+            page.wait(away, timeout=2)
+            server[0] = Display(port=served.port)
+            server[0].start()
+            comes_back(page)
+            # An operator's page that others took the place of does not fight for it.
+            monkeypatch.setattr(display, "MAX_OPERATORS", 1)
+            connects = page.run("realtalk.stats.connects")
+
+            async def take():
+                async with pages(server[0]) as open:
+                    await open("/operator/ws")
+
+            asyncio.run(take())
+            page.wait(f"{notice}.includes('Reload')", timeout=2)
+            time.sleep(1)
+            assert page.run("realtalk.stats.connects") == connects
+            # A watching page beyond the limit says so, and comes in when there is a place.
+            monkeypatch.setattr(display, "MAX_CLIENTS", 0)
+            page.call("Page.navigate", url=f"http://127.0.0.1:{served.port}/")
+            page.wait(f"window.realtalk && {notice}.includes('are open already')", timeout=5)
+            monkeypatch.setattr(display, "MAX_CLIENTS", 1)
+            comes_back(page)
+    finally:
+        done.set()
+        thread.join()
+        server[0].stop()
 
 
 @needs_chromium
