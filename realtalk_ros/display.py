@@ -337,7 +337,7 @@ class Display:
         errors = []
         for family, _, _, _, address in dict.fromkeys(found):
             try:
-                listener = socket.create_server(address, family=family, backlog=128)
+                listener = socket.create_server(address, family=family, backlog=512)
                 listener.setblocking(False)
                 listeners.append(listener)
             except OSError as error:
@@ -455,25 +455,22 @@ class Display:
     def _spread(self, data: bytes | str, picture: bool) -> None:
         if picture:
             self._pictured = time.monotonic()
-            self._set_away(False)
         for client in self._clients:
             client.put(data, picture)
 
     async def _look(self) -> None:
-        """Tells pages that no pictures come any more, and that they are still connected."""
+        """Tells pages when pictures end or come again, and that they are still connected."""
         beat = json.dumps({"type": "beat"})
         while True:
             await asyncio.sleep(AWAY / 10)
             now = time.monotonic()
-            self._set_away(bool(self._clients) and now - self._pictured > AWAY)
+            away = bool(self._clients) and now - self._pictured > AWAY
+            if away != self.away:
+                self.away = away
+                self._spread(self._greeting(), False)
             for client in self._clients:
                 if now - client.told > BEAT:
                     client.put(beat)
-
-    def _set_away(self, away: bool) -> None:
-        if away != self.away:
-            self.away = away
-            self._spread(self._greeting(), False)
 
     # Requests
 
