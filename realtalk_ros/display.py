@@ -255,8 +255,6 @@ class Display:
                 "the display needs aiohttp, which is not installed: pip install "
                 "'realtalk_ros[display]', or apt install python3-aiohttp"
             )
-        if not self.host:
-            raise RealTalkError("host is empty: 127.0.0.1, or 0.0.0.0 for every network")
         folder = Path(__file__).parent / "web"
         started = threading.Event()
         failure: list[Exception] = []

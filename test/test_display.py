@@ -24,6 +24,8 @@ from realtalk_ros.errors import RealTalkError
 aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed")
 
 DOMAIN = 52
+# Speed is promised of a machine that has nothing else to do (see ros_graph.py).
+SLOWER = 1 if os.environ.get("REALTALK_TEST_STRICT") else 4
 needs_chromium = pytest.mark.skipif(not chromium.PROGRAM, reason="Chromium is not installed")
 
 
@@ -274,7 +276,11 @@ def test_connections_that_do_not_become_pages_end(served, monkeypatch):
 
     async def lasts(begin, drip="", reads=True):
         """Seconds until the server ends a connection that sends `drip` all the time."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        client = socket.socket()
+        if not reads:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", served.port))
+        reader, writer = await asyncio.open_connection(sock=client)
         if not reads:
             writer.transport.pause_reading()
         began = time.monotonic()
@@ -283,7 +289,7 @@ def test_connections_that_do_not_become_pages_end(served, monkeypatch):
         while not ended.done() and time.monotonic() < began + 5:
             await asyncio.wait([ended], timeout=0.1)
             writer.write(drip.encode())
-            if not reads and not served._waiting:
+            if writer.transport.is_closing():  # what was sent was not taken any more
                 break
         if reads:
             with contextlib.suppress(ConnectionError):
@@ -307,9 +313,9 @@ def test_connections_that_do_not_become_pages_end(served, monkeypatch):
             return seconds[:-1]
 
     seconds = asyncio.run(asyncio.wait_for(run(), 30))
-    assert max(seconds) < 2.5, seconds
+    assert max(seconds) < min(2.5 * SLOWER, 4.5), seconds
     # Who asks for much and reads nothing.
-    assert asyncio.run(lasts(get * 2000, get * 100, reads=False)) < 3
+    assert asyncio.run(lasts(get * 2000, get * 100, reads=False)) < min(3 * SLOWER, 4.5)
 
 
 def test_pages_that_watch_leave_the_operator_a_place(served, orders, problems, monkeypatch):
@@ -376,7 +382,7 @@ def test_orders_are_limited_and_interrupts_are_not_starved(served, orders):
             await operator.send_json({"interrupt": True})
             await operator.send_json({"x": 1})  # is answered once the interrupt is passed on
             await told(operator, is_refusal)
-            assert ("interrupt", True) in orders and time.monotonic() - began < 1
+            assert ("interrupt", True) in orders and time.monotonic() - began < 1 * SLOWER
             for page in hasty:
                 assert "too many orders" in (await told(page, is_refusal))["reason"]
             gone = time.monotonic() - started
@@ -483,9 +489,9 @@ def test_pages_are_told_within_two_seconds_when_no_pictures_come(served):
             assert not served.away
             began = time.monotonic()
             await told(page, lambda message: message.get("away"))
-            assert 1.0 < time.monotonic() - began < 2.0
+            assert display.AWAY <= 1.5 and 1.0 < time.monotonic() - began < 2.0 * SLOWER
             served.show(9.0, jpeg(1))
-            await told(page, lambda message: message.get("away") is False, 0.5)
+            await told(page, lambda message: message.get("away") is False, 0.5 * SLOWER)
 
     asyncio.run(asyncio.wait_for(run(), 30))
 
@@ -693,7 +699,7 @@ def test_the_face_of_the_real_graph_moves_and_is_heard_in_a_browser(tmp_path):
                 before = page.run("realtalk.stats.frames")
                 page.wait(f"realtalk.stats.frames > {before} + 10 && {notice} === ''")
                 processes[dead].kill()
-                page.wait(f"{notice}.includes('away')", timeout=2.5)
+                page.wait(f"{notice}.includes('away')", timeout=2.5 * SLOWER)
                 name, more = (("renderer_node", {"avatar": AVATAR}) if dead == 1 else
                               ("display_node", {"port": 8152}))  # fmt: skip
                 processes[dead] = start(name, DOMAIN, **more)
@@ -729,7 +735,7 @@ def test_the_page_says_that_the_face_is_away_and_comes_back_by_itself(served, mo
     def comes_back(page):
         before = page.run("window.realtalk?.stats.frames ?? 0")
         page.wait(f"window.realtalk?.stats.frames > {before} + 10 && {notice} === ''",
-                  timeout=8)  # fmt: skip
+                  timeout=8 * SLOWER)  # fmt: skip
 
     thread = threading.Thread(target=feed)
     thread.start()
@@ -738,15 +744,15 @@ def test_the_page_says_that_the_face_is_away_and_comes_back_by_itself(served, mo
         with chromium.Page(f"http://127.0.0.1:{served.port}/operator") as page:
             comes_back(page)
             fed.clear()
-            page.wait(away, timeout=2)
+            page.wait(away, timeout=2 * SLOWER)
             fed.set()
             comes_back(page)
-            served.on_order = lambda name, value: time.sleep(3)
+            served.on_order = lambda name, value: time.sleep(4)
             page.run("document.getElementById('interrupt').click()")
-            page.wait(away, timeout=2)
+            page.wait(away, timeout=2 * SLOWER)
             comes_back(page)
             served.stop()
-            page.wait(away, timeout=2)
+            page.wait(away, timeout=2 * SLOWER)
             server[0] = Display(port=served.port)
             server[0].start()
             comes_back(page)
@@ -759,7 +765,7 @@ def test_the_page_says_that_the_face_is_away_and_comes_back_by_itself(served, mo
                     await open("/operator/ws")
 
             asyncio.run(take())
-            page.wait(f"{notice}.includes('Reload')", timeout=2)
+            page.wait(f"{notice}.includes('Reload')", timeout=2 * SLOWER)
             time.sleep(1)
             assert page.run("realtalk.stats.connects") == connects
             # A watching page beyond the limit says so, and comes in when there is a place.
