@@ -159,6 +159,7 @@ class Client:
         self.active = time.monotonic()  # when it came, or gave an order
         self.told = self.active  # when something was last put here
         self.writer: asyncio.Task | None = None
+        self.goodbye: asyncio.Task | None = None  # what closes it, if another page had it closed
         self.orders = Allowance(*ORDERS)
         self.messages = Allowance(*(MESSAGES if allowed else STRAY_MESSAGES))
         self.pictures: deque[bytes] = deque(maxlen=PICTURES)
@@ -560,6 +561,8 @@ class Display:
                     why = self._order(client, received.data)
                 if why:
                     client.put(json.dumps({"type": "refused", "reason": why}))
+            if client.goodbye is not None:  # with its own code, which must come first
+                await asyncio.wait([client.goodbye])
         finally:
             client.writer.cancel()
             self._clients.discard(client)
@@ -585,7 +588,7 @@ class Display:
             silent = min(others, key=lambda other: other.active)
             self._clients.discard(silent)
             why = f"another operator's page has this one's place (there are {MAX_OPERATORS})"
-            self._run(self._dismiss(silent, REPLACED, why))
+            silent.goodbye = self._run(self._dismiss(silent, REPLACED, why))
         return ""
 
     async def _dismiss(self, client: Client, code: int, why: str) -> None:
