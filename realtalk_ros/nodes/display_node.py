@@ -4,6 +4,7 @@ shell of Display."""
 from __future__ import annotations
 
 import functools
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ class DisplayNode(common.RealTalkNode):
 
         self.counts = {"images": 0, "chunks": 0, "orders": 0}
         self.display: Display | None = None
-        self._orders: list[tuple[str, Any]] = []  # from the server's thread
+        # From the server's thread. What it says twice is counted, so the oldest may be lost.
+        self._orders: deque[tuple[str, Any]] = deque(maxlen=1000)
+        self._heard: deque[str] = deque(maxlen=1000)
         self._watched = 0  # pages that look
         self._image: Any = None  # subscriptions while somebody looks
         self._audio: Any = None
@@ -49,6 +52,7 @@ class DisplayNode(common.RealTalkNode):
             String, "say", common.COMMAND_QOS, qos_overriding_options=common.overridable()
         )
         self._interrupt = self.create_client(Trigger, "interrupt")
+        self._interrupting: Any = None  # the answer to the last one
         self._setters = [
             self.create_client(SetParameters, f"{node}/set_parameters")
             for node in ("renderer_node", "expression_node")
@@ -60,15 +64,16 @@ class DisplayNode(common.RealTalkNode):
             raise RealTalkError(
                 f"operators is one of {', '.join(OPERATORS)}, not {self.operators!r}"
             )
+        folder = Path(avatars.__file__).parent / "avatars"
+        names = sorted(p.parent.name for p in folder.glob("*/avatar.yaml"))
         display = Display(
             self.host, self.port, self.buffer, self.operators, self.host_names.split(),
             on_order=lambda name, value: self._orders.append((name, value)),
             on_clients=lambda count: setattr(self, "_watched", count),
+            on_problem=self._heard.append,
         )  # fmt: skip
-        display.start()
-        folder = Path(avatars.__file__).parent / "avatars"
-        names = sorted(p.parent.name for p in folder.glob("*/avatar.yaml"))
         display.tell(avatars=names, avatar=self.avatar)
+        display.start()
         self.display = display
         self.get_logger().info(f"the face is on http://{self.host}:{display.port}/ (and /operator)")
 
@@ -79,6 +84,8 @@ class DisplayNode(common.RealTalkNode):
         if self.display is not None:
             self.display.stop()
             self.display = None
+        self._orders.clear()
+        self._watched = 0
 
     def close(self) -> None:
         super().close()
@@ -86,45 +93,66 @@ class DisplayNode(common.RealTalkNode):
 
     def work(self) -> None:
         """Subscribes while somebody looks, and does what operators ask."""
+        while self._heard:
+            self.problems.add(self._heard.popleft())
         if not self.ready:
+            if self._orders and self.display is not None:
+                self.display.tell(notice=f"{self.get_name()} is not active")
+            self._orders.clear()
             return
-        self._watch(self._watched > 0)
-        while self._orders:
-            name, value = self._orders.pop(0)
-            self.counts["orders"] += 1
-            if name == "say":
-                self._say.publish(String(data=value))
-                if not self._say.get_subscription_count():
-                    self.display.tell(notice="nobody listens on the topic say: start say_node")
-            elif name == "interrupt":
-                self._interrupt.call_async(Trigger.Request())
-            elif name == "avatar":
-                self._choose(value)
+        try:
+            self._watch(self._watched > 0)
+            while self._orders:
+                self.counts["orders"] += 1
+                self.display.tell(notice=self._do(*self._orders.popleft()))
+        except Exception as error:  # pages must be served, whatever the middleware lacks
+            self.problems.add(f"{type(error).__name__}: {error}")
 
-    def _choose(self, avatar: str) -> None:
+    def _do(self, name: str, value: Any) -> str:
+        """Carries an order out. Returns what its operator should know."""
+        if name == "say":
+            self._say.publish(String(data=value))
+            heard = self._say.get_subscription_count()
+            return "" if heard else "nobody listens on the topic say: start say_node"
+        if name == "avatar":
+            return self._choose(value)
+        if not self._interrupt.service_is_ready():
+            return "there is nothing to interrupt: expression_node is not there"
+        if self._interrupting is not None and not self._interrupting.done():
+            self._interrupt.remove_pending_request(self._interrupting)  # or it is kept for ever
+        self._interrupting = self._interrupt.call_async(Trigger.Request())
+        return ""
+
+    def _choose(self, avatar: str) -> str:
         request = SetParameters.Request(
             parameters=[Parameter("avatar", value=avatar).to_parameter_msg()]
         )
+        missing = []
         for setter in self._setters:
-            if not setter.service_is_ready():
-                self.display.tell(notice=f"{setter.srv_name.split('/')[-2]} is not there")
-                continue
-            setter.call_async(request).add_done_callback(functools.partial(self._chosen, avatar))
+            if setter.service_is_ready():
+                future = setter.call_async(request)
+                future.add_done_callback(functools.partial(self._chosen, avatar))
+            else:
+                missing.append(setter.srv_name.split("/")[-2])
+        return f"{' and '.join(missing)}: not there" if missing else ""
 
     def _chosen(self, avatar: str, future: Any) -> None:
-        result = future.result().results[0]
-        if result.successful and self.display is not None:
-            self.display.tell(avatar=avatar, notice="")
-        elif self.display is not None:
-            self.display.tell(notice=f"the avatar stays: {result.reason}")
+        results = getattr(future.result(), "results", None)
+        if self.display is None or not results:
+            return
+        if results[0].successful:
+            self.display.tell(avatar=avatar)
+        else:
+            self.display.tell(notice=f"the avatar stays: {results[0].reason}")
 
     def _watch(self, wanted: bool) -> None:
-        if wanted == (self._image is not None):
+        if wanted == (self._audio is not None):  # the one that is made last
             return
+        for subscription in (self._image, self._audio):
+            if subscription is not None:
+                self.destroy_subscription(subscription)
+        self._image = self._audio = None
         if not wanted:
-            self.destroy_subscription(self._image)
-            self.destroy_subscription(self._audio)
-            self._image = self._audio = None
             return
         overridable = common.overridable()
         self._image = self.create_subscription(
@@ -164,6 +192,11 @@ class DisplayNode(common.RealTalkNode):
                 self.display.end()
         except AudioError as error:
             self.problems.add(str(error))
+
+    def concern(self) -> str:
+        if self.ready and self.display is not None and self.display.away:
+            return "pages wait for pictures: is renderer_node running?"
+        return super().concern()
 
     def status(self) -> dict:
         values: dict = {"pages": self._watched, **self.counts}

@@ -8,8 +8,12 @@ const SLACK = 0.3; // s held back beyond the buffer, at which a pause is used to
 const PAUSE = 0.3; // s without sound, in which the timeline may be moved unheard
 const JUMP = 2; // s by which the robot's clock was set, or the face replayed
 const MAX_FRAMES = 40;
+const SILENT = 1500; // ms without any message (there is one every 500) after which the face is away
+const LOST = 5000; // ms, after which the connection is given up
+const FULL = 1013, REPLACED = 4001; // why a connection was closed
 const JPEG = 1, SOUND = 2, FORGET = 3;
 
+const operator = location.pathname === "/operator";
 const $ = (id) => document.getElementById(id);
 const canvas = $("face"), picture = canvas.getContext("2d");
 const audio = new AudioContext({ sampleRate: RATE, latencyHint: "interactive" });
@@ -24,6 +28,9 @@ let frames = []; // {time, bitmap} not yet shown, in order
 let sources = []; // sound that is scheduled
 let soundEnd = -Infinity; // media time at which the sound received so far ends
 let decoded = Promise.resolve(); // pictures are decoded in order
+
+// What is said of the connection, the face and the last order.
+const wrong = { link: "", face: "", order: "" };
 
 const stats = { frames: 0, dropped: 0, chunks: 0, late: 0, anchors: 0, connects: 0,
                 offsets: [] }; // s by which pictures were shown after their sound
@@ -131,41 +138,71 @@ function draw() {
   if (stats.offsets.length > 1000) stats.offsets.shift();
 }
 
+let send = () => {};
+let watchdog = 0;
+
+// Opens the connection, and anew when it ends; `wait`: ms until then.
 function connect(wait) {
   const protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  const socket = new WebSocket(`${protocol}//${location.host}/ws`);
+  const path = operator ? "/operator/ws" : "/ws";
+  const socket = new WebSocket(`${protocol}//${location.host}${path}`);
+  let heard = performance.now();
   socket.binaryType = "arraybuffer";
-  socket.onopen = () => { stats.connects++; notice(""); wait = 250; };
   socket.onmessage = ({ data }) => {
+    if (wrong.link) say("link", "");
+    heard = performance.now();
+    wait = 250;
     if (typeof data === "string") return tell(JSON.parse(data));
     const view = new DataView(data), kind = view.getUint8(0), time = view.getFloat64(8, true);
     if (kind === JPEG) see(time, data.slice(16));
     else if (kind === SOUND) hear(time, data.slice(16));
     else if (kind === FORGET) { silence(); soundEnd = -Infinity; }
   };
-  socket.onclose = () => {
-    notice("The face is away; trying again ...");
+  socket.onopen = () => { stats.connects++; };
+  const again = (event) => {
+    clearInterval(watchdog);
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close(); // on a dead network this takes a minute: it is not waited for
+    send = () => say("order", "The face is away: this was not sent");
     offset = null;
+    if (event?.code === REPLACED) {
+      return say("link", `Not connected: ${event.reason}. Reload to take it back`);
+    }
+    say("link", event?.code === FULL ? event.reason : "The face is away; trying again ...");
+    if (event?.reason) wait = 3000;
     setTimeout(() => connect(Math.min(2 * wait, 3000)), wait);
   };
-  send = (order) => { if (socket.readyState === 1) socket.send(JSON.stringify(order)); };
+  socket.onclose = again;
+  watchdog = setInterval(() => { // a network that is gone does not close anything
+    const silent = performance.now() - heard;
+    if (silent > LOST) again();
+    else if (silent > SILENT) say("link", "The face is away ...");
+  }, 250);
+  send = (order) => {
+    say("order", "");
+    if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(order));
+    else say("order", "The face is away: this was not sent");
+  };
 }
 
-let send = () => {};
-
-function notice(text) {
-  $("notice").textContent = text;
+function say(kind, text) {
+  wrong[kind] = text;
+  $("notice").textContent = wrong.link || [wrong.face, wrong.order].filter(Boolean).join(" · ");
+  document.body.classList.toggle("away", Boolean(wrong.link || wrong.face));
 }
 
 function tell(message) {
-  if (message.type === "refused") return notice(message.reason);
+  if (message.type === "refused") return say("order", message.reason);
+  if (message.type !== "state") return;
   buffer = message.buffer ?? buffer;
-  const list = $("avatar");
-  if (message.avatars) {
-    list.replaceChildren(...message.avatars.map((name) => new Option(name, name)));
-    list.value = message.avatar ?? "";
+  say("face", message.away ? "The face is away: no pictures come" : "");
+  if (message.notice !== undefined) say("order", message.notice);
+  if (message.orders === false && operator) say("order", "Orders are not allowed from here");
+  const list = $("avatar"), names = message.avatars ?? [];
+  if (names.join("/") !== [...list.options].map((option) => option.value).join("/")) {
+    list.replaceChildren(...names.map((name) => new Option(name, name)));
   }
-  if (message.notice !== undefined) notice(message.notice);
+  list.value = message.avatar ?? "";
 }
 
 $("sound").onclick = () => audio.resume();
@@ -173,7 +210,7 @@ document.addEventListener("pointerdown", () => audio.resume(), { once: true });
 audio.onstatechange = () => { $("sound").hidden = audio.state === "running"; };
 $("sound").hidden = audio.state === "running";
 
-if (location.pathname === "/operator") {
+if (operator) {
   $("operator").hidden = false;
   $("operator").onsubmit = (event) => {
     event.preventDefault();
