@@ -67,7 +67,7 @@ class Turn:
         self.quiet_after = -math.inf  # when it is over if nothing more comes
         self.sound = np.zeros(0, np.float32)  # of its last chunk
         self.intervals: deque[float] = deque(maxlen=16)  # s between its last chunks
-        self.contents: deque[tuple[float, int]] = deque(maxlen=64)  # stamps, and what came with them
+        self.contents: deque[tuple[float, int]] = deque(maxlen=64)  # stamps, and what they were of
 
     def put(self, chunk: Chunk, now: float, sent: float) -> None:
         assert chunk.start is not None
@@ -169,8 +169,10 @@ class Turns:
 
     def __init__(self, policy: str = "replace", limit: float = AHEAD):
         self.policy, self.limit = policy, limit
-        self.counts = {"refused_chunks": 0, "interrupted_chunks": 0, "foreign_stamps": 0,
-                       "overlapping_stamps": 0, "repeated_chunks": 0, "mixed_senders": 0}  # fmt: skip
+        self.counts = {
+            "refused_chunks": 0, "interrupted_chunks": 0, "foreign_stamps": 0,
+            "overlapping_stamps": 0, "repeated_chunks": 0, "mixed_senders": 0,
+        }  # fmt: skip
         self.skipped = 0.0  # s of sound left out because its time had passed
         self._turns: deque[Turn] = deque()
         self._ended: dict[tuple[str, str], _Ended] = {}

@@ -48,9 +48,10 @@ def test_only_the_variable_that_this_fast_dds_reads_is_set(
 ):
     installed(monkeypatch, tmp_path, library, folder)
     assert fastdds_version() == version
-    assert chosen() == {variable: "realtalk_fastdds.xml"}
+    three = "3" if variable.startswith("FASTDDS") else ""
+    assert chosen() == {variable: f"realtalk_fastdds{three}.xml"}
     # What a process inherits from another of this package is not the user's.
-    assert chosen(images=True) == {variable: "realtalk_fastdds_images.xml"}
+    assert chosen(images=True) == {variable: f"realtalk_fastdds{three}_images.xml"}
     assert Path(os.environ[variable]).is_file()
 
 
@@ -69,7 +70,7 @@ def test_a_users_file_is_kept_whatever_its_name(monkeypatch, variable):
 
 @pytest.mark.parametrize("name, value, library, file, told", [
     (TRANSPORTS, "UDPv4", "libfastrtps.so.2.14.5", "realtalk_fastdds.xml", False),
-    (TRANSPORTS, "LARGE_DATA", "libfastdds.so.3.2.3", "realtalk_fastdds.xml", True),
+    (TRANSPORTS, "LARGE_DATA", "libfastdds.so.3.2.3", "realtalk_fastdds3.xml", True),
     (LOCALHOST_ONLY, "1", "libfastrtps.so.2.6.9", "realtalk_fastdds.xml", True),
     (LOCALHOST_ONLY, "0", "libfastrtps.so.2.6.9", "realtalk_fastdds_images.xml", False),
     # ROS 2 keeps it by other means than transports of its own.

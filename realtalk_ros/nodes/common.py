@@ -6,7 +6,6 @@ import array
 import copy
 import functools
 import math
-import os
 import re
 import signal
 import sys

@@ -36,8 +36,9 @@ ADVICE = {  # what senders do that others could misunderstand, and what they sho
     "to be heard, or with zero",
     "mixed_senders": "two senders speak on audio under the same utterance_id: each is heard as an "
     "utterance of its own (parameter policy). Give each an id of its own",
-    "interrupted_chunks": "more of what was interrupted still comes on audio, and is left out: stop "
-    "sending it, end it by `last`, or begin the next answer with `reset` or another utterance_id",
+    "interrupted_chunks": "more of what was interrupted still comes on audio, and is left out: "
+    "stop sending it, end it by `last`, or begin the next answer with `reset` or another "
+    "utterance_id",
 }
 
 
@@ -140,6 +141,10 @@ class ExpressionNode(common.RealTalkNode):
     def halt(self) -> None:
         self.interrupt()
 
+    def close(self) -> None:
+        super().close()
+        self._loader.forget()  # a thread that still computes would end the process with an error
+
     def free(self) -> None:
         self._loader.forget()
         self.pipeline = self._voice = None
@@ -221,8 +226,8 @@ class ExpressionNode(common.RealTalkNode):
                 self.problems.add("samples that are NaN or infinite: they are heard as silence")
         if cancelled:
             self.problems.add(
-                "the channels of the sound on audio cancel each other out (one is inverted): one of "
-                "them is heard alone. Send mono, or turn the phase of one channel"
+                "the channels of the sound on audio cancel each other out (one is inverted): one "
+                "of them is heard alone. Send mono, or turn the phase of one channel"
             )
         start = self.media_time(message.header.stamp)
         return Chunk(pcm, message.sample_rate, start, message.utterance_id, message.last)

@@ -24,14 +24,15 @@ class SharedSettings:
     def __init__(self, node: common.RealTalkNode, leads: bool = False, tells: bool = True):
         """`leads`: this node is the renderer; `tells`: others may follow this node."""
         self._node = node
-        # When what it has was set, ns since 1970. Of what nodes are started with the renderer's wins.
+        # When what it has was set, ns since 1970. Of what nodes start with, the renderer's wins.
         self._set = 1 if leads else 0
         self._following = False
         overridable = common.overridable()
         self._publisher = (
             node.create_publisher(
-                FaceSettings, "face/settings", common.LATCHED_QOS, qos_overriding_options=overridable
-            )
+                FaceSettings, "face/settings", common.LATCHED_QOS,
+                qos_overriding_options=overridable,
+            )  # fmt: skip
             if tells
             else None
         )

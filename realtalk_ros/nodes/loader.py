@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -31,8 +32,7 @@ class Loader(Generic[Wish, Loaded]):
         with self._lock:
             self._next, self.name = [wish], name
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
-                self._thread.start()
+                self._start()
 
     def take(self) -> Loaded | None:
         """What is ready, once; else None."""
@@ -46,22 +46,35 @@ class Loader(Generic[Wish, Loaded]):
         with self._lock:
             self._next.clear()
             thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None:
             thread.join()
         with self._lock:
             self._ready.clear()
 
     def _run(self) -> None:
-        while True:
-            with self._lock:
-                if not self._next:
-                    self._thread, self.name = None, ""
-                    return
-                wish = self._next.pop()
-            try:
-                loaded = self._load(wish)
-            except Exception as error:  # also of libraries: what runs goes on
-                self._failed(wish, error)
-                continue
+        with self._lock:
+            wish = self._next.pop()
+        try:
+            loaded = self._load(wish)
+        except Exception as error:  # also of libraries: what runs goes on
+            self._failed(wish, error)
+        else:
             with self._lock:
                 self._ready = [loaded]
+        with self._lock:
+            self._thread = None
+            if self._next:
+                self._start()
+            else:
+                self.name = ""
+
+    def _start(self) -> None:
+        # One thread for each: `load` may lower its thread's priority, which can't be raised again.
+        self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
+        self._thread.start()
+
+
+def give_way() -> None:
+    """Lowers the priority of the calling thread, and of those that it starts, for good (Linux)."""
+    thread = threading.get_native_id()
+    os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + 5)

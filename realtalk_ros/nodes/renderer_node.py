@@ -33,7 +33,7 @@ from realtalk_ros.nodes import common
 from realtalk_ros.nodes.face_settings import SharedSettings
 from realtalk_ros.nodes.face_settings import check as check_setting
 from realtalk_ros.nodes.inbox import Inbox, Letter
-from realtalk_ros.nodes.loader import Loader
+from realtalk_ros.nodes.loader import Loader, give_way
 from realtalk_ros.pipeline import Chunk, TimedExpression
 from realtalk_ros.provenance import Provenance, into_jpeg
 from realtalk_ros.renderer.stream import FaceRenderer
@@ -54,7 +54,7 @@ LOADED = ("avatar", "size", "device", "model_dir")  # parameters whose change ta
 
 @dataclass(frozen=True)
 class Look:
-    """What the pictures are made of: values of the LOADED parameters; size as the quality has it."""
+    """What pictures are made of: values of LOADED parameters, the size as the quality has it."""
 
     avatar: str
     size: int
@@ -63,7 +63,8 @@ class Look:
 
 
 class ResetPairs:
-    """Every interrupt comes twice: with the sound, and with the expressions. Times are monotonic, s."""
+    """Every interrupt comes twice: with the sound, and with the expressions. Times are monotonic
+    seconds."""
 
     def __init__(self) -> None:
         self._heard: deque[float] = deque(maxlen=64)  # with the sound, and not yet with expressions
@@ -268,6 +269,8 @@ class RendererNode(common.RealTalkNode):
         if replace(shown, size=look.size) == look:
             renderer = face.renderer.resized(look.size)
         else:
+            if replace(shown, size=look.size, avatar=look.avatar) == look:
+                give_way()  # no network is opened for good whose threads would be slow for good
             renderer = self._open(look)
         return look, face.dressed(renderer)
 
@@ -333,6 +336,10 @@ class RendererNode(common.RealTalkNode):
         if self.speaking.state:
             self.speaking.state = False
             self._speaking.publish(Bool(data=False))
+
+    def close(self) -> None:
+        super().close()
+        self._loader.forget()  # a thread that still computes would end the process with an error
 
     def free(self) -> None:
         self._loader.forget()
@@ -439,8 +446,8 @@ class RendererNode(common.RealTalkNode):
 
     def _forget(self, message: AudioChunk) -> None:
         """An interrupt, which came with the sound."""
-        # The same reset may wait on `expression` behind what was sent before it, which can be seconds
-        # of speech: that is left out.
+        # The same reset may wait on `expression` behind what was sent before it, which can be
+        # seconds of speech: that is left out.
         self._resets.heard(time.monotonic())
         self._cut()
         with self._lock:  # or a piece of the old sound could follow it
@@ -674,7 +681,8 @@ class RendererNode(common.RealTalkNode):
         values: dict = {
             "avatar": look.avatar if look else self.avatar, "device": device,
             "provider": models.PROVIDERS[device][0] if device in models.PROVIDERS else "",
-            "loading": self.loading(), "fps": presenter.fps, "size": self._image.height, **self.counts,
+            "loading": self.loading(), "fps": presenter.fps, "size": self._image.height,
+            **self.counts,
         }  # fmt: skip
         values["late_expressions"] = presenter.late
         values["queued_expressions"] = len(presenter)

@@ -1,0 +1,317 @@
+"""Any sender is heard, whatever stands still, changes or is interrupted while it speaks."""
+
+import os
+import random
+import signal
+import time
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
+
+from lifecycle_msgs.srv import ChangeState  # noqa: E402
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
+
+from realtalk_ros.msg import AudioChunk, FaceSettings  # noqa: E402
+from ros_graph import RATE, Client, promised, seconds, speech, start, stop  # noqa: E402
+
+DOMAIN = 57
+NODES = ("expression_node", "renderer_node")
+OLD, NEW = 0.1, 0.5  # amplitudes that tell an answer from the one before
+
+
+@pytest.fixture(scope="module")
+def graph():
+    processes = {name: start(name, DOMAIN, size=96) for name in NODES}
+    yield processes
+    stop(*processes.values())
+
+
+class Talker(Client):
+    """A client that sends sound reliably, and records what is to be played."""
+
+    def __init__(self):
+        super().__init__(DOMAIN)
+        self.heard = []  # when it was sent, its stamp, float32 samples at its rate
+        deep = QoSProfile(depth=1000)
+        self.node.create_subscription(AudioChunk, "audio_out", self._on_sound, deep)
+        self.best_effort, self.audio = self.audio, self.node.create_publisher(
+            AudioChunk, "audio", QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+        )
+        self._clients = {}
+
+    def _on_sound(self, message, info):
+        pcm = np.frombuffer(bytes(message.data), "<i2") / 32767
+        self.heard.append((info["source_timestamp"] * 1e-9, seconds(message.header.stamp), pcm))
+
+    def length(self, begin=0.0, end=np.inf):
+        """Seconds of sound that were sent to be played between two times."""
+        return sum(len(pcm) for when, _, pcm in self.heard if begin <= when < end) / RATE
+
+    def lag(self, begin, end):
+        return float(np.median([w - s for w, s, _ in self.heard if begin <= w < end]))
+
+    def until_quiet(self, limit):
+        """Until no sound has come for a second."""
+        end, count = time.monotonic() + limit, -1
+        while time.monotonic() < end and count != len(self.heard):
+            count = len(self.heard)
+            self.spin(1.0)
+
+    def call(self, kind, service, **fields):
+        if service not in self._clients:
+            self._clients[service] = self.node.create_client(kind, service)
+            assert self._clients[service].wait_for_service(10)
+        future = self._clients[service].call_async(kind.Request(**fields))
+        self.wait(future.done, 15, service)
+        return future.result()
+
+    def set(self, node, name, value):
+        parameters = [Parameter(name, value=value).to_parameter_msg()]
+        return self.call(SetParameters, f"{node}/set_parameters", parameters=parameters).results[0]
+
+
+@pytest.fixture
+def client(graph):
+    client = Talker()
+    client.wait_ready(*NODES)
+    client.wait_connected()
+    client.wait(lambda: client.images, 20, "images")
+    yield client
+    client.close()
+
+
+# What stands still
+
+
+@pytest.mark.parametrize("behind", [0.0, 1.9])
+@pytest.mark.parametrize("name", NODES)
+def test_after_a_stall_speech_is_whole_again_at_its_old_delay(graph, client, name, behind):
+    """The utterance never pauses; its sender's clock is `behind`."""
+    state = {}
+
+    def watch():
+        now = time.time()
+        if "stopped" not in state and now > began + 2.5:
+            state["before"] = client.lag(began + 1, now)
+            graph[name].send_signal(signal.SIGSTOP)
+            state["stopped"] = now
+        elif "back" not in state and now > state.get("stopped", np.inf) + 1.5:
+            graph[name].send_signal(signal.SIGCONT)
+            state["back"] = now
+        return False
+
+    began = time.time()
+    pcm, step = np.tile(speech(9.0), 1), round(0.02 * RATE)
+    try:
+        for i in range(0, len(pcm), step):
+            client.spin(max(0.0, began + i / RATE - time.time()))
+            watch()
+            client.send(pcm[i : i + step], began + 0.3 + i / RATE - behind, f"stall-{behind}")
+        client.spin(0.5)
+    finally:
+        graph[name].send_signal(signal.SIGCONT)
+    back = state["back"]
+    whole = client.length(back + 1.0, back + 3.0)
+    assert whole > promised(1.9, 1.0), whole
+    assert client.lag(back + 2, back + 4) - state["before"] < promised(0.06, 0.6)
+    client.call_interrupt()
+
+
+# Who sends how
+
+
+def test_a_burst_is_heard_whole_and_in_order(client):
+    before = client.count("expression_node", "chunks")
+    for k in range(200):
+        client.send(np.full(320, (k + 100) / 1000), None, "burst", last=k == 199)
+    client.until_quiet(12)
+    values = np.concatenate([pcm for _, _, pcm in client.heard])
+    assert client.length() > promised(3.99, 3.0)
+    steps = np.round(values[::160] * 1000).astype(int)
+    assert (np.diff(steps) >= 0).all() or len(steps) < promised(400, 500)
+    client.spin(1.1)
+    assert client.count("expression_node", "chunks") - before >= 200
+
+
+def test_a_minute_in_one_message_arrives(client):
+    pcm = np.tile(speech(10.0), 6 * 3)[: 60 * 48000]
+    for k in range(3):
+        client.send(pcm, None, f"minute-{k}", sample_rate=48000)
+        client.wait(
+            lambda: float(client.diagnostics["expression_node"][2]["backlog_s"]) > 50, 8, "a minute"
+        )
+        client.call_interrupt()
+        client.wait(
+            lambda: float(client.diagnostics["expression_node"][2]["backlog_s"]) == 0, 8, "silence"
+        )
+
+
+def test_stamps_of_now_lose_nothing_of_a_voice_faster_than_real_time(client):
+    step = round(0.2 * RATE)
+    for part in np.split(speech(3.0), range(step, 3 * RATE, step)):
+        client.send(part, time.time(), "now")
+        client.spin(0.2 / 3)
+    client.until_quiet(10)
+    assert client.length() > promised(2.99, 2.0)
+    client.spin(1.1)
+    assert any("leave no room" in key for key in client.diagnostics["expression_node"][2])
+
+
+def test_a_best_effort_microphone_is_heard_beside_reliable_senders(client):
+    pcm, step, begin = speech(3.0), round(0.02 * RATE), time.time()
+    reliable, client.audio = client.audio, client.best_effort
+    for i in range(0, len(pcm), step):
+        client.spin(max(0.0, begin + (i + step) / RATE - time.time()))
+        client.send(pcm[i : i + step], begin + i / RATE, "microphone")
+    client.spin(1.0)
+    assert client.length() > promised(2.95, 2.0)
+    assert client.lag(begin + 1, begin + 3) < promised(0.3, 2.0)
+    client.audio = reliable
+    before = client.length()
+    for i in range(0, RATE, step):
+        client.send(pcm[i : i + step], None, "reliable")
+    client.until_quiet(6)
+    assert client.length() - before == pytest.approx(1.0, abs=promised(0.01, 0.5))  # once each
+
+
+def test_inverted_stereo_is_heard_and_said(client):
+    pcm = speech(2.0)[RATE // 2 :]
+    client.send(np.stack([pcm, -pcm], 1).ravel(), None, "inverted", last=True, channels=2)
+    client.until_quiet(8)
+    assert max(np.abs(pcm).max() for _, _, pcm in client.heard if len(pcm)) > 0.1
+    assert any("inverted" in key for key in client.diagnostics["expression_node"][2])
+
+
+# Interrupts
+
+
+@pytest.mark.parametrize("name", ["", "same"])
+@pytest.mark.parametrize("stamped", [True, False])
+def test_the_answer_after_an_interrupt_is_heard(client, name, stamped):
+    """Whole at once, 0.15 s after the interrupt, under the id of what was interrupted."""
+    wave = np.sign(np.sin(np.arange(2 * RATE) / 10))
+    client.send(OLD * wave, time.time() + 0.3 if stamped else None, name)
+    client.wait(lambda: client.length() > 0.3, 8, "the old answer")
+    client.call_interrupt()
+    answered = time.time()
+    client.spin(0.15)
+    client.send(NEW * wave, time.time() + 0.3 if stamped else None, name)
+    client.until_quiet(8)
+    loud = [(w, np.abs(pcm).max()) for w, _, pcm in client.heard if len(pcm)]
+    late = [w - answered for w, level in loud if abs(level - OLD) < 0.01 and w > answered]
+    assert max(late, default=0.0) < promised(0.1, 2.0)
+    new = sum(len(p) for w, _, p in client.heard if len(p) and np.abs(p).max() > 0.3) / RATE
+    assert new > promised(1.8, 1.0)
+
+
+# Changes
+
+
+def test_avatar_size_and_fps_change_while_it_speaks(client):
+    pcm, step, begin = speech(9.0), round(0.02 * RATE), time.time() + 0.3
+    changes = [
+        (1.5, "renderer_node", "avatar", "noah"),
+        (3.0, "expression_node", "fps", 20),  # an integer is taken for a float
+        (4.5, "renderer_node", "size", 64),
+        (6.0, "expression_node", "avatar", "default"),
+    ]
+    took = []
+    for i in range(0, len(pcm), step):
+        client.spin(max(0.0, begin + i / RATE - 0.3 - time.time()))
+        if changes and time.time() > begin + changes[0][0]:
+            asked = time.monotonic()
+            result = client.set(*changes.pop(0)[1:])
+            assert result.successful, result.reason
+            took.append(time.monotonic() - asked)
+        client.send(pcm[i : i + step], begin + i / RATE, "changes")
+    client.spin(1.0)
+    assert max(took) < promised(0.3, 5.0)  # before it is loaded
+    assert client.length() > promised(8.98, 6.0)
+    apart = np.diff([when for when, _, _ in client.heard])
+    assert apart.max() < promised(0.06, 3.0)
+    client.wait(lambda: client.image.height == 64, 10, "the new size")
+    for node in NODES:
+        client.wait(
+            lambda n=node: client.diagnostics[n][2]["avatar"] == "default"
+            and not client.diagnostics[n][2]["loading"], 20, f"{node}'s avatar",
+        )  # fmt: skip
+    stamps = np.array([stamp for stamp, _ in client.images])[-20:] * 20
+    np.testing.assert_allclose(stamps, np.round(stamps), atol=0.02)
+    assert client.image.header.frame_id == "realtalk/face"
+    client.set("renderer_node", "fps", 25.0)
+    client.set("renderer_node", "size", 96)
+
+
+def test_a_node_that_starts_later_follows_what_was_set():
+    """Of what two nodes were started with the renderer's counts; then what was set last."""
+    domain = DOMAIN + 1
+    processes = [start("renderer_node", domain, avatar="android", fps=20.0, size=64)]
+    client = Client(domain, images=False)
+    settings = []
+    latched = QoSProfile(depth=1, durability=rclpy.qos.DurabilityPolicy.TRANSIENT_LOCAL)
+    client.node.create_subscription(FaceSettings, "face/settings", settings.append, latched)
+    try:
+        client.wait_ready("renderer_node")
+        processes.append(start("expression_node", domain, avatar="default"))
+        client.wait_ready("expression_node")
+        client.wait(
+            lambda: client.diagnostics["expression_node"][2]["avatar"] == "android", 20, "android"
+        )
+        assert (settings[-1].avatar, settings[-1].fps) == ("android", 20.0)
+    finally:
+        client.close()
+        stop(*processes)
+
+
+def test_parameters_are_refused_together(client):
+    """Nothing of a refused set is put to work."""
+    values = {"mark": "AI-generated", "emotion": "nonsense"}
+    parameters = [Parameter(k, value=v).to_parameter_msg() for k, v in values.items()]
+    answer = client.call(
+        SetParametersAtomically, "renderer_node/set_parameters_atomically", parameters=parameters
+    )
+    assert not answer.result.successful and "nonsense" in answer.result.reason
+
+    def corner():
+        client.image = None
+        client.wait(lambda: client.image is not None, 5, "image")
+        image = np.frombuffer(client.image.data, np.uint8)
+        return image.reshape(client.image.height, client.image.width, 3)[-8:, -40:].astype(int)
+
+    before = corner()
+    client.spin(0.3)
+    assert np.abs(corner() - before).mean() < 5
+    for name, value in (("avatar", "nobody"), ("device", "abacus"), ("model_dir", "/nowhere")):
+        for node in NODES:
+            refused = client.set(node, name, value)
+            assert not refused.successful and value in refused.reason
+
+
+# Life cycle
+
+
+def test_a_transition_that_does_not_fit_is_answered_and_ends_nothing(graph, client):
+    rng = random.Random(3)
+    ids = [0, 1, 2, 3, 4, 8, 10, 11, 20, 30, 40, 50, 60, 99, 255]
+    answers = []
+    for _ in range(int(os.environ.get("REALTALK_TEST_TRANSITIONS", "60"))):
+        request = ChangeState.Request()
+        if rng.random() < 0.2:
+            request.transition.label = rng.choice(["nonsense", "activate", "deactivate", ""])
+        request.transition.id = rng.choice(ids)
+        node = rng.choice(NODES)
+        answer = client.call(ChangeState, f"{node}/change_state", transition=request.transition)
+        answers.append(answer.success)
+    assert True in answers and False in answers
+    assert [p.poll() for p in graph.values()] == [None, None]
+    for node in NODES:
+        for label in ("configure", "activate"):
+            request.transition.label = label
+            client.call(ChangeState, f"{node}/change_state", transition=request.transition)
+    client.images.clear()
+    client.wait(lambda: client.images, 10, "images again")
