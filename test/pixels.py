@@ -1,7 +1,7 @@
 """What the pixels of a face show: which way its parts went, how far the lips are open.
 
-Both are read off the optical flow from a picture of the same face at rest, so they hold for any
-face whose landmarks (Multi-PIE's 68) in that picture are known, whatever it looks like.
+Both are read off a picture of the same face at rest, mostly by the optical flow, so they hold for
+any face whose landmarks (Multi-PIE's 68) in that picture are known, whatever it looks like.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 
 AROUND = 0.012  # sides of the face crop: half the window in which the flow is averaged
 MARGIN = 0.3  # sides of the face crop around the points: what the flow is computed of
+IRIS = 0.02  # sides of the face crop: half the side of a square within an iris
 UPPER_LIP, LOWER_LIP = 51, 57  # outer edges in the middle: these are seen with the mouth open, too
 
 
@@ -29,6 +30,22 @@ def moves(rest: np.ndarray, image: np.ndarray, points: np.ndarray, side: float) 
         flow[y - reach : y + reach + 1, x - reach : x + reach + 1].mean((0, 1))
         for x, y in np.rint(points - low).astype(int)
     ]) / side  # fmt: skip
+
+
+def slid(rest: np.ndarray, image: np.ndarray, point: np.ndarray, way, side: float) -> float:
+    """How far what lies at `point` (2,) of `rest` slid along `way` (right, down) in `image`, sides
+    of the face crop. For irises: the flow goes with the lids that move before them."""
+    x, y = np.rint(point).astype(int)
+    half, reach = round(IRIS * side), round(2 * IRIS * side)
+
+    def patch(picture, by):
+        left, top = x + by * way[0] - half, y + by * way[1] - half
+        part = picture[top : top + 2 * half + 1, left : left + 2 * half + 1].astype(float)
+        part -= part.mean((0, 1))
+        return part.ravel() / np.linalg.norm(part)
+
+    alike = [patch(rest, 0) @ patch(image, by) for by in range(-reach, reach + 1)]
+    return float(np.argmax(alike) - reach) / side
 
 
 def opening(rest: np.ndarray, image: np.ndarray, marks: np.ndarray, side: float) -> float:

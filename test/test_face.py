@@ -76,6 +76,28 @@ def test_each_emotion_has_its_own_shapes_and_as_much_of_them_as_is_wanted(face, 
     np.testing.assert_allclose(half, 0.5 * full, atol=0.01)
 
 
+def test_what_is_said_is_shown_shape_by_shape(face):
+    said = np.linspace(0.02, 0.98, 52, dtype=np.float32)
+    nod = np.array([0.05, -0.02, 0.03], np.float32)
+    shown, turn = face.pose(100.0, said, nod, 1.0)
+    awake = [i for i in range(52) if not arkit.NAMES[i].startswith("eyeBlink")]
+    np.testing.assert_allclose(shown[awake], said[awake], atol=1e-6)
+    np.testing.assert_allclose(turn, nod, atol=1e-6)
+
+
+def test_the_head_moves_slowly_through_all_its_templates(renderer):
+    """As the picture shows them beyond the face."""
+    face = Face(renderer)
+    face.idle_gain, top = 0.0, renderer.avatar.crop[1] // 2  # of 512 pixels, shown on 256
+    seen = []
+    for k in range(24):
+        _, image = face.picture(100 + 0.5 * k, np.zeros(52, np.float32))
+        apart = np.abs(renderer.templates[:, :top].astype(int) - image[:top]).mean((1, 2, 3))
+        assert apart.min() == 0
+        seen.append(int(apart.argmin()))
+    assert max(seen) - min(seen) > 30 and np.abs(np.diff(seen)).max() <= 9
+
+
 @pytest.mark.parametrize("gain", [0.0, 0.5, 2.0])
 def test_each_gain_is_of_its_own_and_of_nothing_else(renderer, gain):
     """What speech, an emotion and idle life each do, by that gain alone."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pixels import CLOSURES, VOWELS, moves, opening
+from pixels import CLOSURES, VOWELS, moves, opening, slid
 
 import realtalk_ros
 from realtalk_ros import arkit, landmarks
@@ -57,6 +57,11 @@ class Person:
         right and down on the picture, sides of the face crop."""
         return moves(self.rest, image, self.parts[part], self.side)
 
+    def irises(self, image: np.ndarray, ways) -> np.ndarray:
+        """(2,): how far the irises slid each its way, sides of the face crop."""
+        both = zip(self.parts["eyes"], np.broadcast_to(ways, (2, 2)), strict=True)
+        return np.array([slid(self.rest, image, eye, way, self.side) for eye, way in both])
+
     def opening(self, shown: np.ndarray) -> float:
         return opening(self.rest, self.show(shown), self.marks, self.side)
 
@@ -78,8 +83,6 @@ def spoken():
 
 # Which way a part goes: one way for both its sides, or one for each.
 WAYS = {
-    "eyeLookUp": ("eyes", UP), "eyeLookDown": ("eyes", DOWN),
-    "eyeLookIn": ("eyes", IN), "eyeLookOut": ("eyes", OUT),
     "eyeWide": ("lids", UP), "browDown": ("inner brows", DOWN),
     "browInnerUp": ("inner brows", UP), "browOuterUp": ("brows", UP), "noseSneer": ("nose", UP),
     "jawOpen": ("chin", DOWN), "jawLeft": ("chin", LEFT), "jawRight": ("chin", RIGHT),
@@ -99,6 +102,15 @@ def test_every_weight_moves_its_part_as_its_name_says(person):
     for name, lip in (("mouthUpperUp", 0), ("mouthLowerDown", 1)):
         went = person.follow(person.show(weights(**{name: 0.6})), "lips")
         assert went[lip] @ (UP, DOWN)[lip] > 3 * abs(went[1 - lip, 1]) + SEEN, (name, went)
+
+
+def test_irises_turn_as_far_as_the_face_model_says(person):
+    """1.4 cm before the middle of a ball that turns by 30 degrees sideways, 24 up and down."""
+    centimetre = 1 / 19.85  # of the crop's side
+    for name, way, degrees in (("Up", UP, 24), ("Down", DOWN, 24), ("In", IN, 30), ("Out", OUT, 30)):
+        went = person.irises(person.show(weights(**{f"eyeLook{name}": 0.3})), way)
+        wanted = 1.4 * centimetre * np.sin(np.radians(0.3 * degrees))
+        np.testing.assert_allclose(went, wanted, atol=1.3 / 256, err_msg=name)  # pixels are whole
 
 
 def test_left_is_the_persons_left(person):
@@ -187,8 +199,8 @@ def test_the_head_turns_as_it_is_told(person, angle):
 
 
 @pytest.mark.parametrize(
-    "point, way", [((1, 0, 0.4), UP), ((1, 0, -0.4), DOWN), ((1, 0.4, 0), LEFT),
-                   ((1, -0.4, 0), RIGHT)], ids=["up", "down", "left", "right"]
+    "point, way", [((1, 0, 0.2), UP), ((1, 0, -0.2), DOWN), ((1, 0.2, 0), LEFT),
+                   ((1, -0.2, 0), RIGHT)], ids=["up", "down", "left", "right"]
 )  # fmt: skip
 def test_irises_and_head_go_to_where_it_looks(person, point, way):
     """What is at the face's left (y) is to the right of who sees the picture."""
@@ -197,6 +209,6 @@ def test_irises_and_head_go_to_where_it_looks(person, point, way):
     face.gaze.look(point, 100.0)
     for k in range(50):
         shown, turn = face.pose(100 + k / 25, AT_REST)
-    went = person.follow(person.show(shown), "eyes") @ way
+    went = person.irises(person.show(shown), way)
     assert (went > SEEN).all(), went
     assert turn[:2] @ (way[1], way[0]) > 0.05 and np.abs(turn).sum() < 0.13  # pitch, yaw
