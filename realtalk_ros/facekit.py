@@ -20,7 +20,8 @@ from realtalk_ros import arkit
 from realtalk_ros.errors import RealTalkError
 
 ENVIRONMENT = "REALTALK_FACEKIT"
-# Rotation of an eyeball at eyeLook* = 1 (the model's own eyeLook shapes move the lids only).
+# Rotation of an eyeball at eyeLook* = 1 (the model's own eyeLook shapes move the lids only). The
+# people that the networks learned from, data/fit.npz and the shown face all turn by these.
 EYE_YAW = np.radians(30.0)
 EYE_PITCH = np.radians(24.0)
 # Pairs (upper, lower) of the Multi-PIE inner-lip landmarks that face each other.

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from realtalk_ros import arkit
+from realtalk_ros.facekit import EYE_PITCH, EYE_YAW
 
-EYE_RANGE = 0.5  # rad an eye turns at eyeLook weight 1 (some 30 degrees)
 HEAD_SHARE = 0.3  # of the angle that the head takes (Freedman & Sparks 1997: eyes do most of it)
 HEAD_LIMIT = 0.12  # rad, as far as a picture of a head can be turned
 EYE_TIME, HEAD_TIME = 0.04, 0.25  # s, time constants
@@ -60,7 +60,8 @@ class Gaze:
         )
         self._eyes += ease(step, EYE_TIME) * (target - self._eyes)
         # What the head has not turned yet, the eyes do (the vestibulo-ocular reflex).
-        left, up = np.clip((self._eyes - self._head) / EYE_RANGE, -1, 1) * self._share
+        turn = (self._eyes - self._head) / (EYE_YAW, EYE_PITCH)
+        left, up = np.clip(turn, -1, 1) * self._share
         weights = np.zeros(arkit.COUNT, np.float32)
         weights[_LEFTWARD if left > 0 else _RIGHTWARD] = abs(left)
         weights[_UPWARD if up > 0 else _DOWNWARD] = abs(up)

@@ -1,8 +1,12 @@
 import csv
 
+import re
+
 import numpy as np
+import pytest
 
 from realtalk_ros import arkit
+from realtalk_ros.facekit import arkit_matrix
 
 
 def test_names_are_apples_fifty_two():
@@ -11,6 +15,24 @@ def test_names_are_apples_fifty_two():
     assert arkit.INDEX["jawOpen"] == 17
     assert arkit.INDEX["mouthClose"] == 18
     assert arkit.INDEX["tongueOut"] == 51
+
+
+def test_the_messages_constants_are_apples_order():
+    message = pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
+    for name, number in arkit.INDEX.items():
+        constant = re.sub("([A-Z])", r"_\1", name).upper()
+        assert getattr(message.FaceExpression, constant) == number, name
+
+
+def test_left_and_right_are_never_taken_for_each_other():
+    """Each ICT shape of one side is its ARKit namesake's, and no one else's."""
+    sided = [n for n in arkit.NAMES if n.endswith(("Left", "Right"))
+             and n not in ("jawLeft", "jawRight", "mouthLeft", "mouthRight")]  # fmt: skip
+    ict = [n.removesuffix("Left") + "_L" if n.endswith("Left") else n.removesuffix("Right") + "_R"
+           for n in sided]  # fmt: skip
+    for matrix in (arkit.ict_matrix(ict), arkit_matrix(ict)):
+        for column, name in enumerate(sided):
+            assert np.flatnonzero(matrix[:, column]).tolist() == [arkit.INDEX[name]]
 
 
 def test_ict_names_map_to_both_sides():

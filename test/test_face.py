@@ -5,10 +5,11 @@ import threading
 import numpy as np
 import pytest
 
-from realtalk_ros import arkit
+from realtalk_ros import arkit, emotion
 from realtalk_ros.avatar import Avatar
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face import Face, felt, parse_emotion
+from realtalk_ros.facekit import gaze_angles
 from realtalk_ros.gaze import angles
 from realtalk_ros.head import HeadMotion
 from realtalk_ros.health import LEVELS, Ladder
@@ -47,6 +48,100 @@ def test_an_emotion_comes_and_goes_without_a_jump(face):
     assert live(face, 3, start=102)[0][-1, MOUTH].max() < 0.02
 
 
+# EMFACS: the shapes that make an emotion, and those that would make it another.
+SHOWS = {
+    "happy": ({"mouthSmile", "cheekSquint"}, {"mouthFrown", "browDown", "browInnerUp"}),
+    "sad": ({"mouthFrown", "browInnerUp"}, {"mouthSmile", "cheekSquint", "browOuterUp", "eyeWide"}),
+    "surprised": ({"browInnerUp", "browOuterUp", "eyeWide"}, {"browDown", "mouthFrown"}),
+    "afraid": ({"browInnerUp", "eyeWide", "mouthStretch"}, {"mouthSmile", "noseSneer"}),
+    "angry": ({"browDown", "eyeSquint"}, {"browInnerUp", "browOuterUp", "mouthSmile"}),
+    "disgusted": ({"noseSneer", "mouthFrown"}, {"mouthSmile", "browInnerUp", "eyeWide"}),
+    "neutral": (set(), {name.removesuffix("Left").removesuffix("Right") for name in arkit.NAMES}),
+}
+
+
+@pytest.mark.parametrize("name", emotion.NAMES)
+def test_each_emotion_has_its_own_shapes_and_as_much_of_them_as_is_wanted(face, name):
+    def shown(intensity):
+        face.feel(name, intensity)
+        return live(face, 4)[0][-1]
+
+    def of(weights, stem):
+        return [w for n, w in zip(arkit.NAMES, weights, strict=True) if n.startswith(stem)]
+
+    full, half = shown(1.0), shown(0.5)
+    makes, breaks = SHOWS[name]
+    assert all(min(of(full, stem)) > 0.2 for stem in makes)
+    assert all(max(of(full, stem)) < 0.01 for stem in breaks)
+    np.testing.assert_allclose(half, 0.5 * full, atol=0.01)
+
+
+def test_what_is_said_is_shown_shape_by_shape(face):
+    said = np.linspace(0.02, 0.98, 52, dtype=np.float32)
+    nod = np.array([0.05, -0.02, 0.03], np.float32)
+    shown, turn = face.pose(100.0, said, nod, 1.0)
+    awake = [i for i in range(52) if not arkit.NAMES[i].startswith("eyeBlink")]
+    np.testing.assert_allclose(shown[awake], said[awake], atol=1e-6)
+    np.testing.assert_allclose(turn, nod, atol=1e-6)
+
+
+def test_the_head_moves_slowly_through_all_its_templates(renderer):
+    """As the picture shows them beyond the face."""
+    face = Face(renderer)
+    face.idle_gain, top = 0.0, renderer.avatar.crop[1] // 2  # of 512 pixels, shown on 256
+    seen = []
+    for k in range(24):
+        _, image = face.picture(100 + 0.5 * k, np.zeros(52, np.float32))
+        apart = np.abs(renderer.templates[:, :top].astype(int) - image[:top]).mean((1, 2, 3))
+        assert apart.min() == 0
+        seen.append(int(apart.argmin()))
+    assert max(seen) - min(seen) > 30 and np.abs(np.diff(seen)).max() <= 9
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.5, 2.0])
+def test_each_gain_is_of_its_own_and_of_nothing_else(renderer, gain):
+    """What speech, an emotion and idle life each do, by that gain alone."""
+    said = np.zeros(52, np.float32)
+    said[[I["jawOpen"], I["browDownLeft"]]] = 0.3, 0.2
+    nod = np.array([0.05, -0.02, 0.03], np.float32)
+
+    def lived(**gains):
+        face = Face(renderer, seed=3)
+        face.feel("happy", 0.4)
+        for name in ("expression_gain", "emotion_gain", "idle_gain"):
+            setattr(face, name, gains.get(name, 0.0))
+        poses = [face.pose(100 + k / 25, said, nod) for k in range(250)]
+        return tuple(map(np.array, zip(*poses, strict=True)))
+
+    for name in ("expression_gain", "emotion_gain", "idle_gain"):
+        (some, some_turn), (full, full_turn) = lived(**{name: gain}), lived(**{name: 1.0})
+        assert full.max() > 0.1
+        blinks = [I["eyeBlinkLeft"], I["eyeBlinkRight"]]  # are the same, however lively it is
+        rest = [i for i in range(52) if i not in blinks]
+        np.testing.assert_allclose(some[:, rest], gain * full[:, rest], atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(some_turn, gain * full_turn, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(some[:, blinks], full[:, blinks], atol=1e-5)
+
+
+def test_one_seed_is_one_life_and_another_is_another(renderer):
+    """Blinks, glances, breath and sway."""
+    one, again, other = (live(Face(renderer, seed), 30) for seed in (5, 5, 6))
+    for a, b in zip(one, again, strict=True):
+        assert (a == b).all()
+    for shape in ("eyeBlinkLeft", "eyeLookOutLeft", "eyeLookUpLeft"):
+        assert np.abs(one[0][:, I[shape]] - other[0][:, I[shape]]).max() > 0.02
+    assert np.abs(one[1] - other[1])[:, 1:].max(0).min() > 0.005
+
+
+def test_it_blinks_with_both_eyes_as_often_as_people_do(renderer):
+    shown, _ = live(Face(renderer), 120)
+    left, right = shown[:, I["eyeBlinkLeft"]], shown[:, I["eyeBlinkRight"]]
+    assert (left == right).all()
+    closures = np.count_nonzero((left[1:] > 0.9) & (left[:-1] <= 0.9))
+    assert 20 <= closures <= 45  # 10 to 22 a minute
+    assert 0.01 < (left > 0.5).mean() < 0.12  # and is open in between
+
+
 @pytest.mark.parametrize("name", ["happy", "sad", "surprised", "afraid", "angry", "disgusted"])
 def test_lips_close_while_feeling_as_they_do_without(face, name):
     """What opens, parts or presses the lips is left to speech; the rest of the face feels."""
@@ -68,6 +163,20 @@ def test_lips_close_while_feeling_as_they_do_without(face, name):
 )
 def test_directions(point, yaw, pitch):
     np.testing.assert_allclose(np.degrees(angles(point)), (yaw, pitch), atol=1e-6)
+
+
+@pytest.mark.parametrize("degrees", [5, 10, 15, 25])
+@pytest.mark.parametrize("way", [(1, 0), (-1, 0), (0, 1), (0, -1)],
+                         ids=["left", "right", "up", "down"])  # fmt: skip
+def test_eyes_and_head_meet_the_point_between_them(face, way, degrees):
+    """In the face model's angles: the eyeballs' at these weights, and what the head has turned."""
+    aside, up = np.radians(degrees) * np.array(way)
+    face.gaze.look((np.cos(up) * np.cos(aside), np.cos(up) * np.sin(aside), np.sin(up)), 100.0)
+    shown, turn = (values[-1] for values in live(face, 3))
+    for side in ("Left", "Right"):
+        yaw, pitch = gaze_angles(shown, side)  # pitch is down
+        np.testing.assert_allclose(np.degrees([yaw + turn[1], pitch + turn[0]]),
+                                   np.degrees([aside, -up]), atol=0.1)  # fmt: skip
 
 
 def test_eyes_go_first_and_the_head_follows_a_part_of_the_way(face):

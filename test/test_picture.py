@@ -1,0 +1,214 @@
+"""Every bundled face obeys in its pixels: up is up, left is the person's left, p closes the lips."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pixels import CLOSURES, VOWELS, moves, opening, slid
+
+import realtalk_ros
+from realtalk_ros import arkit, landmarks
+from realtalk_ros.avatar import Avatar
+from realtalk_ros.expression.stream import ExpressionModel
+from realtalk_ros.face import Face
+from realtalk_ros.pipeline import Chunk, ExpressionPipeline
+from realtalk_ros.renderer.stream import FaceRenderer
+from realtalk_ros.speech import read_audio
+
+SAMPLE = Path(realtalk_ros.__file__).parent / "data" / "speech_sample.wav"
+AT_REST = np.zeros(arkit.COUNT, np.float32)
+SHUT = 0.1  # cm between the lips that still looks closed
+SEEN = 0.004  # sides of the face crop: the least that must be seen of a movement, 1 pixel of 256
+RIGHT, LEFT, UP, DOWN = (-1, 0), (1, 0), (0, -1), (0, 1)  # on the picture
+OUT, IN = (RIGHT, LEFT), (LEFT, RIGHT)  # of the person's right part and of his left one
+
+
+def weights(**values: float) -> np.ndarray:
+    """Names without a side stand for both."""
+    out = AT_REST.copy()
+    for name, value in values.items():
+        for side in ("",) if name in arkit.INDEX else ("Left", "Right"):
+            out[arkit.INDEX[name + side]] = value
+    return out
+
+
+class Person:
+    """A bundled face at rest, and what a picture of it shows."""
+
+    def __init__(self, name: str):
+        avatar = Avatar.load(name)
+        one = {key: getattr(avatar, key)[:1] for key in ("templates", "landmarks")}  # loads sooner
+        self.renderer = FaceRenderer(replace(avatar, **one))
+        self.marks, self.side = avatar.landmarks[0].astype(float), avatar.crop[2]
+        self.rest = self.show(AT_REST)
+        eyes = self.marks[36:42].mean(0), self.marks[42:48].mean(0)
+        at = {"corners": (48, 54), "lips": (51, 57), "inner brows": (21, 22), "brows": (18, 25),
+              "lids": (37, 44), "nose": (31, 35)}  # fmt: skip
+        self.parts = {name: self.marks[list(two)] for name, two in at.items()}
+        chin = 0.5 * (self.marks[8] + self.marks[57])
+        self.parts |= {"eyes": np.array(eyes), "chin": np.array([chin, chin])}
+
+    def show(self, shown: np.ndarray) -> np.ndarray:
+        return self.renderer.render(shown, 0)
+
+    def follow(self, image: np.ndarray, part: str) -> np.ndarray:
+        """(2, 2): how far a part went, that on the person's right (or the upper one) and the other;
+        right and down on the picture, sides of the face crop."""
+        return moves(self.rest, image, self.parts[part], self.side)
+
+    def irises(self, image: np.ndarray, ways) -> np.ndarray:
+        """(2,): how far the irises slid each its way, sides of the face crop."""
+        both = zip(self.parts["eyes"], np.broadcast_to(ways, (2, 2)), strict=True)
+        return np.array([slid(self.rest, image, eye, way, self.side) for eye, way in both])
+
+    def opening(self, shown: np.ndarray) -> float:
+        return opening(self.rest, self.show(shown), self.marks, self.side)
+
+
+@pytest.fixture(scope="module", params=["default", "noah", "ines", "android"])
+def person(request):
+    return Person(request.param)
+
+
+@pytest.fixture(scope="module")
+def spoken():
+    """What the network makes of the bundled clip: times (n,) s and weights (n, 52), 25 a second."""
+    model, avatar = ExpressionModel(), Avatar.load("default")
+    prior = model.prior(avatar.identity, avatar.reference_expressions)
+    pcm, rate = read_audio(SAMPLE)
+    frames = ExpressionPipeline(model, prior, 25).push(Chunk(pcm, rate, 0.0, "a", last=True))
+    return np.array([f.time for f in frames]), np.array([f.weights for f in frames])
+
+
+# Which way a part goes: one way for both its sides, or one for each.
+WAYS = {
+    "eyeWide": ("lids", UP), "browDown": ("inner brows", DOWN),
+    "browInnerUp": ("inner brows", UP), "browOuterUp": ("brows", UP), "noseSneer": ("nose", UP),
+    "jawOpen": ("chin", DOWN), "jawLeft": ("chin", LEFT), "jawRight": ("chin", RIGHT),
+    "mouthLeft": ("lips", LEFT), "mouthRight": ("lips", RIGHT),
+    "mouthSmile": ("corners", UP), "mouthFrown": ("corners", DOWN),
+    "mouthDimple": ("corners", UP), "mouthStretch": ("corners", OUT),
+    "mouthPucker": ("corners", IN), "mouthFunnel": ("lips", (UP, DOWN)),
+    "mouthShrugLower": ("chin", UP),
+}  # fmt: skip
+
+
+def test_every_weight_moves_its_part_as_its_name_says(person):
+    for name, (part, way) in WAYS.items():
+        way = np.broadcast_to(way, (2, 2))
+        went = (person.follow(person.show(weights(**{name: 0.6})), part) * way).sum(1)
+        assert (went > SEEN).all(), (name, went)
+    for name, lip in (("mouthUpperUp", 0), ("mouthLowerDown", 1)):
+        went = person.follow(person.show(weights(**{name: 0.6})), "lips")
+        assert went[lip] @ (UP, DOWN)[lip] > 3 * abs(went[1 - lip, 1]) + SEEN, (name, went)
+
+
+def test_irises_turn_as_far_as_the_face_model_says(person):
+    """1.4 cm before the middle of a ball that turns by 30 degrees sideways, 24 up and down."""
+    centimetre = 1 / 19.85  # of the crop's side
+    for name, way, degrees in (("Up", UP, 24), ("Down", DOWN, 24), ("In", IN, 30), ("Out", OUT, 30)):
+        went = person.irises(person.show(weights(**{f"eyeLook{name}": 0.3})), way)
+        wanted = 1.4 * centimetre * np.sin(np.radians(0.3 * degrees))
+        np.testing.assert_allclose(went, wanted, atol=1.3 / 256, err_msg=name)  # pixels are whole
+
+
+def test_left_is_the_persons_left(person):
+    """What is called left changes the right half of the picture."""
+    middle = round(person.marks[27:31, 0].mean())
+    for name in arkit.NAMES:
+        if name.endswith("Left") and name not in ("jawLeft", "mouthLeft"):
+            change = np.abs(person.show(weights(**{name: 0.6})).astype(int) - person.rest).sum(2)
+            assert change[:, middle:].sum() > 1.2 * change[:, :middle].sum(), name
+
+
+# What tells emotions apart: how far which part goes which way, in the picture.
+FEELINGS = {
+    "happy": [("corners", UP), ("corners", OUT)],
+    "sad": [("corners", DOWN), ("inner brows", UP)],
+    "surprised": [("inner brows", UP), ("brows", UP), ("lids", UP), ("chin", DOWN)],
+    "afraid": [("inner brows", UP), ("lids", UP), ("corners", OUT)],
+    "angry": [("inner brows", DOWN), ("inner brows", IN)],
+    "disgusted": [("nose", UP), ("inner brows", DOWN)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FEELINGS)
+def test_an_emotion_is_seen_the_right_way_up(person, name):
+    face = Face(person.renderer)
+    face.idle_gain = 0.0
+    face.feel(name)
+    for k in range(50):
+        shown, _ = face.pose(100 + k / 25, AT_REST)
+    image = person.show(shown)
+    for part, way in FEELINGS[name]:
+        went = (person.follow(image, part) * np.broadcast_to(way, (2, 2))).sum(1)
+        assert (went > SEEN).all(), (part, went)
+
+
+def gap(shown: np.ndarray) -> np.ndarray:
+    """(n, 52) -> (n,) cm between the inner lips, as the face model has them."""
+    points = landmarks.load().points(shown)
+    return (points[:, 61:64, 1] - points[:, [67, 66, 65], 1]).mean(1)
+
+
+def extremes(spoken, spans, room, find):
+    """Weights (len(spans), 52) of the frame within each span, `room` s wider, that `find` picks by
+    the gap between the lips."""
+    times, shown = spoken
+    inside = [np.flatnonzero((times > a - room) & (times < b + room)) for a, b in spans]
+    return np.array([shown[rows[find(gap(shown[rows]))]] for rows in inside])
+
+
+def test_speech_shuts_the_lips_at_every_p_b_and_m_and_parts_them_at_vowels(spoken):
+    closed = gap(extremes(spoken, CLOSURES, 0.04, np.argmin))
+    opened = gap(extremes(spoken, VOWELS, 0.02, np.argmax))
+    assert (closed < SHUT).mean() > 0.8, closed  # the network is right about 90 % of them
+    assert (opened > 5 * SHUT).mean() > 0.9, opened
+
+
+def test_shut_lips_are_shut_in_the_picture(person, spoken):
+    closed, opened = (
+        np.array([person.opening(shown) for shown in extremes(spoken, spans[:8], *how)])
+        for spans, how in ((CLOSURES, (0.04, np.argmin)), (VOWELS, (0.02, np.argmax)))
+    )
+    wide = np.median(opened)
+    assert wide > 0.03 and (opened > 0.5 * wide).sum() >= 7, opened
+    assert (closed < 0.15 * wide).all(), closed / wide
+    parted, shut = (person.opening(weights(jawOpen=0.3, mouthClose=v)) for v in (0.0, 0.3))
+    assert parted > 0.03 and abs(shut) < 0.5 * parted
+
+
+@pytest.mark.parametrize("angle", [-0.1, 0.1])
+def test_the_head_turns_as_it_is_told(person, angle):
+    """Pitch is down, yaw to the person's left, and the head falls to that side when it rolls."""
+    face = Face(person.renderer)
+    face.idle_gain = 0.0
+    def turned(pitch=0.0, yaw=0.0, roll=0.0):
+        image = face.picture(100.0, AT_REST, np.array([pitch, yaw, roll]))[1]
+        eyes, (chin, _) = person.follow(image, "eyes"), person.follow(image, "chin")
+        return eyes / angle, chin / angle
+
+    eyes, chin = turned(pitch=angle)
+    assert (np.array([*eyes, chin])[:, 1] > 0.2).all() and np.abs(eyes[:, 0]).max() < 0.05
+    eyes, chin = turned(yaw=angle)
+    assert (np.array([*eyes, chin])[:, 0] > 0.2).all() and np.abs(eyes[:, 1]).max() < 0.05
+    (right, left), chin = turned(roll=angle)
+    assert right[1] < -0.05 and left[1] > 0.05  # the left eye sinks, the right one rises
+    assert right[0] > chin[0] + 0.1 and left[0] > chin[0] + 0.1  # the forehead goes farthest
+
+
+@pytest.mark.parametrize(
+    "point, way", [((1, 0, 0.2), UP), ((1, 0, -0.2), DOWN), ((1, 0.2, 0), LEFT),
+                   ((1, -0.2, 0), RIGHT)], ids=["up", "down", "left", "right"]
+)  # fmt: skip
+def test_irises_and_head_go_to_where_it_looks(person, point, way):
+    """What is at the face's left (y) is to the right of who sees the picture."""
+    face = Face(person.renderer)
+    face.idle_gain = 0.0
+    face.gaze.look(point, 100.0)
+    for k in range(50):
+        shown, turn = face.pose(100 + k / 25, AT_REST)
+    went = person.irises(person.show(shown), way)
+    assert (went > SEEN).all(), went
+    assert turn[:2] @ (way[1], way[0]) > 0.05 and np.abs(turn).sum() < 0.13  # pitch, yaw
