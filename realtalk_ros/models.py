@@ -28,6 +28,9 @@ PROVIDERS = {
     "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
     "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
 }
+# For a program that imported ONNX Runtime before this package, for which realtalk_ros/__init__.py
+# comes too late: no more events are made. (Those made by then are still sent.)
+ort.disable_telemetry_events()
 _SESSIONS: WeakValueDictionary = WeakValueDictionary()  # open ones; closed with their last user
 HOW_TO_RESTORE = "reinstall realtalk_ros, or `git checkout` its models folder"
 
