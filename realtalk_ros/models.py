@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 import onnxruntime as ort
 
+from realtalk_ros import advice
 from realtalk_ros.errors import ModelError
 
 MODEL_DIR = Path(os.environ.get("REALTALK_MODEL_DIR") or Path(__file__).parent / "models")
@@ -46,7 +47,7 @@ def providers_for(device: str) -> tuple[str, ...]:
     if wanted[0] not in ort.get_available_providers():
         raise ModelError(
             f"device {device!r} needs {wanted[0]}, which this onnxruntime lacks: "
-            "pip install 'realtalk_ros[gpu]', or use device cpu"
+            f"{advice.how_to_get_gpu()}, or use device cpu"
         )
     return wanted
 
