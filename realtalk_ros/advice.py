@@ -24,8 +24,8 @@ class Package:
     """Who brings an importable module.
 
     pip: the requirement, as in pyproject.toml. apt: the package that does instead of it, if Debian
-    from 12 and Ubuntu from 22.04 on have it and it is new enough. library: an apt package that it
-    needs besides, and the library's name.
+    from 12 and Ubuntu from 24.04 on have it. library: an apt package that it needs besides, and the
+    library's name.
     """
 
     pip: str
@@ -39,7 +39,7 @@ PACKAGES = {
     "yaml": Package("pyyaml>=6", "python3-yaml"),
     "onnxruntime": Package("onnxruntime>=1.17"),
     "cv2": Package("opencv-python-headless>=4.6", "python3-opencv"),
-    "av": Package("av>=12", "python3-av"),
+    "av": Package("av>=10", "python3-av"),
     "tqdm": Package("tqdm>=4.60", "python3-tqdm"),
     # parts of their own
     "espeakng_loader": Package("espeakng-loader", "libespeak-ng1"),
@@ -73,6 +73,7 @@ ROS = (
     "visualization_msgs", "lifecycle_msgs", "action_msgs", "rosgraph_msgs", "tf2_msgs", "tf2_ros",
     "launch", "launch_ros",
 )  # fmt: skip
+APT_FROM = (3, 11)  # the Python of Debian 12; what lies beside an older one is too old itself
 NO_MEDIAPIPE = (3, 13)  # the first Python for which there is no MediaPipe that will do
 NEEDS_OLDER_PYTHON = "use Python 3.10 to 3.12, for which there is MediaPipe"
 
@@ -87,7 +88,7 @@ def how_to_install(*modules: str) -> str:
         library, soname = package.library
         if library and has_apt() and not ctypes.util.find_library(soname):
             by_apt.append(library)
-        if package.apt and has_apt() and not in_environment():
+        if package.apt and has_apt() and not in_environment() and sys.version_info >= APT_FROM:
             by_apt.append(package.apt)
         else:
             by_pip.append(package.pip)
@@ -105,7 +106,7 @@ def how_to_install_extra(name: str) -> str:
 
 
 def how_to_get_gpu() -> str:
-    """Commands for an ONNX Runtime that uses an NVIDIA GPU. The two packages hold the same files."""
+    """Commands for an ONNX Runtime that uses an NVIDIA GPU, which the other one would overwrite."""
     return f"{pip('uninstall', '-y', 'onnxruntime')} && {pip('install', 'onnxruntime-gpu>=1.17')}"
 
 
@@ -113,8 +114,8 @@ def how_to_get_headless_opencv() -> str:
     """Commands for an OpenCV that needs no libraries to draw windows with."""
     if has_apt() and not in_environment():
         return how_to_install("cv2")
-    return (f"{pip('uninstall', '-y', 'opencv-python')} && "
-            + pip("install", "--force-reinstall", "--no-deps", "opencv-python-headless"))  # fmt: skip
+    anew = pip("install", "--force-reinstall", "--no-deps", "opencv-python-headless")
+    return f"{pip('uninstall', '-y', 'opencv-python')} && {anew}"
 
 
 def how_to_get_ros() -> str:

@@ -4,8 +4,9 @@
         for image in frames:                        # uint8 BGR (height, width, 3)
             faces = tracker.find(image)             # largest first; [] where there is none
 
-MediaPipe (Apache-2.0) is not part of this package: its extra `enroll` brings the last version whose wheels carry the model (0.10.21: Python up to 3.12, numpy below 2). Later ones
-need a `face_landmarker.task`, which is Google's to download; it also tells ARKit's weights.
+MediaPipe (Apache-2.0) is not part of this package: its extra `enroll` brings the last version whose
+wheels carry the model (0.10.21: Python up to 3.12, numpy below 2). Later ones need a
+`face_landmarker.task`, which is Google's to download; it also tells ARKit's weights.
 """
 
 from __future__ import annotations

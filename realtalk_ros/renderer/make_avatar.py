@@ -155,9 +155,8 @@ def write_avatar(out: Path, name: str, person: Person, studio: Studio, seed: int
     names = []
     for i, view in enumerate(path):
         names.append(f"templates/{i:03d}.jpg")
-        cv2.imwrite(
-            str(out / names[-1]), studio.render(TEMPLATE_WEIGHTS, view, person.light), images.FINE_JPEG
-        )
+        image = studio.render(TEMPLATE_WEIGHTS, view, person.light)
+        cv2.imwrite(str(out / names[-1]), image, images.FINE_JPEG)
     x, y, side = crop
     reference = studio.render(REFERENCE_WEIGHTS, path[len(path) // 2], person.light)
     cv2.imwrite(str(out / "reference.png"), reference[y : y + side, x : x + side])
