@@ -7,7 +7,7 @@
 
 VENV ?= .venv
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
-	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
+	$$p -c 'import sys, venv; from ensurepip import version; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
 	2>/dev/null && echo $$p && break; done)
 EXTRAS = ros,tts,display,test
 # The wheels mark a set-up environment by this variable; inherited from another one it does harm.

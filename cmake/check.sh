@@ -34,7 +34,7 @@ enough() { # FOLDER MB: whether its disk has as much to spare
 existing() { # the deepest folder on the way to $1 that is there
     folder=$1
     while [ ! -e "$folder" ]; do folder=$(dirname "$folder"); done
-    echo "$folder"
+    (cd "$folder" 2>/dev/null && pwd) || echo "$folder"
 }
 
 name=python3 # of Debian's packages
@@ -50,15 +50,16 @@ if [ -z "$python" ]; then
     have=$(python3 -c 'import platform; print(", python3 is", platform.python_version())' 2>/dev/null)
     lacks "Python 3.10 to 3.13, with venv and its header files$have"
 elif ! newer "$python"; then
-    version=$("$python" -c 'import platform; print(platform.python_version())' 2>&1 | tail -n 1)
-    lacks "Python 3.10 to 3.13 ($python: $version): PYTHON=python3.12, for example, chooses one"
+    version=$("$python" -c 'import platform; print(platform.python_version())' 2>/dev/null) ||
+        version="is not there"
+    lacks "Python 3.10 to 3.13 ($python: $version); PYTHON=python3 chooses another"
 else
     system=$(command -v python3)
     case $python in python3.*) # beside the system's own, it has packages of its own
         [ "$("$python" -c 'import sys; print(sys.version)')" = \
             "$("${system:-false}" -c 'import sys; print(sys.version)' 2>/dev/null)" ] || name=$python ;;
     esac
-    [ -z "$venv" ] || "$python" -c 'import venv, ensurepip' 2>/dev/null || [ -x "$venv/bin/pip" ] ||
+    [ -z "$venv" ] || "$python" -c 'import venv; from ensurepip import version' 2>/dev/null || [ -x "$venv/bin/pip" ] ||
         lacks "venv and ensurepip, parts of Python ($python)"
     "$python" -c 'import os, sys, sysconfig
 sys.exit(not os.path.isfile(os.path.join(sysconfig.get_config_var("INCLUDEPY"), "Python.h")))' ||
