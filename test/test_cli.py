@@ -179,7 +179,8 @@ def test_help_and_version_need_nothing_heavy():
 
 @pytest.mark.parametrize("missing, hint", [("torch", "needs torch, which is not installed: "),
                                            ("rclpy", "build this package with colcon"),
-                                           ("realtalk_ros.msg", "messages are not built")])  # fmt: skip
+                                           ("realtalk_ros.msg", "messages are not built"),
+                                           ])  # fmt: skip
 def test_a_missing_module_is_named_with_what_brings_it(capsys, monkeypatch, missing, hint):
     def absent(args):
         raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)

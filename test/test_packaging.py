@@ -17,8 +17,8 @@ from realtalk_ros import advice
 ROOT = Path(__file__).parents[1]
 if not (ROOT / "pyproject.toml").is_file():
     pytest.skip("the sources are not here", allow_module_level=True)
-EVERYTHING = ("CMakeLists.txt", "package.xml", "setup.py", "pyproject.toml", "README.md", "Makefile",
-              "LICENSE", "NOTICE", "CHANGELOG.rst", "msg", "action", "cmake", "launch", "config",
+EVERYTHING = ("CMakeLists.txt", "package.xml", "setup.py", "pyproject.toml", "README.md",
+              "Makefile", "LICENSE", "NOTICE", "CHANGELOG.rst", "msg", "action", "cmake", "launch", "config",
               "realtalk_ros", "test", "docs")  # fmt: skip
 # ROS packages whose Python module has another name, and what is used without being imported.
 MODULE_OF = {"tf2_ros_py": "tf2_ros"}
@@ -256,7 +256,8 @@ def test_header_files_venv_and_a_wrong_python_are_noticed(tools, tmp_path):
     # A Python without header files and ensurepip, as Debian's is without python3-dev and -venv.
     python.write_text('#!/bin/sh\ncode="import sys, sysconfig\n'
                       'sys.modules[\'ensurepip\'] = None\n'
-                      'sysconfig.get_config_var = lambda name: \'/nonexistent\'\n$2"\n' + real)  # fmt: skip
+                      'sysconfig.get_config_var = lambda name: \'/nonexistent\'\n$2"\n'
+                      + real)  # fmt: skip
     python.chmod(0o755)
     ran = check("python3", tmp_path / "venv", path=tools)
     assert ran.returncode == 2 and "Python.h" in ran.stderr and "ensurepip" in ran.stderr
@@ -270,7 +271,8 @@ def test_header_files_venv_and_a_wrong_python_are_noticed(tools, tmp_path):
 def test_a_machine_that_has_everything_passes(tmp_path):
     if not all(map(shutil.which, ("c++", "cc", "make"))):
         pytest.skip("there is no compiler")
-    ran = subprocess.run(["sh", ROOT / "cmake/check.sh", sys.executable], capture_output=True, text=True)
+    ran = subprocess.run(["sh", ROOT / "cmake/check.sh", sys.executable],
+                         capture_output=True, text=True)  # fmt: skip
     assert (ran.returncode, ran.stderr) == (0, "") or "Python.h" in ran.stderr
 
 

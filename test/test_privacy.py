@@ -109,8 +109,8 @@ class Watch(threading.Thread):
 
 
 def foreign(seen: set[Socket], page: int) -> set[Socket]:
-    """What is neither DDS's nor the page's. DDS's sockets are UDP ones that are connected to nobody;
-    a look-up of a host's name connects one to its server."""
+    """What is neither DDS's nor the page's. DDS's sockets are UDP ones that are connected to
+    nobody; a look-up of a host's name connects one to its server."""
     return {
         s for s in seen
         if (s.there not in NOBODY if s.kind.startswith("udp") else s.port != page)
