@@ -1,12 +1,13 @@
 # make demo   a talking face on real ROS 2: demo.mp4, demo.png and a table of measurements
 # make test   the tests
 #
-# Needs Python 3.10 to 3.13 and a C++ compiler. No GPU, no ROS from apt, no torch.
+# Debian, Ubuntu: sudo apt install python3-venv python3-dev g++ make (Python 3.10 to 3.13).
+# No GPU, no ROS from apt, no torch.
 # PYTHON=python3.12 make demo chooses the Python; VENV=/path another environment.
 
 VENV ?= .venv
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
-	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
+	$$p -c 'import sys, venv; from ensurepip import version; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
 	2>/dev/null && echo $$p && break; done)
 EXTRAS = ros,tts,display,test
 # The wheels mark a set-up environment by this variable; inherited from another one it does harm.
@@ -32,12 +33,10 @@ test: $(VENV)/.installed
 install: $(VENV)/.installed
 
 $(VENV)/.installed: $(SOURCES)
-	@test -n "$(PYTHON)" || { echo "make: no Python 3.10 to 3.13 with venv is here:" \
-		"apt install python3-venv, or say PYTHON=..." >&2; exit 2; }
-	@command -v c++ >/dev/null || { echo "make: no C++ compiler, which ROS messages need:" \
-		"apt install g++ cmake" >&2; exit 2; }
-	@test -x $(VENV)/bin/python || { echo "== environment $(VENV) ($(PYTHON))"; \
+	@sh cmake/check.sh "$(PYTHON)" "$(VENV)"
+	@{ test -x $(VENV)/bin/python && test -x $(VENV)/bin/pip; } || { echo "== environment $(VENV) ($(PYTHON))"; \
 		$(PYTHON) -m venv $(VENV); }
+	@$(RUN) sh cmake/check.sh --pip $(VENV)/bin/python
 	@echo "== installing realtalk_ros[$(EXTRAS)]: ROS 2 wheels, messages (a minute)"
 	$(RUN) $(VENV)/bin/python -m pip install --disable-pip-version-check ".[$(EXTRAS)]"
 	@touch $@

@@ -68,15 +68,15 @@ class BuildMessages(build_py):
 
     def build_messages(self, prefix: Path) -> Path:
         """Runs CMake; returns the folder that holds the installed tree."""
-        for tool, hint in (("cmake", "pip install cmake"), ("c++", "apt install g++")):
-            if not shutil.which(tool):
-                sys.exit(f"{tool} is needed to build the ROS messages: {hint}")
+        check_what_is_needed()
+        if not shutil.which("cmake"):
+            sys.exit("cmake is needed to build the ROS messages: pip install cmake brings it")
         temp = Path(self.get_finalized_command("build").build_temp).resolve() / "messages"
         shutil.rmtree(temp, ignore_errors=True)
         env = dict(os.environ, AMENT_PREFIX_PATH=str(prefix), CMAKE_PREFIX_PATH=str(prefix))
-        # CMake starts this Python again: it must see the same packages, and the wheels must set
-        # up LD_LIBRARY_PATH anew, which they skip while this variable is inherited.
-        env["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
+        # CMake starts this Python again: the wheels must set up LD_LIBRARY_PATH anew, which they
+        # skip while this variable is inherited. (PYTHONPATH is left as it is: by it pip gives its
+        # build environment on, to a sitecustomize that wants to be the only one to do so.)
         env.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)
         for command in (
             ["cmake", "-S", str(HERE), "-B", str(temp / "cmake"), "-DBUILD_TESTING=OFF",
@@ -95,6 +95,12 @@ def is_generated(path: Path, stage: Path) -> bool:
     return inside.parts[0] in ("msg", "action") or (len(inside.parts) == 1 and path.suffix == ".so")
 
 
+def check_what_is_needed() -> None:
+    """Ends at once, and before anything is fetched, where a compiler or the like is missing."""
+    if code := subprocess.run(["sh", HERE / "cmake/check.sh", sys.executable]).returncode:
+        sys.exit(code)
+
+
 class BinaryDistribution(Distribution):
     def has_ext_modules(self) -> bool:
         return True
@@ -102,6 +108,9 @@ class BinaryDistribution(Distribution):
 
 def build_requirements() -> list[str]:
     """The message generators where pip builds in isolation; nothing where ROS 2 is importable."""
+    if "get_requires_for_build_sdist" in sys.orig_argv:
+        return []  # the sources are only packed
+    check_what_is_needed()
     if ros_prefix():
         return []
     wheels = load_file(HERE / "pyproject.toml")["project"]["optional-dependencies"]["ros"]

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
-from realtalk_ros import __version__
+from realtalk_ros import __version__, advice
 from realtalk_ros.errors import RealTalkError
 
 # Words of the command: (module, what it does).
@@ -51,16 +51,11 @@ GROUPS = {
     "train": "train a network",
     "evaluate": "measure a network",
 }
-# Which of the package's extras brings a module that is not there.
+# Which of the package's extras the commands need, by their first word.
 EXTRAS = {
-    **dict.fromkeys(("torch", "onnx", "onnxscript", "scipy", "moderngl", "pocketsphinx", "skimage",
-                     "soundfile"), "train"),
-    **dict.fromkeys(("rclpy", "rosidl_parser", "builtin_interfaces", "std_msgs", "std_srvs",
-                     "sensor_msgs", "diagnostic_msgs", "visualization_msgs", "lifecycle_msgs",
-                     "ament_index_python"), "ros"),
-    "espeakng_loader": "tts",
-    "pytest": "test",
-}  # fmt: skip
+    **dict.fromkeys(("data", "train", "evaluate"), "train"),
+    **dict.fromkeys(("enroll", "track"), "enroll"),
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -81,16 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RealTalkError as error:
         return fail(command, str(error))
     except ModuleNotFoundError as error:
-        missing = error.name or str(error)
-        root, _, rest = missing.partition(".")
-        if root == "realtalk_ros" and rest.split(".")[0] != "msg":
-            return fail(command, f"{missing} is not in this installation: reinstall realtalk_ros")
-        if root == "realtalk_ros":
-            return fail(command, "the ROS messages are not built: pip install 'realtalk_ros[ros]', "
-                        "or build this package with colcon and source its setup file")  # fmt: skip
-        extra = f"[{EXTRAS[root]}]" if root in EXTRAS else ""
-        return fail(command, f"needs {root}, which is not installed: "
-                    f"pip install 'realtalk_ros{extra}'")  # fmt: skip
+        extra = EXTRAS.get(command[0], "") if command else ""
+        return fail(command, advice.what_is_missing(error.name or str(error), extra))
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,6 +39,7 @@ START_TIMEOUT = 90.0  # s, for a slow machine to load the networks
 STALL_TIMEOUT = 20.0  # s without news of the speech after which the demo gives up
 MAX_SHIFT = 0.4  # s, largest offset between lips and sound that is looked for
 MIN_CORRELATION = 0.2  # of mouth opening with loudness, below which there is no offset to tell
+MIN_DISK_MB = 50  # for the video and its sheet
 SHEET_COLUMNS, SHEET_ROWS, THUMB = 6, 4, 256
 
 
@@ -63,8 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if not args.out.absolute().parent.is_dir():
-        raise RealTalkError(f"cannot write {args.out}: there is no folder {args.out.parent}")
+    check_place(args.out)
     pcm, rate = read_audio(args.wav)
     avatar = Avatar.load(args.avatar)
     # A domain of its own, on this machine only: a robot in the same network must not hear it.
@@ -92,6 +93,20 @@ def run(args: argparse.Namespace) -> int:
               "slow or too busy", file=sys.stderr)  # fmt: skip
         return 1
     return 0
+
+
+def check_place(out: Path) -> None:
+    """Raises RealTalkError, before anything is started, where `out` cannot be written."""
+    folder = out.absolute().parent
+    if not folder.is_dir():
+        raise RealTalkError(f"cannot write {out}: there is no folder {out.parent}")
+    for path in (out, out.with_suffix(".png")):
+        if path.is_dir():
+            raise RealTalkError(f"cannot write {path}: it is a folder, give a file name")
+    if not os.access(folder, os.W_OK):
+        raise RealTalkError(f"cannot write in {folder}: give a place of your own by --out")
+    if (free := shutil.disk_usage(folder).free / 2**20) < MIN_DISK_MB:
+        raise RealTalkError(f"{folder} has {free:.0f} MB left: make room, or choose another --out")
 
 
 # The graph

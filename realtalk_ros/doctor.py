@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from realtalk_ros import __version__
+from realtalk_ros import __version__, advice
 from realtalk_ros.errors import RealTalkError
 
 OLDEST_PYTHON = (3, 10)
@@ -37,10 +37,6 @@ OPTIONAL = (
 ROS_PACKAGES = (
     "rclpy", "std_msgs", "std_srvs", "sensor_msgs", "diagnostic_msgs", "visualization_msgs",
 )  # fmt: skip
-ROS_HINT = (
-    "`realtalk speak` works without it; for the nodes: pip install 'realtalk_ros[ros]', or build "
-    "this package with colcon in a sourced ROS 2 workspace"
-)
 
 
 @dataclass(frozen=True)
@@ -125,10 +121,10 @@ def packages() -> Iterator[Finding]:
         try:
             module = importlib.import_module(name)
         except ImportError as error:
-            advice = "pip install realtalk_ros, or rosdep install in a ROS workspace"
+            command = advice.how_to_install(name)
             if "libGL" in str(error):  # opencv-python draws windows; nothing here does
-                advice = "pip uninstall opencv-python, pip install opencv-python-headless"
-            yield fail(f"{title} cannot be imported: {' '.join(str(error).split())}", advice)
+                command = advice.how_to_get_headless_opencv()
+            yield fail(f"{title} cannot be imported: {' '.join(str(error).split())}", command)
         else:
             yield ok(f"{title} {getattr(module, '__version__', '')}".rstrip())
 
@@ -161,8 +157,7 @@ def providers() -> Iterator[Finding]:
                        "(TensorRT for tensorrt)")  # fmt: skip
         elif shutil.which("nvidia-smi"):
             yield warn(f"device {device}: {name} is not in this onnxruntime",
-                       "this machine has a GPU: pip install 'realtalk_ros[gpu]' to use it"
-                       )  # fmt: skip
+                       f"this machine has a GPU; to use it: {advice.how_to_get_gpu()}")  # fmt: skip
 
 
 def model_files() -> Iterator[Finding]:
@@ -209,12 +204,16 @@ def speech_to_video() -> Iterator[Finding]:
     yield ok(f"speech in, video out: {len(frames)} frames of {renderer.size[0]}x{renderer.size[1]}")
 
 
+def ros_hint() -> str:
+    return f"`realtalk speak` works without it; for the nodes: {advice.how_to_get_ros()}"
+
+
 def ros() -> Iterator[Finding]:
     for name in ROS_PACKAGES:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            yield warn(f"ROS 2: {' '.join(str(error).split())}", ROS_HINT)
+            yield warn(f"ROS 2: {' '.join(str(error).split())}", ros_hint())
             return
     try:
         messages = importlib.import_module("realtalk_ros.msg")
@@ -225,7 +224,7 @@ def ros() -> Iterator[Finding]:
                 raise ImportError(f"{message.__name__} has no type support")
     except (ImportError, AttributeError) as error:
         yield warn(f"ROS 2: the messages of realtalk_ros are not built "
-                   f"({' '.join(str(error).split())})", ROS_HINT)  # fmt: skip
+                   f"({' '.join(str(error).split())})", ros_hint())  # fmt: skip
         return
     distro = os.environ.get("ROS_DISTRO", "")
     yield ok(f"ROS 2 {distro}".rstrip() + ": rclpy and the messages of realtalk_ros")
@@ -246,17 +245,17 @@ def optional() -> Iterator[Finding]:
     for name, extra, purpose in OPTIONAL:
         if importlib.util.find_spec(name) is None:
             yield warn(f"optional: {name} is not installed (for {purpose})",
-                       f"if you want that: pip install 'realtalk_ros[{extra}]'")  # fmt: skip
+                       f"if you want that: {advice.how_to_install_extra(extra)}")  # fmt: skip
             continue
         try:
             if name != "mediapipe":  # takes seconds, and talks
                 importlib.import_module(name)
         except (ImportError, OSError) as error:  # sounddevice's, without PortAudio
-            library = "apt install libportaudio2" if name == "sounddevice" else (
-                f"pip install --force-reinstall {name}"
-            )
+            command = advice.pip("install", "--force-reinstall", name)
+            if name == "sounddevice":
+                command = "sudo apt install libportaudio2"
             yield warn(f"optional: {name} does not work ({' '.join(str(error).split())})",
-                       f"if you want {purpose}: {library}")  # fmt: skip
+                       f"if you want {purpose}: {command}")  # fmt: skip
         else:
             yield ok(f"{name}, for {purpose}")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from realtalk_ros import advice
 from realtalk_ros.audio import mix_down
 from realtalk_ros.errors import RealTalkError
 
@@ -29,11 +30,11 @@ class Microphone:
             import sounddevice
         except ImportError as error:
             raise RealTalkError(
-                "the microphone needs sounddevice: pip install 'realtalk_ros[microphone]'"
+                f"the microphone needs sounddevice: {advice.how_to_install('sounddevice')}"
             ) from error
         except OSError as error:  # PortAudio itself is missing
             raise RealTalkError(
-                "the microphone needs PortAudio: apt install libportaudio2"
+                "the microphone needs PortAudio: sudo apt install libportaudio2"
             ) from error
         self.rate = rate
         self.heard_at = time.monotonic()  # when the last block came

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 import onnxruntime as ort
 
+from realtalk_ros import advice
 from realtalk_ros.errors import ModelError
 
 MODEL_DIR = Path(os.environ.get("REALTALK_MODEL_DIR") or Path(__file__).parent / "models")
@@ -28,6 +29,9 @@ PROVIDERS = {
     "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
     "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
 }
+# For a program that imported ONNX Runtime before this package, for which realtalk_ros/__init__.py
+# comes too late: no more events are made. (Those made by then are still sent.)
+ort.disable_telemetry_events()
 _SESSIONS: WeakValueDictionary = WeakValueDictionary()  # open ones; closed with their last user
 HOW_TO_RESTORE = "reinstall realtalk_ros, or `git checkout` its models folder"
 
@@ -43,7 +47,7 @@ def providers_for(device: str) -> tuple[str, ...]:
     if wanted[0] not in ort.get_available_providers():
         raise ModelError(
             f"device {device!r} needs {wanted[0]}, which this onnxruntime lacks: "
-            "pip install 'realtalk_ros[gpu]', or use device cpu"
+            f"{advice.how_to_get_gpu()}, or use device cpu"
         )
     return wanted
 

@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from realtalk_ros import __version__, arkit, bench, doctor, models
+from realtalk_ros import __version__, advice, arkit, bench, doctor, models
 from realtalk_ros.cli import COMMANDS, main
 from realtalk_ros.provenance import Provenance
 from realtalk_ros.speech import SAMPLE_CLIP, read_audio
@@ -189,17 +189,37 @@ def test_help_and_version_need_nothing_heavy():
         assert ran.returncode == 0 and expected in ran.stdout, ran.stderr
 
 
-@pytest.mark.parametrize("missing, hint", [("torch", "realtalk_ros[train]"),
-                                           ("rclpy", "realtalk_ros[ros]"),
-                                           ("realtalk_ros.msg", "build this package")])  # fmt: skip
-def test_a_missing_extra_is_named(capsys, monkeypatch, missing, hint):
+@pytest.mark.parametrize("missing, hint", [("torch", "needs torch, which is not installed: "),
+                                           ("rclpy", "build this package with colcon"),
+                                           ("realtalk_ros.msg", "messages are not built"),
+                                           ])  # fmt: skip
+def test_a_missing_module_is_named_with_what_brings_it(capsys, monkeypatch, missing, hint):
     def absent(args):
         raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
 
     monkeypatch.setattr(doctor, "run", absent)
     assert main(["doctor"]) == 2
     complaint = capsys.readouterr().err
-    assert one_line(complaint) and hint in complaint
+    assert one_line(complaint) and hint in complaint and "install" in complaint
+
+
+@pytest.mark.parametrize("words, missing, brought", [
+    (["data", "speech"], "soxr", ["soxr"]),
+    (["enroll", "--image", "a.png", "--name", "a", "--consent", "A"], "scipy", ["scipy"]),
+])  # fmt: skip
+def test_each_command_asks_for_its_own_extra(capsys, monkeypatch, words, missing, brought):
+    def absent(args):
+        raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+
+    class Module:
+        add_arguments = staticmethod(lambda parser: parser.add_argument("rest", nargs="*"))
+        run = staticmethod(absent)
+
+    monkeypatch.setattr("realtalk_ros.cli.importlib.import_module", lambda name: Module)
+    monkeypatch.setattr(advice, "is_there", lambda name: name != missing)
+    assert main(words[: 2 if words[0] == "data" else 1]) == 2
+    command = capsys.readouterr().err.strip().split("not installed: ")[1]
+    assert command.split()[-len(brought) :] == brought or command.endswith("python3-scipy")
 
 
 def test_every_subcommand_follows_the_convention():
@@ -214,6 +234,19 @@ def test_every_subcommand_follows_the_convention():
             continue  # an extra that is not installed here
         loaded.add_arguments(argparse.ArgumentParser())
         assert callable(loaded.run), words
+
+
+@pytest.mark.parametrize("out, reason", [
+    ("missing/a.mp4", "no folder"), (".", "is a folder"), ("full.mp4", "MB left"),
+])  # fmt: skip
+def test_demo_tells_at_once_where_it_cannot_write(capsys, monkeypatch, tmp_path, out, reason):
+    monkeypatch.setattr("realtalk_ros.demo.record", lambda *_: pytest.fail("it went on"))
+    full = shutil._ntuple_diskusage(10**9, 10**9 - 10**6, 10**6)
+    if out == "full.mp4":
+        monkeypatch.setattr("realtalk_ros.demo.shutil.disk_usage", lambda folder: full)
+    assert main(["demo", "--out", str(tmp_path / out)]) == 2
+    complaint = capsys.readouterr().err
+    assert one_line(complaint) and reason in complaint
 
 
 def test_bench_streams_a_while_and_tells_the_memory(capsys):
@@ -283,7 +316,7 @@ def test_doctor_tells_what_else_could_be_installed(monkeypatch):
     names = (("no_such_package", "display", "the web page"), ("json", "tts", "a voice"))
     monkeypatch.setattr(doctor, "OPTIONAL", names)
     missing, there = doctor.optional()
-    assert missing.level == "warn" and "realtalk_ros[display]" in missing.advice
+    assert missing.level == "warn" and "aiohttp" in missing.advice
     assert there.level == "ok" and "a voice" in str(there)
 
 

@@ -191,7 +191,7 @@ HANDSHAKE = (
 def malformed_requests(port):
     good, origin = f"Host: 127.0.0.1:{port}\r\n", f"Origin: http://127.0.0.1:{port}\r\n"
     names = ("[::1", "[::1]:x", "[", "[]", "", "@", "a b", "a@localhost", "localhost/x", "::1",
-             "localhost:99999", "localhost:-1", "é", "\udcff", "x" * 9000, "'\"<>", "%41")  # fmt: skip
+             "localhost:99999", "localhost:-1", "é", "\udcff", "x" * 9000, "'\"<>", "%41")
     for name in names:
         yield f"GET / HTTP/1.1\r\nHost: {name}\r\n\r\n"
         yield f"GET /ws HTTP/1.1\r\nHost: {name}\r\n{origin}{HANDSHAKE}\r\n"
@@ -448,7 +448,7 @@ for line in sys.stdin:
 server.stop()
 """
     process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def ask(what):
         process.stdin.write(what + "\n")

@@ -183,7 +183,7 @@ def test_a_missing_tracker_says_what_to_install(monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         patch.delitem(sys.modules, "mediapipe", raising=False)
         patch.setattr(builtins, "__import__", no_mediapipe)
-        with pytest.raises(RealTalkError, match=r"realtalk_ros\[enroll\].*--landmarks"):
+        with pytest.raises(RealTalkError, match=r"needs (mediapipe|MediaPipe).*--landmarks"):
             tracker.Tracker()
     fake_mediapipe(monkeypatch, __version__="1.0")  # one without a model
     with pytest.raises(RealTalkError, match=r"1\.0 carries no face model.*face_landmarker.task"):

@@ -1,4 +1,4 @@
-"""Every bundled face obeys in its pixels: up is up, left is the person's left, p closes the lips."""
+"""Every bundled face obeys in its pixels: up is up, left is the person's left, p shuts the lips."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -107,7 +107,12 @@ def test_every_weight_moves_its_part_as_its_name_says(person):
 def test_irises_turn_as_far_as_the_face_model_says(person):
     """1.4 cm before the middle of a ball that turns by 30 degrees sideways, 24 up and down."""
     centimetre = 1 / 19.85  # of the crop's side
-    for name, way, degrees in (("Up", UP, 24), ("Down", DOWN, 24), ("In", IN, 30), ("Out", OUT, 30)):
+    for name, way, degrees in (
+        ("Up", UP, 24),
+        ("Down", DOWN, 24),
+        ("In", IN, 30),
+        ("Out", OUT, 30),
+    ):
         went = person.irises(person.show(weights(**{f"eyeLook{name}": 0.3})), way)
         wanted = 1.4 * centimetre * np.sin(np.radians(0.3 * degrees))
         np.testing.assert_allclose(went, wanted, atol=1.3 / 256, err_msg=name)  # pixels are whole
@@ -184,6 +189,7 @@ def test_the_head_turns_as_it_is_told(person, angle):
     """Pitch is down, yaw to the person's left, and the head falls to that side when it rolls."""
     face = Face(person.renderer)
     face.idle_gain = 0.0
+
     def turned(pitch=0.0, yaw=0.0, roll=0.0):
         image = face.picture(100.0, AT_REST, np.array([pitch, yaw, roll]))[1]
         eyes, (chin, _) = person.follow(image, "eyes"), person.follow(image, "chin")

@@ -6,7 +6,6 @@ The nodes run on simulated time, which waits for a machine that is busy: no figu
 
 import threading
 import time
-from array import array
 from types import SimpleNamespace
 
 import cv2

@@ -39,8 +39,11 @@ class Talker(Client):
         self.heard = []  # when it was sent, its stamp, float32 samples at its rate
         deep = QoSProfile(depth=1000)
         self.node.create_subscription(AudioChunk, "audio_out", self._on_sound, deep)
-        self.best_effort, self.audio = self.audio, self.node.create_publisher(
-            AudioChunk, "audio", QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+        self.best_effort, self.audio = (
+            self.audio,
+            self.node.create_publisher(
+                AudioChunk, "audio", QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+            ),
         )
         self._clients = {}
 

@@ -39,8 +39,6 @@ BYSTANDER = 0.4  # a second face of less than this share of the first one's size
 MAX_YAW, MAX_PITCH, MAX_ROLL = np.radians([28.0, 25.0, 45.0])
 MAX_CHANGE = 0.03  # of the crop's side, between two looks at one face
 MAX_ERROR = 0.03  # rms of the fit, of the crop's side: more is no face
-JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -378,7 +376,7 @@ def fill(folder: Path, made: Enrolment) -> dict[str, Any]:
 
     def save(name: str, image: np.ndarray) -> str:
         suffix = os.path.splitext(name)[1]
-        how = JPEG if suffix == ".jpg" else []
+        how = images.FINE_JPEG if suffix == ".jpg" else []
         (folder / name).write_bytes(cv2.imencode(suffix, image, how)[1].tobytes())
         return name
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from realtalk_ros import arkit
+from realtalk_ros import advice, arkit
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.speak import CsvFile
 from realtalk_ros.videos.clip import Clip
@@ -99,4 +99,4 @@ def frame_rate(time: np.ndarray) -> float:
 
 def require_scipy() -> None:
     if importlib.util.find_spec("scipy") is None:
-        raise RealTalkError("fitting a face needs SciPy: pip install 'realtalk_ros[enroll]'")
+        raise RealTalkError(f"fitting a face needs SciPy: {advice.how_to_install('scipy')}")

@@ -4,9 +4,9 @@
         for image in frames:                        # uint8 BGR (height, width, 3)
             faces = tracker.find(image)             # largest first; [] where there is none
 
-MediaPipe (Apache-2.0) is not part of this package: `pip install 'realtalk_ros[enroll]'` brings the
-last version whose wheels carry the model (0.10.21: Python up to 3.12, numpy below 2). Later ones
-need a `face_landmarker.task`, which is Google's to download; it also tells ARKit's weights.
+MediaPipe (Apache-2.0) is not part of this package: its extra `enroll` brings the last version whose
+wheels carry the model (0.10.21: Python up to 3.12, numpy below 2). Later ones need a
+`face_landmarker.task`, which is Google's to download; it also tells ARKit's weights.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from realtalk_ros import arkit
+from realtalk_ros import advice, arkit
 from realtalk_ros.errors import RealTalkError
 
 POINTS = 478  # 468 of the face, then 5 of the right iris and 5 of the left, centre first
@@ -76,8 +76,8 @@ class Tracker:
                 import mediapipe
         except ImportError as error:
             raise RealTalkError(
-                "finding a face needs MediaPipe: pip install 'realtalk_ros[enroll]' in Python 3.10 "
-                "to 3.12, or give the face's landmarks by --landmarks"
+                f"finding a face {advice.what_is_missing('mediapipe', 'enroll')}; or give the "
+                "face's landmarks by --landmarks"
             ) from error
         if landmarker is not None:
             self._open_task(mediapipe, Path(landmarker), max_faces)
@@ -96,8 +96,8 @@ class Tracker:
         except (AttributeError, ImportError, OSError, RuntimeError, ValueError) as error:
             raise RealTalkError(
                 f"MediaPipe {getattr(mediapipe, '__version__', '')} carries no face model: "
-                f"pip install 'mediapipe<=0.10.21', or download {TASK_URL} and give it by "
-                "--landmarker FILE"
+                f"{advice.pip('install', 'mediapipe<=0.10.21')} in Python 3.10 to 3.12, or "
+                f"download {TASK_URL} and give it by --landmarker FILE"
             ) from error
 
     def _open_task(self, mediapipe: Any, landmarker: Path, max_faces: int) -> None:

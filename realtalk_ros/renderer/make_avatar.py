@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import yaml
 
-from realtalk_ros import arkit, models
+from realtalk_ros import arkit, images, models
 from realtalk_ros.avatar import AVATAR_DIR
 from realtalk_ros.facekit import FaceKit
 from realtalk_ros.provenance import SYNTHETIC
@@ -152,14 +152,11 @@ def write_avatar(out: Path, name: str, person: Person, studio: Studio, seed: int
     (out / "templates").mkdir(parents=True, exist_ok=True)
     for old in (out / "templates").glob("*.jpg"):
         old.unlink()
-    quality = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-               cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]  # fmt: skip
     names = []
     for i, view in enumerate(path):
         names.append(f"templates/{i:03d}.jpg")
-        cv2.imwrite(
-            str(out / names[-1]), studio.render(TEMPLATE_WEIGHTS, view, person.light), quality
-        )
+        image = studio.render(TEMPLATE_WEIGHTS, view, person.light)
+        cv2.imwrite(str(out / names[-1]), image, images.FINE_JPEG)
     x, y, side = crop
     reference = studio.render(REFERENCE_WEIGHTS, path[len(path) // 2], person.light)
     cv2.imwrite(str(out / "reference.png"), reference[y : y + side, x : x + side])

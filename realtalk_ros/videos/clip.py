@@ -10,6 +10,7 @@ import av.error
 import cv2
 import numpy as np
 
+from realtalk_ros import advice
 from realtalk_ros.errors import RealTalkError
 
 MAX_PIXELS = 4096 * 2304
@@ -84,6 +85,9 @@ def upright(frame: av.VideoFrame, stream: av.video.stream.VideoStream) -> np.nda
     if abs(aspect - 1) > 0.01 and 0.2 < aspect < 5:
         size = max(1, round(image.shape[1] * aspect)), image.shape[0]
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    if not hasattr(frame, "rotation"):
+        raise RealTalkError(f"PyAV {av.__version__} does not tell how a video is to be turned: "
+                            + advice.pip("install", "av>=14.2"))  # fmt: skip
     turn = round(frame.rotation) % 360  # counter-clockwise, by which it is shown
     if turn in TURNS:
         return cv2.rotate(image, TURNS[turn])

@@ -1,0 +1,208 @@
+"""What to type for a part that is missing. The command depends on where this Python comes from.
+
+A virtual environment  its own pip. What is missing is named itself, not as an extra of
+                       realtalk_ros: that is on no package index, and need not be built again.
+The system's Python    (a ROS 2 from apt, a colcon workspace) apt where Debian and Ubuntu have it;
+                       else pip --user, told to go beside what apt manages where it must be told.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import importlib.util
+import os
+import shlex
+import shutil
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Package:
+    """Who brings an importable module.
+
+    pip: the requirement, as in pyproject.toml. apt: the package that does instead of it, if Debian
+    from 12 and Ubuntu from 24.04 on have it. library: an apt package that it needs besides, and the
+    library's name.
+    """
+
+    pip: str
+    apt: str = ""
+    library: tuple[str, str] = ("", "")
+
+
+PACKAGES = {
+    # without these nothing runs
+    "numpy": Package("numpy>=1.23", "python3-numpy"),
+    "yaml": Package("pyyaml>=6", "python3-yaml"),
+    "onnxruntime": Package("onnxruntime>=1.17"),
+    "cv2": Package("opencv-python-headless>=4.6", "python3-opencv"),
+    "av": Package("av>=10", "python3-av"),
+    "tqdm": Package("tqdm>=4.60", "python3-tqdm"),
+    # parts of their own
+    "espeakng_loader": Package("espeakng-loader", "libespeak-ng1"),
+    "aiohttp": Package("aiohttp>=3.8", "python3-aiohttp"),
+    "sounddevice": Package("sounddevice>=0.4", library=("libportaudio2", "portaudio")),
+    "mediapipe": Package("mediapipe>=0.10.9,<=0.10.21"),
+    "scipy": Package("scipy", "python3-scipy"),
+    "torch": Package("torch"),
+    "onnx": Package("onnx"),
+    "onnxscript": Package("onnxscript"),
+    "skimage": Package("scikit-image", "python3-skimage"),
+    "matplotlib": Package("matplotlib", "python3-matplotlib"),
+    "moderngl": Package("moderngl", "python3-moderngl"),
+    "pocketsphinx": Package("pocketsphinx"),
+    "soundfile": Package("soundfile", "python3-soundfile"),
+    "soxr": Package("soxr"),
+}
+# The extras of pyproject.toml that a command may find missing, and the modules that they bring.
+EXTRAS = {
+    "tts": ("espeakng_loader",),
+    "display": ("aiohttp",),
+    "microphone": ("sounddevice",),
+    "enroll": ("mediapipe", "scipy"),
+    "train": ("torch", "onnx", "onnxscript", "scipy", "skimage", "matplotlib", "moderngl",
+              "pocketsphinx", "soundfile", "soxr", "espeakng_loader"),
+}  # fmt: skip
+# What only ROS 2 brings, of which this package and what it imports ask.
+ROS = (
+    "rclpy", "rcl_interfaces", "rosidl_parser", "rpyutils", "ament_index_python",
+    "builtin_interfaces", "std_msgs", "std_srvs", "sensor_msgs", "geometry_msgs", "diagnostic_msgs",
+    "visualization_msgs", "lifecycle_msgs", "action_msgs", "rosgraph_msgs", "tf2_msgs", "tf2_ros",
+    "launch", "launch_ros",
+)  # fmt: skip
+APT_FROM = (3, 11)  # the Python of Debian 12; what lies beside an older one is too old itself
+NO_MEDIAPIPE = (3, 13)  # the first Python for which there is no MediaPipe that will do
+NEEDS_OLDER_PYTHON = "use Python 3.10 to 3.12, for which there is MediaPipe"
+
+
+def how_to_install(*modules: str) -> str:
+    """The command that brings those of `modules` (keys of PACKAGES) that are not there; all of
+    them, if all are there (and, it seems, do not work)."""
+    wanted = [name for name in modules if not is_there(name)] or list(modules)
+    by_apt, by_pip = [], []
+    for name in wanted:
+        package = PACKAGES[name]
+        library, soname = package.library
+        if library and has_apt() and not ctypes.util.find_library(soname):
+            by_apt.append(library)
+        if package.apt and has_apt() and not in_environment() and sys.version_info >= APT_FROM:
+            by_apt.append(package.apt)
+        else:
+            by_pip.append(package.pip)
+    if by_pip and not in_environment() and not is_there("pip") and has_apt():
+        by_apt.append("python3-pip")
+    commands = [f"sudo apt install {' '.join(by_apt)}"] if by_apt else []
+    return " && ".join(commands + ([pip("install", *by_pip)] if by_pip else []))
+
+
+def how_to_install_extra(name: str) -> str:
+    """The command that brings what is missing of an extra (a key of EXTRAS)."""
+    if "mediapipe" in EXTRAS[name] and sys.version_info >= NO_MEDIAPIPE:
+        return NEEDS_OLDER_PYTHON
+    return how_to_install(*EXTRAS[name])
+
+
+def how_to_get_gpu() -> str:
+    """Commands for an ONNX Runtime that uses an NVIDIA GPU, which the other one would overwrite."""
+    return f"{pip('uninstall', '-y', 'onnxruntime')} && {pip('install', 'onnxruntime-gpu>=1.17')}"
+
+
+def how_to_get_headless_opencv() -> str:
+    """Commands for an OpenCV that needs no libraries to draw windows with."""
+    if has_apt() and not in_environment():
+        return how_to_install("cv2")
+    anew = pip("install", "--force-reinstall", "--no-deps", "opencv-python-headless")
+    return f"{pip('uninstall', '-y', 'opencv-python')} && {anew}"
+
+
+def how_to_get_ros() -> str:
+    """What brings rclpy, and the messages of this package."""
+    setup_files = sorted(Path("/opt/ros").glob("*/setup.bash"))
+    colcon = "build this package with colcon and source its workspace's install/setup.bash"
+    if setup_files:
+        colcon = f"source {setup_files[-1]}, {colcon}"
+    if not in_environment():
+        return f"{colcon}; or, without ROS from apt, make install in the sources of realtalk_ros"
+    folder = sources()
+    if folder is None:
+        return f"in the sources of realtalk_ros {pip('install', '.[ros]')}; or {colcon}"
+    return f"{pip('install', f'{shown(folder)}[ros]')}; or {colcon}"
+
+
+def what_is_missing(module: str, extra: str = "") -> str:
+    """One line about a module that could not be imported by something that needs `extra`."""
+    root, _, rest = module.partition(".")
+    if root == "realtalk_ros" and rest.split(".")[0] not in ("msg", "action"):
+        return f"{module} is not in this installation: reinstall realtalk_ros"
+    if root == "realtalk_ros":
+        return f"the ROS messages are not built: {how_to_get_ros()}"
+    if root in ROS:
+        return f"needs {root}, which is not installed: {how_to_get_ros()}"
+    if root not in PACKAGES:
+        return f"needs {root}, which is not installed: reinstall what realtalk_ros depends on"
+    if root == "mediapipe" and sys.version_info >= NO_MEDIAPIPE:
+        return f"needs MediaPipe: {NEEDS_OLDER_PYTHON}"
+    together = EXTRAS[extra] if root in EXTRAS.get(extra, ()) else (root,)
+    return f"needs {root}, which is not installed: {how_to_install(*together)}"
+
+
+# Where this runs
+
+
+def in_environment() -> bool:
+    """Whether this Python's packages are its user's own: a virtual or conda environment, or a
+    Python that is not the system's."""
+    return sys.prefix != "/usr"
+
+
+def is_managed() -> bool:
+    """Whether pip refuses to install here unless told (PEP 668)."""
+    folder = sysconfig.get_path("stdlib")
+    return not in_environment() and Path(folder, "EXTERNALLY-MANAGED").is_file()
+
+
+def has_apt() -> bool:
+    return shutil.which("apt-get") is not None
+
+
+def is_there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def pip(what: str, *arguments: str) -> str:
+    """The command line of this Python's pip: `what` is install or uninstall."""
+    script = Path(sys.prefix, "bin/pip")
+    command = [shown(sys.executable), "-m", "pip", what]
+    if in_environment() and script.is_file():
+        command = [shown(script), what]
+    elif in_environment() and not is_there("pip") and shutil.which("uv"):
+        command = ["uv", "pip", what, "--python", shown(sys.executable)]
+        arguments = tuple(argument for argument in arguments if argument != "-y")
+    if not in_environment():
+        command += ["--user"] * (what == "install")
+        command += ["--break-system-packages"] * is_managed()
+    return shlex.join([*command, *arguments])
+
+
+def sources() -> Path | None:
+    """The source tree that runs, or that this environment was made in."""
+    for folder in (Path(__file__).parents[1], Path(sys.prefix).parent):
+        if (folder / "setup.py").is_file() and (folder / "package.xml").is_file():
+            return folder
+    return None
+
+
+def shown(path: str | Path) -> str:
+    """`path` as one types it in the present folder."""
+    path = Path(path)
+    try:
+        inside = path.relative_to(Path.cwd())
+    except (ValueError, OSError):
+        return str(path)
+    return str(inside) if len(inside.parts) > 1 else os.path.join(".", inside)

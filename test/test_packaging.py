@@ -1,0 +1,293 @@
+"""What is packed, declared, checked before a build, and advised where something is missing."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from realtalk_ros import advice
+
+ROOT = Path(__file__).parents[1]
+if not (ROOT / "pyproject.toml").is_file():
+    pytest.skip("the sources are not here", allow_module_level=True)
+EVERYTHING = ("CMakeLists.txt", "package.xml", "setup.py", "pyproject.toml", "README.md",
+              "Makefile", "LICENSE", "NOTICE", "CHANGELOG.rst", "msg", "action", "cmake", "launch", "config",
+              "realtalk_ros", "test", "docs")  # fmt: skip
+# ROS packages whose Python module has another name, and what is used without being imported.
+MODULE_OF = {"tf2_ros_py": "tf2_ros"}
+NOT_IMPORTED = {"rosidl_default_runtime", "rviz2", "lifecycle_msgs", "libespeak-ng1"}
+OF_SOME_ROBOTS = {"hri_msgs", "audio_common_msgs", "foxglove_msgs"}  # used where they are
+KEYS = {"numpy": "python3-numpy", "yaml": "python3-yaml", "cv2": "python3-opencv",
+        "tqdm": "python3-tqdm", "aiohttp": "python3-aiohttp",
+        "onnxruntime": "python3-onnxruntime-pip"}  # fmt: skip
+BASE = {"numpy", "yaml", "onnxruntime", "cv2", "av", "tqdm"}
+
+
+def table(name: str) -> dict:
+    """A table of pyproject.toml. (tomllib came with Python 3.11; pip has always had one.)"""
+    try:
+        import tomllib
+    except ImportError:
+        tomllib = pytest.importorskip("tomli")
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())[name]
+
+
+def requirement(line: str) -> str:
+    """ "aiohttp>=3.8; python_version..." -> "aiohttp>=3.8"."""
+    return line.partition(";")[0].strip()
+
+
+def imported(*folders: Path) -> dict[str, set[str]]:
+    """Foreign module -> files that import it, at their top or when they need it."""
+    found: dict[str, set[str]] = {}
+    for path in (p for folder in folders for p in sorted(folder.rglob("*.py"))):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            elif isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func):
+                names = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+            for root in {str(name).partition(".")[0] for name in names}:
+                if root not in sys.stdlib_module_names and root != "realtalk_ros":
+                    found.setdefault(root, set()).add(str(path.relative_to(ROOT)))
+    return found
+
+
+# The sdist
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    """Files of the sdist that setup.py makes of a copy of the sources."""
+    setuptools = pytest.importorskip("setuptools")
+    if int(setuptools.__version__.split(".")[0]) < 61:
+        pytest.skip("setuptools is too old for pyproject.toml")
+    copy = tmp_path_factory.mktemp("sources") / "realtalk_ros"
+    ignore = shutil.ignore_patterns("*.pyc", "__pycache__", "*.so")
+    for name in (*EVERYTHING, "MANIFEST.in"):
+        copy_one = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        copy_one(ROOT / name, copy / name, **({"ignore": ignore} if (ROOT / name).is_dir() else {}))
+    ran = subprocess.run([sys.executable, "setup.py", "-q", "sdist", "--formats=tar"], cwd=copy,
+                         capture_output=True, text=True)  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    (archive,) = (copy / "dist").glob("*.tar")
+    with tarfile.open(archive) as tar:
+        names = {member.name.partition("/")[2] for member in tar if member.isfile()}
+    whole = {str(p.relative_to(copy)) for name in EVERYTHING
+             for p in ([copy / name] if (copy / name).is_file() else (copy / name).rglob("*"))
+             if p.is_file()}  # fmt: skip
+    return names, whole
+
+
+def test_the_sdist_holds_all_that_a_build_takes(packed):
+    names, whole = packed
+    assert not sorted(whole - names)
+    for needed in ("msg/AudioChunk.msg", "action/Say.action", "cmake/executable.py.in",
+                   "cmake/check.sh", "config/realtalk.yaml", "launch/realtalk.launch.py",
+                   "realtalk_ros/models/SHA256SUMS", "realtalk_ros/avatars/default/avatar.yaml",
+                   "realtalk_ros/web/page.html", "realtalk_ros/nodes/realtalk_fastdds.xml",
+                   "realtalk_ros/data/speech_sample.wav"):  # fmt: skip
+        assert needed in names
+
+
+def test_the_sdist_holds_what_cmake_names(packed):
+    text = (ROOT / "CMakeLists.txt").read_text()
+    named = set(re.findall(r'"((?:msg|action)/\w+\.\w+)"', text))
+    named |= set(re.findall(r"configure_file\((\S+)", text))
+    for line in re.findall(r"install\((?:DIRECTORY|FILES) ([\w ]+) DESTINATION", text):
+        named |= set(line.split())
+    assert len(named) >= 8
+    for name in named:
+        assert any(n == name or n.startswith(f"{name}/") for n in packed[0]), name
+
+
+# What is declared
+
+
+def test_package_xml_declares_what_is_imported_and_nothing_else():
+    declared = {e.text for e in ET.parse(ROOT / "package.xml").iter()
+                if e.tag in ("depend", "exec_depend")}  # fmt: skip
+    used = set(imported(ROOT / "realtalk_ros", ROOT / "launch"))
+    ros = (used & set(advice.ROS)) | {"action_msgs", "std_msgs"}  # the latter two by the messages
+    modules = {MODULE_OF.get(name, name) for name in declared}
+    assert not ros - modules
+    assert not {KEYS[name] for name in KEYS} - declared
+    assert not modules - ros - set(KEYS.values()) - NOT_IMPORTED
+
+
+def test_advice_knows_every_module_and_pyproject_brings_it():
+    project = table("project")
+    brought = {extra: {requirement(line) for line in lines}
+               for extra, lines in project["optional-dependencies"].items()}  # fmt: skip
+    base = {requirement(line) for line in project["dependencies"]}
+    assert {advice.PACKAGES[name].pip for name in BASE} == base
+    for extra, modules in advice.EXTRAS.items():
+        assert {advice.PACKAGES[name].pip for name in modules} <= brought[extra], extra
+    for module, files in imported(ROOT / "realtalk_ros").items():
+        known = {*advice.PACKAGES, *advice.ROS, *OF_SOME_ROBOTS}
+        assert module in known, (module, files)
+
+
+@pytest.mark.parametrize("folders, extras", [
+    (("enroll",), ("enroll", "train")),
+    (("renderer", "expression"), ("train",)),
+    (("videos",), ("train", "enroll")),
+    (("nodes",), ("display", "microphone", "tts")),
+])  # fmt: skip
+def test_what_a_command_imports_is_brought_by_its_extra(folders, extras):
+    brought = BASE | {name for extra in extras for name in advice.EXTRAS[extra]}
+    for folder in folders:
+        for module, files in imported(ROOT / "realtalk_ros" / folder).items():
+            assert module in brought | set(advice.ROS) | OF_SOME_ROBOTS, (module, files)
+
+
+def test_every_extra_that_is_named_exists():
+    extras = set(table("project")["optional-dependencies"])
+    pages = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *(ROOT / "realtalk_ros").rglob("*.py")]
+    for page in pages:
+        for names in re.findall(r"(?:realtalk_ros|'\.)\[([a-z,]+)\]", page.read_text()):
+            assert set(names.split(",")) <= extras, (page, names)
+
+
+# What is advised, where it runs
+
+
+@pytest.fixture
+def place(monkeypatch, tmp_path):
+    """Puts advice into a virtual environment, or beside apt."""
+
+    def put(environment: bool, apt: bool = True, managed: bool = True):
+        prefix = tmp_path / "venv" if environment else Path("/usr")
+        if environment:
+            (prefix / "bin").mkdir(parents=True, exist_ok=True)
+            (prefix / "bin/pip").touch()
+        monkeypatch.setattr(sys, "prefix", str(prefix))
+        monkeypatch.setattr(sys, "executable", str(prefix / "bin/python3"))
+        monkeypatch.setattr(advice, "APT_FROM", (3, 0) if managed else (4, 0))
+        monkeypatch.setattr(advice, "is_managed", lambda: managed)
+        monkeypatch.setattr(advice, "has_apt", lambda: apt)
+        monkeypatch.setattr(advice, "is_there", lambda name: name == "pip")
+        monkeypatch.setattr(advice.ctypes.util, "find_library", lambda name: None)
+        return str(prefix / "bin/pip") if environment else "/usr/bin/python3 -m pip"
+
+    return put
+
+
+def test_in_an_environment_its_own_pip_brings_packages_that_exist(place):
+    pip = place(environment=True)
+    assert advice.how_to_install("aiohttp") == f"{pip} install 'aiohttp>=3.8'"
+    assert advice.how_to_install("sounddevice") == (
+        f"sudo apt install libportaudio2 && {pip} install 'sounddevice>=0.4'"
+    )
+    assert advice.what_is_missing("soxr", "train").endswith("soundfile soxr espeakng-loader")
+    assert "realtalk_ros" not in advice.what_is_missing("torch", "train")
+    assert f"{pip} install" in advice.what_is_missing("rclpy")
+
+
+def test_beside_apt_its_packages_come_first_and_pip_is_told(place):
+    pip = place(environment=False)
+    assert advice.how_to_install("aiohttp") == "sudo apt install python3-aiohttp"
+    assert advice.how_to_install("scipy", "soxr") == (
+        f"sudo apt install python3-scipy && {pip} install --user --break-system-packages soxr"
+    )
+    assert "colcon" in advice.what_is_missing("realtalk_ros.msg")
+    place(environment=False, managed=False)
+    assert advice.how_to_install("aiohttp") == f"{pip} install --user 'aiohttp>=3.8'"
+    place(environment=False, apt=False)
+    assert advice.how_to_install("aiohttp").endswith("--break-system-packages 'aiohttp>=3.8'")
+
+
+def test_enrolling_asks_for_what_enrolling_needs(place):
+    pip = place(environment=True)
+    if sys.version_info < advice.NO_MEDIAPIPE:
+        assert advice.what_is_missing("scipy", "enroll").endswith(
+            f"{pip} install 'mediapipe>=0.10.9,<=0.10.21' scipy"
+        )
+    assert "torch" not in advice.what_is_missing("scipy", "enroll")
+
+
+# What is checked before a build
+
+
+def check(*arguments, path: Path, **changes) -> subprocess.CompletedProcess:
+    env = {"PATH": str(path), "HOME": "/nonexistent", **changes}
+    return subprocess.run([str(path / "sh"), str(ROOT / "cmake/check.sh"), *map(str, arguments)],
+                          env=env, capture_output=True, text=True)  # fmt: skip
+
+
+@pytest.fixture
+def tools(tmp_path):
+    """A folder with the programs that every Debian has, and apt-get."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("sh", "cat", "chmod", "df", "dirname", "getconf", "grep", "head", "id", "ls",
+                 "mktemp", "rm", "tail", "uname"):  # fmt: skip
+        (folder / name).symlink_to(shutil.which(name))
+    (folder / "apt-get").write_text("#!/bin/sh\n")
+    (folder / "apt-get").chmod(0o755)
+    return folder
+
+
+def test_all_that_is_missing_is_named_at_once_with_its_command(tools, tmp_path):
+    ran = check("", tmp_path / "venv", path=tools)
+    assert ran.returncode == 2
+    for part in ("Python 3.10 to 3.13", "compiler\n", "  make\n"):
+        assert part in ran.stderr
+    assert "apt install python3-venv python3-dev g++ make\n" in ran.stderr
+    assert "Traceback" not in ran.stderr and "not found" not in ran.stderr
+
+
+def test_header_files_venv_and_a_wrong_python_are_noticed(tools, tmp_path):
+    python = tools / "python3"
+    real = f'exec "{sys.executable}" -c "$code"\n'
+    for name in ("c++", "cc", "make"):
+        (tools / name).symlink_to("/bin/true")
+    (tools / "env").symlink_to(shutil.which("env"))
+    # A Python without header files and ensurepip, as Debian's is without python3-dev and -venv.
+    python.write_text('#!/bin/sh\ncode="import sys, sysconfig\n'
+                      'sys.modules[\'ensurepip\'] = None\n'
+                      'sysconfig.get_config_var = lambda name: \'/nonexistent\'\n$2"\n'
+                      + real)  # fmt: skip
+    python.chmod(0o755)
+    ran = check("python3", tmp_path / "venv", path=tools)
+    assert ran.returncode == 2 and "Python.h" in ran.stderr and "ensurepip" in ran.stderr
+    assert "compiler" not in ran.stderr
+    python.write_text('#!/bin/sh\ncode="import sys, platform\nsys.version_info = (3, 9)\n'
+                      'platform.python_version = lambda: \'3.9.2\'\n$2"\n' + real)  # fmt: skip
+    ran = check("python3", tmp_path / "venv", path=tools)
+    assert ran.returncode == 2 and "Python 3.10 to 3.13 (python3: 3.9.2)" in ran.stderr
+
+
+def test_a_machine_that_has_everything_passes(tmp_path):
+    if not all(map(shutil.which, ("c++", "cc", "make"))):
+        pytest.skip("there is no compiler")
+    ran = subprocess.run(["sh", ROOT / "cmake/check.sh", sys.executable],
+                         capture_output=True, text=True)  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, "") or "Python.h" in ran.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_sources_that_cannot_be_written_are_refused_at_once(tmp_path):
+    copy = tmp_path / "sources"
+    (copy / "cmake").mkdir(parents=True)
+    shutil.copy(ROOT / "cmake/check.sh", copy / "cmake")
+    copy.chmod(0o555)
+    ran = subprocess.run(["sh", copy / "cmake/check.sh", sys.executable],
+                         capture_output=True, text=True)  # fmt: skip
+    assert ran.returncode == 2 and f"permission to write in {copy}" in ran.stderr
+
+
+def test_the_readme_the_makefile_and_the_check_name_the_same_packages():
+    line = "apt install python3-venv python3-dev g++ make"
+    for name in ("README.md", "Makefile"):
+        assert line in (ROOT / name).read_text(), name
