@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[1]
 if not (ROOT / "pyproject.toml").is_file():
     pytest.skip("the sources are not here", allow_module_level=True)
 EVERYTHING = ("CMakeLists.txt", "package.xml", "setup.py", "pyproject.toml", "README.md",
-              "Makefile", "LICENSE", "NOTICE", "CHANGELOG.rst", "msg", "action", "cmake", "launch", "config",
-              "realtalk_ros", "test", "docs")  # fmt: skip
+              "Makefile", "LICENSE", "NOTICE", "CHANGELOG.rst", "msg", "action", "cmake", "launch",
+              "config", "realtalk_ros", "test", "docs")  # fmt: skip
 # ROS packages whose Python module has another name, and what is used without being imported.
 MODULE_OF = {"tf2_ros_py": "tf2_ros"}
 NOT_IMPORTED = {"rosidl_default_runtime", "rviz2", "lifecycle_msgs", "libespeak-ng1"}
