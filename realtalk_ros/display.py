@@ -36,6 +36,7 @@ from urllib.parse import urlsplit
 import av
 import numpy as np
 
+from realtalk_ros import advice
 from realtalk_ros.errors import RealTalkError
 
 try:
@@ -253,8 +254,8 @@ class Display:
         """Returns once pages can be asked for; `port` is then the real one (0: any)."""
         if web is None:
             raise RealTalkError(
-                "the display needs aiohttp, which is not installed: pip install "
-                "'realtalk_ros[display]', or apt install python3-aiohttp"
+                "the display needs aiohttp, which is not installed: "
+                f"{advice.how_to_install('aiohttp')}"
             )
         folder = Path(__file__).parent / "web"
         started = threading.Event()

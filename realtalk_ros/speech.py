@@ -17,7 +17,7 @@ import av
 import av.error
 import numpy as np
 
-from realtalk_ros import script
+from realtalk_ros import advice, script
 from realtalk_ros.audio import mix_down
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.voices import Voice, Voices
@@ -429,6 +429,6 @@ def load_espeak() -> tuple[ctypes.CDLL, int]:
         if rate > 0:
             return library, rate
     raise RealTalkError(
-        "espeak-ng is not installed, so text cannot be spoken: pip install 'realtalk_ros[tts]', "
-        "or apt install libespeak-ng1"
+        "espeak-ng is not installed, so text cannot be spoken: "
+        f"{advice.how_to_install('espeakng_loader')}"
     )

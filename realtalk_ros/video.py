@@ -75,13 +75,14 @@ class VideoWriter:
             self._video = self._container.add_stream("libx264", rate=self.fps)
             self._video.width, self._video.height = (side + side % 2 for side in size)
             self._video.pix_fmt = "yuv420p"
-            self._video.options = {"preset": PRESET, "crf": QUALITY}
+            # BT.601 is what OpenCV converts BGR to; without a tag players guess, some of them wrong.
+            # (As options, since PyAV 10, which Debian 12 has, knows no other way.)
+            self._video.options = {
+                "preset": PRESET, "crf": QUALITY, "colorspace": "smpte170m", "color_range": "tv",
+            }  # fmt: skip
             context = self._video.codec_context
             context.time_base = 1 / self.fps
             context.thread_count = 1  # the other cores are for the face
-            # What OpenCV converts BGR to; without a tag players guess, and some guess wrong.
-            context.colorspace = 6  # AVCOL_SPC_SMPTE170M (BT.601)
-            context.color_range = 1  # AVCOL_RANGE_MPEG
             if sample_rate is not None:
                 rate = min((r for r in AAC_RATES if r >= sample_rate), default=48000)
                 self._audio = self._container.add_stream("aac", rate=rate, layout="mono")

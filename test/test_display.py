@@ -306,7 +306,7 @@ def test_connections_that_do_not_become_pages_end(served, monkeypatch):
                 lasts(""), lasts("GET / HT"), lasts(f"GET / HTTP/1.1\r\n{host}", "X: y\r\n"),
                 lasts(get), lasts(get.replace("\r\n\r\n", "\r\nContent-Length: 9\r\n\r\n"), "x"),
                 lasts(get, get), lasts(get.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n"
-                                                 "Transfer-Encoding: chunked\r\n\r\n"), "1\r\nx\r\n"),
+                                       "Transfer-Encoding: chunked\r\n\r\n"), "1\r\nx\r\n"),
                 lasts(mute), told(page, lambda message: message.get("away")),
             )  # fmt: skip
             assert not page.closed  # it answers pings, so it stays

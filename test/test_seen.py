@@ -173,8 +173,10 @@ def record(client: Client, clock: Time) -> SimpleNamespace:
 
     zero = round(first) + 2
     begin, end = zero + 0.0, zero + len(pcm) / RATE
-    windows = {"idle": (zero - 1.0, zero), "said": (zero + 0.5, zero + 3.0),
-               "felt": (zero + 6.0, zero + 7.0), "attentive": (zero + 9.5, zero + 10.5)}  # fmt: skip
+    windows = {
+        "idle": (zero - 1.0, zero), "said": (zero + 0.5, zero + 3.0),
+        "felt": (zero + 6.0, zero + 7.0), "attentive": (zero + 9.5, zero + 10.5),
+    }  # fmt: skip
     script = [
         (zero - 0.7, lambda: [expression.publish(m) for m in patterns(zero)]),
         (zero + 3.5, lambda: emotion.publish(String(data="angry 0.6"))),
