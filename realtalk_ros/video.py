@@ -75,7 +75,7 @@ class VideoWriter:
             self._video = self._container.add_stream("libx264", rate=self.fps)
             self._video.width, self._video.height = (side + side % 2 for side in size)
             self._video.pix_fmt = "yuv420p"
-            # BT.601 is what OpenCV converts BGR to; without a tag players guess, some of them wrong.
+            # BT.601 is what OpenCV converts BGR to; without a tag players guess, some wrong.
             # (As options, since PyAV 10, which Debian 12 has, knows no other way.)
             self._video.options = {
                 "preset": PRESET, "crf": QUALITY, "colorspace": "smpte170m", "color_range": "tv",

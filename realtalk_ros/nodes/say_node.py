@@ -21,6 +21,8 @@ from realtalk_ros.speech import DEFAULT_VOICE, check_voice
 
 POLICIES = ("replace", "queue")
 MAX_QUEUE = 32  # texts that wait
+STOCK = 1.0  # s by which sound is sent before it is heard, once it has begun
+GROWTH = 0.5  # s that this grows in a second
 FEEDBACK = 0.2  # s between feedbacks
 SLEEP = 0.02  # s, longest sleep between looks at whether to stop
 MAX_WARNINGS = 64  # about texts; what comes after is not logged
@@ -49,7 +51,8 @@ class SayNode(common.RealTalkNode):
         self.policy = p("policy", "replace", "What a new text does while one is being said: "
                         "replace it, or queue", None, common.LIVE)  # fmt: skip
         self.chunk = p("chunk", 0.02, "Length of a chunk [s]", (0.005, 1.0))
-        self.lead = p("lead", 0.3, "How long before its end is heard a chunk is sent [s]",
+        self.lead = p("lead", 0.3, "How long before its end is heard the first chunk is sent [s]; "
+                      "later ones are sent up to 1 s before",
                       (0.0, 30.0), common.LIVE)  # fmt: skip
 
         self.counts = {"texts": 0, "refused_texts": 0, "interrupts": 0, "chunks": 0}
@@ -214,7 +217,10 @@ class SayNode(common.RealTalkNode):
 
         try:
             for pcm, last in saying.chunks(self.chunk):
-                if not wait((samples + len(pcm)) / rate - self.lead):
+                end = (samples + len(pcm)) / rate
+                # The first word comes at once; then a stock is laid in, should a node stand still.
+                early = max(self.lead, min(STOCK, self.lead + GROWTH * end))
+                if not wait(end - early):
                     break
                 self._audio.publish(
                     self.audio_message(pcm, rate, began + samples / rate, utterance, last)
