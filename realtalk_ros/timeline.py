@@ -6,8 +6,9 @@ utterance is shown with one constant delay, found at its beginning. Frames later
 dropped, never queued, so the picture cannot fall behind the sound.
 
 A process that stood still finds many expressions at once, all of them late: they say nothing about
-the delay. It grows only where frames come too late again and again, and falls as soon as it has not
-been needed for a second: then the face skips what lies between, in a pause if one comes soon.
+the delay. It grows only where frames come too late again and again. When it has not been needed for
+a second, what it grew by is skipped; in live speech pauses are shortened, too, until no more of it
+is left than needed.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ LATE_APART = 0.1  # s, frames that come within this were late for one reason
 NEEDED = 0.8  # s for which a delay must not have been needed before it falls
 SPARE = 0.06  # s that a delay may be longer than needed
 PATIENCE = 0.4  # s for which a pause is waited for before speech is skipped
+LIVE = -0.1  # s, expressions of live speech come no earlier than this before their time
+BEGINNING = 1.5  # s in which an utterance's first delay is found
+STEP = 0.02  # s, a pause is not shortened by less
 NEW_UTTERANCE = 0.5  # s, a longer pause between expressions lets the delay be chosen anew
 CAPACITY = 3000  # expressions, two minutes at 25 fps
 JUMP = 0.5  # s by which a clock must leave the steady one to have jumped
@@ -77,7 +81,8 @@ class Presenter:
         self._arrivals: deque[tuple[float, float]] = deque()  # when, and how late, of late
         self._settled = 0.0  # since when the delay has been what it is
         self._spare_since: float | None = None  # since when it has been longer than needed
-        self._speech = 0.0  # of the frame shown last
+        # Of the running utterance: what it needed at its beginning, and when that was.
+        self._first_delay, self._began = math.inf, -math.inf
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -88,14 +93,17 @@ class Presenter:
         lateness = (now if sent is None else min(sent, now)) - expression.time
         pause = abs(expression.time - self._last_time)
         if expression.utterance != self._utterance or pause > NEW_UTTERANCE:
-            self._utterance = expression.utterance
+            new, self._utterance = expression.utterance != self._utterance, expression.utterance
             self._lates.clear()
             self._arrivals.clear()
             self._settled = now
             self._adapt(lateness)
+            if new:
+                self._first_delay, self._began = self._goal, now
+            else:
+                self._first_delay = min(self._first_delay, self._goal)
         self._last_time = expression.time
         self._arrivals.append((now, lateness))
-        self._lower(now)
         shown = self._frame is not None and expression.time * self.fps < self._frame + 0.5
         if now - expression.time > MAX_DELAY or (shown and now > expression.time):
             self._too_late(lateness, now)
@@ -119,12 +127,14 @@ class Presenter:
             self._lates.clear()
             self.delay = self._goal = min(MAX_DELAY, wanted)
             self._settled = now
+            if now - self._began < BEGINNING:
+                self._first_delay = max(self._first_delay, self.delay)
 
     def _lower(self, now: float) -> None:
-        """Skips ahead if the delay has been longer than needed for a while."""
-        while self._arrivals[0][0] < now - NEEDED:
+        """Shortens pauses, or skips ahead, if the delay has been longer than needed for a while."""
+        while len(self._arrivals) > 1 and self._arrivals[0][0] < now - NEEDED:
             self._arrivals.popleft()
-        if now - self._settled < NEEDED or self._goal < self.delay:
+        if not self._arrivals or now - self._settled < NEEDED or self._goal < self.delay:
             return
         latest = max(lateness for _, lateness in self._arrivals)
         wanted = min(MAX_DELAY, max(0.0, latest + MARGIN + self.lead, self.sound_delay))
@@ -133,12 +143,24 @@ class Presenter:
             return
         if self._spare_since is None:
             self._spare_since = now
-        if self._speech > 0.5 and now - self._spare_since < PATIENCE:
+        as_at_first = max(wanted, self._first_delay)
+        # Who sends his speech early does not mind when it is heard, but that it is heard.
+        live = self._arrivals[-1][1] > LIVE
+        lower = max(wanted if live else as_at_first, self.delay - self._silence_ahead(now))
+        if now - self._spare_since > PATIENCE:
+            lower = min(lower, as_at_first)
+        if lower > self.delay - STEP:
             return
-        self._spare_since, self._settled = None, now
-        self.delay = self._goal = wanted
+        self.delay = self._goal = lower
         if self._frame is not None:  # nothing of what is skipped was missed
             self._frame = max(self._frame, self._frame_at(now) - 1)
+
+    def _silence_ahead(self, now: float) -> float:
+        """For how long, s, nobody is going to speak, as far as that is known."""
+        if not self._queue:
+            return 0.0
+        speech = (e.time for e in self._queue if e.speech > 0.5)
+        return max(0.0, next(speech, self._queue[-1].time) - (now - self.delay) - 1 / self.fps)
 
     def _adapt(self, lateness: float) -> None:
         """Chooses the delay of an utterance from how late its first expression came."""
@@ -157,6 +179,7 @@ class Presenter:
         """An interrupt: drops everything not yet shown; the face relaxes from where it is."""
         self._queue.clear()
         self._utterance, self._blend = None, 0.0
+        self._spare_since = None
 
     def set_fps(self, fps: float) -> None:
         """Goes on at another frame rate."""
@@ -169,6 +192,7 @@ class Presenter:
         self._queue = deque(replace(e, time=e.time + seconds) for e in self._queue)
         self._last_time += seconds
         self._settled += seconds
+        self._began += seconds
         self._arrivals.clear()
         self._lates.clear()
         self._spare_since = self._frame = None
@@ -178,6 +202,7 @@ class Presenter:
         gone = 0.0 if self._ticked is None else min(0.1, max(0.0, now - self._ticked))
         self._ticked = now
         self.delay = max(min(self.delay, self._goal), self.delay - self._slew * gone)
+        self._lower(now)
         frame = self._frame_at(now)
         if self._frame is not None and frame <= self._frame:
             if self._frame - frame <= (MAX_DELAY + 1) * self.fps:
@@ -203,7 +228,6 @@ class Presenter:
                 weights = weights + share * (self._before[0] - weights)
                 rotation = rotation + share * (self._before[1] - rotation)
         self._weights, self._rotation, self._seen = weights, rotation, utterance
-        self._speech = speech
         due = frame / self.fps + self.delay
         return Shown(frame, due, weights, rotation, utterance, speech, step - 1)
 

@@ -1,5 +1,7 @@
 """The jitter buffer: what is shown when, as a viewer would see it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -73,6 +75,51 @@ def test_interrupt_drops_all_and_the_mouth_closes_soon():
     assert not any(s.utterance for s in after)
     assert after[0].weights.max() > 0.2  # it relaxes, it does not snap
     assert [s for s in after if s.frame > (11.0 + 0.15) * FPS][0].weights.max() < 0.2
+
+
+def test_a_delay_that_grew_while_somebody_spoke_falls_when_it_is_not_needed():
+    """A load for 3 s, in an utterance that never pauses."""
+    presenter = Presenter(FPS)
+    late = [0.6 if 50 <= k < 125 else 0.15 for k in range(300)]
+    frames = [(10 + k / FPS + late[k], expression(10 + k / FPS)) for k in range(300)]
+    shown = [(now, s) for now, s in play(presenter, frames, 9.0, 24.0) if s.utterance]
+    delays = {round(s.frame / FPS - 10, 2): now - s.frame / FPS for now, s in shown}
+    assert delays[1.0] < 0.2 and delays[4.6] > 0.6
+    assert max(d for when, d in delays.items() if when > 7.0) < 0.21
+
+
+@pytest.mark.parametrize("behind", [0.15, 1.0])
+def test_a_process_that_stood_still_shows_what_follows_at_the_old_delay(behind):
+    presenter, shown, now = Presenter(FPS), [], 9.0
+    waiting = [(10 + k / FPS + behind, expression(10 + k / FPS)) for k in range(300)]
+    while now < 24.0:
+        if 13.0 <= now < 17.0:
+            now = 17.0  # nothing runs
+        while waiting and waiting[0][0] <= now:
+            sent, frame = waiting.pop(0)
+            presenter.push(frame, now, sent)
+        if frame := presenter.tick(now):
+            shown.append((now, frame))
+        now += 0.005
+    delays = [now - s.frame / FPS for now, s in shown if s.utterance]
+    assert max(delays) - min(delays) < 0.03
+    numbers = [s.frame for now, s in shown if now > 17.1 and s.utterance]
+    assert np.diff(numbers).max() == 1
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_pauses_of_live_speech_are_shortened_and_nothing_of_what_came_early(at_once):
+    """The first frames come late."""
+    presenter = Presenter(FPS)
+    pause = range(80, 105)
+    frames = [expression(10 + k / FPS) for k in range(150)]
+    frames = [replace(f, speech=0.0) if k in pause else f for k, f in enumerate(frames)]
+    step = 0.005 if at_once else 1 / FPS
+    arrivals = [(10.2 + max(0.4, step * k), f) for k, f in enumerate(frames)]
+    shown = [s for _, s in play(presenter, arrivals, 9.0, 18.0) if s.utterance]
+    lost = set(range(15, 150)) - {s.frame - 250 for s in shown}  # before, the face was idle
+    assert lost <= set(pause) and bool(lost) != at_once
+    assert (presenter.delay < 0.3) != at_once
 
 
 @pytest.mark.parametrize("jump", [3600.0, -3600.0])

@@ -44,7 +44,6 @@ from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
 from realtalk_ros.timeline import JumpWatch
 
 NAMESPACE = "realtalk"  # unless remapped (`-r __ns:=/name`, or the launch argument)
-SWITCH = 0.001  # s for which a thread keeps Python from the others: sound is due every 20 ms
 STANDS = 2.5  # s for which simulated time must not move before that is told
 RETRY = 5.0  # s between attempts to load what was missing or broken
 FRESH = 10.0  # s for which a problem keeps the diagnostics at WARN
@@ -567,7 +566,6 @@ def run(
 ) -> int:
     """The main() of a node, or of several in one process. images: whether they publish images."""
     use_fastdds_profile(images)
-    sys.setswitchinterval(SWITCH)
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         return spin(make_nodes())

@@ -91,6 +91,7 @@ class ExpressionNode(common.RealTalkNode):
         self._audio = AudioInbox(self, AudioChunk, "audio", self.on_audio, overridable)
         self._interrupt = self.create_service(Trigger, "interrupt", self.on_interrupt)
         self._settings = SharedSettings(self)
+        self._more = self.create_guard_condition(self.guarded(self.work))
         self.steady_timer(WORK_EVERY, self.work)
 
     # Life
@@ -264,6 +265,8 @@ class ExpressionNode(common.RealTalkNode):
             self._say(chunk, now)
             heard += chunk.seconds
             self._behind = max(0.0, now - (chunk.start or now) - chunk.seconds)
+        else:
+            self._more.trigger()  # as soon as others had their turn
         if self.pipeline.end is not None and not self.turns.utterances:
             self._publish(self._flush())
         if heard:
