@@ -28,7 +28,7 @@ demo: $(VENV)/.installed
 	$(RUN) $(VENV)/bin/realtalk demo --out demo.mp4
 
 test: $(VENV)/.installed
-	$(RUN) $(VENV)/bin/python -m pytest -rs test
+	$(RUN) sh test/run.sh $(VENV)/bin/python
 
 install: $(VENV)/.installed
 

@@ -100,17 +100,18 @@ def check_rate(sample_rate: int) -> None:
 
 
 class Resampler:
-    """Streaming resampler to 16 kHz (libswresample, which compensates its own delay).
+    """Streaming resampler (libswresample, which compensates its own delay).
 
-    Output sample n is the input at time n / 16000 s. It withholds 1-2 ms of input; soxr's stream
+    Output sample n is the input at time n / `to` s. It withholds 1-2 ms of input; soxr's stream
     was measured to withhold 37-118 ms at common rates, most of the face's latency budget.
     """
 
-    def __init__(self, rate: int):
-        """rate: of the input, Hz. Raises AudioError outside 4000..384000."""
+    def __init__(self, rate: int, to: int = SAMPLE_RATE):
+        """rate: of the input, to: of the output, Hz. Raises AudioError outside 4000..384000."""
         check_rate(rate)
+        check_rate(to)
         self._rate = rate
-        self._swr = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+        self._swr = av.AudioResampler(format="flt", layout="mono", rate=to)
 
     def push(self, pcm: np.ndarray) -> np.ndarray:
         if len(pcm) == 0:
@@ -122,7 +123,7 @@ class Resampler:
         return self._join(self._swr.resample(frame))
 
     def flush(self) -> np.ndarray:
-        """The rest, so that n input samples make about n * 16000 / rate output samples."""
+        """The rest, so that n input samples make about n * to / rate output samples."""
         return self._join(self._swr.resample(None))
 
     @staticmethod

@@ -33,10 +33,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import av
 import numpy as np
 
 from realtalk_ros import advice
+from realtalk_ros.audio import Resampler
 from realtalk_ros.errors import RealTalkError
 
 try:
@@ -97,35 +97,29 @@ class Sampler:
         self._rate = 0
         self._end = 0.0  # media time at which the input so far ends
         self._start, self._sent = 0.0, 0  # of the stretch; samples that came out of it
-        self._swr: av.AudioResampler | None = None
+        self._resampler: Resampler | None = None
 
     def push(self, time: float, rate: int, pcm: np.ndarray) -> list[tuple[float, bytes]]:
         """(n,) float32 mono heard from `time` on -> [(time, s16 bytes)]."""
         out = []
-        if self._swr is None or rate != self._rate or abs(time - self._end) > JOINT:
+        if self._resampler is None or rate != self._rate or abs(time - self._end) > JOINT:
             out += self.flush()
             self._rate, self._start, self._end, self._sent = rate, time, time, 0
-            self._swr = av.AudioResampler(format="s16", layout="mono", rate=RATE)
-        frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(pcm, np.float32)[None], format="flt", layout="mono"
-        )
-        frame.sample_rate = rate
+            self._resampler = Resampler(rate, RATE)
         self._end += len(pcm) / rate
-        return out + self._take(self._swr.resample(frame))
+        return out + self._take(self._resampler.push(pcm))
 
     def flush(self) -> list[tuple[float, bytes]]:
         """The rest of the stretch."""
-        swr, self._swr = self._swr, None
-        return self._take(swr.resample(None)) if swr is not None else []
+        resampler, self._resampler = self._resampler, None
+        return self._take(resampler.flush()) if resampler is not None else []
 
-    def _take(self, frames: list[av.AudioFrame]) -> list[tuple[float, bytes]]:
-        out = []
-        for frame in frames:
-            samples = frame.to_ndarray()[0]
-            if len(samples):
-                out.append((self._start + self._sent / RATE, samples.astype("<i2").tobytes()))
-                self._sent += len(samples)
-        return out
+    def _take(self, pcm: np.ndarray) -> list[tuple[float, bytes]]:
+        if not len(pcm):
+            return []
+        time = self._start + self._sent / RATE
+        self._sent += len(pcm)
+        return [(time, (np.clip(pcm, -1, 1) * 32767).astype("<i2").tobytes())]
 
 
 class Allowance:

@@ -12,7 +12,6 @@ import av.error
 import cv2
 import numpy as np
 
-from realtalk_ros.audio import Resampler
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.provenance import Provenance
 
@@ -22,15 +21,6 @@ QUALITY = "20"  # x264's crf: 18 looks lossless, 23 is its default
 AUDIO_BIT_RATE = 128_000  # bit/s
 # The rates that AAC knows; sound of another rate is resampled to the next higher one.
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
-
-
-class TrackResampler(Resampler):
-    """The same resampler, to the rate of a sound track."""
-
-    def __init__(self, rate: int, to: int):
-        """rate: of the input, to: of the output, Hz."""
-        super().__init__(rate)
-        self._swr = av.AudioResampler(format="flt", layout="mono", rate=to)
 
 
 class VideoWriter:

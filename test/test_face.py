@@ -316,6 +316,24 @@ def test_quality_does_not_swing():
     assert np.count_nonzero(np.diff(levels)) < 40 and np.mean(np.array(levels) == 1) > 0.9
 
 
+@pytest.mark.parametrize("load", [0.3, 0.7, 0.9])
+def test_the_full_quality_is_back_within_15_s_after_a_load_of_half_a_minute(load):
+    """`load` is what the full quality takes without the other program, 2.5 times that with it."""
+    ladder, levels = Ladder(), []
+    for second in range(60):
+        fps, size = LEVELS[ladder.level]
+        cost = (2.5 * load if 5 <= second < 35 else load) / fps / (1.2 if size > 1 else 1)
+        ladder.update(cost, max(0.0, 1 - 1 / cost), idle=0.0 if 5 <= second < 35 else 0.5)
+        levels.append(ladder.level)
+    assert levels[:5] == [0] * 5 and set(levels[50:]) == {0}
+    assert (max(levels) > 0) == (2.5 * load > 1)
+
+
+def test_frames_that_are_missed_while_the_processor_is_idle_do_not_lower_the_quality():
+    ladder = Ladder()
+    assert not any(ladder.update(0.3, 0.5, idle=0.7) for _ in range(20))
+
+
 def test_a_short_stall_does_not_lower_the_quality():
     ladder = Ladder()
     for load in (0.4, 3.0, 3.0, 0.4, 3.0, 0.4):

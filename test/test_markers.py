@@ -102,7 +102,7 @@ def test_markers_follow_what_is_said():
 
         client.wait(lambda: text().startswith("jawOpen 0.8"), 10, "open jaw")
         for marker in arrays[-1].markers:
-            assert marker.header.frame_id == "face" and marker.pose.orientation.w == 1.0
+            assert marker.header.frame_id == "realtalk/face" and marker.pose.orientation.w == 1.0
         kinds = [m.type for m in arrays[-1].markers]
         assert kinds.count(Marker.LINE_STRIP) == len(LINES)
         dots = next(m for m in arrays[-1].markers if m.type == Marker.SPHERE_LIST)

@@ -295,6 +295,20 @@ def test_parameters_are_refused_together(client):
             assert not refused.successful and value in refused.reason
 
 
+def test_a_clock_that_never_comes_is_said():
+    process = start("expression_node", DOMAIN + 2, use_sim_time="true")
+    client = Client(DOMAIN + 2, images=False)
+    try:
+        client.wait_ready("expression_node")
+        client.wait(
+            lambda: "/clock does not come" in client.diagnostics["expression_node"][1], 10, "that"
+        )
+        assert client.diagnostics["expression_node"][0] == 1
+    finally:
+        client.close()
+        stop(process)
+
+
 # Life cycle
 
 

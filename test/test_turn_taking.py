@@ -240,6 +240,41 @@ def test_steps_of_the_quality_ladder_are_seen_and_said(stage):
     assert frames == sorted(frames)
 
 
+def test_an_error_in_a_loop_is_told_once_and_ends_nothing(stage, capfd):
+    """Nothing that a network could be to blame for."""
+    face, pipeline = stage.renderer.face, stage.expression.pipeline
+    fallbacks = stage.renderer.counts["fallbacks"], stage.expression.counts["fallbacks"]
+    broken = {"pictures": 5, "chunks": 3}
+    pose, push = face.pose, pipeline.push
+
+    def bad_pose(*args):
+        if broken["pictures"]:
+            broken["pictures"] -= 1
+            raise ZeroDivisionError("a bug in the face")
+        return pose(*args)
+
+    def bad_push(*args):
+        if broken["chunks"]:
+            broken["chunks"] -= 1
+            raise ZeroDivisionError("a bug in the pipeline")
+        return push(*args)
+
+    face.pose, pipeline.push = bad_pose, bad_push
+    try:
+        stage.client.send(PCM, time.time() + 0.3, "bugs", last=True)
+        stage.client.wait(lambda: not any(broken.values()), 10, "both errors")
+        stage.client.wait(lambda: len(stage.seen("bugs")) > 20, 10, "the rest of it")
+    finally:
+        face.pose, pipeline.push = pose, push
+    after = stage.renderer.counts["fallbacks"], stage.expression.counts["fallbacks"]
+    assert after == fallbacks
+    log = capfd.readouterr().err
+    for bug in ("a bug in the face", "a bug in the pipeline"):
+        assert log.count(f"ZeroDivisionError: {bug}") == 1 and "Traceback" in log
+    for node in stage.nodes:
+        assert any(name.startswith("ZeroDivisionError in") for name in node.problems.counts)
+
+
 def test_points_of_other_frames_are_turned_and_moved():
     half = np.sqrt(0.5)
     quarter_turn = Quaternion(x=0.0, y=0.0, z=half, w=half)  # about z, counterclockwise

@@ -88,7 +88,7 @@ class ExpressionNode(common.RealTalkNode):
         self._speech = self.create_publisher(
             AudioChunk, "speech", common.EXPRESSION_QOS, qos_overriding_options=overridable
         )
-        self._audio = AudioInbox(self, AudioChunk, "audio", self.on_audio, overridable)
+        self._audio = AudioInbox(self, AudioChunk, "audio", self.on_letters, overridable)
         self._interrupt = self.create_service(Trigger, "interrupt", self.on_interrupt)
         self._settings = SharedSettings(self)
         self._more = self.create_guard_condition(self.guarded(self.work))
@@ -178,7 +178,11 @@ class ExpressionNode(common.RealTalkNode):
 
     # Sound in
 
-    def on_audio(self, letters: list[Letter]) -> None:
+    def on_audio(self, message: AudioChunk) -> None:
+        """Takes one chunk, from whoever has it at hand, now."""
+        self.on_letters([Letter(message)])
+
+    def on_letters(self, letters: list[Letter]) -> None:
         self.counts["chunks"] += len(letters)
         if not self.ready:
             return

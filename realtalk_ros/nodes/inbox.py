@@ -40,9 +40,9 @@ class Letter:
     it was sent, ns by the sender's clock."""
 
     message: Any
-    waited: float
-    number: int | None
-    sent: int
+    waited: float = 0.0
+    number: int | None = None
+    sent: int = 0
 
 
 class Inbox:

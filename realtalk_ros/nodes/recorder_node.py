@@ -12,14 +12,14 @@ import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
-from realtalk_ros.audio import check_rate, decode_pcm
+from realtalk_ros.audio import Resampler, check_rate, decode_pcm
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes import common
 from realtalk_ros.nodes.message_info import with_info
 from realtalk_ros.pipeline import TOLERANCE
 from realtalk_ros.provenance import Provenance
-from realtalk_ros.video import TrackResampler, VideoWriter
+from realtalk_ros.video import VideoWriter
 
 PREROLL = 0.4  # s of face before the speech
 MIN_SIDE, MAX_SIDE = 16, 8192  # pixels of an image
@@ -48,7 +48,7 @@ class Recording:
         self._image: np.ndarray | None = None
         self._heard = 0.0  # samples at `rate` that came, of which the resampler holds the last ones
         self._heard_rate: int | None = None  # Hz, of the sound that came last
-        self._resampler: TrackResampler | None = None
+        self._resampler: Resampler | None = None
 
     def show(self, stamp: float, image: np.ndarray) -> None:
         """Takes an image with its stamp, which must be later than those before."""
@@ -73,7 +73,7 @@ class Recording:
         if gap > 0 or rate != self._heard_rate:
             self._end_sound()
             self._heard_rate = rate
-            self._resampler = None if rate == self.rate else TrackResampler(rate, self.rate)
+            self._resampler = None if rate == self.rate else Resampler(rate, self.rate)
         if gap > 0:
             self.video.write_audio(np.zeros(gap, np.float32))
             self._heard += gap

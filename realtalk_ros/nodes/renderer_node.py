@@ -185,7 +185,7 @@ class RendererNode(common.RealTalkNode):
         )
         for kind, topic, take in (
             (FaceExpression, "expression", self.on_expressions),
-            (AudioChunk, "speech", self.on_speech),
+            (AudioChunk, "speech", self.on_sound),
         ):
             Inbox(self, kind, topic, take, common.EXPRESSION_QOS, overridable)
         for kind, topic, callback, profile in (
@@ -390,6 +390,10 @@ class RendererNode(common.RealTalkNode):
 
     # What comes in
 
+    def on_expression(self, message: FaceExpression) -> None:
+        """Takes one expression, from whoever has it at hand, now."""
+        self.on_expressions([Letter(message)])
+
     def on_expressions(self, letters: list[Letter]) -> None:
         self.counts["expressions"] += len(letters)
         if not self.ready:
@@ -434,7 +438,11 @@ class RendererNode(common.RealTalkNode):
             self.presenter.reset()
             self.speaking.cut(self._present() - self.presenter.delay)
 
-    def on_speech(self, letters: list[Letter]) -> None:
+    def on_speech(self, message: AudioChunk) -> None:
+        """As `on_expression`, one chunk of the sound."""
+        self.on_sound([Letter(message)])
+
+    def on_sound(self, letters: list[Letter]) -> None:
         if not self.ready:
             return
         for letter in letters:
