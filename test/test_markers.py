@@ -64,7 +64,8 @@ def test_the_rviz_config_shows_what_is_published():
         assert displays[name]["Topic"]["Value"] == f"/realtalk/{topic}"
         assert set(displays[name]["Topic"]) == qos and displays[name]["Enabled"]
     assert set(displays["MarkerArray"]["Namespaces"]) == {"face", "lips", "landmarks", "weights"}
-    assert manager["Global Options"]["Fixed Frame"] == displays["Axes"]["Reference Frame"] == "face"
+    assert manager["Global Options"]["Fixed Frame"] == "realtalk/face"
+    assert displays["Axes"]["Reference Frame"] == "<Fixed Frame>"
 
 
 def test_markers_follow_what_is_said():
