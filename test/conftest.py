@@ -13,6 +13,6 @@ def pytest_collection_modifyitems(items):
         path = Path(item.fspath)
         if path not in graphs:
             source = path.read_text(encoding="utf-8")
-            graphs[path] = any(word in source for word in ("ros_graph", "ROS_DOMAIN_ID", "chromium"))
+            graphs[path] = any(w in source for w in ("ros_graph", "ROS_DOMAIN_ID", "chromium"))
         if graphs[path]:
             item.add_marker("graph")

@@ -194,7 +194,7 @@ def client(graph):
     assert client.action.wait_for_server(10)
     client.wait(client.say.get_subscription_count, 10, "subscriber of say")
     client.wait(lambda: client.node.count_publishers("audio") > 1, 10, "the speaker")
-    client.spin(0.5)
+    client.spin(1.3)  # what is sent up to a second ahead is heard, or replacing it sends a reset
     yield client
     client.close()
 
