@@ -56,7 +56,6 @@ class Turn:
         self.over = False  # its `last` came
         self.jumped = False  # this machine's clock did, since its last chunk came
         self.begun = False  # some of it was handed out
-        self.overlaps = False  # its stamps do not leave room for its sound
         self.stamp: float | None = None  # of its last chunk, by the sender's clock
         self.next_stamp: float | None = None  # where that chunk's sound ends
         self.irregular = 0  # chunks whose stamps do not count samples, to some milliseconds
@@ -363,7 +362,6 @@ class Turns:
                     return None  # another chunk was there before it
                 if self._drifts(turn, sent):
                     return self._trim(chunk, -off, turn.end)
-                turn.overlaps = True
                 self.counts["overlapping_stamps"] += 1
                 return replace(chunk, start=turn.end)
         self.counts["foreign_stamps"] += 1
@@ -417,12 +415,10 @@ class Turns:
         ended = self._ended.get(key)
         if ended is None:
             return False
-        if chunk.last and sent <= ended.when + FORGET and ended.goes_on(chunk, sent):
+        more = ended.goes_on(chunk, sent)
+        if chunk.last or not more:
             del self._ended[key]
-            return True
-        if not ended.goes_on(chunk, sent):
-            del self._ended[key]
-            return False
+            return more
         ended.came = sent
         ended.sound = chunk.pcm if len(chunk.pcm) else ended.sound
         if chunk.start is not None:

@@ -11,8 +11,6 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import FaceSettings
 from realtalk_ros.nodes import common
 
-NAMES = ("avatar", "fps")
-
 
 class SharedSettings:
     """Keeps a node's `avatar` and `fps` the same as those of the other nodes of its face.

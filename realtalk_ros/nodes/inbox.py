@@ -16,7 +16,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-from realtalk_ros.nodes.message_info import KNOWN
+from realtalk_ros.nodes.message_info import KNOWN, with_info
 from realtalk_ros.senders import Senders
 
 try:
@@ -64,7 +64,7 @@ class Inbox:
     ):
         self._callback = callback
         self._trips: deque[tuple[float, float]] = deque()
-        take = self._with_info if KNOWN else self._without_info
+        take = with_info(self._on_message)
         options: dict[str, Any] = {"qos_overriding_options": overridable}
         try:
             self.subscription = node.create_subscription(
@@ -77,10 +77,7 @@ class Inbox:
         """Takes what waits now."""
         self._take([])
 
-    def _without_info(self, message: Any) -> None:
-        self._take([(message, {})])
-
-    def _with_info(self, message: Any, info: dict[str, Any]) -> None:
+    def _on_message(self, message: Any, info: dict[str, Any]) -> None:
         self._take([(message, info)])
 
     def _take(self, taken: list[tuple[Any, dict[str, Any]]]) -> None:
@@ -151,7 +148,9 @@ class AudioInbox(Inbox):
         self._looked = time.monotonic()
         events = SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible)
         qos = QoSProfile(depth=AUDIO_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
-        super().__init__(node, kind, topic, self._on_reliable, qos, overridable, events)
+        # On Humble what comes twice cannot be told: there is one subscription at a time.
+        take = self._on_reliable if KNOWN else callback
+        super().__init__(node, kind, topic, take, qos, overridable, events)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(LOOK, self._look, clock=steady)
 
@@ -159,24 +158,23 @@ class AudioInbox(Inbox):
         """A publisher has come that this subscription cannot hear."""
         self._close_at = math.inf
         self._open()
-        if not KNOWN:  # what comes twice cannot be told: one subscription for all
+        if not KNOWN:
             self._node.destroy_subscription(self.subscription)
 
     def _open(self) -> None:
         if self._second is None:
             qos = QoSProfile(depth=AUDIO_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
-            self._second = Inbox(self._node, self._kind, self._topic, self._on_best_effort, qos)
+            take = self._on_best_effort if KNOWN else self._heard
+            self._second = Inbox(self._node, self._kind, self._topic, take, qos)
 
     def _look(self) -> None:
         now = time.monotonic()
         stood, self._looked = now - self._looked > STOOD, now
         if stood and KNOWN:
             self._newest.clear()
-            if self._second is None:
+            if self._second is None or self._close_at < math.inf:
                 self._close_at = now + REOPENED
                 self._open()
-            elif self._close_at < math.inf:
-                self._close_at = now + REOPENED
         if now > self._close_at and self._second is not None:
             self._node.destroy_subscription(self._second.subscription)
             self._second, self._close_at = None, math.inf
@@ -184,9 +182,6 @@ class AudioInbox(Inbox):
         self._release()
 
     def _on_reliable(self, letters: list[Letter]) -> None:
-        if not KNOWN:
-            self._heard(letters)
-            return
         out = []
         for letter in letters:
             key = (letter.sent, letter.number)
@@ -201,9 +196,6 @@ class AudioInbox(Inbox):
             self._heard(out)
 
     def _on_best_effort(self, letters: list[Letter]) -> None:
-        if not KNOWN:
-            self._heard(letters)
-            return
         out = []
         for letter in letters:
             key = (letter.sent, letter.number)

@@ -105,9 +105,6 @@ class SayNode(common.RealTalkNode):
         if name == "voice":
             check_voice(value)
 
-    def change_parameter(self, name: str, value: Any) -> None:
-        self.check_parameter(name, value)
-
     # Who asks
 
     def on_text(self, message: String) -> None:
