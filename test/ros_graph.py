@@ -110,6 +110,13 @@ class Client:
             level = status.level[0] if isinstance(status.level, bytes) else status.level
             self.diagnostics[status.name.split(": ")[-1]] = (level, status.message, values)
 
+    def corner(self) -> np.ndarray:
+        """The lower right corner of the next image, (8, 40, 3) int."""
+        self.image = None
+        self.wait(lambda: self.image is not None, 5, "image")
+        image = np.frombuffer(self.image.data, np.uint8)
+        return image.reshape(self.image.height, self.image.width, 3)[-8:, -40:].astype(int)
+
     def spin(self, duration: float) -> None:
         end = time.monotonic() + duration
         while (left := end - time.monotonic()) > 0:

@@ -158,21 +158,15 @@ def test_parameters_change_while_it_runs_or_are_refused_with_a_reason(client):
     assert set_parameter(client, "renderer_node", "emotion", "neutral").successful
     assert not set_parameter(client, "renderer_node", "frame_id", "x").successful
 
-    def corner():
-        client.image = None
-        client.wait(lambda: client.image is not None, 5, "image")
-        image = np.frombuffer(client.image.data, np.uint8)
-        return image.reshape(client.image.height, client.image.width, 3)[-8:, -40:].astype(int)
-
-    plain = corner()
+    plain = client.corner()
     refused = set_parameter(client, "renderer_node", "mark", "\u2713")
     assert not refused.successful and "ASCII" in refused.reason
     assert set_parameter(client, "renderer_node", "mark", "AI-generated").successful
     client.spin(0.3)
-    assert np.abs(corner() - plain).mean() > 20
+    assert np.abs(client.corner() - plain).mean() > 20
     assert set_parameter(client, "renderer_node", "mark", "").successful
     client.spin(0.3)
-    assert np.abs(corner() - plain).mean() < 5
+    assert np.abs(client.corner() - plain).mean() < 5
     set_parameter(client, "renderer_node", "size", 128)
 
 

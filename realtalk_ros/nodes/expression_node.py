@@ -74,8 +74,7 @@ class ExpressionNode(common.RealTalkNode):
         self.turns = Turns()
         self.counts = {"chunks": 0, "frames": 0, "interrupts": 0, "fallbacks": 0}
         self._voice: Voice | None = None
-        self._loader: Loader[Voice, Voice] = Loader(self._load, self._load_failed)
-        self._failed = False  # something did not load: parameters go back to what runs
+        self._loader: Loader[Voice, Voice] = Loader(self._load, self.problems)
         self._senders = Senders()
         self._files: dict[str, str] = {}  # of the network, and their checksums
         self._load_share = 0.0  # computing per second of sound, of late
@@ -118,11 +117,6 @@ class ExpressionNode(common.RealTalkNode):
         person = Avatar.load(avatar)
         prior = model.prior(person.identity, person.reference_expressions)
         return Voice(model, prior, *wanted)
-
-    def _load_failed(self, wanted: tuple[str, str, str], error: Exception) -> None:
-        """In the loader's thread: goes on with what there is."""
-        self.problems.add(f"going on as before: {error}")
-        self._failed = True
 
     def _as_it_runs(self) -> None:
         """Parameters say what runs again."""
@@ -254,8 +248,7 @@ class ExpressionNode(common.RealTalkNode):
             return
         if (voice := self._loader.take()) is not None:
             self._use(voice)
-        if self._failed and not self._loader.name:
-            self._failed = False
+        if self._loader.take_failure():
             self._as_it_runs()
         began, now = time.perf_counter(), self._present()
         heard, skipped = 0.0, self.turns.skipped

@@ -7,6 +7,9 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.nodes.common import Problems
+
 Wish = TypeVar("Wish")
 Loaded = TypeVar("Loaded")
 
@@ -18,10 +21,11 @@ class Loader(Generic[Wish, Loaded]):
     def __init__(
         self,
         load: Callable[[Wish], Loaded],
-        failed: Callable[[Wish, Exception], None],
+        problems: Problems,
     ):
-        """`load` runs in a thread of its own; what it raises goes to `failed`, in that thread."""
-        self._load, self._failed = load, failed
+        """`load` runs in a thread of its own; what it raises is told as a problem."""
+        self._load, self._problems = load, problems
+        self._failed = False
         self._lock = threading.Lock()
         self._next: list[Wish] = []  # none or one
         self._ready: list[Loaded] = []
@@ -41,6 +45,12 @@ class Loader(Generic[Wish, Loaded]):
         with self._lock:
             return self._ready.pop() if self._ready else None
 
+    def take_failure(self) -> bool:
+        """Whether something did not load, once, when nothing loads any more."""
+        failed = self._failed and not self.name
+        self._failed = self._failed and not failed
+        return failed
+
     def forget(self) -> None:
         """What is loading is not wanted any more. Waits until that has ended."""
         with self._lock:
@@ -56,8 +66,12 @@ class Loader(Generic[Wish, Loaded]):
             wish = self._next.pop()
         try:
             loaded = self._load(wish)
-        except Exception as error:  # also of libraries: what runs goes on
-            self._failed(wish, error)
+        except RealTalkError as error:  # what runs goes on
+            self._problems.add(f"going on as before: {error}")
+            self._failed = True
+        except Exception as error:  # of a library, say
+            self._problems.exception(error)
+            self._failed = True
         else:
             with self._lock:
                 self._ready = [loaded]

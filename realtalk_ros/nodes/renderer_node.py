@@ -146,8 +146,7 @@ class RendererNode(common.RealTalkNode):
         self._resets = ResetPairs()
         self._lock = threading.Lock()  # presenter, sound: filled by the executor, read by threads
         self._look: Look | None = None  # that is shown
-        self._loader: Loader[Look, tuple[Look, Dressed]] = Loader(self._load, self._load_failed)
-        self._undo = False  # something did not load: parameters go back to what is shown
+        self._loader: Loader[Look, tuple[Look, Dressed]] = Loader(self._load, self.problems)
         self._emergency = ""  # the device that is used after a network failed on the wanted one
         self._tried = -math.inf  # when a network was loaded anew
         self._stop = threading.Event()
@@ -274,17 +273,8 @@ class RendererNode(common.RealTalkNode):
             renderer = self._open(look)
         return look, face.dressed(renderer)
 
-    def _load_failed(self, look: Look, error: Exception) -> None:
-        """In the loader's thread: goes on with what there is."""
-        if isinstance(error, RealTalkError):
-            self.problems.add(f"going on as before: {error}")
-        else:
-            self.problems.exception(error)
-        self._undo = True
-
     def _as_shown(self) -> None:
         """Parameters say what is shown again."""
-        self._undo = False
         look = self._look
         if look is not None and not self._emergency:
             self.set_parameters(
@@ -650,7 +640,7 @@ class RendererNode(common.RealTalkNode):
 
     def _look_after(self) -> None:
         """Once a second: how long rendering takes of late, and whether the machine keeps up."""
-        if self._undo and not self._loader.name:
+        if self._loader.take_failure():
             self._as_shown()
         busy, shown, missed = self._busy, self._shown, self._missed
         self._busy = self._shown = self._missed = 0.0
