@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from realtalk_ros.expression.pipeline import TimedExpression
 from realtalk_ros.playout.jitter_buffer import JumpWatch, Presenter, Speaking
+from realtalk_ros.stream_types import TimedExpression
 
 FPS = 25
 

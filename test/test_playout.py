@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from realtalk_ros.errors import AudioError
-from realtalk_ros.expression.pipeline import Chunk
 from realtalk_ros.playout.audio_playout import LATE, SLICE, Sound
 from realtalk_ros.playout.turn_taking import Turns
+from realtalk_ros.stream_types import Chunk
 
 RATE = 16000
 

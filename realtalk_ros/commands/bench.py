@@ -79,9 +79,10 @@ def measure(device: str = "cpu", threads: int = 2, avatar: str = "default") -> d
     from realtalk_ros.audio.log_mel import HOP, SAMPLE_RATE, AudioFrontEnd
     from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
     from realtalk_ros.avatar.avatar import Avatar
+    from realtalk_ros.behaviour.face_pipeline import FacePipeline
     from realtalk_ros.expression.onnx_model import ExpressionModel
-    from realtalk_ros.expression.pipeline import Chunk, FacePipeline
     from realtalk_ros.rendering.face_renderer import FaceRenderer
+    from realtalk_ros.stream_types import Chunk
 
     load_average = os.getloadavg()  # before this adds to it
     providers = onnx_session.providers_for(device)

@@ -52,11 +52,12 @@ def run(args: argparse.Namespace) -> None:
 
     # Imported here so that a wrong argument is answered at once.
     from realtalk_ros.avatar.avatar import Avatar
+    from realtalk_ros.behaviour.face_pipeline import FacePipeline
     from realtalk_ros.expression.onnx_model import ExpressionModel
-    from realtalk_ros.expression.pipeline import Chunk, FacePipeline, TimedExpression
     from realtalk_ros.onnx_session import providers_for
     from realtalk_ros.output.mp4_writer import VideoWriter
     from realtalk_ros.rendering.face_renderer import FaceRenderer
+    from realtalk_ros.stream_types import Chunk, TimedExpression
 
     providers = providers_for(args.device)
     renderer = FaceRenderer(Avatar.load(args.avatar), args.size, providers)

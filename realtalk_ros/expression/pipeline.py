@@ -1,19 +1,17 @@
-"""Audio chunks in, timed expressions and frames out: the only thing that nodes and the CLI call.
+"""Audio chunks in, timed expressions out.
 
-All times are media time in seconds: an expression or frame of time T belongs to what is heard at T.
+All times are media time in seconds: an expression of time T belongs to what is heard at T.
 Frame times are whole multiples of 1 / fps, on one grid for all utterances.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from realtalk_ros.audio.log_mel import AudioFrontEnd, check_rate
-from realtalk_ros.behaviour.face import Face
 from realtalk_ros.expression.onnx_model import (
     RATE,
     ExpressionFrames,
@@ -21,40 +19,10 @@ from realtalk_ros.expression.onnx_model import (
     ExpressionStream,
     Prior,
 )
-from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.stream_types import MAX_GAP, TOLERANCE, Chunk, TimedExpression
 
-TOLERANCE = 0.06  # s, a stamp this far from the sample count is jitter, not a gap
-MAX_GAP = 0.5  # s, a shorter gap is a lost chunk and is heard as silence
 TAIL = 0.3  # s of silence after an utterance, in which the mouth closes by itself
 NEAR = 1e-3  # frames, to which times of frames are told apart: a double holds 1e-5 since 1970
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """A piece of speech: `pcm` (n,) float32 mono in [-1, 1]; `start`, s, when its first sample is
-    heard, or None to append it to what came before (or, at the beginning, to start now)."""
-
-    pcm: np.ndarray
-    sample_rate: int
-    start: float | None = None
-    utterance: str = ""
-    last: bool = False
-
-    @property
-    def seconds(self) -> float:
-        return len(self.pcm) / self.sample_rate
-
-
-@dataclass(frozen=True)
-class TimedExpression:
-    """One frame: `weights` (52,) 0..1, `rotation` (3,) rad pitch yaw roll, `speech` 0..1."""
-
-    time: float
-    utterance: str
-    sequence: int
-    weights: np.ndarray
-    rotation: np.ndarray
-    speech: float
 
 
 class _Segment:
@@ -197,25 +165,3 @@ class ExpressionPipeline:
         return out
 
 
-class FacePipeline:
-    """The whole way from speech to pictures, as fast as the machine can, without ROS."""
-
-    def __init__(self, model: ExpressionModel, renderer: FaceRenderer, fps: float, seed: int = 0):
-        avatar = renderer.avatar
-        prior = model.prior(avatar.identity, avatar.reference_expressions)
-        self.expression = ExpressionPipeline(model, prior, fps)
-        self.face = Face(renderer, seed)
-
-    def push(self, chunk: Chunk) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
-        """Yields (time s, weights (52,), image (height, width, 3) uint8 BGR) of what is known."""
-        return map(self.render, self.expression.push(chunk))
-
-    def flush(self) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
-        return map(self.render, self.expression.flush())
-
-    def render(self, expression: TimedExpression) -> tuple[float, np.ndarray, np.ndarray]:
-        """One frame of what `expression.push` gave, as `push` yields it."""
-        weights, image = self.face.picture(
-            expression.time, expression.weights, expression.rotation, expression.speech
-        )
-        return expression.time, weights, image

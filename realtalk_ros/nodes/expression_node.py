@@ -16,7 +16,7 @@ from realtalk_ros.audio.log_mel import SAMPLE_RATE, check_rate, decode_channels,
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.errors import AudioError, NetworkError, RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel, Prior
-from realtalk_ros.expression.pipeline import Chunk, ExpressionPipeline, TimedExpression
+from realtalk_ros.expression.pipeline import ExpressionPipeline
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import lifecycle
 from realtalk_ros.nodes.background_loader import Loader
@@ -25,6 +25,7 @@ from realtalk_ros.nodes.face_settings import check as check_setting
 from realtalk_ros.nodes.subscriptions import AudioInbox, Letter
 from realtalk_ros.playout.sender_identity import Senders
 from realtalk_ros.playout.turn_taking import POLICIES, Turns
+from realtalk_ros.stream_types import Chunk, TimedExpression
 
 WORK_EVERY = 0.02  # s
 WORK_AT_ONCE = 0.01  # s of computing after which other callbacks have their turn

@@ -11,12 +11,12 @@ from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.expression.pipeline import TimedExpression
 from realtalk_ros.msg import FaceExpression
 from realtalk_ros.nodes import lifecycle
 from realtalk_ros.nodes.face_settings import SharedSettings
 from realtalk_ros.output.rviz_markers import LINES, FaceLines, line, tell
 from realtalk_ros.playout.jitter_buffer import Presenter
+from realtalk_ros.stream_types import TimedExpression
 
 GREY, RED = ColorRGBA(r=0.8, g=0.8, b=0.85, a=1.0), ColorRGBA(r=0.95, g=0.35, b=0.35, a=1.0)
 WHITE = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)

@@ -15,11 +15,11 @@ from std_msgs.msg import String
 from realtalk_ros.audio.log_mel import Resampler, check_rate, decode_pcm
 from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.expression.pipeline import TOLERANCE
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes import lifecycle
 from realtalk_ros.nodes.message_info import with_info
 from realtalk_ros.output.mp4_writer import VideoWriter
+from realtalk_ros.stream_types import TOLERANCE
 
 PREROLL = 0.4  # s of face before the speech
 MIN_SIDE, MAX_SIDE = 16, 8192  # pixels of an image

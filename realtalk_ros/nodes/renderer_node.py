@@ -27,7 +27,6 @@ from realtalk_ros.avatar.provenance import Provenance, into_jpeg
 from realtalk_ros.behaviour.face import Dressed, Face, felt, parse_emotion
 from realtalk_ros.behaviour.gaze import angles
 from realtalk_ros.errors import NetworkError, RealTalkError
-from realtalk_ros.expression.pipeline import Chunk, TimedExpression
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import lifecycle
 from realtalk_ros.nodes.background_loader import Loader, give_way
@@ -40,6 +39,7 @@ from realtalk_ros.playout.jitter_buffer import MARGIN, Presenter, Shown, Speakin
 from realtalk_ros.rendering.batching import Member, Troupe
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.rendering.watermark import Mark
+from realtalk_ros.stream_types import Chunk, TimedExpression
 
 POLL = 0.02  # s, longest sleep of the display: how soon it sees a change of delay or clock
 LISTEN = 0.004  # s between looks at whether sound is due, while there is any

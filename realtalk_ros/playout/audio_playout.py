@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from realtalk_ros.expression.pipeline import Chunk
 from realtalk_ros.playout.jitter_buffer import MAX_DELAY
+from realtalk_ros.stream_types import Chunk
 
 SLICE = 0.02  # s, length of the pieces that are handed out
 LATE = 0.1  # s by which sound may come late; if it is more, all that is late is left out

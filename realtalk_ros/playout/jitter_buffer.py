@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from realtalk_ros.expression.pipeline import TimedExpression
+from realtalk_ros.stream_types import TimedExpression
 
 LIVE_DELAY = 0.2  # s, the delay before any speech was heard: about that of live speech
 MAX_DELAY = 2.5  # s: what a sender's clock may be behind (turn_taking.BEHIND), and the look-ahead

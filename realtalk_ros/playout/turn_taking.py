@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from realtalk_ros.errors import AudioError
-from realtalk_ros.expression.pipeline import MAX_GAP, TOLERANCE, Chunk
+from realtalk_ros.stream_types import MAX_GAP, TOLERANCE, Chunk
 
 POLICIES = ("replace", "queue")
 AHEAD = 120.0  # s, how far ahead of now a stamp can be meant, and how much sound may wait
