@@ -245,7 +245,7 @@ def test_an_error_in_a_loop_is_told_once_and_ends_nothing(stage, capfd):
     face, pipeline = stage.renderer.face, stage.expression.pipeline
     fallbacks = stage.renderer.counts["fallbacks"], stage.expression.counts["fallbacks"]
     broken = {"pictures": 5, "chunks": 3}
-    pose, push = face.pose, pipeline.push
+    pose, place = face.pose, pipeline.place
 
     def bad_pose(*args):
         if broken["pictures"]:
@@ -253,19 +253,19 @@ def test_an_error_in_a_loop_is_told_once_and_ends_nothing(stage, capfd):
             raise ZeroDivisionError("a bug in the face")
         return pose(*args)
 
-    def bad_push(*args):
+    def bad_place(*args):
         if broken["chunks"]:
             broken["chunks"] -= 1
             raise ZeroDivisionError("a bug in the pipeline")
-        return push(*args)
+        return place(*args)
 
-    face.pose, pipeline.push = bad_pose, bad_push
+    face.pose, pipeline.place = bad_pose, bad_place
     try:
         stage.client.send(PCM, time.time() + 0.3, "bugs", last=True)
         stage.client.wait(lambda: not any(broken.values()), 10, "both errors")
         stage.client.wait(lambda: len(stage.seen("bugs")) > 20, 10, "the rest of it")
     finally:
-        face.pose, pipeline.push = pose, push
+        face.pose, pipeline.place = pose, place
     after = stage.renderer.counts["fallbacks"], stage.expression.counts["fallbacks"]
     assert after == fallbacks
     log = capfd.readouterr().err

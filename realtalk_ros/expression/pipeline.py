@@ -58,8 +58,6 @@ class ExpressionPipeline:
     def __init__(self, model: ExpressionModel, prior: Prior, fps: float):
         self.model, self.prior, self.fps = model, prior, float(fps)
         self.counts = {"gaps": 0, "dropped_chunks": 0, "reanchored": 0}
-        #: What is heard of the chunk pushed last, where it lies on the timeline; None if nothing.
-        self.placed: Chunk | None = None
         self._segment: _Segment | None = None
         self.sequence = 0  # of the next expression
 
@@ -73,32 +71,46 @@ class ExpressionPipeline:
 
         Raises AudioError, with the pipeline unharmed, if the sample rate is impossible.
         """
-        out: list[TimedExpression] = []
-        self.placed = None
+        ended, placed = self.place(chunk, now)
+        return ended + self.feed(placed)
+
+    def place(
+        self, chunk: Chunk, now: float = 0.0
+    ) -> tuple[list[TimedExpression], Chunk | None]:
+        """The first half of `push`. Returns the rest of the segment that `chunk` ends, if it ends
+        one, and what is heard of `chunk`, where it lies on the timeline; None if nothing. `feed` it
+        next. Raises AudioError as `push` does.
+        """
+        ended: list[TimedExpression] = []
         check_rate(chunk.sample_rate)  # before anything ends for it
         segment = self._segment
         if segment and (segment.utterance, segment.sample_rate) != (
             chunk.utterance, chunk.sample_rate,
         ):
-            out += self.flush()
+            ended += self.flush()
             segment = None
         pcm = chunk.pcm
         if segment and len(pcm) and chunk.start is not None:
-            pcm = self._place(segment, chunk)
+            pcm = self._continue(segment, chunk)
             if pcm is None:
-                out += self.flush()
+                ended += self.flush()
                 self.counts["reanchored"] += 1
                 segment, pcm = None, chunk.pcm
         if segment is None:
             if not len(pcm):
-                return out
+                return ended, None
             anchor = now if chunk.start is None else chunk.start
             segment = self._segment = _Segment(
                 chunk, anchor, self.model.stream(self.prior), self.fps
             )
-        self.placed = replace(chunk, pcm=pcm, start=segment.end)
-        out += self._feed(segment, pcm)
-        if chunk.last:
+        return ended, replace(chunk, pcm=pcm, start=segment.end)
+
+    def feed(self, placed: Chunk | None) -> list[TimedExpression]:
+        """The second half of `push`: the expressions of what `place` gave."""
+        if placed is None or self._segment is None:
+            return []
+        out = self._feed(self._segment, placed.pcm)
+        if placed.last:
             out += self.flush()
         return out
 
@@ -124,7 +136,7 @@ class ExpressionPipeline:
             if segment.last is not None:
                 segment.last = (segment.last[0] + seconds, *segment.last[1:])
 
-    def _place(self, segment: _Segment, chunk: Chunk) -> np.ndarray | None:
+    def _continue(self, segment: _Segment, chunk: Chunk) -> np.ndarray | None:
         """The chunk's samples as they continue the segment; None if it starts a new one."""
         assert chunk.start is not None
         gap = chunk.start - segment.end

@@ -277,13 +277,15 @@ class ExpressionNode(lifecycle.RealTalkNode):
 
     def _say(self, chunk: Chunk, now: float) -> None:
         assert self.pipeline is not None
+        placed: Chunk | None = None
         try:
             try:
-                expressions = self.pipeline.push(chunk, now)
+                ended, placed = self.pipeline.place(chunk, now)
+                expressions = ended + self.pipeline.feed(placed)
             except NetworkError as error:
-                chunk = self.pipeline.placed or chunk
                 self._fall_back(error)
-                expressions = self.pipeline.push(chunk, now)
+                ended, placed = self.pipeline.place(placed or chunk, now)
+                expressions = ended + self.pipeline.feed(placed)
         except RealTalkError as error:
             self.problems.add(str(error))
             return
@@ -291,7 +293,7 @@ class ExpressionNode(lifecycle.RealTalkNode):
             self.problems.exception(error)
             self.pipeline.reset()
             return
-        if (placed := self.pipeline.placed) is not None:
+        if placed is not None:
             self._publish_speech(placed)
         self._publish(expressions)
 
