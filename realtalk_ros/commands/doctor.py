@@ -237,7 +237,7 @@ def ros() -> Iterator[Finding]:
 
 
 def espeak() -> Iterator[Finding]:
-    from realtalk_ros.audio.media_files import Espeak
+    from realtalk_ros.audio.espeak import Espeak
 
     try:
         Espeak().speak("ready")

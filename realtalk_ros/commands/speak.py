@@ -13,7 +13,8 @@ import numpy as np
 from tqdm import tqdm
 
 from realtalk_ros import contracts
-from realtalk_ros.audio.media_files import DEFAULT_VOICE, STANDARD_INPUT, AudioStream, stream_audio
+from realtalk_ros.audio.espeak import DEFAULT_VOICE
+from realtalk_ros.audio.media_files import STANDARD_INPUT, AudioStream, stream_audio
 from realtalk_ros.audio.text_to_speech import Saying
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit

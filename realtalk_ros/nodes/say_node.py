@@ -13,7 +13,7 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from std_msgs.msg import String
 
 from realtalk_ros.action import Say
-from realtalk_ros.audio.media_files import DEFAULT_VOICE, check_voice
+from realtalk_ros.audio.espeak import DEFAULT_VOICE, check_voice
 from realtalk_ros.audio.text_to_speech import Saying
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from rclpy.duration import Duration
 
-from realtalk_ros.audio.media_files import DEFAULT_VOICE, STANDARD_INPUT, stream_audio
+from realtalk_ros.audio.espeak import DEFAULT_VOICE
+from realtalk_ros.audio.media_files import STANDARD_INPUT, stream_audio
 from realtalk_ros.audio.text_to_speech import speak
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression

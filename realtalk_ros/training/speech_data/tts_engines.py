@@ -19,7 +19,7 @@ import numpy as np
 from scipy import signal
 from scipy.io import wavfile
 
-from realtalk_ros.audio.media_files import load_espeak, set_voice
+from realtalk_ros.audio.espeak import load_espeak, set_voice
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.speech_data import phones as ph
 from realtalk_ros.training.speech_data.dataset import (
