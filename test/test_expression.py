@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from realtalk_ros import onnx_session
-from realtalk_ros.audio import log_mel
+from realtalk_ros.audio import log_mel, pcm
 from realtalk_ros.audio.media_files import SAMPLE_CLIP
 from realtalk_ros.behaviour import emotion
 from realtalk_ros.errors import ModelError
@@ -28,7 +28,7 @@ def clip():
     with wave.open(str(SAMPLE_CLIP)) as file:
         assert file.getsampwidth() == 2
         data = file.readframes(file.getnframes())
-        return log_mel.decode_pcm(data, "pcm_s16le", file.getnchannels()), file.getframerate()
+        return pcm.decode_pcm(data, "pcm_s16le", file.getnchannels()), file.getframerate()
 
 
 def express(model, pcm, rate, chunk_s=None):

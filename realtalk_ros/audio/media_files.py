@@ -14,7 +14,7 @@ import av
 import av.error
 import numpy as np
 
-from realtalk_ros.audio.log_mel import mix_down
+from realtalk_ros.audio.pcm import mix_down
 from realtalk_ros.errors import AudioError
 
 SAMPLE_CLIP = Path(__file__).parents[1] / "data" / "speech_sample.wav"  # see data/README.md

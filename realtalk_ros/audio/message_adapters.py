@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from realtalk_ros.audio.log_mel import MAX_CHANNELS, check_rate, mix_down, sanitize
+from realtalk_ros.audio.pcm import MAX_CHANNELS, check_rate, mix_down, sanitize
 from realtalk_ros.errors import AudioError
 
 # GStreamer's names of sample formats, which ros-drivers' AudioInfo uses.

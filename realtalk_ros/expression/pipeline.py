@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from realtalk_ros.audio.log_mel import AudioFrontEnd, check_rate
+from realtalk_ros.audio.log_mel import AudioFrontEnd
+from realtalk_ros.audio.pcm import check_rate
 from realtalk_ros.expression.onnx_model import (
     RATE,
     ExpressionFrames,

@@ -14,7 +14,7 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from realtalk_ros.audio.log_mel import check_rate, decode_pcm
+from realtalk_ros.audio.pcm import check_rate, decode_pcm
 from realtalk_ros.avatar import avatar as avatars
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.msg import AudioChunk

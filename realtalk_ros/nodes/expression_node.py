@@ -12,8 +12,9 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from realtalk_ros import onnx_session
-from realtalk_ros.audio.log_mel import SAMPLE_RATE, check_rate, decode_channels, mix_down
+from realtalk_ros.audio.pcm import check_rate, decode_channels, mix_down
 from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.errors import AudioError, NetworkError, RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel, Prior
 from realtalk_ros.expression.pipeline import ExpressionPipeline

@@ -37,7 +37,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.timer import Timer
 
 from realtalk_ros import contracts
-from realtalk_ros.audio.log_mel import ENCODINGS
+from realtalk_ros.audio.pcm import ENCODINGS
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile

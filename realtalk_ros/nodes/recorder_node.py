@@ -12,7 +12,8 @@ import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
-from realtalk_ros.audio.log_mel import Resampler, check_rate, decode_pcm
+from realtalk_ros.audio.pcm import check_rate, decode_pcm
+from realtalk_ros.audio.resampler import Resampler
 from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk

@@ -21,7 +21,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Bool, String
 
 from realtalk_ros import contracts, onnx_session
-from realtalk_ros.audio.log_mel import check_rate, decode_pcm
+from realtalk_ros.audio.pcm import check_rate, decode_pcm
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.avatar.provenance import Provenance, into_jpeg
 from realtalk_ros.behaviour.face import Dressed, Face, felt, parse_emotion

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from realtalk_ros.audio.log_mel import HOP, MEL_RATE, N_MELS, SAMPLE_RATE, WINDOW
+from realtalk_ros.audio.log_mel import HOP, MEL_RATE, N_MELS, WINDOW
+from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import LIP_POINTS
 from realtalk_ros.face_model import arkit

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from realtalk_ros import contracts
 from realtalk_ros.audio import log_mel
 from realtalk_ros.training.speech_data import phones as ph
 
-RATE = log_mel.SAMPLE_RATE
+RATE = contracts.SAMPLE_RATE
 Segment = tuple[str, float, float]  # phone, start s, end s
 
 
