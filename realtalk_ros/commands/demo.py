@@ -185,7 +185,8 @@ class Monitor:
         from rclpy.executors import SingleThreadedExecutor
 
         from realtalk_ros.msg import FaceExpression
-        from realtalk_ros.nodes.lifecycle import EXPRESSION_QOS, NAMESPACE
+        from realtalk_ros.nodes.lifecycle import NAMESPACE
+        from realtalk_ros.nodes.qos import EXPRESSION
 
         self.node = rclpy.create_node("demo", namespace=NAMESPACE)
         self.diagnostics: dict[str, dict] = {}
@@ -197,7 +198,7 @@ class Monitor:
         self._executor.add_node(self.node)
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
         self.node.create_subscription(
-            FaceExpression, "expression", self._on_expression, EXPRESSION_QOS
+            FaceExpression, "expression", self._on_expression, EXPRESSION
         )
 
     @property

@@ -20,7 +20,7 @@ from realtalk_ros.audio.message_adapters import (
 )
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
-from realtalk_ros.nodes import lifecycle
+from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 from realtalk_ros.nodes.subscriptions import AudioInbox, Letter
 
 LOOK = 0.5  # s between looks at the graph
@@ -31,7 +31,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
 
     def __init__(self, name: str = "audio_adapter_node", **options):
         super().__init__(name, **options)
-        p, later = self.parameter, lifecycle.UNCONFIGURED
+        p, later = self.parameter, parameters.UNCONFIGURED
         self.sample_rate = p("sample_rate", 16000, "Of AudioData without AudioInfo [Hz]",
                              (4000, 384000), later)  # fmt: skip
         self.channels = p("channels", 1, "Of AudioData without AudioInfo", (1, 64), later)
@@ -45,12 +45,12 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         self._run = f"{time.time_ns() // 10**6:x}"
         self._input: AudioInbox | None = None
         self._info: Any = None
-        self._overridable = lifecycle.overridable()
+        self._overridable = qos.overridable()
         self._audio = self.create_publisher(
-            AudioChunk, "audio", lifecycle.SPEECH_QOS, qos_overriding_options=self._overridable
+            AudioChunk, "audio", qos.SPEECH, qos_overriding_options=self._overridable
         )
         self._expression = self.create_subscription(
-            FaceExpression, "expression", self.on_expression, lifecycle.EXPRESSION_QOS,
+            FaceExpression, "expression", self.on_expression, qos.EXPRESSION,
             qos_overriding_options=self._overridable,
         )  # fmt: skip
         self.topic, self.info_topic = map(self.resolve_topic_name, ("audio_in", "audio_info"))
@@ -165,7 +165,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    return lifecycle.run(lambda: [AudioAdapterNode()], args)
+    return spin.run(lambda: [AudioAdapterNode()], args)
 
 
 if __name__ == "__main__":

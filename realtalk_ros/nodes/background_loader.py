@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.nodes.lifecycle import Problems
+from realtalk_ros.nodes.diagnostics import Problems
 
 Wish = TypeVar("Wish")
 Loaded = TypeVar("Loaded")

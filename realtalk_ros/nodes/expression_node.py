@@ -19,7 +19,7 @@ from realtalk_ros.errors import AudioError, NetworkError, RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel, Prior
 from realtalk_ros.expression.pipeline import ExpressionPipeline
 from realtalk_ros.msg import AudioChunk, FaceExpression
-from realtalk_ros.nodes import lifecycle
+from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 from realtalk_ros.nodes.background_loader import Loader
 from realtalk_ros.nodes.face_settings import SharedSettings
 from realtalk_ros.nodes.face_settings import check as check_setting
@@ -60,16 +60,16 @@ class ExpressionNode(lifecycle.RealTalkNode):
 
     def __init__(self, name: str = "expression_node", **options):
         super().__init__(name, **options)
-        self.avatar = self.parameter("avatar", *lifecycle.AVATAR)
-        self.fps = self.parameter("fps", *lifecycle.FPS)
-        self.device = self.parameter("device", *lifecycle.DEVICE)
+        self.avatar = self.parameter("avatar", *parameters.AVATAR)
+        self.fps = self.parameter("fps", *parameters.FPS)
+        self.device = self.parameter("device", *parameters.DEVICE)
         self.threads = self.parameter(
-            "threads", 1, "CPU threads of the network", (1, 64), lifecycle.UNCONFIGURED
+            "threads", 1, "CPU threads of the network", (1, 64), parameters.UNCONFIGURED
         )
-        self.model_dir = self.parameter("model_dir", *lifecycle.MODEL_DIR)
+        self.model_dir = self.parameter("model_dir", *parameters.MODEL_DIR)
         self.policy = self.parameter(
             "policy", "replace", "What a new utterance does that begins before another has ended: "
-            "replace it, or queue until then", None, lifecycle.LIVE,
+            "replace it, or queue until then", None, parameters.LIVE,
         )  # fmt: skip
 
         self.pipeline: ExpressionPipeline | None = None
@@ -82,15 +82,15 @@ class ExpressionNode(lifecycle.RealTalkNode):
         self._load_share = 0.0  # computing per second of sound, of late
         self._behind = 0.0  # s by which the work was late when it was last done
 
-        overridable = lifecycle.overridable()
+        overridable = qos.overridable()
         self._expression = self.create_publisher(
             FaceExpression,
             "expression",
-            lifecycle.EXPRESSION_QOS,
+            qos.EXPRESSION,
             qos_overriding_options=overridable,
         )
         self._speech = self.create_publisher(
-            AudioChunk, "speech", lifecycle.EXPRESSION_QOS, qos_overriding_options=overridable
+            AudioChunk, "speech", qos.EXPRESSION, qos_overriding_options=overridable
         )
         self._audio = AudioInbox(self, AudioChunk, "audio", self.on_letters, overridable)
         self._interrupt = self.create_service(Trigger, "interrupt", self.on_interrupt)
@@ -399,7 +399,7 @@ class ExpressionNode(lifecycle.RealTalkNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    return lifecycle.run(lambda: [ExpressionNode()], args)
+    return spin.run(lambda: [ExpressionNode()], args)
 
 
 if __name__ == "__main__":

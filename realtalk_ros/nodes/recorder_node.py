@@ -17,7 +17,7 @@ from realtalk_ros.audio.resampler import Resampler
 from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk
-from realtalk_ros.nodes import lifecycle
+from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 from realtalk_ros.nodes.message_info import with_info
 from realtalk_ros.output.mp4_writer import VideoWriter
 from realtalk_ros.stream_types import TOLERANCE
@@ -108,7 +108,7 @@ class RecorderNode(lifecycle.RealTalkNode):
         super().__init__(name, **options)
         p = self.parameter
         self.out = Path(p("out", "realtalk.mp4", "MP4 file to write"))
-        self.fps = p("fps", *lifecycle.FPS[:3])
+        self.fps = p("fps", *parameters.FPS[:3])
         self.duration = p(
             "duration", 0.0, "Seconds to record from the first image on; 0: from shortly before "
             "the first speech until it ends", (0.0, 86400.0),
@@ -134,17 +134,17 @@ class RecorderNode(lifecycle.RealTalkNode):
         self._done = False
         self._faces: dict[Provenance, None] = {}  # whose faces the images have shown
 
-        overridable = lifecycle.overridable()
+        overridable = qos.overridable()
         self._image = self.create_subscription(
             Image, "face/image_raw", with_info(self.on_image),
-            lifecycle.qos(lifecycle.IMAGE_QOS, depth=25), qos_overriding_options=overridable,
+            qos.with_depth(qos.IMAGE, depth=25), qos_overriding_options=overridable,
         )  # fmt: skip
         self._audio = self.create_subscription(
             AudioChunk, "audio", with_info(self.on_audio),
-            lifecycle.qos(lifecycle.AUDIO_QOS, depth=500), qos_overriding_options=overridable,
+            qos.with_depth(qos.AUDIO, depth=500), qos_overriding_options=overridable,
         )  # fmt: skip
         self._told = self.create_subscription(
-            String, "face/provenance", self.on_provenance, lifecycle.LATCHED_QOS,
+            String, "face/provenance", self.on_provenance, qos.LATCHED,
             qos_overriding_options=overridable,
         )  # fmt: skip
         self.steady_timer(0.1, self.watch)
@@ -336,7 +336,7 @@ class RecorderNode(lifecycle.RealTalkNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    return lifecycle.run(lambda: [RecorderNode()], args)
+    return spin.run(lambda: [RecorderNode()], args)
 
 
 if __name__ == "__main__":

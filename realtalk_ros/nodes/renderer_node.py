@@ -28,7 +28,7 @@ from realtalk_ros.behaviour.face import Dressed, Face, felt, parse_emotion
 from realtalk_ros.behaviour.gaze import angles
 from realtalk_ros.errors import NetworkError, RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
-from realtalk_ros.nodes import lifecycle
+from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 from realtalk_ros.nodes.background_loader import Loader, give_way
 from realtalk_ros.nodes.face_settings import SharedSettings
 from realtalk_ros.nodes.face_settings import check as check_setting
@@ -99,21 +99,21 @@ class RendererNode(lifecycle.RealTalkNode):
         """`troupe`: the faces of this process that are rendered together, and which one this is."""
         super().__init__(name, **options)
         self._troupe = troupe
-        p, live = self.parameter, lifecycle.LIVE
-        self.avatar = p("avatar", *lifecycle.AVATAR)
-        self.fps = p("fps", *lifecycle.FPS)
+        p, live = self.parameter, parameters.LIVE
+        self.avatar = p("avatar", *parameters.AVATAR)
+        self.fps = p("fps", *parameters.FPS)
         self.size = p("size", 512, "Height of the images [px]", contracts.SIZE, live)
-        self.device = p("device", *lifecycle.DEVICE)
+        self.device = p("device", *parameters.DEVICE)
         self.threads = p(
-            "threads", 2, "CPU threads of the network", (1, 64), lifecycle.UNCONFIGURED
+            "threads", 2, "CPU threads of the network", (1, 64), parameters.UNCONFIGURED
         )
-        self.model_dir = p("model_dir", *lifecycle.MODEL_DIR)
+        self.model_dir = p("model_dir", *parameters.MODEL_DIR)
         self.frame_id = p("frame_id", "face", "frame_id of the images, and the frame of the face")
         self.jpeg_quality = p(
             "jpeg_quality", 90, "JPEG quality of the compressed images", (1, 100), live
         )
         self.seed = p(
-            "seed", 0, "Which of its idle lives the face leads", (0, 2**31), lifecycle.UNCONFIGURED
+            "seed", 0, "Which of its idle lives the face leads", (0, 2**31), parameters.UNCONFIGURED
         )
         self.playback_latency = p(
             "playback_latency", 0.0, "How long before it is heard audio_out must be sent, because "
@@ -165,34 +165,34 @@ class RendererNode(lifecycle.RealTalkNode):
         self._failed = 0  # frames in a row
         self._transforms = None  # of tf2, where that is installed
 
-        overridable = lifecycle.overridable()
+        overridable = qos.overridable()
         self._raw = self.create_publisher(
-            Image, "face/image_raw", lifecycle.IMAGE_QOS, qos_overriding_options=overridable
+            Image, "face/image_raw", qos.IMAGE, qos_overriding_options=overridable
         )
         self._jpeg = self.create_publisher(
-            CompressedImage, "face/image_raw/compressed", lifecycle.IMAGE_QOS,
+            CompressedImage, "face/image_raw/compressed", qos.IMAGE,
             qos_overriding_options=overridable,
         )  # fmt: skip
         self._audio_out = self.create_publisher(
-            AudioChunk, "audio_out", lifecycle.EXPRESSION_QOS, qos_overriding_options=overridable
+            AudioChunk, "audio_out", qos.EXPRESSION, qos_overriding_options=overridable
         )
         self._speaking = self.create_publisher(
-            Bool, "speaking", lifecycle.LATCHED_QOS, qos_overriding_options=overridable
+            Bool, "speaking", qos.LATCHED, qos_overriding_options=overridable
         )
         self._speaking.publish(Bool(data=False))
         # Raw images have no room for it. Who records them finds it here.
         self._told = self.create_publisher(
-            String, "face/provenance", lifecycle.LATCHED_QOS, qos_overriding_options=overridable
+            String, "face/provenance", qos.LATCHED, qos_overriding_options=overridable
         )
         for kind, topic, take in (
             (FaceExpression, "expression", self.on_expressions),
             (AudioChunk, "speech", self.on_sound),
         ):
-            Inbox(self, kind, topic, take, lifecycle.EXPRESSION_QOS, overridable)
+            Inbox(self, kind, topic, take, qos.EXPRESSION, overridable)
         for kind, topic, callback, profile in (
-            (String, "emotion", self.on_emotion, lifecycle.COMMAND_QOS),
-            (PointStamped, "look_at", self.on_look_at, lifecycle.COMMAND_QOS),
-            (Bool, "listening", self.on_listening, lifecycle.COMMAND_QOS),
+            (String, "emotion", self.on_emotion, qos.COMMAND),
+            (PointStamped, "look_at", self.on_look_at, qos.COMMAND),
+            (Bool, "listening", self.on_listening, qos.COMMAND),
         ):
             self.create_subscription(
                 kind, topic, callback, profile, qos_overriding_options=overridable
@@ -208,7 +208,7 @@ class RendererNode(lifecycle.RealTalkNode):
             pass
         else:
             self.create_subscription(
-                hri.Expression, "robot_expression", self.on_hri_expression, lifecycle.COMMAND_QOS
+                hri.Expression, "robot_expression", self.on_hri_expression, qos.COMMAND
             )
         try:
             tf2 = importlib.import_module("tf2_ros")
@@ -721,7 +721,7 @@ def rotate(quaternion, point, translation) -> tuple[float, float, float]:
 
 
 def main(args: list[str] | None = None) -> int:
-    return lifecycle.run(lambda: [RendererNode()], args, images=True)
+    return spin.run(lambda: [RendererNode()], args, images=True)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from realtalk_ros.audio.media_files import STANDARD_INPUT, stream_audio
 from realtalk_ros.audio.text_to_speech import speak
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
-from realtalk_ros.nodes import lifecycle
+from realtalk_ros.nodes import lifecycle, qos, spin
 
 # s after its discovery, in which a subscriber gets to know this node, too: what is sent before is
 # lost. On a busy machine 0.4 s were seen; what got lost of its discovery, Fast DDS repeats within
@@ -49,12 +49,12 @@ class SpeechNode(lifecycle.RealTalkNode):
         self._interrupted = threading.Event()
         self._stop = threading.Event()
         self._speaker: threading.Thread | None = None
-        overridable = lifecycle.overridable()
+        overridable = qos.overridable()
         self._audio = self.create_publisher(
-            AudioChunk, "audio", lifecycle.SPEECH_QOS, qos_overriding_options=overridable
+            AudioChunk, "audio", qos.SPEECH, qos_overriding_options=overridable
         )
         self._expression = self.create_subscription(
-            FaceExpression, "expression", self.on_expression, lifecycle.EXPRESSION_QOS,
+            FaceExpression, "expression", self.on_expression, qos.EXPRESSION,
             qos_overriding_options=overridable,
         )  # fmt: skip
 
@@ -148,7 +148,7 @@ class SpeechNode(lifecycle.RealTalkNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    return lifecycle.run(lambda: [SpeechNode()], args)
+    return spin.run(lambda: [SpeechNode()], args)
 
 
 if __name__ == "__main__":
