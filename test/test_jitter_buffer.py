@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from realtalk_ros.playout.jitter_buffer import JumpWatch, Presenter, Speaking
+from realtalk_ros.playout.clock import JumpWatch
+from realtalk_ros.playout.jitter_buffer import Presenter
+from realtalk_ros.playout.speaking import Speaking
 from realtalk_ros.stream_types import TimedExpression
 
 FPS = 25

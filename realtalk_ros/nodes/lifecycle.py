@@ -30,7 +30,7 @@ from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes.diagnostics import Problems
 from realtalk_ros.nodes.parameters import LIVE, NEVER, UNCONFIGURED
 from realtalk_ros.nodes.qos import overridable
-from realtalk_ros.playout.jitter_buffer import JumpWatch
+from realtalk_ros.playout.clock import JumpWatch
 
 NAMESPACE = "realtalk"  # unless remapped (`-r __ns:=/name`, or the launch argument)
 STANDS = 2.5  # s for which simulated time must not move before that is told

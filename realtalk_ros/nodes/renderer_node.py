@@ -35,7 +35,8 @@ from realtalk_ros.nodes.face_settings import check as check_setting
 from realtalk_ros.nodes.subscriptions import Inbox, Letter
 from realtalk_ros.playout.adaptive_quality import Ladder, Processor
 from realtalk_ros.playout.audio_playout import SLICE, Sound
-from realtalk_ros.playout.jitter_buffer import MARGIN, Presenter, Shown, Speaking
+from realtalk_ros.playout.jitter_buffer import MARGIN, Presenter, Shown
+from realtalk_ros.playout.speaking import Speaking
 from realtalk_ros.rendering.batching import Member, Troupe
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.rendering.watermark import Mark

@@ -38,8 +38,6 @@ BEGINNING = 1.5  # s in which an utterance's first delay is found
 STEP = 0.02  # s, a pause is not shortened by less
 NEW_UTTERANCE = 0.5  # s, a longer pause between expressions lets the delay be chosen anew
 CAPACITY = 3000  # expressions, two minutes at 25 fps
-JUMP = 0.5  # s by which a clock must leave the steady one to have jumped
-SIM_JUMP = 2.0  # s, the same ahead for simulated time, which may run fast
 
 
 @dataclass(frozen=True)
@@ -259,47 +257,3 @@ class Presenter:
             queue.popleft()
             return nothing
         return first.weights, first.rotation, first.utterance, first.speech
-
-
-class Speaking:
-    """Whether the face is seen to speak: up with the first sound, down 0.3 s after the last."""
-
-    HOLD = 0.3  # s
-
-    def __init__(self) -> None:
-        self.state = False
-        self._last = -math.inf
-
-    def update(self, time: float, speech: float) -> bool:
-        """Takes a shown frame's time, s, and speech probability. Returns if `state` changed."""
-        if speech > 0.5:
-            self._last = time
-        state = 0 <= time - self._last <= self.HOLD
-        changed, self.state = state != self.state, state
-        return changed
-
-    def cut(self, time: float) -> None:
-        """An interrupt at `time`, s: down as soon as the mouth has closed."""
-        self._last = min(self._last, time - self.HOLD + 0.15)
-
-    def shift(self, seconds: float) -> None:
-        """The clock jumped."""
-        self._last += seconds
-
-
-class JumpWatch:
-    """Tells a clock that was set from one that runs. Jumps of simulated time are those back, and
-    those ahead of more than 2 s at once; other clocks are compared with a steady one."""
-
-    def __init__(self) -> None:
-        self._last: tuple[float, float] | None = None
-
-    def look(self, now: float, steady: float, simulated: bool = False) -> float:
-        """Seconds by which the clock jumped since the last look; 0 if it did not."""
-        last, self._last = self._last, (now, steady)
-        if last is None:
-            return 0.0
-        gone, really = now - last[0], steady - last[1]
-        jumped = gone < 0 or gone > SIM_JUMP if simulated else abs(gone - really) > JUMP
-        # How far a simulated clock would have gone by itself is not known: as far as a steady one.
-        return gone - really if jumped else 0.0
