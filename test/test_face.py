@@ -7,7 +7,8 @@ import pytest
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour import emotion
-from realtalk_ros.behaviour.face import Face, felt, parse_emotion
+from realtalk_ros.behaviour.emotion import felt, parse_emotion
+from realtalk_ros.behaviour.face import Face
 from realtalk_ros.behaviour.gaze import angles
 from realtalk_ros.behaviour.head_motion import HeadMotion
 from realtalk_ros.errors import RealTalkError

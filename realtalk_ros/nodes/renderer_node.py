@@ -24,7 +24,8 @@ from realtalk_ros import contracts, onnx_session
 from realtalk_ros.audio.pcm import check_rate, decode_pcm
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.avatar.provenance import Provenance, into_jpeg
-from realtalk_ros.behaviour.face import Dressed, Face, felt, parse_emotion
+from realtalk_ros.behaviour.emotion import felt, parse_emotion
+from realtalk_ros.behaviour.face import Dressed, Face
 from realtalk_ros.behaviour.gaze import angles
 from realtalk_ros.errors import NetworkError, RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
