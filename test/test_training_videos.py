@@ -13,8 +13,8 @@ from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio  # noqa: E402
 from realtalk_ros.enroll import face_tracks, video_reader  # noqa: E402
 from realtalk_ros.errors import RealTalkError  # noqa: E402
 from realtalk_ros.face_model import landmarks  # noqa: E402
+from realtalk_ros.face_model.landmarks import face_square  # noqa: E402
 from realtalk_ros.output.mp4_writer import VideoWriter  # noqa: E402
-from realtalk_ros.training.synthetic.random_people import face_square  # noqa: E402
 from realtalk_ros.training.videos import build, lip_sync_check, training_groups  # noqa: E402
 
 FPS, SIZE, SCALE = 25, 256, 8.5  # frames/s, pixels, pixels per cm
