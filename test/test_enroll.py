@@ -19,7 +19,8 @@ from realtalk_ros.cli import main
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.output.mp4_writer import VideoWriter
-from realtalk_ros.rendering.face_renderer import FaceRenderer, references
+from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.rendering.generator import references
 from realtalk_ros.rendering.reference_selection import Chooser, spread
 
 pytest.importorskip("scipy")

@@ -7,7 +7,7 @@ import pytest
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering import eyes
-from realtalk_ros.rendering.face_renderer import lay
+from realtalk_ros.rendering.generator import lay
 from realtalk_ros.rendering.geometry import Geometry, frontal
 
 SIZE = 256

@@ -12,14 +12,8 @@ from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar
 from realtalk_ros.errors import ModelError
 from realtalk_ros.face_model import arkit
-from realtalk_ros.rendering.face_renderer import (
-    FaceRenderer,
-    encode,
-    fours,
-    lay,
-    references,
-    render_batch,
-)
+from realtalk_ros.rendering.face_renderer import FaceRenderer, render_batch
+from realtalk_ros.rendering.generator import encode, fours, lay, references
 from realtalk_ros.rendering.geometry import Geometry
 
 

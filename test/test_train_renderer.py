@@ -18,7 +18,8 @@ from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar  # noqa: E402
 from realtalk_ros.errors import RealTalkError  # noqa: E402
 from realtalk_ros.face_model import arkit, landmarks  # noqa: E402
 from realtalk_ros.face_model.facekit import rotation  # noqa: E402
-from realtalk_ros.rendering.face_renderer import FaceRenderer, fours, lay, whole  # noqa: E402
+from realtalk_ros.rendering.face_renderer import FaceRenderer  # noqa: E402
+from realtalk_ros.rendering.generator import fours, lay, whole  # noqa: E402
 from realtalk_ros.rendering.geometry import Geometry, resting  # noqa: E402
 from realtalk_ros.training.face_reader import train as shape_reader  # noqa: E402
 from realtalk_ros.training.renderer import (  # noqa: E402

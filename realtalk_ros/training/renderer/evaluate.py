@@ -50,7 +50,7 @@ from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model.landmarks import EYES
-from realtalk_ros.rendering.face_renderer import (
+from realtalk_ros.rendering.generator import (
     ALIGNER,
     ENCODER,
     GENERATOR,

@@ -28,7 +28,7 @@ from tqdm import tqdm
 from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar, find
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.rendering.face_renderer import most_seen, references
+from realtalk_ros.rendering.generator import most_seen, references
 from realtalk_ros.training.common.prefetch import made_ahead
 from realtalk_ros.training.renderer import landmark_net, losses
 from realtalk_ros.training.renderer.dataset import Batch, Groups, add_data, pictures, sample
