@@ -8,13 +8,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from realtalk_ros.audio.pcm import check_rate
 from realtalk_ros.audio.resampler import Resampler
-from realtalk_ros.contracts import SAMPLE_RATE
+from realtalk_ros.contracts import MEL_RATE, N_MELS, SAMPLE_RATE
 
-HOP = 160  # samples between mel frames, 10 ms
-MEL_RATE = SAMPLE_RATE // HOP  # 100 frames per second
+HOP = SAMPLE_RATE // MEL_RATE  # 160 samples between mel frames, 10 ms
 WINDOW = 400  # samples per mel frame, 25 ms
 N_FFT = 512
-N_MELS = 80
 MEL_LOW, MEL_HIGH = 40.0, 7600.0  # Hz
 POWER_FLOOR = 1e-9  # a full-scale sine's mel power is about 0.3: 85 dB above the floor
 

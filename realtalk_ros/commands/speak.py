@@ -21,7 +21,6 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering import watermark
 
 BLOCK = 0.2  # s of sound worked off at once: memory stays the same for an hour as for a second
-MIN_FPS, MAX_FPS = 1, 120
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,10 +95,12 @@ def run(args: argparse.Namespace) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """What can be known to be wrong before the work starts. Raises RealTalkError."""
-    if not MIN_FPS <= args.fps <= MAX_FPS:  # NaN too
-        raise RealTalkError(f"--fps {args.fps:g}: give {MIN_FPS} to {MAX_FPS}")
-    if not contracts.SIZE[0] <= args.size <= contracts.SIZE[1]:
-        raise RealTalkError(f"--size {args.size}: give {contracts.SIZE[0]} to {contracts.SIZE[1]}")
+    slowest, fastest = contracts.FPS_RANGE
+    if not slowest <= args.fps <= fastest:  # NaN too
+        raise RealTalkError(f"--fps {args.fps:g}: give {slowest:g} to {fastest:g}")
+    smallest, largest = contracts.SIZE_RANGE
+    if not smallest <= args.size <= largest:
+        raise RealTalkError(f"--size {args.size}: give {smallest} to {largest}")
     if args.out.suffix.lower() != ".mp4":
         raise RealTalkError(f"--out {args.out}: the video is an MP4, give a name that ends in .mp4")
     for option, path in (("--out", args.out), ("--csv", args.csv)):

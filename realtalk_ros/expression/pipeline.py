@@ -13,8 +13,8 @@ import numpy as np
 
 from realtalk_ros.audio.log_mel import AudioFrontEnd
 from realtalk_ros.audio.pcm import check_rate
+from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.expression.onnx_model import (
-    RATE,
     ExpressionFrames,
     ExpressionModel,
     ExpressionStream,
@@ -35,7 +35,7 @@ class _Segment:
         self.samples = 0
         # The network hears up to 20 ms of silence first, so that its frames lie on the grid of
         # 50 Hz: frames at 25 or 50 fps then need not wait for the network's next one.
-        silence = math.floor(anchor * RATE % 1 / RATE * chunk.sample_rate)
+        silence = math.floor(anchor * EXPRESSION_RATE % 1 / EXPRESSION_RATE * chunk.sample_rate)
         self.lead_in = silence / chunk.sample_rate  # s
         frames = stream.push(self.front_end.push(np.zeros(silence, np.float32)))
         assert not len(frames.time)  # the network looks farther ahead than that

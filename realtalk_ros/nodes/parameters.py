@@ -12,4 +12,4 @@ DEVICE = ("cpu", "Where the networks run: cpu, cuda or tensorrt", None, LIVE)
 MODEL_DIR = (
     "", "Folder of the .onnx files; empty: the ones that come with the package", None, LIVE
 )  # fmt: skip
-FPS = (25.0, "Frames per second", contracts.FPS, LIVE)
+FPS = (25.0, "Frames per second", contracts.FPS_RANGE, LIVE)

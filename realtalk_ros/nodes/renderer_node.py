@@ -104,7 +104,7 @@ class RendererNode(lifecycle.RealTalkNode):
         p, live = self.parameter, parameters.LIVE
         self.avatar = p("avatar", *parameters.AVATAR)
         self.fps = p("fps", *parameters.FPS)
-        self.size = p("size", 512, "Height of the images [px]", contracts.SIZE, live)
+        self.size = p("size", 512, "Height of the images [px]", contracts.SIZE_RANGE, live)
         self.device = p("device", *parameters.DEVICE)
         self.threads = p(
             "threads", 2, "CPU threads of the network", (1, 64), parameters.UNCONFIGURED
@@ -242,7 +242,7 @@ class RendererNode(lifecycle.RealTalkNode):
         )
 
     def _wanted(self) -> Look:
-        size = max(contracts.SIZE[0], self.size // self.ladder.divisors[1])
+        size = max(contracts.SIZE_RANGE[0], self.size // self.ladder.divisors[1])
         return Look(self.avatar, size, self._emergency or self.device, self.model_dir)
 
     def _open(self, look: Look) -> FaceRenderer | Member:

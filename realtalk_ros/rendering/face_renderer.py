@@ -9,7 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from realtalk_ros.avatar.avatar import CROP_SIZE, Avatar
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.errors import ModelError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.generator import Generator, Shown

@@ -13,15 +13,19 @@ import numpy as np
 import onnxruntime as ort
 
 from realtalk_ros import onnx_session
-from realtalk_ros.avatar.avatar import CROP_SIZE, Avatar
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.contracts import (
+    ALIGNER_FILE,
+    CROP_SIZE,
+    ENCODER_FILE,
+    GENERATOR_FILE,
+    GENERATOR_HALF_FILE,
+    OF_PERSON,
+    RENDERER_FORMATS,
+)
 from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.rendering.geometry import Geometry, resting
 
-OF_PERSON = ("keys", "values", "tones")  # features that depend on the reference image alone
-ENCODER, ALIGNER = "renderer_encode.onnx", "renderer_align.onnx"
-GENERATOR = "renderer_generate.onnx"
-HALF = "renderer_generate_half.onnx"  # for GPUs, where it is there
-FORMAT = "7"  # of the generator's graph, see training/renderer/export.py
 HOW_TO_RENEW = "run `realtalk train renderer --avatar` again, or remove it"
 
 
@@ -49,17 +53,18 @@ class Generator:
             )
         place = own.pop() or folder
         on_gpu = bool(providers) and providers[0] != "CPUExecutionProvider"
-        name = HALF if on_gpu and (place / HALF).is_file() else GENERATOR
+        half = on_gpu and (place / GENERATOR_HALF_FILE).is_file()
+        name = GENERATOR_HALF_FILE if half else GENERATOR_FILE
         self._open = partial(onnx_session.session, place / name, providers, threads)
         self._alone = self._open(faces=1)
         about = onnx_session.metadata(self._alone)
         mend = onnx_session.HOW_TO_RESTORE if place == folder else HOW_TO_RENEW
-        if about.get("realtalk.format") != FORMAT:
+        if about.get("realtalk.format") != RENDERER_FORMATS[GENERATOR_FILE]:
             raise ModelError(
                 f"model file {place / name} has format {about.get('realtalk.format')}, this reads "
-                f"{FORMAT}: {mend}"
+                f"{RENDERER_FORMATS[GENERATOR_FILE]}: {mend}"
             )
-        for part, file in (("encode", ENCODER), ("align", ALIGNER)):
+        for part, file in (("encode", ENCODER_FILE), ("align", ALIGNER_FILE)):
             if about.get(f"realtalk.{part}") != onnx_session.sha256(folder / file):
                 raise ModelError(f"{place / name} does not belong to {folder / file}: {mend}")
         # Rows of the banks: an avatar's templates with its first reference, with the next ...
@@ -77,9 +82,9 @@ class Generator:
             )
             for avatar in avatars
         ]
-        self._aligner = onnx_session.session(folder / ALIGNER, threads=threads)
+        self._aligner = onnx_session.session(folder / ALIGNER_FILE, threads=threads)
         self._frames, self._rest, bank = encode(avatars, folder, providers, threads)
-        number = np.float16 if name == HALF else np.float32
+        number = np.float16 if name == GENERATOR_HALF_FILE else np.float32
         self._bank = {
             key: ort.OrtValue.ortvalue_from_numpy(values.astype(number, copy=False), device)
             for key, values in bank.items()
@@ -243,7 +248,7 @@ def encode(
     every reference, and what the generator takes rows of: what the encoder finds in every template
     with every reference, name -> (rows, ...); and in every reference alone, name in OF_PERSON ->
     (references, ...)."""
-    encoder = onnx_session.session(folder / ENCODER, providers, threads)
+    encoder = onnx_session.session(folder / ENCODER_FILE, providers, threads)
     names = [output.name for output in encoder.get_outputs()]
     rows: dict[str, list[np.ndarray]] = {name: [] for name in names}
     frames, places = [], []

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.expression.onnx_model import SILENCE, STEP, ExpressionModel
+from realtalk_ros.expression.onnx_model import SILENCE, ExpressionModel
 from realtalk_ros.face_model import arkit
 from realtalk_ros.training.expression import coarticulation
 from realtalk_ros.training.expression.video_dataset import Films
@@ -45,7 +46,8 @@ def predict(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(m, 80) -> weights (m // 2, 52), lips (m // 2, 20, 3)."""
     stream = model.stream(prior)
-    parts = stream.push(mel[: len(mel) // STEP * STEP].astype(np.float32)), stream.flush()
+    whole = mel[: len(mel) // MEL_STEP * MEL_STEP].astype(np.float32)
+    parts = stream.push(whole), stream.flush()
     return tuple(np.concatenate([getattr(p, name) for p in parts]) for name in ("weights", "lips"))
 
 
@@ -70,7 +72,7 @@ def lag_ms(reference: np.ndarray, predicted: np.ndarray, most: int = 10) -> floa
     if 0 < i < 2 * most:  # vertex of the parabola through the three best
         left, middle, right = scores[i - 1 : i + 2]
         fine = 0.5 * (left - right) / (left - 2 * middle + right)
-    return (i + fine - most) * 1000 / coarticulation.RATE
+    return (i + fine - most) * 1000 / EXPRESSION_RATE
 
 
 def lips(weights: np.ndarray) -> np.ndarray:
@@ -142,7 +144,7 @@ def _observe(model: ExpressionModel, prior: np.ndarray, mel, segments, source) -
         segments, len(got), coarticulation.average_style(), coarticulation.accents(mel)
     )
     want = motion.weights
-    t = np.arange(len(got)) / coarticulation.RATE
+    t = np.arange(len(got)) / EXPRESSION_RATE
     speaking = coarticulation.activity(t, segments) > 0.98
     opening, width = (
         np.stack([f(want), f(got)]) for f in (coarticulation.opening, coarticulation.width)
@@ -170,7 +172,7 @@ def _observe(model: ExpressionModel, prior: np.ndarray, mel, segments, source) -
 
 
 def _minutes(seen: Sequence[Observed]) -> float:
-    return sum(one.frames for one in seen) / (60 * coarticulation.RATE)
+    return sum(one.frames for one in seen) / (60 * EXPRESSION_RATE)
 
 
 def summary(seen: Sequence[Observed]) -> dict:
@@ -209,11 +211,11 @@ def measure_films(model: ExpressionModel, folder: Path) -> dict:
     report, null = {}, model.prior()
     for film in Films(folder).films:
         part = film.held_out()
-        mel, want = film.mel[part.start * STEP : part.stop * STEP], film.weights[part]
-        if len(want) < coarticulation.RATE:
+        mel, want = film.mel[part.start * MEL_STEP : part.stop * MEL_STEP], film.weights[part]
+        if len(want) < EXPRESSION_RATE:
             continue
         own = model.prior(film.identity, film.window(0))
-        report[film.name] = {"seconds": round(len(want) / coarticulation.RATE, 1)}
+        report[film.name] = {"seconds": round(len(want) / EXPRESSION_RATE, 1)}
         for told, prior in (("nothing", null), ("his own", own)):
             got = predict(model, mel, prior)[0]
             opening = coarticulation.opening(want), coarticulation.opening(got)
@@ -254,10 +256,10 @@ def strangers(data: SpeechSet, people: int, seed: int = 7):
         another = (i + 1 + i // n % max(n - 1, 1)) % n
         (mel, segments, _), (other_mel, other, _) = data[i % n], data[another]
         want = coarticulation.animate(
-            segments, len(mel) // STEP, style, coarticulation.accents(mel)
+            segments, len(mel) // MEL_STEP, style, coarticulation.accents(mel)
         )
         other = coarticulation.animate(
-            other, len(other_mel) // STEP, style, coarticulation.accents(other_mel)
+            other, len(other_mel) // MEL_STEP, style, coarticulation.accents(other_mel)
         )
         start = int(rng.integers(0, max(1, len(other.weights) - 100)))
         yield mel, want.weights, identity, coarticulation.reference_window(other.weights, start)
@@ -316,11 +318,11 @@ def measure_ablations(
     known = {name: torch.tensor([[float(k != name) for k in train.KNOWN]]) for name in nets}
     found: dict[str, list[float]] = {name: [] for name in nets}
     for mel, want, identity, reference in strangers(data, people):
-        wanted, heard = lips(want), mel[: len(want) * STEP].astype(np.float32)
+        wanted, heard = lips(want), mel[: len(want) * MEL_STEP].astype(np.float32)
         told = torch.from_numpy(identity)[None], torch.from_numpy(reference)[None]
         for name, (net, _) in nets.items():
             delay = net.dims.delay
-            padded = np.pad(heard, ((0, delay * STEP), (0, 0)), constant_values=SILENCE)
+            padded = np.pad(heard, ((0, delay * MEL_STEP), (0, 0)), constant_values=SILENCE)
             with torch.inference_mode():
                 prior = net.prior(*told, known[name])
                 got = net(torch.from_numpy(padded)[None], prior)["weights"][0, delay:]
@@ -345,7 +347,7 @@ def measure_ablations(
 def step_ms(model: ExpressionModel, steps: int = 300) -> float:
     """Median milliseconds of one 20 ms step."""
     stream = model.stream(model.prior())
-    mel = np.random.default_rng(0).standard_normal((STEP, 80)).astype(np.float32)
+    mel = np.random.default_rng(0).standard_normal((MEL_STEP, 80)).astype(np.float32)
     times = []
     for _ in range(steps):
         began = time.perf_counter()
@@ -436,7 +438,7 @@ def plot(model: ExpressionModel, sets: dict[str, SpeechSet], folder: Path) -> No
             want = coarticulation.animate(
                 segments, len(got), coarticulation.average_style(), coarticulation.accents(mel)
             ).weights
-            t = np.arange(len(got)) / coarticulation.RATE
+            t = np.arange(len(got)) / EXPRESSION_RATE
             figure, axes = plt.subplots(4, 1, figsize=(18, 11), sharex=True)
             axes[0].imshow(
                 mel.T.astype(np.float32), origin="lower", aspect="auto",

@@ -16,17 +16,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from realtalk_ros.audio.log_mel import HOP, MEL_RATE, N_MELS, WINDOW
-from realtalk_ros.contracts import SAMPLE_RATE
+from realtalk_ros.audio.log_mel import HOP, WINDOW
+from realtalk_ros.contracts import (
+    LIP_POINTS,
+    MEL_RATE,
+    MEL_STEP,
+    N_MELS,
+    REFERENCE_FRAMES,
+    SAMPLE_RATE,
+)
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.expression.onnx_model import LIP_POINTS
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
-from realtalk_ros.training.expression.coarticulation import REFERENCE_FRAMES, STYLE_SIZE
+from realtalk_ros.training.expression.coarticulation import STYLE_SIZE
 from realtalk_ros.training.speech_data.phones import PHONES
-
-VERSION = 2  # of the ONNX interface; stream.py refuses another
-STEP = 2  # mel frames per step, 20 ms
 
 
 @dataclass
@@ -58,7 +61,7 @@ class Dims:
     def look_ahead(self) -> float:
         """Seconds of audio after a frame's time that the frame waits for."""
         # The last mel frame of the step is 10 ms after the first; half its window reaches beyond.
-        return self.delay * STEP / MEL_RATE + HOP / SAMPLE_RATE + WINDOW / 2 / SAMPLE_RATE
+        return self.delay * MEL_STEP / MEL_RATE + HOP / SAMPLE_RATE + WINDOW / 2 / SAMPLE_RATE
 
 
 class Convolution(nn.Module):
@@ -96,7 +99,7 @@ class Trunk(nn.Module):
 
     def __init__(self, dims: Dims):
         super().__init__()
-        self.inward = nn.Linear(STEP * N_MELS, dims.trunk)
+        self.inward = nn.Linear(MEL_STEP * N_MELS, dims.trunk)
         self.blocks = nn.ModuleList(Convolution(dims.trunk, d) for d in dims.dilations)
         self.norm = nn.LayerNorm(dims.trunk)
         self.outward = nn.Linear(dims.trunk, dims.width)
@@ -105,7 +108,7 @@ class Trunk(nn.Module):
     def features(self, mel: Tensor) -> Tensor:
         """(B, 2 T, 80) -> (B, T, channels): what each step sounds like."""
         b, m, _ = mel.shape
-        x = self.inward(mel.reshape(b, m // STEP, STEP * N_MELS))
+        x = self.inward(mel.reshape(b, m // MEL_STEP, MEL_STEP * N_MELS))
         for block in self.blocks:
             x = block(x)
         return self.norm(x)
@@ -117,7 +120,7 @@ class Trunk(nn.Module):
 
     def step(self, mel: Tensor, trail: Tensor) -> tuple[Tensor, Tensor]:
         """mel (2, 80), trail (dims.trail, channels) -> (1, width), the next trail."""
-        x, at, trails = self.inward(mel.reshape(1, STEP * N_MELS)), 0, []
+        x, at, trails = self.inward(mel.reshape(1, MEL_STEP * N_MELS)), 0, []
         for block in self.blocks:
             x, kept = block.step(x, trail[at : at + 2 * block.dilation])
             at += 2 * block.dilation
@@ -268,7 +271,7 @@ class ExpressionNet(nn.Module):
         self.dims = dims = dims or Dims()
         width = dims.width
         self.front = nn.Sequential(
-            nn.Linear((dims.context + STEP) * N_MELS, dims.front),
+            nn.Linear((dims.context + MEL_STEP) * N_MELS, dims.front),
             nn.GELU(),
             nn.Linear(dims.front, width),
         )
@@ -329,9 +332,9 @@ class ExpressionNet(nn.Module):
         """
         b, m, _ = mel.shape
         padded = F.pad(mel, (0, 0, self.dims.context, 0))
-        x = padded.unfold(1, self.dims.context + STEP, STEP)  # (B, T, 80, context + 2)
+        x = padded.unfold(1, self.dims.context + MEL_STEP, MEL_STEP)  # (B, T, 80, context + 2)
         heard, heard_phone = self.trunk(mel)
-        x = self.front(x.transpose(2, 3).reshape(b, m // STEP, -1)) + heard
+        x = self.front(x.transpose(2, 3).reshape(b, m // MEL_STEP, -1)) + heard
         if self.dims.prior == "concatenation":
             x = self.join(torch.cat([x, prior.expand(b, x.shape[1], -1)], -1))
         for i, block in enumerate(self.blocks):
@@ -363,7 +366,7 @@ class ExpressionNet(nn.Module):
         weights, rotation, speech = self._heads(h)
         return (
             weights[0, 0], rotation[0, 0], speech[0, 0].sigmoid(),
-            self.lips(h)[0, 0].reshape(LIP_POINTS, 3), frames[STEP:], next_trail,
+            self.lips(h)[0, 0].reshape(LIP_POINTS, 3), frames[MEL_STEP:], next_trail,
             torch.stack(memories),
         )  # fmt: skip
 

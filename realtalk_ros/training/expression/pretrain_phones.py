@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
 from realtalk_ros.training.common.trainer import Course, Log
 from realtalk_ros.training.expression import mel_augment
 from realtalk_ros.training.expression import model as nets
-from realtalk_ros.training.expression.coarticulation import RATE, SAME_LIPS
+from realtalk_ros.training.expression.coarticulation import SAME_LIPS
 from realtalk_ros.training.speech_data import phones as ph
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def heard_phones(segments: list, frames: int) -> np.ndarray:
     """(frames,) index of the phone at the middle of each 20 ms."""
     starts = np.array([start for _, start, _ in segments])
     phones = np.array([ph.PHONE_INDEX[phone] for phone, _, _ in segments])
-    at = (np.arange(frames) + 0.5) / RATE
+    at = (np.arange(frames) + 0.5) / EXPRESSION_RATE
     return phones[np.clip(np.searchsorted(starts, at, "right") - 1, 0, len(phones) - 1)]
 
 
@@ -53,12 +54,12 @@ def _sequence(sampler: Sampler, delay: int) -> tuple[np.ndarray, np.ndarray]:
     mels, phones, have = [], [], 0
     while have < STEPS:
         mel, segments = mel_augment.stretch(*sampler.utterance(name), rng)
-        frames = len(mel) // nets.STEP
+        frames = len(mel) // MEL_STEP
         skip = int(rng.integers(0, max(1, frames - 60))) if not mels else 0
-        mels.append(mel[skip * nets.STEP : frames * nets.STEP])
+        mels.append(mel[skip * MEL_STEP : frames * MEL_STEP])
         phones.append(heard_phones(segments, frames)[skip:])
         have += frames - skip
-    mel = mel_augment.colour(np.concatenate(mels)[: STEPS * nets.STEP], sampler.noise(), rng)
+    mel = mel_augment.colour(np.concatenate(mels)[: STEPS * MEL_STEP], sampler.noise(), rng)
     return mel_augment.mask(mel, rng), np.concatenate(phones)[: STEPS - delay]
 
 
@@ -110,10 +111,10 @@ def name_phones(
     for count, data in sets.values():
         for i in rng.permutation(len(data))[:count]:
             mel, segments, _ = data[int(i)]
-            frames = len(mel) // nets.STEP
+            frames = len(mel) // MEL_STEP
             if frames > delay:
                 with torch.no_grad():
-                    mel = torch.from_numpy(mel[: frames * nets.STEP].astype(np.float32))
+                    mel = torch.from_numpy(mel[: frames * MEL_STEP].astype(np.float32))
                     heard.append(trunk.features(mel[None])[0, delay:])
                 names.append(torch.from_numpy(heard_phones(segments, frames)[: frames - delay]))
     x, label = torch.cat(heard), torch.cat(names)

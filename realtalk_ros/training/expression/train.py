@@ -15,6 +15,15 @@ from torch import Tensor
 
 from realtalk_ros import onnx_session
 from realtalk_ros.behaviour import emotion
+from realtalk_ros.contracts import (
+    EXPRESSION_RATE,
+    EXPRESSION_VERSION,
+    MEL_STEP,
+    PRIOR_FILE,
+    REFERENCE_FRAMES,
+    REFERENCE_RATE,
+    STEP_FILE,
+)
 from realtalk_ros.errors import ModelError, RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.training.common.trainer import Course, Log
@@ -33,7 +42,7 @@ from realtalk_ros.training.speech_data.dataset import SpeechSet
 STEPS = 192  # of 20 ms in a training sequence: 3.84 s, of which the first are warm-up
 # Frames of a reference window, and before and after it that make themselves felt in it.
 WINDOW, MARGIN = (
-    coarticulation.REFERENCE_FRAMES * coarticulation.RATE // coarticulation.REFERENCE_RATE,
+    REFERENCE_FRAMES * EXPRESSION_RATE // REFERENCE_RATE,
     20,
 )
 # Share in a batch of each kind of speech: train_<kind>*.npz.
@@ -110,13 +119,13 @@ class Sampler:
     def window(self, style: coarticulation.Style, mood: np.ndarray | None) -> np.ndarray:
         """(50, 52) reference window of somebody who says something."""
         mel, segments = self.utterance(self.speech[self.rng.integers(len(self.speech))])
-        frames = len(mel) // nets.STEP
+        frames = len(mel) // MEL_STEP
         start = int(self.rng.integers(0, max(1, frames - WINDOW)))
         # Only what can be seen of him in those two seconds is made.
         first, last = max(0, start - MARGIN), min(frames, start + WINDOW + MARGIN)
-        a, b = first / coarticulation.RATE, last / coarticulation.RATE
+        a, b = first / EXPRESSION_RATE, last / EXPRESSION_RATE
         near = [(p, max(s, a) - a, min(e, b) - a) for p, s, e in segments if s < b and e > a]
-        accent = coarticulation.accents(mel[: last * nets.STEP])[first:]
+        accent = coarticulation.accents(mel[: last * MEL_STEP])[first:]
         motion = coarticulation.animate(near, last - first, style, accent, mood)
         return coarticulation.reference_window(motion.weights, start - first)
 
@@ -131,8 +140,8 @@ class Sampler:
                 "still" if "still" in self.sets and rng.random() < 0.05 else name
             )
             mel, segments = mel_augment.stretch(mel, segments, rng)
-            frames = len(mel) // nets.STEP
-            mel = mel[: frames * nets.STEP]
+            frames = len(mel) // MEL_STEP
+            mel = mel[: frames * MEL_STEP]
             motion = coarticulation.animate(
                 segments, frames, style, coarticulation.accents(mel), mood
             )
@@ -140,10 +149,10 @@ class Sampler:
             skip = (
                 int(rng.integers(0, max(1, frames - 60))) if not parts and rng.random() < 0.7 else 0
             )
-            mels.append(mel[skip * nets.STEP :])
+            mels.append(mel[skip * MEL_STEP :])
             parts.append((motion, skip))
             have += frames - skip
-        mel = np.concatenate(mels)[: STEPS * nets.STEP]
+        mel = np.concatenate(mels)[: STEPS * MEL_STEP]
         coloured = mel_augment.colour(mel, self.noise(), rng)
         if rng.random() < 0.5:
             coloured = mel_augment.mask(coloured, rng)
@@ -392,16 +401,16 @@ def export(net: nets.ExpressionNet, folder: Path) -> list[Path]:
     prior = torch.zeros(dims.layers, 2, dims.heads, dims.tokens, depth)
     memory = torch.zeros(dims.layers, 2, dims.heads, dims.memory, depth)
     jobs = {
-        "expression_prior.onnx": (
+        PRIOR_FILE: (
             _Prior(net),
             (torch.zeros(landmarks.IDENTITY_SIZE), torch.zeros(50, arkit.COUNT), torch.zeros(2)),
             ["identity", "reference", "known"],
             ["prior"],
         ),
-        "expression_step.onnx": (
+        STEP_FILE: (
             _Step(net),
             (
-                torch.zeros(nets.STEP, 80),
+                torch.zeros(MEL_STEP, 80),
                 prior,
                 torch.zeros(dims.context, 80),
                 torch.zeros(dims.trail, dims.trunk),
@@ -423,7 +432,7 @@ def export(net: nets.ExpressionNet, folder: Path) -> list[Path]:
         onnx.helper.set_model_props(
             graph,
             {
-                "version": str(nets.VERSION),
+                "version": EXPRESSION_VERSION,
                 "look_ahead": f"{dims.look_ahead:.6f}",
                 "delay_steps": str(dims.delay),
             },

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from realtalk_ros.audio import log_mel
+from realtalk_ros.contracts import MEL_STEP, N_MELS
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.expression.onnx_model import STEP
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 from realtalk_ros.training.expression import coarticulation, mel_augment
@@ -42,7 +41,7 @@ class Film:
             with np.load(path, allow_pickle=False) as data:
                 film = cls(path.stem, *(data[name] for name in list(cls.__annotations__)[1:]))
             n = len(film.weights)
-            shapes = {"mel": (STEP * n, log_mel.N_MELS), "weights": (n, arkit.COUNT),
+            shapes = {"mel": (MEL_STEP * n, N_MELS), "weights": (n, arkit.COUNT),
                       "rotation": (n, 3), "speech": (n,), "identity": (IDENTITY_SIZE,)}  # fmt: skip
             for name, shape in shapes.items():
                 array = getattr(film, name)
@@ -77,7 +76,7 @@ class Films:
     def __init__(self, folder: Path):
         """Raises RealTalkError where there are none."""
         self.films = [Film.load(path) for path in sorted((folder / "speech").glob("*.npz"))]
-        self.films = [film for film in self.films if film.learned >= 2 * STEP]
+        self.films = [film for film in self.films if film.learned >= 2 * MEL_STEP]
         if not self.films:
             raise RealTalkError(f"no films in {folder}: make them by realtalk data videos")
         lengths = np.array([film.learned for film in self.films], np.float64)
@@ -90,7 +89,7 @@ class Films:
         film = self.films[rng.choice(len(self.films), p=self._shares)]
         first = int(rng.integers(max(1, film.learned - steps)))
         at = (first + np.arange(steps)) % film.learned
-        mel = film.mel.reshape(-1, STEP, log_mel.N_MELS)[at].reshape(-1, log_mel.N_MELS)
+        mel = film.mel.reshape(-1, MEL_STEP, N_MELS)[at].reshape(-1, N_MELS)
         mel = mel_augment.colour(mel.astype(np.float32), noise, rng)
         shown = at[: steps - delay]
         nothing = np.zeros(len(shown), np.float32)

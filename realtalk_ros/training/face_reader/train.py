@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from realtalk_ros import onnx_session
-from realtalk_ros.avatar.avatar import CROP_SIZE as SIZE
+from realtalk_ros.contracts import CROP_SIZE as SIZE
 from realtalk_ros.enroll.face_reader import FILE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks

@@ -28,12 +28,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from realtalk_ros import onnx_session
+from realtalk_ros.contracts import (
+    ALIGNER_FILE,
+    ENCODER_FILE,
+    FEATURES,
+    GENERATOR_FILE,
+    OF_PERSON,
+    RENDERER_FORMATS,
+)
 from realtalk_ros.errors import ModelError
 from realtalk_ros.training.renderer.model import Renderer
 
-FEATURES = ("f16", "f8", "f4", "f2", "keys", "values", "tones")
-OF_PERSON = FEATURES[4:]
-FORMATS = {"renderer_encode.onnx": "6", "renderer_align.onnx": "4", "renderer_generate.onnx": "7"}
 FITS = ("encode", "align")  # files whose checksums the generator carries
 OPSET = 17
 
@@ -98,7 +103,7 @@ def installed(folder: Path) -> dict[str, Tensor]:
     from onnx import numpy_helper
 
     weights = {}
-    for name in FORMATS:
+    for name in RENDERER_FORMATS:
         if problem := onnx_session.check(folder / name):
             raise ModelError(problem)
         for value in onnx.load(folder / name).graph.initializer:
@@ -116,7 +121,7 @@ def export(model: Renderer, folder: Path) -> None:
     _write(
         EncodeGraph(model),
         (torch.cat([image, image], 2), image),
-        folder / "renderer_encode.onnx",
+        folder / ENCODER_FILE,
         ("reference", "template"),
         FEATURES,
         {},
@@ -126,7 +131,7 @@ def export(model: Renderer, folder: Path) -> None:
     _write(
         AlignGraph(model),
         (points, points),
-        folder / "renderer_align.onnx",
+        folder / ALIGNER_FILE,
         ("rest", "points"),
         ("places", "told"),
         dict.fromkeys(("rest", "points", "places", "told"), {0: "faces"}),
@@ -155,7 +160,7 @@ def export_generator(model: Renderer, folder: Path, beside: Path) -> None:
     of_face = ("weights", "aligned", "inside", "told", "template", "person")
     axes = {name: batch for name in (*of_face, "picture", "mask")}
     axes |= {name: {0: "people" if name in OF_PERSON else "templates"} for name in FEATURES}
-    path = folder / "renderer_generate.onnx"
+    path = folder / GENERATOR_FILE
     inputs = torch.zeros(2, model.dims.weights), aligned, aligned, told, rows, rows, *banks
     _write(
         GenerateGraph(model),
@@ -200,6 +205,10 @@ def _write(
         dynamo=False,
     )
     proto = onnx.load(path)
-    properties = {"realtalk.format": FORMATS[path.name], "realtalk.size": str(size), **more}
+    properties = {
+        "realtalk.format": RENDERER_FORMATS[path.name],
+        "realtalk.size": str(size),
+        **more,
+    }
     onnx.helper.set_model_props(proto, properties)
     onnx.save(proto, path)

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face_model.landmarks import LIPS
 from realtalk_ros.training.renderer.dataset import (
     LABELS,
     VISITS,
@@ -36,7 +37,6 @@ from realtalk_ros.training.renderer.dataset import (
     recolour,
 )
 
-LIPS = slice(48, 68)  # of the 68 landmarks
 IDENTITY = 64  # size of the identity vector
 ROLES = {"guide": 0, "judge": 1}  # name: parity of the people that it learns from
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from realtalk_ros import contracts
 from realtalk_ros.audio import log_mel
+from realtalk_ros.contracts import MEL_RATE, N_MELS, SAMPLE_RATE
 from realtalk_ros.training.speech_data import phones as ph
 
-RATE = contracts.SAMPLE_RATE
+RATE = SAMPLE_RATE
 Segment = tuple[str, float, float]  # phone, start s, end s
 
 
@@ -88,7 +88,7 @@ class SpeechSet:
 
     @property
     def hours(self) -> float:
-        return len(self.mel) / log_mel.MEL_RATE / 3600
+        return len(self.mel) / MEL_RATE / 3600
 
     @classmethod
     def of(cls, items: Iterable[Speech]) -> SpeechSet:
@@ -102,7 +102,7 @@ class SpeechSet:
             mel_n.append(mel_n[-1] + len(mel))
             phone_n.append(len(phones))
         return cls(
-            np.concatenate(mels) if mels else np.zeros((0, log_mel.N_MELS), np.float16),
+            np.concatenate(mels) if mels else np.zeros((0, N_MELS), np.float16),
             np.array(mel_n), np.array(phones, np.int16),
             np.array(times, np.float32).reshape(-1, 2), np.array(phone_n), np.array(sources),
         )  # fmt: skip
@@ -126,7 +126,7 @@ class SpeechSet:
                 return np.append(np.concatenate(parts), ends[-1])
 
             mel_starts, done = starts("mel_starts"), 0
-            mel = np.empty((mel_starts[-1], log_mel.N_MELS), np.float16)
+            mel = np.empty((mel_starts[-1], N_MELS), np.float16)
             for shard in shards:  # gigabytes: never twice in memory
                 one = shard["mel"]
                 mel[done : (done := done + len(one))] = one

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 
 from realtalk_ros import onnx_session
 from realtalk_ros.audio import log_mel
+from realtalk_ros.contracts import MEL_STEP
 from realtalk_ros.expression.onnx_model import SILENCE
 from realtalk_ros.training.expression import mel_augment
-from realtalk_ros.training.expression import model as nets
 from realtalk_ros.training.expression.pretrain_phones import name_phones
 from realtalk_ros.training.expression.train import installed
 from realtalk_ros.training.speech_data import viterbi
@@ -34,10 +34,10 @@ class InstalledHearing:
     def scores(self, pcm: np.ndarray) -> np.ndarray:
         """(n,) 16 kHz PCM -> (m, phones) likelihoods as the Viterbi search wants them."""
         mel = log_mel.log_mel(pcm, RATE).astype(np.float32)
-        rest = self._delay * nets.STEP + len(mel) % nets.STEP
+        rest = self._delay * MEL_STEP + len(mel) % MEL_STEP
         padded = np.pad(mel, ((0, rest), (0, 0)), constant_values=SILENCE)
         heard = self._trunk.features(torch.from_numpy(padded)[None])[0, self._delay :]
         posteriors = F.log_softmax(self._trunk.phones(heard), -1).numpy()
         # A step's phone is the one at its middle, where its second mel frame is.
-        at = (np.arange(len(mel)) - 1) / nets.STEP
+        at = (np.arange(len(mel)) - 1) / MEL_STEP
         return viterbi.likelihoods(mel_augment.take(posteriors, at), self.prior)

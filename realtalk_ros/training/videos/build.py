@@ -31,10 +31,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
 from realtalk_ros.enroll.face_tracks import MIN_SPAN, Track, Tracker, Watch, spans
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import AudioError, RealTalkError
-from realtalk_ros.expression.onnx_model import RATE, STEP
 from realtalk_ros.training.synthetic.face_dataset import write_shard
 from realtalk_ros.training.videos import training_groups
 from realtalk_ros.training.videos.lip_sync_check import (
@@ -180,17 +180,20 @@ class Builder:
         mel, weights, rotation, speech, starts = [], [], [], [], [0]
         for stretch in stretches:
             times = track.time[stretch]
-            steps = np.arange(int(np.ceil(max(0, times[0]) * RATE)), int(times[-1] * RATE) + 1)
+            steps = np.arange(
+                int(np.ceil(max(0, times[0]) * EXPRESSION_RATE)),
+                int(times[-1] * EXPRESSION_RATE) + 1,
+            )
             steps = steps[steps < len(sound.weights)]
             for into, values in (
                 (weights, track.weights),
                 (rotation, track.rotation[:, [1, 0, 2]]),
             ):
                 into.append(np.stack(
-                    [np.interp(steps / RATE, times, v) for v in values[stretch].T], 1
+                    [np.interp(steps / EXPRESSION_RATE, times, v) for v in values[stretch].T], 1
                 ).astype(np.float32))  # fmt: skip
             speech.append(sound.speech[steps])
-            mel.append(sound.mel[(steps[:, None] * STEP + np.arange(STEP)).ravel()])
+            mel.append(sound.mel[(steps[:, None] * MEL_STEP + np.arange(MEL_STEP)).ravel()])
             starts.append(starts[-1] + len(steps))
         write_arrays(
             self.out / "speech" / f"{name}.npz", mel=np.concatenate(mel).astype(np.float16),
