@@ -26,7 +26,6 @@ from realtalk_ros.contracts import (
 )
 from realtalk_ros.errors import ModelError, RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
-from realtalk_ros.training.common.trainer import Course, Log
 from realtalk_ros.training.expression import coarticulation, mel_augment
 from realtalk_ros.training.expression import model as nets
 from realtalk_ros.training.expression.pretrain_phones import (
@@ -36,6 +35,7 @@ from realtalk_ros.training.expression.pretrain_phones import (
     train_hearing,
 )
 from realtalk_ros.training.expression.pretrain_prior import train_acquaintance
+from realtalk_ros.training.expression.trainer import Course, Log
 from realtalk_ros.training.expression.video_dataset import UNKNOWN, Films
 from realtalk_ros.training.speech_data.dataset import SpeechSet
 
