@@ -27,7 +27,7 @@ from launch_ros.actions import Node
 from launch_ros.descriptions import ParameterValue
 
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.nodes import arguments
+from realtalk_ros.nodes import launch_arguments
 from realtalk_ros.nodes.respawn import MISCONFIGURED, Respawn
 
 PACKAGE = "realtalk_ros"
@@ -74,7 +74,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def tell(name: str) -> str:
-    choices = arguments.CHOICES.get(name)
+    choices = launch_arguments.CHOICES.get(name)
     return f"{PARAMETERS[name]} ({', '.join(choices)})" if choices else PARAMETERS[name]
 
 
@@ -86,13 +86,13 @@ def make_nodes(context: LaunchContext) -> list[ExecuteProcess]:
         return LaunchConfiguration(name).perform(context)
 
     def wanted(name: str) -> bool:
-        return arguments.flag(name, given(name))
+        return launch_arguments.flag(name, given(name))
 
-    values = arguments.parameters({name: given(name) for name in PARAMETERS})
+    values = launch_arguments.parameters({name: given(name) for name in PARAMETERS})
     above = context.launch_configurations.get("ros_namespace", "")
-    namespace = arguments.namespace(given("namespace"), above)
+    namespace = launch_arguments.namespace(given("namespace"), above)
     params_file = given("params_file") or PARAMS_FILE
-    sections = arguments.read_params_file(params_file)
+    sections = launch_arguments.read_params_file(params_file)
     again, rviz = wanted("respawn"), wanted("rviz")
     names = ["expression_node", "renderer_node"]
     names += [f"{name}_node" for name in OPTIONAL if wanted(name)]
@@ -121,8 +121,8 @@ def make_nodes(context: LaunchContext) -> list[ExecuteProcess]:
     ]
     if rviz and installed("rviz2", "rviz2"):
         markers = f"{namespace.rstrip('/')}/markers_node"
-        frame_id = arguments.value_for(sections, markers, "frame_id", "face")
-        sim_time = arguments.value_for(sections, markers, "use_sim_time", False)
+        frame_id = launch_arguments.value_for(sections, markers, "frame_id", "face")
+        sim_time = launch_arguments.value_for(sections, markers, "use_sim_time", False)
         actions.append(
             Node(
                 package="rviz2",
@@ -130,7 +130,7 @@ def make_nodes(context: LaunchContext) -> list[ExecuteProcess]:
                 exec_name="rviz2",
                 prefix=prefix,
                 arguments=["-d", f"{SHARE}/config/realtalk.rviz",
-                           "-f", arguments.face_frame(namespace, str(frame_id))],
+                           "-f", launch_arguments.face_frame(namespace, str(frame_id))],
                 parameters=[{"use_sim_time": values.get("use_sim_time", sim_time)}],
                 remappings=[
                     (f"/realtalk/face/{topic}", f"{namespace.rstrip('/')}/face/{topic}")

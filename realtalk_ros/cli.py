@@ -15,37 +15,78 @@ import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
-from realtalk_ros import __version__, advice
+from realtalk_ros import __version__, install_hints
 from realtalk_ros.errors import RealTalkError
 
 # Words of the command: (module, what it does).
 COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
-    ("speak",): ("realtalk_ros.speak", "speech in, a video of the talking face out; without ROS"),
-    ("avatars",): ("realtalk_ros.avatars_command", "list, show, export, import, check avatars"),
-    ("enroll",): ("realtalk_ros.enroll.enroll", "a photo or a video of somebody becomes an avatar"),
-    ("track",): ("realtalk_ros.enroll.track", "expressions of a face in a video, as a CSV"),
-    ("bench",): ("realtalk_ros.bench", "how fast this machine is at it, stage by stage"),
-    ("doctor",): ("realtalk_ros.doctor", "what is installed and works, what to do about the rest"),
+    ("speak",): (
+        "realtalk_ros.commands.speak",
+        "speech in, a video of the talking face out; without ROS",
+    ),
+    ("avatars",): ("realtalk_ros.commands.avatars", "list, show, export, import, check avatars"),
+    ("enroll",): (
+        "realtalk_ros.commands.enroll",
+        "a photo or a video of somebody becomes an avatar",
+    ),
+    ("track",): ("realtalk_ros.commands.track", "expressions of a face in a video, as a CSV"),
+    ("bench",): ("realtalk_ros.commands.bench", "how fast this machine is at it, stage by stage"),
+    ("doctor",): (
+        "realtalk_ros.commands.doctor",
+        "what is installed and works, what to do about the rest",
+    ),
     ("up",): ("realtalk_ros.nodes.up", "the expression and the renderer node in one process"),
-    ("demo",): ("realtalk_ros.demo", "the whole ROS 2 graph speaks a clip; writes a video of it"),
-    ("soak",): ("realtalk_ros.soak", "the ROS 2 graph for minutes: is it in sync, in time, whole"),
-    ("data", "facekit"): ("realtalk_ros.renderer.import_facekit", "the face model, of ICT-FaceKit"),
-    ("data", "faces"): ("realtalk_ros.renderer.face_data", "pictures of random people"),
-    ("data", "speech"): ("realtalk_ros.expression.speech_data", "speech with phone times"),
-    ("data", "avatar"): ("realtalk_ros.renderer.make_avatar", "the default avatar"),
-    ("data", "videos"): ("realtalk_ros.videos.data", "videos of talking heads, to learn from"),
-    ("data", "speaker"): ("realtalk_ros.renderer.speaker", "a video of a studio person who speaks"),
-    ("train", "expression"): ("realtalk_ros.expression.train", "the speech-to-expression network"),
-    ("train", "renderer"): ("realtalk_ros.renderer.train", "the expression-to-face network"),
-    ("train", "reader"): ("realtalk_ros.renderer.reader", "networks that read landmarks off faces"),
-    ("train", "shape"): ("realtalk_ros.renderer.shape_reader", "what tells enrol a face's shape"),
+    ("demo",): (
+        "realtalk_ros.commands.demo",
+        "the whole ROS 2 graph speaks a clip; writes a video of it",
+    ),
+    ("soak",): (
+        "realtalk_ros.commands.soak",
+        "the ROS 2 graph for minutes: is it in sync, in time, whole",
+    ),
+    ("data", "facekit"): (
+        "realtalk_ros.training.synthetic.facekit_import",
+        "the face model, of ICT-FaceKit",
+    ),
+    ("data", "faces"): (
+        "realtalk_ros.training.synthetic.face_dataset",
+        "pictures of random people",
+    ),
+    ("data", "speech"): ("realtalk_ros.training.speech_data.build", "speech with phone times"),
+    ("data", "avatar"): ("realtalk_ros.training.synthetic.make_avatar", "the default avatar"),
+    ("data", "videos"): (
+        "realtalk_ros.training.videos.build",
+        "videos of talking heads, to learn from",
+    ),
+    ("data", "speaker"): (
+        "realtalk_ros.training.videos.talking_video",
+        "a video of a studio person who speaks",
+    ),
+    ("train", "expression"): (
+        "realtalk_ros.training.expression.train",
+        "the speech-to-expression network",
+    ),
+    ("train", "renderer"): (
+        "realtalk_ros.training.renderer.train",
+        "the expression-to-face network",
+    ),
+    ("train", "reader"): (
+        "realtalk_ros.training.renderer.landmark_net",
+        "networks that read landmarks off faces",
+    ),
+    ("train", "shape"): (
+        "realtalk_ros.training.face_reader.train",
+        "what tells enrol a face's shape",
+    ),
     ("evaluate", "expression"): (
-        "realtalk_ros.expression.evaluate", "the speech-to-expression network on held-out speech"
+        "realtalk_ros.training.expression.evaluate",
+        "the speech-to-expression network on held-out speech",
     ),
     ("evaluate", "renderer"): (
-        "realtalk_ros.renderer.evaluate", "the expression-to-face network on people never seen"
+        "realtalk_ros.training.renderer.evaluate",
+        "the expression-to-face network on people never seen",
     ),
-}  # fmt: skip
+}
 GROUPS = {
     "data": "make training data and avatars",
     "train": "train a network",
@@ -77,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fail(command, str(error))
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(command[0], "") if command else ""
-        return fail(command, advice.what_is_missing(error.name or str(error), extra))
+        return fail(command, install_hints.what_is_missing(error.name or str(error), extra))
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130

@@ -19,9 +19,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
+from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
-from realtalk_ros.speech import read_audio
 
 AVATAR = os.environ.get("REALTALK_TEST_AVATAR", "default")
 SPEECH = os.path.join(os.path.dirname(__file__), "../realtalk_ros/data/speech_sample.wav")

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("soxr")
 
 from realtalk_ros.errors import RealTalkError  # noqa: E402
-from realtalk_ros.expression import amazon_queen  # noqa: E402
+from realtalk_ros.training.speech_data.games import amazon_queen  # noqa: E402
 
 
 def strings(items: dict[int, str]) -> bytes:

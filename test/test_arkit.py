@@ -4,8 +4,8 @@ import re
 import numpy as np
 import pytest
 
-from realtalk_ros import arkit
-from realtalk_ros.facekit import arkit_matrix
+from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.facekit import arkit_matrix
 
 
 def test_names_are_apples_fifty_two():

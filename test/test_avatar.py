@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
-from realtalk_ros import images
-from realtalk_ros.avatar import Avatar, files_of
+from realtalk_ros.avatar import image_decoding
+from realtalk_ros.avatar.avatar import Avatar, files_of
 from realtalk_ros.errors import AvatarError
 
 
@@ -137,7 +137,7 @@ def test_a_bundled_avatar_may_consist_of_links(folder, tmp_path, monkeypatch):
         link.symlink_to(source)
     with pytest.raises(AvatarError, match="outside"):
         Avatar.load(installed)
-    monkeypatch.setattr("realtalk_ros.avatar.AVATAR_DIR", installed.parent)
+    monkeypatch.setattr("realtalk_ros.avatar.avatar.AVATAR_DIR", installed.parent)
     assert len(Avatar.load("linked").templates) == 3
     change(installed, identity="../../face/identity.npy")
     with pytest.raises(AvatarError, match="outside"):
@@ -237,9 +237,9 @@ def test_a_picture_is_measured_before_it_is_decoded(folder, monkeypatch, data, w
 
 def test_scans_and_sizes_that_are_right_are_read(folder):
     (folder / "reference.png").write_bytes(jpeg(scans=1))  # progressive
-    assert images.size(jpeg()) == (96, 128)
+    assert image_decoding.size(jpeg()) == (96, 128)
     assert Avatar.load(folder).reference_image.shape == (256, 256, 3)
-    assert images.size(png(300, 200)) == (300, 200)
+    assert image_decoding.size(png(300, 200)) == (300, 200)
 
 
 def test_templates_that_fill_the_memory_are_refused(folder):

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import yaml
 
-from realtalk_ros import avatar_archive, models
-from realtalk_ros.avatar import AVATAR_DIR, Avatar
+from realtalk_ros import onnx_session
+from realtalk_ros.avatar import archive as avatar_archive
+from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar
 from realtalk_ros.cli import main
 from realtalk_ros.errors import RealTalkError
 
@@ -326,7 +327,7 @@ def with_model(good, network, sums=None):
 
 
 def test_a_network_is_left_out_unless_it_is_trusted(good, tmp_path):
-    network = (models.MODEL_DIR / "renderer_generate.onnx").read_bytes()
+    network = (onnx_session.MODEL_DIR / "renderer_generate.onnx").read_bytes()
     path = write(tmp_path / "a.zip", with_model(good, network))
     done = avatar_archive.import_(path, tmp_path)
     assert done.models == ("renderer_generate.onnx",) and not done.left_out

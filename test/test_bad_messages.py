@@ -275,7 +275,7 @@ def test_bad_expressions_do_not_reach_the_face(renderer):
 
 
 def broken_models(tmp_path, kind):
-    from realtalk_ros.models import FILES, MODEL_DIR
+    from realtalk_ros.onnx_session import FILES, MODEL_DIR
 
     for path in MODEL_DIR.iterdir():
         if path.is_file():
@@ -306,7 +306,7 @@ def test_a_broken_model_is_said_once_and_shown_while_the_node_waits(tmp_path, na
         assert process.poll() is None
         if kind == "missing" and name == "expression_node":  # mended while it runs
             broken = [message]
-            from realtalk_ros.models import FILES, MODEL_DIR
+            from realtalk_ros.onnx_session import FILES, MODEL_DIR
 
             for file in FILES:
                 (models / file).write_bytes((MODEL_DIR / file).read_bytes())

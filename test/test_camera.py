@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from realtalk_ros import arkit, landmarks
-from realtalk_ros.renderer.camera import Cameras
+from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.rendering.camera import Cameras
 
 ARRAYS = ("centre", "middle", "rotation", "scale", "nearness")
 

@@ -12,10 +12,12 @@ import av
 import numpy as np
 import pytest
 
-from realtalk_ros import __version__, advice, arkit, bench, doctor, models
+from realtalk_ros import __version__, install_hints, onnx_session
+from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
+from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.cli import COMMANDS, main
-from realtalk_ros.provenance import Provenance
-from realtalk_ros.speech import SAMPLE_CLIP, read_audio
+from realtalk_ros.commands import bench, doctor
+from realtalk_ros.face_model import arkit
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +160,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 
 def test_an_interrupt_ends_with_130_and_leaves_nothing(capsys, tmp_path, clip, monkeypatch):
-    from realtalk_ros.renderer.stream import FaceRenderer
+    from realtalk_ros.rendering.face_renderer import FaceRenderer
 
     def interrupted(*_):
         raise KeyboardInterrupt
@@ -216,7 +218,7 @@ def test_each_command_asks_for_its_own_extra(capsys, monkeypatch, words, missing
         run = staticmethod(absent)
 
     monkeypatch.setattr("realtalk_ros.cli.importlib.import_module", lambda name: Module)
-    monkeypatch.setattr(advice, "is_there", lambda name: name != missing)
+    monkeypatch.setattr(install_hints, "is_there", lambda name: name != missing)
     assert main(words[: 2 if words[0] == "data" else 1]) == 2
     command = capsys.readouterr().err.strip().split("not installed: ")[1]
     assert command.split()[-len(brought) :] == brought or command.endswith("python3-scipy")
@@ -240,10 +242,10 @@ def test_every_subcommand_follows_the_convention():
     ("missing/a.mp4", "no folder"), (".", "is a folder"), ("full.mp4", "MB left"),
 ])  # fmt: skip
 def test_demo_tells_at_once_where_it_cannot_write(capsys, monkeypatch, tmp_path, out, reason):
-    monkeypatch.setattr("realtalk_ros.demo.record", lambda *_: pytest.fail("it went on"))
+    monkeypatch.setattr("realtalk_ros.commands.demo.record", lambda *_: pytest.fail("it went on"))
     full = shutil._ntuple_diskusage(10**9, 10**9 - 10**6, 10**6)
     if out == "full.mp4":
-        monkeypatch.setattr("realtalk_ros.demo.shutil.disk_usage", lambda folder: full)
+        monkeypatch.setattr("realtalk_ros.commands.demo.shutil.disk_usage", lambda folder: full)
     assert main(["demo", "--out", str(tmp_path / out)]) == 2
     complaint = capsys.readouterr().err
     assert one_line(complaint) and reason in complaint
@@ -286,7 +288,7 @@ def test_doctor_finds_this_installation_able(capsys):
                                             ("truncated", "does not match its checksum"),
                                             ("missing", "is missing")])  # fmt: skip
 def test_doctor_notices_a_harmed_model(capsys, monkeypatch, tmp_path, harm, expected):
-    shutil.copytree(models.MODEL_DIR, tmp_path / "models")
+    shutil.copytree(onnx_session.MODEL_DIR, tmp_path / "models")
     victim = tmp_path / "models" / "expression_step.onnx"
     data = bytearray(victim.read_bytes())
     if harm == "tampered":
@@ -296,7 +298,7 @@ def test_doctor_notices_a_harmed_model(capsys, monkeypatch, tmp_path, harm, expe
         victim.write_bytes(data[: len(data) // 2])
     else:
         victim.unlink()
-    monkeypatch.setattr(models, "MODEL_DIR", tmp_path / "models")
+    monkeypatch.setattr(onnx_session, "MODEL_DIR", tmp_path / "models")
     assert main(["doctor"]) == 2
     said, complaint = capsys.readouterr()
     assert expected in said and "expression_step.onnx" in said
@@ -304,7 +306,7 @@ def test_doctor_notices_a_harmed_model(capsys, monkeypatch, tmp_path, harm, expe
 
 
 def test_a_harmed_model_ends_speak_in_one_line(tmp_path, clip):
-    shutil.copytree(models.MODEL_DIR, tmp_path / "models")
+    shutil.copytree(onnx_session.MODEL_DIR, tmp_path / "models")
     (tmp_path / "models" / "renderer_generate.onnx").write_bytes(b"not a network")
     ran = command("speak", "--wav", clip, "--out", tmp_path / "o.mp4",
                   REALTALK_MODEL_DIR=str(tmp_path / "models"))  # fmt: skip

@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("soxr")
 
 from realtalk_ros.errors import RealTalkError  # noqa: E402
-from realtalk_ros.expression import drascula  # noqa: E402
-from realtalk_ros.expression.corpora import clips  # noqa: E402
+from realtalk_ros.training.speech_data.corpora import clips  # noqa: E402
+from realtalk_ros.training.speech_data.games import drascula  # noqa: E402
 
 
 def number(n: int) -> bytes:

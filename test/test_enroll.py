@@ -14,18 +14,20 @@ import numpy as np
 import pytest
 import yaml
 
-from realtalk_ros import arkit
-from realtalk_ros.avatar import Avatar
+from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.cli import main
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.renderer.references import Chooser, spread
-from realtalk_ros.renderer.stream import FaceRenderer, references
-from realtalk_ros.video import VideoWriter
+from realtalk_ros.face_model import arkit
+from realtalk_ros.output.mp4_writer import VideoWriter
+from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.rendering.generator import references
+from realtalk_ros.rendering.reference_selection import Chooser, spread
 
 pytest.importorskip("scipy")
 
-from realtalk_ros.enroll import enroll, fit, footage, portrait, track, tracker  # noqa: E402
-from realtalk_ros.videos.track import Track  # noqa: E402
+from realtalk_ros.commands import enroll, track  # noqa: E402
+from realtalk_ros.enroll import fit, photo_to_avatar, tracker, video_to_avatar  # noqa: E402
+from realtalk_ros.enroll.face_tracks import Track  # noqa: E402
 
 # The same in each run: one draw in 300 looks like sound, which "has no pictures".
 NOISE = np.random.default_rng(0).bytes(5000)
@@ -273,8 +275,8 @@ def test_a_smile_is_brought_to_rest(monkeypatch):
     model, person = fit.mesh_model(), np.zeros(100)
     smile = weights(mouthSmile=0.8, jawOpen=0.15, mouthUpperUp=0.3)
     pose = fit.Pose(0.02, 0.05, 0.0, 256.0, 246.0, 12.9)
-    x, y, side = portrait.square(pose, person)
-    scale = portrait.CROP / side
+    x, y, side = photo_to_avatar.square(pose, person)
+    scale = photo_to_avatar.CROP / side
     pose = fit.Pose(0.02, 0.05, 0.0, 256 + (256 - x) * scale, 246 + (246 - y) * scale, 12.9 * scale)
     found = np.full((tracker.POINTS, 2), 256, np.float32)
     found[model.index] = pose.project(model.shape(person, smile))
@@ -345,7 +347,7 @@ def clip(tmp_path, monkeypatch):
 def test_a_video_becomes_an_avatar(clip, tmp_path, capsys):
     assert main(arguments(tmp_path, "--silent", what="--video", source="clip.mp4")) == 0
     avatar = Avatar.load(tmp_path / "ann")
-    assert len(avatar.templates) == footage.QUIET  # the second of rest, as it was filmed
+    assert len(avatar.templates) == video_to_avatar.QUIET  # the second of rest, as it was filmed
     top = avatar.templates[:, 4:12].mean((1, 2, 3))
     assert top.max() < 2 * 32 and (np.diff(top) > 0).all()
     assert len(avatar.more_references) == 3

@@ -7,12 +7,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from realtalk_ros import arkit, audio, emotion, models
+from realtalk_ros import onnx_session
+from realtalk_ros.audio import log_mel, pcm
+from realtalk_ros.audio.media_files import SAMPLE_CLIP
+from realtalk_ros.behaviour import emotion
+from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.errors import ModelError
-from realtalk_ros.expression import phones as ph
-from realtalk_ros.expression import teacher
-from realtalk_ros.expression.stream import RATE, ExpressionModel
-from realtalk_ros.speech import SAMPLE_CLIP
+from realtalk_ros.expression.onnx_model import ExpressionModel
+from realtalk_ros.face_model import arkit
+from realtalk_ros.training.expression import coarticulation
+from realtalk_ros.training.speech_data import phones as ph
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +29,11 @@ def clip():
     with wave.open(str(SAMPLE_CLIP)) as file:
         assert file.getsampwidth() == 2
         data = file.readframes(file.getnframes())
-        return audio.decode_pcm(data, "pcm_s16le", file.getnchannels()), file.getframerate()
+        return pcm.decode_pcm(data, "pcm_s16le", file.getnchannels()), file.getframerate()
 
 
 def express(model, pcm, rate, chunk_s=None):
-    front_end, stream = audio.AudioFrontEnd(rate), model.stream(model.prior())
+    front_end, stream = log_mel.AudioFrontEnd(rate), model.stream(model.prior())
     size = len(pcm) if chunk_s is None else int(rate * chunk_s)
     parts = [stream.push(front_end.push(pcm[i : i + size])) for i in range(0, len(pcm), size)]
     parts += [stream.push(front_end.flush()), stream.flush()]
@@ -51,14 +55,14 @@ def test_streamed_equals_whole(model, clip, whole, chunk_s):
 
 def test_frames_cover_the_sound_at_50_hz(clip, whole):
     pcm, rate = clip
-    assert len(whole["time"]) == int(np.ceil(len(pcm) / rate * RATE - 1e-9))
-    np.testing.assert_allclose(whole["time"], np.arange(len(whole["time"])) / RATE)
+    assert len(whole["time"]) == int(np.ceil(len(pcm) / rate * EXPRESSION_RATE - 1e-9))
+    np.testing.assert_allclose(whole["time"], np.arange(len(whole["time"])) / EXPRESSION_RATE)
     assert whole["weights"].min() >= 0 and whole["weights"].max() <= 1
 
 
 def test_frames_come_after_the_stated_look_ahead(model):
     assert 0 < model.look_ahead <= 0.2
-    front_end, stream = audio.AudioFrontEnd(16000), model.stream(model.prior())
+    front_end, stream = log_mel.AudioFrontEnd(16000), model.stream(model.prior())
     # Audio up to 1 s + the look-ahead decides the frame at 1 s; 20 ms less does not.
     samples = np.zeros(round(16000 * (1 + model.look_ahead)), np.float32)
     early = stream.push(front_end.push(samples[:-320]))
@@ -71,24 +75,24 @@ def test_lips_rest_in_silence_and_noise(model):
     hum = 0.05 * np.sin(2 * np.pi * 100 * np.arange(48000) / 16000)
     for sound in (np.zeros(48000), 0.02 * rng.standard_normal(48000), hum):
         weights = express(model, sound.astype(np.float32), 16000)["weights"]
-        assert np.abs(teacher.opening(weights) - teacher.REST_GAP).max() < 0.1  # 1 mm
+        assert np.abs(coarticulation.opening(weights) - coarticulation.REST_GAP).max() < 0.1  # 1 mm
 
 
 def test_mouth_moves_with_speech_and_rests_after_it(model, clip):
     pcm, rate = clip
     got = express(model, np.concatenate([pcm, np.zeros(rate, np.float32)]), rate)
-    gap = teacher.opening(got["weights"])
+    gap = coarticulation.opening(got["weights"])
     assert gap.max() > 0.6  # cm, on a vowel
     speaking = got["speech"] > 0.5
-    assert 0.5 < speaking[: int(len(pcm) / rate * RATE)].mean() <= 1
+    assert 0.5 < speaking[: int(len(pcm) / rate * EXPRESSION_RATE)].mean() <= 1
     assert not speaking[-25:].any()
-    assert np.abs(gap[-25:] - teacher.REST_GAP).max() < 0.05
+    assert np.abs(gap[-25:] - coarticulation.REST_GAP).max() < 0.05
 
 
 def test_level_and_rate_of_the_recording_matter_little(model, clip):
     pcm, rate = clip
-    gap = teacher.opening(express(model, pcm, rate)["weights"])
-    quiet = teacher.opening(express(model, 0.2 * pcm, rate)["weights"])
+    gap = coarticulation.opening(express(model, pcm, rate)["weights"])
+    quiet = coarticulation.opening(express(model, 0.2 * pcm, rate)["weights"])
     assert np.corrcoef(gap, quiet)[0, 1] > 0.9
 
 
@@ -124,7 +128,7 @@ def test_empty_segment_gives_no_frames(model):
 
 def test_damaged_model_is_refused(tmp_path):
     for name in ("expression_prior.onnx", "expression_step.onnx"):
-        (tmp_path / name).write_bytes((models.MODEL_DIR / name).read_bytes())
+        (tmp_path / name).write_bytes((onnx_session.MODEL_DIR / name).read_bytes())
     ExpressionModel(tmp_path)
     whole = (tmp_path / "expression_step.onnx").read_bytes()
     (tmp_path / "expression_step.onnx").write_bytes(whole[: len(whole) // 2])
@@ -143,44 +147,45 @@ SEGMENTS = [
 def test_teacher_closes_lips_for_everyone():
     rng = np.random.default_rng(3)
     for _ in range(20):
-        _, style = teacher.random_person(rng)
-        motion = teacher.animate(SEGMENTS, 125, style)
-        gap = teacher.opening(motion.weights)
+        _, style = coarticulation.random_person(rng)
+        motion = coarticulation.animate(SEGMENTS, 125, style)
+        gap = coarticulation.opening(motion.weights)
         for at in (0.53, 0.76, 1.02):
-            assert gap[round(at * RATE)] < 0.02, style
-        assert gap[round(0.64 * RATE)] > 0.25 and gap[round(1.45 * RATE)] > 0.25
+            assert gap[round(at * EXPRESSION_RATE)] < 0.02, style
+        for at in (0.64, 1.45):
+            assert gap[round(at * EXPRESSION_RATE)] > 0.25
         assert not motion.weights[:15].any() and not motion.weights[-30:, list(arkit.MOUTH)].any()
         assert motion.weights.min() >= 0 and motion.weights.max() <= 1
 
 
 def test_teacher_blinks_in_a_pause_and_shows_a_mood_without_opening_a_closure():
-    style = teacher.average_style()
-    blink = teacher.animate(SEGMENTS, 125, style).weights[:, arkit.INDEX["eyeBlinkLeft"]]
+    style = coarticulation.average_style()
+    blink = coarticulation.animate(SEGMENTS, 125, style).weights[:, arkit.INDEX["eyeBlinkLeft"]]
     assert blink.max() > 0.9 and not blink[:85].any() and not blink[-15:].any()
-    happy = teacher.animate(SEGMENTS, 125, style, mood=emotion.weights("happy")).weights
-    plain = teacher.animate(SEGMENTS, 125, style).weights
+    happy = coarticulation.animate(SEGMENTS, 125, style, mood=emotion.weights("happy")).weights
+    plain = coarticulation.animate(SEGMENTS, 125, style).weights
     smile = arkit.INDEX["mouthSmileLeft"]
     assert (happy[30:75, smile] > plain[30:75, smile] + 0.3).all()
     for at in (0.53, 0.76, 1.02):
-        assert teacher.opening(happy)[round(at * RATE)] < 0.02
+        assert coarticulation.opening(happy)[round(at * EXPRESSION_RATE)] < 0.02
 
 
 def test_teacher_tells_vowels_apart():
-    weights = teacher.animate(SEGMENTS, 125, teacher.average_style()).weights
-    ee, oo = weights[round(0.93 * RATE)], weights[round(1.16 * RATE)]
-    assert teacher.width(ee) > 0.3 and teacher.width(oo) < -0.3
+    weights = coarticulation.animate(SEGMENTS, 125, coarticulation.average_style()).weights
+    ee, oo = weights[round(0.93 * EXPRESSION_RATE)], weights[round(1.16 * EXPRESSION_RATE)]
+    assert coarticulation.width(ee) > 0.3 and coarticulation.width(oo) < -0.3
     lip = arkit.INDEX["mouthRollLower"]
-    assert weights[round(1.3 * RATE), lip] > 0.35  # f: the lower lip under the teeth
+    assert weights[round(1.3 * EXPRESSION_RATE), lip] > 0.35  # f: the lower lip under the teeth
 
 
 def test_lips_come_near_but_do_not_meet_for_an_approximant():
     """The b of Spanish "sabe"; after a pause it is a stop."""
-    from realtalk_ros.expression.speech_set import finish
+    from realtalk_ros.training.speech_data.dataset import finish
 
     spoken = [("BH", 0.5, 0.6), ("AA", 0.6, 0.75), ("BH", 0.75, 0.85), ("AA", 0.85, 1.0)]
     segments = finish(np.zeros(24000, np.float32), spoken, "es").segments
-    motion = teacher.animate(segments, 75, teacher.average_style())
-    after_pause, between = teacher.opening(motion.weights)[[27, 40]]
+    motion = coarticulation.animate(segments, 75, coarticulation.average_style())
+    after_pause, between = coarticulation.opening(motion.weights)[[27, 40]]
     assert after_pause == 0 and 0.2 < between < 0.3
     assert motion.closure[27] == 1 and not motion.closure[35:].any()
 
@@ -197,7 +202,7 @@ def shaken(net):
 
 def test_parallel_training_form_equals_the_stream():
     torch = pytest.importorskip("torch")
-    from realtalk_ros.expression.model import Dims, ExpressionNet
+    from realtalk_ros.training.expression.model import Dims, ExpressionNet
 
     torch.manual_seed(0)
     net = shaken(ExpressionNet(Dims(width=32, layers=2, memory=5)))
@@ -217,12 +222,12 @@ def test_the_installed_network_can_be_trained_further(model, clip):
     """Its weights come out of the ONNX files: the same speech gives the same face."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnx", reason="export needs onnx")
-    from realtalk_ros.expression import train
+    from realtalk_ros.training.expression import train
 
     pcm, rate = clip
-    mel = audio.AudioFrontEnd(rate).push(pcm[: 2 * rate])[:180]
+    mel = log_mel.AudioFrontEnd(rate).push(pcm[: 2 * rate])[:180]
     wanted = model.stream(model.prior()).push(mel).weights
-    net = train.installed(models.MODEL_DIR).eval()
+    net = train.installed(onnx_session.MODEL_DIR).eval()
     with torch.no_grad():
         prior = net.prior(torch.zeros(1, 100), torch.zeros(1, 50, 52), torch.zeros(1, 2))
         got = net(torch.from_numpy(mel)[None], prior)["weights"][0, net.dims.delay :]
@@ -242,7 +247,7 @@ def test_the_installed_network_can_be_trained_further(model, clip):
 
 def test_concatenation_is_another_network_of_the_same_interface():
     torch = pytest.importorskip("torch")
-    from realtalk_ros.expression.model import Dims, ExpressionNet
+    from realtalk_ros.training.expression.model import Dims, ExpressionNet
 
     net = shaken(ExpressionNet(Dims(width=32, layers=2, memory=5, prior="concatenation")))
     mel, identity, reference = torch.randn(1, 40, 80), torch.randn(1, 100), torch.rand(1, 50, 52)
@@ -256,7 +261,7 @@ def test_concatenation_is_another_network_of_the_same_interface():
 
 def test_a_room_rings_as_long_and_as_loud_as_it_is_told():
     pytest.importorskip("scipy")
-    from realtalk_ros.expression import mel_augment
+    from realtalk_ros.training.expression import mel_augment
 
     click = np.full((100, 80), -4.0)
     click[10] = 1.0
@@ -269,7 +274,7 @@ def test_a_room_rings_as_long_and_as_loud_as_it_is_told():
 
 def test_noise_suppression_takes_bursts_and_hiss_and_leaves_vowels():
     pytest.importorskip("scipy")
-    from realtalk_ros.expression import mel_augment
+    from realtalk_ros.training.expression import mel_augment
 
     mel = np.full((100, 80), -1.0, np.float32)  # hiss
     mel[50:] = 0.5  # a vowel
@@ -282,7 +287,7 @@ def test_noise_suppression_takes_bursts_and_hiss_and_leaves_vowels():
 
 def test_mel_augmentation_keeps_shape_and_phones_with_their_sound():
     pytest.importorskip("scipy")
-    from realtalk_ros.expression import mel_augment
+    from realtalk_ros.training.expression import mel_augment
 
     rng = np.random.default_rng(0)
     mel = np.full((100, 80), -1.0, np.float32)
@@ -298,7 +303,7 @@ def test_mel_augmentation_keeps_shape_and_phones_with_their_sound():
 
 def test_first_lessons_mind_most_what_lips_show():
     torch = pytest.importorskip("torch")
-    from realtalk_ros.expression.hearing import misheard
+    from realtalk_ros.training.expression.pretrain_phones import misheard
 
     def loss(phone: str, heard: str) -> float:
         logits = torch.zeros(1, len(ph.PHONES))
@@ -312,8 +317,8 @@ def test_first_lessons_mind_most_what_lips_show():
 def sampler():
     """Of three utterances, all of a loud vowel and silence in turns."""
     pytest.importorskip("torch")
-    from realtalk_ros.expression import train
-    from realtalk_ros.expression.speech_set import Speech, SpeechSet
+    from realtalk_ros.training.expression import train
+    from realtalk_ros.training.speech_data.dataset import Speech, SpeechSet
 
     t = np.arange(48000) / 16000
     loud = (t % 1.0 < 0.5) * np.sin(2 * np.pi * 500 * t)
@@ -326,10 +331,10 @@ def sampler():
 def ticking(monkeypatch):
     """A clock of trainings by which a step takes 0.2 s."""
     pytest.importorskip("torch")
-    from realtalk_ros.expression import course
+    from realtalk_ros.training.expression import trainer
 
     ticks = itertools.count(0.0, 0.1)
-    monkeypatch.setattr(course, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
 
 
 def test_first_lessons_tell_phones_and_go_on_where_they_were(
@@ -337,8 +342,8 @@ def test_first_lessons_tell_phones_and_go_on_where_they_were(
 ):
     import torch
 
-    from realtalk_ros.expression import hearing
-    from realtalk_ros.expression.model import Dims
+    from realtalk_ros.training.expression import pretrain_phones
+    from realtalk_ros.training.expression.model import Dims
 
     data = sampler.sets["real"]
     segments = data[0][1]
@@ -346,22 +351,22 @@ def test_first_lessons_tell_phones_and_go_on_where_they_were(
     torch.set_num_threads(1)  # so small that more only wait for each other
     path = tmp_path / "hearing.pt"
     torch.manual_seed(0)
-    monkeypatch.setattr(hearing, "BATCH", 4)
-    hearing.train_hearing(sampler, dims, path, 0.2)
+    monkeypatch.setattr(pretrain_phones, "BATCH", 4)
+    pretrain_phones.train_hearing(sampler, dims, path, 0.2)
     first = torch.load(path, weights_only=True)["step"]
-    trunk = hearing.train_hearing(sampler, dims, path, 0.6).eval()
+    trunk = pretrain_phones.train_hearing(sampler, dims, path, 0.6).eval()
     assert 3 * first - 5 < torch.load(path, weights_only=True)["step"] < 3 * first + 5
     with torch.no_grad():
         told = trunk(torch.from_numpy(data[0][0][None, :290].astype(np.float32)))[1][0, 3:]
-    want = hearing.heard_phones(segments, len(told))
+    want = pretrain_phones.heard_phones(segments, len(told))
     assert (told.argmax(-1).numpy() == want).mean() > 0.8
 
     # Where the file has no head that names phones, and the transformer is used to another's voice:
     known = copy.deepcopy(trunk)
     for lost in (trunk.phones, trunk.outward):
         lost.weight.data.normal_()
-    hearing.name_phones(trunk, dims.delay, {"real": (3, data)})
-    hearing.fit_outward(trunk, known, sampler)
+    pretrain_phones.name_phones(trunk, dims.delay, {"real": (3, data)})
+    pretrain_phones.fit_outward(trunk, known, sampler)
     with torch.no_grad():
         mel = torch.from_numpy(data[0][0][None, :290].astype(np.float32))
         (x, told), (wanted, _) = trunk(mel), known(mel)
@@ -375,17 +380,17 @@ def test_first_lessons_of_the_prior_tell_how_somebody_of_a_shape_moves(
 ):
     import torch
 
-    from realtalk_ros.expression import acquaintance, train
-    from realtalk_ros.expression.model import Dims, ExpressionNet
+    from realtalk_ros.training.expression import pretrain_prior, train
+    from realtalk_ros.training.expression.model import Dims, ExpressionNet
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
     net = ExpressionNet(Dims(width=32, layers=1, trunk=16, dilations=(1,)))
-    monkeypatch.setattr(acquaintance, "BATCH", 64)
+    monkeypatch.setattr(pretrain_prior, "BATCH", 64)
     hidden = None if without is None else train.KNOWN.index(without)
     path = tmp_path / "acquaintance.pt"
-    acquaintance.train_acquaintance(sampler, net, path, 0.25, hidden, rate=1e-2)
-    identity, reference, style = acquaintance.people(sampler, 200)
+    pretrain_prior.train_acquaintance(sampler, net, path, 0.25, hidden, rate=1e-2)
+    identity, reference, style = pretrain_prior.people(sampler, 200)
     known = torch.tensor([[1.0, 0.0]]).expand(200, 2)
     with torch.no_grad():
         error = (net.style(net.tokens(identity, reference, known)[:, 0]) - style).square().mean()
@@ -399,7 +404,7 @@ def test_ablations_that_are_there_are_compared_with_the_full_network(
     import torch
 
     from realtalk_ros.cli import main
-    from realtalk_ros.expression import train
+    from realtalk_ros.training.expression import train
 
     torch.set_num_threads(1)
     sampler.sets["real"].save(tmp_path / "train_real_made_up.npz")
@@ -434,7 +439,7 @@ def test_convolutions_can_be_kept_and_foreign_ones_are_refused(
 
     from realtalk_ros.cli import main
     from realtalk_ros.errors import RealTalkError
-    from realtalk_ros.expression import train
+    from realtalk_ros.training.expression import train
 
     torch.set_num_threads(1)
     sampler.sets["real"].save(tmp_path / "train_real_made_up.npz")
@@ -478,7 +483,7 @@ def film_of(path, steps=200, **instead):
 
 def test_films_teach_their_beginning_and_keep_their_end(tmp_path):
     pytest.importorskip("scipy")
-    from realtalk_ros.expression.films import UNKNOWN, Film, Films
+    from realtalk_ros.training.expression.video_dataset import UNKNOWN, Film, Films
 
     weights = film_of(tmp_path / "speech" / "ann.npz")
     films = Films(tmp_path)
@@ -506,7 +511,7 @@ def test_films_teach_their_beginning_and_keep_their_end(tmp_path):
 def test_what_is_no_film_is_refused_in_one_line(tmp_path, instead):
     pytest.importorskip("scipy")
     from realtalk_ros.errors import RealTalkError
-    from realtalk_ros.expression.films import Films
+    from realtalk_ros.training.expression.video_dataset import Films
 
     film_of(tmp_path / "speech" / "bad.npz", **instead)
     with pytest.raises(RealTalkError, match="bad.npz is no film") as caught:
@@ -520,14 +525,14 @@ def test_the_installed_network_learns_from_films_alone(tmp_path, monkeypatch, ti
     """Somebody who opens his mouth on sound that is nothing: the network did not, and learns to."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnx", reason="export needs onnx")
-    from realtalk_ros.expression import evaluate, train
+    from realtalk_ros.training.expression import evaluate, train
 
     film_of(tmp_path / "speech" / "ann.npz", 600)
     torch.set_num_threads(1)
     train.train(tmp_path, tmp_path / "run", 0.2, 4, further=True, videos=tmp_path)
     net, saved = train.averaged(tmp_path / "run" / "expression.pt")
     assert saved["step"] > 10 and saved["further"]
-    trunk = train.installed(models.MODEL_DIR).trunk.blocks[0].taps.weight
+    trunk = train.installed(onnx_session.MODEL_DIR).trunk.blocks[0].taps.weight
     torch.testing.assert_close(net.trunk.blocks[0].taps.weight, trunk)  # hears as before
     train.export(net, tmp_path / "models")
     before, after = (
@@ -542,14 +547,14 @@ def test_the_installed_network_learns_from_films_alone(tmp_path, monkeypatch, ti
 
 def test_a_perfect_network_scores_perfectly_and_a_late_one_is_late(monkeypatch):
     pytest.importorskip("scipy")
-    from realtalk_ros.expression import evaluate
-    from realtalk_ros.expression.speech_set import Speech, SpeechSet
+    from realtalk_ros.training.expression import evaluate
+    from realtalk_ros.training.speech_data.dataset import Speech, SpeechSet
 
     pcm = 0.01 * np.random.default_rng(0).standard_normal(40000).astype(np.float32)
     data = SpeechSet.of([Speech(pcm, SEGMENTS, "made up")] * 2)
     mel, segments, _ = data[0]
-    motion = teacher.animate(
-        segments, len(mel) // 2, teacher.average_style(), teacher.accents(mel)
+    motion = coarticulation.animate(
+        segments, len(mel) // 2, coarticulation.average_style(), coarticulation.accents(mel)
     ).weights
 
     def network(weights):
@@ -575,8 +580,8 @@ def test_a_perfect_network_scores_perfectly_and_a_late_one_is_late(monkeypatch):
 
 def test_a_set_of_several_people_tells_of_each(monkeypatch):
     pytest.importorskip("scipy")
-    from realtalk_ros.expression import evaluate
-    from realtalk_ros.expression.speech_set import Speech, SpeechSet
+    from realtalk_ros.training.expression import evaluate
+    from realtalk_ros.training.speech_data.dataset import Speech, SpeechSet
 
     pcm = 0.01 * np.random.default_rng(0).standard_normal(40000).astype(np.float32)  # 2.5 s
     data = SpeechSet.of(
@@ -584,7 +589,8 @@ def test_a_set_of_several_people_tells_of_each(monkeypatch):
         for name in ["loud", "soft"] * 24 + ["hardly anything"]
     )
     frames = len(data[0][0]) // 2
-    motion = teacher.animate(SEGMENTS, frames, teacher.average_style(), np.zeros(frames)).weights
+    style = coarticulation.average_style()
+    motion = coarticulation.animate(SEGMENTS, frames, style, np.zeros(frames)).weights
 
     def network(model, mel, prior):  # understands who is loud, shuts the mouth for others
         weights = motion * (mel.mean() > data.mel.mean())
@@ -606,7 +612,7 @@ def test_a_set_of_several_people_tells_of_each(monkeypatch):
 
 
 def test_ipa_is_spelled_in_our_phones():
-    from realtalk_ros.expression.phones import from_ipa
+    from realtalk_ros.training.speech_data.phones import from_ipa
 
     assert from_ipa("ˈaɪ") == ["AY"] and from_ipa("tʃ") == ["CH"] and from_ipa("yː") == ["UE"]
     assert from_ipa("(en)") == [] and from_ipa("ɔ̃") == ["AO"]
@@ -616,10 +622,10 @@ def test_ipa_is_spelled_in_our_phones():
 def test_espeak_phones_have_times_and_stops_their_closure():
     pytest.importorskip("scipy")
     from realtalk_ros.errors import RealTalkError
-    from realtalk_ros.expression import engines
+    from realtalk_ros.training.speech_data import tts_engines
 
     try:
-        speech = engines.espeak().speak("a papa", "en-us")
+        speech = tts_engines.espeak().speak("a papa", "en-us")
     except RealTalkError:
         pytest.skip("espeak-ng is not installed")
     names = [phone for phone, _, _ in speech.segments]

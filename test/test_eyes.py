@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from realtalk_ros import arkit, landmarks
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.renderer import eyes
-from realtalk_ros.renderer.geometry import Geometry, frontal
-from realtalk_ros.renderer.stream import lay
+from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.rendering import eyes
+from realtalk_ros.rendering.generator import lay
+from realtalk_ros.rendering.geometry import Geometry, frontal
 
 SIZE = 256
 NOBODY = np.zeros(landmarks.IDENTITY_SIZE, np.float32)

@@ -5,16 +5,18 @@ import threading
 import numpy as np
 import pytest
 
-from realtalk_ros import arkit, emotion
-from realtalk_ros.avatar import Avatar
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.behaviour import emotion
+from realtalk_ros.behaviour.emotion import felt, parse_emotion
+from realtalk_ros.behaviour.face import Face
+from realtalk_ros.behaviour.gaze import angles
+from realtalk_ros.behaviour.head_motion import HeadMotion
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face import Face, felt, parse_emotion
-from realtalk_ros.facekit import gaze_angles
-from realtalk_ros.gaze import angles
-from realtalk_ros.head import HeadMotion
-from realtalk_ros.health import LEVELS, Ladder
-from realtalk_ros.renderer.stream import FaceRenderer
-from realtalk_ros.troupe import Troupe
+from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.facekit import gaze_angles
+from realtalk_ros.playout.adaptive_quality import LEVELS, Ladder
+from realtalk_ros.rendering.batching import Troupe
+from realtalk_ros.rendering.face_renderer import FaceRenderer
 
 I = arkit.INDEX  # noqa: E741
 MOUTH = list(arkit.MOUTH)

@@ -26,12 +26,12 @@ from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import Bool, String  # noqa: E402
 
+from realtalk_ros.avatar.provenance import Provenance  # noqa: E402
 from realtalk_ros.msg import AudioChunk, FaceExpression  # noqa: E402
 from realtalk_ros.nodes.expression_node import ExpressionNode  # noqa: E402
 from realtalk_ros.nodes.recorder_node import RecorderNode  # noqa: E402
 from realtalk_ros.nodes.renderer_node import RendererNode  # noqa: E402
 from realtalk_ros.nodes.speech_node import SpeechNode  # noqa: E402
-from realtalk_ros.provenance import Provenance  # noqa: E402
 from ros_graph import (  # noqa: E402
     AVATAR,
     FPS,

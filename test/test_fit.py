@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from realtalk_ros import arkit, landmarks  # noqa: E402
-from realtalk_ros.enroll import fit, points  # noqa: E402
+from realtalk_ros.enroll import fit, mediapipe_points  # noqa: E402
 from realtalk_ros.errors import RealTalkError  # noqa: E402
+from realtalk_ros.face_model import arkit, landmarks  # noqa: E402
 
 PEOPLE = np.random.default_rng(3).normal(0, 0.8, (4, 100))
 
@@ -42,8 +42,16 @@ def opening(expressions):
 
 
 def test_the_table_names_each_landmark_and_vertex_once():
-    assert len(points.LANDMARK) == len(points.VERTEX) == len(points.SIGMA) == 154
-    assert len(set(points.LANDMARK.tolist())) == 154 and points.LANDMARK.max() < 478
+    assert (
+        len(mediapipe_points.LANDMARK)
+        == len(mediapipe_points.VERTEX)
+        == len(mediapipe_points.SIGMA)
+        == 154
+    )
+    assert (
+        len(set(mediapipe_points.LANDMARK.tolist())) == 154
+        and mediapipe_points.LANDMARK.max() < 478
+    )
     model = fit.mesh_model()
     assert model.mean.shape == (154, 3) and model.expressions.shape == (52, 154, 3)
     # The subject's left is +x, and MediaPipe's right eye corner is landmark 33.
@@ -115,8 +123,8 @@ def test_what_is_no_face_is_refused(found):
 
 
 def test_the_shipped_points_are_those_of_the_face_model():
-    from realtalk_ros.facekit import FaceKit, find_facekit
-    from realtalk_ros.renderer.import_facekit import fit_arrays
+    from realtalk_ros.face_model.facekit import FaceKit, find_facekit
+    from realtalk_ros.training.synthetic.facekit_import import fit_arrays
 
     try:
         find_facekit()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from realtalk_ros import arkit, landmarks
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face_model import arkit, landmarks
 
 
 def test_lips_open_with_the_jaw_and_meet_again_with_mouth_close():

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from realtalk_ros.microphone import HANG, Gate
+from realtalk_ros.audio.microphone import HANG, Gate
 
 DOMAIN = 55
 RATE = 16000
@@ -119,8 +119,8 @@ def test_a_microphone_that_cannot_be_opened_is_said_in_one_line(fake, monkeypatc
     import importlib
     import sys
 
+    from realtalk_ros.audio.microphone import Microphone
     from realtalk_ros.errors import RealTalkError
-    from realtalk_ros.microphone import Microphone
 
     monkeypatch.syspath_prepend(str(fake))
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)

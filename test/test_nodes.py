@@ -20,10 +20,10 @@ from rcl_interfaces.srv import DescribeParameters, ListParameters  # noqa: E402
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import CompressedImage  # noqa: E402
 
-from realtalk_ros.avatar import Avatar  # noqa: E402
+from realtalk_ros.audio.media_files import read_audio  # noqa: E402
+from realtalk_ros.avatar.avatar import Avatar  # noqa: E402
+from realtalk_ros.avatar.provenance import Provenance  # noqa: E402
 from realtalk_ros.msg import FaceExpression  # noqa: E402
-from realtalk_ros.provenance import Provenance  # noqa: E402
-from realtalk_ros.speech import read_audio  # noqa: E402
 from ros_graph import AVATAR, RATE, Client, promised, seconds, speech, start, stop  # noqa: E402
 
 DOMAIN = 43

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from realtalk_ros import advice
+from realtalk_ros import install_hints
 
 ROOT = Path(__file__).parents[1]
 if not (ROOT / "pyproject.toml").is_file():
@@ -118,7 +118,10 @@ def test_package_xml_declares_what_is_imported_and_nothing_else():
     declared = {e.text for e in ET.parse(ROOT / "package.xml").iter()
                 if e.tag in ("depend", "exec_depend")}  # fmt: skip
     used = set(imported(ROOT / "realtalk_ros", ROOT / "launch"))
-    ros = (used & set(advice.ROS)) | {"action_msgs", "std_msgs"}  # the latter two by the messages
+    ros = (used & set(install_hints.ROS)) | {
+        "action_msgs",
+        "std_msgs",
+    }  # the latter two by the messages
     modules = {MODULE_OF.get(name, name) for name in declared}
     assert not ros - modules
     assert not {KEYS[name] for name in KEYS} - declared
@@ -130,11 +133,11 @@ def test_advice_knows_every_module_and_pyproject_brings_it():
     brought = {extra: {requirement(line) for line in lines}
                for extra, lines in project["optional-dependencies"].items()}  # fmt: skip
     base = {requirement(line) for line in project["dependencies"]}
-    assert {advice.PACKAGES[name].pip for name in BASE} == base
-    for extra, modules in advice.EXTRAS.items():
-        assert {advice.PACKAGES[name].pip for name in modules} <= brought[extra], extra
+    assert {install_hints.PACKAGES[name].pip for name in BASE} == base
+    for extra, modules in install_hints.EXTRAS.items():
+        assert {install_hints.PACKAGES[name].pip for name in modules} <= brought[extra], extra
     for module, files in imported(ROOT / "realtalk_ros").items():
-        known = {*advice.PACKAGES, *advice.ROS, *OF_SOME_ROBOTS}
+        known = {*install_hints.PACKAGES, *install_hints.ROS, *OF_SOME_ROBOTS}
         assert module in known, (module, files)
 
 
@@ -145,10 +148,10 @@ def test_advice_knows_every_module_and_pyproject_brings_it():
     (("nodes",), ("display", "microphone", "tts")),
 ])  # fmt: skip
 def test_what_a_command_imports_is_brought_by_its_extra(folders, extras):
-    brought = BASE | {name for extra in extras for name in advice.EXTRAS[extra]}
+    brought = BASE | {name for extra in extras for name in install_hints.EXTRAS[extra]}
     for folder in folders:
         for module, files in imported(ROOT / "realtalk_ros" / folder).items():
-            assert module in brought | set(advice.ROS) | OF_SOME_ROBOTS, (module, files)
+            assert module in brought | set(install_hints.ROS) | OF_SOME_ROBOTS, (module, files)
 
 
 def test_every_extra_that_is_named_exists():
@@ -173,11 +176,11 @@ def place(monkeypatch, tmp_path):
             (prefix / "bin/pip").touch()
         monkeypatch.setattr(sys, "prefix", str(prefix))
         monkeypatch.setattr(sys, "executable", str(prefix / "bin/python3"))
-        monkeypatch.setattr(advice, "APT_FROM", (3, 0) if managed else (4, 0))
-        monkeypatch.setattr(advice, "is_managed", lambda: managed)
-        monkeypatch.setattr(advice, "has_apt", lambda: apt)
-        monkeypatch.setattr(advice, "is_there", lambda name: name == "pip")
-        monkeypatch.setattr(advice.ctypes.util, "find_library", lambda name: None)
+        monkeypatch.setattr(install_hints, "APT_FROM", (3, 0) if managed else (4, 0))
+        monkeypatch.setattr(install_hints, "is_managed", lambda: managed)
+        monkeypatch.setattr(install_hints, "has_apt", lambda: apt)
+        monkeypatch.setattr(install_hints, "is_there", lambda name: name == "pip")
+        monkeypatch.setattr(install_hints.ctypes.util, "find_library", lambda name: None)
         return str(prefix / "bin/pip") if environment else "/usr/bin/python3 -m pip"
 
     return put
@@ -185,35 +188,37 @@ def place(monkeypatch, tmp_path):
 
 def test_in_an_environment_its_own_pip_brings_packages_that_exist(place):
     pip = place(environment=True)
-    assert advice.how_to_install("aiohttp") == f"{pip} install 'aiohttp>=3.8'"
-    assert advice.how_to_install("sounddevice") == (
+    assert install_hints.how_to_install("aiohttp") == f"{pip} install 'aiohttp>=3.8'"
+    assert install_hints.how_to_install("sounddevice") == (
         f"sudo apt install libportaudio2 && {pip} install 'sounddevice>=0.4'"
     )
-    assert advice.what_is_missing("soxr", "train").endswith("soundfile soxr espeakng-loader")
-    assert "realtalk_ros" not in advice.what_is_missing("torch", "train")
-    assert f"{pip} install" in advice.what_is_missing("rclpy")
+    assert install_hints.what_is_missing("soxr", "train").endswith("soundfile soxr espeakng-loader")
+    assert "realtalk_ros" not in install_hints.what_is_missing("torch", "train")
+    assert f"{pip} install" in install_hints.what_is_missing("rclpy")
 
 
 def test_beside_apt_its_packages_come_first_and_pip_is_told(place):
     pip = place(environment=False)
-    assert advice.how_to_install("aiohttp") == "sudo apt install python3-aiohttp"
-    assert advice.how_to_install("scipy", "soxr") == (
+    assert install_hints.how_to_install("aiohttp") == "sudo apt install python3-aiohttp"
+    assert install_hints.how_to_install("scipy", "soxr") == (
         f"sudo apt install python3-scipy && {pip} install --user --break-system-packages soxr"
     )
-    assert "colcon" in advice.what_is_missing("realtalk_ros.msg")
+    assert "colcon" in install_hints.what_is_missing("realtalk_ros.msg")
     place(environment=False, managed=False)
-    assert advice.how_to_install("aiohttp") == f"{pip} install --user 'aiohttp>=3.8'"
+    assert install_hints.how_to_install("aiohttp") == f"{pip} install --user 'aiohttp>=3.8'"
     place(environment=False, apt=False)
-    assert advice.how_to_install("aiohttp").endswith("--break-system-packages 'aiohttp>=3.8'")
+    assert install_hints.how_to_install("aiohttp").endswith(
+        "--break-system-packages 'aiohttp>=3.8'"
+    )
 
 
 def test_enrolling_asks_for_what_enrolling_needs(place):
     pip = place(environment=True)
-    if sys.version_info < advice.NO_MEDIAPIPE:
-        assert advice.what_is_missing("scipy", "enroll").endswith(
+    if sys.version_info < install_hints.NO_MEDIAPIPE:
+        assert install_hints.what_is_missing("scipy", "enroll").endswith(
             f"{pip} install 'mediapipe>=0.10.9,<=0.10.21' scipy"
         )
-    assert "torch" not in advice.what_is_missing("scipy", "enroll")
+    assert "torch" not in install_hints.what_is_missing("scipy", "enroll")
 
 
 # What is checked before a build

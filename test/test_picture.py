@@ -8,13 +8,14 @@ import pytest
 from pixels import CLOSURES, VOWELS, moves, opening, slid
 
 import realtalk_ros
-from realtalk_ros import arkit, landmarks
-from realtalk_ros.avatar import Avatar
-from realtalk_ros.expression.stream import ExpressionModel
-from realtalk_ros.face import Face
-from realtalk_ros.pipeline import Chunk, ExpressionPipeline
-from realtalk_ros.renderer.stream import FaceRenderer
-from realtalk_ros.speech import read_audio
+from realtalk_ros.audio.media_files import read_audio
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.behaviour.face import Face
+from realtalk_ros.expression.onnx_model import ExpressionModel
+from realtalk_ros.expression.pipeline import ExpressionPipeline
+from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.stream_types import Chunk
 
 SAMPLE = Path(realtalk_ros.__file__).parent / "data" / "speech_sample.wav"
 AT_REST = np.zeros(arkit.COUNT, np.float32)

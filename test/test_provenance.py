@@ -9,16 +9,16 @@ import cv2
 import numpy as np
 import pytest
 
-from realtalk_ros.errors import RealTalkError
-from realtalk_ros.mark import Mark
-from realtalk_ros.provenance import (
+from realtalk_ros.avatar.provenance import (
     LIKENESS,
     SYNTHETIC,
     Provenance,
     into_jpeg,
     write_picture,
 )
-from realtalk_ros.video import VideoWriter
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.output.mp4_writer import VideoWriter
+from realtalk_ros.rendering.watermark import Mark
 
 ANN = Provenance("Ann <&> Zoë", LIKENESS, 'Ann Lee & "family", 2026-11-21, for the <lab>')
 BOB = Provenance("Bob", SYNTHETIC)

@@ -14,9 +14,9 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
+from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes.recorder_node import RecorderNode
-from realtalk_ros.provenance import Provenance
 
 
 def test_an_empty_last_chunk_ends_it_whatever_else_it_says(tmp_path):

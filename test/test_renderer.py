@@ -8,11 +8,13 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from realtalk_ros import arkit, models
-from realtalk_ros.avatar import AVATAR_DIR, Avatar
+from realtalk_ros import onnx_session
+from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar
 from realtalk_ros.errors import ModelError
-from realtalk_ros.renderer.geometry import Geometry
-from realtalk_ros.renderer.stream import FaceRenderer, encode, fours, lay, references, render_batch
+from realtalk_ros.face_model import arkit
+from realtalk_ros.rendering.face_renderer import FaceRenderer, render_batch
+from realtalk_ros.rendering.generator import encode, fours, lay, references
+from realtalk_ros.rendering.geometry import Geometry
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +134,7 @@ def test_a_reference_with_shut_lips_does_not_change_the_teeth(renderer):
     )
     maps = references(shut)
     assert (maps[0][..., 3] > 128).sum() > 100 > 10 > (maps[1][..., 3] > 128).sum()
-    _, _, bank = encode([shut], models.MODEL_DIR, None, 1)
+    _, _, bank = encode([shut], onnx_session.MODEL_DIR, None, 1)
     one, other = bank["tones"]
     assert (one == other).all() and one[6] > 0.7
     enamel = avatar.reference_image[maps[0][..., 4] > 180].mean(0) / 255
@@ -169,11 +171,11 @@ def test_other_display_sizes(renderer):
     ],
 )
 def test_a_harmed_model_file_is_named(tmp_path, harm, word):
-    for source in models.MODEL_DIR.iterdir():
+    for source in onnx_session.MODEL_DIR.iterdir():
         (tmp_path / source.name).write_bytes(source.read_bytes())
-    assert models.verify(tmp_path) == []
+    assert onnx_session.verify(tmp_path) == []
     harm(tmp_path / "renderer_generate.onnx")
-    assert len(models.verify(tmp_path)) == 1
+    assert len(onnx_session.verify(tmp_path)) == 1
     with pytest.raises(ModelError, match=word) as error:
         FaceRenderer(Avatar.load("default"), model_dir=tmp_path)
     assert "renderer_generate.onnx" in str(error.value)
@@ -182,12 +184,12 @@ def test_a_harmed_model_file_is_named(tmp_path, harm, word):
 def test_what_is_no_network_is_refused_even_without_checksums(tmp_path):
     (tmp_path / "renderer_generate.onnx").write_bytes(b"not a network")
     with pytest.raises(ModelError, match="cannot be loaded"):
-        models.session(tmp_path / "renderer_generate.onnx")
+        onnx_session.session(tmp_path / "renderer_generate.onnx")
 
 
 def test_unknown_device():
     with pytest.raises(ModelError, match="abacus"):
-        models.providers_for("abacus")
+        onnx_session.providers_for("abacus")
 
 
 def test_several_faces_in_one_run_look_as_they_do_alone():
@@ -231,12 +233,12 @@ def test_memory_is_reused_from_frame_to_frame():
 
 def test_half_precision_looks_the_same(renderer):
     """Run here on the CPU, where ONNX Runtime computes it in single precision between casts."""
-    single = models.session(models.MODEL_DIR / "renderer_generate.onnx")
-    half = models.session(models.MODEL_DIR / "renderer_generate_half.onnx")
-    align = models.session(models.MODEL_DIR / "renderer_align.onnx")
+    single = onnx_session.session(onnx_session.MODEL_DIR / "renderer_generate.onnx")
+    half = onnx_session.session(onnx_session.MODEL_DIR / "renderer_generate_half.onnx")
+    align = onnx_session.session(onnx_session.MODEL_DIR / "renderer_align.onnx")
     first = {name: getattr(renderer.avatar, name)[:1] for name in ("templates", "landmarks")}
     one = replace(renderer.avatar, **first)
-    frames, rest, bank = encode([one], models.MODEL_DIR, None, 1)
+    frames, rest, bank = encode([one], onnx_session.MODEL_DIR, None, 1)
     weights = face(jawOpen=0.5, eyeBlinkLeft=1)
     geometry = Geometry(one.identity, rest, base=one.resting_weights)
     points = geometry.points(weights, 0)[None]
@@ -255,20 +257,20 @@ def test_half_precision_looks_the_same(renderer):
 @pytest.mark.parametrize("part", ["renderer_encode.onnx", "renderer_align.onnx"])
 def test_an_avatars_own_generator_must_fit_the_rest(tmp_path, part):
     for name in ("renderer_generate.onnx", "renderer_generate_half.onnx"):
-        shutil.copy(models.MODEL_DIR / name, tmp_path)
+        shutil.copy(onnx_session.MODEL_DIR / name, tmp_path)
     own = replace(Avatar.load("default"), generator=tmp_path)
     assert FaceRenderer(own, size=128).render(face(), 0).shape == (128, 128, 3)
     other = tmp_path / "models"
-    shutil.copytree(models.MODEL_DIR, other)
-    (other / models.CHECKSUMS).unlink()
+    shutil.copytree(onnx_session.MODEL_DIR, other)
+    (other / onnx_session.CHECKSUMS).unlink()
     shutil.copy(other / "renderer_generate.onnx", other / part)
     with pytest.raises(ModelError, match=f"does not belong to .*{part}.*--avatar"):
         FaceRenderer(own, size=128, model_dir=other)
 
 
 def test_a_generator_of_another_format_is_refused(tmp_path):
-    shutil.copytree(models.MODEL_DIR, tmp_path, dirs_exist_ok=True)
-    (tmp_path / models.CHECKSUMS).unlink()
+    shutil.copytree(onnx_session.MODEL_DIR, tmp_path, dirs_exist_ok=True)
+    (tmp_path / onnx_session.CHECKSUMS).unlink()
     shutil.copy(tmp_path / "expression_step.onnx", tmp_path / "renderer_generate.onnx")
     with pytest.raises(ModelError, match="format.*reinstall"):
         FaceRenderer(Avatar.load("default"), model_dir=tmp_path)
@@ -282,7 +284,7 @@ def test_a_generator_of_another_format_is_refused(tmp_path):
     reason="this onnxruntime has no CUDA",
 )
 def test_cuda_renders_the_same_face(renderer):
-    on_gpu = FaceRenderer(renderer.avatar, 512, models.providers_for("cuda"))
+    on_gpu = FaceRenderer(renderer.avatar, 512, onnx_session.providers_for("cuda"))
     weights = face(jawOpen=0.5, eyeBlinkLeft=1)
     got, wanted = on_gpu.render(weights, 0).astype(int), renderer.render(weights, 0)
     assert np.abs(got - wanted).max() <= 4

@@ -21,14 +21,15 @@ from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from std_msgs.msg import Bool, String  # noqa: E402
 
-from realtalk_ros import arkit, landmarks  # noqa: E402
-from realtalk_ros.avatar import Avatar  # noqa: E402
-from realtalk_ros.expression.stream import ExpressionModel  # noqa: E402
-from realtalk_ros.face import Face  # noqa: E402
-from realtalk_ros.mark import Mark  # noqa: E402
+from realtalk_ros.avatar.avatar import Avatar  # noqa: E402
+from realtalk_ros.behaviour.face import Face  # noqa: E402
+from realtalk_ros.expression.onnx_model import ExpressionModel  # noqa: E402
+from realtalk_ros.expression.pipeline import ExpressionPipeline  # noqa: E402
+from realtalk_ros.face_model import arkit, landmarks  # noqa: E402
 from realtalk_ros.msg import AudioChunk, FaceExpression  # noqa: E402
-from realtalk_ros.pipeline import Chunk, ExpressionPipeline  # noqa: E402
-from realtalk_ros.renderer.stream import FaceRenderer  # noqa: E402
+from realtalk_ros.rendering.face_renderer import FaceRenderer  # noqa: E402
+from realtalk_ros.rendering.watermark import Mark  # noqa: E402
+from realtalk_ros.stream_types import Chunk  # noqa: E402
 from ros_graph import RATE, Client, speech, start, stop  # noqa: E402
 
 DOMAIN = 60

@@ -16,9 +16,9 @@ pytest.importorskip("scipy")
 pytest.importorskip("soxr")
 
 from realtalk_ros.errors import RealTalkError  # noqa: E402
-from realtalk_ros.expression import augment, corpora, speech_data  # noqa: E402
-from realtalk_ros.expression import phones as ph  # noqa: E402
-from realtalk_ros.expression.speech_set import RATE, Speech, SpeechSet, finish  # noqa: E402
+from realtalk_ros.training.speech_data import build, corpora, waveform_augment  # noqa: E402
+from realtalk_ros.training.speech_data import phones as ph  # noqa: E402
+from realtalk_ros.training.speech_data.dataset import RATE, Speech, SpeechSet, finish  # noqa: E402
 
 STARTS = np.arange(0.5, 5.6, 0.5)
 
@@ -45,24 +45,24 @@ def off_by(pcm: np.ndarray, starts: np.ndarray) -> float:
 
 @pytest.mark.parametrize("factor", [0.8, 1.3])
 def test_a_stretch_takes_the_times_along(factor):
-    pcm, moved = augment.stretch(clicks().pcm, factor)
+    pcm, moved = waveform_augment.stretch(clicks().pcm, factor)
     assert len(pcm) == pytest.approx(6 * RATE * factor, rel=0.01)
     assert off_by(pcm, moved(STARTS)) < 0.006
 
 
 def test_lines_and_throats_do_not_delay():
     pcm = clicks().pcm
-    assert off_by(augment.warp_formants(pcm, 1.15), STARTS) < 0.002
-    assert off_by(augment.telephone(pcm), STARTS) < 0.002
+    assert off_by(waveform_augment.warp_formants(pcm, 1.15), STARTS) < 0.002
+    assert off_by(waveform_augment.telephone(pcm), STARTS) < 0.002
     for name in ("libopus", "libmp3lame"):
-        assert off_by(augment.codec(pcm, name, 16000), STARTS) < 0.002
+        assert off_by(waveform_augment.codec(pcm, name, 16000), STARTS) < 0.002
 
 
 def test_augmented_speech_keeps_its_phones_in_order():
     speech = clicks()
     sounds = [np.random.default_rng(1).normal(0, 0.1, RATE).astype(np.float32)]
     for seed in range(8):
-        changed = augment.augment(speech, np.random.default_rng(seed), sounds)
+        changed = waveform_augment.augment(speech, np.random.default_rng(seed), sounds)
         assert changed.pcm.dtype == np.float32 and np.abs(changed.pcm).max() <= 1
         spoken = [p for p, _, _ in changed.segments if p != ph.SIL]
         assert spoken == [p for p, _, _ in speech.segments if p != ph.SIL]
@@ -74,7 +74,7 @@ def test_augmented_speech_keeps_its_phones_in_order():
 def test_noise_has_the_power_it_is_asked_for():
     speech = clicks()
     speech.pcm = np.random.default_rng(2).normal(0, 0.02, len(speech.pcm)).astype(np.float32)
-    noisy = augment.add_noise(speech, 10, np.random.default_rng(3))
+    noisy = waveform_augment.add_noise(speech, 10, np.random.default_rng(3))
     ratio = speech.pcm.std() / (noisy.pcm - speech.pcm).std()
     assert 20 * np.log10(ratio) == pytest.approx(10, abs=0.5)
 
@@ -210,19 +210,19 @@ def test_corpora_pair_recordings_with_their_texts(packages, monkeypatch):
 
 def test_held_out_voices_are_in_no_training_set(packages, tmp_path, monkeypatch):
     monkeypatch.setattr(corpora, "HELD_OUT_SPEECHOCEAN", 1)
-    assert not set(speech_data.HELD_OUT_ESPEAK) & set(speech_data.ESPEAK_VOICES)
-    assert not {"de", "el"} & set(speech_data.ESPEAK_VOICES.values())
-    assert not set(speech_data.HELD_OUT_FLITE) & set(speech_data.FLITE_VOICES)
-    assert "slt" not in speech_data.FLITE_VOICES  # the held-out engine's speaker
-    assert not set(speech_data.HELD_OUT_FESTIVAL) & set(speech_data.FESTIVAL_TRAINING)
+    assert not set(build.HELD_OUT_ESPEAK) & set(build.ESPEAK_VOICES)
+    assert not {"de", "el"} & set(build.ESPEAK_VOICES.values())
+    assert not set(build.HELD_OUT_FLITE) & set(build.FLITE_VOICES)
+    assert "slt" not in build.FLITE_VOICES  # the held-out engine's speaker
+    assert not set(build.HELD_OUT_FESTIVAL) & set(build.FESTIVAL_TRAINING)
     aligned = [
-        speech_data.Alignment(c, [(ph.SIL, 0.0, 0.1), ("AA", 0.1, 0.5)], -1.0, -2.0, True)
+        build.Alignment(c, [(ph.SIL, 0.0, 0.1), ("AA", 0.1, 0.5)], -1.0, -2.0, True)
         for c in corpora.clips(packages)
     ]
     work = tmp_path / "work"
     cache = tmp_path / "aligned.jsonl"
     cache.touch()
-    speech_data.Builder(packages, work, 1.0).real(aligned, cache)
+    build.Builder(packages, work, 1.0).real(aligned, cache)
     trained = {str(s) for p in work.glob("train_*.npz") for s in SpeechSet.load(p).source}
     tested = {str(s) for p in work.glob("test_*.npz") for s in SpeechSet.load(p).source}
     assert trained == {
@@ -239,15 +239,15 @@ def test_held_out_voices_are_in_no_training_set(packages, tmp_path, monkeypatch)
 
 def test_a_folder_without_packages_is_refused(tmp_path):
     parser = argparse.ArgumentParser()
-    speech_data.add_arguments(parser)
+    build.add_arguments(parser)
     args = parser.parse_args(["--packages", str(tmp_path / "none"), "--work", str(tmp_path)])
     with pytest.raises(RealTalkError, match="no Debian packages under"):
-        speech_data.run(args)
+        build.run(args)
 
 
 @pytest.mark.skipif(shutil.which("festival") is None, reason="festival is not installed")
 def test_festival_says_when_its_phones_are_spoken():
-    from realtalk_ros.expression.engines import Festival
+    from realtalk_ros.training.speech_data.tts_engines import Festival
 
     try:
         (speech,) = Festival().speak(["Papa bought a map."], "kal_diphone")
@@ -264,8 +264,8 @@ def test_festival_says_when_its_phones_are_spoken():
 
 
 def test_a_missing_festival_is_told(monkeypatch):
-    from realtalk_ros.expression import engines
+    from realtalk_ros.training.speech_data import tts_engines
 
-    monkeypatch.setattr(engines.shutil, "which", lambda name: None)
+    monkeypatch.setattr(tts_engines.shutil, "which", lambda name: None)
     with pytest.raises(RealTalkError, match="apt-get install festival"):
-        engines.Festival()
+        tts_engines.Festival()

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("soxr")
 
 from realtalk_ros.errors import RealTalkError  # noqa: E402
-from realtalk_ros.expression import steel_sky  # noqa: E402
+from realtalk_ros.training.speech_data.games import steel_sky  # noqa: E402
 
 
 def bits(value: int, n: int) -> str:

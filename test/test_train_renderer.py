@@ -13,24 +13,26 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from realtalk_ros import arkit, landmarks, models  # noqa: E402
-from realtalk_ros.avatar import AVATAR_DIR, Avatar  # noqa: E402
+from realtalk_ros import onnx_session  # noqa: E402
+from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar  # noqa: E402
 from realtalk_ros.errors import RealTalkError  # noqa: E402
-from realtalk_ros.facekit import rotation  # noqa: E402
-from realtalk_ros.renderer import (  # noqa: E402
-    batches,
+from realtalk_ros.face_model import arkit, landmarks  # noqa: E402
+from realtalk_ros.face_model.facekit import rotation  # noqa: E402
+from realtalk_ros.rendering.face_renderer import FaceRenderer  # noqa: E402
+from realtalk_ros.rendering.generator import fours, lay, whole  # noqa: E402
+from realtalk_ros.rendering.geometry import Geometry, resting  # noqa: E402
+from realtalk_ros.training.face_reader import train as shape_reader  # noqa: E402
+from realtalk_ros.training.renderer import (  # noqa: E402
+    dataset,
     evaluate,
-    lip_finder,
+    image_metrics,
+    landmark_net,
+    lip_detector,
     losses,
-    quality,
-    reader,
-    shape_reader,
     train,
 )
-from realtalk_ros.renderer.export import export, installed  # noqa: E402
-from realtalk_ros.renderer.geometry import Geometry, resting  # noqa: E402
-from realtalk_ros.renderer.model import Alignment, Dimensions, Renderer, bared  # noqa: E402
-from realtalk_ros.renderer.stream import FaceRenderer, fours, lay, whole  # noqa: E402
+from realtalk_ros.training.renderer.export import export, installed  # noqa: E402
+from realtalk_ros.training.renderer.model import Alignment, Dimensions, Renderer, bared  # noqa: E402
 
 SIZE = 64
 
@@ -70,7 +72,8 @@ def arguments(module, *words):
 @pytest.fixture(scope="module")
 def guide(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("reader")
-    reader.run(arguments(reader, "--data", data, "--out", out, "--minutes", 0.03, "--people", 2))
+    args = ("--data", data, "--out", out, "--minutes", 0.03, "--people", 2)
+    landmark_net.run(arguments(landmark_net, *args))
     assert (out / "judge.pt").exists()
     return out / "guide.pt"
 
@@ -91,8 +94,8 @@ def test_training_lowers_the_losses_and_resumes(data, guide, tmp_path, capsys):
     )
     torch.manual_seed(1)
     trainer = train.Trainer(replace(Dimensions(), size=SIZE), args)
-    groups, rng = batches.Groups(data / "train"), np.random.default_rng(0)
-    batch = batches.sample([groups[0], groups[1]], rng, 2, augment=False)
+    groups, rng = dataset.Groups(data / "train"), np.random.default_rng(0)
+    batch = dataset.sample([groups[0], groups[1]], rng, 2, augment=False)
     # These people's mouths are not the face model's.
     batch = replace(batch, inside=torch.zeros_like(batch.inside))
     rows = [trainer.step(batch, 2e-3) for _ in range(25)]
@@ -116,8 +119,8 @@ def test_a_network_without_a_part_learns_from_the_whole_ones_weights(data, tmp_p
     dims = replace(Dimensions(), size=SIZE, **{train.ABLATIONS[part]: False})
     trainer = train.Trainer(dims, arguments(train, *words, "--without", part))
     trainer.load(tmp_path / "whole.pt", resume=False)
-    batch = batches.sample(
-        [batches.Groups(data / "train")[0]], np.random.default_rng(0), 2, augment=False
+    batch = dataset.sample(
+        [dataset.Groups(data / "train")[0]], np.random.default_rng(0), 2, augment=False
     )
     rows = [float(trainer.step(batch, 1e-3)["picture"]) for _ in range(5)]
     assert rows[-1] < rows[0]
@@ -130,13 +133,13 @@ def test_the_critic_cannot_outweigh_the_rest():
 
 
 def test_a_mirrored_group_is_a_mirrored_face(data):
-    group = batches.Groups(data / "val")[0]
-    images, weights, marks = batches.mirror(group.images, group.weights, group.marks)
+    group = dataset.Groups(data / "val")[0]
+    images, weights, marks = dataset.mirror(group.images, group.weights, group.marks)
     assert torch.equal(images[:, :, 0], group.images[:, :, -1])
     blink = weights[:, 0], group.weights[:, 7]  # eyeBlinkLeft, eyeBlinkRight
     assert torch.equal(*blink)
     assert torch.allclose(marks[:, 36, 0], SIZE - group.marks[:, 45, 0])
-    twice = batches.mirror(images, weights, marks)
+    twice = dataset.mirror(images, weights, marks)
     for a, b in zip(twice, (group.images, group.weights, group.marks), strict=True):
         assert torch.allclose(a.float(), b.float(), atol=1e-4)
 
@@ -231,7 +234,7 @@ def seen_by(distance: float, turn: np.ndarray, shapes: np.ndarray) -> np.ndarray
 def group_of(weights: np.ndarray, seen: np.ndarray, identity: np.ndarray, film: bool = False):
     images = torch.zeros(len(weights), SIZE, SIZE, 3, dtype=torch.uint8)
     arrays = (torch.from_numpy(np.float32(a)) for a in (weights, seen * SIZE))
-    return batches.Group(
+    return dataset.Group(
         images, *arrays, None, torch.from_numpy(np.float32(identity)), None, film
     )
 
@@ -243,7 +246,7 @@ def test_landmarks_move_as_the_3d_face_does():
     weights[1, arkit.INDEX["jawOpen"]] = 0.6
     shapes = landmarks.load().points(weights, identity)
     seen = seen_by(60, rotation(0.5, -0.2, 0.1), shapes)
-    told = batches.tell(group_of(weights, seen, identity), 0, [1])
+    told = dataset.tell(group_of(weights, seen, identity), 0, [1])
     assert np.abs(told.rest[0] - seen[0]).max() < 1e-6
     assert np.abs(told.points[0] - seen[1]).max() * 256 < 0.5
     # An avatar of that template finds the same.
@@ -262,10 +265,10 @@ def test_eyes_in_a_mirror_are_laid_as_the_mirror_shows_them():
     weights = np.zeros((2, 52), np.float32)
     weights[1, [arkit.INDEX["eyeBlinkLeft"], arkit.INDEX["eyeLookInRight"]]] = 0.7
     shapes = landmarks.load().points(weights, np.zeros(100, np.float32))
-    told = batches.tell(group_of(weights, seen_by(70, np.eye(3), shapes), np.zeros(100)), 0, [1])
+    told = dataset.tell(group_of(weights, seen_by(70, np.eye(3), shapes), np.zeros(100)), 0, [1])
     template = rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8)
     eyes = torch.from_numpy(told.eyes)
-    here, turned = eyes[0].numpy(), batches.mirror_places(eyes)[0].numpy()
+    here, turned = eyes[0].numpy(), dataset.mirror_places(eyes)[0].numpy()
     assert np.allclose(here[..., 2], turned[:, ::-1, 2]) and here[..., 2].max() == 1
     laid, mirrored = lay(template, here[..., :2]), lay(template[:, ::-1].copy(), turned[..., :2])
     at_eyes = here[..., 2] > 0
@@ -279,9 +282,9 @@ def test_what_is_told_in_training_is_off_as_a_fit_is():
     weights[1, arkit.INDEX["jawOpen"]] = 0.6
     shapes = landmarks.load().points(weights, np.zeros(100, np.float32))
     group = group_of(weights, seen_by(70, np.eye(3), shapes), np.zeros(100))
-    right = batches.tell(group, 0, [1])
+    right = dataset.tell(group, 0, [1])
     for drawn in range(5):
-        wrong = batches.tell(group, 0, [1], rng)
+        wrong = dataset.tell(group, 0, [1], rng)
         off = np.abs(wrong.rest - right.rest)
         assert 1e-4 < off.mean() < 0.01, drawn
         assert 1e-4 < np.abs(wrong.points - right.points).mean() < 0.02
@@ -299,7 +302,7 @@ def test_in_a_film_landmarks_move_as_the_head_turns_too():
     seen = true + rng.normal(0, 0.002, true.shape)
 
     def wrong(film: bool) -> float:
-        told = batches.tell(group_of(weights, seen, np.zeros(100), film), 0, [1])
+        told = dataset.tell(group_of(weights, seen, np.zeros(100), film), 0, [1])
         moves = (told.points - told.rest)[0] - (true[1] - true[0])
         return np.linalg.norm(moves, axis=1).mean()
 
@@ -334,14 +337,14 @@ def test_the_exported_network_renders_what_torch_does(tmp_path):
         None, {**given, **dict(zip(names, bank, strict=True))}
     )
     got = np.stack([whole(p, np.empty_like(template)) for p in made])
-    both = [batches.pictures(torch.from_numpy(p)[None]) for p in (reference, template)]
+    both = [dataset.pictures(torch.from_numpy(p)[None]) for p in (reference, template)]
     with torch.no_grad():
         _, rgb, wanted = model(
             *(p.expand(3, -1, -1, -1) for p in both),
             torch.from_numpy(rest).expand(3, -1, -1),
             torch.from_numpy(points),
             torch.from_numpy(weights),
-            batches.pictures(torch.from_numpy(inside)),
+            dataset.pictures(torch.from_numpy(inside)),
         )
     # Rounding is half a level; of noise, what OpenCV lays to a 32nd of a pixel is some of it more.
     assert np.abs(got - rgb.permute(0, 2, 3, 1).numpy() * 255).max() <= 1.5
@@ -387,12 +390,12 @@ def test_lips_are_compared_as_an_independent_detector_finds_them(monkeypatch):
             points[:, 1] += picture.mean()
             return [SimpleNamespace(points=points)] if picture.any() else []
 
-    monkeypatch.setattr(lip_finder, "Tracker", Detector)
+    monkeypatch.setattr(lip_detector, "Tracker", Detector)
     pictures = [np.full((8, 8, 3), level, np.uint8) for level in (5, 2, 9)]
-    found = lip_finder.LipFinder().compare(*pictures)
+    found = lip_detector.LipFinder().compare(*pictures)
     assert found["found_lips_px"] == 3 and found["found_lips_px_of_template"] == 7
     assert found["found_opening"] == found["found_opening_of_truth"] == 10
-    none = lip_finder.LipFinder().compare(0 * pictures[0], *pictures[1:])
+    none = lip_detector.LipFinder().compare(0 * pictures[0], *pictures[1:])
     assert np.isnan(none["found_lips_px"]) and none["found_lips_px_of_template"] == 7
 
 
@@ -406,7 +409,7 @@ def test_what_is_missing_is_said(data, tmp_path):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "0.npz").write_bytes(b"nothing")
     with pytest.raises(RealTalkError, match="no shard"):
-        batches.Groups(tmp_path / "bad")
+        dataset.Groups(tmp_path / "bad")
 
 
 def test_one_face_starts_from_what_is_installed(data, tmp_path, monkeypatch):
@@ -419,15 +422,15 @@ def test_one_face_starts_from_what_is_installed(data, tmp_path, monkeypatch):
     found = installed(tmp_path)
     assert set(found) == set(model.state_dict())
     assert all(torch.equal(found[name], value) for name, value in model.state_dict().items())
-    monkeypatch.setattr(models, "MODEL_DIR", tmp_path)
+    monkeypatch.setattr(onnx_session, "MODEL_DIR", tmp_path)
     train.check_fit(model)
 
     # It learns what the mouth looks like; elsewhere it is held to the installed network.
     trainer = train.Trainer(model.dims, arguments(train, "--avatar", "me", "--no-guide"))
     trainer.load_installed()
     trainer.keep()
-    groups = batches.Groups(data / "val")
-    batch = batches.sample([groups[0]], np.random.default_rng(0), 2, augment=False)
+    groups = dataset.Groups(data / "val")
+    batch = dataset.sample([groups[0]], np.random.default_rng(0), 2, augment=False)
     errors = []
     for rows in (slice(0, 0), slice(0, 20), slice(40, 50)):
         target = batch.target.clone()
@@ -442,8 +445,8 @@ def test_one_face_starts_from_what_is_installed(data, tmp_path, monkeypatch):
 
 
 def test_a_film_teaches_detail_at_the_lips_and_light_around_them(data):
-    group = batches.Groups(data / "val")[0]
-    batch = batches.sample([group], np.random.default_rng(0), 2, augment=False)
+    group = dataset.Groups(data / "val")[0]
+    batch = dataset.sample([group], np.random.default_rng(0), 2, augment=False)
     known = torch.full_like(batch.target, 0.5)
     away = losses.from_lips(batch)
     share, detailed = (losses.fading(away, *reach) for reach in (losses.AROUND, losses.DETAILED))
@@ -475,7 +478,7 @@ def test_distances_are_none_for_the_same_and_local():
     b = a.copy()
     b[150:200, 100:160] = cv2.GaussianBlur(a, (0, 0), 3)[150:200, 100:160]
     changed, away = (slice(150, 200), slice(100, 160)), (slice(0, 64), slice(0, 64))
-    for distance in (quality.nlpd, quality.gmsd):
+    for distance in (image_metrics.nlpd, image_metrics.gmsd):
         assert distance(a, a, changed) == [0.0]
         there, elsewhere = distance(a, b, changed, away)
         assert there > 10 * elsewhere
@@ -505,7 +508,7 @@ def test_one_face_gets_a_generator_that_is_measured_against_the_installed_one(
     args = parser.parse_args(list(map(str, words[:-1])))
     with pytest.raises(RealTalkError, match="no generator of its own"):
         evaluate.run(args)
-    shutil.copy(models.MODEL_DIR / "renderer_generate.onnx", folder)
+    shutil.copy(onnx_session.MODEL_DIR / "renderer_generate.onnx", folder)
     evaluate.run(args)
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures["nlpd_before"] == figures["nlpd_after"] > 0
@@ -549,7 +552,7 @@ def test_who_is_in_a_mirror():
     model, identity = landmarks.load(), np.random.default_rng(3).normal(0, 1, 100)
     turned = identity @ shape_reader.mirrored_identities().numpy()
     face, mirrored = (model.points(np.zeros(52), who) for who in (identity, turned))
-    wanted = face[batches.MIRRORED_MARKS] * (-1, 1, 1)
+    wanted = face[dataset.MIRRORED_MARKS] * (-1, 1, 1)
     np.testing.assert_allclose(mirrored, wanted, atol=0.02)  # cm
     assert np.abs(face - wanted).max() > 0.1
 
@@ -558,16 +561,16 @@ def test_the_shape_reader_learns_and_is_exported(data, tmp_path):
     where = "--data", data, "--out", tmp_path / "shape.pt", "--export", tmp_path
     shape_reader.run(arguments(shape_reader, *where, "--minutes", 0.1, "--people", 2))
     saved = torch.load(tmp_path / "shape.pt", weights_only=True)
-    groups, new = batches.Groups(data / "val"), shape_reader.ShapeNet()
+    groups, new = dataset.Groups(data / "val"), shape_reader.ShapeNet()
     assert saved["figures"]["all"] < 0.7 * shape_reader.measure(new, groups)["all"]
     new.load_state_dict(saved["net"])
     picture = np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)
-    assert shape_reader.FILE in models.read_checksums(tmp_path)
-    session = models.session(tmp_path / shape_reader.FILE)
+    assert shape_reader.FILE in onnx_session.read_checksums(tmp_path)
+    session = onnx_session.session(tmp_path / shape_reader.FILE)
     found, told = session.run(None, {"picture": picture})
     small = cv2.resize(picture, (128, 128), interpolation=cv2.INTER_AREA)
     with torch.no_grad():
-        seen = batches.pictures(torch.from_numpy(small)[None])
+        seen = dataset.pictures(torch.from_numpy(small)[None])
         wanted, identity = (x[0].numpy() for x in new(seen))
     np.testing.assert_allclose(found, wanted * 256, atol=1.0)  # small is rounded
     np.testing.assert_allclose(told, identity, atol=0.05)

@@ -27,10 +27,10 @@ from pathlib import Path
 
 import numpy as np
 
-from realtalk_ros import arkit, landmarks
-from realtalk_ros.enroll import points as table
+from realtalk_ros.enroll import mediapipe_points as table
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.facekit import rotation
+from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.face_model.facekit import rotation
 
 FILE = Path(__file__).parents[1] / "data" / "fit.npz"
 CENTRE = np.array([0.0, 0.0, 9.0])  # cm, the point of the head that a pose turns about

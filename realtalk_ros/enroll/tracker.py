@@ -22,8 +22,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from realtalk_ros import advice, arkit
+from realtalk_ros import install_hints
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face_model import arkit
 
 POINTS = 478  # 468 of the face, then 5 of the right iris and 5 of the left, centre first
 TASK_URL = (
@@ -76,8 +77,8 @@ class Tracker:
                 import mediapipe
         except ImportError as error:
             raise RealTalkError(
-                f"finding a face {advice.what_is_missing('mediapipe', 'enroll')}; or give the "
-                "face's landmarks by --landmarks"
+                f"finding a face {install_hints.what_is_missing('mediapipe', 'enroll')}; or give "
+                "the face's landmarks by --landmarks"
             ) from error
         if landmarker is not None:
             self._open_task(mediapipe, Path(landmarker), max_faces)
@@ -96,7 +97,7 @@ class Tracker:
         except (AttributeError, ImportError, OSError, RuntimeError, ValueError) as error:
             raise RealTalkError(
                 f"MediaPipe {getattr(mediapipe, '__version__', '')} carries no face model: "
-                f"{advice.pip('install', 'mediapipe<=0.10.21')} in Python 3.10 to 3.12, or "
+                f"{install_hints.pip('install', 'mediapipe<=0.10.21')} in Python 3.10 to 3.12, or "
                 f"download {TASK_URL} and give it by --landmarker FILE"
             ) from error
 

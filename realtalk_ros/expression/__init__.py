@@ -1,0 +1,1 @@
+"""Speech to facial expressions, on the robot."""

@@ -1,5 +1,5 @@
 """Audio messages of other packages on `audio_in` become AudioChunks on `audio`. The kind is the one
-that is found on the graph. A thin shell of adapters.py."""
+that is found on the graph. A thin shell of audio/message_adapters.py."""
 
 from __future__ import annotations
 
@@ -9,21 +9,29 @@ from typing import Any
 
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
-from realtalk_ros.adapters import FORMATS, KINDS, Follower, Kind, Layout, Sound, layout_of
+from realtalk_ros.audio.message_adapters import (
+    FORMATS,
+    KINDS,
+    Follower,
+    Kind,
+    Layout,
+    Sound,
+    layout_of,
+)
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
-from realtalk_ros.nodes import common
-from realtalk_ros.nodes.inbox import AudioInbox, Letter
+from realtalk_ros.nodes import lifecycle, parameters, qos, spin
+from realtalk_ros.nodes.subscriptions import AudioInbox, Letter
 
 LOOK = 0.5  # s between looks at the graph
 
 
-class AudioAdapterNode(common.RealTalkNode):
+class AudioAdapterNode(lifecycle.RealTalkNode):
     rated = ("messages",)
 
     def __init__(self, name: str = "audio_adapter_node", **options):
         super().__init__(name, **options)
-        p, later = self.parameter, common.UNCONFIGURED
+        p, later = self.parameter, parameters.UNCONFIGURED
         self.sample_rate = p("sample_rate", 16000, "Of AudioData without AudioInfo [Hz]",
                              (4000, 384000), later)  # fmt: skip
         self.channels = p("channels", 1, "Of AudioData without AudioInfo", (1, 64), later)
@@ -37,12 +45,12 @@ class AudioAdapterNode(common.RealTalkNode):
         self._run = f"{time.time_ns() // 10**6:x}"
         self._input: AudioInbox | None = None
         self._info: Any = None
-        self._overridable = common.overridable()
+        self._overridable = qos.overridable()
         self._audio = self.create_publisher(
-            AudioChunk, "audio", common.SPEECH_QOS, qos_overriding_options=self._overridable
+            AudioChunk, "audio", qos.SPEECH, qos_overriding_options=self._overridable
         )
         self._expression = self.create_subscription(
-            FaceExpression, "expression", self.on_expression, common.EXPRESSION_QOS,
+            FaceExpression, "expression", self.on_expression, qos.EXPRESSION,
             qos_overriding_options=self._overridable,
         )  # fmt: skip
         self.topic, self.info_topic = map(self.resolve_topic_name, ("audio_in", "audio_info"))
@@ -157,7 +165,7 @@ class AudioAdapterNode(common.RealTalkNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    return common.run(lambda: [AudioAdapterNode()], args)
+    return spin.run(lambda: [AudioAdapterNode()], args)
 
 
 if __name__ == "__main__":

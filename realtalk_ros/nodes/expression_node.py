@@ -11,20 +11,22 @@ import numpy as np
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
-from realtalk_ros import models
-from realtalk_ros.audio import SAMPLE_RATE, check_rate, decode_channels, mix_down
-from realtalk_ros.avatar import Avatar
+from realtalk_ros import onnx_session
+from realtalk_ros.audio.pcm import check_rate, decode_channels, mix_down
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.errors import AudioError, NetworkError, RealTalkError
-from realtalk_ros.expression.stream import ExpressionModel, Prior
+from realtalk_ros.expression.onnx_model import ExpressionModel, Prior
+from realtalk_ros.expression.pipeline import ExpressionPipeline
 from realtalk_ros.msg import AudioChunk, FaceExpression
-from realtalk_ros.nodes import common
+from realtalk_ros.nodes import lifecycle, parameters, qos, spin
+from realtalk_ros.nodes.background_loader import Loader
 from realtalk_ros.nodes.face_settings import SharedSettings
 from realtalk_ros.nodes.face_settings import check as check_setting
-from realtalk_ros.nodes.inbox import AudioInbox, Letter
-from realtalk_ros.nodes.loader import Loader
-from realtalk_ros.pipeline import Chunk, ExpressionPipeline, TimedExpression
-from realtalk_ros.senders import Senders
-from realtalk_ros.turns import POLICIES, Turns
+from realtalk_ros.nodes.subscriptions import AudioInbox, Letter
+from realtalk_ros.playout.sender_identity import Senders
+from realtalk_ros.playout.turn_taking import POLICIES, Turns
+from realtalk_ros.stream_types import Chunk, TimedExpression
 
 WORK_EVERY = 0.02  # s
 WORK_AT_ONCE = 0.01  # s of computing after which other callbacks have their turn
@@ -53,21 +55,21 @@ class Voice:
     model_dir: str
 
 
-class ExpressionNode(common.RealTalkNode):
+class ExpressionNode(lifecycle.RealTalkNode):
     rated = ("chunks", "frames")
 
     def __init__(self, name: str = "expression_node", **options):
         super().__init__(name, **options)
-        self.avatar = self.parameter("avatar", *common.AVATAR)
-        self.fps = self.parameter("fps", *common.FPS)
-        self.device = self.parameter("device", *common.DEVICE)
+        self.avatar = self.parameter("avatar", *parameters.AVATAR)
+        self.fps = self.parameter("fps", *parameters.FPS)
+        self.device = self.parameter("device", *parameters.DEVICE)
         self.threads = self.parameter(
-            "threads", 1, "CPU threads of the network", (1, 64), common.UNCONFIGURED
+            "threads", 1, "CPU threads of the network", (1, 64), parameters.UNCONFIGURED
         )
-        self.model_dir = self.parameter("model_dir", *common.MODEL_DIR)
+        self.model_dir = self.parameter("model_dir", *parameters.MODEL_DIR)
         self.policy = self.parameter(
             "policy", "replace", "What a new utterance does that begins before another has ended: "
-            "replace it, or queue until then", None, common.LIVE,
+            "replace it, or queue until then", None, parameters.LIVE,
         )  # fmt: skip
 
         self.pipeline: ExpressionPipeline | None = None
@@ -80,12 +82,15 @@ class ExpressionNode(common.RealTalkNode):
         self._load_share = 0.0  # computing per second of sound, of late
         self._behind = 0.0  # s by which the work was late when it was last done
 
-        overridable = common.overridable()
+        overridable = qos.overridable()
         self._expression = self.create_publisher(
-            FaceExpression, "expression", common.EXPRESSION_QOS, qos_overriding_options=overridable
+            FaceExpression,
+            "expression",
+            qos.EXPRESSION,
+            qos_overriding_options=overridable,
         )
         self._speech = self.create_publisher(
-            AudioChunk, "speech", common.EXPRESSION_QOS, qos_overriding_options=overridable
+            AudioChunk, "speech", qos.EXPRESSION, qos_overriding_options=overridable
         )
         self._audio = AudioInbox(self, AudioChunk, "audio", self.on_letters, overridable)
         self._interrupt = self.create_service(Trigger, "interrupt", self.on_interrupt)
@@ -112,7 +117,7 @@ class ExpressionNode(common.RealTalkNode):
     def _load(self, wanted: tuple[str, str, str]) -> Voice:
         avatar, device, model_dir = wanted
         model = ExpressionModel(
-            Path(model_dir) if model_dir else None, models.providers_for(device), self.threads
+            Path(model_dir) if model_dir else None, onnx_session.providers_for(device), self.threads
         )
         person = Avatar.load(avatar)
         prior = model.prior(person.identity, person.reference_expressions)
@@ -131,7 +136,7 @@ class ExpressionNode(common.RealTalkNode):
         if self.pipeline is None:
             self.pipeline = ExpressionPipeline(voice.model, voice.prior, self.fps)
         self.pipeline.model, self.pipeline.prior = voice.model, voice.prior
-        self._files = models.fingerprints(voice.model_dir, "expression")
+        self._files = onnx_session.fingerprints(voice.model_dir, "expression")
 
     def halt(self) -> None:
         self.interrupt()
@@ -149,9 +154,9 @@ class ExpressionNode(common.RealTalkNode):
         if name == "policy" and value not in POLICIES:
             raise RealTalkError(f"policy is one of {', '.join(POLICIES)}, not {value!r}")
         if name == "device":
-            models.providers_for(value)
+            onnx_session.providers_for(value)
         if name == "model_dir":
-            models.check_folder(value)
+            onnx_session.check_folder(value)
 
     def change_parameter(self, name: str, value) -> None:
         if name == "policy":
@@ -273,13 +278,15 @@ class ExpressionNode(common.RealTalkNode):
 
     def _say(self, chunk: Chunk, now: float) -> None:
         assert self.pipeline is not None
+        placed: Chunk | None = None
         try:
             try:
-                expressions = self.pipeline.push(chunk, now)
+                ended, placed = self.pipeline.place(chunk, now)
+                expressions = ended + self.pipeline.feed(placed)
             except NetworkError as error:
-                chunk = self.pipeline.placed or chunk
                 self._fall_back(error)
-                expressions = self.pipeline.push(chunk, now)
+                ended, placed = self.pipeline.place(placed or chunk, now)
+                expressions = ended + self.pipeline.feed(placed)
         except RealTalkError as error:
             self.problems.add(str(error))
             return
@@ -287,7 +294,7 @@ class ExpressionNode(common.RealTalkNode):
             self.problems.exception(error)
             self.pipeline.reset()
             return
-        if (placed := self.pipeline.placed) is not None:
+        if placed is not None:
             self._publish_speech(placed)
         self._publish(expressions)
 
@@ -311,7 +318,7 @@ class ExpressionNode(common.RealTalkNode):
             f"the network failed on {self._voice.device}, going on on the CPU: {error}"
         )
         self.pipeline.reset()
-        models.forget_sessions()  # it is broken: a new one is opened
+        onnx_session.forget_sessions()  # it is broken: a new one is opened
         self._use(self._load((self._voice.avatar, "cpu", self._voice.model_dir)))
 
     def _publish(self, expressions: list[TimedExpression]) -> None:
@@ -378,7 +385,7 @@ class ExpressionNode(common.RealTalkNode):
         device = voice.device if voice else self.device
         values: dict = {
             "avatar": voice.avatar if voice else self.avatar, "device": device,
-            "provider": models.PROVIDERS[device][0] if device in models.PROVIDERS else "",
+            "provider": onnx_session.PROVIDERS.get(device, ("",))[0],
             "loading": self.loading(), **self.counts, **self.turns.counts,
         }  # fmt: skip
         values["skipped_s"] = self.turns.skipped
@@ -392,7 +399,7 @@ class ExpressionNode(common.RealTalkNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    return common.run(lambda: [ExpressionNode()], args)
+    return spin.run(lambda: [ExpressionNode()], args)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ import time
 
 from rclpy.parameter import Parameter
 
-from realtalk_ros.avatar import Avatar
+from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import FaceSettings
-from realtalk_ros.nodes import common
+from realtalk_ros.nodes import lifecycle, qos
 
 
 class SharedSettings:
@@ -19,24 +19,24 @@ class SharedSettings:
     is seen. Every node tells on `face/settings` what it has, so that one that starts anew follows.
     """
 
-    def __init__(self, node: common.RealTalkNode, leads: bool = False, tells: bool = True):
+    def __init__(self, node: lifecycle.RealTalkNode, leads: bool = False, tells: bool = True):
         """`leads`: this node is the renderer; `tells`: others may follow this node."""
         self._node = node
         # When what it has was set, ns since 1970. Of what nodes start with, the renderer's wins.
         self._set = 1 if leads else 0
         self._following = False
-        overridable = common.overridable()
+        overridable = qos.overridable()
         self._publisher = (
             node.create_publisher(
-                FaceSettings, "face/settings", common.LATCHED_QOS,
+                FaceSettings, "face/settings", qos.LATCHED,
                 qos_overriding_options=overridable,
             )  # fmt: skip
             if tells
             else None
         )
         self._subscription = node.create_subscription(
-            FaceSettings, "face/settings", self.on_settings, common.qos(common.LATCHED_QOS, 10),
-            qos_overriding_options=overridable,
+            FaceSettings, "face/settings", self.on_settings,
+            qos.with_depth(qos.LATCHED, 10), qos_overriding_options=overridable,
         )  # fmt: skip
         self.tell()
 

@@ -7,20 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from realtalk_ros.audio.microphone import Gate, Microphone
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.microphone import Gate, Microphone
 from realtalk_ros.msg import AudioChunk
-from realtalk_ros.nodes import common
+from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 
 SILENT = 2.0  # s without any sound, not even noise, after which the device is opened anew
 
 
-class MicrophoneNode(common.RealTalkNode):
+class MicrophoneNode(lifecycle.RealTalkNode):
     rated = ("blocks",)
 
     def __init__(self, name: str = "microphone_node", **options):
         super().__init__(name, **options)
-        p, later, live = self.parameter, common.UNCONFIGURED, common.LIVE
+        p, later, live = self.parameter, parameters.UNCONFIGURED, parameters.LIVE
         self.device = p("device", "", "PortAudio's number of the microphone, or a part of its "
                         "name; empty: the default", None, later)  # fmt: skip
         self.rate = p("rate", 16000, "Sample rate [Hz]", (4000, 384000), later)
@@ -35,7 +35,10 @@ class MicrophoneNode(common.RealTalkNode):
         self._tried = 0.0
         self._run = f"{time.time_ns() // 10**6:x}"
         self._audio = self.create_publisher(
-            AudioChunk, "audio", common.SPEECH_QOS, qos_overriding_options=common.overridable()
+            AudioChunk,
+            "audio",
+            qos.SPEECH,
+            qos_overriding_options=qos.overridable(),
         )
         self.steady_timer(0.01, self.work)
 
@@ -106,7 +109,7 @@ class MicrophoneNode(common.RealTalkNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    return common.run(lambda: [MicrophoneNode()], args)
+    return spin.run(lambda: [MicrophoneNode()], args)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,15 @@ import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
-from realtalk_ros.audio import Resampler, check_rate, decode_pcm
+from realtalk_ros.audio.pcm import check_rate, decode_pcm
+from realtalk_ros.audio.resampler import Resampler
+from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk
-from realtalk_ros.nodes import common
+from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 from realtalk_ros.nodes.message_info import with_info
-from realtalk_ros.pipeline import TOLERANCE
-from realtalk_ros.provenance import Provenance
-from realtalk_ros.video import VideoWriter
+from realtalk_ros.output.mp4_writer import VideoWriter
+from realtalk_ros.stream_types import TOLERANCE
 
 PREROLL = 0.4  # s of face before the speech
 MIN_SIDE, MAX_SIDE = 16, 8192  # pixels of an image
@@ -102,12 +103,12 @@ class Recording:
         self.video.close()
 
 
-class RecorderNode(common.RealTalkNode):
+class RecorderNode(lifecycle.RealTalkNode):
     def __init__(self, name: str = "recorder_node", **options):
         super().__init__(name, **options)
         p = self.parameter
         self.out = Path(p("out", "realtalk.mp4", "MP4 file to write"))
-        self.fps = p("fps", *common.FPS[:3])
+        self.fps = p("fps", *parameters.FPS[:3])
         self.duration = p(
             "duration", 0.0, "Seconds to record from the first image on; 0: from shortly before "
             "the first speech until it ends", (0.0, 86400.0),
@@ -133,17 +134,17 @@ class RecorderNode(common.RealTalkNode):
         self._done = False
         self._faces: dict[Provenance, None] = {}  # whose faces the images have shown
 
-        overridable = common.overridable()
+        overridable = qos.overridable()
         self._image = self.create_subscription(
             Image, "face/image_raw", with_info(self.on_image),
-            common.qos(common.IMAGE_QOS, depth=25), qos_overriding_options=overridable,
+            qos.with_depth(qos.IMAGE, depth=25), qos_overriding_options=overridable,
         )  # fmt: skip
         self._audio = self.create_subscription(
-            AudioChunk, "audio", with_info(self.on_audio), common.qos(common.AUDIO_QOS, depth=500),
-            qos_overriding_options=overridable,
+            AudioChunk, "audio", with_info(self.on_audio),
+            qos.with_depth(qos.AUDIO, depth=500), qos_overriding_options=overridable,
         )  # fmt: skip
         self._told = self.create_subscription(
-            String, "face/provenance", self.on_provenance, common.LATCHED_QOS,
+            String, "face/provenance", self.on_provenance, qos.LATCHED,
             qos_overriding_options=overridable,
         )  # fmt: skip
         self.steady_timer(0.1, self.watch)
@@ -335,7 +336,7 @@ class RecorderNode(common.RealTalkNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    return common.run(lambda: [RecorderNode()], args)
+    return spin.run(lambda: [RecorderNode()], args)
 
 
 if __name__ == "__main__":

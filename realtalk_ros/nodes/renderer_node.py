@@ -20,26 +20,28 @@ from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Bool, String
 
-from realtalk_ros import limits, models
-from realtalk_ros.audio import check_rate, decode_pcm
-from realtalk_ros.avatar import Avatar
+from realtalk_ros import contracts, onnx_session
+from realtalk_ros.audio.pcm import check_rate, decode_pcm
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.avatar.provenance import Provenance, into_jpeg
+from realtalk_ros.behaviour.emotion import felt, parse_emotion
+from realtalk_ros.behaviour.face import Dressed, Face
+from realtalk_ros.behaviour.gaze import angles
 from realtalk_ros.errors import NetworkError, RealTalkError
-from realtalk_ros.face import Dressed, Face, felt, parse_emotion
-from realtalk_ros.gaze import angles
-from realtalk_ros.health import Ladder, Processor
-from realtalk_ros.mark import Mark
 from realtalk_ros.msg import AudioChunk, FaceExpression
-from realtalk_ros.nodes import common
+from realtalk_ros.nodes import lifecycle, parameters, qos, spin
+from realtalk_ros.nodes.background_loader import Loader, give_way
 from realtalk_ros.nodes.face_settings import SharedSettings
 from realtalk_ros.nodes.face_settings import check as check_setting
-from realtalk_ros.nodes.inbox import Inbox, Letter
-from realtalk_ros.nodes.loader import Loader, give_way
-from realtalk_ros.pipeline import Chunk, TimedExpression
-from realtalk_ros.provenance import Provenance, into_jpeg
-from realtalk_ros.renderer.stream import FaceRenderer
-from realtalk_ros.sound import SLICE, Sound
-from realtalk_ros.timeline import MARGIN, Presenter, Shown, Speaking
-from realtalk_ros.troupe import Member, Troupe
+from realtalk_ros.nodes.subscriptions import Inbox, Letter
+from realtalk_ros.playout.adaptive_quality import Ladder, Processor
+from realtalk_ros.playout.audio_playout import SLICE, Sound
+from realtalk_ros.playout.jitter_buffer import MARGIN, Presenter, Shown
+from realtalk_ros.playout.speaking import Speaking
+from realtalk_ros.rendering.batching import Member, Troupe
+from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.rendering.watermark import Mark
+from realtalk_ros.stream_types import Chunk, TimedExpression
 
 POLL = 0.02  # s, longest sleep of the display: how soon it sees a change of delay or clock
 LISTEN = 0.004  # s between looks at whether sound is due, while there is any
@@ -90,7 +92,7 @@ class ResetPairs:
             these.append(now)
 
 
-class RendererNode(common.RealTalkNode):
+class RendererNode(lifecycle.RealTalkNode):
     rated = ("images", "expressions")
 
     def __init__(
@@ -99,19 +101,21 @@ class RendererNode(common.RealTalkNode):
         """`troupe`: the faces of this process that are rendered together, and which one this is."""
         super().__init__(name, **options)
         self._troupe = troupe
-        p, live = self.parameter, common.LIVE
-        self.avatar = p("avatar", *common.AVATAR)
-        self.fps = p("fps", *common.FPS)
-        self.size = p("size", 512, "Height of the images [px]", limits.SIZE, live)
-        self.device = p("device", *common.DEVICE)
-        self.threads = p("threads", 2, "CPU threads of the network", (1, 64), common.UNCONFIGURED)
-        self.model_dir = p("model_dir", *common.MODEL_DIR)
+        p, live = self.parameter, parameters.LIVE
+        self.avatar = p("avatar", *parameters.AVATAR)
+        self.fps = p("fps", *parameters.FPS)
+        self.size = p("size", 512, "Height of the images [px]", contracts.SIZE_RANGE, live)
+        self.device = p("device", *parameters.DEVICE)
+        self.threads = p(
+            "threads", 2, "CPU threads of the network", (1, 64), parameters.UNCONFIGURED
+        )
+        self.model_dir = p("model_dir", *parameters.MODEL_DIR)
         self.frame_id = p("frame_id", "face", "frame_id of the images, and the frame of the face")
         self.jpeg_quality = p(
             "jpeg_quality", 90, "JPEG quality of the compressed images", (1, 100), live
         )
         self.seed = p(
-            "seed", 0, "Which of its idle lives the face leads", (0, 2**31), common.UNCONFIGURED
+            "seed", 0, "Which of its idle lives the face leads", (0, 2**31), parameters.UNCONFIGURED
         )
         self.playback_latency = p(
             "playback_latency", 0.0, "How long before it is heard audio_out must be sent, because "
@@ -163,34 +167,34 @@ class RendererNode(common.RealTalkNode):
         self._failed = 0  # frames in a row
         self._transforms = None  # of tf2, where that is installed
 
-        overridable = common.overridable()
+        overridable = qos.overridable()
         self._raw = self.create_publisher(
-            Image, "face/image_raw", common.IMAGE_QOS, qos_overriding_options=overridable
+            Image, "face/image_raw", qos.IMAGE, qos_overriding_options=overridable
         )
         self._jpeg = self.create_publisher(
-            CompressedImage, "face/image_raw/compressed", common.IMAGE_QOS,
+            CompressedImage, "face/image_raw/compressed", qos.IMAGE,
             qos_overriding_options=overridable,
         )  # fmt: skip
         self._audio_out = self.create_publisher(
-            AudioChunk, "audio_out", common.EXPRESSION_QOS, qos_overriding_options=overridable
+            AudioChunk, "audio_out", qos.EXPRESSION, qos_overriding_options=overridable
         )
         self._speaking = self.create_publisher(
-            Bool, "speaking", common.LATCHED_QOS, qos_overriding_options=overridable
+            Bool, "speaking", qos.LATCHED, qos_overriding_options=overridable
         )
         self._speaking.publish(Bool(data=False))
         # Raw images have no room for it. Who records them finds it here.
         self._told = self.create_publisher(
-            String, "face/provenance", common.LATCHED_QOS, qos_overriding_options=overridable
+            String, "face/provenance", qos.LATCHED, qos_overriding_options=overridable
         )
         for kind, topic, take in (
             (FaceExpression, "expression", self.on_expressions),
             (AudioChunk, "speech", self.on_sound),
         ):
-            Inbox(self, kind, topic, take, common.EXPRESSION_QOS, overridable)
+            Inbox(self, kind, topic, take, qos.EXPRESSION, overridable)
         for kind, topic, callback, profile in (
-            (String, "emotion", self.on_emotion, common.COMMAND_QOS),
-            (PointStamped, "look_at", self.on_look_at, common.COMMAND_QOS),
-            (Bool, "listening", self.on_listening, common.COMMAND_QOS),
+            (String, "emotion", self.on_emotion, qos.COMMAND),
+            (PointStamped, "look_at", self.on_look_at, qos.COMMAND),
+            (Bool, "listening", self.on_listening, qos.COMMAND),
         ):
             self.create_subscription(
                 kind, topic, callback, profile, qos_overriding_options=overridable
@@ -206,7 +210,7 @@ class RendererNode(common.RealTalkNode):
             pass
         else:
             self.create_subscription(
-                hri.Expression, "robot_expression", self.on_hri_expression, common.COMMAND_QOS
+                hri.Expression, "robot_expression", self.on_hri_expression, qos.COMMAND
             )
         try:
             tf2 = importlib.import_module("tf2_ros")
@@ -238,12 +242,12 @@ class RendererNode(common.RealTalkNode):
         )
 
     def _wanted(self) -> Look:
-        size = max(limits.SIZE[0], self.size // self.ladder.divisors[1])
+        size = max(contracts.SIZE_RANGE[0], self.size // self.ladder.divisors[1])
         return Look(self.avatar, size, self._emergency or self.device, self.model_dir)
 
     def _open(self, look: Look) -> FaceRenderer | Member:
         """Loads a renderer. Raises RealTalkError."""
-        providers = models.providers_for(look.device)
+        providers = onnx_session.providers_for(look.device)
         model_dir = Path(look.model_dir) if look.model_dir else None
         troupe, number = self._troupe or (None, 0)
         renderer: FaceRenderer | Member
@@ -295,7 +299,7 @@ class RendererNode(common.RealTalkNode):
         assert self.face is not None
         self.face.dress(dressed)
         self._look = look
-        self._files = models.fingerprints(look.model_dir, "renderer")
+        self._files = onnx_session.fingerprints(look.model_dir, "renderer")
         width, height = self.face.renderer.size
         self._image = Image(
             encoding="bgr8", is_bigendian=0, width=width, height=height, step=3 * width
@@ -342,9 +346,9 @@ class RendererNode(common.RealTalkNode):
         elif name == "mark" and value:
             Mark(value)
         elif name == "device":
-            models.providers_for(value)
+            onnx_session.providers_for(value)
         elif name == "model_dir":
-            models.check_folder(value)
+            onnx_session.check_folder(value)
 
     def change_parameter(self, name: str, value) -> None:
         face = self.face
@@ -598,7 +602,7 @@ class RendererNode(common.RealTalkNode):
             return
         self._failed, self._tried = 0, time.monotonic()
         self.counts["fallbacks"] += 1
-        models.forget_sessions()  # they are broken: new ones are opened
+        onnx_session.forget_sessions()  # they are broken: new ones are opened
         self._emergency = "cpu"
         self._look = replace(self._look, device="") if self._look else None
         self._loader.ask(self._wanted(), "the networks anew, on the CPU")
@@ -678,7 +682,7 @@ class RendererNode(common.RealTalkNode):
         device = look.device if look else self.device
         values: dict = {
             "avatar": look.avatar if look else self.avatar, "device": device,
-            "provider": models.PROVIDERS[device][0] if device in models.PROVIDERS else "",
+            "provider": onnx_session.PROVIDERS.get(device, ("",))[0],
             "loading": self.loading(), "fps": presenter.fps, "size": self._image.height,
             **self.counts,
         }  # fmt: skip
@@ -719,7 +723,7 @@ def rotate(quaternion, point, translation) -> tuple[float, float, float]:
 
 
 def main(args: list[str] | None = None) -> int:
-    return common.run(lambda: [RendererNode()], args, images=True)
+    return spin.run(lambda: [RendererNode()], args, images=True)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,11 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from std_msgs.msg import String
 
 from realtalk_ros.action import Say
+from realtalk_ros.audio.espeak import DEFAULT_VOICE, check_voice
+from realtalk_ros.audio.text_to_speech import Saying
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
-from realtalk_ros.nodes import common
-from realtalk_ros.say import Saying
-from realtalk_ros.speech import DEFAULT_VOICE, check_voice
+from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 
 POLICIES = ("replace", "queue")
 MAX_QUEUE = 32  # texts that wait
@@ -40,20 +40,20 @@ class Order:
     completed: bool = False
 
 
-class SayNode(common.RealTalkNode):
+class SayNode(lifecycle.RealTalkNode):
     def __init__(self, name: str = "say_node", **options):
         super().__init__(name, **options)
         p = self.parameter
         self.voice = p("voice", DEFAULT_VOICE, "espeak-ng's voice, such as en-us or de",
-                       None, common.LIVE)  # fmt: skip
-        self.speed = p("speed", 165, "Words per minute", (80, 450), common.LIVE)
-        self.pitch = p("pitch", 50, "Of the voice", (0, 99), common.LIVE)
+                       None, parameters.LIVE)  # fmt: skip
+        self.speed = p("speed", 165, "Words per minute", (80, 450), parameters.LIVE)
+        self.pitch = p("pitch", 50, "Of the voice", (0, 99), parameters.LIVE)
         self.policy = p("policy", "replace", "What a new text does while one is being said: "
-                        "replace it, or queue", None, common.LIVE)  # fmt: skip
+                        "replace it, or queue", None, parameters.LIVE)  # fmt: skip
         self.chunk = p("chunk", 0.02, "Length of a chunk [s]", (0.005, 1.0))
         self.lead = p("lead", 0.3, "How long before its end is heard the first chunk is sent [s]; "
                       "later ones are sent up to 1 s before",
-                      (0.0, 30.0), common.LIVE)  # fmt: skip
+                      (0.0, 30.0), parameters.LIVE)  # fmt: skip
 
         self.counts = {"texts": 0, "refused_texts": 0, "interrupts": 0, "chunks": 0}
         self._run = f"{time.time_ns() // 10**6:x}"  # so that ids differ from those of earlier runs
@@ -63,16 +63,16 @@ class SayNode(common.RealTalkNode):
         self._speaker: threading.Thread | None = None
         self._utterance = ""
         self._warned: set[str] = set()
-        overridable = common.overridable()
+        overridable = qos.overridable()
         self._audio = self.create_publisher(
-            AudioChunk, "audio", common.SPEECH_QOS, qos_overriding_options=overridable
+            AudioChunk, "audio", qos.SPEECH, qos_overriding_options=overridable
         )
         self._expression = self.create_subscription(
-            FaceExpression, "expression", self.on_expression, common.EXPRESSION_QOS,
+            FaceExpression, "expression", self.on_expression, qos.EXPRESSION,
             qos_overriding_options=overridable,
         )  # fmt: skip
         self._topic = self.create_subscription(
-            String, "say", self.on_text, common.COMMAND_QOS, qos_overriding_options=overridable
+            String, "say", self.on_text, qos.COMMAND, qos_overriding_options=overridable
         )
         self._action = ActionServer(
             self, Say, "say", self._result, goal_callback=self.on_goal,
@@ -269,7 +269,7 @@ class SayNode(common.RealTalkNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    return common.run(lambda: [SayNode()], args)
+    return spin.run(lambda: [SayNode()], args)
 
 
 if __name__ == "__main__":

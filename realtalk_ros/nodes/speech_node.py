@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 from rclpy.duration import Duration
 
+from realtalk_ros.audio.espeak import DEFAULT_VOICE
+from realtalk_ros.audio.media_files import STANDARD_INPUT, stream_audio
+from realtalk_ros.audio.text_to_speech import speak
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
-from realtalk_ros.nodes import common
-from realtalk_ros.say import speak
-from realtalk_ros.speech import DEFAULT_VOICE, STANDARD_INPUT, stream_audio
+from realtalk_ros.nodes import lifecycle, qos, spin
 
 # s after its discovery, in which a subscriber gets to know this node, too: what is sent before is
 # lost. On a busy machine 0.4 s were seen; what got lost of its discovery, Fast DDS repeats within
@@ -23,7 +24,7 @@ SETTLE = 1.2
 SLEEP = 0.1  # s, longest sleep between looks at whether to stop
 
 
-class SpeechNode(common.RealTalkNode):
+class SpeechNode(lifecycle.RealTalkNode):
     def __init__(self, name: str = "speech_node", **options):
         super().__init__(name, **options)
         p = self.parameter
@@ -48,12 +49,12 @@ class SpeechNode(common.RealTalkNode):
         self._interrupted = threading.Event()
         self._stop = threading.Event()
         self._speaker: threading.Thread | None = None
-        overridable = common.overridable()
+        overridable = qos.overridable()
         self._audio = self.create_publisher(
-            AudioChunk, "audio", common.SPEECH_QOS, qos_overriding_options=overridable
+            AudioChunk, "audio", qos.SPEECH, qos_overriding_options=overridable
         )
         self._expression = self.create_subscription(
-            FaceExpression, "expression", self.on_expression, common.EXPRESSION_QOS,
+            FaceExpression, "expression", self.on_expression, qos.EXPRESSION,
             qos_overriding_options=overridable,
         )  # fmt: skip
 
@@ -147,7 +148,7 @@ class SpeechNode(common.RealTalkNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    return common.run(lambda: [SpeechNode()], args)
+    return spin.run(lambda: [SpeechNode()], args)
 
 
 if __name__ == "__main__":

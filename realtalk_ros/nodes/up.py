@@ -12,16 +12,16 @@ from typing import Any
 from rclpy.parameter import Parameter
 
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.nodes import arguments, common
+from realtalk_ros.nodes import launch_arguments, lifecycle, spin
 from realtalk_ros.nodes.expression_node import ExpressionNode
 from realtalk_ros.nodes.renderer_node import RendererNode
-from realtalk_ros.troupe import Troupe
+from realtalk_ros.rendering.batching import Troupe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--params-file", metavar="YAML", type=Path,
                         help="parameters (default: config/realtalk.yaml)")  # fmt: skip
-    parser.add_argument("--namespace", default=common.NAMESPACE, help="default: %(default)s")
+    parser.add_argument("--namespace", default=lifecycle.NAMESPACE, help="default: %(default)s")
     parser.add_argument("--face", metavar="NAMESPACE=AVATAR", action="append", default=[],
                         help="a face of its own in this namespace; may be given several times, all "
                         "share one process and one copy of the networks")  # fmt: skip
@@ -29,23 +29,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", help="frames per second")
     parser.add_argument("--size", help="height of the images in pixels")
     parser.add_argument("--device", help="where the networks run: "
-                        + ", ".join(arguments.CHOICES["device"]))  # fmt: skip
+                        + ", ".join(launch_arguments.CHOICES["device"]))  # fmt: skip
     parser.add_argument("--ros-args", nargs=argparse.REMAINDER, default=[], metavar="ARG",
                         help="all that follows, as ROS 2 programs take it")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
-    values = arguments.parameters(
+    values = launch_arguments.parameters(
         {name: getattr(args, name) for name in ("avatar", "fps", "size", "device")}
     )
     params_file = args.params_file or default_params_file()
-    arguments.read_params_file(params_file)
+    launch_arguments.read_params_file(params_file)
     ros_args = ["--ros-args", "--params-file", str(params_file)]
     faces = [read_face(text) for text in args.face]
     if len({namespace for namespace, _ in faces}) < len(faces):
         raise RealTalkError("every --face needs a namespace of its own")
     if not faces:
-        ros_args += ["-r", f"__ns:={arguments.namespace(args.namespace)}"]
+        ros_args += ["-r", f"__ns:={launch_arguments.namespace(args.namespace)}"]
     return main([sys.argv[0], *ros_args, *args.ros_args], faces, values)
 
 
@@ -55,7 +55,7 @@ def read_face(text: str) -> tuple[str, str]:
     if not namespace.strip("/") or not avatar:
         raise RealTalkError(f"--face takes NAMESPACE=AVATAR, such as robot1=default, not {text!r}")
     try:
-        return arguments.namespace(namespace), avatar
+        return launch_arguments.namespace(namespace), avatar
     except RealTalkError as error:
         raise RealTalkError(f"--face {text}: {error}") from error
 
@@ -76,12 +76,12 @@ def main(
     """Runs an expression and a renderer node for each of `faces` (namespace, avatar), or for the
     one that `args` describe, which are those of a ROS 2 program. `values`: parameters that win over
     those of `args`."""
-    return common.run(lambda: make_nodes(faces, values or {}), args, images=True)
+    return spin.run(lambda: make_nodes(faces, values or {}), args, images=True)
 
 
 def make_nodes(
     faces: Sequence[tuple[str, str]], values: Mapping[str, Any]
-) -> list[common.RealTalkNode]:
+) -> list[lifecycle.RealTalkNode]:
     def overrides(values: Mapping[str, Any]) -> list[Parameter]:
         return [Parameter(name, value=value) for name, value in values.items()]
 
@@ -89,7 +89,7 @@ def make_nodes(
         own = overrides(values)
         return [kind(parameter_overrides=own) for kind in (ExpressionNode, RendererNode)]
     troupe = Troupe([avatar for _, avatar in faces])
-    nodes: list[common.RealTalkNode] = []
+    nodes: list[lifecycle.RealTalkNode] = []
     for number, (namespace, avatar) in enumerate(faces):
         options = dict(
             namespace=namespace, parameter_overrides=overrides({**values, "avatar": avatar})

@@ -1,0 +1,1 @@
+"""Sound in: PCM, media files, microphones, text to speech; and the network's log-mel."""

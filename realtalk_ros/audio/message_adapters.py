@@ -1,0 +1,214 @@
+"""Other packages' audio messages, read by their fields; and a timeline for sound without one.
+
+None of these messages says when its sound is to be heard: their stamps, where they have one, say
+when a chunk was sent or recorded, with all the jitter of a sender's loop. `Follower` reads them as
+the robust way is: the samples are the clock, and the stamps only tell where a new stretch begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from realtalk_ros.audio.pcm import MAX_CHANNELS, check_rate, mix_down, sanitize
+from realtalk_ros.errors import AudioError
+
+# GStreamer's names of sample formats, which ros-drivers' AudioInfo uses.
+FORMATS = {
+    "S8": "i1", "U8": "u1", "S16LE": "<i2", "S16BE": ">i2", "S32LE": "<i4", "S32BE": ">i4",
+    "F32LE": "<f4", "F32BE": ">f4", "F64LE": "<f8", "F64BE": ">f8",
+}  # fmt: skip
+PAUSE = 0.25  # s without sound after which the next chunk begins a new utterance
+JUMP = 1.0  # s, a stamp this far from when its chunk came, or from those before, is not believed
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What messages without a description of their samples hold."""
+
+    rate: int = 16000  # Hz
+    channels: int = 1
+    format: str = "S16LE"  # one of FORMATS
+
+    def __post_init__(self) -> None:
+        check_rate(self.rate)
+        if not 1 <= self.channels <= MAX_CHANNELS:
+            raise AudioError(f"{self.channels} audio channels: say 1 to {MAX_CHANNELS}")
+        if self.format not in FORMATS:
+            raise AudioError(f"sample format {self.format!r}: say one of {', '.join(FORMATS)}")
+
+
+@dataclass(frozen=True)
+class Sound:
+    """pcm: (n,) float32 mono in [-1, 1]; rate: Hz; stamp: builtin_interfaces/Time, or None;
+    cancelled: the mean of its channels would be silence, so this is one of them."""
+
+    pcm: np.ndarray
+    rate: int
+    stamp: Any = None
+    cancelled: bool = False
+
+
+def to_frames(samples: np.ndarray, channels: int) -> np.ndarray:
+    """Interleaved samples of any type, full scale that of the type -> (n, channels) float32 in
+    [-1, 1]. Raises AudioError for a channel count outside 1..64, or a cut frame.
+    """
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise AudioError(f"{channels} audio channels: send 1 to {MAX_CHANNELS}")
+    if len(samples) % channels:
+        raise AudioError(f"{len(samples)} samples are no whole frames of {channels} channels")
+    if samples.dtype.kind == "u":
+        pcm = (samples.astype(np.float32) - 128) / 128
+    elif samples.dtype.kind == "i":
+        pcm = (samples / -float(np.iinfo(samples.dtype).min)).astype(np.float32)
+    else:
+        with np.errstate(over="ignore"):
+            pcm, _ = sanitize(samples.astype(np.float32))
+    return pcm.reshape(-1, channels)
+
+
+def to_mono(samples: np.ndarray, channels: int) -> np.ndarray:
+    """As `to_frames`, mixed down: (n,) float32."""
+    return mix_down(to_frames(samples, channels))[0]
+
+
+def sound_of(samples: np.ndarray, channels: int, rate: int, stamp: Any = None) -> Sound:
+    """Interleaved samples as Sound. Raises AudioError as `to_frames` does."""
+    mono, cancelled = mix_down(to_frames(samples, channels))
+    return Sound(mono, rate, stamp, cancelled)
+
+
+def _bytes(data: Any, layout: Layout) -> np.ndarray:
+    dtype = np.dtype(FORMATS[layout.format])
+    raw = memoryview(data)
+    if len(raw) % dtype.itemsize:
+        raise AudioError(f"{len(raw)} bytes are no whole samples of {layout.format}")
+    return np.frombuffer(raw, dtype)
+
+
+def read_bytes(message: Any, layout: Layout) -> Sound:
+    """ros-drivers' AudioData: bytes that say nothing of themselves."""
+    return sound_of(_bytes(message.data, layout), layout.channels, layout.rate)
+
+
+def read_stamped_bytes(message: Any, layout: Layout) -> Sound:
+    """ros-drivers' AudioDataStamped."""
+    return replace(read_bytes(message.audio, layout), stamp=message.header.stamp)
+
+
+# PortAudio's sample formats, which mgonzs13's AudioInfo uses, and the field that holds them.
+_PORTAUDIO = {
+    1: ("float32_data", np.float32), 2: ("int32_data", np.int32), 8: ("int16_data", np.int16),
+    16: ("int8_data", np.int8), 32: ("uint8_data", np.uint8),
+}  # fmt: skip
+
+
+def read_arrays(message: Any, layout: Layout) -> Sound:
+    """mgonzs13's AudioData: the array that is not empty."""
+    full = [(name, t) for name, t in _PORTAUDIO.values() if len(getattr(message, name))]
+    if len(full) != 1:
+        raise AudioError(f"AudioData fills {len(full)} of its arrays: fill one")
+    name, dtype = full[0]
+    return sound_of(np.array(getattr(message, name), dtype), layout.channels, layout.rate)
+
+
+def read_audio(message: Any, layout: Layout) -> Sound:
+    """mgonzs13's Audio, which describes itself."""
+    info = message.info
+    if info.format not in _PORTAUDIO:
+        raise AudioError(f"PortAudio format {info.format}: send 1, 2, 8, 16 or 32")
+    name, dtype = _PORTAUDIO[info.format]
+    check_rate(info.rate)
+    samples = np.array(getattr(message.audio_data, name), dtype)
+    return sound_of(samples, info.channels, info.rate)
+
+
+def read_stamped_audio(message: Any, layout: Layout) -> Sound:
+    """mgonzs13's AudioStamped."""
+    return replace(read_audio(message.audio, layout), stamp=message.header.stamp)
+
+
+def read_foxglove(message: Any, layout: Layout) -> Sound:
+    """foxglove_msgs/RawAudio, which knows one format: pcm-s16."""
+    if message.format != "pcm-s16":
+        raise AudioError(f"RawAudio of format {message.format!r}: send 'pcm-s16'")
+    check_rate(message.sample_rate)
+    samples = _bytes(message.data, Layout(format="S16LE"))
+    return sound_of(
+        samples, message.number_of_channels, message.sample_rate, message.timestamp
+    )
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A message type: which field tells that the installed package is the one that is meant."""
+
+    type: str  # package/msg/Name
+    whose: str
+    field: str
+    read: Callable[[Any, Layout], Sound]
+    described: bool = True  # by itself; else by AudioInfo or parameters
+
+
+_DRIVERS, _MGONZS = "ros-drivers' audio_common", "mgonzs13's audio_common"
+# Two packages are called audio_common_msgs, and both have an AudioData.
+KINDS = (
+    Kind("audio_common_msgs/msg/AudioStamped", _MGONZS, "audio", read_stamped_audio),
+    Kind("audio_common_msgs/msg/Audio", _MGONZS, "audio_data", read_audio),
+    Kind("foxglove_msgs/msg/RawAudio", "foxglove_msgs", "number_of_channels", read_foxglove),
+    Kind("audio_common_msgs/msg/AudioDataStamped", _DRIVERS, "audio", read_stamped_bytes, False),
+    Kind("audio_common_msgs/msg/AudioData", _DRIVERS, "data", read_bytes, False),
+    Kind("audio_common_msgs/msg/AudioData", _MGONZS, "int16_data", read_arrays, False),
+)
+
+
+def layout_of(info: Any) -> Layout:
+    """ros-drivers' AudioInfo. Raises AudioError for what is no plain PCM: its default is MP3."""
+    if info.coding_format.lower() not in ("wave", "wav", "raw", "pcm"):
+        raise AudioError(
+            f"audio_info says {info.coding_format!r}: set audio_capture's parameter format to wave"
+        )
+    return Layout(info.sample_rate, info.channels, info.sample_format.upper())
+
+
+class Follower:
+    """Places chunks that come as they are spoken: `place` gives the time of the first sample."""
+
+    def __init__(self) -> None:
+        self.utterances = 0
+        self._end: float | None = None  # media time at which what was placed ends
+        self._came = 0.0  # when the last chunk was sent, and its stamp
+        self._stamp: float | None = None
+        self._interrupted = False
+
+    def interrupt(self) -> None:
+        """The face was told to be silent. Whether what comes next is more of the same or an answer
+        is for others to tell, until there is a pause: it is placed nowhere."""
+        self._interrupted = True
+
+    def place(
+        self, stamp: float | None, sent: float, seconds: float
+    ) -> tuple[float | None, int]:
+        """(media time of the first sample, or None: at once; number of the utterance), of a chunk
+        that was sent at `sent`; all times in s.
+
+        A chunk goes on where the last one ended, however early it comes (senders may send a whole
+        sentence at once). A new utterance begins after a pause, or when the stamps jump.
+        """
+        if stamp is None or abs(stamp - sent) > JUMP:
+            stamp = None
+        jumped = (
+            stamp is not None and self._stamp is not None and stamp < self._stamp - JUMP
+        ) or sent < self._came - JUMP
+        over = self._end is None or sent > self._end + PAUSE
+        if over or jumped or (self._interrupted and sent > self._came + max(PAUSE, 2 * seconds)):
+            self.utterances += 1
+            self._end = sent if stamp is None else stamp
+            self._interrupted = False
+        assert self._end is not None
+        start, self._end = self._end, self._end + seconds
+        self._came, self._stamp = sent, stamp
+        return (None if self._interrupted else start), self.utterances

@@ -1,0 +1,122 @@
+"""A microphone through PortAudio, and a gate that finds the utterances in what it hears."""
+
+from __future__ import annotations
+
+import math
+import queue
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from realtalk_ros import install_hints
+from realtalk_ros.audio.pcm import mix_down
+from realtalk_ros.errors import RealTalkError
+
+BLOCK = 0.02  # s of sound at once
+PREROLL = 2  # blocks before the gate opened that are heard, too: soft beginnings of words
+HANG = 0.7  # s below the threshold after which an utterance is over
+
+
+class Microphone:
+    """An open input device. `read` gives what it heard; `close` ends it."""
+
+    def __init__(self, device: str, rate: int, channels: int):
+        """device: PortAudio's number, or a part of its name; empty: the system's default. Raises
+        RealTalkError where it cannot be opened."""
+        try:
+            import sounddevice
+        except ImportError as error:
+            raise RealTalkError(
+                f"the microphone needs sounddevice: {install_hints.how_to_install('sounddevice')}"
+            ) from error
+        except OSError as error:  # PortAudio itself is missing
+            raise RealTalkError(
+                "the microphone needs PortAudio: sudo apt install libportaudio2"
+            ) from error
+        self.rate = rate
+        self.heard_at = time.monotonic()  # when the last block came
+        self.overflows = 0  # blocks before which the device lost sound
+        self.cancelled = False  # its channels cancelled each other out, and one was taken alone
+        self._blocks: queue.SimpleQueue = queue.SimpleQueue()
+        try:
+            self._stream = sounddevice.InputStream(
+                samplerate=rate, channels=channels, dtype="float32",
+                device=(int(device) if device.isdigit() else device) or None,
+                blocksize=round(BLOCK * rate), latency="low", callback=self._hear,
+            )  # fmt: skip
+            self._stream.start()
+        except (sounddevice.PortAudioError, ValueError) as error:
+            names = [d["name"] for d in sounddevice.query_devices() if d["max_input_channels"]]
+            have = f"choose device from {', '.join(names)}" if names else "no microphone is there"
+            reason = str(error).splitlines()[0]
+            raise RealTalkError(f"cannot record from {device or 'the default'!r} ({reason}): {have}"
+                                ) from error  # fmt: skip
+
+    def _hear(self, block: np.ndarray, frames: int, times, status) -> None:
+        self.heard_at = time.monotonic()
+        self.overflows += bool(status and status.input_overflow)
+        age = max(0.0, times.currentTime - times.inputBufferAdcTime)
+        mono, cancelled = mix_down(block)
+        self.cancelled = self.cancelled or cancelled
+        self._blocks.put((mono.copy(), self.heard_at - min(age, 1.0)))
+
+    def read(self) -> list[tuple[np.ndarray, float]]:
+        """[((n,) float32 mono, when its first sample sounded [time.monotonic, s])]; never waits."""
+        out = []
+        while not self._blocks.empty():
+            out.append(self._blocks.get())
+        return out
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Sound of one utterance; start: s, on the clock of what was pushed."""
+
+    pcm: np.ndarray
+    start: float
+    utterance: int
+    last: bool = False
+
+
+class Gate:
+    """Lets sound through while somebody speaks, in utterances. Within one the samples are the
+    clock; the next one begins on time again, so that the sound card's clock may be wrong.
+
+    threshold: dB of a full-scale square wave; a block louder than that opens the gate.
+    """
+
+    def __init__(self, rate: int, threshold: Callable[[], float]):
+        self.rate = rate
+        self.utterances = 0
+        self.level = -math.inf  # dB, of the last block
+        self._threshold = threshold
+        self._before: deque[tuple[np.ndarray, float]] = deque(maxlen=PREROLL)
+        self._end: float | None = None  # of the running utterance
+        self._quiet = 0.0  # s
+
+    def push(self, pcm: np.ndarray, time: float) -> list[Piece]:
+        """(n,) float32 whose first sample sounded at `time`, s."""
+        power = float(np.mean(np.square(pcm))) if len(pcm) else 0.0
+        self.level = 10 * math.log10(power + 1e-12)
+        loud = self.level > self._threshold()
+        seconds = len(pcm) / self.rate
+        if self._end is not None and abs(time - self._end) > 0.5:
+            self._end = None  # the device stopped for a while
+        if self._end is None:
+            if not loud:
+                self._before.append((pcm, time))
+                return []
+            pcm = np.concatenate([*(block for block, _ in self._before), pcm])
+            self._end = time - sum(len(block) for block, _ in self._before) / self.rate
+            self._before.clear()
+            self.utterances += 1
+        self._quiet = 0.0 if loud else self._quiet + seconds
+        start, last = self._end, self._quiet > HANG
+        self._end = None if last else start + len(pcm) / self.rate
+        return [Piece(pcm, start, self.utterances, last)]

@@ -1,0 +1,237 @@
+"""Text as speech, sentence by sentence, so that long texts begin at once; knows how far it is."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from realtalk_ros.audio import ssml, unicode_scripts
+from realtalk_ros.audio.espeak import (
+    DEFAULT_VOICE,
+    MAX_PITCH,
+    MAX_SPEED,
+    MIN_PITCH,
+    MIN_SPEED,
+    Espeak,
+    NothingToSay,
+    check_numbers,
+    check_voice,
+    check_words,
+    voices,
+)
+from realtalk_ros.audio.espeak_voices import Voice
+from realtalk_ros.errors import RealTalkError
+
+MAX_TEXT = 20000  # characters of one text: some 20 minutes of speech
+# Ends of sentences, and of pieces so long that synthesis would keep the listener waiting. No
+# abbreviation that ends in a full stop has five letters.
+_SENTENCE = re.compile(
+    r".{1,400}?(?:(?:[!?:;…]|[^\W\d_]{5}[\"')\]’”»]{0,3}\.|\.\.)[!?.]{0,9}[\"')\]’”»]{0,9}(?=\s|$)"
+    r"|[。！？；]{1,9}[」』”）]{0,9}|\n\s{0,99}|$)"
+    r"|.{1,400}[.!?,](?=\s)|.{1,400}(?:\s|$)|.{1,400}", re.S
+)  # fmt: skip
+# s that espeak-ng pauses after them at SPEED, which it leaves out at the end of a text.
+_PAUSES = {".": 0.32, "。": 0.32, "!": 0.37, "?": 0.32, "！": 0.37, "？": 0.32, ":": 0.24,
+           ";": 0.24, "；": 0.24, "…": 0.24, ",": 0.16}  # fmt: skip
+_LINE = 0.24  # s after a line, as of a list
+SPEED = 165  # words a minute
+MAX_WARNINGS = 20  # about one text
+_SPELLED, _SPELLED_APART = 0.06, 0.25  # s between characters, and where a space was
+
+
+def sentences(text: str) -> list[str]:
+    """Cuts a text into pieces of at most some 400 characters; joined they are the text."""
+    return _SENTENCE.findall(text)
+
+
+class Saying:
+    """One text being said. Iterate over it for the sound; `spoken` tells how far that was heard.
+
+    `text` becomes the plain text, without markup. A stretch whose script the voice cannot read is
+    said by one that can. `warn` is told of that, and of what had to be left out.
+
+    Raises NothingToSay where there is nothing to say, RealTalkError for an unknown voice, or
+    without espeak-ng.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        voice: str = DEFAULT_VOICE,
+        words_per_minute: int = SPEED,
+        pitch: int = 50,
+        warn: Callable[[str], object] = lambda message: None,
+        longest: int | None = MAX_TEXT,
+    ):
+        """longest: characters that are taken, markup included; None: any number."""
+        if longest is not None and len(text) > longest:
+            raise RealTalkError(f"{len(text)} characters are too long: give at most {longest}")
+        check_numbers(words_per_minute, pitch)
+        self._parts = ssml.parse(text)
+        self.text = "".join(part.text for part in self._parts)
+        self.seconds = 0.0  # of sound so far
+        self._made = 0  # characters of the text that are sound by now
+        self._words: list[tuple[float, int]] = []  # when a word begins, and where
+        self._speed, self._pitch = words_per_minute, pitch
+        self._tell, self._told = warn, set[str]()
+        self._espeak = Espeak()
+        self._voice = voices().find(voice)
+        self.sample_rate = self._espeak.sample_rate
+        self._refused: NothingToSay | None = None
+        pieces, head = self._speak(), []
+        while not self._words:  # says now what is wrong with it
+            if (piece := next(pieces, None)) is None:
+                check_words(self.text)
+                check_voice(self._voice)
+                raise self._refused or NothingToSay("espeak-ng finds nothing to say: give words")
+            head.append(piece)
+        self._pieces = itertools.chain(head, pieces)
+
+    def _speak(self) -> Iterator[np.ndarray]:
+        """Sound and silence, as long as each is."""
+        pause, lines = 0.0, 0  # s after what was said; ends of lines since
+        for part in self._parts:
+            pause = max(pause, part.pause)
+            speed = min(max(self._speed * part.style.rate, MIN_SPEED), MAX_SPEED)
+            pitch = min(max(self._pitch + part.style.pitch, MIN_PITCH), MAX_PITCH)
+            voice = self._speaking(part.style.language)
+            for piece in [part.text] if part.style.spelled else sentences(part.text):
+                ended = piece.rstrip()
+                if unicode_scripts.has_words(piece):
+                    lines += piece[: len(piece) - len(piece.lstrip())].count("\n")
+                    gap = ssml.PARAGRAPH if lines > 1 else _LINE if lines else 0.0
+                    if (self._words or part.pause) and (pause := max(pause, gap)):
+                        yield self._silence(pause)
+                    say = self._spell if part.style.spelled else self._read
+                    yield from say(piece, voice, speed, pitch, part.style.spelled)
+                    pause, lines = 0.0, piece[len(ended) :].count("\n")
+                else:
+                    lines += piece.count("\n")
+                self._made += len(piece)
+                end = ended.rstrip("\"')]’”»」』）")[-1:]
+                pause = max(pause, _PAUSES.get(end, 0.0) * SPEED / speed)
+        if self._parts and not self._parts[-1].text and pause:  # a break at the end
+            yield self._silence(pause)
+
+    def _read(
+        self, piece: str, voice: Voice, speed: float, pitch: int, _: str
+    ) -> Iterator[np.ndarray]:
+        said, places = unicode_scripts.speakable(piece)
+        at = 0
+        for text, reader in self._stretches(said, voice):
+            if reader is not None and unicode_scripts.has_words(text):
+                try:
+                    pcm, _, words = self._espeak.speak_words(text, reader, int(speed), pitch)
+                except NothingToSay as nothing:
+                    self._leave_out(nothing)
+                else:
+                    for place, when in words or [(0, 0.0)]:
+                        self._words.append((self.seconds + when, self._made + places[at + place]))
+                    yield self._add(pcm)
+            at += len(text)
+
+    def _spell(
+        self, piece: str, voice: Voice, speed: float, pitch: int, how: str
+    ) -> Iterator[np.ndarray]:
+        said, places = unicode_scripts.speakable(piece)
+        at = 0
+        for text, reader in self._stretches(said, voice):
+            for character in unicode_scripts.characters(text):
+                named = reader is not None and (
+                    character[0].isalnum() or how == ssml.CHARACTERS and not character.isspace()
+                )
+                pcm = self._named(character, reader, int(speed), pitch) if named else None
+                if pcm is not None:
+                    self._words.append((self.seconds, self._made + places[at]))
+                    yield self._add(pcm)
+                yield self._silence((_SPELLED if named else _SPELLED_APART) * SPEED / speed)
+                at += len(character)
+
+    def _named(self, character: str, *arguments: Any) -> np.ndarray | None:
+        try:
+            return self._espeak.spell(character, *arguments)
+        except NothingToSay as nothing:
+            self._leave_out(nothing)
+            return None
+
+    def _silence(self, seconds: float) -> np.ndarray:
+        return self._add(np.zeros(round(seconds * self.sample_rate), np.float32))
+
+    def _add(self, pcm: np.ndarray) -> np.ndarray:
+        self.seconds += len(pcm) / self.sample_rate
+        return pcm
+
+    def _warn(self, message: str) -> None:
+        if message not in self._told and len(self._told) < MAX_WARNINGS:
+            self._told.add(message)
+            self._tell(message)
+
+    def _leave_out(self, nothing: NothingToSay) -> None:
+        self._refused = self._refused or nothing
+        self._warn(f"a part of the text is left out: {nothing}")
+
+    def _speaking(self, language: str) -> Voice:
+        """Who says what is marked with a language."""
+        if not language:
+            return self._voice
+        if (voice := voices().speaking(language, self._voice)) is None:
+            self._warn(
+                f"espeak-ng has no voice for the language {language[:20]!r}, so the voice that is "
+                "set speaks it: use a language tag such as de or fr-FR"
+            )
+        return voice or self._voice
+
+    def _stretches(self, text: str, voice: Voice) -> list[tuple[str, Voice | None]]:
+        """Cuts a text by who reads it; None: nobody."""
+        found: list[tuple[str, Voice | None]] = []
+        for piece, written in unicode_scripts.runs(text):
+            reader = self._reading(written, voice)
+            if found and found[-1][1] == reader:
+                piece = found.pop()[0] + piece
+            found.append((piece, reader))
+        return found
+
+    def _reading(self, written: str, voice: Voice) -> Voice | None:
+        """`voice`, or one that can read a script where it cannot; None: none can."""
+        if unicode_scripts.reads(voice.spoken, written):
+            return voice
+        name, languages = unicode_scripts.readers(written)
+        for language in languages:
+            if (other := voices().speaking(language, voice)) is not None:
+                self._warn(
+                    f"the voice that is set cannot read {name}, so voice {other.language} does: "
+                    f'set a voice that can, or mark the text as <lang xml:lang="{other.language}">'
+                )
+                return other
+        self._leave_out(NothingToSay(f"no voice of espeak-ng reads {name}: use another script"))
+        return None
+
+    def chunks(self, seconds: float) -> Iterator[tuple[np.ndarray, bool]]:
+        """(float32 mono, whether it is the last), each at most `seconds` long."""
+        step = max(1, round(seconds * self.sample_rate))
+        piece = next(self._pieces, None)
+        while piece is not None:
+            for i in range(0, len(piece) - step, step):
+                yield piece[i : i + step], False
+            held = piece[(len(piece) - 1) // step * step :]
+            piece = next(self._pieces, None)
+            yield held, piece is None
+
+    def spoken(self, heard: float) -> str:
+        """The text up to and with the word that is being said `heard` seconds from the start."""
+        if not any(when <= heard for when, _ in self._words):
+            return ""
+        later = [place for when, place in self._words if when > heard]
+        return self.text[: min(later, default=self._made)].rstrip()
+
+
+def speak(
+    text: str, voice: str = DEFAULT_VOICE, warn: Callable[[str], object] = lambda message: None
+) -> tuple[np.ndarray, int]:
+    """A whole text, of any length: float32 (n,) mono, and its rate in Hz. Raises as Saying."""
+    saying = Saying(text, voice, warn=warn, longest=None)
+    return np.concatenate([pcm for pcm, _ in saying.chunks(10.0)]), saying.sample_rate

@@ -1,0 +1,1 @@
+"""A face on disk: its folder, its archive, and what its pictures say about themselves."""

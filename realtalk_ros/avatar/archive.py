@@ -1,0 +1,281 @@
+"""An avatar in one file, a zip: out, and in again from somebody whom nobody knows.
+
+What comes in is measured before it is unpacked, is written under names that were checked (never by
+zipfile's own `extract`), holds only what avatar.yaml lists, must load, and then takes its place at
+once: whole or not at all. A network of its own is like a program. It is left out, unless the
+user says that he trusts it and the archive lists its checksum.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import posixpath
+import shutil
+import stat
+import tempfile
+import unicodedata
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from realtalk_ros import onnx_session
+from realtalk_ros.avatar.avatar import (
+    MAX_ARRAY,
+    MAX_IMAGE,
+    MAX_NAME,
+    MAX_PATH,
+    MAX_YAML,
+    Avatar,
+    can_be_folder,
+    files_of,
+    find,
+    parse,
+)
+from realtalk_ros.contracts import GENERATOR_FILES
+from realtalk_ros.errors import AvatarError, RealTalkError
+
+MAX_ENTRIES = 2000
+MAX_DIRECTORY = 2**20  # bytes of the list of files
+MAX_TOTAL = 512 * 2**20  # bytes, unpacked
+MAX_MODEL = 256 * 2**20
+BLOCK = 2**16
+MAX_RATIO = 100  # unpacked to packed bytes of a file; deflate can do 1032, pictures and arrays 3
+FREE_RATIO = 64 * 2**10  # bytes up to which the ratio says nothing
+LIMITS = {".npy": MAX_ARRAY, ".png": MAX_IMAGE, ".jpg": MAX_IMAGE, ".jpeg": MAX_IMAGE}
+LINK = b"location"  # the key without which no ONNX file refers to data in other files
+
+
+@dataclass(frozen=True)
+class Imported:
+    folder: Path
+    left_out: tuple[str, ...]  # files of the archive that are no part of an avatar
+    models: tuple[str, ...]  # networks that were left out, as nobody said he trusts them
+
+
+def export(name_or_dir: str | Path, out: Path, force: bool = False) -> int:
+    """Writes a zip of the avatar, only what it lists: no original picture, no notes. The same
+    avatar gives the same bytes. Returns its size in bytes. Raises AvatarError, RealTalkError."""
+    folder = find(name_or_dir)
+    avatar = Avatar.load(folder)
+    if out.suffix.lower() != ".zip":
+        raise RealTalkError(f"cannot write {out}: give a name that ends in .zip")
+    if out.exists() and not force:
+        raise RealTalkError(f"{out} exists: give another name, or --force")
+    top, names = folder_name(avatar.name), _listed(avatar.metadata)
+    own = [name for name in GENERATOR_FILES if avatar.generator and (folder / name).is_file()]
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+
+            def add(name: str, data: bytes) -> None:
+                entry = zipfile.ZipInfo(f"{top}/{name}")  # dated 1980
+                entry.external_attr = (stat.S_IFREG | 0o644) << 16
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(entry, data)
+
+            for name in ("avatar.yaml", *names, *own):
+                add(name, (folder / name).read_bytes())
+            if own:
+                rows = [f"{onnx_session.sha256(folder / name)}  {name}\n" for name in own]
+                add(onnx_session.CHECKSUMS, "".join(rows).encode())
+        os.replace(part, out)
+    except OSError as error:
+        raise RealTalkError(
+            f"cannot write {out} ({error.strerror}): give a folder that can be written to and has "
+            "room"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return out.stat().st_size
+
+
+def import_(path: Path, into: Path, force: bool = False, trust_models: bool = False) -> Imported:
+    """Unpacks an avatar to a folder of its name in `into`. Raises AvatarError, RealTalkError; then
+    nothing was written. `force` replaces an avatar that is there."""
+    if not into.is_dir():
+        raise RealTalkError(f"there is no folder {into}: make it first")
+    try:
+        with _File(path) as file, zipfile.ZipFile(file) as archive:
+            return _import(archive, path, into, force, trust_models)
+    except RealTalkError:
+        raise
+    except OSError as error:
+        reason = error.strerror or "damaged"
+        raise AvatarError(f"{path} cannot be imported to {into}: {reason}") from error
+    except MemoryError as error:
+        raise AvatarError(f"{path} does not fit into the memory of this machine") from error
+    except Exception as error:  # what zipfile raises for damaged files has no common class
+        raise AvatarError(f"{path} is not an avatar's zip file, or is damaged") from error
+
+
+def _import(
+    archive: zipfile.ZipFile, path: Path, into: Path, force: bool, trust_models: bool
+) -> Imported:
+    entries = _entries(archive, path)
+    tops = [name for name in entries if posixpath.basename(name) == "avatar.yaml"]
+    if len(tops) != 1 or tops[0].count("/") > 1:
+        raise AvatarError(
+            f"{path} must hold one avatar.yaml, at its top or in one folder; it holds {len(tops)}"
+        )
+    top = posixpath.dirname(tops[0])
+    meta = parse(_read(archive, entries[tops[0]], MAX_YAML), f"avatar.yaml in {path}")
+    if not meta.get("name"):
+        raise AvatarError(f"the avatar in {path} has no name")
+    target = into / folder_name(meta["name"])
+    _check_target(target, force)
+
+    wanted = {"avatar.yaml": MAX_YAML, **_listed(meta)}
+    own = [name for name in GENERATOR_FILES if posixpath.join(top, name) in entries]
+    if own and trust_models:
+        if posixpath.join(top, onnx_session.CHECKSUMS) not in entries:
+            raise AvatarError(
+                f"{path} holds a network, but no {onnx_session.CHECKSUMS} that lists it"
+            )
+        wanted |= {onnx_session.CHECKSUMS: MAX_YAML, **dict.fromkeys(own, MAX_MODEL)}
+    found = {posixpath.join(top, name): name for name in wanted}
+    if missing := sorted(set(found) - set(entries)):
+        raise AvatarError(f"{path} lacks {missing[0]}, which its avatar.yaml lists")
+    if sum(entries[name].file_size for name in found) > MAX_TOTAL:
+        raise AvatarError(f"the avatar in {path} is larger than {MAX_TOTAL >> 20} MB")
+
+    part = Path(tempfile.mkdtemp(prefix=".avatar.", suffix=".part", dir=into))
+    try:
+        part.chmod(0o755)
+        for entry, name in found.items():
+            place = part / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with place.open("xb") as file:
+                file.write(_read(archive, entries[entry], wanted[name]))
+        if own and trust_models:
+            _check_models(part, own, path)
+        try:
+            Avatar.load(part)
+        except AvatarError as error:  # it would tell of a folder that is gone
+            raise AvatarError(str(error).replace(str(part), f"in {path}")) from error
+        _take_place(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    skipped = set() if trust_models else {posixpath.join(top, name) for name in own}
+    rest = [name for name in entries if name not in found and name not in skipped]
+    if not trust_models and own:
+        rest = [name for name in rest if posixpath.basename(name) != onnx_session.CHECKSUMS]
+    return Imported(target, tuple(rest), () if trust_models else tuple(own))
+
+
+def folder_name(name: str) -> str:
+    """`name` of an avatar where it can be a folder's. Raises AvatarError."""
+    if not can_be_folder(name):
+        raise AvatarError(
+            f"avatar name {name[:MAX_NAME]!r} cannot be a folder's: change it in avatar.yaml to "
+            "letters and digits"
+        )
+    return name
+
+
+class _File(io.FileIO):
+    """Gives zipfile no more than MAX_DIRECTORY at once: it reads the whole list of files, however
+    long the archive says it is, before anybody can count it."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or size < 0:
+            size = os.fstat(self.fileno()).st_size - self.tell()
+        if size > MAX_DIRECTORY:
+            raise zipfile.BadZipFile("its list of files is too long")
+        return super().read(size)
+
+
+def _entries(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
+    """The files of the archive by name, every one of them checked."""
+    if len(archive.infolist()) > MAX_ENTRIES:
+        raise AvatarError(f"{path} holds more than {MAX_ENTRIES} files")
+    entries: dict[str, zipfile.ZipInfo] = {}
+    seen: set[str] = set()
+    for info in archive.infolist():
+        name = info.orig_filename
+        why = ""
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        same = unicodedata.normalize("NFKC", name.rstrip("/")).casefold()
+        if (
+            name != info.filename  # zipfile ends it at a NUL
+            or len(name) > MAX_PATH
+            or not name.isprintable()
+            or "\\" in name
+            or ":" in name
+            or any(part in ("", ".", "..") for part in name.removesuffix("/").split("/"))
+        ):
+            why = "a name that leads elsewhere"
+        elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            why = "a link or a device"
+        elif same in seen:
+            why = "a name that is there twice"
+        elif info.flag_bits & 1:
+            why = "a password"
+        elif info.file_size > max(FREE_RATIO, MAX_RATIO * info.compress_size):
+            why = "far more in it than its size allows (a zip bomb)"
+        if why:
+            raise AvatarError(f"{path} is refused: {name[:60]!r} in it has {why}")
+        seen.add(same)
+        if not info.is_dir():
+            entries[name] = info
+    return entries
+
+
+def _listed(meta: dict[str, Any]) -> dict[str, int]:
+    """What an avatar.yaml lists, if it may be in an archive: name -> bytes it may have."""
+    limits = {}
+    for name in files_of(meta):
+        suffix = posixpath.splitext(name)[1].lower()
+        if suffix not in LIMITS or posixpath.normpath(name) != name or name.startswith(("/", "..")):
+            raise AvatarError(
+                f"avatar.yaml lists {name[:60]!r}: an avatar's files are .png, .jpg and .npy in "
+                "its folder"
+            )
+        limits[name] = LIMITS[suffix]
+    return limits
+
+
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> bytes:
+    if info.file_size > limit:
+        raise AvatarError(f"{info.filename!r} in the archive is larger than {limit} bytes")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise AvatarError(f"{info.filename!r} in the archive is packed in an unusual way")
+    with archive.open(info) as file:  # ends at file_size, whatever more is packed
+        return b"".join(iter(lambda: file.read(BLOCK), b""))
+
+
+def _check_models(folder: Path, names: list[str], path: Path) -> None:
+    listed = onnx_session.read_checksums(folder)
+    for name in names:
+        if listed.get(name) != onnx_session.sha256(folder / name):
+            raise AvatarError(
+                f"{name} in {path} is not the one that {onnx_session.CHECKSUMS} lists"
+            )
+        if LINK in (folder / name).read_bytes():
+            raise AvatarError(f"{name} in {path} refers to data in other files: export it whole")
+
+
+def _check_target(target: Path, force: bool) -> None:
+    if not os.path.lexists(target):
+        return
+    if not force:
+        raise RealTalkError(f"{target} exists: --force replaces it, --into puts it elsewhere")
+    if target.is_symlink() or not (target / "avatar.yaml").is_file():
+        raise RealTalkError(f"{target} is no avatar's folder: it is not replaced, use --into")
+
+
+def _take_place(part: Path, target: Path) -> None:
+    """Renames; what was there goes when the new one is there."""
+    old = Path(tempfile.mkdtemp(prefix=".avatar.", suffix=".old", dir=target.parent))
+    try:
+        if target.exists():
+            os.rename(target, old / "avatar")
+        try:
+            os.rename(part, target)
+        except OSError:
+            if (old / "avatar").exists():
+                os.rename(old / "avatar", target)
+            raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,351 @@
+"""A face on disk: a plain folder with a YAML file, images and arrays.
+
+    avatar.yaml                 what follows, by name
+    identity.npy                (100,) float32, identity coefficients of the 3D face model
+    reference.png               (256, 256, 3), face crop from which the texture is taken
+    templates/000.jpg ...       the frames of idle head motion, all of one size
+    landmarks.npy               optional (N, 68, 2) float32: where the 3D face model's landmarks
+                                (Multi-PIE) lie in each template, pixels, (0, 0) its upper left
+                                corner; without, the face is taken to look straight ahead
+    resting_weights.npy         optional (52,) float32: what of the 3D face model's expressions the
+                                templates show, such as the beginning of a smile; none without
+    reference_expressions.npy   (50, 52) float32, 2 s of this person's own expressions, 25 Hz; none
+                                where they are not known, as of somebody's photo
+    references/0.png ...        optional: more such crops, with other mouths (`references`)
+    reference_weights.npy       (K, 52) float32, expressions of those crops
+    reference_landmarks.npy     optional (K, 68, 2) float32: the landmarks in them, pixels of 256;
+                                without, nobody knows the colour of their teeth
+    region.png                  optional (256, 256) grey: what of the crop the network may replace
+    renderer_generate*.onnx     only if the face was fine-tuned (`realtalk train renderer --avatar`)
+
+A folder may come from anybody: every file is measured before it is decoded, nothing is followed out
+of the folder, and what all of it takes is bounded. docs/avatars.md says what the keys mean.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from realtalk_ros.avatar import image_decoding
+from realtalk_ros.avatar.provenance import Provenance
+from realtalk_ros.contracts import AVATAR_FORMAT, CROP_SIZE, GENERATOR_FILES, REFERENCE_SHAPE
+from realtalk_ros.errors import AvatarError
+from realtalk_ros.face_model.landmarks import COUNT as LANDMARKS
+from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
+
+AVATAR_DIR = Path(__file__).parents[1] / "avatars"
+MAX_TEMPLATES, MAX_REFERENCES = 512, 8
+MAX_PIXELS = 2048 * 2048
+MAX_TEMPLATE_BYTES = 512 * 2**20  # of all templates in memory: 512 of 512x512, 86 of 1920x1080
+MAX_YAML, MAX_ARRAY, MAX_IMAGE = 256 * 2**10, 512 * 2**10, 16 * 2**20  # bytes of a file
+MAX_NAME, MAX_PATH = 64, 200  # characters
+# Far outside of what a face can be; beyond, the networks answer with NaN.
+MAX_IDENTITY, MAX_WEIGHT, MAX_PLACE = 50.0, 2.0, 1e5
+FILE_KEYS = ("identity", "reference", "templates")  # name files
+# Name files, if they are there.
+MORE_FILE_KEYS = (
+    "landmarks",
+    "resting_weights",
+    "reference_expressions",
+    "references",
+    "reference_weights",
+    "reference_landmarks",
+    "region",
+)
+
+
+@dataclass(frozen=True)
+class Avatar:
+    """One person or character. Images are uint8 BGR."""
+
+    name: str
+    size: tuple[int, int]  # width, height of the templates, pixels
+    identity: np.ndarray  # (100,) float32
+    reference_image: np.ndarray  # (256, 256, 3)
+    templates: np.ndarray  # (N, height, width, 3)
+    crop: tuple[int, int, int]  # x, y, side of the face's square in a template, pixels
+    reference_expressions: np.ndarray | None  # (50, 52) float32, 25 Hz; None: unknown
+    metadata: dict[str, Any]
+    generator: Path | None = None  # folder of this avatar's own generator, if it has one
+    more_references: tuple[np.ndarray, ...] = ()  # instead of reference_image, (256, 256, 3) each
+    reference_weights: np.ndarray | None = None  # (K, 52) float32, of more_references
+    resting_weights: np.ndarray | None = None  # (52,) float32
+    reference_landmarks: np.ndarray | None = None  # (K, 68, 2) float32, pixels of more_references
+    region: np.ndarray | None = None  # (256, 256) float32 0..1, where the network may draw
+    landmarks: np.ndarray | None = None  # (N, 68, 2) float32, pixels of the templates
+
+    @classmethod
+    def load(cls, name_or_dir: str | Path) -> Avatar:
+        """Loads a bundled avatar by name, or any avatar by its folder. Raises AvatarError."""
+        folder = find(name_or_dir)
+        meta = parse(_read(folder, "avatar.yaml", MAX_YAML), str(folder / "avatar.yaml"))
+        name = str(meta.get("name") or folder.name)
+        Provenance.of(name, meta)  # raises
+        templates = _templates(folder, meta)
+        height, width = templates.shape[1:3]
+        crop = meta.get("crop")
+        if (
+            not isinstance(crop, list)
+            or len(crop) != 3
+            or not all(type(value) is int for value in crop)
+            or crop[2] < 32
+            or not (0 <= crop[0] <= width - crop[2] and 0 <= crop[1] <= height - crop[2])
+        ):
+            raise AvatarError(
+                f"avatar {folder}: crop must be [x, y, side] in whole pixels, side at least 32, "
+                f"inside the {width}x{height} templates; it is {_short(crop)}"
+            )
+        more = _references(folder, meta)
+        if len(templates) * max(1, len(more)) > MAX_TEMPLATES:  # the network keeps 3 MB for each
+            raise AvatarError(
+                f"avatar {folder}: {len(templates)} templates with {len(more)} references are more "
+                f"than {MAX_TEMPLATES} pairs: use fewer"
+            )
+        own = meta.get("reference_expressions")
+        return cls(
+            name=name,
+            size=(width, height),
+            identity=_array(folder, meta.get("identity"), (IDENTITY_SIZE,), MAX_IDENTITY),
+            reference_image=_reference(folder, meta.get("reference")),
+            templates=templates,
+            crop=(crop[0], crop[1], crop[2]),
+            reference_expressions=None
+            if own is None
+            else _array(folder, own, REFERENCE_SHAPE, MAX_WEIGHT),
+            metadata=meta,
+            generator=folder if _generators(folder) else None,
+            more_references=more,
+            reference_weights=_array(
+                folder, meta.get("reference_weights"), (len(more), REFERENCE_SHAPE[1]), MAX_WEIGHT
+            )
+            if more
+            else None,
+            resting_weights=None
+            if meta.get("resting_weights") is None
+            else _array(folder, meta["resting_weights"], (REFERENCE_SHAPE[1],), MAX_WEIGHT),
+            reference_landmarks=_landmarks(
+                folder, meta, "reference_landmarks", len(more), CROP_SIZE
+            )
+            if more
+            else None,
+            region=None
+            if meta.get("region") is None
+            else _reference(folder, meta["region"])[..., 0].astype(np.float32) / 255,
+            landmarks=_landmarks(folder, meta, "landmarks", len(templates), crop[2]),
+        )
+
+    @classmethod
+    def check(cls, name_or_dir: str | Path) -> None:
+        """Raises AvatarError for an avatar that is not there, or lacks files: a quick look, which
+        reads no pictures."""
+        folder = find(name_or_dir)
+        meta = parse(_read(folder, "avatar.yaml", MAX_YAML), str(folder / "avatar.yaml"))
+        for name in files_of(meta):
+            if not _inside(folder, name).is_file():
+                raise AvatarError(f"avatar {folder} lacks {name}: copy the whole folder")
+
+    @property
+    def provenance(self) -> Provenance:
+        """What pictures of this avatar carry."""
+        return Provenance.of(self.name, self.metadata)
+
+
+def find(name_or_dir: str | Path) -> Path:
+    """The folder of an avatar. Raises AvatarError if there is none."""
+    text = str(name_or_dir)
+    bundled = AVATAR_DIR / text
+    is_name = text not in ("", ".", "..") and Path(text).name == text
+    for folder in [bundled, Path(text)] if is_name else [Path(text)]:
+        if os.path.isfile(folder / "avatar.yaml"):  # Path's own raises for names that are too long
+            return folder
+    known = ", ".join(sorted(path.parent.name for path in AVATAR_DIR.glob("*/avatar.yaml")))
+    raise AvatarError(
+        f"no avatar {_short(text)}: give a folder that holds an avatar.yaml, or one of: "
+        f"{known or '-'}"
+    )
+
+
+class _Loader(yaml.SafeLoader):
+    """Without aliases: a few lines of them stand for more than any memory when they are shown."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not allowed")
+        return super().compose_node(parent, index)
+
+
+def parse(data: bytes, where: str) -> dict[str, Any]:
+    """The content of an avatar.yaml; `where` is for the messages. Raises AvatarError."""
+    try:
+        if len(data) > MAX_YAML:
+            raise ValueError(f"larger than {MAX_YAML} bytes")
+        meta = yaml.load(data.decode("utf-8"), _Loader)
+    except (ValueError, OverflowError, RecursionError, yaml.YAMLError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise AvatarError(f"avatar file {where} cannot be read: {reason}") from error
+    if not isinstance(meta, dict):
+        raise AvatarError(f"avatar file {where} must hold `name: value` lines")
+    if meta.get("format") != AVATAR_FORMAT:
+        raise AvatarError(
+            f"avatar file {where} has format {_short(meta.get('format'))}; this reads "
+            f"{AVATAR_FORMAT}"
+        )
+    name = meta.get("name", "")
+    if not isinstance(name, str) or len(name) > MAX_NAME or not name.isprintable():
+        raise AvatarError(
+            f"avatar file {where}: name must be one line of at most {MAX_NAME} characters"
+        )
+    return meta
+
+
+def can_be_folder(name: str) -> bool:
+    """Whether an avatar's folder may be called so, on any system."""
+    return (
+        0 < len(name) <= MAX_NAME
+        and name == name.strip()
+        and not name.startswith(".")
+        and name.isprintable()
+        and not any(sign in name for sign in '/\\:*?"<>|')
+    )
+
+
+def files_of(meta: dict[str, Any]) -> list[str]:
+    """Names of the files that an avatar.yaml lists, each once. Raises AvatarError."""
+    names: dict[str, None] = {}
+    for key in (*FILE_KEYS, *(key for key in MORE_FILE_KEYS if meta.get(key) is not None)):
+        value = meta.get(key)
+        for name in value if isinstance(value, list) else [value]:
+            if not isinstance(name, str) or not name:
+                raise AvatarError(f"avatar.yaml: {key} must name files, not {_short(name)}")
+            names[name] = None
+    return list(names)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _inside(folder: Path, name: Any) -> Path:
+    """`name` resolved within `folder`; a user's file must not point anywhere else."""
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_PATH or not name.isprintable():
+        raise AvatarError(f"avatar {folder} names no file where one is needed: {_short(name)}")
+    # The package's own avatars are links when it was built with colcon's --symlink-install.
+    bundled = folder.parent == AVATAR_DIR
+    follow = os.path.abspath if bundled else os.path.realpath
+    root, path = Path(follow(folder)), Path(follow(folder / name))
+    if not path.is_relative_to(root):
+        raise AvatarError(f"avatar {folder} names a file outside its folder: {_short(name)}")
+    if not path.is_file():
+        raise AvatarError(f"avatar {folder} lacks its file {_short(name)}: export the avatar again")
+    return path
+
+
+def _read(folder: Path, name: Any, limit: int) -> bytes:
+    path = _inside(folder, name)
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise AvatarError(
+            f"avatar {folder}: {name!r} cannot be read ({error.strerror}): check its permissions"
+        ) from error
+    if len(data) > limit:
+        raise AvatarError(f"avatar {folder}: {name!r} is larger than {limit} bytes")
+    return data
+
+
+def _image(folder: Path, name: Any) -> np.ndarray:
+    data = _read(folder, name, MAX_IMAGE)
+    size = image_decoding.size(data)
+    if size is not None and size[0] * size[1] > MAX_PIXELS:
+        raise AvatarError(f"avatar {folder}: {name!r} is larger than {MAX_PIXELS} pixels")
+    image = image_decoding.decode(data, MAX_PIXELS)
+    if image is None:
+        raise AvatarError(f"avatar {folder}: {name!r} is not a readable image, PNG or JPEG")
+    return image
+
+
+def _reference(folder: Path, name: Any) -> np.ndarray:
+    return image_decoding.to_square(_image(folder, name), CROP_SIZE)
+
+
+def _references(folder: Path, meta: dict[str, Any]) -> tuple[np.ndarray, ...]:
+    names = meta.get("references") or []
+    if not isinstance(names, list) or len(names) > MAX_REFERENCES:
+        raise AvatarError(f"avatar {folder}: references must list at most {MAX_REFERENCES} images")
+    return tuple(_reference(folder, name) for name in names)
+
+
+def _templates(folder: Path, meta: dict[str, Any]) -> np.ndarray:
+    names = meta.get("templates")
+    if not isinstance(names, list) or not 0 < len(names) <= MAX_TEMPLATES:
+        raise AvatarError(f"avatar {folder}: templates must list 1 to {MAX_TEMPLATES} images")
+    image = _image(folder, names[0])
+    if len(names) * image.nbytes > MAX_TEMPLATE_BYTES:
+        raise AvatarError(
+            f"avatar {folder}: {len(names)} templates of {image.shape[1]}x{image.shape[0]} take "
+            f"more than {MAX_TEMPLATE_BYTES >> 20} MB: use fewer or smaller ones"
+        )
+    templates = np.empty((len(names), *image.shape), np.uint8)
+    for number, name in enumerate(names):
+        image = _image(folder, name) if number else image
+        if image.shape != templates.shape[1:]:
+            raise AvatarError(f"avatar {folder}: its templates differ in size")
+        templates[number] = image
+    return templates
+
+
+def _array(folder: Path, name: Any, shape: tuple[int, ...], limit: float) -> np.ndarray:
+    """float32 of this shape, each number within +-limit."""
+    file = io.BytesIO(_read(folder, name, MAX_ARRAY))
+    try:
+        # The header first: np.load makes room for whatever shape it claims.
+        version = np.lib.format.read_magic(file)
+        headers = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }
+        found, _, kind = headers[version](file)
+        fits = found == shape and kind.kind in "fiu"
+        file.seek(0)
+        array = np.load(file, allow_pickle=False) if fits else None
+    except Exception as error:  # a header is a Python literal: what a bad one raises has no end
+        raise AvatarError(f"avatar {folder}: {name!r} is not a NumPy array file") from error
+    if array is None:
+        raise AvatarError(f"avatar {folder}: {name!r} must hold {shape} numbers")
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise AvatarError(f"avatar {folder}: {name!r} holds NaN or infinite values")
+    if np.abs(array).max() > limit:
+        raise AvatarError(f"avatar {folder}: {name!r} holds values beyond {limit:g}")
+    return array
+
+
+def _landmarks(
+    folder: Path, meta: dict[str, Any], key: str, count: int, side: int
+) -> np.ndarray | None:
+    name = meta.get(key)
+    if name is None:
+        return None
+    points = _array(folder, name, (count, LANDMARKS, 2), MAX_PLACE)
+    # All in one place, or on one line, they are no face, and no camera shows one so.
+    if np.ptp(points, axis=1).min() < side / 16:
+        raise AvatarError(f"avatar {folder}: {name!r} does not hold the landmarks of a face")
+    return points
+
+
+def _generators(folder: Path) -> list[str]:
+    """The avatar's own networks, which must be in its folder like everything else."""
+    names = [name for name in GENERATOR_FILES if (folder / name).exists()]
+    for name in names:
+        _inside(folder, name)
+    return names if GENERATOR_FILES[0] in names else []

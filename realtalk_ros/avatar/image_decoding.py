@@ -1,0 +1,90 @@
+"""Pictures that others made, PNG and JPEG: what they would take is known before it is taken.
+
+A file of some kilobytes can claim a gigapixel, or make a decoder pass over a megapixel a million
+times. OpenCV has limits for the first (2^30 pixels, 3 GB) and none for the second.
+
+OpenCV is imported by the first picture: nodes that show none import avatars without it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+PNG = b"\x89PNG\r\n\x1a\n"
+JPEG = b"\xff\xd8\xff"
+# OpenCV's parameters of a JPEG whose colours have the full resolution. Its names for the latter two
+# numbers came with 4.7; Debian 12 and Ubuntu 24.04 have 4.6, which takes no notice of them.
+FINE_JPEG = [1, 95, 7, 0x111111]  # IMWRITE_JPEG_QUALITY, IMWRITE_JPEG_SAMPLING_FACTOR, .._444
+MAX_SCANS = 40  # of a progressive JPEG; encoders write ten. 1000 in 41 kB take 10 s to decode
+
+
+def size(data: bytes) -> tuple[int, int] | None:
+    """(width, height) by the header of a PNG or JPEG file; None if this is neither."""
+    if data.startswith(PNG):
+        return _png_size(data)
+    if data.startswith(JPEG):
+        return _jpeg_size(data)
+    return None
+
+
+def _png_size(data: bytes) -> tuple[int, int] | None:
+    """From the header chunk (IHDR), which must be the first one; all must be whole, for OpenCV
+    takes the memory that a chunk claims before it looks whether the file is that long."""
+    at, kinds = len(PNG), []
+    while at + 12 <= len(data):
+        kinds.append(data[at + 4 : at + 8])
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+        if kinds[-1] == b"IEND":
+            break
+    # Animated PNG (acTL), which OpenCV reads, too, has sizes of its own.
+    if at > len(data) or kinds[:1] != [b"IHDR"] or kinds[-1] != b"IEND" or b"acTL" in kinds:
+        return None
+    width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    return (width, height) if width and height and kinds.count(b"IHDR") == 1 else None
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """From the frame header (SOF), ITU T.81, B.2.2."""
+    # Within entropy-coded data 0xFF is always followed by 0: this counts headers of scans.
+    if data.count(b"\xff\xda") > MAX_SCANS:
+        return None
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        kind, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if kind == 0xFF:  # fill byte
+            at += 1
+        elif 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
+            height = int.from_bytes(data[at + 5 : at + 7], "big")
+            width = int.from_bytes(data[at + 7 : at + 9], "big")
+            return (width, height) if width and height else None
+        elif kind in (0x00, 0x01, *range(0xD0, 0xDB)) or length < 2:
+            return None  # nothing of this comes before the frame header
+        else:
+            at += 2 + length
+    return None
+
+
+def decode(data: bytes, max_pixels: int) -> np.ndarray | None:
+    """(height, width, 3) uint8 BGR; None if it cannot be decoded or is larger than it may be."""
+    import cv2
+
+    claimed = size(data)
+    if claimed is None or claimed[0] * claimed[1] > max_pixels:
+        return None
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+    # A camera's note on how it was held may have exchanged width and height.
+    if image is None or sorted(image.shape[:2]) != sorted(claimed):
+        return None
+    return image
+
+
+def to_square(image: np.ndarray, side: int) -> np.ndarray:
+    """A picture (height, width, 3) uint8 at (side, side, 3)."""
+    if image.shape[:2] == (side, side):
+        return image
+    import cv2
+
+    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)

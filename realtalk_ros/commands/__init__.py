@@ -1,0 +1,1 @@
+"""Subcommands of `realtalk`, one file each; cli.py lists them."""

@@ -1,0 +1,269 @@
+"""`realtalk avatars`: lists, shows, exports, imports and checks avatars."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from realtalk_ros import onnx_session
+from realtalk_ros.avatar import archive
+from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar, files_of, find
+from realtalk_ros.avatar.provenance import write_picture
+from realtalk_ros.behaviour import emotion
+from realtalk_ros.commands.doctor import Finding, fail, ok, warn
+from realtalk_ros.contracts import GENERATOR_FILES
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face_model import arkit
+
+COLUMNS, TILE = 4, 256
+# The contact sheet; shapes without a side stand for both.
+EXPRESSIONS: dict[str, dict[str, float]] = {
+    "at rest": {},
+    "ah": {"jawOpen": 0.6, "mouthLowerDown": 0.2},
+    "oh": {"jawOpen": 0.35, "mouthFunnel": 0.6},
+    "oo": {"mouthPucker": 0.8, "mouthFunnel": 0.3},
+    "ee": {"jawOpen": 0.1, "mouthSmile": 0.3, "mouthStretch": 0.3, "mouthUpperUp": 0.3,
+           "mouthLowerDown": 0.3},
+    "m": {"mouthClose": 0.1, "mouthPress": 0.5, "mouthRollLower": 0.3, "mouthRollUpper": 0.3},
+    "f": {"jawOpen": 0.08, "mouthRollLower": 0.6, "mouthUpperUp": 0.3},
+    "eyes shut": {"eyeBlink": 1.0},
+    "looks left": {"eyeLookOutLeft": 0.7, "eyeLookInRight": 0.7},
+}  # fmt: skip
+MOODS = ("happy", "surprised", "angry")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(metavar="WHAT", required=True)
+
+    def action(name: str, purpose: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=purpose, description=f"{purpose[0].upper()}"
+                                  f"{purpose[1:]}.")  # fmt: skip
+
+    who = {"metavar": "NAME_OR_DIR", "help": "a bundled avatar's name, or an avatar folder"}
+    listing = action("list", "the bundled avatars and those of a folder")
+    listing.add_argument("folder", metavar="DIR", nargs="?", type=Path, default=Path(),
+                         help="holds avatar folders (default: this one)")  # fmt: skip
+    listing.set_defaults(action=list_)
+    showing = action("show", "a picture of an avatar over a dozen expressions")
+    showing.add_argument("avatar", **who)
+    showing.add_argument("--out", metavar="FILE.png", type=Path,
+                         help="picture to write (default: NAME.png)")  # fmt: skip
+    showing.set_defaults(action=show)
+    exporting = action("export", "an avatar in one file, to give away")
+    exporting.add_argument("avatar", **who)
+    exporting.add_argument("file", metavar="FILE.zip", type=Path)
+    exporting.add_argument("--force", action="store_true", help="replace the file")
+    exporting.set_defaults(action=export)
+    importing = action("import", "an avatar's zip, of whomever, to a folder")
+    importing.add_argument("file", metavar="FILE.zip", type=Path)
+    importing.add_argument("--into", metavar="DIR", type=Path, default=Path(),
+                           help="where the avatar's folder is made (default: here)")  # fmt: skip
+    importing.add_argument("--force", action="store_true",
+                           help="replace the avatar of this name that is there")  # fmt: skip
+    importing.add_argument("--trust-models", action="store_true",
+                           help="take the avatar's own network, too: it runs like a program, so "
+                           "only from people you trust")  # fmt: skip
+    importing.set_defaults(action=import_)
+    checking = action("check", "whether an avatar is whole and works; exit code 2 if not")
+    checking.add_argument("avatar", **who)
+    checking.set_defaults(action=check)
+
+
+def run(args: argparse.Namespace) -> int:
+    return args.action(args) or 0
+
+
+def list_(args: argparse.Namespace) -> None:
+    if not args.folder.is_dir():
+        raise RealTalkError(f"there is no folder {args.folder}")
+    folders = sorted(path.parent for path in AVATAR_DIR.glob("*/avatar.yaml"))
+    folders += sorted(p.parent for p in args.folder.glob("*/avatar.yaml")
+                      if not p.parent.name.startswith(".")
+                      and p.parent.parent.resolve() != AVATAR_DIR.resolve())  # fmt: skip
+    rows = [("avatar", "size", "templates", "own network", "consent")]
+    broken = []
+    for folder in folders:
+        bundled = folder.parent == AVATAR_DIR
+        try:
+            avatar = Avatar.load(folder)
+        except RealTalkError as error:
+            broken.append(str(error))
+            continue
+        rows.append((
+            folder.name if bundled else str(folder),
+            f"{avatar.size[0]}x{avatar.size[1]}",
+            str(len(avatar.templates)),
+            "yes" if avatar.generator else "no",
+            avatar.provenance.consent or "none (of no real person, by its maker)",
+        ))  # fmt: skip
+    widths = [max(len(row[k]) for row in rows) for k in range(4)]
+    for row in rows:
+        print("  ".join([*(text.ljust(w) for text, w in zip(row, widths, strict=False)), row[4]]))
+    for line in broken:
+        print(f"broken: {line}", file=sys.stderr)
+
+
+def show(args: argparse.Namespace) -> None:
+    avatar = Avatar.load(args.avatar)
+    out = args.out or Path(f"{find(args.avatar).resolve().name}.png")
+    write_picture(out, contact_sheet(avatar), avatar.provenance)
+    print(f"wrote {out}")
+
+
+def export(args: argparse.Namespace) -> None:
+    size = archive.export(args.avatar, args.file, args.force)
+    print(f"wrote {args.file}, {size / 2**20:.1f} MB")
+
+
+def import_(args: argparse.Namespace) -> None:
+    done = archive.import_(args.file, args.into, args.force, args.trust_models)
+    if done.left_out:
+        print(f"left out {len(done.left_out)} files that its avatar.yaml does not list: "
+              f"{', '.join(done.left_out[:3])}{' ...' if len(done.left_out) > 3 else ''}"
+              )  # fmt: skip
+    if done.models:
+        print(f"left out its own network ({', '.join(done.models)}), which would run like a "
+              "program: --trust-models takes it; without, the shipped one draws the face"
+              )  # fmt: skip
+    consent = Avatar.load(done.folder).provenance.consent
+    print(f"imported {done.folder}" + (f"; consent: {consent}" if consent else ""))
+
+
+def check(args: argparse.Namespace) -> int:
+    folder = find(args.avatar)
+    failed = 0
+    for finding in examine(folder):
+        print(finding, flush=True)
+        failed += finding.level == "fail"
+    if failed:
+        print(f"realtalk avatars check: {folder} is not in order", file=sys.stderr)
+    return 2 if failed else 0
+
+
+def examine(folder: Path) -> Iterator[Finding]:
+    """Everything that is to be said about an avatar folder."""
+    try:
+        avatar = Avatar.load(folder)
+    except RealTalkError as error:
+        yield fail(str(error), "nothing else was looked at")
+        return
+    x, y, side = avatar.crop
+    yield ok(f"{avatar.name}: {len(avatar.templates)} templates of "
+             f"{avatar.size[0]}x{avatar.size[1]}, {avatar.templates.nbytes / 2**20:.0f} MB in "
+             f"memory; face {side} pixels wide at ({x}, {y})")  # fmt: skip
+    yield from _papers(avatar)
+    yield from _files(folder, avatar)
+    if np.abs(avatar.identity).max() > 5:
+        yield warn("the identity is more than 5 standard deviations off the average face",
+                   "enrol it again: the fit to the 3D face model has failed")  # fmt: skip
+    weights = avatar.reference_expressions
+    if weights is not None and (weights.min() < 0 or weights.max() > 1):
+        yield warn(f"reference expressions reach from {weights.min():.2f} to {weights.max():.2f}",
+                   "ARKit weights are 0 to 1")  # fmt: skip
+    yield from _mouth(avatar)
+
+
+def _papers(avatar: Avatar) -> Iterator[Finding]:
+    meta, told = avatar.metadata, avatar.provenance
+    if "source" not in meta:
+        yield ok(f"made of nobody's pictures (it names no source); says it is {told.source_type}")
+        return
+    source, created = meta["source"], str(meta.get("created", ""))
+    yield ok(f"consent: {told.consent}; says it is {told.source_type}")
+    try:
+        datetime.date.fromisoformat(created[:10])
+    except ValueError:
+        yield warn("it does not say when it was created", "add created: YYYY-MM-DD")
+    digest = source.get("sha256") if isinstance(source, dict) else None
+    if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
+        yield warn("it has no checksum of the picture it was made of", "enrol it again")
+    else:
+        yield ok(f"made {created} of {str(source.get('name'))[:60]!r}, sha256 {digest[:12]}...")
+
+
+def _files(folder: Path, avatar: Avatar) -> Iterator[Finding]:
+    listed = files_of(avatar.metadata)
+    sums = avatar.metadata.get("sha256")
+    if isinstance(sums, dict):
+        changed = [name for name in listed if sums.get(name) != onnx_session.sha256(folder / name)]
+        if changed:
+            yield fail(f"{len(changed)} files do not match their checksums: {changed[0]!r} ...",
+                       "they were damaged or changed: get the avatar again")  # fmt: skip
+        else:
+            yield ok(f"{len(listed)} files match their checksums")
+    known = {"avatar.yaml", onnx_session.CHECKSUMS, *GENERATOR_FILES, *listed}
+    others = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    others = [name for name in others if name not in known]
+    if others:
+        yield warn(f"{len(others)} more files are in its folder: {others[0]!r} ...",
+                   "no part of the avatar: export leaves them out")  # fmt: skip
+    if avatar.generator:
+        listed_models = onnx_session.read_checksums(folder)
+        for name in GENERATOR_FILES:
+            if (folder / name).exists() and name not in listed_models:
+                yield warn(f"{onnx_session.CHECKSUMS} has no checksum for {name}",
+                           "damage would not be noticed: export and import the avatar"
+                           )  # fmt: skip
+
+
+def _mouth(avatar: Avatar) -> Iterator[Finding]:
+    """Draws it, with its own network if it has one."""
+    from realtalk_ros.rendering.face_renderer import FaceRenderer
+
+    try:
+        renderer = FaceRenderer(avatar, avatar.size[1])
+        shut, opened = (renderer.render(weights(EXPRESSIONS[name]), 0) for name in ("m", "ah"))
+    except RealTalkError as error:
+        yield fail(str(error), "it cannot be drawn")
+        return
+    x, y, side = avatar.crop
+    mouth = (slice(y + side // 2, y + side), slice(x + side // 4, x + 3 * side // 4))
+    moved = np.abs(shut[mouth].astype(int) - opened[mouth]).max(2)
+    share = float((moved > 24).mean())
+    whose = "its own" if avatar.generator else "the shipped"
+    if share < 0.02:
+        yield warn(f"drawn by {whose} network, its mouth hardly opens",
+                   "is the face in the middle of the crop? see `realtalk avatars show`"
+                   )  # fmt: skip
+    else:
+        yield ok(f"drawn by {whose} network; its mouth opens")
+
+
+def weights(shapes: dict[str, float]) -> np.ndarray:
+    """(52,) float32; shapes without a side stand for both."""
+    out = np.zeros(arkit.COUNT, np.float32)
+    for shape, value in shapes.items():
+        for name in (shape, f"{shape}Left", f"{shape}Right"):
+            if name in arkit.INDEX:
+                out[arkit.INDEX[name]] = value
+    return out
+
+
+def contact_sheet(avatar: Avatar) -> np.ndarray:
+    """Its face over a dozen expressions and as many of its templates: (768, 1024, 3) uint8 BGR."""
+    from realtalk_ros.rendering.face_renderer import FaceRenderer
+
+    renderer = FaceRenderer(avatar, avatar.size[1])
+    x, y, side = avatar.crop
+    margin = side // 8
+    rows = slice(max(0, y - margin), y + side + margin)
+    columns = slice(max(0, x - margin), x + side + margin)
+    looks = {name: weights(shapes) for name, shapes in EXPRESSIONS.items()}
+    looks |= {name: emotion.weights(name) for name in MOODS}
+    tiles = []
+    for number, (name, look) in enumerate(looks.items()):
+        image = renderer.render(look, number * renderer.template_count // len(looks))
+        tile = cv2.resize(image[rows, columns], (TILE, TILE), interpolation=cv2.INTER_AREA)
+        for colour, at in (((0, 0, 0), (9, TILE - 9)), ((255, 255, 255), (8, TILE - 10))):
+            cv2.putText(tile, name, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)
+        tiles.append(tile)
+    return np.vstack([
+        np.hstack(tiles[i : i + COLUMNS]) for i in range(0, len(tiles), COLUMNS)
+    ])  # fmt: skip

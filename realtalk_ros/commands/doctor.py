@@ -1,0 +1,275 @@
+"""`realtalk doctor`: what is installed, what works, and what to do about what does not."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from realtalk_ros import __version__, install_hints
+from realtalk_ros.errors import RealTalkError
+
+OLDEST_PYTHON = (3, 10)
+FREE_DISK_MB = 200  # an hour of video takes about as much
+# Import name, name on PyPI where another; without one of these nothing runs.
+PACKAGES = {
+    "numpy": "numpy",
+    "yaml": "PyYAML",
+    "onnxruntime": "onnxruntime",
+    "cv2": "opencv",
+    "av": "av",
+    "tqdm": "tqdm",
+}
+# Import name, extra of this package that brings it, what it is for.
+OPTIONAL = (
+    ("aiohttp", "display", "the web page"),
+    ("sounddevice", "microphone", "a microphone"),
+    ("mediapipe", "enroll", "avatars from photos and videos, Python 3.10 to 3.12"),
+)
+ROS_PACKAGES = (
+    "rclpy", "std_msgs", "std_srvs", "sensor_msgs", "diagnostic_msgs", "visualization_msgs",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. `level` is "ok", "warn" (a part is missing) or "fail" (nothing works
+    without it); `advice` says what to do."""
+
+    level: str
+    what: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.level:4}  {self.what}" + (f"\n      -> {self.advice}" if self.advice else "")
+
+
+def ok(what: str) -> Finding:
+    return Finding("ok", what)
+
+
+def warn(what: str, advice: str) -> Finding:
+    return Finding("warn", what, advice)
+
+
+def fail(what: str, advice: str) -> Finding:
+    return Finding("fail", what, advice)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "What is installed, what works and what to do about the rest. Exit code 0 if speech can be "
+        "made into a face here (a warning is about a part that can be missed), 2 if not."
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    failed = warned = 0
+    print(f"realtalk_ros {__version__} in {Path(__file__).parents[1]}")
+    for finding in examine():
+        print(finding, flush=True)
+        failed += finding.level == "fail"
+        warned += finding.level == "warn"
+    if failed:
+        print(f"realtalk doctor: {failed} of the above must be put right first", file=sys.stderr)
+        return 2
+    print("Speech can be made into a face here"
+          + (f"; {warned} warning{'s' * (warned > 1)} above." if warned else "."))  # fmt: skip
+    return 0
+
+
+def examine() -> Iterator[Finding]:
+    """Every check, in the order in which things depend on each other."""
+    failed = False
+    checks = (python, packages, providers, model_files, avatar, speech_to_video, ros, espeak,
+              optional, disk)  # fmt: skip
+    for check in checks:
+        if check is speech_to_video and failed:
+            continue  # it would only say the same again
+        try:
+            for finding in check():
+                failed = failed or finding.level == "fail"
+                yield finding
+        except RealTalkError as error:
+            failed = True
+            yield fail(check.__name__.replace("_", " "), str(error))
+        except Exception as error:  # a broken installation may raise anything; go on with the rest
+            failed = True
+            reason = " ".join(str(error).split())
+            yield fail(f"{check.__name__.replace('_', ' ')}: {type(error).__name__}: {reason}",
+                       "reinstall realtalk_ros and its dependencies")  # fmt: skip
+
+
+def python() -> Iterator[Finding]:
+    line = f"Python {platform.python_version()} on {platform.platform()}"
+    if sys.version_info[:2] < OLDEST_PYTHON:
+        yield fail(line, f"Python {'.'.join(map(str, OLDEST_PYTHON))} or newer is needed")
+    else:
+        yield ok(line)
+
+
+def packages() -> Iterator[Finding]:
+    for name, title in PACKAGES.items():
+        try:
+            module = importlib.import_module(name)
+        except ImportError as error:
+            command = install_hints.how_to_install(name)
+            if "libGL" in str(error):  # opencv-python draws windows; nothing here does
+                command = install_hints.how_to_get_headless_opencv()
+            yield fail(f"{title} cannot be imported: {' '.join(str(error).split())}", command)
+        else:
+            yield ok(f"{title} {getattr(module, '__version__', '')}".rstrip())
+
+
+def providers() -> Iterator[Finding]:
+    """Opens a small network with each provider: being listed does not mean that it works."""
+    import onnxruntime
+
+    from realtalk_ros import onnx_session
+    from realtalk_ros.commands.bench import REFERENCE
+
+    works = {}
+    for name in onnxruntime.get_available_providers():
+        if not any(name in wanted for wanted in onnx_session.PROVIDERS.values()):
+            continue
+        try:
+            session = onnx_session.session(REFERENCE, [name])
+            works[name] = name in session.get_providers()
+        except RealTalkError:
+            works[name] = False
+    for device, wanted in onnx_session.PROVIDERS.items():
+        name = wanted[0]
+        if works.get(name):
+            yield ok(f"device {device}: {name} works")
+        elif device == "cpu":
+            yield fail(f"device {device}: {name} does not work", "reinstall onnxruntime")
+        elif name in works:
+            yield warn(f"device {device}: {name} is installed but does not start",
+                       "only needed for a GPU: check the NVIDIA driver, CUDA and cuDNN "
+                       "(TensorRT for tensorrt)")  # fmt: skip
+        elif shutil.which("nvidia-smi"):
+            yield warn(
+                f"device {device}: {name} is not in this onnxruntime",
+                f"this machine has a GPU; to use it: {install_hints.how_to_get_gpu()}",
+            )
+
+
+def model_files() -> Iterator[Finding]:
+    from realtalk_ros import onnx_session
+
+    problems = onnx_session.verify()
+    listed = onnx_session.read_checksums(onnx_session.MODEL_DIR)
+    for problem in problems:
+        what, _, advice = problem.partition(": ")
+        yield fail(what, advice)
+    for name in onnx_session.FILES:
+        if name not in listed:
+            checksums = onnx_session.MODEL_DIR / onnx_session.CHECKSUMS
+            yield warn(f"{checksums} has no checksum for {name}", onnx_session.HOW_TO_RESTORE)
+    if not problems:
+        yield ok(
+            f"{len(onnx_session.FILES)} model files in {onnx_session.MODEL_DIR} match their "
+            "checksums"
+        )
+
+
+def avatar() -> Iterator[Finding]:
+    from realtalk_ros.avatar.avatar import Avatar
+
+    face = Avatar.load("default")
+    yield ok(f"avatar {face.name!r}: {len(face.templates)} frames of {face.size[0]}x{face.size[1]}")
+
+
+def speech_to_video() -> Iterator[Finding]:
+    """Half a second of real speech through everything."""
+    from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
+    from realtalk_ros.avatar.avatar import Avatar
+    from realtalk_ros.behaviour.face_pipeline import FacePipeline
+    from realtalk_ros.expression.onnx_model import ExpressionModel
+    from realtalk_ros.output.mp4_writer import VideoWriter
+    from realtalk_ros.rendering.face_renderer import FaceRenderer
+    from realtalk_ros.stream_types import Chunk
+
+    pcm, rate = read_audio(SAMPLE_CLIP)
+    renderer = FaceRenderer(Avatar.load("default"))
+    pipeline = FacePipeline(ExpressionModel(), renderer, fps=25)
+    frames = [*pipeline.push(Chunk(pcm[: rate // 2], rate)), *pipeline.flush()]
+    with tempfile.TemporaryDirectory() as folder:
+        with VideoWriter(Path(folder) / "a.mp4", 25, renderer.size, rate) as video:
+            video.write_audio(pcm[: rate // 2])
+            for _, _, image in frames:
+                video.write(image)
+    yield ok(f"speech in, video out: {len(frames)} frames of {renderer.size[0]}x{renderer.size[1]}")
+
+
+def ros_hint() -> str:
+    return f"`realtalk speak` works without it; for the nodes: {install_hints.how_to_get_ros()}"
+
+
+def ros() -> Iterator[Finding]:
+    for name in ROS_PACKAGES:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            yield warn(f"ROS 2: {' '.join(str(error).split())}", ros_hint())
+            return
+    try:
+        messages = importlib.import_module("realtalk_ros.msg")
+        # Creating the type support loads the compiled libraries; an import alone does not.
+        for message in (messages.AudioChunk, messages.FaceExpression):
+            message.__class__.__import_type_support__()
+            if message.__class__._TYPE_SUPPORT is None:
+                raise ImportError(f"{message.__name__} has no type support")
+    except (ImportError, AttributeError) as error:
+        yield warn(f"ROS 2: the messages of realtalk_ros are not built "
+                   f"({' '.join(str(error).split())})", ros_hint())  # fmt: skip
+        return
+    distro = os.environ.get("ROS_DISTRO", "")
+    yield ok(f"ROS 2 {distro}".rstrip() + ": rclpy and the messages of realtalk_ros")
+
+
+def espeak() -> Iterator[Finding]:
+    from realtalk_ros.audio.espeak import Espeak
+
+    try:
+        Espeak().speak("ready")
+    except RealTalkError as error:
+        yield warn("espeak-ng (only for --text) is not there", str(error))
+    else:
+        yield ok("espeak-ng speaks")
+
+
+def optional() -> Iterator[Finding]:
+    for name, extra, purpose in OPTIONAL:
+        if importlib.util.find_spec(name) is None:
+            yield warn(
+                f"optional: {name} is not installed (for {purpose})",
+                f"if you want that: {install_hints.how_to_install_extra(extra)}",
+            )
+            continue
+        try:
+            if name != "mediapipe":  # takes seconds, and talks
+                importlib.import_module(name)
+        except (ImportError, OSError) as error:  # sounddevice's, without PortAudio
+            command = install_hints.pip("install", "--force-reinstall", name)
+            if name == "sounddevice":
+                command = "sudo apt install libportaudio2"
+            yield warn(f"optional: {name} does not work ({' '.join(str(error).split())})",
+                       f"if you want {purpose}: {command}")  # fmt: skip
+        else:
+            yield ok(f"{name}, for {purpose}")
+
+
+def disk() -> Iterator[Finding]:
+    for purpose, folder in (("here", Path.cwd()), ("temporary", Path(tempfile.gettempdir()))):
+        free = shutil.disk_usage(folder).free / 2**20
+        line = f"{free / 1024:.1f} GB free ({purpose}: {folder})"
+        yield ok(line) if free > FREE_DISK_MB else warn(line, "make room for videos and logs")

@@ -1,0 +1,414 @@
+"""`realtalk enroll`: a photo or a short video of somebody, who agreed, becomes an avatar folder.
+
+The folder is built beside its place under another name and takes its place when it is whole and
+loads. What is in it and what the keys of avatar.yaml mean: docs/enroll.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import yaml
+
+from realtalk_ros import __version__, onnx_session
+from realtalk_ros.avatar import image_decoding, provenance
+from realtalk_ros.avatar.avatar import MAX_NAME, Avatar, can_be_folder
+from realtalk_ros.commands.track import follow, open_video, require_scipy
+from realtalk_ros.contracts import AVATAR_FORMAT
+from realtalk_ros.enroll import fit, photo_to_avatar
+from realtalk_ros.enroll.face_reader import ShapeReader, finer
+from realtalk_ros.enroll.photo_to_avatar import Portrait
+from realtalk_ros.enroll.tracker import Face, Tracker
+from realtalk_ros.enroll.video_to_avatar import Footage
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face_model import arkit
+
+MAX_PIXELS = 64_000_000  # of a photo
+MAX_FILE = 256 * 2**20  # bytes of a photo
+MAX_SOURCE = 8 * 2**30  # bytes of a video
+MAX_SECONDS = 60.0  # of a video that are looked at
+MIN_FACE = 64  # pixels, forehead to chin
+BYSTANDER = 0.4  # a second face of less than this share of the first one's size is not counted
+MAX_YAW, MAX_PITCH, MAX_ROLL = np.radians([28.0, 25.0, 45.0])
+MAX_CHANGE = 0.03  # of the crop's side, between two looks at one face
+MAX_ERROR = 0.03  # rms of the fit, of the crop's side: more is no face
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """What an avatar folder is made of. Images are uint8 BGR."""
+
+    identity: np.ndarray  # (100,)
+    templates: list[np.ndarray]
+    landmarks: np.ndarray  # (N, 68, 2), pixels of the templates
+    crop: tuple[int, int, int]
+    references: list[np.ndarray]  # (256, 256, 3)
+    reference_weights: np.ndarray  # (K, 52)
+    reference_landmarks: np.ndarray  # (K, 68, 2), pixels of the references
+    expressions: np.ndarray | None  # (50, 52) at 25 Hz
+    region: np.ndarray  # (256, 256) uint8
+    notes: list[str]  # one line each, for the user
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--image", metavar="FACE", type=Path, help="a photo or drawing, PNG or JPEG")
+    what.add_argument("--video", metavar="CLIP", type=Path,
+                      help=f"somebody's face, of which {MAX_SECONDS:.0f} s are used")  # fmt: skip
+    parser.add_argument("--name", required=True, help="of the avatar and of its folder")
+    parser.add_argument("--consent", metavar="WHO", default="",
+                        help="who agreed to this use of the face, one line; kept in the avatar and "
+                        "told by its pictures")  # fmt: skip
+    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("."),
+                        help="where the avatar's folder is made (default: here)")  # fmt: skip
+    parser.add_argument("--landmarks", metavar="FILE", type=Path,
+                        help="eight points of a face that no tracker finds, as YAML: "
+                        + ", ".join(fit.EIGHT))  # fmt: skip
+    parser.add_argument("--silent", action="store_true",
+                        help="take a --video without sound: how its lips move is not checked "
+                        "against speech, and training on it is not possible")  # fmt: skip
+    parser.add_argument("--landmarker", metavar="FILE", type=Path,
+                        help="face_landmarker.task, for MediaPipe without a model")  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> None:
+    target = check(args)
+    require_scipy()
+    source = args.image or args.video
+    if args.video:
+        made = from_video(args.video, args.landmarker, args.silent)
+    else:
+        picture = read_picture(args.image)
+        if args.landmarks:
+            made = from_points(picture, read_landmarks(args.landmarks, picture.shape[1::-1]))
+        else:
+            made = from_picture(picture, args.image, args.landmarker)
+    write(target, made, args.name, args.consent.strip(), source)
+    for note in made.notes:
+        print(f"note: {note}")
+    print(f"{target}: {len(made.templates)} templates, {len(made.references)} references; "
+          f"try: realtalk speak --avatar {target} --text Hello --out hello.mp4")  # fmt: skip
+
+
+def check(args: argparse.Namespace) -> Path:
+    """The avatar's folder to be. Raises RealTalkError for arguments that cannot be."""
+    consent = args.consent.strip()
+    if not consent:
+        raise RealTalkError(
+            'a face needs the consent of who it belongs to: --consent "who agreed, when, to what"'
+        )
+    if len(consent) > provenance.MAX_CONSENT or not consent.isprintable():
+        raise RealTalkError(
+            f"--consent must be one line of at most {provenance.MAX_CONSENT} characters"
+        )
+    name = args.name
+    if not can_be_folder(name):
+        raise RealTalkError(f"--name {name[:MAX_NAME]!r} cannot be a folder's: letters and digits")
+    if args.landmarks and args.video:
+        raise RealTalkError("--landmarks are of a picture: give it by --image")
+    source = args.image or args.video
+    if not source.is_file():
+        raise RealTalkError(f"there is no file {source}")
+    if not args.out.is_dir() or not os.access(args.out, os.W_OK):
+        raise RealTalkError(f"--out {args.out} is no folder that can be written to: make it first")
+    target = args.out / name
+    if target.exists() or target.is_symlink():
+        raise RealTalkError(f"{target} exists: remove it, or give another --name or --out")
+    return target
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """uint8 BGR. Raises RealTalkError before anything large is decoded."""
+    if path.stat().st_size > MAX_FILE:
+        raise RealTalkError(f"{path} is larger than {MAX_FILE >> 20} MB: scale it down")
+    data = path.read_bytes()
+    size = image_decoding.size(data)
+    if size is None:
+        raise RealTalkError(f"{path} is no PNG or JPEG picture that can be read: convert it")
+    if size[0] * size[1] > MAX_PIXELS:
+        raise RealTalkError(
+            f"{path} has {size[0]}x{size[1]} pixels, more than {MAX_PIXELS // 10**6} million: "
+            "scale it down or crop it to head and shoulders"
+        )
+    picture = image_decoding.decode(data, MAX_PIXELS)
+    if picture is None:
+        raise RealTalkError(f"{path} is damaged: it cannot be decoded")
+    return picture
+
+
+def one_face(faces: list[Face], where: str) -> Face:
+    """The only face. Raises RealTalkError for none, several and small ones."""
+    if not faces:
+        raise RealTalkError(
+            f"no face found in {where}: it must be large, upright and look at the camera; a drawn "
+            "one needs --landmarks"
+        )
+    count = sum(face.size > BYSTANDER * faces[0].size for face in faces)
+    if count > 1:
+        raise RealTalkError(f"{where} shows {count} faces: crop it to the one person")
+    if faces[0].size < MIN_FACE:
+        raise too_small(where, faces[0].size)
+    return faces[0]
+
+
+def too_small(where: str, size: float) -> RealTalkError:
+    return RealTalkError(
+        f"the face in {where} is {size:.0f} pixels high: it must have {MIN_FACE} or more, better "
+        "200, so give a larger picture"
+    )
+
+
+def check_pose(pose: fit.Pose, error: float, where: str) -> None:
+    """Raises RealTalkError for a face that cannot be used."""
+    if abs(pose.yaw) > MAX_YAW or abs(pose.pitch) > MAX_PITCH:
+        raise RealTalkError(
+            f"the face in {where} looks {np.degrees(abs(pose.yaw)):.0f} degrees to the side and "
+            f"{np.degrees(abs(pose.pitch)):.0f} up or down, almost a profile: give a picture from "
+            "the front"
+        )
+    if abs(pose.roll) > MAX_ROLL:
+        raise RealTalkError(f"the face in {where} is not upright: turn the picture")
+    if error > MAX_ERROR:
+        raise RealTalkError(
+            f"what was found in {where} does not have the shape of an upright face: turn it, or "
+            "give another picture, or --landmarks"
+        )
+
+
+def from_picture(picture: np.ndarray, where: Path | str, landmarker: Path | None) -> Enrolment:
+    """Of a photo, by the tracker. Raises RealTalkError."""
+    model = fit.mesh_model()
+    with Tracker(landmarker) as tracker:
+        face = one_face(tracker.find(picture), str(where))
+        mesh = model.choose(face.points[None])
+        who = fit.fit(model, mesh)
+        check_pose(who.poses[0], float(who.error[0]), str(where))
+        shown, rest = portraits(picture, face.points, who, 0)
+        # Seen again, larger and upright: what is there only at first sight is no face, or lies on
+        # its head.
+        again = tracker.find(shown.image)
+    off = model.choose(again[0].points) - shown.points if again else np.inf
+    if not np.median(np.abs(off)) < MAX_CHANGE * photo_to_avatar.CROP:
+        check_pose(who.poses[0], np.inf, str(where))
+    identity = finer(who, [ShapeReader().read(picture, mesh[0])])
+    references, weights, crop = [shown.crop], [who.weights[0]], shown.layout.crop
+    if np.linalg.norm(shown.points - rest.points, axis=1).max() > 4:  # pixels: it is another mouth
+        references.append(rest.crop)
+        weights.append(np.zeros(arkit.COUNT, np.float32))
+    notes = []
+    if photo_to_avatar.square(who.poses[0], who.identity)[2] < 0.75 * photo_to_avatar.CROP:
+        notes.append("the face is smaller than the avatar's, which will be soft")
+    return Enrolment(
+        identity, *photo_to_avatar.templates(rest, resting(who.identity)), crop, references,
+        np.stack(weights), seen(shown.pose, who.identity, np.stack(weights), crop), None,
+        region_of(rest, who.identity), notes,
+    )  # fmt: skip
+
+
+def seen(
+    pose: fit.Pose, identity: np.ndarray, weights: np.ndarray, crop: tuple[int, int, int]
+) -> np.ndarray:
+    """(K, 68, 2): the landmarks that weights (K, 52) show, in pixels of a crop of a frame."""
+    shapes = fit.landmarks.load().points(weights, identity).astype(np.float64)
+    x, y, side = crop
+    return (np.stack([pose.project(shape) for shape in shapes]) - (x, y)) * (
+        photo_to_avatar.CROP / side
+    )
+
+
+def resting(identity: np.ndarray) -> np.ndarray:
+    """(68, 3) cm."""
+    return fit.landmarks.load().points(np.zeros(arkit.COUNT), identity).astype(np.float64)
+
+
+def region_of(shown: Portrait, identity: np.ndarray) -> np.ndarray:
+    return photo_to_avatar.region(shown.pose.project(resting(identity)), shown.layout.crop)
+
+
+def portraits(
+    picture: np.ndarray, points: np.ndarray, who: fit.Fit, number: int
+) -> tuple[Portrait, Portrait]:
+    """The face in its frame as it is, and at rest, of picture `number` of a fit."""
+    model, pose = fit.mesh_model(), who.poses[number]
+    layout = photo_to_avatar.lay_out(
+        picture.shape[1::-1], photo_to_avatar.square(pose, who.identity), pose.roll
+    )
+    shape = model.shape(who.identity, who.weights[number])
+    shown = Portrait(
+        layout.apply(picture), layout, layout.points(model.choose(points)), shape,
+        photo_to_avatar.in_frame(pose, layout),
+    )  # fmt: skip
+    return shown, photo_to_avatar.at_rest(shown, model, who.identity, who.weights[number])
+
+
+def read_landmarks(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """(8, 2) pixels of a YAML file `name: [x, y]`, in fit.EIGHT's order. Raises RealTalkError."""
+    try:
+        if path.stat().st_size > 10_000:
+            raise ValueError("it is too long")
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+        points = np.array([[float(v) for v in given[name]] for name in fit.EIGHT])
+        if points.shape != (8, 2) or not ((points >= 0) & (points < size)).all():
+            raise ValueError("a point is not in the picture")
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+        raise RealTalkError(
+            f"--landmarks {path} cannot be used ({' '.join(str(error).split())[:80]}): give "
+            f"`name: [x, y]` in pixels for {', '.join(fit.EIGHT)}"
+        ) from error
+    right, left = points[:2, 0].mean(), points[2:4, 0].mean()
+    if not right < left:
+        raise RealTalkError(
+            f"--landmarks {path}: right and left are the face's own; its right eye is on the left"
+        )
+    return points
+
+
+def from_points(picture: np.ndarray, points: np.ndarray) -> Enrolment:
+    """Of a drawing, by eight points (8, 2). Raises RealTalkError."""
+    model = fit.eight_model()
+    who = fit.fit(model, points[None])
+    pose, where = who.poses[0], "the picture"
+    square = photo_to_avatar.square(pose, who.identity)
+    if square[2] < 1.2 * MIN_FACE:
+        raise too_small(where, square[2] / 1.2)
+    if abs(pose.roll) > MAX_ROLL:
+        raise RealTalkError("the face is not upright: turn the picture")
+    layout = photo_to_avatar.lay_out(picture.shape[1::-1], square, pose.roll)
+    # The fitted head's 68 landmarks stand for those that nobody gave.
+    shape = resting(who.identity)
+    pose = photo_to_avatar.in_frame(pose, layout)
+    shown = Portrait(layout.apply(picture), layout, pose.project(shape), shape, pose)
+    return Enrolment(
+        who.identity, *photo_to_avatar.templates(shown, shape), layout.crop, [shown.crop],
+        np.zeros((1, arkit.COUNT), np.float32),
+        seen(pose, who.identity, np.zeros((1, arkit.COUNT)), layout.crop), None,
+        region_of(shown, who.identity),
+        ["eight points tell no expression: the picture is taken for a face at rest"],
+    )  # fmt: skip
+
+
+def from_video(path: Path, landmarker: Path | None, silent: bool = False) -> Enrolment:
+    """Of a video of one person, who is heard unless it is `silent`. Raises RealTalkError."""
+    if path.stat().st_size > MAX_SOURCE:
+        raise RealTalkError(f"{path} is larger than {MAX_SOURCE >> 30} GB: cut it to a minute")
+    if not open_video(path).has_sound and not silent:
+        raise RealTalkError(
+            f"{path} has no sound, so nobody tells that its lips speak: give the original with its "
+            "sound, or --silent to take it as it is"
+        )
+    footage = Footage(path, follow(path, landmarker, MAX_SECONDS))
+    if footage.face_height() < MIN_FACE:
+        raise too_small(str(path), footage.face_height())
+    footage.check_pose(check_pose)
+    notes = footage.notes()
+    references, weights, places_there = footage.references()
+    quiet = footage.quiet()
+    if quiet is not None:
+        templates, layout = footage.templates(quiet)
+        places = layout.points(footage.track.rest[quiet])
+        rest = layout.points(np.median(footage.track.rest[quiet], axis=0))
+        crop, region = layout.crop, photo_to_avatar.region(rest, layout.crop)
+    else:
+        notes.append("the head or the mouth never rests for a second: templates are of one frame")
+        best = footage.calmest()
+        picture = footage.picture(best)
+        with Tracker(landmarker) as tracker:
+            face = one_face(tracker.find(picture), str(path))
+        model = fit.mesh_model()
+        fitter = fit.Fitter(model, footage.track.identity)
+        one, pose, error = fitter.fit(model.choose(face.points))
+        who = fit.Fit(footage.track.identity, one[None], [pose], np.array([error]))
+        rest = portraits(picture, face.points, who, 0)[1]
+        templates, places = photo_to_avatar.templates(rest, resting(who.identity))
+        crop = rest.layout.crop
+        region = region_of(rest, who.identity)
+    return Enrolment(
+        footage.track.identity, templates, places, crop, references, weights, places_there,
+        footage.own_expressions(), region, notes,
+    )  # fmt: skip
+
+
+def sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write(target: Path, made: Enrolment, name: str, consent: str, source: Path) -> None:
+    """The avatar folder at `target`, whole or not at all. Raises RealTalkError."""
+    part = Path(tempfile.mkdtemp(prefix=".enroll.", suffix=".part", dir=target.parent))
+    try:
+        part.chmod(0o755)
+        meta = fill(part, made)
+        meta = {
+            "format": AVATAR_FORMAT,
+            "name": name,
+            "description": "Made by `realtalk enroll`.",
+            "consent": consent,
+            "created": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+            "source": {"name": source.name, "sha256": sha256_of(source)},
+            "digital_source_type": provenance.LIKENESS,
+            "tool": f"realtalk_ros {__version__}",
+            **meta,
+        }
+        text = yaml.safe_dump(meta, sort_keys=False, width=100, allow_unicode=True)
+        (part / "avatar.yaml").write_text(text, encoding="utf-8")
+        Avatar.load(part)  # raises
+        os.rename(part, target)
+    except OSError as error:
+        raise RealTalkError(
+            f"cannot write {target} ({error.strerror}): give a folder that can be written to and "
+            "has room"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def fill(folder: Path, made: Enrolment) -> dict[str, Any]:
+    """Writes the files; returns what avatar.yaml says of them."""
+    (folder / "templates").mkdir()
+    (folder / "references").mkdir()
+
+    def save(name: str, image: np.ndarray) -> str:
+        suffix = os.path.splitext(name)[1]
+        how = image_decoding.FINE_JPEG if suffix == ".jpg" else []
+        (folder / name).write_bytes(cv2.imencode(suffix, image, how)[1].tobytes())
+        return name
+
+    templates = [save(f"templates/{k:03d}.jpg", image) for k, image in enumerate(made.templates)]
+    references = [save(f"references/{k}.png", image) for k, image in enumerate(made.references)]
+    height, width = made.templates[0].shape[:2]
+    meta: dict[str, Any] = {
+        "size": [width, height],
+        "crop": [int(v) for v in made.crop],
+        "identity": "identity.npy",
+        "landmarks": "landmarks.npy",
+        "reference": references[0],
+        "references": references,
+        "reference_weights": "reference_weights.npy",
+        "reference_landmarks": "reference_landmarks.npy",
+        "templates": templates,
+    }
+    meta["region"] = save("region.png", made.region)
+    np.save(folder / "identity.npy", made.identity.astype(np.float32))
+    np.save(folder / "landmarks.npy", made.landmarks.astype(np.float32))
+    np.save(folder / "reference_weights.npy", made.reference_weights.astype(np.float32))
+    np.save(folder / "reference_landmarks.npy", made.reference_landmarks.astype(np.float32))
+    if made.expressions is not None:
+        np.save(folder / "reference_expressions.npy", made.expressions.astype(np.float32))
+        meta["reference_expressions"] = "reference_expressions.npy"
+    files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    meta["sha256"] = {name: onnx_session.sha256(folder / name) for name in files}
+    return meta

@@ -1,0 +1,183 @@
+"""`realtalk speak`: a sound file or a text in, an MP4 of the talking face out, without ROS."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from realtalk_ros import contracts
+from realtalk_ros.audio.espeak import DEFAULT_VOICE
+from realtalk_ros.audio.media_files import STANDARD_INPUT, AudioStream, stream_audio
+from realtalk_ros.audio.text_to_speech import Saying
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face_model import arkit
+from realtalk_ros.rendering import watermark
+
+BLOCK = 0.2  # s of sound worked off at once: memory stays the same for an hour as for a second
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--wav", metavar="FILE", type=Path,
+                      help="speech: any audio or video file; - is standard input")  # fmt: skip
+    what.add_argument("--text", help="text, plain or SSML, spoken by espeak-ng")
+    parser.add_argument("--out", metavar="OUT.mp4", type=Path, required=True, help="video to write")
+    parser.add_argument("--csv", metavar="OUT.csv", type=Path,
+                        help="expressions to write, in Live Link Face's format")  # fmt: skip
+    parser.add_argument("--avatar", metavar="NAME_OR_DIR", default="default", help="whose face")
+    parser.add_argument("--fps", type=float, default=25.0,
+                        help="frames a second (default: %(default)g)")  # fmt: skip
+    parser.add_argument("--size", type=int, default=512,
+                        help="height in pixels (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--device", choices=("cpu", "cuda", "tensorrt"), default="cpu",
+                        help="where the networks run (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--voice", default=DEFAULT_VOICE,
+                        help="espeak-ng's voice for --text (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--mark", metavar="TEXT", nargs="?", const=watermark.DEFAULT,
+                        help="a visible mark in the corner (default text: %(const)s)")  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> None:
+    check(args)
+    visible = watermark.Mark(args.mark) if args.mark is not None else None
+    began = time.monotonic()
+    blocks, sample_rate, duration = open_speech(args)
+
+    # Imported here so that a wrong argument is answered at once.
+    from realtalk_ros.avatar.avatar import Avatar
+    from realtalk_ros.behaviour.face_pipeline import FacePipeline
+    from realtalk_ros.expression.onnx_model import ExpressionModel
+    from realtalk_ros.onnx_session import providers_for
+    from realtalk_ros.output.mp4_writer import VideoWriter
+    from realtalk_ros.rendering.face_renderer import FaceRenderer
+    from realtalk_ros.stream_types import Chunk, TimedExpression
+
+    providers = providers_for(args.device)
+    renderer = FaceRenderer(Avatar.load(args.avatar), args.size, providers)
+    face = FacePipeline(ExpressionModel(providers=providers), renderer, args.fps)
+    face.face.mark = visible
+    provenance = renderer.avatar.provenance
+    loaded = time.monotonic()
+
+    with (
+        VideoWriter(args.out, args.fps, renderer.size, sample_rate, provenance) as video,
+        CsvFile(args.csv, args.fps) as csv,
+        tqdm(desc="frames", total=duration and round(duration * args.fps), disable=None) as bar,
+    ):
+        def write(expressions: list[TimedExpression]) -> None:
+            for expression in expressions:
+                at, weights, image = face.render(expression)
+                csv.write(at, weights, expression.rotation)
+                while video.frames <= round(at * args.fps):  # the file shows frame k at k / fps
+                    video.write(image)
+                    bar.update()
+
+        for pcm in blocks:
+            video.write_audio(pcm)
+            write(face.expression.push(Chunk(pcm, sample_rate)))
+        write(face.expression.flush())
+    done = time.monotonic()
+    seconds = video.frames / args.fps
+    print(
+        f"{args.out}: {seconds:.1f} s, {video.frames} frames of "
+        f"{renderer.size[0]}x{renderer.size[1]} at {args.fps:g} fps; loaded in "
+        f"{loaded - began:.1f} s, made in {done - loaded:.1f} s "
+        f"({seconds / (done - loaded):.1f} x real time)"
+    )
+
+
+def check(args: argparse.Namespace) -> None:
+    """What can be known to be wrong before the work starts. Raises RealTalkError."""
+    slowest, fastest = contracts.FPS_RANGE
+    if not slowest <= args.fps <= fastest:  # NaN too
+        raise RealTalkError(f"--fps {args.fps:g}: give {slowest:g} to {fastest:g}")
+    smallest, largest = contracts.SIZE_RANGE
+    if not smallest <= args.size <= largest:
+        raise RealTalkError(f"--size {args.size}: give {smallest} to {largest}")
+    if args.out.suffix.lower() != ".mp4":
+        raise RealTalkError(f"--out {args.out}: the video is an MP4, give a name that ends in .mp4")
+    for option, path in (("--out", args.out), ("--csv", args.csv)):
+        if path is None:
+            continue
+        if path.is_dir():
+            raise RealTalkError(f"{option} {path} is a folder: give a file name")
+        if not path.parent.is_dir():
+            raise RealTalkError(f"{option} {path}: make the folder {path.parent} first")
+        if not os.access(path.parent, os.W_OK):
+            raise RealTalkError(f"{option} {path}: the folder {path.parent} cannot be written to")
+        if args.wav is not None and not piped(args) and path.resolve() == args.wav.resolve():
+            raise RealTalkError(f"{option} {path} is the input: give another name")
+    if args.csv is not None and args.csv.resolve() == args.out.resolve():
+        raise RealTalkError("--csv and --out are one file: give two names")
+
+
+def open_speech(args: argparse.Namespace) -> tuple[Iterator[np.ndarray], int, float | None]:
+    """Blocks of float32 mono samples, their rate in Hz, and how long it is in s where known."""
+    if args.wav is not None:
+        stream = stream_audio(args.wav, BLOCK)
+        return heard(stream), stream.sample_rate, stream.duration
+    saying = Saying(args.text, args.voice, warn=warn, longest=None)
+    return (pcm for pcm, _ in saying.chunks(BLOCK)), saying.sample_rate, None
+
+
+def heard(stream: AudioStream) -> Iterator[np.ndarray]:
+    yield from stream
+    if stream.warning:
+        warn(stream.warning)
+
+
+def piped(args: argparse.Namespace) -> bool:
+    return str(args.wav) == STANDARD_INPUT
+
+
+def warn(message: str) -> None:
+    print(f"realtalk speak: warning: {message}", file=sys.stderr)
+
+
+class CsvFile:
+    """The Live Link CSV, whole or not at all; nothing if there is no path."""
+
+    def __init__(self, path: Path | None, fps: float):
+        self._path, self._writer = path, None
+        if path is not None:
+            self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
+            try:
+                self._writer = arkit.LiveLinkWriter(self._part, fps)
+            except OSError as error:
+                raise self._failed(error) from error
+
+    def write(self, at: float, weights: np.ndarray, rotation: np.ndarray) -> None:
+        if self._writer is not None:
+            try:
+                self._writer.write(at, weights, rotation)
+            except OSError as error:
+                raise self._failed(error) from error
+
+    def __enter__(self) -> CsvFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._writer is None or self._path is None:
+            return
+        try:
+            self._writer.close()
+            if kind is None:
+                os.replace(self._part, self._path)
+        except OSError as error:
+            if kind is None:
+                raise self._failed(error) from error
+        finally:
+            self._part.unlink(missing_ok=True)
+
+    def _failed(self, error: OSError) -> RealTalkError:
+        return RealTalkError(
+            f"cannot write {self._path} ({error.strerror}): give a folder that can be written to "
+            "and has room"
+        )

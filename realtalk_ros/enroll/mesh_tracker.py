@@ -1,0 +1,75 @@
+"""The tracker of `realtalk data videos`: MediaPipe, and the face model fitted to what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from realtalk_ros.enroll import face_reader, fit
+from realtalk_ros.enroll.face_tracks import Track
+from realtalk_ros.enroll.tracker import POINTS, Tracker
+from realtalk_ros.face_model import arkit, landmarks
+
+IDENTITY_FRAMES = 24  # or up to twice as many tell a person's shape, spread over the video
+BYSTANDER = 0.5  # of the largest face's size; smaller ones are not counted
+MAX_ERROR = (
+    0.04  # rms of the fit, of the face crop's side: what fits worse is no face, or half of one
+)
+
+
+class MeshTracker:
+    """A face_tracks.Tracker. Raises RealTalkError where MediaPipe or its model is missing."""
+
+    def __init__(self, landmarker: Path | None = None):
+        self._landmarker, self._model = landmarker, fit.mesh_model()
+        self._reader = face_reader.ShapeReader()
+        Tracker(landmarker, video=True).close()  # says what is missing before the work begins
+
+    def track(self, frames: Iterable[tuple[float, np.ndarray]]) -> Track:
+        time, faces, points = [], [], []
+        # What our reader sees in every `stride`th face, and the frame's number.
+        read: dict[int, tuple[int, face_reader.Reading]] = {}
+        shows, stride = 0, 1
+        with Tracker(self._landmarker, video=True) as tracker:
+            for at, image in frames:
+                found = tracker.find(image)
+                time.append(at)
+                faces.append(sum(face.size > BYSTANDER * found[0].size for face in found))
+                points.append(found[0].points if found else np.zeros((POINTS, 2), np.float32))
+                if not found:
+                    continue
+                if shows % stride == 0:
+                    reading = self._reader.read(image, self._model.choose(points[-1]))
+                    read[shows] = len(points) - 1, reading
+                shows += 1
+                if len(read) == 2 * IDENTITY_FRAMES:
+                    stride *= 2
+                    read = {k: one for k, one in read.items() if k % stride == 0}
+        count, seen = np.array(faces, np.int16), np.flatnonzero(faces)
+        weights = np.zeros((len(time), arkit.COUNT), np.float32)
+        rotation = np.zeros((len(time), 3), np.float32)
+        marks, rest = np.zeros((2, len(time), landmarks.COUNT, 2), np.float32)
+        identity = np.zeros(landmarks.IDENTITY_SIZE, np.float32)
+        shown = identity
+        if read:
+            some, readings = zip(*read.values(), strict=True)
+            who = fit.fit(self._model, self._model.choose(np.stack([points[k] for k in some])))
+            identity, shown = who.identity, face_reader.finer(who, readings)
+        fitter, before = fit.Fitter(self._model, identity), -1
+        still = landmarks.load().points(np.zeros(arkit.COUNT, np.float32), identity)
+        for k in seen:
+            if k != before + 1:  # not from where the face was before it was lost
+                fitter = fit.Fitter(self._model, identity)
+            before = k
+            weights[k], pose, error = fitter.fit(self._model.choose(points[k]))
+            if error > MAX_ERROR:
+                count[k] = 0
+            rotation[k] = pose.yaw, pose.pitch, pose.roll
+            marks[k] = pose.project(landmarks.load().points(weights[k], identity))
+            rest[k] = pose.project(still)
+        weights[seen] = fit.settle(weights[seen])
+        # Frames are followed by the shape that the tracker's mesh has of this face: what it gets
+        # wrong of a person would be taken for an expression.
+        return Track(np.array(time, np.float64), count, marks, rest, weights, rotation, shown)

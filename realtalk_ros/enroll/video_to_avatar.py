@@ -1,0 +1,147 @@
+"""What an avatar takes from a tracked video: quiet frames, references, the own way of speaking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from realtalk_ros.enroll import photo_to_avatar
+from realtalk_ros.enroll.face_tracks import Track
+from realtalk_ros.enroll.fit import Pose
+from realtalk_ros.enroll.video_reader import Clip
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.rendering.reference_selection import mouth, spread
+
+REFERENCES = 3
+QUIET = 24  # frames of a stretch that becomes the templates
+MAX_DRIFT = 0.03  # of the square's side by which it may move within them
+MAX_OPEN, MAX_BLINK = 0.06, 0.4  # jawOpen and eyeBlink in them
+MAX_TURN = np.radians(4.0)
+EXPRESSIONS, EXPRESSION_RATE = 50, 25  # reference_expressions: 2 s
+FACE = 0.82  # a face's height, of its square's side
+
+
+@dataclass(frozen=True)
+class Footage:
+    """A video and what the tracker saw in it."""
+
+    path: Path
+    track: Track
+
+    @cached_property
+    def good(self) -> np.ndarray:
+        """Numbers of the frames with one face."""
+        return np.flatnonzero(self.track.faces == 1)
+
+    @cached_property
+    def squares(self) -> np.ndarray:
+        return self.track.squares()
+
+    def face_height(self) -> float:
+        return FACE * float(np.median(self.squares[self.good, 2]))
+
+    def check_pose(self, check: Callable[[Pose, float, str], None]) -> None:
+        yaw, pitch, roll = np.median(self.track.rotation[self.good], axis=0)
+        check(Pose(float(pitch), float(yaw), float(roll), 0, 0, 1), 0.0, str(self.path))
+
+    def notes(self) -> list[str]:
+        lost = len(self.track) - len(self.good)
+        more = int((self.track.faces > 1).sum())
+        if more > len(self.track) / 4:
+            raise RealTalkError(f"{self.path} shows more than one face: cut it to one person")
+        return [f"{lost} of {len(self.track)} frames show no face, or two"] if lost else []
+
+    @cached_property
+    def still(self) -> np.ndarray:
+        """(N,) how little the face does in each frame: 0 is at rest and looks straight ahead."""
+        weights, turn = self.track.weights, self.track.rotation
+        blink = weights[:, blinks()].max(1)
+        score = np.linalg.norm(mouth(weights), axis=1) + 6 * np.maximum(blink - 0.25, 0)
+        score += 10 * np.abs(turn).max(1)
+        score[self.track.faces != 1] = np.inf
+        return score
+
+    def calmest(self) -> int:
+        return int(self.still.argmin())
+
+    def quiet(self) -> range | None:
+        """QUIET successive frames of a resting face and a head that hardly moves, or None."""
+        best, least = None, np.inf
+        jaw, blink = self.track.weights[:, arkit.INDEX["jawOpen"]], self.track.weights[:, blinks()]
+        for start in range(len(self.track) - QUIET + 1):
+            rows = slice(start, start + QUIET)
+            score = self.still[rows].mean()
+            if score >= least or jaw[rows].max() > MAX_OPEN or blink[rows].max() > MAX_BLINK:
+                continue
+            square = self.squares[rows]
+            drift = np.ptp(square, axis=0).max() / np.median(square[:, 2])
+            if drift < MAX_DRIFT and np.ptp(self.track.rotation[rows], axis=0).max() < MAX_TURN:
+                best, least = range(start, start + QUIET), score
+        return best
+
+    def pictures(self, numbers: Iterable[int]) -> dict[int, np.ndarray]:
+        """Frames by number; decodes the video up to the last of them."""
+        wanted = set(numbers)
+        found, last = {}, max(wanted)
+        for number, (_, image) in enumerate(Clip(self.path).frames()):
+            if number in wanted:
+                found[number] = image
+            if number == last:
+                return found
+        raise RealTalkError(f"{self.path} cannot be read twice: copy it to a disk")
+
+    def picture(self, number: int) -> np.ndarray:
+        return self.pictures([number])[number]
+
+    def templates(self, frames: range) -> tuple[list[np.ndarray], photo_to_avatar.Layout]:
+        """The frames as they are, laid out by the middle of where their faces are; and how."""
+        found = self.pictures(frames)
+        square = tuple(float(v) for v in np.median(self.squares[frames], axis=0))
+        roll = float(np.median(self.track.rotation[frames, 2]))
+        layout = photo_to_avatar.lay_out(found[frames[0]].shape[1::-1], square, roll)
+        return [layout.apply(found[k]) for k in frames], layout
+
+    def references(self) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+        """Crops (256, 256, 3) of frames whose mouths differ, their weights (K, 52) and landmarks
+        (K, 68, 2). The first shows the teeth."""
+        weights = self.track.weights
+        awake = weights[:, blinks()].max(1) < 0.25
+        ahead = np.abs(self.track.rotation).max(1) < np.radians(20)
+        rows = np.array([k for k in self.good if awake[k] and ahead[k]])
+        rows = rows if len(rows) else self.good
+        names = ("mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft",
+                 "mouthLowerDownRight", "jawOpen", "mouthSmileLeft", "mouthSmileRight")  # fmt: skip
+        teeth = weights[rows][:, [arkit.INDEX[name] for name in names]].sum(1)
+        chosen = [int(rows[k]) for k in spread(weights[rows], REFERENCES, int(teeth.argmax()))]
+        found = self.pictures(chosen)
+        crops = [photo_to_avatar.close_up(found[k], tuple(self.squares[k])) for k in chosen]
+        squares = self.squares[chosen][:, None]
+        away = (self.track.landmarks[chosen] - squares[..., :2]) / squares[..., 2:]
+        return crops, weights[chosen], (away + 0.5) * photo_to_avatar.CROP
+
+    def own_expressions(self) -> np.ndarray | None:
+        """(50, 52): the 2 s in which the mouth moves most, at 25 Hz; None if the video is shorter,
+        or the face is not seen for so long."""
+        time, weights = self.track.time, self.track.weights
+        opening = landmarks.load().expressions[:, [62, 66], 1] @ (1.0, -1.0)
+        moves = np.abs(np.diff(weights @ opening, prepend=0.0))
+        best, most = None, -1.0
+        for start in range(len(time)):
+            stop = int(np.searchsorted(time, time[start] + EXPRESSIONS / EXPRESSION_RATE))
+            if stop >= len(time):
+                break
+            if (self.track.faces[start:stop] == 1).all() and moves[start:stop].sum() > most:
+                best, most = start, float(moves[start:stop].sum())
+        if best is None:
+            return None
+        at = time[best] + np.arange(EXPRESSIONS) / EXPRESSION_RATE
+        return np.stack([np.interp(at, time, w) for w in weights.T], 1).astype(np.float32)
+
+
+def blinks() -> list[int]:
+    return [arkit.INDEX["eyeBlinkLeft"], arkit.INDEX["eyeBlinkRight"]]

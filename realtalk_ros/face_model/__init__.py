@@ -1,0 +1,1 @@
+"""The 3D face model's parts: ARKit weights, 68 landmarks, ICT-FaceKit."""

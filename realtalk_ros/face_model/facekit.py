@@ -1,0 +1,208 @@
+"""The 3D face prior: ICT-FaceKit's morphable head as plain arrays (training side; numpy only).
+
+The model (MIT, USC ICT Vision and Graphics Lab, github.com/ICT-VGL/ICT-FaceKit) is not part of this
+package: `FaceKit.load` reads it from a path, from $REALTALK_FACEKIT, or from
+`shared/facekit/ict_facekit.npz` beside or above the checkout. Lengths are centimetres; +x is the
+subject's left, +y up, +z out of the face.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face_model import arkit
+
+ENVIRONMENT = "REALTALK_FACEKIT"
+# Rotation of an eyeball at eyeLook* = 1 (the model's own eyeLook shapes move the lids only). The
+# people that the networks learned from, data/fit.npz and the shown face all turn by these.
+EYE_YAW = np.radians(30.0)
+EYE_PITCH = np.radians(24.0)
+# Pairs (upper, lower) of the Multi-PIE inner-lip landmarks that face each other.
+INNER_LIP_PAIRS = ((61, 67), (62, 66), (63, 65))
+
+
+def find_facekit(path: str | os.PathLike | None = None) -> Path:
+    """The face model's file: `path`, else $REALTALK_FACEKIT, else a `shared/facekit` nearby."""
+    given = path or os.environ.get(ENVIRONMENT)
+    if given:
+        file = Path(given)
+        file = file / "ict_facekit.npz" if file.is_dir() else file
+        if not file.is_file():
+            raise RealTalkError(f"No face model at {file}: give the path of an ict_facekit.npz.")
+        return file
+    for base in (Path.cwd(), *Path(__file__).resolve().parents):
+        for folder in (base, base.parent):
+            file = folder / "shared" / "facekit" / "ict_facekit.npz"
+            if file.is_file():
+                return file
+    raise RealTalkError(
+        f"No face model found: make one of a clone of ICT-FaceKit (realtalk data facekit CLONE) "
+        f"and set {ENVIRONMENT} to it."
+    )
+
+
+def rotation(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndarray:
+    """(3, 3) float32 R_y(yaw) R_x(pitch) R_z(roll), rad: yaw to the subject's left, pitch down."""
+    (cy, cp, cr), (sy, sp, sr) = np.cos([yaw, pitch, roll]), np.sin([yaw, pitch, roll])
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    return (about_y @ about_x @ about_z).astype(np.float32)
+
+
+def gaze_angles(weights: np.ndarray, side: str) -> tuple[float, float]:
+    """(yaw, pitch) rad of one eyeball ("Left" or "Right") from its eyeLook* weights."""
+    look = {
+        d: float(weights[arkit.INDEX[f"eyeLook{d}{side}"]]) for d in ("Up", "Down", "In", "Out")
+    }
+    outwards = look["Out"] - look["In"]
+    yaw = EYE_YAW * (outwards if side == "Left" else -outwards)
+    return yaw, EYE_PITCH * (look["Down"] - look["Up"])
+
+
+def arkit_matrix(expression_names: list[str]) -> np.ndarray:
+    """(52, E) float32 matrix A so that `weights52 @ A` are ICT-FaceKit expression weights.
+
+    ICT marks sides by _L and _R and splits browInnerUp and cheekPuff, which ARKit does not; the
+    shapes ARKit lacks (cheekRaiser, PupilDilate) stay 0, and tongueOut moves nothing.
+    """
+    matrix = np.zeros((len(arkit.NAMES), len(expression_names)), np.float32)
+    for column, name in enumerate(expression_names):
+        stem, side = (name[:-2], name[-2:]) if name[-2:] in ("_L", "_R") else (name, "")
+        for candidate in (stem + {"_L": "Left", "_R": "Right", "": ""}[side], stem):
+            if candidate in arkit.INDEX:
+                matrix[arkit.INDEX[candidate], column] = 1
+                break
+    return matrix
+
+
+@dataclass
+class FaceKit:
+    """Arrays of the model; V vertices, T triangles. Expressions are already in ARKit order."""
+
+    mean: np.ndarray  # (V, 3) float32, cm
+    identity_modes: np.ndarray  # (100, V * 3) float16, unit variance each
+    expressions: np.ndarray  # (52, V * 3) float32, deltas at weight 1
+    triangles: np.ndarray  # (T, 3) int32
+    triangle_uvs: np.ndarray  # (T, 3) int32 into uvs
+    triangle_materials: np.ndarray  # (T,) int8 into materials
+    uvs: np.ndarray  # (U, 2) float32
+    materials: list[str]
+    landmarks: np.ndarray  # (68,) vertex indices, Multi-PIE
+    parts: dict[str, slice]  # name -> vertex range
+
+    @classmethod
+    def load(cls, path: str | os.PathLike | None = None) -> FaceKit:
+        """Read the model. Raises RealTalkError when it is absent or is not such a file."""
+        file = find_facekit(path)
+        try:
+            with np.load(file, allow_pickle=False) as data:
+                count = len(data["mean"])
+                matrix = arkit_matrix([str(n) for n in data["expr_names"]])
+                expr = data["expr"].reshape(-1, count * 3).astype(np.float32)
+                return cls(
+                    mean=data["mean"].astype(np.float32),
+                    identity_modes=data["ident"].reshape(-1, count * 3),
+                    expressions=matrix @ expr,
+                    triangles=data["tri"],
+                    triangle_uvs=data["tri_uv"],
+                    triangle_materials=data["tri_mat"],
+                    uvs=data["uv"],
+                    materials=[str(m) for m in data["materials"]],
+                    landmarks=data["landmarks68"],
+                    parts={
+                        str(n): slice(int(a), int(b))
+                        for n, (a, b) in zip(data["part_names"], data["part_ranges"], strict=True)
+                    },
+                )
+        except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+            raise RealTalkError(f"{file} is not a readable ict_facekit.npz ({error}).") from error
+
+    def neutral(self, identity: np.ndarray | None = None) -> np.ndarray:
+        """(V, 3) float32 neutral head of a person; `identity` (100,) or None for the mean."""
+        if identity is None:
+            return self.mean.copy()
+        identity = np.asarray(identity, np.float32)
+        if identity.shape != (len(self.identity_modes),):
+            raise RealTalkError(
+                f"identity must have {len(self.identity_modes)} coefficients, got {identity.shape}."
+            )
+        return self.mean + (identity @ self._identity32).reshape(-1, 3)
+
+    def deform(self, neutral: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """(V, 3): a person's neutral head with `weights` (52,) in ARKit order applied."""
+        weights = np.asarray(weights, np.float32)
+        active = np.flatnonzero(weights)
+        if len(active) == 0:
+            return neutral.copy()
+        # One dense GEMV is as fast as gathering rows once half of the weights are in use.
+        if len(active) < 26:
+            delta = weights[active[0]] * self.expressions[active[0]]
+            for i in active[1:]:
+                delta += weights[i] * self.expressions[i]
+        else:
+            delta = weights @ self.expressions
+        vertices = neutral + delta.reshape(-1, 3)
+        for side, name in (("Left", "eyeball_left"), ("Right", "eyeball_right")):
+            yaw, pitch = gaze_angles(weights, side)
+            if (yaw or pitch) and name in self.parts:
+                ball = vertices[self.parts[name]]
+                centre = (ball.min(0) + ball.max(0)) / 2
+                ball[:] = (ball - centre) @ rotation(yaw=yaw, pitch=pitch).T + centre
+        return vertices
+
+    def vertices(self, identity: np.ndarray | None, weights: np.ndarray) -> np.ndarray:
+        """(V, 3) float32, cm: head of `identity` (100,) with ARKit `weights` (52,)."""
+        return self.deform(self.neutral(identity), weights)
+
+    def landmarks68(self, vertices: np.ndarray) -> np.ndarray:
+        """(68, 3): Multi-PIE landmarks (36-47 eyes, 48-59 outer lip, 60-67 inner lip)."""
+        return vertices[self.landmarks]
+
+    def lip_gap(self, vertices: np.ndarray) -> float:
+        """Mean distance in cm between upper and lower inner lip; about 0.08 is shut."""
+        points = vertices[self.landmarks]
+        return float(np.mean([points[a, 1] - points[b, 1] for a, b in INNER_LIP_PAIRS]))
+
+    def normals(self, vertices: np.ndarray) -> np.ndarray:
+        """(V, 3) unit normals, area weighted, smooth across the seam between face and head."""
+        corners = [vertices.take(self.triangles[:, k], axis=0) for k in range(3)]
+        a, b = corners[1] - corners[0], corners[2] - corners[0]
+        faces = np.empty_like(a)
+        for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+            faces[:, i] = a[:, j] * b[:, k] - a[:, k] * b[:, j]
+        normals = self._corner_sum @ faces
+        length = np.sqrt(np.einsum("ij,ij->i", normals, normals))[:, None]
+        return normals / np.maximum(length, 1e-12)
+
+    @cached_property
+    def _identity32(self) -> np.ndarray:
+        return self.identity_modes.astype(np.float32)
+
+    @cached_property
+    def _corner_sum(self):
+        """Sparse (V, T): adds a triangle's normal to its corners and to their welded twins."""
+        from scipy import sparse
+
+        count, tris = len(self.mean), self.triangles
+        twin = np.arange(count)
+        if {"face", "head_neck"} <= self.parts.keys():
+            from scipy.spatial import cKDTree
+
+            face, head = self.parts["face"], self.parts["head_neck"]
+            distance, near = cKDTree(self.mean[face]).query(self.mean[head])
+            same = distance < 1e-3
+            twin[np.arange(head.start, head.stop)[same]] = near[same] + face.start
+        rows = twin[tris.ravel()]
+        cols = np.repeat(np.arange(len(tris)), 3)
+        welded = sparse.csr_matrix(
+            (np.ones(len(rows), np.float32), (rows, cols)), (count, len(tris))
+        )
+        return welded[twin]

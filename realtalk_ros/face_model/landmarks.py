@@ -1,0 +1,84 @@
+"""Where 68 landmarks of the face are in 3D, from identity and ARKit weights (NumPy only).
+
+The model is linear: mean + identity @ identity_modes + weights @ expressions. It is ICT-FaceKit's
+(MIT, USC ICT Vision and Graphics Lab) at its Multi-PIE landmark vertices. Lengths are centimetres;
++x is the subject's left, +y up, +z out of the face.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face_model import arkit
+
+COUNT = 68  # Multi-PIE: 0-16 jaw, 17-26 brows, 27-35 nose, 36-47 eyes, 48-67 lips
+EYES = slice(36, 48)
+LIPS = slice(48, 68)  # 48-59 outer, 60-67 inner
+IDENTITY_SIZE = 100
+NEAR = 0.5  # cm
+FILE = Path(__file__).parents[1] / "data" / "landmarks.npz"
+
+
+class Landmarks:
+    """mean (68, 3), expressions (52, 68, 3), identity_modes (100, 68, 3), float32, cm."""
+
+    def __init__(self, mean: np.ndarray, expressions: np.ndarray, identity_modes: np.ndarray):
+        self.mean, self.expressions, self.identity_modes = (
+            np.asarray(a, np.float32) for a in (mean, expressions, identity_modes)
+        )
+        shapes = self.mean.shape, self.expressions.shape, self.identity_modes.shape
+        if shapes != ((COUNT, 3), (arkit.COUNT, COUNT, 3), (IDENTITY_SIZE, COUNT, 3)):
+            raise RealTalkError(f"the landmark model has shapes {shapes}: reinstall realtalk_ros")
+
+    def move(self, weights: np.ndarray) -> np.ndarray:
+        """(..., 52) ARKit weights -> (..., 68, 3) displacement from rest."""
+        return np.tensordot(weights, self.expressions, 1)
+
+    def points(self, weights: np.ndarray, identity: np.ndarray | None = None) -> np.ndarray:
+        """(..., 52) -> (..., 68, 3); identity (100,), sd 1, or None for the mean face."""
+        rest = self.mean
+        if identity is not None:
+            rest = rest + np.tensordot(identity, self.identity_modes, 1)
+        return rest + self.move(weights)
+
+
+def face_square(points: np.ndarray) -> tuple[float, float, float]:
+    """(x, y, side) of the face crop from 68 projected neutral landmarks (68, 2).
+
+    E is the middle of the eyes, M of the mouth: side 2.8 |M - E|, centre E + 0.7 (M - E), which
+    holds raised brows and the open jaw. Works in pixels and in cm alike; axis-aligned.
+    """
+    centre, side = _square(points[EYES], points[LIPS])
+    return float(centre[0]), float(centre[1]), float(side)
+
+
+def level_square(eyes: np.ndarray, mouth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centre (..., 2), side (...) and direction (..., 2) of the upper edge, of length 1, of the
+    same square turned so that the eyes are level, by points (..., n, 2) of eyes and mouth."""
+    centre, side = _square(eyes, mouth)
+    across = np.linalg.svd(eyes - eyes.mean(-2, keepdims=True), full_matrices=False)[2][..., 0, :]
+    return centre, side, across * np.where(across[..., :1] < 0, -1.0, 1.0)
+
+
+def _square(eyes: np.ndarray, mouth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    eyes, mouth = eyes.mean(-2), mouth.mean(-2)
+    return eyes + 0.7 * (mouth - eyes), 2.8 * np.linalg.norm(mouth - eyes, axis=-1)
+
+
+def shares(points: np.ndarray, part: slice) -> np.ndarray:
+    """(..., 3), cm -> (..., n) float32: what share each of this part's n landmarks has in the
+    movement of points near them (Gaussians of NEAR, their sum is 1)."""
+    away = np.linalg.norm(points[..., None, :] - load().mean[part], axis=-1)
+    near = np.exp(-0.5 * (away / NEAR) ** 2) + 1e-9
+    return np.float32(near / near.sum(-1, keepdims=True))
+
+
+@lru_cache(maxsize=1)
+def load() -> Landmarks:
+    """The model that comes with the package."""
+    with np.load(FILE, allow_pickle=False) as data:
+        return Landmarks(data["mean"], data["expressions"], data["identity_modes"])

@@ -1,4 +1,0 @@
-"""What a face can be asked for, by nodes and commands alike."""
-
-FPS = (1.0, 120.0)  # frames per second, from and to
-SIZE = (64, 2048)  # pixels of a picture's height, likewise

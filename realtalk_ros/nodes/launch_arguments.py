@@ -1,0 +1,121 @@
+"""What may be given to the launch file and to `realtalk up`, and what wins: an argument that is
+given over the parameter file, the file over the nodes' own defaults."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from realtalk_ros.contracts import FPS_RANGE, SIZE_RANGE
+from realtalk_ros.errors import RealTalkError
+
+FLAGS = {"true": True, "True": True, "false": False, "False": False}
+CHOICES = {
+    "device": ("cpu", "cuda", "tensorrt"),
+    "policy": ("replace", "queue"),
+    "autostart": ("true", "false"),
+    "use_sim_time": ("true", "false"),
+}
+
+
+def parameters(given: dict[str, Any]) -> dict[str, Any]:
+    """{argument: its text or value; "" or None: not given} -> the parameters that it sets.
+
+    Raises RealTalkError for what no node would take.
+    """
+    numbers = {"fps": (float, FPS_RANGE), "size": (int, SIZE_RANGE)}
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if value in ("", None):
+            continue
+        if name in numbers:
+            value = _number(name, str(value), *numbers[name])
+        elif CHOICES.get(name) == ("true", "false"):
+            value = flag(name, value)
+        elif name in CHOICES and value not in CHOICES[name]:
+            raise RealTalkError(f"{name} is one of {', '.join(CHOICES[name])}, not {value!r}")
+        values[name] = value
+    return values
+
+
+def flag(name: str, text: str) -> bool:
+    """Of an argument that is true or false. Raises RealTalkError."""
+    if text not in FLAGS:
+        raise RealTalkError(f"{name} is true or false, not {text!r}")
+    return FLAGS[text]
+
+
+def _number(name: str, text: str, kind: type, limits: tuple[float, float]) -> Any:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not limits[0] <= value <= limits[1]:  # which NaN is not
+        what = "a whole number" if kind is int else "a number"
+        raise RealTalkError(f"{name} is {what} from {limits[0]:g} to {limits[1]:g}, not {text!r}")
+    return value
+
+
+def namespace(text: str, above: str = "") -> str:
+    """The absolute one: "robot1/head" -> "/robot1/head"; "" and "/" -> "/". `above`: the namespace
+    in which a relative one lies. Raises RealTalkError for characters that ROS 2 does not take."""
+    whole = (text if text.startswith("/") else f"{above}/{text}").strip("/")
+    if whole and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*", whole):
+        raise RealTalkError(
+            "namespace is made of letters, digits and underscores, with / between its parts, such "
+            f"as robot1/head, not {text!r}"
+        )
+    return f"/{whole}"
+
+
+def face_frame(namespace: str, frame_id: str = "face") -> str:
+    """The frame of the face of an absolute `namespace`, whose nodes' parameter is `frame_id`: the
+    nodes put it into their namespace, unless it names one itself."""
+    return frame_id if "/" in frame_id else f"{namespace}/{frame_id}".strip("/")
+
+
+def read_params_file(path: str | Path) -> dict[str, dict[str, Any]]:
+    """{node's absolute name, or a pattern: {parameter: value}} of a ROS 2 parameter file.
+
+    Raises RealTalkError for a file that cannot be read, or is none of these.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise RealTalkError(f"cannot read the parameter file {path}: {_reason(error)}") from error
+    found: dict[str, dict[str, Any]] = {}
+
+    def walk(names: str, level: Any) -> None:
+        if not isinstance(level, dict) or not level:
+            raise RealTalkError(
+                f"{path} is not a parameter file of ROS 2: give one of the form "
+                "/**: {ros__parameters: {avatar: default}}"
+            )
+        for key, value in level.items():
+            if key != "ros__parameters":
+                walk(f"{names}/{str(key).strip('/')}", value)
+            elif names:
+                found.setdefault(names, {}).update(value or {})
+
+    walk("", content)
+    return found
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return getattr(error, "strerror", None) or str(error).splitlines()[0]
+
+
+def value_for(sections: dict[str, dict[str, Any]], node: str, name: str, default: Any) -> Any:
+    """Parameter `name` of the node of the absolute name `node` in what `read_params_file` returned.
+    As in ROS 2, a section of the node's own wins over patterns."""
+    value = default
+    for pattern, values in sorted(sections.items(), key=lambda item: "*" not in item[0]):
+        names = re.escape(pattern).replace(r"/\*\*", "(/[^/]+)*").replace(r"/\*", "/[^/]+")
+        if re.fullmatch(names, node):
+            value = values.get(name, value)
+    return value

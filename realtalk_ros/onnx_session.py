@@ -1,0 +1,141 @@
+"""The network files: where they are, whether they are whole, how they are run (ONNX Runtime)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+import onnxruntime as ort
+
+from realtalk_ros import install_hints
+from realtalk_ros.contracts import ALIGNER_FILE, ENCODER_FILE, GENERATOR_FILE, PRIOR_FILE, STEP_FILE
+from realtalk_ros.errors import ModelError
+
+MODEL_DIR = Path(os.environ.get("REALTALK_MODEL_DIR") or Path(__file__).parent / "models")
+CHECKSUMS = "SHA256SUMS"  # in the format of sha256sum(1), beside the models
+FILES = (PRIOR_FILE, STEP_FILE, ENCODER_FILE, ALIGNER_FILE, GENERATOR_FILE)
+
+# Tried in this order; ONNX Runtime falls back to the next one for what a provider cannot run.
+PROVIDERS = {
+    "cpu": ("CPUExecutionProvider",),
+    "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
+    "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
+}
+# For a program that imported ONNX Runtime before this package, for which realtalk_ros/__init__.py
+# comes too late: no more events are made. (Those made by then are still sent.)
+ort.disable_telemetry_events()
+_SESSIONS: WeakValueDictionary = WeakValueDictionary()  # open ones; closed with their last user
+HOW_TO_RESTORE = "reinstall realtalk_ros, or `git checkout` its models folder"
+
+
+def providers_for(device: str) -> tuple[str, ...]:
+    """ONNX Runtime providers for `device`: "cpu", "cuda" or "tensorrt".
+
+    Raises ModelError if the device is unknown or its provider is not installed.
+    """
+    if device not in PROVIDERS:
+        raise ModelError(f"unknown device {device!r}: use one of {', '.join(PROVIDERS)}")
+    wanted = PROVIDERS[device]
+    if wanted[0] not in ort.get_available_providers():
+        raise ModelError(
+            f"device {device!r} needs {wanted[0]}, which this onnxruntime lacks: "
+            f"{install_hints.how_to_get_gpu()}, or use device cpu"
+        )
+    return wanted
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_checksums(model_dir: Path) -> dict[str, str]:
+    """File name -> hex digest from `model_dir`/SHA256SUMS; empty where there is no such file."""
+    try:
+        lines = (model_dir / CHECKSUMS).read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    rows = (line.split(maxsplit=1) for line in lines)
+    return {row[1].lstrip("*"): row[0] for row in rows if len(row) == 2}
+
+
+def write_checksums(model_dir: Path) -> None:
+    """Lists every .onnx file of `model_dir` in its SHA256SUMS (called by the exporters)."""
+    rows = [f"{sha256(path)}  {path.name}\n" for path in sorted(model_dir.glob("*.onnx"))]
+    (model_dir / CHECKSUMS).write_text("".join(rows))
+
+
+def check(path: Path) -> str | None:
+    """Returns what is wrong with a model file, in one line, or None."""
+    if not path.is_file():
+        return f"model file {path} is missing: {HOW_TO_RESTORE}"
+    wanted = read_checksums(path.parent).get(path.name)
+    if wanted and sha256(path) != wanted:
+        return f"model file {path} does not match its checksum (damaged?): {HOW_TO_RESTORE}"
+    return None
+
+
+def verify(model_dir: Path | None = None) -> list[str]:
+    """Every problem of the model files, one line each; an empty list means that all are whole."""
+    folder = model_dir or MODEL_DIR
+    return [problem for name in FILES if (problem := check(folder / name))]
+
+
+def check_folder(model_dir: str | Path) -> None:
+    """Raises ModelError if a network file is missing there; empty: the bundled ones."""
+    folder = Path(model_dir) if model_dir else MODEL_DIR
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise ModelError(f"model_dir {folder} lacks {name}: give a folder with all networks")
+
+
+def fingerprints(model_dir: str | Path, prefix: str) -> dict[str, str]:
+    """File name -> first digits of its listed checksum, for files that begin with `prefix`."""
+    folder = Path(model_dir) if model_dir else MODEL_DIR
+    listed = read_checksums(folder)
+    return {name: digest[:12] for name, digest in listed.items() if name.startswith(prefix)}
+
+
+def session(
+    path: Path, providers: Sequence[str] | None = None, threads: int = 1, **dimensions: int
+) -> ort.InferenceSession:
+    """Opens a network. Raises ModelError if the file is missing, damaged or not a network.
+
+    `dimensions` are free ones of its inputs that shall be fixed, which makes it faster.
+    Who opens the same file for the same device shares it: several faces in one process hold the
+    networks once. (ONNX Runtime's sessions may run from many threads.)
+    """
+    if problem := check(path):
+        raise ModelError(problem)
+    providers = list(providers or PROVIDERS["cpu"])
+    stat = path.stat()
+    fixed = tuple(sorted(dimensions.items()))
+    key = (str(path.resolve()), stat.st_mtime_ns, stat.st_size, *providers, threads, fixed)
+    if (shared := _SESSIONS.get(key)) is not None:
+        return shared
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Workers that sleep between two operations wake late (a quarter of a frame's time on a virtual
+    # machine); ones that spin between two frames take the second core of a small robot computer.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    for name, value in fixed:
+        options.add_free_dimension_override_by_name(name, value)
+    options.log_severity_level = 3
+    try:
+        opened = ort.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # onnxruntime's own exceptions share no base class but this
+        raise ModelError(f"model file {path} cannot be loaded: {HOW_TO_RESTORE}") from error
+    _SESSIONS[key] = opened
+    return opened
+
+
+def forget_sessions() -> None:
+    """What is opened from now on is opened anew, as where an open network has failed."""
+    _SESSIONS.clear()
+
+
+def metadata(loaded: ort.InferenceSession) -> dict[str, str]:
+    return dict(loaded.get_modelmeta().custom_metadata_map)

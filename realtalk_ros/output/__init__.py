@@ -1,0 +1,1 @@
+"""Where frames go: a web page, MP4 files, RViz."""

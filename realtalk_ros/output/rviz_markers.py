@@ -1,0 +1,52 @@
+"""The face as lines in space: landmarks in ROS's axes, how they join, and weights as text."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.face_model.facekit import rotation as rotation_matrix
+
+# Multi-PIE landmarks joined by lines: name -> (first, after the last, closed).
+LINES = {
+    "jaw": (0, 17, False),
+    "brow_right": (17, 22, False),
+    "brow_left": (22, 27, False),
+    "nose_bridge": (27, 31, False),
+    "nose_base": (31, 36, False),
+    "eye_right": (36, 42, True),
+    "eye_left": (42, 48, True),
+    "lips_outer": (48, 60, True),
+    "lips_inner": (60, 68, True),
+}
+LEAST = 0.05  # weights below this are not told
+MOST = 12  # weights told at once
+
+
+class FaceLines:
+    """A person's landmarks; `identity` (100,) or None for the mean face."""
+
+    def __init__(self, identity: np.ndarray | None = None):
+        self._model = landmarks.load()
+        self._identity = identity
+
+    def points(self, weights: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+        """(68, 3) metres: x out of the face, y to the person's left, z up (REP 103); weights (52,)
+        in ARKit's order, rotation (3,) rad pitch (down), yaw (to the left), roll (to the left)."""
+        pitch, yaw, roll = (float(v) for v in rotation)
+        # The landmark model has x to the left, y up, z out; its origin is inside of the head.
+        turned = self._model.points(weights, self._identity) @ rotation_matrix(yaw, pitch, -roll).T
+        return turned[:, [2, 0, 1]] * 0.01
+
+
+def line(points: np.ndarray, name: str) -> np.ndarray:
+    """(n, 3): the points of one of LINES, the first one again at the end of a closed one."""
+    first, end, closed = LINES[name]
+    part = points[first:end]
+    return np.concatenate([part, part[:1]]) if closed else part
+
+
+def tell(weights: np.ndarray) -> str:
+    """The largest weights, one a line; `at rest` if there are none."""
+    order = [i for i in np.argsort(-weights, kind="stable")[:MOST] if weights[i] >= LEAST]
+    return "\n".join(f"{arkit.NAMES[i]} {weights[i]:.2f}" for i in order) or "at rest"

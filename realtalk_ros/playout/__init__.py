@@ -1,0 +1,1 @@
+"""What is shown and heard when: turns, jitter buffer, audio, adaptive quality."""

@@ -1,0 +1,1 @@
+"""Expressions to pictures of an avatar, on the robot."""

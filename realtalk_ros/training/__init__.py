@@ -1,0 +1,1 @@
+"""All that trains networks or makes their data. Nothing that runs on the robot imports it."""

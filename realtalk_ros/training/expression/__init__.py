@@ -1,0 +1,1 @@
+"""Trains and evaluates the speech-to-expression network."""

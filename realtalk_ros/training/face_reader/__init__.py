@@ -1,0 +1,1 @@
+"""Trains the network that tells enrolment a face's shape."""

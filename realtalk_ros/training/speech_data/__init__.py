@@ -1,0 +1,1 @@
+"""Builds the speech dataset with phone times."""

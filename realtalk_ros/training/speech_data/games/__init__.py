@@ -1,0 +1,1 @@
+"""Corpora that are the dialogue of freely licensed games."""

@@ -1,0 +1,1 @@
+"""Renders pictures of synthetic people."""

@@ -1,0 +1,107 @@
+"""What of ICT-FaceKit rendering/mouth.py draws (training side; needs SciPy and the studio's
+OpenGL).
+
+`realtalk data facekit CLONE --mouth realtalk_ros/data/mouth.npz` writes it. Around the lips' inner
+border the face's mesh has rings of as many vertices each. Of teeth, gums and tongue it takes the
+triangles that the studio draws and that can be seen, and how light each vertex looks to a viewer:
+the studio's shading (shaders.MOUTH_FRAGMENT) without lamps, in a display's numbers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.facekit import FaceKit, rotation
+from realtalk_ros.rendering import rasterizer
+from realtalk_ros.training.synthetic import mesh_rings
+from realtalk_ros.training.synthetic.head_renderer import (
+    GUMS,
+    TEETH,
+    Studio,
+    smoothstep,
+    tongue_out,
+)
+
+RINGS = (3, 5, 6, 7, 8, 9, 10)  # counted outwards from the mouth socket's; the red begins at 8
+HALF = 20  # vertices of a ring's upper or lower half
+MOVING = ("jawOpen", "jawForward", "jawLeft", "jawRight", "tongueOut")  # what moves the inside
+TURNS = [(yaw, pitch) for yaw in (-0.5, -0.25, 0, 0.25, 0.5) for pitch in (-0.35, -0.1, 0.15, 0.35)]
+POSES = ((0, 0, 0, 0, 0), (0.3, 0, 0, 0, 0), (0.8, 0, 0, 0, 0), (0.35, 0, 0, 0, 1),
+         (0.3, 1, 0, 0, 0), (0.3, 0, 1, 0, 0.5), (0.3, 0, 0, 1, 0))  # fmt: skip
+GAMMA = 0.45
+
+
+def arrays(kit: FaceKit) -> dict[str, np.ndarray]:
+    """What `mouth.MouthModel` takes."""
+    lips = rings(kit)
+    used, row = np.unique(lips, return_inverse=True)
+    studio = Studio(kit, 64, 1.0, 0.2)
+    taken = np.isin(studio.triangle_kinds, (TEETH, GUMS))
+    faces, kinds = studio.triangles[taken], studio.triangle_kinds[taken]
+    expressions = kit.expressions.reshape(arkit.COUNT, -1, 3).copy()
+    gums = kit.parts["gums_tongue"]
+    expressions[arkit.INDEX["tongueOut"], gums] = tongue_out(kit, studio.tongue)
+    moving = np.array([arkit.INDEX[name] for name in MOVING])
+    seen = visible(kit.mean, expressions[moving], faces)
+    inside, corner = np.unique(faces[seen], return_inverse=True)
+    light = lightness(studio)[:, inside]
+
+    def of(modes: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return modes.reshape(len(modes), -1, 3)[:, rows].astype(np.float16)
+
+    return {
+        "lips": kit.mean[used].astype(np.float32),
+        "lips_expressions": of(kit.expressions, used),
+        "lips_modes": of(kit.identity_modes, used),
+        "rings": row.reshape(lips.shape).astype(np.int16),
+        "inside": kit.mean[inside].astype(np.float32),
+        "inside_expressions": of(expressions[moving], inside),
+        "inside_moving": moving.astype(np.uint8),
+        "inside_modes": of(kit.identity_modes, inside),
+        "faces": corner.reshape(-1, 3).astype(np.int16),
+        "enamel": kinds[seen] == TEETH,
+        "light": np.rint(255 * light).astype(np.uint8),
+    }
+
+
+def lightness(studio: Studio) -> np.ndarray:
+    """(2, V) in 0..1: how light the vertices of teeth, gums and tongue look, with the tongue in and
+    with it out."""
+    kit, rest = studio.kit, studio.rest
+    across, down, deep = np.abs(rest[:, 0]), rest[:, 1], rest[:, 3]
+    # Enamel: darker where teeth meet and at their roots.
+    begin = 0.78 + 0.06 * down
+    gap = smoothstep(0, 1, np.clip((across - begin) / (1.02 - begin), 0, 1))
+    enamel = (1 - 0.6 * gap) * (1 - 0.12 * across**2) * (0.85 + 0.15 * smoothstep(0, 0.55, down))
+    enamel = enamel * np.exp(-0.42 * deep)
+    share = rest[:, 0]  # of the tongue: paler than gums, with a groove in the middle
+    flesh = (1 - 0.22 * share * np.exp(-18 * rest[:, 1] ** 2)) * (1 + 0.3 * share) / 1.4
+    facing = kit.normals(kit.mean) @ (np.array([0, 0.3, 1]) / np.hypot(0.3, 1))
+    shade = (0.55 + 0.45 * studio.occlusion) * (0.6 + 0.4 * np.clip((facing + 0.4) / 1.4, 0, 1))
+    teeth, both = studio.kinds == TEETH, []
+    for out in (0, 1):
+        reach = np.exp(-0.55 * np.maximum(deep - 3 * out * share, 0) * (1 - 0.35 * share))
+        both.append(np.where(teeth, enamel, flesh * reach) * shade)
+    return np.clip(both, 0, 1) ** GAMMA
+
+
+def visible(mean: np.ndarray, expressions: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """(F,) which of these faces show from some side in some pose of jaw and tongue."""
+    seen = np.zeros(len(faces) + 1, bool)
+    numbers, ones = np.arange(1, len(faces) + 1, dtype=np.int32), np.ones(len(mean), np.float32)
+    for turn in TURNS:
+        for pose in POSES:
+            points = (mean + np.tensordot(pose, expressions, 1)) @ rotation(*turn).T
+            points = (points + (8, -6, 0)) * (20, -20, 1)
+            picture = np.zeros((400, 320), np.int32)
+            rasterizer.draw(points.astype(np.float32), faces.T, ones, numbers, picture)
+            seen[picture] = True
+    return seen[1:]
+
+
+def rings(kit: FaceKit) -> np.ndarray:
+    """(R, 2, HALF) vertices, from the person's right corner to the left, upper and lower half."""
+    wide = np.zeros(arkit.COUNT, np.float32)
+    wide[arkit.INDEX["jawOpen"]] = 0.6  # closed lips would not tell the upper one
+    return mesh_rings.around(kit, slice(60, 68), kit.deform(kit.mean, wide), RINGS, HALF)

@@ -1,0 +1,1 @@
+"""Builds training data from videos of talking heads."""

@@ -1,0 +1,180 @@
+"""`realtalk data speaker`: a video of somebody who does not exist, speaking, and all that is true
+of it. What enrolment, `realtalk data videos` and one face's own training are tested with.
+
+    OUT/video/NAME.mp4      512x512 at 25 frames/s with the sound; head motion, blinks and glances
+    OUT/video/NAME.npz      the truth of every frame, as a face_tracks.Track
+    OUT/avatar/             an avatar of that person; its reference picture is a frame of the video
+    OUT/test/val/0000.npz   with --test-wav: groups (face_dataset.py) of the same person saying
+                            that, template and target in exactly one pose
+
+The movement is the expression network's, from the sound.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import yaml
+from tqdm import tqdm
+
+from realtalk_ros import onnx_session
+from realtalk_ros.audio.media_files import read_audio
+from realtalk_ros.behaviour.idle import Idle
+from realtalk_ros.contracts import EXPRESSION_RATE
+from realtalk_ros.enroll.face_tracks import Track
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.output.mp4_writer import VideoWriter
+from realtalk_ros.training.synthetic import face_dataset, make_avatar, random_people
+from realtalk_ros.training.synthetic.face_dataset import PER_POSE, POSES, REFERENCES
+from realtalk_ros.training.synthetic.head_renderer import Studio, View
+from realtalk_ros.training.synthetic.random_people import Person
+from realtalk_ros.training.synthetic.skin_texture import Painter
+from realtalk_ros.training.videos.lip_sync_check import Sound
+
+FPS = 25
+SIZE, CROP = make_avatar.SIZE, make_avatar.CROP
+TEXTURE, SUPERSAMPLE, DETAIL = 512, 1.25, 0.5
+TURN = np.radians([7.0, 4.0, 3.0])  # of the head while it speaks: yaw, pitch, roll at most, about
+TEST_GROUPS = 24
+
+
+def movement(pcm: np.ndarray, rate: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (N, 52) and head rotation (N, 3: yaw, pitch, roll) of N video frames."""
+    heard = Sound.of(pcm, rate)
+    count = int(len(pcm) / rate * FPS)
+    at, frames = np.arange(len(heard.weights)) / EXPRESSION_RATE, np.arange(count) / FPS
+    idle = Idle(seed)
+    spoken = np.stack([np.interp(frames, at, w) for w in heard.weights.T], 1)
+    pitch, yaw, roll = (np.interp(frames, at, r) for r in heard.rotation.T)
+    alive = np.stack([idle.weights(t) for t in frames])
+    rng = np.random.default_rng([seed, 5])
+    phase, pace = rng.uniform(0, 2 * np.pi, (2, 3)), rng.uniform(0.05, 0.16, (2, 3))
+    sway = np.sin(2 * np.pi * pace[:, None] * frames[None, :, None] + phase[:, None])
+    turn = np.stack([yaw, pitch, roll], 1) + TURN * sway.mean(0)
+    return np.clip(spoken + alive, 0, 1).astype(np.float32), turn.astype(np.float32)
+
+
+def views(base: View, turn: np.ndarray) -> list[View]:
+    """One view a frame; the head also drifts a little, as one who stands does."""
+    return [
+        replace(
+            base, yaw=float(y), pitch=float(p), roll=float(r),
+            shift=(float(2.0 * y), float(-1.0 * p), 0.0),
+        )
+        for y, p, r in turn
+    ]  # fmt: skip
+
+
+def film(
+    path: Path, studio: Studio, person: Person, shown: list[View], weights: np.ndarray,
+    pcm: np.ndarray, rate: int,
+) -> None:  # fmt: skip
+    """Writes the video and its truth."""
+    landmarks, rest = np.empty((2, len(shown), 68, 2), np.float32)
+    second = 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with VideoWriter(path, FPS, (SIZE, SIZE), rate) as video:
+        for k, view in enumerate(tqdm(shown, path.name, unit="frame")):
+            landmarks[k] = view.pixels(studio.landmarks(weights[k]), SIZE)
+            rest[k] = view.pixels(studio.neutral_landmarks, SIZE)
+            if k % FPS == 0:
+                video.write_audio(pcm[second * rate : (second + 1) * rate])
+                second += 1
+            video.write(studio.render(weights[k], view, person.light))
+    Track(
+        time=np.arange(len(shown)) / FPS,
+        faces=np.ones(len(shown), np.int16),
+        landmarks=landmarks,
+        rest=rest,
+        weights=weights,
+        rotation=np.array([[v.yaw, v.pitch, v.roll] for v in shown], np.float32),
+        identity=person.identity,
+    ).save(path.with_suffix(".npz"))
+
+
+def toothy(weights: np.ndarray) -> int:
+    """The frame of weights (N, 52) with the most teeth and open eyes."""
+    lips = weights[:, indices("mouthUpperUp", "mouthLowerDown", "jawOpen")].sum(1)
+    return int(np.argmax(lips - 10 * weights[:, indices("eyeBlink")].sum(1)))
+
+
+def indices(*names: str) -> list[int]:
+    """Into the 52, both sides of names without Left or Right."""
+    return [i for i, full in enumerate(arkit.NAMES) if full.startswith(names)]
+
+
+def use_video(folder: Path, reference: np.ndarray, weights: np.ndarray) -> None:
+    """Gives an avatar folder a reference picture and 2 s of own expressions (25 Hz) of a video."""
+    cv2.imwrite(str(folder / "reference.png"), reference)
+    np.save(folder / "reference_expressions.npy", weights[FPS : FPS + 50])
+    path = folder / "avatar.yaml"
+    meta = yaml.safe_load(path.read_text())
+    meta["sha256"] = {name: onnx_session.sha256(folder / name) for name in meta["sha256"]}
+    path.write_text(yaml.safe_dump(meta, sort_keys=False, width=100))
+
+
+def test_groups(
+    studio: Studio, person: Person, shown: list[View], weights: np.ndarray, seed: int
+) -> list[dict[str, np.ndarray]]:
+    """Groups in poses of `shown`, with expressions of `weights`; the template is at rest."""
+    rng, groups = np.random.default_rng([seed, 6]), []
+    rest = np.zeros(arkit.COUNT, np.float32)
+    for _ in tqdm(range(TEST_GROUPS), "test", unit="group"):
+        shots = [
+            (make_avatar.cropped(shown[int(rng.integers(len(shown)))]), rest, -1)
+            for _ in range(REFERENCES)
+        ]
+        for pose in range(POSES):
+            view = make_avatar.cropped(shown[int(rng.integers(len(shown)))])
+            said = rng.choice(len(weights), PER_POSE - 1, replace=False)
+            shots += [(view, rest, pose), *((view, weights[k], pose) for k in said)]
+        groups.append(face_dataset.shoot(studio, person, shots))
+    return groups
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `realtalk data speaker`."""
+    parser.add_argument(
+        "--person", type=int, default=0, help="which of the people never trained on"
+    )
+    parser.add_argument("--wav", type=Path, required=True, help="what is said in the video")
+    parser.add_argument("--test-wav", type=Path, help="what is said in the test groups")
+    parser.add_argument("--out", type=Path, help="default: runs/speakers/PERSON")
+    parser.add_argument("--facekit", type=Path, help="ict_facekit.npz (default: $REALTALK_FACEKIT)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """`realtalk data speaker`."""
+    if args.person < 0:
+        raise RealTalkError("--person is a number from 0 on")
+    seed = face_dataset.VAL_SEED + args.person
+    name, out = f"person{args.person}", args.out or Path("runs/speakers") / str(args.person)
+    pcm, rate = read_audio(args.wav)
+    kit = FaceKit.load(args.facekit)
+    studio = Studio(kit, SIZE, SUPERSAMPLE, DETAIL)
+    painter = Painter(studio, TEXTURE)
+    person = random_people.random_person(kit, painter, seed, fine=True)
+    person = replace(person, distance=make_avatar.DISTANCE)
+    studio.dress(person.neutral, person.look)
+    base, (x, y, side) = make_avatar.camera(kit, person.neutral)
+
+    weights, turn = movement(pcm, rate, seed)
+    video = out / "video" / f"{name}.mp4"
+    if not video.exists():
+        film(video, studio, person, views(base, turn), weights, pcm, rate)
+    make_avatar.write_avatar(out / "avatar", name, person, studio, seed)
+    taken = toothy(weights)
+    picture = studio.render(weights[taken], views(base, turn)[taken], person.light)
+    use_video(out / "avatar", picture[y : y + side, x : x + side], weights)
+    if args.test_wav:
+        said, turned = movement(*read_audio(args.test_wav), seed + 1)
+        close = Studio(kit, CROP, SUPERSAMPLE, DETAIL)
+        close.dress(person.neutral, person.look)
+        groups = test_groups(close, person, views(base, turned), said, seed)
+        face_dataset.write_shard(out / "test" / "val" / "0000.npz", groups)

@@ -1,0 +1,168 @@
+"""Media files, good and bad."""
+
+import io
+import struct
+import subprocess
+import sys
+import wave
+
+import av
+import numpy as np
+import pytest
+
+from realtalk_ros.audio import media_files
+from realtalk_ros.errors import AudioError
+
+RATE = 16000
+
+
+def tone(seconds, rate=RATE, amplitude=0.5, frequency=440.0):
+    time = np.arange(round(seconds * rate)) / rate
+    return (amplitude * np.sin(2 * np.pi * frequency * time)).astype(np.float32)
+
+
+def write_wav(path, pcm, rate=RATE, bytes_per_sample=2, channels=1):
+    """PCM in [-1, 1] -> WAV of 8 (unsigned), 16 or 24 bits; the same sound on every channel."""
+    scale = 2 ** (8 * bytes_per_sample - 1)
+    whole = np.clip(np.round(np.asarray(pcm, np.float64) * scale), -scale, scale - 1)
+    whole = np.repeat(whole.astype("<i4")[:, None], channels, axis=1)
+    if bytes_per_sample == 1:
+        whole = whole + 128
+    data = np.ascontiguousarray(whole).view(np.uint8).reshape(*whole.shape, 4)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(bytes_per_sample)
+        file.setframerate(rate)
+        file.writeframes(data[..., :bytes_per_sample].tobytes())
+    return path
+
+
+@pytest.mark.parametrize("bytes_per_sample, error", [(1, 1 / 128), (2, 1e-4), (3, 1e-6)])
+def test_wav_of_any_depth_comes_back(tmp_path, bytes_per_sample, error):
+    pcm = tone(0.5)
+    read, rate = media_files.read_audio(write_wav(tmp_path / "a.wav", pcm, RATE, bytes_per_sample))
+    assert rate == RATE and read.dtype == np.float32 and read.shape == pcm.shape
+    assert np.abs(read - pcm).max() <= error
+
+
+@pytest.mark.parametrize("rate", [8000, 44100, 192000])
+def test_rate_is_the_files_own(tmp_path, rate):
+    pcm, read_rate = media_files.read_audio(write_wav(tmp_path / "a.wav", tone(0.25, rate), rate))
+    assert read_rate == rate and len(pcm) == rate // 4
+
+
+@pytest.mark.parametrize("channels", [2, 3, 6, 8])
+def test_channels_are_averaged(tmp_path, channels):
+    path = tmp_path / "a.wav"
+    loud = np.zeros((RATE, channels), "<i2")
+    loud[:, channels - 1] = 16384  # one channel alone: the mean is its share
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(loud.tobytes())
+    pcm, _ = media_files.read_audio(path)
+    assert pcm.shape == (RATE,)
+    assert np.allclose(pcm, 0.5 / channels, atol=1e-6)
+
+
+@pytest.mark.parametrize("bytes_per_sample, channels", [(2, 1), (3, 2), (1, 6)])
+def test_truncated_wav_gives_what_is_there(tmp_path, bytes_per_sample, channels):
+    path = write_wav(tmp_path / "a.wav", tone(2.0), RATE, bytes_per_sample, channels)
+    data = path.read_bytes()
+    begin = data.index(b"data") + 8
+    frame = bytes_per_sample * channels
+    path.write_bytes(data[: begin + RATE * frame + frame - 1])  # one second and a part of a sample
+    pcm, rate = media_files.read_audio(path)
+    assert len(pcm) == rate == RATE
+    assert np.abs(pcm - tone(1.0)).max() <= 2.0 / 2 ** (8 * bytes_per_sample)
+
+
+def test_float_wav_with_nan_and_infinity_is_finite(tmp_path):
+    pcm = tone(0.1)
+    pcm[10:13] = np.nan, np.inf, 7.0
+    data = pcm.tobytes()
+    header = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + len(data), b"WAVE", b"fmt ", 16,
+                         3, 1, RATE, RATE * 4, 4, 32, b"data", len(data))  # fmt: skip
+    (tmp_path / "a.wav").write_bytes(header + data)
+    read, _ = media_files.read_audio(tmp_path / "a.wav")
+    assert read[10:13].tolist() == [0.0, 0.0, 1.0]
+    assert np.isfinite(read).all() and len(read) == len(pcm)
+
+
+def test_silent_wav_is_fine(tmp_path):
+    pcm, _ = media_files.read_audio(write_wav(tmp_path / "a.wav", np.zeros(RATE)))
+    assert len(pcm) == RATE and not pcm.any()
+
+
+def bad_files(folder):
+    whole = write_wav(folder / "whole.wav", tone(0.1)).read_bytes()
+    yield "nothing.wav", b""
+    yield "text.wav", b"This is not audio. " * 100
+    yield "noise.wav", np.random.default_rng(0).bytes(1000)
+    yield "header_cut.wav", whole[:20]
+    yield "no_samples.wav", whole[:44]
+    yield "rate_zero.wav", whole[:24] + struct.pack("<I", 0) + whole[28:]
+    yield "playlist.wav", b"#EXTM3U\n#EXTINF:1,\nwhole.wav\n#EXT-X-ENDLIST\n"
+    yield "concat.wav", b"ffconcat version 1.0\nfile whole.wav\n"
+
+
+def test_files_that_are_no_audio_are_refused_in_one_line(tmp_path):
+    for name, data in bad_files(tmp_path):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(AudioError) as caught:
+            media_files.read_audio(tmp_path / name)
+        assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["missing.wav", "."])
+def test_missing_file_and_folder(tmp_path, name):
+    with pytest.raises(AudioError, match="check the path|is a folder"):
+        media_files.read_audio(tmp_path / name)
+
+
+def test_blocks_join_to_the_whole(tmp_path):
+    path = write_wav(tmp_path / "a.wav", tone(1.03))
+    stream = media_files.stream_audio(path, block_s=0.1)
+    assert stream.sample_rate == RATE and stream.duration == pytest.approx(1.03, abs=0.01)
+    blocks = list(stream)
+    assert [len(block) for block in blocks] == [1600] * 10 + [480]
+    assert np.array_equal(np.concatenate(blocks), media_files.read_audio(path)[0])
+    with pytest.raises(AudioError, match="open it again"):
+        list(stream)
+
+
+def test_bundled_clip():
+    pcm, rate = media_files.read_audio(media_files.SAMPLE_CLIP)
+    assert rate == RATE and 15 <= len(pcm) / rate <= 25
+    assert 20 * np.log10(np.sqrt(np.mean(pcm**2))) == pytest.approx(-20, abs=1.5)
+
+
+def test_opposite_channels_are_heard(tmp_path):
+    loud = (tone(1.0) * 32767).astype("<i2")
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(np.stack([loud, -loud], axis=1).tobytes())
+    stream = media_files.stream_audio(tmp_path / "a.wav")
+    assert np.allclose(np.concatenate(list(stream)), tone(1.0), atol=1e-3)
+    assert "polarity" in stream.warning
+
+
+@pytest.mark.parametrize("name, codec", [
+    ("a.wav", "pcm_s16le"), ("a.m4a", "aac"),  # an m4a tells at its end what is in it
+])  # fmt: skip
+def test_standard_input_is_read_though_it_is_a_pipe(tmp_path, monkeypatch, name, codec):
+    noise = np.random.default_rng(0).uniform(-0.2, 0.2, (1, 10 * RATE)).astype(np.float32)
+    with av.open(str(tmp_path / name), "w") as file:
+        stream = file.add_stream(codec, rate=RATE, layout="mono")
+        frame = av.AudioFrame.from_ndarray(noise, format="flt", layout="mono")
+        frame.sample_rate = RATE
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    with subprocess.Popen(["cat", tmp_path / name], stdout=subprocess.PIPE) as cat:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(cat.stdout))
+        pcm, rate = media_files.read_audio("-")
+    assert rate == RATE and len(pcm) / rate == pytest.approx(10.0, abs=0.2)
+    assert pcm.std() == pytest.approx(noise.std(), rel=0.3)

@@ -1,0 +1,204 @@
+"""Sound of other packages: messages built from their published definitions, sent over DDS."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import message_packages
+from realtalk_ros.audio.message_adapters import FORMATS, KINDS, Follower, Layout, layout_of, to_mono
+from realtalk_ros.errors import AudioError
+
+DOMAIN = 54
+HEADER = "std_msgs/Header header\n"
+DRIVERS = {  # github.com/ros-drivers/audio_common, branch ros2
+    "AudioData": "uint8[] data\n",
+    "AudioDataStamped": HEADER + "audio_common_msgs/AudioData audio\n",
+    "AudioInfo": "uint8 channels\nuint32 sample_rate\nstring sample_format\nuint32 bitrate\n"
+                 "string coding_format\n",
+}  # fmt: skip
+MGONZS = {  # github.com/mgonzs13/audio_common
+    "AudioData": "float32[] float32_data\nint32[] int32_data\nint16[] int16_data\n"
+                 "int8[] int8_data\nuint8[] uint8_data\n",
+    "AudioInfo": "int32 format\nint32 channels\nint32 rate\nint32 chunk\n",
+    "Audio": "audio_common_msgs/AudioData audio_data\naudio_common_msgs/AudioInfo info\n",
+    "AudioStamped": HEADER + "audio_common_msgs/Audio audio\n",
+}  # fmt: skip
+FOXGLOVE = {  # github.com/foxglove/foxglove-sdk, schemas/ros2
+    "RawAudio": "builtin_interfaces/Time timestamp\nuint8[] data\nstring format\n"
+                "uint32 sample_rate\nuint32 number_of_channels\n",
+}  # fmt: skip
+
+# Half a second of a stereo tone, as chunks of 20 ms, by a process that has the built package.
+SENDER = """
+import sys, time, math, array, rclpy
+from rclpy.qos import QoSProfile, DurabilityPolicy
+from {package}.msg import *
+import std_msgs.msg
+kind, rate, changes = sys.argv[1], 48000, dict(a.split("=") for a in sys.argv[2:])
+rclpy.init(); node = rclpy.create_node("sender", namespace="realtalk")
+latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+pub = node.create_publisher(globals()[kind], "audio_in", 10)
+if "info" in changes:
+    info = node.create_publisher(AudioInfo, "audio_info", latched)
+    info.publish(AudioInfo(channels=2, sample_rate=rate, sample_format="S16LE",
+                           coding_format=changes["info"]))
+while not pub.get_subscription_count(): time.sleep(0.02)
+time.sleep(1.5)
+for k in range(25):
+    wave = [0.5 * math.sin((k * 960 + i // 2) * 2 * math.pi * 440 / rate) for i in range(1920)]
+    s16 = array.array("h", [int(32767 * v) for v in wave])
+    now = node.get_clock().now().to_msg()
+    if kind == "RawAudio":
+        m = RawAudio(timestamp=now, data=s16.tobytes(), format="pcm-s16", sample_rate=rate,
+                     number_of_channels=2)
+    elif kind == "AudioStamped":
+        m = AudioStamped(); m.header.stamp = now
+        m.audio.info = AudioInfo(format=1, channels=2, rate=rate, chunk=960)
+        m.audio.audio_data.float32_data = wave
+    elif kind == "AudioDataStamped":
+        m = AudioDataStamped(); m.header.stamp = now; m.audio.data = s16.tobytes()
+    else:
+        m = AudioData(data=s16.tobytes())
+    pub.publish(m); time.sleep(0.02)
+time.sleep(0.5)
+"""
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_sample_format_is_the_same_sound(name):
+    dtype = np.dtype(FORMATS[name])
+    wave = np.array([0.5, -0.5, 0.25, -1.0])
+    raw = wave if dtype.kind == "f" else np.round(wave * 2 ** (8 * dtype.itemsize - 1))
+    raw = (raw + 128 if dtype.kind == "u" else raw).astype(dtype)
+    message = SimpleNamespace(data=raw.tobytes())
+    read = next(kind.read for kind in KINDS if kind.field == "data")
+    assert np.allclose(read(message, Layout(8000, 1, name)).pcm, wave)
+    assert np.allclose(read(message, Layout(8000, 2, name)).pcm, [0.0, -0.375])
+
+
+def test_bad_sound_is_refused_with_a_reason():
+    with pytest.raises(AudioError, match="whole"):
+        to_mono(np.zeros(3, np.int16), 2)
+    with pytest.raises(AudioError, match="channels"):
+        to_mono(np.zeros(3, np.int16), 0)
+    with pytest.raises(AudioError, match="S16LE"):
+        Layout(format="mp3")
+    info = SimpleNamespace(
+        coding_format="mp3", sample_rate=16000, channels=1, sample_format="S16LE"
+    )
+    with pytest.raises(AudioError, match="wave"):
+        layout_of(info)
+    assert not np.isnan(to_mono(np.array([np.nan, 1e300]), 1)).any()
+
+
+def test_samples_are_the_clock_and_a_pause_begins_a_new_utterance():
+    follower = Follower()
+    # Jittering stamps, and chunks that come in a burst: no gap, no overlap.
+    nows = [10.0, 10.031, 10.04, 10.065, 10.066, 10.067]
+    placed = [follower.place(now - 0.01, now, 0.02) for now in nows]
+    assert np.allclose([s for s, _ in placed], 9.99 + 0.02 * np.arange(6))
+    assert {u for _, u in placed} == {1}
+    assert follower.place(20.0, 20.0, 0.02) == (20.0, 2)  # a pause
+    assert follower.place(500.0, 20.02, 0.02) == (20.02, 2)  # another clock's stamp
+    assert follower.place(None, 20.04, 0.02) == (20.04, 2)
+    assert follower.place(None, 5.0, 0.02) == (5.0, 3)  # the clock was set back
+
+
+ros = pytest.mark.skipif(importlib.util.find_spec("rclpy") is None, reason="ROS 2 is not installed")
+built = pytest.mark.skipif(bool(message_packages.missing()), reason=message_packages.missing())
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory):
+    """Prefixes of the packages."""
+    folder = tmp_path_factory.mktemp("packages")
+    with ThreadPoolExecutor() as pool:  # CMake, half of the time, uses one core
+        building = {
+            key: pool.submit(message_packages.build, folder / key, *what)
+            for key, what in {
+                "drivers": ("audio_common_msgs", DRIVERS, "std_msgs"),
+                "mgonzs": ("audio_common_msgs", MGONZS, "std_msgs"),
+                "foxglove": ("foxglove_msgs", FOXGLOVE, "builtin_interfaces"),
+            }.items()
+        }
+        return {key: prefix.result() for key, prefix in building.items()}
+
+
+def heard(packages, monkeypatch, sender, kind, *changes, receiver=None, **parameters):
+    """What the adapter makes of what a sender sends: chunks, and the adapter's diagnostics."""
+    from realtalk_ros.msg import AudioChunk
+    from ros_graph import Client, start, stop
+
+    receiver = sender if receiver is None else receiver
+    package = "foxglove_msgs" if sender == "foxglove" else "audio_common_msgs"
+    client = Client(DOMAIN, images=False)
+    chunks = []
+    client.node.create_subscription(AudioChunk, "audio", chunks.append, 500)
+    with monkeypatch.context() as patch:
+        for name, value in message_packages.environment(packages[receiver]).items():
+            patch.setenv(name, value)
+        adapter = start("audio_adapter_node", DOMAIN, **parameters)
+    env = dict(os.environ, ROS_DOMAIN_ID=str(DOMAIN), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
+    env |= message_packages.environment(packages[sender])
+    command = [sys.executable, "-c", SENDER.format(package=package), kind, *changes]
+    process = subprocess.Popen(command, env=env)
+    try:
+        client.wait_ready("audio_adapter_node")
+        if receiver == sender:
+            client.wait(lambda: process.poll() is not None, 30, "end of the sender")
+            client.spin(1.2)
+        else:
+            client.wait(
+                lambda: any("carries" in k for k in client.diagnostics["audio_adapter_node"][2]),
+                20, "a complaint",
+            )  # fmt: skip
+        return chunks, client.diagnostics["audio_adapter_node"][2]
+    finally:
+        process.kill()
+        process.wait()
+        stop(adapter)
+        client.close()
+
+
+@ros
+@built
+@pytest.mark.parametrize(
+    ("sender", "kind", "changes", "parameters"),
+    [
+        ("mgonzs", "AudioStamped", [], {}),
+        ("foxglove", "RawAudio", [], {}),
+        ("drivers", "AudioDataStamped", ["info=wave"], {}),
+        ("drivers", "AudioData", [], {"sample_rate": 48000, "channels": 2}),
+    ],
+)
+def test_sound_arrives_whole(packages, monkeypatch, sender, kind, changes, parameters):
+    chunks, values = heard(packages, monkeypatch, sender, kind, *changes, **parameters)
+    assert kind in values["kind"]
+    pcm = np.concatenate([np.frombuffer(memoryview(c.data), "<f4") for c in chunks])
+    wave = 0.5 * np.sin(np.arange(24000) * 2 * np.pi * 440 / 48000)
+    assert {c.sample_rate for c in chunks} == {48000} and {c.channels for c in chunks} == {1}
+    assert np.allclose(pcm, wave, atol=1e-3)
+    assert len({c.utterance_id for c in chunks}) == 1
+    times = np.array([c.header.stamp.sec + c.header.stamp.nanosec * 1e-9 for c in chunks])
+    assert np.allclose(np.diff(times), 0.02, atol=1e-6)
+
+
+@ros
+@built
+def test_mp3_is_refused_and_the_reason_is_shown(packages, monkeypatch):
+    chunks, values = heard(packages, monkeypatch, "drivers", "AudioDataStamped", "info=mp3")
+    assert not chunks and any("set audio_capture's parameter format to wave" in k for k in values)
+
+
+@ros
+@built
+def test_the_other_package_of_the_same_name_is_told_apart(packages, monkeypatch):
+    chunks, values = heard(packages, monkeypatch, "drivers", "AudioDataStamped", receiver="mgonzs")
+    complaint = next(key for key in values if "carries" in key)
+    assert "AudioDataStamped of ros-drivers" in complaint and not chunks

@@ -1,0 +1,399 @@
+"""Who speaks when, and the sound that goes with the face: without ROS."""
+
+import numpy as np
+import pytest
+
+from realtalk_ros.errors import AudioError
+from realtalk_ros.playout.audio_playout import LATE, SLICE, Sound
+from realtalk_ros.playout.turn_taking import Turns
+from realtalk_ros.stream_types import Chunk
+
+RATE = 16000
+
+
+def chunk(utterance, start, seconds=0.1, last=False, value=0.5):
+    pcm = np.full(round(seconds * RATE), value, np.float32)
+    return Chunk(pcm, RATE, start, utterance, last)
+
+
+def say(turns, utterance, start, seconds, now=None, step=0.1, last=True):
+    for i in range(round(seconds / step)):
+        at = start + i * step
+        end = last and i == round(seconds / step) - 1
+        turns.put(chunk(utterance, at, step, end), at if now is None else now)
+
+
+def drain(turns, now, ahead=1000.0):
+    out = []
+    while (piece := turns.take(now, ahead)) is not None:
+        out.append(piece)
+    return out
+
+
+def test_a_minute_is_handed_out_in_pieces_that_add_up():
+    turns, pcm = Turns(limit=70), np.arange(60 * 8000, dtype=np.float32)
+    turns.put(Chunk(pcm, 8000, 100.0, "a", last=True), now=99.0)
+    with pytest.raises(AudioError, match="70 s"):
+        turns.put(Chunk(pcm, 8000, 160.0, "a"), now=99.0)
+    assert turns.take(98.0, 1.0) is None
+    taken = drain(turns, 99.0)
+    assert max(c.seconds for c in taken) <= 0.2 and [c.last for c in taken].index(True) == 299
+    assert (np.concatenate([c.pcm for c in taken]) == pcm).all() and turns.seconds == 0
+
+
+def test_queue_puts_the_new_one_after_the_old_one_with_its_pauses_kept():
+    turns = Turns("queue")
+    say(turns, "a", 10.0, 2.0, now=9.5)
+    say(turns, "b", 10.5, 1.0, now=9.5)
+    say(turns, "c", 10.6, 0.5, now=9.5)
+    taken = drain(turns, 9.5)
+    assert [c.utterance for c in taken] == ["a"] * 20 + ["b"] * 10 + ["c"] * 5
+    starts = np.array([c.start for c in taken])
+    np.testing.assert_allclose(starts, 10.0 + 0.1 * np.arange(35), atol=1e-6)
+
+
+def test_queue_waits_for_a_live_speaker_who_has_not_said_his_last():
+    turns, heard = Turns("queue"), []
+    for i in range(20):  # both talk at once, live
+        now = 10 + 0.1 * i
+        turns.put(chunk("a", now, last=i == 9), now) if i < 10 else None
+        turns.put(chunk("b", now, last=i == 19), now)
+        heard += drain(turns, now, 1.0)
+    heard += drain(turns, 12.0, 100.0)
+    assert [c.utterance for c in heard] == ["a"] * 10 + ["b"] * 20
+    assert (np.diff([c.start for c in heard]) > 0.09).all()
+
+
+def test_replace_ends_the_live_speaker_and_nothing_of_him_comes_any_more():
+    turns = Turns("replace")
+    say(turns, "a", 10.0, 1.0, last=False)
+    assert turns.put(chunk("b", 11.0), 11.02) == ["a"]
+    turns.put(chunk("a", 11.0), 11.12)
+    assert {c.utterance for c in drain(turns, 11.2)} == {"b"}
+    assert turns.counts["interrupted_chunks"] == 1
+
+
+def test_replace_by_one_that_begins_later_cuts_the_old_one_there():
+    turns = Turns("replace")
+    say(turns, "a", 10.0, 3.0, now=9.5)
+    assert turns.put(chunk("b", 11.05), 9.5) == []
+    taken = drain(turns, 9.5)
+    assert [c.utterance for c in taken] == ["a"] * 11 + ["b"]
+
+
+def test_one_that_follows_the_last_word_of_another_replaces_nothing():
+    turns = Turns("replace")
+    say(turns, "a", 10.0, 1.0, now=9.5)
+    assert turns.put(chunk("b", 11.0), 9.5) == []
+    assert len([c for c in drain(turns, 9.5) if c.utterance == "a"]) == 10
+
+
+def test_interrupted_is_not_heard_again_until_its_sender_has_ended_it():
+    turns = Turns()
+    say(turns, "a", 10.0, 1.0, last=False)
+    assert turns.interrupt(11.0) == ["a"] and drain(turns, 11.0) == []
+    turns.put(chunk("a", 11.0), 11.1)
+    turns.put(chunk("a", 11.1, last=True), 11.2)
+    assert drain(turns, 11.3) == []
+    turns.put(chunk("a", 12.0), 12.0)  # the same name, a new utterance
+    assert len(drain(turns, 12.1)) == 1
+
+
+def test_senders_without_ids_are_heard_again_after_a_pause():
+    turns = Turns()
+    turns.put(chunk("", 10.0), 10.0)
+    turns.interrupt(10.05)
+    for k in range(5):
+        turns.put(chunk("", 10.1 + 0.1 * k), 10.1 + 0.1 * k)
+    assert drain(turns, 11.0) == []
+    turns.put(chunk("", 11.8), 11.8)
+    assert len(drain(turns, 11.9)) == 1
+
+
+@pytest.mark.parametrize("off", [-3600.0, 3600.0, -1.7e9])
+def test_stamps_of_another_clock_keep_their_pauses(off):
+    turns, taken = Turns(), []
+    for at in (0.0, 0.1, 0.2, 0.7, 0.8):
+        turns.put(chunk("a", 10 + off + at, last=at == 0.8), 10 + at)
+        taken += drain(turns, 10 + at)
+    starts = [c.start for c in taken]
+    np.testing.assert_allclose(starts, [10.0, 10.1, 10.2, 10.7, 10.8], atol=1e-5)
+    assert turns.counts["foreign_stamps"] == 1
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_a_clock_that_jumps_takes_what_waits_along(jump):
+    turns = Turns()
+    say(turns, "a", 10.0, 2.0, now=9.5)
+    first = drain(turns, 9.5, 0.6)
+    turns.shift(jump)
+    rest = drain(turns, 9.6 + jump)
+    assert len(first) + len(rest) == 20
+    assert rest[0].start == pytest.approx(first[-1].start + 0.1 + jump)
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+@pytest.mark.parametrize("ahead", [0, 1, 3])
+@pytest.mark.parametrize("off", [-0.3, -0.02, 0.0, 0.02])
+def test_sound_that_overtakes_the_news_of_a_jump_is_neither_lost_nor_torn(jump, ahead, off):
+    """The sender stamps by the new time from chunk 7 on; this node hears of it `ahead` chunks
+    later, and takes the jump for `off` less than it was."""
+    turns, taken = Turns(), []
+    for i in range(15):
+        now = 9.7 + 0.1 * i
+        if i == 7 + ahead:
+            turns.shift(jump - off)
+        now += jump - off if i >= 7 + ahead else 0.0
+        turns.put(chunk("a", 10.0 + 0.1 * i + (jump if i >= 7 else 0.0), last=i == 14), now)
+        taken += drain(turns, now, 0.25)
+    taken += drain(turns, now)
+    assert len(taken) == 15
+    steps = np.diff([c.start for c in taken])
+    steps = np.delete(steps, np.abs(steps).argmax())  # the jump itself
+    assert (steps > 0.0999).all() and (steps < 0.1 + max(0.0, off) + 1e-6).all()
+
+
+# Senders' habits
+
+
+def heard(turns, arrivals, ahead=1.0, rate=50):
+    """Puts (when it is taken, when it was sent, Chunk) in their order, taking all the while; what
+    comes out, with when that was."""
+    waiting, out = sorted(arrivals, key=lambda a: a[0]), []
+    now, end = waiting[0][0], waiting[-1][0] + 70
+    while now < end and (waiting or turns.utterances):
+        while waiting and waiting[0][0] <= now + 1e-9:
+            _, sent, part = waiting.pop(0)
+            turns.put(part, now, sent)
+        while (piece := turns.take(now, ahead)) is not None:
+            out.append((now, piece))
+        now += 1 / rate
+    return out
+
+
+def numbered(seconds, step, utterance="", first=0):
+    """Chunks whose samples tell their place, in s: 0.001 x."""
+    whole = (first + np.arange(round(seconds * RATE)) / RATE).astype(np.float32) * 1e-3
+    n = round(step * RATE)
+    return [Chunk(whole[i : i + n], RATE, None, utterance) for i in range(0, len(whole), n)]
+
+
+def stamped(chunk, start):
+    return Chunk(chunk.pcm, chunk.sample_rate, start, chunk.utterance, chunk.last)
+
+
+def place(pieces):
+    """(when it is heard, place in the speech) of every piece, s."""
+    return np.array([(c.start, c.pcm[0] * 1e3) for _, c in pieces if len(c.pcm)])
+
+
+@pytest.mark.parametrize("behind", [-0.3, 0.0, 0.3, 1.0, 1.9])
+@pytest.mark.parametrize("stop", [0.8, 1.5, 4.0])
+@pytest.mark.parametrize("stamps", [True, False])
+def test_after_a_stall_the_rest_comes_at_the_old_delay(behind, stop, stamps):
+    """A sender in real time, whose clock is `behind`; this process stands still for `stop` s."""
+    arrivals = []
+    for k, part in enumerate(numbered(12, 0.02)):
+        sent = 10 + 0.02 * (k + 1)
+        taken = max(sent, 14 + stop) if sent > 14 else sent
+        arrivals.append((taken, sent, stamped(part, 10 + 0.02 * k - behind) if stamps else part))
+    turns = Turns()
+    times = place(heard(turns, arrivals))
+    delay = times[:, 0] - times[:, 1] - times[0, 0]
+    assert abs(delay).max() < 0.03  # nothing is shifted
+    back = 14 + stop - 10
+    assert (np.diff(times[times[:, 1] > back, 1]) < 0.021).all()  # complete
+    lost = np.diff(times[:, 1]).max()
+    assert lost < stop + 0.05
+    assert turns.skipped == pytest.approx(lost - 0.02, abs=0.03)
+
+
+def test_a_sender_whose_clock_is_behind_is_one_utterance_to_its_end():
+    turns = Turns()
+    arrivals = [(10 + 0.02 * k, 10 + 0.02 * k, stamped(part, 8.1 + 0.02 * k))
+                for k, part in enumerate(numbered(4, 0.02))]  # fmt: skip
+    for when, sent, part in arrivals:
+        turns.put(part, when, sent)
+        assert turns.take(when, 1.0) is not None and turns.take(when, 1.0) is None
+        assert turns.utterances == [""]  # or the network would begin anew with every chunk
+    assert turns.skipped == 0
+
+
+@pytest.mark.parametrize("speed", [1.0, 1.1, 1.5, 3.0, 10.0, 1e4])
+def test_stamps_of_when_it_was_sent_lose_nothing_however_fast_it_comes(speed):
+    turns = Turns()
+    arrivals = [(10 + 0.2 * k / speed,) * 2 + (stamped(part, 10 + 0.2 * k / speed),)
+                for k, part in enumerate(numbered(8, 0.2))]  # fmt: skip
+    times = place(heard(turns, arrivals))
+    assert len(times) == 40 and (np.diff(times[:, 1]) > 0).all()
+    assert (np.diff(times[:, 0]) > 0.199).all()
+    assert (turns.counts["overlapping_stamps"] > 0) == (speed > 1)
+
+
+@pytest.mark.parametrize("stamp", [None, 10.0])
+def test_a_burst_with_no_stamps_or_always_the_same_is_heard_in_its_order(stamp):
+    arrivals = [(10.0, 10.0, stamped(part, stamp)) for part in numbered(10, 0.02)]
+    times = place(heard(Turns(), arrivals))
+    assert len(times) == 500
+    np.testing.assert_allclose(times[:, 0] - 10, times[:, 1], atol=1e-3)
+
+
+def test_a_burst_sent_while_the_node_stood_still_is_heard_whole():
+    arrivals = [(13.0, 10.0, part) for part in numbered(2, 0.02)]
+    turns = Turns()
+    assert len(heard(turns, arrivals)) == 100 and turns.skipped == 0
+
+
+def test_a_chunk_that_is_sent_twice_is_heard_once():
+    parts = [stamped(p, 10 + 0.1 * k) for k, p in enumerate(numbered(2, 0.1))]
+    confused = parts[:10] + [parts[3], parts[9]] + parts[10:]
+    turns = Turns()
+    times = place(heard(turns, [(9.9, 9.9, p) for p in confused]))
+    assert len(times) == 20 and turns.counts["repeated_chunks"] == 2
+
+
+def test_a_clock_that_drifts_does_not_let_the_sound_fall_behind():
+    """The sender's sound is 0.5 % longer than its stamps say."""
+    arrivals = [(10 + 0.0199 * k,) * 2 + (stamped(part, 10 + 0.0199 * k),)
+                for k, part in enumerate(numbered(60, 0.02))]  # fmt: skip
+    turns = Turns(limit=1000)
+    out = heard(turns, arrivals)
+    assert max(now - c.start for now, c in out) < 0.1
+    assert max(c.start - now for now, c in out) < 0.1
+
+
+def test_two_voices_under_one_id_are_not_mixed():
+    for policy, order in (("replace", "b"), ("queue", "ab")):
+        turns, taken = Turns(policy), []
+        for k in range(100):
+            now = 10 + 0.02 * k
+            for sender, value in (("a", 0.1), ("b", 0.9)):
+                if sender == "a" or k >= 10:
+                    turns.put(chunk("", now, 0.02, value=value, last=k == 99), now, None, sender)
+            taken += drain(turns, now, 0.1)
+        taken += drain(turns, 12.0)
+        values = [float(c.pcm[0]) for c in taken if len(c.pcm)][10:]
+        if policy == "replace":
+            assert all(v > 0.5 for v in values)
+        else:
+            assert values == sorted(values) and values[-1] > 0.5
+        assert turns.counts["mixed_senders"] > 0 and order
+
+
+def test_a_sender_that_is_started_anew_goes_on():
+    turns = Turns()
+    say(turns, "", 10.0, 1.0, last=False)
+    turns.put(chunk("", 11.6), 11.6, None, "another")
+    assert len(turns.utterances) <= 2 and turns.counts["mixed_senders"] == 0
+
+
+# Interrupts
+
+
+@pytest.mark.parametrize("after", [0.1, 0.13, 0.3, 1.0, 5.0, 15.0, 29.0])
+@pytest.mark.parametrize("name", ["same", ""])
+@pytest.mark.parametrize("step", [0.02, 0.05, 0.2])
+@pytest.mark.parametrize("kind", ["stamped", "unstamped", "now", "burst"])
+def test_the_answer_after_an_interrupt_is_heard_and_nothing_of_the_old(after, name, step, kind):
+    """The sender hears of the interrupt only after 60 ms, keeps its id and never says `last`."""
+    turns = Turns()
+    stop = 12.013
+    arrivals = []
+
+    def sent(begin, k):
+        return begin if kind == "burst" else begin + step * k
+
+    def stamp(part, begin, k):
+        return stamped(part, {"stamped": begin + 0.3 + step * k, "unstamped": None, "burst": None,
+                              "now": sent(begin, k)}[kind])  # fmt: skip
+
+    for k, part in enumerate(numbered(20, step, name)):
+        when = sent(10.0, k)
+        if kind == "burst" or when < stop + 0.06:
+            arrivals.append((when, "old", stamp(part, 10.0, k)))
+    answer = stop + after if kind == "burst" else max(stop + after, stop + 0.06 + 0.06)
+    for k, part in enumerate(numbered(3, step, name, first=100)):
+        arrivals.append((sent(answer, k), "new", stamp(part, answer, k)))
+    arrivals.sort(key=lambda a: a[0])
+    got, now, interrupted = [], 10.0, False
+    while now < answer + 5:
+        if not interrupted and now >= stop:
+            turns.interrupt(now)
+            got, interrupted = [], True
+        while arrivals and arrivals[0][0] <= now:
+            turns.put(arrivals.pop(0)[2], now)
+        while (piece := turns.take(now, 1.0)) is not None:
+            got.append(piece)
+        now += 0.001
+    values = [float(c.pcm[0]) * 1e3 for c in got if len(c.pcm)]
+    assert min(values) >= 100  # nothing of the old one
+    assert sum(c.seconds for c in got) >= 2.9
+
+
+def test_a_sender_that_never_heard_of_the_interrupt_is_not_heard():
+    turns, got = Turns(), []
+    for k, part in enumerate(numbered(20, 0.02)):
+        now = 10 + 0.02 * k + 0.004 * (k % 3)  # he wakes up a little late at times
+        if k == 100:
+            turns.interrupt(now)
+            got.clear()
+        turns.put(part, now)
+        got += drain(turns, now)
+    assert got == []
+
+
+# The sound
+
+
+def play(sound, confirm, start, end, tick=0.005):
+    """(when, chunk) of what is handed out between two times."""
+    out = []
+    for now in np.arange(start, end, tick):
+        if confirm is not None and now >= confirm:
+            sound.confirm(now + 0.2)
+        out += [(now, c) for c in sound.take(now)]
+    return out
+
+
+def test_sound_waits_for_its_face_then_comes_slice_by_slice_whole():
+    sound, pcm = Sound(), np.arange(RATE, dtype=np.float32)
+    for i in range(0, RATE, 1600):
+        sound.push(Chunk(pcm[i : i + 1600], RATE, 5 + i / RATE, "a", i + 1600 >= RATE))
+    assert play(sound, None, 4.8, 5.05) == []  # no expression has come
+    got = play(sound, 5.05, 5.05, 6.2)
+    assert (np.concatenate([c.pcm for _, c in got]) == pcm).all()
+    assert [c.last for _, c in got] == [False] * (len(got) - 1) + [True]
+    assert max(c.seconds for _, c in got[1:]) <= SLICE + 1e-9
+    for now, c in got[5:]:
+        assert -SLICE - 1e-6 <= now - c.start <= 0.006
+
+
+def test_sound_that_is_too_late_is_left_out_not_kept():
+    sound = Sound()
+    sound.push(chunk("a", 5.0, 1.0))
+    sound.confirm(5.0)
+    got = sound.take(5.5)
+    assert got[0].start == pytest.approx(5.5)  # a player that plays what comes stays in time
+    assert sound.late == pytest.approx(0.5)
+    got = sound.take(5.5 + LATE - SLICE)
+    assert got[0].start == pytest.approx(5.5 + SLICE) and sound.late == pytest.approx(0.5)
+
+
+def test_what_begins_earlier_replaces_what_waits_from_there_on():
+    sound = Sound()
+    sound.push(chunk("a", 5.0, 1.0, value=0.1))
+    sound.confirm(5.0)
+    sound.push(chunk("b", 5.5, 0.2, value=0.9))
+    sound.confirm(5.5)
+    got = play(sound, None, 4.9, 6.2)
+    heard = np.concatenate([c.pcm for _, c in got])
+    assert len(heard) == round(0.7 * RATE)
+    assert (heard[: RATE // 2] < 0.5).all() and (heard[RATE // 2 :] > 0.5).all()
+
+
+def test_cleared_sound_is_gone():
+    sound = Sound()
+    sound.push(chunk("a", 5.0, 1.0))
+    sound.clear()
+    sound.confirm(5.0)
+    assert play(sound, None, 5.0, 6.5) == [] and len(sound) == 0

@@ -1,0 +1,804 @@
+"""The page: what is served to whom, hostile and slow clients, and the face in a real browser."""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import chromium
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.output import web_display
+from realtalk_ros.output.web_display import FORGET, JPEG, RATE, SOUND, Display, Sampler
+
+aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed")
+
+DOMAIN = 52
+# Speed is promised of a machine that has nothing else to do (see ros_graph.py).
+SLOWER = 1 if os.environ.get("REALTALK_TEST_STRICT") else 4
+needs_chromium = pytest.mark.skipif(not chromium.PROGRAM, reason="Chromium is not installed")
+
+
+def jpeg(grey: int, size: int = 64) -> bytes:
+    return cv2.imencode(".jpg", np.full((size, size, 3), grey, np.uint8))[1].tobytes()
+
+
+@pytest.fixture
+def orders():
+    return []
+
+
+@pytest.fixture
+def problems():
+    return []
+
+
+@pytest.fixture
+def served(orders, problems):
+    server = Display(port=0, on_order=lambda *order: orders.append(order),
+                     on_problem=problems.append)  # fmt: skip
+    server.start()
+    yield server
+    server.stop()
+
+
+def connected(server, action, origin="http://127.0.0.1:{port}", host=None, **more):
+    """Runs `await action(socket, session)` with a WebSocket to the server; more: headers."""
+
+    async def run():
+        headers = {"Origin": origin.format(port=server.port)} if origin else {}
+        headers.update(more)
+        if host:
+            headers["Host"] = host.format(port=server.port)
+        async with aiohttp.ClientSession() as session:
+            url = f"http://127.0.0.1:{server.port}/ws"
+            async with session.ws_connect(url, headers=headers) as socket:
+                return await action(socket, session)
+
+    return asyncio.run(asyncio.wait_for(run(), 30))
+
+
+async def nothing(socket, session):
+    return json.loads((await socket.receive()).data)
+
+
+@contextlib.asynccontextmanager
+async def pages(server):
+    """Opens pages: `await open(path)` -> socket, which was greeted."""
+    async with aiohttp.ClientSession() as session:
+
+        async def open(path="/ws"):
+            socket_ = await session.ws_connect(
+                f"http://127.0.0.1:{server.port}{path}",
+                headers={"Origin": f"http://127.0.0.1:{server.port}"}, max_msg_size=0,
+            )  # fmt: skip
+            first = await socket_.receive()
+            assert first.type != aiohttp.WSMsgType.TEXT or "buffer" in json.loads(first.data)
+            return socket_
+
+        yield open
+
+
+async def told(socket_, wanted, timeout=5.0):
+    """The next JSON message for which `wanted(message)` holds."""
+
+    async def look():
+        while True:
+            data = (await socket_.receive()).data
+            if isinstance(data, str) and wanted(found := json.loads(data)):
+                return found
+
+    return await asyncio.wait_for(look(), timeout)
+
+
+def is_refusal(message):
+    return message["type"] == "refused"
+
+
+def raw(server, request, timeout=5.0, frame=b""):
+    """What is answered until the connection ends; `frame` is sent once its head is there."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout) as connection:
+        answer = b""
+        try:
+            connection.sendall(request)
+            while data := connection.recv(65536):
+                answer += data
+                if frame and b"\r\n\r\n" in answer:
+                    connection.sendall(frame)
+                    frame = b""
+        except ConnectionError:  # it may be ended while we still write
+            pass
+        return answer
+
+
+def test_a_page_is_greeted_then_gets_pictures_and_sound_with_their_times(served):
+    served.tell(avatars=["default"], avatar="default")
+
+    async def action(socket, session):
+        greeting = json.loads((await socket.receive()).data)
+        served.show(12.5, jpeg(9))
+        served.hear(12.0, 16000, np.full(1600, 0.5, np.float32))
+        served.end()
+        got = [(await socket.receive()).data for _ in range(3)]
+        served.forget()
+        return greeting, got + [(await socket.receive()).data]
+
+    greeting, got = connected(served, action)
+    assert greeting["avatars"] == ["default"] and greeting["buffer"] == 0.1
+    heads = [struct.unpack("<B7xd", data[:16]) for data in got]
+    assert sorted(k for k, _ in heads) == [JPEG, SOUND, SOUND, FORGET]
+    assert [t for k, t in heads if k == JPEG] == [12.5]
+    sound = [(t, np.frombuffer(d[16:], "<i2")) for (k, t), d in zip(heads, got, strict=True)
+             if k == SOUND]  # fmt: skip
+    assert sound[0][0] == 12.0 and sum(len(s) for _, s in sound) == RATE // 10
+    assert abs(int(np.median(sound[0][1])) - 16384) < 100
+
+
+def test_sound_in_pieces_is_the_same_sound_and_a_gap_begins_anew():
+    pcm = np.sin(np.arange(22050) * 0.05).astype(np.float32)
+    whole = Sampler()
+    together = b"".join(d for _, d in whole.push(5.0, 22050, pcm) + whole.flush())
+    pieces, parts = Sampler(), []
+    for i in range(0, len(pcm), 441):
+        parts += pieces.push(5.0 + i / 22050, 22050, pcm[i : i + 441])
+    parts += pieces.push(9.0, 22050, pcm[:441])
+    before = [(t, d) for t, d in parts if t < 8]
+    assert b"".join(d for _, d in before) == together
+    ends = [t + len(d) / 2 / RATE for t, d in before]
+    assert np.allclose([t for t, _ in before[1:]], ends[:-1], atol=1e-9)
+    assert [t for t, _ in parts if t > 8] == [9.0]
+
+
+@pytest.mark.parametrize("origin", [None, "null", "http://evil.example", "http://127.0.0.1:1"])
+def test_pages_of_other_origins_are_refused(served, origin):
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        connected(served, nothing, origin)
+    assert refused.value.status == 403 and served.counts["refused"] == 1
+
+
+def test_a_foreign_name_that_leads_here_is_refused(served):
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        connected(served, nothing, "http://evil.example:{port}", "evil.example:{port}")
+    assert refused.value.status == 403
+    connected(served, nothing, "http://localhost:{port}", "localhost:{port}")
+
+
+@pytest.mark.parametrize("path", [*web_display.FILES, "/ws", "/operator/ws"])
+def test_nothing_is_served_under_a_foreign_name(served, problems, path):
+    request = f"GET {path} HTTP/1.1\r\nHost: {{}}\r\nConnection: close\r\n\r\n"
+    answer = raw(served, request.format("evil.example").encode())
+    assert answer.split()[1] == b"403" and b"<canvas" not in answer
+    assert "host_names" in problems[0]  # the log says what to do, if the name is right
+    for name in ("localhost", "127.0.0.1:80", "[::1]:80", socket.gethostname()):
+        assert raw(served, request.format(name).encode()).split()[1] in (b"200", b"403")
+        if path in web_display.FILES:
+            assert raw(served, request.format(name).encode()).split()[1] == b"200", name
+
+
+HANDSHAKE = (
+    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: eHh4eHh4eHh4eHh4eHh4eA==\r\n"
+)
+
+
+def malformed_requests(port):
+    good, origin = f"Host: 127.0.0.1:{port}\r\n", f"Origin: http://127.0.0.1:{port}\r\n"
+    names = ("[::1", "[::1]:x", "[", "[]", "", "@", "a b", "a@localhost", "localhost/x", "::1",
+             "localhost:99999", "localhost:-1", "é", "\udcff", "x" * 9000, "'\"<>", "%41")
+    for name in names:
+        yield f"GET / HTTP/1.1\r\nHost: {name}\r\n\r\n"
+        yield f"GET /ws HTTP/1.1\r\nHost: {name}\r\n{origin}{HANDSHAKE}\r\n"
+        for address in (name, f"http://{name}"):
+            yield f"GET /ws HTTP/1.1\r\n{good}Origin: {address}\r\n{HANDSHAKE}\r\n"
+    yield from (
+        "GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.0\r\n\r\n",
+        f"GET / HTTP/1.1\r\n{good}{good}\r\n",
+        f"GET /ws HTTP/1.1\r\n{good}{origin}{origin}{HANDSHAKE}\r\n",
+        f"GET / HTTP/1.1\r\n{good}X: {'x' * 100_000}\r\n\r\n",
+        f"GET /{'x' * 20_000} HTTP/1.1\r\n{good}\r\n",
+        f"GET / HTTP/1.1\r\n{good}no colon\r\n\r\n", "\0" * 100 + "\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\x16\x03\x01\x02\r\n\r\n",
+        f"POST / HTTP/1.1\r\n{good}Content-Length: -1\r\n\r\n",
+    )  # fmt: skip
+    for old, new in (("websocket", "x"), ("13", "99"), ("eHh4", "é"), ("eHh4", "x"), ("Key", "K"),
+                     ("Connection: Upgrade", "Sec-WebSocket-Protocol: é"),
+                     ("Upgrade: web", "Sec-WebSocket-Protocol: x\r\nUpgrade: web")):  # fmt: skip
+        yield f"GET /ws HTTP/1.1\r\n{good}{origin}{HANDSHAKE.replace(old, new, 1)}\r\n"
+
+
+def test_malformed_requests_are_400_and_said_once(served, problems, capfd, caplog):
+    async def meanwhile(page, session):
+        await page.receive()
+        for request in malformed_requests(served.port):
+            sent = request.encode("utf-8", "surrogateescape")
+            answer = await asyncio.to_thread(raw, served, sent)
+            assert answer.split()[1:2] == [b"400"], (request[:200], answer[:200])
+        for broken in (b"http://[::1", b"http://a:b:c/", b"/ws HTTP/1.1 x", b"http://x:99999/"):
+            await asyncio.to_thread(raw, served, b"GET " + broken + b" HTTP/1.1\r\n\r\n", 15)
+        served.show(1.0, jpeg(9))
+        while (await page.receive()).type != aiohttp.WSMsgType.BINARY:
+            pass
+
+    connected(served, meanwhile)
+    assert len(set(problems)) == 1 and "400" in problems[0] and "\n" not in problems[0]
+    assert served.counts["malformed"] >= 80
+    assert capfd.readouterr().err == "" and not caplog.records
+
+
+@pytest.mark.parametrize(
+    "frame, code",
+    [(b"\x83\x80\0\0\0\0", 1002), (b"\xf1\x80\0\0\0\0", 1002), (b"\x80\x80\0\0\0\0", 1002),
+     (b"\x09\x80\0\0\0\0", 1002), (b"\x81\x82\0\0\0\0\xff\xfe", 1007),
+     (b"\x81\xff" + struct.pack(">Q", 70_000) + b"\0" * 70_004, 1009),
+     ((b"\x01\xfe\x80\0" + b"\0" * 32_772) + (b"\0\xfe\x80\0" + b"\0" * 32_772) * 3, 1009)],
+)  # fmt: skip
+def test_bad_frames_end_their_page_with_a_code(served, problems, capfd, frame, code):
+    request = (f"GET /ws HTTP/1.1\r\nHost: localhost:{served.port}\r\nOrigin: "
+               f"http://localhost:{served.port}\r\n{HANDSHAKE}\r\n").encode()  # fmt: skip
+
+    async def meanwhile(page, session):
+        await page.receive()
+        # A blocking socket: asyncio's reader drops what it has not given yet when a reset comes.
+        answer = await asyncio.to_thread(raw, served, request, frame=frame)
+        assert b"\x88\x02" + struct.pack(">H", code) in answer or (
+            b"\x88" in answer and struct.pack(">H", code) in answer
+        )
+        served.show(1.0, jpeg(9))
+        while (await page.receive()).type != aiohttp.WSMsgType.BINARY:
+            pass
+
+    connected(served, meanwhile)
+    assert problems == [] and capfd.readouterr().err == ""
+
+
+def test_connections_that_do_not_become_pages_end(served, monkeypatch):
+    assert web_display.PATIENCE <= 10 and web_display.HEARTBEAT * 1.5 <= 10
+    monkeypatch.setattr(web_display, "PATIENCE", 1.0)
+    monkeypatch.setattr(web_display, "HEARTBEAT", 0.6)
+    host = f"Host: localhost:{served.port}\r\n"
+    mute = (f"GET /ws HTTP/1.1\r\n{host}Origin: http://localhost:{served.port}\r\n"
+            f"{HANDSHAKE}\r\n")  # fmt: skip
+    get = f"GET /page.js HTTP/1.1\r\n{host}\r\n"
+
+    async def lasts(begin, drip="", reads=True):
+        """Seconds until the server ends a connection that sends `drip` all the time."""
+        client = socket.socket()
+        if not reads:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", served.port))
+        reader, writer = await asyncio.open_connection(sock=client)
+        if not reads:
+            writer.transport.pause_reading()
+        began = time.monotonic()
+        writer.write(begin.encode())
+        ended = asyncio.ensure_future(reader.read(-1))
+        while not ended.done() and time.monotonic() < began + 5:
+            await asyncio.wait([ended], timeout=0.1)
+            writer.write(drip.encode())
+            if writer.transport.is_closing():  # what was sent was not taken any more
+                break
+        if reads:
+            with contextlib.suppress(ConnectionError):
+                await asyncio.wait_for(ended, 0.1)
+        ended.cancel()
+        writer.transport.abort()
+        return time.monotonic() - began
+
+    async def run():
+        async with pages(served) as open:
+            page = await open()
+            served.show(0.0, jpeg(1))
+            seconds = await asyncio.gather(
+                lasts(""), lasts("GET / HT"), lasts(f"GET / HTTP/1.1\r\n{host}", "X: y\r\n"),
+                lasts(get), lasts(get.replace("\r\n\r\n", "\r\nContent-Length: 9\r\n\r\n"), "x"),
+                lasts(get, get), lasts(get.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n"
+                                       "Transfer-Encoding: chunked\r\n\r\n"), "1\r\nx\r\n"),
+                lasts(mute), told(page, lambda message: message.get("away")),
+            )  # fmt: skip
+            assert not page.closed  # it answers pings, so it stays
+            return seconds[:-1]
+
+    seconds = asyncio.run(asyncio.wait_for(run(), 30))
+    assert max(seconds) < min(2.5 * SLOWER, 4.5), seconds
+    # Who asks for much and reads nothing.
+    assert asyncio.run(lasts(get * 2000, get * 100, reads=False)) < min(3 * SLOWER, 4.5)
+
+
+def test_pages_that_watch_leave_the_operator_a_place(served, orders, problems, monkeypatch):
+    monkeypatch.setattr(web_display, "MAX_CLIENTS", 4)
+    monkeypatch.setattr(web_display, "MAX_OPERATORS", 2)
+
+    async def run():
+        async with pages(served) as open:
+            silent = [await open() for _ in range(4)]
+            full = await open()
+            assert full.closed and full.close_code == 1013
+            operator = await open("/operator/ws")
+            await operator.send_json({"interrupt": True})
+            await told(operator, lambda message: message["type"] == "beat")
+            assert orders == [("interrupt", True)]
+            # Among operators' pages the one that was silent for longest gives way.
+            quiet = await open("/operator/ws")
+            await asyncio.sleep(0.01)
+            await operator.send_json({"interrupt": True})
+            await told(operator, lambda message: message["type"] == "beat")
+            newest = await open("/operator/ws")
+            while (await quiet.receive()).type != aiohttp.WSMsgType.CLOSE:
+                pass
+            assert quiet.close_code == web_display.REPLACED
+            await newest.send_json({"interrupt": True})
+            await told(newest, lambda message: message["type"] == "beat")
+            assert orders == [("interrupt", True)] * 3
+            assert not any(page.closed for page in (*silent, operator))
+            # A place that was left is free.
+            await silent[0].close()
+            assert not (await open()).closed
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+    assert problems == ["more than 4 pages want to watch"]
+
+
+@pytest.mark.parametrize("remote, proxy", [
+    ("10.1.2.3", {}), ("::ffff:10.1.2.3", {}), ("fe80::1%eth0", {}), ("", {}), (None, {}),
+    ("127.0.0.1", {"X-Forwarded-For": "127.0.0.1"}), ("127.0.0.1", {"forwarded": "for=x"}),
+])  # fmt: skip
+def test_orders_from_other_machines_are_refused(served, orders, monkeypatch, remote, proxy):
+    monkeypatch.setattr(aiohttp.web.BaseRequest, "remote", remote)
+
+    async def action(page, session):
+        greeting = json.loads((await page.receive()).data)
+        await page.send_json({"say": "hello"})
+        return greeting["orders"], (await told(page, is_refusal))["reason"]
+
+    allowed, reason = connected(served, action, **proxy)
+    assert not allowed and "not allowed" in reason and orders == []
+
+
+def test_orders_are_limited_and_interrupts_are_not_starved(served, orders):
+    async def run():
+        async with pages(served) as open:
+            hasty = [await open() for _ in range(6)]
+            operator = await open("/operator/ws")
+            started = time.monotonic()
+            for i, page in enumerate(hasty):
+                for k in range(200):
+                    await page.send_json({"say": f"{i} {k}"})
+            began = time.monotonic()
+            await hasty[0].send_json({"interrupt": True})
+            await operator.send_json({"interrupt": True})
+            await operator.send_json({"x": 1})  # is answered once the interrupt is passed on
+            await told(operator, is_refusal)
+            assert ("interrupt", True) in orders and time.monotonic() - began < 1 * SLOWER
+            for page in hasty:
+                assert "too many orders" in (await told(page, is_refusal))["reason"]
+            gone = time.monotonic() - started
+            says = [value.split() for name, value in orders if name == "say"]
+            assert says[:10] == [["0", str(k)] for k in range(10)]  # the first ones are taken
+            assert sum(who == "0" for who, _ in says) <= 10 + 2 * gone
+            assert len(says) <= 30 + 5 * gone
+            # As many interrupts as one likes, but they go out at a rate that ROS can bear; the
+            # last one does, and what is said after it is not cut off by it.
+            await asyncio.sleep(1.5)
+            orders.clear()
+            for _ in range(1000):
+                await operator.send_json({"interrupt": True})
+            await operator.send_json({"say": "and now"})
+            await operator.send_json({"x": 1})
+            await told(operator, is_refusal)
+            assert orders[-2:] == [("interrupt", True), ("say", "and now")]
+            assert 2 <= len(orders) < 30
+            await asyncio.sleep(0.3)
+            assert orders[-1] == ("say", "and now")
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+
+
+def test_a_page_that_sends_without_end_is_closed(served, problems):
+    async def run():
+        async with pages(served) as open:
+            other, flood = await open(), await open()
+            with contextlib.suppress(ConnectionError):
+                for _ in range(6000):
+                    await flood.send_str("{}")
+            served.show(1.0, jpeg(9))
+            while (await other.receive()).type != aiohttp.WSMsgType.BINARY:
+                pass
+            while (await flood.receive()).type == aiohttp.WSMsgType.TEXT:
+                pass
+            assert flood.close_code in (1008, 1006)  # what we still sent may cut its goodbye off
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+    assert problems == ["a page that sent too many messages was closed"]
+
+
+def test_a_lack_of_file_descriptors_is_said_once_and_gets_over():
+    """In a process of its own, with few of them."""
+    script = """
+import os, resource, sys, time
+from realtalk_ros.output.web_display import Display
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+said = []
+server = Display(port=0, on_problem=said.append)
+server.start()
+print(server.port, flush=True)
+hoard = []
+for line in sys.stdin:
+    if line == "hoard\\n":
+        try:
+            while True: hoard.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            pass
+    elif line == "free\\n":
+        while hoard: os.close(hoard.pop())
+    print(sorted(set(said)), flush=True)
+server.stop()
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def ask(what):
+        process.stdin.write(what + "\n")
+        process.stdin.flush()
+        return process.stdout.readline().strip()
+
+    try:
+        port = int(process.stdout.readline())
+        address, get = ("127.0.0.1", port), b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n"
+        crowd = [socket.create_connection(address) for _ in range(200)]
+        with socket.create_connection(address, 5) as visitor:  # silent ones take nobody's place
+            visitor.sendall(get)
+            assert b"200 OK" in visitor.recv(100)
+        assert ask("?") == "[]"
+        ask("hoard")
+        for connection in crowd:
+            connection.close()
+        crowd = [socket.create_connection(address) for _ in range(50)]
+        time.sleep(2)
+        assert ask("free").count("file descriptor") == 1
+        with socket.create_connection(address, 5) as visitor:
+            visitor.sendall(get)
+            assert b"200 OK" in visitor.recv(100)
+        for connection in crowd:
+            connection.close()
+    finally:
+        _, errors = process.communicate(timeout=20)
+    assert errors == "" and process.returncode == 0
+
+
+def test_pages_are_told_within_two_seconds_when_no_pictures_come(served):
+    async def run():
+        async with pages(served) as open:
+            page = await open()
+            for k in range(5):
+                served.show(k / 25, jpeg(k))
+                await asyncio.sleep(0.04)
+            assert not served.away
+            began = time.monotonic()
+            await told(page, lambda message: message.get("away"))
+            assert web_display.AWAY <= 1.5 and 1.0 < time.monotonic() - began < 2.0 * SLOWER
+            served.show(9.0, jpeg(1))
+            await told(page, lambda message: message.get("away") is False, 0.5 * SLOWER)
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+
+
+@pytest.mark.parametrize("host", ["", "a..b", "x" * 70, "256.256.256.256", "192.0.2.1"])
+def test_a_host_that_cannot_be_is_said_in_one_line(host):
+    with pytest.raises(RealTalkError, match="host"):
+        Display(host=host, port=0).start()
+
+
+def test_only_the_page_is_served(served):
+    async def get(reader_path):
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(f"GET {reader_path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+                     .encode())  # fmt: skip
+        answer = await reader.read()
+        writer.close()
+        return int(answer.split()[1]), answer
+
+    for path in ("/../display.py", "/..%2f..%2fdisplay.py", "/page.js/../../display.py",
+                 "//etc/passwd", "/web/page.js", "/page.js%00", "/ws/.."):  # fmt: skip
+        status, answer = asyncio.run(get(path))
+        assert status in (400, 404), path
+        assert b"root:" not in answer and b"import" not in answer
+    for path, word in (("/", b"<canvas"), ("/operator", b"<canvas"), ("/page.js", b"AudioContext")):
+        status, answer = asyncio.run(get(path))
+        assert status == 200 and word in answer and b"Content-Security-Policy" in answer
+
+
+def test_orders_are_checked(served, orders):
+    served.tell(avatars=["default"])
+    bad = ['{"say": "\\ud800"}', '{"say": "a\\u0000b"}', '{"avatar": []}', '{"interrupt": 1}',
+           "", "[]", "{}", "7", '{"say": ""}', '{"say": 3}', '{"avatar": "../x"}', '{"run": "ls"}',
+           '{"say": "a", "interrupt": true}', '{"say": "' + "x" * 5000 + '"}',
+           "[" * 30000]  # fmt: skip
+
+    async def action(socket, session):
+        await socket.receive()
+        for text in bad:
+            await socket.send_str(text)
+            assert json.loads((await socket.receive()).data)["type"] == "refused", text
+        for order in ({"say": "hello"}, {"interrupt": True}, {"avatar": "default"}, {"x": 1}):
+            await socket.send_json(order)
+        await socket.receive()
+
+    connected(served, action)
+    assert orders == [("say", "hello"), ("interrupt", True), ("avatar", "default")]
+
+
+def test_no_orders_where_none_are_wanted(orders):
+    server = Display(port=0, operators="none", on_order=lambda *order: orders.append(order))
+    server.start()
+
+    async def action(socket, session):
+        await socket.receive()
+        await socket.send_json({"say": "hello"})
+        return json.loads((await socket.receive()).data)["reason"]
+
+    assert "not allowed" in connected(server, action)
+    server.stop()
+    assert orders == []
+
+
+def test_a_client_that_stops_reading_costs_nothing_and_is_let_go(served, monkeypatch):
+    monkeypatch.setattr(web_display, "STUCK", 1.0)
+    picture = jpeg(100, 512) + bytes(200_000)
+    done = threading.Event()
+
+    def feed():
+        k = 0
+        while not done.is_set():
+            k += 1
+            served.show(k / 25, picture)
+            time.sleep(0.005)
+
+    async def action(stuck, session):
+        stuck._response.connection.transport.pause_reading()
+        origin = {"Origin": f"http://127.0.0.1:{served.port}"}
+        url = f"http://127.0.0.1:{served.port}/ws"
+        async with session.ws_connect(url, headers=origin, max_msg_size=0) as reader:
+            count, end = 0, time.monotonic() + 15
+            while served.counts["stuck"] == 0 and time.monotonic() < end:
+                await reader.receive()
+                count += 1
+            waiting = [len(c.pictures) + len(c.others) for c in served._clients]
+        stuck._response.connection.transport.abort()  # or it waits 10 s to be told goodbye
+        return count, waiting
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    try:
+        count, waiting = connected(served, action)
+    finally:
+        done.set()
+        thread.join()
+    assert served.counts["stuck"] == 1  # it was let go
+    # The other one goes on.
+    assert count > 50 and max(waiting, default=0) <= web_display.PICTURES + 1
+
+
+def test_a_port_in_use_is_said_in_one_line(served):
+    with pytest.raises(RealTalkError, match="choose another host or port"):
+        Display(port=served.port).start()
+
+
+@needs_chromium
+def test_a_flash_is_seen_when_its_beep_is_heard(served):
+    """Flashes and beeps at the same times, found again in the browser: the canvas's pixels against
+    the samples that its sound graph puts out."""
+    fps, rate, done = 50, 22050, threading.Event()
+    dark, bright = jpeg(0), jpeg(255)
+
+    def is_on(t):
+        return (t % 1.0) < 0.2
+
+    def feed():
+        began = time.monotonic() + 0.1
+        k = 0
+        while not done.is_set():
+            t = k / fps
+            time.sleep(max(0, began + t - time.monotonic()))
+            served.show(t, bright if is_on(t) else dark)
+            n = np.arange(k * rate // fps, (k + 1) * rate // fps)
+            tone = 0.5 * np.sin(n * 2 * np.pi * 1000 / rate) * is_on(n / rate + 1e-9)
+            served.hear(n[0] / rate, rate, tone.astype(np.float32))
+            k += 1
+
+    watch = """new Promise((finish) => {
+      const { audio, analyser, canvas } = window.realtalk;
+      const picture = canvas.getContext("2d"), wave = new Float32Array(analyser.fftSize);
+      const flashes = [], beeps = [];
+      let lit = true, quiet = 0;
+      const look = () => {
+        const now = audio.currentTime;
+        const grey = picture.getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data[0];
+        if (grey > 128 && !lit) flashes.push(now);
+        lit = grey > 128;
+        analyser.getFloatTimeDomainData(wave);
+        const first = wave.findIndex((v) => Math.abs(v) > 0.1);
+        const at = now - (wave.length - first) / audio.sampleRate;
+        if (first > 480 && (!beeps.length || at - beeps.at(-1) > 0.5)) beeps.push(at);
+        if (flashes.length >= 6 && beeps.length >= 6) finish({ flashes, beeps,
+          latency: audio.outputLatency || audio.baseLatency });
+        else setTimeout(look, 4);
+      };
+      look();
+    })"""
+    thread = threading.Thread(target=feed)
+    thread.start()
+    try:
+        with chromium.Page(f"http://127.0.0.1:{served.port}/") as page:
+            page.wait("window.realtalk?.audio.state === 'running' && realtalk.stats.frames > 50")
+            seen = page.run(watch)
+            stats = page.run("({...realtalk.stats, offsets: realtalk.stats.offsets.slice(-200)})")
+    finally:
+        done.set()
+        thread.join()
+    flashes, beeps = np.array(seen["flashes"]), np.array(seen["beeps"])
+    nearest = np.array([beeps[np.abs(beeps - f).argmin()] for f in flashes[1:]])
+    offset = flashes[1:] - nearest - seen["latency"]  # what is put out now is heard `latency` later
+    print(f"picture after sound: median {np.median(offset) * 1e3:.0f} ms, "
+          f"{offset.min() * 1e3:.0f} to {offset.max() * 1e3:.0f} ms; latency "
+          f"{seen['latency'] * 1e3:.0f} ms, stats p95 "
+          f"{np.percentile(stats['offsets'], 95) * 1e3:.0f} ms")  # fmt: skip
+    assert abs(np.median(offset)) < 0.045
+
+
+@needs_chromium
+def test_the_face_of_the_real_graph_moves_and_is_heard_in_a_browser(tmp_path):
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+    pytest.importorskip("realtalk_ros.action", reason="the ROS messages are not built")
+    from ros_graph import AVATAR, Client, start, stop
+
+    processes = [
+        start("expression_node", DOMAIN, avatar=AVATAR),
+        start("renderer_node", DOMAIN, avatar=AVATAR),
+        start("say_node", DOMAIN),
+        start("display_node", DOMAIN, port=8152),
+    ]
+    client = Client(DOMAIN, images=False)
+    try:
+        client.wait_ready("expression_node", "renderer_node", "say_node", "display_node")
+        with chromium.Page("http://127.0.0.1:8152/operator") as page:
+            page.wait("window.realtalk?.audio.state === 'running' && realtalk.stats.frames > 20")
+            page.run("""document.getElementById('text').value = 'Hello, I am a robot with a face. '
+                + 'I say what you write here.';
+                document.getElementById('operator').requestSubmit()""")
+            loud = """(() => { const wave = new Float32Array(2048);
+                realtalk.analyser.getFloatTimeDomainData(wave);
+                return Math.max(...wave) > 0.05 && realtalk.stats.chunks > 20; })()"""
+            page.wait(loud)
+            mouth = """(() => { const c = realtalk.canvas;
+                return [...c.getContext('2d').getImageData(c.width * 0.4, c.height * 0.55,
+                    c.width * 0.2, c.height * 0.2).data]; })()"""
+            pictures = [np.array(page.run(mouth), float) for _ in range(6)]
+            page.screenshot(tmp_path / "display.png")
+            stats = page.run("realtalk.stats")
+            page.run("document.getElementById('interrupt').click()")
+            page.wait("""new Promise((finish) => { const before = realtalk.stats.chunks;
+                setTimeout(() => finish(realtalk.stats.chunks === before), 500); })""")
+            stop(processes[3])
+            processes[3] = start("display_node", DOMAIN, port=8152)
+            page.wait("realtalk.stats.connects === 2")  # it comes back by itself
+            notice = "document.getElementById('notice').textContent"
+            for dead in (1, 3):  # killed, the renderer, then the display
+                before = page.run("realtalk.stats.frames")
+                page.wait(f"realtalk.stats.frames > {before} + 10 && {notice} === ''")
+                processes[dead].kill()
+                page.wait(f"{notice}.includes('away')", timeout=2.5 * SLOWER)
+                name, more = (("renderer_node", {"avatar": AVATAR}) if dead == 1 else
+                              ("display_node", {"port": 8152}))  # fmt: skip
+                processes[dead] = start(name, DOMAIN, **more)
+            before = page.run("realtalk.stats.frames")
+            page.wait(f"realtalk.stats.frames > {before} + 10 && {notice} === ''")
+    finally:
+        client.close()
+        stop(*processes)
+    moved = np.stack(pictures).std(axis=0).max()
+    offsets = np.array(stats["offsets"][-100:])
+    print(f"picture after sound p50 {np.median(offsets) * 1e3:.0f} ms, "
+          f"p95 {np.percentile(offsets, 95) * 1e3:.0f} ms; {stats['frames']} frames, "
+          f"{stats['dropped']} dropped, {stats['late']} late")  # fmt: skip
+    assert moved > 5 and (tmp_path / "display.png").stat().st_size > 20_000
+    assert 0 <= np.median(offsets) < 0.08
+    if path := os.environ.get("REALTALK_SCREENSHOT"):
+        Path(path).write_bytes((tmp_path / "display.png").read_bytes())
+
+
+@needs_chromium
+def test_the_page_says_that_the_face_is_away_and_comes_back_by_itself(served, monkeypatch):
+    """Pictures stop, the server hangs, it is gone, it is full."""
+    fed, done, server = threading.Event(), threading.Event(), [served]
+
+    def feed():
+        while not done.wait(0.04):
+            if fed.is_set():
+                server[0].show(time.monotonic(), jpeg(int(time.monotonic() * 50) % 256))
+
+    notice = "document.getElementById('notice').textContent"
+    away = f"{notice}.includes('away') && document.body.classList.contains('away')"
+
+    def comes_back(page):
+        before = page.run("window.realtalk?.stats.frames ?? 0")
+        page.wait(f"window.realtalk?.stats.frames > {before} + 10 && {notice} === ''",
+                  timeout=8 * SLOWER)  # fmt: skip
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    fed.set()
+    try:
+        with chromium.Page(f"http://127.0.0.1:{served.port}/operator") as page:
+            comes_back(page)
+            fed.clear()
+            page.wait(away, timeout=2 * SLOWER)
+            fed.set()
+            comes_back(page)
+            served.on_order = lambda name, value: time.sleep(4)
+            page.run("document.getElementById('interrupt').click()")
+            page.wait(away, timeout=2 * SLOWER)
+            comes_back(page)
+            served.stop()
+            page.wait(away, timeout=2 * SLOWER)
+            server[0] = Display(port=served.port)
+            server[0].start()
+            comes_back(page)
+            # An operator's page that others took the place of does not fight for it.
+            monkeypatch.setattr(web_display, "MAX_OPERATORS", 1)
+            connects = page.run("realtalk.stats.connects")
+
+            async def take():
+                async with pages(server[0]) as open:
+                    await open("/operator/ws")
+
+            asyncio.run(take())
+            page.wait(f"{notice}.includes('Reload')", timeout=2 * SLOWER)
+            time.sleep(1)
+            assert page.run("realtalk.stats.connects") == connects
+            # A watching page beyond the limit says so, and comes in when there is a place.
+            monkeypatch.setattr(web_display, "MAX_CLIENTS", 0)
+            page.call("Page.navigate", url=f"http://127.0.0.1:{served.port}/")
+            page.wait(f"window.realtalk && {notice}.includes('are open already')", timeout=5)
+            monkeypatch.setattr(web_display, "MAX_CLIENTS", 1)
+            comes_back(page)
+    finally:
+        done.set()
+        thread.join()
+        server[0].stop()
+
+
+@needs_chromium
+def test_the_page_goes_on_when_the_clock_is_set(served):
+    done, jump = threading.Event(), [0.0]
+
+    def feed():
+        began = time.monotonic()
+        while not done.is_set():
+            t = time.monotonic() - began + jump[0]
+            served.show(t, jpeg(int(t * 50) % 256))
+            served.hear(t, 16000, np.full(640, 0.1, np.float32))
+            time.sleep(0.04)
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    try:
+        with chromium.Page(f"http://127.0.0.1:{served.port}/") as page:
+            page.wait("window.realtalk?.audio.state === 'running' && realtalk.stats.frames > 20")
+            for jump[0] in (3600.0, 0.0, 5.0):
+                before = page.run("realtalk.stats.frames")
+                page.wait(f"realtalk.stats.frames > {before} + 30", timeout=5)
+                recent = np.array(page.run("realtalk.stats.offsets.slice(-10)"))
+                assert np.median(recent) < 0.1
+    finally:
+        done.set()
+        thread.join()
