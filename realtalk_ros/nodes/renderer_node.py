@@ -106,32 +106,36 @@ class RendererNode(common.RealTalkNode):
         self.device = p("device", *common.DEVICE)
         self.threads = p("threads", 2, "CPU threads of the network", (1, 64), common.UNCONFIGURED)
         self.model_dir = p("model_dir", *common.MODEL_DIR)
-        self.frame_id = p("frame_id", "face", "frame_id of the images, and the frame of the face")
+        self.frame_id = p("frame_id", "face", "frame_id of the images: the face's frame, after the "
+                          "namespace (realtalk/face)")
         self.jpeg_quality = p(
             "jpeg_quality", 90, "JPEG quality of the compressed images", (1, 100), live
         )
         self.seed = p(
-            "seed", 0, "Which of its idle lives the face leads", (0, 2**31), common.UNCONFIGURED
+            "seed", 0, "Seed of the random idle motion", (0, 2**31), common.UNCONFIGURED
         )
         self.playback_latency = p(
-            "playback_latency", 0.0, "How long before it is heard audio_out must be sent, because "
-            "the player and the speaker take that long [s]", (0.0, 1.0), live,
+            "playback_latency", 0.0, "How much earlier audio_out is sent, to make up for the "
+            "delay of player and loudspeaker [s]", (0.0, 1.0), live,
         )  # fmt: skip
         self.emotion = p(
-            "emotion", "neutral", "How the face feels: a name and, after a space, 0 to 1",
+            "emotion", "neutral", "Emotion: a name as on the topic emotion, and its intensity "
+            "from 0 to 1 if wanted: happy 0.5",
             None, live,
         )  # fmt: skip
         self.expression_gain = p(
             "expression_gain", 1.0, "How far speech moves the face", (0.0, 2.0), live
         )
-        self.emotion_gain = p("emotion_gain", 1.0, "How far emotions do", (0.0, 2.0), live)
-        self.idle_gain = p("idle_gain", 1.0, "How far idle life does", (0.0, 2.0), live)
+        self.emotion_gain = p(
+            "emotion_gain", 1.0, "How far emotions move the face", (0.0, 2.0), live
+        )
+        self.idle_gain = p("idle_gain", 1.0, "How far idle motion moves the face", (0.0, 2.0), live)
         self.mark = p(
-            "mark", "", "Visible mark in the corner of every picture, such as AI-generated; empty: "
+            "mark", "", "Visible text in the corner of every image, such as AI-generated; empty: "
             "none", None, live,
         )  # fmt: skip
         self.ladder_on = p(
-            "adapt_quality", True, "Lower fps, then size, while this machine cannot keep up"
+            "adapt_quality", True, "Lower fps, then size, while the machine cannot keep up"
         )
 
         self.face: Face | None = None
