@@ -264,18 +264,20 @@ def _value(value: Any) -> str:
 def topics_table(interfaces: dict[str, NodeInterface]) -> list[str]:
     """What a face offers to others: one row a topic, service or action, as the first of NODES
     that has it sees it."""
-    rows: dict[tuple[str, str], tuple[Endpoint, list[str]]] = {}
+    rows: dict[tuple[str, str], list[str]] = {}
+    owners: dict[tuple[str, str], int] = {}
     for node in interfaces.values():
         for e in node.endpoints:
             if e.direction != CALLS and not e.name.startswith("/tf"):
                 kind = "topic" if e.direction in (PUBLISHES, SUBSCRIBES) else e.direction
-                rows.setdefault((kind, e.name), (e, []))[1].append(node.name)
+                row = [f"`{e.name}`", e.direction, node.name, e.type, e.qos, e.meaning]
+                rows.setdefault((e.name, kind), row)
+                owners[e.name, kind] = owners.get((e.name, kind), 0) + 1
+    for key, row in rows.items():
+        row[2] = "all" if owners[key] == len(interfaces) else row[2]
     order = [name[1] if isinstance(name, tuple) else name for name in MEANINGS]
-    return _table(["name", "", "node", "type", "QoS", "meaning"], [
-        [f"`{e.name}`", e.direction, "all" if len(owners) == len(interfaces) else owners[0],
-         e.type, e.qos, e.meaning]
-        for e, owners in sorted(rows.values(), key=lambda row: order.index(row[0].name))
-    ])  # fmt: skip
+    named = sorted(rows, key=lambda key: order.index(key[0]))
+    return _table(["name", "", "node", "type", "QoS", "meaning"], [rows[key] for key in named])
 
 
 def parameters_table(interfaces: dict[str, NodeInterface], names: Sequence[str]) -> list[str]:
