@@ -125,7 +125,8 @@ def test_lines_of_prose_are_short(page):
 
 def test_readme_and_model_cards_are_short():
     assert len((ROOT / "README.md").read_text().splitlines()) < 200
-    assert {card.name: words for card in CARDS if (words := len(card.read_text().split())) >= 900} == {}
+    words = {card.name: len(card.read_text().split()) for card in CARDS}
+    assert max(words.values()) < 900, words
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of docutils, in catkin_pkg
