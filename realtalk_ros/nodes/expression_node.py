@@ -67,7 +67,8 @@ class ExpressionNode(common.RealTalkNode):
         self.model_dir = self.parameter("model_dir", *common.MODEL_DIR)
         self.policy = self.parameter(
             "policy", "replace", "What becomes of an utterance that begins before the last one "
-            "has ended: `replace` the last one, or `queue` until it has ended", None, common.LIVE,
+            "has ended: `replace` the last one, or `queue` until it has ended",
+            None, common.LIVE,
         )  # fmt: skip
 
         self.pipeline: ExpressionPipeline | None = None

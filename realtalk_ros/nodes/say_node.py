@@ -49,7 +49,8 @@ class SayNode(common.RealTalkNode):
         self.speed = p("speed", 165, "Words per minute", (80, 450), common.LIVE)
         self.pitch = p("pitch", 50, "Pitch of the voice", (0, 99), common.LIVE)
         self.policy = p("policy", "replace", "What becomes of a text that comes while another is "
-                        "spoken: `replace` that one, or `queue`", None, common.LIVE)  # fmt: skip
+                        "spoken: `replace` that one, or `queue`",
+                        None, common.LIVE)  # fmt: skip
         self.chunk = p("chunk", 0.02, "Length of a chunk [s]", (0.005, 1.0))
         self.lead = p("lead", 0.3, "How long before the end of its playback the first chunk is "
                       "sent [s]; later ones are sent up to 1 s before",
