@@ -44,6 +44,10 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "realtalk_ros.commands.soak",
         "the ROS 2 graph for minutes: is it in sync, in time, whole",
     ),
+    ("document",): (
+        "realtalk_ros.commands.document",
+        "the tables of topics and parameters in README and docs",
+    ),
     ("data", "facekit"): (
         "realtalk_ros.training.synthetic.facekit_import",
         "the face model, of ICT-FaceKit",

@@ -32,10 +32,12 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
     def __init__(self, name: str = "audio_adapter_node", **options):
         super().__init__(name, **options)
         p, later = self.parameter, parameters.UNCONFIGURED
-        self.sample_rate = p("sample_rate", 16000, "Of AudioData without AudioInfo [Hz]",
-                             (4000, 384000), later)  # fmt: skip
-        self.channels = p("channels", 1, "Of AudioData without AudioInfo", (1, 64), later)
-        self.sample_format = p("sample_format", "S16LE", "Of AudioData without AudioInfo: "
+        self.sample_rate = p("sample_rate", 16000, "Sample rate of AudioData without AudioInfo "
+                             "[Hz]", (4000, 384000), later)  # fmt: skip
+        self.channels = p("channels", 1, "Channel count of AudioData without AudioInfo", (1, 64),
+                          later)  # fmt: skip
+        self.sample_format = p("sample_format", "S16LE", "Sample format of AudioData without "
+                               "AudioInfo: "
                                + ", ".join(FORMATS), None, later)  # fmt: skip
 
         self.counts = {"messages": 0, "utterances": 0}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -83,12 +82,5 @@ class Loader(Generic[Wish, Loaded]):
                 self.name = ""
 
     def _start(self) -> None:
-        # One thread for each: `load` may lower its thread's priority, which can't be raised again.
         self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
         self._thread.start()
-
-
-def give_way() -> None:
-    """Lowers the priority of the calling thread, and of those that it starts, for good (Linux)."""
-    thread = threading.get_native_id()
-    os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + 5)

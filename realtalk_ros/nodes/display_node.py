@@ -32,12 +32,12 @@ class DisplayNode(lifecycle.RealTalkNode):
         self.host = p("host", "127.0.0.1", "Address to serve on; 0.0.0.0: every network", None,
                       later)  # fmt: skip
         self.port = p("port", 8080, "Port to serve on; 0: any that is free", (0, 65535), later)
-        self.buffer = p("buffer", 0.1, "How long pages hold sound and pictures back, to even out "
-                        "the network [s]", (0.02, 2.0), later)  # fmt: skip
+        self.buffer = p("buffer", 0.1, "How long pages delay sound and images, to even out the "
+                        "network [s]", (0.02, 2.0), later)  # fmt: skip
         self.operators = p("operators", "local", "Who may use the operator's page: local (this "
                            "machine), all or none", None, later)  # fmt: skip
         self.host_names = p("host_names", "", "Names besides this machine's own under which pages "
-                            "may be asked for, with spaces between", None, later)  # fmt: skip
+                            "may be opened, separated by spaces", None, later)  # fmt: skip
         self.avatar = p("avatar", *parameters.AVATAR)
 
         self.counts = {"images": 0, "chunks": 0, "orders": 0}

@@ -68,8 +68,9 @@ class ExpressionNode(lifecycle.RealTalkNode):
         )
         self.model_dir = self.parameter("model_dir", *parameters.MODEL_DIR)
         self.policy = self.parameter(
-            "policy", "replace", "What a new utterance does that begins before another has ended: "
-            "replace it, or queue until then", None, parameters.LIVE,
+            "policy", "replace", "What becomes of an utterance that begins before the last one "
+            "has ended: `replace` the last one, or `queue` until it has ended",
+            None, parameters.LIVE,
         )  # fmt: skip
 
         self.pipeline: ExpressionPipeline | None = None

@@ -104,7 +104,12 @@ class RealTalkNode(LifecycleNode):
         (`change_parameter` is asked, which raises RealTalkError to refuse, and then the attribute
         is set).
         """
-        descriptor = ParameterDescriptor(description=description, read_only=change == NEVER)
+        when = {NEVER: "at the start", UNCONFIGURED: "while unconfigured", LIVE: "at any time"}
+        descriptor = ParameterDescriptor(
+            description=description,
+            read_only=change == NEVER,
+            additional_constraints=f"set it {when[change]}",
+        )
         given = self._parameter_overrides.get(name)
         if isinstance(default, float) and given and given.type_ == Parameter.Type.INTEGER:
             # `fps: 25` in a YAML file is meant as 25.0

@@ -29,10 +29,10 @@ class MarkersNode(lifecycle.RealTalkNode):
         super().__init__(name, **options)
         self.avatar = self.parameter("avatar", *parameters.AVATAR)
         self.fps = self.parameter("fps", *parameters.FPS)
-        self.frame_id = self.parameter("frame_id", "face", "Frame of the face: x out of it, z up")
+        self.frame_id = self.parameter("frame_id", "face", "Frame of the face: x forward, z up")
         self.parent_frame = self.parameter(
-            "parent_frame", "base_link", "Frame in which the face stands still, 1 m up, where "
-            "nobody else says where it is; empty: none"
+            "parent_frame", "base_link", "Frame in which the face gets a static transform, 1 m "
+            "up; empty: none, another node publishes it"
         )  # fmt: skip
         self.counts = {"arrays": 0}
         self.face: FaceLines | None = None

@@ -21,13 +21,13 @@ class MicrophoneNode(lifecycle.RealTalkNode):
     def __init__(self, name: str = "microphone_node", **options):
         super().__init__(name, **options)
         p, later, live = self.parameter, parameters.UNCONFIGURED, parameters.LIVE
-        self.device = p("device", "", "PortAudio's number of the microphone, or a part of its "
-                        "name; empty: the default", None, later)  # fmt: skip
+        self.device = p("device", "", "Microphone: PortAudio's number, or a part of its name; "
+                        "empty: the default one", None, later)  # fmt: skip
         self.rate = p("rate", 16000, "Sample rate [Hz]", (4000, 384000), later)
-        self.channels = p("channels", 1, "Channels to record; their mean is heard", (1, 64), later)
+        self.channels = p("channels", 1, "Channels to record; their mean is sent", (1, 64), later)
         self.gain = p("gain", 0.0, "Amplification [dB]", (-60.0, 60.0), live)
-        self.threshold = p("threshold", -45.0, "Level above which somebody speaks [dB]; -120: "
-                           "always", (-120.0, 0.0), live)  # fmt: skip
+        self.threshold = p("threshold", -45.0, "Level that counts as speech [dB]; -120: always",
+                           (-120.0, 0.0), live)  # fmt: skip
 
         self.counts = {"blocks": 0, "chunks": 0, "utterances": 0, "reopened": 0}
         self.microphone: Microphone | None = None

@@ -110,11 +110,11 @@ class RecorderNode(lifecycle.RealTalkNode):
         self.out = Path(p("out", "realtalk.mp4", "MP4 file to write"))
         self.fps = p("fps", *parameters.FPS[:3])
         self.duration = p(
-            "duration", 0.0, "Seconds to record from the first image on; 0: from shortly before "
-            "the first speech until it ends", (0.0, 86400.0),
+            "duration", 0.0, "Length of the recording from the first image on [s]; 0: from "
+            "shortly before the first speech to its end", (0.0, 86400.0),
         )  # fmt: skip
-        self.tail = p("tail", 0.6, "Seconds to record after the speech", (0.0, 3600.0))
-        self.stats_file = p("stats", "", "JSON file for when images and sound came; empty: none")
+        self.tail = p("tail", 0.6, "Recorded after the end of the speech [s]", (0.0, 3600.0))
+        self.stats_file = p("stats", "", "JSON file for stamps and arrival times; empty: none")
         self.exit_when_done = p("exit_when_done", True, "End the process when the file is written")
         self.persistent = not self.exit_when_done
 

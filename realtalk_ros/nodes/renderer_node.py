@@ -30,7 +30,7 @@ from realtalk_ros.behaviour.gaze import angles
 from realtalk_ros.errors import NetworkError, RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
-from realtalk_ros.nodes.background_loader import Loader, give_way
+from realtalk_ros.nodes.background_loader import Loader
 from realtalk_ros.nodes.face_settings import SharedSettings
 from realtalk_ros.nodes.face_settings import check as check_setting
 from realtalk_ros.nodes.subscriptions import Inbox, Letter
@@ -104,38 +104,42 @@ class RendererNode(lifecycle.RealTalkNode):
         p, live = self.parameter, parameters.LIVE
         self.avatar = p("avatar", *parameters.AVATAR)
         self.fps = p("fps", *parameters.FPS)
-        self.size = p("size", 512, "Height of the images [px]", contracts.SIZE_RANGE, live)
+        self.size = p("size", 512, "Height of the images [px]", contracts.SIZE, live)
         self.device = p("device", *parameters.DEVICE)
         self.threads = p(
             "threads", 2, "CPU threads of the network", (1, 64), parameters.UNCONFIGURED
         )
         self.model_dir = p("model_dir", *parameters.MODEL_DIR)
-        self.frame_id = p("frame_id", "face", "frame_id of the images, and the frame of the face")
+        self.frame_id = p("frame_id", "face", "frame_id of the images: the face's frame, after the "
+                          "namespace (realtalk/face)")
         self.jpeg_quality = p(
             "jpeg_quality", 90, "JPEG quality of the compressed images", (1, 100), live
         )
         self.seed = p(
-            "seed", 0, "Which of its idle lives the face leads", (0, 2**31), parameters.UNCONFIGURED
+            "seed", 0, "Seed of the random idle motion", (0, 2**31), parameters.UNCONFIGURED
         )
         self.playback_latency = p(
-            "playback_latency", 0.0, "How long before it is heard audio_out must be sent, because "
-            "the player and the speaker take that long [s]", (0.0, 1.0), live,
+            "playback_latency", 0.0, "How much earlier audio_out is sent, to make up for the "
+            "delay of player and loudspeaker [s]", (0.0, 1.0), live,
         )  # fmt: skip
         self.emotion = p(
-            "emotion", "neutral", "How the face feels: a name and, after a space, 0 to 1",
+            "emotion", "neutral", "Emotion: a name as on the topic emotion, and its intensity "
+            "from 0 to 1 if wanted: happy 0.5",
             None, live,
         )  # fmt: skip
         self.expression_gain = p(
             "expression_gain", 1.0, "How far speech moves the face", (0.0, 2.0), live
         )
-        self.emotion_gain = p("emotion_gain", 1.0, "How far emotions do", (0.0, 2.0), live)
-        self.idle_gain = p("idle_gain", 1.0, "How far idle life does", (0.0, 2.0), live)
+        self.emotion_gain = p(
+            "emotion_gain", 1.0, "How far emotions move the face", (0.0, 2.0), live
+        )
+        self.idle_gain = p("idle_gain", 1.0, "How far idle motion moves the face", (0.0, 2.0), live)
         self.mark = p(
-            "mark", "", "Visible mark in the corner of every picture, such as AI-generated; empty: "
+            "mark", "", "Visible text in the corner of every image, such as AI-generated; empty: "
             "none", None, live,
         )  # fmt: skip
         self.ladder_on = p(
-            "adapt_quality", True, "Lower fps, then size, while this machine cannot keep up"
+            "adapt_quality", True, "Lower fps, then size, while the machine cannot keep up"
         )
 
         self.face: Face | None = None
@@ -245,7 +249,7 @@ class RendererNode(lifecycle.RealTalkNode):
         size = max(contracts.SIZE_RANGE[0], self.size // self.ladder.divisors[1])
         return Look(self.avatar, size, self._emergency or self.device, self.model_dir)
 
-    def _open(self, look: Look) -> FaceRenderer | Member:
+    def _open(self, look: Look, encoder_threads: int | None = None) -> FaceRenderer | Member:
         """Loads a renderer. Raises RealTalkError."""
         providers = onnx_session.providers_for(look.device)
         model_dir = Path(look.model_dir) if look.model_dir else None
@@ -255,7 +259,14 @@ class RendererNode(lifecycle.RealTalkNode):
             renderer = troupe.member(number, look.size, providers, self.threads, model_dir)
         else:
             avatar = Avatar.load(look.avatar)
-            renderer = FaceRenderer(avatar, look.size, providers, self.threads, model_dir)
+            renderer = FaceRenderer(
+                avatar,
+                look.size,
+                providers,
+                threads=self.threads,
+                model_dir=model_dir,
+                encoder_threads=encoder_threads,
+            )
         neutral = np.zeros(52, np.float32)
         renderer.render(neutral, 0)  # the first run is slower than the others
         began = time.perf_counter()
@@ -272,9 +283,9 @@ class RendererNode(lifecycle.RealTalkNode):
         if replace(shown, size=look.size) == look:
             renderer = face.renderer.resized(look.size)
         else:
-            if replace(shown, size=look.size, avatar=look.avatar) == look:
-                give_way()  # no network is opened for good whose threads would be slow for good
-            renderer = self._open(look)
+            # Encoding on one thread leaves the other core to what is shown and heard meanwhile. (A
+            # lower priority does harm: who waits for a core while holding Python's lock stops all.)
+            renderer = self._open(look, encoder_threads=1)
         return look, face.dressed(renderer)
 
     def _as_shown(self) -> None:

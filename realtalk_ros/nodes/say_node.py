@@ -44,15 +44,16 @@ class SayNode(lifecycle.RealTalkNode):
     def __init__(self, name: str = "say_node", **options):
         super().__init__(name, **options)
         p = self.parameter
-        self.voice = p("voice", DEFAULT_VOICE, "espeak-ng's voice, such as en-us or de",
+        self.voice = p("voice", DEFAULT_VOICE, "Voice of espeak-ng, such as en-us or de",
                        None, parameters.LIVE)  # fmt: skip
         self.speed = p("speed", 165, "Words per minute", (80, 450), parameters.LIVE)
-        self.pitch = p("pitch", 50, "Of the voice", (0, 99), parameters.LIVE)
-        self.policy = p("policy", "replace", "What a new text does while one is being said: "
-                        "replace it, or queue", None, parameters.LIVE)  # fmt: skip
+        self.pitch = p("pitch", 50, "Pitch of the voice", (0, 99), parameters.LIVE)
+        self.policy = p("policy", "replace", "What becomes of a text that comes while another is "
+                        "spoken: `replace` that one, or `queue`",
+                        None, parameters.LIVE)  # fmt: skip
         self.chunk = p("chunk", 0.02, "Length of a chunk [s]", (0.005, 1.0))
-        self.lead = p("lead", 0.3, "How long before its end is heard the first chunk is sent [s]; "
-                      "later ones are sent up to 1 s before",
+        self.lead = p("lead", 0.3, "How long before the end of its playback the first chunk is "
+                      "sent [s]; later ones are sent up to 1 s before",
                       (0.0, 30.0), parameters.LIVE)  # fmt: skip
 
         self.counts = {"texts": 0, "refused_texts": 0, "interrupts": 0, "chunks": 0}

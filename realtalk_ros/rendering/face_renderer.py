@@ -23,6 +23,7 @@ class FaceRenderer:
     """Renders one avatar. What depends on the avatar or a template frame is computed here, once.
 
     `size` is the height of the pictures in pixels; the width follows the avatar's proportions.
+    `encoder_threads`: CPU threads of what runs once, while it loads (default: `threads`).
     Raises ModelError for broken network files.
     """
 
@@ -33,8 +34,12 @@ class FaceRenderer:
         providers: Sequence[str] | None = None,
         threads: int = 2,
         model_dir: Path | None = None,
+        encoder_threads: int | None = None,
     ):
-        self._begin(avatar, Generator([avatar], providers, threads, model_dir), 0)
+        generator = Generator(
+            [avatar], providers, threads, model_dir, encoder_threads=encoder_threads
+        )
+        self._begin(avatar, generator, 0)
         self._fit(size)
 
     def _begin(self, avatar: Avatar, generator: Generator, person: int) -> None:

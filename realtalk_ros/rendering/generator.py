@@ -35,6 +35,7 @@ class Generator:
     The features lie on the device (the CPU's memory or the GPU's) once, and so do the inputs and
     outputs of every batch size that was asked for: no run allocates or copies what it need not.
     An avatar that was fine-tuned brings its own generator, so it cannot share one with others.
+    `encoder_threads` are those of the encoder, which runs here once for each template.
     Raises ModelError for broken network files and for avatars that cannot be together.
     """
 
@@ -44,6 +45,7 @@ class Generator:
         providers: Sequence[str] | None = None,
         threads: int = 2,
         model_dir: Path | None = None,
+        encoder_threads: int | None = None,
     ):
         folder = model_dir or onnx_session.MODEL_DIR
         own = {avatar.generator for avatar in avatars}
@@ -83,7 +85,9 @@ class Generator:
             for avatar in avatars
         ]
         self._aligner = onnx_session.session(folder / ALIGNER_FILE, threads=threads)
-        self._frames, self._rest, bank = encode(avatars, folder, providers, threads)
+        self._frames, self._rest, bank = encode(
+            avatars, folder, providers, encoder_threads or threads
+        )
         number = np.float16 if name == GENERATOR_HALF_FILE else np.float32
         self._bank = {
             key: ort.OrtValue.ortvalue_from_numpy(values.astype(number, copy=False), device)
