@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 CARDS = sorted((ROOT / "realtalk_ros/models").glob("*.md"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *CARDS]
 CREATE = {"create_publisher", "create_subscription", "create_service", "create_client",
-          "ActionServer", "Inbox", "AudioInbox"}  # fmt: skip
+          "ActionServer", "BatchedSubscription", "AudioSubscription"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

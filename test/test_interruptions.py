@@ -19,7 +19,7 @@ from realtalk_ros.face_model import arkit  # noqa: E402
 from realtalk_ros.msg import AudioChunk  # noqa: E402
 from realtalk_ros.nodes.expression_node import ExpressionNode  # noqa: E402
 from realtalk_ros.nodes.renderer_node import RendererNode, rotate  # noqa: E402
-from realtalk_ros.playout.adaptive_quality import Ladder  # noqa: E402
+from realtalk_ros.playout.adaptive_quality import QualityController  # noqa: E402
 from realtalk_ros.playout.audio_playout import FADE  # noqa: E402
 from ros_graph import AVATAR, FPS, Client, promised, seconds, speech  # noqa: E402
 
@@ -233,7 +233,7 @@ def test_emotion_gaze_and_listening_reach_the_face(stage):
 def test_steps_of_the_quality_ladder_are_seen_and_said(stage):
     renderer = stage.renderer
     for level, fps, size in ((1, FPS / 2, 128), (2, FPS / 2, 64), (0, FPS, 128)):
-        renderer.ladder = Ladder(level)
+        renderer.ladder = QualityController(level)
         renderer._climb()
         images = renderer.counts["images"]
         stage.client.wait(lambda n=images: renderer.counts["images"] > n + 2, 10, "images")

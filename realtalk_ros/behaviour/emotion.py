@@ -76,7 +76,7 @@ def parse_emotion(text: str) -> tuple[str, float]:
     return name, intensity
 
 
-def felt(valence: float, arousal: float) -> tuple[str, float]:
+def emotion_from_valence_arousal(valence: float, arousal: float) -> tuple[str, float]:
     """An emotion for valence and arousal (-1..1, Russell's circumplex, 1980), where no name is
     given."""
     strength = float(np.hypot(valence, arousal))

@@ -11,7 +11,7 @@ from realtalk_ros.behaviour.head_motion import HeadMotion
 from realtalk_ros.behaviour.idle import Idle
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.face_renderer import FaceRenderer
-from realtalk_ros.rendering.watermark import Mark
+from realtalk_ros.rendering.watermark import Watermark
 
 MOOD_TIME = 0.3  # s, time constant of a change of emotion
 SPEECH_TIME = 0.08  # s, of how fast an emotion leaves the lips to speech
@@ -38,7 +38,7 @@ class Face:
         self.idle, self.gaze = Idle(seed), Gaze()
         self.expression_gain = self.idle_gain = self.emotion_gain = 1.0
         self.listening = False
-        self.mark: Mark | None = None  # drawn over every picture
+        self.mark: Watermark | None = None  # drawn over every picture
         self._wanted = np.zeros(arkit.COUNT, np.float32)  # emotion
         self._mood = np.zeros(arkit.COUNT, np.float32)
         self._speaking = 0.0

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     check(args)
-    visible = watermark.Mark(args.mark) if args.mark is not None else None
+    visible = watermark.Watermark(args.mark) if args.mark is not None else None
     began = time.monotonic()
     blocks, sample_rate, duration = open_speech(args)
 

@@ -75,9 +75,7 @@ class ExpressionPipeline:
         ended, placed = self.place(chunk, now)
         return ended + self.feed(placed)
 
-    def place(
-        self, chunk: Chunk, now: float = 0.0
-    ) -> tuple[list[TimedExpression], Chunk | None]:
+    def place(self, chunk: Chunk, now: float = 0.0) -> tuple[list[TimedExpression], Chunk | None]:
         """The first half of `push`. Returns the rest of the segment that `chunk` ends, if it ends
         one, and what is heard of `chunk`, where it lies on the timeline; None if nothing. `feed` it
         next. Raises AudioError as `push` does.
@@ -86,7 +84,8 @@ class ExpressionPipeline:
         check_rate(chunk.sample_rate)  # before anything ends for it
         segment = self._segment
         if segment and (segment.utterance, segment.sample_rate) != (
-            chunk.utterance, chunk.sample_rate,
+            chunk.utterance,
+            chunk.sample_rate,
         ):
             ended += self.flush()
             segment = None
@@ -149,7 +148,7 @@ class ExpressionPipeline:
             return np.concatenate([silence, chunk.pcm])
         if gap < 0 and chunk.start >= segment.anchor - TOLERANCE:
             self.counts["dropped_chunks"] += 1
-            return chunk.pcm[round(-gap * segment.sample_rate):]
+            return chunk.pcm[round(-gap * segment.sample_rate) :]
         return None
 
     def _feed(self, segment: _Segment, pcm: np.ndarray) -> list[TimedExpression]:
@@ -168,13 +167,13 @@ class ExpressionPipeline:
             while k <= here[0] * self.fps + NEAR:
                 span = here[0] - before[0]
                 share = min(1.0, (k / self.fps - before[0]) / span) if span > 0 else 1.0
-                mixed = [b + np.float32(share) * (h - b) for b, h in zip(
-                    before[1:], here[1:], strict=True)]
+                mixed = [
+                    b + np.float32(share) * (h - b)
+                    for b, h in zip(before[1:], here[1:], strict=True)
+                ]
                 out.append(TimedExpression(k / self.fps, segment.utterance, self.sequence, *mixed))
                 self.sequence += 1
                 segment.shown = k / self.fps
                 k += 1
             segment.last = here
         return out
-
-

@@ -12,16 +12,16 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from realtalk_ros.audio.message_adapters import (
     FORMATS,
     KINDS,
+    DecodedAudio,
     Follower,
     Kind,
     Layout,
-    Sound,
     layout_of,
 )
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
-from realtalk_ros.nodes.subscriptions import AudioInbox, Letter
+from realtalk_ros.nodes.subscriptions import AudioSubscription, Received
 
 LOOK = 0.5  # s between looks at the graph
 
@@ -45,7 +45,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         self.layout: Layout | None = None
         self._follower = Follower()
         self._run = f"{time.time_ns() // 10**6:x}"
-        self._input: AudioInbox | None = None
+        self._input: AudioSubscription | None = None
         self._info: Any = None
         self._overridable = qos.overridable()
         self._audio = self.create_publisher(
@@ -92,7 +92,9 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
             known = ", ".join(dict.fromkeys(kind.type for kind in KINDS))
             raise RealTalkError(f"{self.topic} carries {name}: send one of {known}")
         message, kind = self._import(name, kinds)
-        self._input = AudioInbox(self, message, "audio_in", self.on_messages, self._overridable)
+        self._input = AudioSubscription(
+            self, message, "audio_in", self.on_messages, self._overridable
+        )
         self.kind = kind
         self.get_logger().info(f"{self.topic} carries {name} of {kind.whose}")
 
@@ -134,7 +136,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         if message.reset:
             self._follower.interrupt()
 
-    def on_messages(self, letters: list[Letter]) -> None:
+    def on_messages(self, letters: list[Received]) -> None:
         self.counts["messages"] += len(letters)
         for letter in letters:
             if self.ready and self.layout is not None and self.kind is not None:
@@ -143,7 +145,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
                 except AudioError as error:
                     self.problems.add(str(error))
 
-    def _pass_on(self, sound: Sound, waited: float) -> None:
+    def _pass_on(self, sound: DecodedAudio, waited: float) -> None:
         if not len(sound.pcm):
             return
         if sound.cancelled:

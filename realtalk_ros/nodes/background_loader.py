@@ -9,29 +9,29 @@ from typing import Generic, TypeVar
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes.diagnostics import Problems
 
-Wish = TypeVar("Wish")
+Request = TypeVar("Wish")
 Loaded = TypeVar("Loaded")
 
 
-class Loader(Generic[Wish, Loaded]):
+class BackgroundLoader(Generic[Request, Loaded]):
     """`ask` from any thread; `take` what is ready where it can be put to use. A wish that comes
     while another one loads is loaded after it."""
 
     def __init__(
         self,
-        load: Callable[[Wish], Loaded],
+        load: Callable[[Request], Loaded],
         problems: Problems,
     ):
         """`load` runs in a thread of its own; what it raises is told as a problem."""
         self._load, self._problems = load, problems
         self._failed = False
         self._lock = threading.Lock()
-        self._next: list[Wish] = []  # none or one
+        self._next: list[Request] = []  # none or one
         self._ready: list[Loaded] = []
         self._thread: threading.Thread | None = None
         self.name = ""  # of what loads, for the diagnostics
 
-    def ask(self, wish: Wish, name: str) -> None:
+    def ask(self, wish: Request, name: str) -> None:
         with self._lock:
             self._next, self.name = [wish], name
             if self._thread is None:

@@ -1,5 +1,5 @@
 """Speech on `audio` becomes expressions on `expression`, and the same speech, laid on the timeline,
-goes out on `speech`. A thin shell of Turns (who speaks) and ExpressionPipeline (how it looks)."""
+goes out on `speech`. A thin shell of TurnTaking (who speaks) and ExpressionPipeline (how it looks)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from realtalk_ros.expression.onnx_model import ExpressionModel, Prior
 from realtalk_ros.expression.pipeline import ExpressionPipeline
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
-from realtalk_ros.nodes.background_loader import Loader
+from realtalk_ros.nodes.background_loader import BackgroundLoader
 from realtalk_ros.nodes.face_settings import SharedSettings
 from realtalk_ros.nodes.face_settings import check as check_setting
-from realtalk_ros.nodes.subscriptions import AudioInbox, Letter
+from realtalk_ros.nodes.subscriptions import AudioSubscription, Received
 from realtalk_ros.playout.sender_identity import Senders
-from realtalk_ros.playout.turn_taking import POLICIES, Turns
+from realtalk_ros.playout.turn_taking import POLICIES, TurnTaking
 from realtalk_ros.stream_types import Chunk, TimedExpression
 
 WORK_EVERY = 0.02  # s
@@ -74,10 +74,10 @@ class ExpressionNode(lifecycle.RealTalkNode):
         )  # fmt: skip
 
         self.pipeline: ExpressionPipeline | None = None
-        self.turns = Turns()
+        self.turns = TurnTaking()
         self.counts = {"chunks": 0, "frames": 0, "interrupts": 0, "fallbacks": 0}
         self._voice: Voice | None = None
-        self._loader: Loader[Voice, Voice] = Loader(self._load, self.problems)
+        self._loader: BackgroundLoader[Voice, Voice] = BackgroundLoader(self._load, self.problems)
         self._senders = Senders()
         self._files: dict[str, str] = {}  # of the network, and their checksums
         self._load_share = 0.0  # computing per second of sound, of late
@@ -93,7 +93,7 @@ class ExpressionNode(lifecycle.RealTalkNode):
         self._speech = self.create_publisher(
             AudioChunk, "speech", qos.EXPRESSION, qos_overriding_options=overridable
         )
-        self._audio = AudioInbox(self, AudioChunk, "audio", self.on_letters, overridable)
+        self._audio = AudioSubscription(self, AudioChunk, "audio", self.on_letters, overridable)
         self._interrupt = self.create_service(Trigger, "interrupt", self.on_interrupt)
         self._settings = SharedSettings(self)
         self._more = self.create_guard_condition(self.guarded(self.work))
@@ -127,9 +127,7 @@ class ExpressionNode(lifecycle.RealTalkNode):
     def _as_it_runs(self) -> None:
         """Parameters say what runs again."""
         assert self._voice is not None
-        self.set_parameters(
-            [Parameter(name, value=getattr(self._voice, name)) for name in LOADED]
-        )
+        self.set_parameters([Parameter(name, value=getattr(self._voice, name)) for name in LOADED])
 
     def _use(self, voice: Voice) -> None:
         """From the next stretch of sound on; the running one ends as it began."""
@@ -180,9 +178,9 @@ class ExpressionNode(lifecycle.RealTalkNode):
 
     def on_audio(self, message: AudioChunk) -> None:
         """Takes one chunk, from whoever has it at hand, now."""
-        self.on_letters([Letter(message)])
+        self.on_letters([Received(message)])
 
-    def on_letters(self, letters: list[Letter]) -> None:
+    def on_letters(self, letters: list[Received]) -> None:
         self.counts["chunks"] += len(letters)
         if not self.ready:
             return
@@ -191,7 +189,7 @@ class ExpressionNode(lifecycle.RealTalkNode):
             self._take_in(letter, now)
         self.work()
 
-    def _take_in(self, letter: Letter, now: float) -> None:
+    def _take_in(self, letter: Received, now: float) -> None:
         message, counts = letter.message, dict(self.turns.counts)
         sent = now - letter.waited
         seconds = len(message.data) / max(1, 2 * message.channels * message.sample_rate)

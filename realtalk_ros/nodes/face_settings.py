@@ -28,7 +28,9 @@ class SharedSettings:
         overridable = qos.overridable()
         self._publisher = (
             node.create_publisher(
-                FaceSettings, "face/settings", qos.LATCHED,
+                FaceSettings,
+                "face/settings",
+                qos.LATCHED,
                 qos_overriding_options=overridable,
             )  # fmt: skip
             if tells

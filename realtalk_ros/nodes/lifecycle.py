@@ -30,7 +30,7 @@ from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes.diagnostics import Problems
 from realtalk_ros.nodes.parameters import LIVE, NEVER, UNCONFIGURED
 from realtalk_ros.nodes.qos import overridable
-from realtalk_ros.playout.clock import JumpWatch
+from realtalk_ros.playout.clock import ClockJumpDetector
 
 NAMESPACE = "realtalk"  # unless remapped (`-r __ns:=/name`, or the launch argument)
 STANDS = 2.5  # s for which simulated time must not move before that is told
@@ -68,7 +68,7 @@ class RealTalkNode(LifecycleNode):
         # cannot tell the frames of a grid apart exactly.
         self._base = int(self.get_clock().now().nanoseconds // 10**9) * 10**9
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._jumps = JumpWatch()
+        self._jumps = ClockJumpDetector()
         self._clock_seen = (0.0, 0.0)  # the ROS clock, and when it last moved (monotonic)
         self._changes: dict[str, str] = {}  # parameter -> when it may be changed
         if hasattr(self, "add_pre_set_parameters_callback"):  # not on Humble
@@ -204,9 +204,7 @@ class RealTalkNode(LifecycleNode):
         )
 
     def create_publisher(self, msg_type, topic, qos_profile, *args, **options):  # type: ignore
-        return super().create_publisher(
-            msg_type, topic, copy.copy(qos_profile), *args, **options
-        )
+        return super().create_publisher(msg_type, topic, copy.copy(qos_profile), *args, **options)
 
     def create_service(self, srv_type, srv_name, callback, *args, **options):  # type: ignore
         guarded = self.guarded(callback)
@@ -436,5 +434,3 @@ class RealTalkNode(LifecycleNode):
 
 def _text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-

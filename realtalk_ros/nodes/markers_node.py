@@ -15,7 +15,7 @@ from realtalk_ros.msg import FaceExpression
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 from realtalk_ros.nodes.face_settings import SharedSettings
 from realtalk_ros.output.rviz_markers import LINES, FaceLines, line, tell
-from realtalk_ros.playout.jitter_buffer import Presenter
+from realtalk_ros.playout.jitter_buffer import JitterBuffer
 from realtalk_ros.stream_types import TimedExpression
 
 GREY, RED = ColorRGBA(r=0.8, g=0.8, b=0.85, a=1.0), ColorRGBA(r=0.95, g=0.35, b=0.35, a=1.0)
@@ -36,7 +36,7 @@ class MarkersNode(lifecycle.RealTalkNode):
         )  # fmt: skip
         self.counts = {"arrays": 0}
         self.face: FaceLines | None = None
-        self.presenter = Presenter(self.fps)
+        self.presenter = JitterBuffer(self.fps)
         overridable = qos.overridable()
         self._markers = self.create_publisher(
             MarkerArray, "face/markers", qos.IMAGE, qos_overriding_options=overridable
@@ -51,7 +51,7 @@ class MarkersNode(lifecycle.RealTalkNode):
 
     def setup(self) -> None:
         self.face = FaceLines(Avatar.load(self.avatar).identity)
-        self.presenter = Presenter(self.fps)
+        self.presenter = JitterBuffer(self.fps)
         if self.parent_frame:
             self._stand()
         self.get_logger().info(f"ready: markers of {self.avatar} in frame {self._frame}")

@@ -78,7 +78,7 @@ class Recording:
         if gap > 0:
             self.video.write_audio(np.zeros(gap, np.float32))
             self._heard += gap
-        pcm = pcm[round(max(0, -gap) * rate / self.rate):]
+        pcm = pcm[round(max(0, -gap) * rate / self.rate) :]
         self._heard += len(pcm) * self.rate / rate
         self.video.write_audio(pcm if self._resampler is None else self._resampler.push(pcm))
 
@@ -270,8 +270,10 @@ class RecorderNode(lifecycle.RealTalkNode):
         if self._end is None and self._sound_end is not None and not self.duration:
             if now > self._sound_end + PATIENCE:
                 self._end = self._sound_end + self.tail
-        if self._end is not None and not self._done and (
-            time.monotonic() > self._image_came + PATIENCE
+        if (
+            self._end is not None
+            and not self._done
+            and (time.monotonic() > self._image_came + PATIENCE)
         ):
             self.problems.add("the images stopped before the speech ended")
             self.finish()

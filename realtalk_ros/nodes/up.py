@@ -15,7 +15,7 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes import launch_arguments, lifecycle, spin
 from realtalk_ros.nodes.expression_node import ExpressionNode
 from realtalk_ros.nodes.renderer_node import RendererNode
-from realtalk_ros.rendering.batching import Troupe
+from realtalk_ros.rendering.batching import BatchingRenderer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +88,7 @@ def make_nodes(
     if not faces:
         own = overrides(values)
         return [kind(parameter_overrides=own) for kind in (ExpressionNode, RendererNode)]
-    troupe = Troupe([avatar for _, avatar in faces])
+    troupe = BatchingRenderer([avatar for _, avatar in faces])
     nodes: list[lifecycle.RealTalkNode] = []
     for number, (namespace, avatar) in enumerate(faces):
         options = dict(

@@ -26,7 +26,7 @@ class _Piece:
     confirmed: bool = False  # whether its first expression has come, and with it the delay
 
 
-class Sound:
+class AudioPlayout:
     """Chunks lie on the timeline where their `start` says; a chunk that begins before what is
     there ends replaces it from there on."""
 

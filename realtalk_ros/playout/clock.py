@@ -6,7 +6,7 @@ JUMP = 0.5  # s by which a clock must leave the steady one to have jumped
 SIM_JUMP = 2.0  # s, the same ahead for simulated time, which may run fast
 
 
-class JumpWatch:
+class ClockJumpDetector:
     """Tells a clock that was set from one that runs. Jumps of simulated time are those back, and
     those ahead of more than 2 s at once; other clocks are compared with a steady one."""
 

@@ -41,7 +41,7 @@ CAPACITY = 3000  # expressions, two minutes at 25 fps
 
 
 @dataclass(frozen=True)
-class Shown:
+class DueFrame:
     """A frame to show: `frame` counts 1 / fps since the clock's zero and is to be seen at `due`, s;
     `weights` (52,) are 0..1, `rotation` (3,) rad pitch, yaw, roll."""
 
@@ -54,7 +54,7 @@ class Shown:
     skipped: int  # frames that the display missed since the last one
 
 
-class Presenter:
+class JitterBuffer:
     """Call `push` for every expression and `tick` at least fps times a second."""
 
     def __init__(self, fps: float):
@@ -195,7 +195,7 @@ class Presenter:
         self._lates.clear()
         self._spare_since = self._frame = None
 
-    def tick(self, now: float) -> Shown | None:
+    def tick(self, now: float) -> DueFrame | None:
         """The next frame if it is to be seen within `lead` of `now`, s, or None."""
         gone = 0.0 if self._ticked is None else min(0.1, max(0.0, now - self._ticked))
         self._ticked = now
@@ -227,7 +227,7 @@ class Presenter:
                 rotation = rotation + share * (self._before[1] - rotation)
         self._weights, self._rotation, self._seen = weights, rotation, utterance
         due = frame / self.fps + self.delay
-        return Shown(frame, due, weights, rotation, utterance, speech, step - 1)
+        return DueFrame(frame, due, weights, rotation, utterance, speech, step - 1)
 
     def next_due(self, now: float) -> float:
         """When `tick` will have another frame, s."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 
-class Speaking:
+class SpeakingState:
     """Whether the face is seen to speak: up with the first sound, down 0.3 s after the last."""
 
     HOLD = 0.3  # s

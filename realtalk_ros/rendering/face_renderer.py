@@ -13,8 +13,8 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.errors import ModelError
 from realtalk_ros.face_model import arkit
-from realtalk_ros.rendering.generator import Generator, Shown
-from realtalk_ros.rendering.reference_selection import Chooser
+from realtalk_ros.rendering.generator import FaceInputs, Generator
+from realtalk_ros.rendering.reference_selection import ReferenceSelector
 
 FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam can show
 
@@ -45,7 +45,7 @@ class FaceRenderer:
     def _begin(self, avatar: Avatar, generator: Generator, person: int) -> None:
         self.avatar, self._generator, self._person = avatar, generator, person
         known = avatar.reference_weights
-        self._chooser = Chooser(np.zeros((1, arkit.COUNT)) if known is None else known)
+        self._chooser = ReferenceSelector(np.zeros((1, arkit.COUNT)) if known is None else known)
 
     @classmethod
     def together(
@@ -103,8 +103,8 @@ class FaceRenderer:
         pictures, masks = self._generator.run(weights[None], [self._shown(weights, template)])
         return pictures[0], masks[0]
 
-    def _shown(self, weights: np.ndarray, template: int) -> Shown:
-        return Shown(self._person, template, self._chooser.choose(weights))
+    def _shown(self, weights: np.ndarray, template: int) -> FaceInputs:
+        return FaceInputs(self._person, template, self._chooser.choose(weights))
 
     def compose(self, picture: np.ndarray, mask: np.ndarray, template: int) -> np.ndarray:
         """Blends a generated crop into its template. Returns a new (height, width, 3) uint8."""

@@ -96,7 +96,9 @@ class Generator:
         self._drawn = np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)
         self._bound = {count: self._bind(count) for count in {1, len(avatars)}}
 
-    def run(self, weights: np.ndarray, shown: Sequence[Shown]) -> tuple[np.ndarray, np.ndarray]:
+    def run(
+        self, weights: np.ndarray, shown: Sequence[FaceInputs]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Weights (B, 52) and what they shall be shown on -> face crops (B, 256, 256, 3) uint8 BGR
         and masks (B, 256, 256) in 0..1. Both are overwritten by the next run of B faces."""
         count = len(weights)
@@ -114,13 +116,13 @@ class Generator:
             drawn, of_face = self._drawn, (weights[k], shown[k].template)
             faces[k].inside(*of_face, drawn)
             faces[k].lay_eyes(*of_face, places, drawn)
-            fours(drawn, generator.inputs["inside"][k])
-            lay(self._frames[rows[k]], places, drawn)
-            fours(drawn, generator.inputs["aligned"][k])
+            space_to_depth(drawn, generator.inputs["inside"][k])
+            warp(self._frames[rows[k]], places, drawn)
+            space_to_depth(drawn, generator.inputs["aligned"][k])
         people = [self._first_reference[s.person] + s.reference for s in shown]
         generator.run(weights=weights, template=rows, person=people)
         for planes, picture in zip(generator.outputs["picture"], pictures, strict=True):
-            whole(planes, picture)
+            depth_to_space(planes, picture)
         return pictures, generator.outputs["mask"]
 
     def _bind(self, count: int) -> tuple[Binding, Binding, np.ndarray]:
@@ -132,7 +134,7 @@ class Generator:
 
 
 @dataclass(frozen=True)
-class Shown:
+class FaceInputs:
     """What a face is drawn on: numbers of the avatar, and of its template and reference."""
 
     person: int
@@ -140,13 +142,13 @@ class Shown:
     reference: int
 
 
-def lay(template: np.ndarray, places: np.ndarray, to: np.ndarray | None = None) -> np.ndarray:
+def warp(template: np.ndarray, places: np.ndarray, to: np.ndarray | None = None) -> np.ndarray:
     """A template's crop (S, S, 3) uint8 with its pixels from `places` (S, S, 2), written to `to`
     if that is given."""
     return cv2.remap(template, places, None, cv2.INTER_LINEAR, to, cv2.BORDER_REPLICATE)
 
 
-def most_seen(tones: np.ndarray) -> np.ndarray:
+def most_visible(tones: np.ndarray) -> np.ndarray:
     """(1, 8), of (K, 8) that references tell of one person's mouth (training/renderer/model.py's
     `bared`): enamel's and flesh's colours as the one tells them that shows the most. A mouth that
     shuts does not change its teeth."""
@@ -155,7 +157,7 @@ def most_seen(tones: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)[None]
 
 
-def fours(picture: np.ndarray, to: np.ndarray) -> np.ndarray:
+def space_to_depth(picture: np.ndarray, to: np.ndarray) -> np.ndarray:
     """A picture (S, S, 3) as the generator takes it, (12, S/2, S/2): the pixels of each square of
     four beside each other. Written to `to`, which is returned. (In its graph, ONNX Runtime takes
     ten times as long for it.)"""
@@ -165,7 +167,7 @@ def fours(picture: np.ndarray, to: np.ndarray) -> np.ndarray:
     return to
 
 
-def whole(planes: np.ndarray, to: np.ndarray) -> np.ndarray:
+def depth_to_space(planes: np.ndarray, to: np.ndarray) -> np.ndarray:
     """The other way: (12, S/2, S/2) -> `to` (S, S, 3), which is returned."""
     half = planes.shape[-1]
     squares = planes.reshape(3, 2, 2, half, half).transpose(3, 1, 4, 2, 0)
@@ -272,6 +274,6 @@ def encode(
                     if number == 0 or name not in OF_PERSON:
                         rows[name].append(value)
         count = len(seen_from)
-        rows["tones"][-count:] = [most_seen(np.concatenate(rows["tones"][-count:]))] * count
+        rows["tones"][-count:] = [most_visible(np.concatenate(rows["tones"][-count:]))] * count
     bank = {name: np.concatenate(values) for name, values in rows.items()}
     return np.concatenate(frames), np.concatenate(places), bank

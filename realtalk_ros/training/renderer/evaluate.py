@@ -51,7 +51,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import ALIGNER_FILE, ENCODER_FILE, GENERATOR_FILE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model.landmarks import EYES, LIPS
-from realtalk_ros.rendering.generator import fours, lay, references, whole
+from realtalk_ros.rendering.generator import depth_to_space, references, space_to_depth, warp
 from realtalk_ros.training.renderer import landmark_net
 from realtalk_ros.training.renderer.dataset import (
     EXPRESSIONS,
@@ -119,11 +119,11 @@ def onnx_renderer(folder: Path, threads: int, own: Path | None = None) -> Render
         planes = np.empty((2, len(weights), 12, half, half), np.uint8)
         for k, (at, eyes) in enumerate(zip(places, told.eyes, strict=True)):
             at += eyes[..., 2:] * (eyes[..., :2] - at)
-            fours(lay(template, at), planes[0, k])
-            fours(told.inside[k], planes[1, k])
+            space_to_depth(warp(template, at), planes[0, k])
+            space_to_depth(told.inside[k], planes[1, k])
         given |= {"weights": weights, "aligned": planes[0], "inside": planes[1], "told": moved}
         made, mask = generator.run(None, {**given, "template": rows, "person": rows})
-        rgb = np.stack([whole(p, np.empty_like(template)) for p in made])
+        rgb = np.stack([depth_to_space(p, np.empty_like(template)) for p in made])
         return compose(rgb, mask, template), mask
 
     return render
