@@ -15,11 +15,8 @@ import realtalk_ros  # noqa: F401
 
 # What a test file names that runs ROS nodes or servers, and so mostly waits for real time to pass.
 GRAPH = re.compile("ros_graph|ROS_DOMAIN_ID|chromium")
-# What one names that needs packages of the extras train and enroll.
-TRAINING = re.compile(
-    r"realtalk_ros\.(training|enroll)|realtalk_ros import (training|enroll)"
-    r"|\b(torch|onnxscript|moderngl|mediapipe)\b"
-)
+# What one names that tests training, making of data, or enrolment.
+TRAINING = re.compile(r"realtalk_ros\.(training|enroll)|importorskip\(\"(torch|moderngl|mediapipe)")
 
 
 @cache

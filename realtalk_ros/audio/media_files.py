@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Speech from media files of any kind, as blocks of mono samples."""
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class AudioStream:
         try:
             if self._first is None:
                 raise AudioError(f"{self.path} was read already: open it again")
-            frame, self._first = self._first, None
+            frame: av.AudioFrame | None = self._first
+            self._first = None
             while frame is not None:
                 if frame.sample_rate != self.sample_rate:
                     raise AudioError(
@@ -137,7 +139,7 @@ def _open(path: str | Path) -> av.container.InputContainer:
     if name == str(path) and Path(path).is_dir():
         raise AudioError(f"{path} is a folder: give an audio file")
     try:
-        file = _standard_input() if name != str(path) else open(path, "rb")
+        file = _standard_input() if name != str(path) else open(path, "rb")  # noqa: SIM115
         # Opened here, not by FFmpeg, and no protocol allowed: a playlist in disguise must not make
         # it read other files or the network.
         options = {"protocol_whitelist": "none"}
@@ -182,7 +184,7 @@ def _pipe(file: BinaryIO) -> Any:
     head = file.read(12)
     if head[4:8] not in (b"ftyp", b"moov", b"mdat", b"free", b"wide") and head[:4] != b"caff":
         return _Pipe(head, file)
-    whole = tempfile.TemporaryFile()
+    whole = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as it is read
     whole.write(head)
     shutil.copyfileobj(file, whole)
     whole.seek(0)
@@ -195,7 +197,7 @@ def _reason(error: Exception) -> str:
 
 def _samples(frame: av.AudioFrame) -> np.ndarray:
     """One decoded frame as float32 (n, channels) in [-1, 1], NaN and infinity as 0."""
-    samples = frame.to_ndarray()  # planar (channels, n), packed (1, n * channels)
+    samples: np.ndarray = frame.to_ndarray()  # planar (channels, n), packed (1, n * channels)
     if frame.format.is_packed:
         samples = samples.reshape(-1, len(frame.layout.channels)).T
     if samples.dtype == np.uint8:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Other packages' audio messages, read by their fields; and a timeline for sound without one.
 
 None of these messages says when its sound is to be heard: their stamps, where they have one, say
@@ -101,9 +102,12 @@ def read_stamped_bytes(message: Any, layout: Layout) -> Sound:
 
 # PortAudio's sample formats, which mgonzs13's AudioInfo uses, and the field that holds them.
 _PORTAUDIO = {
-    1: ("float32_data", np.float32), 2: ("int32_data", np.int32), 8: ("int16_data", np.int16),
-    16: ("int8_data", np.int8), 32: ("uint8_data", np.uint8),
-}  # fmt: skip
+    1: ("float32_data", np.float32),
+    2: ("int32_data", np.int32),
+    8: ("int16_data", np.int16),
+    16: ("int8_data", np.int8),
+    32: ("uint8_data", np.uint8),
+}
 
 
 def read_arrays(message: Any, layout: Layout) -> Sound:
@@ -115,7 +119,7 @@ def read_arrays(message: Any, layout: Layout) -> Sound:
     return sound_of(np.array(getattr(message, name), dtype), layout.channels, layout.rate)
 
 
-def read_audio(message: Any, layout: Layout) -> Sound:
+def read_audio(message: Any, _: Layout) -> Sound:
     """mgonzs13's Audio, which describes itself."""
     info = message.info
     if info.format not in _PORTAUDIO:
@@ -131,15 +135,13 @@ def read_stamped_audio(message: Any, layout: Layout) -> Sound:
     return replace(read_audio(message.audio, layout), stamp=message.header.stamp)
 
 
-def read_foxglove(message: Any, layout: Layout) -> Sound:
+def read_foxglove(message: Any, _: Layout) -> Sound:
     """foxglove_msgs/RawAudio, which knows one format: pcm-s16."""
     if message.format != "pcm-s16":
         raise AudioError(f"RawAudio of format {message.format!r}: send 'pcm-s16'")
     check_rate(message.sample_rate)
     samples = _bytes(message.data, Layout(format="S16LE"))
-    return sound_of(
-        samples, message.number_of_channels, message.sample_rate, message.timestamp
-    )
+    return sound_of(samples, message.number_of_channels, message.sample_rate, message.timestamp)
 
 
 @dataclass(frozen=True)
@@ -189,9 +191,7 @@ class Follower:
         is for others to tell, until there is a pause: it is placed nowhere."""
         self._interrupted = True
 
-    def place(
-        self, stamp: float | None, sent: float, seconds: float
-    ) -> tuple[float | None, int]:
+    def place(self, stamp: float | None, sent: float, seconds: float) -> tuple[float | None, int]:
         """(media time of the first sample, or None: at once; number of the utterance), of a chunk
         that was sent at `sent`; all times in s.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A microphone through PortAudio, and a gate that finds the utterances in what it hears."""
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -43,19 +45,24 @@ class Microphone:
         self._blocks: queue.SimpleQueue = queue.SimpleQueue()
         try:
             self._stream = sounddevice.InputStream(
-                samplerate=rate, channels=channels, dtype="float32",
+                samplerate=rate,
+                channels=channels,
+                dtype="float32",
                 device=(int(device) if device.isdigit() else device) or None,
-                blocksize=round(BLOCK * rate), latency="low", callback=self._hear,
-            )  # fmt: skip
+                blocksize=round(BLOCK * rate),
+                latency="low",
+                callback=self._hear,
+            )
             self._stream.start()
         except (sounddevice.PortAudioError, ValueError) as error:
             names = [d["name"] for d in sounddevice.query_devices() if d["max_input_channels"]]
             have = f"choose device from {', '.join(names)}" if names else "no microphone is there"
             reason = str(error).splitlines()[0]
-            raise RealTalkError(f"cannot record from {device or 'the default'!r} ({reason}): {have}"
-                                ) from error  # fmt: skip
+            raise RealTalkError(
+                f"cannot record from {device or 'the default'!r} ({reason}): {have}"
+            ) from error
 
-    def _hear(self, block: np.ndarray, frames: int, times, status) -> None:
+    def _hear(self, block: np.ndarray, _frames: int, times: Any, status: Any) -> None:
         self.heard_at = time.monotonic()
         self.overflows += bool(status and status.input_overflow)
         age = max(0.0, times.currentTime - times.inputBufferAdcTime)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Text as speech, sentence by sentence, so that long texts begin at once; knows how far it is."""
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ MAX_TEXT = 20000  # characters of one text: some 20 minutes of speech
 _SENTENCE = re.compile(
     r".{1,400}?(?:(?:[!?:;…]|[^\W\d_]{5}[\"')\]’”»]{0,3}\.|\.\.)[!?.]{0,9}[\"')\]’”»]{0,9}(?=\s|$)"
     r"|[。！？；]{1,9}[」』”）]{0,9}|\n\s{0,99}|$)"
-    r"|.{1,400}[.!?,](?=\s)|.{1,400}(?:\s|$)|.{1,400}", re.S
-)  # fmt: skip
+    r"|.{1,400}[.!?,](?=\s)|.{1,400}(?:\s|$)|.{1,400}",
+    re.DOTALL,
+)
 # s that espeak-ng pauses after them at SPEED, which it leaves out at the end of a text.
 _PAUSES = {".": 0.32, "。": 0.32, "!": 0.37, "?": 0.32, "！": 0.37, "？": 0.32, ":": 0.24,
            ";": 0.24, "；": 0.24, "…": 0.24, ",": 0.16}  # fmt: skip
@@ -64,7 +66,7 @@ class Saying:
         voice: str = DEFAULT_VOICE,
         words_per_minute: int = SPEED,
         pitch: int = 50,
-        warn: Callable[[str], object] = lambda message: None,
+        warn: Callable[[str], object] = lambda _: None,
         longest: int | None = MAX_TEXT,
     ):
         """longest: characters that are taken, markup included; None: any number."""
@@ -118,7 +120,7 @@ class Saying:
             yield self._silence(pause)
 
     def _read(
-        self, piece: str, voice: Voice, speed: float, pitch: int, _: str
+        self, piece: str, voice: Voice, speed: float, pitch: int, _how: str
     ) -> Iterator[np.ndarray]:
         said, places = unicode_scripts.speakable(piece)
         at = 0
@@ -142,7 +144,7 @@ class Saying:
         for text, reader in self._stretches(said, voice):
             for character in unicode_scripts.characters(text):
                 named = reader is not None and (
-                    character[0].isalnum() or how == ssml.CHARACTERS and not character.isspace()
+                    character[0].isalnum() or (how == ssml.CHARACTERS and not character.isspace())
                 )
                 pcm = self._named(character, reader, int(speed), pitch) if named else None
                 if pcm is not None:
@@ -230,7 +232,7 @@ class Saying:
 
 
 def speak(
-    text: str, voice: str = DEFAULT_VOICE, warn: Callable[[str], object] = lambda message: None
+    text: str, voice: str = DEFAULT_VOICE, warn: Callable[[str], object] = lambda _: None
 ) -> tuple[np.ndarray, int]:
     """A whole text, of any length: float32 (n,) mono, and its rate in Hz. Raises as Saying."""
     saying = Saying(text, voice, warn=warn, longest=None)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An avatar in one file, a zip: out, and in again from somebody whom nobody knows.
 
 What comes in is measured before it is unpacked, is written under names that were checked (never by
@@ -49,6 +50,8 @@ LINK = b"location"  # the key without which no ONNX file refers to data in other
 
 @dataclass(frozen=True)
 class Imported:
+    """What `import_` has made, and what it has left out."""
+
     folder: Path
     left_out: tuple[str, ...]  # files of the archive that are no part of an avatar
     models: tuple[str, ...]  # networks that were left out, as nobody said he trusts them
@@ -80,7 +83,7 @@ def export(name_or_dir: str | Path, out: Path, force: bool = False) -> int:
             if own:
                 rows = [f"{onnx_session.sha256(folder / name)}  {name}\n" for name in own]
                 add(onnx_session.CHECKSUMS, "".join(rows).encode())
-        os.replace(part, out)
+        part.replace(out)
     except OSError as error:
         raise RealTalkError(
             f"cannot write {out} ({error.strerror}): give a folder that can be written to and has "
@@ -270,12 +273,12 @@ def _take_place(part: Path, target: Path) -> None:
     old = Path(tempfile.mkdtemp(prefix=".avatar.", suffix=".old", dir=target.parent))
     try:
         if target.exists():
-            os.rename(target, old / "avatar")
+            target.rename(old / "avatar")
         try:
-            os.rename(part, target)
+            part.rename(target)
         except OSError:
             if (old / "avatar").exists():
-                os.rename(old / "avatar", target)
+                (old / "avatar").rename(target)
             raise
     finally:
         shutil.rmtree(old, ignore_errors=True)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A face on disk: a plain folder with a YAML file, images and arrays.
 
     avatar.yaml                 what follows, by name
@@ -164,7 +165,8 @@ def find(name_or_dir: str | Path) -> Path:
     bundled = AVATAR_DIR / text
     is_name = text not in ("", ".", "..") and Path(text).name == text
     for folder in [bundled, Path(text)] if is_name else [Path(text)]:
-        if os.path.isfile(folder / "avatar.yaml"):  # Path's own raises for names that are too long
+        # Path's own is_file raises for names that are too long.
+        if os.path.isfile(folder / "avatar.yaml"):  # noqa: PTH113
             return folder
     known = ", ".join(sorted(path.parent.name for path in AVATAR_DIR.glob("*/avatar.yaml")))
     raise AvatarError(

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a picture comes from, said in the picture: IPTC metadata as an XMP packet.
 
 `Iptc4xmpExt:DigitalSourceType` takes a term of IPTC's vocabulary
@@ -65,6 +66,8 @@ _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 
 @dataclass(frozen=True)
 class Provenance:
+    """What a picture says of its origin."""
+
     avatar: str  # its name
     source_type: str = SYNTHETIC  # one of SOURCE_TYPES
     consent: str = ""  # who agreed that this face is used; empty for faces of nobody
@@ -168,7 +171,7 @@ def into_jpeg(data: np.ndarray, segment: bytes) -> bytes:
     data = data.reshape(-1)  # (n, 1) in old OpenCV
     # JFIF wants its own segment, APP0, to be the first one.
     at = 4 + (int(data[4]) << 8 | int(data[5])) if data[3] == 0xE0 else 2
-    return b"".join((data[:at], segment, data[at:]))
+    return b"".join((data[:at].data, segment, data[at:].data))
 
 
 def write_picture(path: Path, image: np.ndarray, provenance: Provenance) -> None:
@@ -181,13 +184,13 @@ def write_picture(path: Path, image: np.ndarray, provenance: Provenance) -> None
     if suffix == ".png":
         data = data.reshape(-1)
         head = 8 + 25  # signature and IHDR, which comes first
-        packed = b"".join((data[:head], provenance.png_chunk(), data[head:]))
+        packed = b"".join((data[:head].data, provenance.png_chunk(), data[head:].data))
     else:
         packed = into_jpeg(data, provenance.jpeg_segment())
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_bytes(packed)
-        os.replace(part, path)
+        part.replace(path)
     except OSError as error:
         raise RealTalkError(
             f"cannot write {path} ({error.strerror}): give a folder that can be written to and "

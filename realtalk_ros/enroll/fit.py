@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The 3D face model fitted to landmarks in pictures: who it is, what the face does, where it is.
 
     model = fit.mesh_model()                    # for the 478 landmarks of tracker.Tracker
@@ -49,9 +50,15 @@ STEPS, FRAME_STEPS = 8, 4
 SETTLE, SETTLE_FRAMES = 3, 125  # percentile; of 5 s in which one speaks the lips meet several times
 # Of 68 Multi-PIE landmarks, those that a person gives by hand, in this order.
 EIGHT = {
-    "right_eye_outer": 36, "right_eye_inner": 39, "left_eye_inner": 42, "left_eye_outer": 45,
-    "nose_tip": 30, "mouth_right": 48, "mouth_left": 54, "chin": 8,
-}  # fmt: skip
+    "right_eye_outer": 36,
+    "right_eye_inner": 39,
+    "left_eye_inner": 42,
+    "left_eye_outer": 45,
+    "nose_tip": 30,
+    "mouth_right": 48,
+    "mouth_left": 54,
+    "chin": 8,
+}
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,8 @@ class Pose:
 
     def moved(self, vector: np.ndarray) -> Pose:
         pitch, yaw, roll, x, y, scale = (float(v) for v in vector)
-        return Pose(pitch, yaw, roll, x, y, float(np.exp(scale)), self.distance)
+        turned = replace(self, pitch=pitch, yaw=yaw, roll=roll)
+        return replace(turned, x=x, y=y, scale=float(np.exp(scale)))
 
 
 @dataclass(frozen=True)
@@ -134,9 +142,12 @@ def marks_model(rows: Iterable[int], sigma: np.ndarray) -> Model:
     """For those of the 68 landmarks, in that order, each seen within sigma (P,) cm."""
     full, rows = landmarks.load(), list(rows)
     return Model(
-        full.mean[rows].astype(np.float64), full.identity_modes[:, rows].astype(np.float64),
-        full.expressions[:, rows].astype(np.float64), sigma, np.arange(len(rows)),
-    )  # fmt: skip
+        full.mean[rows].astype(np.float64),
+        full.identity_modes[:, rows].astype(np.float64),
+        full.expressions[:, rows].astype(np.float64),
+        sigma,
+        np.arange(len(rows)),
+    )
 
 
 def eight_model() -> Model:
@@ -194,7 +205,7 @@ class Fitter:
         found = np.asarray(found, np.float64)
         weights, pose = self._last or (np.zeros(arkit.COUNT), self.begin(found))
         start = self.begin(found)  # where the head is now: it may have been cut to
-        pose = pose.moved([*pose.vector()[:3], *start.vector()[3:]])
+        pose = pose.moved(np.concatenate([pose.vector()[:3], start.vector()[3:]]))
         weights, pose, error = self.refine(found, weights, pose, FRAME_STEPS)
         self._last = weights, pose
         return weights.astype(np.float32), pose, error
@@ -210,7 +221,15 @@ class Fitter:
         angle = np.arctan2(cross, dot)  # clockwise on the picture, which roll is not
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         x, y = found.mean(0) - scale * turn @ flat.mean(0)
-        return Pose(0.0, 0.0, float(-angle), float(x), float(y), float(scale), self.distance)
+        return Pose(
+            pitch=0.0,
+            yaw=0.0,
+            roll=float(-angle),
+            x=float(x),
+            y=float(y),
+            scale=float(scale),
+            distance=self.distance,
+        )
 
     def system(
         self, found: np.ndarray, weights: np.ndarray, pose: Pose

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tracker of `realtalk data videos`: MediaPipe, and the face model fitted to what it finds."""
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class MeshTracker:
             identity, shown = who.identity, face_reader.finer(who, readings)
         fitter, before = fit.Fitter(self._model, identity), -1
         still = landmarks.load().points(np.zeros(arkit.COUNT, np.float32), identity)
-        for k in seen:
+        for k in seen.tolist():
             if k != before + 1:  # not from where the face was before it was lost
                 fitter = fit.Fitter(self._model, identity)
             before = k
@@ -72,4 +73,12 @@ class MeshTracker:
         weights[seen] = fit.settle(weights[seen])
         # Frames are followed by the shape that the tracker's mesh has of this face: what it gets
         # wrong of a person would be taken for an expression.
-        return Track(np.array(time, np.float64), count, marks, rest, weights, rotation, shown)
+        return Track(
+            time=np.array(time, np.float64),
+            faces=count,
+            landmarks=marks,
+            rest=rest,
+            weights=weights,
+            rotation=rotation,
+            identity=shown,
+        )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faces in pictures and videos: MediaPipe's face mesh behind one small class.
 
     with Tracker(video=True, max_faces=2) as tracker:
@@ -90,10 +91,12 @@ class Tracker:
         try:
             with _silence():
                 self._mesh = mediapipe.solutions.face_mesh.FaceMesh(
-                    static_image_mode=not self.video, max_num_faces=max_faces,
-                    refine_landmarks=True, min_detection_confidence=CONFIDENCE,
+                    static_image_mode=not self.video,
+                    max_num_faces=max_faces,
+                    refine_landmarks=True,
+                    min_detection_confidence=CONFIDENCE,
                     min_tracking_confidence=CONFIDENCE,
-                )  # fmt: skip
+                )
         except (AttributeError, ImportError, OSError, RuntimeError, ValueError) as error:
             raise RealTalkError(
                 f"MediaPipe {getattr(mediapipe, '__version__', '')} carries no face model: "
@@ -109,9 +112,11 @@ class Tracker:
             self._task = vision.FaceLandmarker.create_from_options(
                 vision.FaceLandmarkerOptions(
                     base_options=mediapipe.tasks.BaseOptions(model_asset_path=str(landmarker)),
-                    running_mode=mode, num_faces=max_faces, output_face_blendshapes=True,
+                    running_mode=mode,
+                    num_faces=max_faces,
+                    output_face_blendshapes=True,
                 )
-            )  # fmt: skip
+            )
         except (AttributeError, OSError, RuntimeError, ValueError) as error:
             raise RealTalkError(
                 f"--landmarker {landmarker} is no face_landmarker.task that this MediaPipe can "
@@ -164,8 +169,10 @@ class Tracker:
         for row in range(parts):
             for column in range(parts):
                 y, x = row * tall // 2, column * wide // 2
-                for face in self._look(np.ascontiguousarray(image[y : y + tall, x : x + wide])):
-                    face = Face(face.points + np.float32([x, y]), face.blendshapes)
+                part = np.ascontiguousarray(image[y : y + tall, x : x + wide])
+                for found in self._look(part):
+                    shift = np.array([x, y], np.float32)
+                    face = Face(found.points + shift, found.blendshapes)
                     if all(np.hypot(*(face.centre - f.centre)) > f.size / 2 for f in faces):
                         faces.append(face)
         return faces

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The face as lines in space: landmarks in ROS's axes, how they join, and weights as text."""
 
 from __future__ import annotations
