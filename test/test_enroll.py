@@ -152,7 +152,7 @@ def mesh(size=300.0, x=256.0, y=246.0, turn=0.0):
     found = np.full((tracker.POINTS, 2), (x, y), np.float32)
     pose = fit.Pose(0.0, turn, 0.0, x, y, size / 16.0)
     found[model.index] = pose.project(model.mean)
-    return tracker.Face(found)
+    return tracker.DetectedFace(found)
 
 
 def test_one_large_face_from_the_front_is_wanted():
@@ -286,7 +286,7 @@ def test_a_smile_is_brought_to_rest(monkeypatch):
     inner = at[[row[k] for k in (78, 80, 81, 82, 13, 312, 311, 310, 308, 318, 402, 317, 14, 87,
                                  178, 88)]]  # fmt: skip
     cv2.fillPoly(picture, [np.round(inner).astype(np.int32)], (255, 255, 255))  # teeth
-    Seen.face = tracker.Face(found)
+    Seen.face = tracker.DetectedFace(found)
     monkeypatch.setattr(enroll, "Tracker", Seen)
     made = enroll.from_picture(picture, "it", None)
     assert len(made.references) == 2 and made.expressions is None

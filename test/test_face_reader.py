@@ -112,7 +112,7 @@ def test_a_film_has_the_shape_that_was_read_spread_over_it(monkeypatch):
             number = int(image[0, 0, 0])
             found = np.full((478, 2), 256, np.float32)
             found[model.index] = pose.project(model.shape(np.zeros(100), opened[number]))
-            return [] if number in hidden else [tracker.Face(found)]
+            return [] if number in hidden else [tracker.DetectedFace(found)]
 
     class Reader:
         def read(self, image, mesh):

@@ -87,7 +87,7 @@ def test_sources_name_their_licence():
 
 
 def prose(path: Path) -> Iterator[tuple[int, str]]:
-    """(number, text) of each line that can be broken: no table, code block, heading or lone link."""
+    """(number, text) of each line that can be broken: no table, code block or lone link."""
     fenced = False
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         fenced ^= line.lstrip().startswith("```")

@@ -20,7 +20,7 @@ import chromium
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.output import web_display
 from realtalk_ros.output.web_display import Display
-from realtalk_ros.output.web_messages import FORGET, JPEG, RATE, SOUND, AudioStream
+from realtalk_ros.output.web_messages import FORGET, JPEG, RATE, SOUND, PageAudio
 
 aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed")
 
@@ -146,9 +146,9 @@ def test_a_page_is_greeted_then_gets_pictures_and_sound_with_their_times(served)
 
 def test_sound_in_pieces_is_the_same_sound_and_a_gap_begins_anew():
     pcm = np.sin(np.arange(22050) * 0.05).astype(np.float32)
-    whole = AudioStream()
+    whole = PageAudio()
     together = b"".join(d for _, d in whole.push(5.0, 22050, pcm) + whole.flush())
-    pieces, parts = AudioStream(), []
+    pieces, parts = PageAudio(), []
     for i in range(0, len(pcm), 441):
         parts += pieces.push(5.0 + i / 22050, 22050, pcm[i : i + 441])
     parts += pieces.push(9.0, 22050, pcm[:441])

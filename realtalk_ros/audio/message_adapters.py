@@ -27,7 +27,7 @@ JUMP = 1.0  # s, a stamp this far from when its chunk came, or from those before
 
 
 @dataclass(frozen=True)
-class Layout:
+class SampleLayout:
     """What messages without a description of their samples hold."""
 
     rate: int = 16000  # Hz
@@ -43,7 +43,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Sound:
+class DecodedAudio:
     """pcm: (n,) float32 mono in [-1, 1]; rate: Hz; stamp: builtin_interfaces/Time, or None;
     cancelled: the mean of its channels would be silence, so this is one of them."""
 
@@ -76,13 +76,13 @@ def to_mono(samples: np.ndarray, channels: int) -> np.ndarray:
     return mix_down(to_frames(samples, channels))[0]
 
 
-def sound_of(samples: np.ndarray, channels: int, rate: int, stamp: Any = None) -> Sound:
-    """Interleaved samples as Sound. Raises AudioError as `to_frames` does."""
+def decoded(samples: np.ndarray, channels: int, rate: int, stamp: Any = None) -> DecodedAudio:
+    """Interleaved samples as DecodedAudio. Raises AudioError as `to_frames` does."""
     mono, cancelled = mix_down(to_frames(samples, channels))
-    return Sound(mono, rate, stamp, cancelled)
+    return DecodedAudio(mono, rate, stamp, cancelled)
 
 
-def _bytes(data: Any, layout: Layout) -> np.ndarray:
+def _bytes(data: Any, layout: SampleLayout) -> np.ndarray:
     dtype = np.dtype(FORMATS[layout.format])
     raw = memoryview(data)
     if len(raw) % dtype.itemsize:
@@ -90,12 +90,12 @@ def _bytes(data: Any, layout: Layout) -> np.ndarray:
     return np.frombuffer(raw, dtype)
 
 
-def read_bytes(message: Any, layout: Layout) -> Sound:
+def read_bytes(message: Any, layout: SampleLayout) -> DecodedAudio:
     """ros-drivers' AudioData: bytes that say nothing of themselves."""
-    return sound_of(_bytes(message.data, layout), layout.channels, layout.rate)
+    return decoded(_bytes(message.data, layout), layout.channels, layout.rate)
 
 
-def read_stamped_bytes(message: Any, layout: Layout) -> Sound:
+def read_stamped_bytes(message: Any, layout: SampleLayout) -> DecodedAudio:
     """ros-drivers' AudioDataStamped."""
     return replace(read_bytes(message.audio, layout), stamp=message.header.stamp)
 
@@ -110,16 +110,16 @@ _PORTAUDIO = {
 }
 
 
-def read_arrays(message: Any, layout: Layout) -> Sound:
+def read_arrays(message: Any, layout: SampleLayout) -> DecodedAudio:
     """mgonzs13's AudioData: the array that is not empty."""
     full = [(name, t) for name, t in _PORTAUDIO.values() if len(getattr(message, name))]
     if len(full) != 1:
         raise AudioError(f"AudioData fills {len(full)} of its arrays: fill one")
     name, dtype = full[0]
-    return sound_of(np.array(getattr(message, name), dtype), layout.channels, layout.rate)
+    return decoded(np.array(getattr(message, name), dtype), layout.channels, layout.rate)
 
 
-def read_audio(message: Any, _: Layout) -> Sound:
+def read_audio(message: Any, _: SampleLayout) -> DecodedAudio:
     """mgonzs13's Audio, which describes itself."""
     info = message.info
     if info.format not in _PORTAUDIO:
@@ -127,21 +127,21 @@ def read_audio(message: Any, _: Layout) -> Sound:
     name, dtype = _PORTAUDIO[info.format]
     check_rate(info.rate)
     samples = np.array(getattr(message.audio_data, name), dtype)
-    return sound_of(samples, info.channels, info.rate)
+    return decoded(samples, info.channels, info.rate)
 
 
-def read_stamped_audio(message: Any, layout: Layout) -> Sound:
+def read_stamped_audio(message: Any, layout: SampleLayout) -> DecodedAudio:
     """mgonzs13's AudioStamped."""
     return replace(read_audio(message.audio, layout), stamp=message.header.stamp)
 
 
-def read_foxglove(message: Any, _: Layout) -> Sound:
+def read_foxglove(message: Any, _: SampleLayout) -> DecodedAudio:
     """foxglove_msgs/RawAudio, which knows one format: pcm-s16."""
     if message.format != "pcm-s16":
         raise AudioError(f"RawAudio of format {message.format!r}: send 'pcm-s16'")
     check_rate(message.sample_rate)
-    samples = _bytes(message.data, Layout(format="S16LE"))
-    return sound_of(samples, message.number_of_channels, message.sample_rate, message.timestamp)
+    samples = _bytes(message.data, SampleLayout(format="S16LE"))
+    return decoded(samples, message.number_of_channels, message.sample_rate, message.timestamp)
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Kind:
     type: str  # package/msg/Name
     whose: str
     field: str
-    read: Callable[[Any, Layout], Sound]
+    read: Callable[[Any, SampleLayout], DecodedAudio]
     described: bool = True  # by itself; else by AudioInfo or parameters
 
 
@@ -167,13 +167,13 @@ KINDS = (
 )
 
 
-def layout_of(info: Any) -> Layout:
+def layout_of(info: Any) -> SampleLayout:
     """ros-drivers' AudioInfo. Raises AudioError for what is no plain PCM: its default is MP3."""
     if info.coding_format.lower() not in ("wave", "wav", "raw", "pcm"):
         raise AudioError(
             f"audio_info says {info.coding_format!r}: set audio_capture's parameter format to wave"
         )
-    return Layout(info.sample_rate, info.channels, info.sample_format.upper())
+    return SampleLayout(info.sample_rate, info.channels, info.sample_format.upper())
 
 
 class Follower:

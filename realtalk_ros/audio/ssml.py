@@ -40,7 +40,7 @@ _INSIDE = ("emphasis", "prosody", "lang", "voice", "b", "i", "u", "em", "strong"
 
 
 @dataclass(frozen=True)
-class Style:
+class SpeechStyle:
     """How a part is spoken."""
 
     rate: float = 1.0  # times the voice's speed
@@ -54,7 +54,7 @@ class Part:
     """Text without markup, after at least `pause` s of silence."""
 
     text: str
-    style: Style = Style()
+    style: SpeechStyle = SpeechStyle()
     pause: float = 0.0
 
 
@@ -81,8 +81,8 @@ class _Reader(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.parts: list[Part] = []
-        self._text, self._pause, self._style = "", 0.0, Style()  # of the part in the making
-        self._open: list[tuple[str, Style]] = []  # tags, and the style around them
+        self._text, self._pause, self._style = "", 0.0, SpeechStyle()  # of the part in the making
+        self._open: list[tuple[str, SpeechStyle]] = []  # tags, and the style around them
         self._breaks = self._gap = 0.0  # s of silence before the next text: ordered, and fitting
         self._last = ""  # character
         self._tagged = self._apart = False  # whether a tag was since; whether one between words
@@ -139,7 +139,7 @@ class _Reader(HTMLParser):
             self._end_part()
             self._gap = max(self._gap, _PAUSES[tag])
 
-    def _change(self, style: Style) -> None:
+    def _change(self, style: SpeechStyle) -> None:
         if style != self._style:
             self._end_part()
             self._style = style
@@ -150,7 +150,7 @@ class _Reader(HTMLParser):
         self._text = ""
 
 
-def _styled(style: Style, tag: str, given: dict[str, str]) -> Style:
+def _styled(style: SpeechStyle, tag: str, given: dict[str, str]) -> SpeechStyle:
     """What a tag makes of the style around it."""
     if tag == "emphasis":
         rate, pitch = _EMPHASIS.get(given.get("level", "").lower(), _EMPHASIS["moderate"])

@@ -21,7 +21,7 @@ from realtalk_ros.enroll import fit, photo_to_avatar
 from realtalk_ros.enroll.avatar_writer import Enrolment, write_folder
 from realtalk_ros.enroll.face_reader import ShapeReader, finer
 from realtalk_ros.enroll.photo_to_avatar import Portrait
-from realtalk_ros.enroll.tracker import Face, Tracker
+from realtalk_ros.enroll.tracker import DetectedFace, Tracker
 from realtalk_ros.enroll.video_to_avatar import Footage
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
@@ -148,7 +148,7 @@ def read_picture(path: Path) -> np.ndarray:
     return picture
 
 
-def one_face(faces: list[Face], where: str) -> Face:
+def one_face(faces: list[DetectedFace], where: str) -> DetectedFace:
     """The only face. Raises RealTalkError for none, several and small ones."""
     if not faces:
         raise RealTalkError(

@@ -141,7 +141,7 @@ def region(rest: np.ndarray, crop: tuple[int, int, int]) -> np.ndarray:
     return cv2.GaussianBlur(out, (0, 0), SOFT)
 
 
-class Mesh:
+class TriangleWarp:
     """Triangles between the points of a face in a frame and, around it, points that stay.
 
     `points` (P, 2) pixels; `inner` numbers of points between which the mouth's inside lies.
@@ -210,8 +210,8 @@ class Portrait:
     pose: Pose
     inner: tuple[int, ...] = ()
 
-    def mesh(self) -> Mesh:
-        return Mesh(self.points, self.layout.size, self.layout.crop, self.inner)
+    def warp(self) -> TriangleWarp:
+        return TriangleWarp(self.points, self.layout.size, self.layout.crop, self.inner)
 
     @property
     def crop(self) -> np.ndarray:
@@ -249,11 +249,11 @@ def at_rest(
     for upper, lower in INNER_LIPS:
         middle = (after[row[upper]] + after[row[lower]]) / 2
         after[row[upper]], after[row[lower]] = middle + down, middle - down
-    mesh = replace(
+    warp = replace(
         portrait,
         inner=tuple(row[k] for pair in INNER_LIPS for k in pair) + tuple(row[k] for k in CORNERS),
-    ).mesh()
-    image = mesh.move(portrait.image, after - portrait.points)
+    ).warp()
+    image = warp.move(portrait.image, after - portrait.points)
     gap = max(
         float(np.linalg.norm(portrait.points[row[a]] - portrait.points[row[b]]))
         for a, b in INNER_LIPS
@@ -318,8 +318,8 @@ def templates(
 
     shifts = np.stack([pose.project(portrait.shape) - at for pose in path(1.0)])
     scale = MAX_STEP / np.linalg.norm(np.diff(shifts, axis=0), axis=2).max()
-    mesh = portrait.mesh()
-    frames = [mesh.move(portrait.image, pose.project(portrait.shape) - at) for pose in path(scale)]
+    warp = portrait.warp()
+    frames = [warp.move(portrait.image, pose.project(portrait.shape) - at) for pose in path(scale)]
     return frames, np.stack([pose.project(points68) + off for pose in path(scale)])
 
 

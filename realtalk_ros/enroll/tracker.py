@@ -41,7 +41,7 @@ TOP, CHIN, RIGHT, LEFT = 10, 152, 234, 454
 
 
 @dataclass(frozen=True)
-class Face:
+class DetectedFace:
     """One face in one picture."""
 
     points: np.ndarray  # (478, 2) float32, pixels, x right, y down
@@ -123,7 +123,7 @@ class Tracker:
                 f"use: download {TASK_URL}"
             ) from error
 
-    def find(self, image: np.ndarray) -> list[Face]:
+    def find(self, image: np.ndarray) -> list[DetectedFace]:
         """Faces in a uint8 BGR picture (height, width, 3), largest first."""
         faces = self._look(image)
         if not faces and not self.video:
@@ -133,7 +133,7 @@ class Tracker:
                     break
         return sorted(faces, key=lambda face: -face.size)
 
-    def _look(self, image: np.ndarray) -> list[Face]:
+    def _look(self, image: np.ndarray) -> list[DetectedFace]:
         if not self._talks:
             return self._run(image)
         with _silence():
@@ -141,7 +141,7 @@ class Tracker:
         self._talks = not faces
         return faces
 
-    def _run(self, image: np.ndarray) -> list[Face]:
+    def _run(self, image: np.ndarray) -> list[DetectedFace]:
         height, width = image.shape[:2]
         rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         size = np.array([width, height], np.float32)
@@ -149,11 +149,11 @@ class Tracker:
             found = self._run_task(rgb)
             shapes = found.face_blendshapes or [None] * len(found.face_landmarks)
             return [
-                Face(_points(marks) * size, _weights(shape))
+                DetectedFace(_points(marks) * size, _weights(shape))
                 for marks, shape in zip(found.face_landmarks, shapes, strict=True)
             ]
         found = self._mesh.process(rgb).multi_face_landmarks or []
-        return [Face(_points(marks.landmark) * size) for marks in found]
+        return [DetectedFace(_points(marks.landmark) * size) for marks in found]
 
     def _run_task(self, rgb: np.ndarray) -> Any:
         picture = self._images.Image(image_format=self._images.ImageFormat.SRGB, data=rgb)
@@ -162,17 +162,17 @@ class Tracker:
         self._frame += 1  # only has to rise
         return self._task.detect_for_video(picture, 40 * self._frame)
 
-    def _in_parts(self, image: np.ndarray, parts: int) -> list[Face]:
+    def _in_parts(self, image: np.ndarray, parts: int) -> list[DetectedFace]:
         height, width = image.shape[:2]
         tall, wide = 2 * height // (parts + 1), 2 * width // (parts + 1)
-        faces: list[Face] = []
+        faces: list[DetectedFace] = []
         for row in range(parts):
             for column in range(parts):
                 y, x = row * tall // 2, column * wide // 2
                 part = np.ascontiguousarray(image[y : y + tall, x : x + wide])
                 for found in self._look(part):
                     shift = np.array([x, y], np.float32)
-                    face = Face(found.points + shift, found.blendshapes)
+                    face = DetectedFace(found.points + shift, found.blendshapes)
                     if all(np.hypot(*(face.centre - f.centre)) > f.size / 2 for f in faces):
                         faces.append(face)
         return faces

@@ -14,8 +14,8 @@ from realtalk_ros.audio.message_adapters import (
     KINDS,
     Follower,
     Kind,
-    Layout,
-    Sound,
+    SampleLayout,
+    DecodedAudio,
     layout_of,
 )
 from realtalk_ros.errors import AudioError, RealTalkError
@@ -40,7 +40,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
 
         self.counts = {"messages": 0, "utterances": 0}
         self.kind: Kind | None = None
-        self.layout: Layout | None = None
+        self.layout: SampleLayout | None = None
         self._follower = Follower()
         self._run = f"{time.time_ns() // 10**6:x}"
         self._input: AudioInbox | None = None
@@ -57,7 +57,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         self.steady_timer(LOOK, self.look)
 
     def setup(self) -> None:
-        self.layout = Layout(self.sample_rate, self.channels, self.sample_format)
+        self.layout = SampleLayout(self.sample_rate, self.channels, self.sample_format)
         self.get_logger().info(f"waiting for sound on {self.topic}")
 
     def halt(self) -> None:
@@ -141,7 +141,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
                 except AudioError as error:
                     self.problems.add(str(error))
 
-    def _pass_on(self, sound: Sound, waited: float) -> None:
+    def _pass_on(self, sound: DecodedAudio, waited: float) -> None:
         if not len(sound.pcm):
             return
         if sound.cancelled:

@@ -19,7 +19,7 @@ import numpy as np
 
 from realtalk_ros import install_hints
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.output.web_messages import FORGET, JPEG, SOUND, AudioStream, binary_message
+from realtalk_ros.output.web_messages import FORGET, JPEG, SOUND, PageAudio, binary_message
 
 if TYPE_CHECKING:
     from realtalk_ros.output.web_server import PageServer
@@ -61,7 +61,7 @@ class Display:
         kinds = ("pages", "refused", "malformed", "limited", "dropped", "stuck", "sent")
         self.counts = dict.fromkeys(kinds, 0)
         self.state: dict[str, Any] = {}  # what pages show beside the face
-        self._audio = AudioStream()
+        self._audio = PageAudio()
         self._server: PageServer | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None

@@ -63,7 +63,7 @@ def parse_order(text: str, avatars: Collection[str]) -> tuple[str, Any]:
     return name, value
 
 
-class AudioStream:
+class PageAudio:
     """Sound of any rate -> 48 kHz, without seams within a stretch; times by sample count."""
 
     def __init__(self) -> None:
