@@ -82,7 +82,7 @@ class AudioStream:
 
     @property
     def warning(self) -> str:
-        """What should be known about what was read so far; mostly nothing."""
+        """A warning about what was read so far; mostly empty."""
         if self._samples_cancelled <= 0.1 * self._samples_read:
             return ""
         return (
@@ -166,7 +166,7 @@ def _standard_input() -> BinaryIO:
 
 
 class _Pipe:
-    """What comes through a pipe, from the beginning, of which `head` was read already."""
+    """A pipe from its beginning, though its first bytes, `head`, were read already."""
 
     def __init__(self, head: bytes, rest: BinaryIO):
         self._head, self._rest = head, rest
@@ -179,8 +179,8 @@ class _Pipe:
 
 
 def _pipe(file: BinaryIO) -> Any:
-    """A pipe for FFmpeg to read: as it comes, but MP4 and CAF, which may tell at their end what is
-    in them, by way of a temporary file."""
+    """A pipe for FFmpeg to read as it comes. MP4 and CAF may have their index at the end, so these
+    go through a temporary file."""
     head = file.read(12)
     if head[4:8] not in (b"ftyp", b"moov", b"mdat", b"free", b"wide") and head[:4] != b"caff":
         return _Pipe(head, file)

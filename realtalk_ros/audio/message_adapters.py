@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Other packages' audio messages, read by their fields; and a timeline for sound without one.
 
-None of these messages says when its sound is to be heard: their stamps, where they have one, say
-when a chunk was sent or recorded, with all the jitter of a sender's loop. `Follower` reads them as
-the robust way is: the samples are the clock, and the stamps only tell where a new stretch begins.
+None of these messages says when its sound is to be played. Their stamps, where they have any, say
+when a chunk was sent or recorded, with the jitter of the sender's loop. `Follower` therefore counts
+time in samples, and uses stamps only to find where a new stretch of speech begins.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def read_foxglove(message: Any, _: SampleLayout) -> DecodedAudio:
 
 @dataclass(frozen=True)
 class Kind:
-    """A message type: which field tells that the installed package is the one that is meant."""
+    """A message type; `field` exists only if the installed package is the one that is meant."""
 
     type: str  # package/msg/Name
     whose: str
@@ -187,8 +187,8 @@ class Follower:
         self._interrupted = False
 
     def interrupt(self) -> None:
-        """The face was told to be silent. Whether what comes next is more of the same or an answer
-        is for others to tell, until there is a pause: it is placed nowhere."""
+        """The face was interrupted. Until there is a pause, chunks get no time: they may still be
+        of the old utterance, and others decide that."""
         self._interrupted = True
 
     def place(self, stamp: float | None, sent: float, seconds: float) -> tuple[float | None, int]:

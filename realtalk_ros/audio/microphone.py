@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A microphone through PortAudio, and a gate that finds the utterances in what it hears."""
+"""A microphone through PortAudio, and a noise gate that cuts its sound into utterances."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from realtalk_ros.audio.pcm import mix_down
 from realtalk_ros.errors import RealTalkError
 
 BLOCK = 0.02  # s of sound at once
-PREROLL = 2  # blocks before the gate opened that are heard, too: soft beginnings of words
+PREROLL = 2  # blocks from before the gate opened that pass, too: words may begin softly
 HANG = 0.7  # s below the threshold after which an utterance is over
 
 
 class Microphone:
-    """An open input device. `read` gives what it heard; `close` ends it."""
+    """An open input device. `read` returns what was recorded; `close` ends it."""
 
     def __init__(self, device: str, rate: int, channels: int):
         """device: PortAudio's number, or a part of its name; empty: the system's default. Raises
@@ -92,8 +92,10 @@ class Piece:
 
 
 class Gate:
-    """Lets sound through while somebody speaks, in utterances. Within one the samples are the
-    clock; the next one begins on time again, so that the sound card's clock may be wrong.
+    """Passes sound on while somebody speaks, in utterances.
+
+    Within an utterance, time is counted in samples. The next one starts from its time stamp, so
+    that an error of the sound card's clock does not grow.
 
     threshold: dB of a full-scale square wave; a block louder than that opens the gate.
     """

@@ -51,10 +51,10 @@ def sentences(text: str) -> list[str]:
 
 
 class Saying:
-    """One text being said. Iterate over it for the sound; `spoken` tells how far that was heard.
+    """One text being spoken. Iterate over it for the sound; `spoken` says how much was played.
 
     `text` becomes the plain text, without markup. A stretch whose script the voice cannot read is
-    said by one that can. `warn` is told of that, and of what had to be left out.
+    said by one that can. `warn` is called for that, and for what had to be left out.
 
     Raises NothingToSay where there is nothing to say, RealTalkError for an unknown voice, or
     without espeak-ng.
@@ -188,7 +188,7 @@ class Saying:
         return voice or self._voice
 
     def _stretches(self, text: str, voice: Voice) -> list[tuple[str, Voice | None]]:
-        """Cuts a text by who reads it; None: nobody."""
+        """Cuts a text by the voice that reads it; None: no voice does."""
         found: list[tuple[str, Voice | None]] = []
         for piece, written in unicode_scripts.runs(text):
             reader = self._reading(written, voice)
@@ -223,11 +223,11 @@ class Saying:
             piece = next(self._pieces, None)
             yield held, piece is None
 
-    def spoken(self, heard: float) -> str:
-        """The text up to and with the word that is being said `heard` seconds from the start."""
-        if not any(when <= heard for when, _ in self._words):
+    def spoken(self, played: float) -> str:
+        """The text up to and including the word that is spoken `played` seconds after the start."""
+        if not any(when <= played for when, _ in self._words):
             return ""
-        later = [place for when, place in self._words if when > heard]
+        later = [place for when, place in self._words if when > played]
         return self.text[: min(later, default=self._made)].rstrip()
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An avatar in one file, a zip: out, and in again from somebody whom nobody knows.
+"""Exports an avatar as one zip file, and imports such files, which may come from anybody.
 
-What comes in is measured before it is unpacked, is written under names that were checked (never by
-zipfile's own `extract`), holds only what avatar.yaml lists, must load, and then takes its place at
-once: whole or not at all. A network of its own is like a program. It is left out, unless the
-user says that he trusts it and the archive lists its checksum.
+On import, sizes are checked before anything is unpacked. Files are written under checked names
+(never by zipfile's own `extract`), and only those that avatar.yaml lists. The avatar must load, and
+takes its place in one step: whole or not at all. A network of its own is like a program: it is left
+out unless the user trusts it and the archive lists its checksum.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Imported:
 
     folder: Path
     left_out: tuple[str, ...]  # files of the archive that are no part of an avatar
-    models: tuple[str, ...]  # networks that were left out, as nobody said he trusts them
+    models: tuple[str, ...]  # networks that were left out, as they are not trusted
 
 
 def export(name_or_dir: str | Path, out: Path, force: bool = False) -> int:
@@ -155,7 +155,7 @@ def _import(
             _check_models(part, own, path)
         try:
             Avatar.load(part)
-        except AvatarError as error:  # it would tell of a folder that is gone
+        except AvatarError as error:  # it names a folder that will be gone
             raise AvatarError(str(error).replace(str(part), f"in {path}")) from error
         _take_place(part, target)
     finally:

@@ -11,11 +11,11 @@
     resting_weights.npy         optional (52,) float32: what of the 3D face model's expressions the
                                 templates show, such as the beginning of a smile; none without
     reference_expressions.npy   (50, 52) float32, 2 s of this person's own expressions, 25 Hz; none
-                                where they are not known, as of somebody's photo
+                                where they are not known, as of a photo
     references/0.png ...        optional: more such crops, with other mouths (`references`)
     reference_weights.npy       (K, 52) float32, expressions of those crops
     reference_landmarks.npy     optional (K, 68, 2) float32: the landmarks in them, pixels of 256;
-                                without, nobody knows the colour of their teeth
+                                without, the colour of their teeth is unknown
     region.png                  optional (256, 256) grey: what of the crop the network may replace
     renderer_generate*.onnx     only if the face was fine-tuned (`realtalk train renderer --avatar`)
 

@@ -210,12 +210,12 @@ def examine(folder: Path) -> Iterator[Finding]:
 
 
 def _papers(avatar: Avatar) -> Iterator[Finding]:
-    meta, told = avatar.metadata, avatar.provenance
+    meta, stated = avatar.metadata, avatar.provenance
     if "source" not in meta:
-        yield ok(f"made of nobody's pictures (it names no source); says it is {told.source_type}")
+        yield ok(f"made of nobody's pictures (it names no source); says it is {stated.source_type}")
         return
     source, created = meta["source"], str(meta.get("created", ""))
-    yield ok(f"consent: {told.consent}; says it is {told.source_type}")
+    yield ok(f"consent: {stated.consent}; says it is {stated.source_type}")
     try:
         datetime.date.fromisoformat(created[:10])
     except ValueError:

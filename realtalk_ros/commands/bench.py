@@ -28,7 +28,7 @@ MIN_CALLS, MAX_CALLS = 20, 2000
 WARM_UP = 10  # calls
 
 # The same work on every machine, so that figures of a slow or busy one can be read: a 3x3
-# convolution, 16 to 16 channels, on 256x256 (data/README.md tells how the file was made).
+# convolution, 16 to 16 channels, on 256x256 (data/README.md says how the file was made).
 REFERENCE = Path(__file__).parents[1] / "data" / "reference_conv.onnx"
 REFERENCE_FLOP = 2 * 256 * 256 * 3 * 3 * 16 * 16
 

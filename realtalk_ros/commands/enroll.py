@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`realtalk enroll`: a photo or a short video of somebody, who agreed, becomes an avatar folder.
+"""`realtalk enroll`: makes an avatar folder from a photo or a short video of a consenting person.
 
 The folder is built beside its place under another name and takes its place when it is whole and
 loads. What is in it and what the keys of avatar.yaml mean: docs/enroll.md.
@@ -22,7 +22,7 @@ from realtalk_ros.enroll.avatar_writer import Enrolment, write_folder
 from realtalk_ros.enroll.face_reader import ShapeReader, finer
 from realtalk_ros.enroll.photo_to_avatar import Portrait
 from realtalk_ros.enroll.tracker import DetectedFace, Tracker
-from realtalk_ros.enroll.video_to_avatar import Footage
+from realtalk_ros.enroll.video_to_avatar import TrackedVideo
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WHO",
         default="",
         help="who agreed to this use of the face, one line; kept in the avatar and "
-        "told by its pictures",
+        "carried by its pictures",
     )
     parser.add_argument(
         "--out",
@@ -210,7 +210,7 @@ def from_picture(picture: np.ndarray, where: Path | str, landmarker: Path | None
     notes = []
     if photo_to_avatar.square(who.poses[0], who.identity)[2] < 0.75 * photo_to_avatar.CROP:
         notes.append("the face is smaller than the avatar's, which will be soft")
-    templates, landmarks = photo_to_avatar.templates(rest, resting(who.identity))
+    templates, landmarks = photo_to_avatar.templates(rest, resting_landmarks(who.identity))
     return Enrolment(
         identity=identity,
         templates=templates,
@@ -218,14 +218,14 @@ def from_picture(picture: np.ndarray, where: Path | str, landmarker: Path | None
         crop=crop,
         references=references,
         reference_weights=np.stack(weights),
-        reference_landmarks=seen(shown.pose, who.identity, np.stack(weights), crop),
+        reference_landmarks=project_landmarks(shown.pose, who.identity, np.stack(weights), crop),
         expressions=None,
         region=region_of(rest, who.identity),
         notes=notes,
     )
 
 
-def seen(
+def project_landmarks(
     pose: fit.Pose, identity: np.ndarray, weights: np.ndarray, crop: tuple[int, int, int]
 ) -> np.ndarray:
     """(K, 68, 2): the landmarks that weights (K, 52) show, in pixels of a crop of a frame."""
@@ -236,13 +236,15 @@ def seen(
     )
 
 
-def resting(identity: np.ndarray) -> np.ndarray:
+def resting_landmarks(identity: np.ndarray) -> np.ndarray:
     """(68, 3) cm."""
     return fit.landmarks.load().points(np.zeros(arkit.COUNT), identity).astype(np.float64)
 
 
 def region_of(shown: Portrait, identity: np.ndarray) -> np.ndarray:
-    return photo_to_avatar.region(shown.pose.project(resting(identity)), shown.layout.crop)
+    return photo_to_avatar.region(
+        shown.pose.project(resting_landmarks(identity)), shown.layout.crop
+    )
 
 
 def portraits(
@@ -297,8 +299,8 @@ def from_points(picture: np.ndarray, points: np.ndarray) -> Enrolment:
     if abs(pose.roll) > MAX_ROLL:
         raise RealTalkError("the face is not upright: turn the picture")
     layout = photo_to_avatar.lay_out(picture.shape[1::-1], square, pose.roll)
-    # The fitted head's 68 landmarks stand for those that nobody gave.
-    shape = resting(who.identity)
+    # The fitted head's 68 landmarks stand for those that were not given.
+    shape = resting_landmarks(who.identity)
     pose = photo_to_avatar.in_frame(pose, layout)
     shown = Portrait(layout.apply(picture), layout, pose.project(shape), shape, pose)
     templates, landmarks = photo_to_avatar.templates(shown, shape)
@@ -310,10 +312,10 @@ def from_points(picture: np.ndarray, points: np.ndarray) -> Enrolment:
         crop=layout.crop,
         references=[shown.crop],
         reference_weights=weights.astype(np.float32),
-        reference_landmarks=seen(pose, who.identity, weights, layout.crop),
+        reference_landmarks=project_landmarks(pose, who.identity, weights, layout.crop),
         expressions=None,
         region=region_of(shown, who.identity),
-        notes=["eight points tell no expression: the picture is taken for a face at rest"],
+        notes=["eight points give no expression: the picture is taken for a face at rest"],
     )
 
 
@@ -323,46 +325,46 @@ def from_video(path: Path, landmarker: Path | None, silent: bool = False) -> Enr
         raise RealTalkError(f"{path} is larger than {MAX_SOURCE >> 30} GB: cut it to a minute")
     if not open_video(path).has_sound and not silent:
         raise RealTalkError(
-            f"{path} has no sound, so nobody tells that its lips speak: give the original with its "
-            "sound, or --silent to take it as it is"
+            f"{path} has no sound, so its lips cannot be checked against speech: give the original "
+            "with its sound, or --silent to take it as it is"
         )
-    footage = Footage(path, follow(path, landmarker, MAX_SECONDS))
-    if footage.face_height() < MIN_FACE:
-        raise too_small(str(path), footage.face_height())
-    footage.check_pose(check_pose)
-    notes = footage.notes()
-    references, weights, reference_landmarks = footage.references()
-    if (quiet := footage.quiet()) is not None:
-        templates, layout = footage.templates(quiet)
-        landmarks = layout.points(footage.track.rest[quiet])
-        rest = layout.points(np.median(footage.track.rest[quiet], axis=0))
+    video = TrackedVideo(path, follow(path, landmarker, MAX_SECONDS))
+    if video.face_height() < MIN_FACE:
+        raise too_small(str(path), video.face_height())
+    video.check_pose(check_pose)
+    notes = video.notes()
+    references, weights, reference_landmarks = video.references()
+    if (quiet := video.quiet()) is not None:
+        templates, layout = video.templates(quiet)
+        landmarks = layout.points(video.track.rest[quiet])
+        rest = layout.points(np.median(video.track.rest[quiet], axis=0))
         crop, region = layout.crop, photo_to_avatar.region(rest, layout.crop)
     else:
         notes.append("the head or the mouth never rests for a second: templates are of one frame")
-        portrait = calmest_portrait(footage, landmarker)
-        identity = footage.track.identity
-        templates, landmarks = photo_to_avatar.templates(portrait, resting(identity))
+        portrait = calmest_portrait(video, landmarker)
+        identity = video.track.identity
+        templates, landmarks = photo_to_avatar.templates(portrait, resting_landmarks(identity))
         crop, region = portrait.layout.crop, region_of(portrait, identity)
     return Enrolment(
-        identity=footage.track.identity,
+        identity=video.track.identity,
         templates=templates,
         landmarks=landmarks,
         crop=crop,
         references=references,
         reference_weights=weights,
         reference_landmarks=reference_landmarks,
-        expressions=footage.own_expressions(),
+        expressions=video.own_expressions(),
         region=region,
         notes=notes,
     )
 
 
-def calmest_portrait(footage: Footage, landmarker: Path | None) -> Portrait:
+def calmest_portrait(video: TrackedVideo, landmarker: Path | None) -> Portrait:
     """The face at rest, of the frame in which it does the least."""
-    picture = footage.picture(footage.calmest())
+    picture = video.picture(video.calmest())
     with Tracker(landmarker) as tracker:
-        face = one_face(tracker.find(picture), str(footage.path))
+        face = one_face(tracker.find(picture), str(video.path))
     model = fit.mesh_model()
-    weights, pose, error = fit.Fitter(model, footage.track.identity).fit(model.choose(face.points))
-    who = fit.Fit(footage.track.identity, weights[None], [pose], np.array([error]))
+    weights, pose, error = fit.Fitter(model, video.track.identity).fit(model.choose(face.points))
+    who = fit.Fit(video.track.identity, weights[None], [pose], np.array([error]))
     return portraits(picture, face.points, who, 0)[1]

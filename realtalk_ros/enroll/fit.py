@@ -12,8 +12,8 @@
     landmarks68 = poses[k].project(landmarks.load().points(weights, identity))  # (68, 2) pixels
 
 The model is linear in identity (100, unit variance) and weights (52, 0..1), the camera a pinhole
-at `distance` from the face, which landmarks that are sure enough tell as well: a near camera makes
-a nose large and a jaw narrow. Solved by Gauss-Newton steps of regularised least squares in which
+at `distance` from the face, which precise landmarks determine as well: a near camera makes a nose
+large and a jaw narrow. Solved by Gauss-Newton steps of regularised least squares in which
 pose and weights of each picture are eliminated (Schur complement), then, with the identity held,
 pose and weights by variable projection and non-negative least squares (Lawson and Hanson 1974).
 Needs SciPy (extra `enroll`).
@@ -39,7 +39,7 @@ DISTANCE = 80.0  # cm from the camera, where nothing is known of it,
 DISTANCE_SD = 0.3  # and how far it may be from that, of its logarithm: 45 to 140 cm
 # Landmarks of a tracker err together, not each for itself: what they say is worth this much less.
 DEPENDENCE = 2.0
-# Prior of a weight: sd of a Gaussian, rate of its fall from 0. Shut lids are told to be a blink,
+# Prior of a weight: sd of a Gaussian, rate of its fall from 0. Shut lids are made to be a blink,
 # not the squint or the look down that shut them as well.
 WEIGHT_SD = 0.6
 WEIGHT_COST = np.full(arkit.COUNT, 0.6)
@@ -139,7 +139,7 @@ def mesh_model() -> Model:
 
 
 def marks_model(rows: Iterable[int], sigma: np.ndarray) -> Model:
-    """For those of the 68 landmarks, in that order, each seen within sigma (P,) cm."""
+    """For those of the 68 landmarks, in that order, with errors of sigma (P,) cm."""
     full, rows = landmarks.load(), list(rows)
     return Model(
         full.mean[rows].astype(np.float64),
@@ -151,7 +151,7 @@ def marks_model(rows: Iterable[int], sigma: np.ndarray) -> Model:
 
 
 def eight_model() -> Model:
-    """For the eight landmarks of EIGHT, in its order: too few to tell an expression."""
+    """For the eight landmarks of EIGHT, in its order: too few to find an expression."""
     model = marks_model(EIGHT.values(), np.full(len(EIGHT), 0.02 * table.SIDE))
     return replace(model, expressions=np.zeros_like(model.expressions))
 
@@ -319,8 +319,8 @@ def _shared_step(
         pull = own.T @ residual
         pull[6:] -= weight[weight > 0] * WEIGHT_SD**-2 + WEIGHT_COST[weight > 0]
         solved = np.linalg.solve(inner, np.column_stack([cross, pull]))
-        # What the tracker gets wrong of a person it gets wrong in all pictures: many tell as much
-        # as one, only more surely what is expression and what is shape.
+        # The tracker makes the same errors in all pictures of a person: many pictures weigh as
+        # much as one, but separate expression from shape better.
         hessian += (shared.T @ shared - cross.T @ solved[:, :-1]) / len(found)
         gradient += (shared.T @ residual - cross.T @ solved[:, -1]) / len(found)
     step = np.linalg.solve(hessian, gradient)

@@ -13,7 +13,7 @@ from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.enroll.tracker import POINTS, Tracker
 from realtalk_ros.face_model import arkit, landmarks
 
-IDENTITY_FRAMES = 24  # or up to twice as many tell a person's shape, spread over the video
+IDENTITY_FRAMES = 24  # to twice as many, spread over the video, determine a person's shape
 BYSTANDER = 0.5  # of the largest face's size; smaller ones are not counted
 MAX_ERROR = (
     0.04  # rms of the fit, of the face crop's side: what fits worse is no face, or half of one

@@ -101,7 +101,7 @@ def lay_out(
     matrix[:, 2] -= x0, y0
     # As high as frames are shown by default, so that they are scaled once.
     more = SIZE / (y1 - y0)
-    size = 2 * round((x1 - x0) * more / 2), SIZE  # films want even sides
+    size = 2 * round((x1 - x0) * more / 2), SIZE  # video codecs need even sides
     crop_x, crop_y, side = (round(v * more) for v in (CORNER[0] - x0, CORNER[1] - y0, CROP))
     side = min(side, size[0] - crop_x, size[1] - crop_y)
     return Layout(matrix * more, size, (crop_x, crop_y, side))

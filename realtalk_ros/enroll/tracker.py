@@ -7,7 +7,7 @@
 
 MediaPipe (Apache-2.0) is not part of this package: its extra `enroll` brings the last version whose
 wheels carry the model (0.10.21: Python up to 3.12, numpy below 2). Later ones need a
-`face_landmarker.task`, which is Google's to download; it also tells ARKit's weights.
+`face_landmarker.task`, which can be downloaded from Google; it also gives ARKit weights.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class DetectedFace:
 
 
 class Tracker:
-    """Finds faces. `video`: successive frames of one film, which is faster and steadier.
+    """Finds faces. `video`: successive frames of one video, which is faster and steadier.
 
     Raises RealTalkError, with what to install, where MediaPipe or its model is missing.
     """
@@ -70,7 +70,7 @@ class Tracker:
         self.video = video
         self._mesh: Any = None
         self._task: Any = None
-        self._talks = True  # MediaPipe, until it has seen its first face
+        self._logs = True  # MediaPipe, to stderr, until it has found its first face
         if landmarker is not None and not Path(landmarker).is_file():
             raise RealTalkError(f"--landmarker {landmarker} is no file: download {TASK_URL}")
         try:
@@ -85,7 +85,9 @@ class Tracker:
             self._open_task(mediapipe, Path(landmarker), max_faces)
         else:
             self._open_mesh(mediapipe, max_faces)
-        self._look(np.zeros((48, 64, 3), np.uint8))  # its threads have said what they say after it
+        self._look(
+            np.zeros((48, 64, 3), np.uint8)
+        )  # after it, its threads have logged what they log
 
     def _open_mesh(self, mediapipe: Any, max_faces: int) -> None:
         try:
@@ -134,11 +136,11 @@ class Tracker:
         return sorted(faces, key=lambda face: -face.size)
 
     def _look(self, image: np.ndarray) -> list[DetectedFace]:
-        if not self._talks:
+        if not self._logs:
             return self._run(image)
         with _silence():
             faces = self._run(image)
-        self._talks = not faces
+        self._logs = not faces
         return faces
 
     def _run(self, image: np.ndarray) -> list[DetectedFace]:
@@ -191,7 +193,7 @@ class Tracker:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """What MediaPipe's C++ part tells of delegates and signatures is nothing to users."""
+    """Hides what MediaPipe's C++ part logs about delegates and signatures."""
     sys.stderr.flush()
     kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 2)

@@ -28,7 +28,7 @@ FACE = 0.82  # a face's height, of its square's side
 
 
 @dataclass(frozen=True)
-class Footage:
+class TrackedVideo:
     """A video and what the tracker saw in it."""
 
     path: Path

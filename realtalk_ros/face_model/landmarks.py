@@ -76,7 +76,7 @@ def shares(points: np.ndarray, part: slice) -> np.ndarray:
     movement of points near them (Gaussians of NEAR, their sum is 1)."""
     away = np.linalg.norm(points[..., None, :] - load().mean[part], axis=-1)
     near = np.exp(-0.5 * (away / NEAR) ** 2) + 1e-9
-    return np.float32(near / near.sum(-1, keepdims=True))
+    return (near / near.sum(-1, keepdims=True)).astype(np.float32)
 
 
 @lru_cache(maxsize=1)
