@@ -59,7 +59,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "videos of talking heads, to learn from",
     ),
     ("data", "speaker"): (
-        "realtalk_ros.training.synthetic.talking_video",
+        "realtalk_ros.training.videos.talking_video",
         "a video of a studio person who speaks",
     ),
     ("train", "expression"): (

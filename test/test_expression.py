@@ -331,7 +331,7 @@ def sampler():
 def ticking(monkeypatch):
     """A clock of trainings by which a step takes 0.2 s."""
     pytest.importorskip("torch")
-    from realtalk_ros.training.common import trainer
+    from realtalk_ros.training.expression import trainer
 
     ticks = itertools.count(0.0, 0.1)
     monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: next(ticks)))

@@ -296,7 +296,7 @@ def test_the_crop_is_the_renderers(speech):
 
 
 def test_a_studio_speaker_moves_with_his_sound_and_lives(speech):
-    from realtalk_ros.training.synthetic import talking_video
+    from realtalk_ros.training.videos import talking_video
 
     pcm, rate, heard = speech
     weights, turn = talking_video.movement(pcm, rate, 3)

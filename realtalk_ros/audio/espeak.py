@@ -18,7 +18,7 @@ from realtalk_ros.errors import RealTalkError
 DEFAULT_VOICE = "en-us"
 MIN_SPEED, MAX_SPEED = 80, 450  # words a minute
 MIN_PITCH, MAX_PITCH = 0, 99
-MAX_SPOKEN = 200_000  # characters spoken in one go; say.Saying speaks sentence by sentence
+MAX_SPOKEN = 200_000  # characters spoken in one go; text_to_speech.py speaks by sentences
 
 
 class _Event(ctypes.Structure):

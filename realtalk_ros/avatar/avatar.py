@@ -31,7 +31,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import yaml
 
@@ -277,10 +276,7 @@ def _image(folder: Path, name: Any) -> np.ndarray:
 
 
 def _reference(folder: Path, name: Any) -> np.ndarray:
-    image = _image(folder, name)
-    if image.shape[:2] == (CROP_SIZE, CROP_SIZE):
-        return image
-    return cv2.resize(image, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_AREA)
+    return image_decoding.to_square(_image(folder, name), CROP_SIZE)
 
 
 def _references(folder: Path, meta: dict[str, Any]) -> tuple[np.ndarray, ...]:

@@ -143,9 +143,9 @@ def lay(template: np.ndarray, places: np.ndarray, to: np.ndarray | None = None) 
 
 
 def most_seen(tones: np.ndarray) -> np.ndarray:
-    """(1, 8), of (K, 8) that references tell of one person's mouth (`renderer.model.bared`):
-    enamel's and flesh's colours as the one tells them that shows the most. A mouth that shuts does
-    not change its teeth."""
+    """(1, 8), of (K, 8) that references tell of one person's mouth (training/renderer/model.py's
+    `bared`): enamel's and flesh's colours as the one tells them that shows the most. A mouth that
+    shuts does not change its teeth."""
     enamel, flesh = tones[:, 6:].argmax(0)
     parts = tones[enamel, :3], tones[flesh, 3:6], tones[[enamel, flesh], [6, 7]]
     return np.concatenate(parts)[None]

@@ -25,9 +25,9 @@ from realtalk_ros.contracts import (
     REFERENCE_FRAMES,
     SAMPLE_RATE,
 )
-from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
+from realtalk_ros.training.common.checkpoint import load_weights
 from realtalk_ros.training.expression.coarticulation import STYLE_SIZE
 from realtalk_ros.training.speech_data.phones import PHONES
 
@@ -375,20 +375,9 @@ def dims_of(saved: dict) -> Dims:
     return Dims(**{**saved, "dilations": tuple(saved["dilations"])})
 
 
-def take(net: nn.Module, weights: dict, path: object, strict: bool = True) -> None:
-    """Gives `net` the weights of the file `path`. Raises RealTalkError if they do not fit."""
-    try:
-        net.load_state_dict(weights, strict=strict)
-    except RuntimeError as error:
-        raise RealTalkError(
-            f"{path} is of another network than this version's, or of an ablation: "
-            "delete it, or begin anew in another folder"
-        ) from error
-
-
 def load(path) -> tuple[ExpressionNet, dict]:
     """The network of a checkpoint, and all that it holds. Raises RealTalkError."""
     data = torch.load(path, map_location="cpu", weights_only=True)
     net = ExpressionNet(dims_of(data["dims"]))
-    take(net, data["net"], path)
+    load_weights(net, data["net"], path)
     return net, data

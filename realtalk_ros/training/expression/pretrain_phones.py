@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
-from realtalk_ros.training.common.trainer import Course, Log
 from realtalk_ros.training.expression import mel_augment
 from realtalk_ros.training.expression import model as nets
 from realtalk_ros.training.expression.coarticulation import SAME_LIPS
+from realtalk_ros.training.expression.trainer import Course, Log
 from realtalk_ros.training.speech_data import phones as ph
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from realtalk_ros.training.common.trainer import Course, Log
 from realtalk_ros.training.expression import coarticulation
+from realtalk_ros.training.expression.trainer import Course, Log
 
 if TYPE_CHECKING:
     from realtalk_ros.training.expression.model import ExpressionNet

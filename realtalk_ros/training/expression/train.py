@@ -26,7 +26,7 @@ from realtalk_ros.contracts import (
 )
 from realtalk_ros.errors import ModelError, RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
-from realtalk_ros.training.common.trainer import Course, Log
+from realtalk_ros.training.common.checkpoint import load_weights
 from realtalk_ros.training.expression import coarticulation, mel_augment
 from realtalk_ros.training.expression import model as nets
 from realtalk_ros.training.expression.pretrain_phones import (
@@ -36,6 +36,7 @@ from realtalk_ros.training.expression.pretrain_phones import (
     train_hearing,
 )
 from realtalk_ros.training.expression.pretrain_prior import train_acquaintance
+from realtalk_ros.training.expression.trainer import Course, Log
 from realtalk_ros.training.expression.video_dataset import UNKNOWN, Films
 from realtalk_ros.training.speech_data.dataset import SpeechSet
 
@@ -334,7 +335,7 @@ def _beginning(
             for name, value in saved["average"].items()
             if not name.startswith("prior_encoder") and ".cross." not in name
         }
-        nets.take(net, trunk, "what --start names", strict=False)
+        load_weights(net, trunk, "what --start names", strict=False)
     elif hearing and further:
         teachers = {kind: (500, sampler.sets[kind]) for kind in sampler.speech}
         name_phones(net.trunk, dims.delay, teachers)

@@ -71,7 +71,7 @@ from realtalk_ros.training.renderer.model import Dimensions, Renderer
 from realtalk_ros.training.renderer.train import mouth_box
 
 DRIFT = 0.33  # pixels that a template moves from frame to frame, see make_avatar.MAX_STEP
-INNER_MOUTH = 3  # of face_data.LABELS
+INNER_MOUTH = 3  # of face_dataset.LABELS
 ENOUGH = 20  # pixels
 JUDGE = Path("runs/reader/judge.pt")
 DISTANCES = ("nlpd", "mouth_nlpd", "gmsd", "mouth_gmsd", "perceptual", "mouth_perceptual")

@@ -1,15 +1,14 @@
-"""The trained renderer to ONNX: what FaceRenderer (stream.py) runs.
+"""The trained renderer to ONNX: what rendering/generator.py runs.
 
     renderer_encode.onnx         reference (S, S, 6), picture and rendering/mouth.py's map of it,
-    template
-                                 (S, S, 3) uint8 -> FEATURES, a batch of one
+                                 template (S, S, 3) uint8 -> FEATURES, a batch of one
     renderer_align.onnx          rest, points (B, 68, 2), landmarks of a template and of the picture
                                  to be -> places (B, S, S, 2), where in the template its pixels lie;
                                  told (B, 2 + labels, S/4, S/4)
     renderer_generate.onnx       weights (B, 52), aligned, inside (B, 12, S/2, S/2) uint8 (of the
-                                 pixels as `stream.fours` orders them), told, template (B,), person
-                                 (B,) int64; of T templates and of P references features -> picture
-                                 (B, 12, S/2, S/2) uint8, mask (B, S, S) float32
+                                 pixels as `generator.fours` orders them), told, template (B,),
+                                 person (B,) int64; of T templates and of P references features ->
+                                 picture (B, 12, S/2, S/2) uint8, mask (B, S, S) float32
     renderer_generate_half.onnx  the same, half precision, for GPUs
 
 The template's pixels are laid where they belong by OpenCV between the two (ONNX Runtime's

@@ -55,7 +55,7 @@ PLANS = {"guide": Plan(), "judge": Plan((32, 56, 80, 112))}
 @dataclass(frozen=True)
 class Reading:
     landmarks: Tensor  # (B, 68, 2), pixels of the picture, x right, y down
-    parts: Tensor  # (B, 7, S/4, S/4), logits of face_data.LABELS
+    parts: Tensor  # (B, 7, S/4, S/4), logits of face_dataset.LABELS
     identity: Tensor  # (B, 64), unit length
     features: list[Tensor]  # at 1/2, 1/4, 1/8 and 1/16
 

@@ -165,7 +165,7 @@ class Alignment:
 
 
 class Hearing(Protocol):
-    """A recogniser: recogniser.Recogniser, installed.InstalledHearing."""
+    """A recogniser: phone_recogniser.Recogniser, pretrained_recogniser.InstalledHearing."""
 
     def scores(self, pcm: np.ndarray) -> np.ndarray:
         """(n,) 16 kHz PCM -> (m, phones) likelihoods every 10 ms, as viterbi.py wants them."""

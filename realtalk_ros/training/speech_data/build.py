@@ -294,8 +294,8 @@ class Builder:
         Each round trains a recogniser for `minutes`; installed: the first one is what the installed
         network hears. Held-out speakers are aligned, but no recogniser hears them.
         """
+        from realtalk_ros.training.expression.pretrained_recogniser import InstalledHearing
         from realtalk_ros.training.speech_data.phone_recogniser import Recogniser, train_recogniser
-        from realtalk_ros.training.speech_data.pretrained_recogniser import InstalledHearing
 
         everything = list(clips(self.root))
         teaching = partial(self.shard, "first_clips", partial(first_clips, self.root, self.work))

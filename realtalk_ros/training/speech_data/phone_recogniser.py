@@ -19,7 +19,7 @@ from tqdm import tqdm
 from realtalk_ros.audio import log_mel
 from realtalk_ros.contracts import MEL_RATE, N_MELS
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.training.expression.model import take
+from realtalk_ros.training.common.checkpoint import load_weights
 from realtalk_ros.training.speech_data import phones as ph
 from realtalk_ros.training.speech_data import viterbi
 from realtalk_ros.training.speech_data.dataset import RATE, Segment, SpeechSet
@@ -169,7 +169,7 @@ class Recogniser:
             raise RealTalkError(f"no phone recogniser at {path}: run 'realtalk data speech'")
         saved = torch.load(path, weights_only=True)
         net = _Net()
-        take(net, saved["net"], path)
+        load_weights(net, saved["net"], path)
         return cls(net, saved["prior"].numpy())
 
     @torch.inference_mode()

@@ -1,8 +1,8 @@
 """`realtalk data videos DIR`: a folder of talking-head videos to what both networks learn from.
 
-    OUT/train/*.npz, OUT/val/*.npz   groups of pictures (training_groups.py), for `realtalk train
-    renderer`;
-                                     val has the last tenth of every video
+    OUT/train/*.npz, OUT/val/*.npz   groups of pictures (training_groups.py), for
+                                     `realtalk train renderer`; val has the last tenth of every
+                                     video
     OUT/speech/*.npz                 what is heard and how the face moves with it, a file a video:
         mel (2 n, 80) float16 at 100 Hz; weights (n, 52), rotation (n, 3: pitch, yaw, roll in rad)
         and speech (n,) 0..1 (the installed network's opinion) at 50 Hz; starts (k + 1,): stretch
@@ -12,8 +12,8 @@
                                      goes on with the others; delete a line to have it done again
     OUT/report.json                  what was used, what was left out, and why
 
-A video X.mp4 with a track (track.py) beside it, X.npz, is not tracked: so the studio's own videos
-come with their truth. Nothing that is wrong with a video stops the run.
+A video X.mp4 with a track (face_tracks.py) beside it, X.npz, is not tracked: so the studio's own
+videos come with their truth. Nothing that is wrong with a video stops the run.
 """
 
 from __future__ import annotations

@@ -206,7 +206,7 @@ def filled(points: np.ndarray, image: np.ndarray, value: int) -> None:
 
 
 def parts(points: np.ndarray) -> np.ndarray:
-    """(SIZE, SIZE) uint8 of face_data.LABELS, as far as 68 landmarks tell them."""
+    """(SIZE, SIZE) uint8 of face_dataset.LABELS, as far as 68 landmarks tell them."""
     image = np.zeros((SIZE, SIZE), np.uint8)
     for name, polygon in (
         ("skin", outline(points)), ("lips", points[48:60]), ("mouth", points[60:68]),

@@ -22,7 +22,7 @@ from realtalk_ros.training.speech_data.dataset import RATE, SpeechSet
 
 
 class InstalledHearing:
-    """Likelihoods of the phones, as `recogniser.Recogniser` gives them."""
+    """Likelihoods of the phones, as `phone_recogniser.Recogniser` gives them."""
 
     def __init__(self, sets: dict[str, tuple[int, SpeechSet]]):
         """sets: name -> (how many of its utterances teach the head, data). Raises ModelError."""

@@ -5,8 +5,7 @@ of it. What enrolment, `realtalk data videos` and one face's own training are te
     OUT/video/NAME.npz      the truth of every frame, as a face_tracks.Track
     OUT/avatar/             an avatar of that person; its reference picture is a frame of the video
     OUT/test/val/0000.npz   with --test-wav: groups (face_dataset.py) of the same person saying
-    that,
-                            template and target in exactly one pose
+                            that, template and target in exactly one pose
 
 The movement is the expression network's, from the sound.
 """

@@ -13,8 +13,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from realtalk_ros.training.common.checkpoint import load_weights
 from realtalk_ros.training.common.prefetch import made_ahead
-from realtalk_ros.training.expression.model import Convolution, take
+from realtalk_ros.training.expression.model import Convolution
 
 T = TypeVar("T")
 _SAVED_EVERY = 60.0  # s
@@ -57,7 +58,7 @@ class Course:
         self.average = {k: v.clone() for k, v in net.state_dict().items()}
         if path.is_file():
             saved = torch.load(path, map_location="cpu", weights_only=True)
-            take(net, saved["net"], path)
+            load_weights(net, saved["net"], path)
             self.average, self.step, self._spent = saved["average"], saved["step"], saved["spent"]
             for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
                 optimizer.load_state_dict(state)
