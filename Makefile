@@ -5,7 +5,7 @@
 # make test            the linters and the tests; those that need PyTorch or MediaPipe skip themselves
 # make test-training   the tests of training and enrolment, in an environment of their own
 # make format          formats the code and mends what ruff can
-# make install         the environment only (.venv)
+# make install         the environment only (.venv); install-training: .venv-training
 # make clean           removes what these made
 #
 # Debian, Ubuntu: sudo apt install python3-venv python3-dev g++ make (Python 3.10 to 3.13).
@@ -32,7 +32,7 @@ SOURCES = pyproject.toml setup.py CMakeLists.txt package.xml README.md NOTICE \
 	$(wildcard cmake/* msg/*.msg action/* launch/* config/*) \
 	$(shell find realtalk_ros -type f -not -name '*.pyc' -not -path '*/__pycache__/*')
 
-.PHONY: help demo lint format test test-training install clean
+.PHONY: help demo lint format test test-training install install-training clean
 help:
 	@sed -n '3,/^$$/s/^# \{0,1\}//p' Makefile
 
@@ -61,6 +61,8 @@ test-training: $(TRAINING_VENV)/.installed
 	$(RUN) $(TRAINING_VENV)/bin/python -m pytest -m training test
 
 install: $(VENV)/.installed
+
+install-training: $(TRAINING_VENV)/.installed
 
 $(VENV)/.installed: $(SOURCES)
 	@sh cmake/check.sh "$(PYTHON)" "$(VENV)"
