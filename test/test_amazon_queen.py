@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("soxr")
 
-from realtalk_ros.errors import RealTalkError  # noqa: E402
-from realtalk_ros.training.speech_data.games import amazon_queen  # noqa: E402
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.training.speech_data.games import amazon_queen
 
 
 def strings(items: dict[int, str]) -> bytes:

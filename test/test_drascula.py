@@ -9,9 +9,9 @@ import pytest
 
 pytest.importorskip("soxr")
 
-from realtalk_ros.errors import RealTalkError  # noqa: E402
-from realtalk_ros.training.speech_data.corpora import clips  # noqa: E402
-from realtalk_ros.training.speech_data.games import drascula  # noqa: E402
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.training.speech_data.corpora import clips
+from realtalk_ros.training.speech_data.games import drascula
 
 
 def number(n: int) -> bytes:

@@ -15,10 +15,10 @@ import pytest
 pytest.importorskip("scipy")
 pytest.importorskip("soxr")
 
-from realtalk_ros.errors import RealTalkError  # noqa: E402
-from realtalk_ros.training.speech_data import build, corpora, waveform_augment  # noqa: E402
-from realtalk_ros.training.speech_data import phones as ph  # noqa: E402
-from realtalk_ros.training.speech_data.dataset import RATE, Speech, SpeechSet, finish  # noqa: E402
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.training.speech_data import build, corpora, waveform_augment
+from realtalk_ros.training.speech_data import phones as ph
+from realtalk_ros.training.speech_data.dataset import RATE, Speech, SpeechSet, finish
 
 STARTS = np.arange(0.5, 5.6, 0.5)
 

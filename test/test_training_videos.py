@@ -9,13 +9,13 @@ import pytest
 
 pytest.importorskip("scipy", reason="the training side needs it")
 
-from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio  # noqa: E402
-from realtalk_ros.enroll import face_tracks, video_reader  # noqa: E402
-from realtalk_ros.errors import RealTalkError  # noqa: E402
-from realtalk_ros.face_model import landmarks  # noqa: E402
-from realtalk_ros.face_model.landmarks import face_square  # noqa: E402
-from realtalk_ros.output.mp4_writer import VideoWriter  # noqa: E402
-from realtalk_ros.training.videos import build, lip_sync_check, training_groups  # noqa: E402
+from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
+from realtalk_ros.enroll import face_tracks, video_reader
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face_model import landmarks
+from realtalk_ros.face_model.landmarks import face_square
+from realtalk_ros.output.mp4_writer import VideoWriter
+from realtalk_ros.training.videos import build, lip_sync_check, training_groups
 
 FPS, SIZE, SCALE = 25, 256, 8.5  # frames/s, pixels, pixels per cm
 REST = landmarks.load().points(np.zeros(52, np.float32))
@@ -234,7 +234,7 @@ def test_spans_end_at_cuts_and_leave_out_what_is_bad():
         replace(still, rotation=rotation, rest=jump), watched(images)
     )
     # 60 jumps there, 61 back; a cut at 100 loses nothing but what is too short before it.
-    assert found == [range(0, 60), range(100, 180), range(200, 255)]
+    assert found == [range(60), range(100, 180), range(200, 255)]
     assert left_out == {
         "track jumps": 2, "blurred": 20, "turned away": 45, "stretch too short": 38,
     }  # fmt: skip
@@ -243,7 +243,7 @@ def test_spans_end_at_cuts_and_leave_out_what_is_bad():
 def test_a_face_may_be_too_small_or_leave_the_picture():
     small = truth(np.zeros((60, 52), np.float32))
     watch = watched([face(k) for k in range(60)])
-    assert face_tracks.spans(small, watch)[0] == [range(0, 60)]
+    assert face_tracks.spans(small, watch)[0] == [range(60)]
     left_out = face_tracks.spans(replace(small, rest=small.rest * 0.5 + 60), watch)[1]
     assert left_out == {"face too small": 60}
     left_out = face_tracks.spans(replace(small, rest=small.rest + 80), watch)[1]

@@ -15,7 +15,7 @@ from realtalk_ros.audio.message_adapters import (
     DecodedAudio,
     Follower,
     Kind,
-    Layout,
+    SampleLayout,
     layout_of,
 )
 from realtalk_ros.errors import AudioError, RealTalkError
@@ -42,7 +42,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
 
         self.counts = {"messages": 0, "utterances": 0}
         self.kind: Kind | None = None
-        self.layout: Layout | None = None
+        self.layout: SampleLayout | None = None
         self._follower = Follower()
         self._run = f"{time.time_ns() // 10**6:x}"
         self._input: AudioSubscription | None = None
@@ -59,7 +59,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         self.steady_timer(LOOK, self.look)
 
     def setup(self) -> None:
-        self.layout = Layout(self.sample_rate, self.channels, self.sample_format)
+        self.layout = SampleLayout(self.sample_rate, self.channels, self.sample_format)
         self.get_logger().info(f"waiting for sound on {self.topic}")
 
     def halt(self) -> None:

@@ -14,7 +14,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.msg import FaceExpression
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 from realtalk_ros.nodes.face_settings import SharedSettings
-from realtalk_ros.output.rviz_markers import LINES, FaceLines, line, tell
+from realtalk_ros.output.rviz_markers import LINES, FaceLines, line, weights_text
 from realtalk_ros.playout.jitter_buffer import JitterBuffer
 from realtalk_ros.stream_types import TimedExpression
 
@@ -138,7 +138,7 @@ class MarkersNode(lifecycle.RealTalkNode):
         dots.scale.x = dots.scale.y = dots.scale.z = 0.003
         dots.points = _points(points)
         text = self._marker("weights", 0, stamp)
-        text.type, text.color, text.text = Marker.TEXT_VIEW_FACING, WHITE, tell(shown.weights)
+        text.type, text.color, text.text = Marker.TEXT_VIEW_FACING, WHITE, weights_text(shown.weights)
         text.scale.z = 0.01
         text.pose.position.y = -0.16  # beside the face, on its right
         text.pose.position.z = float(points[:, 2].mean())

@@ -79,7 +79,7 @@ def colour(mel: np.ndarray, noise: np.ndarray | None, rng: np.random.Generator) 
     if rng.random() < 0.2:
         mel = suppressed(mel, rng.uniform(15, 45), rng.uniform(10, 40), rng.uniform(0.005, 0.04))
     if rng.random() < 0.25:  # a narrow band, as of telephones and small files
-        outside = (_HZ < rng.uniform(0, 350)) | (_HZ > rng.uniform(3000, 7500))
+        outside = (rng.uniform(0, 350) > _HZ) | (rng.uniform(3000, 7500) < _HZ)
         cut = np.maximum(mel - rng.uniform(20, 60) * _DB, rng.uniform(SILENCE, -1))
         mel = np.where(outside, np.minimum(mel, cut), mel)
     if rng.random() < 0.7:  # gain

@@ -87,7 +87,7 @@ class Convolution(nn.Module):
         return x + self.out(y)
 
     def step(self, x: Tensor, trail: Tensor) -> tuple[Tensor, Tensor]:
-        """x (1, channels), trail (2 * dilation, channels) -> y, the next trail."""
+        """X (1, channels), trail (2 * dilation, channels) -> y, the next trail."""
         d = self.dilation
         full = torch.cat([trail, self.norm(x)])
         y = torch.cat([full[0:1], full[d : d + 1], full[2 * d :]], -1)
@@ -119,7 +119,7 @@ class Trunk(nn.Module):
         return self.outward(x), self.phones(x)
 
     def step(self, mel: Tensor, trail: Tensor) -> tuple[Tensor, Tensor]:
-        """mel (2, 80), trail (dims.trail, channels) -> (1, width), the next trail."""
+        """Mel (2, 80), trail (dims.trail, channels) -> (1, width), the next trail."""
         x, at, trails = self.inward(mel.reshape(1, MEL_STEP * N_MELS)), 0, []
         for block in self.blocks:
             x, kept = block.step(x, trail[at : at + 2 * block.dilation])
@@ -166,7 +166,7 @@ class SelfAttention(nn.Module):
         return self.out(y.flatten(2, 3)[:, :, :t].transpose(1, 2).reshape(b, t, width))
 
     def step(self, x: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """x (1, 1, width), memory (2, heads, memory, width / heads) -> y, the next memory."""
+        """X (1, 1, width), memory (2, heads, memory, width / heads) -> y, the next memory."""
         q, k, v = self._split(x)
         full = torch.cat([memory, torch.cat([k, v])], 2)  # (2, heads, memory + 1, dim)
         scores = q[0] @ full[0].transpose(1, 2) * q.shape[-1] ** -0.5 + self.bias[:, None]
@@ -187,7 +187,7 @@ class CrossAttention(nn.Module):
         nn.init.zeros_(self.out.weight)  # begins as if there were no prior
 
     def prior(self, tokens: Tensor) -> Tensor:
-        """tokens (B, P, width) -> (B, 2, heads, P, width / heads): what the stream keeps."""
+        """Tokens (B, P, width) -> (B, 2, heads, P, width / heads): what the stream keeps."""
         b, p, width = tokens.shape
         return (
             self.kv(tokens).reshape(b, p, 2, self.heads, width // self.heads).permute(0, 2, 3, 1, 4)
@@ -247,7 +247,7 @@ class PriorEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, identity: Tensor, reference: Tensor, known: Tensor) -> Tensor:
-        """known (B, 2): 1 where the identity, the reference window is given, else 0."""
+        """Known (B, 2): 1 where the identity, the reference window is given, else 0."""
         b = identity.shape[0]
         dims = self.dims
         tokens = self.identity(identity).reshape(b, dims.identity_tokens, dims.width)
@@ -325,7 +325,7 @@ class ExpressionNet(nn.Module):
         return weights.sigmoid(), 0.1 * rotation, speech.squeeze(-1)
 
     def forward(self, mel: Tensor, prior: Tensor) -> dict[str, Tensor]:
-        """mel (B, 2 T, 80) -> per step (B, T, ...); step k shows the frame of step k - delay.
+        """Mel (B, 2 T, 80) -> per step (B, T, ...); step k shows the frame of step k - delay.
 
         weights (.., 52), rotation (.., 3) rad, speech (..) logits, lips (.., 60) cm from rest,
         phone and heard_phone (.., phones) logits.

@@ -177,7 +177,7 @@ def _pauses(
     add(ph.SIL, np.zeros(int(RATE * rng.uniform(0.05, 0.9))))
     for phone, start, end in segments:
         a, b = round(start * RATE), round(end * RATE)
-        if phone == ph.SIL and end - start > 0.04 and 0 < a and b < len(x) and rng.random() < 0.25:
+        if phone == ph.SIL and end - start > 0.04 and a > 0 and b < len(x) and rng.random() < 0.25:
             middle = (a + b) // 2
             add(phone, x[a:middle])
             add(phone, np.zeros(int(RATE * rng.uniform(0.2, 1.5))))
