@@ -1,4 +1,4 @@
-"""A training that lasts so many minutes: its optimisers, learning rate, checkpoint (torch)."""
+"""A training loop with a time budget: optimizers, learning rate, moving average, checkpoint."""
 
 from __future__ import annotations
 
@@ -6,59 +6,79 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from realtalk_ros.training.common.prefetch import made_ahead
-from realtalk_ros.training.expression.model import Convolution, take
+from realtalk_ros.training.common import checkpoint
+from realtalk_ros.training.common.prefetch import prefetch
 
 T = TypeVar("T")
-_SAVED_EVERY = 60.0  # s
+SAVE_INTERVAL = 60.0  # s between checkpoints
+FINAL_RATE = 0.02  # of the peak learning rate, at the end of the cosine
+MAX_GRADIENT_NORM = 1.0
+EMA_DECAY = 0.999  # a step; less in the first steps, so that the average forgets the random start
 
 
-def optimizers(net: nn.Module, rate: float, weight_decay: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the convolutions, AdamW for all else.
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to learn."""
 
-    Muon (K. Jordan, "Muon: an optimizer for hidden layers in neural networks", 2024) hears more of
-    each sequence; its steps are as large as AdamW's (Liu et al., "Muon is scalable for LLM
-    training", 2025), so that one learning rate does for both. Paths that begin at zero, as the
-    prior's, it opens more slowly than AdamW.
+    minutes: float  # of wall time, over all resumptions
+    learning_rate: float  # at its peak
+    warm_up_steps: int = 200  # in which the learning rate rises from 0
+    weight_decay: float = 0.02
+
+
+def optimizers(
+    net: nn.Module, schedule: Schedule, muon_parameters: Iterable[nn.Parameter]
+) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices in `muon_parameters`, AdamW for all other parameters.
+
+    Muon (K. Jordan, "Muon: an optimizer for hidden layers in neural networks", 2024) learns more
+    from each sequence. Its steps are scaled to AdamW's (Liu et al., "Muon is scalable for LLM
+    training", 2025), so one learning rate does for both. It is slower than AdamW for paths that
+    begin at zero, such as the cross-attention's.
     """
-    hears = [m for m in net.modules() if isinstance(m, Convolution)]
-    matrices = [weight for m in hears for weight in (m.taps.weight, m.out.weight)]
-    found = set(map(id, matrices))
-    rest = [p for p in net.parameters() if id(p) not in found]
-    made = [torch.optim.AdamW(rest, rate, betas=(0.9, 0.98), weight_decay=weight_decay)]
+    matrices = list(muon_parameters)
+    chosen = set(map(id, matrices))
+    others = [p for p in net.parameters() if id(p) not in chosen]
+    rate, decay = schedule.learning_rate, schedule.weight_decay
+    found = [torch.optim.AdamW(others, rate, betas=(0.9, 0.98), weight_decay=decay)]
     if matrices:
-        made.append(torch.optim.Muon(matrices, rate, weight_decay, adjust_lr_fn="match_rms_adamw"))
-    return made
+        found.append(torch.optim.Muon(matrices, rate, decay, adjust_lr_fn="match_rms_adamw"))
+    return found
 
 
-class Course:
-    """Trains `net` until `minutes` have been spent, over all resumptions from the file `path`.
+class Trainer:
+    """Trains `net` until the schedule's minutes have been spent, over all resumptions from `path`.
 
-    The learning rate rises to `rate` in `warm_up` steps and falls by a cosine in time, as the
-    budget is time. `average` is the running mean of the weights: used in the end, it is calmer.
-    `kept` goes into the checkpoint, too.
+    The learning rate follows a warm-up, then a cosine over time, as the budget is time. `ema` is
+    the exponential moving average of the weights, which is what a training results in. `extra` is
+    kept in the checkpoint, too.
     """
 
     def __init__(
-        self, net: nn.Module, path: Path, minutes: float, rate: float, weight_decay: float = 0.02,
-        warm_up: int = 200, **kept: object,
-    ):  # fmt: skip
-        self.net, self.path, self.kept = net, path, kept
-        self.minutes, self.rate, self.warm_up = minutes, rate, warm_up
-        self.optimizers = optimizers(net, rate, weight_decay)
+        self,
+        net: nn.Module,
+        path: Path,
+        schedule: Schedule,
+        *,
+        muon_parameters: Iterable[nn.Parameter] = (),
+        **extra: object,
+    ):
+        self.net, self.path, self.schedule, self.extra = net, path, schedule, extra
+        self.optimizers = optimizers(net, schedule, muon_parameters)
         self.step, self._spent = 0, 0.0
-        self.average = {k: v.clone() for k, v in net.state_dict().items()}
+        self.ema = {k: v.clone() for k, v in net.state_dict().items()}
         if path.is_file():
-            saved = torch.load(path, map_location="cpu", weights_only=True)
-            take(net, saved["net"], path)
-            self.average, self.step, self._spent = saved["average"], saved["step"], saved["spent"]
+            saved = checkpoint.load(path)
+            checkpoint.load_weights(net, saved["net"], path)
+            self.ema, self.step, self._spent = saved["ema"], saved["step"], saved["spent"]
             for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
                 optimizer.load_state_dict(state)
             print(f"resumed at step {self.step}, {self._spent / 60:.1f} min spent", flush=True)
@@ -70,69 +90,69 @@ class Course:
         """Seconds, in all runs."""
         return self._spent + time.monotonic() - self._began
 
-    def _goes_on(self) -> bool:
-        """Whether there is time for another step, for which it sets the learning rate."""
-        progress = self.spent / (60 * self.minutes)
+    def _set_learning_rate(self) -> bool:
+        """Sets the next step's learning rate. Returns False when the time is spent."""
+        progress = self.spent / (60 * self.schedule.minutes)
         if progress >= 1:
             return False
         cosine = 0.5 * (1 + math.cos(math.pi * progress))  # a plain float: it is saved
-        rate = self.rate * min(1, (self.step + 1) / self.warm_up) * (0.02 + 0.98 * cosine)
+        warm_up = min(1, (self.step + 1) / self.schedule.warm_up_steps)
+        rate = self.schedule.learning_rate * warm_up * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
         return True
 
     def batches(self, make: Callable[[], T]) -> Iterator[T]:
-        """What `make` gives, each made ahead, to learn from until the time is over; then saves."""
-        coming = made_ahead(make)
-        while self._goes_on():
-            yield next(coming)
-        coming.close()
+        """Prefetched results of `make` until the time is spent; then saves the checkpoint."""
+        batches = prefetch(make)
+        while self._set_learning_rate():
+            yield next(batches)
+        batches.close()
         self.save()
 
     def learn(self, loss: Tensor) -> None:
+        """One optimizer step."""
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(self.net.parameters(), MAX_GRADIENT_NORM)
         for optimizer in self.optimizers:
             optimizer.step()
         self.step += 1
-        keep = min(0.999, (1 + self.step) / (10 + self.step))
+        decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for name, value in self.net.state_dict().items():
-                self.average[name].lerp_(value, 1 - keep)
-        if time.monotonic() - self._saved > _SAVED_EVERY:
+                self.ema[name].lerp_(value, 1 - decay)
+        if time.monotonic() - self._saved > SAVE_INTERVAL:
             self._saved = time.monotonic()
             self.save()
 
     def save(self) -> None:
-        partial = self.path.with_suffix(".part")
-        torch.save(
+        checkpoint.save(
             {
-                "net": self.net.state_dict(), "average": self.average, "spent": self.spent,
+                "net": self.net.state_dict(), "ema": self.ema, "spent": self.spent,
                 "step": self.step, "optimizers": [o.state_dict() for o in self.optimizers],
-                **self.kept,
+                **self.extra,
             },
-            partial,
+            self.path,
         )  # fmt: skip
-        partial.replace(self.path)
 
 
-class Log:
-    """Prints the mean of what a course measures, and keeps it in a file if there is one."""
+class MetricLog:
+    """Prints the mean of a training's metrics every few steps, and appends it to a file."""
 
-    def __init__(self, name: str, course: Course, every: int, path: Path | None = None):
-        self.name, self.course, self.every, self.path = name, course, every, path
+    def __init__(self, name: str, trainer: Trainer, every: int, path: Path | None = None):
+        self.name, self.trainer, self.every, self.path = name, trainer, every, path
         self._sums: Counter[str] = Counter()
 
-    def add(self, **measured: Tensor) -> None:
-        self._sums.update({name: float(value.detach()) for name, value in measured.items()})
-        if self.course.step % self.every:
+    def add(self, **metrics: Tensor) -> None:
+        self._sums.update({name: float(value.detach()) for name, value in metrics.items()})
+        if self.trainer.step % self.every:
             return
         row = {
-            self.name: self.course.step,
-            "minutes": round(self.course.spent / 60, 2),
+            self.name: self.trainer.step,
+            "minutes": round(self.trainer.spent / 60, 2),
             **{name: round(total / self.every, 4) for name, total in self._sums.items()},
         }
         self._sums.clear()
