@@ -44,6 +44,10 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "realtalk_ros.commands.soak",
         "the ROS 2 graph for minutes: is it in sync, in time, whole",
     ),
+    ("document",): (
+        "realtalk_ros.commands.document",
+        "the tables of topics and parameters in README and docs",
+    ),
     ("data", "facekit"): (
         "realtalk_ros.training.synthetic.facekit_import",
         "the face model, of ICT-FaceKit",
@@ -59,7 +63,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "videos of talking heads, to learn from",
     ),
     ("data", "speaker"): (
-        "realtalk_ros.training.synthetic.talking_video",
+        "realtalk_ros.training.videos.talking_video",
         "a video of a studio person who speaks",
     ),
     ("train", "expression"): (

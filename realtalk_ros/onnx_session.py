@@ -11,17 +11,12 @@ from weakref import WeakValueDictionary
 import onnxruntime as ort
 
 from realtalk_ros import install_hints
+from realtalk_ros.contracts import ALIGNER_FILE, ENCODER_FILE, GENERATOR_FILE, PRIOR_FILE, STEP_FILE
 from realtalk_ros.errors import ModelError
 
 MODEL_DIR = Path(os.environ.get("REALTALK_MODEL_DIR") or Path(__file__).parent / "models")
 CHECKSUMS = "SHA256SUMS"  # in the format of sha256sum(1), beside the models
-FILES = (
-    "expression_prior.onnx",
-    "expression_step.onnx",
-    "renderer_encode.onnx",
-    "renderer_align.onnx",
-    "renderer_generate.onnx",
-)
+FILES = (PRIOR_FILE, STEP_FILE, ENCODER_FILE, ALIGNER_FILE, GENERATOR_FILE)
 
 # Tried in this order; ONNX Runtime falls back to the next one for what a provider cannot run.
 PROVIDERS = {

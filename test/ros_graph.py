@@ -33,6 +33,10 @@ ANSWERED = 1.0  # s after which what was sent to it is taken for lost
 STRICT = bool(os.environ.get("REALTALK_TEST_STRICT"))
 
 
+# Rendering is most of what a graph computes: where nobody asks for speed, half the frames will do.
+FPS = 25.0 if STRICT else 12.5
+
+
 def promised(limit: float, lenient: float) -> float:
     """`limit` where the tests are strict about speed, `lenient` elsewhere."""
     return limit if STRICT else lenient
@@ -49,6 +53,8 @@ def start(name: str, domain: int, *ros_args: str, stderr=None, **parameters) -> 
     """Starts a node's module as a process. (Frames are counted: none are left out on purpose.)"""
     if name == "renderer_node":
         parameters.setdefault("adapt_quality", "false")
+    if name in ("expression_node", "renderer_node"):
+        parameters.setdefault("fps", FPS)
     command = [sys.executable, "-m", f"realtalk_ros.nodes.{name}", "--ros-args", *ros_args]
     for key, value in parameters.items():
         command += ["-p", f"{key}:={value}"]

@@ -7,10 +7,11 @@ import pytest
 
 pytest.importorskip("soxr", reason="training needs soxr")
 
+from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.training.speech_data import alignment, viterbi
 from realtalk_ros.training.speech_data import phones as ph
 from realtalk_ros.training.speech_data.corpora import Recording
-from realtalk_ros.training.speech_data.dataset import SAMPLE_RATE, Speech
+from realtalk_ros.training.speech_data.dataset import Speech
 
 
 def posteriors(*runs: tuple[str, int], seed: int = 0) -> np.ndarray:

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from realtalk_ros.audio import log_mel
+from realtalk_ros.audio import log_mel, pcm
+from realtalk_ros.audio.resampler import Resampler
 from realtalk_ros.errors import AudioError
 
 
@@ -38,7 +39,7 @@ def test_resampled_signal_has_no_delay(rate):
         t = np.arange(r) / r
         return (np.sin(2 * np.pi * 300 * t) * np.exp(-(((t - 0.5) / 0.05) ** 2))).astype(np.float32)
 
-    resampler = log_mel.Resampler(rate)
+    resampler = Resampler(rate)
     y = np.concatenate([resampler.push(burst(rate)), resampler.flush()])
     assert len(y) == 16000
     np.testing.assert_allclose(y, burst(16000), atol=1e-3)
@@ -67,20 +68,20 @@ def test_stream_latency_is_bounded():
 
 def test_decode_encodings_and_channels():
     s16 = np.array([0, 16384, -32768], "<i2")
-    assert log_mel.decode_pcm(s16.tobytes(), "pcm_s16le", 1).tolist() == [0, 0.5, -1]
-    assert log_mel.decode_pcm(s16.view(np.uint8), "pcm_s16le", 1).tolist() == [0, 0.5, -1]
+    assert pcm.decode_pcm(s16.tobytes(), "pcm_s16le", 1).tolist() == [0, 0.5, -1]
+    assert pcm.decode_pcm(s16.view(np.uint8), "pcm_s16le", 1).tolist() == [0, 0.5, -1]
     for channels in range(1, 9):
         frames = np.tile(np.linspace(-1, 1, 5, dtype="<f4")[:, None], (1, channels))
-        mono = log_mel.decode_pcm(frames.tobytes(), "pcm_f32le", channels)
+        mono = pcm.decode_pcm(frames.tobytes(), "pcm_f32le", channels)
         assert mono.dtype == np.float32
         np.testing.assert_allclose(mono, frames[:, 0], atol=1e-6)
-    assert log_mel.decode_pcm(b"", "pcm_s16le", 2).shape == (0,)
+    assert pcm.decode_pcm(b"", "pcm_s16le", 2).shape == (0,)
 
 
 def test_bad_samples_become_silence():
     bad = np.array([np.nan, np.inf, -np.inf, 0.5, 7.0], "<f4")
-    assert log_mel.decode_pcm(bad.tobytes(), "pcm_f32le", 1).tolist() == [0, 0, 0, 0.5, 1]
-    assert log_mel.sanitize(bad)[1] == 3
+    assert pcm.decode_pcm(bad.tobytes(), "pcm_f32le", 1).tolist() == [0, 0, 0, 0.5, 1]
+    assert pcm.sanitize(bad)[1] == 3
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_bad_samples_become_silence():
 )
 def test_decode_refuses(data, encoding, channels, word):
     with pytest.raises(AudioError, match=word) as error:
-        log_mel.decode_pcm(data, encoding, channels)
+        pcm.decode_pcm(data, encoding, channels)
     assert "\n" not in str(error.value)
 
 

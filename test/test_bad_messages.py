@@ -16,7 +16,7 @@ from rclpy.parameter import Parameter  # noqa: E402
 
 from realtalk_ros.msg import FaceExpression  # noqa: E402
 from realtalk_ros.nodes.expression_node import ExpressionNode  # noqa: E402
-from ros_graph import AVATAR, RATE, Client, promised, seconds, speech, start, stop  # noqa: E402
+from ros_graph import AVATAR, FPS, RATE, Client, promised, seconds, speech, start, stop  # noqa: E402
 
 DOMAIN = 44
 WARN, ERROR = 1, 2
@@ -267,7 +267,7 @@ def test_bad_expressions_do_not_reach_the_face(renderer):
             publisher.publish(message)
         client.images.clear()
         client.spin(2.5)
-        assert len(client.images) > promised(0.7, 0.2) * 2.5 * 25
+        assert len(client.images) > promised(0.7, 0.2) * 2.5 * FPS
         assert (np.diff([stamp for stamp, _ in client.images]) > 0).all()
         assert client.diagnostics["renderer_node"][0] == WARN
     finally:

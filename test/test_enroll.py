@@ -19,8 +19,9 @@ from realtalk_ros.cli import main
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.output.mp4_writer import VideoWriter
-from realtalk_ros.rendering.face_renderer import FaceRenderer, references
-from realtalk_ros.rendering.reference_selection import Chooser, spread
+from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.rendering.generator import references
+from realtalk_ros.rendering.reference_selection import ReferenceSelector, spread
 
 pytest.importorskip("scipy")
 
@@ -398,7 +399,7 @@ def test_a_video_in_profile_and_a_small_face_are_refused(clip, tmp_path, capsys)
 
 def test_the_reference_with_the_nearest_mouth_is_taken_and_kept():
     rest, wide, pursed = weights(), weights(jawOpen=0.8), weights(mouthPucker=0.9)
-    chooser = Chooser(np.stack([rest, wide, pursed]))
+    chooser = ReferenceSelector(np.stack([rest, wide, pursed]))
     assert [chooser.choose(w) for w in (rest, wide, pursed, rest)] == [0, 1, 2, 0]
     # Around the middle between two, it stays with what it has.
     sway = [chooser.choose(weights(jawOpen=0.4 + 0.05 * (-1) ** k)) for k in range(8)]

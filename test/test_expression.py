@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from realtalk_ros import onnx_session
-from realtalk_ros.audio import log_mel
+from realtalk_ros.audio import log_mel, pcm
 from realtalk_ros.audio.media_files import SAMPLE_CLIP
 from realtalk_ros.behaviour import emotion
+from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.errors import ModelError
-from realtalk_ros.expression.onnx_model import RATE, STATE, ExpressionModel
+from realtalk_ros.expression.onnx_model import STATE, ExpressionModel
 from realtalk_ros.face_model import arkit
 from realtalk_ros.training.expression import coarticulation
 from realtalk_ros.training.speech_data import phones as ph
@@ -29,7 +30,7 @@ def clip():
     with wave.open(str(SAMPLE_CLIP)) as file:
         assert file.getsampwidth() == 2
         data = file.readframes(file.getnframes())
-        return log_mel.decode_pcm(data, "pcm_s16le", file.getnchannels()), file.getframerate()
+        return pcm.decode_pcm(data, "pcm_s16le", file.getnchannels()), file.getframerate()
 
 
 def express(model, pcm, rate, chunk_s=None):
@@ -55,8 +56,8 @@ def test_streamed_equals_whole(model, clip, whole, chunk_s):
 
 def test_frames_cover_the_sound_at_50_hz(clip, whole):
     pcm, rate = clip
-    assert len(whole["time"]) == int(np.ceil(len(pcm) / rate * RATE - 1e-9))
-    np.testing.assert_allclose(whole["time"], np.arange(len(whole["time"])) / RATE)
+    assert len(whole["time"]) == int(np.ceil(len(pcm) / rate * EXPRESSION_RATE - 1e-9))
+    np.testing.assert_allclose(whole["time"], np.arange(len(whole["time"])) / EXPRESSION_RATE)
     assert whole["weights"].min() >= 0 and whole["weights"].max() <= 1
 
 
@@ -84,7 +85,7 @@ def test_mouth_moves_with_speech_and_rests_after_it(model, clip):
     gap = coarticulation.opening(got["weights"])
     assert gap.max() > 0.6  # cm, on a vowel
     speaking = got["speech"] > 0.5
-    assert 0.5 < speaking[: int(len(pcm) / rate * RATE)].mean() <= 1
+    assert 0.5 < speaking[: int(len(pcm) / rate * EXPRESSION_RATE)].mean() <= 1
     assert not speaking[-25:].any()
     assert np.abs(gap[-25:] - coarticulation.REST_GAP).max() < 0.05
 
@@ -151,8 +152,9 @@ def test_coarticulation_closes_lips_for_everyone():
         motion = coarticulation.animate(SEGMENTS, 125, style)
         gap = coarticulation.opening(motion.weights)
         for at in (0.53, 0.76, 1.02):
-            assert gap[round(at * RATE)] < 0.02, style
-        assert gap[round(0.64 * RATE)] > 0.25 and gap[round(1.45 * RATE)] > 0.25
+            assert gap[round(at * EXPRESSION_RATE)] < 0.02, style
+        for at in (0.64, 1.45):
+            assert gap[round(at * EXPRESSION_RATE)] > 0.25
         assert not motion.weights[:15].any() and not motion.weights[-30:, list(arkit.MOUTH)].any()
         assert motion.weights.min() >= 0 and motion.weights.max() <= 1
 
@@ -166,15 +168,15 @@ def test_coarticulation_blinks_in_a_pause_and_keeps_closures_in_an_emotion():
     smile = arkit.INDEX["mouthSmileLeft"]
     assert (happy[30:75, smile] > plain[30:75, smile] + 0.3).all()
     for at in (0.53, 0.76, 1.02):
-        assert coarticulation.opening(happy)[round(at * RATE)] < 0.02
+        assert coarticulation.opening(happy)[round(at * EXPRESSION_RATE)] < 0.02
 
 
 def test_coarticulation_distinguishes_vowels():
     weights = coarticulation.animate(SEGMENTS, 125, coarticulation.average_style()).weights
-    ee, oo = weights[round(0.93 * RATE)], weights[round(1.16 * RATE)]
+    ee, oo = weights[round(0.93 * EXPRESSION_RATE)], weights[round(1.16 * EXPRESSION_RATE)]
     assert coarticulation.width(ee) > 0.3 and coarticulation.width(oo) < -0.3
     lip = arkit.INDEX["mouthRollLower"]
-    assert weights[round(1.3 * RATE), lip] > 0.35  # f: the lower lip under the teeth
+    assert weights[round(1.3 * EXPRESSION_RATE), lip] > 0.35  # f: the lower lip under the teeth
 
 
 def test_lips_come_near_but_do_not_meet_for_an_approximant():

@@ -7,7 +7,7 @@ import pytest
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering import eyes
-from realtalk_ros.rendering.face_renderer import lay
+from realtalk_ros.rendering.generator import warp
 from realtalk_ros.rendering.geometry import Geometry, frontal
 
 SIZE = 256
@@ -26,7 +26,7 @@ def weights(**values: float) -> np.ndarray:
 
 
 def laid(rest: np.ndarray, picture: np.ndarray, **values: float) -> np.ndarray:
-    return lay(picture, placed(rest, **values)[0])
+    return warp(picture, placed(rest, **values)[0])
 
 
 def placed(rest: np.ndarray, **values: float) -> tuple[np.ndarray, np.ndarray]:

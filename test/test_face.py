@@ -7,14 +7,15 @@ import pytest
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour import emotion
-from realtalk_ros.behaviour.face import Face, felt, parse_emotion
+from realtalk_ros.behaviour.emotion import emotion_from_valence_arousal, parse_emotion
+from realtalk_ros.behaviour.face import Face
 from realtalk_ros.behaviour.gaze import angles
 from realtalk_ros.behaviour.head_motion import HeadMotion
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import gaze_angles
-from realtalk_ros.playout.adaptive_quality import LEVELS, Ladder
-from realtalk_ros.rendering.batching import Troupe
+from realtalk_ros.playout.adaptive_quality import LEVELS, QualityController
+from realtalk_ros.rendering.batching import BatchingRenderer
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 
 I = arkit.INDEX  # noqa: E741
@@ -122,6 +123,19 @@ def test_each_gain_is_of_its_own_and_of_nothing_else(renderer, gain):
         np.testing.assert_allclose(some[:, rest], gain * full[:, rest], atol=1e-5, err_msg=name)
         np.testing.assert_allclose(some_turn, gain * full_turn, atol=1e-5, err_msg=name)
         np.testing.assert_allclose(some[:, blinks], full[:, blinks], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", arkit.NAMES)
+def test_a_weight_of_speech_moves_itself_alone(renderer, name):
+    """Above all not its twin on the other side."""
+    face, said = Face(renderer), np.zeros(52, np.float32)
+    face.idle_gain = 0.0
+    face.pose(100.0, said, None)
+    before = face.pose(100.04, said, None)[0]
+    said[I[name]] = 0.3
+    after = face.pose(100.04, said, None)[0]
+    moved = {n for n in arkit.NAMES if abs(after[I[n]] - before[I[n]]) > 1e-3}
+    assert moved == {name} and after[I[name]] > before[I[name]]
 
 
 def test_one_seed_is_one_life_and_another_is_another(renderer):
@@ -239,7 +253,7 @@ def test_what_is_no_emotion_is_refused_in_one_line(text):
      (-0.2, 0.9, "afraid"), (0.0, 0.0, "neutral"), (np.nan, 0, "neutral")],
 )  # fmt: skip
 def test_emotions_by_valence_and_arousal(valence, arousal, name):
-    assert felt(valence, arousal)[0] == name
+    assert emotion_from_valence_arousal(valence, arousal)[0] == name
 
 
 def test_a_turned_head_moves_the_face_and_leaves_the_border():
@@ -261,7 +275,7 @@ def test_smaller_pictures_of_the_same_face_need_no_new_network(renderer):
 
 
 def test_a_troupe_renders_its_faces_together_and_each_its_own():
-    troupe, rounds = Troupe(["default"] * 3), 8
+    troupe, rounds = BatchingRenderer(["default"] * 3), 8
     members = [troupe.member(i, 128, ("CPUExecutionProvider",), 1, None) for i in range(3)]
     alone = FaceRenderer(Avatar.load("default"), 128, threads=1)
     wanted, got = {}, {}
@@ -286,7 +300,7 @@ def test_a_troupe_renders_its_faces_together_and_each_its_own():
 
 
 def test_every_face_of_a_troupe_learns_of_a_failure():
-    troupe = Troupe(["default"] * 2)
+    troupe = BatchingRenderer(["default"] * 2)
     member = troupe.member(0, 64, ("CPUExecutionProvider",), 1, None)
     with pytest.raises(Exception, match="."):
         member.render(np.zeros(7, np.float32), 0)
@@ -294,7 +308,7 @@ def test_every_face_of_a_troupe_learns_of_a_failure():
 
 
 def test_quality_goes_down_under_load_and_climbs_back():
-    ladder, cost, levels = Ladder(), 1.6, []
+    ladder, cost, levels = QualityController(), 1.6, []
     for second in range(120):
         fps, size = ladder.divisors
         load = (cost if second < 40 else 0.3) / fps / size
@@ -308,7 +322,7 @@ def test_quality_goes_down_under_load_and_climbs_back():
 
 def test_quality_does_not_swing():
     """Where the better level is too much, climbs become rare."""
-    ladder, levels = Ladder(), []
+    ladder, levels = QualityController(), []
     for _ in range(1000):
         fps, size = ladder.divisors
         load = 1.3 / fps / size
@@ -320,7 +334,7 @@ def test_quality_does_not_swing():
 @pytest.mark.parametrize("load", [0.3, 0.7, 0.9])
 def test_the_full_quality_is_back_within_15_s_after_a_load_of_half_a_minute(load):
     """`load` is what the full quality takes without the other program, 2.5 times that with it."""
-    ladder, levels = Ladder(), []
+    ladder, levels = QualityController(), []
     for second in range(60):
         fps, size = LEVELS[ladder.level]
         cost = (2.5 * load if 5 <= second < 35 else load) / fps / (1.2 if size > 1 else 1)
@@ -331,11 +345,11 @@ def test_the_full_quality_is_back_within_15_s_after_a_load_of_half_a_minute(load
 
 
 def test_frames_that_are_missed_while_the_processor_is_idle_do_not_lower_the_quality():
-    ladder = Ladder()
+    ladder = QualityController()
     assert not any(ladder.update(0.3, 0.5, idle=0.7) for _ in range(20))
 
 
 def test_a_short_stall_does_not_lower_the_quality():
-    ladder = Ladder()
+    ladder = QualityController()
     for load in (0.4, 3.0, 3.0, 0.4, 3.0, 0.4):
         assert not ladder.update(load, 0.5 if load > 1 else 0.0)

@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from realtalk_ros.expression.pipeline import TimedExpression
-from realtalk_ros.playout.jitter_buffer import JumpWatch, Presenter, Speaking
+from realtalk_ros.playout.clock import ClockJumpDetector
+from realtalk_ros.playout.jitter_buffer import JitterBuffer
+from realtalk_ros.playout.speaking import SpeakingState
+from realtalk_ros.stream_types import TimedExpression
 
 FPS = 25
 
@@ -28,7 +30,7 @@ def play(presenter, arrivals, start, stop, rate=100):
 
 
 def test_speech_sent_early_is_shown_at_its_time():
-    presenter = Presenter(FPS)
+    presenter = JitterBuffer(FPS)
     frames = [expression(10 + k / FPS, k / 100) for k in range(50)]
     shown = play(presenter, [(9.5, f) for f in frames], 9.0, 13.0)
     spoken = [(now, s) for now, s in shown if s.utterance]
@@ -40,7 +42,7 @@ def test_speech_sent_early_is_shown_at_its_time():
 
 
 def test_live_speech_has_one_constant_delay_and_loses_nothing():
-    presenter = Presenter(FPS)
+    presenter = JitterBuffer(FPS)
     late = [0.15 + 0.02 * (k % 2) for k in range(100)]
     frames = [(10 + k / FPS + late[k], expression(10 + k / FPS)) for k in range(100)]
     shown = play(presenter, frames, 9.0, 15.0)
@@ -50,7 +52,7 @@ def test_live_speech_has_one_constant_delay_and_loses_nothing():
 
 
 def test_frames_are_shown_steadily_and_never_twice():
-    presenter = Presenter(FPS)
+    presenter = JitterBuffer(FPS)
     speech = [(10.3 + k / FPS, expression(10 + k / FPS)) for k in range(25)]
     numbers = [s.frame for _, s in play(presenter, speech, 5.0, 15.0)]
     assert all(b > a for a, b in zip(numbers, numbers[1:], strict=False))
@@ -58,7 +60,7 @@ def test_frames_are_shown_steadily_and_never_twice():
 
 
 def test_late_frames_are_dropped_and_counted_and_the_delay_adapts():
-    presenter = Presenter(FPS)
+    presenter = JitterBuffer(FPS)
     # The first is on time, then everything is half a second late.
     frames = [(10 + k / FPS + (0.1 if k < 3 else 0.5), expression(10 + k / FPS)) for k in range(75)]
     shown = [s for _, s in play(presenter, frames, 9.0, 15.0) if s.utterance]
@@ -68,7 +70,7 @@ def test_late_frames_are_dropped_and_counted_and_the_delay_adapts():
 
 
 def test_interrupt_drops_all_and_the_mouth_closes_soon():
-    presenter = Presenter(FPS)
+    presenter = JitterBuffer(FPS)
     play(presenter, [(9.5, expression(10 + k / FPS, 1.0)) for k in range(100)], 9.0, 11.0)
     presenter.reset()
     after = [s for _, s in play(presenter, [], 11.0, 11.4)]
@@ -79,7 +81,7 @@ def test_interrupt_drops_all_and_the_mouth_closes_soon():
 
 def test_a_delay_that_grew_while_somebody_spoke_falls_when_it_is_not_needed():
     """A load for 3 s, in an utterance that never pauses."""
-    presenter = Presenter(FPS)
+    presenter = JitterBuffer(FPS)
     late = [0.6 if 50 <= k < 125 else 0.15 for k in range(300)]
     frames = [(10 + k / FPS + late[k], expression(10 + k / FPS)) for k in range(300)]
     shown = [(now, s) for now, s in play(presenter, frames, 9.0, 24.0) if s.utterance]
@@ -90,7 +92,7 @@ def test_a_delay_that_grew_while_somebody_spoke_falls_when_it_is_not_needed():
 
 @pytest.mark.parametrize("behind", [0.15, 1.0])
 def test_a_process_that_stood_still_shows_what_follows_at_the_old_delay(behind):
-    presenter, shown, now = Presenter(FPS), [], 9.0
+    presenter, shown, now = JitterBuffer(FPS), [], 9.0
     waiting = [(10 + k / FPS + behind, expression(10 + k / FPS)) for k in range(300)]
     while now < 24.0:
         if 13.0 <= now < 17.0:
@@ -110,7 +112,7 @@ def test_a_process_that_stood_still_shows_what_follows_at_the_old_delay(behind):
 @pytest.mark.parametrize("at_once", [True, False])
 def test_pauses_of_live_speech_are_shortened_and_nothing_of_what_came_early(at_once):
     """The first frames come late."""
-    presenter = Presenter(FPS)
+    presenter = JitterBuffer(FPS)
     pause = range(80, 105)
     frames = [expression(10 + k / FPS) for k in range(150)]
     frames = [replace(f, speech=0.0) if k in pause else f for k, f in enumerate(frames)]
@@ -124,7 +126,7 @@ def test_pauses_of_live_speech_are_shortened_and_nothing_of_what_came_early(at_o
 
 @pytest.mark.parametrize("jump", [3600.0, -3600.0])
 def test_a_clock_that_jumps_goes_on(jump):
-    presenter = Presenter(FPS)
+    presenter = JitterBuffer(FPS)
     play(presenter, [], 5000.0, 5001.0)
     frames = [expression(5002 + jump + k / FPS) for k in range(25)]
     shown = play(presenter, [(5001.5 + jump, f) for f in frames], 5001.0 + jump, 5004.0 + jump)
@@ -133,7 +135,7 @@ def test_a_clock_that_jumps_goes_on(jump):
 
 
 def test_a_stamp_an_hour_back_does_not_stop_the_face():
-    presenter = Presenter(FPS)
+    presenter = JitterBuffer(FPS)
     old = [(10.0, expression(10 - 3600 + k / FPS)) for k in range(10)]
     good = [(10.1, expression(10.6 + k / FPS, utterance="b")) for k in range(25)]
     shown = [s for _, s in play(presenter, old + good, 9.0, 12.0) if s.utterance]
@@ -142,7 +144,7 @@ def test_a_stamp_an_hour_back_does_not_stop_the_face():
 
 @pytest.mark.parametrize("jump", [3600.0, -3600.0])
 def test_a_clock_that_jumps_takes_the_running_speech_along(jump):
-    presenter = Presenter(FPS)
+    presenter = JitterBuffer(FPS)
     before = play(presenter, [(9.5, expression(10 + k / FPS)) for k in range(100)], 9.0, 11.0)
     presenter.shift(jump)
     after = play(presenter, [], 11.0 + jump, 14.5 + jump)
@@ -151,7 +153,7 @@ def test_a_clock_that_jumps_takes_the_running_speech_along(jump):
 
 
 def test_from_live_to_early_speech_no_frame_is_left_out():
-    presenter = Presenter(FPS)
+    presenter = JitterBuffer(FPS)
     live = [(10.15 + k / FPS, expression(10 + k / FPS)) for k in range(50)]
     early = [(15 - 0.36 + k / FPS, expression(15 + k / FPS, utterance="b")) for k in range(50)]
     shown = play(presenter, live + early, 9.0, 18.0)
@@ -162,7 +164,7 @@ def test_from_live_to_early_speech_no_frame_is_left_out():
 
 
 def test_frames_are_handed_out_early_enough_to_be_rendered():
-    presenter = Presenter(FPS)
+    presenter = JitterBuffer(FPS)
     presenter.lead = 0.02
     frames = [(9.5, expression(10 + k / FPS)) for k in range(50)]
     for now, s in play(presenter, frames, 9.0, 13.0):
@@ -171,7 +173,7 @@ def test_frames_are_handed_out_early_enough_to_be_rendered():
 
 
 def test_another_utterance_takes_over_without_a_jump():
-    presenter = Presenter(FPS)
+    presenter = JitterBuffer(FPS)
     first = [(9.5, expression(10 + k / FPS, 1.0)) for k in range(25)]
     second = [(9.6, expression(11 + k / FPS, 0.0, "b")) for k in range(25)]
     shown = [s for _, s in play(presenter, first + second, 9.0, 12.5) if s.utterance]
@@ -184,13 +186,13 @@ def test_another_utterance_takes_over_without_a_jump():
      ([0, 10, 20], True, 18), ([0, 1, 0.5], True, -0.5), ([0, 1, 1, 2], True, 0)],
 )  # fmt: skip
 def test_jumps_of_a_clock_are_told_from_its_running(clock, simulated, jumps):
-    watch = JumpWatch()
+    watch = ClockJumpDetector()
     found = sum(watch.look(now, i, simulated) for i, now in enumerate(clock))
     assert found == pytest.approx(jumps, abs=1.01)
 
 
 def test_speaking_follows_what_is_seen():
-    speaking, seen = Speaking(), []
+    speaking, seen = SpeakingState(), []
     for k in range(50):
         if speaking.update(k / FPS, 0.9 if 5 <= k < 20 else 0.1):
             seen.append((k, speaking.state))

@@ -47,8 +47,8 @@ def test_ranges_are_those_of_the_nodes():
         node.destroy_node()
     finally:
         rclpy.shutdown(context=context)
-    assert (fps.from_value, fps.to_value) == launch_arguments.FPS
-    assert (size.from_value, size.to_value) == launch_arguments.SIZE
+    assert (fps.from_value, fps.to_value) == launch_arguments.FPS_RANGE
+    assert (size.from_value, size.to_value) == launch_arguments.SIZE_RANGE
 
 
 @pytest.mark.parametrize("text, above, whole, frame", [

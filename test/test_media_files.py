@@ -1,4 +1,4 @@
-"""Media files, good and bad, and text to speech."""
+"""Media files, good and bad."""
 
 import io
 import struct
@@ -10,8 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from realtalk_ros.audio import media_files, unicode_scripts
-from realtalk_ros.errors import AudioError, RealTalkError
+from realtalk_ros.audio import media_files
+from realtalk_ros.errors import AudioError
 
 RATE = 16000
 
@@ -138,78 +138,6 @@ def test_bundled_clip():
     assert 20 * np.log10(np.sqrt(np.mean(pcm**2))) == pytest.approx(-20, abs=1.5)
 
 
-@pytest.fixture(scope="module")
-def espeak():
-    try:
-        return media_files.Espeak()
-    except RealTalkError as error:
-        pytest.skip(str(error))
-
-
-def test_espeak_speaks_as_told(espeak):
-    pcm, rate = espeak.speak("Hello, I am a robot.")
-    assert rate == 22050 and pcm.dtype == np.float32
-    assert 0.8 < len(pcm) / rate < 4 and 0.05 < np.abs(pcm).max() <= 1
-    longer, _ = espeak.speak("Hello, I am a robot.", words_per_minute=100)
-    assert len(longer) > 1.2 * len(pcm)
-
-
-def test_espeak_takes_a_long_text(espeak):
-    sentence = "My name is Bob and I am home. "
-    pcm, rate = espeak.speak(sentence * 300)
-    assert len(pcm) > 200 * len(espeak.speak(sentence)[0]) * 0.5 and len(pcm) / rate > 300
-
-
-@pytest.mark.parametrize("text", ["", "  \n", "\0", "...", "_", "🙂🇪🇺", "1\ufe0f\u20e3", "\ud800"])
-def test_espeak_refuses_nothing(espeak, text):
-    with pytest.raises(RealTalkError, match="give"):
-        espeak.speak(text)
-
-
-def test_espeak_names_the_unknown_voice(espeak):
-    with pytest.raises(RealTalkError, match="no voice 'klingonese'"):
-        espeak.speak("hello", voice="klingonese")
-
-
-@pytest.mark.parametrize("voice", [
-    "x" * 1000, "../../etc/passwd", "../voices", "en\0us", "en-us\n", "", "\ud800",
-    "en-us+../../x", "en-us+" + "y" * 1000,
-])  # fmt: skip
-def test_espeak_is_told_no_name_but_its_own(espeak, voice):
-    class Library:
-        told = []
-
-        def espeak_SetVoiceByName(self, name):
-            self.told.append(name)
-            return 0
-
-    library = Library()
-    with pytest.raises(RealTalkError, match="use ") as caught:
-        media_files.set_voice(library, voice)
-    assert not library.told and len(str(caught.value)) < 250 and "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("voice", ["EN-US", "en_US", "English_(America)", "gmw/en-US", "en-gb",
-                                   "zh", "fr-fr", "de+F3", "de+female3", "de+13"])  # fmt: skip
-def test_espeak_takes_every_name_that_it_lists(espeak, voice):
-    assert len(espeak.speak("one", voice)[0])
-    assert media_files.voices().find("de+13") == media_files.voices().find("German+f3")
-
-
-@pytest.mark.parametrize("numbers", [(float("nan"), 50), (20, 50), (165, float("inf")), (165, -1)])
-def test_espeak_takes_no_number_out_of_range(espeak, numbers):
-    with pytest.raises(RealTalkError, match="give .* to "):
-        espeak.speak("hello", "en-us", *numbers)
-
-
-def test_what_espeak_reads_is_clean(espeak):
-    text = "a\x01\ud800b\u200fc\u00addé e\u0301 𝓐 ３ 🙂\ufe0f z" + "n" * 999
-    said, places = unicode_scripts.speakable(text)
-    assert said.startswith("a bcdé é A 3 z") and "\x01" not in said
-    assert max(len(word.encode()) for word in said.split()) <= unicode_scripts.MAX_WORD
-    assert places == sorted(places) and len(places) == len(said)
-
-
 def test_opposite_channels_are_heard(tmp_path):
     loud = (tone(1.0) * 32767).astype("<i2")
     with wave.open(str(tmp_path / "a.wav"), "wb") as file:
@@ -238,14 +166,3 @@ def test_standard_input_is_read_though_it_is_a_pipe(tmp_path, monkeypatch, name,
         pcm, rate = media_files.read_audio("-")
     assert rate == RATE and len(pcm) / rate == pytest.approx(10.0, abs=0.2)
     assert pcm.std() == pytest.approx(noise.std(), rel=0.3)
-
-
-def test_without_espeak_the_error_says_how_to_install(monkeypatch):
-    def missing(*_):
-        raise OSError("no such library")
-
-    # Not through the caches: espeak-ng does not stand to be loaded twice.
-    monkeypatch.setattr(media_files, "_espeak_places", media_files._espeak_places.__wrapped__)
-    monkeypatch.setattr(media_files.ctypes, "CDLL", missing)
-    with pytest.raises(RealTalkError, match="pip install"):
-        media_files.load_espeak.__wrapped__()

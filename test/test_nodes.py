@@ -43,8 +43,8 @@ TOPICS = {
 def graph():
     """Expression and renderer node. Tests leave them idle; the renderer may be replaced."""
     processes = {
-        "expression_node": start("expression_node", DOMAIN, avatar=AVATAR),
-        "renderer_node": start("renderer_node", DOMAIN, avatar=AVATAR),
+        "expression_node": start("expression_node", DOMAIN, avatar=AVATAR, fps=FPS),
+        "renderer_node": start("renderer_node", DOMAIN, avatar=AVATAR, fps=FPS),
     }
     yield processes
     crashed = {name: p.poll() for name, p in processes.items()}
@@ -234,7 +234,7 @@ def test_killed_renderer_comes_back_while_speech_goes_on(graph, client):
         if not state["killed"] and time.time() > began + 1.5:
             graph["renderer_node"].send_signal(signal.SIGKILL)
             graph["renderer_node"].wait()
-            graph["renderer_node"] = start("renderer_node", DOMAIN, avatar=AVATAR)
+            graph["renderer_node"] = start("renderer_node", DOMAIN, avatar=AVATAR, fps=FPS)
             state["killed"] = time.time()
             client.images.clear()
         elif state["killed"] and not state["back"] and client.images:

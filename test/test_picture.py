@@ -12,9 +12,10 @@ from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour.face import Face
 from realtalk_ros.expression.onnx_model import ExpressionModel
-from realtalk_ros.expression.pipeline import Chunk, ExpressionPipeline
+from realtalk_ros.expression.pipeline import ExpressionPipeline
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.stream_types import Chunk
 
 SAMPLE = Path(realtalk_ros.__file__).parent / "data" / "speech_sample.wav"
 AT_REST = np.zeros(arkit.COUNT, np.float32)

@@ -9,11 +9,13 @@ import pytest
 import realtalk_ros
 from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.behaviour.face_pipeline import FacePipeline
 from realtalk_ros.errors import AudioError
 from realtalk_ros.expression.onnx_model import ExpressionModel
-from realtalk_ros.expression.pipeline import Chunk, ExpressionPipeline, FacePipeline
+from realtalk_ros.expression.pipeline import ExpressionPipeline
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.stream_types import Chunk
 
 SAMPLE = Path(realtalk_ros.__file__).parent / "data" / "speech_sample.wav"
 JAW = arkit.INDEX["jawOpen"]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from realtalk_ros.errors import AudioError
-from realtalk_ros.expression.pipeline import Chunk
-from realtalk_ros.playout.audio_playout import LATE, SLICE, Sound
-from realtalk_ros.playout.turn_taking import Turns
+from realtalk_ros.playout.audio_playout import LATE, SLICE, AudioPlayout
+from realtalk_ros.playout.turn_taking import TurnTaking
+from realtalk_ros.stream_types import Chunk
 
 RATE = 16000
 
@@ -31,7 +31,7 @@ def drain(turns, now, ahead=1000.0):
 
 
 def test_a_minute_is_handed_out_in_pieces_that_add_up():
-    turns, pcm = Turns(limit=70), np.arange(60 * 8000, dtype=np.float32)
+    turns, pcm = TurnTaking(limit=70), np.arange(60 * 8000, dtype=np.float32)
     turns.put(Chunk(pcm, 8000, 100.0, "a", last=True), now=99.0)
     with pytest.raises(AudioError, match="70 s"):
         turns.put(Chunk(pcm, 8000, 160.0, "a"), now=99.0)
@@ -42,7 +42,7 @@ def test_a_minute_is_handed_out_in_pieces_that_add_up():
 
 
 def test_queue_puts_the_new_one_after_the_old_one_with_its_pauses_kept():
-    turns = Turns("queue")
+    turns = TurnTaking("queue")
     say(turns, "a", 10.0, 2.0, now=9.5)
     say(turns, "b", 10.5, 1.0, now=9.5)
     say(turns, "c", 10.6, 0.5, now=9.5)
@@ -53,7 +53,7 @@ def test_queue_puts_the_new_one_after_the_old_one_with_its_pauses_kept():
 
 
 def test_queue_waits_for_a_live_speaker_who_has_not_said_his_last():
-    turns, heard = Turns("queue"), []
+    turns, heard = TurnTaking("queue"), []
     for i in range(20):  # both talk at once, live
         now = 10 + 0.1 * i
         turns.put(chunk("a", now, last=i == 9), now) if i < 10 else None
@@ -65,7 +65,7 @@ def test_queue_waits_for_a_live_speaker_who_has_not_said_his_last():
 
 
 def test_replace_ends_the_live_speaker_and_nothing_of_him_comes_any_more():
-    turns = Turns("replace")
+    turns = TurnTaking("replace")
     say(turns, "a", 10.0, 1.0, last=False)
     assert turns.put(chunk("b", 11.0), 11.02) == ["a"]
     turns.put(chunk("a", 11.0), 11.12)
@@ -74,7 +74,7 @@ def test_replace_ends_the_live_speaker_and_nothing_of_him_comes_any_more():
 
 
 def test_replace_by_one_that_begins_later_cuts_the_old_one_there():
-    turns = Turns("replace")
+    turns = TurnTaking("replace")
     say(turns, "a", 10.0, 3.0, now=9.5)
     assert turns.put(chunk("b", 11.05), 9.5) == []
     taken = drain(turns, 9.5)
@@ -82,14 +82,14 @@ def test_replace_by_one_that_begins_later_cuts_the_old_one_there():
 
 
 def test_one_that_follows_the_last_word_of_another_replaces_nothing():
-    turns = Turns("replace")
+    turns = TurnTaking("replace")
     say(turns, "a", 10.0, 1.0, now=9.5)
     assert turns.put(chunk("b", 11.0), 9.5) == []
     assert len([c for c in drain(turns, 9.5) if c.utterance == "a"]) == 10
 
 
 def test_interrupted_is_not_heard_again_until_its_sender_has_ended_it():
-    turns = Turns()
+    turns = TurnTaking()
     say(turns, "a", 10.0, 1.0, last=False)
     assert turns.interrupt(11.0) == ["a"] and drain(turns, 11.0) == []
     turns.put(chunk("a", 11.0), 11.1)
@@ -100,7 +100,7 @@ def test_interrupted_is_not_heard_again_until_its_sender_has_ended_it():
 
 
 def test_senders_without_ids_are_heard_again_after_a_pause():
-    turns = Turns()
+    turns = TurnTaking()
     turns.put(chunk("", 10.0), 10.0)
     turns.interrupt(10.05)
     for k in range(5):
@@ -112,7 +112,7 @@ def test_senders_without_ids_are_heard_again_after_a_pause():
 
 @pytest.mark.parametrize("off", [-3600.0, 3600.0, -1.7e9])
 def test_stamps_of_another_clock_keep_their_pauses(off):
-    turns, taken = Turns(), []
+    turns, taken = TurnTaking(), []
     for at in (0.0, 0.1, 0.2, 0.7, 0.8):
         turns.put(chunk("a", 10 + off + at, last=at == 0.8), 10 + at)
         taken += drain(turns, 10 + at)
@@ -123,7 +123,7 @@ def test_stamps_of_another_clock_keep_their_pauses(off):
 
 @pytest.mark.parametrize("jump", [-3600.0, 3600.0])
 def test_a_clock_that_jumps_takes_what_waits_along(jump):
-    turns = Turns()
+    turns = TurnTaking()
     say(turns, "a", 10.0, 2.0, now=9.5)
     first = drain(turns, 9.5, 0.6)
     turns.shift(jump)
@@ -138,7 +138,7 @@ def test_a_clock_that_jumps_takes_what_waits_along(jump):
 def test_sound_that_overtakes_the_news_of_a_jump_is_neither_lost_nor_torn(jump, ahead, off):
     """The sender stamps by the new time from chunk 7 on; this node hears of it `ahead` chunks
     later, and takes the jump for `off` less than it was."""
-    turns, taken = Turns(), []
+    turns, taken = TurnTaking(), []
     for i in range(15):
         now = 9.7 + 0.1 * i
         if i == 7 + ahead:
@@ -197,7 +197,7 @@ def test_after_a_stall_the_rest_comes_at_the_old_delay(behind, stop, stamps):
         sent = 10 + 0.02 * (k + 1)
         taken = max(sent, 14 + stop) if sent > 14 else sent
         arrivals.append((taken, sent, stamped(part, 10 + 0.02 * k - behind) if stamps else part))
-    turns = Turns()
+    turns = TurnTaking()
     times = place(heard(turns, arrivals))
     delay = times[:, 0] - times[:, 1] - times[0, 0]
     assert abs(delay).max() < 0.03  # nothing is shifted
@@ -209,7 +209,7 @@ def test_after_a_stall_the_rest_comes_at_the_old_delay(behind, stop, stamps):
 
 
 def test_a_sender_whose_clock_is_behind_is_one_utterance_to_its_end():
-    turns = Turns()
+    turns = TurnTaking()
     arrivals = [(10 + 0.02 * k, 10 + 0.02 * k, stamped(part, 8.1 + 0.02 * k))
                 for k, part in enumerate(numbered(4, 0.02))]  # fmt: skip
     for when, sent, part in arrivals:
@@ -221,7 +221,7 @@ def test_a_sender_whose_clock_is_behind_is_one_utterance_to_its_end():
 
 @pytest.mark.parametrize("speed", [1.0, 1.1, 1.5, 3.0, 10.0, 1e4])
 def test_stamps_of_when_it_was_sent_lose_nothing_however_fast_it_comes(speed):
-    turns = Turns()
+    turns = TurnTaking()
     arrivals = [(10 + 0.2 * k / speed,) * 2 + (stamped(part, 10 + 0.2 * k / speed),)
                 for k, part in enumerate(numbered(8, 0.2))]  # fmt: skip
     times = place(heard(turns, arrivals))
@@ -233,21 +233,21 @@ def test_stamps_of_when_it_was_sent_lose_nothing_however_fast_it_comes(speed):
 @pytest.mark.parametrize("stamp", [None, 10.0])
 def test_a_burst_with_no_stamps_or_always_the_same_is_heard_in_its_order(stamp):
     arrivals = [(10.0, 10.0, stamped(part, stamp)) for part in numbered(10, 0.02)]
-    times = place(heard(Turns(), arrivals))
+    times = place(heard(TurnTaking(), arrivals))
     assert len(times) == 500
     np.testing.assert_allclose(times[:, 0] - 10, times[:, 1], atol=1e-3)
 
 
 def test_a_burst_sent_while_the_node_stood_still_is_heard_whole():
     arrivals = [(13.0, 10.0, part) for part in numbered(2, 0.02)]
-    turns = Turns()
+    turns = TurnTaking()
     assert len(heard(turns, arrivals)) == 100 and turns.skipped == 0
 
 
 def test_a_chunk_that_is_sent_twice_is_heard_once():
     parts = [stamped(p, 10 + 0.1 * k) for k, p in enumerate(numbered(2, 0.1))]
     confused = parts[:10] + [parts[3], parts[9]] + parts[10:]
-    turns = Turns()
+    turns = TurnTaking()
     times = place(heard(turns, [(9.9, 9.9, p) for p in confused]))
     assert len(times) == 20 and turns.counts["repeated_chunks"] == 2
 
@@ -256,7 +256,7 @@ def test_a_clock_that_drifts_does_not_let_the_sound_fall_behind():
     """The sender's sound is 0.5 % longer than its stamps say."""
     arrivals = [(10 + 0.0199 * k,) * 2 + (stamped(part, 10 + 0.0199 * k),)
                 for k, part in enumerate(numbered(60, 0.02))]  # fmt: skip
-    turns = Turns(limit=1000)
+    turns = TurnTaking(limit=1000)
     out = heard(turns, arrivals)
     assert max(now - c.start for now, c in out) < 0.1
     assert max(c.start - now for now, c in out) < 0.1
@@ -264,7 +264,7 @@ def test_a_clock_that_drifts_does_not_let_the_sound_fall_behind():
 
 def test_two_voices_under_one_id_are_not_mixed():
     for policy, order in (("replace", "b"), ("queue", "ab")):
-        turns, taken = Turns(policy), []
+        turns, taken = TurnTaking(policy), []
         for k in range(100):
             now = 10 + 0.02 * k
             for sender, value in (("a", 0.1), ("b", 0.9)):
@@ -281,7 +281,7 @@ def test_two_voices_under_one_id_are_not_mixed():
 
 
 def test_a_sender_that_is_started_anew_goes_on():
-    turns = Turns()
+    turns = TurnTaking()
     say(turns, "", 10.0, 1.0, last=False)
     turns.put(chunk("", 11.6), 11.6, None, "another")
     assert len(turns.utterances) <= 2 and turns.counts["mixed_senders"] == 0
@@ -296,7 +296,7 @@ def test_a_sender_that_is_started_anew_goes_on():
 @pytest.mark.parametrize("kind", ["stamped", "unstamped", "now", "burst"])
 def test_the_answer_after_an_interrupt_is_heard_and_nothing_of_the_old(after, name, step, kind):
     """The sender hears of the interrupt only after 60 ms, keeps its id and never says `last`."""
-    turns = Turns()
+    turns = TurnTaking()
     stop = 12.013
     arrivals = []
 
@@ -331,7 +331,7 @@ def test_the_answer_after_an_interrupt_is_heard_and_nothing_of_the_old(after, na
 
 
 def test_a_sender_that_never_heard_of_the_interrupt_is_not_heard():
-    turns, got = Turns(), []
+    turns, got = TurnTaking(), []
     for k, part in enumerate(numbered(20, 0.02)):
         now = 10 + 0.02 * k + 0.004 * (k % 3)  # he wakes up a little late at times
         if k == 100:
@@ -356,7 +356,7 @@ def play(sound, confirm, start, end, tick=0.005):
 
 
 def test_sound_waits_for_its_face_then_comes_slice_by_slice_whole():
-    sound, pcm = Sound(), np.arange(RATE, dtype=np.float32)
+    sound, pcm = AudioPlayout(), np.arange(RATE, dtype=np.float32)
     for i in range(0, RATE, 1600):
         sound.push(Chunk(pcm[i : i + 1600], RATE, 5 + i / RATE, "a", i + 1600 >= RATE))
     assert play(sound, None, 4.8, 5.05) == []  # no expression has come
@@ -369,7 +369,7 @@ def test_sound_waits_for_its_face_then_comes_slice_by_slice_whole():
 
 
 def test_sound_that_is_too_late_is_left_out_not_kept():
-    sound = Sound()
+    sound = AudioPlayout()
     sound.push(chunk("a", 5.0, 1.0))
     sound.confirm(5.0)
     got = sound.take(5.5)
@@ -380,7 +380,7 @@ def test_sound_that_is_too_late_is_left_out_not_kept():
 
 
 def test_what_begins_earlier_replaces_what_waits_from_there_on():
-    sound = Sound()
+    sound = AudioPlayout()
     sound.push(chunk("a", 5.0, 1.0, value=0.1))
     sound.confirm(5.0)
     sound.push(chunk("b", 5.5, 0.2, value=0.9))
@@ -392,7 +392,7 @@ def test_what_begins_earlier_replaces_what_waits_from_there_on():
 
 
 def test_cleared_sound_is_gone():
-    sound = Sound()
+    sound = AudioPlayout()
     sound.push(chunk("a", 5.0, 1.0))
     sound.clear()
     sound.confirm(5.0)

@@ -18,7 +18,7 @@ from realtalk_ros.avatar.provenance import (
 )
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.output.mp4_writer import VideoWriter
-from realtalk_ros.rendering.watermark import Mark
+from realtalk_ros.rendering.watermark import Watermark
 
 ANN = Provenance("Ann <&> Zoë", LIKENESS, 'Ann Lee & "family", 2026-11-21, for the <lab>')
 BOB = Provenance("Bob", SYNTHETIC)
@@ -142,7 +142,7 @@ def test_the_mark_is_seen_in_its_corner_and_nowhere_else(size):
     height, width = size
     for grey in (0, 128, 255):
         image = np.full((height, width, 3), grey, np.uint8)
-        Mark("AI-generated").draw(image)
+        Watermark("AI-generated").draw(image)
         changed = np.argwhere((image != grey).any(2) if grey else image.any(2))
         assert len(changed)
         top, left = changed.min(0)
@@ -154,4 +154,4 @@ def test_the_mark_is_seen_in_its_corner_and_nowhere_else(size):
 @pytest.mark.parametrize("text", ["", "  ", "a" * 41, "KI-erzeugt \u2713", "two\nlines"])
 def test_marks_that_cannot_be_drawn(text):
     with pytest.raises(RealTalkError, match="mark"):
-        Mark(text)
+        Watermark(text)

@@ -12,14 +12,8 @@ from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar
 from realtalk_ros.errors import ModelError
 from realtalk_ros.face_model import arkit
-from realtalk_ros.rendering.face_renderer import (
-    FaceRenderer,
-    encode,
-    fours,
-    lay,
-    references,
-    render_batch,
-)
+from realtalk_ros.rendering.face_renderer import FaceRenderer, render_batch
+from realtalk_ros.rendering.generator import encode, references, space_to_depth, warp
 from realtalk_ros.rendering.geometry import Geometry
 
 
@@ -251,8 +245,8 @@ def test_half_precision_looks_the_same(renderer):
     places, told = align.run(None, {"rest": rest, "points": points})
     given = {"weights": weights[None], "told": told}
     shown = geometry.inside(weights, 0, np.zeros_like(frames[0]))
-    for name, picture in (("aligned", lay(frames[0], places[0])), ("inside", shown)):
-        given[name] = fours(picture, np.empty((12, 128, 128), np.uint8))[None]
+    for name, picture in (("aligned", warp(frames[0], places[0])), ("inside", shown)):
+        given[name] = space_to_depth(picture, np.empty((12, 128, 128), np.uint8))[None]
     given |= {"template": np.zeros(1, np.int64), "person": np.zeros(1, np.int64)}
     wanted, _ = single.run(None, {**given, **bank})
     smaller = {name: values.astype(np.float16) for name, values in bank.items()}

@@ -17,8 +17,8 @@ from rclpy.parameter import Parameter  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 
 from realtalk_ros.action import Say  # noqa: E402
-from realtalk_ros.audio import media_files  # noqa: E402
-from realtalk_ros.audio.media_files import Espeak  # noqa: E402
+from realtalk_ros.audio import espeak  # noqa: E402
+from realtalk_ros.audio.espeak import Espeak  # noqa: E402
 from realtalk_ros.audio.text_to_speech import Saying, sentences  # noqa: E402
 from realtalk_ros.errors import RealTalkError  # noqa: E402
 from realtalk_ros.msg import AudioChunk  # noqa: E402
@@ -316,7 +316,7 @@ def here():
 def test_a_voice_that_breaks_on_the_way_does_not_leave_the_face_waiting(here, monkeypatch):
     from realtalk_ros.nodes import say_node
 
-    set_voice, texts = media_files.set_voice, []
+    set_voice, texts = espeak.set_voice, []
 
     def once(library, voice):
         texts.append(voice)
@@ -324,7 +324,7 @@ def test_a_voice_that_breaks_on_the_way_does_not_leave_the_face_waiting(here, mo
             raise RealTalkError("its data are gone: install them anew")
         set_voice(library, voice)
 
-    monkeypatch.setattr(media_files, "set_voice", once)
+    monkeypatch.setattr(espeak, "set_voice", once)
     node = here(say_node.SayNode)
     published = []
     monkeypatch.setattr(node, "_audio", SimpleNamespace(publish=published.append))

@@ -24,11 +24,12 @@ from std_msgs.msg import Bool, String  # noqa: E402
 from realtalk_ros.avatar.avatar import Avatar  # noqa: E402
 from realtalk_ros.behaviour.face import Face  # noqa: E402
 from realtalk_ros.expression.onnx_model import ExpressionModel  # noqa: E402
-from realtalk_ros.expression.pipeline import Chunk, ExpressionPipeline  # noqa: E402
+from realtalk_ros.expression.pipeline import ExpressionPipeline  # noqa: E402
 from realtalk_ros.face_model import arkit, landmarks  # noqa: E402
 from realtalk_ros.msg import AudioChunk, FaceExpression  # noqa: E402
 from realtalk_ros.rendering.face_renderer import FaceRenderer  # noqa: E402
-from realtalk_ros.rendering.watermark import Mark  # noqa: E402
+from realtalk_ros.rendering.watermark import Watermark  # noqa: E402
+from realtalk_ros.stream_types import Chunk  # noqa: E402
 from ros_graph import RATE, Client, speech, start, stop  # noqa: E402
 
 DOMAIN = 60
@@ -235,7 +236,7 @@ class Twin:
         self.face = Face(FaceRenderer(Avatar.load("noah"), SMALL), SEED)
         for name, gain in GAINS.items():
             setattr(self.face, name, gain)
-        self.face.mark = Mark(MARK)
+        self.face.mark = Watermark(MARK)
         idle = list(recording.told.between(*recording.windows["idle"]).items())[:3]
         self.second = 0
         self.become("sad", 0.5, idle[0][0])

@@ -17,7 +17,7 @@ from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 
 from realtalk_ros.msg import AudioChunk, FaceSettings  # noqa: E402
-from ros_graph import RATE, Client, promised, seconds, speech, start, stop  # noqa: E402
+from ros_graph import FPS, RATE, Client, promised, seconds, speech, start, stop  # noqa: E402
 
 DOMAIN = 57
 NODES = ("expression_node", "renderer_node")
@@ -246,7 +246,7 @@ def test_avatar_size_and_fps_change_while_it_speaks(client):
     stamps = np.array([stamp for stamp, _ in client.images])[-20:] * 20
     np.testing.assert_allclose(stamps, np.round(stamps), atol=0.02)
     assert client.image.header.frame_id == "realtalk/face"
-    client.set("renderer_node", "fps", 25.0)
+    client.set("renderer_node", "fps", FPS)
     client.set("renderer_node", "size", 96)
 
 

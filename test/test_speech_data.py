@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("scipy")
 pytest.importorskip("soxr")
 
+from realtalk_ros.contracts import SAMPLE_RATE  # noqa: E402
 from realtalk_ros.errors import RealTalkError  # noqa: E402
 from realtalk_ros.training.speech_data import (  # noqa: E402
     build,
@@ -24,7 +25,6 @@ from realtalk_ros.training.speech_data import (  # noqa: E402
 )
 from realtalk_ros.training.speech_data import phones as ph  # noqa: E402
 from realtalk_ros.training.speech_data.dataset import (  # noqa: E402
-    SAMPLE_RATE,
     Speech,
     SpeechDataset,
     make_speech,

@@ -18,7 +18,8 @@ from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar  # noqa: E402
 from realtalk_ros.errors import RealTalkError  # noqa: E402
 from realtalk_ros.face_model import arkit, landmarks  # noqa: E402
 from realtalk_ros.face_model.facekit import rotation  # noqa: E402
-from realtalk_ros.rendering.face_renderer import FaceRenderer, fours, lay, whole  # noqa: E402
+from realtalk_ros.rendering.face_renderer import FaceRenderer  # noqa: E402
+from realtalk_ros.rendering.generator import depth_to_space, space_to_depth, warp  # noqa: E402
 from realtalk_ros.rendering.geometry import Geometry, resting  # noqa: E402
 from realtalk_ros.training.face_reader import train as shape_reader  # noqa: E402
 from realtalk_ros.training.renderer import (  # noqa: E402
@@ -113,8 +114,8 @@ def test_training_lowers_the_losses_and_resumes(data, guide, tmp_path, capsys):
 @pytest.mark.parametrize("part", list(train.ABLATIONS))
 def test_a_network_without_a_part_learns_from_the_whole_ones_weights(data, tmp_path, part):
     words = ["--data", data, "--no-guide", "--out", tmp_path, "--critic-from", -1]
-    whole = train.Trainer(replace(Dimensions(), size=SIZE), arguments(train, *words))
-    whole.save(tmp_path / "whole.pt")
+    depth_to_space = train.Trainer(replace(Dimensions(), size=SIZE), arguments(train, *words))
+    depth_to_space.save(tmp_path / "whole.pt")
     dims = replace(Dimensions(), size=SIZE, **{train.ABLATIONS[part]: False})
     trainer = train.Trainer(dims, arguments(train, *words, "--without", part))
     trainer.load(tmp_path / "whole.pt", resume=False)
@@ -269,7 +270,7 @@ def test_eyes_in_a_mirror_are_laid_as_the_mirror_shows_them():
     eyes = torch.from_numpy(told.eyes)
     here, turned = eyes[0].numpy(), dataset.mirror_places(eyes)[0].numpy()
     assert np.allclose(here[..., 2], turned[:, ::-1, 2]) and here[..., 2].max() == 1
-    laid, mirrored = lay(template, here[..., :2]), lay(template[:, ::-1].copy(), turned[..., :2])
+    laid, mirrored = warp(template, here[..., :2]), warp(template[:, ::-1].copy(), turned[..., :2])
     at_eyes = here[..., 2] > 0
     off = np.abs(laid.astype(int) - mirrored[:, ::-1])[at_eyes]
     assert at_eyes.sum() > 50 and off.max() <= 8  # OpenCV lays to a 32nd of a pixel
@@ -329,13 +330,13 @@ def test_the_exported_network_renders_what_torch_does(tmp_path):
     inside = np.random.default_rng(4).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
     planes = np.empty((2, 3, 12, SIZE // 2, SIZE // 2), np.uint8)
     for k, at in enumerate(places):
-        fours(lay(template, at), planes[0, k])
-        fours(inside[k], planes[1, k])
+        space_to_depth(warp(template, at), planes[0, k])
+        space_to_depth(inside[k], planes[1, k])
     given = {"weights": weights, "aligned": planes[0], "inside": planes[1], "told": told, **rows}
     made, mask = ort.InferenceSession(tmp_path / "renderer_generate.onnx").run(
         None, {**given, **dict(zip(names, bank, strict=True))}
     )
-    got = np.stack([whole(p, np.empty_like(template)) for p in made])
+    got = np.stack([depth_to_space(p, np.empty_like(template)) for p in made])
     both = [dataset.pictures(torch.from_numpy(p)[None]) for p in (reference, template)]
     with torch.no_grad():
         _, rgb, wanted = model(

@@ -13,8 +13,8 @@ from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio  # noqa: E402
 from realtalk_ros.enroll import face_tracks, video_reader  # noqa: E402
 from realtalk_ros.errors import RealTalkError  # noqa: E402
 from realtalk_ros.face_model import landmarks  # noqa: E402
+from realtalk_ros.face_model.landmarks import face_square  # noqa: E402
 from realtalk_ros.output.mp4_writer import VideoWriter  # noqa: E402
-from realtalk_ros.training.synthetic.random_people import face_square  # noqa: E402
 from realtalk_ros.training.videos import build, lip_sync_check, training_groups  # noqa: E402
 
 FPS, SIZE, SCALE = 25, 256, 8.5  # frames/s, pixels, pixels per cm
@@ -296,7 +296,7 @@ def test_the_crop_is_the_renderers(speech):
 
 
 def test_a_studio_speaker_moves_with_his_sound_and_lives(speech):
-    from realtalk_ros.training.synthetic import talking_video
+    from realtalk_ros.training.videos import talking_video
 
     pcm, rate, heard = speech
     weights, turn = talking_video.movement(pcm, rate, 3)

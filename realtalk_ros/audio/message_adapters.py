@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from realtalk_ros.audio.log_mel import MAX_CHANNELS, check_rate, mix_down, sanitize
+from realtalk_ros.audio.pcm import MAX_CHANNELS, check_rate, mix_down, sanitize
 from realtalk_ros.errors import AudioError
 
 # GStreamer's names of sample formats, which ros-drivers' AudioInfo uses.
@@ -42,7 +42,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Sound:
+class DecodedAudio:
     """pcm: (n,) float32 mono in [-1, 1]; rate: Hz; stamp: builtin_interfaces/Time, or None;
     cancelled: the mean of its channels would be silence, so this is one of them."""
 
@@ -75,10 +75,10 @@ def to_mono(samples: np.ndarray, channels: int) -> np.ndarray:
     return mix_down(to_frames(samples, channels))[0]
 
 
-def sound_of(samples: np.ndarray, channels: int, rate: int, stamp: Any = None) -> Sound:
+def sound_of(samples: np.ndarray, channels: int, rate: int, stamp: Any = None) -> DecodedAudio:
     """Interleaved samples as Sound. Raises AudioError as `to_frames` does."""
     mono, cancelled = mix_down(to_frames(samples, channels))
-    return Sound(mono, rate, stamp, cancelled)
+    return DecodedAudio(mono, rate, stamp, cancelled)
 
 
 def _bytes(data: Any, layout: Layout) -> np.ndarray:
@@ -89,12 +89,12 @@ def _bytes(data: Any, layout: Layout) -> np.ndarray:
     return np.frombuffer(raw, dtype)
 
 
-def read_bytes(message: Any, layout: Layout) -> Sound:
+def read_bytes(message: Any, layout: Layout) -> DecodedAudio:
     """ros-drivers' AudioData: bytes that say nothing of themselves."""
     return sound_of(_bytes(message.data, layout), layout.channels, layout.rate)
 
 
-def read_stamped_bytes(message: Any, layout: Layout) -> Sound:
+def read_stamped_bytes(message: Any, layout: Layout) -> DecodedAudio:
     """ros-drivers' AudioDataStamped."""
     return replace(read_bytes(message.audio, layout), stamp=message.header.stamp)
 
@@ -106,7 +106,7 @@ _PORTAUDIO = {
 }  # fmt: skip
 
 
-def read_arrays(message: Any, layout: Layout) -> Sound:
+def read_arrays(message: Any, layout: Layout) -> DecodedAudio:
     """mgonzs13's AudioData: the array that is not empty."""
     full = [(name, t) for name, t in _PORTAUDIO.values() if len(getattr(message, name))]
     if len(full) != 1:
@@ -115,7 +115,7 @@ def read_arrays(message: Any, layout: Layout) -> Sound:
     return sound_of(np.array(getattr(message, name), dtype), layout.channels, layout.rate)
 
 
-def read_audio(message: Any, layout: Layout) -> Sound:
+def read_audio(message: Any, layout: Layout) -> DecodedAudio:
     """mgonzs13's Audio, which describes itself."""
     info = message.info
     if info.format not in _PORTAUDIO:
@@ -126,12 +126,12 @@ def read_audio(message: Any, layout: Layout) -> Sound:
     return sound_of(samples, info.channels, info.rate)
 
 
-def read_stamped_audio(message: Any, layout: Layout) -> Sound:
+def read_stamped_audio(message: Any, layout: Layout) -> DecodedAudio:
     """mgonzs13's AudioStamped."""
     return replace(read_audio(message.audio, layout), stamp=message.header.stamp)
 
 
-def read_foxglove(message: Any, layout: Layout) -> Sound:
+def read_foxglove(message: Any, layout: Layout) -> DecodedAudio:
     """foxglove_msgs/RawAudio, which knows one format: pcm-s16."""
     if message.format != "pcm-s16":
         raise AudioError(f"RawAudio of format {message.format!r}: send 'pcm-s16'")
@@ -149,7 +149,7 @@ class Kind:
     type: str  # package/msg/Name
     whose: str
     field: str
-    read: Callable[[Any, Layout], Sound]
+    read: Callable[[Any, Layout], DecodedAudio]
     described: bool = True  # by itself; else by AudioInfo or parameters
 
 

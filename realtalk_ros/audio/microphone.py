@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from realtalk_ros import install_hints
-from realtalk_ros.audio.log_mel import mix_down
+from realtalk_ros.audio.pcm import mix_down
 from realtalk_ros.errors import RealTalkError
 
 BLOCK = 0.02  # s of sound at once

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from realtalk_ros.audio import ssml, unicode_scripts
-from realtalk_ros.audio.espeak_voices import Voice
-from realtalk_ros.audio.media_files import (
+from realtalk_ros.audio.espeak import (
     DEFAULT_VOICE,
     MAX_PITCH,
     MAX_SPEED,
@@ -24,6 +23,7 @@ from realtalk_ros.audio.media_files import (
     check_words,
     voices,
 )
+from realtalk_ros.audio.espeak_voices import Voice
 from realtalk_ros.errors import RealTalkError
 
 MAX_TEXT = 20000  # characters of one text: some 20 minutes of speech

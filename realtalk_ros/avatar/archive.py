@@ -22,7 +22,6 @@ from typing import Any
 
 from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import (
-    GENERATORS,
     MAX_ARRAY,
     MAX_IMAGE,
     MAX_NAME,
@@ -34,6 +33,7 @@ from realtalk_ros.avatar.avatar import (
     find,
     parse,
 )
+from realtalk_ros.contracts import GENERATOR_FILES
 from realtalk_ros.errors import AvatarError, RealTalkError
 
 MAX_ENTRIES = 2000
@@ -64,7 +64,7 @@ def export(name_or_dir: str | Path, out: Path, force: bool = False) -> int:
     if out.exists() and not force:
         raise RealTalkError(f"{out} exists: give another name, or --force")
     top, names = folder_name(avatar.name), _listed(avatar.metadata)
-    own = [name for name in GENERATORS if avatar.generator and (folder / name).is_file()]
+    own = [name for name in GENERATOR_FILES if avatar.generator and (folder / name).is_file()]
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -127,7 +127,7 @@ def _import(
     _check_target(target, force)
 
     wanted = {"avatar.yaml": MAX_YAML, **_listed(meta)}
-    own = [name for name in GENERATORS if posixpath.join(top, name) in entries]
+    own = [name for name in GENERATOR_FILES if posixpath.join(top, name) in entries]
     if own and trust_models:
         if posixpath.join(top, onnx_session.CHECKSUMS) not in entries:
             raise AvatarError(

@@ -30,19 +30,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import yaml
 
 from realtalk_ros.avatar import image_decoding
 from realtalk_ros.avatar.provenance import Provenance
+from realtalk_ros.contracts import AVATAR_FORMAT, CROP_SIZE, GENERATOR_FILES, REFERENCE_SHAPE
 from realtalk_ros.errors import AvatarError
 from realtalk_ros.face_model.landmarks import COUNT as LANDMARKS
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 
 AVATAR_DIR = Path(__file__).parents[1] / "avatars"
-CROP_SIZE = 256  # side of the face crop that the renderer works on, pixels
-REFERENCE_SHAPE = (50, 52)  # frames at 25 Hz, ARKit weights
 MAX_TEMPLATES, MAX_REFERENCES = 512, 8
 MAX_PIXELS = 2048 * 2048
 MAX_TEMPLATE_BYTES = 512 * 2**20  # of all templates in memory: 512 of 512x512, 86 of 1920x1080
@@ -61,7 +59,6 @@ MORE_FILE_KEYS = (
     "reference_landmarks",
     "region",
 )
-GENERATORS = ("renderer_generate.onnx", "renderer_generate_half.onnx")
 
 
 @dataclass(frozen=True)
@@ -195,9 +192,10 @@ def parse(data: bytes, where: str) -> dict[str, Any]:
         raise AvatarError(f"avatar file {where} cannot be read: {reason}") from error
     if not isinstance(meta, dict):
         raise AvatarError(f"avatar file {where} must hold `name: value` lines")
-    if meta.get("format") != 1:
+    if meta.get("format") != AVATAR_FORMAT:
         raise AvatarError(
-            f"avatar file {where} has format {_short(meta.get('format'))}; this reads 1"
+            f"avatar file {where} has format {_short(meta.get('format'))}; this reads "
+            f"{AVATAR_FORMAT}"
         )
     name = meta.get("name", "")
     if not isinstance(name, str) or len(name) > MAX_NAME or not name.isprintable():
@@ -276,10 +274,7 @@ def _image(folder: Path, name: Any) -> np.ndarray:
 
 
 def _reference(folder: Path, name: Any) -> np.ndarray:
-    image = _image(folder, name)
-    if image.shape[:2] == (CROP_SIZE, CROP_SIZE):
-        return image
-    return cv2.resize(image, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_AREA)
+    return image_decoding.to_square(_image(folder, name), CROP_SIZE)
 
 
 def _references(folder: Path, meta: dict[str, Any]) -> tuple[np.ndarray, ...]:
@@ -350,7 +345,7 @@ def _landmarks(
 
 def _generators(folder: Path) -> list[str]:
     """The avatar's own networks, which must be in its folder like everything else."""
-    names = [name for name in GENERATORS if (folder / name).exists()]
+    names = [name for name in GENERATOR_FILES if (folder / name).exists()]
     for name in names:
         _inside(folder, name)
-    return names if GENERATORS[0] in names else []
+    return names if GENERATOR_FILES[0] in names else []

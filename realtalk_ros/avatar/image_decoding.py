@@ -2,18 +2,19 @@
 
 A file of some kilobytes can claim a gigapixel, or make a decoder pass over a megapixel a million
 times. OpenCV has limits for the first (2^30 pixels, 3 GB) and none for the second.
+
+OpenCV is imported by the first picture: nodes that show none import avatars without it.
 """
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
 # OpenCV's parameters of a JPEG whose colours have the full resolution. Its names for the latter two
 # numbers came with 4.7; Debian 12 and Ubuntu 24.04 have 4.6, which takes no notice of them.
-FINE_JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, 7, 0x111111]  # ..SAMPLING_FACTOR, .._444
+FINE_JPEG = [1, 95, 7, 0x111111]  # IMWRITE_JPEG_QUALITY, IMWRITE_JPEG_SAMPLING_FACTOR, .._444
 MAX_SCANS = 40  # of a progressive JPEG; encoders write ten. 1000 in 41 kB take 10 s to decode
 
 
@@ -65,6 +66,8 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
 
 def decode(data: bytes, max_pixels: int) -> np.ndarray | None:
     """(height, width, 3) uint8 BGR; None if it cannot be decoded or is larger than it may be."""
+    import cv2
+
     claimed = size(data)
     if claimed is None or claimed[0] * claimed[1] > max_pixels:
         return None
@@ -76,3 +79,12 @@ def decode(data: bytes, max_pixels: int) -> np.ndarray | None:
     if image is None or sorted(image.shape[:2]) != sorted(claimed):
         return None
     return image
+
+
+def to_square(image: np.ndarray, side: int) -> np.ndarray:
+    """A picture (height, width, 3) uint8 at (side, side, 3)."""
+    if image.shape[:2] == (side, side):
+        return image
+    import cv2
+
+    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)

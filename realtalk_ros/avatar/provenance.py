@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-import cv2
 import numpy as np
 
 from realtalk_ros import __version__
@@ -174,6 +173,8 @@ def into_jpeg(data: np.ndarray, segment: bytes) -> bytes:
 def write_picture(path: Path, image: np.ndarray, provenance: Provenance) -> None:
     """A picture of an avatar, (height, width, 3) uint8 BGR, to a .png or .jpg file, whole or not at
     all. Raises RealTalkError."""
+    import cv2  # late, as in image_decoding.py
+
     suffix = path.suffix.lower()
     if suffix not in (".png", ".jpg", ".jpeg"):
         raise RealTalkError(f"cannot write {path}: give a name that ends in .png or .jpg")

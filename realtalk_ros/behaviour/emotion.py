@@ -1,4 +1,4 @@
-"""Named emotions as ARKit weights.
+"""Named emotions as ARKit weights, and emotions of other vocabularies by these names.
 
 The prototypes are the action units of EMFACS (W. V. Friesen & P. Ekman, "EMFACS-7: Emotional Facial
 Action Coding System", 1983), each action unit as the ARKit shapes that show it, at the strength of
@@ -44,3 +44,47 @@ def weights(name: str, intensity: float = 1.0) -> np.ndarray:
         for side in sides:
             out[arkit.INDEX[side]] = value * intensity
     return out
+
+
+# Names of hri_msgs/Expression that are not emotions of their own here: (emotion, intensity).
+HRI_NAMES = {
+    "scared": ("afraid", 1.0), "horrified": ("afraid", 1.0), "pleading": ("sad", 0.6),
+    "vulnerable": ("sad", 0.5), "despaired": ("sad", 1.0), "guilty": ("sad", 0.7),
+    "disappointed": ("sad", 0.6), "embarrassed": ("sad", 0.4), "rejected": ("sad", 0.8),
+    "bored": ("neutral", 1.0), "tired": ("sad", 0.3), "asleep": ("neutral", 1.0),
+    "skeptical": ("angry", 0.3), "suspicious": ("angry", 0.4), "annoyed": ("angry", 0.6),
+    "furious": ("angry", 1.0), "confused": ("surprised", 0.4), "amazed": ("surprised", 1.0),
+    "excited": ("happy", 1.0),
+}  # fmt: skip
+
+
+def parse_emotion(text: str) -> tuple[str, float]:
+    """ "happy" or "happy 0.5" -> (name, intensity 0..1). Raises RealTalkError."""
+    name, _, amount = text.strip().lower().partition(" ")
+    try:
+        intensity = float(amount) if amount.strip() else 1.0
+    except ValueError:
+        intensity = float("nan")
+    if not 0 <= intensity <= 1:
+        raise RealTalkError(
+            f"emotion {text[:60]!r} is not understood: give a name and, after a space, 0 to 1"
+        )
+    if name in HRI_NAMES:
+        name, share = HRI_NAMES[name]
+        intensity *= share
+    weights(name)  # raises
+    return name, intensity
+
+
+def emotion_from_valence_arousal(valence: float, arousal: float) -> tuple[str, float]:
+    """An emotion for valence and arousal (-1..1, Russell's circumplex, 1980), where no name is
+    given."""
+    strength = float(np.hypot(valence, arousal))
+    if not np.isfinite(strength) or strength < 0.1:
+        return "neutral", 0.0
+    strength = min(1.0, strength)
+    if valence >= 0:
+        return ("surprised" if arousal > 2 * valence else "happy"), strength
+    if arousal <= 0:
+        return "sad", strength
+    return ("angry" if arousal < -2 * valence else "afraid"), strength

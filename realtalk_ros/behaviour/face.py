@@ -11,7 +11,7 @@ from realtalk_ros.behaviour.head_motion import HeadMotion
 from realtalk_ros.behaviour.idle import Idle
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.face_renderer import FaceRenderer
-from realtalk_ros.rendering.watermark import Mark
+from realtalk_ros.rendering.watermark import Watermark
 
 MOOD_TIME = 0.3  # s, time constant of a change of emotion
 SPEECH_TIME = 0.08  # s, of how fast an emotion leaves the lips to speech
@@ -28,52 +28,7 @@ _PARTING = [arkit.INDEX[name] for name in (
 _CORNERS = sorted(set(arkit.MOUTH) - set(_PARTING))
 _BROWS = [arkit.INDEX[name] for name in ("browInnerUp", "browOuterUpLeft", "browOuterUpRight")]
 LISTENING = {"brows": 0.15, "pitch": 0.02, "roll": 0.05}  # weight, rad, rad
-
-# Names of hri_msgs/Expression that are not emotions of their own here: (emotion, intensity).
-HRI_NAMES = {
-    "scared": ("afraid", 1.0), "horrified": ("afraid", 1.0), "pleading": ("sad", 0.6),
-    "vulnerable": ("sad", 0.5), "despaired": ("sad", 1.0), "guilty": ("sad", 0.7),
-    "disappointed": ("sad", 0.6), "embarrassed": ("sad", 0.4), "rejected": ("sad", 0.8),
-    "bored": ("neutral", 1.0), "tired": ("sad", 0.3), "asleep": ("neutral", 1.0),
-    "skeptical": ("angry", 0.3), "suspicious": ("angry", 0.4), "annoyed": ("angry", 0.6),
-    "furious": ("angry", 1.0), "confused": ("surprised", 0.4), "amazed": ("surprised", 1.0),
-    "excited": ("happy", 1.0),
-}  # fmt: skip
-
-
 Dressed = tuple[FaceRenderer, HeadMotion]  # an avatar at a size, ready to be shown
-
-
-def parse_emotion(text: str) -> tuple[str, float]:
-    """"happy" or "happy 0.5" -> (name, intensity 0..1). Raises RealTalkError."""
-    name, _, amount = text.strip().lower().partition(" ")
-    try:
-        intensity = float(amount) if amount.strip() else 1.0
-    except ValueError:
-        intensity = float("nan")
-    if not 0 <= intensity <= 1:
-        raise emotion.RealTalkError(
-            f"emotion {text[:60]!r} is not understood: give a name and, after a space, 0 to 1"
-        )
-    if name in HRI_NAMES:
-        name, share = HRI_NAMES[name]
-        intensity *= share
-    emotion.weights(name)  # raises
-    return name, intensity
-
-
-def felt(valence: float, arousal: float) -> tuple[str, float]:
-    """An emotion for valence and arousal (-1..1, Russell's circumplex, 1980), where no name is
-    given."""
-    strength = float(np.hypot(valence, arousal))
-    if not np.isfinite(strength) or strength < 0.1:
-        return "neutral", 0.0
-    strength = min(1.0, strength)
-    if valence >= 0:
-        return ("surprised" if arousal > 2 * valence else "happy"), strength
-    if arousal <= 0:
-        return "sad", strength
-    return ("angry" if arousal < -2 * valence else "afraid"), strength
 
 
 class Face:
@@ -83,7 +38,7 @@ class Face:
         self.idle, self.gaze = Idle(seed), Gaze()
         self.expression_gain = self.idle_gain = self.emotion_gain = 1.0
         self.listening = False
-        self.mark: Mark | None = None  # drawn over every picture
+        self.mark: Watermark | None = None  # drawn over every picture
         self._wanted = np.zeros(arkit.COUNT, np.float32)  # emotion
         self._mood = np.zeros(arkit.COUNT, np.float32)
         self._speaking = 0.0

@@ -50,8 +50,9 @@ class Idle:
         phase = 2 * math.pi * self.seed * 0.618
         yaw = math.sin(2 * math.pi * t / 13.7 + phase) + 0.6 * math.sin(2 * math.pi * t / 5.9)
         roll = math.sin(2 * math.pi * t / 17.3 + 2 * phase)
-        return np.array([-BREATH_TURN * math.sin(turns), SWAY * yaw / 1.6, 0.6 * SWAY * roll],
-                        np.float32)
+        return np.array(
+            [-BREATH_TURN * math.sin(turns), SWAY * yaw / 1.6, 0.6 * SWAY * roll], np.float32
+        )
 
     def template(self, t: float, count: int) -> int:
         """Which of `count` template frames to show: a slow way there and back that never jumps."""

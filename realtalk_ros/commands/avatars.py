@@ -14,10 +14,11 @@ import numpy as np
 
 from realtalk_ros import onnx_session
 from realtalk_ros.avatar import archive
-from realtalk_ros.avatar.avatar import AVATAR_DIR, GENERATORS, Avatar, files_of, find
+from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar, files_of, find
 from realtalk_ros.avatar.provenance import write_picture
 from realtalk_ros.behaviour import emotion
 from realtalk_ros.commands.doctor import Finding, fail, ok, warn
+from realtalk_ros.contracts import GENERATOR_FILES
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 
@@ -197,7 +198,7 @@ def _files(folder: Path, avatar: Avatar) -> Iterator[Finding]:
                        "they were damaged or changed: get the avatar again")  # fmt: skip
         else:
             yield ok(f"{len(listed)} files match their checksums")
-    known = {"avatar.yaml", onnx_session.CHECKSUMS, *GENERATORS, *listed}
+    known = {"avatar.yaml", onnx_session.CHECKSUMS, *GENERATOR_FILES, *listed}
     others = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     others = [name for name in others if name not in known]
     if others:
@@ -205,7 +206,7 @@ def _files(folder: Path, avatar: Avatar) -> Iterator[Finding]:
                    "no part of the avatar: export leaves them out")  # fmt: skip
     if avatar.generator:
         listed_models = onnx_session.read_checksums(folder)
-        for name in GENERATORS:
+        for name in GENERATOR_FILES:
             if (folder / name).exists() and name not in listed_models:
                 yield warn(f"{onnx_session.CHECKSUMS} has no checksum for {name}",
                            "damage would not be noticed: export and import the avatar"

@@ -76,12 +76,14 @@ def run(args: argparse.Namespace) -> None:
 def measure(device: str = "cpu", threads: int = 2, avatar: str = "default") -> dict[str, Any]:
     """Runs every stage alone, then whole frames. Times in ms. Takes about 15 s."""
     from realtalk_ros import onnx_session
-    from realtalk_ros.audio.log_mel import HOP, SAMPLE_RATE, AudioFrontEnd
+    from realtalk_ros.audio.log_mel import HOP, AudioFrontEnd
     from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
     from realtalk_ros.avatar.avatar import Avatar
+    from realtalk_ros.behaviour.face_pipeline import FacePipeline
+    from realtalk_ros.contracts import SAMPLE_RATE
     from realtalk_ros.expression.onnx_model import ExpressionModel
-    from realtalk_ros.expression.pipeline import Chunk, FacePipeline
     from realtalk_ros.rendering.face_renderer import FaceRenderer
+    from realtalk_ros.stream_types import Chunk
 
     load_average = os.getloadavg()  # before this adds to it
     providers = onnx_session.providers_for(device)
@@ -163,8 +165,9 @@ def endure(hours: float, device: str = "cpu") -> dict[str, float]:
     """Streams `hours` of speech through the transformer: resident memory after a tenth and at the
     end, MB, and the median ms of a 20 ms step in the first and the last tenth."""
     from realtalk_ros import onnx_session
-    from realtalk_ros.audio.log_mel import HOP, SAMPLE_RATE, AudioFrontEnd
+    from realtalk_ros.audio.log_mel import HOP, AudioFrontEnd
     from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
+    from realtalk_ros.contracts import SAMPLE_RATE
     from realtalk_ros.expression.onnx_model import ExpressionModel
 
     model = ExpressionModel(providers=onnx_session.providers_for(device))

@@ -192,10 +192,11 @@ def speech_to_video() -> Iterator[Finding]:
     """Half a second of real speech through everything."""
     from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
     from realtalk_ros.avatar.avatar import Avatar
+    from realtalk_ros.behaviour.face_pipeline import FacePipeline
     from realtalk_ros.expression.onnx_model import ExpressionModel
-    from realtalk_ros.expression.pipeline import Chunk, FacePipeline
     from realtalk_ros.output.mp4_writer import VideoWriter
     from realtalk_ros.rendering.face_renderer import FaceRenderer
+    from realtalk_ros.stream_types import Chunk
 
     pcm, rate = read_audio(SAMPLE_CLIP)
     renderer = FaceRenderer(Avatar.load("default"))
@@ -236,7 +237,7 @@ def ros() -> Iterator[Finding]:
 
 
 def espeak() -> Iterator[Finding]:
-    from realtalk_ros.audio.media_files import Espeak
+    from realtalk_ros.audio.espeak import Espeak
 
     try:
         Espeak().speak("ready")

@@ -24,6 +24,7 @@ from realtalk_ros import __version__, onnx_session
 from realtalk_ros.avatar import image_decoding, provenance
 from realtalk_ros.avatar.avatar import MAX_NAME, Avatar, can_be_folder
 from realtalk_ros.commands.track import follow, open_video, require_scipy
+from realtalk_ros.contracts import AVATAR_FORMAT
 from realtalk_ros.enroll import fit, photo_to_avatar
 from realtalk_ros.enroll.face_reader import ShapeReader, finer
 from realtalk_ros.enroll.photo_to_avatar import Portrait
@@ -352,7 +353,7 @@ def write(target: Path, made: Enrolment, name: str, consent: str, source: Path) 
         part.chmod(0o755)
         meta = fill(part, made)
         meta = {
-            "format": 1,
+            "format": AVATAR_FORMAT,
             "name": name,
             "description": "Made by `realtalk enroll`.",
             "consent": consent,

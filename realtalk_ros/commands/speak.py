@@ -13,14 +13,14 @@ import numpy as np
 from tqdm import tqdm
 
 from realtalk_ros import contracts
-from realtalk_ros.audio.media_files import DEFAULT_VOICE, STANDARD_INPUT, AudioStream, stream_audio
+from realtalk_ros.audio.espeak import DEFAULT_VOICE
+from realtalk_ros.audio.media_files import STANDARD_INPUT, AudioStream, stream_audio
 from realtalk_ros.audio.text_to_speech import Saying
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering import watermark
 
 BLOCK = 0.2  # s of sound worked off at once: memory stays the same for an hour as for a second
-MIN_FPS, MAX_FPS = 1, 120
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,17 +46,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     check(args)
-    visible = watermark.Mark(args.mark) if args.mark is not None else None
+    visible = watermark.Watermark(args.mark) if args.mark is not None else None
     began = time.monotonic()
     blocks, sample_rate, duration = open_speech(args)
 
     # Imported here so that a wrong argument is answered at once.
     from realtalk_ros.avatar.avatar import Avatar
+    from realtalk_ros.behaviour.face_pipeline import FacePipeline
     from realtalk_ros.expression.onnx_model import ExpressionModel
-    from realtalk_ros.expression.pipeline import Chunk, FacePipeline, TimedExpression
     from realtalk_ros.onnx_session import providers_for
     from realtalk_ros.output.mp4_writer import VideoWriter
     from realtalk_ros.rendering.face_renderer import FaceRenderer
+    from realtalk_ros.stream_types import Chunk, TimedExpression
 
     providers = providers_for(args.device)
     renderer = FaceRenderer(Avatar.load(args.avatar), args.size, providers)
@@ -94,10 +95,12 @@ def run(args: argparse.Namespace) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """What can be known to be wrong before the work starts. Raises RealTalkError."""
-    if not MIN_FPS <= args.fps <= MAX_FPS:  # NaN too
-        raise RealTalkError(f"--fps {args.fps:g}: give {MIN_FPS} to {MAX_FPS}")
-    if not contracts.SIZE[0] <= args.size <= contracts.SIZE[1]:
-        raise RealTalkError(f"--size {args.size}: give {contracts.SIZE[0]} to {contracts.SIZE[1]}")
+    slowest, fastest = contracts.FPS_RANGE
+    if not slowest <= args.fps <= fastest:  # NaN too
+        raise RealTalkError(f"--fps {args.fps:g}: give {slowest:g} to {fastest:g}")
+    smallest, largest = contracts.SIZE_RANGE
+    if not smallest <= args.size <= largest:
+        raise RealTalkError(f"--size {args.size}: give {smallest} to {largest}")
     if args.out.suffix.lower() != ".mp4":
         raise RealTalkError(f"--out {args.out}: the video is an MP4, give a name that ends in .mp4")
     for option, path in (("--out", args.out), ("--csv", args.csv)):

@@ -19,8 +19,7 @@ import numpy as np
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import COUNT as LANDMARKS
-from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
-from realtalk_ros.training.synthetic.random_people import face_square
+from realtalk_ros.face_model.landmarks import IDENTITY_SIZE, face_square
 
 MIN_SIDE = 110  # pixels of the face's square, of which the network makes 256
 MAX_YAW, MAX_PITCH = np.radians(30), np.radians(25)  # what the studio's people show

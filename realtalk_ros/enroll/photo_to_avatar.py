@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from realtalk_ros.avatar.avatar import CROP_SIZE as CROP
+from realtalk_ros.contracts import CROP_SIZE as CROP
 from realtalk_ros.enroll import mediapipe_points as table
 from realtalk_ros.enroll.fit import Model, Pose
 from realtalk_ros.errors import RealTalkError

@@ -13,14 +13,20 @@ import numpy as np
 import onnxruntime as ort
 
 from realtalk_ros import onnx_session
-from realtalk_ros.audio.log_mel import MEL_RATE, N_MELS
+from realtalk_ros.contracts import (
+    EXPRESSION_RATE,
+    EXPRESSION_VERSION,
+    LIP_POINTS,
+    MEL_STEP,
+    N_MELS,
+    PRIOR_FILE,
+    REFERENCE_SHAPE,
+    STEP_FILE,
+)
 from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 
-STEP = 2  # mel frames a step
-RATE = MEL_RATE // STEP  # 50 frames of expression per second
-VERSION = "3"  # of the graphs' interface
-LIP_POINTS = 20  # landmarks 48-67
 STATE = ("mel_context", "conv_cache", "kv_cache")
 SILENCE = -1.2  # the log-mel value of digital silence: 0.3 * (log10(POWER_FLOOR) + 5)
 
@@ -53,14 +59,14 @@ class ExpressionModel:
     ):
         """Raises ModelError if a file is missing, damaged, or of another version."""
         folder = Path(model_dir or onnx_session.MODEL_DIR)
-        self._prior = onnx_session.session(folder / "expression_prior.onnx", providers, threads)
-        self._step = onnx_session.session(folder / "expression_step.onnx", providers, threads)
-        for name, loaded in (("prior", self._prior), ("step", self._step)):
+        self._prior = onnx_session.session(folder / PRIOR_FILE, providers, threads)
+        self._step = onnx_session.session(folder / STEP_FILE, providers, threads)
+        for name, loaded in ((PRIOR_FILE, self._prior), (STEP_FILE, self._step)):
             version = onnx_session.metadata(loaded).get("version")
-            if version != VERSION:
+            if version != EXPRESSION_VERSION:
                 raise ModelError(
-                    f"{folder}/expression_{name}.onnx has interface version {version}, this "
-                    f"package needs {VERSION}: {onnx_session.HOW_TO_RESTORE}"
+                    f"{folder}/{name} has interface version {version}, this "
+                    f"package needs {EXPRESSION_VERSION}: {onnx_session.HOW_TO_RESTORE}"
                 )
         properties = onnx_session.metadata(self._step)
         #: Seconds of audio after a frame's time that the frame waits for.
@@ -82,7 +88,7 @@ class ExpressionModel:
         mask = np.array([identity is not None, reference is not None], np.float32)
         inputs = {"condition_mask": mask}
         for name, value, shape in (
-            ("identity", identity, (100,)), ("reference", reference, (50, arkit.COUNT)),
+            ("identity", identity, (IDENTITY_SIZE,)), ("reference", reference, REFERENCE_SHAPE),
         ):  # fmt: skip
             value = np.zeros(shape) if value is None else np.asarray(value)
             if value.shape != shape or not np.isfinite(value).all():
@@ -108,7 +114,7 @@ class ExpressionStream:
         # The graph's buffers, bound once: a step allocates nothing but its outputs' views. The
         # caches alternate between two buffers, one read while the other is written.
         self._session = model._step
-        self._mel = np.zeros((STEP, N_MELS), np.float32)
+        self._mel = np.zeros((MEL_STEP, N_MELS), np.float32)
         self._weights = np.zeros(arkit.COUNT, np.float32)
         self._rotation = np.zeros(3, np.float32)
         self._speech = np.zeros((), np.float32)
@@ -140,13 +146,13 @@ class ExpressionStream:
 
     def flush(self) -> ExpressionFrames:
         """Feeds silence for the look-ahead: the rest, up to the end of what was pushed."""
-        total = -(-self._frames // STEP)
-        missing = (total + self._delay) * STEP - self._steps * STEP - len(self._pending)
+        total = -(-self._frames // MEL_STEP)
+        missing = (total + self._delay) * MEL_STEP - self._steps * MEL_STEP - len(self._pending)
         return self._run(np.full((max(0, missing), N_MELS), SILENCE, np.float32))
 
     def _run(self, mel: np.ndarray) -> ExpressionFrames:
         mel = np.concatenate([self._pending, mel])
-        count = len(mel) // STEP
+        count = len(mel) // MEL_STEP
         skipped = min(max(0, self._delay - self._steps), count)
         n = count - skipped
         weights = np.empty((n, arkit.COUNT), np.float32)
@@ -155,7 +161,7 @@ class ExpressionStream:
         lips = np.empty((n, LIP_POINTS, 3), np.float32)
         first = self._steps + skipped - self._delay
         for i in range(count):
-            self._mel[:] = mel[i * STEP : (i + 1) * STEP]
+            self._mel[:] = mel[i * MEL_STEP : (i + 1) * MEL_STEP]
             try:
                 self._session.run_with_iobinding(self._bindings[self._steps % 2])
             except Exception as error:  # onnxruntime's own share no base class but this
@@ -165,5 +171,7 @@ class ExpressionStream:
             if k >= 0:
                 weights[k], rotation[k], speech[k] = self._weights, self._rotation, self._speech
                 lips[k] = self._lips
-        self._pending = mel[count * STEP :].copy()
-        return ExpressionFrames(np.arange(first, first + n) / RATE, weights, rotation, speech, lips)
+        self._pending = mel[count * MEL_STEP :].copy()
+        return ExpressionFrames(
+            np.arange(first, first + n) / EXPRESSION_RATE, weights, rotation, speech, lips
+        )

@@ -1,60 +1,29 @@
-"""Audio chunks in, timed expressions and frames out: the only thing that nodes and the CLI call.
+"""Audio chunks in, timed expressions out.
 
-All times are media time in seconds: an expression or frame of time T belongs to what is heard at T.
+All times are media time in seconds: an expression of time T belongs to what is heard at T.
 Frame times are whole multiples of 1 / fps, on one grid for all utterances.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from realtalk_ros.audio.log_mel import AudioFrontEnd, check_rate
-from realtalk_ros.behaviour.face import Face
+from realtalk_ros.audio.log_mel import AudioFrontEnd
+from realtalk_ros.audio.pcm import check_rate
+from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.expression.onnx_model import (
-    RATE,
     ExpressionFrames,
     ExpressionModel,
     ExpressionStream,
     Prior,
 )
-from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.stream_types import MAX_GAP, TOLERANCE, Chunk, TimedExpression
 
-TOLERANCE = 0.06  # s, a stamp this far from the sample count is jitter, not a gap
-MAX_GAP = 0.5  # s, a shorter gap is a lost chunk and is heard as silence
 TAIL = 0.3  # s of silence after an utterance, in which the mouth closes by itself
 NEAR = 1e-3  # frames, to which times of frames are told apart: a double holds 1e-5 since 1970
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """A piece of speech: `pcm` (n,) float32 mono in [-1, 1]; `start`, s, when its first sample is
-    heard, or None to append it to what came before (or, at the beginning, to start now)."""
-
-    pcm: np.ndarray
-    sample_rate: int
-    start: float | None = None
-    utterance: str = ""
-    last: bool = False
-
-    @property
-    def seconds(self) -> float:
-        return len(self.pcm) / self.sample_rate
-
-
-@dataclass(frozen=True)
-class TimedExpression:
-    """One frame: `weights` (52,) 0..1, `rotation` (3,) rad pitch yaw roll, `speech` 0..1."""
-
-    time: float
-    utterance: str
-    sequence: int
-    weights: np.ndarray
-    rotation: np.ndarray
-    speech: float
 
 
 class _Segment:
@@ -66,7 +35,7 @@ class _Segment:
         self.samples = 0
         # The network hears up to 20 ms of silence first, so that its frames lie on the grid of
         # 50 Hz: frames at 25 or 50 fps then need not wait for the network's next one.
-        silence = math.floor(anchor * RATE % 1 / RATE * chunk.sample_rate)
+        silence = math.floor(anchor * EXPRESSION_RATE % 1 / EXPRESSION_RATE * chunk.sample_rate)
         self.lead_in = silence / chunk.sample_rate  # s
         frames = stream.push(self.front_end.push(np.zeros(silence, np.float32)))
         assert not len(frames.time)  # the network looks farther ahead than that
@@ -90,8 +59,6 @@ class ExpressionPipeline:
     def __init__(self, model: ExpressionModel, prior: Prior, fps: float):
         self.model, self.prior, self.fps = model, prior, float(fps)
         self.counts = {"gaps": 0, "dropped_chunks": 0, "reanchored": 0}
-        #: What is heard of the chunk pushed last, where it lies on the timeline; None if nothing.
-        self.placed: Chunk | None = None
         self._segment: _Segment | None = None
         self.sequence = 0  # of the next expression
 
@@ -105,32 +72,45 @@ class ExpressionPipeline:
 
         Raises AudioError, with the pipeline unharmed, if the sample rate is impossible.
         """
-        out: list[TimedExpression] = []
-        self.placed = None
+        ended, placed = self.place(chunk, now)
+        return ended + self.feed(placed)
+
+    def place(self, chunk: Chunk, now: float = 0.0) -> tuple[list[TimedExpression], Chunk | None]:
+        """The first half of `push`. Returns the rest of the segment that `chunk` ends, if it ends
+        one, and what is heard of `chunk`, where it lies on the timeline; None if nothing. `feed` it
+        next. Raises AudioError as `push` does.
+        """
+        ended: list[TimedExpression] = []
         check_rate(chunk.sample_rate)  # before anything ends for it
         segment = self._segment
         if segment and (segment.utterance, segment.sample_rate) != (
-            chunk.utterance, chunk.sample_rate,
+            chunk.utterance,
+            chunk.sample_rate,
         ):
-            out += self.flush()
+            ended += self.flush()
             segment = None
         pcm = chunk.pcm
         if segment and len(pcm) and chunk.start is not None:
-            pcm = self._place(segment, chunk)
+            pcm = self._continue(segment, chunk)
             if pcm is None:
-                out += self.flush()
+                ended += self.flush()
                 self.counts["reanchored"] += 1
                 segment, pcm = None, chunk.pcm
         if segment is None:
             if not len(pcm):
-                return out
+                return ended, None
             anchor = now if chunk.start is None else chunk.start
             segment = self._segment = _Segment(
                 chunk, anchor, self.model.stream(self.prior), self.fps
             )
-        self.placed = replace(chunk, pcm=pcm, start=segment.end)
-        out += self._feed(segment, pcm)
-        if chunk.last:
+        return ended, replace(chunk, pcm=pcm, start=segment.end)
+
+    def feed(self, placed: Chunk | None) -> list[TimedExpression]:
+        """The second half of `push`: the expressions of what `place` gave."""
+        if placed is None or self._segment is None:
+            return []
+        out = self._feed(self._segment, placed.pcm)
+        if placed.last:
             out += self.flush()
         return out
 
@@ -156,7 +136,7 @@ class ExpressionPipeline:
             if segment.last is not None:
                 segment.last = (segment.last[0] + seconds, *segment.last[1:])
 
-    def _place(self, segment: _Segment, chunk: Chunk) -> np.ndarray | None:
+    def _continue(self, segment: _Segment, chunk: Chunk) -> np.ndarray | None:
         """The chunk's samples as they continue the segment; None if it starts a new one."""
         assert chunk.start is not None
         gap = chunk.start - segment.end
@@ -168,7 +148,7 @@ class ExpressionPipeline:
             return np.concatenate([silence, chunk.pcm])
         if gap < 0 and chunk.start >= segment.anchor - TOLERANCE:
             self.counts["dropped_chunks"] += 1
-            return chunk.pcm[round(-gap * segment.sample_rate):]
+            return chunk.pcm[round(-gap * segment.sample_rate) :]
         return None
 
     def _feed(self, segment: _Segment, pcm: np.ndarray) -> list[TimedExpression]:
@@ -187,35 +167,13 @@ class ExpressionPipeline:
             while k <= here[0] * self.fps + NEAR:
                 span = here[0] - before[0]
                 share = min(1.0, (k / self.fps - before[0]) / span) if span > 0 else 1.0
-                mixed = [b + np.float32(share) * (h - b) for b, h in zip(
-                    before[1:], here[1:], strict=True)]
+                mixed = [
+                    b + np.float32(share) * (h - b)
+                    for b, h in zip(before[1:], here[1:], strict=True)
+                ]
                 out.append(TimedExpression(k / self.fps, segment.utterance, self.sequence, *mixed))
                 self.sequence += 1
                 segment.shown = k / self.fps
                 k += 1
             segment.last = here
         return out
-
-
-class FacePipeline:
-    """The whole way from speech to pictures, as fast as the machine can, without ROS."""
-
-    def __init__(self, model: ExpressionModel, renderer: FaceRenderer, fps: float, seed: int = 0):
-        avatar = renderer.avatar
-        prior = model.prior(avatar.identity, avatar.reference_expressions)
-        self.expression = ExpressionPipeline(model, prior, fps)
-        self.face = Face(renderer, seed)
-
-    def push(self, chunk: Chunk) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
-        """Yields (time s, weights (52,), image (height, width, 3) uint8 BGR) of what is known."""
-        return map(self.render, self.expression.push(chunk))
-
-    def flush(self) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
-        return map(self.render, self.expression.flush())
-
-    def render(self, expression: TimedExpression) -> tuple[float, np.ndarray, np.ndarray]:
-        """One frame of what `expression.push` gave, as `push` yields it."""
-        weights, image = self.face.picture(
-            expression.time, expression.weights, expression.rotation, expression.speech
-        )
-        return expression.time, weights, image

@@ -12,16 +12,16 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from realtalk_ros.audio.message_adapters import (
     FORMATS,
     KINDS,
+    DecodedAudio,
     Follower,
     Kind,
     Layout,
-    Sound,
     layout_of,
 )
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
-from realtalk_ros.nodes import lifecycle
-from realtalk_ros.nodes.subscriptions import AudioInbox, Letter
+from realtalk_ros.nodes import lifecycle, parameters, qos, spin
+from realtalk_ros.nodes.subscriptions import AudioSubscription, Received
 
 LOOK = 0.5  # s between looks at the graph
 
@@ -31,11 +31,13 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
 
     def __init__(self, name: str = "audio_adapter_node", **options):
         super().__init__(name, **options)
-        p, later = self.parameter, lifecycle.UNCONFIGURED
-        self.sample_rate = p("sample_rate", 16000, "Of AudioData without AudioInfo [Hz]",
-                             (4000, 384000), later)  # fmt: skip
-        self.channels = p("channels", 1, "Of AudioData without AudioInfo", (1, 64), later)
-        self.sample_format = p("sample_format", "S16LE", "Of AudioData without AudioInfo: "
+        p, later = self.parameter, parameters.UNCONFIGURED
+        self.sample_rate = p("sample_rate", 16000, "Sample rate of AudioData without AudioInfo "
+                             "[Hz]", (4000, 384000), later)  # fmt: skip
+        self.channels = p("channels", 1, "Channel count of AudioData without AudioInfo", (1, 64),
+                          later)  # fmt: skip
+        self.sample_format = p("sample_format", "S16LE", "Sample format of AudioData without "
+                               "AudioInfo: "
                                + ", ".join(FORMATS), None, later)  # fmt: skip
 
         self.counts = {"messages": 0, "utterances": 0}
@@ -43,14 +45,14 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         self.layout: Layout | None = None
         self._follower = Follower()
         self._run = f"{time.time_ns() // 10**6:x}"
-        self._input: AudioInbox | None = None
+        self._input: AudioSubscription | None = None
         self._info: Any = None
-        self._overridable = lifecycle.overridable()
+        self._overridable = qos.overridable()
         self._audio = self.create_publisher(
-            AudioChunk, "audio", lifecycle.SPEECH_QOS, qos_overriding_options=self._overridable
+            AudioChunk, "audio", qos.SPEECH, qos_overriding_options=self._overridable
         )
         self._expression = self.create_subscription(
-            FaceExpression, "expression", self.on_expression, lifecycle.EXPRESSION_QOS,
+            FaceExpression, "expression", self.on_expression, qos.EXPRESSION,
             qos_overriding_options=self._overridable,
         )  # fmt: skip
         self.topic, self.info_topic = map(self.resolve_topic_name, ("audio_in", "audio_info"))
@@ -90,7 +92,9 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
             known = ", ".join(dict.fromkeys(kind.type for kind in KINDS))
             raise RealTalkError(f"{self.topic} carries {name}: send one of {known}")
         message, kind = self._import(name, kinds)
-        self._input = AudioInbox(self, message, "audio_in", self.on_messages, self._overridable)
+        self._input = AudioSubscription(
+            self, message, "audio_in", self.on_messages, self._overridable
+        )
         self.kind = kind
         self.get_logger().info(f"{self.topic} carries {name} of {kind.whose}")
 
@@ -132,7 +136,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         if message.reset:
             self._follower.interrupt()
 
-    def on_messages(self, letters: list[Letter]) -> None:
+    def on_messages(self, letters: list[Received]) -> None:
         self.counts["messages"] += len(letters)
         for letter in letters:
             if self.ready and self.layout is not None and self.kind is not None:
@@ -141,7 +145,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
                 except AudioError as error:
                     self.problems.add(str(error))
 
-    def _pass_on(self, sound: Sound, waited: float) -> None:
+    def _pass_on(self, sound: DecodedAudio, waited: float) -> None:
         if not len(sound.pcm):
             return
         if sound.cancelled:
@@ -165,7 +169,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    return lifecycle.run(lambda: [AudioAdapterNode()], args)
+    return spin.run(lambda: [AudioAdapterNode()], args)
 
 
 if __name__ == "__main__":

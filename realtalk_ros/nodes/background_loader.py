@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.nodes.lifecycle import Problems
+from realtalk_ros.nodes.diagnostics import Problems
 
-Wish = TypeVar("Wish")
+Request = TypeVar("Wish")
 Loaded = TypeVar("Loaded")
 
 
-class Loader(Generic[Wish, Loaded]):
+class BackgroundLoader(Generic[Request, Loaded]):
     """`ask` from any thread; `take` what is ready where it can be put to use. A wish that comes
     while another one loads is loaded after it."""
 
     def __init__(
         self,
-        load: Callable[[Wish], Loaded],
+        load: Callable[[Request], Loaded],
         problems: Problems,
     ):
         """`load` runs in a thread of its own; what it raises is told as a problem."""
         self._load, self._problems = load, problems
         self._failed = False
         self._lock = threading.Lock()
-        self._next: list[Wish] = []  # none or one
+        self._next: list[Request] = []  # none or one
         self._ready: list[Loaded] = []
         self._thread: threading.Thread | None = None
         self.name = ""  # of what loads, for the diagnostics
 
-    def ask(self, wish: Wish, name: str) -> None:
+    def ask(self, wish: Request, name: str) -> None:
         with self._lock:
             self._next, self.name = [wish], name
             if self._thread is None:
@@ -83,12 +82,5 @@ class Loader(Generic[Wish, Loaded]):
                 self.name = ""
 
     def _start(self) -> None:
-        # One thread for each: `load` may lower its thread's priority, which can't be raised again.
         self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
         self._thread.start()
-
-
-def give_way() -> None:
-    """Lowers the priority of the calling thread, and of those that it starts, for good (Linux)."""
-    thread = threading.get_native_id()
-    os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + 5)

@@ -14,11 +14,11 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from realtalk_ros.audio.log_mel import check_rate, decode_pcm
+from realtalk_ros.audio.pcm import check_rate, decode_pcm
 from realtalk_ros.avatar import avatar as avatars
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.msg import AudioChunk
-from realtalk_ros.nodes import lifecycle
+from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 from realtalk_ros.output.web_display import Display
 
 OPERATORS = ("local", "all", "none")
@@ -28,17 +28,17 @@ MAX_JPEG = 8 * 2**20  # bytes of one picture
 class DisplayNode(lifecycle.RealTalkNode):
     def __init__(self, name: str = "display_node", **options):
         super().__init__(name, **options)
-        p, later = self.parameter, lifecycle.UNCONFIGURED
+        p, later = self.parameter, parameters.UNCONFIGURED
         self.host = p("host", "127.0.0.1", "Address to serve on; 0.0.0.0: every network", None,
                       later)  # fmt: skip
         self.port = p("port", 8080, "Port to serve on; 0: any that is free", (0, 65535), later)
-        self.buffer = p("buffer", 0.1, "How long pages hold sound and pictures back, to even out "
-                        "the network [s]", (0.02, 2.0), later)  # fmt: skip
+        self.buffer = p("buffer", 0.1, "How long pages delay sound and images, to even out the "
+                        "network [s]", (0.02, 2.0), later)  # fmt: skip
         self.operators = p("operators", "local", "Who may use the operator's page: local (this "
                            "machine), all or none", None, later)  # fmt: skip
         self.host_names = p("host_names", "", "Names besides this machine's own under which pages "
-                            "may be asked for, with spaces between", None, later)  # fmt: skip
-        self.avatar = p("avatar", *lifecycle.AVATAR)
+                            "may be opened, separated by spaces", None, later)  # fmt: skip
+        self.avatar = p("avatar", *parameters.AVATAR)
 
         self.counts = {"images": 0, "chunks": 0, "orders": 0}
         self.display: Display | None = None
@@ -49,7 +49,7 @@ class DisplayNode(lifecycle.RealTalkNode):
         self._image: Any = None  # subscriptions while somebody looks
         self._audio: Any = None
         self._say = self.create_publisher(
-            String, "say", lifecycle.COMMAND_QOS, qos_overriding_options=lifecycle.overridable()
+            String, "say", qos.COMMAND, qos_overriding_options=qos.overridable()
         )
         self._interrupt = self.create_client(Trigger, "interrupt")
         self._interrupting: Any = None  # the answer to the last one
@@ -154,13 +154,13 @@ class DisplayNode(lifecycle.RealTalkNode):
         self._image = self._audio = None
         if not wanted:
             return
-        overridable = lifecycle.overridable()
+        overridable = qos.overridable()
         self._image = self.create_subscription(
-            CompressedImage, "face/image_raw/compressed", self.on_image, lifecycle.IMAGE_QOS,
+            CompressedImage, "face/image_raw/compressed", self.on_image, qos.IMAGE,
             qos_overriding_options=overridable,
         )  # fmt: skip
         self._audio = self.create_subscription(
-            AudioChunk, "audio_out", self.on_audio, lifecycle.AUDIO_QOS,
+            AudioChunk, "audio_out", self.on_audio, qos.AUDIO,
             qos_overriding_options=overridable,
         )  # fmt: skip
 
@@ -206,7 +206,7 @@ class DisplayNode(lifecycle.RealTalkNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    return lifecycle.run(lambda: [DisplayNode()], args)
+    return spin.run(lambda: [DisplayNode()], args)
 
 
 if __name__ == "__main__":

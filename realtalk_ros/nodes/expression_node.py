@@ -1,5 +1,5 @@
-"""Speech on `audio` becomes expressions on `expression`, and the same speech, laid on the timeline,
-goes out on `speech`. A thin shell of Turns (who speaks) and ExpressionPipeline (how it looks)."""
+"""Speech on `audio` becomes expressions on `expression`; the same speech goes out on `speech` with
+its final stamps. A thin shell of TurnTaking (who speaks) and ExpressionPipeline (how it looks)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from realtalk_ros import onnx_session
-from realtalk_ros.audio.log_mel import SAMPLE_RATE, check_rate, decode_channels, mix_down
+from realtalk_ros.audio.pcm import check_rate, decode_channels, mix_down
 from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.errors import AudioError, NetworkError, RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel, Prior
-from realtalk_ros.expression.pipeline import Chunk, ExpressionPipeline, TimedExpression
+from realtalk_ros.expression.pipeline import ExpressionPipeline
 from realtalk_ros.msg import AudioChunk, FaceExpression
-from realtalk_ros.nodes import lifecycle
-from realtalk_ros.nodes.background_loader import Loader
+from realtalk_ros.nodes import lifecycle, parameters, qos, spin
+from realtalk_ros.nodes.background_loader import BackgroundLoader
 from realtalk_ros.nodes.face_settings import SharedSettings
 from realtalk_ros.nodes.face_settings import check as check_setting
-from realtalk_ros.nodes.subscriptions import AudioInbox, Letter
+from realtalk_ros.nodes.subscriptions import AudioSubscription, Received
 from realtalk_ros.playout.sender_identity import Senders
-from realtalk_ros.playout.turn_taking import POLICIES, Turns
+from realtalk_ros.playout.turn_taking import POLICIES, TurnTaking
+from realtalk_ros.stream_types import Chunk, TimedExpression
 
 WORK_EVERY = 0.02  # s
 WORK_AT_ONCE = 0.01  # s of computing after which other callbacks have their turn
@@ -58,39 +60,40 @@ class ExpressionNode(lifecycle.RealTalkNode):
 
     def __init__(self, name: str = "expression_node", **options):
         super().__init__(name, **options)
-        self.avatar = self.parameter("avatar", *lifecycle.AVATAR)
-        self.fps = self.parameter("fps", *lifecycle.FPS)
-        self.device = self.parameter("device", *lifecycle.DEVICE)
+        self.avatar = self.parameter("avatar", *parameters.AVATAR)
+        self.fps = self.parameter("fps", *parameters.FPS)
+        self.device = self.parameter("device", *parameters.DEVICE)
         self.threads = self.parameter(
-            "threads", 1, "CPU threads of the network", (1, 64), lifecycle.UNCONFIGURED
+            "threads", 1, "CPU threads of the network", (1, 64), parameters.UNCONFIGURED
         )
-        self.model_dir = self.parameter("model_dir", *lifecycle.MODEL_DIR)
+        self.model_dir = self.parameter("model_dir", *parameters.MODEL_DIR)
         self.policy = self.parameter(
-            "policy", "replace", "What a new utterance does that begins before another has ended: "
-            "replace it, or queue until then", None, lifecycle.LIVE,
+            "policy", "replace", "What becomes of an utterance that begins before the last one "
+            "has ended: `replace` the last one, or `queue` until it has ended",
+            None, parameters.LIVE,
         )  # fmt: skip
 
         self.pipeline: ExpressionPipeline | None = None
-        self.turns = Turns()
+        self.turns = TurnTaking()
         self.counts = {"chunks": 0, "frames": 0, "interrupts": 0, "fallbacks": 0}
         self._voice: Voice | None = None
-        self._loader: Loader[Voice, Voice] = Loader(self._load, self.problems)
+        self._loader: BackgroundLoader[Voice, Voice] = BackgroundLoader(self._load, self.problems)
         self._senders = Senders()
         self._files: dict[str, str] = {}  # of the network, and their checksums
         self._load_share = 0.0  # computing per second of sound, of late
         self._behind = 0.0  # s by which the work was late when it was last done
 
-        overridable = lifecycle.overridable()
+        overridable = qos.overridable()
         self._expression = self.create_publisher(
             FaceExpression,
             "expression",
-            lifecycle.EXPRESSION_QOS,
+            qos.EXPRESSION,
             qos_overriding_options=overridable,
         )
         self._speech = self.create_publisher(
-            AudioChunk, "speech", lifecycle.EXPRESSION_QOS, qos_overriding_options=overridable
+            AudioChunk, "speech", qos.EXPRESSION, qos_overriding_options=overridable
         )
-        self._audio = AudioInbox(self, AudioChunk, "audio", self.on_letters, overridable)
+        self._audio = AudioSubscription(self, AudioChunk, "audio", self.on_letters, overridable)
         self._interrupt = self.create_service(Trigger, "interrupt", self.on_interrupt)
         self._settings = SharedSettings(self)
         self._more = self.create_guard_condition(self.guarded(self.work))
@@ -124,9 +127,7 @@ class ExpressionNode(lifecycle.RealTalkNode):
     def _as_it_runs(self) -> None:
         """Parameters say what runs again."""
         assert self._voice is not None
-        self.set_parameters(
-            [Parameter(name, value=getattr(self._voice, name)) for name in LOADED]
-        )
+        self.set_parameters([Parameter(name, value=getattr(self._voice, name)) for name in LOADED])
 
     def _use(self, voice: Voice) -> None:
         """From the next stretch of sound on; the running one ends as it began."""
@@ -177,9 +178,9 @@ class ExpressionNode(lifecycle.RealTalkNode):
 
     def on_audio(self, message: AudioChunk) -> None:
         """Takes one chunk, from whoever has it at hand, now."""
-        self.on_letters([Letter(message)])
+        self.on_letters([Received(message)])
 
-    def on_letters(self, letters: list[Letter]) -> None:
+    def on_letters(self, letters: list[Received]) -> None:
         self.counts["chunks"] += len(letters)
         if not self.ready:
             return
@@ -188,7 +189,7 @@ class ExpressionNode(lifecycle.RealTalkNode):
             self._take_in(letter, now)
         self.work()
 
-    def _take_in(self, letter: Letter, now: float) -> None:
+    def _take_in(self, letter: Received, now: float) -> None:
         message, counts = letter.message, dict(self.turns.counts)
         sent = now - letter.waited
         seconds = len(message.data) / max(1, 2 * message.channels * message.sample_rate)
@@ -276,13 +277,15 @@ class ExpressionNode(lifecycle.RealTalkNode):
 
     def _say(self, chunk: Chunk, now: float) -> None:
         assert self.pipeline is not None
+        placed: Chunk | None = None
         try:
             try:
-                expressions = self.pipeline.push(chunk, now)
+                ended, placed = self.pipeline.place(chunk, now)
+                expressions = ended + self.pipeline.feed(placed)
             except NetworkError as error:
-                chunk = self.pipeline.placed or chunk
                 self._fall_back(error)
-                expressions = self.pipeline.push(chunk, now)
+                ended, placed = self.pipeline.place(placed or chunk, now)
+                expressions = ended + self.pipeline.feed(placed)
         except RealTalkError as error:
             self.problems.add(str(error))
             return
@@ -290,7 +293,7 @@ class ExpressionNode(lifecycle.RealTalkNode):
             self.problems.exception(error)
             self.pipeline.reset()
             return
-        if (placed := self.pipeline.placed) is not None:
+        if placed is not None:
             self._publish_speech(placed)
         self._publish(expressions)
 
@@ -395,7 +398,7 @@ class ExpressionNode(lifecycle.RealTalkNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    return lifecycle.run(lambda: [ExpressionNode()], args)
+    return spin.run(lambda: [ExpressionNode()], args)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from rclpy.parameter import Parameter
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import FaceSettings
-from realtalk_ros.nodes import lifecycle
+from realtalk_ros.nodes import lifecycle, qos
 
 
 class SharedSettings:
@@ -25,10 +25,12 @@ class SharedSettings:
         # When what it has was set, ns since 1970. Of what nodes start with, the renderer's wins.
         self._set = 1 if leads else 0
         self._following = False
-        overridable = lifecycle.overridable()
+        overridable = qos.overridable()
         self._publisher = (
             node.create_publisher(
-                FaceSettings, "face/settings", lifecycle.LATCHED_QOS,
+                FaceSettings,
+                "face/settings",
+                qos.LATCHED,
                 qos_overriding_options=overridable,
             )  # fmt: skip
             if tells
@@ -36,7 +38,7 @@ class SharedSettings:
         )
         self._subscription = node.create_subscription(
             FaceSettings, "face/settings", self.on_settings,
-            lifecycle.qos(lifecycle.LATCHED_QOS, 10), qos_overriding_options=overridable,
+            qos.with_depth(qos.LATCHED, 10), qos_overriding_options=overridable,
         )  # fmt: skip
         self.tell()
 

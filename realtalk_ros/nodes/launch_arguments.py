@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from realtalk_ros.contracts import FPS, SIZE
+from realtalk_ros.contracts import FPS_RANGE, SIZE_RANGE
 from realtalk_ros.errors import RealTalkError
 
 FLAGS = {"true": True, "True": True, "false": False, "False": False}
@@ -26,7 +26,7 @@ def parameters(given: dict[str, Any]) -> dict[str, Any]:
 
     Raises RealTalkError for what no node would take.
     """
-    numbers = {"fps": (float, FPS), "size": (int, SIZE)}
+    numbers = {"fps": (float, FPS_RANGE), "size": (int, SIZE_RANGE)}
     values: dict[str, Any] = {}
     for name, value in given.items():
         if value in ("", None):

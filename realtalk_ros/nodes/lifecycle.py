@@ -1,22 +1,15 @@
-"""What the nodes share: parameters, problems counted and shown in /diagnostics, time, main()."""
+"""What every node is: a lifecycle node with parameters, media time and diagnostics."""
 
 from __future__ import annotations
 
 import array
 import copy
 import functools
-import math
-import re
-import signal
-import sys
 import time
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -24,94 +17,25 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
-from rclpy._rclpy_pybind11 import RCLError, RMWError, UnknownROSArgsError
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
-from rclpy.exceptions import NameValidationException, ParameterException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.signals import SignalHandlerOptions
 from rclpy.timer import Timer
 
-from realtalk_ros import contracts
-from realtalk_ros.audio.log_mel import ENCODINGS
+from realtalk_ros.audio.pcm import ENCODINGS
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk
-from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
-from realtalk_ros.playout.jitter_buffer import JumpWatch
+from realtalk_ros.nodes.diagnostics import Problems
+from realtalk_ros.nodes.parameters import LIVE, NEVER, UNCONFIGURED
+from realtalk_ros.nodes.qos import overridable
+from realtalk_ros.playout.clock import ClockJumpDetector
 
 NAMESPACE = "realtalk"  # unless remapped (`-r __ns:=/name`, or the launch argument)
 STANDS = 2.5  # s for which simulated time must not move before that is told
 RETRY = 5.0  # s between attempts to load what was missing or broken
-FRESH = 10.0  # s for which a problem keeps the diagnostics at WARN
-MAX_CAUSES = 64  # kinds of problems told apart, so that hostile input cannot fill the memory
-
-AUDIO_QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
-SPEECH_QOS = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
-# As deep as what comes while its reader stands still for 5 s, at 120 fps.
-EXPRESSION_QOS = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
-# Few: a subscriber that hangs must not make the publisher keep or wait for anything.
-IMAGE_QOS = QoSProfile(depth=3, reliability=ReliabilityPolicy.RELIABLE)
-COMMAND_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-LATCHED_QOS = QoSProfile(
-    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
-)
-
-# What is raised for arguments that ROS does not take.
-REFUSED = (
-    RealTalkError, ParameterException, NameValidationException, RCLError, RMWError,
-    UnknownROSArgsError,
-)  # fmt: skip
 LAST_STAMP = (2**31 - 1) * 10**9  # ns, builtin_interfaces/Time holds no more
-
-# When a parameter may be changed.
-NEVER, UNCONFIGURED, LIVE = "never", "unconfigured", "live"
-# Parameters that more than one node has: (default, description, range or None, when to change).
-AVATAR = ("default", "Bundled avatar's name, or an avatar folder", None, LIVE)
-DEVICE = ("cpu", "Where the networks run: cpu, cuda or tensorrt", None, LIVE)
-MODEL_DIR = (
-    "", "Folder of the .onnx files; empty: the ones that come with the package", None, LIVE
-)  # fmt: skip
-FPS = (25.0, "Frames per second", contracts.FPS, LIVE)
-
-
-class Problems:
-    """Counts what goes wrong by cause. Every cause is logged once, not once a message."""
-
-    def __init__(self, log: Callable[[str], Any], clock: Callable[[], float]):
-        self._log, self._clock = log, clock
-        self.counts: dict[str, int] = {}
-        self._latest = -math.inf
-
-    def add(self, message: str) -> None:
-        cause = re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "#", message)[:120]
-        self._latest = self._clock()
-        if cause not in self.counts:
-            if len(self.counts) >= MAX_CAUSES:
-                cause = "others"
-            if cause not in self.counts:
-                self._log(message)
-        self.counts[cause] = self.counts.get(cause, 0) + 1
-
-    def exception(self, error: Exception) -> None:
-        """Counts an exception that nobody foresaw; where it is new, its traceback is logged."""
-        where = traceback.extract_tb(error.__traceback__)[-1:]
-        place = "".join(f" in {Path(frame.filename).name}:{frame.lineno}" for frame in where)
-        cause = f"{type(error).__name__}{place}"
-        if cause not in self.counts and len(self.counts) < MAX_CAUSES:
-            self._log("going on after an error in this package, please report it:\n"
-                      + "".join(traceback.format_exception(error)).rstrip())  # fmt: skip
-        else:
-            cause = cause if cause in self.counts else "others"
-        self._latest = self._clock()
-        self.counts[cause] = self.counts.get(cause, 0) + 1
-
-    @property
-    def fresh(self) -> bool:
-        return self._clock() - self._latest < FRESH
 
 
 class RealTalkNode(LifecycleNode):
@@ -144,7 +68,7 @@ class RealTalkNode(LifecycleNode):
         # cannot tell the frames of a grid apart exactly.
         self._base = int(self.get_clock().now().nanoseconds // 10**9) * 10**9
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._jumps = JumpWatch()
+        self._jumps = ClockJumpDetector()
         self._clock_seen = (0.0, 0.0)  # the ROS clock, and when it last moved (monotonic)
         self._changes: dict[str, str] = {}  # parameter -> when it may be changed
         if hasattr(self, "add_pre_set_parameters_callback"):  # not on Humble
@@ -180,7 +104,12 @@ class RealTalkNode(LifecycleNode):
         (`change_parameter` is asked, which raises RealTalkError to refuse, and then the attribute
         is set).
         """
-        descriptor = ParameterDescriptor(description=description, read_only=change == NEVER)
+        when = {NEVER: "at the start", UNCONFIGURED: "while unconfigured", LIVE: "at any time"}
+        descriptor = ParameterDescriptor(
+            description=description,
+            read_only=change == NEVER,
+            additional_constraints=f"set it {when[change]}",
+        )
         given = self._parameter_overrides.get(name)
         if isinstance(default, float) and given and given.type_ == Parameter.Type.INTEGER:
             # `fps: 25` in a YAML file is meant as 25.0
@@ -275,9 +204,7 @@ class RealTalkNode(LifecycleNode):
         )
 
     def create_publisher(self, msg_type, topic, qos_profile, *args, **options):  # type: ignore
-        return super().create_publisher(
-            msg_type, topic, copy.copy(qos_profile), *args, **options
-        )
+        return super().create_publisher(msg_type, topic, copy.copy(qos_profile), *args, **options)
 
     def create_service(self, srv_type, srv_name, callback, *args, **options):  # type: ignore
         guarded = self.guarded(callback)
@@ -507,72 +434,3 @@ class RealTalkNode(LifecycleNode):
 
 def _text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def qos(profile: QoSProfile, depth: int) -> QoSProfile:
-    """The same profile with another depth."""
-    return QoSProfile(depth=depth, reliability=profile.reliability, durability=profile.durability)
-
-
-def overridable() -> QoSOverridingOptions:
-    """Lets a user's YAML override history, depth and reliability of an endpoint."""
-    return QoSOverridingOptions.with_default_policies()
-
-
-def spin(nodes: list[RealTalkNode]) -> int:
-    """Runs nodes until they end or are interrupted. Returns the process's exit code.
-
-    2: a node never got what it needs (model, avatar, sound file); the log says what that is.
-    """
-    asked_to_end: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Not rclpy's handlers: they end ROS at once, before a recording is completed and logged.
-        signal.signal(number, lambda number, frame: asked_to_end.append(number))
-    executor = SingleThreadedExecutor()
-    for node in nodes:
-        executor.add_node(node)
-    try:
-        for node in nodes:
-            if node.autostart:
-                node.try_setup()
-        while not asked_to_end and not _ended(nodes):
-            try:
-                executor.spin_once(timeout_sec=0.2)
-            except ExternalShutdownException:
-                break
-            except Exception as error:  # of a service or of rclpy; others are caught nearer
-                nodes[0].problems.exception(error)
-    finally:
-        for node in nodes:
-            node.close()
-        codes = [node.exit_code for node in nodes if node.exit_code is not None]
-        failed = any(node.failure for node in nodes)
-        for node in nodes:
-            executor.remove_node(node)
-            node.destroy_node()
-    return max(codes, default=2 if failed else 0)
-
-
-def _ended(nodes: list[RealTalkNode]) -> bool:
-    return any(node.exit_code is not None for node in nodes) or all(
-        node.state == "finalized" for node in nodes
-    )
-
-
-def run(
-    make_nodes: Callable[[], list[RealTalkNode]],
-    args: list[str] | None = None,
-    images: bool = False,
-) -> int:
-    """The main() of a node, or of several in one process. images: whether they publish images."""
-    use_fastdds_profile(images)
-    try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-        return spin(make_nodes())
-    except REFUSED as error:
-        print(f"realtalk_ros: {error}".splitlines()[0], file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:  # before spin
-        return 0
-    finally:
-        rclpy.try_shutdown()

@@ -11,12 +11,12 @@ from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.expression.pipeline import TimedExpression
 from realtalk_ros.msg import FaceExpression
-from realtalk_ros.nodes import lifecycle
+from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 from realtalk_ros.nodes.face_settings import SharedSettings
 from realtalk_ros.output.rviz_markers import LINES, FaceLines, line, tell
-from realtalk_ros.playout.jitter_buffer import Presenter
+from realtalk_ros.playout.jitter_buffer import JitterBuffer
+from realtalk_ros.stream_types import TimedExpression
 
 GREY, RED = ColorRGBA(r=0.8, g=0.8, b=0.85, a=1.0), ColorRGBA(r=0.95, g=0.35, b=0.35, a=1.0)
 WHITE = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
@@ -27,22 +27,22 @@ class MarkersNode(lifecycle.RealTalkNode):
 
     def __init__(self, name: str = "markers_node", **options):
         super().__init__(name, **options)
-        self.avatar = self.parameter("avatar", *lifecycle.AVATAR)
-        self.fps = self.parameter("fps", *lifecycle.FPS)
-        self.frame_id = self.parameter("frame_id", "face", "Frame of the face: x out of it, z up")
+        self.avatar = self.parameter("avatar", *parameters.AVATAR)
+        self.fps = self.parameter("fps", *parameters.FPS)
+        self.frame_id = self.parameter("frame_id", "face", "Frame of the face: x forward, z up")
         self.parent_frame = self.parameter(
-            "parent_frame", "base_link", "Frame in which the face stands still, 1 m up, where "
-            "nobody else says where it is; empty: none"
+            "parent_frame", "base_link", "Frame in which the face gets a static transform, 1 m "
+            "up; empty: none, another node publishes it"
         )  # fmt: skip
         self.counts = {"arrays": 0}
         self.face: FaceLines | None = None
-        self.presenter = Presenter(self.fps)
-        overridable = lifecycle.overridable()
+        self.presenter = JitterBuffer(self.fps)
+        overridable = qos.overridable()
         self._markers = self.create_publisher(
-            MarkerArray, "face/markers", lifecycle.IMAGE_QOS, qos_overriding_options=overridable
+            MarkerArray, "face/markers", qos.IMAGE, qos_overriding_options=overridable
         )
         self._expression = self.create_subscription(
-            FaceExpression, "expression", self.on_expression, lifecycle.EXPRESSION_QOS,
+            FaceExpression, "expression", self.on_expression, qos.EXPRESSION,
             qos_overriding_options=overridable,
         )  # fmt: skip
         self._settings = SharedSettings(self, tells=False)
@@ -51,7 +51,7 @@ class MarkersNode(lifecycle.RealTalkNode):
 
     def setup(self) -> None:
         self.face = FaceLines(Avatar.load(self.avatar).identity)
-        self.presenter = Presenter(self.fps)
+        self.presenter = JitterBuffer(self.fps)
         if self.parent_frame:
             self._stand()
         self.get_logger().info(f"ready: markers of {self.avatar} in frame {self._frame}")
@@ -94,7 +94,7 @@ class MarkersNode(lifecycle.RealTalkNode):
         transform.header.frame_id, transform.child_frame_id = self.parent_frame, self._frame
         transform.transform.translation.z = 1.0
         if self._static is None:
-            self._static = self.create_publisher(tf_message, "/tf_static", lifecycle.LATCHED_QOS)
+            self._static = self.create_publisher(tf_message, "/tf_static", qos.LATCHED)
         self._static.publish(tf_message(transforms=[transform]))
 
     def on_expression(self, message: FaceExpression) -> None:
@@ -161,7 +161,7 @@ def _points(array: np.ndarray) -> list[Point]:
 
 
 def main(args: list[str] | None = None) -> int:
-    return lifecycle.run(lambda: [MarkersNode()], args)
+    return spin.run(lambda: [MarkersNode()], args)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import numpy as np
 from realtalk_ros.audio.microphone import Gate, Microphone
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk
-from realtalk_ros.nodes import lifecycle
+from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 
 SILENT = 2.0  # s without any sound, not even noise, after which the device is opened anew
 
@@ -20,14 +20,14 @@ class MicrophoneNode(lifecycle.RealTalkNode):
 
     def __init__(self, name: str = "microphone_node", **options):
         super().__init__(name, **options)
-        p, later, live = self.parameter, lifecycle.UNCONFIGURED, lifecycle.LIVE
-        self.device = p("device", "", "PortAudio's number of the microphone, or a part of its "
-                        "name; empty: the default", None, later)  # fmt: skip
+        p, later, live = self.parameter, parameters.UNCONFIGURED, parameters.LIVE
+        self.device = p("device", "", "Microphone: PortAudio's number, or a part of its name; "
+                        "empty: the default one", None, later)  # fmt: skip
         self.rate = p("rate", 16000, "Sample rate [Hz]", (4000, 384000), later)
-        self.channels = p("channels", 1, "Channels to record; their mean is heard", (1, 64), later)
+        self.channels = p("channels", 1, "Channels to record; their mean is sent", (1, 64), later)
         self.gain = p("gain", 0.0, "Amplification [dB]", (-60.0, 60.0), live)
-        self.threshold = p("threshold", -45.0, "Level above which somebody speaks [dB]; -120: "
-                           "always", (-120.0, 0.0), live)  # fmt: skip
+        self.threshold = p("threshold", -45.0, "Level that counts as speech [dB]; -120: always",
+                           (-120.0, 0.0), live)  # fmt: skip
 
         self.counts = {"blocks": 0, "chunks": 0, "utterances": 0, "reopened": 0}
         self.microphone: Microphone | None = None
@@ -37,8 +37,8 @@ class MicrophoneNode(lifecycle.RealTalkNode):
         self._audio = self.create_publisher(
             AudioChunk,
             "audio",
-            lifecycle.SPEECH_QOS,
-            qos_overriding_options=lifecycle.overridable(),
+            qos.SPEECH,
+            qos_overriding_options=qos.overridable(),
         )
         self.steady_timer(0.01, self.work)
 
@@ -109,7 +109,7 @@ class MicrophoneNode(lifecycle.RealTalkNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    return lifecycle.run(lambda: [MicrophoneNode()], args)
+    return spin.run(lambda: [MicrophoneNode()], args)
 
 
 if __name__ == "__main__":

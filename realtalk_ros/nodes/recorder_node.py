@@ -12,14 +12,15 @@ import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
-from realtalk_ros.audio.log_mel import Resampler, check_rate, decode_pcm
+from realtalk_ros.audio.pcm import check_rate, decode_pcm
+from realtalk_ros.audio.resampler import Resampler
 from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.expression.pipeline import TOLERANCE
 from realtalk_ros.msg import AudioChunk
-from realtalk_ros.nodes import lifecycle
+from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 from realtalk_ros.nodes.message_info import with_info
 from realtalk_ros.output.mp4_writer import VideoWriter
+from realtalk_ros.stream_types import TOLERANCE
 
 PREROLL = 0.4  # s of face before the speech
 MIN_SIDE, MAX_SIDE = 16, 8192  # pixels of an image
@@ -77,7 +78,7 @@ class Recording:
         if gap > 0:
             self.video.write_audio(np.zeros(gap, np.float32))
             self._heard += gap
-        pcm = pcm[round(max(0, -gap) * rate / self.rate):]
+        pcm = pcm[round(max(0, -gap) * rate / self.rate) :]
         self._heard += len(pcm) * self.rate / rate
         self.video.write_audio(pcm if self._resampler is None else self._resampler.push(pcm))
 
@@ -107,13 +108,13 @@ class RecorderNode(lifecycle.RealTalkNode):
         super().__init__(name, **options)
         p = self.parameter
         self.out = Path(p("out", "realtalk.mp4", "MP4 file to write"))
-        self.fps = p("fps", *lifecycle.FPS[:3])
+        self.fps = p("fps", *parameters.FPS[:3])
         self.duration = p(
-            "duration", 0.0, "Seconds to record from the first image on; 0: from shortly before "
-            "the first speech until it ends", (0.0, 86400.0),
+            "duration", 0.0, "Length of the recording from the first image on [s]; 0: from "
+            "shortly before the first speech to its end", (0.0, 86400.0),
         )  # fmt: skip
-        self.tail = p("tail", 0.6, "Seconds to record after the speech", (0.0, 3600.0))
-        self.stats_file = p("stats", "", "JSON file for when images and sound came; empty: none")
+        self.tail = p("tail", 0.6, "Recorded after the end of the speech [s]", (0.0, 3600.0))
+        self.stats_file = p("stats", "", "JSON file for stamps and arrival times; empty: none")
         self.exit_when_done = p("exit_when_done", True, "End the process when the file is written")
         self.persistent = not self.exit_when_done
 
@@ -133,17 +134,17 @@ class RecorderNode(lifecycle.RealTalkNode):
         self._done = False
         self._faces: dict[Provenance, None] = {}  # whose faces the images have shown
 
-        overridable = lifecycle.overridable()
+        overridable = qos.overridable()
         self._image = self.create_subscription(
             Image, "face/image_raw", with_info(self.on_image),
-            lifecycle.qos(lifecycle.IMAGE_QOS, depth=25), qos_overriding_options=overridable,
+            qos.with_depth(qos.IMAGE, depth=25), qos_overriding_options=overridable,
         )  # fmt: skip
         self._audio = self.create_subscription(
             AudioChunk, "audio", with_info(self.on_audio),
-            lifecycle.qos(lifecycle.AUDIO_QOS, depth=500), qos_overriding_options=overridable,
+            qos.with_depth(qos.AUDIO, depth=500), qos_overriding_options=overridable,
         )  # fmt: skip
         self._told = self.create_subscription(
-            String, "face/provenance", self.on_provenance, lifecycle.LATCHED_QOS,
+            String, "face/provenance", self.on_provenance, qos.LATCHED,
             qos_overriding_options=overridable,
         )  # fmt: skip
         self.steady_timer(0.1, self.watch)
@@ -269,8 +270,10 @@ class RecorderNode(lifecycle.RealTalkNode):
         if self._end is None and self._sound_end is not None and not self.duration:
             if now > self._sound_end + PATIENCE:
                 self._end = self._sound_end + self.tail
-        if self._end is not None and not self._done and (
-            time.monotonic() > self._image_came + PATIENCE
+        if (
+            self._end is not None
+            and not self._done
+            and (time.monotonic() > self._image_came + PATIENCE)
         ):
             self.problems.add("the images stopped before the speech ended")
             self.finish()
@@ -335,7 +338,7 @@ class RecorderNode(lifecycle.RealTalkNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    return lifecycle.run(lambda: [RecorderNode()], args)
+    return spin.run(lambda: [RecorderNode()], args)
 
 
 if __name__ == "__main__":

@@ -21,25 +21,27 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Bool, String
 
 from realtalk_ros import contracts, onnx_session
-from realtalk_ros.audio.log_mel import check_rate, decode_pcm
+from realtalk_ros.audio.pcm import check_rate, decode_pcm
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.avatar.provenance import Provenance, into_jpeg
-from realtalk_ros.behaviour.face import Dressed, Face, felt, parse_emotion
+from realtalk_ros.behaviour.emotion import emotion_from_valence_arousal, parse_emotion
+from realtalk_ros.behaviour.face import Dressed, Face
 from realtalk_ros.behaviour.gaze import angles
 from realtalk_ros.errors import NetworkError, RealTalkError
-from realtalk_ros.expression.pipeline import Chunk, TimedExpression
 from realtalk_ros.msg import AudioChunk, FaceExpression
-from realtalk_ros.nodes import lifecycle
-from realtalk_ros.nodes.background_loader import Loader, give_way
+from realtalk_ros.nodes import lifecycle, parameters, qos, spin
+from realtalk_ros.nodes.background_loader import BackgroundLoader
 from realtalk_ros.nodes.face_settings import SharedSettings
 from realtalk_ros.nodes.face_settings import check as check_setting
-from realtalk_ros.nodes.subscriptions import Inbox, Letter
-from realtalk_ros.playout.adaptive_quality import Ladder, Processor
-from realtalk_ros.playout.audio_playout import SLICE, Sound
-from realtalk_ros.playout.jitter_buffer import MARGIN, Presenter, Shown, Speaking
-from realtalk_ros.rendering.batching import Member, Troupe
+from realtalk_ros.nodes.subscriptions import BatchedSubscription, Received
+from realtalk_ros.playout.adaptive_quality import ProcessorIdleness, QualityController
+from realtalk_ros.playout.audio_playout import SLICE, AudioPlayout
+from realtalk_ros.playout.jitter_buffer import MARGIN, DueFrame, JitterBuffer
+from realtalk_ros.playout.speaking import SpeakingState
+from realtalk_ros.rendering.batching import BatchedFace, BatchingRenderer
 from realtalk_ros.rendering.face_renderer import FaceRenderer
-from realtalk_ros.rendering.watermark import Mark
+from realtalk_ros.rendering.watermark import Watermark
+from realtalk_ros.stream_types import Chunk, TimedExpression
 
 POLL = 0.02  # s, longest sleep of the display: how soon it sees a change of delay or clock
 LISTEN = 0.004  # s between looks at whether sound is due, while there is any
@@ -53,7 +55,7 @@ LOADED = ("avatar", "size", "device", "model_dir")  # parameters whose change ta
 
 
 @dataclass(frozen=True)
-class Look:
+class RendererSettings:
     """What pictures are made of: values of LOADED parameters, the size as the quality has it."""
 
     avatar: str
@@ -94,61 +96,73 @@ class RendererNode(lifecycle.RealTalkNode):
     rated = ("images", "expressions")
 
     def __init__(
-        self, name: str = "renderer_node", troupe: tuple[Troupe, int] | None = None, **options
+        self,
+        name: str = "renderer_node",
+        troupe: tuple[BatchingRenderer, int] | None = None,
+        **options,
     ):
         """`troupe`: the faces of this process that are rendered together, and which one this is."""
         super().__init__(name, **options)
         self._troupe = troupe
-        p, live = self.parameter, lifecycle.LIVE
-        self.avatar = p("avatar", *lifecycle.AVATAR)
-        self.fps = p("fps", *lifecycle.FPS)
-        self.size = p("size", 512, "Height of the images [px]", contracts.SIZE, live)
-        self.device = p("device", *lifecycle.DEVICE)
+        p, live = self.parameter, parameters.LIVE
+        self.avatar = p("avatar", *parameters.AVATAR)
+        self.fps = p("fps", *parameters.FPS)
+        self.size = p("size", 512, "Height of the images [px]", contracts.SIZE_RANGE, live)
+        self.device = p("device", *parameters.DEVICE)
         self.threads = p(
-            "threads", 2, "CPU threads of the network", (1, 64), lifecycle.UNCONFIGURED
+            "threads", 2, "CPU threads of the network", (1, 64), parameters.UNCONFIGURED
         )
-        self.model_dir = p("model_dir", *lifecycle.MODEL_DIR)
-        self.frame_id = p("frame_id", "face", "frame_id of the images, and the frame of the face")
+        self.model_dir = p("model_dir", *parameters.MODEL_DIR)
+        self.frame_id = p(
+            "frame_id",
+            "face",
+            "frame_id of the images: the face's frame, after the namespace (realtalk/face)",
+        )
         self.jpeg_quality = p(
             "jpeg_quality", 90, "JPEG quality of the compressed images", (1, 100), live
         )
         self.seed = p(
-            "seed", 0, "Which of its idle lives the face leads", (0, 2**31), lifecycle.UNCONFIGURED
+            "seed", 0, "Seed of the random idle motion", (0, 2**31), parameters.UNCONFIGURED
         )
         self.playback_latency = p(
-            "playback_latency", 0.0, "How long before it is heard audio_out must be sent, because "
-            "the player and the speaker take that long [s]", (0.0, 1.0), live,
+            "playback_latency", 0.0, "How much earlier audio_out is sent, to make up for the "
+            "delay of player and loudspeaker [s]", (0.0, 1.0), live,
         )  # fmt: skip
         self.emotion = p(
-            "emotion", "neutral", "How the face feels: a name and, after a space, 0 to 1",
+            "emotion", "neutral", "Emotion: a name as on the topic emotion, and its intensity "
+            "from 0 to 1 if wanted: happy 0.5",
             None, live,
         )  # fmt: skip
         self.expression_gain = p(
             "expression_gain", 1.0, "How far speech moves the face", (0.0, 2.0), live
         )
-        self.emotion_gain = p("emotion_gain", 1.0, "How far emotions do", (0.0, 2.0), live)
-        self.idle_gain = p("idle_gain", 1.0, "How far idle life does", (0.0, 2.0), live)
+        self.emotion_gain = p(
+            "emotion_gain", 1.0, "How far emotions move the face", (0.0, 2.0), live
+        )
+        self.idle_gain = p("idle_gain", 1.0, "How far idle motion moves the face", (0.0, 2.0), live)
         self.mark = p(
-            "mark", "", "Visible mark in the corner of every picture, such as AI-generated; empty: "
+            "mark", "", "Visible text in the corner of every image, such as AI-generated; empty: "
             "none", None, live,
         )  # fmt: skip
         self.ladder_on = p(
-            "adapt_quality", True, "Lower fps, then size, while this machine cannot keep up"
+            "adapt_quality", True, "Lower fps, then size, while the machine cannot keep up"
         )
 
         self.face: Face | None = None
-        self.presenter = Presenter(self.fps)
-        self.sound = Sound()
-        self.speaking = Speaking()
-        self.ladder = Ladder()
-        self._processor = Processor()
+        self.presenter = JitterBuffer(self.fps)
+        self.sound = AudioPlayout()
+        self.speaking = SpeakingState()
+        self.ladder = QualityController()
+        self._processor = ProcessorIdleness()
         self.counts = {"expressions": 0, "images": 0, "jpegs": 0, "skipped_frames": 0,
                        "resets": 0, "audio_out": 0, "fallbacks": 0}  # fmt: skip
         self._cuts = 0  # how often what was not yet seen was dropped
         self._resets = ResetPairs()
         self._lock = threading.Lock()  # presenter, sound: filled by the executor, read by threads
-        self._look: Look | None = None  # that is shown
-        self._loader: Loader[Look, tuple[Look, Dressed]] = Loader(self._load, self.problems)
+        self._look: RendererSettings | None = None  # that is shown
+        self._loader: BackgroundLoader[RendererSettings, tuple[RendererSettings, Dressed]] = (
+            BackgroundLoader(self._load, self.problems)
+        )
         self._emergency = ""  # the device that is used after a network failed on the wanted one
         self._tried = -math.inf  # when a network was loaded anew
         self._stop = threading.Event()
@@ -165,34 +179,34 @@ class RendererNode(lifecycle.RealTalkNode):
         self._failed = 0  # frames in a row
         self._transforms = None  # of tf2, where that is installed
 
-        overridable = lifecycle.overridable()
+        overridable = qos.overridable()
         self._raw = self.create_publisher(
-            Image, "face/image_raw", lifecycle.IMAGE_QOS, qos_overriding_options=overridable
+            Image, "face/image_raw", qos.IMAGE, qos_overriding_options=overridable
         )
         self._jpeg = self.create_publisher(
-            CompressedImage, "face/image_raw/compressed", lifecycle.IMAGE_QOS,
+            CompressedImage, "face/image_raw/compressed", qos.IMAGE,
             qos_overriding_options=overridable,
         )  # fmt: skip
         self._audio_out = self.create_publisher(
-            AudioChunk, "audio_out", lifecycle.EXPRESSION_QOS, qos_overriding_options=overridable
+            AudioChunk, "audio_out", qos.EXPRESSION, qos_overriding_options=overridable
         )
         self._speaking = self.create_publisher(
-            Bool, "speaking", lifecycle.LATCHED_QOS, qos_overriding_options=overridable
+            Bool, "speaking", qos.LATCHED, qos_overriding_options=overridable
         )
         self._speaking.publish(Bool(data=False))
         # Raw images have no room for it. Who records them finds it here.
         self._told = self.create_publisher(
-            String, "face/provenance", lifecycle.LATCHED_QOS, qos_overriding_options=overridable
+            String, "face/provenance", qos.LATCHED, qos_overriding_options=overridable
         )
         for kind, topic, take in (
             (FaceExpression, "expression", self.on_expressions),
             (AudioChunk, "speech", self.on_sound),
         ):
-            Inbox(self, kind, topic, take, lifecycle.EXPRESSION_QOS, overridable)
+            BatchedSubscription(self, kind, topic, take, qos.EXPRESSION, overridable)
         for kind, topic, callback, profile in (
-            (String, "emotion", self.on_emotion, lifecycle.COMMAND_QOS),
-            (PointStamped, "look_at", self.on_look_at, lifecycle.COMMAND_QOS),
-            (Bool, "listening", self.on_listening, lifecycle.COMMAND_QOS),
+            (String, "emotion", self.on_emotion, qos.COMMAND),
+            (PointStamped, "look_at", self.on_look_at, qos.COMMAND),
+            (Bool, "listening", self.on_listening, qos.COMMAND),
         ):
             self.create_subscription(
                 kind, topic, callback, profile, qos_overriding_options=overridable
@@ -208,7 +222,7 @@ class RendererNode(lifecycle.RealTalkNode):
             pass
         else:
             self.create_subscription(
-                hri.Expression, "robot_expression", self.on_hri_expression, lifecycle.COMMAND_QOS
+                hri.Expression, "robot_expression", self.on_hri_expression, qos.COMMAND
             )
         try:
             tf2 = importlib.import_module("tf2_ros")
@@ -223,8 +237,8 @@ class RendererNode(lifecycle.RealTalkNode):
     def setup(self) -> None:
         began = time.perf_counter()
         name, intensity = parse_emotion(self.emotion)
-        mark = Mark(self.mark) if self.mark else None
-        self.ladder, self._emergency = Ladder(), ""
+        mark = Watermark(self.mark) if self.mark else None
+        self.ladder, self._emergency = QualityController(), ""
         look = self._wanted()
         self.face = Face(self._open(look), self.seed)
         self.face.feel(name, intensity)
@@ -239,21 +253,30 @@ class RendererNode(lifecycle.RealTalkNode):
             f"{width}x{height} at {self.fps:g} fps, {self.device}"
         )
 
-    def _wanted(self) -> Look:
-        size = max(contracts.SIZE[0], self.size // self.ladder.divisors[1])
-        return Look(self.avatar, size, self._emergency or self.device, self.model_dir)
+    def _wanted(self) -> RendererSettings:
+        size = max(contracts.SIZE_RANGE[0], self.size // self.ladder.divisors[1])
+        return RendererSettings(self.avatar, size, self._emergency or self.device, self.model_dir)
 
-    def _open(self, look: Look) -> FaceRenderer | Member:
+    def _open(
+        self, look: RendererSettings, encoder_threads: int | None = None
+    ) -> FaceRenderer | BatchedFace:
         """Loads a renderer. Raises RealTalkError."""
         providers = onnx_session.providers_for(look.device)
         model_dir = Path(look.model_dir) if look.model_dir else None
         troupe, number = self._troupe or (None, 0)
-        renderer: FaceRenderer | Member
+        renderer: FaceRenderer | BatchedFace
         if troupe is not None and look.avatar == troupe.avatars[number]:
             renderer = troupe.member(number, look.size, providers, self.threads, model_dir)
         else:
             avatar = Avatar.load(look.avatar)
-            renderer = FaceRenderer(avatar, look.size, providers, self.threads, model_dir)
+            renderer = FaceRenderer(
+                avatar,
+                look.size,
+                providers,
+                threads=self.threads,
+                model_dir=model_dir,
+                encoder_threads=encoder_threads,
+            )
         neutral = np.zeros(52, np.float32)
         renderer.render(neutral, 0)  # the first run is slower than the others
         began = time.perf_counter()
@@ -262,7 +285,7 @@ class RendererNode(lifecycle.RealTalkNode):
             self.presenter.lead = self._lead(time.perf_counter() - began)
         return renderer
 
-    def _load(self, look: Look) -> tuple[Look, Dressed]:
+    def _load(self, look: RendererSettings) -> tuple[RendererSettings, Dressed]:
         """Beside the face that is shown, in the loader's thread."""
         shown, face = self._look, self.face
         if shown is None or face is None:
@@ -270,9 +293,9 @@ class RendererNode(lifecycle.RealTalkNode):
         if replace(shown, size=look.size) == look:
             renderer = face.renderer.resized(look.size)
         else:
-            if replace(shown, size=look.size, avatar=look.avatar) == look:
-                give_way()  # no network is opened for good whose threads would be slow for good
-            renderer = self._open(look)
+            # Encoding on one thread leaves the other core to what is shown and heard meanwhile. (A
+            # lower priority does harm: who waits for a core while holding Python's lock stops all.)
+            renderer = self._open(look, encoder_threads=1)
         return look, face.dressed(renderer)
 
     def _as_shown(self) -> None:
@@ -292,7 +315,7 @@ class RendererNode(lifecycle.RealTalkNode):
         """How long before it is seen rendering of a frame begins, if it takes that long."""
         return min(1.3 * seconds + READY_EARLY, 0.9 / self.presenter.fps)
 
-    def _use(self, look: Look, dressed: Dressed) -> None:
+    def _use(self, look: RendererSettings, dressed: Dressed) -> None:
         """Shows another look, from the next frame on."""
         assert self.face is not None
         self.face.dress(dressed)
@@ -342,7 +365,7 @@ class RendererNode(lifecycle.RealTalkNode):
         if name == "emotion":
             parse_emotion(value)
         elif name == "mark" and value:
-            Mark(value)
+            Watermark(value)
         elif name == "device":
             onnx_session.providers_for(value)
         elif name == "model_dir":
@@ -357,7 +380,7 @@ class RendererNode(lifecycle.RealTalkNode):
         if name == "emotion":
             face.feel(*parse_emotion(value))
         elif name == "mark":
-            face.mark = Mark(value) if value else None
+            face.mark = Watermark(value) if value else None
         elif name.endswith("_gain"):
             setattr(face, name, value)
         elif name == "fps":
@@ -384,9 +407,9 @@ class RendererNode(lifecycle.RealTalkNode):
 
     def on_expression(self, message: FaceExpression) -> None:
         """Takes one expression, from whoever has it at hand, now."""
-        self.on_expressions([Letter(message)])
+        self.on_expressions([Received(message)])
 
-    def on_expressions(self, letters: list[Letter]) -> None:
+    def on_expressions(self, letters: list[Received]) -> None:
         self.counts["expressions"] += len(letters)
         if not self.ready:
             return
@@ -432,9 +455,9 @@ class RendererNode(lifecycle.RealTalkNode):
 
     def on_speech(self, message: AudioChunk) -> None:
         """As `on_expression`, one chunk of the sound."""
-        self.on_sound([Letter(message)])
+        self.on_sound([Received(message)])
 
-    def on_sound(self, letters: list[Letter]) -> None:
+    def on_sound(self, letters: list[Received]) -> None:
         if not self.ready:
             return
         for letter in letters:
@@ -482,7 +505,7 @@ class RendererNode(lifecycle.RealTalkNode):
         if message.expression:
             self._feel(message.expression)
         elif self.face is not None:
-            self.face.feel(*felt(message.valence, message.arousal))
+            self.face.feel(*emotion_from_valence_arousal(message.valence, message.arousal))
 
     def _feel(self, text: str) -> None:
         try:
@@ -546,7 +569,7 @@ class RendererNode(lifecycle.RealTalkNode):
                     return
                 self._show_failed(error)
 
-    def show(self, shown: Shown) -> None:
+    def show(self, shown: DueFrame) -> None:
         media_time = shown.frame / self.presenter.fps
         began, cuts = time.perf_counter(), self._cuts
         _, picture = self.face.picture(media_time, shown.weights, shown.rotation, shown.speech)
@@ -721,7 +744,7 @@ def rotate(quaternion, point, translation) -> tuple[float, float, float]:
 
 
 def main(args: list[str] | None = None) -> int:
-    return lifecycle.run(lambda: [RendererNode()], args, images=True)
+    return spin.run(lambda: [RendererNode()], args, images=True)
 
 
 if __name__ == "__main__":

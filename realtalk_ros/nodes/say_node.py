@@ -13,11 +13,11 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from std_msgs.msg import String
 
 from realtalk_ros.action import Say
-from realtalk_ros.audio.media_files import DEFAULT_VOICE, check_voice
+from realtalk_ros.audio.espeak import DEFAULT_VOICE, check_voice
 from realtalk_ros.audio.text_to_speech import Saying
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
-from realtalk_ros.nodes import lifecycle
+from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 
 POLICIES = ("replace", "queue")
 MAX_QUEUE = 32  # texts that wait
@@ -44,16 +44,17 @@ class SayNode(lifecycle.RealTalkNode):
     def __init__(self, name: str = "say_node", **options):
         super().__init__(name, **options)
         p = self.parameter
-        self.voice = p("voice", DEFAULT_VOICE, "espeak-ng's voice, such as en-us or de",
-                       None, lifecycle.LIVE)  # fmt: skip
-        self.speed = p("speed", 165, "Words per minute", (80, 450), lifecycle.LIVE)
-        self.pitch = p("pitch", 50, "Of the voice", (0, 99), lifecycle.LIVE)
-        self.policy = p("policy", "replace", "What a new text does while one is being said: "
-                        "replace it, or queue", None, lifecycle.LIVE)  # fmt: skip
+        self.voice = p("voice", DEFAULT_VOICE, "Voice of espeak-ng, such as en-us or de",
+                       None, parameters.LIVE)  # fmt: skip
+        self.speed = p("speed", 165, "Words per minute", (80, 450), parameters.LIVE)
+        self.pitch = p("pitch", 50, "Pitch of the voice", (0, 99), parameters.LIVE)
+        self.policy = p("policy", "replace", "What becomes of a text that comes while another is "
+                        "spoken: `replace` that one, or `queue`",
+                        None, parameters.LIVE)  # fmt: skip
         self.chunk = p("chunk", 0.02, "Length of a chunk [s]", (0.005, 1.0))
-        self.lead = p("lead", 0.3, "How long before its end is heard the first chunk is sent [s]; "
-                      "later ones are sent up to 1 s before",
-                      (0.0, 30.0), lifecycle.LIVE)  # fmt: skip
+        self.lead = p("lead", 0.3, "How long before the end of its playback the first chunk is "
+                      "sent [s]; later ones are sent up to 1 s before",
+                      (0.0, 30.0), parameters.LIVE)  # fmt: skip
 
         self.counts = {"texts": 0, "refused_texts": 0, "interrupts": 0, "chunks": 0}
         self._run = f"{time.time_ns() // 10**6:x}"  # so that ids differ from those of earlier runs
@@ -63,16 +64,16 @@ class SayNode(lifecycle.RealTalkNode):
         self._speaker: threading.Thread | None = None
         self._utterance = ""
         self._warned: set[str] = set()
-        overridable = lifecycle.overridable()
+        overridable = qos.overridable()
         self._audio = self.create_publisher(
-            AudioChunk, "audio", lifecycle.SPEECH_QOS, qos_overriding_options=overridable
+            AudioChunk, "audio", qos.SPEECH, qos_overriding_options=overridable
         )
         self._expression = self.create_subscription(
-            FaceExpression, "expression", self.on_expression, lifecycle.EXPRESSION_QOS,
+            FaceExpression, "expression", self.on_expression, qos.EXPRESSION,
             qos_overriding_options=overridable,
         )  # fmt: skip
         self._topic = self.create_subscription(
-            String, "say", self.on_text, lifecycle.COMMAND_QOS, qos_overriding_options=overridable
+            String, "say", self.on_text, qos.COMMAND, qos_overriding_options=overridable
         )
         self._action = ActionServer(
             self, Say, "say", self._result, goal_callback=self.on_goal,
@@ -269,7 +270,7 @@ class SayNode(lifecycle.RealTalkNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    return lifecycle.run(lambda: [SayNode()], args)
+    return spin.run(lambda: [SayNode()], args)
 
 
 if __name__ == "__main__":

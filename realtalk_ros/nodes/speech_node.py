@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 from rclpy.duration import Duration
 
-from realtalk_ros.audio.media_files import DEFAULT_VOICE, STANDARD_INPUT, stream_audio
+from realtalk_ros.audio.espeak import DEFAULT_VOICE
+from realtalk_ros.audio.media_files import STANDARD_INPUT, stream_audio
 from realtalk_ros.audio.text_to_speech import speak
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
-from realtalk_ros.nodes import lifecycle
+from realtalk_ros.nodes import lifecycle, qos, spin
 
 # s after its discovery, in which a subscriber gets to know this node, too: what is sent before is
 # lost. On a busy machine 0.4 s were seen; what got lost of its discovery, Fast DDS repeats within
@@ -28,14 +29,14 @@ class SpeechNode(lifecycle.RealTalkNode):
         super().__init__(name, **options)
         p = self.parameter
         self.wav = p("wav", "", "Sound file to speak (WAV, FLAC, MP3, Ogg, MP4 ...)")
-        self.text = p("text", "", "Text or SSML to speak through espeak-ng, where no wav is given")
-        self.voice = p("voice", DEFAULT_VOICE, "espeak-ng's voice for text, such as en-us or de")
+        self.text = p("text", "", "Text or SSML to speak through espeak-ng, if wav is empty")
+        self.voice = p("voice", DEFAULT_VOICE, "Voice of espeak-ng for text, such as en-us or de")
         self.chunk = p("chunk", 0.02, "Length of a chunk [s]", (0.005, 5.0))
         self.lead = p(
-            "lead", 0.3, "How long before its end is heard a chunk is sent [s]; 0 is like a "
-            "microphone, which sends what was just said", (0.0, 30.0),
+            "lead", 0.3, "How long before the end of its playback a chunk is sent [s]; 0: live, "
+            "like a microphone", (0.0, 30.0),
         )  # fmt: skip
-        self.repeat = p("repeat", 1, "How often to say it; 0 is for ever", (0, 10**6))
+        self.repeat = p("repeat", 1, "How often to say it; 0: without end", (0, 10**6))
         self.pause = p("pause", 1.0, "Pause between repetitions [s]", (0.0, 3600.0))
         self.start_delay = p("start_delay", 0.0, "Wait before speaking [s]", (0.0, 3600.0))
         self.wait_for = p("wait_for", 1, "Subscribers of audio to wait for", (0, 100))
@@ -48,12 +49,12 @@ class SpeechNode(lifecycle.RealTalkNode):
         self._interrupted = threading.Event()
         self._stop = threading.Event()
         self._speaker: threading.Thread | None = None
-        overridable = lifecycle.overridable()
+        overridable = qos.overridable()
         self._audio = self.create_publisher(
-            AudioChunk, "audio", lifecycle.SPEECH_QOS, qos_overriding_options=overridable
+            AudioChunk, "audio", qos.SPEECH, qos_overriding_options=overridable
         )
         self._expression = self.create_subscription(
-            FaceExpression, "expression", self.on_expression, lifecycle.EXPRESSION_QOS,
+            FaceExpression, "expression", self.on_expression, qos.EXPRESSION,
             qos_overriding_options=overridable,
         )  # fmt: skip
 
@@ -147,7 +148,7 @@ class SpeechNode(lifecycle.RealTalkNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    return lifecycle.run(lambda: [SpeechNode()], args)
+    return spin.run(lambda: [SpeechNode()], args)
 
 
 if __name__ == "__main__":

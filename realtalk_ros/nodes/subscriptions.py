@@ -35,7 +35,7 @@ AUDIO_DEPTH = 5000  # messages of sound that may wait: a minute and a half in pi
 
 
 @dataclass(frozen=True)
-class Letter:
+class Received:
     """A message, how long it has waited to be taken, s, its number among its publisher's, and when
     it was sent, ns by the sender's clock."""
 
@@ -45,7 +45,7 @@ class Letter:
     sent: int = 0
 
 
-class Inbox:
+class BatchedSubscription:
     """Calls `callback` with a list of Letters, in their order, whenever there are any.
 
     Taking one message costs the executor up to a millisecond, and a node that stood still for some
@@ -57,7 +57,7 @@ class Inbox:
         node: Node,
         kind: type,
         topic: str,
-        callback: Callable[[list[Letter]], None],
+        callback: Callable[[list[Received]], None],
         qos: QoSProfile,
         overridable: QoSOverridingOptions | None = None,
         events: SubscriptionEventCallbacks | None = None,
@@ -91,7 +91,7 @@ class Inbox:
         if taken:
             self._callback(self._letters(taken))
 
-    def _letters(self, taken: list[tuple[Any, dict[str, Any]]]) -> list[Letter]:
+    def _letters(self, taken: list[tuple[Any, dict[str, Any]]]) -> list[Received]:
         now = time.time_ns()
         sent = [info.get("source_timestamp") or now for _, info in taken]
         here = [(now - (info.get("received_timestamp") or now)) * 1e-9 for _, info in taken]
@@ -102,7 +102,7 @@ class Inbox:
         self._trips.append((now * 1e-9, min(trips)))
         quickest = min(trip for _, trip in self._trips)
         return [
-            Letter(message, _sane(max(trip - quickest, waited)), _number(info), when)
+            Received(message, _sane(max(trip - quickest, waited)), _number(info), when)
             for (message, info), trip, waited, when in zip(taken, trips, here, sent, strict=True)
         ]
 
@@ -116,7 +116,7 @@ def _number(info: dict[str, Any]) -> int | None:
     return number if isinstance(number, int) and number < 2**63 else None
 
 
-class AudioInbox(Inbox):
+class AudioSubscription(BatchedSubscription):
     """Sound from whoever sends it.
 
     A whole utterance at once comes through only reliably, but a reliable subscription does not even
@@ -133,15 +133,15 @@ class AudioInbox(Inbox):
         node: Node,
         kind: type,
         topic: str,
-        callback: Callable[[list[Letter]], None],
+        callback: Callable[[list[Received]], None],
         overridable: QoSOverridingOptions | None = None,
     ):
         self._node, self._kind, self._topic, self._heard = node, kind, topic, callback
-        self._second: Inbox | None = None
+        self._second: BatchedSubscription | None = None
         self._close_at = math.inf  # when the second one is not needed any more
         self._seen: OrderedDict[_Key, None] = OrderedDict()  # what came reliably
         self._given: OrderedDict[_Key, None] = OrderedDict()  # what came by best effort alone
-        self._held: OrderedDict[_Key, tuple[Letter, str, float]] = OrderedDict()
+        self._held: OrderedDict[_Key, tuple[Received, str, float]] = OrderedDict()
         self._senders = Senders()  # of what comes by best effort
         self._alone: set[str] = set()  # those of them that do not send reliably, or not in time
         self._newest: dict[str, int] = {}  # utterance -> when the last of what was given was sent
@@ -165,7 +165,7 @@ class AudioInbox(Inbox):
         if self._second is None:
             qos = QoSProfile(depth=AUDIO_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
             take = self._on_best_effort if KNOWN else self._heard
-            self._second = Inbox(self._node, self._kind, self._topic, take, qos)
+            self._second = BatchedSubscription(self._node, self._kind, self._topic, take, qos)
 
     def _look(self) -> None:
         now = time.monotonic()
@@ -181,7 +181,7 @@ class AudioInbox(Inbox):
             self._alone.clear()
         self._release()
 
-    def _on_reliable(self, letters: list[Letter]) -> None:
+    def _on_reliable(self, letters: list[Received]) -> None:
         out = []
         for letter in letters:
             key = (letter.sent, letter.number)
@@ -195,7 +195,7 @@ class AudioInbox(Inbox):
         if out:
             self._heard(out)
 
-    def _on_best_effort(self, letters: list[Letter]) -> None:
+    def _on_best_effort(self, letters: list[Received]) -> None:
         out = []
         for letter in letters:
             key = (letter.sent, letter.number)
@@ -210,7 +210,7 @@ class AudioInbox(Inbox):
         if out:
             self._heard(out)
 
-    def _note(self, letter: Letter) -> None:
+    def _note(self, letter: Received) -> None:
         self._given[letter.sent, letter.number] = None
         self._newest[_utterance(letter)] = letter.sent
         _forget(self._given)
@@ -251,5 +251,5 @@ def _forget(keys: OrderedDict[_Key, None]) -> None:
         keys.popitem(last=False)
 
 
-def _utterance(letter: Letter) -> str:
+def _utterance(letter: Received) -> str:
     return getattr(letter.message, "utterance_id", "")

@@ -12,10 +12,10 @@ from typing import Any
 from rclpy.parameter import Parameter
 
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.nodes import launch_arguments, lifecycle
+from realtalk_ros.nodes import launch_arguments, lifecycle, spin
 from realtalk_ros.nodes.expression_node import ExpressionNode
 from realtalk_ros.nodes.renderer_node import RendererNode
-from realtalk_ros.rendering.batching import Troupe
+from realtalk_ros.rendering.batching import BatchingRenderer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +76,7 @@ def main(
     """Runs an expression and a renderer node for each of `faces` (namespace, avatar), or for the
     one that `args` describe, which are those of a ROS 2 program. `values`: parameters that win over
     those of `args`."""
-    return lifecycle.run(lambda: make_nodes(faces, values or {}), args, images=True)
+    return spin.run(lambda: make_nodes(faces, values or {}), args, images=True)
 
 
 def make_nodes(
@@ -88,7 +88,7 @@ def make_nodes(
     if not faces:
         own = overrides(values)
         return [kind(parameter_overrides=own) for kind in (ExpressionNode, RendererNode)]
-    troupe = Troupe([avatar for _, avatar in faces])
+    troupe = BatchingRenderer([avatar for _, avatar in faces])
     nodes: list[lifecycle.RealTalkNode] = []
     for number, (namespace, avatar) in enumerate(faces):
         options = dict(

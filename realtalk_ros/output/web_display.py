@@ -36,7 +36,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from realtalk_ros import install_hints
-from realtalk_ros.audio.log_mel import Resampler
+from realtalk_ros.audio.resampler import Resampler
 from realtalk_ros.errors import RealTalkError
 
 try:

@@ -22,7 +22,7 @@ TAKEN_BACK = 20  # s after a climb, in which going down again takes it back
 
 
 @dataclass
-class Ladder:
+class QualityController:
     """Call `update` once a second."""
 
     level: int = 0
@@ -68,7 +68,7 @@ class Ladder:
         return load * fps / its_fps * (SMALLER if size > its_size else 1.0)
 
 
-class Processor:
+class ProcessorIdleness:
     """How much of this process's cores was idle (Linux)."""
 
     def __init__(self) -> None:

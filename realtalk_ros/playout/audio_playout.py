@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from realtalk_ros.expression.pipeline import Chunk
 from realtalk_ros.playout.jitter_buffer import MAX_DELAY
+from realtalk_ros.stream_types import Chunk
 
 SLICE = 0.02  # s, length of the pieces that are handed out
 LATE = 0.1  # s by which sound may come late; if it is more, all that is late is left out
@@ -26,7 +26,7 @@ class _Piece:
     confirmed: bool = False  # whether its first expression has come, and with it the delay
 
 
-class Sound:
+class AudioPlayout:
     """Chunks lie on the timeline where their `start` says; a chunk that begins before what is
     there ends replaces it from there on."""
 

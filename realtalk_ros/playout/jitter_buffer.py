@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from realtalk_ros.expression.pipeline import TimedExpression
+from realtalk_ros.stream_types import TimedExpression
 
 LIVE_DELAY = 0.2  # s, the delay before any speech was heard: about that of live speech
 MAX_DELAY = 2.5  # s: what a sender's clock may be behind (turn_taking.BEHIND), and the look-ahead
@@ -38,12 +38,10 @@ BEGINNING = 1.5  # s in which an utterance's first delay is found
 STEP = 0.02  # s, a pause is not shortened by less
 NEW_UTTERANCE = 0.5  # s, a longer pause between expressions lets the delay be chosen anew
 CAPACITY = 3000  # expressions, two minutes at 25 fps
-JUMP = 0.5  # s by which a clock must leave the steady one to have jumped
-SIM_JUMP = 2.0  # s, the same ahead for simulated time, which may run fast
 
 
 @dataclass(frozen=True)
-class Shown:
+class DueFrame:
     """A frame to show: `frame` counts 1 / fps since the clock's zero and is to be seen at `due`, s;
     `weights` (52,) are 0..1, `rotation` (3,) rad pitch, yaw, roll."""
 
@@ -56,7 +54,7 @@ class Shown:
     skipped: int  # frames that the display missed since the last one
 
 
-class Presenter:
+class JitterBuffer:
     """Call `push` for every expression and `tick` at least fps times a second."""
 
     def __init__(self, fps: float):
@@ -197,7 +195,7 @@ class Presenter:
         self._lates.clear()
         self._spare_since = self._frame = None
 
-    def tick(self, now: float) -> Shown | None:
+    def tick(self, now: float) -> DueFrame | None:
         """The next frame if it is to be seen within `lead` of `now`, s, or None."""
         gone = 0.0 if self._ticked is None else min(0.1, max(0.0, now - self._ticked))
         self._ticked = now
@@ -229,7 +227,7 @@ class Presenter:
                 rotation = rotation + share * (self._before[1] - rotation)
         self._weights, self._rotation, self._seen = weights, rotation, utterance
         due = frame / self.fps + self.delay
-        return Shown(frame, due, weights, rotation, utterance, speech, step - 1)
+        return DueFrame(frame, due, weights, rotation, utterance, speech, step - 1)
 
     def next_due(self, now: float) -> float:
         """When `tick` will have another frame, s."""
@@ -259,47 +257,3 @@ class Presenter:
             queue.popleft()
             return nothing
         return first.weights, first.rotation, first.utterance, first.speech
-
-
-class Speaking:
-    """Whether the face is seen to speak: up with the first sound, down 0.3 s after the last."""
-
-    HOLD = 0.3  # s
-
-    def __init__(self) -> None:
-        self.state = False
-        self._last = -math.inf
-
-    def update(self, time: float, speech: float) -> bool:
-        """Takes a shown frame's time, s, and speech probability. Returns if `state` changed."""
-        if speech > 0.5:
-            self._last = time
-        state = 0 <= time - self._last <= self.HOLD
-        changed, self.state = state != self.state, state
-        return changed
-
-    def cut(self, time: float) -> None:
-        """An interrupt at `time`, s: down as soon as the mouth has closed."""
-        self._last = min(self._last, time - self.HOLD + 0.15)
-
-    def shift(self, seconds: float) -> None:
-        """The clock jumped."""
-        self._last += seconds
-
-
-class JumpWatch:
-    """Tells a clock that was set from one that runs. Jumps of simulated time are those back, and
-    those ahead of more than 2 s at once; other clocks are compared with a steady one."""
-
-    def __init__(self) -> None:
-        self._last: tuple[float, float] | None = None
-
-    def look(self, now: float, steady: float, simulated: bool = False) -> float:
-        """Seconds by which the clock jumped since the last look; 0 if it did not."""
-        last, self._last = self._last, (now, steady)
-        if last is None:
-            return 0.0
-        gone, really = now - last[0], steady - last[1]
-        jumped = gone < 0 or gone > SIM_JUMP if simulated else abs(gone - really) > JUMP
-        # How far a simulated clock would have gone by itself is not known: as far as a steady one.
-        return gone - really if jumped else 0.0

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from realtalk_ros.errors import AudioError
-from realtalk_ros.expression.pipeline import MAX_GAP, TOLERANCE, Chunk
+from realtalk_ros.stream_types import MAX_GAP, TOLERANCE, Chunk
 
 POLICIES = ("replace", "queue")
 AHEAD = 120.0  # s, how far ahead of now a stamp can be meant, and how much sound may wait
@@ -117,7 +117,7 @@ class Turn:
 
 
 @dataclass
-class _Ended:
+class _EndedTurn:
     """An utterance that was interrupted, and what more of it would look like."""
 
     when: float
@@ -130,7 +130,7 @@ class _Ended:
     over: bool
 
     @classmethod
-    def of(cls, turn: Turn, now: float) -> _Ended:
+    def of(cls, turn: Turn, now: float) -> _EndedTurn:
         times = turn.intervals or [0.0]
         return cls(
             now, turn.came, turn.next_stamp, turn.regular, min(times), max(times), turn.sound,
@@ -162,7 +162,7 @@ def joins(before: np.ndarray, after: np.ndarray) -> bool:
     return bool(steps[at] <= 1e-3 + 4 * np.sqrt((others**2).mean())) if len(others) else True
 
 
-class Turns:
+class TurnTaking:
     """`policy` says what a new utterance does that begins before another has ended: `replace` it,
     or `queue` until it has ended."""
 
@@ -174,7 +174,7 @@ class Turns:
         }  # fmt: skip
         self.skipped = 0.0  # s of sound left out because its time had passed
         self._turns: deque[Turn] = deque()
-        self._ended: dict[tuple[str, str], _Ended] = {}
+        self._ended: dict[tuple[str, str], _EndedTurn] = {}
         self._looked = math.inf  # when `take` was called last
 
     def __len__(self) -> int:
@@ -405,7 +405,7 @@ class Turns:
     def _ignore(self, turn: Turn, now: float) -> None:
         key = turn.utterance, turn.sender
         self._ended.pop(key, None)
-        self._ended[key] = _Ended.of(turn, now)
+        self._ended[key] = _EndedTurn.of(turn, now)
         while len(self._ended) > MAX_IGNORED:
             self._ended.pop(next(iter(self._ended)))
 

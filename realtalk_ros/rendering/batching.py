@@ -17,11 +17,11 @@ import numpy as np
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.rendering.face_renderer import FaceRenderer, render_batch
 
-PATIENCE = 0.002  # s for which the first one waits for the others
+BATCH_WINDOW = 0.002  # s for which the first one waits for the others
 
 
 @dataclass
-class _Wish:
+class _Request:
     renderer: FaceRenderer
     weights: np.ndarray
     template: int
@@ -30,7 +30,7 @@ class _Wish:
     error: Exception | None = None
 
 
-class Troupe:
+class BatchingRenderer:
     """The avatars of one process, by name or folder. Loaded when the first one is asked for."""
 
     def __init__(self, avatars: Sequence[str]):
@@ -41,13 +41,13 @@ class Troupe:
         self._loading = threading.Lock()
         self._gathering = threading.Lock()
         self._rendering = threading.Lock()
-        self._wishes: list[_Wish] = []
+        self._wishes: list[_Request] = []
         self._full = threading.Event()
         self._present = 0  # faces that were given out
 
     def member(
         self, index: int, size: int, providers: Sequence[str], threads: int, model_dir: Path | None
-    ) -> Member:
+    ) -> BatchedFace:
         """The renderer of avatar number `index`. Raises AvatarError, ModelError."""
         with self._loading:
             key = (tuple(providers), threads, model_dir)
@@ -58,18 +58,18 @@ class Troupe:
                 )
                 self._key, self._present = key, 0
             self._present = min(len(self.avatars), self._present + 1)
-            return Member(self, self._renderers[index].resized(size))
+            return BatchedFace(self, self._renderers[index].resized(size))
 
     def render(self, renderer: FaceRenderer, weights: np.ndarray, template: int) -> np.ndarray:
         """As `FaceRenderer.render`, from any thread."""
-        wish = _Wish(renderer, weights, template)
+        wish = _Request(renderer, weights, template)
         with self._gathering:
             first = not self._wishes
             self._wishes.append(wish)
             if len(self._wishes) >= self._present:
                 self._full.set()
         if first:
-            self._full.wait(PATIENCE)
+            self._full.wait(BATCH_WINDOW)
             self._render_all()
         wish.done.wait()
         if wish.error is not None:
@@ -98,10 +98,10 @@ class Troupe:
                 wish.done.set()
 
 
-class Member:
+class BatchedFace:
     """One face of a troupe, to whoever takes a FaceRenderer."""
 
-    def __init__(self, troupe: Troupe, renderer: FaceRenderer):
+    def __init__(self, troupe: BatchingRenderer, renderer: FaceRenderer):
         self._troupe, self._renderer = troupe, renderer
         self.avatar, self.size = renderer.avatar, renderer.size
         self.template_count = renderer.template_count
@@ -109,5 +109,5 @@ class Member:
     def render(self, weights: np.ndarray, template: int) -> np.ndarray:
         return self._troupe.render(self._renderer, weights, template)
 
-    def resized(self, size: int) -> Member:
-        return Member(self._troupe, self._renderer.resized(size))
+    def resized(self, size: int) -> BatchedFace:
+        return BatchedFace(self._troupe, self._renderer.resized(size))

@@ -1,11 +1,12 @@
 """Lids and irises laid where the 3D face prior puts them (NumPy).
 
 An eye is layers: the ball stays when lids come down over it, and turns behind them when it looks
-aside. A smooth field of movements (`renderer.model.Alignment`) knows no layers, it squeezes the
-whole eye into the slit of a shut one. So around the eyes it gives way to this: between the lids
-lie the template's own pixels of the ball, the iris moved by the gaze; above and below them those
-of the lids' skin, stretched from the lids' edges outwards. The map of the mouth's inside (mouth.py)
-tells the same: its second channel is where the ball shows, its third where a lid came over it.
+aside. A smooth field of movements (`training.renderer.model.Alignment`) knows no layers, it
+squeezes the whole eye into the slit of a shut one. So around the eyes it gives way to this: between
+the lids lie the template's own pixels of the ball, the iris moved by the gaze; above and below them
+those of the lids' skin, stretched from the lids' edges outwards. The map of the mouth's inside
+(mouth.py) tells the same: its second channel is where the ball shows, its third where a lid came
+over it.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def mouth(weights: np.ndarray) -> np.ndarray:
     return np.asarray(weights, np.float32) @ moves
 
 
-class Chooser:
+class ReferenceSelector:
     """The nearest of K references, with a memory of the last choice. Weights (K, 52)."""
 
     def __init__(self, weights: np.ndarray):

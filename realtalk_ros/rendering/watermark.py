@@ -15,7 +15,7 @@ OPACITY = 0.6  # white letters on black stay legible on any picture at this
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-class Mark:
+class Watermark:
     """`text` in the lower right corner. Raises RealTalkError for what cannot be written there."""
 
     def __init__(self, text: str):

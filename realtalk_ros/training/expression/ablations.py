@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from realtalk_ros.contracts import MEL_STEP
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.expression.onnx_model import SILENCE, STEP
+from realtalk_ros.expression.onnx_model import SILENCE
 from realtalk_ros.training.expression import checkpoint
 from realtalk_ros.training.expression.config import ABLATIONS, PRIOR_PARTS
 from realtalk_ros.training.expression.metrics import lip_error, lip_landmarks
@@ -67,13 +68,13 @@ def _errors(networks: Networks, data: SpeechDataset, people: int) -> dict[str, l
     errors: dict[str, list[float]] = {name: [] for name in networks}
     for person in unseen_people(data, people):
         steps = len(person.weights)
-        lips, mel = lip_landmarks(person.weights), person.mel[: steps * STEP].astype(np.float32)
+        lips, mel = lip_landmarks(person.weights), person.mel[: steps * MEL_STEP].astype(np.float32)
         prior = (torch.from_numpy(x)[None] for x in (person.identity, person.reference))
         identity, reference = prior
         for name, (net, _) in networks.items():
             mask = torch.tensor([[float(part != name) for part in PRIOR_PARTS]])
             delay = net.dims.delay
-            padded = np.pad(mel, ((0, delay * STEP), (0, 0)), constant_values=SILENCE)
+            padded = np.pad(mel, ((0, delay * MEL_STEP), (0, 0)), constant_values=SILENCE)
             condition_kv = net.encode_prior(identity, reference, mask)
             out = net(torch.from_numpy(padded)[None], condition_kv)
             predicted = lip_landmarks(out["weights"][0, delay:].numpy())

@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from realtalk_ros import onnx_session
+from realtalk_ros.contracts import PRIOR_FILE, STEP_FILE
 from realtalk_ros.errors import ModelError, RealTalkError
 from realtalk_ros.training.common import checkpoint
 from realtalk_ros.training.expression.model import Dims, ExpressionNet, is_training_only
 
-FILES = ("expression_prior.onnx", "expression_step.onnx")
+FILES = (PRIOR_FILE, STEP_FILE)
 
 
 def load(path: Path) -> tuple[ExpressionNet, dict]:

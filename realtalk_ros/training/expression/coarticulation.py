@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from realtalk_ros.contracts import EXPRESSION_RATE, REFERENCE_FRAMES, REFERENCE_RATE
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 from realtalk_ros.training.expression import articulation
@@ -31,9 +32,6 @@ from realtalk_ros.training.speech_data import phones as ph
 
 if TYPE_CHECKING:
     from realtalk_ros.training.speech_data.dataset import Segment
-
-FRAME_RATE = 50  # frames of expression per second
-REFERENCE_FRAMES, REFERENCE_RATE = 50, 25  # the reference window: 2 s
 
 # Opening between the inner lips (landmarks 62 and 66) and mouth width (48 to 54), cm per unit of
 # ARKit weight, on the mean face of the landmark model. REST_GAP is the resting face's opening.
@@ -175,7 +173,7 @@ def _blinks(t: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
 
 
 def _smooth(x: np.ndarray, seconds: float) -> np.ndarray:
-    n = max(1, round(seconds * FRAME_RATE)) | 1
+    n = max(1, round(seconds * EXPRESSION_RATE)) | 1
     window = np.hanning(n + 2)[1:-1]
     return np.convolve(np.pad(x, n // 2, mode="edge"), window / window.sum(), "valid")
 
@@ -188,7 +186,7 @@ def accents(mel: np.ndarray) -> np.ndarray:
     if len(loud) == 0:
         return loud
     slow = np.empty_like(loud)
-    level, keep = float(loud[0]), np.exp(-1 / (0.8 * FRAME_RATE))
+    level, keep = float(loud[0]), np.exp(-1 / (0.8 * EXPRESSION_RATE))
     for i, x in enumerate(loud):
         level = keep * level + (1 - keep) * float(x)
         slow[i] = level
@@ -237,7 +235,7 @@ def animate(
     segments: (phone, start s, end s), contiguous; accent: (frames,) of `accents`, for brows and
     nods; emotion: (52,) of `emotion.weights`, shown while speaking.
     """
-    t = np.arange(frames) / FRAME_RATE
+    t = np.arange(frames) / EXPRESSION_RATE
     movement = _articulate(t, segments, style)
     weights = _blendshapes(movement, style)
     if emotion is not None:
@@ -374,7 +372,7 @@ def _phone_at(t: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
 
 def reference_window(weights: np.ndarray, start: int = 0) -> np.ndarray:
     """(50, 52) at 25 Hz from frame `start` of weights (n, 52) on, repeated where they are short."""
-    step = FRAME_RATE // REFERENCE_RATE
+    step = EXPRESSION_RATE // REFERENCE_RATE
     index = (start + np.arange(REFERENCE_FRAMES) * step) % len(weights)
     return weights[index]
 

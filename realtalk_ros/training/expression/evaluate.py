@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from realtalk_ros.audio.log_mel import MEL_RATE, N_MELS
+from realtalk_ros.contracts import EXPRESSION_RATE, MEL_RATE, MEL_STEP, N_MELS
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.expression.onnx_model import STEP, ExpressionModel
+from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.training.expression import coarticulation, metrics
 from realtalk_ros.training.expression.metrics import lip_error, lip_landmarks, predict
 from realtalk_ros.training.expression.unseen_people import unseen_people
@@ -45,11 +45,11 @@ def measure_videos(model: ExpressionModel, folder: Path) -> dict:
     report, unknown = {}, model.prior()
     for video in VideoDataset(folder).videos:
         part = video.held_out()
-        mel, weights = video.mel[part.start * STEP : part.stop * STEP], video.weights[part]
-        if len(weights) < coarticulation.FRAME_RATE:
+        mel, weights = video.mel[part.start * MEL_STEP : part.stop * MEL_STEP], video.weights[part]
+        if len(weights) < EXPRESSION_RATE:
             continue
         own = model.prior(video.identity, video.reference_window(0))
-        report[video.name] = {"seconds": round(len(weights) / coarticulation.FRAME_RATE, 1)}
+        report[video.name] = {"seconds": round(len(weights) / EXPRESSION_RATE, 1)}
         for condition, prior in (("nothing", unknown), ("his own", own)):
             predicted = predict(model, mel, prior)[0]
             opening = coarticulation.opening(weights), coarticulation.opening(predicted)
@@ -99,7 +99,7 @@ def measure_prior(model: ExpressionModel, data: SpeechDataset, people: int = 24)
 def step_ms(model: ExpressionModel, steps: int = 300) -> float:
     """Median milliseconds of one 20 ms step."""
     stream = model.stream(model.prior())
-    mel = np.random.default_rng(0).standard_normal((STEP, N_MELS)).astype(np.float32)
+    mel = np.random.default_rng(0).standard_normal((MEL_STEP, N_MELS)).astype(np.float32)
     times = []
     for _ in range(steps):
         began = time.perf_counter()

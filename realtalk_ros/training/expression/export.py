@@ -15,11 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from realtalk_ros import onnx_session
-from realtalk_ros.audio.log_mel import N_MELS
-from realtalk_ros.expression.onnx_model import STATE, STEP, VERSION
+from realtalk_ros.contracts import EXPRESSION_VERSION, MEL_STEP, N_MELS, REFERENCE_FRAMES
+from realtalk_ros.expression.onnx_model import STATE
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.training.expression.checkpoint import FILES
-from realtalk_ros.training.expression.coarticulation import REFERENCE_FRAMES
 from realtalk_ros.training.expression.model import Dims, ExpressionNet
 
 OPSET = 17
@@ -66,7 +65,7 @@ def step_graph(net: ExpressionNet) -> Graph:
     depth = dims.width // dims.heads
     kv = dims.layers, 2, dims.heads
     inputs = {
-        "mel": torch.zeros(STEP, N_MELS),
+        "mel": torch.zeros(MEL_STEP, N_MELS),
         "condition_kv": torch.zeros(*kv, dims.prior_tokens, depth),
         "mel_context": torch.zeros(dims.mel_context, N_MELS),
         "conv_cache": torch.zeros(dims.conv_cache_steps, dims.conv_width),
@@ -103,7 +102,7 @@ def _write(graph: Graph, dims: Dims, path: Path) -> None:
     onnx_weights.fold_transposes(model)
     onnx_weights.store_weights_as_fp16(model)
     properties = {
-        "version": VERSION,
+        "version": EXPRESSION_VERSION,
         "look_ahead": f"{dims.look_ahead:.6f}",
         "delay_steps": str(dims.delay),
     }

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.signal import lfilter
 
-from realtalk_ros.audio.log_mel import MEL_RATE, N_MELS, mel_edges, to_hz, to_mel
+from realtalk_ros.audio.log_mel import mel_edges, to_hz, to_mel
+from realtalk_ros.contracts import MEL_RATE, N_MELS
 from realtalk_ros.expression.onnx_model import SILENCE
 
 if TYPE_CHECKING:

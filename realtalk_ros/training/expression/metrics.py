@@ -7,10 +7,10 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
-from realtalk_ros.expression.onnx_model import STEP, ExpressionModel
+from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
+from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.face_model import arkit
 from realtalk_ros.training.expression import coarticulation
-from realtalk_ros.training.expression.coarticulation import FRAME_RATE
 from realtalk_ros.training.speech_data import phones as ph
 from realtalk_ros.training.speech_data.dataset import Segment, SpeechDataset, Utterance
 
@@ -28,7 +28,7 @@ def predict(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(m, 80) -> weights (m // 2, 52), lips (m // 2, 20, 3), streamed."""
     stream = model.stream(prior)
-    parts = stream.push(mel[: len(mel) // STEP * STEP].astype(np.float32)), stream.flush()
+    parts = stream.push(mel[: len(mel) // MEL_STEP * MEL_STEP].astype(np.float32)), stream.flush()
     return tuple(np.concatenate([getattr(p, name) for p in parts]) for name in ("weights", "lips"))
 
 
@@ -49,7 +49,7 @@ def lag_ms(reference: np.ndarray, predicted: np.ndarray, max_shift: int = 10) ->
     if 0 < i < 2 * max_shift:  # vertex of the parabola through the three best
         left, middle, right = scores[i - 1 : i + 2]
         fine = 0.5 * (left - right) / (left - 2 * middle + right)
-    return (i + fine - max_shift) * 1000 / FRAME_RATE
+    return (i + fine - max_shift) * 1000 / EXPRESSION_RATE
 
 
 def lip_landmarks(weights: np.ndarray) -> np.ndarray:
@@ -138,7 +138,7 @@ def _evaluate_utterance(
         segments, len(weights), coarticulation.average_style(), coarticulation.accents(mel)
     )
     lips = lip_landmarks(motion.weights)
-    t = np.arange(len(weights)) / FRAME_RATE
+    t = np.arange(len(weights)) / EXPRESSION_RATE
     speaking = coarticulation.activity(t, segments) > SPEAKING
     opening, width = (
         np.stack([measure(motion.weights), measure(weights)])
@@ -171,7 +171,7 @@ def _rests(t: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
 
 
 def _minutes(results: Sequence[UtteranceResult]) -> float:
-    return sum(one.frames for one in results) / (60 * FRAME_RATE)
+    return sum(one.frames for one in results) / (60 * EXPRESSION_RATE)
 
 
 def summary(results: Sequence[UtteranceResult]) -> dict:

@@ -20,11 +20,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from realtalk_ros.audio.log_mel import HOP, MEL_RATE, N_MELS, SAMPLE_RATE, WINDOW
-from realtalk_ros.expression.onnx_model import LIP_POINTS, STEP
+from realtalk_ros.audio.log_mel import HOP, WINDOW
+from realtalk_ros.contracts import (
+    LIP_POINTS,
+    MEL_RATE,
+    MEL_STEP,
+    N_MELS,
+    REFERENCE_FRAMES,
+    SAMPLE_RATE,
+)
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
-from realtalk_ros.training.expression.coarticulation import REFERENCE_FRAMES, STYLE_SIZE
+from realtalk_ros.training.expression.coarticulation import STYLE_SIZE
 from realtalk_ros.training.speech_data.phones import PHONES
 
 REFERENCE_GAIN = 5.0  # blendshape weights are small: this brings a reference window to about 1
@@ -68,7 +75,7 @@ class Dims:
     def look_ahead(self) -> float:
         """Seconds of audio after a frame's time that the frame waits for."""
         # The last mel frame of the step is 10 ms after the first; half its window reaches beyond.
-        return self.delay * STEP / MEL_RATE + HOP / SAMPLE_RATE + WINDOW / 2 / SAMPLE_RATE
+        return self.delay * MEL_STEP / MEL_RATE + HOP / SAMPLE_RATE + WINDOW / 2 / SAMPLE_RATE
 
 
 class CausalConv(nn.Module):
@@ -104,7 +111,7 @@ class AcousticEncoder(nn.Module):
 
     def __init__(self, dims: Dims):
         super().__init__()
-        self.in_proj = nn.Linear(STEP * N_MELS, dims.conv_width)
+        self.in_proj = nn.Linear(MEL_STEP * N_MELS, dims.conv_width)
         self.blocks = nn.ModuleList(CausalConv(dims.conv_width, d) for d in dims.dilations)
         self.norm = nn.LayerNorm(dims.conv_width)
         self.out_proj = nn.Linear(dims.conv_width, dims.width)
@@ -113,7 +120,7 @@ class AcousticEncoder(nn.Module):
     def features(self, mel: Tensor) -> Tensor:
         """(B, 2 T, 80) -> (B, T, conv_width)."""
         b, m, _ = mel.shape
-        x = self.in_proj(mel.reshape(b, m // STEP, STEP * N_MELS))
+        x = self.in_proj(mel.reshape(b, m // MEL_STEP, MEL_STEP * N_MELS))
         for block in self.blocks:
             x = block(x)
         return self.norm(x)
@@ -125,7 +132,7 @@ class AcousticEncoder(nn.Module):
 
     def step(self, mel: Tensor, conv_cache: Tensor) -> tuple[Tensor, Tensor]:
         """mel (2, 80), conv_cache (steps, conv_width) -> (1, width), the next cache."""
-        x, start, caches = self.in_proj(mel.reshape(1, STEP * N_MELS)), 0, []
+        x, start, caches = self.in_proj(mel.reshape(1, MEL_STEP * N_MELS)), 0, []
         for block in self.blocks:
             end = start + 2 * block.dilation
             x, cache = block.step(x, conv_cache[start:end])
@@ -283,7 +290,7 @@ class ExpressionNet(nn.Module):
         self.dims = dims = dims or Dims()
         width = dims.width
         self.stem = nn.Sequential(
-            nn.Linear((dims.mel_context + STEP) * N_MELS, dims.stem_width),
+            nn.Linear((dims.mel_context + MEL_STEP) * N_MELS, dims.stem_width),
             nn.GELU(),
             nn.Linear(dims.stem_width, width),
         )
@@ -343,9 +350,10 @@ class ExpressionNet(nn.Module):
         """
         b, m, _ = mel.shape
         padded = F.pad(mel, (0, 0, self.dims.mel_context, 0))
-        frames = padded.unfold(1, self.dims.mel_context + STEP, STEP)  # (B, T, 80, context + 2)
+        # (B, T, 80, context + 2)
+        frames = padded.unfold(1, self.dims.mel_context + MEL_STEP, MEL_STEP)
         acoustic, acoustic_phone = self.acoustic_encoder(mel)
-        x = self.stem(frames.transpose(2, 3).reshape(b, m // STEP, -1)) + acoustic
+        x = self.stem(frames.transpose(2, 3).reshape(b, m // MEL_STEP, -1)) + acoustic
         if self.dims.conditioning == "concatenation":
             x = self.fusion_proj(torch.cat([x, condition_kv.expand(b, x.shape[1], -1)], -1))
         for i, block in enumerate(self.blocks):
@@ -379,7 +387,7 @@ class ExpressionNet(nn.Module):
         weights, rotation, speech = self._face(h)
         return (
             weights[0, 0], rotation[0, 0], speech[0, 0].sigmoid(),
-            self.lip_head(h)[0, 0].reshape(LIP_POINTS, 3), frames[STEP:], next_conv_cache,
+            self.lip_head(h)[0, 0].reshape(LIP_POINTS, 3), frames[MEL_STEP:], next_conv_cache,
             torch.stack(kv_caches),
         )  # fmt: skip
 

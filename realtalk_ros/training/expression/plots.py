@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from realtalk_ros.audio.log_mel import MEL_RATE, N_MELS
+from realtalk_ros.contracts import EXPRESSION_RATE, MEL_RATE, N_MELS
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.face_model import arkit
 from realtalk_ros.training.expression import coarticulation
@@ -41,7 +41,7 @@ def _plot_utterance(utterance: Utterance, weights: np.ndarray, title: str, path:
     reference = coarticulation.animate(
         segments, len(weights), coarticulation.average_style(), coarticulation.accents(mel)
     ).weights
-    t = np.arange(len(weights)) / coarticulation.FRAME_RATE
+    t = np.arange(len(weights)) / EXPRESSION_RATE
     figure, axes = plt.subplots(4, 1, figsize=(18, 11), sharex=True)
     axes[0].imshow(
         mel.T.astype(np.float32), origin="lower", aspect="auto",

@@ -15,10 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from realtalk_ros.expression.onnx_model import STEP
+from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
 from realtalk_ros.training.common.trainer import MetricLog, Schedule, Trainer
 from realtalk_ros.training.expression import mel_augment
-from realtalk_ros.training.expression.coarticulation import FRAME_RATE
 from realtalk_ros.training.expression.losses import phone_loss
 from realtalk_ros.training.expression.model import AcousticEncoder, CausalConv, Dims
 from realtalk_ros.training.speech_data import phones as ph
@@ -52,7 +51,7 @@ def phone_labels(segments: list[Segment], frames: int) -> np.ndarray:
     """(frames,) index of the phone at the middle of each 20 ms."""
     starts = np.array([start for _, start, _ in segments])
     phones = np.array([ph.PHONE_INDEX[phone] for phone, _, _ in segments])
-    middles = (np.arange(frames) + 0.5) / FRAME_RATE
+    middles = (np.arange(frames) + 0.5) / EXPRESSION_RATE
     return phones[np.clip(np.searchsorted(starts, middles, "right") - 1, 0, len(phones) - 1)]
 
 
@@ -66,12 +65,12 @@ def _draw_sequence(sampler: Sampler, steps: int, delay: int) -> tuple[np.ndarray
     while drawn < steps:
         mel, segments, _ = sampler.draw_utterance(kind)
         mel, segments = mel_augment.time_stretch(mel, segments, rng)
-        frames = len(mel) // STEP
+        frames = len(mel) // MEL_STEP
         skip = 0 if mels else int(rng.integers(0, max(1, frames - _MIN_REST)))
-        mels.append(mel[skip * STEP : frames * STEP])
+        mels.append(mel[skip * MEL_STEP : frames * MEL_STEP])
         labels.append(phone_labels(segments, frames)[skip:])
         drawn += frames - skip
-    mel = np.concatenate(mels)[: steps * STEP]
+    mel = np.concatenate(mels)[: steps * MEL_STEP]
     mel = mel_augment.augment(mel, sampler.draw_noise(), rng)
     return mel_augment.spec_augment(mel, rng), np.concatenate(labels)[: steps - delay]
 
@@ -154,9 +153,9 @@ def _features_of(
     for count, data in datasets.values():
         for i in rng.permutation(len(data))[:count]:
             mel, segments, _ = data[int(i)]
-            frames = len(mel) // STEP
+            frames = len(mel) // MEL_STEP
             if frames > delay:
-                mel = torch.from_numpy(mel[: frames * STEP].astype(np.float32))
+                mel = torch.from_numpy(mel[: frames * MEL_STEP].astype(np.float32))
                 features.append(encoder.features(mel[None])[0, delay:])
                 labels.append(torch.from_numpy(phone_labels(segments, frames)[: frames - delay]))
     return torch.cat(features), torch.cat(labels)

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from realtalk_ros.behaviour import emotion
-from realtalk_ros.expression.onnx_model import STEP
+from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP, REFERENCE_FRAMES, REFERENCE_RATE
 from realtalk_ros.training.expression import coarticulation, mel_augment
-from realtalk_ros.training.expression.coarticulation import FRAME_RATE, Motion, Style
+from realtalk_ros.training.expression.coarticulation import Motion, Style
 from realtalk_ros.training.expression.samples import Batch, Sample
 from realtalk_ros.training.expression.video_dataset import VideoDataset
 from realtalk_ros.training.speech_data.dataset import Segment, SpeechDataset, Utterance
 
 # Frames of a reference window at 50 Hz, and those before and after it that influence it.
-_WINDOW = coarticulation.REFERENCE_FRAMES * FRAME_RATE // coarticulation.REFERENCE_RATE
+_WINDOW = REFERENCE_FRAMES * EXPRESSION_RATE // REFERENCE_RATE
 _MARGIN = 20
 _MIN_REST = 60  # frames left of an utterance that begins in its middle
 _MOTION_FIELDS = ("weights", "rotation", "speech", "closure", "labiodental", "phone")
@@ -107,17 +107,17 @@ class Sampler:
         """Reference window (50, 52) of a person of this style who says something."""
         kind = self.speech_kinds[self.rng.integers(len(self.speech_kinds))]
         mel, segments, _ = self.draw_utterance(kind)
-        frames = len(mel) // STEP
+        frames = len(mel) // MEL_STEP
         start = int(self.rng.integers(0, max(1, frames - _WINDOW)))
         # Only the frames that influence the window are computed.
         first, last = max(0, start - _MARGIN), min(frames, start + _WINDOW + _MARGIN)
-        begin, end = first / FRAME_RATE, last / FRAME_RATE
+        begin, end = first / EXPRESSION_RATE, last / EXPRESSION_RATE
         near = [
             (phone, max(s, begin) - begin, min(e, end) - begin)
             for phone, s, e in segments
             if s < end and e > begin
         ]
-        accent = coarticulation.accents(mel[: last * STEP])[first:]
+        accent = coarticulation.accents(mel[: last * MEL_STEP])[first:]
         motion = coarticulation.animate(near, last - first, style, accent, shown_emotion)
         return coarticulation.reference_window(motion.weights, start - first)
 
@@ -131,15 +131,15 @@ class Sampler:
         steps = 0
         while steps < self.settings.steps:
             mel, segments = self._next_utterance(kind)
-            frames = len(mel) // STEP
-            mel = mel[: frames * STEP]
+            frames = len(mel) // MEL_STEP
+            mel = mel[: frames * MEL_STEP]
             accent = coarticulation.accents(mel)
             motion = coarticulation.animate(segments, frames, style, accent, shown_emotion)
             skip = 0 if mels else self._draw_skip(frames)
-            mels.append(mel[skip * STEP :])
+            mels.append(mel[skip * MEL_STEP :])
             motions.append(_motion_from(motion, skip))
             steps += frames - skip
-        mel = self._augment(np.concatenate(mels)[: self.settings.steps * STEP])
+        mel = self._augment(np.concatenate(mels)[: self.settings.steps * MEL_STEP])
         end = self.settings.steps - delay
         labels = {name: np.concatenate([m[name] for m in motions])[:end] for name in _MOTION_FIELDS}
         return Sample(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from realtalk_ros.expression.onnx_model import STEP
+from realtalk_ros.contracts import MEL_STEP
 from realtalk_ros.training.expression import coarticulation
 from realtalk_ros.training.speech_data.dataset import SpeechDataset
 
@@ -31,7 +31,7 @@ def unseen_people(data: SpeechDataset, count: int, seed: int = 7) -> Iterator[Un
         another = (i + 1 + i // n % max(n - 1, 1)) % n
         weights, other_weights = (
             coarticulation.animate(
-                segments, len(mel) // STEP, style, coarticulation.accents(mel)
+                segments, len(mel) // MEL_STEP, style, coarticulation.accents(mel)
             ).weights
             for mel, segments, _ in (data[i % n], data[another])
         )

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from realtalk_ros.audio import log_mel
+from realtalk_ros.contracts import MEL_STEP, N_MELS
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.expression.onnx_model import STEP
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 from realtalk_ros.training.expression import coarticulation, mel_augment
@@ -55,7 +54,7 @@ class Video:
         """Raises ValueError for arrays that do not fit each other."""
         n = len(self.weights)
         shapes = {
-            "mel": (STEP * n, log_mel.N_MELS), "weights": (n, arkit.COUNT), "rotation": (n, 3),
+            "mel": (MEL_STEP * n, N_MELS), "weights": (n, arkit.COUNT), "rotation": (n, 3),
             "speech": (n,), "identity": (IDENTITY_SIZE,),
         }  # fmt: skip
         for name, shape in shapes.items():
@@ -92,7 +91,7 @@ class VideoDataset:
     def __init__(self, folder: Path):
         """Raises RealTalkError where there are none."""
         videos = [Video.load(path) for path in sorted((folder / "speech").glob("*.npz"))]
-        self.videos = [video for video in videos if video.train_steps >= 2 * STEP]
+        self.videos = [video for video in videos if video.train_steps >= 2 * MEL_STEP]
         if not self.videos:
             raise RealTalkError(f"no videos in {folder}: make them by realtalk data videos")
         lengths = np.array([video.train_steps for video in self.videos], np.float64)
@@ -109,7 +108,7 @@ class VideoDataset:
         video = self.videos[rng.choice(len(self.videos), p=self._probabilities)]
         first = int(rng.integers(max(1, video.train_steps - settings.steps)))
         steps = (first + np.arange(settings.steps)) % video.train_steps
-        mel = video.mel.reshape(-1, STEP, log_mel.N_MELS)[steps].reshape(-1, log_mel.N_MELS)
+        mel = video.mel.reshape(-1, MEL_STEP, N_MELS)[steps].reshape(-1, N_MELS)
         mel = mel_augment.augment(mel.astype(np.float32), noise, rng)
         if rng.random() < settings.mask_probability:
             mel = mel_augment.spec_augment(mel, rng)

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from realtalk_ros import onnx_session
-from realtalk_ros.avatar.avatar import CROP_SIZE as SIZE
+from realtalk_ros.contracts import CROP_SIZE as SIZE
 from realtalk_ros.enroll.face_reader import FILE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
@@ -202,7 +202,7 @@ def export(net: ShapeNet, folder: Path) -> None:
     """Writes face_reader.onnx into `folder` and lists its checksum."""
     import onnx
 
-    from realtalk_ros.training.common.onnx_fp16 import halve
+    from realtalk_ros.training.common.onnx_weights import store_weights_as_fp16
 
     folder.mkdir(parents=True, exist_ok=True)
     picture = torch.zeros(SIZE, SIZE, 3, dtype=torch.uint8)
@@ -212,7 +212,7 @@ def export(net: ShapeNet, folder: Path) -> None:
         output_names=["landmarks", "identity"], opset_version=17, dynamo=False,
     )  # fmt: skip
     halved = onnx.load(str(folder / FILE))
-    halve(halved)
+    store_weights_as_fp16(halved)
     onnx.save(halved, str(folder / FILE))
     onnx_session.write_checksums(folder)
 

@@ -29,7 +29,7 @@ REFERENCES, POSES, EXPRESSIONS = (
 )  # pictures of a group, see training/synthetic/face_dataset.py
 VISITS = 2  # groups of one person, in a row
 READERS = 4  # threads that read shards
-LABELS = 7  # of the masks, see face_data.LABELS
+LABELS = 7  # of the masks, see face_dataset.LABELS
 RESTING = 0.85  # share of the templates in training that are at rest
 # By which the landmarks of a training template are off, as a fitted face's are: all of them, each
 # one (sd, shares of the crop), and how far the weights move them (sd, relative).
@@ -64,7 +64,7 @@ class Group:
     images: Tensor  # (N, S, S, 3) uint8 BGR
     weights: Tensor  # (N, 52)
     marks: Tensor  # (N, 68, 2) pixels
-    masks: Tensor | None  # (N, S, S) uint8, face_data.LABELS; older shards have none
+    masks: Tensor | None  # (N, S, S) uint8, face_dataset.LABELS; older shards have none
     identity: Tensor  # (100,)
     base: Tensor | None = None  # (52,), see rendering/geometry.py
     film: bool = False  # no two pictures have one pose

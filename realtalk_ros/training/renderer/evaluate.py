@@ -48,17 +48,10 @@ from tqdm import tqdm
 
 from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.contracts import ALIGNER_FILE, ENCODER_FILE, GENERATOR_FILE
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model.landmarks import EYES
-from realtalk_ros.rendering.face_renderer import (
-    ALIGNER,
-    ENCODER,
-    GENERATOR,
-    fours,
-    lay,
-    references,
-    whole,
-)
+from realtalk_ros.face_model.landmarks import EYES, LIPS
+from realtalk_ros.rendering.generator import depth_to_space, references, space_to_depth, warp
 from realtalk_ros.training.renderer import landmark_net
 from realtalk_ros.training.renderer.dataset import (
     EXPRESSIONS,
@@ -75,10 +68,10 @@ from realtalk_ros.training.renderer.dataset import (
 from realtalk_ros.training.renderer.image_metrics import Box, coarser, gmsd, nlpd
 from realtalk_ros.training.renderer.lip_detector import LipFinder
 from realtalk_ros.training.renderer.model import Dimensions, Renderer
-from realtalk_ros.training.renderer.train import MOUTH, mouth_box
+from realtalk_ros.training.renderer.train import mouth_box
 
 DRIFT = 0.33  # pixels that a template moves from frame to frame, see make_avatar.MAX_STEP
-INNER_MOUTH = 3  # of face_data.LABELS
+INNER_MOUTH = 3  # of face_dataset.LABELS
 ENOUGH = 20  # pixels
 JUDGE = Path("runs/reader/judge.pt")
 DISTANCES = ("nlpd", "mouth_nlpd", "gmsd", "mouth_gmsd", "perceptual", "mouth_perceptual")
@@ -111,9 +104,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def onnx_renderer(folder: Path, threads: int, own: Path | None = None) -> Render:
     """Of the networks in a folder; the generator of the folder `own`, if it is given."""
-    encoder = onnx_session.session(folder / ENCODER, threads=threads)
-    aligner = onnx_session.session(folder / ALIGNER, threads=threads)
-    generator = onnx_session.session((own or folder) / GENERATOR, threads=threads)
+    encoder = onnx_session.session(folder / ENCODER_FILE, threads=threads)
+    aligner = onnx_session.session(folder / ALIGNER_FILE, threads=threads)
+    generator = onnx_session.session((own or folder) / GENERATOR_FILE, threads=threads)
     names = [output.name for output in encoder.get_outputs()]
 
     def render(reference, template, told, weights):
@@ -126,11 +119,11 @@ def onnx_renderer(folder: Path, threads: int, own: Path | None = None) -> Render
         planes = np.empty((2, len(weights), 12, half, half), np.uint8)
         for k, (at, eyes) in enumerate(zip(places, told.eyes, strict=True)):
             at += eyes[..., 2:] * (eyes[..., :2] - at)
-            fours(lay(template, at), planes[0, k])
-            fours(told.inside[k], planes[1, k])
+            space_to_depth(warp(template, at), planes[0, k])
+            space_to_depth(told.inside[k], planes[1, k])
         given |= {"weights": weights, "aligned": planes[0], "inside": planes[1], "told": moved}
         made, mask = generator.run(None, {**given, "template": rows, "person": rows})
-        rgb = np.stack([whole(p, np.empty_like(template)) for p in made])
+        rgb = np.stack([depth_to_space(p, np.empty_like(template)) for p in made])
         return compose(rgb, mask, template), mask
 
     return render
@@ -319,7 +312,7 @@ def judgement(
     seen, true, of_reference = (
         judge(pictures(torch.from_numpy(x))) for x in (out, truth, reference[None])
     )
-    lips = [(r.landmarks - marks).norm(dim=-1)[:, MOUTH].mean(1) for r in (seen, true)]
+    lips = [(r.landmarks - marks).norm(dim=-1)[:, LIPS].mean(1) for r in (seen, true)]
     alike = [r.identity @ of_reference.identity[0] for r in (seen, true)]
     return {
         "perceptual": perceptual(seen.features, true.features),

@@ -1,15 +1,14 @@
-"""The trained renderer to ONNX: what FaceRenderer (stream.py) runs.
+"""The trained renderer to ONNX: what rendering/generator.py runs.
 
     renderer_encode.onnx         reference (S, S, 6), picture and rendering/mouth.py's map of it,
-    template
-                                 (S, S, 3) uint8 -> FEATURES, a batch of one
+                                 template (S, S, 3) uint8 -> FEATURES, a batch of one
     renderer_align.onnx          rest, points (B, 68, 2), landmarks of a template and of the picture
                                  to be -> places (B, S, S, 2), where in the template its pixels lie;
                                  told (B, 2 + labels, S/4, S/4)
     renderer_generate.onnx       weights (B, 52), aligned, inside (B, 12, S/2, S/2) uint8 (of the
-                                 pixels as `stream.fours` orders them), told, template (B,), person
-                                 (B,) int64; of T templates and of P references features -> picture
-                                 (B, 12, S/2, S/2) uint8, mask (B, S, S) float32
+                                 pixels as `generator.fours` orders them), told, template (B,),
+                                 person (B,) int64; of T templates and of P references features ->
+                                 picture (B, 12, S/2, S/2) uint8, mask (B, S, S) float32
     renderer_generate_half.onnx  the same, half precision, for GPUs
 
 The template's pixels are laid where they belong by OpenCV between the two (ONNX Runtime's
@@ -28,12 +27,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from realtalk_ros import onnx_session
+from realtalk_ros.contracts import (
+    ALIGNER_FILE,
+    ENCODER_FILE,
+    FEATURES,
+    GENERATOR_FILE,
+    OF_PERSON,
+    RENDERER_FORMATS,
+)
 from realtalk_ros.errors import ModelError
 from realtalk_ros.training.renderer.model import Renderer
 
-FEATURES = ("f16", "f8", "f4", "f2", "keys", "values", "tones")
-OF_PERSON = FEATURES[4:]
-FORMATS = {"renderer_encode.onnx": "6", "renderer_align.onnx": "4", "renderer_generate.onnx": "7"}
 FITS = ("encode", "align")  # files whose checksums the generator carries
 OPSET = 17
 
@@ -98,7 +102,7 @@ def installed(folder: Path) -> dict[str, Tensor]:
     from onnx import numpy_helper
 
     weights = {}
-    for name in FORMATS:
+    for name in RENDERER_FORMATS:
         if problem := onnx_session.check(folder / name):
             raise ModelError(problem)
         for value in onnx.load(folder / name).graph.initializer:
@@ -116,7 +120,7 @@ def export(model: Renderer, folder: Path) -> None:
     _write(
         EncodeGraph(model),
         (torch.cat([image, image], 2), image),
-        folder / "renderer_encode.onnx",
+        folder / ENCODER_FILE,
         ("reference", "template"),
         FEATURES,
         {},
@@ -126,7 +130,7 @@ def export(model: Renderer, folder: Path) -> None:
     _write(
         AlignGraph(model),
         (points, points),
-        folder / "renderer_align.onnx",
+        folder / ALIGNER_FILE,
         ("rest", "points"),
         ("places", "told"),
         dict.fromkeys(("rest", "points", "places", "told"), {0: "faces"}),
@@ -155,7 +159,7 @@ def export_generator(model: Renderer, folder: Path, beside: Path) -> None:
     of_face = ("weights", "aligned", "inside", "told", "template", "person")
     axes = {name: batch for name in (*of_face, "picture", "mask")}
     axes |= {name: {0: "people" if name in OF_PERSON else "templates"} for name in FEATURES}
-    path = folder / "renderer_generate.onnx"
+    path = folder / GENERATOR_FILE
     inputs = torch.zeros(2, model.dims.weights), aligned, aligned, told, rows, rows, *banks
     _write(
         GenerateGraph(model),
@@ -200,6 +204,10 @@ def _write(
         dynamo=False,
     )
     proto = onnx.load(path)
-    properties = {"realtalk.format": FORMATS[path.name], "realtalk.size": str(size), **more}
+    properties = {
+        "realtalk.format": RENDERER_FORMATS[path.name],
+        "realtalk.size": str(size),
+        **more,
+    }
     onnx.helper.set_model_props(proto, properties)
     onnx.save(proto, path)

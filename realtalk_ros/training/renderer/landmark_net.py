@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face_model.landmarks import LIPS
 from realtalk_ros.training.renderer.dataset import (
     LABELS,
     VISITS,
@@ -36,7 +37,6 @@ from realtalk_ros.training.renderer.dataset import (
     recolour,
 )
 
-LIPS = slice(48, 68)  # of the 68 landmarks
 IDENTITY = 64  # size of the identity vector
 ROLES = {"guide": 0, "judge": 1}  # name: parity of the people that it learns from
 
@@ -55,7 +55,7 @@ PLANS = {"guide": Plan(), "judge": Plan((32, 56, 80, 112))}
 @dataclass(frozen=True)
 class Reading:
     landmarks: Tensor  # (B, 68, 2), pixels of the picture, x right, y down
-    parts: Tensor  # (B, 7, S/4, S/4), logits of face_data.LABELS
+    parts: Tensor  # (B, 7, S/4, S/4), logits of face_dataset.LABELS
     identity: Tensor  # (B, 64), unit length
     features: list[Tensor]  # at 1/2, 1/4, 1/8 and 1/16
 

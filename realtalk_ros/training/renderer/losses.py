@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from realtalk_ros.face_model.landmarks import LIPS
 from realtalk_ros.training.renderer.dataset import Batch
-from realtalk_ros.training.renderer.landmark_net import LIPS, Reader, Reading
+from realtalk_ros.training.renderer.landmark_net import Reader, Reading
 
 # Weights beside the picture's L1.
 PERCEPTUAL, LANDMARKS, CLIP, MATCHING, TEXTURE = 0.04, 4.0, 1.0, 0.01, 4.0

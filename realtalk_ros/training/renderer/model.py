@@ -319,8 +319,8 @@ class Generator(nn.Module):
         """What the Encoder gave, the template (B, 3, S, S) in 0..1, its landmarks `rest` and where
         they shall come to lie, `points`, (B, 68, 2) in shares of the picture, weights (B, 52), and
         the map of the mouth's inside (B, 3, S, S) in 0..1, see rendering/mouth.py; `eyes` as
-        `Alignment` takes them.
-        Returns rgb (B, 3, S, S) in 0..1 (channel order of the input) and mask (B, 1, S, S)."""
+        `Alignment` takes them. Returns rgb (B, 3, S, S) in 0..1 (channel order of the input) and
+        mask (B, 1, S, S)."""
         moved = None
         if self.dims.alignment:
             aligned, told = self.alignment(template, rest, points, eyes)

@@ -28,8 +28,9 @@ from tqdm import tqdm
 from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar, find
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.rendering.face_renderer import most_seen, references
-from realtalk_ros.training.common.prefetch import made_ahead
+from realtalk_ros.face_model.landmarks import LIPS
+from realtalk_ros.rendering.generator import most_visible, references
+from realtalk_ros.training.common.prefetch import prefetch
 from realtalk_ros.training.renderer import landmark_net, losses
 from realtalk_ros.training.renderer.dataset import Batch, Groups, add_data, pictures, sample
 from realtalk_ros.training.renderer.export import export, export_generator, installed
@@ -42,7 +43,6 @@ ABLATIONS = {
     "alignment": "alignment",
     "inside": "inside",
 }
-MOUTH = slice(48, 68)  # of the 68 landmarks
 SAVE = 60  # seconds between checkpoints
 GUIDE = Path("runs/reader/guide.pt")
 
@@ -285,7 +285,7 @@ def psnr(error: Tensor) -> float:
 
 def mouth_box(marks: np.ndarray, size: int) -> tuple[slice, slice]:
     """Rows and columns of the lips (of landmarks (68, 2)) and a margin of 8 of 256 pixels."""
-    lips, margin = marks[MOUTH], size / 32
+    lips, margin = marks[LIPS], size / 32
     x0, y0 = np.clip(lips.min(0) - margin, 0, size - 16).astype(int)
     x1, y1 = np.clip(lips.max(0) + margin, 16, size).astype(int)
     return slice(y0, y1), slice(x0, x1)
@@ -416,7 +416,7 @@ def learn(
         return batch
 
     # The next batch is drawn while this one is learned from: it takes half as long.
-    batches = made_ahead(draw)
+    batches = prefetch(draw)
     bar = tqdm(total=int(budget), initial=int(done_before), unit="s", desc="renderer")
     while (elapsed := done_before + time.monotonic() - began) < end:
         # Warm up, then cosine over the time that is given.
@@ -450,7 +450,7 @@ def learn(
 def tones_of(references: Tensor) -> Tensor:
     """(1, 8): what all of one avatar's references (R, S, S, 6) tell of its mouth's colours."""
     picture, inside = pictures(references).chunk(2, 1)
-    found = most_seen(bared(picture, inside).cpu().numpy())
+    found = most_visible(bared(picture, inside).cpu().numpy())
     return torch.from_numpy(found).to(references.device)
 
 

@@ -13,12 +13,12 @@ from typing import Protocol
 import numpy as np
 from tqdm import tqdm
 
+from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.errors import AudioError
 from realtalk_ros.training.speech_data import phones as ph
 from realtalk_ros.training.speech_data import viterbi
 from realtalk_ros.training.speech_data.corpora import Recording, read_recording
 from realtalk_ros.training.speech_data.dataset import (
-    SAMPLE_RATE,
     Segment,
     Speech,
     level_between,
@@ -99,7 +99,7 @@ class Alignment:
 
 
 class PhoneLikelihoods(Protocol):
-    """phone_recogniser.PhoneRecogniser or pretrained_recogniser.PretrainedRecogniser."""
+    """PhoneRecogniser, or expression/pretrained_recogniser.py's PretrainedRecogniser."""
 
     def scores(self, pcm: np.ndarray) -> np.ndarray:
         """(n,) 16 kHz PCM -> (m, phones) likelihoods every 10 ms, as viterbi.py wants them."""

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.training.speech_data import synthetic_speech as synthetic
 from realtalk_ros.training.speech_data.alignment import (
@@ -36,7 +37,7 @@ from realtalk_ros.training.speech_data.corpora import (
     recordings,
     sentences,
 )
-from realtalk_ros.training.speech_data.dataset import SAMPLE_RATE, Speech, SpeechDataset
+from realtalk_ros.training.speech_data.dataset import Speech, SpeechDataset
 from realtalk_ros.training.speech_data.fetch import fetch
 from realtalk_ros.training.speech_data.pocketsphinx_aligner import PocketsphinxAligner
 from realtalk_ros.training.speech_data.tts_engines import espeak
@@ -183,12 +184,12 @@ class Builder:
         Each round trains a recogniser for `minutes`; pretrained: the first one is the installed
         network's. Held-out speakers are aligned, but train no recogniser.
         """
+        from realtalk_ros.training.expression.pretrained_recogniser import PretrainedRecogniser
         from realtalk_ros.training.speech_data.phone_recogniser import (
             PhoneRecogniser,
             RecogniserTraining,
             train_recogniser,
         )
-        from realtalk_ros.training.speech_data.pretrained_recogniser import PretrainedRecogniser
 
         found = list(recordings(self.root))
         first = partial(first_alignments, self.root, self.work)

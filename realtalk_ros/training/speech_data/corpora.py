@@ -21,7 +21,7 @@ import numpy as np
 import soxr
 
 from realtalk_ros.audio.media_files import read_audio
-from realtalk_ros.training.speech_data.dataset import SAMPLE_RATE
+from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.training.speech_data.games import amazon_queen, drascula, steel_sky
 
 # Speakers that no training gets: English readers, a Spanish and a French speaker, and everybody who

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from realtalk_ros.audio import log_mel
+from realtalk_ros.contracts import MEL_RATE, N_MELS, SAMPLE_RATE
 from realtalk_ros.training.speech_data import phones as ph
 
-SAMPLE_RATE = log_mel.SAMPLE_RATE
 Segment = tuple[str, float, float]  # phone, start s, end s
 
 LEVEL_HOP = 0.005  # s between the values of `level_db`
@@ -106,7 +106,7 @@ class SpeechDataset:
 
     @property
     def hours(self) -> float:
-        return len(self.mel) / log_mel.MEL_RATE / 3600
+        return len(self.mel) / MEL_RATE / 3600
 
     @classmethod
     def of(cls, items: Iterable[Speech]) -> SpeechDataset:
@@ -121,7 +121,7 @@ class SpeechDataset:
             mel_starts.append(mel_starts[-1] + len(mel))
             phone_starts.append(len(phones))
         return cls(
-            mel=np.concatenate(mels) if mels else np.zeros((0, log_mel.N_MELS), np.float16),
+            mel=np.concatenate(mels) if mels else np.zeros((0, N_MELS), np.float16),
             mel_starts=np.array(mel_starts),
             phone=np.array(phones, np.int16),
             times=np.array(times, np.float32).reshape(-1, 2),
@@ -151,7 +151,7 @@ class SpeechDataset:
                 return np.concatenate([shard[name] for shard in shards])
 
             mel_starts, filled = join_starts("mel_starts"), 0
-            mel = np.empty((mel_starts[-1], log_mel.N_MELS), np.float16)
+            mel = np.empty((mel_starts[-1], N_MELS), np.float16)
             for shard in shards:  # gigabytes: never twice in memory
                 part = shard["mel"]
                 mel[filled : filled + len(part)] = part

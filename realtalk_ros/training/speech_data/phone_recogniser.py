@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from realtalk_ros.audio import log_mel
+from realtalk_ros.contracts import MEL_RATE, N_MELS, SAMPLE_RATE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.common import checkpoint
 from realtalk_ros.training.speech_data import phones as ph
 from realtalk_ros.training.speech_data import viterbi
-from realtalk_ros.training.speech_data.dataset import SAMPLE_RATE, Segment, SpeechDataset
+from realtalk_ros.training.speech_data.dataset import Segment, SpeechDataset
 
 _WIDTH = 256
 _DILATIONS = (1, 2, 4, 8, 1, 2, 4, 8)  # steps of 20 ms: 0.6 s to either side are read
@@ -51,7 +52,7 @@ class _Net(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.in_proj = nn.Linear(_STACK * log_mel.N_MELS, _WIDTH)
+        self.in_proj = nn.Linear(_STACK * N_MELS, _WIDTH)
         self.blocks = nn.Sequential(*(_DilatedConv(d) for d in _DILATIONS))
         self.norm = nn.LayerNorm(_WIDTH)
         self.out_proj = nn.Linear(_WIDTH, _STACK * len(ph.PHONES))
@@ -73,7 +74,7 @@ def frame_labels(segments: Iterable[Segment], frames: int) -> np.ndarray:
     """(frames,) phone index at the time of each mel frame, 10 ms apart."""
     labels = np.zeros(frames, np.int64)
     for phone, start, end in segments:
-        first, last = (math.ceil(t * log_mel.MEL_RATE - 1e-6) for t in (start, end))
+        first, last = (math.ceil(t * MEL_RATE - 1e-6) for t in (start, end))
         labels[max(first, 0) : last] = ph.PHONE_INDEX[phone]
     return labels
 
@@ -96,12 +97,12 @@ class _CropSampler:
 
 def _augment(mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Another vocal tract, another microphone, and masks (SpecAugment, Park et al. 2019)."""
-    bins = np.clip(np.arange(log_mel.N_MELS) + rng.integers(-3, 4), 0, log_mel.N_MELS - 1)
+    bins = np.clip(np.arange(N_MELS) + rng.integers(-3, 4), 0, N_MELS - 1)
     mel = mel[:, bins]
     knots = rng.normal(0, 0.1, 6)
-    mel = mel + np.interp(np.linspace(0, 5, log_mel.N_MELS), np.arange(6), knots).astype(np.float32)
+    mel = mel + np.interp(np.linspace(0, 5, N_MELS), np.arange(6), knots).astype(np.float32)
     for _ in range(2):
-        low, width = rng.integers(log_mel.N_MELS - 10), rng.integers(11)
+        low, width = rng.integers(N_MELS - 10), rng.integers(11)
         mel[:, low : low + width] = 0
         start, length = rng.integers(len(mel) - 12), rng.integers(13)
         mel[start : start + length] = 0

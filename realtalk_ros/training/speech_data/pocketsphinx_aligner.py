@@ -6,8 +6,9 @@ import re
 
 import numpy as np
 
+from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.training.speech_data import phones as ph
-from realtalk_ros.training.speech_data.dataset import SAMPLE_RATE, Segment
+from realtalk_ros.training.speech_data.dataset import Segment
 from realtalk_ros.training.speech_data.tts_engines import Espeak
 
 _NEAREST_ENGLISH = {"UE": "UW", "OE": "ER", "BH": "V"}

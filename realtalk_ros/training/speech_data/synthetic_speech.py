@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.speech_data import phones as ph
-from realtalk_ros.training.speech_data.dataset import SAMPLE_RATE, Speech
+from realtalk_ros.training.speech_data.dataset import Speech
 from realtalk_ros.training.speech_data.prompts import SENTENCES, pseudo_sentence, utterance
 from realtalk_ros.training.speech_data.tts_engines import FESTIVAL_VOICES, Festival, Flite, espeak
 from realtalk_ros.training.speech_data.waveform_augment import Sounds, noise

@@ -19,12 +19,12 @@ import numpy as np
 from scipy import signal
 from scipy.io import wavfile
 
-from realtalk_ros.audio.media_files import load_espeak, set_voice
+from realtalk_ros.audio.espeak import load_espeak, set_voice
+from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.speech_data import phones as ph
 from realtalk_ros.training.speech_data.dataset import (
     LEVEL_HOP,
-    SAMPLE_RATE,
     Segment,
     Speech,
     level_between,

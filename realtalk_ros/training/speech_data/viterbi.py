@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from realtalk_ros.audio.log_mel import MEL_RATE
+from realtalk_ros.contracts import MEL_RATE
 from realtalk_ros.training.speech_data import phones as ph
 from realtalk_ros.training.speech_data.dataset import Segment
 

@@ -11,8 +11,9 @@ import numpy as np
 import soxr
 from scipy import signal
 
+from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.training.speech_data import phones as ph
-from realtalk_ros.training.speech_data.dataset import SAMPLE_RATE, Segment, Speech, make_speech
+from realtalk_ros.training.speech_data.dataset import Segment, Speech, make_speech
 
 Sounds = Sequence[np.ndarray]  # recorded sound effects, each (n,) float32 at 16 kHz
 

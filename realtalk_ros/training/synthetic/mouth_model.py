@@ -4,7 +4,7 @@ OpenGL).
 `realtalk data facekit CLONE --mouth realtalk_ros/data/mouth.npz` writes it. Around the lips' inner
 border the face's mesh has rings of as many vertices each. Of teeth, gums and tongue it takes the
 triangles that the studio draws and that can be seen, and how light each vertex looks to a viewer:
-the studio's shading (studio_shaders.MOUTH_FRAGMENT) without lamps, in a display's numbers.
+the studio's shading (shaders.MOUTH_FRAGMENT) without lamps, in a display's numbers.
 """
 
 from __future__ import annotations

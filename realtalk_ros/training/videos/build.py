@@ -1,8 +1,8 @@
 """`realtalk data videos DIR`: a folder of talking-head videos to what both networks learn from.
 
-    OUT/train/*.npz, OUT/val/*.npz   groups of pictures (training_groups.py), for `realtalk train
-    renderer`;
-                                     val has the last tenth of every video
+    OUT/train/*.npz, OUT/val/*.npz   groups of pictures (training_groups.py), for
+                                     `realtalk train renderer`; val has the last tenth of every
+                                     video
     OUT/speech/*.npz                 what is heard and how the face moves with it, a file a video:
         mel (2 n, 80) float16 at 100 Hz; weights (n, 52), rotation (n, 3: pitch, yaw, roll in rad)
         and speech (n,) 0..1 (the installed network's opinion) at 50 Hz; starts (k + 1,): stretch
@@ -12,8 +12,8 @@
                                      goes on with the others; delete a line to have it done again
     OUT/report.json                  what was used, what was left out, and why
 
-A video X.mp4 with a track (track.py) beside it, X.npz, is not tracked: so the studio's own videos
-come with their truth. Nothing that is wrong with a video stops the run.
+A video X.mp4 with a track (face_tracks.py) beside it, X.npz, is not tracked: so the studio's own
+videos come with their truth. Nothing that is wrong with a video stops the run.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
 from realtalk_ros.enroll.face_tracks import MIN_SPAN, Track, Tracker, Watch, spans
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import AudioError, RealTalkError
-from realtalk_ros.expression.onnx_model import RATE, STEP
 from realtalk_ros.training.synthetic.face_dataset import write_shard
 from realtalk_ros.training.videos import training_groups
 from realtalk_ros.training.videos.lip_sync_check import (
@@ -180,17 +180,20 @@ class Builder:
         mel, weights, rotation, speech, starts = [], [], [], [], [0]
         for stretch in stretches:
             times = track.time[stretch]
-            steps = np.arange(int(np.ceil(max(0, times[0]) * RATE)), int(times[-1] * RATE) + 1)
+            steps = np.arange(
+                int(np.ceil(max(0, times[0]) * EXPRESSION_RATE)),
+                int(times[-1] * EXPRESSION_RATE) + 1,
+            )
             steps = steps[steps < len(sound.weights)]
             for into, values in (
                 (weights, track.weights),
                 (rotation, track.rotation[:, [1, 0, 2]]),
             ):
                 into.append(np.stack(
-                    [np.interp(steps / RATE, times, v) for v in values[stretch].T], 1
+                    [np.interp(steps / EXPRESSION_RATE, times, v) for v in values[stretch].T], 1
                 ).astype(np.float32))  # fmt: skip
             speech.append(sound.speech[steps])
-            mel.append(sound.mel[(steps[:, None] * STEP + np.arange(STEP)).ravel()])
+            mel.append(sound.mel[(steps[:, None] * MEL_STEP + np.arange(MEL_STEP)).ravel()])
             starts.append(starts[-1] + len(steps))
         write_arrays(
             self.out / "speech" / f"{name}.npz", mel=np.concatenate(mel).astype(np.float16),

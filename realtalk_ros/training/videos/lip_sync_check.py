@@ -15,7 +15,8 @@ import numpy as np
 
 from realtalk_ros.audio import log_mel
 from realtalk_ros.audio.media_files import read_audio
-from realtalk_ros.expression.onnx_model import RATE, STEP, ExpressionModel
+from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
+from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.face_model import landmarks
 
 MAX_LAG = 0.4  # s that are looked at either way
@@ -41,9 +42,9 @@ class Sound:
         front, stream = log_mel.AudioFrontEnd(rate), _network().stream(_network().prior())
         mel = np.concatenate([front.push(pcm), front.flush()])
         parts = [stream.push(mel), stream.flush()]
-        count = len(mel) // STEP
+        count = len(mel) // MEL_STEP
         return cls(
-            mel[: count * STEP],
+            mel[: count * MEL_STEP],
             *(
                 np.concatenate([getattr(part, name) for part in parts])[:count]
                 for name in ("weights", "rotation", "speech")
@@ -82,17 +83,17 @@ def compare(
     """Tracked weights (N, 52) at `time` (N,) s against the sound; None if there is too little
     speech in all stretches together to tell."""
     seen, heard = opening(weights), opening(sound.weights)
-    reach = round(MAX_LAG * RATE)
+    reach = round(MAX_LAG * EXPRESSION_RATE)
     curves: list[np.ndarray | None] = []  # correlation of each stretch at each lag
     sizes: list[int] = []
     for stretch in stretches:
         first, last = time[stretch.start], time[stretch.stop - 1]
-        steps = np.arange(int(np.ceil(first * RATE)), int(last * RATE) + 1)
+        steps = np.arange(int(np.ceil(first * EXPRESSION_RATE)), int(last * EXPRESSION_RATE) + 1)
         steps = steps[(steps >= reach) & (steps < len(heard) - reach)]
-        if sound.speech[steps].sum() / RATE < MIN_SPEECH:
+        if sound.speech[steps].sum() / EXPRESSION_RATE < MIN_SPEECH:
             curves.append(None)
             continue
-        mouth = np.interp(steps / RATE, time[stretch], seen[stretch])
+        mouth = np.interp(steps / EXPRESSION_RATE, time[stretch], seen[stretch])
         curves.append(
             np.array([correlation(mouth, heard[steps - k]) for k in range(-reach, reach + 1)])
         )
@@ -103,7 +104,7 @@ def compare(
     whole = np.average(told, axis=0, weights=sizes)
     best = int(np.argmax(whole))
     return Sync(
-        peak(whole, best) / RATE - MAX_LAG,
+        peak(whole, best) / EXPRESSION_RATE - MAX_LAG,
         float(whole[best]),
         [None if curve is None else float(curve[best]) for curve in curves],
     )

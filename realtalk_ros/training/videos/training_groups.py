@@ -25,6 +25,7 @@ import numpy as np
 
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.landmarks import EYES, LIPS
 from realtalk_ros.training.synthetic.face_dataset import (
     LABELS,
     PER_POSE,
@@ -166,7 +167,7 @@ def still_parts(points: np.ndarray) -> np.ndarray:
     upper cheeks, the skin around the eyes."""
     middle, mask = points[27:36].mean(0), np.zeros((SIZE, SIZE), np.uint8)
     sides = middle + 0.85 * (points[[0, 1, 2, 14, 15, 16]] - middle)
-    up = 0.25 * (points[36:48].mean(0) - points[48:68].mean(0))
+    up = 0.25 * (points[EYES].mean(0) - points[LIPS].mean(0))
     filled(cv2.convexHull(np.concatenate([sides, points[31:36], points[17:27] + up])
                           .astype(np.float32))[:, 0], mask, 255)  # fmt: skip
     moving = np.zeros_like(mask)
@@ -195,7 +196,7 @@ def corrected(
 
 def outline(points: np.ndarray) -> np.ndarray:
     """(n, 2): around the face of 68 landmarks, with some forehead."""
-    eyes, mouth = points[36:48].mean(0), points[48:68].mean(0)
+    eyes, mouth = points[EYES].mean(0), points[LIPS].mean(0)
     forehead = points[17:27] + 0.45 * (eyes - mouth)
     return cv2.convexHull(np.concatenate([points[:27], forehead]).astype(np.float32))[:, 0]
 
@@ -205,7 +206,7 @@ def filled(points: np.ndarray, image: np.ndarray, value: int) -> None:
 
 
 def parts(points: np.ndarray) -> np.ndarray:
-    """(SIZE, SIZE) uint8 of face_data.LABELS, as far as 68 landmarks tell them."""
+    """(SIZE, SIZE) uint8 of face_dataset.LABELS, as far as 68 landmarks tell them."""
     image = np.zeros((SIZE, SIZE), np.uint8)
     for name, polygon in (
         ("skin", outline(points)), ("lips", points[48:60]), ("mouth", points[60:68]),
@@ -221,9 +222,9 @@ def moving_parts(*faces: np.ndarray) -> np.ndarray:
     mask = np.zeros((SIZE, SIZE), np.uint8)
     for points in faces:
         middle = points[27:36].mean(0)
-        up = 0.2 * (points[36:48].mean(0) - points[48:68].mean(0))
+        up = 0.2 * (points[EYES].mean(0) - points[LIPS].mean(0))
         sides = middle + 0.86 * (points[[1, 2, 3, 4, 12, 13, 14, 15]] - middle)
-        chin = points[48:68].mean(0) + 1.12 * (points[6:11] - points[48:68].mean(0))
+        chin = points[LIPS].mean(0) + 1.12 * (points[6:11] - points[LIPS].mean(0))
         rim = np.concatenate([sides, chin, points[17:27] + up])
         filled(cv2.convexHull(rim.astype(np.float32))[:, 0], mask, 255)
     soft = cv2.GaussianBlur(mask, (0, 0), SOFT * SIZE).astype(np.float32) / 255

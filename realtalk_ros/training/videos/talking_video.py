@@ -5,8 +5,7 @@ of it. What enrolment, `realtalk data videos` and one face's own training are te
     OUT/video/NAME.npz      the truth of every frame, as a face_tracks.Track
     OUT/avatar/             an avatar of that person; its reference picture is a frame of the video
     OUT/test/val/0000.npz   with --test-wav: groups (face_dataset.py) of the same person saying
-    that,
-                            template and target in exactly one pose
+                            that, template and target in exactly one pose
 
 The movement is the expression network's, from the sound.
 """
@@ -25,9 +24,9 @@ from tqdm import tqdm
 from realtalk_ros import onnx_session
 from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.behaviour.idle import Idle
+from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.expression.onnx_model import RATE
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.output.mp4_writer import VideoWriter
@@ -49,7 +48,8 @@ def movement(pcm: np.ndarray, rate: int, seed: int) -> tuple[np.ndarray, np.ndar
     """Weights (N, 52) and head rotation (N, 3: yaw, pitch, roll) of N video frames."""
     heard = Sound.of(pcm, rate)
     count = int(len(pcm) / rate * FPS)
-    at, frames, idle = np.arange(len(heard.weights)) / RATE, np.arange(count) / FPS, Idle(seed)
+    at, frames = np.arange(len(heard.weights)) / EXPRESSION_RATE, np.arange(count) / FPS
+    idle = Idle(seed)
     spoken = np.stack([np.interp(frames, at, w) for w in heard.weights.T], 1)
     pitch, yaw, roll = (np.interp(frames, at, r) for r in heard.rotation.T)
     alive = np.stack([idle.weights(t) for t in frames])

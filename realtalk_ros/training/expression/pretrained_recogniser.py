@@ -11,12 +11,13 @@ import torch
 import torch.nn.functional as F
 
 from realtalk_ros.audio import log_mel
-from realtalk_ros.expression.onnx_model import SILENCE, STEP
+from realtalk_ros.contracts import MEL_STEP, SAMPLE_RATE
+from realtalk_ros.expression.onnx_model import SILENCE
 from realtalk_ros.training.expression.checkpoint import load_installed
 from realtalk_ros.training.expression.mel_augment import interpolate_rows
 from realtalk_ros.training.expression.pretrain_phones import fit_phone_head
 from realtalk_ros.training.speech_data import viterbi
-from realtalk_ros.training.speech_data.dataset import SAMPLE_RATE, SpeechDataset
+from realtalk_ros.training.speech_data.dataset import SpeechDataset
 
 
 class PretrainedRecogniser:
@@ -35,10 +36,10 @@ class PretrainedRecogniser:
     def scores(self, pcm: np.ndarray) -> np.ndarray:
         """(n,) 16 kHz PCM -> (m, phones) likelihoods as the Viterbi search wants them."""
         mel = log_mel.log_mel(pcm, SAMPLE_RATE).astype(np.float32)
-        padding = self._delay * STEP + len(mel) % STEP
+        padding = self._delay * MEL_STEP + len(mel) % MEL_STEP
         padded = np.pad(mel, ((0, padding), (0, 0)), constant_values=SILENCE)
         features = self._encoder.features(torch.from_numpy(padded)[None])[0, self._delay :]
         posteriors = F.log_softmax(self._encoder.phone_head(features), -1).numpy()
         # A step's phone is the one at its middle, where its second mel frame is.
-        at = (np.arange(len(mel)) - 1) / STEP
+        at = (np.arange(len(mel)) - 1) / MEL_STEP
         return viterbi.likelihoods(interpolate_rows(posteriors, at), self.prior)

@@ -1,0 +1,85 @@
+"""PCM samples: decoding, mixing down to mono, and the sample rates that are taken."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from realtalk_ros.errors import AudioError
+
+MIN_RATE, MAX_RATE = 4000, 384000  # Hz, input
+MAX_CHANNELS = 64
+AUDIBLE = 1e-7  # power of what can be heard at all, of a full scale of 1
+CANCELLED = 0.05  # share of the power of independent channels, below which they cancel each other
+ENCODINGS = {"pcm_s16le": np.dtype("<i2"), "pcm_f32le": np.dtype("<f4")}
+
+
+def sanitize(pcm: np.ndarray) -> tuple[np.ndarray, int]:
+    """float samples -> (clipped to [-1, 1], NaN and infinity as 0; how many those were)."""
+    finite = np.isfinite(pcm)
+    bad = int(pcm.size - np.count_nonzero(finite))
+    if bad:
+        pcm = np.where(finite, pcm, np.float32(0))
+    return np.clip(pcm, -1, 1), bad
+
+
+def decode_pcm(data: bytes | memoryview | np.ndarray, encoding: str, channels: int) -> np.ndarray:
+    """Interleaved little-endian PCM bytes -> (n,) float32 mono in [-1, 1], see `mix_down`.
+
+    Raises AudioError as `decode_channels` does.
+    """
+    return mix_down(decode_channels(data, encoding, channels))[0]
+
+
+def decode_channels(
+    data: bytes | memoryview | np.ndarray, encoding: str, channels: int
+) -> np.ndarray:
+    """Interleaved little-endian PCM bytes -> (n, channels) float32 in [-1, 1].
+
+    Samples that are not finite become 0. Raises AudioError on an unknown encoding, a channel count
+    outside 1..64, or a byte count that is not a whole number of frames.
+    """
+    dtype = ENCODINGS.get(encoding)
+    if dtype is None:
+        raise AudioError(
+            f"unknown audio encoding {encoding!r}: send one of {', '.join(map(repr, ENCODINGS))}"
+        )
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise AudioError(f"{channels} audio channels: send 1 to {MAX_CHANNELS}")
+    raw = data.view(np.uint8).ravel() if isinstance(data, np.ndarray) else data
+    size = len(raw)
+    if size % (dtype.itemsize * channels):
+        raise AudioError(
+            f"{size} bytes of {encoding} are not a whole number of {channels}-channel frames of "
+            f"{dtype.itemsize * channels} bytes: send whole frames"
+        )
+    samples = np.frombuffer(raw, dtype)
+    if dtype.kind == "i":
+        pcm = samples.astype(np.float32)
+        pcm *= 1 / 32768
+    else:
+        pcm, _ = sanitize(samples.astype(np.float32, copy=False))
+    return pcm.reshape(-1, channels)
+
+
+def mix_down(frames: np.ndarray) -> tuple[np.ndarray, bool]:
+    """(n, channels) float32 -> ((n,) their mean, False); or, where the channels cancel each other
+    out in the mean, as in stereo with one channel inverted, (one of the loudest, True)."""
+    channels = frames.shape[1]
+    if channels == 1 or not len(frames):
+        return frames.reshape(-1) if channels == 1 else frames.mean(axis=1), False
+    mono = frames.mean(axis=1)
+    power = np.einsum("nc,nc->c", frames, frames) / len(frames)
+    # Channels that have nothing to do with each other would leave sum / channels^2.
+    cancelled = power.max() > AUDIBLE and mono @ mono / len(frames) < CANCELLED * (
+        power.sum() / channels**2
+    )
+    if not cancelled:
+        return mono, False
+    # The first of those that are about as loud: the choice must not change from chunk to chunk.
+    return np.ascontiguousarray(frames[:, np.argmax(power >= power.max() / 2)]), True
+
+
+def check_rate(sample_rate: int) -> None:
+    """Raises AudioError for a sample rate, Hz, that cannot be heard: outside 4000..384000."""
+    if not MIN_RATE <= sample_rate <= MAX_RATE:
+        raise AudioError(f"sample rate {sample_rate} Hz: send {MIN_RATE} to {MAX_RATE} Hz")

@@ -1,0 +1,37 @@
+"""Speech to pictures of one living face, as fast as the machine can, without ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from realtalk_ros.behaviour.face import Face
+from realtalk_ros.expression.onnx_model import ExpressionModel
+from realtalk_ros.expression.pipeline import ExpressionPipeline
+from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.stream_types import Chunk, TimedExpression
+
+
+class FacePipeline:
+    """The whole way from speech to pictures, as fast as the machine can, without ROS."""
+
+    def __init__(self, model: ExpressionModel, renderer: FaceRenderer, fps: float, seed: int = 0):
+        avatar = renderer.avatar
+        prior = model.prior(avatar.identity, avatar.reference_expressions)
+        self.expression = ExpressionPipeline(model, prior, fps)
+        self.face = Face(renderer, seed)
+
+    def push(self, chunk: Chunk) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
+        """Yields (time s, weights (52,), image (height, width, 3) uint8 BGR) of what is known."""
+        return map(self.render, self.expression.push(chunk))
+
+    def flush(self) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
+        return map(self.render, self.expression.flush())
+
+    def render(self, expression: TimedExpression) -> tuple[float, np.ndarray, np.ndarray]:
+        """One frame of what `expression.push` gave, as `push` yields it."""
+        weights, image = self.face.picture(
+            expression.time, expression.weights, expression.rotation, expression.speech
+        )
+        return expression.time, weights, image

@@ -1,0 +1,377 @@
+"""`realtalk document`: writes the tables of topics and parameters into README.md and docs/*.md.
+
+The tables say what the nodes declare. Every node is created, though not started, and asked for its
+endpoints and its parameter descriptors. Only what a topic means is kept here, in `MEANINGS`, since
+ROS has no place for it; so are the endpoints that a node creates later, in `LATER`.
+
+A page marks a region, which this command fills:
+
+    <!-- generated: topics -->
+    <!-- end generated -->
+
+Regions: `topics` (the interface of a face, one row a topic), `parameters NODE...` (of these nodes,
+in one table) and `node NODE` (the endpoints and parameters of one node).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import pkgutil
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.action import get_action_server_names_and_types_by_node
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+from realtalk_ros import nodes
+from realtalk_ros.errors import RealTalkError
+
+PUBLISHES, SUBSCRIBES, SERVES, ACTION, CALLS = "out", "in", "service", "action", "client"
+# In this order; the first of them that handles a topic says its direction in the README.
+NODES = (
+    "expression_node", "renderer_node", "speech_node", "say_node", "microphone_node",
+    "audio_adapter_node", "display_node", "recorder_node", "markers_node",
+)  # fmt: skip
+# (direction, name) where the same name means two things, else the name.
+MEANINGS: dict[str | tuple[str, str], str] = {
+    "audio": "Speech as PCM of any rate and channel count. `header.stamp`: when its first sample "
+    "is to be played; zero: right after the chunk before",
+    "expression": "52 ARKit weights, head rotation and speech probability of one frame. "
+    "`header.stamp`: when the frame is to be shown",
+    "speech": "The accepted audio with its final stamps, from expression_node to renderer_node",
+    (SERVES, "interrupt"): "Drops all that is not yet shown or played; the mouth closes",
+    "face/image_raw": "The face at `fps`, idle or talking, as bgr8",
+    "face/image_raw/compressed": "The face as JPEG; encoded only while somebody subscribes",
+    "audio_out": "The audio in chunks of 20 ms, each published together with its frame: a player "
+    "that plays what arrives is in sync",
+    "speaking": "Whether the face is shown speaking; published when it changes",
+    "face/provenance": "XMP packet of the images: that a network drew them, and who consented",
+    "face/settings": "Avatar and frame rate, which all nodes of a face share",
+    "emotion": "`happy`, `sad`, `surprised`, `afraid`, `angry`, `disgusted` or `neutral`, and an "
+    "intensity if wanted: `happy 0.5`",
+    "robot_expression": "Emotion by name, or by valence and arousal",
+    "look_at": "Point that eyes and head turn to for 5 s. In the face's frame, or with tf2 in any",
+    "listening": "Whether the face is to look as if it listened",
+    (SUBSCRIBES, "say"): "Text or SSML to speak through espeak-ng",
+    (ACTION, "say"): "Text or SSML to speak. Feedback: the text spoken so far. Cancel: interrupt",
+    (PUBLISHES, "say"): "Text that an operator has typed",
+    "audio_in": "Audio messages of other packages",
+    "audio_info": "Format of the messages on `audio_in`, if they do not say it themselves",
+    "face/markers": "Landmarks in 3D, and the largest weights as text, for RViz",
+    "/diagnostics": "At 1 Hz: state, rates, latencies, queues, drops, ONNX provider, checksums",
+    "/tf": "Transforms, for points on `look_at`",
+    (SUBSCRIBES, "/tf_static"): "Transforms, for points on `look_at`",
+    (PUBLISHES, "/tf_static"): "Where the face is in `parent_frame`",
+    (CALLS, "interrupt"): "Called by the operator's interrupt button",
+    "expression_node/set_parameters": "Sets the avatar that an operator has chosen",
+    "renderer_node/set_parameters": "Sets the avatar that an operator has chosen",
+}  # fmt: skip
+HIDDEN = ("/parameter_events", "/rosout")  # of every ROS node
+RCLPYS_OWN = ("use_sim_time", "start_type_description_service")  # parameters
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A topic, service or action of a node. direction: one of the constants above; name: relative
+    to the namespace of the face, or absolute; type: such as std_msgs/String."""
+
+    direction: str
+    name: str
+    type: str
+    qos: str = ""
+    condition: str = ""  # when the node creates it; empty: always
+
+    @property
+    def meaning(self) -> str:
+        """Raises RealTalkError where MEANINGS has none."""
+        found = MEANINGS.get((self.direction, self.name)) or MEANINGS.get(self.name)
+        if found is None:
+            raise RealTalkError(f"{self.name} ({self.direction}) has no description: add one to "
+                                "MEANINGS in realtalk_ros/commands/document.py")  # fmt: skip
+        return found + (f" ({self.condition})" if self.condition else "")
+
+
+# What nodes create only later, or only where another package is installed.
+LATER: dict[str, tuple[Endpoint, ...]] = {
+    "renderer_node": (
+        Endpoint(SUBSCRIBES, "robot_expression", "hri_msgs/Expression", "reliable, 10",
+                 "where hri_msgs is installed"),
+        Endpoint(SUBSCRIBES, "/tf", "tf2_msgs/TFMessage", "reliable, 100",
+                 "where tf2_ros is installed"),
+        Endpoint(SUBSCRIBES, "/tf_static", "tf2_msgs/TFMessage", "reliable, 100, latched",
+                 "where tf2_ros is installed"),
+    ),
+    "display_node": (
+        Endpoint(SUBSCRIBES, "face/image_raw/compressed", "sensor_msgs/CompressedImage",
+                 "reliable, 3", "while a page is open"),
+        Endpoint(SUBSCRIBES, "audio_out", "realtalk_ros/AudioChunk", "best effort, 100",
+                 "while a page is open"),
+    ),
+    "audio_adapter_node": (
+        Endpoint(SUBSCRIBES, "audio_in", "of three packages", "reliable, 5000",
+                 "once it is published"),
+        Endpoint(SUBSCRIBES, "audio_info", "audio_common_msgs/AudioInfo", "reliable, 1",
+                 "once it is published"),
+    ),
+    "markers_node": (
+        Endpoint(PUBLISHES, "/tf_static", "tf2_msgs/TFMessage", "reliable, 1, latched",
+                 "where tf2_msgs is installed"),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ParameterRow:
+    """A parameter as its descriptor and its default say it."""
+
+    name: str
+    default: str
+    range: str
+    change: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class NodeInterface:
+    """What one node offers."""
+
+    name: str
+    endpoints: tuple[Endpoint, ...]
+    parameters: tuple[ParameterRow, ...]
+
+
+# The nodes, asked
+
+
+def describe_nodes() -> dict[str, NodeInterface]:
+    """Creates every node of `realtalk_ros.nodes` and describes it. Nothing reaches the network.
+
+    Raises RealTalkError for a node that NODES does not list.
+    """
+    found = [m.name for m in pkgutil.iter_modules(nodes.__path__) if m.name.endswith("_node")]
+    if unlisted := set(found) - set(NODES):
+        raise RealTalkError(f"NODES in commands/document.py lacks {', '.join(sorted(unlisted))}")
+    with _undiscovered():
+        context = rclpy.Context()
+        rclpy.init(args=[], context=context)
+        try:
+            return {name: _describe(name, context) for name in NODES}
+        finally:
+            rclpy.shutdown(context=context)
+
+
+@contextmanager
+def _undiscovered() -> Iterator[None]:
+    """Nodes that are created meanwhile find nobody and are found by nobody: a face that runs beside
+    them would follow their settings."""
+    name = "ROS_AUTOMATIC_DISCOVERY_RANGE"
+    before = os.environ.get(name)
+    os.environ[name] = "OFF"
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
+
+
+def _describe(name: str, context: rclpy.Context) -> NodeInterface:
+    module = importlib.import_module(f"{nodes.__name__}.{name}")
+    kind = next(
+        value for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, LifecycleNode)
+        and value.__module__ == module.__name__
+    )  # fmt: skip
+    node = kind(context=context)
+    try:
+        later = LATER.get(name, ())
+        known = {(e.direction, e.name) for e in later}
+        endpoints = [e for e in _endpoints(node) if (e.direction, e.name) not in known]
+        order = [PUBLISHES, SUBSCRIBES, SERVES, ACTION, CALLS]
+        endpoints = sorted([*endpoints, *later], key=lambda e: order.index(e.direction))
+        return NodeInterface(name, tuple(endpoints), tuple(_parameters(node)))
+    finally:
+        node.destroy_node()
+
+
+def _endpoints(node: LifecycleNode) -> Iterator[Endpoint]:
+    """Those of a node that are not of every lifecycle node."""
+    me = node.get_name(), node.get_namespace()
+    profiles = {
+        PUBLISHES: {p.topic_name: p.qos_profile for p in node.publishers},
+        SUBSCRIBES: {s.topic_name: s.qos_profile for s in node.subscriptions},
+    }
+    asked = (
+        (PUBLISHES, node.get_publisher_names_and_types_by_node(*me)),
+        (SUBSCRIBES, node.get_subscriber_names_and_types_by_node(*me)),
+        (SERVES, node.get_service_names_and_types_by_node(*me)),
+        (ACTION, get_action_server_names_and_types_by_node(node, *me)),
+        (CALLS, node.get_client_names_and_types_by_node(*me)),
+    )
+    own = f"{node.get_fully_qualified_name()}/"
+    for direction, names_and_types in asked:
+        for whole, types in names_and_types:
+            if whole in HIDDEN or whole.startswith(own) or "/_action/" in whole:
+                continue
+            profile = profiles.get(direction, {}).get(whole)
+            name = whole.removeprefix(f"{node.get_namespace()}/")
+            package, _, short = types[0].split("/")
+            yield Endpoint(direction, name, f"{package}/{short}", _qos(profile))
+
+
+def _qos(profile: QoSProfile | None) -> str:
+    if profile is None:
+        return ""
+    reliable = profile.reliability == ReliabilityPolicy.RELIABLE
+    latched = profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+    return (f"{'reliable' if reliable else 'best effort'}, {profile.depth}"
+            + (", latched" if latched else ""))  # fmt: skip
+
+
+def _parameters(node: LifecycleNode) -> Iterator[ParameterRow]:
+    names = list(node.get_parameters_by_prefix(""))
+    for name in sorted(names, key="autostart".__eq__):  # which every node has: last
+        if name in RCLPYS_OWN or name.startswith("qos_overrides."):
+            continue
+        descriptor = node.describe_parameter(name)
+        ranges = [*descriptor.integer_range, *descriptor.floating_point_range]
+        limits = f"{ranges[0].from_value:.10g} to {ranges[0].to_value:.10g}" if ranges else ""
+        yield ParameterRow(
+            name, _value(node.get_parameter(name).value), limits,
+            descriptor.additional_constraints.removeprefix("set it "), descriptor.description,
+        )  # fmt: skip
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f"`{value}`" if value else "empty"
+    return f"{value}"
+
+
+# Tables
+
+
+def topics_table(interfaces: dict[str, NodeInterface]) -> list[str]:
+    """What a face offers to others: one row a topic, service or action, as the first of NODES
+    that has it sees it."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    owners: dict[tuple[str, str], int] = {}
+    for node in interfaces.values():
+        for e in node.endpoints:
+            if e.direction != CALLS and not e.name.startswith("/tf"):
+                kind = "topic" if e.direction in (PUBLISHES, SUBSCRIBES) else e.direction
+                row = [f"`{e.name}`", e.direction, node.name, e.type, e.qos, e.meaning]
+                rows.setdefault((e.name, kind), row)
+                owners[e.name, kind] = owners.get((e.name, kind), 0) + 1
+    for key, row in rows.items():
+        row[2] = "all" if owners[key] == len(interfaces) else row[2]
+    order = [name[1] if isinstance(name, tuple) else name for name in MEANINGS]
+    named = sorted(rows, key=lambda key: order.index(key[0]))
+    return _table(["name", "", "node", "type", "QoS", "meaning"], [rows[key] for key in named])
+
+
+def parameters_table(interfaces: dict[str, NodeInterface], names: Sequence[str]) -> list[str]:
+    """Parameters of several nodes; those that are the same in each are one row."""
+    rows: dict[ParameterRow, list[str]] = {}
+    for name in names:
+        for parameter in interfaces[name].parameters:
+            rows.setdefault(parameter, []).append(name.removesuffix("_node"))
+    return _parameter_rows(rows, with_node=len(names) > 1)
+
+
+def node_tables(node: NodeInterface) -> list[str]:
+    """All of one node."""
+    endpoints = [
+        [f"`{e.name}`", e.direction, e.type, e.qos, e.meaning]
+        for e in node.endpoints if e.name != "/diagnostics"
+    ]  # fmt: skip
+    parameters = _parameter_rows({p: [] for p in node.parameters}, with_node=False)
+    return [*_table(["name", "", "type", "QoS", "meaning"], endpoints), "", *parameters]
+
+
+def _parameter_rows(rows: dict[ParameterRow, list[str]], with_node: bool) -> list[str]:
+    heads = ["parameter", *["node"] * with_node, "default", "range", "set it", "meaning"]
+    return _table(heads, [
+        [f"`{p.name}`", *[", ".join(owners)] * with_node, p.default, p.range, p.change, p.meaning]
+        for p, owners in rows.items()
+    ])  # fmt: skip
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+
+
+# Pages
+
+REGION = re.compile(r"(<!-- generated: ([^>]*?) -->\n)(.*?)(<!-- end generated -->)", re.DOTALL)
+
+
+def filled(page: str, interfaces: dict[str, NodeInterface]) -> str:
+    """A page with the tables that its regions ask for. Raises RealTalkError for a region that is
+    not known, or not closed."""
+    if page.count("<!-- generated:") != len(REGION.findall(page)):
+        raise RealTalkError("a region is not closed: write <!-- end generated --> after it")
+
+    def table(match: re.Match[str]) -> str:
+        what, *names = match[2].split()
+        if unknown := set(names) - set(interfaces):
+            raise RealTalkError(f"region {match[2]!r}: no node is called {', '.join(unknown)}")
+        if what == "topics" and not names:
+            lines = topics_table(interfaces)
+        elif what == "parameters" and names:
+            lines = parameters_table(interfaces, names)
+        elif what == "node" and len(names) == 1:
+            lines = node_tables(interfaces[names[0]])
+        else:
+            raise RealTalkError(f"region {match[2]!r}: use topics, parameters NODE... or node NODE")
+        return f"{match[1]}\n" + "\n".join(lines) + f"\n\n{match[4]}"
+
+    return REGION.sub(table, page)
+
+
+def pages(root: Path) -> list[Path]:
+    """README.md and docs/*.md of the sources at `root`. Raises RealTalkError if it holds none."""
+    if not (root / "README.md").is_file() or not (root / "docs").is_dir():
+        raise RealTalkError(f"{root.absolute()} does not hold the sources: give --root")
+    return [root / "README.md", *sorted((root / "docs").glob("*.md"))]
+
+
+def outdated(root: Path, interfaces: dict[str, NodeInterface]) -> dict[Path, str]:
+    """{page: what it should be} of the pages whose tables are not what the nodes say."""
+    wanted = {page: filled(page.read_text(encoding="utf-8"), interfaces) for page in pages(root)}
+    return {page: text for page, text in wanted.items() if text != page.read_text("utf-8")}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", type=Path, default=Path("."), metavar="DIR",
+                        help="of the sources (default: where this is called)")  # fmt: skip
+    parser.add_argument("--check", action="store_true",
+                        help="write nothing; exit code 1 if a page is out of date")  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """`realtalk document`. Raises RealTalkError as the functions above do."""
+    pages(args.root)
+    found = outdated(args.root, describe_nodes())
+    for page, text in found.items():
+        print(f"{page} is out of date" if args.check else f"wrote {page}")
+        if not args.check:
+            page.write_text(text, encoding="utf-8")
+    return 1 if found and args.check else 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    raise SystemExit(run(parser.parse_args()))

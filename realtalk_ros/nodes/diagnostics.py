@@ -1,0 +1,49 @@
+"""Counts what goes wrong, for the log and /diagnostics."""
+
+from __future__ import annotations
+
+import math
+import re
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+FRESH = 10.0  # s for which a problem keeps the diagnostics at WARN
+MAX_CAUSES = 64  # kinds of problems told apart, so that hostile input cannot fill the memory
+
+
+class Problems:
+    """Counts what goes wrong by cause. Every cause is logged once, not once a message."""
+
+    def __init__(self, log: Callable[[str], Any], clock: Callable[[], float]):
+        self._log, self._clock = log, clock
+        self.counts: dict[str, int] = {}
+        self._latest = -math.inf
+
+    def add(self, message: str) -> None:
+        cause = re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "#", message)[:120]
+        self._latest = self._clock()
+        if cause not in self.counts:
+            if len(self.counts) >= MAX_CAUSES:
+                cause = "others"
+            if cause not in self.counts:
+                self._log(message)
+        self.counts[cause] = self.counts.get(cause, 0) + 1
+
+    def exception(self, error: Exception) -> None:
+        """Counts an exception that nobody foresaw; where it is new, its traceback is logged."""
+        where = traceback.extract_tb(error.__traceback__)[-1:]
+        place = "".join(f" in {Path(frame.filename).name}:{frame.lineno}" for frame in where)
+        cause = f"{type(error).__name__}{place}"
+        if cause not in self.counts and len(self.counts) < MAX_CAUSES:
+            self._log("going on after an error in this package, please report it:\n"
+                      + "".join(traceback.format_exception(error)).rstrip())  # fmt: skip
+        else:
+            cause = cause if cause in self.counts else "others"
+        self._latest = self._clock()
+        self.counts[cause] = self.counts.get(cause, 0) + 1
+
+    @property
+    def fresh(self) -> bool:
+        return self._clock() - self._latest < FRESH

@@ -1,0 +1,27 @@
+"""QoS profiles of the topics."""
+
+from __future__ import annotations
+
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+AUDIO = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+SPEECH = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+# As deep as what comes while its reader stands still for 5 s, at 120 fps.
+EXPRESSION = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+# Few: a subscriber that hangs must not make the publisher keep or wait for anything.
+IMAGE = QoSProfile(depth=3, reliability=ReliabilityPolicy.RELIABLE)
+COMMAND = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+LATCHED = QoSProfile(
+    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+
+
+def with_depth(profile: QoSProfile, depth: int) -> QoSProfile:
+    """The same profile with another depth."""
+    return QoSProfile(depth=depth, reliability=profile.reliability, durability=profile.durability)
+
+
+def overridable() -> QoSOverridingOptions:
+    """Lets a user's YAML override history, depth and reliability of an endpoint."""
+    return QoSOverridingOptions.with_default_policies()

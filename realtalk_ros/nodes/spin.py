@@ -1,0 +1,82 @@
+"""Runs nodes in this process: the main() of every node."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+
+import rclpy
+from rclpy._rclpy_pybind11 import RCLError, RMWError, UnknownROSArgsError
+from rclpy.exceptions import NameValidationException, ParameterException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
+from realtalk_ros.nodes.lifecycle import RealTalkNode
+
+# What is raised for arguments that ROS does not take.
+REFUSED = (
+    RealTalkError, ParameterException, NameValidationException, RCLError, RMWError,
+    UnknownROSArgsError,
+)  # fmt: skip
+
+
+def spin(nodes: list[RealTalkNode]) -> int:
+    """Runs nodes until they end or are interrupted. Returns the process's exit code.
+
+    2: a node never got what it needs (model, avatar, sound file); the log says what that is.
+    """
+    asked_to_end: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Not rclpy's handlers: they end ROS at once, before a recording is completed and logged.
+        signal.signal(number, lambda number, frame: asked_to_end.append(number))
+    executor = SingleThreadedExecutor()
+    for node in nodes:
+        executor.add_node(node)
+    try:
+        for node in nodes:
+            if node.autostart:
+                node.try_setup()
+        while not asked_to_end and not _ended(nodes):
+            try:
+                executor.spin_once(timeout_sec=0.2)
+            except ExternalShutdownException:
+                break
+            except Exception as error:  # of a service or of rclpy; others are caught nearer
+                nodes[0].problems.exception(error)
+    finally:
+        for node in nodes:
+            node.close()
+        codes = [node.exit_code for node in nodes if node.exit_code is not None]
+        failed = any(node.failure for node in nodes)
+        for node in nodes:
+            executor.remove_node(node)
+            node.destroy_node()
+    return max(codes, default=2 if failed else 0)
+
+
+def _ended(nodes: list[RealTalkNode]) -> bool:
+    return any(node.exit_code is not None for node in nodes) or all(
+        node.state == "finalized" for node in nodes
+    )
+
+
+def run(
+    make_nodes: Callable[[], list[RealTalkNode]],
+    args: list[str] | None = None,
+    images: bool = False,
+) -> int:
+    """The main() of a node, or of several in one process. images: whether they publish images."""
+    use_fastdds_profile(images)
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        return spin(make_nodes())
+    except REFUSED as error:
+        print(f"realtalk_ros: {error}".splitlines()[0], file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:  # before spin
+        return 0
+    finally:
+        rclpy.try_shutdown()

@@ -1,0 +1,38 @@
+"""What passes between the stages: pieces of speech, and expressions with their times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+TOLERANCE = 0.06  # s, a stamp this far from the sample count is jitter, not a gap
+MAX_GAP = 0.5  # s, a shorter gap is a lost chunk and is heard as silence
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of speech: `pcm` (n,) float32 mono in [-1, 1]; `start`, s, when its first sample is
+    heard, or None to append it to what came before (or, at the beginning, to start now)."""
+
+    pcm: np.ndarray
+    sample_rate: int
+    start: float | None = None
+    utterance: str = ""
+    last: bool = False
+
+    @property
+    def seconds(self) -> float:
+        return len(self.pcm) / self.sample_rate
+
+
+@dataclass(frozen=True)
+class TimedExpression:
+    """One frame: `weights` (52,) 0..1, `rotation` (3,) rad pitch yaw roll, `speech` 0..1."""
+
+    time: float
+    utterance: str
+    sequence: int
+    weights: np.ndarray
+    rotation: np.ndarray
+    speech: float

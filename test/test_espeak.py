@@ -1,0 +1,90 @@
+"""Text to speech through espeak-ng: what it is told, and what it is never told."""
+
+import numpy as np
+import pytest
+
+from realtalk_ros.audio import espeak, unicode_scripts
+from realtalk_ros.errors import RealTalkError
+
+
+@pytest.fixture(scope="module")
+def tts():
+    try:
+        return espeak.Espeak()
+    except RealTalkError as error:
+        pytest.skip(str(error))
+
+
+def test_espeak_speaks_as_told(tts):
+    pcm, rate = tts.speak("Hello, I am a robot.")
+    assert rate == 22050 and pcm.dtype == np.float32
+    assert 0.8 < len(pcm) / rate < 4 and 0.05 < np.abs(pcm).max() <= 1
+    longer, _ = tts.speak("Hello, I am a robot.", words_per_minute=100)
+    assert len(longer) > 1.2 * len(pcm)
+
+
+def test_espeak_takes_a_long_text(tts):
+    sentence = "My name is Bob and I am home. "
+    pcm, rate = tts.speak(sentence * 300)
+    assert len(pcm) > 200 * len(tts.speak(sentence)[0]) * 0.5 and len(pcm) / rate > 300
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "\0", "...", "_", "🙂🇪🇺", "1\ufe0f\u20e3", "\ud800"])
+def test_espeak_refuses_nothing(tts, text):
+    with pytest.raises(RealTalkError, match="give"):
+        tts.speak(text)
+
+
+def test_espeak_names_the_unknown_voice(tts):
+    with pytest.raises(RealTalkError, match="no voice 'klingonese'"):
+        tts.speak("hello", voice="klingonese")
+
+
+@pytest.mark.parametrize("voice", [
+    "x" * 1000, "../../etc/passwd", "../voices", "en\0us", "en-us\n", "", "\ud800",
+    "en-us+../../x", "en-us+" + "y" * 1000,
+])  # fmt: skip
+def test_espeak_is_told_no_name_but_its_own(tts, voice):
+    class Library:
+        told = []
+
+        def espeak_SetVoiceByName(self, name):
+            self.told.append(name)
+            return 0
+
+    library = Library()
+    with pytest.raises(RealTalkError, match="use ") as caught:
+        espeak.set_voice(library, voice)
+    assert not library.told and len(str(caught.value)) < 250 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("voice", ["EN-US", "en_US", "English_(America)", "gmw/en-US", "en-gb",
+                                   "zh", "fr-fr", "de+F3", "de+female3", "de+13"])  # fmt: skip
+def test_espeak_takes_every_name_that_it_lists(tts, voice):
+    assert len(tts.speak("one", voice)[0])
+    assert espeak.voices().find("de+13") == espeak.voices().find("German+f3")
+
+
+@pytest.mark.parametrize("numbers", [(float("nan"), 50), (20, 50), (165, float("inf")), (165, -1)])
+def test_espeak_takes_no_number_out_of_range(tts, numbers):
+    with pytest.raises(RealTalkError, match="give .* to "):
+        tts.speak("hello", "en-us", *numbers)
+
+
+def test_what_espeak_reads_is_clean(tts):
+    text = "a\x01\ud800b\u200fc\u00addé e\u0301 𝓐 ３ 🙂\ufe0f z" + "n" * 999
+    said, places = unicode_scripts.speakable(text)
+    assert said.startswith("a bcdé é A 3 z") and "\x01" not in said
+    assert max(len(word.encode()) for word in said.split()) <= unicode_scripts.MAX_WORD
+    assert places == sorted(places) and len(places) == len(said)
+
+
+def test_without_espeak_the_error_says_how_to_install(monkeypatch):
+    def missing(*_):
+        raise OSError("no such library")
+
+    # Not through the caches: espeak-ng does not stand to be loaded twice.
+    monkeypatch.setattr(espeak, "_espeak_places", espeak._espeak_places.__wrapped__)
+    monkeypatch.setattr(espeak.ctypes, "CDLL", missing)
+    with pytest.raises(RealTalkError, match="pip install"):
+        espeak.load_espeak.__wrapped__()
