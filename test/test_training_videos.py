@@ -54,7 +54,8 @@ def ground_truth(weights: np.ndarray) -> face_tracks.Track:
     return face_tracks.Track(
         np.arange(n) / FPS, np.ones(n, np.int16),
         np.stack([to_pixels(face.points(weights[k]), x[k]) for k in range(n)]),
-        np.stack([to_pixels(REST, at) for at in x]), weights, np.zeros((n, 3), np.float32), IDENTITY,
+        np.stack([to_pixels(REST, at) for at in x]), weights, np.zeros((n, 3), np.float32),
+        IDENTITY,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Makes the next batch in a thread while the last one is learned from."""
+"""Makes the next batch in a thread while the last one is in use."""
 
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor

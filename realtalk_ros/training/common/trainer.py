@@ -129,6 +129,7 @@ class Trainer:
             self.save()
 
     def save(self) -> None:
+        """Writes the checkpoint."""
         checkpoint.save(
             {
                 "net": self.net.state_dict(), "ema": self.ema, "spent": self.spent,
@@ -147,6 +148,7 @@ class MetricLog:
         self._sums: Counter[str] = Counter()
 
     def add(self, **metrics: Tensor) -> None:
+        """Of one step; prints when `every` steps are together."""
         self._sums.update({name: float(value.detach()) for name, value in metrics.items()})
         if self.trainer.step % self.every:
             return

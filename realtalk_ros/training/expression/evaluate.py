@@ -1,4 +1,4 @@
-"""`realtalk evaluate expression`: the shipped network on speech that it never heard.
+"""`realtalk evaluate expression`: the shipped network on held-out speech.
 
 The reference is the coarticulation model moving a mean face from known (synthetic) or aligned
 (real) phone times, so on real speech the reference itself errs by a frame or so. The network runs

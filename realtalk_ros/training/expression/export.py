@@ -52,6 +52,7 @@ class Graph:
 
 
 def prior_graph(net: ExpressionNet) -> Graph:
+    """Identity and reference window -> keys and values, for one person."""
     inputs = {
         "identity": torch.zeros(landmarks.IDENTITY_SIZE),
         "reference": torch.zeros(REFERENCE_FRAMES, arkit.COUNT),
@@ -61,6 +62,7 @@ def prior_graph(net: ExpressionNet) -> Graph:
 
 
 def step_graph(net: ExpressionNet) -> Graph:
+    """One step of audio and the caches -> a frame of the face and the next caches."""
     dims = net.dims
     depth = dims.width // dims.heads
     kv = dims.layers, 2, dims.heads

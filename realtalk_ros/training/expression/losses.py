@@ -135,7 +135,7 @@ def motion_terms(weights: Tensor, target: Batch, settings: LossSettings) -> dict
 def lip_terms(
     weights: Tensor, lips: Tensor, target: Batch, settings: LossSettings
 ) -> dict[str, Tensor]:
-    """Errors of the lips as they are seen: landmarks, opening and width in cm."""
+    """Errors of the visible lips: landmarks, opening and width in cm."""
     basis = torch.from_numpy(coarticulation.LIPS.reshape(arkit.COUNT, -1))
     wanted = target.weights @ basis
     vertices = _distance(weights @ basis, wanted).mean()

@@ -16,7 +16,7 @@ _WINDOW = 100  # frames at 50 Hz of a reference window
 
 @dataclass(frozen=True)
 class UnseenPerson:
-    """Somebody who says one utterance; the reference window is out of another one."""
+    """A person who says one utterance; the reference window is of another one."""
 
     mel: np.ndarray  # (m, 80)
     weights: np.ndarray  # (m // 2, 52): how this person moves
@@ -25,6 +25,7 @@ class UnseenPerson:
 
 
 def unseen_people(data: SpeechDataset, count: int, seed: int = 7) -> Iterator[UnseenPerson]:
+    """`count` random people who say the utterances of `data` in turn."""
     rng, n = np.random.default_rng(seed), len(data)
     for i in range(count):
         identity, style = coarticulation.random_person(rng)

@@ -1,4 +1,4 @@
-"""Endless random speech of the synthesis engines, and of nobody."""
+"""Random speech of the synthesis engines, and recordings in which nobody speaks."""
 
 from __future__ import annotations
 
@@ -63,6 +63,7 @@ def espeak_speech(
 def flite_speech(
     seconds: float, voices: tuple[str, ...], texts: Texts, seed: int
 ) -> Iterator[Speech]:
+    """English texts and made-up words by random voices."""
     engine, rng, total = Flite(), random.Random(seed), 0.0
     pool = texts.get("en", []) + SENTENCES * 3
     while total < seconds:

@@ -228,6 +228,7 @@ class Flite:
         self._voices: dict[str, ctypes._Pointer] = {}
 
     def speak(self, text: str, voice: str, stretch: float = 1.0, f0: float | None = None) -> Speech:
+        """stretch: durations are times this; f0: mean pitch in Hz, of voices that allow it."""
         if voice not in self._voices:
             library = ctypes.CDLL(f"libflite_cmu_us_{voice}.so.1")
             register = getattr(library, f"register_cmu_us_{voice}")

@@ -46,12 +46,12 @@ TEST_GROUPS = 24
 
 def movement(pcm: np.ndarray, rate: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Weights (N, 52) and head rotation (N, 3: yaw, pitch, roll) of N video frames."""
-    predicted = PredictedExpression.of(pcm, rate)
+    heard = PredictedExpression.of(pcm, rate)
     count = int(len(pcm) / rate * FPS)
-    at, frames = np.arange(len(predicted.weights)) / EXPRESSION_RATE, np.arange(count) / FPS
+    at, frames = np.arange(len(heard.weights)) / EXPRESSION_RATE, np.arange(count) / FPS
     idle = Idle(seed)
-    spoken = np.stack([np.interp(frames, at, w) for w in predicted.weights.T], 1)
-    pitch, yaw, roll = (np.interp(frames, at, r) for r in predicted.rotation.T)
+    spoken = np.stack([np.interp(frames, at, w) for w in heard.weights.T], 1)
+    pitch, yaw, roll = (np.interp(frames, at, r) for r in heard.rotation.T)
     alive = np.stack([idle.weights(t) for t in frames])
     rng = np.random.default_rng([seed, 5])
     phase, pace = rng.uniform(0, 2 * np.pi, (2, 3)), rng.uniform(0.05, 0.16, (2, 3))
