@@ -196,7 +196,7 @@ class ExpressionNode(lifecycle.RealTalkNode):
         sender = self._senders.name(message.utterance_id, letter.number, sent, seconds)
         if message.reset:
             self.interrupt()
-            self.turns.welcome(message.utterance_id, sender)
+            self.turns.accept_again(message.utterance_id, sender)
             if not message.data:
                 return
         try:
