@@ -24,7 +24,7 @@ from realtalk_ros.nodes.background_loader import BackgroundLoader
 from realtalk_ros.nodes.face_settings import SharedSettings
 from realtalk_ros.nodes.face_settings import check as check_setting
 from realtalk_ros.nodes.subscriptions import AudioSubscription, Received
-from realtalk_ros.playout.sender_identity import Senders
+from realtalk_ros.playout.sender_identity import SenderIdentifier
 from realtalk_ros.playout.turn_taking import POLICIES, TurnTaking
 from realtalk_ros.stream_types import Chunk, TimedExpression
 
@@ -78,7 +78,7 @@ class ExpressionNode(lifecycle.RealTalkNode):
         self.counts = {"chunks": 0, "frames": 0, "interrupts": 0, "fallbacks": 0}
         self._voice: Voice | None = None
         self._loader: BackgroundLoader[Voice, Voice] = BackgroundLoader(self._load, self.problems)
-        self._senders = Senders()
+        self._senders = SenderIdentifier()
         self._files: dict[str, str] = {}  # of the network, and their checksums
         self._load_share = 0.0  # computing per second of sound, of late
         self._behind = 0.0  # s by which the work was late when it was last done
@@ -193,7 +193,7 @@ class ExpressionNode(lifecycle.RealTalkNode):
         message, counts = letter.message, dict(self.turns.counts)
         sent = now - letter.waited
         seconds = len(message.data) / max(1, 2 * message.channels * message.sample_rate)
-        sender = self._senders.name(message.utterance_id, letter.number, sent, seconds)
+        sender = self._senders.identify(message.utterance_id, letter.number, sent, seconds)
         if message.reset:
             self.interrupt()
             self.turns.accept_again(message.utterance_id, sender)

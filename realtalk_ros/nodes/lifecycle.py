@@ -276,7 +276,7 @@ class RealTalkNode(LifecycleNode):
         """Seconds by which the ROS clock was set since this was last asked; 0 if it was not.
         Ask often, from one thread."""
         simulated = self.get_clock().ros_time_is_active
-        jump = self._jumps.look(self.now(), time.monotonic(), simulated)
+        jump = self._jumps.update(self.now(), time.monotonic(), simulated)
         if jump:
             self.problems.add(f"the clock jumped by {jump:.1f} s: going on at its new time")
         return jump

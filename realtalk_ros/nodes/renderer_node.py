@@ -495,7 +495,7 @@ class RendererNode(lifecycle.RealTalkNode):
         with self._lock:
             if self.sound.push(chunk):
                 needed = now - waited - start + SLICE + MARGIN + self.playback_latency
-                self.presenter.sound_delay = max(0.0, needed)
+                self.presenter.audio_delay = max(0.0, needed)
 
     def on_emotion(self, message: String) -> None:
         self._feel(message.data)

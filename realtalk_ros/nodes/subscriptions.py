@@ -17,7 +17,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from realtalk_ros.nodes.message_info import KNOWN, with_info
-from realtalk_ros.playout.sender_identity import Senders
+from realtalk_ros.playout.sender_identity import SenderIdentifier
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
@@ -142,7 +142,7 @@ class AudioSubscription(BatchedSubscription):
         self._seen: OrderedDict[_Key, None] = OrderedDict()  # what came reliably
         self._given: OrderedDict[_Key, None] = OrderedDict()  # what came by best effort alone
         self._held: OrderedDict[_Key, tuple[Received, str, float]] = OrderedDict()
-        self._senders = Senders()  # of what comes by best effort
+        self._senders = SenderIdentifier()  # of what comes by best effort
         self._alone: set[str] = set()  # those of them that do not send reliably, or not in time
         self._newest: dict[str, int] = {}  # utterance -> when the last of what was given was sent
         self._looked = time.monotonic()
@@ -199,7 +199,7 @@ class AudioSubscription(BatchedSubscription):
         out = []
         for letter in letters:
             key = (letter.sent, letter.number)
-            sender = self._senders.name("", letter.number, letter.sent * 1e-9, 0.0)
+            sender = self._senders.identify("", letter.number, letter.sent * 1e-9, 0.0)
             if key in self._seen:
                 self._alone.discard(sender)
             elif sender in self._alone:
