@@ -238,7 +238,7 @@ def test_steps_of_the_quality_ladder_are_seen_and_said(stage):
         images = renderer.counts["images"]
         stage.client.wait(lambda n=images: renderer.counts["images"] > n + 2, 10, "images")
         assert (renderer.presenter.fps, renderer._image.height) == (fps, size)
-        assert ("cannot keep up" in renderer.concern()) == (level > 0)
+        assert ("cannot keep up" in renderer.warning()) == (level > 0)
     frames = [s.frame for _, s in stage.shown[-3:]]
     assert frames == sorted(frames)
 

@@ -193,10 +193,10 @@ class DisplayNode(lifecycle.RealTalkNode):
         except AudioError as error:
             self.problems.add(str(error))
 
-    def concern(self) -> str:
+    def warning(self) -> str:
         if self.ready and self.display is not None and self.display.away:
             return "pages wait for pictures: is renderer_node running?"
-        return super().concern()
+        return super().warning()
 
     def status(self) -> dict:
         values: dict = {"pages": self._watched, **self.counts}

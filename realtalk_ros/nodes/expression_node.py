@@ -142,10 +142,10 @@ class ExpressionNode(lifecycle.RealTalkNode):
 
     def close(self) -> None:
         super().close()
-        self._loader.forget()  # a thread that still computes would end the process with an error
+        self._loader.cancel()  # a thread that still computes would end the process with an error
 
     def free(self) -> None:
-        self._loader.forget()
+        self._loader.cancel()
         self.pipeline = self._voice = None
 
     def check_parameter(self, name: str, value) -> None:
@@ -168,11 +168,11 @@ class ExpressionNode(lifecycle.RealTalkNode):
             self.pipeline.fps = float(value)
         voice = self._voice
         running = voice and (voice.avatar, voice.device, voice.model_dir)
-        if name in LOADED and voice and (self._loader.name or running != self._wanted()):
-            self._loader.ask(self._wanted(), f"{name} {value}")
+        if name in LOADED and voice and (self._loader.loading or running != self._wanted()):
+            self._loader.request(self._wanted(), f"{name} {value}")
 
     def loading(self) -> str:
-        return self._loader.name
+        return self._loader.loading
 
     # Sound in
 
@@ -373,11 +373,11 @@ class ExpressionNode(lifecycle.RealTalkNode):
 
     # Diagnostics
 
-    def concern(self) -> str:
+    def warning(self) -> str:
         if self._load_share > 0.9:
             share = f"{self._load_share:.1f} s of computing a second of sound"
             return f"this machine cannot keep up: {share}"
-        return super().concern()
+        return super().warning()
 
     def status(self) -> dict:
         voice = self._voice

@@ -98,8 +98,8 @@ class MicrophoneNode(lifecycle.RealTalkNode):
         self.counts["chunks"] += 1
         self.counts["utterances"] = piece.utterance
 
-    def concern(self) -> str:
-        return "the microphone is away" if self.microphone is None else super().concern()
+    def warning(self) -> str:
+        return "the microphone is away" if self.microphone is None else super().warning()
 
     def status(self) -> dict:
         values: dict = {"device": self.device or "default", **self.counts}

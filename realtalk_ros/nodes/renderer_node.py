@@ -308,8 +308,8 @@ class RendererNode(lifecycle.RealTalkNode):
 
     def _reload(self, name: str) -> None:
         look = self._wanted()
-        if self._look is not None and (self._loader.name or look != self._look):
-            self._loader.ask(look, name)
+        if self._look is not None and (self._loader.loading or look != self._look):
+            self._loader.request(look, name)
 
     def _lead(self, seconds: float) -> float:
         """How long before it is seen rendering of a frame begins, if it takes that long."""
@@ -354,10 +354,10 @@ class RendererNode(lifecycle.RealTalkNode):
 
     def close(self) -> None:
         super().close()
-        self._loader.forget()  # a thread that still computes would end the process with an error
+        self._loader.cancel()  # a thread that still computes would end the process with an error
 
     def free(self) -> None:
-        self._loader.forget()
+        self._loader.cancel()
         self.face = self._look = None
 
     def check_parameter(self, name: str, value) -> None:
@@ -392,7 +392,7 @@ class RendererNode(lifecycle.RealTalkNode):
             self._reload(f"{name} {value}")
 
     def loading(self) -> str:
-        return self._loader.name
+        return self._loader.loading
 
     def _present(self) -> float:
         """Now, in seconds, everything that waits moved with the clock; ask under the lock. What
@@ -626,7 +626,7 @@ class RendererNode(lifecycle.RealTalkNode):
         onnx_session.forget_sessions()  # they are broken: new ones are opened
         self._emergency = "cpu"
         self._look = replace(self._look, device="") if self._look else None
-        self._loader.ask(self._wanted(), "the networks anew, on the CPU")
+        self._loader.request(self._wanted(), "the networks anew, on the CPU")
 
     def play(self) -> None:
         """Sends sound when its frame is seen, or `playback_latency` before (in its own thread)."""
@@ -680,7 +680,7 @@ class RendererNode(lifecycle.RealTalkNode):
                 if abs(lead - self.presenter.lead) > 0.003 and not len(self.presenter):
                     self.presenter.lead = lead
         load = busy / shown * self.presenter.fps
-        steady = not self._loader.name  # what loads has the processor, too
+        steady = not self._loader.loading  # what loads has the processor, too
         if self.ladder_on and steady and self.ladder.update(load, missed / (shown + missed), idle):
             self._climb()
 
@@ -692,11 +692,11 @@ class RendererNode(lifecycle.RealTalkNode):
             self.presenter.set_fps(self.fps / by_fps)
         self._reload(f"size {look.size}")
 
-    def concern(self) -> str:
+    def warning(self) -> str:
         if self.ladder.level:
             return (f"this machine cannot keep up: now {self.presenter.fps:g} fps, "
                     f"{self._image.height} pixels")  # fmt: skip
-        return super().concern()
+        return super().warning()
 
     def status(self) -> dict:
         presenter, look = self.presenter, self._look
