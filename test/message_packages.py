@@ -33,6 +33,13 @@ foreach(pkg builtin_interfaces service_msgs std_msgs geometry_msgs)
   endforeach()
 endforeach()
 rosidl_generate_interfaces(${{PROJECT_NAME}} {files} DEPENDENCIES {dependencies})
+# Each library's sources as one: ROS's headers, read once, are most of what compiling takes.
+foreach(kind fastrtps_cpp fastrtps_c introspection_cpp cpp)
+  set(library ${{PROJECT_NAME}}__rosidl_typesupport_${{kind}})
+  if(TARGET ${{library}})
+    set_target_properties(${{library}} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
+  endif()
+endforeach()
 ament_package()
 """
 XML = """<?xml version="1.0"?>

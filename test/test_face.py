@@ -125,6 +125,19 @@ def test_each_gain_is_of_its_own_and_of_nothing_else(renderer, gain):
         np.testing.assert_allclose(some[:, blinks], full[:, blinks], atol=1e-5)
 
 
+@pytest.mark.parametrize("name", arkit.NAMES)
+def test_a_weight_of_speech_moves_itself_alone(renderer, name):
+    """Above all not its twin on the other side."""
+    face, said = Face(renderer), np.zeros(52, np.float32)
+    face.idle_gain = 0.0
+    face.pose(100.0, said, None)
+    before = face.pose(100.04, said, None)[0]
+    said[I[name]] = 0.3
+    after = face.pose(100.04, said, None)[0]
+    moved = {n for n in arkit.NAMES if abs(after[I[n]] - before[I[n]]) > 1e-3}
+    assert moved == {name} and after[I[name]] > before[I[name]]
+
+
 def test_one_seed_is_one_life_and_another_is_another(renderer):
     """Blinks, glances, breath and sway."""
     one, again, other = (live(Face(renderer, seed), 30) for seed in (5, 5, 6))

@@ -1,5 +1,5 @@
-"""Speech on `audio` becomes expressions on `expression`, and the same speech, laid on the timeline,
-goes out on `speech`. A thin shell of TurnTaking (who speaks) and ExpressionPipeline (how it looks)."""
+"""Speech on `audio` becomes expressions on `expression`; the same speech goes out on `speech` with
+its final stamps. A thin shell of TurnTaking (who speaks) and ExpressionPipeline (how it looks)."""
 
 from __future__ import annotations
 
