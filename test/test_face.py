@@ -274,9 +274,9 @@ def test_smaller_pictures_of_the_same_face_need_no_new_network(renderer):
     assert renderer.render(np.zeros(52, np.float32), 0).shape == (256, 256, 3)
 
 
-def test_a_troupe_renders_its_faces_together_and_each_its_own():
-    troupe, rounds = BatchingRenderer(["default"] * 3), 8
-    members = [troupe.member(i, 128, ("CPUExecutionProvider",), 1, None) for i in range(3)]
+def test_a_batch_renders_several_faces_and_each_its_own():
+    batching, rounds = BatchingRenderer(["default"] * 3), 8
+    faces = [batching.face(i, 128, ("CPUExecutionProvider",), 1, None) for i in range(3)]
     alone = FaceRenderer(Avatar.load("default"), 128, threads=1)
     wanted, got = {}, {}
     for i in range(3):
@@ -286,25 +286,25 @@ def test_a_troupe_renders_its_faces_together_and_each_its_own():
 
     def act(i):
         for k in range(rounds):
-            got[i, k] = members[i].render(wanted[i], k)
+            got[i, k] = faces[i].render(wanted[i], k)
 
     threads = [threading.Thread(target=act, args=(i,)) for i in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert troupe.frames == 3 * rounds and troupe.batches < 2 * rounds
+    assert batching.frames == 3 * rounds and batching.batches < 2 * rounds
     for (i, k), picture in got.items():
         same = alone.render(wanted[i], k)
         assert np.abs(picture.astype(int) - same).max() <= 3
 
 
-def test_every_face_of_a_troupe_learns_of_a_failure():
-    troupe = BatchingRenderer(["default"] * 2)
-    member = troupe.member(0, 64, ("CPUExecutionProvider",), 1, None)
+def test_a_failure_in_a_batch_is_raised_and_the_next_batch_works():
+    batching = BatchingRenderer(["default"] * 2)
+    face = batching.face(0, 64, ("CPUExecutionProvider",), 1, None)
     with pytest.raises(Exception, match="."):
-        member.render(np.zeros(7, np.float32), 0)
-    assert member.render(np.zeros(52, np.float32), 0).shape == (64, 64, 3)
+        face.render(np.zeros(7, np.float32), 0)
+    assert face.render(np.zeros(52, np.float32), 0).shape == (64, 64, 3)
 
 
 def test_quality_goes_down_under_load_and_climbs_back():

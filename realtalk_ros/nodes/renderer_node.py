@@ -266,7 +266,7 @@ class RendererNode(lifecycle.RealTalkNode):
         troupe, number = self._troupe or (None, 0)
         renderer: FaceRenderer | BatchedFace
         if troupe is not None and look.avatar == troupe.avatars[number]:
-            renderer = troupe.member(number, look.size, providers, self.threads, model_dir)
+            renderer = troupe.face(number, look.size, providers, self.threads, model_dir)
         else:
             avatar = Avatar.load(look.avatar)
             renderer = FaceRenderer(
