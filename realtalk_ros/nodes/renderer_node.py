@@ -25,8 +25,8 @@ from realtalk_ros.audio.pcm import check_rate, decode_pcm
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.avatar.provenance import Provenance, into_jpeg
 from realtalk_ros.behaviour.emotion import emotion_from_valence_arousal, parse_emotion
-from realtalk_ros.behaviour.face import Dressed, Face
-from realtalk_ros.behaviour.gaze import angles
+from realtalk_ros.behaviour.face import Appearance, Face
+from realtalk_ros.behaviour.gaze import direction_angles
 from realtalk_ros.errors import NetworkError, RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
@@ -160,7 +160,7 @@ class RendererNode(lifecycle.RealTalkNode):
         self._resets = ResetPairs()
         self._lock = threading.Lock()  # presenter, sound: filled by the executor, read by threads
         self._look: RendererSettings | None = None  # that is shown
-        self._loader: BackgroundLoader[RendererSettings, tuple[RendererSettings, Dressed]] = (
+        self._loader: BackgroundLoader[RendererSettings, tuple[RendererSettings, Appearance]] = (
             BackgroundLoader(self._load, self.problems)
         )
         self._emergency = ""  # the device that is used after a network failed on the wanted one
@@ -241,12 +241,12 @@ class RendererNode(lifecycle.RealTalkNode):
         self.ladder, self._emergency = QualityController(), ""
         look = self._wanted()
         self.face = Face(self._open(look), self.seed)
-        self.face.feel(name, intensity)
-        self.face.mark = mark
+        self.face.set_emotion(name, intensity)
+        self.face.watermark = mark
         for gain in ("expression_gain", "emotion_gain", "idle_gain"):
             setattr(self.face, gain, getattr(self, gain))
         self.presenter.set_fps(self.fps)
-        self._use(look, self.face.dressed(self.face.renderer))
+        self._use(look, self.face.appearance)
         width, height = self.face.renderer.size
         self.get_logger().info(
             f"ready in {time.perf_counter() - began:.1f} s: avatar {self.avatar}, "
@@ -285,7 +285,7 @@ class RendererNode(lifecycle.RealTalkNode):
             self.presenter.lead = self._lead(time.perf_counter() - began)
         return renderer
 
-    def _load(self, look: RendererSettings) -> tuple[RendererSettings, Dressed]:
+    def _load(self, look: RendererSettings) -> tuple[RendererSettings, Appearance]:
         """Beside the face that is shown, in the loader's thread."""
         shown, face = self._look, self.face
         if shown is None or face is None:
@@ -296,7 +296,7 @@ class RendererNode(lifecycle.RealTalkNode):
             # Encoding on one thread leaves the other core to what is shown and heard meanwhile. (A
             # lower priority does harm: who waits for a core while holding Python's lock stops all.)
             renderer = self._open(look, encoder_threads=1)
-        return look, face.dressed(renderer)
+        return look, Appearance.of(renderer)
 
     def _as_shown(self) -> None:
         """Parameters say what is shown again."""
@@ -315,10 +315,10 @@ class RendererNode(lifecycle.RealTalkNode):
         """How long before it is seen rendering of a frame begins, if it takes that long."""
         return min(1.3 * seconds + READY_EARLY, 0.9 / self.presenter.fps)
 
-    def _use(self, look: RendererSettings, dressed: Dressed) -> None:
+    def _use(self, look: RendererSettings, appearance: Appearance) -> None:
         """Shows another look, from the next frame on."""
         assert self.face is not None
-        self.face.dress(dressed)
+        self.face.appearance = appearance
         self._look = look
         self._files = onnx_session.fingerprints(look.model_dir, "renderer")
         width, height = self.face.renderer.size
@@ -378,9 +378,9 @@ class RendererNode(lifecycle.RealTalkNode):
         if face is None:
             return
         if name == "emotion":
-            face.feel(*parse_emotion(value))
+            face.set_emotion(*parse_emotion(value))
         elif name == "mark":
-            face.mark = Watermark(value) if value else None
+            face.watermark = Watermark(value) if value else None
         elif name.endswith("_gain"):
             setattr(face, name, value)
         elif name == "fps":
@@ -505,7 +505,7 @@ class RendererNode(lifecycle.RealTalkNode):
         if message.expression:
             self._feel(message.expression)
         elif self.face is not None:
-            self.face.feel(*emotion_from_valence_arousal(message.valence, message.arousal))
+            self.face.set_emotion(*emotion_from_valence_arousal(message.valence, message.arousal))
 
     def _feel(self, text: str) -> None:
         try:
@@ -514,17 +514,17 @@ class RendererNode(lifecycle.RealTalkNode):
             self.problems.add(str(error))
             return
         if self.face is not None:
-            self.face.feel(name, intensity)
+            self.face.set_emotion(name, intensity)
 
     def on_look_at(self, message: PointStamped) -> None:
         point = (message.point.x, message.point.y, message.point.z)
         frame = message.header.frame_id
         try:
-            angles(point)
+            direction_angles(point)
             if frame not in ("", self.frame_id, self.in_namespace(self.frame_id)):
                 point = self._transformed(message, point)
             if self.face is not None:
-                self.face.gaze.look(point, self.now() - self.presenter.delay)
+                self.face.gaze.look_at(point, self.now() - self.presenter.delay)
         except (ValueError, RealTalkError) as error:
             self.problems.add(str(error))
 
@@ -572,7 +572,7 @@ class RendererNode(lifecycle.RealTalkNode):
     def show(self, shown: DueFrame) -> None:
         media_time = shown.frame / self.presenter.fps
         began, cuts = time.perf_counter(), self._cuts
-        _, picture = self.face.picture(media_time, shown.weights, shown.rotation, shown.speech)
+        _, picture = self.face.render(media_time, shown.weights, shown.rotation, shown.speech)
         rendered = time.perf_counter()
         self._wait_until(shown.due)
         if shown.utterance and self._cuts != cuts:
