@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 TOLERANCE = 0.06  # s, a stamp this far from the sample count is jitter, not a gap
-MAX_GAP = 0.5  # s, a shorter gap is a lost chunk and is heard as silence
+MAX_GAP = 0.5  # s, a shorter gap is a lost chunk and is played as silence
 
 
 @dataclass(frozen=True)
 class Chunk:
     """A piece of speech: `pcm` (n,) float32 mono in [-1, 1]; `start`, s, when its first sample is
-    heard, or None to append it to what came before (or, at the beginning, to start now)."""
+    played, or None to append it to the chunk before (or, at the beginning, to start now)."""
 
     pcm: np.ndarray
     sample_rate: int
@@ -24,6 +24,17 @@ class Chunk:
     @property
     def seconds(self) -> float:
         return len(self.pcm) / self.sample_rate
+
+    def scheduled(self, start: float) -> ScheduledChunk:
+        """The same chunk, played at `start`, s."""
+        return ScheduledChunk(self.pcm, self.sample_rate, start, self.utterance, self.last)
+
+
+@dataclass(frozen=True)
+class ScheduledChunk(Chunk):
+    """A chunk whose place on the timeline is known."""
+
+    start: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from realtalk_ros import __version__, install_hints, onnx_session
 from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
 from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.cli import COMMANDS, main
-from realtalk_ros.commands import bench, doctor
+from realtalk_ros.commands import bench, demo, doctor
 from realtalk_ros.face_model import arkit
 
 
@@ -236,6 +236,16 @@ def test_every_subcommand_follows_the_convention():
             continue  # an extra that is not installed here
         loaded.add_arguments(argparse.ArgumentParser())
         assert callable(loaded.run), words
+
+
+@pytest.mark.parametrize(
+    "published, status, word", [(100, 0, ""), (45, 0, "keep up"), (20, 1, "slow")]
+)
+def test_demo_fails_only_where_there_is_no_face(capsys, published, status, word):
+    figures = demo.Figures(expected=100, published=published, fps=11.0, latency_ms=(1.0, 2.0))
+    assert demo.judge(figures) == status
+    err = capsys.readouterr().err
+    assert word in err and bool(err) == bool(word)
 
 
 @pytest.mark.parametrize("out, reason", [

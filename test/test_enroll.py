@@ -25,9 +25,9 @@ from realtalk_ros.rendering.reference_selection import ReferenceSelector, farthe
 
 pytest.importorskip("scipy")
 
-from realtalk_ros.commands import enroll, track  # noqa: E402
-from realtalk_ros.enroll import fit, photo_to_avatar, tracker, video_to_avatar  # noqa: E402
-from realtalk_ros.enroll.face_tracks import Track  # noqa: E402
+from realtalk_ros.commands import enroll, track
+from realtalk_ros.enroll import fit, photo_to_avatar, tracker, video_to_avatar
+from realtalk_ros.enroll.face_tracks import Track
 
 # The same in each run: one draw in 300 looks like sound, which "has no pictures".
 NOISE = np.random.default_rng(0).bytes(5000)
@@ -152,7 +152,7 @@ def mesh(size=300.0, x=256.0, y=246.0, turn=0.0):
     found = np.full((tracker.POINTS, 2), (x, y), np.float32)
     pose = fit.Pose(0.0, turn, 0.0, x, y, size / 16.0)
     found[model.index] = pose.project(model.mean)
-    return tracker.Face(found)
+    return tracker.DetectedFace(found)
 
 
 def test_one_large_face_from_the_front_is_wanted():
@@ -286,7 +286,7 @@ def test_a_smile_is_brought_to_rest(monkeypatch):
     inner = at[[row[k] for k in (78, 80, 81, 82, 13, 312, 311, 310, 308, 318, 402, 317, 14, 87,
                                  178, 88)]]  # fmt: skip
     cv2.fillPoly(picture, [np.round(inner).astype(np.int32)], (255, 255, 255))  # teeth
-    Seen.face = tracker.Face(found)
+    Seen.face = tracker.DetectedFace(found)
     monkeypatch.setattr(enroll, "Tracker", Seen)
     made = enroll.from_picture(picture, "it", None)
     assert len(made.references) == 2 and made.expressions is None

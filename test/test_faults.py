@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from array import array
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -404,9 +405,13 @@ FUZZED = {
     "audio": (ExpressionNode, "on_audio", audio_chunks()),
     "expression": (RendererNode, "on_expression", expressions()),
     "speech": (RendererNode, "on_speech", audio_chunks()),
-    "emotion": (RendererNode, "on_emotion", words.map(lambda text: String(data=text))),
-    "look_at": (RendererNode, "on_look_at", points()),
-    "listening": (RendererNode, "on_listening", st.booleans().map(lambda yes: Bool(data=yes))),
+    "emotion": (RendererNode, "commands.on_emotion", words.map(lambda text: String(data=text))),
+    "look_at": (RendererNode, "commands.on_look_at", points()),
+    "listening": (
+        RendererNode,
+        "commands.on_listening",
+        st.booleans().map(lambda yes: Bool(data=yes)),
+    ),
     "audio to the recorder": (RecorderNode, "on_audio", audio_chunks()),
     "images to the recorder": (RecorderNode, "on_image", images()),
     "provenance to the recorder": (RecorderNode, "on_provenance", xmp()),
@@ -444,7 +449,7 @@ def test_nonsense_on_every_topic_stops_nothing(inside, tmp_path_factory, topic):
     kind, name, messages = FUZZED[topic]
     node = inside(kind, tmp_path_factory.getbasetemp())
     node.problems._log = lambda message: None
-    callback, calls = getattr(node, name), 0
+    callback, calls = attrgetter(name)(node), 0
     timed = name in ("on_audio", "on_image") and kind is RecorderNode
     info = [{"source_timestamp": time.time_ns()}] if timed else []
 

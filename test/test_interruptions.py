@@ -18,7 +18,8 @@ from realtalk_ros.errors import NetworkError  # noqa: E402
 from realtalk_ros.face_model import arkit  # noqa: E402
 from realtalk_ros.msg import AudioChunk  # noqa: E402
 from realtalk_ros.nodes.expression_node import ExpressionNode  # noqa: E402
-from realtalk_ros.nodes.renderer_node import RendererNode, rotate  # noqa: E402
+from realtalk_ros.nodes.look_at import transformed  # noqa: E402
+from realtalk_ros.nodes.renderer_node import RendererNode  # noqa: E402
 from realtalk_ros.playout.adaptive_quality import QualityController  # noqa: E402
 from realtalk_ros.playout.audio_playout import FADE  # noqa: E402
 from ros_graph import AVATAR, FPS, Client, promised, seconds, speech  # noqa: E402
@@ -39,8 +40,8 @@ class Stage:
         overrides = [Parameter(name, value=value) for name, value in given.items()]
         options = dict(context=self.context, parameter_overrides=overrides)
         self.expression, self.renderer = ExpressionNode(**options), RendererNode(**options)
-        self.shown = []  # when, Shown
-        show = self.renderer.show
+        self.shown = []  # when, DueFrame
+        show = self.renderer.display.show
 
         def watched(frame):
             images = self.renderer.counts["images"]
@@ -48,7 +49,7 @@ class Stage:
             if self.renderer.counts["images"] > images:
                 self.shown.append((time.time(), frame))
 
-        self.renderer.show = watched
+        self.renderer.display.show = watched
         self.executor = SingleThreadedExecutor(context=self.context)
         for node in self.nodes:
             self.executor.add_node(node)
@@ -69,7 +70,7 @@ class Stage:
         for found, what in (
             (self.expression._audio.get_publisher_count, "publisher of audio"),
             (lambda: self.expression._expression.get_subscription_count() > 1, "both its readers"),
-            (self.renderer._audio_out.get_subscription_count, "subscriber of audio_out"),
+            (self.renderer.audio.publisher.get_subscription_count, "subscriber of audio_out"),
         ):
             self.client.wait(found, 10, what)
 
@@ -98,7 +99,7 @@ class Stage:
 
     def left_out(self, before=0):
         """Samples of sound that came too late to be said, as they may on a busy machine."""
-        return round(self.renderer.sound.late * 16000) - before
+        return round(self.renderer.playout.audio.late * 16000) - before
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +149,7 @@ def test_the_mouth_is_closed_150_ms_after_an_interrupt(stage):
         after = [(when, s.weights[MOUTH].max()) for when, s in stage.shown if when > answered]
         open_ = [when - answered for when, mouth in after if mouth > max(0.05, 0.15 * before)]
         took.append(max(open_, default=0.0))
-        assert stage.renderer.speaking.state is False
+        assert stage.renderer.playout.speaking.state is False
     print(f"mouth closed after {np.median(took) * 1e3:.0f} ms (median), {max(took) * 1e3:.0f} most")
     assert np.median(took) <= promised(0.15, 0.6)
 
@@ -233,12 +234,12 @@ def test_emotion_gaze_and_listening_reach_the_face(stage):
 def test_steps_of_the_quality_ladder_are_seen_and_said(stage):
     renderer = stage.renderer
     for level, fps, size in ((1, FPS / 2, 128), (2, FPS / 2, 64), (0, FPS, 128)):
-        renderer.ladder = QualityController(level)
-        renderer._climb()
+        renderer.quality.controller = QualityController(level)
+        renderer.apply_quality()
         images = renderer.counts["images"]
         stage.client.wait(lambda n=images: renderer.counts["images"] > n + 2, 10, "images")
-        assert (renderer.presenter.fps, renderer._image.height) == (fps, size)
-        assert ("cannot keep up" in renderer.concern()) == (level > 0)
+        assert (renderer.playout.frames.fps, renderer.images.height) == (fps, size)
+        assert ("cannot keep up" in renderer.warning()) == (level > 0)
     frames = [s.frame for _, s in stage.shown[-3:]]
     assert frames == sorted(frames)
 
@@ -281,7 +282,7 @@ def test_an_error_in_a_loop_is_told_once_and_ends_nothing(stage, capfd):
 def test_points_of_other_frames_are_turned_and_moved():
     half = np.sqrt(0.5)
     quarter_turn = Quaternion(x=0.0, y=0.0, z=half, w=half)  # about z, counterclockwise
-    moved = rotate(quarter_turn, (1.0, 0.0, 0.0), Vector3(x=0.0, y=0.0, z=2.0))
+    moved = transformed((1.0, 0.0, 0.0), quarter_turn, Vector3(x=0.0, y=0.0, z=2.0))
     np.testing.assert_allclose(moved, (0.0, 1.0, 2.0), atol=1e-9)
 
 

@@ -1,4 +1,4 @@
-"""The jitter buffer: what is shown when, as a viewer would see it."""
+"""The jitter buffer: what is shown when."""
 
 from dataclasses import replace
 
@@ -17,24 +17,24 @@ def expression(time, value=0.5, utterance="a"):
     return TimedExpression(time, utterance, 0, np.full(52, value, np.float32), np.zeros(3), 1.0)
 
 
-def play(presenter, arrivals, start, stop, rate=100):
-    """Drives a clock from start to stop. `arrivals`: (when, expression). Returns (now, Shown)."""
+def play(buffer, arrivals, start, stop, rate=100):
+    """Drives a clock from start to stop. `arrivals`: (when, expression). Returns (now, DueFrame)."""
     waiting, shown = sorted(arrivals, key=lambda item: item[0]), []
     for i in range(round((stop - start) * rate)):
         now = start + i / rate
         while waiting and waiting[0][0] <= now + 1e-9:
-            presenter.push(waiting.pop(0)[1], now)
-        if frame := presenter.tick(now):
+            buffer.push(waiting.pop(0)[1], now)
+        if frame := buffer.tick(now):
             shown.append((now, frame))
     return shown
 
 
 def test_speech_sent_early_is_shown_at_its_time():
-    presenter = JitterBuffer(FPS)
+    buffer = JitterBuffer(FPS)
     frames = [expression(10 + k / FPS, k / 100) for k in range(50)]
-    shown = play(presenter, [(9.5, f) for f in frames], 9.0, 13.0)
+    shown = play(buffer, [(9.5, f) for f in frames], 9.0, 13.0)
     spoken = [(now, s) for now, s in shown if s.utterance]
-    assert len(spoken) == 50 and presenter.late == 0
+    assert len(spoken) == 50 and buffer.late == 0
     for (now, s), frame in zip(spoken, frames, strict=True):
         assert abs(s.frame / FPS - frame.time) < 1e-9
         assert now - frame.time < 0.011  # at once, to the resolution of this test's clock
@@ -42,38 +42,38 @@ def test_speech_sent_early_is_shown_at_its_time():
 
 
 def test_live_speech_has_one_constant_delay_and_loses_nothing():
-    presenter = JitterBuffer(FPS)
+    buffer = JitterBuffer(FPS)
     late = [0.15 + 0.02 * (k % 2) for k in range(100)]
     frames = [(10 + k / FPS + late[k], expression(10 + k / FPS)) for k in range(100)]
-    shown = play(presenter, frames, 9.0, 15.0)
+    shown = play(buffer, frames, 9.0, 15.0)
     spoken = [(now, s) for now, s in shown if s.utterance]
     delays = [now - s.frame / FPS for now, s in spoken]
     assert len(spoken) == 100 and max(delays) - min(delays) < 0.011
 
 
 def test_frames_are_shown_steadily_and_never_twice():
-    presenter = JitterBuffer(FPS)
+    buffer = JitterBuffer(FPS)
     speech = [(10.3 + k / FPS, expression(10 + k / FPS)) for k in range(25)]
-    numbers = [s.frame for _, s in play(presenter, speech, 5.0, 15.0)]
+    numbers = [s.frame for _, s in play(buffer, speech, 5.0, 15.0)]
     assert all(b > a for a, b in zip(numbers, numbers[1:], strict=False))
     assert len(numbers) >= 0.97 * 10 * FPS
 
 
 def test_late_frames_are_dropped_and_counted_and_the_delay_adapts():
-    presenter = JitterBuffer(FPS)
+    buffer = JitterBuffer(FPS)
     # The first is on time, then everything is half a second late.
     frames = [(10 + k / FPS + (0.1 if k < 3 else 0.5), expression(10 + k / FPS)) for k in range(75)]
-    shown = [s for _, s in play(presenter, frames, 9.0, 15.0) if s.utterance]
-    assert presenter.late >= 3
-    assert len(shown) >= 75 - presenter.late - 12
-    assert presenter.delay >= 0.5
+    shown = [s for _, s in play(buffer, frames, 9.0, 15.0) if s.utterance]
+    assert buffer.late >= 3
+    assert len(shown) >= 75 - buffer.late - 12
+    assert buffer.delay >= 0.5
 
 
 def test_interrupt_drops_all_and_the_mouth_closes_soon():
-    presenter = JitterBuffer(FPS)
-    play(presenter, [(9.5, expression(10 + k / FPS, 1.0)) for k in range(100)], 9.0, 11.0)
-    presenter.reset()
-    after = [s for _, s in play(presenter, [], 11.0, 11.4)]
+    buffer = JitterBuffer(FPS)
+    play(buffer, [(9.5, expression(10 + k / FPS, 1.0)) for k in range(100)], 9.0, 11.0)
+    buffer.reset()
+    after = [s for _, s in play(buffer, [], 11.0, 11.4)]
     assert not any(s.utterance for s in after)
     assert after[0].weights.max() > 0.2  # it relaxes, it does not snap
     assert [s for s in after if s.frame > (11.0 + 0.15) * FPS][0].weights.max() < 0.2
@@ -81,26 +81,26 @@ def test_interrupt_drops_all_and_the_mouth_closes_soon():
 
 def test_a_delay_that_grew_while_somebody_spoke_falls_when_it_is_not_needed():
     """A load for 3 s, in an utterance that never pauses."""
-    presenter = JitterBuffer(FPS)
+    buffer = JitterBuffer(FPS)
     late = [0.6 if 50 <= k < 125 else 0.15 for k in range(300)]
     frames = [(10 + k / FPS + late[k], expression(10 + k / FPS)) for k in range(300)]
-    shown = [(now, s) for now, s in play(presenter, frames, 9.0, 24.0) if s.utterance]
+    shown = [(now, s) for now, s in play(buffer, frames, 9.0, 24.0) if s.utterance]
     delays = {round(s.frame / FPS - 10, 2): now - s.frame / FPS for now, s in shown}
     assert delays[1.0] < 0.2 and delays[4.6] > 0.6
     assert max(d for when, d in delays.items() if when > 7.0) < 0.21
 
 
 @pytest.mark.parametrize("behind", [0.15, 1.0])
-def test_a_process_that_stood_still_shows_what_follows_at_the_old_delay(behind):
-    presenter, shown, now = JitterBuffer(FPS), [], 9.0
+def test_a_process_that_stalled_shows_what_follows_at_the_old_delay(behind):
+    buffer, shown, now = JitterBuffer(FPS), [], 9.0
     waiting = [(10 + k / FPS + behind, expression(10 + k / FPS)) for k in range(300)]
     while now < 24.0:
         if 13.0 <= now < 17.0:
             now = 17.0  # nothing runs
         while waiting and waiting[0][0] <= now:
             sent, frame = waiting.pop(0)
-            presenter.push(frame, now, sent)
-        if frame := presenter.tick(now):
+            buffer.push(frame, now, sent)
+        if frame := buffer.tick(now):
             shown.append((now, frame))
         now += 0.005
     delays = [now - s.frame / FPS for now, s in shown if s.utterance]
@@ -112,71 +112,71 @@ def test_a_process_that_stood_still_shows_what_follows_at_the_old_delay(behind):
 @pytest.mark.parametrize("at_once", [True, False])
 def test_pauses_of_live_speech_are_shortened_and_nothing_of_what_came_early(at_once):
     """The first frames come late."""
-    presenter = JitterBuffer(FPS)
+    buffer = JitterBuffer(FPS)
     pause = range(80, 105)
     frames = [expression(10 + k / FPS) for k in range(150)]
     frames = [replace(f, speech=0.0) if k in pause else f for k, f in enumerate(frames)]
     step = 0.005 if at_once else 1 / FPS
     arrivals = [(10.2 + max(0.4, step * k), f) for k, f in enumerate(frames)]
-    shown = [s for _, s in play(presenter, arrivals, 9.0, 18.0) if s.utterance]
+    shown = [s for _, s in play(buffer, arrivals, 9.0, 18.0) if s.utterance]
     lost = set(range(15, 150)) - {s.frame - 250 for s in shown}  # before, the face was idle
     assert lost <= set(pause) and bool(lost) != at_once
-    assert (presenter.delay < 0.3) != at_once
+    assert (buffer.delay < 0.3) != at_once
 
 
 @pytest.mark.parametrize("jump", [3600.0, -3600.0])
 def test_a_clock_that_jumps_goes_on(jump):
-    presenter = JitterBuffer(FPS)
-    play(presenter, [], 5000.0, 5001.0)
+    buffer = JitterBuffer(FPS)
+    play(buffer, [], 5000.0, 5001.0)
     frames = [expression(5002 + jump + k / FPS) for k in range(25)]
-    shown = play(presenter, [(5001.5 + jump, f) for f in frames], 5001.0 + jump, 5004.0 + jump)
+    shown = play(buffer, [(5001.5 + jump, f) for f in frames], 5001.0 + jump, 5004.0 + jump)
     assert len([s for _, s in shown if s.utterance]) == 25
     assert all(s.skipped == 0 for _, s in shown[:1])
 
 
 def test_a_stamp_an_hour_back_does_not_stop_the_face():
-    presenter = JitterBuffer(FPS)
+    buffer = JitterBuffer(FPS)
     old = [(10.0, expression(10 - 3600 + k / FPS)) for k in range(10)]
     good = [(10.1, expression(10.6 + k / FPS, utterance="b")) for k in range(25)]
-    shown = [s for _, s in play(presenter, old + good, 9.0, 12.0) if s.utterance]
-    assert presenter.late == 10 and [s.utterance for s in shown] == ["b"] * 25
+    shown = [s for _, s in play(buffer, old + good, 9.0, 12.0) if s.utterance]
+    assert buffer.late == 10 and [s.utterance for s in shown] == ["b"] * 25
 
 
 @pytest.mark.parametrize("jump", [3600.0, -3600.0])
 def test_a_clock_that_jumps_takes_the_running_speech_along(jump):
-    presenter = JitterBuffer(FPS)
-    before = play(presenter, [(9.5, expression(10 + k / FPS)) for k in range(100)], 9.0, 11.0)
-    presenter.shift(jump)
-    after = play(presenter, [], 11.0 + jump, 14.5 + jump)
+    buffer = JitterBuffer(FPS)
+    before = play(buffer, [(9.5, expression(10 + k / FPS)) for k in range(100)], 9.0, 11.0)
+    buffer.shift(jump)
+    after = play(buffer, [], 11.0 + jump, 14.5 + jump)
     spoken = [s for _, s in before + after if s.utterance]
-    assert len(spoken) in (99, 100, 101) and presenter.late == 0
+    assert len(spoken) in (99, 100, 101) and buffer.late == 0
 
 
 def test_from_live_to_early_speech_no_frame_is_left_out():
-    presenter = JitterBuffer(FPS)
+    buffer = JitterBuffer(FPS)
     live = [(10.15 + k / FPS, expression(10 + k / FPS)) for k in range(50)]
     early = [(15 - 0.36 + k / FPS, expression(15 + k / FPS, utterance="b")) for k in range(50)]
-    shown = play(presenter, live + early, 9.0, 18.0)
+    shown = play(buffer, live + early, 9.0, 18.0)
     numbers = [s.frame for _, s in shown]
     assert np.diff(numbers).max() == 1
     assert max(now - s.due for now, s in shown if s.utterance == "b") < 0.02
-    assert presenter.delay == 0
+    assert buffer.delay == 0
 
 
 def test_frames_are_handed_out_early_enough_to_be_rendered():
-    presenter = JitterBuffer(FPS)
-    presenter.lead = 0.02
+    buffer = JitterBuffer(FPS)
+    buffer.lead = 0.02
     frames = [(9.5, expression(10 + k / FPS)) for k in range(50)]
-    for now, s in play(presenter, frames, 9.0, 13.0):
+    for now, s in play(buffer, frames, 9.0, 13.0):
         if s.utterance and s.frame > 10.2 * FPS:
             assert -0.001 < s.due - now < 0.0301 and s.due == pytest.approx(s.frame / FPS)
 
 
 def test_another_utterance_takes_over_without_a_jump():
-    presenter = JitterBuffer(FPS)
+    buffer = JitterBuffer(FPS)
     first = [(9.5, expression(10 + k / FPS, 1.0)) for k in range(25)]
     second = [(9.6, expression(11 + k / FPS, 0.0, "b")) for k in range(25)]
-    shown = [s for _, s in play(presenter, first + second, 9.0, 12.5) if s.utterance]
+    shown = [s for _, s in play(buffer, first + second, 9.0, 12.5) if s.utterance]
     assert max(abs(np.diff([s.weights[0] for s in shown]))) < 0.4
 
 
@@ -186,14 +186,14 @@ def test_another_utterance_takes_over_without_a_jump():
      ([0, 10, 20], True, 18), ([0, 1, 0.5], True, -0.5), ([0, 1, 1, 2], True, 0)],
 )  # fmt: skip
 def test_jumps_of_a_clock_are_told_from_its_running(clock, simulated, jumps):
-    watch = ClockJumpDetector()
-    found = sum(watch.look(now, i, simulated) for i, now in enumerate(clock))
+    detector = ClockJumpDetector()
+    found = sum(detector.update(now, i, simulated) for i, now in enumerate(clock))
     assert found == pytest.approx(jumps, abs=1.01)
 
 
-def test_speaking_follows_what_is_seen():
-    speaking, seen = SpeakingState(), []
+def test_speaking_follows_what_is_shown():
+    speaking, changes = SpeakingState(), []
     for k in range(50):
         if speaking.update(k / FPS, 0.9 if 5 <= k < 20 else 0.1):
-            seen.append((k, speaking.state))
-    assert seen == [(5, True), (27, False)]
+            changes.append((k, speaking.state))
+    assert changes == [(5, True), (27, False)]

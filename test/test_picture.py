@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pixels import CLOSURES, VOWELS, moves, opening, slid
 
 import realtalk_ros
+from pixels import CLOSURES, VOWELS, moves, opening, slid
 from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour.face import Face

@@ -1,4 +1,4 @@
-"""Who speaks when, and the sound that goes with the face: without ROS."""
+"""Turn-taking and audio playout, without ROS."""
 
 import numpy as np
 import pytest

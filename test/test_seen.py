@@ -16,11 +16,11 @@ rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
 
 from geometry_msgs.msg import PointStamped  # noqa: E402
-from pixels import CLOSURES, VOWELS, opening  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from std_msgs.msg import Bool, String  # noqa: E402
 
+from pixels import CLOSURES, VOWELS, opening  # noqa: E402
 from realtalk_ros.avatar.avatar import Avatar  # noqa: E402
 from realtalk_ros.behaviour.face import Face  # noqa: E402
 from realtalk_ros.expression.onnx_model import ExpressionModel  # noqa: E402

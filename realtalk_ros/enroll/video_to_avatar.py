@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an avatar takes from a tracked video: quiet frames, references, the own way of speaking."""
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ FACE = 0.82  # a face's height, of its square's side
 
 
 @dataclass(frozen=True)
-class Footage:
+class TrackedVideo:
     """A video and what the tracker saw in it."""
 
     path: Path
@@ -47,7 +48,8 @@ class Footage:
 
     def check_pose(self, check: Callable[[Pose, float, str], None]) -> None:
         yaw, pitch, roll = np.median(self.track.rotation[self.good], axis=0)
-        check(Pose(float(pitch), float(yaw), float(roll), 0, 0, 1), 0.0, str(self.path))
+        pose = Pose(pitch=float(pitch), yaw=float(yaw), roll=float(roll), x=0, y=0, scale=1)
+        check(pose, 0.0, str(self.path))
 
     def notes(self) -> list[str]:
         lost = len(self.track) - len(self.good)
@@ -101,9 +103,9 @@ class Footage:
     def templates(self, frames: range) -> tuple[list[np.ndarray], photo_to_avatar.Layout]:
         """The frames as they are, laid out by the middle of where their faces are; and how."""
         found = self.pictures(frames)
-        square = tuple(float(v) for v in np.median(self.squares[frames], axis=0))
+        x, y, side = (float(v) for v in np.median(self.squares[frames], axis=0))
         roll = float(np.median(self.track.rotation[frames, 2]))
-        layout = photo_to_avatar.lay_out(found[frames[0]].shape[1::-1], square, roll)
+        layout = photo_to_avatar.lay_out(found[frames[0]].shape[1::-1], (x, y, side), roll)
         return [layout.apply(found[k]) for k in frames], layout
 
     def references(self) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:

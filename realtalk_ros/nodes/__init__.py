@@ -1,0 +1,1 @@
+"""The ROS 2 nodes, one file each, and what they share."""

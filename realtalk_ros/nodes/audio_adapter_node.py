@@ -1,5 +1,5 @@
-"""Audio messages of other packages on `audio_in` become AudioChunks on `audio`. The kind is the one
-that is found on the graph. A thin shell of audio/message_adapters.py."""
+"""Audio messages of other packages on `audio_in` become AudioChunks on `audio`. The type is the one
+that is published. A thin shell of audio/message_adapters.py."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.subscription import Subscription
 
 from realtalk_ros.audio.message_adapters import (
     FORMATS,
@@ -15,7 +16,7 @@ from realtalk_ros.audio.message_adapters import (
     DecodedAudio,
     Follower,
     Kind,
-    Layout,
+    SampleLayout,
     layout_of,
 )
 from realtalk_ros.errors import AudioError, RealTalkError
@@ -23,13 +24,15 @@ from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 from realtalk_ros.nodes.subscriptions import AudioSubscription, Received
 
-LOOK = 0.5  # s between looks at the graph
+CHECK_EVERY = 0.5  # s between checks of what is published
 
 
 class AudioAdapterNode(lifecycle.RealTalkNode):
+    """Subscribes to the type that is published on `audio_in`, and converts it."""
+
     rated = ("messages",)
 
-    def __init__(self, name: str = "audio_adapter_node", **options):
+    def __init__(self, name: str = "audio_adapter_node", **options: Any) -> None:
         super().__init__(name, **options)
         p, later = self.parameter, parameters.UNCONFIGURED
         self.sample_rate = p("sample_rate", 16000, "Sample rate of AudioData without AudioInfo "
@@ -42,11 +45,11 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
 
         self.counts = {"messages": 0, "utterances": 0}
         self.kind: Kind | None = None
-        self.layout: Layout | None = None
+        self.layout: SampleLayout | None = None
         self._follower = Follower()
         self._run = f"{time.time_ns() // 10**6:x}"
         self._input: AudioSubscription | None = None
-        self._info: Any = None
+        self._info: Subscription | None = None
         self._overridable = qos.overridable()
         self._audio = self.create_publisher(
             AudioChunk, "audio", qos.SPEECH, qos_overriding_options=self._overridable
@@ -56,11 +59,11 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
             qos_overriding_options=self._overridable,
         )  # fmt: skip
         self.topic, self.info_topic = map(self.resolve_topic_name, ("audio_in", "audio_info"))
-        self.steady_timer(LOOK, self.look)
+        self.steady_timer(CHECK_EVERY, self.check_publishers)
 
     def setup(self) -> None:
-        self.layout = Layout(self.sample_rate, self.channels, self.sample_format)
-        self.get_logger().info(f"waiting for sound on {self.topic}")
+        self.layout = SampleLayout(self.sample_rate, self.channels, self.sample_format)
+        self.get_logger().info(f"waiting for audio on {self.topic}")
 
     def halt(self) -> None:
         if self._input is not None:
@@ -69,7 +72,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
             self.destroy_subscription(self._info)
         self._input = self._info = self.kind = None
 
-    def look(self) -> None:
+    def check_publishers(self) -> None:
         """Subscribes to what is published on the topic."""
         if not self.ready:
             return
@@ -117,7 +120,9 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         publishers = self.get_publishers_info_by_topic(self.info_topic)
         found = [p for p in publishers if p.topic_type == "audio_common_msgs/msg/AudioInfo"]
         message = getattr(importlib.import_module("audio_common_msgs.msg"), "AudioInfo", None)
-        if not found or "coding_format" not in message.get_fields_and_field_types():
+        if message is None or not found:
+            return
+        if "coding_format" not in message.get_fields_and_field_types():  # of another package
             return
         kept = found[0].qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
         durability = DurabilityPolicy.TRANSIENT_LOCAL if kept else DurabilityPolicy.VOLATILE
@@ -129,41 +134,41 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         try:
             self.layout = layout_of(message)
         except AudioError as error:
-            self.layout = None  # noise is worse than silence
+            self.layout = None  # noise would be worse than silence
             self.problems.add(str(error))
 
     def on_expression(self, message: FaceExpression) -> None:
         if message.reset:
             self._follower.interrupt()
 
-    def on_messages(self, letters: list[Received]) -> None:
-        self.counts["messages"] += len(letters)
-        for letter in letters:
+    def on_messages(self, messages: list[Received]) -> None:
+        self.counts["messages"] += len(messages)
+        for received in messages:
             if self.ready and self.layout is not None and self.kind is not None:
                 try:
-                    self._pass_on(self.kind.read(letter.message, self.layout), letter.waited)
+                    self._publish(self.kind.read(received.message, self.layout), received.waited)
                 except AudioError as error:
                     self.problems.add(str(error))
 
-    def _pass_on(self, sound: DecodedAudio, waited: float) -> None:
-        if not len(sound.pcm):
+    def _publish(self, audio: DecodedAudio, waited: float) -> None:
+        if not len(audio.pcm):
             return
-        if sound.cancelled:
+        if audio.cancelled:
             self.problems.add(
-                f"the channels of the sound on {self.topic} cancel each other out (one is "
-                "inverted): one of them is heard alone. Send mono, or turn one channel's phase"
+                f"the channels of the audio on {self.topic} cancel each other out (one is "
+                "inverted): only one of them is used. Send mono, or invert one channel"
             )
-        stamp = self.media_time(sound.stamp) if sound.stamp is not None else None
-        seconds = len(sound.pcm) / sound.rate
+        stamp = self.media_time(audio.stamp) if audio.stamp is not None else None
+        seconds = len(audio.pcm) / audio.rate
         start, number = self._follower.place(stamp, self.now() - waited, seconds)
         self.counts["utterances"] = number
         utterance = f"{self.topic.strip('/')}-{self._run}-{number}"
         chunk = self.audio_message(
-            sound.pcm, sound.rate, start, utterance, encoding=AudioChunk.PCM_F32LE
+            audio.pcm, audio.rate, start, utterance, encoding=AudioChunk.PCM_F32LE
         )
         self._audio.publish(chunk)
 
-    def status(self) -> dict:
+    def status(self) -> dict[str, Any]:
         kind = f"{self.kind.type} of {self.kind.whose}" if self.kind else "none yet"
         return {"topic": self.topic, "kind": kind, **self.counts}
 

@@ -1,4 +1,4 @@
-"""Counts what goes wrong, for the log and /diagnostics."""
+"""Problems of a running node, counted for /diagnostics and logged once."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ MAX_CAUSES = 64  # kinds of problems told apart, so that hostile input cannot fi
 
 
 class Problems:
-    """Counts what goes wrong by cause. Every cause is logged once, not once a message."""
+    """Counts problems by cause. Every cause is logged once, not once a message."""
 
-    def __init__(self, log: Callable[[str], Any], clock: Callable[[], float]):
+    def __init__(self, log: Callable[[str], Any], clock: Callable[[], float]) -> None:
         self._log, self._clock = log, clock
         self.counts: dict[str, int] = {}
         self._latest = -math.inf
@@ -32,13 +32,15 @@ class Problems:
         self.counts[cause] = self.counts.get(cause, 0) + 1
 
     def exception(self, error: Exception) -> None:
-        """Counts an exception that nobody foresaw; where it is new, its traceback is logged."""
+        """Counts an unexpected exception; where it is new, its traceback is logged."""
         where = traceback.extract_tb(error.__traceback__)[-1:]
         place = "".join(f" in {Path(frame.filename).name}:{frame.lineno}" for frame in where)
         cause = f"{type(error).__name__}{place}"
         if cause not in self.counts and len(self.counts) < MAX_CAUSES:
-            self._log("going on after an error in this package, please report it:\n"
-                      + "".join(traceback.format_exception(error)).rstrip())  # fmt: skip
+            self._log(
+                "continuing after an error in this package, please report it:\n"
+                + "".join(traceback.format_exception(error)).rstrip()
+            )
         else:
             cause = cause if cause in self.counts else "others"
         self._latest = self._clock()
@@ -46,4 +48,5 @@ class Problems:
 
     @property
     def fresh(self) -> bool:
+        """Whether the latest problem is less than 10 s old."""
         return self._clock() - self._latest < FRESH

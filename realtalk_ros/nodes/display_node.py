@@ -26,7 +26,9 @@ MAX_JPEG = 8 * 2**20  # bytes of one picture
 
 
 class DisplayNode(lifecycle.RealTalkNode):
-    def __init__(self, name: str = "display_node", **options):
+    """Subscribes to face and audio while a page is open, and does what operators request."""
+
+    def __init__(self, name: str = "display_node", **options: Any) -> None:
         super().__init__(name, **options)
         p, later = self.parameter, parameters.UNCONFIGURED
         self.host = p("host", "127.0.0.1", "Address to serve on; 0.0.0.0: every network", None,
@@ -42,17 +44,17 @@ class DisplayNode(lifecycle.RealTalkNode):
 
         self.counts = {"images": 0, "chunks": 0, "orders": 0}
         self.display: Display | None = None
-        # From the server's thread. What it says twice is counted, so the oldest may be lost.
+        # From the server's thread. Problems are counted by kind, so the oldest may be lost.
         self._orders: deque[tuple[str, Any]] = deque(maxlen=1000)
-        self._heard: deque[str] = deque(maxlen=1000)
-        self._watched = 0  # pages that look
-        self._image: Any = None  # subscriptions while somebody looks
+        self._page_problems: deque[str] = deque(maxlen=1000)
+        self._pages = 0  # that are open
+        self._image: Any = None  # subscriptions while a page is open
         self._audio: Any = None
         self._say = self.create_publisher(
             String, "say", qos.COMMAND, qos_overriding_options=qos.overridable()
         )
         self._interrupt = self.create_client(Trigger, "interrupt")
-        self._interrupting: Any = None  # the answer to the last one
+        self._interrupting: Any = None  # future of the last call
         self._setters = [
             self.create_client(SetParameters, f"{node}/set_parameters")
             for node in ("renderer_node", "expression_node")
@@ -69,42 +71,42 @@ class DisplayNode(lifecycle.RealTalkNode):
         display = Display(
             self.host, self.port, self.buffer, self.operators, self.host_names.split(),
             on_order=lambda name, value: self._orders.append((name, value)),
-            on_clients=lambda count: setattr(self, "_watched", count),
-            on_problem=self._heard.append,
+            on_clients=lambda count: setattr(self, "_pages", count),
+            on_problem=self._page_problems.append,
         )  # fmt: skip
-        display.tell(avatars=names, avatar=self.avatar)
+        display.update(avatars=names, avatar=self.avatar)
         display.start()
         self.display = display
         self.get_logger().info(f"the face is on http://{self.host}:{display.port}/ (and /operator)")
 
     def halt(self) -> None:
-        self._watch(False)
+        self._subscribe(False)
 
     def free(self) -> None:
         if self.display is not None:
             self.display.stop()
             self.display = None
         self._orders.clear()
-        self._watched = 0
+        self._pages = 0
 
     def close(self) -> None:
         super().close()
         self.free()
 
     def work(self) -> None:
-        """Subscribes while somebody looks, and does what operators ask."""
-        while self._heard:
-            self.problems.add(self._heard.popleft())
-        if not self.ready:
+        """Subscribes while a page is open, and does what operators request."""
+        while self._page_problems:
+            self.problems.add(self._page_problems.popleft())
+        if not self.ready or self.display is None:
             if self._orders and self.display is not None:
-                self.display.tell(notice=f"{self.get_name()} is not active")
+                self.display.update(notice=f"{self.get_name()} is not active")
             self._orders.clear()
             return
         try:
-            self._watch(self._watched > 0)
+            self._subscribe(self._pages > 0)
             while self._orders:
                 self.counts["orders"] += 1
-                self.display.tell(notice=self._do(*self._orders.popleft()))
+                self.display.update(notice=self._do(*self._orders.popleft()))
         except Exception as error:  # pages must be served, whatever the middleware lacks
             self.problems.add(f"{type(error).__name__}: {error}")
 
@@ -112,14 +114,14 @@ class DisplayNode(lifecycle.RealTalkNode):
         """Carries an order out. Returns what its operator should know."""
         if name == "say":
             self._say.publish(String(data=value))
-            heard = self._say.get_subscription_count()
-            return "" if heard else "nobody listens on the topic say: start say_node"
+            subscribed = self._say.get_subscription_count()
+            return "" if subscribed else "nobody listens on the topic say: start say_node"
         if name == "avatar":
             return self._choose(value)
         if not self._interrupt.service_is_ready():
             return "there is nothing to interrupt: expression_node is not there"
         if self._interrupting is not None and not self._interrupting.done():
-            self._interrupt.remove_pending_request(self._interrupting)  # or it is kept for ever
+            self._interrupt.remove_pending_request(self._interrupting)  # or it is kept forever
         self._interrupting = self._interrupt.call_async(Trigger.Request())
         return ""
 
@@ -141,12 +143,12 @@ class DisplayNode(lifecycle.RealTalkNode):
         if self.display is None or not results:
             return
         if results[0].successful:
-            self.display.tell(avatar=avatar)
+            self.display.update(avatar=avatar)
         else:
-            self.display.tell(notice=f"the avatar stays: {results[0].reason}")
+            self.display.update(notice=f"the avatar stays: {results[0].reason}")
 
-    def _watch(self, wanted: bool) -> None:
-        if wanted == (self._audio is not None):  # the one that is made last
+    def _subscribe(self, wanted: bool) -> None:
+        if wanted == (self._audio is not None):  # the one that is created last
             return
         for subscription in (self._image, self._audio):
             if subscription is not None:
@@ -180,26 +182,26 @@ class DisplayNode(lifecycle.RealTalkNode):
             return
         try:
             if message.reset:
-                self.display.forget()
+                self.display.clear()
             if message.data:
                 pcm = decode_pcm(memoryview(message.data), message.encoding, message.channels)
                 check_rate(message.sample_rate)
                 time = self.media_time(message.header.stamp)
                 if time is None:
                     raise AudioError("a chunk of audio_out has no stamp: it was left out")
-                self.display.hear(time, message.sample_rate, pcm)
+                self.display.play(time, message.sample_rate, pcm)
             if message.last:
-                self.display.end()
+                self.display.flush()
         except AudioError as error:
             self.problems.add(str(error))
 
-    def concern(self) -> str:
+    def warning(self) -> str:
         if self.ready and self.display is not None and self.display.away:
             return "pages wait for pictures: is renderer_node running?"
-        return super().concern()
+        return super().warning()
 
-    def status(self) -> dict:
-        values: dict = {"pages": self._watched, **self.counts}
+    def status(self) -> dict[str, Any]:
+        values: dict[str, Any] = {"pages": self._pages, **self.counts}
         if self.display is not None:
             values.update({f"page_{name}": count for name, count in self.display.counts.items()})
         return values

@@ -1,5 +1,5 @@
-"""Speech on `audio` becomes expressions on `expression`, and the same speech, laid on the timeline,
-goes out on `speech`. A thin shell of TurnTaking (who speaks) and ExpressionPipeline (how it looks)."""
+"""Speech on `audio` becomes expressions on `expression`; the same speech goes out on `speech` with
+its final stamps. A thin shell of TurnTaking (who speaks) and ExpressionPipeline (how it looks)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from realtalk_ros.nodes.background_loader import BackgroundLoader
 from realtalk_ros.nodes.face_settings import SharedSettings
 from realtalk_ros.nodes.face_settings import check as check_setting
 from realtalk_ros.nodes.subscriptions import AudioSubscription, Received
-from realtalk_ros.playout.sender_identity import Senders
+from realtalk_ros.playout.sender_identity import SenderIdentifier
 from realtalk_ros.playout.turn_taking import POLICIES, TurnTaking
 from realtalk_ros.stream_types import Chunk, TimedExpression
 
@@ -78,7 +78,7 @@ class ExpressionNode(lifecycle.RealTalkNode):
         self.counts = {"chunks": 0, "frames": 0, "interrupts": 0, "fallbacks": 0}
         self._voice: Voice | None = None
         self._loader: BackgroundLoader[Voice, Voice] = BackgroundLoader(self._load, self.problems)
-        self._senders = Senders()
+        self._senders = SenderIdentifier()
         self._files: dict[str, str] = {}  # of the network, and their checksums
         self._load_share = 0.0  # computing per second of sound, of late
         self._behind = 0.0  # s by which the work was late when it was last done
@@ -142,10 +142,10 @@ class ExpressionNode(lifecycle.RealTalkNode):
 
     def close(self) -> None:
         super().close()
-        self._loader.forget()  # a thread that still computes would end the process with an error
+        self._loader.cancel()  # a thread that still computes would end the process with an error
 
     def free(self) -> None:
-        self._loader.forget()
+        self._loader.cancel()
         self.pipeline = self._voice = None
 
     def check_parameter(self, name: str, value) -> None:
@@ -168,11 +168,11 @@ class ExpressionNode(lifecycle.RealTalkNode):
             self.pipeline.fps = float(value)
         voice = self._voice
         running = voice and (voice.avatar, voice.device, voice.model_dir)
-        if name in LOADED and voice and (self._loader.name or running != self._wanted()):
-            self._loader.ask(self._wanted(), f"{name} {value}")
+        if name in LOADED and voice and (self._loader.loading or running != self._wanted()):
+            self._loader.request(self._wanted(), f"{name} {value}")
 
     def loading(self) -> str:
-        return self._loader.name
+        return self._loader.loading
 
     # Sound in
 
@@ -193,10 +193,10 @@ class ExpressionNode(lifecycle.RealTalkNode):
         message, counts = letter.message, dict(self.turns.counts)
         sent = now - letter.waited
         seconds = len(message.data) / max(1, 2 * message.channels * message.sample_rate)
-        sender = self._senders.name(message.utterance_id, letter.number, sent, seconds)
+        sender = self._senders.identify(message.utterance_id, letter.number, sent, seconds)
         if message.reset:
             self.interrupt()
-            self.turns.welcome(message.utterance_id, sender)
+            self.turns.accept_again(message.utterance_id, sender)
             if not message.data:
                 return
         try:
@@ -373,11 +373,11 @@ class ExpressionNode(lifecycle.RealTalkNode):
 
     # Diagnostics
 
-    def concern(self) -> str:
+    def warning(self) -> str:
         if self._load_share > 0.9:
             share = f"{self._load_share:.1f} s of computing a second of sound"
             return f"this machine cannot keep up: {share}"
-        return super().concern()
+        return super().warning()
 
     def status(self) -> dict:
         voice = self._voice

@@ -1,4 +1,4 @@
-"""Gives Fast DDS this package's settings, as far as the user has chosen none of his own."""
+"""Configures Fast DDS with this package's profile, unless the user has chosen another."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-# Where Fast DDS 2 (Humble, Jazzy) and 3 (from Kilted on) look for a file of settings. The first
-# lines of the files say what they are for.
+# Where Fast DDS 2 (Humble, Jazzy) and 3 (from Kilted on) look for a profile. The first lines of the
+# profiles say what they are for.
 FASTDDS_PROFILE = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 OUR_PROFILE = "REALTALK_FASTDDS_PROFILE"  # what this package put there, for children to know
-# How a user chooses transports without a file. It counts only where a file names none.
+# How a user chooses transports without a profile. It counts only where a profile names none.
 TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"
 LOCALHOST_ONLY = "ROS_LOCALHOST_ONLY"
-WHITE_LISTS = (2, 10)  # Fast DDS up to which ROS 2 keeps that by a transport of its own (Humble)
+# Before this version of Fast DDS (on Humble) LOCALHOST_ONLY is a transport with a white list.
+WHITE_LISTS = (2, 10)
 
 
 def use_fastdds_profile(images: bool = False) -> None:
-    """Gives Fast DDS this package's settings in what this process starts from now on, unless the
-    user names a file of his own. images: whether this process publishes them; it then gets more
-    shared memory, unless the user has chosen the transports."""
+    """Sets this package's profile for this process and its children, unless the user has set one.
+
+    images: whether this process publishes them; it then gets more shared memory, unless the user
+    has chosen the transports.
+    """
     ours = os.environ.get(OUR_PROFILE, "")
     if any(os.environ.get(name, "") not in ("", ours) for name in FASTDDS_PROFILE):
         return
@@ -54,7 +57,7 @@ def _transports(version: tuple[int, ...] | None) -> str:
 
 
 def fastdds_version() -> tuple[int, ...] | None:
-    """Of the Fast DDS that ROS 2 brings, as its library's file is named; None: it brings none."""
+    """Of the Fast DDS that ROS 2 brings, by the name of its library; None: it brings none."""
     for folder in _libraries():
         found = [
             tuple(map(int, match[1].split(".")))
@@ -67,7 +70,7 @@ def fastdds_version() -> tuple[int, ...] | None:
 
 
 def _libraries() -> Iterator[Path]:
-    """Where ROS 2's libraries may be: of what is sourced, then of what Python imports."""
+    """Folders of ROS 2's libraries: of sourced workspaces, then of the rclpy that is imported."""
     prefixes = [Path(p) for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
     spec = importlib.util.find_spec("rclpy")
     if spec is not None and spec.origin:

@@ -1,5 +1,5 @@
-"""What may be given to the launch file and to `realtalk up`, and what wins: an argument that is
-given over the parameter file, the file over the nodes' own defaults."""
+"""Arguments of the launch file and of `realtalk up`. An argument that is given wins over the
+parameter file, and the file over the nodes' own defaults."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHOICES = {
 def parameters(given: dict[str, Any]) -> dict[str, Any]:
     """{argument: its text or value; "" or None: not given} -> the parameters that it sets.
 
-    Raises RealTalkError for what no node would take.
+    Raises RealTalkError for what no node would accept.
     """
     numbers = {"fps": (float, FPS_RANGE), "size": (int, SIZE_RANGE)}
     values: dict[str, Any] = {}
@@ -42,7 +42,7 @@ def parameters(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def flag(name: str, text: str) -> bool:
-    """Of an argument that is true or false. Raises RealTalkError."""
+    """The value of an argument that is true or false. Raises RealTalkError."""
     if text not in FLAGS:
         raise RealTalkError(f"{name} is true or false, not {text!r}")
     return FLAGS[text]
@@ -59,10 +59,10 @@ def _number(name: str, text: str, kind: type, limits: tuple[float, float]) -> An
     return value
 
 
-def namespace(text: str, above: str = "") -> str:
-    """The absolute one: "robot1/head" -> "/robot1/head"; "" and "/" -> "/". `above`: the namespace
-    in which a relative one lies. Raises RealTalkError for characters that ROS 2 does not take."""
-    whole = (text if text.startswith("/") else f"{above}/{text}").strip("/")
+def namespace(text: str, parent: str = "") -> str:
+    """As an absolute one: "robot1/head" -> "/robot1/head"; "" and "/" -> "/". `parent`: the
+    namespace in which a relative one lies. Raises RealTalkError for invalid characters."""
+    whole = (text if text.startswith("/") else f"{parent}/{text}").strip("/")
     if whole and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*", whole):
         raise RealTalkError(
             "namespace is made of letters, digits and underscores, with / between its parts, such "
@@ -111,8 +111,8 @@ def _reason(error: Exception) -> str:
 
 
 def value_for(sections: dict[str, dict[str, Any]], node: str, name: str, default: Any) -> Any:
-    """Parameter `name` of the node of the absolute name `node` in what `read_params_file` returned.
-    As in ROS 2, a section of the node's own wins over patterns."""
+    """Parameter `name` of the node with the absolute name `node`, from what `read_params_file`
+    returned. As in ROS 2, a section of the node's own wins over patterns."""
     value = default
     for pattern, values in sorted(sections.items(), key=lambda item: "*" not in item[0]):
         names = re.escape(pattern).replace(r"/\*\*", "(/[^/]+)*").replace(r"/\*", "/[^/]+")

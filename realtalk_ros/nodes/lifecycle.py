@@ -11,35 +11,32 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rcl_interfaces.msg import (
-    FloatingPointRange,
-    IntegerRange,
-    ParameterDescriptor,
-    SetParametersResult,
-)
 from rclpy._rclpy_pybind11 import RCLError
-from rclpy.clock import Clock
+from rclpy.clock import Clock, ROSClock
 from rclpy.clock_type import ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.parameter import Parameter
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from rclpy.service import Service
+from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
 from realtalk_ros.audio.pcm import ENCODINGS
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes.diagnostics import Problems
-from realtalk_ros.nodes.parameters import LIVE, NEVER, UNCONFIGURED
+from realtalk_ros.nodes.parameters import ParameterNode
 from realtalk_ros.nodes.qos import overridable
 from realtalk_ros.playout.clock import ClockJumpDetector
 
 NAMESPACE = "realtalk"  # unless remapped (`-r __ns:=/name`, or the launch argument)
-STANDS = 2.5  # s for which simulated time must not move before that is told
+STOPPED = 2.5  # s for which simulated time must not move before that is reported
 RETRY = 5.0  # s between attempts to load what was missing or broken
 LAST_STAMP = (2**31 - 1) * 10**9  # ns, builtin_interfaces/Time holds no more
 
 
-class RealTalkNode(LifecycleNode):
-    """A lifecycle node with diagnostics at 1 Hz, which brings itself up unless told otherwise.
+class RealTalkNode(ParameterNode):
+    """A lifecycle node with diagnostics at 1 Hz, which activates itself unless `autostart` is off.
 
     A subclass declares parameters and endpoints in its constructor, so that it is found while it
     still loads, and does its work in four steps:
@@ -47,7 +44,7 @@ class RealTalkNode(LifecycleNode):
     configure   `setup` loads; raises RealTalkError for what a user can mend
     activate    `start`; from then on `ready` is true. Callbacks that come before do nothing
     deactivate  `halt` ends what `start` began
-    cleanup     `free` gives back what `setup` took: memory, the GPU
+    cleanup     `free` releases what `setup` took: memory, the GPU
 
     With `autostart` a failed configure is tried again every 5 s.
     """
@@ -56,7 +53,7 @@ class RealTalkNode(LifecycleNode):
     rated: tuple[str, ...] = ()
     counts: dict[str, int]
 
-    def __init__(self, name: str, **options: Any):
+    def __init__(self, name: str, **options: Any) -> None:
         super().__init__(name, **{"namespace": NAMESPACE, **options})
         self.ready = False
         self.persistent = True  # whether a failed setup is tried again, or ends the process
@@ -67,121 +64,26 @@ class RealTalkNode(LifecycleNode):
         # Media time is kept relative to a whole second near now: a float of seconds since 1970
         # cannot tell the frames of a grid apart exactly.
         self._base = int(self.get_clock().now().nanoseconds // 10**9) * 10**9
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._jumps = ClockJumpDetector()
-        self._clock_seen = (0.0, 0.0)  # the ROS clock, and when it last moved (monotonic)
-        self._changes: dict[str, str] = {}  # parameter -> when it may be changed
-        if hasattr(self, "add_pre_set_parameters_callback"):  # not on Humble
-            self.add_pre_set_parameters_callback(self._as_declared)
-            self.add_post_set_parameters_callback(self._apply_parameters)
-        self.add_on_set_parameters_callback(self._check_parameters)
-        # rclpy lets a transition that does not fit the state end the process.
+        self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._clock_jumps = ClockJumpDetector()
+        self._clock_moved = (0.0, 0.0)  # the ROS clock, and when it last moved (monotonic)
+        # rclpy lets a transition that is not valid in this state end the process.
         service = self._service_change_state
-        service.callback = self._answer_unfitting(service.callback)
+        service.callback = self._refuse_invalid(service.callback)
         self.autostart = self.parameter(
             "autostart", True, "Configure and activate at the start; false: wait for a manager"
         )
-        self._wanted_up = self.autostart
-        self._counted: tuple[float, dict[str, int]] = (time.monotonic(), {})
+        self._wanted_active = self.autostart
+        self._last_counts: tuple[float, dict[str, int]] = (time.monotonic(), {})
         self._diagnostics = self.create_publisher(
             DiagnosticArray, "/diagnostics", 10, qos_overriding_options=overridable()
         )
         self.steady_timer(1.0, self.publish_diagnostics)
 
-    # Parameters
-
-    def parameter(
-        self,
-        name: str,
-        default: Any,
-        description: str,
-        limits: tuple[float, float] | tuple[int, int] | None = None,
-        change: str = NEVER,
-    ) -> Any:
-        """Declares a parameter and returns its value.
-
-        `change`: NEVER; UNCONFIGURED (the attribute `name` is set, and `setup` reads it); LIVE
-        (`change_parameter` is asked, which raises RealTalkError to refuse, and then the attribute
-        is set).
-        """
-        when = {NEVER: "at the start", UNCONFIGURED: "while unconfigured", LIVE: "at any time"}
-        descriptor = ParameterDescriptor(
-            description=description,
-            read_only=change == NEVER,
-            additional_constraints=f"set it {when[change]}",
-        )
-        given = self._parameter_overrides.get(name)
-        if isinstance(default, float) and given and given.type_ == Parameter.Type.INTEGER:
-            # `fps: 25` in a YAML file is meant as 25.0
-            self._parameter_overrides[name] = Parameter(name, value=float(given.value))
-        if limits and isinstance(default, float):
-            descriptor.floating_point_range = [
-                FloatingPointRange(from_value=float(limits[0]), to_value=float(limits[1]))
-            ]
-        elif limits:
-            descriptor.integer_range = [
-                IntegerRange(from_value=limits[0], to_value=limits[1], step=1)
-            ]
-        value = self.declare_parameter(name, default, descriptor).value
-        self._changes[name] = change
-        return value
-
-    def check_parameter(self, name: str, value: Any) -> None:
-        """Raises RealTalkError to refuse a new value of a parameter. Changes nothing."""
-
-    def change_parameter(self, name: str, value: Any) -> None:
-        """Puts a new value of a LIVE parameter, which was checked, to work."""
-
-    def _as_declared(self, parameters: list[Parameter]) -> list[Parameter]:
-        """Whole numbers are taken where a float is meant."""
-        return [
-            Parameter(p.name, value=float(p.value))
-            if p.type_ == Parameter.Type.INTEGER
-            and self.has_parameter(p.name)
-            and self.get_parameter(p.name).type_ == Parameter.Type.DOUBLE
-            else p
-            for p in parameters
-        ]
-
-    def _check_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
-        """All are checked before any is put to work."""
-        for parameter in parameters:
-            name, value = parameter.name, parameter.value
-            change = self._changes.get(name)
-            if change == UNCONFIGURED and self.state != "unconfigured":
-                return SetParametersResult(successful=False, reason=(
-                    f"{name} is read when the node is configured: deactivate and clean it up first"
-                ))  # fmt: skip
-            if change in (UNCONFIGURED, LIVE):
-                try:
-                    self.check_parameter(name, value)
-                except RealTalkError as error:
-                    return SetParametersResult(successful=False, reason=str(error))
-        return SetParametersResult(successful=True)
-
-    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
-        """As rclpy's, which on Humble calls nobody before and after."""
-        if hasattr(self, "add_post_set_parameters_callback"):
-            return super().set_parameters_atomically(parameter_list)
-        parameters = self._as_declared(parameter_list)
-        result = super().set_parameters_atomically(parameters)
-        if result.successful:
-            self._apply_parameters(parameters)
-        return result
-
-    def _apply_parameters(self, parameters: list[Parameter]) -> None:
-        changes = [(p.name, p.value, self._changes.get(p.name)) for p in parameters]
-        for name, value, change in changes:
-            if change in (UNCONFIGURED, LIVE):
-                setattr(self, name, value)
-        for name, value, change in changes:
-            if change == LIVE:
-                self.change_parameter(name, value)
-
-    # Callbacks: an exception in one ends neither the node nor what else it does
+    # Callbacks: an exception in one ends neither the node nor its other work
 
     def guarded(self, callback: Callable[..., Any]) -> Callable[..., Any]:
-        """`callback`, whose exceptions are told and go no farther."""
+        """`callback`, whose exceptions are reported and go no farther."""
 
         @functools.wraps(callback)
         def call(*args: Any) -> Any:
@@ -195,37 +97,51 @@ class RealTalkNode(LifecycleNode):
 
         return call
 
-    def create_subscription(  # type: ignore[no-untyped-def]
-        self, msg_type, topic, callback, qos_profile, *args, **options
-    ):
+    def create_subscription(
+        self,
+        msg_type: Any,
+        topic: str,
+        callback: Callable[..., Any],
+        qos_profile: QoSProfile | int,
+        **options: Any,
+    ) -> Subscription:
         # rclpy writes a user's override into the profile, which others use, too.
+        profile = copy.copy(qos_profile)
         return super().create_subscription(
-            msg_type, topic, self.guarded(callback), copy.copy(qos_profile), *args, **options
+            msg_type, topic, self.guarded(callback), profile, **options
         )
 
-    def create_publisher(self, msg_type, topic, qos_profile, *args, **options):  # type: ignore
-        return super().create_publisher(msg_type, topic, copy.copy(qos_profile), *args, **options)
+    def create_publisher(
+        self, msg_type: Any, topic: str, qos_profile: QoSProfile | int, **options: Any
+    ) -> Publisher:
+        return super().create_publisher(msg_type, topic, copy.copy(qos_profile), **options)
 
-    def create_service(self, srv_type, srv_name, callback, *args, **options):  # type: ignore
+    def create_service(
+        self, srv_type: Any, srv_name: str, callback: Callable[..., Any], **options: Any
+    ) -> Service:
         guarded = self.guarded(callback)
 
         def answer(request: Any, response: Any) -> Any:
             answered = guarded(request, response)
             return response if answered is None else answered  # as it is, which says no success
 
-        return super().create_service(srv_type, srv_name, answer, *args, **options)
+        return super().create_service(srv_type, srv_name, answer, **options)
 
-    def create_timer(self, timer_period_sec, callback, *args, **options):  # type: ignore
+    def create_timer(
+        self, timer_period_sec: float, callback: Callable[..., Any], *args: Any, **options: Any
+    ) -> Timer:
         return super().create_timer(timer_period_sec, self.guarded(callback), *args, **options)
 
-    def _answer_unfitting(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+    def _refuse_invalid(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+        """The change_state service, which answers a transition that is not valid."""
+
         def change_state(request: Any, response: Any) -> Any:
             state = self.state
             try:
                 return callback(request, response)
             except RCLError:
-                asked = request.transition.label or f"number {request.transition.id}"
-                self.problems.add(f"the transition {asked} was refused: this node is {state}")
+                transition = request.transition.label or f"number {request.transition.id}"
+                self.problems.add(f"the transition {transition} was refused: this node is {state}")
                 response.success = False
                 return response
 
@@ -256,7 +172,7 @@ class RealTalkNode(LifecycleNode):
         last: bool = False,
         encoding: str = AudioChunk.PCM_S16LE,
     ) -> AudioChunk:
-        """(n,) float32 mono in -1..1, whose first sample is heard at media time start [s]; None:
+        """(n,) float32 mono in -1..1, whose first sample is played at media time start [s]; None:
         after what this utterance sent before."""
         message = AudioChunk(
             sample_rate=sample_rate,
@@ -272,25 +188,29 @@ class RealTalkNode(LifecycleNode):
         message.data = array.array("B", pcm.astype(ENCODINGS[encoding]).tobytes())
         return message
 
+    @property
+    def _time_is_simulated(self) -> bool:
+        clock = self.get_clock()
+        return isinstance(clock, ROSClock) and clock.ros_time_is_active
+
     def clock_jump(self) -> float:
-        """Seconds by which the ROS clock was set since this was last asked; 0 if it was not.
-        Ask often, from one thread."""
-        simulated = self.get_clock().ros_time_is_active
-        jump = self._jumps.look(self.now(), time.monotonic(), simulated)
+        """Seconds by which the ROS clock was set since the last call; 0 if it was not. Call it
+        often, from one thread at a time."""
+        jump = self._clock_jumps.update(self.now(), time.monotonic(), self._time_is_simulated)
         if jump:
-            self.problems.add(f"the clock jumped by {jump:.1f} s: going on at its new time")
+            self.problems.add(f"the clock jumped by {jump:.1f} s: continuing at its new time")
         return jump
 
     def steady_timer(self, period: float, callback: Callable[[], None]) -> Timer:
-        """A timer that goes on when the ROS clock is set back, or stands still."""
-        return self.create_timer(period, callback, clock=self._steady)
+        """A timer that runs on when the ROS clock is set back, or stops."""
+        return self.create_timer(period, callback, clock=self._steady_clock)
 
     def in_namespace(self, frame: str) -> str:
-        """A frame's name as others see it: those of two faces must differ."""
+        """A frame's name as other nodes use it: those of two faces must differ."""
         namespace = self.get_namespace().strip("/")
         return frame if "/" in frame or not namespace or not frame else f"{namespace}/{frame}"
 
-    # Life
+    # Life cycle
 
     def setup(self) -> None:
         """Loads what the node works with. Raises RealTalkError."""
@@ -302,16 +222,11 @@ class RealTalkNode(LifecycleNode):
         """Stops what `start` began, and what runs beside the executor."""
 
     def free(self) -> None:
-        """Lets go of what `setup` loaded."""
-
-    @property
-    def state(self) -> str:
-        """unconfigured, inactive, active or finalized (or a transition's name)."""
-        return self._state_machine.current_state[1]
+        """Releases what `setup` loaded."""
 
     def try_setup(self) -> None:
-        """Brings the node up: configure, activate. A failure is said once, and tried again."""
-        self._wanted_up = True
+        """Configures and activates the node. A failure is logged once, and tried again."""
+        self._wanted_active = True
         if self.state == "unconfigured":
             self.trigger_configure()
         if self.state == "inactive":
@@ -324,7 +239,7 @@ class RealTalkNode(LifecycleNode):
         self.publish_diagnostics()
 
     def _retry(self) -> None:
-        if self._wanted_up and self.state == "unconfigured":
+        if self._wanted_active and self.state == "unconfigured":
             self.try_setup()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -333,8 +248,8 @@ class RealTalkNode(LifecycleNode):
         except RealTalkError as error:
             if self.failure != str(error):
                 self.failure = str(error)
-                tried_again = self.persistent and self._wanted_up
-                again = f" (trying again every {RETRY:.0f} s)" if tried_again else ""
+                retries = self.persistent and self._wanted_active
+                again = f" (trying again every {RETRY:.0f} s)" if retries else ""
                 self.get_logger().error(f"{error}{again}")
             self.free()
             return TransitionCallbackReturn.FAILURE
@@ -347,12 +262,12 @@ class RealTalkNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self.start()
-        self.ready, self._wanted_up = True, True
+        self.ready, self._wanted_active = True, True
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        # Who takes a node down by hand does not want it to come up by itself.
-        self.ready = self._wanted_up = False
+        # A node that was deactivated by hand must not activate itself.
+        self.ready = self._wanted_active = False
         self.halt()
         return super().on_deactivate(state)
 
@@ -378,21 +293,21 @@ class RealTalkNode(LifecycleNode):
 
     # Diagnostics
 
-    def _clock_stands(self) -> bool:
-        """Whether simulated time does not come, or stands still."""
-        now, before = self.now(), self._clock_seen
-        if now != before[0] or not self.get_clock().ros_time_is_active:
-            self._clock_seen = (now, time.monotonic())
+    def _clock_is_stopped(self) -> bool:
+        """Whether simulated time does not come, or does not move."""
+        now, before = self.now(), self._clock_moved
+        if now != before[0] or not self._time_is_simulated:
+            self._clock_moved = (now, time.monotonic())
             return False
-        return time.monotonic() - before[1] > STANDS
+        return time.monotonic() - before[1] > STOPPED
 
     def status(self) -> dict[str, Any]:
         """What to show under this node's name in /diagnostics."""
         return {}
 
-    def concern(self) -> str:
+    def warning(self) -> str:
         """What the user should know though the node runs, in a few words; else empty."""
-        if self._clock_stands():
+        if self._clock_is_stopped():
             where = "stands still" if self.get_clock().now().nanoseconds else "does not come"
             return f"use_sim_time is set, and the time on /clock {where}: nothing is shown or said"
         return "bad input is being left out" if self.problems.fresh else ""
@@ -409,10 +324,10 @@ class RealTalkNode(LifecycleNode):
         if self.failure:
             status.level, status.message = DiagnosticStatus.ERROR, self.failure
         elif not self.ready:
-            level = DiagnosticStatus.ERROR if self._wanted_up else DiagnosticStatus.STALE
+            level = DiagnosticStatus.ERROR if self._wanted_active else DiagnosticStatus.STALE
             status.level, status.message = level, self.state
-        elif concern := self.concern():
-            status.level, status.message = DiagnosticStatus.WARN, concern
+        elif warning := self.warning():
+            status.level, status.message = DiagnosticStatus.WARN, warning
         else:
             loading = self.loading()
             status.level = DiagnosticStatus.OK
@@ -424,12 +339,15 @@ class RealTalkNode(LifecycleNode):
         self._diagnostics.publish(message)
 
     def _rates(self) -> dict[str, float]:
-        """Per second since the last time."""
-        now, (then, before) = time.monotonic(), self._counted
-        self._counted = now, dict(self.counts)
-        gone = max(1e-3, now - then)
-        return {f"{name}_per_s": (self.counts[name] - before.get(name, 0)) / gone
-                for name in self.rated if name in self.counts}  # fmt: skip
+        """Per second since the last call."""
+        now, (then, before) = time.monotonic(), self._last_counts
+        self._last_counts = now, dict(self.counts)
+        elapsed = max(1e-3, now - then)
+        return {
+            f"{name}_per_s": (self.counts[name] - before.get(name, 0)) / elapsed
+            for name in self.rated
+            if name in self.counts
+        }
 
 
 def _text(value: Any) -> str:

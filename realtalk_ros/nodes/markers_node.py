@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import Point
+from rclpy.publisher import Publisher
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.msg import FaceExpression
-from realtalk_ros.nodes import lifecycle, parameters, qos, spin
-from realtalk_ros.nodes.face_settings import SharedSettings
-from realtalk_ros.output.rviz_markers import LINES, FaceLines, line, tell
+from realtalk_ros.nodes import qos, spin
+from realtalk_ros.nodes.face_settings import FaceNode, SharedSettings
+from realtalk_ros.output.rviz_markers import LINES, FaceLines, line, weights_text
 from realtalk_ros.playout.jitter_buffer import JitterBuffer
 from realtalk_ros.stream_types import TimedExpression
 
@@ -22,13 +23,13 @@ GREY, RED = ColorRGBA(r=0.8, g=0.8, b=0.85, a=1.0), ColorRGBA(r=0.95, g=0.35, b=
 WHITE = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
 
 
-class MarkersNode(lifecycle.RealTalkNode):
+class MarkersNode(FaceNode):
+    """Expressions become markers on `face/markers`, with the delay of the face."""
+
     rated = ("arrays",)
 
-    def __init__(self, name: str = "markers_node", **options):
+    def __init__(self, name: str = "markers_node", **options: Any) -> None:
         super().__init__(name, **options)
-        self.avatar = self.parameter("avatar", *parameters.AVATAR)
-        self.fps = self.parameter("fps", *parameters.FPS)
         self.frame_id = self.parameter("frame_id", "face", "Frame of the face: x forward, z up")
         self.parent_frame = self.parameter(
             "parent_frame", "base_link", "Frame in which the face gets a static transform, 1 m "
@@ -36,7 +37,7 @@ class MarkersNode(lifecycle.RealTalkNode):
         )  # fmt: skip
         self.counts = {"arrays": 0}
         self.face: FaceLines | None = None
-        self.presenter = JitterBuffer(self.fps)
+        self.buffer = JitterBuffer(self.fps)
         overridable = qos.overridable()
         self._markers = self.create_publisher(
             MarkerArray, "face/markers", qos.IMAGE, qos_overriding_options=overridable
@@ -45,15 +46,15 @@ class MarkersNode(lifecycle.RealTalkNode):
             FaceExpression, "expression", self.on_expression, qos.EXPRESSION,
             qos_overriding_options=overridable,
         )  # fmt: skip
-        self._settings = SharedSettings(self, tells=False)
-        self._static: Any = None
+        self._settings = SharedSettings(self, publishes=False)
+        self._static: Publisher | None = None
         self._timer: Any = None
 
     def setup(self) -> None:
         self.face = FaceLines(Avatar.load(self.avatar).identity)
-        self.presenter = JitterBuffer(self.fps)
+        self.buffer = JitterBuffer(self.fps)
         if self.parent_frame:
-            self._stand()
+            self._publish_static_transform()
         self.get_logger().info(f"ready: markers of {self.avatar} in frame {self._frame}")
 
     def start(self) -> None:
@@ -70,7 +71,7 @@ class MarkersNode(lifecycle.RealTalkNode):
         if name == "avatar":
             self.face = FaceLines(Avatar.load(value).identity)
         elif name == "fps":
-            self.presenter.set_fps(value)
+            self.buffer.set_fps(value)
             if self.ready:
                 self.destroy_timer(self._timer)
                 self._timer = self.steady_timer(1 / value, self.work)
@@ -79,8 +80,8 @@ class MarkersNode(lifecycle.RealTalkNode):
     def _frame(self) -> str:
         return self.in_namespace(self.frame_id)
 
-    def _stand(self) -> None:
-        """The static frame. On apt ROS tf2_msgs is always there; the PyPI wheels lack it."""
+    def _publish_static_transform(self) -> None:
+        """Of the face in `parent_frame`. apt's ROS always has tf2_msgs; the PyPI wheels lack it."""
         try:
             tf_message = importlib.import_module("tf2_msgs.msg").TFMessage
         except ImportError:
@@ -101,30 +102,35 @@ class MarkersNode(lifecycle.RealTalkNode):
         if not self.ready:
             return
         if message.reset:
-            self.presenter.reset()
+            self.buffer.reset()
             return
         weights = np.array(message.weights, np.float32)
         rotation = np.array(message.head_rotation, np.float32)
         if not (np.isfinite(weights).all() and np.isfinite(rotation).all()):
             self.problems.add("an expression with numbers that are NaN or infinite was left out")
             return
-        now, when = self._present(), self.media_time(message.header.stamp)
-        self.presenter.push(TimedExpression(
-            now if when is None else when, message.utterance_id, message.sequence,
-            np.clip(weights, 0, 1), rotation, message.speech_probability,
-        ), now)  # fmt: skip
+        now, when = self._now(), self.media_time(message.header.stamp)
+        expression = TimedExpression(
+            time=now if when is None else when,
+            utterance=message.utterance_id,
+            sequence=message.sequence,
+            weights=np.clip(weights, 0, 1),
+            rotation=rotation,
+            speech=message.speech_probability,
+        )
+        self.buffer.push(expression, now)
 
-    def _present(self) -> float:
-        """Now, in seconds, what waits moved with the clock."""
+    def _now(self) -> float:
+        """Now, in seconds, after what waits was moved with the clock."""
         if jump := self.clock_jump():
-            self.presenter.shift(jump)
+            self.buffer.shift(jump)
         return self.now()
 
     def work(self) -> None:
-        shown = self.presenter.tick(self._present())
-        if shown is None or not self._markers.get_subscription_count() or self.face is None:
+        frame = self.buffer.tick(self._now())
+        if frame is None or not self._markers.get_subscription_count() or self.face is None:
             return
-        points = self.face.points(shown.weights, shown.rotation)
+        points = self.face.points(frame.weights, frame.rotation)
         stamp = self.get_clock().now().to_msg()
         markers = []
         for number, name in enumerate(LINES):
@@ -138,7 +144,11 @@ class MarkersNode(lifecycle.RealTalkNode):
         dots.scale.x = dots.scale.y = dots.scale.z = 0.003
         dots.points = _points(points)
         text = self._marker("weights", 0, stamp)
-        text.type, text.color, text.text = Marker.TEXT_VIEW_FACING, WHITE, tell(shown.weights)
+        text.type, text.color, text.text = (
+            Marker.TEXT_VIEW_FACING,
+            WHITE,
+            weights_text(frame.weights),
+        )
         text.scale.z = 0.01
         text.pose.position.y = -0.16  # beside the face, on its right
         text.pose.position.z = float(points[:, 2].mean())
@@ -152,8 +162,8 @@ class MarkersNode(lifecycle.RealTalkNode):
         marker.lifetime.sec = 1  # a face that is gone does not stay
         return marker
 
-    def status(self) -> dict:
-        return {"avatar": self.avatar, "late_expressions": self.presenter.late, **self.counts}
+    def status(self) -> dict[str, Any]:
+        return {"avatar": self.avatar, "late_expressions": self.buffer.late, **self.counts}
 
 
 def _points(array: np.ndarray) -> list[Point]:

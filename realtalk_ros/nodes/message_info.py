@@ -1,4 +1,4 @@
-"""When a message was published, for callbacks: rclpy tells it from Iron on."""
+"""When a message was published, for callbacks: rclpy reports it from Iron on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A microphone's sound as AudioChunks on `audio`: the face says what somebody says into it."""
+"""A microphone as AudioChunks on `audio`: the face speaks along with whoever speaks into it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from realtalk_ros.audio.microphone import Gate, Microphone
+from realtalk_ros.audio.microphone import Gate, Microphone, Piece
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 
-SILENT = 2.0  # s without any sound, not even noise, after which the device is opened anew
+SILENT = 2.0  # s without any audio, not even noise, after which the device is opened again
 
 
 class MicrophoneNode(lifecycle.RealTalkNode):
+    """Records, and sends what is louder than a threshold as utterances."""
+
     rated = ("blocks",)
 
-    def __init__(self, name: str = "microphone_node", **options):
+    def __init__(self, name: str = "microphone_node", **options: Any) -> None:
         super().__init__(name, **options)
         p, later, live = self.parameter, parameters.UNCONFIGURED, parameters.LIVE
         self.device = p("device", "", "Microphone: PortAudio's number, or a part of its name; "
@@ -32,13 +34,10 @@ class MicrophoneNode(lifecycle.RealTalkNode):
         self.counts = {"blocks": 0, "chunks": 0, "utterances": 0, "reopened": 0}
         self.microphone: Microphone | None = None
         self.gate: Gate | None = None
-        self._tried = 0.0
+        self._opened_at = 0.0  # monotonic, when it was last tried
         self._run = f"{time.time_ns() // 10**6:x}"
         self._audio = self.create_publisher(
-            AudioChunk,
-            "audio",
-            qos.SPEECH,
-            qos_overriding_options=qos.overridable(),
+            AudioChunk, "audio", qos.SPEECH, qos_overriding_options=qos.overridable()
         )
         self.steady_timer(0.01, self.work)
 
@@ -59,29 +58,29 @@ class MicrophoneNode(lifecycle.RealTalkNode):
     def work(self) -> None:
         if not self.ready or self.gate is None:
             if self.microphone is not None:
-                self.microphone.read()  # nobody wants it later
+                self.microphone.read()  # or it would be sent later
             return
         if self.microphone is None or time.monotonic() - self.microphone.heard_at > SILENT:
-            self._open_again()
+            self._reopen()
             return
         if self.microphone.cancelled:
             self.microphone.cancelled = False
             self.problems.add(
-                "the microphone's channels cancel each other out (one is inverted): one of them is "
-                "heard alone. Set the parameter channels to 1"
+                "the microphone's channels cancel each other out (one is inverted): only one of "
+                "them is used. Set the parameter channels to 1"
             )
         ahead = self.now() - time.monotonic()
-        for block, heard in self.microphone.read():
+        for block, recorded_at in self.microphone.read():
             self.counts["blocks"] += 1
             pcm = np.clip(block * 10 ** (self.gain / 20), -1, 1).astype(np.float32)
-            for piece in self.gate.push(pcm, heard + ahead):
+            for piece in self.gate.push(pcm, recorded_at + ahead):
                 self._send(piece)
 
-    def _open_again(self) -> None:
-        if time.monotonic() - self._tried < SILENT:
+    def _reopen(self) -> None:
+        if time.monotonic() - self._opened_at < SILENT:
             return
-        self._tried = time.monotonic()
-        self.problems.add("the microphone gives no sound any more: opening it again")
+        self._opened_at = time.monotonic()
+        self.problems.add("no audio comes from the microphone any more: opening it again")
         self.free()
         try:
             self.microphone = Microphone(self.device, self.rate, self.channels)
@@ -89,20 +88,25 @@ class MicrophoneNode(lifecycle.RealTalkNode):
         except RealTalkError as error:
             self.problems.add(str(error))
 
-    def _send(self, piece: Any) -> None:
+    def _send(self, piece: Piece) -> None:
         utterance = f"{self.get_name()}-{self._run}-{piece.utterance}"
         message = self.audio_message(
-            piece.pcm, self.rate, piece.start, utterance, piece.last, AudioChunk.PCM_F32LE
+            piece.pcm,
+            self.rate,
+            piece.start,
+            utterance,
+            last=piece.last,
+            encoding=AudioChunk.PCM_F32LE,
         )
         self._audio.publish(message)
         self.counts["chunks"] += 1
         self.counts["utterances"] = piece.utterance
 
-    def concern(self) -> str:
-        return "the microphone is away" if self.microphone is None else super().concern()
+    def warning(self) -> str:
+        return "the microphone is away" if self.microphone is None else super().warning()
 
-    def status(self) -> dict:
-        values: dict = {"device": self.device or "default", **self.counts}
+    def status(self) -> dict[str, Any]:
+        values: dict[str, Any] = {"device": self.device or "default", **self.counts}
         if self.gate is not None and self.microphone is not None:
             values |= {"level_db": self.gate.level, "overflows": self.microphone.overflows}
         return values

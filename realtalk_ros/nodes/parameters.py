@@ -1,15 +1,138 @@
-"""When a parameter may be changed, and the parameters that several nodes have."""
+"""Parameters: when each may be changed, how a set of them is checked and applied, and those that
+several nodes have."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.lifecycle import LifecycleNode
+from rclpy.parameter import Parameter
+
 from realtalk_ros import contracts
+from realtalk_ros.errors import RealTalkError
 
 # When a parameter may be changed.
 NEVER, UNCONFIGURED, LIVE = "never", "unconfigured", "live"
+WHEN = {NEVER: "at the start", UNCONFIGURED: "while unconfigured", LIVE: "at any time"}
 # Parameters that more than one node has: (default, description, range or None, when to change).
 AVATAR = ("default", "Bundled avatar's name, or an avatar folder", None, LIVE)
 DEVICE = ("cpu", "Where the networks run: cpu, cuda or tensorrt", None, LIVE)
 MODEL_DIR = (
-    "", "Folder of the .onnx files; empty: the ones that come with the package", None, LIVE
-)  # fmt: skip
+    "",
+    "Folder of the .onnx files; empty: the ones that come with the package",
+    None,
+    LIVE,
+)
 FPS = (25.0, "Frames per second", contracts.FPS_RANGE, LIVE)
+
+
+class ParameterNode(LifecycleNode):
+    """A lifecycle node whose parameters are attributes of the same name. Those that are set
+    together are checked together, and applied only if none of them is refused."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        super().__init__(name, **options)
+        self._changes: dict[str, str] = {}  # parameter -> when it may be changed
+        if hasattr(self, "add_pre_set_parameters_callback"):  # not on Humble
+            self.add_pre_set_parameters_callback(self._as_declared)
+            self.add_post_set_parameters_callback(self._apply_parameters)
+        self.add_on_set_parameters_callback(self._check_parameters)
+
+    @property
+    def state(self) -> str:
+        """unconfigured, inactive, active or finalized (or a transition's name)."""
+        return self._state_machine.current_state[1]
+
+    def parameter(
+        self,
+        name: str,
+        default: Any,
+        description: str,
+        limits: tuple[float, float] | tuple[int, int] | None = None,
+        change: str = NEVER,
+    ) -> Any:
+        """Declares a parameter and returns its value.
+
+        `change`: NEVER; UNCONFIGURED (the attribute `name` is set, and `setup` reads it); LIVE
+        (the attribute is set, then `change_parameter` is called). Of the latter two
+        `check_parameter` may refuse a value.
+        """
+        descriptor = ParameterDescriptor(
+            description=description,
+            read_only=change == NEVER,
+            additional_constraints=f"set it {WHEN[change]}",
+        )
+        given = self._parameter_overrides.get(name)
+        if isinstance(default, float) and given and given.type_ == Parameter.Type.INTEGER:
+            # `fps: 25` in a YAML file is meant as 25.0
+            self._parameter_overrides[name] = Parameter(name, value=float(given.value))
+        if limits and isinstance(default, float):
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=float(limits[0]), to_value=float(limits[1]))
+            ]
+        elif limits:
+            descriptor.integer_range = [
+                IntegerRange(from_value=limits[0], to_value=limits[1], step=1)
+            ]
+        value = self.declare_parameter(name, default, descriptor).value
+        self._changes[name] = change
+        return value
+
+    def check_parameter(self, name: str, value: Any) -> None:
+        """Raises RealTalkError to refuse a new value of a parameter. Changes nothing."""
+
+    def change_parameter(self, name: str, value: Any) -> None:
+        """Applies a new value of a LIVE parameter, which was checked."""
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """As rclpy's, which on Humble has no callbacks before and after."""
+        if hasattr(self, "add_post_set_parameters_callback"):
+            return super().set_parameters_atomically(parameter_list)
+        parameters = self._as_declared(parameter_list)
+        result = super().set_parameters_atomically(parameters)
+        if result.successful:
+            self._apply_parameters(parameters)
+        return result
+
+    def _as_declared(self, parameters: list[Parameter]) -> list[Parameter]:
+        """Integers are converted where a float is declared."""
+        return [
+            Parameter(p.name, value=float(p.value))
+            if p.type_ == Parameter.Type.INTEGER
+            and self.has_parameter(p.name)
+            and self.get_parameter(p.name).type_ == Parameter.Type.DOUBLE
+            else p
+            for p in parameters
+        ]
+
+    def _check_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        """All are checked before any is applied."""
+        for parameter in parameters:
+            name, value = parameter.name, parameter.value
+            change = self._changes.get(name)
+            if change == UNCONFIGURED and self.state != "unconfigured":
+                reason = (
+                    f"{name} is read when the node is configured: deactivate and clean it up first"
+                )
+                return SetParametersResult(successful=False, reason=reason)
+            if change in (UNCONFIGURED, LIVE):
+                try:
+                    self.check_parameter(name, value)
+                except RealTalkError as error:
+                    return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _apply_parameters(self, parameters: list[Parameter]) -> None:
+        changes = [(p.name, p.value, self._changes.get(p.name)) for p in parameters]
+        for name, value, change in changes:
+            if change in (UNCONFIGURED, LIVE):
+                setattr(self, name, value)
+        for name, value, change in changes:
+            if change == LIVE:
+                self.change_parameter(name, value)

@@ -1,5 +1,5 @@
 """Speaks texts, plain or in SSML, through espeak-ng: std_msgs/String on `say`, or the action `say`,
-which tells how far it is and can be cancelled. One text at a time."""
+which reports its progress and can be cancelled. One text at a time."""
 
 from __future__ import annotations
 
@@ -21,27 +21,29 @@ from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 
 POLICIES = ("replace", "queue")
 MAX_QUEUE = 32  # texts that wait
-STOCK = 1.0  # s by which sound is sent before it is heard, once it has begun
+RESERVE = 1.0  # s by which audio is sent before it is played, once it has begun
 GROWTH = 0.5  # s that this grows in a second
 FEEDBACK = 0.2  # s between feedbacks
-SLEEP = 0.02  # s, longest sleep between looks at whether to stop
+SLEEP = 0.02  # s, longest sleep between checks whether to stop
 MAX_WARNINGS = 64  # about texts; what comes after is not logged
 
 
 @dataclass
 class Order:
-    """A text to say, by whom it was asked for, and how it ended."""
+    """A text to speak, where it came from, and how it ended."""
 
     text: str
     voice: str
-    goal: Any = None  # of the action; None: came on the topic
+    goal: Any = None  # of the action; None: it came on the topic
     stop: str = ""  # why it is to end early
     spoken: str = ""
     completed: bool = False
 
 
 class SayNode(lifecycle.RealTalkNode):
-    def __init__(self, name: str = "say_node", **options):
+    """Speaks the texts that come, each instead of the one before, or after it."""
+
+    def __init__(self, name: str = "say_node", **options: Any) -> None:
         super().__init__(name, **options)
         p = self.parameter
         self.voice = p("voice", DEFAULT_VOICE, "Voice of espeak-ng, such as en-us or de",
@@ -58,7 +60,7 @@ class SayNode(lifecycle.RealTalkNode):
 
         self.counts = {"texts": 0, "refused_texts": 0, "interrupts": 0, "chunks": 0}
         self._run = f"{time.time_ns() // 10**6:x}"  # so that ids differ from those of earlier runs
-        self._orders: deque[Order] = deque()  # the first one is being said
+        self._orders: deque[Order] = deque()  # the first one is being spoken
         self._lock = threading.Condition()
         self._stop = threading.Event()
         self._speaker: threading.Thread | None = None
@@ -81,17 +83,17 @@ class SayNode(lifecycle.RealTalkNode):
         )  # fmt: skip
         self._ended: dict[bytes, Order] = {}  # goals whose result is to be sent
 
-    # Life
+    # Life cycle
 
     def setup(self) -> None:
         self.check_parameter("policy", self.policy)
-        self.check_parameter("voice", self.voice)  # says now what is wrong with it
+        self.check_parameter("voice", self.voice)  # raises now what is wrong with it
 
     def start(self) -> None:
         self._stop.clear()
         self._speaker = threading.Thread(target=self.speak, name="speaker", daemon=True)
         self._speaker.start()
-        self.get_logger().info(f"ready to say what comes on {self._topic.topic_name}")
+        self.get_logger().info(f"ready to speak texts from {self._topic.topic_name}")
 
     def halt(self) -> None:
         self._end_all("the node was stopped")
@@ -106,7 +108,7 @@ class SayNode(lifecycle.RealTalkNode):
         if name == "voice":
             check_voice(value)
 
-    # Who asks
+    # Requests
 
     def on_text(self, message: String) -> None:
         if self.ready:
@@ -132,7 +134,7 @@ class SayNode(lifecycle.RealTalkNode):
         return CancelResponse.ACCEPT
 
     def on_expression(self, message: FaceExpression) -> None:
-        """Somebody else interrupted what is being said (or all: then nothing waits any more)."""
+        """Another node interrupted what is being spoken (or everything)."""
         if not message.reset or message.utterance_id not in ("", self._utterance):
             return
         with self._lock:
@@ -159,10 +161,10 @@ class SayNode(lifecycle.RealTalkNode):
                 order.stop = order.stop or why
             self._lock.notify()
 
-    # Who speaks
+    # Speech
 
     def speak(self) -> None:
-        """Says one text after another (in a thread of its own)."""
+        """Speaks one text after another (in a thread of its own)."""
         while True:
             with self._lock:
                 while not self._orders and not self._stop.is_set():
@@ -187,37 +189,37 @@ class SayNode(lifecycle.RealTalkNode):
             self._finish(order)
 
     def say(self, order: Order) -> None:
-        """Publishes one text, paced, and waits until it was heard. Raises RealTalkError."""
+        """Publishes one text, paced, and waits until it was played. Raises RealTalkError."""
         saying = Saying(order.text, order.voice, self.speed, self.pitch, self.warn)
         self.counts["texts"] += 1
         self._utterance = utterance = f"say-{self._run}-{self.counts['texts']}"
         began, samples, rate = self.now() + self.lead, 0, saying.sample_rate
-        told = -FEEDBACK
-        self.clock_jump()  # what was before is of no account
+        reported = -FEEDBACK
+        self.clock_jump()  # earlier jumps do not count
 
         def wait(until: float) -> bool:
-            """Sleeps until so many seconds of it are heard, telling how far it is; False if it is
-            to end."""
-            nonlocal told, began
+            """Sleeps until so many seconds of it are played, and reports the progress; False if it
+            is to end."""
+            nonlocal reported, began
             while True:
                 began += self.clock_jump()
-                heard = self.now() - began
-                if heard - told >= FEEDBACK:
-                    told, spoken = heard, saying.spoken(heard)
+                played = self.now() - began
+                if played - reported >= FEEDBACK:
+                    reported, spoken = played, saying.spoken(played)
                     if spoken != order.spoken:
                         order.spoken = spoken
                         self._feedback(order, utterance)
                 if order.stop:
                     return False
-                if heard >= until:
+                if played >= until:
                     return True
-                time.sleep(min(until - heard, SLEEP))
+                time.sleep(min(until - played, SLEEP))
 
         try:
             for pcm, last in saying.chunks(self.chunk):
                 end = (samples + len(pcm)) / rate
-                # The first word comes at once; then a stock is laid in, should a node stand still.
-                early = max(self.lead, min(STOCK, self.lead + GROWTH * end))
+                # The first word is sent at once; then a reserve is built up, should a node stall.
+                early = max(self.lead, min(RESERVE, self.lead + GROWTH * end))
                 if not wait(end - early):
                     break
                 self._audio.publish(
@@ -227,19 +229,25 @@ class SayNode(lifecycle.RealTalkNode):
                 samples += len(pcm)
             else:
                 order.completed = wait(samples / rate)
-        finally:  # a voice may break on the way
+        finally:  # a voice may fail on the way
             if order.completed:
                 order.spoken = saying.text
                 self._feedback(order, utterance)
-            elif order.stop != "interrupted":  # else the face knows already
+            elif order.stop != "interrupted":  # then the face knows already
                 order.spoken = saying.spoken(self.now() - began)
-                self._audio.publish(AudioChunk(
-                    sample_rate=rate, channels=1, encoding=AudioChunk.PCM_S16LE,
-                    utterance_id=utterance, last=True, reset=True,
-                ))  # fmt: skip
+                self._audio.publish(
+                    AudioChunk(
+                        sample_rate=rate,
+                        channels=1,
+                        encoding=AudioChunk.PCM_S16LE,
+                        utterance_id=utterance,
+                        last=True,
+                        reset=True,
+                    )
+                )
 
     def warn(self, message: str) -> None:
-        """Says once what is done about a text."""
+        """Logs once what is done about a text."""
         if message not in self._warned and len(self._warned) < MAX_WARNINGS:
             self._warned.add(message)
             self.get_logger().warning(message)
@@ -249,8 +257,8 @@ class SayNode(lifecycle.RealTalkNode):
             order.goal.publish_feedback(Say.Feedback(utterance_id=utterance, spoken=order.spoken))
 
     def _finish(self, order: Order) -> None:
-        """Has the action's result sent. rclpy asks for it in `_result`, where it must not wait: a
-        callback that waits keeps the one thread of the executor from all else."""
+        """Has the action's result sent. rclpy calls `_result` for it, which must not wait: a
+        callback that waits blocks the executor, which has one thread."""
         if order.goal is not None:
             self._ended[bytes(order.goal.goal_id.uuid)] = order
             order.goal.execute()
@@ -265,7 +273,7 @@ class SayNode(lifecycle.RealTalkNode):
             goal.abort()
         return Say.Result(completed=order.completed, spoken=order.spoken, message=order.stop)
 
-    def status(self) -> dict:
+    def status(self) -> dict[str, Any]:
         return {"voice": self.voice, "waiting": max(0, len(self._orders) - 1), **self.counts}
 
 

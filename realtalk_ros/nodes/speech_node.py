@@ -1,4 +1,4 @@
-"""A sound file, or a text through espeak-ng, as chunks on `audio`, as fast as it is spoken."""
+"""A sound file, or a text through espeak-ng, as chunks on `audio` in real time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rclpy.duration import Duration
@@ -17,15 +18,17 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import lifecycle, qos, spin
 
-# s after its discovery, in which a subscriber gets to know this node, too: what is sent before is
-# lost. On a busy machine 0.4 s were seen; what got lost of its discovery, Fast DDS repeats within
-# 1.1 s (edp_heartbeat_period and edp_nack_response_delay in its EDPSimple.cpp).
+# s after its discovery, within which a subscriber discovers this node, too: what is sent before is
+# lost. On a busy machine that took up to 0.4 s; lost discovery messages are repeated by Fast DDS
+# within 1.1 s (edp_heartbeat_period and edp_nack_response_delay in its EDPSimple.cpp).
 SETTLE = 1.2
-SLEEP = 0.1  # s, longest sleep between looks at whether to stop
+SLEEP = 0.1  # s, longest sleep between checks whether to stop
 
 
 class SpeechNode(lifecycle.RealTalkNode):
-    def __init__(self, name: str = "speech_node", **options):
+    """Sends one file or text, repeatedly if wanted, and then ends its process."""
+
+    def __init__(self, name: str = "speech_node", **options: Any) -> None:
         super().__init__(name, **options)
         p = self.parameter
         self.wav = p("wav", "", "Sound file to speak (WAV, FLAC, MP3, Ogg, MP4 ...)")
@@ -45,7 +48,7 @@ class SpeechNode(lifecycle.RealTalkNode):
         self.persistent = not self.exit_when_done
 
         self.counts = {"chunks": 0, "utterances": 0, "interrupts": 0}
-        self._utterance = ""  # being said
+        self._utterance = ""  # that is being sent
         self._interrupted = threading.Event()
         self._stop = threading.Event()
         self._speaker: threading.Thread | None = None
@@ -62,9 +65,9 @@ class SpeechNode(lifecycle.RealTalkNode):
         if self.wav == STANDARD_INPUT:
             raise RealTalkError("wav '-' is standard input, which a node has none of: name a file")
         if self.wav:
-            stream_audio(self.wav).close()  # says now what is wrong with it
+            stream_audio(self.wav).close()  # raises now what is wrong with it
         else:
-            self._spoken = speak(self.text, self.voice, self.get_logger().warning)
+            self._speech = speak(self.text, self.voice, self.get_logger().warning)
 
     def start(self) -> None:
         self._stop.clear()
@@ -78,12 +81,12 @@ class SpeechNode(lifecycle.RealTalkNode):
             self._interrupted.set()
 
     def speak(self) -> None:
-        """Says everything (in a thread of its own), then ends the node if so asked."""
+        """Sends everything (in a thread of its own), then ends the node if so set."""
         while self._audio.get_subscription_count() < self.wait_for and not self._stop.wait(0.02):
             pass
         self._sleep(SETTLE + self.start_delay)
         try:
-            count, run = 0, f"{time.time_ns() // 10**6:x}"  # an id that none before had
+            count, run = 0, f"{time.time_ns() // 10**6:x}"  # ids differ from those of earlier runs
             while not self._stop.is_set() and (self.repeat == 0 or count < self.repeat):
                 if count:
                     self._sleep(self.pause)
@@ -91,7 +94,7 @@ class SpeechNode(lifecycle.RealTalkNode):
                 count += 1
                 self._utterance = f"{self.utterance}-{run}-{count}"
                 self.say(self._utterance)
-        except Exception as error:  # a file that breaks on the way, ROS shutting down
+        except Exception as error:  # a damaged file, ROS shutting down
             if not self._stop.is_set() and self.context.ok():
                 self.get_logger().error(str(error))
                 self.exit_code = 2
@@ -117,12 +120,12 @@ class SpeechNode(lifecycle.RealTalkNode):
         self.counts["utterances"] += 1
 
     def _chunks(self) -> Iterator[tuple[np.ndarray, int, bool]]:
-        """(float32 mono, its rate in Hz, whether it is the last) of what is to be said."""
+        """(float32 mono, its rate in Hz, whether it is the last) of what is to be spoken."""
         if self.wav:
             stream = stream_audio(self.wav, self.chunk)
             rate, blocks = stream.sample_rate, iter(stream)
         else:
-            pcm, rate = self._spoken
+            pcm, rate = self._speech
             step = max(1, round(self.chunk * rate))
             blocks = (pcm[i : i + step] for i in range(0, len(pcm), step))
         held = next(blocks, None)
@@ -143,7 +146,7 @@ class SpeechNode(lifecycle.RealTalkNode):
         if self._speaker is not None:
             self._speaker.join(timeout=2)
 
-    def status(self) -> dict:
+    def status(self) -> dict[str, Any]:
         return {"wav": Path(self.wav).name if self.wav else "", **self.counts}
 
 

@@ -16,11 +16,15 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
 from realtalk_ros.nodes.lifecycle import RealTalkNode
 
-# What is raised for arguments that ROS does not take.
+# What is raised for arguments that ROS does not accept.
 REFUSED = (
-    RealTalkError, ParameterException, NameValidationException, RCLError, RMWError,
+    RealTalkError,
+    ParameterException,
+    NameValidationException,
+    RCLError,
+    RMWError,
     UnknownROSArgsError,
-)  # fmt: skip
+)
 
 
 def spin(nodes: list[RealTalkNode]) -> int:
@@ -28,10 +32,10 @@ def spin(nodes: list[RealTalkNode]) -> int:
 
     2: a node never got what it needs (model, avatar, sound file); the log says what that is.
     """
-    asked_to_end: list[int] = []
+    signals: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         # Not rclpy's handlers: they end ROS at once, before a recording is completed and logged.
-        signal.signal(number, lambda number, frame: asked_to_end.append(number))
+        signal.signal(number, lambda number, _frame: signals.append(number))
     executor = SingleThreadedExecutor()
     for node in nodes:
         executor.add_node(node)
@@ -39,12 +43,12 @@ def spin(nodes: list[RealTalkNode]) -> int:
         for node in nodes:
             if node.autostart:
                 node.try_setup()
-        while not asked_to_end and not _ended(nodes):
+        while not signals and not _ended(nodes):
             try:
                 executor.spin_once(timeout_sec=0.2)
             except ExternalShutdownException:
                 break
-            except Exception as error:  # of a service or of rclpy; others are caught nearer
+            except Exception as error:  # of a service or of rclpy; nodes catch all others
                 nodes[0].problems.exception(error)
     finally:
         for node in nodes:

@@ -1,4 +1,4 @@
-"""Subscriptions that give all messages that wait at once, and how long each has waited; sound from
+"""Subscriptions that give all waiting messages at once, and how long each has waited; audio from
 any sender, reliable or best effort."""
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from realtalk_ros.nodes.message_info import KNOWN, with_info
-from realtalk_ros.playout.sender_identity import Senders
+from realtalk_ros.playout.sender_identity import SenderIdentifier
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
-AT_ONCE = 2000  # messages taken in one go
-LONGEST = 30.0  # s, a longer wait is a clock that was set
-LOOK_BACK = 10.0  # s over which the quickest message tells how two clocks differ
-HOLD = 0.06  # s in which what came by best effort comes reliably, too, if its sender is reliable
-LOOK = 0.05  # s between two looks at whether this process stood still, and at what is held
-STOOD = 0.4  # s without a look that make it so
-REOPENED = 6.0  # s for which the second subscription stays open then
-AUDIO_DEPTH = 5000  # messages of sound that may wait: a minute and a half in pieces of 20 ms
+MAX_BATCH = 2000  # messages taken at once
+MAX_WAIT = 30.0  # s, a longer wait is a clock that was set
+TRANSIT_WINDOW = 10.0  # s over which the quickest message shows how two clocks differ
+HOLD = 0.06  # s within which a message comes reliably, too, if its sender is reliable
+CHECK_EVERY = 0.05  # s between two checks for a stall, and for messages that are held
+STALL = 0.4  # s without a check that are a stall of this process
+REOPENED = 6.0  # s for which the second subscription stays open after a stall
+AUDIO_DEPTH = 5000  # messages of audio that may wait: a minute and a half in chunks of 20 ms
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,16 @@ class Received:
     number: int | None = None
     sent: int = 0
 
+    @property
+    def utterance(self) -> str:
+        return getattr(self.message, "utterance_id", "")
+
 
 class BatchedSubscription:
-    """Calls `callback` with a list of Letters, in their order, whenever there are any.
+    """Calls `callback` with all messages that wait, in their order, whenever there are any.
 
-    Taking one message costs the executor up to a millisecond, and a node that stood still for some
-    seconds finds hundreds: so all are taken in one go.
+    Taking one message costs the executor up to a millisecond, and a node that stalled for some
+    seconds finds hundreds: so all are taken at once.
     """
 
     def __init__(
@@ -61,17 +65,17 @@ class BatchedSubscription:
         qos: QoSProfile,
         overridable: QoSOverridingOptions | None = None,
         events: SubscriptionEventCallbacks | None = None,
-    ):
+    ) -> None:
         self._callback = callback
-        self._trips: deque[tuple[float, float]] = deque()
-        take = with_info(self._on_message)
+        self._transits: deque[tuple[float, float]] = deque()  # when, s under way by the two clocks
+        on_message = with_info(self._on_message)
         options: dict[str, Any] = {"qos_overriding_options": overridable}
         try:
             self.subscription = node.create_subscription(
-                kind, topic, take, qos, event_callbacks=events, **options
+                kind, topic, on_message, qos, event_callbacks=events, **options
             )
-        except UnsupportedEventTypeError:  # this ROS middleware does not tell of such publishers
-            self.subscription = node.create_subscription(kind, topic, take, qos, **options)
+        except UnsupportedEventTypeError:  # this ROS middleware does not report such publishers
+            self.subscription = node.create_subscription(kind, topic, on_message, qos, **options)
 
     def poll(self) -> None:
         """Takes what waits now."""
@@ -83,32 +87,34 @@ class BatchedSubscription:
     def _take(self, taken: list[tuple[Any, dict[str, Any]]]) -> None:
         handle = self.subscription.handle
         with handle:
-            while len(taken) < AT_ONCE:
+            while len(taken) < MAX_BATCH:
                 more = handle.take_message(self.subscription.msg_type, False)
                 if more is None:
                     break
                 taken.append(more)
         if taken:
-            self._callback(self._letters(taken))
+            self._callback(self._received(taken))
 
-    def _letters(self, taken: list[tuple[Any, dict[str, Any]]]) -> list[Received]:
+    def _received(self, taken: list[tuple[Any, dict[str, Any]]]) -> list[Received]:
         now = time.time_ns()
         sent = [info.get("source_timestamp") or now for _, info in taken]
-        here = [(now - (info.get("received_timestamp") or now)) * 1e-9 for _, info in taken]
-        trips = [(now - when) * 1e-9 for when in sent]
-        # Clocks of two machines differ: only what is more than the quickest trip was waiting.
-        while self._trips and not 0 <= now * 1e-9 - self._trips[0][0] < LOOK_BACK:
-            self._trips.popleft()
-        self._trips.append((now * 1e-9, min(trips)))
-        quickest = min(trip for _, trip in self._trips)
+        queued = [(now - (info.get("received_timestamp") or now)) * 1e-9 for _, info in taken]
+        transits = [(now - when) * 1e-9 for when in sent]
+        # Clocks of two machines differ: only what is more than the quickest transit was waiting.
+        while self._transits and not 0 <= now * 1e-9 - self._transits[0][0] < TRANSIT_WINDOW:
+            self._transits.popleft()
+        self._transits.append((now * 1e-9, min(transits)))
+        quickest = min(transit for _, transit in self._transits)
         return [
-            Received(message, _sane(max(trip - quickest, waited)), _number(info), when)
-            for (message, info), trip, waited, when in zip(taken, trips, here, sent, strict=True)
+            Received(message, _plausible(max(transit - quickest, wait)), _number(info), when)
+            for (message, info), transit, wait, when in zip(
+                taken, transits, queued, sent, strict=True
+            )
         ]
 
 
-def _sane(seconds: float) -> float:
-    return seconds if 0 < seconds < LONGEST else 0.0
+def _plausible(seconds: float) -> float:
+    return seconds if 0 < seconds < MAX_WAIT else 0.0
 
 
 def _number(info: dict[str, Any]) -> int | None:
@@ -117,14 +123,14 @@ def _number(info: dict[str, Any]) -> int | None:
 
 
 class AudioSubscription(BatchedSubscription):
-    """Sound from whoever sends it.
+    """Audio from any sender.
 
     A whole utterance at once comes through only reliably, but a reliable subscription does not even
     connect to a best-effort publisher, such as a microphone's. So this one is reliable, and where a
-    best-effort publisher turns up it is joined by a second, best-effort one. That one hears the
-    reliable publishers, too: their messages are known by their number and time of sending.
+    best-effort publisher appears it is joined by a second, best-effort one. That one receives the
+    reliable publishers' messages, too: they are recognised by their number and time of sending.
 
-    After this process stood still, a reliable subscription waits up to 3 s for what it has missed
+    After this process stalled, a reliable subscription waits up to 3 s for what it has missed
     before it gives anything newer. The best-effort one does not: it is opened for a while.
     """
 
@@ -135,27 +141,29 @@ class AudioSubscription(BatchedSubscription):
         topic: str,
         callback: Callable[[list[Received]], None],
         overridable: QoSOverridingOptions | None = None,
-    ):
-        self._node, self._kind, self._topic, self._heard = node, kind, topic, callback
+    ) -> None:
+        self._node, self._kind, self._topic, self._pass_on = node, kind, topic, callback
         self._second: BatchedSubscription | None = None
         self._close_at = math.inf  # when the second one is not needed any more
-        self._seen: OrderedDict[_Key, None] = OrderedDict()  # what came reliably
-        self._given: OrderedDict[_Key, None] = OrderedDict()  # what came by best effort alone
+        self._reliable: OrderedDict[_Key, None] = OrderedDict()  # what came reliably
+        self._unreliable: OrderedDict[_Key, None] = OrderedDict()  # what came by best effort alone
         self._held: OrderedDict[_Key, tuple[Received, str, float]] = OrderedDict()
-        self._senders = Senders()  # of what comes by best effort
-        self._alone: set[str] = set()  # those of them that do not send reliably, or not in time
-        self._newest: dict[str, int] = {}  # utterance -> when the last of what was given was sent
-        self._looked = time.monotonic()
+        self._senders = SenderIdentifier()  # of what comes by best effort
+        self._best_effort: set[str] = set()  # those that do not send reliably, or not in time
+        self._newest: dict[str, int] = {}  # utterance -> when the last message given was sent
+        self._last_check = time.monotonic()
         events = SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible)
         qos = QoSProfile(depth=AUDIO_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
-        # On Humble what comes twice cannot be told: there is one subscription at a time.
-        take = self._on_reliable if KNOWN else callback
-        super().__init__(node, kind, topic, take, qos, overridable, events)
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = node.create_timer(LOOK, self._look, clock=steady)
+        # On Humble messages that come twice are not recognised: one subscription at a time.
+        on_messages = self._on_reliable if KNOWN else callback
+        super().__init__(
+            node, kind, topic, on_messages, qos, overridable=overridable, events=events
+        )
+        steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = node.create_timer(CHECK_EVERY, self._check, clock=steady_clock)
 
     def _on_incompatible(self, event: Any) -> None:
-        """A publisher has come that this subscription cannot hear."""
+        """A publisher has appeared that this subscription cannot receive."""
         self._close_at = math.inf
         self._open()
         if not KNOWN:
@@ -164,13 +172,15 @@ class AudioSubscription(BatchedSubscription):
     def _open(self) -> None:
         if self._second is None:
             qos = QoSProfile(depth=AUDIO_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
-            take = self._on_best_effort if KNOWN else self._heard
-            self._second = BatchedSubscription(self._node, self._kind, self._topic, take, qos)
+            on_messages = self._on_best_effort if KNOWN else self._pass_on
+            self._second = BatchedSubscription(
+                self._node, self._kind, self._topic, on_messages, qos
+            )
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now = time.monotonic()
-        stood, self._looked = now - self._looked > STOOD, now
-        if stood and KNOWN:
+        stalled, self._last_check = now - self._last_check > STALL, now
+        if stalled and KNOWN:
             self._newest.clear()
             if self._second is None or self._close_at < math.inf:
                 self._close_at = now + REOPENED
@@ -178,78 +188,76 @@ class AudioSubscription(BatchedSubscription):
         if now > self._close_at and self._second is not None:
             self._node.destroy_subscription(self._second.subscription)
             self._second, self._close_at = None, math.inf
-            self._alone.clear()
+            self._best_effort.clear()
         self._release()
 
-    def _on_reliable(self, letters: list[Received]) -> None:
+    def _on_reliable(self, messages: list[Received]) -> None:
         out = []
-        for letter in letters:
-            key = (letter.sent, letter.number)
-            self._seen[key] = None
+        for received in messages:
+            key = (received.sent, received.number)
+            self._reliable[key] = None
             if key in self._held:
-                self._alone.discard(self._held.pop(key)[1])
-            if key in self._given or letter.sent < self._newest.get(_utterance(letter), 0):
+                self._best_effort.discard(self._held.pop(key)[1])
+            if key in self._unreliable or received.sent < self._newest.get(received.utterance, 0):
                 continue  # it was given already, or what follows it was
-            out.append(letter)
-        _forget(self._seen)
+            out.append(received)
+        _limit(self._reliable)
         if out:
-            self._heard(out)
+            self._pass_on(out)
 
-    def _on_best_effort(self, letters: list[Received]) -> None:
+    def _on_best_effort(self, messages: list[Received]) -> None:
         out = []
-        for letter in letters:
-            key = (letter.sent, letter.number)
-            sender = self._senders.name("", letter.number, letter.sent * 1e-9, 0.0)
-            if key in self._seen:
-                self._alone.discard(sender)
-            elif sender in self._alone:
-                self._note(letter)
-                out.append(letter)
+        for received in messages:
+            key = (received.sent, received.number)
+            sender = self._senders.identify("", received.number, received.sent * 1e-9, 0.0)
+            if key in self._reliable:
+                self._best_effort.discard(sender)
+            elif sender in self._best_effort:
+                self._note(received)
+                out.append(received)
             else:
-                self._held[key] = (letter, sender, time.monotonic())
+                self._held[key] = (received, sender, time.monotonic())
         if out:
-            self._heard(out)
+            self._pass_on(out)
 
-    def _note(self, letter: Received) -> None:
-        self._given[letter.sent, letter.number] = None
-        self._newest[_utterance(letter)] = letter.sent
-        _forget(self._given)
+    def _note(self, received: Received) -> None:
+        """A message is given that came by best effort alone."""
+        self._unreliable[received.sent, received.number] = None
+        self._newest[received.utterance] = received.sent
+        _limit(self._unreliable)
 
     def _release(self) -> None:
-        """What has not come reliably by now does not, or too late."""
+        """Gives what has not come reliably by now: it will not, or too late."""
         if not self._held:
             return
-        self.poll()  # this process may have stood still
+        self.poll()  # this process may have stalled
         out, now = [], time.monotonic()
-        for key, (letter, sender, came) in list(self._held.items()):
-            if now - came > HOLD or sender in self._alone:
+        for key, (received, sender, came) in list(self._held.items()):
+            if now - came > HOLD or sender in self._best_effort:
                 del self._held[key]
-                self._alone.add(sender)
-                self._note(letter)
-                out.append(replace(letter, waited=letter.waited + now - came))
+                self._best_effort.add(sender)
+                self._note(received)
+                out.append(replace(received, waited=received.waited + now - came))
         if out:
-            self._heard(out)
+            self._pass_on(out)
 
     def get_publisher_count(self) -> int:
-        """Of those that are heard."""
+        """Of those that are received."""
         second = self._second.subscription.get_publisher_count() if self._second else 0
         return max(second, self.subscription.get_publisher_count())
 
     def close(self) -> None:
-        """Ends listening."""
+        """Destroys the subscriptions."""
         self._node.destroy_timer(self._timer)
-        for inbox in (self, self._second):
-            if inbox is not None:
-                self._node.destroy_subscription(inbox.subscription)
+        for subscription in (self, self._second):
+            if subscription is not None:
+                self._node.destroy_subscription(subscription.subscription)
 
 
 _Key = tuple[int, "int | None"]  # when a message was sent, ns, and its number
 
 
-def _forget(keys: OrderedDict[_Key, None]) -> None:
+def _limit(keys: OrderedDict[_Key, None]) -> None:
+    """Drops the oldest keys."""
     while len(keys) > 2 * AUDIO_DEPTH:
         keys.popitem(last=False)
-
-
-def _utterance(letter: Received) -> str:
-    return getattr(letter.message, "utterance_id", "")

@@ -19,19 +19,33 @@ from realtalk_ros.rendering.batching import BatchingRenderer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--params-file", metavar="YAML", type=Path,
-                        help="parameters (default: config/realtalk.yaml)")  # fmt: skip
+    parser.add_argument(
+        "--params-file",
+        metavar="YAML",
+        type=Path,
+        help="parameters (default: config/realtalk.yaml)",
+    )
     parser.add_argument("--namespace", default=lifecycle.NAMESPACE, help="default: %(default)s")
-    parser.add_argument("--face", metavar="NAMESPACE=AVATAR", action="append", default=[],
-                        help="a face of its own in this namespace; may be given several times, all "
-                        "share one process and one copy of the networks")  # fmt: skip
+    parser.add_argument(
+        "--face",
+        metavar="NAMESPACE=AVATAR",
+        action="append",
+        default=[],
+        help="a face of its own in this namespace; may be given several times, all share one "
+        "process and one copy of the networks",
+    )
     parser.add_argument("--avatar", help="bundled avatar's name, or a folder")
     parser.add_argument("--fps", help="frames per second")
     parser.add_argument("--size", help="height of the images in pixels")
-    parser.add_argument("--device", help="where the networks run: "
-                        + ", ".join(launch_arguments.CHOICES["device"]))  # fmt: skip
-    parser.add_argument("--ros-args", nargs=argparse.REMAINDER, default=[], metavar="ARG",
-                        help="all that follows, as ROS 2 programs take it")  # fmt: skip
+    devices = ", ".join(launch_arguments.CHOICES["device"])
+    parser.add_argument("--device", help=f"where the networks run: {devices}")
+    parser.add_argument(
+        "--ros-args",
+        nargs=argparse.REMAINDER,
+        default=[],
+        metavar="ARG",
+        help="all that follows, as ROS 2 programs take it",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -88,13 +102,14 @@ def make_nodes(
     if not faces:
         own = overrides(values)
         return [kind(parameter_overrides=own) for kind in (ExpressionNode, RendererNode)]
-    troupe = BatchingRenderer([avatar for _, avatar in faces])
+    batching = BatchingRenderer([avatar for _, avatar in faces])
     nodes: list[lifecycle.RealTalkNode] = []
-    for number, (namespace, avatar) in enumerate(faces):
-        options = dict(
-            namespace=namespace, parameter_overrides=overrides({**values, "avatar": avatar})
-        )
-        nodes += [ExpressionNode(**options), RendererNode(troupe=(troupe, number), **options)]
+    for index, (namespace, avatar) in enumerate(faces):
+        own = overrides({**values, "avatar": avatar})
+        nodes += [
+            ExpressionNode(namespace=namespace, parameter_overrides=own),
+            RendererNode(batch=(batching, index), namespace=namespace, parameter_overrides=own),
+        ]
     return nodes
 
 

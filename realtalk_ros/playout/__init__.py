@@ -1,1 +1,1 @@
-"""What is shown and heard when: turns, jitter buffer, audio, adaptive quality."""
+"""What is shown and played when: turn-taking, jitter buffer, audio playout, adaptive quality."""

@@ -1,5 +1,5 @@
-"""The sound that belongs to the frames: held back, and handed out slice by slice when its frame is
-shown, so that any player that plays what comes is in time with the face."""
+"""The audio that belongs to the frames: held back, and handed out slice by slice when its frame is
+shown, so that any player that plays what arrives is in sync with the face."""
 
 from __future__ import annotations
 
@@ -10,59 +10,59 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from realtalk_ros.playout.jitter_buffer import MAX_DELAY
-from realtalk_ros.stream_types import Chunk
+from realtalk_ros.stream_types import Chunk, ScheduledChunk
 
 SLICE = 0.02  # s, length of the pieces that are handed out
-LATE = 0.1  # s by which sound may come late; if it is more, all that is late is left out
-FADE = 0.005  # s in which sound comes in where something before it was left out
+LATE = 0.1  # s by which audio may come late; if it is more, all that is late is dropped
+FADE = 0.005  # s over which audio fades in where something before it was dropped
 JOINT = 0.005  # s, chunks this near to each other follow without a gap
-LEAD_IN = 0.1  # s, a stretch's first expression may lie this much before its first sample
+LEAD_IN = 0.1  # s, a segment's first expression may lie this much before its first sample
 
 
 @dataclass
 class _Piece:
-    chunk: Chunk
-    stretch: float  # when the continuous sound begins that it is part of
+    chunk: ScheduledChunk
+    segment: float  # when the continuous audio begins that it is part of
     confirmed: bool = False  # whether its first expression has come, and with it the delay
 
 
 class AudioPlayout:
-    """Chunks lie on the timeline where their `start` says; a chunk that begins before what is
-    there ends replaces it from there on."""
+    """Chunks lie on the timeline where their `start` says; a chunk that begins before the audio
+    received so far ends replaces it from there on."""
 
     def __init__(self) -> None:
-        self.late = 0.0  # s of sound left out because it came too late
+        self.late = 0.0  # s of audio dropped because it came too late
         self._pieces: deque[_Piece] = deque()
-        self._end: float | None = None  # of the sound received last
-        self._stretch = 0.0
+        self._end: float | None = None  # of the audio received last
+        self._segment = 0.0
         self._confirmed = False
-        self._skip_to = -math.inf  # what is before this time is left out
+        self._skip_to = -math.inf  # what is before this time is dropped
 
     def __len__(self) -> int:
         return len(self._pieces)
 
     def push(self, chunk: Chunk) -> bool:
-        """Takes a chunk; True if a new stretch of sound begins with it."""
+        """Takes a chunk that has a `start`; True if a new segment of audio begins with it."""
         start = chunk.start
         assert start is not None
         new = self._end is None or abs(start - self._end) > JOINT
         if new:
-            self._stretch, self._confirmed = start, False
+            self._segment, self._confirmed = start, False
             self._cut(start)
-        self._pieces.append(_Piece(chunk, self._stretch, self._confirmed))
+        self._pieces.append(_Piece(chunk.scheduled(start), self._segment, self._confirmed))
         self._end = start + chunk.seconds
         return new
 
     def confirm(self, time: float) -> None:
-        """An expression for `time` has come: sound waits for its face before it begins."""
-        if time < self._stretch - LEAD_IN:
+        """An expression for `time` has come: audio waits for its face before it begins."""
+        if time < self._segment - LEAD_IN:
             return
         self._confirmed = True
         for piece in self._pieces:
-            piece.confirmed = piece.confirmed or time >= piece.stretch - LEAD_IN
+            piece.confirmed = piece.confirmed or time >= piece.segment - LEAD_IN
 
-    def take(self, time: float) -> list[Chunk]:
-        """What is to be handed out when `time` is heard: all of the slice that it lies in."""
+    def take(self, time: float) -> list[ScheduledChunk]:
+        """What is to be handed out when `time` is played: all of the slice that it lies in."""
         until = (math.floor(time / SLICE + 1e-6) + 1) * SLICE
         out = []
         while self._pieces:
@@ -71,8 +71,7 @@ class AudioPlayout:
             if chunk.start >= until - 1e-6 or (not piece.confirmed and overdue <= MAX_DELAY):
                 break
             count = min(len(chunk.pcm), math.ceil((until - chunk.start) * chunk.sample_rate - 1e-6))
-            rest = len(chunk.pcm) - count
-            if rest:
+            if count < len(chunk.pcm):
                 cut = chunk.start + count / chunk.sample_rate
                 piece.chunk = replace(chunk, pcm=chunk.pcm[count:], start=cut)
                 chunk = replace(chunk, pcm=chunk.pcm[:count], last=False)
@@ -87,8 +86,8 @@ class AudioPlayout:
                 out.append(chunk)
         return out
 
-    def _without(self, chunk: Chunk, missed: int) -> Chunk:
-        """A chunk without its first samples; what is left of it comes in softly."""
+    def _without(self, chunk: ScheduledChunk, missed: int) -> ScheduledChunk:
+        """A chunk without its first samples; the rest of it fades in."""
         self.late += missed / chunk.sample_rate
         pcm = chunk.pcm[missed:].copy()
         rise = min(len(pcm), round(FADE * chunk.sample_rate))
@@ -96,20 +95,22 @@ class AudioPlayout:
         return replace(chunk, pcm=pcm, start=chunk.start + missed / chunk.sample_rate)
 
     def clear(self) -> None:
+        """An interrupt: drops everything not yet handed out."""
         self._pieces.clear()
         self._end = None
 
     def shift(self, seconds: float) -> None:
         """The clock jumped: everything keeps its place relative to now."""
-        self._stretch += seconds
+        self._segment += seconds
         self._skip_to += seconds
         if self._end is not None:
             self._end += seconds
         for piece in self._pieces:
-            piece.stretch += seconds
+            piece.segment += seconds
             piece.chunk = replace(piece.chunk, start=piece.chunk.start + seconds)
 
     def _cut(self, time: float) -> None:
+        """Drops what is played from `time` on."""
         kept: deque[_Piece] = deque()
         for piece in self._pieces:
             chunk = piece.chunk

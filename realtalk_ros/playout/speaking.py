@@ -1,4 +1,4 @@
-"""Whether the face is seen to speak."""
+"""Whether the face is shown speaking."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import math
 
 
 class SpeakingState:
-    """Whether the face is seen to speak: up with the first sound, down 0.3 s after the last."""
+    """Whether the face is shown speaking: from the first speech until 0.3 s after the last."""
 
     HOLD = 0.3  # s
+    CLOSING = 0.15  # s that the mouth takes to close after an interrupt
 
     def __init__(self) -> None:
         self.state = False
-        self._last = -math.inf
+        self._last = -math.inf  # time of the last frame with speech
 
     def update(self, time: float, speech: float) -> bool:
         """Takes a shown frame's time, s, and speech probability. Returns if `state` changed."""
@@ -23,8 +24,8 @@ class SpeakingState:
         return changed
 
     def cut(self, time: float) -> None:
-        """An interrupt at `time`, s: down as soon as the mouth has closed."""
-        self._last = min(self._last, time - self.HOLD + 0.15)
+        """An interrupt at `time`, s: false as soon as the mouth has closed."""
+        self._last = min(self._last, time - self.HOLD + self.CLOSING)
 
     def shift(self, seconds: float) -> None:
         """The clock jumped."""

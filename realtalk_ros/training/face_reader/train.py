@@ -202,7 +202,7 @@ def export(net: ShapeNet, folder: Path) -> None:
     """Writes face_reader.onnx into `folder` and lists its checksum."""
     import onnx
 
-    from realtalk_ros.training.common.onnx_fp16 import halve
+    from realtalk_ros.training.common.onnx_weights import store_weights_as_fp16
 
     folder.mkdir(parents=True, exist_ok=True)
     picture = torch.zeros(SIZE, SIZE, 3, dtype=torch.uint8)
@@ -212,7 +212,7 @@ def export(net: ShapeNet, folder: Path) -> None:
         output_names=["landmarks", "identity"], opset_version=17, dynamo=False,
     )  # fmt: skip
     halved = onnx.load(str(folder / FILE))
-    halve(halved)
+    store_weights_as_fp16(halved)
     onnx.save(halved, str(folder / FILE))
     onnx_session.write_checksums(folder)
 

@@ -30,7 +30,7 @@ from realtalk_ros.avatar.avatar import Avatar, find
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model.landmarks import LIPS
 from realtalk_ros.rendering.generator import merge_mouth_colours, reference_inputs
-from realtalk_ros.training.common.prefetch import made_ahead
+from realtalk_ros.training.common.prefetch import prefetch
 from realtalk_ros.training.renderer import landmark_net, losses
 from realtalk_ros.training.renderer.dataset import Batch, Groups, add_data, pictures, sample
 from realtalk_ros.training.renderer.export import export, export_generator, installed
@@ -418,7 +418,7 @@ def learn(
         return batch
 
     # The next batch is drawn while this one is learned from: it takes half as long.
-    batches = made_ahead(draw)
+    batches = prefetch(draw)
     bar = tqdm(total=int(budget), initial=int(done_before), unit="s", desc="renderer")
     while (elapsed := done_before + time.monotonic() - began) < end:
         # Warm up, then cosine over the time that is given.

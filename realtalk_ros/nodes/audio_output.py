@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The audio thread: publishes audio when its frame is shown, for any player to play at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from realtalk_ros.msg import AudioChunk
+from realtalk_ros.nodes import lifecycle, qos
+from realtalk_ros.playout.face_playout import FacePlayout
+
+CHECK_EVERY = 0.004  # s between checks whether audio is due, while there is any
+IDLE = 0.2  # s, the same while there is none
+
+
+class AudioOutput:
+    """Publishes `audio_out`."""
+
+    def __init__(
+        self, node: lifecycle.RealTalkNode, playout: FacePlayout, latency: Callable[[], float]
+    ) -> None:
+        """`latency` gives how much earlier than its frame audio is published, s."""
+        self._node, self._playout, self._latency = node, playout, latency
+        self.publisher = node.create_publisher(
+            AudioChunk, "audio_out", qos.EXPRESSION, qos_overriding_options=qos.overridable()
+        )
+
+    def run(self, stop: threading.Event) -> None:
+        """Publishes what is due until `stop` is set."""
+        while not stop.is_set():
+            try:
+                self._publish_due()
+            except Exception as error:  # audio that fails must not end the thread
+                if stop.is_set() or not self._node.context.ok():
+                    return
+                self._node.problems.exception(error)
+            if not self._playout.wake_audio.wait(IDLE):
+                continue
+            time.sleep(CHECK_EVERY)
+
+    def reset(self, message: AudioChunk) -> None:
+        """An interrupt: drops all audio, and passes the reset on, as players drop theirs, too."""
+        playout = self._playout
+        with playout.lock:  # or a piece of the old audio could follow it
+            playout.audio.clear()
+            if self.publisher.get_subscription_count():
+                self.publisher.publish(message)
+
+    def _publish_due(self) -> None:
+        subscribed = self.publisher.get_subscription_count() > 0
+        playout = self._playout
+        with playout.lock:  # until it is published: what is cleared meanwhile must not follow
+            due = playout.audio.take(playout.now() - playout.frames.delay + self._latency())
+            if not len(playout.audio):
+                playout.wake_audio.clear()
+            for chunk in due if subscribed else ():
+                message = self._node.audio_message(
+                    chunk.pcm, chunk.sample_rate, chunk.start, chunk.utterance, chunk.last
+                )
+                self.publisher.publish(message)
+                self._node.counts["audio_out"] += 1

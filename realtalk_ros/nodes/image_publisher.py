@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Publishes the images of a face: raw, as JPEG, and whose face they show."""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import String
+
+from realtalk_ros.avatar.provenance import Provenance, into_jpeg
+from realtalk_ros.nodes import lifecycle, qos
+
+
+class ImagePublisher:
+    """`face/image_raw`, `face/image_raw/compressed` and `face/provenance`. Call `prepare` first."""
+
+    def __init__(
+        self, node: lifecycle.RealTalkNode, frame_id: str, jpeg_quality: Callable[[], int]
+    ) -> None:
+        """`jpeg_quality` gives the JPEG quality of now, 1 to 100."""
+        self._node, self._frame_id, self._jpeg_quality = node, frame_id, jpeg_quality
+        overridable = qos.overridable()
+        self._raw = node.create_publisher(
+            Image, "face/image_raw", qos.IMAGE, qos_overriding_options=overridable
+        )
+        self._jpeg = node.create_publisher(
+            CompressedImage,
+            "face/image_raw/compressed",
+            qos.IMAGE,
+            qos_overriding_options=overridable,
+        )
+        # Raw images have no room for it. A program that records them finds it here.
+        self._provenance_publisher = node.create_publisher(
+            String, "face/provenance", qos.LATCHED, qos_overriding_options=overridable
+        )
+        self._image = Image(encoding="bgr8", is_bigendian=0)
+        self._provenance: Provenance | None = None  # of the images; and as part of a JPEG
+        self._jpeg_segment = b""
+
+    @property
+    def height(self) -> int:
+        """Of the images, pixels."""
+        return self._image.height
+
+    def prepare(self, size: tuple[int, int], provenance: Provenance) -> None:
+        """The next images have this size (width, height) and show this face."""
+        width, height = size
+        self._image = Image(
+            encoding="bgr8", is_bigendian=0, width=width, height=height, step=3 * width
+        )
+        self._image.data = array.array("B", bytes(3 * width * height))
+        if provenance != self._provenance:
+            self._provenance, self._jpeg_segment = provenance, provenance.jpeg_segment()
+            self._provenance_publisher.publish(String(data=provenance.xmp()))
+
+    def publish(self, image: np.ndarray, media_time: float) -> None:
+        """(height, width, 3) uint8 BGR, shown at media_time, s. JPEG only while subscribed to."""
+        self._node.set_stamp(self._image.header.stamp, media_time)
+        self._image.header.frame_id = self._frame_id
+        if self._raw.get_subscription_count():
+            # The message keeps its buffer: a new array each time costs a copy more.
+            np.frombuffer(self._image.data, np.uint8)[:] = image.reshape(-1)
+            self._raw.publish(self._image)
+        if self._jpeg.get_subscription_count():
+            quality = [cv2.IMWRITE_JPEG_QUALITY, self._jpeg_quality()]
+            done, data = cv2.imencode(".jpg", image, quality)
+            if done:
+                message = CompressedImage(header=self._image.header, format="jpeg")
+                message.data = array.array("B", into_jpeg(data, self._jpeg_segment))
+                self._jpeg.publish(message)
+                self._node.counts["jpegs"] += 1

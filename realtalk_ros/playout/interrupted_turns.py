@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Utterances that were interrupted, and whether a chunk that comes later is more of one.
+
+A sender learns of an interrupt late or never, and may reuse the utterance id for its answer. So a
+chunk under the id of an interrupted utterance is ignored only if it was sent within 80 ms of the
+interrupt or continues what came before: its stamps, or, without stamps, its rhythm and waveform.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from realtalk_ros.playout.turn import REGULAR, Turn
+from realtalk_ros.stream_types import Chunk
+
+IN_FLIGHT = 0.08  # s after an interrupt within which chunks were sent before their sender knew
+RESUMED = 0.3  # s that a sender whose stamps continue may pause, and is still in that utterance
+FORGET = 30.0  # s after which the rest of an interrupted utterance is accepted in any case
+MAX_IGNORED = 64  # interrupted utterances remembered
+
+
+@dataclass
+class _InterruptedTurn:
+    """An utterance that was interrupted, and what more of it would look like."""
+
+    interrupted_at: float
+    last_sent: float  # when its last chunk was sent
+    next_stamp: float | None  # with which it would continue
+    regular: bool  # whether its stamps count samples
+    shortest: float  # s between its last chunks
+    longest: float
+    last_pcm: np.ndarray  # of its last chunk
+    closed: bool
+
+    @classmethod
+    def of(cls, turn: Turn, now: float) -> _InterruptedTurn:
+        intervals = turn.intervals or [0.0]
+        return cls(
+            interrupted_at=now,
+            last_sent=turn.last_sent,
+            next_stamp=turn.next_stamp,
+            regular=turn.regular,
+            shortest=min(intervals),
+            longest=max(intervals),
+            last_pcm=turn.last_pcm,
+            closed=turn.closed,
+        )
+
+    def continues_with(self, chunk: Chunk, sent: float) -> bool:
+        """Whether `chunk` is more of it, not something new under the same name."""
+        if sent <= self.interrupted_at + IN_FLIGHT:
+            return True
+        if self.closed or sent > self.interrupted_at + FORGET:
+            return False
+        pause = sent - self.last_sent
+        if self.next_stamp is not None and chunk.start is not None and self.regular:
+            off = abs(chunk.start - self.next_stamp)
+            return off <= 4 * REGULAR and pause <= max(RESUMED, 3 * self.longest)
+        if pause > max(0.06, 1.2 * self.longest + 0.02):
+            return False
+        return pause < 0.06 or (
+            pause > 0.8 * self.shortest and is_continuous(self.last_pcm, chunk.pcm)
+        )
+
+
+class InterruptedTurns:
+    """The utterances of which nothing more is to be played."""
+
+    def __init__(self) -> None:
+        self._turns: dict[tuple[str, str], _InterruptedTurn] = {}  # by utterance and sender
+
+    def add(self, turn: Turn, now: float) -> None:
+        """`turn` was interrupted at `now`, s."""
+        key = turn.utterance, turn.sender
+        self._turns.pop(key, None)
+        self._turns[key] = _InterruptedTurn.of(turn, now)
+        while len(self._turns) > MAX_IGNORED:
+            self._turns.pop(next(iter(self._turns)))
+
+    def remove(self, utterance: str, sender: str) -> None:
+        """Chunks of `utterance` are accepted again."""
+        self._turns.pop((utterance, sender), None)
+
+    def ignores(self, chunk: Chunk, sent: float, sender: str) -> bool:
+        """Whether a chunk belongs to what was interrupted, and so is not to be played."""
+        key = chunk.utterance, sender
+        turn = self._turns.get(key)
+        if turn is None:
+            return False
+        more = turn.continues_with(chunk, sent)
+        if chunk.last or not more:
+            del self._turns[key]
+            return more
+        turn.last_sent = sent
+        turn.last_pcm = chunk.pcm if len(chunk.pcm) else turn.last_pcm
+        if chunk.start is not None:
+            turn.next_stamp = chunk.start + chunk.seconds
+        return True
+
+    def shift(self, seconds: float) -> None:
+        """The clock jumped."""
+        for turn in self._turns.values():
+            turn.interrupted_at += seconds
+            turn.last_sent += seconds
+
+
+def is_continuous(before: np.ndarray, after: np.ndarray) -> bool:
+    """Whether `after` continues the waveform of `before` (both mono), rather than jumping."""
+    if not len(before) or not len(after):
+        return True
+    steps = np.abs(np.diff(np.concatenate([before[-160:], after[:160]])))
+    joint = min(160, len(before)) - 1
+    others = np.delete(steps, joint)
+    return bool(steps[joint] <= 1e-3 + 4 * np.sqrt((others**2).mean())) if len(others) else True

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measures how long frames take, and decides when to render them and at which quality."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+
+from realtalk_ros.playout.adaptive_quality import ProcessorIdleness, QualityController
+from realtalk_ros.playout.face_playout import FacePlayout
+
+RENDER_MARGIN = 1.3  # of one measured rendering time, until there are more
+READY_EARLY = 0.003  # s that rendering may take longer than it took recently
+MAX_LEAD = 0.9  # of a frame's period
+MIN_CHANGE = 0.003  # s, the lead is not changed by less
+RECENT = 50  # frames by which the lead is chosen
+
+
+class FrameStatistics:
+    """How long the last frames took, and how many there were."""
+
+    def __init__(self) -> None:
+        self.render_ms: deque[float] = deque(maxlen=250)
+        self.publish_ms: deque[float] = deque(maxlen=250)
+        self.behind_ms: deque[float] = deque(maxlen=250)  # published after they were due
+        self._busy = self._shown = self._missed = 0.0  # since `take_load`
+
+    def add(self, render: float, publish: float, behind: float, missed: int) -> None:
+        """One frame: s that it took to render and to publish it, s by which it came after it was
+        due, and how many frames were missed before it."""
+        self.render_ms.append(render * 1e3)
+        self.publish_ms.append(publish * 1e3)
+        self.behind_ms.append(behind * 1e3)
+        self._busy += render + publish
+        self._shown += 1
+        self._missed += missed
+
+    def take_load(self) -> tuple[float, float, float]:
+        """(s of work, frames shown, frames missed) since the last call."""
+        load = self._busy, self._shown, self._missed
+        self._busy = self._shown = self._missed = 0.0
+        return load
+
+    def percentiles(self) -> Iterator[tuple[str, float]]:
+        """(name, ms) for the diagnostics."""
+        for name in ("render_ms", "publish_ms", "behind_ms"):
+            times = list(getattr(self, name))
+            if times:
+                median, high = np.percentile(times, (50, 95))
+                yield f"{name}_p50", float(median)
+                yield f"{name}_p95", float(high)
+
+
+class QualityMonitor:
+    """Call `update` once a second."""
+
+    def __init__(self, playout: FacePlayout) -> None:
+        self.controller = QualityController()
+        self.statistics = FrameStatistics()
+        self._playout = playout
+        self._idleness = ProcessorIdleness()
+
+    def update(self, adapt: bool) -> bool:
+        """Adjusts the lead to how long rendering took recently, and, if `adapt`, the quality to
+        whether the machine keeps up. True if the quality changed."""
+        busy, shown, missed = self.statistics.take_load()
+        idle = self._idleness.idle()
+        if not shown:
+            return False
+        self._adjust_lead()
+        load = busy / shown * self._playout.frames.fps
+        return adapt and self.controller.update(load, missed / (shown + missed), idle)
+
+    def set_render_time(self, seconds: float) -> None:
+        """Chooses the lead by the first measured rendering time, s."""
+        self._playout.frames.lead = self._lead(RENDER_MARGIN * seconds)
+
+    def _adjust_lead(self) -> None:
+        if not self.statistics.render_ms:
+            return
+        recent = sorted(list(self.statistics.render_ms)[-RECENT:])
+        lead = self._lead(recent[int(0.9 * len(recent))] / 1e3)
+        frames = self._playout.frames
+        with self._playout.lock:
+            # Not while expressions of live speech are on their way: they would come too late.
+            if abs(lead - frames.lead) > MIN_CHANGE and not len(frames):
+                frames.lead = lead
+
+    def _lead(self, seconds: float) -> float:
+        """How long before it is due, a frame is rendered if that takes `seconds`."""
+        return min(seconds + READY_EARLY, MAX_LEAD / self._playout.frames.fps)

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When a chunk is played: what its stamp means beside the audio that its utterance sent before.
+
+Inside an utterance the number of samples is the clock. A stamp more than 2 s before a chunk was
+sent or more than 120 s after it comes from a clock that is not this machine's (or jumped); it says
+nothing about now. Such a chunk is played right after what its utterance sent before, or at once.
+The difference is kept for the rest of the utterance, so that the pauses in it stay as they were.
+
+When this machine's clock jumps in the middle of an utterance, chunks that its sender stamps by the
+new time may come before this node notices the jump, and the node knows the jump only as exactly as
+it reads the clock. So what follows is joined to what waits, and nothing is dropped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from realtalk_ros.playout.turn import SILENCE, Turn
+from realtalk_ros.stream_types import MAX_GAP, TOLERANCE, Chunk, ScheduledChunk
+
+AHEAD = 120.0  # s, how far ahead of now a stamp can be meant, and how much audio may wait
+BEHIND = 2.0  # s, how far behind a stamp can be meant
+STEADY = 10.0  # s of audio that show whether a sender sends in real time
+DRIFT = 0.02  # share by which the clocks of a sender's audio and stamps may differ
+
+
+def schedule(
+    turn: Turn, chunk: Chunk, sent: float, counts: dict[str, int]
+) -> ScheduledChunk | None:
+    """The chunk with the time at which it is played; None if its audio came before already.
+
+    `sent`, s: when it was sent. `counts` has repeated_chunks, overlapping_stamps, foreign_stamps.
+    """
+    stamp = chunk.start
+    following = turn.end if turn.end > sent - SILENCE else sent
+    if stamp is None:
+        return chunk.scheduled(following)
+    content = (stamp, hash(chunk.pcm.tobytes()))
+    if content in turn.recent and len(chunk.pcm):
+        counts["repeated_chunks"] += 1
+        return None
+    turn.recent.append(content)
+    previous, jumped = turn.last_stamp, turn.clock_jumped
+    turn.record_stamp(stamp, chunk.seconds)
+    turn.clock_jumped = False
+    for offset in (turn.clock_offset, 0.0):
+        # An utterance that was postponed lies behind its stamps, which is no jump.
+        start = stamp + offset + turn.postponed
+        gap = start - turn.end  # between the audio before it and where its stamp puts it
+        if abs(gap) > MAX_GAP and not _is_plausible(stamp + offset, chunk.seconds, sent):
+            continue
+        if jumped and -MAX_GAP <= gap < 0:
+            turn.clock_offset, gap = offset - gap, 0.0
+        else:
+            turn.clock_offset = offset
+        if abs(gap) <= TOLERANCE:
+            return chunk.scheduled(turn.end)
+        if gap > 0:
+            return chunk.scheduled(start)
+        if previous is not None and stamp < previous:
+            counts["repeated_chunks"] += 1
+            return None  # another chunk was there before it
+        if _drifts(turn, sent):
+            return _trimmed(chunk, -gap, turn.end)
+        counts["overlapping_stamps"] += 1
+        return chunk.scheduled(turn.end)
+    counts["foreign_stamps"] += 1
+    turn.clock_offset = following - turn.postponed - stamp
+    return chunk.scheduled(following)
+
+
+def _is_plausible(start: float, seconds: float, sent: float) -> bool:
+    """Whether audio of `seconds` that was sent at `sent` can be meant to be played at `start`."""
+    return start + seconds >= sent - BEHIND and start <= sent + AHEAD
+
+
+def _drifts(turn: Turn, sent: float) -> bool:
+    """Whether a sender sends in real time, by a clock that is not quite that of its stamps."""
+    elapsed = sent - turn.first_sent
+    return turn.received > STEADY and abs(turn.received / max(elapsed, 1e-3) - 1) < DRIFT
+
+
+def _trimmed(chunk: Chunk, seconds: float, start: float) -> ScheduledChunk | None:
+    """The chunk without its first `seconds`, played at `start`; None if nothing is left of it."""
+    pcm = chunk.pcm[round(seconds * chunk.sample_rate) :]
+    return replace(chunk, pcm=pcm).scheduled(start) if len(pcm) or chunk.last else None

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One utterance of one sender: what of it waits to be played, and how its sender sends."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import replace
+
+import numpy as np
+
+from realtalk_ros.stream_types import ScheduledChunk
+
+PIECE = 0.2  # s, longer chunks are queued in pieces of this length
+SILENCE = 0.25  # s without audio after which an utterance is over, though no chunk said `last`
+ACTIVE = 0.3  # s since its last chunk within which a sender is taken to be still sending
+REGULAR = 0.005  # s to which stamps that count samples follow each other
+
+
+class Turn:
+    """One utterance that waits or is being played. Times are media time in seconds."""
+
+    def __init__(self, utterance: str, sender: str = "") -> None:
+        self.utterance, self.sender = utterance, sender
+        self.chunks: deque[ScheduledChunk] = deque()  # pieces not yet handed out
+        self.seconds = 0.0  # of audio in them
+        self.end = -math.inf  # when the audio received so far ends
+        self.clock_offset = 0.0  # s, added to the sender's stamps
+        self.postponed = 0.0  # s by which it was postponed, because another utterance was played
+        self.closed = False  # no more is expected: its `last` came, or it was replaced
+        self.clock_jumped = False  # this machine's clock did, since its last chunk came
+        self.started = False  # some of it was handed out
+        self.last_stamp: float | None = None  # of its last chunk, by the sender's clock
+        self.next_stamp: float | None = None  # where that chunk's audio ends
+        self.irregular = 0  # chunks whose stamps do not count samples, to some milliseconds
+        self.stamped = 0  # chunks with stamps
+        self.first_sent, self.last_sent = math.inf, -math.inf  # when its first, last chunk was sent
+        self.received = 0.0  # s of audio in all
+        self.lateness = math.inf  # s by which its chunks are sent after their time; negative: early
+        self.expires = -math.inf  # when it is over if nothing more comes
+        self.last_pcm = np.zeros(0, np.float32)  # of its last chunk
+        self.intervals: deque[float] = deque(maxlen=16)  # s between its last chunks
+        self.recent: deque[tuple[float, int]] = deque(maxlen=64)  # stamps and hashes of its chunks
+
+    def put(self, chunk: ScheduledChunk, now: float, sent: float) -> None:
+        """Takes a chunk that came at `now` and was sent at `sent`."""
+        step = max(1, round(PIECE * chunk.sample_rate))
+        starts = range(0, max(1, len(chunk.pcm)), step)
+        for i in starts:
+            self.chunks.append(
+                replace(
+                    chunk,
+                    pcm=chunk.pcm[i : i + step],
+                    start=chunk.start + i / chunk.sample_rate,
+                    last=chunk.last and i == starts[-1],
+                )
+            )
+        self.seconds += chunk.seconds
+        self.received += chunk.seconds
+        self.end = max(self.end, chunk.start + chunk.seconds)
+        self.closed = self.closed or chunk.last
+        if math.isfinite(self.last_sent):
+            self.intervals.append(max(0.0, sent - self.last_sent))
+        self.first_sent, self.last_sent = min(self.first_sent, sent), sent
+        self.last_pcm = chunk.pcm if len(chunk.pcm) else self.last_pcm
+        self.lateness = min(self.lateness, sent - chunk.start - chunk.seconds)
+        # A sender in real time sends again when this chunk has passed.
+        self.expires = max(self.end, now + chunk.seconds) + SILENCE
+
+    def record_stamp(self, stamp: float, seconds: float) -> None:
+        """Notes the stamp of a chunk of `seconds`, to know whether stamps count samples."""
+        self.last_stamp = stamp
+        self.stamped += 1
+        if self.next_stamp is not None and abs(stamp - self.next_stamp) > REGULAR:
+            self.irregular += 1
+        self.next_stamp = stamp + seconds
+
+    def cut(self, time: float) -> None:
+        """Drops what is played from `time` on; nothing more is expected."""
+        self.chunks = deque(c for c in self.chunks if c.start < time)
+        self.seconds = sum(c.seconds for c in self.chunks)
+        self.end, self.closed = min(self.end, time), True
+
+    def move(self, seconds: float) -> None:
+        """All of it is played later by `seconds`."""
+        self.end += seconds
+        self.expires += seconds
+        self.chunks = deque(replace(c, start=c.start + seconds) for c in self.chunks)
+
+    def shift(self, seconds: float) -> None:
+        """The clock jumped: it keeps its place relative to now."""
+        self.move(seconds)
+        self.first_sent += seconds
+        self.last_sent += seconds
+        self.clock_jumped = True
+        self.last_stamp = self.next_stamp = None
+        if self.clock_offset:  # it was by another clock, or by this one's new time already
+            self.clock_offset += seconds
+
+    @property
+    def in_real_time(self) -> bool:
+        """Whether it comes as fast as it is spoken; False if faster."""
+        return self.last_sent - self.first_sent > 0.5 * self.received
+
+    @property
+    def regular(self) -> bool:
+        """Whether its stamps count samples."""
+        return self.irregular <= 0.2 * self.stamped
+
+    def is_active(self, now: float) -> bool:
+        """Whether its sender has sent so recently that it must still be sending."""
+        return now - self.last_sent <= max(ACTIVE, 1.5 * max(self.intervals, default=0.0))
