@@ -20,8 +20,8 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.output.mp4_writer import VideoWriter
 from realtalk_ros.rendering.face_renderer import FaceRenderer
-from realtalk_ros.rendering.generator import references
-from realtalk_ros.rendering.reference_selection import ReferenceSelector, spread
+from realtalk_ros.rendering.generator import reference_inputs
+from realtalk_ros.rendering.reference_selection import ReferenceSelector, farthest_mouths
 
 pytest.importorskip("scipy")
 
@@ -354,7 +354,7 @@ def test_a_video_becomes_an_avatar(clip, tmp_path, capsys):
     jaws = avatar.reference_weights[:, arkit.INDEX["jawOpen"]]
     assert np.ptp(jaws) > 0.4
     # Where the mouth is open in a reference, so it is in its map.
-    opened = [(seen[..., 3] > 128).sum() for seen in references(avatar)]
+    opened = [(seen[..., 3] > 128).sum() for seen in reference_inputs(avatar)]
     assert opened[jaws.argmax()] > 100 > opened[jaws.argmin()]
     assert avatar.reference_expressions.shape == (50, 52)
     assert np.ptp(avatar.reference_expressions[:, arkit.INDEX["jawOpen"]]) > 0.4
@@ -405,9 +405,9 @@ def test_the_reference_with_the_nearest_mouth_is_taken_and_kept():
     sway = [chooser.choose(weights(jawOpen=0.4 + 0.05 * (-1) ** k)) for k in range(8)]
     assert len(set(sway)) == 1
     many = np.stack([weights(jawOpen=0.01 * k) for k in range(50)] + [pursed])
-    taken = spread(many, 3, 0)
+    taken = farthest_mouths(many, 3, 0)
     assert taken[0] == 0 and 50 in taken and len(taken) == 3
-    assert spread(np.stack([rest] * 5), 3, 2) == [2]  # there is no other
+    assert farthest_mouths(np.stack([rest] * 5), 3, 2) == [2]  # there is no other
 
 
 def test_each_reference_has_rows_of_its_own(drawing, tmp_path):
@@ -423,7 +423,7 @@ def test_each_reference_has_rows_of_its_own(drawing, tmp_path):
     (home / "avatar.yaml").write_text(yaml.safe_dump(meta))
     both = Avatar.load(home)
     wide = weights(jawOpen=0.8)
-    together = FaceRenderer.together([Avatar.load("default"), both])[1]
+    together = FaceRenderer.load_together([Avatar.load("default"), both])[1]
     picture = together.render(wide, 2)
     for k, image in enumerate(both.more_references):
         meta["references"], meta["reference"] = [], f"references/{k}.png"

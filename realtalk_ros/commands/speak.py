@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
     providers = providers_for(args.device)
     renderer = FaceRenderer(Avatar.load(args.avatar), args.size, providers)
     face = FacePipeline(ExpressionModel(providers=providers), renderer, args.fps)
-    face.face.mark = visible
+    face.face.watermark = visible
     provenance = renderer.avatar.provenance
     loaded = time.monotonic()
 

@@ -16,7 +16,7 @@ from realtalk_ros.enroll.fit import Pose
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
-from realtalk_ros.rendering.reference_selection import mouth, spread
+from realtalk_ros.rendering.reference_selection import farthest_mouths, mouth_shape
 
 REFERENCES = 3
 QUIET = 24  # frames of a stretch that becomes the templates
@@ -63,7 +63,7 @@ class TrackedVideo:
         """(N,) how little the face does in each frame: 0 is at rest and looks straight ahead."""
         weights, turn = self.track.weights, self.track.rotation
         blink = weights[:, blinks()].max(1)
-        score = np.linalg.norm(mouth(weights), axis=1) + 6 * np.maximum(blink - 0.25, 0)
+        score = np.linalg.norm(mouth_shape(weights), axis=1) + 6 * np.maximum(blink - 0.25, 0)
         score += 10 * np.abs(turn).max(1)
         score[self.track.faces != 1] = np.inf
         return score
@@ -119,7 +119,10 @@ class TrackedVideo:
         names = ("mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft",
                  "mouthLowerDownRight", "jawOpen", "mouthSmileLeft", "mouthSmileRight")  # fmt: skip
         teeth = weights[rows][:, [arkit.INDEX[name] for name in names]].sum(1)
-        chosen = [int(rows[k]) for k in spread(weights[rows], REFERENCES, int(teeth.argmax()))]
+        chosen = [
+            int(rows[k])
+            for k in farthest_mouths(weights[rows], REFERENCES, int(teeth.argmax()))
+        ]
         found = self.pictures(chosen)
         crops = [photo_to_avatar.close_up(found[k], tuple(self.squares[k])) for k in chosen]
         squares = self.squares[chosen][:, None]

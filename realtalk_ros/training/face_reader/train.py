@@ -26,7 +26,7 @@ from realtalk_ros.contracts import CROP_SIZE as SIZE
 from realtalk_ros.enroll.face_reader import FILE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
-from realtalk_ros.rendering.geometry import frontal
+from realtalk_ros.rendering.geometry import frontal_landmarks
 from realtalk_ros.training.renderer.dataset import (
     MIRRORED_MARKS,
     Group,
@@ -102,7 +102,7 @@ class ShapeNet(nn.Module):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
         with torch.no_grad():
-            mean = frontal(np.zeros(landmarks.IDENTITY_SIZE, np.float32))
+            mean = frontal_landmarks(np.zeros(landmarks.IDENTITY_SIZE, np.float32))
             self.places.bias.copy_(torch.from_numpy(np.float32(mean)).flatten())
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:

@@ -206,8 +206,8 @@ def write_reference(out: Path, person: Person, rest: np.ndarray) -> None:
     """What reference.png shows, and where; `rest` (68, 2) are the resting face's landmarks in it,
     in shares of the crop."""
     np.save(out / "resting_weights.npy", person.resting)
-    geometry = Geometry(person.identity, np.float32(rest[None]), base=person.resting)
-    seen = geometry.points(REFERENCE_WEIGHTS, 0) * CROP
+    geometry = Geometry(person.identity, np.float32(rest[None]), resting_weights=person.resting)
+    seen = geometry.target_landmarks(REFERENCE_WEIGHTS, 0) * CROP
     np.save(out / "reference_weights.npy", REFERENCE_WEIGHTS[None].astype(np.float32))
     np.save(out / "reference_landmarks.npy", seen[None].astype(np.float32))
 
