@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes.util
 import importlib.util
-import os
 import shlex
 import shutil
 import sys
@@ -205,4 +204,4 @@ def shown(path: str | Path) -> str:
         inside = path.relative_to(Path.cwd())
     except (ValueError, OSError):
         return str(path)
-    return str(inside) if len(inside.parts) > 1 else os.path.join(".", inside)
+    return str(inside) if len(inside.parts) > 1 else f"./{inside}"

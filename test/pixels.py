@@ -54,6 +54,7 @@ def opening(rest: np.ndarray, image: np.ndarray, marks: np.ndarray, side: float)
     upper, lower = moves(rest, image, marks[[UPPER_LIP, LOWER_LIP]], side)
     return float(lower[1] - upper[1])
 
+
 # When the bundled clip closes the lips and when it opens the mouth wide: (begin, end), s, of its p,
 # b and m and of its long open vowels, as pocketsphinx aligns the words to the recording.
 CLOSURES = (

@@ -98,7 +98,7 @@ def edit(name, old, new):
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    "harm, said",
     [
         (lambda f: (f / "generic_neutral_mesh.obj").unlink(), "is no clone of ICT-FaceKit"),
         (lambda f: (f / "vertex_indices.json").unlink(), "Cannot read"),

@@ -176,7 +176,7 @@ def heard(packages, monkeypatch, sender, kind, *changes, receiver=None, **parame
 @ros
 @built
 @pytest.mark.parametrize(
-    ("sender", "kind", "changes", "parameters"),
+    "sender, kind, changes, parameters",
     [
         ("mgonzs", "AudioStamped", [], {}),
         ("foxglove", "RawAudio", [], {}),

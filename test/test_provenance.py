@@ -128,10 +128,18 @@ def test_a_film_of_several_names_them_all():
 BOMB = "<!DOCTYPE a [<!ENTITY b 'bbbbbbbbbb'><!ENTITY c '&b;&b;&b;&b;'>]>"
 
 
-@pytest.mark.parametrize("xmp", [
-    "", "hello", "<a/>", ANN.xmp()[:-30] + "<", BOMB + "<a>&c;</a>", " " * 10**6,
-    ANN.xmp().replace(LIKENESS, "digitalCapture"),
-])
+@pytest.mark.parametrize(
+    "xmp",
+    [
+        "",
+        "hello",
+        "<a/>",
+        ANN.xmp()[:-30] + "<",
+        BOMB + "<a>&c;</a>",
+        " " * 10**6,
+        ANN.xmp().replace(LIKENESS, "digitalCapture"),
+    ],
+)
 def test_others_xmp_is_refused_in_one_line(xmp):
     with pytest.raises(RealTalkError, match="not the provenance"):
         Provenance.read(xmp)

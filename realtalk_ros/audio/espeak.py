@@ -158,7 +158,7 @@ class Espeak:
             raise RealTalkError(f"espeak-ng failed with status {status}: try a shorter text")
         return pcm.astype(np.float32) / 32768.0, words
 
-    def _collect(self, samples: object, count: int, events: Any) -> int:
+    def _collect(self, samples: Any, count: int, events: Any) -> int:
         if samples and count > 0:
             self._parts.append(ctypes.string_at(samples, 2 * count))
         i = 0

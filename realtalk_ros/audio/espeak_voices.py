@@ -18,6 +18,8 @@ _ALIASES = {"zh": "cmn", "zh-hk": "yue", "zh-yue": "yue", "no": "nb", "nn": "nb"
 
 @dataclass(frozen=True)
 class Voice:
+    """One voice of espeak-ng."""
+
     name: str  # as espeak-ng is told it: a file of its list, and "+variant"
     language: str  # that it speaks, such as en-us
 

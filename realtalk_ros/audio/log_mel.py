@@ -86,8 +86,7 @@ class AudioFrontEnd:
         self._samples += len(pcm)
         total = -(-self._samples // HOP)
         pad = max(0, (total - self._frames - 1) * HOP + WINDOW - len(self._buffer) - len(pcm))
-        mel = self._run(np.concatenate([self._buffer, pcm, np.zeros(pad, np.float32)]))
-        return mel
+        return self._run(np.concatenate([self._buffer, pcm, np.zeros(pad, np.float32)]))
 
     def _run(self, x: np.ndarray) -> np.ndarray:
         count = max(0, (len(x) - WINDOW) // HOP + 1)

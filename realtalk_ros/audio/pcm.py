@@ -10,7 +10,7 @@ MIN_RATE, MAX_RATE = 4000, 384000  # Hz, input
 MAX_CHANNELS = 64
 AUDIBLE = 1e-7  # power of what can be heard at all, of a full scale of 1
 CANCELLED = 0.05  # share of the power of independent channels, below which they cancel each other
-ENCODINGS = {"pcm_s16le": np.dtype("<i2"), "pcm_f32le": np.dtype("<f4")}
+ENCODINGS: dict[str, np.dtype] = {"pcm_s16le": np.dtype("<i2"), "pcm_f32le": np.dtype("<f4")}
 
 
 def sanitize(pcm: np.ndarray) -> tuple[np.ndarray, int]:

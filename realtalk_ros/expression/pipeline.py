@@ -91,11 +91,13 @@ class ExpressionPipeline:
             segment = None
         pcm = chunk.pcm
         if segment and len(pcm) and chunk.start is not None:
-            pcm = self._continue(segment, chunk)
-            if pcm is None:
+            continued = self._continue(segment, chunk)
+            if continued is None:
                 ended += self.flush()
                 self.counts["reanchored"] += 1
-                segment, pcm = None, chunk.pcm
+                segment = None
+            else:
+                pcm = continued
         if segment is None:
             if not len(pcm):
                 return ended, None

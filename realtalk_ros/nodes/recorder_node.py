@@ -6,6 +6,7 @@ import json
 import time
 from collections import deque
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -104,7 +105,9 @@ class Recording:
 
 
 class RecorderNode(lifecycle.RealTalkNode):
-    def __init__(self, name: str = "recorder_node", **options):
+    """Writes images and audio to an MP4 file, and ends when both have."""
+
+    def __init__(self, name: str = "recorder_node", **options: Any):
         super().__init__(name, **options)
         p = self.parameter
         self.out = Path(p("out", "realtalk.mp4", "MP4 file to write"))
@@ -267,9 +270,9 @@ class RecorderNode(lifecycle.RealTalkNode):
     def watch(self) -> None:
         """Ends a recording whose sound stopped without `last`, or whose images stopped."""
         now = self.now()
-        if self._end is None and self._sound_end is not None and not self.duration:
-            if now > self._sound_end + PATIENCE:
-                self._end = self._sound_end + self.tail
+        open_ended = self._end is None and not self.duration
+        if open_ended and self._sound_end is not None and now > self._sound_end + PATIENCE:
+            self._end = self._sound_end + self.tail
         if (
             self._end is not None
             and not self._done

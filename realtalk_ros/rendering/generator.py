@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -184,7 +184,11 @@ class Binding:
     `on_device` are inputs that lie on the device; `shared` are inputs that another binding writes.
     """
 
-    TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)": np.int64}
+    TYPES: ClassVar = {
+        "tensor(float)": np.float32,
+        "tensor(uint8)": np.uint8,
+        "tensor(int64)": np.int64,
+    }
 
     def __init__(
         self,

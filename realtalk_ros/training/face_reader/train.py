@@ -11,6 +11,7 @@ on a CPU.
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -87,7 +88,7 @@ class ShapeNet(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(12, channels[0], 3, 1, 1)
         self.halve = nn.ModuleList(
-            nn.Conv2d(a, b, 3, 2, 1) for a, b in zip(channels, channels[1:], strict=False)
+            nn.Conv2d(a, b, 3, 2, 1) for a, b in itertools.pairwise(channels)
         )
         self.norms = nn.ModuleList(nn.GroupNorm(8, c) for c in channels)
         self.blocks = nn.ModuleList(Block(c) for c in channels[1:])

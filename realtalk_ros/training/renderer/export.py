@@ -133,7 +133,7 @@ def export(model: Renderer, folder: Path) -> None:
         folder / ALIGNER_FILE,
         ("rest", "points"),
         ("places", "told"),
-        dict.fromkeys(("rest", "points", "places", "told"), {0: "faces"}),
+        {key: {0: "faces"} for key in ("rest", "points", "places", "told")},
         model.dims.size,
     )
     export_generator(model, folder, folder)

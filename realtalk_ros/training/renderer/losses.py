@@ -18,6 +18,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -158,7 +160,7 @@ class Patches(nn.Module):
         super().__init__()
         sizes = (3, width, 2 * width, 4 * width)
         self.layers = nn.ModuleList(
-            spectral_norm(nn.Conv2d(a, b, 4, 2, 1)) for a, b in zip(sizes, sizes[1:], strict=False)
+            spectral_norm(nn.Conv2d(a, b, 4, 2, 1)) for a, b in itertools.pairwise(sizes)
         )
         self.score = spectral_norm(nn.Conv2d(sizes[-1], 1, 3, 1, 1))
 

@@ -33,7 +33,6 @@ import numpy as np
 
 from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.training.synthetic import random_people
-from realtalk_ros.training.synthetic.head_renderer import LABELS as LABELS
 from realtalk_ros.training.synthetic.head_renderer import Studio, View
 from realtalk_ros.training.synthetic.random_people import Person
 from realtalk_ros.training.synthetic.skin_texture import Painter

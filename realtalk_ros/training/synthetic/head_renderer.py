@@ -230,7 +230,7 @@ class Studio:
         for name, kind in PART_KINDS.items():
             self.kinds[kit.parts[name]] = kind
         self._compile()
-        self.inner = int(round(size * supersample))
+        self.inner = round(size * supersample)
         shadow_shape = (shaders.SHADOW_SIZE // (1 if detail == 1 else 2),) * 2
         self.shadow_texture = gl.depth_texture(shadow_shape)
         self.shadow_texture.compare_func = "<="
