@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What to type for a part that is missing. The command depends on where this Python comes from.
 
 A virtual environment  its own pip. What is missing is named itself, not as an extra of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the pixels of a face show: which way its parts went, how far the lips are open.
 
 Both are read off a picture of the same face at rest, mostly by the optical flow, so they hold for

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Forced alignment: known borders are found, pauses are optional, wrong texts score lower."""
 
 from pathlib import Path

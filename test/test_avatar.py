@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Avatar folders, good and hostile."""
 
 import struct

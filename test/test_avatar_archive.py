@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Avatars as zip files: there and back, and what strangers put into them."""
 
 import io

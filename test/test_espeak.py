@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Text to speech through espeak-ng: what it is told, and what it is never told."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`realtalk data facekit`, on a made-up clone of ICT-FaceKit of a few vertices."""
 
 import json

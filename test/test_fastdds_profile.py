@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fast DDS gets this package's settings, and keeps what the user has chosen."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The launch file with real processes, where launch and launch_ros are installed."""
 
 import os

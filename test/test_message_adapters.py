@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sound of other packages: messages built from their published definitions, sent over DDS."""
 
 import importlib.util

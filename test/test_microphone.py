@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The microphone, with a library in place of PortAudio's that plays a known sound."""
 
 import os

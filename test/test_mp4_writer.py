@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The MP4 that comes out: what is in it, when it is shown and heard, and what failure leaves."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A face tells nobody that it is there: no foreign host is called, nothing is left about it."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What pictures and films of an avatar say about themselves, read back by other programs' rules."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Landmarks and weights for RViz, and the RViz config that shows them."""
 
 import time

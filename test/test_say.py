@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Text to speech as a ROS interface: topic, action, cancel, interrupt; and how far a text is."""
 
 import re

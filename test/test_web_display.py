@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page: what is served to whom, hostile and slow clients, and the face in a real browser."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The robot and the GPU machine apart, by hand: two network namespaces joined by one link.
 
     sudo .venv/bin/python test/two_hosts.py

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Text to speech through espeak-ng's C library."""
 
 from __future__ import annotations

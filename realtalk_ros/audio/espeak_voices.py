@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The voices that espeak-ng lists. It is told only names of that list: it opens whatever file it
 is named, and copies long names over the end of its buffers."""
 

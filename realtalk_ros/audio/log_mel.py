@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Speech at any sample rate -> log-mel frames, the networks' input; state kept across chunks.
 
 Everything here is chunk-invariant: however a signal is cut, the same frames come out.

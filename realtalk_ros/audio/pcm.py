@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PCM samples: decoding, mixing down to mono, and the sample rates that are taken."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Streaming resampler; however a signal is cut, the same samples come out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`realtalk document`: writes the tables of topics and parameters into README.md and docs/*.md.
 
 The tables say what the nodes declare. Every node is created, though not started, and asked for its

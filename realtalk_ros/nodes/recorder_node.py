@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes the face and its speech to an MP4 file: picture and sound lie where their stamps say."""
 
 from __future__ import annotations
@@ -259,7 +260,7 @@ class RecorderNode(lifecycle.RealTalkNode):
                     size = (image.shape[1], image.shape[0])
                     faces = Provenance.together(self._faces) if self._faces else None
                     self.recording = Recording(
-                        self.out, self.fps, self._begin, size, self._rate, faces
+                        self.out, self.fps, self._begin, size, rate=self._rate, provenance=faces
                     )
                 self.recording.show(stamp, image)
             while self._sound and self.recording is not None:

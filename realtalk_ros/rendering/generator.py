@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The renderer's networks at run time (ONNX Runtime).
 
 An avatar's features are encoded once, when it is loaded. Each frame then takes the aligner, which
@@ -317,7 +318,14 @@ def warp(
 ) -> np.ndarray:
     """A template's crop (S, S, 3) uint8 sampled at `sampling_grid` (S, S, 2) float32 pixels.
     Written to `out` if that is given."""
-    return cv2.remap(template, sampling_grid, NO_MAP, cv2.INTER_LINEAR, out, cv2.BORDER_REPLICATE)
+    return cv2.remap(
+        template,
+        sampling_grid,
+        NO_MAP,
+        cv2.INTER_LINEAR,
+        dst=out,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
 
 
 def space_to_depth(image: np.ndarray, out: np.ndarray) -> np.ndarray:

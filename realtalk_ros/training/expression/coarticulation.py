@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The coarticulation model: from phones with times to facial movement.
 
 It makes the targets that the expression network is trained on.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Metrics of speech-driven faces, against the coarticulation model or a real face."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training sequences of the expression network, one and many.
 
 Only `Batch.collate` needs torch: videos are evaluated without it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`realtalk train expression`: trains on the data of `realtalk data speech`, exports to ONNX."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Downloads the Debian packages and repositories that the corpora are in."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Speech synthesis engines that report when each phone is spoken.
 
 espeak-ng reports phoneme starts, flite and Festival segment ends; all exactly.
