@@ -36,7 +36,7 @@ def export(net: FaceReader, folder: Path) -> None:
     """Writes face_reader.onnx into `folder` and lists its checksum."""
     import onnx
 
-    from realtalk_ros.training.common.onnx_fp16 import halve
+    from realtalk_ros.training.common.onnx_weights import store_weights_as_fp16
 
     folder.mkdir(parents=True, exist_ok=True)
     graph = ReadGraph().eval()  # contiguous, on the CPU
@@ -52,7 +52,7 @@ def export(net: FaceReader, folder: Path) -> None:
     )
     model = onnx.load(str(folder / FILE))
     name_norm_parameters(model.graph)
-    halve(model)
+    store_weights_as_fp16(model)
     onnx.save(model, str(folder / FILE))
     onnx_session.write_checksums(folder)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from realtalk_ros.face_model import landmarks
-from realtalk_ros.rendering.geometry import frontal
+from realtalk_ros.rendering.geometry import frontal_landmarks
 
 INPUT_SIZE = 128  # side of the network's input, pixels
 CHANNELS = (32, 64, 128, 192)  # at 1/2, 1/4, 1/8 and 1/16 of the input
@@ -54,7 +54,7 @@ class FaceReader(nn.Module):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
         with torch.no_grad():
-            mean = frontal(np.zeros(landmarks.IDENTITY_SIZE, np.float32))
+            mean = frontal_landmarks(np.zeros(landmarks.IDENTITY_SIZE, np.float32))
             self.landmarks.bias.copy_(torch.from_numpy(np.float32(mean)).flatten())
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,15 +10,9 @@ import numpy as np
 import torch
 
 from realtalk_ros import onnx_session
+from realtalk_ros.contracts import ALIGNER_FILE, ENCODER_FILE, GENERATOR_FILE
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.rendering.face_renderer import (
-    ALIGNER,
-    ENCODER,
-    GENERATOR,
-    fours,
-    lay,
-    whole,
-)
+from realtalk_ros.rendering.generator import depth_to_space, space_to_depth, warp
 from realtalk_ros.training.renderer.checkpoint import parse_dimensions, read_checkpoint
 from realtalk_ros.training.renderer.dataset import to_float
 from realtalk_ros.training.renderer.model import Conditioning, Renderer
@@ -31,9 +25,9 @@ Render = Callable[[np.ndarray, np.ndarray, FacePrior, np.ndarray], tuple[np.ndar
 
 def onnx_renderer(folder: Path, threads: int, own: Path | None = None) -> Render:
     """Of the networks in a folder; the generator of the folder `own`, if it is given."""
-    encoder = onnx_session.session(folder / ENCODER, threads=threads)
-    aligner = onnx_session.session(folder / ALIGNER, threads=threads)
-    generator = onnx_session.session((own or folder) / GENERATOR, threads=threads)
+    encoder = onnx_session.session(folder / ENCODER_FILE, threads=threads)
+    aligner = onnx_session.session(folder / ALIGNER_FILE, threads=threads)
+    generator = onnx_session.session((own or folder) / GENERATOR_FILE, threads=threads)
     names = [output.name for output in encoder.get_outputs()]
 
     def render(reference, template, prior, weights):
@@ -47,8 +41,8 @@ def onnx_renderer(folder: Path, threads: int, own: Path | None = None) -> Render
         warped, interior = np.empty((2, len(weights), 12, half, half), np.uint8)
         for k, (grid, eyes) in enumerate(zip(grids, prior.eye_grid, strict=True)):
             grid += eyes[..., 2:] * (eyes[..., :2] - grid)
-            fours(lay(template, grid), warped[k])
-            fours(prior.mouth_interior[k], interior[k])
+            space_to_depth(warp(template, grid), warped[k])
+            space_to_depth(prior.mouth_interior[k], interior[k])
         index = np.zeros(len(weights), np.int64)
         inputs = {
             "weights": weights,
@@ -60,7 +54,7 @@ def onnx_renderer(folder: Path, threads: int, own: Path | None = None) -> Render
             **dict(zip(names, features, strict=True)),
         }
         made, mask = generator.run(None, inputs)
-        rgb = np.stack([whole(planes, np.empty_like(template)) for planes in made])
+        rgb = np.stack([depth_to_space(planes, np.empty_like(template)) for planes in made])
         return compose(rgb, mask, template), mask
 
     return render

@@ -49,7 +49,7 @@ from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model.landmarks import EYES
-from realtalk_ros.rendering.face_renderer import references
+from realtalk_ros.rendering.generator import reference_inputs
 from realtalk_ros.training.renderer import image_metrics, landmark_net, network_metrics
 from realtalk_ros.training.renderer.backends import Render, onnx_renderer, torch_renderer
 from realtalk_ros.training.renderer.dataset import (
@@ -206,7 +206,7 @@ def compare_generators(
             f"avatar {avatar.name} has no generator of its own: "
             "run `realtalk train renderer --avatar` first"
         )
-    reference, figures = references(avatar)[0], {}
+    reference, figures = reference_inputs(avatar)[0], {}
     for when, own in (("before", None), ("after", avatar.generator)):
         render = onnx_renderer(onnx_session.MODEL_DIR, threads, own)
         found = Evaluator(render, eval_net, reference).measure(dataset, people)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.rendering.face_renderer import most_seen, references
+from realtalk_ros.rendering.generator import merge_mouth_colours, reference_inputs
 from realtalk_ros.training.renderer.config import TrainingConfig
 from realtalk_ros.training.renderer.dataset import FaceDataset, Group, to_float
 from realtalk_ros.training.renderer.mouth_colours import estimate_mouth_colours
@@ -32,7 +32,7 @@ class BatchLoader:
         self._rng = np.random.default_rng([config.seed, step])
         self._references = self._mouth_colours = None
         if avatar:
-            images = torch.from_numpy(np.stack(references(avatar)))
+            images = torch.from_numpy(np.stack(reference_inputs(avatar)))
             self._references = images.to(config.device)  # (R, S, S, 6)
             self._mouth_colours = mouth_colours_of(self._references)
 
@@ -52,5 +52,5 @@ class BatchLoader:
 def mouth_colours_of(references: Tensor) -> Tensor:
     """(1, 8): what all of one avatar's references (R, S, S, 6) show of its mouth's colours."""
     image, mouth_interior = to_float(references).chunk(2, 1)
-    found = most_seen(estimate_mouth_colours(image, mouth_interior).cpu().numpy())
+    found = merge_mouth_colours(estimate_mouth_colours(image, mouth_interior).cpu().numpy())
     return torch.from_numpy(found).to(references.device)

@@ -133,21 +133,21 @@ def predict_face(
         wrong = augment.landmark_noise(at_rest.shape[1], rng)
         gain = 1 + MOVE_NOISE * rng.standard_normal()
     if group.from_video:
-        fitted = geometry_of(group, landmarks[chosen], weights[chosen]).fitted
+        fitted = geometry_of(group, landmarks[chosen], weights[chosen]).projected_landmarks
         moved = at_rest + gain * (fitted[1:] - fitted[:1]) + wrong
-        (resting_eyes,) = geometry_of(group, at_rest + wrong, shown).resting_eyes
+        (resting_eyes,) = geometry_of(group, at_rest + wrong, shown).template_eyes
         geometry, rows = geometry_of(group, moved, wanted), range(len(targets))
     else:
         geometry, rows = geometry_of(group, at_rest + wrong, shown), [0] * len(targets)
         wanted = shown + gain * (wanted - shown)
-        moved = np.stack([geometry.points(w, 0) for w in wanted])
-        (resting_eyes,) = geometry.resting_eyes
+        moved = np.stack([geometry.target_landmarks(w, 0) for w in wanted])
+        (resting_eyes,) = geometry.template_eyes
     interior = np.empty((len(targets), group.size, group.size, 3), np.uint8)
     eye_grid = np.zeros(interior.shape, np.float32)
     for w, row, image, grid in zip(wanted, rows, interior, eye_grid, strict=True):
-        geometry.inside(w, row, image)
-        patches = eyes.patches(resting_eyes, geometry.eyes(w, row), group.size)
-        eyes.overlay(patches, grid, image)
+        geometry.draw_mouth(w, row, image)
+        patches = eyes.eye_patches(resting_eyes, geometry.project_eyes(w, row), group.size)
+        eyes.draw_patches(patches, grid, image)
     return FacePrior(np.float32(at_rest + wrong), np.float32(moved), interior, eye_grid)
 
 
@@ -159,7 +159,7 @@ def map_mouth(group: Group, number: int, rng: np.random.Generator | None = None)
         landmarks = landmarks + augment.landmark_noise(landmarks.shape[1], rng)
     weights = group.weights[[number]].cpu().float().numpy()
     geometry = geometry_of(group, landmarks, weights)
-    return geometry.inside(weights[0], 0, np.empty((group.size, group.size, 3), np.uint8))
+    return geometry.draw_mouth(weights[0], 0, np.empty((group.size, group.size, 3), np.uint8))
 
 
 def geometry_of(group: Group, landmarks: np.ndarray, weights: np.ndarray) -> Geometry:

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar, find
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.training.common.prefetch import made_ahead
+from realtalk_ros.training.common.prefetch import prefetch
 from realtalk_ros.training.renderer.checkpoint import load_renderer
 from realtalk_ros.training.renderer.config import ABLATIONS, TrainingConfig
 from realtalk_ros.training.renderer.dataset import FaceDataset, add_data
@@ -184,7 +184,7 @@ def fit(trainer: Trainer, loader: BatchLoader, val: FaceDataset) -> None:
     last_report = last_save = began
     running: list[dict[str, Tensor]] = []
     # The next batch is drawn while this one is learned from: it takes half as long.
-    batches = made_ahead(loader.draw)
+    batches = prefetch(loader.draw)
     bar = tqdm(total=int(budget), initial=int(done_before), unit="s", desc="renderer")
     while (elapsed := done_before + time.monotonic() - began) < end:
         rate = learning_rate(config, state["step"], elapsed / budget)
