@@ -1,15 +1,29 @@
-# make demo   a talking face on real ROS 2: demo.mp4, demo.png and a table of measurements
-# make test   the tests
+# SPDX-License-Identifier: Apache-2.0
+
+# make demo            a talking face on real ROS 2: demo.mp4, demo.png and a table of measurements
+# make lint            the linters, as pre-commit runs them
+# make test            the linters and the tests; those that need PyTorch or MediaPipe skip themselves
+# make test-training   the tests of training and enrolment, in an environment of their own
+# make format          formats the code and mends what ruff can
+# make install         the environment only (.venv); install-training: .venv-training
+# make clean           removes what these made
 #
 # Debian, Ubuntu: sudo apt install python3-venv python3-dev g++ make (Python 3.10 to 3.13).
-# No GPU, no ROS from apt, no torch.
+# No GPU, no ROS from apt, no torch but for test-training.
 # PYTHON=python3.12 make demo chooses the Python; VENV=/path another environment.
 
+# The first of these commands that is Python 3.10 to 3.MINOR and makes environments: $(call find,MINOR,COMMANDS)
+find = $(shell for p in $(2); do $$p -c 'import sys, venv; from ensurepip import version; \
+	sys.exit(not (3, 10) <= sys.version_info < (3, $(1) + 1))' 2>/dev/null && echo $$p && break; done)
+
 VENV ?= .venv
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
-	$$p -c 'import sys, venv; from ensurepip import version; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
-	2>/dev/null && echo $$p && break; done)
-EXTRAS = ros,tts,display,test
+PYTHON ?= $(call find,13,python3 python3.13 python3.12 python3.11 python3.10)
+EXTRAS = ros,tts,display,test,lint
+TRAINING_VENV ?= .venv-training
+# MediaPipe has wheels up to Python 3.12; with a newer one its tests are skipped.
+TRAINING_PYTHON ?= $(or $(call find,12,python3 python3.12 python3.11 python3.10),$(PYTHON))
+TRAINING_EXTRAS = train,enroll,test,tts
+TORCH ?= torch==2.13.0
 # The wheels mark a set-up environment by this variable; inherited from another one it does harm.
 RUN = env -u _ROS_WHEELS_BOOTSTRAP_COMPLETE -u PYTHONPATH
 
@@ -18,19 +32,37 @@ SOURCES = pyproject.toml setup.py CMakeLists.txt package.xml README.md NOTICE \
 	$(wildcard cmake/* msg/*.msg action/* launch/* config/*) \
 	$(shell find realtalk_ros -type f -not -name '*.pyc' -not -path '*/__pycache__/*')
 
-.PHONY: help demo test install clean
+.PHONY: help demo lint format test test-training install install-training clean
 help:
-	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
-	@echo "make install   the environment only ($(VENV))"
-	@echo "make clean     removes what these made"
+	@sed -n '3,/^$$/s/^# \{0,1\}//p' Makefile
 
 demo: $(VENV)/.installed
 	$(RUN) $(VENV)/bin/realtalk demo --out demo.mp4
 
+# The installed package need not be current to check the sources.
+lint:
+	@test -x $(VENV)/bin/pre-commit || $(MAKE) install
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/codespell
+	$(RUN) $(VENV)/bin/mypy
+	$(RUN) $(VENV)/bin/python -m pytest -q test/test_style.py
+
+format:
+	@test -x $(VENV)/bin/pre-commit || $(MAKE) install
+	$(VENV)/bin/ruff check --fix
+	$(VENV)/bin/ruff format
+
 test: $(VENV)/.installed
+	$(MAKE) lint
 	$(RUN) sh test/run.sh $(VENV)/bin/python
 
+test-training: $(TRAINING_VENV)/.installed
+	$(RUN) OMP_NUM_THREADS=1 $(TRAINING_VENV)/bin/python -m pytest -n 2 --dist loadfile -m training test
+
 install: $(VENV)/.installed
+
+install-training: $(TRAINING_VENV)/.installed
 
 $(VENV)/.installed: $(SOURCES)
 	@sh cmake/check.sh "$(PYTHON)" "$(VENV)"
@@ -41,5 +73,17 @@ $(VENV)/.installed: $(SOURCES)
 	$(RUN) $(VENV)/bin/python -m pip install --disable-pip-version-check ".[$(EXTRAS)]"
 	@touch $@
 
+# The tests take the sources from this folder: only other requirements make it install again.
+$(TRAINING_VENV)/.installed: pyproject.toml
+	@sh cmake/check.sh "$(TRAINING_PYTHON)" "$(TRAINING_VENV)"
+	@test -x $(TRAINING_VENV)/bin/pip || { echo "== environment $(TRAINING_VENV) ($(TRAINING_PYTHON))"; \
+		$(TRAINING_PYTHON) -m venv $(TRAINING_VENV); }
+	@$(RUN) sh cmake/check.sh --pip $(TRAINING_VENV)/bin/python
+	@echo "== installing realtalk_ros[$(TRAINING_EXTRAS)] and $(TORCH): PyTorch, MediaPipe (minutes)"
+	$(RUN) $(TRAINING_VENV)/bin/python -m pip install --disable-pip-version-check \
+		".[$(TRAINING_EXTRAS)]" "$(TORCH)" pytest-xdist
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build install log *.egg-info demo.mp4 demo.png .pytest_cache
+	rm -rf $(VENV) $(TRAINING_VENV) build install log *.egg-info demo.mp4 demo.png .pytest_cache \
+		.ruff_cache .mypy_cache

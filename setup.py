@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """pip install: builds the ROS messages with the same CMakeLists.txt as colcon and ships the result.
 
 colcon does not use this file (build type ament_cmake).
@@ -85,7 +86,7 @@ class BuildMessages(build_py):
             ["cmake", "--build", str(temp / "cmake"), "--target", "install",
              "--parallel", str(os.cpu_count() or 1)],
         ):  # fmt: skip
-            if subprocess.run(command, env=env).returncode:
+            if subprocess.run(command, env=env, check=False).returncode:
                 sys.exit(f"building the ROS messages failed: {' '.join(command)}")
         return temp / "stage"
 
@@ -97,11 +98,14 @@ def is_generated(path: Path, stage: Path) -> bool:
 
 def check_what_is_needed() -> None:
     """Ends at once, and before anything is fetched, where a compiler or the like is missing."""
-    if code := subprocess.run(["sh", HERE / "cmake/check.sh", sys.executable]).returncode:
+    command = ["sh", HERE / "cmake/check.sh", sys.executable]
+    if code := subprocess.run(command, check=False).returncode:
         sys.exit(code)
 
 
 class BinaryDistribution(Distribution):
+    """A distribution whose wheel is for one platform and Python."""
+
     def has_ext_modules(self) -> bool:
         return True
 

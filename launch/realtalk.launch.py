@@ -123,27 +123,30 @@ def make_nodes(context: LaunchContext) -> list[ExecuteProcess]:
         markers = f"{namespace.rstrip('/')}/markers_node"
         frame_id = launch_arguments.value_for(sections, markers, "frame_id", "face")
         sim_time = launch_arguments.value_for(sections, markers, "use_sim_time", False)
-        actions.append(
-            Node(
-                package="rviz2",
-                executable="rviz2",
-                exec_name="rviz2",
-                prefix=prefix,
-                arguments=["-d", f"{SHARE}/config/realtalk.rviz",
-                           "-f", launch_arguments.face_frame(namespace, str(frame_id))],
-                parameters=[{"use_sim_time": values.get("use_sim_time", sim_time)}],
-                remappings=[
-                    (f"/realtalk/face/{topic}", f"{namespace.rstrip('/')}/face/{topic}")
-                    for topic in ("image_raw", "markers")
-                ],
-            )
-        )  # fmt: skip
+        frame = launch_arguments.face_frame(namespace, str(frame_id))
+        actions.append(make_rviz(namespace, frame, values.get("use_sim_time", sim_time), prefix))
     elif rviz:
         get_logger("rviz2").warning(
             "rviz2 is not installed here, so nothing shows the face; the rest starts: "
             "apt install ros-$ROS_DISTRO-rviz2, or start it on another machine"
         )
     return actions
+
+
+def make_rviz(namespace: str, frame: str, sim_time: Any, prefix: list[Any]) -> Node:
+    """RViz with the face's image and markers; `frame` is its fixed frame."""
+    return Node(
+        package="rviz2",
+        executable="rviz2",
+        exec_name="rviz2",
+        prefix=prefix,
+        arguments=["-d", f"{SHARE}/config/realtalk.rviz", "-f", frame],
+        parameters=[{"use_sim_time": sim_time}],
+        remappings=[
+            (f"/realtalk/face/{topic}", f"{namespace.rstrip('/')}/face/{topic}")
+            for topic in ("image_raw", "markers")
+        ],
+    )
 
 
 def installed(package: str, executable: str) -> bool:

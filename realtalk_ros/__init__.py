@@ -6,7 +6,7 @@ from pkgutil import extend_path
 # The generated messages live in another folder of the same name when run from the source root.
 __path__ = extend_path(__path__, __name__)
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # ONNX Runtime reports home, from 1.29 on: when it is imported it makes up an identifier of the
 # machine under the user's cache, and then sends events. It asks for this while it is imported,

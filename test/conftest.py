@@ -1,18 +1,55 @@
-"""Imported before every test: realtalk_ros must be there before onnxruntime is (its first lines say
-why), which some tests import themselves."""
+# SPDX-License-Identifier: Apache-2.0
+"""Marks tests by what they need, and says which were skipped.
 
+realtalk_ros must be imported before onnxruntime is, which some tests import themselves: the first
+lines of realtalk_ros/__init__.py say why.
+"""
+
+import os
+import re
+from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import realtalk_ros  # noqa: F401
 
+# What a test file names that runs ROS nodes or servers, and so mostly waits for real time to pass.
+GRAPH = re.compile("ros_graph|ROS_DOMAIN_ID|chromium")
+# What one names that tests training, making of data, or enrolment.
+TRAINING = re.compile(r"realtalk_ros\.(training|enroll)|importorskip\(\"(torch|moderngl|mediapipe)")
+
+
+@cache
+def marks(path: Path) -> list[str]:
+    """Markers of the tests in this file."""
+    source = path.read_text(encoding="utf-8")
+    return [n for n, word in (("graph", GRAPH), ("training", TRAINING)) if word.search(source)]
+
+
+def pytest_ignore_collect(collection_path, config):
+    """With `-m training`, no other file is imported: most need ROS, and would be skipped."""
+    wanted = config.getoption("markexpr") != "training" or collection_path.suffix != ".py"
+    return None if wanted or "training" in marks(collection_path) else True
+
 
 def pytest_collection_modifyitems(items):
-    """Marks what runs ROS nodes or servers, and so mostly waits: run.sh runs the rest beside it."""
-    graphs = {}
     for item in items:
-        path = Path(item.fspath)
-        if path not in graphs:
-            source = path.read_text(encoding="utf-8")
-            graphs[path] = any(w in source for w in ("ros_graph", "ROS_DOMAIN_ID", "chromium"))
-        if graphs[path]:
-            item.add_marker("graph")
+        for marker in marks(item.path):
+            item.add_marker(marker)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Prints one line of what was skipped; REALTALK_TEST_REPORT names a file for not_run.py."""
+    skipped = {
+        report.nodeid: str(report.longrepr[-1]).removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", ())
+    }
+    reasons = Counter(skipped.values()).most_common()
+    if reasons:
+        text = "; ".join(f"{reason} ({count})" for reason, count in reasons)
+        terminalreporter.write_line(f"skipped {len(skipped)}: {text}")
+    if file := os.environ.get("REALTALK_TEST_REPORT"):
+        ran = [r for word in ("passed", "failed") for r in terminalreporter.stats.get(word, ())]
+        with open(file, "a", encoding="utf-8") as report:
+            report.writelines(f"{r.nodeid}\tran\n" for r in ran)
+            report.writelines(f"{test}\t{reason}\n" for test, reason in skipped.items())

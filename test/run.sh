@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # run.sh PYTHON [ARGUMENTS OF PYTEST]: all tests. Those of ROS graphs mostly wait for real time to pass,
 # so those that only compute run beside them; one after the other where the promised times are asked for.
 python="$1"

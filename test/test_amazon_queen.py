@@ -1,4 +1,4 @@
-"""The game's talks: which recording says which piece of which line."""
+"""The game's talks: which recording is of which piece of which line."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("soxr")
 
-from realtalk_ros.errors import RealTalkError  # noqa: E402
-from realtalk_ros.training.speech_data.games import amazon_queen  # noqa: E402
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.training.speech_data.games import amazon_queen
 
 
 def strings(items: dict[int, str]) -> bytes:
@@ -22,10 +22,10 @@ def strings(items: dict[int, str]) -> bytes:
 
 
 def talk(key: int, joe: dict[int, str], person: dict[int, str]) -> bytes:
-    said = strings(joe)
-    at_person = 32 + 96 + len(said)
+    joe_lines = strings(joe)
+    at_person = 32 + 96 + len(joe_lines)
     head = struct.pack(">5h6hHHH", 1, 9, key, len(joe), len(person), *[0] * 6, at_person, 0, 0)
-    return bytes(20) + head + bytes(32 + 96 - len(head)) + said + strings(person)
+    return bytes(20) + head + bytes(32 + 96 - len(head)) + joe_lines + strings(person)
 
 
 def write_game(folder, files: dict[str, bytes]) -> None:

@@ -1,4 +1,4 @@
-"""The pinhole cameras that landmarks tell."""
+"""Pinhole cameras fitted to landmarks."""
 
 import numpy as np
 import pytest
@@ -7,47 +7,48 @@ from scipy.spatial.transform import Rotation
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering.camera import Cameras
 
-ARRAYS = ("centre", "middle", "rotation", "scale", "nearness")
+ARRAYS = ("centre", "image_centre", "rotation", "scale", "inverse_distance")
 
 
-def pinhole(points: np.ndarray, distance: float, turn: Rotation) -> np.ndarray:
-    """In shares of a picture that the face fills, (0, 0) its upper left corner."""
-    turned = turn.apply(points.reshape(-1, 3)).reshape(points.shape)
-    return turned[..., :2] / (distance - turned[..., 2:]) * distance * (0.05, -0.05) + (0.5, 0.4)
+def pinhole(points: np.ndarray, distance: float, rotation: Rotation) -> np.ndarray:
+    """In normalised coordinates of a picture that the face fills."""
+    rotated = rotation.apply(points.reshape(-1, 3)).reshape(points.shape)
+    projected = rotated[..., :2] / (distance - rotated[..., 2:]) * distance
+    return projected * (0.05, -0.05) + (0.5, 0.4)
 
 
 @pytest.mark.parametrize("distance", [60, 80, 150])
 @pytest.mark.parametrize("angles", [(0, 0, 0), (0.3, 0.5, -0.1), (-0.3, -0.9, 0.3)])
 def test_a_camera_is_found_by_the_landmarks_of_a_resting_face(distance, angles):
-    turn = Rotation.from_euler("xyz", angles)
+    rotation = Rotation.from_euler("xyz", angles)
     weights = np.zeros((2, arkit.COUNT), np.float32)
     weights[1, arkit.INDEX["jawOpen"]] = 0.7
     rest, wide = landmarks.load().points(weights)
-    camera = Cameras(pinhole(rest, distance, turn)[None], rest[None])
+    camera = Cameras(pinhole(rest, distance, rotation)[None], rest[None])
     for shape in (rest, wide):
-        off = camera.project(shape, 0)[:, :2] - pinhole(shape, distance, turn)
-        off = np.linalg.norm(off, axis=-1) * 256
-        assert off.mean() < 0.5 and off.max() < 2
+        error = camera.project(shape, 0)[:, :2] - pinhole(shape, distance, rotation)
+        error = np.linalg.norm(error, axis=-1) * 256
+        assert error.mean() < 0.5 and error.max() < 2
     # A point on the nose is nearer than one on an ear.
     assert camera.project(rest, 0)[30, 2] > camera.project(rest, 0)[[0, 16], 2].min()
 
 
 def test_many_cameras_are_found_at_once():
     rest = landmarks.load().points(np.zeros(arkit.COUNT, np.float32))
-    turns = [Rotation.from_euler("xyz", (0, yaw, 0)) for yaw in (-0.4, 0, 0.4)]
-    places = np.stack([pinhole(rest, 60, turn) for turn in turns])
-    together = Cameras(places, np.stack([rest] * 3))
-    for k, place in enumerate(places):
-        alone = Cameras(place[None], rest[None])
+    rotations = [Rotation.from_euler("xyz", (0, yaw, 0)) for yaw in (-0.4, 0, 0.4)]
+    images = np.stack([pinhole(rest, 60, rotation) for rotation in rotations])
+    together = Cameras(images, np.stack([rest] * 3))
+    for k, image in enumerate(images):
+        alone = Cameras(image[None], rest[None])
         assert np.allclose(alone.project(rest, 0), together.project(rest, k), atol=1e-5)
 
 
-def test_what_is_no_face_gives_a_camera_of_finite_numbers():
+def test_landmarks_of_no_face_give_a_camera_of_finite_numbers():
     rest = landmarks.load().points(np.zeros(arkit.COUNT, np.float32))
     rng = np.random.default_rng(0)
-    for places in (np.zeros((68, 2)), np.linspace((0, 0), (1, 1), 68), rng.uniform(0, 1, (68, 2)),
+    for points in (np.zeros((68, 2)), np.linspace((0, 0), (1, 1), 68), rng.uniform(0, 1, (68, 2)),
                    rng.normal(0, 1e4, (68, 2)), rest[:, :2] * (0.05, 0.05)):  # fmt: skip
         for shape in (rest, rest * (1, 1, 0)):
-            camera = Cameras(places[None], shape[None])
+            camera = Cameras(points[None], shape[None])
             assert all(np.isfinite(getattr(camera, name)).all() for name in ARRAYS)
             assert np.isfinite(camera.project(rest, 0)).all()

@@ -1,4 +1,4 @@
-"""The game's lines: which recording says which text of which language."""
+"""The game's lines: which recording is of which text, in which language."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 pytest.importorskip("soxr")
 
-from realtalk_ros.errors import RealTalkError  # noqa: E402
-from realtalk_ros.training.speech_data.corpora import clips  # noqa: E402
-from realtalk_ros.training.speech_data.games import drascula  # noqa: E402
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.training.speech_data.corpora import recordings
+from realtalk_ros.training.speech_data.games import drascula
 
 
 def number(n: int) -> bytes:
@@ -22,14 +22,14 @@ def texts(lines: list[str]) -> bytes:
     """One language's lines of one speaker, each padded to a multiple of four bytes."""
     data = bytes(2)
     for line in lines:
-        said = line.encode("cp437") + b"\0"
-        said += bytes(4 - (len(said) + 2) % 4)
-        data += number(len(said) + 2) + said
+        text = line.encode("cp437") + b"\0"
+        text += bytes(4 - (len(text) + 2) % 4)
+        data += number(len(text) + 2) + text
     return number(len(data)) + data
 
 
 def game(speakers: dict[str, list[list[str]]]) -> bytes:
-    """drascula.dat: thirteen tables of two entries each, then what each speaker says in English,
+    """drascula.dat: thirteen tables of two entries each, then the lines of each speaker in English,
     in Spanish and in German."""
     data = b"DRASCULA\6"
     for size in (4, 4, 4, 2, 4, 2, 4, 2, 2, 20, 20, 10, 8):
@@ -70,7 +70,7 @@ def test_each_language_is_a_package_and_a_source_of_its_own(tmp_path):
         (folder / f"{name}.ALS").write_bytes(bytes([128, 200, 60]))
     # As in Debian: the texts of both come with the English one.
     (tmp_path / "drascula/usr/share/scummvm/drascula/en/drascula.dat").write_bytes(game(SPOKEN))
-    found = [(clip.source, clip.voice, clip.text, clip.path.name) for clip in clips(tmp_path)]
+    found = [(r.source, r.voice, r.text, r.path.name) for r in recordings(tmp_path)]
     assert found == [
         ("drascula/en", "en-us", "hello door", "1.wav"),
         ("drascula/es", "es", "mañana", "BJ1.wav"),

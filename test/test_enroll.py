@@ -20,14 +20,14 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.output.mp4_writer import VideoWriter
 from realtalk_ros.rendering.face_renderer import FaceRenderer
-from realtalk_ros.rendering.generator import references
-from realtalk_ros.rendering.reference_selection import ReferenceSelector, spread
+from realtalk_ros.rendering.generator import reference_inputs
+from realtalk_ros.rendering.reference_selection import ReferenceSelector, farthest_mouths
 
 pytest.importorskip("scipy")
 
-from realtalk_ros.commands import enroll, track  # noqa: E402
-from realtalk_ros.enroll import fit, photo_to_avatar, tracker, video_to_avatar  # noqa: E402
-from realtalk_ros.enroll.face_tracks import Track  # noqa: E402
+from realtalk_ros.commands import enroll, track
+from realtalk_ros.enroll import fit, photo_to_avatar, tracker, video_to_avatar
+from realtalk_ros.enroll.face_tracks import Track
 
 # The same in each run: one draw in 300 looks like sound, which "has no pictures".
 NOISE = np.random.default_rng(0).bytes(5000)
@@ -152,7 +152,7 @@ def mesh(size=300.0, x=256.0, y=246.0, turn=0.0):
     found = np.full((tracker.POINTS, 2), (x, y), np.float32)
     pose = fit.Pose(0.0, turn, 0.0, x, y, size / 16.0)
     found[model.index] = pose.project(model.mean)
-    return tracker.Face(found)
+    return tracker.DetectedFace(found)
 
 
 def test_one_large_face_from_the_front_is_wanted():
@@ -286,7 +286,7 @@ def test_a_smile_is_brought_to_rest(monkeypatch):
     inner = at[[row[k] for k in (78, 80, 81, 82, 13, 312, 311, 310, 308, 318, 402, 317, 14, 87,
                                  178, 88)]]  # fmt: skip
     cv2.fillPoly(picture, [np.round(inner).astype(np.int32)], (255, 255, 255))  # teeth
-    Seen.face = tracker.Face(found)
+    Seen.face = tracker.DetectedFace(found)
     monkeypatch.setattr(enroll, "Tracker", Seen)
     made = enroll.from_picture(picture, "it", None)
     assert len(made.references) == 2 and made.expressions is None
@@ -354,7 +354,7 @@ def test_a_video_becomes_an_avatar(clip, tmp_path, capsys):
     jaws = avatar.reference_weights[:, arkit.INDEX["jawOpen"]]
     assert np.ptp(jaws) > 0.4
     # Where the mouth is open in a reference, so it is in its map.
-    opened = [(seen[..., 3] > 128).sum() for seen in references(avatar)]
+    opened = [(seen[..., 3] > 128).sum() for seen in reference_inputs(avatar)]
     assert opened[jaws.argmax()] > 100 > opened[jaws.argmin()]
     assert avatar.reference_expressions.shape == (50, 52)
     assert np.ptp(avatar.reference_expressions[:, arkit.INDEX["jawOpen"]]) > 0.4
@@ -405,9 +405,9 @@ def test_the_reference_with_the_nearest_mouth_is_taken_and_kept():
     sway = [chooser.choose(weights(jawOpen=0.4 + 0.05 * (-1) ** k)) for k in range(8)]
     assert len(set(sway)) == 1
     many = np.stack([weights(jawOpen=0.01 * k) for k in range(50)] + [pursed])
-    taken = spread(many, 3, 0)
+    taken = farthest_mouths(many, 3, 0)
     assert taken[0] == 0 and 50 in taken and len(taken) == 3
-    assert spread(np.stack([rest] * 5), 3, 2) == [2]  # there is no other
+    assert farthest_mouths(np.stack([rest] * 5), 3, 2) == [2]  # there is no other
 
 
 def test_each_reference_has_rows_of_its_own(drawing, tmp_path):
@@ -423,7 +423,7 @@ def test_each_reference_has_rows_of_its_own(drawing, tmp_path):
     (home / "avatar.yaml").write_text(yaml.safe_dump(meta))
     both = Avatar.load(home)
     wide = weights(jawOpen=0.8)
-    together = FaceRenderer.together([Avatar.load("default"), both])[1]
+    together = FaceRenderer.load_together([Avatar.load("default"), both])[1]
     picture = together.render(wide, 2)
     for k, image in enumerate(both.more_references):
         meta["references"], meta["reference"] = [], f"references/{k}.png"

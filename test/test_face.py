@@ -1,4 +1,4 @@
-"""One face from speech, emotion, gaze and idle life; what it does on a machine that is too slow."""
+"""One face from speech, emotion, gaze and idle motion; its quality on a slow machine."""
 
 import threading
 
@@ -9,7 +9,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour import emotion
 from realtalk_ros.behaviour.emotion import emotion_from_valence_arousal, parse_emotion
 from realtalk_ros.behaviour.face import Face
-from realtalk_ros.behaviour.gaze import angles
+from realtalk_ros.behaviour.gaze import direction_angles
 from realtalk_ros.behaviour.head_motion import HeadMotion
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
@@ -34,20 +34,20 @@ def face(renderer):
     return face
 
 
-def live(face, seconds, weights=None, speech=0.0, start=100.0):
-    """Poses at 25 fps: (n, 52) weights, (n, 3) turns."""
+def animate(face, seconds, weights=None, speech=0.0, start=100.0):
+    """Poses at 25 fps: weights (n, 52), head rotations (n, 3)."""
     weights = np.zeros(52, np.float32) if weights is None else weights
     out = [face.pose(start + k / 25, weights, None, speech) for k in range(round(seconds * 25))]
     return tuple(map(np.array, zip(*out, strict=True)))
 
 
 def test_an_emotion_comes_and_goes_without_a_jump(face):
-    face.feel("happy")
-    shown, _ = live(face, 2)
+    face.set_emotion("happy")
+    shown, _ = animate(face, 2)
     smile = shown[:, I["mouthSmileLeft"]]
     assert smile[0] < 0.1 and smile[-1] > 0.4 and np.diff(smile).max() < 0.12
-    face.feel("neutral")
-    assert live(face, 3, start=102)[0][-1, MOUTH].max() < 0.02
+    face.set_emotion("neutral")
+    assert animate(face, 3, start=102)[0][-1, MOUTH].max() < 0.02
 
 
 # EMFACS: the shapes that make an emotion, and those that would make it another.
@@ -65,8 +65,8 @@ SHOWS = {
 @pytest.mark.parametrize("name", emotion.NAMES)
 def test_each_emotion_has_its_own_shapes_and_as_much_of_them_as_is_wanted(face, name):
     def shown(intensity):
-        face.feel(name, intensity)
-        return live(face, 4)[0][-1]
+        face.set_emotion(name, intensity)
+        return animate(face, 4)[0][-1]
 
     def of(weights, stem):
         return [w for n, w in zip(arkit.NAMES, weights, strict=True) if n.startswith(stem)]
@@ -78,7 +78,7 @@ def test_each_emotion_has_its_own_shapes_and_as_much_of_them_as_is_wanted(face, 
     np.testing.assert_allclose(half, 0.5 * full, atol=0.01)
 
 
-def test_what_is_said_is_shown_shape_by_shape(face):
+def test_each_weight_of_speech_is_shown(face):
     said = np.linspace(0.02, 0.98, 52, dtype=np.float32)
     nod = np.array([0.05, -0.02, 0.03], np.float32)
     shown, turn = face.pose(100.0, said, nod, 1.0)
@@ -93,7 +93,7 @@ def test_the_head_moves_slowly_through_all_its_templates(renderer):
     face.idle_gain, top = 0.0, renderer.avatar.crop[1] // 2  # of 512 pixels, shown on 256
     seen = []
     for k in range(24):
-        _, image = face.picture(100 + 0.5 * k, np.zeros(52, np.float32))
+        _, image = face.render(100 + 0.5 * k, np.zeros(52, np.float32))
         apart = np.abs(renderer.templates[:, :top].astype(int) - image[:top]).mean((1, 2, 3))
         assert apart.min() == 0
         seen.append(int(apart.argmin()))
@@ -101,22 +101,22 @@ def test_the_head_moves_slowly_through_all_its_templates(renderer):
 
 
 @pytest.mark.parametrize("gain", [0.0, 0.5, 2.0])
-def test_each_gain_is_of_its_own_and_of_nothing_else(renderer, gain):
-    """What speech, an emotion and idle life each do, by that gain alone."""
+def test_each_gain_scales_its_own_part_and_nothing_else(renderer, gain):
+    """What speech, an emotion and idle motion each do, by that gain alone."""
     said = np.zeros(52, np.float32)
     said[[I["jawOpen"], I["browDownLeft"]]] = 0.3, 0.2
     nod = np.array([0.05, -0.02, 0.03], np.float32)
 
-    def lived(**gains):
+    def animated(**gains):
         face = Face(renderer, seed=3)
-        face.feel("happy", 0.4)
+        face.set_emotion("happy", 0.4)
         for name in ("expression_gain", "emotion_gain", "idle_gain"):
             setattr(face, name, gains.get(name, 0.0))
         poses = [face.pose(100 + k / 25, said, nod) for k in range(250)]
         return tuple(map(np.array, zip(*poses, strict=True)))
 
     for name in ("expression_gain", "emotion_gain", "idle_gain"):
-        (some, some_turn), (full, full_turn) = lived(**{name: gain}), lived(**{name: 1.0})
+        (some, some_turn), (full, full_turn) = animated(**{name: gain}), animated(**{name: 1.0})
         assert full.max() > 0.1
         blinks = [I["eyeBlinkLeft"], I["eyeBlinkRight"]]  # are the same, however lively it is
         rest = [i for i in range(52) if i not in blinks]
@@ -138,9 +138,9 @@ def test_a_weight_of_speech_moves_itself_alone(renderer, name):
     assert moved == {name} and after[I[name]] > before[I[name]]
 
 
-def test_one_seed_is_one_life_and_another_is_another(renderer):
+def test_a_seed_gives_one_idle_motion_and_another_seed_another(renderer):
     """Blinks, glances, breath and sway."""
-    one, again, other = (live(Face(renderer, seed), 30) for seed in (5, 5, 6))
+    one, again, other = (animate(Face(renderer, seed), 30) for seed in (5, 5, 6))
     for a, b in zip(one, again, strict=True):
         assert (a == b).all()
     for shape in ("eyeBlinkLeft", "eyeLookOutLeft", "eyeLookUpLeft"):
@@ -149,7 +149,7 @@ def test_one_seed_is_one_life_and_another_is_another(renderer):
 
 
 def test_it_blinks_with_both_eyes_as_often_as_people_do(renderer):
-    shown, _ = live(Face(renderer), 120)
+    shown, _ = animate(Face(renderer), 120)
     left, right = shown[:, I["eyeBlinkLeft"]], shown[:, I["eyeBlinkRight"]]
     assert (left == right).all()
     closures = np.count_nonzero((left[1:] > 0.9) & (left[:-1] <= 0.9))
@@ -158,13 +158,13 @@ def test_it_blinks_with_both_eyes_as_often_as_people_do(renderer):
 
 
 @pytest.mark.parametrize("name", ["happy", "sad", "surprised", "afraid", "angry", "disgusted"])
-def test_lips_close_while_feeling_as_they_do_without(face, name):
-    """What opens, parts or presses the lips is left to speech; the rest of the face feels."""
+def test_lips_close_in_speech_whatever_the_emotion(face, name):
+    """Weights that open, part or press the lips are left to speech; others show the emotion."""
     closed = np.zeros(52, np.float32)
     closed[I["mouthClose"]] = 0.1
-    face.feel(name)
-    live(face, 2)
-    shown, _ = live(face, 1, closed, speech=1.0, start=102)
+    face.set_emotion(name)
+    animate(face, 2)
+    shown, _ = animate(face, 1, closed, speech=1.0, start=102)
     parting = [I[n] for n in ("jawOpen", "mouthClose", "mouthLowerDownLeft", "mouthUpperUpLeft",
                               "mouthFunnel", "mouthPucker", "mouthStretchLeft")]  # fmt: skip
     np.testing.assert_allclose(shown[-1, parting], closed[parting], atol=0.01)
@@ -177,7 +177,7 @@ def test_lips_close_while_feeling_as_they_do_without(face, name):
     "point, yaw, pitch", [((1, 1, 0), 45, 0), ((1, -1, 0), -45, 0), ((1, 0, 1), 0, 45)]
 )
 def test_directions(point, yaw, pitch):
-    np.testing.assert_allclose(np.degrees(angles(point)), (yaw, pitch), atol=1e-6)
+    np.testing.assert_allclose(np.degrees(direction_angles(point)), (yaw, pitch), atol=1e-6)
 
 
 @pytest.mark.parametrize("degrees", [5, 10, 15, 25])
@@ -186,8 +186,8 @@ def test_directions(point, yaw, pitch):
 def test_eyes_and_head_meet_the_point_between_them(face, way, degrees):
     """In the face model's angles: the eyeballs' at these weights, and what the head has turned."""
     aside, up = np.radians(degrees) * np.array(way)
-    face.gaze.look((np.cos(up) * np.cos(aside), np.cos(up) * np.sin(aside), np.sin(up)), 100.0)
-    shown, turn = (values[-1] for values in live(face, 3))
+    face.gaze.look_at((np.cos(up) * np.cos(aside), np.cos(up) * np.sin(aside), np.sin(up)), 100.0)
+    shown, turn = (values[-1] for values in animate(face, 3))
     for side in ("Left", "Right"):
         yaw, pitch = gaze_angles(shown, side)  # pitch is down
         np.testing.assert_allclose(np.degrees([yaw + turn[1], pitch + turn[0]]),
@@ -195,28 +195,28 @@ def test_eyes_and_head_meet_the_point_between_them(face, way, degrees):
 
 
 def test_eyes_go_first_and_the_head_follows_a_part_of_the_way(face):
-    face.gaze.look((1.0, 0.3, 0.0), 100.0)  # to the face's left
-    shown, turn = live(face, 2)
+    face.gaze.look_at((1.0, 0.3, 0.0), 100.0)  # to the face's left
+    shown, turn = animate(face, 2)
     left, right = shown[:, I["eyeLookOutLeft"]], shown[:, I["eyeLookOutRight"]]
     assert left[3] > 0.3 and right.max() == 0
     assert left[-1] < left.max()  # the head has taken its part
     assert 0.05 < turn[-1, 1] <= 0.13 and turn[2, 1] < 0.5 * turn[-1, 1]
-    shown, turn = live(face, 6, start=102)  # nobody names the point again
+    shown, turn = animate(face, 6, start=102)  # nobody names the point again
     assert shown[-1, I["eyeLookOutLeft"]] < 0.02 and abs(turn[-1, 1]) < 0.01
 
 
 @pytest.mark.parametrize("point", [(0, 0, 0), (np.nan, 1, 1), (np.inf, 0, 0)])
 def test_a_point_without_direction_is_refused(face, point):
     with pytest.raises(ValueError, match="direction"):
-        face.gaze.look(point, 0.0)
+        face.gaze.look_at(point, 0.0)
 
 
 def test_listening_looks_like_it(face):
     face.idle_gain = 1.0
-    before = live(face, 20)
+    before = animate(face, 20)
     face.listening = True
-    live(face, 2, start=120)
-    after = live(face, 20, start=122)
+    animate(face, 2, start=120)
+    after = animate(face, 20, start=122)
     glance = [I[n] for n in arkit.NAMES if n.startswith("eyeLook")]
     assert after[0][:, glance].max() < 0.3 * before[0][:, glance].max()
     assert after[0][:, I["browInnerUp"]].min() > 0.1
@@ -224,8 +224,8 @@ def test_listening_looks_like_it(face):
     assert after[0][:, I["eyeBlinkLeft"]].max() > 0.9  # it still blinks
 
 
-def test_idle_life_breathes(renderer):
-    _, turn = live(Face(renderer), 20)
+def test_idle_motion_breathes(renderer):
+    _, turn = animate(Face(renderer), 20)
     assert 0.005 < np.ptp(turn[:, 0]) < 0.05
     assert np.abs(np.diff(turn, axis=0)).max() < 0.002  # slowly
 
@@ -274,9 +274,9 @@ def test_smaller_pictures_of_the_same_face_need_no_new_network(renderer):
     assert renderer.render(np.zeros(52, np.float32), 0).shape == (256, 256, 3)
 
 
-def test_a_troupe_renders_its_faces_together_and_each_its_own():
-    troupe, rounds = BatchingRenderer(["default"] * 3), 8
-    members = [troupe.member(i, 128, ("CPUExecutionProvider",), 1, None) for i in range(3)]
+def test_a_batch_renders_several_faces_and_each_its_own():
+    batching, rounds = BatchingRenderer(["default"] * 3), 8
+    faces = [batching.face(i, 128, ("CPUExecutionProvider",), 1, None) for i in range(3)]
     alone = FaceRenderer(Avatar.load("default"), 128, threads=1)
     wanted, got = {}, {}
     for i in range(3):
@@ -286,25 +286,25 @@ def test_a_troupe_renders_its_faces_together_and_each_its_own():
 
     def act(i):
         for k in range(rounds):
-            got[i, k] = members[i].render(wanted[i], k)
+            got[i, k] = faces[i].render(wanted[i], k)
 
     threads = [threading.Thread(target=act, args=(i,)) for i in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert troupe.frames == 3 * rounds and troupe.batches < 2 * rounds
+    assert batching.frames == 3 * rounds and batching.batches < 2 * rounds
     for (i, k), picture in got.items():
         same = alone.render(wanted[i], k)
         assert np.abs(picture.astype(int) - same).max() <= 3
 
 
-def test_every_face_of_a_troupe_learns_of_a_failure():
-    troupe = BatchingRenderer(["default"] * 2)
-    member = troupe.member(0, 64, ("CPUExecutionProvider",), 1, None)
+def test_a_failure_in_a_batch_is_raised_and_the_next_batch_works():
+    batching = BatchingRenderer(["default"] * 2)
+    face = batching.face(0, 64, ("CPUExecutionProvider",), 1, None)
     with pytest.raises(Exception, match="."):
-        member.render(np.zeros(7, np.float32), 0)
-    assert member.render(np.zeros(52, np.float32), 0).shape == (64, 64, 3)
+        face.render(np.zeros(7, np.float32), 0)
+    assert face.render(np.zeros(52, np.float32), 0).shape == (64, 64, 3)
 
 
 def test_quality_goes_down_under_load_and_climbs_back():

@@ -9,10 +9,10 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from realtalk_ros.avatar.avatar import Avatar  # noqa: E402
-from realtalk_ros.enroll import face_reader, fit, mediapipe_points, tracker  # noqa: E402
-from realtalk_ros.enroll import mesh_tracker as films  # noqa: E402
-from realtalk_ros.face_model import arkit, landmarks  # noqa: E402
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.enroll import face_reader, fit, mediapipe_points, tracker
+from realtalk_ros.enroll import mesh_tracker as films
+from realtalk_ros.face_model import arkit, landmarks
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_a_film_has_the_shape_that_was_read_spread_over_it(monkeypatch):
             number = int(image[0, 0, 0])
             found = np.full((478, 2), 256, np.float32)
             found[model.index] = pose.project(model.shape(np.zeros(100), opened[number]))
-            return [] if number in hidden else [tracker.Face(found)]
+            return [] if number in hidden else [tracker.DetectedFace(found)]
 
     class Reader:
         def read(self, image, mesh):

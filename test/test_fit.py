@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from realtalk_ros.enroll import fit, mediapipe_points  # noqa: E402
-from realtalk_ros.errors import RealTalkError  # noqa: E402
-from realtalk_ros.face_model import arkit, landmarks  # noqa: E402
+from realtalk_ros.enroll import fit, mediapipe_points
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face_model import arkit, landmarks
 
 PEOPLE = np.random.default_rng(3).normal(0, 0.8, (4, 100))
 

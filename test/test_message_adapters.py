@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 import message_packages
-from realtalk_ros.audio.message_adapters import FORMATS, KINDS, Follower, Layout, layout_of, to_mono
+from realtalk_ros.audio.message_adapters import (
+    FORMATS,
+    KINDS,
+    Follower,
+    SampleLayout,
+    layout_of,
+    to_mono,
+)
 from realtalk_ros.errors import AudioError
 
 DOMAIN = 54
@@ -78,8 +85,8 @@ def test_every_sample_format_is_the_same_sound(name):
     raw = (raw + 128 if dtype.kind == "u" else raw).astype(dtype)
     message = SimpleNamespace(data=raw.tobytes())
     read = next(kind.read for kind in KINDS if kind.field == "data")
-    assert np.allclose(read(message, Layout(8000, 1, name)).pcm, wave)
-    assert np.allclose(read(message, Layout(8000, 2, name)).pcm, [0.0, -0.375])
+    assert np.allclose(read(message, SampleLayout(8000, 1, name)).pcm, wave)
+    assert np.allclose(read(message, SampleLayout(8000, 2, name)).pcm, [0.0, -0.375])
 
 
 def test_bad_sound_is_refused_with_a_reason():
@@ -88,7 +95,7 @@ def test_bad_sound_is_refused_with_a_reason():
     with pytest.raises(AudioError, match="channels"):
         to_mono(np.zeros(3, np.int16), 0)
     with pytest.raises(AudioError, match="S16LE"):
-        Layout(format="mp3")
+        SampleLayout(format="mp3")
     info = SimpleNamespace(
         coding_format="mp3", sample_rate=16000, channels=1, sample_format="S16LE"
     )

@@ -1,4 +1,4 @@
-"""The map of the mouth's inside, as the face model has it."""
+"""The map of the mouth's interior is as the face model has it."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering import mouth
-from realtalk_ros.rendering.geometry import Geometry, frontal
+from realtalk_ros.rendering.geometry import Geometry, frontal_landmarks
 
 SIZE = 256
 NOBODY = np.zeros(landmarks.IDENTITY_SIZE, np.float32)
@@ -23,9 +23,9 @@ def weights(**values: float) -> np.ndarray:
 
 def drawn(rest: np.ndarray | None = None, shaded: bool = False, **values: float) -> np.ndarray:
     """(256, 256, 3) in 0..1, over a resting face that looks ahead."""
-    rest = frontal(NOBODY) if rest is None else rest
+    rest = frontal_landmarks(NOBODY) if rest is None else rest
     face = Geometry(NOBODY, rest[None], shaded=shaded)
-    return face.inside(weights(**values), 0, np.full((SIZE, SIZE, 3), 9, np.uint8)) / 255
+    return face.draw_mouth(weights(**values), 0, np.full((SIZE, SIZE, 3), 9, np.uint8)) / 255
 
 
 def rows(channel: np.ndarray) -> np.ndarray:
@@ -39,18 +39,18 @@ def test_lips_are_shut_at_rest_and_when_pressed_while_the_jaw_is_down():
 
 
 def test_the_opening_lies_between_the_inner_lips():
-    shown = weights(jawOpen=0.6)
+    wide = weights(jawOpen=0.6)
     opened = drawn(jawOpen=0.6)[..., 0]
-    found = landmarks.load().points(shown, NOBODY)[:, :2]
-    resting = landmarks.load().points(shown * 0, NOBODY)[:, :2]
-    # Of a frontal face the crop is a similarity of the face's plane.
+    moved = landmarks.load().points(wide, NOBODY)[:, :2]
+    resting = landmarks.load().points(wide * 0, NOBODY)[:, :2]
+    # The crop of a frontal face is the face's plane, scaled and shifted.
     x, y, side = landmarks.face_square(resting)
-    marks = ((found - (x, y)) / (side, -side) + 0.5) * SIZE
-    top, bottom = marks[[61, 62, 63], 1].mean(), marks[[65, 66, 67], 1].mean()
-    seen = rows(opened[:, int(marks[62, 0]) - 2 : int(marks[62, 0]) + 3])
+    points = ((moved - (x, y)) / (side, -side) + 0.5) * SIZE
+    top, bottom = points[[61, 62, 63], 1].mean(), points[[65, 66, 67], 1].mean()
+    seen = rows(opened[:, int(points[62, 0]) - 2 : int(points[62, 0]) + 3])
     assert abs(seen[0] - top) < 3 and abs(seen[-1] - bottom) < 3
     columns = np.flatnonzero(opened.max(0) > 0.5)
-    assert marks[60, 0] - 3 < columns[0] and columns[-1] < marks[64, 0] + 3
+    assert points[60, 0] - 3 < columns[0] and columns[-1] < points[64, 0] + 3
 
 
 def test_teeth_show_above_and_below_a_dark_gap_with_the_tongue():
@@ -76,14 +76,14 @@ def test_lips_and_cheeks_shade_the_lower_teeth_and_those_in_the_corners():
     gap = np.flatnonzero(np.diff(seen) > 3)[0] + 1
     middle = np.nanmean(share[seen, 126:130], 1)
     assert middle[:gap].min() > 0.95
-    assert abs(middle[gap:] - mouth.LOWER).max() < 0.05
+    assert abs(middle[gap:] - mouth.LOWER_TEETH).max() < 0.05
     columns = np.flatnonzero(teeth.any(0))
     assert np.nanmax(share[:, columns[[0, -1]]]) < 0.7
 
 
 def test_it_follows_the_lips_of_the_template():
-    rest = frontal(NOBODY)
-    here, there = drawn(rest, jawOpen=0.6), drawn(rest + (0.1, 0.05), jawOpen=0.6)
+    rest = frontal_landmarks(NOBODY)
+    here, there = drawn(rest, jawOpen=0.6), drawn(rest + np.array([0.1, 0.05]), jawOpen=0.6)
     (y0, x0), (y1, x1) = (np.argwhere(p[..., 0] > 0.5).mean(0) for p in (here, there))
     assert abs(x1 - x0 - 25.6) < 0.5 and abs(y1 - y0 - 12.8) < 0.5
     # Lower lip higher in the picture than the identity says: so is the opening's lower edge.

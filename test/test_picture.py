@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pixels import CLOSURES, VOWELS, moves, opening, slid
 
 import realtalk_ros
+from pixels import CLOSURES, VOWELS, moves, opening, slid
 from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour.face import Face
@@ -143,7 +143,7 @@ FEELINGS = {
 def test_an_emotion_is_seen_the_right_way_up(person, name):
     face = Face(person.renderer)
     face.idle_gain = 0.0
-    face.feel(name)
+    face.set_emotion(name)
     for k in range(50):
         shown, _ = face.pose(100 + k / 25, AT_REST)
     image = person.show(shown)
@@ -192,7 +192,7 @@ def test_the_head_turns_as_it_is_told(person, angle):
     face.idle_gain = 0.0
 
     def turned(pitch=0.0, yaw=0.0, roll=0.0):
-        image = face.picture(100.0, AT_REST, np.array([pitch, yaw, roll]))[1]
+        image = face.render(100.0, AT_REST, np.array([pitch, yaw, roll]))[1]
         eyes, (chin, _) = person.follow(image, "eyes"), person.follow(image, "chin")
         return eyes / angle, chin / angle
 
@@ -213,7 +213,7 @@ def test_irises_and_head_go_to_where_it_looks(person, point, way):
     """What is at the face's left (y) is to the right of who sees the picture."""
     face = Face(person.renderer)
     face.idle_gain = 0.0
-    face.gaze.look(point, 100.0)
+    face.gaze.look_at(point, 100.0)
     for k in range(50):
         shown, turn = face.pose(100 + k / 25, AT_REST)
     went = person.irises(person.show(shown), way)

@@ -111,7 +111,7 @@ def test_silence_stays_shut(pipeline):
 def test_repeated_and_late_chunks_change_nothing(pipeline, speech):
     good = cut(speech, 0.1)
     whole = run(pipeline, good)
-    confused = good[:10] + [good[3], good[9]] + good[10:20] + [good[12]] + good[20:]
+    confused = [*good[:10], good[3], good[9], *good[10:20], good[12], *good[20:]]
     got = run(pipeline, confused)
     assert pipeline.counts["dropped_chunks"] == 3
     np.testing.assert_allclose(curve(got), curve(whole), atol=1e-4)

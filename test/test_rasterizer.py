@@ -1,4 +1,4 @@
-"""Triangles to pixels."""
+"""Triangles are rasterised as OpenCV fills them."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ from realtalk_ros.rendering import rasterizer
 
 SIZE = 24
 FACES = np.array([[0, 1, 2], [0, 2, 3]], np.int32).T
-CODES = np.ones(2, np.uint16)
+FACTORS = np.ones(2, np.uint16)
 
 
 def square(left: float, top: float, side: float, nearness: float) -> np.ndarray:
@@ -16,10 +16,10 @@ def square(left: float, top: float, side: float, nearness: float) -> np.ndarray:
     return np.c_[corners, np.full(4, nearness)].astype(np.float32)
 
 
-def drawn(points, faces=FACES, values=None, codes=CODES) -> np.ndarray:
+def drawn(points, faces=FACES, values=None, factors=FACTORS) -> np.ndarray:
     out = np.zeros((SIZE, SIZE), np.uint16)
     values = np.full(len(points), 7, np.float32) if values is None else np.float32(values)
-    rasterizer.draw(points, faces, values, codes, out)
+    rasterizer.draw(points, faces, values, factors, out)
     return out
 
 
@@ -55,7 +55,7 @@ def test_the_nearer_hides_the_farther_and_values_change_evenly():
 
 def test_thin_and_empty_triangles_do_no_harm():
     line = np.array([[2, 2, 0], [20, 2, 0], [11, 2, 0]], np.float32)
-    assert not drawn(line, FACES[:, :1], codes=CODES[:1]).any()
+    assert not drawn(line, FACES[:, :1], factors=FACTORS[:1]).any()
     nearly = line + np.array([[0, 0, 0], [0, 1e-5, 0], [0, -1e-5, 0]], np.float32)
-    assert drawn(nearly, FACES[:, :1], codes=CODES[:1]).sum() <= 7 * 19
+    assert drawn(nearly, FACES[:, :1], factors=FACTORS[:1]).sum() <= 7 * 19
     assert not drawn(square(3, 3, 0, 0)).any()

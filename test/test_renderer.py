@@ -13,7 +13,12 @@ from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar
 from realtalk_ros.errors import ModelError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.face_renderer import FaceRenderer, render_batch
-from realtalk_ros.rendering.generator import encode, references, space_to_depth, warp
+from realtalk_ros.rendering.generator import (
+    encode_avatars,
+    reference_inputs,
+    space_to_depth,
+    warp,
+)
 from realtalk_ros.rendering.geometry import Geometry
 
 
@@ -76,15 +81,17 @@ def test_every_bundled_avatar_speaks_in_12_megabytes():
         assert np.linalg.norm(steps, axis=2).max() < 0.5
 
 
-def test_landmarks_tell_the_renderer_where_the_lips_go(renderer, monkeypatch):
+def test_landmarks_move_the_lips(renderer, monkeypatch):
     """The same weights with the landmarks left at rest give another mouth."""
     weights = face(jawOpen=0.7)
     wide = renderer.generate(weights, 0)[0].astype(int)
     (geometry,) = renderer._generator.geometry
-    moved = geometry.points(weights, 0) - geometry.rest[0]
+    moved = geometry.target_landmarks(weights, 0) - geometry.template_landmarks[0]
     assert 0.04 < np.abs(moved[8]).max() < 0.2  # the chin, of the crop's side
     assert np.abs(moved[36:48]).max() < 1e-3  # the eyes
-    monkeypatch.setattr(geometry, "points", lambda weights, template: geometry.rest[template])
+    monkeypatch.setattr(
+        geometry, "target_landmarks", lambda _, template: geometry.template_landmarks[template]
+    )
     stuck = renderer.generate(weights, 0)[0]
     assert np.abs(wide - stuck)[160:].mean() > 3 * np.abs(wide - stuck)[:100].mean()
 
@@ -93,15 +100,16 @@ def test_teeth_are_painted_where_the_face_model_has_them(renderer, monkeypatch):
     weights = face(jawOpen=0.15, mouthUpperUpLeft=0.5, mouthUpperUpRight=0.5,
                    mouthLowerDownLeft=0.5, mouthLowerDownRight=0.5)  # fmt: skip
     (geometry,) = renderer._generator.geometry
-    shown = geometry.inside(weights, 0, np.zeros((256, 256, 3), np.uint8))
+    interior = geometry.draw_mouth(weights, 0, np.zeros((256, 256, 3), np.uint8))
     bright = renderer.generate(weights, 0)[0].mean(-1)
-    teeth, hollow = shown[..., 1] > 150, (shown[..., 0] > 200) & (shown[..., 1] < 30)
+    teeth = interior[..., 1] > 150
+    hollow = (interior[..., 0] > 200) & (interior[..., 1] < 30)
     assert teeth.sum() > 100 and hollow.sum() > 20
     assert bright[teeth].mean() > bright[hollow].mean() + 30
     # Without teeth there are none.
-    draw = geometry.inside
+    draw = geometry.draw_mouth
     monkeypatch.setattr(
-        geometry, "inside", lambda w, t, image: draw(w, t, image).__setitem__((..., 1), 0)
+        geometry, "draw_mouth", lambda w, t, image: draw(w, t, image).__setitem__((..., 1), 0)
     )
     assert bright[teeth].mean() > renderer.generate(weights, 0)[0].mean(-1)[teeth].mean() + 30
 
@@ -132,10 +140,9 @@ def test_a_reference_with_shut_lips_does_not_change_the_teeth(renderer):
             [avatar.reference_landmarks, avatar.landmarks[:1] - avatar.crop[:2]]
         ),
     )
-    maps = references(shut)
+    maps = reference_inputs(shut)
     assert (maps[0][..., 3] > 128).sum() > 100 > 10 > (maps[1][..., 3] > 128).sum()
-    _, _, bank = encode([shut], onnx_session.MODEL_DIR, None, 1)
-    one, other = bank["tones"]
+    one, other = encode_avatars([shut], onnx_session.MODEL_DIR, None, 1).features["tones"]
     assert (one == other).all() and one[6] > 0.7
     enamel = avatar.reference_image[maps[0][..., 4] > 180].mean(0) / 255
     assert np.abs(one[:3] * maps[0][..., 4].max() / 255 - enamel).max() < 0.2
@@ -181,7 +188,7 @@ def test_a_harmed_model_file_is_named(tmp_path, harm, word):
     assert "renderer_generate.onnx" in str(error.value)
 
 
-def test_what_is_no_network_is_refused_even_without_checksums(tmp_path):
+def test_a_file_that_is_no_network_is_refused_even_without_checksums(tmp_path):
     (tmp_path / "renderer_generate.onnx").write_bytes(b"not a network")
     with pytest.raises(ModelError, match="cannot be loaded"):
         onnx_session.session(tmp_path / "renderer_generate.onnx")
@@ -199,7 +206,7 @@ def test_several_faces_in_one_run_look_as_they_do_alone():
         reference_image=avatar.reference_image[:, ::-1].copy(),
         templates=avatar.templates[3:6],
     )
-    faces = FaceRenderer.together([avatar, turned], size=256)
+    faces = FaceRenderer.load_together([avatar, turned], size=256)
     weights = np.stack([face(jawOpen=0.5), face(eyeBlinkLeft=1), face(mouthPucker=0.7)])
     together = render_batch([faces[0], faces[1], faces[0]], weights, [4, 2, 0])
     alone = [
@@ -212,7 +219,7 @@ def test_several_faces_in_one_run_look_as_they_do_alone():
 
 
 def test_faces_loaded_apart_are_not_rendered_together(renderer):
-    other = FaceRenderer.together([renderer.avatar], size=512)[0]
+    other = FaceRenderer.load_together([renderer.avatar], size=512)[0]
     with pytest.raises(ModelError, match="together"):
         render_batch([renderer, other], np.zeros((2, 52), np.float32), [0, 0])
 
@@ -238,19 +245,20 @@ def test_half_precision_looks_the_same(renderer):
     align = onnx_session.session(onnx_session.MODEL_DIR / "renderer_align.onnx")
     first = {name: getattr(renderer.avatar, name)[:1] for name in ("templates", "landmarks")}
     one = replace(renderer.avatar, **first)
-    frames, rest, bank = encode([one], onnx_session.MODEL_DIR, None, 1)
+    encoded = encode_avatars([one], onnx_session.MODEL_DIR, None, 1)
+    template, rest, features = encoded.templates[0], encoded.landmarks, encoded.features
     weights = face(jawOpen=0.5, eyeBlinkLeft=1)
-    geometry = Geometry(one.identity, rest, base=one.resting_weights)
-    points = geometry.points(weights, 0)[None]
-    places, told = align.run(None, {"rest": rest, "points": points})
-    given = {"weights": weights[None], "told": told}
-    shown = geometry.inside(weights, 0, np.zeros_like(frames[0]))
-    for name, picture in (("aligned", warp(frames[0], places[0])), ("inside", shown)):
-        given[name] = space_to_depth(picture, np.empty((12, 128, 128), np.uint8))[None]
-    given |= {"template": np.zeros(1, np.int64), "person": np.zeros(1, np.int64)}
-    wanted, _ = single.run(None, {**given, **bank})
-    smaller = {name: values.astype(np.float16) for name, values in bank.items()}
-    got, _ = half.run(None, {**given, **smaller})
+    geometry = Geometry(one.identity, rest, resting_weights=one.resting_weights)
+    moved = geometry.target_landmarks(weights, 0)[None]
+    grids, told = align.run(None, {"rest": rest, "points": moved})
+    inputs = {"weights": weights[None], "told": told}
+    interior = geometry.draw_mouth(weights, 0, np.zeros_like(template))
+    for name, image in (("aligned", warp(template, grids[0])), ("inside", interior)):
+        inputs[name] = space_to_depth(image, np.empty((12, 128, 128), np.uint8))[None]
+    inputs |= {"template": np.zeros(1, np.int64), "person": np.zeros(1, np.int64)}
+    wanted, _ = single.run(None, {**inputs, **features})
+    smaller = {name: values.astype(np.float16) for name, values in features.items()}
+    got, _ = half.run(None, {**inputs, **smaller})
     assert np.abs(got.astype(int) - wanted).max() <= 3
 
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from realtalk_ros.face_model import arkit
-from realtalk_ros.output.rviz_markers import LINES, FaceLines, line, tell
+from realtalk_ros.output.rviz_markers import LINES, FaceLines, line, weights_text
 
 DOMAIN = 53
 RVIZ = Path(__file__).parents[1] / "config/realtalk.rviz"
@@ -46,10 +46,10 @@ def test_weights_and_rotation_move_it_as_their_names_say():
 
 
 def test_the_largest_weights_are_told_first():
-    assert tell(weights(jawOpen=0.5, mouthFunnel=0.25, browInnerUp=0.01)) == (
+    assert weights_text(weights(jawOpen=0.5, mouthFunnel=0.25, browInnerUp=0.01)) == (
         "jawOpen 0.50\nmouthFunnel 0.25"
     )
-    assert tell(AT_REST) == "at rest"
+    assert weights_text(AT_REST) == "at rest"
 
 
 def test_the_rviz_config_shows_what_is_published():

@@ -10,19 +10,19 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("realtalk_ros.action", reason="the ROS messages are not built")
 
-import rclpy  # noqa: E402
-from rcl_interfaces.srv import SetParameters  # noqa: E402
-from rclpy.action import ActionClient  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
-from std_msgs.msg import String  # noqa: E402
+import rclpy
+from rcl_interfaces.srv import SetParameters
+from rclpy.action import ActionClient
+from rclpy.parameter import Parameter
+from std_msgs.msg import String
 
-from realtalk_ros.action import Say  # noqa: E402
-from realtalk_ros.audio import espeak  # noqa: E402
-from realtalk_ros.audio.espeak import Espeak  # noqa: E402
-from realtalk_ros.audio.text_to_speech import Saying, sentences  # noqa: E402
-from realtalk_ros.errors import RealTalkError  # noqa: E402
-from realtalk_ros.msg import AudioChunk  # noqa: E402
-from ros_graph import Client, seconds, start, stop  # noqa: E402
+from realtalk_ros.action import Say
+from realtalk_ros.audio import espeak
+from realtalk_ros.audio.espeak import Espeak
+from realtalk_ros.audio.text_to_speech import Saying, sentences
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.msg import AudioChunk
+from ros_graph import Client, seconds, start, stop
 
 DOMAIN = 51
 LONG = "This is a long text, which says a good many words, and does not end soon. " * 3

@@ -16,11 +16,11 @@ rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
 
 from geometry_msgs.msg import PointStamped  # noqa: E402
-from pixels import CLOSURES, VOWELS, opening  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from std_msgs.msg import Bool, String  # noqa: E402
 
+from pixels import CLOSURES, VOWELS, opening  # noqa: E402
 from realtalk_ros.avatar.avatar import Avatar  # noqa: E402
 from realtalk_ros.behaviour.face import Face  # noqa: E402
 from realtalk_ros.expression.onnx_model import ExpressionModel  # noqa: E402
@@ -236,7 +236,7 @@ class Twin:
         self.face = Face(FaceRenderer(Avatar.load("noah"), SMALL), SEED)
         for name, gain in GAINS.items():
             setattr(self.face, name, gain)
-        self.face.mark = Watermark(MARK)
+        self.face.watermark = Watermark(MARK)
         idle = list(recording.told.between(*recording.windows["idle"]).items())[:3]
         self.second = 0
         self.become("sad", 0.5, idle[0][0])
@@ -248,10 +248,10 @@ class Twin:
     def become(self, name: str, intensity: float, stamp: int, attentive: bool = False) -> None:
         """Feels so, and looks and listens or does not, long before `stamp`."""
         now = self.media(stamp)
-        self.face.feel(name, intensity)
+        self.face.set_emotion(name, intensity)
         self.face.listening = attentive
         if attentive:
-            self.face.gaze.look(POINT, now - 5, hold=60)
+            self.face.gaze.look_at(POINT, now - 5, hold=60)
         for k in range(50, 0, -1):
             self.face.pose(now - 0.1 * k, AT_REST)
 
@@ -261,7 +261,7 @@ class Twin:
     def differs(self, stamp: int, image: np.ndarray, weights=AT_REST, rotation=None,
                 second: int | None = None) -> tuple[float, int]:  # fmt: skip
         """Mean and largest difference of a published picture from what it should show."""
-        _, wanted = self.face.picture(self.media(stamp, second), weights, rotation)
+        _, wanted = self.face.render(self.media(stamp, second), weights, rotation)
         apart = np.abs(wanted.astype(int) - image)
         return float(apart.mean()), int(apart.max())
 

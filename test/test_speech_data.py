@@ -1,4 +1,4 @@
-"""Speech data: what the corpora say, who is held out, and that times stay with the sound."""
+"""Speech data: texts of the corpora, held-out speakers, and times that stay with the audio."""
 
 from __future__ import annotations
 
@@ -15,42 +15,52 @@ import pytest
 pytest.importorskip("scipy")
 pytest.importorskip("soxr")
 
-from realtalk_ros.errors import RealTalkError  # noqa: E402
-from realtalk_ros.training.speech_data import build, corpora, waveform_augment  # noqa: E402
-from realtalk_ros.training.speech_data import phones as ph  # noqa: E402
-from realtalk_ros.training.speech_data.dataset import RATE, Speech, SpeechSet, finish  # noqa: E402
+from realtalk_ros.contracts import SAMPLE_RATE
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.training.speech_data import (
+    build,
+    corpora,
+    synthetic_speech,
+    waveform_augment,
+)
+from realtalk_ros.training.speech_data import phones as ph
+from realtalk_ros.training.speech_data.dataset import (
+    Speech,
+    SpeechDataset,
+    make_speech,
+)
 
 STARTS = np.arange(0.5, 5.6, 0.5)
 
 
 def clicks() -> Speech:
     """A click at the start of every phone, in a little noise."""
-    pcm = np.random.default_rng(0).normal(0, 1e-3, 6 * RATE).astype(np.float32)
+    pcm = np.random.default_rng(0).normal(0, 1e-3, 6 * SAMPLE_RATE).astype(np.float32)
     for start in STARTS:
-        pcm[int(start * RATE) : int(start * RATE) + 16] += 0.9 * np.hanning(16)
+        pcm[int(start * SAMPLE_RATE) : int(start * SAMPLE_RATE) + 16] += 0.9 * np.hanning(16)
     names = [("P", "AA")[i % 2] for i in range(len(STARTS))]
     spoken = [(n, s, s + 0.5) for n, s in zip(names, STARTS, strict=True)]
-    return finish(pcm, [(ph.SIL, 0.0, 0.5), *spoken], "clicks")
+    return make_speech(pcm, [(ph.SIL, 0.0, 0.5), *spoken], "clicks")
 
 
 def off_by(pcm: np.ndarray, starts: np.ndarray) -> float:
     """Seconds between the times and the loudest sample within 50 ms of each, at worst."""
     worst = 0.0
     for start in starts:
-        first = max(0, int((start - 0.05) * RATE))
-        around = np.abs(pcm[first : int((start + 0.05) * RATE)])
-        worst = max(worst, abs((first + int(np.argmax(around))) / RATE - start))
+        first = max(0, int((start - 0.05) * SAMPLE_RATE))
+        around = np.abs(pcm[first : int((start + 0.05) * SAMPLE_RATE)])
+        worst = max(worst, abs((first + int(np.argmax(around))) / SAMPLE_RATE - start))
     return worst
 
 
 @pytest.mark.parametrize("factor", [0.8, 1.3])
-def test_a_stretch_takes_the_times_along(factor):
-    pcm, moved = waveform_augment.stretch(clicks().pcm, factor)
-    assert len(pcm) == pytest.approx(6 * RATE * factor, rel=0.01)
-    assert off_by(pcm, moved(STARTS)) < 0.006
+def test_time_stretching_moves_the_times(factor):
+    pcm, new_times = waveform_augment.time_stretch(clicks().pcm, factor)
+    assert len(pcm) == pytest.approx(6 * SAMPLE_RATE * factor, rel=0.01)
+    assert off_by(pcm, new_times(STARTS)) < 0.006
 
 
-def test_lines_and_throats_do_not_delay():
+def test_voices_and_channels_do_not_delay():
     pcm = clicks().pcm
     assert off_by(waveform_augment.warp_formants(pcm, 1.15), STARTS) < 0.002
     assert off_by(waveform_augment.telephone(pcm), STARTS) < 0.002
@@ -60,7 +70,7 @@ def test_lines_and_throats_do_not_delay():
 
 def test_augmented_speech_keeps_its_phones_in_order():
     speech = clicks()
-    sounds = [np.random.default_rng(1).normal(0, 0.1, RATE).astype(np.float32)]
+    sounds = [np.random.default_rng(1).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)]
     for seed in range(8):
         changed = waveform_augment.augment(speech, np.random.default_rng(seed), sounds)
         assert changed.pcm.dtype == np.float32 and np.abs(changed.pcm).max() <= 1
@@ -68,10 +78,10 @@ def test_augmented_speech_keeps_its_phones_in_order():
         assert spoken == [p for p, _, _ in speech.segments if p != ph.SIL]
         ends = [e for _, _, e in changed.segments]
         assert changed.segments[0][1] == 0 and ends == sorted(ends)
-        assert ends[-1] == pytest.approx(len(changed.pcm) / RATE)
+        assert ends[-1] == pytest.approx(len(changed.pcm) / SAMPLE_RATE)
 
 
-def test_noise_has_the_power_it_is_asked_for():
+def test_noise_has_the_wanted_power():
     speech = clicks()
     speech.pcm = np.random.default_rng(2).normal(0, 0.02, len(speech.pcm)).astype(np.float32)
     noisy = waveform_augment.add_noise(speech, 10, np.random.default_rng(3))
@@ -174,7 +184,7 @@ PLEASE = "{brew|can I get|can I have|I want|get me|give me|I'd like|make me|may 
 
 def test_corpora_pair_recordings_with_their_texts(packages, monkeypatch):
     monkeypatch.setattr(corpora, "HELD_OUT_SPEECHOCEAN", 1)
-    found = {(c.source, c.voice, c.text, c.path.name) for c in corpora.clips(packages)}
+    found = {(c.source, c.voice, c.text, c.path.name) for c in corpora.recordings(packages)}
     assert found == {
         ("menardi/it", "it", "Operatore: connesso", "agent.wav"),
         ("menardi/it", "it", "uno", "1.wav"),
@@ -184,7 +194,7 @@ def test_corpora_pair_recordings_with_their_texts(packages, monkeypatch):
         ("fillets/cs/small", "cs", "To je hlava.", "c-m-one.ogg"),
         ("speechocean/en/others", "en-us", "WE CALL IT 0001", "00011.WAV"),
         ("speechocean/en/others", "en-us", "WE CALL IT 0002", "00021.WAV"),
-        ("speechocean/en/held_out", "en-us", "WE CALL IT 0003", "00031.WAV"),  # a grown-up
+        ("speechocean/en/held_out", "en-us", "WE CALL IT 0003", "00031.WAV"),  # an adult
         ("speechocean/en/others", "en-us", "WE CALL IT 0009", "00091.WAV"),
         ("kerstin/de", "de", "Eine Kuh.", "de_1.flac"),
         ("nathalie/nl", "nl", "Een koe.", "nl_1.flac"),
@@ -203,28 +213,28 @@ def test_corpora_pair_recordings_with_their_texts(packages, monkeypatch):
     assert [p.name for p in corpora.noises(packages)] == ["cow.wav"]
     texts = corpora.sentences(packages)
     assert texts["de"] == ["Eine Kuh."] and texts["cs"] == ["To je hlava.", "Ticho"]
-    clip = next(c for c in corpora.clips(packages) if c.path.name == "cow_desc.wav")
-    pcm = corpora.read_clip(clip.path)
-    assert pcm.dtype == np.float32 and len(pcm) == pytest.approx(RATE / 2, abs=2)
+    cow = next(c for c in corpora.recordings(packages) if c.path.name == "cow_desc.wav")
+    pcm = corpora.read_recording(cow.path)
+    assert pcm.dtype == np.float32 and len(pcm) == pytest.approx(SAMPLE_RATE / 2, abs=2)
 
 
 def test_held_out_voices_are_in_no_training_set(packages, tmp_path, monkeypatch):
     monkeypatch.setattr(corpora, "HELD_OUT_SPEECHOCEAN", 1)
-    assert not set(build.HELD_OUT_ESPEAK) & set(build.ESPEAK_VOICES)
-    assert not {"de", "el"} & set(build.ESPEAK_VOICES.values())
-    assert not set(build.HELD_OUT_FLITE) & set(build.FLITE_VOICES)
-    assert "slt" not in build.FLITE_VOICES  # the held-out engine's speaker
-    assert not set(build.HELD_OUT_FESTIVAL) & set(build.FESTIVAL_TRAINING)
+    assert not set(synthetic_speech.HELD_OUT_ESPEAK) & set(synthetic_speech.ESPEAK_VOICES)
+    assert not {"de", "el"} & set(synthetic_speech.ESPEAK_VOICES.values())
+    assert not set(synthetic_speech.HELD_OUT_FLITE) & set(synthetic_speech.FLITE_VOICES)
+    assert "slt" not in synthetic_speech.FLITE_VOICES  # the held-out engine's speaker
+    assert not set(synthetic_speech.HELD_OUT_FESTIVAL) & set(synthetic_speech.FESTIVAL_TRAINING)
     aligned = [
         build.Alignment(c, [(ph.SIL, 0.0, 0.1), ("AA", 0.1, 0.5)], -1.0, -2.0, True)
-        for c in corpora.clips(packages)
+        for c in corpora.recordings(packages)
     ]
     work = tmp_path / "work"
     cache = tmp_path / "aligned.jsonl"
     cache.touch()
     build.Builder(packages, work, 1.0).real(aligned, cache)
-    trained = {str(s) for p in work.glob("train_*.npz") for s in SpeechSet.load(p).source}
-    tested = {str(s) for p in work.glob("test_*.npz") for s in SpeechSet.load(p).source}
+    trained = {str(s) for p in work.glob("train_*.npz") for s in SpeechDataset.load(p).source}
+    tested = {str(s) for p in work.glob("test_*.npz") for s in SpeechDataset.load(p).source}
     assert trained == {
         "menardi/it", "tuxpaint/fr", "fillets/cs/small", "speechocean/en/others",
         "picovoice/en/orders", "picovoice/en/words", "nathalie/nl", "kathleen/en",
@@ -232,8 +242,8 @@ def test_held_out_voices_are_in_no_training_set(packages, tmp_path, monkeypatch)
     }  # fmt: skip
     assert tested == {"tuxpaint/en", "tuxpaint/el", "speechocean/en/held_out", "kerstin/de",
                       "ljspeech/en", "librispeech/en/held_out"}  # fmt: skip
-    noisy = SpeechSet.load(work / "test_real_noisy.npz")
-    clean = SpeechSet.load(work / "test_unseen_real_speaker.npz")
+    noisy = SpeechDataset.load(work / "test_real_noisy.npz")
+    clean = SpeechDataset.load(work / "test_unseen_real_speaker.npz")
     assert noisy.times.tolist() == clean.times.tolist()
 
 
@@ -246,7 +256,7 @@ def test_a_folder_without_packages_is_refused(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("festival") is None, reason="festival is not installed")
-def test_festival_says_when_its_phones_are_spoken():
+def test_festival_reports_when_its_phones_are_spoken():
     from realtalk_ros.training.speech_data.tts_engines import Festival
 
     try:
@@ -256,14 +266,14 @@ def test_festival_says_when_its_phones_are_spoken():
     spoken = [p for p, _, _ in speech.segments if p != ph.SIL]
     assert spoken[:4] == ["P", "AA", "P", "AH"] and spoken[-1] == "P"
     power = {
-        p: np.mean([np.square(speech.pcm[int(s * RATE) : int(e * RATE)]).mean()
+        p: np.mean([np.square(speech.pcm[int(s * SAMPLE_RATE) : int(e * SAMPLE_RATE)]).mean()
                     for q, s, e in speech.segments if q == p])
         for p in ("AA", "P", ph.SIL)
     }  # fmt: skip
     assert power["AA"] > 10 * power["P"] > 10 * power[ph.SIL]
 
 
-def test_a_missing_festival_is_told(monkeypatch):
+def test_a_missing_festival_is_reported(monkeypatch):
     from realtalk_ros.training.speech_data import tts_engines
 
     monkeypatch.setattr(tts_engines.shutil, "which", lambda name: None)

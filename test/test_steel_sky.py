@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("soxr")
 
-from realtalk_ros.errors import RealTalkError  # noqa: E402
-from realtalk_ros.training.speech_data.games import steel_sky  # noqa: E402
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.training.speech_data.games import steel_sky
 
 
 def bits(value: int, n: int) -> str:
@@ -86,7 +86,7 @@ def test_every_spoken_line_gets_its_text(tmp_path):
     listing = (tmp_path / "out/lines.tsv").read_text()
     assert listing == "1\tHey, Joey!\n2\tIt's Hobbins.\n"
     with wave.open(str(tmp_path / "out/1.wav")) as file:
-        assert (file.getframerate(), file.getsampwidth()) == (steel_sky.RATE, 1)
+        assert (file.getframerate(), file.getsampwidth()) == (steel_sky.SAMPLE_RATE, 1)
         assert file.readframes(100) == out
 
 

@@ -20,7 +20,7 @@ from realtalk_ros.face_model import arkit, landmarks  # noqa: E402
 from realtalk_ros.face_model.facekit import rotation  # noqa: E402
 from realtalk_ros.rendering.face_renderer import FaceRenderer  # noqa: E402
 from realtalk_ros.rendering.generator import depth_to_space, space_to_depth, warp  # noqa: E402
-from realtalk_ros.rendering.geometry import Geometry, resting  # noqa: E402
+from realtalk_ros.rendering.geometry import Geometry, template_landmarks  # noqa: E402
 from realtalk_ros.training.face_reader import train as shape_reader  # noqa: E402
 from realtalk_ros.training.renderer import (  # noqa: E402
     dataset,
@@ -211,7 +211,7 @@ def test_the_template_is_laid_where_its_landmarks_go():
 
 def test_a_lid_that_comes_down_draws_its_skin_over_the_eye():
     """Before any training: where the open eye was dark, the aligned template is light."""
-    rest = resting(Avatar.load("default"))[0]
+    rest = template_landmarks(Avatar.load("default"))[0]
     eye = np.zeros((256, 256), np.float32)
     cv2.fillPoly(eye, [np.rint(rest[36:42] * 256).astype(np.int32)], 1)
     points = rest.copy()
@@ -256,7 +256,8 @@ def test_landmarks_move_as_the_3d_face_does():
         crop=(10, 20, SIZE),
         landmarks=seen[:1] * SIZE + (10, 20),
     )
-    found = Geometry(avatar.identity, resting(avatar)).points(weights[1], 0)
+    geometry = Geometry(avatar.identity, template_landmarks(avatar))
+    found = geometry.target_landmarks(weights[1], 0)
     assert np.abs(found - told.points[0]).max() < 1e-5
 
 
@@ -495,7 +496,7 @@ def test_one_face_gets_a_generator_that_is_measured_against_the_installed_one(
     shutil.copytree(AVATAR_DIR / "default", folder)
     words = ["--avatar", folder, "--data", tmp_path, "--json", "--judge"]
     rng = np.random.default_rng(0)
-    marks = np.tile(resting(Avatar.load("default"))[0] * 256, (1, 13, 1, 1))
+    marks = np.tile(template_landmarks(Avatar.load("default"))[0] * 256, (1, 13, 1, 1))
     (tmp_path / "val").mkdir()
     np.savez(
         tmp_path / "val" / "0.npz",

@@ -1,4 +1,4 @@
-"""`realtalk data videos`, on small films made here and a tracker that reads what they say."""
+"""`realtalk data videos`, on small made-up videos and a tracker that reads their corner."""
 
 import json
 import struct
@@ -9,13 +9,13 @@ import pytest
 
 pytest.importorskip("scipy", reason="the training side needs it")
 
-from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio  # noqa: E402
-from realtalk_ros.enroll import face_tracks, video_reader  # noqa: E402
-from realtalk_ros.errors import RealTalkError  # noqa: E402
-from realtalk_ros.face_model import landmarks  # noqa: E402
-from realtalk_ros.face_model.landmarks import face_square  # noqa: E402
-from realtalk_ros.output.mp4_writer import VideoWriter  # noqa: E402
-from realtalk_ros.training.videos import build, lip_sync_check, training_groups  # noqa: E402
+from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
+from realtalk_ros.enroll import face_tracks, video_reader
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face_model import landmarks
+from realtalk_ros.face_model.landmarks import face_square
+from realtalk_ros.output.mp4_writer import VideoWriter
+from realtalk_ros.training.videos import build, lip_sync_check, training_groups
 
 FPS, SIZE, SCALE = 25, 256, 8.5  # frames/s, pixels, pixels per cm
 REST = landmarks.load().points(np.zeros(52, np.float32))
@@ -26,50 +26,54 @@ IDENTITY = np.zeros(100, np.float32)
 def speech():
     pcm, rate = read_audio(SAMPLE_CLIP)
     pcm = pcm[: 7 * rate]
-    return pcm, rate, lip_sync_check.Sound.of(pcm, rate)
+    return pcm, rate, lip_sync_check.PredictedExpression.of(pcm, rate)
 
 
-def said(heard: lip_sync_check.Sound, count: int, late: float = 0.0) -> np.ndarray:
-    """(count, 52): the network's own movement, `late` seconds after the sound."""
-    at = np.arange(count) / FPS - late
-    return np.stack([np.interp(at, np.arange(len(heard.weights)) / 50, w)
-                     for w in heard.weights.T], 1).astype(np.float32)  # fmt: skip
+def network_movement(
+    predicted: lip_sync_check.PredictedExpression, count: int, late: float = 0.0
+) -> np.ndarray:
+    """(count, 52): the network's own movement, `late` seconds after the audio."""
+    time = np.arange(count) / FPS - late
+    steps = np.arange(len(predicted.weights)) / 50
+    return np.stack([np.interp(time, steps, w) for w in predicted.weights.T], 1).astype(np.float32)
 
 
-def placed(points: np.ndarray, x: float) -> np.ndarray:
+def to_pixels(points: np.ndarray, x: float) -> np.ndarray:
     """cm to pixels, the head's middle at (x, 128)."""
     return (points[..., :2] * (SCALE, -SCALE) + (x, SIZE / 2 - 20)).astype(np.float32)
 
 
-def head_at(k: int) -> float:
+def head_x(k: int) -> float:
+    """Pixels of the head's middle in frame k."""
     return SIZE / 2 + 6 * np.sin(k / 15)
 
 
-def truth(weights: np.ndarray) -> face_tracks.Track:
+def ground_truth(weights: np.ndarray) -> face_tracks.Track:
     n, face = len(weights), landmarks.load()
-    x = [head_at(k) for k in range(n)]
+    x = [head_x(k) for k in range(n)]
     return face_tracks.Track(
         np.arange(n) / FPS, np.ones(n, np.int16),
-        np.stack([placed(face.points(weights[k]), x[k]) for k in range(n)]),
-        np.stack([placed(REST, at) for at in x]), weights, np.zeros((n, 3), np.float32), IDENTITY,
+        np.stack([to_pixels(face.points(weights[k]), x[k]) for k in range(n)]),
+        np.stack([to_pixels(REST, at) for at in x]), weights, np.zeros((n, 3), np.float32),
+        IDENTITY,
     )  # fmt: skip
 
 
 def face(k: int, faces: int = 1, hue: int = 0) -> np.ndarray:
-    """A noisy disc where the head is; the grey of the corner says how many faces there are."""
+    """A noisy disc for a head; the grey of the corner encodes the number of faces."""
     rng = np.random.default_rng(3)
     image = np.full((SIZE, SIZE, 3), (60, 90, 120), np.uint8)
     image[..., hue] += 60
     pattern = rng.integers(60, 250, (SIZE // 4, SIZE // 4)).repeat(4, 0).repeat(4, 1)
     y, x = np.mgrid[:SIZE, :SIZE]
-    shift = round(head_at(k)) - SIZE // 2
+    shift = round(head_x(k)) - SIZE // 2
     inside = (x - SIZE // 2 - shift) ** 2 + (y - SIZE // 2) ** 2 < 90**2
     image[inside] = np.roll(pattern, shift, 1)[inside][:, None]
     image[:16, :16] = 100 * faces
     return image
 
 
-def film(path, count, pcm=None, rate=16000, **how):
+def write_video(path, count, pcm=None, rate=16000, **how):
     with VideoWriter(path, FPS, (SIZE, SIZE), rate if pcm is not None else None) as video:
         for k in range(count):
             if pcm is not None and k % FPS == 0:
@@ -79,7 +83,7 @@ def film(path, count, pcm=None, rate=16000, **how):
 
 
 class CornerTracker:
-    """Counts faces by the grey of the corner; knows where the head is."""
+    """Counts faces by the grey of the corner; the head's movement is the ground truth."""
 
     def __init__(self, weights):
         self.weights, self.videos = weights, 0
@@ -89,33 +93,33 @@ class CornerTracker:
         faces = [round(image[4:12, 4:12].mean() / 100) for _, image in frames]
         if len(faces) == 30:
             raise ZeroDivisionError("of the tracker")
-        known = truth(self.weights[: len(faces)])
+        known = ground_truth(self.weights[: len(faces)])
         return replace(known, faces=np.array(faces, np.int16))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, speech):
     """Videos with everything that can be wrong with them."""
-    folder, (pcm, rate, heard) = tmp_path_factory.mktemp("videos"), speech
+    folder, (pcm, rate, predicted) = tmp_path_factory.mktemp("videos"), speech
     long, short = 6 * FPS, 60
-    film(folder / "good.mp4", long, pcm, rate)
-    truth(said(heard, long)).save(folder / "good.npz")
-    film(folder / "late.mp4", long, pcm, rate)
-    truth(said(heard, long, late=0.2)).save(folder / "late.npz")
-    film(folder / "dubbed.mp4", long, pcm, rate)
-    truth(said(heard, long)[::-1].copy()).save(folder / "dubbed.npz")
+    write_video(folder / "good.mp4", long, pcm, rate)
+    ground_truth(network_movement(predicted, long)).save(folder / "good.npz")
+    write_video(folder / "late.mp4", long, pcm, rate)
+    ground_truth(network_movement(predicted, long, late=0.2)).save(folder / "late.npz")
+    write_video(folder / "dubbed.mp4", long, pcm, rate)
+    ground_truth(network_movement(predicted, long)[::-1].copy()).save(folder / "dubbed.npz")
     (folder / "more").mkdir()
-    film(folder / "more" / "silent.mp4", short)
-    film(folder / "nobody.mp4", short, faces=0)
-    film(folder / "two.mp4", short, faces=2)
-    film(folder / "crash.mp4", 30, faces=2)
-    film(folder / "blink.mp4", 20)
+    write_video(folder / "more" / "silent.mp4", short)
+    write_video(folder / "nobody.mp4", short, faces=0)
+    write_video(folder / "two.mp4", short, faces=2)
+    write_video(folder / "crash.mp4", 30, faces=2)
+    write_video(folder / "blink.mp4", 20)
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(5000))
     whole = (folder / "good.mp4").read_bytes()
     (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
-    film(folder / "other.mp4", 3)
-    truth(said(heard, 20)).save(folder / "other.npz")
+    write_video(folder / "other.mp4", 3)
+    ground_truth(network_movement(predicted, 20)).save(folder / "other.npz")
     (folder / "sound.mkv").write_bytes(SAMPLE_CLIP.read_bytes())
     (folder / "notes.txt").write_text("not a video")
     return folder
@@ -168,7 +172,7 @@ def test_groups_are_what_the_trainer_reads(built):
     # The face's square fills the crop, wherever the head was.
     for points in group.marks.numpy():
         assert np.hypot(*(points[27:31].mean(0) - (128, 80))) < 9
-    # A pose's pictures are one picture around the face and one another inside of it.
+    # The pictures of a pose are equal around the face and alike inside of it.
     template, target = group.images[3].numpy().astype(int), group.images[4].numpy().astype(int)
     assert np.abs(template[250:, :40] - target[250:, :40]).max() == 0
     assert np.abs(template[100:160, 100:160] - target[100:160, 100:160]).mean() < 12
@@ -182,16 +186,17 @@ def test_speech_and_movement_are_in_step(built, speech):
         assert found["mel"].shape == (2 * steps, 80) and found["starts"].tolist() == [0, steps]
         assert steps == pytest.approx(6 * 50, abs=4)
         assert found["rotation"].shape == (steps, 3) and found["speech"].shape == (steps,)
-        heard = speech[2]
-        assert np.abs(found["weights"] - heard.weights[:steps]).mean() < 0.01
-        # AAC in between: the same sound, at the same time.
+        predicted = speech[2]
+        assert np.abs(found["weights"] - predicted.weights[:steps]).mean() < 0.01
+        # After AAC: the same audio at the same time.
         near = [
-            np.abs(found["mel"][50:400] - heard.mel[50 + k : 400 + k]).mean() for k in (-4, 0, 4)
+            np.abs(found["mel"][50:400] - predicted.mel[50 + k : 400 + k]).mean()
+            for k in (-4, 0, 4)
         ]
         assert near[1] < 0.7 * min(near[0], near[2])
 
 
-def test_a_second_run_does_only_what_is_new(folder, built):
+def test_a_second_run_processes_only_new_videos(folder, built):
     out, _, _ = built
     tracker = CornerTracker(np.zeros((200, 52), np.float32))
 
@@ -201,19 +206,19 @@ def test_a_second_run_does_only_what_is_new(folder, built):
 
     lines = read()
     (out / "videos.jsonl").write_text("\n".join([*lines[:-1], lines[-1][:20]]))  # interrupted
-    film(folder / "nobody.mp4", 55, faces=0)  # another file now
+    write_video(folder / "nobody.mp4", 55, faces=0)  # another file now
     report = build.Builder(folder, out, 10, lambda: tracker).build()
     assert tracker.videos == 1  # the interrupted one has a track
     assert len(read()) == len(lines) - 1 + 2
     assert report["videos"] == 13 and report["used"] == 2
 
 
-def test_what_stops_the_run_is_said(tmp_path):
+def test_a_folder_without_videos_is_refused(tmp_path):
     with pytest.raises(RealTalkError, match="no videos"):
         build.Builder(tmp_path, tmp_path / "out", 8, lambda: None).build()
 
 
-def watched(images) -> face_tracks.Watch:
+def watch_of(images) -> face_tracks.Watch:
     watch = face_tracks.Watch()
     assert len(list(watch.watch(enumerate(images)))) == len(images)
     return watch
@@ -223,7 +228,7 @@ def test_spans_end_at_cuts_and_leave_out_what_is_bad():
     import cv2
 
     n = 300
-    still = truth(np.zeros((n, 52), np.float32))
+    still = ground_truth(np.zeros((n, 52), np.float32))
     images = [face(k, hue=0 if k < 100 else 1) for k in range(n)]
     images[180:200] = [cv2.GaussianBlur(image, (0, 0), 5) for image in images[180:200]]
     rotation = still.rotation.copy()
@@ -231,19 +236,19 @@ def test_spans_end_at_cuts_and_leave_out_what_is_bad():
     jump = still.rest.copy()
     jump[60] += 40
     found, left_out = face_tracks.spans(
-        replace(still, rotation=rotation, rest=jump), watched(images)
+        replace(still, rotation=rotation, rest=jump), watch_of(images)
     )
     # 60 jumps there, 61 back; a cut at 100 loses nothing but what is too short before it.
-    assert found == [range(0, 60), range(100, 180), range(200, 255)]
+    assert found == [range(60), range(100, 180), range(200, 255)]
     assert left_out == {
         "track jumps": 2, "blurred": 20, "turned away": 45, "stretch too short": 38,
     }  # fmt: skip
 
 
 def test_a_face_may_be_too_small_or_leave_the_picture():
-    small = truth(np.zeros((60, 52), np.float32))
-    watch = watched([face(k) for k in range(60)])
-    assert face_tracks.spans(small, watch)[0] == [range(0, 60)]
+    small = ground_truth(np.zeros((60, 52), np.float32))
+    watch = watch_of([face(k) for k in range(60)])
+    assert face_tracks.spans(small, watch)[0] == [range(60)]
     left_out = face_tracks.spans(replace(small, rest=small.rest * 0.5 + 60), watch)[1]
     assert left_out == {"face too small": 60}
     left_out = face_tracks.spans(replace(small, rest=small.rest + 80), watch)[1]
@@ -251,8 +256,8 @@ def test_a_face_may_be_too_small_or_leave_the_picture():
 
 
 @pytest.mark.parametrize("turn, upright", [(90, True), (180, True), (37, False)])
-def test_pictures_are_turned_as_the_file_says(tmp_path, turn, upright):
-    path = film(tmp_path / "a.mp4", 3)
+def test_pictures_are_rotated_by_the_metadata(tmp_path, turn, upright):
+    path = write_video(tmp_path / "a.mp4", 3)
     content = path.read_bytes()
     at = content.index(b"tkhd") + 4 + 40  # its matrix
     c, s = (round(65536 * f(np.radians(turn))) for f in (np.cos, np.sin))
@@ -267,42 +272,43 @@ def test_pictures_are_turned_as_the_file_says(tmp_path, turn, upright):
     assert np.abs(corner.astype(int) - 100).mean() < 6
 
 
-def test_targets_are_laid_on_their_template():
+def test_targets_are_aligned_to_their_template():
     rng = np.random.default_rng(0)
     points = rng.uniform(50, 200, (68, 2))
     turned = points @ np.array([[0.9, -0.2], [0.2, 0.9]]).T * 1.1 + (5, -7)
     assert np.allclose(
-        training_groups.moved(points, training_groups.similarity(points, turned)), turned
+        training_groups.transform(points, training_groups.similarity_transform(points, turned)),
+        turned,
     )
     # A picture's point stays on its landmark through any scale.
     image = np.zeros((400, 400, 3), np.uint8)
     image[200:204, 300:304] = 255
     for side in (200, 900):
-        by = training_groups.crop(np.array([290.0, 210.0, side]), rng)
-        y, x = np.nonzero(training_groups.cut_out(image, by)[..., 0] > 40)
-        expected = training_groups.moved(np.array([302.0, 202.0]), by)
+        by = training_groups.random_crop(np.array([290.0, 210.0, side]), rng)
+        y, x = np.nonzero(training_groups.warp(image, by)[..., 0] > 40)
+        expected = training_groups.transform(np.array([302.0, 202.0]), by)
         assert np.allclose(expected, (x.mean() + 0.5, y.mean() + 0.5), atol=0.6)
 
 
 def test_the_crop_is_the_renderers(speech):
-    known = truth(said(speech[2], 75))
-    plans = training_groups.plan(known, [range(75)], 25, np.random.default_rng(0))
+    known = ground_truth(network_movement(speech[2], 75))
+    plans = training_groups.plan_groups(known, [range(75)], 25, np.random.default_rng(0))
     covered = {int(k) for one in plans for k in one.frames[3:]}
     assert len(covered) > 70  # every frame is a target or a template
     for one in plans:
         for k, by in zip(one.frames[:4], one.maps[:4], strict=True):
-            x, y, side = face_square(training_groups.moved(known.rest[k], by))
+            x, y, side = face_square(training_groups.transform(known.rest[k], by))
             assert np.hypot(x - 128, y - 128) < 0.03 * 256 and abs(side - 256) < 0.05 * 256
 
 
-def test_a_studio_speaker_moves_with_his_sound_and_lives(speech):
+def test_a_synthetic_speaker_moves_with_the_audio_and_blinks(speech):
     from realtalk_ros.training.videos import talking_video
 
-    pcm, rate, heard = speech
+    pcm, rate, predicted = speech
     weights, turn = talking_video.movement(pcm, rate, 3)
     assert weights.shape == (7 * FPS, 52) and turn.shape == (7 * FPS, 3)
     time = np.arange(len(weights)) / FPS
-    found = lip_sync_check.compare(time, weights, [range(len(weights))], heard)
+    found = lip_sync_check.measure_lip_sync(time, weights, [range(len(weights))], predicted)
     assert abs(found.offset) < 0.02 and found.correlation > 0.95
     assert weights[:, 0].max() > 0.9  # blinks
     assert np.degrees(np.ptp(turn, axis=0)).max() > 2

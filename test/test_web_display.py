@@ -19,9 +19,12 @@ import pytest
 import chromium
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.output import web_display
-from realtalk_ros.output.web_display import FORGET, JPEG, RATE, SOUND, Display, Sampler
+from realtalk_ros.output.web_display import Display
+from realtalk_ros.output.web_messages import FORGET, JPEG, RATE, SOUND, PageAudio
 
 aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed")
+
+from realtalk_ros.output import web_connections, web_page_queue, web_server  # noqa: E402
 
 DOMAIN = 52
 # Speed is promised of a machine that has nothing else to do (see ros_graph.py).
@@ -122,15 +125,15 @@ def raw(server, request, timeout=5.0, frame=b""):
 
 
 def test_a_page_is_greeted_then_gets_pictures_and_sound_with_their_times(served):
-    served.tell(avatars=["default"], avatar="default")
+    served.update(avatars=["default"], avatar="default")
 
     async def action(socket, session):
         greeting = json.loads((await socket.receive()).data)
         served.show(12.5, jpeg(9))
-        served.hear(12.0, 16000, np.full(1600, 0.5, np.float32))
-        served.end()
+        served.play(12.0, 16000, np.full(1600, 0.5, np.float32))
+        served.flush()
         got = [(await socket.receive()).data for _ in range(3)]
-        served.forget()
+        served.clear()
         return greeting, got + [(await socket.receive()).data]
 
     greeting, got = connected(served, action)
@@ -146,9 +149,9 @@ def test_a_page_is_greeted_then_gets_pictures_and_sound_with_their_times(served)
 
 def test_sound_in_pieces_is_the_same_sound_and_a_gap_begins_anew():
     pcm = np.sin(np.arange(22050) * 0.05).astype(np.float32)
-    whole = Sampler()
+    whole = PageAudio()
     together = b"".join(d for _, d in whole.push(5.0, 22050, pcm) + whole.flush())
-    pieces, parts = Sampler(), []
+    pieces, parts = PageAudio(), []
     for i in range(0, len(pcm), 441):
         parts += pieces.push(5.0 + i / 22050, 22050, pcm[i : i + 441])
     parts += pieces.push(9.0, 22050, pcm[:441])
@@ -262,9 +265,9 @@ def test_bad_frames_end_their_page_with_a_code(served, problems, capfd, frame, c
 
 
 def test_connections_that_do_not_become_pages_end(served, monkeypatch):
-    assert web_display.PATIENCE <= 10 and web_display.HEARTBEAT * 1.5 <= 10
-    monkeypatch.setattr(web_display, "PATIENCE", 1.0)
-    monkeypatch.setattr(web_display, "HEARTBEAT", 0.6)
+    assert web_connections.PATIENCE <= 10 and web_server.HEARTBEAT * 1.5 <= 10
+    monkeypatch.setattr(web_connections, "PATIENCE", 1.0)
+    monkeypatch.setattr(web_server, "HEARTBEAT", 0.6)
     host = f"Host: localhost:{served.port}\r\n"
     mute = (f"GET /ws HTTP/1.1\r\n{host}Origin: http://localhost:{served.port}\r\n"
             f"{HANDSHAKE}\r\n")  # fmt: skip
@@ -315,8 +318,8 @@ def test_connections_that_do_not_become_pages_end(served, monkeypatch):
 
 
 def test_pages_that_watch_leave_the_operator_a_place(served, orders, problems, monkeypatch):
-    monkeypatch.setattr(web_display, "MAX_CLIENTS", 4)
-    monkeypatch.setattr(web_display, "MAX_OPERATORS", 2)
+    monkeypatch.setattr(web_server, "MAX_CLIENTS", 4)
+    monkeypatch.setattr(web_server, "MAX_OPERATORS", 2)
 
     async def run():
         async with pages(served) as open:
@@ -335,7 +338,7 @@ def test_pages_that_watch_leave_the_operator_a_place(served, orders, problems, m
             newest = await open("/operator/ws")
             while (await quiet.receive()).type != aiohttp.WSMsgType.CLOSE:
                 pass
-            assert quiet.close_code == web_display.REPLACED
+            assert quiet.close_code == web_server.REPLACED
             await newest.send_json({"interrupt": True})
             await told(newest, lambda message: message["type"] == "beat")
             assert orders == [("interrupt", True)] * 3
@@ -485,7 +488,7 @@ def test_pages_are_told_within_two_seconds_when_no_pictures_come(served):
             assert not served.away
             began = time.monotonic()
             await told(page, lambda message: message.get("away"))
-            assert web_display.AWAY <= 1.5 and 1.0 < time.monotonic() - began < 2.0 * SLOWER
+            assert web_server.AWAY <= 1.5 and 1.0 < time.monotonic() - began < 2.0 * SLOWER
             served.show(9.0, jpeg(1))
             await told(page, lambda message: message.get("away") is False, 0.5 * SLOWER)
 
@@ -518,7 +521,7 @@ def test_only_the_page_is_served(served):
 
 
 def test_orders_are_checked(served, orders):
-    served.tell(avatars=["default"])
+    served.update(avatars=["default"])
     bad = ['{"say": "\\ud800"}', '{"say": "a\\u0000b"}', '{"avatar": []}', '{"interrupt": 1}',
            "", "[]", "{}", "7", '{"say": ""}', '{"say": 3}', '{"avatar": "../x"}', '{"run": "ls"}',
            '{"say": "a", "interrupt": true}', '{"say": "' + "x" * 5000 + '"}',
@@ -552,7 +555,7 @@ def test_no_orders_where_none_are_wanted(orders):
 
 
 def test_a_client_that_stops_reading_costs_nothing_and_is_let_go(served, monkeypatch):
-    monkeypatch.setattr(web_display, "STUCK", 1.0)
+    monkeypatch.setattr(web_server, "STUCK", 1.0)
     picture = jpeg(100, 512) + bytes(200_000)
     done = threading.Event()
 
@@ -572,7 +575,7 @@ def test_a_client_that_stops_reading_costs_nothing_and_is_let_go(served, monkeyp
             while served.counts["stuck"] == 0 and time.monotonic() < end:
                 await reader.receive()
                 count += 1
-            waiting = [len(c.pictures) + len(c.others) for c in served._clients]
+            waiting = [len(c.pictures) + len(c.others) for c in served._server.pages]
         stuck._response.connection.transport.abort()  # or it waits 10 s to be told goodbye
         return count, waiting
 
@@ -585,7 +588,7 @@ def test_a_client_that_stops_reading_costs_nothing_and_is_let_go(served, monkeyp
         thread.join()
     assert served.counts["stuck"] == 1  # it was let go
     # The other one goes on.
-    assert count > 50 and max(waiting, default=0) <= web_display.PICTURES + 1
+    assert count > 50 and max(waiting, default=0) <= web_page_queue.PICTURES + 1
 
 
 def test_a_port_in_use_is_said_in_one_line(served):
@@ -612,7 +615,7 @@ def test_a_flash_is_seen_when_its_beep_is_heard(served):
             served.show(t, bright if is_on(t) else dark)
             n = np.arange(k * rate // fps, (k + 1) * rate // fps)
             tone = 0.5 * np.sin(n * 2 * np.pi * 1000 / rate) * is_on(n / rate + 1e-9)
-            served.hear(n[0] / rate, rate, tone.astype(np.float32))
+            served.play(n[0] / rate, rate, tone.astype(np.float32))
             k += 1
 
     watch = """new Promise((finish) => {
@@ -754,7 +757,7 @@ def test_the_page_says_that_the_face_is_away_and_comes_back_by_itself(served, mo
             server[0].start()
             comes_back(page)
             # An operator's page that others took the place of does not fight for it.
-            monkeypatch.setattr(web_display, "MAX_OPERATORS", 1)
+            monkeypatch.setattr(web_server, "MAX_OPERATORS", 1)
             connects = page.run("realtalk.stats.connects")
 
             async def take():
@@ -766,10 +769,10 @@ def test_the_page_says_that_the_face_is_away_and_comes_back_by_itself(served, mo
             time.sleep(1)
             assert page.run("realtalk.stats.connects") == connects
             # A watching page beyond the limit says so, and comes in when there is a place.
-            monkeypatch.setattr(web_display, "MAX_CLIENTS", 0)
+            monkeypatch.setattr(web_server, "MAX_CLIENTS", 0)
             page.call("Page.navigate", url=f"http://127.0.0.1:{served.port}/")
             page.wait(f"window.realtalk && {notice}.includes('are open already')", timeout=5)
-            monkeypatch.setattr(web_display, "MAX_CLIENTS", 1)
+            monkeypatch.setattr(web_server, "MAX_CLIENTS", 1)
             comes_back(page)
     finally:
         done.set()
@@ -786,7 +789,7 @@ def test_the_page_goes_on_when_the_clock_is_set(served):
         while not done.is_set():
             t = time.monotonic() - began + jump[0]
             served.show(t, jpeg(int(t * 50) % 256))
-            served.hear(t, 16000, np.full(640, 0.1, np.float32))
+            served.play(t, 16000, np.full(640, 0.1, np.float32))
             time.sleep(0.04)
 
     thread = threading.Thread(target=feed)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Speech from media files of any kind, as blocks of mono samples."""
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class AudioStream:
         try:
             if self._first is None:
                 raise AudioError(f"{self.path} was read already: open it again")
-            frame, self._first = self._first, None
+            frame: av.AudioFrame | None = self._first
+            self._first = None
             while frame is not None:
                 if frame.sample_rate != self.sample_rate:
                     raise AudioError(
@@ -80,7 +82,7 @@ class AudioStream:
 
     @property
     def warning(self) -> str:
-        """What should be known about what was read so far; mostly nothing."""
+        """A warning about what was read so far; mostly empty."""
         if self._samples_cancelled <= 0.1 * self._samples_read:
             return ""
         return (
@@ -137,7 +139,7 @@ def _open(path: str | Path) -> av.container.InputContainer:
     if name == str(path) and Path(path).is_dir():
         raise AudioError(f"{path} is a folder: give an audio file")
     try:
-        file = _standard_input() if name != str(path) else open(path, "rb")
+        file = _standard_input() if name != str(path) else open(path, "rb")  # noqa: SIM115
         # Opened here, not by FFmpeg, and no protocol allowed: a playlist in disguise must not make
         # it read other files or the network.
         options = {"protocol_whitelist": "none"}
@@ -164,7 +166,7 @@ def _standard_input() -> BinaryIO:
 
 
 class _Pipe:
-    """What comes through a pipe, from the beginning, of which `head` was read already."""
+    """A pipe from its beginning, though its first bytes, `head`, were read already."""
 
     def __init__(self, head: bytes, rest: BinaryIO):
         self._head, self._rest = head, rest
@@ -177,12 +179,12 @@ class _Pipe:
 
 
 def _pipe(file: BinaryIO) -> Any:
-    """A pipe for FFmpeg to read: as it comes, but MP4 and CAF, which may tell at their end what is
-    in them, by way of a temporary file."""
+    """A pipe for FFmpeg to read as it comes. MP4 and CAF may have their index at the end, so these
+    go through a temporary file."""
     head = file.read(12)
     if head[4:8] not in (b"ftyp", b"moov", b"mdat", b"free", b"wide") and head[:4] != b"caff":
         return _Pipe(head, file)
-    whole = tempfile.TemporaryFile()
+    whole = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as it is read
     whole.write(head)
     shutil.copyfileobj(file, whole)
     whole.seek(0)
@@ -195,7 +197,7 @@ def _reason(error: Exception) -> str:
 
 def _samples(frame: av.AudioFrame) -> np.ndarray:
     """One decoded frame as float32 (n, channels) in [-1, 1], NaN and infinity as 0."""
-    samples = frame.to_ndarray()  # planar (channels, n), packed (1, n * channels)
+    samples: np.ndarray = frame.to_ndarray()  # planar (channels, n), packed (1, n * channels)
     if frame.format.is_packed:
         samples = samples.reshape(-1, len(frame.layout.channels)).T
     if samples.dtype == np.uint8:

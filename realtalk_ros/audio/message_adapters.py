@@ -1,8 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
 """Other packages' audio messages, read by their fields; and a timeline for sound without one.
 
-None of these messages says when its sound is to be heard: their stamps, where they have one, say
-when a chunk was sent or recorded, with all the jitter of a sender's loop. `Follower` reads them as
-the robust way is: the samples are the clock, and the stamps only tell where a new stretch begins.
+None of these messages says when its sound is to be played. Their stamps, where they have any, say
+when a chunk was sent or recorded, with the jitter of the sender's loop. `Follower` therefore counts
+time in samples, and uses stamps only to find where a new stretch of speech begins.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ JUMP = 1.0  # s, a stamp this far from when its chunk came, or from those before
 
 
 @dataclass(frozen=True)
-class Layout:
+class SampleLayout:
     """What messages without a description of their samples hold."""
 
     rate: int = 16000  # Hz
@@ -75,13 +76,13 @@ def to_mono(samples: np.ndarray, channels: int) -> np.ndarray:
     return mix_down(to_frames(samples, channels))[0]
 
 
-def sound_of(samples: np.ndarray, channels: int, rate: int, stamp: Any = None) -> DecodedAudio:
-    """Interleaved samples as Sound. Raises AudioError as `to_frames` does."""
+def decoded(samples: np.ndarray, channels: int, rate: int, stamp: Any = None) -> DecodedAudio:
+    """Interleaved samples as DecodedAudio. Raises AudioError as `to_frames` does."""
     mono, cancelled = mix_down(to_frames(samples, channels))
     return DecodedAudio(mono, rate, stamp, cancelled)
 
 
-def _bytes(data: Any, layout: Layout) -> np.ndarray:
+def _bytes(data: Any, layout: SampleLayout) -> np.ndarray:
     dtype = np.dtype(FORMATS[layout.format])
     raw = memoryview(data)
     if len(raw) % dtype.itemsize:
@@ -89,33 +90,36 @@ def _bytes(data: Any, layout: Layout) -> np.ndarray:
     return np.frombuffer(raw, dtype)
 
 
-def read_bytes(message: Any, layout: Layout) -> DecodedAudio:
+def read_bytes(message: Any, layout: SampleLayout) -> DecodedAudio:
     """ros-drivers' AudioData: bytes that say nothing of themselves."""
-    return sound_of(_bytes(message.data, layout), layout.channels, layout.rate)
+    return decoded(_bytes(message.data, layout), layout.channels, layout.rate)
 
 
-def read_stamped_bytes(message: Any, layout: Layout) -> DecodedAudio:
+def read_stamped_bytes(message: Any, layout: SampleLayout) -> DecodedAudio:
     """ros-drivers' AudioDataStamped."""
     return replace(read_bytes(message.audio, layout), stamp=message.header.stamp)
 
 
 # PortAudio's sample formats, which mgonzs13's AudioInfo uses, and the field that holds them.
 _PORTAUDIO = {
-    1: ("float32_data", np.float32), 2: ("int32_data", np.int32), 8: ("int16_data", np.int16),
-    16: ("int8_data", np.int8), 32: ("uint8_data", np.uint8),
-}  # fmt: skip
+    1: ("float32_data", np.float32),
+    2: ("int32_data", np.int32),
+    8: ("int16_data", np.int16),
+    16: ("int8_data", np.int8),
+    32: ("uint8_data", np.uint8),
+}
 
 
-def read_arrays(message: Any, layout: Layout) -> DecodedAudio:
+def read_arrays(message: Any, layout: SampleLayout) -> DecodedAudio:
     """mgonzs13's AudioData: the array that is not empty."""
     full = [(name, t) for name, t in _PORTAUDIO.values() if len(getattr(message, name))]
     if len(full) != 1:
         raise AudioError(f"AudioData fills {len(full)} of its arrays: fill one")
     name, dtype = full[0]
-    return sound_of(np.array(getattr(message, name), dtype), layout.channels, layout.rate)
+    return decoded(np.array(getattr(message, name), dtype), layout.channels, layout.rate)
 
 
-def read_audio(message: Any, layout: Layout) -> DecodedAudio:
+def read_audio(message: Any, _: SampleLayout) -> DecodedAudio:
     """mgonzs13's Audio, which describes itself."""
     info = message.info
     if info.format not in _PORTAUDIO:
@@ -123,33 +127,31 @@ def read_audio(message: Any, layout: Layout) -> DecodedAudio:
     name, dtype = _PORTAUDIO[info.format]
     check_rate(info.rate)
     samples = np.array(getattr(message.audio_data, name), dtype)
-    return sound_of(samples, info.channels, info.rate)
+    return decoded(samples, info.channels, info.rate)
 
 
-def read_stamped_audio(message: Any, layout: Layout) -> DecodedAudio:
+def read_stamped_audio(message: Any, layout: SampleLayout) -> DecodedAudio:
     """mgonzs13's AudioStamped."""
     return replace(read_audio(message.audio, layout), stamp=message.header.stamp)
 
 
-def read_foxglove(message: Any, layout: Layout) -> DecodedAudio:
+def read_foxglove(message: Any, _: SampleLayout) -> DecodedAudio:
     """foxglove_msgs/RawAudio, which knows one format: pcm-s16."""
     if message.format != "pcm-s16":
         raise AudioError(f"RawAudio of format {message.format!r}: send 'pcm-s16'")
     check_rate(message.sample_rate)
-    samples = _bytes(message.data, Layout(format="S16LE"))
-    return sound_of(
-        samples, message.number_of_channels, message.sample_rate, message.timestamp
-    )
+    samples = _bytes(message.data, SampleLayout(format="S16LE"))
+    return decoded(samples, message.number_of_channels, message.sample_rate, message.timestamp)
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A message type: which field tells that the installed package is the one that is meant."""
+    """A message type; `field` exists only if the installed package is the one that is meant."""
 
     type: str  # package/msg/Name
     whose: str
     field: str
-    read: Callable[[Any, Layout], DecodedAudio]
+    read: Callable[[Any, SampleLayout], DecodedAudio]
     described: bool = True  # by itself; else by AudioInfo or parameters
 
 
@@ -165,13 +167,13 @@ KINDS = (
 )
 
 
-def layout_of(info: Any) -> Layout:
+def layout_of(info: Any) -> SampleLayout:
     """ros-drivers' AudioInfo. Raises AudioError for what is no plain PCM: its default is MP3."""
     if info.coding_format.lower() not in ("wave", "wav", "raw", "pcm"):
         raise AudioError(
             f"audio_info says {info.coding_format!r}: set audio_capture's parameter format to wave"
         )
-    return Layout(info.sample_rate, info.channels, info.sample_format.upper())
+    return SampleLayout(info.sample_rate, info.channels, info.sample_format.upper())
 
 
 class Follower:
@@ -185,13 +187,11 @@ class Follower:
         self._interrupted = False
 
     def interrupt(self) -> None:
-        """The face was told to be silent. Whether what comes next is more of the same or an answer
-        is for others to tell, until there is a pause: it is placed nowhere."""
+        """The face was interrupted. Until there is a pause, chunks get no time: they may still be
+        of the old utterance, and others decide that."""
         self._interrupted = True
 
-    def place(
-        self, stamp: float | None, sent: float, seconds: float
-    ) -> tuple[float | None, int]:
+    def place(self, stamp: float | None, sent: float, seconds: float) -> tuple[float | None, int]:
         """(media time of the first sample, or None: at once; number of the utterance), of a chunk
         that was sent at `sent`; all times in s.
 

@@ -1,4 +1,5 @@
-"""A microphone through PortAudio, and a gate that finds the utterances in what it hears."""
+# SPDX-License-Identifier: Apache-2.0
+"""A microphone through PortAudio, and a noise gate that cuts its sound into utterances."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,12 +18,12 @@ from realtalk_ros.audio.pcm import mix_down
 from realtalk_ros.errors import RealTalkError
 
 BLOCK = 0.02  # s of sound at once
-PREROLL = 2  # blocks before the gate opened that are heard, too: soft beginnings of words
+PREROLL = 2  # blocks from before the gate opened that pass, too: words may begin softly
 HANG = 0.7  # s below the threshold after which an utterance is over
 
 
 class Microphone:
-    """An open input device. `read` gives what it heard; `close` ends it."""
+    """An open input device. `read` returns what was recorded; `close` ends it."""
 
     def __init__(self, device: str, rate: int, channels: int):
         """device: PortAudio's number, or a part of its name; empty: the system's default. Raises
@@ -43,19 +45,24 @@ class Microphone:
         self._blocks: queue.SimpleQueue = queue.SimpleQueue()
         try:
             self._stream = sounddevice.InputStream(
-                samplerate=rate, channels=channels, dtype="float32",
+                samplerate=rate,
+                channels=channels,
+                dtype="float32",
                 device=(int(device) if device.isdigit() else device) or None,
-                blocksize=round(BLOCK * rate), latency="low", callback=self._hear,
-            )  # fmt: skip
+                blocksize=round(BLOCK * rate),
+                latency="low",
+                callback=self._hear,
+            )
             self._stream.start()
         except (sounddevice.PortAudioError, ValueError) as error:
             names = [d["name"] for d in sounddevice.query_devices() if d["max_input_channels"]]
             have = f"choose device from {', '.join(names)}" if names else "no microphone is there"
             reason = str(error).splitlines()[0]
-            raise RealTalkError(f"cannot record from {device or 'the default'!r} ({reason}): {have}"
-                                ) from error  # fmt: skip
+            raise RealTalkError(
+                f"cannot record from {device or 'the default'!r} ({reason}): {have}"
+            ) from error
 
-    def _hear(self, block: np.ndarray, frames: int, times, status) -> None:
+    def _hear(self, block: np.ndarray, _frames: int, times: Any, status: Any) -> None:
         self.heard_at = time.monotonic()
         self.overflows += bool(status and status.input_overflow)
         age = max(0.0, times.currentTime - times.inputBufferAdcTime)
@@ -85,8 +92,10 @@ class Piece:
 
 
 class Gate:
-    """Lets sound through while somebody speaks, in utterances. Within one the samples are the
-    clock; the next one begins on time again, so that the sound card's clock may be wrong.
+    """Passes sound on while somebody speaks, in utterances.
+
+    Within an utterance, time is counted in samples. The next one starts from its time stamp, so
+    that an error of the sound card's clock does not grow.
 
     threshold: dB of a full-scale square wave; a block louder than that opens the gate.
     """

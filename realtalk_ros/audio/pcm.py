@@ -14,7 +14,7 @@ ENCODINGS = {"pcm_s16le": np.dtype("<i2"), "pcm_f32le": np.dtype("<f4")}
 
 
 def sanitize(pcm: np.ndarray) -> tuple[np.ndarray, int]:
-    """float samples -> (clipped to [-1, 1], NaN and infinity as 0; how many those were)."""
+    """Float samples -> (clipped to [-1, 1], NaN and infinity as 0; how many those were)."""
     finite = np.isfinite(pcm)
     bad = int(pcm.size - np.count_nonzero(finite))
     if bad:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Speech markup, as much of it as a voice can do: speak, s, p, break, emphasis, prosody rate,
 say-as, lang. Other tags are left out, and what is no tag is text: nothing is an error."""
 
@@ -23,9 +24,9 @@ _MARKUP = re.compile(
     |<!\[CDATA\[(?P<cdata>.{{0,2000}}?)\]\]>
     |(?P<less><)
     |(?P<and>&)(?!(?:\#\d{{1,7}}|\#[xX][0-9a-fA-F]{{1,6}}|[A-Za-z][A-Za-z0-9]{{1,31}});)""",
-    re.S | re.X | re.I,
+    re.DOTALL | re.VERBOSE | re.IGNORECASE,
 )
-_DOCUMENT = re.compile(r"\s*<(?:\?xml|!DOCTYPE|speak)\b", re.I)
+_DOCUMENT = re.compile(r"\s*<(?:\?xml|!DOCTYPE|speak)\b", re.IGNORECASE)
 _BREAKS = {"none": 0.0, "x-weak": 0.1, "weak": 0.2, "medium": 0.35, "strong": 0.6, "x-strong": 1.0}
 _RATES = {"x-slow": 0.5, "slow": 0.75, "medium": 1.0, "default": 1.0, "fast": 1.3, "x-fast": 1.7}
 _EMPHASIS = {"strong": (0.85, 14), "moderate": (0.9, 8), "none": (1.0, 0), "reduced": (1.1, -6)}
@@ -39,7 +40,9 @@ _INSIDE = ("emphasis", "prosody", "lang", "voice", "b", "i", "u", "em", "strong"
 
 
 @dataclass(frozen=True)
-class Style:
+class SpeechStyle:
+    """How a part is spoken."""
+
     rate: float = 1.0  # times the voice's speed
     pitch: int = 0  # added to the voice's
     language: str = ""  # a language tag; empty: the voice's own
@@ -51,7 +54,7 @@ class Part:
     """Text without markup, after at least `pause` s of silence."""
 
     text: str
-    style: Style = Style()
+    style: SpeechStyle = SpeechStyle()
     pause: float = 0.0
 
 
@@ -78,8 +81,8 @@ class _Reader(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.parts: list[Part] = []
-        self._text, self._pause, self._style = "", 0.0, Style()  # of the part in the making
-        self._open: list[tuple[str, Style]] = []  # tags, and the style around them
+        self._text, self._pause, self._style = "", 0.0, SpeechStyle()  # of the part in the making
+        self._open: list[tuple[str, SpeechStyle]] = []  # tags, and the style around them
         self._breaks = self._gap = 0.0  # s of silence before the next text: ordered, and fitting
         self._last = ""  # character
         self._tagged = self._apart = False  # whether a tag was since; whether one between words
@@ -136,7 +139,7 @@ class _Reader(HTMLParser):
             self._end_part()
             self._gap = max(self._gap, _PAUSES[tag])
 
-    def _change(self, style: Style) -> None:
+    def _change(self, style: SpeechStyle) -> None:
         if style != self._style:
             self._end_part()
             self._style = style
@@ -147,7 +150,7 @@ class _Reader(HTMLParser):
         self._text = ""
 
 
-def _styled(style: Style, tag: str, given: dict[str, str]) -> Style:
+def _styled(style: SpeechStyle, tag: str, given: dict[str, str]) -> SpeechStyle:
     """What a tag makes of the style around it."""
     if tag == "emphasis":
         rate, pitch = _EMPHASIS.get(given.get("level", "").lower(), _EMPHASIS["moderate"])

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Text as speech, sentence by sentence, so that long texts begin at once; knows how far it is."""
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ MAX_TEXT = 20000  # characters of one text: some 20 minutes of speech
 _SENTENCE = re.compile(
     r".{1,400}?(?:(?:[!?:;…]|[^\W\d_]{5}[\"')\]’”»]{0,3}\.|\.\.)[!?.]{0,9}[\"')\]’”»]{0,9}(?=\s|$)"
     r"|[。！？；]{1,9}[」』”）]{0,9}|\n\s{0,99}|$)"
-    r"|.{1,400}[.!?,](?=\s)|.{1,400}(?:\s|$)|.{1,400}", re.S
-)  # fmt: skip
+    r"|.{1,400}[.!?,](?=\s)|.{1,400}(?:\s|$)|.{1,400}",
+    re.DOTALL,
+)
 # s that espeak-ng pauses after them at SPEED, which it leaves out at the end of a text.
 _PAUSES = {".": 0.32, "。": 0.32, "!": 0.37, "?": 0.32, "！": 0.37, "？": 0.32, ":": 0.24,
            ";": 0.24, "；": 0.24, "…": 0.24, ",": 0.16}  # fmt: skip
@@ -49,10 +51,10 @@ def sentences(text: str) -> list[str]:
 
 
 class Saying:
-    """One text being said. Iterate over it for the sound; `spoken` tells how far that was heard.
+    """One text being spoken. Iterate over it for the sound; `spoken` says how much was played.
 
     `text` becomes the plain text, without markup. A stretch whose script the voice cannot read is
-    said by one that can. `warn` is told of that, and of what had to be left out.
+    said by one that can. `warn` is called for that, and for what had to be left out.
 
     Raises NothingToSay where there is nothing to say, RealTalkError for an unknown voice, or
     without espeak-ng.
@@ -64,7 +66,7 @@ class Saying:
         voice: str = DEFAULT_VOICE,
         words_per_minute: int = SPEED,
         pitch: int = 50,
-        warn: Callable[[str], object] = lambda message: None,
+        warn: Callable[[str], object] = lambda _: None,
         longest: int | None = MAX_TEXT,
     ):
         """longest: characters that are taken, markup included; None: any number."""
@@ -118,7 +120,7 @@ class Saying:
             yield self._silence(pause)
 
     def _read(
-        self, piece: str, voice: Voice, speed: float, pitch: int, _: str
+        self, piece: str, voice: Voice, speed: float, pitch: int, _how: str
     ) -> Iterator[np.ndarray]:
         said, places = unicode_scripts.speakable(piece)
         at = 0
@@ -142,7 +144,7 @@ class Saying:
         for text, reader in self._stretches(said, voice):
             for character in unicode_scripts.characters(text):
                 named = reader is not None and (
-                    character[0].isalnum() or how == ssml.CHARACTERS and not character.isspace()
+                    character[0].isalnum() or (how == ssml.CHARACTERS and not character.isspace())
                 )
                 pcm = self._named(character, reader, int(speed), pitch) if named else None
                 if pcm is not None:
@@ -186,7 +188,7 @@ class Saying:
         return voice or self._voice
 
     def _stretches(self, text: str, voice: Voice) -> list[tuple[str, Voice | None]]:
-        """Cuts a text by who reads it; None: nobody."""
+        """Cuts a text by the voice that reads it; None: no voice does."""
         found: list[tuple[str, Voice | None]] = []
         for piece, written in unicode_scripts.runs(text):
             reader = self._reading(written, voice)
@@ -221,16 +223,16 @@ class Saying:
             piece = next(self._pieces, None)
             yield held, piece is None
 
-    def spoken(self, heard: float) -> str:
-        """The text up to and with the word that is being said `heard` seconds from the start."""
-        if not any(when <= heard for when, _ in self._words):
+    def spoken(self, played: float) -> str:
+        """The text up to and including the word that is spoken `played` seconds after the start."""
+        if not any(when <= played for when, _ in self._words):
             return ""
-        later = [place for when, place in self._words if when > heard]
+        later = [place for when, place in self._words if when > played]
         return self.text[: min(later, default=self._made)].rstrip()
 
 
 def speak(
-    text: str, voice: str = DEFAULT_VOICE, warn: Callable[[str], object] = lambda message: None
+    text: str, voice: str = DEFAULT_VOICE, warn: Callable[[str], object] = lambda _: None
 ) -> tuple[np.ndarray, int]:
     """A whole text, of any length: float32 (n,) mono, and its rate in Hz. Raises as Saying."""
     saying = Saying(text, voice, warn=warn, longest=None)

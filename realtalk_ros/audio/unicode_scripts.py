@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is written: which characters of a text a voice is given, and which script they are in."""
 
 from __future__ import annotations
@@ -13,8 +14,13 @@ MAX_MARKS = 4  # on one letter; more is ornament
 _LATIN = "LATIN"
 _ZERO_WIDTH = "\u200c\u200d"  # (non-)joiners, which change letters of some scripts
 # Blocks whose symbols are pictures: arrows, technical ones, dingbats, emoji.
-_PICTURES = ((0x2190, 0x21FF), (0x2300, 0x23FF), (0x25A0, 0x27BF), (0x2B00, 0x2BFF),
-             (0x1F000, 0x1FAFF))  # fmt: skip
+_PICTURES = (
+    (0x2190, 0x21FF),
+    (0x2300, 0x23FF),
+    (0x25A0, 0x27BF),
+    (0x2B00, 0x2BFF),
+    (0x1F000, 0x1FAFF),
+)
 _KEYCAP = "\u20e3"
 
 
@@ -50,7 +56,7 @@ def reads(language: str, script: str) -> bool:
     """Whether espeak-ng's voice of a language, such as en, can read a script."""
     if script == _LATIN:
         return language not in _SPELL_LATIN
-    return not script or script in SCRIPTS and language in SCRIPTS[script].languages
+    return not script or (script in SCRIPTS and language in SCRIPTS[script].languages)
 
 
 def readers(script: str) -> tuple[str, tuple[str, ...]]:

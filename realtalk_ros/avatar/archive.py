@@ -1,9 +1,10 @@
-"""An avatar in one file, a zip: out, and in again from somebody whom nobody knows.
+# SPDX-License-Identifier: Apache-2.0
+"""Exports an avatar as one zip file, and imports such files, which may come from anybody.
 
-What comes in is measured before it is unpacked, is written under names that were checked (never by
-zipfile's own `extract`), holds only what avatar.yaml lists, must load, and then takes its place at
-once: whole or not at all. A network of its own is like a program. It is left out, unless the
-user says that he trusts it and the archive lists its checksum.
+On import, sizes are checked before anything is unpacked. Files are written under checked names
+(never by zipfile's own `extract`), and only those that avatar.yaml lists. The avatar must load, and
+takes its place in one step: whole or not at all. A network of its own is like a program: it is left
+out unless the user trusts it and the archive lists its checksum.
 """
 
 from __future__ import annotations
@@ -49,9 +50,11 @@ LINK = b"location"  # the key without which no ONNX file refers to data in other
 
 @dataclass(frozen=True)
 class Imported:
+    """What `import_` has made, and what it has left out."""
+
     folder: Path
     left_out: tuple[str, ...]  # files of the archive that are no part of an avatar
-    models: tuple[str, ...]  # networks that were left out, as nobody said he trusts them
+    models: tuple[str, ...]  # networks that were left out, as they are not trusted
 
 
 def export(name_or_dir: str | Path, out: Path, force: bool = False) -> int:
@@ -80,7 +83,7 @@ def export(name_or_dir: str | Path, out: Path, force: bool = False) -> int:
             if own:
                 rows = [f"{onnx_session.sha256(folder / name)}  {name}\n" for name in own]
                 add(onnx_session.CHECKSUMS, "".join(rows).encode())
-        os.replace(part, out)
+        part.replace(out)
     except OSError as error:
         raise RealTalkError(
             f"cannot write {out} ({error.strerror}): give a folder that can be written to and has "
@@ -152,7 +155,7 @@ def _import(
             _check_models(part, own, path)
         try:
             Avatar.load(part)
-        except AvatarError as error:  # it would tell of a folder that is gone
+        except AvatarError as error:  # it names a folder that will be gone
             raise AvatarError(str(error).replace(str(part), f"in {path}")) from error
         _take_place(part, target)
     finally:
@@ -270,12 +273,12 @@ def _take_place(part: Path, target: Path) -> None:
     old = Path(tempfile.mkdtemp(prefix=".avatar.", suffix=".old", dir=target.parent))
     try:
         if target.exists():
-            os.rename(target, old / "avatar")
+            target.rename(old / "avatar")
         try:
-            os.rename(part, target)
+            part.rename(target)
         except OSError:
             if (old / "avatar").exists():
-                os.rename(old / "avatar", target)
+                (old / "avatar").rename(target)
             raise
     finally:
         shutil.rmtree(old, ignore_errors=True)

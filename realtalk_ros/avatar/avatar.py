@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A face on disk: a plain folder with a YAML file, images and arrays.
 
     avatar.yaml                 what follows, by name
@@ -10,11 +11,11 @@
     resting_weights.npy         optional (52,) float32: what of the 3D face model's expressions the
                                 templates show, such as the beginning of a smile; none without
     reference_expressions.npy   (50, 52) float32, 2 s of this person's own expressions, 25 Hz; none
-                                where they are not known, as of somebody's photo
+                                where they are not known, as of a photo
     references/0.png ...        optional: more such crops, with other mouths (`references`)
     reference_weights.npy       (K, 52) float32, expressions of those crops
     reference_landmarks.npy     optional (K, 68, 2) float32: the landmarks in them, pixels of 256;
-                                without, nobody knows the colour of their teeth
+                                without, the colour of their teeth is unknown
     region.png                  optional (256, 256) grey: what of the crop the network may replace
     renderer_generate*.onnx     only if the face was fine-tuned (`realtalk train renderer --avatar`)
 
@@ -163,7 +164,8 @@ def find(name_or_dir: str | Path) -> Path:
     bundled = AVATAR_DIR / text
     is_name = text not in ("", ".", "..") and Path(text).name == text
     for folder in [bundled, Path(text)] if is_name else [Path(text)]:
-        if os.path.isfile(folder / "avatar.yaml"):  # Path's own raises for names that are too long
+        # Path's own is_file raises for names that are too long.
+        if os.path.isfile(folder / "avatar.yaml"):  # noqa: PTH113
             return folder
     known = ", ".join(sorted(path.parent.name for path in AVATAR_DIR.glob("*/avatar.yaml")))
     raise AvatarError(

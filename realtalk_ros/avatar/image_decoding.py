@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pictures that others made, PNG and JPEG: what they would take is known before it is taken.
 
 A file of some kilobytes can claim a gigapixel, or make a decoder pass over a megapixel a million

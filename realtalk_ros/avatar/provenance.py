@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a picture comes from, said in the picture: IPTC metadata as an XMP packet.
 
 `Iptc4xmpExt:DigitalSourceType` takes a term of IPTC's vocabulary
@@ -12,8 +13,8 @@ compositeSynthetic  "Mix or composite of several elements, at least one of which
 
 Who consented goes to `Iptc4xmpExt:AddlModelInfo` (about the model of a model-released image), and
 both, in words, to `dc:description`, which every viewer shows. JPEG and PNG placement follow the XMP
-specification, part 3; so does the `uuid` box of MP4. Nothing is signed: this informs whoever looks,
-it does not stop whoever wants to remove it.
+specification, part 3; so does the `uuid` box of MP4. Nothing is signed: this informs people, it
+is no protection against removal.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ from realtalk_ros import __version__
 from realtalk_ros.errors import AvatarError, RealTalkError
 
 VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
-LIKENESS = "compositeWithTrainedAlgorithmicMedia"  # of somebody real
-SYNTHETIC = "compositeSynthetic"  # of nobody, or nobody known
+LIKENESS = "compositeWithTrainedAlgorithmicMedia"  # of a real person
+SYNTHETIC = "compositeSynthetic"  # of no real person
 # Terms under which a picture made here can be published at all: a network drew part of it.
 SOURCE_TYPES = (LIKENESS, SYNTHETIC, "trainedAlgorithmicMedia")
 MAX_CONSENT = 500  # characters
@@ -64,16 +65,18 @@ _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 
 @dataclass(frozen=True)
 class Provenance:
+    """What a picture says of its origin."""
+
     avatar: str  # its name
     source_type: str = SYNTHETIC  # one of SOURCE_TYPES
-    consent: str = ""  # who agreed that this face is used; empty for faces of nobody
+    consent: str = ""  # who agreed to this use of the face; empty if it is of no real person
 
     @classmethod
     def of(cls, name: str, metadata: dict[str, Any]) -> Provenance:
         """What an avatar.yaml says: `consent`, `source`, `digital_source_type`.
 
-        Raises AvatarError where it says it badly, and for an avatar that was made of somebody's
-        pictures (it has a `source`) without a line about his consent.
+        Raises AvatarError for bad values, and for an avatar that was made from a person's pictures
+        (it has a `source`) without a line about their consent.
         """
         consent = metadata.get("consent", "")
         enrolled = "source" in metadata
@@ -83,7 +86,7 @@ class Provenance:
             )
         if enrolled and not consent.strip():
             raise AvatarError(
-                f"avatar {name} was made of somebody's picture and does not say who consented: "
+                f"avatar {name} was made from somebody's picture and does not say who consented: "
                 "enrol it again with --consent"
             )
         source_type = metadata.get("digital_source_type", LIKENESS if enrolled else SYNTHETIC)
@@ -95,7 +98,7 @@ class Provenance:
 
     @classmethod
     def together(cls, several: Iterable[Provenance]) -> Provenance:
-        """Of a film that shows several avatars."""
+        """Of a video that shows several avatars."""
         several = list(dict.fromkeys(several))
         types = {one.source_type for one in several}
         return cls(
@@ -167,7 +170,7 @@ def into_jpeg(data: np.ndarray, segment: bytes) -> bytes:
     data = data.reshape(-1)  # (n, 1) in old OpenCV
     # JFIF wants its own segment, APP0, to be the first one.
     at = 4 + (int(data[4]) << 8 | int(data[5])) if data[3] == 0xE0 else 2
-    return b"".join((data[:at], segment, data[at:]))
+    return b"".join((data[:at].data, segment, data[at:].data))
 
 
 def write_picture(path: Path, image: np.ndarray, provenance: Provenance) -> None:
@@ -182,13 +185,13 @@ def write_picture(path: Path, image: np.ndarray, provenance: Provenance) -> None
     if suffix == ".png":
         data = data.reshape(-1)
         head = 8 + 25  # signature and IHDR, which comes first
-        packed = b"".join((data[:head], provenance.png_chunk(), data[head:]))
+        packed = b"".join((data[:head].data, provenance.png_chunk(), data[head:].data))
     else:
         packed = into_jpeg(data, provenance.jpeg_segment())
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_bytes(packed)
-        os.replace(part, path)
+        part.replace(path)
     except OSError as error:
         raise RealTalkError(
             f"cannot write {path} ({error.strerror}): give a folder that can be written to and "

@@ -1,1 +1,1 @@
-"""How a face lives: speech, emotion, gaze, idle movement and head motion in one."""
+"""How a face behaves: speech, emotion, gaze, idle motion and head motion in one."""

@@ -1,8 +1,8 @@
-"""Named emotions as ARKit weights, and emotions of other vocabularies by these names.
+"""Named emotions as ARKit weights, and other vocabularies of emotions mapped to these names.
 
-The prototypes are the action units of EMFACS (W. V. Friesen & P. Ekman, "EMFACS-7: Emotional Facial
-Action Coding System", 1983), each action unit as the ARKit shapes that show it, at the strength of
-somebody who is talking rather than posing.
+Each emotion is the action units that EMFACS gives it (W. V. Friesen & P. Ekman, "EMFACS-7:
+Emotional Facial Action Coding System", 1983), and each action unit is the ARKit weights that show
+it. They are as strong as in somebody who talks, not as in somebody who poses.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 
-# Shapes without a side stand for both sides.
+# Weights without a side stand for both sides. Action units are in the comments.
 _UNITS: dict[str, dict[str, float]] = {
     "happy": {"cheekSquint": 0.5, "mouthSmile": 0.5},  # 6 + 12
     "sad": {"browInnerUp": 0.6, "browDown": 0.15, "mouthFrown": 0.4, "eyeBlink": 0.1},  # 1 + 4 + 15
@@ -35,7 +35,8 @@ NAMES: tuple[str, ...] = tuple(_UNITS)
 
 
 def weights(name: str, intensity: float = 1.0) -> np.ndarray:
-    """(52,) float32 of a named emotion, times intensity 0..1. Raises RealTalkError for others."""
+    """(52,) float32: a named emotion, scaled by intensity 0..1. Raises RealTalkError for unknown
+    names."""
     if name not in _UNITS:
         raise RealTalkError(f"no emotion {name!r}: choose one of {', '.join(NAMES)}")
     out = np.zeros(arkit.COUNT, np.float32)
@@ -46,7 +47,7 @@ def weights(name: str, intensity: float = 1.0) -> np.ndarray:
     return out
 
 
-# Names of hri_msgs/Expression that are not emotions of their own here: (emotion, intensity).
+# Names of hri_msgs/Expression that have no emotion of their own here: (emotion, intensity).
 HRI_NAMES = {
     "scared": ("afraid", 1.0), "horrified": ("afraid", 1.0), "pleading": ("sad", 0.6),
     "vulnerable": ("sad", 0.5), "despaired": ("sad", 1.0), "guilty": ("sad", 0.7),
@@ -70,15 +71,14 @@ def parse_emotion(text: str) -> tuple[str, float]:
             f"emotion {text[:60]!r} is not understood: give a name and, after a space, 0 to 1"
         )
     if name in HRI_NAMES:
-        name, share = HRI_NAMES[name]
-        intensity *= share
+        name, scale = HRI_NAMES[name]
+        intensity *= scale
     weights(name)  # raises
     return name, intensity
 
 
 def emotion_from_valence_arousal(valence: float, arousal: float) -> tuple[str, float]:
-    """An emotion for valence and arousal (-1..1, Russell's circumplex, 1980), where no name is
-    given."""
+    """(name, intensity) for valence and arousal, both -1..1 (Russell's circumplex, 1980)."""
     strength = float(np.hypot(valence, arousal))
     if not np.isfinite(strength) or strength < 0.1:
         return "neutral", 0.0

@@ -1,4 +1,4 @@
-"""Speech to pictures of one living face, as fast as the machine can, without ROS."""
+"""From speech to images of one face, as fast as the machine can, without ROS."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from realtalk_ros.stream_types import Chunk, TimedExpression
 
 
 class FacePipeline:
-    """The whole way from speech to pictures, as fast as the machine can, without ROS."""
+    """Push chunks of speech, get frames. Fields may be used: `expression`, `face`."""
 
     def __init__(self, model: ExpressionModel, renderer: FaceRenderer, fps: float, seed: int = 0):
         avatar = renderer.avatar
@@ -23,15 +23,17 @@ class FacePipeline:
         self.face = Face(renderer, seed)
 
     def push(self, chunk: Chunk) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
-        """Yields (time s, weights (52,), image (height, width, 3) uint8 BGR) of what is known."""
+        """Yields (time s, weights (52,), image (height, width, 3) uint8 BGR) of each frame that is
+        now known."""
         return map(self.render, self.expression.push(chunk))
 
     def flush(self) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
+        """The remaining frames of the utterance, as of `push`."""
         return map(self.render, self.expression.flush())
 
     def render(self, expression: TimedExpression) -> tuple[float, np.ndarray, np.ndarray]:
-        """One frame of what `expression.push` gave, as `push` yields it."""
-        weights, image = self.face.picture(
+        """The frame of one expression of `expression.push`, as of `push`."""
+        weights, image = self.face.render(
             expression.time, expression.weights, expression.rotation, expression.speech
         )
         return expression.time, weights, image

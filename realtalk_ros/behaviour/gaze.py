@@ -1,4 +1,4 @@
-"""Looking at a point: eyes first, the head follows a part of the way."""
+"""Looking at a point: the eyes move first, the head follows part of the way."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ import numpy as np
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import EYE_PITCH, EYE_YAW
 
-HEAD_SHARE = 0.3  # of the angle that the head takes (Freedman & Sparks 1997: eyes do most of it)
-HEAD_LIMIT = 0.12  # rad, as far as a picture of a head can be turned
+HEAD_SHARE = 0.3  # of the angle, which the head takes (Freedman & Sparks 1997: eyes do most of it)
+MAX_HEAD_ANGLE = 0.12  # rad: a picture of a head cannot be turned farther
+MAX_STEP = 0.5  # s from one update to the next; a longer pause counts as this
 EYE_TIME, HEAD_TIME = 0.04, 0.25  # s, time constants
-HOLD = 5.0  # s for which a point is looked at after it was named last
+HOLD = 5.0  # s for which a point is looked at after it was given last
+MAX_HOLD = 60.0  # s; more is left only when the clock was set back
 _RIGHTWARD = [arkit.INDEX[name] for name in ("eyeLookInLeft", "eyeLookOutRight")]
 _LEFTWARD = [arkit.INDEX[name] for name in ("eyeLookOutLeft", "eyeLookInRight")]
 _UPWARD = [arkit.INDEX[name] for name in ("eyeLookUpLeft", "eyeLookUpRight")]
 _DOWNWARD = [arkit.INDEX[name] for name in ("eyeLookDownLeft", "eyeLookDownRight")]
 
 
-def angles(point: tuple[float, float, float]) -> tuple[float, float]:
+def direction_angles(point: tuple[float, float, float]) -> tuple[float, float]:
     """(yaw to the face's left, pitch up), rad, of a point in the face's frame (REP 103: x out of
     the face, y to its left, z up; metres). Raises ValueError where there is no direction."""
     x, y, z = point
@@ -29,39 +31,40 @@ def angles(point: tuple[float, float, float]) -> tuple[float, float]:
 
 
 class Gaze:
-    """Where the eyes and the head turn to, as time goes on."""
+    """The movement of eyes and head towards a point over time."""
 
     def __init__(self) -> None:
         self._target = (0.0, 0.0)
         self._until = -math.inf
         self._eyes = np.zeros(2)  # rad in the world, yaw left and pitch up
         self._head = np.zeros(2)
-        self._share = 0.0  # 0 nobody is looked at, 1 somebody is
+        self._attention = 0.0
         self._time: float | None = None
 
-    def look(self, point: tuple[float, float, float], time: float, hold: float = HOLD) -> None:
-        """Looks at `point` (as `angles` takes it) from `time` on. Raises ValueError."""
-        self._target, self._until = angles(point), time + hold
+    def look_at(self, point: tuple[float, float, float], time: float, hold: float = HOLD) -> None:
+        """Looks at `point` (as `direction_angles` takes it) from `time` on for `hold` s. Raises
+        ValueError."""
+        self._target, self._until = direction_angles(point), time + hold
 
     @property
-    def attentive(self) -> float:
-        """How much the eyes are bound to a point, 0 to 1."""
-        return self._share
+    def attention(self) -> float:
+        """How far the eyes are fixed on a point: 0 not at all, 1 entirely."""
+        return self._attention
 
     def update(self, time: float) -> tuple[np.ndarray, np.ndarray]:
         """Eye weights (52,) to add and head rotation (3,) rad pitch down, yaw left, roll."""
-        step = 0.0 if self._time is None else min(0.5, max(0.0, time - self._time))
+        step = 0.0 if self._time is None else min(MAX_STEP, max(0.0, time - self._time))
         self._time = time
-        looking = self._until - 60 < time < self._until  # a clock that went back ends it, too
+        looking = self._until - MAX_HOLD < time < self._until
         target = np.array(self._target if looking else (0.0, 0.0))
-        self._share += ease(step, EYE_TIME) * (looking - self._share)
+        self._attention += ease(step, EYE_TIME) * (looking - self._attention)
         self._head += ease(step, HEAD_TIME) * (
-            np.clip(HEAD_SHARE * target, -HEAD_LIMIT, HEAD_LIMIT) - self._head
+            np.clip(HEAD_SHARE * target, -MAX_HEAD_ANGLE, MAX_HEAD_ANGLE) - self._head
         )
         self._eyes += ease(step, EYE_TIME) * (target - self._eyes)
-        # What the head has not turned yet, the eyes do (the vestibulo-ocular reflex).
-        turn = (self._eyes - self._head) / (EYE_YAW, EYE_PITCH)
-        left, up = np.clip(turn, -1, 1) * self._share
+        # The eyes take what the head has not turned yet (the vestibulo-ocular reflex).
+        in_head = (self._eyes - self._head) / (EYE_YAW, EYE_PITCH)
+        left, up = np.clip(in_head, -1, 1) * self._attention
         weights = np.zeros(arkit.COUNT, np.float32)
         weights[_LEFTWARD if left > 0 else _RIGHTWARD] = abs(left)
         weights[_UPWARD if up > 0 else _DOWNWARD] = abs(up)
@@ -69,5 +72,5 @@ class Gaze:
 
 
 def ease(step: float, time_constant: float) -> float:
-    """Share of the way to a target that is gone in `step` seconds."""
+    """The share of the way to a target that is covered in `step` seconds."""
     return 1 - math.exp(-step / time_constant)

@@ -1,8 +1,8 @@
-"""Small head motion, by moving the pixels of the picture around the face.
+"""Small head motion, by warping the picture around the face.
 
-A head that turns by an angle moves what lies a head's radius in front of its axis by the sine of
-it, and what is farther out by less. So the pixels move most at the middle of the face and not at
-all beyond the head, which leaves the picture's border, and any background there, where it is.
+When a head rotates by an angle, what lies a head's radius in front of the axis moves by the radius
+times the sine of the angle, and what is farther out by less. So pixels move most in the middle of
+the face, and not at all beyond the head: the picture's border and the background stay.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import cv2
 import numpy as np
 
 RADIUS = 0.5  # of the head, in sides of the face crop
-REACH = 0.95  # half the side of the square whose pixels move, in sides of the face crop
-STILL = 0.0015  # rad, smaller turns move nothing
-LIMIT = 0.2  # rad, a picture is not bent further
+REACH = 0.95  # half the side of the square in which pixels move, in sides of the face crop
+NECK = 0.6  # from the middle of the face down to the axis of roll, in sides of the face crop
+MIN_ANGLE = 0.0015  # rad, smaller rotations are left out
+MAX_ANGLE = 0.2  # rad, larger ones would distort the picture
 
 
 class HeadMotion:
-    """For pictures of one size: (height, width) and the face's square (x, y, side) in pixels."""
+    """For images of one size: (height, width) and the face's square (x, y, side) in pixels."""
 
     def __init__(self, size: tuple[int, int], crop: tuple[int, int, int]):
         height, width = size
@@ -25,32 +26,40 @@ class HeadMotion:
         middle_x, middle_y, reach = x + side / 2, y + side / 2, REACH * side
         top, left = max(0, int(middle_y - reach)), max(0, int(middle_x - reach))
         bottom, right = min(height, int(middle_y + reach)), min(width, int(middle_x + reach))
-        self._roi = (slice(top, bottom), slice(left, right))
+        self._region = (slice(top, bottom), slice(left, right))
         rows, columns = np.mgrid[top:bottom, left:right].astype(np.float32)
-        # Zero at the square's border, or the seam would show.
+        # The movement is zero at the square's border, or a seam would show.
         edge = min(middle_x - left, right - middle_x, middle_y - top, bottom - middle_y)
-        far = np.hypot(columns - middle_x, rows - middle_y) / edge
-        amount = (0.5 + 0.5 * np.cos(np.pi * np.clip(far, 0, 1))).astype(np.float32)
+        distance = np.hypot(columns - middle_x, rows - middle_y) / edge
+        falloff = (0.5 + 0.5 * np.cos(np.pi * np.clip(distance, 0, 1))).astype(np.float32)
         self._x, self._y = columns - left, rows - top
-        self._turn = RADIUS * side * amount  # pixels for a turn of 1 rad
-        self._roll_x = amount * (rows - (middle_y + 0.6 * side))  # about the neck
-        self._roll_y = -amount * (columns - middle_x)
-        self._to = np.empty_like(columns), np.empty_like(columns)  # written for each picture
-        self._moved = np.empty((*columns.shape, 3), np.uint8)
+        # Pixels by which the picture moves for 1 rad: right by yaw, down by pitch, and by roll.
+        self._shift = RADIUS * side * falloff
+        self._roll_x = falloff * (rows - (middle_y + NECK * side))
+        self._roll_y = -falloff * (columns - middle_x)
+        # Overwritten for each image: the sampling grid and the warped region.
+        self._grid = np.empty_like(columns), np.empty_like(columns)
+        self._warped = np.empty((*columns.shape, 3), np.uint8)
 
     def apply(self, image: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-        """Turns the head in `image` (height, width, 3), in place; `rotation` (3,) is pitch (down),
-        yaw (to the person's left, which is the picture's right) and roll (to that side), rad."""
-        pitch, yaw, roll = (float(v) for v in np.clip(rotation, -LIMIT, LIMIT))
-        if max(abs(pitch), abs(yaw), abs(roll)) < STILL:
+        """Rotates the head in `image` (height, width, 3), in place; `rotation` (3,) is pitch
+        (down), yaw (to the person's left, which is the picture's right) and roll (to that side),
+        rad. Returns the image."""
+        pitch, yaw, roll = (float(angle) for angle in np.clip(rotation, -MAX_ANGLE, MAX_ANGLE))
+        if max(abs(pitch), abs(yaw), abs(roll)) < MIN_ANGLE:
             return image
-        region = image[self._roi]
-        for still, angle, rolled, to in zip(
-            (self._x, self._y), (yaw, pitch), (self._roll_x, self._roll_y), self._to, strict=True
+        region = image[self._region]
+        for position, angle, by_roll, out in zip(
+            (self._x, self._y), (yaw, pitch), (self._roll_x, self._roll_y), self._grid, strict=True
         ):
-            cv2.addWeighted(self._turn, -angle, rolled, roll, 0, to)
-            cv2.add(to, still, to)
-        border = cv2.BORDER_REPLICATE
-        cv2.remap(region, *self._to, cv2.INTER_LINEAR, self._moved, borderMode=border)
-        image[self._roi] = self._moved
+            cv2.addWeighted(self._shift, -angle, by_roll, roll, gamma=0, dst=out)
+            cv2.add(out, position, out)
+        cv2.remap(
+            region,
+            *self._grid,
+            cv2.INTER_LINEAR,
+            dst=self._warped,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        image[self._region] = self._warped
         return image

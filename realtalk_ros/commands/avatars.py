@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`realtalk avatars`: lists, shows, exports, imports and checks avatars."""
 
 from __future__ import annotations
@@ -29,13 +30,18 @@ EXPRESSIONS: dict[str, dict[str, float]] = {
     "ah": {"jawOpen": 0.6, "mouthLowerDown": 0.2},
     "oh": {"jawOpen": 0.35, "mouthFunnel": 0.6},
     "oo": {"mouthPucker": 0.8, "mouthFunnel": 0.3},
-    "ee": {"jawOpen": 0.1, "mouthSmile": 0.3, "mouthStretch": 0.3, "mouthUpperUp": 0.3,
-           "mouthLowerDown": 0.3},
+    "ee": {
+        "jawOpen": 0.1,
+        "mouthSmile": 0.3,
+        "mouthStretch": 0.3,
+        "mouthUpperUp": 0.3,
+        "mouthLowerDown": 0.3,
+    },
     "m": {"mouthClose": 0.1, "mouthPress": 0.5, "mouthRollLower": 0.3, "mouthRollUpper": 0.3},
     "f": {"jawOpen": 0.08, "mouthRollLower": 0.6, "mouthUpperUp": 0.3},
     "eyes shut": {"eyeBlink": 1.0},
     "looks left": {"eyeLookOutLeft": 0.7, "eyeLookInRight": 0.7},
-}  # fmt: skip
+}
 MOODS = ("happy", "surprised", "angry")
 
 
@@ -43,36 +49,57 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="WHAT", required=True)
 
     def action(name: str, purpose: str) -> argparse.ArgumentParser:
-        return actions.add_parser(name, help=purpose, description=f"{purpose[0].upper()}"
-                                  f"{purpose[1:]}.")  # fmt: skip
+        return actions.add_parser(
+            name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}."
+        )
 
-    who = {"metavar": "NAME_OR_DIR", "help": "a bundled avatar's name, or an avatar folder"}
+    def add_avatar(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "avatar", metavar="NAME_OR_DIR", help="a bundled avatar's name, or an avatar folder"
+        )
+
     listing = action("list", "the bundled avatars and those of a folder")
-    listing.add_argument("folder", metavar="DIR", nargs="?", type=Path, default=Path(),
-                         help="holds avatar folders (default: this one)")  # fmt: skip
+    listing.add_argument(
+        "folder",
+        metavar="DIR",
+        nargs="?",
+        type=Path,
+        default=Path(),
+        help="holds avatar folders (default: this one)",
+    )
     listing.set_defaults(action=list_)
     showing = action("show", "a picture of an avatar over a dozen expressions")
-    showing.add_argument("avatar", **who)
-    showing.add_argument("--out", metavar="FILE.png", type=Path,
-                         help="picture to write (default: NAME.png)")  # fmt: skip
+    add_avatar(showing)
+    showing.add_argument(
+        "--out", metavar="FILE.png", type=Path, help="picture to write (default: NAME.png)"
+    )
     showing.set_defaults(action=show)
     exporting = action("export", "an avatar in one file, to give away")
-    exporting.add_argument("avatar", **who)
+    add_avatar(exporting)
     exporting.add_argument("file", metavar="FILE.zip", type=Path)
     exporting.add_argument("--force", action="store_true", help="replace the file")
     exporting.set_defaults(action=export)
     importing = action("import", "an avatar's zip, of whomever, to a folder")
     importing.add_argument("file", metavar="FILE.zip", type=Path)
-    importing.add_argument("--into", metavar="DIR", type=Path, default=Path(),
-                           help="where the avatar's folder is made (default: here)")  # fmt: skip
-    importing.add_argument("--force", action="store_true",
-                           help="replace the avatar of this name that is there")  # fmt: skip
-    importing.add_argument("--trust-models", action="store_true",
-                           help="take the avatar's own network, too: it runs like a program, so "
-                           "only from people you trust")  # fmt: skip
+    importing.add_argument(
+        "--into",
+        metavar="DIR",
+        type=Path,
+        default=Path(),
+        help="where the avatar's folder is made (default: here)",
+    )
+    importing.add_argument(
+        "--force", action="store_true", help="replace the avatar of this name that is there"
+    )
+    importing.add_argument(
+        "--trust-models",
+        action="store_true",
+        help="take the avatar's own network, too: it runs like a program, so "
+        "only from people you trust",
+    )
     importing.set_defaults(action=import_)
     checking = action("check", "whether an avatar is whole and works; exit code 2 if not")
-    checking.add_argument("avatar", **who)
+    add_avatar(checking)
     checking.set_defaults(action=check)
 
 
@@ -84,9 +111,11 @@ def list_(args: argparse.Namespace) -> None:
     if not args.folder.is_dir():
         raise RealTalkError(f"there is no folder {args.folder}")
     folders = sorted(path.parent for path in AVATAR_DIR.glob("*/avatar.yaml"))
-    folders += sorted(p.parent for p in args.folder.glob("*/avatar.yaml")
-                      if not p.parent.name.startswith(".")
-                      and p.parent.parent.resolve() != AVATAR_DIR.resolve())  # fmt: skip
+    folders += sorted(
+        p.parent
+        for p in args.folder.glob("*/avatar.yaml")
+        if not p.parent.name.startswith(".") and p.parent.parent.resolve() != AVATAR_DIR.resolve()
+    )
     rows = [("avatar", "size", "templates", "own network", "consent")]
     broken = []
     for folder in folders:
@@ -96,13 +125,15 @@ def list_(args: argparse.Namespace) -> None:
         except RealTalkError as error:
             broken.append(str(error))
             continue
-        rows.append((
-            folder.name if bundled else str(folder),
-            f"{avatar.size[0]}x{avatar.size[1]}",
-            str(len(avatar.templates)),
-            "yes" if avatar.generator else "no",
-            avatar.provenance.consent or "none (of no real person, by its maker)",
-        ))  # fmt: skip
+        rows.append(
+            (
+                folder.name if bundled else str(folder),
+                f"{avatar.size[0]}x{avatar.size[1]}",
+                str(len(avatar.templates)),
+                "yes" if avatar.generator else "no",
+                avatar.provenance.consent or "none (of no real person, by its maker)",
+            )
+        )
     widths = [max(len(row[k]) for row in rows) for k in range(4)]
     for row in rows:
         print("  ".join([*(text.ljust(w) for text, w in zip(row, widths, strict=False)), row[4]]))
@@ -125,13 +156,15 @@ def export(args: argparse.Namespace) -> None:
 def import_(args: argparse.Namespace) -> None:
     done = archive.import_(args.file, args.into, args.force, args.trust_models)
     if done.left_out:
-        print(f"left out {len(done.left_out)} files that its avatar.yaml does not list: "
-              f"{', '.join(done.left_out[:3])}{' ...' if len(done.left_out) > 3 else ''}"
-              )  # fmt: skip
+        print(
+            f"left out {len(done.left_out)} files that its avatar.yaml does not list: "
+            f"{', '.join(done.left_out[:3])}{' ...' if len(done.left_out) > 3 else ''}"
+        )
     if done.models:
-        print(f"left out its own network ({', '.join(done.models)}), which would run like a "
-              "program: --trust-models takes it; without, the shipped one draws the face"
-              )  # fmt: skip
+        print(
+            f"left out its own network ({', '.join(done.models)}), which would run like a "
+            "program: --trust-models takes it; without, the shipped one draws the face"
+        )
     consent = Avatar.load(done.folder).provenance.consent
     print(f"imported {done.folder}" + (f"; consent: {consent}" if consent else ""))
 
@@ -155,28 +188,34 @@ def examine(folder: Path) -> Iterator[Finding]:
         yield fail(str(error), "nothing else was looked at")
         return
     x, y, side = avatar.crop
-    yield ok(f"{avatar.name}: {len(avatar.templates)} templates of "
-             f"{avatar.size[0]}x{avatar.size[1]}, {avatar.templates.nbytes / 2**20:.0f} MB in "
-             f"memory; face {side} pixels wide at ({x}, {y})")  # fmt: skip
+    yield ok(
+        f"{avatar.name}: {len(avatar.templates)} templates of "
+        f"{avatar.size[0]}x{avatar.size[1]}, {avatar.templates.nbytes / 2**20:.0f} MB in "
+        f"memory; face {side} pixels wide at ({x}, {y})"
+    )
     yield from _papers(avatar)
     yield from _files(folder, avatar)
     if np.abs(avatar.identity).max() > 5:
-        yield warn("the identity is more than 5 standard deviations off the average face",
-                   "enrol it again: the fit to the 3D face model has failed")  # fmt: skip
+        yield warn(
+            "the identity is more than 5 standard deviations off the average face",
+            "enrol it again: the fit to the 3D face model has failed",
+        )
     weights = avatar.reference_expressions
     if weights is not None and (weights.min() < 0 or weights.max() > 1):
-        yield warn(f"reference expressions reach from {weights.min():.2f} to {weights.max():.2f}",
-                   "ARKit weights are 0 to 1")  # fmt: skip
+        yield warn(
+            f"reference expressions reach from {weights.min():.2f} to {weights.max():.2f}",
+            "ARKit weights are 0 to 1",
+        )
     yield from _mouth(avatar)
 
 
 def _papers(avatar: Avatar) -> Iterator[Finding]:
-    meta, told = avatar.metadata, avatar.provenance
+    meta, stated = avatar.metadata, avatar.provenance
     if "source" not in meta:
-        yield ok(f"made of nobody's pictures (it names no source); says it is {told.source_type}")
+        yield ok(f"made of nobody's pictures (it names no source); says it is {stated.source_type}")
         return
     source, created = meta["source"], str(meta.get("created", ""))
-    yield ok(f"consent: {told.consent}; says it is {told.source_type}")
+    yield ok(f"consent: {stated.consent}; says it is {stated.source_type}")
     try:
         datetime.date.fromisoformat(created[:10])
     except ValueError:
@@ -194,23 +233,28 @@ def _files(folder: Path, avatar: Avatar) -> Iterator[Finding]:
     if isinstance(sums, dict):
         changed = [name for name in listed if sums.get(name) != onnx_session.sha256(folder / name)]
         if changed:
-            yield fail(f"{len(changed)} files do not match their checksums: {changed[0]!r} ...",
-                       "they were damaged or changed: get the avatar again")  # fmt: skip
+            yield fail(
+                f"{len(changed)} files do not match their checksums: {changed[0]!r} ...",
+                "they were damaged or changed: get the avatar again",
+            )
         else:
             yield ok(f"{len(listed)} files match their checksums")
     known = {"avatar.yaml", onnx_session.CHECKSUMS, *GENERATOR_FILES, *listed}
     others = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     others = [name for name in others if name not in known]
     if others:
-        yield warn(f"{len(others)} more files are in its folder: {others[0]!r} ...",
-                   "no part of the avatar: export leaves them out")  # fmt: skip
+        yield warn(
+            f"{len(others)} more files are in its folder: {others[0]!r} ...",
+            "no part of the avatar: export leaves them out",
+        )
     if avatar.generator:
         listed_models = onnx_session.read_checksums(folder)
         for name in GENERATOR_FILES:
             if (folder / name).exists() and name not in listed_models:
-                yield warn(f"{onnx_session.CHECKSUMS} has no checksum for {name}",
-                           "damage would not be noticed: export and import the avatar"
-                           )  # fmt: skip
+                yield warn(
+                    f"{onnx_session.CHECKSUMS} has no checksum for {name}",
+                    "damage would not be noticed: export and import the avatar",
+                )
 
 
 def _mouth(avatar: Avatar) -> Iterator[Finding]:
@@ -229,9 +273,10 @@ def _mouth(avatar: Avatar) -> Iterator[Finding]:
     share = float((moved > 24).mean())
     whose = "its own" if avatar.generator else "the shipped"
     if share < 0.02:
-        yield warn(f"drawn by {whose} network, its mouth hardly opens",
-                   "is the face in the middle of the crop? see `realtalk avatars show`"
-                   )  # fmt: skip
+        yield warn(
+            f"drawn by {whose} network, its mouth hardly opens",
+            "is the face in the middle of the crop? see `realtalk avatars show`",
+        )
     else:
         yield ok(f"drawn by {whose} network; its mouth opens")
 
@@ -262,8 +307,14 @@ def contact_sheet(avatar: Avatar) -> np.ndarray:
         image = renderer.render(look, number * renderer.template_count // len(looks))
         tile = cv2.resize(image[rows, columns], (TILE, TILE), interpolation=cv2.INTER_AREA)
         for colour, at in (((0, 0, 0), (9, TILE - 9)), ((255, 255, 255), (8, TILE - 10))):
-            cv2.putText(tile, name, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)
+            cv2.putText(
+                tile,
+                name,
+                at,
+                fontFace=cv2.FONT_HERSHEY_SIMPLEX,
+                fontScale=0.5,
+                color=colour,
+                lineType=cv2.LINE_AA,
+            )
         tiles.append(tile)
-    return np.vstack([
-        np.hstack(tiles[i : i + COLUMNS]) for i in range(0, len(tiles), COLUMNS)
-    ])  # fmt: skip
+    return np.vstack([np.hstack(tiles[i : i + COLUMNS]) for i in range(0, len(tiles), COLUMNS)])

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`realtalk bench`: what each stage of the pipeline costs on this machine."""
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from realtalk_ros.errors import RealTalkError
+
 FPS = 25.0
 SIZE = 512  # pixels
 SECONDS = 2.0  # spent on each stage
@@ -25,7 +28,7 @@ MIN_CALLS, MAX_CALLS = 20, 2000
 WARM_UP = 10  # calls
 
 # The same work on every machine, so that figures of a slow or busy one can be read: a 3x3
-# convolution, 16 to 16 channels, on 256x256 (data/README.md tells how the file was made).
+# convolution, 16 to 16 channels, on 256x256 (data/README.md says how the file was made).
 REFERENCE = Path(__file__).parents[1] / "data" / "reference_conv.onnx"
 REFERENCE_FLOP = 2 * 256 * 256 * 3 * 3 * 16 * 16
 
@@ -41,21 +44,35 @@ TITLES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="figures as JSON on stdout")
-    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1),
-                        help="CPU threads of the renderer (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--device", choices=("cpu", "cuda", "tensorrt"), default="cpu",
-                        help="where the networks run (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=min(2, os.cpu_count() or 1),
+        help="CPU threads of the renderer (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--device",
+        choices=("cpu", "cuda", "tensorrt"),
+        default="cpu",
+        help="where the networks run (default: %(default)s)",
+    )
     parser.add_argument("--avatar", metavar="NAME_OR_DIR", default="default", help="whose face")
-    parser.add_argument("--audio-hours", type=float, metavar="H",
-                        help="instead: stream H hours of speech, faster than real time, through "
-                        "the transformer, and report how memory grew")  # fmt: skip
-    parser.add_argument("--frames", type=int, metavar="N",
-                        help="instead: render N frames and report how memory grew")  # fmt: skip
+    parser.add_argument(
+        "--audio-hours",
+        type=float,
+        metavar="H",
+        help="instead: stream H hours of speech, faster than real time, through "
+        "the transformer, and report how memory grew",
+    )
+    parser.add_argument(
+        "--frames",
+        type=int,
+        metavar="N",
+        help="instead: render N frames and report how memory grew",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
-    from realtalk_ros.errors import RealTalkError
-
     if args.threads < 1:
         raise RealTalkError(f"--threads {args.threads}: give 1 or more")
     if args.audio_hours is not None:
@@ -76,6 +93,47 @@ def run(args: argparse.Namespace) -> None:
 def measure(device: str = "cpu", threads: int = 2, avatar: str = "default") -> dict[str, Any]:
     """Runs every stage alone, then whole frames. Times in ms. Takes about 15 s."""
     from realtalk_ros import onnx_session
+
+    load_average = os.getloadavg()  # before this adds to it
+    calls, look_ahead, load = prepare(device, threads, avatar)
+    stages, frames, speed = {}, 0, 0.0
+    for name, call in tqdm(calls.items(), desc="bench", disable=None, leave=False):
+        times, items = clock(call)
+        stages[name] = {
+            "median_ms": round(float(np.median(times)), 3),
+            "p95_ms": round(float(np.percentile(times, 95)), 3),
+            "calls": len(times),
+        }
+        if name == "whole_frame":
+            frames, speed = items, items / (sum(times) / 1000)
+    conv = stages["reference_conv"]
+    # Linux counts in KiB, macOS in bytes.
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return {
+        "stages": stages,
+        "frames": frames,
+        "frames_per_second": round(speed, 1),
+        "realtime_factor": round(speed / FPS, 2),
+        "reference_gflops": round(REFERENCE_FLOP / conv["median_ms"] / 1e6, 1),
+        "look_ahead_ms": round(1000 * look_ahead, 1),
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1),
+        "model_mb": {
+            path.stem: round(path.stat().st_size / 2**20, 2)
+            for path in sorted(onnx_session.MODEL_DIR.glob("*.onnx"))
+        },
+        "load_ms": load,
+        "device": device,
+        "threads": threads,
+        "machine": machine(load_average),
+    }
+
+
+def prepare(
+    device: str, threads: int, avatar: str
+) -> tuple[dict[str, Callable[[int], Any]], float, dict[str, float]]:
+    """Loads everything. Returns the i-th call of each stage by its name, the look-ahead of the
+    transformer in s, and what loading took in ms."""
+    from realtalk_ros import onnx_session
     from realtalk_ros.audio.log_mel import HOP, AudioFrontEnd
     from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
     from realtalk_ros.avatar.avatar import Avatar
@@ -85,7 +143,6 @@ def measure(device: str = "cpu", threads: int = 2, avatar: str = "default") -> d
     from realtalk_ros.rendering.face_renderer import FaceRenderer
     from realtalk_ros.stream_types import Chunk
 
-    load_average = os.getloadavg()  # before this adds to it
     providers = onnx_session.providers_for(device)
     load: dict[str, float] = {}
 
@@ -115,50 +172,26 @@ def measure(device: str = "cpu", threads: int = 2, avatar: str = "default") -> d
         "renderer": lambda i: renderer.generate(weights, i % renderer.template_count),
         "compose": lambda i: renderer.compose(*picture, i % renderer.template_count),
         "whole_frame": lambda i: list(pipeline.push(Chunk(whole(i), SAMPLE_RATE))),
-        "reference_conv": lambda i: reference.run(None, {"x": reference_input}),
+        "reference_conv": lambda _: reference.run(None, {"x": reference_input}),
     }
-    stages, frames, speed = {}, 0, 0.0
-    for name, call in tqdm(calls.items(), desc="bench", disable=None, leave=False):
-        for i in range(WARM_UP):
-            call(i)
-        times, made, began = [], 0, time.perf_counter()
-        while len(times) < MAX_CALLS and (
-            len(times) < MIN_CALLS or time.perf_counter() - began < SECONDS
-        ):
-            start = time.perf_counter()
-            result = call(WARM_UP + len(times))
-            times.append(1000 * (time.perf_counter() - start))
-            made += name == "whole_frame" and len(result)
-        stages[name] = {
-            "median_ms": round(float(np.median(times)), 3),
-            "p95_ms": round(float(np.percentile(times, 95)), 3),
-            "calls": len(times),
-        }
-        if name == "whole_frame":
-            frames, speed = made, made / (sum(times) / 1000)
+    return calls, expression.look_ahead, load
 
-    conv = stages["reference_conv"]
-    return {
-        "stages": stages,
-        "frames": frames,
-        "frames_per_second": round(speed, 1),
-        "realtime_factor": round(speed / FPS, 2),
-        "reference_gflops": round(REFERENCE_FLOP / conv["median_ms"] / 1e6, 1),
-        "look_ahead_ms": round(1000 * expression.look_ahead, 1),
-        # Linux counts in KiB, macOS in bytes.
-        "peak_memory_mb": round(
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            / (2**20 if sys.platform == "darwin" else 2**10), 1
-        ),
-        "model_mb": {
-            path.stem: round(path.stat().st_size / 2**20, 2)
-            for path in sorted(onnx_session.MODEL_DIR.glob("*.onnx"))
-        },
-        "load_ms": load,
-        "device": device,
-        "threads": threads,
-        "machine": machine(load_average),
-    }  # fmt: skip
+
+def clock(call: Callable[[int], Any]) -> tuple[list[float], int]:
+    """Calls it for about SECONDS, after WARM_UP calls: the ms each took, and how many items came
+    of those that return lists."""
+    for i in range(WARM_UP):
+        call(i)
+    times: list[float] = []
+    items, began = 0, time.perf_counter()
+    while len(times) < MAX_CALLS and (
+        len(times) < MIN_CALLS or time.perf_counter() - began < SECONDS
+    ):
+        start = time.perf_counter()
+        result = call(WARM_UP + len(times))
+        times.append(1000 * (time.perf_counter() - start))
+        items += len(result) if isinstance(result, list) else 0
+    return times, items
 
 
 def endure(hours: float, device: str = "cpu") -> dict[str, float]:
@@ -230,8 +263,8 @@ def machine(load_average: tuple[float, float, float]) -> dict[str, Any]:
 
     gpu = None
     if shutil.which("nvidia-smi"):
-        found = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
-                               capture_output=True, text=True)  # fmt: skip
+        command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
         gpu = found.stdout.strip() or None
     return {
         "cpu": cpu_name(),
@@ -260,8 +293,10 @@ def table(report: dict[str, Any]) -> str:
     width = max(map(len, TITLES.values()))
     rows = [f"{'stage':{width}}  median ms   p95 ms  calls"]
     for name, stage in report["stages"].items():
-        rows.append(f"{TITLES[name]:{width}}  {stage['median_ms']:9.2f} {stage['p95_ms']:8.2f} "
-                    f"{stage['calls']:6d}")  # fmt: skip
+        rows.append(
+            f"{TITLES[name]:{width}}  {stage['median_ms']:9.2f} {stage['p95_ms']:8.2f} "
+            f"{stage['calls']:6d}"
+        )
     here = report["machine"]
     sizes = ", ".join(f"{name} {size}" for name, size in report["model_mb"].items())
     rows += [

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`realtalk doctor`: what is installed, what works, and what to do about what does not."""
 
 from __future__ import annotations
@@ -35,8 +36,13 @@ OPTIONAL = (
     ("mediapipe", "enroll", "avatars from photos and videos, Python 3.10 to 3.12"),
 )
 ROS_PACKAGES = (
-    "rclpy", "std_msgs", "std_srvs", "sensor_msgs", "diagnostic_msgs", "visualization_msgs",
-)  # fmt: skip
+    "rclpy",
+    "std_msgs",
+    "std_srvs",
+    "sensor_msgs",
+    "diagnostic_msgs",
+    "visualization_msgs",
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(_: argparse.Namespace) -> int:
     failed = warned = 0
     print(f"realtalk_ros {__version__} in {Path(__file__).parents[1]}")
     for finding in examine():
@@ -81,8 +87,10 @@ def run(args: argparse.Namespace) -> int:
     if failed:
         print(f"realtalk doctor: {failed} of the above must be put right first", file=sys.stderr)
         return 2
-    print("Speech can be made into a face here"
-          + (f"; {warned} warning{'s' * (warned > 1)} above." if warned else "."))  # fmt: skip
+    print(
+        "Speech can be made into a face here"
+        + (f"; {warned} warning{'s' * (warned > 1)} above." if warned else ".")
+    )
     return 0
 
 
@@ -104,8 +112,10 @@ def examine() -> Iterator[Finding]:
         except Exception as error:  # a broken installation may raise anything; go on with the rest
             failed = True
             reason = " ".join(str(error).split())
-            yield fail(f"{check.__name__.replace('_', ' ')}: {type(error).__name__}: {reason}",
-                       "reinstall realtalk_ros and its dependencies")  # fmt: skip
+            yield fail(
+                f"{check.__name__.replace('_', ' ')}: {type(error).__name__}: {reason}",
+                "reinstall realtalk_ros and its dependencies",
+            )
 
 
 def python() -> Iterator[Finding]:
@@ -152,9 +162,11 @@ def providers() -> Iterator[Finding]:
         elif device == "cpu":
             yield fail(f"device {device}: {name} does not work", "reinstall onnxruntime")
         elif name in works:
-            yield warn(f"device {device}: {name} is installed but does not start",
-                       "only needed for a GPU: check the NVIDIA driver, CUDA and cuDNN "
-                       "(TensorRT for tensorrt)")  # fmt: skip
+            yield warn(
+                f"device {device}: {name} is installed but does not start",
+                "only needed for a GPU: check the NVIDIA driver, CUDA and cuDNN "
+                "(TensorRT for tensorrt)",
+            )
         elif shutil.which("nvidia-smi"):
             yield warn(
                 f"device {device}: {name} is not in this onnxruntime",
@@ -202,11 +214,13 @@ def speech_to_video() -> Iterator[Finding]:
     renderer = FaceRenderer(Avatar.load("default"))
     pipeline = FacePipeline(ExpressionModel(), renderer, fps=25)
     frames = [*pipeline.push(Chunk(pcm[: rate // 2], rate)), *pipeline.flush()]
-    with tempfile.TemporaryDirectory() as folder:
-        with VideoWriter(Path(folder) / "a.mp4", 25, renderer.size, rate) as video:
-            video.write_audio(pcm[: rate // 2])
-            for _, _, image in frames:
-                video.write(image)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        VideoWriter(Path(folder) / "a.mp4", 25, renderer.size, rate) as video,
+    ):
+        video.write_audio(pcm[: rate // 2])
+        for _, _, image in frames:
+            video.write(image)
     yield ok(f"speech in, video out: {len(frames)} frames of {renderer.size[0]}x{renderer.size[1]}")
 
 
@@ -229,8 +243,10 @@ def ros() -> Iterator[Finding]:
             if message.__class__._TYPE_SUPPORT is None:
                 raise ImportError(f"{message.__name__} has no type support")
     except (ImportError, AttributeError) as error:
-        yield warn(f"ROS 2: the messages of realtalk_ros are not built "
-                   f"({' '.join(str(error).split())})", ros_hint())  # fmt: skip
+        yield warn(
+            f"ROS 2: the messages of realtalk_ros are not built ({' '.join(str(error).split())})",
+            ros_hint(),
+        )
         return
     distro = os.environ.get("ROS_DISTRO", "")
     yield ok(f"ROS 2 {distro}".rstrip() + ": rclpy and the messages of realtalk_ros")
@@ -262,8 +278,10 @@ def optional() -> Iterator[Finding]:
             command = install_hints.pip("install", "--force-reinstall", name)
             if name == "sounddevice":
                 command = "sudo apt install libportaudio2"
-            yield warn(f"optional: {name} does not work ({' '.join(str(error).split())})",
-                       f"if you want {purpose}: {command}")  # fmt: skip
+            yield warn(
+                f"optional: {name} does not work ({' '.join(str(error).split())})",
+                f"if you want {purpose}: {command}",
+            )
         else:
             yield ok(f"{name}, for {purpose}")
 

@@ -354,7 +354,7 @@ def outdated(root: Path, interfaces: dict[str, NodeInterface]) -> dict[Path, str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--root", type=Path, default=Path("."), metavar="DIR",
+    parser.add_argument("--root", type=Path, default=Path(), metavar="DIR",
                         help="of the sources (default: where this is called)")  # fmt: skip
     parser.add_argument("--check", action="store_true",
                         help="write nothing; exit code 1 if a page is out of date")  # fmt: skip

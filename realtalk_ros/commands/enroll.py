@@ -1,4 +1,5 @@
-"""`realtalk enroll`: a photo or a short video of somebody, who agreed, becomes an avatar folder.
+# SPDX-License-Identifier: Apache-2.0
+"""`realtalk enroll`: makes an avatar folder from a photo or a short video of a consenting person.
 
 The folder is built beside its place under another name and takes its place when it is whole and
 loads. What is in it and what the keys of avatar.yaml mean: docs/enroll.md.
@@ -7,29 +8,21 @@ loads. What is in it and what the keys of avatar.yaml mean: docs/enroll.md.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
-import shutil
-import tempfile
-from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import yaml
 
-from realtalk_ros import __version__, onnx_session
 from realtalk_ros.avatar import image_decoding, provenance
-from realtalk_ros.avatar.avatar import MAX_NAME, Avatar, can_be_folder
+from realtalk_ros.avatar.avatar import MAX_NAME, can_be_folder
 from realtalk_ros.commands.track import follow, open_video, require_scipy
-from realtalk_ros.contracts import AVATAR_FORMAT
 from realtalk_ros.enroll import fit, photo_to_avatar
+from realtalk_ros.enroll.avatar_writer import Enrolment, write_folder
 from realtalk_ros.enroll.face_reader import ShapeReader, finer
 from realtalk_ros.enroll.photo_to_avatar import Portrait
-from realtalk_ros.enroll.tracker import Face, Tracker
-from realtalk_ros.enroll.video_to_avatar import Footage
+from realtalk_ros.enroll.tracker import DetectedFace, Tracker
+from realtalk_ros.enroll.video_to_avatar import TrackedVideo
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 
@@ -44,41 +37,48 @@ MAX_CHANGE = 0.03  # of the crop's side, between two looks at one face
 MAX_ERROR = 0.03  # rms of the fit, of the crop's side: more is no face
 
 
-@dataclass(frozen=True)
-class Enrolment:
-    """What an avatar folder is made of. Images are uint8 BGR."""
-
-    identity: np.ndarray  # (100,)
-    templates: list[np.ndarray]
-    landmarks: np.ndarray  # (N, 68, 2), pixels of the templates
-    crop: tuple[int, int, int]
-    references: list[np.ndarray]  # (256, 256, 3)
-    reference_weights: np.ndarray  # (K, 52)
-    reference_landmarks: np.ndarray  # (K, 68, 2), pixels of the references
-    expressions: np.ndarray | None  # (50, 52) at 25 Hz
-    region: np.ndarray  # (256, 256) uint8
-    notes: list[str]  # one line each, for the user
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--image", metavar="FACE", type=Path, help="a photo or drawing, PNG or JPEG")
-    what.add_argument("--video", metavar="CLIP", type=Path,
-                      help=f"somebody's face, of which {MAX_SECONDS:.0f} s are used")  # fmt: skip
+    what.add_argument(
+        "--video",
+        metavar="CLIP",
+        type=Path,
+        help=f"somebody's face, of which {MAX_SECONDS:.0f} s are used",
+    )
     parser.add_argument("--name", required=True, help="of the avatar and of its folder")
-    parser.add_argument("--consent", metavar="WHO", default="",
-                        help="who agreed to this use of the face, one line; kept in the avatar and "
-                        "told by its pictures")  # fmt: skip
-    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("."),
-                        help="where the avatar's folder is made (default: here)")  # fmt: skip
-    parser.add_argument("--landmarks", metavar="FILE", type=Path,
-                        help="eight points of a face that no tracker finds, as YAML: "
-                        + ", ".join(fit.EIGHT))  # fmt: skip
-    parser.add_argument("--silent", action="store_true",
-                        help="take a --video without sound: how its lips move is not checked "
-                        "against speech, and training on it is not possible")  # fmt: skip
-    parser.add_argument("--landmarker", metavar="FILE", type=Path,
-                        help="face_landmarker.task, for MediaPipe without a model")  # fmt: skip
+    parser.add_argument(
+        "--consent",
+        metavar="WHO",
+        default="",
+        help="who agreed to this use of the face, one line; kept in the avatar and "
+        "carried by its pictures",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        default=Path(),
+        help="where the avatar's folder is made (default: here)",
+    )
+    parser.add_argument(
+        "--landmarks",
+        metavar="FILE",
+        type=Path,
+        help="eight points of a face that no tracker finds, as YAML: " + ", ".join(fit.EIGHT),
+    )
+    parser.add_argument(
+        "--silent",
+        action="store_true",
+        help="take a --video without sound: how its lips move is not checked "
+        "against speech, and training on it is not possible",
+    )
+    parser.add_argument(
+        "--landmarker",
+        metavar="FILE",
+        type=Path,
+        help="face_landmarker.task, for MediaPipe without a model",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -93,11 +93,13 @@ def run(args: argparse.Namespace) -> None:
             made = from_points(picture, read_landmarks(args.landmarks, picture.shape[1::-1]))
         else:
             made = from_picture(picture, args.image, args.landmarker)
-    write(target, made, args.name, args.consent.strip(), source)
+    write_folder(target, made, args.name, args.consent.strip(), source)
     for note in made.notes:
         print(f"note: {note}")
-    print(f"{target}: {len(made.templates)} templates, {len(made.references)} references; "
-          f"try: realtalk speak --avatar {target} --text Hello --out hello.mp4")  # fmt: skip
+    print(
+        f"{target}: {len(made.templates)} templates, {len(made.references)} references; "
+        f"try: realtalk speak --avatar {target} --text Hello --out hello.mp4"
+    )
 
 
 def check(args: argparse.Namespace) -> Path:
@@ -146,7 +148,7 @@ def read_picture(path: Path) -> np.ndarray:
     return picture
 
 
-def one_face(faces: list[Face], where: str) -> Face:
+def one_face(faces: list[DetectedFace], where: str) -> DetectedFace:
     """The only face. Raises RealTalkError for none, several and small ones."""
     if not faces:
         raise RealTalkError(
@@ -208,14 +210,22 @@ def from_picture(picture: np.ndarray, where: Path | str, landmarker: Path | None
     notes = []
     if photo_to_avatar.square(who.poses[0], who.identity)[2] < 0.75 * photo_to_avatar.CROP:
         notes.append("the face is smaller than the avatar's, which will be soft")
+    templates, landmarks = photo_to_avatar.templates(rest, resting_landmarks(who.identity))
     return Enrolment(
-        identity, *photo_to_avatar.templates(rest, resting(who.identity)), crop, references,
-        np.stack(weights), seen(shown.pose, who.identity, np.stack(weights), crop), None,
-        region_of(rest, who.identity), notes,
-    )  # fmt: skip
+        identity=identity,
+        templates=templates,
+        landmarks=landmarks,
+        crop=crop,
+        references=references,
+        reference_weights=np.stack(weights),
+        reference_landmarks=project_landmarks(shown.pose, who.identity, np.stack(weights), crop),
+        expressions=None,
+        region=region_of(rest, who.identity),
+        notes=notes,
+    )
 
 
-def seen(
+def project_landmarks(
     pose: fit.Pose, identity: np.ndarray, weights: np.ndarray, crop: tuple[int, int, int]
 ) -> np.ndarray:
     """(K, 68, 2): the landmarks that weights (K, 52) show, in pixels of a crop of a frame."""
@@ -226,13 +236,15 @@ def seen(
     )
 
 
-def resting(identity: np.ndarray) -> np.ndarray:
+def resting_landmarks(identity: np.ndarray) -> np.ndarray:
     """(68, 3) cm."""
     return fit.landmarks.load().points(np.zeros(arkit.COUNT), identity).astype(np.float64)
 
 
 def region_of(shown: Portrait, identity: np.ndarray) -> np.ndarray:
-    return photo_to_avatar.region(shown.pose.project(resting(identity)), shown.layout.crop)
+    return photo_to_avatar.region(
+        shown.pose.project(resting_landmarks(identity)), shown.layout.crop
+    )
 
 
 def portraits(
@@ -245,9 +257,12 @@ def portraits(
     )
     shape = model.shape(who.identity, who.weights[number])
     shown = Portrait(
-        layout.apply(picture), layout, layout.points(model.choose(points)), shape,
+        layout.apply(picture),
+        layout,
+        layout.points(model.choose(points)),
+        shape,
         photo_to_avatar.in_frame(pose, layout),
-    )  # fmt: skip
+    )
     return shown, photo_to_avatar.at_rest(shown, model, who.identity, who.weights[number])
 
 
@@ -284,17 +299,24 @@ def from_points(picture: np.ndarray, points: np.ndarray) -> Enrolment:
     if abs(pose.roll) > MAX_ROLL:
         raise RealTalkError("the face is not upright: turn the picture")
     layout = photo_to_avatar.lay_out(picture.shape[1::-1], square, pose.roll)
-    # The fitted head's 68 landmarks stand for those that nobody gave.
-    shape = resting(who.identity)
+    # The fitted head's 68 landmarks stand for those that were not given.
+    shape = resting_landmarks(who.identity)
     pose = photo_to_avatar.in_frame(pose, layout)
     shown = Portrait(layout.apply(picture), layout, pose.project(shape), shape, pose)
+    templates, landmarks = photo_to_avatar.templates(shown, shape)
+    weights = np.zeros((1, arkit.COUNT))
     return Enrolment(
-        who.identity, *photo_to_avatar.templates(shown, shape), layout.crop, [shown.crop],
-        np.zeros((1, arkit.COUNT), np.float32),
-        seen(pose, who.identity, np.zeros((1, arkit.COUNT)), layout.crop), None,
-        region_of(shown, who.identity),
-        ["eight points tell no expression: the picture is taken for a face at rest"],
-    )  # fmt: skip
+        identity=who.identity,
+        templates=templates,
+        landmarks=landmarks,
+        crop=layout.crop,
+        references=[shown.crop],
+        reference_weights=weights.astype(np.float32),
+        reference_landmarks=project_landmarks(pose, who.identity, weights, layout.crop),
+        expressions=None,
+        region=region_of(shown, who.identity),
+        notes=["eight points give no expression: the picture is taken for a face at rest"],
+    )
 
 
 def from_video(path: Path, landmarker: Path | None, silent: bool = False) -> Enrolment:
@@ -303,112 +325,46 @@ def from_video(path: Path, landmarker: Path | None, silent: bool = False) -> Enr
         raise RealTalkError(f"{path} is larger than {MAX_SOURCE >> 30} GB: cut it to a minute")
     if not open_video(path).has_sound and not silent:
         raise RealTalkError(
-            f"{path} has no sound, so nobody tells that its lips speak: give the original with its "
-            "sound, or --silent to take it as it is"
+            f"{path} has no sound, so its lips cannot be checked against speech: give the original "
+            "with its sound, or --silent to take it as it is"
         )
-    footage = Footage(path, follow(path, landmarker, MAX_SECONDS))
-    if footage.face_height() < MIN_FACE:
-        raise too_small(str(path), footage.face_height())
-    footage.check_pose(check_pose)
-    notes = footage.notes()
-    references, weights, places_there = footage.references()
-    quiet = footage.quiet()
-    if quiet is not None:
-        templates, layout = footage.templates(quiet)
-        places = layout.points(footage.track.rest[quiet])
-        rest = layout.points(np.median(footage.track.rest[quiet], axis=0))
+    video = TrackedVideo(path, follow(path, landmarker, MAX_SECONDS))
+    if video.face_height() < MIN_FACE:
+        raise too_small(str(path), video.face_height())
+    video.check_pose(check_pose)
+    notes = video.notes()
+    references, weights, reference_landmarks = video.references()
+    if (quiet := video.quiet()) is not None:
+        templates, layout = video.templates(quiet)
+        landmarks = layout.points(video.track.rest[quiet])
+        rest = layout.points(np.median(video.track.rest[quiet], axis=0))
         crop, region = layout.crop, photo_to_avatar.region(rest, layout.crop)
     else:
         notes.append("the head or the mouth never rests for a second: templates are of one frame")
-        best = footage.calmest()
-        picture = footage.picture(best)
-        with Tracker(landmarker) as tracker:
-            face = one_face(tracker.find(picture), str(path))
-        model = fit.mesh_model()
-        fitter = fit.Fitter(model, footage.track.identity)
-        one, pose, error = fitter.fit(model.choose(face.points))
-        who = fit.Fit(footage.track.identity, one[None], [pose], np.array([error]))
-        rest = portraits(picture, face.points, who, 0)[1]
-        templates, places = photo_to_avatar.templates(rest, resting(who.identity))
-        crop = rest.layout.crop
-        region = region_of(rest, who.identity)
+        portrait = calmest_portrait(video, landmarker)
+        identity = video.track.identity
+        templates, landmarks = photo_to_avatar.templates(portrait, resting_landmarks(identity))
+        crop, region = portrait.layout.crop, region_of(portrait, identity)
     return Enrolment(
-        footage.track.identity, templates, places, crop, references, weights, places_there,
-        footage.own_expressions(), region, notes,
-    )  # fmt: skip
+        identity=video.track.identity,
+        templates=templates,
+        landmarks=landmarks,
+        crop=crop,
+        references=references,
+        reference_weights=weights,
+        reference_landmarks=reference_landmarks,
+        expressions=video.own_expressions(),
+        region=region,
+        notes=notes,
+    )
 
 
-def sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def write(target: Path, made: Enrolment, name: str, consent: str, source: Path) -> None:
-    """The avatar folder at `target`, whole or not at all. Raises RealTalkError."""
-    part = Path(tempfile.mkdtemp(prefix=".enroll.", suffix=".part", dir=target.parent))
-    try:
-        part.chmod(0o755)
-        meta = fill(part, made)
-        meta = {
-            "format": AVATAR_FORMAT,
-            "name": name,
-            "description": "Made by `realtalk enroll`.",
-            "consent": consent,
-            "created": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-            "source": {"name": source.name, "sha256": sha256_of(source)},
-            "digital_source_type": provenance.LIKENESS,
-            "tool": f"realtalk_ros {__version__}",
-            **meta,
-        }
-        text = yaml.safe_dump(meta, sort_keys=False, width=100, allow_unicode=True)
-        (part / "avatar.yaml").write_text(text, encoding="utf-8")
-        Avatar.load(part)  # raises
-        os.rename(part, target)
-    except OSError as error:
-        raise RealTalkError(
-            f"cannot write {target} ({error.strerror}): give a folder that can be written to and "
-            "has room"
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def fill(folder: Path, made: Enrolment) -> dict[str, Any]:
-    """Writes the files; returns what avatar.yaml says of them."""
-    (folder / "templates").mkdir()
-    (folder / "references").mkdir()
-
-    def save(name: str, image: np.ndarray) -> str:
-        suffix = os.path.splitext(name)[1]
-        how = image_decoding.FINE_JPEG if suffix == ".jpg" else []
-        (folder / name).write_bytes(cv2.imencode(suffix, image, how)[1].tobytes())
-        return name
-
-    templates = [save(f"templates/{k:03d}.jpg", image) for k, image in enumerate(made.templates)]
-    references = [save(f"references/{k}.png", image) for k, image in enumerate(made.references)]
-    height, width = made.templates[0].shape[:2]
-    meta: dict[str, Any] = {
-        "size": [width, height],
-        "crop": [int(v) for v in made.crop],
-        "identity": "identity.npy",
-        "landmarks": "landmarks.npy",
-        "reference": references[0],
-        "references": references,
-        "reference_weights": "reference_weights.npy",
-        "reference_landmarks": "reference_landmarks.npy",
-        "templates": templates,
-    }
-    meta["region"] = save("region.png", made.region)
-    np.save(folder / "identity.npy", made.identity.astype(np.float32))
-    np.save(folder / "landmarks.npy", made.landmarks.astype(np.float32))
-    np.save(folder / "reference_weights.npy", made.reference_weights.astype(np.float32))
-    np.save(folder / "reference_landmarks.npy", made.reference_landmarks.astype(np.float32))
-    if made.expressions is not None:
-        np.save(folder / "reference_expressions.npy", made.expressions.astype(np.float32))
-        meta["reference_expressions"] = "reference_expressions.npy"
-    files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    meta["sha256"] = {name: onnx_session.sha256(folder / name) for name in files}
-    return meta
+def calmest_portrait(video: TrackedVideo, landmarker: Path | None) -> Portrait:
+    """The face at rest, of the frame in which it does the least."""
+    picture = video.picture(video.calmest())
+    with Tracker(landmarker) as tracker:
+        face = one_face(tracker.find(picture), str(video.path))
+    model = fit.mesh_model()
+    weights, pose, error = fit.Fitter(model, video.track.identity).fit(model.choose(face.points))
+    who = fit.Fit(video.track.identity, weights[None], [pose], np.array([error]))
+    return portraits(picture, face.points, who, 0)[1]

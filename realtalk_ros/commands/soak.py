@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`realtalk soak`: the true ROS 2 graph speaks and is silent for minutes: does it keep its word?
 
 Expression and renderer node run as processes of their own. Utterances come in turns live (each
@@ -23,7 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from realtalk_ros.audio.media_files import read_audio
-from realtalk_ros.commands.demo import START_TIMEOUT, add_graph, start, stop
+from realtalk_ros.commands.node_processes import START_TIMEOUT, add_graph, start, stop
 from realtalk_ros.errors import RealTalkError
 
 CHUNK = 0.02  # s
@@ -124,7 +125,8 @@ class Watcher:
         """Speech, live and early in turns, and silence, for `seconds`."""
         step, length = round(CHUNK * rate), round(UTTERANCE * rate)
         began, at, live = self._now(), 0, True
-        with tqdm(total=round(seconds), unit="s", desc="soaking", disable=None) as bar:
+        total = round(seconds)
+        with tqdm(total=total, unit="s", desc="soaking", disable=None) as bar:
             while (gone := self._now() - began) < seconds:
                 bar.update(round(min(gone, seconds)) - bar.n)
                 part = pcm[at : at + length]
@@ -134,15 +136,16 @@ class Watcher:
                 name = f"soak-{len(self.spoken)}"
                 for i in range(0, len(part), step):
                     piece = part[i : i + step]
-                    due = start + (i + len(piece)) / rate - lead if live else (
-                        start + i / rate - lead)
+                    # Live: when its last sample was spoken.
+                    due = start + (i + (len(piece) if live else 0)) / rate - lead
                     self.spin(max(0.0, due - self._now()))
-                    self._send(piece, rate, start + i / rate, name, i + step >= len(part), live)
+                    last = i + step >= len(part)
+                    self._send(piece, rate, start + i / rate, name=name, last=last, live=live)
                 self.spoken.append((start, start + len(part) / rate, live))
                 self._check(nodes)
                 self.spin(PAUSE + lead)
                 live = not live
-            bar.update(bar.total - bar.n)
+            bar.update(total - bar.n)
         self.spin(1.0)
 
     def spin(self, seconds: float) -> None:
@@ -157,7 +160,10 @@ class Watcher:
         end = images[-1, 0] - 0.5
         kept = images[(images[:, 0] >= begin) & (images[:, 0] < end)]
         expected = round((end - begin) * fps)
-        offsets, levels, latency, late, early = [], [], [], 0, 0
+        offsets: list[float] = []
+        latency: list[float] = []
+        levels: list[tuple[float, float, bool]] = []
+        late = early = 0
         if not self.sound:
             raise RealTalkError("no sound came on audio_out: see what the nodes say above")
         sound, sent = np.array(self.sound), np.array(self.sent)
@@ -175,16 +181,9 @@ class Watcher:
                     early += 1
                     late += published - stamp > 1 / fps
             if len(offsets) > here:
-                levels.append((first, np.median(offsets[here:]), live))
-        modes = {live: [level for level in levels if level[2] == live] for live in (True, False)}
-        if not latency or min(map(len, modes.values())) < 2:
+                levels.append((first, float(np.median(offsets[here:])), live))
+        if not latency or not all(sum(m is live for *_, m in levels) > 1 for live in (True, False)):
             raise RealTalkError("too little was seen: let it run longer (--minutes 2)")
-        # Of the utterances' middles; live and early ones may differ by a constant, no drift.
-        when, level = [], []
-        for rows in modes.values():
-            middle = np.mean([value for _, value, _ in rows])
-            when += [at / 60 for at, _, _ in rows]
-            level += [value - middle for _, value, _ in rows]
         memory = np.array(self.memory)
         settled = memory[memory[:, 0] >= begin]
         tenth = max(1, len(settled) // 10)
@@ -196,7 +195,7 @@ class Watcher:
             "frames": len(np.unique(kept[:, 0])),
             "offset_ms_p50": float(np.percentile(offsets, 50)),
             "offset_ms_p95": float(np.percentile(np.abs(offsets), 95)),
-            "drift_ms_per_minute": float(np.polyfit(when, level, 1)[0]),
+            "drift_ms_per_minute": drift(levels),
             "live_latency_ms_p50": float(np.percentile(latency, 50)),
             "live_latency_ms_p95": float(np.percentile(latency, 95)),
             "look_ahead_ms": look_ahead_ms(),
@@ -210,9 +209,13 @@ class Watcher:
             "render_ms_p95": float(diagnostics["renderer_node"].get("render_ms_p95", "nan")),
         }
 
-    def _send(self, pcm, rate: int, start: float, name: str, last: bool, live: bool) -> None:
-        message = self._AudioChunk(sample_rate=rate, channels=1, encoding="pcm_s16le",
-                                   utterance_id=name, last=last)  # fmt: skip
+    def _send(
+        self, pcm: np.ndarray, rate: int, start: float, *, name: str, last: bool, live: bool
+    ) -> None:
+        """Publishes a chunk of the utterance `name` that is to be heard at `start` [s]."""
+        message = self._AudioChunk(
+            sample_rate=rate, channels=1, encoding="pcm_s16le", utterance_id=name, last=last
+        )
         stamp = message.header.stamp
         nanoseconds = round(start * 1e9)
         stamp.sec, stamp.nanosec = divmod(nanoseconds + int(self._base) * 10**9, 10**9)
@@ -230,14 +233,14 @@ class Watcher:
         second, nanosecond = struct.unpack_from("<iI", data, 4)  # after the encapsulation header
         self.images.append((second - self._base + nanosecond * 1e-9, self._published(info)))
 
-    def _on_sound(self, message, info: dict) -> None:
+    def _on_sound(self, message: Any, info: dict) -> None:
         stamp = message.header.stamp
         seconds = len(message.data) / 2 / max(1, message.sample_rate)
         if seconds:
             start = stamp.sec - self._base + stamp.nanosec * 1e-9
             self.sound.append((start, seconds, self._published(info)))
 
-    def _on_diagnostics(self, message) -> None:
+    def _on_diagnostics(self, message: Any) -> None:
         for status in message.status:
             name = status.name.split(": ")[-1]
             if status.level in (b"\x02", 2):  # ERROR
@@ -253,6 +256,21 @@ class Watcher:
                 raise RealTalkError(f"the {name} ended: see what it says above")
             if name in self.failures:
                 raise RealTalkError(self.failures[name])
+
+
+def drift(levels: list[tuple[float, float, bool]]) -> float:
+    """Slope of (when [s], offset [ms], live) of utterances, ms a minute.
+
+    Live and early utterances may differ by a constant, which is no drift.
+    """
+    minutes: list[float] = []
+    offsets: list[float] = []
+    for live in (True, False):
+        rows = [(when, offset) for when, offset, mode in levels if mode is live]
+        middle = float(np.mean([offset for _, offset in rows]))
+        minutes += [when / 60 for when, _ in rows]
+        offsets += [offset - middle for _, offset in rows]
+    return float(np.polyfit(minutes, offsets, 1)[0])
 
 
 def look_ahead_ms() -> float:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`realtalk speak`: a sound file or a text in, an MP4 of the talking face out, without ROS."""
 
 from __future__ import annotations
@@ -6,7 +7,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,23 +26,43 @@ BLOCK = 0.2  # s of sound worked off at once: memory stays the same for an hour 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--wav", metavar="FILE", type=Path,
-                      help="speech: any audio or video file; - is standard input")  # fmt: skip
+    what.add_argument(
+        "--wav",
+        metavar="FILE",
+        type=Path,
+        help="speech: any audio or video file; - is standard input",
+    )
     what.add_argument("--text", help="text, plain or SSML, spoken by espeak-ng")
     parser.add_argument("--out", metavar="OUT.mp4", type=Path, required=True, help="video to write")
-    parser.add_argument("--csv", metavar="OUT.csv", type=Path,
-                        help="expressions to write, in Live Link Face's format")  # fmt: skip
+    parser.add_argument(
+        "--csv",
+        metavar="OUT.csv",
+        type=Path,
+        help="expressions to write, in Live Link Face's format",
+    )
     parser.add_argument("--avatar", metavar="NAME_OR_DIR", default="default", help="whose face")
-    parser.add_argument("--fps", type=float, default=25.0,
-                        help="frames a second (default: %(default)g)")  # fmt: skip
-    parser.add_argument("--size", type=int, default=512,
-                        help="height in pixels (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--device", choices=("cpu", "cuda", "tensorrt"), default="cpu",
-                        help="where the networks run (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--voice", default=DEFAULT_VOICE,
-                        help="espeak-ng's voice for --text (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--mark", metavar="TEXT", nargs="?", const=watermark.DEFAULT,
-                        help="a visible mark in the corner (default text: %(const)s)")  # fmt: skip
+    parser.add_argument(
+        "--fps", type=float, default=25.0, help="frames a second (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--size", type=int, default=512, help="height in pixels (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--device",
+        choices=("cpu", "cuda", "tensorrt"),
+        default="cpu",
+        help="where the networks run (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--voice", default=DEFAULT_VOICE, help="espeak-ng's voice for --text (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--mark",
+        metavar="TEXT",
+        nargs="?",
+        const=watermark.DEFAULT,
+        help="a visible mark in the corner (default text: %(const)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -62,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
     providers = providers_for(args.device)
     renderer = FaceRenderer(Avatar.load(args.avatar), args.size, providers)
     face = FacePipeline(ExpressionModel(providers=providers), renderer, args.fps)
-    face.face.mark = visible
+    face.face.watermark = visible
     provenance = renderer.avatar.provenance
     loaded = time.monotonic()
 
@@ -71,6 +92,7 @@ def run(args: argparse.Namespace) -> None:
         CsvFile(args.csv, args.fps) as csv,
         tqdm(desc="frames", total=duration and round(duration * args.fps), disable=None) as bar,
     ):
+
         def write(expressions: list[TimedExpression]) -> None:
             for expression in expressions:
                 at, weights, image = face.render(expression)
@@ -122,12 +144,12 @@ def open_speech(args: argparse.Namespace) -> tuple[Iterator[np.ndarray], int, fl
     """Blocks of float32 mono samples, their rate in Hz, and how long it is in s where known."""
     if args.wav is not None:
         stream = stream_audio(args.wav, BLOCK)
-        return heard(stream), stream.sample_rate, stream.duration
+        return with_warning(stream), stream.sample_rate, stream.duration
     saying = Saying(args.text, args.voice, warn=warn, longest=None)
     return (pcm for pcm, _ in saying.chunks(BLOCK)), saying.sample_rate, None
 
 
-def heard(stream: AudioStream) -> Iterator[np.ndarray]:
+def with_warning(stream: AudioStream) -> Iterator[np.ndarray]:
     yield from stream
     if stream.warning:
         warn(stream.warning)
@@ -153,7 +175,7 @@ class CsvFile:
             except OSError as error:
                 raise self._failed(error) from error
 
-    def write(self, at: float, weights: np.ndarray, rotation: np.ndarray) -> None:
+    def write(self, at: float, weights: np.ndarray, rotation: Iterable[float]) -> None:
         if self._writer is not None:
             try:
                 self._writer.write(at, weights, rotation)
@@ -169,7 +191,7 @@ class CsvFile:
         try:
             self._writer.close()
             if kind is None:
-                os.replace(self._part, self._path)
+                self._part.replace(self._path)
         except OSError as error:
             if kind is None:
                 raise self._failed(error) from error

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`realtalk track`: ARKit weights per frame from a video of a real person, as Live Link Face's CSV.
 
 MediaPipe finds landmarks, the 3D face model is fitted to them (fit.py): the person's shape from
@@ -27,8 +28,12 @@ from realtalk_ros.face_model import arkit
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("video", metavar="VIDEO", type=Path, help="somebody's face, any format")
     parser.add_argument("--csv", metavar="OUT.csv", type=Path, required=True, help="file to write")
-    parser.add_argument("--landmarker", metavar="FILE", type=Path,
-                        help="face_landmarker.task, for MediaPipe without a model")  # fmt: skip
+    parser.add_argument(
+        "--landmarker",
+        metavar="FILE",
+        type=Path,
+        help="face_landmarker.task, for MediaPipe without a model",
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The 3D face model fitted to landmarks in pictures: who it is, what the face does, where it is.
 
     model = fit.mesh_model()                    # for the 478 landmarks of tracker.Tracker
@@ -11,8 +12,8 @@
     landmarks68 = poses[k].project(landmarks.load().points(weights, identity))  # (68, 2) pixels
 
 The model is linear in identity (100, unit variance) and weights (52, 0..1), the camera a pinhole
-at `distance` from the face, which landmarks that are sure enough tell as well: a near camera makes
-a nose large and a jaw narrow. Solved by Gauss-Newton steps of regularised least squares in which
+at `distance` from the face, which precise landmarks determine as well: a near camera makes a nose
+large and a jaw narrow. Solved by Gauss-Newton steps of regularised least squares in which
 pose and weights of each picture are eliminated (Schur complement), then, with the identity held,
 pose and weights by variable projection and non-negative least squares (Lawson and Hanson 1974).
 Needs SciPy (extra `enroll`).
@@ -38,7 +39,7 @@ DISTANCE = 80.0  # cm from the camera, where nothing is known of it,
 DISTANCE_SD = 0.3  # and how far it may be from that, of its logarithm: 45 to 140 cm
 # Landmarks of a tracker err together, not each for itself: what they say is worth this much less.
 DEPENDENCE = 2.0
-# Prior of a weight: sd of a Gaussian, rate of its fall from 0. Shut lids are told to be a blink,
+# Prior of a weight: sd of a Gaussian, rate of its fall from 0. Shut lids are made to be a blink,
 # not the squint or the look down that shut them as well.
 WEIGHT_SD = 0.6
 WEIGHT_COST = np.full(arkit.COUNT, 0.6)
@@ -49,9 +50,15 @@ STEPS, FRAME_STEPS = 8, 4
 SETTLE, SETTLE_FRAMES = 3, 125  # percentile; of 5 s in which one speaks the lips meet several times
 # Of 68 Multi-PIE landmarks, those that a person gives by hand, in this order.
 EIGHT = {
-    "right_eye_outer": 36, "right_eye_inner": 39, "left_eye_inner": 42, "left_eye_outer": 45,
-    "nose_tip": 30, "mouth_right": 48, "mouth_left": 54, "chin": 8,
-}  # fmt: skip
+    "right_eye_outer": 36,
+    "right_eye_inner": 39,
+    "left_eye_inner": 42,
+    "left_eye_outer": 45,
+    "nose_tip": 30,
+    "mouth_right": 48,
+    "mouth_left": 54,
+    "chin": 8,
+}
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,8 @@ class Pose:
 
     def moved(self, vector: np.ndarray) -> Pose:
         pitch, yaw, roll, x, y, scale = (float(v) for v in vector)
-        return Pose(pitch, yaw, roll, x, y, float(np.exp(scale)), self.distance)
+        turned = replace(self, pitch=pitch, yaw=yaw, roll=roll)
+        return replace(turned, x=x, y=y, scale=float(np.exp(scale)))
 
 
 @dataclass(frozen=True)
@@ -131,16 +139,19 @@ def mesh_model() -> Model:
 
 
 def marks_model(rows: Iterable[int], sigma: np.ndarray) -> Model:
-    """For those of the 68 landmarks, in that order, each seen within sigma (P,) cm."""
+    """For those of the 68 landmarks, in that order, with errors of sigma (P,) cm."""
     full, rows = landmarks.load(), list(rows)
     return Model(
-        full.mean[rows].astype(np.float64), full.identity_modes[:, rows].astype(np.float64),
-        full.expressions[:, rows].astype(np.float64), sigma, np.arange(len(rows)),
-    )  # fmt: skip
+        full.mean[rows].astype(np.float64),
+        full.identity_modes[:, rows].astype(np.float64),
+        full.expressions[:, rows].astype(np.float64),
+        sigma,
+        np.arange(len(rows)),
+    )
 
 
 def eight_model() -> Model:
-    """For the eight landmarks of EIGHT, in its order: too few to tell an expression."""
+    """For the eight landmarks of EIGHT, in its order: too few to find an expression."""
     model = marks_model(EIGHT.values(), np.full(len(EIGHT), 0.02 * table.SIDE))
     return replace(model, expressions=np.zeros_like(model.expressions))
 
@@ -194,7 +205,7 @@ class Fitter:
         found = np.asarray(found, np.float64)
         weights, pose = self._last or (np.zeros(arkit.COUNT), self.begin(found))
         start = self.begin(found)  # where the head is now: it may have been cut to
-        pose = pose.moved([*pose.vector()[:3], *start.vector()[3:]])
+        pose = pose.moved(np.concatenate([pose.vector()[:3], start.vector()[3:]]))
         weights, pose, error = self.refine(found, weights, pose, FRAME_STEPS)
         self._last = weights, pose
         return weights.astype(np.float32), pose, error
@@ -210,7 +221,15 @@ class Fitter:
         angle = np.arctan2(cross, dot)  # clockwise on the picture, which roll is not
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         x, y = found.mean(0) - scale * turn @ flat.mean(0)
-        return Pose(0.0, 0.0, float(-angle), float(x), float(y), float(scale), self.distance)
+        return Pose(
+            pitch=0.0,
+            yaw=0.0,
+            roll=float(-angle),
+            x=float(x),
+            y=float(y),
+            scale=float(scale),
+            distance=self.distance,
+        )
 
     def system(
         self, found: np.ndarray, weights: np.ndarray, pose: Pose
@@ -300,8 +319,8 @@ def _shared_step(
         pull = own.T @ residual
         pull[6:] -= weight[weight > 0] * WEIGHT_SD**-2 + WEIGHT_COST[weight > 0]
         solved = np.linalg.solve(inner, np.column_stack([cross, pull]))
-        # What the tracker gets wrong of a person it gets wrong in all pictures: many tell as much
-        # as one, only more surely what is expression and what is shape.
+        # The tracker makes the same errors in all pictures of a person: many pictures weigh as
+        # much as one, but separate expression from shape better.
         hessian += (shared.T @ shared - cross.T @ solved[:, :-1]) / len(found)
         gradient += (shared.T @ residual - cross.T @ solved[:, -1]) / len(found)
     step = np.linalg.solve(hessian, gradient)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which vertex of ICT-FaceKit each landmark of MediaPipe's face mesh shows, and how surely.
 
 Found by 400 pictures of 80 people of the studio (training/synthetic/head_renderer.py), whose

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tracker of `realtalk data videos`: MediaPipe, and the face model fitted to what it finds."""
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.enroll.tracker import POINTS, Tracker
 from realtalk_ros.face_model import arkit, landmarks
 
-IDENTITY_FRAMES = 24  # or up to twice as many tell a person's shape, spread over the video
+IDENTITY_FRAMES = 24  # to twice as many, spread over the video, determine a person's shape
 BYSTANDER = 0.5  # of the largest face's size; smaller ones are not counted
 MAX_ERROR = (
     0.04  # rms of the fit, of the face crop's side: what fits worse is no face, or half of one
@@ -59,7 +60,7 @@ class MeshTracker:
             identity, shown = who.identity, face_reader.finer(who, readings)
         fitter, before = fit.Fitter(self._model, identity), -1
         still = landmarks.load().points(np.zeros(arkit.COUNT, np.float32), identity)
-        for k in seen:
+        for k in seen.tolist():
             if k != before + 1:  # not from where the face was before it was lost
                 fitter = fit.Fitter(self._model, identity)
             before = k
@@ -72,4 +73,12 @@ class MeshTracker:
         weights[seen] = fit.settle(weights[seen])
         # Frames are followed by the shape that the tracker's mesh has of this face: what it gets
         # wrong of a person would be taken for an expression.
-        return Track(np.array(time, np.float64), count, marks, rest, weights, rotation, shown)
+        return Track(
+            time=np.array(time, np.float64),
+            faces=count,
+            landmarks=marks,
+            rest=rest,
+            weights=weights,
+            rotation=rotation,
+            identity=shown,
+        )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One picture of a face to an avatar's frames: laid out, brought to rest, gently turned.
 
 A frame is SIZE x SIZE and shows the face's square, CROP x CROP, where the default avatar has it;
@@ -52,9 +53,12 @@ class Layout:
         if shrinks:  # warpAffine takes single pixels: without this, fine detail becomes noise
             picture = cv2.GaussianBlur(picture, (0, 0), 0.4 / np.hypot(*self.matrix[0, :2]))
         return cv2.warpAffine(
-            picture, self.matrix, self.size, flags=cv2.INTER_CUBIC,
+            picture,
+            self.matrix,
+            self.size,
+            flags=cv2.INTER_CUBIC,
             borderMode=cv2.BORDER_REFLECT_101,
-        )  # fmt: skip
+        )
 
     def points(self, points: np.ndarray) -> np.ndarray:
         """(..., 2) in the picture to the frame."""
@@ -97,10 +101,10 @@ def lay_out(
     matrix[:, 2] -= x0, y0
     # As high as frames are shown by default, so that they are scaled once.
     more = SIZE / (y1 - y0)
-    size = 2 * round((x1 - x0) * more / 2), SIZE  # films want even sides
-    crop = [round(v * more) for v in (CORNER[0] - x0, CORNER[1] - y0, CROP)]
-    crop[2] = min(crop[2], size[0] - crop[0], size[1] - crop[1])
-    return Layout(matrix * more, size, tuple(crop))
+    size = 2 * round((x1 - x0) * more / 2), SIZE  # video codecs need even sides
+    crop_x, crop_y, side = (round(v * more) for v in (CORNER[0] - x0, CORNER[1] - y0, CROP))
+    side = min(side, size[0] - crop_x, size[1] - crop_y)
+    return Layout(matrix * more, size, (crop_x, crop_y, side))
 
 
 def close_up(picture: np.ndarray, face: tuple[float, float, float]) -> np.ndarray:
@@ -109,8 +113,9 @@ def close_up(picture: np.ndarray, face: tuple[float, float, float]) -> np.ndarra
     scale = CROP / side
     layout = Layout(
         np.array([[scale, 0, CROP / 2 - scale * x], [0, scale, CROP / 2 - scale * y]]),
-        (CROP, CROP), (0, 0, CROP),
-    )  # fmt: skip
+        (CROP, CROP),
+        (0, 0, CROP),
+    )
     return layout.apply(picture)
 
 
@@ -136,16 +141,19 @@ def region(rest: np.ndarray, crop: tuple[int, int, int]) -> np.ndarray:
     return cv2.GaussianBlur(out, (0, 0), SOFT)
 
 
-class Mesh:
+class TriangleWarp:
     """Triangles between the points of a face in a frame and, around it, points that stay.
 
     `points` (P, 2) pixels; `inner` numbers of points between which the mouth's inside lies.
     """
 
     def __init__(
-        self, points: np.ndarray, size: tuple[int, int], crop: tuple[int, int, int],
+        self,
+        points: np.ndarray,
+        size: tuple[int, int],
+        crop: tuple[int, int, int],
         inner: tuple[int, ...] = (),
-    ):  # fmt: skip
+    ):
         from scipy.spatial import Delaunay
 
         (width, height), (x, y, side) = size, crop
@@ -202,8 +210,8 @@ class Portrait:
     pose: Pose
     inner: tuple[int, ...] = ()
 
-    def mesh(self) -> Mesh:
-        return Mesh(self.points, self.layout.size, self.layout.crop, self.inner)
+    def warp(self) -> TriangleWarp:
+        return TriangleWarp(self.points, self.layout.size, self.layout.crop, self.inner)
 
     @property
     def crop(self) -> np.ndarray:
@@ -241,18 +249,20 @@ def at_rest(
     for upper, lower in INNER_LIPS:
         middle = (after[row[upper]] + after[row[lower]]) / 2
         after[row[upper]], after[row[lower]] = middle + down, middle - down
-    mesh = replace(portrait, inner=tuple(row[k] for pair in INNER_LIPS for k in pair) + tuple(
-        row[k] for k in CORNERS
-    )).mesh()  # fmt: skip
-    image = mesh.move(portrait.image, after - portrait.points)
-    gap = max(float(np.linalg.norm(portrait.points[row[a]] - portrait.points[row[b]]))
-              for a, b in INNER_LIPS)  # fmt: skip
+    warp = replace(
+        portrait,
+        inner=tuple(row[k] for pair in INNER_LIPS for k in pair) + tuple(row[k] for k in CORNERS),
+    ).warp()
+    image = warp.move(portrait.image, after - portrait.points)
+    gap = max(
+        float(np.linalg.norm(portrait.points[row[a]] - portrait.points[row[b]]))
+        for a, b in INNER_LIPS
+    )
     pixel = portrait.layout.crop[2] / CROP
     if gap > APART * pixel:
-        seam = [after[[row[a], row[b]]].mean(0) for a, b in INNER_LIPS]
-        corners = [after[row[k]] for k in CORNERS]
-        seam = np.stack(sorted([*seam, *corners], key=lambda p: p[0]))
-        image = sealed(image, seam, pixel)
+        meet = [after[[row[a], row[b]]].mean(0) for a, b in INNER_LIPS]
+        seam = np.stack([*meet, *(after[row[k]] for k in CORNERS)])
+        image = sealed(image, seam[np.argsort(seam[:, 0], kind="stable")], pixel)
     return replace(portrait, image=image, points=after, shape=goal)
 
 
@@ -262,12 +272,23 @@ def sealed(image: np.ndarray, seam: np.ndarray, pixel: float) -> np.ndarray:
     crop's."""
     remains = np.zeros(image.shape[:2], np.uint8)
     line = np.rint(seam * 16).astype(np.int32)
-    cv2.polylines(remains, [line], False, 255, max(1, round(5 * pixel)), cv2.LINE_8, 4)
+    cv2.polylines(
+        remains, [line], isClosed=False, color=255, thickness=max(1, round(5 * pixel)), shift=4
+    )
     for corner in (line[0], line[-1]):
-        cv2.circle(remains, corner.tolist(), round(5 * pixel * 16), 255, -1, cv2.LINE_8, 4)
+        radius = round(5 * pixel * 16)
+        cv2.circle(remains, corner.tolist(), radius, color=255, thickness=-1, shift=4)
     image = cv2.inpaint(image, remains, 3 * pixel, cv2.INPAINT_TELEA)
-    shadow = np.zeros(image.shape[:2], np.float32)
-    cv2.polylines(shadow, [line], False, 1.0, max(1, round(pixel)), cv2.LINE_AA, 4)
+    shadow: np.ndarray = np.zeros(image.shape[:2], np.float32)
+    cv2.polylines(
+        shadow,
+        [line],
+        isClosed=False,
+        color=1.0,
+        thickness=max(1, round(pixel)),
+        lineType=cv2.LINE_AA,
+        shift=4,
+    )
     shadow = cv2.GaussianBlur(shadow, (0, 0), 1.1 * pixel)
     # It ends softly where the lips do.
     (left, right), columns = seam[[0, -1], 0], np.arange(shadow.shape[1])
@@ -297,8 +318,8 @@ def templates(
 
     shifts = np.stack([pose.project(portrait.shape) - at for pose in path(1.0)])
     scale = MAX_STEP / np.linalg.norm(np.diff(shifts, axis=0), axis=2).max()
-    mesh = portrait.mesh()
-    frames = [mesh.move(portrait.image, pose.project(portrait.shape) - at) for pose in path(scale)]
+    warp = portrait.warp()
+    frames = [warp.move(portrait.image, pose.project(portrait.shape) - at) for pose in path(scale)]
     return frames, np.stack([pose.project(points68) + off for pose in path(scale)])
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faces in pictures and videos: MediaPipe's face mesh behind one small class.
 
     with Tracker(video=True, max_faces=2) as tracker:
@@ -6,7 +7,7 @@
 
 MediaPipe (Apache-2.0) is not part of this package: its extra `enroll` brings the last version whose
 wheels carry the model (0.10.21: Python up to 3.12, numpy below 2). Later ones need a
-`face_landmarker.task`, which is Google's to download; it also tells ARKit's weights.
+`face_landmarker.task`, which can be downloaded from Google; it also gives ARKit weights.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ TOP, CHIN, RIGHT, LEFT = 10, 152, 234, 454
 
 
 @dataclass(frozen=True)
-class Face:
+class DetectedFace:
     """One face in one picture."""
 
     points: np.ndarray  # (478, 2) float32, pixels, x right, y down
@@ -58,7 +59,7 @@ class Face:
 
 
 class Tracker:
-    """Finds faces. `video`: successive frames of one film, which is faster and steadier.
+    """Finds faces. `video`: successive frames of one video, which is faster and steadier.
 
     Raises RealTalkError, with what to install, where MediaPipe or its model is missing.
     """
@@ -69,7 +70,7 @@ class Tracker:
         self.video = video
         self._mesh: Any = None
         self._task: Any = None
-        self._talks = True  # MediaPipe, until it has seen its first face
+        self._logs = True  # MediaPipe, to stderr, until it has found its first face
         if landmarker is not None and not Path(landmarker).is_file():
             raise RealTalkError(f"--landmarker {landmarker} is no file: download {TASK_URL}")
         try:
@@ -84,16 +85,20 @@ class Tracker:
             self._open_task(mediapipe, Path(landmarker), max_faces)
         else:
             self._open_mesh(mediapipe, max_faces)
-        self._look(np.zeros((48, 64, 3), np.uint8))  # its threads have said what they say after it
+        self._look(
+            np.zeros((48, 64, 3), np.uint8)
+        )  # after it, its threads have logged what they log
 
     def _open_mesh(self, mediapipe: Any, max_faces: int) -> None:
         try:
             with _silence():
                 self._mesh = mediapipe.solutions.face_mesh.FaceMesh(
-                    static_image_mode=not self.video, max_num_faces=max_faces,
-                    refine_landmarks=True, min_detection_confidence=CONFIDENCE,
+                    static_image_mode=not self.video,
+                    max_num_faces=max_faces,
+                    refine_landmarks=True,
+                    min_detection_confidence=CONFIDENCE,
                     min_tracking_confidence=CONFIDENCE,
-                )  # fmt: skip
+                )
         except (AttributeError, ImportError, OSError, RuntimeError, ValueError) as error:
             raise RealTalkError(
                 f"MediaPipe {getattr(mediapipe, '__version__', '')} carries no face model: "
@@ -109,16 +114,18 @@ class Tracker:
             self._task = vision.FaceLandmarker.create_from_options(
                 vision.FaceLandmarkerOptions(
                     base_options=mediapipe.tasks.BaseOptions(model_asset_path=str(landmarker)),
-                    running_mode=mode, num_faces=max_faces, output_face_blendshapes=True,
+                    running_mode=mode,
+                    num_faces=max_faces,
+                    output_face_blendshapes=True,
                 )
-            )  # fmt: skip
+            )
         except (AttributeError, OSError, RuntimeError, ValueError) as error:
             raise RealTalkError(
                 f"--landmarker {landmarker} is no face_landmarker.task that this MediaPipe can "
                 f"use: download {TASK_URL}"
             ) from error
 
-    def find(self, image: np.ndarray) -> list[Face]:
+    def find(self, image: np.ndarray) -> list[DetectedFace]:
         """Faces in a uint8 BGR picture (height, width, 3), largest first."""
         faces = self._look(image)
         if not faces and not self.video:
@@ -128,15 +135,15 @@ class Tracker:
                     break
         return sorted(faces, key=lambda face: -face.size)
 
-    def _look(self, image: np.ndarray) -> list[Face]:
-        if not self._talks:
+    def _look(self, image: np.ndarray) -> list[DetectedFace]:
+        if not self._logs:
             return self._run(image)
         with _silence():
             faces = self._run(image)
-        self._talks = not faces
+        self._logs = not faces
         return faces
 
-    def _run(self, image: np.ndarray) -> list[Face]:
+    def _run(self, image: np.ndarray) -> list[DetectedFace]:
         height, width = image.shape[:2]
         rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         size = np.array([width, height], np.float32)
@@ -144,11 +151,11 @@ class Tracker:
             found = self._run_task(rgb)
             shapes = found.face_blendshapes or [None] * len(found.face_landmarks)
             return [
-                Face(_points(marks) * size, _weights(shape))
+                DetectedFace(_points(marks) * size, _weights(shape))
                 for marks, shape in zip(found.face_landmarks, shapes, strict=True)
             ]
         found = self._mesh.process(rgb).multi_face_landmarks or []
-        return [Face(_points(marks.landmark) * size) for marks in found]
+        return [DetectedFace(_points(marks.landmark) * size) for marks in found]
 
     def _run_task(self, rgb: np.ndarray) -> Any:
         picture = self._images.Image(image_format=self._images.ImageFormat.SRGB, data=rgb)
@@ -157,15 +164,17 @@ class Tracker:
         self._frame += 1  # only has to rise
         return self._task.detect_for_video(picture, 40 * self._frame)
 
-    def _in_parts(self, image: np.ndarray, parts: int) -> list[Face]:
+    def _in_parts(self, image: np.ndarray, parts: int) -> list[DetectedFace]:
         height, width = image.shape[:2]
         tall, wide = 2 * height // (parts + 1), 2 * width // (parts + 1)
-        faces: list[Face] = []
+        faces: list[DetectedFace] = []
         for row in range(parts):
             for column in range(parts):
                 y, x = row * tall // 2, column * wide // 2
-                for face in self._look(np.ascontiguousarray(image[y : y + tall, x : x + wide])):
-                    face = Face(face.points + np.float32([x, y]), face.blendshapes)
+                part = np.ascontiguousarray(image[y : y + tall, x : x + wide])
+                for found in self._look(part):
+                    shift = np.array([x, y], np.float32)
+                    face = DetectedFace(found.points + shift, found.blendshapes)
                     if all(np.hypot(*(face.centre - f.centre)) > f.size / 2 for f in faces):
                         faces.append(face)
         return faces
@@ -184,7 +193,7 @@ class Tracker:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """What MediaPipe's C++ part tells of delegates and signatures is nothing to users."""
+    """Hides what MediaPipe's C++ part logs about delegates and signatures."""
     sys.stderr.flush()
     kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 2)

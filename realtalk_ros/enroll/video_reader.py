@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading the pictures of a video file, whatever it is: upright, with square pixels, in time."""
 
 from __future__ import annotations
@@ -36,15 +37,16 @@ class Clip:
             self.duration = stated / av.time_base if stated and stated > 0 else None
             #: Seconds by which the pictures begin after the sound does.
             starts = [
-                float(s.start_time * s.time_base) if s.start_time is not None else 0.0
+                float(s.start_time * s.time_base) if s.start_time and s.time_base else 0.0
                 for s in (stream, *container.streams.audio[:1])
             ]
             self._sound_start = starts[-1]
 
     def _open(self) -> av.container.InputContainer:
         try:
-            # Opened here, and no protocol allowed: see speech._open.
-            container = av.open(open(self.path, "rb"), "r", options={"protocol_whitelist": "none"})
+            # Opened here, and no protocol allowed: see media_files._open.
+            file = open(self.path, "rb")  # noqa: SIM115  # lives as long as the container
+            container = av.open(file, "r", options={"protocol_whitelist": "none"})
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise RealTalkError(f"cannot be read as a video ({reason(error)})") from error
         if not container.streams.video:
@@ -80,14 +82,16 @@ class Clip:
 
 def upright(frame: av.VideoFrame, stream: av.video.stream.VideoStream) -> np.ndarray:
     """uint8 BGR, turned as the file says a player should, pixels made square."""
-    image = frame.to_ndarray(format="bgr24")
+    image: np.ndarray = frame.to_ndarray(format="bgr24")
     aspect = float(stream.sample_aspect_ratio or 1)
     if abs(aspect - 1) > 0.01 and 0.2 < aspect < 5:
         size = max(1, round(image.shape[1] * aspect)), image.shape[0]
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     if not hasattr(frame, "rotation"):
-        raise RealTalkError(f"PyAV {av.__version__} does not tell how a video is to be turned: "
-                            + install_hints.pip("install", "av>=14.2"))  # fmt: skip
+        raise RealTalkError(
+            f"PyAV {av.__version__} does not tell how a video is to be turned: "
+            + install_hints.pip("install", "av>=14.2")
+        )
     turn = round(frame.rotation) % 360  # counter-clockwise, by which it is shown
     if turn in TURNS:
         return cv2.rotate(image, TURNS[turn])

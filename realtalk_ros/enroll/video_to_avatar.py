@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an avatar takes from a tracked video: quiet frames, references, the own way of speaking."""
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from realtalk_ros.enroll.fit import Pose
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
-from realtalk_ros.rendering.reference_selection import mouth, spread
+from realtalk_ros.rendering.reference_selection import farthest_mouths, mouth_shape
 
 REFERENCES = 3
 QUIET = 24  # frames of a stretch that becomes the templates
@@ -27,7 +28,7 @@ FACE = 0.82  # a face's height, of its square's side
 
 
 @dataclass(frozen=True)
-class Footage:
+class TrackedVideo:
     """A video and what the tracker saw in it."""
 
     path: Path
@@ -47,7 +48,8 @@ class Footage:
 
     def check_pose(self, check: Callable[[Pose, float, str], None]) -> None:
         yaw, pitch, roll = np.median(self.track.rotation[self.good], axis=0)
-        check(Pose(float(pitch), float(yaw), float(roll), 0, 0, 1), 0.0, str(self.path))
+        pose = Pose(pitch=float(pitch), yaw=float(yaw), roll=float(roll), x=0, y=0, scale=1)
+        check(pose, 0.0, str(self.path))
 
     def notes(self) -> list[str]:
         lost = len(self.track) - len(self.good)
@@ -61,7 +63,7 @@ class Footage:
         """(N,) how little the face does in each frame: 0 is at rest and looks straight ahead."""
         weights, turn = self.track.weights, self.track.rotation
         blink = weights[:, blinks()].max(1)
-        score = np.linalg.norm(mouth(weights), axis=1) + 6 * np.maximum(blink - 0.25, 0)
+        score = np.linalg.norm(mouth_shape(weights), axis=1) + 6 * np.maximum(blink - 0.25, 0)
         score += 10 * np.abs(turn).max(1)
         score[self.track.faces != 1] = np.inf
         return score
@@ -101,9 +103,9 @@ class Footage:
     def templates(self, frames: range) -> tuple[list[np.ndarray], photo_to_avatar.Layout]:
         """The frames as they are, laid out by the middle of where their faces are; and how."""
         found = self.pictures(frames)
-        square = tuple(float(v) for v in np.median(self.squares[frames], axis=0))
+        x, y, side = (float(v) for v in np.median(self.squares[frames], axis=0))
         roll = float(np.median(self.track.rotation[frames, 2]))
-        layout = photo_to_avatar.lay_out(found[frames[0]].shape[1::-1], square, roll)
+        layout = photo_to_avatar.lay_out(found[frames[0]].shape[1::-1], (x, y, side), roll)
         return [layout.apply(found[k]) for k in frames], layout
 
     def references(self) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
@@ -117,7 +119,10 @@ class Footage:
         names = ("mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft",
                  "mouthLowerDownRight", "jawOpen", "mouthSmileLeft", "mouthSmileRight")  # fmt: skip
         teeth = weights[rows][:, [arkit.INDEX[name] for name in names]].sum(1)
-        chosen = [int(rows[k]) for k in spread(weights[rows], REFERENCES, int(teeth.argmax()))]
+        chosen = [
+            int(rows[k])
+            for k in farthest_mouths(weights[rows], REFERENCES, int(teeth.argmax()))
+        ]
         found = self.pictures(chosen)
         crops = [photo_to_avatar.close_up(found[k], tuple(self.squares[k])) for k in chosen]
         squares = self.squares[chosen][:, None]

@@ -27,7 +27,7 @@ from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 
-STATE = ("context", "trail", "memory")
+STATE = ("mel_context", "conv_cache", "kv_cache")
 SILENCE = -1.2  # the log-mel value of digital silence: 0.3 * (log10(POWER_FLOOR) + 5)
 
 
@@ -85,8 +85,8 @@ class ExpressionModel:
         person's own expressions at 25 Hz. None stands for unknown. Raises ModelError on a wrong
         shape or values that are not finite.
         """
-        known = np.array([identity is not None, reference is not None], np.float32)
-        inputs = {"known": known}
+        mask = np.array([identity is not None, reference is not None], np.float32)
+        inputs = {"condition_mask": mask}
         for name, value, shape in (
             ("identity", identity, (IDENTITY_SIZE,)), ("reference", reference, REFERENCE_SHAPE),
         ):  # fmt: skip
@@ -111,8 +111,8 @@ class ExpressionStream:
         self._steps = 0  # taken
         self._frames = 0  # mel frames received, without the padding of `flush`
         self._pending = np.zeros((0, N_MELS), np.float32)
-        # The graph's buffers, bound once: a step allocates nothing but its outputs' views. Memory
-        # alternates between two buffers, one read while the other is written.
+        # The graph's buffers, bound once: a step allocates nothing but its outputs' views. The
+        # caches alternate between two buffers, one read while the other is written.
         self._session = model._step
         self._mel = np.zeros((MEL_STEP, N_MELS), np.float32)
         self._weights = np.zeros(arkit.COUNT, np.float32)
@@ -127,7 +127,7 @@ class ExpressionStream:
         self._bindings = []
         for before, after in (state, state[::-1]):
             binding = self._session.io_binding()
-            inputs = {"mel": self._mel, "prior": prior, **before}
+            inputs = {"mel": self._mel, "condition_kv": prior, **before}
             outputs = {
                 "weights": self._weights, "rotation": self._rotation, "speech": self._speech,
                 "lips": self._lips, **{f"next_{name}": array for name, array in after.items()},

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Apple ARKit's 52 expression coefficients: names, order, face model's names, Live Link's CSV.
 
 A coefficient is 0 (neutral) to 1 (full). `Left` and `Right` are the subject's own. `jawOpen` moves
@@ -5,7 +6,7 @@ the lips with the jaw; `mouthClose` closes the lips independently of the jaw, so
 the jaw open at mouthClose == jawOpen (Apple, ARFaceAnchor.BlendShapeLocation.mouthClose).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +36,11 @@ MOUTH: tuple[int, ...] = tuple(
 
 # Live Link Face has its own order: jaw and mouth name Right before Left, the rest as Apple.
 _LIVE_LINK_SWAPPED = {
-    "jawLeft": "jawRight", "jawRight": "jawLeft",
-    "mouthLeft": "mouthRight", "mouthRight": "mouthLeft",
-}  # fmt: skip
+    "jawLeft": "jawRight",
+    "jawRight": "jawLeft",
+    "mouthLeft": "mouthRight",
+    "mouthRight": "mouthLeft",
+}
 LIVE_LINK_ORDER: tuple[int, ...] = tuple(INDEX[_LIVE_LINK_SWAPPED.get(n, n)] for n in NAMES)
 _LIVE_LINK_ROTATIONS = (
     "HeadYaw", "HeadPitch", "HeadRoll",
@@ -94,11 +97,11 @@ class LiveLinkWriter:
     def __init__(self, path: str | Path, fps: float):
         self._fps = fps
         # newline="": the app ends lines with \n on every system, and so do we.
-        self._file = open(path, "w", newline="", encoding="ascii")
+        self._file = open(path, "w", newline="", encoding="ascii")  # noqa: SIM115
         self._file.write(",".join(LIVE_LINK_COLUMNS) + "\n")
 
     def write(
-        self, time: float, weights: np.ndarray, rotation: Sequence[float] = (0.0, 0.0, 0.0)
+        self, time: float, weights: np.ndarray, rotation: Iterable[float] = (0.0, 0.0, 0.0)
     ) -> None:
         """One frame: time in s, weights (52,) in ARKit order, rotation pitch, yaw, roll in rad."""
         weights = np.asarray(weights, np.float64)

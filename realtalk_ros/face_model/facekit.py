@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The 3D face prior: ICT-FaceKit's morphable head as plain arrays (training side; numpy only).
 
 The model (MIT, USC ICT Vision and Graphics Lab, github.com/ICT-VGL/ICT-FaceKit) is not part of this
@@ -13,6 +14,7 @@ import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -187,7 +189,7 @@ class FaceKit:
         return self.identity_modes.astype(np.float32)
 
     @cached_property
-    def _corner_sum(self):
+    def _corner_sum(self) -> Any:
         """Sparse (V, T): adds a triangle's normal to its corners and to their welded twins."""
         from scipy import sparse
 
@@ -197,7 +199,7 @@ class FaceKit:
             from scipy.spatial import cKDTree
 
             face, head = self.parts["face"], self.parts["head_neck"]
-            distance, near = cKDTree(self.mean[face]).query(self.mean[head])
+            distance, near = map(np.asarray, cKDTree(self.mean[face]).query(self.mean[head]))
             same = distance < 1e-3
             twin[np.arange(head.start, head.stop)[same]] = near[same] + face.start
         rows = twin[tris.ravel()]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where 68 landmarks of the face are in 3D, from identity and ARKit weights (NumPy only).
 
 The model is linear: mean + identity @ identity_modes + weights @ expressions. It is ICT-FaceKit's
@@ -65,8 +66,9 @@ def level_square(eyes: np.ndarray, mouth: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _square(eyes: np.ndarray, mouth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    eyes, mouth = eyes.mean(-2), mouth.mean(-2)
-    return eyes + 0.7 * (mouth - eyes), 2.8 * np.linalg.norm(mouth - eyes, axis=-1)
+    middle: np.ndarray = np.asarray(eyes.mean(-2))
+    down: np.ndarray = np.asarray(mouth.mean(-2) - middle)
+    return np.asarray(middle + 0.7 * down), np.asarray(2.8 * np.linalg.norm(down, axis=-1))
 
 
 def shares(points: np.ndarray, part: slice) -> np.ndarray:
@@ -74,7 +76,7 @@ def shares(points: np.ndarray, part: slice) -> np.ndarray:
     movement of points near them (Gaussians of NEAR, their sum is 1)."""
     away = np.linalg.norm(points[..., None, :] - load().mean[part], axis=-1)
     near = np.exp(-0.5 * (away / NEAR) ** 2) + 1e-9
-    return np.float32(near / near.sum(-1, keepdims=True))
+    return (near / near.sum(-1, keepdims=True)).astype(np.float32)
 
 
 @lru_cache(maxsize=1)

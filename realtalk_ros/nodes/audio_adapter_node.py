@@ -16,7 +16,7 @@ from realtalk_ros.audio.message_adapters import (
     DecodedAudio,
     Follower,
     Kind,
-    Layout,
+    SampleLayout,
     layout_of,
 )
 from realtalk_ros.errors import AudioError, RealTalkError
@@ -45,7 +45,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
 
         self.counts = {"messages": 0, "utterances": 0}
         self.kind: Kind | None = None
-        self.layout: Layout | None = None
+        self.layout: SampleLayout | None = None
         self._follower = Follower()
         self._run = f"{time.time_ns() // 10**6:x}"
         self._input: AudioSubscription | None = None
@@ -62,7 +62,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         self.steady_timer(CHECK_EVERY, self.check_publishers)
 
     def setup(self) -> None:
-        self.layout = Layout(self.sample_rate, self.channels, self.sample_format)
+        self.layout = SampleLayout(self.sample_rate, self.channels, self.sample_format)
         self.get_logger().info(f"waiting for audio on {self.topic}")
 
     def halt(self) -> None:

@@ -74,7 +74,7 @@ class DisplayNode(lifecycle.RealTalkNode):
             on_clients=lambda count: setattr(self, "_pages", count),
             on_problem=self._page_problems.append,
         )  # fmt: skip
-        display.tell(avatars=names, avatar=self.avatar)
+        display.update(avatars=names, avatar=self.avatar)
         display.start()
         self.display = display
         self.get_logger().info(f"the face is on http://{self.host}:{display.port}/ (and /operator)")
@@ -99,14 +99,14 @@ class DisplayNode(lifecycle.RealTalkNode):
             self.problems.add(self._page_problems.popleft())
         if not self.ready or self.display is None:
             if self._orders and self.display is not None:
-                self.display.tell(notice=f"{self.get_name()} is not active")
+                self.display.update(notice=f"{self.get_name()} is not active")
             self._orders.clear()
             return
         try:
             self._subscribe(self._pages > 0)
             while self._orders:
                 self.counts["orders"] += 1
-                self.display.tell(notice=self._do(*self._orders.popleft()))
+                self.display.update(notice=self._do(*self._orders.popleft()))
         except Exception as error:  # pages must be served, whatever the middleware lacks
             self.problems.add(f"{type(error).__name__}: {error}")
 
@@ -143,9 +143,9 @@ class DisplayNode(lifecycle.RealTalkNode):
         if self.display is None or not results:
             return
         if results[0].successful:
-            self.display.tell(avatar=avatar)
+            self.display.update(avatar=avatar)
         else:
-            self.display.tell(notice=f"the avatar stays: {results[0].reason}")
+            self.display.update(notice=f"the avatar stays: {results[0].reason}")
 
     def _subscribe(self, wanted: bool) -> None:
         if wanted == (self._audio is not None):  # the one that is created last
@@ -182,16 +182,16 @@ class DisplayNode(lifecycle.RealTalkNode):
             return
         try:
             if message.reset:
-                self.display.forget()
+                self.display.clear()
             if message.data:
                 pcm = decode_pcm(memoryview(message.data), message.encoding, message.channels)
                 check_rate(message.sample_rate)
                 time = self.media_time(message.header.stamp)
                 if time is None:
                     raise AudioError("a chunk of audio_out has no stamp: it was left out")
-                self.display.hear(time, message.sample_rate, pcm)
+                self.display.play(time, message.sample_rate, pcm)
             if message.last:
-                self.display.end()
+                self.display.flush()
         except AudioError as error:
             self.problems.add(str(error))
 

@@ -54,7 +54,7 @@ class FaceCommands:
         if message.expression:
             self._set_emotion(message.expression)
         elif (face := self._loader.face) is not None:
-            face.feel(*emotion_from_valence_arousal(message.valence, message.arousal))
+            face.set_emotion(*emotion_from_valence_arousal(message.valence, message.arousal))
 
     def _set_emotion(self, text: str) -> None:
         try:
@@ -63,13 +63,13 @@ class FaceCommands:
             self._node.problems.add(str(error))
             return
         if (face := self._loader.face) is not None:
-            face.feel(name, intensity)
+            face.set_emotion(name, intensity)
 
     def on_look_at(self, message: PointStamped) -> None:
         try:
             point = self._look_at.point(message)
             if (face := self._loader.face) is not None:
-                face.gaze.look(point, self._node.now() - self._playout.frames.delay)
+                face.gaze.look_at(point, self._node.now() - self._playout.frames.delay)
         except (ValueError, RealTalkError) as error:
             self._node.problems.add(str(error))
 

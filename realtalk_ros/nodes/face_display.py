@@ -73,7 +73,7 @@ class FaceDisplay:
         assert face is not None
         media_time = frame.frame / playout.frames.fps
         began, interrupts = time.perf_counter(), playout.interrupts
-        _, image = face.picture(media_time, frame.weights, frame.rotation, frame.speech)
+        _, image = face.render(media_time, frame.weights, frame.rotation, frame.speech)
         rendered = time.perf_counter()
         self._wait_until(frame.due)
         if frame.utterance and playout.interrupts != interrupts:

@@ -8,18 +8,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
 from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.behaviour.face import Dressed, Face
+from realtalk_ros.behaviour.face import Appearance, Face
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes.background_loader import BackgroundLoader
 from realtalk_ros.nodes.diagnostics import Problems
 from realtalk_ros.rendering.batching import BatchingRenderer
-from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.rendering.face_renderer import FaceRenderer, Renderer
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class FaceLoader:
         self.checksums: dict[str, str] = {}  # of its network files
         self.fallback_device = ""  # instead of the wanted one, after a network failed on that
         self._settings, self._batch = wanted, batch
-        self._background: BackgroundLoader[RendererSettings, tuple[RendererSettings, Dressed]] = (
+        self._background: BackgroundLoader[RendererSettings, tuple[RendererSettings, Appearance]] = (
             BackgroundLoader(self._load, problems)
         )
 
@@ -71,7 +70,7 @@ class FaceLoader:
         settings = self.wanted
         renderer, seconds = self._open(settings)
         self.face = Face(renderer, seed)
-        self._use(settings, self.face.dressed(renderer))
+        self._use(settings, self.face.appearance)
         return seconds
 
     def request(self, name: str) -> None:
@@ -109,17 +108,18 @@ class FaceLoader:
         self.cancel()
         self.face = self.settings = None
 
-    def _use(self, settings: RendererSettings, dressed: Dressed) -> None:
+    def _use(self, settings: RendererSettings, appearance: Appearance) -> None:
         assert self.face is not None
-        self.face.dress(dressed)
+        self.face.appearance = appearance
         self.settings = settings
         self.checksums = onnx_session.fingerprints(settings.model_dir, "renderer")
 
-    def _load(self, settings: RendererSettings) -> tuple[RendererSettings, Dressed]:
+    def _load(self, settings: RendererSettings) -> tuple[RendererSettings, Appearance]:
         """In the loader's thread."""
         shown, face = self.settings, self.face
         if shown is None or face is None:
             raise RealTalkError("the node was cleaned up")
+        renderer: Renderer
         if replace(shown, size=settings.size) == settings:
             renderer = face.renderer.resized(settings.size)
         else:
@@ -127,18 +127,18 @@ class FaceLoader:
             # lower priority does harm: a thread that waits for a core while it holds Python's lock
             # stops all others.)
             renderer, _ = self._open(settings, encoder_threads=1)
-        return settings, face.dressed(renderer)
+        return settings, Appearance.of(renderer)
 
     def _open(
         self, settings: RendererSettings, encoder_threads: int | None = None
-    ) -> tuple[FaceRenderer, float]:
+    ) -> tuple[Renderer, float]:
         """A renderer, and how long it takes to render a frame, s. Raises RealTalkError."""
         providers = onnx_session.providers_for(settings.device)
         model_dir = Path(settings.model_dir) if settings.model_dir else None
         batching, index = self._batch or (None, 0)
+        renderer: Renderer
         if batching is not None and settings.avatar == batching.avatars[index]:
-            member = batching.member(index, settings.size, providers, settings.threads, model_dir)
-            renderer = cast(FaceRenderer, member)  # which has the same interface
+            renderer = batching.face(index, settings.size, providers, settings.threads, model_dir)
         else:
             renderer = FaceRenderer(
                 Avatar.load(settings.avatar),

@@ -11,7 +11,7 @@ from geometry_msgs.msg import PointStamped, Quaternion, Vector3
 from rclpy.node import Node
 from rclpy.time import Time
 
-from realtalk_ros.behaviour.gaze import angles
+from realtalk_ros.behaviour.gaze import direction_angles
 from realtalk_ros.errors import RealTalkError
 
 Point = tuple[float, float, float]
@@ -35,7 +35,7 @@ class LookAtTransformer:
         """Of a message, in the face's frame. Raises ValueError where it has no direction, and
         RealTalkError where its frame is not known."""
         point = (message.point.x, message.point.y, message.point.z)
-        angles(point)
+        direction_angles(point)
         frame = message.header.frame_id
         if frame in self._own:
             return point

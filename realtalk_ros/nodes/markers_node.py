@@ -15,7 +15,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.msg import FaceExpression
 from realtalk_ros.nodes import qos, spin
 from realtalk_ros.nodes.face_settings import FaceNode, SharedSettings
-from realtalk_ros.output.rviz_markers import LINES, FaceLines, line, tell
+from realtalk_ros.output.rviz_markers import LINES, FaceLines, line, weights_text
 from realtalk_ros.playout.jitter_buffer import JitterBuffer
 from realtalk_ros.stream_types import TimedExpression
 
@@ -144,7 +144,11 @@ class MarkersNode(FaceNode):
         dots.scale.x = dots.scale.y = dots.scale.z = 0.003
         dots.points = _points(points)
         text = self._marker("weights", 0, stamp)
-        text.type, text.color, text.text = Marker.TEXT_VIEW_FACING, WHITE, tell(frame.weights)
+        text.type, text.color, text.text = (
+            Marker.TEXT_VIEW_FACING,
+            WHITE,
+            weights_text(frame.weights),
+        )
         text.scale.z = 0.01
         text.pose.position.y = -0.16  # beside the face, on its right
         text.pose.position.z = float(points[:, 2].mean())

@@ -159,8 +159,8 @@ class RendererNode(FaceNode):
         self.quality.set_render_time(self.loader.setup(self.seed))
         face = self.loader.face
         assert face is not None
-        face.feel(name, intensity)
-        face.mark = mark
+        face.set_emotion(name, intensity)
+        face.watermark = mark
         for gain in GAINS:
             setattr(face, gain, getattr(self, gain))
         self.playout.frames.set_fps(self.fps)
@@ -215,9 +215,9 @@ class RendererNode(FaceNode):
         if face is None:
             return
         if name == "emotion":
-            face.feel(*parse_emotion(value))
+            face.set_emotion(*parse_emotion(value))
         elif name == "mark":
-            face.mark = Watermark(value) if value else None
+            face.watermark = Watermark(value) if value else None
         elif name in GAINS:
             setattr(face, name, value)
         elif name == "fps":

@@ -1,11 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes frames and their sound to an MP4 file (H.264 and AAC) that any player opens."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import av
 import av.error
@@ -68,8 +72,11 @@ class VideoWriter:
             # BT.601 is what OpenCV converts BGR to; without a tag players guess, some wrong.
             # (As options, since PyAV 10, which Debian 12 has, knows no other way.)
             self._video.options = {
-                "preset": PRESET, "crf": QUALITY, "colorspace": "smpte170m", "color_range": "tv",
-            }  # fmt: skip
+                "preset": PRESET,
+                "crf": QUALITY,
+                "colorspace": "smpte170m",
+                "color_range": "tv",
+            }
             context = self._video.codec_context
             context.time_base = 1 / self.fps
             context.thread_count = 1  # the other cores are for the face
@@ -78,9 +85,7 @@ class VideoWriter:
                 self._audio = self._container.add_stream("aac", rate=rate, layout="mono")
                 self._audio.bit_rate = min(AUDIO_BIT_RATE, 6 * rate)  # AAC's limit for one channel
             if provenance is not None:
-                self._container.metadata.update(
-                    title=provenance.avatar, comment=provenance.words
-                )
+                self._container.metadata.update(title=provenance.avatar, comment=provenance.words)
             self._container.start_encoding()  # creates the file, so that its errors come now
         except (av.error.FFmpegError, ValueError, OSError) as error:
             self.discard()
@@ -95,12 +100,19 @@ class VideoWriter:
                 f"not {image.dtype} of {image.shape}"
             )
         if width % 2 or height % 2:  # 4:2:0 colour has no odd sizes
-            image = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+            image = cv2.copyMakeBorder(
+                image,
+                top=0,
+                bottom=height % 2,
+                left=0,
+                right=width % 2,
+                borderType=cv2.BORDER_REPLICATE,
+            )
         # Not FFmpeg's own conversion: it is twice as slow and turns grey a little green.
-        planes = cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420)
+        planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420), np.uint8)
         frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         frame.pts, frame.time_base = self.frames, 1 / self.fps
-        self._mux(self._video, frame)
+        self._mux(self._video.encode, frame)
         self.frames += 1
 
     def write_audio(self, pcm: np.ndarray) -> None:
@@ -113,35 +125,35 @@ class VideoWriter:
         frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
         frame.sample_rate = self._sample_rate
         frame.pts, frame.time_base = self.samples, Fraction(1, self._sample_rate)
-        self._mux(self._audio, frame)
+        self._mux(self._audio.encode, frame)
         self.samples += samples.shape[1]
 
     def close(self) -> None:
         """Completes the file and gives it its name. Raises RealTalkError."""
-        for stream in (self._video, self._audio):
-            if stream is not None and (self.frames if stream is self._video else self.samples):
-                self._mux(stream, None)
+        if self.frames:
+            self._mux(self._video.encode, None)
+        if self._audio is not None and self.samples:
+            self._mux(self._audio.encode, None)
         try:
             self._container.close()
             if self.provenance is not None:
                 with self._part.open("ab") as file:
                     file.write(self.provenance.mp4_box())
-            os.replace(self._part, self.path)
+            self._part.replace(self.path)
         except (av.error.FFmpegError, OSError) as error:
             self.discard()
             raise self._failed(error) from error
 
     def discard(self) -> None:
         """Ends without a file."""
-        try:
+        with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
             self._container.close()
-        except (av.error.FFmpegError, OSError, ValueError):
-            pass
         self._part.unlink(missing_ok=True)
 
-    def _mux(self, stream: av.stream.Stream, frame: av.VideoFrame | av.AudioFrame | None) -> None:
+    def _mux(self, encode: Callable[[Any], list[av.Packet]], frame: Any) -> None:
+        """Writes a frame, or with None the last packets, of the stream with this encoder."""
         try:
-            self._container.mux(stream.encode(frame))
+            self._container.mux(encode(frame))
         except (av.error.FFmpegError, OSError) as error:
             self.discard()
             raise self._failed(error) from error

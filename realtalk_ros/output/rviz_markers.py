@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The face as lines in space: landmarks in ROS's axes, how they join, and weights as text."""
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ LINES = {
     "lips_outer": (48, 60, True),
     "lips_inner": (60, 68, True),
 }
-LEAST = 0.05  # weights below this are not told
-MOST = 12  # weights told at once
+LEAST = 0.05  # weights below this are left out
+MOST = 12  # weights in one text
 
 
 class FaceLines:
@@ -46,7 +47,7 @@ def line(points: np.ndarray, name: str) -> np.ndarray:
     return np.concatenate([part, part[:1]]) if closed else part
 
 
-def tell(weights: np.ndarray) -> str:
+def weights_text(weights: np.ndarray) -> str:
     """The largest weights, one a line; `at rest` if there are none."""
     order = [i for i in np.argsort(-weights, kind="stable")[:MOST] if weights[i] >= LEAST]
     return "\n".join(f"{arkit.NAMES[i]} {weights[i]:.2f}" for i in order) or "at rest"

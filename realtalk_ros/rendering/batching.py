@@ -1,8 +1,8 @@
-"""Several faces in one process that are rendered in one run of the network where they can be.
+"""Renders several faces of one process in one run of the network where possible.
 
-Each face has a display of its own, which asks for its frame when that is due. Frames that are asked
-for within a few milliseconds of each other, as those of faces at the same frame rate are, are
-rendered together by who asked first.
+Each face has a display thread of its own, which requests its frame when that is due. Frames that
+are requested within a few milliseconds, as those of faces at the same frame rate are, become one
+batch. The thread that asked first renders it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.rendering.face_renderer import FaceRenderer, render_batch
 
-BATCH_WINDOW = 0.002  # s for which the first one waits for the others
+BATCH_WINDOW = 0.002  # s for which the first request waits for others
 
 
 @dataclass
@@ -26,7 +26,7 @@ class _Request:
     weights: np.ndarray
     template: int
     done: threading.Event = field(default_factory=threading.Event)
-    picture: np.ndarray | None = None
+    image: np.ndarray | None = None
     error: Exception | None = None
 
 
@@ -38,76 +38,76 @@ class BatchingRenderer:
         self.batches = self.frames = 0  # rendered
         self._key: tuple | None = None
         self._renderers: list[FaceRenderer] = []
-        self._loading = threading.Lock()
-        self._gathering = threading.Lock()
-        self._rendering = threading.Lock()
-        self._wishes: list[_Request] = []
-        self._full = threading.Event()
-        self._present = 0  # faces that were given out
+        self._load_lock = threading.Lock()
+        self._queue_lock = threading.Lock()
+        self._render_lock = threading.Lock()
+        self._requests: list[_Request] = []
+        self._full = threading.Event()  # every face has requested a frame
+        self._faces = 0  # handed out
 
-    def member(
+    def face(
         self, index: int, size: int, providers: Sequence[str], threads: int, model_dir: Path | None
     ) -> BatchedFace:
         """The renderer of avatar number `index`. Raises AvatarError, ModelError."""
-        with self._loading:
+        with self._load_lock:
             key = (tuple(providers), threads, model_dir)
             if key != self._key:
                 avatars = [Avatar.load(name) for name in self.avatars]
-                self._renderers = FaceRenderer.together(
+                self._renderers = FaceRenderer.load_together(
                     avatars, size, providers, threads, model_dir
                 )
-                self._key, self._present = key, 0
-            self._present = min(len(self.avatars), self._present + 1)
+                self._key, self._faces = key, 0
+            self._faces = min(len(self.avatars), self._faces + 1)
             return BatchedFace(self, self._renderers[index].resized(size))
 
     def render(self, renderer: FaceRenderer, weights: np.ndarray, template: int) -> np.ndarray:
         """As `FaceRenderer.render`, from any thread."""
-        wish = _Request(renderer, weights, template)
-        with self._gathering:
-            first = not self._wishes
-            self._wishes.append(wish)
-            if len(self._wishes) >= self._present:
+        request = _Request(renderer, weights, template)
+        with self._queue_lock:
+            first = not self._requests
+            self._requests.append(request)
+            if len(self._requests) >= self._faces:
                 self._full.set()
         if first:
             self._full.wait(BATCH_WINDOW)
             self._render_all()
-        wish.done.wait()
-        if wish.error is not None:
-            raise wish.error
-        assert wish.picture is not None
-        return wish.picture
+        request.done.wait()
+        if request.error is not None:
+            raise request.error
+        assert request.image is not None
+        return request.image
 
     def _render_all(self) -> None:
-        with self._rendering:
-            with self._gathering:
-                wishes, self._wishes = self._wishes, []
+        with self._render_lock:
+            with self._queue_lock:
+                requests, self._requests = self._requests, []
                 self._full.clear()
             try:
-                pictures = render_batch(
-                    [wish.renderer for wish in wishes],
-                    np.stack([wish.weights for wish in wishes]).astype(np.float32),
-                    [wish.template for wish in wishes],
+                images = render_batch(
+                    [request.renderer for request in requests],
+                    np.stack([request.weights for request in requests]).astype(np.float32),
+                    [request.template for request in requests],
                 )
-                for wish, picture in zip(wishes, pictures, strict=True):
-                    wish.picture = picture
-            except Exception as error:  # every face that waited is told
-                for wish in wishes:
-                    wish.error = error
-            self.batches, self.frames = self.batches + 1, self.frames + len(wishes)
-            for wish in wishes:
-                wish.done.set()
+                for request, image in zip(requests, images, strict=True):
+                    request.image = image
+            except Exception as error:  # raised in the thread of every face of the batch
+                for request in requests:
+                    request.error = error
+            self.batches, self.frames = self.batches + 1, self.frames + len(requests)
+            for request in requests:
+                request.done.set()
 
 
 class BatchedFace:
-    """One face of a troupe, to whoever takes a FaceRenderer."""
+    """One face of a BatchingRenderer, with the interface of a FaceRenderer."""
 
-    def __init__(self, troupe: BatchingRenderer, renderer: FaceRenderer):
-        self._troupe, self._renderer = troupe, renderer
+    def __init__(self, batching: BatchingRenderer, renderer: FaceRenderer):
+        self._batching, self._renderer = batching, renderer
         self.avatar, self.size = renderer.avatar, renderer.size
         self.template_count = renderer.template_count
 
     def render(self, weights: np.ndarray, template: int) -> np.ndarray:
-        return self._troupe.render(self._renderer, weights, template)
+        return self._batching.render(self._renderer, weights, template)
 
     def resized(self, size: int) -> BatchedFace:
-        return BatchedFace(self._troupe, self._renderer.resized(size))
+        return BatchedFace(self._batching, self._renderer.resized(size))

@@ -1,12 +1,15 @@
-"""Lids and irises laid where the 3D face prior puts them (NumPy).
+"""Lids and irises, moved to where the 3D face prior puts them (NumPy).
 
-An eye is layers: the ball stays when lids come down over it, and turns behind them when it looks
-aside. A smooth field of movements (`training.renderer.model.Alignment`) knows no layers, it
-squeezes the whole eye into the slit of a shut one. So around the eyes it gives way to this: between
-the lids lie the template's own pixels of the ball, the iris moved by the gaze; above and below them
-those of the lids' skin, stretched from the lids' edges outwards. The map of the mouth's inside
-(mouth.py) tells the same: its second channel is where the ball shows, its third where a lid came
-over it.
+An eye consists of layers. The eyeball stays in its place while lids come down over it, and turns
+behind them in a glance. A smooth warp (`training.renderer.model.Alignment`) knows no layers: it
+would squeeze the whole eye into the slit of a shut one. So around the eyes the sampling grid comes
+from here:
+
+- Between the lids lie the template's own pixels of the eyeball; the iris is moved by the gaze.
+- Above and below lie the template's pixels of the lids' skin, stretched outwards from their edges.
+
+The map of the mouth's interior (mouth.py) contains the eyes, too. Its second channel is where the
+eyeball is visible, its third where a lid came down over it.
 """
 
 from __future__ import annotations
@@ -24,23 +27,27 @@ from realtalk_ros.rendering.camera import Cameras
 
 FILE = Path(__file__).parents[1] / "data" / "eyes.npz"
 SIDES = "Right", "Left"
-IRIS, DEPTH = 0.62, 1.4  # cm: its radius, and how far before the ball's middle it lies
-SHUT = 0.12  # of the resting eye's opening: the face model's lids have met
-LEAST = 0.04  # widths: of the opening near the corners, to measure what closes it
-NARROW = 6.0  # pixels: an eye that is seen from the side stays as it is
-GRID = 33  # places from corner to corner for which the lids' heights are computed
-# In widths of an eye: how far beside it, and above and below the lids, its movement reaches.
-BESIDE, BEYOND = 0.25, 0.4
-# In radii of the iris: what moves with it as it is; from there the white gives way, over as many.
-WHOLE, AROUND = 1.1, 0.8
-RIM = 1.5  # pixels below the lower lid's edge that a shut eye hides: its wet rim
-WITHIN = 0.75  # pixels from the template's lids of which the ball is taken
+IRIS_RADIUS, IRIS_DEPTH = 0.62, 1.4  # cm; its depth is from the eyeball's centre
+SHUT = 0.12  # of the resting opening at which the face model's lids have met
+MIN_OPENING = 0.04  # eye widths: the opening near the corners is taken to be at least this
+MIN_WIDTH = 6.0  # pixels: an eye that is seen from the side is left as it is
+SAMPLES = 33  # along the eye, at which the lids' heights are computed
+# How far the patch reaches beside the eye, and above and below the lids, in eye widths.
+SIDE_MARGIN, LID_MARGIN = 0.25, 0.4
+# In iris radii: what is nearer moves with the iris, beyond it the movement fades out over FADE.
+RIGID, FADE = 1.1, 0.8
+HIDDEN_RIM = 1.5  # pixels: the wet rim of the lower lid, which a shut eye hides
+MAX_OVERSHOOT = 0.75  # pixels beyond the template's lids from which the eyeball may be sampled
 
 
 class EyesModel:
-    """Lids' edges (2, 2, N, 3) cm of right and left eye, upper and lower lid, from the person's
-    right to the left; lids_expressions (52, ...), lids_modes (100, ...); the eyeballs' middles
-    balls (2, 3), balls_modes (100, 2, 3). See training/synthetic/eyes_model.py."""
+    """The edges of the lids and the eyeballs of the mean face, and what moves them.
+
+    lids (2, 2, N, 3) cm: right and left eye, upper and lower lid, points from the person's right to
+    the left. lids_expressions (52, ...), lids_modes (100, ...): their movement by weights and
+    identity. balls (2, 3) cm: the eyeballs' centres; balls_modes (100, 2, 3).
+    training/synthetic/eyes_model.py makes them.
+    """
 
     def __init__(self, arrays: dict[str, np.ndarray]):
         try:
@@ -51,8 +58,8 @@ class EyesModel:
         except KeyError as error:
             raise RealTalkError(f"the eyes' model lacks {error}: reinstall realtalk_ros") from error
         self.expressions = self.expressions.reshape(arkit.COUNT, -1)
-        # By which landmarks of the eyes a vertex is put right, see Eyes.
-        self.righted = landmarks.shares(self.lids, landmarks.EYES)
+        # How the landmarks' residuals are interpolated to the points, see `Eyes`.
+        self.interpolation = landmarks.shares(self.lids, landmarks.EYES)
 
 
 @lru_cache(maxsize=1)
@@ -63,188 +70,239 @@ def load() -> EyesModel:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Eyes before a camera, in shares of the crop."""
+class ProjectedEyes:
+    """Both eyes as a template's camera sees them, in normalised coordinates."""
 
-    lids: np.ndarray  # (2, 2, N, 2), where the camera sees them
-    off: np.ndarray  # (2, 2, N, 2), and how far beside that the landmarks say
-    irises: np.ndarray  # (2, 2), with what they are off by
-    centimetre: float
+    lids: np.ndarray  # (2, 2, N, 2), without the residuals
+    residuals: np.ndarray  # (2, 2, N, 2), of the landmarks, interpolated
+    irises: np.ndarray  # (2, 2), with the residuals
+    scale: float  # length of a centimetre
 
 
 @dataclass(frozen=True)
-class Patch:
-    """A part of a picture and where in the template its pixels lie."""
+class EyePatch:
+    """The part of a picture around an eye, and where in the template its pixels lie."""
 
     rows: slice
     columns: slice
-    places: np.ndarray  # (H, W, 2) pixels
-    share: np.ndarray  # (H, W, 1), how far that counts
-    shown: np.ndarray  # (H, W, 2) uint8, how far the ball shows, and a lid that was not there
+    sampling_grid: np.ndarray  # (H, W, 2), pixels of the template
+    blend: np.ndarray  # (H, W, 1), weight of this sampling grid, 0..1
+    visibility: np.ndarray  # (H, W, 2) uint8: of the eyeball, and of a lid that came down over it
 
 
 class Eyes:
-    """One person's eyes before the cameras of some templates.
+    """One person's eyes, seen by the cameras of some templates.
 
-    identity (100,); off (T, 68, 2), by how much the templates' landmarks lie beside what identity
-    and camera say, in shares of the crop: where the eyes' do, the lids follow.
+    identity: (100,).
+    residuals: (T, 68, 2), template landmarks minus their projections. The lids are moved by the
+        residuals of the eyes' landmarks.
     """
 
-    def __init__(self, identity: np.ndarray, cameras: Cameras, off: np.ndarray):
+    def __init__(self, identity: np.ndarray, cameras: Cameras, residuals: np.ndarray):
         model = self._model = load()
         self._cameras = cameras
-        self._lids = model.lids + np.float32(np.tensordot(identity, model.modes, 1))
-        self._balls = model.balls + np.float32(np.tensordot(identity, model.ball_modes, 1))
-        self._off = model.righted @ np.float32(off[:, None, None, landmarks.EYES])
+        self._lids = model.lids + np.tensordot(identity, model.modes, 1).astype(np.float32)
+        self._balls = model.balls + np.tensordot(identity, model.ball_modes, 1).astype(np.float32)
+        eyes = residuals[:, None, None, landmarks.EYES].astype(np.float32)
+        self._residuals = model.interpolation @ eyes
 
-    def seen(self, weights: np.ndarray, template: int) -> Seen:
-        """By weights (52,), by a template's camera."""
+    def project(self, weights: np.ndarray, template: int) -> ProjectedEyes:
+        """The eyes at weights (52,), seen by a template's camera."""
         lids = self._lids + (weights @ self._model.expressions).reshape(self._lids.shape)
         irises = np.stack(
             [
-                ball + rotation(*gaze_angles(weights, side))[:, 2] * DEPTH
+                ball + rotation(*gaze_angles(weights, side))[:, 2] * IRIS_DEPTH
                 for ball, side in zip(self._balls, SIDES, strict=True)
             ]
         )
-        off, project = self._off[template], self._cameras.project
-        return Seen(
-            project(lids, template)[..., :2],
-            off,
-            project(irises, template)[:, :2] + off.mean((1, 2)),
-            float(self._cameras.scale[template]),
+        residuals, project = self._residuals[template], self._cameras.project
+        return ProjectedEyes(
+            lids=project(lids, template)[..., :2],
+            residuals=residuals,
+            irises=project(irises, template)[:, :2] + residuals.mean((1, 2)),
+            scale=float(self._cameras.scale[template]),
         )
 
 
-def patches(rest: Seen, wanted: Seen, size: int) -> list[Patch]:
-    """The eyes of a picture to be, as they lie in a template that shows them at rest."""
-    both = (patch(rest, wanted, eye, size) for eye in (0, 1))
-    return [p for p in both if p]
+def eye_patches(template: ProjectedEyes, target: ProjectedEyes, size: int) -> list[EyePatch]:
+    """The patches of a picture of `size` x `size` pixels that shows the eyes as `target`. An eye
+    that is outside the picture or seen from the side has none."""
+    patches = (eye_patch(template, target, eye, size) for eye in (0, 1))
+    return [patch for patch in patches if patch is not None]
 
 
-def overlay(found: list[Patch], layer: np.ndarray, image: np.ndarray) -> None:
-    """Draws them into `layer` (S, S, 3): x and y of their places in the template, and their share;
-    and into mouth.py's map `image` (S, S, 3) uint8."""
-    for one in found:
-        layer[one.rows, one.columns] = np.concatenate([one.places, one.share], -1)
-        image[one.rows, one.columns, 1:] = one.shown
+def draw_patches(patches: list[EyePatch], eye_grid: np.ndarray, mouth_interior: np.ndarray) -> None:
+    """Writes patches into `eye_grid` (S, S, 3), sampling grid and blend weight, and into mouth.py's
+    map `mouth_interior` (S, S, 3) uint8."""
+    for patch in patches:
+        grid = np.concatenate([patch.sampling_grid, patch.blend], -1)
+        eye_grid[patch.rows, patch.columns] = grid
+        mouth_interior[patch.rows, patch.columns, 1:] = patch.visibility
 
 
-def patch(rest: Seen, wanted: Seen, eye: int, size: int) -> Patch | None:
-    """Of one eye; None where it is not in the picture, or seen from the side."""
-    edges, moved = rest.lids[eye] * size - 0.5, wanted.lids[eye] * size - 0.5
-    off = rest.off[eye] * size
-    corners = (edges + off).mean(0)[[0, -1]]
-    along = corners[1] - corners[0]
-    width = float(np.hypot(*along))
-    if width < NARROW:
+def eye_patch(
+    template: ProjectedEyes, target: ProjectedEyes, eye: int, size: int
+) -> EyePatch | None:
+    """The patch of one eye; None where it is outside the picture or seen from the side."""
+    rest, moved = template.lids[eye] * size - 0.5, target.lids[eye] * size - 0.5
+    residuals = template.residuals[eye] * size
+    axes = EyeAxes.of(rest, moved, residuals)
+    if axes.width < MIN_WIDTH:
         return None
-    across, down = along / width
-    axes = np.array([[across, down], [down, -across]], np.float32)  # corner to corner, and up
-    shift = (moved - edges).mean(0)[[0, -1]].mean(0)  # of the head
-    near = np.concatenate([edges + off, moved + off]).reshape(-1, 2)
-    margin = np.array([BESIDE, BEYOND]) * width
-    low = np.clip(np.floor(near.min(0) - margin), 0, size).astype(int)
-    high = np.clip(np.ceil(near.max(0) + margin) + 1, 0, size).astype(int)
+    points = np.concatenate([rest + residuals, moved + residuals]).reshape(-1, 2)
+    margin = np.array([SIDE_MARGIN, LID_MARGIN]) * axes.width
+    low = np.clip(np.floor(points.min(0) - margin), 0, size).astype(int)
+    high = np.clip(np.ceil(points.max(0) + margin) + 1, 0, size).astype(int)
     if not (high > low).all():
         return None
-    begin = corners[0] + shift
-    x = np.arange(low[0], high[0], dtype=np.float32) - begin[0]
-    y = np.arange(low[1], high[1], dtype=np.float32)[:, None] - begin[1]
-    u, v = axes[0, 0] * x + axes[0, 1] * y, axes[1, 0] * x + axes[1, 1] * y
-    known, shall = (edges - corners[0]) @ axes.T, (moved - begin) @ axes.T
-    lids = Lids.along(u, width, curves(known, shall, off @ axes.T, width))
-    over = v - lids.top > lids.bottom - v  # the upper lid's
-    skin, outside, share = lids.skin(v, over, width)
-    share *= np.clip(1 - np.maximum(-u, u - width) / (BESIDE * width), 0, 1)
-    aside = axes @ (shift + (rest.irises[eye] - wanted.irises[eye]) * size)
-    middle = axes @ (wanted.irises[eye] * size - 0.5 - begin)
-    carried = carried_by_iris(u - middle[0], v - middle[1], IRIS * rest.centimetre * size, aside)
-    showing = np.clip(0.5 - outside, 0, 1) * ((u > 0) & (u < width))
-    shown = np.empty((*u.shape, 2), np.uint8)
-    shown[..., 0], shown[..., 1] = 255 * showing, 255 * share * lids.shut * over * (1 - showing)
+    u, v = axes.pixels(low, high)
+    curves = lid_curves(
+        (rest - axes.template_corner) @ axes.directions.T,
+        (moved - axes.target_corner) @ axes.directions.T,
+        residuals @ axes.directions.T,
+        axes.width,
+    )
+    lids = LidHeights.at(u, axes.width, curves)
+    over = v - lids.upper > lids.lower - v  # nearer to the upper lid
+    skin, outside, blend = lids.skin(v, over, axes.width)
+    blend *= np.clip(1 - np.maximum(-u, u - axes.width) / (SIDE_MARGIN * axes.width), 0, 1)
+    showing = np.clip(0.5 - outside, 0, 1) * ((u > 0) & (u < axes.width))
+    visibility = np.empty((*u.shape, 2), np.uint8)
+    visibility[..., 0] = 255 * showing
+    visibility[..., 1] = 255 * blend * lids.closure * over * (1 - showing)
+    # The iris moves with the head and, within the eye, against it by the gaze.
+    irises = (template.irises[eye] - target.irises[eye]) * size
+    movement = axes.directions @ (axes.shift + irises)
+    iris = axes.directions @ (target.irises[eye] * size - 0.5 - axes.target_corner)
+    radius = IRIS_RADIUS * template.scale * size
+    with_iris = iris_weight(u - iris[0], v - iris[1], radius, movement)
     opened = outside < 0
-    v = np.where(opened, lids.ball(v + carried * aside[1]), skin)
-    u = np.where(opened, u + carried * aside[0], u)
-    places = np.empty((*u.shape, 2), np.float32)
-    for axis in (0, 1):
-        places[..., axis] = axes[0, axis] * u + axes[1, axis] * v + corners[0, axis]
+    v = np.where(opened, lids.eyeball(v + with_iris * movement[1]), skin)
+    u = np.where(opened, u + with_iris * movement[0], u)
     columns, rows = (slice(*ends) for ends in zip(low, high, strict=True))
-    return Patch(rows, columns, places, share[..., None], shown)
-
-
-def carried_by_iris(x: np.ndarray, y: np.ndarray, radius: float, aside: np.ndarray) -> np.ndarray:
-    """How far pixels (H, W) that lie so far from an iris's middle move with it, which moves
-    `aside` (2,)."""
-    fall = max(AROUND * radius, 1.4 * float(np.hypot(*aside)))
-    return np.clip(1 + (WHOLE * radius - np.sqrt(x**2 + y**2)) / fall, 0, 1)
+    return EyePatch(rows, columns, axes.to_template(u, v), blend[..., None], visibility)
 
 
 @dataclass(frozen=True)
-class Lids:
-    """Where the lids of an eye lie above and below each pixel of a patch: heights (H, W), pixels up
-    from the line between its corners."""
+class EyeAxes:
+    """Coordinates of an eye in pixels: u from its first corner to the other, v up from that line.
 
-    top: np.ndarray  # as they shall be
-    bottom: np.ndarray
-    rest_top: np.ndarray  # as they lie in the template
-    rest_bottom: np.ndarray
-    shut: np.ndarray  # how far they shall be
+    They have the same directions in the template and in the picture.
+    """
+
+    template_corner: np.ndarray  # (2,), where the first corner is in the template
+    target_corner: np.ndarray  # (2,), and in the picture
+    shift: np.ndarray  # (2,) from one to the other, by which the head moved
+    directions: np.ndarray  # (2, 2) float32, unit vectors of u and v in the picture
+    width: float  # from corner to corner
 
     @classmethod
-    def along(cls, u: np.ndarray, width: float, found: np.ndarray) -> Lids:
-        """Of `curves`, by how far along from the first corner a pixel lies."""
-        at = np.clip(u * ((GRID - 1) / width), 0, GRID - 1.001)
-        before = at.astype(np.intp)
-        at -= before
-        slopes = np.diff(found)
+    def of(cls, rest: np.ndarray, moved: np.ndarray, residuals: np.ndarray) -> EyeAxes:
+        """Of lids (2, N, 2) in pixels: projected at rest, projected in the picture, residuals."""
+        corners = (rest + residuals).mean(0)[[0, -1]]
+        along = corners[1] - corners[0]
+        width = float(np.hypot(*along))
+        right, down = along / max(width, 1e-6)
+        directions = np.array([[right, down], [down, -right]], np.float32)
+        shift = (moved - rest).mean(0)[[0, -1]].mean(0)
+        return cls(corners[0], corners[0] + shift, shift, directions, width)
+
+    def pixels(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """U and v (H, W) of the picture's pixels from `low` to `high` (x, y)."""
+        x = np.arange(low[0], high[0], dtype=np.float32) - self.target_corner[0]
+        y = np.arange(low[1], high[1], dtype=np.float32)[:, None] - self.target_corner[1]
+        (u_x, u_y), (v_x, v_y) = self.directions
+        return u_x * x + u_y * y, v_x * x + v_y * y
+
+    def to_template(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """(H, W, 2) float32: the template's pixels at u and v (H, W)."""
+        pixels = np.empty((*u.shape, 2), np.float32)
+        for axis in (0, 1):
+            pixels[..., axis] = (
+                self.directions[0, axis] * u
+                + self.directions[1, axis] * v
+                + self.template_corner[axis]
+            )
+        return pixels
+
+
+def iris_weight(x: np.ndarray, y: np.ndarray, radius: float, movement: np.ndarray) -> np.ndarray:
+    """(H, W) 0..1: how far pixels at x, y from an iris's centre share its `movement` (2,)."""
+    fade = max(FADE * radius, 1.4 * float(np.hypot(*movement)))
+    return np.clip(1 + (RIGID * radius - np.sqrt(x**2 + y**2)) / fade, 0, 1)
+
+
+@dataclass(frozen=True)
+class LidHeights:
+    """Heights v of an eye's lids at each pixel of a patch (H, W)."""
+
+    upper: np.ndarray  # in the picture
+    lower: np.ndarray
+    template_upper: np.ndarray  # in the template
+    template_lower: np.ndarray
+    closure: np.ndarray  # how far the lids are shut in the picture, 0..1
+
+    @classmethod
+    def at(cls, u: np.ndarray, width: float, curves: np.ndarray) -> LidHeights:
+        """Interpolates `lid_curves` to pixels at u (H, W)."""
+        position = np.clip(u * ((SAMPLES - 1) / width), 0, SAMPLES - 1.001)
+        before = position.astype(np.intp)
+        position -= before
+        slopes = np.diff(curves)
         return cls(*(
-            curve.take(before) + slope.take(before) * at
-            for curve, slope in zip(found, slopes, strict=True)
+            curve.take(before) + slope.take(before) * position
+            for curve, slope in zip(curves, slopes, strict=True)
         ))  # fmt: skip
 
     def skin(
         self, v: np.ndarray, over: np.ndarray, width: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """At which height the template shows the lids' skin; how far outside the open eye a pixel
-        is, less than nothing within; how far the skin there follows."""
-        move = np.where(over, self.rest_top - self.top, self.rest_bottom - self.bottom)
-        outside = np.where(over, v - self.top, self.bottom - v)
-        share = 1 - np.maximum(outside, 0) / (BEYOND * width + np.abs(move))
-        lid = v + move
-        lid = np.where(over, lid, np.minimum(lid, self.rest_bottom - RIM * self.shut))
-        return lid, outside, np.maximum(share, 0)
-
-    def ball(self, v: np.ndarray) -> np.ndarray:
-        """At which height the template shows the ball: nowhere else than between its lids."""
-        within = (
-            np.clip(self.top - self.rest_top, 0, WITHIN),
-            np.clip(self.rest_bottom - self.bottom, 0, WITHIN),
+        """For pixels at heights v, of which those `over` the eye's middle belong to the upper lid:
+        the height at which the template shows this skin; the pixel's distance from the open eye,
+        negative inside of it; how far the skin follows the lid, 0..1."""
+        movement = np.where(
+            over, self.template_upper - self.upper, self.template_lower - self.lower
         )
-        centre = (self.rest_top + self.rest_bottom) / 2
-        ball = np.minimum(v, np.maximum(self.rest_top - within[0], centre))
-        return np.maximum(ball, np.minimum(self.rest_bottom + within[1], centre))
+        outside = np.where(over, v - self.upper, self.lower - v)
+        follow = 1 - np.maximum(outside, 0) / (LID_MARGIN * width + np.abs(movement))
+        skin = v + movement
+        lowest = np.minimum(skin, self.template_lower - HIDDEN_RIM * self.closure)
+        return np.where(over, skin, lowest), outside, np.maximum(follow, 0)
+
+    def eyeball(self, v: np.ndarray) -> np.ndarray:
+        """The heights at which the template shows the eyeball: v, kept between its lids."""
+        above = np.clip(self.upper - self.template_upper, 0, MAX_OVERSHOOT)
+        below = np.clip(self.template_lower - self.lower, 0, MAX_OVERSHOOT)
+        middle = (self.template_upper + self.template_lower) / 2
+        height = np.minimum(v, np.maximum(self.template_upper - above, middle))
+        return np.maximum(height, np.minimum(self.template_lower + below, middle))
 
 
-def curves(edges: np.ndarray, moved: np.ndarray, off: np.ndarray, width: float) -> np.ndarray:
-    """(5, GRID): heights of upper and lower lid as they shall be, and as they lie in the template,
-    and how far they shall be shut, over evenly spaced places from corner to corner. Of lids at rest
-    and moved, and what they are off by, (2, N, 2) pixels along and up.
+def lid_curves(
+    rest: np.ndarray, moved: np.ndarray, residuals: np.ndarray, width: float
+) -> np.ndarray:
+    """(5, SAMPLES): the fields of `LidHeights` at evenly spaced u from corner to corner.
 
-    What the face model brings together meets, however far beside it the landmarks say it begins.
+    rest, moved, residuals: (2, N, 2), u and v of the lids as the face model has them in the
+    template and in the picture, and what the template's landmarks add. Lids that meet in the face
+    model meet in the picture, however far apart the landmarks put them in the template.
     """
-    at = np.linspace(0, width, GRID)
+    at = np.linspace(0, width, SAMPLES)
 
     def heights(lids: np.ndarray) -> np.ndarray:
         pairs = np.moveaxis(lids, -1, 1)
-        return np.stack([np.interp(at, np.maximum.accumulate(x), y) for x, y in pairs])
+        return np.stack([np.interp(at, np.maximum.accumulate(u), v) for u, v in pairs])
 
-    known, shall, lies = heights(edges), heights(moved), heights(edges + off)
-    gap = known[0] - known[1]
-    wider = (shall[0] - shall[1] - gap) / np.maximum(gap, LEAST * width)
-    half = 0.5 * np.maximum(lies[0] - lies[1], 0)
-    middle = lies.mean(0)
-    there = middle + (shall - known).mean(0)
-    share = np.maximum(1 + wider / (1 - SHUT), 0)
-    shut, wanted = np.maximum(1 - share, 0), half * share
-    found = [there + wanted, there - wanted, middle + half, middle - half, shut]
-    return np.stack(found).astype(np.float32)
+    model, target, template = heights(rest), heights(moved), heights(rest + residuals)
+    opening = model[0] - model[1]
+    widening = (target[0] - target[1] - opening) / np.maximum(opening, MIN_OPENING * width)
+    half = 0.5 * np.maximum(template[0] - template[1], 0)
+    middle = template.mean(0)
+    target_middle = middle + (target - model).mean(0)
+    openness = np.maximum(1 + widening / (1 - SHUT), 0)
+    closure, target_half = np.maximum(1 - openness, 0), half * openness
+    curves = [
+        target_middle + target_half, target_middle - target_half, middle + half, middle - half,
+        closure,
+    ]  # fmt: skip
+    return np.stack(curves).astype(np.float32)

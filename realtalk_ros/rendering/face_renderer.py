@@ -1,10 +1,11 @@
-"""Weights to pictures of one avatar: the generated crop, blended into a template frame."""
+"""Renders ARKit weights: the generated face crop, blended into a template of the avatar."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -16,13 +17,33 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.generator import FaceInputs, Generator
 from realtalk_ros.rendering.reference_selection import ReferenceSelector
 
-FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam can show
+FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam shows
+
+
+class Renderer(Protocol):
+    """What renders one avatar: a FaceRenderer, or a BatchedFace (batching.py)."""
+
+    @property
+    def avatar(self) -> Avatar: ...
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the images, pixels."""
+
+    @property
+    def template_count(self) -> int: ...
+
+    def render(self, weights: np.ndarray, template: int) -> np.ndarray:
+        """One frame: ARKit weights (52,), index of a template -> (height, width, 3) uint8 BGR."""
+
+    def resized(self, size: int) -> Renderer:
+        """The same face in images of another height, sharing the networks and features."""
 
 
 class FaceRenderer:
-    """Renders one avatar. What depends on the avatar or a template frame is computed here, once.
+    """Renders one avatar. What depends on the avatar or a template alone is computed here, once.
 
-    `size` is the height of the pictures in pixels; the width follows the avatar's proportions.
+    `size` is the height of the images in pixels; their width follows the avatar's proportions.
     `encoder_threads`: CPU threads of what runs once, while it loads (default: `threads`).
     Raises ModelError for broken network files.
     """
@@ -39,16 +60,18 @@ class FaceRenderer:
         generator = Generator(
             [avatar], providers, threads, model_dir, encoder_threads=encoder_threads
         )
-        self._begin(avatar, generator, 0)
-        self._fit(size)
+        self._setup(avatar, generator, 0)
+        self._resize(size)
 
-    def _begin(self, avatar: Avatar, generator: Generator, person: int) -> None:
-        self.avatar, self._generator, self._person = avatar, generator, person
-        known = avatar.reference_weights
-        self._chooser = ReferenceSelector(np.zeros((1, arkit.COUNT)) if known is None else known)
+    def _setup(self, avatar: Avatar, generator: Generator, index: int) -> None:
+        self.avatar, self._generator, self._index = avatar, generator, index
+        weights = avatar.reference_weights
+        self._selector = ReferenceSelector(
+            np.zeros((1, arkit.COUNT)) if weights is None else weights
+        )
 
     @classmethod
-    def together(
+    def load_together(
         cls,
         avatars: Sequence[Avatar],
         size: int = 512,
@@ -59,32 +82,32 @@ class FaceRenderer:
         """Renderers of several faces that share one network, for `render_batch`."""
         generator = Generator(avatars, providers, threads, model_dir)
         renderers = []
-        for person, avatar in enumerate(avatars):
+        for index, avatar in enumerate(avatars):
             renderer = cls.__new__(cls)
-            renderer._begin(avatar, generator, person)
-            renderer._fit(size)
+            renderer._setup(avatar, generator, index)
+            renderer._resize(size)
             renderers.append(renderer)
         return renderers
 
     def resized(self, size: int) -> FaceRenderer:
-        """The same face at another height of its pictures, sharing everything that is learned."""
+        """The same face in images of another height, sharing the networks and features."""
         other = copy.copy(self)
-        other._fit(size)
+        other._resize(size)
         return other
 
-    def _fit(self, size: int) -> None:
+    def _resize(self, size: int) -> None:
         avatar = self.avatar
         scale = size / avatar.size[1]
         self.size = (round(avatar.size[0] * scale), size)  # width, height
         x, y, side = (round(value * scale) for value in avatar.crop)
-        self._roi = (slice(y, y + side), slice(x, x + side))
+        self._region = (slice(y, y + side), slice(x, x + side))
         self._side = side
-        shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         self.templates = (
             avatar.templates
             if scale == 1
             else np.stack(
-                [cv2.resize(image, self.size, interpolation=shrink) for image in avatar.templates]
+                [cv2.resize(image, self.size, interpolation=method) for image in avatar.templates]
             )
         )
         ramp = np.minimum(np.arange(side), np.arange(side)[::-1]) / (FEATHER * side)
@@ -99,43 +122,43 @@ class FaceRenderer:
 
     def generate(self, weights: np.ndarray, template: int) -> tuple[np.ndarray, np.ndarray]:
         """The network alone: weights (52,) to the face crop (256, 256, 3) uint8 BGR and its soft
-        mask (256, 256) in 0..1. Both are overwritten by the next call."""
-        pictures, masks = self._generator.run(weights[None], [self._shown(weights, template)])
-        return pictures[0], masks[0]
+        mask (256, 256) in 0..1. The next call overwrites both."""
+        images, masks = self._generator.run(weights[None], [self._inputs(weights, template)])
+        return images[0], masks[0]
 
-    def _shown(self, weights: np.ndarray, template: int) -> FaceInputs:
-        return FaceInputs(self._person, template, self._chooser.choose(weights))
+    def _inputs(self, weights: np.ndarray, template: int) -> FaceInputs:
+        return FaceInputs(self._index, template, self._selector.choose(weights))
 
-    def compose(self, picture: np.ndarray, mask: np.ndarray, template: int) -> np.ndarray:
+    def compose(self, image: np.ndarray, mask: np.ndarray, template: int) -> np.ndarray:
         """Blends a generated crop into its template. Returns a new (height, width, 3) uint8."""
         side = self._side
         if side != CROP_SIZE:
-            picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC)
+            image = cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC)
             mask = cv2.resize(mask, (side, side), interpolation=cv2.INTER_LINEAR)
         mask = mask * self._feather
         frame = self.templates[template].copy()
-        region = frame[self._roi]
-        region[:] = cv2.blendLinear(picture, np.ascontiguousarray(region), mask, 1 - mask)
+        region = frame[self._region]
+        region[:] = cv2.blendLinear(image, np.ascontiguousarray(region), mask, 1 - mask)
         return frame
 
     def render(self, weights: np.ndarray, template: int) -> np.ndarray:
-        """One frame: ARKit weights (52,), index of a template frame -> (height, width, 3) BGR."""
+        """One frame: ARKit weights (52,), index of a template -> (height, width, 3) uint8 BGR."""
         return self.compose(*self.generate(weights, template), template)
 
 
 def render_batch(
     renderers: Sequence[FaceRenderer], weights: np.ndarray, templates: Sequence[int]
 ) -> list[np.ndarray]:
-    """One frame of each of several faces of `FaceRenderer.together`, in one run of the network.
+    """One frame of each of B faces of `FaceRenderer.load_together`, in one run of the network.
 
-    Weights (B, 52), template indices (B,) -> B images. The same face may be there more than once.
+    Weights (B, 52) and template indices (B,) -> B images. A face may occur more than once.
     Raises ModelError for renderers that were not loaded together.
     """
     generators = {id(renderer._generator): renderer._generator for renderer in renderers}
     if len(generators) != 1:
-        raise ModelError("render_batch takes the faces of one FaceRenderer.together")
+        raise ModelError("render_batch takes the faces of one FaceRenderer.load_together")
     (generator,) = generators.values()
-    shown = [r._shown(w, t) for r, w, t in zip(renderers, weights, templates, strict=True)]
-    pictures, masks = generator.run(weights, shown)
-    each = zip(renderers, pictures, masks, templates, strict=True)
-    return [renderer.compose(p, m, template) for renderer, p, m, template in each]
+    inputs = [r._inputs(w, t) for r, w, t in zip(renderers, weights, templates, strict=True)]
+    images, masks = generator.run(weights, inputs)
+    each = zip(renderers, images, masks, templates, strict=True)
+    return [renderer.compose(image, mask, template) for renderer, image, mask, template in each]

@@ -1,4 +1,9 @@
-"""The renderer's networks at run time (ONNX Runtime): an avatar's features once, a crop a frame."""
+"""The renderer's networks at run time (ONNX Runtime).
+
+An avatar's features are encoded once, when it is loaded. Each frame then takes the aligner, which
+turns moved landmarks into a sampling grid of the template, and the generator, which makes the face
+crop of the warped template, the features and the map of the mouth's interior.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,19 +30,29 @@ from realtalk_ros.contracts import (
     RENDERER_FORMATS,
 )
 from realtalk_ros.errors import ModelError, NetworkError
-from realtalk_ros.rendering.geometry import Geometry, resting
+from realtalk_ros.rendering.geometry import Geometry, template_landmarks
 
 HOW_TO_RENEW = "run `realtalk train renderer --avatar` again, or remove it"
+NO_MAP: Any = None  # for the y of maps in two arrays; OpenCV's type stubs do not allow None
+
+
+@dataclass(frozen=True)
+class FaceInputs:
+    """What a face is drawn on: the indices of an avatar, of its template and of its reference."""
+
+    avatar: int
+    template: int
+    reference: int
 
 
 class Generator:
-    """The network that runs for each frame, and the features of some avatars' templates.
+    """The network that runs for each frame, and the encoded features of some avatars.
 
-    The features lie on the device (the CPU's memory or the GPU's) once, and so do the inputs and
-    outputs of every batch size that was asked for: no run allocates or copies what it need not.
-    An avatar that was fine-tuned brings its own generator, so it cannot share one with others.
+    The features are on the device (the CPU's memory or the GPU's) once, and so are the inputs and
+    outputs of every batch size that was used: no run allocates or copies what it need not.
+    An avatar that was fine-tuned brings a generator of its own, so it cannot share one with others.
     `encoder_threads` are those of the encoder, which runs here once for each template.
-    Raises ModelError for broken network files and for avatars that cannot be together.
+    Raises ModelError for broken network files and for avatars that cannot share a generator.
     """
 
     def __init__(
@@ -48,137 +64,124 @@ class Generator:
         encoder_threads: int | None = None,
     ):
         folder = model_dir or onnx_session.MODEL_DIR
-        own = {avatar.generator for avatar in avatars}
-        if len(own) != 1:
-            raise ModelError(
-                "avatars with generators of their own cannot share one: load them one by one"
-            )
-        place = own.pop() or folder
-        on_gpu = bool(providers) and providers[0] != "CPUExecutionProvider"
-        half = on_gpu and (place / GENERATOR_HALF_FILE).is_file()
-        name = GENERATOR_HALF_FILE if half else GENERATOR_FILE
-        self._open = partial(onnx_session.session, place / name, providers, threads)
-        self._alone = self._open(faces=1)
-        about = onnx_session.metadata(self._alone)
-        mend = onnx_session.HOW_TO_RESTORE if place == folder else HOW_TO_RENEW
-        if about.get("realtalk.format") != RENDERER_FORMATS[GENERATOR_FILE]:
-            raise ModelError(
-                f"model file {place / name} has format {about.get('realtalk.format')}, this reads "
-                f"{RENDERER_FORMATS[GENERATOR_FILE]}: {mend}"
-            )
-        for part, file in (("encode", ENCODER_FILE), ("align", ALIGNER_FILE)):
-            if about.get(f"realtalk.{part}") != onnx_session.sha256(folder / file):
-                raise ModelError(f"{place / name} does not belong to {folder / file}: {mend}")
-        # Rows of the banks: an avatar's templates with its first reference, with the next ...
-        counts = [len(textures(avatar)) for avatar in avatars]
-        rows = [n * len(avatar.templates) for n, avatar in zip(counts, avatars, strict=True)]
-        self._first, self._first_reference = np.cumsum([0, *rows]), np.cumsum([0, *counts])
-        self._on_gpu, device = on_gpu, "cuda" if on_gpu else "cpu"
+        own_folder = common_generator_folder(avatars)
+        self._on_gpu = bool(providers and providers[0] != "CPUExecutionProvider")
+        self._open_generator(own_folder or folder, folder, providers, threads)
+        self._aligner = onnx_session.session(folder / ALIGNER_FILE, threads=threads)
+        self._count_rows(avatars)
+        # A generator of an avatar's own has learned how dark its mouth is, the bundled one has not.
         self.geometry = [
-            # A generator of one's own has learned how dark his mouth is; the installed one has not.
             Geometry(
                 avatar.identity,
-                resting(avatar),
-                base=avatar.resting_weights,
-                shaded=place == folder,
+                template_landmarks(avatar),
+                resting_weights=avatar.resting_weights,
+                shaded=own_folder is None,
             )
             for avatar in avatars
         ]
-        self._aligner = onnx_session.session(folder / ALIGNER_FILE, threads=threads)
-        self._frames, self._rest, bank = encode(
-            avatars, folder, providers, encoder_threads or threads
-        )
-        number = np.float16 if name == GENERATOR_HALF_FILE else np.float32
-        self._bank = {
-            key: ort.OrtValue.ortvalue_from_numpy(values.astype(number, copy=False), device)
-            for key, values in bank.items()
-        }
-        self._drawn = np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)
-        self._bound = {count: self._bind(count) for count in {1, len(avatars)}}
+        encoded = encode_avatars(avatars, folder, providers, encoder_threads or threads)
+        self._templates, self._landmarks = encoded.templates, encoded.landmarks
+        self._move_to_device(encoded.features)
+        self._image = np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)  # overwritten for each face
+        self._bindings = {count: self._bind(count) for count in {1, len(avatars)}}
 
-    def run(
-        self, weights: np.ndarray, shown: Sequence[FaceInputs]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Weights (B, 52) and what they shall be shown on -> face crops (B, 256, 256, 3) uint8 BGR
-        and masks (B, 256, 256) in 0..1. Both are overwritten by the next run of B faces."""
-        count = len(weights)
-        if count not in self._bound:
-            self._bound[count] = self._bind(count)
-        aligner, generator, pictures = self._bound[count]
-        faces = [self.geometry[s.person] for s in shown]
-        rows = [
-            self._first[s.person] + s.reference * len(face.rest) + s.template
-            for s, face in zip(shown, faces, strict=True)
-        ]
-        points = [f.points(w, s.template) for f, w, s in zip(faces, weights, shown, strict=True)]
-        aligner.run(rest=self._rest[rows], points=points)
-        for k, places in enumerate(aligner.outputs["places"]):
-            drawn, of_face = self._drawn, (weights[k], shown[k].template)
-            faces[k].inside(*of_face, drawn)
-            faces[k].lay_eyes(*of_face, places, drawn)
-            space_to_depth(drawn, generator.inputs["inside"][k])
-            warp(self._frames[rows[k]], places, drawn)
-            space_to_depth(drawn, generator.inputs["aligned"][k])
-        people = [self._first_reference[s.person] + s.reference for s in shown]
-        generator.run(weights=weights, template=rows, person=people)
-        for planes, picture in zip(generator.outputs["picture"], pictures, strict=True):
-            depth_to_space(planes, picture)
-        return pictures, generator.outputs["mask"]
+    def _open_generator(
+        self, own_folder: Path, folder: Path, providers: Sequence[str] | None, threads: int
+    ) -> None:
+        """Opens the generator of `own_folder`; the other networks are those of `folder`."""
+        self._half = self._on_gpu and (own_folder / GENERATOR_HALF_FILE).is_file()
+        path = own_folder / (GENERATOR_HALF_FILE if self._half else GENERATOR_FILE)
+        self._open = partial(onnx_session.session, path, providers, threads)
+        self._single = self._open(faces=1)
+        check_generator(self._single, path, folder)
+
+    def _count_rows(self, avatars: Sequence[Avatar]) -> None:
+        """Finds each avatar's first row in the features. An avatar has a row for each pair of
+        reference and template, reference by reference, and one for each reference alone."""
+        references = [len(reference_images(avatar)) for avatar in avatars]
+        pairs = [n * len(avatar.templates) for n, avatar in zip(references, avatars, strict=True)]
+        self._first_pair = np.cumsum([0, *pairs])
+        self._first_reference = np.cumsum([0, *references])
+
+    def _move_to_device(self, features: Mapping[str, np.ndarray]) -> None:
+        dtype, device = np.float16 if self._half else np.float32, "cuda" if self._on_gpu else "cpu"
+        self._features = {
+            name: ort.OrtValue.ortvalue_from_numpy(values.astype(dtype, copy=False), device)
+            for name, values in features.items()
+        }
 
     def _bind(self, count: int) -> tuple[Binding, Binding, np.ndarray]:
+        """Aligner, generator and images of a batch of `count` faces."""
         aligner = Binding(self._aligner, count)
-        session = self._alone if count == 1 else self._open()
+        session = self._single if count == 1 else self._open()
         shared = {"told": aligner.outputs["told"]}
-        pictures = np.zeros((count, CROP_SIZE, CROP_SIZE, 3), np.uint8)
-        return aligner, Binding(session, count, self._on_gpu, self._bank, shared), pictures
+        images = np.zeros((count, CROP_SIZE, CROP_SIZE, 3), np.uint8)
+        return aligner, Binding(session, count, self._on_gpu, self._features, shared), images
+
+    def run(
+        self, weights: np.ndarray, faces: Sequence[FaceInputs]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Renders B faces at weights (B, 52). Returns face crops (B, 256, 256, 3) uint8 BGR and
+        masks (B, 256, 256) in 0..1. The next run of B faces overwrites both."""
+        count = len(weights)
+        if count not in self._bindings:
+            self._bindings[count] = self._bind(count)
+        aligner, generator, images = self._bindings[count]
+        geometries = [self.geometry[face.avatar] for face in faces]
+        rows = [self._pair_row(face) for face in faces]
+        moved = [
+            geometry.target_landmarks(w, face.template)
+            for geometry, w, face in zip(geometries, weights, faces, strict=True)
+        ]
+        aligner.run(rest=self._landmarks[rows], points=moved)
+        for k, sampling_grid in enumerate(aligner.outputs["places"]):
+            image, expression = self._image, (weights[k], faces[k].template)
+            geometries[k].draw_mouth(*expression, image)
+            geometries[k].warp_eyes(*expression, sampling_grid, image)
+            space_to_depth(image, generator.inputs["inside"][k])
+            warp(self._templates[rows[k]], sampling_grid, image)
+            space_to_depth(image, generator.inputs["aligned"][k])
+        references = [self._first_reference[face.avatar] + face.reference for face in faces]
+        generator.run(weights=weights, template=rows, person=references)
+        for planes, image in zip(generator.outputs["picture"], images, strict=True):
+            depth_to_space(planes, image)
+        return images, generator.outputs["mask"]
+
+    def _pair_row(self, face: FaceInputs) -> int:
+        templates = len(self.geometry[face.avatar].template_landmarks)
+        return int(self._first_pair[face.avatar]) + face.reference * templates + face.template
 
 
-@dataclass(frozen=True)
-class FaceInputs:
-    """What a face is drawn on: numbers of the avatar, and of its template and reference."""
-
-    person: int
-    template: int
-    reference: int
-
-
-def warp(template: np.ndarray, places: np.ndarray, to: np.ndarray | None = None) -> np.ndarray:
-    """A template's crop (S, S, 3) uint8 with its pixels from `places` (S, S, 2), written to `to`
-    if that is given."""
-    return cv2.remap(template, places, None, cv2.INTER_LINEAR, to, cv2.BORDER_REPLICATE)
+def common_generator_folder(avatars: Sequence[Avatar]) -> Path | None:
+    """The folder of the avatars' own generator; None where they use the bundled one. Raises
+    ModelError where they differ."""
+    folders = {avatar.generator for avatar in avatars}
+    if len(folders) != 1:
+        raise ModelError(
+            "avatars with generators of their own cannot share one: load them one by one"
+        )
+    return folders.pop()
 
 
-def most_visible(tones: np.ndarray) -> np.ndarray:
-    """(1, 8), of (K, 8) that references tell of one person's mouth (training/renderer/model.py's
-    `bared`): enamel's and flesh's colours as the one tells them that shows the most. A mouth that
-    shuts does not change its teeth."""
-    enamel, flesh = tones[:, 6:].argmax(0)
-    parts = tones[enamel, :3], tones[flesh, 3:6], tones[[enamel, flesh], [6, 7]]
-    return np.concatenate(parts)[None]
-
-
-def space_to_depth(picture: np.ndarray, to: np.ndarray) -> np.ndarray:
-    """A picture (S, S, 3) as the generator takes it, (12, S/2, S/2): the pixels of each square of
-    four beside each other. Written to `to`, which is returned. (In its graph, ONNX Runtime takes
-    ten times as long for it.)"""
-    half = to.shape[-1]
-    squares = picture.reshape(half, 2, half, 2, 3).transpose(4, 1, 3, 0, 2)
-    to.reshape(squares.shape)[:] = squares
-    return to
-
-
-def depth_to_space(planes: np.ndarray, to: np.ndarray) -> np.ndarray:
-    """The other way: (12, S/2, S/2) -> `to` (S, S, 3), which is returned."""
-    half = planes.shape[-1]
-    squares = planes.reshape(3, 2, 2, half, half).transpose(3, 1, 4, 2, 0)
-    to.reshape(squares.shape)[:] = squares
-    return to
+def check_generator(session: ort.InferenceSession, path: Path, folder: Path) -> None:
+    """Raises ModelError for a generator of another format, or one that was not trained with the
+    encoder and aligner of `folder`."""
+    metadata = onnx_session.metadata(session)
+    mend = onnx_session.HOW_TO_RESTORE if path.parent == folder else HOW_TO_RENEW
+    if metadata.get("realtalk.format") != RENDERER_FORMATS[GENERATOR_FILE]:
+        raise ModelError(
+            f"model file {path} has format {metadata.get('realtalk.format')}, this reads "
+            f"{RENDERER_FORMATS[GENERATOR_FILE]}: {mend}"
+        )
+    for part, file in (("encode", ENCODER_FILE), ("align", ALIGNER_FILE)):
+        if metadata.get(f"realtalk.{part}") != onnx_session.sha256(folder / file):
+            raise ModelError(f"{path} does not belong to {folder / file}: {mend}")
 
 
 class Binding:
     """Memory for the inputs and outputs of a session at one batch size, bound to it once.
 
-    `bank` are inputs that lie on the device, `shared` are inputs that another binding writes.
+    `on_device` are inputs that lie on the device; `shared` are inputs that another binding writes.
     """
 
     TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)": np.int64}
@@ -188,16 +191,16 @@ class Binding:
         session: ort.InferenceSession,
         count: int,
         on_gpu: bool = False,
-        bank: Mapping[str, ort.OrtValue] = MappingProxyType({}),
+        on_device: Mapping[str, ort.OrtValue] = MappingProxyType({}),
         shared: Mapping[str, np.ndarray] = MappingProxyType({}),
     ):
         self._session, self._on_gpu, self._binding = session, on_gpu, session.io_binding()
-        for name, value in bank.items():
+        for name, value in on_device.items():
             self._binding.bind_ortvalue_input(name, value)
         self.inputs = {
             i.name: shared[i.name] if i.name in shared else self._zeros(i, count)
             for i in session.get_inputs()
-            if i.name not in bank
+            if i.name not in on_device
         }
         self.outputs = {o.name: self._zeros(o, count) for o in session.get_outputs()}
         self._bind_inputs()
@@ -213,8 +216,9 @@ class Binding:
         for name, array in self.inputs.items():
             self._binding.bind_cpu_input(name, array)
 
-    def run(self, **inputs: np.ndarray | Sequence[int]) -> None:
-        """Takes those inputs that are not written in place. `outputs` are overwritten."""
+    def run(self, **inputs: np.ndarray | Sequence[np.ndarray] | Sequence[int]) -> None:
+        """Takes the inputs that are not written in place. Overwrites `outputs`. Raises
+        NetworkError."""
         for name, values in inputs.items():
             self.inputs[name][:] = values
         if self._on_gpu:
@@ -225,55 +229,108 @@ class Binding:
             raise NetworkError(str(error).splitlines()[0]) from error
 
 
-def textures(avatar: Avatar) -> tuple[np.ndarray, ...]:
-    """The pictures from which an avatar's texture is taken."""
-    return avatar.more_references or (avatar.reference_image,)
+@dataclass(frozen=True)
+class EncodedAvatars:
+    """What the renderer keeps of some avatars. A row is a pair of a reference and a template."""
+
+    templates: np.ndarray  # (rows, 256, 256, 3) uint8, their face crops
+    landmarks: np.ndarray  # (rows, 68, 2) of these, in normalised coordinates
+    # The encoder's outputs by name: (rows, ...), or (references, ...) of those in OF_PERSON.
+    features: dict[str, np.ndarray]
 
 
-def references(avatar: Avatar) -> list[np.ndarray]:
-    """Those, each with the map of its mouth's inside (mouth.py), which is 0 where nobody knows its
-    landmarks: (256, 256, 6) uint8."""
-    pictures = textures(avatar)
-    maps = np.zeros((len(pictures), CROP_SIZE, CROP_SIZE, 3), np.uint8)
-    if avatar.reference_landmarks is not None:
-        weights = avatar.reference_weights
-        places = avatar.reference_landmarks / CROP_SIZE
-        geometry = Geometry(avatar.identity, places, weights, avatar.resting_weights)
-        for k, image in enumerate(maps):
-            geometry.inside(weights[k], k, image)
-    return [np.concatenate(both, -1) for both in zip(pictures, maps, strict=True)]
-
-
-def encode(
-    avatars: Sequence[Avatar],
-    folder: Path,
-    providers: Sequence[str] | None,
-    threads: int,
-) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """The templates' face crops (rows, 256, 256, 3) uint8 and landmarks (rows, 68, 2), once for
-    every reference, and what the generator takes rows of: what the encoder finds in every template
-    with every reference, name -> (rows, ...); and in every reference alone, name in OF_PERSON ->
-    (references, ...)."""
+def encode_avatars(
+    avatars: Sequence[Avatar], folder: Path, providers: Sequence[str] | None, threads: int
+) -> EncodedAvatars:
+    """Runs the encoder on every template of every avatar, with each of its references."""
     encoder = onnx_session.session(folder / ENCODER_FILE, providers, threads)
     names = [output.name for output in encoder.get_outputs()]
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    frames, places = [], []
+    features: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    templates, landmarks = [], []
     for avatar in avatars:
-        x, y, side = avatar.crop
-        crops = [np.ascontiguousarray(t[y : y + side, x : x + side]) for t in avatar.templates]
-        if side != CROP_SIZE:
-            size = (CROP_SIZE, CROP_SIZE)
-            crops = [cv2.resize(crop, size, interpolation=cv2.INTER_AREA) for crop in crops]
-        rest, seen_from = resting(avatar), references(avatar)
-        for reference in seen_from:
-            frames.append(np.stack(crops))
-            places.append(rest)
+        crops, references = template_crops(avatar), reference_inputs(avatar)
+        for reference in references:
+            templates.append(np.stack(crops))
+            landmarks.append(template_landmarks(avatar))
             for number, crop in enumerate(crops):
                 found = encoder.run(None, {"reference": reference, "template": crop})
                 for name, value in zip(names, found, strict=True):
                     if number == 0 or name not in OF_PERSON:
-                        rows[name].append(value)
-        count = len(seen_from)
-        rows["tones"][-count:] = [most_visible(np.concatenate(rows["tones"][-count:]))] * count
-    bank = {name: np.concatenate(values) for name, values in rows.items()}
-    return np.concatenate(frames), np.concatenate(places), bank
+                        features[name].append(value)
+        count = len(references)
+        colours = merge_mouth_colours(np.concatenate(features["tones"][-count:]))
+        features["tones"][-count:] = [colours] * count
+    return EncodedAvatars(
+        np.concatenate(templates),
+        np.concatenate(landmarks),
+        {name: np.concatenate(values) for name, values in features.items()},
+    )
+
+
+def template_crops(avatar: Avatar) -> list[np.ndarray]:
+    """The face crops (256, 256, 3) uint8 of an avatar's templates."""
+    x, y, side = avatar.crop
+    crops = [np.ascontiguousarray(t[y : y + side, x : x + side]) for t in avatar.templates]
+    if side != CROP_SIZE:
+        size = (CROP_SIZE, CROP_SIZE)
+        crops = [cv2.resize(crop, size, interpolation=cv2.INTER_AREA) for crop in crops]
+    return crops
+
+
+def reference_images(avatar: Avatar) -> tuple[np.ndarray, ...]:
+    """The images (256, 256, 3) uint8 from which an avatar's texture is taken."""
+    return avatar.more_references or (avatar.reference_image,)
+
+
+def reference_inputs(avatar: Avatar) -> list[np.ndarray]:
+    """The encoder's inputs (256, 256, 6) uint8: each reference image with the map of its mouth's
+    interior (mouth.py). The map is 0 where the image's landmarks are unknown."""
+    images = reference_images(avatar)
+    maps = np.zeros((len(images), CROP_SIZE, CROP_SIZE, 3), np.uint8)
+    weights = avatar.reference_weights
+    if avatar.reference_landmarks is not None and weights is not None:
+        landmarks = avatar.reference_landmarks / CROP_SIZE
+        geometry = Geometry(avatar.identity, landmarks, weights, avatar.resting_weights)
+        for k, mouth_interior in enumerate(maps):
+            geometry.draw_mouth(weights[k], k, mouth_interior)
+    return [np.concatenate(both, -1) for both in zip(images, maps, strict=True)]
+
+
+def merge_mouth_colours(colours: np.ndarray) -> np.ndarray:
+    """(K, 8) -> (1, 8): one person's mouth colours of the K references that show them.
+
+    A row is the colour of enamel (3), that of flesh (3), and how much of each is visible, as the
+    encoder finds them (`bared` in training/renderer/model.py). Each colour is taken from the
+    reference that shows the most of it: teeth do not change when the mouth shuts.
+    """
+    enamel, flesh = colours[:, 6:].argmax(0)
+    parts = colours[enamel, :3], colours[flesh, 3:6], colours[[enamel, flesh], [6, 7]]
+    return np.concatenate(parts)[None]
+
+
+def warp(
+    template: np.ndarray, sampling_grid: np.ndarray, out: np.ndarray | None = None
+) -> np.ndarray:
+    """A template's crop (S, S, 3) uint8 sampled at `sampling_grid` (S, S, 2) float32 pixels.
+    Written to `out` if that is given."""
+    return cv2.remap(template, sampling_grid, NO_MAP, cv2.INTER_LINEAR, out, cv2.BORDER_REPLICATE)
+
+
+def space_to_depth(image: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """An image (S, S, 3) as the generator takes it, (12, S/2, S/2): each plane is one pixel of
+    every square of four, in one colour. Written to `out`, which is returned.
+
+    (In the network's graph, ONNX Runtime takes ten times as long for it.)
+    """
+    half = out.shape[-1]
+    squares = image.reshape(half, 2, half, 2, 3).transpose(4, 1, 3, 0, 2)
+    out.reshape(squares.shape)[:] = squares
+    return out
+
+
+def depth_to_space(planes: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """The inverse of `space_to_depth`: (12, S/2, S/2) -> `out` (S, S, 3), which is returned."""
+    half = planes.shape[-1]
+    squares = planes.reshape(3, 2, 2, half, half).transpose(3, 1, 4, 2, 0)
+    out.reshape(squares.shape)[:] = squares
+    return out

@@ -1,8 +1,9 @@
-"""What the 3D face prior tells the renderer: where the landmarks of a template frame lie, where the
-weights move them, and what shows of the mouth's inside (mouth.py).
+"""What the 3D face prior predicts of a picture: where the weights move a template's landmarks, the
+eyes (eyes.py) and what is visible of the mouth's interior (mouth.py).
 
-Every frame is seen by a camera of its own, fitted to its 68 landmarks and the person's 3D shape.
-Places are shares of the face crop, (0, 0) its upper left corner, (1, 1) its lower right one.
+Every template has a camera of its own, fitted to its 68 landmarks and the person's 3D shape.
+Coordinates are normalised: (0, 0) is the upper left corner of the face crop, (1, 1) the lower right
+one.
 """
 
 from __future__ import annotations
@@ -12,82 +13,96 @@ import numpy as np
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering.camera import Cameras
-from realtalk_ros.rendering.eyes import Eyes, Seen, patches
+from realtalk_ros.rendering.eyes import Eyes, ProjectedEyes, eye_patches
 from realtalk_ros.rendering.mouth import Mouth
 
 
-def frontal(identity: np.ndarray) -> np.ndarray:
-    """(68, 2): where a resting face that looks straight ahead lies in its own crop."""
+def frontal_landmarks(identity: np.ndarray) -> np.ndarray:
+    """(68, 2): the landmarks of a resting face that looks straight ahead, in its own crop."""
     shape = landmarks.load().points(np.zeros(arkit.COUNT, np.float32), identity)
     x, y, side = landmarks.face_square(shape[:, :2])
     return (shape[:, :2] - (x, y)) / (side, -side) + 0.5
 
 
-def resting(avatar: Avatar) -> np.ndarray:
-    """(T, 68, 2) float32: the landmarks of an avatar's templates. One without `landmarks` is taken
-    to look straight ahead, which the head's small idle motion keeps within 2 pixels or so of the
-    truth."""
+def template_landmarks(avatar: Avatar) -> np.ndarray:
+    """(T, 68, 2) float32: the landmarks of an avatar's templates.
+
+    An avatar without `landmarks` is taken to look straight ahead. The head's small idle motion
+    keeps that within 2 pixels or so of the truth.
+    """
     x, y, side = avatar.crop
     if avatar.landmarks is None:
-        rest = np.repeat(frontal(avatar.identity)[None], len(avatar.templates), 0)
+        found = np.repeat(frontal_landmarks(avatar.identity)[None], len(avatar.templates), 0)
     else:
-        rest = (avatar.landmarks - (x, y)) / side
-    return rest.astype(np.float32)
+        found = (avatar.landmarks - (x, y)) / side
+    return found.astype(np.float32)
 
 
 class Geometry:
-    """Some template frames of one person.
+    """One person in some template images.
 
-    identity (100,); rest (T, 68, 2), the frames' landmarks; weights (T, 52) that they show, none if
-    None; base (52,), what of the face model's weights this person's resting face shows, to which
-    all others are added; shaded: see Mouth. What the landmarks are off by, beside what identity and
-    camera say, they stay.
+    identity: (100,).
+    template_landmarks: (T, 68, 2), of the templates. Where they differ from what identity and
+        camera predict, the difference (the residual) is added to every prediction.
+    template_weights: (T, 52), the expressions of the templates; None if they are at rest.
+    resting_weights: (52,), the weights of the face model at which this person is at rest; all other
+        weights are added to them.
+    shaded: see `Mouth`.
     """
 
     def __init__(
         self,
         identity: np.ndarray,
-        rest: np.ndarray,
-        weights: np.ndarray | None = None,
-        base: np.ndarray | None = None,
+        template_landmarks: np.ndarray,
+        template_weights: np.ndarray | None = None,
+        resting_weights: np.ndarray | None = None,
         shaded: bool = False,
     ):
         self._model = landmarks.load()
-        self._base = np.zeros(arkit.COUNT, np.float32) if base is None else np.float32(base)
-        if weights is None:
-            weights = np.zeros((len(rest), arkit.COUNT), np.float32)
-        shapes = self._model.points(weights + self._base, identity)
-        self.rest, self._cameras = rest, Cameras(rest, shapes)
-        seen = [self._cameras.project(shape, t)[:, :2] for t, shape in enumerate(shapes)]
-        self.fitted = np.stack(seen)  # (T, 68, 2), where the cameras see the landmarks
-        self._off = np.float32(rest - self.fitted)
-        self._neutral = self._model.points(self._base, identity)
-        self._mouth = Mouth(identity, self._cameras, self._off, shaded)
-        self._eyes = Eyes(identity, self._cameras, self._off)
-        self.resting_eyes = [self.eyes(w, t) for t, w in enumerate(weights)]
+        if resting_weights is None:
+            resting_weights = np.zeros(arkit.COUNT)
+        self._resting_weights = resting_weights.astype(np.float32)
+        if template_weights is None:
+            template_weights = np.zeros((len(template_landmarks), arkit.COUNT), np.float32)
+        shapes = self._model.points(template_weights + self._resting_weights, identity)
+        self.template_landmarks = template_landmarks
+        self._cameras = Cameras(template_landmarks, shapes)
+        projected = [self._cameras.project(shape, t)[:, :2] for t, shape in enumerate(shapes)]
+        self.projected_landmarks = np.stack(projected)  # (T, 68, 2), by identity and camera alone
+        self._residuals = (template_landmarks - self.projected_landmarks).astype(np.float32)
+        self._neutral = self._model.points(self._resting_weights, identity)
+        self._mouth = Mouth(identity, self._cameras, self._residuals, shaded)
+        self._eyes = Eyes(identity, self._cameras, self._residuals)
+        self.template_eyes = [self.project_eyes(w, t) for t, w in enumerate(template_weights)]
 
-    def points(self, weights: np.ndarray, template: int) -> np.ndarray:
-        """(68, 2): where the landmarks of a template come to lie by weights (52,)."""
+    def target_landmarks(self, weights: np.ndarray, template: int) -> np.ndarray:
+        """(68, 2): where weights (52,) move the landmarks of a template."""
         moved = self._neutral + self._model.move(weights)
-        return self._cameras.project(moved, template)[:, :2] + self._off[template]
+        return self._cameras.project(moved, template)[:, :2] + self._residuals[template]
 
-    def eyes(self, weights: np.ndarray, template: int) -> Seen:
-        """The eyes by weights (52,) before a template's camera."""
-        return self._eyes.seen(weights + self._base, template)
+    def project_eyes(self, weights: np.ndarray, template: int) -> ProjectedEyes:
+        """The eyes at weights (52,), seen by a template's camera."""
+        return self._eyes.project(weights + self._resting_weights, template)
 
-    def lay_eyes(
-        self, weights: np.ndarray, template: int, places: np.ndarray, image: np.ndarray
+    def warp_eyes(
+        self,
+        weights: np.ndarray,
+        template: int,
+        sampling_grid: np.ndarray,
+        mouth_interior: np.ndarray,
     ) -> None:
-        """Puts right, by weights (52,), where in a template the pixels of the picture to be lie,
-        (S, S, 2) pixels: around the eyes they are eyes.py's. Draws the eyes into the map `inside`
-        drew, too."""
-        wanted = self.eyes(weights, template)
-        for patch in patches(self.resting_eyes[template], wanted, len(places)):
-            part = places[patch.rows, patch.columns]
-            part += patch.share * (patch.places - part)
-            image[patch.rows, patch.columns, 1:] = patch.shown
+        """Corrects, around the eyes, where in the template the pixels of the picture lie:
+        `sampling_grid` (S, S, 2) pixels, for weights (52,). Also draws the eyes into the map
+        `mouth_interior` (S, S, 3) uint8. Both are changed in place."""
+        target = self.project_eyes(weights, template)
+        for patch in eye_patches(self.template_eyes[template], target, len(sampling_grid)):
+            part = sampling_grid[patch.rows, patch.columns]
+            part += patch.blend * (patch.sampling_grid - part)
+            mouth_interior[patch.rows, patch.columns, 1:] = patch.visibility
 
-    def inside(self, weights: np.ndarray, template: int, image: np.ndarray) -> np.ndarray:
-        """Draws mouth.py's map by weights (52,) over a template into `image` (S, S, 3) uint8;
-        returns it."""
-        return self._mouth.draw(weights + self._base, template, image)
+    def draw_mouth(
+        self, weights: np.ndarray, template: int, mouth_interior: np.ndarray
+    ) -> np.ndarray:
+        """Draws mouth.py's map, for weights (52,) over a template, into `mouth_interior`
+        (S, S, 3) uint8. Returns it."""
+        return self._mouth.draw(weights + self._resting_weights, template, mouth_interior)

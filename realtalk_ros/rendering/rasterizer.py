@@ -1,8 +1,8 @@
-"""Triangles to pixels (NumPy): a few thousand small ones in less than a millisecond.
+"""Rasterises triangles (NumPy): a few thousand small ones in less than a millisecond.
 
 The far ones are drawn first (the painter's algorithm), which is right for triangles that are small
-beside their distances. All work is on arrays, one entry for each triangle, then for each row of
-pixels in a triangle, then for each pixel.
+compared with their distances. All work is done on arrays with one entry for each triangle, then for
+each row of pixels of a triangle (a span), then for each pixel.
 """
 
 from __future__ import annotations
@@ -11,70 +11,88 @@ import numpy as np
 
 
 def draw(
-    points: np.ndarray, faces: np.ndarray, values: np.ndarray, codes: np.ndarray, out: np.ndarray
+    points: np.ndarray,
+    faces: np.ndarray,
+    values: np.ndarray,
+    factors: np.ndarray,
+    out: np.ndarray,
 ) -> None:
-    """Fills the pixels whose middles lie in a triangle that faces the viewer.
+    """Fills the pixels whose centres lie in a triangle that faces the viewer.
 
-    points (P, 3) float32: x, y in pixels (a pixel's middle is a whole number) and nearness; faces
-    (3, F) rows of it, counter-clockwise as seen with y up; values (P,) float32, which are
-    interpolated; codes (F,) by which a triangle's values are multiplied; out (H, W) takes the
-    products, as its type rounds them down.
+    points: (P, 3) float32, x, y in pixels (integers at the pixels' centres) and nearness.
+    faces: (3, F) indices of points, counter-clockwise as seen with y up.
+    values: (P,) float32, interpolated linearly over each triangle.
+    factors: (F,), by which a triangle's values are multiplied.
+    out: (H, W), takes the values, rounded down to its type, times the factors.
     """
     height, width = out.shape
     px, py, nearness = np.ascontiguousarray(points.T)
     y = py.take(faces)
-    first, last = _ends(y)
-    chosen = np.flatnonzero((last >= 0) & (first <= height - 1))
+    top, bottom = _extremes(y)
+    chosen = np.flatnonzero((bottom >= 0) & (top <= height - 1))
     faces, y = faces.take(chosen, 1), y.take(chosen, 1)
     x = px.take(faces)
     dx, dy = x[1:] - x[0], y[1:] - y[0]
     area = dx[0] * dy[1] - dx[1] * dy[0]
-    left, right = _ends(x)
-    seen = np.flatnonzero((area < -1e-6) & (right >= 0) & (left <= width - 1))
-    chosen = chosen[seen]
+    left, right = _extremes(x)
+    visible = np.flatnonzero((area < -1e-6) & (right >= 0) & (left <= width - 1))
+    chosen = chosen[visible]
     if not chosen.size:
         return
-    depth = nearness.take(faces.take(seen, 1))
+    depth = nearness.take(faces.take(visible, 1))
     order = np.argsort(depth[0] + depth[1] + depth[2])
-    chosen, seen = chosen[order], seen[order]
-    faces, x, y, dx, dy = (of.take(seen, 1) for of in (faces, x, y, dx, dy))
-    area = area[seen]
-    first = np.maximum(np.ceil(first[chosen]), 0).astype(np.int32)
-    last = np.minimum(np.floor(last[chosen]), height - 1).astype(np.int32)
-    # Values change evenly over a triangle.
-    value = values.take(faces)
-    by = value[1:] - value[0]
-    by_x = (by[0] * dy[1] - by[1] * dy[0]) / area
-    by_y = (by[1] * dx[0] - by[0] * dx[1]) / area
-    at_zero = value[0] - by_x * x[0] - by_y * y[0]
-    # Where the lines of its edges, each from a corner to the next, cut a row. One that goes down
-    # the picture is a border on the left, one that goes up on the right.
+    chosen, visible = chosen[order], visible[order]
+    faces, x, y = (array.take(visible, 1) for array in (faces, x, y))
+    top = np.maximum(np.ceil(top[chosen]), 0).astype(np.int32)
+    bottom = np.minimum(np.floor(bottom[chosen]), height - 1).astype(np.int32)
+    triangle, row = _expand(np.maximum(bottom - top + 1, 0))
+    row += top[triangle]
+    start, stop = _spans(x, y, triangle, row, width)
+    span, column = _expand(np.maximum(stop - start + 1, 0))
+    column += start[span]
+    by_x, by_y, at_zero = _gradients(values.take(faces), x, y, area[visible])
+    factor, slope = factors[chosen[triangle]], by_x[triangle]
+    begin = at_zero[triangle] + by_y[triangle] * row
+    found = (begin[span] + slope[span] * column).astype(out.dtype)
+    out.ravel()[(row * width)[span] + column] = found * factor[span]
+
+
+def _gradients(
+    value: np.ndarray, x: np.ndarray, y: np.ndarray, area: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How the values (3, F) of the corners change along x and y, and the value at (0, 0), (F,);
+    `area` is twice the triangles' area."""
+    dx, dy, change = x[1:] - x[0], y[1:] - y[0], value[1:] - value[0]
+    by_x = (change[0] * dy[1] - change[1] * dy[0]) / area
+    by_y = (change[1] * dx[0] - change[0] * dx[1]) / area
+    return by_x, by_y, value[0] - by_x * x[0] - by_y * y[0]
+
+
+def _spans(
+    x: np.ndarray, y: np.ndarray, triangle: np.ndarray, row: np.ndarray, width: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """First and last column of each span, given its triangle and row, (S,)."""
+    # Where the lines of the edges, each from a corner to the next, cut a row. An edge that goes
+    # down the picture is a border on the left, one that goes up is one on the right.
     next_x, next_y = x[[1, 2, 0]] - x, y[[1, 2, 0]] - y
     slope = next_x / np.where(next_y == 0, np.float32(1), next_y)
     cut = x - slope * y
-    of, row = _spread(np.maximum(last - first + 1, 0))
-    row += first[of]
-    edges, goes = cut.take(of, 1) + slope.take(of, 1) * row, next_y.take(of, 1)
-    _, start = _ends(np.where(goes > 0, edges, np.float32(0)))
-    stop, _ = _ends(np.where(goes < 0, edges, np.float32(width - 1)))
-    start = np.ceil(np.minimum(start, width)).astype(np.int32)
-    stop = np.floor(np.maximum(stop, -1)).astype(np.int32)
-    span, column = _spread(np.maximum(stop - start + 1, 0))
-    column += start[span]
-    code, tilt = codes[chosen[of]], by_x[of]
-    begin = at_zero[of] + by_y[of] * row
-    found = (begin[span] + tilt[span] * column).astype(out.dtype)
-    out.ravel()[(row * width)[span] + column] = found * code[span]
+    edges = cut.take(triangle, 1) + slope.take(triangle, 1) * row
+    direction = next_y.take(triangle, 1)
+    _, start = _extremes(np.where(direction > 0, edges, np.float32(0)))
+    stop, _ = _extremes(np.where(direction < 0, edges, np.float32(width - 1)))
+    first = np.ceil(np.minimum(start, width)).astype(np.int32)
+    return first, np.floor(np.maximum(stop, -1)).astype(np.int32)
 
 
-def _ends(three: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _extremes(three: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Least and greatest of the rows of (3, N)."""
     a, b, c = three
     return np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
 
 
-def _spread(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which entry each of `counts` belongs to, and its number there."""
-    of = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+def _expand(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For `counts` of items in groups: the group of each item, and its number in the group."""
+    group = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     before = (np.cumsum(counts) - counts).astype(np.int32)
-    return of, np.arange(len(of), dtype=np.int32) - before[of]
+    return group, np.arange(len(group), dtype=np.int32) - before[group]

@@ -1,7 +1,7 @@
-"""Several pictures of one person as texture references: the mouth's shape decides which to use.
+"""Which of an avatar's reference images textures a frame: the one with the most similar mouth.
 
-The renderer's encoder sees one reference at a time, so its features are kept for each reference and
-template; a frame only says which rows to take. A choice costs two small matrix products.
+The encoder's features are kept for each pair of reference and template, so that a frame only says
+which of them to use. A choice costs two small matrix products.
 """
 
 from __future__ import annotations
@@ -10,40 +10,41 @@ import numpy as np
 
 from realtalk_ros.face_model import arkit, landmarks
 
-# The next reference must be this much nearer than the present one, or faces between two flicker.
-KEEP = 0.6
-DIFFERENT = 1.0  # cm over all lip landmarks, from where on a mouth is another one
+# Another reference is chosen when its distance is less than this share of the present one's.
+# Without such hysteresis, a face between two references would flicker.
+SWITCH_RATIO = 0.6
+MIN_DISTANCE = 1.0  # cm over all lip landmarks: references closer than this are alike
 
 
-def mouth(weights: np.ndarray) -> np.ndarray:
-    """(..., 52) -> (..., 60): how the lips' landmarks move, cm."""
-    moves = landmarks.load().expressions[:, landmarks.LIPS].reshape(arkit.COUNT, -1)
-    return np.asarray(weights, np.float32) @ moves
+def mouth_shape(weights: np.ndarray) -> np.ndarray:
+    """(..., 52) -> (..., 60): how the lips' landmarks move from rest, cm."""
+    movements = landmarks.load().expressions[:, landmarks.LIPS].reshape(arkit.COUNT, -1)
+    return np.asarray(weights, np.float32) @ movements
 
 
 class ReferenceSelector:
-    """The nearest of K references, with a memory of the last choice. Weights (K, 52)."""
+    """Chooses the nearest of K references, given their weights (K, 52). Remembers its choice."""
 
     def __init__(self, weights: np.ndarray):
-        self._shapes = mouth(weights)
-        self._now = 0
+        self._shapes = mouth_shape(weights)
+        self._current = 0
 
     def choose(self, weights: np.ndarray) -> int:
-        """Number of the reference for weights (52,)."""
+        """The index of the reference for weights (52,)."""
         if len(self._shapes) > 1:
-            away = np.linalg.norm(self._shapes - mouth(weights), axis=1)
-            nearest = int(away.argmin())
-            if away[nearest] < KEEP * away[self._now]:
-                self._now = nearest
-        return self._now
+            distances = np.linalg.norm(self._shapes - mouth_shape(weights), axis=1)
+            nearest = int(distances.argmin())
+            if distances[nearest] < SWITCH_RATIO * distances[self._current]:
+                self._current = nearest
+        return self._current
 
 
-def spread(weights: np.ndarray, count: int, first: int) -> list[int]:
+def farthest_mouths(weights: np.ndarray, count: int, first: int) -> list[int]:
     """Up to `count` rows of weights (N, 52) whose mouths differ most, beginning with row `first`:
-    each next one is the farthest from those taken (Gonzalez 1985)."""
-    shapes, taken = mouth(weights), [first]
-    away = np.linalg.norm(shapes - shapes[first], axis=1)
-    while len(taken) < min(count, len(shapes)) and away.max() > DIFFERENT:
-        taken.append(int(away.argmax()))
-        away = np.minimum(away, np.linalg.norm(shapes - shapes[taken[-1]], axis=1))
-    return taken
+    each next one is the farthest from those chosen (Gonzalez 1985)."""
+    shapes, chosen = mouth_shape(weights), [first]
+    distances = np.linalg.norm(shapes - shapes[first], axis=1)
+    while len(chosen) < min(count, len(shapes)) and distances.max() > MIN_DISTANCE:
+        chosen.append(int(distances.argmax()))
+        distances = np.minimum(distances, np.linalg.norm(shapes - shapes[chosen[-1]], axis=1))
+    return chosen

@@ -1,4 +1,4 @@
-"""A visible mark in a corner of the picture: that this face is not a recording."""
+"""A visible text in a corner of the picture, which says that this face is not a recording."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from realtalk_ros.errors import RealTalkError
 
 DEFAULT = "AI-generated"
 MAX_LENGTH = 40  # characters
-HEIGHT = 0.028  # of the capital letters, share of the picture's height
-MIN_HEIGHT = 8  # pixels of them, where the picture is wide enough
-OPACITY = 0.6  # white letters on black stay legible on any picture at this
+HEIGHT = 0.028  # of the capital letters, as a share of the picture's height
+MIN_HEIGHT = 8  # pixels, of the capital letters, where the picture is wide enough
+OPACITY = 0.6  # at which white letters on black are legible on any picture
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 class Watermark:
-    """`text` in the lower right corner. Raises RealTalkError for what cannot be written there."""
+    """`text` in the lower right corner. Raises RealTalkError for text that cannot be drawn."""
 
     def __init__(self, text: str):
         if not 0 < len(text.strip()) <= MAX_LENGTH or not (text.isascii() and text.isprintable()):
@@ -28,26 +28,35 @@ class Watermark:
         self._shape: tuple[int, ...] = ()
 
     def draw(self, image: np.ndarray) -> None:
-        """Into `image` (height, width, 3) uint8, in place."""
+        """Draws the text into `image` (height, width, 3) uint8, in place."""
         if image.shape != self._shape:
             self._fit(image.shape)
-        region = image[self._roi]
-        cv2.addWeighted(region, 1 - OPACITY, self._plate, OPACITY, 0, dst=self._mixed)
-        region[:] = self._mixed
+        region = image[self._region]
+        cv2.addWeighted(region, 1 - OPACITY, self._label, OPACITY, 0, dst=self._blended)
+        region[:] = self._blended
 
     def _fit(self, shape: tuple[int, ...]) -> None:
-        """The plate with the text, for pictures of this shape."""
+        """Prepares the label for images of this shape."""
         height, width = shape[:2]
         scale = max(MIN_HEIGHT, HEIGHT * height) / 21  # Hershey's capitals are 21 units tall
-        (long, _), _ = cv2.getTextSize(self.text, FONT, scale, 1)
-        scale *= min(1.0, 0.9 * width / long)
-        thick = max(1, round(1.6 * scale))
-        (long, tall), below = cv2.getTextSize(self.text, FONT, scale, thick)
-        pad = max(2, tall // 2)
-        rows, columns = min(height, tall + below + 2 * pad), min(width, long + 2 * pad)
-        self._plate = np.zeros((rows, columns, 3), np.uint8)
-        cv2.putText(self._plate, self.text, (pad, pad + tall), FONT, scale, (255, 255, 255), thick,
-                    cv2.LINE_AA)  # fmt: skip
-        self._mixed = np.empty_like(self._plate)
-        self._roi = (slice(height - rows, height), slice(width - columns, width))
+        (text_width, _), _ = cv2.getTextSize(self.text, FONT, scale, 1)
+        scale *= min(1.0, 0.9 * width / text_width)
+        thickness = max(1, round(1.6 * scale))
+        (text_width, text_height), below = cv2.getTextSize(self.text, FONT, scale, thickness)
+        pad = max(2, text_height // 2)
+        rows = min(height, text_height + below + 2 * pad)
+        columns = min(width, text_width + 2 * pad)
+        self._label = np.zeros((rows, columns, 3), np.uint8)
+        cv2.putText(
+            self._label,
+            self.text,
+            org=(pad, pad + text_height),
+            fontFace=FONT,
+            fontScale=scale,
+            color=(255, 255, 255),
+            thickness=thickness,
+            lineType=cv2.LINE_AA,
+        )
+        self._blended = np.empty_like(self._label)
+        self._region = (slice(height - rows, height), slice(width - columns, width))
         self._shape = shape

@@ -1,14 +1,29 @@
-"""Weights of a checkpoint into a network (torch)."""
+"""Torch checkpoints: written whole or not at all, loaded with an error that says what to do."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import torch
 from torch import nn
 
 from realtalk_ros.errors import RealTalkError
 
 
+def save(contents: dict, path: Path) -> None:
+    """torch.save; an interrupt leaves the old file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part")
+    torch.save(contents, partial)
+    partial.replace(path)
+
+
+def load(path: Path) -> dict:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def load_weights(net: nn.Module, weights: dict, path: object, strict: bool = True) -> None:
-    """Gives `net` the weights of the file `path`. Raises RealTalkError if they do not fit."""
+    """Loads the weights of the file `path` into `net`. Raises RealTalkError if they do not fit."""
     try:
         net.load_state_dict(weights, strict=strict)
     except RuntimeError as error:

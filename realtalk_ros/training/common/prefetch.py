@@ -1,4 +1,4 @@
-"""Batches made while the last one is learned from (training side)."""
+"""Makes the next batch in a thread while the last one is in use."""
 
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,11 +7,13 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def made_ahead(make: Callable[[], T]) -> Generator[T, None, None]:
-    """What `make` gives, again and again, each made in a thread while the one before is used. Close
-    it to be rid of the thread. Raises what `make` raises."""
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(make)
+def prefetch(make: Callable[[], T]) -> Generator[T, None, None]:
+    """Yields `make()` for ever. Each result is computed while the one before is in use.
+
+    Close the generator to end its thread. Raises what `make` raises.
+    """
+    with ThreadPoolExecutor(1) as executor:
+        future = executor.submit(make)
         while True:
-            made, coming = coming.result(), thread.submit(make)
-            yield made
+            result, future = future.result(), executor.submit(make)
+            yield result

@@ -1,14 +1,16 @@
-"""From phones with times to facial movement: the teacher of the expression network (training side).
+"""The coarticulation model: from phones with times to facial movement.
+
+It makes the targets that the expression network is trained on.
 
 Lips and jaw follow the dominance-function model of coarticulation (M. M. Cohen & D. W. Massaro,
 "Modeling coarticulation in synthetic visual speech", Models and Techniques in Computer Animation,
 Springer 1993): every phone s pulls each articulator p to a target T_sp with a dominance
-D_sp(t) = a_sp exp(-theta_s |t - t_s|), and the articulator is sum(D T) / sum(D). What the model
-cannot promise and an eye does not forgive is then imposed: lips meet for p, b, m, and nearly do for
-the b of Spanish between vowels (B. Parrell, "Dynamical account of how /b, d, g/ differ from
-/p, t, k/ in Spanish: evidence from labials", Laboratory Phonology 2, 2011); the lower lip meets the
-teeth for f, v; in silence the mouth is exactly at rest. Brows and nods follow loudness, blinks come
-in pauses, and an emotion may colour it all.
+D_sp(t) = a_sp exp(-theta_s |t - t_s|), and the articulator is sum(D T) / sum(D). That model does
+not guarantee contacts, and an eye notices where they are missing. So they are imposed on it: lips
+meet for p, b, m; they nearly meet for the b of Spanish between vowels (B. Parrell, "Dynamical
+account of how /b, d, g/ differ from /p, t, k/ in Spanish: evidence from labials", Laboratory
+Phonology 2, 2011); the lower lip meets the teeth for f, v; in silence the mouth is exactly at rest.
+Brows and nods follow loudness, blinks come in pauses, and an emotion may be added to all of it.
 
 A person is an identity (100 coefficients of the 3D face, sd 1) and a `Style`, which is partly a
 fixed linear function of the identity and partly the person's own.
@@ -16,14 +18,20 @@ fixed linear function of the identity and partly the person's own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from realtalk_ros.contracts import EXPRESSION_RATE, REFERENCE_FRAMES, REFERENCE_RATE
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
+from realtalk_ros.training.expression import articulation
 from realtalk_ros.training.speech_data import phones as ph
+
+if TYPE_CHECKING:
+    from realtalk_ros.training.speech_data.dataset import Segment
 
 # Opening between the inner lips (landmarks 62 and 66) and mouth width (48 to 54), cm per unit of
 # ARKit weight, on the mean face of the landmark model. REST_GAP is the resting face's opening.
@@ -33,72 +41,12 @@ WIDTH = _FACE.expressions[:, 54, 0] - _FACE.expressions[:, 48, 0]
 REST_GAP = float(_FACE.mean[62, 1] - _FACE.mean[66, 1])
 LIPS = _FACE.expressions[:, landmarks.LIPS].copy()  # (52, 20, 3) cm per unit
 
-# Articulators: jaw opening, spreading, pucker, funnel, lower lip down, upper lip up, tongue.
-_ARTICULATORS = ("jaw", "wide", "pucker", "funnel", "lower", "upper", "tongue")
-# Target and dominance of each: vowels claim everything; a consonant claims what it needs (a stop
-# behind the teeth leaves the lips to its neighbours, which is what coarticulation is).
-_TARGETS = {
-    #       jaw   wide  puck  funn  lower upper tongue
-    "SIL": (0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00),
-    "AA": (0.34, 0.05, 0.00, 0.00, 0.20, 0.08, 0.00),
-    "AE": (0.28, 0.25, 0.00, 0.00, 0.24, 0.12, 0.00),
-    "AH": (0.19, 0.06, 0.00, 0.03, 0.15, 0.06, 0.00),
-    "EH": (0.21, 0.20, 0.00, 0.00, 0.19, 0.10, 0.00),
-    "ER": (0.12, 0.00, 0.15, 0.28, 0.10, 0.08, 0.00),
-    "IH": (0.12, 0.30, 0.00, 0.00, 0.16, 0.08, 0.00),
-    "IY": (0.07, 0.50, 0.00, 0.00, 0.16, 0.10, 0.00),
-    "AO": (0.26, 0.00, 0.25, 0.30, 0.10, 0.05, 0.00),
-    "UH": (0.12, 0.00, 0.35, 0.25, 0.06, 0.04, 0.00),
-    "UW": (0.08, 0.00, 0.62, 0.16, 0.03, 0.02, 0.00),
-    "UE": (0.08, 0.00, 0.60, 0.16, 0.03, 0.02, 0.00),
-    "OE": (0.16, 0.00, 0.40, 0.32, 0.08, 0.04, 0.00),
-    "W": (0.06, 0.00, 0.70, 0.20, 0.02, 0.02, 0.00),
-    "Y": (0.07, 0.40, 0.00, 0.00, 0.12, 0.08, 0.00),
-    "R": (0.10, 0.00, 0.20, 0.30, 0.10, 0.06, 0.00),
-    "L": (0.15, 0.10, 0.00, 0.00, 0.13, 0.05, 0.05),
-    "T": (0.08, 0.15, 0.00, 0.00, 0.13, 0.06, 0.00),
-    "K": (0.12, 0.08, 0.00, 0.00, 0.10, 0.05, 0.00),
-    "TH": (0.10, 0.12, 0.00, 0.00, 0.16, 0.08, 0.18),
-    "S": (0.05, 0.30, 0.00, 0.00, 0.20, 0.12, 0.00),
-    "SH": (0.07, 0.00, 0.22, 0.48, 0.20, 0.14, 0.00),
-    "P": (0.06, 0.05, 0.05, 0.00, 0.00, 0.00, 0.00),
-    "F": (0.07, 0.08, 0.00, 0.00, 0.00, 0.12, 0.00),
-    "HH": (0.14, 0.05, 0.00, 0.00, 0.10, 0.05, 0.00),
-}
-_TARGETS["BH"] = _TARGETS["P"]  # the lips do all but meet
-_VOWEL = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.5)
-_DOMINANCE = {
-    "SIL": (0.7, 0.5, 0.5, 0.5, 0.7, 0.7, 1.0),
-    "W": (0.8, 1.0, 1.6, 1.2, 0.8, 0.8, 0.5),
-    "Y": (0.6, 0.6, 0.4, 0.4, 0.5, 0.5, 0.5),
-    "R": (0.6, 0.4, 0.6, 0.7, 0.5, 0.5, 0.5),
-    "L": (0.5, 0.2, 0.15, 0.15, 0.4, 0.4, 1.0),
-    "T": (0.7, 0.15, 0.12, 0.12, 0.4, 0.4, 0.5),
-    "K": (0.4, 0.12, 0.12, 0.12, 0.2, 0.2, 0.5),
-    "TH": (0.7, 0.2, 0.2, 0.2, 0.7, 0.6, 2.0),
-    "S": (1.3, 0.3, 0.15, 0.15, 0.8, 0.8, 0.5),
-    "SH": (1.2, 0.6, 0.8, 1.2, 1.0, 1.0, 0.5),
-    "P": (1.0, 0.15, 0.1, 0.25, 1.0, 1.0, 0.5),
-    "F": (1.0, 0.2, 0.15, 0.3, 1.0, 1.0, 0.5),
-    "HH": (0.08, 0.05, 0.05, 0.05, 0.05, 0.05, 0.5),
-}
-_DOMINANCE["BH"] = _DOMINANCE["P"]
-_SAME_LIPS = {
-    "B": "P", "M": "P", "V": "F", "DH": "TH", "D": "T", "N": "T", "G": "K", "NG": "K",
-    "ZH": "SH", "CH": "SH", "JH": "SH", "Z": "S",
-}  # fmt: skip
-# Of each phone, which one's lips it has.
-SAME_LIPS = tuple(_SAME_LIPS.get(phone, phone) for phone in ph.PHONES)
-_DIPHTHONGS = {
-    "AW": ("AA", "UH"), "AY": ("AA", "IH"), "EY": ("EH", "IY"), "OW": ("AO", "UW"),
-    "OY": ("AO", "IY"),
-}  # fmt: skip
 _THETA = 30.0  # 1/s; Cohen & Massaro use about 0.03 per ms
 _PLATEAU = 0.3  # of a phone's duration each side of its centre, in which its dominance is full
 _SILENCE_PIECE = 0.08  # s: long silences pull towards rest all along
 _ONSET, _OFFSET = 0.09, 0.18  # s: the face leaves rest before speech and returns after it
-_BLINK_PAUSE, _BLINK_AFTER = 0.5, 0.26  # s: late enough that the pause can be heard to be one
-_CONTACT_MIN, _CONTACT_RAMP = 0.07, 0.055  # s: lips stay together at least, and take to get there
+_BLINK_PAUSE, _BLINK_DELAY = 0.5, 0.26  # s: a blink waits until the audio shows the pause
+_CONTACT_MIN, _CONTACT_RAMP = 0.07, 0.055  # s: least time in contact, and time to get there
 
 
 @dataclass
@@ -108,29 +56,29 @@ class Style:
     jaw: float = 1.0
     rounding: float = 1.0
     spreading: float = 1.0
-    lower: float = 1.0  # effort of lowering the lower lip
-    upper: float = 1.0  # effort of lifting the upper lip
+    lower_lip: float = 1.0  # gain of lowering it
+    upper_lip: float = 1.0  # gain of lifting it
     crispness: float = 1.0  # decay rate of dominance: high is over-articulated
     asymmetry: float = 0.0  # > 0: the left side moves more
     smile: float = 0.0  # while speaking
-    corners: float = 0.0  # while speaking: > 0 drawn back, < 0 drawn down
-    aside: float = 0.0  # while speaking: the mouth to the subject's left
-    press: float = 0.5  # how closures are held: 1 pressed, 0 rolled in
+    mouth_corners: float = 0.0  # while speaking: > 0 drawn back, < 0 drawn down
+    mouth_shift: float = 0.0  # while speaking, to the subject's left
+    lip_press: float = 0.5  # how closures are held: 1 pressed, 0 rolled in
     lag: float = 0.0  # s, movement after sound
     brows: float = 1.0
     nods: float = 1.0
     tilt: float = 0.0
-    targets: np.ndarray | None = None  # (phones, articulators): gains on _TARGETS
-    numbers: np.ndarray | None = None  # (STYLE_SIZE,) of which all of it follows, sd 1
+    target_gains: np.ndarray | None = None  # (rows, articulators), see articulation.py
+    latent: np.ndarray | None = None  # (STYLE_SIZE,), sd 1: all of the above follows from it
 
 
-_HABITS = 8  # directions in which people's targets differ
-STYLE_SIZE = 15 + _HABITS
+_TARGET_DIRECTIONS = 8  # in which people's targets differ
+STYLE_SIZE = 15 + _TARGET_DIRECTIONS
 # Which part of the style shows in the face's shape: a fixed linear map of the identity, unit sd.
 _STYLE_OF_IDENTITY = np.random.default_rng(20).standard_normal((IDENTITY_SIZE, STYLE_SIZE)) / 10
-_HABIT_OF_TARGET = np.random.default_rng(21).standard_normal(
-    (len(_TARGETS), len(_ARTICULATORS), _HABITS)
-) / np.sqrt(_HABITS)  # fmt: skip
+_TARGET_BASIS = np.random.default_rng(21).standard_normal(
+    (len(articulation.TARGETS), len(articulation.ARTICULATORS), _TARGET_DIRECTIONS)
+) / np.sqrt(_TARGET_DIRECTIONS)  # fmt: skip
 
 
 def style_of(identity: np.ndarray, own: np.ndarray) -> Style:
@@ -143,45 +91,42 @@ def style_of(identity: np.ndarray, own: np.ndarray) -> Style:
     z = np.clip(z, -2.2, 2.2)
     return Style(
         jaw=float(np.exp(0.30 * z[0])), rounding=float(np.exp(0.30 * z[1])),
-        spreading=float(np.exp(0.35 * z[2])), lower=float(np.exp(0.35 * z[3])),
-        upper=float(np.exp(0.40 * z[4])), crispness=float(np.exp(0.15 * z[5])),
+        spreading=float(np.exp(0.35 * z[2])), lower_lip=float(np.exp(0.35 * z[3])),
+        upper_lip=float(np.exp(0.40 * z[4])), crispness=float(np.exp(0.15 * z[5])),
         asymmetry=float(0.18 * z[6]), smile=float(max(0.0, 0.06 + 0.12 * z[7])),
-        press=float(np.clip(0.5 + 0.3 * z[8], 0, 1)), lag=float(0.007 * z[9]),
+        lip_press=float(np.clip(0.5 + 0.3 * z[8], 0, 1)), lag=float(0.007 * z[9]),
         brows=float(np.exp(0.4 * z[10])), nods=float(np.exp(0.4 * z[11])), tilt=float(z[12]),
-        corners=float(0.14 * z[13]), aside=float(0.06 * z[14]),
-        targets=np.exp(0.2 * _HABIT_OF_TARGET @ z[15:]).astype(np.float32),
-        numbers=z.astype(np.float32),
+        mouth_corners=float(0.14 * z[13]), mouth_shift=float(0.06 * z[14]),
+        target_gains=np.exp(0.2 * _TARGET_BASIS @ z[15:]).astype(np.float32),
+        latent=z.astype(np.float32),
     )  # fmt: skip
 
 
 def average_style() -> Style:
-    """The style in the middle of everybody's."""
+    """The mean style."""
     return style_of(np.zeros(IDENTITY_SIZE), np.zeros(STYLE_SIZE))
 
 
 def random_person(rng: np.random.Generator) -> tuple[np.ndarray, Style]:
+    """Identity (100,) and a style."""
     identity = rng.standard_normal(IDENTITY_SIZE).astype(np.float32)
     return identity, style_of(identity, rng.standard_normal(STYLE_SIZE))
 
 
-def _pieces(segments) -> list[tuple[str, float, float]]:
+def _split_phones(segments: Sequence[Segment]) -> list[Segment]:
+    """Segments as the targets know them: diphthongs in two, long silences in pieces."""
     out = []
-    for phone, s, e in segments:
-        if phone in _DIPHTHONGS:
-            first, second = _DIPHTHONGS[phone]
-            middle = s + 0.55 * (e - s)
-            out += [(first, s, middle), (second, middle, e)]
-        elif phone == ph.SIL and e - s > 2 * _SILENCE_PIECE:
-            edges = np.linspace(s, e, int((e - s) / _SILENCE_PIECE) + 1)
+    for phone, start, end in segments:
+        if phone in articulation.DIPHTHONGS:
+            first, second = articulation.DIPHTHONGS[phone]
+            middle = start + 0.55 * (end - start)
+            out += [(first, start, middle), (second, middle, end)]
+        elif phone == ph.SIL and end - start > 2 * _SILENCE_PIECE:
+            edges = np.linspace(start, end, int((end - start) / _SILENCE_PIECE) + 1)
             out += [(ph.SIL, a, b) for a, b in zip(edges, edges[1:], strict=False)]
         else:
-            out.append((_SAME_LIPS.get(phone, phone), s, e))
+            out.append((articulation.VISEME[phone], start, end))
     return out
-
-
-_ROW = {p: i for i, p in enumerate(_TARGETS)}
-_TARGET_ROWS = np.array(list(_TARGETS.values()), np.float32)
-_DOMINANCE_ROWS = np.array([_DOMINANCE.get(p, _VOWEL) for p in _TARGETS], np.float32)
 
 
 def _smoothstep(x: np.ndarray) -> np.ndarray:
@@ -189,13 +134,15 @@ def _smoothstep(x: np.ndarray) -> np.ndarray:
     return x * x * (3 - 2 * x)
 
 
-def _contact(t: np.ndarray, segments, which: frozenset[str], lag: float) -> np.ndarray:
+def _contact(
+    t: np.ndarray, segments: Sequence[Segment], which: frozenset[str], lag: float
+) -> np.ndarray:
     """(n,) 0..1: 1 while the articulators of the phones in `which` touch."""
     out = np.zeros(len(t), np.float32)
     for phone, s, e in segments:
         if phone not in which:
             continue
-        if phone in "PB":  # the segment ends with the burst and its breath, lips apart
+        if phone in "PB":  # the segment ends with the burst and aspiration, lips apart
             e = s + max(0.8 * (e - s), min(e - s, 0.05))
         e = min(e, s + 0.2)
         short = max(0.0, _CONTACT_MIN - (e - s)) / 2
@@ -206,7 +153,7 @@ def _contact(t: np.ndarray, segments, which: frozenset[str], lag: float) -> np.n
     return out
 
 
-def activity(t: np.ndarray, segments) -> np.ndarray:
+def activity(t: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
     """(n,) 0..1: 0 where the face is at rest. Pauses shorter than the ramps do not reach 0."""
     spoken = np.array([(s, e) for phone, s, e in segments if phone != ph.SIL]).reshape(-1, 2)
     rise = np.minimum(
@@ -215,12 +162,12 @@ def activity(t: np.ndarray, segments) -> np.ndarray:
     return _smoothstep(rise.max(0, initial=0.0)).astype(np.float32)
 
 
-def _blinks(t: np.ndarray, segments) -> np.ndarray:
-    """(n,) 0..1: a blink in every pause, speakers' favourite place (von Cramon & Schuri, 1980)."""
+def _blinks(t: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
+    """(n,) 0..1: a blink in every pause, where speakers blink most (von Cramon & Schuri, 1980)."""
     out = np.zeros(len(t), np.float32)
     for (before, _, _), (phone, s, e) in zip(segments, segments[1:], strict=False):
         if phone == ph.SIL and before != ph.SIL and e - s > _BLINK_PAUSE:
-            since = t - s - _BLINK_AFTER
+            since = t - s - _BLINK_DELAY
             out += _smoothstep(since / 0.08) - _smoothstep((since - 0.11) / 0.16)
     return out
 
@@ -232,7 +179,7 @@ def _smooth(x: np.ndarray, seconds: float) -> np.ndarray:
 
 
 def accents(mel: np.ndarray) -> np.ndarray:
-    """(m, 80) log-mel -> (m // 2,) 0..1 at 50 Hz: how much louder than just before it is."""
+    """(m, 80) log-mel -> (m // 2,) 0..1 at 50 Hz: how much louder it is than just before."""
     loud = (
         mel[: len(mel) // 2 * 2, 4:60].astype(np.float32).mean(axis=1).reshape(-1, 2).mean(axis=1)
     )
@@ -248,7 +195,9 @@ def accents(mel: np.ndarray) -> np.ndarray:
 
 @dataclass
 class Motion:
-    weights: np.ndarray  # (n, 52) float32, 50 Hz
+    """Movement of a face over n frames at 50 Hz, and what it means."""
+
+    weights: np.ndarray  # (n, 52) float32
     rotation: np.ndarray  # (n, 3) rad pitch, yaw, roll
     speech: np.ndarray  # (n,) 0 or 1
     closure: np.ndarray  # (n,) 0..1, lips together
@@ -256,106 +205,169 @@ class Motion:
     phone: np.ndarray  # (n,) int64, index into phones.PHONES
 
 
+@dataclass
+class _Articulation:
+    """Articulators and contacts of one person over n frames, each (n,) float32."""
+
+    activity: np.ndarray  # 0 where the face is at rest
+    jaw: np.ndarray
+    wide: np.ndarray
+    pucker: np.ndarray
+    funnel: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    tongue: np.ndarray
+    smile: np.ndarray
+    closed: np.ndarray  # lips together
+    labiodental: np.ndarray  # lower lip at the teeth
+    approximant: np.ndarray  # lips near each other
+
+
 def animate(
-    segments,
+    segments: Sequence[Segment],
     frames: int,
     style: Style,
     accent: np.ndarray | None = None,
-    mood: np.ndarray | None = None,
+    emotion: np.ndarray | None = None,
 ) -> Motion:
     """Moves one person's face.
 
     segments: (phone, start s, end s), contiguous; accent: (frames,) of `accents`, for brows and
-    nods; mood: (52,) of `emotion.weights`, shown while speaking.
+    nods; emotion: (52,) of `emotion.weights`, shown while speaking.
     """
     t = np.arange(frames) / EXPRESSION_RATE
-    pieces = _pieces(segments)
+    movement = _articulate(t, segments, style)
+    weights = _blendshapes(movement, style)
+    if emotion is not None:
+        weights += movement.activity[:, None] * emotion
+    _close_mouth(weights, movement)
+    rotation = np.zeros((frames, 3), np.float32)
+    if accent is not None:
+        active = movement.activity
+        lively = _smooth(active, 0.3) * active * accent[:frames]
+        _add_accent(weights, rotation, lively, style)
+    blink = _blinks(t, segments)
+    for name in ("eyeBlinkLeft", "eyeBlinkRight"):
+        weights[:, arkit.INDEX[name]] += blink
+    phone = _phone_at(t, segments)
+    speech = (phone != ph.PHONE_INDEX[ph.SIL]).astype(np.float32)
+    return Motion(
+        weights=np.clip(weights, 0, 1), rotation=rotation, speech=speech, closure=movement.closed,
+        labiodental=movement.labiodental, phone=phone,
+    )  # fmt: skip
+
+
+def _dominance_sum(t: np.ndarray, segments: Sequence[Segment], style: Style) -> np.ndarray:
+    """(articulators, n): the model of Cohen & Massaro."""
+    pieces = _split_phones(segments)
     start = np.array([s for _, s, _ in pieces])
     end = np.array([e for _, _, e in pieces])
-    rows = [_ROW[p] for p, _, _ in pieces]
-    targets = _TARGET_ROWS if style.targets is None else _TARGET_ROWS * style.targets
-    target, dominance = targets[rows], _DOMINANCE_ROWS[rows]
+    rows = [articulation.ROW[p] for p, _, _ in pieces]
+    gains = 1 if style.target_gains is None else style.target_gains
+    targets = articulation.TARGET_ROWS * gains
+    target, dominance = targets[rows], articulation.DOMINANCE_ROWS[rows]
     centre, length = (start + end) / 2, end - start
     distance = np.abs(t[:, None] - style.lag - centre) - _PLATEAU * length
     # exp of a large negative number would leave 0 / 0 between far phones; 30 keeps ratios exact.
     pull = np.exp(-np.minimum(_THETA * style.crispness * np.maximum(distance, 0), 30.0))
-    weight = pull @ dominance
-    value = (pull @ (dominance * target)) / weight
-    jaw, wide, pucker, funnel, lower, upper, tongue = value.T.astype(np.float32)
+    return ((pull @ (dominance * target)) / (pull @ dominance)).T.astype(np.float32)
 
+
+def _articulate(t: np.ndarray, segments: Sequence[Segment], style: Style) -> _Articulation:
+    """Articulators with one person's gains, out of the way of the contacts."""
+    jaw, wide, pucker, funnel, lower, upper, tongue = _dominance_sum(t, segments, style)
     active = activity(t - style.lag, segments)
     jaw = jaw * style.jaw * active
     wide, pucker = wide * style.spreading * active, pucker * style.rounding * active
     funnel = funnel * style.rounding * active
-    lower, upper = lower * style.lower * active, upper * style.upper * active
+    lower, upper = lower * style.lower_lip * active, upper * style.upper_lip * active
     smile = style.smile * active * (1 - np.minimum(pucker, 1))  # no one smiles on an oo
 
-    teeth = _contact(t, segments, ph.LABIODENTALS, style.lag)
+    labiodental = _contact(t, segments, ph.LABIODENTALS, style.lag)
     closed = _contact(t, segments, ph.BILABIALS, style.lag)
-    near = _contact(t, segments, ph.APPROXIMANTS, style.lag)
-    hold = np.maximum.reduce((closed, teeth, near))
+    approximant = _contact(t, segments, ph.APPROXIMANTS, style.lag)
+    hold = np.maximum.reduce((closed, labiodental, approximant))
     jaw = jaw * (1 - hold) + np.minimum(jaw, 0.09) * hold
     lower, funnel = lower * (1 - hold), funnel * (1 - 0.9 * hold)
-    upper = upper * (1 - closed) * (1 - teeth) + 0.14 * style.upper * teeth * (1 - closed)
+    lift = 0.14 * style.upper_lip * labiodental * (1 - closed)
+    upper = upper * (1 - closed) * (1 - labiodental) + lift
+    return _Articulation(
+        activity=active, jaw=jaw, wide=wide, pucker=pucker, funnel=funnel, lower=lower, upper=upper,
+        tongue=tongue, smile=smile, closed=closed, labiodental=labiodental, approximant=approximant,
+    )  # fmt: skip
 
+
+def _blendshapes(a: _Articulation, style: Style) -> np.ndarray:
+    """(n, 52) ARKit weights of the articulators; `_close_mouth` comes after."""
     left, right = 1 + style.asymmetry, 1 - style.asymmetry
-    w = np.zeros((frames, arkit.COUNT), np.float32)
+    weights = np.zeros((len(a.jaw), arkit.COUNT), np.float32)
 
-    def put(name: str, x: np.ndarray) -> None:
-        w[:, arkit.INDEX[name]] += x
+    def add(name: str, x: np.ndarray) -> None:
+        weights[:, arkit.INDEX[name]] += x
 
-    def both(name: str, x: np.ndarray) -> None:
-        put(name + "Left", x * left)
-        put(name + "Right", x * right)
+    def add_both(name: str, x: np.ndarray) -> None:
+        add(name + "Left", x * left)
+        add(name + "Right", x * right)
 
-    put("jawOpen", jaw)
-    put("mouthPucker", pucker)
-    put("mouthFunnel", funnel)
-    put("tongueOut", tongue * active)
-    put("jawForward", 0.15 * funnel)
+    add("jawOpen", a.jaw)
+    add("mouthPucker", a.pucker)
+    add("mouthFunnel", a.funnel)
+    add("tongueOut", a.tongue * a.activity)
+    add("jawForward", 0.15 * a.funnel)
     side = "Left" if style.asymmetry > 0 else "Right"
-    put("mouthLeft" if style.aside > 0 else "mouthRight", abs(style.aside) * active)
-    put("jaw" + side, 0.3 * abs(style.asymmetry) * jaw)
-    both("mouthStretch", 0.6 * wide)
-    both("mouthSmile", 0.35 * wide + smile)
-    both("mouthDimple", 0.1 * wide + max(style.corners, 0) * active)
-    both("mouthFrown", max(-style.corners, 0) * active)
-    both("mouthLowerDown", lower)
-    both("mouthUpperUp", upper)
-    both("cheekSquint", 0.2 * smile + 0.1 * wide)
-    both("noseSneer", 0.15 * upper)
-    both("mouthPress", (0.10 + 0.3 * style.press) * closed)
-    put("mouthRollLower", (0.22 - 0.15 * style.press) * closed + 0.42 * teeth * (1 - closed))
-    put("mouthRollUpper", (0.18 - 0.12 * style.press) * closed)
-    put("mouthShrugLower", 0.06 * closed)
-    if mood is not None:
-        w += active[:, None] * mood
-    # mouthClose takes up what opening is left: nothing for a closure, 2 mm to the teeth for f, v,
-    # 2.5 mm between the lips where they only come near.
-    gap = REST_GAP + w @ GAP
-    close = np.maximum.reduce((closed * (gap + 0.03), teeth * (gap - 0.2), near * (gap - 0.25)))
-    put("mouthClose", np.maximum(close / -GAP[arkit.INDEX["mouthClose"]], 0))
+    shift = "mouthLeft" if style.mouth_shift > 0 else "mouthRight"
+    add(shift, abs(style.mouth_shift) * a.activity)
+    add("jaw" + side, 0.3 * abs(style.asymmetry) * a.jaw)
+    add_both("mouthStretch", 0.6 * a.wide)
+    add_both("mouthSmile", 0.35 * a.wide + a.smile)
+    add_both("mouthDimple", 0.1 * a.wide + max(style.mouth_corners, 0) * a.activity)
+    add_both("mouthFrown", max(-style.mouth_corners, 0) * a.activity)
+    add_both("mouthLowerDown", a.lower)
+    add_both("mouthUpperUp", a.upper)
+    add_both("cheekSquint", 0.2 * a.smile + 0.1 * a.wide)
+    add_both("noseSneer", 0.15 * a.upper)
+    press = style.lip_press
+    roll = (0.22 - 0.15 * press) * a.closed + 0.42 * a.labiodental * (1 - a.closed)
+    add_both("mouthPress", (0.10 + 0.3 * press) * a.closed)
+    add("mouthRollLower", roll)
+    add("mouthRollUpper", (0.18 - 0.12 * press) * a.closed)
+    add("mouthShrugLower", 0.06 * a.closed)
+    return weights
 
-    rotation = np.zeros((frames, 3), np.float32)
-    if accent is not None:
-        lively = _smooth(active, 0.3) * active * accent[:frames]
-        put("browInnerUp", 0.22 * style.brows * lively)
-        put("browOuterUpLeft", 0.14 * style.brows * lively)
-        put("browOuterUpRight", 0.14 * style.brows * lively)
-        rotation[:, 0] = 0.06 * style.nods * lively
-        rotation[:, 1] = 0.02 * style.tilt * style.nods * lively
-        rotation[:, 2] = 0.02 * style.tilt * style.nods * lively
 
-    blink = _blinks(t, segments)
-    put("eyeBlinkLeft", blink)
-    put("eyeBlinkRight", blink)
+def _close_mouth(weights: np.ndarray, a: _Articulation) -> None:
+    """MouthClose takes up the opening that is left, in place: nothing stays for a closure, 2 mm to
+    the teeth for f and v, 2.5 mm between the lips of an approximant."""
+    gap = REST_GAP + weights @ GAP
+    excess = np.maximum.reduce(
+        (a.closed * (gap + 0.03), a.labiodental * (gap - 0.2), a.approximant * (gap - 0.25))
+    )
+    index = arkit.INDEX["mouthClose"]
+    weights[:, index] += np.maximum(excess / -GAP[index], 0)
 
+
+def _add_accent(
+    weights: np.ndarray, rotation: np.ndarray, lively: np.ndarray, style: Style
+) -> None:
+    """Brows and nods of accents (n,), in place."""
+    for name, gain in (
+        ("browInnerUp", 0.22),
+        ("browOuterUpLeft", 0.14),
+        ("browOuterUpRight", 0.14),
+    ):
+        weights[:, arkit.INDEX[name]] += gain * style.brows * lively
+    rotation[:, 0] = 0.06 * style.nods * lively
+    rotation[:, 1] = 0.02 * style.tilt * style.nods * lively
+    rotation[:, 2] = 0.02 * style.tilt * style.nods * lively
+
+
+def _phone_at(t: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
+    """(n,) int64 index of the phone at each time; silence after the last."""
     index = np.searchsorted([s for _, s, _ in segments], t + 1e-6, side="right") - 1
     spoken = np.array([ph.PHONE_INDEX[p] for p, _, _ in segments], np.int64)
     phone = spoken[np.clip(index, 0, len(segments) - 1)]
     phone[t > segments[-1][2]] = ph.PHONE_INDEX[ph.SIL]
-    speech = (phone != ph.PHONE_INDEX[ph.SIL]).astype(np.float32)
-    return Motion(np.clip(w, 0, 1), rotation, speech, closed, teeth, phone)
+    return phone
 
 
 def reference_window(weights: np.ndarray, start: int = 0) -> np.ndarray:

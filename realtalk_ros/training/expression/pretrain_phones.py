@@ -1,151 +1,187 @@
-"""First lessons: the network's convolutions learn to tell phones, before anything learns to move.
+"""Pretraining of the acoustic encoder: its convolutions learn to recognise phones.
 
-A phone is told much faster alone than with the face: four times the speech in the same time. What
-comes out begins `realtalk train expression`.
+Phones alone are learned faster than together with the face: the same time reads four times as much
+speech. `realtalk train expression` begins with the result.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
+from realtalk_ros.training.common.trainer import MetricLog, Schedule, Trainer
 from realtalk_ros.training.expression import mel_augment
-from realtalk_ros.training.expression import model as nets
-from realtalk_ros.training.expression.coarticulation import SAME_LIPS
-from realtalk_ros.training.expression.trainer import Course, Log
+from realtalk_ros.training.expression.losses import phone_loss
+from realtalk_ros.training.expression.model import AcousticEncoder, CausalConv, Dims
 from realtalk_ros.training.speech_data import phones as ph
 
 if TYPE_CHECKING:
-    from realtalk_ros.training.expression.train import Sampler
-    from realtalk_ros.training.speech_data.dataset import SpeechSet
+    from realtalk_ros.training.expression.sampler import Sampler
+    from realtalk_ros.training.speech_data.dataset import Segment, SpeechDataset
 
-BATCH, STEPS = 24, 192  # sequences, and their steps of 20 ms
-LIPS_SHARE = 1.0  # of what is lost where lips would move otherwise, beside all that is misheard
-_LIPS = np.unique(SAME_LIPS, return_inverse=True)[1]  # (phones,) a number for each kind
+_MIN_REST = 60  # frames left of an utterance that begins in its middle
 
 
-def misheard(logits: Tensor, phones: Tensor) -> Tensor:
-    """The loss of naming phones (n,) by logits (n, phones): to take an m for an n counts more than
-    to take it for a b, which the lips do not tell."""
-    lips = torch.from_numpy(_LIPS)
-    shown = logits.softmax(-1) @ F.one_hot(lips).to(logits.dtype)  # (n, kinds of lips)
-    named = F.cross_entropy(logits, phones, label_smoothing=0.05)
-    return named + LIPS_SHARE * F.nll_loss((shown + 1e-6).log(), lips[phones])
+@dataclass(frozen=True)
+class PhonePretraining:
+    """Settings of `pretrain_phones`."""
+
+    minutes: float  # over all resumptions
+    learning_rate: float = 1.5e-3
+    warm_up_steps: int = 300
+    weight_decay: float = 0.05
+    batch_size: int = 24  # sequences
+    steps: int = 192  # of 20 ms in a sequence
 
 
-def heard_phones(segments: list, frames: int) -> np.ndarray:
+def muon_parameters(net: nn.Module) -> list[nn.Parameter]:
+    """The matrices of the convolutions, which Muon trains better than AdamW."""
+    blocks = [module for module in net.modules() if isinstance(module, CausalConv)]
+    return [weight for b in blocks for weight in (b.conv.weight, b.out_proj.weight)]
+
+
+def phone_labels(segments: list[Segment], frames: int) -> np.ndarray:
     """(frames,) index of the phone at the middle of each 20 ms."""
     starts = np.array([start for _, start, _ in segments])
     phones = np.array([ph.PHONE_INDEX[phone] for phone, _, _ in segments])
-    at = (np.arange(frames) + 0.5) / EXPRESSION_RATE
-    return phones[np.clip(np.searchsorted(starts, at, "right") - 1, 0, len(phones) - 1)]
+    middles = (np.arange(frames) + 0.5) / EXPRESSION_RATE
+    return phones[np.clip(np.searchsorted(starts, middles, "right") - 1, 0, len(phones) - 1)]
 
 
-def _sequence(sampler: Sampler, delay: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mel (2 * STEPS, 80) and phones (STEPS - delay,): utterances, one after another."""
+def _draw_sequence(sampler: Sampler, steps: int, delay: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mel (2 * steps, 80) and phones (steps - delay,): utterances, one after another."""
     rng = sampler.rng
-    name = sampler.kind()
-    mels, phones, have = [], [], 0
-    while have < STEPS:
-        mel, segments = mel_augment.stretch(*sampler.utterance(name), rng)
+    kind = sampler.draw_kind()
+    mels: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    drawn = 0
+    while drawn < steps:
+        mel, segments, _ = sampler.draw_utterance(kind)
+        mel, segments = mel_augment.time_stretch(mel, segments, rng)
         frames = len(mel) // MEL_STEP
-        skip = int(rng.integers(0, max(1, frames - 60))) if not mels else 0
+        skip = 0 if mels else int(rng.integers(0, max(1, frames - _MIN_REST)))
         mels.append(mel[skip * MEL_STEP : frames * MEL_STEP])
-        phones.append(heard_phones(segments, frames)[skip:])
-        have += frames - skip
-    mel = mel_augment.colour(np.concatenate(mels)[: STEPS * MEL_STEP], sampler.noise(), rng)
-    return mel_augment.mask(mel, rng), np.concatenate(phones)[: STEPS - delay]
+        labels.append(phone_labels(segments, frames)[skip:])
+        drawn += frames - skip
+    mel = np.concatenate(mels)[: steps * MEL_STEP]
+    mel = mel_augment.augment(mel, sampler.draw_noise(), rng)
+    return mel_augment.spec_augment(mel, rng), np.concatenate(labels)[: steps - delay]
 
 
-def train_hearing(
+def pretrain_phones(
     sampler: Sampler,
-    dims: nets.Dims,
+    dims: Dims,
     path: Path,
-    minutes: float,
-    rate: float = 1.5e-3,
-    start: nets.Trunk | None = None,
-) -> nets.Trunk:
-    """Trains a trunk for `minutes`, over all resumptions, and keeps it in `path`.
+    settings: PhonePretraining,
+    start: AcousticEncoder | None = None,
+) -> AcousticEncoder:
+    """Trains an acoustic encoder and keeps it in the checkpoint `path`.
 
-    start: one to go on with. Returns the running mean of its weights.
+    start: one to go on with. Returns the moving average of the weights.
     """
-    net = nets.Trunk(dims)
+    encoder = AcousticEncoder(dims)
     if start is not None:
-        net.load_state_dict(start.state_dict())
-    course = Course(net, path, minutes, rate, weight_decay=0.05, warm_up=300)
+        encoder.load_state_dict(start.state_dict())
+    schedule = Schedule(
+        settings.minutes, settings.learning_rate, settings.warm_up_steps, settings.weight_decay
+    )
+    trainer = Trainer(encoder, path, schedule, muon_parameters=muon_parameters(encoder))
 
-    def batch() -> tuple[torch.Tensor, torch.Tensor]:
-        mels, phones = zip(*(_sequence(sampler, dims.delay) for _ in range(BATCH)), strict=True)
-        return torch.from_numpy(np.stack(mels)), torch.from_numpy(np.stack(phones))
+    def draw_batch() -> tuple[Tensor, Tensor]:
+        rows = [
+            _draw_sequence(sampler, settings.steps, dims.delay) for _ in range(settings.batch_size)
+        ]
+        mels, labels = zip(*rows, strict=True)
+        return torch.from_numpy(np.stack(mels)), torch.from_numpy(np.stack(labels))
 
-    log = Log("hearing", course, every=200)
-    for mel, phones in course.batches(batch):
+    log = MetricLog("phones", trainer, every=200)
+    for mel, labels in trainer.batches(draw_batch):
         with torch.autocast("cpu", torch.bfloat16):
-            _, logits = net(mel)
-        logits = logits[:, dims.delay :].float().flatten(0, 1)
-        loss = misheard(logits, phones.flatten())
-        course.learn(loss)
-        log.add(loss=loss, frames=(logits.argmax(-1) == phones.flatten()).float().mean())
-    net.load_state_dict(course.average)
-    return net
+            _, logits = encoder(mel)
+        logits, labels = logits[:, dims.delay :].float().flatten(0, 1), labels.flatten()
+        loss = phone_loss(logits, labels)
+        trainer.learn(loss)
+        log.add(loss=loss, accuracy=(logits.argmax(-1) == labels).float().mean())
+    encoder.load_state_dict(trainer.ema)
+    return encoder
 
 
-def name_phones(
-    trunk: nets.Trunk, delay: int, sets: dict[str, tuple[int, SpeechSet]], seed: int = 0
+def fit_phone_head(
+    encoder: AcousticEncoder,
+    delay: int,
+    datasets: dict[str, tuple[int, SpeechDataset]],
+    seed: int = 0,
 ) -> Tensor:
-    """Fits the head that names phones, which is in no installed file, to what `trunk` hears.
+    """Fits the phone head, which no installed file has, to the features of `encoder`.
 
-    delay: steps from hearing to telling; sets: name -> (how many of its utterances teach it, data).
-    Returns (phones,) their shares.
+    delay: steps from the sound of a frame to its features; datasets: name -> (how many of its
+    utterances to fit to, data). Returns (phones,) the share of each phone.
     """
-    steps, batch, rate = 3000, 4096, 3e-3
-    rng = np.random.default_rng(seed)
-    heard, names = [], []
-    trunk.eval()
-    for count, data in sets.values():
+    steps, batch_size, peak_rate = 3000, 4096, 3e-3
+    features, labels = _features_of(encoder, delay, datasets, np.random.default_rng(seed))
+    torch.manual_seed(seed)
+    optimizer = torch.optim.Adam(encoder.phone_head.parameters(), peak_rate)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = peak_rate * (1 - step / steps)
+        rows = torch.randint(len(features), (batch_size,))
+        logits = encoder.phone_head(features[rows])
+        loss = F.cross_entropy(logits, labels[rows], label_smoothing=0.05)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return torch.bincount(labels, minlength=len(ph.PHONES)) / len(labels)
+
+
+@torch.no_grad()
+def _features_of(
+    encoder: AcousticEncoder,
+    delay: int,
+    datasets: dict[str, tuple[int, SpeechDataset]],
+    rng: np.random.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Features (n, conv_width) and phones (n,) of random utterances."""
+    features, labels = [], []
+    encoder.eval()
+    for count, data in datasets.values():
         for i in rng.permutation(len(data))[:count]:
             mel, segments, _ = data[int(i)]
             frames = len(mel) // MEL_STEP
             if frames > delay:
-                with torch.no_grad():
-                    mel = torch.from_numpy(mel[: frames * MEL_STEP].astype(np.float32))
-                    heard.append(trunk.features(mel[None])[0, delay:])
-                names.append(torch.from_numpy(heard_phones(segments, frames)[: frames - delay]))
-    x, label = torch.cat(heard), torch.cat(names)
-    torch.manual_seed(seed)
-    optimiser = torch.optim.Adam(trunk.phones.parameters(), rate)
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = rate * (1 - step / steps)
-        rows = torch.randint(len(x), (batch,))
-        loss = F.cross_entropy(trunk.phones(x[rows]), label[rows], label_smoothing=0.05)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    return torch.bincount(label, minlength=len(ph.PHONES)) / len(label)
+                mel = torch.from_numpy(mel[: frames * MEL_STEP].astype(np.float32))
+                features.append(encoder.features(mel[None])[0, delay:])
+                labels.append(torch.from_numpy(phone_labels(segments, frames)[: frames - delay]))
+    return torch.cat(features), torch.cat(labels)
 
 
 @torch.inference_mode()
-def fit_outward(trunk: nets.Trunk, known: nets.Trunk, sampler: Sampler, batches: int = 40) -> None:
-    """Fits what `trunk` tells the transformer, by least squares, to what it is used to hear from
-    `known`: first lessons teach the convolutions alone."""
-    trunk.eval()
-    known.eval()
-    size = trunk.outward.in_features + 1
-    squares, products = torch.zeros(size, size), torch.zeros(size, known.outward.out_features)
+def fit_out_proj(
+    encoder: AcousticEncoder, installed: AcousticEncoder, sampler: Sampler, batches: int = 40
+) -> None:
+    """Fits what `encoder` gives the transformer to what `installed` gives it, by least squares.
+
+    Pretraining changes the convolutions alone; the transformer knows the old ones.
+    """
+    batch_size, steps = 4, PhonePretraining.steps
+    encoder.eval()
+    installed.eval()
+    size = encoder.out_proj.in_features + 1
+    squares, products = torch.zeros(size, size), torch.zeros(size, installed.out_proj.out_features)
     for _ in range(batches):
-        mel = torch.from_numpy(np.stack([_sequence(sampler, 0)[0] for _ in range(4)]))
-        heard = trunk.features(mel).flatten(0, 1)
-        heard = torch.cat([heard, torch.ones(len(heard), 1)], 1)
-        squares += heard.T @ heard
-        products += heard.T @ known(mel)[0].flatten(0, 1)
+        mels = [_draw_sequence(sampler, steps, 0)[0] for _ in range(batch_size)]
+        mel = torch.from_numpy(np.stack(mels))
+        features = encoder.features(mel).flatten(0, 1)
+        features = torch.cat([features, torch.ones(len(features), 1)], 1)
+        squares += features.T @ features
+        products += features.T @ installed(mel)[0].flatten(0, 1)
     ridge = 1e-4 * squares.diagonal().mean() * torch.eye(size)
     fitted = torch.linalg.solve(squares + ridge, products).T
-    trunk.outward.weight.copy_(fitted[:, :-1])
-    trunk.outward.bias.copy_(fitted[:, -1])
+    encoder.out_proj.weight.copy_(fitted[:, :-1])
+    encoder.out_proj.bias.copy_(fitted[:, -1])

@@ -1,74 +1,91 @@
-"""First lessons of another kind: the encoder of the prior learns to tell how somebody moves.
+"""Pretraining of the prior's encoder: it learns to predict how somebody moves.
 
-From his shape and two seconds of his expressions it tells the numbers of his style, which the
-teacher knows. No sound is needed for that, so in minutes it gets to know more people than hours of
-training with speech would show it. Every token must tell all of it: whatever the audio then asks,
-it finds all that is known.
+From a face's shape and two seconds of its expressions it predicts the parameters of the style,
+which the coarticulation model knows. That needs no audio, so minutes show it more people than hours
+of training with speech would. Every token must predict all of them: whichever token the audio
+attends to, it finds all that is known.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from realtalk_ros.training.common.trainer import MetricLog, Schedule, Trainer
 from realtalk_ros.training.expression import coarticulation
-from realtalk_ros.training.expression.trainer import Course, Log
 
 if TYPE_CHECKING:
     from realtalk_ros.training.expression.model import ExpressionNet
-    from realtalk_ros.training.expression.train import Sampler
+    from realtalk_ros.training.expression.sampler import Sampler
 
-BATCH = 128  # people
-TOLD = ((1, 1), (0, 1), (1, 0))  # of a person: identity, reference; each as often
+# Which of identity and reference are given, each combination as often.
+CONDITION_MASKS = ((1, 1), (0, 1), (1, 0))
 
 
-class Prior(torch.nn.Module):
-    """What of a network handles the prior alone."""
+@dataclass(frozen=True)
+class PriorPretraining:
+    """Settings of `pretrain_prior`."""
+
+    minutes: float  # over all resumptions
+    learning_rate: float = 2e-3
+    warm_up_steps: int = 100
+    batch_size: int = 128  # people
+
+
+class StylePredictor(nn.Module):
+    """The part of a network that handles the prior, with its head for the style."""
 
     def __init__(self, net: ExpressionNet):
         super().__init__()
-        self._tokens = net.tokens
-        self.style = net.style
-        self.encoder = net.plain_prior if net.dims.prior == "concatenation" else net.prior_encoder
+        self._prior_tokens = net.prior_tokens
+        self.style_head = net.style_head
+        concatenates = net.dims.conditioning == "concatenation"
+        self.encoder = net.prior_proj if concatenates else net.prior_encoder
 
-    def forward(self, identity: Tensor, reference: Tensor, known: Tensor) -> Tensor:
-        """-> (B, P, STYLE_SIZE): what each token tells."""
-        return self.style(self._tokens(identity, reference, known))
+    def forward(self, identity: Tensor, reference: Tensor, condition_mask: Tensor) -> Tensor:
+        """-> (B, P, STYLE_SIZE): the style by each token."""
+        return self.style_head(self._prior_tokens(identity, reference, condition_mask))
 
 
-def people(sampler: Sampler, count: int) -> tuple[Tensor, Tensor, Tensor]:
+def draw_people(sampler: Sampler, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Identity (count, 100), reference window (count, 50, 52) and style (count, STYLE_SIZE)."""
-    found = []
+    people = []
     for _ in range(count):
         identity, style = coarticulation.random_person(sampler.rng)
-        found.append((identity, sampler.window(style, sampler.mood()), style.numbers))
-    return tuple(torch.from_numpy(np.stack(column)) for column in zip(*found, strict=True))
+        reference = sampler.draw_reference(style, sampler.draw_emotion())
+        people.append((identity, reference, style.latent))
+    return tuple(torch.from_numpy(np.stack(column)) for column in zip(*people, strict=True))
 
 
-def train_acquaintance(
+def pretrain_prior(
     sampler: Sampler,
     net: ExpressionNet,
     path: Path,
-    minutes: float,
-    without: int | None = None,
-    rate: float = 2e-3,
+    settings: PriorPretraining,
+    *,
+    hidden_part: int | None = None,
 ) -> None:
-    """Trains what of `net` handles the prior for `minutes`, over all resumptions, and keeps it in
-    `path`. without: the column of `known` that is never told (an ablation)."""
-    course = Course(Prior(net), path, minutes, rate, warm_up=100)
-    kinds = torch.tensor(TOLD).float()
-    log = Log("acquaintance", course, every=200)
-    for identity, reference, style in course.batches(lambda: people(sampler, BATCH)):
-        known = kinds[torch.randint(len(kinds), (BATCH,))]
-        if without is not None:
-            known[:, without] = 0
+    """Trains the part of `net` that handles the prior, and keeps it in the checkpoint `path`.
+
+    hidden_part: the column of `condition_mask` that is always 0 (an ablation).
+    """
+    schedule = Schedule(settings.minutes, settings.learning_rate, settings.warm_up_steps)
+    trainer = Trainer(StylePredictor(net), path, schedule)
+    masks = torch.tensor(CONDITION_MASKS).float()
+    log = MetricLog("prior", trainer, every=200)
+    size = settings.batch_size
+    for identity, reference, style in trainer.batches(lambda: draw_people(sampler, size)):
+        condition_mask = masks[torch.randint(len(masks), (size,))]
+        if hidden_part is not None:
+            condition_mask[:, hidden_part] = 0
         with torch.autocast("cpu", torch.bfloat16):
-            told = course.net(identity, reference, known)
-        loss = (told.float() - style.unsqueeze(1)).square().mean()
-        course.learn(loss)
+            predicted = trainer.net(identity, reference, condition_mask)
+        loss = (predicted.float() - style.unsqueeze(1)).square().mean()
+        trainer.learn(loss)
         log.add(error=loss)
-    course.net.load_state_dict(course.average)
+    trainer.net.load_state_dict(trainer.ema)

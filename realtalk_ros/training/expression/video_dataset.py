@@ -1,14 +1,14 @@
-"""How people in videos moved while they spoke, to learn from (training side).
+"""How people in videos moved while they spoke.
 
-`realtalk data videos` writes it: OUT/speech/*.npz, one file a video (training/videos/build.py tells
-what is in it). Nobody has said which phones were spoken, so a sequence of these teaches movement
-alone.
+`realtalk data videos` writes it: OUT/speech/*.npz, one file a video (training/videos/build.py says
+what is in it). The phones are not labelled, so these sequences teach movement alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,13 +17,16 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 from realtalk_ros.training.expression import coarticulation, mel_augment
+from realtalk_ros.training.expression.samples import UNLABELLED, Sample
 
-HELD_OUT = 0.1  # of each film, its last steps
-UNKNOWN = -1  # where a phone would stand
+if TYPE_CHECKING:
+    from realtalk_ros.training.expression.sampler import SamplerSettings
+
+HELD_OUT = 0.1  # of each video: its last steps
 
 
 @dataclass(frozen=True)
-class Film:
+class Video:
     """N steps of 20 ms of one person."""
 
     name: str
@@ -35,73 +38,94 @@ class Film:
     identity: np.ndarray  # (100,)
 
     @classmethod
-    def load(cls, path: Path) -> Film:
-        """Raises RealTalkError for what `realtalk data videos` did not write."""
+    def load(cls, path: Path) -> Video:
+        """Raises RealTalkError for a file that `realtalk data videos` did not write."""
         try:
             with np.load(path, allow_pickle=False) as data:
-                film = cls(path.stem, *(data[name] for name in list(cls.__annotations__)[1:]))
-            n = len(film.weights)
-            shapes = {"mel": (MEL_STEP * n, N_MELS), "weights": (n, arkit.COUNT),
-                      "rotation": (n, 3), "speech": (n,), "identity": (IDENTITY_SIZE,)}  # fmt: skip
-            for name, shape in shapes.items():
-                array = getattr(film, name)
-                if array.shape != shape or not np.isfinite(array).all():
-                    raise ValueError(f"{name} must hold {shape} finite numbers")
-            starts = film.starts
-            if starts.ndim != 1 or list(starts[[0, -1]]) != [0, n] or (np.diff(starts) <= 0).any():
-                raise ValueError("starts must rise from 0 to the film's end")
+                video = cls(path.stem, **{name: data[name] for name in _ARRAYS})
+            video._check()
         except Exception as error:  # it may be anything: no zip, no header, other arrays
-            raise RealTalkError(f"{path} is no film to learn from ({error}): remove it") from error
-        return film
+            raise RealTalkError(
+                f"{path} holds no video to learn from ({error}): remove it"
+            ) from error
+        return video
+
+    def _check(self) -> None:
+        """Raises ValueError for arrays that do not fit each other."""
+        n = len(self.weights)
+        shapes = {
+            "mel": (MEL_STEP * n, N_MELS), "weights": (n, arkit.COUNT), "rotation": (n, 3),
+            "speech": (n,), "identity": (IDENTITY_SIZE,),
+        }  # fmt: skip
+        for name, shape in shapes.items():
+            array = getattr(self, name)
+            if array.shape != shape or not np.isfinite(array).all():
+                raise ValueError(f"{name} must hold {shape} finite numbers")
+        starts = self.starts
+        if starts.ndim != 1 or list(starts[[0, -1]]) != [0, n] or (np.diff(starts) <= 0).any():
+            raise ValueError("starts must rise from 0 to the video's end")
 
     @property
-    def learned(self) -> int:
-        """How many of its steps are learned from: the rest is held out."""
+    def train_steps(self) -> int:
+        """How many of its first steps are for training; the rest is held out."""
         return round(len(self.weights) * (1 - HELD_OUT))
 
     def held_out(self) -> slice:
-        """The longest stretch of the steps that are not learned from."""
-        spans = zip(self.starts, self.starts[1:], strict=False)
-        a, b = max(((max(a, self.learned), b) for a, b in spans), key=lambda s: s[1] - s[0])
-        return slice(int(a), int(b))
+        """The longest stretch of the steps that are not for training."""
+        stretches = zip(self.starts, self.starts[1:], strict=False)
+        held_out = [(max(start, self.train_steps), end) for start, end in stretches]
+        start, end = max(held_out, key=lambda stretch: stretch[1] - stretch[0])
+        return slice(int(start), int(end))
 
-    def window(self, first: int) -> np.ndarray:
-        """(50, 52) at 25 Hz from step `first` on, repeated where what is learned from is short."""
-        return coarticulation.reference_window(self.weights[: self.learned], first)
+    def reference_window(self, first: int) -> np.ndarray:
+        """(50, 52) at 25 Hz from step `first` on, repeated where the training steps are few."""
+        return coarticulation.reference_window(self.weights[: self.train_steps], first)
 
 
-class Films:
-    """All films of a folder that `realtalk data videos` made."""
+_ARRAYS = ("mel", "weights", "rotation", "speech", "starts", "identity")
+
+
+class VideoDataset:
+    """All videos of a folder that `realtalk data videos` made."""
 
     def __init__(self, folder: Path):
         """Raises RealTalkError where there are none."""
-        self.films = [Film.load(path) for path in sorted((folder / "speech").glob("*.npz"))]
-        self.films = [film for film in self.films if film.learned >= 2 * MEL_STEP]
-        if not self.films:
-            raise RealTalkError(f"no films in {folder}: make them by realtalk data videos")
-        lengths = np.array([film.learned for film in self.films], np.float64)
-        self._shares = lengths / lengths.sum()
+        videos = [Video.load(path) for path in sorted((folder / "speech").glob("*.npz"))]
+        self.videos = [video for video in videos if video.train_steps >= 2 * MEL_STEP]
+        if not self.videos:
+            raise RealTalkError(f"no videos in {folder}: make them by realtalk data videos")
+        lengths = np.array([video.train_steps for video in self.videos], np.float64)
+        self._probabilities = lengths / lengths.sum()
 
-    def sequence(
-        self, steps: int, delay: int, noise: np.ndarray | None, rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        """As train.Sampler.sequence; the phones are UNKNOWN and the style is 0."""
-        film = self.films[rng.choice(len(self.films), p=self._shares)]
-        first = int(rng.integers(max(1, film.learned - steps)))
-        at = (first + np.arange(steps)) % film.learned
-        mel = film.mel.reshape(-1, MEL_STEP, N_MELS)[at].reshape(-1, N_MELS)
-        mel = mel_augment.colour(mel.astype(np.float32), noise, rng)
-        shown = at[: steps - delay]
-        nothing = np.zeros(len(shown), np.float32)
-        return {
-            "mel": mel_augment.mask(mel, rng) if rng.random() < 0.5 else mel,
-            "identity": film.identity.astype(np.float32),
-            "style": np.zeros(coarticulation.STYLE_SIZE, np.float32),
-            "reference": film.window(int(rng.integers(film.learned))).astype(np.float32),
-            "known": np.array((rng.random() < 0.65, rng.random() < 0.65), np.float32),
-            "weights": film.weights[shown].astype(np.float32),
-            "rotation": film.rotation[shown].astype(np.float32),
-            "speech": (film.speech[shown] > 0.5).astype(np.float32),
-            "closure": nothing, "labiodental": nothing,  # nobody has said
-            "phone": np.full(len(shown), UNKNOWN, np.int64),
-        }  # fmt: skip
+    def draw_sample(
+        self,
+        settings: SamplerSettings,
+        delay: int,
+        noise: np.ndarray | None,
+        rng: np.random.Generator,
+    ) -> Sample:
+        """As Sampler.draw_sample; phones are UNLABELLED, style and contacts are 0."""
+        video = self.videos[rng.choice(len(self.videos), p=self._probabilities)]
+        first = int(rng.integers(max(1, video.train_steps - settings.steps)))
+        steps = (first + np.arange(settings.steps)) % video.train_steps
+        mel = video.mel.reshape(-1, MEL_STEP, N_MELS)[steps].reshape(-1, N_MELS)
+        mel = mel_augment.augment(mel.astype(np.float32), noise, rng)
+        if rng.random() < settings.mask_probability:
+            mel = mel_augment.spec_augment(mel, rng)
+        reference = video.reference_window(int(rng.integers(video.train_steps)))
+        known = [rng.random() < settings.known_probability for _ in range(2)]
+        shown = steps[: settings.steps - delay]
+        unlabelled = np.zeros(len(shown), np.float32)
+        return Sample(
+            mel=mel,
+            identity=video.identity.astype(np.float32),
+            style=np.zeros(coarticulation.STYLE_SIZE, np.float32),
+            reference=reference.astype(np.float32),
+            condition_mask=np.array(known, np.float32),
+            weights=video.weights[shown].astype(np.float32),
+            rotation=video.rotation[shown].astype(np.float32),
+            speech=(video.speech[shown] > 0.5).astype(np.float32),
+            closure=unlabelled,
+            labiodental=unlabelled,
+            phone=np.full(len(shown), UNLABELLED, np.int64),
+        )

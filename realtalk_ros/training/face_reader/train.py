@@ -26,7 +26,7 @@ from realtalk_ros.contracts import CROP_SIZE as SIZE
 from realtalk_ros.enroll.face_reader import FILE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
-from realtalk_ros.rendering.geometry import frontal
+from realtalk_ros.rendering.geometry import frontal_landmarks
 from realtalk_ros.training.renderer.dataset import (
     MIRRORED_MARKS,
     Group,
@@ -102,7 +102,7 @@ class ShapeNet(nn.Module):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
         with torch.no_grad():
-            mean = frontal(np.zeros(landmarks.IDENTITY_SIZE, np.float32))
+            mean = frontal_landmarks(np.zeros(landmarks.IDENTITY_SIZE, np.float32))
             self.places.bias.copy_(torch.from_numpy(np.float32(mean)).flatten())
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
@@ -202,7 +202,7 @@ def export(net: ShapeNet, folder: Path) -> None:
     """Writes face_reader.onnx into `folder` and lists its checksum."""
     import onnx
 
-    from realtalk_ros.training.common.onnx_fp16 import halve
+    from realtalk_ros.training.common.onnx_weights import store_weights_as_fp16
 
     folder.mkdir(parents=True, exist_ok=True)
     picture = torch.zeros(SIZE, SIZE, 3, dtype=torch.uint8)
@@ -212,7 +212,7 @@ def export(net: ShapeNet, folder: Path) -> None:
         output_names=["landmarks", "identity"], opset_version=17, dynamo=False,
     )  # fmt: skip
     halved = onnx.load(str(folder / FILE))
-    halve(halved)
+    store_weights_as_fp16(halved)
     onnx.save(halved, str(folder / FILE))
     onnx_session.write_checksums(folder)
 

@@ -217,20 +217,21 @@ def tell(
         gain = 1 + OFF_MOVE * rng.standard_normal()
     if group.film:
         chosen = [template, *targets]
-        seen = geometry_of(group, marks[chosen], weights[chosen]).fitted
+        seen = geometry_of(group, marks[chosen], weights[chosen]).projected_landmarks
         points = rest + gain * (seen[1:] - seen[:1]) + wrong
-        (resting,) = geometry_of(group, rest + wrong, shown).resting_eyes
+        (resting,) = geometry_of(group, rest + wrong, shown).template_eyes
         geometry, rows = geometry_of(group, points, wanted), range(len(targets))
     else:
         geometry, rows = geometry_of(group, rest + wrong, shown), [0] * len(targets)
         wanted = shown + gain * (wanted - shown)
-        points = np.stack([geometry.points(w, 0) for w in wanted])
-        (resting,) = geometry.resting_eyes
+        points = np.stack([geometry.target_landmarks(w, 0) for w in wanted])
+        (resting,) = geometry.template_eyes
     inside = np.empty((len(targets), size, size, 3), np.uint8)
     looking = np.zeros(inside.shape, np.float32)
     for w, row, image, layer in zip(wanted, rows, inside, looking, strict=True):
-        geometry.inside(w, row, image)
-        eyes.overlay(eyes.patches(resting, geometry.eyes(w, row), size), layer, image)
+        geometry.draw_mouth(w, row, image)
+        patches = eyes.eye_patches(resting, geometry.project_eyes(w, row), size)
+        eyes.draw_patches(patches, layer, image)
     return Told(np.float32(rest + wrong), np.float32(points), inside, looking)
 
 
@@ -243,7 +244,7 @@ def bare(group: Group, reference: int, rng: np.random.Generator | None = None) -
         marks = marks + off(marks.shape[1], rng)
     weights = group.weights[[reference]].cpu().float().numpy()
     geometry = geometry_of(group, marks, weights)
-    return geometry.inside(weights[0], 0, np.empty((size, size, 3), np.uint8))
+    return geometry.draw_mouth(weights[0], 0, np.empty((size, size, 3), np.uint8))
 
 
 def geometry_of(group: Group, marks: np.ndarray, weights: np.ndarray) -> Geometry:

@@ -51,7 +51,12 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import ALIGNER_FILE, ENCODER_FILE, GENERATOR_FILE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model.landmarks import EYES, LIPS
-from realtalk_ros.rendering.generator import depth_to_space, references, space_to_depth, warp
+from realtalk_ros.rendering.generator import (
+    depth_to_space,
+    reference_inputs,
+    space_to_depth,
+    warp,
+)
 from realtalk_ros.training.renderer import landmark_net
 from realtalk_ros.training.renderer.dataset import (
     EXPRESSIONS,
@@ -335,7 +340,7 @@ def compared(
             f"avatar {avatar.name} has no generator of its own: "
             "run `realtalk train renderer --avatar` first"
         )
-    reference, figures = references(avatar)[0], {}
+    reference, figures = reference_inputs(avatar)[0], {}
     for when, own in (("before", None), ("after", avatar.generator)):
         render = onnx_renderer(onnx_session.MODEL_DIR, threads, own)
         found = measure(render, groups, judge, people, reference)

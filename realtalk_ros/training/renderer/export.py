@@ -157,7 +157,7 @@ def export_generator(model: Renderer, folder: Path, beside: Path) -> None:
     told = torch.zeros(2, 2 + model.dims.labels, size // 4, size // 4)
     batch, rows = {0: "faces"}, torch.zeros(2, dtype=torch.int64)
     of_face = ("weights", "aligned", "inside", "told", "template", "person")
-    axes = {name: batch for name in (*of_face, "picture", "mask")}
+    axes = dict.fromkeys((*of_face, "picture", "mask"), batch)
     axes |= {name: {0: "people" if name in OF_PERSON else "templates"} for name in FEATURES}
     path = folder / GENERATOR_FILE
     inputs = torch.zeros(2, model.dims.weights), aligned, aligned, told, rows, rows, *banks

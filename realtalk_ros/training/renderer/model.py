@@ -221,7 +221,7 @@ class Alignment(nn.Module):
         self, template: Tensor, rest: Tensor, points: Tensor, eyes: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Template (B, 3, S, S), landmarks in it and in the picture to be, (B, 68, 2), where the
-        eyes' pixels lie and how far that counts, (B, S, S, 3), see `eyes.overlay` -> aligned
+        eyes' pixels lie and how far that counts, (B, S, S, 3), see `eyes.draw_patches` -> aligned
         template (B, 3, S, S); movement and labels (B, 2 + labels, S/4, S/4)."""
         places, told = self.field(rest, points)
         if eyes is not None:

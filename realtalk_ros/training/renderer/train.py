@@ -29,8 +29,8 @@ from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar, find
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model.landmarks import LIPS
-from realtalk_ros.rendering.generator import most_visible, references
-from realtalk_ros.training.common.prefetch import made_ahead
+from realtalk_ros.rendering.generator import merge_mouth_colours, reference_inputs
+from realtalk_ros.training.common.prefetch import prefetch
 from realtalk_ros.training.renderer import landmark_net, losses
 from realtalk_ros.training.renderer.dataset import Batch, Groups, add_data, pictures, sample
 from realtalk_ros.training.renderer.export import export, export_generator, installed
@@ -360,7 +360,9 @@ def run(args: argparse.Namespace) -> None:
     if avatar:
         check_fit(trainer.model)
         trainer.keep()
-    seen_from = torch.from_numpy(np.stack(references(avatar))).to(args.device) if avatar else None
+    seen_from = None
+    if avatar:
+        seen_from = torch.from_numpy(np.stack(reference_inputs(avatar))).to(args.device)
     learn(trainer, train, val, None if avatar else extra, seen_from, args)
     model = trainer.average.model
     print(json.dumps({**trainer.state, **evaluate(model, val, 200)}))
@@ -416,7 +418,7 @@ def learn(
         return batch
 
     # The next batch is drawn while this one is learned from: it takes half as long.
-    batches = made_ahead(draw)
+    batches = prefetch(draw)
     bar = tqdm(total=int(budget), initial=int(done_before), unit="s", desc="renderer")
     while (elapsed := done_before + time.monotonic() - began) < end:
         # Warm up, then cosine over the time that is given.
@@ -450,7 +452,7 @@ def learn(
 def tones_of(references: Tensor) -> Tensor:
     """(1, 8): what all of one avatar's references (R, S, S, 6) tell of its mouth's colours."""
     picture, inside = pictures(references).chunk(2, 1)
-    found = most_visible(bared(picture, inside).cpu().numpy())
+    found = merge_mouth_colours(bared(picture, inside).cpu().numpy())
     return torch.from_numpy(found).to(references.device)
 
 

@@ -1,9 +1,9 @@
-"""`realtalk data speech`: training and test sets of speech with phone times (T).
+"""`realtalk data speech`: training and test sets of speech with phone times.
 
 Synthetic speech of espeak-ng, flite and Festival has exact times. Real recordings are aligned to
-their texts: a few by pocketsphinx's English model; a recogniser trained on these and on synthetic
-speech then aligns them all, what it is sure of trains the next recogniser, and so on. Everything is
-cached as log-mel; a run goes on where the last one was interrupted.
+their texts in rounds. pocketsphinx's English model aligns a few. These and synthetic speech train a
+phone recogniser, which aligns all of them; the alignments that can be trusted train the next
+recogniser, and so on. Everything is cached as log-mel, and an interrupted run can be continued.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -21,163 +19,89 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.errors import AudioError, RealTalkError
-from realtalk_ros.training.speech_data import phones as ph
+from realtalk_ros.training.speech_data import synthetic_speech as synthetic
 from realtalk_ros.training.speech_data.alignment import (
-    Aligner,
     Alignment,
-    align_clip,
-    align_clips,
-    trusted,
+    align_recording,
+    align_recordings,
+    read_cache,
+    select_trusted,
 )
 from realtalk_ros.training.speech_data.corpora import (
     HELD_OUT_REAL,
-    PACKAGES,
-    REPOSITORIES,
-    Clip,
-    clips,
+    Recording,
     noises,
-    read_clip,
+    read_recording,
+    recordings,
     sentences,
 )
-from realtalk_ros.training.speech_data.dataset import RATE, Speech, SpeechSet
-from realtalk_ros.training.speech_data.prompts import SENTENCES, pseudo_sentence, utterance
-from realtalk_ros.training.speech_data.tts_engines import FESTIVAL_VOICES, Festival, Flite, espeak
-from realtalk_ros.training.speech_data.waveform_augment import (
-    Sounds,
-    add_noise,
-    augment,
-    noise,
-    telephone,
-)
+from realtalk_ros.training.speech_data.dataset import Speech, SpeechDataset
+from realtalk_ros.training.speech_data.fetch import fetch
+from realtalk_ros.training.speech_data.pocketsphinx_aligner import PocketsphinxAligner
+from realtalk_ros.training.speech_data.tts_engines import espeak
+from realtalk_ros.training.speech_data.waveform_augment import add_noise, augment, telephone
 
-# espeak-ng's voices and the languages of the texts that they read. German and Greek are held out.
-ESPEAK_VOICES = {
-    "en-us": "en", "en-gb-x-rp": "en", "es-419": "es", "es": "es", "fr": "fr", "it": "it",
-    "ru": "ru", "pt-br": "pt_BR", "nl": "nl", "sv": "sv", "cs": "cs", "pl": "pl", "bg": "bg",
-    "tr": "tr", "hu": "hu", "fi": "fi", "ro": "ro", "uk": "uk", "hi": "hi", "cmn": "zh_CN",
-    "vi": "vi", "ko": "ko", "ar": "ar", "id": "id",
-}  # fmt: skip
-ESPEAK_VARIANTS = "m1 m2 m3 m4 m5 m6 m7 m8 f1 f2 f3 f4 f5 klatt klatt2".split()
-HELD_OUT_ESPEAK = {"de": "de"}
-# slt is the speaker of the held-out engine, rms the held-out voice.
-FLITE_VOICES = ("kal16", "awb", "kal", "awb")
-HELD_OUT_FLITE = ("rms",)
-HELD_OUT_FESTIVAL = ("cmu_us_slt_arctic_hts", "upc_ca_ona_hts")  # the statistical engine, HTS
-FESTIVAL_TRAINING = tuple(v for v in FESTIVAL_VOICES if v not in HELD_OUT_FESTIVAL)
-
-FIRST_CLIPS = 170  # of each Asterisk language, aligned by pocketsphinx
-REAL_COPIES = 1  # augmented, beside the clean one
-# Which corpora go into one shard.
+FIRST_RECORDINGS = 170  # of each Asterisk language, aligned by pocketsphinx
+AUGMENTED_COPIES = 1  # of each training utterance, beside the clean one
+# Share of each kind of speech in a batch of a phone recogniser, and how many utterances a new head
+# of the installed network is fitted to for each share.
+RECOGNISER_SHARES = {"espeak": 1, "flite": 1, "festival": 2}
+REAL_SHARE, HEAD_UTTERANCES = 4, 260
+# Corpora, each in a shard of its own.
 REAL_SHARDS = (
     "asterisk", "tuxpaint", "fillets", "menardi", "steelsky", "amazonqueen", "drascula",
     "speechocean", "picovoice", "kathleen", "nathalie", "flemishguy", "librispeech", "commonvoice",
 )  # fmt: skip
-
-Texts = dict[str, list[str]]
-
-
-def espeak_speech(
-    seconds: float, voices: dict[str, str], texts: Texts, seed: int
-) -> Iterator[Speech]:
-    engine, rng, total = espeak(), random.Random(seed), 0.0
-    names = [v for v, language in voices.items() if texts.get(language)]
-    while names and total < seconds:
-        voice = rng.choice(names)
-        pool = texts[voices[voice]]
-        text = utterance(pool, rng) if rng.random() < 0.8 else pseudo_sentence(rng)
-        speech = engine.speak(
-            text, f"{voice}+{rng.choice(ESPEAK_VARIANTS)}",
-            int(rng.triangular(110, 320, 175)), rng.randint(15, 85), rng.randint(20, 90),
-        )  # fmt: skip
-        speech.source = f"espeak/{voice}"
-        if len(speech.segments) > 4:
-            total += len(speech.pcm) / RATE
-            yield speech
+# Held-out sources with a test set of their own. On learners of English, aligners disagree about
+# every other closure by more than a frame.
+TEST_SETS = {
+    "language": {"tuxpaint/el", "kerstin/de"},
+    "learner": {"speechocean/en/held_out"},
+    "reader": {"librispeech/en/held_out"},
+}
+TEST_SECONDS, TEST_MINUTES = 180.0, 8.0  # of a synthetic and of a real test set
+TEST_NOISE_DB = 10.0  # SNR
 
 
-def flite_speech(
-    seconds: float, voices: tuple[str, ...], texts: Texts, seed: int
-) -> Iterator[Speech]:
-    engine, rng, total = Flite(), random.Random(seed), 0.0
-    pool = texts.get("en", []) + SENTENCES * 3
-    while total < seconds:
-        voice = rng.choice(voices)
-        text = utterance(pool, rng) if rng.random() < 0.8 else pseudo_sentence(rng)
-        f0 = rng.uniform(80, 220) if voice.startswith("kal") else None
-        speech = engine.speak(text, voice, rng.uniform(0.75, 1.3), f0)
-        if len(speech.segments) > 4:
-            total += len(speech.pcm) / RATE
-            yield speech
+def first_alignments(root: Path, work: Path) -> Iterator[Speech]:
+    """What pocketsphinx aligns of the Asterisk prompts.
 
-
-def festival_speech(
-    seconds: float, voices: tuple[str, ...], texts: Texts, seed: int
-) -> Iterator[Speech]:
-    """The voices in turn, each reading in its language at several speeds."""
-    engine, rng, total = Festival(), random.Random(seed), 0.0
-    while total < seconds:
-        for voice in voices:
-            pool = texts.get(FESTIVAL_VOICES[voice].language)
-            if not pool:
-                raise RealTalkError(f"no texts for festival's voice {voice}: give --packages")
-            batch = [utterance(pool, rng) for _ in range(20)]
-            for speech in engine.speak(batch, voice, rng.uniform(0.75, 1.35)):
-                total += len(speech.pcm) / RATE
-                yield speech
-            if total >= seconds:
-                return
-
-
-def stillness(seconds: float, seed: int, sounds: Sounds = ()) -> Iterator[Speech]:
-    """Silence and every kind of noise at every level: nobody speaks."""
-    rng = np.random.default_rng(seed)
-    for _ in range(int(seconds / 6)):
-        n = int(RATE * rng.uniform(4, 8))
-        level = 0.0 if rng.random() < 0.1 else 10 ** (-rng.uniform(12, 75) / 20)
-        pcm = np.clip(noise(n, rng, sounds) * level, -1, 1).astype(np.float32)
-        yield Speech(pcm, [(ph.SIL, 0.0, n / RATE)], "noise")
-
-
-def first_clips(root: Path, work: Path) -> Iterator[Speech]:
-    """What pocketsphinx aligns of the Asterisk prompts; resumable, bad ones are null in the cache.
-
-    Its English model knows the other languages only through espeak-ng's spelling.
+    Its English model knows the other languages only through espeak-ng's spelling. Resumable:
+    recordings that cannot be aligned are null in the cache.
     """
-    by_language: dict[str, list[Clip]] = {}
-    for clip in clips(root):
-        corpus, language = clip.source.split("/")[:2]
+    by_language: dict[str, list[Recording]] = {}
+    for recording in recordings(root):
+        corpus, language = recording.source.split("/")[:2]
         if corpus == "asterisk":
-            by_language.setdefault(language, []).append(clip)
+            by_language.setdefault(language, []).append(recording)
     for language, found in by_language.items():
         cache = work / f"align_{language}.jsonl"
-        done = _rows(cache)
+        done = read_cache(cache)
         random.Random(1).shuffle(found)
-        found = [c for c in found if str(c.path) in done] or found[:FIRST_CLIPS]
-        with open(cache, "a") as file:
-            aligner = None
-            for clip in tqdm(found, f"first {language}", unit="clip"):
-                pcm = read_clip(clip.path)
-                if (row := done.get(str(clip.path))) is None:
-                    aligner = aligner or Aligner(espeak())
-                    speech = align_clip(aligner, pcm, clip.text, clip.voice, clip.source)
-                    row = {"path": str(clip.path), "segments": speech and speech.segments}
-                    file.write(json.dumps(row) + "\n")
-                    file.flush()
-                if row["segments"]:
-                    yield Speech(pcm, [tuple(s) for s in row["segments"]], clip.source)
+        cached = [recording for recording in found if str(recording.path) in done]
+        chosen = cached or found[:FIRST_RECORDINGS]
+        yield from _align_first(tqdm(chosen, f"first {language}", unit="clip"), done, cache)
 
 
-def _rows(cache: Path) -> dict[str, dict]:
-    """The lines of a cache by their path; one cut off by an interrupt is left out."""
-    rows = {}
-    for line in cache.read_text().splitlines() if cache.is_file() else ():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        rows[row["path"]] = row
-    return rows
+def _align_first(
+    chosen: Iterable[Recording], done: dict[str, dict], cache: Path
+) -> Iterator[Speech]:
+    aligner = None
+    with open(cache, "a") as file:
+        for recording in chosen:
+            path, pcm = str(recording.path), read_recording(recording.path)
+            if (row := done.get(path)) is None:
+                aligner = aligner or PocketsphinxAligner(espeak())
+                speech = align_recording(
+                    aligner, pcm, recording.text, recording.voice, recording.source
+                )
+                row = {"path": path, "segments": speech and speech.segments}
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+            if row["segments"]:
+                yield Speech(pcm, [tuple(s) for s in row["segments"]], recording.source)
 
 
 def load_sounds(root: Path, seconds: float = 10.0) -> list[np.ndarray]:
@@ -185,7 +109,7 @@ def load_sounds(root: Path, seconds: float = 10.0) -> list[np.ndarray]:
     sounds = []
     for path in noises(root):
         try:
-            x = read_clip(path)[: int(seconds * RATE)]
+            x = read_recording(path)[: int(seconds * SAMPLE_RATE)]
         except AudioError:  # a few are damaged
             continue
         if len(x) > 800 and np.abs(x).max() > 1e-3:
@@ -195,49 +119,11 @@ def load_sounds(root: Path, seconds: float = 10.0) -> list[np.ndarray]:
 
 def real_speech(alignments: Iterable[Alignment]) -> Iterator[Speech]:
     for a in alignments:
-        yield Speech(read_clip(a.clip.path), a.segments, a.clip.source)
-
-
-def fetch(root: Path) -> None:
-    """Downloads the Debian packages and repositories that `root` lacks. Raises RealTalkError."""
-    for name, address in REPOSITORIES.items():
-        if (root / name).is_dir():
-            continue
-        partial = root / f"{name}.part"
-        shutil.rmtree(partial, ignore_errors=True)
-        try:
-            address, _, commit = address.partition("@")
-            depth = [] if commit else ["--depth", "1"]
-            subprocess.run(["git", "clone", "-q", *depth, address, partial], check=True)
-            if commit:
-                subprocess.run(["git", "-C", partial, "checkout", "-q", commit], check=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise RealTalkError(
-                f"git cannot clone {address}: clone it into {root / name} yourself, or make that "
-                "an empty folder to go without"
-            ) from error
-        partial.rename(root / name)
-    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-        raise RealTalkError("--fetch needs Debian's apt-get and dpkg-deb: unpack the packages of "
-                            "docs/data.md yourself and give --packages")  # fmt: skip
-    downloads = root / "dl"
-    downloads.mkdir(parents=True, exist_ok=True)
-    for package in PACKAGES:
-        if (root / package).is_dir():
-            continue
-        got = subprocess.run(["apt-get", "download", package], cwd=downloads, capture_output=True)
-        files = sorted(downloads.glob(f"{package}_*.deb"))
-        if got.returncode or not files:
-            raise RealTalkError(f"apt-get cannot download {package}: run apt-get update, or unpack "
-                                f"it into {root / package} yourself")  # fmt: skip
-        unpacked = root / f"{package}.part"
-        if subprocess.run(["dpkg-deb", "-x", files[-1], unpacked]).returncode:
-            raise RealTalkError(f"{files[-1]} cannot be unpacked: delete it and run --fetch again")
-        unpacked.rename(root / package)
+        yield Speech(read_recording(a.recording.path), a.segments, a.recording.source)
 
 
 class Builder:
-    """Makes what is missing in `work` out of the packages under `root`."""
+    """Makes what is missing in `work` from the packages under `root`."""
 
     def __init__(self, root: Path, work: Path, hours: float):
         self.root, self.work, self.seconds = root, work, hours * 3600
@@ -256,197 +142,184 @@ class Builder:
     ) -> Path:
         """`<name>.npz` of the items, and `copies` augmented ones of each.
 
-        What is there is left alone, unless it is older than the file `after`.
+        An existing file is left alone, unless it is older than the file `after`.
         """
         path = self.work / f"{name}.npz"
         if not path.is_file() or (after and path.stat().st_mtime < after.stat().st_mtime):
             rng = np.random.default_rng(5)
 
-            def everything() -> Iterator[Speech]:
+            def with_copies() -> Iterator[Speech]:
                 for speech in items():
                     yield speech
                     for _ in range(copies):
                         yield augment(speech, rng, self.sounds)
 
-            SpeechSet.of(tqdm(everything(), name, unit="utt")).save(path)
+            SpeechDataset.of(tqdm(with_copies(), name, unit="utt")).save(path)
         return path
 
     def synthetic(self) -> None:
+        """Shards and test sets of the synthesis engines."""
         for name, speech, voices, seed in (
-            ("festival", festival_speech, FESTIVAL_TRAINING, 14),
-            ("espeak", espeak_speech, ESPEAK_VOICES, 13),
-            ("flite", flite_speech, FLITE_VOICES, 12),
+            ("festival", synthetic.festival_speech, synthetic.FESTIVAL_TRAINING, 14),
+            ("espeak", synthetic.espeak_speech, synthetic.ESPEAK_VOICES, 13),
+            ("flite", synthetic.flite_speech, synthetic.FLITE_VOICES, 12),
         ):
-            self.shard(f"train_{name}", partial(speech, self.seconds, voices, self.texts, seed), 1)
-        self.shard("train_still", partial(stillness, self.seconds / 4, 11, self.sounds))
+            items = partial(speech, self.seconds, voices, self.texts, seed)
+            self.shard(f"train_{name}", items, AUGMENTED_COPIES)
+        still = partial(synthetic.stillness, self.seconds / 4, 11, self.sounds)
+        self.shard("train_still", still)
         for name, speech, voices, seed in (
-            ("engine", festival_speech, HELD_OUT_FESTIVAL, 94),
-            ("synthetic_voice", flite_speech, HELD_OUT_FLITE, 91),
-            ("language", espeak_speech, HELD_OUT_ESPEAK, 92),
+            ("engine", synthetic.festival_speech, synthetic.HELD_OUT_FESTIVAL, 94),
+            ("synthetic_voice", synthetic.flite_speech, synthetic.HELD_OUT_FLITE, 91),
+            ("language", synthetic.espeak_speech, synthetic.HELD_OUT_ESPEAK, 92),
         ):
-            self.shard(f"test_unseen_{name}", partial(speech, 180, voices, self.texts, seed))
+            items = partial(speech, TEST_SECONDS, voices, self.texts, seed)
+            self.shard(f"test_unseen_{name}", items)
 
-    def bootstrap(
-        self, minutes: float, rounds: int, installed: bool = False
+    def align(
+        self, minutes: float, rounds: int, pretrained: bool = False
     ) -> tuple[list[Alignment], Path]:
-        """Trusted alignments of all real clips and the file that they are out of.
+        """Trusted alignments of all real recordings, and the cache that they are from.
 
-        Each round trains a recogniser for `minutes`; installed: the first one is what the installed
-        network hears. Held-out speakers are aligned, but no recogniser hears them.
+        Each round trains a recogniser for `minutes`; pretrained: the first one is the installed
+        network's. Held-out speakers are aligned, but train no recogniser.
         """
-        from realtalk_ros.training.expression.pretrained_recogniser import InstalledHearing
-        from realtalk_ros.training.speech_data.phone_recogniser import Recogniser, train_recogniser
+        from realtalk_ros.training.expression.pretrained_recogniser import PretrainedRecogniser
+        from realtalk_ros.training.speech_data.phone_recogniser import (
+            PhoneRecogniser,
+            RecogniserTraining,
+            train_recogniser,
+        )
 
-        everything = list(clips(self.root))
-        teaching = partial(self.shard, "first_clips", partial(first_clips, self.root, self.work))
-        kept: list[Alignment] = []
+        found = list(recordings(self.root))
+        first = partial(first_alignments, self.root, self.work)
+        labelled = partial(self.shard, "first_clips", first)
+        trusted: list[Alignment] = []
         for turn in range(1, rounds + 1):
             path, cache = self.work / f"recogniser_{turn}.pt", self.work / f"aligned_{turn}.jsonl"
-            if turn == 1 and installed:
+            if turn == 1 and pretrained:
                 cache = self.work / "aligned_installed.jsonl"
-                recogniser = InstalledHearing(self._teachers(teaching(), 260))
+                recogniser = PretrainedRecogniser(self._datasets(labelled(), HEAD_UTTERANCES))
             else:
                 if not path.is_file():
-                    train_recogniser(self._teachers(teaching()), path, minutes)
-                recogniser = Recogniser.load(path)
-            kept = trusted(align_clips(everything, recogniser, cache))
-            training = [a for a in kept if a.clip.source not in HELD_OUT_REAL]
-            teaching = partial(self.shard, f"trusted_{turn}", partial(real_speech, training))
-        return kept, cache
+                    settings = RecogniserTraining(minutes)
+                    train_recogniser(self._datasets(labelled()), path, settings)
+                recogniser = PhoneRecogniser.load(path)
+            trusted = select_trusted(align_recordings(found, recogniser, cache))
+            training = [a for a in trusted if a.recording.source not in HELD_OUT_REAL]
+            labelled = partial(self.shard, f"trusted_{turn}", partial(real_speech, training))
+        return trusted, cache
 
-    def _teachers(self, real: Path, each: int = 1) -> dict[str, tuple[int, SpeechSet]]:
-        """Name -> (share, speech) of what teaches a recogniser."""
-        found = {"espeak": 1, "flite": 1, "festival": 2}
-        sets = {name: (share * each, SpeechSet.load(self.work / f"train_{name}.npz"))
-                for name, share in found.items()}  # fmt: skip
-        return sets | {"real": (4 * each, SpeechSet.load(real))}
+    def _datasets(self, real: Path, scale: int = 1) -> dict[str, tuple[int, SpeechDataset]]:
+        """Name -> (share times scale, speech) that a recogniser learns from."""
+        datasets = {
+            name: (share * scale, SpeechDataset.load(self.work / f"train_{name}.npz"))
+            for name, share in RECOGNISER_SHARES.items()
+        }
+        return datasets | {"real": (REAL_SHARE * scale, SpeechDataset.load(real))}
 
-    def real(self, kept: list[Alignment], cache: Path) -> None:
-        """Shards of the real recordings and the test sets of people who are not in them."""
+    def real(self, trusted: list[Alignment], cache: Path) -> None:
+        """Shards of the real recordings, and test sets of people who are not in them."""
         shard = partial(self.shard, after=cache)
         for corpus in REAL_SHARDS:
-            mine = [a for a in kept if a.clip.source.startswith(corpus + "/")
-                    and a.clip.source not in HELD_OUT_REAL]  # fmt: skip
-            if mine:
-                shard(f"train_real_{corpus}", partial(real_speech, mine), REAL_COPIES)
-        # Of those who learn English, aligners disagree on every other closure by more than a frame:
-        # a set of their own.
-        apart = {
-            "language": {"tuxpaint/el", "kerstin/de"},
-            "learner": {"speechocean/en/held_out"},
-            "reader": {"librispeech/en/held_out"},
-        }
-        unseen = _minutes(kept, HELD_OUT_REAL.difference(*apart.values()), 8.0)
+            training = [
+                a
+                for a in trusted
+                if a.recording.source.startswith(corpus + "/")
+                and a.recording.source not in HELD_OUT_REAL
+            ]
+            if training:
+                items = partial(real_speech, training)
+                shard(f"train_real_{corpus}", items, AUGMENTED_COPIES)
+        speakers = HELD_OUT_REAL.difference(*TEST_SETS.values())
+        unseen = select_minutes(trusted, speakers, TEST_MINUTES)
         shard("test_unseen_real_speaker", partial(real_speech, unseen))
-        for name, sources in apart.items():
-            some = _minutes(kept, sources, 8.0)
-            shard(f"test_unseen_real_{name}", partial(real_speech, some))
+        for name, sources in TEST_SETS.items():
+            chosen = select_minutes(trusted, sources, TEST_MINUTES)
+            shard(f"test_unseen_real_{name}", partial(real_speech, chosen))
         rng = np.random.default_rng(95)
-        shard("test_real_noisy", lambda: (add_noise(s, 10, rng) for s in real_speech(unseen)))
-        shard("test_real_telephone",
-              lambda: (Speech(telephone(s.pcm), s.segments, s.source)
-                       for s in real_speech(unseen)))  # fmt: skip
+        shard(
+            "test_real_noisy",
+            lambda: (add_noise(speech, TEST_NOISE_DB, rng) for speech in real_speech(unseen)),
+        )
+        shard(
+            "test_real_telephone",
+            lambda: (Speech(telephone(s.pcm), s.segments, s.source) for s in real_speech(unseen)),
+        )
 
 
-def _minutes(kept: list[Alignment], sources: Iterable[str], minutes: float) -> list[Alignment]:
+def select_minutes(
+    alignments: list[Alignment], sources: Iterable[str], minutes: float
+) -> list[Alignment]:
     """At most about so many minutes: all of the small sources, the rest of the larger ones."""
     out: list[Alignment] = []
-    groups = [[a for a in kept if a.clip.source == source] for source in sorted(sources)]
+    groups = [[a for a in alignments if a.recording.source == name] for name in sorted(sources)]
     groups.sort(key=_seconds)
     for i, group in enumerate(groups):
         random.Random(3).shuffle(group)
         share = (60 * minutes - _seconds(out)) / (len(groups) - i)
-        for a in group:
+        for alignment in group:
             if share <= 0:
                 break
-            share -= a.segments[-1][2]
-            out.append(a)
+            share -= alignment.seconds
+            out.append(alignment)
     return out
 
 
 def _seconds(alignments: Iterable[Alignment]) -> float:
-    return sum(a.segments[-1][2] for a in alignments)
+    return sum(a.seconds for a in alignments)
 
 
-def report(root: Path, work: Path, kept: list[Alignment]) -> None:
-    """Prints what is in the sets, and of the real recordings what was left out."""
+def report(root: Path, work: Path, trusted: list[Alignment]) -> None:
+    """Prints what is in the sets, and how much of the real recordings was left out."""
     print(f"{'set':36} {'hours':>6}  utterances")
     for path in sorted((*work.glob("train_*.npz"), *work.glob("test_*.npz"))):
-        data = SpeechSet.load(path)
+        data = SpeechDataset.load(path)
         print(f"{path.stem:36} {data.hours:6.2f}  {len(data)}")
-    if not kept:
+    if not trusted:
         return
-    offered = Counter(clip.source for clip in clips(root))
-    held: dict[str, list[Alignment]] = {}
-    for alignment in kept:
-        held.setdefault(alignment.clip.source, []).append(alignment)
+    offered = Counter(recording.source for recording in recordings(root))
+    kept: dict[str, list[Alignment]] = {}
+    for alignment in trusted:
+        kept.setdefault(alignment.recording.source, []).append(alignment)
     print(f"\n{'real recordings':36} {'minutes':>7}  kept of clips")
     for source, count in offered.items():
-        mine = held.get(source, [])
+        of_source = kept.get(source, [])
         role = "  held out" if source in HELD_OUT_REAL else ""
-        print(f"{source:36} {_seconds(mine) / 60:7.1f}  {len(mine)}/{count}{role}")
+        print(f"{source:36} {_seconds(of_source) / 60:7.1f}  {len(of_source)}/{count}{role}")
     print("left out: too short, unreadable, inconsistent with the sound, or no better than what "
           "another text scores")  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--packages",
-        type=Path,
-        default=Path("runs/packages"),
-        metavar="DIR",
-        help="folder of unpacked Debian packages (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--fetch",
-        action="store_true",
-        help="first download and unpack the packages that are not there",
-    )
-    parser.add_argument(
-        "--work",
-        type=Path,
-        default=Path("runs/speech"),
-        metavar="DIR",
-        help="where the sets go; delete a file there to have it made anew (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--hours",
-        type=float,
-        default=1.75,
-        metavar="H",
-        help="of speech of each synthetic engine (default: %(default)s)",
-    )
-    parser.add_argument("--synthetic-only", action="store_true", help="no real recordings")
-    parser.add_argument(
-        "--recogniser-minutes",
-        type=float,
-        default=20,
-        metavar="M",
-        help="training time of each recogniser (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--rounds",
-        type=int,
-        default=2,
-        metavar="N",
-        help="recognisers, each taught by the one before (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--installed",
-        action="store_true",
-        help="the first recogniser is what the installed network hears, not one of few clips",
-    )
+    add = parser.add_argument
+    add("--packages", type=Path, default=Path("runs/packages"), metavar="DIR",
+        help="folder of unpacked Debian packages (default: %(default)s)")  # fmt: skip
+    add("--fetch", action="store_true",
+        help="first download and unpack the packages that are not there")  # fmt: skip
+    add("--work", type=Path, default=Path("runs/speech"), metavar="DIR", help="where the sets go; "
+        "delete a file there to have it made anew (default: %(default)s)")  # fmt: skip
+    add("--hours", type=float, default=1.75, metavar="H",
+        help="of speech of each synthetic engine (default: %(default)s)")  # fmt: skip
+    add("--synthetic-only", action="store_true", help="no real recordings")
+    add("--recogniser-minutes", type=float, default=20, metavar="M",
+        help="training time of each recogniser (default: %(default)s)")  # fmt: skip
+    add("--rounds", type=int, default=2, metavar="N", help="recognisers, each trained on the "
+        "alignments of the one before (default: %(default)s)")  # fmt: skip
+    add("--installed", action="store_true", help="the first recogniser is the installed network, "
+        "not one trained on a few recordings")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> None:
+    """`realtalk data speech`. Raises RealTalkError where packages or programs are missing."""
     if args.hours <= 0 or args.recogniser_minutes <= 0 or args.rounds < 1:
         raise RealTalkError("--hours, --recogniser-minutes and --rounds must be above 0")
     if args.fetch:
         fetch(args.packages)
     builder = Builder(args.packages, args.work, args.hours)
     builder.synthetic()
-    kept: list[Alignment] = []
+    trusted: list[Alignment] = []
     if not args.synthetic_only:
-        kept, cache = builder.bootstrap(args.recogniser_minutes, args.rounds, args.installed)
-        builder.real(kept, cache)
-    report(args.packages, args.work, kept)
+        trusted, cache = builder.align(args.recogniser_minutes, args.rounds, args.installed)
+        builder.real(trusted, cache)
+    report(args.packages, args.work, trusted)

@@ -1,8 +1,8 @@
-"""Recordings of real people with their texts, and other sounds, out of public packages (T).
+"""Recordings of real people with their texts, and sound effects, out of public packages.
 
-Every corpus is a folder `root/<package>` holding what `dpkg-deb -x` unpacked or `git clone`
-brought; one that is not there yields nothing. docs/data.md lists the packages, their licences and
-what each is used for.
+Every corpus is a folder `root/<package>` with what `dpkg-deb -x` unpacked or `git clone` fetched.
+A corpus that is not there yields nothing. docs/data.md lists the packages, their licences and what
+each is used for.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ import numpy as np
 import soxr
 
 from realtalk_ros.audio.media_files import read_audio
-from realtalk_ros.training.speech_data.dataset import RATE
+from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.training.speech_data.games import amazon_queen, drascula, steel_sky
 
-# Speakers that no training ever hears: English readers, a Spanish and a French speaker, and
-# everybody who speaks Greek or German.
+# Speakers that no training gets: English readers, a Spanish and a French speaker, and everybody who
+# speaks Greek or German.
 HELD_OUT_REAL = frozenset(
     ("librivox/en", "cards/en", "tuxpaint/en", "tuxpaint/es", "armelle/fr", "tuxpaint/el",
      "speechocean/en/held_out", "kerstin/de", "ljspeech/en", "librispeech/en/held_out")
 )  # fmt: skip
-HELD_OUT_SPEECHOCEAN = 20  # grown-ups, the last of that corpus's own test split
+HELD_OUT_SPEECHOCEAN = 20  # adults: the last of that corpus's own test split
 HELD_OUT_LIBRISPEECH = ("669", "6848", "7859", "8629")  # two women and two men
 # Languages of Common Voice that espeak-ng reads well; German and Greek are held out.
 COMMON_VOICE = (
@@ -46,7 +46,7 @@ PACKAGES = (
     "sound-theme-freedesktop", "beneath-a-steel-sky", "flight-of-the-amazon-queen",
     "drascula", "drascula-spanish",
 )  # fmt: skip
-# Cloned, not unpacked: folder -> address, with @ the commit that is wanted if not the last one.
+# Cloned, not unpacked: folder -> address, with @ the commit if it is not the last one.
 REPOSITORIES = {
     "speechocean762": "https://github.com/jimbozhang/speechocean762",
     "kerstin": "https://github.com/rhasspy/dataset-voice-kerstin",
@@ -64,16 +64,16 @@ REPOSITORIES = {
 
 
 @dataclass(frozen=True)
-class Clip:
-    """One recording: `source` is corpus/language[/speaker], what held-out sets are split by."""
+class Recording:
+    """A recording of a known text. Held-out sets are split by `source`."""
 
-    source: str
+    source: str  # corpus/language[/speaker]
     voice: str  # espeak-ng's voice of its language
-    text: str  # "{a|an} egg": what is not known, alignment chooses
+    text: str  # "{a|an} egg": alignment chooses where the words are not known
     path: Path
 
 
-def clips(root: Path) -> Iterator[Clip]:
+def recordings(root: Path) -> Iterator[Recording]:
     """Every recording with a text under `root`, in a fixed order."""
     yield from _asterisk(root)
     yield from _tuxpaint(root)
@@ -93,14 +93,14 @@ def clips(root: Path) -> Iterator[Clip]:
     yield from _common_voice(root)
 
 
-def read_clip(path: Path) -> np.ndarray:
+def read_recording(path: Path) -> np.ndarray:
     """(n,) float32 mono at 16 kHz of a recording in any format and rate. Raises AudioError."""
     pcm, rate = read_audio(path)
-    return pcm if rate == RATE else soxr.resample(pcm, rate, RATE, quality="HQ")
+    return pcm if rate == SAMPLE_RATE else soxr.resample(pcm, rate, SAMPLE_RATE, quality="HQ")
 
 
 def noises(root: Path) -> Iterator[Path]:
-    """Sound effects, music and animals: sounds at which no mouth moves."""
+    """Sound effects, music and animals: sounds that are not speech."""
     for path in _sounds(root / "tuxpaint-stamps-default"):
         # "7_fr" is a digit in French and "7" one in English; descriptions are spoken.
         if "_desc" not in path.stem and path.parent.name != "math":
@@ -122,7 +122,7 @@ def espeak_voice(language: str) -> str:
 
 
 def sentences(root: Path) -> dict[str, list[str]]:
-    """What the corpora's texts say in every language they have, spoken or not: code -> texts."""
+    """Language code -> every text of the corpora in it, spoken or not."""
     found: dict[str, dict[str, None]] = {}  # dicts as ordered sets
 
     def add(language: str, text: str) -> None:
@@ -147,7 +147,7 @@ def _sounds(folder: Path) -> list[Path]:
 
 
 def _asterisk_texts(root: Path, code: str) -> dict[str, str]:
-    """Name of a prompt -> what it says, of the listing `name: text`; ";" begins a comment."""
+    """Name of a prompt -> its text, of lines `name: text`; ";" begins a comment."""
     package = f"asterisk-core-sounds-{code}"
     listing = root / package / f"usr/share/doc/{package}/core-sounds-{code}.txt.gz"
     texts = {}
@@ -161,11 +161,11 @@ def _asterisk_texts(root: Path, code: str) -> dict[str, str]:
     return texts
 
 
-def _asterisk(root: Path) -> Iterator[Clip]:
+def _asterisk(root: Path) -> Iterator[Recording]:
     packages = [(f"asterisk/{code}", code, f"asterisk-core-sounds-{code}-g722")
                 for code in ASTERISK]  # fmt: skip
-    # Other speakers of the same prompts: their words differ here and there from the listing, and
-    # alignment tells where.
+    # Other speakers of the same prompts. Their words differ here and there from the listing;
+    # alignment finds where.
     packages += [
         ("menardi/it", "it", "asterisk-prompt-it-menardi-wav"),
         ("armelle/fr", "fr", "asterisk-prompt-fr-armelle"),
@@ -178,7 +178,7 @@ def _asterisk(root: Path) -> Iterator[Clip]:
             names = ("/".join(after[1:]), "/".join(p for p in after if p != code), path.stem)
             text = next((texts[name] for name in names if name in texts), None)
             if text:
-                yield Clip(source, espeak_voice(code), text, path)
+                yield Recording(source, espeak_voice(code), text, path)
 
 
 def _stamp_texts(path: Path) -> dict[str, str]:
@@ -192,7 +192,7 @@ def _stamp_texts(path: Path) -> dict[str, str]:
     return texts
 
 
-def _tuxpaint(root: Path) -> Iterator[Clip]:
+def _tuxpaint(root: Path) -> Iterator[Recording]:
     for path in _sounds(root / "tuxpaint-stamps-default"):
         stamp, spoken, language = path.name.split(".")[0].partition("_desc")
         listing = path.parent / f"{stamp}.txt"
@@ -201,7 +201,7 @@ def _tuxpaint(root: Path) -> Iterator[Clip]:
         language = language.lstrip("_") or "en"
         text = _stamp_texts(listing).get(language)
         if text:
-            yield Clip(f"tuxpaint/{language}", espeak_voice(language), text, path)
+            yield Recording(f"tuxpaint/{language}", espeak_voice(language), text, path)
 
 
 _DIALOGUE = re.compile(
@@ -222,7 +222,7 @@ def dialogue(script: str) -> dict[str, tuple[str, str]]:
     return lines
 
 
-def _fillets(root: Path) -> Iterator[Clip]:
+def _fillets(root: Path) -> Iterator[Recording]:
     # Fonts of the two heroes; every other character has few lines.
     speakers = {"font_small": "small", "font_big": "big"}
     game = "usr/share/games/fillets-ng"
@@ -231,10 +231,10 @@ def _fillets(root: Path) -> Iterator[Clip]:
         for name, (font, text) in dialogue(script.read_text("utf-8", "ignore")).items():
             path = sounds / f"{name}.ogg"
             if re.search(r"\w{2}", text) and path.is_file():
-                yield Clip(f"fillets/cs/{speakers.get(font, 'others')}", "cs", text, path)
+                yield Recording(f"fillets/cs/{speakers.get(font, 'others')}", "cs", text, path)
 
 
-def _pocketsphinx(root: Path) -> Iterator[Clip]:
+def _pocketsphinx(root: Path) -> Iterator[Recording]:
     for name, listing in (("librivox", "transcription"), ("cards", "cards.transcription")):
         for path in sorted((root / "pocketsphinx-testdata").rglob(f"{name}/{listing}")):
             for line in path.read_text("utf-8").splitlines():
@@ -242,10 +242,10 @@ def _pocketsphinx(root: Path) -> Iterator[Clip]:
                 recording = path.parent / (Path(clip.rstrip(") ")).name + ".wav")
                 if recording.is_file():
                     text = re.sub(r"</?s>", "", text).strip()
-                    yield Clip(f"{name}/en", "en-us", text, recording)
+                    yield Recording(f"{name}/en", "en-us", text, recording)
 
 
-def _games(root: Path) -> Iterator[Clip]:
+def _games(root: Path) -> Iterator[Recording]:
     texts = root / "drascula/usr/share/scummvm/drascula/en/drascula.dat"
     steel, queen = "beneath-a-steel-sky", "flight-of-the-amazon-queen"
     for package, game, source, voice, unpack in (
@@ -260,89 +260,93 @@ def _games(root: Path) -> Iterator[Clip]:
 
 def _game(
     folder: Path, spoken: Path, source: str, voice: str, unpack: Callable[[Path, Path], int]
-) -> Iterator[Clip]:
-    """The dialogue of a game, which is unpacked at first sight."""
+) -> Iterator[Recording]:
+    """The dialogue of a game, which is unpacked if it is not yet."""
     if folder.is_dir() and not (spoken / "lines.tsv").is_file():
         unpack(folder, spoken)
-    recordings = {path.stem: path for path in spoken.glob("*")}
+    paths = {path.stem: path for path in spoken.glob("*")}
     for name, text in _table(spoken / "lines.tsv").items():
-        yield Clip(source, voice, text.replace("...", " "), recordings[name])
+        yield Recording(source, voice, text.replace("...", " "), paths[name])
 
 
 def _table(path: Path) -> dict[str, str]:
-    """A table as Kaldi has them: key -> the rest of the line."""
+    """A table in Kaldi's format: key -> the rest of the line."""
     lines = path.read_text("utf-8").splitlines() if path.is_file() else ()
     pairs = (re.split(r"\s", line, maxsplit=1) for line in lines)
     return {pair[0]: pair[-1].strip() for pair in pairs}
 
 
-def _speechocean(root: Path) -> Iterator[Clip]:
-    """speechocean762: 250 people of 5 to 40 years, Mandarin speakers all, read English."""
+def _speechocean(root: Path) -> Iterator[Recording]:
+    """speechocean762: 250 native speakers of Mandarin, aged 5 to 40, read English."""
     tables = {
         split: [_table(root / split / name) for name in ("text", "wav.scp", "utt2spk", "spk2age")]
         for split in ("train", "test")
     }
     ages = tables["test"][3]
     held_out = sorted(s for s, age in ages.items() if int(age) >= 16)[-HELD_OUT_SPEECHOCEAN:]
-    for texts, recordings, speakers, _ in tables.values():
+    for texts, paths, speakers, _ in tables.values():
         for name, text in sorted(texts.items()):
             source = "held_out" if speakers[name] in held_out else "others"
-            path = root / recordings[name]
+            path = root / paths[name]
             if path.is_file():
-                yield Clip(f"speechocean/en/{source}", "en-us", text, path)
+                yield Recording(f"speechocean/en/{source}", "en-us", text, path)
 
 
-def _listed(root: Path, source: str, voice: str, recording: str) -> Iterator[Clip]:
-    """One voice, as LJ Speech and Rhasspy's have it: lines `name|...|text`, and `recording` is
-    where a name leads."""
+def _listed(root: Path, source: str, voice: str, pattern: str) -> Iterator[Recording]:
+    """One voice in the format of LJ Speech: lines `name|...|text`.
+
+    pattern: path of a recording, with {} for its name.
+    """
     listing = root / "metadata.csv"
     for line in listing.read_text("utf-8").splitlines() if listing.is_file() else ():
         name, *_, text = line.split("|")
-        path = root / recording.format(Path(name).name)
+        path = root / pattern.format(Path(name).name)
         if path.is_file():
-            yield Clip(source, voice, text, path)
+            yield Recording(source, voice, text, path)
 
 
-def _kathleen(root: Path) -> Iterator[Clip]:
-    """A voice of Rhasspy's that has its texts in files of their own."""
+def _kathleen(root: Path) -> Iterator[Recording]:
+    """A voice of Rhasspy's with each text in a file of its own."""
     for path in sorted((root / "data").glob("*.wav")):
         if (text := path.with_suffix(".txt")).is_file():
-            yield Clip("kathleen/en", "en-us", text.read_text("utf-8").strip(), path)
+            yield Recording("kathleen/en", "en-us", text.read_text("utf-8").strip(), path)
 
 
-# How the grammar of that repository (data/rhino/coffee_maker.yaml) begins an order.
+# The beginnings of an order in that repository's grammar (data/rhino/coffee_maker.yaml).
 _PLEASE = "brew|can I get|can I have|I want|get me|give me|I'd like|make me|may I have"
 
 
-def _orders(root: Path) -> Iterator[Clip]:
-    """Picovoice's orders of coffee, by more than 50 people. What was ordered is listed, but not in
-    which order and how it began."""
+def _orders(root: Path) -> Iterator[Recording]:
+    """Picovoice's orders of coffee, by more than 50 people.
+
+    What was ordered is listed, but not its order and how the sentence began.
+    """
     listing = root / "data/label/label.json"
-    found = json.loads(listing.read_text("utf-8")) if listing.is_file() else {}
-    for name, label in sorted(found.items()):
+    labels = json.loads(listing.read_text("utf-8")) if listing.is_file() else {}
+    for name, label in sorted(labels.items()):
         path = root / "data/speech/clean" / name
-        said = {slot: " ".join(value.split()) for slot, value in label["slots"].items()}
-        kind = _in_any_order(said, " ", "size", "roast", "numberOfShots")
-        drink = f"{{{kind}}} {said['coffeeDrink']}"
-        if extras := _in_any_order(said, " and ", "milkAmount", "sugarAmount"):
+        values = {slot: " ".join(value.split()) for slot, value in label["slots"].items()}
+        kind = _in_any_order(values, " ", "size", "roast", "numberOfShots")
+        drink = f"{{{kind}}} {values['coffeeDrink']}"
+        if extras := _in_any_order(values, " and ", "milkAmount", "sugarAmount"):
             drink += f" with {{{extras}}}"
         if path.is_file():
-            yield Clip("picovoice/en/orders", "en-us", f"{{{_PLEASE}}} {{a|an}} {drink}", path)
+            yield Recording("picovoice/en/orders", "en-us", f"{{{_PLEASE}}} {{a|an}} {drink}", path)
 
 
-def _in_any_order(said: dict[str, str], between: str, *slots: str) -> str:
-    """The choice among all orders of what is said of `slots`."""
-    parts = [said[slot] for slot in slots if slot in said]
-    return "|".join(between.join(order) for order in itertools.permutations(parts))
+def _in_any_order(values: dict[str, str], separator: str, *slots: str) -> str:
+    """The choice among all orders of the values of `slots`."""
+    parts = [values[slot] for slot in slots if slot in values]
+    return "|".join(separator.join(order) for order in itertools.permutations(parts))
 
 
-def _wake_words(root: Path) -> Iterator[Clip]:
-    """Picovoice's wake words, by more than 50 people: a folder each, called what they say."""
+def _wake_words(root: Path) -> Iterator[Recording]:
+    """Picovoice's wake words, by more than 50 people: a folder each, named by the word."""
     for path in sorted((root / "audio").glob("*/*")):
-        yield Clip("picovoice/en/words", "en-us", path.parent.name, path)
+        yield Recording("picovoice/en/words", "en-us", path.parent.name, path)
 
 
-def _librispeech(root: Path) -> Iterator[Clip]:
+def _librispeech(root: Path) -> Iterator[Recording]:
     """The five hours of train-clean-5: 28 readers of LibriVox."""
     for listing in sorted((root / "LibriSpeech").glob("*/*/*/*.trans.txt")):
         speaker = listing.name.partition("-")[0]
@@ -350,11 +354,11 @@ def _librispeech(root: Path) -> Iterator[Clip]:
         for name, text in _table(listing).items():
             path = listing.with_name(f"{name}.flac")
             if path.is_file():  # capitals would be spelled out
-                yield Clip(f"librispeech/en/{source}", "en-us", text.lower(), path)
+                yield Recording(f"librispeech/en/{source}", "en-us", text.lower(), path)
 
 
-def _common_voice(root: Path) -> Iterator[Clip]:
-    """Recordings of Mozilla's Common Voice that say their text, as listeners found."""
+def _common_voice(root: Path) -> Iterator[Recording]:
+    """Recordings of Mozilla's Common Voice whose text listeners have confirmed."""
     many = root / "commonvoice-languages"
     for code in COMMON_VOICE:
         yield from _validated(code, many / code / "validated.tsv", "clips")
@@ -362,21 +366,21 @@ def _common_voice(root: Path) -> Iterator[Clip]:
     for row in _rows(english / "cv-valid-dev.csv"):
         path = english / "data/cv-valid-dev/cv-valid-dev" / Path(row["filename"]).name
         if path.is_file():
-            yield Clip("commonvoice/en", espeak_voice("en"), row["text"], path)
+            yield Recording("commonvoice/en", espeak_voice("en"), row["text"], path)
     french = root / "commonvoice-fr/cv-corpus-17.0-delta-2024-03-15-fr"
     yield from _validated("fr", french / "validated.tsv", "validated_clips")
 
 
-def _validated(code: str, listing: Path, folder: str) -> Iterator[Clip]:
-    """Common Voice's own listing of what listeners agreed to, beside the folder of clips."""
+def _validated(code: str, listing: Path, folder: str) -> Iterator[Recording]:
+    """Common Voice's listing of confirmed recordings, beside their folder."""
     for row in _rows(listing, delimiter="\t", quoting=csv.QUOTE_NONE):
         path = listing.parent / folder / Path(row["path"]).name
         if path.is_file():
-            yield Clip(f"commonvoice/{code}", espeak_voice(code), row["sentence"], path)
+            yield Recording(f"commonvoice/{code}", espeak_voice(code), row["sentence"], path)
 
 
-def _rows(path: Path, **form: object) -> Iterator[dict[str, str]]:
-    """Of a table with a heading, in one of csv's formats; none where there is no file."""
+def _rows(path: Path, **dialect: object) -> Iterator[dict[str, str]]:
+    """Rows of a table with a heading, in a dialect of csv; none where there is no file."""
     if path.is_file():
         with path.open(encoding="utf-8", newline="") as file:
-            yield from csv.DictReader(file, **form)
+            yield from csv.DictReader(file, **dialect)

@@ -1,6 +1,6 @@
-"""A frame-wise phone recogniser that hears a whole utterance at once (training side, torch).
+"""A phone recogniser that reads a whole utterance at once (torch).
 
-It exists to say when the phones of a known text are spoken: see alignment.py.
+It exists to tell when the phones of a known text are spoken: see alignment.py.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,33 +18,33 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from realtalk_ros.audio import log_mel
-from realtalk_ros.contracts import MEL_RATE, N_MELS
+from realtalk_ros.contracts import MEL_RATE, N_MELS, SAMPLE_RATE
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.training.common.checkpoint import load_weights
+from realtalk_ros.training.common import checkpoint
 from realtalk_ros.training.speech_data import phones as ph
 from realtalk_ros.training.speech_data import viterbi
-from realtalk_ros.training.speech_data.dataset import RATE, Segment, SpeechSet
+from realtalk_ros.training.speech_data.dataset import Segment, SpeechDataset
 
 _WIDTH = 256
-_DILATIONS = (1, 2, 4, 8, 1, 2, 4, 8)  # steps of 20 ms: 0.6 s to either side are heard
+_DILATIONS = (1, 2, 4, 8, 1, 2, 4, 8)  # steps of 20 ms: 0.6 s to either side are read
 _STACK = 2  # mel frames a step
 
 
-class _Block(nn.Module):
+class _DilatedConv(nn.Module):
     """Residual dilated convolution of three taps; one matrix product, which CPUs do fast."""
 
     def __init__(self, dilation: int):
         super().__init__()
         self.dilation = dilation
         self.norm = nn.LayerNorm(_WIDTH)
-        self.taps = nn.Linear(3 * _WIDTH, _WIDTH)
-        self.out = nn.Linear(_WIDTH, _WIDTH)
+        self.conv = nn.Linear(3 * _WIDTH, _WIDTH)
+        self.out_proj = nn.Linear(_WIDTH, _WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
         d, steps = self.dilation, x.shape[1]
         y = F.pad(self.norm(x), (0, 0, d, d))
         y = torch.cat([y[:, i * d : i * d + steps] for i in range(3)], -1)
-        return x + self.out(F.gelu(self.taps(y)))
+        return x + self.out_proj(F.gelu(self.conv(y)))
 
 
 class _Net(nn.Module):
@@ -51,19 +52,19 @@ class _Net(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.inward = nn.Linear(_STACK * N_MELS, _WIDTH)
-        self.blocks = nn.Sequential(*(_Block(d) for d in _DILATIONS))
+        self.in_proj = nn.Linear(_STACK * N_MELS, _WIDTH)
+        self.blocks = nn.Sequential(*(_DilatedConv(d) for d in _DILATIONS))
         self.norm = nn.LayerNorm(_WIDTH)
-        self.outward = nn.Linear(_WIDTH, _STACK * len(ph.PHONES))
+        self.out_proj = nn.Linear(_WIDTH, _STACK * len(ph.PHONES))
 
     def forward(self, mel: Tensor) -> Tensor:
         b, t, _ = mel.shape
-        x = self.inward(mel.reshape(b, t // _STACK, -1))
-        return self.outward(self.norm(self.blocks(x))).reshape(b, t, -1)
+        x = self.in_proj(mel.reshape(b, t // _STACK, -1))
+        return self.out_proj(self.norm(self.blocks(x))).reshape(b, t, -1)
 
 
 def normalise(mel: np.ndarray) -> np.ndarray:
-    """(m, 80) log-mel with the mean of its louder frames taken off: no level, no microphone."""
+    """(m, 80) log-mel less the mean of its louder frames: without level and microphone."""
     mel = mel.astype(np.float32)
     level = mel.mean(axis=1)
     return mel - mel[level >= level.mean()].mean(axis=0)
@@ -78,24 +79,24 @@ def frame_labels(segments: Iterable[Segment], frames: int) -> np.ndarray:
     return labels
 
 
-class _Crops:
-    """Random pieces of one set, its utterances laid end to end."""
+class _CropSampler:
+    """Random crops of one dataset, its utterances laid end to end."""
 
-    def __init__(self, data: SpeechSet):
+    def __init__(self, data: SpeechDataset):
         mels, labels = [], []
         for mel, segments, _ in data:
             mels.append(normalise(mel).astype(np.float16))
             labels.append(frame_labels(segments, len(mel)))
-        self.mel, self.label = np.concatenate(mels), np.concatenate(labels)
+        self.mel, self.labels = np.concatenate(mels), np.concatenate(labels)
 
-    def crop(self, frames: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        at = int(rng.integers(len(self.mel) - frames))
-        here = slice(at, at + frames)
-        return _distort(self.mel[here].astype(np.float32), rng), self.label[here]
+    def draw(self, frames: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        start = int(rng.integers(len(self.mel) - frames))
+        crop = slice(start, start + frames)
+        return _augment(self.mel[crop].astype(np.float32), rng), self.labels[crop]
 
 
-def _distort(mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Another throat (formants moved), another microphone, and masks (SpecAugment, Park 2019)."""
+def _augment(mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Another vocal tract, another microphone, and masks (SpecAugment, Park et al. 2019)."""
     bins = np.clip(np.arange(N_MELS) + rng.integers(-3, 4), 0, N_MELS - 1)
     mel = mel[:, bins]
     knots = rng.normal(0, 0.1, 6)
@@ -108,54 +109,81 @@ def _distort(mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return mel
 
 
+@dataclass(frozen=True)
+class RecogniserTraining:
+    """Settings of `train_recogniser`."""
+
+    minutes: float  # of wall time
+    batch_size: int = 24
+    frames: int = 384  # of 10 ms in a crop
+    learning_rate: float = 2e-3  # at its peak
+    warm_up_steps: int = 200
+    weight_decay: float = 0.02
+    label_smoothing: float = 0.1
+    seed: int = 1
+
+    def rate(self, step: int, progress: float) -> float:
+        """The learning rate: a warm-up, then a cosine over time."""
+        warm_up = min(1, (step + 1) / self.warm_up_steps)
+        return self.learning_rate * warm_up * 0.5 * (1 + math.cos(math.pi * progress))
+
+
 def train_recogniser(
-    sets: dict[str, tuple[float, SpeechSet]], path: Path, minutes: float, seed: int = 1
-) -> Recogniser:
-    """Trains on the sets for `minutes` of wall time and saves to `path`.
+    datasets: dict[str, tuple[float, SpeechDataset]], path: Path, settings: RecogniserTraining
+) -> PhoneRecogniser:
+    """Trains on the datasets and saves to `path`.
 
-    sets: name -> (share of the batch, data). Raises RealTalkError where a set is too short.
+    datasets: name -> (share of the batch, data). Raises RealTalkError where one is too short.
     """
-    batch, frames, peak = 24, 384, 2e-3
-    for name, (_, data) in sets.items():
-        if len(data.mel) <= frames:
+    for name, (_, data) in datasets.items():
+        if len(data.mel) <= settings.frames:
             raise RealTalkError(f"the set {name!r} has {data.hours:.2f} h of speech: make more")
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    crops = [_Crops(data) for _, data in sets.values()]
-    shares = np.array([share for share, _ in sets.values()])
+    torch.manual_seed(settings.seed)
+    rng = np.random.default_rng(settings.seed)
+    samplers = [_CropSampler(data) for _, data in datasets.values()]
+    shares = np.array([share for share, _ in datasets.values()])
     shares = shares / shares.sum()
-    counts = sum(np.bincount(c.label, minlength=len(ph.PHONES)) * s / len(c.label)
-                 for c, s in zip(crops, shares, strict=True))  # fmt: skip
     net = _Net()
-    optimiser = torch.optim.AdamW(net.parameters(), peak, betas=(0.9, 0.98), weight_decay=0.02)
-    start, step, progress = time.monotonic(), 0, tqdm(desc="recogniser", unit="step")
-    while (done := (time.monotonic() - start) / (60 * minutes)) < 1:
-        rate = peak * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * done))
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        rows = [crops[rng.choice(len(crops), p=shares)].crop(frames, rng) for _ in range(batch)]
-        mel = torch.from_numpy(np.stack([m for m, _ in rows]))
-        label = torch.from_numpy(np.stack([n for _, n in rows]))
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = net(mel)
-        loss = F.cross_entropy(logits.float().flatten(0, 1), label.flatten(), label_smoothing=0.1)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimiser.step()
+    optimizer = torch.optim.AdamW(
+        net.parameters(), settings.learning_rate, betas=(0.9, 0.98),
+        weight_decay=settings.weight_decay,
+    )  # fmt: skip
+    began, step, bar = time.monotonic(), 0, tqdm(desc="recogniser", unit="step")
+    while (progress := (time.monotonic() - began) / (60 * settings.minutes)) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = settings.rate(step, progress)
+        rows = [
+            samplers[rng.choice(len(samplers), p=shares)].draw(settings.frames, rng)
+            for _ in range(settings.batch_size)
+        ]
+        mel, labels = (torch.from_numpy(np.stack(x)) for x in zip(*rows, strict=True))
+        loss, accuracy = _learn(net, optimizer, mel, labels, settings.label_smoothing)
         step += 1
-        progress.update()
+        bar.update()
         if step % 50 == 0:
-            hit = float((logits.argmax(-1) == label).float().mean())
-            progress.set_postfix(loss=f"{loss.item():.3f}", frames=f"{hit:.3f}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    torch.save({"net": net.state_dict(), "prior": torch.from_numpy(counts).float()}, partial)
-    partial.replace(path)
-    return Recogniser.load(path)
+            bar.set_postfix(loss=f"{loss:.3f}", frames=f"{accuracy:.3f}")
+    prior = sum(np.bincount(s.labels, minlength=len(ph.PHONES)) * share / len(s.labels)
+                for s, share in zip(samplers, shares, strict=True))  # fmt: skip
+    checkpoint.save({"net": net.state_dict(), "prior": torch.from_numpy(prior).float()}, path)
+    return PhoneRecogniser.load(path)
 
 
-class Recogniser:
+def _learn(
+    net: _Net, optimizer: torch.optim.Optimizer, mel: Tensor, labels: Tensor, smoothing: float
+) -> tuple[float, float]:
+    """One step; returns the loss and the share of frames that were named right."""
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = net(mel)
+    flat = logits.float().flatten(0, 1)
+    loss = F.cross_entropy(flat, labels.flatten(), label_smoothing=smoothing)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+    optimizer.step()
+    return loss.item(), float((logits.argmax(-1) == labels).float().mean())
+
+
+class PhoneRecogniser:
     """Log posteriors of the phones at every mel frame of a recording."""
 
     def __init__(self, net: _Net, prior: np.ndarray):
@@ -163,13 +191,13 @@ class Recogniser:
         self.prior = prior  # (phones,) share of the training frames
 
     @classmethod
-    def load(cls, path: Path) -> Recogniser:
+    def load(cls, path: Path) -> PhoneRecogniser:
         """Raises RealTalkError where there is no recogniser of this version at `path`."""
         if not path.is_file():
             raise RealTalkError(f"no phone recogniser at {path}: run 'realtalk data speech'")
-        saved = torch.load(path, weights_only=True)
+        saved = checkpoint.load(path)
         net = _Net()
-        load_weights(net, saved["net"], path)
+        checkpoint.load_weights(net, saved["net"], path)
         return cls(net, saved["prior"].numpy())
 
     @torch.inference_mode()
@@ -185,14 +213,15 @@ class Recogniser:
 
     def scores(self, pcm: np.ndarray) -> np.ndarray:
         """(n,) 16 kHz PCM -> (m, phones) likelihoods as the Viterbi search wants them."""
-        return viterbi.likelihoods(self.posteriors(log_mel.log_mel(pcm, RATE)), self.prior)
+        return viterbi.likelihoods(self.posteriors(log_mel.log_mel(pcm, SAMPLE_RATE)), self.prior)
 
     def align(
         self, pcm: np.ndarray, words: Sequence[Sequence[str]]
     ) -> tuple[list[Segment], float] | None:
-        """When (n,) 16 kHz PCM says these words: segments and their score, at most 0 (see
-        `viterbi.spoken_score`); None where it is too short for them.
+        """When (n,) 16 kHz PCM says these words: segments and their `viterbi.spoken_score`.
+
+        None where the recording is too short for them.
         """
         scores = self.scores(pcm)
-        segments = viterbi.force(scores, words)
+        segments = viterbi.force_align(scores, words)
         return segments and (segments, viterbi.spoken_score(scores, segments))

@@ -1,4 +1,4 @@
-"""The phones the teacher knows, and espeak-ng's IPA in these terms.
+"""The phones of the coarticulation model, and espeak-ng's IPA in terms of them.
 
 Phones are ARPAbet without stress, plus UE and OE for front rounded vowels (French u, eu), SIL, and
 BH for the b of Spanish between vowels, for which the lips come near each other but do not meet.
@@ -20,7 +20,7 @@ STOPS = frozenset("P B T D K G CH JH".split())
 VOWELS = frozenset("AA AH AE EH ER IH IY AO UH UW UE OE AW AY EY OW OY".split())
 ROUNDED = frozenset("W AO UH UW UE OE OW OY SH ZH CH JH".split())
 
-# One IPA letter -> phone; what is missing here is silent or a modifier.
+# One IPA letter -> phone; a letter that is missing here is silent or a modifier.
 _LETTERS = dict(
     zip(
         "p b m f v θ ð t d s z ʃ ʒ n l r k ɡ g ŋ h j w".split(),

@@ -1,4 +1,4 @@
-"""Texts that the engines read (training side)."""
+"""Texts that the speech synthesis engines read."""
 
 from __future__ import annotations
 
@@ -37,13 +37,15 @@ How now, brown cow, standing on the ground outside the house?
 Each cheap chair matches the kitchen.
 """.strip().splitlines()
 
-# Open syllables spoken by any voice: labials in all contexts, which ordinary text has too few of.
+# Syllables that any voice can speak: labials in all contexts, of which ordinary text has too few.
 _ONSETS = "p b m f v w t d s z k g l n r sh ch pl br fr sp st sm".split()
 _NUCLEI = "a e i o u ai ou oi ee oo".split()
 _CODAS = ["", "", "", "p", "m", "b", "f", "v", "n", "s", "t", "l", "k"]
 
 
 def pseudo_sentence(rng: random.Random) -> str:
+    """A sentence of made-up words."""
+
     def word() -> str:
         syllables = rng.choice((1, 1, 2, 2, 3))
         return "".join(rng.choice(_ONSETS) + rng.choice(_NUCLEI) for _ in range(syllables)) + (
@@ -57,7 +59,10 @@ def pseudo_sentence(rng: random.Random) -> str:
 
 
 def utterance(pool: list[str], rng: random.Random, shortest: int = 40, longest: int = 160) -> str:
-    """Texts of the pool, one after the other until they make an utterance of a few seconds."""
+    """Random texts of the pool, joined until they make an utterance of a few seconds.
+
+    shortest, longest: characters.
+    """
     text = rng.choice(pool)
     while len(text) < shortest:
         text = f"{text.rstrip(' .,;:')}. {rng.choice(pool)}"

@@ -1,6 +1,6 @@
-"""Speech synthesis engines that tell when each phone is spoken (training side).
+"""Speech synthesis engines that report when each phone is spoken.
 
-espeak-ng tells phoneme starts, flite and Festival segment ends; all exactly.
+espeak-ng reports phoneme starts, flite and Festival segment ends; all exactly.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from scipy import signal
 from scipy.io import wavfile
 
 from realtalk_ros.audio.espeak import load_espeak, set_voice
+from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.speech_data import phones as ph
 from realtalk_ros.training.speech_data.dataset import (
     LEVEL_HOP,
-    RATE,
     Segment,
     Speech,
-    between,
-    finish,
+    level_between,
     level_db,
-)  # fmt: skip
+    make_speech,
+)
 
 
 class _EspeakEvent(ctypes.Structure):
@@ -86,18 +86,23 @@ class Espeak:
         return 0
 
     def events(
-        self, text: str, voice: str, words_per_minute: int = 175, pitch: int = 50, swing: int = 50
+        self,
+        text: str,
+        voice: str,
+        words_per_minute: int = 175,
+        pitch: int = 50,
+        pitch_range: int = 50,
     ) -> tuple[np.ndarray, list[tuple[str, int, int]]]:
         """int16 PCM at `self.rate`, and (IPA, first sample, end sample) of every event."""
         library = self._library
         set_voice(library, voice)
         for parameter, value in (
-            (self._RATE, words_per_minute), (self._PITCH, pitch), (self._RANGE, swing),
+            (self._RATE, words_per_minute), (self._PITCH, pitch), (self._RANGE, pitch_range),
         ):  # fmt: skip
             library.espeak_SetParameter(parameter, int(value), 0)
         self._parts, self._events = [], []
         data = text.encode("utf-8") + b"\0"
-        library.espeak_SetSynthCallback(self._callback)  # speech.Espeak has its own
+        library.espeak_SetSynthCallback(self._callback)  # the run-time wrapper has its own
         library.espeak_Synth(data, ctypes.c_size_t(len(data)), 0, 1, 0, 1, None, None)
         library.espeak_Synchronize()
         pcm = np.frombuffer(b"".join(self._parts), "<i2")
@@ -105,10 +110,11 @@ class Espeak:
         return pcm, [(n, s, e) for (n, s), e in zip(self._events, ends, strict=True)]
 
     def pronounce(self, word: str, voice: str) -> list[str]:
+        """The phones of one word."""
         return [p for name, _, _ in self.events(word, voice, 200)[1] for p in ph.from_ipa(name)]
 
     def words(self, text: str, voice: str) -> list[list[str]]:
-        """Phones of each word of a text as read in one go: numbers spoken out, liaison heard."""
+        """Phones of each word of a text read as a whole: with numbers spoken out, and liaison."""
         library = self._library
         set_voice(library, voice)
         library.espeak_TextToPhonemes.restype = ctypes.c_char_p
@@ -123,8 +129,9 @@ class Espeak:
                     found.append(phones)
         return found
 
-    def speak(self, text: str, voice: str, *args: int) -> Speech:
-        pcm, events = self.events(text, voice, *args)
+    def speak(self, text: str, voice: str, **prosody: int) -> Speech:
+        """prosody: see `events`."""
+        pcm, events = self.events(text, voice, **prosody)
         scale = 1 / self.rate
         level = level_db(pcm, self.rate)
         peak = float(np.percentile(level, 95)) if len(level) else 0.0
@@ -138,18 +145,18 @@ class Espeak:
                 for i, phone in enumerate(names):
                     step = (e - s) / len(names)
                     segments.append([phone, s + i * step, s + (i + 1) * step])
-            elif not name and between(level, s, e).mean() < peak - 25:
+            elif not name and level_between(level, s, e).mean() < peak - 25:
                 segments.append([ph.SIL, s, e])
             elif segments:
                 segments[-1][2] = e
         _move_stops_to_closure(segments, level, peak)
-        return finish(to_16k(pcm, self.rate), segments, f"espeak/{voice}")
+        return make_speech(to_16k(pcm, self.rate), segments, f"espeak/{voice}")
 
 
 def _move_stops_to_closure(segments: list[list], level: np.ndarray, peak: float) -> None:
-    """espeak-ng's event of a voiceless stop fires at the burst; the closure is the quiet before it.
+    """espeak-ng reports a voiceless stop at its burst; the closure is the quiet before it.
 
-    The start goes back to where the level fell 18 dB under the neighbour's, at most 120 ms.
+    The start goes back to where the level fell 18 dB below the neighbour's, at most 120 ms.
     """
     for before, here in zip(segments, segments[1:], strict=False):
         if here[0] not in ph.STOPS or before[0] in ph.STOPS:
@@ -157,7 +164,7 @@ def _move_stops_to_closure(segments: list[list], level: np.ndarray, peak: float)
         s0, s1 = before[1], here[1]
         silent = before[0] == ph.SIL
         limit = max(s0 + (0 if silent else 0.35 * (s1 - s0)), s1 - 0.12)
-        reference = peak if silent else between(level, s0, s1).max()
+        reference = peak if silent else level_between(level, s0, s1).max()
         k = int(s1 / LEVEL_HOP) - 1
         while k > 0 and k * LEVEL_HOP > limit and level[min(k, len(level) - 1)] < reference - 18:
             k -= 1
@@ -167,11 +174,12 @@ def _move_stops_to_closure(segments: list[list], level: np.ndarray, peak: float)
 
 
 def to_16k(pcm: np.ndarray, rate: int) -> np.ndarray:
+    """(n,) int16 at `rate` -> float32 at 16 kHz."""
     x = pcm.astype(np.float32) / 32768
-    if rate == RATE:
+    if rate == SAMPLE_RATE:
         return x
-    g = np.gcd(RATE, rate)
-    return signal.resample_poly(x, RATE // g, rate // g).astype(np.float32)
+    divisor = np.gcd(SAMPLE_RATE, rate)
+    return signal.resample_poly(x, SAMPLE_RATE // divisor, rate // divisor).astype(np.float32)
 
 
 # The phone set of American English voices of Flite and Festival in ours.
@@ -220,6 +228,7 @@ class Flite:
         self._voices: dict[str, ctypes._Pointer] = {}
 
     def speak(self, text: str, voice: str, stretch: float = 1.0, f0: float | None = None) -> Speech:
+        """stretch: durations are times this; f0: mean pitch in Hz, of voices that allow it."""
         if voice not in self._voices:
             library = ctypes.CDLL(f"libflite_cmu_us_{voice}.so.1")
             register = getattr(library, f"register_cmu_us_{voice}")
@@ -242,7 +251,7 @@ class Flite:
                 name = flite.item_feat_string(item, b"name").decode().lower()
                 segments.append((_RADIO[name], at, end))
                 at, item = end, flite.item_next(item)
-            return finish(to_16k(pcm, wave.sample_rate), segments, f"flite/{voice}")
+            return make_speech(to_16k(pcm, wave.sample_rate), segments, f"flite/{voice}")
         finally:
             flite.delete_utterance(utterance)
 
@@ -252,7 +261,7 @@ _SHARED = {
     "#": ph.SIL, "_": ph.SIL, "pau": ph.SIL, "a": "AA", "e": "EH", "i": "IY", "o": "AO", "u": "UW",
     "j": "Y", **{letter: letter.upper() for letter in "pbmfvtdkgnlrszwy"},
 }  # fmt: skip
-# The lower lip of an [m] before f touches the teeth: it looks like v.
+# The lower lip of an [m] before f touches the teeth: it looks like a v.
 _ITALIAN = _SHARED | {
     "E": "EH", "O": "AO", "S": "SH", "Z": "ZH", "ts": "T S", "tS": "CH", "dz": "D Z", "dZ": "JH",
     "J": "N", "ng": "NG", "nf": "V", "L": "L",
@@ -283,6 +292,8 @@ _INDIAN = _SHARED | {
 
 @dataclass(frozen=True)
 class FestivalVoice:
+    """One voice of Festival."""
+
     language: str
     package: str  # Debian's
     encoding: str  # of the text that it reads
@@ -326,32 +337,40 @@ class Festival:
         stretch: durations are times this. Raises RealTalkError where the voice is not installed.
         """
         known = FESTIVAL_VOICES[voice]
-        with tempfile.TemporaryDirectory() as folder:
-            lines = [f"(voice_{voice})", f"(Parameter.set 'Duration_Stretch {stretch:.3f})",
-                     f'(system "touch {folder}/ready")']  # fmt: skip
-            for i, text in enumerate(texts):
-                text = re.sub(r'["\\]', " ", text)
-                lines.append(
-                    f'(unwind-protect (begin (set! u (utt.synth (Utterance Text "{text}")))'
-                    f'(utt.save.wave u "{folder}/{i}.wav" \'riff)'
-                    f'(utt.save.segs u "{folder}/{i}.lab")))'
-                )
-            script = Path(folder, "run.scm")
-            script.write_bytes("\n".join(lines).encode(known.encoding, "ignore"))
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            script = folder / "run.scm"
+            script.write_bytes(
+                _festival_script(texts, voice, stretch, folder).encode(known.encoding, "ignore")
+            )
             try:
                 subprocess.run([self._program, "-b", script], capture_output=True, timeout=600)
             except subprocess.TimeoutExpired:  # what it has finished by then is good
                 pass
-            if not Path(folder, "ready").exists():
+            if not (folder / "ready").exists():
                 raise RealTalkError(f"festival has no voice {voice}: apt-get install "
                                     f"{known.package}")  # fmt: skip
             for i in range(len(texts)):
-                wave, labels = Path(folder, f"{i}.wav"), Path(folder, f"{i}.lab")
+                wave, labels = folder / f"{i}.wav", folder / f"{i}.lab"
                 if labels.is_file() and wave.is_file():
                     segments = _festival_segments(labels.read_text("latin-1"), known.phones)
                     if segments:
                         rate, pcm = wavfile.read(wave)
-                        yield finish(to_16k(pcm, rate), segments, f"festival/{voice}")
+                        yield make_speech(to_16k(pcm, rate), segments, f"festival/{voice}")
+
+
+def _festival_script(texts: Sequence[str], voice: str, stretch: float, folder: Path) -> str:
+    """Festival commands that write <i>.wav and <i>.lab of each text."""
+    lines = [f"(voice_{voice})", f"(Parameter.set 'Duration_Stretch {stretch:.3f})",
+             f'(system "touch {folder}/ready")']  # fmt: skip
+    for i, text in enumerate(texts):
+        text = re.sub(r'["\\]', " ", text)
+        lines.append(
+            f'(unwind-protect (begin (set! u (utt.synth (Utterance Text "{text}")))'
+            f'(utt.save.wave u "{folder}/{i}.wav" \'riff)'
+            f'(utt.save.segs u "{folder}/{i}.lab")))'
+        )
+    return "\n".join(lines)
 
 
 def _festival_segments(labels: str, phones: dict[str, str]) -> list[Segment]:

@@ -129,7 +129,7 @@ def read_mesh(path: Path, count: int) -> dict[str, np.ndarray]:
             except ValueError:
                 corners = []
             if len(corners) < 3 or not all(
-                len(corner) == 2 and 0 < min(corner) and max(corner) < 2**31 for corner in corners
+                len(corner) == 2 and min(corner) > 0 and max(corner) < 2**31 for corner in corners
             ):
                 line = line.decode(errors="replace").strip()[:60]
                 raise RealTalkError(f"{path} has a malformed face, {line!r}: {again(path)}")

@@ -21,7 +21,7 @@ from realtalk_ros import onnx_session
 from realtalk_ros.avatar import image_decoding
 from realtalk_ros.avatar.avatar import AVATAR_DIR
 from realtalk_ros.avatar.provenance import SYNTHETIC
-from realtalk_ros.contracts import AVATAR_FORMAT, EXPRESSION_RATE
+from realtalk_ros.contracts import AVATAR_FORMAT, EXPRESSION_RATE, SAMPLE_RATE
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.rendering.geometry import Geometry
@@ -113,15 +113,15 @@ def places(kit: FaceKit, neutral: np.ndarray, path: list[View]) -> np.ndarray:
 def own_expressions(identity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """((50, 52) at 25 Hz of this person talking, (52,) of the lips at their tightest).
 
-    From the teacher of the expression network, which moves every identity in a manner of its own.
+    From the coarticulation model, which moves every identity in a manner of its own.
     """
     from realtalk_ros.training.expression import coarticulation
-    from realtalk_ros.training.speech_data import dataset, tts_engines
+    from realtalk_ros.training.speech_data import tts_engines
 
     speech = tts_engines.espeak().speak(
         "Hello there, my name is Bob. Maybe we will meet again.", "en-us"
     )
-    frames = int(len(speech.pcm) / dataset.RATE * EXPRESSION_RATE)
+    frames = int(len(speech.pcm) / SAMPLE_RATE * EXPRESSION_RATE)
     motion = coarticulation.animate(
         speech.segments, frames, coarticulation.style_of(identity, np.zeros(1))
     )
@@ -206,8 +206,8 @@ def write_reference(out: Path, person: Person, rest: np.ndarray) -> None:
     """What reference.png shows, and where; `rest` (68, 2) are the resting face's landmarks in it,
     in shares of the crop."""
     np.save(out / "resting_weights.npy", person.resting)
-    geometry = Geometry(person.identity, np.float32(rest[None]), base=person.resting)
-    seen = geometry.points(REFERENCE_WEIGHTS, 0) * CROP
+    geometry = Geometry(person.identity, np.float32(rest[None]), resting_weights=person.resting)
+    seen = geometry.target_landmarks(REFERENCE_WEIGHTS, 0) * CROP
     np.save(out / "reference_weights.npy", REFERENCE_WEIGHTS[None].astype(np.float32))
     np.save(out / "reference_landmarks.npy", seen[None].astype(np.float32))
 

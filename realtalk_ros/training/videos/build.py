@@ -1,19 +1,19 @@
-"""`realtalk data videos DIR`: a folder of talking-head videos to what both networks learn from.
+"""`realtalk data videos DIR`: training data for both networks from videos of talking heads.
 
     OUT/train/*.npz, OUT/val/*.npz   groups of pictures (training_groups.py), for
                                      `realtalk train renderer`; val has the last tenth of every
                                      video
-    OUT/speech/*.npz                 what is heard and how the face moves with it, a file a video:
+    OUT/speech/*.npz                 audio and the movement of the face with it, a file a video:
         mel (2 n, 80) float16 at 100 Hz; weights (n, 52), rotation (n, 3: pitch, yaw, roll in rad)
-        and speech (n,) 0..1 (the installed network's opinion) at 50 Hz; starts (k + 1,): stretch
-        i is steps starts[i] to starts[i + 1]; identity (100,)
+        and speech (n,) 0..1 (by the installed network) at 50 Hz; starts (k + 1,): stretch i is
+        steps starts[i] to starts[i + 1]; identity (100,)
     OUT/tracks/*.npz                 the tracker's results, so that no video is tracked twice
     OUT/videos.jsonl                 a line for each video that is done: a run that was interrupted
                                      goes on with the others; delete a line to have it done again
     OUT/report.json                  what was used, what was left out, and why
 
-A video X.mp4 with a track (face_tracks.py) beside it, X.npz, is not tracked: so the studio's own
-videos come with their truth. Nothing that is wrong with a video stops the run.
+A video X.mp4 with a track (face_tracks.py) beside it, X.npz, is not tracked: so synthetic videos
+come with their ground truth. No error in a video stops the run.
 """
 
 from __future__ import annotations
@@ -38,25 +38,29 @@ from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.training.synthetic.face_dataset import write_shard
 from realtalk_ros.training.videos import training_groups
 from realtalk_ros.training.videos.lip_sync_check import (
+    CERTAIN_CORRELATION,
     MAX_OFFSET,
     MIN_CORRELATION,
-    SURE,
-    Sound,
-    compare,
+    PredictedExpression,
+    measure_lip_sync,
 )
 
 SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .flv .wmv .ogv .3gp".split()
 )
-HELD_OUT = 0.1  # of a video's good frames, the last ones
-FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)  # of writing
+HELD_OUT = 0.1  # of a video's good frames: the last ones
+# Errors of writing, which every other video would have, too.
+FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class Builder:
-    """Works through videos. `tracker` is opened if there is a video without a track."""
+    """Makes training data of the videos in `folder`.
 
-    def __init__(self, folder: Path, out: Path, rate: float, tracker: Callable[[], Tracker]):
-        self.folder, self.out, self.rate, self.open_tracker = folder, out, rate, tracker
+    rate: pictures a second to learn from; open_tracker: called if a video has no track.
+    """
+
+    def __init__(self, folder: Path, out: Path, rate: float, open_tracker: Callable[[], Tracker]):
+        self.folder, self.out, self.rate, self.open_tracker = folder, out, rate, open_tracker
 
     def videos(self) -> list[Path]:
         return sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in SUFFIXES
@@ -69,7 +73,7 @@ class Builder:
             raise RealTalkError(f"no videos in {self.folder}: give a folder that holds some")
         self.out.mkdir(parents=True, exist_ok=True)
         if not all(any(p.is_file() for p in self.known_tracks(path)) for path in videos):
-            self.tracker = self.open_tracker()  # says what is missing before the work begins
+            self.tracker = self.open_tracker()  # raises what is missing before the work begins
         rows = []
         with open(self.out / "videos.jsonl", "a") as log:
             log.write("\n")  # an interrupt may have cut off the last line
@@ -78,8 +82,8 @@ class Builder:
                 name = str(path.relative_to(self.folder))
                 bar.set_postfix_str(name[-40:])
                 row = done.get(name)
-                if row is None or row["stamp"] != stamp(path):
-                    row = self.one(path, name)
+                if row is None or row["stamp"] != file_stamp(path):
+                    row = self.process(path, name)
                     log.write(json.dumps(row) + "\n")
                     log.flush()
                 rows.append(row)
@@ -96,55 +100,58 @@ class Builder:
                 continue
         return rows
 
-    def one(self, path: Path, name: str) -> dict:
-        """The line of one video, whatever happens in it."""
-        began, row = time.monotonic(), {"video": name, "stamp": stamp(path), "used_s": 0.0}
+    def process(self, path: Path, name: str) -> dict:
+        """One video; returns its line in videos.jsonl, errors included."""
+        began, row = time.monotonic(), {"video": name, "stamp": file_stamp(path), "used_s": 0.0}
         try:
-            self.use(path, key(name), row)
+            self.write_data(path, file_key(name), row)
         except (RealTalkError, AudioError) as error:
             row["why"] = " ".join(str(error).split())
         except OSError as error:
             if error.errno in FATAL:
                 raise RealTalkError(f"cannot write into {self.out} ({error.strerror})") from error
             row["why"] = f"cannot be read ({error.strerror or error})"
-        except Exception as error:  # a decoder's or a tracker's: the other videos are to be done
+        except Exception as error:  # of a decoder or tracker: the other videos go on
             row["why"] = f"failed ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
         row["took_s"] = round(time.monotonic() - began, 1)
         return row
 
-    def use(self, path: Path, name: str, row: dict) -> None:
-        clip, watch = Clip(path), Watch()
-        track = self.tracked(path, clip, watch)
+    def write_data(self, path: Path, name: str, row: dict) -> None:
+        """Tracks, checks and writes one video; fills its `row`. Raises what is wrong with it."""
+        video, watch = Clip(path), Watch()
+        track = self.track(path, video, watch)
         row["video_s"] = round(float(track.time[-1] - track.time[0]), 2)
         frame_s = row["video_s"] / max(1, len(track) - 1)
         stretches, left_out = spans(track, watch)
-        sound = None
-        if clip.has_sound:
-            sound = Sound.read(path)
-            stretches = heard_and_seen(track, stretches, sound, left_out, row)
+        predicted = None
+        if video.has_sound:
+            predicted = PredictedExpression.read(path)
+            stretches = in_sync(track, stretches, predicted, left_out, row)
         else:
             row["sound"] = "none: used for the face only"
         row["left_out_s"] = {k: round(n * frame_s, 2) for k, n in left_out.most_common()}
-        used = sum(map(len, stretches))
-        if not used:
+        frames_used = sum(map(len, stretches))
+        if not frames_used:
             raise RealTalkError(
                 "no stretch of it is good enough: "
                 + ", ".join(
                     f"{reason} {seconds:g} s" for reason, seconds in row["left_out_s"].items()
                 )
             )
-        row["groups"] = self.write_groups(name, clip, track, stretches)
-        if sound is not None:
-            self.write_speech(name, track, stretches, sound)
-        row["used_s"] = round(used * frame_s, 2)
+        row["groups"] = self.write_groups(name, video, track, stretches)
+        if predicted is not None:
+            self.write_speech(name, track, stretches, predicted)
+        row["used_s"] = round(frames_used * frame_s, 2)
 
     def known_tracks(self, path: Path) -> tuple[Path, Path]:
         """Where a track of the video may be: beside it, or of an earlier run on the same file."""
-        name, size = key(str(path.relative_to(self.folder))), "_".join(map(str, stamp(path)))
-        return path.with_suffix(".npz"), self.out / "tracks" / f"{name}_{size}.npz"
+        name = file_key(str(path.relative_to(self.folder)))
+        stamp = "_".join(map(str, file_stamp(path)))
+        return path.with_suffix(".npz"), self.out / "tracks" / f"{name}_{stamp}.npz"
 
-    def tracked(self, path: Path, clip: Clip, watch: Watch) -> Track:
-        frames = watch.watch(counted(clip, path.name))
+    def track(self, path: Path, video: Clip, watch: Watch) -> Track:
+        """The known track of a video, or a new one. `watch` sees every frame either way."""
+        frames = watch.watch(with_progress(video, path.name))
         for known in self.known_tracks(path):
             if known.is_file():
                 track, count = Track.load(known), sum(1 for _ in frames)
@@ -162,21 +169,25 @@ class Builder:
         return track
 
     def write_groups(
-        self, name: str, clip: Clip, track: Track, stretches: list[range]
+        self, name: str, video: Clip, track: Track, stretches: list[range]
     ) -> dict[str, int]:
+        """Returns the number of groups for training and validation."""
         rng = np.random.default_rng(int(hashlib.sha1(name.encode()).hexdigest()[:8], 16))
-        found = {}
+        counts = {}
         for part, frames in zip(("train", "val"), split(track, stretches), strict=True):
             for old in (self.out / part).glob(f"{name}_*.npz"):
                 old.unlink()
-            plans = training_groups.plan(track, frames, self.rate, rng)
-            made = training_groups.make(plans, track, clip.frames())
-            for number, shard in enumerate(made):
+            plans = training_groups.plan_groups(track, frames, self.rate, rng)
+            shards = training_groups.make_shards(plans, track, video.frames())
+            for number, shard in enumerate(shards):
                 write_shard(self.out / part / f"{name}_{number:03d}.npz", shard)
-            found[part] = len(plans)
-        return found
+            counts[part] = len(plans)
+        return counts
 
-    def write_speech(self, name: str, track: Track, stretches: list[range], sound: Sound) -> None:
+    def write_speech(
+        self, name: str, track: Track, stretches: list[range], predicted: PredictedExpression
+    ) -> None:
+        """Audio, and the tracked movement at the steps of the network."""
         mel, weights, rotation, speech, starts = [], [], [], [], [0]
         for stretch in stretches:
             times = track.time[stretch]
@@ -184,7 +195,7 @@ class Builder:
                 int(np.ceil(max(0, times[0]) * EXPRESSION_RATE)),
                 int(times[-1] * EXPRESSION_RATE) + 1,
             )
-            steps = steps[steps < len(sound.weights)]
+            steps = steps[steps < len(predicted.weights)]
             for into, values in (
                 (weights, track.weights),
                 (rotation, track.rotation[:, [1, 0, 2]]),
@@ -192,8 +203,8 @@ class Builder:
                 into.append(np.stack(
                     [np.interp(steps / EXPRESSION_RATE, times, v) for v in values[stretch].T], 1
                 ).astype(np.float32))  # fmt: skip
-            speech.append(sound.speech[steps])
-            mel.append(sound.mel[(steps[:, None] * MEL_STEP + np.arange(MEL_STEP)).ravel()])
+            speech.append(predicted.speech[steps])
+            mel.append(predicted.mel[(steps[:, None] * MEL_STEP + np.arange(MEL_STEP)).ravel()])
             starts.append(starts[-1] + len(steps))
         write_arrays(
             self.out / "speech" / f"{name}.npz", mel=np.concatenate(mel).astype(np.float16),
@@ -203,6 +214,7 @@ class Builder:
         )  # fmt: skip
 
     def report(self, rows: list[dict]) -> dict:
+        """Sums up the lines of videos.jsonl and writes report.json."""
         used = [row for row in rows if "why" not in row]
         why, seconds = Counter(), Counter()
         for row in rows:
@@ -223,27 +235,34 @@ class Builder:
         return report
 
 
-def heard_and_seen(
-    track: Track, stretches: list[range], sound: Sound, left_out: Counter[str], row: dict
+def in_sync(
+    track: Track,
+    stretches: list[range],
+    predicted: PredictedExpression,
+    left_out: Counter[str],
+    row: dict,
 ) -> list[range]:
-    """The stretches in which the lips do what is heard. Raises RealTalkError if it is off."""
+    """The stretches in which the lips follow the audio; counts the others in `left_out`.
+
+    Raises RealTalkError if the whole audio is shifted.
+    """
     if not stretches:
         return []
-    sync = compare(track.time, track.weights, stretches, sound)
+    sync = measure_lip_sync(track.time, track.weights, stretches, predicted)
     if sync is None:
         row["sound"] = "too little speech to tell whether it is in time"
         return stretches
     row["offset_ms"], row["correlation"] = round(1000 * sync.offset), round(sync.correlation, 2)
-    off = abs(sync.offset) > MAX_OFFSET
-    if off and sync.correlation >= SURE:
-        late = "after" if sync.offset > 0 else "before"
+    shifted = abs(sync.offset) > MAX_OFFSET
+    if shifted and sync.correlation >= CERTAIN_CORRELATION:
+        order = "after" if sync.offset > 0 else "before"
         raise RealTalkError(
-            f"the mouth moves {abs(row['offset_ms'])} ms {late} the sound: shift the sound"
+            f"the mouth moves {abs(row['offset_ms'])} ms {order} the sound: shift the sound"
         )
     kept = []
-    for stretch, value in zip(stretches, sync.of_stretch, strict=True):
-        # What has too little speech to tell goes with the rest of its video.
-        if not off and (sync.correlation if value is None else value) >= MIN_CORRELATION:
+    for stretch, value in zip(stretches, sync.stretch_correlations, strict=True):
+        # A stretch with too little speech is judged by the whole video.
+        if not shifted and (sync.correlation if value is None else value) >= MIN_CORRELATION:
             kept.append(stretch)
         else:
             left_out["lips do not follow the sound"] += len(stretch)
@@ -251,42 +270,45 @@ def heard_and_seen(
 
 
 def split(track: Track, stretches: list[range]) -> tuple[list[range], list[range]]:
-    """Stretches to train on and the last HELD_OUT of them; none are shorter than MIN_SPAN, and a
-    video too short to hold anything out is all for training."""
-    kept = sum(map(len, stretches)) * (1 - HELD_OUT)
+    """Stretches for training, and the last HELD_OUT of them for validation.
+
+    None are shorter than MIN_SPAN. A video too short to hold anything out is all for training.
+    """
+    remaining = sum(map(len, stretches)) * (1 - HELD_OUT)
     train, val = [], []
     for stretch in stretches:
-        cut = stretch.start + int(min(len(stretch), max(0.0, kept)))
-        kept -= len(stretch)
+        cut = stretch.start + int(min(len(stretch), max(0.0, remaining)))
+        remaining -= len(stretch)
         for part, into in ((range(stretch.start, cut), train), (range(cut, stretch.stop), val)):
             if len(part) and track.time[part[-1]] - track.time[part[0]] >= MIN_SPAN:
                 into.append(part)
     return (train, val) if train and val else (stretches, [])
 
 
-def counted(clip: Clip, name: str) -> Iterator[tuple[float, np.ndarray]]:
-    """The frames of a clip, with a bar of the seconds."""
-    with tqdm(total=clip.duration and round(clip.duration), desc=name[-30:], unit="s",
+def with_progress(video: Clip, name: str) -> Iterator[tuple[float, np.ndarray]]:
+    """The frames of a video, with a progress bar in seconds."""
+    with tqdm(total=video.duration and round(video.duration), desc=name[-30:], unit="s",
               leave=False, position=1) as bar:  # fmt: skip
-        for at, image in clip.frames():
-            bar.n = int(at)
+        for time_s, image in video.frames():
+            bar.n = int(time_s)
             bar.update(0)
-            yield at, image
+            yield time_s, image
 
 
-def stamp(path: Path) -> list[int]:
-    """What changes when the file does."""
-    about = path.stat()
-    return [about.st_size, about.st_mtime_ns]
+def file_stamp(path: Path) -> list[int]:
+    """Size and time of a file, by which a changed one is recognised."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
 
 
-def key(name: str) -> str:
-    """A file name for a video's results: its own, made harmless, and what tells it from others."""
+def file_key(name: str) -> str:
+    """A unique file name for a video's results: its own without special characters, and a hash."""
     stem = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(name).stem)[:40]
     return f"{stem}_{hashlib.sha1(name.encode()).hexdigest()[:8]}"
 
 
 def write_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Writes an .npz file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}.part")
     with open(part, "wb") as file:
@@ -319,8 +341,9 @@ def run(args: argparse.Namespace) -> None:
 
 
 def show(report: dict, out: Path) -> None:
+    """Prints a report: a line a video, then the sums."""
     for row in report["by_video"]:
-        said = f"left out: {row['why']}" if "why" in row else f"{row['used_s']:g} s used"
+        result = f"left out: {row['why']}" if "why" in row else f"{row['used_s']:g} s used"
         notes = [f"{reason} {s:g} s" for reason, s in row.get("left_out_s", {}).items()]
         if "why" in row:
             notes = []  # the reason has them
@@ -328,7 +351,7 @@ def show(report: dict, out: Path) -> None:
             notes.append(f"sound {row['offset_ms']:+d} ms, correlation {row['correlation']:.2f}")
         if "sound" in row and "why" not in row:
             notes.append(f"sound: {row['sound']}")
-        print(f"{row['video']}: {'; '.join([said, *notes])}")
+        print(f"{row['video']}: {'; '.join([result, *notes])}")
     print(
         f"{report['used']} of {report['videos']} videos, {report['minutes_used']:g} of "
         f"{report['minutes']:g} minutes used; {report['groups']['train']} groups to train on, "

@@ -1,8 +1,8 @@
-"""Does the mouth in a video move as its sound says? And if so, how far apart are the two?
+"""Whether the mouth in a video moves with its audio, and by how much it is late.
 
-The expression network hears the sound and opens a mouth; the tracker saw one open. Their
-correlation over time tells both: its height, whether this face speaks these words; the lag at
-which it is highest, by how much the sound is off.
+The expression network predicts the lip opening from the audio; the tracker measured it in the
+pictures. The height of their cross-correlation shows whether this face speaks these words. The lag
+of its peak is the offset between audio and pictures.
 """
 
 from __future__ import annotations
@@ -19,105 +19,107 @@ from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.face_model import landmarks
 
-MAX_LAG = 0.4  # s that are looked at either way
-MAX_OFFSET = 0.08  # s; what is farther off is left out
+MAX_LAG = 0.4  # s that are searched either way
+MAX_OFFSET = 0.08  # s; a stretch that is farther off is left out
 MIN_CORRELATION = 0.35
-SURE = 0.6  # correlation from which an offset is one, and no chance
-MIN_SPEECH = 1.0  # s of speech, without which nothing can be told
-INNER = ((61, 67), (62, 66), (63, 65))  # of the 68: upper and lower inner lip
+CERTAIN_CORRELATION = 0.6  # from which an offset is no coincidence
+MIN_SPEECH = 1.0  # s of speech, without which a stretch cannot be judged
+INNER_LIPS = ((61, 67), (62, 66), (63, 65))  # of the 68 landmarks: upper and lower
 
 
 @dataclass(frozen=True)
-class Sound:
-    """What is heard, n steps of 20 ms from 0 s on."""
+class PredictedExpression:
+    """Audio, and the expression that the network predicts from it: n steps of 20 ms from 0 s on."""
 
     mel: np.ndarray  # (2 n, 80) float32
-    weights: np.ndarray  # (n, 52) that the network makes of it, for nobody in particular
-    rotation: np.ndarray  # (n, 3) rad pitch, yaw, roll, likewise
+    weights: np.ndarray  # (n, 52), without a prior
+    rotation: np.ndarray  # (n, 3) rad pitch, yaw, roll, without a prior
     speech: np.ndarray  # (n,) 0..1, probability that somebody speaks
 
     @classmethod
-    def of(cls, pcm: np.ndarray, rate: int) -> Sound:
-        """Mono float32 samples."""
-        front, stream = log_mel.AudioFrontEnd(rate), _network().stream(_network().prior())
-        mel = np.concatenate([front.push(pcm), front.flush()])
+    def of(cls, pcm: np.ndarray, rate: int) -> PredictedExpression:
+        """pcm: mono float32 samples."""
+        front_end, stream = log_mel.AudioFrontEnd(rate), _model().stream(_model().prior())
+        mel = np.concatenate([front_end.push(pcm), front_end.flush()])
         parts = [stream.push(mel), stream.flush()]
         count = len(mel) // MEL_STEP
-        return cls(
-            mel[: count * MEL_STEP],
-            *(
-                np.concatenate([getattr(part, name) for part in parts])[:count]
-                for name in ("weights", "rotation", "speech")
-            ),
+        weights, rotation, speech = (
+            np.concatenate([getattr(part, name) for part in parts])[:count]
+            for name in ("weights", "rotation", "speech")
         )
+        return cls(mel[: count * MEL_STEP], weights, rotation, speech)
 
     @classmethod
-    def read(cls, path: Path) -> Sound:
+    def read(cls, path: Path) -> PredictedExpression:
         """Of a media file. Raises AudioError."""
         return cls.of(*read_audio(path))
 
 
 @dataclass(frozen=True)
-class Sync:
-    """How a tracked mouth goes with its sound. `correlation` and `of_stretch` are at `offset`."""
+class LipSync:
+    """How well a tracked mouth follows its audio, at the best offset."""
 
-    offset: float  # s by which the mouth comes after the sound
+    offset: float  # s by which the mouth comes after the audio
     correlation: float
-    of_stretch: list[float | None]  # None: too little speech in it to tell
+    stretch_correlations: list[float | None]  # None: too little speech in it
 
 
 @lru_cache(maxsize=1)
-def _network() -> ExpressionModel:
+def _model() -> ExpressionModel:
     return ExpressionModel()
 
 
-def opening(weights: np.ndarray) -> np.ndarray:
+def lip_opening(weights: np.ndarray) -> np.ndarray:
     """(n,) cm between the inner lips at ARKit weights (n, 52), on the mean face."""
     points = landmarks.load().points(weights)
-    return np.mean([points[..., a, 1] - points[..., b, 1] for a, b in INNER], 0)
+    return np.mean([points[..., a, 1] - points[..., b, 1] for a, b in INNER_LIPS], 0)
 
 
-def compare(
-    time: np.ndarray, weights: np.ndarray, stretches: list[range], sound: Sound
-) -> Sync | None:
-    """Tracked weights (N, 52) at `time` (N,) s against the sound; None if there is too little
-    speech in all stretches together to tell."""
-    seen, heard = opening(weights), opening(sound.weights)
-    reach = round(MAX_LAG * EXPRESSION_RATE)
+def measure_lip_sync(
+    time: np.ndarray, weights: np.ndarray, stretches: list[range], predicted: PredictedExpression
+) -> LipSync | None:
+    """Compares tracked weights (N, 52) at `time` (N,) s with those predicted from the audio.
+
+    None if there is too little speech in all stretches together.
+    """
+    tracked_opening, predicted_opening = lip_opening(weights), lip_opening(predicted.weights)
+    max_lag = round(MAX_LAG * EXPRESSION_RATE)
+    lags = range(-max_lag, max_lag + 1)
     curves: list[np.ndarray | None] = []  # correlation of each stretch at each lag
-    sizes: list[int] = []
+    lengths: list[int] = []
     for stretch in stretches:
         first, last = time[stretch.start], time[stretch.stop - 1]
         steps = np.arange(int(np.ceil(first * EXPRESSION_RATE)), int(last * EXPRESSION_RATE) + 1)
-        steps = steps[(steps >= reach) & (steps < len(heard) - reach)]
-        if sound.speech[steps].sum() / EXPRESSION_RATE < MIN_SPEECH:
+        steps = steps[(steps >= max_lag) & (steps < len(predicted_opening) - max_lag)]
+        if predicted.speech[steps].sum() / EXPRESSION_RATE < MIN_SPEECH:
             curves.append(None)
             continue
-        mouth = np.interp(steps / EXPRESSION_RATE, time[stretch], seen[stretch])
+        mouth = np.interp(steps / EXPRESSION_RATE, time[stretch], tracked_opening[stretch])
         curves.append(
-            np.array([correlation(mouth, heard[steps - k]) for k in range(-reach, reach + 1)])
+            np.array([correlation(mouth, predicted_opening[steps - lag]) for lag in lags])
         )
-        sizes.append(len(steps))
-    told = [curve for curve in curves if curve is not None]
-    if not told:
+        lengths.append(len(steps))
+    judged = [curve for curve in curves if curve is not None]
+    if not judged:
         return None
-    whole = np.average(told, axis=0, weights=sizes)
-    best = int(np.argmax(whole))
-    return Sync(
-        peak(whole, best) / EXPRESSION_RATE - MAX_LAG,
-        float(whole[best]),
-        [None if curve is None else float(curve[best]) for curve in curves],
+    total = np.average(judged, axis=0, weights=lengths)
+    best = int(np.argmax(total))
+    return LipSync(
+        offset=peak(total, best) / EXPRESSION_RATE - MAX_LAG,
+        correlation=float(total[best]),
+        stretch_correlations=[None if curve is None else float(curve[best]) for curve in curves],
     )
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's; 0 for a constant."""
     a, b = a - a.mean(), b - b.mean()
     return float(a @ b / max(np.sqrt((a @ a) * (b @ b)), 1e-9))
 
 
-def peak(curve: np.ndarray, at: int) -> float:
-    """Where between the samples a curve is highest, by a parabola through three of them."""
-    if not 0 < at < len(curve) - 1:
-        return float(at)
-    left, middle, right = curve[at - 1 : at + 2]
-    return at + 0.5 * float((left - right) / min(left - 2 * middle + right, -1e-9))
+def peak(curve: np.ndarray, index: int) -> float:
+    """Position of the maximum between the samples: a parabola through three around `index`."""
+    if not 0 < index < len(curve) - 1:
+        return float(index)
+    left, middle, right = curve[index - 1 : index + 2]
+    return index + 0.5 * float((left - right) / min(left - 2 * middle + right, -1e-9))

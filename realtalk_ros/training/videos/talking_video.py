@@ -35,7 +35,7 @@ from realtalk_ros.training.synthetic.face_dataset import PER_POSE, POSES, REFERE
 from realtalk_ros.training.synthetic.head_renderer import Studio, View
 from realtalk_ros.training.synthetic.random_people import Person
 from realtalk_ros.training.synthetic.skin_texture import Painter
-from realtalk_ros.training.videos.lip_sync_check import Sound
+from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 
 FPS = 25
 SIZE, CROP = make_avatar.SIZE, make_avatar.CROP
@@ -46,7 +46,7 @@ TEST_GROUPS = 24
 
 def movement(pcm: np.ndarray, rate: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Weights (N, 52) and head rotation (N, 3: yaw, pitch, roll) of N video frames."""
-    heard = Sound.of(pcm, rate)
+    heard = PredictedExpression.of(pcm, rate)
     count = int(len(pcm) / rate * FPS)
     at, frames = np.arange(len(heard.weights)) / EXPRESSION_RATE, np.arange(count) / FPS
     idle = Idle(seed)

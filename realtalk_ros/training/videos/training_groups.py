@@ -1,15 +1,16 @@
-"""Training groups (training/synthetic/face_dataset.py) out of a tracked video.
+"""Training groups (training/synthetic/face_dataset.py) of a tracked video.
 
-In the studio template and target share one pose. In a video no two frames do, and a network that
-is told so learns to move, and to blur, what it must leave alone. So a target is a frame whose head
-is turned nearly as in the template's; it is laid on it by the resting landmarks, then by what of
-the face does not move with the expression (ECC, Evangelidis and Psarakis 2008); and where nothing
-moves, or no more than the picture's noise does, it gets the template's own picture. The template is
-the calmest frame near them.
+Rendered templates and targets share one pose. No two frames of a video do, and a network that
+learns from such pairs learns to move, and to blur, parts that must not change. So:
 
-A group holds 3 references (cropped by their own squares; the first shows teeth) and 2 poses of a
-template and 4 targets. Its arrays are those of training/synthetic/face_dataset.py, without `head`
-and `camera`, with
+- a target is a frame whose head is turned nearly as in its template, the calmest frame near it;
+- it is aligned to the template by the landmarks at rest, then by the parts of the picture that do
+  not move with the expression (ECC, Evangelidis and Psarakis 2008);
+- where nothing moves, or no more than the noise of the picture, it gets the template's pixels.
+
+A group has 3 references (each cropped by its own square; the first shows teeth) and 2 poses, each
+of a template and 4 targets. Its arrays are those of training/synthetic/face_dataset.py, without
+`head` and `camera`, with
 
     rotation    (G, 13, 3) float32 rad, yaw, pitch, roll
     frame       (G, 13) int32, the frame's number in the video
@@ -35,112 +36,132 @@ from realtalk_ros.training.synthetic.face_dataset import (
     SIZE,
 )
 
-NEAR = np.radians([0.8, 1.6, 2.5])  # yaw and pitch by which template and targets may differ
-SHIFT, STRETCH = 0.02, 0.04  # of the square at random, as of a detection that is a little off
+# Yaw and pitch by which template and targets may differ: the smallest that leaves a choice.
+MAX_TURNS = np.radians([0.8, 1.6, 2.5])
+SHIFT, STRETCH = 0.02, 0.04  # of the square, at random: as if the detection were a little off
 TARGETS = PER_POSE - 1
 GROUPS = 32  # in a shard
 TEETH = [i for i, n in enumerate(arkit.NAMES) if n.startswith(("mouthUpperUp", "mouthLowerDown"))]
 BLINK = [arkit.INDEX["eyeBlinkLeft"], arkit.INDEX["eyeBlinkRight"]]
 MOUTH = list(arkit.MOUTH)
-SOFT = 0.03  # of the square, over which target and template blend
-MAX_SHIFT = 5.0  # pixels of the crop by which the picture may correct the landmarks
+BLEND_WIDTH = 0.03  # of the square, over which target and template blend
+MAX_CORRECTION = 5.0  # pixels of the crop by which the picture may correct the landmarks
 INNER = slice(17, 68)  # landmarks without the jaw's outline
 
 
 @dataclass(frozen=True)
-class Plan:
+class GroupPlan:
     """One group: frame numbers, and for each the affine map (2, 3) from the video to its crop."""
 
     frames: np.ndarray  # (13,)
     maps: np.ndarray  # (13, 2, 3)
 
 
-def plan(track: Track, stretches: list[range], rate: float, rng: np.random.Generator) -> list[Plan]:
+@dataclass(frozen=True, order=True)
+class _Pose:
+    """Frame numbers of a template and its targets."""
+
+    template: int
+    targets: list[int]
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        return (self.template, *self.targets)
+
+
+def plan_groups(
+    track: Track, stretches: list[range], rate: float, rng: np.random.Generator
+) -> list[GroupPlan]:
     """Groups in which about `rate` frames a second are targets, in the order of the video.
 
-    A frame that no other is near to in pose is left out.
+    A frame with no other near it in pose is left out.
     """
-    squares, plans = track.squares(), []
     teeth = track.weights[:, TEETH].sum(1) - 5 * track.weights[:, BLINK].sum(1)
-    effort = 3 * np.abs(track.weights[:, MOUTH]).sum(1) + 5 * track.weights[:, BLINK].max(1)
-    halves: list[tuple[int, list[int]]] = []  # template, targets
-    for stretch in stretches:
-        frames = np.arange(stretch.start, stretch.stop)
-        step = max(1, round(1 / (rate * np.median(np.diff(track.time[frames])))))
-        waiting = list(rng.permutation(frames[::step]))
-        while waiting:
-            first = waiting[0]
-            turned = np.abs(track.rotation[frames, :2] - track.rotation[first, :2]).max(1)
-            reach = next((r for r in NEAR if (turned < r).sum() > 2 * TARGETS), NEAR[-1])
-            near = frames[turned < reach]
-            fresh = [k for k in waiting if k in set(near.tolist())][:TARGETS]
-            waiting = [k for k in waiting if k not in fresh]
-            middle = track.rotation[fresh, :2].mean(0)
-            off = np.abs(track.rotation[near, :2] - middle).max(1) / reach
-            template = int(near[np.argmin(off + effort[near])])
-            targets = [k for k in fresh if k != template]
-            others = near[~np.isin(near, [template, *targets])]
-            missing = TARGETS - len(targets)
-            if len(others) < missing:
-                continue
-            targets += rng.choice(others, missing, replace=False).tolist()
-            halves.append((template, [int(k) for k in targets]))
-    halves.sort()
-    if len(halves) % POSES:
-        halves.append(halves[-1])
-    for at in range(0, len(halves), POSES):
+    poses = sorted(p for stretch in stretches for p in _plan_poses(track, stretch, rate, rng))
+    if len(poses) % POSES:
+        poses.append(poses[-1])
+    squares, plans = track.squares(), []
+    for i in range(0, len(poses), POSES):
         # References from nearby in time, so that a shard is made of one stretch of decoding.
-        low, high = (max(0, at - GROUPS), min(len(halves), at + GROUPS))
-        pool = np.unique(
-            [k for template, targets in halves[low:high] for k in (template, *targets)]
-        )
-        order = pool[np.argsort(-teeth[pool])]
-        references = [int(rng.choice(order[: max(1, len(order) // 10)]))]
+        nearby = poses[max(0, i - GROUPS) : i + GROUPS]
+        pool = np.unique([frame for pose in nearby for frame in pose.frames])
+        by_teeth = pool[np.argsort(-teeth[pool])]
+        references = [int(rng.choice(by_teeth[: max(1, len(by_teeth) // 10)]))]
         references += rng.choice(pool, REFERENCES - 1).tolist()
-        chosen, maps = list(references), [crop(squares[k], rng) for k in references]
-        for template, targets in halves[at : at + POSES]:
-            base = crop(squares[template], rng)
-            for k in (template, *targets):
-                chosen.append(k)
-                laid = similarity(track.rest[k][INNER], track.rest[template][INNER])
-                maps.append(joined(base, laid))
-        plans.append(Plan(np.array(chosen, np.int32), np.stack(maps)))
+        frames, maps = list(references), [random_crop(squares[k], rng) for k in references]
+        for pose in poses[i : i + POSES]:
+            crop = random_crop(squares[pose.template], rng)
+            template_points = track.rest[pose.template][INNER]
+            for frame in pose.frames:
+                aligned = similarity_transform(track.rest[frame][INNER], template_points)
+                frames.append(frame)
+                maps.append(compose(crop, aligned))
+        plans.append(GroupPlan(np.array(frames, np.int32), np.stack(maps)))
     return plans
 
 
-def crop(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(2, 3): a face's square (middle x, y, side in pixels), a little off, to SIZE pixels."""
+def _plan_poses(
+    track: Track, stretch: range, rate: float, rng: np.random.Generator
+) -> Iterator[_Pose]:
+    """Frames of a stretch that are near each other in pose, in random order."""
+    effort = 3 * np.abs(track.weights[:, MOUTH]).sum(1) + 5 * track.weights[:, BLINK].max(1)
+    frames = np.arange(stretch.start, stretch.stop)
+    step = max(1, round(1 / (rate * np.median(np.diff(track.time[frames])))))
+    waiting = list(rng.permutation(frames[::step]))
+    while waiting:
+        first = waiting[0]
+        turns = np.abs(track.rotation[frames, :2] - track.rotation[first, :2]).max(1)
+        max_turn = next((m for m in MAX_TURNS if (turns < m).sum() > 2 * TARGETS), MAX_TURNS[-1])
+        near = frames[turns < max_turn]
+        chosen = [k for k in waiting if k in set(near.tolist())][:TARGETS]
+        waiting = [k for k in waiting if k not in chosen]
+        middle = track.rotation[chosen, :2].mean(0)
+        distance = np.abs(track.rotation[near, :2] - middle).max(1) / max_turn
+        template = int(near[np.argmin(distance + effort[near])])
+        targets = [k for k in chosen if k != template]
+        others = near[~np.isin(near, [template, *targets])]
+        missing = TARGETS - len(targets)
+        if len(others) >= missing:
+            targets += rng.choice(others, missing, replace=False).tolist()
+            yield _Pose(template, [int(k) for k in targets])
+
+
+def random_crop(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(2, 3) affine map of a face's square, at random a little off, to SIZE pixels.
+
+    square: middle x, y and side in pixels.
+    """
     x, y, side = square
     x, y = np.array([x, y]) + rng.uniform(-SHIFT, SHIFT, 2) * side
     scale = SIZE / (side * rng.uniform(1 - STRETCH, 1 + STRETCH))
     return np.array([[scale, 0, SIZE / 2 - scale * x], [0, scale, SIZE / 2 - scale * y]])
 
 
-def similarity(points: np.ndarray, onto: np.ndarray) -> np.ndarray:
-    """(2, 3): shift, scale and turn that lay points (n, 2) on others best (Umeyama 1991)."""
+def similarity_transform(points: np.ndarray, onto: np.ndarray) -> np.ndarray:
+    """(2, 3): the least-squares shift, scale and rotation of points (n, 2) (Umeyama 1991)."""
     a, b = points - points.mean(0), onto - onto.mean(0)
-    size = max(float((a**2).sum()), 1e-9)
-    c = (a * b).sum() / size
-    s = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum() / size
-    turn = np.array([[c, -s], [s, c]])
-    return np.column_stack([turn, onto.mean(0) - turn @ points.mean(0)])
+    variance = max(float((a**2).sum()), 1e-9)
+    c = (a * b).sum() / variance
+    s = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum() / variance
+    rotation = np.array([[c, -s], [s, c]])
+    return np.column_stack([rotation, onto.mean(0) - rotation @ points.mean(0)])
 
 
-def joined(after: np.ndarray, before: np.ndarray) -> np.ndarray:
+def compose(after: np.ndarray, before: np.ndarray) -> np.ndarray:
     """(2, 3): first `before`, then `after`."""
-    whole = np.vstack([after, [0, 0, 1]]) @ np.vstack([before, [0, 0, 1]])
-    return whole[:2]
+    return (np.vstack([after, [0, 0, 1]]) @ np.vstack([before, [0, 0, 1]]))[:2]
 
 
-def moved(points: np.ndarray, by: np.ndarray) -> np.ndarray:
-    return points @ by[:, :2].T + by[:, 2]
+def transform(points: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Points (n, 2) under an affine map (2, 3)."""
+    return points @ affine[:, :2].T + affine[:, 2]
 
 
-def patch(image: np.ndarray, by: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The part of a picture that a crop may need, made smaller if the crop will be, and its map."""
-    shrink = min(1.0, float(np.hypot(by[0, 0], by[1, 0])) / 0.8)
-    back = np.linalg.inv(np.vstack([by, [0, 0, 1]]))[:2]
-    corners = moved(np.array([[0, 0], [SIZE, 0], [SIZE, SIZE], [0, SIZE]]), back)
+def extract_patch(image: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The part of a picture that a crop needs, shrunk if the crop is smaller, and its map."""
+    shrink = min(1.0, float(np.hypot(affine[0, 0], affine[1, 0])) / 0.8)
+    back = np.linalg.inv(np.vstack([affine, [0, 0, 1]]))[:2]
+    corners = transform(np.array([[0, 0], [SIZE, 0], [SIZE, SIZE], [0, SIZE]]), back)
     margin = 0.1 * SIZE * np.hypot(back[0, 0], back[1, 0])
     low = np.maximum(np.floor(corners.min(0) - margin), 0).astype(int)
     high = np.minimum(np.ceil(corners.max(0) + margin), image.shape[1::-1]).astype(int)
@@ -150,75 +171,81 @@ def patch(image: np.ndarray, by: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         size = np.maximum(1, np.rint(np.array(part.shape[1::-1]) * shrink)).astype(int)
         scale = np.array(part.shape[1::-1]) / size
         part = cv2.resize(part, size.tolist(), interpolation=cv2.INTER_AREA)
-    return part.copy(), joined(by, np.column_stack([np.diag(scale), low]))
+    return part.copy(), compose(affine, np.column_stack([np.diag(scale), low]))
 
 
-def cut_out(image: np.ndarray, by: np.ndarray) -> np.ndarray:
-    """(SIZE, SIZE, 3): the picture under an affine map."""
+def warp(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """(SIZE, SIZE, 3): the picture under an affine map (2, 3)."""
     # Landmarks count from a pixel's corner, OpenCV from its middle.
-    by = np.column_stack([by[:, :2], by[:, 2] + 0.5 * by[:, :2].sum(1) - 0.5])
+    shift = affine[:, 2] + 0.5 * affine[:, :2].sum(1) - 0.5
+    affine = np.column_stack([affine[:, :2], shift])
     return cv2.warpAffine(
-        image, by, (SIZE, SIZE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        image, affine, (SIZE, SIZE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
 
 
-def still_parts(points: np.ndarray) -> np.ndarray:
-    """(SIZE, SIZE) uint8, 255 where a face of 68 landmarks moves little with its expression: nose,
-    upper cheeks, the skin around the eyes."""
+def rigid_mask(points: np.ndarray) -> np.ndarray:
+    """(SIZE, SIZE) uint8, 255 where a face of 68 landmarks moves little with its expression.
+
+    That is the nose, the upper cheeks and the skin around the eyes.
+    """
     middle, mask = points[27:36].mean(0), np.zeros((SIZE, SIZE), np.uint8)
     sides = middle + 0.85 * (points[[0, 1, 2, 14, 15, 16]] - middle)
     up = 0.25 * (points[EYES].mean(0) - points[LIPS].mean(0))
-    filled(cv2.convexHull(np.concatenate([sides, points[31:36], points[17:27] + up])
-                          .astype(np.float32))[:, 0], mask, 255)  # fmt: skip
+    rim = np.concatenate([sides, points[31:36], points[17:27] + up]).astype(np.float32)
+    fill_polygon(cv2.convexHull(rim)[:, 0], mask, 255)
     moving = np.zeros_like(mask)
     for part in (points[17:22], points[22:27], points[36:42], points[42:48], points[48:60]):
-        filled(cv2.convexHull(part.astype(np.float32))[:, 0], moving, 255)
+        fill_polygon(cv2.convexHull(part.astype(np.float32))[:, 0], moving, 255)
     moving = cv2.dilate(moving, np.ones((9, 9), np.uint8))
     return cv2.bitwise_and(mask, cv2.bitwise_not(moving))
 
 
-def corrected(
+def refine_alignment(
     template: np.ndarray, picture: np.ndarray, template_points: np.ndarray, points: np.ndarray
 ) -> np.ndarray:
-    """(2, 3): lays a crop's still parts on the template's; leaves it where that is not clear."""
-    greys = [cv2.cvtColor(x, cv2.COLOR_BGR2GRAY) for x in (template, picture)]
-    mask = cv2.bitwise_and(still_parts(points), still_parts(template_points))
-    nothing = np.eye(2, 3, dtype=np.float32)
+    """(2, 3): aligns a crop's rigid parts to the template's; the identity where that fails."""
+    greys = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in (template, picture)]
+    mask = cv2.bitwise_and(rigid_mask(points), rigid_mask(template_points))
+    identity = np.eye(2, 3, dtype=np.float32)
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 25, 1e-4)
     try:
-        _, by = cv2.findTransformECC(*greys, nothing.copy(), cv2.MOTION_AFFINE, stop, mask, 5)
+        _, affine = cv2.findTransformECC(*greys, identity.copy(), cv2.MOTION_AFFINE, stop, mask, 5)
     except cv2.error:  # it does not converge
-        return nothing
-    by = cv2.invertAffineTransform(by)
-    shift = np.abs(moved(points[INNER], by) - points[INNER]).max()
-    return by if shift < MAX_SHIFT else nothing
+        return identity
+    affine = cv2.invertAffineTransform(affine)
+    shift = np.abs(transform(points[INNER], affine) - points[INNER]).max()
+    return affine if shift < MAX_CORRECTION else identity
 
 
-def outline(points: np.ndarray) -> np.ndarray:
-    """(n, 2): around the face of 68 landmarks, with some forehead."""
+def face_outline(points: np.ndarray) -> np.ndarray:
+    """(n, 2): the outline of a face of 68 landmarks, with some forehead."""
     eyes, mouth = points[EYES].mean(0), points[LIPS].mean(0)
     forehead = points[17:27] + 0.45 * (eyes - mouth)
     return cv2.convexHull(np.concatenate([points[:27], forehead]).astype(np.float32))[:, 0]
 
 
-def filled(points: np.ndarray, image: np.ndarray, value: int) -> None:
+def fill_polygon(points: np.ndarray, image: np.ndarray, value: int) -> None:
+    """Fills a polygon (n, 2) of `image`, in place."""
     cv2.fillPoly(image, [np.rint(points * 16).astype(np.int32)], value, shift=4)
 
 
-def parts(points: np.ndarray) -> np.ndarray:
-    """(SIZE, SIZE) uint8 of face_dataset.LABELS, as far as 68 landmarks tell them."""
+def segment(points: np.ndarray) -> np.ndarray:
+    """(SIZE, SIZE) uint8: those of face_dataset.LABELS that 68 landmarks outline."""
     image = np.zeros((SIZE, SIZE), np.uint8)
     for name, polygon in (
-        ("skin", outline(points)), ("lips", points[48:60]), ("mouth", points[60:68]),
+        ("skin", face_outline(points)), ("lips", points[48:60]), ("mouth", points[60:68]),
         ("eyes", points[36:42]), ("eyes", points[42:48]),
     ):  # fmt: skip
-        filled(polygon, image, LABELS.index(name))
+        fill_polygon(polygon, image, LABELS.index(name))
     return image
 
 
-def moving_parts(*faces: np.ndarray) -> np.ndarray:
-    """(SIZE, SIZE, 1) 0..1, soft: where the expression changes any of the faces (68, 2): from the
-    brows to the chin and below it, but not the outline of temples and cheeks."""
+def expression_mask(*faces: np.ndarray) -> np.ndarray:
+    """(SIZE, SIZE, 1) 0..1, soft: where the expression changes any of the faces (68, 2).
+
+    From the brows to below the chin, without the outline of temples and cheeks.
+    """
     mask = np.zeros((SIZE, SIZE), np.uint8)
     for points in faces:
         middle = points[27:36].mean(0)
@@ -226,73 +253,76 @@ def moving_parts(*faces: np.ndarray) -> np.ndarray:
         sides = middle + 0.86 * (points[[1, 2, 3, 4, 12, 13, 14, 15]] - middle)
         chin = points[LIPS].mean(0) + 1.12 * (points[6:11] - points[LIPS].mean(0))
         rim = np.concatenate([sides, chin, points[17:27] + up])
-        filled(cv2.convexHull(rim.astype(np.float32))[:, 0], mask, 255)
-    soft = cv2.GaussianBlur(mask, (0, 0), SOFT * SIZE).astype(np.float32) / 255
+        fill_polygon(cv2.convexHull(rim.astype(np.float32))[:, 0], mask, 255)
+    soft = cv2.GaussianBlur(mask, (0, 0), BLEND_WIDTH * SIZE).astype(np.float32) / 255
     return soft[..., None]
 
 
-def changes(template: np.ndarray, picture: np.ndarray, still: np.ndarray) -> np.ndarray:
-    """(SIZE, SIZE, 1) 0..1, soft: where two pictures differ by more than they do where they are
-    the same, but for noise (`still`, uint8, 0 elsewhere)."""
+def change_mask(template: np.ndarray, picture: np.ndarray, rigid: np.ndarray) -> np.ndarray:
+    """(SIZE, SIZE, 1) 0..1, soft: where two pictures differ by more than their noise.
+
+    rigid: of `rigid_mask`, where only noise differs.
+    """
     change = np.abs(picture - template).max(2)
     change = cv2.GaussianBlur(change, (0, 0), SIZE / 64)
-    noise = max(1.0, float(np.median(change[still > 0]))) if still.any() else 1.0
+    noise = max(1.0, float(np.median(change[rigid > 0]))) if rigid.any() else 1.0
     return cv2.GaussianBlur(np.clip(change / noise - 1.5, 0, 1), (0, 0), SIZE / 64)[..., None]
 
 
-def make(
-    plans: list[Plan], track: Track, frames: Iterable[tuple[float, np.ndarray]]
+def make_shards(
+    plans: list[GroupPlan], track: Track, frames: Iterable[tuple[float, np.ndarray]]
 ) -> Iterator[list[dict[str, np.ndarray]]]:
     """Shards of at most GROUPS groups, in the order of `plans`. `frames` are the video's."""
-    stacks = [plans[at : at + GROUPS] for at in range(0, len(plans), GROUPS)]
-    if not stacks:
+    shards = [plans[i : i + GROUPS] for i in range(0, len(plans), GROUPS)]
+    if not shards:
         return
     # A shard is ready when its last frame has passed; neighbours overlap in time.
-    wanted: dict[int, list[tuple[int, int, int]]] = {}
-    for s, stack in enumerate(stacks):
-        for g, one in enumerate(stack):
-            for n, frame in enumerate(one.frames):
+    wanted: dict[int, list[tuple[int, int, int]]] = {}  # frame -> shard, group, picture
+    for s, shard in enumerate(shards):
+        for g, plan in enumerate(shard):
+            for n, frame in enumerate(plan.frames):
                 wanted.setdefault(int(frame), []).append((s, g, n))
-    left = [len(stack) * PICTURES for stack in stacks]
-    taken: dict[int, list[list]] = {}  # of each shard and group: patches and their maps
+    missing = [len(shard) * PICTURES for shard in shards]
+    patches: dict[int, list[list]] = {}  # shard -> group -> patches and their maps
     done = 0
     for number, (_, image) in enumerate(frames):
         for s, g, n in wanted.get(number, ()):
-            rows = taken.setdefault(s, [[None] * PICTURES for _ in stacks[s]])
-            rows[g][n] = patch(image, stacks[s][g].maps[n])
-            left[s] -= 1
-        while done < len(stacks) and left[done] == 0:
-            yield [
-                finish(one, track, patches)
-                for one, patches in zip(stacks[done], taken.pop(done), strict=True)
-            ]
+            groups = patches.setdefault(s, [[None] * PICTURES for _ in shards[s]])
+            groups[g][n] = extract_patch(image, shards[s][g].maps[n])
+            missing[s] -= 1
+        while done < len(shards) and missing[done] == 0:
+            groups = zip(shards[done], patches.pop(done), strict=True)
+            yield [make_group(plan, track, of_group) for plan, of_group in groups]
             done += 1
-        if done == len(stacks):  # what comes after is not needed
+        if done == len(shards):  # the rest of the video is not needed
             return
 
 
-def finish(one: Plan, track: Track, patches: list[tuple[np.ndarray, np.ndarray]]) -> dict:
+def make_group(
+    plan: GroupPlan, track: Track, patches: list[tuple[np.ndarray, np.ndarray]]
+) -> dict[str, np.ndarray]:
     """The arrays of one group."""
     landmarks = np.stack(
-        [moved(track.landmarks[k], m) for k, m in zip(one.frames, one.maps, strict=True)]
+        [transform(track.landmarks[k], m) for k, m in zip(plan.frames, plan.maps, strict=True)]
     )
-    images = np.stack([cut_out(*each) for each in patches])
+    images = np.stack([warp(*patch) for patch in patches])
     for first in range(REFERENCES, PICTURES, PER_POSE):
         template = images[first].copy()
         for n in range(first + 1, first + PER_POSE):
-            by = corrected(template, images[n], landmarks[first], landmarks[n])
-            landmarks[n] = moved(landmarks[n], by)
-            picture = cut_out(patches[n][0], joined(by, patches[n][1])).astype(np.float32)
-            soft = moving_parts(landmarks[n], landmarks[first])
-            soft *= changes(template, picture, still_parts(landmarks[n]))
-            images[n] = np.rint(template + soft * (picture - template)).clip(0, 255)
+            refined = refine_alignment(template, images[n], landmarks[first], landmarks[n])
+            landmarks[n] = transform(landmarks[n], refined)
+            image, affine = patches[n]
+            picture = warp(image, compose(refined, affine)).astype(np.float32)
+            mask = expression_mask(landmarks[n], landmarks[first])
+            mask *= change_mask(template, picture, rigid_mask(landmarks[n]))
+            images[n] = np.rint(template + mask * (picture - template)).clip(0, 255)
     return {
         "images": images,
-        "weights": track.weights[one.frames],
+        "weights": track.weights[plan.frames],
         "landmarks": landmarks.astype(np.float32),
         "pose": np.repeat([-1, *range(POSES)], [REFERENCES, *[PER_POSE] * POSES]).astype(np.int32),
         "identity": track.identity,
-        "masks": np.stack([parts(points) for points in landmarks]),
-        "rotation": track.rotation[one.frames],
-        "frame": one.frames,
+        "masks": np.stack([segment(points) for points in landmarks]),
+        "rotation": track.rotation[plan.frames],
+        "frame": plan.frames,
     }

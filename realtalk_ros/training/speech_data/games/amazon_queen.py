@@ -1,7 +1,7 @@
 """The dialogue of Flight of the Amazon Queen (1995; in Debian): native English, acted.
 
-One file holds everything, a directory first: MP3 recordings of what is said, each a piece of a
-line, and talks (.DOG) with the lines. The layout is as ScummVM's sources tell it.
+One file holds everything, after a directory: MP3 recordings, each of a piece of a line, and talks
+(.DOG) with the lines. The layout is from ScummVM's sources.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.speech_data.games.lines_tsv import write_lines
 
 _TALK_HEADER = 20  # bytes before a talk's fields
-# "*" and what the speaker does meanwhile: two letters or digits, of XY where to.
+# "*" and what the speaker does meanwhile: two letters or digits; XY is followed by a place.
 _ACTION = re.compile(r"\*(?:XY\d\d\(\d+,\d+\)|..)")
 
 
 def _directory(data: bytes) -> dict[str, bytes]:
-    """Name of a file -> what is in it."""
+    """Name of a file -> its contents."""
     if data[:5] != b"QTBLC" or data[6:10] != b"M10\0":
         raise ValueError("not the talking English version")
     (count,) = struct.unpack_from(">H", data, 13)
@@ -42,13 +42,15 @@ def lines(talk: bytes) -> Iterator[tuple[str, str]]:
             at = (at + length + 3) & ~3 if length else at
             # Joe's first words, spoken only at a first meeting, are under another name.
             name = "SSSS" if who == "J" and number == 0 else f"{number & 0xFFFF:4x}"
-            for piece, said in enumerate(_ACTION.split(text), 1):
-                yield f"{key:2d}{name}{who}{piece:x}".replace(" ", "0").upper(), said.strip()
+            for piece, part in enumerate(_ACTION.split(text), 1):
+                yield f"{key:2d}{name}{who}{piece:x}".replace(" ", "0").upper(), part.strip()
 
 
 def unpack(folder: Path, out: Path) -> int:
-    """Writes every recording of a known text of the game's `folder` as <name>.mp3, and lines.tsv,
-    into `out`; returns how many. Raises RealTalkError for another game or version."""
+    """Writes the recordings with a known text as <name>.mp3, and lines.tsv, into `out`.
+
+    folder: the game's. Returns how many. Raises RealTalkError for another game or version.
+    """
     try:
         files = _directory((folder / "queen.1c").read_bytes())
         out.mkdir(parents=True, exist_ok=True)
@@ -60,7 +62,7 @@ def unpack(folder: Path, out: Path) -> int:
                     (out / f"{name}.mp3").write_bytes(sound)
                     listing[name] = text
         if not listing:
-            raise ValueError("nothing is said in it")
+            raise ValueError("it has no lines")
     except (OSError, IndexError, ValueError, struct.error) as error:
         raise RealTalkError(f"no Flight of the Amazon Queen in {folder}: {error}") from error
     return write_lines(out, listing)

@@ -1,8 +1,8 @@
 """The dialogue of Drascula: The Vampire Strikes Back (1996; in Debian), acted in English and in
 Spanish.
 
-Each line is a file of its own, 8 bits a sample; the texts, in every language, are in drascula.dat
-that ScummVM made. The layout is as ScummVM's sources tell it.
+Each line is a file of its own, 8 bits a sample. The texts, in every language, are in ScummVM's
+drascula.dat. The layout is from ScummVM's sources.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ from pathlib import Path
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.speech_data.games.lines_tsv import write_lines, write_wav
 
-RATE = 11025
+SAMPLE_RATE = 11025  # Hz
 LANGUAGES = ("en", "es")  # the first of those of drascula.dat; the others are not spoken
 # drascula.dat: bytes of one entry of each table before the texts, of ScummVM's DRASCULA_DAT_VER 6.
 _TABLES = (4, 4, 4, 2, 4, 2, 4, 2, 2, 20, 20, 10, 8)
-# The tables of texts in their order, by how the recordings of their lines are called.
+# The tables of texts in their order, by the prefix of their recordings' names.
 _SPEAKERS = ("", "D", "B", "BJ", "E", "I", "L", "P", "T", "VB")
 
 
 def lines(data: bytes, language: str) -> Iterator[tuple[str, str]]:
-    """(name of the recording without its suffix, text) of every line that drascula.dat holds in
-    one of LANGUAGES. Raises ValueError and struct.error where it is another file."""
+    """(name of the recording without its suffix, text) of every line of drascula.dat.
+
+    language: one of LANGUAGES. Raises ValueError and struct.error for another file.
+    """
     if data[:9] != b"DRASCULA\6":
         raise ValueError("not version 6 of drascula.dat")
     file = io.BytesIO(data)
@@ -50,16 +52,18 @@ def lines(data: bytes, language: str) -> Iterator[tuple[str, str]]:
 
 
 def unpack(texts: Path, folder: Path, out: Path) -> int:
-    """Writes every recording of a known text of `folder`, which is called by its language, as
-    <name>.wav, and lines.tsv, into `out`; returns how many. `texts` is drascula.dat. Raises
-    RealTalkError for another game or version."""
+    """Writes the recordings with a known text as <name>.wav, and lines.tsv, into `out`.
+
+    texts: drascula.dat; folder: the recordings, named by their language. Returns how many. Raises
+    RealTalkError for another game or version.
+    """
     try:
-        said = dict(lines(texts.read_bytes(), folder.name))
+        text_of = dict(lines(texts.read_bytes(), folder.name))
         out.mkdir(parents=True, exist_ok=True)
         listing = {}
         for path in sorted(folder.glob("*.ALS")):
-            if text := said.get(path.stem):
-                write_wav(out / f"{path.stem}.wav", path.read_bytes(), RATE)
+            if text := text_of.get(path.stem):
+                write_wav(out / f"{path.stem}.wav", path.read_bytes(), SAMPLE_RATE)
                 listing[path.stem] = text
     except (OSError, ValueError, struct.error) as error:
         raise RealTalkError(f"no Drascula in {folder}: {error}") from error

@@ -1,8 +1,8 @@
 """The dialogue of Beneath a Steel Sky (Revolution Software 1994; in Debian): native English, acted.
 
 The game's CD version keeps every line as text and as 8 bit sound at 11 kHz in sky.dsk, whose
-directory is sky.dnr; sounds are packed by Rob Northen's ProPack (RNC), method 1. The layout is as
-ScummVM's sources tell it.
+directory is sky.dnr; sounds are packed by Rob Northen's ProPack (RNC), method 1. The layout is
+from ScummVM's sources.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pathlib import Path
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.speech_data.games.lines_tsv import write_lines, write_wav
 
-RATE = 11025
+SAMPLE_RATE = 11025  # Hz
 TEXTS, SPEECH = 60600, 50000  # numbers of the first files of each
 HEADER = 22  # bytes before the sound
 # Lines of section k begin at this number among the sounds.
 SECTIONS = (0, 600, 1100, 2430, 3380, 4530, 5080, 5230)
-# Huffman's tree of version 0.0372, from its root down, left first: "|" is a node with two branches,
-# "\0" ends a line, "~" is a letter that English lacks.
+# The Huffman tree of version 0.0372, from its root down, left first: "|" is a node with two
+# branches, "\0" ends a line, "~" is a letter that English lacks.
 _TREE = (
     "||| |ea|||os|tn||.ir" "|||||\0Eu|mA" "|||lI|dR||NST" "|||||Ohc|Dg|||LC|pU||!yM"
     "|||||PvH|?b|||'f,|GB" "|||||VkF|qw|||K-W|J*" "||||zY|j+|||Q~)||Z~<"
@@ -53,7 +53,7 @@ def _directory(folder: Path) -> dict[int, tuple[int, int]]:
 
 
 def lines(section: bytes, codes: dict[str, str]) -> list[str]:
-    """All lines of one text file. A length of each follows the sums of 32 lengths."""
+    """All lines of one text file: sums of 32 lengths each, then the lengths, then the texts."""
     first, text, *_ = struct.unpack_from("<HH", section)
     lengths = section[first:text]
     out, offset = [], 0
@@ -73,8 +73,8 @@ def lines(section: bytes, codes: dict[str, str]) -> list[str]:
     return out
 
 
-class _Bits:
-    """Bits of 16-bit words, lowest first, with whole bytes between the words."""
+class _BitReader:
+    """A reader of 16-bit words, lowest bit first, with whole bytes between the words."""
 
     def __init__(self, data: bytes, at: int):
         self.data, self.at = data + b"\0\0\0\0", at  # the next word, of which nothing is used yet
@@ -113,11 +113,11 @@ class _Bits:
 
 
 def unpack_rnc(data: bytes) -> bytes:
-    """What ProPack packed; raises ValueError where that is not whole."""
+    """The contents of a ProPack file. Raises ValueError where it is damaged."""
     magic, size, _, _, _, _, blocks = struct.unpack_from(">4sIIHHBB", data)
     if magic != b"RNC\1":
         raise ValueError("not packed by RNC method 1")
-    bits, out = _Bits(data, 18), bytearray()
+    bits, out = _BitReader(data, 18), bytearray()
     bits.take(2)
     for _ in range(blocks):
         raw, places, lengths = bits.table(), bits.table(), bits.table()
@@ -140,8 +140,10 @@ def unpack_rnc(data: bytes) -> bytes:
 
 
 def unpack(folder: Path, out: Path) -> int:
-    """Writes every spoken line of the game's `folder` as <number>.wav and lines.tsv into `out`;
-    returns how many. Raises RealTalkError where the game's files are not those of 0.0372."""
+    """Writes every spoken line as <number>.wav, and lines.tsv, into `out`.
+
+    folder: the game's. Returns how many. Raises RealTalkError for another version than 0.0372.
+    """
     try:
         files, codes = _directory(folder), _tree()
         disk = (folder / "sky.dsk").read_bytes()
@@ -155,7 +157,7 @@ def unpack(folder: Path, out: Path) -> int:
                 place, size = files[SPEECH + first + i]
                 sound = disk[place + HEADER : place + size]
                 sound = unpack_rnc(sound) if sound.startswith(b"RNC") else sound
-                write_wav(out / f"{first + i}.wav", sound, RATE)
+                write_wav(out / f"{first + i}.wav", sound, SAMPLE_RATE)
                 listing[f"{first + i}"] = text
     except (OSError, KeyError, IndexError, ValueError, struct.error) as error:
         raise RealTalkError(f"no Beneath a Steel Sky 0.0372 in {folder}: {error}") from error

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nodes as processes of a command: its arguments, starting them, and ending all of them."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from realtalk_ros.audio.media_files import SAMPLE_CLIP
+
+START_TIMEOUT = 90.0  # s, for a slow machine to load the networks
+
+
+def add_graph(parser: argparse.ArgumentParser) -> None:
+    """What is said, and by which nodes."""
+    add = parser.add_argument
+    add(
+        "--wav",
+        metavar="FILE",
+        type=Path,
+        default=SAMPLE_CLIP,
+        help="speech (default: the bundled clip)",
+    )
+    add("--avatar", metavar="NAME_OR_DIR", default="default", help="whose face")
+    add("--fps", type=float, default=25.0, help="frames a second (default: %(default)g)")
+    add("--size", type=int, default=512, help="height in pixels (default: %(default)s)")
+    add(
+        "--device",
+        choices=("cpu", "cuda", "tensorrt"),
+        default="cpu",
+        help="where the networks run (default: %(default)s)",
+    )
+
+
+def start(nodes: dict[str, subprocess.Popen], name: str, command: list[str]) -> None:
+    """Starts a process and lists it in `nodes`. A signal waits for that: `stop` finds them all."""
+    came: list[int] = []
+    handlers: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handlers[number] = signal.signal(number, lambda sent, _: came.append(sent))
+    try:
+        nodes[name] = subprocess.Popen(command)
+    finally:
+        for kind, handler in handlers.items():
+            signal.signal(kind, handler)
+    for sent in came:
+        signal.raise_signal(sent)
+
+
+def stop(nodes: dict[str, subprocess.Popen]) -> None:
+    """Ends every process: asked first, then forced."""
+    for process in nodes.values():
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+    end = time.monotonic() + 5
+    for process in nodes.values():
+        try:
+            process.wait(max(0.1, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

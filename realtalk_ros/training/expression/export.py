@@ -1,0 +1,112 @@
+"""Writes the two ONNX files that ExpressionModel runs (needs onnx).
+
+expression_prior.onnx encodes a person's prior, once. expression_step.onnx takes one 20 ms step of
+audio, and carries its caches from step to step. Each initializer is a parameter of ExpressionNet by
+name, in the form that training/common/onnx_weights.py describes: `checkpoint.load_onnx` reads them
+back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from realtalk_ros import onnx_session
+from realtalk_ros.contracts import EXPRESSION_VERSION, MEL_STEP, N_MELS, REFERENCE_FRAMES
+from realtalk_ros.expression.onnx_model import STATE
+from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.training.expression.checkpoint import FILES
+from realtalk_ros.training.expression.model import Dims, ExpressionNet
+
+OPSET = 17
+
+
+class _PriorGraph(nn.Module):
+    def __init__(self, net: ExpressionNet):
+        super().__init__()
+        self.net = net
+
+    def forward(self, identity: Tensor, reference: Tensor, condition_mask: Tensor) -> Tensor:
+        return self.net.encode_prior(identity[None], reference[None], condition_mask[None])[0]
+
+
+class _StepGraph(nn.Module):
+    def __init__(self, net: ExpressionNet):
+        super().__init__()
+        self.net = net
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return self.net.step(*inputs)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What is exported into one file."""
+
+    module: nn.Module
+    inputs: dict[str, Tensor]
+    outputs: list[str]
+
+
+def prior_graph(net: ExpressionNet) -> Graph:
+    """Identity and reference window -> keys and values, for one person."""
+    inputs = {
+        "identity": torch.zeros(landmarks.IDENTITY_SIZE),
+        "reference": torch.zeros(REFERENCE_FRAMES, arkit.COUNT),
+        "condition_mask": torch.zeros(2),
+    }
+    return Graph(_PriorGraph(net), inputs, ["condition_kv"])
+
+
+def step_graph(net: ExpressionNet) -> Graph:
+    """One step of audio and the caches -> a frame of the face and the next caches."""
+    dims = net.dims
+    depth = dims.width // dims.heads
+    kv = dims.layers, 2, dims.heads
+    inputs = {
+        "mel": torch.zeros(MEL_STEP, N_MELS),
+        "condition_kv": torch.zeros(*kv, dims.prior_tokens, depth),
+        "mel_context": torch.zeros(dims.mel_context, N_MELS),
+        "conv_cache": torch.zeros(dims.conv_cache_steps, dims.conv_width),
+        "kv_cache": torch.zeros(*kv, dims.attention_window, depth),
+    }
+    outputs = ["weights", "rotation", "speech", "lips", *(f"next_{name}" for name in STATE)]
+    return Graph(_StepGraph(net), inputs, outputs)
+
+
+def export(net: ExpressionNet, folder: Path) -> list[Path]:
+    """Writes both files and SHA256SUMS into `folder`; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    net = net.float().eval()
+    torch.backends.mha.set_fastpath_enabled(False)  # its fused operator has no ONNX form
+    paths = [folder / name for name in FILES]
+    for path, graph in zip(paths, (prior_graph(net), step_graph(net)), strict=True):
+        _write(graph, net.dims, path)
+    onnx_session.write_checksums(folder)
+    return paths
+
+
+def _write(graph: Graph, dims: Dims, path: Path) -> None:
+    import onnx
+
+    from realtalk_ros.training.common import onnx_weights
+
+    # Constant folding would lose the names of the parameters. ONNX Runtime folds when it loads.
+    torch.onnx.export(
+        graph.module, tuple(graph.inputs.values()), str(path), input_names=list(graph.inputs),
+        output_names=graph.outputs, opset_version=OPSET, dynamo=False, do_constant_folding=False,
+    )  # fmt: skip
+    model = onnx.load(str(path))
+    onnx_weights.strip_prefix(model, "net.")  # of _PriorGraph and _StepGraph
+    onnx_weights.fold_transposes(model)
+    onnx_weights.store_weights_as_fp16(model)
+    properties = {
+        "version": EXPRESSION_VERSION,
+        "look_ahead": f"{dims.look_ahead:.6f}",
+        "delay_steps": str(dims.delay),
+    }
+    onnx.helper.set_model_props(model, properties)
+    onnx.save(model, str(path))

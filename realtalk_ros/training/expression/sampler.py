@@ -1,0 +1,209 @@
+"""Draws training sequences: recorded or synthetic speech, the face moved by a random person.
+
+Blendshape weights come from the coarticulation model, which moves a random person's face from the
+phones' times. Sequences of videos have a real person's weights instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from realtalk_ros.behaviour import emotion
+from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP, REFERENCE_FRAMES, REFERENCE_RATE
+from realtalk_ros.training.expression import coarticulation, mel_augment
+from realtalk_ros.training.expression.coarticulation import Motion, Style
+from realtalk_ros.training.expression.samples import Batch, Sample
+from realtalk_ros.training.expression.video_dataset import VideoDataset
+from realtalk_ros.training.speech_data.dataset import Segment, SpeechDataset, Utterance
+
+# Frames of a reference window at 50 Hz, and those before and after it that influence it.
+_WINDOW = REFERENCE_FRAMES * EXPRESSION_RATE // REFERENCE_RATE
+_MARGIN = 20
+_MIN_REST = 60  # frames left of an utterance that begins in its middle
+_MOTION_FIELDS = ("weights", "rotation", "speech", "closure", "labiodental", "phone")
+
+# Share in a batch of each kind of speech, which is in files train_<kind>*.npz.
+KIND_SHARES = {"real": 0.73, "festival": 0.08, "flite": 0.06, "espeak": 0.08, "still": 0.05}
+# As how many sources one counts that has many speakers. Learners of English are among them because
+# they pronounce th differently.
+SOURCE_COUNTS = {
+    "commonvoice": 2.5, "commonvoice/en": 4, "commonvoice/fr": 2, "commonvoice/es": 12,
+    "librispeech": 6, "speechocean": 4, "steelsky": 4, "amazonqueen": 3, "drascula/en": 3,
+    "drascula/es": 6, "picovoice/en/orders": 4, "picovoice/en/words": 1.5, "kathleen": 2,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SamplerSettings:
+    """What sequences are made of. Saved with the training's other settings."""
+
+    steps: int = 192  # of 20 ms in a sequence: 3.84 s
+    kind_shares: dict[str, float] = field(default_factory=lambda: dict(KIND_SHARES))
+    source_counts: dict[str, float] = field(default_factory=lambda: dict(SOURCE_COUNTS))
+    video_share: float = 0.3  # of the sequences, where there are both videos and speech
+    emotion_probability: float = 0.25
+    known_probability: float = 0.65  # of the identity, and of the reference
+    stillness_probability: float = 0.05  # of something that is not speech in place of an utterance
+    skip_probability: float = 0.7  # of beginning inside the first utterance
+    mask_probability: float = 0.5  # of SpecAugment
+
+    def source_count(self, source: str) -> float:
+        """As how many sources a source counts: by its full name, by its corpus, or 1."""
+        corpus = source.partition("/")[0]
+        return self.source_counts.get(source, self.source_counts.get(corpus, 1))
+
+
+class Sampler:
+    """Random sequences of `datasets` (kind of speech -> utterances) and of `videos`."""
+
+    def __init__(
+        self,
+        datasets: dict[str, SpeechDataset],
+        seed: int,
+        videos: VideoDataset | None = None,
+        settings: SamplerSettings | None = None,
+    ):
+        self.datasets, self.videos = datasets, videos
+        self.settings = settings or SamplerSettings()
+        self.rng = np.random.default_rng(seed)
+        shares = [self.settings.kind_shares[kind] for kind in datasets]
+        self.kinds = list(datasets)
+        self._kind_probabilities = [share / sum(shares) for share in shares]
+        #: The kinds that have speech in them.
+        self.speech_kinds = [kind for kind in datasets if kind != "still"]
+        # Big sources come more often than small ones, but less than in proportion; one of hundreds
+        # of speakers more often than one of one speaker.
+        self._sources = {}
+        for kind, data in datasets.items():
+            sources, which, counts = np.unique(data.source, return_inverse=True, return_counts=True)
+            share = np.sqrt(counts) * [self.settings.source_count(source) for source in sources]
+            members = [np.flatnonzero(which == k) for k in range(len(sources))]
+            self._sources[kind] = members, share / share.sum()
+
+    def draw_kind(self) -> str:
+        """A kind of speech."""
+        return self.kinds[self.rng.choice(len(self.kinds), p=self._kind_probabilities)]
+
+    def draw_utterance(self, kind: str) -> Utterance:
+        members, share = self._sources[kind]
+        group = members[self.rng.choice(len(members), p=share)]
+        mel, segments, source = self.datasets[kind][int(group[self.rng.integers(len(group))])]
+        return Utterance(mel.astype(np.float32), segments, source)
+
+    def draw_noise(self) -> np.ndarray | None:
+        """Log-mel (k, 80) of something that is not speech, or None where there is nothing."""
+        return self.draw_utterance("still").mel if "still" in self.datasets else None
+
+    def draw_emotion(self) -> np.ndarray | None:
+        """Blendshape weights (52,) of a random emotion, or None for a neutral face."""
+        if self.rng.random() >= self.settings.emotion_probability:
+            return None
+        return emotion.weights(self.rng.choice(emotion.NAMES), self.rng.uniform(0.3, 1))
+
+    def draw_reference(self, style: Style, shown_emotion: np.ndarray | None) -> np.ndarray:
+        """Reference window (50, 52) of a person of this style who says something."""
+        kind = self.speech_kinds[self.rng.integers(len(self.speech_kinds))]
+        mel, segments, _ = self.draw_utterance(kind)
+        frames = len(mel) // MEL_STEP
+        start = int(self.rng.integers(0, max(1, frames - _WINDOW)))
+        # Only the frames that influence the window are computed.
+        first, last = max(0, start - _MARGIN), min(frames, start + _WINDOW + _MARGIN)
+        begin, end = first / EXPRESSION_RATE, last / EXPRESSION_RATE
+        near = [
+            (phone, max(s, begin) - begin, min(e, end) - begin)
+            for phone, s, e in segments
+            if s < end and e > begin
+        ]
+        accent = coarticulation.accents(mel[: last * MEL_STEP])[first:]
+        motion = coarticulation.animate(near, last - first, style, accent, shown_emotion)
+        return coarticulation.reference_window(motion.weights, start - first)
+
+    def draw_sample(self, delay: int) -> Sample:
+        """A sequence of speech, moved by a random person."""
+        kind = self.draw_kind()
+        identity, style = coarticulation.random_person(self.rng)
+        shown_emotion = self.draw_emotion()
+        mels: list[np.ndarray] = []
+        motions: list[dict[str, np.ndarray]] = []
+        steps = 0
+        while steps < self.settings.steps:
+            mel, segments = self._next_utterance(kind)
+            frames = len(mel) // MEL_STEP
+            mel = mel[: frames * MEL_STEP]
+            accent = coarticulation.accents(mel)
+            motion = coarticulation.animate(segments, frames, style, accent, shown_emotion)
+            skip = 0 if mels else self._draw_skip(frames)
+            mels.append(mel[skip * MEL_STEP :])
+            motions.append(_motion_from(motion, skip))
+            steps += frames - skip
+        mel = self._augment(np.concatenate(mels)[: self.settings.steps * MEL_STEP])
+        end = self.settings.steps - delay
+        labels = {name: np.concatenate([m[name] for m in motions])[:end] for name in _MOTION_FIELDS}
+        return Sample(
+            mel=mel,
+            identity=identity,
+            style=style.latent,
+            reference=self.draw_reference(style, shown_emotion),
+            condition_mask=self.draw_condition_mask(),
+            **labels,
+        )
+
+    def _next_utterance(self, kind: str) -> tuple[np.ndarray, list[Segment]]:
+        """An utterance of `kind`, now and then of none, at a random pace."""
+        still = "still" in self.datasets and self.rng.random() < self.settings.stillness_probability
+        mel, segments, _ = self.draw_utterance("still" if still else kind)
+        return mel_augment.time_stretch(mel, segments, self.rng)
+
+    def _draw_skip(self, frames: int) -> int:
+        """Where a sequence begins in its first utterance: starts and middles are both learned."""
+        if self.rng.random() >= self.settings.skip_probability:
+            return 0
+        return int(self.rng.integers(0, max(1, frames - _MIN_REST)))
+
+    def _augment(self, mel: np.ndarray) -> np.ndarray:
+        mel = mel_augment.augment(mel, self.draw_noise(), self.rng)
+        if self.rng.random() < self.settings.mask_probability:
+            mel = mel_augment.spec_augment(mel, self.rng)
+        return mel
+
+    def draw_condition_mask(self) -> np.ndarray:
+        """(2,): whether the network gets the identity and the reference of a sequence."""
+        probability = self.settings.known_probability
+        known = (self.rng.random() < probability, self.rng.random() < probability)
+        return np.array(known, np.float32)
+
+    def draw_video_sample(self, delay: int) -> Sample:
+        """A sequence of a video."""
+        return self.videos.draw_sample(self.settings, delay, self.draw_noise(), self.rng)
+
+    def _draws_video(self) -> bool:
+        """Whether the next sequence is of a video."""
+        if self.videos is None:
+            return False
+        return not self.datasets or self.rng.random() < self.settings.video_share
+
+    def draw_batch(self, size: int, delay: int) -> Batch:
+        """delay: steps from the sound of a frame to its output, see Dims."""
+        return Batch.collate(
+            [
+                self.draw_video_sample(delay) if self._draws_video() else self.draw_sample(delay)
+                for _ in range(size)
+            ]
+        )
+
+
+def _motion_from(motion: Motion, first: int) -> dict[str, np.ndarray]:
+    """The fields of a motion from frame `first` on."""
+    return {name: getattr(motion, name)[first:] for name in _MOTION_FIELDS}
+
+
+def load_datasets(folder: Path) -> dict[str, SpeechDataset]:
+    """The kinds of speech in a folder of train_<kind>*.npz."""
+    shards = {kind: sorted(folder.glob(f"train_{kind}*.npz")) for kind in KIND_SHARES}
+    datasets = {kind: SpeechDataset.load(*paths) for kind, paths in shards.items() if paths}
+    for kind, data in datasets.items():
+        print(f"{kind}: {len(data)} utterances, {data.hours:.2f} h", flush=True)
+    return datasets
