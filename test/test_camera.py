@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pinhole cameras fitted to landmarks."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lids and irises are where the face model has them."""
 
 import cv2

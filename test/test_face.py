@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One face from speech, emotion, gaze and idle motion; its quality on a slow machine."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The map of the mouth's interior is as the face model has it."""
 
 import numpy as np

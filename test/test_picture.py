@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every bundled face obeys in its pixels: up is up, left is the person's left, p shuts the lips."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Chunks to timed expressions and pictures, with the shipped networks on real speech."""
 
 from dataclasses import replace

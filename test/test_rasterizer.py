@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Triangles are rasterised as OpenCV fills them."""
 
 import cv2

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The shipped renderer on the default avatar: obeys the weights, leaves the rest alone."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Named emotions as ARKit weights, and other vocabularies of emotions mapped to these names.
 
 Each emotion is the action units that EMFACS gives it (W. V. Friesen & P. Ekman, "EMFACS-7:

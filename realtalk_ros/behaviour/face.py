@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One face: mixes speech, emotion, gaze and idle motion, and renders the result.
 
 These meet only here, with and without ROS.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From speech to images of one face, as fast as the machine can, without ROS."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Looking at a point: the eyes move first, the head follows part of the way."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small head motion, by warping the picture around the face.
 
 When a head rotates by an angle, what lies a head's radius in front of the axis moves by the radius

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Idle motion: blinks, glances, breath and slow head motion.
 
 Everything is a pure function of time and seed. So any frame can be computed alone, a clock that

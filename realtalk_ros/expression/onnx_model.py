@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Speech to expression, one 20 ms step after the other (ONNX Runtime).
 
 The cost of a step and the memory held do not depend on how long the stream has run.

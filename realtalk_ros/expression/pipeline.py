@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Audio chunks in, timed expressions out.
 
 All times are media time in seconds: an expression of time T belongs to what is heard at T.

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Expressions to pictures of an avatar, on the robot."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Renders several faces of one process in one run of the network where possible.
 
 Each face has a display thread of its own, which requests its frame when that is due. Frames that

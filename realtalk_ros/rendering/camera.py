@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pinhole cameras of an avatar's templates, each fitted to the 68 landmarks of its template (NumPy).
 
 A face is near enough to the camera for perspective to matter: an affine camera puts the lips of an

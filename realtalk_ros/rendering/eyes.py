@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lids and irises, moved to where the 3D face prior puts them (NumPy).
 
 An eye consists of layers. The eyeball stays in its place while lids come down over it, and turns

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Renders ARKit weights: the generated face crop, blended into a template of the avatar."""
 
 from __future__ import annotations

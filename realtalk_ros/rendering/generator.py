@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The renderer's networks at run time (ONNX Runtime).
 
 An avatar's features are encoded once, when it is loaded. Each frame then takes the aligner, which

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the 3D face prior predicts of a picture: where the weights move a template's landmarks, the
 eyes (eyes.py) and what is visible of the mouth's interior (mouth.py).
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the 3D face prior shows of the mouth's interior (NumPy and OpenCV).
 
 A picture of a closed mouth does not show where its teeth are, but the face model has them: they

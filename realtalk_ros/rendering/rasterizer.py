@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rasterises triangles (NumPy): a few thousand small ones in less than a millisecond.
 
 The far ones are drawn first (the painter's algorithm), which is right for triangles that are small

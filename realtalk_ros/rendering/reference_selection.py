@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which of an avatar's reference images textures a frame: the one with the most similar mouth.
 
 The encoder's features are kept for each pair of reference and template, so that a frame only says

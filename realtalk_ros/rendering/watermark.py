@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A visible text in a corner of the picture, which says that this face is not a recording."""
 
 from __future__ import annotations
