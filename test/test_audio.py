@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Log-mel frames, PCM and the resampler."""
+
 import numpy as np
 import pytest
 

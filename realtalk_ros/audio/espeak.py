@@ -19,7 +19,7 @@ from realtalk_ros.errors import RealTalkError
 DEFAULT_VOICE = "en-us"
 MIN_SPEED, MAX_SPEED = 80, 450  # words a minute
 MIN_PITCH, MAX_PITCH = 0, 99
-MAX_SPOKEN = 200_000  # characters spoken in one go; text_to_speech.py speaks by sentences
+MAX_TEXT = 200_000  # characters spoken at once; text_to_speech.py speaks sentence by sentence
 
 
 class _Event(ctypes.Structure):
@@ -38,11 +38,11 @@ class _Event(ctypes.Structure):
 
 
 class NothingToSay(RealTalkError):
-    """A text of which a voice says nothing."""
+    """The text has nothing that the voice can say."""
 
 
 def check_words(text: str) -> None:
-    """Raises NothingToSay for a text without a word: of emoji alone, or punctuation."""
+    """Raises NothingToSay for a text without a word, such as emoji or punctuation alone."""
     if not unicode_scripts.has_words(text):
         raise NothingToSay("there is no text to speak: give at least one word")
 
@@ -58,16 +58,17 @@ def check_numbers(words_per_minute: float, pitch: float) -> None:
 
 
 class Espeak:
-    """Text to speech with espeak-ng, through its C library.
+    """Speaks texts.
 
-    espeak-ng is a separate program under the GPL, version 3. It is not part of this package; it is
-    found if installed: the system's libespeak-ng first, else the wheel `espeakng-loader`.
+    espeak-ng is a separate program under the GPL, version 3, and not part of this package. It is
+    used if it is installed: the system's libespeak-ng, else that of the wheel `espeakng-loader`.
     """
 
     # speak_lib.h of espeak-ng 1.51
     _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT
-    _DONT_EXIT = 0x8000  # espeakINITIALIZE_DONT_EXIT: report missing data, do not end the process
-    # espeakINITIALIZE: events of phonemes, too, in IPA (training/speech_data/tts_engines.py)
+    # espeakINITIALIZE_DONT_EXIT: missing data are an error, they do not end the process
+    _DONT_EXIT = 0x8000
+    # espeakINITIALIZE: also events of phonemes, in IPA (training/speech_data/tts_engines.py)
     _PHONEMES = 1 | 2
     _UTF8 = 1  # espeakCHARS_UTF8
     _RATE, _PITCH = 1, 3  # espeak_PARAMETER
@@ -80,7 +81,7 @@ class Espeak:
         self._library, self.sample_rate = load_espeak()
         self._parts: list[bytes] = []
         self._words: list[tuple[int, float]] = []
-        self._callback = self._CALLBACK(self._collect)  # the library keeps only its address
+        self._callback = self._CALLBACK(self._collect)  # kept: the library has only its address
 
     def speak(
         self,
@@ -89,11 +90,12 @@ class Espeak:
         words_per_minute: int = 165,
         pitch: int = 50,
     ) -> tuple[np.ndarray, int]:
-        """Speaks a text: float32 (n,) in [-1, 1], and its rate in Hz (22050).
+        """Speaks a text. Returns samples, float32 (n,) in [-1, 1], and their rate in Hz (22050).
 
-        `voice` is a name of espeak-ng, with a variant if wanted ("en-us", "de", "fr+f3");
-        `words_per_minute` 80 to 450; `pitch` 0 to 99. Raises NothingToSay for a text in which
-        there is nothing to say, RealTalkError for an unknown voice or a number out of range.
+        voice: a name of espeak-ng, with a variant if wanted ("en-us", "de", "fr+f3").
+        words_per_minute: 80 to 450. pitch: 0 to 99.
+        Raises NothingToSay for a text without anything to say, RealTalkError for an unknown voice
+        or a number out of range.
         """
         return self.speak_words(text, voice, words_per_minute, pitch)[:2]
 
@@ -104,12 +106,12 @@ class Espeak:
         words_per_minute: int = 165,
         pitch: int = 50,
     ) -> tuple[np.ndarray, int, list[tuple[int, float]]]:
-        """As `speak`, and for each word the place in the text where it begins and when, s."""
-        said, places = unicode_scripts.speakable(text)
-        check_words(said)
-        if len(said) > MAX_SPOKEN:
-            raise RealTalkError(f"{len(said)} characters are too long: give at most {MAX_SPOKEN}")
-        data = said.encode() + b"\0"
+        """As `speak`; also returns, for each word, its offset in the text and when it begins, s."""
+        cleaned, offsets = unicode_scripts.speakable(text)
+        check_words(cleaned)
+        if len(cleaned) > MAX_TEXT:
+            raise RealTalkError(f"{len(cleaned)} characters are too long: give at most {MAX_TEXT}")
+        data = cleaned.encode() + b"\0"
         pcm, words = self._synthesize(
             voice, words_per_minute, pitch,
             lambda: self._library.espeak_Synth(
@@ -118,19 +120,20 @@ class Espeak:
         )  # fmt: skip
         if not pcm.any():
             raise NothingToSay(f"espeak-ng finds nothing to say in {text[:40]!r}: give words")
-        last = len(places) - 1
-        return pcm, self.sample_rate, [(places[min(max(0, i), last)], s) for i, s in words]
+        last = len(offsets) - 1
+        return pcm, self.sample_rate, [(offsets[min(max(0, i), last)], s) for i, s in words]
 
     def spell(
         self, character: str, voice: str | Voice, words_per_minute: int = 165, pitch: int = 50
     ) -> np.ndarray:
-        """The name of one character (with its accents), such as "dot": float32 (n,)."""
-        said = unicode_scripts.speakable(character)[0].strip()
-        if not said or said[0].isalnum():  # espeak_Char says "capital", and some scripts' names
-            return self.speak_words(said, voice, words_per_minute, pitch)[0]
+        """Speaks the name of one character (with its accents), such as "dot": float32 (n,)."""
+        cleaned = unicode_scripts.speakable(character)[0].strip()
+        # espeak_Char would add "capital" to letters, and the names of some scripts.
+        if not cleaned or cleaned[0].isalnum():
+            return self.speak_words(cleaned, voice, words_per_minute, pitch)[0]
         pcm, _ = self._synthesize(
             voice, words_per_minute, pitch,
-            lambda: self._library.espeak_Char(ctypes.c_wchar(said[0])),
+            lambda: self._library.espeak_Char(ctypes.c_wchar(cleaned[0])),
         )  # fmt: skip
         if not pcm.any():
             raise NothingToSay(f"espeak-ng has no name for {character[:1]!r}: leave it out")
@@ -143,7 +146,7 @@ class Espeak:
         pitch: float,
         synthesis: Callable[[], int],
     ) -> tuple[np.ndarray, list[tuple[int, float]]]:
-        """float32 (n,), and the places and times of its words."""
+        """Samples, float32 (n,), and the offset and time, s, of each word."""
         check_numbers(words_per_minute, pitch)
         with _ESPEAK_LOCK:  # the library holds one global state
             set_voice(self._library, voice)
@@ -160,6 +163,7 @@ class Espeak:
         return pcm.astype(np.float32) / 32768.0, words
 
     def _collect(self, samples: Any, count: int, events: Any) -> int:
+        """Keeps samples and words: the library's callback, a t_espeak_callback of speak_lib.h."""
         if samples and count > 0:
             self._parts.append(ctypes.string_at(samples, 2 * count))
         i = 0
@@ -175,13 +179,13 @@ _ESPEAK_LOCK = threading.RLock()
 
 @lru_cache(maxsize=1)
 def voices() -> Voices:
-    """What the installed espeak-ng can speak. Raises RealTalkError if it is not installed."""
+    """The voices of the installed espeak-ng. Raises RealTalkError if it is not installed."""
     with _ESPEAK_LOCK:
         return Voices(load_espeak()[0])
 
 
 def check_voice(voice: str | Voice) -> None:
-    """Raises RealTalkError for a voice that espeak-ng does not have, or has no data of."""
+    """Raises RealTalkError for a voice that espeak-ng does not have, or whose data are missing."""
     try:
         Espeak().speak("ready", voice)
     except NothingToSay as error:
@@ -192,7 +196,7 @@ def check_voice(voice: str | Voice) -> None:
 
 
 def set_voice(library: ctypes.CDLL, voice: str | Voice) -> None:
-    """Makes `library` speak with a voice of its own list. Raises RealTalkError."""
+    """Makes `library` speak with a voice of its list. Raises RealTalkError for another."""
     found = voices().find(voice) if isinstance(voice, str) else voice
     if library.espeak_SetVoiceByName(found.name.encode()) != 0:
         raise RealTalkError(
@@ -202,31 +206,32 @@ def set_voice(library: ctypes.CDLL, voice: str | Voice) -> None:
 
 
 @lru_cache(maxsize=1)
-def _espeak_places() -> list[tuple[str, bytes | None]]:
-    """Library and data, the system's first. Found once: the wheel's library, when it is loaded,
-    answers to the system's name, and would be told to look for data where there are none."""
-    places: list[tuple[str, bytes | None]] = []
+def _library_paths() -> list[tuple[str, bytes | None]]:
+    """Paths of the library and its data (None: the default), the system's first.
+
+    Looked up once: after the wheel's library is loaded it answers to the system's name, and would
+    look for its data where there are none.
+    """
+    paths: list[tuple[str, bytes | None]] = []
     try:
         ctypes.CDLL("libespeak-ng.so.1")
-        places.append(("libespeak-ng.so.1", None))
+        paths.append(("libespeak-ng.so.1", None))
     except OSError:
         pass
     try:
         import espeakng_loader
 
-        places.append(
-            (espeakng_loader.get_library_path(), espeakng_loader.get_data_path().encode())
-        )
+        paths.append((espeakng_loader.get_library_path(), espeakng_loader.get_data_path().encode()))
     except (ImportError, OSError):
         pass
-    return places
+    return paths
 
 
 @lru_cache(maxsize=1)
 def load_espeak() -> tuple[ctypes.CDLL, int]:
-    """The library, initialised once in a process, and its sample rate, Hz. Its global state has
-    users: set the callback before every synthesis. Raises RealTalkError if it is not installed."""
-    for library_path, data_path in _espeak_places():
+    """The library, initialised once in a process, and its sample rate, Hz. Its state is global and
+    shared: set the callback before every synthesis. Raises RealTalkError if it is not installed."""
+    for library_path, data_path in _library_paths():
         try:
             library = ctypes.CDLL(library_path)
         except OSError:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PCM samples: decoding, mixing down to mono, and the sample rates that are taken."""
+"""PCM samples: decoding, mixing down to mono, and the sample rates that are accepted."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -9,13 +11,16 @@ from realtalk_ros.errors import AudioError
 
 MIN_RATE, MAX_RATE = 4000, 384000  # Hz, input
 MAX_CHANNELS = 64
-AUDIBLE = 1e-7  # power of what can be heard at all, of a full scale of 1
-CANCELLED = 0.05  # share of the power of independent channels, below which they cancel each other
-ENCODINGS: dict[str, np.dtype] = {"pcm_s16le": np.dtype("<i2"), "pcm_f32le": np.dtype("<f4")}
+MIN_POWER = 1e-7  # of an audible channel; full scale is 1
+# Channels cancel each other where the power of their mean is less than this share of what the mean
+# of independent channels would have.
+CANCELLED = 0.05
+ENCODINGS: dict[str, np.dtype[Any]] = {"pcm_s16le": np.dtype("<i2"), "pcm_f32le": np.dtype("<f4")}
 
 
 def sanitize(pcm: np.ndarray) -> tuple[np.ndarray, int]:
-    """Float samples -> (clipped to [-1, 1], NaN and infinity as 0; how many those were)."""
+    """Clips float samples to [-1, 1]; NaN and infinity become 0. Also returns how many were not
+    finite."""
     finite = np.isfinite(pcm)
     bad = int(pcm.size - np.count_nonzero(finite))
     if bad:
@@ -24,7 +29,7 @@ def sanitize(pcm: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def decode_pcm(data: bytes | memoryview | np.ndarray, encoding: str, channels: int) -> np.ndarray:
-    """Interleaved little-endian PCM bytes -> (n,) float32 mono in [-1, 1], see `mix_down`.
+    """Interleaved little-endian PCM bytes -> (n,) float32 mono in [-1, 1], mixed by `mix_down`.
 
     Raises AudioError as `decode_channels` does.
     """
@@ -63,24 +68,27 @@ def decode_channels(
 
 
 def mix_down(frames: np.ndarray) -> tuple[np.ndarray, bool]:
-    """(n, channels) float32 -> ((n,) their mean, False); or, where the channels cancel each other
-    out in the mean, as in stereo with one channel inverted, (one of the loudest, True)."""
+    """(n, channels) float32 -> the channels' mean (n,) and False.
+
+    Where the channels cancel each other in the mean, as in stereo with one channel inverted: one of
+    the loudest channels and True.
+    """
     channels = frames.shape[1]
     if channels == 1 or not len(frames):
         return frames.reshape(-1) if channels == 1 else frames.mean(axis=1), False
     mono = frames.mean(axis=1)
     power = np.einsum("nc,nc->c", frames, frames) / len(frames)
-    # Channels that have nothing to do with each other would leave sum / channels^2.
-    cancelled = power.max() > AUDIBLE and mono @ mono / len(frames) < CANCELLED * (
+    # The mean of independent channels has the power sum / channels^2.
+    cancelled = power.max() > MIN_POWER and mono @ mono / len(frames) < CANCELLED * (
         power.sum() / channels**2
     )
     if not cancelled:
         return mono, False
-    # The first of those that are about as loud: the choice must not change from chunk to chunk.
+    # The first of those that are about equally loud: the choice must not change between chunks.
     return np.ascontiguousarray(frames[:, np.argmax(power >= power.max() / 2)]), True
 
 
 def check_rate(sample_rate: int) -> None:
-    """Raises AudioError for a sample rate, Hz, that cannot be heard: outside 4000..384000."""
+    """Raises AudioError for a sample rate, Hz, outside 4000..384000."""
     if not MIN_RATE <= sample_rate <= MAX_RATE:
         raise AudioError(f"sample rate {sample_rate} Hz: send {MIN_RATE} to {MAX_RATE} Hz")

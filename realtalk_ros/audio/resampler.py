@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Streaming resampler; however a signal is cut, the same samples come out."""
+"""A streaming resampler: however a signal is cut into chunks, the same samples come out."""
 
 from __future__ import annotations
 
@@ -11,31 +11,33 @@ from realtalk_ros.contracts import SAMPLE_RATE
 
 
 class Resampler:
-    """Streaming resampler (libswresample, which compensates its own delay).
+    """libswresample, which compensates its own delay: output sample n is the input at time
+    n / output_rate s.
 
-    Output sample n is the input at time n / `to` s. It withholds 1-2 ms of input; soxr's stream
-    was measured to withhold 37-118 ms at common rates, most of the face's latency budget.
+    It holds back 1 to 2 ms of input. soxr's stream was measured to hold back 37 to 118 ms at common
+    rates, most of the face's latency budget.
     """
 
-    def __init__(self, rate: int, to: int = SAMPLE_RATE):
-        """rate: of the input, to: of the output, Hz. Raises AudioError outside 4000..384000."""
-        check_rate(rate)
-        check_rate(to)
-        self._rate = rate
-        self._swr = av.AudioResampler(format="flt", layout="mono", rate=to)
+    def __init__(self, input_rate: int, output_rate: int = SAMPLE_RATE):
+        """Rates in Hz. Raises AudioError outside 4000..384000."""
+        check_rate(input_rate)
+        check_rate(output_rate)
+        self._input_rate = input_rate
+        self._resampler = av.AudioResampler(format="flt", layout="mono", rate=output_rate)
 
     def push(self, pcm: np.ndarray) -> np.ndarray:
+        """(n,) float32 mono -> (m,) float32, the samples now known."""
         if len(pcm) == 0:
             return np.zeros(0, np.float32)
         frame = av.AudioFrame.from_ndarray(
             np.ascontiguousarray(pcm, np.float32)[None], format="flt", layout="mono"
         )
-        frame.sample_rate = self._rate
-        return self._join(self._swr.resample(frame))
+        frame.sample_rate = self._input_rate
+        return self._join(self._resampler.resample(frame))
 
     def flush(self) -> np.ndarray:
-        """The rest, so that n input samples make about n * to / rate output samples."""
-        return self._join(self._swr.resample(None))
+        """The remaining samples: n of input make about n * output_rate / input_rate of output."""
+        return self._join(self._resampler.resample(None))
 
     @staticmethod
     def _join(frames: list[av.AudioFrame]) -> np.ndarray:

@@ -180,7 +180,7 @@ class Saying:
         """Who says what is marked with a language."""
         if not language:
             return self._voice
-        if (voice := voices().speaking(language, self._voice)) is None:
+        if (voice := voices().for_language(language, self._voice)) is None:
             self._warn(
                 f"espeak-ng has no voice for the language {language[:20]!r}, so the voice that is "
                 "set speaks it: use a language tag such as de or fr-FR"
@@ -199,11 +199,11 @@ class Saying:
 
     def _reading(self, written: str, voice: Voice) -> Voice | None:
         """`voice`, or one that can read a script where it cannot; None: none can."""
-        if unicode_scripts.reads(voice.spoken, written):
+        if unicode_scripts.reads(voice.base_language, written):
             return voice
         name, languages = unicode_scripts.readers(written)
         for language in languages:
-            if (other := voices().speaking(language, voice)) is not None:
+            if (other := voices().for_language(language, voice)) is not None:
                 self._warn(
                     f"the voice that is set cannot read {name}, so voice {other.language} does: "
                     f'set a voice that can, or mark the text as <lang xml:lang="{other.language}">'
