@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The `realtalk` command. Each subcommand is a module with `add_arguments(parser)` and `run(args)`.
 
 Only the module of the subcommand that is called is imported: `realtalk speak` needs neither ROS nor

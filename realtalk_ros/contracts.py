@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Constants that networks, avatars, nodes and trainings must agree on.
 
 The 52 expression weights are in face_model/arkit.py, the 68 landmarks (and which of them are lips)
@@ -6,7 +7,7 @@ in face_model/landmarks.py.
 
 # Settings of a face
 FPS_RANGE = (1.0, 120.0)  # frames per second, from and to
-SIZE_RANGE = (64, 2048)  # pixels of a picture's height, likewise
+SIZE_RANGE = (64, 2048)  # height of an image in pixels, likewise
 
 # Audio input of the networks
 SAMPLE_RATE = 16000  # Hz

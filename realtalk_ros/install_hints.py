@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command that installs a missing part. It depends on where this Python comes from.
 
 A virtual environment  its own pip. The missing packages are named themselves, not as an extra of
@@ -114,8 +115,8 @@ def how_to_get_headless_opencv() -> str:
     """Commands for an OpenCV that needs no GUI libraries."""
     if has_apt() and not in_environment():
         return how_to_install("cv2")
-    anew = pip("install", "--force-reinstall", "--no-deps", "opencv-python-headless")
-    return f"{pip('uninstall', '-y', 'opencv-python')} && {anew}"
+    reinstall = pip("install", "--force-reinstall", "--no-deps", "opencv-python-headless")
+    return f"{pip('uninstall', '-y', 'opencv-python')} && {reinstall}"
 
 
 def how_to_get_ros() -> str:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Wrong messages: none stops a node, each cause is logged once and shows in diagnostics."""
 
 import subprocess

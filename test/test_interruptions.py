@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Interrupts in the real graph, both nodes in this process so that what is shown can be seen."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The jitter buffer: what is shown when."""
 
 import itertools

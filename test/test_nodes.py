@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ROS contract, with real nodes as processes: topics, interrupts, crashes, recordings."""
 
 import json

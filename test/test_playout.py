@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Turn-taking and audio playout, without ROS."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes the face and its speech to an MP4 file: images and audio lie where their stamps say."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Speaks texts, plain or in SSML, through espeak-ng: std_msgs/String on `say`, or the action `say`,
 which reports its progress and can be cancelled. One text at a time."""
 

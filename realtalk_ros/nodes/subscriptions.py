@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Subscriptions that give all waiting messages at once, and how long each has waited; audio from
 any sender, reliable or best effort."""
 
