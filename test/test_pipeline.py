@@ -67,9 +67,9 @@ def test_no_frame_waits_longer_than_the_network_looks_ahead(pipeline, speech, ph
     begin = 1.7e9 + phase
     for chunk in cut((speech[0][: speech[1]], speech[1]), 0.001, begin)[:-1]:
         for frame in pipeline.push(chunk):
-            heard = chunk.start + chunk.seconds - frame.time
+            after = chunk.start + chunk.seconds - frame.time  # of audio, s
             assert frame.time > begin - 1e-4
-            assert heard < pipeline.model.look_ahead + 0.002
+            assert after < pipeline.model.look_ahead + 0.002
     assert frame.time > begin + 0.8 - pipeline.model.look_ahead
 
 
@@ -93,8 +93,9 @@ def test_frames_lie_on_one_grid_and_cover_the_speech(pipeline, speech):
 def test_fifty_frames_a_second_pass_through_the_same_curve(model, prior, speech):
     slow = run(ExpressionPipeline(model, prior, 25), cut(speech, 0.1))
     fast = run(ExpressionPipeline(model, prior, 50), cut(speech, 0.1))
-    np.testing.assert_allclose(curve(fast)[::2][: len(slow)], curve(slow)[: len(fast[::2])],
-                               atol=1e-5)
+    np.testing.assert_allclose(
+        curve(fast)[::2][: len(slow)], curve(slow)[: len(fast[::2])], atol=1e-5
+    )
 
 
 def test_the_mouth_opens_in_speech_and_rests_after_it(pipeline, speech):
@@ -121,8 +122,9 @@ def test_repeated_and_late_chunks_change_nothing(pipeline, speech):
 def test_jitter_of_stamps_changes_nothing(pipeline, speech):
     whole = run(pipeline, cut(speech, 0.1))
     noise = np.random.default_rng(0).uniform(-0.04, 0.04, 100)
-    jittered = [replace(c, start=c.start + noise[k] * (k > 0))
-                for k, c in enumerate(cut(speech, 0.1))]
+    jittered = [
+        replace(c, start=c.start + noise[k] * (k > 0)) for k, c in enumerate(cut(speech, 0.1))
+    ]
     got = run(pipeline, jittered)
     assert [f.time for f in got] == [f.time for f in whole]
     np.testing.assert_allclose(curve(got), curve(whole), atol=1e-4)

@@ -26,7 +26,7 @@ from realtalk_ros.nodes.face_settings import check as check_setting
 from realtalk_ros.nodes.subscriptions import AudioSubscription, Received
 from realtalk_ros.playout.sender_identity import SenderIdentifier
 from realtalk_ros.playout.turn_taking import POLICIES, TurnTaking
-from realtalk_ros.stream_types import Chunk, TimedExpression
+from realtalk_ros.stream_types import Chunk, ScheduledChunk, TimedExpression
 
 WORK_EVERY = 0.02  # s
 WORK_AT_ONCE = 0.01  # s of computing after which other callbacks have their turn
@@ -277,15 +277,15 @@ class ExpressionNode(lifecycle.RealTalkNode):
 
     def _say(self, chunk: Chunk, now: float) -> None:
         assert self.pipeline is not None
-        placed: Chunk | None = None
+        scheduled: ScheduledChunk | None = None
         try:
             try:
-                ended, placed = self.pipeline.place(chunk, now)
-                expressions = ended + self.pipeline.feed(placed)
+                ended, scheduled = self.pipeline.schedule(chunk, now)
+                expressions = ended + self.pipeline.feed(scheduled)
             except NetworkError as error:
                 self._fall_back(error)
-                ended, placed = self.pipeline.place(placed or chunk, now)
-                expressions = ended + self.pipeline.feed(placed)
+                ended, scheduled = self.pipeline.schedule(scheduled or chunk, now)
+                expressions = ended + self.pipeline.feed(scheduled)
         except RealTalkError as error:
             self.problems.add(str(error))
             return
@@ -293,8 +293,8 @@ class ExpressionNode(lifecycle.RealTalkNode):
             self.problems.exception(error)
             self.pipeline.reset()
             return
-        if placed is not None:
-            self._publish_speech(placed)
+        if scheduled is not None:
+            self._publish_speech(scheduled)
         self._publish(expressions)
 
     def _flush(self) -> list[TimedExpression]:
