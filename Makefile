@@ -58,7 +58,7 @@ test: $(VENV)/.installed
 	$(RUN) sh test/run.sh $(VENV)/bin/python
 
 test-training: $(TRAINING_VENV)/.installed
-	$(RUN) $(TRAINING_VENV)/bin/python -m pytest -m training test
+	$(RUN) OMP_NUM_THREADS=1 $(TRAINING_VENV)/bin/python -m pytest -n 2 --dist loadfile -m training test
 
 install: $(VENV)/.installed
 
@@ -81,7 +81,7 @@ $(TRAINING_VENV)/.installed: pyproject.toml
 	@$(RUN) sh cmake/check.sh --pip $(TRAINING_VENV)/bin/python
 	@echo "== installing realtalk_ros[$(TRAINING_EXTRAS)] and $(TORCH): PyTorch, MediaPipe (minutes)"
 	$(RUN) $(TRAINING_VENV)/bin/python -m pip install --disable-pip-version-check \
-		".[$(TRAINING_EXTRAS)]" "$(TORCH)"
+		".[$(TRAINING_EXTRAS)]" "$(TORCH)" pytest-xdist
 	@touch $@
 
 clean:

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Names at once all that is missing to build this package, and what brings it. Exit code 2 if any is.
 #
 #   check.sh PYTHON        for `pip install` of this folder with that Python

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A neural voice for the face: piper_ros (https://github.com/mgonzs13/piper_ros) beside the talking
 face, its sound through the adapter. Its own player stays off: the face hands the sound out in time.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The talking face: expression and renderer node, and RViz if wanted.
 
     ros2 launch realtalk_ros realtalk.launch.py avatar:=default rviz:=true

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A talking face for robots: speech in on a topic, a lip-synced face out as images."""
 
 import os

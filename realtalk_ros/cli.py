@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The `realtalk` command. Each subcommand is a module with `add_arguments(parser)` and `run(args)`.
 
 Only the module of the subcommand that is called is imported: `realtalk speak` needs neither ROS nor
@@ -104,6 +105,8 @@ EXTRAS = {
 
 
 class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the arguments."""
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)\n")
 

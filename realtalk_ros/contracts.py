@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Numbers and names that several parts must agree on: networks, avatars, nodes and trainings.
 
 The 52 expression weights are in face_model/arkit.py, the 68 landmarks (and which of them are lips)

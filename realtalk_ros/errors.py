@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What can go wrong with a user's input. Every message is one line that also says what to do."""
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What to type for a part that is missing. The command depends on where this Python comes from.
 
 A virtual environment  its own pip. What is missing is named itself, not as an extra of
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import ctypes.util
 import importlib.util
-import os
 import shlex
 import shutil
 import sys
@@ -205,4 +205,4 @@ def shown(path: str | Path) -> str:
         inside = path.relative_to(Path.cwd())
     except (ValueError, OSError):
         return str(path)
-    return str(inside) if len(inside.parts) > 1 else os.path.join(".", inside)
+    return str(inside) if len(inside.parts) > 1 else f"./{inside}"

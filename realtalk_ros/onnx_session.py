@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The network files: where they are, whether they are whole, how they are run (ONNX Runtime)."""
 
 from __future__ import annotations

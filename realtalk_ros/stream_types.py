@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What passes between the stages: pieces of speech, and expressions with their times."""
 
 from __future__ import annotations

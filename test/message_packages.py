@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Message packages of other people, built from their published definitions where no apt ROS brings
 them."""
 

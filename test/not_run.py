@@ -23,6 +23,7 @@ def not_run(lines: list[str]) -> dict[str, list[str]]:
 
 if __name__ == "__main__":
     reasons = not_run(Path(sys.argv[1]).read_text(encoding="utf-8").splitlines())
-    print(f"{sum(map(len, reasons.values()))} tests were skipped in every run:")
+    count = sum(map(len, reasons.values()))
+    print(f"{count} tests were skipped in every run" + (":" if count else ""))
     for reason, tests in sorted(reasons.items()):
         print(f"  {reason}: {', '.join(tests)}")

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the pixels of a face show: which way its parts went, how far the lips are open.
 
 Both are read off a picture of the same face at rest, mostly by the optical flow, so they hold for
@@ -53,6 +54,7 @@ def opening(rest: np.ndarray, image: np.ndarray, marks: np.ndarray, side: float)
     (68, 2) are the landmarks in `rest`."""
     upper, lower = moves(rest, image, marks[[UPPER_LIP, LOWER_LIP]], side)
     return float(lower[1] - upper[1])
+
 
 # When the bundled clip closes the lips and when it opens the mouth wide: (begin, end), s, of its p,
 # b and m and of its long open vowels, as pocketsphinx aligns the words to the recording.

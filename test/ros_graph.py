@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real nodes in processes of their own, and a client that knows only the topic table."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Forced alignment: known borders are found, pauses are optional, wrong texts score lower."""
 
 from pathlib import Path
@@ -6,6 +7,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("soxr", reason="training needs soxr")
+
+import itertools
 
 from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.training.speech_data import alignment, viterbi
@@ -33,7 +36,7 @@ def test_known_borders_are_found():
     ends = np.cumsum([n for _, n in MAMA]) / 100
     assert np.allclose([e for _, _, e in segments], ends, atol=0.011)
     assert segments[0][1] == 0
-    assert all(a[2] == b[1] for a, b in zip(segments, segments[1:], strict=False))
+    assert all(a[2] == b[1] for a, b in itertools.pairwise(segments))
 
 
 @pytest.mark.parametrize("pause", [0, 25])

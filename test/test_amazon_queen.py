@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The game's talks: which recording is of which piece of which line."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Avatar folders, good and hostile."""
 
 import struct
@@ -24,11 +25,18 @@ def folder(tmp_path):
     cv2.imwrite(str(home / "reference.png"), rng.integers(0, 255, (256, 256, 3), np.uint8))
     np.save(home / "identity.npy", rng.normal(size=100).astype(np.float32))
     np.save(home / "expressions.npy", rng.random((50, 52), np.float32))
-    write(home, {
-        "format": 1, "name": "face", "crop": [8, 20, 64], "reference": "reference.png",
-        "identity": "identity.npy", "reference_expressions": "expressions.npy",
-        "templates": [f"templates/{k}.png" for k in range(3)],
-    })
+    write(
+        home,
+        {
+            "format": 1,
+            "name": "face",
+            "crop": [8, 20, 64],
+            "reference": "reference.png",
+            "identity": "identity.npy",
+            "reference_expressions": "expressions.npy",
+            "templates": [f"templates/{k}.png" for k in range(3)],
+        },
+    )
     return home
 
 
@@ -69,47 +77,62 @@ def test_the_default_avatar_loads_by_name():
     assert avatar.size == (512, 512) and len(avatar.templates) >= 24
 
 
-@pytest.mark.parametrize("values, word", [
-    ({"identity": "../secret.npy"}, "outside"),
-    ({"templates": ["/etc/passwd"]}, "outside"),
-    ({"reference": "nothing.png"}, "nothing.png"),
-    ({"reference": "identity.npy"}, "readable image"),
-    ({"reference_expressions": "identity.npy"}, "(50, 52)"),
-    ({"landmarks": "identity.npy"}, "(3, 68, 2)"),
-    ({"landmarks": "../secret.npy"}, "outside"),
-    ({"landmarks": "one_place.npy"}, "landmarks of a face"),
-    ({"references": ["reference.png"], "reference_weights": "rest.npy",
-      "reference_landmarks": "../secret.npy"}, "outside"),
-    ({"references": ["reference.png"], "reference_weights": "rest.npy",
-      "reference_landmarks": "one_place.npy"}, "(1, 68, 2)"),
-    ({"resting_weights": "identity.npy"}, "(52,)"),
-    ({"identity": "avatar.yaml"}, "NumPy"),
-    ({"identity": 7}, "names no file"),
-    ({"identity": "a" * 5000}, "names no file"),
-    ({"identity": "a\0b.npy"}, "names no file"),
-    ({"identity": "\ud800.npy"}, "names no file"),
-    ({"templates": []}, "templates"),
-    ({"templates": ["templates/0.png", "reference.png"]}, "differ"),
-    ({"crop": [50, 50, 64]}, "crop"),
-    ({"crop": "all"}, "crop"),
-    ({"crop": [True, 0, 64]}, "crop"),
-    ({"references": ["reference.png"]}, "names no file"),
-    ({"references": ["reference.png"] * 9}, "at most 8"),
-    ({"references": ["reference.png"], "reference_weights": "expressions.npy"}, "(1, 52)"),
-    ({"references": "reference.png"}, "references must list"),
-    ({"references": ["reference.png"] * 8, "templates": ["templates/0.png"] * 65}, "512 pairs"),
-    ({"format": 9}, "format"),
-    ({"name": "two\nlines"}, "name must be one line"),
-    ({"name": "\x1b[2J"}, "name must be one line"),
-    ({"name": ["list"]}, "name must be one line"),
-    ({"source": {"name": "me.png", "sha256": "0" * 64}}, "who consented"),
-    ({"source": {"name": "me.png"}, "consent": " "}, "who consented"),
-    ({"consent": "two\nlines"}, "consent must be one line"),
-    ({"consent": ["Ann"]}, "consent must be one line"),
-    ({"consent": "a" * 501}, "consent must be one line"),
-    ({"digital_source_type": "digitalCapture"}, "digital_source_type"),
-    ({"digital_source_type": ["compositeSynthetic"]}, "digital_source_type"),
-])
+@pytest.mark.parametrize(
+    "values, word",
+    [
+        ({"identity": "../secret.npy"}, "outside"),
+        ({"templates": ["/etc/passwd"]}, "outside"),
+        ({"reference": "nothing.png"}, "nothing.png"),
+        ({"reference": "identity.npy"}, "readable image"),
+        ({"reference_expressions": "identity.npy"}, "(50, 52)"),
+        ({"landmarks": "identity.npy"}, "(3, 68, 2)"),
+        ({"landmarks": "../secret.npy"}, "outside"),
+        ({"landmarks": "one_place.npy"}, "landmarks of a face"),
+        (
+            {
+                "references": ["reference.png"],
+                "reference_weights": "rest.npy",
+                "reference_landmarks": "../secret.npy",
+            },
+            "outside",
+        ),
+        (
+            {
+                "references": ["reference.png"],
+                "reference_weights": "rest.npy",
+                "reference_landmarks": "one_place.npy",
+            },
+            "(1, 68, 2)",
+        ),
+        ({"resting_weights": "identity.npy"}, "(52,)"),
+        ({"identity": "avatar.yaml"}, "NumPy"),
+        ({"identity": 7}, "names no file"),
+        ({"identity": "a" * 5000}, "names no file"),
+        ({"identity": "a\0b.npy"}, "names no file"),
+        ({"identity": "\ud800.npy"}, "names no file"),
+        ({"templates": []}, "templates"),
+        ({"templates": ["templates/0.png", "reference.png"]}, "differ"),
+        ({"crop": [50, 50, 64]}, "crop"),
+        ({"crop": "all"}, "crop"),
+        ({"crop": [True, 0, 64]}, "crop"),
+        ({"references": ["reference.png"]}, "names no file"),
+        ({"references": ["reference.png"] * 9}, "at most 8"),
+        ({"references": ["reference.png"], "reference_weights": "expressions.npy"}, "(1, 52)"),
+        ({"references": "reference.png"}, "references must list"),
+        ({"references": ["reference.png"] * 8, "templates": ["templates/0.png"] * 65}, "512 pairs"),
+        ({"format": 9}, "format"),
+        ({"name": "two\nlines"}, "name must be one line"),
+        ({"name": "\x1b[2J"}, "name must be one line"),
+        ({"name": ["list"]}, "name must be one line"),
+        ({"source": {"name": "me.png", "sha256": "0" * 64}}, "who consented"),
+        ({"source": {"name": "me.png"}, "consent": " "}, "who consented"),
+        ({"consent": "two\nlines"}, "consent must be one line"),
+        ({"consent": ["Ann"]}, "consent must be one line"),
+        ({"consent": "a" * 501}, "consent must be one line"),
+        ({"digital_source_type": "digitalCapture"}, "digital_source_type"),
+        ({"digital_source_type": ["compositeSynthetic"]}, "digital_source_type"),
+    ],
+)
 def test_bad_folders_say_what_is_wrong(folder, values, word):
     np.save(folder.parent / "secret.npy", np.zeros(100, np.float32))
     np.save(folder / "rest.npy", np.zeros((1, 52), np.float32))
@@ -162,18 +185,22 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
 )
 
 
-@pytest.mark.parametrize("text", [
-    "!!python/object/apply:os.system ['true']",
-    BOMB + "format: *i",
-    "format: " + "[" * 5000,
-    "format: " + "9" * 5000,
-    "created: 2026-99-99",
-    "? [a, b]\n: c",
-    "format: 1\nname: \xff",
-    "",
-    "- 1",
-    "x" * 300_000,
-], ids=["tag", "laughs", "nested", "digits", "date", "key", "latin-1", "empty", "list", "large"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!!python/object/apply:os.system ['true']",
+        BOMB + "format: *i",
+        "format: " + "[" * 5000,
+        "format: " + "9" * 5000,
+        "created: 2026-99-99",
+        "? [a, b]\n: c",
+        "format: 1\nname: \xff",
+        "",
+        "- 1",
+        "x" * 300_000,
+    ],
+    ids=["tag", "laughs", "nested", "digits", "date", "key", "latin-1", "empty", "list", "large"],
+)
 def test_a_hostile_yaml_is_one_short_line(folder, text):
     (folder / "avatar.yaml").write_bytes(text.encode("latin-1"))
     with pytest.raises(AvatarError) as error:
@@ -183,6 +210,7 @@ def test_a_hostile_yaml_is_one_short_line(folder, text):
 
 def png(width, height, extra=b""):
     """A PNG of one colour, black, that says it is as large as you like."""
+
     def chunk(kind, data):
         sum_ = struct.pack(">I", zlib.crc32(kind + data))
         return struct.pack(">I", len(data)) + kind + data + sum_
@@ -204,22 +232,26 @@ def jpeg(scans=1, size=None):
     return data[:at] + data[at:end] * (scans - 1) + data[at:]
 
 
-@pytest.mark.parametrize("data, word", [
-    (png(30000, 30000), "pixels"),
-    (png(2**31 - 1, 2**31 - 1), "pixels"),
-    (png(0, 5), "readable"),
-    (png(256, 256, b"\0\0\0\x08acTL\0\0\0\x02\0\0\0\0\0\0\0\0"), "readable"),
-    (jpeg(size=(65000, 65000)), "pixels"),
-    (jpeg(scans=5000), "readable"),
-    (b"\x89PNG\r\n\x1a\n", "readable"),
-    (png(256, 256, b"\x7f\xff\xff\xfftEXt"), "readable"),  # OpenCV 5.0 takes 2 GB for it
-    (b"\xff\xd8\xff", "readable"),
-    (b"\xff\xd8" + b"\xff" * 5000, "readable"),
-    (b"\xff\xd8\xff\xe0\0\0" * 5000, "readable"),
-    (b"GIF89a" + bytes(100), "readable"),
-    (b"", "readable"),
-    (bytes(17 * 2**20), "larger"),
-], ids=range(14))
+@pytest.mark.parametrize(
+    "data, word",
+    [
+        (png(30000, 30000), "pixels"),
+        (png(2**31 - 1, 2**31 - 1), "pixels"),
+        (png(0, 5), "readable"),
+        (png(256, 256, b"\0\0\0\x08acTL\0\0\0\x02\0\0\0\0\0\0\0\0"), "readable"),
+        (jpeg(size=(65000, 65000)), "pixels"),
+        (jpeg(scans=5000), "readable"),
+        (b"\x89PNG\r\n\x1a\n", "readable"),
+        (png(256, 256, b"\x7f\xff\xff\xfftEXt"), "readable"),  # OpenCV 5.0 takes 2 GB for it
+        (b"\xff\xd8\xff", "readable"),
+        (b"\xff\xd8" + b"\xff" * 5000, "readable"),
+        (b"\xff\xd8\xff\xe0\0\0" * 5000, "readable"),
+        (b"GIF89a" + bytes(100), "readable"),
+        (b"", "readable"),
+        (bytes(17 * 2**20), "larger"),
+    ],
+    ids=range(14),
+)
 def test_a_picture_is_measured_before_it_is_decoded(folder, monkeypatch, data, word):
     def decode(*_):
         raise AssertionError("decoded")
@@ -227,8 +259,9 @@ def test_a_picture_is_measured_before_it_is_decoded(folder, monkeypatch, data, w
     (folder / "reference.png").write_bytes(data)
     if word != "readable" or b"tEXt" in data:
         real = cv2.imdecode
-        monkeypatch.setattr(cv2, "imdecode",
-                            lambda d, f: decode() if len(d) == len(data) else real(d, f))
+        monkeypatch.setattr(
+            cv2, "imdecode", lambda d, f: decode() if len(d) == len(data) else real(d, f)
+        )
     began = time.perf_counter()
     with pytest.raises(AvatarError, match=word):
         Avatar.load(folder)
@@ -254,18 +287,30 @@ def npy(header, data=b""):
     return b"\x93NUMPY\x01\0" + struct.pack("<H", len(text)) + text + data
 
 
-@pytest.mark.parametrize("data", [
-    npy("{'descr': '<f4', 'fortran_order': False, 'shape': (999999999999,)}"),
-    npy("{'descr': '<f8', 'fortran_order': False, 'shape': (99999, 99999, 99999, 99999)}"),
-    npy("{'descr': '|O', 'fortran_order': False, 'shape': (100,)}", b"cos\nsystem\n"),
-    npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (100,)}", bytes(400)),
-    npy("{'descr': '<f4', 'fortran_order': False, 'shape': (100,)}", bytes(40)),
-    npy("{'descr': '<f8', 'fortran_order': False, 'shape': (100,)}",
-        np.full(100, 1e300).tobytes()),
-    npy("{'descr': '<f4', 'fortran_order': False, 'shape': (100,)}",
-        np.full(100, 1e30, np.float32).tobytes()),
-    npy("[" * 9000), npy("{[]: 1}"), npy("1+"), b"\x93NUMPY\x09\x09", b"", b"PK\3\4" + bytes(99),
-])
+@pytest.mark.parametrize(
+    "data",
+    [
+        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (999999999999,)}"),
+        npy("{'descr': '<f8', 'fortran_order': False, 'shape': (99999, 99999, 99999, 99999)}"),
+        npy("{'descr': '|O', 'fortran_order': False, 'shape': (100,)}", b"cos\nsystem\n"),
+        npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (100,)}", bytes(400)),
+        npy("{'descr': '<f4', 'fortran_order': False, 'shape': (100,)}", bytes(40)),
+        npy(
+            "{'descr': '<f8', 'fortran_order': False, 'shape': (100,)}",
+            np.full(100, 1e300).tobytes(),
+        ),
+        npy(
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (100,)}",
+            np.full(100, 1e30, np.float32).tobytes(),
+        ),
+        npy("[" * 9000),
+        npy("{[]: 1}"),
+        npy("1+"),
+        b"\x93NUMPY\x09\x09",
+        b"",
+        b"PK\3\4" + bytes(99),
+    ],
+)
 def test_arrays_are_measured_before_they_are_read(folder, data):
     (folder / "identity.npy").write_bytes(data)
     with pytest.raises(AvatarError) as error:

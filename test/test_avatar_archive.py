@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Avatars as zip files: there and back, and what strangers put into them."""
 
 import io
@@ -184,21 +185,24 @@ def test_links_and_devices(good, tmp_path, kind):
     refused(tmp_path, path, "a link or a device")
 
 
-@pytest.mark.parametrize("values, word", [
-    ({"name": "../up"}, "cannot be a folder's"),
-    ({"name": ".hidden"}, "cannot be a folder's"),
-    ({"name": "a/b"}, "cannot be a folder's"),
-    ({"name": ""}, "no name"),
-    ({"consent": ""}, "who consented"),
-    ({"identity": "../../etc/passwd"}, "in its folder"),
-    ({"identity": "/etc/x.npy"}, "in its folder"),
-    ({"identity": "templates/../identity.npy"}, "in its folder"),
-    ({"identity": "renderer_generate.onnx"}, "in its folder"),
-    ({"identity": "nothing.npy"}, "lacks ann/nothing.npy"),
-    ({"templates": ["reference.png", "reference.png/a.png"]}, "lacks"),
-    ({"templates": 7}, "name files"),
-    ({"format": 2}, "format"),
-])
+@pytest.mark.parametrize(
+    "values, word",
+    [
+        ({"name": "../up"}, "cannot be a folder's"),
+        ({"name": ".hidden"}, "cannot be a folder's"),
+        ({"name": "a/b"}, "cannot be a folder's"),
+        ({"name": ""}, "no name"),
+        ({"consent": ""}, "who consented"),
+        ({"identity": "../../etc/passwd"}, "in its folder"),
+        ({"identity": "/etc/x.npy"}, "in its folder"),
+        ({"identity": "templates/../identity.npy"}, "in its folder"),
+        ({"identity": "renderer_generate.onnx"}, "in its folder"),
+        ({"identity": "nothing.npy"}, "lacks ann/nothing.npy"),
+        ({"templates": ["reference.png", "reference.png/a.png"]}, "lacks"),
+        ({"templates": 7}, "name files"),
+        ({"format": 2}, "format"),
+    ],
+)
 def test_a_yaml_that_lists_what_it_must_not(good, tmp_path, values, word):
     refused(tmp_path, write(tmp_path / "a.zip", edited(good, **values)), word)
 

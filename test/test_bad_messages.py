@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Wrong messages: none stops a node, each cause is logged once and shows in diagnostics."""
 
 import subprocess
@@ -28,9 +29,7 @@ def node():
     """The expression node, in this process so that its log can be read."""
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=DOMAIN)
-    node = ExpressionNode(
-        context=context, parameter_overrides=[Parameter("avatar", value=AVATAR)]
-    )
+    node = ExpressionNode(context=context, parameter_overrides=[Parameter("avatar", value=AVATAR)])
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
     node.try_setup()

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nonsense on what say, display, markers and the adapter listen to: nothing stops, causes show."""
 
 import asyncio

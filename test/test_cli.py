@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The realtalk command: files in and out, exit codes, one line for what is wrong."""
 
 import argparse

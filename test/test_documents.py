@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """README and docs: generated tables are current, links lead somewhere, limits of length hold."""
 
 import ast

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The game's lines: which recording is of which text, in which language."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`realtalk enroll` and `realtalk track`: what they refuse and what they write, without MediaPipe
 where that is possible; the real thing where it and scikit-image are installed."""
 

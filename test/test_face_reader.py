@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who a face is: by the tracker's mesh and our reader together. People of the face model, so that
 the truth is known; the bundled avatars' pictures for the reader."""
 

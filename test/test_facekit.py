@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The face prior and what is built on it, with a small stand-in for the model's file."""
 
 import numpy as np
@@ -109,30 +110,30 @@ def test_bad_input_is_one_clear_line(model_file, tmp_path, monkeypatch):
 
 def test_random_expressions_are_weights_and_repeat():
     pytest.importorskip("scipy", reason="training needs scipy")
-    from realtalk_ros.training.synthetic import random_people
+    from realtalk_ros.training.synthetic import random_expressions
 
     for seed in range(200):
-        w = random_people.random_expression(np.random.default_rng(seed))
+        w = random_expressions.random_expression(np.random.default_rng(seed))
         assert w.shape == (52,) and w.dtype == np.float32
         assert w.min() >= 0 and w.max() <= 1
         assert w[arkit.INDEX["mouthClose"]] <= w[arkit.INDEX["jawOpen"]] + 0.051
-    again = random_people.random_expression(np.random.default_rng(199))
+    again = random_expressions.random_expression(np.random.default_rng(199))
     np.testing.assert_array_equal(w, again)
 
 
 def test_crop_and_projection_agree():
     """A landmark in the middle of the face square projects to the middle of the picture."""
     pytest.importorskip("scipy", reason="training needs scipy")
-    from realtalk_ros.training.synthetic import random_people
-    from realtalk_ros.training.synthetic.head_renderer import View
+    from realtalk_ros.face_model.landmarks import face_square
+    from realtalk_ros.training.synthetic.view import View
 
     rng = np.random.default_rng(0)
     points = rng.uniform(-6, 6, (68, 3)) + [0, 0, 8]
     points[36:48, 1] += 6
     view = View(yaw=0.2, pitch=-0.1, roll=0.05, distance=60.0)
-    x, y, side = random_people.face_square(view.plane(points))
+    x, y, side = face_square(view.plane(points))
     framed = View(yaw=0.2, pitch=-0.1, roll=0.05, distance=60.0, crop=(x, y, side, 0.0))
     seen = framed.pixels(points, 256)
-    middle = random_people.face_square(seen)
+    middle = face_square(seen)
     np.testing.assert_allclose(middle, (128, 128, 256), atol=0.01)
     assert seen[36:48, 1].mean() < seen[48:68, 1].mean()  # y runs down: eyes above the mouth

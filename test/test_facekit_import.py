@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`realtalk data facekit`, on a made-up clone of ICT-FaceKit of a few vertices."""
 
 import json
@@ -98,7 +99,7 @@ def edit(name, old, new):
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    "harm, said",
     [
         (lambda f: (f / "generic_neutral_mesh.obj").unlink(), "is no clone of ICT-FaceKit"),
         (lambda f: (f / "vertex_indices.json").unlink(), "Cannot read"),

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fast DDS gets this package's settings, and keeps what the user has chosen."""
 
 import os
@@ -82,8 +83,9 @@ def test_a_users_transports_are_kept(
     installed(monkeypatch, tmp_path, library)
     monkeypatch.setenv(name, value)
     assert list(chosen(images=True).values()) == [file]
-    assert "<userTransports>" not in Path(fastdds_profile.__file__).with_name(
-        "realtalk_fastdds.xml"
-    ).read_text()
+    assert (
+        "<userTransports>"
+        not in Path(fastdds_profile.__file__).with_name("realtalk_fastdds.xml").read_text()
+    )
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == told and all(f"{name}={value}" in line for line in lines)

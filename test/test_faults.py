@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a robot's face must live through: clocks, crashes, nonsense, a full disk, other hands."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The 3D face model fitted to landmarks that it made itself, so that the truth is known."""
 
 from dataclasses import replace

@@ -1,4 +1,6 @@
-"""The synthetic studio: needs moderngl, an EGL driver and the face model (else it is skipped)."""
+# SPDX-License-Identifier: Apache-2.0
+"""The renderer of synthetic heads: needs moderngl, an EGL driver and the face model, else it is
+skipped."""
 
 from dataclasses import replace
 
@@ -36,26 +38,27 @@ def test_simplify_keeps_shape_and_border():
 
 @pytest.fixture(scope="module")
 def scene():
-    """(studio, person, framed view): one person of the random ones."""
+    """(renderer, person, framed view): one person of the random ones."""
     pytest.importorskip("moderngl")
     try:
         find_facekit()
     except RealTalkError:
         pytest.skip("the face model is not here")
     from realtalk_ros.training.synthetic import random_people
-    from realtalk_ros.training.synthetic.head_renderer import Studio, View
-    from realtalk_ros.training.synthetic.skin_texture import Painter
+    from realtalk_ros.training.synthetic.head_renderer import HeadRenderer
+    from realtalk_ros.training.synthetic.skin_texture import SkinPainter
+    from realtalk_ros.training.synthetic.view import View
 
     kit = FaceKit.load()
     try:
-        studio = Studio(kit, 128, supersample=1.25, detail=0.6)
+        renderer = HeadRenderer(kit, 128, supersample=1.25, detail=0.6)
     except RealTalkError as error:
         pytest.skip(str(error))
-    person = random_people.random_person(kit, Painter(studio, 128), 4)
-    look = replace(person.look, worn=[])
-    person = replace(person, look=look)
-    studio.dress(person.neutral, look)
-    return studio, person, random_people.framed(View(distance=70.0), kit, person.neutral)
+    person = random_people.random_person(kit, SkinPainter(renderer, 128), 4)
+    appearance = replace(person.appearance, worn=[])
+    person = replace(person, appearance=appearance)
+    renderer.load_person(person.neutral, appearance)
+    return renderer, person, random_people.framed(View(distance=70.0), kit, person.neutral)
 
 
 def weights(**named: float) -> np.ndarray:
@@ -66,28 +69,31 @@ def weights(**named: float) -> np.ndarray:
 
 
 def count(labels: np.ndarray, name: str) -> int:
-    from realtalk_ros.training.synthetic.head_renderer import LABELS
+    from realtalk_ros.training.synthetic.scene import LABELS
 
     return int((labels == LABELS.index(name)).sum())
 
 
 def test_masks_follow_the_weights(scene):
-    studio, person, view = scene
-    shut = studio.shoot(weights(mouthRollLower=0.3, mouthRollUpper=0.3), view, person.light)[1]
-    wide = studio.shoot(weights(jawOpen=0.7), view, person.light)[1]
-    blink = studio.shoot(weights(eyeBlinkLeft=1.0, eyeBlinkRight=1.0), view, person.light)[1]
+    renderer, person, view = scene
+
+    def labels(**named: float) -> np.ndarray:
+        return renderer.render_labelled(weights(**named), view, person.light)[1]
+
+    shut, wide = labels(mouthRollLower=0.3, mouthRollUpper=0.3), labels(jawOpen=0.7)
+    blink = labels(eyeBlinkLeft=1.0, eyeBlinkRight=1.0)
     assert count(shut, "skin") > 3000 and count(shut, "lips") > 60
     assert count(wide, "mouth") > 150 > 6 * count(shut, "mouth")
     assert count(blink, "eyes") < 0.35 * count(shut, "eyes")
 
 
 def test_landmarks_lie_on_the_lips_of_the_picture(scene):
-    studio, person, view = scene
+    renderer, person, view = scene
     wide = weights(jawOpen=0.5)
-    labels = studio.shoot(wide, view, person.light)[1]
+    labels = renderer.render_labelled(wide, view, person.light)[1]
     y, x = np.nonzero(labels == 2)
     seen = np.array([x.min(), x.max(), y.min(), y.max()]) + [0, 1, 0, 1]
-    marks = view.pixels(studio.landmarks(wide), studio.size)[48:60]
+    marks = view.pixels(renderer.landmarks(wide), renderer.size)[48:60]
     said = np.array([*(f(marks[:, 0]) for f in (np.min, np.max)),
                      *(f(marks[:, 1]) for f in (np.min, np.max))])  # fmt: skip
     assert np.abs(seen - said).max() < 3.0
@@ -95,44 +101,44 @@ def test_landmarks_lie_on_the_lips_of_the_picture(scene):
 
 def test_same_again_and_something_else(scene):
     """A still expression is a still picture; the shader moves what FaceKit moves."""
-    studio, person, view = scene
+    renderer, person, view = scene
     rest, smile = weights(), weights(mouthSmileLeft=0.8, jawOpen=0.2, eyeLookInLeft=0.7)
-    first = studio.render(rest, view, person.light)
-    other = studio.render(smile, view, person.light)
-    np.testing.assert_array_equal(first, studio.render(rest, view, person.light))
+    first = renderer.render(rest, view, person.light)
+    other = renderer.render(smile, view, person.light)
+    np.testing.assert_array_equal(first, renderer.render(rest, view, person.light))
     assert np.abs(first.astype(int) - other).max() > 40
-    moved = np.frombuffer(studio.dynamic.read(), np.float32).reshape(-1, 6)
-    np.testing.assert_allclose(moved[:, :3], person.neutral[studio.vertex_of], atol=1e-4)
-    studio.render(smile, view, person.light)
-    moved = np.frombuffer(studio.dynamic.read(), np.float32).reshape(-1, 6)[:, :3]
-    expected = studio.kit.deform(person.neutral, smile)[studio.vertex_of]
+    moved = np.frombuffer(renderer.morphs.deformed.read(), np.float32).reshape(-1, 6)
+    np.testing.assert_allclose(moved[:, :3], person.neutral[renderer.mesh.vertex_of], atol=1e-4)
+    renderer.render(smile, view, person.light)
+    moved = np.frombuffer(renderer.morphs.deformed.read(), np.float32).reshape(-1, 6)[:, :3]
+    expected = renderer.kit.deform(person.neutral, smile)[renderer.mesh.vertex_of]
     np.testing.assert_allclose(moved, expected, atol=1e-3)
 
 
 def test_tongue_comes_out(scene):
-    studio, person, view = scene
-    open_ = studio.render(weights(jawOpen=0.5), view, person.light)
-    out = studio.render(weights(jawOpen=0.5, tongueOut=1.0), view, person.light)
+    renderer, person, view = scene
+    open_ = renderer.render(weights(jawOpen=0.5), view, person.light)
+    out = renderer.render(weights(jawOpen=0.5, tongueOut=1.0), view, person.light)
     assert (np.abs(open_.astype(int) - out).max(2) > 15).sum() > 40
 
 
 def test_group_has_every_array(scene):
-    from realtalk_ros.training.synthetic import face_dataset
+    from realtalk_ros.training.synthetic import face_dataset, scene
 
-    studio, person, _ = scene
-    group = face_dataset.render_group(studio, person, np.random.default_rng(0))
+    renderer, person, _ = scene
+    group = face_dataset.render_group(renderer, person, np.random.default_rng(0))
     n = face_dataset.PICTURES
     assert {k: v.shape for k, v in group.items()} == {
         "images": (n, 128, 128, 3), "weights": (n, 52), "landmarks": (n, 68, 2), "pose": (n,),
         "identity": (100,), "masks": (n, 128, 128), "head": (n, 6), "camera": (n, 5),
     }  # fmt: skip
-    assert group["masks"].max() < len(face_dataset.LABELS)
+    assert group["masks"].max() < len(scene.LABELS)
 
 
 def test_mouths_have_mankinds_colours_or_with_the_eyes_nobodys():
     pytest.importorskip("moderngl")
     from realtalk_ros.training.synthetic import random_people
-    from realtalk_ros.training.synthetic.skin_texture import Traits
+    from realtalk_ros.training.synthetic.traits import Traits
 
     def drawn(tone: float, unusual: float) -> list[dict[str, np.ndarray]]:
         rng = np.random.default_rng(3)

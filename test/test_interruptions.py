@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Interrupts in the real graph, both nodes in this process so that what is shown can be seen."""
 
 import os
@@ -246,8 +247,8 @@ def test_steps_of_the_quality_ladder_are_seen_and_said(stage):
 
 def test_an_error_in_a_loop_is_told_once_and_ends_nothing(stage, capfd):
     """Nothing that a network could be to blame for."""
-    face, pipeline = stage.renderer.face, stage.expression.pipeline
-    fallbacks = stage.renderer.counts["fallbacks"], stage.expression.counts["fallbacks"]
+    face, pipeline = stage.renderer.face, stage.expression.engine.pipeline
+    fallbacks = stage.renderer.counts["fallbacks"], stage.expression.engine.fallbacks
     broken = {"pictures": 5, "chunks": 3}
     pose, place = face.pose, pipeline.place
 
@@ -270,7 +271,7 @@ def test_an_error_in_a_loop_is_told_once_and_ends_nothing(stage, capfd):
         stage.client.wait(lambda: len(stage.seen("bugs")) > 20, 10, "the rest of it")
     finally:
         face.pose, pipeline.place = pose, place
-    after = stage.renderer.counts["fallbacks"], stage.expression.counts["fallbacks"]
+    after = stage.renderer.counts["fallbacks"], stage.expression.engine.fallbacks
     assert after == fallbacks
     log = capfd.readouterr().err
     for bug in ("a bug in the face", "a bug in the pipeline"):
@@ -307,9 +308,9 @@ def test_a_network_that_fails_is_replaced_and_the_face_goes_on(stage):
         stage.client.send(PCM[i : i + 1600], begin + i / 16000, "lost too", i + 1600 >= len(PCM))
         stage.client.spin(0.1)
         if i == 16000:
-            stage.expression.pipeline._segment.stream._session = Lost()
+            stage.expression.engine.pipeline._segment.stream._session = Lost()
     stage.client.spin(2.5)
-    assert stage.expression.counts["fallbacks"] == 1
+    assert stage.expression.engine.fallbacks == 1
     times = [s.frame / FPS for _, s in stage.seen("lost too")]
     assert times[-1] - times[0] > 0.9 * len(PCM) / 16000
     assert np.diff(times).max() < promised(1.0, 3.0)

@@ -1,5 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
 """The jitter buffer: what is shown when."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +20,7 @@ def expression(time, value=0.5, utterance="a"):
 
 
 def play(buffer, arrivals, start, stop, rate=100):
-    """Drives a clock from start to stop. `arrivals`: (when, expression). Returns (now, DueFrame)."""
+    """Drives a clock from start to stop; arrivals: (when, expression). Returns (now, DueFrame)."""
     waiting, shown = sorted(arrivals, key=lambda item: item[0]), []
     for i in range(round((stop - start) * rate)):
         now = start + i / rate
@@ -55,7 +57,7 @@ def test_frames_are_shown_steadily_and_never_twice():
     buffer = JitterBuffer(FPS)
     speech = [(10.3 + k / FPS, expression(10 + k / FPS)) for k in range(25)]
     numbers = [s.frame for _, s in play(buffer, speech, 5.0, 15.0)]
-    assert all(b > a for a, b in zip(numbers, numbers[1:], strict=False))
+    assert all(b > a for a, b in itertools.pairwise(numbers))
     assert len(numbers) >= 0.97 * 10 * FPS
 
 
@@ -76,7 +78,7 @@ def test_interrupt_drops_all_and_the_mouth_closes_soon():
     after = [s for _, s in play(buffer, [], 11.0, 11.4)]
     assert not any(s.utterance for s in after)
     assert after[0].weights.max() > 0.2  # it relaxes, it does not snap
-    assert [s for s in after if s.frame > (11.0 + 0.15) * FPS][0].weights.max() < 0.2
+    assert next(s for s in after if s.frame > (11.0 + 0.15) * FPS).weights.max() < 0.2
 
 
 def test_a_delay_that_grew_while_somebody_spoke_falls_when_it_is_not_needed():

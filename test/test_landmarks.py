@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The landmark model that comes with the package."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The launch file with real processes, where launch and launch_ros are installed."""
 
 import os
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("launch_ros", reason="launch_ros is not on PyPI: it comes with ROS 2 from apt")
+
+import itertools
 
 from ament_index_python.packages import get_package_share_directory
 
@@ -221,7 +224,7 @@ def test_who_dies_again_and_again_is_started_ever_later(workspace):
     process = at.launch()
     at.wait(5)
     starts = [when for name, _, when, _ in at.starts if name == "expression_node"]
-    waits = [b - a for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    waits = [b - a for a, b in itertools.pairwise(starts)]
     # The time in which the script itself starts comes on top.
     wanted = (0.5, 1.0, 2.0)[: len(waits)]
     assert all(w - 0.1 < wait < w + 3 for w, wait in zip(wanted, waits, strict=True)), waits

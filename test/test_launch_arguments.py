@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What may be given to the launch file and to `realtalk up`, and when a node is started again."""
 
 import signal

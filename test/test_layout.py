@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The layout of the package: no import runs upward or in a circle, and training stays apart."""
 
 import ast

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Media files, good and bad."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sound of other packages: messages built from their published definitions, sent over DDS."""
 
 import importlib.util
@@ -176,7 +177,7 @@ def heard(packages, monkeypatch, sender, kind, *changes, receiver=None, **parame
 @ros
 @built
 @pytest.mark.parametrize(
-    ("sender", "kind", "changes", "parameters"),
+    "sender, kind, changes, parameters",
     [
         ("mgonzs", "AudioStamped", [], {}),
         ("foxglove", "RawAudio", [], {}),

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Callbacks that ask when a message was published work on every distribution."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The microphone, with a library in place of PortAudio's that plays a known sound."""
 
 import os
@@ -113,7 +114,7 @@ def test_what_is_said_into_the_microphone_goes_out_live(fake):
 
 
 @pytest.mark.parametrize(
-    ("device", "why"), [("nothing", "choose device from Test microphone"), ("", "unavailable")]
+    "device, why", [("nothing", "choose device from Test microphone"), ("", "unavailable")]
 )
 def test_a_microphone_that_cannot_be_opened_is_said_in_one_line(fake, monkeypatch, device, why):
     import importlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The MP4 that comes out: what is in it, when it is shown and heard, and what failure leaves."""
 
 import subprocess
@@ -129,11 +130,11 @@ def test_a_recording_takes_sound_of_any_rate_where_its_stamps_say(tmp_path):
     """Clicks and a tone that a track of 16 kHz cannot hold, at 48, 16 and 22.05 kHz in turns, with
     a gap before the last."""
     pytest.importorskip("rclpy")
-    from realtalk_ros.nodes.recorder_node import Recording
+    from realtalk_ros.nodes.recording import Recording
 
     recording = Recording(tmp_path / "a.mp4", 25, 100.0, (64, 64), 16000)
     for k in range(60):
-        recording.show(100 + k / 25, picture(0, (64, 64)))
+        recording.add_image(100 + k / 25, picture(0, (64, 64)))
     clicks = []
     for begin, rate in ((0.0, 48000), (0.4, 16000), (0.8, 48000), (1.4, 22050)):
         time = np.arange(round(0.4 * rate)) / rate
@@ -143,7 +144,7 @@ def test_a_recording_takes_sound_of_any_rate_where_its_stamps_say(tmp_path):
         clicks.append(begin + 0.2)
         for i in range(0, len(pcm), 441):  # chunks that are no whole number of track samples
             part = pcm[i : i + 441].astype(np.float32)
-            recording.hear(100 + begin + i / rate, part, rate)
+            recording.add_audio(100 + begin + i / rate, part, rate)
     recording.close(102.4)
 
     *_, sound, start, rate = decode(tmp_path / "a.mp4")

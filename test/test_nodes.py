@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ROS contract, with real nodes as processes: topics, interrupts, crashes, recordings."""
 
 import json
@@ -242,7 +243,7 @@ def test_killed_renderer_comes_back_while_speech_goes_on(graph, client):
         return False
 
     began = time.time()
-    begin, end = client.speak(speech(8.0), "crash", until=watch)
+    _begin, end = client.speak(speech(8.0), "crash", until=watch)
     assert state["back"], "no image after the restart"
     assert state["back"] - state["killed"] < promised(2.0, 6.0)
     client.wait(lambda: client.images[-1][0] > end, 10, "images to the end")

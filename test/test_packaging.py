@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is packed, declared, checked before a build, and advised where something is missing."""
 
 import ast

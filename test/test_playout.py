@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Turn-taking and audio playout, without ROS."""
 
 import numpy as np
@@ -246,7 +247,7 @@ def test_a_burst_sent_while_the_node_stood_still_is_heard_whole():
 
 def test_a_chunk_that_is_sent_twice_is_heard_once():
     parts = [stamped(p, 10 + 0.1 * k) for k, p in enumerate(numbered(2, 0.1))]
-    confused = parts[:10] + [parts[3], parts[9]] + parts[10:]
+    confused = [*parts[:10], parts[3], parts[9], *parts[10:]]
     turns = TurnTaking()
     times = place(heard(turns, [(9.9, 9.9, p) for p in confused]))
     assert len(times) == 20 and turns.counts["repeated_chunks"] == 2

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A face tells nobody that it is there: no foreign host is called, nothing is left about it."""
 
 import os
@@ -66,7 +67,7 @@ class Socket:
 
 
 def address(text: str) -> tuple[str, int]:
-    """"0100007F:1F90", as in /proc/net/tcp -> ("127.0.0.1", 8080)."""
+    """ "0100007F:1F90", as in /proc/net/tcp -> ("127.0.0.1", 8080)."""
     digits, port = text.split(":")
     words = bytes.fromhex(digits)
     raw = b"".join(words[i : i + 4][::-1] for i in range(0, len(words), 4))

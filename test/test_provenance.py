@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What pictures and films of an avatar say about themselves, read back by other programs' rules."""
 
 import struct
@@ -128,10 +129,18 @@ def test_a_film_of_several_names_them_all():
 BOMB = "<!DOCTYPE a [<!ENTITY b 'bbbbbbbbbb'><!ENTITY c '&b;&b;&b;&b;'>]>"
 
 
-@pytest.mark.parametrize("xmp", [
-    "", "hello", "<a/>", ANN.xmp()[:-30] + "<", BOMB + "<a>&c;</a>", " " * 10**6,
-    ANN.xmp().replace(LIKENESS, "digitalCapture"),
-])
+@pytest.mark.parametrize(
+    "xmp",
+    [
+        "",
+        "hello",
+        "<a/>",
+        ANN.xmp()[:-30] + "<",
+        BOMB + "<a>&c;</a>",
+        " " * 10**6,
+        ANN.xmp().replace(LIKENESS, "digitalCapture"),
+    ],
+)
 def test_others_xmp_is_refused_in_one_line(xmp):
     with pytest.raises(RealTalkError, match="not the provenance"):
         Provenance.read(xmp)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The recorder node, in this process: what ends a recording."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Landmarks and weights for RViz, and the RViz config that shows them."""
 
 import time
@@ -39,7 +40,7 @@ def test_weights_and_rotation_move_it_as_their_names_say():
     gap = (opened - rest)[[62, 66], 2]
     assert gap[0] - gap[1] > 0.01  # inner lips part by more than a centimetre
     nose = 30
-    pitch, yaw, roll = (face.points(AT_REST, r)[nose] - rest[nose] for r in np.eye(3) * 0.2)
+    pitch, yaw, _roll = (face.points(AT_REST, r)[nose] - rest[nose] for r in np.eye(3) * 0.2)
     assert pitch[2] < -0.005 and yaw[1] > 0.005  # down, to the left
     brow = 21
     assert (face.points(AT_REST, np.array([0, 0, 0.2])) - rest)[brow, 1] > 0.002  # to the left

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Text to speech as a ROS interface: topic, action, cancel, interrupt; and how far a text is."""
 
 import re
@@ -121,7 +122,7 @@ def test_markup_cannot_keep_anyone_waiting(attack):
 
 
 def test_every_script_is_said_in_a_language_that_has_it(told):
-    plain, _, warnings = said("Hello 你好 and Привет, мир! Then 안녕 and π, 你好.")
+    _plain, _, warnings = said("Hello 你好 and Привет, мир! Then 안녕 and π, 你好.")
     assert [(words, language) for words, language, _ in told] == [
         ("Hello", "en-us"), ("你好", "cmn"), ("and", "en-us"), ("Привет, мир!", "ru"),
         ("Then", "en-us"), ("안녕", "ko"), ("and π,", "en-us"), ("你好.", "cmn"),

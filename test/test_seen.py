@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What real nodes publish, seen and heard as a robot's operator does: pictures against the sound,
 and pictures against what a face of the same settings shows without ROS.
 

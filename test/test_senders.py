@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Any sender is heard, whatever stands still, changes or is interrupted while it speaks."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Speech data: texts of the corpora, held-out speakers, and times that stay with the audio."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The game's dialogue: packed sounds, coded texts, and disks that are not what they should be."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training and measuring the face renderer, on tiny pictures of people made up here."""
 
 import argparse
@@ -234,9 +235,7 @@ def seen_by(distance: float, turn: np.ndarray, shapes: np.ndarray) -> np.ndarray
 def group_of(weights: np.ndarray, seen: np.ndarray, identity: np.ndarray, film: bool = False):
     images = torch.zeros(len(weights), SIZE, SIZE, 3, dtype=torch.uint8)
     arrays = (torch.from_numpy(np.float32(a)) for a in (weights, seen * SIZE))
-    return dataset.Group(
-        images, *arrays, None, torch.from_numpy(np.float32(identity)), None, film
-    )
+    return dataset.Group(images, *arrays, None, torch.from_numpy(np.float32(identity)), None, film)
 
 
 def test_landmarks_move_as_the_3d_face_does():

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`realtalk data videos`, on small made-up videos and a tracker that reads their corner."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page: what is served to whom, hostile and slow clients, and the face in a real browser."""
 
 import asyncio
@@ -134,7 +135,7 @@ def test_a_page_is_greeted_then_gets_pictures_and_sound_with_their_times(served)
         served.flush()
         got = [(await socket.receive()).data for _ in range(3)]
         served.clear()
-        return greeting, got + [(await socket.receive()).data]
+        return greeting, [*got, (await socket.receive()).data]
 
     greeting, got = connected(served, action)
     assert greeting["avatars"] == ["default"] and greeting["buffer"] == 0.1
@@ -196,8 +197,25 @@ HANDSHAKE = (
 
 def malformed_requests(port):
     good, origin = f"Host: 127.0.0.1:{port}\r\n", f"Origin: http://127.0.0.1:{port}\r\n"
-    names = ("[::1", "[::1]:x", "[", "[]", "", "@", "a b", "a@localhost", "localhost/x", "::1",
-             "localhost:99999", "localhost:-1", "é", "\udcff", "x" * 9000, "'\"<>", "%41")
+    names = (
+        "[::1",
+        "[::1]:x",
+        "[",
+        "[]",
+        "",
+        "@",
+        "a b",
+        "a@localhost",
+        "localhost/x",
+        "::1",
+        "localhost:99999",
+        "localhost:-1",
+        "é",
+        "\udcff",
+        "x" * 9000,
+        "'\"<>",
+        "%41",
+    )
     for name in names:
         yield f"GET / HTTP/1.1\r\nHost: {name}\r\n\r\n"
         yield f"GET /ws HTTP/1.1\r\nHost: {name}\r\n{origin}{HANDSHAKE}\r\n"
@@ -446,8 +464,13 @@ for line in sys.stdin:
     print(sorted(set(said)), flush=True)
 server.stop()
 """
-    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
     def ask(what):
         process.stdin.write(what + "\n")

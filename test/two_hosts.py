@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The robot and the GPU machine apart, by hand: two network namespaces joined by one link.
 
     sudo .venv/bin/python test/two_hosts.py
@@ -50,9 +51,11 @@ def robot():
     images = np.array([row for row in came if begin + 1 < row[0] < end])
     late = (images[:, 1] - images[:, 0]) * 1e3
     expected = round((images[-1, 0] - images[0, 0]) * 25) + 1
-    print(f"{len(images)} of {expected} images, {images[:, 2].mean() / 1e3:.0f} kB each, "
-          f"{rate:.1f} Mbit/s on the link; received after their time by "
-          f"{np.median(late):.0f} ms (p50), {np.percentile(late, 95):.0f} ms (p95), live speech")
+    print(
+        f"{len(images)} of {expected} images, {images[:, 2].mean() / 1e3:.0f} kB each, "
+        f"{rate:.1f} Mbit/s on the link; received after their time by "
+        f"{np.median(late):.0f} ms (p50), {np.percentile(late, 95):.0f} ms (p95), live speech"
+    )
     client.close()
 
 
@@ -63,13 +66,20 @@ def main():
     face = None
     sh(f"ip netns add {FACE}", f"ip netns add {ROBOT}")
     try:
-        sh("ip link add face0 type veth peer name robot0",
-           f"ip link set face0 netns {FACE}", f"ip link set robot0 netns {ROBOT}")
+        sh(
+            "ip link add face0 type veth peer name robot0",
+            f"ip link set face0 netns {FACE}",
+            f"ip link set robot0 netns {ROBOT}",
+        )
         ends = ((FACE, "face0", "10.77.0.1"), (ROBOT, "robot0", "10.77.0.2"))
         for space, device, address in ends:
             run = f"ip netns exec {space}"
-            sh(f"{run} ip addr add {address}/24 dev {device}", f"{run} ip link set {device} up",
-               f"{run} ip link set lo up", f"{run} ip link set {device} multicast on")
+            sh(
+                f"{run} ip addr add {address}/24 dev {device}",
+                f"{run} ip link set {device} up",
+                f"{run} ip link set lo up",
+                f"{run} ip link set {device} multicast on",
+            )
         inside = ["ip", "netns", "exec"]
         face = subprocess.Popen(
             [*inside, FACE, sys.executable, "-m", "realtalk_ros.cli", "up"], env=env

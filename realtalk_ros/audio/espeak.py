@@ -81,7 +81,7 @@ class Espeak:
         self._library, self.sample_rate = load_espeak()
         self._parts: list[bytes] = []
         self._words: list[tuple[int, float]] = []
-        self._callback = self._CALLBACK(self._collect)  # the library keeps its address only
+        self._callback = self._CALLBACK(self._collect)  # kept: the library has only its address
 
     def speak(
         self,

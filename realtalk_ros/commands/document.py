@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`realtalk document`: writes the tables of topics and parameters into README.md and docs/*.md.
 
 The tables say what the nodes declare. Every node is created, though not started, and asked for its
@@ -20,7 +21,7 @@ import importlib
 import os
 import pkgutil
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,7 +191,8 @@ def _describe(name: str, context: rclpy.Context) -> NodeInterface:
         if isinstance(value, type) and issubclass(value, LifecycleNode)
         and value.__module__ == module.__name__
     )  # fmt: skip
-    node = kind(context=context)
+    make: Callable[..., LifecycleNode] = kind  # ours have names of their own
+    node = make(context=context)
     try:
         later = LATER.get(name, ())
         known = {(e.direction, e.name) for e in later}

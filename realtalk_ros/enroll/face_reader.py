@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who it is, told more surely than by the tracker's mesh alone.
 
 MediaPipe's mesh is drawn towards the face that it expects. Our own reader, trained on people of the
@@ -56,7 +57,9 @@ class ShapeReader:
 def upright(mesh: np.ndarray) -> photo_to_avatar.Layout:
     """The face's square (landmarks.level_square) by the mesh's points."""
     middle, side, across = landmarks.level_square(mesh[table.EYES], mesh[table.LIPS])
-    turn = photo_to_avatar.CROP / max(side, 1e-3) * np.array([across, (-across[1], across[0])])
+    turn = (
+        photo_to_avatar.CROP / max(float(side), 1e-3) * np.array([across, (-across[1], across[0])])
+    )
     shift = photo_to_avatar.CROP / 2 - turn @ middle
     shift = shift + turn @ (0.5, 0.5) - 0.5
     return photo_to_avatar.Layout(

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is known of the face in every frame of a video, and which frames are worth learning from.
 
 A tracker fills a `Track`; `Watch` looks at the pictures as they pass by on their way to it; `spans`

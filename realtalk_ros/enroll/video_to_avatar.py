@@ -120,8 +120,7 @@ class TrackedVideo:
                  "mouthLowerDownRight", "jawOpen", "mouthSmileLeft", "mouthSmileRight")  # fmt: skip
         teeth = weights[rows][:, [arkit.INDEX[name] for name in names]].sum(1)
         chosen = [
-            int(rows[k])
-            for k in farthest_mouths(weights[rows], REFERENCES, int(teeth.argmax()))
+            int(rows[k]) for k in farthest_mouths(weights[rows], REFERENCES, int(teeth.argmax()))
         ]
         found = self.pictures(chosen)
         crops = [photo_to_avatar.close_up(found[k], tuple(self.squares[k])) for k in chosen]

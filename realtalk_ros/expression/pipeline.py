@@ -102,15 +102,16 @@ class ExpressionPipeline:
         ):
             ended += self.flush()
             segment = None
-        pcm: np.ndarray | None = chunk.pcm
-        if segment and len(chunk.pcm) and chunk.start is not None:
-            pcm = self._continue(segment, chunk, chunk.start)
-            if pcm is None:
+        pcm = chunk.pcm
+        if segment and len(pcm) and chunk.start is not None:
+            continued = self._continue(segment, chunk, chunk.start)
+            if continued is None:
                 ended += self.flush()
                 self.counts["reanchored"] += 1
                 segment = None
-        if pcm is None or segment is None:
-            pcm = chunk.pcm
+            else:
+                pcm = continued
+        if segment is None:
             if not len(pcm):
                 return ended, None
             anchor = now if chunk.start is None else chunk.start

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Audio messages of other packages on `audio_in` become AudioChunks on `audio`. The type is the one
 that is published. A thin shell of audio/message_adapters.py."""
 

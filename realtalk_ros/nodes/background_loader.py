@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Loads in a thread what takes long: the newest request is loaded, and handed over when ready."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Problems of a running node, counted for /diagnostics and logged once."""
 
 from __future__ import annotations

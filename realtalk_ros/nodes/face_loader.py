@@ -49,9 +49,9 @@ class FaceLoader:
         self.checksums: dict[str, str] = {}  # of its network files
         self.fallback_device = ""  # instead of the wanted one, after a network failed on that
         self._settings, self._batch = wanted, batch
-        self._background: BackgroundLoader[RendererSettings, tuple[RendererSettings, Appearance]] = (
-            BackgroundLoader(self._load, problems)
-        )
+        self._background: BackgroundLoader[
+            RendererSettings, tuple[RendererSettings, Appearance]
+        ] = BackgroundLoader(self._load, problems)
 
     @property
     def wanted(self) -> RendererSettings:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Avatar and frame rate are one setting of all nodes of a face: set in one, the others follow."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Configures Fast DDS with this package's profile, unless the user has chosen another."""
 
 from __future__ import annotations

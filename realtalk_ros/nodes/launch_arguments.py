@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arguments of the launch file and of `realtalk up`. An argument that is given wins over the
 parameter file, and the file over the nodes' own defaults."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every node is: a lifecycle node with parameters, media time and diagnostics."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The landmarks of face and lips in 3D, and the weights as text, as markers for RViz."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """When a message was published, for callbacks: rclpy reports it from Iron on."""
 
 from __future__ import annotations

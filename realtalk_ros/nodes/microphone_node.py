@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A microphone as AudioChunks on `audio`: the face speaks along with whoever speaks into it."""
 
 from __future__ import annotations

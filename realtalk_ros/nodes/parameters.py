@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parameters: when each may be changed, how a set of them is checked and applied, and those that
 several nodes have."""
 

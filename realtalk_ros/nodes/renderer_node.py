@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Expressions on `expression` become a face on `face/image_raw`, at a steady rate; the audio that
 belongs to it goes out on `audio_out` when it is shown.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether a node whose process ended is restarted, and how soon. Knows no ROS, no launch."""
 
 from __future__ import annotations

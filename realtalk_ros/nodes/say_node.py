@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Speaks texts, plain or in SSML, through espeak-ng: std_msgs/String on `say`, or the action `say`,
 which reports its progress and can be cancelled. One text at a time."""
 
@@ -114,7 +115,7 @@ class SayNode(lifecycle.RealTalkNode):
         if self.ready:
             self._take(Order(message.data, self.voice))
 
-    def on_goal(self, goal: Say.Goal) -> GoalResponse:
+    def on_goal(self, _: Say.Goal) -> GoalResponse:
         with self._lock:
             full = self.policy == "queue" and len(self._orders) >= MAX_QUEUE
         if not self.ready or full:

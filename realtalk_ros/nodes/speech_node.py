@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A sound file, or a text through espeak-ng, as chunks on `audio` in real time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs nodes in this process: the main() of every node."""
 
 from __future__ import annotations

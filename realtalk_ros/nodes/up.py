@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole face in one process (`realtalk up`): for where `ros2 launch` is not installed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a face does on a machine that cannot keep up: fewer frames, then smaller ones, never later
 ones. Sync comes before smoothness."""
 

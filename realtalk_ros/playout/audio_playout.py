@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The audio that belongs to the frames: held back, and handed out slice by slice when its frame is
 shown, so that any player that plays what arrives is in sync with the face."""
 

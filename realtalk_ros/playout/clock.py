@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tells a clock that was set from one that runs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What to show now: a jitter buffer between expressions and a steady display.
 
 A frame stamped T is shown at T where its expression came in time, as it does for speech that is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether the face is shown speaking."""
 
 from __future__ import annotations

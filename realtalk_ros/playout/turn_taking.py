@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whose turn it is: chunks from any sender in, one utterance after another out, on one timeline.
 
 scheduling.py says when a chunk is played, interrupted_turns.py which chunks are ignored after an

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pinhole cameras of an avatar's templates, each fitted to the 68 landmarks of its template (NumPy).
+"""Pinhole cameras of an avatar's templates, each fitted to the 68 landmarks of its template.
 
 A face is near enough to the camera for perspective to matter: an affine camera puts the lips of an
 open mouth a quarter of a pixel of 256 beside the truth, and the teeth behind them 0.7 pixels.
@@ -81,8 +81,8 @@ class Cameras:
         self.inverse_distance = np.clip(self.inverse_distance + step[:, 6], 0, MAX_INVERSE_DISTANCE)
 
     def project(self, points: np.ndarray, template: int) -> np.ndarray:
-        """Projects points (..., P, 3), cm, by the camera of one template. Returns (..., P, 3): image
-        x and y, and how near to the camera the point is, cm from the face's centre."""
+        """Projects points (..., P, 3), cm, by the camera of one template. Returns (..., P, 3):
+        image x and y, and how near to the camera the point is, cm from the face's centre."""
         projected = (points - self.centre[template]) @ self.rotation[template].T
         scale = self.scale[template] / (1 - self.inverse_distance[template] * projected[..., 2])
         projected[..., 0] = self.image_centre[template, 0] + scale * projected[..., 0]

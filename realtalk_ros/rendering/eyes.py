@@ -209,7 +209,7 @@ class EyeAxes:
         return cls(corners[0], corners[0] + shift, shift, directions, width)
 
     def pixels(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """u and v (H, W) of the picture's pixels from `low` to `high` (x, y)."""
+        """U and v (H, W) of the picture's pixels from `low` to `high` (x, y)."""
         x = np.arange(low[0], high[0], dtype=np.float32) - self.target_corner[0]
         y = np.arange(low[1], high[1], dtype=np.float32)[:, None] - self.target_corner[1]
         (u_x, u_y), (v_x, v_y) = self.directions

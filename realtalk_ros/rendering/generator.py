@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -185,7 +185,11 @@ class Binding:
     `on_device` are inputs that lie on the device; `shared` are inputs that another binding writes.
     """
 
-    TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)": np.int64}
+    TYPES: ClassVar = {
+        "tensor(float)": np.float32,
+        "tensor(uint8)": np.uint8,
+        "tensor(int64)": np.int64,
+    }
 
     def __init__(
         self,
@@ -314,7 +318,14 @@ def warp(
 ) -> np.ndarray:
     """A template's crop (S, S, 3) uint8 sampled at `sampling_grid` (S, S, 2) float32 pixels.
     Written to `out` if that is given."""
-    return cv2.remap(template, sampling_grid, NO_MAP, cv2.INTER_LINEAR, out, cv2.BORDER_REPLICATE)
+    return cv2.remap(
+        template,
+        sampling_grid,
+        NO_MAP,
+        cv2.INTER_LINEAR,
+        dst=out,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
 
 
 def space_to_depth(image: np.ndarray, out: np.ndarray) -> np.ndarray:

@@ -67,7 +67,7 @@ class MouthModel:
         self.lips_expressions = lips_expressions.reshape(arkit.COUNT, -1)
         self.inside, self.inside_expressions = inside, moves.reshape(len(moves), -1)
         self.faces = np.ascontiguousarray(faces.T, np.int32)
-        # A 16-bit pixel holds two channels: enamel in the low byte, gums and tongue in the high one.
+        # A 16-bit pixel holds two channels: enamel in the low byte, gums and tongue in the high.
         self.channels = np.where(enamel, np.uint16(1), np.uint16(256))
         self.light = light[0].astype(np.float32)
         self.tongue_light = light[1].astype(np.float32) - light[0]

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 // Shows the face and plays its sound in time: both lie on one timeline (media time), which is laid
 // on the sound card's clock once, and anew when a pause allows or what comes is late.
 "use strict";

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The launch file brings the nodes up, active; a killed one comes back; all stop when told to."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Torch checkpoints: written whole or not at all, loaded with an error that says what to do."""
 
 from __future__ import annotations

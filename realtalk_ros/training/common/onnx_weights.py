@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How ONNX files of this package store weights, and how to read them back (needs onnx).
 
 An initializer has the name of the torch parameter that it is. Two things may differ from it:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes the next batch in a thread while the last one is in use."""
 
 from collections.abc import Callable, Generator

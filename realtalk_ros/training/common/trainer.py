@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A training loop with a time budget: optimizers, learning rate, moving average, checkpoint."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the parts of the prior are worth: networks trained without them, at equal budget (torch)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How each phone is articulated: the tables of the coarticulation model.
 
 Phones that look the same on the lips share a row.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Networks out of files: checkpoints of a training, and the installed ONNX files."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The coarticulation model: from phones with times to facial movement.
 
 It makes the targets that the expression network is trained on.
@@ -18,6 +19,7 @@ fixed linear function of the identity and partly the person's own.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -123,7 +125,7 @@ def _split_phones(segments: Sequence[Segment]) -> list[Segment]:
             out += [(first, start, middle), (second, middle, end)]
         elif phone == ph.SIL and end - start > 2 * _SILENCE_PIECE:
             edges = np.linspace(start, end, int((end - start) / _SILENCE_PIECE) + 1)
-            out += [(ph.SIL, a, b) for a, b in zip(edges, edges[1:], strict=False)]
+            out += [(ph.SIL, a, b) for a, b in itertools.pairwise(edges)]
         else:
             out.append((articulation.VISEME[phone], start, end))
     return out
@@ -165,7 +167,7 @@ def activity(t: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
 def _blinks(t: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
     """(n,) 0..1: a blink in every pause, where speakers blink most (von Cramon & Schuri, 1980)."""
     out = np.zeros(len(t), np.float32)
-    for (before, _, _), (phone, s, e) in zip(segments, segments[1:], strict=False):
+    for (before, _, _), (phone, s, e) in itertools.pairwise(segments):
         if phone == ph.SIL and before != ph.SIL and e - s > _BLINK_PAUSE:
             since = t - s - _BLINK_DELAY
             out += _smoothstep(since / 0.08) - _smoothstep((since - 0.11) / 0.16)

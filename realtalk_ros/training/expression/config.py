@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every setting of a training of the expression network."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`realtalk evaluate expression`: the shipped network on held-out speech.
 
 The reference is the coarticulation model moving a mean face from known (synthetic) or aligned

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes the two ONNX files that ExpressionModel runs (needs onnx).
 
 expression_prior.onnx encodes a person's prior, once. expression_step.onnx takes one 20 ms step of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the expression network minimises: a weighted sum of named terms."""
 
 from __future__ import annotations

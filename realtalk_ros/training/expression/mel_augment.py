@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Augmentation of log-mel spectrograms, cheap enough for every training sequence."""
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
 """Metrics of speech-driven faces, against the coarticulation model or a real face."""
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 
@@ -222,4 +225,8 @@ def real_strangers(results: dict[str, list[UtteranceResult]]) -> dict:
     Each set is of few people, and a hundred closures are worth some 0.03 either way.
     """
     real = [of_set for name, of_set in results.items() if name.startswith("unseen real ")]
-    return {"all real, clean": summary(sum(real, []))} if len(real) > 1 else {}
+    return (
+        {"all real, clean": summary(functools.reduce(operator.iadd, real, []))}
+        if len(real) > 1
+        else {}
+    )

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The expression network in torch: a causal transformer over log-mel with a bounded cache.
 
 Dilated causal convolutions recognise phones; the transformer turns them into one person's movement.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pictures of what the network does, one an utterance (needs matplotlib)."""
 
 from __future__ import annotations

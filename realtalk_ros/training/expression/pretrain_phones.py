@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pretraining of the acoustic encoder: its convolutions learn to recognise phones.
 
 Phones alone are learned faster than together with the face: the same time reads four times as much

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pretraining of the prior's encoder: it learns to predict how somebody moves.
 
 From a face's shape and two seconds of its expressions it predicts the parameters of the style,

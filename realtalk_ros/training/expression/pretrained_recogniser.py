@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The installed network's convolutions as a phone recogniser (torch).
 
 They have learned from hours of speech. A new head that names the phones is fitted in a minute, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draws training sequences: recorded or synthetic speech, the face moved by a random person.
 
 Blendshape weights come from the coarticulation model, which moves a random person's face from the

@@ -1,20 +1,26 @@
-"""Training sequences of the expression network, one and many (training side, torch)."""
+# SPDX-License-Identifier: Apache-2.0
+"""Training sequences of the expression network, one and many.
+
+Only `Batch.collate` needs torch: videos are evaluated without it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 UNLABELLED = -1  # phone of a frame whose phone nobody knows
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One sequence: T steps of audio and the n = T - delay frames of movement that it tells."""
+    """One sequence: T steps of audio, and the movement of its first n = T - delay frames."""
 
     mel: np.ndarray  # (2 T, 80) float32
     identity: np.ndarray  # (100,)
@@ -47,6 +53,8 @@ class Batch:
 
     @classmethod
     def collate(cls, samples: Sequence[Sample]) -> Batch:
+        import torch
+
         return cls(
             **{
                 field.name: torch.from_numpy(np.stack([getattr(s, field.name) for s in samples]))

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`realtalk train expression`: trains on the data of `realtalk data speech`, exports to ONNX."""
 
 from __future__ import annotations
@@ -78,10 +79,7 @@ def _initial_network(config: TrainingConfig, sampler: Sampler) -> tuple[Expressi
     if config.checkpoint.is_file():
         net, saved = checkpoint.load(config.checkpoint)
         return net, config.fine_tune or saved["fine_tune"]
-    if config.fine_tune:
-        net = checkpoint.load_installed()
-    else:
-        net = ExpressionNet(_dims(config))
+    net = checkpoint.load_installed() if config.fine_tune else ExpressionNet(_dims(config))
     if config.start:
         _load_start(net, config.start)
     elif config.phone_pretraining_minutes and sampler.speech_kinds:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """People whose style the network has never seen, to measure what the prior is worth."""
 
 from __future__ import annotations

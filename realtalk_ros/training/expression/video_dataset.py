@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How people in videos moved while they spoke.
 
 `realtalk data videos` writes it: OUT/speech/*.npz, one file a video (training/videos/build.py says

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trains and evaluates the expression-to-face network."""

@@ -1,24 +1,31 @@
-"""The trained renderer to ONNX: what rendering/generator.py runs.
+# SPDX-License-Identifier: Apache-2.0
+"""The trained renderer to ONNX, as the run time takes it (rendering/).
 
-    renderer_encode.onnx         reference (S, S, 6), picture and rendering/mouth.py's map of it,
+    renderer_encode.onnx         reference (S, S, 6), an image and rendering/mouth.py's map of it,
                                  template (S, S, 3) uint8 -> FEATURES, a batch of one
-    renderer_align.onnx          rest, points (B, 68, 2), landmarks of a template and of the picture
-                                 to be -> places (B, S, S, 2), where in the template its pixels lie;
-                                 told (B, 2 + labels, S/4, S/4)
-    renderer_generate.onnx       weights (B, 52), aligned, inside (B, 12, S/2, S/2) uint8 (of the
-                                 pixels as `generator.fours` orders them), told, template (B,),
-                                 person (B,) int64; of T templates and of P references features ->
-                                 picture (B, 12, S/2, S/2) uint8, mask (B, S, S) float32
+    renderer_align.onnx          template_landmarks, target_landmarks (B, 68, 2), normalised
+                                 coordinates -> sampling_grid (B, S, S, 2), where in the template
+                                 its pixels lie; alignment_features (B, 2 + embedding, S/4, S/4)
+    renderer_generate.onnx       weights (B, 52), warped_template, mouth_interior (B, 12, S/2, S/2)
+                                 uint8, each 2 x 2 square's pixels as channels (space to depth),
+                                 alignment_features, template_index, reference_index (B,) int64,
+                                 FEATURES of T templates and of R references -> image
+                                 (B, 12, S/2, S/2) uint8, mask (B, S, S) float32
     renderer_generate_half.onnx  the same, half precision, for GPUs
 
-The template's pixels are laid where they belong by OpenCV between the two (ONNX Runtime's
-GridSample took a seventh of a frame on the CPU), and `inside` is drawn by it, see
-rendering/mouth.py. The generator takes its features out of banks that hold those of every template
-of every avatar: they stay on the device, and faces of one batch may be anybody's.
+The run time warps the template with OpenCV between the two (ONNX Runtime's GridSample took a
+seventh of a frame on the CPU) and draws `mouth_interior` with it, see rendering/mouth.py. The
+generator takes its features out of banks that hold those of every template of every avatar: they
+stay on the device, and faces of one batch may be anybody's.
+
+Initializers have the names and shapes of Renderer's parameters; checkpoint.py reads them back.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,18 +34,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from realtalk_ros import onnx_session
-from realtalk_ros.contracts import (
-    ALIGNER_FILE,
-    ENCODER_FILE,
-    FEATURES,
-    GENERATOR_FILE,
-    OF_PERSON,
-    RENDERER_FORMATS,
-)
-from realtalk_ros.errors import ModelError
-from realtalk_ros.training.renderer.model import Renderer
+from realtalk_ros.training.renderer.checkpoint import DIMENSIONS
+from realtalk_ros.training.renderer.model import Renderer, Warped
 
-FITS = ("encode", "align")  # files whose checksums the generator carries
+# What the encoder finds: of template and reference together, of the reference alone.
+TEMPLATE_FEATURES = ("features_16", "features_8", "features_4", "features_2")
+REFERENCE_FEATURES = ("keys", "values", "mouth_colours")
+FEATURES = TEMPLATE_FEATURES + REFERENCE_FEATURES
+# Inputs of the generator that belong to one face of the batch.
+FACE_INPUTS = ("weights", "warped_template", "mouth_interior", "alignment_features",
+               "template_index", "reference_index")  # fmt: skip
+FORMATS = {"renderer_encode.onnx": "7", "renderer_align.onnx": "5", "renderer_generate.onnx": "8"}
+MATCHING = ("encode", "align")  # files whose checksums the generator carries
 OPSET = 17
 
 
@@ -48,8 +55,8 @@ class EncodeGraph(nn.Module):
         self.encoder = model.encoder
 
     def forward(self, reference: Tensor, template: Tensor) -> tuple[Tensor, ...]:
-        pictures = [(x.float() / 255).permute(2, 0, 1)[None] for x in (reference, template)]
-        return self.encoder(*pictures)
+        images = [(x.float() / 255).permute(2, 0, 1)[None] for x in (reference, template)]
+        return self.encoder(*images)
 
 
 class AlignGraph(nn.Module):
@@ -57,8 +64,10 @@ class AlignGraph(nn.Module):
         super().__init__()
         self.generator = model.generator
 
-    def forward(self, rest: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-        return self.generator.alignment.field(rest, points)
+    def forward(
+        self, template_landmarks: Tensor, target_landmarks: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return self.generator.warp.sampling_grid(template_landmarks, target_landmarks)
 
 
 class GenerateGraph(nn.Module):
@@ -66,76 +75,85 @@ class GenerateGraph(nn.Module):
         super().__init__()
         self.generator = model.generator
 
-    def forward(
-        self,
-        weights: Tensor,
-        aligned: Tensor,
-        inside: Tensor,
-        told: Tensor,
-        template: Tensor,
-        person: Tensor,
-        *banks: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        rows = [person if name in OF_PERSON else template for name in FEATURES]
-        features = [bank[row] for bank, row in zip(banks, rows, strict=True)]
-        features[:4] = map(laid, features[:4])
-        aligned, inside = (
-            x.to(weights.dtype).unflatten(1, (3, 4)) / 255 for x in (aligned, inside)
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """`inputs` are FACE_INPUTS, then FEATURES."""
+        face, banks = inputs[: len(FACE_INPUTS)], inputs[len(FACE_INPUTS) :]
+        weights, template, mouth_interior, alignment, template_index, reference_index = face
+        split = len(TEMPLATE_FEATURES)
+        features = [through_convolution(bank[template_index]) for bank in banks[:split]]
+        features += [bank[reference_index] for bank in banks[split:]]
+        template, mouth_interior = (
+            x.to(weights.dtype).unflatten(1, (3, 4)) / 255 for x in (template, mouth_interior)
         )
-        rgb, mask = self.generator.draw(features, weights, (aligned, told, inside))
+        warped = Warped(template, alignment, mouth_interior)
+        rgb, mask = self.generator.synthesize(features, weights, warped)
         half = self.generator.dims.size // 2
-        picture = (rgb * 255).round().to(torch.uint8).reshape(-1, 12, half, half)
-        return picture, mask[:, 0]
+        image = (rgb * 255).round().to(torch.uint8).reshape(-1, 12, half, half)
+        return image, mask[:, 0]
 
 
-def laid(features: Tensor) -> Tensor:
-    """The same, through a convolution: what comes of one, ONNX Runtime keeps in the layout that the
-    next one takes."""
-    same = np.eye(features.shape[1], dtype=np.float32)[..., None, None]
-    return F.conv2d(features, torch.from_numpy(same))
+def through_convolution(features: Tensor) -> Tensor:
+    """The same, through a convolution with the identity: what one returns, ONNX Runtime keeps in
+    the memory layout that the next one takes."""
+    identity = np.eye(features.shape[1], dtype=np.float32)[..., None, None]
+    return F.conv2d(features, torch.from_numpy(identity))
 
 
-def installed(folder: Path) -> dict[str, Tensor]:
-    """The state dict of the Renderer that `export` wrote into `folder`: its graphs keep the names.
-    Raises ModelError where there is none."""
-    import onnx
-    from onnx import numpy_helper
+@dataclass(frozen=True)
+class Graph:
+    """What an ONNX file is made of."""
 
-    weights = {}
-    for name in RENDERER_FORMATS:
-        if problem := onnx_session.check(folder / name):
-            raise ModelError(problem)
-        for value in onnx.load(folder / name).graph.initializer:
-            if value.name.startswith(("encoder.", "generator.")):
-                weights[value.name] = torch.from_numpy(numpy_helper.to_array(value).copy())
-    return weights
+    module: nn.Module
+    example: tuple[Tensor, ...]  # inputs to trace it with
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    axes: dict[str, dict[int, str]] = field(default_factory=dict)  # the dynamic ones, by tensor
+    properties: dict[str, str] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        import onnx
+
+        torch.onnx.export(
+            self.module,
+            self.example,
+            str(path),
+            input_names=list(self.inputs),
+            output_names=list(self.outputs),
+            dynamic_axes=self.axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+        model = onnx.load(path)
+        properties = {"realtalk.format": FORMATS[path.name], **self.properties}
+        onnx.helper.set_model_props(model, properties)
+        onnx.save(model, path)
 
 
 def export(model: Renderer, folder: Path) -> None:
     """Writes all four files into `folder` and lists their checksums."""
     folder.mkdir(parents=True, exist_ok=True)
-    trained, model = model.state_dict(), Renderer(model.dims).eval()  # contiguous, on CPU
-    model.load_state_dict(trained)
+    model = _on_cpu(model)
+    size = {"realtalk.size": str(model.dims.size)}
     image = torch.zeros(model.dims.size, model.dims.size, 3, dtype=torch.uint8)
-    _write(
+    reference = torch.cat([image, image], 2)
+    Graph(
         EncodeGraph(model),
-        (torch.cat([image, image], 2), image),
-        folder / ENCODER_FILE,
-        ("reference", "template"),
-        FEATURES,
-        {},
-        model.dims.size,
-    )
+        (reference, image),
+        inputs=("reference", "template"),
+        outputs=FEATURES,
+        properties=size,
+    ).write(folder / "renderer_encode.onnx")
     points = torch.rand(2, 68, 2)
-    _write(
+    inputs = ("template_landmarks", "target_landmarks")
+    outputs = ("sampling_grid", "alignment_features")
+    Graph(
         AlignGraph(model),
         (points, points),
-        folder / ALIGNER_FILE,
-        ("rest", "points"),
-        ("places", "told"),
-        dict.fromkeys(("rest", "points", "places", "told"), {0: "faces"}),
-        model.dims.size,
-    )
+        inputs=inputs,
+        outputs=outputs,
+        axes={key: {0: "faces"} for key in (*inputs, *outputs)},
+        properties=size,
+    ).write(folder / "renderer_align.onnx")
     export_generator(model, folder, folder)
 
 
@@ -146,68 +164,46 @@ def export_generator(model: Renderer, folder: Path, beside: Path) -> None:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     folder.mkdir(parents=True, exist_ok=True)
-    trained, model = model.state_dict(), Renderer(model.dims).eval()
-    model.load_state_dict(trained)
-    size = model.dims.size
+    model = _on_cpu(model)
+    dims, size = model.dims, model.dims.size
     with torch.no_grad():
         features = model.encoder(torch.zeros(1, 6, size, size), torch.zeros(1, 3, size, size))
     # Two of each, so that the tracer takes no dimension for a constant one.
     banks = [torch.cat([feature, feature]) for feature in features]
-    aligned = torch.zeros(2, 12, size // 2, size // 2, dtype=torch.uint8)
-    told = torch.zeros(2, 2 + model.dims.labels, size // 4, size // 4)
-    batch, rows = {0: "faces"}, torch.zeros(2, dtype=torch.int64)
-    of_face = ("weights", "aligned", "inside", "told", "template", "person")
-    axes = dict.fromkeys((*of_face, "picture", "mask"), batch)
-    axes |= {name: {0: "people" if name in OF_PERSON else "templates"} for name in FEATURES}
-    path = folder / GENERATOR_FILE
-    inputs = torch.zeros(2, model.dims.weights), aligned, aligned, told, rows, rows, *banks
-    _write(
+    image = torch.zeros(2, 12, size // 2, size // 2, dtype=torch.uint8)
+    alignment = torch.zeros(2, 2 + dims.embedding, size // 4, size // 4)
+    index = torch.zeros(2, dtype=torch.int64)
+    axes = {name: {0: "faces"} for name in (*FACE_INPUTS, "image", "mask")}
+    axes |= {name: {0: "templates"} for name in TEMPLATE_FEATURES}
+    axes |= {name: {0: "references"} for name in REFERENCE_FEATURES}
+    checksums = {
+        f"realtalk.{name}": onnx_session.sha256(beside / f"renderer_{name}.onnx")
+        for name in MATCHING
+    }
+    path = folder / "renderer_generate.onnx"
+    Graph(
         GenerateGraph(model),
-        inputs,
-        path,
-        (*of_face, *FEATURES),
-        ("picture", "mask"),
-        axes,
-        size,
-        **{
-            f"realtalk.{name}": onnx_session.sha256(beside / f"renderer_{name}.onnx")
-            for name in FITS
+        (torch.zeros(2, dims.weights), image, image, alignment, index, index, *banks),
+        inputs=(*FACE_INPUTS, *FEATURES),
+        outputs=("image", "mask"),
+        axes=axes,
+        properties={
+            "realtalk.size": str(size),
+            DIMENSIONS: json.dumps(asdict(dims)),
+            **checksums,
         },
-    )
+    ).write(path)
     half = convert_float_to_float16(
-        onnx.load(path), keep_io_types=["weights", "told", "mask"], op_block_list=[]
+        onnx.load(path),
+        keep_io_types=["weights", "alignment_features", "mask"],
+        op_block_list=[],
     )
     onnx.save(half, folder / "renderer_generate_half.onnx")
     onnx_session.write_checksums(folder)
 
 
-def _write(
-    graph: nn.Module,
-    inputs: tuple[Tensor, ...],
-    path: Path,
-    input_names: tuple[str, ...],
-    output_names: tuple[str, ...],
-    axes: dict[str, dict[int, str]],
-    size: int,
-    **more: str,
-) -> None:
-    import onnx
-
-    torch.onnx.export(
-        graph,
-        inputs,
-        str(path),
-        input_names=list(input_names),
-        output_names=list(output_names),
-        dynamic_axes=axes,
-        opset_version=OPSET,
-        dynamo=False,
-    )
-    proto = onnx.load(path)
-    properties = {
-        "realtalk.format": RENDERER_FORMATS[path.name],
-        "realtalk.size": str(size),
-        **more,
-    }
-    onnx.helper.set_model_props(proto, properties)
-    onnx.save(proto, path)
+def _on_cpu(model: Renderer) -> Renderer:
+    """A copy with contiguous weights."""
+    copy = Renderer(model.dims).eval()
+    copy.load_state_dict(model.state_dict())
+    return copy

@@ -1,4 +1,5 @@
-"""The lips as MediaPipe's face mesh finds them in made and true pictures (extra `enroll`): a
+# SPDX-License-Identifier: Apache-2.0
+"""The lips as MediaPipe's face mesh finds them in rendered and true images (extra `enroll`): a
 detector that knows nothing of our training."""
 
 from __future__ import annotations
@@ -12,28 +13,28 @@ LIPS = list(VERTICES[0.008])
 MIDDLE = 13, 14  # of the inner lips, upper and lower
 
 
-class LipFinder:
+class LipDetector:
     """Raises RealTalkError, with what to install, where MediaPipe is missing."""
 
     def __init__(self) -> None:
         self._tracker = Tracker()
 
     def compare(
-        self, made: np.ndarray, truth: np.ndarray, template: np.ndarray
+        self, rendered: np.ndarray, truth: np.ndarray, template: np.ndarray
     ) -> dict[str, float]:
-        """Of three pictures (S, S, 3) uint8 BGR: mean distance of the lips from those of the true
-        one, in the made one and in the template, and how far the mouth is open in the former, all
-        in pixels; NaN where no face was found."""
-        here, there, before = (self._find(picture) for picture in (made, truth, template))
+        """Of three images (S, S, 3) uint8 BGR: mean distance of the lips from those of the true
+        one, in the rendered one and in the template, and how far the mouth is open in the former
+        two, all in pixels; NaN where no face was found."""
+        found, true, at_rest = (self._find(image) for image in (rendered, truth, template))
         return {
-            "found_lips_px": distance(here, there),
-            "found_lips_px_of_template": distance(before, there),
-            "found_opening": opening(here),
-            "found_opening_of_truth": opening(there),
+            "found_lips_px": distance(found, true),
+            "found_lips_px_of_template": distance(at_rest, true),
+            "found_opening": opening(found),
+            "found_opening_of_truth": opening(true),
         }
 
-    def _find(self, picture: np.ndarray) -> np.ndarray | None:
-        faces = self._tracker.find(picture)
+    def _find(self, image: np.ndarray) -> np.ndarray | None:
+        faces = self._tracker.find(image)
         return faces[0].points if len(faces) == 1 else None
 
 

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds the speech dataset with phone times."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Forced alignment of recordings to their texts, and which alignments can be trusted."""
 
 from __future__ import annotations

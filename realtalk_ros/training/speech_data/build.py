@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`realtalk data speech`: training and test sets of speech with phone times.
 
 Synthetic speech of espeak-ng, flite and Festival has exact times. Real recordings are aligned to

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recordings of real people with their texts, and sound effects, out of public packages.
 
 Every corpus is a folder `root/<package>` with what `dpkg-deb -x` unpacked or `git clone` fetched.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Speech with the times of its phones, and a dataset of it cached as log-mel."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Downloads the Debian packages and repositories that the corpora are in."""
 
 from __future__ import annotations
@@ -45,12 +46,14 @@ def _clone(address: str, folder: Path) -> None:
 
 def _unpack(package: str, downloads: Path, folder: Path) -> None:
     """Downloads a Debian package and unpacks it into `folder`."""
-    got = subprocess.run(["apt-get", "download", package], cwd=downloads, capture_output=True)
+    got = subprocess.run(
+        ["apt-get", "download", package], cwd=downloads, capture_output=True, check=False
+    )
     files = sorted(downloads.glob(f"{package}_*.deb"))
     if got.returncode or not files:
         raise RealTalkError(f"apt-get cannot download {package}: run apt-get update, or unpack "
                             f"it into {folder} yourself")  # fmt: skip
     unpacked = folder.with_name(f"{folder.name}.part")
-    if subprocess.run(["dpkg-deb", "-x", files[-1], unpacked]).returncode:
+    if subprocess.run(["dpkg-deb", "-x", files[-1], unpacked], check=False).returncode:
         raise RealTalkError(f"{files[-1]} cannot be unpacked: delete it and run --fetch again")
     unpacked.rename(folder)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A phone recogniser that reads a whole utterance at once (torch).
 
 It exists to tell when the phones of a known text are spoken: see alignment.py.

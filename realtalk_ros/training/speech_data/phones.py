@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The phones of the coarticulation model, and espeak-ng's IPA in terms of them.
 
 Phones are ARPAbet without stress, plus UE and OE for front rounded vowels (French u, eu), SIL, and

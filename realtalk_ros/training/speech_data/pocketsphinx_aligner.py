@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Forced alignment with pocketsphinx and its bundled English model."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Texts that the speech synthesis engines read."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random speech of the synthesis engines, and recordings in which nobody speaks."""
 
 from __future__ import annotations

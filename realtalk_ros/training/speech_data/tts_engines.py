@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Speech synthesis engines that report when each phone is spoken.
 
 espeak-ng reports phoneme starts, flite and Festival segment ends; all exactly.
@@ -5,7 +6,9 @@ espeak-ng reports phoneme starts, flite and Festival segment ends; all exactly.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import itertools
 import re
 import shutil
 import subprocess
@@ -158,7 +161,7 @@ def _move_stops_to_closure(segments: list[list], level: np.ndarray, peak: float)
 
     The start goes back to where the level fell 18 dB below the neighbour's, at most 120 ms.
     """
-    for before, here in zip(segments, segments[1:], strict=False):
+    for before, here in itertools.pairwise(segments):
         if here[0] not in ph.STOPS or before[0] in ph.STOPS:
             continue
         s0, s1 = before[1], here[1]
@@ -343,10 +346,9 @@ class Festival:
             script.write_bytes(
                 _festival_script(texts, voice, stretch, folder).encode(known.encoding, "ignore")
             )
-            try:
-                subprocess.run([self._program, "-b", script], capture_output=True, timeout=600)
-            except subprocess.TimeoutExpired:  # what it has finished by then is good
-                pass
+            command = [self._program, "-b", script]
+            with contextlib.suppress(subprocess.TimeoutExpired):  # what it has finished is good
+                subprocess.run(command, capture_output=True, timeout=600, check=False)
             if not (folder / "ready").exists():
                 raise RealTalkError(f"festival has no voice {voice}: apt-get install "
                                     f"{known.package}")  # fmt: skip

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Forced alignment: the most likely times of the phones of a known text (Viterbi search)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Augmentation of waveforms: other voices, rooms, microphones, noise, telephones, codecs.
 
 Phones keep their times in the audio: what shifts or stretches the samples does so to the segments.

@@ -1,29 +1,35 @@
-"""The bundled avatars' people: who sits for `realtalk data avatar --name NAME`.
+# SPDX-License-Identifier: Apache-2.0
+"""The people of the bundled avatars, which `realtalk data avatar --name NAME` makes.
 
-Nobody of them exists: identities are drawn at random, looks written down here. `android` is a
-stylised one: a machine's shell with seams and lit eyes, moved by the same face model.
+None of them exists: identities are drawn at random, what they look like is written down here.
+`android` is a machine: a shell with seams and lit eyes, moved by the same face model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
+from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import FaceKit
-from realtalk_ros.training.synthetic import clothing, random_people
-from realtalk_ros.training.synthetic.head_renderer import Light, Studio
-from realtalk_ros.training.synthetic.random_people import Person
-from realtalk_ros.training.synthetic.skin_texture import Painter, Traits
+from realtalk_ros.training.synthetic import clothing
+from realtalk_ros.training.synthetic.head_renderer import HeadRenderer
+from realtalk_ros.training.synthetic.random_expressions import add_weight
+from realtalk_ros.training.synthetic.random_people import Person, make_appearance
+from realtalk_ros.training.synthetic.scene import Appearance, Light
+from realtalk_ros.training.synthetic.skin_texture import SkinPainter
+from realtalk_ros.training.synthetic.traits import Traits
 
 DISTANCE = 75.0  # cm from the camera
 
 
 def weights_of(**named: float) -> np.ndarray:
     """(52,) from ARKit names, or names without Left/Right for both sides."""
-    weights = np.zeros(random_people.arkit.COUNT, np.float32)
+    weights = np.zeros(arkit.COUNT, np.float32)
     for name, value in named.items():
-        random_people._put(weights, name, value)
+        add_weight(weights, name, value)
     return weights
 
 
@@ -60,7 +66,7 @@ def delicate(kit: FaceKit, identity: np.ndarray) -> np.ndarray:
     return (identity + np.linalg.solve(ridge, modes @ delta)).astype(np.float32)
 
 
-def drawn(kit: FaceKit, rng: np.random.Generator, spread: float = 0.44) -> np.ndarray:
+def random_identity(kit: FaceKit, rng: np.random.Generator, spread: float = 0.44) -> np.ndarray:
     """(100,): somebody at random, nearer to the mean than most."""
     return rng.normal(0, spread, kit.identity_modes.shape[0]).astype(np.float32)
 
@@ -83,7 +89,7 @@ def backdrop(
     near: tuple[float, float, float] = (158, 170, 178),
     far: tuple[float, float, float] = (64, 76, 90),
 ) -> np.ndarray:
-    """(384, 384, 3) uint8 sRGB: a studio wall, lit behind the head, dithered against banding."""
+    """(384, 384, 3) uint8 sRGB: a wall, lit behind the head, dithered against banding."""
     size = 384
     y, x = np.mgrid[0:size, 0:size] / size - 0.5
     glow = np.exp(-((x - 0.03) ** 2 + (y + 0.02) ** 2) / 0.055)[..., None]
@@ -91,8 +97,29 @@ def backdrop(
     return np.clip(wall + rng.uniform(-0.7, 0.7, wall.shape), 0, 255).astype(np.uint8)
 
 
-def default(studio: Studio, texture: int, strands: int, seed: int) -> Person:
-    kit, rng = studio.kit, np.random.default_rng(seed)
+def portrait(
+    identity: np.ndarray,
+    neutral: np.ndarray,
+    appearance: Appearance,
+    traits: Traits,
+    *,
+    light: Light,
+    resting: np.ndarray,
+) -> Person:
+    """The Person, at the distance from which the avatars are seen."""
+    return Person(
+        identity=identity,
+        neutral=neutral,
+        appearance=appearance,
+        light=light,
+        distance=DISTANCE,
+        traits=traits,
+        resting=resting,
+    )
+
+
+def default(renderer: HeadRenderer, texture: int, strands: int, seed: int) -> Person:
+    kit, rng = renderer.kit, np.random.default_rng(seed)
     identity = rng.normal(0, 0.55, kit.identity_modes.shape[0]).astype(np.float32) * 0.8
     identity = delicate(kit, identity)
     neutral = kit.deform(kit.neutral(identity), RESTING)
@@ -100,85 +127,109 @@ def default(studio: Studio, texture: int, strands: int, seed: int) -> Person:
         tone=0.27, undertone=0.1, redness=0.62, mottle=0.4, freckles=0.10, moles=0, pores=0.55,
         shine=0.55, lip_hue=np.array([0.80, 0.36, 0.37]), lip_strength=0.62,
         hair_colour=np.array([0.055, 0.026, 0.014]), brow_thickness=0.42, brow_density=0.85,
-        brow_lift=-0.22, circles=0.05, iris=np.array([0.085, 0.085, 0.035]), lashes=0.9,
+        brow_lift=-0.22, dark_circles=0.05, iris=np.array([0.085, 0.085, 0.035]), lashes=0.9,
         eyeliner=0.06, blush=0.22, hair="bob", hair_strands=strands,
         hair_width=0.043 * (30000 / strands) ** 0.5,
         hairline=1.2, part_side=1.0, cloth=np.array([0.035, 0.085, 0.10]), collar=0.2,
     )  # fmt: skip
-    look = random_people.make_look(kit, Painter(studio, texture), neutral, traits, seed)
-    look.pupil, look.iris_size, look.iris_ring = 0.40, 0.61, np.array([0.018, 0.018, 0.010])
-    look.teeth, look.sclera = np.array([0.92, 0.88, 0.82]), np.array([0.83, 0.81, 0.79])
-    look.gums, look.lash_alpha = np.array([0.50, 0.18, 0.17]), 0.8
-    look.body = clothing.shoulders(traits, 0.86, kit, neutral)
-    look.background = backdrop(rng)
-    return Person(identity, neutral, look, portrait_light(), DISTANCE, traits, RESTING)
+    appearance = make_appearance(kit, SkinPainter(renderer, texture), neutral, traits, seed)
+    appearance = replace(
+        appearance,
+        pupil=0.40,
+        iris_size=0.61,
+        iris_ring=np.array([0.018, 0.018, 0.010]),
+        teeth=np.array([0.92, 0.88, 0.82]),
+        sclera=np.array([0.83, 0.81, 0.79]),
+        gums=np.array([0.50, 0.18, 0.17]),
+        lash_alpha=0.8,
+        body=clothing.shoulders(traits, 0.86, kit, neutral),
+        background=backdrop(rng),
+    )
+    return portrait(identity, neutral, appearance, traits, light=portrait_light(), resting=RESTING)
 
 
-def noah(studio: Studio, texture: int, strands: int, seed: int) -> Person:
+def noah(renderer: HeadRenderer, texture: int, strands: int, seed: int) -> Person:
     """A bearded man with dark skin."""
-    kit, rng = studio.kit, np.random.default_rng(seed)
-    identity = drawn(kit, rng)
+    kit, rng = renderer.kit, np.random.default_rng(seed)
+    identity = random_identity(kit, rng)
     neutral = kit.deform(kit.neutral(identity), CALM)
     traits = Traits(
         tone=0.80, undertone=0.2, redness=0.4, mottle=0.35, moles=0, pores=0.6, shine=0.7,
         lip_hue=np.array([0.62, 0.34, 0.32]), lip_strength=0.45,
         hair_colour=np.array([0.010, 0.008, 0.007]), brow_thickness=0.75, brow_density=0.95,
-        brow_lift=-0.1, stubble=0.8, beard=0.22, moustache=0.3, circles=0.15,
+        brow_lift=-0.1, stubble=0.8, beard=0.22, moustache=0.3, dark_circles=0.15,
         iris=np.array([0.045, 0.022, 0.010]), lashes=0.5, hair="short", hair_strands=strands,
         hair_width=0.05 * (30000 / strands) ** 0.5, hair_length=0.75, hairline=0.2,
         cloth=np.array([0.16, 0.035, 0.03]), collar=0.6,
     )  # fmt: skip
-    look = random_people.make_look(kit, Painter(studio, texture), neutral, traits, seed)
-    look.teeth, look.sclera = np.array([0.92, 0.89, 0.84]), np.array([0.82, 0.80, 0.78])
-    look.body = clothing.shoulders(traits, 1.05, kit, neutral)
-    look.background = backdrop(rng, (196, 182, 160), (98, 86, 74))
-    return Person(identity, neutral, look, portrait_light(1.03, 1.5), DISTANCE, traits, CALM)
+    appearance = make_appearance(kit, SkinPainter(renderer, texture), neutral, traits, seed)
+    appearance = replace(
+        appearance,
+        teeth=np.array([0.92, 0.89, 0.84]),
+        sclera=np.array([0.82, 0.80, 0.78]),
+        body=clothing.shoulders(traits, 1.05, kit, neutral),
+        background=backdrop(rng, (196, 182, 160), (98, 86, 74)),
+    )
+    light = portrait_light(1.03, 1.5)
+    return portrait(identity, neutral, appearance, traits, light=light, resting=CALM)
 
 
-def ines(studio: Studio, texture: int, strands: int, seed: int) -> Person:
+def ines(renderer: HeadRenderer, texture: int, strands: int, seed: int) -> Person:
     """An elderly woman with grey hair."""
-    kit, rng = studio.kit, np.random.default_rng(seed)
-    identity = delicate(kit, drawn(kit, rng))
+    kit, rng = renderer.kit, np.random.default_rng(seed)
+    identity = delicate(kit, random_identity(kit, rng))
     neutral = kit.deform(kit.neutral(identity), RESTING)
     traits = Traits(
         tone=0.34, undertone=0.3, redness=0.6, mottle=0.6, moles=1, pores=0.6, age=0.6, shine=0.5,
         lip_hue=np.array([0.70, 0.24, 0.28]), lip_strength=0.75,
         hair_colour=np.array([0.36, 0.35, 0.34]), brow_thickness=0.35, brow_density=0.6,
-        brow_lift=0.05, circles=0.35, iris=np.array([0.05, 0.075, 0.10]), lashes=0.85, blush=0.3,
-        hair="bob", hair_strands=strands, hair_width=0.045 * (30000 / strands) ** 0.5,
+        brow_lift=0.05, dark_circles=0.35, iris=np.array([0.05, 0.075, 0.10]), lashes=0.85,
+        blush=0.3, hair="bob", hair_strands=strands, hair_width=0.045 * (30000 / strands) ** 0.5,
         hairline=0.6, part_side=-1.0, cloth=np.array([0.09, 0.05, 0.14]), collar=0.4,
     )  # fmt: skip
-    look = random_people.make_look(kit, Painter(studio, texture), neutral, traits, seed)
-    look.teeth, look.sclera = np.array([0.84, 0.79, 0.70]), np.array([0.80, 0.78, 0.75])
-    look.body = clothing.shoulders(traits, 0.9, kit, neutral)
-    look.background = backdrop(rng, (176, 184, 168), (82, 92, 84))
-    return Person(identity, neutral, look, portrait_light(), DISTANCE, traits, RESTING)
+    appearance = make_appearance(kit, SkinPainter(renderer, texture), neutral, traits, seed)
+    appearance = replace(
+        appearance,
+        teeth=np.array([0.84, 0.79, 0.70]),
+        sclera=np.array([0.80, 0.78, 0.75]),
+        body=clothing.shoulders(traits, 0.9, kit, neutral),
+        background=backdrop(rng, (176, 184, 168), (82, 92, 84)),
+    )
+    return portrait(identity, neutral, appearance, traits, light=portrait_light(), resting=RESTING)
 
 
-def android(studio: Studio, texture: int, strands: int, seed: int) -> Person:
+def android(renderer: HeadRenderer, texture: int, strands: int, seed: int) -> Person:
     """A machine: a pale shell with seams, lit eyes, no hair."""
-    kit, rng = studio.kit, np.random.default_rng(seed)
-    identity = delicate(kit, drawn(kit, rng, 0.2))
+    kit, rng = renderer.kit, np.random.default_rng(seed)
+    identity = delicate(kit, random_identity(kit, rng, 0.2))
     neutral = kit.deform(kit.neutral(identity), CALM)
     traits = Traits(
-        tone=0.0, redness=0.0, mottle=0.0, moles=0, pores=0.05, shine=1.5, circles=0.0,
+        tone=0.0, redness=0.0, mottle=0.0, moles=0, pores=0.05, shine=1.5, dark_circles=0.0,
         lip_strength=0.0, brow_thickness=0.0, brow_density=0.0, lashes=0.0, hair="bald",
         iris=np.array([0.02, 0.55, 0.75]), cloth=np.array([0.03, 0.035, 0.045]), collar=0.9,
     )  # fmt: skip
-    painter = Painter(studio, texture)
-    look = random_people.make_look(kit, painter, neutral, traits, seed)
-    look.albedo = shell(painter, look.albedo)
-    look.detail[..., 0] = 128  # smooth
-    look.iris_ring, look.pupil, look.iris_size = np.array([0.0, 0.10, 0.16]), 0.34, 0.66
-    look.sclera, look.teeth = np.array([0.90, 0.92, 0.94]), np.array([0.90, 0.91, 0.93])
-    look.gums = np.array([0.16, 0.18, 0.22])
-    look.lash, look.lash_alpha, look.scatter = np.array([0.02, 0.025, 0.03]), 0.35, 0.15
-    look.body = clothing.shoulders(traits, 0.92, kit, neutral)
-    look.background = backdrop(rng, (120, 138, 158), (34, 40, 52))
-    return Person(identity, neutral, look, portrait_light(0.96), DISTANCE, traits, CALM)
+    painter = SkinPainter(renderer, texture)
+    appearance = make_appearance(kit, painter, neutral, traits, seed)
+    appearance.detail[..., 0] = 128  # smooth
+    appearance = replace(
+        appearance,
+        albedo=shell(painter, appearance.albedo),
+        iris_ring=np.array([0.0, 0.10, 0.16]),
+        pupil=0.34,
+        iris_size=0.66,
+        sclera=np.array([0.90, 0.92, 0.94]),
+        teeth=np.array([0.90, 0.91, 0.93]),
+        gums=np.array([0.16, 0.18, 0.22]),
+        lash=np.array([0.02, 0.025, 0.03]),
+        lash_alpha=0.35,
+        scatter=0.15,
+        body=clothing.shoulders(traits, 0.92, kit, neutral),
+        background=backdrop(rng, (120, 138, 158), (34, 40, 52)),
+    )
+    return portrait(identity, neutral, appearance, traits, light=portrait_light(0.96), resting=CALM)
 
 
-def shell(painter: Painter, albedo: np.ndarray) -> np.ndarray:
+def shell(painter: SkinPainter, albedo: np.ndarray) -> np.ndarray:
     """Albedo (H, 2H, 4) of a machine: light grey, lips a shade darker, dark seams."""
     x, y = np.abs(painter.x), painter.y
     brow, chin = (painter.mean_landmarks[rows, 1].mean() for rows in (slice(17, 27), [8]))
@@ -196,8 +247,8 @@ def shell(painter: Painter, albedo: np.ndarray) -> np.ndarray:
     return np.concatenate([np.clip(colour, 0, 255).astype(np.uint8), albedo[..., 3:]], -1)
 
 
-# Name -> who, seed.
-CAST: dict[str, tuple[Callable[[Studio, int, int, int], Person], int]] = {
+# By name: a function of (renderer, texels of the skin's texture, hairs, seed), and the seed.
+PEOPLE: dict[str, tuple[Callable[[HeadRenderer, int, int, int], Person], int]] = {
     "default": (default, 113),
     "noah": (noah, 21),
     "ines": (ines, 35),

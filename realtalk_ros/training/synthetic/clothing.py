@@ -1,65 +1,90 @@
-"""What the studio's people wear: a round-necked top, caps, glasses."""
+# SPDX-License-Identifier: Apache-2.0
+"""What the synthetic people wear: a round-necked top, caps, glasses."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from realtalk_ros.face_model.facekit import FaceKit
-from realtalk_ros.training.synthetic.head_renderer import LABELS, Mesh, smoothstep
-from realtalk_ros.training.synthetic.skin_texture import Traits
+from realtalk_ros.training.synthetic.noise import smoothstep
+from realtalk_ros.training.synthetic.scene import LABELS, Mesh
+from realtalk_ros.training.synthetic.traits import Traits
+
+# Rings of a round-necked top from the collar down, cm: half-width, z of front and back, y of side,
+# front and back.
+TOP_RINGS = np.array([
+    [8.0, 3.3, -8.0, -11.2, -14.6, -9.9],
+    [8.5, 4.3, -8.9, -10.4, -13.9, -9.1],
+    [8.9, 5.1, -9.4, -10.5, -14.1, -9.2],
+    [9.3, 5.3, -9.7, -11.1, -15.0, -10.0],
+    [11.2, 6.3, -10.3, -12.0, -16.6, -12.0],
+    [14.0, 7.8, -11.0, -13.3, -18.8, -14.0],
+    [17.2, 9.2, -11.5, -15.0, -21.5, -16.0],
+    [19.6, 10.2, -11.8, -17.4, -25.0, -19.0],
+    [21.0, 10.9, -12.0, -21.0, -30.0, -24.0],
+    [21.6, 11.2, -12.0, -30.0, -40.0, -34.0],
+    [21.8, 11.2, -12.0, -44.0, -55.0, -48.0],
+])  # fmt: skip
+ROWS, COLUMNS = 120, 192  # vertices of the top, down and around
+COLLAR_ROWS, SEAM_ROWS = slice(28), slice(27, 30)
 
 
 def shoulders(
-    traits: Traits,
-    broad: float = 1.0,
-    kit: FaceKit | None = None,
-    neutral: np.ndarray | None = None,
-    fine: bool = True,
+    traits: Traits, broad: float, kit: FaceKit, neutral: np.ndarray, fine: bool = True
 ) -> Mesh:
-    """A plain round-necked top: rings from the collar down, fitted to `neutral`'s neck if given.
+    """A plain round-necked top: rings from the collar down, fitted to the neck of `neutral`
+    (V, 3); `broad` is a factor of the shoulders' width.
 
     Without `fine` only what a face crop sees: collar and front, in larger triangles.
     """
-    # half-width, z of front and back, y of side, front and back; cm
-    rings = np.array([
-        [8.0, 3.3, -8.0, -11.2, -14.6, -9.9],
-        [8.5, 4.3, -8.9, -10.4, -13.9, -9.1],
-        [8.9, 5.1, -9.4, -10.5, -14.1, -9.2],
-        [9.3, 5.3, -9.7, -11.1, -15.0, -10.0],
-        [11.2, 6.3, -10.3, -12.0, -16.6, -12.0],
-        [14.0, 7.8, -11.0, -13.3, -18.8, -14.0],
-        [17.2, 9.2, -11.5, -15.0, -21.5, -16.0],
-        [19.6, 10.2, -11.8, -17.4, -25.0, -19.0],
-        [21.0, 10.9, -12.0, -21.0, -30.0, -24.0],
-        [21.6, 11.2, -12.0, -30.0, -40.0, -34.0],
-        [21.8, 11.2, -12.0, -44.0, -55.0, -48.0],
-    ])  # fmt: skip
     from scipy.interpolate import PchipInterpolator
 
-    if kit is not None and neutral is not None:
-        bust = np.flatnonzero((kit.mean[:, 1] < -9.0) & (np.abs(kit.mean[:, 0]) > 6.0))
-        bust = bust[bust < kit.parts["head_neck"].stop]
-        moved = neutral[bust] - kit.mean[bust]
-        rings[:, 3:] += np.quantile(moved[:, 1], 0.8)
-        rings[:, 1:3] += moved[:, 2].mean()
-        rings[:4, 0] *= np.abs(neutral[bust, 0]).mean() / np.abs(kit.mean[bust, 0]).mean()
+    rings = fitted_rings(kit, neutral)
     rings[4:, 0] = rings[4, 0] + (rings[4:, 0] - rings[4, 0]) * broad
-    ring = PchipInterpolator(np.arange(len(rings)), rings)(np.linspace(0, len(rings) - 1, 120))
-    around = 192
-    theta = np.linspace(0, 2 * np.pi, around, endpoint=False)
+    rows = np.linspace(0, len(rings) - 1, ROWS)
+    points = _ring_points(PchipInterpolator(np.arange(len(rings)), rings)(rows))
+    points += _grid_normals(points) * _folds(points, traits)[..., None]
+    normals = _grid_normals(points)
+    colours = np.broadcast_to(traits.cloth, points.shape).copy()
+    ribs = 0.92 + 0.08 * np.cos(np.arange(COLUMNS) * np.pi)
+    colours[COLLAR_ROWS] *= (1.0 + 0.5 * (traits.collar - 0.5)) * ribs[None, :, None]
+    colours[SEAM_ROWS] *= 0.6
+    points, normals, colours = (v.reshape(-1, 3) for v in (points, normals, colours))
+    if fine:
+        return Mesh(points, normals, colours, _grid_triangles(ROWS - 1, 1))
+    tris = _grid_triangles(76, 4)  # every fourth vertex, as far down as a face crop reaches
+    return Mesh(points, normals, colours, tris[(points[tris, 2] > -4).any(1)])
+
+
+def fitted_rings(kit: FaceKit, neutral: np.ndarray) -> np.ndarray:
+    """TOP_RINGS, moved as the bust of `neutral` is from the mean head's."""
+    rings = TOP_RINGS.copy()
+    bust = np.flatnonzero((kit.mean[:, 1] < -9.0) & (np.abs(kit.mean[:, 0]) > 6.0))
+    bust = bust[bust < kit.parts["head_neck"].stop]
+    moved = neutral[bust] - kit.mean[bust]
+    rings[:, 3:] += np.quantile(moved[:, 1], 0.8)
+    rings[:, 1:3] += moved[:, 2].mean()
+    rings[:4, 0] *= np.abs(neutral[bust, 0]).mean() / np.abs(kit.mean[bust, 0]).mean()
+    return rings
+
+
+def _ring_points(rings: np.ndarray) -> np.ndarray:
+    """(R, COLUMNS, 3) of rings (R, 6) as TOP_RINGS has them: superellipses that sag at the front
+    and the back."""
+    theta = np.linspace(0, 2 * np.pi, COLUMNS, endpoint=False)
     s, c = np.sin(theta), np.cos(theta)
-    power = np.linspace(2.0, 2.5, len(ring))[:, None]
+    power = np.linspace(2.0, 2.5, len(rings))[:, None]
     ex = np.sign(s) * np.abs(s) ** (2 / power)
     ez = np.sign(c) * np.abs(c) ** (2 / power)
-    x = ring[:, :1] * ex
-    middle, depth = (ring[:, 1:2] + ring[:, 2:3]) / 2, (ring[:, 1:2] - ring[:, 2:3]) / 2
-    z = middle + depth * ez
-    side, front, back = ring[:, 3:4], ring[:, 4:5], ring[:, 5:6]
+    half, z_front, z_back, side, front, back = (rings[:, k : k + 1] for k in range(6))
+    x = half * ex
+    z = (z_front + z_back) / 2 + (z_front - z_back) / 2 * ez
     y = side + np.where(c > 0, (front - side) * np.abs(c) ** 1.4, (back - side) * np.abs(c) ** 1.4)
-    points = np.stack([x, y, z], -1)
-    n = _grid_normals(points)
-    # folds run from the shoulders down and inwards; the collar is ribbed
-    row = np.arange(len(ring))[:, None]
+    return np.stack([x, y, z], -1)
+
+
+def _folds(points: np.ndarray, traits: Traits) -> np.ndarray:
+    """(R, COLUMNS) cm: folds of the cloth, from the shoulders down and inwards."""
     u, v = points[..., 0], points[..., 1]
     rng = np.random.default_rng(int(abs(traits.collar) * 1e6) % 2**31)
     folds = np.zeros_like(u)
@@ -71,25 +96,19 @@ def shoulders(
         folds += (
             swell * np.sin(pitch * (np.abs(u) + slope * v) + rng.uniform(0, 6.28)) / (pitch * 3 + 1)
         )
-    depth_of = 1.1 * smoothstep(40, 75, row)
-    points += n * (folds * depth_of)[..., None]
-    n = _grid_normals(points)
-    colours = np.broadcast_to(traits.cloth, points.shape).copy()
-    colours[:28] *= (1.0 + 0.5 * (traits.collar - 0.5)) * (
-        0.92 + 0.08 * np.cos(np.arange(around) * np.pi)
-    )[None, :, None]
-    colours[27:30] *= 0.6  # the seam
-    rows, cols = np.meshgrid(np.arange(len(ring) - 1), np.arange(around), indexing="ij")
-    a, b = rows * around + cols, rows * around + (cols + 1) % around
-    tris = np.stack([a, b, a + around, a + around, b, b + around], -1).reshape(-1, 3)
-    if not fine:  # every fourth vertex both ways, as far as a face crop reaches
-        rows, cols = np.meshgrid(np.arange(0, 76, 4), np.arange(0, around, 4), indexing="ij")
-        a, b = rows * around + cols, rows * around + (cols + 4) % around
-        down = 4 * around
-        tris = np.stack([a, b, a + down, a + down, b, b + down], -1).reshape(-1, 3)
-        tris = tris[(points.reshape(-1, 3)[tris, 2] > -4).any(1)]
-    flat = (v.reshape(-1, 3) for v in (points, n, colours))
-    return Mesh(*flat, tris)
+    depth = 1.1 * smoothstep(40, 75, np.arange(len(points))[:, None])
+    return folds * depth
+
+
+def _grid_triangles(rows: int, step: int) -> np.ndarray:
+    """(M, 3) over a grid of COLUMNS that closes around; of every `step`th vertex both ways, down
+    to that row."""
+    at = np.arange(0, rows, step), np.arange(0, COLUMNS, step)
+    rows_at, columns = np.meshgrid(*at, indexing="ij")
+    a = rows_at * COLUMNS + columns
+    b = rows_at * COLUMNS + (columns + step) % COLUMNS
+    down = step * COLUMNS
+    return np.stack([a, b, a + down, a + down, b, b + down], -1).reshape(-1, 3)
 
 
 def _grid_normals(points: np.ndarray) -> np.ndarray:
@@ -98,6 +117,9 @@ def _grid_normals(points: np.ndarray) -> np.ndarray:
     n /= np.maximum(np.linalg.norm(n, axis=2, keepdims=True), 1e-9)
     middle = len(points) // 2
     return -n if np.mean(n[middle, :, 0] * points[middle, :, 0]) < 0 else n
+
+
+RIM_POINTS = 40
 
 
 def glasses(
@@ -109,7 +131,7 @@ def glasses(
     half = np.array([rng.uniform(2.15, 2.75), rng.uniform(1.45, 2.2)])
     apart = abs(left[0] - right[0]) / 2
     half[0] = min(half[0], apart + rng.uniform(-0.7, -0.4))
-    power = 2 / rng.choice([2.0, 2.5, 3.5])
+    rim = _rim(half, 2 / rng.choice([2.0, 2.5, 3.5]))
     drop = rng.uniform(-0.35, 0.15)
     front = neutral[kit.parts["face"]]
     near = (np.abs(np.abs(front[:, 0]) - apart) < half[0]) & (
@@ -117,30 +139,16 @@ def glasses(
     )
     depth = front[near, 2].max() + 0.25
     radius = 0.05 + 0.17 * thick
-    turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-    c, s = np.cos(turn), np.sin(turn)
-    rim = np.stack([np.sign(c) * np.abs(c) ** power * half[0],
-                    np.sign(s) * np.abs(s) ** power * half[1]], 1)  # fmt: skip
     colour = rng.random(3) ** 2 * 0.8 if rng.random() < 0.5 else np.full(3, rng.uniform(0.01, 0.08))
     tint = rng.random(3) * 0.15
     tubes, lenses = [], []
-    corner = np.empty((2, 3))
-    for i, eye in enumerate((right, left)):
-        side = -1 if i == 0 else 1
+    corner = np.empty((2, 3))  # where the bridge begins and ends
+    for i, (side, eye) in enumerate(((-1, right), (1, left))):
         x, y = side * apart + rim[:, 0], eye[1] + drop + rim[:, 1]
         z = depth - 0.022 * (x - side * 0.9) ** 2
         ring = np.stack([x, y, z], 1)
         tubes.append(_tube(ring, radius, closed=True))
-        middle = ring.mean(0) + [0, 0, 0.12]
-        inner = middle + (ring - middle) * 0.6 + [0, 0, 0.04]
-        points = np.vstack([middle, inner, ring])
-        normals = points - [middle[0], middle[1], middle[2] - 9.0]
-        n = np.arange(40)
-        fan = np.stack([np.zeros(40, int), 1 + n, 1 + (n + 1) % 40], 1)
-        a, b = 1 + n, 1 + (n + 1) % 40
-        band = np.concatenate([np.stack([a, a + 40, b], 1), np.stack([b, a + 40, b + 40], 1)])
-        normals = normals / np.linalg.norm(normals, axis=1, keepdims=True)
-        lenses.append((points, normals, np.concatenate([fan, band])))
+        lenses.append(_lens(ring))
         outer = ring[np.argmax(side * ring[:, 0])]
         corner[i] = ring[np.argmin(side * ring[:, 0])] + [0, 0.25 * half[1], 0]
         ear = np.array([side * 7.6, outer[1] + 0.2, -1.0])
@@ -153,6 +161,29 @@ def glasses(
     opacity = float(rng.choice([0.03, 0.08, rng.uniform(0.2, 0.75)], p=[0.6, 0.25, 0.15]))
     lens = _joined(lenses, tint, label=label, with_head=True, polish=1.0, opacity=opacity)
     return [frame, lens]
+
+
+def _rim(half: np.ndarray, power: float) -> np.ndarray:
+    """(RIM_POINTS, 2): a superellipse of those half axes (2,)."""
+    turn = np.linspace(0, 2 * np.pi, RIM_POINTS, endpoint=False)
+    c, s = np.cos(turn), np.sin(turn)
+    return np.stack([np.sign(c) * np.abs(c) ** power * half[0],
+                     np.sign(s) * np.abs(s) ** power * half[1]], 1)  # fmt: skip
+
+
+def _lens(ring: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(points, normals, triangles) of a curved lens in the rim `ring` (RIM_POINTS, 3)."""
+    middle = ring.mean(0) + [0, 0, 0.12]
+    inner = middle + (ring - middle) * 0.6 + [0, 0, 0.04]
+    points = np.vstack([middle, inner, ring])
+    normals = points - [middle[0], middle[1], middle[2] - 9.0]
+    normals = normals / np.linalg.norm(normals, axis=1, keepdims=True)
+    n = np.arange(RIM_POINTS)
+    a, b = 1 + n, 1 + (n + 1) % RIM_POINTS
+    fan = np.stack([np.zeros(RIM_POINTS, int), a, b], 1)
+    outer_a, outer_b = a + RIM_POINTS, b + RIM_POINTS
+    band = [np.stack([a, outer_a, b], 1), np.stack([b, outer_a, outer_b], 1)]
+    return points, normals, np.concatenate([fan, *band])
 
 
 def cap(kit: FaceKit, neutral: np.ndarray, rng: np.random.Generator) -> Mesh:

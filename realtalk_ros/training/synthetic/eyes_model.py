@@ -1,4 +1,5 @@
-"""What of ICT-FaceKit rendering/eyes.py lays (training side).
+# SPDX-License-Identifier: Apache-2.0
+"""Extracts from ICT-FaceKit the lids and eyeballs that rendering/eyes.py warps.
 
 `realtalk data facekit CLONE --eyes realtalk_ros/data/eyes.npz` writes it: the edges of the lids,
 which are the third ring of vertices counted from the face's border at the eye, and the eyeballs.
@@ -11,7 +12,7 @@ import numpy as np
 from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.training.synthetic import mesh_rings
 
-EDGE = 2  # of the rings, 0 the face's border
+EDGE = 2  # number of the ring; 0 is the face's border
 HALF = 20  # vertices of an upper or lower lid
 RIGHT, LEFT = slice(36, 42), slice(42, 48)  # of the 68 landmarks
 

@@ -1,24 +1,25 @@
-"""Training data of the face renderer: shards of groups of pictures of people who do not exist.
+# SPDX-License-Identifier: Apache-2.0
+"""`realtalk data faces`: the face renderer's training data, shards of images of synthetic people.
 
 A group is one person under one light before one camera: 3 references (any pose, mixed expressions,
 the first with teeth) and 2 poses of 5 expressions, the first of each pose nearly neutral, which is
-what an avatar's template frames show. A shard is an .npz with, for G groups of 13 pictures,
+what an avatar's template frames show. A shard is an .npz with, for G groups of 13 images,
 
-    images      (G, 13, 256, 256, 3) uint8 BGR, the face crop (people.face_square, jittered)
+    images      (G, 13, 256, 256, 3) uint8 BGR, the face crop (landmarks.face_square, jittered)
     weights     (G, 13, 52) float32, ARKit order
     landmarks   (G, 13, 68, 2) float32, Multi-PIE, pixels of the crop (x right, y down)
     pose        (G, 13) int32, -1 for references, 0 or 1 for the poses
     identity    (G, 100) float32
     base        (G, 52) float32, only of bundled avatars: what their resting faces show
-    masks       (G, 13, 256, 256) uint8, what a pixel shows, into head_renderer.LABELS
+    masks       (G, 13, 256, 256) uint8, what a pixel shows, into scene.LABELS
     head        (G, 13, 6) float32 yaw, pitch, roll in rad, shift x, y, z in cm
     camera      (G, 13, 5) float32 distance, crop centre x, y and side in cm, crop roll in rad
 
-A person sits for VISITS groups in a row, each in another light, place and distance from the camera.
+A person has VISITS groups in a row, each in another light, place and distance from the camera.
 
-`realtalk data faces` writes runs/faces/train and runs/faces/val (people of other seeds). A shard
-that exists is skipped, so the command resumes; a shard is written under another name first. It says
-how many pictures a second it made.
+The command writes runs/faces/train and runs/faces/val (people of other seeds). A shard that exists
+is skipped, so the command resumes; a shard is written under another name first. It prints how many
+images a second it made.
 """
 
 from __future__ import annotations
@@ -26,60 +27,78 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.training.synthetic import random_people
-from realtalk_ros.training.synthetic.head_renderer import LABELS as LABELS
-from realtalk_ros.training.synthetic.head_renderer import Studio, View
+from realtalk_ros.training.synthetic.head_renderer import HeadRenderer
+from realtalk_ros.training.synthetic.random_expressions import (
+    neutral_expression,
+    random_expression,
+    toothy_expression,
+)
 from realtalk_ros.training.synthetic.random_people import Person
-from realtalk_ros.training.synthetic.skin_texture import Painter
+from realtalk_ros.training.synthetic.skin_texture import SkinPainter
+from realtalk_ros.training.synthetic.view import View
 
 SIZE = 256
 REFERENCES, POSES, PER_POSE = 3, 2, 5
 PICTURES = REFERENCES + POSES * PER_POSE  # 13
 VAL_SEED = 1_000_000  # people from here on are never trained on
 TEXTURE = 384  # texels, about one per pixel of the crop
-VISITS = 2  # painting a person takes as long as a dozen pictures
-SUPERSAMPLE, DETAIL = 1.25, 0.2  # of the Studio
+VISITS = 2  # painting a person takes as long as a dozen images
+SUPERSAMPLE, DETAIL = 1.25, 0.2  # of the HeadRenderer
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One image to render."""
+
+    view: View
+    weights: np.ndarray  # (52,)
+    pose: int  # of its group; -1 for a reference
 
 
 def render_group(
-    studio: Studio, person: Person, rng: np.random.Generator, spread: float = 0.12
+    renderer: HeadRenderer, person: Person, rng: np.random.Generator, spread: float = 0.12
 ) -> dict[str, np.ndarray]:
-    """One group of `person`, dressed already; see the module's docstring for the arrays."""
-    kit = studio.kit
+    """One group of `person`, who is loaded; see the module's docstring for the arrays."""
+    kit = renderer.kit
 
     def view() -> View:
         pose = random_people.random_view(rng, person.distance, spread)
         return random_people.framed(pose, kit, person.neutral, rng)
 
-    shots: list[tuple[View, np.ndarray, int]] = [(view(), random_people.toothy_expression(rng), -1)]
-    shots += [(view(), random_people.random_expression(rng), -1) for _ in range(REFERENCES - 1)]
+    shots = [Shot(view(), toothy_expression(rng), -1)]
+    shots += [Shot(view(), random_expression(rng), -1) for _ in range(REFERENCES - 1)]
     for pose in range(POSES):
         fixed = view()
-        shots.append((fixed, random_people.neutral_expression(rng), pose))
-        shots += [(fixed, random_people.random_expression(rng), pose) for _ in range(PER_POSE - 1)]
-    return shoot(studio, person, shots)
+        shots.append(Shot(fixed, neutral_expression(rng), pose))
+        shots += [Shot(fixed, random_expression(rng), pose) for _ in range(PER_POSE - 1)]
+    return render_shots(renderer, person, shots)
 
 
-def shoot(studio: Studio, person: Person, shots: list[tuple[View, np.ndarray, int]]) -> dict:
-    """Render (view, weights, pose index) triples into the arrays of one group."""
-    images = np.empty((len(shots), studio.size, studio.size, 3), np.uint8)
+def render_shots(
+    renderer: HeadRenderer, person: Person, shots: Sequence[Shot]
+) -> dict[str, np.ndarray]:
+    """The arrays of one group."""
+    images = np.empty((len(shots), renderer.size, renderer.size, 3), np.uint8)
     masks = np.empty(images.shape[:3], np.uint8)
     landmarks = np.empty((len(shots), 68, 2), np.float32)
-    for i, (view, weights, _) in enumerate(shots):
-        images[i], masks[i] = studio.shoot(weights, view, person.light)
-        landmarks[i] = view.pixels(studio.landmarks(weights), studio.size)
-    views = [view for view, _, _ in shots]
+    for i, shot in enumerate(shots):
+        images[i], masks[i] = renderer.render_labelled(shot.weights, shot.view, person.light)
+        landmarks[i] = shot.view.pixels(renderer.landmarks(shot.weights), renderer.size)
+    views = [shot.view for shot in shots]
     return {
         "images": images,
-        "weights": np.stack([w for _, w, _ in shots]).astype(np.float32),
+        "weights": np.stack([shot.weights for shot in shots]).astype(np.float32),
         "landmarks": landmarks,
-        "pose": np.array([p for _, _, p in shots], np.int32),
+        "pose": np.array([shot.pose for shot in shots], np.int32),
         "identity": person.identity,
         "masks": masks,
         "head": np.array([[v.yaw, v.pitch, v.roll, *v.shift] for v in views], np.float32),
@@ -96,58 +115,62 @@ def write_shard(path: Path, groups: list[dict[str, np.ndarray]]) -> None:
     part.replace(path)
 
 
-def make_shards(
-    out: Path,
-    shards: range,
-    groups: int,
-    first_seed: int,
-    studio: Studio,
-    painter: Painter,
-    unusual: float = random_people.UNUSUAL,
-) -> None:
-    """Write the shards numbered `shards` under `out`, `groups` people each."""
-    from tqdm import tqdm
+class ShardMaker:
+    """Writes shards of random people; `unusual` is that of random_people.random_colours."""
 
-    todo = [n for n in shards if not (out / f"{n:04d}.npz").exists()]
-    seeds = [first_seed + number * groups + i for number in todo for i in range(groups)]
-    sitters = sorted({seed - seed % VISITS for seed in seeds})
+    def __init__(self, renderer: HeadRenderer, painter: SkinPainter, unusual: float):
+        self.renderer, self.painter, self.unusual = renderer, painter, unusual
 
-    def make(seed: int) -> Person:
-        return random_people.random_person(studio.kit, painter, seed, unusual=unusual)
+    def make(self, out: Path, shards: range, groups: int, first_seed: int) -> None:
+        """The shards numbered `shards` that `out` lacks, `groups` groups each, of the people from
+        the number `first_seed` on."""
+        from tqdm import tqdm
 
-    start, cpu, shooting = time.perf_counter(), time.process_time(), 0.0
-    # The next person is painted while this one is photographed.
-    with (
-        ThreadPoolExecutor(1) as pool,
-        tqdm(total=len(seeds) * PICTURES, desc=out.name, unit="picture") as bar,
-    ):
+        todo = [n for n in shards if not (out / f"{n:04d}.npz").exists()]
+        seeds = [first_seed + number * groups + i for number in todo for i in range(groups)]
+        start, cpu, rendering = time.perf_counter(), time.process_time(), 0.0
         made: list[dict[str, np.ndarray]] = []
-        sitting, waiting = None, None
-        for k, seed in enumerate(seeds):
-            number, sitter = todo[k // groups], seed - seed % VISITS
-            if sitter != sitting:
-                sitting, after = sitter, [s for s in sitters if s > sitter][:1]
-                waiting = waiting or pool.submit(make, sitter)
-                person = waiting.result()
-                waiting = pool.submit(make, after[0]) if after else None
-            begin = time.perf_counter()
-            rng = np.random.default_rng([seed, 2])
-            now = person if seed == sitter else random_people.another_place(person, rng)
-            studio.dress(now.neutral, now.look)
-            made.append(render_group(studio, now, rng))
-            shooting += time.perf_counter() - begin
-            bar.update(PICTURES)
-            if len(made) == groups:
-                write_shard(out / f"{number:04d}.npz", made)
-                made = []
-    if seeds:
-        count, seconds = len(seeds) * PICTURES, time.perf_counter() - start
-        cpu = (time.process_time() - cpu) * 1000 / count
-        print(
-            f"{out}: {count} pictures in {seconds:.1f} s, {count / seconds:.1f} frames/s all told, "
-            f"{count / shooting:.1f} frames/s in the studio ({studio.gl.info['GL_RENDERER']}), "
-            f"{cpu:.1f} ms of CPU a picture"
-        )
+        with tqdm(total=len(seeds) * PICTURES, desc=out.name, unit="image") as bar:
+            for k, (seed, person) in enumerate(self._people(seeds)):
+                begin = time.perf_counter()
+                made.append(self._render_visit(person, seed))
+                rendering += time.perf_counter() - begin
+                bar.update(PICTURES)
+                if len(made) == groups:
+                    write_shard(out / f"{todo[k // groups]:04d}.npz", made)
+                    made = []
+        if seeds:
+            count, seconds = len(seeds) * PICTURES, time.perf_counter() - start
+            cpu = (time.process_time() - cpu) * 1000 / count
+            print(
+                f"{out}: {count} images in {seconds:.1f} s, {count / seconds:.1f} a second in all, "
+                f"{count / rendering:.1f} a second while rendering "
+                f"({self.renderer.gl.info['GL_RENDERER']}), {cpu:.1f} ms of CPU an image"
+            )
+
+    def _people(self, seeds: list[int]) -> Iterator[tuple[int, Person]]:
+        """Each seed with its person, the next of whom is painted while this one is rendered."""
+        numbers = sorted({seed - seed % VISITS for seed in seeds})
+        with ThreadPoolExecutor(1) as pool:
+            futures = (pool.submit(self._make_person, number) for number in numbers)
+            upcoming: Future[Person] | None = next(futures, None)
+            current = None
+            for seed in seeds:
+                if (number := seed - seed % VISITS) != current:
+                    current, person = number, upcoming.result()
+                    upcoming = next(futures, None)
+                yield seed, person
+
+    def _make_person(self, number: int) -> Person:
+        kit = self.renderer.kit
+        return random_people.random_person(kit, self.painter, number, unusual=self.unusual)
+
+    def _render_visit(self, person: Person, seed: int) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng([seed, 2])
+        if seed % VISITS:
+            person = random_people.another_place(person, rng)
+        self.renderer.load_person(person.neutral, person.appearance)
+        return render_group(self.renderer, person, rng)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -176,13 +199,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """`realtalk data faces`: write what is missing of the training and validation shards."""
-    studio = Studio(FaceKit.load(args.facekit), SIZE, args.supersample, DETAIL)
-    studio.hair_shadow = False
-    painter = Painter(studio, TEXTURE)
-    groups, rest = args.groups, (studio, painter, args.unusual)
-    make_shards(args.out / "val", range(args.val_shards), groups, VAL_SEED, *rest)
+    renderer = HeadRenderer(FaceKit.load(args.facekit), SIZE, args.supersample, DETAIL)
+    renderer.hair_shadow = False
+    maker = ShardMaker(renderer, SkinPainter(renderer, TEXTURE), args.unusual)
+    maker.make(args.out / "val", range(args.val_shards), args.groups, VAL_SEED)
     train = range(args.first, args.first + args.shards)
-    make_shards(args.out / "train", train, groups, 0, *rest)
+    maker.make(args.out / "train", train, args.groups, 0)
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ict_facekit.npz out of a clone of USC ICT's ICT-FaceKit: `realtalk data facekit CLONE`.
 
 The clone (https://github.com/ICT-VGL/ICT-FaceKit, MIT) holds the morphable head as OBJ files of one
@@ -17,6 +18,7 @@ and `realtalk_ros.face_model.facekit.FaceKit` reads them.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 from pathlib import Path
@@ -133,7 +135,7 @@ def read_mesh(path: Path, count: int) -> dict[str, np.ndarray]:
             ):
                 line = line.decode(errors="replace").strip()[:60]
                 raise RealTalkError(f"{path} has a malformed face, {line!r}: {again(path)}")
-            fan = zip(corners[1:], corners[2:], strict=False)
+            fan = itertools.pairwise(corners[1:])
             triangles += [[corners[0], b, c] for b, c in fan]
             used += [material] * (len(corners) - 2)
     uv = numbers(path, "texture coordinates", uv_rows, 2)

@@ -1,10 +1,10 @@
-"""`realtalk data avatar`: makes a bundled avatar (bundled_people.py), a portrait from the synthetic
-studio.
+# SPDX-License-Identifier: Apache-2.0
+"""`realtalk data avatar`: renders a bundled avatar, a portrait of one of bundled_people.py.
 
 Writes an avatar folder (see avatar/avatar.py): template frames along a slow path of idle head
-motion, a reference picture with lips a little apart, identity, two seconds of the person's
+motion, a reference image with lips a little apart, identity, two seconds of the person's
 expressions. With `--groups` it also writes training groups of exactly this person, light and
-camera, in the format of face_dataset.py, so that the renderer can be tuned to the avatar.
+camera, in the format of face_dataset.py, so that the renderer can be fine-tuned to the avatar.
 """
 
 from __future__ import annotations
@@ -21,43 +21,45 @@ from realtalk_ros import onnx_session
 from realtalk_ros.avatar import image_decoding
 from realtalk_ros.avatar.avatar import AVATAR_DIR
 from realtalk_ros.avatar.provenance import SYNTHETIC
-from realtalk_ros.contracts import AVATAR_FORMAT, EXPRESSION_RATE, SAMPLE_RATE
+from realtalk_ros.contracts import EXPRESSION_RATE, SAMPLE_RATE
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.face_model.landmarks import face_square
 from realtalk_ros.rendering.geometry import Geometry
-from realtalk_ros.training.synthetic import random_people
-from realtalk_ros.training.synthetic.bundled_people import CAST, DISTANCE, weights_of
+from realtalk_ros.training.synthetic.bundled_people import DISTANCE, PEOPLE, weights_of
 from realtalk_ros.training.synthetic.face_dataset import (
     PER_POSE,
     PICTURES,
     POSES,
     REFERENCES,
-    shoot,
+    Shot,
+    render_shots,
     write_shard,
 )
-from realtalk_ros.training.synthetic.head_renderer import Studio, View
+from realtalk_ros.training.synthetic.head_renderer import HeadRenderer
+from realtalk_ros.training.synthetic.random_expressions import random_expression
 from realtalk_ros.training.synthetic.random_people import Person
+from realtalk_ros.training.synthetic.view import View
 
 SIZE, CROP = 512, 256  # pixels of a template frame and of the face's square in it
+TEXTURE = 1024  # texels
 CORNER = (SIZE - CROP) // 2, 118  # of that square, pixels from the left and the top
 TEMPLATES = 36
 MAX_STEP = 0.33  # pixels a landmark may move from one template to the next
 TEMPLATE_WEIGHTS = np.zeros(arkit.COUNT, np.float32)
-
-
-# Teeth and tongue show, whose colours nothing else tells.
+# The reference image shows teeth and tongue: no template has their colours.
 REFERENCE_WEIGHTS = weights_of(
     jawOpen=0.32, mouthUpperUp=0.28, mouthLowerDown=0.25, mouthSmile=0.18, mouthStretch=0.06
 )
 
 
-def camera(kit: FaceKit, neutral: np.ndarray) -> tuple[View, tuple[int, int, int]]:
+def frame_view(kit: FaceKit, neutral: np.ndarray) -> tuple[View, tuple[int, int, int]]:
     """(view of the whole frame, face crop [x, y, side] in its pixels) of the resting head.
 
     The frame is laid out so that the face's square is exactly CROP pixels and whole-numbered.
     """
     view = View(distance=DISTANCE)
-    x, y, side = random_people.face_square(view.plane(neutral[kit.landmarks]))
+    x, y, side = face_square(view.plane(neutral[kit.landmarks]))
     frame = side * SIZE / CROP
     centre_x = x - side / 2 - CORNER[0] / SIZE * frame + frame / 2
     centre_y = y + side / 2 + CORNER[1] / SIZE * frame - frame / 2
@@ -85,17 +87,17 @@ def idle_path(kit: FaceKit, neutral: np.ndarray, base: View, count: int = TEMPLA
     points = neutral[kit.landmarks]
 
     def views(scale: float) -> list[View]:
-        out = []
-        for t in np.linspace(0, 1, count):
-            out.append(replace(
+        return [
+            replace(
                 base,
                 yaw=scale * np.radians(1.6) * -np.cos(np.pi * t),
                 pitch=scale * np.radians(0.7) * np.sin(2 * np.pi * t + 0.4),
                 roll=scale * np.radians(0.9) * np.sin(np.pi * t - 0.9),
                 shift=(scale * 0.12 * np.sin(np.pi * t), scale * 0.05 * np.sin(2 * np.pi * t), 0.0),
                 breath=scale * 0.13 * np.sin(2 * np.pi * t - 1.2),
-            ))  # fmt: skip
-        return out
+            )
+            for t in np.linspace(0, 1, count)
+        ]
 
     def largest_step(scale: float) -> float:
         seen = np.stack([v.pixels(points, SIZE) for v in views(scale)])
@@ -104,7 +106,7 @@ def idle_path(kit: FaceKit, neutral: np.ndarray, base: View, count: int = TEMPLA
     return views(MAX_STEP / largest_step(1.0))
 
 
-def places(kit: FaceKit, neutral: np.ndarray, path: list[View]) -> np.ndarray:
+def template_landmarks(kit: FaceKit, neutral: np.ndarray, path: list[View]) -> np.ndarray:
     """(N, 68, 2) float32: the resting landmarks in each template, pixels."""
     points = neutral[kit.landmarks]
     return np.stack([view.pixels(points, SIZE) for view in path]).astype(np.float32)
@@ -113,7 +115,8 @@ def places(kit: FaceKit, neutral: np.ndarray, path: list[View]) -> np.ndarray:
 def own_expressions(identity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """((50, 52) at 25 Hz of this person talking, (52,) of the lips at their tightest).
 
-    From the coarticulation model, which moves every identity in a manner of its own.
+    From the coarticulation model that the expression network learns from, which moves every
+    identity in a manner of its own.
     """
     from realtalk_ros.training.expression import coarticulation
     from realtalk_ros.training.speech_data import tts_engines
@@ -130,32 +133,28 @@ def own_expressions(identity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def mouth_pixels(
-    studio: Studio, person: Person, view: View, weights: np.ndarray
+    renderer: HeadRenderer, person: Person, view: View, weights: np.ndarray
 ) -> tuple[np.ndarray, int]:
-    """(picture, number of pixels that show the inside of the mouth): 0 when the lips are shut.
+    """(image, number of pixels that show the inside of the mouth): 0 when the lips are shut.
 
     Counted exactly: the pixels that change when teeth and gums are painted another colour.
     """
-    studio.render(weights, view, person.light)  # the first picture of a view also combs its hair
-    look = person.look
-    painted = [
-        replace(look, teeth=np.full(3, v), gums=np.full(3, v), lash_alpha=0.0) for v in (0.0, 4.0)
-    ]
-    pictures = []
-    for other in painted:
-        studio.look = other
-        pictures.append(studio.render(weights, view, person.light).astype(int))
-    studio.look = look
-    box = view.pixels(person.neutral[studio.kit.landmarks[48:60]], studio.size)
+    original, images = person.appearance, []
+    for level in (0.0, 4.0):
+        grey = np.full(3, level)
+        renderer.appearance = replace(original, teeth=grey, gums=grey, lash_alpha=0.0)
+        images.append(renderer.render(weights, view, person.light).astype(int))
+    renderer.appearance = original
+    box = view.pixels(person.neutral[renderer.kit.landmarks[48:60]], renderer.size)
     (x0, y0), (x1, y1) = box.min(0).astype(int) - 10, box.max(0).astype(int) + 60
-    changed = np.abs(pictures[0] - pictures[1]).max(2)[y0:y1, x0:x1] > 24
-    return studio.render(weights, view, person.light), int(changed.sum())
+    changed = np.abs(images[0] - images[1]).max(2)[y0:y1, x0:x1] > 24
+    return renderer.render(weights, view, person.light), int(changed.sum())
 
 
-def write_avatar(out: Path, name: str, person: Person, studio: Studio, seed: int) -> None:
-    """Render and write the avatar folder; `studio` renders at SIZE."""
-    kit = studio.kit
-    base, crop = camera(kit, person.neutral)
+def write_avatar(out: Path, name: str, person: Person, renderer: HeadRenderer, seed: int) -> None:
+    """Render and write the avatar folder; `renderer` renders at SIZE."""
+    kit = renderer.kit
+    base, crop = frame_view(kit, person.neutral)
     path = idle_path(kit, person.neutral, base)
     (out / "templates").mkdir(parents=True, exist_ok=True)
     for old in (out / "templates").glob("*.jpg"):
@@ -163,13 +162,13 @@ def write_avatar(out: Path, name: str, person: Person, studio: Studio, seed: int
     names = []
     for i, view in enumerate(path):
         names.append(f"templates/{i:03d}.jpg")
-        image = studio.render(TEMPLATE_WEIGHTS, view, person.light)
+        image = renderer.render(TEMPLATE_WEIGHTS, view, person.light)
         cv2.imwrite(str(out / names[-1]), image, image_decoding.FINE_JPEG)
     x, y, side = crop
-    reference = studio.render(REFERENCE_WEIGHTS, path[len(path) // 2], person.light)
+    reference = renderer.render(REFERENCE_WEIGHTS, path[len(path) // 2], person.light)
     cv2.imwrite(str(out / "reference.png"), reference[y : y + side, x : x + side])
     np.save(out / "identity.npy", person.identity.astype(np.float32))
-    rest = places(kit, person.neutral, path)
+    rest = template_landmarks(kit, person.neutral, path)
     np.save(out / "landmarks.npy", rest)
     write_reference(out, person, (rest[len(path) // 2] - (x, y)) / side)
     np.save(
@@ -179,7 +178,7 @@ def write_avatar(out: Path, name: str, person: Person, studio: Studio, seed: int
              "reference_landmarks.npy", "resting_weights.npy", "reference_expressions.npy",
              *names]  # fmt: skip
     meta = {
-        "format": AVATAR_FORMAT,
+        "format": 1,
         "name": name,
         "description": "A synthetic person; nobody real.",
         "licence": "Apache-2.0",
@@ -213,34 +212,35 @@ def write_reference(out: Path, person: Person, rest: np.ndarray) -> None:
 
 
 def write_groups(
-    out: Path, person: Person, studio: Studio, groups: int, per_shard: int = 20
+    out: Path, person: Person, renderer: HeadRenderer, groups: int, per_shard: int = 20
 ) -> None:
-    """Training groups of this avatar at its own crop; `studio` renders at CROP."""
+    """Training groups of this avatar at its own crop; `renderer` renders at CROP."""
     from tqdm import tqdm
 
-    kit = studio.kit
-    base, _ = camera(kit, person.neutral)
+    kit = renderer.kit
+    base, _ = frame_view(kit, person.neutral)
     path = [cropped(v) for v in idle_path(kit, person.neutral, base)]
     rng = np.random.default_rng(5)
-    shots: list[tuple[int, np.ndarray, int]] = []  # index into path, weights, pose
+    shots: list[tuple[int, Shot]] = []  # with the index into path
     for _ in range(groups):
-        shots.append((len(path) // 2, REFERENCE_WEIGHTS, -1))
+        at = len(path) // 2
+        shots.append((at, Shot(path[at], REFERENCE_WEIGHTS, -1)))
         for _ in range(REFERENCES - 1):
-            shots.append((int(rng.integers(len(path))), random_people.random_expression(rng), -1))
+            at = int(rng.integers(len(path)))
+            shots.append((at, Shot(path[at], random_expression(rng), -1)))
         for pose in range(POSES):
             at = int(rng.integers(len(path)))
-            shots.append((at, TEMPLATE_WEIGHTS, pose))
-            shots += [(at, random_people.random_expression(rng), pose) for _ in range(PER_POSE - 1)]
-    # view by view, because the studio keeps the hair of the view it drew last
-    taken: dict[int, dict] = {}
-    for i in tqdm(
-        sorted(range(len(shots)), key=lambda i: shots[i][0]), desc="pictures of the avatar"
-    ):
-        at, weights, pose = shots[i]
-        taken[i] = shoot(studio, person, [(path[at], weights, pose)])
+            shots.append((at, Shot(path[at], TEMPLATE_WEIGHTS, pose)))
+            more = [random_expression(rng) for _ in range(PER_POSE - 1)]
+            shots += [(at, Shot(path[at], weights, pose)) for weights in more]
+    # View by view: the renderer keeps the hair of the view that it drew last.
+    rendered: dict[int, dict[str, np.ndarray]] = {}
+    by_view = sorted(range(len(shots)), key=lambda i: shots[i][0])
+    for i in tqdm(by_view, desc="images of the avatar"):
+        rendered[i] = render_shots(renderer, person, [shots[i][1]])
     made = []
     for first in range(0, len(shots), PICTURES):
-        single = [taken[i] for i in range(first, first + PICTURES)]
+        single = [rendered[i] for i in range(first, first + PICTURES)]
         group = {
             k: np.concatenate([one[k] for one in single]) for k in single[0] if k != "identity"
         }
@@ -254,7 +254,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, help="avatar folder to write (default: the bundled one)"
     )
-    parser.add_argument("--name", choices=list(CAST), default="default", help="who")
+    parser.add_argument("--name", choices=list(PEOPLE), default="default", help="who")
     parser.add_argument("--seed", type=int, help="another person of the same look")
     parser.add_argument("--strands", type=int, default=30000, help="hairs")
     parser.add_argument("--supersample", type=float, default=2.0)
@@ -268,26 +268,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """`realtalk data avatar`."""
-    make, seed = CAST[args.name]
+    make, seed = PEOPLE[args.name]
     seed = seed if args.seed is None else args.seed
     args.out = args.out or AVATAR_DIR / args.name
     kit = FaceKit.load(args.facekit)
-    studio = Studio(kit, SIZE, args.supersample)
-    person = make(studio, 1024, args.strands, seed)
-    studio.dress(person.neutral, person.look)
+    renderer = HeadRenderer(kit, SIZE, args.supersample)
+    person = make(renderer, TEXTURE, args.strands, seed)
+    renderer.load_person(person.neutral, person.appearance)
     if args.preview:
-        view, (x, y, side) = camera(kit, person.neutral)
-        frame = studio.render(weights_of(mouthSmile=0.12), view, person.light)
-        reference = studio.render(REFERENCE_WEIGHTS, view, person.light)
-        crop = cv2.resize(
-            reference[y : y + side, x : x + side], (SIZE, SIZE), interpolation=cv2.INTER_CUBIC
-        )
-        cv2.imwrite(str(args.preview), np.hstack([frame, crop]))
+        write_preview(args.preview, person, renderer)
         return
-    write_avatar(args.out, args.name, person, studio, seed)
-    close = Studio(kit, CROP, args.supersample)
-    close.dress(person.neutral, person.look)
-    view = cropped(camera(kit, person.neutral)[0])
+    write_avatar(args.out, args.name, person, renderer, seed)
+    close = HeadRenderer(kit, CROP, args.supersample)
+    close.load_person(person.neutral, person.appearance)
+    view = cropped(frame_view(kit, person.neutral)[0])
     shut = own_expressions(person.identity)[1]
     image, count = mouth_pixels(close, person, view, shut)
     resting = mouth_pixels(close, person, view, TEMPLATE_WEIGHTS)[1]
@@ -297,6 +291,16 @@ def run(args: argparse.Namespace) -> None:
         out = args.groups_out or Path("runs/faces") / f"avatar_{args.name}"
         write_groups(out, person, close, args.groups)
         cv2.imwrite(str(out / "closure.png"), image)
+
+
+def write_preview(path: Path, person: Person, renderer: HeadRenderer) -> None:
+    """One frame and, beside it, the enlarged face of the reference image."""
+    view, (x, y, side) = frame_view(renderer.kit, person.neutral)
+    frame = renderer.render(weights_of(mouthSmile=0.12), view, person.light)
+    reference = renderer.render(REFERENCE_WEIGHTS, view, person.light)
+    face = reference[y : y + side, x : x + side]
+    face = cv2.resize(face, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(path), np.hstack([frame, face]))
 
 
 if __name__ == "__main__":

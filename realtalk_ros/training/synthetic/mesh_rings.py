@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rings of vertices around the mouth's or an eye's border of the face's mesh (training side)."""
 
 from __future__ import annotations

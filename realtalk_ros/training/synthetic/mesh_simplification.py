@@ -1,4 +1,5 @@
-"""Fewer triangles for the studio: half-edge collapses after Garland and Heckbert 1997 (quadrics).
+# SPDX-License-Identifier: Apache-2.0
+"""Mesh simplification: half-edge collapses after Garland and Heckbert 1997 (quadrics).
 
 Only vertices go; the ones that stay keep their place, so that morph targets, texture coordinates
 and normals of the full mesh still belong to them. Many independent collapses at once.
@@ -21,47 +22,20 @@ def simplify(
     """
     tris, count = np.asarray(triangles, np.int64), len(shapes[0])
     goal = int(len(tris) * keep)
-    edge_tris = np.sort(np.concatenate([tris[:, [0, 1]], tris[:, [1, 2]], tris[:, [2, 0]]]), 1)
-    edges, uses = np.unique(edge_tris, axis=0, return_counts=True)
+    edges = np.sort(np.concatenate([tris[:, [0, 1]], tris[:, [1, 2]], tris[:, [2, 0]]]), 1)
+    edges, uses = np.unique(edges, axis=0, return_counts=True)
     locked = np.zeros(count, bool)
     locked[edges[uses == 1].ravel()] = True
     quadrics = [_quadrics(tris, p) for p in shapes]
     while len(tris) > goal:
         pairs = np.concatenate([tris[:, [0, 1]], tris[:, [1, 2]], tris[:, [2, 0]]])
         pairs = np.unique(np.concatenate([pairs, pairs[:, ::-1]]), axis=0)
-        v, u = pairs.T  # v would go to u
-        cost = np.zeros(len(pairs))
-        for q, p in zip(quadrics, shapes, strict=True):
-            h = np.c_[p, np.ones(count)]
-            cost = np.maximum(cost, np.einsum("ni,nij,nj->n", h[u], q[v], h[u]))
-        step = shapes[0][v] - shapes[0][u]
-        cost = (cost + 1e-4 * np.einsum("ij,ij->i", step, step)) * importance[v]
-        cost[locked[v]] = np.inf
-        adjacent = sparse.csr_matrix((np.ones(len(pairs)), (v, u)), (count, count))
-        common = np.asarray((adjacent @ adjacent)[v, u]).ravel()
-        cost[common != 2] = np.inf  # would fold the surface
-        order = np.lexsort((cost, v))
-        first = order[np.r_[True, np.diff(v[order]) > 0]]
-        first = first[np.isfinite(cost[first])]
-        target = np.full(count, -1)
-        target[v[first]] = u[first]
-        price = np.full(count, np.inf)
-        price[v[first]] = cost[first]
+        cost = _costs(pairs, shapes, quadrics) * importance[pairs[:, 0]]
+        cost[locked[pairs[:, 0]]] = np.inf
+        target, price = _cheapest(pairs, cost, count)
         for p in shapes:
             price[_flipping(tris, p, target)] = np.inf
-        rank = np.full(count, count, np.int64)
-        cheap = np.argsort(price)[: np.isfinite(price).sum()]
-        cheap = cheap[: max(1, int(0.45 * len(cheap)))]
-        rank[cheap] = np.arange(len(cheap))
-        # a collapse needs its whole ring for itself
-        claim = rank.copy()
-        np.minimum.at(claim, u, rank[v])
-        least = claim.copy()
-        np.minimum.at(least, v, claim[u])
-        going = (rank < count) & (least == rank)
-        left = (len(tris) - goal + 1) // 2
-        going = np.flatnonzero(going)
-        going = going[np.argsort(rank[going])][:left]
+        going = _independent(pairs, price)[: (len(tris) - goal + 1) // 2]
         if len(going) == 0:
             break
         for q in quadrics:
@@ -72,6 +46,48 @@ def simplify(
         whole = (tris[:, 0] != tris[:, 1]) & (tris[:, 1] != tris[:, 2]) & (tris[:, 2] != tris[:, 0])
         tris = tris[whole]
     return tris.astype(np.int32)
+
+
+def _costs(pairs: np.ndarray, shapes: list[np.ndarray], quadrics: list[np.ndarray]) -> np.ndarray:
+    """(P,) error of moving the first vertex of each pair (P, 2) to the second."""
+    v, u = pairs.T
+    cost = np.zeros(len(pairs))
+    for q, p in zip(quadrics, shapes, strict=True):
+        h = np.c_[p, np.ones(len(p))]
+        cost = np.maximum(cost, np.einsum("ni,nij,nj->n", h[u], q[v], h[u]))
+    step = shapes[0][v] - shapes[0][u]
+    return cost + 1e-4 * np.einsum("ij,ij->i", step, step)
+
+
+def _cheapest(pairs: np.ndarray, cost: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of each of `count` vertices where it would best go (-1: nowhere), and what that costs."""
+    v, u = pairs.T
+    adjacent = sparse.csr_matrix((np.ones(len(pairs)), (v, u)), (count, count))
+    common = np.asarray((adjacent @ adjacent)[v, u]).ravel()
+    cost[common != 2] = np.inf  # would fold the surface
+    order = np.lexsort((cost, v))
+    first = order[np.r_[True, np.diff(v[order]) > 0]]
+    first = first[np.isfinite(cost[first])]
+    target, price = np.full(count, -1), np.full(count, np.inf)
+    target[v[first]] = u[first]
+    price[v[first]] = cost[first]
+    return target, price
+
+
+def _independent(pairs: np.ndarray, price: np.ndarray, share: float = 0.45) -> np.ndarray:
+    """Vertices that can go at the same time, the cheapest first: of the cheapest `share` those
+    whose whole ring of neighbours stays."""
+    (v, u), count = pairs.T, len(price)
+    rank = np.full(count, count, np.int64)
+    cheap = np.argsort(price)[: np.isfinite(price).sum()]
+    cheap = cheap[: max(1, int(share * len(cheap)))]
+    rank[cheap] = np.arange(len(cheap))
+    claim = rank.copy()
+    np.minimum.at(claim, u, rank[v])
+    least = claim.copy()
+    np.minimum.at(least, v, claim[u])
+    going = np.flatnonzero((rank < count) & (least == rank))
+    return going[np.argsort(rank[going])]
 
 
 def _normals(tris: np.ndarray, points: np.ndarray) -> np.ndarray:

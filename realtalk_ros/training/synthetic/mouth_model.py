@@ -1,10 +1,10 @@
-"""What of ICT-FaceKit rendering/mouth.py draws (training side; needs SciPy and the studio's
-OpenGL).
+# SPDX-License-Identifier: Apache-2.0
+"""Extracts from ICT-FaceKit what rendering/mouth.py draws (needs SciPy and OpenGL).
 
 `realtalk data facekit CLONE --mouth realtalk_ros/data/mouth.npz` writes it. Around the lips' inner
 border the face's mesh has rings of as many vertices each. Of teeth, gums and tongue it takes the
-triangles that the studio draws and that can be seen, and how light each vertex looks to a viewer:
-the studio's shading (shaders.MOUTH_FRAGMENT) without lamps, in a display's numbers.
+triangles that HeadRenderer draws and that can be seen, and how light each vertex looks to a viewer:
+the renderer's shading (shaders.MOUTH_FRAGMENT) without lamps, gamma encoded.
 """
 
 from __future__ import annotations
@@ -15,18 +15,15 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import FaceKit, rotation
 from realtalk_ros.rendering import rasterizer
 from realtalk_ros.training.synthetic import mesh_rings
-from realtalk_ros.training.synthetic.head_renderer import (
-    GUMS,
-    TEETH,
-    Studio,
-    smoothstep,
-    tongue_out,
-)
+from realtalk_ros.training.synthetic.head_mesh import GUMS, TEETH
+from realtalk_ros.training.synthetic.head_renderer import HeadRenderer
+from realtalk_ros.training.synthetic.morph_targets import tongue_out
+from realtalk_ros.training.synthetic.noise import smoothstep
 
 RINGS = (3, 5, 6, 7, 8, 9, 10)  # counted outwards from the mouth socket's; the red begins at 8
 HALF = 20  # vertices of a ring's upper or lower half
 MOVING = ("jawOpen", "jawForward", "jawLeft", "jawRight", "tongueOut")  # what moves the inside
-TURNS = [(yaw, pitch) for yaw in (-0.5, -0.25, 0, 0.25, 0.5) for pitch in (-0.35, -0.1, 0.15, 0.35)]
+VIEWS = [(yaw, pitch) for yaw in (-0.5, -0.25, 0, 0.25, 0.5) for pitch in (-0.35, -0.1, 0.15, 0.35)]
 POSES = ((0, 0, 0, 0, 0), (0.3, 0, 0, 0, 0), (0.8, 0, 0, 0, 0), (0.35, 0, 0, 0, 1),
          (0.3, 1, 0, 0, 0), (0.3, 0, 1, 0, 0.5), (0.3, 0, 0, 1, 0))  # fmt: skip
 GAMMA = 0.45
@@ -34,18 +31,19 @@ GAMMA = 0.45
 
 def arrays(kit: FaceKit) -> dict[str, np.ndarray]:
     """What `mouth.MouthModel` takes."""
-    lips = rings(kit)
+    lips = lip_rings(kit)
     used, row = np.unique(lips, return_inverse=True)
-    studio = Studio(kit, 64, 1.0, 0.2)
-    taken = np.isin(studio.triangle_kinds, (TEETH, GUMS))
-    faces, kinds = studio.triangles[taken], studio.triangle_kinds[taken]
+    renderer = HeadRenderer(kit, 64, 1.0, 0.2)
+    mesh = renderer.mesh
+    in_mouth = np.isin(mesh.face_kinds, (TEETH, GUMS))
+    faces, kinds = mesh.triangles[in_mouth], mesh.face_kinds[in_mouth]
     expressions = kit.expressions.reshape(arkit.COUNT, -1, 3).copy()
     gums = kit.parts["gums_tongue"]
-    expressions[arkit.INDEX["tongueOut"], gums] = tongue_out(kit, studio.tongue)
+    expressions[arkit.INDEX["tongueOut"], gums] = tongue_out(kit, mesh.tongue)
     moving = np.array([arkit.INDEX[name] for name in MOVING])
     seen = visible(kit.mean, expressions[moving], faces)
     inside, corner = np.unique(faces[seen], return_inverse=True)
-    light = lightness(studio)[:, inside]
+    light = lightness(renderer)[:, inside]
 
     def of(modes: np.ndarray, rows: np.ndarray) -> np.ndarray:
         return modes.reshape(len(modes), -1, 3)[:, rows].astype(np.float16)
@@ -65,21 +63,21 @@ def arrays(kit: FaceKit) -> dict[str, np.ndarray]:
     }
 
 
-def lightness(studio: Studio) -> np.ndarray:
+def lightness(renderer: HeadRenderer) -> np.ndarray:
     """(2, V) in 0..1: how light the vertices of teeth, gums and tongue look, with the tongue in and
     with it out."""
-    kit, rest = studio.kit, studio.rest
-    across, down, deep = np.abs(rest[:, 0]), rest[:, 1], rest[:, 3]
+    kit, coordinates = renderer.kit, renderer.mesh.coordinates
+    across, down, deep = np.abs(coordinates[:, 0]), coordinates[:, 1], coordinates[:, 3]
     # Enamel: darker where teeth meet and at their roots.
     begin = 0.78 + 0.06 * down
     gap = smoothstep(0, 1, np.clip((across - begin) / (1.02 - begin), 0, 1))
     enamel = (1 - 0.6 * gap) * (1 - 0.12 * across**2) * (0.85 + 0.15 * smoothstep(0, 0.55, down))
     enamel = enamel * np.exp(-0.42 * deep)
-    share = rest[:, 0]  # of the tongue: paler than gums, with a groove in the middle
-    flesh = (1 - 0.22 * share * np.exp(-18 * rest[:, 1] ** 2)) * (1 + 0.3 * share) / 1.4
+    share = coordinates[:, 0]  # of the tongue: paler than gums, with a groove in the middle
+    flesh = (1 - 0.22 * share * np.exp(-18 * down**2)) * (1 + 0.3 * share) / 1.4
     facing = kit.normals(kit.mean) @ (np.array([0, 0.3, 1]) / np.hypot(0.3, 1))
-    shade = (0.55 + 0.45 * studio.occlusion) * (0.6 + 0.4 * np.clip((facing + 0.4) / 1.4, 0, 1))
-    teeth, both = studio.kinds == TEETH, []
+    shade = (0.55 + 0.45 * renderer.occlusion) * (0.6 + 0.4 * np.clip((facing + 0.4) / 1.4, 0, 1))
+    teeth, both = renderer.kinds == TEETH, []
     for out in (0, 1):
         reach = np.exp(-0.55 * np.maximum(deep - 3 * out * share, 0) * (1 - 0.35 * share))
         both.append(np.where(teeth, enamel, flesh * reach) * shade)
@@ -90,7 +88,7 @@ def visible(mean: np.ndarray, expressions: np.ndarray, faces: np.ndarray) -> np.
     """(F,) which of these faces show from some side in some pose of jaw and tongue."""
     seen = np.zeros(len(faces) + 1, bool)
     numbers, ones = np.arange(1, len(faces) + 1, dtype=np.int32), np.ones(len(mean), np.float32)
-    for turn in TURNS:
+    for turn in VIEWS:
         for pose in POSES:
             points = (mean + np.tensordot(pose, expressions, 1)) @ rotation(*turn).T
             points = (points + (8, -6, 0)) * (20, -20, 1)
@@ -100,7 +98,7 @@ def visible(mean: np.ndarray, expressions: np.ndarray, faces: np.ndarray) -> np.
     return seen[1:]
 
 
-def rings(kit: FaceKit) -> np.ndarray:
+def lip_rings(kit: FaceKit) -> np.ndarray:
     """(R, 2, HALF) vertices, from the person's right corner to the left, upper and lower half."""
     wide = np.zeros(arkit.COUNT, np.float32)
     wide[arkit.INDEX["jawOpen"]] = 0.6  # closed lips would not tell the upper one

@@ -1,16 +1,15 @@
-"""The studio's shaders (GLSL 3.30). Lengths in cm, colours linear until `develop`.
+# SPDX-License-Identifier: Apache-2.0
+"""Shaders of the synthetic heads (GLSL 3.30). Lengths in cm, colours linear until `tone_map`.
 
-A pass writes the label of what it draws to alpha (see head_renderer.LABELS), which is
-how masks are made.
+A pass writes the label of what it draws to alpha (see scene.LABELS), which is how masks are made.
 """
 
-SHADOW_SIZE = 512
-LABELS = (
+from realtalk_ros.training.synthetic import scene
+
+SHADOW_SIZE = 512  # of the shadow map, texels
+DEFINES = (
     "\n".join(
-        f"#define {name} ({value}.0 / 255.0)"
-        for value, name in enumerate(
-            ("BACKGROUND", "SKIN", "LIPS", "MOUTH", "EYES", "HAIR", "GLASSES")
-        )
+        f"#define {name.upper()} ({value}.0 / 255.0)" for value, name in enumerate(scene.LABELS)
     )
     + f"\n#define SHADOW {SHADOW_SIZE}.0\n"
 )
@@ -45,10 +44,10 @@ COMMON = (
     """
 #version 330
 """
-    + LABELS
+    + DEFINES
     + """
 uniform mat4 pose; uniform mat4 projection; uniform mat4 shadow_matrix;
-uniform vec3 eye; uniform float breath;
+uniform vec3 camera; uniform float breath;
 vec3 bend(vec3 p, float w) {  // between chest and skull the neck bends
     vec3 posed = (pose * vec4(p, 1.0)).xyz;
     return mix(p + vec3(0.0, breath, 0.3 * breath), posed, w);
@@ -57,25 +56,26 @@ vec3 bend(vec3 p, float w) {  // between chest and skull the neck bends
 )
 
 LIGHTING = """
-uniform vec3 light_dir[4]; uniform vec3 light_col[4]; uniform int lights;
-uniform mat4 surround[3];  // red, green, blue of the light from everywhere: n4 M n4
-uniform sampler2DShadow shadow_map; uniform float shadow_strength; uniform float softness;
+uniform vec3 light_dir[4]; uniform vec3 light_col[4]; uniform int light_count;
+uniform mat4 irradiance[3];  // red, green, blue of the ambient light: n4 M n4
+uniform sampler2DShadow shadow_map; uniform float shadow_strength; uniform float shadow_softness;
 uniform float exposure;
 float shadowed(vec3 s, float bias) {
     if (shadow_strength <= 0.0) return 1.0;
-    float texel = softness / SHADOW, z = s.z - bias;  // four taps, each bilinear
+    float texel = shadow_softness / SHADOW, z = s.z - bias;  // four taps, each bilinear
     float sum = texture(shadow_map, vec3(s.xy + vec2(0.35, 0.85) * texel, z))
               + texture(shadow_map, vec3(s.xy + vec2(-0.85, 0.35) * texel, z))
               + texture(shadow_map, vec3(s.xy + vec2(-0.35, -0.85) * texel, z))
               + texture(shadow_map, vec3(s.xy + vec2(0.85, -0.35) * texel, z));
     return mix(1.0, sum * 0.25, shadow_strength);
 }
-vec3 hemisphere(vec3 n) {  // Ramamoorthi and Hanrahan 2001
+vec3 ambient(vec3 n) {  // Ramamoorthi and Hanrahan 2001
     vec4 h = vec4(n, 1.0);
-    return max(vec3(dot(h, surround[0] * h), dot(h, surround[1] * h), dot(h, surround[2] * h)),
-               vec3(0.0));
+    vec3 received = vec3(dot(h, irradiance[0] * h), dot(h, irradiance[1] * h),
+                         dot(h, irradiance[2] * h));
+    return max(received, vec3(0.0));
 }
-vec3 develop(vec3 c) {  // filmic shoulder, then sRGB
+vec3 tone_map(vec3 c) {  // filmic shoulder, then sRGB
     c *= exposure;
     c = c * (1.0 + c * 0.15) / (1.0 + c * 0.62);
     c *= 1.08;
@@ -86,13 +86,13 @@ vec3 develop(vec3 c) {  // filmic shoulder, then sRGB
 HEAD_VERTEX = (
     COMMON
     + """
-in vec3 in_pos; in vec3 in_normal; in vec2 in_uv; in vec4 in_aux; in vec4 in_rest;
+in vec3 in_pos; in vec3 in_normal; in vec2 in_uv; in vec4 in_shading; in vec4 in_coords;
 out vec3 v_pos; out vec3 v_normal; out vec2 v_uv;
-out vec4 v_aux; out vec4 v_rest; out vec3 v_shadow;
+out vec4 v_shading; out vec4 v_coords; out vec3 v_shadow;
 void main() {
-    v_pos = bend(in_pos, in_aux.w);
-    v_normal = mix(in_normal, mat3(pose) * in_normal, in_aux.w);
-    v_uv = in_uv; v_aux = in_aux; v_rest = in_rest;
+    v_pos = bend(in_pos, in_shading.w);
+    v_normal = mix(in_normal, mat3(pose) * in_normal, in_shading.w);
+    v_uv = in_uv; v_shading = in_shading; v_coords = in_coords;
     v_shadow = (shadow_matrix * vec4(v_pos, 1.0)).xyz * 0.5 + 0.5;
     gl_Position = projection * vec4(v_pos, 1.0);
 }
@@ -100,7 +100,8 @@ void main() {
 )
 
 HEAD_IN = """
-in vec3 v_pos; in vec3 v_normal; in vec2 v_uv; in vec4 v_aux; in vec4 v_rest; in vec3 v_shadow;
+in vec3 v_pos; in vec3 v_normal; in vec2 v_uv;
+in vec4 v_shading; in vec4 v_coords; in vec3 v_shadow;
 uniform sampler2D noise_map; uniform float seed;
 out vec4 colour;
 """
@@ -109,10 +110,10 @@ out vec4 colour;
 # every tiny triangle, so that the first pass has to be cheap.
 SKIN_GEOMETRY = """
 #version 330
-in vec3 v_pos; in vec3 v_normal; in vec2 v_uv; in vec4 v_aux;
+in vec3 v_pos; in vec3 v_normal; in vec2 v_uv; in vec4 v_shading;
 layout(location = 0) out vec4 out_normal; layout(location = 1) out vec4 out_uv;
 void main() {
-    out_normal = vec4(v_normal, v_aux.y);
+    out_normal = vec4(v_normal, v_shading.y);
     out_uv = vec4(v_uv * vec2(0.5, 1.0), v_pos.z, 1.0);
 }
 """
@@ -144,8 +145,8 @@ void main() {
     ivec2 at = ivec2(gl_FragCoord.xy);
     vec4 n4 = texelFetch(normal_map, at, 0), u4 = texelFetch(uv_map, at, 0);
     vec2 uv = u4.xy;
-    vec3 p = vec3(v_plane * (eye.z - u4.z) / eye.z, u4.z);
-    vec3 n = normalize(n4.xyz + vec3(0.0, 0.0, 1e-5)), v = normalize(eye - p);
+    vec3 p = vec3(v_plane * (camera.z - u4.z) / camera.z, u4.z);
+    vec3 n = normalize(n4.xyz + vec3(0.0, 0.0, 1e-5)), v = normalize(camera - p);
     float ao = n4.w;
     float lit = shadowed((shadow_matrix * vec4(p, 1.0)).xyz * 0.5 + 0.5, 0.004);
     vec4 a = textureLod(albedo_map, uv, lod);
@@ -164,7 +165,7 @@ void main() {
     vec3 c = vec3(0.0);
     float spec_all = 0.0;
     vec3 spec = vec3(0.0);
-    for (int i = 0; i < lights; i++) {
+    for (int i = 0; i < light_count; i++) {
         float ns = dot(n, light_dir[i]), nm = dot(m, light_dir[i]);
         vec3 nl = mix(vec3(nm), vec3(ns), vec3(0.7, 0.35, 0.2));
         vec3 diffuse = clamp((nl + wrap) / (1.0 + wrap), 0.0, 1.0);
@@ -180,11 +181,11 @@ void main() {
         spec += light_col[i] * (lobe * (0.035 + 0.5 * f2 * f2 * f));
     }
     vec3 bounce = mix(vec3(ao), vec3(sqrt(ao), ao, ao * (0.9 + 0.1 * ao)), 0.6 * scatter);
-    c = base * (c * mix(vec3(1.0), bounce, 0.75) + hemisphere(m) * bounce);
+    c = base * (c * mix(vec3(1.0), bounce, 0.75) + ambient(m) * bounce);
     float rim = square(square(max(1.0 - dot(n, v), 0.0)));
-    c += hemisphere(reflect(-v, m)) * ((0.03 + 0.30 * rim) * shine * ao);
+    c += ambient(reflect(-v, m)) * ((0.03 + 0.30 * rim) * shine * ao);
     c += spec * (4.2 * shine * ao);
-    colour = vec4(develop(c), lip > 0.5 ? LIPS : SKIN);
+    colour = vec4(tone_map(c), lip > 0.5 ? LIPS : SKIN);
 }
 """
 )
@@ -197,12 +198,12 @@ EYE_FRAGMENT = (
 uniform vec3 iris; uniform vec3 iris_ring; uniform float pupil; uniform float iris_size;
 uniform vec3 sclera;
 float noise(vec2 p) { return texture(noise_map, p + seed).r; }
-void main() {  // v_rest.xyz is the direction in the eye at rest
-    float ao = v_aux.y;
-    vec3 n = normalize(v_normal), view = normalize(eye - v_pos);
+void main() {  // v_coords.xyz is the direction in the eye at rest
+    float ao = v_shading.y;
+    vec3 n = normalize(v_normal), view = normalize(camera - v_pos);
     float lit = shadowed(v_shadow, 0.004);
     vec3 spec = vec3(0.0), c;
-    vec3 r = normalize(v_rest.xyz);
+    vec3 r = normalize(v_coords.xyz);
     vec2 q = r.xy * 1.60 / iris_size;
     float rad = length(q), ang = atan(q.y, q.x);
     float fibre = noise(vec2(ang * 1.9, rad * 0.22)) * 0.6
@@ -217,8 +218,8 @@ void main() {  // v_rest.xyz is the direction in the eye at rest
     float edge = smoothstep(0.93, 1.07, rad);
     vec3 base = mix(in_iris, white, edge);
     vec3 flat_n = normalize(mix(n, mat3(pose) * vec3(0.0, 0.0, 1.0), 0.2));
-    vec3 light = hemisphere(n) * 0.9;
-    for (int i = 0; i < lights; i++) {
+    vec3 light = ambient(n) * 0.9;
+    for (int i = 0; i < light_count; i++) {
         float s = i == 0 ? mix(1.0, lit, 0.8) : 1.0;
         light += light_col[i] * clamp((dot(flat_n, light_dir[i]) + 0.25) / 1.25, 0.0, 1.0) * s;
         // the cornea gathers light on the far side of the iris
@@ -231,8 +232,8 @@ void main() {  // v_rest.xyz is the direction in the eye at rest
     }
     float lid = mix(0.35, 1.0, smoothstep(0.15, 0.75, ao));
     c = base * light * lid + spec * mix(0.6, 1.0, 1.0 - edge);
-    c += hemisphere(reflect(-view, n)) * 0.035;
-    colour = vec4(develop(c), EYES);
+    c += ambient(reflect(-view, n)) * 0.035;
+    colour = vec4(tone_map(c), EYES);
 }
 """
 )
@@ -245,26 +246,26 @@ MOUTH_FRAGMENT = (
 uniform vec3 teeth, gums, tongue; uniform float mouth_open; uniform float tongue_out;
 float noise(vec2 p) { return texture(noise_map, p + seed).r; }
 void main() {
-    int kind = int(v_aux.x + 0.5);
-    float ao = v_aux.y;
-    vec3 n = normalize(v_normal), view = normalize(eye - v_pos), c, spec = vec3(0.0);
+    int kind = int(v_shading.x + 0.5);
+    float ao = v_shading.y;
+    vec3 n = normalize(v_normal), view = normalize(camera - v_pos), c, spec = vec3(0.0);
     float lit = shadowed(v_shadow, 0.004);
     vec3 base = gums;
-    if (kind == 2) {  // v_rest: across the tooth -1..1, root to edge 0..1, a shade of its own
-        float across = abs(v_rest.x), down = v_rest.y;
-        vec3 enamel = teeth * (1.0 + 0.10 * v_rest.z);
+    if (kind == 2) {  // v_coords: across the tooth -1..1, root to edge 0..1, a shade of its own
+        float across = abs(v_coords.x), down = v_coords.y;
+        vec3 enamel = teeth * (1.0 + 0.10 * v_coords.z);
         enamel = mix(enamel * vec3(0.96, 0.86, 0.70), enamel, smoothstep(0.0, 0.55, down));
         enamel = mix(enamel, enamel * vec3(0.84, 0.90, 0.96), smoothstep(0.82, 1.0, down) * 0.7);
         float gap = 1.0 - smoothstep(0.78 + 0.06 * down, 1.02, across);
         base = enamel * mix(vec3(0.50, 0.38, 0.33), vec3(1.0), gap);
         base *= 1.0 - 0.12 * across * across;
     }
-    float deep = max(v_rest.w - tongue_out * v_rest.x * 3.0, 0.0);  // cm behind the front teeth
+    float deep = max(v_coords.w - tongue_out * v_coords.x * 3.0, 0.0);  // cm behind the front teeth
     if (kind == 3) {
         base *= 0.8 + 0.4 * noise(v_pos.xy * 0.13);
-        float t = v_rest.x;  // 1 on the tongue: paler, rough, a groove in the middle
-        vec3 rough = tongue * (0.86 + 0.3 * noise(v_rest.yz * 0.9));
-        rough *= 1.0 - 0.22 * exp(-v_rest.y * v_rest.y * 18.0);
+        float t = v_coords.x;  // 1 on the tongue: paler, rough, a groove in the middle
+        vec3 rough = tongue * (0.86 + 0.3 * noise(v_coords.yz * 0.9));
+        rough *= 1.0 - 0.22 * exp(-v_coords.y * v_coords.y * 18.0);
         base = mix(base, rough, t);
         deep *= 1.0 - 0.35 * t;
     }
@@ -272,8 +273,8 @@ void main() {
     reach *= mix(0.62, 1.0, smoothstep(0.08, 1.0, mouth_open));
     if (kind == 4) base *= vec3(0.5, 0.35, 0.35);
     if (kind == 5) { base = vec3(0.62, 0.42, 0.38); reach = 0.8; }
-    vec3 light = hemisphere(n) * 0.8;
-    for (int i = 0; i < lights; i++) {
+    vec3 light = ambient(n) * 0.8;
+    for (int i = 0; i < light_count; i++) {
         float s = i == 0 ? mix(1.0, lit, 0.55) : 1.0;
         light += light_col[i] * clamp((dot(n, light_dir[i]) + 0.4) / 1.4, 0.0, 1.0) * s;
         vec3 h = normalize(light_dir[i] + view);
@@ -282,7 +283,7 @@ void main() {
     }
     float dark = reach * mix(0.55, 1.0, ao);
     c = base * light * dark + spec * dark * dark;
-    colour = vec4(develop(c), kind == 5 ? EYES : MOUTH);
+    colour = vec4(tone_map(c), kind == 5 ? EYES : MOUTH);
 }
 """
 )
@@ -291,20 +292,22 @@ ALPHA_FRAGMENT = (
     COMMON
     + LIGHTING
     + """
-in vec3 v_pos; in vec3 v_normal; in vec2 v_uv; in vec4 v_aux; in vec4 v_rest; in vec3 v_shadow;
+in vec3 v_pos; in vec3 v_normal; in vec2 v_uv;
+in vec4 v_shading; in vec4 v_coords; in vec3 v_shadow;
 uniform vec3 lash; uniform float lash_alpha; uniform sampler2D noise_map; uniform float seed;
 out vec4 colour;
 void main() {
-    if (v_aux.x > 6.5) {  // lashes: v_rest.x along the lid, .y 1 on the lower lid, .w root to tip
-        float tip = v_rest.w, x = v_rest.x * 30.0 + 1.2 * tip * (v_rest.x - 0.5);
-        float f = texture(noise_map, vec2(v_rest.x * 0.9 + seed, seed)).r;
+    if (v_shading.x > 6.5) {
+        // lashes: v_coords.x along the lid, .y 1 on the lower lid, .w root to tip
+        float tip = v_coords.w, x = v_coords.x * 30.0 + 1.2 * tip * (v_coords.x - 0.5);
+        float f = texture(noise_map, vec2(v_coords.x * 0.9 + seed, seed)).r;
         float thin = 0.5 + 0.5 * cos(6.2832 * (x + 1.5 * f));
         float gaps = smoothstep(0.25 + 0.5 * tip, 0.6 + 0.4 * tip, thin);
-        float hair = mix(1.0, gaps, 0.25 + 0.6 * tip) * mix(1.0, 0.14, v_rest.y);
-        colour = vec4(develop(lash * (hemisphere(v_normal) + light_col[0] * 0.4)),
+        float hair = mix(1.0, gaps, 0.25 + 0.6 * tip) * mix(1.0, 0.14, v_coords.y);
+        colour = vec4(tone_map(lash * (ambient(v_normal) + light_col[0] * 0.4)),
                       clamp(lash_alpha * hair * (1.0 - tip * (0.6 + 0.4 * tip)), 0.0, 1.0));
     } else {
-        colour = vec4(0.03, 0.01, 0.008, 0.55 * v_rest.w);
+        colour = vec4(0.03, 0.01, 0.008, 0.55 * v_coords.w);
     }
 }
 """
@@ -321,13 +324,13 @@ out vec3 v_colour;
 void main() {  // Kajiya and Kay 1989, with a second, coloured highlight shifted towards the tip
     float w = smoothstep(-14.5, -6.5, in_pos.y + 0.3 * in_pos.z);
     vec3 p = bend(in_pos, w);
-    vec3 t = normalize(mix(in_tangent, mat3(pose) * in_tangent, w)), view = normalize(eye - p);
-    vec3 pos = p + normalize(cross(t, eye - p)) * in_side * width * 0.5;
+    vec3 t = normalize(mix(in_tangent, mat3(pose) * in_tangent, w)), view = normalize(camera - p);
+    vec3 pos = p + normalize(cross(t, camera - p)) * in_side * width * 0.5;
     vec3 shadow = (shadow_matrix * vec4(pos, 1.0)).xyz * 0.5 + 0.5;
-    vec3 base = in_colour.rgb, c = base * hemisphere(view) * 0.55, spec = vec3(0.0);
+    vec3 base = in_colour.rgb, c = base * ambient(view) * 0.55, spec = vec3(0.0);
     float lit = shadowed(shadow, 0.012);
     vec3 outwards = normalize(pos - vec3(0.0, 4.0, -1.0));  // from the skull's middle
-    for (int i = 0; i < lights; i++) {
+    for (int i = 0; i < light_count; i++) {
         float s = i == 0 ? lit : 1.0;
         float tl = dot(t, light_dir[i]);
         vec3 h = normalize(light_dir[i] + view);
@@ -337,7 +340,7 @@ void main() {  // Kajiya and Kay 1989, with a second, coloured highlight shifted
         spec += light_col[i] * facing * s * (0.11 * pow(sqrt(max(1.0 - th * th, 0.0)), 90.0)
              + base * 0.8 * pow(sqrt(max(1.0 - th2 * th2, 0.0)), 26.0));
     }
-    v_colour = develop((c + spec) * in_colour.a);
+    v_colour = tone_map((c + spec) * in_colour.a);
     gl_Position = projection * vec4(pos, 1.0);
 }
 """
@@ -345,7 +348,7 @@ void main() {  // Kajiya and Kay 1989, with a second, coloured highlight shifted
 
 STRAND_FRAGMENT = (
     "#version 330\nin vec3 v_colour; out vec4 colour;\n"
-    + LABELS
+    + DEFINES
     + """
 void main() { colour = vec4(v_colour, HAIR); }
 """
@@ -358,13 +361,14 @@ in vec3 in_pos; in vec3 in_tangent; in float in_side; uniform float width;
 void main() {
     float w = smoothstep(-14.5, -6.5, in_pos.y + 0.3 * in_pos.z);
     vec3 p = bend(in_pos, w), t = mix(in_tangent, mat3(pose) * in_tangent, w);
-    gl_Position = projection * vec4(p + normalize(cross(t, eye - p)) * in_side * width * 0.5, 1.0);
+    vec3 side = normalize(cross(t, camera - p)) * in_side * width * 0.5;
+    gl_Position = projection * vec4(p + side, 1.0);
 }
 """
 )
 
 # Clothes, caps, glasses: what is worn and does not move with the expression.
-THING_VERTEX = (
+MESH_VERTEX = (
     COMMON
     + """
 in vec3 in_pos; in vec3 in_normal; in vec3 in_colour; uniform float with_head;
@@ -378,7 +382,7 @@ void main() {
 """
 )
 
-THING_FRAGMENT = (
+MESH_FRAGMENT = (
     COMMON
     + LIGHTING
     + """
@@ -386,44 +390,44 @@ in vec3 v_pos; in vec3 v_normal; in vec3 v_colour; in vec3 v_shadow;
 uniform sampler2D noise_map; uniform float polish; uniform float opacity; uniform float label;
 out vec4 colour;
 void main() {
-    vec3 n = normalize(v_normal), view = normalize(eye - v_pos);
+    vec3 n = normalize(v_normal), view = normalize(camera - v_pos);
     float weave = texture(noise_map, v_pos.xy * 0.45).r * 0.6
                 + texture(noise_map, v_pos.xy * 0.011).r * 0.4;
     vec3 base = v_colour * mix(0.85 + 0.30 * weave, 1.0, polish);
-    vec3 c = base * hemisphere(n), spec = vec3(0.0);
+    vec3 c = base * ambient(n), spec = vec3(0.0);
     float lit = shadowed(v_shadow, 0.006);
-    for (int i = 0; i < lights; i++) {
+    for (int i = 0; i < light_count; i++) {
         float s = i == 0 ? lit : 1.0;
         c += base * light_col[i] * clamp((dot(n, light_dir[i]) + 0.15) / 1.15, 0.0, 1.0) * s;
         vec3 h = normalize(light_dir[i] + view);
         spec += light_col[i] * s * pow(max(dot(n, h), 0.0), 90.0);
     }
     float fresnel = pow(1.0 - max(dot(n, view), 0.0), 3.0);
-    vec3 mirrored = hemisphere(reflect(-view, n)) * (0.06 + 0.5 * fresnel);
-    c += mix(base * hemisphere(n) * 0.6 * fresnel, mirrored + spec * 0.9, polish);
+    vec3 mirrored = ambient(reflect(-view, n)) * (0.06 + 0.5 * fresnel);
+    c += mix(base * ambient(n) * 0.6 * fresnel, mirrored + spec * 0.9, polish);
     // glass: the tint covers by `opacity`, reflections add to what is behind
     float glare = opacity < 1.0 ? clamp(dot(mirrored + spec, vec3(0.4)), 0.0, 0.6) : 0.0;
-    colour = vec4(develop(c), opacity < 1.0 ? max(opacity, glare) : label);
+    colour = vec4(tone_map(c), opacity < 1.0 ? max(opacity, glare) : label);
 }
 """
 )
 
 DEPTH_FRAGMENT = "#version 330\nvoid main() {}\n"
 
-# Puts a picture with depth, made earlier, into the scene: hair costs most and seldom changes.
-PLATE_VERTEX = """
+# Puts an image with depth, drawn earlier, into the scene: hair costs most and seldom changes.
+LAYER_VERTEX = """
 #version 330
 in vec2 in_pos; out vec2 v_screen;
 void main() { v_screen = in_pos * 0.5 + 0.5; gl_Position = vec4(in_pos, 0.0, 1.0); }
 """
 
-PLATE_FRAGMENT = """
+LAYER_FRAGMENT = """
 #version 330
-uniform sampler2D plate_colour; uniform sampler2D plate_depth; out vec4 colour;
+uniform sampler2D layer_colour; uniform sampler2D layer_depth; out vec4 colour;
 void main() {
     ivec2 at = ivec2(gl_FragCoord.xy);
-    colour = texelFetch(plate_colour, at, 0);
-    gl_FragDepth = texelFetch(plate_depth, at, 0).r;
+    colour = texelFetch(layer_colour, at, 0);
+    gl_FragDepth = texelFetch(layer_depth, at, 0).r;
 }
 """
 
@@ -436,8 +440,8 @@ void main() {
 }
 """
 
-PLATE_DEPTH_FRAGMENT = """
+LAYER_DEPTH_FRAGMENT = """
 #version 330
-in vec2 v_screen; uniform sampler2D plate_depth;
-void main() { gl_FragDepth = textureLod(plate_depth, v_screen, 0.0).r; }
+in vec2 v_screen; uniform sampler2D layer_depth;
+void main() { gl_FragDepth = textureLod(layer_depth, v_screen, 0.0).r; }
 """

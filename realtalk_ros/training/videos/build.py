@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`realtalk data videos DIR`: training data for both networks from videos of talking heads.
 
     OUT/train/*.npz, OUT/val/*.npz   groups of pictures (training_groups.py), for

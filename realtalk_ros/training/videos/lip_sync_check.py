@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether the mouth in a video moves with its audio, and by how much it is late.
 
 The expression network predicts the lip opening from the audio; the tracker measured it in the

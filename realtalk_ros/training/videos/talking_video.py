@@ -1,18 +1,21 @@
-"""`realtalk data speaker`: a video of somebody who does not exist, speaking, and all that is true
-of it. What enrolment, `realtalk data videos` and one face's own training are tested with.
+# SPDX-License-Identifier: Apache-2.0
+"""`realtalk data speaker`: a video of a synthetic person who speaks, with its ground truth.
 
-    OUT/video/NAME.mp4      512x512 at 25 frames/s with the sound; head motion, blinks and glances
-    OUT/video/NAME.npz      the truth of every frame, as a face_tracks.Track
-    OUT/avatar/             an avatar of that person; its reference picture is a frame of the video
+Enrolment, `realtalk data videos` and the fine-tuning to one face are tested with it. It writes
+
+    OUT/video/NAME.mp4      512x512 at 25 frames/s with the audio; head motion, blinks and glances
+    OUT/video/NAME.npz      the ground truth of every frame, as a face_tracks.Track
+    OUT/avatar/             an avatar of that person; its reference image is a frame of the video
     OUT/test/val/0000.npz   with --test-wav: groups (face_dataset.py) of the same person saying
                             that, template and target in exactly one pose
 
-The movement is the expression network's, from the sound.
+The movement is what the expression network predicts for the audio.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,10 +34,11 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.output.mp4_writer import VideoWriter
 from realtalk_ros.training.synthetic import face_dataset, make_avatar, random_people
-from realtalk_ros.training.synthetic.face_dataset import PER_POSE, POSES, REFERENCES
-from realtalk_ros.training.synthetic.head_renderer import Studio, View
+from realtalk_ros.training.synthetic.face_dataset import PER_POSE, POSES, REFERENCES, Shot
+from realtalk_ros.training.synthetic.head_renderer import HeadRenderer
 from realtalk_ros.training.synthetic.random_people import Person
-from realtalk_ros.training.synthetic.skin_texture import Painter
+from realtalk_ros.training.synthetic.skin_texture import SkinPainter
+from realtalk_ros.training.synthetic.view import View
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 
 FPS = 25
@@ -46,18 +50,18 @@ TEST_GROUPS = 24
 
 def movement(pcm: np.ndarray, rate: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Weights (N, 52) and head rotation (N, 3: yaw, pitch, roll) of N video frames."""
-    heard = PredictedExpression.of(pcm, rate)
+    predicted = PredictedExpression.of(pcm, rate)
     count = int(len(pcm) / rate * FPS)
-    at, frames = np.arange(len(heard.weights)) / EXPRESSION_RATE, np.arange(count) / FPS
+    times, frames = np.arange(len(predicted.weights)) / EXPRESSION_RATE, np.arange(count) / FPS
+    speech = np.stack([np.interp(frames, times, w) for w in predicted.weights.T], 1)
+    pitch, yaw, roll = (np.interp(frames, times, r) for r in predicted.rotation.T)
     idle = Idle(seed)
-    spoken = np.stack([np.interp(frames, at, w) for w in heard.weights.T], 1)
-    pitch, yaw, roll = (np.interp(frames, at, r) for r in heard.rotation.T)
-    alive = np.stack([idle.weights(t) for t in frames])
+    idling = np.stack([idle.weights(t) for t in frames])
     rng = np.random.default_rng([seed, 5])
     phase, pace = rng.uniform(0, 2 * np.pi, (2, 3)), rng.uniform(0.05, 0.16, (2, 3))
     sway = np.sin(2 * np.pi * pace[:, None] * frames[None, :, None] + phase[:, None])
     turn = np.stack([yaw, pitch, roll], 1) + TURN * sway.mean(0)
-    return np.clip(spoken + alive, 0, 1).astype(np.float32), turn.astype(np.float32)
+    return np.clip(speech + idling, 0, 1).astype(np.float32), turn.astype(np.float32)
 
 
 def views(base: View, turn: np.ndarray) -> list[View]:
@@ -71,35 +75,41 @@ def views(base: View, turn: np.ndarray) -> list[View]:
     ]  # fmt: skip
 
 
-def film(
-    path: Path, studio: Studio, person: Person, shown: list[View], weights: np.ndarray,
-    pcm: np.ndarray, rate: int,
-) -> None:  # fmt: skip
-    """Writes the video and its truth."""
-    landmarks, rest = np.empty((2, len(shown), 68, 2), np.float32)
+def render_video(
+    path: Path,
+    renderer: HeadRenderer,
+    person: Person,
+    frames: Sequence[Shot],
+    *,
+    pcm: np.ndarray,
+    rate: int,
+) -> None:
+    """Writes the video and, beside it, its ground truth."""
+    landmarks, rest = np.empty((2, len(frames), 68, 2), np.float32)
     second = 0
     path.parent.mkdir(parents=True, exist_ok=True)
     with VideoWriter(path, FPS, (SIZE, SIZE), rate) as video:
-        for k, view in enumerate(tqdm(shown, path.name, unit="frame")):
-            landmarks[k] = view.pixels(studio.landmarks(weights[k]), SIZE)
-            rest[k] = view.pixels(studio.neutral_landmarks, SIZE)
+        for k, frame in enumerate(tqdm(frames, path.name, unit="frame")):
+            landmarks[k] = frame.view.pixels(renderer.landmarks(frame.weights), SIZE)
+            rest[k] = frame.view.pixels(renderer.neutral_landmarks, SIZE)
             if k % FPS == 0:
                 video.write_audio(pcm[second * rate : (second + 1) * rate])
                 second += 1
-            video.write(studio.render(weights[k], view, person.light))
+            video.write(renderer.render(frame.weights, frame.view, person.light))
+    shown = [frame.view for frame in frames]
     Track(
-        time=np.arange(len(shown)) / FPS,
-        faces=np.ones(len(shown), np.int16),
+        time=np.arange(len(frames)) / FPS,
+        faces=np.ones(len(frames), np.int16),
         landmarks=landmarks,
         rest=rest,
-        weights=weights,
+        weights=np.stack([frame.weights for frame in frames]),
         rotation=np.array([[v.yaw, v.pitch, v.roll] for v in shown], np.float32),
         identity=person.identity,
     ).save(path.with_suffix(".npz"))
 
 
-def toothy(weights: np.ndarray) -> int:
-    """The frame of weights (N, 52) with the most teeth and open eyes."""
+def toothiest(weights: np.ndarray) -> int:
+    """The frame of weights (N, 52) that shows the most teeth, with open eyes."""
     lips = weights[:, indices("mouthUpperUp", "mouthLowerDown", "jawOpen")].sum(1)
     return int(np.argmax(lips - 10 * weights[:, indices("eyeBlink")].sum(1)))
 
@@ -110,7 +120,7 @@ def indices(*names: str) -> list[int]:
 
 
 def use_video(folder: Path, reference: np.ndarray, weights: np.ndarray) -> None:
-    """Gives an avatar folder a reference picture and 2 s of own expressions (25 Hz) of a video."""
+    """Gives an avatar folder a reference image and 2 s of own expressions (25 Hz) of a video."""
     cv2.imwrite(str(folder / "reference.png"), reference)
     np.save(folder / "reference_expressions.npy", weights[FPS : FPS + 50])
     path = folder / "avatar.yaml"
@@ -120,21 +130,22 @@ def use_video(folder: Path, reference: np.ndarray, weights: np.ndarray) -> None:
 
 
 def test_groups(
-    studio: Studio, person: Person, shown: list[View], weights: np.ndarray, seed: int
+    renderer: HeadRenderer, person: Person, shown: list[View], weights: np.ndarray, seed: int
 ) -> list[dict[str, np.ndarray]]:
     """Groups in poses of `shown`, with expressions of `weights`; the template is at rest."""
     rng, groups = np.random.default_rng([seed, 6]), []
     rest = np.zeros(arkit.COUNT, np.float32)
+
+    def random_view() -> View:
+        return make_avatar.cropped(shown[int(rng.integers(len(shown)))])
+
     for _ in tqdm(range(TEST_GROUPS), "test", unit="group"):
-        shots = [
-            (make_avatar.cropped(shown[int(rng.integers(len(shown)))]), rest, -1)
-            for _ in range(REFERENCES)
-        ]
+        shots = [Shot(random_view(), rest, -1) for _ in range(REFERENCES)]
         for pose in range(POSES):
-            view = make_avatar.cropped(shown[int(rng.integers(len(shown)))])
-            said = rng.choice(len(weights), PER_POSE - 1, replace=False)
-            shots += [(view, rest, pose), *((view, weights[k], pose) for k in said)]
-        groups.append(face_dataset.shoot(studio, person, shots))
+            view = random_view()
+            chosen = rng.choice(len(weights), PER_POSE - 1, replace=False)
+            shots += [Shot(view, rest, pose), *(Shot(view, weights[k], pose) for k in chosen)]
+        groups.append(face_dataset.render_shots(renderer, person, shots))
     return groups
 
 
@@ -157,24 +168,25 @@ def run(args: argparse.Namespace) -> None:
     name, out = f"person{args.person}", args.out or Path("runs/speakers") / str(args.person)
     pcm, rate = read_audio(args.wav)
     kit = FaceKit.load(args.facekit)
-    studio = Studio(kit, SIZE, SUPERSAMPLE, DETAIL)
-    painter = Painter(studio, TEXTURE)
+    renderer = HeadRenderer(kit, SIZE, SUPERSAMPLE, DETAIL)
+    painter = SkinPainter(renderer, TEXTURE)
     person = random_people.random_person(kit, painter, seed, fine=True)
     person = replace(person, distance=make_avatar.DISTANCE)
-    studio.dress(person.neutral, person.look)
-    base, (x, y, side) = make_avatar.camera(kit, person.neutral)
+    renderer.load_person(person.neutral, person.appearance)
+    base, (x, y, side) = make_avatar.frame_view(kit, person.neutral)
 
     weights, turn = movement(pcm, rate, seed)
+    frames = [Shot(view, w, 0) for view, w in zip(views(base, turn), weights, strict=True)]
     video = out / "video" / f"{name}.mp4"
     if not video.exists():
-        film(video, studio, person, views(base, turn), weights, pcm, rate)
-    make_avatar.write_avatar(out / "avatar", name, person, studio, seed)
-    taken = toothy(weights)
-    picture = studio.render(weights[taken], views(base, turn)[taken], person.light)
-    use_video(out / "avatar", picture[y : y + side, x : x + side], weights)
+        render_video(video, renderer, person, frames, pcm=pcm, rate=rate)
+    make_avatar.write_avatar(out / "avatar", name, person, renderer, seed)
+    frame = frames[toothiest(weights)]
+    image = renderer.render(frame.weights, frame.view, person.light)
+    use_video(out / "avatar", image[y : y + side, x : x + side], weights)
     if args.test_wav:
-        said, turned = movement(*read_audio(args.test_wav), seed + 1)
-        close = Studio(kit, CROP, SUPERSAMPLE, DETAIL)
-        close.dress(person.neutral, person.look)
-        groups = test_groups(close, person, views(base, turned), said, seed)
+        test_weights, test_turn = movement(*read_audio(args.test_wav), seed + 1)
+        close = HeadRenderer(kit, CROP, SUPERSAMPLE, DETAIL)
+        close.load_person(person.neutral, person.appearance)
+        groups = test_groups(close, person, views(base, test_turn), test_weights, seed)
         face_dataset.write_shard(out / "test" / "val" / "0000.npz", groups)

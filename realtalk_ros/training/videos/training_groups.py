@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training groups (training/synthetic/face_dataset.py) of a tracked video.
 
 Rendered templates and targets share one pose. No two frames of a video do, and a network that
@@ -28,13 +29,13 @@ from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import EYES, LIPS
 from realtalk_ros.training.synthetic.face_dataset import (
-    LABELS,
     PER_POSE,
     PICTURES,
     POSES,
     REFERENCES,
     SIZE,
 )
+from realtalk_ros.training.synthetic.scene import LABELS
 
 # Yaw and pitch by which template and targets may differ: the smallest that leaves a choice.
 MAX_TURNS = np.radians([0.8, 1.6, 2.5])
@@ -210,7 +211,14 @@ def refine_alignment(
     identity = np.eye(2, 3, dtype=np.float32)
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 25, 1e-4)
     try:
-        _, affine = cv2.findTransformECC(*greys, identity.copy(), cv2.MOTION_AFFINE, stop, mask, 5)
+        _, affine = cv2.findTransformECC(
+            *greys,
+            identity.copy(),
+            cv2.MOTION_AFFINE,
+            stop,
+            inputMask=mask,
+            gaussFiltSize=5,
+        )
     except cv2.error:  # it does not converge
         return identity
     affine = cv2.invertAffineTransform(affine)
@@ -231,7 +239,7 @@ def fill_polygon(points: np.ndarray, image: np.ndarray, value: int) -> None:
 
 
 def segment(points: np.ndarray) -> np.ndarray:
-    """(SIZE, SIZE) uint8: those of face_dataset.LABELS that 68 landmarks outline."""
+    """(SIZE, SIZE) uint8: those of scene.LABELS that 68 landmarks outline."""
     image = np.zeros((SIZE, SIZE), np.uint8)
     for name, polygon in (
         ("skin", face_outline(points)), ("lips", points[48:60]), ("mouth", points[60:68]),

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The dialogue of Flight of the Amazon Queen (1995; in Debian): native English, acted.
 
 One file holds everything, after a directory: MP3 recordings, each of a piece of a line, and talks

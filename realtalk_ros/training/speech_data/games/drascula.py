@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The dialogue of Drascula: The Vampire Strikes Back (1996; in Debian), acted in English and in
 Spanish.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes a game's dialogue as corpora.py reads it: a recording of each line, and lines.tsv."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The dialogue of Beneath a Steel Sky (Revolution Software 1994; in Debian): native English, acted.
 
 The game's CD version keeps every line as text and as 8 bit sound at 11 kHz in sky.dsk, whose

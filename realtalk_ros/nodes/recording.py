@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A recording: which images and which audio go into a file, and where in it. Knows no ROS: times
+are media time in seconds."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from enum import Enum
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from realtalk_ros.audio.resampler import Resampler
+from realtalk_ros.avatar.provenance import Provenance
+from realtalk_ros.output.mp4_writer import VideoWriter
+from realtalk_ros.stream_types import TOLERANCE
+
+PREROLL = 0.4  # s of face before the speech
+SILENT_RATE = 48000  # Hz of the audio track, where a recording begins before any audio came
+MAX_FACES = 16  # avatars that a file names
+TIMEOUT = 5.0  # s without audio or images after which a recording ends
+MAX_LENGTH = 86400.0  # s
+# s of images for which a file waits for the provenance of their face: its title is written first.
+# The latched message comes up to 0.3 s after the first image.
+PROVENANCE_WITHIN = 2.0
+
+
+class Recording:
+    """One file that is being written.
+
+    Frame k of the file shows the image whose stamp is nearest to `start` + k / fps; where there is
+    none, the one before it is repeated.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        fps: float,
+        start: float,
+        size: tuple[int, int],
+        rate: int | None,
+        provenance: Provenance | None = None,
+    ) -> None:
+        """`size`: width, height; `rate`: Hz of the audio track, None: there is none."""
+        self.fps, self.start, self.rate, self._size = fps, start, rate, size
+        self.video = VideoWriter(path, fps, size, rate, provenance)
+        self.repeated = 0
+        self._image: np.ndarray | None = None
+        # Samples at `rate` that came, of which the resampler still holds the last ones.
+        self._samples = 0.0
+        self._input_rate: int | None = None  # Hz, of the audio that came last
+        self._resampler: Resampler | None = None
+
+    def add_image(self, stamp: float, image: np.ndarray) -> None:
+        """Takes an image with its stamp, which must be later than those before."""
+        slot = round((stamp - self.start) * self.fps)
+        height, width = image.shape[:2]
+        if (width, height) != self._size:  # the face may change its size
+            image = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
+        while self._image is not None and self.video.frames < slot:
+            self.repeated += 1
+            self.video.write(self._image)
+        self._image = image
+        while self.video.frames <= slot:  # more than once only before the first image
+            self.video.write(image)
+
+    def add_audio(self, stamp: float, pcm: np.ndarray, rate: int) -> None:
+        """Takes audio of `rate` Hz that begins at `stamp`; a gap before it is silence, an overlap
+        is dropped."""
+        assert self.rate is not None
+        gap = round((stamp - self.start) * self.rate - self._samples)
+        if abs(gap) <= TOLERANCE * self.rate and self._samples:
+            gap = 0  # jitter of the stamps, which must not become audible
+        if gap > 0 or rate != self._input_rate:
+            self._flush_audio()
+            self._input_rate = rate
+            self._resampler = None if rate == self.rate else Resampler(rate, self.rate)
+        if gap > 0:
+            self.video.write_audio(np.zeros(gap, np.float32))
+            self._samples += gap
+        pcm = pcm[round(max(0, -gap) * rate / self.rate) :]
+        self._samples += len(pcm) * self.rate / rate
+        self.video.write_audio(pcm if self._resampler is None else self._resampler.push(pcm))
+
+    def _flush_audio(self) -> None:
+        """Writes what the resampler still holds, and so much silence that no sample is missing."""
+        if self._resampler is not None:
+            self.video.write_audio(self._resampler.flush())
+            self._resampler, self._input_rate = None, None
+        missing = max(0, round(self._samples) - self.video.samples)
+        self.video.write_audio(np.zeros(missing, np.float32))
+        self._samples = float(self.video.samples)
+
+    def close(self, end: float) -> None:
+        """Completes the file; both images and audio end at `end`."""
+        if self._image is not None:
+            last = self.start + (self.video.frames - 1) / self.fps
+            self.add_image(max(end, last), self._image)
+        if self.rate is not None:
+            self._flush_audio()
+            missing = round(self.video.frames / self.fps * self.rate) - self.video.samples
+            self.video.write_audio(np.zeros(max(0, missing), np.float32))
+        self.video.close()
+
+
+class State(Enum):
+    """Where a session is."""
+
+    WAITING = "waiting"  # for speech, or with a set duration for the first image
+    RECORDING = "recording"
+    DONE = "done"  # the file is complete, or failed
+
+
+class RecordingSession:
+    """Decides when a recording begins and ends, and holds images and audio until they can be
+    written. Methods that write raise RealTalkError."""
+
+    def __init__(self, path: Path, fps: float, duration: float, tail: float) -> None:
+        """`duration`: s from the first image on; 0: from shortly before the first speech until
+        `tail` s after its end."""
+        self.state = State.WAITING
+        self.recording: Recording | None = None  # once the first image is written
+        self.begin: float | None = None  # of the file's first frame
+        self.end: float | None = None  # of its last frame, once known
+        self.audio_end: float | None = None  # of the audio that came so far
+        self.newest = -math.inf  # stamp of the last image
+        self._path, self._fps, self._duration, self._tail = path, fps, duration, tail
+        self._images: deque[tuple[float, np.ndarray]] = deque()  # not yet written
+        self._audio: deque[tuple[float, np.ndarray, int]] = deque()  # stamp, samples, their rate
+        self._rate: int | None = None
+        self._image_came = time.monotonic()  # the last one
+        self._provenance_until = math.inf  # until when the file waits for it
+        self._faces: dict[Provenance, None] = {}  # that the images have shown
+
+    def add_face(self, face: Provenance) -> None:
+        """The images show this face from now on. The file names all of them."""
+        if len(self._faces) < MAX_FACES:
+            self._faces[face] = None
+        if self.recording is not None:
+            self.recording.video.provenance = Provenance.together(self._faces)
+
+    def add_audio(self, start: float, pcm: np.ndarray, rate: int, last: bool) -> bool:
+        """Takes a chunk, `last` of its utterance or not. False if it is outside the recording."""
+        if self._rate is None:
+            self._rate = rate
+            if self.begin is None and not self._duration:
+                self._start(math.floor((start - PREROLL) * self._fps) / self._fps)
+        if self.begin is not None and not -1 <= start - self.begin <= MAX_LENGTH:
+            return False
+        if len(pcm):
+            self._audio.append((start, pcm, rate))
+            start += len(pcm) / rate
+        self.audio_end = max(start, self.audio_end or start)
+        if not self._duration:
+            self.end = self.audio_end + self._tail if last else None
+        return True
+
+    def add_image(self, stamp: float, image: np.ndarray) -> None:
+        """Takes an image that is newer than those before."""
+        self.newest, self._image_came = stamp, time.monotonic()
+        self._provenance_until = min(self._provenance_until, self._image_came + PROVENANCE_WITHIN)
+        if self.begin is None and self._duration:
+            self._start(stamp)
+            self.end = stamp + self._duration
+        self._images.append((stamp, image))
+
+    def _start(self, begin: float) -> None:
+        self.begin, self.state = begin, State.RECORDING
+
+    @property
+    def complete(self) -> bool:
+        """Whether all images have come that belong to the recording."""
+        return self.end is not None and self.newest > self.end
+
+    @property
+    def images_stopped(self) -> bool:
+        """Whether no images come though the end of the recording is known."""
+        return self.end is not None and time.monotonic() > self._image_came + TIMEOUT
+
+    def end_without_last(self, now: float) -> None:
+        """Ends a recording whose audio stopped without a `last` chunk."""
+        if self.end is not None or self.audio_end is None or self._duration:
+            return
+        if now > self.audio_end + TIMEOUT:
+            self.end = self.audio_end + self._tail
+
+    def write(self) -> None:
+        """Writes what has come, unless the provenance of the images is still waited for."""
+        if self.state is State.WAITING:
+            while self._images and self._images[0][0] < self.newest - 1.0 - PREROLL:
+                self._images.popleft()
+        elif self.recording or self._faces or self._image_came >= self._provenance_until:
+            self.write_all()
+
+    def write_all(self) -> None:
+        """Writes what has come."""
+        if self.state is not State.RECORDING:
+            return
+        assert self.begin is not None
+        while self._images:
+            stamp, image = self._images.popleft()
+            if stamp < self.begin - 0.5 / self._fps:
+                continue
+            if self.end is not None and stamp > self.end:
+                break
+            if self.recording is None:
+                self._rate = self._rate or SILENT_RATE
+                self.recording = Recording(
+                    self._path,
+                    self._fps,
+                    self.begin,
+                    size=(image.shape[1], image.shape[0]),
+                    rate=self._rate,
+                    provenance=Provenance.together(self._faces) if self._faces else None,
+                )
+            self.recording.add_image(stamp, image)
+        while self._audio and self.recording is not None:
+            self.recording.add_audio(*self._audio.popleft())
+
+    def finish(self) -> None:
+        """Completes the file with what there is; there is none if no images came."""
+        self.write_all()
+        self.state = State.DONE
+        if self.recording is not None:
+            self.recording.close(self.newest if self.end is None else self.end)

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of a training of the renderer."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from realtalk_ros.training.renderer.landmark_net import PERCEPTUAL_NET
+
+# Parts that a training may leave out: the command's word, the field of Dimensions.
+ABLATIONS = {
+    "reference": "texture_reference",
+    "modulation": "modulation",
+    "mask": "learned_mask",
+    "alignment": "alignment",
+    "inside": "mouth_interior",
+}
+FILE = "config.json"  # beside the checkpoint
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What `realtalk train renderer` was asked for, with its defaults filled in."""
+
+    out: Path  # folder of checkpoint, log and sample sheets
+    data: Path
+    extra: Path | None = None
+    extra_share: float = 0.3  # of the samples
+    avatar: str | None = None
+    start: Path | None = None
+    perceptual_net: Path | None = None  # None: without the perceptual loss
+    discriminator_from: int = -1  # step from which it counts; -1: none is trained
+    without: tuple[str, ...] = ()  # of ABLATIONS
+    minutes: float = 90
+    pause: float | None = None  # stop after these minutes
+    learning_rate: float = 3e-4
+    warm_up_steps: int = 200
+    groups: int = 3  # templates a step
+    targets: int = 4  # expressions a template
+    device: str = "cpu"
+    compile: bool = False
+    threads: int = 1
+    export: Path | None = None
+    report_interval: float = 240  # s between evaluations
+    seed: int = 0
+
+    @classmethod
+    def from_arguments(cls, args: argparse.Namespace, name: str | None = None) -> TrainingConfig:
+        """Of the command's arguments; `name` is that of the avatar, where there is one."""
+        fine_tuning = bool(args.avatar)
+        perceptual_net = None if args.no_guide else args.guide
+        if fine_tuning and perceptual_net == PERCEPTUAL_NET and not PERCEPTUAL_NET.exists():
+            perceptual_net = None
+        discriminator_from = args.critic_from
+        if discriminator_from is None:
+            discriminator_from = -1 if fine_tuning else 8000
+        folder = f"renderer_{name}" if name else "renderer"
+        return cls(
+            out=args.out or Path("runs") / folder,
+            data=args.data,
+            extra=args.extra,
+            extra_share=args.extra_share,
+            avatar=args.avatar,
+            start=args.start,
+            perceptual_net=perceptual_net,
+            discriminator_from=discriminator_from,
+            without=tuple(args.without),
+            minutes=args.minutes,
+            pause=args.pause,
+            learning_rate=args.lr or (1.5e-4 if fine_tuning else 3e-4),
+            warm_up_steps=50 if fine_tuning else 200,
+            groups=args.groups,
+            targets=args.targets,
+            device=args.device,
+            compile=args.compile,
+            threads=args.threads,
+            export=args.export,
+            report_interval=args.report,
+            seed=args.seed,
+        )
+
+    @property
+    def ablations(self) -> dict[str, bool]:
+        """Fields of Dimensions."""
+        return {ABLATIONS[word]: False for word in self.without}
+
+    def save(self, folder: Path) -> None:
+        """Writes FILE."""
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(asdict(self), indent=2, default=str)
+        (folder / FILE).write_text(text + "\n", encoding="utf-8")

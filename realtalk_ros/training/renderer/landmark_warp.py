@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The template warped so that its landmarks lie where the expression moves them.
+
+Each place of a grid of a quarter of the image's size takes the movement of the landmarks near it,
+weighted by a Gaussian of each one's own learned width (kernel regression, Nadaraya 1964, Watson
+1964): no network runs for it. Points on the image's border stay. A Gaussian's centre may lie off
+its landmark: those of the upper lids lie above them, so that a lid that comes down draws its own
+skin over the eye, though it ends where the lower lid is.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from realtalk_ros.face_model.landmarks import COUNT
+
+# Most of the exponent of a factor of a Gaussian: beyond, the product would be a denormal number,
+# which CPUs multiply slowly.
+MAX_EXPONENT = 40.0
+# Landmarks (Multi-PIE) and the width of their Gaussians before training, as a share of the image.
+WIDTHS = ((slice(0, 17), 0.06), (slice(17, 36), 0.04), (slice(36, 68), 0.022))
+BORDER_POINTS, BORDER_WIDTH = 4, 0.12  # points a side of the image
+UPPER_LIDS, LOWER_LIDS, LID_OFFSET = [37, 38, 43, 44], [40, 41, 46, 47], 0.025
+
+
+class LandmarkWarp(nn.Module):
+    """Of images of `size` x `size` pixels; `embedding` is the length of a landmark's vector, which
+    tells the generator which part of the face a place belongs to."""
+
+    def __init__(self, size: int, embedding: int):
+        super().__init__()
+        self.size, self.cells = size, size // 4
+        t, ends = torch.arange(BORDER_POINTS) / BORDER_POINTS, torch.ones(BORDER_POINTS)
+        sides = (t, 0 * ends), (ends, t), (1 - t, ends), (0 * ends, 1 - t)
+        self.border = torch.cat([torch.stack(side, -1) for side in sides])
+        widths = torch.full((COUNT + len(self.border),), BORDER_WIDTH)
+        for rows, width in WIDTHS:
+            widths[rows] = width
+        # Of each Gaussian, in the shape in which it is used: constants that an export folds lose
+        # their names. What is learned of the precision is a factor: the optimizer's steps have the
+        # size of one.
+        self.register_buffer("half_precision", 0.5 / widths[None, None] ** 2)
+        self.precision_scale = nn.Parameter(torch.ones(1, 1, len(widths)))
+        self.log_weight = nn.Parameter(torch.zeros(1, 1, len(widths)))
+        offset = torch.zeros(1, 2, len(widths))
+        offset[:, 1, UPPER_LIDS], offset[:, 1, LOWER_LIDS] = -LID_OFFSET, LID_OFFSET
+        self.centre_offset = nn.Parameter(offset)
+        self.embedding = nn.Parameter(0.5 * torch.randn(len(widths), embedding))
+
+    def forward(
+        self,
+        template: Tensor,
+        template_landmarks: Tensor,
+        target_landmarks: Tensor,
+        eye_grid: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Template (B, 3, S, S) and its landmarks, the landmarks of the image to be, (B, 68, 2) in
+        normalised coordinates; `eye_grid` (B, S, S, 3) is the sampling grid around the eyes and how
+        far it counts, see rendering/eyes.py.
+
+        Returns the warped template (B, 3, S, S) and the alignment features (B, 2 + embedding, S/4,
+        S/4).
+        """
+        grid, features = self.sampling_grid(template_landmarks, target_landmarks)
+        if eye_grid is not None:
+            grid = grid + eye_grid[..., 2:] * (eye_grid[..., :2] - grid)
+        from_minus_one = (2 * grid + 1) / self.size - 1  # as grid_sample counts
+        warped = F.grid_sample(template, from_minus_one, "bilinear", "border", align_corners=False)
+        return warped, features
+
+    def sampling_grid(
+        self, template_landmarks: Tensor, target_landmarks: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Where in the template each pixel of the warped one lies, (B, S, S, 2) pixels; the
+        alignment features as of `forward`: movement and embedding."""
+        pad = (0, 0, 0, len(self.border))
+        border = self.border.to(target_landmarks)
+        points = F.pad(target_landmarks, pad) + F.pad(border, (0, 0, COUNT, 0))
+        moves = F.pad(template_landmarks - points[:, :COUNT], pad)
+        axis = ((torch.arange(self.cells) + 0.5) / self.cells).to(target_landmarks)
+        # The Gaussian of a distance is the product of those of its two parts, so the sums over all
+        # landmarks are one product of the rows' and the columns' parts.
+        centres = points.transpose(1, 2) + self.centre_offset
+        distance = axis[:, None] - centres[:, :, None]  # (B, 2, cells, K)
+        exponent = distance * distance * self.half_precision * self.precision_scale
+        exponent = exponent.clamp(max=MAX_EXPONENT)
+        columns, rows = torch.exp(self.log_weight - exponent[:, 0]), torch.exp(-exponent[:, 1])
+        embedding = self.embedding.expand(moves.shape[0], -1, -1)
+        values = torch.cat([moves, embedding, torch.ones_like(embedding[..., :1])], -1)
+        values = values.transpose(1, 2)  # (B, 3 + embedding, K)
+        weighted = (rows[:, None] * values[:, :, None]).flatten(1, 2)
+        sums = (weighted @ columns.transpose(1, 2)).unflatten(1, (-1, self.cells))
+        means = sums[:, :-1] / sums[:, -1:]  # (B, 2 + embedding, H, W)
+        move = means[:, :2]
+        fine = F.interpolate(move * self.size, size=(self.size, self.size), mode="bilinear")
+        pixels = torch.arange(self.size).to(target_landmarks)
+        grid = [fine[:, 0] + pixels[None, None, :], fine[:, 1] + pixels[None, :, None]]
+        return torch.stack(grid, -1), torch.cat([move * 16, means[:, 2:]], 1)

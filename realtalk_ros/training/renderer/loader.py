@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Draws the batches of a training of the renderer."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.rendering.generator import merge_mouth_colours, reference_inputs
+from realtalk_ros.training.renderer.config import TrainingConfig
+from realtalk_ros.training.renderer.dataset import FaceDataset, Group, to_float
+from realtalk_ros.training.renderer.mouth_colours import estimate_mouth_colours
+from realtalk_ros.training.renderer.samples import Batch, draw_batch, with_mouth_colours
+
+
+class BatchLoader:
+    """Batches of `train`, a share of their samples of `extra` where that is given. With `avatar`
+    its reference images stand in for the groups' own, one of them for each batch. `step` is that
+    from which a training goes on."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        train: FaceDataset,
+        extra: FaceDataset | None = None,
+        avatar: Avatar | None = None,
+        step: int = 0,
+    ):
+        self.config, self.train, self.extra = config, train, extra
+        self._rng = np.random.default_rng([config.seed, step])
+        self._references = self._mouth_colours = None
+        if avatar:
+            images = torch.from_numpy(np.stack(reference_inputs(avatar)))
+            self._references = images.to(config.device)  # (R, S, S, 6)
+            self._mouth_colours = mouth_colours_of(self._references)
+
+    def draw(self) -> Batch:
+        groups = [self._draw_group() for _ in range(self.config.groups)]
+        if self._references is None:
+            return draw_batch(groups, self._rng, self.config.targets)
+        reference = self._references[int(self._rng.integers(len(self._references)))]
+        batch = draw_batch(groups, self._rng, self.config.targets, False, reference)
+        return with_mouth_colours(batch, self._mouth_colours)
+
+    def _draw_group(self) -> Group:
+        from_extra = self.extra and self._rng.random() < self.config.extra_share
+        return (self.extra if from_extra else self.train).draw(self._rng)
+
+
+def mouth_colours_of(references: Tensor) -> Tensor:
+    """(1, 8): what all of one avatar's references (R, S, S, 6) show of its mouth's colours."""
+    image, mouth_interior = to_float(references).chunk(2, 1)
+    found = merge_mouth_colours(estimate_mouth_colours(image, mouth_interior).cpu().numpy())
+    return torch.from_numpy(found).to(references.device)

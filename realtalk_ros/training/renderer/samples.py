@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Samples of the face renderer's training and how they become batches.
+
+A sample is a reference, a template and K targets of one group; template and targets share the pose,
+the reference need not. With them goes what the 3D face prior predicts of them, as it does at run
+time (rendering/geometry.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from realtalk_ros.rendering import eyes
+from realtalk_ros.rendering.geometry import Geometry
+from realtalk_ros.training.renderer import augment
+from realtalk_ros.training.renderer.dataset import (
+    EXPRESSIONS,
+    POSES,
+    REFERENCES,
+    Group,
+    to_float,
+)
+from realtalk_ros.training.renderer.model import Conditioning
+
+# Shares of the templates that are at rest, as an avatar's are.
+RESTING, RESTING_IN_TRAINING = 0.6, 0.85
+MOVE_NOISE = 0.02  # of how far the weights move the landmarks (standard deviation, relative)
+
+
+@dataclass(frozen=True)
+class FacePrior:
+    """What the 3D face prior predicts of a template and K targets; landmarks in normalised
+    coordinates."""
+
+    template_landmarks: np.ndarray  # (1, 68, 2)
+    target_landmarks: np.ndarray  # (K, 68, 2): where the targets' weights move those
+    mouth_interior: np.ndarray  # (K, S, S, 3) uint8: rendering/mouth.py's maps, with the eyes'
+    eye_grid: np.ndarray  # (K, S, S, 3): sampling grid around the eyes, and how far it counts
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One template of one person and K targets, on the training device."""
+
+    reference: Tensor  # (S, S, 6) uint8, an image and the map of its mouth's interior
+    template: Tensor  # (S, S, 3) uint8
+    targets: Tensor  # (K, S, S, 3) uint8
+    weights: Tensor  # (K, 52), of the targets
+    landmarks: Tensor  # (K, 68, 2), of the targets as they are, pixels
+    template_landmarks: Tensor  # (1, 68, 2), these as in FacePrior
+    target_landmarks: Tensor  # (K, 68, 2)
+    mouth_interior: Tensor  # (K, S, S, 3) uint8
+    eye_grid: Tensor  # (K, S, S, 3)
+
+    def mirrored(self) -> Sample:
+        return Sample(
+            reference=self.reference.flip(1),
+            template=self.template.flip(1),
+            targets=self.targets.flip(2),
+            weights=augment.mirror_weights(self.weights),
+            landmarks=augment.mirror_landmarks(self.landmarks, self.template.shape[1]),
+            template_landmarks=augment.mirror_landmarks(self.template_landmarks),
+            target_landmarks=augment.mirror_landmarks(self.target_landmarks),
+            mouth_interior=self.mouth_interior.flip(2),
+            eye_grid=augment.mirror_grid(self.eye_grid),
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B templates with K targets each; images are (.., 3, S, S) in 0..1, BGR."""
+
+    reference: Tensor  # (B, 6, S, S), an image and the map of its mouth's interior
+    template: Tensor  # (B, 3, S, S)
+    target: Tensor  # (B * K, 3, S, S)
+    weights: Tensor  # (B * K, 52)
+    landmarks: Tensor  # (B * K, 68, 2), of the targets as they are, pixels
+    template_landmarks: Tensor  # (B, 68, 2)
+    target_landmarks: Tensor  # (B * K, 68, 2)
+    mouth_interior: Tensor  # (B * K, 3, S, S) in 0..1
+    eye_grid: Tensor  # (B * K, S, S, 3)
+    targets_each: int  # K
+    # (B, 8) instead of what the references show, see rendering's merge_mouth_colours.
+    mouth_colours: Tensor | None = None
+
+    def per_target(self, values: Tensor) -> Tensor:
+        """(B * K, ...): values (B, ...) of the templates beside every target."""
+        return values.repeat_interleave(self.targets_each, 0)
+
+    @property
+    def conditioning(self) -> Conditioning:
+        return Conditioning(
+            template_landmarks=self.per_target(self.template_landmarks),
+            target_landmarks=self.target_landmarks,
+            mouth_interior=self.mouth_interior,
+            eye_grid=self.eye_grid,
+        )
+
+
+def choose_images(
+    rng: np.random.Generator, targets: int, resting: float = RESTING
+) -> tuple[int, int, list[int]]:
+    """Reference, template and targets among a group's images. The template shows a resting face in
+    the share `resting` of the draws."""
+    start = REFERENCES + EXPRESSIONS * int(rng.integers(POSES))
+    # The first expression of a pose is near neutral.
+    template = start if rng.random() < resting else start + int(rng.integers(EXPRESSIONS))
+    others = [i for i in range(start, start + EXPRESSIONS) if i != template]
+    return int(rng.integers(REFERENCES)), template, rng.permutation(others)[:targets].tolist()
+
+
+def predict_face(
+    group: Group,
+    template: int,
+    targets: Sequence[int],
+    rng: np.random.Generator | None = None,
+    drift: float = 0.0,
+) -> FacePrior:
+    """The prior's prediction for these images of a group. In a video the head's turn between
+    template and targets counts, too: a network that is not given it learns to blur what lies
+    elsewhere. With `rng` the landmarks are as wrong as a fitted face's. The template lies `drift`
+    to the right, normalised coordinates."""
+    landmarks = group.landmarks.cpu().float().numpy() / group.size
+    weights = group.weights.cpu().float().numpy()
+    chosen, wrong, gain = [template, *targets], np.array([drift, 0.0]), 1.0
+    at_rest, shown, wanted = landmarks[[template]], weights[[template]], weights[list(targets)]
+    if rng:
+        wrong = augment.landmark_noise(at_rest.shape[1], rng)
+        gain = 1 + MOVE_NOISE * rng.standard_normal()
+    if group.from_video:
+        fitted = geometry_of(group, landmarks[chosen], weights[chosen]).projected_landmarks
+        moved = at_rest + gain * (fitted[1:] - fitted[:1]) + wrong
+        (resting_eyes,) = geometry_of(group, at_rest + wrong, shown).template_eyes
+        geometry, rows = geometry_of(group, moved, wanted), range(len(targets))
+    else:
+        geometry, rows = geometry_of(group, at_rest + wrong, shown), [0] * len(targets)
+        wanted = shown + gain * (wanted - shown)
+        moved = np.stack([geometry.target_landmarks(w, 0) for w in wanted])
+        (resting_eyes,) = geometry.template_eyes
+    interior = np.empty((len(targets), group.size, group.size, 3), np.uint8)
+    eye_grid = np.zeros(interior.shape, np.float32)
+    for w, row, image, grid in zip(wanted, rows, interior, eye_grid, strict=True):
+        geometry.draw_mouth(w, row, image)
+        patches = eyes.eye_patches(resting_eyes, geometry.project_eyes(w, row), group.size)
+        eyes.draw_patches(patches, grid, image)
+    return FacePrior(np.float32(at_rest + wrong), np.float32(moved), interior, eye_grid)
+
+
+def map_mouth(group: Group, number: int, rng: np.random.Generator | None = None) -> np.ndarray:
+    """(S, S, 3) uint8: rendering/mouth.py's map of an image of a group, with `rng` as wrong as a
+    fit's."""
+    landmarks = group.landmarks[[number]].cpu().float().numpy() / group.size
+    if rng:
+        landmarks = landmarks + augment.landmark_noise(landmarks.shape[1], rng)
+    weights = group.weights[[number]].cpu().float().numpy()
+    geometry = geometry_of(group, landmarks, weights)
+    return geometry.draw_mouth(weights[0], 0, np.empty((group.size, group.size, 3), np.uint8))
+
+
+def geometry_of(group: Group, landmarks: np.ndarray, weights: np.ndarray) -> Geometry:
+    base = None if group.base is None else group.base.cpu().numpy()
+    return Geometry(group.identity.cpu().numpy(), np.float32(landmarks), weights, base)
+
+
+def draw_sample(
+    group: Group,
+    rng: np.random.Generator,
+    targets: int,
+    augmented: bool = True,
+    reference: Tensor | None = None,
+) -> Sample:
+    """Chooses images of a group, with `augmented` as wrong as a fit and mirrored in half of the
+    draws. `reference` (S, S, 6) uint8 stands in for the group's own (one avatar's, which is all
+    that its renderer will ever see)."""
+    resting = RESTING_IN_TRAINING if augmented else RESTING
+    seen_from, template, chosen = choose_images(rng, targets, resting)
+    noise = rng if augmented else None
+    prior, device = predict_face(group, template, chosen, noise), group.images.device
+    if reference is None:
+        mouth = torch.from_numpy(map_mouth(group, seen_from, noise)).to(device)
+        reference = torch.cat([group.images[seen_from], mouth], -1)
+    sample = Sample(
+        reference=reference,
+        template=group.images[template],
+        targets=group.images[chosen],
+        weights=group.weights[chosen],
+        landmarks=group.landmarks[chosen],
+        template_landmarks=torch.from_numpy(prior.template_landmarks).to(device),
+        target_landmarks=torch.from_numpy(prior.target_landmarks).to(device),
+        mouth_interior=torch.from_numpy(prior.mouth_interior).to(device),
+        eye_grid=torch.from_numpy(prior.eye_grid).to(device),
+    )
+    return sample.mirrored() if augmented and rng.random() < 0.5 else sample
+
+
+def collate(samples: Sequence[Sample], rng: np.random.Generator | None = None) -> Batch:
+    """The samples, all with as many targets, as one batch; with `rng` in other colours."""
+    images = torch.stack(
+        [torch.cat([s.reference[None, ..., :3], s.template[None], s.targets]) for s in samples]
+    )
+    images = to_float(images)  # (B, 2 + K, 3, S, S)
+    if rng:
+        images = augment.jitter_colours(images, rng)
+    mouths = to_float(torch.stack([s.reference[..., 3:] for s in samples]))
+    return Batch(
+        reference=torch.cat([images[:, 0], mouths], 1),
+        template=images[:, 1],
+        target=images[:, 2:].flatten(0, 1),
+        weights=torch.cat([s.weights for s in samples]).float(),
+        landmarks=torch.cat([s.landmarks for s in samples]).float(),
+        template_landmarks=torch.cat([s.template_landmarks for s in samples]).float(),
+        target_landmarks=torch.cat([s.target_landmarks for s in samples]).float(),
+        mouth_interior=to_float(torch.cat([s.mouth_interior for s in samples])),
+        eye_grid=torch.cat([s.eye_grid for s in samples]),
+        targets_each=len(samples[0].targets),
+    )
+
+
+def draw_batch(
+    groups: Sequence[Group],
+    rng: np.random.Generator,
+    targets: int,
+    augmented: bool = True,
+    reference: Tensor | None = None,
+) -> Batch:
+    """A batch of one template of each group, see `draw_sample`."""
+    samples = [draw_sample(group, rng, targets, augmented, reference) for group in groups]
+    return collate(samples, rng if augmented else None)
+
+
+def with_mouth_colours(batch: Batch, mouth_colours: Tensor) -> Batch:
+    """The batch with these mouth colours (1, 8) instead of what its references show."""
+    return replace(batch, mouth_colours=mouth_colours.expand(len(batch.template), -1))

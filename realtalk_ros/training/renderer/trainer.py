@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Renderer, discriminator, their optimizers and the moving average: one step, and a checkpoint."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from realtalk_ros import onnx_session
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.training.renderer import landmark_net, losses
+from realtalk_ros.training.renderer.checkpoint import load_renderer, read_checkpoint
+from realtalk_ros.training.renderer.config import TrainingConfig
+from realtalk_ros.training.renderer.discriminator import (
+    FEATURE_MATCHING,
+    GRADIENT_SHARE,
+    Discriminator,
+    limit_gradient,
+)
+from realtalk_ros.training.renderer.model import Dimensions, Renderer
+from realtalk_ros.training.renderer.samples import Batch
+
+# The losses by name, in the order of the log.
+LOSSES = ("image", "temporal", "texture", "perceptual", "landmarks",
+          "discriminator", "adversarial", "feature_matching")  # fmt: skip
+
+
+def forward(model: Renderer, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """The composed image, the generator's own and the mask; each template is encoded once for all
+    of its targets."""
+    with torch.autocast(batch.target.device.type, torch.bfloat16):
+        features = model.encoder(batch.reference, batch.template)
+        if batch.mouth_colours is not None:
+            features = *features[:-1], batch.mouth_colours
+        features = [batch.per_target(f) for f in features]
+        template = batch.per_target(batch.template)
+        rgb, mask = model.generator(features, template, batch.weights, batch.conditioning)
+    rgb, mask = rgb.float(), mask.float()
+    return template + mask * (rgb - template), rgb, mask
+
+
+def image_losses(
+    out: Tensor, rgb: Tensor, mask: Tensor, batch: Batch, video: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Those of the images alone: `image`, `temporal`, and `texture` as it is in `video`."""
+    weight = losses.loss_weights(batch)
+    terms = {
+        "image": losses.image_loss(out, rgb, mask, batch.target, weight),
+        "temporal": losses.temporal_loss(out, batch.target, weight, batch.targets_each),
+    }
+    if video is not None:
+        terms["texture"] = losses.texture_loss(out, video, weight)
+    return terms
+
+
+class WeightAverage:
+    """Exponential moving average of the weights: what is evaluated and exported."""
+
+    def __init__(self, model: nn.Module, decay: float = 0.998):
+        self.decay = decay
+        self.model = copy.deepcopy(model)
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for mean, now in zip(self.model.parameters(), model.parameters(), strict=True):
+            mean.lerp_(now, 1 - decay)
+
+
+class Trainer:
+    """What a checkpoint holds. With `config.avatar` encoder and warp keep the installed weights."""
+
+    def __init__(self, dims: Dimensions, config: TrainingConfig):
+        self.config, device = config, config.device
+        self.model = Renderer(dims).to(device, memory_format=torch.channels_last)
+        if config.avatar:
+            for part in (self.model.encoder, self.model.generator.warp):
+                part.requires_grad_(False)
+        self.discriminator = Discriminator().to(device, memory_format=torch.channels_last)
+        self.average = WeightAverage(self.model)
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        rate = config.learning_rate
+        self.optimizer = torch.optim.AdamW(trained, rate, betas=(0.9, 0.99), weight_decay=1e-4)
+        self.discriminator_optimizer = torch.optim.AdamW(
+            self.discriminator.parameters(), rate, betas=(0.5, 0.99)
+        )
+        self.perceptual_loss = None
+        if config.perceptual_net:
+            net = landmark_net.load(config.perceptual_net, device)
+            self.perceptual_loss = losses.PerceptualLoss(net)
+        self.forward, self.image_losses = forward, image_losses
+        if config.compile:
+            self.forward = torch.compile(forward)
+            self.image_losses = torch.compile(image_losses)
+        # Away from the mouth its images are what to learn, see losses.video_target.
+        self.original: Renderer | None = None
+        self.state = {"step": 0, "seconds": 0.0, "images": 0}
+
+    def load_installed(self) -> None:
+        """Takes the weights that are installed. Raises ModelError."""
+        weights = load_renderer(onnx_session.MODEL_DIR).state_dict()
+        self.model.load_state_dict(weights)
+        self.average.model.load_state_dict(weights)
+
+    def keep_original(self) -> None:
+        """From here on a step learns from a video, see losses.video_target. Raises ModelError."""
+        self.original = copy.deepcopy(self.model).requires_grad_(False)
+        self.original.load_state_dict(load_renderer(onnx_session.MODEL_DIR).state_dict())
+
+    def resume(self, path: Path) -> None:
+        """Goes on from a checkpoint of this training."""
+        saved = read_checkpoint(path, self.config.device)
+        self._load(path, saved, saved["model"], strict=True)
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.state = saved["state"]
+        if "discriminator" in saved:  # not in the first version's
+            self.discriminator.load_state_dict(saved["discriminator"])
+            self.discriminator_optimizer.load_state_dict(saved["discriminator_optimizer"])
+
+    def start_from(self, path: Path) -> None:
+        """Takes the trained weights of another training's checkpoint; an ablation takes those of
+        the parts that it has."""
+        saved = read_checkpoint(path, self.config.device)
+        self._load(path, saved, saved["average"], strict=not self.config.without)
+
+    def _load(self, path: Path, saved: dict, weights: dict[str, Tensor], strict: bool) -> None:
+        try:
+            self.model.load_state_dict(weights, strict=strict)
+            self.average.model.load_state_dict(saved["average"], strict=strict)
+        except RuntimeError as error:
+            raise RealTalkError(
+                f"{path} is of another network (other ablations?): use another --out or --start"
+            ) from error
+
+    def save(self, path: Path) -> None:
+        partial = path.with_suffix(".part")
+        torch.save(
+            {
+                "model": self.model.state_dict(),
+                "average": self.average.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "state": self.state,
+                "discriminator": self.discriminator.state_dict(),
+                "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
+                "dimensions": asdict(self.model.dims),
+            },
+            partial,
+        )
+        partial.replace(path)
+
+    def step(self, batch: Batch, rate: float) -> dict[str, Tensor]:
+        """One step of renderer and discriminator at that learning rate. Returns the losses, still
+        on the device."""
+        for optimizer in (self.optimizer, self.discriminator_optimizer):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        video = None
+        if self.original:
+            with torch.no_grad():
+                original, _, _ = self.forward(self.original, batch)
+            # The original's images are softer than video: how strong detail is, the video says
+            # everywhere.
+            video = batch.target
+            batch = replace(batch, target=losses.video_target(original, batch))
+        made = self.forward(self.model, batch)
+        # The losses see copies, so that the discriminator's gradient can be weighed against the
+        # others' before both go on into the network.
+        out, rgb, mask = (x.detach().requires_grad_() for x in made)
+        terms = self._losses(out, rgb, mask, batch, video)
+        if self.config.discriminator_from >= 0:
+            terms |= self._discriminator_step(out, batch)
+        gradients = [x.grad for x in (out, rgb, mask)]
+        self.optimizer.zero_grad(set_to_none=True)
+        both = zip(made, gradients, strict=True)
+        given = [(x, g) for x, g in both if g is not None and x.requires_grad]  # a fixed mask not
+        torch.autograd.backward(*map(list, zip(*given, strict=True)))
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.state["step"] += 1
+        self.state["images"] += len(batch.weights)
+        self.average.update(self.model, self.state["step"])
+        return {name: term.detach() for name, term in terms.items()}
+
+    def _losses(
+        self, out: Tensor, rgb: Tensor, mask: Tensor, batch: Batch, video: Tensor | None
+    ) -> dict[str, Tensor]:
+        """All but the discriminator's; leaves their gradients in `out`, `rgb` and `mask`."""
+        terms = self.image_losses(out, rgb, mask, batch, video)
+        total = terms["image"] + losses.TEMPORAL * terms["temporal"]
+        if video is not None:
+            total = total + losses.TEXTURE * terms["texture"]
+        if self.perceptual_loss:
+            with torch.autocast(out.device.type, torch.bfloat16):
+                perceptual, landmarks = self.perceptual_loss.losses(out, batch.target)
+                total = total + losses.PERCEPTUAL * perceptual + losses.LANDMARKS * landmarks
+            terms |= {"perceptual": perceptual, "landmarks": landmarks}
+        total.backward()
+        return terms
+
+    def _discriminator_step(self, out: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Trains the discriminator; adds what it demands to the gradient of `out`, once it
+        counts."""
+        with torch.autocast(out.device.type, torch.bfloat16):
+            own = self.discriminator.own_loss(out, batch.target, batch.landmarks)
+        self.discriminator_optimizer.zero_grad(set_to_none=True)
+        own.backward()
+        self.discriminator_optimizer.step()
+        terms = {"discriminator": own}
+        if self.state["step"] >= self.config.discriminator_from:
+            with torch.autocast(out.device.type, torch.bfloat16):
+                adversarial, matching = self.discriminator.losses(
+                    out, batch.target, batch.landmarks
+                )
+            demand = adversarial + FEATURE_MATCHING * matching
+            (gradient,) = torch.autograd.grad(demand, out)
+            out.grad += limit_gradient(gradient, out.grad, GRADIENT_SHARE)
+            terms |= {"adversarial": adversarial, "feature_matching": matching}
+        return terms
