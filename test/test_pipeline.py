@@ -67,9 +67,9 @@ def test_no_frame_waits_longer_than_the_network_looks_ahead(pipeline, speech, ph
     begin = 1.7e9 + phase
     for chunk in cut((speech[0][: speech[1]], speech[1]), 0.001, begin)[:-1]:
         for frame in pipeline.push(chunk):
-            heard = chunk.start + chunk.seconds - frame.time
+            after = chunk.start + chunk.seconds - frame.time  # of audio, s
             assert frame.time > begin - 1e-4
-            assert heard < pipeline.model.look_ahead + 0.002
+            assert after < pipeline.model.look_ahead + 0.002
     assert frame.time > begin + 0.8 - pipeline.model.look_ahead
 
 

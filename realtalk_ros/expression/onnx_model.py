@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Speech to expression, one 20 ms step after the other (ONNX Runtime).
+"""The expression network at run time (ONNX Runtime): log-mel frames in, expressions out, in steps
+of 20 ms.
 
-The cost of a step and the memory held do not depend on how long the stream has run.
+Time and memory of a step do not depend on how long the stream has run.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 
+# Inputs of the network that a stream carries from step to step; the outputs are next_NAME.
 STATE = ("mel_context", "conv_cache", "kv_cache")
-SILENCE = -1.2  # the log-mel value of digital silence: 0.3 * (log10(POWER_FLOOR) + 5)
+SILENCE = -1.2  # log-mel of digital silence: 0.3 * (log10(POWER_FLOOR) + 5)
 
 
 @dataclass
@@ -40,17 +42,17 @@ class ExpressionFrames:
     weights: np.ndarray  # (n, 52) float32 0..1, ARKit order
     rotation: np.ndarray  # (n, 3) float32 rad: pitch (down), yaw (to the subject's left), roll
     speech: np.ndarray  # (n,) float32 0..1, probability that somebody speaks
-    lips: np.ndarray  # (n, 20, 3) float32 cm, landmarks 48-67 from where they rest
+    lips: np.ndarray  # (n, 20, 3) float32 cm, landmarks 48 to 67 relative to where they rest
 
     def __len__(self) -> int:
         return len(self.time)
 
 
-Prior = np.ndarray  # float32, keys and values of the prior's tokens in every layer
+Prior = np.ndarray  # float32, keys and values that every layer of the network attends to
 
 
 class ExpressionModel:
-    """The loaded network. Streams and threads may share it: all state is in the streams."""
+    """The loaded network. Streams and threads may share it: the streams hold all state."""
 
     def __init__(
         self,
@@ -70,21 +72,20 @@ class ExpressionModel:
                     f"package needs {EXPRESSION_VERSION}: {onnx_session.HOW_TO_RESTORE}"
                 )
         properties = onnx_session.metadata(self._step)
-        #: Seconds of audio after a frame's time that the frame waits for.
+        # How much audio after a frame's time the network needs for the frame, s and steps.
         self.look_ahead = float(properties["look_ahead"])
         self.delay = int(properties["delay_steps"])
         shapes = {i.name: i.shape for i in self._step.get_inputs()}
-        #: What a stream carries from one step to the next: name -> shape.
         self.state_shapes = {name: shapes[name] for name in STATE}
 
     def prior(
         self, identity: np.ndarray | None = None, reference: np.ndarray | None = None
     ) -> Prior:
-        """What the network should know of a person: once per avatar.
+        """The conditioning of the network on a person, to be computed once for an avatar.
 
-        identity (100,): coefficients of the 3D face, sd 1; reference (50, 52): two seconds of this
-        person's own expressions at 25 Hz. None stands for unknown. Raises ModelError on a wrong
-        shape or values that are not finite.
+        identity: (100,), coefficients of the 3D face model, standard deviation 1.
+        reference: (50, 52), two seconds of this person's own expressions at 25 Hz.
+        None stands for unknown. Raises ModelError for a wrong shape or values that are not finite.
         """
         mask = np.array([identity is not None, reference is not None], np.float32)
         inputs = {"condition_mask": mask}
@@ -101,19 +102,20 @@ class ExpressionModel:
         return self._prior.run(None, inputs)[0]
 
     def stream(self, prior: Prior) -> ExpressionStream:
+        """A new stream for one segment of speech."""
         return ExpressionStream(self, prior)
 
 
 class ExpressionStream:
-    """One segment of speech. Chunks of any size give the same frames."""
+    """One segment of speech. However it is cut into chunks, the same frames come out."""
 
     def __init__(self, model: ExpressionModel, prior: Prior):
         self._delay = model.delay
-        self._steps = 0  # taken
+        self._steps = 0  # run so far
         self._frames = 0  # mel frames received, without the padding of `flush`
         self._pending = np.zeros((0, N_MELS), np.float32)
-        # The graph's buffers, bound once: a step allocates nothing but its outputs' views. The
-        # caches alternate between two buffers, one read while the other is written.
+        # The network's inputs and outputs are bound to these arrays once, so that a step allocates
+        # nothing. The state alternates between two of them: one is read while the other is written.
         self._session = model._step
         self._mel = np.zeros((MEL_STEP, N_MELS), np.float32)
         self._weights = np.zeros(arkit.COUNT, np.float32)
@@ -121,7 +123,7 @@ class ExpressionStream:
         self._speech = np.zeros((), np.float32)
         self._lips = np.zeros((LIP_POINTS, 3), np.float32)
         state = [
-            # Before the first sample there was silence, but the network was trained from zeros.
+            # Zeros are not silence, but the network was trained to begin with them.
             {name: np.zeros(shape, np.float32) for name, shape in model.state_shapes.items()}
             for _ in range(2)
         ]
@@ -141,17 +143,20 @@ class ExpressionStream:
         self._buffers = state, prior  # kept alive: the bindings hold only addresses
 
     def push(self, mel: np.ndarray) -> ExpressionFrames:
-        """(m, 80) log-mel frames -> the expression frames now known."""
+        """(m, 80) log-mel frames -> the expressions now known. Raises NetworkError."""
         self._frames += len(mel)
         return self._run(mel)
 
     def flush(self) -> ExpressionFrames:
-        """Feeds silence for the look-ahead: the rest, up to the end of what was pushed."""
+        """Pads with silence for the look-ahead. Returns the remaining expressions, up to the end of
+        what was pushed. Raises NetworkError."""
         total = -(-self._frames // MEL_STEP)
         missing = (total + self._delay) * MEL_STEP - self._steps * MEL_STEP - len(self._pending)
         return self._run(np.full((max(0, missing), N_MELS), SILENCE, np.float32))
 
     def _run(self, mel: np.ndarray) -> ExpressionFrames:
+        """Runs all complete steps. The first steps of a stream yield no frame: their frames are
+        of times before its start."""
         mel = np.concatenate([self._pending, mel])
         count = len(mel) // MEL_STEP
         skipped = min(max(0, self._delay - self._steps), count)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Audio chunks in, timed expressions out.
 
-All times are media time in seconds: an expression of time T belongs to what is heard at T.
-Frame times are whole multiples of 1 / fps, on one grid for all utterances.
+All times are media time in seconds: the expression of time T belongs to the audio that is played at
+T. Frames lie at whole multiples of 1 / fps, the same for all utterances.
 """
 
 from __future__ import annotations
@@ -21,10 +21,16 @@ from realtalk_ros.expression.onnx_model import (
     ExpressionStream,
     Prior,
 )
-from realtalk_ros.stream_types import MAX_GAP, TOLERANCE, Chunk, TimedExpression
+from realtalk_ros.stream_types import (
+    MAX_GAP,
+    TOLERANCE,
+    Chunk,
+    ScheduledChunk,
+    TimedExpression,
+)
 
 TAIL = 0.3  # s of silence after an utterance, in which the mouth closes by itself
-NEAR = 1e-3  # frames, to which times of frames are told apart: a double holds 1e-5 since 1970
+TIME_ERROR = 1e-3  # frames: times as near as this are equal. (Those since 1970 are exact to 1e-5.)
 
 
 class _Segment:
@@ -34,27 +40,31 @@ class _Segment:
         self.utterance, self.sample_rate, self.anchor = chunk.utterance, chunk.sample_rate, anchor
         self.front_end, self.stream = AudioFrontEnd(chunk.sample_rate), stream
         self.samples = 0
-        # The network hears up to 20 ms of silence first, so that its frames lie on the grid of
-        # 50 Hz: frames at 25 or 50 fps then need not wait for the network's next one.
+        # Up to 20 ms of silence come first, so that the network's frames lie at multiples of 20 ms.
+        # Frames at 25 or 50 fps then need not wait for the network's next one.
         silence = math.floor(anchor * EXPRESSION_RATE % 1 / EXPRESSION_RATE * chunk.sample_rate)
         self.lead_in = silence / chunk.sample_rate  # s
         frames = stream.push(self.front_end.push(np.zeros(silence, np.float32)))
-        assert not len(frames.time)  # the network looks farther ahead than that
+        assert not len(frames.time)  # the network's look-ahead is longer than that
+        # The network's last frame: time, weights, rotation, speech.
         self.last: tuple[float, np.ndarray, np.ndarray, float] | None = None
-        self.shown = anchor - 2 * NEAR / fps  # time of the last frame on the grid of 1 / fps
+        self.last_time = anchor - 2 * TIME_ERROR / fps  # of a frame that was returned
 
     @property
     def end(self) -> float:
+        """Media time at which the audio received so far ends."""
         return self.anchor + self.samples / self.sample_rate
 
 
 class ExpressionPipeline:
-    """Speech to expressions, for as many utterances as come. One object for a node's life.
+    """Speech to expressions, for any number of utterances.
 
-    Chunks lie on a sample-count timeline. A stamp that leaves it by more than 60 ms means: a lost
-    chunk (up to 0.5 s are heard as silence), a repeated or late chunk (what is already there is
-    dropped), or a new beginning (the old segment is finished, a new one anchored at the stamp).
-    `counts` tells how often each happened.
+    The timeline counts samples. A chunk whose stamp differs from it by more than TOLERANCE is taken
+    in one of three ways, each counted in `counts`:
+
+    - gaps: up to MAX_GAP too late, chunks before it were lost and are replaced by silence;
+    - dropped_chunks: too early, it is a repeated or late one, and what is already there is dropped;
+    - reanchored: otherwise it starts a new segment at its stamp, and the old segment is flushed.
     """
 
     def __init__(self, model: ExpressionModel, prior: Prior, fps: float):
@@ -69,20 +79,22 @@ class ExpressionPipeline:
         return self._segment.end if self._segment else None
 
     def push(self, chunk: Chunk, now: float = 0.0) -> list[TimedExpression]:
-        """Takes a chunk and returns what is now known. `now` anchors a first chunk without a stamp.
+        """Takes a chunk and returns the expressions that are now known. A first chunk without a
+        stamp is played `now`.
 
         Raises AudioError, with the pipeline unharmed, if the sample rate is impossible.
         """
-        ended, placed = self.place(chunk, now)
-        return ended + self.feed(placed)
+        ended, scheduled = self.schedule(chunk, now)
+        return ended + self.feed(scheduled)
 
-    def place(self, chunk: Chunk, now: float = 0.0) -> tuple[list[TimedExpression], Chunk | None]:
-        """The first half of `push`. Returns the rest of the segment that `chunk` ends, if it ends
-        one, and what is heard of `chunk`, where it lies on the timeline; None if nothing. `feed` it
-        next. Raises AudioError as `push` does.
-        """
+    def schedule(
+        self, chunk: Chunk, now: float = 0.0
+    ) -> tuple[list[TimedExpression], ScheduledChunk | None]:
+        """The first half of `push`: finds when the chunk is played. Returns the remaining
+        expressions of the segment that it ends, if it ends one; and the chunk as it continues the
+        timeline, to be given to `feed`, or None if nothing is left of it. Raises AudioError."""
         ended: list[TimedExpression] = []
-        check_rate(chunk.sample_rate)  # before anything ends for it
+        check_rate(chunk.sample_rate)  # first: if it raises, nothing has changed
         segment = self._segment
         if segment and (segment.utterance, segment.sample_rate) != (
             chunk.utterance,
@@ -92,7 +104,7 @@ class ExpressionPipeline:
             segment = None
         pcm = chunk.pcm
         if segment and len(pcm) and chunk.start is not None:
-            continued = self._continue(segment, chunk)
+            continued = self._continue(segment, chunk, chunk.start)
             if continued is None:
                 ended += self.flush()
                 self.counts["reanchored"] += 1
@@ -106,16 +118,16 @@ class ExpressionPipeline:
             segment = self._segment = _Segment(
                 chunk, anchor, self.model.stream(self.prior), self.fps
             )
-        return ended, replace(chunk, pcm=pcm, start=segment.end)
+        return ended, replace(chunk, pcm=pcm).scheduled(segment.end)
 
-    def feed(self, placed: Chunk | None) -> list[TimedExpression]:
-        """The second half of `push`: the expressions of what `place` gave."""
-        if placed is None or self._segment is None:
+    def feed(self, scheduled: ScheduledChunk | None) -> list[TimedExpression]:
+        """The second half of `push`: the expressions of a chunk that `schedule` returned."""
+        if scheduled is None or self._segment is None:
             return []
-        out = self._feed(self._segment, placed.pcm)
-        if placed.last:
-            out += self.flush()
-        return out
+        expressions = self._feed(self._segment, scheduled.pcm)
+        if scheduled.last:
+            expressions += self.flush()
+        return expressions
 
     def flush(self) -> list[TimedExpression]:
         """Ends the utterance: its remaining expressions, and those of a short silence after it."""
@@ -123,60 +135,62 @@ class ExpressionPipeline:
         if segment is None:
             return []
         silence = np.zeros(round(TAIL * segment.sample_rate), np.float32)
-        out = self._feed(segment, silence)
-        out += self._grid(segment, segment.stream.push(segment.front_end.flush()))
-        return out + self._grid(segment, segment.stream.flush())
+        expressions = self._feed(segment, silence)
+        expressions += self._resample(segment, segment.stream.push(segment.front_end.flush()))
+        return expressions + self._resample(segment, segment.stream.flush())
 
     def reset(self) -> None:
-        """Forgets the running utterance: nothing more comes of it."""
+        """Drops the current utterance without its remaining expressions."""
         self._segment = None
 
     def shift(self, seconds: float) -> None:
-        """The clock jumped: the running utterance keeps its place relative to now."""
+        """After a jump of the clock: moves the current utterance, so that it goes on as before."""
         if (segment := self._segment) is not None:
             segment.anchor += seconds
-            segment.shown += seconds
+            segment.last_time += seconds
             if segment.last is not None:
                 segment.last = (segment.last[0] + seconds, *segment.last[1:])
 
-    def _continue(self, segment: _Segment, chunk: Chunk) -> np.ndarray | None:
-        """The chunk's samples as they continue the segment; None if it starts a new one."""
-        assert chunk.start is not None
-        gap = chunk.start - segment.end
+    def _continue(self, segment: _Segment, chunk: Chunk, start: float) -> np.ndarray | None:
+        """The samples of a chunk that starts at `start`, as they continue the segment; None if it
+        starts a new one."""
+        gap = start - segment.end
         if abs(gap) <= TOLERANCE:
             return chunk.pcm
         if 0 < gap <= MAX_GAP:
             self.counts["gaps"] += 1
             silence = np.zeros(round(gap * segment.sample_rate), np.float32)
             return np.concatenate([silence, chunk.pcm])
-        if gap < 0 and chunk.start >= segment.anchor - TOLERANCE:
+        if gap < 0 and start >= segment.anchor - TOLERANCE:
             self.counts["dropped_chunks"] += 1
             return chunk.pcm[round(-gap * segment.sample_rate) :]
         return None
 
     def _feed(self, segment: _Segment, pcm: np.ndarray) -> list[TimedExpression]:
         segment.samples += len(pcm)
-        return self._grid(segment, segment.stream.push(segment.front_end.push(pcm)))
+        return self._resample(segment, segment.stream.push(segment.front_end.push(pcm)))
 
-    def _grid(self, segment: _Segment, frames: ExpressionFrames) -> list[TimedExpression]:
-        """The network's 50 Hz frames, interpolated to the times k / fps."""
-        out = []
+    def _resample(self, segment: _Segment, frames: ExpressionFrames) -> list[TimedExpression]:
+        """The network's frames at 50 Hz, interpolated to the times k / fps."""
+        expressions = []
         rows = zip(frames.time, frames.weights, frames.rotation, frames.speech, strict=True)
         for time, weights, rotation, speech in rows:
             begin = segment.anchor - segment.lead_in
-            here = (begin + float(time), weights, rotation, float(speech))
-            before = segment.last or here
-            k = math.floor(segment.shown * self.fps + NEAR) + 1
-            while k <= here[0] * self.fps + NEAR:
-                span = here[0] - before[0]
+            frame = (begin + float(time), weights, rotation, float(speech))
+            before = segment.last or frame
+            k = math.floor(segment.last_time * self.fps + TIME_ERROR) + 1
+            while k <= frame[0] * self.fps + TIME_ERROR:
+                span = frame[0] - before[0]
                 share = min(1.0, (k / self.fps - before[0]) / span) if span > 0 else 1.0
                 mixed = [
-                    b + np.float32(share) * (h - b)
-                    for b, h in zip(before[1:], here[1:], strict=True)
+                    a + np.float32(share) * (b - a)
+                    for a, b in zip(before[1:], frame[1:], strict=True)
                 ]
-                out.append(TimedExpression(k / self.fps, segment.utterance, self.sequence, *mixed))
+                expressions.append(
+                    TimedExpression(k / self.fps, segment.utterance, self.sequence, *mixed)
+                )
                 self.sequence += 1
-                segment.shown = k / self.fps
+                segment.last_time = k / self.fps
                 k += 1
-            segment.last = here
-        return out
+            segment.last = frame
+        return expressions

@@ -15,7 +15,7 @@ from realtalk_ros.expression.onnx_model import ExpressionModel, Prior
 from realtalk_ros.expression.pipeline import ExpressionPipeline
 from realtalk_ros.nodes.background_loader import BackgroundLoader
 from realtalk_ros.nodes.diagnostics import Problems
-from realtalk_ros.stream_types import Chunk, TimedExpression
+from realtalk_ros.stream_types import Chunk, ScheduledChunk, TimedExpression
 
 
 @dataclass(frozen=True)
@@ -89,19 +89,21 @@ class ExpressionEngine:
         self.cancel()
         self.pipeline = self.settings = None
 
-    def process(self, chunk: Chunk, now: float) -> tuple[Chunk | None, list[TimedExpression]]:
+    def process(
+        self, chunk: Chunk, now: float
+    ) -> tuple[ScheduledChunk | None, list[TimedExpression]]:
         """The chunk as it is played, with its final stamp, and the expressions that are known with
         it; (None, []) if it failed."""
         assert self.pipeline is not None
-        placed: Chunk | None = None
+        scheduled: ScheduledChunk | None = None
         try:
             try:
-                ended, placed = self.pipeline.place(chunk, now)
-                return placed, ended + self.pipeline.feed(placed)
+                ended, scheduled = self.pipeline.schedule(chunk, now)
+                return scheduled, ended + self.pipeline.feed(scheduled)
             except NetworkError as error:
                 self._fall_back(error)
-                ended, placed = self.pipeline.place(placed or chunk, now)
-                return placed, ended + self.pipeline.feed(placed)
+                ended, scheduled = self.pipeline.schedule(scheduled or chunk, now)
+                return scheduled, ended + self.pipeline.feed(scheduled)
         except RealTalkError as error:
             self._problems.add(str(error))
         except Exception as error:

@@ -226,9 +226,9 @@ class ExpressionNode(FaceNode):
                 pipeline.reset()
             if chunk is None:
                 break
-            placed, expressions = self.engine.process(chunk, now)
-            if placed is not None:
-                self._publish_speech(placed)
+            scheduled, expressions = self.engine.process(chunk, now)
+            if scheduled is not None:
+                self._publish_speech(scheduled)
             self._publish(expressions)
             seconds += chunk.seconds
             self._behind = max(0.0, now - chunk.start - chunk.seconds)
