@@ -205,4 +205,4 @@ def as_typed(path: str | Path) -> str:
         inside = path.relative_to(Path.cwd())
     except (ValueError, OSError):
         return str(path)
-    return str(inside) if len(inside.parts) > 1 else f".{os.sep}{inside}"
+    return str(inside) if len(inside.parts) > 1 else f"./{inside}"
