@@ -27,9 +27,11 @@ ENCODER_FILE, ALIGNER_FILE = "renderer_encode.onnx", "renderer_align.onnx"
 GENERATOR_FILE = "renderer_generate.onnx"
 GENERATOR_HALF_FILE = "renderer_generate_half.onnx"  # for GPUs, if it exists
 GENERATOR_FILES = (GENERATOR_FILE, GENERATOR_HALF_FILE)
-RENDERER_FORMATS = {ENCODER_FILE: "6", ALIGNER_FILE: "4", GENERATOR_FILE: "7"}  # of the ONNX files
-FEATURES = ("f16", "f8", "f4", "f2", "keys", "values", "tones")  # the encoder's outputs
-OF_PERSON = FEATURES[4:]  # those that depend on the reference image alone
+RENDERER_FORMATS = {ENCODER_FILE: "7", ALIGNER_FILE: "5", GENERATOR_FILE: "8"}  # of the ONNX files
+# The encoder's outputs; the latter depend on the reference image alone.
+TEMPLATE_FEATURES = ("features_16", "features_8", "features_4", "features_2")
+REFERENCE_FEATURES = ("keys", "values", "mouth_colours")
+FEATURES = TEMPLATE_FEATURES + REFERENCE_FEATURES
 
 # An avatar
 AVATAR_FORMAT = 1  # of avatar.yaml
