@@ -1,7 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training the face reader, on tiny images of people made up here."""
 
 import argparse
 from itertools import count
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -77,7 +79,7 @@ def same_outputs(a, b):
 def test_the_face_reader_learns_and_is_exported(data, tmp_path, monkeypatch):
     """By a clock of its own, a hundred steps: as many as an idle machine takes in that time."""
     clock = count(step=0.06)
-    monkeypatch.setattr(train.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     train.run(arguments(
         data=data, out=tmp_path / "shape.pt", export=tmp_path, minutes=0.1, people=2
     ))  # fmt: skip
