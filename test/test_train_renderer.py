@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training and measuring the face renderer, on tiny images of people made up here."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shards as `realtalk data faces` writes them, of people made up here in tiny images."""
 
 from pathlib import Path
