@@ -124,9 +124,11 @@ def test_a_film_has_the_shape_that_was_read_spread_over_it(monkeypatch):
     monkeypatch.setattr(films, "Tracker", Seen)
     monkeypatch.setattr(face_reader, "ShapeReader", Reader)
     used = []
-    finer = face_reader.refine_identity
+    refine_identity = face_reader.refine_identity
     monkeypatch.setattr(
-        face_reader, "refine_identity", lambda who, marks: used.append(marks) or finer(who, marks)
+        face_reader,
+        "refine_identity",
+        lambda who, marks: used.append(marks) or refine_identity(who, marks),
     )
     frames = ((k / 25, np.full((4, 4, 3), k, np.uint8)) for k in range(130))
     track = films.MeshTracker().track(frames)
