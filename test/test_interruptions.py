@@ -250,7 +250,7 @@ def test_an_error_in_a_loop_is_told_once_and_ends_nothing(stage, capfd):
     face, pipeline = stage.renderer.face, stage.expression.engine.pipeline
     fallbacks = stage.renderer.counts["fallbacks"], stage.expression.engine.fallbacks
     broken = {"pictures": 5, "chunks": 3}
-    pose, place = face.pose, pipeline.place
+    pose, schedule = face.pose, pipeline.schedule
 
     def bad_pose(*args):
         if broken["pictures"]:
@@ -258,19 +258,19 @@ def test_an_error_in_a_loop_is_told_once_and_ends_nothing(stage, capfd):
             raise ZeroDivisionError("a bug in the face")
         return pose(*args)
 
-    def bad_place(*args):
+    def bad_schedule(*args):
         if broken["chunks"]:
             broken["chunks"] -= 1
             raise ZeroDivisionError("a bug in the pipeline")
-        return place(*args)
+        return schedule(*args)
 
-    face.pose, pipeline.place = bad_pose, bad_place
+    face.pose, pipeline.schedule = bad_pose, bad_schedule
     try:
         stage.client.send(PCM, time.time() + 0.3, "bugs", last=True)
         stage.client.wait(lambda: not any(broken.values()), 10, "both errors")
         stage.client.wait(lambda: len(stage.seen("bugs")) > 20, 10, "the rest of it")
     finally:
-        face.pose, pipeline.place = pose, place
+        face.pose, pipeline.schedule = pose, schedule
     after = stage.renderer.counts["fallbacks"], stage.expression.engine.fallbacks
     assert after == fallbacks
     log = capfd.readouterr().err
