@@ -268,7 +268,7 @@ def test_an_error_in_a_loop_is_told_once_and_ends_nothing(stage, capfd):
     try:
         stage.client.send(PCM, time.time() + 0.3, "bugs", last=True)
         stage.client.wait(lambda: not any(broken.values()), 10, "both errors")
-        stage.client.wait(lambda: len(stage.seen("bugs")) > 20, 10, "the rest of it")
+        stage.client.wait(lambda: len(stage.seen("bugs")) > 0.8 * FPS, 10, "the rest of it")
     finally:
         face.pose, pipeline.schedule = pose, schedule
     after = stage.renderer.counts["fallbacks"], stage.expression.engine.fallbacks
@@ -302,7 +302,8 @@ def test_a_network_that_fails_is_replaced_and_the_face_goes_on(stage):
     before = len(stage.shown)
     stage.renderer.face.renderer.render = lost
     stage.client.wait(lambda: len(stage.shown) > before + 10, 3, "new frames")
-    assert stage.renderer.counts["fallbacks"] == 1
+    # (Loading is tried again after 5 s: a machine that takes longer falls back twice.)
+    assert 1 <= stage.renderer.counts["fallbacks"] <= promised(1, 5)
     begin = time.time()
     for i in range(0, len(PCM), 1600):
         stage.client.send(PCM[i : i + 1600], begin + i / 16000, "lost too", i + 1600 >= len(PCM))
@@ -310,7 +311,7 @@ def test_a_network_that_fails_is_replaced_and_the_face_goes_on(stage):
         if i == 16000:
             stage.expression.engine.pipeline._segment.stream._session = Lost()
     stage.client.spin(2.5)
-    assert stage.expression.engine.fallbacks == 1
+    assert 1 <= stage.expression.engine.fallbacks <= promised(1, 5)
     times = [s.frame / FPS for _, s in stage.seen("lost too")]
     assert times[-1] - times[0] > 0.9 * len(PCM) / 16000
     assert np.diff(times).max() < promised(1.0, 3.0)
