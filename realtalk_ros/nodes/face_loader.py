@@ -128,8 +128,9 @@ class FaceLoader:
         else:
             # Encoding on one thread leaves the other core to what is shown and played meanwhile. (A
             # lower priority does harm: a thread that waits for a core while it holds Python's lock
-            # stops all others.)
-            renderer, _ = self._open(settings, encoder_threads=1)
+            # stops all others.) After a network has failed nothing is shown, so all threads help.
+            threads = None if self.fallback_device else 1
+            renderer, _ = self._open(settings, encoder_threads=threads)
         return settings, Appearance.of(renderer)
 
     def _open(
