@@ -2,10 +2,8 @@
 """The trained face reader to ONNX, and back.
 
 face_reader.onnx: image (256, 256, 3) uint8 BGR -> landmarks (68, 2) in pixels, identity (100,). Its
-initializers have the names of FaceReader's parameters, but for
-
-    <name>_half     large weights are stored in half precision; a Cast widens them when they load
-    norms           weight and bias (C,) of a GroupNorm have the shape (C, 1, 1)
+initializers have the names of FaceReader's parameters, large ones in half precision (see
+training/common/onnx_weights.py). Weight and bias (C,) of a GroupNorm have the shape (C, 1, 1).
 """
 
 from __future__ import annotations
@@ -74,19 +72,14 @@ def name_norm_parameters(graph) -> None:
 
 def load_face_reader(folder: Path = onnx_session.MODEL_DIR) -> FaceReader:
     """The network that `export` wrote into `folder`, on the CPU. Raises ModelError."""
-    import onnx
-    from onnx import numpy_helper
+    from realtalk_ros.training.common.onnx_weights import read_weights
 
     if problem := onnx_session.check(folder / FILE):
         raise ModelError(problem)
-    stored = {
-        value.name.removesuffix("_half"): numpy_helper.to_array(value)
-        for value in onnx.load(str(folder / FILE)).graph.initializer
-    }
-    net = FaceReader()
+    stored, net = read_weights(folder / FILE), FaceReader()
     try:
         weights = {
-            name: torch.from_numpy(stored[name].copy()).float().reshape(value.shape)
+            name: torch.from_numpy(stored[name]).reshape(value.shape)
             for name, value in net.state_dict().items()
         }
     except (KeyError, RuntimeError) as error:

@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 
 from realtalk_ros import onnx_session
+from realtalk_ros.contracts import ALIGNER_FILE, ENCODER_FILE, GENERATOR_FILE
 from realtalk_ros.errors import ModelError
 from realtalk_ros.training.renderer.model import Dimensions, Renderer
 from realtalk_ros.training.renderer.renaming import renamed
 
-FILES = ("renderer_encode.onnx", "renderer_align.onnx", "renderer_generate.onnx")
 PARTS = ("encoder.", "generator.")  # of a Renderer
 DIMENSIONS = "realtalk.dimensions"  # property of the generator's file
 # Names in checkpoints of versions before 0.2, and what they are called now.
@@ -51,17 +51,17 @@ OLD_ENTRIES = {
 def load_renderer(folder: Path = onnx_session.MODEL_DIR) -> Renderer:
     """The network that `export` wrote into `folder`, on the CPU. Raises ModelError."""
     import onnx
-    from onnx import numpy_helper
+
+    from realtalk_ros.training.common.onnx_weights import read_weights
 
     weights, dims = {}, Dimensions()
-    for name in FILES:
+    for name in (ENCODER_FILE, ALIGNER_FILE, GENERATOR_FILE):
         if problem := onnx_session.check(folder / name):
             raise ModelError(problem)
-        model = onnx.load(folder / name)
-        for value in model.graph.initializer:
-            if value.name.startswith(PARTS):
-                weights[value.name] = torch.from_numpy(numpy_helper.to_array(value).copy())
-        for entry in model.metadata_props:
+        for key, value in read_weights(folder / name).items():
+            if key.startswith(PARTS):
+                weights[key] = torch.from_numpy(value)
+        for entry in onnx.load(folder / name).metadata_props:
             if entry.key == DIMENSIONS:
                 dims = parse_dimensions(json.loads(entry.value))
     renderer = Renderer(dims)

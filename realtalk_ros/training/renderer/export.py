@@ -35,7 +35,11 @@ from torch.nn import functional as F
 
 from realtalk_ros import onnx_session
 from realtalk_ros.contracts import (
+    ALIGNER_FILE,
+    ENCODER_FILE,
     FEATURES,
+    GENERATOR_FILE,
+    GENERATOR_HALF_FILE,
     REFERENCE_FEATURES,
     RENDERER_FORMATS,
     TEMPLATE_FEATURES,
@@ -46,7 +50,8 @@ from realtalk_ros.training.renderer.model import Renderer, Warped
 # Inputs of the generator that belong to one face of the batch.
 FACE_INPUTS = ("weights", "warped_template", "mouth_interior", "alignment_features",
                "template_index", "reference_index")  # fmt: skip
-MATCHING = ("encode", "align")  # files whose checksums the generator carries
+# Files whose checksums the generator carries, by the property's name.
+MATCHING = {"realtalk.encode": ENCODER_FILE, "realtalk.align": ALIGNER_FILE}
 OPSET = 17
 
 
@@ -143,7 +148,7 @@ def export(model: Renderer, folder: Path) -> None:
         inputs=("reference", "template"),
         outputs=FEATURES,
         properties=size,
-    ).write(folder / "renderer_encode.onnx")
+    ).write(folder / ENCODER_FILE)
     points = torch.rand(2, 68, 2)
     inputs = ("template_landmarks", "target_landmarks")
     outputs = ("sampling_grid", "alignment_features")
@@ -154,7 +159,7 @@ def export(model: Renderer, folder: Path) -> None:
         outputs=outputs,
         axes={key: {0: "faces"} for key in (*inputs, *outputs)},
         properties=size,
-    ).write(folder / "renderer_align.onnx")
+    ).write(folder / ALIGNER_FILE)
     export_generator(model, folder, folder)
 
 
@@ -177,11 +182,8 @@ def export_generator(model: Renderer, folder: Path, beside: Path) -> None:
     axes = {name: {0: "faces"} for name in (*FACE_INPUTS, "image", "mask")}
     axes |= {name: {0: "templates"} for name in TEMPLATE_FEATURES}
     axes |= {name: {0: "references"} for name in REFERENCE_FEATURES}
-    checksums = {
-        f"realtalk.{name}": onnx_session.sha256(beside / f"renderer_{name}.onnx")
-        for name in MATCHING
-    }
-    path = folder / "renderer_generate.onnx"
+    checksums = {name: onnx_session.sha256(beside / file) for name, file in MATCHING.items()}
+    path = folder / GENERATOR_FILE
     Graph(
         GenerateGraph(model),
         (torch.zeros(2, dims.weights), image, image, alignment, index, index, *banks),
@@ -199,7 +201,7 @@ def export_generator(model: Renderer, folder: Path, beside: Path) -> None:
         keep_io_types=["weights", "alignment_features", "mask"],
         op_block_list=[],
     )
-    onnx.save(half, folder / "renderer_generate_half.onnx")
+    onnx.save(half, folder / GENERATOR_HALF_FILE)
     onnx_session.write_checksums(folder)
 
 
