@@ -19,7 +19,7 @@ from typing import NoReturn
 from realtalk_ros import __version__, install_hints
 from realtalk_ros.errors import RealTalkError
 
-# Words of the command: (module, what it does).
+# Words of the command: (module, purpose).
 COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("speak",): (
         "realtalk_ros.commands.speak",
@@ -28,22 +28,22 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("avatars",): ("realtalk_ros.commands.avatars", "list, show, export, import, check avatars"),
     ("enroll",): (
         "realtalk_ros.commands.enroll",
-        "a photo or a video of somebody becomes an avatar",
+        "a photo or a video of a person becomes an avatar",
     ),
     ("track",): ("realtalk_ros.commands.track", "expressions of a face in a video, as a CSV"),
-    ("bench",): ("realtalk_ros.commands.bench", "how fast this machine is at it, stage by stage"),
+    ("bench",): ("realtalk_ros.commands.bench", "how fast this machine is, stage by stage"),
     ("doctor",): (
         "realtalk_ros.commands.doctor",
-        "what is installed and works, what to do about the rest",
+        "what is installed and works, and how to fix the rest",
     ),
     ("up",): ("realtalk_ros.nodes.up", "the expression and the renderer node in one process"),
     ("demo",): (
         "realtalk_ros.commands.demo",
-        "the whole ROS 2 graph speaks a clip; writes a video of it",
+        "the whole ROS 2 graph speaks a clip, and records a video",
     ),
     ("soak",): (
         "realtalk_ros.commands.soak",
-        "the ROS 2 graph for minutes: is it in sync, in time, whole",
+        "runs the ROS 2 graph for minutes: sync, latency, lost frames",
     ),
     ("document",): (
         "realtalk_ros.commands.document",
@@ -51,21 +51,21 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ),
     ("data", "facekit"): (
         "realtalk_ros.training.synthetic.facekit_import",
-        "the face model, of ICT-FaceKit",
+        "the face model, from ICT-FaceKit",
     ),
     ("data", "faces"): (
         "realtalk_ros.training.synthetic.face_dataset",
-        "pictures of random people",
+        "images of random people",
     ),
     ("data", "speech"): ("realtalk_ros.training.speech_data.build", "speech with phone times"),
     ("data", "avatar"): ("realtalk_ros.training.synthetic.make_avatar", "the default avatar"),
     ("data", "videos"): (
         "realtalk_ros.training.videos.build",
-        "videos of talking heads, to learn from",
+        "training data from videos of talking heads",
     ),
     ("data", "speaker"): (
         "realtalk_ros.training.videos.talking_video",
-        "a video of a studio person who speaks",
+        "a video of a synthetic person who speaks",
     ),
     ("train", "expression"): (
         "realtalk_ros.training.expression.train",
@@ -77,11 +77,11 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ),
     ("train", "reader"): (
         "realtalk_ros.training.renderer.landmark_net",
-        "networks that read landmarks off faces",
+        "networks that find landmarks in faces",
     ),
     ("train", "shape"): (
         "realtalk_ros.training.face_reader.train",
-        "what tells enrol a face's shape",
+        "the network that estimates a face's shape for enroll",
     ),
     ("evaluate", "expression"): (
         "realtalk_ros.training.expression.evaluate",
@@ -89,7 +89,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ),
     ("evaluate", "renderer"): (
         "realtalk_ros.training.renderer.evaluate",
-        "the expression-to-face network on people never seen",
+        "the expression-to-face network on held-out people",
     ),
 }
 GROUPS = {
@@ -105,7 +105,7 @@ EXTRAS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with the arguments."""
+    """Reports a wrong command line in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)\n")
@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = tuple(word for word in argv[:2] if not word.startswith("-"))
     command = words if words in COMMANDS else words[:1]
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended, too
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # child processes are ended, too
     try:
         args = build_parser(command).parse_args(argv)
         return args.run(args) or 0
@@ -137,7 +137,7 @@ def fail(command: tuple[str, ...], message: str) -> int:
 
 
 def build_parser(command: tuple[str, ...] = ()) -> Parser:
-    """The command line; only `command` has its arguments, the others their names and purposes."""
+    """The command line; `command` has its arguments, the others only their names and purposes."""
     parser = Parser(prog="realtalk", description="A talking face: speech in, a face out.")
     parser.add_argument("--version", action="version", version=f"realtalk_ros {__version__}")
     top = parser.add_subparsers(metavar="COMMAND", required=True)

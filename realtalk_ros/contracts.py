@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers and names that several parts must agree on: networks, avatars, nodes and trainings.
+"""Constants that networks, avatars, nodes and trainings must agree on.
 
 The 52 expression weights are in face_model/arkit.py, the 68 landmarks (and which of them are lips)
 in face_model/landmarks.py.
 """
 
-# What a face can be asked for
+# Settings of a face
 FPS_RANGE = (1.0, 120.0)  # frames per second, from and to
-SIZE_RANGE = (64, 2048)  # pixels of a picture's height, likewise
+SIZE_RANGE = (64, 2048)  # height of an image in pixels, likewise
 
-# What the networks hear
+# Audio input of the networks
 SAMPLE_RATE = 16000  # Hz
 MEL_RATE = 100  # log-mel frames per second
 N_MELS = 80  # bands of a log-mel frame
@@ -19,17 +19,19 @@ MEL_STEP = 2  # log-mel frames a step, 20 ms
 EXPRESSION_RATE = MEL_RATE // MEL_STEP  # 50 frames of expression per second
 PRIOR_FILE, STEP_FILE = "expression_prior.onnx", "expression_step.onnx"
 EXPRESSION_VERSION = "3"  # of the interface of these files
-LIP_POINTS = 20  # landmarks that it tells, 48 to 67
+LIP_POINTS = 20  # landmarks that it predicts, 48 to 67
 
 # The renderer's networks
-CROP_SIZE = 256  # side of the face crop that they work on, pixels
+CROP_SIZE = 256  # side of the face crop that they take and give, pixels
 ENCODER_FILE, ALIGNER_FILE = "renderer_encode.onnx", "renderer_align.onnx"
 GENERATOR_FILE = "renderer_generate.onnx"
-GENERATOR_HALF_FILE = "renderer_generate_half.onnx"  # for GPUs, where it is there
+GENERATOR_HALF_FILE = "renderer_generate_half.onnx"  # for GPUs, if it exists
 GENERATOR_FILES = (GENERATOR_FILE, GENERATOR_HALF_FILE)
-RENDERER_FORMATS = {ENCODER_FILE: "6", ALIGNER_FILE: "4", GENERATOR_FILE: "7"}  # of the ONNX files
-FEATURES = ("f16", "f8", "f4", "f2", "keys", "values", "tones")  # that the encoder finds
-OF_PERSON = FEATURES[4:]  # those that depend on the reference image alone
+RENDERER_FORMATS = {ENCODER_FILE: "7", ALIGNER_FILE: "5", GENERATOR_FILE: "8"}  # of the ONNX files
+# The encoder's outputs; the latter depend on the reference image alone.
+TEMPLATE_FEATURES = ("features_16", "features_8", "features_4", "features_2")
+REFERENCE_FEATURES = ("keys", "values", "mouth_colours")
+FEATURES = TEMPLATE_FEATURES + REFERENCE_FEATURES
 
 # An avatar
 AVATAR_FORMAT = 1  # of avatar.yaml

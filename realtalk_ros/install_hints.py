@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to type for a part that is missing. The command depends on where this Python comes from.
+"""The command that installs a missing part. It depends on where this Python comes from.
 
-A virtual environment  its own pip. What is missing is named itself, not as an extra of
+A virtual environment  its own pip. The missing packages are named themselves, not as an extra of
                        realtalk_ros: that is on no package index, and need not be built again.
 The system's Python    (a ROS 2 from apt, a colcon workspace) apt where Debian and Ubuntu have it;
-                       else pip --user, told to go beside what apt manages where it must be told.
+                       else pip --user, with --break-system-packages where pip requires it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Package:
-    """Who brings an importable module.
+    """What installs an importable module.
 
-    pip: the requirement, as in pyproject.toml. apt: the package that does instead of it, if Debian
+    pip: the requirement, as in pyproject.toml. apt: the package to use instead of it, if Debian
     from 12 and Ubuntu from 24.04 on have it. library: an apt package that it needs besides, and the
     library's name.
     """
@@ -34,14 +34,14 @@ class Package:
 
 
 PACKAGES = {
-    # without these nothing runs
+    # required
     "numpy": Package("numpy>=1.23", "python3-numpy"),
     "yaml": Package("pyyaml>=6", "python3-yaml"),
     "onnxruntime": Package("onnxruntime>=1.17"),
     "cv2": Package("opencv-python-headless>=4.6", "python3-opencv"),
     "av": Package("av>=10", "python3-av"),
     "tqdm": Package("tqdm>=4.60", "python3-tqdm"),
-    # parts of their own
+    # optional
     "espeakng_loader": Package("espeakng-loader", "libespeak-ng1"),
     "aiohttp": Package("aiohttp>=3.8", "python3-aiohttp"),
     "sounddevice": Package("sounddevice>=0.4", library=("libportaudio2", "portaudio")),
@@ -57,7 +57,7 @@ PACKAGES = {
     "soundfile": Package("soundfile", "python3-soundfile"),
     "soxr": Package("soxr"),
 }
-# The extras of pyproject.toml that a command may find missing, and the modules that they bring.
+# The extras of pyproject.toml that commands and nodes need, and the modules that they install.
 EXTRAS = {
     "tts": ("espeakng_loader",),
     "display": ("aiohttp",),
@@ -66,22 +66,22 @@ EXTRAS = {
     "train": ("torch", "onnx", "onnxscript", "scipy", "skimage", "matplotlib", "moderngl",
               "pocketsphinx", "soundfile", "soxr", "espeakng_loader"),
 }  # fmt: skip
-# What only ROS 2 brings, of which this package and what it imports ask.
+# Modules that come with ROS 2 only, and that this package imports.
 ROS = (
     "rclpy", "rcl_interfaces", "rosidl_parser", "rpyutils", "ament_index_python",
     "builtin_interfaces", "std_msgs", "std_srvs", "sensor_msgs", "geometry_msgs", "diagnostic_msgs",
     "visualization_msgs", "lifecycle_msgs", "action_msgs", "rosgraph_msgs", "tf2_msgs", "tf2_ros",
     "launch", "launch_ros",
 )  # fmt: skip
-APT_FROM = (3, 11)  # the Python of Debian 12; what lies beside an older one is too old itself
-NO_MEDIAPIPE = (3, 13)  # the first Python for which there is no MediaPipe that will do
+APT_FROM = (3, 11)  # the Python of Debian 12; packages beside an older one are too old
+NO_MEDIAPIPE = (3, 13)  # the first Python for which no suitable MediaPipe exists
 NEEDS_OLDER_PYTHON = "use Python 3.10 to 3.12, for which there is MediaPipe"
 
 
 def how_to_install(*modules: str) -> str:
-    """The command that brings those of `modules` (keys of PACKAGES) that are not there; all of
-    them, if all are there (and, it seems, do not work)."""
-    wanted = [name for name in modules if not is_there(name)] or list(modules)
+    """The command that installs those of `modules` (keys of PACKAGES) that are missing; all of
+    them, if none is (and, it seems, one does not work)."""
+    wanted = [name for name in modules if not is_installed(name)] or list(modules)
     by_apt, by_pip = [], []
     for name in wanted:
         package = PACKAGES[name]
@@ -92,48 +92,48 @@ def how_to_install(*modules: str) -> str:
             by_apt.append(package.apt)
         else:
             by_pip.append(package.pip)
-    if by_pip and not in_environment() and not is_there("pip") and has_apt():
+    if by_pip and not in_environment() and not is_installed("pip") and has_apt():
         by_apt.append("python3-pip")
     commands = [f"sudo apt install {' '.join(by_apt)}"] if by_apt else []
     return " && ".join(commands + ([pip("install", *by_pip)] if by_pip else []))
 
 
 def how_to_install_extra(name: str) -> str:
-    """The command that brings what is missing of an extra (a key of EXTRAS)."""
+    """The command that installs what is missing of an extra (a key of EXTRAS)."""
     if "mediapipe" in EXTRAS[name] and sys.version_info >= NO_MEDIAPIPE:
         return NEEDS_OLDER_PYTHON
     return how_to_install(*EXTRAS[name])
 
 
 def how_to_get_gpu() -> str:
-    """Commands for an ONNX Runtime that uses an NVIDIA GPU, which the other one would overwrite."""
+    """Commands for an ONNX Runtime that uses an NVIDIA GPU, in place of the one for CPUs."""
     return f"{pip('uninstall', '-y', 'onnxruntime')} && {pip('install', 'onnxruntime-gpu>=1.17')}"
 
 
 def how_to_get_headless_opencv() -> str:
-    """Commands for an OpenCV that needs no libraries to draw windows with."""
+    """Commands for an OpenCV that needs no GUI libraries."""
     if has_apt() and not in_environment():
         return how_to_install("cv2")
-    anew = pip("install", "--force-reinstall", "--no-deps", "opencv-python-headless")
-    return f"{pip('uninstall', '-y', 'opencv-python')} && {anew}"
+    reinstall = pip("install", "--force-reinstall", "--no-deps", "opencv-python-headless")
+    return f"{pip('uninstall', '-y', 'opencv-python')} && {reinstall}"
 
 
 def how_to_get_ros() -> str:
-    """What brings rclpy, and the messages of this package."""
+    """What installs rclpy and builds the messages of this package."""
     setup_files = sorted(Path("/opt/ros").glob("*/setup.bash"))
     colcon = "build this package with colcon and source its workspace's install/setup.bash"
     if setup_files:
         colcon = f"source {setup_files[-1]}, {colcon}"
     if not in_environment():
         return f"{colcon}; or, without ROS from apt, make install in the sources of realtalk_ros"
-    folder = sources()
+    folder = source_folder()
     if folder is None:
         return f"in the sources of realtalk_ros {pip('install', '.[ros]')}; or {colcon}"
-    return f"{pip('install', f'{shown(folder)}[ros]')}; or {colcon}"
+    return f"{pip('install', f'{as_typed(folder)}[ros]')}; or {colcon}"
 
 
 def what_is_missing(module: str, extra: str = "") -> str:
-    """One line about a module that could not be imported by something that needs `extra`."""
+    """One line about a module that could not be imported, by a command that needs `extra`."""
     root, _, rest = module.partition(".")
     if root == "realtalk_ros" and rest.split(".")[0] not in ("msg", "action"):
         return f"{module} is not in this installation: reinstall realtalk_ros"
@@ -149,7 +149,7 @@ def what_is_missing(module: str, extra: str = "") -> str:
     return f"needs {root}, which is not installed: {how_to_install(*together)}"
 
 
-# Where this runs
+# The Python that runs
 
 
 def in_environment() -> bool:
@@ -159,7 +159,7 @@ def in_environment() -> bool:
 
 
 def is_managed() -> bool:
-    """Whether pip refuses to install here unless told (PEP 668)."""
+    """Whether pip refuses to install here without --break-system-packages (PEP 668)."""
     folder = sysconfig.get_path("stdlib")
     return not in_environment() and Path(folder, "EXTERNALLY-MANAGED").is_file()
 
@@ -168,38 +168,38 @@ def has_apt() -> bool:
     return shutil.which("apt-get") is not None
 
 
-def is_there(module: str) -> bool:
+def is_installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
         return False
 
 
-def pip(what: str, *arguments: str) -> str:
-    """The command line of this Python's pip: `what` is install or uninstall."""
+def pip(action: str, *arguments: str) -> str:
+    """The command line of this Python's pip: `action` is install or uninstall."""
     script = Path(sys.prefix, "bin/pip")
-    command = [shown(sys.executable), "-m", "pip", what]
+    command = [as_typed(sys.executable), "-m", "pip", action]
     if in_environment() and script.is_file():
-        command = [shown(script), what]
-    elif in_environment() and not is_there("pip") and shutil.which("uv"):
-        command = ["uv", "pip", what, "--python", shown(sys.executable)]
+        command = [as_typed(script), action]
+    elif in_environment() and not is_installed("pip") and shutil.which("uv"):
+        command = ["uv", "pip", action, "--python", as_typed(sys.executable)]
         arguments = tuple(argument for argument in arguments if argument != "-y")
     if not in_environment():
-        command += ["--user"] * (what == "install")
+        command += ["--user"] * (action == "install")
         command += ["--break-system-packages"] * is_managed()
     return shlex.join([*command, *arguments])
 
 
-def sources() -> Path | None:
-    """The source tree that runs, or that this environment was made in."""
+def source_folder() -> Path | None:
+    """The source tree that runs, or in which this environment lies."""
     for folder in (Path(__file__).parents[1], Path(sys.prefix).parent):
         if (folder / "setup.py").is_file() and (folder / "package.xml").is_file():
             return folder
     return None
 
 
-def shown(path: str | Path) -> str:
-    """`path` as one types it in the present folder."""
+def as_typed(path: str | Path) -> str:
+    """`path` as a user types it in the current folder."""
     path = Path(path)
     try:
         inside = path.relative_to(Path.cwd())

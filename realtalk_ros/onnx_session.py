@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network files: where they are, whether they are whole, how they are run (ONNX Runtime)."""
+"""The network files: where they are, whether they are intact, how they are run (ONNX Runtime)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from weakref import WeakValueDictionary
 
 import onnxruntime as ort
@@ -19,16 +20,17 @@ MODEL_DIR = Path(os.environ.get("REALTALK_MODEL_DIR") or Path(__file__).parent /
 CHECKSUMS = "SHA256SUMS"  # in the format of sha256sum(1), beside the models
 FILES = (PRIOR_FILE, STEP_FILE, ENCODER_FILE, ALIGNER_FILE, GENERATOR_FILE)
 
-# Tried in this order; ONNX Runtime falls back to the next one for what a provider cannot run.
+# In order of preference: ONNX Runtime uses the next one for operators that a provider lacks.
 PROVIDERS = {
     "cpu": ("CPUExecutionProvider",),
     "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
     "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
 }
-# For a program that imported ONNX Runtime before this package, for which realtalk_ros/__init__.py
-# comes too late: no more events are made. (Those made by then are still sent.)
+# For a program that imported ONNX Runtime before this package, when realtalk_ros/__init__.py comes
+# too late: no more events are recorded. (Those recorded by then are still sent.)
 ort.disable_telemetry_events()
-_SESSIONS: WeakValueDictionary = WeakValueDictionary()  # open ones; closed with their last user
+# Open sessions by file, device and options; each is closed when its last user drops it.
+_SESSIONS: WeakValueDictionary[tuple[Any, ...], ort.InferenceSession] = WeakValueDictionary()
 HOW_TO_RESTORE = "reinstall realtalk_ros, or `git checkout` its models folder"
 
 
@@ -49,6 +51,7 @@ def providers_for(device: str) -> tuple[str, ...]:
 
 
 def sha256(path: Path) -> str:
+    """Hex digest of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -69,7 +72,7 @@ def write_checksums(model_dir: Path) -> None:
 
 
 def check(path: Path) -> str | None:
-    """Returns what is wrong with a model file, in one line, or None."""
+    """What is wrong with a model file, in one line, or None."""
     if not path.is_file():
         return f"model file {path} is missing: {HOW_TO_RESTORE}"
     wanted = read_checksums(path.parent).get(path.name)
@@ -79,7 +82,7 @@ def check(path: Path) -> str | None:
 
 
 def verify(model_dir: Path | None = None) -> list[str]:
-    """Every problem of the model files, one line each; an empty list means that all are whole."""
+    """Every problem of the model files, one line each; an empty list if all are intact."""
     folder = model_dir or MODEL_DIR
     return [problem for name in FILES if (problem := check(folder / name))]
 
@@ -93,7 +96,7 @@ def check_folder(model_dir: str | Path) -> None:
 
 
 def fingerprints(model_dir: str | Path, prefix: str) -> dict[str, str]:
-    """File name -> first digits of its listed checksum, for files that begin with `prefix`."""
+    """File name -> first digits of its checksum, for listed files that begin with `prefix`."""
     folder = Path(model_dir) if model_dir else MODEL_DIR
     listed = read_checksums(folder)
     return {name: digest[:12] for name, digest in listed.items() if name.startswith(prefix)}
@@ -104,9 +107,9 @@ def session(
 ) -> ort.InferenceSession:
     """Opens a network. Raises ModelError if the file is missing, damaged or not a network.
 
-    `dimensions` are free ones of its inputs that shall be fixed, which makes it faster.
-    Who opens the same file for the same device shares it: several faces in one process hold the
-    networks once. (ONNX Runtime's sessions may run from many threads.)
+    `dimensions` fixes free dimensions of its inputs, which makes it faster.
+    A file that is open already for the same device is shared: several faces of one process hold the
+    networks once. (ONNX Runtime's sessions may run in many threads.)
     """
     if problem := check(path):
         raise ModelError(problem)
@@ -119,8 +122,9 @@ def session(
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Workers that sleep between two operations wake late (a quarter of a frame's time on a virtual
-    # machine); ones that spin between two frames take the second core of a small robot computer.
+    # Worker threads that sleep between two operations wake up late (a quarter of a frame's period
+    # on a virtual machine). If they spin between two frames, they take the second core of a small
+    # robot computer.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     for name, value in fixed:
         options.add_free_dimension_override_by_name(name, value)
@@ -134,9 +138,10 @@ def session(
 
 
 def forget_sessions() -> None:
-    """What is opened from now on is opened anew, as where an open network has failed."""
+    """Sessions are opened again from now on, not shared: after one has failed."""
     _SESSIONS.clear()
 
 
 def metadata(loaded: ort.InferenceSession) -> dict[str, str]:
+    """The custom metadata that the exporter has written into a network file."""
     return dict(loaded.get_modelmeta().custom_metadata_map)

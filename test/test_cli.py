@@ -219,7 +219,7 @@ def test_each_command_asks_for_its_own_extra(capsys, monkeypatch, words, missing
         run = staticmethod(absent)
 
     monkeypatch.setattr("realtalk_ros.cli.importlib.import_module", lambda name: Module)
-    monkeypatch.setattr(install_hints, "is_there", lambda name: name != missing)
+    monkeypatch.setattr(install_hints, "is_installed", lambda name: name != missing)
     assert main(words[: 2 if words[0] == "data" else 1]) == 2
     command = capsys.readouterr().err.strip().split("not installed: ")[1]
     assert command.split()[-len(brought) :] == brought or command.endswith("python3-scipy")

@@ -221,7 +221,7 @@ def test_emotion_gaze_and_listening_reach_the_face(stage):
     point = PointStamped()
     point.point.x, point.point.y = 1.0, 0.4
     publishers["look_at"].publish(point)
-    stage.client.wait(lambda: face._mood[arkit.INDEX["mouthSmileLeft"]] > 0.4, 8, "a smile")
+    stage.client.wait(lambda: face._emotion[arkit.INDEX["mouthSmileLeft"]] > 0.4, 8, "a smile")
     assert face.listening and face.gaze._target[0] > 0.3
     point.header.frame_id = "map"  # tf2 may not be there, or knows no such frame
     publishers["look_at"].publish(point)
@@ -229,7 +229,7 @@ def test_emotion_gaze_and_listening_reach_the_face(stage):
     stage.client.wait(lambda: len(stage.renderer.problems.counts) >= 2, 5, "two problems")
     publishers["emotion"].publish(String(data="neutral"))
     publishers["listening"].publish(Bool(data=False))
-    stage.client.wait(lambda: face._mood.max() < 0.1, 8, "a neutral face")
+    stage.client.wait(lambda: face._emotion.max() < 0.1, 8, "a neutral face")
 
 
 def test_steps_of_the_quality_ladder_are_seen_and_said(stage):

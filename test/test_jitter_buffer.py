@@ -20,7 +20,7 @@ def expression(time, value=0.5, utterance="a"):
 
 
 def play(buffer, arrivals, start, stop, rate=100):
-    """Drives a clock from start to stop; arrivals: (when, expression). Returns (now, DueFrame)."""
+    """Runs a clock from start to stop. `arrivals`: (when, expression). Returns (now, DueFrame)."""
     waiting, shown = sorted(arrivals, key=lambda item: item[0]), []
     for i in range(round((stop - start) * rate)):
         now = start + i / rate

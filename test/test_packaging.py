@@ -180,7 +180,7 @@ def place(monkeypatch, tmp_path):
         monkeypatch.setattr(install_hints, "APT_FROM", (3, 0) if managed else (4, 0))
         monkeypatch.setattr(install_hints, "is_managed", lambda: managed)
         monkeypatch.setattr(install_hints, "has_apt", lambda: apt)
-        monkeypatch.setattr(install_hints, "is_there", lambda name: name == "pip")
+        monkeypatch.setattr(install_hints, "is_installed", lambda name: name == "pip")
         monkeypatch.setattr(install_hints.ctypes.util, "find_library", lambda name: None)
         return str(prefix / "bin/pip") if environment else "/usr/bin/python3 -m pip"
 

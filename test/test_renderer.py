@@ -143,7 +143,7 @@ def test_a_reference_with_shut_lips_does_not_change_the_teeth(renderer):
     )
     maps = reference_inputs(shut)
     assert (maps[0][..., 3] > 128).sum() > 100 > 10 > (maps[1][..., 3] > 128).sum()
-    one, other = encode_avatars([shut], onnx_session.MODEL_DIR, None, 1).features["tones"]
+    one, other = encode_avatars([shut], onnx_session.MODEL_DIR, None, 1).features["mouth_colours"]
     assert (one == other).all() and one[6] > 0.7
     enamel = avatar.reference_image[maps[0][..., 4] > 180].mean(0) / 255
     assert np.abs(one[:3] * maps[0][..., 4].max() / 255 - enamel).max() < 0.2
@@ -251,12 +251,16 @@ def test_half_precision_looks_the_same(renderer):
     weights = face(jawOpen=0.5, eyeBlinkLeft=1)
     geometry = Geometry(one.identity, rest, resting_weights=one.resting_weights)
     moved = geometry.target_landmarks(weights, 0)[None]
-    grids, told = align.run(None, {"rest": rest, "points": moved})
-    inputs = {"weights": weights[None], "told": told}
+    landmarks = {"template_landmarks": rest, "target_landmarks": moved}
+    grids, alignment_features = align.run(None, landmarks)
+    inputs = {"weights": weights[None], "alignment_features": alignment_features}
     interior = geometry.draw_mouth(weights, 0, np.zeros_like(template))
-    for name, image in (("aligned", warp(template, grids[0])), ("inside", interior)):
+    for name, image in (
+        ("warped_template", warp(template, grids[0])),
+        ("mouth_interior", interior),
+    ):
         inputs[name] = space_to_depth(image, np.empty((12, 128, 128), np.uint8))[None]
-    inputs |= {"template": np.zeros(1, np.int64), "person": np.zeros(1, np.int64)}
+    inputs |= dict.fromkeys(("template_index", "reference_index"), np.zeros(1, np.int64))
     wanted, _ = single.run(None, {**inputs, **features})
     smaller = {name: values.astype(np.float16) for name, values in features.items()}
     got, _ = half.run(None, {**inputs, **smaller})

@@ -48,7 +48,8 @@ class ShapeReader:
     def read(self, picture: np.ndarray, mesh: np.ndarray) -> Reading:
         """Of a picture (H, W, 3) uint8 BGR, whose face lies at fit.mesh_model's points (154, 2)."""
         layout = upright(mesh)
-        found, identity = self._session.run(None, {"picture": layout.apply(picture)})
+        (image,) = self._session.get_inputs()  # older files call it otherwise
+        found, identity = self._session.run(None, {image.name: layout.apply(picture)})
         turn, shift = layout.matrix[:, :2], layout.matrix[:, 2]
         # Half a pixel: OpenCV counts from the middle of the first one, landmarks from its corner.
         return Reading((found - 0.5 - shift) @ np.linalg.inv(turn).T + 0.5, identity)

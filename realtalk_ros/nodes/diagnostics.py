@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 FRESH = 10.0  # s for which a problem keeps the diagnostics at WARN
-MAX_CAUSES = 64  # kinds of problems told apart, so that hostile input cannot fill the memory
+MAX_CAUSES = 64  # that are counted separately, so that hostile input cannot fill the memory
 
 
 class Problems:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Serves a web page with the face and its sound, and an operator's page with a text box. A thin
+"""Serves a web page with the face and its audio, and an operator's page with a text box. A thin
 shell of Display."""
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 from realtalk_ros.output.web_display import Display
 
 OPERATORS = ("local", "all", "none")
-MAX_JPEG = 8 * 2**20  # bytes of one picture
+MAX_JPEG = 8 * 2**20  # bytes of one image
 
 
 class DisplayNode(lifecycle.RealTalkNode):
@@ -171,9 +171,9 @@ class DisplayNode(lifecycle.RealTalkNode):
         self.counts["images"] += 1
         time = self.media_time(message.header.stamp)
         if "jpeg" not in message.format and "jpg" not in message.format:
-            self.problems.add(f"a picture of format {message.format!r} was left out: send jpeg")
+            self.problems.add(f"an image of format {message.format!r} was left out: send jpeg")
         elif len(message.data) > MAX_JPEG or time is None:
-            self.problems.add("a picture that is too large, or without a stamp, was left out")
+            self.problems.add("an image that is too large, or without a stamp, was left out")
         elif self.display is not None:
             self.display.show(time, bytes(message.data))
 
@@ -198,7 +198,7 @@ class DisplayNode(lifecycle.RealTalkNode):
 
     def warning(self) -> str:
         if self.ready and self.display is not None and self.display.away:
-            return "pages wait for pictures: is renderer_node running?"
+            return "pages wait for images: is renderer_node running?"
         return super().warning()
 
     def status(self) -> dict[str, Any]:

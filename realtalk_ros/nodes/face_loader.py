@@ -32,6 +32,9 @@ class RendererSettings:
     threads: int
 
 
+_Loaded = tuple[RendererSettings, Appearance]
+
+
 class FaceLoader:
     """The face that is shown, and what it was loaded with. Other settings are loaded in a thread
     beside it, and taken over between two frames."""
@@ -49,9 +52,9 @@ class FaceLoader:
         self.checksums: dict[str, str] = {}  # of its network files
         self.fallback_device = ""  # instead of the wanted one, after a network failed on that
         self._settings, self._batch = wanted, batch
-        self._background: BackgroundLoader[
-            RendererSettings, tuple[RendererSettings, Appearance]
-        ] = BackgroundLoader(self._load, problems)
+        self._background: BackgroundLoader[RendererSettings, _Loaded] = BackgroundLoader(
+            self._load, problems
+        )
 
     @property
     def wanted(self) -> RendererSettings:
@@ -114,7 +117,7 @@ class FaceLoader:
         self.settings = settings
         self.checksums = onnx_session.fingerprints(settings.model_dir, "renderer")
 
-    def _load(self, settings: RendererSettings) -> tuple[RendererSettings, Appearance]:
+    def _load(self, settings: RendererSettings) -> _Loaded:
         """In the loader's thread."""
         shown, face = self.settings, self.face
         if shown is None or face is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A microphone as AudioChunks on `audio`: the face speaks along with whoever speaks into it."""
+"""A microphone as AudioChunks on `audio`: the face says what is spoken into it."""
 
 from __future__ import annotations
 

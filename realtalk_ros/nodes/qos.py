@@ -8,7 +8,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 
 AUDIO = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 SPEECH = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
-# As deep as what comes while its reader stands still for 5 s, at 120 fps.
+# Room for what is sent while a subscriber stalls for 5 s, at 120 fps.
 EXPRESSION = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 # Few: a subscriber that hangs must not make the publisher keep or wait for anything.
 IMAGE = QoSProfile(depth=3, reliability=ReliabilityPolicy.RELIABLE)

@@ -115,7 +115,7 @@ class SayNode(lifecycle.RealTalkNode):
         if self.ready:
             self._take(Order(message.data, self.voice))
 
-    def on_goal(self, _: Say.Goal) -> GoalResponse:
+    def on_goal(self, _goal: Say.Goal) -> GoalResponse:
         with self._lock:
             full = self.policy == "queue" and len(self._orders) >= MAX_QUEUE
         if not self.ready or full:

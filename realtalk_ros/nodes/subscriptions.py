@@ -163,7 +163,7 @@ class AudioSubscription(BatchedSubscription):
         steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(CHECK_EVERY, self._check, clock=steady_clock)
 
-    def _on_incompatible(self, _: Any) -> None:
+    def _on_incompatible(self, _event: Any) -> None:
         """A publisher has appeared that this subscription cannot receive."""
         self._close_at = math.inf
         self._open()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells a clock that was set from one that runs."""
+"""Detects that a clock was set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ SIM_JUMP = 2.0  # s, the same ahead for simulated time, which may run fast
 
 
 class ClockJumpDetector:
-    """Tells a clock that was set from one that runs. Jumps of simulated time are those back, and
+    """Detects that a clock was set. Jumps of simulated time are those back, and
     those of more than 2 s ahead at once; other clocks are compared with a steady one."""
 
     def __init__(self) -> None:

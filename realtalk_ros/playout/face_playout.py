@@ -17,8 +17,8 @@ from realtalk_ros.stream_types import ScheduledChunk, TimedExpression
 class FacePlayout:
     """Filled by the executor, read by the threads that show frames and play audio.
 
-    Whoever calls `now`, or uses `frames` or `audio`, holds `lock` meanwhile; methods that take it
-    themselves say so. Times are media time in seconds.
+    Hold `lock` to call `now` and to use `frames` or `audio`; methods that take it themselves say
+    so. Times are media time in seconds.
     """
 
     def __init__(

@@ -4,7 +4,7 @@
 A frame stamped T is shown at T where its expression came in time, as it does for speech that is
 sent ahead of when it is played. Live speech comes late by the network's look-ahead; then all of an
 utterance is shown with one constant delay, chosen at its beginning. Frames later than that are
-dropped, never queued, so the picture cannot fall behind the sound.
+dropped, never queued, so the face cannot fall behind the audio.
 
 A process that stalled finds many expressions at once, all of them late: they say nothing about the
 delay. It grows only where frames come too late again and again. When it has not been needed for a
@@ -37,7 +37,7 @@ PAUSE_WITHIN = 0.4  # s for which a pause is waited for before speech is skipped
 LIVE = -0.1  # s, expressions of live speech come no earlier than this before their time
 BEGINNING = 1.5  # s within which an utterance's first delay is chosen
 MIN_CUT = 0.02  # s, a pause is not shortened by less
-NEW_UTTERANCE = 0.5  # s, after a longer pause between expressions the delay is chosen anew
+NEW_UTTERANCE = 0.5  # s, after a longer pause between expressions the delay is chosen again
 CAPACITY = 3000  # expressions, two minutes at 25 fps
 INTERPOLATED = 0.1  # s between two expressions, up to which frames are interpolated
 
@@ -209,7 +209,7 @@ class JitterBuffer:
         if self._frame is not None and frame <= self._frame:
             if self._frame - frame <= (MAX_DELAY + 1) * self.fps:
                 return None
-            self._queue.clear()  # the clock went back: start anew
+            self._queue.clear()  # the clock went back: start again
             self._frame = None
         step = 1 if self._frame is None else frame - self._frame
         self._frame = frame

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells senders apart that use one utterance id. rclpy does not say who sent a message, but every
-publisher numbers its own messages: a number that does not continue is another publisher's."""
+"""Identifies senders that use the same utterance id. rclpy does not say who sent a message, but
+every publisher numbers its messages: a number that does not continue is another publisher's."""
 
 from __future__ import annotations
 

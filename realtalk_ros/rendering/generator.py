@@ -27,11 +27,12 @@ from realtalk_ros.contracts import (
     ENCODER_FILE,
     GENERATOR_FILE,
     GENERATOR_HALF_FILE,
-    OF_PERSON,
+    REFERENCE_FEATURES,
     RENDERER_FORMATS,
 )
 from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.rendering.geometry import Geometry, template_landmarks
+from realtalk_ros.rendering.old_generators import OLD_FORMAT, belongs_to, present_name
 
 HOW_TO_RENEW = "run `realtalk train renderer --avatar` again, or remove it"
 NO_MAP: Any = None  # for the y of maps in two arrays; OpenCV's type stubs do not allow None
@@ -115,7 +116,7 @@ class Generator:
         """Aligner, generator and images of a batch of `count` faces."""
         aligner = Binding(self._aligner, count)
         session = self._single if count == 1 else self._open()
-        shared = {"told": aligner.outputs["told"]}
+        shared = {"alignment_features": aligner.outputs["alignment_features"]}
         images = np.zeros((count, CROP_SIZE, CROP_SIZE, 3), np.uint8)
         return aligner, Binding(session, count, self._on_gpu, self._features, shared), images
 
@@ -134,17 +135,17 @@ class Generator:
             geometry.target_landmarks(w, face.template)
             for geometry, w, face in zip(geometries, weights, faces, strict=True)
         ]
-        aligner.run(rest=self._landmarks[rows], points=moved)
-        for k, sampling_grid in enumerate(aligner.outputs["places"]):
+        aligner.run(template_landmarks=self._landmarks[rows], target_landmarks=moved)
+        for k, sampling_grid in enumerate(aligner.outputs["sampling_grid"]):
             image, expression = self._image, (weights[k], faces[k].template)
             geometries[k].draw_mouth(*expression, image)
             geometries[k].warp_eyes(*expression, sampling_grid, image)
-            space_to_depth(image, generator.inputs["inside"][k])
+            space_to_depth(image, generator.inputs["mouth_interior"][k])
             warp(self._templates[rows[k]], sampling_grid, image)
-            space_to_depth(image, generator.inputs["aligned"][k])
+            space_to_depth(image, generator.inputs["warped_template"][k])
         references = [self._first_reference[face.avatar] + face.reference for face in faces]
-        generator.run(weights=weights, template=rows, person=references)
-        for planes, image in zip(generator.outputs["picture"], images, strict=True):
+        generator.run(weights=weights, template_index=rows, reference_index=references)
+        for planes, image in zip(generator.outputs["image"], images, strict=True):
             depth_to_space(planes, image)
         return images, generator.outputs["mask"]
 
@@ -169,13 +170,13 @@ def check_generator(session: ort.InferenceSession, path: Path, folder: Path) -> 
     encoder and aligner of `folder`."""
     metadata = onnx_session.metadata(session)
     mend = onnx_session.HOW_TO_RESTORE if path.parent == folder else HOW_TO_RENEW
-    if metadata.get("realtalk.format") != RENDERER_FORMATS[GENERATOR_FILE]:
+    if metadata.get("realtalk.format") not in (RENDERER_FORMATS[GENERATOR_FILE], OLD_FORMAT):
         raise ModelError(
             f"model file {path} has format {metadata.get('realtalk.format')}, this reads "
             f"{RENDERER_FORMATS[GENERATOR_FILE]}: {mend}"
         )
     for part, file in (("encode", ENCODER_FILE), ("align", ALIGNER_FILE)):
-        if metadata.get(f"realtalk.{part}") != onnx_session.sha256(folder / file):
+        if not belongs_to(metadata.get(f"realtalk.{part}"), folder / file):
             raise ModelError(f"{path} does not belong to {folder / file}: {mend}")
 
 
@@ -183,6 +184,7 @@ class Binding:
     """Memory for the inputs and outputs of a session at one batch size, bound to it once.
 
     `on_device` are inputs that lie on the device; `shared` are inputs that another binding writes.
+    Tensors go by their present names, also in a generator with old ones.
     """
 
     TYPES: ClassVar = {
@@ -200,26 +202,30 @@ class Binding:
         shared: Mapping[str, np.ndarray] = MappingProxyType({}),
     ):
         self._session, self._on_gpu, self._binding = session, on_gpu, session.io_binding()
+        inputs = {present_name(i.name): i for i in session.get_inputs()}
+        outputs = {present_name(o.name): o for o in session.get_outputs()}
+        self._graph_names = {name: value.name for name, value in (inputs | outputs).items()}
         for name, value in on_device.items():
-            self._binding.bind_ortvalue_input(name, value)
+            self._binding.bind_ortvalue_input(self._graph_names[name], value)
         self.inputs = {
-            i.name: shared[i.name] if i.name in shared else self._zeros(i, count)
-            for i in session.get_inputs()
-            if i.name not in on_device
+            name: shared[name] if name in shared else self._zeros(value, count)
+            for name, value in inputs.items()
+            if name not in on_device
         }
-        self.outputs = {o.name: self._zeros(o, count) for o in session.get_outputs()}
+        self.outputs = {name: self._zeros(value, count) for name, value in outputs.items()}
         self._bind_inputs()
         # On the CPU an OrtValue of an array is that array's memory: outputs arrive where they are
         # read. From a GPU, ONNX Runtime copies them there.
         for name, array in self.outputs.items():
-            self._binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(array))
+            output = ort.OrtValue.ortvalue_from_numpy(array)
+            self._binding.bind_ortvalue_output(self._graph_names[name], output)
 
     def _zeros(self, value: ort.NodeArg, count: int) -> np.ndarray:
         return np.zeros((count, *value.shape[1:]), self.TYPES[value.type])
 
     def _bind_inputs(self) -> None:
         for name, array in self.inputs.items():
-            self._binding.bind_cpu_input(name, array)
+            self._binding.bind_cpu_input(self._graph_names[name], array)
 
     def run(self, **inputs: np.ndarray | Sequence[np.ndarray] | Sequence[int]) -> None:
         """Takes the inputs that are not written in place. Overwrites `outputs`. Raises
@@ -240,7 +246,7 @@ class EncodedAvatars:
 
     templates: np.ndarray  # (rows, 256, 256, 3) uint8, their face crops
     landmarks: np.ndarray  # (rows, 68, 2) of these, in normalised coordinates
-    # The encoder's outputs by name: (rows, ...), or (references, ...) of those in OF_PERSON.
+    # The encoder's outputs by name: (rows, ...), or (references, ...) of REFERENCE_FEATURES.
     features: dict[str, np.ndarray]
 
 
@@ -260,11 +266,11 @@ def encode_avatars(
             for number, crop in enumerate(crops):
                 found = encoder.run(None, {"reference": reference, "template": crop})
                 for name, value in zip(names, found, strict=True):
-                    if number == 0 or name not in OF_PERSON:
+                    if number == 0 or name not in REFERENCE_FEATURES:
                         features[name].append(value)
         count = len(references)
-        colours = merge_mouth_colours(np.concatenate(features["tones"][-count:]))
-        features["tones"][-count:] = [colours] * count
+        colours = merge_mouth_colours(np.concatenate(features["mouth_colours"][-count:]))
+        features["mouth_colours"][-count:] = [colours] * count
     return EncodedAvatars(
         np.concatenate(templates),
         np.concatenate(landmarks),
@@ -305,7 +311,7 @@ def merge_mouth_colours(colours: np.ndarray) -> np.ndarray:
     """(K, 8) -> (1, 8): one person's mouth colours of the K references that show them.
 
     A row is the colour of enamel (3), that of flesh (3), and how much of each is visible, as the
-    encoder finds them (`bared` in training/renderer/model.py). Each colour is taken from the
+    encoder finds them (training/renderer/mouth_colours.py). Each colour is taken from the
     reference that shows the most of it: teeth do not change when the mouth shuts.
     """
     enamel, flesh = colours[:, 6:].argmax(0)

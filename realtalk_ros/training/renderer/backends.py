@@ -13,6 +13,7 @@ from realtalk_ros import onnx_session
 from realtalk_ros.contracts import ALIGNER_FILE, ENCODER_FILE, GENERATOR_FILE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.rendering.generator import depth_to_space, space_to_depth, warp
+from realtalk_ros.rendering.old_generators import present_name
 from realtalk_ros.training.renderer.checkpoint import parse_dimensions, read_checkpoint
 from realtalk_ros.training.renderer.dataset import to_float
 from realtalk_ros.training.renderer.model import Conditioning, Renderer
@@ -53,7 +54,8 @@ def onnx_renderer(folder: Path, threads: int, own: Path | None = None) -> Render
             "reference_index": index,
             **dict(zip(names, features, strict=True)),
         }
-        made, mask = generator.run(None, inputs)
+        named = {i.name: inputs[present_name(i.name)] for i in generator.get_inputs()}
+        made, mask = generator.run(None, named)
         rgb = np.stack([depth_to_space(planes, np.empty_like(template)) for planes in made])
         return compose(rgb, mask, template), mask
 

@@ -34,17 +34,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from realtalk_ros import onnx_session
+from realtalk_ros.contracts import (
+    FEATURES,
+    REFERENCE_FEATURES,
+    RENDERER_FORMATS,
+    TEMPLATE_FEATURES,
+)
 from realtalk_ros.training.renderer.checkpoint import DIMENSIONS
 from realtalk_ros.training.renderer.model import Renderer, Warped
 
-# What the encoder finds: of template and reference together, of the reference alone.
-TEMPLATE_FEATURES = ("features_16", "features_8", "features_4", "features_2")
-REFERENCE_FEATURES = ("keys", "values", "mouth_colours")
-FEATURES = TEMPLATE_FEATURES + REFERENCE_FEATURES
 # Inputs of the generator that belong to one face of the batch.
 FACE_INPUTS = ("weights", "warped_template", "mouth_interior", "alignment_features",
                "template_index", "reference_index")  # fmt: skip
-FORMATS = {"renderer_encode.onnx": "7", "renderer_align.onnx": "5", "renderer_generate.onnx": "8"}
 MATCHING = ("encode", "align")  # files whose checksums the generator carries
 OPSET = 17
 
@@ -124,7 +125,7 @@ class Graph:
             dynamo=False,
         )
         model = onnx.load(path)
-        properties = {"realtalk.format": FORMATS[path.name], **self.properties}
+        properties = {"realtalk.format": RENDERER_FORMATS[path.name], **self.properties}
         onnx.helper.set_model_props(model, properties)
         onnx.save(model, path)
 
