@@ -49,7 +49,7 @@ def off(identity, truth):
 
 def test_the_reader_tells_a_face_from_the_one_the_mesh_expects(person):
     truth, who, read = person
-    assert off(face_reader.finer(who, read), truth) < 0.6 * off(who.identity, truth)
+    assert off(face_reader.refine_identity(who, read), truth) < 0.6 * off(who.identity, truth)
 
 
 @pytest.mark.parametrize("distance", [48.0, 125.0])
@@ -72,10 +72,10 @@ def test_pictures_in_which_it_sees_another_face_are_left_out(person):
     rest = [0, 2, 3, 4, 5]
     without = fit.Fit(who.identity, who.weights[rest], [who.poses[k] for k in rest], who.error)
     np.testing.assert_array_equal(
-        face_reader.finer(who, [read[0], beside[1], *read[2:]]),
-        face_reader.finer(without, [read[k] for k in rest]),
+        face_reader.refine_identity(who, [read[0], beside[1], *read[2:]]),
+        face_reader.refine_identity(without, [read[k] for k in rest]),
     )
-    np.testing.assert_array_equal(face_reader.finer(who, beside), who.identity)
+    np.testing.assert_array_equal(face_reader.refine_identity(who, beside), who.identity)
 
 
 @pytest.mark.parametrize("name", ["default", "noah", "ines"])
@@ -124,9 +124,11 @@ def test_a_film_has_the_shape_that_was_read_spread_over_it(monkeypatch):
     monkeypatch.setattr(films, "Tracker", Seen)
     monkeypatch.setattr(face_reader, "ShapeReader", Reader)
     used = []
-    finer = face_reader.finer
+    refine_identity = face_reader.refine_identity
     monkeypatch.setattr(
-        face_reader, "finer", lambda who, marks: used.append(marks) or finer(who, marks)
+        face_reader,
+        "refine_identity",
+        lambda who, marks: used.append(marks) or refine_identity(who, marks),
     )
     frames = ((k / 25, np.full((4, 4, 3), k, np.uint8)) for k in range(130))
     track = films.MeshTracker().track(frames)

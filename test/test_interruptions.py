@@ -250,7 +250,7 @@ def test_an_error_in_a_loop_is_told_once_and_ends_nothing(stage, capfd):
     face, pipeline = stage.renderer.face, stage.expression.engine.pipeline
     fallbacks = stage.renderer.counts["fallbacks"], stage.expression.engine.fallbacks
     broken = {"pictures": 5, "chunks": 3}
-    pose, place = face.pose, pipeline.place
+    pose, schedule = face.pose, pipeline.schedule
 
     def bad_pose(*args):
         if broken["pictures"]:
@@ -258,19 +258,19 @@ def test_an_error_in_a_loop_is_told_once_and_ends_nothing(stage, capfd):
             raise ZeroDivisionError("a bug in the face")
         return pose(*args)
 
-    def bad_place(*args):
+    def bad_schedule(*args):
         if broken["chunks"]:
             broken["chunks"] -= 1
             raise ZeroDivisionError("a bug in the pipeline")
-        return place(*args)
+        return schedule(*args)
 
-    face.pose, pipeline.place = bad_pose, bad_place
+    face.pose, pipeline.schedule = bad_pose, bad_schedule
     try:
         stage.client.send(PCM, time.time() + 0.3, "bugs", last=True)
         stage.client.wait(lambda: not any(broken.values()), 10, "both errors")
-        stage.client.wait(lambda: len(stage.seen("bugs")) > 20, 10, "the rest of it")
+        stage.client.wait(lambda: len(stage.seen("bugs")) > 0.8 * FPS, 10, "the rest of it")
     finally:
-        face.pose, pipeline.place = pose, place
+        face.pose, pipeline.schedule = pose, schedule
     after = stage.renderer.counts["fallbacks"], stage.expression.engine.fallbacks
     assert after == fallbacks
     log = capfd.readouterr().err
@@ -302,7 +302,8 @@ def test_a_network_that_fails_is_replaced_and_the_face_goes_on(stage):
     before = len(stage.shown)
     stage.renderer.face.renderer.render = lost
     stage.client.wait(lambda: len(stage.shown) > before + 10, 3, "new frames")
-    assert stage.renderer.counts["fallbacks"] == 1
+    # (Loading is tried again after 5 s: a machine that takes longer falls back twice.)
+    assert 1 <= stage.renderer.counts["fallbacks"] <= promised(1, 5)
     begin = time.time()
     for i in range(0, len(PCM), 1600):
         stage.client.send(PCM[i : i + 1600], begin + i / 16000, "lost too", i + 1600 >= len(PCM))
@@ -310,7 +311,7 @@ def test_a_network_that_fails_is_replaced_and_the_face_goes_on(stage):
         if i == 16000:
             stage.expression.engine.pipeline._segment.stream._session = Lost()
     stage.client.spin(2.5)
-    assert stage.expression.engine.fallbacks == 1
+    assert 1 <= stage.expression.engine.fallbacks <= promised(1, 5)
     times = [s.frame / FPS for _, s in stage.seen("lost too")]
     assert times[-1] - times[0] > 0.9 * len(PCM) / 16000
     assert np.diff(times).max() < promised(1.0, 3.0)

@@ -19,7 +19,7 @@ from realtalk_ros.avatar.avatar import MAX_NAME, can_be_folder
 from realtalk_ros.commands.track import follow, open_video, require_scipy
 from realtalk_ros.enroll import fit, photo_to_avatar
 from realtalk_ros.enroll.avatar_writer import Enrolment, write_folder
-from realtalk_ros.enroll.face_reader import ShapeReader, finer
+from realtalk_ros.enroll.face_reader import ShapeReader, refine_identity
 from realtalk_ros.enroll.photo_to_avatar import Portrait
 from realtalk_ros.enroll.tracker import DetectedFace, Tracker
 from realtalk_ros.enroll.video_to_avatar import TrackedVideo
@@ -202,7 +202,7 @@ def from_picture(picture: np.ndarray, where: Path | str, landmarker: Path | None
     off = model.choose(again[0].points) - shown.points if again else np.inf
     if not np.median(np.abs(off)) < MAX_CHANGE * photo_to_avatar.CROP:
         check_pose(who.poses[0], np.inf, str(where))
-    identity = finer(who, [ShapeReader().read(picture, mesh[0])])
+    identity = refine_identity(who, [ShapeReader().read(picture, mesh[0])])
     references, weights, crop = [shown.crop], [who.weights[0]], shown.layout.crop
     if np.linalg.norm(shown.points - rest.points, axis=1).max() > 4:  # pixels: it is another mouth
         references.append(rest.crop)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who it is, told more surely than by the tracker's mesh alone.
+"""The face reader (face_reader.onnx): a person's shape, better than from the tracker's mesh alone.
 
-MediaPipe's mesh is drawn towards the face that it expects. Our own reader, trained on people of the
-studio whose shape is known (synthetic faces, as Wood et al., arXiv 2109.15102 and 2204.02776), says
-where the 68 landmarks lie in a picture that the tracker has found a face in, and what it takes the
-identity for; what is fitted to the landmarks and what it tells are wrong in ways of their own, so
-that their mean is better than either. Needs SciPy (extra `enroll`).
+MediaPipe's mesh is biased towards an average face. The reader was trained on synthetic people whose
+shape is known (as in Wood et al., arXiv 2109.15102 and 2204.02776; training/face_reader/). In a
+picture where the tracker has found a face it predicts the 68 landmarks and the identity. The
+identity fitted to the landmarks and the predicted one have different errors. Their mean is better
+than either. Needs SciPy (extra `enroll`).
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from realtalk_ros.enroll import mediapipe_points as table
 from realtalk_ros.face_model import landmarks
 
 FILE = "face_reader.onnx"  # see training/face_reader/train.py
-# How far the reader's landmarks lie from where they are, cm: jaw, brows (of photos it puts them too
-# high), nose, eyes, lips.
+# Standard deviation of the predicted landmarks, cm: jaw, brows (too high in photographs), nose,
+# eyes, lips.
 SIGMA = np.repeat((0.06, 0.2, 0.03, 0.025, 0.04), (17, 10, 9, 12, 20))
-TOLD = 0.5  # share of what the reader tells of the identity; the rest is what is fitted
-MAX_APART = 0.03  # of the crop's side, median: so far from the mesh it has seen something else
+PREDICTED_SHARE = 0.5  # of the predicted identity; the rest is the fitted one
+# Median, share of the crop's side: beyond it the reader has found something else than the mesh.
+MAX_APART = 0.03
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +71,10 @@ def upright(mesh: np.ndarray) -> photo_to_avatar.Layout:
     )
 
 
-def finer(who: fit.Fit, read: Sequence[Reading]) -> np.ndarray:
-    """Identity (100,) by what the reader sees in n pictures in which `who` was found by the
-    tracker. Pictures in which the two do not see the same face count for nothing; where that is
-    most of them, it is the tracker's. Nothing tells how large a head is: it is of mean size."""
+def refine_identity(who: fit.Fit, read: Sequence[Reading]) -> np.ndarray:
+    """Identity (100,) by the readings of n pictures in which the tracker has found `who`. Pictures
+    where the two do not agree on the face do not count. If most do not, the tracker's identity is
+    returned. A picture does not show how large a head is: it is taken to be of mean size."""
     model, near = landmarks.load(), []
     for weights, pose, found in zip(who.weights, who.poses, read, strict=True):
         points = model.points(weights, who.identity).astype(np.float64)
@@ -85,5 +86,5 @@ def finer(who: fit.Fit, read: Sequence[Reading]) -> np.ndarray:
         return who.identity
     seen = fit.marks_model(range(landmarks.COUNT), SIGMA)  # as the reader sees them
     fitted = fit.fit(seen, np.stack([one.points for one in near]), distance=None).identity
-    told = np.mean([one.identity for one in near], 0)
-    return TOLD * told + (1 - TOLD) * fitted
+    predicted = np.mean([one.identity for one in near], 0)
+    return PREDICTED_SHARE * predicted + (1 - PREDICTED_SHARE) * fitted

@@ -24,13 +24,13 @@ from realtalk_ros.face_model.landmarks import IDENTITY_SIZE, face_square
 from realtalk_ros.face_model.rotations import swap_track_order
 
 MIN_SIDE = 110  # pixels of the face's square, of which the network makes 256
-MAX_YAW, MAX_PITCH = np.radians(30), np.radians(25)  # what the studio's people show
+MAX_YAW, MAX_PITCH = np.radians(30), np.radians(25)  # of the synthetic people
 MAX_JUMP = 0.08  # of the square's side, from one frame to the next: another face, or a lost track
 MAX_OUTSIDE = 0.12  # of the square's side may stick out of the picture
 CUT = 0.35  # histogram distance of two frames that belong to two shots
 MIN_SPAN = 2.0  # s
 MAX_GAP = 0.25  # s from one frame to the next; a longer hole in the video ends a span
-# Of `Watch.sharpness`; measured on the studio's faces: see docs/data.md.
+# Of `Watch.sharpness`; measured on synthetic faces: see docs/data.md.
 MIN_SHARPNESS = 0.3
 SCALES = (128, 256, 512)  # heights of a frame at which its sharpness is looked at
 CELLS = 16  # of a frame, along each side

@@ -35,8 +35,8 @@ from realtalk_ros.face_model.rotations import rotation_matrix
 
 FILE = Path(__file__).parents[1] / "data" / "fit.npz"
 CENTRE = np.array([0.0, 0.0, 9.0])  # cm, the point of the head that a pose turns about
-DISTANCE = 80.0  # cm from the camera, where nothing is known of it,
-DISTANCE_SD = 0.3  # and how far it may be from that, of its logarithm: 45 to 140 cm
+DISTANCE = 80.0  # cm, expected distance from the camera
+DISTANCE_SD = 0.3  # standard deviation of its natural logarithm: two of them are 45 to 140 cm
 # Landmarks of a tracker err together, not each for itself: what they say is worth this much less.
 DEPENDENCE = 2.0
 # Prior of a weight: sd of a Gaussian, rate of its fall from 0. Shut lids are made to be a blink,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which vertex of ICT-FaceKit each landmark of MediaPipe's face mesh shows, and how surely.
 
-Found by 400 pictures of 80 people of the studio (training/synthetic/head_renderer.py), whose
+Found by 400 pictures of 80 synthetic people (training/synthetic/head_renderer.py), whose
 vertices are known in the picture: a landmark's vertex is the one that lies nearest to it on
 average. The numbers in front are what remained of that distance, in sides of the face crop (about
 20 cm); half of it at the eyes, so that lids are followed.

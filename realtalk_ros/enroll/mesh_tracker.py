@@ -13,7 +13,8 @@ from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.enroll.tracker import POINTS, Tracker
 from realtalk_ros.face_model import arkit, landmarks
 
-IDENTITY_FRAMES = 24  # to twice as many, spread over the video, determine a person's shape
+# So many frames, up to twice as many, spread over the video, give a person's shape.
+IDENTITY_FRAMES = 24
 BYSTANDER = 0.5  # of the largest face's size; smaller ones are not counted
 MAX_ERROR = (
     0.04  # rms of the fit, of the face crop's side: what fits worse is no face, or half of one
@@ -57,7 +58,7 @@ class MeshTracker:
         if read:
             some, readings = zip(*read.values(), strict=True)
             who = fit.fit(self._model, self._model.choose(np.stack([points[k] for k in some])))
-            identity, shown = who.identity, face_reader.finer(who, readings)
+            identity, shown = who.identity, face_reader.refine_identity(who, readings)
         fitter, before = fit.Fitter(self._model, identity), -1
         still = landmarks.load().points(np.zeros(arkit.COUNT, np.float32), identity)
         for k in seen.tolist():
@@ -71,8 +72,8 @@ class MeshTracker:
             marks[k] = pose.project(landmarks.load().points(weights[k], identity))
             rest[k] = pose.project(still)
         weights[seen] = fit.settle(weights[seen])
-        # Frames are followed by the shape that the tracker's mesh has of this face: what it gets
-        # wrong of a person would be taken for an expression.
+        # The frames were fitted with the shape of the tracker's mesh, not with the refined one: its
+        # errors are the same in all frames, and would else be taken for an expression.
         return Track(
             time=np.array(time, np.float64),
             faces=count,

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The expression network at run time (ONNX Runtime): log-mel frames in, expressions out, in steps
-of 20 ms.
+of 20 ms. The look-ahead is in the file's metadata: it is fixed in training.
 
 Time and memory of a step do not depend on how long the stream has run.
 """

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole face in one process (`realtalk up`): for where `ros2 launch` is not installed."""
+"""The whole face in one process (`realtalk up`): for where `ros2 launch` is not installed.
+Several faces share their networks: sessions by onnx_session.py, frames in batches by
+rendering/batching.py."""
 
 from __future__ import annotations
 

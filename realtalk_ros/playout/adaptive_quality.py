@@ -12,13 +12,18 @@ LEVELS = ((1, 1), (2, 1), (2, 2), (4, 2))
 SPEEDUP = 1.35  # of an image of half the size: the networks' crop stays the same
 OVERLOAD = 1.0  # load (share of a frame's period that it takes) from which frames must be missed
 MISSED = 0.25  # share of frames missed from which the quality goes down
-LIMITED = 0.6  # load below which, and
-IDLE = 0.3  # share of the processor's time that is idle above which, misses have another cause
+# Misses have another cause than the processor where both the load is below LIMITED and a larger
+# share of its time than IDLE is idle.
+LIMITED = 0.6
+IDLE = 0.3
 ROOM = 0.85  # load of a better level that leaves room to spare
 DOWN_AFTER = 3  # s of overload
-UP_AFTER = 4  # s of room; doubled whenever the quality had to go down again, up to
-UP_AT_MOST = 8  # s where there is room to spare, or
-DOUBTFUL_AT_MOST = 120  # s where the better level may just be too much
+# Seconds of room before the quality goes up. Doubled whenever it had to go down again, up to
+# UP_AT_MOST where there is room to spare, and DOUBTFUL_AT_MOST where the better level may be too
+# much.
+UP_AFTER = 4
+UP_AT_MOST = 8
+DOUBTFUL_AT_MOST = 120
 TAKEN_BACK = 20  # s after the quality went up, within which going down again takes that back
 
 

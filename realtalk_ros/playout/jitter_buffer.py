@@ -120,7 +120,7 @@ class JitterBuffer:
         self.late += 1
         wanted = lateness + MARGIN + self.lead
         if lateness > MAX_DELAY or wanted <= self.delay:
-            return  # of another time, no delay would show it; or it was this process that was late
+            return  # no allowed delay would help; or the delay is enough, and this process was late
         if self._late_at and now - self._late_at[-1] < LATE_APART:
             return
         self._late_at.append(now)

@@ -94,7 +94,7 @@ class Turn:
         self.last_sent += seconds
         self.clock_jumped = True
         self.last_stamp = self.next_stamp = None
-        if self.clock_offset:  # it was by another clock, or by this one's new time already
+        if self.clock_offset:  # the stamps are of another clock, which has not jumped
             self.clock_offset += seconds
 
     @property

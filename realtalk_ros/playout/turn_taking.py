@@ -174,7 +174,8 @@ class TurnTaking:
             turn.postponed += delay
             turn.move(delay)
             return
-        # What follows comes as early as its sender sends it, or it would all be shown later.
+        # The rest is still to come, as early as its sender sends it: skip what is past, or all that
+        # follows would be late.
         while overdue() > max(turn.lateness, -EARLY):
             piece = turn.chunks.popleft()
             self.skipped += piece.seconds

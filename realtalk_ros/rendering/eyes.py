@@ -2,7 +2,7 @@
 """Lids and irises, moved to where the 3D face prior puts them (NumPy).
 
 An eye consists of layers. The eyeball stays in its place while lids come down over it, and turns
-behind them in a glance. A smooth warp (`training.renderer.model.Alignment`) knows no layers: it
+behind them in a glance. A smooth warp (training/renderer/landmark_warp.py) knows no layers: it
 would squeeze the whole eye into the slit of a shut one. So around the eyes the sampling grid comes
 from here:
 

@@ -61,7 +61,7 @@ class LossSettings:
     # A closure that is missed costs this, one that is wrong costs 1. It trades recall for precision
     # and was set on held-out speech: 1.5, 0.75, then 0.85 (docs/experiments.md).
     missed_closure: float = 0.85
-    closed_gap: float = 0.1  # cm: lips that look closed, as in evaluate.CLOSED_GAP
+    closed_gap: float = 0.1  # cm: lips that look closed, as in metrics.CLOSED_GAP
     closure_softness: float = 0.03  # cm: width of the decision's sigmoid
     # cm of the target from which a closure is wrong; between `closed_gap` and this, either will do
     open_gap: float = 0.16

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pretraining of the prior's encoder: it learns to predict how somebody moves.
+"""Pretraining of the prior's encoder: it learns to predict how somebody moves. (train.py trains it
+further and exports it as expression_prior.onnx.)
 
 From a face's shape and two seconds of its expressions it predicts the parameters of the style,
 which the coarticulation model knows. That needs no audio, so minutes show it more people than hours

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`realtalk train expression`: trains on the data of `realtalk data speech`, exports to ONNX."""
+"""`realtalk train expression`: trains on the data of `realtalk data speech`, exports
+expression_prior.onnx and expression_step.onnx (export.py). The look-ahead is `Dims.look_ahead` of
+model.py."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`realtalk train shape`: trains the face reader, by which `realtalk enroll` finds a face's shape.
+"""`realtalk train shape`: trains the face reader (face_reader.onnx).
+
+`realtalk enroll` finds the shape of a face with it.
 
 It learns from synthetic people in aligned crops, see samples.py. There is little to correct then,
 and a network that puts out coordinates learns it in minutes; heat maps (training/renderer/
@@ -32,8 +34,8 @@ PARTS = {"jaw": 17, "brows": 10, "nose": 9, "eyes": 12, "lips": 20}  # landmarks
 
 
 def visible_modes() -> Tensor:
-    """(100, 204): by how many mm each coefficient of an identity moves the 68 landmarks, but for
-    what moving, turning and scaling the whole face would do as well, which no image shows."""
+    """(100, 204): by how many mm each identity coefficient moves the 68 landmarks. Translation,
+    rotation and scale of the whole face are projected out: no image shows them."""
     model = landmarks.load()
     centred = model.mean.astype(np.float64) - model.mean.mean(0)
     rigid = [np.tile(axis, (landmarks.COUNT, 1)) for axis in np.eye(3)]
@@ -46,8 +48,8 @@ def visible_modes() -> Tensor:
 @torch.no_grad()
 def measure(net: FaceReader, dataset: FaceDataset, count: int = 32) -> dict[str, float]:
     """Mean distance in pixels of 256, of all landmarks and of the jaw's, brows', nose's, eyes' and
-    lips', in images of the first `count` people; `shape`: mean correlation of how their landmarks
-    differ from the mean face's with what is predicted of it, by all images of one together."""
+    lips', in images of the first `count` people. `shape`: mean correlation of the true and the
+    predicted differences from the mean face, all images of a person together."""
     distances, correlations, modes = [], [], visible_modes()
     for number in range(min(count, len(dataset))):
         group = dataset[number]

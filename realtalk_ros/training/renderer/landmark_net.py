@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`realtalk train reader`: networks that find 68 landmarks, face parts and identity in an image.
+(Not the face reader of `realtalk enroll`: that is training/face_reader/.)
 
 Two of them, which share nothing but this code. The perceptual network (guide.pt) is frozen in the
 renderer's training: its features are the perceptual distance, and its landmarks punish a mouth that

@@ -39,8 +39,8 @@ class LandmarkWarp(nn.Module):
         for rows, width in WIDTHS:
             widths[rows] = width
         # Of each Gaussian, in the shape in which it is used: constants that an export folds lose
-        # their names. What is learned of the precision is a factor: the optimizer's steps have the
-        # size of one.
+        # their names. The learned parameter is a factor near 1 of the precision, so that
+        # the optimizer's steps have the right size.
         self.register_buffer("half_precision", 0.5 / widths[None, None] ** 2)
         self.precision_scale = nn.Parameter(torch.ones(1, 1, len(widths)))
         self.log_weight = nn.Parameter(torch.zeros(1, 1, len(widths)))

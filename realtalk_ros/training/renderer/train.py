@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`realtalk train renderer`: trains the expression-to-face renderer and exports it to ONNX.
+"""`realtalk train renderer`: trains the expression-to-face renderer and exports it to ONNX:
+renderer_encode.onnx, renderer_align.onnx and renderer_generate.onnx (export.py).
 
 Runs on CPU and CUDA (bfloat16), resumes from its checkpoint, and writes its settings, sample sheets
 and a log as it goes. With `--avatar` the generator is fine-tuned to one face: encoder frozen, that

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Forced alignment of recordings to their texts, and which alignments can be trusted."""
+"""Forced alignment of recordings to their texts, and which alignments can be trusted. Which aligner
+runs when, and the final phone times, are in build.py (`Builder.align`)."""
 
 from __future__ import annotations
 

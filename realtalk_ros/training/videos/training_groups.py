@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training groups (training/synthetic/face_dataset.py) of a tracked video.
+"""Training groups (training/synthetic/face_dataset.py) of a tracked video. What is held out is
+decided in build.py.
 
 Rendered templates and targets share one pose. No two frames of a video do, and a network that
 learns from such pairs learns to move, and to blur, parts that must not change. So:
