@@ -40,7 +40,8 @@ class ScheduledChunk(Chunk):
 
 @dataclass(frozen=True)
 class TimedExpression:
-    """One frame: `weights` (52,) 0..1, `rotation` (3,) rad pitch yaw roll, `speech` 0..1."""
+    """One frame: `weights` (52,) 0..1, `rotation` (3,) rad as of face_model/rotations.py, `speech`
+    0..1."""
 
     time: float
     utterance: str

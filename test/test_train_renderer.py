@@ -19,7 +19,7 @@ from realtalk_ros import onnx_session  # noqa: E402
 from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar  # noqa: E402
 from realtalk_ros.errors import RealTalkError  # noqa: E402
 from realtalk_ros.face_model import arkit, landmarks  # noqa: E402
-from realtalk_ros.face_model.facekit import rotation  # noqa: E402
+from realtalk_ros.face_model.rotations import rotation_matrix  # noqa: E402
 from realtalk_ros.rendering.face_renderer import FaceRenderer  # noqa: E402
 from realtalk_ros.rendering.generator import depth_to_space, space_to_depth, warp  # noqa: E402
 from realtalk_ros.rendering.geometry import Geometry, template_landmarks  # noqa: E402
@@ -251,7 +251,7 @@ def test_landmarks_move_as_the_3d_face_does():
     identity, weights = rng.normal(0, 1, 100).astype(np.float32), np.zeros((2, 52), np.float32)
     weights[1, arkit.INDEX["jawOpen"]] = 0.6
     shapes = landmarks.load().points(weights, identity)
-    seen = seen_by(60, rotation(0.5, -0.2, 0.1), shapes)
+    seen = seen_by(60, rotation_matrix(-0.2, 0.5, -0.1), shapes)
     prior = samples.predict_face(group_of(weights, seen, identity), 0, [1])
     assert np.abs(prior.template_landmarks[0] - seen[0]).max() < 1e-6
     assert np.abs(prior.target_landmarks[0] - seen[1]).max() * 256 < 0.5
@@ -306,7 +306,7 @@ def test_in_a_video_landmarks_move_as_the_head_turns_too():
     weights = np.zeros((2, 52), np.float32)
     weights[1, arkit.INDEX["jawOpen"]] = 0.6
     shapes = landmarks.load().points(weights, np.zeros(100, np.float32))
-    turns = [rotation(pitch, 0.0, 0.0) for pitch in (0.0, 0.05)]
+    turns = [rotation_matrix(yaw=yaw) for yaw in (0.0, 0.05)]
     true = np.stack([seen_by(70, t, s) for s, t in zip(shapes, turns, strict=True)])
     seen = true + rng.normal(0, 0.002, true.shape)
 

@@ -23,12 +23,13 @@ _DOWNWARD = [arkit.INDEX[name] for name in ("eyeLookDownLeft", "eyeLookDownRight
 
 
 def direction_angles(point: tuple[float, float, float]) -> tuple[float, float]:
-    """(yaw to the face's left, pitch up), rad, of a point in the face's frame (REP 103: x out of
-    the face, y to its left, z up; metres). Raises ValueError where there is no direction."""
+    """(pitch, yaw), rad, as face_model/rotations.py has them, of a point in the face's frame
+    (REP 103: x out of the face, y to its left, z up; metres). Raises ValueError where there is no
+    direction."""
     x, y, z = point
     if not all(map(math.isfinite, point)) or math.hypot(x, y, z) < 1e-6:
         raise ValueError("a point to look at needs a finite direction")
-    return math.atan2(y, x), math.atan2(z, math.hypot(x, y))
+    return -math.atan2(z, math.hypot(x, y)), math.atan2(y, x)
 
 
 class Gaze:
@@ -37,7 +38,7 @@ class Gaze:
     def __init__(self) -> None:
         self._target = (0.0, 0.0)
         self._until = -math.inf
-        self._eyes = np.zeros(2)  # rad in the world, yaw left and pitch up
+        self._eyes = np.zeros(2)  # pitch and yaw in the world, rad
         self._head = np.zeros(2)
         self._attention = 0.0
         self._time: float | None = None
@@ -53,7 +54,7 @@ class Gaze:
         return self._attention
 
     def update(self, time: float) -> tuple[np.ndarray, np.ndarray]:
-        """Eye weights (52,) to add and head rotation (3,) rad pitch down, yaw left, roll."""
+        """Eye weights (52,) to add and head rotation (3,) rad, as of face_model/rotations.py."""
         step = 0.0 if self._time is None else min(MAX_STEP, max(0.0, time - self._time))
         self._time = time
         looking = self._until - MAX_HOLD < time < self._until
@@ -64,12 +65,12 @@ class Gaze:
         )
         self._eyes += ease(step, EYE_TIME) * (target - self._eyes)
         # The eyes take what the head has not turned yet (the vestibulo-ocular reflex).
-        in_head = (self._eyes - self._head) / (EYE_YAW, EYE_PITCH)
-        left, up = np.clip(in_head, -1, 1) * self._attention
+        in_head = (self._eyes - self._head) / (EYE_PITCH, EYE_YAW)
+        down, left = np.clip(in_head, -1, 1) * self._attention
         weights = np.zeros(arkit.COUNT, np.float32)
         weights[_LEFTWARD if left > 0 else _RIGHTWARD] = abs(left)
-        weights[_UPWARD if up > 0 else _DOWNWARD] = abs(up)
-        return weights, np.array([-self._head[1], self._head[0], 0.0], np.float32)
+        weights[_UPWARD if down < 0 else _DOWNWARD] = abs(down)
+        return weights, np.array([*self._head, 0.0], np.float32)
 
 
 def ease(step: float, time_constant: float) -> float:

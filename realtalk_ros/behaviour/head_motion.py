@@ -43,9 +43,8 @@ class HeadMotion:
         self._warped = np.empty((*columns.shape, 3), np.uint8)
 
     def apply(self, image: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-        """Rotates the head in `image` (height, width, 3), in place; `rotation` (3,) is pitch
-        (down), yaw (to the person's left, which is the picture's right) and roll (to that side),
-        rad. Returns the image."""
+        """Rotates the head in `image` (height, width, 3), in place; `rotation` (3,) rad
+        is as face_model/rotations.py has it. Returns the image."""
         pitch, yaw, roll = (float(angle) for angle in np.clip(rotation, -MAX_ANGLE, MAX_ANGLE))
         if max(abs(pitch), abs(yaw), abs(roll)) < MIN_ANGLE:
             return image

@@ -46,7 +46,7 @@ class Idle:
         return weights
 
     def rotation(self, t: float) -> np.ndarray:
-        """Head rotation (3,) rad, pitch (down), yaw, roll, at time `t`, s."""
+        """Head rotation (3,) rad, as of face_model/rotations.py, at time `t`, s."""
         breath = 2 * math.pi * (t / BREATH + 0.05 * math.sin(2 * math.pi * t / 23.0))
         phase = 2 * math.pi * self.seed * 0.618
         yaw = math.sin(2 * math.pi * t / 13.7 + phase) + 0.6 * math.sin(2 * math.pi * t / 5.9)

@@ -46,8 +46,7 @@ def run(args: argparse.Namespace) -> None:
     fps = frame_rate(track.time)
     with CsvFile(args.csv, fps) as csv:
         for k in seen:
-            yaw, pitch, roll = track.rotation[k]
-            csv.write(float(track.time[k] - track.time[0]), track.weights[k], (pitch, yaw, roll))
+            csv.write(float(track.time[k] - track.time[0]), track.weights[k], track.rotation[k])
     opening = track.weights[seen, arkit.INDEX["jawOpen"]]
     print(
         f"{args.csv}: {len(seen)} of {len(track)} frames at {fps:.6g} frames/s, jawOpen "

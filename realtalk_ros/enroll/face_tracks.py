@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import COUNT as LANDMARKS
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE, face_square
+from realtalk_ros.face_model.rotations import swap_track_order
 
 MIN_SIDE = 110  # pixels of the face's square, of which the network makes 256
 MAX_YAW, MAX_PITCH = np.radians(30), np.radians(25)  # of the synthetic people
@@ -47,7 +48,7 @@ class Track:
     landmarks: np.ndarray  # (N, 68, 2) float32, Multi-PIE
     rest: np.ndarray  # (N, 68, 2) float32, where they were in this pose with the face at rest
     weights: np.ndarray  # (N, 52) float32, ARKit order
-    rotation: np.ndarray  # (N, 3) float32 rad, yaw, pitch, roll of head_renderer.View
+    rotation: np.ndarray  # (N, 3) float32 rad, as face_model/rotations.py has it
     identity: np.ndarray  # (100,) float32
 
     def __len__(self) -> int:
@@ -58,10 +59,13 @@ class Track:
         return np.array([face_square(points) for points in self.rest]).reshape(-1, 3)
 
     def save(self, path: Path) -> None:
+        """Writes a file with an array for each field; `rotation` as of `swap_track_order`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.stem}.{os.getpid()}.part")
+        arrays = {f.name: getattr(self, f.name) for f in fields(self)}
+        arrays["rotation"] = swap_track_order(self.rotation)
         with open(part, "wb") as file:
-            np.savez_compressed(file, **{f.name: getattr(self, f.name) for f in fields(self)})
+            np.savez_compressed(file, **arrays)
         part.replace(path)
 
     @classmethod
@@ -79,7 +83,7 @@ class Track:
                     raise ValueError(f"{part.name} must hold {shape} finite numbers")
         except Exception as error:  # it may be anything: no zip, no header, other arrays
             raise RealTalkError(f"{path} is no track of a video ({error}): remove it") from error
-        return track
+        return replace(track, rotation=swap_track_order(track.rotation))
 
 
 class Tracker(Protocol):
@@ -174,7 +178,7 @@ def spans(track: Track, watch: Watch) -> tuple[list[range], Counter[str]]:
         ("no face", track.faces == 0),
         ("several faces", track.faces > 1),
         ("face too small", side < MIN_SIDE),
-        ("turned away", (np.abs(track.rotation[:, :2]) > (MAX_YAW, MAX_PITCH)).any(1)),
+        ("turned away", (np.abs(track.rotation[:, :2]) > (MAX_PITCH, MAX_YAW)).any(1)),
         ("face leaves the picture", out > MAX_OUTSIDE * side),
         ("track jumps", steps > MAX_JUMP),
         ("blurred", watch.sharpness(squares) < MIN_SHARPNESS),

@@ -31,7 +31,7 @@ import numpy as np
 from realtalk_ros.enroll import mediapipe_points as table
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
-from realtalk_ros.face_model.facekit import rotation
+from realtalk_ros.face_model.rotations import rotation_matrix
 
 FILE = Path(__file__).parents[1] / "data" / "fit.npz"
 CENTRE = np.array([0.0, 0.0, 9.0])  # cm, the point of the head that a pose turns about
@@ -66,9 +66,9 @@ class Pose:
     """Of a head before the camera: pixel = centre + scale * (x, -y) * distance / (distance - z),
     (x, y, z) = R (point - CENTRE) in cm."""
 
-    pitch: float  # rad, down
-    yaw: float  # rad, to the person's left, which is the picture's right
-    roll: float  # rad, as facekit.rotation
+    pitch: float  # rad, as face_model/rotations.py has all three
+    yaw: float
+    roll: float
     x: float  # pixels
     y: float
     scale: float  # pixels per cm
@@ -76,7 +76,7 @@ class Pose:
 
     @property
     def matrix(self) -> np.ndarray:
-        return rotation(self.yaw, self.pitch, self.roll).astype(np.float64)
+        return rotation_matrix(self.pitch, self.yaw, self.roll).astype(np.float64)
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """(..., 3) cm in the head's frame -> (..., 2) pixels, x right, y down."""
@@ -218,13 +218,13 @@ class Fitter:
         scale = np.hypot(dot, cross) / (a**2).sum()
         if not scale > 0:
             raise RealTalkError("the landmarks are all in one place")
-        angle = np.arctan2(cross, dot)  # clockwise on the picture, which roll is not
+        angle = np.arctan2(cross, dot)  # clockwise in the picture, as roll is
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         x, y = found.mean(0) - scale * turn @ flat.mean(0)
         return Pose(
             pitch=0.0,
             yaw=0.0,
-            roll=float(-angle),
+            roll=float(angle),
             x=float(x),
             y=float(y),
             scale=float(scale),

@@ -68,7 +68,7 @@ class MeshTracker:
             weights[k], pose, error = fitter.fit(self._model.choose(points[k]))
             if error > MAX_ERROR:
                 count[k] = 0
-            rotation[k] = pose.yaw, pose.pitch, pose.roll
+            rotation[k] = pose.pitch, pose.yaw, pose.roll
             marks[k] = pose.project(landmarks.load().points(weights[k], identity))
             rest[k] = pose.project(still)
         weights[seen] = fit.settle(weights[seen])

@@ -78,7 +78,7 @@ def lay_out(
     `roll` rad. Raises RealTalkError where the picture cuts the face off."""
     (width, height), (x, y, side) = picture, face
     scale = CROP / side
-    angle = roll if abs(roll) > STRAIGHTEN else 0.0
+    angle = -roll if abs(roll) > STRAIGHTEN else 0.0  # clockwise
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     middle = np.array(CORNER) + CROP / 2
     matrix = np.column_stack([turn, middle - turn @ (x, y)])
@@ -224,7 +224,7 @@ def in_frame(pose: Pose, layout: Layout) -> Pose:
     scale = float(np.hypot(*layout.matrix[0, :2]))
     angle = float(np.arctan2(layout.matrix[1, 0], layout.matrix[0, 0]))
     x, y = layout.points(np.array([pose.x, pose.y]))
-    roll = pose.roll - angle
+    roll = pose.roll + angle
     return replace(pose, x=float(x), y=float(y), scale=pose.scale * scale, roll=roll)
 
 
@@ -311,7 +311,7 @@ def templates(
                 portrait.pose,
                 yaw=portrait.pose.yaw - scale * np.radians(1.6) * np.cos(np.pi * t),
                 pitch=portrait.pose.pitch + scale * np.radians(0.7) * np.sin(2 * np.pi * t + 0.4),
-                roll=portrait.pose.roll + scale * np.radians(0.9) * np.sin(np.pi * t - 0.9),
+                roll=portrait.pose.roll - scale * np.radians(0.9) * np.sin(np.pi * t - 0.9),
             )
             for t in np.linspace(0, 1, count)
         ]

@@ -47,7 +47,7 @@ class TrackedVideo:
         return FACE * float(np.median(self.squares[self.good, 2]))
 
     def check_pose(self, check: Callable[[Pose, float, str], None]) -> None:
-        yaw, pitch, roll = np.median(self.track.rotation[self.good], axis=0)
+        pitch, yaw, roll = np.median(self.track.rotation[self.good], axis=0)
         pose = Pose(pitch=float(pitch), yaw=float(yaw), roll=float(roll), x=0, y=0, scale=1)
         check(pose, 0.0, str(self.path))
 

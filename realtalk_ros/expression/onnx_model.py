@@ -40,7 +40,7 @@ class ExpressionFrames:
 
     time: np.ndarray  # (n,) float64 s since the segment's start
     weights: np.ndarray  # (n, 52) float32 0..1, ARKit order
-    rotation: np.ndarray  # (n, 3) float32 rad: pitch (down), yaw (to the subject's left), roll
+    rotation: np.ndarray  # (n, 3) float32 rad, as face_model/rotations.py has it
     speech: np.ndarray  # (n,) float32 0..1, probability that somebody speaks
     lips: np.ndarray  # (n, 20, 3) float32 cm, landmarks 48 to 67 relative to where they rest
 

@@ -103,7 +103,7 @@ class LiveLinkWriter:
     def write(
         self, time: float, weights: np.ndarray, rotation: Iterable[float] = (0.0, 0.0, 0.0)
     ) -> None:
-        """One frame: time in s, weights (52,) in ARKit order, rotation pitch, yaw, roll in rad."""
+        """One frame: time in s, weights (52,) in ARKit order, rotation as of rotations.py, rad."""
         weights = np.asarray(weights, np.float64)
         if weights.shape != (COUNT,):
             raise ValueError(f"expected {COUNT} weights, got shape {weights.shape}")

@@ -20,6 +20,7 @@ import numpy as np
 
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.rotations import rotation_matrix
 
 ENVIRONMENT = "REALTALK_FACEKIT"
 # Rotation of an eyeball at eyeLook* = 1 (the model's own eyeLook shapes move the lids only). The
@@ -50,23 +51,15 @@ def find_facekit(path: str | os.PathLike | None = None) -> Path:
     )
 
 
-def rotation(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndarray:
-    """(3, 3) float32 R_y(yaw) R_x(pitch) R_z(roll), rad: yaw to the subject's left, pitch down."""
-    (cy, cp, cr), (sy, sp, sr) = np.cos([yaw, pitch, roll]), np.sin([yaw, pitch, roll])
-    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
-    about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-    return (about_y @ about_x @ about_z).astype(np.float32)
-
-
 def gaze_angles(weights: np.ndarray, side: str) -> tuple[float, float]:
-    """(yaw, pitch) rad of one eyeball ("Left" or "Right") from its eyeLook* weights."""
+    """(pitch, yaw) rad of one eyeball ("Left" or "Right") from its eyeLook* weights, as
+    rotations.py defines them."""
     look = {
         d: float(weights[arkit.INDEX[f"eyeLook{d}{side}"]]) for d in ("Up", "Down", "In", "Out")
     }
     outwards = look["Out"] - look["In"]
     yaw = EYE_YAW * (outwards if side == "Left" else -outwards)
-    return yaw, EYE_PITCH * (look["Down"] - look["Up"])
+    return EYE_PITCH * (look["Down"] - look["Up"]), yaw
 
 
 def arkit_matrix(expression_names: list[str]) -> np.ndarray:
@@ -153,11 +146,11 @@ class FaceKit:
             delta = weights @ self.expressions
         vertices = neutral + delta.reshape(-1, 3)
         for side, name in (("Left", "eyeball_left"), ("Right", "eyeball_right")):
-            yaw, pitch = gaze_angles(weights, side)
+            pitch, yaw = gaze_angles(weights, side)
             if (yaw or pitch) and name in self.parts:
                 ball = vertices[self.parts[name]]
                 centre = (ball.min(0) + ball.max(0)) / 2
-                ball[:] = (ball - centre) @ rotation(yaw=yaw, pitch=pitch).T + centre
+                ball[:] = (ball - centre) @ rotation_matrix(pitch, yaw).T + centre
         return vertices
 
     def vertices(self, identity: np.ndarray | None, weights: np.ndarray) -> np.ndarray:

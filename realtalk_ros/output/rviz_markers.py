@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from realtalk_ros.face_model import arkit, landmarks
-from realtalk_ros.face_model.facekit import rotation as rotation_matrix
+from realtalk_ros.face_model.rotations import rotation_matrix
 
 # Multi-PIE landmarks joined by lines: name -> (first, after the last, closed).
 LINES = {
@@ -33,10 +33,10 @@ class FaceLines:
 
     def points(self, weights: np.ndarray, rotation: np.ndarray) -> np.ndarray:
         """(68, 3) metres: x out of the face, y to the person's left, z up (REP 103); weights (52,)
-        in ARKit's order, rotation (3,) rad pitch (down), yaw (to the left), roll (to the left)."""
+        in ARKit's order, rotation (3,) rad as of face_model/rotations.py."""
         pitch, yaw, roll = (float(v) for v in rotation)
         # The landmark model has x to the left, y up, z out; its origin is inside of the head.
-        turned = self._model.points(weights, self._identity) @ rotation_matrix(yaw, pitch, -roll).T
+        turned = self._model.points(weights, self._identity) @ rotation_matrix(pitch, yaw, roll).T
         return turned[:, [2, 0, 1]] * 0.01
 
 

@@ -45,7 +45,7 @@ INTERPOLATED = 0.1  # s between two expressions, up to which frames are interpol
 @dataclass(frozen=True)
 class DueFrame:
     """A frame to show at `due`, s: number `frame`, in periods of 1 / fps since the clock's zero;
-    `weights` (52,) are 0..1, `rotation` (3,) rad pitch, yaw, roll."""
+    `weights` (52,) are 0..1, `rotation` (3,) rad as of face_model/rotations.py."""
 
     frame: int
     due: float

@@ -23,7 +23,8 @@ import numpy as np
 
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
-from realtalk_ros.face_model.facekit import gaze_angles, rotation
+from realtalk_ros.face_model.facekit import gaze_angles
+from realtalk_ros.face_model.rotations import rotation_matrix
 from realtalk_ros.rendering.camera import Cameras
 
 FILE = Path(__file__).parents[1] / "data" / "eyes.npz"
@@ -112,7 +113,7 @@ class Eyes:
         lids = self._lids + (weights @ self._model.expressions).reshape(self._lids.shape)
         irises = np.stack(
             [
-                ball + rotation(*gaze_angles(weights, side))[:, 2] * IRIS_DEPTH
+                ball + rotation_matrix(*gaze_angles(weights, side))[:, 2] * IRIS_DEPTH
                 for ball, side in zip(self._balls, SIDES, strict=True)
             ]
         )

@@ -200,7 +200,7 @@ class Motion:
     """Movement of a face over n frames at 50 Hz, and what it means."""
 
     weights: np.ndarray  # (n, 52) float32
-    rotation: np.ndarray  # (n, 3) rad pitch, yaw, roll
+    rotation: np.ndarray  # (n, 3) rad, as face_model/rotations.py has it
     speech: np.ndarray  # (n,) 0 or 1
     closure: np.ndarray  # (n,) 0..1, lips together
     labiodental: np.ndarray  # (n,) 0..1

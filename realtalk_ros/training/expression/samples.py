@@ -28,7 +28,7 @@ class Sample:
     reference: np.ndarray  # (50, 52) of the same person
     condition_mask: np.ndarray  # (2,): whether the network gets the identity, the reference
     weights: np.ndarray  # (n, 52)
-    rotation: np.ndarray  # (n, 3) rad pitch, yaw, roll
+    rotation: np.ndarray  # (n, 3) rad, as face_model/rotations.py has it
     speech: np.ndarray  # (n,) 0 or 1
     closure: np.ndarray  # (n,) 0..1, lips together
     labiodental: np.ndarray  # (n,) 0..1, lower lip at the teeth

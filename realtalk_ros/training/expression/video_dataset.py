@@ -7,7 +7,7 @@ what is in it). The phones are not labelled, so these sequences teach movement a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from realtalk_ros.contracts import MEL_STEP, N_MELS
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
+from realtalk_ros.face_model.rotations import flip_roll
 from realtalk_ros.training.expression import coarticulation, mel_augment
 from realtalk_ros.training.expression.samples import UNLABELLED, Sample
 
@@ -33,7 +34,7 @@ class Video:
     name: str
     mel: np.ndarray  # (2 N, 80)
     weights: np.ndarray  # (N, 52)
-    rotation: np.ndarray  # (N, 3) rad pitch, yaw, roll
+    rotation: np.ndarray  # (N, 3) rad, as face_model/rotations.py has it
     speech: np.ndarray  # (N,) 0..1
     starts: np.ndarray  # (k + 1,): stretch i is steps starts[i] to starts[i + 1]
     identity: np.ndarray  # (100,)
@@ -49,7 +50,7 @@ class Video:
             raise RealTalkError(
                 f"{path} holds no video to learn from ({error}): remove it"
             ) from error
-        return video
+        return replace(video, rotation=flip_roll(video.rotation))
 
     def _check(self) -> None:
         """Raises ValueError for arrays that do not fit each other."""

@@ -12,7 +12,7 @@ what an avatar's template frames show. A shard is an .npz with, for G groups of 
     identity    (G, 100) float32
     base        (G, 52) float32, only of bundled avatars: what their resting faces show
     masks       (G, 13, 256, 256) uint8, what a pixel shows, into scene.LABELS
-    head        (G, 13, 6) float32 yaw, pitch, roll in rad, shift x, y, z in cm
+    head        (G, 13, 6) float32 yaw, pitch, roll (to the right) in rad, shift x, y, z in cm
     camera      (G, 13, 5) float32 distance, crop centre x, y and side in cm, crop roll in rad
 
 A person has VISITS groups in a row, each in another light, place and distance from the camera.
@@ -101,7 +101,7 @@ def render_shots(
         "pose": np.array([shot.pose for shot in shots], np.int32),
         "identity": person.identity,
         "masks": masks,
-        "head": np.array([[v.yaw, v.pitch, v.roll, *v.shift] for v in views], np.float32),
+        "head": np.array([[v.yaw, v.pitch, -v.roll, *v.shift] for v in views], np.float32),
         "camera": np.array([[v.distance, *v.crop] for v in views], np.float32),
     }
 

@@ -92,7 +92,7 @@ def idle_path(kit: FaceKit, neutral: np.ndarray, base: View, count: int = TEMPLA
                 base,
                 yaw=scale * np.radians(1.6) * -np.cos(np.pi * t),
                 pitch=scale * np.radians(0.7) * np.sin(2 * np.pi * t + 0.4),
-                roll=scale * np.radians(0.9) * np.sin(np.pi * t - 0.9),
+                roll=-scale * np.radians(0.9) * np.sin(np.pi * t - 0.9),
                 shift=(scale * 0.12 * np.sin(np.pi * t), scale * 0.05 * np.sin(2 * np.pi * t), 0.0),
                 breath=scale * 0.13 * np.sin(2 * np.pi * t - 1.2),
             )

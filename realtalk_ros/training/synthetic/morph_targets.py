@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.facekit import FaceKit, gaze_angles, rotation
+from realtalk_ros.face_model.facekit import FaceKit, gaze_angles
+from realtalk_ros.face_model.rotations import rotation_matrix
 from realtalk_ros.training.synthetic import shaders
 from realtalk_ros.training.synthetic.gl_context import MORPHS
 from realtalk_ros.training.synthetic.head_mesh import HeadMesh, bounds_centre
@@ -89,7 +90,7 @@ class MorphTargets:
         program, active = self._program, np.flatnonzero(weights)
         shapes = np.zeros((arkit.COUNT, 2), np.float32)
         shapes[: len(active)] = np.stack([active, weights[active]], 1)
-        turns = np.stack([rotation(*gaze_angles(weights, s)).T for s in ("Left", "Right")])
+        turns = np.stack([rotation_matrix(*gaze_angles(weights, s)).T for s in ("Left", "Right")])
         program["active_shapes"].write(shapes.tobytes())
         program["count"].value, program["rows"].value = len(active), self._rows
         program["gaze"].write(np.ascontiguousarray(turns, np.float32).tobytes())

@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.facekit import FaceKit, rotation
+from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.face_model.rotations import rotation_matrix
 from realtalk_ros.rendering import rasterizer
 from realtalk_ros.training.synthetic import mesh_rings
 from realtalk_ros.training.synthetic.head_mesh import GUMS, TEETH
@@ -23,7 +24,7 @@ from realtalk_ros.training.synthetic.noise import smoothstep
 RINGS = (3, 5, 6, 7, 8, 9, 10)  # counted outwards from the mouth socket's; the red begins at 8
 HALF = 20  # vertices of a ring's upper or lower half
 MOVING = ("jawOpen", "jawForward", "jawLeft", "jawRight", "tongueOut")  # what moves the inside
-VIEWS = [(yaw, pitch) for yaw in (-0.5, -0.25, 0, 0.25, 0.5) for pitch in (-0.35, -0.1, 0.15, 0.35)]
+VIEWS = [(pitch, yaw) for yaw in (-0.5, -0.25, 0, 0.25, 0.5) for pitch in (-0.35, -0.1, 0.15, 0.35)]
 POSES = ((0, 0, 0, 0, 0), (0.3, 0, 0, 0, 0), (0.8, 0, 0, 0, 0), (0.35, 0, 0, 0, 1),
          (0.3, 1, 0, 0, 0), (0.3, 0, 1, 0, 0.5), (0.3, 0, 0, 1, 0))  # fmt: skip
 GAMMA = 0.45
@@ -90,7 +91,7 @@ def visible(mean: np.ndarray, expressions: np.ndarray, faces: np.ndarray) -> np.
     numbers, ones = np.arange(1, len(faces) + 1, dtype=np.int32), np.ones(len(mean), np.float32)
     for turn in VIEWS:
         for pose in POSES:
-            points = (mean + np.tensordot(pose, expressions, 1)) @ rotation(*turn).T
+            points = (mean + np.tensordot(pose, expressions, 1)) @ rotation_matrix(*turn).T
             points = (points + (8, -6, 0)) * (20, -20, 1)
             picture = np.zeros((400, 320), np.int32)
             rasterizer.draw(points.astype(np.float32), faces.T, ones, numbers, picture)

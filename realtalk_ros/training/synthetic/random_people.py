@@ -203,7 +203,7 @@ def random_view(rng: np.random.Generator, distance: float, spread: float = 0.12)
     return View(
         yaw=float(np.clip(rng.normal(0, spread * 1.3), -0.5, 0.5)),
         pitch=float(np.clip(rng.normal(0, spread * 0.8), -0.35, 0.35)),
-        roll=float(rng.normal(0, spread * 0.5)), distance=distance,
+        roll=-float(rng.normal(0, spread * 0.5)), distance=distance,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from realtalk_ros.face_model.facekit import rotation
+from realtalk_ros.face_model.rotations import rotation_matrix
 
 # The head turns about a point in the upper neck; the skin between neck base and skull bends.
 PIVOT = np.array([0.0, -5.0, -1.0], np.float32)
@@ -20,10 +20,10 @@ PIVOT = np.array([0.0, -5.0, -1.0], np.float32)
 
 @dataclass
 class View:
-    """Pose of the head (yaw, pitch, roll in rad, shift in cm), camera and crop."""
+    """Pose of the head (rad as of face_model/rotations.py, shift in cm), camera and crop."""
 
-    yaw: float = 0.0
     pitch: float = 0.0
+    yaw: float = 0.0
     roll: float = 0.0
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
     breath: float = 0.0  # cm that chest and shoulders rise
@@ -33,7 +33,7 @@ class View:
     def pose(self) -> np.ndarray:
         """(4, 4) head to world."""
         matrix = np.eye(4, dtype=np.float32)
-        matrix[:3, :3] = rotation(self.yaw, self.pitch, self.roll)
+        matrix[:3, :3] = rotation_matrix(self.pitch, self.yaw, self.roll)
         matrix[:3, 3] = PIVOT - matrix[:3, :3] @ PIVOT + np.asarray(self.shift, np.float32)
         return matrix
 

@@ -5,9 +5,9 @@
                                      `realtalk train renderer`; val has the last tenth of every
                                      video
     OUT/speech/*.npz                 audio and the movement of the face with it, a file a video:
-        mel (2 n, 80) float16 at 100 Hz; weights (n, 52), rotation (n, 3: pitch, yaw, roll in rad)
-        and speech (n,) 0..1 (by the installed network) at 50 Hz; starts (k + 1,): stretch i is
-        steps starts[i] to starts[i + 1]; identity (100,)
+        mel (2 n, 80) float16 at 100 Hz; weights (n, 52), rotation (n, 3: pitch, yaw, roll (to
+        the right) in rad) and speech (n,) 0..1 (by the installed network) at 50 Hz; starts
+        (k + 1,): stretch i is steps starts[i] to starts[i + 1]; identity (100,)
     OUT/tracks/*.npz                 the tracker's results, so that no video is tracked twice
     OUT/videos.jsonl                 a line for each video that is done: a run that was interrupted
                                      goes on with the others; delete a line to have it done again
@@ -36,6 +36,7 @@ from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
 from realtalk_ros.enroll.face_tracks import MIN_SPAN, Track, Tracker, Watch, spans
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import AudioError, RealTalkError
+from realtalk_ros.face_model.rotations import flip_roll
 from realtalk_ros.training.synthetic.face_dataset import write_shard
 from realtalk_ros.training.videos import training_groups
 from realtalk_ros.training.videos.lip_sync_check import (
@@ -199,7 +200,7 @@ class Builder:
             steps = steps[steps < len(predicted.weights)]
             for into, values in (
                 (weights, track.weights),
-                (rotation, track.rotation[:, [1, 0, 2]]),
+                (rotation, flip_roll(track.rotation)),
             ):
                 into.append(np.stack(
                     [np.interp(steps / EXPRESSION_RATE, times, v) for v in values[stretch].T], 1

@@ -34,7 +34,7 @@ class PredictedExpression:
 
     mel: np.ndarray  # (2 n, 80) float32
     weights: np.ndarray  # (n, 52), without a prior
-    rotation: np.ndarray  # (n, 3) rad pitch, yaw, roll, without a prior
+    rotation: np.ndarray  # (n, 3) rad, as face_model/rotations.py has it; without a prior
     speech: np.ndarray  # (n,) 0..1, probability that somebody speaks
 
     @classmethod

@@ -44,34 +44,35 @@ from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 FPS = 25
 SIZE, CROP = make_avatar.SIZE, make_avatar.CROP
 TEXTURE, SUPERSAMPLE, DETAIL = 512, 1.25, 0.5
-TURN = np.radians([7.0, 4.0, 3.0])  # of the head while it speaks: yaw, pitch, roll at most, about
+SWAY = np.radians([4.0, 7.0, -3.0])  # of the head while it speaks: pitch, yaw, roll, at most
 TEST_GROUPS = 24
 
 
 def movement(pcm: np.ndarray, rate: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (N, 52) and head rotation (N, 3: yaw, pitch, roll) of N video frames."""
+    """Weights (N, 52) and head rotation (N, 3), rad as of face_model/rotations.py, of N video
+    frames."""
     predicted = PredictedExpression.of(pcm, rate)
     count = int(len(pcm) / rate * FPS)
     times, frames = np.arange(len(predicted.weights)) / EXPRESSION_RATE, np.arange(count) / FPS
     speech = np.stack([np.interp(frames, times, w) for w in predicted.weights.T], 1)
-    pitch, yaw, roll = (np.interp(frames, times, r) for r in predicted.rotation.T)
+    rotation = np.stack([np.interp(frames, times, r) for r in predicted.rotation.T], 1)
     idle = Idle(seed)
     idling = np.stack([idle.weights(t) for t in frames])
     rng = np.random.default_rng([seed, 5])
     phase, pace = rng.uniform(0, 2 * np.pi, (2, 3)), rng.uniform(0.05, 0.16, (2, 3))
     sway = np.sin(2 * np.pi * pace[:, None] * frames[None, :, None] + phase[:, None])
-    turn = np.stack([yaw, pitch, roll], 1) + TURN * sway.mean(0)
-    return np.clip(speech + idling, 0, 1).astype(np.float32), turn.astype(np.float32)
+    rotation += SWAY * sway.mean(0)[:, [1, 0, 2]]
+    return np.clip(speech + idling, 0, 1).astype(np.float32), rotation.astype(np.float32)
 
 
-def views(base: View, turn: np.ndarray) -> list[View]:
+def views(base: View, rotation: np.ndarray) -> list[View]:
     """One view a frame; the head also drifts a little, as one who stands does."""
     return [
         replace(
-            base, yaw=float(y), pitch=float(p), roll=float(r),
+            base, pitch=float(p), yaw=float(y), roll=float(r),
             shift=(float(2.0 * y), float(-1.0 * p), 0.0),
         )
-        for y, p, r in turn
+        for p, y, r in rotation
     ]  # fmt: skip
 
 
@@ -103,7 +104,7 @@ def render_video(
         landmarks=landmarks,
         rest=rest,
         weights=np.stack([frame.weights for frame in frames]),
-        rotation=np.array([[v.yaw, v.pitch, v.roll] for v in shown], np.float32),
+        rotation=np.array([[v.pitch, v.yaw, v.roll] for v in shown], np.float32),
         identity=person.identity,
     ).save(path.with_suffix(".npz"))
 
@@ -175,8 +176,8 @@ def run(args: argparse.Namespace) -> None:
     renderer.load_person(person.neutral, person.appearance)
     base, (x, y, side) = make_avatar.frame_view(kit, person.neutral)
 
-    weights, turn = movement(pcm, rate, seed)
-    frames = [Shot(view, w, 0) for view, w in zip(views(base, turn), weights, strict=True)]
+    weights, rotation = movement(pcm, rate, seed)
+    frames = [Shot(view, w, 0) for view, w in zip(views(base, rotation), weights, strict=True)]
     video = out / "video" / f"{name}.mp4"
     if not video.exists():
         render_video(video, renderer, person, frames, pcm=pcm, rate=rate)
@@ -185,8 +186,8 @@ def run(args: argparse.Namespace) -> None:
     image = renderer.render(frame.weights, frame.view, person.light)
     use_video(out / "avatar", image[y : y + side, x : x + side], weights)
     if args.test_wav:
-        test_weights, test_turn = movement(*read_audio(args.test_wav), seed + 1)
+        test_weights, test_rotation = movement(*read_audio(args.test_wav), seed + 1)
         close = HeadRenderer(kit, CROP, SUPERSAMPLE, DETAIL)
         close.load_person(person.neutral, person.appearance)
-        groups = test_groups(close, person, views(base, test_turn), test_weights, seed)
+        groups = test_groups(close, person, views(base, test_rotation), test_weights, seed)
         face_dataset.write_shard(out / "test" / "val" / "0000.npz", groups)

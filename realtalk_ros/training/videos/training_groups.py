@@ -14,7 +14,7 @@ A group has 3 references (each cropped by its own square; the first shows teeth)
 of a template and 4 targets. Its arrays are those of training/synthetic/face_dataset.py, without
 `head` and `camera`, with
 
-    rotation    (G, 13, 3) float32 rad, yaw, pitch, roll
+    rotation    (G, 13, 3) float32 rad, yaw, pitch, roll (to the right)
     frame       (G, 13) int32, the frame's number in the video
 """
 
@@ -29,6 +29,7 @@ import numpy as np
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import EYES, LIPS
+from realtalk_ros.face_model.rotations import swap_track_order
 from realtalk_ros.training.synthetic.face_dataset import (
     PER_POSE,
     PICTURES,
@@ -38,7 +39,7 @@ from realtalk_ros.training.synthetic.face_dataset import (
 )
 from realtalk_ros.training.synthetic.scene import LABELS
 
-# Yaw and pitch by which template and targets may differ: the smallest that leaves a choice.
+# Pitch and yaw by which template and targets may differ: the smallest that leaves a choice.
 MAX_TURNS = np.radians([0.8, 1.6, 2.5])
 SHIFT, STRETCH = 0.02, 0.04  # of the square, at random: as if the detection were a little off
 TARGETS = PER_POSE - 1
@@ -332,6 +333,6 @@ def make_group(
         "pose": np.repeat([-1, *range(POSES)], [REFERENCES, *[PER_POSE] * POSES]).astype(np.int32),
         "identity": track.identity,
         "masks": np.stack([segment(points) for points in landmarks]),
-        "rotation": track.rotation[plan.frames],
+        "rotation": swap_track_order(track.rotation[plan.frames]),
         "frame": plan.frames,
     }
