@@ -222,7 +222,7 @@ def test_emotion_gaze_and_listening_reach_the_face(stage):
     point.point.x, point.point.y = 1.0, 0.4
     publishers["look_at"].publish(point)
     stage.client.wait(lambda: face._emotion[arkit.INDEX["mouthSmileLeft"]] > 0.4, 8, "a smile")
-    assert face.listening and face.gaze._target[0] > 0.3
+    assert face.listening and face.gaze._target[1] > 0.3
     point.header.frame_id = "map"  # tf2 may not be there, or knows no such frame
     publishers["look_at"].publish(point)
     publishers["emotion"].publish(String(data="hungry"))
