@@ -163,7 +163,7 @@ def test_every_video_has_its_line_and_none_stops_the_run(built):
 def test_groups_are_what_the_trainer_reads(built):
     out, report, _ = built
     batches = pytest.importorskip("realtalk_ros.training.renderer.dataset", reason="needs torch")
-    read = batches.Groups(out / "train")
+    read = batches.FaceDataset(out / "train")
     assert len(read) == sum(
         row["groups"]["train"] for row in report["by_video"] if "why" not in row
     )
@@ -171,7 +171,7 @@ def test_groups_are_what_the_trainer_reads(built):
     assert group.images.shape == (13, 256, 256, 3) and group.masks.max() <= 6
     assert (group.masks == 2).any() and (group.masks == 4).any()
     # The face's square fills the crop, wherever the head was.
-    for points in group.marks.numpy():
+    for points in group.landmarks.numpy():
         assert np.hypot(*(points[27:31].mean(0) - (128, 80))) < 9
     # The pictures of a pose are equal around the face and alike inside of it.
     template, target = group.images[3].numpy().astype(int), group.images[4].numpy().astype(int)
