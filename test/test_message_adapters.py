@@ -42,7 +42,8 @@ FOXGLOVE = {  # github.com/foxglove/foxglove-sdk, schemas/ros2
                 "uint32 sample_rate\nuint32 number_of_channels\n",
 }  # fmt: skip
 
-# Half a second of a stereo tone, as chunks of 20 ms, by a process that has the built package.
+# Half a second of a stereo tone, as chunks of 20 ms, again and again, by a process that has the
+# built package. (Each end of a topic finds the other for itself, so the first may be lost.)
 SENDER = """
 import sys, time, math, array, rclpy
 from rclpy.qos import QoSProfile, DurabilityPolicy
@@ -57,8 +58,8 @@ if "info" in changes:
     info.publish(AudioInfo(channels=2, sample_rate=rate, sample_format="S16LE",
                            coding_format=changes["info"]))
 while not pub.get_subscription_count(): time.sleep(0.02)
-time.sleep(1.5)
-for k in range(25):
+for k in (k for _ in range(20) for k in range(25)):
+    if k == 0: time.sleep(1.5)
     wave = [0.5 * math.sin((k * 960 + i // 2) * 2 * math.pi * 440 / rate) for i in range(1920)]
     s16 = array.array("h", [int(32767 * v) for v in wave])
     now = node.get_clock().now().to_msg()
@@ -74,7 +75,6 @@ for k in range(25):
     else:
         m = AudioData(data=s16.tobytes())
     pub.publish(m); time.sleep(0.02)
-time.sleep(0.5)
 """
 
 
@@ -138,8 +138,8 @@ def packages(tmp_path_factory):
         return {key: prefix.result() for key, prefix in building.items()}
 
 
-def heard(packages, monkeypatch, sender, kind, *changes, receiver=None, **parameters):
-    """What the adapter makes of what a sender sends: chunks, and the adapter's diagnostics."""
+def heard(packages, monkeypatch, until, sender, kind, *changes, receiver=None, **parameters):
+    """What the adapter makes of what a sender sends `until(chunks, diagnostics)`: these two."""
     from realtalk_ros.msg import AudioChunk
     from ros_graph import Client, start, stop
 
@@ -158,20 +158,24 @@ def heard(packages, monkeypatch, sender, kind, *changes, receiver=None, **parame
     process = subprocess.Popen(command, env=env)
     try:
         client.wait_ready("audio_adapter_node")
-        if receiver == sender:
-            client.wait(lambda: process.poll() is not None, 30, "end of the sender")
-            client.spin(1.2)
-        else:
-            client.wait(
-                lambda: any("carries" in k for k in client.diagnostics["audio_adapter_node"][2]),
-                20, "a complaint",
-            )  # fmt: skip
+        client.wait(
+            lambda: until(chunks, client.diagnostics["audio_adapter_node"][2]), 30, "what is sent"
+        )
+        client.spin(0.3)  # nothing comes twice
         return chunks, client.diagnostics["audio_adapter_node"][2]
     finally:
         process.kill()
         process.wait()
         stop(adapter)
         client.close()
+
+
+def whole_utterance(chunks):
+    """The chunks of the first utterance of half a second, or an empty list."""
+    utterances = {}
+    for chunk in chunks:
+        utterances.setdefault(chunk.utterance_id, []).append(chunk)
+    return next((u for u in utterances.values() if len(u) >= 25), [])
 
 
 @ros
@@ -186,13 +190,15 @@ def heard(packages, monkeypatch, sender, kind, *changes, receiver=None, **parame
     ],
 )
 def test_sound_arrives_whole(packages, monkeypatch, sender, kind, changes, parameters):
-    chunks, values = heard(packages, monkeypatch, sender, kind, *changes, **parameters)
-    assert kind in values["kind"]
+    def until(chunks, values):
+        return whole_utterance(chunks) and kind in values["kind"]
+
+    chunks, _ = heard(packages, monkeypatch, until, sender, kind, *changes, **parameters)
+    chunks = whole_utterance(chunks)
     pcm = np.concatenate([np.frombuffer(memoryview(c.data), "<f4") for c in chunks])
     wave = 0.5 * np.sin(np.arange(24000) * 2 * np.pi * 440 / 48000)
     assert {c.sample_rate for c in chunks} == {48000} and {c.channels for c in chunks} == {1}
     assert np.allclose(pcm, wave, atol=1e-3)
-    assert len({c.utterance_id for c in chunks}) == 1
     times = np.array([c.header.stamp.sec + c.header.stamp.nanosec * 1e-9 for c in chunks])
     assert np.allclose(np.diff(times), 0.02, atol=1e-6)
 
@@ -200,13 +206,21 @@ def test_sound_arrives_whole(packages, monkeypatch, sender, kind, changes, param
 @ros
 @built
 def test_mp3_is_refused_and_the_reason_is_shown(packages, monkeypatch):
-    chunks, values = heard(packages, monkeypatch, "drivers", "AudioDataStamped", "info=mp3")
+    def until(chunks, values):
+        return int(values["messages"]) >= 50
+
+    message = "AudioDataStamped", "info=mp3"
+    chunks, values = heard(packages, monkeypatch, until, "drivers", *message)
     assert not chunks and any("set audio_capture's parameter format to wave" in k for k in values)
 
 
 @ros
 @built
 def test_the_other_package_of_the_same_name_is_told_apart(packages, monkeypatch):
-    chunks, values = heard(packages, monkeypatch, "drivers", "AudioDataStamped", receiver="mgonzs")
+    def until(chunks, values):
+        return any("carries" in key for key in values)
+
+    senders = {"sender": "drivers", "receiver": "mgonzs"}
+    chunks, values = heard(packages, monkeypatch, until, kind="AudioDataStamped", **senders)
     complaint = next(key for key in values if "carries" in key)
     assert "AudioDataStamped of ros-drivers" in complaint and not chunks
