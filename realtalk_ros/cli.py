@@ -65,7 +65,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ),
     ("data", "speaker"): (
         "realtalk_ros.training.videos.talking_video",
-        "a video of a synthetic person who speaks",
+        "a video of a talking synthetic person",
     ),
     ("train", "expression"): (
         "realtalk_ros.training.expression.train",
