@@ -329,11 +329,11 @@ def test_a_voice_that_breaks_on_the_way_does_not_leave_the_face_waiting(here, mo
     node = here(say_node.SayNode)
     published = []
     monkeypatch.setattr(node, "_audio", SimpleNamespace(publish=published.append))
-    order = say_node.Order("One sentence. Another one.", "en-us")
+    request = say_node.SayRequest("One sentence. Another one.", "en-us")
     with pytest.raises(RealTalkError, match="are gone"):
-        node.say(order)
+        node.say(request)
     assert published[-1].reset and published[-1].last and published[-1].sample_rate > 0
-    assert order.spoken.startswith("One") and not order.completed
+    assert request.spoken.startswith("One") and not request.completed
 
 
 @pytest.mark.parametrize("parameters, why", [

@@ -38,7 +38,7 @@ def jpeg(grey: int, size: int = 64) -> bytes:
 
 
 @pytest.fixture
-def orders():
+def commands():
     return []
 
 
@@ -48,8 +48,8 @@ def problems():
 
 
 @pytest.fixture
-def served(orders, problems):
-    server = Display(port=0, on_order=lambda *order: orders.append(order),
+def served(commands, problems):
+    server = Display(port=0, on_command=lambda *command: commands.append(command),
                      on_problem=problems.append)  # fmt: skip
     server.start()
     yield server
@@ -335,7 +335,7 @@ def test_connections_that_do_not_become_pages_end(served, monkeypatch):
     assert asyncio.run(lasts(get * 2000, get * 100, reads=False)) < min(3 * SLOWER, 4.5)
 
 
-def test_pages_that_watch_leave_the_operator_a_place(served, orders, problems, monkeypatch):
+def test_pages_that_watch_leave_the_operator_a_place(served, commands, problems, monkeypatch):
     monkeypatch.setattr(web_server, "MAX_CLIENTS", 4)
     monkeypatch.setattr(web_server, "MAX_OPERATORS", 2)
 
@@ -347,7 +347,7 @@ def test_pages_that_watch_leave_the_operator_a_place(served, orders, problems, m
             operator = await open("/operator/ws")
             await operator.send_json({"interrupt": True})
             await told(operator, lambda message: message["type"] == "beat")
-            assert orders == [("interrupt", True)]
+            assert commands == [("interrupt", True)]
             # Among operators' pages the one that was silent for longest gives way.
             quiet = await open("/operator/ws")
             await asyncio.sleep(0.01)
@@ -359,7 +359,7 @@ def test_pages_that_watch_leave_the_operator_a_place(served, orders, problems, m
             assert quiet.close_code == web_server.REPLACED
             await newest.send_json({"interrupt": True})
             await told(newest, lambda message: message["type"] == "beat")
-            assert orders == [("interrupt", True)] * 3
+            assert commands == [("interrupt", True)] * 3
             assert not any(page.closed for page in (*silent, operator))
             # A place that was left is free.
             await silent[0].close()
@@ -373,19 +373,19 @@ def test_pages_that_watch_leave_the_operator_a_place(served, orders, problems, m
     ("10.1.2.3", {}), ("::ffff:10.1.2.3", {}), ("fe80::1%eth0", {}), ("", {}), (None, {}),
     ("127.0.0.1", {"X-Forwarded-For": "127.0.0.1"}), ("127.0.0.1", {"forwarded": "for=x"}),
 ])  # fmt: skip
-def test_orders_from_other_machines_are_refused(served, orders, monkeypatch, remote, proxy):
+def test_commands_from_other_machines_are_refused(served, commands, monkeypatch, remote, proxy):
     monkeypatch.setattr(aiohttp.web.BaseRequest, "remote", remote)
 
     async def action(page, session):
         greeting = json.loads((await page.receive()).data)
         await page.send_json({"say": "hello"})
-        return greeting["orders"], (await told(page, is_refusal))["reason"]
+        return greeting["commands"], (await told(page, is_refusal))["reason"]
 
     allowed, reason = connected(served, action, **proxy)
-    assert not allowed and "not allowed" in reason and orders == []
+    assert not allowed and "not allowed" in reason and commands == []
 
 
-def test_orders_are_limited_and_interrupts_are_not_starved(served, orders):
+def test_commands_are_limited_and_interrupts_are_not_starved(served, commands):
     async def run():
         async with pages(served) as open:
             hasty = [await open() for _ in range(6)]
@@ -399,27 +399,27 @@ def test_orders_are_limited_and_interrupts_are_not_starved(served, orders):
             await operator.send_json({"interrupt": True})
             await operator.send_json({"x": 1})  # is answered once the interrupt is passed on
             await told(operator, is_refusal)
-            assert ("interrupt", True) in orders and time.monotonic() - began < 1 * SLOWER
+            assert ("interrupt", True) in commands and time.monotonic() - began < 1 * SLOWER
             for page in hasty:
-                assert "too many orders" in (await told(page, is_refusal))["reason"]
+                assert "too many commands" in (await told(page, is_refusal))["reason"]
             gone = time.monotonic() - started
-            says = [value.split() for name, value in orders if name == "say"]
+            says = [value.split() for name, value in commands if name == "say"]
             assert says[:10] == [["0", str(k)] for k in range(10)]  # the first ones are taken
             assert sum(who == "0" for who, _ in says) <= 10 + 2 * gone
             assert len(says) <= 30 + 5 * gone
             # As many interrupts as one likes, but they go out at a rate that ROS can bear; the
             # last one does, and what is said after it is not cut off by it.
             await asyncio.sleep(1.5)
-            orders.clear()
+            commands.clear()
             for _ in range(1000):
                 await operator.send_json({"interrupt": True})
             await operator.send_json({"say": "and now"})
             await operator.send_json({"x": 1})
             await told(operator, is_refusal)
-            assert orders[-2:] == [("interrupt", True), ("say", "and now")]
-            assert 2 <= len(orders) < 30
+            assert commands[-2:] == [("interrupt", True), ("say", "and now")]
+            assert 2 <= len(commands) < 30
             await asyncio.sleep(0.3)
-            assert orders[-1] == ("say", "and now")
+            assert commands[-1] == ("say", "and now")
 
     asyncio.run(asyncio.wait_for(run(), 30))
 
@@ -543,7 +543,7 @@ def test_only_the_page_is_served(served):
         assert status == 200 and word in answer and b"Content-Security-Policy" in answer
 
 
-def test_orders_are_checked(served, orders):
+def test_commands_are_checked(served, commands):
     served.update(avatars=["default"])
     bad = ['{"say": "\\ud800"}', '{"say": "a\\u0000b"}', '{"avatar": []}', '{"interrupt": 1}',
            "", "[]", "{}", "7", '{"say": ""}', '{"say": 3}', '{"avatar": "../x"}', '{"run": "ls"}',
@@ -555,16 +555,16 @@ def test_orders_are_checked(served, orders):
         for text in bad:
             await socket.send_str(text)
             assert json.loads((await socket.receive()).data)["type"] == "refused", text
-        for order in ({"say": "hello"}, {"interrupt": True}, {"avatar": "default"}, {"x": 1}):
-            await socket.send_json(order)
+        for command in ({"say": "hello"}, {"interrupt": True}, {"avatar": "default"}, {"x": 1}):
+            await socket.send_json(command)
         await socket.receive()
 
     connected(served, action)
-    assert orders == [("say", "hello"), ("interrupt", True), ("avatar", "default")]
+    assert commands == [("say", "hello"), ("interrupt", True), ("avatar", "default")]
 
 
-def test_no_orders_where_none_are_wanted(orders):
-    server = Display(port=0, operators="none", on_order=lambda *order: orders.append(order))
+def test_no_commands_where_none_are_wanted(commands):
+    server = Display(port=0, operators="none", on_command=lambda *command: commands.append(command))
     server.start()
 
     async def action(socket, session):
@@ -574,7 +574,7 @@ def test_no_orders_where_none_are_wanted(orders):
 
     assert "not allowed" in connected(server, action)
     server.stop()
-    assert orders == []
+    assert commands == []
 
 
 def test_a_client_that_stops_reading_costs_nothing_and_is_let_go(served, monkeypatch):
@@ -770,7 +770,7 @@ def test_the_page_says_that_the_face_is_away_and_comes_back_by_itself(served, mo
             page.wait(away, timeout=2 * SLOWER)
             fed.set()
             comes_back(page)
-            served.on_order = lambda name, value: time.sleep(4)
+            served.on_command = lambda name, value: time.sleep(4)
             page.run("document.getElementById('interrupt').click()")
             page.wait(away, timeout=2 * SLOWER)
             comes_back(page)

@@ -39,7 +39,7 @@ class Microphone:
                 "the microphone needs PortAudio: sudo apt install libportaudio2"
             ) from error
         self.rate = rate
-        self.heard_at = time.monotonic()  # when the last block came
+        self.received_at = time.monotonic()  # when the last block came
         self.overflows = 0  # blocks before which the device lost sound
         self.cancelled = False  # its channels cancelled each other out, and one was taken alone
         self._blocks: queue.SimpleQueue = queue.SimpleQueue()
@@ -51,7 +51,7 @@ class Microphone:
                 device=(int(device) if device.isdigit() else device) or None,
                 blocksize=round(BLOCK * rate),
                 latency="low",
-                callback=self._hear,
+                callback=self._on_block,
             )
             self._stream.start()
         except (sounddevice.PortAudioError, ValueError) as error:
@@ -62,13 +62,13 @@ class Microphone:
                 f"cannot record from {device or 'the default'!r} ({reason}): {have}"
             ) from error
 
-    def _hear(self, block: np.ndarray, _frames: int, times: Any, status: Any) -> None:
-        self.heard_at = time.monotonic()
+    def _on_block(self, block: np.ndarray, _frames: int, times: Any, status: Any) -> None:
+        self.received_at = time.monotonic()
         self.overflows += bool(status and status.input_overflow)
         age = max(0.0, times.currentTime - times.inputBufferAdcTime)
         mono, cancelled = mix_down(block)
         self.cancelled = self.cancelled or cancelled
-        self._blocks.put((mono.copy(), self.heard_at - min(age, 1.0)))
+        self._blocks.put((mono.copy(), self.received_at - min(age, 1.0)))
 
     def read(self) -> list[tuple[np.ndarray, float]]:
         """[((n,) float32 mono, when its first sample sounded [time.monotonic, s])]; never waits."""

@@ -43,10 +43,10 @@ class DisplayNode(lifecycle.RealTalkNode):
                             "may be opened, separated by spaces", None, later)  # fmt: skip
         self.avatar = p("avatar", *parameters.AVATAR)
 
-        self.counts = {"images": 0, "chunks": 0, "orders": 0}
+        self.counts = {"images": 0, "chunks": 0, "commands": 0}
         self.display: Display | None = None
         # From the server's thread. Problems are counted by kind, so the oldest may be lost.
-        self._orders: deque[tuple[str, Any]] = deque(maxlen=1000)
+        self._commands: deque[tuple[str, Any]] = deque(maxlen=1000)
         self._page_problems: deque[str] = deque(maxlen=1000)
         self._pages = 0  # that are open
         self._image: Any = None  # subscriptions while a page is open
@@ -71,7 +71,7 @@ class DisplayNode(lifecycle.RealTalkNode):
         names = sorted(p.parent.name for p in folder.glob("*/avatar.yaml"))
         display = Display(
             self.host, self.port, self.buffer, self.operators, self.host_names.split(),
-            on_order=lambda name, value: self._orders.append((name, value)),
+            on_command=lambda name, value: self._commands.append((name, value)),
             on_clients=lambda count: setattr(self, "_pages", count),
             on_problem=self._page_problems.append,
         )  # fmt: skip
@@ -87,7 +87,7 @@ class DisplayNode(lifecycle.RealTalkNode):
         if self.display is not None:
             self.display.stop()
             self.display = None
-        self._orders.clear()
+        self._commands.clear()
         self._pages = 0
 
     def close(self) -> None:
@@ -99,20 +99,20 @@ class DisplayNode(lifecycle.RealTalkNode):
         while self._page_problems:
             self.problems.add(self._page_problems.popleft())
         if not self.ready or self.display is None:
-            if self._orders and self.display is not None:
+            if self._commands and self.display is not None:
                 self.display.update(notice=f"{self.get_name()} is not active")
-            self._orders.clear()
+            self._commands.clear()
             return
         try:
             self._subscribe(self._pages > 0)
-            while self._orders:
-                self.counts["orders"] += 1
-                self.display.update(notice=self._do(*self._orders.popleft()))
+            while self._commands:
+                self.counts["commands"] += 1
+                self.display.update(notice=self._do(*self._commands.popleft()))
         except Exception as error:  # pages must be served, whatever the middleware lacks
             self.problems.add(f"{type(error).__name__}: {error}")
 
     def _do(self, name: str, value: Any) -> str:
-        """Carries an order out. Returns what its operator should know."""
+        """Carries a command out. Returns what its operator should know."""
         if name == "say":
             self._say.publish(String(data=value))
             subscribed = self._say.get_subscription_count()

@@ -61,7 +61,7 @@ class MicrophoneNode(lifecycle.RealTalkNode):
             if self.microphone is not None:
                 self.microphone.read()  # or it would be sent later
             return
-        if self.microphone is None or time.monotonic() - self.microphone.heard_at > SILENT:
+        if self.microphone is None or time.monotonic() - self.microphone.received_at > SILENT:
             self._reopen()
             return
         if self.microphone.cancelled:

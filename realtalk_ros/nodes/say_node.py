@@ -30,7 +30,7 @@ MAX_WARNINGS = 64  # about texts; what comes after is not logged
 
 
 @dataclass
-class Order:
+class SayRequest:
     """A text to speak, where it came from, and how it ended."""
 
     text: str
@@ -61,7 +61,7 @@ class SayNode(lifecycle.RealTalkNode):
 
         self.counts = {"texts": 0, "refused_texts": 0, "interrupts": 0, "chunks": 0}
         self._run = f"{time.time_ns() // 10**6:x}"  # so that ids differ from those of earlier runs
-        self._orders: deque[Order] = deque()  # the first one is being spoken
+        self._requests: deque[SayRequest] = deque()  # the first one is being spoken
         self._lock = threading.Condition()
         self._stop = threading.Event()
         self._speaker: threading.Thread | None = None
@@ -82,7 +82,7 @@ class SayNode(lifecycle.RealTalkNode):
             self, Say, "say", self._result, goal_callback=self.on_goal,
             handle_accepted_callback=self.on_accepted, cancel_callback=self.on_cancel,
         )  # fmt: skip
-        self._ended: dict[bytes, Order] = {}  # goals whose result is to be sent
+        self._ended: dict[bytes, SayRequest] = {}  # goals whose result is to be sent
 
     # Life cycle
 
@@ -113,24 +113,24 @@ class SayNode(lifecycle.RealTalkNode):
 
     def on_text(self, message: String) -> None:
         if self.ready:
-            self._take(Order(message.data, self.voice))
+            self._take(SayRequest(message.data, self.voice))
 
     def on_goal(self, _goal: Say.Goal) -> GoalResponse:
         with self._lock:
-            full = self.policy == "queue" and len(self._orders) >= MAX_QUEUE
+            full = self.policy == "queue" and len(self._requests) >= MAX_QUEUE
         if not self.ready or full:
             self.problems.add(f"a text was refused: {'too many wait' if full else 'not active'}")
             return GoalResponse.REJECT
         return GoalResponse.ACCEPT
 
     def on_accepted(self, goal: Any) -> None:
-        self._take(Order(goal.request.text, goal.request.voice or self.voice, goal))
+        self._take(SayRequest(goal.request.text, goal.request.voice or self.voice, goal))
 
     def on_cancel(self, goal: Any) -> CancelResponse:
         with self._lock:
-            for order in self._orders:
-                if order.goal == goal:
-                    order.stop = "cancelled"
+            for request in self._requests:
+                if request.goal == goal:
+                    request.stop = "cancelled"
             self._lock.notify()
         return CancelResponse.ACCEPT
 
@@ -139,27 +139,27 @@ class SayNode(lifecycle.RealTalkNode):
         if not message.reset or message.utterance_id not in ("", self._utterance):
             return
         with self._lock:
-            if self._orders and self._utterance and not self._orders[0].stop:
+            if self._requests and self._utterance and not self._requests[0].stop:
                 self.counts["interrupts"] += 1
-                self._orders[0].stop = "interrupted"
+                self._requests[0].stop = "interrupted"
 
-    def _take(self, order: Order) -> None:
+    def _take(self, request: SayRequest) -> None:
         with self._lock:
             if self.policy == "replace":
-                for other in self._orders:
+                for other in self._requests:
                     other.stop = other.stop or "replaced by another text"
-            if len(self._orders) >= MAX_QUEUE:
-                order.stop = "too many texts wait"
-                self.problems.add(f"a text was refused: {order.stop}")
-                self._finish(order)
+            if len(self._requests) >= MAX_QUEUE:
+                request.stop = "too many texts wait"
+                self.problems.add(f"a text was refused: {request.stop}")
+                self._finish(request)
                 return
-            self._orders.append(order)
+            self._requests.append(request)
             self._lock.notify()
 
     def _end_all(self, why: str) -> None:
         with self._lock:
-            for order in self._orders:
-                order.stop = order.stop or why
+            for request in self._requests:
+                request.stop = request.stop or why
             self._lock.notify()
 
     # Speech
@@ -168,30 +168,30 @@ class SayNode(lifecycle.RealTalkNode):
         """Speaks one text after another (in a thread of its own)."""
         while True:
             with self._lock:
-                while not self._orders and not self._stop.is_set():
+                while not self._requests and not self._stop.is_set():
                     self._lock.wait(0.2)
-                if not self._orders:
+                if not self._requests:
                     return
-                order = self._orders[0]
+                request = self._requests[0]
             try:
-                if not order.stop:
-                    self.say(order)
+                if not request.stop:
+                    self.say(request)
             except RealTalkError as error:
-                order.stop = str(error)
+                request.stop = str(error)
                 self.counts["refused_texts"] += 1
                 self.problems.add(str(error))
             except Exception as error:  # ROS shutting down
                 if not self._stop.is_set() and self.context.ok():
                     self.get_logger().error(f"{type(error).__name__}: {error}")
-                order.stop = order.stop or str(error)
+                request.stop = request.stop or str(error)
             with self._lock:
-                self._orders.popleft()
+                self._requests.popleft()
                 self._utterance = ""
-            self._finish(order)
+            self._finish(request)
 
-    def say(self, order: Order) -> None:
+    def say(self, request: SayRequest) -> None:
         """Publishes one text, paced, and waits until it was played. Raises RealTalkError."""
-        saying = Saying(order.text, order.voice, self.speed, self.pitch, self.warn)
+        saying = Saying(request.text, request.voice, self.speed, self.pitch, self.warn)
         self.counts["texts"] += 1
         self._utterance = utterance = f"say-{self._run}-{self.counts['texts']}"
         began, samples, rate = self.now() + self.lead, 0, saying.sample_rate
@@ -207,10 +207,10 @@ class SayNode(lifecycle.RealTalkNode):
                 played = self.now() - began
                 if played - reported >= FEEDBACK:
                     reported, spoken = played, saying.spoken(played)
-                    if spoken != order.spoken:
-                        order.spoken = spoken
-                        self._feedback(order, utterance)
-                if order.stop:
+                    if spoken != request.spoken:
+                        request.spoken = spoken
+                        self._feedback(request, utterance)
+                if request.stop:
                     return False
                 if played >= until:
                     return True
@@ -229,13 +229,13 @@ class SayNode(lifecycle.RealTalkNode):
                 self.counts["chunks"] += 1
                 samples += len(pcm)
             else:
-                order.completed = wait(samples / rate)
+                request.completed = wait(samples / rate)
         finally:  # a voice may fail on the way
-            if order.completed:
-                order.spoken = saying.text
-                self._feedback(order, utterance)
-            elif order.stop != "interrupted":  # then the face knows already
-                order.spoken = saying.spoken(self.now() - began)
+            if request.completed:
+                request.spoken = saying.text
+                self._feedback(request, utterance)
+            elif request.stop != "interrupted":  # then the face knows already
+                request.spoken = saying.spoken(self.now() - began)
                 self._audio.publish(
                     AudioChunk(
                         sample_rate=rate,
@@ -253,29 +253,31 @@ class SayNode(lifecycle.RealTalkNode):
             self._warned.add(message)
             self.get_logger().warning(message)
 
-    def _feedback(self, order: Order, utterance: str) -> None:
-        if order.goal is not None and order.goal.is_active:
-            order.goal.publish_feedback(Say.Feedback(utterance_id=utterance, spoken=order.spoken))
+    def _feedback(self, request: SayRequest, utterance: str) -> None:
+        if request.goal is not None and request.goal.is_active:
+            request.goal.publish_feedback(
+                Say.Feedback(utterance_id=utterance, spoken=request.spoken)
+            )
 
-    def _finish(self, order: Order) -> None:
+    def _finish(self, request: SayRequest) -> None:
         """Has the action's result sent. rclpy calls `_result` for it, which must not wait: a
         callback that waits blocks the executor, which has one thread."""
-        if order.goal is not None:
-            self._ended[bytes(order.goal.goal_id.uuid)] = order
-            order.goal.execute()
+        if request.goal is not None:
+            self._ended[bytes(request.goal.goal_id.uuid)] = request
+            request.goal.execute()
 
     def _result(self, goal: Any) -> Say.Result:
-        order = self._ended.pop(bytes(goal.goal_id.uuid))
-        if order.completed and not goal.is_cancel_requested:
+        request = self._ended.pop(bytes(goal.goal_id.uuid))
+        if request.completed and not goal.is_cancel_requested:
             goal.succeed()
         elif goal.is_cancel_requested:
             goal.canceled()
         else:
             goal.abort()
-        return Say.Result(completed=order.completed, spoken=order.spoken, message=order.stop)
+        return Say.Result(completed=request.completed, spoken=request.spoken, message=request.stop)
 
     def status(self) -> dict[str, Any]:
-        return {"voice": self.voice, "waiting": max(0, len(self._orders) - 1), **self.counts}
+        return {"voice": self.voice, "waiting": max(0, len(self._requests) - 1), **self.counts}
 
 
 def main(args: list[str] | None = None) -> int:

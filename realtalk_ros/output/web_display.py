@@ -36,9 +36,9 @@ FILES = {  # all that is served, and nothing else
 class Display:
     """Serves the page. `start` raises RealTalkError where it cannot.
 
-    Called in the server's thread: `on_order(name, value)` for what an operator asks, ("say", text),
-    ("interrupt", True) or ("avatar", name); `on_clients(count)` when pages come or go;
-    `on_problem(text)` for what somebody should know, again and again: the same text a kind.
+    Called in the server's thread: `on_command(name, value)` for what an operator asks
+    (("say", text), ("interrupt", True) or ("avatar", name)); `on_clients(count)` when pages come or
+    go; `on_problem(text)` for what somebody should know, again and again: the same text a kind.
     """
 
     def __init__(
@@ -48,16 +48,16 @@ class Display:
         buffer: float = 0.1,
         operators: str = "local",
         names: Iterable[str] = (),
-        on_order: Callable[[str, Any], None] = lambda *_: None,
+        on_command: Callable[[str, Any], None] = lambda *_: None,
         on_clients: Callable[[int], None] = lambda _: None,
         on_problem: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`buffer`: s that pages hold sound and pictures back, to even out the network;
-        `operators`: who may use /operator's orders: "local" (this machine), "all" or "none";
+        `operators`: who may use /operator's commands: "local" (this machine), "all" or "none";
         `names`: host names, besides this machine's own, under which pages may ask for it."""
         self.host, self.port, self.buffer = host, port, buffer
         self.operators, self.names = operators, tuple(names)
-        self.on_order, self.on_clients, self.on_problem = on_order, on_clients, on_problem
+        self.on_command, self.on_clients, self.on_problem = on_command, on_clients, on_problem
         kinds = ("pages", "refused", "malformed", "limited", "dropped", "stuck", "sent")
         self.counts = dict.fromkeys(kinds, 0)
         self.state: dict[str, Any] = {}  # what pages show beside the face

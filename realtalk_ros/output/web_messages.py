@@ -3,7 +3,7 @@
 
 Binary messages to a page, little-endian: uint8 kind (1: JPEG, 2: 48 kHz mono s16 samples, 3: drop
 the sound that was not played yet), 7 bytes of padding, float64 media time [s], payload. Text
-messages are JSON: `state`, `refused` (an order, with the reason) and `beat` (nothing else was sent
+messages are JSON: `state`, `refused` (a command, with the reason) and `beat` (nothing else was sent
 for 0.5 s) to a page; `say`, `interrupt` and `avatar` from an operator's page.
 """
 
@@ -36,30 +36,30 @@ def state_message(**state: Any) -> str:
 
 
 def refusal(reason: str) -> str:
-    """Tells a page why its order was not taken."""
+    """Tells a page why its command was not taken."""
     return json.dumps({"type": "refused", "reason": reason})
 
 
-class OrderError(ValueError):
-    """An order that is not taken; the text is the reason that its page shows."""
+class CommandError(ValueError):
+    """A command that is not taken; the text is the reason that its page shows."""
 
 
-def parse_order(text: str, avatars: Collection[str]) -> tuple[str, Any]:
+def parse_command(text: str, avatars: Collection[str]) -> tuple[str, Any]:
     """A page's text message -> ("say", text), ("interrupt", True) or ("avatar", name).
 
-    Raises OrderError if it is none of these; `avatars` are the names that may be chosen.
+    Raises CommandError if it is none of these; `avatars` are the names that may be chosen.
     """
     try:
         ((name, value),) = json.loads(text).items()
     except (ValueError, AttributeError, RecursionError):
-        raise OrderError("an order is a JSON object with one entry") from None
+        raise CommandError("a command is a JSON object with one entry") from None
     if name == "say" and isinstance(value, str):
         if not 0 < len(value.strip()) <= MAX_TEXT:
-            raise OrderError(f"a text has 1 to {MAX_TEXT} characters")
+            raise CommandError(f"a text has 1 to {MAX_TEXT} characters")
         if re.search("[\0\ud800-\udfff]", value):
-            raise OrderError("a text has no character 0 and no half of a pair")
+            raise CommandError("a text has no character 0 and no half of a pair")
     elif not (name == "interrupt" and value is True) and (name != "avatar" or value not in avatars):
-        raise OrderError("an order is say, interrupt or the avatar, which must be one of the list")
+        raise CommandError("a command is say, interrupt or avatar (one of the list)")
     return name, value
 
 

@@ -12,8 +12,8 @@ from aiohttp import web
 PICTURES = 3  # pictures that wait for a page
 SOUNDS = 150  # chunks of sound that wait for a page: 3 s
 # (at once, a second from then on) that are taken.
-ORDERS = (10, 2.0)  # of a page; interrupts are always taken
-MESSAGES = (2000, 200.0)  # of any kind, from a page that may give orders
+COMMANDS = (10, 2.0)  # of a page; interrupts are always taken
+MESSAGES = (2000, 200.0)  # of any kind, from a page that may give commands
 STRAY_MESSAGES = (20, 1.0)  # from a page that may not
 
 
@@ -45,15 +45,15 @@ class Page:
         allowed: bool,
         operator: bool,
     ) -> None:
-        """`allowed`: whether its orders are taken; `operator`: whether it has an operator's
+        """`allowed`: whether its commands are taken; `operator`: whether it has an operator's
         place."""
         self.connection, self.transport = connection, transport
         self.allowed, self.operator = allowed, operator
-        self.active = time.monotonic()  # when it came, or gave an order
+        self.active = time.monotonic()  # when it came, or gave a command
         self.last_message = self.active  # when something was last queued for it
         self.writer: asyncio.Task | None = None
         self.closing: asyncio.Task | None = None  # closes it, if another page took its place
-        self.orders = TokenBucket(*ORDERS)
+        self.commands = TokenBucket(*COMMANDS)
         self.messages = TokenBucket(*(MESSAGES if allowed else STRAY_MESSAGES))
         self.pictures: deque[bytes | str] = deque(maxlen=PICTURES)
         self.others: deque[bytes | str] = deque()

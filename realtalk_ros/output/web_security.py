@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guards of the web display: which requests are answered, and whose orders are taken."""
+"""Guards of the web display: which requests are answered, and whose commands are taken."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RequestGuard:
         counts: dict[str, int],
         on_problem: Callable[[str], None],
     ) -> None:
-        """`operators`: whose orders are taken: of "local" (this machine), "all" or "none";
+        """`operators`: whose commands are taken: of "local" (this machine), "all" or "none";
         `names`: host names, besides this machine's own, under which pages may ask for it;
         `counts`: its "refused" and "malformed" are counted up."""
         self._operators = operators
@@ -67,8 +67,8 @@ class RequestGuard:
         if "Sec-WebSocket-Protocol" in request.headers:  # aiohttp would log its value
             raise self.malformed("no subprotocol is spoken here")
 
-    def takes_orders_from(self, request: web.Request) -> bool:
-        """Whether orders from where this request comes from are taken."""
+    def takes_commands_from(self, request: web.Request) -> bool:
+        """Whether commands from where this request comes from are taken."""
         # What a proxy on this machine passes on comes from anywhere.
         proxied = any(name in request.headers for name in PROXY_HEADERS)
         local = is_loopback(request.remote) and not proxied

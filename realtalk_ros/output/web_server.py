@@ -19,7 +19,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.http import HttpProcessingError
 
 from realtalk_ros.output import web_connections, web_messages
-from realtalk_ros.output.web_messages import OrderError, parse_order, refusal
+from realtalk_ros.output.web_messages import CommandError, parse_command, refusal
 from realtalk_ros.output.web_page_queue import Page, TokenBucket
 from realtalk_ros.output.web_security import RequestGuard
 
@@ -34,7 +34,7 @@ HEADERS = {
 }
 MAX_CLIENTS = 32  # pages that watch
 MAX_OPERATORS = 8  # operators' pages, beside them
-ALL_ORDERS = (30, 5.0)  # of all pages together: at once, and a second from then on
+ALL_COMMANDS = (30, 5.0)  # of all pages together: at once, and a second from then on
 INTERRUPTS = 0.1  # s within which interrupts are one
 STUCK = 5.0  # s after which a page that reads nothing is disconnected
 HEARTBEAT = 5.0  # s between pings; a page that does not answer within half of it is gone
@@ -58,7 +58,7 @@ class PageServer:
             display.operators, display.names, self.counts, display.on_problem
         )
         self._pending = web_connections.PendingConnections(display.on_problem, self.failed)
-        self._orders = TokenBucket(*ALL_ORDERS)
+        self._commands = TokenBucket(*ALL_COMMANDS)
         self._interrupted = -1.0  # when an interrupt was passed on
         self._interrupt: asyncio.TimerHandle | None = None  # passes the next one on
         self._tasks: set[asyncio.Task] = set()
@@ -181,7 +181,7 @@ class PageServer:
         transport = request.transport
         if transport is None:  # it has gone already
             return connection
-        allowed = self._guard.takes_orders_from(request)
+        allowed = self._guard.takes_commands_from(request)
         page = Page(connection, transport, allowed, allowed and request.path == OPERATOR_SOCKET)
         if reason := self._make_place(page):
             await self._dismiss(page, WSCloseCode.TRY_AGAIN_LATER, reason)
@@ -194,7 +194,7 @@ class PageServer:
         """Sends to a page and takes its messages until it ends."""
         if not self.pages:
             self._last_picture = time.monotonic()  # pictures are sent from now on
-        page.put(self.state_message(orders=page.allowed))
+        page.put(self.state_message(commands=page.allowed))
         self.pages.add(page)
         self.counts["pages"] += 1
         self._display.on_clients(len(self.pages))
@@ -219,9 +219,9 @@ class PageServer:
                 return
             try:
                 if received.type != WSMsgType.TEXT:
-                    raise OrderError("an order is text")
-                self._take_order(page, received.data)
-            except OrderError as error:
+                    raise CommandError("a command is text")
+                self._take_command(page, received.data)
+            except CommandError as error:
                 page.put(refusal(str(error)))
 
     async def _write(self, page: Page) -> None:
@@ -273,26 +273,26 @@ class PageServer:
         except (asyncio.TimeoutError, ConnectionError):
             page.transport.abort()
 
-    # Orders
+    # Commands
 
-    def _take_order(self, page: Page, text: str) -> None:
-        """Passes an operator's order on. Raises OrderError if it is not taken."""
+    def _take_command(self, page: Page, text: str) -> None:
+        """Passes an operator's command on. Raises CommandError if it is not taken."""
         if not page.allowed:
-            raise OrderError("orders are not allowed here")
-        name, value = parse_order(text, self._display.state.get("avatars", ()))
+            raise CommandError("commands are not allowed here")
+        name, value = parse_command(text, self._display.state.get("avatars", ()))
         if name == "interrupt":
             page.active = time.monotonic()
             self._request_interrupt()
             return
-        if not (page.orders.take() and self._orders.take()):
+        if not (page.commands.take() and self._commands.take()):
             self.counts["limited"] += 1
-            self._display.on_problem("orders come faster than they are taken: some were left out")
-            raise OrderError(
-                "too many orders: this one was left out, wait a second (interrupts are taken)"
+            self._display.on_problem("commands come faster than they are taken: some were left out")
+            raise CommandError(
+                "too many commands: this one was left out, wait a second (interrupts are taken)"
             )
         page.active = time.monotonic()
-        self._pass_interrupt()  # first: it is not meant for what was ordered after it
-        self._display.on_order(name, value)
+        self._pass_interrupt()  # first: it is not meant for what was asked after it
+        self._display.on_command(name, value)
 
     def _request_interrupt(self) -> None:
         """Passes an interrupt on, however many there are; those that come together are one."""
@@ -308,7 +308,7 @@ class PageServer:
             self._interrupt.cancel()
             self._interrupt = None
             self._interrupted = time.monotonic()
-            self._display.on_order("interrupt", True)
+            self._display.on_command("interrupt", True)
 
 
 class _LogHandler(logging.Handler):

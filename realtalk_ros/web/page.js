@@ -30,8 +30,8 @@ let sources = []; // sound that is scheduled
 let soundEnd = -Infinity; // media time at which the sound received so far ends
 let decoded = Promise.resolve(); // pictures are decoded in order
 
-// What is said of the connection, the face and the last order.
-const wrong = { link: "", face: "", order: "" };
+// What is said of the connection, the face and the last command.
+const wrong = { link: "", face: "", command: "" };
 
 const stats = { frames: 0, dropped: 0, chunks: 0, late: 0, anchors: 0, connects: 0,
                 offsets: [] }; // s by which pictures were shown after their sound
@@ -164,7 +164,7 @@ function connect(wait) {
     clearInterval(watchdog);
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close(); // on a dead network this takes a minute: it is not waited for
-    send = () => say("order", "The face is away: this was not sent");
+    send = () => say("command", "The face is away: this was not sent");
     offset = null;
     if (event?.code === REPLACED) {
       return say("link", `Not connected: ${event.reason}. Reload to take it back`);
@@ -179,26 +179,26 @@ function connect(wait) {
     if (silent > LOST) again();
     else if (silent > SILENT) say("link", "The face is away ...");
   }, 250);
-  send = (order) => {
-    say("order", "");
-    if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(order));
-    else say("order", "The face is away: this was not sent");
+  send = (command) => {
+    say("command", "");
+    if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(command));
+    else say("command", "The face is away: this was not sent");
   };
 }
 
 function say(kind, text) {
   wrong[kind] = text;
-  $("notice").textContent = wrong.link || [wrong.face, wrong.order].filter(Boolean).join(" · ");
+  $("notice").textContent = wrong.link || [wrong.face, wrong.command].filter(Boolean).join(" · ");
   document.body.classList.toggle("away", Boolean(wrong.link || wrong.face));
 }
 
 function tell(message) {
-  if (message.type === "refused") return say("order", message.reason);
+  if (message.type === "refused") return say("command", message.reason);
   if (message.type !== "state") return;
   buffer = message.buffer ?? buffer;
   say("face", message.away ? "The face is away: no pictures come" : "");
-  if (message.notice !== undefined) say("order", message.notice);
-  if (message.orders === false && operator) say("order", "Orders are not allowed from here");
+  if (message.notice !== undefined) say("command", message.notice);
+  if (message.commands === false && operator) say("command", "Commands are not allowed from here");
   const list = $("avatar"), names = message.avatars ?? [];
   if (names.join("/") !== [...list.options].map((option) => option.value).join("/")) {
     list.replaceChildren(...names.map((name) => new Option(name, name)));
