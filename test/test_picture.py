@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every bundled face obeys in its pixels: up is up, left is the person's left, p shuts the lips."""
+"""Every bundled face obeys its weights: up is up, left is the person's left, p shuts the lips."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from realtalk_ros.stream_types import Chunk
 SAMPLE = Path(realtalk_ros.__file__).parent / "data" / "speech_sample.wav"
 AT_REST = np.zeros(arkit.COUNT, np.float32)
 SHUT = 0.1  # cm between the lips that still looks closed
-SEEN = 0.004  # sides of the face crop: the least that must be seen of a movement, 1 pixel of 256
+MIN_MOVEMENT = 0.004  # sides of the face crop, 1 pixel of 256: less counts as none
 RIGHT, LEFT, UP, DOWN = (-1, 0), (1, 0), (0, -1), (0, 1)  # on the picture
 OUT, IN = (RIGHT, LEFT), (LEFT, RIGHT)  # of the person's right part and of his left one
 
@@ -42,13 +42,13 @@ class Person:
         avatar = Avatar.load(name)
         one = {key: getattr(avatar, key)[:1] for key in ("templates", "landmarks")}  # loads sooner
         self.renderer = FaceRenderer(replace(avatar, **one))
-        self.marks, self.side = avatar.landmarks[0].astype(float), avatar.crop[2]
+        self.landmarks, self.side = avatar.landmarks[0].astype(float), avatar.crop[2]
         self.rest = self.show(AT_REST)
-        eyes = self.marks[36:42].mean(0), self.marks[42:48].mean(0)
+        eyes = self.landmarks[36:42].mean(0), self.landmarks[42:48].mean(0)
         at = {"corners": (48, 54), "lips": (51, 57), "inner brows": (21, 22), "brows": (18, 25),
               "lids": (37, 44), "nose": (31, 35)}  # fmt: skip
-        self.parts = {name: self.marks[list(two)] for name, two in at.items()}
-        chin = 0.5 * (self.marks[8] + self.marks[57])
+        self.parts = {name: self.landmarks[list(two)] for name, two in at.items()}
+        chin = 0.5 * (self.landmarks[8] + self.landmarks[57])
         self.parts |= {"eyes": np.array(eyes), "chin": np.array([chin, chin])}
 
     def show(self, shown: np.ndarray) -> np.ndarray:
@@ -65,7 +65,7 @@ class Person:
         return np.array([slid(self.rest, image, eye, way, self.side) for eye, way in both])
 
     def opening(self, shown: np.ndarray) -> float:
-        return opening(self.rest, self.show(shown), self.marks, self.side)
+        return opening(self.rest, self.show(shown), self.landmarks, self.side)
 
 
 @pytest.fixture(scope="module", params=["default", "noah", "ines", "android"])
@@ -100,10 +100,10 @@ def test_every_weight_moves_its_part_as_its_name_says(person):
     for name, (part, way) in WAYS.items():
         way = np.broadcast_to(way, (2, 2))
         went = (person.follow(person.show(weights(**{name: 0.6})), part) * way).sum(1)
-        assert (went > SEEN).all(), (name, went)
+        assert (went > MIN_MOVEMENT).all(), (name, went)
     for name, lip in (("mouthUpperUp", 0), ("mouthLowerDown", 1)):
         went = person.follow(person.show(weights(**{name: 0.6})), "lips")
-        assert went[lip] @ (UP, DOWN)[lip] > 3 * abs(went[1 - lip, 1]) + SEEN, (name, went)
+        assert went[lip] @ (UP, DOWN)[lip] > 3 * abs(went[1 - lip, 1]) + MIN_MOVEMENT, (name, went)
 
 
 def test_irises_turn_as_far_as_the_face_model_says(person):
@@ -122,15 +122,15 @@ def test_irises_turn_as_far_as_the_face_model_says(person):
 
 def test_left_is_the_persons_left(person):
     """What is called left changes the right half of the picture."""
-    middle = round(person.marks[27:31, 0].mean())
+    middle = round(person.landmarks[27:31, 0].mean())
     for name in arkit.NAMES:
         if name.endswith("Left") and name not in ("jawLeft", "mouthLeft"):
             change = np.abs(person.show(weights(**{name: 0.6})).astype(int) - person.rest).sum(2)
             assert change[:, middle:].sum() > 1.2 * change[:, :middle].sum(), name
 
 
-# What tells emotions apart: how far which part goes which way, in the picture.
-FEELINGS = {
+# What distinguishes the emotions: which part goes which way in the picture.
+EMOTIONS = {
     "happy": [("corners", UP), ("corners", OUT)],
     "sad": [("corners", DOWN), ("inner brows", UP)],
     "surprised": [("inner brows", UP), ("brows", UP), ("lids", UP), ("chin", DOWN)],
@@ -140,17 +140,17 @@ FEELINGS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", FEELINGS)
-def test_an_emotion_is_seen_the_right_way_up(person, name):
+@pytest.mark.parametrize("name", EMOTIONS)
+def test_an_emotion_moves_each_part_the_right_way(person, name):
     face = Face(person.renderer)
     face.idle_gain = 0.0
     face.set_emotion(name)
     for k in range(50):
         shown, _ = face.pose(100 + k / 25, AT_REST)
     image = person.show(shown)
-    for part, way in FEELINGS[name]:
+    for part, way in EMOTIONS[name]:
         went = (person.follow(image, part) * np.broadcast_to(way, (2, 2))).sum(1)
-        assert (went > SEEN).all(), (part, went)
+        assert (went > MIN_MOVEMENT).all(), (part, went)
 
 
 def gap(shown: np.ndarray) -> np.ndarray:
@@ -187,8 +187,8 @@ def test_shut_lips_are_shut_in_the_picture(person, spoken):
 
 
 @pytest.mark.parametrize("angle", [-0.1, 0.1])
-def test_the_head_turns_as_it_is_told(person, angle):
-    """Pitch is down, yaw to the person's left, and the head falls to that side when it rolls."""
+def test_the_head_turns_as_its_rotation_says(person, angle):
+    """As face_model/rotations.py defines pitch, yaw and roll."""
     face = Face(person.renderer)
     face.idle_gain = 0.0
 
@@ -218,5 +218,5 @@ def test_irises_and_head_go_to_where_it_looks(person, point, way):
     for k in range(50):
         shown, turn = face.pose(100 + k / 25, AT_REST)
     went = person.irises(person.show(shown), way)
-    assert (went > SEEN).all(), went
+    assert (went > MIN_MOVEMENT).all(), went
     assert turn[:2] @ (way[1], way[0]) > 0.05 and np.abs(turn).sum() < 0.13  # pitch, yaw

@@ -71,12 +71,12 @@ def _square(eyes: np.ndarray, mouth: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return np.asarray(middle + 0.7 * down), np.asarray(2.8 * np.linalg.norm(down, axis=-1))
 
 
-def shares(points: np.ndarray, part: slice) -> np.ndarray:
-    """(..., 3), cm -> (..., n) float32: what share each of this part's n landmarks has in the
-    movement of points near them (Gaussians of NEAR, their sum is 1)."""
-    away = np.linalg.norm(points[..., None, :] - load().mean[part], axis=-1)
-    near = np.exp(-0.5 * (away / NEAR) ** 2) + 1e-9
-    return (near / near.sum(-1, keepdims=True)).astype(np.float32)
+def interpolation_weights(points: np.ndarray, part: slice) -> np.ndarray:
+    """(..., 3), cm -> (..., n) float32: by which movements of the n landmarks of a part are
+    interpolated to points near them (Gaussians of width NEAR; the sum of a point's is 1)."""
+    distances = np.linalg.norm(points[..., None, :] - load().mean[part], axis=-1)
+    weights = np.exp(-0.5 * (distances / NEAR) ** 2) + 1e-9
+    return (weights / weights.sum(-1, keepdims=True)).astype(np.float32)
 
 
 @lru_cache(maxsize=1)

@@ -61,7 +61,7 @@ class EyesModel:
             raise RealTalkError(f"the eyes' model lacks {error}: reinstall realtalk_ros") from error
         self.expressions = self.expressions.reshape(arkit.COUNT, -1)
         # How the landmarks' residuals are interpolated to the points, see `Eyes`.
-        self.interpolation = landmarks.shares(self.lids, landmarks.EYES)
+        self.interpolation = landmarks.interpolation_weights(self.lids, landmarks.EYES)
 
 
 @lru_cache(maxsize=1)

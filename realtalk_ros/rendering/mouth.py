@@ -78,7 +78,7 @@ class MouthModel:
         shade = shade * np.exp(-np.square(inside[:, 0] / SHADE_WIDTH))
         self.shade = np.where(teeth, shade, 1).astype(np.float32)
         # How the landmarks' residuals are interpolated to the vertices, see `Mouth`.
-        self.interpolation = landmarks.shares(self.lips, landmarks.LIPS)
+        self.interpolation = landmarks.interpolation_weights(self.lips, landmarks.LIPS)
 
 
 @lru_cache(maxsize=1)
