@@ -123,11 +123,12 @@ def test_tongue_comes_out(scene):
 
 
 def test_group_has_every_array(scene):
+    from realtalk_ros.training.common import group_layout
     from realtalk_ros.training.synthetic import face_dataset, scene
 
     renderer, person, _ = scene
     group = face_dataset.render_group(renderer, person, np.random.default_rng(0))
-    n = face_dataset.PICTURES
+    n = group_layout.IMAGES
     assert {k: v.shape for k, v in group.items()} == {
         "images": (n, 128, 128, 3), "weights": (n, 52), "landmarks": (n, 68, 2), "pose": (n,),
         "identity": (100,), "masks": (n, 128, 128), "head": (n, 6), "camera": (n, 5),

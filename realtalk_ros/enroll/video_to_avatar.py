@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from realtalk_ros.contracts import REFERENCE_FRAMES, REFERENCE_RATE
 from realtalk_ros.enroll import photo_to_avatar
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.enroll.fit import Pose
@@ -23,7 +24,6 @@ QUIET = 24  # frames of a stretch that becomes the templates
 MAX_DRIFT = 0.03  # of the square's side by which it may move within them
 MAX_OPEN, MAX_BLINK = 0.06, 0.4  # jawOpen and eyeBlink in them
 MAX_TURN = np.radians(4.0)
-EXPRESSIONS, EXPRESSION_RATE = 50, 25  # reference_expressions: 2 s
 FACE = 0.82  # a face's height, of its square's side
 
 
@@ -136,14 +136,14 @@ class TrackedVideo:
         moves = np.abs(np.diff(weights @ opening, prepend=0.0))
         best, most = None, -1.0
         for start in range(len(time)):
-            stop = int(np.searchsorted(time, time[start] + EXPRESSIONS / EXPRESSION_RATE))
+            stop = int(np.searchsorted(time, time[start] + REFERENCE_FRAMES / REFERENCE_RATE))
             if stop >= len(time):
                 break
             if (self.track.faces[start:stop] == 1).all() and moves[start:stop].sum() > most:
                 best, most = start, float(moves[start:stop].sum())
         if best is None:
             return None
-        at = time[best] + np.arange(EXPRESSIONS) / EXPRESSION_RATE
+        at = time[best] + np.arange(REFERENCE_FRAMES) / REFERENCE_RATE
         return np.stack([np.interp(at, time, w) for w in weights.T], 1).astype(np.float32)
 
 

@@ -31,7 +31,7 @@ from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 
 # Inputs of the network that a stream carries from step to step; the outputs are next_NAME.
 STATE = ("mel_context", "conv_cache", "kv_cache")
-SILENCE = -1.2  # log-mel of digital silence: 0.3 * (log10(POWER_FLOOR) + 5)
+SILENT_MEL = -1.2  # log-mel of digital silence: 0.3 * (log10(POWER_FLOOR) + 5)
 
 
 @dataclass
@@ -152,7 +152,7 @@ class ExpressionStream:
         what was pushed. Raises NetworkError."""
         total = -(-self._frames // MEL_STEP)
         missing = (total + self._delay) * MEL_STEP - self._steps * MEL_STEP - len(self._pending)
-        return self._run(np.full((max(0, missing), N_MELS), SILENCE, np.float32))
+        return self._run(np.full((max(0, missing), N_MELS), SILENT_MEL, np.float32))
 
     def _run(self, mel: np.ndarray) -> ExpressionFrames:
         """Runs all complete steps. The first steps of a stream yield no frame: their frames are

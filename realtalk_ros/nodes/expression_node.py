@@ -27,7 +27,7 @@ from realtalk_ros.stream_types import Chunk, TimedExpression
 
 WORK_EVERY = 0.02  # s
 WORK_AT_ONCE = 0.01  # s of computing after which other callbacks have their turn
-AHEAD = 1.0  # s before it is played, audio is processed; what comes earlier waits
+PROCESS_AHEAD = 1.0  # s before it is played, audio is processed; what comes earlier waits
 SMOOTHING = 0.02  # weight of the latest value in the share of computing
 OVERLOAD = 0.9  # s of computing a second of audio, from which on the user is warned
 LOADED = ("avatar", "device", "model_dir")  # parameters whose change takes long
@@ -220,7 +220,7 @@ class ExpressionNode(FaceNode):
         began, now = time.perf_counter(), self._now()
         seconds, skipped = 0.0, self.turns.skipped
         while time.perf_counter() - began < WORK_AT_ONCE:
-            chunk = self.turns.take(now, AHEAD)
+            chunk = self.turns.take(now, PROCESS_AHEAD)
             if self.turns.skipped > skipped:  # the end of the running utterance was, too
                 skipped = self.turns.skipped
                 pipeline.reset()

@@ -23,7 +23,7 @@ import numpy as np
 from realtalk_ros.stream_types import TimedExpression
 
 LIVE_DELAY = 0.2  # s, the delay before any speech came: about that of live speech
-MAX_DELAY = 2.5  # s: what a sender's clock may be behind (scheduling.BEHIND), and the look-ahead
+MAX_DELAY = 2.5  # s: what a sender's clock may be behind (scheduling.py), and the look-ahead
 MARGIN = 0.015  # s, allowance for jitter of arrival
 RELAX_TIME = 0.045  # s, time constant with which the face relaxes when expressions stop
 SLEW_RATE = 0.25  # s by which a delay that is no longer needed falls in a second

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from realtalk_ros.playout.turn import SILENCE, Turn
+from realtalk_ros.playout.turn import MAX_SILENCE, Turn
 from realtalk_ros.stream_types import MAX_GAP, TOLERANCE, Chunk, ScheduledChunk
 
-AHEAD = 120.0  # s, how far ahead of now a stamp can be meant, and how much audio may wait
-BEHIND = 2.0  # s, how far behind a stamp can be meant
+MAX_AHEAD = 120.0  # s, how far ahead of now a stamp can be meant, and how much audio may wait
+MAX_BEHIND = 2.0  # s, how far behind a stamp can be meant
 STEADY = 10.0  # s of audio that show whether a sender sends in real time
 DRIFT = 0.02  # share by which the clocks of a sender's audio and stamps may differ
 
@@ -32,7 +32,7 @@ def schedule(
     `sent`, s: when it was sent. `counts` has repeated_chunks, overlapping_stamps, foreign_stamps.
     """
     stamp = chunk.start
-    following = turn.end if turn.end > sent - SILENCE else sent
+    following = turn.end if turn.end > sent - MAX_SILENCE else sent
     if stamp is None:
         return chunk.scheduled(following)
     content = (stamp, hash(chunk.pcm.tobytes()))
@@ -71,7 +71,7 @@ def schedule(
 
 def _is_plausible(start: float, seconds: float, sent: float) -> bool:
     """Whether audio of `seconds` that was sent at `sent` can be meant to be played at `start`."""
-    return start + seconds >= sent - BEHIND and start <= sent + AHEAD
+    return start + seconds >= sent - MAX_BEHIND and start <= sent + MAX_AHEAD
 
 
 def _drifts(turn: Turn, sent: float) -> bool:

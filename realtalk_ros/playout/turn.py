@@ -12,7 +12,7 @@ import numpy as np
 from realtalk_ros.stream_types import ScheduledChunk
 
 PIECE = 0.2  # s, longer chunks are queued in pieces of this length
-SILENCE = 0.25  # s without audio after which an utterance is over, though no chunk said `last`
+MAX_SILENCE = 0.25  # s without audio after which an utterance is over, though no chunk said `last`
 ACTIVE = 0.3  # s since its last chunk within which a sender is taken to be still sending
 REGULAR = 0.005  # s to which stamps that count samples follow each other
 
@@ -65,7 +65,7 @@ class Turn:
         self.last_pcm = chunk.pcm if len(chunk.pcm) else self.last_pcm
         self.lateness = min(self.lateness, sent - chunk.start - chunk.seconds)
         # A sender in real time sends again when this chunk has passed.
-        self.expires = max(self.end, now + chunk.seconds) + SILENCE
+        self.expires = max(self.end, now + chunk.seconds) + MAX_SILENCE
 
     def record_stamp(self, stamp: float, seconds: float) -> None:
         """Notes the stamp of a chunk of `seconds`, to know whether stamps count samples."""

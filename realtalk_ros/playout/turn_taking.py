@@ -16,8 +16,8 @@ from dataclasses import replace
 
 from realtalk_ros.errors import AudioError
 from realtalk_ros.playout.interrupted_turns import InterruptedTurns
-from realtalk_ros.playout.scheduling import AHEAD, schedule
-from realtalk_ros.playout.turn import SILENCE, Turn
+from realtalk_ros.playout.scheduling import MAX_AHEAD, schedule
+from realtalk_ros.playout.turn import MAX_SILENCE, Turn
 from realtalk_ros.stream_types import Chunk, ScheduledChunk
 
 POLICIES = ("replace", "queue")
@@ -31,7 +31,7 @@ class TurnTaking:
     """`policy` says what a new utterance does that begins before another has ended: `replace` it,
     or `queue` until it has ended."""
 
-    def __init__(self, policy: str = "replace", limit: float = AHEAD) -> None:
+    def __init__(self, policy: str = "replace", limit: float = MAX_AHEAD) -> None:
         self.policy, self.limit = policy, limit
         self.counts = {
             "refused_chunks": 0,
@@ -103,7 +103,7 @@ class TurnTaking:
         """
         if now - self._last_take > STALL:  # what came meanwhile may not have been put yet
             for turn in self._turns:
-                turn.expires = max(turn.expires, now + SILENCE)
+                turn.expires = max(turn.expires, now + MAX_SILENCE)
         self._last_take = now
         while self._turns:
             turn = self._turns[0]

@@ -10,7 +10,7 @@ import torch
 
 from realtalk_ros.contracts import MEL_STEP
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.expression.onnx_model import SILENCE
+from realtalk_ros.expression.onnx_model import SILENT_MEL
 from realtalk_ros.training.expression import checkpoint
 from realtalk_ros.training.expression.config import ABLATIONS, PRIOR_PARTS
 from realtalk_ros.training.expression.metrics import lip_error, lip_landmarks
@@ -75,7 +75,7 @@ def _errors(networks: Networks, data: SpeechDataset, people: int) -> dict[str, l
         for name, (net, _) in networks.items():
             mask = torch.tensor([[float(part != name) for part in PRIOR_PARTS]])
             delay = net.dims.delay
-            padded = np.pad(mel, ((0, delay * MEL_STEP), (0, 0)), constant_values=SILENCE)
+            padded = np.pad(mel, ((0, delay * MEL_STEP), (0, 0)), constant_values=SILENT_MEL)
             condition_kv = net.encode_prior(identity, reference, mask)
             out = net(torch.from_numpy(padded)[None], condition_kv)
             predicted = lip_landmarks(out["weights"][0, delay:].numpy())

@@ -41,7 +41,7 @@ _FACE = landmarks.load()
 GAP = _FACE.expressions[:, 62, 1] - _FACE.expressions[:, 66, 1]
 WIDTH = _FACE.expressions[:, 54, 0] - _FACE.expressions[:, 48, 0]
 REST_GAP = float(_FACE.mean[62, 1] - _FACE.mean[66, 1])
-LIPS = _FACE.expressions[:, landmarks.LIPS].copy()  # (52, 20, 3) cm per unit
+LIP_MOVEMENTS = _FACE.expressions[:, landmarks.LIPS].copy()  # (52, 20, 3) cm per unit
 
 _THETA = 30.0  # 1/s; Cohen & Massaro use about 0.03 per ms
 _PLATEAU = 0.3  # of a phone's duration each side of its centre, in which its dominance is full

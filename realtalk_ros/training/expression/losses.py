@@ -137,7 +137,7 @@ def lip_terms(
     weights: Tensor, lips: Tensor, target: Batch, settings: LossSettings
 ) -> dict[str, Tensor]:
     """Errors of the visible lips: landmarks, opening and width in cm."""
-    basis = torch.from_numpy(coarticulation.LIPS.reshape(arkit.COUNT, -1))
+    basis = torch.from_numpy(coarticulation.LIP_MOVEMENTS.reshape(arkit.COUNT, -1))
     wanted = target.weights @ basis
     vertices = _distance(weights @ basis, wanted).mean()
     head_vertices = _distance(lips, wanted).mean()

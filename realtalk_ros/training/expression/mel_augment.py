@@ -10,7 +10,7 @@ from scipy.signal import lfilter
 
 from realtalk_ros.audio.log_mel import mel_edges, to_hz, to_mel
 from realtalk_ros.contracts import MEL_RATE, N_MELS
-from realtalk_ros.expression.onnx_model import SILENCE
+from realtalk_ros.expression.onnx_model import SILENT_MEL
 
 if TYPE_CHECKING:
     from realtalk_ros.training.speech_data.dataset import Segment
@@ -91,7 +91,7 @@ def augment(mel: np.ndarray, noise: np.ndarray | None, rng: np.random.Generator)
         )
     if rng.random() < 0.25:  # a narrow band, as of telephones and small files
         outside = (rng.uniform(0, 350) > _HZ) | (rng.uniform(3000, 7500) < _HZ)
-        cut = np.maximum(mel - rng.uniform(20, 60) * _DB, rng.uniform(SILENCE, -1))
+        cut = np.maximum(mel - rng.uniform(20, 60) * _DB, rng.uniform(SILENT_MEL, -1))
         mel = np.where(outside, np.minimum(mel, cut), mel)
     if rng.random() < 0.7:  # gain
         mel = mel + rng.uniform(-10, 10) * _DB
@@ -100,7 +100,7 @@ def augment(mel: np.ndarray, noise: np.ndarray | None, rng: np.random.Generator)
         low = int(rng.integers(0, N_MELS - width))
         mel = mel.copy()
         mel[:, low : low + width] -= rng.uniform(10, 40) * _DB
-    return np.maximum(mel, SILENCE).astype(np.float32)
+    return np.maximum(mel, SILENT_MEL).astype(np.float32)
 
 
 def spec_augment(mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:

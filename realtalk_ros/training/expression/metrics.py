@@ -57,7 +57,7 @@ def lag_ms(reference: np.ndarray, predicted: np.ndarray, max_shift: int = 10) ->
 
 def lip_landmarks(weights: np.ndarray) -> np.ndarray:
     """(n, 52) -> (n, 20, 3) cm from where they rest."""
-    return np.tensordot(weights, coarticulation.LIPS, 1)
+    return np.tensordot(weights, coarticulation.LIP_MOVEMENTS, 1)
 
 
 def lip_error(reference: np.ndarray, predicted: np.ndarray) -> float:

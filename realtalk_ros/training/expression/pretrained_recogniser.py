@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from realtalk_ros.audio import log_mel
 from realtalk_ros.contracts import MEL_STEP, SAMPLE_RATE
-from realtalk_ros.expression.onnx_model import SILENCE
+from realtalk_ros.expression.onnx_model import SILENT_MEL
 from realtalk_ros.training.expression.checkpoint import load_installed
 from realtalk_ros.training.expression.mel_augment import interpolate_rows
 from realtalk_ros.training.expression.pretrain_phones import fit_phone_head
@@ -38,7 +38,7 @@ class PretrainedRecogniser:
         """(n,) 16 kHz PCM -> (m, phones) likelihoods as the Viterbi search wants them."""
         mel = log_mel.log_mel(pcm, SAMPLE_RATE).astype(np.float32)
         padding = self._delay * MEL_STEP + len(mel) % MEL_STEP
-        padded = np.pad(mel, ((0, padding), (0, 0)), constant_values=SILENCE)
+        padded = np.pad(mel, ((0, padding), (0, 0)), constant_values=SILENT_MEL)
         features = self._encoder.features(torch.from_numpy(padded)[None])[0, self._delay :]
         posteriors = F.log_softmax(self._encoder.phone_head(features), -1).numpy()
         # A step's phone is the one at its middle, where its second mel frame is.

@@ -21,13 +21,12 @@ from torch import Tensor
 
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.training.common.group_layout import IMAGES
 
-# Images of a group, as training/synthetic/face_dataset.py orders them.
-REFERENCES, POSES, EXPRESSIONS = 3, 2, 5
-VISITS = 2  # groups of one person, in a row
 LOADER_THREADS = 4
 LABELS = 7  # of the masks, see training/synthetic/scene.py
-FIELDS = ("images", "weights", "landmarks", "masks", "identity", "base")  # of a shard and a Group
+# Arrays of a shard, and fields of a Group.
+FIELDS = ("images", "weights", "landmarks", "masks", "identity", "resting_weights")
 
 
 def add_data(
@@ -46,7 +45,7 @@ class Group:
     landmarks: Tensor  # (N, 68, 2) pixels
     masks: Tensor | None  # (N, S, S) uint8, labels of pixels; older shards have none
     identity: Tensor  # (100,)
-    base: Tensor | None = None  # (52,), see rendering/geometry.py
+    resting_weights: Tensor | None = None  # (52,), see rendering/geometry.py
     from_video: bool = False  # no two images have one pose
 
     @property
@@ -89,8 +88,7 @@ class FaceDataset:
                 arrays = {name: shard[name] for name in FIELDS if name in shard}
                 from_video = "frame" in shard
             images = arrays["images"]
-            count = REFERENCES + POSES * EXPRESSIONS
-            assert images.dtype == np.uint8 and images.shape[1] == count
+            assert images.dtype == np.uint8 and images.shape[1] == IMAGES
             assert arrays["weights"].shape == (*images.shape[:2], arkit.COUNT)
             assert arrays["landmarks"].shape == (*images.shape[:2], 68, 2)
             mean_face = np.zeros((len(images), landmarks.IDENTITY_SIZE), np.float32)

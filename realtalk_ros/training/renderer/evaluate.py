@@ -50,15 +50,10 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model.landmarks import EYES
 from realtalk_ros.rendering.generator import reference_inputs
+from realtalk_ros.training.common.group_layout import EXPRESSIONS, REFERENCES
 from realtalk_ros.training.renderer import image_metrics, landmark_net, network_metrics
 from realtalk_ros.training.renderer.backends import Render, onnx_renderer, torch_renderer
-from realtalk_ros.training.renderer.dataset import (
-    EXPRESSIONS,
-    REFERENCES,
-    FaceDataset,
-    Group,
-    add_data,
-)
+from realtalk_ros.training.renderer.dataset import FaceDataset, Group, add_data
 from realtalk_ros.training.renderer.landmark_net import EVALUATION_NET, LandmarkNet
 from realtalk_ros.training.renderer.lip_detector import LipDetector
 from realtalk_ros.training.renderer.samples import choose_images, map_mouth, predict_face

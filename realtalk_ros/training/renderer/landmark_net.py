@@ -28,10 +28,10 @@ from tqdm import tqdm
 
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model.landmarks import COUNT, LIPS
+from realtalk_ros.training.common.group_layout import GROUPS_PER_PERSON
 from realtalk_ros.training.renderer import augment
 from realtalk_ros.training.renderer.dataset import (
     LABELS,
-    VISITS,
     FaceDataset,
     Group,
     add_data,
@@ -238,7 +238,7 @@ def train(name: str, args: argparse.Namespace) -> None:
     role = ROLES[name]
 
     def keep(number: int) -> bool:
-        return number // VISITS % 2 == role.parity
+        return number // GROUPS_PER_PERSON % 2 == role.parity
 
     dataset = FaceDataset(args.data / "train", args.device, keep)
     if len(dataset) < 2:

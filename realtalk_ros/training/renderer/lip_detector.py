@@ -9,7 +9,7 @@ import numpy as np
 from realtalk_ros.enroll.mediapipe_points import VERTICES
 from realtalk_ros.enroll.tracker import Tracker
 
-LIPS = list(VERTICES[0.008])
+LIP_VERTICES = list(VERTICES[0.008])
 MIDDLE = 13, 14  # of the inner lips, upper and lower
 
 
@@ -41,7 +41,7 @@ class LipDetector:
 def distance(a: np.ndarray | None, b: np.ndarray | None) -> float:
     if a is None or b is None:
         return np.nan
-    return float(np.linalg.norm(a[LIPS] - b[LIPS], axis=1).mean())
+    return float(np.linalg.norm(a[LIP_VERTICES] - b[LIP_VERTICES], axis=1).mean())
 
 
 def opening(points: np.ndarray | None) -> float:

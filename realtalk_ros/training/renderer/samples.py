@@ -17,14 +17,9 @@ from torch import Tensor
 
 from realtalk_ros.rendering import eyes
 from realtalk_ros.rendering.geometry import Geometry
+from realtalk_ros.training.common.group_layout import EXPRESSIONS, POSES, REFERENCES
 from realtalk_ros.training.renderer import augment
-from realtalk_ros.training.renderer.dataset import (
-    EXPRESSIONS,
-    POSES,
-    REFERENCES,
-    Group,
-    to_float,
-)
+from realtalk_ros.training.renderer.dataset import Group, to_float
 from realtalk_ros.training.renderer.model import Conditioning
 
 # Shares of the templates that are at rest, as an avatar's are.
@@ -163,8 +158,9 @@ def map_mouth(group: Group, number: int, rng: np.random.Generator | None = None)
 
 
 def geometry_of(group: Group, landmarks: np.ndarray, weights: np.ndarray) -> Geometry:
-    base = None if group.base is None else group.base.cpu().numpy()
-    return Geometry(group.identity.cpu().numpy(), np.float32(landmarks), weights, base)
+    resting = group.resting_weights
+    resting = None if resting is None else resting.cpu().numpy()
+    return Geometry(group.identity.cpu().numpy(), np.float32(landmarks), weights, resting)
 
 
 def draw_sample(

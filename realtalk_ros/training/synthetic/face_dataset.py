@@ -10,12 +10,13 @@ what an avatar's template frames show. A shard is an .npz with, for G groups of 
     landmarks   (G, 13, 68, 2) float32, Multi-PIE, pixels of the crop (x right, y down)
     pose        (G, 13) int32, -1 for references, 0 or 1 for the poses
     identity    (G, 100) float32
-    base        (G, 52) float32, only of bundled avatars: what their resting faces show
+    resting_weights  (G, 52) float32, only of bundled avatars
     masks       (G, 13, 256, 256) uint8, what a pixel shows, into scene.LABELS
     head        (G, 13, 6) float32 yaw, pitch, roll (to the right) in rad, shift x, y, z in cm
     camera      (G, 13, 5) float32 distance, crop centre x, y and side in cm, crop roll in rad
 
-A person has VISITS groups in a row, each in another light, place and distance from the camera.
+A person has GROUPS_PER_PERSON groups in a row, each in another light, place and distance from the
+camera.
 
 The command writes runs/faces/train and runs/faces/val (people of other seeds). A shard that exists
 is skipped, so the command resumes; a shard is written under another name first. It prints how many
@@ -34,7 +35,15 @@ from pathlib import Path
 
 import numpy as np
 
+from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.common.group_layout import (
+    EXPRESSIONS,
+    GROUPS_PER_PERSON,
+    IMAGES,
+    POSES,
+    REFERENCES,
+)
 from realtalk_ros.training.synthetic import random_people
 from realtalk_ros.training.synthetic.head_renderer import HeadRenderer
 from realtalk_ros.training.synthetic.random_expressions import (
@@ -46,12 +55,8 @@ from realtalk_ros.training.synthetic.random_people import Person
 from realtalk_ros.training.synthetic.skin_texture import SkinPainter
 from realtalk_ros.training.synthetic.view import View
 
-SIZE = 256
-REFERENCES, POSES, PER_POSE = 3, 2, 5
-PICTURES = REFERENCES + POSES * PER_POSE  # 13
 VAL_SEED = 1_000_000  # people from here on are never trained on
 TEXTURE = 384  # texels, about one per pixel of the crop
-VISITS = 2  # painting a person takes as long as a dozen images
 SUPERSAMPLE, DETAIL = 1.25, 0.2  # of the HeadRenderer
 
 
@@ -79,7 +84,7 @@ def render_group(
     for pose in range(POSES):
         fixed = view()
         shots.append(Shot(fixed, neutral_expression(rng), pose))
-        shots += [Shot(fixed, random_expression(rng), pose) for _ in range(PER_POSE - 1)]
+        shots += [Shot(fixed, random_expression(rng), pose) for _ in range(EXPRESSIONS - 1)]
     return render_shots(renderer, person, shots)
 
 
@@ -130,17 +135,17 @@ class ShardMaker:
         seeds = [first_seed + number * groups + i for number in todo for i in range(groups)]
         start, cpu, rendering = time.perf_counter(), time.process_time(), 0.0
         made: list[dict[str, np.ndarray]] = []
-        with tqdm(total=len(seeds) * PICTURES, desc=out.name, unit="image") as bar:
+        with tqdm(total=len(seeds) * IMAGES, desc=out.name, unit="image") as bar:
             for k, (seed, person) in enumerate(self._people(seeds)):
                 begin = time.perf_counter()
-                made.append(self._render_visit(person, seed))
+                made.append(self._render_group(person, seed))
                 rendering += time.perf_counter() - begin
-                bar.update(PICTURES)
+                bar.update(IMAGES)
                 if len(made) == groups:
                     write_shard(out / f"{todo[k // groups]:04d}.npz", made)
                     made = []
         if seeds:
-            count, seconds = len(seeds) * PICTURES, time.perf_counter() - start
+            count, seconds = len(seeds) * IMAGES, time.perf_counter() - start
             cpu = (time.process_time() - cpu) * 1000 / count
             print(
                 f"{out}: {count} images in {seconds:.1f} s, {count / seconds:.1f} a second in all, "
@@ -150,13 +155,13 @@ class ShardMaker:
 
     def _people(self, seeds: list[int]) -> Iterator[tuple[int, Person]]:
         """Each seed with its person, the next of whom is painted while this one is rendered."""
-        numbers = sorted({seed - seed % VISITS for seed in seeds})
+        numbers = sorted({seed - seed % GROUPS_PER_PERSON for seed in seeds})
         with ThreadPoolExecutor(1) as pool:
             futures = (pool.submit(self._make_person, number) for number in numbers)
             upcoming: Future[Person] | None = next(futures, None)
             current = None
             for seed in seeds:
-                if (number := seed - seed % VISITS) != current:
+                if (number := seed - seed % GROUPS_PER_PERSON) != current:
                     current, person = number, upcoming.result()
                     upcoming = next(futures, None)
                 yield seed, person
@@ -165,9 +170,9 @@ class ShardMaker:
         kit = self.renderer.kit
         return random_people.random_person(kit, self.painter, number, unusual=self.unusual)
 
-    def _render_visit(self, person: Person, seed: int) -> dict[str, np.ndarray]:
+    def _render_group(self, person: Person, seed: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng([seed, 2])
-        if seed % VISITS:
+        if seed % GROUPS_PER_PERSON:
             person = random_people.another_place(person, rng)
         self.renderer.load_person(person.neutral, person.appearance)
         return render_group(self.renderer, person, rng)
@@ -199,7 +204,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """`realtalk data faces`: write what is missing of the training and validation shards."""
-    renderer = HeadRenderer(FaceKit.load(args.facekit), SIZE, args.supersample, DETAIL)
+    renderer = HeadRenderer(FaceKit.load(args.facekit), CROP_SIZE, args.supersample, DETAIL)
     renderer.hair_shadow = False
     maker = ShardMaker(renderer, SkinPainter(renderer, TEXTURE), args.unusual)
     maker.make(args.out / "val", range(args.val_shards), args.groups, VAL_SEED)

@@ -26,16 +26,9 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.face_model.landmarks import face_square
 from realtalk_ros.rendering.geometry import Geometry
+from realtalk_ros.training.common.group_layout import EXPRESSIONS, IMAGES, POSES, REFERENCES
 from realtalk_ros.training.synthetic.bundled_people import DISTANCE, PEOPLE, weights_of
-from realtalk_ros.training.synthetic.face_dataset import (
-    PER_POSE,
-    PICTURES,
-    POSES,
-    REFERENCES,
-    Shot,
-    render_shots,
-    write_shard,
-)
+from realtalk_ros.training.synthetic.face_dataset import Shot, render_shots, write_shard
 from realtalk_ros.training.synthetic.head_renderer import HeadRenderer
 from realtalk_ros.training.synthetic.random_expressions import random_expression
 from realtalk_ros.training.synthetic.random_people import Person
@@ -231,7 +224,7 @@ def write_groups(
         for pose in range(POSES):
             at = int(rng.integers(len(path)))
             shots.append((at, Shot(path[at], TEMPLATE_WEIGHTS, pose)))
-            more = [random_expression(rng) for _ in range(PER_POSE - 1)]
+            more = [random_expression(rng) for _ in range(EXPRESSIONS - 1)]
             shots += [(at, Shot(path[at], weights, pose)) for weights in more]
     # View by view: the renderer keeps the hair of the view that it drew last.
     rendered: dict[int, dict[str, np.ndarray]] = {}
@@ -239,12 +232,12 @@ def write_groups(
     for i in tqdm(by_view, desc="images of the avatar"):
         rendered[i] = render_shots(renderer, person, [shots[i][1]])
     made = []
-    for first in range(0, len(shots), PICTURES):
-        single = [rendered[i] for i in range(first, first + PICTURES)]
+    for first in range(0, len(shots), IMAGES):
+        single = [rendered[i] for i in range(first, first + IMAGES)]
         group = {
             k: np.concatenate([one[k] for one in single]) for k in single[0] if k != "identity"
         }
-        made.append(group | {"identity": person.identity, "base": person.resting})
+        made.append(group | {"identity": person.identity, "resting_weights": person.resting})
     for shard, start in enumerate(range(0, groups, per_shard)):
         write_shard(out / f"{shard:04d}.npz", made[start : start + per_shard])
 

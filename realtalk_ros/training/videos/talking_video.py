@@ -33,8 +33,9 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.output.mp4_writer import VideoWriter
+from realtalk_ros.training.common.group_layout import EXPRESSIONS, POSES, REFERENCES
 from realtalk_ros.training.synthetic import face_dataset, make_avatar, random_people
-from realtalk_ros.training.synthetic.face_dataset import PER_POSE, POSES, REFERENCES, Shot
+from realtalk_ros.training.synthetic.face_dataset import Shot
 from realtalk_ros.training.synthetic.head_renderer import HeadRenderer
 from realtalk_ros.training.synthetic.random_people import Person
 from realtalk_ros.training.synthetic.skin_texture import SkinPainter
@@ -144,7 +145,7 @@ def test_groups(
         shots = [Shot(random_view(), rest, -1) for _ in range(REFERENCES)]
         for pose in range(POSES):
             view = random_view()
-            chosen = rng.choice(len(weights), PER_POSE - 1, replace=False)
+            chosen = rng.choice(len(weights), EXPRESSIONS - 1, replace=False)
             shots += [Shot(view, rest, pose), *(Shot(view, weights[k], pose) for k in chosen)]
         groups.append(face_dataset.render_shots(renderer, person, shots))
     return groups

@@ -26,23 +26,18 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import EYES, LIPS
 from realtalk_ros.face_model.rotations import swap_track_order
-from realtalk_ros.training.synthetic.face_dataset import (
-    PER_POSE,
-    PICTURES,
-    POSES,
-    REFERENCES,
-    SIZE,
-)
+from realtalk_ros.training.common.group_layout import EXPRESSIONS, IMAGES, POSES, REFERENCES
 from realtalk_ros.training.synthetic.scene import LABELS
 
 # Pitch and yaw by which template and targets may differ: the smallest that leaves a choice.
 MAX_TURNS = np.radians([0.8, 1.6, 2.5])
 SHIFT, STRETCH = 0.02, 0.04  # of the square, at random: as if the detection were a little off
-TARGETS = PER_POSE - 1
+TARGETS = EXPRESSIONS - 1
 GROUPS = 32  # in a shard
 TEETH = [i for i, n in enumerate(arkit.NAMES) if n.startswith(("mouthUpperUp", "mouthLowerDown"))]
 BLINK = [arkit.INDEX["eyeBlinkLeft"], arkit.INDEX["eyeBlinkRight"]]
@@ -130,14 +125,14 @@ def _plan_poses(
 
 
 def random_crop(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(2, 3) affine map of a face's square, at random a little off, to SIZE pixels.
+    """(2, 3) affine map of a face's square, at random a little off, to CROP_SIZE pixels.
 
     square: middle x, y and side in pixels.
     """
     x, y, side = square
     x, y = np.array([x, y]) + rng.uniform(-SHIFT, SHIFT, 2) * side
-    scale = SIZE / (side * rng.uniform(1 - STRETCH, 1 + STRETCH))
-    return np.array([[scale, 0, SIZE / 2 - scale * x], [0, scale, SIZE / 2 - scale * y]])
+    scale = CROP_SIZE / (side * rng.uniform(1 - STRETCH, 1 + STRETCH))
+    return np.array([[scale, 0, CROP_SIZE / 2 - scale * x], [0, scale, CROP_SIZE / 2 - scale * y]])
 
 
 def similarity_transform(points: np.ndarray, onto: np.ndarray) -> np.ndarray:
@@ -164,8 +159,10 @@ def extract_patch(image: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np
     """The part of a picture that a crop needs, shrunk if the crop is smaller, and its map."""
     shrink = min(1.0, float(np.hypot(affine[0, 0], affine[1, 0])) / 0.8)
     back = np.linalg.inv(np.vstack([affine, [0, 0, 1]]))[:2]
-    corners = transform(np.array([[0, 0], [SIZE, 0], [SIZE, SIZE], [0, SIZE]]), back)
-    margin = 0.1 * SIZE * np.hypot(back[0, 0], back[1, 0])
+    corners = transform(
+        np.array([[0, 0], [CROP_SIZE, 0], [CROP_SIZE, CROP_SIZE], [0, CROP_SIZE]]), back
+    )
+    margin = 0.1 * CROP_SIZE * np.hypot(back[0, 0], back[1, 0])
     low = np.maximum(np.floor(corners.min(0) - margin), 0).astype(int)
     high = np.minimum(np.ceil(corners.max(0) + margin), image.shape[1::-1]).astype(int)
     part = image[low[1] : max(high[1], low[1] + 1), low[0] : max(high[0], low[0] + 1)]
@@ -178,21 +175,25 @@ def extract_patch(image: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np
 
 
 def warp(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """(SIZE, SIZE, 3): the picture under an affine map (2, 3)."""
+    """(CROP_SIZE, CROP_SIZE, 3): the picture under an affine map (2, 3)."""
     # Landmarks count from a pixel's corner, OpenCV from its middle.
     shift = affine[:, 2] + 0.5 * affine[:, :2].sum(1) - 0.5
     affine = np.column_stack([affine[:, :2], shift])
     return cv2.warpAffine(
-        image, affine, (SIZE, SIZE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        image,
+        affine,
+        (CROP_SIZE, CROP_SIZE),
+        flags=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
     )
 
 
 def rigid_mask(points: np.ndarray) -> np.ndarray:
-    """(SIZE, SIZE) uint8, 255 where a face of 68 landmarks moves little with its expression.
+    """(256, 256) uint8, 255 where a face of 68 landmarks moves little with its expression.
 
     That is the nose, the upper cheeks and the skin around the eyes.
     """
-    middle, mask = points[27:36].mean(0), np.zeros((SIZE, SIZE), np.uint8)
+    middle, mask = points[27:36].mean(0), np.zeros((CROP_SIZE, CROP_SIZE), np.uint8)
     sides = middle + 0.85 * (points[[0, 1, 2, 14, 15, 16]] - middle)
     up = 0.25 * (points[EYES].mean(0) - points[LIPS].mean(0))
     rim = np.concatenate([sides, points[31:36], points[17:27] + up]).astype(np.float32)
@@ -241,8 +242,8 @@ def fill_polygon(points: np.ndarray, image: np.ndarray, value: int) -> None:
 
 
 def segment(points: np.ndarray) -> np.ndarray:
-    """(SIZE, SIZE) uint8: those of scene.LABELS that 68 landmarks outline."""
-    image = np.zeros((SIZE, SIZE), np.uint8)
+    """(CROP_SIZE, CROP_SIZE) uint8: those of scene.LABELS that 68 landmarks outline."""
+    image = np.zeros((CROP_SIZE, CROP_SIZE), np.uint8)
     for name, polygon in (
         ("skin", face_outline(points)), ("lips", points[48:60]), ("mouth", points[60:68]),
         ("eyes", points[36:42]), ("eyes", points[42:48]),
@@ -252,11 +253,11 @@ def segment(points: np.ndarray) -> np.ndarray:
 
 
 def expression_mask(*faces: np.ndarray) -> np.ndarray:
-    """(SIZE, SIZE, 1) 0..1, soft: where the expression changes any of the faces (68, 2).
+    """(CROP_SIZE, CROP_SIZE, 1) 0..1, soft: where the expression changes any of the faces (68, 2).
 
     From the brows to below the chin, without the outline of temples and cheeks.
     """
-    mask = np.zeros((SIZE, SIZE), np.uint8)
+    mask = np.zeros((CROP_SIZE, CROP_SIZE), np.uint8)
     for points in faces:
         middle = points[27:36].mean(0)
         up = 0.2 * (points[EYES].mean(0) - points[LIPS].mean(0))
@@ -264,19 +265,19 @@ def expression_mask(*faces: np.ndarray) -> np.ndarray:
         chin = points[LIPS].mean(0) + 1.12 * (points[6:11] - points[LIPS].mean(0))
         rim = np.concatenate([sides, chin, points[17:27] + up])
         fill_polygon(cv2.convexHull(rim.astype(np.float32))[:, 0], mask, 255)
-    soft = cv2.GaussianBlur(mask, (0, 0), BLEND_WIDTH * SIZE).astype(np.float32) / 255
+    soft = cv2.GaussianBlur(mask, (0, 0), BLEND_WIDTH * CROP_SIZE).astype(np.float32) / 255
     return soft[..., None]
 
 
 def change_mask(template: np.ndarray, picture: np.ndarray, rigid: np.ndarray) -> np.ndarray:
-    """(SIZE, SIZE, 1) 0..1, soft: where two pictures differ by more than their noise.
+    """(CROP_SIZE, CROP_SIZE, 1) 0..1, soft: where two pictures differ by more than their noise.
 
     rigid: of `rigid_mask`, where only noise differs.
     """
     change = np.abs(picture - template).max(2)
-    change = cv2.GaussianBlur(change, (0, 0), SIZE / 64)
+    change = cv2.GaussianBlur(change, (0, 0), CROP_SIZE / 64)
     noise = max(1.0, float(np.median(change[rigid > 0]))) if rigid.any() else 1.0
-    return cv2.GaussianBlur(np.clip(change / noise - 1.5, 0, 1), (0, 0), SIZE / 64)[..., None]
+    return cv2.GaussianBlur(np.clip(change / noise - 1.5, 0, 1), (0, 0), CROP_SIZE / 64)[..., None]
 
 
 def make_shards(
@@ -292,12 +293,12 @@ def make_shards(
         for g, plan in enumerate(shard):
             for n, frame in enumerate(plan.frames):
                 wanted.setdefault(int(frame), []).append((s, g, n))
-    missing = [len(shard) * PICTURES for shard in shards]
+    missing = [len(shard) * IMAGES for shard in shards]
     patches: dict[int, list[list]] = {}  # shard -> group -> patches and their maps
     done = 0
     for number, (_, image) in enumerate(frames):
         for s, g, n in wanted.get(number, ()):
-            groups = patches.setdefault(s, [[None] * PICTURES for _ in shards[s]])
+            groups = patches.setdefault(s, [[None] * IMAGES for _ in shards[s]])
             groups[g][n] = extract_patch(image, shards[s][g].maps[n])
             missing[s] -= 1
         while done < len(shards) and missing[done] == 0:
@@ -316,9 +317,9 @@ def make_group(
         [transform(track.landmarks[k], m) for k, m in zip(plan.frames, plan.maps, strict=True)]
     )
     images = np.stack([warp(*patch) for patch in patches])
-    for first in range(REFERENCES, PICTURES, PER_POSE):
+    for first in range(REFERENCES, IMAGES, EXPRESSIONS):
         template = images[first].copy()
-        for n in range(first + 1, first + PER_POSE):
+        for n in range(first + 1, first + EXPRESSIONS):
             refined = refine_alignment(template, images[n], landmarks[first], landmarks[n])
             landmarks[n] = transform(landmarks[n], refined)
             image, affine = patches[n]
@@ -330,7 +331,9 @@ def make_group(
         "images": images,
         "weights": track.weights[plan.frames],
         "landmarks": landmarks.astype(np.float32),
-        "pose": np.repeat([-1, *range(POSES)], [REFERENCES, *[PER_POSE] * POSES]).astype(np.int32),
+        "pose": np.repeat([-1, *range(POSES)], [REFERENCES, *[EXPRESSIONS] * POSES]).astype(
+            np.int32
+        ),
         "identity": track.identity,
         "masks": np.stack([segment(points) for points in landmarks]),
         "rotation": swap_track_order(track.rotation[plan.frames]),
