@@ -27,7 +27,7 @@ from realtalk_ros.rendering.reference_selection import ReferenceSelector, farthe
 pytest.importorskip("scipy")
 
 from realtalk_ros.commands import enroll, track
-from realtalk_ros.enroll import fit, photo_to_avatar, tracker, video_to_avatar
+from realtalk_ros.enroll import face_detector, fit, photo_to_avatar, video_to_avatar
 from realtalk_ros.enroll.face_tracks import Track
 
 # The same in each run: one draw in 300 looks like sound, which "has no pictures".
@@ -150,10 +150,10 @@ def test_broken_videos_are_refused(tmp_path, capsys, content, word):
 def mesh(size=300.0, x=256.0, y=246.0, turn=0.0):
     """A Face of 478 landmarks, those of the fitted model true and the others in the middle."""
     model = fit.mesh_model()
-    found = np.full((tracker.POINTS, 2), (x, y), np.float32)
+    found = np.full((face_detector.POINTS, 2), (x, y), np.float32)
     pose = fit.Pose(0.0, turn, 0.0, x, y, size / 16.0)
     found[model.index] = pose.project(model.mean)
-    return tracker.DetectedFace(found)
+    return face_detector.DetectedFace(found)
 
 
 def test_one_large_face_from_the_front_is_wanted():
@@ -187,12 +187,12 @@ def test_a_missing_tracker_says_what_to_install(monkeypatch, tmp_path):
         patch.delitem(sys.modules, "mediapipe", raising=False)
         patch.setattr(builtins, "__import__", no_mediapipe)
         with pytest.raises(RealTalkError, match=r"needs (mediapipe|MediaPipe).*--landmarks"):
-            tracker.Tracker()
+            face_detector.FaceDetector()
     fake_mediapipe(monkeypatch, __version__="1.0")  # one without a model
     with pytest.raises(RealTalkError, match=r"1\.0 carries no face model.*face_landmarker.task"):
-        tracker.Tracker()
+        face_detector.FaceDetector()
     with pytest.raises(RealTalkError, match="is no file: download"):
-        tracker.Tracker(tmp_path / "face_landmarker.task")
+        face_detector.FaceDetector(tmp_path / "face_landmarker.task")
 
 
 def test_a_task_file_tells_landmarks_and_weights(monkeypatch, tmp_path):
@@ -202,7 +202,7 @@ def test_a_task_file_tells_landmarks_and_weights(monkeypatch, tmp_path):
     shapes = [types.SimpleNamespace(category_name=n, score=s)
               for n, s in (("_neutral", 0.9), ("jawOpen", 0.5))]  # fmt: skip
     answer = types.SimpleNamespace(
-        face_landmarks=[[mark] * tracker.POINTS], face_blendshapes=[shapes]
+        face_landmarks=[[mark] * face_detector.POINTS], face_blendshapes=[shapes]
     )
     model = types.SimpleNamespace(detect=lambda picture: answer, close=lambda: None)
     vision = types.SimpleNamespace(
@@ -213,7 +213,7 @@ def test_a_task_file_tells_landmarks_and_weights(monkeypatch, tmp_path):
         monkeypatch, tasks=types.SimpleNamespace(vision=vision, BaseOptions=dict),
         Image=lambda **how: how["data"], ImageFormat=types.SimpleNamespace(SRGB=1),
     )  # fmt: skip
-    with tracker.Tracker(tmp_path / "a.task") as found:
+    with face_detector.FaceDetector(tmp_path / "a.task") as found:
         (face,) = found.find(np.zeros((200, 400, 3), np.uint8))
     assert (face.points == (200, 50)).all()
     assert face.blendshapes[arkit.INDEX["jawOpen"]] == 0.5 and face.blendshapes.sum() == 0.5
@@ -279,7 +279,7 @@ def test_a_smile_is_brought_to_rest(monkeypatch):
     x, y, side = photo_to_avatar.square(pose, person)
     scale = photo_to_avatar.CROP / side
     pose = fit.Pose(0.02, 0.05, 0.0, 256 + (256 - x) * scale, 246 + (246 - y) * scale, 12.9 * scale)
-    found = np.full((tracker.POINTS, 2), 256, np.float32)
+    found = np.full((face_detector.POINTS, 2), 256, np.float32)
     found[model.index] = pose.project(model.shape(person, smile))
     picture = np.full((512, 512, 3), 150, np.uint8)
     row = {int(number): k for k, number in enumerate(model.index)}
@@ -287,8 +287,8 @@ def test_a_smile_is_brought_to_rest(monkeypatch):
     inner = at[[row[k] for k in (78, 80, 81, 82, 13, 312, 311, 310, 308, 318, 402, 317, 14, 87,
                                  178, 88)]]  # fmt: skip
     cv2.fillPoly(picture, [np.round(inner).astype(np.int32)], (255, 255, 255))  # teeth
-    Seen.face = tracker.DetectedFace(found)
-    monkeypatch.setattr(enroll, "Tracker", Seen)
+    Seen.face = face_detector.DetectedFace(found)
+    monkeypatch.setattr(enroll, "FaceDetector", Seen)
     made = enroll.from_picture(picture, "it", None)
     assert len(made.references) == 2 and made.expressions is None
     assert made.reference_weights[0][arkit.INDEX["mouthSmileLeft"]] > 0.4
@@ -444,7 +444,7 @@ def test_a_real_photo_becomes_an_avatar_that_opens_its_mouth(tmp_path, capsys):
     cv2.imwrite(str(tmp_path / "face.png"), astronaut[..., ::-1])
     assert main(arguments(tmp_path)) == 0
     renderer = FaceRenderer(Avatar.load(tmp_path / "ann"))
-    with tracker.Tracker() as found:
+    with face_detector.FaceDetector() as found:
         for said in (weights(), weights(jawOpen=0.2, mouthUpperUp=0.3), weights(mouthPucker=0.5)):
             (face,) = found.find(renderer.render(said, 5))
             assert face.size > 200

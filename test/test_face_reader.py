@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("scipy")
 
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.enroll import face_reader, fit, mediapipe_points, tracker
+from realtalk_ros.enroll import face_detector, face_reader, fit, mediapipe_points
 from realtalk_ros.enroll import mesh_tracker as films
 from realtalk_ros.face_model import arkit, landmarks
 
@@ -113,7 +113,7 @@ def test_a_film_has_the_shape_that_was_read_spread_over_it(monkeypatch):
             number = int(image[0, 0, 0])
             found = np.full((478, 2), 256, np.float32)
             found[model.index] = pose.project(model.shape(np.zeros(100), opened[number]))
-            return [] if number in hidden else [tracker.DetectedFace(found)]
+            return [] if number in hidden else [face_detector.DetectedFace(found)]
 
     class Reader:
         def read(self, image, mesh):
@@ -121,7 +121,7 @@ def test_a_film_has_the_shape_that_was_read_spread_over_it(monkeypatch):
             shown = landmarks.load().points(opened[read[-1]], identity)
             return face_reader.Reading(pose.project(shown), 0.5 * identity)
 
-    monkeypatch.setattr(films, "Tracker", Seen)
+    monkeypatch.setattr(films, "FaceDetector", Seen)
     monkeypatch.setattr(face_reader, "ShapeReader", Reader)
     used = []
     refine_identity = face_reader.refine_identity

@@ -380,7 +380,7 @@ def test_lips_are_compared_as_an_independent_detector_finds_them(monkeypatch):
             points[:, 1] += picture.mean()
             return [SimpleNamespace(points=points)] if picture.any() else []
 
-    monkeypatch.setattr(lip_detector, "Tracker", Detector)
+    monkeypatch.setattr(lip_detector, "FaceDetector", Detector)
     pictures = [np.full((8, 8, 3), level, np.uint8) for level in (5, 2, 9)]
     found = lip_detector.LipDetector().compare(*pictures)
     assert found["found_lips_px"] == 3 and found["found_lips_px_of_template"] == 7

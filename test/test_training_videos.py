@@ -219,10 +219,10 @@ def test_a_folder_without_videos_is_refused(tmp_path):
         build.Builder(tmp_path, tmp_path / "out", 8, lambda: None).build()
 
 
-def watch_of(images) -> face_tracks.Watch:
-    watch = face_tracks.Watch()
-    assert len(list(watch.watch(enumerate(images)))) == len(images)
-    return watch
+def statistics_of(images) -> face_tracks.FrameStatistics:
+    statistics = face_tracks.FrameStatistics()
+    assert len(list(statistics.collect(enumerate(images)))) == len(images)
+    return statistics
 
 
 def test_spans_end_at_cuts_and_leave_out_what_is_bad():
@@ -237,7 +237,7 @@ def test_spans_end_at_cuts_and_leave_out_what_is_bad():
     jump = still.rest.copy()
     jump[60] += 40
     found, left_out = face_tracks.spans(
-        replace(still, rotation=rotation, rest=jump), watch_of(images)
+        replace(still, rotation=rotation, rest=jump), statistics_of(images)
     )
     # 60 jumps there, 61 back; a cut at 100 loses nothing but what is too short before it.
     assert found == [range(60), range(100, 180), range(200, 255)]
@@ -248,11 +248,11 @@ def test_spans_end_at_cuts_and_leave_out_what_is_bad():
 
 def test_a_face_may_be_too_small_or_leave_the_picture():
     small = ground_truth(np.zeros((60, 52), np.float32))
-    watch = watch_of([face(k) for k in range(60)])
-    assert face_tracks.spans(small, watch)[0] == [range(60)]
-    left_out = face_tracks.spans(replace(small, rest=small.rest * 0.5 + 60), watch)[1]
+    statistics = statistics_of([face(k) for k in range(60)])
+    assert face_tracks.spans(small, statistics)[0] == [range(60)]
+    left_out = face_tracks.spans(replace(small, rest=small.rest * 0.5 + 60), statistics)[1]
     assert left_out == {"face too small": 60}
-    left_out = face_tracks.spans(replace(small, rest=small.rest + 80), watch)[1]
+    left_out = face_tracks.spans(replace(small, rest=small.rest + 80), statistics)[1]
     assert left_out == {"face leaves the picture": 60}
 
 

@@ -19,9 +19,9 @@ from realtalk_ros.avatar.avatar import MAX_NAME, can_be_folder
 from realtalk_ros.commands.track import follow, open_video, require_scipy
 from realtalk_ros.enroll import fit, photo_to_avatar
 from realtalk_ros.enroll.avatar_writer import Enrolment, write_folder
+from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
 from realtalk_ros.enroll.face_reader import ShapeReader, refine_identity
 from realtalk_ros.enroll.photo_to_avatar import Portrait
-from realtalk_ros.enroll.tracker import DetectedFace, Tracker
 from realtalk_ros.enroll.video_to_avatar import TrackedVideo
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
@@ -190,15 +190,15 @@ def check_pose(pose: fit.Pose, error: float, where: str) -> None:
 def from_picture(picture: np.ndarray, where: Path | str, landmarker: Path | None) -> Enrolment:
     """Of a photo, by the tracker. Raises RealTalkError."""
     model = fit.mesh_model()
-    with Tracker(landmarker) as tracker:
-        face = one_face(tracker.find(picture), str(where))
+    with FaceDetector(landmarker) as detector:
+        face = one_face(detector.find(picture), str(where))
         mesh = model.choose(face.points[None])
         who = fit.fit(model, mesh)
         check_pose(who.poses[0], float(who.error[0]), str(where))
         shown, rest = portraits(picture, face.points, who, 0)
         # Seen again, larger and upright: what is there only at first sight is no face, or lies on
         # its head.
-        again = tracker.find(shown.image)
+        again = detector.find(shown.image)
     off = model.choose(again[0].points) - shown.points if again else np.inf
     if not np.median(np.abs(off)) < MAX_CHANGE * photo_to_avatar.CROP:
         check_pose(who.poses[0], np.inf, str(where))
@@ -362,8 +362,8 @@ def from_video(path: Path, landmarker: Path | None, silent: bool = False) -> Enr
 def calmest_portrait(video: TrackedVideo, landmarker: Path | None) -> Portrait:
     """The face at rest, of the frame in which it does the least."""
     picture = video.picture(video.calmest())
-    with Tracker(landmarker) as tracker:
-        face = one_face(tracker.find(picture), str(video.path))
+    with FaceDetector(landmarker) as detector:
+        face = one_face(detector.find(picture), str(video.path))
     model = fit.mesh_model()
     weights, pose, error = fit.Fitter(model, video.track.identity).fit(model.choose(face.points))
     who = fit.Fit(video.track.identity, weights[None], [pose], np.array([error]))

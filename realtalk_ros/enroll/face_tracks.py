@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is known of the face in every frame of a video, and which frames are worth learning from.
 
-A tracker fills a `Track`; `Watch` looks at the pictures as they pass by on their way to it; `spans`
-cuts the video into stretches in which one face is seen well, and counts the rest by reason.
+A tracker fills a `Track`. `FrameStatistics` looks at the frames as they pass by on their way to it.
+`spans` cuts the video into stretches in which one face is seen well, and counts the rest by reason.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_OUTSIDE = 0.12  # of the square's side may stick out of the picture
 CUT = 0.35  # histogram distance of two frames that belong to two shots
 MIN_SPAN = 2.0  # s
 MAX_GAP = 0.25  # s from one frame to the next; a longer hole in the video ends a span
-# Of `Watch.sharpness`; measured on synthetic faces: see docs/data.md.
+# Of `FrameStatistics.sharpness`; measured on synthetic faces: see docs/data.md.
 MIN_SHARPNESS = 0.3
 SCALES = (128, 256, 512)  # heights of a frame at which its sharpness is looked at
 CELLS = 16  # of a frame, along each side
@@ -86,14 +86,14 @@ class Track:
         return replace(track, rotation=swap_track_order(track.rotation))
 
 
-class Tracker(Protocol):
+class VideoTracker(Protocol):
     """Sees the frames of one video in their order, and only once."""
 
     def track(self, frames: Iterable[tuple[float, np.ndarray]]) -> Track:
         """frames: time in s and uint8 BGR (h, w, 3). Returns a row for each."""
 
 
-class Watch:
+class FrameStatistics:
     """Passes frames on and keeps, of each, what tells shots and blur apart (some 3 kB)."""
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ class Watch:
         self._changes: list[float] = []
         self._detail: list[np.ndarray] = []  # (SCALES, CELLS, CELLS)
 
-    def watch(self, frames: Iterable[tuple[float, np.ndarray]]) -> Iterator:
+    def collect(self, frames: Iterable[tuple[float, np.ndarray]]) -> Iterator:
         for time, image in frames:
             height, width = image.shape[:2]
             self.size = width, height
@@ -164,15 +164,15 @@ def detail(grey: np.ndarray, height: int) -> np.ndarray:
     return (fine / (slope + 1.0)).astype(np.float16)
 
 
-def spans(track: Track, watch: Watch) -> tuple[list[range], Counter[str]]:
+def spans(track: Track, statistics: FrameStatistics) -> tuple[list[range], Counter[str]]:
     """Stretches of good frames, and how many frames each reason left out."""
     squares = track.squares()
-    (x, y, side), (width, height) = squares.T, watch.size
+    (x, y, side), (width, height) = squares.T, statistics.size
     out = np.max([side / 2 - x, x + side / 2 - width, side / 2 - y, y + side / 2 - height], 0)
     steps = np.abs(np.diff(squares, axis=0, prepend=squares[:1])).max(1) / np.maximum(side, 1)
     one = track.faces == 1
     steps[1:][~one[:-1]] = 0
-    cuts, gaps = watch.cuts(), np.diff(track.time, prepend=track.time[:1]) > MAX_GAP
+    cuts, gaps = statistics.cuts(), np.diff(track.time, prepend=track.time[:1]) > MAX_GAP
     steps[cuts | gaps] = 0
     reasons = (
         ("no face", track.faces == 0),
@@ -181,7 +181,7 @@ def spans(track: Track, watch: Watch) -> tuple[list[range], Counter[str]]:
         ("turned away", (np.abs(track.rotation[:, :2]) > (MAX_PITCH, MAX_YAW)).any(1)),
         ("face leaves the picture", out > MAX_OUTSIDE * side),
         ("track jumps", steps > MAX_JUMP),
-        ("blurred", watch.sharpness(squares) < MIN_SHARPNESS),
+        ("blurred", statistics.sharpness(squares) < MIN_SHARPNESS),
     )
     why = np.full(len(track), "", object)
     for name, bad in reasons:

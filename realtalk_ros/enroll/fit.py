@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The 3D face model fitted to landmarks in pictures: who it is, what the face does, where it is.
 
-    model = fit.mesh_model()                    # for the 478 landmarks of tracker.Tracker
+    model = fit.mesh_model()                    # for the 478 landmarks of a FaceDetector
     who = fit.fit(model, model.choose(points))  # (n, 478, 2) pixels, n pictures of one person
     who.identity, who.weights[k], who.poses[k], who.error[k]
 

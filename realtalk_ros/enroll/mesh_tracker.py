@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from realtalk_ros.enroll import face_reader, fit
+from realtalk_ros.enroll.face_detector import POINTS, FaceDetector
 from realtalk_ros.enroll.face_tracks import Track
-from realtalk_ros.enroll.tracker import POINTS, Tracker
 from realtalk_ros.face_model import arkit, landmarks
 
 # So many frames, up to twice as many, spread over the video, give a person's shape.
@@ -22,19 +22,19 @@ MAX_ERROR = (
 
 
 class MeshTracker:
-    """A face_tracks.Tracker. Raises RealTalkError where MediaPipe or its model is missing."""
+    """A face_tracks.VideoTracker. Raises RealTalkError where MediaPipe or its model is missing."""
 
     def __init__(self, landmarker: Path | None = None):
         self._landmarker, self._model = landmarker, fit.mesh_model()
         self._reader = face_reader.ShapeReader()
-        Tracker(landmarker, video=True).close()  # says what is missing before the work begins
+        FaceDetector(landmarker, video=True).close()  # says what is missing before the work begins
 
     def track(self, frames: Iterable[tuple[float, np.ndarray]]) -> Track:
         time, faces, points = [], [], []
         # What our reader sees in every `stride`th face, and the frame's number.
         read: dict[int, tuple[int, face_reader.Reading]] = {}
         shows, stride = 0, 1
-        with Tracker(self._landmarker, video=True) as tracker:
+        with FaceDetector(self._landmarker, video=True) as tracker:
             for at, image in frames:
                 found = tracker.find(image)
                 time.append(at)

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.enroll.mediapipe_points import VERTICES
-from realtalk_ros.enroll.tracker import Tracker
 
 LIP_VERTICES = list(VERTICES[0.008])
 MIDDLE = 13, 14  # of the inner lips, upper and lower
@@ -17,7 +17,7 @@ class LipDetector:
     """Raises RealTalkError, with what to install, where MediaPipe is missing."""
 
     def __init__(self) -> None:
-        self._tracker = Tracker()
+        self._detector = FaceDetector()
 
     def compare(
         self, rendered: np.ndarray, truth: np.ndarray, template: np.ndarray
@@ -34,7 +34,7 @@ class LipDetector:
         }
 
     def _find(self, image: np.ndarray) -> np.ndarray | None:
-        faces = self._tracker.find(image)
+        faces = self._detector.find(image)
         return faces[0].points if len(faces) == 1 else None
 
 

@@ -33,7 +33,7 @@ import numpy as np
 from tqdm import tqdm
 
 from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
-from realtalk_ros.enroll.face_tracks import MIN_SPAN, Track, Tracker, Watch, spans
+from realtalk_ros.enroll.face_tracks import MIN_SPAN, FrameStatistics, Track, VideoTracker, spans
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.face_model.rotations import flip_roll
@@ -61,7 +61,9 @@ class Builder:
     rate: pictures a second to learn from; open_tracker: called if a video has no track.
     """
 
-    def __init__(self, folder: Path, out: Path, rate: float, open_tracker: Callable[[], Tracker]):
+    def __init__(
+        self, folder: Path, out: Path, rate: float, open_tracker: Callable[[], VideoTracker]
+    ):
         self.folder, self.out, self.rate, self.open_tracker = folder, out, rate, open_tracker
 
     def videos(self) -> list[Path]:
@@ -120,11 +122,11 @@ class Builder:
 
     def write_data(self, path: Path, name: str, row: dict) -> None:
         """Tracks, checks and writes one video; fills its `row`. Raises what is wrong with it."""
-        video, watch = Clip(path), Watch()
-        track = self.track(path, video, watch)
+        video, statistics = Clip(path), FrameStatistics()
+        track = self.track(path, video, statistics)
         row["video_s"] = round(float(track.time[-1] - track.time[0]), 2)
         frame_s = row["video_s"] / max(1, len(track) - 1)
-        stretches, left_out = spans(track, watch)
+        stretches, left_out = spans(track, statistics)
         predicted = None
         if video.has_sound:
             predicted = PredictedExpression.read(path)
@@ -151,9 +153,9 @@ class Builder:
         stamp = "_".join(map(str, file_stamp(path)))
         return path.with_suffix(".npz"), self.out / "tracks" / f"{name}_{stamp}.npz"
 
-    def track(self, path: Path, video: Clip, watch: Watch) -> Track:
-        """The known track of a video, or a new one. `watch` sees every frame either way."""
-        frames = watch.watch(with_progress(video, path.name))
+    def track(self, path: Path, video: Clip, statistics: FrameStatistics) -> Track:
+        """The known track of a video, or a new one. `statistics` sees every frame either way."""
+        frames = statistics.collect(with_progress(video, path.name))
         for known in self.known_tracks(path):
             if known.is_file():
                 track, count = Track.load(known), sum(1 for _ in frames)

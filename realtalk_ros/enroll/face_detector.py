@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faces in pictures and videos: MediaPipe's face mesh behind one small class.
 
-    with Tracker(video=True, max_faces=2) as tracker:
+    with FaceDetector(video=True, max_faces=2) as detector:
         for image in frames:                        # uint8 BGR (height, width, 3)
-            faces = tracker.find(image)             # largest first; [] where there is none
+            faces = detector.find(image)             # largest first; [] where there is none
 
 MediaPipe (Apache-2.0) is not part of this package: its extra `enroll` brings the last version whose
 wheels carry the model (0.10.21: Python up to 3.12, numpy below 2). Later ones need a
@@ -58,7 +58,7 @@ class DetectedFace:
         return self.points[:468].mean(0)
 
 
-class Tracker:
+class FaceDetector:
     """Finds faces. `video`: successive frames of one video, which is faster and steadier.
 
     Raises RealTalkError, with what to install, where MediaPipe or its model is missing.
@@ -184,7 +184,7 @@ class Tracker:
             if model is not None:
                 model.close()
 
-    def __enter__(self) -> Tracker:
+    def __enter__(self) -> FaceDetector:
         return self
 
     def __exit__(self, *_: object) -> None:
