@@ -534,7 +534,7 @@ def test_convolutions_can_be_kept_and_foreign_ones_are_refused(tmp_path, sampler
     assert "\n" not in str(caught.value)
 
     data, work = f"--data={tmp_path}", f"--work={tmp_path / 'none'}"
-    assert main(["train", "expression", data, work, "--keep-hearing", "--hearing-minutes=0"]) == 2
+    assert main(["train", "expression", data, work, "--freeze-encoder", "--phone-minutes=0"]) == 2
     assert "nothing has taught the convolutions" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
 

@@ -58,7 +58,7 @@ def data(tmp_path_factory):
 
 
 def arguments(module, **options):
-    """Of a command: `minutes=3` is --minutes 3, `no_guide=True` is --no-guide."""
+    """Of a command: `minutes=3` is --minutes 3, `no_perceptual_net=True` is --no-perceptual-net."""
     parser = argparse.ArgumentParser()
     module.add_arguments(parser)
     words = []
@@ -84,12 +84,14 @@ def perceptual_net(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("reader")
     options = {"data": data, "out": out, "minutes": 0.03, "people": 2, "device": "cpu"}
     landmark_net.run(arguments(landmark_net, **options))
-    assert (out / "judge.pt").exists()
-    return out / "guide.pt"
+    assert (out / "evaluation.pt").exists()
+    return out / "perceptual.pt"
 
 
 def test_training_lowers_the_losses_and_resumes(data, perceptual_net, tmp_path):
-    settings = config(data=data, guide=perceptual_net, out=tmp_path, groups=2, critic_from=2)
+    settings = config(
+        data=data, perceptual_net=perceptual_net, out=tmp_path, groups=2, discriminator_from=2
+    )
     torch.manual_seed(1)
     trainer = Trainer(small(), settings)
     dataset, rng = FaceDataset(data / "train"), np.random.default_rng(0)
@@ -114,8 +116,8 @@ def test_training_lowers_the_losses_and_resumes(data, perceptual_net, tmp_path):
 def test_a_trainings_settings_lie_beside_its_weights(data, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "validate", lambda *_: {"psnr": 0.0})
     train.run(arguments(
-        train, data=data, no_guide=True, critic_from=-1, out=tmp_path / "out", minutes=0.02,
-        groups=1, lr=1e-3, export=tmp_path / "models", device="cpu",
+        train, data=data, no_perceptual_net=True, discriminator_from=-1, out=tmp_path / "out",
+        minutes=0.02, groups=1, lr=1e-3, export=tmp_path / "models", device="cpu",
     ))  # fmt: skip
     written = json.loads((tmp_path / "out" / "config.json").read_text())
     assert written["learning_rate"] == 1e-3 and written["groups"] == 1
@@ -126,7 +128,7 @@ def test_a_trainings_settings_lie_beside_its_weights(data, tmp_path, monkeypatch
 
 @pytest.mark.parametrize("part", list(ABLATIONS))
 def test_a_network_without_a_part_learns_from_the_whole_ones_weights(data, tmp_path, part):
-    options = {"data": data, "no_guide": True, "out": tmp_path, "critic_from": -1}
+    options = {"data": data, "no_perceptual_net": True, "out": tmp_path, "discriminator_from": -1}
     Trainer(small(), config(**options)).save(tmp_path / "whole.pt")
     trainer = Trainer(small(**{ABLATIONS[part]: False}), config(**options, without=part))
     trainer.start_from(tmp_path / "whole.pt")
@@ -357,11 +359,11 @@ def test_the_exported_network_renders_what_torch_does(tmp_path):
 
 def test_evaluation_measures_a_checkpoint(data, perceptual_net, tmp_path, capsys):
     pytest.importorskip("skimage", reason="evaluation needs scikit-image")
-    trainer = Trainer(small(), config(data=data, no_guide=True, out=tmp_path))
+    trainer = Trainer(small(), config(data=data, no_perceptual_net=True, out=tmp_path))
     trainer.save(tmp_path / "checkpoint.pt")
     evaluate.run(arguments(
-        evaluate, data=data, judge=perceptual_net.with_name("judge.pt"), people=2, json=True,
-        checkpoint=tmp_path / "checkpoint.pt", sheet=tmp_path / "sheet.png",
+        evaluate, data=data, evaluation_net=perceptual_net.with_name("evaluation.pt"), people=2,
+        json=True, checkpoint=tmp_path / "checkpoint.pt", sheet=tmp_path / "sheet.png",
     ))  # fmt: skip
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures["pictures"] == 8 and figures["still"] == 0
@@ -394,7 +396,7 @@ def test_what_is_missing_is_said(data, tmp_path):
         train.run(arguments(train, device="cpu", **options))
 
     with pytest.raises(RealTalkError, match="train reader"):
-        run(data=data, out=tmp_path, guide=tmp_path / "no")
+        run(data=data, out=tmp_path, perceptual_net=tmp_path / "no")
     with pytest.raises(RealTalkError, match="data faces"):
         run(data=tmp_path, out=tmp_path)
     with pytest.raises(RealTalkError, match="data videos"):
@@ -460,7 +462,7 @@ def test_one_face_starts_from_what_is_installed(data, tmp_path, monkeypatch):
     train.check_encoder(model)
 
     # It learns what the mouth looks like; elsewhere it is held to the installed network.
-    trainer = Trainer(model.dims, config(avatar="me", no_guide=True))
+    trainer = Trainer(model.dims, config(avatar="me", no_perceptual_net=True))
     trainer.load_installed()
     trainer.keep_original()
     batch, errors = batch_of(FaceDataset(data / "val")[0]), []
@@ -483,7 +485,7 @@ def with_old_names(weights, names):
 
 
 def test_checkpoints_of_older_versions_are_read(data, perceptual_net, tmp_path):
-    trainer = Trainer(small(), config(data=data, no_guide=True, out=tmp_path))
+    trainer = Trainer(small(), config(data=data, no_perceptual_net=True, out=tmp_path))
     trainer.save(tmp_path / "new.pt")
     saved = torch.load(tmp_path / "new.pt", weights_only=True)
     for part in ("model", "average"):
@@ -495,7 +497,7 @@ def test_checkpoints_of_older_versions_are_read(data, perceptual_net, tmp_path):
     for old, new in checkpoint.OLD_DIMENSIONS.items():
         saved["dimensions"][old] = saved["dimensions"].pop(new)
     torch.save(saved, tmp_path / "old.pt")
-    again = Trainer(small(), config(data=data, no_guide=True, out=tmp_path))
+    again = Trainer(small(), config(data=data, no_perceptual_net=True, out=tmp_path))
     again.resume(tmp_path / "old.pt")
     for name, value in trainer.model.state_dict().items():
         assert torch.equal(value, again.model.state_dict()[name]), name
@@ -506,8 +508,8 @@ def test_checkpoints_of_older_versions_are_read(data, perceptual_net, tmp_path):
     saved["model"] = with_old_names(saved["model"], landmark_net.OLD_PARAMETERS)
     for old, new in landmark_net.OLD_ENTRIES.items():
         saved[old] = saved.pop(new)
-    torch.save(saved, tmp_path / "guide.pt")
-    net, image = landmark_net.load(tmp_path / "guide.pt"), torch.rand(1, 3, SIZE, SIZE)
+    torch.save(saved, tmp_path / "perceptual.pt")
+    net, image = landmark_net.load(tmp_path / "perceptual.pt"), torch.rand(1, 3, SIZE, SIZE)
     wanted = landmark_net.load(perceptual_net)(image)
     assert torch.equal(net(image).landmarks, wanted.landmarks)
 

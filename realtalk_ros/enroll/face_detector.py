@@ -85,9 +85,8 @@ class FaceDetector:
             self._open_task(mediapipe, Path(landmarker), max_faces)
         else:
             self._open_mesh(mediapipe, max_faces)
-        self._look(
-            np.zeros((48, 64, 3), np.uint8)
-        )  # after it, its threads have logged what they log
+        # The first run: its threads log what they log, and are silenced.
+        self._look(np.zeros((48, 64, 3), np.uint8))
 
     def _open_mesh(self, mediapipe: Any, max_faces: int) -> None:
         try:

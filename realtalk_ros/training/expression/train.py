@@ -140,17 +140,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--work", type=Path, default=default.work,
         help="where checkpoint, settings, log and export are kept (%(default)s)")  # fmt: skip
     add("--minutes", type=float, default=default.minutes, help="of training, all resumptions")
-    add("--hearing-minutes", type=float, metavar="M", help="of pretraining before, on phones "
-        "(40; none with --installed or --start)")  # fmt: skip
-    add("--acquaintance-minutes", type=float, metavar="M", default=PRIOR_PRETRAINING_MINUTES,
+    # Second names of options are those before 0.2.
+    add("--phone-minutes", "--hearing-minutes", type=float, metavar="M",
+        help="of pretraining before, on phones (40; none with --installed or --start)")  # fmt: skip
+    add("--prior-minutes", "--acquaintance-minutes", type=float, metavar="M",
+        default=PRIOR_PRETRAINING_MINUTES,
         help="of pretraining before, on how people move (%(default)g)")  # fmt: skip
     add("--batch", type=int, default=default.batch_size, help="sequences a step")
     add("--rate", type=float, default=default.learning_rate, help="peak learning rate")
     add("--threads", type=int, default=1, help="CPU threads")
     add("--seed", type=int, default=default.seed)
     add("--without", choices=ABLATIONS, help="train an ablation instead")
-    add("--keep-hearing", action="store_true", help="after pretraining the convolutions learn no "
-        "more: steps are 1.6 times as fast")  # fmt: skip
+    add("--freeze-encoder", "--keep-hearing", action="store_true",
+        help="after pretraining the convolutions learn no more: steps are 1.6 times as "
+        "fast")  # fmt: skip
     add("--videos", type=Path, metavar="DIR", help="learn from these, too, which `realtalk data "
         "videos` made; with --installed, no other data is needed")  # fmt: skip
     begin = parser.add_mutually_exclusive_group()
@@ -172,12 +175,12 @@ def config_of(args: argparse.Namespace) -> TrainingConfig:
     if args.installed and args.without:
         raise RealTalkError("the installed network is no ablation: --without goes with --start")
     pretrained = args.installed or args.start
-    phone_minutes = args.hearing_minutes
+    phone_minutes = args.phone_minutes
     if phone_minutes is None:
         phone_minutes = 0.0 if pretrained else PHONE_PRETRAINING_MINUTES
-    if args.keep_hearing and not (phone_minutes or pretrained):
-        raise RealTalkError("nothing has taught the convolutions that --keep-hearing would keep: "
-                            "give --hearing-minutes, --installed or --start")  # fmt: skip
+    if args.freeze_encoder and not (phone_minutes or pretrained):
+        raise RealTalkError("nothing has taught the convolutions that --freeze-encoder would keep: "
+                            "give --phone-minutes, --installed or --start")  # fmt: skip
     return TrainingConfig(
         data=args.data,
         work=args.work,
@@ -189,9 +192,9 @@ def config_of(args: argparse.Namespace) -> TrainingConfig:
         ablation=args.without,
         start=args.start,
         fine_tune=args.installed,
-        freeze_acoustic_encoder=args.keep_hearing,
+        freeze_acoustic_encoder=args.freeze_encoder,
         phone_pretraining_minutes=phone_minutes,
-        prior_pretraining_minutes=args.acquaintance_minutes,
+        prior_pretraining_minutes=args.prior_minutes,
     )
 
 

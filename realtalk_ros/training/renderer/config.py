@@ -51,10 +51,10 @@ class TrainingConfig:
     def from_arguments(cls, args: argparse.Namespace, name: str | None = None) -> TrainingConfig:
         """Of the command's arguments; `name` is that of the avatar, where there is one."""
         fine_tuning = bool(args.avatar)
-        perceptual_net = None if args.no_guide else args.guide
+        perceptual_net = None if args.no_perceptual_net else args.perceptual_net
         if fine_tuning and perceptual_net == PERCEPTUAL_NET and not PERCEPTUAL_NET.exists():
             perceptual_net = None
-        discriminator_from = args.critic_from
+        discriminator_from = args.discriminator_from
         if discriminator_from is None:
             discriminator_from = -1 if fine_tuning else 8000
         folder = f"renderer_{name}" if name else "renderer"

@@ -68,7 +68,8 @@ DISTANCES = ("nlpd", "mouth_nlpd", "gmsd", "mouth_gmsd", "perceptual", "mouth_pe
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser, "the val/ shards of `realtalk data faces`")
     parser.add_argument(
-        "--judge",
+        "--evaluation-net",
+        "--judge",  # its name before 0.2
         type=Path,
         default=EVALUATION_NET,
         help="network of `realtalk train reader`; without one, what it measures is left out",
@@ -237,8 +238,8 @@ def run(args: argparse.Namespace) -> None:
     dataset = FaceDataset(args.data / "val")
     if not len(dataset):
         raise RealTalkError(f"no val shards in {args.data}: run `realtalk data faces` first")
-    left_out = args.judge == EVALUATION_NET and not EVALUATION_NET.exists()
-    eval_net = None if left_out else landmark_net.load(args.judge)
+    left_out = args.evaluation_net == EVALUATION_NET and not EVALUATION_NET.exists()
+    eval_net = None if left_out else landmark_net.load(args.evaluation_net)
     if args.avatar:
         avatar = Avatar.load(args.avatar)
         figures = compare_generators(avatar, dataset, eval_net, args.people, args.threads)

@@ -2,11 +2,12 @@
 """`realtalk train reader`: networks that find 68 landmarks, face parts and identity in an image.
 (Not the face reader of `realtalk enroll`: that is training/face_reader/.)
 
-Two of them, which share nothing but this code. The perceptual network (guide.pt) is frozen in the
-renderer's training: its features are the perceptual distance, and its landmarks punish a mouth that
-does not do what the weights say. The evaluation network (judge.pt) only measures (`realtalk
-evaluate renderer`). It learns from other people (every other one), with another seed and another
-width, so that a renderer that has learned to please the perceptual network gains nothing there.
+Two of them, which share nothing but this code. The perceptual network (perceptual.pt) is frozen in
+the renderer's training: its features are the perceptual distance, and its landmarks punish a mouth
+that does not do what the weights say. The evaluation network (evaluation.pt) only measures
+(`realtalk evaluate renderer`). It learns from other people (every other one), with another seed and
+another width, so that a renderer that has learned to please the perceptual network gains nothing
+there.
 
 Landmarks are the expected position under a softmax of a heat map (integral regression, Sun et al.,
 arXiv 1711.08229): sharper than the map's grid, and differentiable. `identity` is a unit vector,
@@ -41,7 +42,7 @@ from realtalk_ros.training.renderer.renaming import renamed
 
 IDENTITY = 64  # size of the identity vector
 FOLDER = Path("runs/reader")
-PERCEPTUAL_NET, EVALUATION_NET = FOLDER / "guide.pt", FOLDER / "judge.pt"
+PERCEPTUAL_NET, EVALUATION_NET = FOLDER / "perceptual.pt", FOLDER / "evaluation.pt"
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,9 @@ def measure(net: LandmarkNet, dataset: FaceDataset, count: int = 32) -> dict[str
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
-    parser.add_argument("--out", type=Path, default=FOLDER, help="here come guide.pt and judge.pt")
+    parser.add_argument(
+        "--out", type=Path, default=FOLDER, help="here come perceptual.pt and evaluation.pt"
+    )
     parser.add_argument("--minutes", type=float, default=12, help="train each this long")
     parser.add_argument("--only", choices=list(ROLES), help="only this one")
     parser.add_argument("--lr", type=float, default=1e-3)

@@ -58,15 +58,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a checkpoint to start from, if --out has none (with --avatar: the installed network)",
     )
     parser.add_argument(
-        "--guide",
+        "--perceptual-net",
+        "--guide",  # its name before 0.2
         type=Path,
         default=PERCEPTUAL_NET,
         help="network of `realtalk train reader` for the perceptual loss; --avatar goes "
         "without if there is none",
     )
-    parser.add_argument("--no-guide", action="store_true", help="train without that loss")
     parser.add_argument(
-        "--critic-from",
+        "--no-perceptual-net", "--no-guide", action="store_true", help="train without that loss"
+    )
+    parser.add_argument(
+        "--discriminator-from",
+        "--critic-from",  # its name before 0.2
         type=int,
         help="step from which the discriminator counts (8000); -1: none (with --avatar)",
     )
