@@ -27,7 +27,7 @@ from realtalk_ros.rendering.reference_selection import ReferenceSelector, farthe
 pytest.importorskip("scipy")
 
 from realtalk_ros.commands import enroll, track
-from realtalk_ros.enroll import face_detector, fit, photo_to_avatar, video_to_avatar
+from realtalk_ros.enroll import face_detector, fit, photo_checks, photo_to_avatar, video_to_avatar
 from realtalk_ros.enroll.face_tracks import Track
 
 # The same in each run: one draw in 300 looks like sound, which "has no pictures".
@@ -160,12 +160,12 @@ def test_one_large_face_from_the_front_is_wanted():
     for faces, word in (([], "no face"), ([mesh(300), mesh(200)], "2 faces"),
                         ([mesh(50)], "pixels high")):  # fmt: skip
         with pytest.raises(RealTalkError, match=word):
-            enroll.one_face(faces, "it")
-    assert enroll.one_face([mesh(300), mesh(40)], "it").size > 250  # a bystander
+            photo_checks.one_face(faces, "it")
+    assert photo_checks.one_face([mesh(300), mesh(40)], "it").size > 250  # a bystander
     model, face = fit.mesh_model(), mesh(turn=0.9)
     who = fit.fit(model, model.choose(face.points[None]))
     with pytest.raises(RealTalkError, match="profile"):
-        enroll.check_pose(who.poses[0], float(who.error[0]), "it")
+        photo_checks.check_pose(who.poses[0], float(who.error[0]), "it")
 
 
 def fake_mediapipe(monkeypatch, **content):

@@ -90,7 +90,7 @@ def test_it_reads_turned_pictures_of_any_size(name):
     mesh = np.zeros((154, 2))  # eyes and lips are enough to find the crop
     mesh[mediapipe_points.EYES] = marks[36:48][np.arange(len(mediapipe_points.EYES)) % 12]
     mesh[mediapipe_points.LIPS] = marks[48:68][np.arange(len(mediapipe_points.LIPS)) % 20]
-    found = face_reader.ShapeReader().read(turned, mesh)
+    found = face_reader.FaceReader().read(turned, mesh)
     assert found.points.shape == (68, 2) and found.identity.shape == (100,)
     apart = np.linalg.norm(found.points - marks, axis=1) / (1.7 * avatar.crop[2])
     assert np.median(apart) < 0.012 and np.median(apart[36:]) < 0.008, apart
@@ -122,7 +122,7 @@ def test_a_film_has_the_shape_that_was_read_spread_over_it(monkeypatch):
             return face_reader.Reading(pose.project(shown), 0.5 * identity)
 
     monkeypatch.setattr(films, "FaceDetector", Seen)
-    monkeypatch.setattr(face_reader, "ShapeReader", Reader)
+    monkeypatch.setattr(face_reader, "FaceReader", Reader)
     used = []
     refine_identity = face_reader.refine_identity
     monkeypatch.setattr(

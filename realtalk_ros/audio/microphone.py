@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A microphone through PortAudio, and a noise gate that cuts its sound into utterances."""
+"""A microphone through PortAudio, and a noise gate that cuts its sound into utterances.
+
+A device from which nothing comes any more is opened again by nodes/microphone_node.py.
+"""
 
 from __future__ import annotations
 

@@ -14,27 +14,30 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from realtalk_ros.avatar import image_decoding, provenance
+from realtalk_ros.avatar import provenance
 from realtalk_ros.avatar.avatar import MAX_NAME, can_be_folder
 from realtalk_ros.commands.track import follow, open_video, require_scipy
 from realtalk_ros.enroll import fit, photo_to_avatar
 from realtalk_ros.enroll.avatar_writer import Enrolment, write_folder
-from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
-from realtalk_ros.enroll.face_reader import ShapeReader, refine_identity
+from realtalk_ros.enroll.face_detector import FaceDetector
+from realtalk_ros.enroll.face_reader import FaceReader, refine_identity
+from realtalk_ros.enroll.photo_checks import (
+    MAX_ROLL,
+    MIN_FACE,
+    check_pose,
+    no_upright_face,
+    one_face,
+    read_picture,
+    too_small,
+)
 from realtalk_ros.enroll.photo_to_avatar import Portrait
 from realtalk_ros.enroll.video_to_avatar import TrackedVideo
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 
-MAX_PIXELS = 64_000_000  # of a photo
-MAX_FILE = 256 * 2**20  # bytes of a photo
 MAX_SOURCE = 8 * 2**30  # bytes of a video
 MAX_SECONDS = 60.0  # of a video that are looked at
-MIN_FACE = 64  # pixels, forehead to chin
-BYSTANDER = 0.4  # a second face of less than this share of the first one's size is not counted
-MAX_YAW, MAX_PITCH, MAX_ROLL = np.radians([28.0, 25.0, 45.0])
 MAX_CHANGE = 0.03  # of the crop's side, between two looks at one face
-MAX_ERROR = 0.03  # rms of the fit, of the crop's side: more is no face
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -129,64 +132,6 @@ def check(args: argparse.Namespace) -> Path:
     return target
 
 
-def read_picture(path: Path) -> np.ndarray:
-    """uint8 BGR. Raises RealTalkError before anything large is decoded."""
-    if path.stat().st_size > MAX_FILE:
-        raise RealTalkError(f"{path} is larger than {MAX_FILE >> 20} MB: scale it down")
-    data = path.read_bytes()
-    size = image_decoding.size(data)
-    if size is None:
-        raise RealTalkError(f"{path} is no PNG or JPEG picture that can be read: convert it")
-    if size[0] * size[1] > MAX_PIXELS:
-        raise RealTalkError(
-            f"{path} has {size[0]}x{size[1]} pixels, more than {MAX_PIXELS // 10**6} million: "
-            "scale it down or crop it to head and shoulders"
-        )
-    picture = image_decoding.decode(data, MAX_PIXELS)
-    if picture is None:
-        raise RealTalkError(f"{path} is damaged: it cannot be decoded")
-    return picture
-
-
-def one_face(faces: list[DetectedFace], where: str) -> DetectedFace:
-    """The only face. Raises RealTalkError for none, several and small ones."""
-    if not faces:
-        raise RealTalkError(
-            f"no face found in {where}: it must be large, upright and look at the camera; a drawn "
-            "one needs --landmarks"
-        )
-    count = sum(face.size > BYSTANDER * faces[0].size for face in faces)
-    if count > 1:
-        raise RealTalkError(f"{where} shows {count} faces: crop it to the one person")
-    if faces[0].size < MIN_FACE:
-        raise too_small(where, faces[0].size)
-    return faces[0]
-
-
-def too_small(where: str, size: float) -> RealTalkError:
-    return RealTalkError(
-        f"the face in {where} is {size:.0f} pixels high: it must have {MIN_FACE} or more, better "
-        "200, so give a larger picture"
-    )
-
-
-def check_pose(pose: fit.Pose, error: float, where: str) -> None:
-    """Raises RealTalkError for a face that cannot be used."""
-    if abs(pose.yaw) > MAX_YAW or abs(pose.pitch) > MAX_PITCH:
-        raise RealTalkError(
-            f"the face in {where} looks {np.degrees(abs(pose.yaw)):.0f} degrees to the side and "
-            f"{np.degrees(abs(pose.pitch)):.0f} up or down, almost a profile: give a picture from "
-            "the front"
-        )
-    if abs(pose.roll) > MAX_ROLL:
-        raise RealTalkError(f"the face in {where} is not upright: turn the picture")
-    if error > MAX_ERROR:
-        raise RealTalkError(
-            f"what was found in {where} does not have the shape of an upright face: turn it, or "
-            "give another picture, or --landmarks"
-        )
-
-
 def from_picture(picture: np.ndarray, where: Path | str, landmarker: Path | None) -> Enrolment:
     """Of a photo, by the tracker. Raises RealTalkError."""
     model = fit.mesh_model()
@@ -201,8 +146,8 @@ def from_picture(picture: np.ndarray, where: Path | str, landmarker: Path | None
         again = detector.find(shown.image)
     off = model.choose(again[0].points) - shown.points if again else np.inf
     if not np.median(np.abs(off)) < MAX_CHANGE * photo_to_avatar.CROP:
-        check_pose(who.poses[0], np.inf, str(where))
-    identity = refine_identity(who, [ShapeReader().read(picture, mesh[0])])
+        raise no_upright_face(str(where))
+    identity = refine_identity(who, [FaceReader().read(picture, mesh[0])])
     references, weights, crop = [shown.crop], [who.weights[0]], shown.layout.crop
     if np.linalg.norm(shown.points - rest.points, axis=1).max() > 4:  # pixels: it is another mouth
         references.append(rest.crop)

@@ -40,7 +40,7 @@ class Reading:
     identity: np.ndarray  # (100,)
 
 
-class ShapeReader:
+class FaceReader:
     """Reads a face that the tracker has found. Raises ModelError for a broken file."""
 
     def __init__(self) -> None:

@@ -26,7 +26,7 @@ class MeshTracker:
 
     def __init__(self, landmarker: Path | None = None):
         self._landmarker, self._model = landmarker, fit.mesh_model()
-        self._reader = face_reader.ShapeReader()
+        self._reader = face_reader.FaceReader()
         FaceDetector(landmarker, video=True).close()  # says what is missing before the work begins
 
     def track(self, frames: Iterable[tuple[float, np.ndarray]]) -> Track:

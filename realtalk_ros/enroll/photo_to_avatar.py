@@ -6,7 +6,7 @@ where the picture ends before, it is narrower and the square larger. The mouth o
 speaking person is brought to rest by moving the picture's own pixels: triangles between landmarks,
 from where they are to where the 3D face model has them at weights 0. The turned heads of the
 template frames are made in the same way, from the model in other poses; what lies beyond the head
-stays where it is.
+stays where it is. Which pictures are refused: photo_checks.py.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
 
 SIZE = 512
-CORNER = (128, 118)  # of the face's square in a frame
+SQUARE_CORNER = (128, 118)  # of the face's square in a frame
 TEMPLATES = 24
 MAX_STEP = 0.33  # pixels a landmark moves from one template to the next: less than can be seen
 MAX_OUTSIDE = 0.06  # of the square's side that may lie beyond the picture's border
@@ -80,29 +80,33 @@ def lay_out(
     scale = CROP / side
     angle = -roll if abs(roll) > STRAIGHTEN else 0.0  # clockwise
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    middle = np.array(CORNER) + CROP / 2
+    middle = np.array(SQUARE_CORNER) + CROP / 2
     matrix = np.column_stack([turn, middle - turn @ (x, y)])
     # What of the frame the picture covers, as if it were upright.
     left, top = middle - scale * np.array([x, y])
     right, bottom = middle + scale * np.array([width - x, height - y])
     allowed = MAX_OUTSIDE * CROP
     if (
-        min(CORNER[0] - left, CORNER[1] - top) < -allowed
-        or min(right - CORNER[0] - CROP, bottom - CORNER[1] - CROP) < -allowed
+        min(SQUARE_CORNER[0] - left, SQUARE_CORNER[1] - top) < -allowed
+        or min(right - SQUARE_CORNER[0] - CROP, bottom - SQUARE_CORNER[1] - CROP) < -allowed
     ):
         raise RealTalkError(
             "the picture cuts the face off: give one that shows it with room on all sides"
         )
-    x0, y0 = (int(np.clip(np.ceil(v), 0, c)) for v, c in zip((left, top), CORNER, strict=True))
+    x0, y0 = (
+        int(np.clip(np.ceil(v), 0, c)) for v, c in zip((left, top), SQUARE_CORNER, strict=True)
+    )
     x1, y1 = (
         int(np.clip(np.floor(v), c + CROP, SIZE))
-        for v, c in zip((right, bottom), CORNER, strict=True)
+        for v, c in zip((right, bottom), SQUARE_CORNER, strict=True)
     )
     matrix[:, 2] -= x0, y0
     # As high as frames are shown by default, so that they are scaled once.
     more = SIZE / (y1 - y0)
     size = 2 * round((x1 - x0) * more / 2), SIZE  # video codecs need even sides
-    crop_x, crop_y, side = (round(v * more) for v in (CORNER[0] - x0, CORNER[1] - y0, CROP))
+    crop_x, crop_y, side = (
+        round(v * more) for v in (SQUARE_CORNER[0] - x0, SQUARE_CORNER[1] - y0, CROP)
+    )
     side = min(side, size[0] - crop_x, size[1] - crop_y)
     return Layout(matrix * more, size, (crop_x, crop_y, side))
 

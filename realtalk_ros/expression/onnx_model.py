@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The expression network at run time (ONNX Runtime): log-mel frames in, expressions out, in steps
-of 20 ms. The look-ahead is in the file's metadata: it is fixed in training.
+of 20 ms.
+
+The look-ahead is in the file's metadata, as it is fixed in training: 7 steps, half of a window of
+the log-mel features and a hop (`look_ahead` in training/expression/model.py).
 
 Time and memory of a step do not depend on how long the stream has run.
 """

@@ -13,7 +13,7 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 
-SILENT = 2.0  # s without any audio, not even noise, after which the device is opened again
+REOPEN_AFTER = 2.0  # s without any audio, not even noise, after which the device is opened again
 
 
 class MicrophoneNode(lifecycle.RealTalkNode):
@@ -61,7 +61,7 @@ class MicrophoneNode(lifecycle.RealTalkNode):
             if self.microphone is not None:
                 self.microphone.read()  # or it would be sent later
             return
-        if self.microphone is None or time.monotonic() - self.microphone.received_at > SILENT:
+        if self.microphone is None or time.monotonic() - self.microphone.received_at > REOPEN_AFTER:
             self._reopen()
             return
         if self.microphone.cancelled:
@@ -78,7 +78,7 @@ class MicrophoneNode(lifecycle.RealTalkNode):
                 self._send(piece)
 
     def _reopen(self) -> None:
-        if time.monotonic() - self._opened_at < SILENT:
+        if time.monotonic() - self._opened_at < REOPEN_AFTER:
             return
         self._opened_at = time.monotonic()
         self.problems.add("no audio comes from the microphone any more: opening it again")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters: when each may be changed, how a set of them is checked and applied, and those that
-several nodes have."""
+several nodes have. (To add one: docs/develop.md.)"""
 
 from __future__ import annotations
 

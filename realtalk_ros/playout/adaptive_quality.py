@@ -12,8 +12,8 @@ LEVELS = ((1, 1), (2, 1), (2, 2), (4, 2))
 SPEEDUP = 1.35  # of an image of half the size: the networks' crop stays the same
 OVERLOAD = 1.0  # load (share of a frame's period that it takes) from which frames must be missed
 MISSED = 0.25  # share of frames missed from which the quality goes down
-# Misses have another cause than the processor where both the load is below LIMITED and a larger
-# share of its time than IDLE is idle.
+# Frames are missed for another reason than the processor if the load is below LIMITED and the
+# processor is idle for more than the share IDLE of the time.
 LIMITED = 0.6
 IDLE = 0.3
 ROOM = 0.85  # load of a better level that leaves room to spare

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frames and the audio of a face until they are shown and played, on one clock."""
+"""The frames and the audio of a face until they are shown and played, on one clock.
+
+Which frame is shown when, and what becomes of late and missing ones: jitter_buffer.py. Which sound
+goes out with it: audio_playout.py.
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@
 A sender learns of an interrupt late or never, and may reuse the utterance id for its answer. So a
 chunk under the id of an interrupted utterance is ignored only if it was sent within 80 ms of the
 interrupt or continues what came before: its stamps, or, without stamps, its rhythm and waveform.
+
+How the mouth closes after an interrupt: jitter_buffer.py.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ LATE_APART = 0.1  # s, frames that come within this were late for one reason
 NEEDED_WITHIN = 0.8  # s for which a delay must not have been needed before it falls
 SPARE = 0.06  # s that a delay may be longer than needed
 PAUSE_WITHIN = 0.4  # s for which a pause is waited for before speech is skipped
-LIVE = -0.1  # s, expressions of live speech come no earlier than this before their time
+LIVE_LEAD = 0.1  # s before its time, at most, at which an expression of live speech comes
 BEGINNING = 1.5  # s within which an utterance's first delay is chosen
 MIN_CUT = 0.02  # s, a pause is not shortened by less
 NEW_UTTERANCE = 0.5  # s, after a longer pause between expressions the delay is chosen again
@@ -148,7 +148,7 @@ class JitterBuffer:
             self._spare_since = now
         as_at_first = max(wanted, self._first_delay)
         # Speech that is sent early must be played whole, but not at a certain time.
-        live = self._arrivals[-1][1] > LIVE
+        live = self._arrivals[-1][1] > -LIVE_LEAD
         lower = max(wanted if live else as_at_first, self.delay - self._silence_ahead(now))
         if now - self._spare_since > PAUSE_WITHIN:
             lower = min(lower, as_at_first)

@@ -18,8 +18,8 @@ from dataclasses import replace
 from realtalk_ros.playout.turn import MAX_SILENCE, Turn
 from realtalk_ros.stream_types import MAX_GAP, TOLERANCE, Chunk, ScheduledChunk
 
-MAX_AHEAD = 120.0  # s, how far ahead of now a stamp can be meant, and how much audio may wait
-MAX_BEHIND = 2.0  # s, how far behind a stamp can be meant
+# s by which a stamp may be ahead of now, or behind it, and is believed
+MAX_AHEAD, MAX_BEHIND = 120.0, 2.0
 STEADY = 10.0  # s of audio that show whether a sender sends in real time
 DRIFT = 0.02  # share by which the clocks of a sender's audio and stamps may differ
 

@@ -10,7 +10,8 @@ class SpeakingState:
     """Whether the face is shown speaking: from the first speech until 0.3 s after the last."""
 
     HOLD = 0.3  # s
-    CLOSING = 0.15  # s that the mouth takes to close after an interrupt
+    # s that the mouth takes to close after an interrupt; what closes it is jitter_buffer.RELAX_TIME
+    CLOSING = 0.15
 
     def __init__(self) -> None:
         self.state = False

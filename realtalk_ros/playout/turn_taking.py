@@ -16,10 +16,11 @@ from dataclasses import replace
 
 from realtalk_ros.errors import AudioError
 from realtalk_ros.playout.interrupted_turns import InterruptedTurns
-from realtalk_ros.playout.scheduling import MAX_AHEAD, schedule
+from realtalk_ros.playout.scheduling import schedule
 from realtalk_ros.playout.turn import MAX_SILENCE, Turn
 from realtalk_ros.stream_types import Chunk, ScheduledChunk
 
+MAX_WAITING = 120.0  # s of audio that may wait; what comes then is refused
 POLICIES = ("replace", "queue")
 STALE = 0.5  # s by which audio may come later than usual for its sender before it is dropped
 EARLY = 0.5  # s, audio that comes earlier than this before its time is early enough
@@ -31,7 +32,7 @@ class TurnTaking:
     """`policy` says what a new utterance does that begins before another has ended: `replace` it,
     or `queue` until it has ended."""
 
-    def __init__(self, policy: str = "replace", limit: float = MAX_AHEAD) -> None:
+    def __init__(self, policy: str = "replace", limit: float = MAX_WAITING) -> None:
         self.policy, self.limit = policy, limit
         self.counts = {
             "refused_chunks": 0,

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How each phone is articulated: the tables of the coarticulation model.
 
-Phones that look the same on the lips share a row.
+Phones that look the same on the lips share a row. coarticulation.py turns the rows into ARKit
+weights, and closes the lips in p, b and m and the lower lip in f and v, which no row here does.
 """
 
 from __future__ import annotations

@@ -26,9 +26,10 @@ _MARGIN = 20
 _MIN_REST = 60  # frames left of an utterance that begins in its middle
 _MOTION_FIELDS = ("weights", "rotation", "speech", "closure", "labiodental", "phone")
 
-# Share in a batch of each kind of speech, which is in files train_<kind>*.npz.
+# Share in a batch of each kind of speech, which is in files train_<kind>*.npz; "still": silence and
+# noise.
 KIND_SHARES = {"real": 0.73, "festival": 0.08, "flite": 0.06, "espeak": 0.08, "still": 0.05}
-# As how many sources one counts that has many speakers. Learners of English are among them because
+# A source of many speakers counts as this many sources. Learners of English are among them because
 # they pronounce th differently.
 SOURCE_COUNTS = {
     "commonvoice": 2.5, "commonvoice/en": 4, "commonvoice/fr": 2, "commonvoice/es": 12,
@@ -52,7 +53,7 @@ class SamplerSettings:
     mask_probability: float = 0.5  # of SpecAugment
 
     def source_count(self, source: str) -> float:
-        """As how many sources a source counts: by its full name, by its corpus, or 1."""
+        """How many sources this one counts as: by its full name, by its corpus, or 1."""
         corpus = source.partition("/")[0]
         return self.source_counts.get(source, self.source_counts.get(corpus, 1))
 

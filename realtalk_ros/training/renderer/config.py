@@ -32,7 +32,9 @@ class TrainingConfig:
     avatar: str | None = None
     start: Path | None = None
     perceptual_net: Path | None = None  # None: without the perceptual loss
-    discriminator_from: int = -1  # step from which it counts; -1: none is trained
+    discriminator_from: int = (
+        -1
+    )  # step from which it counts (its weight: discriminator.py); -1: none
     without: tuple[str, ...] = ()  # of ABLATIONS
     minutes: float = 90
     pause: float | None = None  # stop after these minutes

@@ -57,23 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="a checkpoint to start from, if --out has none (with --avatar: the installed network)",
     )
-    parser.add_argument(
-        "--perceptual-net",
-        "--guide",  # its name before 0.2
-        type=Path,
-        default=PERCEPTUAL_NET,
-        help="network of `realtalk train reader` for the perceptual loss; --avatar goes "
-        "without if there is none",
-    )
-    parser.add_argument(
-        "--no-perceptual-net", "--no-guide", action="store_true", help="train without that loss"
-    )
-    parser.add_argument(
-        "--discriminator-from",
-        "--critic-from",  # its name before 0.2
-        type=int,
-        help="step from which the discriminator counts (8000); -1: none (with --avatar)",
-    )
+    add_loss_arguments(parser)
     parser.add_argument(
         "--without",
         nargs="*",
@@ -102,6 +86,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--export", type=Path, help="write the ONNX files here at the end")
     parser.add_argument("--report", type=float, default=240, help="seconds between evaluations")
     parser.add_argument("--seed", type=int, default=0)
+
+
+def add_loss_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--perceptual-net",
+        "--guide",  # its name before 0.2
+        type=Path,
+        default=PERCEPTUAL_NET,
+        help="network of `realtalk train reader` for the perceptual loss; --avatar goes "
+        "without if there is none",
+    )
+    parser.add_argument(
+        "--no-perceptual-net", "--no-guide", action="store_true", help="train without that loss"
+    )
+    parser.add_argument(
+        "--discriminator-from",
+        "--critic-from",  # its name before 0.2
+        type=int,
+        help="step from which the discriminator counts (8000); -1: none (with --avatar)",
+    )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 
 Every corpus is a folder `root/<package>` with what `dpkg-deb -x` unpacked or `git clone` fetched.
 A corpus that is not there yields nothing. docs/data.md lists the packages, their licences and what
-each is used for.
+each is used for; training/expression/sampler.py says how often each is drawn.
 """
 
 from __future__ import annotations

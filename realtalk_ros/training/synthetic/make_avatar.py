@@ -36,7 +36,7 @@ from realtalk_ros.training.synthetic.view import View
 
 SIZE, CROP = 512, 256  # pixels of a template frame and of the face's square in it
 TEXTURE = 1024  # texels
-CORNER = (SIZE - CROP) // 2, 118  # of that square, pixels from the left and the top
+SQUARE_CORNER = (SIZE - CROP) // 2, 118  # of that square, pixels from the left and the top
 TEMPLATES = 36
 MAX_STEP = 0.33  # pixels a landmark may move from one template to the next
 TEMPLATE_WEIGHTS = np.zeros(arkit.COUNT, np.float32)
@@ -54,15 +54,15 @@ def frame_view(kit: FaceKit, neutral: np.ndarray) -> tuple[View, tuple[int, int,
     view = View(distance=DISTANCE)
     x, y, side = face_square(view.plane(neutral[kit.landmarks]))
     frame = side * SIZE / CROP
-    centre_x = x - side / 2 - CORNER[0] / SIZE * frame + frame / 2
-    centre_y = y + side / 2 + CORNER[1] / SIZE * frame - frame / 2
-    return replace(view, crop=(centre_x, centre_y, frame, 0.0)), (*CORNER, CROP)
+    centre_x = x - side / 2 - SQUARE_CORNER[0] / SIZE * frame + frame / 2
+    centre_y = y + side / 2 + SQUARE_CORNER[1] / SIZE * frame - frame / 2
+    return replace(view, crop=(centre_x, centre_y, frame, 0.0)), (*SQUARE_CORNER, CROP)
 
 
 def cropped(view: View) -> View:
     """The same view, only of the face's square (CROP pixels of the frame)."""
     cx, cy, frame, roll = view.crop
-    x, y = CORNER[0] + CROP / 2, CORNER[1] + CROP / 2
+    x, y = SQUARE_CORNER[0] + CROP / 2, SQUARE_CORNER[1] + CROP / 2
     return replace(
         view,
         crop=(
