@@ -124,7 +124,8 @@ def test_tongue_comes_out(scene):
 
 def test_group_has_every_array(scene):
     from realtalk_ros.training.common import group_layout
-    from realtalk_ros.training.synthetic import face_dataset, scene
+    from realtalk_ros.training.synthetic import face_dataset
+    from realtalk_ros.training.synthetic.scene import LABELS
 
     renderer, person, _ = scene
     group = face_dataset.render_group(renderer, person, np.random.default_rng(0))
@@ -133,7 +134,7 @@ def test_group_has_every_array(scene):
         "images": (n, 128, 128, 3), "weights": (n, 52), "landmarks": (n, 68, 2), "pose": (n,),
         "identity": (100,), "masks": (n, 128, 128), "head": (n, 6), "camera": (n, 5),
     }  # fmt: skip
-    assert group["masks"].max() < len(scene.LABELS)
+    assert group["masks"].max() < len(LABELS)
 
 
 def test_mouths_have_mankinds_colours_or_with_the_eyes_nobodys():

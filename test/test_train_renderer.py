@@ -327,6 +327,8 @@ def test_the_exported_network_renders_what_torch_does(tmp_path):
     export(model, tmp_path)
     rng = np.random.default_rng(5)
     reference, template = (rng.integers(0, 256, (SIZE, SIZE, n), np.uint8) for n in (6, 3))
+    # Not noise: OpenCV samples at 32nds of a pixel, and older versions round in between.
+    template = cv2.GaussianBlur(template, (0, 0), 2.0)
     weights = rng.uniform(0, 1, (3, 52)).astype(np.float32)
     at_rest = np.repeat(rng.uniform(0, 1, (1, 68, 2)).astype(np.float32), 3, 0)
     moved = (at_rest + rng.normal(0, 0.05, (3, 68, 2))).astype(np.float32)
@@ -352,8 +354,7 @@ def test_the_exported_network_renders_what_torch_does(tmp_path):
     with torch.no_grad():
         images = (p.expand(3, -1, -1, -1) for p in both)
         _, rgb, wanted = model(*images, torch.from_numpy(weights), landmarks_of)
-    # Rounding is half a level; of noise, what OpenCV samples at 32nds of a pixel is some more.
-    assert np.abs(got - rgb.permute(0, 2, 3, 1).numpy() * 255).max() <= 1.5
+    assert np.abs(got - rgb.permute(0, 2, 3, 1).numpy() * 255).max() <= 1.5  # rounding is 0.5
     assert np.allclose(mask, wanted[:, 0].numpy(), atol=1e-4)
 
 
