@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PCM samples: decoding, mixing down to mono, and the sample rates that are accepted."""
+"""PCM samples: decoding, mixing down to mono, and the sample rates that are accepted. (The rate is
+changed by resampler.py, for log_mel.py.)"""
 
 from __future__ import annotations
 

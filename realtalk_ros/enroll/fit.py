@@ -16,7 +16,8 @@ at `distance` from the face, which precise landmarks determine as well: a near c
 large and a jaw narrow. Solved by Gauss-Newton steps of regularised least squares in which
 pose and weights of each picture are eliminated (Schur complement), then, with the identity held,
 pose and weights by variable projection and non-negative least squares (Lawson and Hanson 1974).
-Needs SciPy (extra `enroll`).
+Needs SciPy (extra `enroll`). The identity that an avatar gets is a mean of this one and the face
+reader's: `refine_identity` in face_reader.py.
 """
 
 from __future__ import annotations

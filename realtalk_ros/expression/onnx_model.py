@@ -2,8 +2,8 @@
 """The expression network at run time (ONNX Runtime): log-mel frames in, expressions out, in steps
 of 20 ms.
 
-The look-ahead is in the file's metadata, as it is fixed in training: 7 steps, half of a window of
-the log-mel features and a hop (`look_ahead` in training/expression/model.py).
+The look-ahead, 162.5 ms, is in the file's metadata, as it is fixed in training (`look_ahead` in
+training/expression/model.py): 140 ms are 7 steps, the rest is half a log-mel window and a hop.
 
 Time and memory of a step do not depend on how long the stream has run.
 """

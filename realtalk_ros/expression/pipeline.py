@@ -3,6 +3,10 @@
 
 All times are media time in seconds: the expression of time T belongs to the audio that is played at
 T. Frames lie at whole multiples of 1 / fps, the same for all utterances.
+
+In expression_node, chunks come with the times that playout/scheduling.py gave them (queueing,
+stamps of zero or of another clock). What is decided here is for callers without turn-taking, and
+what a gap is to the network.
 """
 
 from __future__ import annotations

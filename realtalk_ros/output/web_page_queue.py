@@ -11,8 +11,8 @@ from aiohttp import web
 
 PICTURES = 3  # pictures that wait for a page
 SOUNDS = 150  # chunks of sound that wait for a page: 3 s
-# (at once, a second from then on) that are taken.
-COMMANDS = (10, 2.0)  # of a page; interrupts are always taken
+# What a page may send: so many at once, and so many a second from then on.
+COMMANDS = (10, 2.0)  # interrupts are always taken
 MESSAGES = (2000, 200.0)  # of any kind, from a page that may give commands
 STRAY_MESSAGES = (20, 1.0)  # from a page that may not
 

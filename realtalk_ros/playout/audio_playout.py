@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The audio that belongs to the frames: held back, and handed out slice by slice when its frame is
-shown, so that any player that plays what arrives is in sync with the face."""
+shown, so that any player that plays what arrives is in sync with the face. (nodes/audio_output.py
+asks for it, earlier by the parameter `playback_latency`.)"""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import numpy as np
 from realtalk_ros.playout.jitter_buffer import MAX_DELAY
 from realtalk_ros.stream_types import Chunk, ScheduledChunk
 
-SLICE = 0.02  # s, length of the pieces that are handed out
+SLICE = 0.02  # s, length of what is handed out at once
 LATE = 0.1  # s by which audio may come late; if it is more, all that is late is dropped
 FADE = 0.005  # s over which audio fades in where something before it was dropped
 JOINT = 0.005  # s, chunks this near to each other follow without a gap
@@ -21,7 +22,7 @@ LEAD_IN = 0.1  # s, a segment's first expression may lie this much before its fi
 
 
 @dataclass
-class _Piece:
+class _HeldChunk:
     chunk: ScheduledChunk
     segment: float  # when the continuous audio begins that it is part of
     confirmed: bool = False  # whether its first expression has come, and with it the delay
@@ -33,14 +34,14 @@ class AudioPlayout:
 
     def __init__(self) -> None:
         self.late = 0.0  # s of audio dropped because it came too late
-        self._pieces: deque[_Piece] = deque()
+        self._held: deque[_HeldChunk] = deque()
         self._end: float | None = None  # of the audio received last
         self._segment = 0.0
         self._confirmed = False
         self._skip_to = -math.inf  # what is before this time is dropped
 
     def __len__(self) -> int:
-        return len(self._pieces)
+        return len(self._held)
 
     def push(self, chunk: Chunk) -> bool:
         """Takes a chunk that has a `start`; True if a new segment of audio begins with it."""
@@ -50,7 +51,7 @@ class AudioPlayout:
         if new:
             self._segment, self._confirmed = start, False
             self._cut(start)
-        self._pieces.append(_Piece(chunk.scheduled(start), self._segment, self._confirmed))
+        self._held.append(_HeldChunk(chunk.scheduled(start), self._segment, self._confirmed))
         self._end = start + chunk.seconds
         return new
 
@@ -59,25 +60,25 @@ class AudioPlayout:
         if time < self._segment - LEAD_IN:
             return
         self._confirmed = True
-        for piece in self._pieces:
-            piece.confirmed = piece.confirmed or time >= piece.segment - LEAD_IN
+        for held in self._held:
+            held.confirmed = held.confirmed or time >= held.segment - LEAD_IN
 
     def take(self, time: float) -> list[ScheduledChunk]:
         """What is to be handed out when `time` is played: all of the slice that it lies in."""
         until = (math.floor(time / SLICE + 1e-6) + 1) * SLICE
         out = []
-        while self._pieces:
-            piece = self._pieces[0]
-            chunk, overdue = piece.chunk, time - piece.chunk.start
-            if chunk.start >= until - 1e-6 or (not piece.confirmed and overdue <= MAX_DELAY):
+        while self._held:
+            held = self._held[0]
+            chunk, overdue = held.chunk, time - held.chunk.start
+            if chunk.start >= until - 1e-6 or (not held.confirmed and overdue <= MAX_DELAY):
                 break
             count = min(len(chunk.pcm), math.ceil((until - chunk.start) * chunk.sample_rate - 1e-6))
             if count < len(chunk.pcm):
                 cut = chunk.start + count / chunk.sample_rate
-                piece.chunk = replace(chunk, pcm=chunk.pcm[count:], start=cut)
+                held.chunk = replace(chunk, pcm=chunk.pcm[count:], start=cut)
                 chunk = replace(chunk, pcm=chunk.pcm[:count], last=False)
             else:
-                self._pieces.popleft()
+                self._held.popleft()
             if time - chunk.start > LATE:
                 self._skip_to = time
             if chunk.start < self._skip_to:
@@ -97,7 +98,7 @@ class AudioPlayout:
 
     def clear(self) -> None:
         """An interrupt: drops everything not yet handed out."""
-        self._pieces.clear()
+        self._held.clear()
         self._end = None
 
     def shift(self, seconds: float) -> None:
@@ -106,19 +107,19 @@ class AudioPlayout:
         self._skip_to += seconds
         if self._end is not None:
             self._end += seconds
-        for piece in self._pieces:
-            piece.segment += seconds
-            piece.chunk = replace(piece.chunk, start=piece.chunk.start + seconds)
+        for held in self._held:
+            held.segment += seconds
+            held.chunk = replace(held.chunk, start=held.chunk.start + seconds)
 
     def _cut(self, time: float) -> None:
         """Drops what is played from `time` on."""
-        kept: deque[_Piece] = deque()
-        for piece in self._pieces:
-            chunk = piece.chunk
+        kept: deque[_HeldChunk] = deque()
+        for held in self._held:
+            chunk = held.chunk
             count = math.floor((time - chunk.start) * chunk.sample_rate + 0.5)
             if count >= len(chunk.pcm):
-                kept.append(piece)
+                kept.append(held)
             elif count > 0:
-                piece.chunk = replace(chunk, pcm=chunk.pcm[:count])
-                kept.append(piece)
-        self._pieces = kept
+                held.chunk = replace(chunk, pcm=chunk.pcm[:count])
+                kept.append(held)
+        self._held = kept

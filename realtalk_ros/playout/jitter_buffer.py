@@ -7,9 +7,9 @@ utterance is shown with one constant delay, chosen at its beginning. Frames late
 dropped, never queued, so the face cannot fall behind the audio.
 
 A process that stalled finds many expressions at once, all of them late: they say nothing about the
-delay. It grows only where frames come too late again and again. When it has not been needed for a
-second, what it grew by is skipped; in live speech pauses are shortened, too, until no more of it is
-left than needed.
+delay. It grows only where frames come too late again and again. When it has not been needed for
+NEEDED_WITHIN, as many frames are left out as it has grown by. In live speech pauses are shortened,
+too, until no more of it is left than needed.
 """
 
 from __future__ import annotations

@@ -203,7 +203,7 @@ class Trainer:
 
     def _discriminator_step(self, out: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Trains the discriminator; adds what it demands to the gradient of `out`, once it
-        counts."""
+        counts (`discriminator_from` in config.py)."""
         with torch.autocast(out.device.type, torch.bfloat16):
             own = self.discriminator.own_loss(out, batch.target, batch.landmarks)
         self.discriminator_optimizer.zero_grad(set_to_none=True)

@@ -5,6 +5,7 @@ Synthetic speech of espeak-ng, flite and Festival has exact times. Real recordin
 their texts in rounds. pocketsphinx's English model aligns a few. These and synthetic speech train a
 phone recogniser, which aligns all of them; the alignments that can be trusted train the next
 recogniser, and so on. Everything is cached as log-mel, and an interrupted run can be continued.
+Which speakers are held out: HELD_OUT_* in corpora.py (people) and synthetic_speech.py (voices).
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Speech with the times of its phones, and a dataset of it cached as log-mel."""
+"""Speech with the times of its phones, and a dataset of it cached as log-mel.
+
+Which speakers are held out: HELD_OUT_* in corpora.py (people) and synthetic_speech.py (voices).
+"""
 
 from __future__ import annotations
 
