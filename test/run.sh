@@ -1,14 +1,15 @@
-#!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# run.sh PYTHON [ARGUMENTS OF PYTEST]: all tests. Those of ROS graphs mostly wait for real time to pass,
-# so those that only compute run beside them; one after the other where the promised times are asked for.
+# run.sh PYTHON [ARGUMENTS OF PYTEST]: all tests. Those of ROS graphs mostly wait for real time to
+# pass: two files of them run side by side, and those that only compute run beside them. One after
+# the other where the promised times are asked for.
 python="$1"
 shift
 log=$(mktemp)
 trap 'rm -f "$log"; kill $computing 2>/dev/null' EXIT
 trap 'exit 130' INT TERM
 compute() {
-    nice -n 10 "$python" -m pytest -rs -m "not graph" "$@" test >"$log" 2>&1
+    nice -n 10 "$python" -m pytest -rs -m "not graph" -n 2 --dist loadfile \
+        "$@" test >"$log" 2>&1
 }
 if [ -n "$REALTALK_TEST_STRICT" ]; then
     "$python" -m pytest -rs -m graph "$@" test
@@ -18,7 +19,8 @@ if [ -n "$REALTALK_TEST_STRICT" ]; then
 else
     compute "$@" &
     computing=$!
-    "$python" -m pytest -rs -m graph "$@" test
+    # As `colcon test --retest-until-pass`: what failed on a busy machine runs once more, and is listed.
+    "$python" -m pytest -rsR -m graph -n 2 --dist loadfile --reruns 1 "$@" test
     graphs=$?
     wait $computing
     rest=$?

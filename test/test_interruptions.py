@@ -23,7 +23,7 @@ from realtalk_ros.nodes.look_at import transformed  # noqa: E402
 from realtalk_ros.nodes.renderer_node import RendererNode  # noqa: E402
 from realtalk_ros.playout.adaptive_quality import QualityController  # noqa: E402
 from realtalk_ros.playout.audio_playout import FADE  # noqa: E402
-from ros_graph import AVATAR, FPS, Client, promised, seconds, speech  # noqa: E402
+from ros_graph import AVATAR, FPS, THREADS, Client, promised, seconds, speech  # noqa: E402
 
 DOMAIN = 45
 TIMES = int(os.environ.get("REALTALK_TEST_INTERRUPTS", "200"))
@@ -37,7 +37,14 @@ class Stage:
     def __init__(self, domain: int, **parameters):
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain)
-        given = {"avatar": AVATAR, "size": 128, "fps": FPS, "adapt_quality": False, **parameters}
+        given = {
+            "avatar": AVATAR,
+            "size": 128,
+            "fps": FPS,
+            "adapt_quality": False,
+            **THREADS,
+            **parameters,
+        }
         overrides = [Parameter(name, value=value) for name, value in given.items()]
         options = dict(context=self.context, parameter_overrides=overrides)
         self.expression, self.renderer = ExpressionNode(**options), RendererNode(**options)
