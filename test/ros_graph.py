@@ -35,8 +35,8 @@ STRICT = bool(os.environ.get("REALTALK_TEST_STRICT"))
 
 
 # Rendering is most of what a graph computes. Where nobody asks for speed, fewer frames will do, and
-# one thread, as two spin while they wait for each other: so two graphs fit on two cores.
-FPS = 25.0 if STRICT else 5.0
+# one thread, as two spin while they wait for each other.
+FPS = 25.0 if STRICT else 10.0
 THREADS = {} if STRICT else {"threads": 1}
 
 

@@ -321,5 +321,5 @@ def test_a_network_that_fails_is_replaced_and_the_face_goes_on(stage):
     assert 1 <= stage.expression.engine.fallbacks <= promised(1, 5)
     times = [s.frame / FPS for _, s in stage.seen("lost too")]
     assert times[-1] - times[0] > 0.9 * len(PCM) / 16000
-    assert np.diff(times).max() < promised(1.0, 3.0)
+    assert np.diff(times).max() < promised(1.0, 12.0)
     assert stage.expression.problems.counts  # it is said
