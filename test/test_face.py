@@ -11,13 +11,13 @@ from realtalk_ros.behaviour import emotion
 from realtalk_ros.behaviour.emotion import emotion_from_valence_arousal, parse_emotion
 from realtalk_ros.behaviour.face import Face
 from realtalk_ros.behaviour.gaze import direction_angles
-from realtalk_ros.behaviour.head_motion import HeadMotion
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import gaze_angles
 from realtalk_ros.playout.adaptive_quality import LEVELS, QualityController
 from realtalk_ros.rendering.batching import BatchingRenderer
 from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.rendering.head_motion import HeadMotion
 
 I = arkit.INDEX  # noqa: E741
 MOUTH = list(arkit.MOUTH)
@@ -257,15 +257,16 @@ def test_emotions_by_valence_and_arousal(valence, arousal, name):
 
 
 def test_a_turned_head_moves_the_face_and_leaves_the_border():
-    image = np.zeros((256, 256, 3), np.uint8)
-    image[120:136, 120:136] = 255
-    image[:, :4] = 77
-    moved = HeadMotion((256, 256), (64, 64, 128)).apply(image.copy(), np.array([0.1, 0.1, 0.0]))
-    rows, columns = np.nonzero(moved[..., 0] > 128)
-    assert 3 < rows.mean() - 127.5 < 9 and 3 < columns.mean() - 127.5 < 9
-    assert (moved[:, :2] == 77).all()
-    still = HeadMotion((256, 256), (64, 64, 128)).apply(image.copy(), np.zeros(3))
-    assert (still == image).all()
+    motion = HeadMotion((256, 256), (64, 64, 128))
+    rows, columns = motion.region
+    x, y = motion.sampling_grid(np.array([0.1, 0.1, 0.0]))
+    middle = 128 - rows.start, 128 - columns.start
+    assert 3 < 128 - x[middle] < 9 and 3 < 128 - y[middle] < 9
+    for grid, still in ((x, np.arange(256)[None, columns]), (y, np.arange(256)[rows, None])):
+        moved = np.abs(grid - still)
+        assert max(edge.max() for edge in (moved[0], moved[-1], moved[:, 0], moved[:, -1])) < 0.01
+    still = np.stack(motion.sampling_grid(None))
+    assert np.allclose(still, np.mgrid[rows, columns][::-1])
 
 
 def test_smaller_pictures_of_the_same_face_need_no_new_network(renderer):

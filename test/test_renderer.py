@@ -85,7 +85,7 @@ def test_every_bundled_avatar_speaks_in_12_megabytes():
 def test_landmarks_move_the_lips(renderer, monkeypatch):
     """The same weights with the landmarks left at rest give another mouth."""
     weights = face(jawOpen=0.7)
-    wide = renderer.generate(weights, 0)[0].astype(int)
+    wide = renderer.generate(weights, 0).image.astype(int)
     (geometry,) = renderer._generator.geometry
     moved = geometry.target_landmarks(weights, 0) - geometry.template_landmarks[0]
     assert 0.04 < np.abs(moved[8]).max() < 0.2  # the chin, of the crop's side
@@ -93,7 +93,7 @@ def test_landmarks_move_the_lips(renderer, monkeypatch):
     monkeypatch.setattr(
         geometry, "target_landmarks", lambda _, template: geometry.template_landmarks[template]
     )
-    stuck = renderer.generate(weights, 0)[0]
+    stuck = renderer.generate(weights, 0).image
     assert np.abs(wide - stuck)[160:].mean() > 3 * np.abs(wide - stuck)[:100].mean()
 
 
@@ -102,7 +102,7 @@ def test_teeth_are_painted_where_the_face_model_has_them(renderer, monkeypatch):
                    mouthLowerDownLeft=0.5, mouthLowerDownRight=0.5)  # fmt: skip
     (geometry,) = renderer._generator.geometry
     interior = geometry.draw_mouth(weights, 0, np.zeros((256, 256, 3), np.uint8))
-    bright = renderer.generate(weights, 0)[0].mean(-1)
+    bright = renderer.generate(weights, 0).image.mean(-1)
     teeth = interior[..., 1] > 150
     hollow = (interior[..., 0] > 200) & (interior[..., 1] < 30)
     assert teeth.sum() > 100 and hollow.sum() > 20
@@ -112,19 +112,18 @@ def test_teeth_are_painted_where_the_face_model_has_them(renderer, monkeypatch):
     monkeypatch.setattr(
         geometry, "draw_mouth", lambda w, t, image: draw(w, t, image).__setitem__((..., 1), 0)
     )
-    assert bright[teeth].mean() > renderer.generate(weights, 0)[0].mean(-1)[teeth].mean() + 30
+    assert bright[teeth].mean() > renderer.generate(weights, 0).image.mean(-1)[teeth].mean() + 30
 
 
 def test_nothing_of_bright_eyes_shines_through_shut_lids():
     android = FaceRenderer(Avatar.load("android"), size=512)
-    x, y, side = android.avatar.crop
-    eyes = (android.avatar.landmarks[0, 36:48] - (x, y)) * (256 / side)
+    eyes = android.avatar.landmarks[0, 36:48]
     (x0, y0), (x1, y1) = eyes.min(0).astype(int) - 8, eyes.max(0).astype(int) + 8
     box = slice(y0, y1), slice(x0, x1)
 
     def cyan(**values: float) -> int:
         """Pixels of the eyes that are bluer than red by a quarter of the scale."""
-        picture = android.generate(face(**values), 0)[0][box].astype(int)
+        picture = android.render(face(**values), 0)[box].astype(int)
         return int((picture[..., 0] - picture[..., 2] > 64).sum())
 
     assert cyan() > 200 and cyan(eyeBlinkLeft=1, eyeBlinkRight=1) == 0
@@ -209,7 +208,7 @@ def test_several_faces_in_one_run_look_as_they_do_alone():
     )
     faces = FaceRenderer.load_together([avatar, turned], size=256)
     weights = np.stack([face(jawOpen=0.5), face(eyeBlinkLeft=1), face(mouthPucker=0.7)])
-    together = render_batch([faces[0], faces[1], faces[0]], weights, [4, 2, 0])
+    together = render_batch([faces[0], faces[1], faces[0]], weights, [4, 2, 0], [None] * 3)
     alone = [
         FaceRenderer(a, size=256).render(w, t)
         for a, w, t in zip([avatar, turned, avatar], weights, [4, 2, 0], strict=True)
@@ -222,12 +221,12 @@ def test_several_faces_in_one_run_look_as_they_do_alone():
 def test_faces_loaded_apart_are_not_rendered_together(renderer):
     other = FaceRenderer.load_together([renderer.avatar], size=512)[0]
     with pytest.raises(ModelError, match="together"):
-        render_batch([renderer, other], np.zeros((2, 52), np.float32), [0, 0])
+        render_batch([renderer, other], np.zeros((2, 52), np.float32), [0, 0], [None] * 2)
 
 
 def test_memory_is_reused_from_frame_to_frame():
     small = FaceRenderer(Avatar.load("default"), size=128)
-    pictures = {small.generate(face(jawOpen=i / 20), i % 3)[0].ctypes.data for i in range(20)}
+    pictures = {small.generate(face(jawOpen=i / 20), i % 3).image.ctypes.data for i in range(20)}
     assert len(pictures) == 1
     tracemalloc.start()
     small.render(face(jawOpen=0.3), 0)

@@ -5,17 +5,18 @@ import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
 from realtalk_ros.behaviour.gaze import direction_angles
-from realtalk_ros.behaviour.head_motion import HeadMotion
 from realtalk_ros.commands.speak import CsvFile
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.face_model.facekit import gaze_angles
 from realtalk_ros.face_model.rotations import flip_roll, rotation_matrix, swap_track_order
 from realtalk_ros.output.rviz_markers import FaceLines
+from realtalk_ros.rendering.head_motion import HeadMotion
 from realtalk_ros.stream_types import TimedExpression
 
 AT_REST = np.zeros(arkit.COUNT, np.float32)
@@ -46,7 +47,9 @@ def test_a_picture_is_warped_so(way):
     row, column = (140, 128) if part == NOSE else (100, 128)
     image = np.zeros((256, 256, 3), np.uint8)
     image[row - 3 : row + 4, column - 3 : column + 4] = 255
-    moved = HeadMotion((256, 256), (64, 64, 128)).apply(image, rotation)
+    motion = HeadMotion((256, 256), (64, 64, 128))
+    moved = image.copy()
+    moved[motion.region] = cv2.remap(image, *motion.sampling_grid(rotation), cv2.INTER_LINEAR)
     rows, columns = np.nonzero(moved[..., 0] > 128)
     assert np.dot((columns.mean() - column, rows.mean() - row), direction) > 2
 

@@ -6,13 +6,10 @@ These meet only here, with and without ROS.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from realtalk_ros.behaviour import emotion
 from realtalk_ros.behaviour.gaze import Gaze, ease
-from realtalk_ros.behaviour.head_motion import HeadMotion
 from realtalk_ros.behaviour.idle import Idle
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.face_renderer import Renderer
@@ -39,30 +36,14 @@ _BROWS = [arkit.INDEX[name] for name in ("browInnerUp", "browOuterUpLeft", "brow
 LISTENING_BROWS, LISTENING_ROTATION = 0.15, np.array([0.02, 0, 0.05], np.float32)
 
 
-@dataclass(frozen=True)
-class Appearance:
-    """An avatar at a size, ready to be shown."""
-
-    renderer: Renderer
-    head_motion: HeadMotion
-
-    @classmethod
-    def of(cls, renderer: Renderer) -> Appearance:
-        """Takes a while: to be called in another thread than the one that shows the face."""
-        width, height = renderer.size
-        scale = height / renderer.avatar.size[1]
-        x, y, side = (round(value * scale) for value in renderer.avatar.crop)
-        return cls(renderer, HeadMotion((height, width), (x, y, side)))
-
-
 class Face:
     """Call `render` for each frame. Its times go forward, except when the clock jumps.
 
-    `appearance` may be replaced at any time; the animation goes on.
+    `renderer` may be replaced at any time; the animation goes on.
     """
 
     def __init__(self, renderer: Renderer, seed: int = 0):
-        self.appearance = Appearance.of(renderer)
+        self.renderer = renderer
         self.idle, self.gaze = Idle(seed), Gaze()
         self.expression_gain = self.idle_gain = self.emotion_gain = 1.0
         self.listening = False
@@ -72,10 +53,6 @@ class Face:
         self._speech = 0.0  # how far the lips belong to speech, 0..1
         self._posture = 0.0  # how far the face has taken its listening posture, 0..1
         self._time: float | None = None
-
-    @property
-    def renderer(self) -> Renderer:
-        return self.appearance.renderer
 
     def set_emotion(self, name: str, intensity: float = 1.0) -> None:
         """Shows an emotion from now on. Raises RealTalkError for unknown ones."""
@@ -88,10 +65,10 @@ class Face:
         """One frame at `time`, s, given what speech does: ARKit weights (52,), head rotation (3,)
         rad and speech probability. Returns the weights shown (52,) and the image (height, width, 3)
         uint8 BGR."""
-        appearance = self.appearance
+        renderer = self.renderer
         shown, head = self.pose(time, weights, rotation, speech)
-        template = self.idle.template(time, appearance.renderer.template_count)
-        image = appearance.head_motion.apply(appearance.renderer.render(shown, template), head)
+        template = self.idle.template(time, renderer.template_count)
+        image = renderer.render(shown, template, head)
         if self.watermark is not None:
             self.watermark.draw(image)
         return shown, image

@@ -13,7 +13,7 @@ import numpy as np
 
 from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.behaviour.face import Appearance, Face
+from realtalk_ros.behaviour.face import Face
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes.background_loader import BackgroundLoader
 from realtalk_ros.nodes.diagnostics import Problems
@@ -32,7 +32,7 @@ class RendererSettings:
     threads: int
 
 
-_Loaded = tuple[RendererSettings, Appearance]
+_Loaded = tuple[RendererSettings, Renderer]
 
 
 class FaceLoader:
@@ -73,7 +73,7 @@ class FaceLoader:
         settings = self.wanted
         renderer, seconds = self._open(settings)
         self.face = Face(renderer, seed)
-        self._use(settings, self.face.appearance)
+        self._use(settings, renderer)
         return seconds
 
     def request(self, name: str) -> None:
@@ -111,9 +111,9 @@ class FaceLoader:
         self.cancel()
         self.face = self.settings = None
 
-    def _use(self, settings: RendererSettings, appearance: Appearance) -> None:
+    def _use(self, settings: RendererSettings, renderer: Renderer) -> None:
         assert self.face is not None
-        self.face.appearance = appearance
+        self.face.renderer = renderer
         self.settings = settings
         self.checksums = onnx_session.fingerprints(settings.model_dir, "renderer")
 
@@ -131,7 +131,7 @@ class FaceLoader:
             # stops all others.) After a network has failed nothing is shown, so all threads help.
             threads = None if self.fallback_device else 1
             renderer, _ = self._open(settings, encoder_threads=threads)
-        return settings, Appearance.of(renderer)
+        return settings, renderer
 
     def _open(
         self, settings: RendererSettings, encoder_threads: int | None = None

@@ -26,6 +26,7 @@ class _Request:
     renderer: FaceRenderer
     weights: np.ndarray
     template: int
+    rotation: np.ndarray | None
     done: threading.Event = field(default_factory=threading.Event)
     image: np.ndarray | None = None
     error: Exception | None = None
@@ -61,9 +62,15 @@ class BatchingRenderer:
             self._faces = min(len(self.avatars), self._faces + 1)
             return BatchedFace(self, self._renderers[index].resized(size))
 
-    def render(self, renderer: FaceRenderer, weights: np.ndarray, template: int) -> np.ndarray:
+    def render(
+        self,
+        renderer: FaceRenderer,
+        weights: np.ndarray,
+        template: int,
+        rotation: np.ndarray | None = None,
+    ) -> np.ndarray:
         """As `FaceRenderer.render`, from any thread."""
-        request = _Request(renderer, weights, template)
+        request = _Request(renderer, weights, template, rotation)
         with self._queue_lock:
             first = not self._requests
             self._requests.append(request)
@@ -88,6 +95,7 @@ class BatchingRenderer:
                     [request.renderer for request in requests],
                     np.stack([request.weights for request in requests]).astype(np.float32),
                     [request.template for request in requests],
+                    [request.rotation for request in requests],
                 )
                 for request, image in zip(requests, images, strict=True):
                     request.image = image
@@ -107,8 +115,10 @@ class BatchedFace:
         self.avatar, self.size = renderer.avatar, renderer.size
         self.template_count = renderer.template_count
 
-    def render(self, weights: np.ndarray, template: int) -> np.ndarray:
-        return self._batching.render(self._renderer, weights, template)
+    def render(
+        self, weights: np.ndarray, template: int, rotation: np.ndarray | None = None
+    ) -> np.ndarray:
+        return self._batching.render(self._renderer, weights, template, rotation)
 
     def resized(self, size: int) -> BatchedFace:
         return BatchedFace(self._batching, self._renderer.resized(size))

@@ -38,6 +38,10 @@ SAMPLES = 33  # along the eye, at which the lids' heights are computed
 SIDE_MARGIN, LID_MARGIN = 0.25, 0.4
 # In iris radii: what is nearer moves with the iris, beyond it the movement fades out over FADE.
 RIGID, FADE = 1.1, 0.8
+# Eye widths: the bands of lashes and make-up at the edges of the lids, which lids that shut would
+# carry along as a smear; half the thickness of the line of lashes that is drawn there instead.
+UPPER_BAND, LOWER_BAND, LASH_LINE = 0.2, 0.07, 0.03
+CORNER = 0.2  # eye widths beyond a corner at which these bands have become nothing
 HIDDEN_RIM = 1.5  # pixels: the wet rim of the lower lid, which a shut eye hides
 MAX_OVERSHOOT = 0.75  # pixels beyond the template's lids from which the eyeball may be sampled
 
@@ -87,8 +91,10 @@ class EyePatch:
 
     rows: slice
     columns: slice
-    sampling_grid: np.ndarray  # (H, W, 2), pixels of the template
-    blend: np.ndarray  # (H, W, 1), weight of this sampling grid, 0..1
+    sampling_grid: np.ndarray  # (H, W, 2), pixels of the template, as the network knows it
+    shown_grid: np.ndarray  # (H, W, 2), the same with the skin of a clean closing lid
+    lashes: np.ndarray  # (H, W) uint8, the line of lashes of a lid that closes
+    blend: np.ndarray  # (H, W, 1), weight of these sampling grids, 0..1
     visibility: np.ndarray  # (H, W, 2) uint8: of the eyeball, and of a lid that came down over it
 
 
@@ -167,6 +173,12 @@ def eye_patch(
     lids = LidHeights.at(u, axes.width, curves)
     over = v - lids.upper > lids.lower - v  # nearer to the upper lid
     skin, outside, blend = lids.skin(v, over, axes.width)
+    inward = np.clip(1 + np.minimum(u, axes.width - u) / (CORNER * axes.width), 0, 1)
+    band = np.where(over, UPPER_BAND, -LOWER_BAND) * axes.width
+    clean = skin + band * lids.closure * inward
+    thickness = LASH_LINE * axes.width
+    line = np.exp(-0.5 * ((v - lids.upper + 0.3 * thickness) / thickness) ** 2)
+    line *= lids.closure * np.sqrt(inward)
     blend *= np.clip(1 - np.maximum(-u, u - axes.width) / (SIDE_MARGIN * axes.width), 0, 1)
     showing = np.clip(0.5 - outside, 0, 1) * ((u > 0) & (u < axes.width))
     visibility = np.empty((*u.shape, 2), np.uint8)
@@ -179,10 +191,18 @@ def eye_patch(
     radius = IRIS_RADIUS * template.scale * size
     with_iris = iris_weight(u - iris[0], v - iris[1], radius, movement)
     opened = outside < 0
-    v = np.where(opened, lids.eyeball(v + with_iris * movement[1]), skin)
+    eyeball = lids.eyeball(v + with_iris * movement[1])
     u = np.where(opened, u + with_iris * movement[0], u)
     columns, rows = (slice(*ends) for ends in zip(low, high, strict=True))
-    return EyePatch(rows, columns, axes.to_template(u, v), blend[..., None], visibility)
+    return EyePatch(
+        rows,
+        columns,
+        sampling_grid=axes.to_template(u, np.where(opened, eyeball, skin)),
+        shown_grid=axes.to_template(u, np.where(opened, eyeball, clean)),
+        lashes=(255 * line).astype(np.uint8),
+        blend=blend[..., None],
+        visibility=visibility,
+    )
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,11 @@ import cv2
 import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.errors import ModelError
 from realtalk_ros.face_model import arkit
-from realtalk_ros.rendering.generator import FaceInputs, Generator
+from realtalk_ros.rendering.compositor import Compositor
+from realtalk_ros.rendering.generator import FaceInputs, GeneratedFace, Generator
 from realtalk_ros.rendering.reference_selection import ReferenceSelector
-
-FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam shows
 
 
 class Renderer(Protocol):
@@ -34,8 +32,11 @@ class Renderer(Protocol):
     @property
     def template_count(self) -> int: ...
 
-    def render(self, weights: np.ndarray, template: int) -> np.ndarray:
-        """One frame: ARKit weights (52,), index of a template -> (height, width, 3) uint8 BGR."""
+    def render(
+        self, weights: np.ndarray, template: int, rotation: np.ndarray | None = None
+    ) -> np.ndarray:
+        """One frame: ARKit weights (52,), index of a template, rotation of the head (3,) rad
+        (face_model/rotations.py) -> (height, width, 3) uint8 BGR."""
 
     def resized(self, size: int) -> Renderer:
         """The same face in images of another height, sharing the networks and features."""
@@ -100,9 +101,6 @@ class FaceRenderer:
         avatar = self.avatar
         scale = size / avatar.size[1]
         self.size = (round(avatar.size[0] * scale), size)  # width, height
-        x, y, side = (round(value * scale) for value in avatar.crop)
-        self._region = (slice(y, y + side), slice(x, x + side))
-        self._side = side
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         self.templates = (
             avatar.templates
@@ -111,55 +109,48 @@ class FaceRenderer:
                 [cv2.resize(image, self.size, interpolation=method) for image in avatar.templates]
             )
         )
-        ramp = np.minimum(np.arange(side), np.arange(side)[::-1]) / (FEATHER * side)
-        ramp = np.clip(ramp, 0, 1).astype(np.float32)
-        self._feather = np.minimum(ramp[:, None], ramp[None, :])
-        if avatar.region is not None:
-            self._feather *= cv2.resize(avatar.region, (side, side))
+        self._compositor = Compositor(avatar, self.size)
 
     @property
     def template_count(self) -> int:
         return len(self.avatar.templates)
 
-    def generate(self, weights: np.ndarray, template: int) -> tuple[np.ndarray, np.ndarray]:
-        """The network alone: weights (52,) to the face crop (256, 256, 3) uint8 BGR and its soft
-        mask (256, 256) in 0..1. The next call overwrites both."""
-        images, masks = self._generator.run(weights[None], [self._inputs(weights, template)])
-        return images[0], masks[0]
+    def generate(self, weights: np.ndarray, template: int) -> GeneratedFace:
+        """The network alone, at weights (52,). The next call overwrites the result."""
+        return self._generator.run(weights[None], [self._inputs(weights, template)])[0]
 
     def _inputs(self, weights: np.ndarray, template: int) -> FaceInputs:
         return FaceInputs(self._index, template, self._selector.choose(weights))
 
-    def compose(self, image: np.ndarray, mask: np.ndarray, template: int) -> np.ndarray:
-        """Blends a generated crop into its template. Returns a new (height, width, 3) uint8."""
-        side = self._side
-        if side != CROP_SIZE:
-            image = cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC)
-            mask = cv2.resize(mask, (side, side), interpolation=cv2.INTER_LINEAR)
-        mask = mask * self._feather
-        frame = self.templates[template].copy()
-        region = frame[self._region]
-        region[:] = cv2.blendLinear(image, np.ascontiguousarray(region), mask, 1 - mask)
-        return frame
+    def compose(
+        self, face: GeneratedFace, template: int, rotation: np.ndarray | None = None
+    ) -> np.ndarray:
+        """A generated face in its template. Returns a new (height, width, 3) uint8."""
+        return self._compositor.compose(self.templates[template], face, rotation)
 
-    def render(self, weights: np.ndarray, template: int) -> np.ndarray:
-        """One frame: ARKit weights (52,), index of a template -> (height, width, 3) uint8 BGR."""
-        return self.compose(*self.generate(weights, template), template)
+    def render(
+        self, weights: np.ndarray, template: int, rotation: np.ndarray | None = None
+    ) -> np.ndarray:
+        """One frame: ARKit weights (52,), index of a template, rotation of the head (3,) rad
+        (face_model/rotations.py) -> (height, width, 3) uint8 BGR."""
+        return self.compose(self.generate(weights, template), template, rotation)
 
 
 def render_batch(
-    renderers: Sequence[FaceRenderer], weights: np.ndarray, templates: Sequence[int]
+    renderers: Sequence[FaceRenderer],
+    weights: np.ndarray,
+    templates: Sequence[int],
+    rotations: Sequence[np.ndarray | None],
 ) -> list[np.ndarray]:
     """One frame of each of B faces of `FaceRenderer.load_together`, in one run of the network.
 
-    Weights (B, 52) and template indices (B,) -> B images. A face may occur more than once.
-    Raises ModelError for renderers that were not loaded together.
+    Weights (B, 52), template indices (B,), rotations (B, 3) -> B images. A face may occur more than
+    once. Raises ModelError for renderers that were not loaded together.
     """
     generators = {id(renderer._generator): renderer._generator for renderer in renderers}
     if len(generators) != 1:
         raise ModelError("render_batch takes the faces of one FaceRenderer.load_together")
     (generator,) = generators.values()
     inputs = [r._inputs(w, t) for r, w, t in zip(renderers, weights, templates, strict=True)]
-    images, masks = generator.run(weights, inputs)
-    each = zip(renderers, images, masks, templates, strict=True)
-    return [renderer.compose(image, mask, template) for renderer, image, mask, template in each]
+    each = zip(renderers, generator.run(weights, inputs), templates, rotations, strict=True)
+    return [renderer.compose(made, t, rotation) for renderer, made, t, rotation in each]

@@ -47,6 +47,21 @@ class FaceInputs:
     reference: int
 
 
+@dataclass(frozen=True)
+class GeneratedFace:
+    """What the networks make of one frame. The arrays are overwritten by the next run."""
+
+    image: np.ndarray  # (256, 256, 3) uint8 BGR, the face crop
+    mask: np.ndarray  # (256, 256) float32 0..1: how far the template is replaced
+    warped_template: np.ndarray  # (256, 256, 3) uint8, what it was drawn on
+    mouth_interior: np.ndarray  # (256, 256, 3) uint8, see mouth.py and eyes.py
+    # To show the template's own pixels: where in its crop a pixel lies, (256, 256, 2) float32; the
+    # crop sampled there, (256, 256, 3) uint8; lines of lashes over it, (256, 256) uint8.
+    sampling_grid: np.ndarray
+    shown_template: np.ndarray
+    lashes: np.ndarray
+
+
 class Generator:
     """The network that runs for each frame, and the encoded features of some avatars.
 
@@ -84,7 +99,6 @@ class Generator:
         encoded = encode_avatars(avatars, folder, providers, encoder_threads or threads)
         self._templates, self._landmarks = encoded.templates, encoded.landmarks
         self._move_to_device(encoded.features)
-        self._image = np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)  # overwritten for each face
         self._bindings = {count: self._bind(count) for count in {1, len(avatars)}}
 
     def _open_generator(
@@ -112,23 +126,21 @@ class Generator:
             for name, values in features.items()
         }
 
-    def _bind(self, count: int) -> tuple[Binding, Binding, np.ndarray]:
-        """Aligner, generator and images of a batch of `count` faces."""
+    def _bind(self, count: int) -> tuple[Binding, Binding, list[np.ndarray]]:
+        """Aligner, generator and (count, 256, 256, 3) uint8 for image, warped template and map of
+        the mouth of a batch of `count` faces."""
         aligner = Binding(self._aligner, count)
         session = self._single if count == 1 else self._open()
         shared = {"alignment_features": aligner.outputs["alignment_features"]}
-        images = np.zeros((count, CROP_SIZE, CROP_SIZE, 3), np.uint8)
+        images = [np.zeros((count, CROP_SIZE, CROP_SIZE, 3), np.uint8) for _ in range(3)]
         return aligner, Binding(session, count, self._on_gpu, self._features, shared), images
 
-    def run(
-        self, weights: np.ndarray, faces: Sequence[FaceInputs]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Renders B faces at weights (B, 52). Returns face crops (B, 256, 256, 3) uint8 BGR and
-        masks (B, 256, 256) in 0..1. The next run of B faces overwrites both."""
+    def run(self, weights: np.ndarray, faces: Sequence[FaceInputs]) -> list[GeneratedFace]:
+        """Renders B faces at weights (B, 52). The next run of B faces overwrites the result."""
         count = len(weights)
         if count not in self._bindings:
             self._bindings[count] = self._bind(count)
-        aligner, generator, images = self._bindings[count]
+        aligner, generator, (images, warped, interiors) = self._bindings[count]
         geometries = [self.geometry[face.avatar] for face in faces]
         rows = [self._pair_row(face) for face in faces]
         moved = [
@@ -136,18 +148,34 @@ class Generator:
             for geometry, w, face in zip(geometries, weights, faces, strict=True)
         ]
         aligner.run(template_landmarks=self._landmarks[rows], target_landmarks=moved)
-        for k, sampling_grid in enumerate(aligner.outputs["sampling_grid"]):
-            image, expression = self._image, (weights[k], faces[k].template)
-            geometries[k].draw_mouth(*expression, image)
-            geometries[k].warp_eyes(*expression, sampling_grid, image)
-            space_to_depth(image, generator.inputs["mouth_interior"][k])
-            warp(self._templates[rows[k]], sampling_grid, image)
-            space_to_depth(image, generator.inputs["warped_template"][k])
+        grids, masks = aligner.outputs["sampling_grid"], generator.outputs["mask"]
+        shown = []
+        for k, sampling_grid in enumerate(grids):
+            expression = weights[k], faces[k].template
+            geometries[k].draw_mouth(*expression, interiors[k])
+            shown.append(geometries[k].warp_eyes(*expression, sampling_grid, interiors[k]))
+            space_to_depth(interiors[k], generator.inputs["mouth_interior"][k])
+            warp(self._templates[rows[k]], sampling_grid, warped[k])
+            space_to_depth(warped[k], generator.inputs["warped_template"][k])
         references = [self._first_reference[face.avatar] + face.reference for face in faces]
         generator.run(weights=weights, template_index=rows, reference_index=references)
         for planes, image in zip(generator.outputs["image"], images, strict=True):
             depth_to_space(planes, image)
-        return images, generator.outputs["mask"]
+        made = []
+        for k, (grid, lashes) in enumerate(shown):
+            own = warp(self._templates[rows[k]], grid)
+            made.append(
+                GeneratedFace(
+                    images[k],
+                    masks[k],
+                    warped[k],
+                    interiors[k],
+                    sampling_grid=grid,
+                    shown_template=own,
+                    lashes=lashes,
+                )
+            )
+        return made
 
     def _pair_row(self, face: FaceInputs) -> int:
         templates = len(self.geometry[face.avatar].template_landmarks)

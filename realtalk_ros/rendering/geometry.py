@@ -91,15 +91,26 @@ class Geometry:
         template: int,
         sampling_grid: np.ndarray,
         mouth_interior: np.ndarray,
-    ) -> None:
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Corrects, around the eyes, where in the template the pixels of the picture lie:
         `sampling_grid` (S, S, 2) pixels, for weights (52,). Also draws the eyes into the map
-        `mouth_interior` (S, S, 3) uint8. Both are changed in place."""
+        `mouth_interior` (S, S, 3) uint8. Both are changed in place.
+
+        Returns the sampling grid of what is shown, in which lids close without the lashes and
+        make-up above them, and the lines of lashes to draw, (S, S) uint8."""
         target = self.project_eyes(weights, template)
+        shown_grid = sampling_grid.copy()
+        lashes = np.zeros(sampling_grid.shape[:2], np.uint8)
         for patch in eye_patches(self.template_eyes[template], target, len(sampling_grid)):
-            part = sampling_grid[patch.rows, patch.columns]
-            part += patch.blend * (patch.sampling_grid - part)
+            place = patch.rows, patch.columns
+            for grid, wanted in (
+                (sampling_grid, patch.sampling_grid),
+                (shown_grid, patch.shown_grid),
+            ):
+                grid[place] += patch.blend * (wanted - grid[place])
+            lashes[place] = patch.lashes
             mouth_interior[patch.rows, patch.columns, 1:] = patch.visibility
+        return shown_grid, lashes
 
     def draw_mouth(
         self, weights: np.ndarray, template: int, mouth_interior: np.ndarray

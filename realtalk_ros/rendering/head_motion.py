@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small head motion, by warping the picture around the face.
+"""Small head motion, as a warp of the picture around the face.
 
 When a head rotates by an angle, what lies a head's radius in front of the axis moves by the radius
 times the sine of the angle, and what is farther out by less. So pixels move most in the middle of
@@ -14,7 +14,6 @@ import numpy as np
 RADIUS = 0.5  # of the head, in sides of the face crop
 REACH = 0.95  # half the side of the square in which pixels move, in sides of the face crop
 NECK = 0.6  # from the middle of the face down to the axis of roll, in sides of the face crop
-MIN_ANGLE = 0.0015  # rad, smaller rotations are left out
 MAX_ANGLE = 0.2  # rad, larger ones would distort the picture
 
 
@@ -27,39 +26,29 @@ class HeadMotion:
         middle_x, middle_y, reach = x + side / 2, y + side / 2, REACH * side
         top, left = max(0, int(middle_y - reach)), max(0, int(middle_x - reach))
         bottom, right = min(height, int(middle_y + reach)), min(width, int(middle_x + reach))
-        self._region = (slice(top, bottom), slice(left, right))
+        self.region = (slice(top, bottom), slice(left, right))  # outside of it nothing moves
         rows, columns = np.mgrid[top:bottom, left:right].astype(np.float32)
         # The movement is zero at the square's border, or a seam would show.
         edge = min(middle_x - left, right - middle_x, middle_y - top, bottom - middle_y)
-        distance = np.hypot(columns - middle_x, rows - middle_y) / edge
+        distance = np.hypot(columns - middle_x, rows - middle_y) / max(edge, 1)
         falloff = (0.5 + 0.5 * np.cos(np.pi * np.clip(distance, 0, 1))).astype(np.float32)
-        self._x, self._y = columns - left, rows - top
+        self._x, self._y = columns, rows
         # Pixels by which the picture moves for 1 rad: right by yaw, down by pitch, and by roll.
         self._shift = RADIUS * side * falloff
         self._roll_x = falloff * (rows - (middle_y + NECK * side))
         self._roll_y = -falloff * (columns - middle_x)
-        # Overwritten for each image: the sampling grid and the warped region.
+        # Overwritten for each image.
         self._grid = np.empty_like(columns), np.empty_like(columns)
-        self._warped = np.empty((*columns.shape, 3), np.uint8)
 
-    def apply(self, image: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-        """Rotates the head in `image` (height, width, 3), in place; `rotation` (3,) rad
-        is as face_model/rotations.py has it. Returns the image."""
-        pitch, yaw, roll = (float(angle) for angle in np.clip(rotation, -MAX_ANGLE, MAX_ANGLE))
-        if max(abs(pitch), abs(yaw), abs(roll)) < MIN_ANGLE:
-            return image
-        region = image[self._region]
-        for position, angle, by_roll, out in zip(
+    def sampling_grid(self, rotation: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Where in the picture of an upright head the pixels of `region` lie when it is rotated by
+        `rotation` (3,) rad (face_model/rotations.py): x and y, float32 pixels of the picture. None:
+        it is upright. The next call overwrites both."""
+        pitch, yaw, roll = np.zeros(3) if rotation is None else rotation
+        for position, turn, by_roll, out in zip(
             (self._x, self._y), (yaw, pitch), (self._roll_x, self._roll_y), self._grid, strict=True
         ):
-            cv2.addWeighted(self._shift, -angle, by_roll, roll, gamma=0, dst=out)
+            angle, tilt = (float(np.clip(a, -MAX_ANGLE, MAX_ANGLE)) for a in (turn, roll))
+            cv2.addWeighted(self._shift, -angle, by_roll, tilt, gamma=0, dst=out)
             cv2.add(out, position, out)
-        cv2.remap(
-            region,
-            *self._grid,
-            cv2.INTER_LINEAR,
-            dst=self._warped,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        image[self._region] = self._warped
-        return image
+        return self._grid
