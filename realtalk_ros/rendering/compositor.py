@@ -46,9 +46,15 @@ class Compositor:
         reach = round(1.5 * RADIUS * MAX_ANGLE * side)
         top, left = max(rows.start, y - reach), max(columns.start, x - reach)
         bottom, right = min(rows.stop, y + side + reach), min(columns.stop, x + side + reach)
-        self._face = (
-            slice(top - rows.start, bottom - rows.start),
-            slice(left - columns.start, right - columns.start),
+        top, bottom = top - rows.start, bottom - rows.start
+        left, right = left - columns.start, right - columns.start
+        self._face = (slice(top, bottom), slice(left, right))
+        self._memory = _Memory(bottom - top, right - left)
+        self._around = (
+            (slice(0, top), slice(None)),
+            (slice(bottom, None), slice(None)),
+            (slice(top, bottom), slice(0, left)),
+            (slice(top, bottom), slice(right, None)),
         )
 
     def compose(
@@ -56,42 +62,63 @@ class Compositor:
     ) -> np.ndarray:
         """A new image (height, width, 3) uint8: `template`, of the image's size, with the face, and
         with the head rotated by `rotation` (3,) rad."""
+        memory = self._memory
         x, y = self._head_motion.sampling_grid(rotation)
         face_x, face_y = x[self._face], y[self._face]
         left, top, side = self._crop
         scale = CROP_SIZE / side
-        in_crop = (
-            cv2.addWeighted(face_x, scale, face_x, 0, (0.5 - left) * scale - 0.5),
-            cv2.addWeighted(face_y, scale, face_y, 0, (0.5 - top) * scale - 0.5),
-        )
-        moved, added = (
-            cv2.remap(layer, *in_crop, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-            for layer in self._layers(face)
-        )
+        cv2.addWeighted(face_x, scale, face_x, 0, (0.5 - left) * scale - 0.5, dst=memory.crop_x)
+        cv2.addWeighted(face_y, scale, face_y, 0, (0.5 - top) * scale - 0.5, dst=memory.crop_y)
+        self._draw_layers(face)
+        for layer, seen in ((memory.moved, memory.moved_seen), (memory.added, memory.added_seen)):
+            cv2.remap(
+                layer,
+                memory.crop_x,
+                memory.crop_y,
+                cv2.INTER_LINEAR,
+                dst=seen,
+                borderMode=cv2.BORDER_CONSTANT,
+            )
         image = template.copy()
         region = image[self._head_motion.region]
-        cv2.remap(template, x, y, cv2.INTER_LINEAR, dst=region, borderMode=cv2.BORDER_REPLICATE)
-        for position, movement in zip((face_x, face_y), cv2.split(moved), strict=True):
+        for part in self._around:
+            if x[part].size:
+                cv2.remap(
+                    template,
+                    x[part],
+                    y[part],
+                    cv2.INTER_LINEAR,
+                    dst=region[part],
+                    borderMode=cv2.BORDER_REPLICATE,
+                )
+        for channel, position in enumerate((face_x, face_y)):
+            movement = cv2.extractChannel(memory.moved_seen, channel, memory.movement)
             cv2.scaleAdd(movement, 1 / scale, position, dst=position)
         # Bicubic keeps the detail, and costs three times as much: the face is looked at.
-        warped = cv2.remap(
-            template, face_x, face_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        cv2.remap(
+            template,
+            face_x,
+            face_y,
+            cv2.INTER_CUBIC,
+            dst=memory.warped,
+            borderMode=cv2.BORDER_REPLICATE,
         )
-        region[self._face] = cv2.add(warped, added, dtype=cv2.CV_8U)
+        cv2.add(memory.warped, memory.added_seen, dst=region[self._face], dtype=cv2.CV_8U)
         return image
 
-    def _layers(self, face: GeneratedFace) -> tuple[np.ndarray, np.ndarray]:
-        """Of the upright face's crop: the movement of the template's pixels, x and y, (256, 256, 2)
-        float32; and what is added to them, (256, 256, 3) float32."""
-        mask = cv2.multiply(face.mask, self._feather)
-        moved = cv2.subtract(face.sampling_grid, self._unmoved)
-        added = cv2.subtract(face.image, face.warped_template, dtype=cv2.CV_32F)
-        added = np.asarray(cv2.blur(cv2.blur(added, COARSE), COARSE))
+    def _draw_layers(self, face: GeneratedFace) -> None:
+        """Of the upright face's crop, into the memory: `moved`, the movement of the template's
+        pixels, and `added`, what is added to them."""
+        memory = self._memory
+        added = memory.added
+        cv2.subtract(face.image, face.warped_template, dst=added, dtype=cv2.CV_32F)
+        cv2.blur(added, COARSE, dst=memory.blurred)
+        cv2.blur(memory.blurred, COARSE, dst=added)
         interior, _, lids = cv2.split(face.mouth_interior)
         drawn = cv2.blur(cv2.dilate(interior, MOUTH_MARGIN), FADE)
         box = bounding_box(drawn)
         added[box] += share(drawn[box]) * (
-            (face.image[box].astype(np.float32) - face.shown_template[box]) - added[box]
+            face.image[box].astype(np.float32) - face.own_pixels(box) - added[box]
         )
         box = bounding_box(face.lashes)
         if face.lashes[box].size:
@@ -99,11 +126,30 @@ class Compositor:
             lids = cv2.blur(cv2.dilate(lids, LID_MARGIN), FADE)
             box = bounding_box(lids)
             added[box] *= 1 - share(lids[box])
-            added[box] -= LASHES * share(face.lashes[box]) * face.shown_template[box]
-        return (
-            cv2.multiply(moved, cv2.merge([mask, mask])),
-            cv2.multiply(added, cv2.merge([mask, mask, mask])),
-        )
+            added[box] -= LASHES * share(face.lashes[box]) * face.own_pixels(box)
+        mask = cv2.multiply(face.mask, self._feather)
+        cv2.subtract(face.sampling_grid, self._unmoved, dst=memory.moved)
+        cv2.multiply(memory.moved, cv2.merge([mask] * 2, memory.mask_2), dst=memory.moved)
+        cv2.multiply(added, cv2.merge([mask] * 3, memory.mask_3), dst=added)
+
+
+class _Memory:
+    """Arrays that every image overwrites: to allocate them anew takes as long as to fill them.
+
+    float32. Of the networks' crop, and (`..._seen`, `crop_x`, `crop_y`) of the part of the image
+    in which the face is, (height, width).
+    """
+
+    def __init__(self, height: int, width: int):
+        def floats(*shape: int) -> np.ndarray:
+            return np.zeros(shape, np.float32)
+
+        crop = CROP_SIZE, CROP_SIZE
+        self.moved, self.mask_2 = floats(*crop, 2), floats(*crop, 2)
+        self.added, self.blurred, self.mask_3 = (floats(*crop, 3) for _ in range(3))
+        self.crop_x, self.crop_y, self.movement = (floats(height, width) for _ in range(3))
+        self.moved_seen, self.added_seen = floats(height, width, 2), floats(height, width, 3)
+        self.warped = np.zeros((height, width, 3), np.uint8)
 
 
 def bounding_box(levels: np.ndarray) -> tuple[slice, slice]:

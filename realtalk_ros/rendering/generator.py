@@ -55,11 +55,16 @@ class GeneratedFace:
     mask: np.ndarray  # (256, 256) float32 0..1: how far the template is replaced
     warped_template: np.ndarray  # (256, 256, 3) uint8, what it was drawn on
     mouth_interior: np.ndarray  # (256, 256, 3) uint8, see mouth.py and eyes.py
-    # To show the template's own pixels: where in its crop a pixel lies, (256, 256, 2) float32; the
-    # crop sampled there, (256, 256, 3) uint8; lines of lashes over it, (256, 256) uint8.
+    # To show the template's own pixels: where in its crop a pixel lies, (256, 256, 2) float32; that
+    # crop, (256, 256, 3) uint8; lines of lashes over it, (256, 256) uint8.
     sampling_grid: np.ndarray
-    shown_template: np.ndarray
+    template: np.ndarray
     lashes: np.ndarray
+
+    def own_pixels(self, box: tuple[slice, slice]) -> np.ndarray:
+        """The template's own pixels in a part of the crop."""
+        grid = self.sampling_grid[box]
+        return warp(self.template, grid) if grid.size else np.empty((*grid.shape[:2], 3), np.uint8)
 
 
 class Generator:
@@ -161,21 +166,18 @@ class Generator:
         generator.run(weights=weights, template_index=rows, reference_index=references)
         for planes, image in zip(generator.outputs["image"], images, strict=True):
             depth_to_space(planes, image)
-        made = []
-        for k, (grid, lashes) in enumerate(shown):
-            own = warp(self._templates[rows[k]], grid)
-            made.append(
-                GeneratedFace(
-                    images[k],
-                    masks[k],
-                    warped[k],
-                    interiors[k],
-                    sampling_grid=grid,
-                    shown_template=own,
-                    lashes=lashes,
-                )
+        return [
+            GeneratedFace(
+                images[k],
+                masks[k],
+                warped[k],
+                interiors[k],
+                sampling_grid=grid,
+                template=self._templates[rows[k]],
+                lashes=lashes,
             )
-        return made
+            for k, (grid, lashes) in enumerate(shown)
+        ]
 
     def _pair_row(self, face: FaceInputs) -> int:
         templates = len(self.geometry[face.avatar].template_landmarks)
