@@ -45,7 +45,7 @@ PACKAGES = {
     "espeakng_loader": Package("espeakng-loader", "libespeak-ng1"),
     "aiohttp": Package("aiohttp>=3.8", "python3-aiohttp"),
     "sounddevice": Package("sounddevice>=0.4", library=("libportaudio2", "portaudio")),
-    "mediapipe": Package("mediapipe>=0.10.9,<=0.10.21"),
+    "mediapipe": Package("mediapipe>=0.10.18,<=0.10.21"),
     "scipy": Package("scipy", "python3-scipy"),
     "torch": Package("torch"),
     "onnx": Package("onnx"),

@@ -217,7 +217,7 @@ def test_enrolling_asks_for_what_enrolling_needs(place):
     pip = place(environment=True)
     if sys.version_info < install_hints.NO_MEDIAPIPE:
         assert install_hints.what_is_missing("scipy", "enroll").endswith(
-            f"{pip} install 'mediapipe>=0.10.9,<=0.10.21' scipy"
+            f"{pip} install 'mediapipe>=0.10.18,<=0.10.21' scipy"
         )
     assert "torch" not in install_hints.what_is_missing("scipy", "enroll")
 
