@@ -31,7 +31,7 @@ from realtalk_ros.msg import AudioChunk, FaceExpression  # noqa: E402
 from realtalk_ros.rendering.face_renderer import FaceRenderer  # noqa: E402
 from realtalk_ros.rendering.watermark import Watermark  # noqa: E402
 from realtalk_ros.stream_types import Chunk  # noqa: E402
-from ros_graph import RATE, Client, speech, start, stop  # noqa: E402
+from ros_graph import RATE, Client, promised, speech, start, stop  # noqa: E402
 
 DOMAIN = 60
 SECONDS = 10.6  # of the bundled clip
@@ -277,7 +277,7 @@ def test_pictures_show_what_their_stamps_and_all_that_was_told_say(recording, tw
     """Pixel by pixel: idle life and its seed, gains, expressions, emotions, gaze, the mark."""
     name, intensity = ("sad", 0.5) if window in ("idle", "said") else ("angry", 0.6)
     pictures = recording.told.between(*recording.windows[window])
-    assert len(pictures) >= 9
+    assert len(pictures) >= promised(9, 6)  # others are told to be lost, see below
     twin.become(name, intensity, min(pictures), window == "attentive")
     for stamp, image in pictures.items():
         said = AT_REST, None
@@ -311,7 +311,7 @@ def test_no_frame_is_lost_that_is_not_told(recording, which, node, fps):
     before, after = (int(d[node]["skipped_frames"]) for d in (recording.before, recording.after))
     assert missing <= after - before
     # There was time for every one, but for a machine that is starved between two looks at the time.
-    assert missing <= (0.02 if which == "told" else 0.07) * len(frames)
+    assert missing <= promised(0.02 if which == "told" else 0.07, 0.15) * len(frames)
 
 
 @pytest.fixture(scope="module")
@@ -330,7 +330,7 @@ def lips(recording):
         off.append(apart[k])
         times.append(stamp * 1e-9 - recording.begin)
         opened.append(opening(rests[k], image, avatar.landmarks[k] * scale, side))
-    assert len(times) > 0.97 * SECONDS * FPS
+    assert len(times) > promised(0.97, 0.85) * SECONDS * FPS
     return np.array(times), np.array(opened), np.array(off)
 
 
