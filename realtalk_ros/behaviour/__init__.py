@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a face behaves: speech, emotion, gaze, idle motion and head motion in one."""
+"""How a face behaves: speech, emotion, gaze and idle motion in one."""
