@@ -8,18 +8,10 @@ import numpy as np
 import pytest
 
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.arkit import weights
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 
 TURNED = np.array([0.03, 0.05, 0.02], np.float32)  # rad
-
-
-def weights(**values: float) -> np.ndarray:
-    array = np.zeros(arkit.COUNT, np.float32)
-    for name, value in values.items():
-        for side in ("Left", "Right") if name not in arkit.INDEX else ("",):
-            array[arkit.INDEX[name + side]] = value
-    return array
 
 
 SPOKEN = weights(jawOpen=0.3, mouthFunnel=0.2)

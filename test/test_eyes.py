@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.face_model import landmarks
+from realtalk_ros.face_model.arkit import weights
 from realtalk_ros.rendering import eyes
 from realtalk_ros.rendering.generator import warp
 from realtalk_ros.rendering.geometry import Geometry, frontal_landmarks
@@ -16,14 +17,6 @@ NOBODY = np.zeros(landmarks.IDENTITY_SIZE, np.float32)
 RIGHT, LEFT = slice(36, 42), slice(42, 48)
 IDENTITY = np.stack(np.meshgrid(np.arange(SIZE), np.arange(SIZE)), -1).astype(np.float32)
 SKIN, EYEBALL, IRIS = (90, 140, 200), (255, 255, 255), (255, 200, 0)
-
-
-def weights(**values: float) -> np.ndarray:
-    array = np.zeros(arkit.COUNT, np.float32)
-    for name, value in values.items():
-        for side in ("Left", "Right") if name not in arkit.INDEX else ("",):
-            array[arkit.INDEX[name + side]] = value
-    return array
 
 
 def warped(rest: np.ndarray, picture: np.ndarray, **values: float) -> np.ndarray:

@@ -15,6 +15,7 @@ from realtalk_ros.behaviour.face import Face
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.expression.pipeline import ExpressionPipeline
 from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.face_model.arkit import weights
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.stream_types import Chunk
 
@@ -24,15 +25,6 @@ SHUT = 0.1  # cm between the lips that still looks closed
 MIN_MOVEMENT = 0.004  # sides of the face crop, 1 pixel of 256: less counts as none
 RIGHT, LEFT, UP, DOWN = (-1, 0), (1, 0), (0, -1), (0, 1)  # on the picture
 OUT, IN = (RIGHT, LEFT), (LEFT, RIGHT)  # of the person's right part and of his left one
-
-
-def weights(**values: float) -> np.ndarray:
-    """Names without a side stand for both."""
-    out = AT_REST.copy()
-    for name, value in values.items():
-        for side in ("",) if name in arkit.INDEX else ("Left", "Right"):
-            out[arkit.INDEX[name + side]] = value
-    return out
 
 
 class Person:

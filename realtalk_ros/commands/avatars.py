@@ -263,7 +263,9 @@ def _mouth(avatar: Avatar) -> Iterator[Finding]:
 
     try:
         renderer = FaceRenderer(avatar, avatar.size[1])
-        shut, opened = (renderer.render(weights(EXPRESSIONS[name]), 0) for name in ("m", "ah"))
+        shut, opened = (
+            renderer.render(arkit.weights(**EXPRESSIONS[name]), 0) for name in ("m", "ah")
+        )
     except RealTalkError as error:
         yield fail(str(error), "it cannot be drawn")
         return
@@ -281,16 +283,6 @@ def _mouth(avatar: Avatar) -> Iterator[Finding]:
         yield ok(f"drawn by {whose} network; its mouth opens")
 
 
-def weights(shapes: dict[str, float]) -> np.ndarray:
-    """(52,) float32; shapes without a side stand for both."""
-    out = np.zeros(arkit.COUNT, np.float32)
-    for shape, value in shapes.items():
-        for name in (shape, f"{shape}Left", f"{shape}Right"):
-            if name in arkit.INDEX:
-                out[arkit.INDEX[name]] = value
-    return out
-
-
 def contact_sheet(avatar: Avatar) -> np.ndarray:
     """Its face over a dozen expressions and as many of its templates: (768, 1024, 3) uint8 BGR."""
     from realtalk_ros.rendering.face_renderer import FaceRenderer
@@ -300,7 +292,7 @@ def contact_sheet(avatar: Avatar) -> np.ndarray:
     margin = side // 8
     rows = slice(max(0, y - margin), y + side + margin)
     columns = slice(max(0, x - margin), x + side + margin)
-    looks = {name: weights(shapes) for name, shapes in EXPRESSIONS.items()}
+    looks = {name: arkit.weights(**shapes) for name, shapes in EXPRESSIONS.items()}
     looks |= {name: emotion.weights(name) for name in MOODS}
     tiles = []
     for number, (name, look) in enumerate(looks.items()):

@@ -55,6 +55,16 @@ LIVE_LINK_COLUMNS: tuple[str, ...] = (
 LIVE_LINK_COUNT = COUNT + len(_LIVE_LINK_ROTATIONS)  # 61
 
 
+def weights(**named: float) -> np.ndarray:
+    """(52,) float32, 0 but for those named; a name without its side stands for both. Raises
+    KeyError for an unknown one."""
+    out = np.zeros(COUNT, np.float32)
+    for name, value in named.items():
+        for full in (name,) if name in INDEX else (f"{name}Left", f"{name}Right"):
+            out[INDEX[full]] = value
+    return out
+
+
 def ict_to_arkit(name: str) -> tuple[str, ...]:
     """ARKit name(s) that drive the ICT-FaceKit shape `name`; () where ARKit has none.
 

@@ -116,12 +116,12 @@ class Compositor:
         cv2.blur(memory.blurred, COARSE, dst=added)
         interior, _, lids = cv2.split(face.mouth_interior)
         drawn = cv2.blur(cv2.dilate(interior, MOUTH_MARGIN), FADE)
-        box = bounding_box(drawn)
-        added[box] += share(drawn[box]) * (
-            face.image[box].astype(np.float32) - face.own_pixels(box) - added[box]
-        )
-        box = bounding_box(face.lashes)
-        if face.lashes[box].size:
+        if drawn.any():
+            box = bounding_box(drawn)
+            added[box] += share(drawn[box]) * (
+                face.image[box].astype(np.float32) - face.own_pixels(box) - added[box]
+            )
+        if face.lashes.any():
             lids = cv2.max(cv2.bitwise_and(lids, cv2.bitwise_not(drawn)), face.lashes)
             lids = cv2.blur(cv2.dilate(lids, LID_MARGIN), FADE)
             box = bounding_box(lids)

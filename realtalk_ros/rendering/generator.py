@@ -63,8 +63,7 @@ class GeneratedFace:
 
     def own_pixels(self, box: tuple[slice, slice]) -> np.ndarray:
         """The template's own pixels in a part of the crop."""
-        grid = self.sampling_grid[box]
-        return warp(self.template, grid) if grid.size else np.empty((*grid.shape[:2], 3), np.uint8)
+        return warp(self.template, self.sampling_grid[box])
 
 
 class Generator:
