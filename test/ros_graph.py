@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from array import array
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import rclpy
+import yaml
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -21,10 +26,10 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from realtalk_ros.audio.media_files import read_audio
+from realtalk_ros.avatar.avatar import AVATAR_DIR
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
 
-AVATAR = os.environ.get("REALTALK_TEST_AVATAR", "default")
 SPEECH = os.path.join(os.path.dirname(__file__), "../realtalk_ros/data/speech_sample.wav")
 RATE = 16000
 SETTLE = 0.1  # s in which a reader, too, mostly gets to know a writer that has found it
@@ -45,6 +50,22 @@ def promised(limit: float, lenient: float) -> float:
     return limit if STRICT else lenient
 
 
+def still_avatar() -> str:
+    """A folder with the first template alone of the default avatar, as of a photograph. (Each one
+    takes time to load, and a face at rest is only rendered again where the template changes.)"""
+    folder = Path(tempfile.mkdtemp(prefix="realtalk-avatar-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    shutil.copytree(AVATAR_DIR / "default", folder, dirs_exist_ok=True)
+    meta = yaml.safe_load((folder / "avatar.yaml").read_text())
+    meta["templates"] = meta["templates"][:1]
+    (folder / "avatar.yaml").write_text(yaml.safe_dump(meta))
+    np.save(folder / "landmarks.npy", np.load(folder / "landmarks.npy")[:1])
+    return str(folder)
+
+
+AVATAR = os.environ.get("REALTALK_TEST_AVATAR") or still_avatar()
+
+
 def speech(seconds: float) -> np.ndarray:
     """The beginning of the bundled clip, float32 mono at 16 kHz."""
     pcm, rate = read_audio(SPEECH)
@@ -57,7 +78,7 @@ def start(name: str, domain: int, *ros_args: str, stderr=None, **parameters) -> 
     if name == "renderer_node":
         parameters = {"adapt_quality": "false", **THREADS, **parameters}
     if name in ("expression_node", "renderer_node"):
-        parameters.setdefault("fps", FPS)
+        parameters = {"avatar": AVATAR, "fps": FPS, **parameters}
     command = [sys.executable, "-m", f"realtalk_ros.nodes.{name}", "--ros-args", *ros_args]
     for key, value in parameters.items():
         command += ["-p", f"{key}:={value}"]

@@ -11,10 +11,11 @@ import pytest
 
 from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar
-from realtalk_ros.errors import ModelError
+from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.face_renderer import FaceRenderer, render_batch
 from realtalk_ros.rendering.generator import (
+    Binding,
     encode_avatars,
     reference_inputs,
     space_to_depth,
@@ -93,6 +94,7 @@ def test_landmarks_move_the_lips(renderer, monkeypatch):
     monkeypatch.setattr(
         geometry, "target_landmarks", lambda _, template: geometry.template_landmarks[template]
     )
+    renderer.generate(face(), 0)  # what was asked for last is not rendered again
     stuck = renderer.generate(weights, 0).image
     assert np.abs(wide - stuck)[160:].mean() > 3 * np.abs(wide - stuck)[:100].mean()
 
@@ -112,6 +114,7 @@ def test_teeth_are_painted_where_the_face_model_has_them(renderer, monkeypatch):
     monkeypatch.setattr(
         geometry, "draw_mouth", lambda w, t, image: draw(w, t, image).__setitem__((..., 1), 0)
     )
+    renderer.generate(face(), 0)  # what was asked for last is not rendered again
     assert bright[teeth].mean() > renderer.generate(weights, 0).image.mean(-1)[teeth].mean() + 30
 
 
@@ -159,7 +162,33 @@ def test_more_jaw_is_more_change(renderer):
 
 def test_a_still_expression_gives_a_still_picture(renderer):
     weights = face(jawOpen=0.4, mouthFunnel=0.3)
-    assert (renderer.render(weights, 5) == renderer.render(weights, 5)).all()
+    first = renderer.render(weights, 5)
+    renderer.render(face(), 5)
+    assert (renderer.render(weights, 5) == first).all()
+
+
+def test_networks_run_only_for_what_has_changed(renderer, monkeypatch):
+    runs, run = [], Binding.run
+    monkeypatch.setattr(
+        Binding, "run", lambda self, **inputs: runs.append(1) or run(self, **inputs)
+    )
+    open_ = face(jawOpen=0.4)
+    pictures = [renderer.render(weights, template, rotation=np.full(3, 0.01 * k, np.float32))
+                for k, (weights, template) in enumerate([
+                    (face(), 0), (face(), 0), (open_, 0), (open_, 0), (open_, 1), (face(), 0),
+                ])]  # fmt: skip
+    assert len(runs) == 2 * 4  # aligner and generator
+    assert (pictures[0] != pictures[1]).any()  # the head moves on
+    open_[arkit.INDEX["jawOpen"]] = 0  # the caller's array is not what was remembered
+    assert (renderer.render(open_, 0) != renderer.render(face(jawOpen=0.4), 0)).any()
+
+    def fails(self, **_):
+        raise NetworkError("lost")
+
+    monkeypatch.setattr(Binding, "run", fails)
+    for _ in range(2):
+        with pytest.raises(NetworkError):
+            renderer.render(face(), 0)
 
 
 def test_other_display_sizes(renderer):

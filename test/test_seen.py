@@ -45,9 +45,13 @@ POINT = (1.0, 0.3, 0.2)  # m, from the face: before it, to its left and above
 
 
 class Time(threading.Thread):
-    """Simulated time, s, that goes on as real time does but stands still while somebody lags."""
+    """Simulated time, s, that goes on as real time does but stands still while somebody lags.
 
-    STEP, PATIENCE = 0.01, 1.5  # s, of simulated and of real time
+    What lags for longer than PATIENCE may never come, as a frame that was left out: time goes on by
+    OVER, in which the next one is due.
+    """
+
+    STEP, PATIENCE, OVER = 0.01, 1.0, 0.05  # s, of simulated, real and simulated time
 
     def __init__(self, client: Client):
         super().__init__(daemon=True)
@@ -60,12 +64,13 @@ class Time(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        went = time.monotonic()
+        went, over = time.monotonic(), self.now
         while not self._over.wait(self.STEP):
-            if any(lags() for lags in self.lagging):
+            if self.now > over and any(lags() for lags in self.lagging):
                 if time.monotonic() < went + self.PATIENCE:
                     continue
                 self.lost_patience += 1
+                over = self.now + self.OVER
             went, self.now = time.monotonic(), self.now + self.STEP
             self.log.append((time.time_ns(), self.now))
             message = Clock()

@@ -164,13 +164,14 @@ def prepare(
     step_audio = pieces(speech, 2 * HOP)
     step_mel = pieces(AudioFrontEnd(SAMPLE_RATE).push(speech), 2)
     stream = expression.stream(pipeline.expression.prior)
-    weights, turned = np.zeros(52, np.float32), np.full(3, 0.02)
-    picture = renderer.generate(weights, 0)
+    # No two in a row alike: the same picture is not rendered twice.
+    weights, turned = np.float32([[0.0] * 52, [0.1] * 52]), np.full(3, 0.02)
+    picture = renderer.generate(weights[0], 0)
     reference_input = np.full((1, 16, 256, 256), 0.5, np.float32)
     calls: dict[str, Callable[[int], Any]] = {
         "audio_features": lambda i: front_end.push(step_audio(i)),
         "transformer": lambda i: stream.push(step_mel(i)),
-        "renderer": lambda i: renderer.generate(weights, i % renderer.template_count),
+        "renderer": lambda i: renderer.generate(weights[i % 2], i % renderer.template_count),
         "compose": lambda i: renderer.compose(picture, i % renderer.template_count, turned),
         "whole_frame": lambda i: list(pipeline.push(Chunk(whole(i), SAMPLE_RATE))),
         "reference_conv": lambda _: reference.run(None, {"x": reference_input}),
