@@ -2,8 +2,8 @@
 
 # make demo            a talking face on real ROS 2: demo.mp4, demo.png and a table of measurements
 # make lint            the linters, as pre-commit runs them
-# make test            the linters and the tests; those that need PyTorch or MediaPipe skip themselves
-# make test-training   the tests of training and enrolment, in an environment of their own
+# make test            the linters, and the tests of what a robot runs
+# make test-training   those of training and enrolment (test/training), in an environment of their own
 # make format          formats the code and mends what ruff can
 # make install         the environment only (.venv); install-training: .venv-training
 # make clean           removes what these made
@@ -58,7 +58,7 @@ test: $(VENV)/.installed
 	$(RUN) sh test/run.sh $(VENV)/bin/python
 
 test-training: $(TRAINING_VENV)/.installed
-	$(RUN) OMP_NUM_THREADS=1 $(TRAINING_VENV)/bin/python -m pytest -n 2 --dist loadfile -m training test
+	$(RUN) OMP_NUM_THREADS=1 $(TRAINING_VENV)/bin/python -m pytest -n 2 --dist loadfile test/training
 
 install: $(VENV)/.installed
 

@@ -15,27 +15,16 @@ import realtalk_ros  # noqa: F401
 
 # What a test file names that runs ROS nodes or servers, and so mostly waits for real time to pass.
 GRAPH = re.compile("ros_graph|ROS_DOMAIN_ID|chromium")
-# What one names that tests training, making of data, or enrolment.
-TRAINING = re.compile(r"realtalk_ros\.(training|enroll)|importorskip\(\"(torch|moderngl|mediapipe)")
-
-
-@cache
-def marks(path: Path) -> list[str]:
-    """Markers of the tests in this file."""
-    source = path.read_text(encoding="utf-8")
-    return [n for n, word in (("graph", GRAPH), ("training", TRAINING)) if word.search(source)]
-
-
-def pytest_ignore_collect(collection_path, config):
-    """With `-m training`, no other file is imported: most need ROS, and would be skipped."""
-    wanted = config.getoption("markexpr") != "training" or collection_path.suffix != ".py"
-    return None if wanted or "training" in marks(collection_path) else True
-
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        for marker in marks(item.path):
-            item.add_marker(marker)
+        if runs_a_graph(item.path):
+            item.add_marker("graph")
+
+
+@cache
+def runs_a_graph(path: Path) -> bool:
+    return bool(GRAPH.search(path.read_text(encoding="utf-8")))
 
 
 def pytest_terminal_summary(terminalreporter):
