@@ -49,7 +49,7 @@ class Stage:
         options = dict(context=self.context, parameter_overrides=overrides)
         self.expression, self.renderer = ExpressionNode(**options), RendererNode(**options)
         self.shown = []  # when, DueFrame
-        show = self.renderer.display.show
+        show = self.renderer.render_loop.show
 
         def watched(frame):
             images = self.renderer.counts["images"]
@@ -57,7 +57,7 @@ class Stage:
             if self.renderer.counts["images"] > images:
                 self.shown.append((time.time(), frame))
 
-        self.renderer.display.show = watched
+        self.renderer.render_loop.show = watched
         self.executor = SingleThreadedExecutor(context=self.context)
         for node in self.nodes:
             self.executor.add_node(node)

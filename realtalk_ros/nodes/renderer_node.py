@@ -2,7 +2,7 @@
 """Expressions on `expression` become a face on `face/image_raw`, at a steady rate; the audio that
 belongs to it goes out on `audio_out` when it is shown.
 
-This node translates messages and parameters. face_display.py and audio_output.py are its threads,
+This node translates messages and parameters. render_loop.py and audio_output.py are its threads,
 face_loader.py loads what they show, face_commands.py takes emotions and points to look at.
 """
 
@@ -24,7 +24,7 @@ from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import parameters, qos, spin
 from realtalk_ros.nodes.audio_output import AudioOutput
 from realtalk_ros.nodes.face_commands import FaceCommands
-from realtalk_ros.nodes.face_display import FaceDisplay
+from realtalk_ros.nodes.render_loop import RenderLoop
 from realtalk_ros.nodes.face_loader import FaceLoader, RendererSettings
 from realtalk_ros.nodes.face_settings import FaceNode, SharedSettings
 from realtalk_ros.nodes.face_settings import check as check_setting
@@ -75,7 +75,7 @@ class RendererNode(FaceNode):
         self.loader = FaceLoader(self._renderer_settings, self.problems, batch)
         self.images = ImagePublisher(self, frame, lambda: self.jpeg_quality)
         self.audio = AudioOutput(self, self.playout, lambda: self.playback_latency)
-        self.display = FaceDisplay(
+        self.render_loop = RenderLoop(
             self, self.playout, self.loader, self.images, statistics=self.quality.statistics
         )
         self._stop = threading.Event()
@@ -165,7 +165,7 @@ class RendererNode(FaceNode):
         for gain in GAINS:
             setattr(face, gain, getattr(self, gain))
         self.playout.frames.set_fps(self.fps)
-        self.display.prepare()
+        self.render_loop.prepare()
         width, height = face.renderer.size
         self.get_logger().info(
             f"ready in {time.perf_counter() - began:.1f} s: avatar {self.avatar}, "
@@ -176,7 +176,7 @@ class RendererNode(FaceNode):
         self._stop.clear()
         self._threads = [
             threading.Thread(target=target, args=(self._stop,), name=name, daemon=True)
-            for name, target in (("display", self.display.run), ("audio", self.audio.run))
+            for name, target in (("render", self.render_loop.run), ("audio", self.audio.run))
         ]
         for thread in self._threads:
             thread.start()
@@ -187,7 +187,7 @@ class RendererNode(FaceNode):
         for thread in self._threads:
             thread.join(timeout=5)
         self.playout.clear()
-        self.display.end_speaking()
+        self.render_loop.end_speaking()
 
     def close(self) -> None:
         super().close()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Renders several faces of one process in one run of the network where possible.
 
-Each face has a display thread of its own, which requests its frame when that is due. Frames that
+Each face has a render thread of its own, which requests its frame when that is due. Frames that
 are requested within a few milliseconds, as those of faces at the same frame rate are, become one
 batch. The thread that asked first renders it.
 """

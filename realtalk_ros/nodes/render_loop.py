@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The display thread: renders each frame before it is due, and publishes it when it is due."""
+"""The render loop, a thread: renders each frame before it is due, and publishes it when it is due."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OTHER_FAILURES = 25  # the same for any other error
 RELOAD_EVERY = 5.0  # s between two attempts
 
 
-class FaceDisplay:
+class RenderLoop:
     """Shows what is in the playout with the face that is loaded."""
 
     def __init__(
@@ -56,7 +56,7 @@ class FaceDisplay:
                     self.prepare()
                 self.show(frame)
                 self._failures = 0
-            except Exception as error:  # a frame that fails must not end the display
+            except Exception as error:  # a frame that fails must not end the loop
                 if stop.is_set() or not self._node.context.ok():
                     return
                 self._on_failure(error)
