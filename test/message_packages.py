@@ -34,13 +34,21 @@ foreach(pkg builtin_interfaces service_msgs std_msgs geometry_msgs)
   endforeach()
 endforeach()
 rosidl_generate_interfaces(${{PROJECT_NAME}} {files} DEPENDENCIES {dependencies})
-# Each library's sources as one: ROS's headers, read once, are most of what compiling takes.
-foreach(kind fastrtps_cpp fastrtps_c introspection_cpp cpp)
+# Less to compile: nothing of C++, which Python does not use, and the largest of the rest as one
+# source, which reads ROS's headers once.
+file(WRITE ${{CMAKE_CURRENT_BINARY_DIR}}/empty.cpp "")
+foreach(kind fastrtps_cpp introspection_cpp cpp)
   set(library ${{PROJECT_NAME}}__rosidl_typesupport_${{kind}})
   if(TARGET ${{library}})
-    set_target_properties(${{library}} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
+    set_target_properties(${{library}} PROPERTIES SOURCES ${{CMAKE_CURRENT_BINARY_DIR}}/empty.cpp)
+    file(MAKE_DIRECTORY
+      ${{CMAKE_CURRENT_BINARY_DIR}}/rosidl_typesupport_${{kind}}/${{PROJECT_NAME}})  # is installed
   endif()
 endforeach()
+set(library ${{PROJECT_NAME}}__rosidl_typesupport_fastrtps_c)
+if(TARGET ${{library}})
+  set_target_properties(${{library}} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
+endif()
 ament_package()
 """
 XML = """<?xml version="1.0"?>
