@@ -75,13 +75,13 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "realtalk_ros.training.renderer.train",
         "the expression-to-face network",
     ),
-    ("train", "reader"): (
+    ("train", "landmarks"): (
         "realtalk_ros.training.renderer.landmark_net",
-        "networks that find landmarks in faces",
+        "networks that find landmarks in faces, for losses and evaluation",
     ),
-    ("train", "shape"): (
+    ("train", "face-reader"): (
         "realtalk_ros.training.face_reader.train",
-        "the network that estimates a face's shape for enroll",
+        "the network that estimates a face's shape, for enroll",
     ),
     ("evaluate", "expression"): (
         "realtalk_ros.training.expression.evaluate",
@@ -92,6 +92,8 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "the expression-to-face network on held-out people",
     ),
 }
+# Names before 0.2
+OLD_NAMES = {("train", "landmarks"): "reader", ("train", "face-reader"): "shape"}
 GROUPS = {
     "data": "make training data and avatars",
     "train": "train a network",
@@ -115,6 +117,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv`, sys.argv's by default. Returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     words = tuple(word for word in argv[:2] if not word.startswith("-"))
+    for present, old in OLD_NAMES.items():
+        if words == (present[0], old):
+            words = present
     command = words if words in COMMANDS else words[:1]
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # child processes are ended, too
@@ -149,8 +154,12 @@ def build_parser(command: tuple[str, ...] = ()) -> Parser:
                 group = top.add_parser(words[0], help=GROUPS[words[0]])
                 groups[words[0]] = group.add_subparsers(metavar="WHAT", required=True)
             level = groups[words[0]]
-        leaf = level.add_parser(words[-1], help=purpose, description=purpose[0].upper()
-                                + purpose[1:] + ".")  # fmt: skip
+        leaf = level.add_parser(
+            words[-1],
+            help=purpose,
+            description=f"{purpose[0].upper()}{purpose[1:]}.",
+            aliases=[OLD_NAMES[words]] if words in OLD_NAMES else [],
+        )
         if words == command:
             loaded = importlib.import_module(module)
             loaded.add_arguments(leaf)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-TOLERANCE = 0.06  # s, a stamp this far from the sample count is jitter, not a gap
-MAX_GAP = 0.5  # s, a shorter gap is a lost chunk and is played as silence
+STAMP_TOLERANCE = 0.06  # s, a stamp this far from the sample count is jitter, not a gap
+LOST_CHUNK_GAP = 0.5  # s, a shorter gap is a lost chunk and is played as silence
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Marks tests by what they need, and says which were skipped.
+"""Marks tests by what they need, and says which were skipped. run.sh runs them by these marks.
 
 realtalk_ros must be imported before onnxruntime is, which some tests import themselves: the first
 lines of realtalk_ros/__init__.py say why.
@@ -15,6 +15,7 @@ import realtalk_ros  # noqa: F401
 
 # What a test file names that runs ROS nodes or servers, and so mostly waits for real time to pass.
 GRAPH = re.compile("ros_graph|ROS_DOMAIN_ID|chromium")
+
 
 def pytest_collection_modifyitems(items):
     for item in items:

@@ -102,7 +102,7 @@ def test_where_to_look_names_files_that_are_there():
     page = (ROOT / "docs/develop.md").read_text()
     section = page.partition("### Where to look")[2].partition("\n## ")[0]
     files = re.findall(r"\? \| `([^`]+)` \|", section)
-    assert len(files) == 20
+    assert len(files) >= 20
     assert not [name for name in files if not (ROOT / name).is_file()]
 
 

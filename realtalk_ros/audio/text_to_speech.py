@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text as speech, sentence by sentence, so that long texts begin at once; knows how far it is."""
+"""Text as speech by espeak-ng, sentence by sentence, so that long texts begin at once; knows how
+far it is. Other engines publish their own audio (docs/wiring.md)."""
 
 from __future__ import annotations
 

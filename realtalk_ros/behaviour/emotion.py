@@ -3,7 +3,8 @@
 
 Each emotion is the action units that EMFACS gives it (W. V. Friesen & P. Ekman, "EMFACS-7:
 Emotional Facial Action Coding System", 1983), and each action unit is the ARKit weights that show
-it. They are as strong as in somebody who talks, not as in somebody who poses.
+it. They are as strong as in somebody who talks, not as in somebody who poses. What speech leaves of
+them, so that p, b and m close: face.py.
 """
 
 from __future__ import annotations

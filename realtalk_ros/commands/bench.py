@@ -165,7 +165,8 @@ def prepare(
     step_mel = pieces(AudioFrontEnd(SAMPLE_RATE).push(speech), 2)
     stream = expression.stream(pipeline.expression.prior)
     # No two in a row alike: the same picture is not rendered twice.
-    weights, turned = np.float32([[0.0] * 52, [0.1] * 52]), np.full(3, 0.02)
+    weights, turned = np.zeros((2, 52), np.float32), np.full(3, 0.02)
+    weights[1] = 0.1
     picture = renderer.generate(weights[0], 0)
     reference_input = np.full((1, 16, 256, 256), 0.5, np.float32)
     calls: dict[str, Callable[[int], Any]] = {

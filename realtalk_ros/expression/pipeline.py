@@ -26,8 +26,8 @@ from realtalk_ros.expression.onnx_model import (
     Prior,
 )
 from realtalk_ros.stream_types import (
-    MAX_GAP,
-    TOLERANCE,
+    LOST_CHUNK_GAP,
+    STAMP_TOLERANCE,
     Chunk,
     ScheduledChunk,
     TimedExpression,
@@ -63,10 +63,10 @@ class _Segment:
 class ExpressionPipeline:
     """Speech to expressions, for any number of utterances.
 
-    The timeline counts samples. A chunk whose stamp differs from it by more than TOLERANCE is taken
-    in one of three ways, each counted in `counts`:
+    The timeline counts samples. A chunk whose stamp differs from it by more than STAMP_TOLERANCE is
+    taken in one of three ways, each counted in `counts`:
 
-    - gaps: up to MAX_GAP too late, chunks before it were lost and are replaced by silence;
+    - gaps: up to LOST_CHUNK_GAP too late, chunks before it were lost and are replaced by silence;
     - dropped_chunks: too early, it is a repeated or late one, and what is already there is dropped;
     - reanchored: otherwise it starts a new segment at its stamp, and the old segment is flushed.
     """
@@ -159,13 +159,13 @@ class ExpressionPipeline:
         """The samples of a chunk that starts at `start`, as they continue the segment; None if it
         starts a new one."""
         gap = start - segment.end
-        if abs(gap) <= TOLERANCE:
+        if abs(gap) <= STAMP_TOLERANCE:
             return chunk.pcm
-        if 0 < gap <= MAX_GAP:
+        if 0 < gap <= LOST_CHUNK_GAP:
             self.counts["gaps"] += 1
             silence = np.zeros(round(gap * segment.sample_rate), np.float32)
             return np.concatenate([silence, chunk.pcm])
-        if gap < 0 and start >= segment.anchor - TOLERANCE:
+        if gap < 0 and start >= segment.anchor - STAMP_TOLERANCE:
             self.counts["dropped_chunks"] += 1
             return chunk.pcm[round(-gap * segment.sample_rate) :]
         return None

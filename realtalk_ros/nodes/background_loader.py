@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.nodes.diagnostics import Problems
+from realtalk_ros.nodes.problems import Problems
 
 Request = TypeVar("Request")
 Loaded = TypeVar("Loaded")

@@ -1,53 +1,76 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Problems of a running node, counted for /diagnostics and logged once."""
+"""What a node says of itself on /diagnostics, once a second, and at which level.
+
+ERROR   it could not load, or is not active though it was told to be; the message says why
+STALE   it waits for a manager to activate it
+WARN    it runs, and the user should know something: the node's own `warning`, such as bad input in
+        the last 10 s (problems.py) or a simulated clock that stands still
+OK      it runs; what it loads beside that is named
+"""
 
 from __future__ import annotations
 
-import math
-import re
-import traceback
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
-FRESH = 10.0  # s for which a problem keeps the diagnostics at WARN
-MAX_CAUSES = 64  # that are counted separately, so that hostile input cannot fill the memory
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+from realtalk_ros.nodes.qos import overridable
+
+if TYPE_CHECKING:
+    from realtalk_ros.nodes.lifecycle import RealTalkNode
 
 
-class Problems:
-    """Counts problems by cause. Every cause is logged once, not once a message."""
+class Diagnostics:
+    """Publishes the state of a node."""
 
-    def __init__(self, log: Callable[[str], Any], clock: Callable[[], float]) -> None:
-        self._log, self._clock = log, clock
-        self.counts: dict[str, int] = {}
-        self._latest = -math.inf
+    def __init__(self, node: RealTalkNode) -> None:
+        self._node = node
+        self._last_counts: tuple[float, dict[str, int]] = (time.monotonic(), {})
+        self._publisher = node.create_publisher(
+            DiagnosticArray, "/diagnostics", 10, qos_overriding_options=overridable()
+        )
 
-    def add(self, message: str) -> None:
-        cause = re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "#", message)[:120]
-        self._latest = self._clock()
-        if cause not in self.counts:
-            if len(self.counts) >= MAX_CAUSES:
-                cause = "others"
-            if cause not in self.counts:
-                self._log(message)
-        self.counts[cause] = self.counts.get(cause, 0) + 1
+    def publish(self) -> None:
+        node = self._node
+        level, text = self._level()
+        values = {"state": node.state, **node.status(), **self._rates(), **node.problems.counts}
+        status = DiagnosticStatus(
+            name=f"{node.get_fully_qualified_name()[1:]}: {node.get_name()}",
+            hardware_id="realtalk_ros",
+            level=level,
+            message=text,
+            values=[KeyValue(key=key, value=_text(value)) for key, value in values.items()],
+        )
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = node.get_clock().now().to_msg()
+        self._publisher.publish(message)
 
-    def exception(self, error: Exception) -> None:
-        """Counts an unexpected exception; where it is new, its traceback is logged."""
-        where = traceback.extract_tb(error.__traceback__)[-1:]
-        place = "".join(f" in {Path(frame.filename).name}:{frame.lineno}" for frame in where)
-        cause = f"{type(error).__name__}{place}"
-        if cause not in self.counts and len(self.counts) < MAX_CAUSES:
-            self._log(
-                "continuing after an error in this package, please report it:\n"
-                + "".join(traceback.format_exception(error)).rstrip()
-            )
-        else:
-            cause = cause if cause in self.counts else "others"
-        self._latest = self._clock()
-        self.counts[cause] = self.counts.get(cause, 0) + 1
+    def _level(self) -> tuple[bytes, str]:
+        """Level and message."""
+        node = self._node
+        if node.failure:
+            return DiagnosticStatus.ERROR, node.failure
+        if not node.ready:
+            wanted = node.wanted_active
+            return DiagnosticStatus.ERROR if wanted else DiagnosticStatus.STALE, node.state
+        if warning := node.warning():
+            return DiagnosticStatus.WARN, warning
+        loading = node.loading()
+        return DiagnosticStatus.OK, f"running; loading {loading}" if loading else "running"
 
-    @property
-    def fresh(self) -> bool:
-        """Whether the latest problem is less than 10 s old."""
-        return self._clock() - self._latest < FRESH
+    def _rates(self) -> dict[str, float]:
+        """Per second since the last call."""
+        node = self._node
+        now, (then, before) = time.monotonic(), self._last_counts
+        self._last_counts = now, dict(node.counts)
+        elapsed = max(1e-3, now - then)
+        return {
+            f"{name}_per_s": (node.counts[name] - before.get(name, 0)) / elapsed
+            for name in node.rated
+            if name in node.counts
+        }
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -14,7 +14,7 @@ from realtalk_ros.errors import NetworkError, RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel, Prior
 from realtalk_ros.expression.pipeline import ExpressionPipeline
 from realtalk_ros.nodes.background_loader import BackgroundLoader
-from realtalk_ros.nodes.diagnostics import Problems
+from realtalk_ros.nodes.problems import Problems
 from realtalk_ros.stream_types import Chunk, ScheduledChunk, TimedExpression
 
 

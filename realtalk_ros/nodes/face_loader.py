@@ -16,7 +16,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour.face import Face
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes.background_loader import BackgroundLoader
-from realtalk_ros.nodes.diagnostics import Problems
+from realtalk_ros.nodes.problems import Problems
 from realtalk_ros.rendering.batching import BatchingRenderer
 from realtalk_ros.rendering.face_renderer import FaceRenderer, Renderer
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arguments of the launch file and of `realtalk up`. An argument that is given wins over the
-parameter file, and the file over the nodes' own defaults."""
+parameter file, and the file over the nodes' own defaults: launch/realtalk.launch.py passes the file
+first and the arguments after it."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock, ROSClock
 from rclpy.clock_type import ClockType
@@ -25,9 +24,9 @@ from rclpy.timer import Timer
 from realtalk_ros.audio.pcm import ENCODINGS
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk
-from realtalk_ros.nodes.diagnostics import Problems
+from realtalk_ros.nodes.diagnostics import Diagnostics
 from realtalk_ros.nodes.parameters import ParameterNode
-from realtalk_ros.nodes.qos import overridable
+from realtalk_ros.nodes.problems import Problems
 from realtalk_ros.playout.clock import ClockJumpDetector
 
 NAMESPACE = "realtalk"  # unless remapped (`-r __ns:=/name`, or the launch argument)
@@ -74,11 +73,8 @@ class RealTalkNode(ParameterNode):
         self.autostart = self.parameter(
             "autostart", True, "Configure and activate at the start; false: wait for a manager"
         )
-        self._wanted_active = self.autostart
-        self._last_counts: tuple[float, dict[str, int]] = (time.monotonic(), {})
-        self._diagnostics = self.create_publisher(
-            DiagnosticArray, "/diagnostics", 10, qos_overriding_options=overridable()
-        )
+        self.wanted_active = self.autostart
+        self._diagnostics = Diagnostics(self)
         self.steady_timer(1.0, self.publish_diagnostics)
 
     # Callbacks: an exception in one ends neither the node nor its other work
@@ -227,7 +223,7 @@ class RealTalkNode(ParameterNode):
 
     def try_setup(self) -> None:
         """Configures and activates the node. A failure is logged once, and tried again."""
-        self._wanted_active = True
+        self.wanted_active = True
         if self.state == "unconfigured":
             self.trigger_configure()
         if self.state == "inactive":
@@ -240,7 +236,7 @@ class RealTalkNode(ParameterNode):
         self.publish_diagnostics()
 
     def _retry(self) -> None:
-        if self._wanted_active and self.state == "unconfigured":
+        if self.wanted_active and self.state == "unconfigured":
             self.try_setup()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -249,7 +245,7 @@ class RealTalkNode(ParameterNode):
         except RealTalkError as error:
             if self.failure != str(error):
                 self.failure = str(error)
-                retries = self.persistent and self._wanted_active
+                retries = self.persistent and self.wanted_active
                 again = f" (trying again every {RETRY:.0f} s)" if retries else ""
                 self.get_logger().error(f"{error}{again}")
             self.free()
@@ -263,12 +259,12 @@ class RealTalkNode(ParameterNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self.start()
-        self.ready, self._wanted_active = True, True
+        self.ready, self.wanted_active = True, True
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         # A node that was deactivated by hand must not activate itself.
-        self.ready = self._wanted_active = False
+        self.ready = self.wanted_active = False
         self.halt()
         return super().on_deactivate(state)
 
@@ -292,7 +288,7 @@ class RealTalkNode(ParameterNode):
         if self.ready:
             self.halt()
 
-    # Diagnostics
+    # What the diagnostics say (diagnostics.py)
 
     def _clock_is_stopped(self) -> bool:
         """Whether simulated time does not come, or does not move."""
@@ -318,38 +314,4 @@ class RealTalkNode(ParameterNode):
         return ""
 
     def publish_diagnostics(self) -> None:
-        status = DiagnosticStatus(
-            name=f"{self.get_fully_qualified_name()[1:]}: {self.get_name()}",
-            hardware_id="realtalk_ros",
-        )
-        if self.failure:
-            status.level, status.message = DiagnosticStatus.ERROR, self.failure
-        elif not self.ready:
-            level = DiagnosticStatus.ERROR if self._wanted_active else DiagnosticStatus.STALE
-            status.level, status.message = level, self.state
-        elif warning := self.warning():
-            status.level, status.message = DiagnosticStatus.WARN, warning
-        else:
-            loading = self.loading()
-            status.level = DiagnosticStatus.OK
-            status.message = f"running; loading {loading}" if loading else "running"
-        values = {"state": self.state, **self.status(), **self._rates(), **self.problems.counts}
-        status.values = [KeyValue(key=key, value=_text(value)) for key, value in values.items()]
-        message = DiagnosticArray(status=[status])
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(message)
-
-    def _rates(self) -> dict[str, float]:
-        """Per second since the last call."""
-        now, (then, before) = time.monotonic(), self._last_counts
-        self._last_counts = now, dict(self.counts)
-        elapsed = max(1e-3, now - then)
-        return {
-            f"{name}_per_s": (self.counts[name] - before.get(name, 0)) / elapsed
-            for name in self.rated
-            if name in self.counts
-        }
-
-
-def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+        self._diagnostics.publish()

@@ -16,7 +16,7 @@ import numpy as np
 from realtalk_ros.audio.resampler import Resampler
 from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.output.mp4_writer import VideoWriter
-from realtalk_ros.stream_types import TOLERANCE
+from realtalk_ros.stream_types import STAMP_TOLERANCE
 
 PREROLL = 0.4  # s of face before the speech
 SILENT_RATE = 48000  # Hz of the audio track, where a recording begins before any audio came
@@ -72,7 +72,7 @@ class Recording:
         is dropped."""
         assert self.rate is not None
         gap = round((stamp - self.start) * self.rate - self._samples)
-        if abs(gap) <= TOLERANCE * self.rate and self._samples:
+        if abs(gap) <= STAMP_TOLERANCE * self.rate and self._samples:
             gap = 0  # jitter of the stamps, which must not become audible
         if gap > 0 or rate != self._input_rate:
             self._flush_audio()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The render loop, a thread: renders each frame before it is due, and publishes it when it is due."""
+"""The render loop: renders each frame before it is due, and publishes it when it is due."""
 
 from __future__ import annotations
 

@@ -24,12 +24,12 @@ from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import parameters, qos, spin
 from realtalk_ros.nodes.audio_output import AudioOutput
 from realtalk_ros.nodes.face_commands import FaceCommands
-from realtalk_ros.nodes.render_loop import RenderLoop
 from realtalk_ros.nodes.face_loader import FaceLoader, RendererSettings
 from realtalk_ros.nodes.face_settings import FaceNode, SharedSettings
 from realtalk_ros.nodes.face_settings import check as check_setting
 from realtalk_ros.nodes.image_publisher import ImagePublisher
 from realtalk_ros.nodes.look_at import LookAtTransformer
+from realtalk_ros.nodes.render_loop import RenderLoop
 from realtalk_ros.nodes.subscriptions import BatchedSubscription, Received
 from realtalk_ros.playout.adaptive_quality import QualityController
 from realtalk_ros.playout.face_playout import FacePlayout

@@ -5,6 +5,7 @@ Inside an utterance the number of samples is the clock. A stamp more than 2 s be
 sent or more than 120 s after it comes from a clock that is not this machine's (or jumped); it says
 nothing about now. Such a chunk is played right after what its utterance sent before, or at once.
 The difference is kept for the rest of the utterance, so that the pauses in it stay as they were.
+(What is jitter and what is a lost chunk: the limits in stream_types.py.)
 
 When this machine's clock jumps in the middle of an utterance, chunks that its sender stamps by the
 new time may come before this node notices the jump, and the node knows the jump only as exactly as
@@ -16,7 +17,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from realtalk_ros.playout.turn import MAX_SILENCE, Turn
-from realtalk_ros.stream_types import MAX_GAP, TOLERANCE, Chunk, ScheduledChunk
+from realtalk_ros.stream_types import LOST_CHUNK_GAP, STAMP_TOLERANCE, Chunk, ScheduledChunk
 
 # s by which a stamp may be ahead of now, or behind it, and is believed
 MAX_AHEAD, MAX_BEHIND = 120.0, 2.0
@@ -47,13 +48,13 @@ def schedule(
         # An utterance that was postponed lies behind its stamps, which is no jump.
         start = stamp + offset + turn.postponed
         gap = start - turn.end  # between the audio before it and where its stamp puts it
-        if abs(gap) > MAX_GAP and not _is_plausible(stamp + offset, chunk.seconds, sent):
+        if abs(gap) > LOST_CHUNK_GAP and not _is_plausible(stamp + offset, chunk.seconds, sent):
             continue
-        if jumped and -MAX_GAP <= gap < 0:
+        if jumped and -LOST_CHUNK_GAP <= gap < 0:
             turn.clock_offset, gap = offset - gap, 0.0
         else:
             turn.clock_offset = offset
-        if abs(gap) <= TOLERANCE:
+        if abs(gap) <= STAMP_TOLERANCE:
             return chunk.scheduled(turn.end)
         if gap > 0:
             return chunk.scheduled(start)

@@ -396,7 +396,7 @@ def test_what_is_missing_is_said(data, tmp_path):
     def run(**options):
         train.run(arguments(train, device="cpu", **options))
 
-    with pytest.raises(RealTalkError, match="train reader"):
+    with pytest.raises(RealTalkError, match="train landmarks"):
         run(data=data, out=tmp_path, perceptual_net=tmp_path / "no")
     with pytest.raises(RealTalkError, match="data faces"):
         run(data=tmp_path, out=tmp_path)

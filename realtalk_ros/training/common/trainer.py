@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A training loop with a time budget: optimizers, learning rate, moving average, checkpoint."""
+"""The training loop of the expression network and its pre-training, with a time budget: optimizers,
+learning rate, moving average, checkpoint. (The renderer's: training/renderer/trainer.py.)"""
 
 from __future__ import annotations
 

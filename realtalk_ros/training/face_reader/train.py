@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`realtalk train shape`: trains the face reader (face_reader.onnx).
+"""`realtalk train face-reader`: trains the face reader (face_reader.onnx).
 
 `realtalk enroll` finds the shape of a face with it.
 
@@ -88,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """`realtalk train shape`."""
+    """`realtalk train face-reader`."""
     torch.set_num_threads(args.threads)
     train, val = (FaceDataset(args.data / part, args.device) for part in ("train", "val"))
     if not len(train) or not len(val):

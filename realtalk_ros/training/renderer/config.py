@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of a training of the renderer."""
+"""Settings of a training of the renderer, with their defaults. (Factors of the losses: losses.py;
+what the network is made of: `Dimensions` in model.py.)"""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import argparse
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from realtalk_ros.training.renderer.landmark_net import PERCEPTUAL_NET
 
@@ -19,6 +21,12 @@ ABLATIONS = {
     "inside": "mouth_interior",
 }
 FILE = "config.json"  # beside the checkpoint
+# What differs where the generator is fine-tuned to one avatar.
+FINE_TUNING: dict[str, Any] = {
+    "discriminator_from": -1,
+    "learning_rate": 1.5e-4,
+    "warm_up_steps": 50,
+}
 
 
 @dataclass(frozen=True)
@@ -32,13 +40,11 @@ class TrainingConfig:
     avatar: str | None = None
     start: Path | None = None
     perceptual_net: Path | None = None  # None: without the perceptual loss
-    discriminator_from: int = (
-        -1
-    )  # step from which it counts (its weight: discriminator.py); -1: none
+    discriminator_from: int = 8000  # step from which it counts (discriminator.py); -1: none
     without: tuple[str, ...] = ()  # of ABLATIONS
     minutes: float = 90
     pause: float | None = None  # stop after these minutes
-    learning_rate: float = 3e-4
+    learning_rate: float = 3e-4  # its peak; over time: `learning_rate` in train.py
     warm_up_steps: int = 200
     groups: int = 3  # templates a step
     targets: int = 4  # expressions a template
@@ -56,9 +62,11 @@ class TrainingConfig:
         perceptual_net = None if args.no_perceptual_net else args.perceptual_net
         if fine_tuning and perceptual_net == PERCEPTUAL_NET and not PERCEPTUAL_NET.exists():
             perceptual_net = None
-        discriminator_from = args.discriminator_from
-        if discriminator_from is None:
-            discriminator_from = -1 if fine_tuning else 8000
+        given = {"discriminator_from": args.discriminator_from, "learning_rate": args.lr}
+        special = {
+            **(FINE_TUNING if fine_tuning else {}),
+            **{name: value for name, value in given.items() if value is not None},
+        }
         folder = f"renderer_{name}" if name else "renderer"
         return cls(
             out=args.out or Path("runs") / folder,
@@ -68,12 +76,9 @@ class TrainingConfig:
             avatar=args.avatar,
             start=args.start,
             perceptual_net=perceptual_net,
-            discriminator_from=discriminator_from,
             without=tuple(args.without),
             minutes=args.minutes,
             pause=args.pause,
-            learning_rate=args.lr or (1.5e-4 if fine_tuning else 3e-4),
-            warm_up_steps=50 if fine_tuning else 200,
             groups=args.groups,
             targets=args.targets,
             device=args.device,
@@ -82,6 +87,7 @@ class TrainingConfig:
             export=args.export,
             report_interval=args.report,
             seed=args.seed,
+            **special,
         )
 
     @property

@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--judge",  # its name before 0.2
         type=Path,
         default=EVALUATION_NET,
-        help="network of `realtalk train reader`; without one, what it measures is left out",
+        help="network of `realtalk train landmarks`; without one, what it measures is left out",
     )
     parser.add_argument(
         "--mediapipe",

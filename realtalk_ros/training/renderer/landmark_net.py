@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`realtalk train reader`: networks that find 68 landmarks, face parts and identity in an image.
+"""`realtalk train landmarks`: networks that find 68 landmarks, face parts and identity in an image.
 (Not the face reader of `realtalk enroll`: that is training/face_reader/.)
 
 Two of them, which share nothing but this code. The perceptual network (perceptual.pt) is frozen in
@@ -147,7 +147,7 @@ def soft_argmax(logits: Tensor) -> Tensor:
 def load(path: Path, device: str = "cpu") -> LandmarkNet:
     """A trained network, frozen. Raises RealTalkError where there is none."""
     if not path.is_file():
-        raise RealTalkError(f"no landmark network {path}: run `realtalk train reader` first")
+        raise RealTalkError(f"no landmark network {path}: run `realtalk train landmarks` first")
     saved = torch.load(path, map_location=device, weights_only=True)
     saved = {OLD_ENTRIES.get(name, name): value for name, value in saved.items()}
     net = LandmarkNet(Dimensions(**saved["dimensions"]))
@@ -229,7 +229,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """`realtalk train reader`: both networks, or one of them."""
+    """`realtalk train landmarks`: both networks, or one of them."""
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     for name in [args.only] if args.only else ROLES:

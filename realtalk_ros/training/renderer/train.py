@@ -42,10 +42,14 @@ CHECKPOINT, LOG, SHEET = "checkpoint.pt", "log.csv", "sheet.png"  # in the folde
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    default = TrainingConfig(out=Path(), data=Path())
     add_data(parser, "train/ and val/ shards of `realtalk data faces` or `... videos`")
     parser.add_argument("--extra", type=Path, help="a folder of further shards to mix in")
     parser.add_argument(
-        "--extra-share", type=float, default=0.3, help="share of samples drawn from --extra"
+        "--extra-share",
+        type=float,
+        default=default.extra_share,
+        help="share of samples drawn from --extra",
     )
     parser.add_argument(
         "--avatar",
@@ -73,19 +77,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--minutes",
         type=float,
-        default=90,
+        default=default.minutes,
         help="train this long in all; the learning rate falls over it",
     )
     parser.add_argument("--pause", type=float, help="stop after these minutes; run again to go on")
-    parser.add_argument("--lr", type=float, help="peak (3e-4, with --avatar 1.5e-4)")
-    parser.add_argument("--groups", type=int, default=3, help="template frames per step")
-    parser.add_argument("--targets", type=int, default=4, help="expressions per template frame")
+    parser.add_argument("--lr", type=float, help="its peak (3e-4, with --avatar 1.5e-4)")
+    parser.add_argument(
+        "--groups", type=int, default=default.groups, help="template frames per step"
+    )
+    parser.add_argument(
+        "--targets", type=int, default=default.targets, help="expressions per template frame"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--compile", action="store_true", help="use torch.compile")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--threads", type=int, default=default.threads, help="CPU threads")
     parser.add_argument("--export", type=Path, help="write the ONNX files here at the end")
-    parser.add_argument("--report", type=float, default=240, help="seconds between evaluations")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--report", type=float, default=default.report_interval, help="seconds between evaluations"
+    )
+    parser.add_argument("--seed", type=int, default=default.seed)
 
 
 def add_loss_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +104,7 @@ def add_loss_arguments(parser: argparse.ArgumentParser) -> None:
         "--guide",  # its name before 0.2
         type=Path,
         default=PERCEPTUAL_NET,
-        help="network of `realtalk train reader` for the perceptual loss; --avatar goes "
+        help="network of `realtalk train landmarks` for the perceptual loss; --avatar goes "
         "without if there is none",
     )
     parser.add_argument(
