@@ -36,6 +36,7 @@ class Enrolment:
     expressions: np.ndarray | None  # (50, 52) at 25 Hz
     region: np.ndarray  # (256, 256) uint8
     notes: list[str]  # one line each, for the user
+    resting_weights: np.ndarray | None = None  # (52,), None: all 0
 
 
 def write_folder(target: Path, made: Enrolment, name: str, consent: str, source: Path) -> None:
@@ -106,6 +107,9 @@ def _write_files(folder: Path, made: Enrolment) -> dict[str, Any]:
     np.save(folder / "landmarks.npy", made.landmarks.astype(np.float32))
     np.save(folder / "reference_weights.npy", made.reference_weights.astype(np.float32))
     np.save(folder / "reference_landmarks.npy", made.reference_landmarks.astype(np.float32))
+    if made.resting_weights is not None:
+        np.save(folder / "resting_weights.npy", made.resting_weights.astype(np.float32))
+        meta["resting_weights"] = "resting_weights.npy"
     if made.expressions is not None:
         np.save(folder / "reference_expressions.npy", made.expressions.astype(np.float32))
         meta["reference_expressions"] = "reference_expressions.npy"

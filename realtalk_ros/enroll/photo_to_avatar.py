@@ -181,6 +181,10 @@ class TriangleWarp:
         inside = np.isin(triangles, inner).all(1)
         self._triangles = triangles[np.argsort(~inside, kind="stable")]
 
+    @property
+    def still(self) -> np.ndarray:
+        return self._still
+
     def move(self, image: np.ndarray, shift: np.ndarray) -> np.ndarray:
         """The frame with each point moved by `shift` (P, 2) pixels."""
         hair = np.broadcast_to(0.5 * shift.mean(0), self._hair.shape)
