@@ -11,13 +11,14 @@ import numpy as np
 from realtalk_ros.behaviour import emotion
 from realtalk_ros.behaviour.gaze import Gaze, ease
 from realtalk_ros.behaviour.idle import Idle
-from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering.face_renderer import Renderer
 from realtalk_ros.rendering.watermark import Watermark
 
 # Time constants, s
 EMOTION_TIME = 0.3  # of a change of emotion
 LIP_RELEASE_TIME = 0.24  # of the lips' return from speech to the emotion
+REST_LEAVE_TIME = 0.06  # of the lips' way from where they rest to where speech wants them
 LISTENING_TIME = 0.4  # of leaning in to listen
 # While the face looks at a point or listens: what is left of idle head motion and of glances.
 ATTENTIVE_MOTION, ATTENTIVE_GLANCES = 0.35, 0.1
@@ -31,6 +32,14 @@ _LIPS = [arkit.INDEX[name] for name in (
     "mouthStretchLeft", "mouthStretchRight", "tongueOut",
 )]  # fmt: skip
 _CORNERS = sorted(set(arkit.MOUTH) - set(_LIPS))
+# Of a resting smile, what exceeds this becomes half as large during speech, as an emotion's does.
+_RESTING_SMILE = 0.25
+_PARTING = [arkit.INDEX[name] for name in (
+    "jawOpen", "mouthFunnel", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft",
+    "mouthUpperUpRight",
+)]  # fmt: skip
+_MOUTH_CLOSE = arkit.INDEX["mouthClose"]
+_SHUT = 0.1  # cm: lips that rest nearer to each other than this are shut
 _BROWS = [arkit.INDEX[name] for name in ("browInnerUp", "browOuterUpLeft", "browOuterUpRight")]
 # A face that listens raises its brows (weight) and turns its head: pitch, yaw, roll in rad.
 LISTENING_BROWS, LISTENING_ROTATION = 0.15, np.array([0.02, 0, 0.05], np.float32)
@@ -51,6 +60,7 @@ class Face:
         self._target_emotion = np.zeros(arkit.COUNT, np.float32)
         self._emotion = np.zeros(arkit.COUNT, np.float32)
         self._speech = 0.0  # how far the lips belong to speech, 0..1
+        self._left_rest = 0.0  # how far the lips have left where they rest, 0..1
         self._posture = 0.0  # how far the face has taken its listening posture, 0..1
         self._time: float | None = None
 
@@ -91,7 +101,9 @@ class Face:
         if rotation is not None and np.isfinite(rotation).all():
             spoken = np.clip(rotation, -MAX_SPEECH_ROTATION, MAX_SPEECH_ROTATION)
             head += spoken * np.float32(self.expression_gain)
-        return np.clip(shown, 0, 1), head
+        resting = self._resting_weights()
+        relaxed = self._left_rest * relaxed_by_speech(resting)
+        return np.clip(shown - relaxed, -relaxed, np.maximum(1 - resting, 0)), head
 
     def _advance(self, time: float, speech: float) -> None:
         """Moves emotion and posture on towards their targets."""
@@ -101,6 +113,8 @@ class Face:
         target = float(speech > 0.5) if np.isfinite(speech) else 0.0
         self._speech = max(self._speech, target)
         self._speech += ease(step, LIP_RELEASE_TIME) * (target - self._speech)
+        slow = REST_LEAVE_TIME if target > self._left_rest else LIP_RELEASE_TIME
+        self._left_rest += ease(step, slow) * (target - self._left_rest)
         change = np.float32(ease(step, EMOTION_TIME))
         self._emotion += change * (self._target_emotion - self._emotion)
         self._posture += ease(step, LISTENING_TIME) * (self.listening - self._posture)
@@ -111,3 +125,21 @@ class Face:
         weights[_LIPS] *= np.float32(1 - self._speech)
         weights[_CORNERS] *= np.float32(1 - 0.5 * self._speech)
         return weights
+
+    def _resting_weights(self) -> np.ndarray:
+        resting = self.renderer.avatar.resting_weights
+        return np.zeros(arkit.COUNT, np.float32) if resting is None else resting
+
+
+def relaxed_by_speech(resting: np.ndarray) -> np.ndarray:
+    """(52,) what of the resting weights (52,) speech takes away: what parts the lips, or they would
+    not close, and some of a broad smile, or they would not be round."""
+    relaxed = np.zeros_like(resting)
+    relaxed[_CORNERS] = 0.5 * np.maximum(resting[_CORNERS] - _RESTING_SMILE, 0)
+    opening = landmarks.lip_opening()
+    if resting @ opening > _SHUT:
+        relaxed[_PARTING] = resting[_PARTING]
+        # The rest of the gap, if any is left, is shut by the lips.
+        left = (resting - relaxed) @ opening
+        relaxed[_MOUTH_CLOSE] = max(left, 0) / opening[_MOUTH_CLOSE]
+    return relaxed

@@ -17,11 +17,10 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from realtalk_ros.contracts import CROP_SIZE as CROP
 from realtalk_ros.enroll.fit import Model
 from realtalk_ros.enroll.photo_to_avatar import Portrait
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model import arkit, landmarks
 
 # Of MediaPipe's mesh, from the person's right corner of the mouth to the left one.
 UPPER_OUTER = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)
@@ -40,6 +39,7 @@ INSET = 0.05  # cm of the lips' inner edges that are hidden: landmarks lie on th
 PARTING = ("jawOpen", "mouthClose", "mouthFunnel", "mouthLowerDown", "mouthUpperUp", "tongueOut")
 MOST = {"mouthSmile": 0.7, "mouthStretch": 0.4, "mouthPucker": 0.3, "mouthFrown": 0.4}
 MOST_OTHER = 0.5
+JAW_OPEN, MOUTH_CLOSE = arkit.INDEX["jawOpen"], arkit.INDEX["mouthClose"]
 _EYES = [i for i, name in enumerate(arkit.NAMES) if name.startswith(("eye", "brow"))]
 _PARTING = [i for i, name in enumerate(arkit.NAMES) if name.startswith(PARTING)]
 
@@ -68,12 +68,13 @@ def bring_to_rest(
     eyes = np.where(np.isin(np.arange(arkit.COUNT), _EYES), weights, 0)
     shape = model.shape(identity, weights)
     if lips.gap < SHUT and np.abs(smile - weights)[list(arkit.MOUTH)].max() < 0.05:
-        return Rest(portrait, smile.astype(np.float32))
+        return Rest(portrait, settled(smile, 0.0).astype(np.float32))
 
     def moved(parted: float) -> tuple[np.ndarray, np.ndarray]:
         """The resting weights, and where the points lie, if that share of the parting is kept."""
         rest = smile.copy()
         rest[_PARTING] *= parted
+        rest = settled(rest, parted * lips.gap)
         shift = portrait.pose.project(model.shape(identity, rest + eyes)) - portrait.pose.project(
             shape
         )
@@ -95,6 +96,18 @@ def bounded(weights: np.ndarray) -> np.ndarray:
         if number not in _EYES:
             base = name.removesuffix("Left").removesuffix("Right")
             out[number] = min(weights[number], MOST.get(base, MOST_OTHER))
+    return out
+
+
+def settled(weights: np.ndarray, gap: float) -> np.ndarray:
+    """Weights (52,) with a jaw or a lower lip so that the face model's lips are `gap` cm apart, as
+    those of the photo: the fit leaves some of it over, and shut lips would seem to be open."""
+    opening = landmarks.lip_opening().astype(np.float64)
+    out = weights.copy()
+    out[[JAW_OPEN, MOUTH_CLOSE]] = 0
+    missing = gap - out @ opening
+    number = JAW_OPEN if missing > 0 else MOUTH_CLOSE
+    out[number] = missing / opening[number]
     return out
 
 
