@@ -54,6 +54,7 @@ FILE_KEYS = ("identity", "reference", "templates")  # name files
 MORE_FILE_KEYS = (
     "landmarks",
     "resting_weights",
+    "parted_weights",
     "reference_expressions",
     "references",
     "reference_weights",
@@ -78,6 +79,7 @@ class Avatar:
     more_references: tuple[np.ndarray, ...] = ()  # instead of reference_image, (256, 256, 3) each
     reference_weights: np.ndarray | None = None  # (K, 52) float32, of more_references
     resting_weights: np.ndarray | None = None  # (52,) float32
+    parted_weights: np.ndarray | None = None  # (52,) float32, added while the face is silent
     reference_landmarks: np.ndarray | None = None  # (K, 68, 2) float32, pixels of more_references
     region: np.ndarray | None = None  # (256, 256) float32 0..1, where the network may draw
     landmarks: np.ndarray | None = None  # (N, 68, 2) float32, pixels of the templates
@@ -131,6 +133,9 @@ class Avatar:
             resting_weights=None
             if meta.get("resting_weights") is None
             else _array(folder, meta["resting_weights"], (REFERENCE_SHAPE[1],), MAX_WEIGHT),
+            parted_weights=None
+            if meta.get("parted_weights") is None
+            else _array(folder, meta["parted_weights"], (REFERENCE_SHAPE[1],), MAX_WEIGHT),
             reference_landmarks=_landmarks(
                 folder, meta, "reference_landmarks", len(more), CROP_SIZE
             )

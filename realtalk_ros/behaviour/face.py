@@ -11,7 +11,7 @@ import numpy as np
 from realtalk_ros.behaviour import emotion
 from realtalk_ros.behaviour.gaze import Gaze, ease
 from realtalk_ros.behaviour.idle import Idle
-from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.face_renderer import Renderer
 from realtalk_ros.rendering.watermark import Watermark
 
@@ -34,12 +34,6 @@ _LIPS = [arkit.INDEX[name] for name in (
 _CORNERS = sorted(set(arkit.MOUTH) - set(_LIPS))
 # Of a resting smile, what exceeds this becomes half as large during speech, as an emotion's does.
 _RESTING_SMILE = 0.25
-_PARTING = [arkit.INDEX[name] for name in (
-    "jawOpen", "mouthFunnel", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft",
-    "mouthUpperUpRight",
-)]  # fmt: skip
-_MOUTH_CLOSE = arkit.INDEX["mouthClose"]
-_SHUT = 0.1  # cm: lips that rest nearer to each other than this are shut
 _BROWS = [arkit.INDEX[name] for name in ("browInnerUp", "browOuterUpLeft", "browOuterUpRight")]
 # A face that listens raises its brows (weight) and turns its head: pitch, yaw, roll in rad.
 LISTENING_BROWS, LISTENING_ROTATION = 0.15, np.array([0.02, 0, 0.05], np.float32)
@@ -101,9 +95,15 @@ class Face:
         if rotation is not None and np.isfinite(rotation).all():
             spoken = np.clip(rotation, -MAX_SPEECH_ROTATION, MAX_SPEECH_ROTATION)
             head += spoken * np.float32(self.expression_gain)
-        resting = self._resting_weights()
-        relaxed = self._left_rest * relaxed_by_speech(resting)
-        return np.clip(shown - relaxed, -relaxed, np.maximum(1 - resting, 0)), head
+        avatar = self.renderer.avatar
+        if avatar.parted_weights is not None:
+            shown += avatar.parted_weights * np.float32(1 - self._left_rest)
+        if avatar.resting_weights is None:
+            return np.clip(shown, 0, 1), head
+        # What is shown comes on top of the resting weights, which speech relaxes.
+        relaxed = relaxed_by_speech(avatar.resting_weights) * np.float32(self._left_rest)
+        most = np.maximum(1 - avatar.resting_weights, 0)
+        return np.clip(shown, 0, most) - relaxed, head
 
     def _advance(self, time: float, speech: float) -> None:
         """Moves emotion and posture on towards their targets."""
@@ -126,20 +126,10 @@ class Face:
         weights[_CORNERS] *= np.float32(1 - 0.5 * self._speech)
         return weights
 
-    def _resting_weights(self) -> np.ndarray:
-        resting = self.renderer.avatar.resting_weights
-        return np.zeros(arkit.COUNT, np.float32) if resting is None else resting
-
 
 def relaxed_by_speech(resting: np.ndarray) -> np.ndarray:
-    """(52,) what of the resting weights (52,) speech takes away: what parts the lips, or they would
-    not close, and some of a broad smile, or they would not be round."""
+    """(52,) what speech takes from resting weights (52,): half of a broad smile, or it would not
+    become round."""
     relaxed = np.zeros_like(resting)
     relaxed[_CORNERS] = 0.5 * np.maximum(resting[_CORNERS] - _RESTING_SMILE, 0)
-    opening = landmarks.lip_opening()
-    if resting @ opening > _SHUT:
-        relaxed[_PARTING] = resting[_PARTING]
-        # The rest of the gap, if any is left, is shut by the lips.
-        left = (resting - relaxed) @ opening
-        relaxed[_MOUTH_CLOSE] = max(left, 0) / opening[_MOUTH_CLOSE]
     return relaxed

@@ -173,6 +173,7 @@ def from_picture(picture: np.ndarray, where: Path | str, landmarker: Path | None
         expressions=None,
         region=region_of(rest, who.identity),
         resting_weights=at_rest.weights,
+        parted_weights=at_rest.parted_weights,
         notes=notes,
     )
 

@@ -33,6 +33,7 @@ from realtalk_ros.contracts import (
 from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.rendering.geometry import Geometry, template_landmarks
 from realtalk_ros.rendering.old_generators import OLD_FORMAT, belongs_to, present_name
+from realtalk_ros.rendering.own_teeth import OwnTeeth
 
 HOW_TO_RENEW = "run `realtalk train renderer --avatar` again, or remove it"
 NO_MAP: Any = None  # for the y of maps in two arrays; OpenCV's type stubs do not allow None
@@ -100,6 +101,10 @@ class Generator:
             )
             for avatar in avatars
         ]
+        self._own_teeth = [
+            None if a.parted_weights is None else OwnTeeth(a, reference_inputs(a)[0][..., 3:])
+            for a in avatars
+        ]
         encoded = encode_avatars(avatars, folder, providers, encoder_threads or threads)
         self._templates, self._landmarks = encoded.templates, encoded.landmarks
         self._move_to_device(encoded.features)
@@ -166,6 +171,9 @@ class Generator:
         generator.run(weights=np.maximum(weights, 0), template_index=rows, reference_index=references)
         for planes, image in zip(generator.outputs["image"], images, strict=True):
             depth_to_space(planes, image)
+        for k, face in enumerate(faces):
+            if (teeth := self._own_teeth[face.avatar]) is not None:
+                teeth.draw(weights[k], face.template, interiors[k], images[k])
         return [
             GeneratedFace(
                 images[k],
