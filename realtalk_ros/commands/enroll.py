@@ -288,6 +288,7 @@ def from_video(path: Path, landmarker: Path | None, silent: bool = False) -> Enr
     video.check_pose(check_pose)
     notes = video.notes()
     references, weights, reference_landmarks = video.references()
+    resting = None
     if (quiet := video.quiet()) is not None:
         templates, layout = video.templates(quiet)
         landmarks = layout.points(video.track.rest[quiet])
@@ -295,9 +296,12 @@ def from_video(path: Path, landmarker: Path | None, silent: bool = False) -> Enr
         crop, region = layout.crop, photo_to_avatar.region(rest, layout.crop)
     else:
         notes.append("the head or the mouth never rests for a second: templates are of one frame")
-        portrait = calmest_portrait(video, landmarker)
-        identity = video.track.identity
-        templates, landmarks = photo_to_avatar.templates(portrait, resting_landmarks(identity))
+        at_rest, identity = calmest_rest(video, landmarker), video.track.identity
+        portrait, resting = at_rest.portrait, at_rest.weights
+        weights = weights - resting
+        templates, landmarks = photo_to_avatar.templates(
+            portrait, resting_landmarks(identity, resting)
+        )
         crop, region = portrait.layout.crop, region_of(portrait, identity)
     return Enrolment(
         identity=video.track.identity,
@@ -310,10 +314,11 @@ def from_video(path: Path, landmarker: Path | None, silent: bool = False) -> Enr
         expressions=video.own_expressions(),
         region=region,
         notes=notes,
+        resting_weights=resting,
     )
 
 
-def calmest_portrait(video: TrackedVideo, landmarker: Path | None) -> Portrait:
+def calmest_rest(video: TrackedVideo, landmarker: Path | None) -> Rest:
     """The face at rest, of the frame in which it does the least."""
     picture = video.picture(video.calmest())
     with FaceDetector(landmarker) as detector:

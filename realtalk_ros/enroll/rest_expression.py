@@ -36,7 +36,7 @@ PRESSED = -0.1  # between the face model's lips where they are shut: a gap would
 INSET = 0.05  # of the lips' inner edges that is hidden: there the landmarks lie on the teeth
 LINE = 0.055  # sd of the shadow where shut lips meet
 UPPER_SHARE = 0.4  # of the gap, by which the upper lip comes down
-MAX_STRETCH = 1.35  # of the skin from nose to lip and from lip to chin
+MAX_STRETCH = 1.25  # of the skin from nose to lip and from lip to chin
 MAX_THICKER = 1.15  # lips that become shorter become thicker
 SHADOW = np.array([0.5, 0.5, 0.38])  # how much darker it is where shut lips meet, BGR
 GRID = 4  # pixels between the points at which a field is computed
@@ -83,7 +83,7 @@ def bring_to_rest(
     shape = model.shape(identity, rest + eyes)
     shift = portrait.pose.project(shape) - portrait.pose.project(model.shape(identity, fitted))
     after = lips.shut(portrait.points + shift)
-    image = lips.warp(portrait.image, after)
+    image = lips.shade(lips.move(portrait.image, after), after)
     parted = None
     if share := lips.too_far(after):
         parted = np.zeros(arkit.COUNT)
@@ -160,37 +160,38 @@ class Lips:
         # Lips that are hardly parted look as if they were not shut well.
         return max(shares) if max(shares) * self.gap > SHUT else 0.0
 
-    def warp(self, image: np.ndarray, after: np.ndarray) -> np.ndarray:
-        """The picture (height, width, 3) uint8 with the points moved to `after` (P, 2), where the
-        lips meet."""
-        rows, columns = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
-        meet, source = after[self._upper], self._inset()
-        seam = _curve(meet, columns[0])
-        (left, _), (right, _) = meet[0], meet[-1]
-        # Beyond the corners the two fields, which are much the same there, pass into each other.
-        soft = 1 + np.clip(np.maximum(left - columns, columns - right), 0, None)
-        above = np.clip(0.5 + (seam - rows) / soft, 0, 1)[..., None]
-        halves = []
-        for other in (1, 0):
-            outer, inner, _ = self._halves[other]
+    def move(self, image: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """The frame (height, width, 3) uint8 with the points at `after` (P, 2), where the lips
+        meet."""
+        width, height = self._portrait.layout.size
+        rows, columns = np.mgrid[:height, :width].astype(np.float32)
+        source, meet = self._inset(), after[self._upper]
+        # Beyond the corners the two halves, which are much the same there, pass into each other.
+        soft = np.maximum(np.maximum(meet[0, 0] - columns, columns - meet[-1, 0]), 0) + 1
+        above = np.clip(0.5 + (_curve(meet, columns[0]) - rows) / soft, 0, 1)[..., None]
+        out = np.zeros(image.shape, np.float32)
+        for half, share in ((1, above), (0, 1 - above)):  # each without the other lip
+            outer, inner, _ = self._halves[half]
             kept = np.setdiff1d(np.arange(len(source)), np.r_[outer[1:-1], inner[1:-1]])
-            x, y = np.moveaxis(self._field(source[kept], after[kept], rows.shape), -1, 0)
-            halves.append(
-                cv2.remap(
-                    image,
-                    columns + x,
-                    rows + y,
-                    cv2.INTER_CUBIC,
-                    borderMode=cv2.BORDER_REFLECT_101,
-                ).astype(np.float32)
-            )
-        out = above * halves[0] + (1 - above) * halves[1]
-        if self.gap > SHUT:
-            # In the photo no light is missing between the lips.
-            ends = np.clip(np.minimum(columns - left, right - columns) / (0.15 * (right - left)), 0, 1)
-            line = ends * np.exp(-0.5 * np.square((rows - seam) / (LINE * self._scale)))
-            out *= 1 - line[..., None] * SHADOW
-        return np.rint(np.clip(out, 0, 255)).astype(np.uint8)
+            field = self._field(source[kept], after[kept])
+            x, y = columns + field[..., 0], rows + field[..., 1]
+            border = cv2.BORDER_REFLECT_101
+            out += share * cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=border)
+        return np.rint(out).astype(np.uint8)
+
+    def shade(self, image: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """The frame with a shadow where lips meet at `after` (P, 2) that were parted in the photo,
+        which lacks it there."""
+        if self.gap <= SHUT:
+            return image
+        meet = after[self._upper]
+        (left, _), (right, _) = meet[0], meet[-1]
+        rows, columns = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
+        away = (rows - _curve(meet, columns[0])) / (LINE * self._scale)
+        # It ends softly where the lips do.
+        ends = np.minimum(columns - left, right - columns) / (0.15 * (right - left))
+        line = np.clip(ends, 0, 1) * np.exp(-0.5 * np.square(away))
+        return np.rint(image * (1 - line[..., None] * SHADOW)).astype(np.uint8)
 
     def _inset(self) -> np.ndarray:
         """(P, 2): the photo's points with the inner edges of parted lips a bit inside the lips."""
@@ -202,12 +203,12 @@ class Lips:
             points[inner[1:-1]] += step[1:-1]
         return points
 
-    def _field(self, source: np.ndarray, target: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    def _field(self, source: np.ndarray, target: np.ndarray) -> np.ndarray:
         """(height, width, 2) pixels from a pixel to where in the photo it lies, by points (N, 2)
         that move from `source` to `target`; what is far from the face stays."""
         from scipy.interpolate import RBFInterpolator
 
-        height, width = size
+        width, height = self._portrait.layout.size
         still = self._portrait.warp().still
         known = np.vstack([target, still])
         back = np.vstack([source - target, np.zeros_like(still)])

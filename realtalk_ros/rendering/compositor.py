@@ -24,6 +24,7 @@ COARSE = (7, 7)  # two box filters: what is finer comes from the template
 MOUTH_MARGIN = np.ones((5, 5), np.uint8)  # around the mouth's interior, that the network draws, too
 LID_MARGIN = np.ones((9, 9), np.uint8)  # around closing lids, of which it would draw the lashes
 FADE = (7, 7)  # box filter of the borders of both
+INSIDE_FADE = (3, 3)  # of the mouth's interior, of which the template's own detail is no part
 LASHES = 0.75  # share of the light that a line of lashes takes
 
 
@@ -104,7 +105,22 @@ class Compositor:
             borderMode=cv2.BORDER_REPLICATE,
         )
         cv2.add(memory.warped, memory.added_seen, dst=region[self._face], dtype=cv2.CV_8U)
+        self._fill_mouth(face, region[self._face])
         return image
+
+    def _fill_mouth(self, face: GeneratedFace, image: np.ndarray) -> None:
+        """Replaces what is between the lips, in the part of the image in which the face is: nothing
+        of the template is to be seen there, such as the line where its lips meet."""
+        inside = cv2.blur(cv2.extractChannel(face.mouth_interior, 0), INSIDE_FADE)
+        if not inside.any():
+            return
+        inside = cv2.multiply(inside, cv2.multiply(face.mask, self._feather), dtype=cv2.CV_8U)
+        x, y = self._memory.crop_x, self._memory.crop_y
+        seen = cv2.remap(inside, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        box = bounding_box(seen)
+        picture = cv2.remap(face.image, x[box], y[box], cv2.INTER_LINEAR)
+        kept = 1 - share(seen[box])
+        image[box] = np.rint(kept * image[box] + (1 - kept) * picture)
 
     def _draw_layers(self, face: GeneratedFace) -> None:
         """Of the upright face's crop, into the memory: `moved`, the movement of the template's

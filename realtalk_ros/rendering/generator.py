@@ -168,7 +168,9 @@ class Generator:
             space_to_depth(warped[k], generator.inputs["warped_template"][k])
         references = [self._first_reference[face.avatar] + face.reference for face in faces]
         # What is less than at rest the network has not learned; the template is warped that far.
-        generator.run(weights=np.maximum(weights, 0), template_index=rows, reference_index=references)
+        generator.run(
+            weights=np.maximum(weights, 0), template_index=rows, reference_index=references
+        )
         for planes, image in zip(generator.outputs["image"], images, strict=True):
             depth_to_space(planes, image)
         for k, face in enumerate(faces):
