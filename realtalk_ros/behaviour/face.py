@@ -32,8 +32,10 @@ _LIPS = [arkit.INDEX[name] for name in (
     "mouthStretchLeft", "mouthStretchRight", "tongueOut",
 )]  # fmt: skip
 _CORNERS = sorted(set(arkit.MOUTH) - set(_LIPS))
-# Of a resting smile, what exceeds this becomes half as large during speech, as an emotion's does.
+_SMILE = [arkit.INDEX[f"mouthSmile{side}"] for side in ("Left", "Right")]
+# A smile at rest is broad beyond this.
 _RESTING_SMILE = 0.25
+_STILL = 0.1  # weights of the lips up to which they are at rest
 _BROWS = [arkit.INDEX[name] for name in ("browInnerUp", "browOuterUpLeft", "browOuterUpRight")]
 # A face that listens raises its brows (weight) and turns its head: pitch, yaw, roll in rad.
 LISTENING_BROWS, LISTENING_ROTATION = 0.15, np.array([0.02, 0, 0.05], np.float32)
@@ -82,7 +84,7 @@ class Face:
         speech: float = 0.0,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """As `render`, without rendering: the weights (52,) and the head rotation (3,)."""
-        self._advance(time, speech)
+        self._advance(time, speech, float(weights[_LIPS].max()))
         look, head = self.gaze.update(time)
         attention = max(self.gaze.attention, self._posture)
         shown = weights * np.float32(self.expression_gain) + self._emotion_weights() + look
@@ -100,21 +102,27 @@ class Face:
             shown += avatar.parted_weights * np.float32(1 - self._left_rest)
         if avatar.resting_weights is None:
             return np.clip(shown, 0, 1), head
-        # What is shown comes on top of the resting weights, which speech relaxes.
-        relaxed = relaxed_by_speech(avatar.resting_weights) * np.float32(self._left_rest)
-        most = np.maximum(1 - avatar.resting_weights, 0)
-        return np.clip(shown, 0, most) - relaxed, head
+        # What is shown is added to the resting weights. Of a broad smile at rest, half gives way to
+        # speech, or no lips would become round, and all to an emotion that is no smile.
+        broad = np.zeros(arkit.COUNT, np.float32)
+        broad[_CORNERS] = np.maximum(avatar.resting_weights[_CORNERS] - _RESTING_SMILE, 0)
+        other = float(self._emotion.max() - 2 * self._emotion[_SMILE].max())
+        gives_way = max(0.5 * self._left_rest, min(2 * other, 1.0))
+        return np.clip(shown, 0, 1 - broad) - broad * np.float32(gives_way), head
 
-    def _advance(self, time: float, speech: float) -> None:
-        """Moves emotion and posture on towards their targets."""
+    def _advance(self, time: float, speech: float, lips: float) -> None:
+        """Moves emotion, posture and the leave of the resting lips on towards their targets; `lips`
+        is how much the lips are moved."""
         step = 0.0 if self._time is None else min(0.5, max(0.0, time - self._time))
         self._time = time
         # Speech takes the lips at once and gives them back slowly.
         target = float(speech > 0.5) if np.isfinite(speech) else 0.0
         self._speech = max(self._speech, target)
         self._speech += ease(step, LIP_RELEASE_TIME) * (target - self._speech)
-        slow = REST_LEAVE_TIME if target > self._left_rest else LIP_RELEASE_TIME
-        self._left_rest += ease(step, slow) * (target - self._left_rest)
+        # Not all that moves the lips says that it is speech.
+        moved = max(target, float(np.clip((lips - _STILL) / _STILL, 0, 1)))
+        slow = REST_LEAVE_TIME if moved > self._left_rest else LIP_RELEASE_TIME
+        self._left_rest += ease(step, slow) * (moved - self._left_rest)
         change = np.float32(ease(step, EMOTION_TIME))
         self._emotion += change * (self._target_emotion - self._emotion)
         self._posture += ease(step, LISTENING_TIME) * (self.listening - self._posture)
@@ -125,11 +133,3 @@ class Face:
         weights[_LIPS] *= np.float32(1 - self._speech)
         weights[_CORNERS] *= np.float32(1 - 0.5 * self._speech)
         return weights
-
-
-def relaxed_by_speech(resting: np.ndarray) -> np.ndarray:
-    """(52,) what speech takes from resting weights (52,): half of a broad smile, or it would not
-    become round."""
-    relaxed = np.zeros_like(resting)
-    relaxed[_CORNERS] = 0.5 * np.maximum(resting[_CORNERS] - _RESTING_SMILE, 0)
-    return relaxed

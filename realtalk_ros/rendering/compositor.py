@@ -111,12 +111,15 @@ class Compositor:
     def _fill_mouth(self, face: GeneratedFace, image: np.ndarray) -> None:
         """Replaces what is between the lips, in the part of the image in which the face is: nothing
         of the template is to be seen there, such as the line where its lips meet."""
-        inside = cv2.blur(cv2.extractChannel(face.mouth_interior, 0), INSIDE_FADE)
-        if not inside.any():
+        interior = cv2.extractChannel(face.mouth_interior, 0)
+        if not interior.any():
             return
+        inside = cv2.blur(interior, INSIDE_FADE)
         inside = cv2.multiply(inside, cv2.multiply(face.mask, self._feather), dtype=cv2.CV_8U)
         x, y = self._memory.crop_x, self._memory.crop_y
         seen = cv2.remap(inside, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        if not seen.any():  # in a small image it may lie between the pixels
+            return
         box = bounding_box(seen)
         picture = cv2.remap(face.image, x[box], y[box], cv2.INTER_LINEAR)
         kept = 1 - share(seen[box])
