@@ -275,10 +275,11 @@ class Seen(ExitStack):
         return [type(self).face]
 
 
-UPPER, LOWER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308), (
-    78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)  # fmt: skip
-LIPS_OUTLINE = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91,
-                146)  # fmt: skip
+UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)  # inner lips, from corner to corner
+LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
+OUTLINE = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409,
+           291, 375, 321, 405, 314, 17, 84, 181, 91, 146)  # fmt: skip
+RED = (60, 40, 200)
 
 
 def photograph(monkeypatch, **shown):
@@ -292,14 +293,11 @@ def photograph(monkeypatch, **shown):
     found = np.full((face_detector.POINTS, 2), 256, np.float32)
     found[model.index] = pose.project(model.shape(person, weights(**shown)))
     picture = np.full((512, 512, 3), 150, np.uint8)
-    for numbers, colour in ((LIPS_OUTLINE, RED), (UPPER + LOWER[-2:0:-1], (255, 255, 255))):
+    for numbers, colour in ((OUTLINE, RED), (UPPER + LOWER[-2:0:-1], (255, 255, 255))):
         cv2.fillPoly(picture, [np.round(found[list(numbers)]).astype(np.int32)], colour)
     Seen.face = face_detector.DetectedFace(found)
     monkeypatch.setattr(enroll, "FaceDetector", Seen)
     return enroll.from_picture(picture, "it", None)
-
-
-RED = (60, 40, 200)
 
 
 def white(image):
@@ -316,8 +314,8 @@ def spoken(avatar, shown, speech):
     face = Face(FaceRenderer(avatar))
     face.idle_gain = 0.0
     for time in np.arange(10.0, 11.0, 0.1):
-        shown_weights, _ = face.pose(time, shown, None, speech)
-    return face.renderer.render(shown_weights, 0)
+        pose, _ = face.pose(time, shown, None, speech)
+    return face.renderer.render(pose, 0)
 
 
 def enrolled(folder, made):
@@ -380,7 +378,8 @@ def test_triangles_that_collapse_leave_no_line():
     for _ in range(4):
         middle = grid.reshape(-1, 2) + rng.uniform(-4, 4, (25, 2))
         slope = rng.uniform(-5, 5, 25)
-        left, right = (middle + np.stack([x + 0 * slope, x * slope / 15 - 12], 1) for x in (-15, 15))
+        beside = np.stack([np.full(25, 15), slope], 1)
+        left, right = (middle - (0, 12) + side * beside for side in (-1, 1))
         points = np.stack([left, right, middle], 1)
         image = np.full((512, 512, 3), 255, np.uint8)
         for triangle in np.round(points).astype(np.int32):

@@ -102,8 +102,7 @@ class Generator:
             for avatar in avatars
         ]
         self._own_teeth = [
-            None if a.parted_weights is None else OwnTeeth(a, reference_inputs(a)[0][..., 3:])
-            for a in avatars
+            OwnTeeth.of(avatar, reference_inputs(avatar)[0][..., 3:]) for avatar in avatars
         ]
         encoded = encode_avatars(avatars, folder, providers, encoder_threads or threads)
         self._templates, self._landmarks = encoded.templates, encoded.landmarks

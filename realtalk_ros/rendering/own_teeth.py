@@ -21,16 +21,27 @@ EDGE = 1.0  # pixels, sd of the border
 
 
 class OwnTeeth:
-    """Of an avatar with `parted_weights`, whose first reference is the photo."""
+    """Of one avatar, whose first reference is the photo."""
 
-    def __init__(self, avatar: Avatar, interior: np.ndarray):
-        """`interior` (256, 256, 3) uint8: mouth.py's map of that reference."""
+    @classmethod
+    def of(cls, avatar: Avatar, interior: np.ndarray) -> OwnTeeth | None:
+        """None for an avatar that rests with shut lips, or whose photo is not known well enough.
+        `interior` (256, 256, 3) uint8 is mouth.py's map of the first reference."""
+        known = avatar.reference_landmarks, avatar.parted_weights
+        if known[0] is None or known[1] is None:
+            return None
+        return cls(avatar, interior, known[0][0], known[1])
+
+    def __init__(
+        self, avatar: Avatar, interior: np.ndarray, points: np.ndarray, parted: np.ndarray
+    ):
+        """`points` (68, 2) pixels of the reference, `parted` (52,) the avatar's parted_weights."""
         self._opening = landmarks.lip_opening()
-        self._rest = float(avatar.parted_weights @ self._opening)
+        self._rest = float(parted @ self._opening)
         inside = cv2.GaussianBlur(cv2.erode(interior[..., 0], np.ones((3, 3))), (0, 0), EDGE)
         photo = avatar.more_references[0]
         self._photo = np.dstack([photo, inside]).astype(np.float32)
-        place = avatar.reference_landmarks[0, NOSE].mean(0)
+        place = points[NOSE].mean(0)
         self._shifts = template_landmarks(avatar)[:, NOSE].mean(1) * CROP_SIZE - place
 
     def draw(
