@@ -10,6 +10,8 @@
                                 corner; without, the face is taken to look straight ahead
     resting_weights.npy         optional (52,) float32: what of the 3D face model's expressions the
                                 templates show, such as the beginning of a smile; none without
+    parted_weights.npy          optional (52,) float32: what is added to them while the face is
+                                silent, of one that rests with parted lips
     reference_expressions.npy   (50, 52) float32, 2 s of this person's own expressions, 25 Hz; none
                                 where they are not known, as of a photo
     references/0.png ...        optional: more such crops, with other mouths (`references`)
