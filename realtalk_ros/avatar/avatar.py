@@ -132,12 +132,8 @@ class Avatar:
             )
             if more
             else None,
-            resting_weights=None
-            if meta.get("resting_weights") is None
-            else _array(folder, meta["resting_weights"], (REFERENCE_SHAPE[1],), MAX_WEIGHT),
-            parted_weights=None
-            if meta.get("parted_weights") is None
-            else _array(folder, meta["parted_weights"], (REFERENCE_SHAPE[1],), MAX_WEIGHT),
+            resting_weights=_weights(folder, meta.get("resting_weights")),
+            parted_weights=_weights(folder, meta.get("parted_weights")),
             reference_landmarks=_landmarks(
                 folder, meta, "reference_landmarks", len(more), CROP_SIZE
             )
@@ -280,6 +276,11 @@ def _image(folder: Path, name: Any) -> np.ndarray:
     if image is None:
         raise AvatarError(f"avatar {folder}: {name!r} is not a readable image, PNG or JPEG")
     return image
+
+
+def _weights(folder: Path, name: Any) -> np.ndarray | None:
+    """(52,) of an optional file."""
+    return None if name is None else _array(folder, name, (REFERENCE_SHAPE[1],), MAX_WEIGHT)
 
 
 def _reference(folder: Path, name: Any) -> np.ndarray:
