@@ -310,12 +310,14 @@ def red(image):
 
 
 def spoken(avatar, shown, speech):
-    """The image of a face that has done this for a second."""
+    """The image of a face that has done this for a second, and of how many pixels of the networks'
+    crop lie between its lips."""
     face = Face(FaceRenderer(avatar))
     face.idle_gain = 0.0
     for time in np.arange(10.0, 11.0, 0.1):
         pose, _ = face.pose(time, shown, None, speech)
-    return face.renderer.render(pose, 0)
+    image, made = face.renderer.render(pose, 0), face.renderer.generate(pose, 0)
+    return image, int((made.mouth_interior[..., 0] > 128).sum())
 
 
 def enrolled(folder, made):
@@ -340,7 +342,8 @@ def test_a_smile_stays_and_its_lips_shut_as_wholes(monkeypatch, tmp_path):
     assert (avatar.resting_weights == resting).all()
     assert np.allclose(avatar.reference_weights[1], 0)  # as they are added to the resting weights
     for name, speech in (("rest", 0.0), ("m", 1.0), ("p", 1.0)):
-        assert white(spoken(avatar, weights(**CLOSED[name]), speech)) == 0, name
+        image, gap = spoken(avatar, weights(**CLOSED[name]), speech)
+        assert gap == 0 and white(image) == 0, name
 
 
 CLOSED = {
@@ -362,8 +365,10 @@ def test_lips_that_cannot_shut_rest_parted_with_the_teeth_of_the_photo(monkeypat
     assert made.parted_weights @ lip_opening() > 0.2
     avatar = enrolled(tmp_path, made)
     assert (avatar.parted_weights == made.parted_weights).all()
-    assert white(spoken(avatar, weights(), 0.0)) > 200
-    assert white(spoken(avatar, weights(**CLOSED["m"]), 1.0)) == 0
+    image, gap = spoken(avatar, weights(), 0.0)
+    assert gap > 100 and white(image) > 200
+    image, gap = spoken(avatar, weights(**CLOSED["p"]), 1.0)
+    assert gap == 0 and white(image) == 0
 
 
 def test_a_mouth_that_is_wide_open_is_refused(monkeypatch):
