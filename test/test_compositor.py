@@ -78,3 +78,18 @@ def test_what_the_mouth_shows_is_the_networks():
     image = renderer.compose(made, 0)[y : y + side, x : x + side].astype(int)
     assert inside.sum() > 200
     assert np.abs(image - drawn)[inside].mean() < 3
+
+
+def test_the_line_between_shut_lips_is_not_seen_in_an_open_mouth():
+    avatar, shown = Avatar.load("default"), weights(jawOpen=0.6)
+    image = avatar.templates[0].copy()
+    lips = np.round(avatar.landmarks[0, [48, 60, 61, 62, 63, 64, 54]]).astype(np.int32)
+    cv2.polylines(image, [lips], False, (0, 0, 0))
+    lined = replace(avatar, templates=image[None], landmarks=avatar.landmarks[:1])
+    renderer = FaceRenderer(lined, 512)
+    made = renderer.generate(shown, 0)
+    x, y, side = avatar.crop
+    inside = cv2.erode(made.mouth_interior[..., 0], np.ones((5, 5), np.uint8)) > 200
+    drawn = made.image.astype(int)
+    shown_there = renderer.compose(made, 0)[y : y + side, x : x + side].astype(int)
+    assert np.abs(shown_there - drawn)[inside].max() < 8

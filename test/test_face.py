@@ -2,6 +2,8 @@
 """One face from speech, emotion, gaze and idle motion; its quality on a slow machine."""
 
 import threading
+import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from realtalk_ros.behaviour.emotion import emotion_from_valence_arousal, parse_e
 from realtalk_ros.behaviour.face import Face
 from realtalk_ros.behaviour.gaze import direction_angles
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.face_model.facekit import gaze_angles
 from realtalk_ros.playout.adaptive_quality import LEVELS, QualityController
 from realtalk_ros.rendering.batching import BatchingRenderer
@@ -172,6 +174,39 @@ def test_lips_close_in_speech_whatever_the_emotion(face, name):
     np.testing.assert_allclose(shown[0, parting], closed[parting], atol=0.01)  # at once
     upper = [i for i in range(52) if i not in MOUTH]
     assert shown[-1, upper].max() > 0.15
+
+
+def at_rest(renderer, parted=None, **named):
+    """A Face of somebody who rests with these weights."""
+    avatar = replace(renderer.avatar, resting_weights=arkit.weights(**named), parted_weights=parted)
+    face = Face(types.SimpleNamespace(avatar=avatar, template_count=1))
+    face.idle_gain = 0.0
+    return face
+
+
+def test_lips_that_rest_parted_shut_for_speech_and_part_again(renderer):
+    parted = arkit.weights(jawOpen=0.2, mouthUpperUp=0.2)
+    face = at_rest(renderer, parted, mouthSmile=0.6)
+    opening = landmarks.lip_opening()
+    assert animate(face, 1)[0][-1] @ opening == pytest.approx(parted @ opening, rel=0.01)
+    said = arkit.weights(mouthPress=0.5, mouthClose=0.02)  # "m"
+    spoken = animate(face, 0.4, said, speech=1.0, start=101)[0] @ opening
+    assert spoken[5:].max() < 0.01 and np.abs(np.diff(spoken)).max() < 0.5  # cm
+    # Nor do they stay open for what moves them and says nothing of speech.
+    assert animate(face, 0.4, said, start=103)[0][-1] @ opening < 0.01
+    assert animate(face, 2, start=104)[0][-1] @ opening == pytest.approx(parted @ opening, rel=0.01)
+
+
+def test_a_resting_smile_gives_way_to_speech_and_sadness_and_comes_back(renderer):
+    face, smile = at_rest(renderer, mouthSmile=0.65, cheekSquint=0.1), I["mouthSmileLeft"]
+    assert not animate(face, 1)[0][-1, smile]
+    spoken = animate(face, 1, arkit.weights(mouthPucker=0.5), speech=1.0, start=101)[0][:, smile]
+    assert spoken[-1] == pytest.approx(-0.2, abs=0.01) and np.diff(spoken).min() > -0.15
+    assert animate(face, 3, start=102)[0][-1, smile] == pytest.approx(0, abs=0.01)
+    face.set_emotion("sad")
+    assert animate(face, 3, start=105)[0][-1, smile] == pytest.approx(-0.4, abs=0.01)
+    face.set_emotion("happy")
+    assert animate(face, 3, start=108)[0][-1, smile] == pytest.approx(0.5, abs=0.01)
 
 
 @pytest.mark.parametrize(

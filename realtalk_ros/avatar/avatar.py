@@ -10,6 +10,8 @@
                                 corner; without, the face is taken to look straight ahead
     resting_weights.npy         optional (52,) float32: what of the 3D face model's expressions the
                                 templates show, such as the beginning of a smile; none without
+    parted_weights.npy          optional (52,) float32: what is added to them while the face is
+                                silent, of one that rests with parted lips
     reference_expressions.npy   (50, 52) float32, 2 s of this person's own expressions, 25 Hz; none
                                 where they are not known, as of a photo
     references/0.png ...        optional: more such crops, with other mouths (`references`)
@@ -54,6 +56,7 @@ FILE_KEYS = ("identity", "reference", "templates")  # name files
 MORE_FILE_KEYS = (
     "landmarks",
     "resting_weights",
+    "parted_weights",
     "reference_expressions",
     "references",
     "reference_weights",
@@ -78,6 +81,7 @@ class Avatar:
     more_references: tuple[np.ndarray, ...] = ()  # instead of reference_image, (256, 256, 3) each
     reference_weights: np.ndarray | None = None  # (K, 52) float32, of more_references
     resting_weights: np.ndarray | None = None  # (52,) float32
+    parted_weights: np.ndarray | None = None  # (52,) float32, added while the face is silent
     reference_landmarks: np.ndarray | None = None  # (K, 68, 2) float32, pixels of more_references
     region: np.ndarray | None = None  # (256, 256) float32 0..1, where the network may draw
     landmarks: np.ndarray | None = None  # (N, 68, 2) float32, pixels of the templates
@@ -128,9 +132,8 @@ class Avatar:
             )
             if more
             else None,
-            resting_weights=None
-            if meta.get("resting_weights") is None
-            else _array(folder, meta["resting_weights"], (REFERENCE_SHAPE[1],), MAX_WEIGHT),
+            resting_weights=_weights(folder, meta.get("resting_weights")),
+            parted_weights=_weights(folder, meta.get("parted_weights")),
             reference_landmarks=_landmarks(
                 folder, meta, "reference_landmarks", len(more), CROP_SIZE
             )
@@ -273,6 +276,11 @@ def _image(folder: Path, name: Any) -> np.ndarray:
     if image is None:
         raise AvatarError(f"avatar {folder}: {name!r} is not a readable image, PNG or JPEG")
     return image
+
+
+def _weights(folder: Path, name: Any) -> np.ndarray | None:
+    """(52,) of an optional file."""
+    return None if name is None else _array(folder, name, (REFERENCE_SHAPE[1],), MAX_WEIGHT)
 
 
 def _reference(folder: Path, name: Any) -> np.ndarray:

@@ -18,6 +18,7 @@ from realtalk_ros.rendering.watermark import Watermark
 # Time constants, s
 EMOTION_TIME = 0.3  # of a change of emotion
 LIP_RELEASE_TIME = 0.24  # of the lips' return from speech to the emotion
+REST_LEAVE_TIME = 0.06  # of the lips' way from where they rest to where speech wants them
 LISTENING_TIME = 0.4  # of leaning in to listen
 # While the face looks at a point or listens: what is left of idle head motion and of glances.
 ATTENTIVE_MOTION, ATTENTIVE_GLANCES = 0.35, 0.1
@@ -31,6 +32,10 @@ _LIPS = [arkit.INDEX[name] for name in (
     "mouthStretchLeft", "mouthStretchRight", "tongueOut",
 )]  # fmt: skip
 _CORNERS = sorted(set(arkit.MOUTH) - set(_LIPS))
+_SMILE = [arkit.INDEX[f"mouthSmile{side}"] for side in ("Left", "Right")]
+# A smile at rest is broad beyond this.
+_RESTING_SMILE = 0.25
+_STILL = 0.1  # weights of the lips up to which they are at rest
 _BROWS = [arkit.INDEX[name] for name in ("browInnerUp", "browOuterUpLeft", "browOuterUpRight")]
 # A face that listens raises its brows (weight) and turns its head: pitch, yaw, roll in rad.
 LISTENING_BROWS, LISTENING_ROTATION = 0.15, np.array([0.02, 0, 0.05], np.float32)
@@ -51,6 +56,7 @@ class Face:
         self._target_emotion = np.zeros(arkit.COUNT, np.float32)
         self._emotion = np.zeros(arkit.COUNT, np.float32)
         self._speech = 0.0  # how far the lips belong to speech, 0..1
+        self._left_rest = 0.0  # how far the lips have left where they rest, 0..1
         self._posture = 0.0  # how far the face has taken its listening posture, 0..1
         self._time: float | None = None
 
@@ -78,7 +84,7 @@ class Face:
         speech: float = 0.0,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """As `render`, without rendering: the weights (52,) and the head rotation (3,)."""
-        self._advance(time, speech)
+        self._advance(time, speech, float(weights[_LIPS].max()))
         look, head = self.gaze.update(time)
         attention = max(self.gaze.attention, self._posture)
         shown = weights * np.float32(self.expression_gain) + self._emotion_weights() + look
@@ -91,16 +97,32 @@ class Face:
         if rotation is not None and np.isfinite(rotation).all():
             spoken = np.clip(rotation, -MAX_SPEECH_ROTATION, MAX_SPEECH_ROTATION)
             head += spoken * np.float32(self.expression_gain)
-        return np.clip(shown, 0, 1), head
+        avatar = self.renderer.avatar
+        if avatar.parted_weights is not None:
+            shown += avatar.parted_weights * np.float32(1 - self._left_rest)
+        if avatar.resting_weights is None:
+            return np.clip(shown, 0, 1), head
+        # What is shown is added to the resting weights. Of a broad smile at rest, half gives way to
+        # speech, or no lips would become round, and all to an emotion that is no smile.
+        broad = np.zeros(arkit.COUNT, np.float32)
+        broad[_CORNERS] = np.maximum(avatar.resting_weights[_CORNERS] - _RESTING_SMILE, 0)
+        other = float(self._emotion.max() - 2 * self._emotion[_SMILE].max())
+        gives_way = max(0.5 * self._left_rest, min(2 * other, 1.0))
+        return np.clip(shown, 0, 1 - broad) - broad * np.float32(gives_way), head
 
-    def _advance(self, time: float, speech: float) -> None:
-        """Moves emotion and posture on towards their targets."""
+    def _advance(self, time: float, speech: float, lips: float) -> None:
+        """Moves emotion, posture and the leave of the resting lips on towards their targets; `lips`
+        is how much the lips are moved."""
         step = 0.0 if self._time is None else min(0.5, max(0.0, time - self._time))
         self._time = time
         # Speech takes the lips at once and gives them back slowly.
         target = float(speech > 0.5) if np.isfinite(speech) else 0.0
         self._speech = max(self._speech, target)
         self._speech += ease(step, LIP_RELEASE_TIME) * (target - self._speech)
+        # Not all that moves the lips says that it is speech.
+        moved = max(target, float(np.clip((lips - _STILL) / _STILL, 0, 1)))
+        slow = REST_LEAVE_TIME if moved > self._left_rest else LIP_RELEASE_TIME
+        self._left_rest += ease(step, slow) * (moved - self._left_rest)
         change = np.float32(ease(step, EMOTION_TIME))
         self._emotion += change * (self._target_emotion - self._emotion)
         self._posture += ease(step, LISTENING_TIME) * (self.listening - self._posture)

@@ -31,6 +31,7 @@ from realtalk_ros.enroll.photo_checks import (
     too_small,
 )
 from realtalk_ros.enroll.photo_to_avatar import Portrait
+from realtalk_ros.enroll.rest_expression import Rest, bring_to_rest
 from realtalk_ros.enroll.video_to_avatar import TrackedVideo
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
@@ -140,7 +141,8 @@ def from_picture(picture: np.ndarray, where: Path | str, landmarker: Path | None
         mesh = model.choose(face.points[None])
         who = fit.fit(model, mesh)
         check_pose(who.poses[0], float(who.error[0]), str(where))
-        shown, rest = portraits(picture, face.points, who, 0)
+        shown, at_rest = portraits(picture, face.points, who, 0)
+        rest = at_rest.portrait
         # Seen again, larger and upright: what is there only at first sight is no face, or lies on
         # its head.
         again = detector.find(shown.image)
@@ -148,14 +150,16 @@ def from_picture(picture: np.ndarray, where: Path | str, landmarker: Path | None
     if not np.median(np.abs(off)) < MAX_CHANGE * photo_to_avatar.CROP:
         raise no_upright_face(str(where))
     identity = refine_identity(who, [FaceReader().read(picture, mesh[0])])
-    references, weights, crop = [shown.crop], [who.weights[0]], shown.layout.crop
+    references, weights, crop = [shown.crop], [who.weights[0] - at_rest.weights], shown.layout.crop
     if np.linalg.norm(shown.points - rest.points, axis=1).max() > 4:  # pixels: it is another mouth
         references.append(rest.crop)
         weights.append(np.zeros(arkit.COUNT, np.float32))
     notes = []
     if photo_to_avatar.square(who.poses[0], who.identity)[2] < 0.75 * photo_to_avatar.CROP:
         notes.append("the face is smaller than the avatar's, which will be soft")
-    templates, landmarks = photo_to_avatar.templates(rest, resting_landmarks(who.identity))
+    templates, landmarks = photo_to_avatar.templates(
+        rest, resting_landmarks(who.identity, at_rest.weights)
+    )
     return Enrolment(
         identity=identity,
         templates=templates,
@@ -163,9 +167,13 @@ def from_picture(picture: np.ndarray, where: Path | str, landmarker: Path | None
         crop=crop,
         references=references,
         reference_weights=np.stack(weights),
-        reference_landmarks=project_landmarks(shown.pose, who.identity, np.stack(weights), crop),
+        reference_landmarks=project_landmarks(
+            shown.pose, who.identity, np.stack(weights) + at_rest.weights, crop
+        ),
         expressions=None,
         region=region_of(rest, who.identity),
+        resting_weights=at_rest.weights,
+        parted_weights=at_rest.parted_weights,
         notes=notes,
     )
 
@@ -181,9 +189,10 @@ def project_landmarks(
     )
 
 
-def resting_landmarks(identity: np.ndarray) -> np.ndarray:
-    """(68, 3) cm."""
-    return fit.landmarks.load().points(np.zeros(arkit.COUNT), identity).astype(np.float64)
+def resting_landmarks(identity: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """(68, 3) cm, at resting weights (52,)."""
+    weights = np.zeros(arkit.COUNT) if weights is None else weights
+    return fit.landmarks.load().points(weights, identity).astype(np.float64)
 
 
 def region_of(shown: Portrait, identity: np.ndarray) -> np.ndarray:
@@ -194,7 +203,7 @@ def region_of(shown: Portrait, identity: np.ndarray) -> np.ndarray:
 
 def portraits(
     picture: np.ndarray, points: np.ndarray, who: fit.Fit, number: int
-) -> tuple[Portrait, Portrait]:
+) -> tuple[Portrait, Rest]:
     """The face in its frame as it is, and at rest, of picture `number` of a fit."""
     model, pose = fit.mesh_model(), who.poses[number]
     layout = photo_to_avatar.lay_out(
@@ -208,7 +217,7 @@ def portraits(
         shape,
         photo_to_avatar.in_frame(pose, layout),
     )
-    return shown, photo_to_avatar.at_rest(shown, model, who.identity, who.weights[number])
+    return shown, bring_to_rest(shown, model, who.identity, who.weights[number])
 
 
 def read_landmarks(path: Path, size: tuple[int, int]) -> np.ndarray:
@@ -279,6 +288,7 @@ def from_video(path: Path, landmarker: Path | None, silent: bool = False) -> Enr
     video.check_pose(check_pose)
     notes = video.notes()
     references, weights, reference_landmarks = video.references()
+    resting = None
     if (quiet := video.quiet()) is not None:
         templates, layout = video.templates(quiet)
         landmarks = layout.points(video.track.rest[quiet])
@@ -286,9 +296,12 @@ def from_video(path: Path, landmarker: Path | None, silent: bool = False) -> Enr
         crop, region = layout.crop, photo_to_avatar.region(rest, layout.crop)
     else:
         notes.append("the head or the mouth never rests for a second: templates are of one frame")
-        portrait = calmest_portrait(video, landmarker)
-        identity = video.track.identity
-        templates, landmarks = photo_to_avatar.templates(portrait, resting_landmarks(identity))
+        at_rest, identity = calmest_rest(video, landmarker), video.track.identity
+        portrait, resting = at_rest.portrait, at_rest.weights
+        weights = weights - resting
+        templates, landmarks = photo_to_avatar.templates(
+            portrait, resting_landmarks(identity, resting)
+        )
         crop, region = portrait.layout.crop, region_of(portrait, identity)
     return Enrolment(
         identity=video.track.identity,
@@ -301,10 +314,11 @@ def from_video(path: Path, landmarker: Path | None, silent: bool = False) -> Enr
         expressions=video.own_expressions(),
         region=region,
         notes=notes,
+        resting_weights=resting,
     )
 
 
-def calmest_portrait(video: TrackedVideo, landmarker: Path | None) -> Portrait:
+def calmest_rest(video: TrackedVideo, landmarker: Path | None) -> Rest:
     """The face at rest, of the frame in which it does the least."""
     picture = video.picture(video.calmest())
     with FaceDetector(landmarker) as detector:

@@ -96,7 +96,8 @@ def run(args: argparse.Namespace) -> None:
         def write(expressions: list[TimedExpression]) -> None:
             for expression in expressions:
                 at, weights, image = face.render(expression)
-                csv.write(at, weights, expression.rotation)
+                # Less than at rest is not known in this format.
+                csv.write(at, np.maximum(weights, 0), expression.rotation)
                 while video.frames <= round(at * args.fps):  # the file shows frame k at k / fps
                     video.write(image)
                     bar.update()

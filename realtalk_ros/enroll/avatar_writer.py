@@ -36,6 +36,8 @@ class Enrolment:
     expressions: np.ndarray | None  # (50, 52) at 25 Hz
     region: np.ndarray  # (256, 256) uint8
     notes: list[str]  # one line each, for the user
+    resting_weights: np.ndarray | None = None  # (52,), None: all 0
+    parted_weights: np.ndarray | None = None  # (52,), None: the lips rest shut
 
 
 def write_folder(target: Path, made: Enrolment, name: str, consent: str, source: Path) -> None:
@@ -106,9 +108,15 @@ def _write_files(folder: Path, made: Enrolment) -> dict[str, Any]:
     np.save(folder / "landmarks.npy", made.landmarks.astype(np.float32))
     np.save(folder / "reference_weights.npy", made.reference_weights.astype(np.float32))
     np.save(folder / "reference_landmarks.npy", made.reference_landmarks.astype(np.float32))
-    if made.expressions is not None:
-        np.save(folder / "reference_expressions.npy", made.expressions.astype(np.float32))
-        meta["reference_expressions"] = "reference_expressions.npy"
+    optional = {
+        "resting_weights": made.resting_weights,
+        "parted_weights": made.parted_weights,
+        "reference_expressions": made.expressions,
+    }
+    for key, values in optional.items():
+        if values is not None:
+            np.save(folder / f"{key}.npy", values.astype(np.float32))
+            meta[key] = f"{key}.npy"
     files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     meta["sha256"] = {name: onnx_session.sha256(folder / name) for name in files}
     return meta

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One picture of a face to an avatar's frames: laid out, brought to rest, gently turned.
+"""One picture of a face to an avatar's frames: laid out and gently turned.
 
 A frame is SIZE x SIZE and shows the face's square, CROP x CROP, where the default avatar has it;
-where the picture ends before, it is narrower and the square larger. The mouth of a smiling or
-speaking person is brought to rest by moving the picture's own pixels: triangles between landmarks,
-from where they are to where the 3D face model has them at weights 0. The turned heads of the
-template frames are made in the same way, from the model in other poses; what lies beyond the head
-stays where it is. Which pictures are refused: photo_checks.py.
+where the picture ends before, it is narrower and the square larger. The turned heads of the
+template frames are made by moving the picture's own pixels: triangles between landmarks, from where
+they are to where the 3D face model in another pose has them; what lies beyond the head stays where
+it is. How a mouth is brought to rest before: rest_expression.py. Which pictures are refused:
+photo_checks.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from realtalk_ros.contracts import CROP_SIZE as CROP
 from realtalk_ros.enroll import mediapipe_points as table
-from realtalk_ros.enroll.fit import Model, Pose
+from realtalk_ros.enroll.fit import Pose
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
 
@@ -28,16 +28,9 @@ TEMPLATES = 24
 MAX_STEP = 0.33  # pixels a landmark moves from one template to the next: less than can be seen
 MAX_OUTSIDE = 0.06  # of the square's side that may lie beyond the picture's border
 STRAIGHTEN = np.radians(8.0)  # roll beyond which the picture is turned upright
-# Of MediaPipe's mesh: inner lip, upper and lower points that meet when it shuts.
-INNER_LIPS = ((13, 14), (82, 87), (312, 317), (81, 178), (311, 402), (80, 88), (310, 318),
-              (191, 95), (415, 324))  # fmt: skip
-CORNERS = (78, 308)
 OPEN = 0.8  # jawOpen up to which the chin stays in the region
 SOFT = 5.0  # pixels, sd of the region's border
 NEAR = 0.02  # of the square's side: a landmark's error is that of its neighbours
-APART = 2.0  # of the crop's pixels: lips farther apart are not shut by moving pixels alone
-SHADOW = np.array([0.5, 0.5, 0.38])  # how much darker the line between shut lips is, BGR
-OVERLAP = 0.7  # pixels by which shut lips cover each other, or a line of teeth stays
 
 
 @dataclass(frozen=True)
@@ -148,7 +141,7 @@ def region(rest: np.ndarray, crop: tuple[int, int, int]) -> np.ndarray:
 class TriangleWarp:
     """Triangles between the points of a face in a frame and, around it, points that stay.
 
-    `points` (P, 2) pixels; `inner` numbers of points between which the mouth's inside lies.
+    `points` (P, 2) pixels; `still` (N, 2) those that stay.
     """
 
     def __init__(
@@ -156,7 +149,6 @@ class TriangleWarp:
         points: np.ndarray,
         size: tuple[int, int],
         crop: tuple[int, int, int],
-        inner: tuple[int, ...] = (),
     ):
         from scipy.spatial import Delaunay
 
@@ -174,20 +166,20 @@ class TriangleWarp:
         frame = np.array([width - 1, height - 1])
         self._hair = self._hair[((self._hair > 2) & (self._hair < frame - 2)).all(1)]
         still = still[((still > 2) & (still < frame - 2)).all(1)]
-        self._still = np.vstack([still, edge[border]])
-        self._source = np.vstack([points, self._hair, self._still])
-        triangles = Delaunay(self._source).simplices
-        # The mouth's inside is painted first, so that lips that shut come to lie over it.
-        inside = np.isin(triangles, inner).all(1)
-        self._triangles = triangles[np.argsort(~inside, kind="stable")]
+        self.still = np.vstack([still, edge[border]])
+        self._source = np.vstack([points, self._hair, self.still])
+        self._triangles = Delaunay(self._source).simplices
 
     def move(self, image: np.ndarray, shift: np.ndarray) -> np.ndarray:
         """The frame with each point moved by `shift` (P, 2) pixels."""
         hair = np.broadcast_to(0.5 * shift.mean(0), self._hair.shape)
-        target = self._source + np.vstack([shift, hair, np.zeros_like(self._still)])
+        target = self._source + np.vstack([shift, hair, np.zeros_like(self.still)])
         width, height = self.size
         number = np.full((height, width), -1, np.int32)
-        corners, source = target[self._triangles], self._source[self._triangles]
+        # OpenCV paints a line for a triangle without an inside: the thin ones come first, so that
+        # those beside them cover it.
+        triangles = self._triangles[np.argsort(thickness(target[self._triangles]))]
+        corners, source = target[triangles], self._source[triangles]
         for k, corner in enumerate(corners):
             cv2.fillConvexPoly(number, np.round(corner * 16).astype(np.int32), k, shift=4)
         system = np.concatenate([corners, np.ones((*corners.shape[:2], 1))], 2)
@@ -203,6 +195,13 @@ class TriangleWarp:
         return cv2.remap(image, at_x, at_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
 
 
+def thickness(corners: np.ndarray) -> np.ndarray:
+    """(N, 3, 2) triangles -> (N,) their smallest height, in the same unit."""
+    edges = np.roll(corners, 1, axis=1) - corners
+    area = np.abs(edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0])
+    return np.asarray(area / np.maximum(np.linalg.norm(edges, axis=2).max(1), 1e-9))
+
+
 @dataclass(frozen=True)
 class Portrait:
     """A face in a frame: everything in the frame's pixels."""
@@ -212,10 +211,9 @@ class Portrait:
     points: np.ndarray  # (P, 2), where the landmarks are
     shape: np.ndarray  # (P, 3) cm, the same in the head's frame
     pose: Pose
-    inner: tuple[int, ...] = ()
 
     def warp(self) -> TriangleWarp:
-        return TriangleWarp(self.points, self.layout.size, self.layout.crop, self.inner)
+        return TriangleWarp(self.points, self.layout.size, self.layout.crop)
 
     @property
     def crop(self) -> np.ndarray:
@@ -230,75 +228,6 @@ def in_frame(pose: Pose, layout: Layout) -> Pose:
     x, y = layout.points(np.array([pose.x, pose.y]))
     roll = pose.roll + angle
     return replace(pose, x=float(x), y=float(y), scale=pose.scale * scale, roll=roll)
-
-
-def at_rest(
-    portrait: Portrait, model: Model, identity: np.ndarray, weights: np.ndarray
-) -> Portrait:
-    """The same face with weights 0: lips shut, no smile. Eyes and brows stay as they are.
-
-    For portraits whose points are those of `model`, MediaPipe's mesh.
-    """
-    eyes = [i for i, name in enumerate(arkit.NAMES) if name.startswith(("eye", "brow"))]
-    kept = np.zeros(arkit.COUNT)
-    kept[eyes] = weights[eyes]
-    neutral = model.mean + np.tensordot(identity, model.identity_modes, 1)
-    shown, goal = (
-        neutral + np.tensordot(w, model.expressions, 1) for w in (np.asarray(weights), kept)
-    )
-    shift = portrait.pose.project(goal) - portrait.pose.project(shown)
-    row = {int(number): k for k, number in enumerate(model.index)}
-    after = portrait.points + shift
-    down = np.array([0, OVERLAP / 2])
-    for upper, lower in INNER_LIPS:
-        middle = (after[row[upper]] + after[row[lower]]) / 2
-        after[row[upper]], after[row[lower]] = middle + down, middle - down
-    warp = replace(
-        portrait,
-        inner=tuple(row[k] for pair in INNER_LIPS for k in pair) + tuple(row[k] for k in CORNERS),
-    ).warp()
-    image = warp.move(portrait.image, after - portrait.points)
-    gap = max(
-        float(np.linalg.norm(portrait.points[row[a]] - portrait.points[row[b]]))
-        for a, b in INNER_LIPS
-    )
-    pixel = portrait.layout.crop[2] / CROP
-    if gap > APART * pixel:
-        meet = [after[[row[a], row[b]]].mean(0) for a, b in INNER_LIPS]
-        seam = np.stack([*meet, *(after[row[k]] for k in CORNERS)])
-        image = sealed(image, seam[np.argsort(seam[:, 0], kind="stable")], pixel)
-    return replace(portrait, image=image, points=after, shape=goal)
-
-
-def sealed(image: np.ndarray, seam: np.ndarray, pixel: float) -> np.ndarray:
-    """The frame with what is left of an open mouth painted over by the lips around it, and the
-    shadow between shut lips drawn along `seam` (n, 2), from corner to corner. `pixel` is one of the
-    crop's."""
-    remains = np.zeros(image.shape[:2], np.uint8)
-    line = np.rint(seam * 16).astype(np.int32)
-    cv2.polylines(
-        remains, [line], isClosed=False, color=255, thickness=max(1, round(5 * pixel)), shift=4
-    )
-    for corner in (line[0], line[-1]):
-        radius = round(5 * pixel * 16)
-        cv2.circle(remains, corner.tolist(), radius, color=255, thickness=-1, shift=4)
-    image = cv2.inpaint(image, remains, 3 * pixel, cv2.INPAINT_TELEA)
-    shadow: np.ndarray = np.zeros(image.shape[:2], np.float32)
-    cv2.polylines(
-        shadow,
-        [line],
-        isClosed=False,
-        color=1.0,
-        thickness=max(1, round(pixel)),
-        lineType=cv2.LINE_AA,
-        shift=4,
-    )
-    shadow = cv2.GaussianBlur(shadow, (0, 0), 1.1 * pixel)
-    # It ends softly where the lips do.
-    (left, right), columns = seam[[0, -1], 0], np.arange(shadow.shape[1])
-    ends = np.minimum(columns - left, right - columns) / (0.15 * (right - left))
-    shadow *= np.clip(ends, 0, 1) / max(float(shadow.max()), 1e-6)
-    return np.rint(image * (1 - shadow[..., None] * SHADOW)).astype(np.uint8)
 
 
 def templates(

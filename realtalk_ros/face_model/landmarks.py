@@ -19,6 +19,7 @@ from realtalk_ros.face_model import arkit
 COUNT = 68  # Multi-PIE: 0-16 jaw, 17-26 brows, 27-35 nose, 36-47 eyes, 48-67 lips
 EYES = slice(36, 48)
 LIPS = slice(48, 68)  # 48-59 outer, 60-67 inner
+INNER_UPPER_LIP, INNER_LOWER_LIP = 62, 66  # their middles
 IDENTITY_SIZE = 100
 NEAR = 0.5  # cm
 FILE = Path(__file__).parents[1] / "data" / "landmarks.npz"
@@ -45,6 +46,13 @@ class Landmarks:
         if identity is not None:
             rest = rest + np.tensordot(identity, self.identity_modes, 1)
         return rest + self.move(weights)
+
+
+def lip_opening() -> np.ndarray:
+    """(52,) cm by which each weight moves the middles of the inner lips apart; lips that meet may
+    be pressed together further."""
+    moves = load().expressions[:, [INNER_UPPER_LIP, INNER_LOWER_LIP], 1]
+    return np.asarray(moves[:, 0] - moves[:, 1])
 
 
 def face_square(points: np.ndarray) -> tuple[float, float, float]:

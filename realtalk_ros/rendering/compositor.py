@@ -24,6 +24,8 @@ COARSE = (7, 7)  # two box filters: what is finer comes from the template
 MOUTH_MARGIN = np.ones((5, 5), np.uint8)  # around the mouth's interior, that the network draws, too
 LID_MARGIN = np.ones((9, 9), np.uint8)  # around closing lids, of which it would draw the lashes
 FADE = (7, 7)  # box filter of the borders of both
+TURN_MARGIN = 16  # by which the rotation of the head may shift what is seen at a place
+INSIDE_FADE = (3, 3)  # of the mouth's interior, of which the template's own detail is no part
 LASHES = 0.75  # share of the light that a line of lashes takes
 
 
@@ -104,7 +106,32 @@ class Compositor:
             borderMode=cv2.BORDER_REPLICATE,
         )
         cv2.add(memory.warped, memory.added_seen, dst=region[self._face], dtype=cv2.CV_8U)
+        self._fill_mouth(face, region[self._face])
         return image
+
+    def _fill_mouth(self, face: GeneratedFace, image: np.ndarray) -> None:
+        """Replaces what is between the lips, in the part of the image in which the face is: nothing
+        of the template is to be seen there, such as the line where its lips meet."""
+        interior = cv2.extractChannel(face.mouth_interior, 0)
+        x, y, width, height = cv2.boundingRect(interior)
+        if not width:
+            return
+        # Where it may be in the image, however the head is rotated.
+        across, down = self._memory.crop_x, self._memory.crop_y
+        across_middle, down_middle = across[len(across) // 2], down[:, down.shape[1] // 2]
+        part = (
+            _between(down_middle, y - TURN_MARGIN, y + height + TURN_MARGIN),
+            _between(across_middle, x - TURN_MARGIN, x + width + TURN_MARGIN),
+        )
+        across, down, image = across[part], down[part], image[part]
+        inside = cv2.multiply(cv2.blur(interior, INSIDE_FADE), self._memory.mask, dtype=cv2.CV_8U)
+        seen = cv2.remap(inside, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        if not seen.any():  # in a small image it may lie between the pixels
+            return
+        box = bounding_box(seen)
+        picture = cv2.remap(face.image, across[box], down[box], cv2.INTER_LINEAR)
+        drawn = seen[box] * np.float32(1 / 255)
+        image[box] = cv2.blendLinear(picture, image[box], drawn, 1 - drawn)
 
     def _draw_layers(self, face: GeneratedFace) -> None:
         """Of the upright face's crop, into the memory: `moved`, the movement of the template's
@@ -127,7 +154,7 @@ class Compositor:
             box = bounding_box(lids)
             added[box] *= 1 - share(lids[box])
             added[box] -= LASHES * share(face.lashes[box]) * face.own_pixels(box)
-        mask = cv2.multiply(face.mask, self._feather)
+        mask = cv2.multiply(face.mask, self._feather, memory.mask)
         cv2.subtract(face.sampling_grid, self._unmoved, dst=memory.moved)
         cv2.multiply(memory.moved, cv2.merge([mask] * 2, memory.mask_2), dst=memory.moved)
         cv2.multiply(added, cv2.merge([mask] * 3, memory.mask_3), dst=added)
@@ -145,11 +172,17 @@ class _Memory:
             return np.zeros(shape, np.float32)
 
         crop = CROP_SIZE, CROP_SIZE
-        self.moved, self.mask_2 = floats(*crop, 2), floats(*crop, 2)
+        self.mask, self.moved, self.mask_2 = (floats(*crop, *n) for n in ((), (2,), (2,)))
         self.added, self.blurred, self.mask_3 = (floats(*crop, 3) for _ in range(3))
         self.crop_x, self.crop_y, self.movement = (floats(height, width) for _ in range(3))
         self.moved_seen, self.added_seen = floats(height, width, 2), floats(height, width, 3)
         self.warped = np.zeros((height, width, 3), np.uint8)
+
+
+def _between(positions: np.ndarray, least: float, most: float) -> slice:
+    """The indices of rising positions that lie between two."""
+    first, last = np.searchsorted(positions, (least, most))
+    return slice(int(first), int(last))
 
 
 def bounding_box(levels: np.ndarray) -> tuple[slice, slice]:

@@ -33,6 +33,7 @@ from realtalk_ros.contracts import (
 from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.rendering.geometry import Geometry, template_landmarks
 from realtalk_ros.rendering.old_generators import OLD_FORMAT, belongs_to, present_name
+from realtalk_ros.rendering.own_teeth import OwnTeeth
 
 HOW_TO_RENEW = "run `realtalk train renderer --avatar` again, or remove it"
 NO_MAP: Any = None  # for the y of maps in two arrays; OpenCV's type stubs do not allow None
@@ -99,6 +100,9 @@ class Generator:
                 shaded=own_folder is None,
             )
             for avatar in avatars
+        ]
+        self._own_teeth = [
+            OwnTeeth.of(avatar, reference_inputs(avatar)[0][..., 3:]) for avatar in avatars
         ]
         encoded = encode_avatars(avatars, folder, providers, encoder_threads or threads)
         self._templates, self._landmarks = encoded.templates, encoded.landmarks
@@ -173,9 +177,15 @@ class Generator:
             warp(self._templates[rows[k]], sampling_grid, warped[k])
             space_to_depth(warped[k], generator.inputs["warped_template"][k])
         references = [self._first_reference[face.avatar] + face.reference for face in faces]
-        generator.run(weights=weights, template_index=rows, reference_index=references)
+        # What is less than at rest the network has not learned; the template is warped that far.
+        generator.run(
+            weights=np.maximum(weights, 0), template_index=rows, reference_index=references
+        )
         for planes, image in zip(generator.outputs["image"], images, strict=True):
             depth_to_space(planes, image)
+        for k, face in enumerate(faces):
+            if (teeth := self._own_teeth[face.avatar]) is not None:
+                teeth.draw(weights[k], face.template, interiors[k], images[k])
         return [
             GeneratedFace(
                 images[k],

@@ -16,9 +16,11 @@ import pytest
 import yaml
 
 from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.behaviour.face import Face
 from realtalk_ros.cli import main
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.landmarks import lip_opening
 from realtalk_ros.output.mp4_writer import VideoWriter
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.rendering.generator import reference_inputs
@@ -28,6 +30,7 @@ pytest.importorskip("scipy")
 
 from realtalk_ros.commands import enroll, track
 from realtalk_ros.enroll import face_detector, fit, photo_checks, photo_to_avatar, video_to_avatar
+from realtalk_ros.enroll.avatar_writer import write_folder
 from realtalk_ros.enroll.face_tracks import Track
 
 # The same in each run: one draw in 300 looks like sound, which "has no pictures".
@@ -272,33 +275,125 @@ class Seen(ExitStack):
         return [type(self).face]
 
 
-def test_a_smile_is_brought_to_rest(monkeypatch):
+UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)  # inner lips, from corner to corner
+LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
+OUTLINE = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409,
+           291, 375, 321, 405, 314, 17, 84, 181, 91, 146)  # fmt: skip
+RED = (60, 40, 200)
+
+
+def photograph(monkeypatch, **shown):
+    """What is enrolled of a picture of red lips, and white teeth between them, that show these
+    weights."""
     model, person = fit.mesh_model(), np.zeros(100)
-    smile = weights(mouthSmile=0.8, jawOpen=0.15, mouthUpperUp=0.3)
     pose = fit.Pose(0.02, 0.05, 0.0, 256.0, 246.0, 12.9)
     x, y, side = photo_to_avatar.square(pose, person)
     scale = photo_to_avatar.CROP / side
     pose = fit.Pose(0.02, 0.05, 0.0, 256 + (256 - x) * scale, 246 + (246 - y) * scale, 12.9 * scale)
     found = np.full((face_detector.POINTS, 2), 256, np.float32)
-    found[model.index] = pose.project(model.shape(person, smile))
+    found[model.index] = pose.project(model.shape(person, weights(**shown)))
     picture = np.full((512, 512, 3), 150, np.uint8)
-    row = {int(number): k for k, number in enumerate(model.index)}
-    at = found[model.index]
-    inner = at[[row[k] for k in (78, 80, 81, 82, 13, 312, 311, 310, 308, 318, 402, 317, 14, 87,
-                                 178, 88)]]  # fmt: skip
-    cv2.fillPoly(picture, [np.round(inner).astype(np.int32)], (255, 255, 255))  # teeth
+    for numbers, colour in ((OUTLINE, RED), (UPPER + LOWER[-2:0:-1], (255, 255, 255))):
+        cv2.fillPoly(picture, [np.round(found[list(numbers)]).astype(np.int32)], colour)
     Seen.face = face_detector.DetectedFace(found)
     monkeypatch.setattr(enroll, "FaceDetector", Seen)
-    made = enroll.from_picture(picture, "it", None)
-    assert len(made.references) == 2 and made.expressions is None
-    assert made.reference_weights[0][arkit.INDEX["mouthSmileLeft"]] > 0.4
-    assert not made.reference_weights[1].any()
-    teeth = [(image > 220).all(2).sum() for image in (*made.references, made.templates[0])]
-    # The landmarks are those of the shut mouth: inner lips together, its corners drawn in.
+    return enroll.from_picture(picture, "it", None)
+
+
+def white(image):
+    return int((image.min(-1) > 200).sum())
+
+
+def red(image):
+    """(rows,) pixels of the lips."""
+    return ((image[..., 2] > 130) & (image[..., 1] < 80)).sum(1)
+
+
+def spoken(avatar, shown, speech):
+    """The image of a face that has done this for a second, and of how many pixels of the networks'
+    crop lie between its lips."""
+    face = Face(FaceRenderer(avatar))
+    face.idle_gain = 0.0
+    for time in np.arange(10.0, 11.0, 0.1):
+        pose, _ = face.pose(time, shown, None, speech)
+    image, made = face.renderer.render(pose, 0), face.renderer.generate(pose, 0)
+    return image, int((made.mouth_interior[..., 0] > 128).sum())
+
+
+def enrolled(folder, made):
+    (folder / "face.png").write_bytes(b"x")
+    write_folder(folder / "ann", made, "ann", "Ann", folder / "face.png")
+    return Avatar.load(folder / "ann")
+
+
+def test_a_smile_stays_and_its_lips_shut_as_wholes(monkeypatch, tmp_path):
+    made = photograph(monkeypatch, mouthSmile=0.6, jawOpen=0.15, mouthUpperUp=0.3)
+    resting = made.resting_weights
+    assert resting[arkit.INDEX["mouthSmileLeft"]] > 0.4 and made.parted_weights is None
+    assert resting[arkit.INDEX["mouthUpperUpLeft"]] == 0 and abs(resting @ lip_opening()) < 0.15
+    photo, rest = made.references
+    assert white(photo) > 500 and white(rest) == 0 and white(made.templates[0]) == 0
+    # The lips are as thick and about as wide as before, and the landmarks are those of shut ones.
+    assert 0.9 < red(rest).sum() / red(photo).sum() < 1.2
+    assert 0.9 < (red(rest).max() / red(photo).max()) < 1.1
     points = made.landmarks.mean(0)
     assert np.abs(points[61:64] - points[67:64:-1]).max() < 0.012 * made.crop[2]
-    assert np.ptp(points[48:60, 0]) < 0.97 * np.ptp(inner[:, 0])
-    assert teeth[0] > 500 and teeth[1] < 0.15 * teeth[0] and teeth[2] < 0.15 * teeth[0]
+    avatar = enrolled(tmp_path, made)
+    assert (avatar.resting_weights == resting).all()
+    assert np.allclose(avatar.reference_weights[1], 0)  # as they are added to the resting weights
+    for name, speech in (("rest", 0.0), ("m", 1.0), ("p", 1.0)):
+        image, gap = spoken(avatar, weights(**CLOSED[name]), speech)
+        assert gap == 0 and white(image) == 0, name
+
+
+CLOSED = {
+    "rest": {},
+    "m": {"mouthClose": 0.1, "mouthPress": 0.5, "mouthRollLower": 0.3},
+    "p": {"mouthPress": 0.3, "jawOpen": 0.05, "mouthClose": 0.05},
+}
+
+
+def test_closed_lips_are_left_as_they_are(monkeypatch):
+    made = photograph(monkeypatch, mouthSmile=0.5)
+    assert len(made.references) == 1 and made.parted_weights is None
+    assert made.resting_weights[arkit.INDEX["mouthSmileRight"]] > 0.3
+    assert np.abs(made.reference_weights[0, list(arkit.MOUTH)]).max() < 0.1
+
+
+def test_lips_that_cannot_shut_rest_parted_with_the_teeth_of_the_photo(monkeypatch, tmp_path):
+    made = photograph(monkeypatch, mouthSmile=0.5, mouthUpperUp=0.9, mouthLowerDown=0.8)
+    assert made.parted_weights @ lip_opening() > 0.2
+    avatar = enrolled(tmp_path, made)
+    assert (avatar.parted_weights == made.parted_weights).all()
+    image, gap = spoken(avatar, weights(), 0.0)
+    assert gap > 100 and white(image) > 200
+    image, gap = spoken(avatar, weights(**CLOSED["p"]), 1.0)
+    assert gap == 0 and white(image) == 0
+
+
+def test_a_mouth_that_is_wide_open_is_refused(monkeypatch):
+    with pytest.raises(RealTalkError, match=r"open by 3\.\d cm.*closed lips or a smile"):
+        photograph(monkeypatch, jawOpen=1.0)
+
+
+def test_triangles_that_collapse_leave_no_line():
+    """As the inside of a mouth that shuts: dark, between points of light skin."""
+    rng = np.random.default_rng(0)
+    grid = np.stack(np.meshgrid(np.arange(172, 341, 42), np.arange(170, 331, 40)), -1)
+    for _ in range(4):
+        middle = grid.reshape(-1, 2) + rng.uniform(-4, 4, (25, 2))
+        slope = rng.uniform(-5, 5, 25)
+        beside = np.stack([np.full(25, 15), slope], 1)
+        left, right = (middle - (0, 12) + side * beside for side in (-1, 1))
+        points = np.stack([left, right, middle], 1)
+        image = np.full((512, 512, 3), 255, np.uint8)
+        for triangle in np.round(points).astype(np.int32):
+            cv2.fillConvexPoly(image, triangle, (0, 0, 0))
+        image = cv2.dilate(image, np.ones((5, 5)))  # the skin's
+        shift = np.zeros_like(points)
+        shift[:, 2, 1] = -11.9
+        warp = photo_to_avatar.TriangleWarp(points.reshape(-1, 2), (512, 512), (128, 118, 256))
+        assert warp.move(image, shift.reshape(-1, 2)).min() > 200
 
 
 # -- videos -------------------------------------------------------------------------------------
