@@ -38,10 +38,13 @@ SAMPLES = 33  # along the eye, at which the lids' heights are computed
 SIDE_MARGIN, LID_MARGIN = 0.25, 0.4
 # In iris radii: what is nearer moves with the iris, beyond it the movement fades out over FADE.
 RIGID, FADE = 1.1, 0.8
-# Eye widths: the bands of lashes and make-up at the edges of the lids, which lids that shut would
-# carry along as a smear; half the thickness of the line of lashes that is drawn there instead.
-UPPER_BAND, LOWER_BAND, LASH_LINE = 0.2, 0.07, 0.03
-CORNER = 0.2  # eye widths beyond a corner at which these bands have become nothing
+# Of a lid that closes. Closures: from where on it is painted (eyelids.py); between which two it is
+# painted more and more; between which two what lies below it is painted, too.
+CLOSING, PAINTED, SEALED = 0.02, (0.05, 0.3), (0.7, 1.0)
+# In eye widths: the skin above the lid that it carries along, beyond which all stays; how far the
+# paint reaches beside the eye and below it, and its soft border; sd of the line of lashes above and
+# below the lid's edge; how far from the corners this line begins to fade.
+STRETCHED, REACH, BORDER, LASHES, TAPER = 0.22, 0.27, 0.08, (0.016, 0.034), 0.25
 HIDDEN_RIM = 1.5  # pixels: the wet rim of the lower lid, which a shut eye hides
 MAX_OVERSHOOT = 0.75  # pixels beyond the template's lids from which the eyeball may be sampled
 
@@ -92,10 +95,18 @@ class EyePatch:
     rows: slice
     columns: slice
     sampling_grid: np.ndarray  # (H, W, 2), pixels of the template, as the network knows it
-    shown_grid: np.ndarray  # (H, W, 2), the same with the skin of a clean closing lid
-    lashes: np.ndarray  # (H, W) uint8, the line of lashes of a lid that closes
-    blend: np.ndarray  # (H, W, 1), weight of these sampling grids, 0..1
+    blend: np.ndarray  # (H, W, 1), weight of this sampling grid, 0..1
     visibility: np.ndarray  # (H, W, 2) uint8: of the eyeball, and of a lid that came down over it
+    closing: ClosingLid | None  # None where the lid is as open as in the template
+
+
+@dataclass(frozen=True)
+class ClosingLid:
+    """What is shown of a lid that closes, in the pixels of an `EyePatch`."""
+
+    sampling_grid: np.ndarray  # (H, W, 2), as EyePatch's; skin that is far from the lid stays
+    blend: np.ndarray  # (H, W, 1), weight of it
+    layers: np.ndarray  # (H, W, 2) uint8: how far painted skin (eyelids.py) covers it, lashes
 
 
 class Eyes:
@@ -173,12 +184,6 @@ def eye_patch(
     lids = LidHeights.at(u, axes.width, curves)
     over = v - lids.upper > lids.lower - v  # nearer to the upper lid
     skin, outside, blend = lids.skin(v, over, axes.width)
-    inward = np.clip(1 + np.minimum(u, axes.width - u) / (CORNER * axes.width), 0, 1)
-    band = np.where(over, UPPER_BAND, -LOWER_BAND) * axes.width
-    clean = skin + band * lids.closure * inward
-    thickness = LASH_LINE * axes.width
-    line = np.exp(-0.5 * ((v - lids.upper + 0.3 * thickness) / thickness) ** 2)
-    line *= lids.closure * np.sqrt(inward)
     blend *= np.clip(1 - np.maximum(-u, u - axes.width) / (SIDE_MARGIN * axes.width), 0, 1)
     showing = np.clip(0.5 - outside, 0, 1) * ((u > 0) & (u < axes.width))
     visibility = np.empty((*u.shape, 2), np.uint8)
@@ -191,18 +196,31 @@ def eye_patch(
     radius = IRIS_RADIUS * template.scale * size
     with_iris = iris_weight(u - iris[0], v - iris[1], radius, movement)
     opened = outside < 0
+    moved_u = np.where(opened, u + with_iris * movement[0], u)
     eyeball = lids.eyeball(v + with_iris * movement[1])
-    u = np.where(opened, u + with_iris * movement[0], u)
     columns, rows = (slice(*ends) for ends in zip(low, high, strict=True))
+    closing = None
+    if curves[4].max() > CLOSING:
+        carried, kept = lids.carried(v, over, axes.width)
+        closing = ClosingLid(
+            axes.to_template(moved_u, np.where(opened, eyeball, np.where(over, carried, skin))),
+            np.where(over & ~opened, kept * np.minimum(1, 3 * blend), blend)[..., None],
+            lids.layers(u, v, axes.width),
+        )
     return EyePatch(
         rows,
         columns,
-        sampling_grid=axes.to_template(u, np.where(opened, eyeball, skin)),
-        shown_grid=axes.to_template(u, np.where(opened, eyeball, clean)),
-        lashes=(255 * line).astype(np.uint8),
+        sampling_grid=axes.to_template(moved_u, np.where(opened, eyeball, skin)),
         blend=blend[..., None],
         visibility=visibility,
+        closing=closing,
     )
+
+
+def smoothstep(x: np.ndarray, start: float, end: float) -> np.ndarray:
+    """0 up to `start`, 1 from `end` on, smooth in between (`end` may be the lesser)."""
+    x = np.clip((x - start) / (end - start), 0, 1)
+    return x * x * (3 - 2 * x)
 
 
 @dataclass(frozen=True)
@@ -290,6 +308,31 @@ class LidHeights:
         skin = v + movement
         lowest = np.minimum(skin, self.template_lower - HIDDEN_RIM * self.closure)
         return np.where(over, skin, lowest), outside, np.maximum(follow, 0)
+
+    def carried(
+        self, v: np.ndarray, over: np.ndarray, width: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Heights at which the template shows the skin of a closing upper lid, and the weight of
+        them: the skin up to STRETCHED above the lid is stretched, what is above it stays."""
+        top = self.template_upper + STRETCHED * width
+        stretch = (STRETCHED * width) / np.maximum(top - self.upper, 1)
+        kept = 1 - (v - top) / ((LID_MARGIN - STRETCHED) * width)
+        return np.where(v < top, top - (top - v) * stretch, v), np.clip(kept, 0, 1)
+
+    def layers(self, u: np.ndarray, v: np.ndarray, width: float) -> np.ndarray:
+        """(H, W, 2) uint8: how far painted skin covers the template, and the line of lashes."""
+        edge = v - self.upper
+        beside = np.maximum(-u, u - width)
+        painted = smoothstep(self.closure, *PAINTED)
+        cover = painted * np.clip(edge + 0.5, 0, 1)
+        cover = np.maximum(cover, smoothstep(self.closure, *SEALED))
+        far = np.maximum(beside, self.template_lower - v - 0.1 * width)
+        far = np.maximum(far, v - self.template_upper - 0.12 * width) / width
+        cover *= smoothstep(far, REACH, REACH - BORDER)
+        sd = np.where(edge > 0, *LASHES) * width
+        lashes = np.exp(-0.5 * (edge / np.maximum(sd, 0.7)) ** 2) * painted
+        lashes *= smoothstep(-beside / width, -0.04, TAPER)
+        return np.stack([255 * cover, 255 * lashes], -1).astype(np.uint8)
 
     def eyeball(self, v: np.ndarray) -> np.ndarray:
         """The heights at which the template shows the eyeball: v, kept between its lids."""

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The skin of lids that close (NumPy and OpenCV).
+
+A photograph of open eyes does not show it. Lashes, make-up and the crease lie where it begins, so
+it cannot be had by pulling these pixels down. So each template's eyes are painted shut, once: from
+the clean skin above the crease down to the lower lid, in that skin's colour and with its pores. A
+lid that closes uncovers this picture from above, and the lashes are a soft line at its edge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from realtalk_ros.rendering.eyes import SAMPLES, EyeAxes, ProjectedEyes, lid_curves, smoothstep
+
+# All lengths are in eye widths.
+COLUMNS = np.linspace(-0.3, 1.3, 65, dtype=np.float32)  # along the eye
+ABOVE = np.linspace(0, 0.55, 56, dtype=np.float32)  # heights above the upper lid's edge
+BELOW = np.linspace(0.08, 0.25, 18, dtype=np.float32)  # depths below the lower lid's edge
+BROW = 0.08  # the brow's lower edge is that far below its landmarks
+LASHES = 0.06  # the least height of what lashes cover
+CLEAN = 0.88  # of the light of the brightest skin below the brow: what is darker is not clean
+ZONE = 0.1  # height of the skin that is taken for the lid
+MARGIN = 0.45  # around the eye
+PORES = 10.0  # grey levels by which pores may differ from their surroundings
+SHADE, SHADED = 0.05, 0.1  # a lid is darker at its edge, by this share, up to this height
+LASH_DARKNESS = 0.4, 0.8  # least and greatest share of the light that the lashes take
+
+
+@dataclass(frozen=True)
+class ShutEyes:
+    """The eyes of a template, painted shut."""
+
+    corner: tuple[int, int]  # x, y in the template, pixels
+    image: np.ndarray  # (H, W, 3) uint8 BGR
+    lashes: float  # share of the light that their line takes
+
+    def paint(
+        self, image: np.ndarray, layers: np.ndarray, crop: np.ndarray, template: np.ndarray
+    ) -> None:
+        """Paints the lids over `image` (H, W, 3) uint8. layers (S, S, 2) uint8 of the face's crop:
+        `ClosingLid.layers`. crop, template (2, H, W) float32: where the pixels of `image` lie in
+        the crop and in the template."""
+        x, y, width, height = cv2.boundingRect(cv2.max(*cv2.split(layers)))
+        inside = cv2.bitwise_and(
+            cv2.inRange(crop[0], x - 1.0, float(x + width)),  # type: ignore[call-overload]
+            cv2.inRange(crop[1], y - 1.0, float(y + height)),  # type: ignore[call-overload]
+        )
+        x, y, width, height = cv2.boundingRect(inside)
+        if not width:
+            return
+        box = slice(y, y + height), slice(x, x + width)
+        shares = cv2.remap(layers, crop[0][box], crop[1][box], cv2.INTER_LINEAR)
+        cover, lashes = cv2.split(shares.astype(np.float32) * np.float32(1 / 255))
+        skin = cv2.remap(
+            self.image,
+            template[0][box] - self.corner[0],
+            template[1][box] - self.corner[1],
+            cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        part = image[box]
+        painted = part + cover[..., None] * (skin - part.astype(np.float32))
+        image[box] = painted * (1 - self.lashes * lashes)[..., None] + 0.5
+
+
+def shut_eyes(
+    image: np.ndarray, crop: tuple[int, int, int], eyes: ProjectedEyes, landmarks: np.ndarray
+) -> ShutEyes | None:
+    """Paints a template's eyes shut. image (height, width, 3) uint8, with the face's `crop`
+    (x, y, side) in pixels; `eyes` and `landmarks` (68, 2) of the template in normalised
+    coordinates. None where no eye is in the picture."""
+    corner, side = np.array(crop[:2]), crop[2]
+    image, painted, boxes, lashes = image, image.copy(), [], []
+    for eye, brow in ((0, slice(17, 22)), (1, slice(22, 27))):
+        lids = OpenEye.of(
+            eyes.lids[eye] * side + corner - 0.5,
+            eyes.residuals[eye] * side,
+            landmarks[brow] * side + corner - 0.5,
+        )
+        low, high = lids.box(image.shape[1::-1])
+        if lids.axes.width < 6 or not (high > low).all():
+            continue
+        darkness = paint_lid(painted, image, lids, low, high)
+        boxes.append((low, high))
+        lashes.append(darkness)
+    if not boxes:
+        return None
+    low, high = np.min([b[0] for b in boxes], 0), np.max([b[1] for b in boxes], 0)
+    part = painted[low[1] : high[1], low[0] : high[0]].copy()
+    return ShutEyes((int(low[0]), int(low[1])), part, float(np.mean(lashes)))
+
+
+@dataclass(frozen=True)
+class OpenEye:
+    """An eye of a template, in its pixels, and heights along it at COLUMNS in eye widths."""
+
+    axes: EyeAxes
+    upper: np.ndarray  # (65,), of the upper lid's edge
+    lower: np.ndarray
+    brow: np.ndarray
+
+    @classmethod
+    def of(cls, rest: np.ndarray, residuals: np.ndarray, brow: np.ndarray) -> OpenEye:
+        """Of lids (2, N, 2), residuals (2, N, 2) and the brow's landmarks (5, 2)."""
+        axes = EyeAxes.of(rest, rest, residuals)
+        relative = (rest - axes.template_corner) @ axes.directions.T
+        curves = lid_curves(relative, relative, residuals @ axes.directions.T, axes.width)
+        at = np.linspace(0, 1, SAMPLES)
+        upper, lower = (np.interp(COLUMNS, at, c / axes.width) for c in curves[2:4])
+        u, v = ((brow - axes.template_corner) @ axes.directions.T / axes.width).T
+        order = np.argsort(u)
+        return cls(axes, upper, lower, np.interp(COLUMNS, u[order], v[order]) - BROW)
+
+    def box(self, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """The first (x, y) of the pixels around the eye, and the last plus 1."""
+        width = self.axes.width
+        corners = self.axes.to_template(
+            np.array([[-MARGIN, 1 + MARGIN]] * 2) * width,
+            np.array([[self.lower.min() - 0.35] * 2, [self.upper.max() + 0.6] * 2]) * width,
+        ).reshape(-1, 2)
+        low = np.clip(np.floor(corners.min(0)), 0, size).astype(int)
+        return low, np.clip(np.ceil(corners.max(0)) + 1, 0, size).astype(int)
+
+    def strip(self, image: np.ndarray, edge: np.ndarray, away: np.ndarray) -> np.ndarray:
+        """(len(away), 65, 3) float32: the image at distances `away` from an edge (65,)."""
+        width = self.axes.width
+        u, v = np.broadcast_arrays(COLUMNS * width, (edge + away[:, None]) * width)
+        grid = self.axes.to_template(u, v)
+        return cv2.remap(
+            image, grid, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        ).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class CleanSkin:
+    """What is taken for a lid's skin, at COLUMNS."""
+
+    start: np.ndarray  # (65,), heights above the lid's edge at which it begins
+    colour: np.ndarray  # (65, 3) float32 BGR
+    below: np.ndarray  # (65, 3), colour of the skin below the eye
+    lashes: float  # share of the light that the lashes take
+
+
+def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
+    strip = eye.strip(image, eye.upper, ABOVE)
+    light = cv2.blur(strip.mean(-1), (9, 5), borderType=cv2.BORDER_REPLICATE)
+    heights = ABOVE[:, None]
+    brow = np.clip(eye.brow - eye.upper, LASHES + ZONE, ABOVE[-1])
+    possible = (heights >= LASHES + 0.04) & (heights <= brow)
+    brightest = np.where(possible, light, -1).argmax(0)
+    columns = np.arange(len(COLUMNS))
+    dark = light < CLEAN * light[brightest, columns]
+    dark &= np.arange(len(ABOVE))[:, None] < brightest
+    last = len(ABOVE) - 1 - dark[::-1].argmax(0)
+    start = np.where(dark.any(0), ABOVE[last] + 0.01, LASHES).astype(np.float32)
+    start = np.maximum(start, LASHES)
+    start = smooth(cv2.medianBlur(start[None], 5)[0], 7)
+    zone = (heights >= start) & (heights <= np.minimum(start + ZONE, np.maximum(brow, start)) + 0.01)
+    share = zone[..., None] / np.maximum(zone.sum(0), 1)[:, None]
+    colour = smooth((strip * share).sum(0), 17)
+    under = np.sort(eye.strip(image, eye.lower, -BELOW), 0)[len(BELOW) // 2 :].mean(0)
+    near = eye.strip(image, eye.upper, np.linspace(-0.02, 0.05, 8)).mean(-1).min(0)
+    middle = (COLUMNS > 0.2) & (COLUMNS < 0.8)
+    darkness = 1 - np.median(near[middle] / np.maximum(colour[middle].mean(-1), 1))
+    return CleanSkin(start, colour, smooth(under, 9), float(np.clip(darkness, *LASH_DARKNESS)))
+
+
+def smooth(values: np.ndarray, count: int) -> np.ndarray:
+    """(65, ...) float32, each the mean of `count` neighbours, twice."""
+    values = values.reshape(len(values), -1).astype(np.float32)
+    for _ in range(2):
+        values = cv2.blur(values, (1, count), borderType=cv2.BORDER_REPLICATE)
+    return values.squeeze()
+
+
+def paint_lid(
+    painted: np.ndarray, image: np.ndarray, eye: OpenEye, low: np.ndarray, high: np.ndarray
+) -> float:
+    """Paints an eye of `image` shut, from `low` to `high` (x, y), into `painted`. Returns the share
+    of the light that its lashes take."""
+    skin = measure(image, eye)
+    width = eye.axes.width
+    u, v = eye.axes.pixels(low, high)
+    at = np.float32((u / width - COLUMNS[0]) / (COLUMNS[1] - COLUMNS[0]))
+
+    def along(values: np.ndarray) -> np.ndarray:
+        return cv2.remap(
+            np.float32(values)[None], at, np.zeros_like(at), cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )  # fmt: skip
+
+    upper, lower, start = along(eye.upper), along(eye.lower), along(skin.start)
+    height, depth = v / width - upper, v / width - lower
+    is_lid = smoothstep(depth, -0.08, 0.02)[..., None]
+    colour = is_lid * along(skin.colour) + (1 - is_lid) * along(skin.below)
+    colour = colour * (1 - SHADE * np.exp(-((np.maximum(depth, 0) / SHADED) ** 2)))[..., None]
+    beyond = start - height
+    mirrored = ZONE - np.abs(np.mod(beyond, 2 * ZONE) - ZONE)
+    source = np.where(beyond > 0, start + mirrored, height) + upper
+    grid = eye.axes.to_template(u, source * width)
+    pores = cv2.remap(image, grid, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    pores = pores.astype(np.float32)
+    pores -= cv2.GaussianBlur(pores, (0, 0), 0.04 * width)
+    colour += np.clip(pores, -PORES, PORES)
+    weight = smoothstep(beyond, -0.06, 0.0) * smoothstep(depth, -0.16, -0.04)
+    x = u / width
+    weight *= smoothstep(x, -0.2, -0.04) * smoothstep(x, 1.2, 1.04)
+    part = painted[low[1] : high[1], low[0] : high[0]]
+    part += np.rint(weight[..., None] * (colour - part)).astype(np.int16).astype(np.uint8)
+    return skin.lashes
