@@ -17,15 +17,17 @@ import numpy as np
 from realtalk_ros.rendering.eyes import SAMPLES, EyeAxes, ProjectedEyes, lid_curves, smoothstep
 
 # All lengths are in eye widths.
-COLUMNS = np.linspace(-0.3, 1.3, 65, dtype=np.float32)  # along the eye
+COLUMNS = np.linspace(-0.5, 1.5, 81, dtype=np.float32)  # along the eye
 ABOVE = np.linspace(0, 0.55, 56, dtype=np.float32)  # heights above the upper lid's edge
 BELOW = np.linspace(0.08, 0.25, 18, dtype=np.float32)  # depths below the lower lid's edge
 BROW = 0.08  # the brow's lower edge is that far below its landmarks
 LASHES = 0.06  # the least height of what lashes cover
 CLEAN = 0.88  # of the light of the brightest skin below the brow: what is darker is not clean
 ZONE = 0.1  # height of the skin that is taken for the lid
-MARGIN = 0.45  # around the eye
-PORES = 10.0  # grey levels by which pores may differ from their surroundings
+CHEEK = 0.95  # how far below the lid the skin is whose pores it gets
+OUTER, INNER = (-0.38, -0.2), (1.2, 1.06)  # soft ends of what is painted, from the outer corner
+MARGIN = 0.5  # around the eye
+PORES = 6.0  # grey levels by which pores may differ from their surroundings
 SHADE, SHADED = 0.05, 0.1  # a lid is darker at its edge, by this share, up to this height
 LASH_DARKNESS = 0.4, 0.8  # least and greatest share of the light that the lashes take
 
@@ -80,6 +82,7 @@ def shut_eyes(
             eyes.lids[eye] * side + corner - 0.5,
             eyes.residuals[eye] * side,
             landmarks[brow] * side + corner - 0.5,
+            eye,
         )
         low, high = lids.box(image.shape[1::-1])
         if lids.axes.width < 6 or not (high > low).all():
@@ -99,12 +102,13 @@ class OpenEye:
     """An eye of a template, in its pixels, and heights along it at COLUMNS in eye widths."""
 
     axes: EyeAxes
-    upper: np.ndarray  # (65,), of the upper lid's edge
+    upper: np.ndarray  # (81,), of the upper lid's edge
     lower: np.ndarray
     brow: np.ndarray
+    outer: int  # 0 if its outer corner is the first, else 1
 
     @classmethod
-    def of(cls, rest: np.ndarray, residuals: np.ndarray, brow: np.ndarray) -> OpenEye:
+    def of(cls, rest: np.ndarray, residuals: np.ndarray, brow: np.ndarray, outer: int) -> OpenEye:
         """Of lids (2, N, 2), residuals (2, N, 2) and the brow's landmarks (5, 2)."""
         axes = EyeAxes.of(rest, rest, residuals)
         relative = (rest - axes.template_corner) @ axes.directions.T
@@ -113,7 +117,7 @@ class OpenEye:
         upper, lower = (np.interp(COLUMNS, at, c / axes.width) for c in curves[2:4])
         u, v = ((brow - axes.template_corner) @ axes.directions.T / axes.width).T
         order = np.argsort(u)
-        return cls(axes, upper, lower, np.interp(COLUMNS, u[order], v[order]) - BROW)
+        return cls(axes, upper, lower, np.interp(COLUMNS, u[order], v[order]) - BROW, outer)
 
     def box(self, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """The first (x, y) of the pixels around the eye, and the last plus 1."""
@@ -126,7 +130,7 @@ class OpenEye:
         return low, np.clip(np.ceil(corners.max(0)) + 1, 0, size).astype(int)
 
     def strip(self, image: np.ndarray, edge: np.ndarray, away: np.ndarray) -> np.ndarray:
-        """(len(away), 65, 3) float32: the image at distances `away` from an edge (65,)."""
+        """(len(away), 81, 3) float32: the image at distances `away` from an edge (81,)."""
         width = self.axes.width
         u, v = np.broadcast_arrays(COLUMNS * width, (edge + away[:, None]) * width)
         grid = self.axes.to_template(u, v)
@@ -139,9 +143,9 @@ class OpenEye:
 class CleanSkin:
     """What is taken for a lid's skin, at COLUMNS."""
 
-    start: np.ndarray  # (65,), heights above the lid's edge at which it begins
-    colour: np.ndarray  # (65, 3) float32 BGR
-    below: np.ndarray  # (65, 3), colour of the skin below the eye
+    start: np.ndarray  # (81,), heights above the lid's edge at which it begins
+    colour: np.ndarray  # (81, 3) float32 BGR
+    below: np.ndarray  # (81, 3), colour of the skin below the eye
     lashes: float  # share of the light that the lashes take
 
 
@@ -157,8 +161,8 @@ def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
     dark &= np.arange(len(ABOVE))[:, None] < brightest
     last = len(ABOVE) - 1 - dark[::-1].argmax(0)
     start = np.where(dark.any(0), ABOVE[last] + 0.01, LASHES).astype(np.float32)
-    start = np.maximum(start, LASHES)
-    start = smooth(cv2.medianBlur(start[None], 5)[0], 7)
+    start = cv2.dilate(cv2.medianBlur(np.maximum(start, LASHES)[None], 5), np.ones((1, 17)))[0]
+    start = smooth(np.minimum(start, np.maximum(brow - ZONE, LASHES)), 7)
     zone = (heights >= start) & (heights <= np.minimum(start + ZONE, np.maximum(brow, start)) + 0.01)
     share = zone[..., None] / np.maximum(zone.sum(0), 1)[:, None]
     colour = smooth((strip * share).sum(0), 17)
@@ -170,7 +174,7 @@ def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
 
 
 def smooth(values: np.ndarray, count: int) -> np.ndarray:
-    """(65, ...) float32, each the mean of `count` neighbours, twice."""
+    """(81, ...) float32, each the mean of `count` neighbours, twice."""
     values = values.reshape(len(values), -1).astype(np.float32)
     for _ in range(2):
         values = cv2.blur(values, (1, count), borderType=cv2.BORDER_REPLICATE)
@@ -199,16 +203,14 @@ def paint_lid(
     colour = is_lid * along(skin.colour) + (1 - is_lid) * along(skin.below)
     colour = colour * (1 - SHADE * np.exp(-((np.maximum(depth, 0) / SHADED) ** 2)))[..., None]
     beyond = start - height
-    mirrored = ZONE - np.abs(np.mod(beyond, 2 * ZONE) - ZONE)
-    source = np.where(beyond > 0, start + mirrored, height) + upper
-    grid = eye.axes.to_template(u, source * width)
-    pores = cv2.remap(image, grid, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    cheek = eye.axes.to_template(u, v - CHEEK * width)
+    pores = cv2.remap(image, cheek, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     pores = pores.astype(np.float32)
     pores -= cv2.GaussianBlur(pores, (0, 0), 0.04 * width)
     colour += np.clip(pores, -PORES, PORES)
-    weight = smoothstep(beyond, -0.06, 0.0) * smoothstep(depth, -0.16, -0.04)
-    x = u / width
-    weight *= smoothstep(x, -0.2, -0.04) * smoothstep(x, 1.2, 1.04)
+    weight = smoothstep(beyond, -0.06, 0.0) * smoothstep(depth, -0.2, -0.06)
+    x = u / width if eye.outer == 0 else 1 - u / width
+    weight *= smoothstep(x, *OUTER) * smoothstep(x, *INNER)
     part = painted[low[1] : high[1], low[0] : high[0]]
     part += np.rint(weight[..., None] * (colour - part)).astype(np.int16).astype(np.uint8)
     return skin.lashes

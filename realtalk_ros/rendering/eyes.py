@@ -168,19 +168,21 @@ def eye_patch(
     axes = EyeAxes.of(rest, moved, residuals)
     if axes.width < MIN_WIDTH:
         return None
-    points = np.concatenate([rest + residuals, moved + residuals]).reshape(-1, 2)
-    margin = np.array([SIDE_MARGIN, LID_MARGIN]) * axes.width
-    low = np.clip(np.floor(points.min(0) - margin), 0, size).astype(int)
-    high = np.clip(np.ceil(points.max(0) + margin) + 1, 0, size).astype(int)
-    if not (high > low).all():
-        return None
-    u, v = axes.pixels(low, high)
     curves = lid_curves(
         (rest - axes.template_corner) @ axes.directions.T,
         (moved - axes.target_corner) @ axes.directions.T,
         residuals @ axes.directions.T,
         axes.width,
     )
+    closure = float(curves[4, SAMPLES // 4 : -SAMPLES // 4].mean())
+    closes = closure > CLOSING
+    points = np.concatenate([rest + residuals, moved + residuals]).reshape(-1, 2)
+    margin = np.array([REACH if closes else SIDE_MARGIN, LID_MARGIN]) * axes.width
+    low = np.clip(np.floor(points.min(0) - margin), 0, size).astype(int)
+    high = np.clip(np.ceil(points.max(0) + margin) + 1, 0, size).astype(int)
+    if not (high > low).all():
+        return None
+    u, v = axes.pixels(low, high)
     lids = LidHeights.at(u, axes.width, curves)
     over = v - lids.upper > lids.lower - v  # nearer to the upper lid
     skin, outside, blend = lids.skin(v, over, axes.width)
@@ -200,12 +202,12 @@ def eye_patch(
     eyeball = lids.eyeball(v + with_iris * movement[1])
     columns, rows = (slice(*ends) for ends in zip(low, high, strict=True))
     closing = None
-    if curves[4].max() > CLOSING:
+    if closes:
         carried, kept = lids.carried(v, over, axes.width)
         closing = ClosingLid(
             axes.to_template(moved_u, np.where(opened, eyeball, np.where(over, carried, skin))),
             np.where(over & ~opened, kept * np.minimum(1, 3 * blend), blend)[..., None],
-            lids.layers(u, v, axes.width),
+            lids.layers(u, v, axes.width, closure),
         )
     return EyePatch(
         rows,
@@ -319,19 +321,19 @@ class LidHeights:
         kept = 1 - (v - top) / ((LID_MARGIN - STRETCHED) * width)
         return np.where(v < top, top - (top - v) * stretch, v), np.clip(kept, 0, 1)
 
-    def layers(self, u: np.ndarray, v: np.ndarray, width: float) -> np.ndarray:
+    def layers(self, u: np.ndarray, v: np.ndarray, width: float, closure: float) -> np.ndarray:
         """(H, W, 2) uint8: how far painted skin covers the template, and the line of lashes."""
         edge = v - self.upper
         beside = np.maximum(-u, u - width)
-        painted = smoothstep(self.closure, *PAINTED)
+        painted = smoothstep(closure, *PAINTED)
         cover = painted * np.clip(edge + 0.5, 0, 1)
-        cover = np.maximum(cover, smoothstep(self.closure, *SEALED))
+        cover = np.maximum(cover, smoothstep(closure, *SEALED))
         far = np.maximum(beside, self.template_lower - v - 0.1 * width)
         far = np.maximum(far, v - self.template_upper - 0.12 * width) / width
         cover *= smoothstep(far, REACH, REACH - BORDER)
         sd = np.where(edge > 0, *LASHES) * width
         lashes = np.exp(-0.5 * (edge / np.maximum(sd, 0.7)) ** 2) * painted
-        lashes *= smoothstep(-beside / width, -0.04, TAPER)
+        lashes *= smoothstep(-beside / width, -0.06, TAPER)
         return np.stack([255 * cover, 255 * lashes], -1).astype(np.uint8)
 
     def eyeball(self, v: np.ndarray) -> np.ndarray:
