@@ -22,10 +22,11 @@ ABOVE = np.linspace(0, 0.55, 56, dtype=np.float32)  # heights above the upper li
 BELOW = np.linspace(0.08, 0.25, 18, dtype=np.float32)  # depths below the lower lid's edge
 BROW = 0.08  # the brow's lower edge is that far below its landmarks
 LASHES = 0.06  # the least height of what lashes cover
-CLEAN = 0.88  # of the light of the brightest skin below the brow: what is darker is not clean
+BRIGHT = 0.96
+CLEAN = 0.91  # of the light of the brightest skin below the brow: what is darker is not clean
 ZONE = 0.1  # height of the skin that is taken for the lid
 CHEEK = 0.95  # how far below the lid the skin is whose pores it gets
-OUTER, INNER = (-0.38, -0.2), (1.2, 1.06)  # soft ends of what is painted, from the outer corner
+OUTER, INNER = (-0.34, -0.2), (1.22, 1.06)  # soft ends of what is painted, from the outer corner
 MARGIN = 0.5  # around the eye
 PORES = 6.0  # grey levels by which pores may differ from their surroundings
 SHADE, SHADED = 0.05, 0.1  # a lid is darker at its edge, by this share, up to this height
@@ -155,7 +156,9 @@ def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
     heights = ABOVE[:, None]
     brow = np.clip(eye.brow - eye.upper, LASHES + ZONE, ABOVE[-1])
     possible = (heights >= LASHES + 0.04) & (heights <= brow)
-    brightest = np.where(possible, light, -1).argmax(0)
+    light = np.where(possible, light, np.minimum(light, 1))
+    bright = light >= BRIGHT * light.max(0)
+    brightest = len(ABOVE) - 1 - bright[::-1].argmax(0)  # the highest of them
     columns = np.arange(len(COLUMNS))
     dark = light < CLEAN * light[brightest, columns]
     dark &= np.arange(len(ABOVE))[:, None] < brightest
@@ -208,7 +211,7 @@ def paint_lid(
     pores = pores.astype(np.float32)
     pores -= cv2.GaussianBlur(pores, (0, 0), 0.04 * width)
     colour += np.clip(pores, -PORES, PORES)
-    weight = smoothstep(beyond, -0.06, 0.0) * smoothstep(depth, -0.2, -0.06)
+    weight = smoothstep(beyond, -0.1, 0.0) * smoothstep(depth, -0.24, -0.1)
     x = u / width if eye.outer == 0 else 1 - u / width
     weight *= smoothstep(x, *OUTER) * smoothstep(x, *INNER)
     part = painted[low[1] : high[1], low[0] : high[0]]

@@ -44,7 +44,7 @@ CLOSING, PAINTED, SEALED = 0.02, (0.05, 0.3), (0.7, 1.0)
 # In eye widths: the skin above the lid that it carries along, beyond which all stays; how far the
 # paint reaches beside the eye and below it, and its soft border; sd of the line of lashes above and
 # below the lid's edge; how far from the corners this line begins to fade.
-STRETCHED, REACH, BORDER, LASHES, TAPER = 0.22, 0.27, 0.08, (0.016, 0.034), 0.25
+STRETCHED, REACH, BORDER, LASHES, TAPER = 0.22, 0.44, 0.08, (0.016, 0.034), (-0.1, 0.06)
 HIDDEN_RIM = 1.5  # pixels: the wet rim of the lower lid, which a shut eye hides
 MAX_OVERSHOOT = 0.75  # pixels beyond the template's lids from which the eyeball may be sampled
 
@@ -328,12 +328,12 @@ class LidHeights:
         painted = smoothstep(closure, *PAINTED)
         cover = painted * np.clip(edge + 0.5, 0, 1)
         cover = np.maximum(cover, smoothstep(closure, *SEALED))
-        far = np.maximum(beside, self.template_lower - v - 0.1 * width)
-        far = np.maximum(far, v - self.template_upper - 0.12 * width) / width
-        cover *= smoothstep(far, REACH, REACH - BORDER)
+        far = np.maximum(v - self.template_upper.max(), self.template_lower.min() - v)
+        cover *= smoothstep(far / width, LID_MARGIN, LID_MARGIN - BORDER)
+        cover *= smoothstep(beside / width, REACH, REACH - BORDER)
         sd = np.where(edge > 0, *LASHES) * width
         lashes = np.exp(-0.5 * (edge / np.maximum(sd, 0.7)) ** 2) * painted
-        lashes *= smoothstep(-beside / width, -0.06, TAPER)
+        lashes *= smoothstep(-beside / width, *TAPER)
         return np.stack([255 * cover, 255 * lashes], -1).astype(np.uint8)
 
     def eyeball(self, v: np.ndarray) -> np.ndarray:
