@@ -26,11 +26,11 @@ BRIGHT = 0.96
 CLEAN = 0.91  # of the light of the brightest skin below the brow: what is darker is not clean
 ZONE = 0.1  # height of the skin that is taken for the lid
 CHEEK = 0.95  # how far below the lid the skin is whose pores it gets
-OUTER, INNER = (-0.34, -0.2), (1.22, 1.06)  # soft ends of what is painted, from the outer corner
+OUTER, INNER = (-0.3, -0.15), (1.22, 1.06)  # soft ends of what is painted, from the outer corner
 MARGIN = 0.5  # around the eye
 PORES = 6.0  # grey levels by which pores may differ from their surroundings
 SHADE, SHADED = 0.05, 0.1  # a lid is darker at its edge, by this share, up to this height
-LASH_DARKNESS = 0.4, 0.8  # least and greatest share of the light that the lashes take
+LASH_DARKNESS = 0.35, 0.7  # least and greatest share of the light that the lashes take
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
     start = smooth(np.minimum(start, np.maximum(brow - ZONE, LASHES)), 7)
     zone = (heights >= start) & (heights <= np.minimum(start + ZONE, np.maximum(brow, start)) + 0.01)
     share = zone[..., None] / np.maximum(zone.sum(0), 1)[:, None]
-    colour = smooth((strip * share).sum(0), 17)
+    colour = smooth((strip * share).sum(0), 9)
     under = np.sort(eye.strip(image, eye.lower, -BELOW), 0)[len(BELOW) // 2 :].mean(0)
     near = eye.strip(image, eye.upper, np.linspace(-0.02, 0.05, 8)).mean(-1).min(0)
     middle = (COLUMNS > 0.2) & (COLUMNS < 0.8)
@@ -182,6 +182,23 @@ def smooth(values: np.ndarray, count: int) -> np.ndarray:
     for _ in range(2):
         values = cv2.blur(values, (1, count), borderType=cv2.BORDER_REPLICATE)
     return values.squeeze()
+
+
+def beside(
+    image: np.ndarray, eye: OpenEye, u: np.ndarray, v: np.ndarray, ends: tuple[float, float]
+) -> np.ndarray:
+    """(H, W, 3) float32: colour of the skin beside the eye at the heights v."""
+    width = eye.axes.width
+    x = np.linspace(ends[0], ends[0] + 0.5 * (ends[1] - ends[0]), 5)
+    heights = np.linspace(-0.5, 0.7, 49, dtype=np.float32)
+    x = x if eye.outer == 0 else 1 - x
+    grid = eye.axes.to_template(*np.meshgrid(x * width, heights * width))
+    strip = cv2.remap(image, grid, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    colours = smooth(np.sort(strip, 1)[:, 2:].mean(1), 7)
+    at = np.float32((v / width - heights[0]) / (heights[1] - heights[0]))
+    return cv2.remap(
+        colours[:, None], np.zeros_like(at), at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
 
 
 def paint_lid(
@@ -204,6 +221,11 @@ def paint_lid(
     height, depth = v / width - upper, v / width - lower
     is_lid = smoothstep(depth, -0.08, 0.02)[..., None]
     colour = is_lid * along(skin.colour) + (1 - is_lid) * along(skin.below)
+    x = u / width if eye.outer == 0 else 1 - u / width
+    for end, reach in ((OUTER, 0.2), (INNER, 0.85)):
+        share = smoothstep(x, reach, end[0])
+        shares = share[..., None]
+        colour += shares * (beside(image, eye, u, v, end) - colour)
     colour = colour * (1 - SHADE * np.exp(-((np.maximum(depth, 0) / SHADED) ** 2)))[..., None]
     beyond = start - height
     cheek = eye.axes.to_template(u, v - CHEEK * width)
@@ -212,7 +234,6 @@ def paint_lid(
     pores -= cv2.GaussianBlur(pores, (0, 0), 0.04 * width)
     colour += np.clip(pores, -PORES, PORES)
     weight = smoothstep(beyond, -0.1, 0.0) * smoothstep(depth, -0.24, -0.1)
-    x = u / width if eye.outer == 0 else 1 - u / width
     weight *= smoothstep(x, *OUTER) * smoothstep(x, *INNER)
     part = painted[low[1] : high[1], low[0] : high[0]]
     part += np.rint(weight[..., None] * (colour - part)).astype(np.int16).astype(np.uint8)

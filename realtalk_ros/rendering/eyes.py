@@ -44,7 +44,7 @@ CLOSING, PAINTED, SEALED = 0.02, (0.05, 0.3), (0.7, 1.0)
 # In eye widths: the skin above the lid that it carries along, beyond which all stays; how far the
 # paint reaches beside the eye and below it, and its soft border; sd of the line of lashes above and
 # below the lid's edge; how far from the corners this line begins to fade.
-STRETCHED, REACH, BORDER, LASHES, TAPER = 0.22, 0.44, 0.08, (0.016, 0.034), (-0.1, 0.06)
+STRETCHED, REACH, BORDER, LASHES, TAPER = 0.22, 0.44, 0.08, (0.016, 0.034), (-0.04, 0.16)
 HIDDEN_RIM = 1.5  # pixels: the wet rim of the lower lid, which a shut eye hides
 MAX_OVERSHOOT = 0.75  # pixels beyond the template's lids from which the eyeball may be sampled
 
@@ -331,7 +331,9 @@ class LidHeights:
         far = np.maximum(v - self.template_upper.max(), self.template_lower.min() - v)
         cover *= smoothstep(far / width, LID_MARGIN, LID_MARGIN - BORDER)
         cover *= smoothstep(beside / width, REACH, REACH - BORDER)
-        sd = np.where(edge > 0, *LASHES) * width
+        x = u / width
+        tips = 1 + 0.35 * np.sin(61 * x + 14 * edge / width) * np.cos(23 * x)  # single lashes
+        sd = np.where(edge > 0, LASHES[0], LASHES[1] * tips) * width
         lashes = np.exp(-0.5 * (edge / np.maximum(sd, 0.7)) ** 2) * painted
         lashes *= smoothstep(-beside / width, *TAPER)
         return np.stack([255 * cover, 255 * lashes], -1).astype(np.uint8)
