@@ -168,7 +168,7 @@ def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
     start = smooth(np.minimum(start, np.maximum(brow - ZONE, LASHES)), 7)
     zone = (heights >= start) & (heights <= np.minimum(start + ZONE, np.maximum(brow, start)) + 0.01)
     share = zone[..., None] / np.maximum(zone.sum(0), 1)[:, None]
-    colour = smooth((strip * share).sum(0), 9)
+    colour = smooth((strip * share).sum(0), 13)
     under = np.sort(eye.strip(image, eye.lower, -BELOW), 0)[len(BELOW) // 2 :].mean(0)
     near = eye.strip(image, eye.upper, np.linspace(-0.02, 0.05, 8)).mean(-1).min(0)
     middle = (COLUMNS > 0.2) & (COLUMNS < 0.8)

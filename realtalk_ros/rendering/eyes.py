@@ -44,7 +44,7 @@ CLOSING, PAINTED, SEALED = 0.02, (0.05, 0.3), (0.7, 1.0)
 # In eye widths: the skin above the lid that it carries along, beyond which all stays; how far the
 # paint reaches beside the eye and below it, and its soft border; sd of the line of lashes above and
 # below the lid's edge; how far from the corners this line begins to fade.
-STRETCHED, REACH, BORDER, LASHES, TAPER = 0.22, 0.44, 0.08, (0.016, 0.034), (-0.04, 0.16)
+STRETCHED, REACH, BORDER, LASHES, OUTER, INNER = 0.22, 0.44, 0.08, (0.016, 0.038), (0.04, -0.1), (1.0, 0.82)
 HIDDEN_RIM = 1.5  # pixels: the wet rim of the lower lid, which a shut eye hides
 MAX_OVERSHOOT = 0.75  # pixels beyond the template's lids from which the eyeball may be sampled
 
@@ -207,7 +207,7 @@ def eye_patch(
         closing = ClosingLid(
             axes.to_template(moved_u, np.where(opened, eyeball, np.where(over, carried, skin))),
             np.where(over & ~opened, kept * np.minimum(1, 3 * blend), blend)[..., None],
-            lids.layers(u, v, axes.width, closure),
+            lids.layers(u, v, axes.width, closure, eye),
         )
     return EyePatch(
         rows,
@@ -321,9 +321,12 @@ class LidHeights:
         kept = 1 - (v - top) / ((LID_MARGIN - STRETCHED) * width)
         return np.where(v < top, top - (top - v) * stretch, v), np.clip(kept, 0, 1)
 
-    def layers(self, u: np.ndarray, v: np.ndarray, width: float, closure: float) -> np.ndarray:
+    def layers(
+        self, u: np.ndarray, v: np.ndarray, width: float, closure: float, eye: int
+    ) -> np.ndarray:
         """(H, W, 2) uint8: how far painted skin covers the template, and the line of lashes."""
         edge = v - self.upper
+        x = u / width if eye == 0 else 1 - u / width
         beside = np.maximum(-u, u - width)
         painted = smoothstep(closure, *PAINTED)
         cover = painted * np.clip(edge + 0.5, 0, 1)
@@ -331,11 +334,10 @@ class LidHeights:
         far = np.maximum(v - self.template_upper.max(), self.template_lower.min() - v)
         cover *= smoothstep(far / width, LID_MARGIN, LID_MARGIN - BORDER)
         cover *= smoothstep(beside / width, REACH, REACH - BORDER)
-        x = u / width
-        tips = 1 + 0.35 * np.sin(61 * x + 14 * edge / width) * np.cos(23 * x)  # single lashes
+        tips = 1 + 0.2 * np.sin(53 * x + 14 * edge / width) * np.cos(19 * x)  # single lashes
         sd = np.where(edge > 0, LASHES[0], LASHES[1] * tips) * width
         lashes = np.exp(-0.5 * (edge / np.maximum(sd, 0.7)) ** 2) * painted
-        lashes *= smoothstep(-beside / width, *TAPER)
+        lashes *= smoothstep(x, OUTER[1], OUTER[0]) * smoothstep(x, *INNER)
         return np.stack([255 * cover, 255 * lashes], -1).astype(np.uint8)
 
     def eyeball(self, v: np.ndarray) -> np.ndarray:
