@@ -20,6 +20,10 @@ from realtalk_ros.rendering.eyes import SAMPLES, EyeAxes, ProjectedEyes, lid_cur
 COLUMNS = np.linspace(-0.5, 1.5, 81, dtype=np.float32)  # along the eye
 ABOVE = np.linspace(0, 0.55, 56, dtype=np.float32)  # heights above the upper lid's edge
 BELOW = np.linspace(0.08, 0.25, 18, dtype=np.float32)  # depths below the lower lid's edge
+UNDER = -np.linspace(0.12, 0.7, 59, dtype=np.float32)  # heights, where a rim may be below it
+# The rim of glasses: thinner than so many hundredths of the eye's width; its contrast, a share of
+# the skin's light, if there is a line below the eye, too, or none; how much of the eye it spans.
+THIN, RIM, TOP_RIM, RIM_SHARE = 17, 0.2, 0.35, 0.8
 BROW = 0.08  # the brow's lower edge is that far below its landmarks
 LASHES = 0.06  # the least height of what lashes cover
 BRIGHT = 0.96
@@ -145,6 +149,7 @@ class CleanSkin:
     """What is taken for a lid's skin, at COLUMNS."""
 
     start: np.ndarray  # (81,), heights above the lid's edge at which it begins
+    fade: np.ndarray  # (81,), height over which the lid's skin becomes the template's above that
     colour: np.ndarray  # (81, 3) float32 BGR
     below: np.ndarray  # (81, 3), colour of the skin below the eye
     lashes: float  # share of the light that the lashes take
@@ -155,6 +160,7 @@ def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
     light = cv2.blur(strip.mean(-1), (9, 5), borderType=cv2.BORDER_REPLICATE)
     heights = ABOVE[:, None]
     brow = np.clip(eye.brow - eye.upper, LASHES + ZONE, ABOVE[-1])
+    brow = np.minimum(brow, rim_height(image, eye, strip, brow))
     possible = (heights >= LASHES + 0.04) & (heights <= brow)
     light = np.where(possible, light, np.minimum(light, 1))
     bright = light >= BRIGHT * light.max(0)
@@ -165,15 +171,48 @@ def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
     last = len(ABOVE) - 1 - dark[::-1].argmax(0)
     start = np.where(dark.any(0), ABOVE[last] + 0.01, LASHES).astype(np.float32)
     start = cv2.dilate(cv2.medianBlur(np.maximum(start, LASHES)[None], 5), np.ones((1, 17)))[0]
-    start = smooth(np.minimum(start, np.maximum(brow - ZONE, LASHES)), 7)
-    zone = (heights >= start) & (heights <= np.minimum(start + ZONE, np.maximum(brow, start)) + 0.01)
+    end = np.maximum(brow, LASHES + 0.02)
+    start = smooth(np.minimum(start, np.maximum(end - ZONE, LASHES)), 7)
+    zone = (heights >= start) & (heights <= np.minimum(start + ZONE, np.maximum(end, start + 0.01)))
     share = zone[..., None] / np.maximum(zone.sum(0), 1)[:, None]
     colour = smooth((strip * share).sum(0), 13)
     under = np.sort(eye.strip(image, eye.lower, -BELOW), 0)[len(BELOW) // 2 :].mean(0)
     near = eye.strip(image, eye.upper, np.linspace(-0.02, 0.05, 8)).mean(-1).min(0)
     middle = (COLUMNS > 0.2) & (COLUMNS < 0.8)
     darkness = 1 - np.median(near[middle] / np.maximum(colour[middle].mean(-1), 1))
-    return CleanSkin(start, colour, smooth(under, 9), float(np.clip(darkness, *LASH_DARKNESS)))
+    return CleanSkin(start, np.minimum(end - start, 0.1), colour, smooth(under, 9), float(np.clip(darkness, *LASH_DARKNESS)))
+
+
+def rim_height(
+    image: np.ndarray, eye: OpenEye, strip: np.ndarray, brow: np.ndarray
+) -> np.ndarray | float:
+    """How far above the lid, (81,), the skin ends at the rim of glasses; infinity without one.
+
+    A rim is a thin line, much darker or lighter than the skin, above all of the eye. So may be a
+    crease with make-up, but it is fainter, and no line is below the eye, too.
+    """
+    above, below = thin_lines(strip), thin_lines(eye.strip(image, eye.lower, UNDER))
+    above[(ABOVE[:, None] < LASHES + 0.04) | (ABOVE[:, None] > brow)] = 0
+    eyes = (COLUMNS > -0.05) & (COLUMNS < 1.05)
+
+    def found(lines: np.ndarray, contrast: float) -> bool:
+        return float(np.mean(lines.max(0)[eyes] > contrast)) > RIM_SHARE
+
+    both = found(above, RIM) and found(below, RIM)
+    if not both and not found(above, TOP_RIM):
+        return np.inf
+    inner = np.argmax(above > 0.5 * above.max(0), 0)  # the side of the line that is at the eye
+    height = cv2.medianBlur(np.float32(ABOVE[inner])[None], 5)[0]
+    return cv2.erode(height[None], np.ones((1, 5)))[0] - 0.03
+
+
+def thin_lines(strip: np.ndarray) -> np.ndarray:
+    """(H, 81): how much darker or lighter than what is above and below, a share of that."""
+    light = strip.mean(-1)
+    column = np.ones((THIN, 1), np.uint8)
+    closed = cv2.morphologyEx(light, cv2.MORPH_CLOSE, column)
+    opened = cv2.morphologyEx(light, cv2.MORPH_OPEN, column)
+    return np.maximum(closed - light, light - opened) / np.maximum(closed, 1)
 
 
 def smooth(values: np.ndarray, count: int) -> np.ndarray:
@@ -232,8 +271,8 @@ def paint_lid(
     pores = cv2.remap(image, cheek, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     pores = pores.astype(np.float32)
     pores -= cv2.GaussianBlur(pores, (0, 0), 0.04 * width)
-    colour += np.clip(pores, -PORES, PORES)
-    weight = smoothstep(beyond, -0.1, 0.0) * smoothstep(depth, -0.24, -0.1)
+    colour += np.where(np.abs(pores) < PORES, pores, 0)
+    weight = smoothstep(1 + beyond / np.maximum(along(skin.fade), 0.01), 0, 1) * smoothstep(depth, -0.24, -0.1)
     weight *= smoothstep(x, *OUTER) * smoothstep(x, *INNER)
     part = painted[low[1] : high[1], low[0] : high[0]]
     part += np.rint(weight[..., None] * (colour - part)).astype(np.int16).astype(np.uint8)
