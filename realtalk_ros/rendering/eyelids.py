@@ -26,6 +26,9 @@ UNDER = -np.linspace(0.12, 0.7, 59, dtype=np.float32)  # heights, where a rim ma
 THIN, RIM, TOP_RIM, RIM_SHARE = 17, 0.2, 0.35, 0.8
 BROW = 0.08  # the brow's lower edge is that far below its landmarks
 LASHES = 0.06  # the least height of what lashes cover
+HAIR = 0.72  # of that light: what is darker above it is the brow
+THICK = 15  # hundredths of the eye's width: its least thickness
+LEAST = 0.8  # of the light of the skin below the eye: a lid in the brow's shadow has as much
 BRIGHT = 0.96
 CLEAN = 0.91  # of the light of the brightest skin below the brow: what is darker is not clean
 ZONE = 0.1  # height of the skin that is taken for the lid
@@ -165,22 +168,41 @@ def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
     light = np.where(possible, light, np.minimum(light, 1))
     bright = light >= BRIGHT * light.max(0)
     brightest = len(ABOVE) - 1 - bright[::-1].argmax(0)  # the highest of them
-    columns = np.arange(len(COLUMNS))
-    dark = light < CLEAN * light[brightest, columns]
-    dark &= np.arange(len(ABOVE))[:, None] < brightest
+    best, rows = light[brightest, np.arange(len(COLUMNS))], np.arange(len(ABOVE))[:, None]
+    hair = np.uint8((light < HAIR * best) & (rows > brightest))
+    hair = cv2.erode(hair, np.ones((THICK, 1)), anchor=(0, 0))  # a crease is thinner
+    hairless = np.where(hair.any(0), ABOVE[hair.argmax(0)] - 0.03, ABOVE[-1])
+    brow = np.minimum(brow, smooth(cv2.medianBlur(np.float32(hairless)[None], 5)[0], 5))
+    dark = (light < CLEAN * best) & (rows < brightest)
     last = len(ABOVE) - 1 - dark[::-1].argmax(0)
     start = np.where(dark.any(0), ABOVE[last] + 0.01, LASHES).astype(np.float32)
     start = cv2.dilate(cv2.medianBlur(np.maximum(start, LASHES)[None], 5), np.ones((1, 17)))[0]
-    end = np.maximum(brow, LASHES + 0.02)
+    end = smooth(np.maximum(brow, LASHES + 0.02), 3)
     start = smooth(np.minimum(start, np.maximum(end - ZONE, LASHES)), 7)
     zone = (heights >= start) & (heights <= np.minimum(start + ZONE, np.maximum(end, start + 0.01)))
-    share = zone[..., None] / np.maximum(zone.sum(0), 1)[:, None]
-    colour = smooth((strip * share).sum(0), 13)
+    colour = mean_colour(strip, zone)
+    cleanest = mean_colour(strip, possible & (light >= CLEAN * best))
+    colour += too_dark(colour, cleanest, 0.9, 0.8) * (cleanest - colour)
     under = np.sort(eye.strip(image, eye.lower, -BELOW), 0)[len(BELOW) // 2 :].mean(0)
+    under = smooth(under, 9)
+    colour += too_dark(colour, under, 0.7, 0.55) * (LEAST * under - colour)
+    colour = smooth(colour, 13)
     near = eye.strip(image, eye.upper, np.linspace(-0.02, 0.05, 8)).mean(-1).min(0)
     middle = (COLUMNS > 0.2) & (COLUMNS < 0.8)
     darkness = 1 - np.median(near[middle] / np.maximum(colour[middle].mean(-1), 1))
-    return CleanSkin(start, np.minimum(end - start, 0.1), colour, smooth(under, 9), float(np.clip(darkness, *LASH_DARKNESS)))
+    return CleanSkin(start, np.clip(end - start, 0.05, 0.1), colour, under, float(np.clip(darkness, *LASH_DARKNESS)))
+
+
+def mean_colour(strip: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """(81, 3): of the pixels of each column of a strip that are `chosen` (H, 81)."""
+    return (strip * chosen[..., None]).sum(0) / np.maximum(chosen.sum(0), 1)[:, None]
+
+
+def too_dark(colour: np.ndarray, other: np.ndarray, start: float, end: float) -> np.ndarray:
+    """(81, 1) 0..1: 0 where `colour` has at least the share `start` of the other's light, 1 where
+    it has at most the share `end`."""
+    light = colour.mean(-1) / np.maximum(other.mean(-1), 1)
+    return smoothstep(smooth(light, 5), start, end)[:, None]
 
 
 def rim_height(
