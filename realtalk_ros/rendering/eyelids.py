@@ -25,8 +25,9 @@ UNDER = -np.linspace(0.12, 0.7, 59, dtype=np.float32)  # heights, where a rim ma
 # the skin's light, if there is a line below the eye, too, or none; how much of the eye it spans.
 THIN, RIM, TOP_RIM, RIM_SHARE = 17, 0.2, 0.35, 0.8
 BROW = 0.08  # the brow's lower edge is that far below its landmarks
-LASHES = 0.06  # the least height of what lashes cover
-HAIR = 0.72  # of that light: what is darker above it is the brow
+LASHES = 0.06  # the least height of what is painted above the open eye
+HIGHEST = 0.8  # of the way from the open eye to the brow: its greatest height
+HAIR = 0.78  # of that light: what is darker above it is the brow
 THICK = 15  # hundredths of the eye's width: its least thickness
 LEAST = 0.8  # of the light of the skin below the eye: a lid in the brow's shadow has as much
 BRIGHT = 0.96
@@ -163,13 +164,14 @@ def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
     light = cv2.blur(strip.mean(-1), (9, 5), borderType=cv2.BORDER_REPLICATE)
     heights = ABOVE[:, None]
     brow = np.clip(eye.brow - eye.upper, LASHES + ZONE, ABOVE[-1])
+    highest = HIGHEST * brow
     brow = np.minimum(brow, rim_height(image, eye, strip, brow))
     possible = (heights >= LASHES + 0.04) & (heights <= brow)
     light = np.where(possible, light, np.minimum(light, 1))
     bright = light >= BRIGHT * light.max(0)
     brightest = len(ABOVE) - 1 - bright[::-1].argmax(0)  # the highest of them
     best, rows = light[brightest, np.arange(len(COLUMNS))], np.arange(len(ABOVE))[:, None]
-    hair = np.uint8((light < HAIR * best) & (rows > brightest))
+    hair = np.uint8((light < HAIR * best) & (rows > brightest) & (heights > 0.5 * brow))
     hair = cv2.erode(hair, np.ones((THICK, 1)), anchor=(0, 0))  # a crease is thinner
     hairless = np.where(hair.any(0), ABOVE[hair.argmax(0)] - 0.03, ABOVE[-1])
     brow = np.minimum(brow, smooth(cv2.medianBlur(np.float32(hairless)[None], 5)[0], 5))
@@ -178,7 +180,7 @@ def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
     start = np.where(dark.any(0), ABOVE[last] + 0.01, LASHES).astype(np.float32)
     start = cv2.dilate(cv2.medianBlur(np.maximum(start, LASHES)[None], 5), np.ones((1, 17)))[0]
     end = smooth(np.maximum(brow, LASHES + 0.02), 3)
-    start = smooth(np.minimum(start, np.maximum(end - ZONE, LASHES)), 7)
+    start = smooth(np.minimum(np.minimum(start, highest), np.maximum(end - ZONE, LASHES)), 9)
     zone = (heights >= start) & (heights <= np.minimum(start + ZONE, np.maximum(end, start + 0.01)))
     colour = mean_colour(strip, zone)
     cleanest = mean_colour(strip, possible & (light >= CLEAN * best))
