@@ -15,10 +15,12 @@ eyeball is visible, its third where a lid came down over it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from realtalk_ros.errors import RealTalkError
@@ -34,6 +36,7 @@ SHUT = 0.12  # of the resting opening at which the face model's lids have met
 MIN_OPENING = 0.04  # eye widths: the opening near the corners is taken to be at least this
 MIN_WIDTH = 6.0  # pixels: an eye that is seen from the side is left as it is
 SAMPLES = 33  # along the eye, at which the lids' heights are computed
+POSITIONS = np.linspace(0, 1, SAMPLES)
 # How far the patch reaches beside the eye, and above and below the lids, in eye widths.
 SIDE_MARGIN, LID_MARGIN = 0.25, 0.4
 # In iris radii: what is nearer moves with the iris, beyond it the movement fades out over FADE.
@@ -188,13 +191,14 @@ def eye_patch(
     skin, outside, blend = lids.skin(v, over, axes.width)
     blend *= np.clip(1 - np.maximum(-u, u - axes.width) / (SIDE_MARGIN * axes.width), 0, 1)
     showing = np.clip(0.5 - outside, 0, 1) * ((u > 0) & (u < axes.width))
-    visibility = np.empty((*u.shape, 2), np.uint8)
+    visibility = np.zeros((*u.shape, 2), np.uint8)
     visibility[..., 0] = 255 * showing
-    visibility[..., 1] = 255 * blend * lids.closure * over * (1 - showing)
+    if curves[4].any():
+        visibility[..., 1] = 255 * blend * lids.closure * over * (1 - showing)
     # The iris moves with the head and, within the eye, against it by the gaze.
     irises = (template.irises[eye] - target.irises[eye]) * size
-    movement = axes.directions @ (axes.shift + irises)
-    iris = axes.directions @ (target.irises[eye] * size - 0.5 - axes.target_corner)
+    movement = (axes.directions @ (axes.shift + irises)).tolist()
+    iris = (axes.directions @ (target.irises[eye] * size - 0.5 - axes.target_corner)).tolist()
     radius = IRIS_RADIUS * template.scale * size
     with_iris = iris_weight(u - iris[0], v - iris[1], radius, movement)
     opened = outside < 0
@@ -219,7 +223,7 @@ def eye_patch(
     )
 
 
-def smoothstep(x: np.ndarray, start: float, end: float) -> np.ndarray:
+def smoothstep(x: np.ndarray | float, start: float, end: float) -> np.ndarray:
     """0 up to `start`, 1 from `end` on, smooth in between (`end` may be the lesser)."""
     x = np.clip((x - start) / (end - start), 0, 1)
     return x * x * (3 - 2 * x)
@@ -241,18 +245,20 @@ class EyeAxes:
     @classmethod
     def of(cls, rest: np.ndarray, moved: np.ndarray, residuals: np.ndarray) -> EyeAxes:
         """Of lids (2, N, 2) in pixels: projected at rest, projected in the picture, residuals."""
-        corners = (rest + residuals).mean(0)[[0, -1]]
+        ends = rest[:, [0, -1]]
+        corners = 0.5 * (ends + residuals[:, [0, -1]]).sum(0)
         along = corners[1] - corners[0]
         width = float(np.hypot(*along))
         right, down = along / max(width, 1e-6)
         directions = np.array([[right, down], [down, -right]], np.float32)
-        shift = (moved - rest).mean(0)[[0, -1]].mean(0)
+        shift = 0.25 * (moved[:, [0, -1]] - ends).sum((0, 1))
         return cls(corners[0], corners[0] + shift, shift, directions, width)
 
     def pixels(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """U and v (H, W) of the picture's pixels from `low` to `high` (x, y)."""
-        x = np.arange(low[0], high[0], dtype=np.float32) - self.target_corner[0]
-        y = np.arange(low[1], high[1], dtype=np.float32)[:, None] - self.target_corner[1]
+        corner_x, corner_y = self.target_corner.tolist()  # NumPy's own numbers give float64
+        x = np.arange(low[0], high[0], dtype=np.float32) - corner_x
+        y = np.arange(low[1], high[1], dtype=np.float32)[:, None] - corner_y
         (u_x, u_y), (v_x, v_y) = self.directions
         return u_x * x + u_y * y, v_x * x + v_y * y
 
@@ -263,12 +269,12 @@ class EyeAxes:
             pixels[..., axis] = (
                 self.directions[0, axis] * u
                 + self.directions[1, axis] * v
-                + self.template_corner[axis]
+                + float(self.template_corner[axis])
             )
         return pixels
 
 
-def iris_weight(x: np.ndarray, y: np.ndarray, radius: float, movement: np.ndarray) -> np.ndarray:
+def iris_weight(x: np.ndarray, y: np.ndarray, radius: float, movement: Sequence[float]) -> np.ndarray:
     """(H, W) 0..1: how far pixels at x, y from an iris's centre share its `movement` (2,)."""
     fade = max(FADE * radius, 1.4 * float(np.hypot(*movement)))
     return np.clip(1 + (RIGID * radius - np.sqrt(x**2 + y**2)) / fade, 0, 1)
@@ -287,14 +293,20 @@ class LidHeights:
     @classmethod
     def at(cls, u: np.ndarray, width: float, curves: np.ndarray) -> LidHeights:
         """Interpolates `lid_curves` to pixels at u (H, W)."""
-        position = np.clip(u * ((SAMPLES - 1) / width), 0, SAMPLES - 1.001)
-        before = position.astype(np.intp)
-        position -= before
-        slopes = np.diff(curves)
-        return cls(*(
-            curve.take(before) + slope.take(before) * position
-            for curve, slope in zip(curves, slopes, strict=True)
-        ))  # fmt: skip
+        position = u * ((SAMPLES - 1) / width)
+        row = np.zeros_like(position)
+        # At most 4 channels at once.
+        heights, closure = (
+            cv2.remap(
+                np.ascontiguousarray(part.T[None]),
+                position,
+                row,
+                cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
+            for part in (curves[:4], curves[4:])
+        )
+        return cls(*cv2.split(heights), closure)
 
     def skin(
         self, v: np.ndarray, over: np.ndarray, width: float
@@ -328,10 +340,10 @@ class LidHeights:
         edge = v - self.upper
         x = u / width if eye == 0 else 1 - u / width
         beside = np.maximum(-u, u - width)
-        painted = smoothstep(closure, *PAINTED)
+        painted = float(smoothstep(closure, *PAINTED))
         cover = painted * np.clip(edge + 0.5, 0, 1)
-        cover = np.maximum(cover, smoothstep(closure, *SEALED))
-        far = np.maximum(v - self.template_upper.max(), self.template_lower.min() - v)
+        cover = np.maximum(cover, float(smoothstep(closure, *SEALED)))
+        far = np.maximum(v - float(self.template_upper.max()), float(self.template_lower.min()) - v)
         cover *= smoothstep(far / width, LID_MARGIN, LID_MARGIN - BORDER)
         cover *= smoothstep(beside / width, REACH, REACH - BORDER)
         tips = 1 + 0.2 * np.sin(53 * x + 14 * edge / width) * np.cos(19 * x)  # single lashes
@@ -358,22 +370,22 @@ def lid_curves(
     template and in the picture, and what the template's landmarks add. Lids that meet in the face
     model meet in the picture, however far apart the landmarks put them in the template.
     """
-    at = np.linspace(0, width, SAMPLES)
+    at = POSITIONS * width
 
-    def heights(lids: np.ndarray) -> np.ndarray:
-        pairs = np.moveaxis(lids, -1, 1)
-        return np.stack([np.interp(at, np.maximum.accumulate(u), v) for u, v in pairs])
+    def heights(lids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        u, v = np.maximum.accumulate(lids[..., 0], 1), lids[..., 1]
+        return np.interp(at, u[0], v[0]), np.interp(at, u[1], v[1])
 
-    model, target, template = heights(rest), heights(moved), heights(rest + residuals)
-    opening = model[0] - model[1]
+    (upper, lower), target = heights(rest), heights(moved)
+    template_upper, template_lower = heights(rest + residuals)
+    opening = upper - lower
     widening = (target[0] - target[1] - opening) / np.maximum(opening, MIN_OPENING * width)
-    half = 0.5 * np.maximum(template[0] - template[1], 0)
-    middle = template.mean(0)
-    target_middle = middle + (target - model).mean(0)
+    half = 0.5 * np.maximum(template_upper - template_lower, 0)
+    middle = 0.5 * (template_upper + template_lower)
+    target_middle = middle + 0.5 * (target[0] + target[1] - upper - lower)
     openness = np.maximum(1 + widening / (1 - SHUT), 0)
-    closure, target_half = np.maximum(1 - openness, 0), half * openness
-    curves = [
-        target_middle + target_half, target_middle - target_half, middle + half, middle - half,
-        closure,
-    ]  # fmt: skip
-    return np.stack(curves).astype(np.float32)
+    curves = np.empty((5, SAMPLES), np.float32)
+    curves[0], curves[1] = target_middle + half * openness, target_middle - half * openness
+    curves[2], curves[3] = middle + half, middle - half
+    curves[4] = np.maximum(1 - openness, 0)
+    return curves

@@ -110,7 +110,7 @@ class Geometry:
             mouth_interior[patch.rows, patch.columns, 1:] = patch.visibility
             if patch.closing and layers is not None:
                 change(shown_grid[place], patch.closing.sampling_grid, patch.closing.blend)
-                layers[place] = patch.closing.layers
+                layers[place] = np.maximum(layers[place], patch.closing.layers)
             elif closes:
                 shown_grid[place] = sampling_grid[place]
         return shown_grid, layers
