@@ -27,6 +27,7 @@ THIN, RIM, TOP_RIM, RIM_SHARE = 17, 0.2, 0.35, 0.8
 BROW = 0.08  # the brow's lower edge is that far below its landmarks
 LASHES = 0.06  # the least height of what is painted above the open eye
 HIGHEST = 0.8  # of the way from the open eye to the brow: its greatest height
+PAINT = 1.5  # of the light of the skin below the eye: what is lighter is make-up
 HAIR = 0.78  # of that light: what is darker above it is the brow
 THICK = 15  # hundredths of the eye's width: its least thickness
 LEAST = 0.8  # of the light of the skin below the eye: a lid in the brow's shadow has as much
@@ -85,7 +86,7 @@ def shut_eyes(
     (x, y, side) in pixels; `eyes` and `landmarks` (68, 2) of the template in normalised
     coordinates. None where no eye is in the picture."""
     corner, side = np.array(crop[:2]), crop[2]
-    image, painted, boxes, lashes = image, image.copy(), [], []
+    painted, boxes, lashes = image.copy(), [], []
     for eye, brow in ((0, slice(17, 22)), (1, slice(22, 27))):
         lids = OpenEye.of(
             eyes.lids[eye] * side + corner - 0.5,
@@ -166,7 +167,10 @@ def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
     brow = np.clip(eye.brow - eye.upper, LASHES + ZONE, ABOVE[-1])
     highest = HIGHEST * brow
     brow = np.minimum(brow, rim_height(image, eye, strip, brow))
+    under = np.sort(eye.strip(image, eye.lower, -BELOW), 0)[len(BELOW) // 2 :].mean(0)
+    under = smooth(under, 9)
     possible = (heights >= LASHES + 0.04) & (heights <= brow)
+    possible &= light < PAINT * under.mean(-1)
     light = np.where(possible, light, np.minimum(light, 1))
     bright = light >= BRIGHT * light.max(0)
     brightest = len(ABOVE) - 1 - bright[::-1].argmax(0)  # the highest of them
@@ -184,15 +188,19 @@ def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
     zone = (heights >= start) & (heights <= np.minimum(start + ZONE, np.maximum(end, start + 0.01)))
     colour = mean_colour(strip, zone)
     cleanest = mean_colour(strip, possible & (light >= CLEAN * best))
-    colour += too_dark(colour, cleanest, 0.9, 0.8) * (cleanest - colour)
-    under = np.sort(eye.strip(image, eye.lower, -BELOW), 0)[len(BELOW) // 2 :].mean(0)
-    under = smooth(under, 9)
+    colour += too_dark(colour, cleanest, 0.8, 0.65) * (cleanest - colour)
     colour += too_dark(colour, under, 0.7, 0.55) * (LEAST * under - colour)
     colour = smooth(colour, 13)
     near = eye.strip(image, eye.upper, np.linspace(-0.02, 0.05, 8)).mean(-1).min(0)
     middle = (COLUMNS > 0.2) & (COLUMNS < 0.8)
     darkness = 1 - np.median(near[middle] / np.maximum(colour[middle].mean(-1), 1))
-    return CleanSkin(start, np.clip(end - start, 0.05, 0.1), colour, under, float(np.clip(darkness, *LASH_DARKNESS)))
+    return CleanSkin(
+        start,
+        np.clip(end - start, 0.05, 0.1),
+        colour,
+        under,
+        float(np.clip(darkness, *LASH_DARKNESS)),
+    )
 
 
 def mean_colour(strip: np.ndarray, chosen: np.ndarray) -> np.ndarray:
@@ -247,9 +255,7 @@ def smooth(values: np.ndarray, count: int) -> np.ndarray:
     return values.squeeze()
 
 
-def beside(
-    image: np.ndarray, eye: OpenEye, u: np.ndarray, v: np.ndarray, ends: tuple[float, float]
-) -> np.ndarray:
+def beside(image: np.ndarray, eye: OpenEye, v: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
     """(H, W, 3) float32: colour of the skin beside the eye at the heights v."""
     width = eye.axes.width
     x = np.linspace(ends[0], ends[0] + 0.5 * (ends[1] - ends[0]), 5)
@@ -288,7 +294,7 @@ def paint_lid(
     for end, reach in ((OUTER, 0.2), (INNER, 0.85)):
         share = smoothstep(x, reach, end[0])
         shares = share[..., None]
-        colour += shares * (beside(image, eye, u, v, end) - colour)
+        colour += shares * (beside(image, eye, v, end) - colour)
     colour = colour * (1 - SHADE * np.exp(-((np.maximum(depth, 0) / SHADED) ** 2)))[..., None]
     beyond = start - height
     cheek = eye.axes.to_template(u, v - CHEEK * width)
@@ -296,7 +302,9 @@ def paint_lid(
     pores = pores.astype(np.float32)
     pores -= cv2.GaussianBlur(pores, (0, 0), 0.04 * width)
     colour += np.where(np.abs(pores) < PORES, pores, 0)
-    weight = smoothstep(1 + beyond / np.maximum(along(skin.fade), 0.01), 0, 1) * smoothstep(depth, -0.24, -0.1)
+    weight = smoothstep(1 + beyond / np.maximum(along(skin.fade), 0.01), 0, 1) * smoothstep(
+        depth, -0.24, -0.1
+    )
     weight *= smoothstep(x, *OUTER) * smoothstep(x, *INNER)
     part = painted[low[1] : high[1], low[0] : high[0]]
     part += np.rint(weight[..., None] * (colour - part)).astype(np.int16).astype(np.uint8)

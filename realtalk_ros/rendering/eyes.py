@@ -47,7 +47,14 @@ CLOSING, PAINTED, SEALED = 0.02, (0.05, 0.3), (0.7, 1.0)
 # In eye widths: the skin above the lid that it carries along, beyond which all stays; how far the
 # paint reaches beside the eye and below it, and its soft border; sd of the line of lashes above and
 # below the lid's edge; how far from the corners this line begins to fade.
-STRETCHED, REACH, BORDER, LASHES, OUTER, INNER = 0.22, 0.44, 0.08, (0.016, 0.038), (0.04, -0.1), (1.0, 0.82)
+STRETCHED, REACH, BORDER, LASHES, OUTER, INNER = (
+    0.22,
+    0.44,
+    0.08,
+    (0.016, 0.038),
+    (0.04, -0.1),
+    (1.0, 0.82),
+)
 HIDDEN_RIM = 1.5  # pixels: the wet rim of the lower lid, which a shut eye hides
 MAX_OVERSHOOT = 0.75  # pixels beyond the template's lids from which the eyeball may be sampled
 
@@ -207,7 +214,7 @@ def eye_patch(
     columns, rows = (slice(*ends) for ends in zip(low, high, strict=True))
     closing = None
     if closes:
-        carried, kept = lids.carried(v, over, axes.width)
+        carried, kept = lids.carried(v, axes.width)
         closing = ClosingLid(
             axes.to_template(moved_u, np.where(opened, eyeball, np.where(over, carried, skin))),
             np.where(over & ~opened, kept * np.minimum(1, 3 * blend), blend)[..., None],
@@ -274,7 +281,9 @@ class EyeAxes:
         return pixels
 
 
-def iris_weight(x: np.ndarray, y: np.ndarray, radius: float, movement: Sequence[float]) -> np.ndarray:
+def iris_weight(
+    x: np.ndarray, y: np.ndarray, radius: float, movement: Sequence[float]
+) -> np.ndarray:
     """(H, W) 0..1: how far pixels at x, y from an iris's centre share its `movement` (2,)."""
     fade = max(FADE * radius, 1.4 * float(np.hypot(*movement)))
     return np.clip(1 + (RIGID * radius - np.sqrt(x**2 + y**2)) / fade, 0, 1)
@@ -323,9 +332,7 @@ class LidHeights:
         lowest = np.minimum(skin, self.template_lower - HIDDEN_RIM * self.closure)
         return np.where(over, skin, lowest), outside, np.maximum(follow, 0)
 
-    def carried(
-        self, v: np.ndarray, over: np.ndarray, width: float
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def carried(self, v: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
         """Heights at which the template shows the skin of a closing upper lid, and the weight of
         them: the skin up to STRETCHED above the lid is stretched, what is above it stays."""
         top = self.template_upper + STRETCHED * width
