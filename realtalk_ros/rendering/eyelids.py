@@ -170,7 +170,8 @@ def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
     under = np.sort(eye.strip(image, eye.lower, -BELOW), 0)[len(BELOW) // 2 :].mean(0)
     under = smooth(under, 9)
     possible = (heights >= LASHES + 0.04) & (heights <= brow)
-    possible &= light < PAINT * under.mean(-1)
+    light_paint = np.uint8(light > PAINT * under.mean(-1))
+    possible &= cv2.dilate(light_paint, np.ones((13, 1))) == 0  # with its soft border
     light = np.where(possible, light, np.minimum(light, 1))
     bright = light >= BRIGHT * light.max(0)
     brightest = len(ABOVE) - 1 - bright[::-1].argmax(0)  # the highest of them
@@ -189,7 +190,7 @@ def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
     colour = mean_colour(strip, zone)
     cleanest = mean_colour(strip, possible & (light >= CLEAN * best))
     colour += too_dark(colour, cleanest, 0.8, 0.65) * (cleanest - colour)
-    colour += too_dark(colour, under, 0.7, 0.55) * (LEAST * under - colour)
+    colour += too_dark(colour, under, 0.6, 0.48) * (LEAST * under - colour)
     colour = smooth(colour, 13)
     near = eye.strip(image, eye.upper, np.linspace(-0.02, 0.05, 8)).mean(-1).min(0)
     middle = (COLUMNS > 0.2) & (COLUMNS < 0.8)
