@@ -28,7 +28,7 @@ BROW = 0.08  # the brow's lower edge is that far below its landmarks
 LASHES = 0.06  # the least height of what is painted above the open eye
 HIGHEST = 0.8  # of the way from the open eye to the brow: its greatest height
 PAINT = 1.5  # of the light of the skin below the eye: what is lighter is make-up
-HAIR = 0.78  # of that light: what is darker above it is the brow
+HAIR = 0.74  # of that light: what is darker above it is the brow
 THICK = 15  # hundredths of the eye's width: its least thickness
 LEAST = 0.8  # of the light of the skin below the eye: a lid in the brow's shadow has as much
 BRIGHT = 0.96
@@ -191,6 +191,8 @@ def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
     cleanest = mean_colour(strip, possible & (light >= CLEAN * best))
     colour += too_dark(colour, cleanest, 0.8, 0.65) * (cleanest - colour)
     colour += too_dark(colour, under, 0.6, 0.48) * (LEAST * under - colour)
+    none = ~possible.any(0)
+    colour[none], start[none] = under[none], end[none]
     colour = smooth(colour, 13)
     near = eye.strip(image, eye.upper, np.linspace(-0.02, 0.05, 8)).mean(-1).min(0)
     middle = (COLUMNS > 0.2) & (COLUMNS < 0.8)
