@@ -141,7 +141,7 @@ def test_shut_lids_are_skin_without_lashes_make_up_crease_or_iris(skin):
     for upper in lids:
         for up, colour, thickness in (
             (0, (20, 20, 25), 3),  # lashes
-            (4, (160, 90, 60), 3),  # make-up
+            (4, np.array(skin) * 0.5 + (40, 10, 0), 3),  # make-up
             (7, np.array(skin) * 0.6, 2),  # the crease
         ):
             line = np.rint((upper - (0, up)) * 16).astype(np.int32)

@@ -173,9 +173,12 @@ def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
     light_paint = np.uint8(light > PAINT * under.mean(-1))
     possible &= cv2.dilate(light_paint, np.ones((13, 1))) == 0  # with its soft border
     light = np.where(possible, light, np.minimum(light, 1))
-    bright = light >= BRIGHT * light.max(0)
+    columns, rows = np.arange(len(COLUMNS)), np.arange(len(ABOVE))[:, None]
+    # The upper quartile: a highlight on the lid is no measure.
+    quartile = np.sort(light, 0)[len(ABOVE) - 1 - possible.sum(0) // 4, columns]
+    bright = light >= BRIGHT * quartile
     brightest = len(ABOVE) - 1 - bright[::-1].argmax(0)  # the highest of them
-    best, rows = light[brightest, np.arange(len(COLUMNS))], np.arange(len(ABOVE))[:, None]
+    best = light[brightest, columns]
     hair = np.uint8((light < HAIR * best) & (rows > brightest) & (heights > 0.5 * brow))
     hair = cv2.erode(hair, np.ones((THICK, 1)), anchor=(0, 0))  # a crease is thinner
     hairless = np.where(hair.any(0), ABOVE[hair.argmax(0)] - 0.03, ABOVE[-1])
