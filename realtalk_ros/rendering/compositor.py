@@ -32,7 +32,8 @@ class Compositor:
 
     def __init__(self, avatar: Avatar, size: tuple[int, int]):
         scale = size[1] / avatar.size[1]
-        x, y, side = self.crop = tuple(round(value * scale) for value in avatar.crop)
+        x, y, side = (round(value * scale) for value in avatar.crop)
+        self.crop = x, y, side
         self._head_motion = HeadMotion((size[1], size[0]), (x, y, side))
         ramp = np.arange(CROP_SIZE, dtype=np.float32) + 0.5
         ramp = np.clip(np.minimum(ramp, ramp[::-1]) / (FEATHER * CROP_SIZE), 0, 1)

@@ -10,11 +10,15 @@ lid that closes uncovers this picture from above, and the lashes are a soft line
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
 from realtalk_ros.rendering.eyes import SAMPLES, EyeAxes, ProjectedEyes, lid_curves, smoothstep
+
+NO_MAP: Any = None  # for the y of maps in two arrays; OpenCV's type stubs do not allow None
+Positions = tuple[np.ndarray, np.ndarray]  # x and y, each (H, W) float32
 
 # All lengths are in eye widths.
 COLUMNS = np.linspace(-0.5, 1.5, 81, dtype=np.float32)  # along the eye
@@ -51,15 +55,15 @@ class ShutEyes:
     lashes: float  # share of the light that their line takes
 
     def paint(
-        self, image: np.ndarray, layers: np.ndarray, crop: np.ndarray, template: np.ndarray
+        self, image: np.ndarray, layers: np.ndarray, crop: Positions, template: Positions
     ) -> None:
         """Paints the lids over `image` (H, W, 3) uint8. layers (S, S, 2) uint8 of the face's crop:
-        `ClosingLid.layers`. crop, template (2, H, W) float32: where the pixels of `image` lie in
+        `ClosingLid.layers`. crop, template: where the pixels of `image` lie in
         the crop and in the template."""
         x, y, width, height = cv2.boundingRect(cv2.max(*cv2.split(layers)))
         inside = cv2.bitwise_and(
-            cv2.inRange(crop[0], x - 1.0, float(x + width)),  # type: ignore[call-overload]
-            cv2.inRange(crop[1], y - 1.0, float(y + height)),  # type: ignore[call-overload]
+            cv2.inRange(crop[0], x - 1.0, float(x + width)),
+            cv2.inRange(crop[1], y - 1.0, float(y + height)),
         )
         x, y, width, height = cv2.boundingRect(inside)
         if not width:
@@ -145,7 +149,7 @@ class OpenEye:
         u, v = np.broadcast_arrays(COLUMNS * width, (edge + away[:, None]) * width)
         grid = self.axes.to_template(u, v)
         return cv2.remap(
-            image, grid, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            image, grid, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         ).astype(np.float32)
 
 
@@ -170,7 +174,7 @@ def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
     under = np.sort(eye.strip(image, eye.lower, -BELOW), 0)[len(BELOW) // 2 :].mean(0)
     under = smooth(under, 9)
     possible = (heights >= LASHES + 0.04) & (heights <= brow)
-    light_paint = np.uint8(light > PAINT * under.mean(-1))
+    light_paint = (light > PAINT * under.mean(-1)).astype(np.uint8)
     possible &= cv2.dilate(light_paint, np.ones((13, 1))) == 0  # with its soft border
     light = np.where(possible, light, np.minimum(light, 1))
     columns, rows = np.arange(len(COLUMNS)), np.arange(len(ABOVE))[:, None]
@@ -179,10 +183,10 @@ def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
     bright = light >= BRIGHT * quartile
     brightest = len(ABOVE) - 1 - bright[::-1].argmax(0)  # the highest of them
     best = light[brightest, columns]
-    hair = np.uint8((light < HAIR * best) & (rows > brightest) & (heights > 0.5 * brow))
+    hair = ((light < HAIR * best) & (rows > brightest) & (heights > 0.5 * brow)).astype(np.uint8)
     hair = cv2.erode(hair, np.ones((THICK, 1)), anchor=(0, 0))  # a crease is thinner
     hairless = np.where(hair.any(0), ABOVE[hair.argmax(0)] - 0.03, ABOVE[-1])
-    brow = np.minimum(brow, smooth(cv2.medianBlur(np.float32(hairless)[None], 5)[0], 5))
+    brow = np.minimum(brow, smooth(cv2.medianBlur(np.asarray(hairless, np.float32)[None], 5)[0], 5))
     dark = (light < CLEAN * best) & (rows < brightest)
     last = len(ABOVE) - 1 - dark[::-1].argmax(0)
     start = np.where(dark.any(0), ABOVE[last] + 0.01, LASHES).astype(np.float32)
@@ -240,7 +244,7 @@ def rim_height(
     if not both and not found(above, TOP_RIM):
         return np.inf
     inner = np.argmax(above > 0.5 * above.max(0), 0)  # the side of the line that is at the eye
-    height = cv2.medianBlur(np.float32(ABOVE[inner])[None], 5)[0]
+    height = cv2.medianBlur(np.asarray(ABOVE[inner], np.float32)[None], 5)[0]
     return cv2.erode(height[None], np.ones((1, 5)))[0] - 0.03
 
 
@@ -268,9 +272,9 @@ def beside(image: np.ndarray, eye: OpenEye, v: np.ndarray, ends: tuple[float, fl
     heights = np.linspace(-0.5, 0.7, 49, dtype=np.float32)
     x = x if eye.outer == 0 else 1 - x
     grid = eye.axes.to_template(*np.meshgrid(x * width, heights * width))
-    strip = cv2.remap(image, grid, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    strip = cv2.remap(image, grid, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     colours = smooth(np.sort(strip, 1)[:, 2:].mean(1), 7)
-    at = np.float32((v / width - heights[0]) / (heights[1] - heights[0]))
+    at = np.asarray((v / width - heights[0]) / (heights[1] - heights[0]), np.float32)
     return cv2.remap(
         colours[:, None], np.zeros_like(at), at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
@@ -284,11 +288,11 @@ def paint_lid(
     skin = measure(image, eye)
     width = eye.axes.width
     u, v = eye.axes.pixels(low, high)
-    at = np.float32((u / width - COLUMNS[0]) / (COLUMNS[1] - COLUMNS[0]))
+    at = np.asarray((u / width - COLUMNS[0]) / (COLUMNS[1] - COLUMNS[0]), np.float32)
 
     def along(values: np.ndarray) -> np.ndarray:
         return cv2.remap(
-            np.float32(values)[None], at, np.zeros_like(at), cv2.INTER_LINEAR,
+            np.asarray(values, np.float32)[None], at, np.zeros_like(at), cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )  # fmt: skip
 
@@ -304,9 +308,9 @@ def paint_lid(
     colour = colour * (1 - SHADE * np.exp(-((np.maximum(depth, 0) / SHADED) ** 2)))[..., None]
     beyond = start - height
     cheek = eye.axes.to_template(u, v - CHEEK * width)
-    pores = cv2.remap(image, cheek, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    pores = pores.astype(np.float32)
-    pores -= cv2.GaussianBlur(pores, (0, 0), 0.04 * width)
+    pores = cv2.remap(image, cheek, NO_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    pores = np.asarray(pores, np.float32)
+    pores = pores - cv2.GaussianBlur(pores, (0, 0), 0.04 * width)
     colour += np.where(np.abs(pores) < PORES, pores, 0)
     weight = smoothstep(1 + beyond / np.maximum(along(skin.fade), 0.01), 0, 1) * smoothstep(
         depth, -0.24, -0.1

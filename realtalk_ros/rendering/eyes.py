@@ -15,6 +15,7 @@ eyeball is visible, its third where a lid came down over it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -285,7 +286,7 @@ def iris_weight(
     x: np.ndarray, y: np.ndarray, radius: float, movement: Sequence[float]
 ) -> np.ndarray:
     """(H, W) 0..1: how far pixels at x, y from an iris's centre share its `movement` (2,)."""
-    fade = max(FADE * radius, 1.4 * float(np.hypot(*movement)))
+    fade = max(FADE * radius, 1.4 * math.hypot(*movement))
     return np.clip(1 + (RIGID * radius - np.sqrt(x**2 + y**2)) / fade, 0, 1)
 
 
@@ -315,7 +316,8 @@ class LidHeights:
             )
             for part in (curves[:4], curves[4:])
         )
-        return cls(*cv2.split(heights), closure)
+        upper, lower, template_upper, template_lower = cv2.split(heights)
+        return cls(upper, lower, template_upper, template_lower, closure)
 
     def skin(
         self, v: np.ndarray, over: np.ndarray, width: float
