@@ -35,8 +35,8 @@ PAINT = 1.5  # of the light of the skin below the eye: what is lighter is make-u
 HAIR = 0.74  # of that light: what is darker above it is the brow
 THICK = 15  # hundredths of the eye's width: its least thickness
 LEAST = 0.8  # of the light of the skin below the eye: a lid in the brow's shadow has as much
-BRIGHT = 0.96
-CLEAN = 0.91  # of the light of the brightest skin below the brow: what is darker is not clean
+BRIGHT = 0.96  # of the upper quartile of that skin's light: where the search begins
+CLEAN = 0.91  # of the light where it begins: what is darker is not clean
 ZONE = 0.1  # height of the skin that is taken for the lid
 CHEEK = 0.95  # how far below the lid the skin is whose pores it gets
 OUTER, INNER = (-0.3, -0.15), (1.22, 1.06)  # soft ends of what is painted, from the outer corner
@@ -165,6 +165,8 @@ class CleanSkin:
 
 
 def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
+    """Finds the clean skin between an eye and its brow: the run of skin that is nearly as light as
+    the upper quartile, above lashes, make-up and crease, below the brow or the rim of glasses."""
     strip = eye.strip(image, eye.upper, ABOVE)
     light = cv2.blur(strip.mean(-1), (9, 5), borderType=cv2.BORDER_REPLICATE)
     heights = ABOVE[:, None]
