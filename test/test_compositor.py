@@ -67,6 +67,22 @@ def test_a_shut_lid_is_clean_skin_with_a_line_of_lashes(name):
         assert line.mean() < lid.mean() - 25  # lashes
 
 
+def test_no_iris_shows_through_a_shut_lid_and_a_half_shut_one_is_clean_above_its_edge():
+    renderer = FaceRenderer(Avatar.load("android"), 512)
+    eyes = renderer.avatar.landmarks[0, 36:48].reshape(2, 6, 2)
+    shown = {v: renderer.render(weights(eyeBlink=v), 0).astype(int) for v in (0, 0.5, 1)}
+    for eye in eyes:
+        (left, top), (right, bottom) = eye.min(0).astype(int), eye.max(0).astype(int) + 1
+        colour = {
+            v: np.ptp(image[top - 3 : bottom + 4, left:right], axis=-1)  # grey skin, cyan irises
+            for v, image in shown.items()
+        }
+        assert (colour[0] > 90).sum() > 100
+        assert (colour[1] > 40).sum() == 0
+        assert 20 < (colour[0.5] > 90).sum() < 0.75 * (colour[0] > 90).sum()
+        assert (colour[0.5][:4] > 40).sum() == 0
+
+
 def test_what_the_mouth_shows_is_the_networks():
     renderer = FaceRenderer(Avatar.load("default"), 512)
     shown = weights(jawOpen=0.6)

@@ -9,6 +9,7 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.arkit import weights
 from realtalk_ros.rendering import eyes
+from realtalk_ros.rendering.eyelids import shut_eyes
 from realtalk_ros.rendering.generator import warp
 from realtalk_ros.rendering.geometry import Geometry, frontal_landmarks
 
@@ -96,6 +97,80 @@ def centimetre(rest: np.ndarray) -> float:
     """Its length in pixels."""
     shape = landmarks.load().points(weights(), NOBODY)
     return np.linalg.norm(rest[36] - rest[45]) * SIZE / np.linalg.norm(shape[36] - shape[45])
+
+
+def test_lids_that_are_open_cost_nothing_and_those_that_close_cover_the_eye():
+    rest = frontal_landmarks(NOBODY)
+    geometry = Geometry(NOBODY, rest[None].astype(np.float32))
+    seen = {}
+    for blink in (0, 0.5, 1):
+        visible = np.zeros((SIZE, SIZE, 3), np.uint8)
+        shown, layers = geometry.warp_eyes(weights(eyeBlink=blink), 0, IDENTITY.copy(), visible)
+        seen[blink] = layers
+        if layers is not None:  # the brows and what else is far from the lid stay
+            brows = slice(0, int(rest[17:27, 1].mean() * SIZE))
+            assert np.abs(shown - IDENTITY)[brows].max() < 1
+    assert seen[0] is None
+    x, low = (int(c * SIZE) for c in (rest[36:42, 0].mean(), rest[40:42, 1].mean()))
+    assert (seen[1][low - 12 : low + 3, x, 0] > 250).all()
+    assert seen[0.5][low - 12, x, 0] > 250 and seen[0.5][low - 2, x, 0] == 0
+    for blink, below in ((0.5, 9), (1, 4)):  # one line of lashes, at the lid's edge
+        at = seen[blink][:, x, 1].argmax()
+        assert low - below <= at <= low + 2 and seen[blink][at, x, 1] > 200
+
+
+RIM = (25, 30, 30)
+
+
+def shut(rest: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """The picture with its eyes painted shut."""
+    geometry = Geometry(NOBODY, rest[None].astype(np.float32))
+    made = shut_eyes(picture, (0, 0, SIZE), geometry.template_eyes[0], rest)
+    (x, y), (height, width) = made.corner, made.image.shape[:2]
+    picture = picture.copy()
+    picture[y : y + height, x : x + width] = made.image
+    return picture
+
+
+@pytest.mark.parametrize("skin", [SKIN, (35, 50, 75), (215, 225, 240)])
+def test_shut_lids_are_skin_without_lashes_make_up_crease_or_iris(skin):
+    rest = frontal_landmarks(NOBODY)
+    picture = portrait(rest)
+    picture[has_colour(picture, SKIN)] = skin
+    lids = [rest[eye][:4] * SIZE for eye in (RIGHT, LEFT)]
+    for upper in lids:
+        for up, colour, thickness in (
+            (0, (20, 20, 25), 3),  # lashes
+            (4, np.array(skin) * 0.5 + (40, 10, 0), 3),  # make-up
+            (7, np.array(skin) * 0.6, 2),  # the crease
+        ):
+            line = np.rint((upper - (0, up)) * 16).astype(np.int32)
+            cv2.polylines(picture, [line], False, tuple(map(float, colour)), thickness, 16, 4)
+    painted = shut(rest, picture).astype(int)
+    for eye in (RIGHT, LEFT):
+        (left, top), (right, bottom) = rest[eye].min(0) * SIZE, rest[eye].max(0) * SIZE
+        inside = painted[int(top) - 9 : int(bottom), int(left) + 5 : int(right) - 5]
+        off = np.abs(inside - skin)
+        assert off.mean() < 8 and off.max() < 25, (off.mean(), off.max())
+
+
+@pytest.mark.parametrize("height", [0.45, 0.6])
+def test_the_rims_of_glasses_stay_where_they_are(height):
+    rest = frontal_landmarks(NOBODY)
+    picture = portrait(rest)
+    rims = np.zeros((SIZE, SIZE), np.uint8)
+    for eye in (RIGHT, LEFT):
+        width = np.ptp(rest[eye, 0]) * SIZE
+        middle = np.rint(rest[eye].mean(0) * SIZE).astype(int)
+        axes = np.rint([0.9 * width, height * width]).astype(int)
+        cv2.ellipse(rims, middle.tolist(), axes.tolist(), 0, 0, 360, 255, 2, cv2.LINE_AA)
+    picture[rims > 128] = RIM
+    painted = shut(rest, picture)
+    assert np.abs(painted[rims > 128].astype(int) - RIM).max() < 20
+    assert has_colour(painted, IRIS).sum() == 0
+    for eye in (RIGHT, LEFT):
+        x, y = (rest[eye].mean(0) * SIZE).astype(int)
+        assert np.abs(painted[y - 3 : y + 2, x - 8 : x + 9].astype(int) - SKIN).mean() < 8
 
 
 def test_only_the_eyes_are_touched_and_none_that_cannot_be_seen():

@@ -15,6 +15,7 @@ import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import CROP_SIZE
+from realtalk_ros.rendering.eyelids import ShutEyes
 from realtalk_ros.rendering.generator import GeneratedFace
 from realtalk_ros.rendering.head_motion import MAX_ANGLE, RADIUS, HeadMotion
 
@@ -26,7 +27,6 @@ LID_MARGIN = np.ones((9, 9), np.uint8)  # around closing lids, of which it would
 FADE = (7, 7)  # box filter of the borders of both
 TURN_MARGIN = 16  # by which the rotation of the head may shift what is seen at a place
 INSIDE_FADE = (3, 3)  # of the mouth's interior, of which the template's own detail is no part
-LASHES = 0.75  # share of the light that a line of lashes takes
 
 
 class Compositor:
@@ -34,7 +34,8 @@ class Compositor:
 
     def __init__(self, avatar: Avatar, size: tuple[int, int]):
         scale = size[1] / avatar.size[1]
-        x, y, side = self._crop = tuple(round(value * scale) for value in avatar.crop)
+        x, y, side = (round(value * scale) for value in avatar.crop)
+        self.crop = x, y, side
         self._head_motion = HeadMotion((size[1], size[0]), (x, y, side))
         ramp = np.arange(CROP_SIZE, dtype=np.float32) + 0.5
         ramp = np.clip(np.minimum(ramp, ramp[::-1]) / (FEATHER * CROP_SIZE), 0, 1)
@@ -60,14 +61,18 @@ class Compositor:
         )
 
     def compose(
-        self, template: np.ndarray, face: GeneratedFace, rotation: np.ndarray | None = None
+        self,
+        template: np.ndarray,
+        face: GeneratedFace,
+        rotation: np.ndarray | None = None,
+        shut: ShutEyes | None = None,
     ) -> np.ndarray:
         """A new image (height, width, 3) uint8: `template`, of the image's size, with the face, and
-        with the head rotated by `rotation` (3,) rad."""
+        with the head rotated by `rotation` (3,) rad. Lids that close show what `shut` does."""
         memory = self._memory
         x, y = self._head_motion.sampling_grid(rotation)
         face_x, face_y = x[self._face], y[self._face]
-        left, top, side = self._crop
+        left, top, side = self.crop
         scale = CROP_SIZE / side
         cv2.addWeighted(face_x, scale, face_x, 0, (0.5 - left) * scale - 0.5, dst=memory.crop_x)
         cv2.addWeighted(face_y, scale, face_y, 0, (0.5 - top) * scale - 0.5, dst=memory.crop_y)
@@ -93,6 +98,7 @@ class Compositor:
                     dst=region[part],
                     borderMode=cv2.BORDER_REPLICATE,
                 )
+        upright = (face_x.copy(), face_y.copy()) if shut else None
         for channel, position in enumerate((face_x, face_y)):
             movement = cv2.extractChannel(memory.moved_seen, channel, memory.movement)
             cv2.scaleAdd(movement, 1 / scale, position, dst=position)
@@ -105,6 +111,8 @@ class Compositor:
             dst=memory.warped,
             borderMode=cv2.BORDER_REPLICATE,
         )
+        if shut and upright and face.lids is not None:
+            shut.paint(memory.warped, face.lids, (memory.crop_x, memory.crop_y), upright)
         cv2.add(memory.warped, memory.added_seen, dst=region[self._face], dtype=cv2.CV_8U)
         self._fill_mouth(face, region[self._face])
         return image
@@ -141,19 +149,18 @@ class Compositor:
         cv2.subtract(face.image, face.warped_template, dst=added, dtype=cv2.CV_32F)
         cv2.blur(added, COARSE, dst=memory.blurred)
         cv2.blur(memory.blurred, COARSE, dst=added)
-        interior, _, lids = cv2.split(face.mouth_interior)
+        interior = cv2.extractChannel(face.mouth_interior, 0)
         drawn = cv2.blur(cv2.dilate(interior, MOUTH_MARGIN), FADE)
         if drawn.any():
             box = bounding_box(drawn)
             added[box] += share(drawn[box]) * (
                 face.image[box].astype(np.float32) - face.own_pixels(box) - added[box]
             )
-        if face.lashes.any():
-            lids = cv2.max(cv2.bitwise_and(lids, cv2.bitwise_not(drawn)), face.lashes)
+        if face.lids is not None:
+            lids = cv2.bitwise_and(cv2.extractChannel(face.lids, 0), cv2.bitwise_not(drawn))
             lids = cv2.blur(cv2.dilate(lids, LID_MARGIN), FADE)
             box = bounding_box(lids)
             added[box] *= 1 - share(lids[box])
-            added[box] -= LASHES * share(face.lashes[box]) * face.own_pixels(box)
         mask = cv2.multiply(face.mask, self._feather, memory.mask)
         cv2.subtract(face.sampling_grid, self._unmoved, dst=memory.moved)
         cv2.multiply(memory.moved, cv2.merge([mask] * 2, memory.mask_2), dst=memory.moved)

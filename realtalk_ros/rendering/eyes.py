@@ -15,10 +15,13 @@ eyeball is visible, its third where a lid came down over it.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from realtalk_ros.errors import RealTalkError
@@ -34,14 +37,25 @@ SHUT = 0.12  # of the resting opening at which the face model's lids have met
 MIN_OPENING = 0.04  # eye widths: the opening near the corners is taken to be at least this
 MIN_WIDTH = 6.0  # pixels: an eye that is seen from the side is left as it is
 SAMPLES = 33  # along the eye, at which the lids' heights are computed
+POSITIONS = np.linspace(0, 1, SAMPLES)
 # How far the patch reaches beside the eye, and above and below the lids, in eye widths.
 SIDE_MARGIN, LID_MARGIN = 0.25, 0.4
 # In iris radii: what is nearer moves with the iris, beyond it the movement fades out over FADE.
 RIGID, FADE = 1.1, 0.8
-# Eye widths: the bands of lashes and make-up at the edges of the lids, which lids that shut would
-# carry along as a smear; half the thickness of the line of lashes that is drawn there instead.
-UPPER_BAND, LOWER_BAND, LASH_LINE = 0.2, 0.07, 0.03
-CORNER = 0.2  # eye widths beyond a corner at which these bands have become nothing
+# Of a lid that closes. Closures: from where on it is painted (eyelids.py); between which two it is
+# painted more and more; between which two what lies below it is painted, too.
+CLOSING, PAINTED, SEALED = 0.02, (0.05, 0.3), (0.7, 1.0)
+# In eye widths: the skin above the lid that it carries along, beyond which all stays; how far the
+# paint reaches beside the eye and below it, and its soft border; sd of the line of lashes above and
+# below the lid's edge; how far from the corners this line begins to fade.
+STRETCHED, REACH, BORDER, LASHES, OUTER, INNER = (
+    0.22,
+    0.44,
+    0.08,
+    (0.016, 0.038),
+    (0.04, -0.1),
+    (1.0, 0.82),
+)
 HIDDEN_RIM = 1.5  # pixels: the wet rim of the lower lid, which a shut eye hides
 MAX_OVERSHOOT = 0.75  # pixels beyond the template's lids from which the eyeball may be sampled
 
@@ -92,10 +106,18 @@ class EyePatch:
     rows: slice
     columns: slice
     sampling_grid: np.ndarray  # (H, W, 2), pixels of the template, as the network knows it
-    shown_grid: np.ndarray  # (H, W, 2), the same with the skin of a clean closing lid
-    lashes: np.ndarray  # (H, W) uint8, the line of lashes of a lid that closes
-    blend: np.ndarray  # (H, W, 1), weight of these sampling grids, 0..1
+    blend: np.ndarray  # (H, W, 1), weight of this sampling grid, 0..1
     visibility: np.ndarray  # (H, W, 2) uint8: of the eyeball, and of a lid that came down over it
+    closing: ClosingLid | None  # None where the lid is as open as in the template
+
+
+@dataclass(frozen=True)
+class ClosingLid:
+    """What is shown of a lid that closes, in the pixels of an `EyePatch`."""
+
+    sampling_grid: np.ndarray  # (H, W, 2), as EyePatch's; skin that is far from the lid stays
+    blend: np.ndarray  # (H, W, 1), weight of it
+    layers: np.ndarray  # (H, W, 2) uint8: how far painted skin (eyelids.py) covers it, lashes
 
 
 class Eyes:
@@ -157,52 +179,62 @@ def eye_patch(
     axes = EyeAxes.of(rest, moved, residuals)
     if axes.width < MIN_WIDTH:
         return None
-    points = np.concatenate([rest + residuals, moved + residuals]).reshape(-1, 2)
-    margin = np.array([SIDE_MARGIN, LID_MARGIN]) * axes.width
-    low = np.clip(np.floor(points.min(0) - margin), 0, size).astype(int)
-    high = np.clip(np.ceil(points.max(0) + margin) + 1, 0, size).astype(int)
-    if not (high > low).all():
-        return None
-    u, v = axes.pixels(low, high)
     curves = lid_curves(
         (rest - axes.template_corner) @ axes.directions.T,
         (moved - axes.target_corner) @ axes.directions.T,
         residuals @ axes.directions.T,
         axes.width,
     )
+    closure = float(curves[4, SAMPLES // 4 : -SAMPLES // 4].mean())
+    closes = closure > CLOSING
+    points = np.concatenate([rest + residuals, moved + residuals]).reshape(-1, 2)
+    margin = np.array([REACH if closes else SIDE_MARGIN, LID_MARGIN]) * axes.width
+    low = np.clip(np.floor(points.min(0) - margin), 0, size).astype(int)
+    high = np.clip(np.ceil(points.max(0) + margin) + 1, 0, size).astype(int)
+    if not (high > low).all():
+        return None
+    u, v = axes.pixels(low, high)
     lids = LidHeights.at(u, axes.width, curves)
     over = v - lids.upper > lids.lower - v  # nearer to the upper lid
     skin, outside, blend = lids.skin(v, over, axes.width)
-    inward = np.clip(1 + np.minimum(u, axes.width - u) / (CORNER * axes.width), 0, 1)
-    band = np.where(over, UPPER_BAND, -LOWER_BAND) * axes.width
-    clean = skin + band * lids.closure * inward
-    thickness = LASH_LINE * axes.width
-    line = np.exp(-0.5 * ((v - lids.upper + 0.3 * thickness) / thickness) ** 2)
-    line *= lids.closure * np.sqrt(inward)
     blend *= np.clip(1 - np.maximum(-u, u - axes.width) / (SIDE_MARGIN * axes.width), 0, 1)
     showing = np.clip(0.5 - outside, 0, 1) * ((u > 0) & (u < axes.width))
-    visibility = np.empty((*u.shape, 2), np.uint8)
+    visibility = np.zeros((*u.shape, 2), np.uint8)
     visibility[..., 0] = 255 * showing
-    visibility[..., 1] = 255 * blend * lids.closure * over * (1 - showing)
+    if curves[4].any():
+        visibility[..., 1] = 255 * blend * lids.closure * over * (1 - showing)
     # The iris moves with the head and, within the eye, against it by the gaze.
     irises = (template.irises[eye] - target.irises[eye]) * size
-    movement = axes.directions @ (axes.shift + irises)
-    iris = axes.directions @ (target.irises[eye] * size - 0.5 - axes.target_corner)
+    movement = (axes.directions @ (axes.shift + irises)).tolist()
+    iris = (axes.directions @ (target.irises[eye] * size - 0.5 - axes.target_corner)).tolist()
     radius = IRIS_RADIUS * template.scale * size
     with_iris = iris_weight(u - iris[0], v - iris[1], radius, movement)
     opened = outside < 0
+    moved_u = np.where(opened, u + with_iris * movement[0], u)
     eyeball = lids.eyeball(v + with_iris * movement[1])
-    u = np.where(opened, u + with_iris * movement[0], u)
     columns, rows = (slice(*ends) for ends in zip(low, high, strict=True))
+    closing = None
+    if closes:
+        carried, kept = lids.carried(v, axes.width)
+        closing = ClosingLid(
+            axes.to_template(moved_u, np.where(opened, eyeball, np.where(over, carried, skin))),
+            np.where(over & ~opened, kept * np.minimum(1, 3 * blend), blend)[..., None],
+            lids.layers(u, v, axes.width, closure, eye),
+        )
     return EyePatch(
         rows,
         columns,
-        sampling_grid=axes.to_template(u, np.where(opened, eyeball, skin)),
-        shown_grid=axes.to_template(u, np.where(opened, eyeball, clean)),
-        lashes=(255 * line).astype(np.uint8),
+        sampling_grid=axes.to_template(moved_u, np.where(opened, eyeball, skin)),
         blend=blend[..., None],
         visibility=visibility,
+        closing=closing,
     )
+
+
+def smoothstep(x: np.ndarray | float, start: float, end: float) -> np.ndarray:
+    """0 up to `start`, 1 from `end` on, smooth in between (`end` may be the lesser)."""
+    x = np.clip((x - start) / (end - start), 0, 1)
+    return x * x * (3 - 2 * x)
 
 
 @dataclass(frozen=True)
@@ -221,18 +253,20 @@ class EyeAxes:
     @classmethod
     def of(cls, rest: np.ndarray, moved: np.ndarray, residuals: np.ndarray) -> EyeAxes:
         """Of lids (2, N, 2) in pixels: projected at rest, projected in the picture, residuals."""
-        corners = (rest + residuals).mean(0)[[0, -1]]
+        ends = rest[:, [0, -1]]
+        corners = 0.5 * (ends + residuals[:, [0, -1]]).sum(0)
         along = corners[1] - corners[0]
         width = float(np.hypot(*along))
         right, down = along / max(width, 1e-6)
         directions = np.array([[right, down], [down, -right]], np.float32)
-        shift = (moved - rest).mean(0)[[0, -1]].mean(0)
+        shift = 0.25 * (moved[:, [0, -1]] - ends).sum((0, 1))
         return cls(corners[0], corners[0] + shift, shift, directions, width)
 
     def pixels(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """U and v (H, W) of the picture's pixels from `low` to `high` (x, y)."""
-        x = np.arange(low[0], high[0], dtype=np.float32) - self.target_corner[0]
-        y = np.arange(low[1], high[1], dtype=np.float32)[:, None] - self.target_corner[1]
+        corner_x, corner_y = self.target_corner.tolist()  # NumPy's own numbers give float64
+        x = np.arange(low[0], high[0], dtype=np.float32) - corner_x
+        y = np.arange(low[1], high[1], dtype=np.float32)[:, None] - corner_y
         (u_x, u_y), (v_x, v_y) = self.directions
         return u_x * x + u_y * y, v_x * x + v_y * y
 
@@ -243,14 +277,16 @@ class EyeAxes:
             pixels[..., axis] = (
                 self.directions[0, axis] * u
                 + self.directions[1, axis] * v
-                + self.template_corner[axis]
+                + float(self.template_corner[axis])
             )
         return pixels
 
 
-def iris_weight(x: np.ndarray, y: np.ndarray, radius: float, movement: np.ndarray) -> np.ndarray:
+def iris_weight(
+    x: np.ndarray, y: np.ndarray, radius: float, movement: Sequence[float]
+) -> np.ndarray:
     """(H, W) 0..1: how far pixels at x, y from an iris's centre share its `movement` (2,)."""
-    fade = max(FADE * radius, 1.4 * float(np.hypot(*movement)))
+    fade = max(FADE * radius, 1.4 * math.hypot(*movement))
     return np.clip(1 + (RIGID * radius - np.sqrt(x**2 + y**2)) / fade, 0, 1)
 
 
@@ -267,14 +303,21 @@ class LidHeights:
     @classmethod
     def at(cls, u: np.ndarray, width: float, curves: np.ndarray) -> LidHeights:
         """Interpolates `lid_curves` to pixels at u (H, W)."""
-        position = np.clip(u * ((SAMPLES - 1) / width), 0, SAMPLES - 1.001)
-        before = position.astype(np.intp)
-        position -= before
-        slopes = np.diff(curves)
-        return cls(*(
-            curve.take(before) + slope.take(before) * position
-            for curve, slope in zip(curves, slopes, strict=True)
-        ))  # fmt: skip
+        position = u * ((SAMPLES - 1) / width)
+        row = np.zeros_like(position)
+        # At most 4 channels at once.
+        heights, closure = (
+            cv2.remap(
+                np.ascontiguousarray(part.T[None]),
+                position,
+                row,
+                cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
+            for part in (curves[:4], curves[4:])
+        )
+        upper, lower, template_upper, template_lower = cv2.split(heights)
+        return cls(upper, lower, template_upper, template_lower, closure)
 
     def skin(
         self, v: np.ndarray, over: np.ndarray, width: float
@@ -290,6 +333,33 @@ class LidHeights:
         skin = v + movement
         lowest = np.minimum(skin, self.template_lower - HIDDEN_RIM * self.closure)
         return np.where(over, skin, lowest), outside, np.maximum(follow, 0)
+
+    def carried(self, v: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
+        """Heights at which the template shows the skin of a closing upper lid, and the weight of
+        them: the skin up to STRETCHED above the lid is stretched, what is above it stays."""
+        top = self.template_upper + STRETCHED * width
+        stretch = (STRETCHED * width) / np.maximum(top - self.upper, 1)
+        kept = 1 - (v - top) / ((LID_MARGIN - STRETCHED) * width)
+        return np.where(v < top, top - (top - v) * stretch, v), np.clip(kept, 0, 1)
+
+    def layers(
+        self, u: np.ndarray, v: np.ndarray, width: float, closure: float, eye: int
+    ) -> np.ndarray:
+        """(H, W, 2) uint8: how far painted skin covers the template, and the line of lashes."""
+        edge = v - self.upper
+        x = u / width if eye == 0 else 1 - u / width
+        beside = np.maximum(-u, u - width)
+        painted = float(smoothstep(closure, *PAINTED))
+        cover = painted * np.clip(edge + 0.5, 0, 1)
+        cover = np.maximum(cover, float(smoothstep(closure, *SEALED)))
+        far = np.maximum(v - float(self.template_upper.max()), float(self.template_lower.min()) - v)
+        cover *= smoothstep(far / width, LID_MARGIN, LID_MARGIN - BORDER)
+        cover *= smoothstep(beside / width, REACH, REACH - BORDER)
+        tips = 1 + 0.2 * np.sin(53 * x + 14 * edge / width) * np.cos(19 * x)  # single lashes
+        sd = np.where(edge > 0, LASHES[0], LASHES[1] * tips) * width
+        lashes = np.exp(-0.5 * (edge / np.maximum(sd, 0.7)) ** 2) * painted
+        lashes *= smoothstep(x, OUTER[1], OUTER[0]) * smoothstep(x, *INNER)
+        return np.stack([255 * cover, 255 * lashes], -1).astype(np.uint8)
 
     def eyeball(self, v: np.ndarray) -> np.ndarray:
         """The heights at which the template shows the eyeball: v, kept between its lids."""
@@ -309,22 +379,22 @@ def lid_curves(
     template and in the picture, and what the template's landmarks add. Lids that meet in the face
     model meet in the picture, however far apart the landmarks put them in the template.
     """
-    at = np.linspace(0, width, SAMPLES)
+    at = POSITIONS * width
 
-    def heights(lids: np.ndarray) -> np.ndarray:
-        pairs = np.moveaxis(lids, -1, 1)
-        return np.stack([np.interp(at, np.maximum.accumulate(u), v) for u, v in pairs])
+    def heights(lids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        u, v = np.maximum.accumulate(lids[..., 0], 1), lids[..., 1]
+        return np.interp(at, u[0], v[0]), np.interp(at, u[1], v[1])
 
-    model, target, template = heights(rest), heights(moved), heights(rest + residuals)
-    opening = model[0] - model[1]
+    (upper, lower), target = heights(rest), heights(moved)
+    template_upper, template_lower = heights(rest + residuals)
+    opening = upper - lower
     widening = (target[0] - target[1] - opening) / np.maximum(opening, MIN_OPENING * width)
-    half = 0.5 * np.maximum(template[0] - template[1], 0)
-    middle = template.mean(0)
-    target_middle = middle + (target - model).mean(0)
+    half = 0.5 * np.maximum(template_upper - template_lower, 0)
+    middle = 0.5 * (template_upper + template_lower)
+    target_middle = middle + 0.5 * (target[0] + target[1] - upper - lower)
     openness = np.maximum(1 + widening / (1 - SHUT), 0)
-    closure, target_half = np.maximum(1 - openness, 0), half * openness
-    curves = [
-        target_middle + target_half, target_middle - target_half, middle + half, middle - half,
-        closure,
-    ]  # fmt: skip
-    return np.stack(curves).astype(np.float32)
+    curves = np.empty((5, SAMPLES), np.float32)
+    curves[0], curves[1] = target_middle + half * openness, target_middle - half * openness
+    curves[2], curves[3] = middle + half, middle - half
+    curves[4] = np.maximum(1 - openness, 0)
+    return curves

@@ -15,6 +15,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.errors import ModelError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.compositor import Compositor
+from realtalk_ros.rendering.eyelids import ShutEyes, shut_eyes
 from realtalk_ros.rendering.generator import FaceInputs, GeneratedFace, Generator
 from realtalk_ros.rendering.reference_selection import ReferenceSelector
 
@@ -110,6 +111,7 @@ class FaceRenderer:
             )
         )
         self._compositor = Compositor(avatar, self.size)
+        self._shut: dict[int, ShutEyes | None] = {}
 
     @property
     def template_count(self) -> int:
@@ -126,7 +128,20 @@ class FaceRenderer:
         self, face: GeneratedFace, template: int, rotation: np.ndarray | None = None
     ) -> np.ndarray:
         """A generated face in its template. Returns a new (height, width, 3) uint8."""
-        return self._compositor.compose(self.templates[template], face, rotation)
+        shut = None if face.lids is None else self._shut_eyes(template)
+        return self._compositor.compose(self.templates[template], face, rotation, shut)
+
+    def _shut_eyes(self, template: int) -> ShutEyes | None:
+        """The template's eyes, shut; made once."""
+        if template not in self._shut:
+            geometry = self._generator.geometry[self._index]
+            self._shut[template] = shut_eyes(
+                self.templates[template],
+                self._compositor.crop,
+                geometry.template_eyes[template],
+                geometry.template_landmarks[template],
+            )
+        return self._shut[template]
 
     def render(
         self, weights: np.ndarray, template: int, rotation: np.ndarray | None = None

@@ -57,10 +57,10 @@ class GeneratedFace:
     warped_template: np.ndarray  # (256, 256, 3) uint8, what it was drawn on
     mouth_interior: np.ndarray  # (256, 256, 3) uint8, see mouth.py and eyes.py
     # To show the template's own pixels: where in its crop a pixel lies, (256, 256, 2) float32; that
-    # crop, (256, 256, 3) uint8; lines of lashes over it, (256, 256) uint8.
+    # crop, (256, 256, 3) uint8; closing lids over it, (256, 256, 2) uint8 (`ClosingLid.layers`).
     sampling_grid: np.ndarray
     template: np.ndarray
-    lashes: np.ndarray
+    lids: np.ndarray | None
 
     def own_pixels(self, box: tuple[slice, slice]) -> np.ndarray:
         """The template's own pixels in a part of the crop."""
@@ -194,9 +194,9 @@ class Generator:
                 interiors[k],
                 sampling_grid=grid,
                 template=self._templates[rows[k]],
-                lashes=lashes,
+                lids=lids,
             )
-            for k, (grid, lashes) in enumerate(shown)
+            for k, (grid, lids) in enumerate(shown)
         ]
 
     def _pair_row(self, face: FaceInputs) -> int:

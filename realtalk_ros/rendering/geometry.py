@@ -91,26 +91,29 @@ class Geometry:
         template: int,
         sampling_grid: np.ndarray,
         mouth_interior: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Corrects, around the eyes, where in the template the pixels of the picture lie:
         `sampling_grid` (S, S, 2) pixels, for weights (52,). Also draws the eyes into the map
         `mouth_interior` (S, S, 3) uint8. Both are changed in place.
 
-        Returns the sampling grid of what is shown, in which lids close without the lashes and
-        make-up above them, and the lines of lashes to draw, (S, S) uint8."""
+        Returns the sampling grid of what is shown, in which what lies above a closing lid stays,
+        and the layers (S, S, 2) uint8 of closing lids (`ClosingLid`); None where none closes."""
         target = self.project_eyes(weights, template)
-        shown_grid = sampling_grid.copy()
-        lashes = np.zeros(sampling_grid.shape[:2], np.uint8)
-        for patch in eye_patches(self.template_eyes[template], target, len(sampling_grid)):
+        size = len(sampling_grid)
+        patches = eye_patches(self.template_eyes[template], target, size)
+        closes = any(patch.closing for patch in patches)
+        shown_grid = sampling_grid.copy() if closes else sampling_grid
+        layers = np.zeros((size, size, 2), np.uint8) if closes else None
+        for patch in patches:
             place = patch.rows, patch.columns
-            for grid, wanted in (
-                (sampling_grid, patch.sampling_grid),
-                (shown_grid, patch.shown_grid),
-            ):
-                grid[place] += patch.blend * (wanted - grid[place])
-            lashes[place] = patch.lashes
+            change(sampling_grid[place], patch.sampling_grid, patch.blend)
             mouth_interior[patch.rows, patch.columns, 1:] = patch.visibility
-        return shown_grid, lashes
+            if patch.closing and layers is not None:
+                change(shown_grid[place], patch.closing.sampling_grid, patch.closing.blend)
+                layers[place] = np.maximum(layers[place], patch.closing.layers)
+            elif closes:
+                shown_grid[place] = sampling_grid[place]
+        return shown_grid, layers
 
     def draw_mouth(
         self, weights: np.ndarray, template: int, mouth_interior: np.ndarray
@@ -118,3 +121,8 @@ class Geometry:
         """Draws mouth.py's map, for weights (52,) over a template, into `mouth_interior`
         (S, S, 3) uint8. Returns it."""
         return self._mouth.draw(weights + self._resting_weights, template, mouth_interior)
+
+
+def change(grid: np.ndarray, wanted: np.ndarray, weight: np.ndarray) -> None:
+    """Moves a sampling grid (H, W, 2) in place towards the one `wanted`, by `weight` (H, W, 1)."""
+    grid += weight * (wanted - grid)
