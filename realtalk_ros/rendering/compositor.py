@@ -16,7 +16,8 @@ import numpy as np
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.rendering.generator import GeneratedFace
-from realtalk_ros.rendering.head_motion import MAX_ANGLE, RADIUS, HeadMotion
+from realtalk_ros.rendering.head_motion import HeadMotion
+from realtalk_ros.rendering.moving_person import MAX_TRAVEL, MovingPerson
 
 FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam shows
 # In pixels of the networks' crop:
@@ -28,12 +29,13 @@ LASHES = 0.75  # share of the light that a line of lashes takes
 
 
 class Compositor:
-    """Of one avatar, in images of `size` (width, height) pixels."""
+    """Of one avatar, in images of `size` (width, height) pixels. `person` is the avatar's; it may be
+    shared with compositors of other sizes."""
 
-    def __init__(self, avatar: Avatar, size: tuple[int, int]):
+    def __init__(self, avatar: Avatar, size: tuple[int, int], person: MovingPerson):
         scale = size[1] / avatar.size[1]
         x, y, side = self._crop = tuple(round(value * scale) for value in avatar.crop)
-        self._head_motion = HeadMotion((size[1], size[0]), (x, y, side))
+        self._head_motion = HeadMotion(person, size)
         ramp = np.arange(CROP_SIZE, dtype=np.float32) + 0.5
         ramp = np.clip(np.minimum(ramp, ramp[::-1]) / (FEATHER * CROP_SIZE), 0, 1)
         self._feather = np.minimum(ramp[:, None], ramp[None, :])
@@ -43,7 +45,7 @@ class Compositor:
         self._unmoved = np.stack(np.meshgrid(axis, axis), -1)
         # Where the face may be when the head turns, in the region that moves.
         rows, columns = self._head_motion.region
-        reach = round(1.5 * RADIUS * MAX_ANGLE * side)
+        reach = round(MAX_TRAVEL * side)
         top, left = max(rows.start, y - reach), max(columns.start, x - reach)
         bottom, right = min(rows.stop, y + side + reach), min(columns.stop, x + side + reach)
         top, bottom = top - rows.start, bottom - rows.start
@@ -58,12 +60,18 @@ class Compositor:
         )
 
     def compose(
-        self, template: np.ndarray, face: GeneratedFace, rotation: np.ndarray | None = None
+        self,
+        template: np.ndarray,
+        face: GeneratedFace,
+        number: int = 0,
+        rotation: np.ndarray | None = None,
+        breath: float = 0.0,
     ) -> np.ndarray:
-        """A new image (height, width, 3) uint8: `template`, of the image's size, with the face, and
-        with the head rotated by `rotation` (3,) rad."""
+        """A new image (height, width, 3) uint8: `template`, of the image's size and the avatar's
+        `number`-th, with the face, and with the head rotated by `rotation` (3,) rad and the
+        shoulders raised by `breath`, -1..1."""
         memory = self._memory
-        x, y = self._head_motion.sampling_grid(rotation)
+        x, y = self._head_motion.sampling_grid(rotation, breath, number)
         face_x, face_y = x[self._face], y[self._face]
         left, top, side = self._crop
         scale = CROP_SIZE / side
@@ -104,6 +112,7 @@ class Compositor:
             borderMode=cv2.BORDER_REPLICATE,
         )
         cv2.add(memory.warped, memory.added_seen, dst=region[self._face], dtype=cv2.CV_8U)
+        self._head_motion.restore_background(image, template)
         return image
 
     def _draw_layers(self, face: GeneratedFace) -> None:

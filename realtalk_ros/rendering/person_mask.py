@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where in an avatar's pictures the person is, and what lies behind.
+
+The head's model says where the head is for certain, and where nothing of it can be; between, hair
+and shoulders are told from the background by colour (GrabCut: Rother, Kolmogorov, Blake 2004).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from realtalk_ros.rendering.head_depth import HeadDepth
+
+ROWS = 192  # of the picture in which colours are compared
+ITERATIONS = 2
+SEED = 1  # GrabCut draws at random
+# cm around the head's model: hair is likely up to the first, possible up to the second.
+HAIR, MAX_HAIR = 1.5, 8.0
+INSIDE = 0.8  # cm within the model's outline the picture shows the head for certain
+# cm below the chin, where shoulders begin, and half the widths there and a centimetre lower.
+SHOULDERS, NECK, SLOPE = 5.0, 6.0, 2.5
+MAX_SHOULDERS = 3.0  # cm above the likely shoulders, where they are possible
+TORSO = 4.0  # cm, half the width of what is body for certain
+
+
+def person_mask(picture: np.ndarray, head: HeadDepth, template: int) -> np.ndarray:
+    """(ROWS, columns) uint8 0 or 255 of a template's picture (height, width, 3)."""
+    columns = round(ROWS * picture.shape[1] / picture.shape[0])
+    small = cv2.resize(picture, (columns, ROWS), interpolation=cv2.INTER_AREA)
+    guess = _guess(head, template, (ROWS, columns))
+    cv2.setRNGSeed(SEED)
+    labels = guess.copy()
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    try:
+        cv2.grabCut(small, labels, None, *models, ITERATIONS, cv2.GC_INIT_WITH_MASK)
+    except cv2.error:  # it is all person, or all background
+        labels = guess
+    mask = np.where((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD), 255, 0).astype(np.uint8)
+    return _whole(mask, guess == cv2.GC_FGD)
+
+
+def _guess(head: HeadDepth, template: int, shape: tuple[int, int]) -> np.ndarray:
+    """What a cell is by the head's model alone: cv2.GC_..., uint8 of `shape`."""
+    cm = head.pixels_per_cm * shape[0] / head.size[1]  # cells of a centimetre
+    _, inside = head.visible(template, shape)
+    outside = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 5) / cm
+    deep = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 5) / cm
+    flat = np.zeros(shape, np.float32)
+    x, y, _ = np.moveaxis(head.in_space(template, flat), -1, 0)
+    below = head.chin - SHOULDERS - y  # cm below where the shoulders begin
+    # Shoulders: a slope from the neck outwards, which no photograph leaves out.
+    height = below - (np.abs(x) - NECK) / SLOPE
+    guess = np.full(shape, cv2.GC_BGD, np.uint8)
+    guess[(outside < MAX_HAIR) | (height > -MAX_SHOULDERS)] = cv2.GC_PR_BGD
+    guess[(outside < HAIR) | ((height > 0) & (below > 0))] = cv2.GC_PR_FGD
+    guess[((deep > INSIDE) & (below < 0)) | ((below > 2) & (np.abs(x) < TORSO))] = cv2.GC_FGD
+    return guess
+
+
+def _whole(mask: np.ndarray, certain: np.ndarray) -> np.ndarray:
+    """The mask's part that is connected with `certain`, without holes and single pixels."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
+    mask = cv2.morphologyEx(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel), cv2.MORPH_OPEN, kernel)
+    _, parts = cv2.connectedComponents(mask)
+    kept = np.setdiff1d(np.unique(parts[certain]), [0])
+    mask = np.where(np.isin(parts, kept), 255, 0).astype(np.uint8)
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(mask, contours, -1, 255, cv2.FILLED)
