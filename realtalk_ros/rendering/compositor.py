@@ -52,12 +52,13 @@ class Compositor:
         left, right = left - columns.start, right - columns.start
         self._face = (slice(top, bottom), slice(left, right))
         self._memory = _Memory(bottom - top, right - left)
-        self._around = (
+        around = (
             (slice(0, top), slice(None)),
             (slice(bottom, None), slice(None)),
             (slice(top, bottom), slice(0, left)),
             (slice(top, bottom), slice(right, None)),
         )
+        self._around = [moving for part in around for moving in self._head_motion.moving(part)]
 
     def compose(
         self,

@@ -7,8 +7,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from realtalk_ros.rendering.moving_person import MovingPerson
+from realtalk_ros.rendering.moving_person import MAX_HAIR_TRAVEL, MovingPerson
 from realtalk_ros.rendering.still_background import StillBackground
+
+Part = tuple[slice, slice]  # rows and columns of an image
+BAND = 48  # rows that are looked at together
 
 
 class HeadMotion:
@@ -21,6 +24,7 @@ class HeadMotion:
         rows, columns = np.mgrid[:height, :width].astype(np.float32)
         self._at = columns, rows
         self._scale = np.float32(width / person.size[0])
+        self._reach = self._background.reach(MAX_HAIR_TRAVEL * person.crop[2] * self._scale)
         self._grid = np.empty_like(columns), np.empty_like(columns)  # overwritten for each image
         self._motion: np.ndarray | None = None  # of the last image
         self._template = 0
@@ -43,6 +47,18 @@ class HeadMotion:
             cv2.resize(plane, position.shape[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
             cv2.add(out, position, dst=out)
         return self._grid
+
+    def moving(self, part: Part) -> list[Part]:
+        """Rectangles of a part of the image (rows, columns) that contain all of it that moves."""
+        height, width = self._reach.shape
+        (top, bottom, _), (first, _, _) = part[0].indices(height), part[1].indices(width)
+        found = []
+        for row in range(top, bottom, BAND):
+            rows = slice(row, min(row + BAND, bottom))
+            x, _, length, _ = cv2.boundingRect(self._reach[rows, part[1]])
+            if length:
+                found.append((rows, slice(first + x, first + x + length)))
+        return found
 
     def restore_background(self, image: np.ndarray, source: np.ndarray) -> None:
         """Puts the background of the template `source`, (height, width, 3) uint8, into `image`,

@@ -21,7 +21,7 @@ from realtalk_ros.rendering.head_depth import HeadDepth
 from realtalk_ros.rendering.person_mask import person_mask
 
 MAX_ANGLE = 0.2  # rad, larger ones are drawn as this: a picture shows no sides of a head
-CELLS = 40  # of the grid, in the side of the face crop
+CELLS = 32  # of the grid, in the side of the face crop
 # cm, in the head's frame, the joint: in the middle between the skull's on the uppermost vertebra
 # (nods) and the neck's on the back (the head leans).
 JOINT = np.array([0.0, -8.0, 0.5], np.float32)
@@ -31,7 +31,8 @@ FOLLOW = 0.12  # share of the skull's motion that the shoulders make
 BREATH = 0.07  # cm by which shoulders rise from the middle of a breath to its top
 BREATH_HEAD = 0.4  # share of it by which the head rises
 BORDER = 0.2  # sides of the face crop: what is nearer to the picture's border moves less
-MAX_TRAVEL = 0.2  # sides of the face crop by which a point of the face moves at most
+# Sides of the face crop by which a point of the face moves at most, and one of the hair.
+MAX_TRAVEL, MAX_HAIR_TRAVEL = 0.15, 0.2
 INVERSIONS = 2  # steps of the fixed-point iteration that inverts the motion
 
 
@@ -61,9 +62,10 @@ class MovingPerson:
             [columns / avatar.size[0] * self._side, rows / avatar.size[1] * self._side]
         )
         self._grids: dict[int, _Grid] = {}
-        # The picture in which the person is told from the background.
+        # The template in which the person is told from the background.
         self.key = len(avatar.templates) // 2
-        self.mask = person_mask(avatar.templates[self.key], self.depth, self.key)
+        self.picture = avatar.templates[self.key]
+        self.mask = person_mask(self.picture, self.depth, self.key)
 
     def attached(self, template: int) -> np.ndarray:
         """(rows, columns) float32: how far a template's cells move with the head, 0..1."""

@@ -7,6 +7,8 @@ and shoulders are told from the background by colour (GrabCut: Rother, Kolmogoro
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 
@@ -21,7 +23,11 @@ INSIDE = 0.8  # cm within the model's outline the picture shows the head for cer
 # cm below the chin, where shoulders begin, and half the widths there and a centimetre lower.
 SHOULDERS, NECK, SLOPE = 5.0, 6.0, 2.5
 MAX_SHOULDERS = 3.0  # cm above the likely shoulders, where they are possible
-TORSO = 4.0  # cm, half the width of what is body for certain
+# Loose hair: levels by which it differs from an even background; reach of its means, pixels.
+LOOSE, LOOSE_REACHES = 12, (30.0, 10.0)
+MAX_HOLE = 400  # pixels: smaller holes are gleams on hair or clothes
+# cm below the likely shoulders, and half the width there, of what is body for certain.
+TRUNK, TRUNK_WIDTH = 1.5, 18.0
 
 
 def person_mask(picture: np.ndarray, head: HeadDepth, template: int) -> np.ndarray:
@@ -37,7 +43,32 @@ def person_mask(picture: np.ndarray, head: HeadDepth, template: int) -> np.ndarr
     except cv2.error:  # it is all person, or all background
         labels = guess
     mask = np.where((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD), 255, 0).astype(np.uint8)
-    return _whole(mask, guess == cv2.GC_FGD)
+    mask = _whole(mask, guess == cv2.GC_FGD)
+    loose = _loose_hair(small, mask, guess != cv2.GC_BGD)
+    return _whole(cv2.bitwise_or(mask, loose), mask > 0)
+
+
+def continued(picture: np.ndarray, known: np.ndarray, reaches: Iterable[float]) -> np.ndarray:
+    """(rows, columns, 3) float32: a picture, of which `known` (rows, columns) bool is background,
+    as if that went on behind the rest: means of what is near, over each of `reaches`, from wide to
+    narrow (pixels), as far as there is anything."""
+    weight = known.astype(np.float32)
+    values = picture * weight[..., None]
+    out = np.broadcast_to(values.sum((0, 1)) / max(1, weight.sum()), picture.shape)
+    for reach in reaches:
+        near = cv2.GaussianBlur(weight, (0, 0), reach)[..., None]
+        mean = cv2.GaussianBlur(values, (0, 0), reach) / np.maximum(near, 1e-6)
+        out = out + np.clip(4 * near, 0, 1) * (mean - out)
+    return out
+
+
+def _loose_hair(picture: np.ndarray, mask: np.ndarray, possible: np.ndarray) -> np.ndarray:
+    """uint8 0 or 255: what differs from the background, where that is even."""
+    background = cv2.dilate(mask, np.ones((5, 5), np.uint8)) == 0
+    even = continued(picture.astype(np.float32), background, LOOSE_REACHES)
+    differs = np.abs(picture - even).max(-1)
+    usual = np.median(differs[background]) if background.any() else np.inf
+    return np.where(possible & (differs > max(LOOSE, 6 * usual)), 255, 0).astype(np.uint8)
 
 
 def _guess(head: HeadDepth, template: int, shape: tuple[int, int]) -> np.ndarray:
@@ -54,16 +85,19 @@ def _guess(head: HeadDepth, template: int, shape: tuple[int, int]) -> np.ndarray
     guess = np.full(shape, cv2.GC_BGD, np.uint8)
     guess[(outside < MAX_HAIR) | (height > -MAX_SHOULDERS)] = cv2.GC_PR_BGD
     guess[(outside < HAIR) | ((height > 0) & (below > 0))] = cv2.GC_PR_FGD
-    guess[((deep > INSIDE) & (below < 0)) | ((below > 2) & (np.abs(x) < TORSO))] = cv2.GC_FGD
+    trunk = (height > TRUNK) & (np.abs(x) < TRUNK_WIDTH)
+    guess[((deep > INSIDE) & (below < 0)) | ((below > TRUNK) & trunk)] = cv2.GC_FGD
     return guess
 
 
 def _whole(mask: np.ndarray, certain: np.ndarray) -> np.ndarray:
-    """The mask's part that is connected with `certain`, without holes and single pixels."""
+    """The mask's part that is connected with `certain`, without small holes."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
-    mask = cv2.morphologyEx(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel), cv2.MORPH_OPEN, kernel)
+    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel)
     _, parts = cv2.connectedComponents(mask)
     kept = np.setdiff1d(np.unique(parts[certain]), [0])
     mask = np.where(np.isin(parts, kept), 255, 0).astype(np.uint8)
-    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return cv2.drawContours(mask, contours, -1, 255, cv2.FILLED)
+    _, holes, sizes, _ = cv2.connectedComponentsWithStats(255 - mask)
+    small = np.flatnonzero(sizes[:, cv2.CC_STAT_AREA] < MAX_HOLE)
+    mask[np.isin(holes, small) & (mask == 0)] = 255
+    return mask

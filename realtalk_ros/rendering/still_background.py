@@ -3,7 +3,7 @@
 
 An image in which everything was moved by the head's field is blended with the template by a soft
 mask of the person that was moved by the same field. Where the person was and is no longer, the
-background is that beside it, mirrored at the person's outline.
+background is a mean of that beside it.
 """
 
 from __future__ import annotations
@@ -12,29 +12,34 @@ import cv2
 import numpy as np
 
 from realtalk_ros.rendering.moving_person import MovingPerson
+from realtalk_ros.rendering.person_mask import continued
 
 # cm: how far outside of the person's outline the mask ends, and over which length it does.
 OUTSIDE, SOFT = 0.45, 0.35
-OUTLINE = 0.25  # of the mask: what has less shows the background alone
-FILLED = 2.5  # cm within the outline to which the background is continued
-TILE = 64  # pixels: squares of the image are person, background, or blended
+OUTLINE = 0.25  # of the mask: what has less is left as the template shows it
+REACHES = (5.0, 2.0, 0.8, 0.4)  # cm, over which means of the background are taken to continue it
 
 
 class StillBackground:
     """Of one person in images of `size` (width, height) pixels."""
 
     def __init__(self, person: MovingPerson, size: tuple[int, int]):
-        self._person, (self._width, self._height) = person, size
+        self._person, (width, height) = person, size
         self._template = -1  # to which mask and continued background belong
-        self._filled = np.zeros((0, 0, 3), np.uint8)
         rows, columns = person.mask.shape
         grid = np.meshgrid(np.arange(columns), np.arange(rows))
         self._cells = np.stack(grid, -1).astype(np.float32)
-        self._scale = np.float32([columns / size[0], rows / size[1]])  # cells in a pixel
-        self._cm = person.depth.pixels_per_cm * rows / person.size[1]  # cells in a centimetre
-        self._mask = np.zeros((rows, columns), np.float32)
-        shape = self._height, self._width
-        self._seen, self._hidden = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        self._scale = np.float32([columns / width, rows / height])  # cells in a pixel
+        cm = person.depth.pixels_per_cm * rows / person.size[1]  # cells in a centimetre
+        self._key_mask = _soft(person.mask, OUTSIDE * cm, SOFT * cm)
+        small = cv2.resize(person.picture, (columns, rows), interpolation=cv2.INTER_AREA)
+        reaches = [reach * cm for reach in REACHES]
+        even = continued(small.astype(np.float32), self._key_mask == 0, reaches)
+        even = np.clip(np.rint(even), 0, 255).astype(np.uint8)
+        self._even = cv2.resize(even, size, interpolation=cv2.INTER_LINEAR)
+        self._mask, self._filled = self._key_mask, self._even
+        # Overwritten for each image.
+        self._seen, self._hidden = (np.zeros((height, width), np.float32) for _ in range(2))
 
     def restore(
         self, image: np.ndarray, source: np.ndarray, motion: np.ndarray, template: int
@@ -45,85 +50,40 @@ class StillBackground:
         if self._template != template:
             self._prepare(source, template)
         rows, columns = self._mask.shape
-        places = cv2.resize(motion, (columns, rows)) * self._scale + self._cells
+        places = cv2.resize(motion * self._scale, (columns, rows))
+        cv2.add(places, self._cells, dst=places)
         moved = cv2.remap(
             self._mask, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        seen, hidden = self._seen, self._hidden
-        cv2.resize(moved, (self._width, self._height), dst=seen, interpolation=cv2.INTER_LINEAR)
-        cv2.subtract(1.0, seen, dst=hidden)
-        for tile, least, most in self._tiles(moved):
-            if most == 0:
-                image[tile] = self._filled[tile]
-            elif least < 1:
-                part = image[tile]
-                cv2.blendLinear(part, self._filled[tile], seen[tile], hidden[tile], dst=part)
+        self._blend(moved, image, self._filled)
 
-    def _tiles(self, mask: np.ndarray):
-        """The tiles of the image, each with the least and the most of the mask in it."""
-        tops, lefts = range(0, self._height, TILE), range(0, self._width, TILE)
-        row = [max(0, int(top * self._scale[1]) - 1) for top in tops]
-        column = [max(0, int(left * self._scale[0]) - 1) for left in lefts]
-        # Neighbouring cells have a share in a tile's pixels, too.
-        low = np.minimum.reduceat(np.minimum.reduceat(cv2.erode(mask, None), row), column, axis=1)
-        high = np.maximum.reduceat(np.maximum.reduceat(cv2.dilate(mask, None), row), column, axis=1)
-        for i, top in enumerate(tops):
-            for k, left in enumerate(lefts):
-                yield (
-                    (slice(top, top + TILE), slice(left, left + TILE)),
-                    low[i, k],
-                    high[i, k],
-                )
+    def reach(self, distance: float) -> np.ndarray:
+        """(height, width) uint8, 0 where the person is not within `distance` pixels."""
+        size = 2 * np.ceil(distance * self._scale).astype(int) + 1
+        kernel = np.ones(size[::-1], np.uint8)
+        near = cv2.dilate((self._key_mask > 0).astype(np.uint8), kernel)
+        return cv2.resize(near, self._seen.shape[::-1], interpolation=cv2.INTER_NEAREST)
+
+    def _blend(self, mask: np.ndarray, image: np.ndarray, behind: np.ndarray) -> None:
+        """`image` where the mask (rows, columns) is 1, `behind` where it is 0; into `image`."""
+        seen, hidden = self._seen, self._hidden
+        cv2.resize(mask, seen.shape[::-1], dst=seen, interpolation=cv2.INTER_LINEAR)
+        cv2.subtract(1.0, seen, dst=hidden)
+        cv2.blendLinear(image, behind, seen, hidden, dst=image)
 
     def _prepare(self, source: np.ndarray, template: int) -> None:
         """Mask and continued background of another template."""
-        inside = self._mask_of(template)
-        within = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
-        outside = cv2.distanceTransform(255 - inside, cv2.DIST_L2, 5)
-        distance = cv2.GaussianBlur(outside - within, (0, 0), 1.0)
-        ramp = np.clip((OUTSIDE * self._cm - distance) / (SOFT * self._cm), 0, 1)
-        self._mask = ramp * ramp * (3 - 2 * ramp)
-        push = self._mirrored((self._mask >= OUTLINE).astype(np.uint8))
-        self._filled = source.copy()
-        bare = (distance < OUTSIDE * self._cm) & (distance > -FILLED * self._cm)
-        for tile, _, most in self._tiles(bare.astype(np.float32)):
-            if most:
-                self._fill(source, push, tile)
-        self._template = template
-
-    def _fill(self, source: np.ndarray, push: np.ndarray, tile: tuple[slice, slice]) -> None:
-        rows, columns = tile
-        places = np.mgrid[rows, columns][:, : source.shape[0], : source.shape[1]]
-        y, x = (p[: self._height - rows.start, : self._width - columns.start] for p in places)
-        x, y = x.astype(np.float32), y.astype(np.float32)
-        cells = (x + 0.5) * self._scale[0] - 0.5, (y + 0.5) * self._scale[1] - 0.5
-        pushed = cv2.remap(push, *cells, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        self._filled[tile] = cv2.remap(
-            source,
-            x + pushed[..., 0] / self._scale[0],
-            y + pushed[..., 1] / self._scale[1],
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REFLECT_101,
-        )
-
-    def _mirrored(self, inside: np.ndarray) -> np.ndarray:
-        """(rows, columns, 2) float32 cells: from each cell inside to its mirror image outside."""
-        if inside.all() or not inside.any():
-            return np.zeros((*inside.shape, 2), np.float32)
-        _, labels = cv2.distanceTransformWithLabels(
-            inside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-        )
-        rows, columns = np.nonzero(inside == 0)
-        nearest = np.zeros((labels.max() + 1, 2), np.float32)
-        nearest[labels[rows, columns]] = np.stack([columns, rows], -1)
-        return cv2.GaussianBlur(2 * (nearest[labels] - self._cells), (0, 0), 1.5)
+        self._mask = self._mask_of(template)
+        filled = self._even.copy()
+        hides = np.clip((self._mask - OUTLINE) / (1 - OUTLINE), 0, 1)
+        self._blend(hides, filled, source)
+        self._filled, self._template = filled, template
 
     def _mask_of(self, template: int) -> np.ndarray:
-        """The person's mask, (rows, columns) uint8, moved from its template to another one as the
-        landmarks of the head are."""
+        """The person's mask, moved from its template to another one as the head's landmarks are."""
         person, cameras = self._person, self._person.depth.cameras
         if template == person.key:
-            return person.mask
+            return self._key_mask
         rows, columns = person.mask.shape
         side = person.crop[2] * columns / person.size[0]
         corner = np.float32(person.crop[:2]) * columns / person.size[0]
@@ -133,5 +93,15 @@ class StillBackground:
         attached = cv2.resize(person.attached(template), (columns, rows))[..., None]
         places = self._cells + attached * back.astype(np.float32)
         return cv2.remap(
-            person.mask, places, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
+            self._key_mask, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
+
+
+def _soft(mask: np.ndarray, outside: float, length: float) -> np.ndarray:
+    """A mask (rows, columns) uint8 as float32 0..1 that ends `outside` cells beyond its outline,
+    over `length` cells."""
+    within = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
+    beyond = cv2.distanceTransform(255 - mask, cv2.DIST_L2, 5)
+    distance = cv2.GaussianBlur(beyond - within, (0, 0), 1.0)
+    ramp = np.clip((outside - distance) / length, 0, 1)
+    return ramp * ramp * (3 - 2 * ramp)
