@@ -19,6 +19,7 @@ from realtalk_ros.rendering.watermark import Watermark
 EMOTION_TIME = 0.3  # of a change of emotion
 LIP_RELEASE_TIME = 0.24  # of the lips' return from speech to the emotion
 LISTENING_TIME = 0.4  # of leaning in to listen
+SPEAKING_TIME = 1.2  # of becoming as lively as a speaker, and as quiet as one who is silent
 # While the face looks at a point or listens: what is left of idle head motion and of glances.
 ATTENTIVE_MOTION, ATTENTIVE_GLANCES = 0.35, 0.1
 MAX_SPEECH_ROTATION = 0.3  # rad, of each angle
@@ -46,11 +47,13 @@ class Face:
         self.renderer = renderer
         self.idle, self.gaze = Idle(seed), Gaze()
         self.expression_gain = self.idle_gain = self.emotion_gain = 1.0
+        self.head_gain = 1.0  # of all motion of the head and shoulders; 0: they are still
         self.listening = False
         self.watermark: Watermark | None = None  # drawn over every frame
         self._target_emotion = np.zeros(arkit.COUNT, np.float32)
         self._emotion = np.zeros(arkit.COUNT, np.float32)
         self._speech = 0.0  # how far the lips belong to speech, 0..1
+        self._speaking = 0.0  # how far the head moves as a speaker's, 0..1
         self._posture = 0.0  # how far the face has taken its listening posture, 0..1
         self._time: float | None = None
 
@@ -67,8 +70,9 @@ class Face:
         uint8 BGR."""
         renderer = self.renderer
         shown, head = self.pose(time, weights, rotation, speech)
-        template = self.idle.template(time, renderer.template_count)
-        image = renderer.render(shown, template, head)
+        template = self.idle.template(time, renderer.template_count, self.head_gain)
+        breath = self.idle.breath(time) * self.idle_gain * self.head_gain
+        image = renderer.render(shown, template, head, breath)
         if self.watermark is not None:
             self.watermark.draw(image)
         return shown, image
@@ -79,18 +83,20 @@ class Face:
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """As `render`, without rendering: the weights (52,) and the head rotation (3,)."""
         self._advance(time, speech)
-        look, head = self.gaze.update(time)
+        look, head = self.gaze.update(time, self.head_gain)
         attention = max(self.gaze.attention, self._posture)
         shown = weights * np.float32(self.expression_gain) + self._emotion_weights() + look
         glances = (1 - (1 - ATTENTIVE_GLANCES) * attention) * self.idle_gain
         shown += self.idle.weights(time, glances)
         shown[_BROWS] += np.float32(LISTENING_BROWS * self._posture)
         motion = self.idle_gain * (1 - (1 - ATTENTIVE_MOTION) * attention)
-        head = head + self.idle.rotation(time) * np.float32(motion)
-        head += LISTENING_ROTATION * np.float32(self._posture)
+        moved = self.idle.rotation(time) * np.float32(motion)
+        moved += LISTENING_ROTATION * np.float32(self._posture)
+        spoken = self.idle.spoken_rotation(time) * np.float32(self._speaking)
         if rotation is not None and np.isfinite(rotation).all():
-            spoken = np.clip(rotation, -MAX_SPEECH_ROTATION, MAX_SPEECH_ROTATION)
-            head += spoken * np.float32(self.expression_gain)
+            spoken += np.clip(rotation, -MAX_SPEECH_ROTATION, MAX_SPEECH_ROTATION)
+        moved += spoken * np.float32(self.expression_gain)
+        head = head + moved * np.float32(self.head_gain)
         return np.clip(shown, 0, 1), head
 
     def _advance(self, time: float, speech: float) -> None:
@@ -101,6 +107,7 @@ class Face:
         target = float(speech > 0.5) if np.isfinite(speech) else 0.0
         self._speech = max(self._speech, target)
         self._speech += ease(step, LIP_RELEASE_TIME) * (target - self._speech)
+        self._speaking += ease(step, SPEAKING_TIME) * (target - self._speaking)
         change = np.float32(ease(step, EMOTION_TIME))
         self._emotion += change * (self._target_emotion - self._emotion)
         self._posture += ease(step, LISTENING_TIME) * (self.listening - self._posture)
