@@ -225,7 +225,7 @@ def test_listening_looks_like_it(face):
 
 
 def test_without_head_motion_only_the_face_lives(renderer):
-    """Whatever speech, gaze, listening and idle motion want of the head; the eyes go all the way."""
+    """Whatever speech, gaze, listening and idle motion want; the eyes go all the way."""
     face, images = Face(renderer), []
     face.head_gain = 0.0
     face.gaze.look_at((1.0, 0.2, 0.0), 100.0)

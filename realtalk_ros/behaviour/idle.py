@@ -66,7 +66,7 @@ class Idle:
             math.sin(2 * math.pi * t / slow + k * phase) + 0.5 * math.sin(2 * math.pi * t / fast)
             for k, (slow, fast) in enumerate(SPOKEN_PERIODS, 1)
         ]
-        return SPOKEN_SWAY * np.float32(waves) / np.float32(1.5)
+        return SPOKEN_SWAY * np.array(waves, np.float32) / np.float32(1.5)
 
     def breath(self, t: float) -> float:
         """Where in a breath the shoulders are at time `t`, s: -1 breathed out, 1 breathed in."""

@@ -29,8 +29,8 @@ LASHES = 0.75  # share of the light that a line of lashes takes
 
 
 class Compositor:
-    """Of one avatar, in images of `size` (width, height) pixels. `person` is the avatar's; it may be
-    shared with compositors of other sizes."""
+    """Of one avatar, in images of `size` (width, height) pixels. `person` is the avatar's, and may
+    be shared with compositors of other sizes."""
 
     def __init__(self, avatar: Avatar, size: tuple[int, int], person: MovingPerson):
         scale = size[1] / avatar.size[1]

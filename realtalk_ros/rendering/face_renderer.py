@@ -161,8 +161,8 @@ def render_batch(
 ) -> list[np.ndarray]:
     """One frame of each of B faces of `FaceRenderer.load_together`, in one run of the network.
 
-    Weights (B, 52), template indices (B,), rotations (B, 3), breaths (B,) -> B images. A face may occur more than
-    once. Raises ModelError for renderers that were not loaded together.
+    Weights (B, 52), template indices (B,), rotations (B, 3), breaths (B,) -> B images. A face may
+    occur more than once. Raises ModelError for renderers that were not loaded together.
     """
     generators = {id(renderer._generator): renderer._generator for renderer in renderers}
     if len(generators) != 1:
@@ -171,4 +171,4 @@ def render_batch(
     inputs = [r._inputs(w, t) for r, w, t in zip(renderers, weights, templates, strict=True)]
     made = generator.run(weights, inputs)
     each = zip(renderers, made, templates, rotations, breaths, strict=True)
-    return [renderer.compose(face, *how) for renderer, face, *how in each]
+    return [r.compose(face, t, rotation, breath) for r, face, t, rotation, breath in each]

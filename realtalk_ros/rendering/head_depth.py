@@ -26,7 +26,13 @@ CHIN = 8  # of the 68 landmarks
 # cm, standard deviation of the filter of depths: the slopes beside the nose and below the chin
 # would else fold the picture.
 SMOOTH = 0.45
-REACHES = (14.0, 7.0, 3.5, 1.75, 0.9)  # cm, filters that carry depth out of the head, wide to narrow
+REACHES = (
+    14.0,
+    7.0,
+    3.5,
+    1.75,
+    0.9,
+)  # cm, filters that carry depth out of the head, wide to narrow
 
 
 class HeadModel:
@@ -39,7 +45,9 @@ class HeadModel:
             self.modes = np.asarray(arrays["modes"], np.float32)
             self.triangles = np.ascontiguousarray(arrays["triangles"].T, np.int32)
         except KeyError as error:
-            raise RealTalkError(f"the head's model lacks {error}: reinstall realtalk_ros") from error
+            raise RealTalkError(
+                f"the head's model lacks {error}: reinstall realtalk_ros"
+            ) from error
 
 
 @lru_cache(maxsize=1)

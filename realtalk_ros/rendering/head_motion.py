@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The motion of a person (moving_person.py) in images of one size, before a background that stays.
-"""
+"""The motion of a person (moving_person.py) in images of one size; the background stays."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ class HeadMotion:
         self.region = (slice(0, height), slice(0, width))  # outside of it nothing moves
         rows, columns = np.mgrid[:height, :width].astype(np.float32)
         self._at = columns, rows
-        self._scale = np.float32(width / person.size[0])
+        self._scale = width / person.size[0]
         self._reach = self._background.reach(MAX_HAIR_TRAVEL * person.crop[2] * self._scale)
         self._grid = np.empty_like(columns), np.empty_like(columns)  # overwritten for each image
         self._motion: np.ndarray | None = None  # of the last image
@@ -41,7 +40,7 @@ class HeadMotion:
                 out[:] = position
             return self._grid
         rotation = np.zeros(3, np.float32) if rotation is None else rotation
-        self._motion = self._person.motion(rotation, breath, template) * self._scale
+        self._motion = self._person.motion(rotation, breath, template) * np.float32(self._scale)
         for axis, (position, out) in enumerate(zip(self._at, self._grid, strict=True)):
             plane = cv2.extractChannel(self._motion, axis)
             cv2.resize(plane, position.shape[::-1], dst=out, interpolation=cv2.INTER_LINEAR)

@@ -17,6 +17,7 @@ import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model.rotations import rotation_matrix
+from realtalk_ros.rendering.generator import NO_MAP
 from realtalk_ros.rendering.head_depth import HeadDepth
 from realtalk_ros.rendering.person_mask import person_mask
 
@@ -28,7 +29,7 @@ JOINT = np.array([0.0, -8.0, 0.5], np.float32)
 CROWN = np.array([0.0, 4.0, 0.5], np.float32)  # cm, middle of the skull: the trunk leans with it
 NECK = 8.5  # cm below the chin over which the head's motion fades out
 FOLLOW = 0.12  # share of the skull's motion that the shoulders make
-BREATH = 0.07  # cm by which shoulders rise from the middle of a breath to its top
+BREATH = 0.06  # cm by which shoulders rise from the middle of a breath to its top
 BREATH_HEAD = 0.4  # share of it by which the head rises
 BORDER = 0.2  # sides of the face crop: what is nearer to the picture's border moves less
 # Sides of the face crop by which a point of the face moves at most, and one of the hair.
@@ -54,12 +55,12 @@ class MovingPerson:
         self.size, self.crop = avatar.size, avatar.crop
         self._side = avatar.crop[2]
         cell = avatar.crop[2] / CELLS
-        self.shape = tuple(max(2, round(length / cell)) for length in avatar.size[::-1])
-        rows, columns = self.shape
+        columns, rows = (max(2, round(length / cell)) for length in avatar.size)
+        self.shape = rows, columns
         self._cells = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), -1).astype("f4")
         # Cells to a side of the face crop.
-        self._scale = np.float32(
-            [columns / avatar.size[0] * self._side, rows / avatar.size[1] * self._side]
+        self._scale = self._side * np.array(
+            [columns / avatar.size[0], rows / avatar.size[1]], np.float32
         )
         self._grids: dict[int, _Grid] = {}
         # The template in which the person is told from the background.
@@ -83,15 +84,15 @@ class MovingPerson:
         lean = (turn @ (CROWN - JOINT) - (CROWN - JOINT)) @ cameras.rotation[template].T
         lift = BREATH * breath
         scale = cameras.scale[template]
-        trunk = np.float32([FOLLOW * lean[0], -FOLLOW * lean[1] - lift]) * scale
-        head = np.float32([0, -BREATH_HEAD * lift]) * scale
+        trunk = scale * np.array([FOLLOW * lean[0], -FOLLOW * lean[1] - lift], np.float32)
+        head = scale * np.array([0, -BREATH_HEAD * lift], np.float32)
         moved += grid.carried * trunk + grid.attached * head
         moved *= self._scale
         back = -moved
         for _ in range(INVERSIONS):
             source = self._cells + back
             back = -cv2.remap(
-                moved, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+                moved, source, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
             )
         return back * (self._side / self._scale)
 

@@ -39,7 +39,9 @@ def person_mask(picture: np.ndarray, head: HeadDepth, template: int) -> np.ndarr
     labels = guess.copy()
     models = np.zeros((1, 65)), np.zeros((1, 65))
     try:
-        cv2.grabCut(small, labels, None, *models, ITERATIONS, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(
+            small, labels, (0, 0, 0, 0), *models, iterCount=ITERATIONS, mode=cv2.GC_INIT_WITH_MASK
+        )
     except cv2.error:  # it is all person, or all background
         labels = guess
     mask = np.where((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD), 255, 0).astype(np.uint8)

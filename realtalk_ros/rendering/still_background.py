@@ -11,6 +11,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from realtalk_ros.rendering.generator import NO_MAP
 from realtalk_ros.rendering.moving_person import MovingPerson
 from realtalk_ros.rendering.person_mask import continued
 
@@ -31,7 +32,7 @@ class StillBackground:
         rows, columns = person.mask.shape
         grid = np.meshgrid(np.arange(columns), np.arange(rows))
         self._cells = np.stack(grid, -1).astype(np.float32)
-        self._scale = np.float32([columns / width, rows / height])  # cells in a pixel
+        self._scale = np.array([columns / width, rows / height], np.float32)  # cells in a pixel
         cm = person.depth.pixels_per_cm * rows / person.size[1]  # cells in a centimetre
         self._key_mask = _soft(person.mask, OUTSIDE * cm, SOFT * cm)
         small = cv2.resize(person.picture, (columns, rows), interpolation=cv2.INTER_AREA)
@@ -56,7 +57,7 @@ class StillBackground:
         places = cv2.resize(motion * self._scale, (columns, rows))
         cv2.add(places, self._cells, dst=places)
         moved = cv2.remap(
-            self._mask, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            self._mask, places, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
         self._blend(moved, image, self._filled)
 
@@ -92,14 +93,14 @@ class StillBackground:
             return self._key_mask
         rows, columns = person.mask.shape
         side = person.crop[2] * columns / person.size[0]
-        corner = np.float32(person.crop[:2]) * columns / person.size[0]
+        corner = np.array(person.crop[:2], np.float32) * columns / person.size[0]
         centre = cameras.image_centre * side + corner
         size = cameras.scale[person.key] / cameras.scale[template]
         back = (self._cells - centre[template]) * size + centre[person.key] - self._cells
         attached = cv2.resize(person.attached(template), (columns, rows))[..., None]
         places = self._cells + attached * back.astype(np.float32)
         return cv2.remap(
-            self._key_mask, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            self._key_mask, places, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
 
 
