@@ -18,16 +18,19 @@ ROWS = 192  # of the picture in which colours are compared
 ITERATIONS = 2
 SEED = 1  # GrabCut draws at random
 # cm around the head's model: hair is likely up to the first, possible up to the second.
-HAIR, MAX_HAIR = 1.5, 8.0
+HAIR, MAX_HAIR = 2.0, 8.0
 INSIDE = 0.8  # cm within the model's outline the picture shows the head for certain
 # cm below the chin, where shoulders begin, and half the widths there and a centimetre lower.
 SHOULDERS, NECK, SLOPE = 5.0, 6.0, 2.5
 MAX_SHOULDERS = 3.0  # cm above the likely shoulders, where they are possible
 # Loose hair: levels by which it differs from an even background; reach of its means, pixels.
+# Pixels: narrower bites into the outline are hair of the background's colour.
+BITE = 9
 LOOSE, LOOSE_REACHES = 12, (30.0, 10.0)
+TOUCH = 5  # pixels along which furniture touches where no person can be
 MAX_HOLE = 400  # pixels: smaller holes are gleams on hair or clothes
 # cm below the likely shoulders, and half the width there, of what is body for certain.
-TRUNK, TRUNK_WIDTH = 1.5, 18.0
+TRUNK, TRUNK_WIDTH = 2.0, 12.0
 
 
 def person_mask(picture: np.ndarray, head: HeadDepth, template: int) -> np.ndarray:
@@ -45,7 +48,7 @@ def person_mask(picture: np.ndarray, head: HeadDepth, template: int) -> np.ndarr
     except cv2.error:  # it is all person, or all background
         labels = guess
     mask = np.where((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD), 255, 0).astype(np.uint8)
-    mask = _whole(mask, guess == cv2.GC_FGD)
+    mask = _whole(_without_furniture(mask, guess), guess == cv2.GC_FGD)
     loose = _loose_hair(small, mask, guess != cv2.GC_BGD)
     return _whole(cv2.bitwise_or(mask, loose), mask > 0)
 
@@ -62,6 +65,16 @@ def continued(picture: np.ndarray, known: np.ndarray, reaches: Iterable[float]) 
         mean = cv2.GaussianBlur(values, (0, 0), reach) / np.maximum(near, 1e-6)
         out = out + np.clip(4 * near, 0, 1) * (mean - out)
     return out
+
+
+def _without_furniture(mask: np.ndarray, guess: np.ndarray) -> np.ndarray:
+    """The mask without what has the person's colours and goes on where no person can be: a wooden
+    door beside brown hair."""
+    doubtful = cv2.bitwise_and(mask, np.where(guess == cv2.GC_PR_BGD, 255, 0).astype(np.uint8))
+    _, parts = cv2.connectedComponents(doubtful)
+    rim = cv2.dilate((guess == cv2.GC_BGD).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    touching = np.bincount(parts[rim & (parts > 0)], minlength=parts.max() + 1)
+    return np.where(np.isin(parts, np.flatnonzero(touching > TOUCH)), 0, mask).astype(np.uint8)
 
 
 def _loose_hair(picture: np.ndarray, mask: np.ndarray, possible: np.ndarray) -> np.ndarray:
@@ -94,7 +107,7 @@ def _guess(head: HeadDepth, template: int, shape: tuple[int, int]) -> np.ndarray
 
 def _whole(mask: np.ndarray, certain: np.ndarray) -> np.ndarray:
     """The mask's part that is connected with `certain`, without small holes."""
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (BITE, BITE))
     mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, kernel)
     _, parts = cv2.connectedComponents(mask)
     kept = np.setdiff1d(np.unique(parts[certain]), [0])
