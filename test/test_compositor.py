@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The template's own pixels in the image: their detail, lids, and the mouth, which is drawn."""
+"""The template's own pixels in the image: their detail, lids, and the mouth, which is drawn; and
+the head that turns before its background."""
 
 from dataclasses import replace
 
@@ -8,8 +9,12 @@ import numpy as np
 import pytest
 
 from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.arkit import weights
+from realtalk_ros.face_model.rotations import rotation_matrix
 from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.rendering.head_depth import HeadDepth
+from realtalk_ros.rendering.moving_person import JOINT, MovingPerson
 
 TURNED = np.array([0.03, 0.05, 0.02], np.float32)  # rad
 
@@ -109,3 +114,66 @@ def test_the_line_between_shut_lips_is_not_seen_in_an_open_mouth():
     drawn = made.image.astype(int)
     shown_there = renderer.compose(made, 0)[y : y + side, x : x + side].astype(int)
     assert np.abs(shown_there - drawn)[inside].max() < 8
+
+
+ANGLE = np.radians(5)
+
+
+@pytest.mark.parametrize("name", ["default", "noah"])
+@pytest.mark.parametrize("rotation", np.eye(3) * ANGLE, ids=["pitch", "yaw", "roll"])
+def test_a_turned_head_goes_where_its_model_in_space_does(name, rotation):
+    """Each landmark above the chin, within a millimetre; a yaw moves the nose, hardly the ears."""
+    avatar = Avatar.load(name)
+    person, camera = MovingPerson(avatar), HeadDepth(avatar).cameras
+    shape = landmarks.load().points(avatar.resting_weights, avatar.identity)
+    ears = np.array([[side * 8.0, 3.0, 0.0] for side in (-1, 1)])  # cm, stand off the cheeks
+    points = np.concatenate([shape[[30, 27, 36, 45, 48, 54]], ears])
+    turned = (points - JOINT) @ rotation_matrix(*rotation).T + JOINT
+    before, after = (
+        camera.project(p.astype(np.float32), 0)[:, :2] * avatar.crop[2] + avatar.crop[:2]
+        for p in (points, turned)
+    )
+    back = cv2.resize(person.motion(rotation, 0.0, 0), avatar.size)
+    went = -np.array([back[round(float(y)), round(float(x))] for x, y in after])
+    assert np.abs(went - (after - before))[:6].max() < 0.1 * person.depth.pixels_per_cm
+    if rotation[1]:
+        assert went[0, 0] > 12 and np.abs(went[6:, 0]).max() < 0.3 * went[0, 0]
+
+
+def test_what_is_behind_a_turning_head_stays_and_is_continued():
+    """Stripes, such as a door's frame: straight up to the head, and where the head was."""
+    avatar = Avatar.load("default")
+    person = MovingPerson(avatar)
+    behind = cv2.resize(person.mask, avatar.size) < 128
+    stripes = np.where(np.arange(avatar.size[0]) // 16 % 2, 150, 100).astype(np.uint8)
+    template = avatar.templates[person.key].copy()
+    template[behind] = np.broadcast_to(stripes[None, :, None], template.shape)[behind]
+    avatar = replace(avatar, templates=template[None], landmarks=avatar.landmarks[person.key][None])
+    renderer = FaceRenderer(avatar, 512)
+    image = renderer.render(weights(), 0, np.array([0.05, 0.05, 0.08], np.float32)).astype(int)
+    inside = (~behind).astype(np.uint8)
+    moved = np.abs(image - template).max(-1) > 2
+    far = cv2.dilate(inside, np.ones((51, 51), np.uint8)) == 0
+    assert far.mean() > 0.3 and not moved[far].any()
+    # The head rolls to the right: at its left background is bared.
+    hair = int(avatar.landmarks[0, 17, 1]) - 60
+    edge = int(np.flatnonzero(inside[hair])[0])
+    bared = hair, slice(edge + 2, edge + 5)
+    assert image[bared].min(0).mean() > template[bared].mean() + 20
+
+
+def test_shoulders_breathe_and_the_background_does_not():
+    renderer = FaceRenderer(Avatar.load("noah"), 512)
+    breathed_in, out = (renderer.render(weights(), 0, None, breath) for breath in (1.0, -1.0))
+    chin = renderer.avatar.landmarks[0, 8]
+    top = int(chin[1]) + 60
+    for side in (-110, 110):
+        column = slice(int(chin[0]) + side - 20, int(chin[0]) + side + 20)
+        one, two = (
+            cv2.GaussianBlur(image[top : top + 90, column], (0, 0), 2).astype(np.float64).mean(-1)
+            for image in (breathed_in, out)
+        )
+        # The least squares shift of one to the other, pixels upwards.
+        slope = np.gradient((one + two) / 2, axis=0)
+        assert 0.8 < ((one - two) * slope).sum() / (slope**2).sum() < 3
+    assert np.abs(breathed_in[:40].astype(int) - out[:40]).max() <= 1

@@ -13,13 +13,13 @@ from realtalk_ros.behaviour import emotion
 from realtalk_ros.behaviour.emotion import emotion_from_valence_arousal, parse_emotion
 from realtalk_ros.behaviour.face import Face
 from realtalk_ros.behaviour.gaze import direction_angles
+from realtalk_ros.behaviour.idle import Idle
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.face_model.facekit import gaze_angles
 from realtalk_ros.playout.adaptive_quality import LEVELS, QualityController
 from realtalk_ros.rendering.batching import BatchingRenderer
 from realtalk_ros.rendering.face_renderer import FaceRenderer
-from realtalk_ros.rendering.head_motion import HeadMotion
 
 I = arkit.INDEX  # noqa: E741
 MOUTH = list(arkit.MOUTH)
@@ -259,6 +259,39 @@ def test_listening_looks_like_it(face):
     assert after[0][:, I["eyeBlinkLeft"]].max() > 0.9  # it still blinks
 
 
+def test_without_head_motion_only_the_face_lives(renderer):
+    """Whatever speech, gaze, listening and idle motion want; the eyes go all the way."""
+    face, images = Face(renderer), []
+    face.head_gain = 0.0
+    face.gaze.look_at((1.0, 0.2, 0.0), 100.0)
+    face.listening = True
+    for k in range(100):
+        shown, turn = face.pose(100 + k / 25, np.zeros(52, np.float32), np.ones(3) * 0.05, 1.0)
+        assert not turn.any()
+    np.testing.assert_allclose(gaze_angles(shown, "Left")[1], np.arctan(0.2), atol=0.01)
+    for second in (0, 3, 7):
+        images.append(face.render(104.0 + second, np.zeros(52, np.float32))[1])
+    outside = np.r_[: renderer.avatar.crop[1] // 2, 190:256]  # above and below the face
+    for image in images[1:]:
+        assert (image[outside] == images[0][outside]).all()
+
+
+def test_a_speaker_moves_the_head_more_than_one_who_is_silent(renderer):
+    """Slowly, by some degrees, and eases in and out of it."""
+    travels = []
+    for speech in (0.0, 1.0):
+        _, turn = animate(Face(renderer), 20, speech=speech)
+        travels.append(np.ptp(turn[:, 1]))
+        assert np.abs(np.diff(turn, axis=0)).max() < 0.004
+    assert 0.02 < travels[0] < 0.06 and 1.3 * travels[0] < travels[1] < 0.12
+
+
+def test_it_breathes_twelve_to_sixteen_times_a_minute():
+    breath = np.array([Idle(3).breath(k / 25) for k in range(300 * 25)])
+    breaths = np.count_nonzero((breath[1:] > 0) & (breath[:-1] <= 0))
+    assert 12 <= breaths / 5 <= 16 and breath.min() < -0.9 and breath.max() > 0.9
+
+
 def test_idle_motion_breathes(renderer):
     _, turn = animate(Face(renderer), 20)
     assert 0.005 < np.ptp(turn[:, 0]) < 0.05
@@ -289,19 +322,6 @@ def test_what_is_no_emotion_is_refused_in_one_line(text):
 )  # fmt: skip
 def test_emotions_by_valence_and_arousal(valence, arousal, name):
     assert emotion_from_valence_arousal(valence, arousal)[0] == name
-
-
-def test_a_turned_head_moves_the_face_and_leaves_the_border():
-    motion = HeadMotion((256, 256), (64, 64, 128))
-    rows, columns = motion.region
-    x, y = motion.sampling_grid(np.array([0.1, 0.1, 0.0]))
-    middle = 128 - rows.start, 128 - columns.start
-    assert 3 < 128 - x[middle] < 9 and 3 < 128 - y[middle] < 9
-    for grid, still in ((x, np.arange(256)[None, columns]), (y, np.arange(256)[rows, None])):
-        moved = np.abs(grid - still)
-        assert max(edge.max() for edge in (moved[0], moved[-1], moved[:, 0], moved[:, -1])) < 0.01
-    still = np.stack(motion.sampling_grid(None))
-    assert np.allclose(still, np.mgrid[rows, columns][::-1])
 
 
 def test_smaller_pictures_of_the_same_face_need_no_new_network(renderer):

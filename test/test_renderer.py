@@ -237,7 +237,8 @@ def test_several_faces_in_one_run_look_as_they_do_alone():
     )
     faces = FaceRenderer.load_together([avatar, turned], size=256)
     weights = np.stack([face(jawOpen=0.5), face(eyeBlinkLeft=1), face(mouthPucker=0.7)])
-    together = render_batch([faces[0], faces[1], faces[0]], weights, [4, 2, 0], [None] * 3)
+    shown = [faces[0], faces[1], faces[0]]
+    together = render_batch(shown, weights, [4, 2, 0], [None] * 3, [0.0] * 3)
     alone = [
         FaceRenderer(a, size=256).render(w, t)
         for a, w, t in zip([avatar, turned, avatar], weights, [4, 2, 0], strict=True)
@@ -250,7 +251,8 @@ def test_several_faces_in_one_run_look_as_they_do_alone():
 def test_faces_loaded_apart_are_not_rendered_together(renderer):
     other = FaceRenderer.load_together([renderer.avatar], size=512)[0]
     with pytest.raises(ModelError, match="together"):
-        render_batch([renderer, other], np.zeros((2, 52), np.float32), [0, 0], [None] * 2)
+        weights = np.zeros((2, 52), np.float32)
+        render_batch([renderer, other], weights, [0, 0], [None] * 2, [0.0] * 2)
 
 
 def test_memory_is_reused_from_frame_to_frame():

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour.gaze import direction_angles
 from realtalk_ros.commands.speak import CsvFile
 from realtalk_ros.enroll.face_tracks import Track
@@ -17,6 +18,7 @@ from realtalk_ros.face_model.facekit import gaze_angles
 from realtalk_ros.face_model.rotations import flip_roll, rotation_matrix, swap_track_order
 from realtalk_ros.output.rviz_markers import FaceLines
 from realtalk_ros.rendering.head_motion import HeadMotion
+from realtalk_ros.rendering.moving_person import MovingPerson
 from realtalk_ros.stream_types import TimedExpression
 
 AT_REST = np.zeros(arkit.COUNT, np.float32)
@@ -42,12 +44,13 @@ def test_a_matrix_turns_landmarks_so(way):
 
 
 def test_a_picture_is_warped_so(way):
-    """A dot at the brows and one at the nose; the face's square is (64, 64, 128)."""
+    """A dot at the brows and one at the nose."""
     rotation, part, direction = way
-    row, column = (140, 128) if part == NOSE else (100, 128)
-    image = np.zeros((256, 256, 3), np.uint8)
+    avatar = Avatar.load("default")
+    motion = HeadMotion(MovingPerson(avatar), avatar.size)
+    column, row = np.atleast_2d(avatar.landmarks[0, part]).mean(0).round().astype(int)
+    image = np.zeros((512, 512, 3), np.uint8)
     image[row - 3 : row + 4, column - 3 : column + 4] = 255
-    motion = HeadMotion((256, 256), (64, 64, 128))
     moved = image.copy()
     moved[motion.region] = cv2.remap(image, *motion.sampling_grid(rotation), cv2.INTER_LINEAR)
     rows, columns = np.nonzero(moved[..., 0] > 128)

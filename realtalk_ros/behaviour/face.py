@@ -20,6 +20,7 @@ EMOTION_TIME = 0.3  # of a change of emotion
 LIP_RELEASE_TIME = 0.24  # of the lips' return from speech to the emotion
 REST_LEAVE_TIME = 0.06  # of the lips' way from where they rest to where speech wants them
 LISTENING_TIME = 0.4  # of leaning in to listen
+SPEAKING_TIME = 1.2  # of becoming as lively as a speaker, and as quiet as one who is silent
 # While the face looks at a point or listens: what is left of idle head motion and of glances.
 ATTENTIVE_MOTION, ATTENTIVE_GLANCES = 0.35, 0.1
 MAX_SPEECH_ROTATION = 0.3  # rad, of each angle
@@ -51,12 +52,14 @@ class Face:
         self.renderer = renderer
         self.idle, self.gaze = Idle(seed), Gaze()
         self.expression_gain = self.idle_gain = self.emotion_gain = 1.0
+        self.head_gain = 1.0  # of all motion of the head and shoulders; 0: they are still
         self.listening = False
         self.watermark: Watermark | None = None  # drawn over every frame
         self._target_emotion = np.zeros(arkit.COUNT, np.float32)
         self._emotion = np.zeros(arkit.COUNT, np.float32)
         self._speech = 0.0  # how far the lips belong to speech, 0..1
         self._left_rest = 0.0  # how far the lips have left where they rest, 0..1
+        self._speaking = 0.0  # how far the head moves as a speaker's, 0..1
         self._posture = 0.0  # how far the face has taken its listening posture, 0..1
         self._time: float | None = None
 
@@ -73,8 +76,9 @@ class Face:
         uint8 BGR."""
         renderer = self.renderer
         shown, head = self.pose(time, weights, rotation, speech)
-        template = self.idle.template(time, renderer.template_count)
-        image = renderer.render(shown, template, head)
+        template = self.idle.template(time, renderer.template_count, self.head_gain)
+        breath = self.idle.breath(time) * self.idle_gain * self.head_gain
+        image = renderer.render(shown, template, head, breath)
         if self.watermark is not None:
             self.watermark.draw(image)
         return shown, image
@@ -85,30 +89,35 @@ class Face:
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """As `render`, without rendering: the weights (52,) and the head rotation (3,)."""
         self._advance(time, speech, float(weights[_LIPS].max()))
-        look, head = self.gaze.update(time)
+        look, head = self.gaze.update(time, self.head_gain)
         attention = max(self.gaze.attention, self._posture)
         shown = weights * np.float32(self.expression_gain) + self._emotion_weights() + look
         glances = (1 - (1 - ATTENTIVE_GLANCES) * attention) * self.idle_gain
         shown += self.idle.weights(time, glances)
         shown[_BROWS] += np.float32(LISTENING_BROWS * self._posture)
         motion = self.idle_gain * (1 - (1 - ATTENTIVE_MOTION) * attention)
-        head = head + self.idle.rotation(time) * np.float32(motion)
-        head += LISTENING_ROTATION * np.float32(self._posture)
+        moved = self.idle.rotation(time) * np.float32(motion)
+        moved += LISTENING_ROTATION * np.float32(self._posture)
+        spoken = self.idle.spoken_rotation(time) * np.float32(self._speaking)
         if rotation is not None and np.isfinite(rotation).all():
-            spoken = np.clip(rotation, -MAX_SPEECH_ROTATION, MAX_SPEECH_ROTATION)
-            head += spoken * np.float32(self.expression_gain)
+            spoken += np.clip(rotation, -MAX_SPEECH_ROTATION, MAX_SPEECH_ROTATION)
+        moved += spoken * np.float32(self.expression_gain)
+        return self._from_rest(shown), head + moved * np.float32(self.head_gain)
+
+    def _from_rest(self, shown: np.ndarray) -> np.ndarray:
+        """What is shown, (52,), as it is added to the resting weights of the avatar."""
         avatar = self.renderer.avatar
         if avatar.parted_weights is not None:
-            shown += avatar.parted_weights * np.float32(1 - self._left_rest)
+            shown = shown + avatar.parted_weights * np.float32(1 - self._left_rest)
         if avatar.resting_weights is None:
-            return np.clip(shown, 0, 1), head
-        # What is shown is added to the resting weights. Of a broad smile at rest, half gives way to
-        # speech, or no lips would become round, and all to an emotion that is no smile.
+            return np.clip(shown, 0, 1)
+        # Of a broad smile at rest, half gives way to speech, or no lips would become round, and all
+        # to an emotion that is no smile.
         broad = np.zeros(arkit.COUNT, np.float32)
         broad[_CORNERS] = np.maximum(avatar.resting_weights[_CORNERS] - _RESTING_SMILE, 0)
         other = float(self._emotion.max() - 2 * self._emotion[_SMILE].max())
         gives_way = max(0.5 * self._left_rest, min(2 * other, 1.0))
-        return np.clip(shown, 0, 1 - broad) - broad * np.float32(gives_way), head
+        return np.clip(shown, 0, 1 - broad) - broad * np.float32(gives_way)
 
     def _advance(self, time: float, speech: float, lips: float) -> None:
         """Moves emotion, posture and the leave of the resting lips on towards their targets; `lips`
@@ -123,6 +132,7 @@ class Face:
         moved = max(target, float(np.clip((lips - _STILL) / _STILL, 0, 1)))
         slow = REST_LEAVE_TIME if moved > self._left_rest else LIP_RELEASE_TIME
         self._left_rest += ease(step, slow) * (moved - self._left_rest)
+        self._speaking += ease(step, SPEAKING_TIME) * (target - self._speaking)
         change = np.float32(ease(step, EMOTION_TIME))
         self._emotion += change * (self._target_emotion - self._emotion)
         self._posture += ease(step, LISTENING_TIME) * (self.listening - self._posture)

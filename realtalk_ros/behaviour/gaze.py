@@ -53,15 +53,16 @@ class Gaze:
         """How far the eyes are fixed on a point: 0 not at all, 1 entirely."""
         return self._attention
 
-    def update(self, time: float) -> tuple[np.ndarray, np.ndarray]:
-        """Eye weights (52,) to add and head rotation (3,) rad, as of face_model/rotations.py."""
+    def update(self, time: float, head_gain: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+        """Eye weights (52,) to add and head rotation (3,) rad, as of face_model/rotations.py.
+        `head_gain` scales what the head takes of the way; the eyes take the rest."""
         step = 0.0 if self._time is None else min(MAX_STEP, max(0.0, time - self._time))
         self._time = time
         looking = self._until - MAX_HOLD < time < self._until
         target = np.array(self._target if looking else (0.0, 0.0))
         self._attention += ease(step, EYE_TIME) * (looking - self._attention)
         self._head += ease(step, HEAD_TIME) * (
-            np.clip(HEAD_SHARE * target, -MAX_HEAD_ANGLE, MAX_HEAD_ANGLE) - self._head
+            head_gain * np.clip(HEAD_SHARE * target, -MAX_HEAD_ANGLE, MAX_HEAD_ANGLE) - self._head
         )
         self._eyes += ease(step, EYE_TIME) * (target - self._eyes)
         # The eyes take what the head has not turned yet (the vestibulo-ocular reflex).

@@ -25,7 +25,11 @@ MAX_GLANCE = 0.16  # eyeLook weight
 TEMPLATE_PERIOD = 11.0  # s, forth and back through the avatar's templates
 BREATH = 4.2  # s, a breath of an adult at rest (12 to 20 a minute)
 BREATH_ANGLE = 0.007  # rad by which the head nods with it
-SWAY = 0.012  # rad, slow drift of the head's yaw; its roll drifts less
+# Slow drift of the head, rad: of its yaw while it is silent, and what is added while it speaks, of
+# pitch, yaw and roll. Together the tip of the nose travels a tenth of the face's width in 20 s.
+SWAY = 0.022
+SPOKEN_PERIODS = (6.1, 3.7), (5.3, 3.1), (7.9, 4.3)  # s, two of each angle
+SPOKEN_SWAY = np.array([0.01, 0.026, 0.02], np.float32)
 
 
 class Idle:
@@ -47,18 +51,32 @@ class Idle:
 
     def rotation(self, t: float) -> np.ndarray:
         """Head rotation (3,) rad, as of face_model/rotations.py, at time `t`, s."""
-        breath = 2 * math.pi * (t / BREATH + 0.05 * math.sin(2 * math.pi * t / 23.0))
         phase = 2 * math.pi * self.seed * 0.618
         yaw = math.sin(2 * math.pi * t / 13.7 + phase) + 0.6 * math.sin(2 * math.pi * t / 5.9)
         roll = math.sin(2 * math.pi * t / 17.3 + 2 * phase)
         return np.array(
-            [-BREATH_ANGLE * math.sin(breath), SWAY * yaw / 1.6, 0.6 * SWAY * roll], np.float32
+            [-BREATH_ANGLE * self.breath(t), SWAY * yaw / 1.6, 0.6 * SWAY * roll], np.float32
         )
 
-    def template(self, t: float, count: int) -> int:
-        """Which of `count` templates to show: slowly forth and back, without jumps."""
+    def spoken_rotation(self, t: float) -> np.ndarray:
+        """Head rotation (3,) rad that a speaker adds to the above at time `t`, s: livelier, and
+        free of the words. Nods that go with them are speech's own."""
+        phase = 2 * math.pi * self.seed * 0.618
+        waves = [
+            math.sin(2 * math.pi * t / slow + k * phase) + 0.5 * math.sin(2 * math.pi * t / fast)
+            for k, (slow, fast) in enumerate(SPOKEN_PERIODS, 1)
+        ]
+        return SPOKEN_SWAY * np.array(waves, np.float32) / np.float32(1.5)
+
+    def breath(self, t: float) -> float:
+        """Where in a breath the shoulders are at time `t`, s: -1 breathed out, 1 breathed in."""
+        return math.sin(2 * math.pi * (t / BREATH + 0.05 * math.sin(2 * math.pi * t / 23.0)))
+
+    def template(self, t: float, count: int, gain: float = 1.0) -> int:
+        """Which of `count` templates to show: slowly forth and back, without jumps. `gain` up to 1
+        scales how far; at 0 it is the one in the middle."""
         phase = 2 * math.pi * t / TEMPLATE_PERIOD + 0.8 * math.sin(2 * math.pi * t / 37.0)
-        return round((count - 1) * (0.5 - 0.5 * math.cos(phase)))
+        return round((count - 1) * (0.5 - 0.5 * min(gain, 1.0) * math.cos(phase)))
 
     def _random(self, kind: int, window: int, count: int) -> np.ndarray:
         """(count,) numbers in 0..1 that depend on the seed, a kind of event and a window."""

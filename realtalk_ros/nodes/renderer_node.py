@@ -41,7 +41,7 @@ from realtalk_ros.stream_types import Chunk, TimedExpression
 STALL = 0.25  # s that a message has waited, from which on this process must have stalled
 MAX_OFFSET = 600.0  # s that a chunk's stamp may lie from now
 LOADED = ("avatar", "size", "device", "model_dir")  # parameters whose change takes long
-GAINS = ("expression_gain", "emotion_gain", "idle_gain")
+GAINS = ("expression_gain", "emotion_gain", "idle_gain", "head_gain")
 
 
 class RendererNode(FaceNode):
@@ -134,6 +134,9 @@ class RendererNode(FaceNode):
             "emotion_gain", 1.0, "How far emotions move the face", (0.0, 2.0), live
         )
         self.idle_gain = p("idle_gain", 1.0, "How far idle motion moves the face", (0.0, 2.0), live)
+        self.head_gain = p(
+            "head_gain", 1.0, "How far head and shoulders move; 0: they are still", (0.0, 2.0), live
+        )
         self.mark = p(
             "mark",
             "",

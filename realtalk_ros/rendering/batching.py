@@ -27,6 +27,7 @@ class _Request:
     weights: np.ndarray
     template: int
     rotation: np.ndarray | None
+    breath: float
     done: threading.Event = field(default_factory=threading.Event)
     image: np.ndarray | None = None
     error: Exception | None = None
@@ -68,9 +69,10 @@ class BatchingRenderer:
         weights: np.ndarray,
         template: int,
         rotation: np.ndarray | None = None,
+        breath: float = 0.0,
     ) -> np.ndarray:
         """As `FaceRenderer.render`, from any thread."""
-        request = _Request(renderer, weights, template, rotation)
+        request = _Request(renderer, weights, template, rotation, breath)
         with self._queue_lock:
             first = not self._requests
             self._requests.append(request)
@@ -96,6 +98,7 @@ class BatchingRenderer:
                     np.stack([request.weights for request in requests]).astype(np.float32),
                     [request.template for request in requests],
                     [request.rotation for request in requests],
+                    [request.breath for request in requests],
                 )
                 for request, image in zip(requests, images, strict=True):
                     request.image = image
@@ -116,9 +119,15 @@ class BatchedFace:
         self.template_count = renderer.template_count
 
     def render(
-        self, weights: np.ndarray, template: int, rotation: np.ndarray | None = None
+        self,
+        weights: np.ndarray,
+        template: int,
+        rotation: np.ndarray | None = None,
+        breath: float = 0.0,
     ) -> np.ndarray:
-        return self._batching.render(self._renderer, weights, template, rotation)
+        return self._batching.render(
+            self._renderer, weights, template, rotation=rotation, breath=breath
+        )
 
     def resized(self, size: int) -> BatchedFace:
         return BatchedFace(self._batching, self._renderer.resized(size))

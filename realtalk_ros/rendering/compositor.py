@@ -17,7 +17,8 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.rendering.eyelids import ShutEyes
 from realtalk_ros.rendering.generator import GeneratedFace
-from realtalk_ros.rendering.head_motion import MAX_ANGLE, RADIUS, HeadMotion
+from realtalk_ros.rendering.head_motion import HeadMotion
+from realtalk_ros.rendering.moving_person import MAX_TRAVEL, MovingPerson
 
 FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam shows
 # In pixels of the networks' crop:
@@ -30,13 +31,14 @@ INSIDE_FADE = (3, 3)  # of the mouth's interior, of which the template's own det
 
 
 class Compositor:
-    """Of one avatar, in images of `size` (width, height) pixels."""
+    """Of one avatar, in images of `size` (width, height) pixels. `person` is the avatar's, and may
+    be shared with compositors of other sizes."""
 
-    def __init__(self, avatar: Avatar, size: tuple[int, int]):
+    def __init__(self, avatar: Avatar, size: tuple[int, int], person: MovingPerson):
         scale = size[1] / avatar.size[1]
         x, y, side = (round(value * scale) for value in avatar.crop)
         self.crop = x, y, side
-        self._head_motion = HeadMotion((size[1], size[0]), (x, y, side))
+        self._head_motion = HeadMotion(person, size)
         ramp = np.arange(CROP_SIZE, dtype=np.float32) + 0.5
         ramp = np.clip(np.minimum(ramp, ramp[::-1]) / (FEATHER * CROP_SIZE), 0, 1)
         self._feather = np.minimum(ramp[:, None], ramp[None, :])
@@ -46,31 +48,35 @@ class Compositor:
         self._unmoved = np.stack(np.meshgrid(axis, axis), -1)
         # Where the face may be when the head turns, in the region that moves.
         rows, columns = self._head_motion.region
-        reach = round(1.5 * RADIUS * MAX_ANGLE * side)
+        reach = round(MAX_TRAVEL * side)
         top, left = max(rows.start, y - reach), max(columns.start, x - reach)
         bottom, right = min(rows.stop, y + side + reach), min(columns.stop, x + side + reach)
         top, bottom = top - rows.start, bottom - rows.start
         left, right = left - columns.start, right - columns.start
         self._face = (slice(top, bottom), slice(left, right))
         self._memory = _Memory(bottom - top, right - left)
-        self._around = (
+        around = (
             (slice(0, top), slice(None)),
             (slice(bottom, None), slice(None)),
             (slice(top, bottom), slice(0, left)),
             (slice(top, bottom), slice(right, None)),
         )
+        self._around = [moving for part in around for moving in self._head_motion.moving(part)]
 
     def compose(
         self,
         template: np.ndarray,
         face: GeneratedFace,
+        number: int = 0,
         rotation: np.ndarray | None = None,
+        breath: float = 0.0,
         shut: ShutEyes | None = None,
     ) -> np.ndarray:
-        """A new image (height, width, 3) uint8: `template`, of the image's size, with the face, and
-        with the head rotated by `rotation` (3,) rad. Lids that close show what `shut` does."""
+        """A new image (height, width, 3) uint8: `template`, of the image's size and the avatar's
+        `number`-th, with the face, and with the head rotated by `rotation` (3,) rad and the
+        shoulders raised by `breath`, -1..1. Lids that close show what `shut` does."""
         memory = self._memory
-        x, y = self._head_motion.sampling_grid(rotation)
+        x, y = self._head_motion.sampling_grid(rotation, breath, number)
         face_x, face_y = x[self._face], y[self._face]
         left, top, side = self.crop
         scale = CROP_SIZE / side
@@ -115,6 +121,7 @@ class Compositor:
             shut.paint(memory.warped, face.lids, (memory.crop_x, memory.crop_y), upright)
         cv2.add(memory.warped, memory.added_seen, dst=region[self._face], dtype=cv2.CV_8U)
         self._fill_mouth(face, region[self._face])
+        self._head_motion.restore_background(image, template)
         return image
 
     def _fill_mouth(self, face: GeneratedFace, image: np.ndarray) -> None:

@@ -17,6 +17,7 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.compositor import Compositor
 from realtalk_ros.rendering.eyelids import ShutEyes, shut_eyes
 from realtalk_ros.rendering.generator import FaceInputs, GeneratedFace, Generator
+from realtalk_ros.rendering.moving_person import MovingPerson
 from realtalk_ros.rendering.reference_selection import ReferenceSelector
 
 
@@ -34,10 +35,15 @@ class Renderer(Protocol):
     def template_count(self) -> int: ...
 
     def render(
-        self, weights: np.ndarray, template: int, rotation: np.ndarray | None = None
+        self,
+        weights: np.ndarray,
+        template: int,
+        rotation: np.ndarray | None = None,
+        breath: float = 0.0,
     ) -> np.ndarray:
         """One frame: ARKit weights (52,), index of a template, rotation of the head (3,) rad
-        (face_model/rotations.py) -> (height, width, 3) uint8 BGR."""
+        (face_model/rotations.py), breath from -1 (out) to 1 (in), 0: at rest -> (height, width, 3)
+        uint8 BGR."""
 
     def resized(self, size: int) -> Renderer:
         """The same face in images of another height, sharing the networks and features."""
@@ -68,6 +74,7 @@ class FaceRenderer:
 
     def _setup(self, avatar: Avatar, generator: Generator, index: int) -> None:
         self.avatar, self._generator, self._index = avatar, generator, index
+        self._person = MovingPerson(avatar)
         weights = avatar.reference_weights
         self._selector = ReferenceSelector(
             np.zeros((1, arkit.COUNT)) if weights is None else weights
@@ -110,7 +117,7 @@ class FaceRenderer:
                 [cv2.resize(image, self.size, interpolation=method) for image in avatar.templates]
             )
         )
-        self._compositor = Compositor(avatar, self.size)
+        self._compositor = Compositor(avatar, self.size, self._person)
         self._shut: dict[int, ShutEyes | None] = {}
 
     @property
@@ -125,11 +132,22 @@ class FaceRenderer:
         return FaceInputs(self._index, template, self._selector.choose(weights))
 
     def compose(
-        self, face: GeneratedFace, template: int, rotation: np.ndarray | None = None
+        self,
+        face: GeneratedFace,
+        template: int,
+        rotation: np.ndarray | None = None,
+        breath: float = 0.0,
     ) -> np.ndarray:
         """A generated face in its template. Returns a new (height, width, 3) uint8."""
         shut = None if face.lids is None else self._shut_eyes(template)
-        return self._compositor.compose(self.templates[template], face, rotation, shut)
+        return self._compositor.compose(
+            self.templates[template],
+            face,
+            number=template,
+            rotation=rotation,
+            breath=breath,
+            shut=shut,
+        )
 
     def _shut_eyes(self, template: int) -> ShutEyes | None:
         """The template's eyes, shut; made once."""
@@ -144,11 +162,16 @@ class FaceRenderer:
         return self._shut[template]
 
     def render(
-        self, weights: np.ndarray, template: int, rotation: np.ndarray | None = None
+        self,
+        weights: np.ndarray,
+        template: int,
+        rotation: np.ndarray | None = None,
+        breath: float = 0.0,
     ) -> np.ndarray:
         """One frame: ARKit weights (52,), index of a template, rotation of the head (3,) rad
-        (face_model/rotations.py) -> (height, width, 3) uint8 BGR."""
-        return self.compose(self.generate(weights, template), template, rotation)
+        (face_model/rotations.py), breath from -1 (out) to 1 (in), 0: at rest -> (height, width, 3)
+        uint8 BGR."""
+        return self.compose(self.generate(weights, template), template, rotation, breath)
 
 
 def render_batch(
@@ -156,16 +179,18 @@ def render_batch(
     weights: np.ndarray,
     templates: Sequence[int],
     rotations: Sequence[np.ndarray | None],
+    breaths: Sequence[float],
 ) -> list[np.ndarray]:
     """One frame of each of B faces of `FaceRenderer.load_together`, in one run of the network.
 
-    Weights (B, 52), template indices (B,), rotations (B, 3) -> B images. A face may occur more than
-    once. Raises ModelError for renderers that were not loaded together.
+    Weights (B, 52), template indices (B,), rotations (B, 3), breaths (B,) -> B images. A face may
+    occur more than once. Raises ModelError for renderers that were not loaded together.
     """
     generators = {id(renderer._generator): renderer._generator for renderer in renderers}
     if len(generators) != 1:
         raise ModelError("render_batch takes the faces of one FaceRenderer.load_together")
     (generator,) = generators.values()
     inputs = [r._inputs(w, t) for r, w, t in zip(renderers, weights, templates, strict=True)]
-    each = zip(renderers, generator.run(weights, inputs), templates, rotations, strict=True)
-    return [renderer.compose(made, t, rotation) for renderer, made, t, rotation in each]
+    made = generator.run(weights, inputs)
+    each = zip(renderers, made, templates, rotations, breaths, strict=True)
+    return [r.compose(face, t, rotation, breath) for r, face, t, rotation, breath in each]

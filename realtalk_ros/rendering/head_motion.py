@@ -1,54 +1,66 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small head motion, as a warp of the picture around the face.
-
-When a head rotates by an angle, what lies a head's radius in front of the axis moves by the radius
-times the sine of the angle, and what is farther out by less. So pixels move most in the middle of
-the face, and not at all beyond the head: the picture's border and the background stay.
-"""
+"""The motion of a person (moving_person.py) in images of one size; the background stays."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-RADIUS = 0.5  # of the head, in sides of the face crop
-REACH = 0.95  # half the side of the square in which pixels move, in sides of the face crop
-NECK = 0.6  # from the middle of the face down to the axis of roll, in sides of the face crop
-MAX_ANGLE = 0.2  # rad, larger ones would distort the picture
+from realtalk_ros.rendering.moving_person import MAX_HAIR_TRAVEL, MovingPerson
+from realtalk_ros.rendering.still_background import StillBackground
+
+Part = tuple[slice, slice]  # rows and columns of an image
+BAND = 48  # rows that are looked at together
 
 
 class HeadMotion:
-    """For images of one size: (height, width) and the face's square (x, y, side) in pixels."""
+    """Of one person in images of `size` (width, height) pixels."""
 
-    def __init__(self, size: tuple[int, int], crop: tuple[int, int, int]):
-        height, width = size
-        x, y, side = crop
-        middle_x, middle_y, reach = x + side / 2, y + side / 2, REACH * side
-        top, left = max(0, int(middle_y - reach)), max(0, int(middle_x - reach))
-        bottom, right = min(height, int(middle_y + reach)), min(width, int(middle_x + reach))
-        self.region = (slice(top, bottom), slice(left, right))  # outside of it nothing moves
-        rows, columns = np.mgrid[top:bottom, left:right].astype(np.float32)
-        # The movement is zero at the square's border, or a seam would show.
-        edge = min(middle_x - left, right - middle_x, middle_y - top, bottom - middle_y)
-        distance = np.hypot(columns - middle_x, rows - middle_y) / max(edge, 1)
-        falloff = (0.5 + 0.5 * np.cos(np.pi * np.clip(distance, 0, 1))).astype(np.float32)
-        self._x, self._y = columns, rows
-        # Pixels by which the picture moves for 1 rad: right by yaw, down by pitch, and by roll.
-        self._shift = RADIUS * side * falloff
-        self._roll_x = falloff * (rows - (middle_y + NECK * side))
-        self._roll_y = -falloff * (columns - middle_x)
-        # Overwritten for each image.
-        self._grid = np.empty_like(columns), np.empty_like(columns)
+    def __init__(self, person: MovingPerson, size: tuple[int, int]):
+        self._person, self._background = person, StillBackground(person, size)
+        width, height = size
+        self.region = (slice(0, height), slice(0, width))  # outside of it nothing moves
+        rows, columns = np.mgrid[:height, :width].astype(np.float32)
+        self._at = columns, rows
+        self._scale = width / person.size[0]
+        self._reach = self._background.reach(MAX_HAIR_TRAVEL * person.crop[2] * self._scale)
+        self._grid = np.empty_like(columns), np.empty_like(columns)  # overwritten for each image
+        self._motion: np.ndarray | None = None  # of the last image
+        self._template = 0
 
-    def sampling_grid(self, rotation: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """Where in the picture of an upright head the pixels of `region` lie when it is rotated by
-        `rotation` (3,) rad (face_model/rotations.py): x and y, float32 pixels of the picture. None:
-        it is upright. The next call overwrites both."""
-        pitch, yaw, roll = np.zeros(3) if rotation is None else rotation
-        for position, turn, by_roll, out in zip(
-            (self._x, self._y), (yaw, pitch), (self._roll_x, self._roll_y), self._grid, strict=True
-        ):
-            angle, tilt = (float(np.clip(a, -MAX_ANGLE, MAX_ANGLE)) for a in (turn, roll))
-            cv2.addWeighted(self._shift, -angle, by_roll, tilt, gamma=0, dst=out)
-            cv2.add(out, position, out)
+    def sampling_grid(
+        self, rotation: np.ndarray | None, breath: float = 0.0, template: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Where in a template of an upright head the pixels of `region` lie when it is rotated by
+        `rotation` (3,) rad (face_model/rotations.py), and breathes (`MovingPerson.motion`): x and
+        y, float32 pixels of the image. None: it is upright. The next call overwrites both."""
+        self._template, self._motion = template, None
+        if (rotation is None or not np.any(rotation)) and not breath:
+            for position, out in zip(self._at, self._grid, strict=True):
+                out[:] = position
+            return self._grid
+        rotation = np.zeros(3, np.float32) if rotation is None else rotation
+        self._motion = self._person.motion(rotation, breath, template) * np.float32(self._scale)
+        for axis, (position, out) in enumerate(zip(self._at, self._grid, strict=True)):
+            plane = cv2.extractChannel(self._motion, axis)
+            cv2.resize(plane, position.shape[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
+            cv2.add(out, position, dst=out)
         return self._grid
+
+    def moving(self, part: Part) -> list[Part]:
+        """Rectangles of a part of the image (rows, columns) that contain all of it that moves."""
+        height, width = self._reach.shape
+        (top, bottom, _), (first, _, _) = part[0].indices(height), part[1].indices(width)
+        found = []
+        for row in range(top, bottom, BAND):
+            rows = slice(row, min(row + BAND, bottom))
+            x, _, length, _ = cv2.boundingRect(self._reach[rows, part[1]])
+            if length:
+                found.append((rows, slice(first + x, first + x + length)))
+        return found
+
+    def restore_background(self, image: np.ndarray, source: np.ndarray) -> None:
+        """Puts the background of the template `source`, (height, width, 3) uint8, into `image`,
+        which was sampled from it at the last sampling grid."""
+        if self._motion is not None:
+            self._background.restore(image, source, self._motion, self._template)

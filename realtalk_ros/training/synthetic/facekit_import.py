@@ -29,7 +29,7 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import ENVIRONMENT, FaceKit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
-from realtalk_ros.training.synthetic import eyes_model, mouth_model
+from realtalk_ros.training.synthetic import eyes_model, head_model, mouth_model
 
 SOURCE = "https://github.com/ICT-VGL/ICT-FaceKit"
 MODEL, NEUTRAL, INDICES = "FaceXModel", "generic_neutral_mesh.obj", "vertex_indices.json"
@@ -202,6 +202,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "(the package's is realtalk_ros/data/mouth.npz)")  # fmt: skip
     parser.add_argument("--eyes", type=Path, help="also write the eyes' model here "
                         "(the package's is realtalk_ros/data/eyes.npz)")  # fmt: skip
+    parser.add_argument("--head", type=Path, help="also write the coarse head here "
+                        "(the package's is realtalk_ros/data/head.npz)")  # fmt: skip
     parser.add_argument("--fit", type=Path, help="also write what enrolment fits to a face here "
                         "(the package's is realtalk_ros/data/fit.npz)")  # fmt: skip
 
@@ -221,6 +223,7 @@ def run(args: argparse.Namespace) -> None:
         (args.landmarks, "the landmark model", landmark_arrays),
         (args.mouth, "the mouth's model", mouth_model.arrays),
         (args.eyes, "the eyes' model", eyes_model.arrays),
+        (args.head, "the coarse head", head_model.arrays),
         (args.fit, "the model that enrolment fits", fit_arrays),
     ):
         if path:
