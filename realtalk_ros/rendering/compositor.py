@@ -10,21 +10,32 @@ as it is in the template.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+
 import cv2
 import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.rendering.generator import GeneratedFace
-from realtalk_ros.rendering.head_motion import MAX_ANGLE, RADIUS, HeadMotion
+from realtalk_ros.rendering.head_motion import HeadMotion
 
 FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam shows
+HALF = (CROP_SIZE // 2, CROP_SIZE // 2)  # at which what is coarse is found, pixels
+COARSE = (3, 3)  # two box filters of this, in pixels of HALF: what is finer comes from the template
 # In pixels of the networks' crop:
-COARSE = (7, 7)  # two box filters: what is finer comes from the template
 MOUTH_MARGIN = np.ones((5, 5), np.uint8)  # around the mouth's interior, that the network draws, too
 LID_MARGIN = np.ones((9, 9), np.uint8)  # around closing lids, of which it would draw the lashes
 FADE = (7, 7)  # box filter of the borders of both
 LASHES = 0.75  # share of the light that a line of lashes takes
+# In pixels of the image:
+STEP = 8  # between the places at which the head's movement is looked at
+STILL = 0.1  # movement that does not show
+ROWS = 64  # that are made at a time: what they take stays in the processor's cache
+
+Box = tuple[slice, slice]  # rows, columns
 
 
 class Compositor:
@@ -41,121 +52,200 @@ class Compositor:
             self._feather *= cv2.resize(avatar.region, (CROP_SIZE, CROP_SIZE))
         axis = np.arange(CROP_SIZE, dtype=np.float32)
         self._unmoved = np.stack(np.meshgrid(axis, axis), -1)
-        # Where the face may be when the head turns, in the region that moves.
         rows, columns = self._head_motion.region
-        reach = round(1.5 * RADIUS * MAX_ANGLE * side)
-        top, left = max(rows.start, y - reach), max(columns.start, x - reach)
-        bottom, right = min(rows.stop, y + side + reach), min(columns.stop, x + side + reach)
-        top, bottom = top - rows.start, bottom - rows.start
-        left, right = left - columns.start, right - columns.start
-        self._face = (slice(top, bottom), slice(left, right))
-        self._memory = _Memory(bottom - top, right - left)
-        self._around = (
-            (slice(0, top), slice(None)),
-            (slice(bottom, None), slice(None)),
-            (slice(top, bottom), slice(0, left)),
-            (slice(top, bottom), slice(right, None)),
-        )
+        self._memory = _Memory(size[::-1], columns.stop - columns.start)
+        self._places = np.mgrid[rows.start : rows.stop : STEP, columns.start : columns.stop : STEP]
+        self._places = self._places.astype(np.float32)
 
     def compose(
         self, template: np.ndarray, face: GeneratedFace, rotation: np.ndarray | None = None
     ) -> np.ndarray:
         """A new image (height, width, 3) uint8: `template`, of the image's size, with the face, and
         with the head rotated by `rotation` (3,) rad."""
-        memory = self._memory
-        x, y = self._head_motion.sampling_grid(rotation)
-        face_x, face_y = x[self._face], y[self._face]
-        left, top, side = self._crop
-        scale = CROP_SIZE / side
-        cv2.addWeighted(face_x, scale, face_x, 0, (0.5 - left) * scale - 0.5, dst=memory.crop_x)
-        cv2.addWeighted(face_y, scale, face_y, 0, (0.5 - top) * scale - 0.5, dst=memory.crop_y)
-        self._draw_layers(face)
-        for layer, seen in ((memory.moved, memory.moved_seen), (memory.added, memory.added_seen)):
-            cv2.remap(
-                layer,
-                memory.crop_x,
-                memory.crop_y,
-                cv2.INTER_LINEAR,
-                dst=seen,
-                borderMode=cv2.BORDER_CONSTANT,
-            )
+        grid = self._head_motion.sampling_grid(rotation)
+        moving, near = self._boxes(*grid)
         image = template.copy()
         region = image[self._head_motion.region]
-        for part in self._around:
-            if x[part].size:
-                cv2.remap(
-                    template,
-                    x[part],
-                    y[part],
-                    cv2.INTER_LINEAR,
-                    dst=region[part],
-                    borderMode=cv2.BORDER_REPLICATE,
-                )
-        for channel, position in enumerate((face_x, face_y)):
-            movement = cv2.extractChannel(memory.moved_seen, channel, memory.movement)
-            cv2.scaleAdd(movement, 1 / scale, position, dst=position)
-        # Bicubic keeps the detail, and costs three times as much: the face is looked at.
-        cv2.remap(
-            template,
-            face_x,
-            face_y,
-            cv2.INTER_CUBIC,
-            dst=memory.warped,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        cv2.add(memory.warped, memory.added_seen, dst=region[self._face], dtype=cv2.CV_8U)
+        with_alpha = cv2.cvtColor(template, cv2.COLOR_BGR2BGRA, dst=self._memory.template)
+        for part in around(moving, near):
+            turned = cv2.remap(
+                with_alpha,
+                grid[0][part],
+                grid[1][part],
+                cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
+            cv2.cvtColor(turned, cv2.COLOR_BGRA2BGR, dst=region[part])
+        self._draw_layers(face)
+        for part in strips(near):
+            self._draw_face(template, (grid[0][part], grid[1][part]), region[part])
         return image
 
+    def _boxes(self, x: np.ndarray, y: np.ndarray) -> tuple[Box, Box]:
+        """Two parts of the region whose pixels lie at x and y in the picture of the upright head:
+        what moves with the head, and where the face's crop may be seen."""
+        movement = np.abs(y[::STEP, ::STEP] - self._places[0])
+        np.maximum(movement, np.abs(x[::STEP, ::STEP] - self._places[1]), out=movement)
+        rows, columns = bounding_box((movement > STILL).astype(np.uint8))
+        moving = (
+            slice(STEP * max(rows.start - 1, 0), min(STEP * rows.stop, len(x))),
+            slice(STEP * max(columns.start - 1, 0), min(STEP * columns.stop, x.shape[1])),
+        )
+        region_rows, region_columns = self._head_motion.region
+        left, top, side = self._crop
+        left, top = left - region_columns.start, top - region_rows.start
+        reach = ceil(movement.max())
+        face = (
+            slice(max(top - reach, 0), min(top + side + reach, len(x))),
+            slice(max(left - reach, 0), min(left + side + reach, x.shape[1])),
+        )
+        return moving, face
+
+    def _draw_face(
+        self, template: np.ndarray, grid: tuple[np.ndarray, np.ndarray], out: np.ndarray
+    ) -> None:
+        """Into `out`, whose pixels lie at `grid`, x and y, in the picture of the upright head."""
+        seen = self._memory.part(*out.shape[:2])
+        *corner, side = self._crop
+        scale = CROP_SIZE / side
+        places = seen.crop_x, seen.crop_y
+        for position, start, place in zip(grid, corner, places, strict=True):
+            cv2.addWeighted(position, scale, position, 0, (0.5 - start) * scale - 0.5, dst=place)
+
+        def turned(layer: np.ndarray, to: np.ndarray) -> np.ndarray:
+            border = cv2.BORDER_CONSTANT
+            return cv2.remap(layer, *places, cv2.INTER_LINEAR, dst=to, borderMode=border)
+
+        for position, movement in zip(grid, self._memory.movement, strict=True):
+            cv2.scaleAdd(turned(movement, seen.movement), 1 / scale, position, dst=position)
+        # Bicubic keeps the detail, and costs three times as much: the face is looked at. Floats are
+        # sampled faster than bytes.
+        low, high, _, _ = cv2.minMaxLoc(grid[1])
+        top = int(np.clip(low - 1, 0, len(template) - 1))
+        source = self._memory.floats(template[top : max(ceil(high) + 3, top + 1)])
+        cv2.add(grid[1], -top, dst=grid[1])
+        cv2.remap(source, *grid, cv2.INTER_CUBIC, dst=seen.warped, borderMode=cv2.BORDER_REPLICATE)
+        cv2.cvtColor(turned(self._memory.added, seen.added), cv2.COLOR_BGRA2BGR, dst=seen.colours)
+        cv2.add(seen.warped, seen.colours, dst=out, dtype=cv2.CV_8U)
+
     def _draw_layers(self, face: GeneratedFace) -> None:
-        """Of the upright face's crop, into the memory: `moved`, the movement of the template's
-        pixels, and `added`, what is added to them."""
+        """Of the upright face's crop, into the memory: `movement`, that of the template's pixels,
+        and `added`, what is added to them."""
         memory = self._memory
-        added = memory.added
-        cv2.subtract(face.image, face.warped_template, dst=added, dtype=cv2.CV_32F)
-        cv2.blur(added, COARSE, dst=memory.blurred)
-        cv2.blur(memory.blurred, COARSE, dst=added)
+        mask = cv2.multiply(face.mask, self._feather, dst=memory.mask)
+        cv2.subtract(face.sampling_grid, self._unmoved, dst=memory.both)
+        for movement in cv2.split(memory.both, memory.movement):
+            cv2.multiply(movement, mask, dst=movement)
+        added = self._coarse_difference(face, mask)[..., :3]
         interior, _, lids = cv2.split(face.mouth_interior)
-        drawn = cv2.blur(cv2.dilate(interior, MOUTH_MARGIN), FADE)
-        if drawn.any():
-            box = bounding_box(drawn)
-            added[box] += share(drawn[box]) * (
-                face.image[box].astype(np.float32) - face.own_pixels(box) - added[box]
-            )
+        box, weight = soft(interior, MOUTH_MARGIN)
+        if weight.size:
+            drawn = face.image[box].astype(np.float32) - face.own_pixels(box)
+            added[box] += weight * (mask[box][..., None] * drawn - added[box])
+        lids[box] = 0  # there, this channel is of the mouth
         if face.lashes.any():
-            lids = cv2.max(cv2.bitwise_and(lids, cv2.bitwise_not(drawn)), face.lashes)
-            lids = cv2.blur(cv2.dilate(lids, LID_MARGIN), FADE)
-            box = bounding_box(lids)
-            added[box] *= 1 - share(lids[box])
-            added[box] -= LASHES * share(face.lashes[box]) * face.own_pixels(box)
-        mask = cv2.multiply(face.mask, self._feather)
-        cv2.subtract(face.sampling_grid, self._unmoved, dst=memory.moved)
-        cv2.multiply(memory.moved, cv2.merge([mask] * 2, memory.mask_2), dst=memory.moved)
-        cv2.multiply(added, cv2.merge([mask] * 3, memory.mask_3), dst=added)
+            box, weight = soft(cv2.max(lids, face.lashes), LID_MARGIN)
+            lashes = LASHES * share(face.lashes[box]) * mask[box][..., None]
+            added[box] *= 1 - weight
+            added[box] -= lashes * face.own_pixels(box)
+
+    def _coarse_difference(self, face: GeneratedFace, mask: np.ndarray) -> np.ndarray:
+        """(256, 256, 4) float32: what the network has changed, without what is fine in it."""
+        drawn, warped, mask = (
+            cv2.resize(image, HALF, interpolation=cv2.INTER_AREA)
+            for image in (face.image, face.warped_template, mask)
+        )
+        drawn, warped = (cv2.cvtColor(image, cv2.COLOR_BGR2BGRA) for image in (drawn, warped))
+        coarse = cv2.blur(cv2.subtract(drawn, warped, dtype=cv2.CV_32F), COARSE)
+        coarse = cv2.blur(coarse, COARSE)
+        coarse *= mask[..., None]
+        return cv2.resize(coarse, (CROP_SIZE, CROP_SIZE), dst=self._memory.added)
 
 
 class _Memory:
     """Arrays that every image overwrites: to allocate them anew takes as long as to fill them.
 
-    float32. Of the networks' crop, and (`..._seen`, `crop_x`, `crop_y`) of the part of the image
-    in which the face is, (height, width).
+    All are float32. Some are of the networks' crop; `seen` are of the region that moves with the
+    head, (height, width). OpenCV samples arrays of one or four channels twice as fast as those of
+    two or three.
     """
 
-    def __init__(self, height: int, width: int):
+    def __init__(self, size: tuple[int, int], width: int):
         def floats(*shape: int) -> np.ndarray:
             return np.zeros(shape, np.float32)
 
         crop = CROP_SIZE, CROP_SIZE
-        self.moved, self.mask_2 = floats(*crop, 2), floats(*crop, 2)
-        self.added, self.blurred, self.mask_3 = (floats(*crop, 3) for _ in range(3))
-        self.crop_x, self.crop_y, self.movement = (floats(height, width) for _ in range(3))
-        self.moved_seen, self.added_seen = floats(height, width, 2), floats(height, width, 3)
-        self.warped = np.zeros((height, width, 3), np.uint8)
+        self.mask, self.movement = floats(*crop), [floats(*crop), floats(*crop)]
+        self.both, self.added = (floats(*crop, n) for n in (2, 4))
+        self._seen = [floats(ROWS, width, *more) for more in ((), (), (), (4,), (3,), (3,))]
+        self._source = floats(0)
+        self.template = np.zeros((*size, 4), np.uint8)
+
+    def part(self, height: int, width: int) -> _Seen:
+        """Arrays for a part of the region."""
+        return _Seen(*(array[:height, :width] for array in self._seen))
+
+    def floats(self, image: np.ndarray) -> np.ndarray:
+        """The image as float32."""
+        if len(self._source) < len(image) or self._source.shape[1:] != image.shape[1:]:
+            self._source = np.zeros(image.shape, np.float32)
+        source = self._source[: len(image)]
+        source[:] = image
+        return source
 
 
-def bounding_box(levels: np.ndarray) -> tuple[slice, slice]:
+@dataclass(frozen=True)
+class _Seen:
+    crop_x: np.ndarray  # where in the crop a pixel lies
+    crop_y: np.ndarray
+    movement: np.ndarray
+    added: np.ndarray  # (height, width, 4)
+    colours: np.ndarray  # (height, width, 3)
+    warped: np.ndarray  # (height, width, 3)
+
+
+def strips(box: Box) -> Iterator[Box]:
+    """The box in parts of at most ROWS rows."""
+    rows, columns = box
+    for start in range(rows.start, rows.stop, ROWS):
+        yield slice(start, min(start + ROWS, rows.stop)), columns
+
+
+def around(outer: Box, inner: Box) -> Iterator[Box]:
+    """The parts of a box beside another one: above, below, left and right of it."""
+    (top, bottom), (left, right) = ((part.start, part.stop) for part in outer)
+    rows, columns = (
+        (min(max(part.start, low), high), min(max(part.stop, low), high))
+        for part, low, high in zip(inner, (top, left), (bottom, right), strict=True)
+    )
+    for part in (
+        (slice(top, rows[0]), slice(left, right)),
+        (slice(rows[1], bottom), slice(left, right)),
+        (slice(*rows), slice(left, columns[0])),
+        (slice(*rows), slice(columns[1], right)),
+    ):
+        if all(side.start < side.stop for side in part):
+            yield part
+
+
+def bounding_box(levels: np.ndarray) -> Box:
     """Rows and columns of what is not 0."""
     x, y, width, height = cv2.boundingRect(levels)
     return slice(y, y + height), slice(x, x + width)
+
+
+def soft(levels: np.ndarray, margin: np.ndarray) -> tuple[Box, np.ndarray]:
+    """What is not 0 in `levels` (H, W) uint8, with a margin (a kernel of OpenCV's `dilate`) and a
+    soft border: its box, and in this (h, w, 1) float32 0..1."""
+    rows, columns = bounding_box(levels)
+    if rows.start == rows.stop:
+        return (rows, columns), np.zeros((0, 0, 1), np.float32)
+    more = len(margin) // 2 + FADE[0] // 2
+    box = (
+        slice(max(rows.start - more, 0), rows.stop + more),
+        slice(max(columns.start - more, 0), columns.stop + more),
+    )
+    return box, share(cv2.blur(cv2.dilate(levels[box], margin), FADE))
 
 
 def share(levels: np.ndarray) -> np.ndarray:
