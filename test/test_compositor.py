@@ -78,3 +78,18 @@ def test_what_the_mouth_shows_is_the_networks():
     image = renderer.compose(made, 0)[y : y + side, x : x + side].astype(int)
     assert inside.sum() > 200
     assert np.abs(image - drawn)[inside].mean() < 3
+
+
+@pytest.mark.parametrize("rotation", [None, TURNED, 20 * TURNED], ids=["upright", "turned", "far"])
+def test_the_head_turns_without_seams(rotation):
+    """What is sampled in parts is as if it were sampled as one."""
+    renderer = FaceRenderer(Avatar.load("default"), 512)
+    height, width = renderer.templates[0].shape[:2]
+    across, down = np.meshgrid(np.arange(width) // 2, np.arange(height) // 2)
+    slope = np.stack([across, down, (across + down) // 2], -1).astype(np.uint8)
+    made = renderer.generate(weights(), 0)
+    made = replace(made, mask=np.zeros_like(made.mask), lashes=np.zeros_like(made.lashes))
+    made.mouth_interior[:] = 0
+    image = renderer._compositor.compose(slope, made, rotation)
+    bends = np.abs(cv2.Laplacian(image, cv2.CV_32F)).max()
+    assert bends <= (4 if rotation is None or rotation is TURNED else 6)
