@@ -123,7 +123,7 @@ class Compositor:
         low, high, _, _ = cv2.minMaxLoc(grid[1])
         top = int(np.clip(low - 1, 0, len(template) - 1))
         source = self._memory.floats(template[top : max(ceil(high) + 3, top + 1)])
-        cv2.add(grid[1], -top, dst=grid[1])
+        np.subtract(grid[1], np.float32(top), out=grid[1])
         cv2.remap(source, *grid, cv2.INTER_CUBIC, dst=seen.warped, borderMode=cv2.BORDER_REPLICATE)
         cv2.cvtColor(turned(self._memory.added, seen.added), cv2.COLOR_BGRA2BGR, dst=seen.colours)
         cv2.add(seen.warped, seen.colours, dst=out, dtype=cv2.CV_8U)
@@ -158,7 +158,7 @@ class Compositor:
         drawn, warped = (cv2.cvtColor(image, cv2.COLOR_BGR2BGRA) for image in (drawn, warped))
         coarse = cv2.blur(cv2.subtract(drawn, warped, dtype=cv2.CV_32F), COARSE)
         coarse = cv2.blur(coarse, COARSE)
-        coarse *= mask[..., None]
+        coarse = np.multiply(coarse, mask[..., None])
         return cv2.resize(coarse, (CROP_SIZE, CROP_SIZE), dst=self._memory.added)
 
 
