@@ -271,7 +271,7 @@ def test_the_detail_of_the_picture_reaches_the_avatar(drawing, tmp_path, size, z
     (tmp_path / "points.yaml").write_text(yaml.safe_dump(points))
     made = {}
     for name, apart in (("plain", 1e9), ("ann", 4), ("fine", 1.6))[: 3 if zoom > 2 else 2]:
-        scale = 600 * zoom / size * 0.85  # about pixels of the picture for one of the avatar
+        scale = 600 * zoom / size  # pixels of the picture for one of the avatar
         cv2.imwrite(str(file), texture(picture, apart * scale))
         drawing[drawing.index("--name") + 1] = name
         assert main([*drawing, "--size", str(size)]) == 0
@@ -292,7 +292,7 @@ def test_the_detail_of_the_picture_reaches_the_avatar(drawing, tmp_path, size, z
 
 def test_a_picture_with_fewer_pixels_than_asked_is_said(drawing, tmp_path, capsys):
     assert main([*drawing, "--size", "1024"]) == 0
-    assert "pixels wide in the picture and 512 in the avatar" in capsys.readouterr().out
+    assert "400 pixels wide in the picture and 683 in the avatar" in capsys.readouterr().out
     drawing[drawing.index("ann")] = "eve"
     assert main(drawing) == 0
     assert "pixels wide in the picture" not in capsys.readouterr().out
