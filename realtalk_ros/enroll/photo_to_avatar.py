@@ -211,7 +211,7 @@ class Portrait:
         picture, layout = layout.reduced(picture)
         positions = layout.positions()
         image = sample(picture, positions, 1 / layout.scale)
-        return cls(picture, positions, image, layout, points, shape, pose)
+        return cls(picture, positions, image, layout=layout, points=points, shape=shape, pose=pose)
 
     def warp(self) -> TriangleWarp:
         return TriangleWarp(self.points, self.layout.size, self.layout.crop, self.inner)
