@@ -177,3 +177,22 @@ def test_shoulders_breathe_and_the_background_does_not():
         slope = np.gradient((one + two) / 2, axis=0)
         assert 0.8 < ((one - two) * slope).sum() / (slope**2).sum() < 3
     assert np.abs(breathed_in[:40].astype(int) - out[:40]).max() <= 1
+
+
+@pytest.mark.parametrize("rotation", [None, TURNED, 2 * TURNED], ids=["upright", "turned", "far"])
+def test_the_head_turns_without_seams(rotation):
+    """What is sampled in parts is as if it were sampled as one."""
+    renderer = FaceRenderer(Avatar.load("default"), 512)
+    height, width = renderer.templates[0].shape[:2]
+    across, down = np.meshgrid(np.arange(width) // 2, np.arange(height) // 2)
+    slope = np.stack([across, down, (across + down) // 2], -1).astype(np.uint8)
+    made = renderer.generate(weights(), 0)
+    made = replace(made, mask=np.zeros_like(made.mask), lids=None)
+    made.mouth_interior[:] = 0
+    image = renderer._compositor.compose(slope, made, rotation=rotation)
+    # At its border, the head passes before the background.
+    head = cv2.erode(
+        cv2.resize(renderer._person.mask, (width, height)), np.ones((61, 61), np.uint8)
+    )
+    bends = np.abs(cv2.Laplacian(image, cv2.CV_32F))[head > 128].max()
+    assert bends <= (4 if rotation is None or rotation is TURNED else 6)

@@ -21,6 +21,7 @@ from realtalk_ros.enroll import fit, photo_to_avatar
 from realtalk_ros.enroll.avatar_writer import Enrolment, write_folder
 from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.enroll.face_reader import FaceReader, refine_identity
+from realtalk_ros.enroll.layout import Layout
 from realtalk_ros.enroll.photo_checks import (
     MAX_ROLL,
     MIN_FACE,
@@ -39,6 +40,8 @@ from realtalk_ros.face_model import arkit
 MAX_SOURCE = 8 * 2**30  # bytes of a video
 MAX_SECONDS = 60.0  # of a video that are looked at
 MAX_CHANGE = 0.03  # of the crop's side, between two looks at one face
+OTHER_MOUTH = 1 / 64  # of the crop's side: landmarks that move farther show another mouth
+ENLARGED = 1.1  # times, beyond which a face is called too small for its frame
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +75,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="eight points of a face that no tracker finds, as YAML: " + ", ".join(fit.EIGHT),
     )
     parser.add_argument(
+        "--size",
+        type=int,
+        choices=photo_to_avatar.SIZES,
+        default=photo_to_avatar.SIZE,
+        help="height of the avatar's frames in pixels; its face takes half of it (default: "
+        "%(default)s)",
+    )
+    parser.add_argument(
         "--silent",
         action="store_true",
         help="take a --video without sound: how its lips move is not checked "
@@ -90,13 +101,14 @@ def run(args: argparse.Namespace) -> None:
     require_scipy()
     source = args.image or args.video
     if args.video:
-        made = from_video(args.video, args.landmarker, args.silent)
+        made = from_video(args.video, args.landmarker, args.silent, args.size)
     else:
         picture = read_picture(args.image)
         if args.landmarks:
-            made = from_points(picture, read_landmarks(args.landmarks, picture.shape[1::-1]))
+            points = read_landmarks(args.landmarks, picture.shape[1::-1])
+            made = from_points(picture, points, args.size)
         else:
-            made = from_picture(picture, args.image, args.landmarker)
+            made = from_picture(picture, args.image, args.landmarker, args.size)
     write_folder(target, made, args.name, args.consent.strip(), source)
     for note in made.notes:
         print(f"note: {note}")
@@ -133,30 +145,33 @@ def check(args: argparse.Namespace) -> Path:
     return target
 
 
-def from_picture(picture: np.ndarray, where: Path | str, landmarker: Path | None) -> Enrolment:
-    """Of a photo, by the tracker. Raises RealTalkError."""
+def from_picture(
+    picture: np.ndarray,
+    where: Path | str,
+    landmarker: Path | None,
+    size: int = photo_to_avatar.SIZE,
+) -> Enrolment:
+    """Of a photo, by the tracker, in frames of that height. Raises RealTalkError."""
     model = fit.mesh_model()
     with FaceDetector(landmarker) as detector:
         face = one_face(detector.find(picture), str(where))
         mesh = model.choose(face.points[None])
         who = fit.fit(model, mesh)
         check_pose(who.poses[0], float(who.error[0]), str(where))
-        shown, at_rest = portraits(picture, face.points, who, 0)
+        shown, at_rest = portraits(picture, face.points, who, 0, size)
         rest = at_rest.portrait
         # Seen again, larger and upright: what is there only at first sight is no face, or lies on
         # its head.
         again = detector.find(shown.image)
     off = model.choose(again[0].points) - shown.points if again else np.inf
-    if not np.median(np.abs(off)) < MAX_CHANGE * photo_to_avatar.CROP:
+    if not np.median(np.abs(off)) < MAX_CHANGE * shown.layout.crop[2]:
         raise no_upright_face(str(where))
     identity = refine_identity(who, [FaceReader().read(picture, mesh[0])])
     references, weights, crop = [shown.crop], [who.weights[0] - at_rest.weights], shown.layout.crop
-    if np.linalg.norm(shown.points - rest.points, axis=1).max() > 4:  # pixels: it is another mouth
+    moved = np.linalg.norm(shown.points - rest.points, axis=1).max()
+    if moved > OTHER_MOUTH * crop[2]:
         references.append(rest.crop)
         weights.append(np.zeros(arkit.COUNT, np.float32))
-    notes = []
-    if photo_to_avatar.square(who.poses[0], who.identity)[2] < 0.75 * photo_to_avatar.CROP:
-        notes.append("the face is smaller than the avatar's, which will be soft")
     templates, landmarks = photo_to_avatar.templates(
         rest, resting_landmarks(who.identity, at_rest.weights)
     )
@@ -174,8 +189,20 @@ def from_picture(picture: np.ndarray, where: Path | str, landmarker: Path | None
         region=region_of(rest, who.identity),
         resting_weights=at_rest.weights,
         parted_weights=at_rest.parted_weights,
-        notes=notes,
+        notes=too_coarse(shown.layout, size),
     )
+
+
+def too_coarse(layout: Layout, size: int) -> list[str]:
+    """A line for the user where the picture has fewer pixels than a frame of that height shows."""
+    if layout.scale < ENLARGED:
+        return []
+    smaller = ", or a smaller --size" if size > photo_to_avatar.SIZES[0] else ""
+    side = layout.crop[2]
+    return [
+        f"the face is {side / layout.scale:.0f} pixels wide in the picture and {side} in the "
+        f"avatar, which will be soft: give a larger picture{smaller}"
+    ]
 
 
 def project_landmarks(
@@ -202,16 +229,17 @@ def region_of(shown: Portrait, identity: np.ndarray) -> np.ndarray:
 
 
 def portraits(
-    picture: np.ndarray, points: np.ndarray, who: fit.Fit, number: int
+    picture: np.ndarray, points: np.ndarray, who: fit.Fit, number: int, size: int
 ) -> tuple[Portrait, Rest]:
-    """The face in its frame as it is, and at rest, of picture `number` of a fit."""
+    """The face in its frame as it is, and at rest, of picture `number` of a fit; the frame's height
+    is `size`."""
     model, pose = fit.mesh_model(), who.poses[number]
     layout = photo_to_avatar.lay_out(
-        picture.shape[1::-1], photo_to_avatar.square(pose, who.identity), pose.roll
+        picture.shape[1::-1], photo_to_avatar.square(pose, who.identity), pose.roll, size
     )
     shape = model.shape(who.identity, who.weights[number])
-    shown = Portrait(
-        layout.apply(picture),
+    shown = Portrait.of(
+        picture,
         layout,
         layout.points(model.choose(points)),
         shape,
@@ -242,8 +270,10 @@ def read_landmarks(path: Path, size: tuple[int, int]) -> np.ndarray:
     return points
 
 
-def from_points(picture: np.ndarray, points: np.ndarray) -> Enrolment:
-    """Of a drawing, by eight points (8, 2). Raises RealTalkError."""
+def from_points(
+    picture: np.ndarray, points: np.ndarray, size: int = photo_to_avatar.SIZE
+) -> Enrolment:
+    """Of a drawing, by eight points (8, 2), in frames of that height. Raises RealTalkError."""
     model = fit.eight_model()
     who = fit.fit(model, points[None])
     pose, where = who.poses[0], "the picture"
@@ -252,11 +282,11 @@ def from_points(picture: np.ndarray, points: np.ndarray) -> Enrolment:
         raise too_small(where, square[2] / 1.2)
     if abs(pose.roll) > MAX_ROLL:
         raise RealTalkError("the face is not upright: turn the picture")
-    layout = photo_to_avatar.lay_out(picture.shape[1::-1], square, pose.roll)
+    layout = photo_to_avatar.lay_out(picture.shape[1::-1], square, pose.roll, size)
     # The fitted head's 68 landmarks stand for those that were not given.
     shape = resting_landmarks(who.identity)
     pose = photo_to_avatar.in_frame(pose, layout)
-    shown = Portrait(layout.apply(picture), layout, pose.project(shape), shape, pose)
+    shown = Portrait.of(picture, layout, pose.project(shape), shape, pose)
     templates, landmarks = photo_to_avatar.templates(shown, shape)
     weights = np.zeros((1, arkit.COUNT))
     return Enrolment(
@@ -269,12 +299,21 @@ def from_points(picture: np.ndarray, points: np.ndarray) -> Enrolment:
         reference_landmarks=project_landmarks(pose, who.identity, weights, layout.crop),
         expressions=None,
         region=region_of(shown, who.identity),
-        notes=["eight points give no expression: the picture is taken for a face at rest"],
+        notes=[
+            "eight points give no expression: the picture is taken for a face at rest",
+            *too_coarse(layout, size),
+        ],
     )
 
 
-def from_video(path: Path, landmarker: Path | None, silent: bool = False) -> Enrolment:
-    """Of a video of one person, who is heard unless it is `silent`. Raises RealTalkError."""
+def from_video(
+    path: Path,
+    landmarker: Path | None,
+    silent: bool = False,
+    size: int = photo_to_avatar.SIZE,
+) -> Enrolment:
+    """Of a video of one person, who is heard unless it is `silent`, in frames of a height of `size`
+    pixels. Raises RealTalkError."""
     if path.stat().st_size > MAX_SOURCE:
         raise RealTalkError(f"{path} is larger than {MAX_SOURCE >> 30} GB: cut it to a minute")
     if not open_video(path).has_sound and not silent:
@@ -290,35 +329,35 @@ def from_video(path: Path, landmarker: Path | None, silent: bool = False) -> Enr
     references, weights, reference_landmarks = video.references()
     resting = None
     if (quiet := video.quiet()) is not None:
-        templates, layout = video.templates(quiet)
+        templates, layout = video.templates(quiet, size)
         landmarks = layout.points(video.track.rest[quiet])
         rest = layout.points(np.median(video.track.rest[quiet], axis=0))
-        crop, region = layout.crop, photo_to_avatar.region(rest, layout.crop)
+        region = photo_to_avatar.region(rest, layout.crop)
     else:
         notes.append("the head or the mouth never rests for a second: templates are of one frame")
-        at_rest, identity = calmest_rest(video, landmarker), video.track.identity
+        at_rest, identity = calmest_rest(video, landmarker, size), video.track.identity
         portrait, resting = at_rest.portrait, at_rest.weights
         weights = weights - resting
         templates, landmarks = photo_to_avatar.templates(
             portrait, resting_landmarks(identity, resting)
         )
-        crop, region = portrait.layout.crop, region_of(portrait, identity)
+        layout, region = portrait.layout, region_of(portrait, identity)
     return Enrolment(
         identity=video.track.identity,
         templates=templates,
         landmarks=landmarks,
-        crop=crop,
+        crop=layout.crop,
         references=references,
         reference_weights=weights,
         reference_landmarks=reference_landmarks,
         expressions=video.own_expressions(),
         region=region,
-        notes=notes,
+        notes=notes + too_coarse(layout, size),
         resting_weights=resting,
     )
 
 
-def calmest_rest(video: TrackedVideo, landmarker: Path | None) -> Rest:
+def calmest_rest(video: TrackedVideo, landmarker: Path | None, size: int) -> Rest:
     """The face at rest, of the frame in which it does the least."""
     picture = video.picture(video.calmest())
     with FaceDetector(landmarker) as detector:
@@ -326,4 +365,4 @@ def calmest_rest(video: TrackedVideo, landmarker: Path | None) -> Rest:
     model = fit.mesh_model()
     weights, pose, error = fit.Fitter(model, video.track.identity).fit(model.choose(face.points))
     who = fit.Fit(video.track.identity, weights[None], [pose], np.array([error]))
-    return portraits(picture, face.points, who, 0)[1]
+    return portraits(picture, face.points, who, 0, size)[1]

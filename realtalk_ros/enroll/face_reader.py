@@ -17,8 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from realtalk_ros import onnx_session
-from realtalk_ros.enroll import fit, photo_to_avatar
+from realtalk_ros.contracts import CROP_SIZE
+from realtalk_ros.enroll import fit
 from realtalk_ros.enroll import mediapipe_points as table
+from realtalk_ros.enroll.layout import Layout
 from realtalk_ros.face_model import landmarks
 
 FILE = "face_reader.onnx"  # see training/face_reader/train.py
@@ -56,18 +58,16 @@ class FaceReader:
         return Reading((found - 0.5 - shift) @ np.linalg.inv(turn).T + 0.5, identity)
 
 
-def upright(mesh: np.ndarray) -> photo_to_avatar.Layout:
+def upright(mesh: np.ndarray) -> Layout:
     """The face's square (landmarks.level_square) by the mesh's points."""
     middle, side, across = landmarks.level_square(mesh[table.EYES], mesh[table.LIPS])
-    turn = (
-        photo_to_avatar.CROP / max(float(side), 1e-3) * np.array([across, (-across[1], across[0])])
-    )
-    shift = photo_to_avatar.CROP / 2 - turn @ middle
+    turn = CROP_SIZE / max(float(side), 1e-3) * np.array([across, (-across[1], across[0])])
+    shift = CROP_SIZE / 2 - turn @ middle
     shift = shift + turn @ (0.5, 0.5) - 0.5
-    return photo_to_avatar.Layout(
+    return Layout(
         np.column_stack([turn, shift]),
-        (photo_to_avatar.CROP, photo_to_avatar.CROP),
-        (0, 0, photo_to_avatar.CROP),
+        (CROP_SIZE, CROP_SIZE),
+        (0, 0, CROP_SIZE),
     )
 
 

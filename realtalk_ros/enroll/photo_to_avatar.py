@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """One picture of a face to an avatar's frames: laid out and gently turned.
 
-A frame is SIZE x SIZE and shows the face's square, CROP x CROP, where the default avatar has it;
-where the picture ends before, it is narrower and the square larger. The turned heads of the
-template frames are made by moving the picture's own pixels: triangles between landmarks, from where
-they are to where the 3D face model in another pose has them; what lies beyond the head stays where
-it is. How a mouth is brought to rest before: rest_expression.py. Which pictures are refused:
-photo_checks.py.
+A frame is as wide as it is high and shows the face's square, half as wide, where the default avatar
+has it; where the picture ends before, it is narrower and the square larger. However far a pixel is
+moved, it is sampled from the picture once (layout.py). The turned heads of the template frames are
+made by moving the picture's own pixels: triangles between landmarks, from where they are to where
+the 3D face model in another pose has them; what lies beyond the head stays where it is. How a mouth
+is brought to rest before: rest_expression.py. Which pictures are refused: photo_checks.py.
 """
 
 from __future__ import annotations
@@ -16,46 +16,25 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from realtalk_ros.avatar import image_decoding
 from realtalk_ros.contracts import CROP_SIZE as CROP
 from realtalk_ros.enroll import mediapipe_points as table
 from realtalk_ros.enroll.fit import Pose
+from realtalk_ros.enroll.layout import Layout, sample
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
 
-SIZE = 512
-SQUARE_CORNER = (128, 118)  # of the face's square in a frame
+SIZES = (512, 768, 1024)  # height of a frame, pixels; see lay_out
+SIZE = SIZES[0]
+SQUARE_CORNER = (128, 118)  # of the face's square in a frame of SIZE
 TEMPLATES = 24
-MAX_STEP = 0.33  # pixels a landmark moves from one template to the next: less than can be seen
+# Of the crop's pixels, by which a landmark moves from one template to the next: less than is seen.
+MAX_STEP = 0.33
 MAX_OUTSIDE = 0.06  # of the square's side that may lie beyond the picture's border
 STRAIGHTEN = np.radians(8.0)  # roll beyond which the picture is turned upright
 OPEN = 0.8  # jawOpen up to which the chin stays in the region
 SOFT = 5.0  # pixels, sd of the region's border
 NEAR = 0.02  # of the square's side: a landmark's error is that of its neighbours
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a picture becomes a frame."""
-
-    matrix: np.ndarray  # (2, 3), pixels of the picture to pixels of the frame
-    size: tuple[int, int]  # width, height
-    crop: tuple[int, int, int]  # x, y, side
-
-    def apply(self, picture: np.ndarray) -> np.ndarray:
-        shrinks = np.hypot(*self.matrix[0, :2]) < 1
-        if shrinks:  # warpAffine takes single pixels: without this, fine detail becomes noise
-            picture = cv2.GaussianBlur(picture, (0, 0), 0.4 / np.hypot(*self.matrix[0, :2]))
-        return cv2.warpAffine(
-            picture,
-            self.matrix,
-            self.size,
-            flags=cv2.INTER_CUBIC,
-            borderMode=cv2.BORDER_REFLECT_101,
-        )
-
-    def points(self, points: np.ndarray) -> np.ndarray:
-        """(..., 2) in the picture to the frame."""
-        return points @ self.matrix[:, :2].T + self.matrix[:, 2]
 
 
 def square(model: Pose, identity: np.ndarray) -> tuple[float, float, float]:
@@ -65,10 +44,14 @@ def square(model: Pose, identity: np.ndarray) -> tuple[float, float, float]:
 
 
 def lay_out(
-    picture: tuple[int, int], face: tuple[float, float, float], roll: float = 0.0
+    picture: tuple[int, int],
+    face: tuple[float, float, float],
+    roll: float = 0.0,
+    frame_size: int = SIZE,
 ) -> Layout:
     """For a picture of (width, height) whose face is at `face` (x, y, side), its head rolled by
-    `roll` rad. Raises RealTalkError where the picture cuts the face off."""
+    `roll` rad, in a frame of a height of `frame_size` pixels. Raises RealTalkError where the
+    picture cuts the face off."""
     (width, height), (x, y, side) = picture, face
     scale = CROP / side
     angle = -roll if abs(roll) > STRAIGHTEN else 0.0  # clockwise
@@ -94,9 +77,9 @@ def lay_out(
         for v, c in zip((right, bottom), SQUARE_CORNER, strict=True)
     )
     matrix[:, 2] -= x0, y0
-    # As high as frames are shown by default, so that they are scaled once.
-    more = SIZE / (y1 - y0)
-    size = 2 * round((x1 - x0) * more / 2), SIZE  # video codecs need even sides
+    # As high as frames are shown, so that they are scaled once.
+    more = frame_size / (y1 - y0)
+    size = 2 * round((x1 - x0) * more / 2), frame_size  # video codecs need even sides
     crop_x, crop_y, side = (
         round(v * more) for v in (SQUARE_CORNER[0] - x0, SQUARE_CORNER[1] - y0, CROP)
     )
@@ -170,8 +153,9 @@ class TriangleWarp:
         self._source = np.vstack([points, self._hair, self.still])
         self._triangles = Delaunay(self._source).simplices
 
-    def move(self, image: np.ndarray, shift: np.ndarray) -> np.ndarray:
-        """The frame with each point moved by `shift` (P, 2) pixels."""
+    def sampling_grid(self, shift: np.ndarray) -> np.ndarray:
+        """(height, width, 2) float32: where in the frame the pixels lie of the one in which each
+        point is moved by `shift` (P, 2) pixels."""
         hair = np.broadcast_to(0.5 * shift.mean(0), self._hair.shape)
         target = self._source + np.vstack([shift, hair, np.zeros_like(self.still)])
         width, height = self.size
@@ -192,7 +176,7 @@ class TriangleWarp:
         at_y = a[..., 0, 1] * columns + a[..., 1, 1] * rows + a[..., 2, 1]
         whole = (number >= 0) & fine[number]
         at_x, at_y = np.where(whole, at_x, columns), np.where(whole, at_y, rows)
-        return cv2.remap(image, at_x, at_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+        return np.stack([at_x, at_y], -1).astype(np.float32, copy=False)
 
 
 def thickness(corners: np.ndarray) -> np.ndarray:
@@ -206,28 +190,60 @@ def thickness(corners: np.ndarray) -> np.ndarray:
 class Portrait:
     """A face in a frame: everything in the frame's pixels."""
 
-    image: np.ndarray  # (height, width, 3) uint8 BGR
+    picture: np.ndarray  # that it is of
+    positions: np.ndarray  # (height, width, 2) float32, where in the picture the frame's pixels lie
+    image: np.ndarray  # (height, width, 3) uint8 BGR, the picture there
     layout: Layout
     points: np.ndarray  # (P, 2), where the landmarks are
     shape: np.ndarray  # (P, 3) cm, the same in the head's frame
     pose: Pose
+    painted: np.ndarray | None = None  # (height, width) uint8, how far the image is not a picture's
+
+    @classmethod
+    def of(
+        cls, picture: np.ndarray, layout: Layout, points: np.ndarray, shape: np.ndarray, pose: Pose
+    ) -> Portrait:
+        """A face as `picture` shows it."""
+        picture, layout = layout.reduced(picture)
+        positions = layout.positions()
+        image = sample(picture, positions, 1 / layout.scale)
+        return cls(picture, positions, image, layout=layout, points=points, shape=shape, pose=pose)
 
     def warp(self) -> TriangleWarp:
         return TriangleWarp(self.points, self.layout.size, self.layout.crop)
 
+    def moved(self, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The frame with each landmark moved by `shift` (P, 2) pixels, and its `positions`."""
+        return self.resampled(self.warp().sampling_grid(shift))
+
+    def resampled(self, sampling_grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The frame with its pixels taken from `sampling_grid` (height, width, 2), and its
+        `positions`. All but what was painted is sampled from the picture itself."""
+
+        def there(image: np.ndarray, method: int) -> np.ndarray:
+            border = cv2.BORDER_REFLECT_101
+            return cv2.remap(image, sampling_grid, np.empty(0), method, borderMode=border)
+
+        positions = there(self.positions, cv2.INTER_LINEAR)
+        image = sample(self.picture, positions, 1 / self.layout.scale)
+        if self.painted is not None:
+            share = there(self.painted, cv2.INTER_LINEAR).astype(np.float32) / 255
+            image = cv2.blendLinear(there(self.image, cv2.INTER_CUBIC), image, share, 1 - share)
+        return image, positions
+
     @property
     def crop(self) -> np.ndarray:
+        """(256, 256, 3): the face's square, as a reference picture is."""
         x, y, side = self.layout.crop
-        return self.image[y : y + side, x : x + side]
+        return image_decoding.to_square(self.image[y : y + side, x : x + side], CROP)
 
 
 def in_frame(pose: Pose, layout: Layout) -> Pose:
     """The same head as the frame shows it."""
-    scale = float(np.hypot(*layout.matrix[0, :2]))
     angle = float(np.arctan2(layout.matrix[1, 0], layout.matrix[0, 0]))
     x, y = layout.points(np.array([pose.x, pose.y]))
     roll = pose.roll + angle
-    return replace(pose, x=float(x), y=float(y), scale=pose.scale * scale, roll=roll)
+    return replace(pose, x=float(x), y=float(y), scale=pose.scale * layout.scale, roll=roll)
 
 
 def templates(
@@ -250,9 +266,11 @@ def templates(
         ]
 
     shifts = np.stack([pose.project(portrait.shape) - at for pose in path(1.0)])
-    scale = MAX_STEP / np.linalg.norm(np.diff(shifts, axis=0), axis=2).max()
+    step = MAX_STEP * portrait.layout.crop[2] / CROP
+    scale = step / np.linalg.norm(np.diff(shifts, axis=0), axis=2).max()
     warp = portrait.warp()
-    frames = [warp.move(portrait.image, pose.project(portrait.shape) - at) for pose in path(scale)]
+    grids = (warp.sampling_grid(pose.project(portrait.shape) - at) for pose in path(scale))
+    frames = [portrait.resampled(grid)[0] for grid in grids]
     return frames, np.stack([pose.project(points68) + off for pose in path(scale)])
 
 

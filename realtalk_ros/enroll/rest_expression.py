@@ -13,11 +13,14 @@ the lips meet, so that nothing of the mouth's inside is squeezed between them.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import ceil
 
 import cv2
 import numpy as np
 
+from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.enroll.fit import Model
+from realtalk_ros.enroll.layout import sample
 from realtalk_ros.enroll.photo_to_avatar import Portrait
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
@@ -39,6 +42,7 @@ UPPER_SHARE = 0.4  # of the gap, by which the upper lip comes down
 MAX_STRETCH = 1.25  # of the skin from nose to lip and from lip to chin
 MAX_THICKER = 1.15  # lips that become shorter become thicker
 SHADOW = np.array([0.5, 0.5, 0.38])  # how much darker it is where shut lips meet, BGR
+UNLIKE = 2  # grey levels
 GRID = 4  # pixels between the points at which a field is computed
 SMOOTHING = 0.5  # of the splines: landmarks of a tracker are no smoother
 # What parts the lips.
@@ -83,15 +87,32 @@ def bring_to_rest(
     shape = model.shape(identity, rest + eyes)
     shift = portrait.pose.project(shape) - portrait.pose.project(model.shape(identity, fitted))
     after = lips.shut(portrait.points + shift)
-    image = lips.shade(lips.move(portrait.image, after), after)
+    image, positions = lips.move(after)
+    image = lips.shade(image, after)
     parted = None
     if share := lips.too_far(after):
         parted = np.zeros(arkit.COUNT)
         parted[_PARTING] = share * kept[_PARTING]
         parted = with_opening(parted, share * lips.gap - PRESSED).astype(np.float32)
-    return Rest(
-        replace(portrait, image=image, points=after, shape=shape), rest.astype(np.float32), parted
+    portrait = replace(
+        portrait,
+        image=image,
+        positions=positions,
+        painted=unlike(image, portrait, positions),
+        points=after,
+        shape=shape,
     )
+    return Rest(portrait, rest.astype(np.float32), parted)
+
+
+def unlike(image: np.ndarray, portrait: Portrait, positions: np.ndarray) -> np.ndarray:
+    """(height, width) uint8: 255 where `image` is not the portrait's picture at `positions`, less
+    within a pixel of the crop around."""
+    plain = sample(portrait.picture, positions, 1 / portrait.layout.scale)
+    other = cv2.absdiff(image, plain).max(-1) > UNLIKE
+    side = 2 * ceil(portrait.layout.crop[2] / CROP_SIZE) + 1
+    grown = cv2.dilate(np.uint8(255) * other, np.ones((side, side), np.uint8))
+    return cv2.blur(grown, (side, side))
 
 
 def bounded(weights: np.ndarray) -> np.ndarray:
@@ -160,24 +181,23 @@ class Lips:
         # Lips that are hardly parted look as if they were not shut well.
         return max(shares) if max(shares) * self.gap > SHUT else 0.0
 
-    def move(self, image: np.ndarray, after: np.ndarray) -> np.ndarray:
+    def move(self, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The frame (height, width, 3) uint8 with the points at `after` (P, 2), where the lips
-        meet."""
+        meet, and its `positions`, those of the half that is seen more."""
         width, height = self._portrait.layout.size
         rows, columns = np.mgrid[:height, :width].astype(np.float32)
         source, meet = self._inset(), after[self._upper]
         # Beyond the corners the two halves, which are much the same there, pass into each other.
         soft = np.maximum(np.maximum(meet[0, 0] - columns, columns - meet[-1, 0]), 0) + 1
         above = np.clip(0.5 + (_curve(meet, columns[0]) - rows) / soft, 0, 1)[..., None]
-        out = np.zeros(image.shape, np.float32)
-        for half, share in ((1, above), (0, 1 - above)):  # each without the other lip
-            outer, inner, _ = self._halves[half]
-            kept = np.setdiff1d(np.arange(len(source)), np.r_[outer[1:-1], inner[1:-1]])
+        halves = []
+        for other in reversed(self._halves):  # each half without the other lip
+            kept = np.setdiff1d(np.arange(len(source)), np.r_[other[0][1:-1], other[1][1:-1]])
             field = self._field(source[kept], after[kept])
-            x, y = columns + field[..., 0], rows + field[..., 1]
-            border = cv2.BORDER_REFLECT_101
-            out += share * cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=border)
-        return np.rint(out).astype(np.uint8)
+            halves.append(self._portrait.resampled(np.stack([columns, rows], -1) + field))
+        (upper, upper_positions), (lower, lower_positions) = halves
+        image = np.rint(above * upper + (1 - above) * lower).astype(np.uint8)
+        return image, np.where(above > 0.5, upper_positions, lower_positions)
 
     def shade(self, image: np.ndarray, after: np.ndarray) -> np.ndarray:
         """The frame with a shadow where lips meet at `after` (P, 2) that were parted in the photo,

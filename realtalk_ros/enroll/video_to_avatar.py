@@ -14,6 +14,7 @@ from realtalk_ros.contracts import REFERENCE_FRAMES, REFERENCE_RATE
 from realtalk_ros.enroll import photo_to_avatar
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.enroll.fit import Pose
+from realtalk_ros.enroll.layout import Layout
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
@@ -100,12 +101,13 @@ class TrackedVideo:
     def picture(self, number: int) -> np.ndarray:
         return self.pictures([number])[number]
 
-    def templates(self, frames: range) -> tuple[list[np.ndarray], photo_to_avatar.Layout]:
-        """The frames as they are, laid out by the middle of where their faces are; and how."""
+    def templates(self, frames: range, size: int) -> tuple[list[np.ndarray], Layout]:
+        """The frames as they are, laid out at a height of `size` pixels by the middle of where
+        their faces are; and how."""
         found = self.pictures(frames)
         x, y, side = (float(v) for v in np.median(self.squares[frames], axis=0))
         roll = float(np.median(self.track.rotation[frames, 2]))
-        layout = photo_to_avatar.lay_out(found[frames[0]].shape[1::-1], (x, y, side), roll)
+        layout = photo_to_avatar.lay_out(found[frames[0]].shape[1::-1], (x, y, side), roll, size)
         return [layout.apply(found[k]) for k in frames], layout
 
     def references(self) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:

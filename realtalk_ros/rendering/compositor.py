@@ -2,13 +2,17 @@
 """A template and the networks' picture of the face to one image.
 
 The template, at the image's own resolution, is sampled once: a pixel's position in it comes from
-the head's rotation and from the face's own movement (lips, chin, lids, irises) together. The
-network's picture adds what no movement of the template's pixels can show. In the mouth it takes
-their place. Elsewhere only what is coarse in it is added (light, folds), so that fine detail stays
-as it is in the template.
+the head's rotation and from the face's own movement (lips, chin, irises) together. Lids that close
+show the template's eyes as they are when shut (eyelids.py). The network's picture adds what no
+movement of the template's pixels can show. In the mouth it takes their place. Elsewhere only what
+is coarse in it is added (light, folds), so that fine detail stays as it is in the template.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
 
 import cv2
 import numpy as np
@@ -18,16 +22,22 @@ from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.rendering.eyelids import ShutEyes
 from realtalk_ros.rendering.generator import GeneratedFace
 from realtalk_ros.rendering.head_motion import HeadMotion
-from realtalk_ros.rendering.moving_person import MAX_TRAVEL, MovingPerson
+from realtalk_ros.rendering.moving_person import MovingPerson
 
 FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam shows
+HALF = (CROP_SIZE // 2, CROP_SIZE // 2)  # at which what is coarse is found, pixels
+COARSE = (3, 3)  # two box filters of this, in pixels of HALF: what is finer comes from the template
 # In pixels of the networks' crop:
-COARSE = (7, 7)  # two box filters: what is finer comes from the template
 MOUTH_MARGIN = np.ones((5, 5), np.uint8)  # around the mouth's interior, that the network draws, too
 LID_MARGIN = np.ones((9, 9), np.uint8)  # around closing lids, of which it would draw the lashes
 FADE = (7, 7)  # box filter of the borders of both
-TURN_MARGIN = 16  # by which the rotation of the head may shift what is seen at a place
-INSIDE_FADE = (3, 3)  # of the mouth's interior, of which the template's own detail is no part
+INSIDE_FADE = (3, 3)  # of the mouth's interior, where nothing of the template is to be seen
+# In pixels of the image:
+STEP = 8  # between the places at which the head's movement is looked at
+STILL = 0.1  # movement that does not show
+ROWS = 64  # that are made at a time: what they take stays in the processor's cache
+
+Box = tuple[slice, slice]  # rows, columns
 
 
 class Compositor:
@@ -46,22 +56,8 @@ class Compositor:
             self._feather *= cv2.resize(avatar.region, (CROP_SIZE, CROP_SIZE))
         axis = np.arange(CROP_SIZE, dtype=np.float32)
         self._unmoved = np.stack(np.meshgrid(axis, axis), -1)
-        # Where the face may be when the head turns, in the region that moves.
-        rows, columns = self._head_motion.region
-        reach = round(MAX_TRAVEL * side)
-        top, left = max(rows.start, y - reach), max(columns.start, x - reach)
-        bottom, right = min(rows.stop, y + side + reach), min(columns.stop, x + side + reach)
-        top, bottom = top - rows.start, bottom - rows.start
-        left, right = left - columns.start, right - columns.start
-        self._face = (slice(top, bottom), slice(left, right))
-        self._memory = _Memory(bottom - top, right - left)
-        around = (
-            (slice(0, top), slice(None)),
-            (slice(bottom, None), slice(None)),
-            (slice(top, bottom), slice(0, left)),
-            (slice(top, bottom), slice(right, None)),
-        )
-        self._around = [moving for part in around for moving in self._head_motion.moving(part)]
+        self._memory = _Memory(size)
+        self._places = np.mgrid[: size[1] : STEP, : size[0] : STEP].astype(np.float32)
 
     def compose(
         self,
@@ -75,134 +71,210 @@ class Compositor:
         """A new image (height, width, 3) uint8: `template`, of the image's size and the avatar's
         `number`-th, with the face, and with the head rotated by `rotation` (3,) rad and the
         shoulders raised by `breath`, -1..1. Lids that close show what `shut` does."""
-        memory = self._memory
-        x, y = self._head_motion.sampling_grid(rotation, breath, number)
-        face_x, face_y = x[self._face], y[self._face]
-        left, top, side = self.crop
-        scale = CROP_SIZE / side
-        cv2.addWeighted(face_x, scale, face_x, 0, (0.5 - left) * scale - 0.5, dst=memory.crop_x)
-        cv2.addWeighted(face_y, scale, face_y, 0, (0.5 - top) * scale - 0.5, dst=memory.crop_y)
-        self._draw_layers(face)
-        for layer, seen in ((memory.moved, memory.moved_seen), (memory.added, memory.added_seen)):
-            cv2.remap(
-                layer,
-                memory.crop_x,
-                memory.crop_y,
-                cv2.INTER_LINEAR,
-                dst=seen,
-                borderMode=cv2.BORDER_CONSTANT,
-            )
+        grid = self._head_motion.sampling_grid(rotation, breath, number)
+        moving, near = self._boxes(*grid)
         image = template.copy()
-        region = image[self._head_motion.region]
-        for part in self._around:
-            if x[part].size:
-                cv2.remap(
-                    template,
-                    x[part],
-                    y[part],
+        with_alpha = cv2.cvtColor(template, cv2.COLOR_BGR2BGRA, dst=self._memory.template)
+        for beside in around(moving, near):
+            for part in self._head_motion.moving(beside):
+                turned = cv2.remap(
+                    with_alpha,
+                    grid[0][part],
+                    grid[1][part],
                     cv2.INTER_LINEAR,
-                    dst=region[part],
                     borderMode=cv2.BORDER_REPLICATE,
                 )
-        upright = (face_x.copy(), face_y.copy()) if shut else None
-        for channel, position in enumerate((face_x, face_y)):
-            movement = cv2.extractChannel(memory.moved_seen, channel, memory.movement)
-            cv2.scaleAdd(movement, 1 / scale, position, dst=position)
-        # Bicubic keeps the detail, and costs three times as much: the face is looked at.
-        cv2.remap(
-            template,
-            face_x,
-            face_y,
-            cv2.INTER_CUBIC,
-            dst=memory.warped,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        if shut and upright and face.lids is not None:
-            shut.paint(memory.warped, face.lids, (memory.crop_x, memory.crop_y), upright)
-        cv2.add(memory.warped, memory.added_seen, dst=region[self._face], dtype=cv2.CV_8U)
-        self._fill_mouth(face, region[self._face])
+                cv2.cvtColor(turned, cv2.COLOR_BGRA2BGR, dst=image[part])
+        self._draw_layers(face)
+        lids = face.lids if shut else None
+        for part in strips(near):
+            in_part = (grid[0][part], grid[1][part])
+            upright = (in_part[0].copy(), in_part[1].copy()) if lids is not None else None
+            seen = self._draw_template(template, in_part, image[part].shape)
+            if shut and upright and lids is not None:
+                shut.paint(seen.warped, lids, (seen.crop_x, seen.crop_y), upright)
+            self._add_layers(seen, image[part])
         self._head_motion.restore_background(image, template)
         return image
 
-    def _fill_mouth(self, face: GeneratedFace, image: np.ndarray) -> None:
-        """Replaces what is between the lips, in the part of the image in which the face is: nothing
-        of the template is to be seen there, such as the line where its lips meet."""
-        interior = cv2.extractChannel(face.mouth_interior, 0)
-        x, y, width, height = cv2.boundingRect(interior)
-        if not width:
-            return
-        # Where it may be in the image, however the head is rotated.
-        across, down = self._memory.crop_x, self._memory.crop_y
-        across_middle, down_middle = across[len(across) // 2], down[:, down.shape[1] // 2]
-        part = (
-            _between(down_middle, y - TURN_MARGIN, y + height + TURN_MARGIN),
-            _between(across_middle, x - TURN_MARGIN, x + width + TURN_MARGIN),
+    def _boxes(self, x: np.ndarray, y: np.ndarray) -> tuple[Box, Box]:
+        """Two parts of the image whose pixels lie at x and y in the picture of the upright head:
+        what moves with the head, and where the face's crop may be seen."""
+        movement = np.abs(y[::STEP, ::STEP] - self._places[0])
+        np.maximum(movement, np.abs(x[::STEP, ::STEP] - self._places[1]), out=movement)
+        rows, columns = bounding_box((movement > STILL).astype(np.uint8))
+        height, width = x.shape
+        moving = (
+            slice(STEP * max(rows.start - 1, 0), min(STEP * rows.stop, height)),
+            slice(STEP * max(columns.start - 1, 0), min(STEP * columns.stop, width)),
         )
-        across, down, image = across[part], down[part], image[part]
-        inside = cv2.multiply(cv2.blur(interior, INSIDE_FADE), self._memory.mask, dtype=cv2.CV_8U)
-        seen = cv2.remap(inside, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-        if not seen.any():  # in a small image it may lie between the pixels
-            return
-        box = bounding_box(seen)
-        picture = cv2.remap(face.image, across[box], down[box], cv2.INTER_LINEAR)
-        drawn = seen[box] * np.float32(1 / 255)
-        image[box] = cv2.blendLinear(picture, image[box], drawn, 1 - drawn)
+        left, top, side = self.crop
+        reach = ceil(movement.max())
+        face = (
+            slice(max(top - reach, 0), min(top + side + reach, height)),
+            slice(max(left - reach, 0), min(left + side + reach, width)),
+        )
+        return moving, face
+
+    def _draw_template(
+        self, template: np.ndarray, grid: tuple[np.ndarray, np.ndarray], shape: tuple[int, ...]
+    ) -> _Seen:
+        """What is seen in a part of the image, (height, width, 3), whose pixels lie at `grid`, x
+        and y, in the picture of the upright head: the template with the face's own movement, to
+        which `grid` is changed."""
+        seen = self._memory.part(*shape[:2])
+        *corner, side = self.crop
+        scale = CROP_SIZE / side
+        places = seen.crop_x, seen.crop_y
+        for position, start, place in zip(grid, corner, places, strict=True):
+            cv2.addWeighted(position, scale, position, 0, (0.5 - start) * scale - 0.5, dst=place)
+        for position, movement in zip(grid, self._memory.movement, strict=True):
+            cv2.scaleAdd(seen.turned(movement, seen.movement), 1 / scale, position, dst=position)
+        # Bicubic keeps the detail, and costs three times as much: the face is looked at. Floats are
+        # sampled faster than bytes.
+        low, high, _, _ = cv2.minMaxLoc(grid[1])
+        top = int(np.clip(low - 1, 0, len(template) - 1))
+        source = self._memory.floats(template[top : max(ceil(high) + 3, top + 1)])
+        np.subtract(grid[1], np.float32(top), out=grid[1])
+        cv2.remap(source, *grid, cv2.INTER_CUBIC, dst=seen.warped, borderMode=cv2.BORDER_REPLICATE)
+        return seen
+
+    def _add_layers(self, seen: _Seen, out: np.ndarray) -> None:
+        """What is seen in a part of the image, with what the network adds to it."""
+        added = seen.turned(self._memory.added, seen.added)
+        if self._memory.open:
+            box = bounding_box((added[..., 3] > 0).astype(np.uint8))
+            seen.warped[box] *= 1 - added[box][..., 3:]
+        cv2.cvtColor(added, cv2.COLOR_BGRA2BGR, dst=seen.colours)
+        cv2.add(seen.warped, seen.colours, dst=out, dtype=cv2.CV_8U)
 
     def _draw_layers(self, face: GeneratedFace) -> None:
-        """Of the upright face's crop, into the memory: `moved`, the movement of the template's
-        pixels, and `added`, what is added to them."""
+        """Of the upright face's crop, into the memory: `movement`, that of the template's pixels,
+        and `added`, what is added to them, with the share of them that it replaces."""
         memory = self._memory
-        added = memory.added
-        cv2.subtract(face.image, face.warped_template, dst=added, dtype=cv2.CV_32F)
-        cv2.blur(added, COARSE, dst=memory.blurred)
-        cv2.blur(memory.blurred, COARSE, dst=added)
-        interior = cv2.extractChannel(face.mouth_interior, 0)
-        drawn = cv2.blur(cv2.dilate(interior, MOUTH_MARGIN), FADE)
-        if drawn.any():
-            box = bounding_box(drawn)
-            added[box] += share(drawn[box]) * (
-                face.image[box].astype(np.float32) - face.own_pixels(box) - added[box]
-            )
+        mask = cv2.multiply(face.mask, self._feather, dst=memory.mask)
+        cv2.subtract(face.sampling_grid, self._unmoved, dst=memory.both)
+        for movement in cv2.split(memory.both, memory.movement):
+            cv2.multiply(movement, mask, dst=movement)
+        layers = self._coarse_difference(face, mask)
+        added = layers[..., :3]
         if face.lids is not None:
-            lids = cv2.bitwise_and(cv2.extractChannel(face.lids, 0), cv2.bitwise_not(drawn))
-            lids = cv2.blur(cv2.dilate(lids, LID_MARGIN), FADE)
-            box = bounding_box(lids)
-            added[box] *= 1 - share(lids[box])
-        mask = cv2.multiply(face.mask, self._feather, memory.mask)
-        cv2.subtract(face.sampling_grid, self._unmoved, dst=memory.moved)
-        cv2.multiply(memory.moved, cv2.merge([mask] * 2, memory.mask_2), dst=memory.moved)
-        cv2.multiply(added, cv2.merge([mask] * 3, memory.mask_3), dst=added)
+            box, weight = soft(cv2.extractChannel(face.lids, 0), LID_MARGIN)
+            added[box] *= 1 - weight
+        interior = cv2.extractChannel(face.mouth_interior, 0)
+        box, weight = soft(interior, MOUTH_MARGIN)
+        memory.open = bool(weight.size)
+        if memory.open:
+            within = mask[box][..., None]
+            drawn = face.image[box].astype(np.float32)
+            added[box] += weight * (within * (drawn - face.own_pixels(box)) - added[box])
+            inside = within * share(cv2.blur(interior, INSIDE_FADE)[box])
+            layers[(*box, slice(3, 4))] = inside
+            added[box] += inside * (drawn - added[box])
+
+    def _coarse_difference(self, face: GeneratedFace, mask: np.ndarray) -> np.ndarray:
+        """(256, 256, 4) float32: what the network has changed, less what is fine in it; and 0."""
+        drawn, warped, mask = (
+            cv2.resize(image, HALF, interpolation=cv2.INTER_AREA)
+            for image in (face.image, face.warped_template, mask)
+        )
+        drawn, warped = (cv2.cvtColor(image, cv2.COLOR_BGR2BGRA) for image in (drawn, warped))
+        coarse = cv2.blur(cv2.subtract(drawn, warped, dtype=cv2.CV_32F), COARSE)
+        coarse = cv2.blur(coarse, COARSE)
+        coarse = np.multiply(coarse, mask[..., None])
+        return cv2.resize(coarse, (CROP_SIZE, CROP_SIZE), dst=self._memory.added)
 
 
 class _Memory:
     """Arrays that every image overwrites: to allocate them anew takes as long as to fill them.
 
-    float32. Of the networks' crop, and (`..._seen`, `crop_x`, `crop_y`) of the part of the image
-    in which the face is, (height, width).
+    All are float32. Some are of the networks' crop; `seen` are of an image of `size` (width,
+    height). OpenCV samples arrays of one or four channels twice as fast as those of
+    two or three.
     """
 
-    def __init__(self, height: int, width: int):
+    def __init__(self, size: tuple[int, int]):
         def floats(*shape: int) -> np.ndarray:
             return np.zeros(shape, np.float32)
 
         crop = CROP_SIZE, CROP_SIZE
-        self.mask, self.moved, self.mask_2 = (floats(*crop, *n) for n in ((), (2,), (2,)))
-        self.added, self.blurred, self.mask_3 = (floats(*crop, 3) for _ in range(3))
-        self.crop_x, self.crop_y, self.movement = (floats(height, width) for _ in range(3))
-        self.moved_seen, self.added_seen = floats(height, width, 2), floats(height, width, 3)
-        self.warped = np.zeros((height, width, 3), np.uint8)
+        self.mask, self.movement = floats(*crop), [floats(*crop), floats(*crop)]
+        self.both, self.added = (floats(*crop, n) for n in (2, 4))
+        self._seen = [floats(ROWS, size[0], *more) for more in ((), (), (), (4,), (3,), (3,))]
+        self._source = floats(0)
+        self.template = np.zeros((size[1], size[0], 4), np.uint8)
+        self.open = False  # whether the mouth's interior is seen
+
+    def part(self, height: int, width: int) -> _Seen:
+        """Arrays for a part of the region."""
+        return _Seen(*(array[:height, :width] for array in self._seen))
+
+    def floats(self, image: np.ndarray) -> np.ndarray:
+        """The image as float32."""
+        if len(self._source) < len(image) or self._source.shape[1:] != image.shape[1:]:
+            self._source = np.zeros(image.shape, np.float32)
+        source = self._source[: len(image)]
+        source[:] = image
+        return source
 
 
-def _between(positions: np.ndarray, least: float, most: float) -> slice:
-    """The indices of rising positions that lie between two."""
-    first, last = np.searchsorted(positions, (least, most))
-    return slice(int(first), int(last))
+@dataclass(frozen=True)
+class _Seen:
+    crop_x: np.ndarray  # where in the crop a pixel lies
+    crop_y: np.ndarray
+    movement: np.ndarray
+    added: np.ndarray  # (height, width, 4), with the share of `warped` that it replaces
+    colours: np.ndarray  # (height, width, 3)
+    warped: np.ndarray  # (height, width, 3)
+
+    def turned(self, layer: np.ndarray, to: np.ndarray) -> np.ndarray:
+        """A layer of the crop, as it is seen here."""
+        places, border = (self.crop_x, self.crop_y), cv2.BORDER_CONSTANT
+        return cv2.remap(layer, *places, cv2.INTER_LINEAR, dst=to, borderMode=border)
 
 
-def bounding_box(levels: np.ndarray) -> tuple[slice, slice]:
+def strips(box: Box) -> Iterator[Box]:
+    """The box in parts of at most ROWS rows."""
+    rows, columns = box
+    for start in range(rows.start, rows.stop, ROWS):
+        yield slice(start, min(start + ROWS, rows.stop)), columns
+
+
+def around(outer: Box, inner: Box) -> Iterator[Box]:
+    """The parts of a box beside another one: above, below, left and right of it."""
+    (top, bottom), (left, right) = ((part.start, part.stop) for part in outer)
+    rows, columns = (
+        (min(max(part.start, low), high), min(max(part.stop, low), high))
+        for part, low, high in zip(inner, (top, left), (bottom, right), strict=True)
+    )
+    for part in (
+        (slice(top, rows[0]), slice(left, right)),
+        (slice(rows[1], bottom), slice(left, right)),
+        (slice(*rows), slice(left, columns[0])),
+        (slice(*rows), slice(columns[1], right)),
+    ):
+        if all(side.start < side.stop for side in part):
+            yield part
+
+
+def bounding_box(levels: np.ndarray) -> Box:
     """Rows and columns of what is not 0."""
     x, y, width, height = cv2.boundingRect(levels)
     return slice(y, y + height), slice(x, x + width)
+
+
+def soft(levels: np.ndarray, margin: np.ndarray) -> tuple[Box, np.ndarray]:
+    """What is not 0 in `levels` (H, W) uint8, with a margin (a kernel of OpenCV's `dilate`) and a
+    soft border: its box, and in this (h, w, 1) float32 0..1."""
+    rows, columns = bounding_box(levels)
+    if rows.start == rows.stop:
+        return (rows, columns), np.zeros((0, 0, 1), np.float32)
+    more = len(margin) // 2 + FADE[0] // 2
+    box = (
+        slice(max(rows.start - more, 0), rows.stop + more),
+        slice(max(columns.start - more, 0), columns.stop + more),
+    )
+    return box, share(cv2.blur(cv2.dilate(levels[box], margin), FADE))
 
 
 def share(levels: np.ndarray) -> np.ndarray:

@@ -57,9 +57,9 @@ class ShutEyes:
     def paint(
         self, image: np.ndarray, layers: np.ndarray, crop: Positions, template: Positions
     ) -> None:
-        """Paints the lids over `image` (H, W, 3) uint8. layers (S, S, 2) uint8 of the face's crop:
-        `ClosingLid.layers`. crop, template: where the pixels of `image` lie in
-        the crop and in the template."""
+        """Paints the lids over `image` (H, W, 3) float32. layers (S, S, 2) uint8 of the face's
+        crop: `ClosingLid.layers`. crop, template: where the pixels of `image` lie in the crop and
+        in the template."""
         x, y, width, height = cv2.boundingRect(cv2.max(*cv2.split(layers)))
         inside = cv2.bitwise_and(
             cv2.inRange(crop[0], x - 1.0, float(x + width)),
@@ -79,8 +79,8 @@ class ShutEyes:
             borderMode=cv2.BORDER_REPLICATE,
         )
         part = image[box]
-        painted = part + cover[..., None] * (skin - part.astype(np.float32))
-        image[box] = painted * (1 - self.lashes * lashes)[..., None] + 0.5
+        painted = part + cover[..., None] * (skin - part)
+        image[box] = painted * (1 - self.lashes * lashes)[..., None]
 
 
 def shut_eyes(

@@ -374,10 +374,10 @@ def warp(
 ) -> np.ndarray:
     """A template's crop (S, S, 3) uint8 sampled at `sampling_grid` (S, S, 2) float32 pixels.
     Written to `out` if that is given."""
+    # Of bytes, OpenCV samples three channels faster by positions of 1/32 pixel.
     return cv2.remap(
         template,
-        sampling_grid,
-        NO_MAP,
+        *cv2.convertMaps(sampling_grid, NO_MAP, cv2.CV_16SC2),
         cv2.INTER_LINEAR,
         dst=out,
         borderMode=cv2.BORDER_REPLICATE,
@@ -399,6 +399,8 @@ def space_to_depth(image: np.ndarray, out: np.ndarray) -> np.ndarray:
 def depth_to_space(planes: np.ndarray, out: np.ndarray) -> np.ndarray:
     """The inverse of `space_to_depth`: (12, S/2, S/2) -> `out` (S, S, 3), which is returned."""
     half = planes.shape[-1]
-    squares = planes.reshape(3, 2, 2, half, half).transpose(3, 1, 4, 2, 0)
-    out.reshape(squares.shape)[:] = squares
+    squares = planes.reshape(3, 2, 2, half, half)
+    for row in (0, 1):  # merged, two pixels side by side are six channels
+        pairs = cv2.merge([squares[k, row, column] for column in (0, 1) for k in range(3)])
+        out[row::2] = pairs.reshape(half, 2 * half, 3)
     return out

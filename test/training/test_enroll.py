@@ -9,6 +9,7 @@ import sys
 import types
 import zlib
 from contextlib import ExitStack
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -255,6 +256,66 @@ def test_a_drawn_face_becomes_an_avatar(drawing, tmp_path, capsys):
     assert 0 < steps.max() < 3 and np.abs(moving[0] - moving[-1]).mean() > steps.mean()
     assert np.abs(moving[:, :20] - moving[0, :20]).max() <= 6  # JPEG
     assert FaceRenderer(avatar).render(weights(jawOpen=0.5), 3).shape == avatar.templates.shape[1:]
+
+
+def texture(picture, rows):
+    """The picture with fine detail: stripes across, `rows` pixels apart."""
+    lines = 40 * np.sin(2 * np.pi * np.arange(len(picture)) / rows)
+    return np.clip(picture + lines[:, None, None], 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("size, zoom", [(512, 1), (512, 2.4), (512, 6), (768, 1)])
+def test_the_detail_of_the_picture_reaches_the_avatar(drawing, tmp_path, size, zoom):
+    """Stripes 4 pixels of the avatar apart are as strong in it as in the picture, and what is too
+    fine for it has become even, not noise."""
+    file = tmp_path / "face.png"
+    picture = cv2.resize(cv2.imread(str(file)), None, fx=zoom, fy=zoom)
+    points = {name: [x * zoom, y * zoom] for name, (x, y) in POINTS.items()}
+    (tmp_path / "points.yaml").write_text(yaml.safe_dump(points))
+    made = {}
+    for name, apart in (("plain", 1e9), ("ann", 4), ("fine", 1.6))[: 3 if zoom > 2 else 2]:
+        scale = 600 * zoom / size  # pixels of the picture for one of the avatar
+        cv2.imwrite(str(file), texture(picture, apart * scale))
+        drawing[drawing.index("--name") + 1] = name
+        assert main([*drawing, "--size", str(size)]) == 0
+        made[name] = Avatar.load(tmp_path / name)
+    side = made["ann"].crop[2]
+    assert made["ann"].size[1] == size and made["ann"].metadata["size"][1] == size
+    assert made["ann"].reference_image.shape == (256, 256, 3)
+    contrast = {}
+    for name in set(made) - {"plain"}:
+        changed = made[name].templates[12].astype(int) - made["plain"].templates[12]
+        x, y, _ = made[name].crop
+        at = slice(y + side // 2, y + 3 * side // 4), slice(x + side // 4, x + 3 * side // 4)
+        contrast[name] = changed[at].std()
+    assert 0.8 < contrast["ann"] / (40 / 2**0.5) < 1.15
+    assert zoom < 2 or contrast["fine"] < 5
+    FaceRenderer(made["ann"], size).render(weights(jawOpen=0.3), 0)
+
+
+def test_a_picture_with_fewer_pixels_than_asked_is_said(drawing, tmp_path, capsys):
+    assert main([*drawing, "--size", "1024"]) == 0
+    assert "400 pixels wide in the picture and 683 in the avatar" in capsys.readouterr().out
+    drawing[drawing.index("ann")] = "eve"
+    assert main(drawing) == 0
+    assert "pixels wide in the picture" not in capsys.readouterr().out
+
+
+def test_a_picture_is_sampled_once_however_its_pixels_are_moved():
+    """Moved there and back by half a pixel, nothing of it is lost."""
+    picture = np.random.default_rng(0).integers(0, 255, (512, 512, 3), np.uint8)
+    layout = photo_to_avatar.Layout(np.eye(2, 3), (512, 512), (128, 118, 256))
+    x, y = np.meshgrid(np.linspace(140, 370, 8), np.linspace(130, 360, 8))
+    points = np.stack([x, y], -1).reshape(-1, 2)
+    shown = photo_to_avatar.Portrait.of(
+        picture, layout, points, np.zeros((64, 3)), fit.Pose(0.0, 0.0, 0.0, 256.0, 246.0, 12.9)
+    )
+    shift = np.full_like(points, 0.5)
+    image, positions = shown.moved(shift)
+    back = replace(shown, image=image, positions=positions, points=points + shift)
+    image, _ = back.moved(-shift)
+    middle = slice(160, 330), slice(160, 330)
+    assert np.abs(image[middle].astype(int) - picture[middle]).mean() < 1
 
 
 def test_an_avatar_is_whole_or_not_there(drawing, tmp_path, capsys, monkeypatch):
