@@ -15,9 +15,9 @@ import numpy as np
 import yaml
 
 from realtalk_ros.avatar import provenance
-from realtalk_ros.avatar.avatar import MAX_NAME, can_be_folder
+from realtalk_ros.avatar.avatar import MAX_NAME, Avatar, can_be_folder
 from realtalk_ros.commands.track import follow, open_video, require_scipy
-from realtalk_ros.enroll import fit, photo_to_avatar
+from realtalk_ros.enroll import fit, native_output, photo_to_avatar
 from realtalk_ros.enroll.avatar_writer import Enrolment, write_folder
 from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.enroll.face_reader import FaceReader, refine_identity
@@ -34,6 +34,8 @@ from realtalk_ros.enroll.photo_to_avatar import Portrait
 from realtalk_ros.enroll.video_to_avatar import TrackedVideo
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
+from realtalk_ros.output import contact_sheet
+from realtalk_ros.rendering.face_renderer import FaceRenderer
 
 MAX_SOURCE = 8 * 2**30  # bytes of a video
 MAX_SECONDS = 60.0  # of a video that are looked at
@@ -82,27 +84,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="face_landmarker.task, for MediaPipe without a model",
     )
+    parser.add_argument("--verbose", action="store_true", help="show what MediaPipe logs, too")
 
 
 def run(args: argparse.Namespace) -> None:
     target = check(args)
     require_scipy()
     source = args.image or args.video
-    if args.video:
-        made = from_video(args.video, args.landmarker, args.silent)
-    else:
-        picture = read_picture(args.image)
-        if args.landmarks:
-            made = from_points(picture, read_landmarks(args.landmarks, picture.shape[1::-1]))
-        else:
-            made = from_picture(picture, args.image, args.landmarker)
-    write_folder(target, made, args.name, args.consent.strip(), source)
+    with native_output.hidden(args.verbose):
+        made = enrolled(args)
+        write_folder(target, made, args.name, args.consent.strip(), source)
     for note in made.notes:
         print(f"note: {note}")
     print(
         f"{target}: {len(made.templates)} templates, {len(made.references)} references; "
         f"try: realtalk speak --avatar {target} --text Hello --out hello.mp4"
     )
+    print(f"{write_contact_sheet(target)}: look whether it is like the person")
+
+
+def enrolled(args: argparse.Namespace) -> Enrolment:
+    """What the command line asks for. Raises RealTalkError."""
+    if args.video:
+        return from_video(args.video, args.landmarker, args.silent)
+    picture = read_picture(args.image)
+    if args.landmarks:
+        return from_points(picture, read_landmarks(args.landmarks, picture.shape[1::-1]))
+    return from_picture(picture, args.image, args.landmarker)
+
+
+def write_contact_sheet(target: Path) -> Path:
+    """Pictures of the avatar in the folder `target`, beside it. Returns where they are."""
+    avatar = Avatar.load(target)
+    cells = contact_sheet.faces(FaceRenderer(avatar, avatar.size[1]), contact_sheet.ENROLMENT)
+    picture = contact_sheet.labelled(cells, contact_sheet.ENROLMENT, len(cells))
+    path = target.with_name(f"{target.name}-faces.jpg")
+    provenance.write_picture(path, picture, avatar.provenance)
+    return path
 
 
 def check(args: argparse.Namespace) -> Path:

@@ -8,14 +8,12 @@
 MediaPipe (Apache-2.0) is not part of this package: its extra `enroll` brings the last version whose
 wheels carry the model (0.10.21: Python up to 3.12, numpy below 2). Later ones need a
 `face_landmarker.task`, which can be downloaded from Google; it also gives ARKit weights.
+
+What it logs to stderr meanwhile is of no use to most users: native_output.py hides it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,12 +68,10 @@ class FaceDetector:
         self.video = video
         self._mesh: Any = None
         self._task: Any = None
-        self._logs = True  # MediaPipe, to stderr, until it has found its first face
         if landmarker is not None and not Path(landmarker).is_file():
             raise RealTalkError(f"--landmarker {landmarker} is no file: download {TASK_URL}")
         try:
-            with _silence():
-                import mediapipe
+            import mediapipe
         except ImportError as error:
             raise RealTalkError(
                 f"finding a face {install_hints.what_is_missing('mediapipe', 'enroll')}; or give "
@@ -85,19 +81,16 @@ class FaceDetector:
             self._open_task(mediapipe, Path(landmarker), max_faces)
         else:
             self._open_mesh(mediapipe, max_faces)
-        # The first run: its threads log what they log, and are silenced.
-        self._look(np.zeros((48, 64, 3), np.uint8))
 
     def _open_mesh(self, mediapipe: Any, max_faces: int) -> None:
         try:
-            with _silence():
-                self._mesh = mediapipe.solutions.face_mesh.FaceMesh(
-                    static_image_mode=not self.video,
-                    max_num_faces=max_faces,
-                    refine_landmarks=True,
-                    min_detection_confidence=CONFIDENCE,
-                    min_tracking_confidence=CONFIDENCE,
-                )
+            self._mesh = mediapipe.solutions.face_mesh.FaceMesh(
+                static_image_mode=not self.video,
+                max_num_faces=max_faces,
+                refine_landmarks=True,
+                min_detection_confidence=CONFIDENCE,
+                min_tracking_confidence=CONFIDENCE,
+            )
         except (AttributeError, ImportError, OSError, RuntimeError, ValueError) as error:
             raise RealTalkError(
                 f"MediaPipe {getattr(mediapipe, '__version__', '')} carries no face model: "
@@ -126,21 +119,13 @@ class FaceDetector:
 
     def find(self, image: np.ndarray) -> list[DetectedFace]:
         """Faces in a uint8 BGR picture (height, width, 3), largest first."""
-        faces = self._look(image)
+        faces = self._run(image)
         if not faces and not self.video:
             for parts in PARTS:
                 faces = self._in_parts(image, parts)
                 if faces:
                     break
         return sorted(faces, key=lambda face: -face.size)
-
-    def _look(self, image: np.ndarray) -> list[DetectedFace]:
-        if not self._logs:
-            return self._run(image)
-        with _silence():
-            faces = self._run(image)
-        self._logs = not faces
-        return faces
 
     def _run(self, image: np.ndarray) -> list[DetectedFace]:
         height, width = image.shape[:2]
@@ -171,7 +156,7 @@ class FaceDetector:
             for column in range(parts):
                 y, x = row * tall // 2, column * wide // 2
                 part = np.ascontiguousarray(image[y : y + tall, x : x + wide])
-                for found in self._look(part):
+                for found in self._run(part):
                     shift = np.array([x, y], np.float32)
                     face = DetectedFace(found.points + shift, found.blendshapes)
                     if all(np.hypot(*(face.centre - f.centre)) > f.size / 2 for f in faces):
@@ -188,20 +173,6 @@ class FaceDetector:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Hides what MediaPipe's C++ part logs about delegates and signatures."""
-    sys.stderr.flush()
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
 
 
 def _points(marks: Any) -> np.ndarray:

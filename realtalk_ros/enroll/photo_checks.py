@@ -9,7 +9,7 @@ import numpy as np
 
 from realtalk_ros.avatar import image_decoding
 from realtalk_ros.enroll import fit
-from realtalk_ros.enroll.face_detector import DetectedFace
+from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
 from realtalk_ros.errors import RealTalkError
 
 MAX_PIXELS = 64_000_000  # of a photo
@@ -37,6 +37,13 @@ def read_picture(path: Path) -> np.ndarray:
     if picture is None:
         raise RealTalkError(f"{path} is damaged: it cannot be decoded")
     return picture
+
+
+def find_face(
+    detector: FaceDetector, picture: np.ndarray, where: str
+) -> tuple[np.ndarray, DetectedFace]:
+    """The one face that an avatar can be made of, and the picture. Raises RealTalkError."""
+    return picture, one_face(detector.find(picture), where)
 
 
 def one_face(faces: list[DetectedFace], where: str) -> DetectedFace:
