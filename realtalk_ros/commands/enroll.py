@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,15 @@ from realtalk_ros.avatar import provenance
 from realtalk_ros.avatar.avatar import MAX_NAME, Avatar, can_be_folder
 from realtalk_ros.commands.track import follow, open_video, require_scipy
 from realtalk_ros.enroll import fit, native_output, photo_to_avatar
+from realtalk_ros.enroll.appearance_checks import LevelFace, check_appearance, is_human
 from realtalk_ros.enroll.avatar_writer import Enrolment, write_folder
-from realtalk_ros.enroll.face_detector import FaceDetector
-from realtalk_ros.enroll.face_reader import FaceReader, refine_identity
+from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
+from realtalk_ros.enroll.face_reader import FaceReader, Reading, reading_distance, refine_identity
 from realtalk_ros.enroll.photo_checks import (
     MAX_ROLL,
     MIN_FACE,
     check_pose,
+    find_face,
     no_upright_face,
     one_face,
     read_picture,
@@ -39,6 +42,7 @@ from realtalk_ros.rendering.face_renderer import FaceRenderer
 
 MAX_SOURCE = 8 * 2**30  # bytes of a video
 MAX_SECONDS = 60.0  # of a video that are looked at
+MAX_FACES = 4  # that are looked for in a photo: some may be none
 MAX_CHANGE = 0.03  # of the crop's side, between two looks at one face
 
 
@@ -150,27 +154,48 @@ def check(args: argparse.Namespace) -> Path:
     return target
 
 
+@dataclass(frozen=True)
+class ExaminedPhoto:
+    """A photo that an avatar can be made of, and what was found in it."""
+
+    picture: np.ndarray  # (height, width, 3) uint8 BGR, with room around the face
+    face: DetectedFace
+    who: fit.Fit  # of this one picture
+    reading: Reading
+    notes: list[str]  # for the user
+
+
+def examine(detector: FaceDetector, picture: np.ndarray, where: str) -> ExaminedPhoto:
+    """Raises RealTalkError for a photo that no avatar can be made of."""
+    picture, face = find_face(detector, picture, where)
+    mesh = fit.mesh_model().choose(face.points[None])
+    who = fit.fit(fit.mesh_model(), mesh)
+    check_pose(who.poses[0], float(who.error[0]), where)
+    reading = FaceReader().read(picture, mesh[0])
+    level = LevelFace.of(picture, face)
+    human = is_human(detector.score(level.image), reading_distance(who, 0, reading))
+    notes = check_appearance(level, who.weights[0], human, where)
+    return ExaminedPhoto(picture, face, who, reading, notes)
+
+
 def from_picture(picture: np.ndarray, where: Path | str, landmarker: Path | None) -> Enrolment:
     """Of a photo, by the tracker. Raises RealTalkError."""
     model = fit.mesh_model()
-    with FaceDetector(landmarker) as detector:
-        face = one_face(detector.find(picture), str(where))
-        mesh = model.choose(face.points[None])
-        who = fit.fit(model, mesh)
-        check_pose(who.poses[0], float(who.error[0]), str(where))
-        shown, rest = portraits(picture, face.points, who, 0)
+    with FaceDetector(landmarker, max_faces=MAX_FACES) as detector:
+        photo = examine(detector, picture, str(where))
+        who, notes = photo.who, photo.notes
+        shown, rest = portraits(photo.picture, photo.face.points, who, 0)
         # Seen again, larger and upright: what is there only at first sight is no face, or lies on
         # its head.
         again = detector.find(shown.image)
     off = model.choose(again[0].points) - shown.points if again else np.inf
     if not np.median(np.abs(off)) < MAX_CHANGE * photo_to_avatar.CROP:
         raise no_upright_face(str(where))
-    identity = refine_identity(who, [FaceReader().read(picture, mesh[0])])
+    identity = refine_identity(who, [photo.reading])
     references, weights, crop = [shown.crop], [who.weights[0]], shown.layout.crop
     if np.linalg.norm(shown.points - rest.points, axis=1).max() > 4:  # pixels: it is another mouth
         references.append(rest.crop)
         weights.append(np.zeros(arkit.COUNT, np.float32))
-    notes = []
     if photo_to_avatar.square(who.poses[0], who.identity)[2] < 0.75 * photo_to_avatar.CROP:
         notes.append("the face is smaller than the avatar's, which will be soft")
     templates, landmarks = photo_to_avatar.templates(rest, resting_landmarks(who.identity))

@@ -44,7 +44,7 @@ from realtalk_ros.stream_types import Chunk
 REST, BLINK = arkit.weights(), arkit.weights(eyeBlink=1.0)
 CLIP = Path(__file__).parents[1] / "data" / "speech_sample.wav"
 SECONDS, FPS = 6.0, 10.0  # of speech that are looked at
-SILENT_FRAMES, SILENT_FPS = 25, 25.0
+SILENT_FRAMES, SILENT_FPS, SILENT_START = 25, 25.0, 2.0  # s: the head then moves fastest
 EMBEDDED = 4  # frames of speech whose identity is measured
 AWAKE = 0.15  # eyeBlink below which the eyes are open
 UPPER, LOWER = 62, 66  # of the 68 landmarks: the middle of the inner lips
@@ -238,7 +238,7 @@ def jitter(renderer: FaceRenderer) -> float:
     x, y, side = (round(value * scale) for value in renderer.avatar.crop)
     idle, frames = Idle(), []
     for number in range(SILENT_FRAMES):
-        template = idle.template(number / SILENT_FPS, renderer.template_count)
+        template = idle.template(SILENT_START + number / SILENT_FPS, renderer.template_count)
         image = renderer.render(REST, template)
         frames.append(image[y : y + side, x : x + side].astype(np.int16))
     return float(np.mean([np.abs(b - a).mean() for a, b in itertools.pairwise(frames)]))

@@ -14,7 +14,7 @@ What it logs to stderr meanwhile is of no use to most users: native_output.py hi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ TASK_URL = (
     "face_landmarker.task"
 )
 CONFIDENCE = 0.5
+LEAST = 0.1  # of a score that is told; less is 0
 # The detector misses faces that take less than some sixth of a picture: those are looked for in
 # parts of it, so many along each side, that overlap by half.
 PARTS = (2, 4, 8)
@@ -68,6 +69,7 @@ class FaceDetector:
         self.video = video
         self._mesh: Any = None
         self._task: Any = None
+        self._detection: Any = None
         if landmarker is not None and not Path(landmarker).is_file():
             raise RealTalkError(f"--landmarker {landmarker} is no file: download {TASK_URL}")
         try:
@@ -91,6 +93,10 @@ class FaceDetector:
                 min_detection_confidence=CONFIDENCE,
                 min_tracking_confidence=CONFIDENCE,
             )
+            if not self.video:
+                self._detection = mediapipe.solutions.face_detection.FaceDetection(
+                    min_detection_confidence=LEAST
+                )
         except (AttributeError, ImportError, OSError, RuntimeError, ValueError) as error:
             raise RealTalkError(
                 f"MediaPipe {getattr(mediapipe, '__version__', '')} carries no face model: "
@@ -121,7 +127,8 @@ class FaceDetector:
         """Faces in a uint8 BGR picture (height, width, 3), largest first."""
         faces = self._run(image)
         if not faces and not self.video:
-            for parts in PARTS:
+            faces = self._in_border(image)
+            for parts in () if faces else PARTS:
                 faces = self._in_parts(image, parts)
                 if faces:
                     break
@@ -148,6 +155,23 @@ class FaceDetector:
         self._frame += 1  # only has to rise
         return self._task.detect_for_video(picture, 40 * self._frame)
 
+    def _in_border(self, image: np.ndarray) -> list[DetectedFace]:
+        """Where a face fills the picture, the detector wants something around it."""
+        border = max(image.shape[:2]) // 4
+        edges = (border,) * 4
+        wide = cv2.copyMakeBorder(image, *edges, cv2.BORDER_REPLICATE)
+        return [replace(face, points=face.points - border) for face in self._run(wide)]
+
+    def score(self, crop: np.ndarray) -> float | None:
+        """How sure MediaPipe's face detector is, 0 to 1, that a picture (S, S, 3) uint8 BGR shows a
+        face that fills it. None: this MediaPipe does not tell."""
+        if self._detection is None:
+            return None
+        edges = (crop.shape[0] // 4,) * 4
+        wide = cv2.copyMakeBorder(crop, *edges, cv2.BORDER_REFLECT_101)
+        found = self._detection.process(cv2.cvtColor(wide, cv2.COLOR_BGR2RGB)).detections
+        return max((float(one.score[0]) for one in found or ()), default=0.0)
+
     def _in_parts(self, image: np.ndarray, parts: int) -> list[DetectedFace]:
         height, width = image.shape[:2]
         tall, wide = 2 * height // (parts + 1), 2 * width // (parts + 1)
@@ -164,7 +188,7 @@ class FaceDetector:
         return faces
 
     def close(self) -> None:
-        for model in (self._mesh, self._task):
+        for model in (self._mesh, self._task, self._detection):
             if model is not None:
                 model.close()
 

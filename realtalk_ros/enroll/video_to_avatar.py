@@ -22,7 +22,8 @@ from realtalk_ros.rendering.reference_selection import farthest_mouths, mouth_sh
 REFERENCES = 3
 QUIET = 24  # frames of a stretch that becomes the templates
 MAX_DRIFT = 0.03  # of the square's side by which it may move within them
-MAX_OPEN, MAX_BLINK = 0.06, 0.4  # jawOpen and eyeBlink in them
+# Weights in them: of the jaw, of all else about the mouth (a pout of 0.2 is seen), of a blink.
+MAX_OPEN, MAX_MOUTH, MAX_BLINK = 0.06, 0.15, 0.4
 MAX_TURN = np.radians(4.0)
 FACE = 0.82  # a face's height, of its square's side
 
@@ -72,13 +73,18 @@ class TrackedVideo:
         return int(self.still.argmin())
 
     def quiet(self) -> range | None:
-        """QUIET successive frames of a resting face and a head that hardly moves, or None."""
+        """QUIET successive frames in which every weight of the mouth is at rest and the head hardly
+        moves: those in which the face does the least. None where there are none."""
         best, least = None, np.inf
-        jaw, blink = self.track.weights[:, arkit.INDEX["jawOpen"]], self.track.weights[:, blinks()]
+        limits = np.full(arkit.COUNT, np.inf)
+        limits[list(arkit.MOUTH)] = MAX_MOUTH
+        limits[arkit.INDEX["jawOpen"]] = MAX_OPEN
+        limits[blinks()] = MAX_BLINK
+        neutral = (self.track.weights <= limits).all(1)
         for start in range(len(self.track) - QUIET + 1):
             rows = slice(start, start + QUIET)
             score = self.still[rows].mean()
-            if score >= least or jaw[rows].max() > MAX_OPEN or blink[rows].max() > MAX_BLINK:
+            if score >= least or not neutral[rows].all():
                 continue
             square = self.squares[rows]
             drift = np.ptp(square, axis=0).max() / np.median(square[:, 2])
