@@ -248,19 +248,23 @@ LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17,
 SKIN = np.array([140, 165, 205])
 
 
-def painted(lips=(90, 85, 180), line=(40, 40, 80), light=1.0, at=(256, 246), **named):
+def painted(
+    lips=(90, 85, 180), line=(40, 40, 80), nose=(140, 165, 205), light=1.0, at=(256, 246), **named
+):
     """A picture of a plain face, and where a tracker sees it: skin, lips and the line between."""
     model, face = fit.mesh_model(), mesh(x=at[0], y=at[1])
     found = face.points
     pose = fit.Pose(0.0, 0.0, 0.0, *at, 300 / 16)
     found[model.index] = pose.project(model.shape(np.zeros(100), weights(**named)))
     chin = found[[17, 152]].mean(0)
-    for rows, place in ((appearance_checks.CHIN, chin), (appearance_checks.CHEEKS[0],
-                        found[[61, 33]].mean(0)), (appearance_checks.CHEEKS[1],
-                        found[[291, 263]].mean(0))):  # fmt: skip
+    right, left = appearance_checks.CHEEKS
+    middles = (chin, found[4], found[[61, 33]].mean(0), found[[291, 263]].mean(0))
+    parts = (appearance_checks.CHIN, appearance_checks.NOSE, right, left)
+    for rows, place in zip(parts, middles, strict=True):
         for k, row in enumerate(set(rows) - set(model.index.tolist())):
             found[row] = place + 8 * np.array([np.cos(k), np.sin(k)])
     picture = np.full((512, 512, 3), SKIN, np.uint8)
+    cv2.circle(picture, np.int32(found[4]).tolist(), 30, nose, -1)
     cv2.fillConvexPoly(picture, cv2.convexHull(np.int32(found[list(LIPS)])), lips)
     cv2.line(picture, np.int32(found[61]).tolist(), np.int32(found[291]).tolist(), line, 4)
     return np.uint8(picture * light), face
@@ -275,6 +279,7 @@ def test_a_face_that_is_to_be_seen_is_taken():
 
 @pytest.mark.parametrize("how, word", [
     ({"lips": SKIN.tolist(), "line": SKIN.tolist()}, "no lips can be seen.*mask"),
+    ({"nose": (40, 40, 40)}, "no uncovered human face"),
     ({"light": 0.1}, "too dark.*light"),
     ({"eyeBlinkLeft": 0.9}, "an eye in it is shut"),
     ({"at": (256, 20)}, "cuts the face off"),
@@ -308,6 +313,9 @@ def test_something_dark_before_the_chin_is_noted():
     x, y = face.points[list(appearance_checks.CHIN)].mean(0).astype(int)
     cv2.circle(picture, (int(x), int(y)), 35, (30, 30, 30), -1)
     assert "microphone" in enroll.examine(Looks(face), picture, "it").notes[0]
+    cv2.circle(picture, (int(x), int(y) - 30), 70, (30, 30, 30), -1)
+    with pytest.raises(RealTalkError, match="no lips"):
+        enroll.examine(Looks(face), picture, "it")
 
 
 def test_a_window_that_was_taken_for_a_second_face_is_dismissed():
@@ -325,7 +333,7 @@ def test_a_tight_crop_gets_a_border():
     picture, face = painted()
     low, high = (np.int32(edge) for edge in (face.points.min(0), face.points.max(0)))
     tight = picture[low[1] : high[1], low[0] : high[0]].copy()
-    tight[:, 0] = 255  # a line at its border does not go on beyond it
+    tight[:40:2] = 60  # stripes
     near = face_detector.DetectedFace(face.points - low)
     photo = enroll.examine(Looks(near), tight, "it")
     assert (np.array(photo.picture.shape) >= tight.shape).all()
@@ -333,7 +341,8 @@ def test_a_tight_crop_gets_a_border():
     assert (photo.picture[y : y + len(tight), x : x + tight.shape[1]] == tight).all()
     square = photo_to_avatar.square(photo.who.poses[0], photo.who.identity)
     photo_to_avatar.lay_out(photo.picture.shape[1::-1], square)  # has room for it
-    assert np.abs(photo.picture[0, :].astype(int) - SKIN).max() < 40
+    # Stripes do not go on in the border.
+    assert x > 5 and photo.picture[:20, 0].std(0).max() < 0.3 * tight[:20, 0].std(0).min()
 
 
 # -- what is written ----------------------------------------------------------------------------

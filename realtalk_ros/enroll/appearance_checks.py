@@ -23,15 +23,15 @@ from realtalk_ros.enroll.face_detector import DetectedFace
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 
-# Of MediaPipe's detector on the level face: people have 0.78 and more, 0.85 where nothing is cut
-# off; animals up to 0.71, things 0.64. Between these two the face reader must agree.
-NO_FACE, SURE_FACE = 0.5, 0.75
-# Median distance of the face reader's landmarks from the tracker's, of the crop's side, beyond
-# which they do not agree that this is a face: people 0.015 on average, animals 0.019 to 0.05.
+# Of MediaPipe's detector on the level face: people have 0.78 and more, mostly 0.87; animals, masks
+# and things up to 0.86. Below that, the face reader must agree: the median distance of its
+# landmarks from the tracker's, of the crop's side, is 0.012 on people, 0.019 to 0.05 on all else.
+NO_FACE, SURE_FACE = 0.5, 0.86
 MAX_APART = 0.019
 # Levels of L* (CIELAB), 0 to 100. Lips differ from the skin around them by hue or by lightness, and
 # their line is dark: 10 and more on all skins, 19 in good light.
 MIN_LIP_CONTRAST, MIN_LIP_RANGE = 3.0, 18.0
+DARK_NOSE = 27.0  # against the cheeks: dogs have 30 to 70, people up to 24
 DARK_CHIN, DARK_CHIN_HUE = 32.0, 8.0  # against the cheeks; beards reach 21
 # The lightest twentieth of a face, grey levels: a face in the dark has no highlights. Dark skin in
 # good light has 90 and more.
@@ -42,6 +42,7 @@ LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17,
 INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88,
               95)  # fmt: skip
 CHEEKS = ((50, 101, 118, 117, 123, 187, 205, 36), (280, 330, 347, 346, 352, 411, 425, 266))
+NOSE = (1, 4, 44, 274, 19, 94, 125, 354, 5, 45, 275)
 CHIN = (18, 83, 313, 182, 406, 194, 418, 32, 262, 140, 369, 171, 396, 175)
 UNCOVERED = "give a picture of a person's whole face with nothing before it"
 
@@ -77,13 +78,12 @@ def check_appearance(face: LevelFace, weights: np.ndarray, human: bool, where: s
     """Notes for the user on a face that shows these weights (52,). Raises RealTalkError for one
     that no avatar can be made of."""
     notes = check_light(face, where)
-    if not human:
-        raise RealTalkError(f"what was found in {where} is no uncovered human face: {UNCOVERED}")
     lab = cv2.cvtColor(face.image.astype(np.float32) / 255, cv2.COLOR_BGR2LAB)
-    check_lips(face, lab, where)
     cheek = np.mean([colour(lab, face.region(rows)) for rows in CHEEKS], 0)
-    darker, *hue = cheek - colour(lab, face.region(CHIN))
-    if darker > DARK_CHIN and np.hypot(*hue) > DARK_CHIN_HUE:
+    if not human or (cheek - colour(lab, face.region(NOSE)))[0] > DARK_NOSE:
+        raise RealTalkError(f"what was found in {where} is no uncovered human face: {UNCOVERED}")
+    check_lips(face, lab, where)
+    if covers_chin(face, lab, cheek, where):
         notes.append(
             f"the chin in {where} is very dark: if that is no beard but a microphone or a hand, "
             "give a picture without it"
@@ -112,14 +112,31 @@ def check_lips(face: LevelFace, lab: np.ndarray, where: str) -> None:
     """Raises RealTalkError where no lips are to be seen."""
     whole, inside = face.region(LIPS), face.region(INNER_LIPS, 1.05)
     around = face.region(LIPS, 1.6) & ~face.region(LIPS, 1.15)
-    red, light = (colour(lab, whole & ~inside) - colour(lab, around))[[1, 0]]
+    lightness, red, _ = colour(lab, whole & ~inside) - colour(lab, around)
     smooth = cv2.GaussianBlur(lab[..., 0], (0, 0), 1.0)[whole]
     spread = np.ptp(np.percentile(smooth, (3, 97)))
-    if np.hypot(red, light) < MIN_LIP_CONTRAST and spread < MIN_LIP_RANGE:
-        raise RealTalkError(
-            f"no lips can be seen in {where}: if a hand, a mask or a microphone covers the mouth, "
-            f"{UNCOVERED}"
-        )
+    if np.hypot(red, lightness) < MIN_LIP_CONTRAST and spread < MIN_LIP_RANGE:
+        raise no_lips(where)
+
+
+def covers_chin(face: LevelFace, lab: np.ndarray, cheek: np.ndarray, where: str) -> bool:
+    """Whether something dark is where the chin should be. Raises RealTalkError where the lips are
+    of its colour, too."""
+    chin = colour(lab, face.region(CHIN))
+    darker, *hue = cheek - chin
+    if darker < DARK_CHIN or np.hypot(*hue) < DARK_CHIN_HUE:
+        return False
+    lips = colour(lab, face.region(LIPS) & ~face.region(INNER_LIPS, 1.05))
+    if np.linalg.norm(lips - chin) < MIN_LIP_CONTRAST:
+        raise no_lips(where)
+    return True
+
+
+def no_lips(where: str) -> RealTalkError:
+    return RealTalkError(
+        f"no lips can be seen in {where}: if a hand, a mask or a microphone covers the mouth, "
+        f"{UNCOVERED}"
+    )
 
 
 def colour(lab: np.ndarray, region: np.ndarray) -> np.ndarray:

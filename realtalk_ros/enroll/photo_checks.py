@@ -23,7 +23,7 @@ BYSTANDER = 0.4  # a second face of less than this share of the first one's size
 MAX_YAW, MAX_PITCH, MAX_ROLL = np.radians([28.0, 25.0, 45.0])
 MAX_ERROR = 0.03  # rms of the fit, of the crop's side: more is no face
 CUT = 0.04  # of a face's size by which its landmarks may lie beyond the picture's border
-ROOM = 0.04  # around the face's square that a picture must have, of its side; else it gets it
+ROOM = 0.04  # around the face's square, of its side, that a picture gets if the square is not in it
 
 
 def read_picture(path: Path) -> np.ndarray:
@@ -82,11 +82,12 @@ def with_room(
     middle, side, _ = landmarks.level_square(
         mesh[mediapipe_points.EYES], mesh[mediapipe_points.LIPS]
     )
+    inside = np.minimum(middle, (width, height) - middle).min() >= 0.5 * float(side)
+    if inside:
+        return picture, face
     reach = (0.5 + ROOM) * float(side)
     before = np.ceil(np.maximum(reach - middle, 0)).astype(int)
     after = np.ceil(np.maximum(middle + reach - (width, height), 0)).astype(int)
-    if not (before.any() or after.any()):
-        return picture, face
     return (
         bordered(picture, before, after, soft=0.1 * float(side)),
         replace(face, points=(face.points + before).astype(np.float32)),
