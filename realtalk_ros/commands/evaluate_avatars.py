@@ -36,7 +36,7 @@ from realtalk_ros.rendering.face_renderer import FaceRenderer
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 SHOWN = ("rest", "ah", "m", "smile", "blink")  # beside the photograph, on the sheet
-QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 88]  # of a sheet that is a JPEG
+QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 80]  # of a sheet that is a JPEG
 # Figure: column of the table, and its format.
 COLUMNS = {
     "seconds": ("s", "6.1f"),

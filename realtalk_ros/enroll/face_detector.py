@@ -159,7 +159,7 @@ class FaceDetector:
         """Where a face fills the picture, the detector wants something around it."""
         border = max(image.shape[:2]) // 4
         edges = (border,) * 4
-        wide = cv2.copyMakeBorder(image, *edges, cv2.BORDER_REPLICATE)
+        wide = cv2.copyMakeBorder(image, *edges, borderType=cv2.BORDER_REPLICATE)
         return [replace(face, points=face.points - border) for face in self._run(wide)]
 
     def score(self, crop: np.ndarray) -> float | None:
@@ -168,7 +168,7 @@ class FaceDetector:
         if self._detection is None:
             return None
         edges = (crop.shape[0] // 4,) * 4
-        wide = cv2.copyMakeBorder(crop, *edges, cv2.BORDER_REFLECT_101)
+        wide = cv2.copyMakeBorder(crop, *edges, borderType=cv2.BORDER_REFLECT_101)
         found = self._detection.process(cv2.cvtColor(wide, cv2.COLOR_BGR2RGB)).detections
         return max((float(one.score[0]) for one in found or ()), default=0.0)
 

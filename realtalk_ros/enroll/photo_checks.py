@@ -98,7 +98,8 @@ def bordered(picture: np.ndarray, before: np.ndarray, after: np.ndarray, soft: f
     """The picture with its mirror image around it, `before` (x, y) and `after` pixels wide, which
     is blurred the more the farther out, fully from `soft` pixels on."""
     (left, top), (right, bottom) = before.tolist(), after.tolist()
-    wide = cv2.copyMakeBorder(picture, top, bottom, left, right, cv2.BORDER_REFLECT_101)
+    edges = (top, bottom, left, right)
+    wide = cv2.copyMakeBorder(picture, *edges, borderType=cv2.BORDER_REFLECT_101)
     out = [
         np.maximum(0, np.maximum(start - np.arange(size), np.arange(size) - (size - 1 - end)))
         for start, end, size in ((top, bottom, len(wide)), (left, right, wide.shape[1]))
