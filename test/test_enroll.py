@@ -40,6 +40,7 @@ from realtalk_ros.enroll import (
     video_to_avatar,
 )
 from realtalk_ros.enroll.face_tracks import Track
+from realtalk_ros.enroll.video_reader import Clip
 
 # The same in each run: one draw in 300 looks like sound, which "has no pictures".
 NOISE = np.random.default_rng(0).bytes(5000)
@@ -480,6 +481,21 @@ def clip(tmp_path, monkeypatch):
 
     monkeypatch.setattr(track, "MeshTracker", Known)
     return Known
+
+
+def test_the_frame_that_shows_the_teeth_is_a_reference(clip, tmp_path):
+    frames = [image for _, image in Clip(tmp_path / "clip.mp4").frames()]
+    mouth = clip.track_.landmarks[0, 60:68].mean(0).astype(int).tolist()
+    with VideoWriter(tmp_path / "teeth.mp4", 25, (512, 512)) as video:
+        for k, frame in enumerate(frames):
+            cv2.circle(frame, mouth, 30, (240, 240, 240) if k == 60 else (30, 30, 90), -1)
+            video.write(frame)
+    # The middle of the inner lips, apart as in the frame itself.
+    clip.track_.landmarks[:, 65:68, 1] += 20
+    film = video_to_avatar.TrackedVideo(tmp_path / "teeth.mp4", clip.track_)
+    crops, said, _ = film.references()
+    assert (crops[0] > 200).all(2).sum() > 500
+    assert (said[0] == clip.track_.weights[60]).all() and len(crops) == 3
 
 
 def test_a_video_becomes_an_avatar(clip, tmp_path, capsys):
