@@ -22,15 +22,13 @@ from tqdm import tqdm
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.commands import enroll
 from realtalk_ros.commands.track import require_scipy
-from realtalk_ros.enroll import fit, native_output
-from realtalk_ros.enroll.avatar_metrics import HIGHER_IS_BETTER, AvatarMetrics
+from realtalk_ros.enroll import native_output
+from realtalk_ros.enroll.avatar_metrics import EYE_CORNERS, HIGHER_IS_BETTER, AvatarMetrics
 from realtalk_ros.enroll.avatar_writer import write_folder
-from realtalk_ros.enroll.face_detector import FaceDetector
+from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
 from realtalk_ros.enroll.face_embedding import FaceEmbedding
-from realtalk_ros.enroll.mediapipe_points import EYES, LIPS
 from realtalk_ros.enroll.photo_checks import find_face, read_picture
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model import landmarks
 from realtalk_ros.output import contact_sheet
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 
@@ -124,11 +122,21 @@ def evaluate(
     figures: dict[str, Any] = {"seconds": seconds, **metrics.measure(renderer, picture, face)}
     if made.notes:
         figures["notes"] = made.notes
-    mesh = fit.mesh_model().choose(face.points)
-    middle, side, _ = landmarks.level_square(mesh[EYES], mesh[LIPS])
-    x, y = middle - side / 2
-    photograph = contact_sheet.cell(picture, (float(x), float(y), float(side)))
+    photograph = beside(picture, face, renderer, detector)
     return figures, [photograph, *contact_sheet.faces(renderer, SHOWN)]
+
+
+def beside(
+    picture: np.ndarray, face: DetectedFace, renderer: FaceRenderer, detector: FaceDetector
+) -> np.ndarray:
+    """The photograph as a cell of the sheet, its eyes as large and where the avatar has them."""
+    x, y, side = contact_sheet.face_square(renderer)
+    found = detector.find(renderer.render(contact_sheet.EXPRESSIONS["rest"], 0))
+    eyes = (found[0] if found else face).points[list(EYE_CORNERS)]
+    own = face.points[list(EYE_CORNERS)]
+    scale = float(np.linalg.norm(own[1] - own[0]) / np.linalg.norm(eyes[1] - eyes[0]))
+    left, top = (own.mean(0) + scale * ((x, y) - eyes.mean(0))).tolist()
+    return contact_sheet.cell(picture, (left, top, scale * side))
 
 
 def summary(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
