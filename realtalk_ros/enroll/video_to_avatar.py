@@ -84,7 +84,7 @@ class TrackedVideo:
         limits[list(arkit.MOUTH)] = MAX_MOUTH
         limits[arkit.INDEX["jawOpen"]] = MAX_OPEN
         limits[blinks()] = MAX_BLINK
-        neutral = (self.track.weights <= limits).all(1)
+        neutral = np.all(self.track.weights <= limits, axis=1)
         for start in range(len(self.track) - QUIET + 1):
             rows = slice(start, start + QUIET)
             score = self.still[rows].mean()
