@@ -314,7 +314,8 @@ def test_something_dark_before_the_chin_is_noted():
     x, y = face.points[list(appearance_checks.CHIN)].mean(0).astype(int)
     cv2.circle(picture, (int(x), int(y)), 35, (30, 30, 30), -1)
     assert "microphone" in enroll.examine(Looks(face), picture, "it").notes[0]
-    cv2.circle(picture, (int(x), int(y) - 30), 70, (30, 30, 30), -1)
+    both = np.int32(face.points[[*LIPS, *appearance_checks.CHIN]])
+    cv2.fillConvexPoly(picture, cv2.convexHull(both), (30, 30, 30))
     with pytest.raises(RealTalkError, match="no lips"):
         enroll.examine(Looks(face), picture, "it")
 
