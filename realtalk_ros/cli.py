@@ -91,18 +91,22 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "realtalk_ros.training.renderer.evaluate",
         "the expression-to-face network on held-out people",
     ),
+    ("evaluate", "avatars"): (
+        "realtalk_ros.commands.evaluate_avatars",
+        "avatars of the photographs in a folder",
+    ),
 }
 # Names before 0.2
 OLD_NAMES = {("train", "landmarks"): "reader", ("train", "face-reader"): "shape"}
 GROUPS = {
     "data": "make training data and avatars",
     "train": "train a network",
-    "evaluate": "measure a network",
+    "evaluate": "measure a network, or enrolment",
 }
-# Which of the package's extras the commands need, by their first word.
+# Which of the package's extras the commands need, by their words or by the first one.
 EXTRAS = {
     **dict.fromkeys(("data", "train", "evaluate"), "train"),
-    **dict.fromkeys(("enroll", "track"), "enroll"),
+    **dict.fromkeys(("enroll", "track", "evaluate avatars"), "enroll"),
 }
 
 
@@ -129,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RealTalkError as error:
         return fail(command, str(error))
     except ModuleNotFoundError as error:
-        extra = EXTRAS.get(command[0], "") if command else ""
+        extra = EXTRAS.get(" ".join(command)) or EXTRAS.get(" ".join(command[:1]), "")
         return fail(command, install_hints.what_is_missing(error.name or str(error), extra))
     except KeyboardInterrupt:
         print(file=sys.stderr)

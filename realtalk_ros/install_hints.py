@@ -56,6 +56,8 @@ PACKAGES = {
     "pocketsphinx": Package("pocketsphinx"),
     "soundfile": Package("soundfile", "python3-soundfile"),
     "soxr": Package("soxr"),
+    "dlib": Package("dlib-bin"),
+    "face_recognition_models": Package("face_recognition_models"),
 }
 # The extras of pyproject.toml that commands and nodes need, and the modules that they install.
 EXTRAS = {
@@ -63,6 +65,7 @@ EXTRAS = {
     "display": ("aiohttp",),
     "microphone": ("sounddevice",),
     "enroll": ("mediapipe", "scipy"),
+    "evaluate": ("dlib", "face_recognition_models"),
     "train": ("torch", "onnx", "onnxscript", "scipy", "skimage", "matplotlib", "moderngl",
               "pocketsphinx", "soundfile", "soxr", "espeakng_loader"),
 }  # fmt: skip

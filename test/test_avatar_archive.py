@@ -384,7 +384,7 @@ def test_the_command_lists_shows_and_checks(capsys, ann, good, tmp_path, monkeyp
     assert command(capsys, "check", "broken")[0] == 2
 
     assert command(capsys, "show", "ann")[0] == 0
-    assert cv2.imread("ann.png").shape == (768, 1024, 3)
+    assert cv2.imread("ann.png").shape == (960, 1280, 3)
     assert CONSENT.encode() in (tmp_path / "ann.png").read_bytes()
     code, _, complaint = command(capsys, "import", path)
     assert code == 2 and complaint.startswith("realtalk avatars: ") and complaint.count("\n") == 1

@@ -143,7 +143,7 @@ def test_advice_knows_every_module_and_pyproject_brings_it():
 
 
 @pytest.mark.parametrize("folders, extras", [
-    (("enroll",), ("enroll", "train")),
+    (("enroll",), ("enroll", "train", "evaluate")),
     (("renderer", "expression"), ("train",)),
     (("videos",), ("train", "enroll")),
     (("nodes",), ("display", "microphone", "tts")),

@@ -10,39 +10,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from realtalk_ros import onnx_session
 from realtalk_ros.avatar import archive
 from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar, files_of, find
 from realtalk_ros.avatar.provenance import write_picture
-from realtalk_ros.behaviour import emotion
 from realtalk_ros.commands.doctor import Finding, fail, ok, warn
 from realtalk_ros.contracts import GENERATOR_FILES
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model import arkit
 
-COLUMNS, TILE = 4, 256
-# The contact sheet; shapes without a side stand for both.
-EXPRESSIONS: dict[str, dict[str, float]] = {
-    "at rest": {},
-    "ah": {"jawOpen": 0.6, "mouthLowerDown": 0.2},
-    "oh": {"jawOpen": 0.35, "mouthFunnel": 0.6},
-    "oo": {"mouthPucker": 0.8, "mouthFunnel": 0.3},
-    "ee": {
-        "jawOpen": 0.1,
-        "mouthSmile": 0.3,
-        "mouthStretch": 0.3,
-        "mouthUpperUp": 0.3,
-        "mouthLowerDown": 0.3,
-    },
-    "m": {"mouthClose": 0.1, "mouthPress": 0.5, "mouthRollLower": 0.3, "mouthRollUpper": 0.3},
-    "f": {"jawOpen": 0.08, "mouthRollLower": 0.6, "mouthUpperUp": 0.3},
-    "eyes shut": {"eyeBlink": 1.0},
-    "looks left": {"eyeLookOutLeft": 0.7, "eyeLookInRight": 0.7},
-}
-MOODS = ("happy", "surprised", "angry")
+COLUMNS = 4  # of the contact sheet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -144,7 +122,7 @@ def list_(args: argparse.Namespace) -> None:
 def show(args: argparse.Namespace) -> None:
     avatar = Avatar.load(args.avatar)
     out = args.out or Path(f"{find(args.avatar).resolve().name}.png")
-    write_picture(out, contact_sheet(avatar), avatar.provenance)
+    write_picture(out, many_faces(avatar), avatar.provenance)
     print(f"wrote {out}")
 
 
@@ -259,13 +237,12 @@ def _files(folder: Path, avatar: Avatar) -> Iterator[Finding]:
 
 def _mouth(avatar: Avatar) -> Iterator[Finding]:
     """Draws it, with its own network if it has one."""
+    from realtalk_ros.output.contact_sheet import EXPRESSIONS
     from realtalk_ros.rendering.face_renderer import FaceRenderer
 
     try:
         renderer = FaceRenderer(avatar, avatar.size[1])
-        shut, opened = (
-            renderer.render(arkit.weights(**EXPRESSIONS[name]), 0) for name in ("m", "ah")
-        )
+        shut, opened = (renderer.render(EXPRESSIONS[name], 0) for name in ("m", "ah"))
     except RealTalkError as error:
         yield fail(str(error), "it cannot be drawn")
         return
@@ -283,30 +260,10 @@ def _mouth(avatar: Avatar) -> Iterator[Finding]:
         yield ok(f"drawn by {whose} network; its mouth opens")
 
 
-def contact_sheet(avatar: Avatar) -> np.ndarray:
-    """Its face over a dozen expressions and as many of its templates: (768, 1024, 3) uint8 BGR."""
+def many_faces(avatar: Avatar) -> np.ndarray:
+    """Its face over a dozen expressions and as many of its templates, uint8 BGR."""
+    from realtalk_ros.output import contact_sheet
     from realtalk_ros.rendering.face_renderer import FaceRenderer
 
-    renderer = FaceRenderer(avatar, avatar.size[1])
-    x, y, side = avatar.crop
-    margin = side // 8
-    rows = slice(max(0, y - margin), y + side + margin)
-    columns = slice(max(0, x - margin), x + side + margin)
-    looks = {name: arkit.weights(**shapes) for name, shapes in EXPRESSIONS.items()}
-    looks |= {name: emotion.weights(name) for name in MOODS}
-    tiles = []
-    for number, (name, look) in enumerate(looks.items()):
-        image = renderer.render(look, number * renderer.template_count // len(looks))
-        tile = cv2.resize(image[rows, columns], (TILE, TILE), interpolation=cv2.INTER_AREA)
-        for colour, at in (((0, 0, 0), (9, TILE - 9)), ((255, 255, 255), (8, TILE - 10))):
-            cv2.putText(
-                tile,
-                name,
-                at,
-                fontFace=cv2.FONT_HERSHEY_SIMPLEX,
-                fontScale=0.5,
-                color=colour,
-                lineType=cv2.LINE_AA,
-            )
-        tiles.append(tile)
-    return np.vstack([np.hstack(tiles[i : i + COLUMNS]) for i in range(0, len(tiles), COLUMNS)])
+    cells = contact_sheet.faces(FaceRenderer(avatar, avatar.size[1]))
+    return contact_sheet.labelled(cells, list(contact_sheet.EXPRESSIONS), COLUMNS)

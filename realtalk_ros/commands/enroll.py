@@ -15,33 +15,34 @@ import numpy as np
 import yaml
 
 from realtalk_ros.avatar import provenance
-from realtalk_ros.avatar.avatar import MAX_NAME, can_be_folder
+from realtalk_ros.avatar.avatar import MAX_NAME, Avatar, can_be_folder
 from realtalk_ros.commands.track import follow, open_video, require_scipy
-from realtalk_ros.enroll import fit, photo_to_avatar
+from realtalk_ros.enroll import fit, native_output, photo_to_avatar
 from realtalk_ros.enroll.avatar_writer import Enrolment, write_folder
 from realtalk_ros.enroll.face_detector import FaceDetector
-from realtalk_ros.enroll.face_reader import FaceReader, refine_identity
-from realtalk_ros.enroll.layout import Layout
 from realtalk_ros.enroll.photo_checks import (
-    MAX_ROLL,
     MIN_FACE,
     check_pose,
-    no_upright_face,
     one_face,
     read_picture,
     too_small,
 )
-from realtalk_ros.enroll.photo_to_avatar import Portrait
-from realtalk_ros.enroll.rest_expression import Rest, bring_to_rest
+from realtalk_ros.enroll.photo_enrolment import (
+    from_picture,
+    from_points,
+    portraits,
+    region_of,
+    resting_landmarks,
+    too_coarse,
+)
+from realtalk_ros.enroll.rest_expression import Rest
 from realtalk_ros.enroll.video_to_avatar import TrackedVideo
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model import arkit
+from realtalk_ros.output import contact_sheet
+from realtalk_ros.rendering.face_renderer import FaceRenderer
 
 MAX_SOURCE = 8 * 2**30  # bytes of a video
 MAX_SECONDS = 60.0  # of a video that are looked at
-MAX_CHANGE = 0.03  # of the crop's side, between two looks at one face
-OTHER_MOUTH = 1 / 64  # of the crop's side: landmarks that move farther show another mouth
-ENLARGED = 1.1  # times, beyond which a face is called too small for its frame
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,28 +95,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="face_landmarker.task, for MediaPipe without a model",
     )
+    parser.add_argument("--verbose", action="store_true", help="show what MediaPipe logs, too")
 
 
 def run(args: argparse.Namespace) -> None:
     target = check(args)
     require_scipy()
     source = args.image or args.video
-    if args.video:
-        made = from_video(args.video, args.landmarker, args.silent, args.size)
-    else:
-        picture = read_picture(args.image)
-        if args.landmarks:
-            points = read_landmarks(args.landmarks, picture.shape[1::-1])
-            made = from_points(picture, points, args.size)
-        else:
-            made = from_picture(picture, args.image, args.landmarker, args.size)
-    write_folder(target, made, args.name, args.consent.strip(), source)
+    with native_output.hidden(args.verbose):
+        made = enrolled(args)
+        write_folder(target, made, args.name, args.consent.strip(), source)
     for note in made.notes:
         print(f"note: {note}")
     print(
         f"{target}: {len(made.templates)} templates, {len(made.references)} references; "
         f"try: realtalk speak --avatar {target} --text Hello --out hello.mp4"
     )
+    print(f"{write_contact_sheet(target)}: look whether it is like the person")
+
+
+def enrolled(args: argparse.Namespace) -> Enrolment:
+    """What the command line asks for. Raises RealTalkError."""
+    if args.video:
+        return from_video(args.video, args.landmarker, args.silent, args.size)
+    picture = read_picture(args.image)
+    if args.landmarks:
+        points = read_landmarks(args.landmarks, picture.shape[1::-1])
+        return from_points(picture, points, args.size)
+    return from_picture(picture, args.image, args.landmarker, args.size)
+
+
+def write_contact_sheet(target: Path) -> Path:
+    """Pictures of the avatar in the folder `target`, beside it. Returns where they are."""
+    avatar = Avatar.load(target)
+    cells = contact_sheet.faces(FaceRenderer(avatar, avatar.size[1]), contact_sheet.ENROLMENT)
+    picture = contact_sheet.labelled(cells, contact_sheet.ENROLMENT, len(cells))
+    path = target.with_name(f"{target.name}-faces.jpg")
+    provenance.write_picture(path, picture, avatar.provenance)
+    return path
 
 
 def check(args: argparse.Namespace) -> Path:
@@ -145,109 +162,6 @@ def check(args: argparse.Namespace) -> Path:
     return target
 
 
-def from_picture(
-    picture: np.ndarray,
-    where: Path | str,
-    landmarker: Path | None,
-    size: int = photo_to_avatar.SIZE,
-) -> Enrolment:
-    """Of a photo, by the tracker, in frames of that height. Raises RealTalkError."""
-    model = fit.mesh_model()
-    with FaceDetector(landmarker) as detector:
-        face = one_face(detector.find(picture), str(where))
-        mesh = model.choose(face.points[None])
-        who = fit.fit(model, mesh)
-        check_pose(who.poses[0], float(who.error[0]), str(where))
-        shown, at_rest = portraits(picture, face.points, who, 0, size)
-        rest = at_rest.portrait
-        # Seen again, larger and upright: what is there only at first sight is no face, or lies on
-        # its head.
-        again = detector.find(shown.image)
-    off = model.choose(again[0].points) - shown.points if again else np.inf
-    if not np.median(np.abs(off)) < MAX_CHANGE * shown.layout.crop[2]:
-        raise no_upright_face(str(where))
-    identity = refine_identity(who, [FaceReader().read(picture, mesh[0])])
-    references, weights, crop = [shown.crop], [who.weights[0] - at_rest.weights], shown.layout.crop
-    moved = np.linalg.norm(shown.points - rest.points, axis=1).max()
-    if moved > OTHER_MOUTH * crop[2]:
-        references.append(rest.crop)
-        weights.append(np.zeros(arkit.COUNT, np.float32))
-    templates, landmarks = photo_to_avatar.templates(
-        rest, resting_landmarks(who.identity, at_rest.weights)
-    )
-    return Enrolment(
-        identity=identity,
-        templates=templates,
-        landmarks=landmarks,
-        crop=crop,
-        references=references,
-        reference_weights=np.stack(weights),
-        reference_landmarks=project_landmarks(
-            shown.pose, who.identity, np.stack(weights) + at_rest.weights, crop
-        ),
-        expressions=None,
-        region=region_of(rest, who.identity),
-        resting_weights=at_rest.weights,
-        parted_weights=at_rest.parted_weights,
-        notes=too_coarse(shown.layout, size),
-    )
-
-
-def too_coarse(layout: Layout, size: int) -> list[str]:
-    """A line for the user where the picture has fewer pixels than a frame of that height shows."""
-    if layout.scale < ENLARGED:
-        return []
-    smaller = ", or a smaller --size" if size > photo_to_avatar.SIZES[0] else ""
-    side = layout.crop[2]
-    return [
-        f"the face is {side / layout.scale:.0f} pixels wide in the picture and {side} in the "
-        f"avatar, which will be soft: give a larger picture{smaller}"
-    ]
-
-
-def project_landmarks(
-    pose: fit.Pose, identity: np.ndarray, weights: np.ndarray, crop: tuple[int, int, int]
-) -> np.ndarray:
-    """(K, 68, 2): the landmarks that weights (K, 52) show, in pixels of a crop of a frame."""
-    shapes = fit.landmarks.load().points(weights, identity).astype(np.float64)
-    x, y, side = crop
-    return (np.stack([pose.project(shape) for shape in shapes]) - (x, y)) * (
-        photo_to_avatar.CROP / side
-    )
-
-
-def resting_landmarks(identity: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """(68, 3) cm, at resting weights (52,)."""
-    weights = np.zeros(arkit.COUNT) if weights is None else weights
-    return fit.landmarks.load().points(weights, identity).astype(np.float64)
-
-
-def region_of(shown: Portrait, identity: np.ndarray) -> np.ndarray:
-    return photo_to_avatar.region(
-        shown.pose.project(resting_landmarks(identity)), shown.layout.crop
-    )
-
-
-def portraits(
-    picture: np.ndarray, points: np.ndarray, who: fit.Fit, number: int, size: int
-) -> tuple[Portrait, Rest]:
-    """The face in its frame as it is, and at rest, of picture `number` of a fit; the frame's height
-    is `size`."""
-    model, pose = fit.mesh_model(), who.poses[number]
-    layout = photo_to_avatar.lay_out(
-        picture.shape[1::-1], photo_to_avatar.square(pose, who.identity), pose.roll, size
-    )
-    shape = model.shape(who.identity, who.weights[number])
-    shown = Portrait.of(
-        picture,
-        layout,
-        layout.points(model.choose(points)),
-        shape,
-        photo_to_avatar.in_frame(pose, layout),
-    )
-    return shown, bring_to_rest(shown, model, who.identity, who.weights[number])
-
-
 def read_landmarks(path: Path, size: tuple[int, int]) -> np.ndarray:
     """(8, 2) pixels of a YAML file `name: [x, y]`, in fit.EIGHT's order. Raises RealTalkError."""
     try:
@@ -268,42 +182,6 @@ def read_landmarks(path: Path, size: tuple[int, int]) -> np.ndarray:
             f"--landmarks {path}: right and left are the face's own; its right eye is on the left"
         )
     return points
-
-
-def from_points(
-    picture: np.ndarray, points: np.ndarray, size: int = photo_to_avatar.SIZE
-) -> Enrolment:
-    """Of a drawing, by eight points (8, 2), in frames of that height. Raises RealTalkError."""
-    model = fit.eight_model()
-    who = fit.fit(model, points[None])
-    pose, where = who.poses[0], "the picture"
-    square = photo_to_avatar.square(pose, who.identity)
-    if square[2] < 1.2 * MIN_FACE:
-        raise too_small(where, square[2] / 1.2)
-    if abs(pose.roll) > MAX_ROLL:
-        raise RealTalkError("the face is not upright: turn the picture")
-    layout = photo_to_avatar.lay_out(picture.shape[1::-1], square, pose.roll, size)
-    # The fitted head's 68 landmarks stand for those that were not given.
-    shape = resting_landmarks(who.identity)
-    pose = photo_to_avatar.in_frame(pose, layout)
-    shown = Portrait.of(picture, layout, pose.project(shape), shape, pose)
-    templates, landmarks = photo_to_avatar.templates(shown, shape)
-    weights = np.zeros((1, arkit.COUNT))
-    return Enrolment(
-        identity=who.identity,
-        templates=templates,
-        landmarks=landmarks,
-        crop=layout.crop,
-        references=[shown.crop],
-        reference_weights=weights.astype(np.float32),
-        reference_landmarks=project_landmarks(pose, who.identity, weights, layout.crop),
-        expressions=None,
-        region=region_of(shown, who.identity),
-        notes=[
-            "eight points give no expression: the picture is taken for a face at rest",
-            *too_coarse(layout, size),
-        ],
-    )
 
 
 def from_video(

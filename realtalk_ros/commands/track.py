@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from realtalk_ros import install_hints
 from realtalk_ros.commands.speak import CsvFile
+from realtalk_ros.enroll import native_output
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.enroll.mesh_tracker import MeshTracker
 from realtalk_ros.enroll.video_reader import Clip
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="face_landmarker.task, for MediaPipe without a model",
     )
+    parser.add_argument("--verbose", action="store_true", help="show what MediaPipe logs, too")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -41,7 +43,8 @@ def run(args: argparse.Namespace) -> None:
         raise RealTalkError(f"--csv {args.csv}: give a file name in a folder that exists")
     if args.csv.resolve() == args.video.resolve():
         raise RealTalkError(f"--csv {args.csv} is the input: give another name")
-    track = follow(args.video, args.landmarker)
+    with native_output.hidden(args.verbose):
+        track = follow(args.video, args.landmarker)
     seen = np.flatnonzero(track.faces == 1)
     fps = frame_rate(track.time)
     with CsvFile(args.csv, fps) as csv:

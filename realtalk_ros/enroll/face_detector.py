@@ -8,15 +8,13 @@
 MediaPipe (Apache-2.0) is not part of this package: its extra `enroll` brings the last version whose
 wheels carry the model (0.10.21: Python up to 3.12, numpy below 2). Later ones need a
 `face_landmarker.task`, which can be downloaded from Google; it also gives ARKit weights.
+
+What it logs to stderr meanwhile is of no use to most users: native_output.py hides it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +31,7 @@ TASK_URL = (
     "face_landmarker.task"
 )
 CONFIDENCE = 0.5
+LEAST = 0.1  # of a score that is told; less is 0
 # The detector misses faces that take less than some sixth of a picture: those are looked for in
 # parts of it, so many along each side, that overlap by half.
 PARTS = (2, 4, 8)
@@ -70,12 +69,11 @@ class FaceDetector:
         self.video = video
         self._mesh: Any = None
         self._task: Any = None
-        self._logs = True  # MediaPipe, to stderr, until it has found its first face
+        self._detection: Any = None
         if landmarker is not None and not Path(landmarker).is_file():
             raise RealTalkError(f"--landmarker {landmarker} is no file: download {TASK_URL}")
         try:
-            with _silence():
-                import mediapipe
+            import mediapipe
         except ImportError as error:
             raise RealTalkError(
                 f"finding a face {install_hints.what_is_missing('mediapipe', 'enroll')}; or give "
@@ -85,18 +83,19 @@ class FaceDetector:
             self._open_task(mediapipe, Path(landmarker), max_faces)
         else:
             self._open_mesh(mediapipe, max_faces)
-        # The first run: its threads log what they log, and are silenced.
-        self._look(np.zeros((48, 64, 3), np.uint8))
 
     def _open_mesh(self, mediapipe: Any, max_faces: int) -> None:
         try:
-            with _silence():
-                self._mesh = mediapipe.solutions.face_mesh.FaceMesh(
-                    static_image_mode=not self.video,
-                    max_num_faces=max_faces,
-                    refine_landmarks=True,
-                    min_detection_confidence=CONFIDENCE,
-                    min_tracking_confidence=CONFIDENCE,
+            self._mesh = mediapipe.solutions.face_mesh.FaceMesh(
+                static_image_mode=not self.video,
+                max_num_faces=max_faces,
+                refine_landmarks=True,
+                min_detection_confidence=CONFIDENCE,
+                min_tracking_confidence=CONFIDENCE,
+            )
+            if not self.video:
+                self._detection = mediapipe.solutions.face_detection.FaceDetection(
+                    min_detection_confidence=LEAST
                 )
         except (AttributeError, ImportError, OSError, RuntimeError, ValueError) as error:
             raise RealTalkError(
@@ -126,21 +125,14 @@ class FaceDetector:
 
     def find(self, image: np.ndarray) -> list[DetectedFace]:
         """Faces in a uint8 BGR picture (height, width, 3), largest first."""
-        faces = self._look(image)
+        faces = self._run(image)
         if not faces and not self.video:
-            for parts in PARTS:
+            faces = self._in_border(image)
+            for parts in () if faces else PARTS:
                 faces = self._in_parts(image, parts)
                 if faces:
                     break
         return sorted(faces, key=lambda face: -face.size)
-
-    def _look(self, image: np.ndarray) -> list[DetectedFace]:
-        if not self._logs:
-            return self._run(image)
-        with _silence():
-            faces = self._run(image)
-        self._logs = not faces
-        return faces
 
     def _run(self, image: np.ndarray) -> list[DetectedFace]:
         height, width = image.shape[:2]
@@ -163,6 +155,23 @@ class FaceDetector:
         self._frame += 1  # only has to rise
         return self._task.detect_for_video(picture, 40 * self._frame)
 
+    def _in_border(self, image: np.ndarray) -> list[DetectedFace]:
+        """Where a face fills the picture, the detector wants something around it."""
+        border = max(image.shape[:2]) // 4
+        edges = (border,) * 4
+        wide = cv2.copyMakeBorder(image, *edges, borderType=cv2.BORDER_REPLICATE)
+        return [replace(face, points=face.points - border) for face in self._run(wide)]
+
+    def score(self, crop: np.ndarray) -> float | None:
+        """How sure MediaPipe's face detector is, 0 to 1, that a picture (S, S, 3) uint8 BGR shows a
+        face that fills it. None: this MediaPipe does not tell."""
+        if self._detection is None:
+            return None
+        edges = (crop.shape[0] // 4,) * 4
+        wide = cv2.copyMakeBorder(crop, *edges, borderType=cv2.BORDER_REFLECT_101)
+        found = self._detection.process(cv2.cvtColor(wide, cv2.COLOR_BGR2RGB)).detections
+        return max((float(one.score[0]) for one in found or ()), default=0.0)
+
     def _in_parts(self, image: np.ndarray, parts: int) -> list[DetectedFace]:
         height, width = image.shape[:2]
         tall, wide = 2 * height // (parts + 1), 2 * width // (parts + 1)
@@ -171,7 +180,7 @@ class FaceDetector:
             for column in range(parts):
                 y, x = row * tall // 2, column * wide // 2
                 part = np.ascontiguousarray(image[y : y + tall, x : x + wide])
-                for found in self._look(part):
+                for found in self._run(part):
                     shift = np.array([x, y], np.float32)
                     face = DetectedFace(found.points + shift, found.blendshapes)
                     if all(np.hypot(*(face.centre - f.centre)) > f.size / 2 for f in faces):
@@ -179,7 +188,7 @@ class FaceDetector:
         return faces
 
     def close(self) -> None:
-        for model in (self._mesh, self._task):
+        for model in (self._mesh, self._task, self._detection):
             if model is not None:
                 model.close()
 
@@ -188,20 +197,6 @@ class FaceDetector:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Hides what MediaPipe's C++ part logs about delegates and signatures."""
-    sys.stderr.flush()
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
 
 
 def _points(marks: Any) -> np.ndarray:

@@ -71,16 +71,19 @@ def upright(mesh: np.ndarray) -> Layout:
     )
 
 
+def reading_distance(who: fit.Fit, number: int, read: Reading) -> float:
+    """Median distance of what was read in a picture from the fit to it, of the crop's side."""
+    pose, weights = who.poses[number], who.weights[number]
+    points = landmarks.load().points(weights, who.identity).astype(np.float64)
+    apart = np.linalg.norm(pose.project(points) - read.points, axis=1)
+    return float(np.median(apart) / (table.SIDE * pose.scale))
+
+
 def refine_identity(who: fit.Fit, read: Sequence[Reading]) -> np.ndarray:
     """Identity (100,) by the readings of n pictures in which the tracker has found `who`. Pictures
     where the two do not agree on the face do not count. If most do not, the tracker's identity is
     returned. A picture does not show how large a head is: it is taken to be of mean size."""
-    model, near = landmarks.load(), []
-    for weights, pose, found in zip(who.weights, who.poses, read, strict=True):
-        points = model.points(weights, who.identity).astype(np.float64)
-        apart = np.linalg.norm(pose.project(points) - found.points, axis=1)
-        if np.median(apart) < MAX_APART * table.SIDE * pose.scale:
-            near.append(found)
+    near = [one for k, one in enumerate(read) if reading_distance(who, k, one) < MAX_APART]
     if 2 * len(near) < len(read) or not near:
         log.warning("the face's shape is the tracker's: the reader sees another one")
         return who.identity

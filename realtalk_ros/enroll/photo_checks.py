@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from realtalk_ros.avatar import image_decoding
-from realtalk_ros.enroll import fit
-from realtalk_ros.enroll.face_detector import DetectedFace
+from realtalk_ros.enroll import fit, mediapipe_points
+from realtalk_ros.enroll.appearance_checks import LevelFace, is_human
+from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face_model import landmarks
 
 MAX_PIXELS = 64_000_000  # of a photo
 MAX_FILE = 256 * 2**20  # bytes of a photo
@@ -18,6 +22,8 @@ MIN_FACE = 64  # pixels, forehead to chin
 BYSTANDER = 0.4  # a second face of less than this share of the first one's size is not counted
 MAX_YAW, MAX_PITCH, MAX_ROLL = np.radians([28.0, 25.0, 45.0])
 MAX_ERROR = 0.03  # rms of the fit, of the crop's side: more is no face
+CUT = 0.04  # of a face's size by which its landmarks may lie beyond the picture's border
+ROOM = 0.04  # around the face's square, of its side, that a picture gets if the square is not in it
 
 
 def read_picture(path: Path) -> np.ndarray:
@@ -37,6 +43,70 @@ def read_picture(path: Path) -> np.ndarray:
     if picture is None:
         raise RealTalkError(f"{path} is damaged: it cannot be decoded")
     return picture
+
+
+def find_face(
+    detector: FaceDetector, picture: np.ndarray, where: str
+) -> tuple[np.ndarray, DetectedFace]:
+    """The one face that an avatar can be made of, and the picture with room around it: what of a
+    tight crop is missing there is made up. Raises RealTalkError."""
+    faces = detector.find(picture)
+    # Windows, flags and cups are taken for faces now and then.
+    if len(faces) > 1:
+        faces = [face for face in faces if is_face(detector, picture, face)] or faces[:1]
+    if faces and faces[0].size < MIN_FACE and not is_face(detector, picture, faces[0]):
+        faces = []
+    return with_room(picture, one_face(faces, where), where)
+
+
+def is_face(detector: FaceDetector, picture: np.ndarray, face: DetectedFace) -> bool:
+    """By the face model, and by another look at it alone."""
+    model = fit.mesh_model()
+    if float(fit.fit(model, model.choose(face.points[None])).error[0]) > MAX_ERROR:
+        return False
+    return is_human(detector.score(LevelFace.of(picture, face).image))
+
+
+def with_room(
+    picture: np.ndarray, face: DetectedFace, where: str
+) -> tuple[np.ndarray, DetectedFace]:
+    """The picture with a border, where the face's square needs one, and the face in it. Raises
+    RealTalkError where the face itself is cut off."""
+    height, width = picture.shape[:2]
+    low, high = face.points.min(0), face.points.max(0)
+    if max(*-low, *(high - (width, height))) > CUT * face.size:
+        raise RealTalkError(
+            f"{where} cuts the face off: give a picture that shows all of it, with some room"
+        )
+    mesh = fit.mesh_model().choose(face.points)
+    middle, side, _ = landmarks.level_square(
+        mesh[mediapipe_points.EYES], mesh[mediapipe_points.LIPS]
+    )
+    inside = np.minimum(middle, (width, height) - middle).min() >= 0.5 * float(side)
+    if inside:
+        return picture, face
+    reach = (0.5 + ROOM) * float(side)
+    before = np.ceil(np.maximum(reach - middle, 0)).astype(int)
+    after = np.ceil(np.maximum(middle + reach - (width, height), 0)).astype(int)
+    return (
+        bordered(picture, before, after, soft=0.1 * float(side)),
+        replace(face, points=(face.points + before).astype(np.float32)),
+    )
+
+
+def bordered(picture: np.ndarray, before: np.ndarray, after: np.ndarray, soft: float) -> np.ndarray:
+    """The picture with its mirror image around it, `before` (x, y) and `after` pixels wide, which
+    is blurred the more the farther out, fully from `soft` pixels on."""
+    (left, top), (right, bottom) = before.tolist(), after.tolist()
+    edges = (top, bottom, left, right)
+    wide = cv2.copyMakeBorder(picture, *edges, borderType=cv2.BORDER_REFLECT_101)
+    out = [
+        np.maximum(0, np.maximum(start - np.arange(size), np.arange(size) - (size - 1 - end)))
+        for start, end, size in ((top, bottom, len(wide)), (left, right, wide.shape[1]))
+    ]
+    share = np.clip(np.maximum(out[0][:, None], out[1]) / soft, 0, 1)[..., None]
+    blurred = cv2.GaussianBlur(wide, (0, 0), 0.5 * soft)
+    return np.rint(wide + share * (blurred.astype(np.float32) - wide)).astype(np.uint8)
 
 
 def one_face(faces: list[DetectedFace], where: str) -> DetectedFace:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from realtalk_ros.contracts import REFERENCE_FRAMES, REFERENCE_RATE
@@ -23,8 +24,12 @@ from realtalk_ros.rendering.reference_selection import farthest_mouths, mouth_sh
 REFERENCES = 3
 QUIET = 24  # frames of a stretch that becomes the templates
 MAX_DRIFT = 0.03  # of the square's side by which it may move within them
-MAX_OPEN, MAX_BLINK = 0.06, 0.4  # jawOpen and eyeBlink in them
+# Weights in them: of the jaw, of all else about the mouth (a pout of 0.2 is seen), of a blink.
+MAX_OPEN, MAX_MOUTH, MAX_BLINK = 0.06, 0.15, 0.4
 MAX_TURN = np.radians(4.0)
+TEETH_CANDIDATES, TEETH_APART = 8, 3  # frames of which one shows the teeth; so far apart
+TOOTH = 0.6  # of the skin's blue: what is brighter within the lips is a tooth
+INNER_LIPS, NOSE_BRIDGE = slice(60, 68), slice(27, 31)  # of the 68 landmarks
 FACE = 0.82  # a face's height, of its square's side
 
 
@@ -73,13 +78,18 @@ class TrackedVideo:
         return int(self.still.argmin())
 
     def quiet(self) -> range | None:
-        """QUIET successive frames of a resting face and a head that hardly moves, or None."""
+        """QUIET successive frames in which every weight of the mouth is at rest and the head hardly
+        moves: those in which the face does the least. None where there are none."""
         best, least = None, np.inf
-        jaw, blink = self.track.weights[:, arkit.INDEX["jawOpen"]], self.track.weights[:, blinks()]
+        limits = np.full(arkit.COUNT, np.inf)
+        limits[list(arkit.MOUTH)] = MAX_MOUTH
+        limits[arkit.INDEX["jawOpen"]] = MAX_OPEN
+        limits[blinks()] = MAX_BLINK
+        neutral = np.all(self.track.weights <= limits, axis=1)
         for start in range(len(self.track) - QUIET + 1):
             rows = slice(start, start + QUIET)
             score = self.still[rows].mean()
-            if score >= least or jaw[rows].max() > MAX_OPEN or blink[rows].max() > MAX_BLINK:
+            if score >= least or not neutral[rows].all():
                 continue
             square = self.squares[rows]
             drift = np.ptp(square, axis=0).max() / np.median(square[:, 2])
@@ -118,17 +128,32 @@ class TrackedVideo:
         ahead = np.abs(self.track.rotation).max(1) < np.radians(20)
         rows = np.array([k for k in self.good if awake[k] and ahead[k]])
         rows = rows if len(rows) else self.good
-        names = ("mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft",
-                 "mouthLowerDownRight", "jawOpen", "mouthSmileLeft", "mouthSmileRight")  # fmt: skip
-        teeth = weights[rows][:, [arkit.INDEX[name] for name in names]].sum(1)
-        chosen = [
-            int(rows[k]) for k in farthest_mouths(weights[rows], REFERENCES, int(teeth.argmax()))
-        ]
+        first = int(np.flatnonzero(rows == self.teeth(rows))[0])
+        chosen = [int(rows[k]) for k in farthest_mouths(weights[rows], REFERENCES, first)]
         found = self.pictures(chosen)
         crops = [photo_to_avatar.close_up(found[k], tuple(self.squares[k])) for k in chosen]
         squares = self.squares[chosen][:, None]
         away = (self.track.landmarks[chosen] - squares[..., :2]) / squares[..., 2:]
         return crops, weights[chosen], (away + 0.5) * photo_to_avatar.CROP
+
+    def teeth(self, rows: np.ndarray) -> int:
+        """The frame, of those numbers, that shows the most of the teeth: of some that should by
+        their weights, the one in whose mouth the most is bright."""
+        names = ("mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft",
+                 "mouthLowerDownRight", "jawOpen", "mouthSmileLeft", "mouthSmileRight")  # fmt: skip
+        shown = self.track.weights[rows][:, [arkit.INDEX[name] for name in names]].sum(1)
+        chosen: list[int] = []
+        for k in rows[np.argsort(-shown, kind="stable")].tolist():
+            if all(abs(k - other) >= TEETH_APART for other in chosen):
+                chosen.append(k)
+            if len(chosen) == TEETH_CANDIDATES:
+                break
+        found = self.pictures(chosen)
+        bright = [
+            brightness_of_mouth(found[k], self.track.landmarks[k], self.squares[k, 2])
+            for k in chosen
+        ]
+        return chosen[int(np.argmax(bright))]
 
     def own_expressions(self) -> np.ndarray | None:
         """(50, 52): the 2 s in which the mouth moves most, at 25 Hz; None if the video is shorter,
@@ -147,6 +172,17 @@ class TrackedVideo:
             return None
         at = time[best] + np.arange(REFERENCE_FRAMES) / REFERENCE_RATE
         return np.stack([np.interp(at, time, w) for w in weights.T], 1).astype(np.float32)
+
+
+def brightness_of_mouth(image: np.ndarray, points: np.ndarray, side: float) -> float:
+    """How much of the inner lips' inside is bright, in areas of the face's square: teeth reflect
+    blue light, lips and gums hardly. `points` (68, 2) of the face in a uint8 BGR image."""
+    inside = np.zeros(image.shape[:2], np.uint8)
+    cv2.fillPoly(inside, [np.rint(points[INNER_LIPS]).astype(np.int32)], 1)
+    skin = np.rint(points[NOSE_BRIDGE]).astype(int)
+    x, y = np.clip(skin, 0, np.array(image.shape[1::-1]) - 1).T
+    blue = image[..., 0][inside.astype(bool)] / max(float(np.median(image[y, x, 0])), 1.0)
+    return float(np.clip(blue - TOOTH, 0, 1).sum()) / side**2
 
 
 def blinks() -> list[int]:

@@ -4,6 +4,8 @@ where that is possible; the real thing where it and scikit-image are installed."
 
 import builtins
 import hashlib
+import os
+import re
 import struct
 import sys
 import types
@@ -22,6 +24,7 @@ from realtalk_ros.cli import main
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import lip_opening
+from realtalk_ros.output import contact_sheet
 from realtalk_ros.output.mp4_writer import VideoWriter
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.rendering.generator import reference_inputs
@@ -29,10 +32,20 @@ from realtalk_ros.rendering.reference_selection import ReferenceSelector, farthe
 
 pytest.importorskip("scipy")
 
-from realtalk_ros.commands import enroll, track
-from realtalk_ros.enroll import face_detector, fit, photo_checks, photo_to_avatar, video_to_avatar
+from realtalk_ros.commands import track
+from realtalk_ros.enroll import (
+    appearance_checks,
+    face_detector,
+    fit,
+    native_output,
+    photo_checks,
+    photo_enrolment,
+    photo_to_avatar,
+    video_to_avatar,
+)
 from realtalk_ros.enroll.avatar_writer import write_folder
 from realtalk_ros.enroll.face_tracks import Track
+from realtalk_ros.enroll.video_reader import Clip
 
 # The same in each run: one draw in 300 looks like sound, which "has no pictures".
 NOISE = np.random.default_rng(0).bytes(5000)
@@ -223,13 +236,135 @@ def test_a_task_file_tells_landmarks_and_weights(monkeypatch, tmp_path):
     assert face.blendshapes[arkit.INDEX["jawOpen"]] == 0.5 and face.blendshapes.sum() == 0.5
 
 
+class Looks(ExitStack):
+    """A detector that finds what it is told, as surely as it is told."""
+
+    def __init__(self, *faces, certainty=0.9):
+        super().__init__()
+        self.faces, self.certainty = faces, certainty
+
+    def find(self, image):
+        return list(self.faces)
+
+    def score(self, crop):
+        return self.certainty
+
+
+LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
+SKIN = np.array([140, 165, 205])
+
+
+def painted(
+    lips=(90, 85, 180), line=(40, 40, 80), nose=(140, 165, 205), light=1.0, at=(256, 246), **named
+):
+    """A picture of a plain face, and where a tracker sees it: skin, lips and the line between."""
+    model, face = fit.mesh_model(), mesh(x=at[0], y=at[1])
+    found = face.points
+    pose = fit.Pose(0.0, 0.0, 0.0, *at, 300 / 16)
+    found[model.index] = pose.project(model.shape(np.zeros(100), weights(**named)))
+    chin = found[[17, 152]].mean(0)
+    right, left = appearance_checks.CHEEKS
+    middles = (chin, found[4], found[[61, 33]].mean(0), found[[291, 263]].mean(0))
+    parts = (appearance_checks.CHIN, appearance_checks.NOSE, right, left)
+    for rows, place in zip(parts, middles, strict=True):
+        for k, row in enumerate(set(rows) - set(model.index.tolist())):
+            found[row] = place + 8 * np.array([np.cos(k), np.sin(k)])
+    picture = np.full((512, 512, 3), SKIN, np.uint8)
+    cv2.circle(picture, np.int32(found[4]).tolist(), 30, nose, -1)
+    cv2.fillConvexPoly(picture, cv2.convexHull(np.int32(found[list(LIPS)])), lips)
+    cv2.line(picture, np.int32(found[61]).tolist(), np.int32(found[291]).tolist(), line, 4)
+    return np.uint8(picture * light), face
+
+
+def test_a_face_that_is_to_be_seen_is_taken():
+    for lips, light in (((90, 85, 180), 1.0), (SKIN.tolist(), 1.0), ((90, 85, 180), 0.4)):
+        picture, face = painted(lips=lips, light=light)  # pale lips have their line
+        photo = photo_enrolment.examine(Looks(face), picture, "it")
+        assert photo.picture is picture and photo.face is face and not photo.notes
+
+
+@pytest.mark.parametrize("how, word", [
+    ({"lips": SKIN.tolist(), "line": SKIN.tolist()}, "no lips can be seen.*mask"),
+    ({"nose": (40, 40, 40)}, "no uncovered human face"),
+    ({"light": 0.1}, "too dark.*light"),
+    ({"eyeBlinkLeft": 0.9}, "an eye in it is shut"),
+    ({"at": (256, 20)}, "cuts the face off"),
+])  # fmt: skip
+def test_faces_that_are_covered_shut_dark_or_cut_off_are_refused(how, word):
+    picture, face = painted(**how)
+    with pytest.raises(RealTalkError, match=word):
+        photo_enrolment.examine(Looks(face), picture, "it")
+
+
+@pytest.mark.parametrize("certainty, apart", [(0.7, 0.03), (0.3, 0.01)])
+def test_what_is_hardly_a_human_face_is_refused(monkeypatch, certainty, apart):
+    picture, face = painted()
+    monkeypatch.setattr(photo_enrolment, "reading_distance", lambda *_: apart)
+    with pytest.raises(RealTalkError, match="no uncovered human face"):
+        photo_enrolment.examine(Looks(face, certainty=certainty), picture, "it")
+    monkeypatch.setattr(photo_enrolment, "reading_distance", lambda *_: 0.01)
+    photo_enrolment.examine(Looks(face, certainty=0.7), picture, "it")
+
+
+@pytest.mark.parametrize("how, word", [
+    ({"light": 0.3}, "dark.*light"), ({"eyeBlink": 0.45}, "half shut"),
+])  # fmt: skip
+def test_faces_that_are_not_shown_well_are_noted(how, word):
+    picture, face = painted(**how)
+    assert re.search(word, " ".join(photo_enrolment.examine(Looks(face), picture, "it").notes))
+
+
+def test_something_dark_before_the_chin_is_noted():
+    picture, face = painted()
+    x, y = face.points[list(appearance_checks.CHIN)].mean(0).astype(int)
+    cv2.circle(picture, (int(x), int(y)), 35, (30, 30, 30), -1)
+    assert "microphone" in photo_enrolment.examine(Looks(face), picture, "it").notes[0]
+    both = np.int32(face.points[[*LIPS, *appearance_checks.CHIN]])
+    cv2.fillConvexPoly(picture, cv2.convexHull(both), (30, 30, 30))
+    with pytest.raises(RealTalkError, match="no lips"):
+        photo_enrolment.examine(Looks(face), picture, "it")
+
+
+def test_a_window_that_was_taken_for_a_second_face_is_dismissed():
+    picture, face = painted()
+    window = mesh(330)
+    window.points[:] = 250 + 100 * np.random.default_rng(0).standard_normal((478, 2))
+    assert photo_enrolment.examine(Looks(window, face), picture, "it").face is face
+    with pytest.raises(RealTalkError, match="no face"):  # a small one that nobody else sees
+        photo_enrolment.examine(Looks(mesh(50), certainty=0.3), picture, "it")
+    with pytest.raises(RealTalkError, match="2 faces"):
+        photo_enrolment.examine(Looks(face, painted(at=(200, 246))[1]), picture, "it")
+
+
+def test_a_tight_crop_gets_a_border():
+    picture, face = painted()
+    low, high = (np.int32(edge) for edge in (face.points.min(0), face.points.max(0)))
+    tight = picture[low[1] : high[1], low[0] : high[0]].copy()
+    tight[:40:2] = 60  # stripes
+    near = face_detector.DetectedFace(face.points - low)
+    photo = photo_enrolment.examine(Looks(near), tight, "it")
+    assert (np.array(photo.picture.shape) >= tight.shape).all()
+    x, y = np.rint(photo.face.points[0] - near.points[0]).astype(int)
+    assert (photo.picture[y : y + len(tight), x : x + tight.shape[1]] == tight).all()
+    square = photo_to_avatar.square(photo.who.poses[0], photo.who.identity)
+    photo_to_avatar.lay_out(photo.picture.shape[1::-1], square)  # has room for it
+    # Stripes do not go on in the border.
+    assert x > 5 and photo.picture[:20, 0].std(0).max() < 0.3 * tight[:20, 0].std(0).min()
+
+
 # -- what is written ----------------------------------------------------------------------------
 
 
 def test_a_drawn_face_becomes_an_avatar(drawing, tmp_path, capsys):
     assert main(drawing) == 0
-    assert "face at rest" in capsys.readouterr().out
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["ann", "face.png", "points.yaml"]
+    said = capsys.readouterr().out
+    assert "face at rest" in said and str(tmp_path / "ann-faces.jpg") in said
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["ann", "ann-faces.jpg", "face.png",
+                                                          "points.yaml"]  # fmt: skip
+    assert b"Ann, 2026-11-21" in (tmp_path / "ann-faces.jpg").read_bytes()
+    shown = cv2.imread(str(tmp_path / "ann-faces.jpg")).astype(int)
+    faces = np.stack(np.hsplit(shown, len(contact_sheet.ENROLMENT)))
+    assert (np.abs(faces[1:] - faces[0]).max((1, 2, 3)) > 30).all()  # each another expression
     avatar = Avatar.load(tmp_path / "ann")
     meta = avatar.metadata
     assert meta["consent"] == "Ann, 2026-11-21" == avatar.provenance.consent
@@ -329,11 +464,16 @@ def test_an_avatar_is_whole_or_not_there(drawing, tmp_path, capsys, monkeypatch)
 class Seen(ExitStack):
     """A tracker that has seen one face where it says."""
 
+    certainty = 0.9  # of another detector
+
     def __init__(self, *_, **__):
         super().__init__()
 
     def find(self, image):
         return [type(self).face]
+
+    def score(self, crop):
+        return self.certainty
 
 
 UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)  # inner lips, from corner to corner
@@ -357,8 +497,8 @@ def photograph(monkeypatch, **shown):
     for numbers, colour in ((OUTLINE, RED), (UPPER + LOWER[-2:0:-1], (255, 255, 255))):
         cv2.fillPoly(picture, [np.round(found[list(numbers)]).astype(np.int32)], colour)
     Seen.face = face_detector.DetectedFace(found)
-    monkeypatch.setattr(enroll, "FaceDetector", Seen)
-    return enroll.from_picture(picture, "it", None)
+    monkeypatch.setattr(photo_enrolment, "FaceDetector", Seen)
+    return photo_enrolment.from_picture(picture, "it", None)
 
 
 def white(image):
@@ -501,6 +641,21 @@ def clip(tmp_path, monkeypatch):
     return Known
 
 
+def test_the_frame_that_shows_the_teeth_is_a_reference(clip, tmp_path):
+    frames = [image for _, image in Clip(tmp_path / "clip.mp4").frames()]
+    mouth = clip.track_.landmarks[0, 60:68].mean(0).astype(int).tolist()
+    with VideoWriter(tmp_path / "teeth.mp4", 25, (512, 512)) as video:
+        for k, frame in enumerate(frames):
+            cv2.circle(frame, mouth, 30, (240, 240, 240) if k == 60 else (30, 30, 90), -1)
+            video.write(frame)
+    # The middle of the inner lips, apart as in the frame itself.
+    clip.track_.landmarks[:, 65:68, 1] += 20
+    film = video_to_avatar.TrackedVideo(tmp_path / "teeth.mp4", clip.track_)
+    crops, said, _ = film.references()
+    assert (crops[0] > 200).all(2).sum() > 500
+    assert (said[0] == clip.track_.weights[60]).all() and len(crops) == 3
+
+
 def test_a_video_becomes_an_avatar(clip, tmp_path, capsys):
     assert main(arguments(tmp_path, "--silent", what="--video", source="clip.mp4")) == 0
     avatar = Avatar.load(tmp_path / "ann")
@@ -517,9 +672,31 @@ def test_a_video_becomes_an_avatar(clip, tmp_path, capsys):
     assert np.ptp(avatar.reference_expressions[:, arkit.INDEX["jawOpen"]]) > 0.4
 
 
+def test_a_film_of_a_pout_has_no_resting_second(clip, tmp_path):
+    film = video_to_avatar.TrackedVideo(tmp_path / "clip.mp4", clip.track_)
+    assert film.quiet().stop <= 31  # before it speaks
+    for name in ("mouthPucker", "mouthSmileLeft", "mouthRollLower"):
+        clip.track_.weights[:31] = weights(**{name: 0.4})
+        assert video_to_avatar.TrackedVideo(film.path, clip.track_).quiet() is None, name
+
+
 def test_a_video_without_sound_is_refused_unless_that_is_meant(clip, tmp_path, capsys):
     argv = arguments(tmp_path, what="--video", source="clip.mp4")
     refused(capsys, argv, tmp_path, "no sound")
+
+
+def test_what_native_libraries_log_is_shown_where_something_fails(capfd):
+    with native_output.hidden():
+        os.write(2, b"W0000 feedback manager\n")
+        print("progress", file=sys.stderr)
+    assert capfd.readouterr().err == "progress\n"
+    with pytest.raises(ZeroDivisionError), native_output.hidden():
+        os.write(2, b"no memory\n")
+        _ = 1 / 0
+    assert "no memory" in capfd.readouterr().err
+    with native_output.hidden(shown=True):
+        os.write(2, b"W0000\n")
+    assert "W0000" in capfd.readouterr().err
 
 
 def test_tracking_writes_what_was_seen(clip, tmp_path, capsys):

@@ -47,6 +47,7 @@ from tqdm import tqdm
 
 from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.enroll import native_output
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model.landmarks import EYES
 from realtalk_ros.rendering.generator import reference_inputs
@@ -249,8 +250,10 @@ def run(args: argparse.Namespace) -> None:
         render = torch_renderer(args.checkpoint)
     else:
         render = onnx_renderer(args.models or onnx_session.MODEL_DIR, args.threads)
-    lips = LipDetector() if args.mediapipe else None
-    print_figures(Evaluator(render, eval_net, lips=lips).measure(dataset, args.people), args.json)
+    with native_output.hidden():
+        lips = LipDetector() if args.mediapipe else None
+        figures = Evaluator(render, eval_net, lips=lips).measure(dataset, args.people)
+    print_figures(figures, args.json)
     if args.sheet:
         write_sheet(render, dataset, args.sheet)
 

@@ -338,10 +338,13 @@ def run(args: argparse.Namespace) -> None:
         raise RealTalkError(f"{args.folder} is no folder: give the one that holds the videos")
     if not 0.1 <= args.rate <= 120:  # NaN too
         raise RealTalkError(f"--rate {args.rate:g}: give 0.1 to 120 pictures a second")
+    from realtalk_ros.enroll import native_output
     from realtalk_ros.enroll.mesh_tracker import MeshTracker
 
     builder = Builder(args.folder, args.out, args.rate, lambda: MeshTracker(args.landmarker))
-    show(builder.build(), args.out)
+    with native_output.hidden():
+        report = builder.build()
+    show(report, args.out)
 
 
 def show(report: dict, out: Path) -> None:
