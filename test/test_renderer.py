@@ -13,11 +13,10 @@ from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar
 from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.face_model import arkit
+from realtalk_ros.rendering.avatar_encoding import encode_avatars, reference_inputs
 from realtalk_ros.rendering.face_renderer import FaceRenderer, render_batch
 from realtalk_ros.rendering.generator import (
     Binding,
-    encode_avatars,
-    reference_inputs,
     space_to_depth,
     warp,
 )

@@ -9,7 +9,7 @@ follow from identity, weights and camera. The renderer gets a map of them, uint8
     2   lightness of gums or tongue
 
 Colours are not in it: the network paints them, with those of the reference where it shows teeth and
-flesh (merge_mouth_colours in generator.py).
+flesh (merge_mouth_colours in avatar_encoding.py).
 
 Lips are 7 rings of vertices of the face model, from the inside out. What lies above the upper half
 of any ring, or below its lower half, is covered, however the lips are pursed or pressed. The

@@ -26,8 +26,8 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import lip_opening
 from realtalk_ros.output import contact_sheet
 from realtalk_ros.output.mp4_writer import VideoWriter
+from realtalk_ros.rendering.avatar_encoding import reference_inputs
 from realtalk_ros.rendering.face_renderer import FaceRenderer
-from realtalk_ros.rendering.generator import reference_inputs
 from realtalk_ros.rendering.reference_selection import ReferenceSelector, farthest_mouths
 
 pytest.importorskip("scipy")

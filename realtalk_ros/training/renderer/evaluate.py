@@ -50,7 +50,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.enroll import native_output
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model.landmarks import EYES
-from realtalk_ros.rendering.generator import reference_inputs
+from realtalk_ros.rendering.avatar_encoding import reference_inputs
 from realtalk_ros.training.common.group_layout import EXPRESSIONS, REFERENCES
 from realtalk_ros.training.renderer import image_metrics, landmark_net, network_metrics
 from realtalk_ros.training.renderer.backends import Render, onnx_renderer, torch_renderer

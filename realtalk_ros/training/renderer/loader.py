@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.rendering.generator import merge_mouth_colours, reference_inputs
+from realtalk_ros.rendering.avatar_encoding import merge_mouth_colours, reference_inputs
 from realtalk_ros.training.renderer.config import TrainingConfig
 from realtalk_ros.training.renderer.dataset import FaceDataset, Group, to_float
 from realtalk_ros.training.renderer.mouth_colours import estimate_mouth_colours
