@@ -35,6 +35,7 @@ PAINT = 1.5  # of the light of the skin below the eye: what is lighter is make-u
 HAIR = 0.74  # of that light: what is darker above it is the brow
 THICK = 15  # hundredths of the eye's width: its least thickness
 LEAST = 0.8  # of the light of the skin below the eye: a lid in the brow's shadow has as much
+HUE = 0.4  # share of its hue that a lid has of that skin
 BRIGHT = 0.96  # of the upper quartile of that skin's light: where the search begins
 CLEAN = 0.91  # of the light where it begins: what is darker is not clean
 ZONE = 0.1  # height of the skin that is taken for the lid
@@ -202,7 +203,9 @@ def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
     colour += too_dark(colour, under, 0.6, 0.48) * (LEAST * under - colour)
     none = ~possible.any(0)
     colour[none], start[none] = under[none], end[none]
-    colour = smooth(colour, 13)
+    # A brow's shadow is grey; a lid has the colour of the skin below the eye, as dark as the shadow.
+    shaded = under * (colour.mean(-1) / np.maximum(under.mean(-1), 1))[:, None]
+    colour = smooth(colour + HUE * (shaded - colour), 13)
     near = eye.strip(image, eye.upper, np.linspace(-0.02, 0.05, 8)).mean(-1).min(0)
     middle = (COLUMNS > 0.2) & (COLUMNS < 0.8)
     darkness = 1 - np.median(near[middle] / np.maximum(colour[middle].mean(-1), 1))
