@@ -216,7 +216,8 @@ def from_video(
         at_rest, identity = calmest_rest(video, landmarker, size), video.track.identity
         portrait, resting = at_rest.portrait, at_rest.weights
         weights = weights - resting
-        templates, landmarks = photo_to_avatar.templates(
+        templates = [portrait.image]
+        landmarks = photo_to_avatar.template_landmarks(
             portrait, resting_landmarks(identity, resting)
         )
         layout, region = portrait.layout, region_of(portrait, identity)

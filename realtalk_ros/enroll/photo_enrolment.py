@@ -83,13 +83,11 @@ def from_picture(
     if moved > OTHER_MOUTH * crop[2]:
         references.append(rest.crop)
         weights.append(np.zeros(arkit.COUNT, np.float32))
-    templates, landmarks = photo_to_avatar.templates(
-        rest, resting_landmarks(who.identity, at_rest.weights)
-    )
+    resting = resting_landmarks(who.identity, at_rest.weights)
     return Enrolment(
         identity=identity,
-        templates=templates,
-        landmarks=landmarks,
+        templates=[rest.image],
+        landmarks=photo_to_avatar.template_landmarks(rest, resting),
         crop=crop,
         references=references,
         reference_weights=np.stack(weights),
@@ -176,12 +174,11 @@ def from_points(
     shape = resting_landmarks(who.identity)
     pose = photo_to_avatar.in_frame(pose, layout)
     shown = Portrait.of(picture, layout, pose.project(shape), shape, pose)
-    templates, landmarks = photo_to_avatar.templates(shown, shape)
     weights = np.zeros((1, arkit.COUNT))
     return Enrolment(
         identity=who.identity,
-        templates=templates,
-        landmarks=landmarks,
+        templates=[shown.image],
+        landmarks=photo_to_avatar.template_landmarks(shown, shape),
         crop=layout.crop,
         references=[shown.crop],
         reference_weights=weights.astype(np.float32),

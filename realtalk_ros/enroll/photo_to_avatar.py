@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One picture of a face to an avatar's frames: laid out and gently turned.
+"""One picture of a face as an avatar's frame.
 
 A frame is as wide as it is high and shows the face's square, half as wide, where the default avatar
 has it; where the picture ends before, it is narrower and the square larger. However far a pixel is
-moved, it is sampled from the picture once (layout.py). The turned heads of the template frames are
-made by moving the picture's own pixels: triangles between landmarks, from where they are to where
-the 3D face model in another pose has them; what lies beyond the head stays where it is. How a mouth
-is brought to rest before: rest_expression.py. Which pictures are refused: photo_checks.py.
+moved, it is sampled from the picture once (layout.py). How a mouth is brought to rest:
+rest_expression.py. Which pictures are refused: photo_checks.py.
 """
 
 from __future__ import annotations
@@ -27,9 +25,6 @@ from realtalk_ros.face_model import arkit, landmarks
 SIZES = (512, 768, 1024)  # height of a frame, pixels; see lay_out
 SIZE = SIZES[0]
 SQUARE_CORNER = (128, 118)  # of the face's square in a frame of SIZE
-TEMPLATES = 24
-# Of the crop's pixels, by which a landmark moves from one template to the next: less than is seen.
-MAX_STEP = 0.33
 MAX_OUTSIDE = 0.06  # of the square's side that may lie beyond the picture's border
 STRAIGHTEN = np.radians(8.0)  # roll beyond which the picture is turned upright
 OPEN = 0.8  # jawOpen up to which the chin stays in the region
@@ -121,69 +116,18 @@ def region(rest: np.ndarray, crop: tuple[int, int, int]) -> np.ndarray:
     return cv2.GaussianBlur(out, (0, 0), SOFT)
 
 
-class TriangleWarp:
-    """Triangles between the points of a face in a frame and, around it, points that stay.
-
-    `points` (P, 2) pixels; `still` (N, 2) those that stay.
-    """
-
-    def __init__(
-        self,
-        points: np.ndarray,
-        size: tuple[int, int],
-        crop: tuple[int, int, int],
-    ):
-        from scipy.spatial import Delaunay
-
-        (width, height), (x, y, side) = size, crop
-        self.size, self._count = size, len(points)
-        angles = np.linspace(0, 2 * np.pi, 32, endpoint=False)
-        circle = np.stack([np.cos(angles), np.sin(angles)], 1) * side / 2
-        middle = np.array([x + side / 2, y + side / 2])
-        # Hair and ears follow the face by half; from the second ring on all is background.
-        self._hair, still = (middle + circle * np.array(r) for r in ((1.1, 1.3), (1.75, 1.85)))
-        edge = np.stack(
-            np.meshgrid(np.linspace(0, width - 1, 5), np.linspace(0, height - 1, 5)), -1
-        ).reshape(-1, 2)
-        border = (edge == 0).any(1) | (edge == (width - 1, height - 1)).any(1)
-        frame = np.array([width - 1, height - 1])
-        self._hair = self._hair[((self._hair > 2) & (self._hair < frame - 2)).all(1)]
-        still = still[((still > 2) & (still < frame - 2)).all(1)]
-        self.still = np.vstack([still, edge[border]])
-        self._source = np.vstack([points, self._hair, self.still])
-        self._triangles = Delaunay(self._source).simplices
-
-    def sampling_grid(self, shift: np.ndarray) -> np.ndarray:
-        """(height, width, 2) float32: where in the frame the pixels lie of the one in which each
-        point is moved by `shift` (P, 2) pixels."""
-        hair = np.broadcast_to(0.5 * shift.mean(0), self._hair.shape)
-        target = self._source + np.vstack([shift, hair, np.zeros_like(self.still)])
-        width, height = self.size
-        number = np.full((height, width), -1, np.int32)
-        # OpenCV paints a line for a triangle without an inside: the thin ones come first, so that
-        # those beside them cover it.
-        triangles = self._triangles[np.argsort(thickness(target[self._triangles]))]
-        corners, source = target[triangles], self._source[triangles]
-        for k, corner in enumerate(corners):
-            cv2.fillConvexPoly(number, np.round(corner * 16).astype(np.int32), k, shift=4)
-        system = np.concatenate([corners, np.ones((*corners.shape[:2], 1))], 2)
-        fine = np.abs(np.linalg.det(system)) > 1e-3  # else it has no inside
-        back = np.zeros((len(corners), 3, 2), np.float32)
-        back[fine] = np.linalg.solve(system[fine], source[fine])
-        rows, columns = np.mgrid[:height, :width].astype(np.float32)
-        a = back[number]
-        at_x = a[..., 0, 0] * columns + a[..., 1, 0] * rows + a[..., 2, 0]
-        at_y = a[..., 0, 1] * columns + a[..., 1, 1] * rows + a[..., 2, 1]
-        whole = (number >= 0) & fine[number]
-        at_x, at_y = np.where(whole, at_x, columns), np.where(whole, at_y, rows)
-        return np.stack([at_x, at_y], -1).astype(np.float32, copy=False)
-
-
-def thickness(corners: np.ndarray) -> np.ndarray:
-    """(N, 3, 2) triangles -> (N,) their smallest height, in the same unit."""
-    edges = np.roll(corners, 1, axis=1) - corners
-    area = np.abs(edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0])
-    return np.asarray(area / np.maximum(np.linalg.norm(edges, axis=2).max(1), 1e-9))
+def points_that_stay(layout: Layout) -> np.ndarray:
+    """(N, 2) pixels of a frame, far from the face and at the frame's border."""
+    (width, height), (x, y, side) = layout.size, layout.crop
+    angles = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    circle = np.stack([np.cos(angles), np.sin(angles)], 1) * side / 2
+    middle = np.array([x + side / 2, y + side / 2])
+    rings = (middle + circle * np.array((1.75, 1.85))).reshape(-1, 2)
+    frame = np.array([width - 1, height - 1])
+    rings = rings[((rings > 2) & (rings < frame - 2)).all(1)]
+    columns, rows = np.meshgrid(np.linspace(0, width - 1, 5), np.linspace(0, height - 1, 5))
+    edge = np.stack([columns, rows], -1).reshape(-1, 2)
+    return np.vstack([rings, edge[((edge == 0) | (edge == frame)).any(1)]])
 
 
 @dataclass(frozen=True)
@@ -208,13 +152,6 @@ class Portrait:
         positions = layout.positions()
         image = sample(picture, positions, 1 / layout.scale)
         return cls(picture, positions, image, layout=layout, points=points, shape=shape, pose=pose)
-
-    def warp(self) -> TriangleWarp:
-        return TriangleWarp(self.points, self.layout.size, self.layout.crop)
-
-    def moved(self, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The frame with each landmark moved by `shift` (P, 2) pixels, and its `positions`."""
-        return self.resampled(self.warp().sampling_grid(shift))
 
     def resampled(self, sampling_grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The frame with its pixels taken from `sampling_grid` (height, width, 2), and its
@@ -246,32 +183,9 @@ def in_frame(pose: Pose, layout: Layout) -> Pose:
     return replace(pose, x=float(x), y=float(y), scale=pose.scale * layout.scale, roll=roll)
 
 
-def templates(
-    portrait: Portrait, points68: np.ndarray, count: int = TEMPLATES
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """`count` frames along a slow path of small head motion, which behaviour/idle.py plays back and
-    forth, and where in them (count, 68, 2) the landmarks `points68` (68, 3), cm, lie."""
-    at = portrait.pose.project(portrait.shape)
-    off = residual(portrait, points68)
-
-    def path(scale: float) -> list[Pose]:
-        return [
-            replace(
-                portrait.pose,
-                yaw=portrait.pose.yaw - scale * np.radians(1.6) * np.cos(np.pi * t),
-                pitch=portrait.pose.pitch + scale * np.radians(0.7) * np.sin(2 * np.pi * t + 0.4),
-                roll=portrait.pose.roll - scale * np.radians(0.9) * np.sin(np.pi * t - 0.9),
-            )
-            for t in np.linspace(0, 1, count)
-        ]
-
-    shifts = np.stack([pose.project(portrait.shape) - at for pose in path(1.0)])
-    step = MAX_STEP * portrait.layout.crop[2] / CROP
-    scale = step / np.linalg.norm(np.diff(shifts, axis=0), axis=2).max()
-    warp = portrait.warp()
-    grids = (warp.sampling_grid(pose.project(portrait.shape) - at) for pose in path(scale))
-    frames = [portrait.resampled(grid)[0] for grid in grids]
-    return frames, np.stack([pose.project(points68) + off for pose in path(scale)])
+def template_landmarks(portrait: Portrait, points68: np.ndarray) -> np.ndarray:
+    """(1, 68, 2) pixels: where in the frame the landmarks `points68` (68, 3), cm, lie."""
+    return (portrait.pose.project(points68) + residual(portrait, points68))[None]
 
 
 def residual(portrait: Portrait, points68: np.ndarray) -> np.ndarray:

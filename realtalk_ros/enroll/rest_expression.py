@@ -21,7 +21,7 @@ import numpy as np
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.enroll.fit import Model
 from realtalk_ros.enroll.layout import sample
-from realtalk_ros.enroll.photo_to_avatar import Portrait
+from realtalk_ros.enroll.photo_to_avatar import Portrait, points_that_stay
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
 
@@ -229,7 +229,7 @@ class Lips:
         from scipy.interpolate import RBFInterpolator
 
         width, height = self._portrait.layout.size
-        still = self._portrait.warp().still
+        still = points_that_stay(self._portrait.layout)
         known = np.vstack([target, still])
         back = np.vstack([source - target, np.zeros_like(still)])
         _, single = np.unique(np.round(known, 2), axis=0, return_index=True)

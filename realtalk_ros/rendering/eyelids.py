@@ -203,7 +203,7 @@ def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
     colour += too_dark(colour, under, 0.6, 0.48) * (LEAST * under - colour)
     none = ~possible.any(0)
     colour[none], start[none] = under[none], end[none]
-    # A brow's shadow is grey; a lid has the colour of the skin below the eye, as dark as the shadow.
+    # A brow's shadow is grey; a lid has the hue of the skin below the eye, as dark as the shadow.
     shaded = under * (colour.mean(-1) / np.maximum(under.mean(-1), 1))[:, None]
     colour = smooth(colour + HUE * (shaded - colour), 13)
     near = eye.strip(image, eye.upper, np.linspace(-0.02, 0.05, 8)).mean(-1).min(0)

@@ -385,12 +385,7 @@ def test_a_drawn_face_becomes_an_avatar(drawing, tmp_path, capsys):
         crop = frame[y : y + side, x : x + side]
         seen = np.argwhere(crop.sum(2) < 200).mean(0)[::-1] + (x, y)
         assert np.linalg.norm(points[36:48].mean(0) - seen) < 0.02 * side
-    # The head moves little from frame to frame, and what is far from it does not.
-    moving = avatar.templates.astype(int)
-    steps = np.abs(np.diff(moving, axis=0)).mean((1, 2, 3))
-    assert 0 < steps.max() < 3 and np.abs(moving[0] - moving[-1]).mean() > steps.mean()
-    assert np.abs(moving[:, :20] - moving[0, :20]).max() <= 6  # JPEG
-    assert FaceRenderer(avatar).render(weights(jawOpen=0.5), 3).shape == avatar.templates.shape[1:]
+    assert FaceRenderer(avatar).render(weights(jawOpen=0.5), 0).shape == avatar.templates.shape[1:]
 
 
 def texture(picture, rows):
@@ -419,7 +414,7 @@ def test_the_detail_of_the_picture_reaches_the_avatar(drawing, tmp_path, size, z
     assert made["ann"].reference_image.shape == (256, 256, 3)
     contrast = {}
     for name in set(made) - {"plain"}:
-        changed = made[name].templates[12].astype(int) - made["plain"].templates[12]
+        changed = made[name].templates[0].astype(int) - made["plain"].templates[0]
         x, y, _ = made[name].crop
         at = slice(y + side // 2, y + 3 * side // 4), slice(x + side // 4, x + 3 * side // 4)
         contrast[name] = changed[at].std()
@@ -445,10 +440,10 @@ def test_a_picture_is_sampled_once_however_its_pixels_are_moved():
     shown = photo_to_avatar.Portrait.of(
         picture, layout, points, np.zeros((64, 3)), fit.Pose(0.0, 0.0, 0.0, 256.0, 246.0, 12.9)
     )
-    shift = np.full_like(points, 0.5)
-    image, positions = shown.moved(shift)
-    back = replace(shown, image=image, positions=positions, points=points + shift)
-    image, _ = back.moved(-shift)
+    here = np.stack(np.meshgrid(*[np.arange(512, dtype=np.float32)] * 2), -1)
+    image, positions = shown.resampled(here - np.float32(0.5))
+    back = replace(shown, image=image, positions=positions)
+    image, _ = back.resampled(here + np.float32(0.5))
     middle = slice(160, 330), slice(160, 330)
     assert np.abs(image[middle].astype(int) - picture[middle]).mean() < 1
 
@@ -575,27 +570,6 @@ def test_lips_that_cannot_shut_rest_parted_with_the_teeth_of_the_photo(monkeypat
 def test_a_mouth_that_is_wide_open_is_refused(monkeypatch):
     with pytest.raises(RealTalkError, match=r"open by 3\.\d cm.*closed lips or a smile"):
         photograph(monkeypatch, jawOpen=1.0)
-
-
-def test_triangles_that_collapse_leave_no_line():
-    """As the inside of a mouth that shuts: dark, between points of light skin."""
-    rng = np.random.default_rng(0)
-    grid = np.stack(np.meshgrid(np.arange(172, 341, 42), np.arange(170, 331, 40)), -1)
-    for _ in range(4):
-        middle = grid.reshape(-1, 2) + rng.uniform(-4, 4, (25, 2))
-        slope = rng.uniform(-5, 5, 25)
-        beside = np.stack([np.full(25, 15), slope], 1)
-        left, right = (middle - (0, 12) + side * beside for side in (-1, 1))
-        points = np.stack([left, right, middle], 1)
-        image = np.full((512, 512, 3), 255, np.uint8)
-        for triangle in np.round(points).astype(np.int32):
-            cv2.fillConvexPoly(image, triangle, (0, 0, 0))
-        image = cv2.dilate(image, np.ones((5, 5)))  # the skin's
-        shift = np.zeros_like(points)
-        shift[:, 2, 1] = -11.9
-        warp = photo_to_avatar.TriangleWarp(points.reshape(-1, 2), (512, 512), (128, 118, 256))
-        moved = cv2.remap(image, warp.sampling_grid(shift.reshape(-1, 2)), None, cv2.INTER_CUBIC)
-        assert moved.min() > 200
 
 
 # -- videos -------------------------------------------------------------------------------------
@@ -752,8 +726,8 @@ def test_each_reference_has_rows_of_its_own(drawing, tmp_path):
     cv2.imwrite(str(home / "references/1.png"), np.full((256, 256, 3), (0, 0, 255), np.uint8))
     meta["references"].append("references/1.png")
     meta.pop("reference_landmarks")  # of these pictures nobody knows them
-    meta["templates"] = meta["templates"][:3]
-    np.save(home / "landmarks.npy", np.load(home / "landmarks.npy")[:3])
+    meta["templates"] *= 3
+    np.save(home / "landmarks.npy", np.repeat(np.load(home / "landmarks.npy"), 3, 0))
     np.save(home / "reference_weights.npy", np.stack([weights(), weights(jawOpen=0.8)]))
     (home / "avatar.yaml").write_text(yaml.safe_dump(meta))
     both = Avatar.load(home)
@@ -780,7 +754,7 @@ def test_a_real_photo_becomes_an_avatar_that_opens_its_mouth(tmp_path, capsys):
     renderer = FaceRenderer(Avatar.load(tmp_path / "ann"))
     with face_detector.FaceDetector() as found:
         for said in (weights(), weights(jawOpen=0.2, mouthUpperUp=0.3), weights(mouthPucker=0.5)):
-            (face,) = found.find(renderer.render(said, 5))
+            (face,) = found.find(renderer.render(said, 0))
             assert face.size > 200
         # She smiles in the photo; at rest her lips are shut, and the avatar's jaw opens them.
         apart = face.points[13] - face.points[14]
@@ -788,7 +762,7 @@ def test_a_real_photo_becomes_an_avatar_that_opens_its_mouth(tmp_path, capsys):
     x, y = face.points[[13, 14, 78, 308]].mean(0).astype(int)
     lips = slice(y - 12, y + 25), slice(x - 25, x + 25)
     shut, wide = (
-        renderer.render(w, 5)[lips].astype(int) for w in (weights(), weights(jawOpen=0.6))
+        renderer.render(w, 0)[lips].astype(int) for w in (weights(), weights(jawOpen=0.6))
     )
     assert wide.mean() < shut.mean() - 8  # it is dark in there
 
