@@ -91,6 +91,10 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "realtalk_ros.training.renderer.evaluate",
         "the expression-to-face network on held-out people",
     ),
+    ("evaluate", "talking"): (
+        "realtalk_ros.training.videos.evaluate_talking",
+        "the lips, from sound alone, against videos of real people",
+    ),
 }
 GROUPS = {
     "data": "make training data and avatars",
