@@ -31,7 +31,7 @@ SEARCH = 0.6  # s before and after the first sound in which the mouth opens
 LOW, HIGH = 5, 95  # percentiles: the range of a curve
 
 _FACE = landmarks.load()
-_EYES = float(_FACE.mean[45, 0] - _FACE.mean[36, 0])  # cm between the outer corners
+EYES_CM = float(_FACE.mean[45, 0] - _FACE.mean[36, 0])  # cm between the outer corners
 _WIDTH = float(_FACE.mean[54, 0] - _FACE.mean[48, 0])  # cm, the mouth at rest
 
 #: Sounds that look alike, by phone. What is not in it, is in no class.
@@ -74,12 +74,12 @@ def loudness(mel: np.ndarray) -> np.ndarray:
 
 def aperture_of(weights: np.ndarray) -> np.ndarray:
     """ARKit weights (n, 52) -> (n,), on the mean face."""
-    return np.asarray(coarticulation.opening(weights) / _EYES)
+    return np.asarray(coarticulation.opening(weights) / EYES_CM)
 
 
 def width_of(weights: np.ndarray) -> np.ndarray:
     """ARKit weights (n, 52) -> (n,), on the mean face."""
-    return np.asarray((coarticulation.width(weights) + _WIDTH) / _EYES)
+    return np.asarray((coarticulation.width(weights) + _WIDTH) / EYES_CM)
 
 
 def curves(track: MouthTrack, weights: np.ndarray, mel: np.ndarray) -> Curves | None:
