@@ -63,7 +63,8 @@ class Video:
         shapes = {
             "mel": (MEL_STEP * n, N_MELS), "weights": (n, arkit.COUNT), "rotation": (n, 3),
             "speech": (n,), "identity": (IDENTITY_SIZE,),
-        } | {name: shape for name, shape in _OPTIONAL.items() if getattr(self, name) is not None}  # fmt: skip
+        }  # fmt: skip
+        shapes |= {k: shape for k, shape in _OPTIONAL.items() if getattr(self, k) is not None}
         for name, shape in shapes.items():
             array = getattr(self, name)
             if array.shape != shape or not np.isfinite(array).all():
@@ -87,7 +88,6 @@ class Video:
     def reference_window(self, first: int) -> np.ndarray:
         """(50, 52) at 25 Hz from step `first` on, repeated where the training steps are few."""
         return coarticulation.reference_window(self.weights[: self.train_steps], first)
-
 
     def draw_condition(
         self, known_probability: float, rng: np.random.Generator

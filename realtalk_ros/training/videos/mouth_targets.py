@@ -27,7 +27,10 @@ OPENING = {
     "mouthUpperUpLeft": 0.07, "mouthUpperUpRight": 0.07,
 }  # fmt: skip
 SPREADING = {
-    "mouthStretchLeft": 0.3, "mouthStretchRight": 0.3, "mouthSmileLeft": 0.2, "mouthSmileRight": 0.2
+    "mouthStretchLeft": 0.3,
+    "mouthStretchRight": 0.3,
+    "mouthSmileLeft": 0.2,
+    "mouthSmileRight": 0.2,
 }
 LEAST_OPENING = 0.45  # of what opens the lips is left before mouthClose closes them
 # Of a unit of mouthFunnel, which alone opens the lips by 1.4 cm, what stays and what becomes

@@ -25,9 +25,9 @@ LAGS = np.arange(-0.1, 0.101, 0.01)  # s that are tried
 CLOSED = 0.15  # of the aperture's range, under which lips are closed
 CLOSURE_TOLERANCE = 0.04  # s by which a closure may be early or late
 OPEN = 0.25  # of the range, over which lips have parted
-SPEECH_LEVEL = 0.35  # of the range of loudness, over which there is sound
+SPEECH_LEVEL = 0.5  # of the range of loudness, over which there is sound
 QUIET_MARGIN = 0.3  # s from any sound, beyond which there is silence
-SEARCH = 0.6  # s before and after the first sound in which the mouth opens
+SEARCH = 0.6  # s before and after the first sound in which its opening is looked for
 LOW, HIGH = 5, 95  # percentiles: the range of a curve
 
 _FACE = landmarks.load()
@@ -107,7 +107,7 @@ def span(x: np.ndarray) -> float:
 
 
 def relative(x: np.ndarray) -> np.ndarray:
-    """x in its own range: 0 at its 5th percentile, 1 at its 95th."""
+    """The curve in its own range: 0 at its 5th percentile, 1 at its 95th."""
     low, high = np.percentile(x, (LOW, HIGH))
     return np.asarray((x - low) / max(high - low, 1e-9))
 
@@ -142,19 +142,29 @@ def sound(loud: np.ndarray) -> np.ndarray:
     return np.asarray(loud > low + SPEECH_LEVEL * (high - low))
 
 
-def opening_time(aperture: np.ndarray, time: np.ndarray, first_sound: float) -> float | None:
-    """s by which lips part before the first sound; None where they were apart all along."""
-    near = np.flatnonzero(np.abs(time - first_sound) <= SEARCH)
-    apart = relative(aperture)[near] > OPEN
-    if not len(near) or apart[0] or not apart.any():
-        return None
-    return float(first_sound - time[near[np.argmax(apart)]])
+def first_sound(loud: np.ndarray) -> int | None:
+    """The first of two frames that are loud, one after the other."""
+    both = sound(loud)
+    after = np.flatnonzero(both[:-1] & both[1:])
+    return int(after[0]) if len(after) else None
+
+
+def opening_time(aperture: np.ndarray, time: np.ndarray, first: int) -> float | None:
+    """Seconds by which lips had parted before frame `first`, at most SEARCH; negative: after it.
+    None where they stay shut."""
+    apart = relative(aperture) > OPEN
+    if apart[first]:
+        shut = np.flatnonzero(~apart[:first])
+        start = shut[-1] + 1 if len(shut) else 0
+        return float(min(time[first] - time[start], SEARCH))
+    later = np.flatnonzero(apart[first:] & (time[first:] <= time[first] + SEARCH))
+    return float(time[first] - time[first + later[0]]) if len(later) else None
 
 
 def measure_clip(one: Curves) -> dict:
     """The figures of one clip; None for what it does not show."""
     made = one.made_at()
-    heard = sound(one.loud)
+    heard, first = sound(one.loud), first_sound(one.loud)
     by_lag = [correlation(one.real[0], one.made_at(lag)[0]) for lag in LAGS]
     report: dict = {
         "seconds": round(float(one.time[-1] - one.time[0]), 2),
@@ -170,9 +180,7 @@ def measure_clip(one: Curves) -> dict:
     report |= _closures_in_speech(one.real[0], made[0], one.time, heard)
     for name, aperture in (("real", one.real[0]), ("made", made[0])):
         report[f"opens_before_sound_s_{name}"] = (
-            opening_time(aperture, one.time, float(one.time[np.argmax(heard)]))
-            if heard.any()
-            else None
+            None if first is None else opening_time(aperture, one.time, first)
         )
         report[f"movement_in_silence_{name}"] = _movement_in_silence(aperture, one.time, heard)
     return report
@@ -193,9 +201,7 @@ def _closures_in_speech(
     return {"closures": count, "found": found, "closures_made": made_count, "correct": correct}
 
 
-def _movement_in_silence(
-    aperture: np.ndarray, time: np.ndarray, heard: np.ndarray
-) -> float | None:
+def _movement_in_silence(aperture: np.ndarray, time: np.ndarray, heard: np.ndarray) -> float | None:
     """Standard deviation of the aperture where nobody is heard, over its range."""
     if not heard.any():
         return None
