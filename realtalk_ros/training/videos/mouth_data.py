@@ -73,10 +73,12 @@ class Stretch:
 
 
 class Teacher:
-    """The installed network in torch: a whole recording at once takes a fifth of its time."""
+    """A network in torch: a whole recording at once takes a fifth of its time."""
 
-    def __init__(self) -> None:
-        self._net = checkpoint.load_installed().eval()
+    def __init__(self, folder: Path | None = None) -> None:
+        """folder: of its ONNX files; None: the installed network."""
+        net = checkpoint.load_onnx(folder) if folder else checkpoint.load_installed()
+        self._net = net.eval()
 
     @torch.inference_mode()
     def follow(self, pcm: np.ndarray, person: Condition) -> Stretch:
@@ -114,11 +116,14 @@ class FilmedPerson:
 
     name: str
     clips: list[tuple[Stretch, MouthTrack]] = field(default_factory=list)
+    lags: list[float] = field(default_factory=list)  # s by which sound is late in each, `clip_lag`
 
     def curves(self) -> list[np.ndarray]:
         """(n, 2) of each clip: gap, and width beyond that of the mouth at rest, in cm at 50 Hz.
 
-        The gap is counted from the person's own shut lips, of which a tracker never says 0.
+        The gap is counted from the person's own shut lips, of which a tracker never says 0. Each
+        clip is shifted by what its lag differs from the person's median: that is the recording's
+        mistake (30 ms, standard deviation, in GRID), while the median may be the network's.
         """
         aperture, width = (
             np.concatenate([getattr(track, name) for _, track in self.clips])
@@ -126,20 +131,22 @@ class FilmedPerson:
         )
         shut = np.percentile(aperture, SHUT)
         rest = np.percentile(width[aperture <= np.percentile(aperture, 20)], WIDE_AT_REST)
-        rows = []
-        for stretch, track in self.clips:
+        rows, usual = [], np.median(self.lags)
+        for (stretch, track), lag in zip(self.clips, self.lags, strict=True):
             steps = np.arange(len(stretch.weights)) / EXPRESSION_RATE
             seen = track.confidence > 0
+            time = track.time[seen] + lag - usual
             gap, wide = (
-                np.interp(steps, track.time[seen], EYES_CM * (values[seen] - zero))
+                np.interp(steps, time, EYES_CM * (values[seen] - zero))
                 for values, zero in ((track.aperture, shut), (track.width, rest))
             )
             rows.append(np.column_stack([np.maximum(gap, 0), wide]))
         return rows
 
 
-def check_clip(track: MouthTrack, stretch: Stretch) -> None:
-    """Raises RealTalkError for a clip that nothing can be learned from."""
+def clip_lag(track: MouthTrack, stretch: Stretch) -> float:
+    """Seconds by which the network's mouth comes after the real one, so the sound after the
+    picture. Raises RealTalkError for a clip that nothing can be learned from."""
     seen = track.time[track.confidence > 0]
     if len(seen) < talking_metrics.MIN_FRAMES or np.diff(seen).max() > MAX_HOLE:
         raise RealTalkError("one face, facing the camera, is not seen all the time")
@@ -152,14 +159,17 @@ def check_clip(track: MouthTrack, stretch: Stretch) -> None:
         raise RealTalkError(f"the mouth does not follow the sound (r {by_lag[best]:.2f})")
     if abs(talking_metrics.LAGS[best]) > MAX_LAG:
         raise RealTalkError(f"the mouth is {1000 * talking_metrics.LAGS[best]:+.0f} ms off")
+    return float(talking_metrics.LAGS[best])
 
 
 class Builder:
     """Makes the data in `out`."""
 
-    def __init__(self, out: Path, seed: int = 0):
+    def __init__(self, out: Path, timing: Path | None = None, seed: int = 0):
+        """timing: of the ONNX files of a network that tells lags better than the installed one."""
         self.out, self.rng = out, np.random.default_rng(seed)
         self.teacher = Teacher()
+        self.timer = Teacher(timing) if timing else None
         self.report: dict = {"people": {}, "left_out": {}, "speech_minutes": 0.0}
 
     def film(self, folder: Path, landmarker: Path | None, hold_out: int) -> list[FilmedPerson]:
@@ -174,13 +184,17 @@ class Builder:
             try:
                 if isinstance(track, RealTalkError):
                     raise track
-                stretch = self.teacher.follow(read_recording(path), UNKNOWN)
-                check_clip(track, stretch)
+                pcm = read_recording(path)
+                stretch = self.teacher.follow(pcm, UNKNOWN)
+                timed = self.timer.follow(pcm, UNKNOWN) if self.timer else stretch
+                lag = clip_lag(track, timed)
             except (RealTalkError, AudioError) as error:
                 why = " ".join(str(error).split())
                 self.report["left_out"][str(path.relative_to(folder))] = why
                 continue
-            people.setdefault(name, FilmedPerson(name)).clips.append((stretch, track))
+            person = people.setdefault(name, FilmedPerson(name))
+            person.clips.append((stretch, track))
+            person.lags.append(lag)
         if not people:
             raise RealTalkError(f"no video in {folder} can be used: {self.report['left_out']}")
         return list(people.values())
@@ -200,6 +214,8 @@ class Builder:
             minutes = sum(len(weights) for weights in made) / EXPRESSION_RATE / 60
             self.report["people"][person.name] = {
                 "clips": len(made), "minutes": round(minutes, 2),
+                "lag_ms": round(1000 * float(np.median(person.lags))),
+                "lag_sd_ms": round(1000 * float(np.std(person.lags))),
             }  # fmt: skip
         regression = mouth_targets.MouthRegression.fit(seen, wanted)
         predicted = regression.predict(np.concatenate(seen))
@@ -323,6 +339,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--speech-minutes", type=float, default=60.0, help="of those (%(default)g)")
     add("--hold-out", type=int, default=0, metavar="N",
         help="keep the last N videos of each person for measuring (%(default)s)")  # fmt: skip
+    add("--timing", type=Path, metavar="MODELS", help="find how late each video's sound is by the "
+        "network in this folder, which --videos trained before")  # fmt: skip
     add("--landmarker", type=Path, help="a face_landmarker.task, instead of MediaPipe's own model")
 
 
@@ -331,7 +349,7 @@ def run(args: argparse.Namespace) -> None:
     recordings = [find_recordings(folder) for folder in args.speech]
     if args.hold_out < 0:
         raise RealTalkError(f"--hold-out {args.hold_out}: give 0 or more videos")
-    builder = Builder(args.out)
+    builder = Builder(args.out, args.timing)
     people = builder.film(args.folder, args.landmarker, args.hold_out)
     regression = builder.write_people(people)
     if recordings:
