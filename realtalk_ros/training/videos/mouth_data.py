@@ -58,7 +58,7 @@ EYES_CM = talking_metrics.EYES_CM
 SHUT, WIDE_AT_REST = 2, 50  # percentiles of a person's aperture, of the width while it is shut
 RECORDINGS = 12  # of one random person
 UNKNOWN_SHARE = 0.5  # of the random people of whom the network is told nothing
-STILL_SECONDS = 240.0
+STILL_SECONDS = 900.0  # with 240 a noise in a hundred moved the lips by 7 % of their range
 AUDIO = frozenset(".wav .flac .ogg .opus .mp3 .m4a".split())
 
 
