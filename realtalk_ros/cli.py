@@ -63,6 +63,10 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "realtalk_ros.training.videos.build",
         "training data from videos of talking heads",
     ),
+    ("data", "mouths"): (
+        "realtalk_ros.training.videos.mouth_data",
+        "training data from the mouths of people who talk in videos",
+    ),
     ("data", "speaker"): (
         "realtalk_ros.training.videos.talking_video",
         "a video of a talking synthetic person",
@@ -94,6 +98,10 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("evaluate", "avatars"): (
         "realtalk_ros.commands.evaluate_avatars",
         "avatars of the photographs in a folder",
+    ),
+    ("evaluate", "talking"): (
+        "realtalk_ros.training.videos.evaluate_talking",
+        "the lips, from sound alone, against videos of real people",
     ),
 }
 # Names before 0.2

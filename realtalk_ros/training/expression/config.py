@@ -36,6 +36,7 @@ class TrainingConfig:
     # different priors can be compared at equal skill in recognising speech.
     start: Path | None = None
     fine_tune: bool = False  # a new run begins with the installed network
+    average: bool = True  # with `fine_tune`: export the mean of the installed network and the new
     # The convolutions stay as they were after pretraining. Without speech they always do: minutes
     # of one voice would spoil them.
     freeze_acoustic_encoder: bool = False

@@ -62,11 +62,13 @@ def train(config: TrainingConfig) -> Path:
     )  # fmt: skip
     sampler.rng = np.random.default_rng(config.seed + trainer.step)
     delay, hidden = net.dims.delay, config.hidden_part
+    # Where a processor has no instructions for it, half precision takes ten times as long.
+    half_precision = torch.cpu._is_avx512_bf16_supported()
     log = MetricLog("step", trainer, config.log_every, config.work / "log.jsonl")
     for batch in trainer.batches(lambda: sampler.draw_batch(config.batch_size, delay)):
         if hidden is not None:
             batch.condition_mask[:, hidden] = 0
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half_precision):
             tokens = net.prior_tokens(batch.identity, batch.reference, batch.condition_mask)
             out = net(batch.mel, net.condition_kv(tokens))
             out["style"] = net.style_head(tokens)
@@ -162,6 +164,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     begin.add_argument("--installed", action="store_true",
                        help="begin with the installed network, train it further, and export the "
                        "mean of both")  # fmt: skip
+    add("--no-average", action="store_true",
+        help="with --installed: export what was trained, not the mean")  # fmt: skip
     add("--out", type=Path, help="export to this folder (default: WORK/export)")
 
 
@@ -192,6 +196,7 @@ def config_of(args: argparse.Namespace) -> TrainingConfig:
         ablation=args.without,
         start=args.start,
         fine_tune=args.installed,
+        average=not args.no_average,
         freeze_acoustic_encoder=args.freeze_encoder,
         phone_pretraining_minutes=phone_minutes,
         prior_pretraining_minutes=args.prior_minutes,
@@ -206,7 +211,7 @@ def run(args: argparse.Namespace) -> int:
     if config.ablation:  # measured by `realtalk evaluate expression --ablations`
         return 0
     net, saved = checkpoint.load_ema(path)
-    if saved["fine_tune"]:  # however it was resumed
+    if saved["fine_tune"] and config.average:  # however it was resumed
         checkpoint.average_weights(net, checkpoint.load_installed())
     out = args.out or config.work / "export"
     for file in export(net, out):

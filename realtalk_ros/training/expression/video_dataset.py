@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from realtalk_ros.contracts import MEL_STEP, N_MELS
+from realtalk_ros.contracts import MEL_STEP, N_MELS, REFERENCE_SHAPE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
@@ -38,13 +38,18 @@ class Video:
     speech: np.ndarray  # (N,) 0..1
     starts: np.ndarray  # (k + 1,): stretch i is steps starts[i] to starts[i + 1]
     identity: np.ndarray  # (100,)
+    # Of `realtalk data mouths`: the only window and knowledge of the person with which the
+    # movement goes. None: any window of the video, known or not at random.
+    reference: np.ndarray | None = None  # (50, 52)
+    condition_mask: np.ndarray | None = None  # (2,)
 
     @classmethod
     def load(cls, path: Path) -> Video:
         """Raises RealTalkError for a file that `realtalk data videos` did not write."""
         try:
             with np.load(path, allow_pickle=False) as data:
-                video = cls(path.stem, **{name: data[name] for name in _ARRAYS})
+                names = (*_ARRAYS, *(name for name in _OPTIONAL if name in data))
+                video = cls(path.stem, **{name: data[name] for name in names})
             video._check()
         except Exception as error:  # it may be anything: no zip, no header, other arrays
             raise RealTalkError(
@@ -59,6 +64,7 @@ class Video:
             "mel": (MEL_STEP * n, N_MELS), "weights": (n, arkit.COUNT), "rotation": (n, 3),
             "speech": (n,), "identity": (IDENTITY_SIZE,),
         }  # fmt: skip
+        shapes |= {k: shape for k, shape in _OPTIONAL.items() if getattr(self, k) is not None}
         for name, shape in shapes.items():
             array = getattr(self, name)
             if array.shape != shape or not np.isfinite(array).all():
@@ -83,7 +89,21 @@ class Video:
         """(50, 52) at 25 Hz from step `first` on, repeated where the training steps are few."""
         return coarticulation.reference_window(self.weights[: self.train_steps], first)
 
+    def draw_condition(
+        self, known_probability: float, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Reference window (50, 52), and whether identity and window are given (2,)."""
+        if self.reference is not None and self.condition_mask is not None:
+            return self.reference, self.condition_mask
+        reference = self.reference_window(int(rng.integers(self.train_steps)))
+        known = [rng.random() < known_probability for _ in range(2)]
+        return reference, np.array(known, np.float32)
 
+
+# Of `realtalk data mouths`: files of people who were filmed, and their share of the sequences.
+FILMED, FILMED_SHARE = "filmed_", 0.5
+CLOSED = 0.06  # cm between the lips, under which a movement is taken for a closure
+_OPTIONAL = {"reference": REFERENCE_SHAPE, "condition_mask": (2,)}
 _ARRAYS = ("mel", "weights", "rotation", "speech", "starts", "identity")
 
 
@@ -97,6 +117,10 @@ class VideoDataset:
         if not self.videos:
             raise RealTalkError(f"no videos in {folder}: make them by realtalk data videos")
         lengths = np.array([video.train_steps for video in self.videos], np.float64)
+        filmed = np.array([video.name.startswith(FILMED) for video in self.videos])
+        if filmed.any() and not filmed.all():
+            lengths[filmed] *= FILMED_SHARE / lengths[filmed].sum()
+            lengths[~filmed] *= (1 - FILMED_SHARE) / lengths[~filmed].sum()
         self._probabilities = lengths / lengths.sum()
 
     def draw_sample(
@@ -106,7 +130,7 @@ class VideoDataset:
         noise: np.ndarray | None,
         rng: np.random.Generator,
     ) -> Sample:
-        """As Sampler.draw_sample; phones are UNLABELLED, style and contacts are 0."""
+        """As Sampler.draw_sample; phones are UNLABELLED, style and labiodental contacts are 0."""
         video = self.videos[rng.choice(len(self.videos), p=self._probabilities)]
         first = int(rng.integers(max(1, video.train_steps - settings.steps)))
         steps = (first + np.arange(settings.steps)) % video.train_steps
@@ -114,20 +138,20 @@ class VideoDataset:
         mel = mel_augment.augment(mel.astype(np.float32), noise, rng)
         if rng.random() < settings.mask_probability:
             mel = mel_augment.spec_augment(mel, rng)
-        reference = video.reference_window(int(rng.integers(video.train_steps)))
-        known = [rng.random() < settings.known_probability for _ in range(2)]
+        reference, known = video.draw_condition(settings.known_probability, rng)
         shown = steps[: settings.steps - delay]
+        weights = video.weights[shown].astype(np.float32)
         unlabelled = np.zeros(len(shown), np.float32)
         return Sample(
             mel=mel,
             identity=video.identity.astype(np.float32),
             style=np.zeros(coarticulation.STYLE_SIZE, np.float32),
             reference=reference.astype(np.float32),
-            condition_mask=np.array(known, np.float32),
-            weights=video.weights[shown].astype(np.float32),
+            condition_mask=known.astype(np.float32),
+            weights=weights,
             rotation=video.rotation[shown].astype(np.float32),
             speech=(video.speech[shown] > 0.5).astype(np.float32),
-            closure=unlabelled,
+            closure=(coarticulation.opening(weights) < CLOSED).astype(np.float32),
             labiodental=unlabelled,
             phone=np.full(len(shown), UNLABELLED, np.int64),
         )

@@ -38,9 +38,12 @@ class PredictedExpression:
     speech: np.ndarray  # (n,) 0..1, probability that somebody speaks
 
     @classmethod
-    def of(cls, pcm: np.ndarray, rate: int) -> PredictedExpression:
-        """pcm: mono float32 samples."""
-        front_end, stream = log_mel.AudioFrontEnd(rate), _model().stream(_model().prior())
+    def of(
+        cls, pcm: np.ndarray, rate: int, model: ExpressionModel | None = None
+    ) -> PredictedExpression:
+        """pcm: mono float32 samples; model: the installed one by default."""
+        model = model or _model()
+        front_end, stream = log_mel.AudioFrontEnd(rate), model.stream(model.prior())
         mel = np.concatenate([front_end.push(pcm), front_end.flush()])
         parts = [stream.push(mel), stream.flush()]
         count = len(mel) // MEL_STEP
@@ -51,9 +54,9 @@ class PredictedExpression:
         return cls(mel[: count * MEL_STEP], weights, rotation, speech)
 
     @classmethod
-    def read(cls, path: Path) -> PredictedExpression:
+    def read(cls, path: Path, model: ExpressionModel | None = None) -> PredictedExpression:
         """Of a media file. Raises AudioError."""
-        return cls.of(*read_audio(path))
+        return cls.of(*read_audio(path), model)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`realtalk evaluate talking DIR`: the lips of the shipped network against those of real people.
+
+DIR holds videos of talking people with their sound; a folder below it is a person, a video in DIR
+itself is one, too. The network gets the sound alone, streamed, without a prior. The real mouth is
+tracked by MediaPipe; tracks are kept in the folder `--tracks`, so that a second run takes seconds.
+A video X.mpg may have its words beside it (or in `--words`): X.txt, or X.align of the GRID corpus,
+of which only the words are read. Then its phones are aligned and there is a table by class of
+sound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from realtalk_ros.contracts import SAMPLE_RATE
+from realtalk_ros.errors import AudioError, RealTalkError
+from realtalk_ros.expression.onnx_model import ExpressionModel
+from realtalk_ros.training.speech_data.dataset import Segment
+from realtalk_ros.training.videos import mouth_track, talking_metrics
+from realtalk_ros.training.videos.build import SUFFIXES
+from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
+
+NOT_WORDS = frozenset({"sil", "sp"})  # of GRID's alignments
+
+
+def find_videos(folder: Path) -> list[Path]:
+    """Raises RealTalkError where there are none."""
+    if not folder.is_dir():
+        raise RealTalkError(f"{folder} is no folder: give the one that holds the videos")
+    videos = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES
+                    and p.is_file() and not p.name.startswith("."))  # fmt: skip
+    if not videos:
+        raise RealTalkError(f"no videos in {folder}: give a folder that holds some")
+    return videos
+
+
+def person_of(path: Path, folder: Path) -> str:
+    parts = path.relative_to(folder).parts
+    return parts[0] if len(parts) > 1 else path.stem
+
+
+def words_of(path: Path, folder: Path | None) -> str | None:
+    """What is said in a video, if that is known."""
+    for place in (path.parent, *([folder] if folder else [])):
+        if (text := place / f"{path.stem}.txt").is_file():
+            return text.read_text("utf-8", "replace")
+        if (aligned := place / f"{path.stem}.align").is_file():
+            rows = [line.split() for line in aligned.read_text().splitlines()]
+            return " ".join(row[2] for row in rows if len(row) == 3 and row[2] not in NOT_WORDS)
+    return None
+
+
+class Aligner:
+    """Phones of known words in a video's sound; opened when it is first needed."""
+
+    def __init__(self, voice: str):
+        self.voice, self._aligner = voice, None
+
+    def align(self, path: Path, words: str) -> list[Segment] | None:
+        from realtalk_ros.training.speech_data.alignment import align_recording
+        from realtalk_ros.training.speech_data.corpora import read_recording
+        from realtalk_ros.training.speech_data.pocketsphinx_aligner import PocketsphinxAligner
+        from realtalk_ros.training.speech_data.tts_engines import espeak
+
+        self._aligner = self._aligner or PocketsphinxAligner(espeak())
+        pcm = read_recording(path)
+        speech = align_recording(self._aligner, pcm, words, self.voice, path.stem)
+        # What was cut off at its ends is not known to be silent in the picture: only phones are.
+        if speech is None or abs(len(speech.pcm) - len(pcm)) > 0.02 * SAMPLE_RATE:
+            return None
+        return list(speech.segments)
+
+
+def evaluate(
+    folder: Path, model: ExpressionModel, args: argparse.Namespace, plots: Path | None = None
+) -> dict:
+    """The report: by clip, by person, and the mean over people."""
+    clips: dict[str, dict] = {}
+    left_out: dict[str, str] = {}
+    people: dict[str, list[dict]] = {}
+    classes: dict[str, list[tuple[float, float]]] = {}
+    aligner = Aligner(args.voice)
+    videos = find_videos(folder)
+    for path, track in mouth_track.tracks(videos, folder, args.tracks, args.landmarker):
+        name = str(path.relative_to(folder))
+        try:
+            if isinstance(track, RealTalkError):
+                raise track
+            predicted = PredictedExpression.read(path, model)
+            one = talking_metrics.curves(track, predicted.weights, predicted.mel)
+            if one is None:
+                raise RealTalkError("one face, facing the camera, is not seen for a second")
+        except (RealTalkError, AudioError) as error:
+            left_out[name] = " ".join(str(error).split())
+            continue
+        clips[name] = talking_metrics.with_rates(talking_metrics.measure_clip(one))
+        people.setdefault(person_of(path, folder), []).append(clips[name])
+        words = words_of(path, args.words)
+        if words and (segments := aligner.align(path, words)):
+            for sound, rows in talking_metrics.by_class(one, segments).items():
+                classes.setdefault(sound, []).extend(rows)
+        if plots:
+            draw(one, name, plots / f"{path.stem}.png")
+    if not clips:
+        reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
+        raise RealTalkError(f"no video in {folder} can be measured: {reasons}")
+    by_person = {name: talking_metrics.mean(rows) for name, rows in people.items()}
+    everyone = list(by_person.values())
+    return {
+        "mean": talking_metrics.mean(everyone),
+        "spread": spread(everyone),
+        "by_class": {name: class_row(rows) for name, rows in classes.items()},
+        "people": by_person,
+        "clips": clips,
+        "left_out": left_out,
+    }
+
+
+def spread(rows: list[dict]) -> dict[str, float]:
+    """Standard deviation over people of the correlations and ranges."""
+    names = ("aperture_r", "width_r", "loudness_r", "range", "p95")
+    return {name: float(np.std([row[name] for row in rows])) for name in names}
+
+
+def class_row(rows: list[tuple[float, float]]) -> dict[str, float]:
+    real, made = np.mean(rows, 0)
+    return {"real": float(real), "made": float(made), "count": len(rows)}
+
+
+def draw(one: talking_metrics.Curves, title: str, path: Path) -> None:
+    """Aperture and width of both mouths, and loudness (needs matplotlib)."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure, axes = plt.subplots(3, 1, figsize=(12, 7), sharex=True)
+    made = one.made_at()
+    for axis, label, real, ours in zip(axes, ("aperture", "width"), one.real, made, strict=False):
+        axis.plot(one.time, real, "0.4", label="real")
+        axis.plot(one.time, ours, "r", label="network")
+        axis.set_ylabel(label)
+        axis.legend(loc="upper right")
+    axes[2].plot(one.steps, one.loudness)
+    axes[2].set_ylabel("loudness")
+    figure.suptitle(title)
+    figure.tight_layout()
+    figure.savefig(path, dpi=70)
+    plt.close(figure)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `realtalk evaluate talking`."""
+    add = parser.add_argument
+    add("folder", type=Path, metavar="DIR", help="videos with sound; folders in it are people")
+    add("--models", type=Path, help="folder of the ONNX files (default: shipped)")
+    add("--tracks", type=Path, default=Path("runs/mouths"), metavar="DIR",
+        help="where tracks are kept (%(default)s)")  # fmt: skip
+    add("--words", type=Path, metavar="DIR", help="where X.txt or X.align are, if not beside X.mpg")
+    add("--voice", default="en-us", help="espeak-ng's voice of those words (%(default)s)")
+    add("--landmarker", type=Path, help="a face_landmarker.task, instead of MediaPipe's own model")
+    add("--json", action="store_true", help="print the report as JSON")
+    add("--plots", type=Path, metavar="DIR", help="draw the curves of each clip into this folder")
+
+
+def run(args: argparse.Namespace) -> int:
+    """`realtalk evaluate talking`. Raises RealTalkError where nothing can be measured."""
+    report = evaluate(args.folder, ExpressionModel(args.models), args, args.plots)
+    print(json.dumps(report, indent=1)) if args.json else show(report)
+    return 0
+
+
+COLUMNS = {
+    "aperture_r": "aperture", "width_r": "width", "loudness_r": "loudness", "lag_ms": "lag ms",
+    "best_aperture_r": "at lag", "range": "range", "p95": "p95", "recall": "recall",
+    "precision": "precision", "opens_before_sound_s_real": "opens s",
+    "opens_before_sound_s_made": "made", "movement_in_silence_real": "silence",
+    "movement_in_silence_made": "made",
+}  # fmt: skip
+
+
+def show(report: dict) -> None:
+    """Prints a line a person, the mean, then the classes of sound."""
+    print(f"{'':24}" + "".join(f"{title:>10}" for title in COLUMNS.values()))
+    rows = {**report["people"], "MEAN OF PEOPLE": report["mean"]}
+    for name, row in rows.items():
+        cells = ("-" if row[c] is None else f"{row[c]:.2f}" for c in COLUMNS)
+        print(f"{name[-23:]:24}" + "".join(f"{cell:>10}" for cell in cells))
+    for name, row in report["by_class"].items():
+        print(f"{name:12} real {row['real']:5.2f}  made {row['made']:5.2f}  ({row['count']})")
+    for name, why in report["left_out"].items():
+        print(f"{name}: left out: {why}")

@@ -1,0 +1,372 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`realtalk data mouths DIR`: training data for the expression network from mouths of real people.
+
+DIR holds videos of talking people; a folder in it is a person. What the mouth does is tracked
+(mouth_track.py) and put into the weights that the installed network gives for the sound
+(mouth_targets.py). Clips whose mouth does not follow their sound, or not in time, are left out.
+
+`--speech DIR` adds recordings of speech, in which nobody was filmed. They get the movement that a
+regression on the filmed people predicts, and each a random person's identity and window of
+expressions, or none, as the network is given one or none in its use. They keep it from forgetting
+what it knows of other voices, languages and people. Silence and noise are among them.
+
+    OUT/speech/*.npz     as `realtalk data videos` writes it, and condition_mask (2,), reference
+                         (50, 52): what of the person the network is given
+    OUT/tracks/*.npz     the mouths, so that no video is tracked twice
+    OUT/report.json      what was used, what was left out, and why
+
+`realtalk train expression --installed --no-average --videos OUT` trains on it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from realtalk_ros.audio.log_mel import log_mel
+from realtalk_ros.contracts import (
+    EXPRESSION_RATE,
+    MEL_STEP,
+    N_MELS,
+    REFERENCE_SHAPE,
+    SAMPLE_RATE,
+)
+from realtalk_ros.errors import AudioError, RealTalkError
+from realtalk_ros.expression.onnx_model import SILENT_MEL
+from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
+from realtalk_ros.face_model.rotations import flip_roll
+from realtalk_ros.training.expression import checkpoint, coarticulation
+from realtalk_ros.training.expression.metrics import correlation
+from realtalk_ros.training.speech_data.corpora import read_recording
+from realtalk_ros.training.videos import mouth_targets, mouth_track, talking_metrics
+from realtalk_ros.training.videos.build import write_arrays
+from realtalk_ros.training.videos.evaluate_talking import find_videos, person_of
+from realtalk_ros.training.videos.mouth_track import MouthTrack
+
+MAX_LAG = 0.08  # s between mouth and sound, from which a clip is left out
+MIN_CORRELATION = 0.3  # of the apertures, at the best lag
+MAX_HOLE = 0.1  # s without a face that may be interpolated
+EYES_CM = talking_metrics.EYES_CM
+SHUT, WIDE_AT_REST = 2, 50  # percentiles of a person's aperture, of the width while it is shut
+RECORDINGS = 12  # of one random person
+UNKNOWN_SHARE = 0.5  # of the random people of whom the network is told nothing
+STILL_SECONDS = 900.0  # with 240 a noise in a hundred moved the lips by 7 % of their range
+AUDIO = frozenset(".wav .flac .ogg .opus .mp3 .m4a".split())
+
+
+@dataclass
+class Stretch:
+    """n steps of 20 ms of one sound, and what the network makes of it."""
+
+    mel: np.ndarray  # (2 n, 80)
+    weights: np.ndarray  # (n, 52)
+    rotation: np.ndarray  # (n, 3)
+    speech: np.ndarray  # (n,)
+
+
+class Teacher:
+    """A network in torch: a whole recording at once takes a fifth of its time."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """folder: of its ONNX files; None: the installed network."""
+        net = checkpoint.load_onnx(folder) if folder else checkpoint.load_installed()
+        self._net = net.eval()
+
+    @torch.inference_mode()
+    def follow(self, pcm: np.ndarray, person: Condition) -> Stretch:
+        """pcm: 16 kHz."""
+        mel = log_mel(pcm, SAMPLE_RATE)
+        mel = mel[: len(mel) // MEL_STEP * MEL_STEP]
+        delay = self._net.dims.delay
+        silence = np.full((MEL_STEP * delay, N_MELS), SILENT_MEL, np.float32)
+        inputs = torch.from_numpy(np.concatenate([mel, silence]))[None]
+        given = (torch.from_numpy(part)[None] for part in person)
+        out = self._net(inputs, self._net.encode_prior(*given))
+        weights, rotation, speech = (
+            out[name][0, delay:] for name in ("weights", "rotation", "speech")
+        )
+        return Stretch(mel, weights.numpy(), rotation.numpy(), speech.sigmoid().numpy())
+
+
+class Condition(NamedTuple):
+    """What the network is given of a person."""
+
+    identity: np.ndarray  # (100,) float32
+    reference: np.ndarray  # (50, 52) float32
+    mask: np.ndarray  # (2,) float32: which of them it is given
+
+
+UNKNOWN = Condition(
+    np.zeros(IDENTITY_SIZE, np.float32), np.zeros(REFERENCE_SHAPE, np.float32),
+    np.zeros(2, np.float32),
+)  # fmt: skip
+
+
+@dataclass
+class FilmedPerson:
+    """Clips in which one person speaks."""
+
+    name: str
+    clips: list[tuple[Stretch, MouthTrack]] = field(default_factory=list)
+    lags: list[float] = field(default_factory=list)  # s by which sound is late in each, `clip_lag`
+
+    def curves(self) -> list[np.ndarray]:
+        """(n, 2) of each clip: gap, and width beyond that of the mouth at rest, in cm at 50 Hz.
+
+        The gap is counted from the person's own shut lips, of which a tracker never says 0. Each
+        clip is shifted by what its lag differs from the person's median: that is the recording's
+        mistake (30 ms, standard deviation, in GRID), while the median may be the network's.
+        """
+        aperture, width = (
+            np.concatenate([getattr(track, name) for _, track in self.clips])
+            for name in ("aperture", "width")
+        )
+        shut = np.percentile(aperture, SHUT)
+        rest = np.percentile(width[aperture <= np.percentile(aperture, 20)], WIDE_AT_REST)
+        rows, usual = [], np.median(self.lags)
+        for (stretch, track), lag in zip(self.clips, self.lags, strict=True):
+            steps = np.arange(len(stretch.weights)) / EXPRESSION_RATE
+            seen = track.confidence > 0
+            time = track.time[seen] + lag - usual
+            gap, wide = (
+                np.interp(steps, time, EYES_CM * (values[seen] - zero))
+                for values, zero in ((track.aperture, shut), (track.width, rest))
+            )
+            rows.append(np.column_stack([np.maximum(gap, 0), wide]))
+        return rows
+
+
+def clip_lag(track: MouthTrack, stretch: Stretch) -> float:
+    """Seconds by which the network's mouth comes after the real one, so the sound after the
+    picture. Raises RealTalkError for a clip that nothing can be learned from."""
+    seen = track.time[track.confidence > 0]
+    if len(seen) < talking_metrics.MIN_FRAMES or np.diff(seen).max() > MAX_HOLE:
+        raise RealTalkError("one face, facing the camera, is not seen all the time")
+    one = talking_metrics.curves(track, stretch.weights, stretch.mel)
+    if one is None:
+        raise RealTalkError("the sound is shorter than a second")
+    by_lag = [correlation(one.real[0], one.made_at(lag)[0]) for lag in talking_metrics.LAGS]
+    best = int(np.argmax(by_lag))
+    if by_lag[best] < MIN_CORRELATION:
+        raise RealTalkError(f"the mouth does not follow the sound (r {by_lag[best]:.2f})")
+    if abs(talking_metrics.LAGS[best]) > MAX_LAG:
+        raise RealTalkError(f"the mouth is {1000 * talking_metrics.LAGS[best]:+.0f} ms off")
+    return float(talking_metrics.LAGS[best])
+
+
+class Builder:
+    """Makes the data in `out`."""
+
+    def __init__(self, out: Path, timing: Path | None = None, seed: int = 0):
+        """timing: of the ONNX files of a network that tells lags better than the installed one."""
+        self.out, self.rng = out, np.random.default_rng(seed)
+        self.teacher = Teacher()
+        self.timer = Teacher(timing) if timing else None
+        self.report: dict = {"people": {}, "left_out": {}, "speech_minutes": 0.0}
+
+    def film(self, folder: Path, landmarker: Path | None, hold_out: int) -> list[FilmedPerson]:
+        """Every person's clips but the last `hold_out` of each, by name."""
+        by_person: dict[str, list[Path]] = {}
+        for path in find_videos(folder):
+            by_person.setdefault(person_of(path, folder), []).append(path)
+        used = [p for paths in by_person.values() for p in paths[: len(paths) - hold_out]]
+        people: dict[str, FilmedPerson] = {}
+        for path, track in mouth_track.tracks(used, folder, self.out / "tracks", landmarker):
+            name = person_of(path, folder)
+            try:
+                if isinstance(track, RealTalkError):
+                    raise track
+                pcm = read_recording(path)
+                stretch = self.teacher.follow(pcm, UNKNOWN)
+                timed = self.timer.follow(pcm, UNKNOWN) if self.timer else stretch
+                lag = clip_lag(track, timed)
+            except (RealTalkError, AudioError) as error:
+                why = " ".join(str(error).split())
+                self.report["left_out"][str(path.relative_to(folder))] = why
+                continue
+            person = people.setdefault(name, FilmedPerson(name))
+            person.clips.append((stretch, track))
+            person.lags.append(lag)
+        if not people:
+            raise RealTalkError(f"no video in {folder} can be used: {self.report['left_out']}")
+        return list(people.values())
+
+    def write_people(self, people: list[FilmedPerson]) -> mouth_targets.MouthRegression:
+        """Writes their files; returns what can be predicted of them."""
+        seen, wanted = [], []
+        for person in people:
+            curves, stretches = person.curves(), [stretch for stretch, _ in person.clips]
+            made = []
+            for stretch, curve in zip(stretches, curves, strict=True):
+                made.append(mouth_targets.targets(stretch.weights, stretch.speech, *curve.T))
+                active = mouth_targets.activity(stretch.speech) > 0.5
+                seen.append(mouth_targets.features(stretch.weights, stretch.speech)[active])
+                wanted.append(curve[active])
+            self.write(f"filmed_{person.name}", stretches, made)
+            minutes = sum(len(weights) for weights in made) / EXPRESSION_RATE / 60
+            self.report["people"][person.name] = {
+                "clips": len(made), "minutes": round(minutes, 2),
+                "lag_ms": round(1000 * float(np.median(person.lags))),
+                "lag_sd_ms": round(1000 * float(np.std(person.lags))),
+            }  # fmt: skip
+        regression = mouth_targets.MouthRegression.fit(seen, wanted)
+        predicted = regression.predict(np.concatenate(seen))
+        real = np.concatenate(wanted)
+        self.report["regression"] = {
+            name: {"r": round(correlation(real[:, k], predicted[:, k]), 3)}
+            for k, name in enumerate(("gap", "width"))
+        }
+        return regression
+
+    def write_speech(
+        self, paths: list[Path], minutes: float, regression: mouth_targets.MouthRegression
+    ) -> None:
+        """Recordings of random people, `minutes` of them."""
+        order, number, steps = self.rng.permutation(len(paths)).tolist(), 0, 0
+        bar = tqdm(total=round(minutes), desc="minutes of speech", disable=None)
+        while order and steps < 60 * EXPRESSION_RATE * minutes:
+            chosen, order = order[:RECORDINGS], order[RECORDINGS:]
+            person = self.draw_person()
+            stretches, neutral = [], []
+            for k in chosen:
+                try:
+                    pcm = read_recording(paths[k])
+                except AudioError:
+                    continue
+                if len(pcm) > SAMPLE_RATE:
+                    stretches.append(self.teacher.follow(pcm, person))
+                    known = person.mask.any()
+                    other = self.teacher.follow(pcm, UNKNOWN) if known else stretches[-1]
+                    neutral.append(other.weights)
+            if not stretches:
+                continue
+            made = [
+                mouth_targets.relabelled(unknown, s.weights, s.speech, regression)
+                for unknown, s in zip(neutral, stretches, strict=True)
+            ]
+            self.write(f"speech_{number:04d}", stretches, made, person)
+            number += 1
+            steps += sum(map(len, made))
+            bar.n = round(steps / EXPRESSION_RATE / 60)
+            bar.refresh()
+        bar.close()
+        self.report["speech_minutes"] = round(steps / EXPRESSION_RATE / 60, 1)
+
+    def write_stillness(self) -> None:
+        """Silence and noise, in which the network rests as it did."""
+        from realtalk_ros.training.speech_data.synthetic_speech import stillness
+
+        sounds = stillness(STILL_SECONDS, 11)
+        stretches = [self.teacher.follow(sound.pcm, UNKNOWN) for sound in sounds]
+        self.write("still", stretches, [np.zeros_like(s.weights) for s in stretches])
+
+    def draw_person(self) -> Condition:
+        """A random person, of whom the network knows nothing, something or all."""
+        identity, style = coarticulation.random_person(self.rng)
+        speech = self._sentences[int(self.rng.integers(len(self._sentences)))]
+        frames = max(2 * REFERENCE_SHAPE[0], int(speech.segments[-1][2] * EXPRESSION_RATE))
+        moved = coarticulation.animate(speech.segments, frames, style).weights
+        start = int(self.rng.integers(max(1, frames - 2 * REFERENCE_SHAPE[0])))
+        known = np.zeros(2, np.float32)
+        if self.rng.random() > UNKNOWN_SHARE:
+            known[:] = ((1, 1), (0, 1), (1, 0))[int(self.rng.integers(3))]
+        window = coarticulation.reference_window(moved, start).astype(np.float32)
+        return Condition(identity, window, known)
+
+    @property
+    def _sentences(self) -> list:
+        """Sentences with phone times, for windows of expressions."""
+        if not hasattr(self, "_spoken"):
+            from realtalk_ros.training.speech_data.prompts import SENTENCES
+            from realtalk_ros.training.speech_data.tts_engines import espeak
+
+            engine = espeak()
+            self._spoken = [engine.speak(text, "en-us") for text in SENTENCES[:40]]
+        return self._spoken
+
+    def write(
+        self,
+        name: str,
+        stretches: list[Stretch],
+        made: list[np.ndarray],
+        person: Condition = UNKNOWN,
+    ) -> None:
+        def joined(part: str) -> np.ndarray:
+            return np.concatenate([getattr(s, part) for s in stretches])
+
+        write_arrays(
+            self.out / "speech" / f"{name}.npz",
+            mel=joined("mel").astype(np.float16),
+            weights=np.concatenate(made).astype(np.float32),
+            rotation=flip_roll(joined("rotation")),
+            speech=joined("speech"),
+            starts=np.cumsum([0, *map(len, made)]),
+            identity=person.identity,
+            reference=person.reference,
+            condition_mask=person.mask,
+        )
+
+
+def find_recordings(folder: Path) -> list[Path]:
+    """Raises RealTalkError where there are none."""
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO and p.is_file())
+    if not found:
+        raise RealTalkError(f"no recordings in {folder}: give a folder that holds some")
+    return found
+
+
+def evenly(paths: list[Path], count: int) -> Iterator[Path]:
+    """`count` of them, spread over the list."""
+    for k in np.unique(np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int)):
+        yield paths[k]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `realtalk data mouths`."""
+    add = parser.add_argument
+    add("folder", type=Path, metavar="DIR", help="videos with sound; folders in it are people")
+    add("--out", type=Path, default=Path("runs/mouths"), help="(%(default)s)")
+    add("--speech", type=Path, nargs="+", default=[], metavar="DIR",
+        help="recordings of speech to relabel, equally much of each folder")  # fmt: skip
+    add("--speech-minutes", type=float, default=60.0, help="of those (%(default)g)")
+    add("--hold-out", type=int, default=0, metavar="N",
+        help="keep the last N videos of each person for measuring (%(default)s)")  # fmt: skip
+    add("--timing", type=Path, metavar="MODELS", help="find how late each video's sound is by the "
+        "network in this folder, which --videos trained before")  # fmt: skip
+    add("--landmarker", type=Path, help="a face_landmarker.task, instead of MediaPipe's own model")
+
+
+def run(args: argparse.Namespace) -> None:
+    """`realtalk data mouths`. Raises RealTalkError where there is nothing to learn from."""
+    recordings = [find_recordings(folder) for folder in args.speech]
+    if args.hold_out < 0:
+        raise RealTalkError(f"--hold-out {args.hold_out}: give 0 or more videos")
+    builder = Builder(args.out, args.timing)
+    people = builder.film(args.folder, args.landmarker, args.hold_out)
+    regression = builder.write_people(people)
+    if recordings:
+        most = max(map(len, recordings))
+        paths = [path for found in recordings for path in evenly(found, most)]
+        builder.write_speech(paths, args.speech_minutes, regression)
+        builder.write_stillness()
+    (args.out / "report.json").write_text(json.dumps(builder.report, indent=1) + "\n")
+    show(builder.report)
+
+
+def show(report: dict) -> None:
+    for name, row in report["people"].items():
+        print(f"{name}: {row['clips']} clips, {row['minutes']:g} minutes")
+    print(f"{report['speech_minutes']:g} minutes of other speech")
+    if "regression" in report:
+        print("what their sound tells: " + ", ".join(
+            f"{name} r {row['r']:.2f}" for name, row in report["regression"].items()))  # fmt: skip
+    for name, why in report["left_out"].items():
+        print(f"{name}: left out: {why}")

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Expression weights whose mouth is as far open and as wide as a real one.
+
+What was captured of a person is two curves, the gap between the lips and the width of the mouth.
+`match_mouth` takes the weights that a network gives for the same sound, and changes those of jaw
+and lips as little as need be until the face model shows these curves. `MouthRegression` is what can
+be predicted of such curves from a network's weights alone: with it, speech of which nobody was
+filmed gets curves as well. (What one speaker does beyond what the sound tells is left to him.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d
+
+from realtalk_ros.contracts import EXPRESSION_RATE
+from realtalk_ros.face_model import arkit
+from realtalk_ros.training.expression.coarticulation import GAP, REST_GAP, WIDTH
+
+# What opens the lips, and the share of the gap that each takes: as the articulation table has it
+# for open vowels.
+OPENING = {
+    "jawOpen": 0.62, "mouthLowerDownLeft": 0.12, "mouthLowerDownRight": 0.12,
+    "mouthUpperUpLeft": 0.07, "mouthUpperUpRight": 0.07,
+}  # fmt: skip
+SPREADING = {
+    "mouthStretchLeft": 0.3,
+    "mouthStretchRight": 0.3,
+    "mouthSmileLeft": 0.2,
+    "mouthSmileRight": 0.2,
+}
+LEAST_OPENING = 0.45  # of what opens the lips is left before mouthClose closes them
+# Of a unit of mouthFunnel, which alone opens the lips by 1.4 cm, what stays and what becomes
+# mouthPucker: rounded lips leave a small hole.
+FUNNEL_KEPT, FUNNEL_TO_PUCKER = 0.6, 0.3
+ROUNDS = 4  # gap and width change each other
+CLOSED_GAP = 0.1  # cm that still look closed, as metrics.CLOSED_GAP
+ACTIVE_BEFORE_AND_AFTER = 0.4  # s around speech in which lips are not at rest
+LAGS = (-8, -4, -2, 0, 2, 4, 8)  # steps of 20 ms whose weights the regression sees
+RIDGE = 300.0  # of the standardised regression
+_MOUTH = list(arkit.MOUTH)
+_CLOSE, _PUCKER = arkit.INDEX["mouthClose"], arkit.INDEX["mouthPucker"]
+_FUNNEL = arkit.INDEX["mouthFunnel"]
+_OPENING, _SPREADING = ([arkit.INDEX[n] for n in names] for names in (OPENING, SPREADING))
+_OPEN_STEP = np.array(list(OPENING.values()), np.float32) / GAP[_OPENING]  # of 1 cm more gap
+_SPREAD_STEP = np.array(list(SPREADING.values()), np.float32) / WIDTH[_SPREADING]  # of 1 cm
+
+
+def activity(speech: np.ndarray) -> np.ndarray:
+    """(n,) probability of speech at 50 Hz -> (n,) 0..1: 0 where the face is at rest."""
+    reach = 2 * round(ACTIVE_BEFORE_AND_AFTER * EXPRESSION_RATE) + 1
+    near = maximum_filter1d((speech > 0.5).astype(np.float32), reach)
+    return np.asarray(gaussian_filter1d(near, 0.06 * EXPRESSION_RATE))
+
+
+def rounded(weights: np.ndarray) -> np.ndarray:
+    """Weights (n, 52) with less funnel and more pucker."""
+    out = weights.copy()
+    out[:, _FUNNEL] *= FUNNEL_KEPT
+    out[:, _PUCKER] += FUNNEL_TO_PUCKER * weights[:, _FUNNEL]
+    return np.clip(out, 0, 1)
+
+
+def match_mouth(weights: np.ndarray, gap: np.ndarray, width: np.ndarray) -> np.ndarray:
+    """Weights (n, 52) changed until the mean face's lips are `gap` (n,) cm apart and its mouth
+    `width` (n,) cm wider than at rest, as far as weights from 0 to 1 allow."""
+    out = weights.astype(np.float32).copy()
+    gap = np.maximum(gap, 0)
+    for _ in range(ROUNDS):
+        _match_width(out, width)
+        _match_gap(out, gap)
+    return out
+
+
+def _match_gap(out: np.ndarray, gap: np.ndarray) -> None:
+    error = gap - (out @ GAP + REST_GAP)
+    # Opens: first what holds the lips shut lets go, then jaw and lips move.
+    more = np.maximum(error, 0)
+    let_go = np.minimum(out[:, _CLOSE], more / -GAP[_CLOSE])
+    out[:, _CLOSE] -= let_go
+    more += let_go * GAP[_CLOSE]
+    out[:, _OPENING] += more[:, None] * _OPEN_STEP
+    # Closes: what opens them moves less, then mouthClose takes the rest.
+    less = np.maximum(-error, 0)
+    moved = out[:, _OPENING] @ GAP[_OPENING]
+    given = np.minimum(less, (1 - LEAST_OPENING) * moved)
+    out[:, _OPENING] *= (1 - given / np.maximum(moved, 1e-6))[:, None]
+    out[:, _CLOSE] += (less - given) / -GAP[_CLOSE]
+    np.clip(out, 0, 1, out=out)
+
+
+def _match_width(out: np.ndarray, width: np.ndarray) -> None:
+    error = width - out @ WIDTH
+    wider = np.maximum(error, 0)
+    unpuckered = np.minimum(0.5 * out[:, _PUCKER], wider / -WIDTH[_PUCKER])
+    out[:, _PUCKER] -= unpuckered
+    wider += unpuckered * WIDTH[_PUCKER]
+    out[:, _SPREADING] += wider[:, None] * _SPREAD_STEP
+    narrower = np.maximum(-error, 0)
+    spread = out[:, _SPREADING] @ WIDTH[_SPREADING]
+    given = np.minimum(narrower, spread)
+    out[:, _SPREADING] *= (1 - given / np.maximum(spread, 1e-6))[:, None]
+    out[:, _PUCKER] += (narrower - given) / -WIDTH[_PUCKER]
+    np.clip(out, 0, 1, out=out)
+
+
+def features(weights: np.ndarray, speech: np.ndarray) -> np.ndarray:
+    """(n, K) what the regression sees of a network's weights (n, 52) and speech (n,)."""
+    gap = np.maximum(weights @ GAP + REST_GAP, 0)
+    row = np.column_stack([weights[:, _MOUTH], gap, np.sqrt(gap), weights @ WIDTH, speech])
+    steps = np.arange(len(row))
+    return np.hstack([row[np.clip(steps + lag, 0, len(row) - 1)] for lag in LAGS])
+
+
+@dataclass(frozen=True)
+class MouthRegression:
+    """Ridge regression from `features` to gap and width in cm."""
+
+    mean: np.ndarray  # (K,)
+    deviation: np.ndarray  # (K,)
+    slope: np.ndarray  # (K, 2)
+    offset: np.ndarray  # (2,)
+
+    @classmethod
+    def fit(cls, seen: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> MouthRegression:
+        """seen: features (n, K) of each clip; wanted: (n, 2)."""
+        x, y = np.concatenate(seen), np.concatenate(wanted)
+        mean, deviation, offset = x.mean(0), x.std(0) + 1e-3, y.mean(0)
+        z = (x - mean) / deviation
+        slope = np.linalg.solve(z.T @ z + RIDGE * np.eye(z.shape[1]), z.T @ (y - offset))
+        return cls(mean, deviation, slope, offset)
+
+    def predict(self, seen: np.ndarray) -> np.ndarray:
+        return np.asarray((seen - self.mean) / self.deviation @ self.slope + self.offset)
+
+
+def targets(
+    weights: np.ndarray, speech: np.ndarray, gap: np.ndarray, width: np.ndarray
+) -> np.ndarray:
+    """Weights (n, 52) for curves in cm: as they are near speech, the network's own in silence."""
+    active = activity(speech)[:, None]
+    return active * match_mouth(rounded(weights), gap, width) + (1 - active) * weights
+
+
+def relabelled(
+    neutral: np.ndarray, own: np.ndarray, speech: np.ndarray, regression: MouthRegression
+) -> np.ndarray:
+    """Targets (n, 52) for speech of which nobody was filmed.
+
+    neutral, own: weights (n, 52) of the network for an unknown person and for this one. The curves
+    are what the regression says of an unknown person's. This one's gap is as much larger, and the
+    mouth by as much wider, as the network had it. Lips that the network closed stay closed.
+    """
+    gap, width = regression.predict(features(neutral, speech)).T
+    before, after = (np.maximum(w @ GAP + REST_GAP, 0) for w in (neutral, own))
+    active = activity(speech) > 0.5
+    if active.any():
+        gap = gap * np.clip(after[active].std() / max(before[active].std(), 1e-3), 0.4, 2.5)
+        width = width + ((own - neutral) @ WIDTH)[active].mean()
+    shut = np.clip(2 - after / CLOSED_GAP, 0, 1)  # 1 up to CLOSED_GAP, 0 from twice that on
+    gap = np.maximum(gap, 0.02)
+    return targets(own, speech, shut * np.minimum(gap, after) + (1 - shut) * gap, width)

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`realtalk evaluate talking` and `realtalk data mouths`, with a detector whose face is made up."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scipy", reason="the training side needs it")
+
+from realtalk_ros import cli
+from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
+from realtalk_ros.enroll.face_detector import POINTS, DetectedFace
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face_model import arkit
+from realtalk_ros.output.mp4_writer import VideoWriter
+from realtalk_ros.training.expression import coarticulation
+from realtalk_ros.training.expression.video_dataset import VideoDataset
+from realtalk_ros.training.videos import mouth_targets, mouth_track, talking_metrics
+from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
+
+FPS, SIZE, EYES = 25, 64, 100.0  # frames/s, pixels of a video, of the made-up face's eyes
+SECONDS = 6
+
+
+@pytest.fixture(scope="module")
+def speech():
+    pcm, rate = read_audio(SAMPLE_CLIP)
+    pcm = pcm[: SECONDS * rate]
+    return pcm, rate, PredictedExpression.of(pcm, rate)
+
+
+def mouth_of(predicted, late=0.0):
+    """(2, N) aperture and width of the network's own mouth, `late` seconds after the sound."""
+    time = np.arange(SECONDS * FPS) / FPS - late
+    steps = np.arange(len(predicted.weights)) / 50
+    curves = (
+        talking_metrics.aperture_of(predicted.weights),
+        talking_metrics.width_of(predicted.weights),
+    )
+    return np.stack([np.interp(time, steps, curve) for curve in curves])
+
+
+def face(aperture, width, eyes=EYES, turn=0.0):
+    points = np.zeros((POINTS, 2), np.float32)
+    points[33], points[263] = (-eyes / 2, 0), (eyes / 2, 0)
+    points[mouth_track.NOSE] = turn * eyes, 40
+    points[13], points[14] = (0, 80), (0, 80 + eyes * aperture)
+    points[61], points[291] = (-eyes * width / 2, 85), (eyes * width / 2, 85)
+    points[10], points[152] = (0, -60), (0, 140)
+    points[234], points[454] = (-90, 0), (90, 0)
+    return DetectedFace(points)
+
+
+@pytest.fixture
+def film(tmp_path, speech, monkeypatch):
+    """Writes videos; what the detector sees in the nth that is opened is the nth given."""
+    pcm, rate, _ = speech
+    seen: list[list[list[DetectedFace]]] = []
+
+    class Detector:
+        opened = 0
+
+        def __init__(self, *_, **__):
+            self._frames = iter(seen[Detector.opened])
+            Detector.opened += 1
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def find(self, image):
+            return next(self._frames)
+
+    monkeypatch.setattr(mouth_track, "FaceDetector", Detector)
+
+    def write(name, faces):
+        path = tmp_path / "films" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        seen.append(faces)
+        with VideoWriter(path, FPS, (SIZE, SIZE), rate) as video:
+            for k in range(SECONDS * FPS):
+                if k % FPS == 0:
+                    video.write_audio(pcm[k // FPS * rate : (k // FPS + 1) * rate])
+                video.write(np.full((SIZE, SIZE, 3), 100 + k % 50, np.uint8))
+        return tmp_path / "films", Detector
+
+    return write
+
+
+def faces_of(curves, **how):
+    return [[face(aperture, width, **how)] for aperture, width in curves.T]
+
+
+def evaluated(folder, tmp_path, capsys):
+    argv = ["evaluate", "talking", str(folder), "--tracks", str(tmp_path / "tracks"), "--json"]
+    assert cli.main(argv) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_network_agrees_with_its_own_mouth_and_tracks_are_kept(film, speech, tmp_path, capsys):
+    curves = mouth_of(speech[2])
+    folder, detector = film("anna/a.mp4", faces_of(curves))
+    report = evaluated(folder, tmp_path, capsys)
+    row = report["people"]["anna"]
+    assert row["aperture_r"] > 0.97 and row["width_r"] > 0.97
+    assert abs(row["lag_ms"]) <= 20 and 0.95 < row["range"] < 1.05
+    assert row["recall"] > 0.95 and row["precision"] > 0.95
+    assert row["loudness_r"] < row["aperture_r"] - 0.1
+    assert evaluated(folder, tmp_path, capsys)["people"]["anna"] == row and detector.opened == 1
+
+
+def test_a_late_large_mouth_is_reported_as_such(film, speech, tmp_path, capsys):
+    curves = mouth_of(speech[2], late=0.06)
+    curves[0] *= 2
+    folder, _ = film("b.mp4", faces_of(curves))
+    report = evaluated(folder, tmp_path, capsys)
+    row = report["mean"]
+    assert row["lag_ms"] == pytest.approx(-60, abs=20)
+    assert row["best_aperture_r"] > 0.97 > row["aperture_r"]
+    assert row["range"] == pytest.approx(0.5, abs=0.03)
+
+
+def test_words_beside_a_video_give_a_table_by_class_of_sound(film, speech, tmp_path, capsys):
+    pytest.importorskip("pocketsphinx")
+    folder, _ = film("b.mp4", faces_of(mouth_of(speech[2])))
+    (folder / "b.txt").write_text("hello")
+    assert "by_class" in evaluated(folder, tmp_path, capsys)
+    time = np.arange(SECONDS * FPS) / FPS
+    real = np.stack([np.where((time > 1) & (time < 2), 0.1, 0.3), time])
+    one = talking_metrics.Curves(time, real, time, real, time)
+    rows = talking_metrics.by_class(one, [("AA", 0, 1), ("M", 1.02, 1.98), ("SIL", 2, 3)])
+    assert rows["p b m"] == [pytest.approx((0, 0))] and rows["open"][0][0] > 0.9
+
+
+@pytest.mark.parametrize("faces, why", [
+    ([], "is not seen"), ([face(0.1, 0.5), face(0.1, 0.5)], "is not seen"),
+    ([face(0.1, 0.5, turn=0.4)], "is not seen"),
+])  # fmt: skip
+def test_what_shows_no_single_face_is_left_out_in_one_line(film, faces, why, tmp_path, capsys):
+    folder, _ = film("b.mp4", [faces] * SECONDS * FPS)
+    argv = ["evaluate", "talking", str(folder), "--tracks", str(tmp_path / "tracks")]
+    assert cli.main(argv) == 2
+    error = capsys.readouterr().err
+    assert why in error and error.count("\n") == 1
+
+
+def test_a_damaged_track_is_named(tmp_path):
+    path = tmp_path / "x.npz"
+    mouth_track.MouthTrack(*np.zeros((4, 5))).save(path)
+    assert len(mouth_track.MouthTrack.load(path)) == 5
+    path.write_bytes(b"no zip")
+    with pytest.raises(RealTalkError, match="remove it"):
+        mouth_track.MouthTrack.load(path)
+
+
+def test_lips_that_part_before_the_sound_are_seen_to():
+    time = np.arange(100) / FPS
+    aperture = np.where(time > 1.0, 0.2, 0.0)
+    assert talking_metrics.opening_time(aperture, time, 35) == pytest.approx(0.36, abs=0.04)
+    assert talking_metrics.opening_time(aperture, time, 20) == pytest.approx(-0.24, abs=0.04)
+    assert talking_metrics.opening_time(aperture, time, 2) is None
+
+
+def test_weights_are_changed_until_the_mouth_is_the_real_one(speech):
+    rng = np.random.default_rng(0)
+    before = speech[2].weights
+    gap, width = np.abs(rng.normal(0.4, 0.4, len(before))), rng.normal(0, 0.3, len(before))
+    made = mouth_targets.match_mouth(before, gap, width)
+    assert made.min() >= 0 and made.max() <= 1
+    assert np.abs(coarticulation.opening(made) - gap).mean() < 0.01
+    assert np.abs(coarticulation.width(made) - width).mean() < 0.02
+    others = [i for i in range(arkit.COUNT) if i not in arkit.MOUTH]
+    np.testing.assert_array_equal(made[:, others], before[:, others])
+
+
+def test_relabelled_speech_keeps_closures_and_rests_in_silence(speech):
+    weights, spoken = speech[2].weights, speech[2].speech
+    seen = mouth_targets.features(weights, spoken)
+    wide = np.column_stack([1 + 0 * spoken, 0 * spoken])  # people whose lips never meet
+    regression = mouth_targets.MouthRegression.fit([seen], [wide])
+    made = mouth_targets.relabelled(weights, weights, spoken, regression)
+    gap, before = coarticulation.opening(made), coarticulation.opening(weights)
+    closed = before < 0.05
+    assert closed.any() and gap[closed].max() < 0.1
+    assert gap[(before > 0.3) & (spoken > 0.9)].min() > 0.6
+    still = mouth_targets.relabelled(weights, weights, 0 * spoken, regression)
+    np.testing.assert_allclose(still, weights, atol=1e-6)
+
+
+def test_mouths_become_training_data_and_what_is_out_of_step_does_not(
+    film, speech, tmp_path, capsys
+):
+    pytest.importorskip("torch")
+    pytest.importorskip("onnx")
+    curves = mouth_of(speech[2])
+    curves[0] = 1.5 * curves[0] + 0.02  # a large mouth, and a tracker that never says 0
+    film("anna/a.mp4", faces_of(curves))
+    film("anna/b.mp4", faces_of(mouth_of(speech[2], late=0.4)))
+    folder, _ = film("anna/c.mp4", faces_of(curves))
+    out = tmp_path / "out"
+    argv = ["data", "mouths", str(folder), "--out", str(out), "--hold-out", "1"]
+    assert cli.main(argv) == 0
+    report = json.loads((out / "report.json").read_text())
+    assert report["people"]["anna"]["clips"] == 1 and list(report["left_out"]) == ["anna/b.mp4"]
+    assert "left out" in capsys.readouterr().out
+    video = VideoDataset(out).videos[0]
+    spoken = mouth_targets.activity(video.speech) > 0.99
+    time = np.arange(len(video.weights)) / 50
+    wanted = np.interp(time, np.arange(len(curves[0])) / FPS, curves[0] - curves[0].min())
+    gap = coarticulation.opening(video.weights)
+    np.testing.assert_allclose(gap[spoken], talking_metrics.EYES_CM * wanted[spoken], atol=0.03)
+    assert video.condition_mask is not None and not video.condition_mask.any()
+
+
+def test_a_relabelled_person_is_given_as_it_was_made_with(tmp_path):
+    n = 400
+    arrays = dict(
+        mel=np.zeros((2 * n, 80), np.float16), weights=np.full((n, 52), 0.1, np.float32),
+        rotation=np.zeros((n, 3), np.float32), speech=np.ones(n, np.float32),
+        starts=np.array([0, n]), identity=np.zeros(100, np.float32),
+    )  # fmt: skip
+    folder = tmp_path / "speech"
+    folder.mkdir()
+    np.savez(folder / "filmed_a.npz", **arrays)
+    own = dict(reference=np.full((50, 52), 0.7, np.float32), condition_mask=np.array([0.0, 1.0]))
+    long = {k: np.concatenate([v] * 3) if k not in ("starts", "identity") else v
+            for k, v in arrays.items()}  # fmt: skip
+    np.savez(folder / "speech_0.npz", **long | {"starts": np.array([0, 3 * n])}, **own)
+    data = VideoDataset(tmp_path)
+    assert data._probabilities == pytest.approx([0.5, 0.5])  # though one is three times as long
+    rng = np.random.default_rng(0)
+    reference, mask = data.videos[1].draw_condition(0.5, rng)
+    assert (reference == 0.7).all() and mask.tolist() == [0, 1]
+    closed = replace(data.videos[0], weights=np.zeros((n, 52), np.float32))
+    closed.weights[:, arkit.INDEX["mouthPressLeft"]] = 0.5  # takes the rest of the gap
+    from realtalk_ros.training.expression.sampler import SamplerSettings
+
+    data.videos, data._probabilities = [closed], np.ones(1)
+    assert data.draw_sample(SamplerSettings(steps=100), 7, None, rng).closure.min() == 1
