@@ -101,7 +101,11 @@ def photographs(folder: Path) -> list[Path]:
     """Raises RealTalkError where there are none."""
     if not folder.is_dir():
         raise RealTalkError(f"{folder} is no folder: give one with photographs in it")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    paths = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")  # as macOS leaves them
+    )
     if not paths:
         raise RealTalkError(f"no .jpg or .png in {folder}: give a folder of photographs")
     return paths

@@ -129,6 +129,7 @@ def photographs(tmp_path, monkeypatch):
     cv2.imwrite(str(folder / "ann.png"), picture)
     (folder / "bob.jpg").write_bytes(b"no picture")
     (folder / "notes.txt").touch()
+    (folder / "._ann.png").touch()  # hidden
     for module in (photo_enrolment, evaluate_avatars):
         monkeypatch.setattr(module, "FaceDetector", Knows)
     monkeypatch.setattr(avatar_metrics, "SECONDS", 0.5)
