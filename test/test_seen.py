@@ -138,7 +138,7 @@ def recording():
     fast = {"avatar": "default", "fps": float(FPS), **both}
     processes = [
         start("expression_node", DOMAIN, **fast),
-        start("renderer_node", DOMAIN, size=SIZE, **fast),
+        start("renderer_node", DOMAIN, size=SIZE, head_gain=0.0, **fast),
         start("renderer_node", DOMAIN, "-r", "__ns:=/told", "-r", "__node:=told_node",
               avatar="noah", fps=float(SLOW), size=SMALL, seed=SEED, emotion="sad 0.5", mark=MARK,
               jpeg_quality=QUALITY, frame_id="head", **both, **GAINS),
