@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The shipped audio-to-expression network: streams, obeys the sound, rests in silence."""
 
-import wave
-
 import numpy as np
 import pytest
 
 from realtalk_ros import onnx_session
-from realtalk_ros.audio import log_mel, pcm
-from realtalk_ros.audio.media_files import SAMPLE_CLIP
+from realtalk_ros.audio import log_mel
+from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
 from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.errors import ModelError
 from realtalk_ros.expression.onnx_model import ExpressionModel
@@ -22,10 +20,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def clip():
-    with wave.open(str(SAMPLE_CLIP)) as file:
-        assert file.getsampwidth() == 2
-        data = file.readframes(file.getnframes())
-        return pcm.decode_pcm(data, "pcm_s16le", file.getnchannels()), file.getframerate()
+    return read_audio(SAMPLE_CLIP)
 
 
 def express(model, pcm, rate, chunk_s=None):

@@ -17,7 +17,7 @@ import yaml
 from realtalk_ros.avatar import provenance
 from realtalk_ros.avatar.avatar import MAX_NAME, Avatar, can_be_folder
 from realtalk_ros.commands.track import follow, open_video, require_scipy
-from realtalk_ros.enroll import fit, native_output, photo_to_avatar
+from realtalk_ros.enroll import face_detector, fit, native_output, photo_to_avatar
 from realtalk_ros.enroll.avatar_writer import Enrolment, write_folder
 from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.enroll.photo_checks import (
@@ -89,13 +89,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take a --video without sound: how its lips move is not checked "
         "against speech, and training on it is not possible",
     )
-    parser.add_argument(
-        "--landmarker",
-        metavar="FILE",
-        type=Path,
-        help="face_landmarker.task, for MediaPipe without a model",
-    )
-    parser.add_argument("--verbose", action="store_true", help="show what MediaPipe logs, too")
+    face_detector.add_arguments(parser)
+    native_output.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.commands.track import require_scipy
-from realtalk_ros.enroll import native_output
+from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.avatar_metrics import EYE_CORNERS, HIGHER_IS_BETTER, AvatarMetrics
 from realtalk_ros.enroll.avatar_writer import write_folder
 from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
@@ -60,13 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="write a PNG or JPEG of each photograph beside its avatar in some expressions",
     )
-    parser.add_argument(
-        "--landmarker",
-        metavar="FILE",
-        type=Path,
-        help="face_landmarker.task, for MediaPipe without a model",
-    )
-    parser.add_argument("--verbose", action="store_true", help="show what MediaPipe logs, too")
+    face_detector.add_arguments(parser)
+    native_output.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from realtalk_ros import install_hints
 from realtalk_ros.commands.speak import CsvFile
-from realtalk_ros.enroll import native_output
+from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.enroll.mesh_tracker import MeshTracker
 from realtalk_ros.enroll.video_reader import Clip
@@ -29,13 +29,8 @@ from realtalk_ros.face_model import arkit
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("video", metavar="VIDEO", type=Path, help="somebody's face, any format")
     parser.add_argument("--csv", metavar="OUT.csv", type=Path, required=True, help="file to write")
-    parser.add_argument(
-        "--landmarker",
-        metavar="FILE",
-        type=Path,
-        help="face_landmarker.task, for MediaPipe without a model",
-    )
-    parser.add_argument("--verbose", action="store_true", help="show what MediaPipe logs, too")
+    face_detector.add_arguments(parser)
+    native_output.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:

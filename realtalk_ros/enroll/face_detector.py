@@ -14,6 +14,7 @@ What it logs to stderr meanwhile is of no use to most users: native_output.py hi
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,16 @@ LEAST = 0.1  # of a score that is told; less is 0
 PARTS = (2, 4, 8)
 # Rows of landmarks whose distance is a face's height and width.
 TOP, CHIN, RIGHT, LEFT = 10, 152, 234, 454
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The option of every command that looks for faces."""
+    parser.add_argument(
+        "--landmarker",
+        metavar="FILE",
+        type=Path,
+        help="face_landmarker.task, for MediaPipe without a model",
+    )
 
 
 @dataclass(frozen=True)

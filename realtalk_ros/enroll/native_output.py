@@ -7,6 +7,7 @@ descriptor is replaced for as long as a command runs; what Python writes is show
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import sys
@@ -17,6 +18,11 @@ from typing import TextIO
 from realtalk_ros.errors import RealTalkError
 
 STDERR = 2  # file descriptor
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The option that shows it all the same."""
+    parser.add_argument("--verbose", action="store_true", help="show what MediaPipe logs, too")
 
 
 @contextlib.contextmanager

@@ -30,11 +30,7 @@ from realtalk_ros.contracts import (
     RENDERER_FORMATS,
 )
 from realtalk_ros.errors import ModelError, NetworkError
-from realtalk_ros.rendering.avatar_encoding import (
-    encode_avatars,
-    reference_images,
-    reference_inputs,
-)
+from realtalk_ros.rendering.avatar_encoding import encode_avatars, reference_images
 from realtalk_ros.rendering.geometry import Geometry, template_landmarks
 from realtalk_ros.rendering.old_generators import OLD_FORMAT, belongs_to, present_name
 from realtalk_ros.rendering.own_teeth import OwnTeeth
@@ -105,9 +101,7 @@ class Generator:
             )
             for avatar in avatars
         ]
-        self._own_teeth = [
-            OwnTeeth.of(avatar, reference_inputs(avatar)[0][..., 3:]) for avatar in avatars
-        ]
+        self._own_teeth = [OwnTeeth.of(avatar) for avatar in avatars]
         encoded = encode_avatars(avatars, folder, providers, encoder_threads or threads)
         self._templates, self._landmarks = encoded.templates, encoded.landmarks
         self._move_to_device(encoded.features)

@@ -19,7 +19,6 @@ class HeadMotion:
     def __init__(self, person: MovingPerson, size: tuple[int, int]):
         self._person, self._background = person, StillBackground(person, size)
         width, height = size
-        self.region = (slice(0, height), slice(0, width))  # outside of it nothing moves
         rows, columns = np.mgrid[:height, :width].astype(np.float32)
         self._at = columns, rows
         self._scale = width / person.size[0]
@@ -31,7 +30,7 @@ class HeadMotion:
     def sampling_grid(
         self, rotation: np.ndarray | None, breath: float = 0.0, template: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Where in a template of an upright head the pixels of `region` lie when it is rotated by
+        """Where in a template of an upright head an image's pixels lie when it is rotated by
         `rotation` (3,) rad (face_model/rotations.py), and breathes (`MovingPerson.motion`): x and
         y, float32 pixels of the image. None: it is upright. The next call overwrites both."""
         self._template, self._motion = template, None

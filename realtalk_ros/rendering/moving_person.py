@@ -17,6 +17,7 @@ import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model.rotations import rotation_matrix
+from realtalk_ros.rendering.eyes import smoothstep
 from realtalk_ros.rendering.generator import NO_MAP
 from realtalk_ros.rendering.head_depth import HeadDepth
 from realtalk_ros.rendering.person_mask import person_mask
@@ -32,8 +33,7 @@ FOLLOW = 0.12  # share of the skull's motion that the shoulders make
 BREATH = 0.06  # cm by which shoulders rise from the middle of a breath to its top
 BREATH_HEAD = 0.4  # share of it by which the head rises
 BORDER = 0.2  # sides of the face crop: what is nearer to the picture's border moves less
-# Sides of the face crop by which a point of the face moves at most, and one of the hair.
-MAX_TRAVEL, MAX_HAIR_TRAVEL = 0.15, 0.2
+MAX_HAIR_TRAVEL = 0.2  # sides of the face crop by which a point of the hair moves at most
 INVERSIONS = 2  # steps of the fixed-point iteration that inverts the motion
 
 
@@ -104,15 +104,13 @@ class MovingPerson:
     def _make_grid(self, template: int) -> _Grid:
         depth, (rows, columns) = self.depth, self.shape
         points = depth.in_space(template, depth.nearness(template, self.shape))
-        below = np.clip((depth.chin - points[..., 1]) / NECK, 0, 1)
-        attached = 1 - below * below * (3 - 2 * below)
+        attached = 1 - smoothstep(depth.chin - points[..., 1], 0, NECK)
         row, column = np.mgrid[:rows, :columns] + 0.5
         edge = np.minimum(
             np.minimum(column, columns - column) / self._scale[0],
             np.minimum(row, rows - row) / self._scale[1],
         )
-        near = np.clip(edge / BORDER, 0, 1)
-        fade = near * near * (3 - 2 * near)
+        fade = smoothstep(edge, 0, BORDER)
         points = (points - JOINT).astype(np.float32)
         return _Grid(
             points,

@@ -13,6 +13,7 @@ import numpy as np
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.face_model import landmarks
+from realtalk_ros.rendering.avatar_encoding import reference_inputs
 from realtalk_ros.rendering.geometry import template_landmarks
 
 NEAR = 0.4  # cm by which the opening may differ from that at rest: then the jaw has moved the teeth
@@ -24,18 +25,19 @@ class OwnTeeth:
     """Of one avatar, whose first reference is the photo."""
 
     @classmethod
-    def of(cls, avatar: Avatar, interior: np.ndarray) -> OwnTeeth | None:
-        """None for an avatar that rests with shut lips, or whose photo is not known well enough.
-        `interior` (256, 256, 3) uint8 is mouth.py's map of the first reference."""
+    def of(cls, avatar: Avatar) -> OwnTeeth | None:
+        """None for an avatar that rests with shut lips, or whose photo is not known well enough."""
         known = avatar.reference_landmarks, avatar.parted_weights
         if known[0] is None or known[1] is None:
             return None
+        interior = reference_inputs(avatar)[0][..., 3:]
         return cls(avatar, interior, known[0][0], known[1])
 
     def __init__(
         self, avatar: Avatar, interior: np.ndarray, points: np.ndarray, parted: np.ndarray
     ):
-        """`points` (68, 2) pixels of the reference, `parted` (52,) the avatar's parted_weights."""
+        """`interior` (256, 256, 3) uint8 is mouth.py's map of the reference, `points` (68, 2) are
+        pixels of it, `parted` (52,) the avatar's parted_weights."""
         self._opening = landmarks.lip_opening()
         self._rest = float(parted @ self._opening)
         inside = cv2.GaussianBlur(cv2.erode(interior[..., 0], np.ones((3, 3))), (0, 0), EDGE)

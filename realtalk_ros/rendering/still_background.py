@@ -11,6 +11,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from realtalk_ros.rendering.eyes import smoothstep
 from realtalk_ros.rendering.generator import NO_MAP
 from realtalk_ros.rendering.moving_person import MovingPerson
 from realtalk_ros.rendering.person_mask import continued
@@ -110,5 +111,4 @@ def _soft(mask: np.ndarray, outside: float, length: float) -> np.ndarray:
     within = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
     beyond = cv2.distanceTransform(255 - mask, cv2.DIST_L2, 5)
     distance = cv2.GaussianBlur(beyond - within, (0, 0), 1.0)
-    ramp = np.clip((outside - distance) / length, 0, 1)
-    return np.rint(255 * ramp * ramp * (3 - 2 * ramp)).astype(np.uint8)
+    return np.rint(255 * smoothstep(outside - distance, 0, length)).astype(np.uint8)

@@ -4,7 +4,6 @@
 import copy
 import itertools
 import json
-import wave
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,8 +11,8 @@ import numpy as np
 import pytest
 
 from realtalk_ros import onnx_session
-from realtalk_ros.audio import log_mel, pcm
-from realtalk_ros.audio.media_files import SAMPLE_CLIP
+from realtalk_ros.audio import log_mel
+from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
 from realtalk_ros.behaviour import emotion
 from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.errors import ModelError
@@ -30,10 +29,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def clip():
-    with wave.open(str(SAMPLE_CLIP)) as file:
-        assert file.getsampwidth() == 2
-        data = file.readframes(file.getnframes())
-        return pcm.decode_pcm(data, "pcm_s16le", file.getnchannels()), file.getframerate()
+    return read_audio(SAMPLE_CLIP)
 
 
 SEGMENTS = [

@@ -33,6 +33,7 @@ import numpy as np
 from tqdm import tqdm
 
 from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
+from realtalk_ros.enroll import face_detector
 from realtalk_ros.enroll.face_tracks import MIN_SPAN, FrameStatistics, Track, VideoTracker, spans
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import AudioError, RealTalkError
@@ -327,9 +328,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rate", type=float, default=8, help="pictures a second to learn from (%(default)s)"
     )
-    parser.add_argument(
-        "--landmarker", type=Path, help="a face_landmarker.task, instead of MediaPipe's own model"
-    )
+    face_detector.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:

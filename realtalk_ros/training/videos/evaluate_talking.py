@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from realtalk_ros.contracts import SAMPLE_RATE
+from realtalk_ros.enroll import face_detector
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.training.speech_data.dataset import Segment
@@ -164,7 +165,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where tracks are kept (%(default)s)")  # fmt: skip
     add("--words", type=Path, metavar="DIR", help="where X.txt or X.align are, if not beside X.mpg")
     add("--voice", default="en-us", help="espeak-ng's voice of those words (%(default)s)")
-    add("--landmarker", type=Path, help="a face_landmarker.task, instead of MediaPipe's own model")
+    face_detector.add_arguments(parser)
     add("--json", action="store_true", help="print the report as JSON")
     add("--plots", type=Path, metavar="DIR", help="draw the curves of each clip into this folder")
 

@@ -24,6 +24,7 @@ import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +40,7 @@ from realtalk_ros.contracts import (
     REFERENCE_SHAPE,
     SAMPLE_RATE,
 )
+from realtalk_ros.enroll import face_detector
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.expression.onnx_model import SILENT_MEL
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
@@ -281,16 +283,14 @@ class Builder:
         window = coarticulation.reference_window(moved, start).astype(np.float32)
         return Condition(identity, window, known)
 
-    @property
+    @cached_property
     def _sentences(self) -> list:
         """Sentences with phone times, for windows of expressions."""
-        if not hasattr(self, "_spoken"):
-            from realtalk_ros.training.speech_data.prompts import SENTENCES
-            from realtalk_ros.training.speech_data.tts_engines import espeak
+        from realtalk_ros.training.speech_data.prompts import SENTENCES
+        from realtalk_ros.training.speech_data.tts_engines import espeak
 
-            engine = espeak()
-            self._spoken = [engine.speak(text, "en-us") for text in SENTENCES[:40]]
-        return self._spoken
+        engine = espeak()
+        return [engine.speak(text, "en-us") for text in SENTENCES[:40]]
 
     def write(
         self,
@@ -341,7 +341,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep the last N videos of each person for measuring (%(default)s)")  # fmt: skip
     add("--timing", type=Path, metavar="MODELS", help="find how late each video's sound is by the "
         "network in this folder, which --videos trained before")  # fmt: skip
-    add("--landmarker", type=Path, help="a face_landmarker.task, instead of MediaPipe's own model")
+    face_detector.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:
