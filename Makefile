@@ -81,7 +81,7 @@ $(TRAINING_VENV)/.installed: pyproject.toml
 	@$(RUN) sh cmake/check.sh --pip $(TRAINING_VENV)/bin/python
 	@echo "== installing realtalk_ros[$(TRAINING_EXTRAS)] and $(TORCH): PyTorch, MediaPipe (minutes)"
 	$(RUN) $(TRAINING_VENV)/bin/python -m pip install --disable-pip-version-check \
-		".[$(TRAINING_EXTRAS)]" "$(TORCH)" pytest-xdist
+		".[$(TRAINING_EXTRAS)]" "$(TORCH)"
 	@touch $@
 
 clean:

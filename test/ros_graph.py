@@ -41,7 +41,7 @@ STRICT = bool(os.environ.get("REALTALK_TEST_STRICT"))
 
 # Rendering is most of what a graph computes. Where nobody asks for speed, fewer frames will do, and
 # one thread, as two spin while they wait for each other.
-FPS = 25.0 if STRICT else 10.0
+FPS = 25.0 if STRICT else 5.0
 THREADS = {} if STRICT else {"threads": 1}
 
 

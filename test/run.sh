@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # run.sh PYTHON [ARGUMENTS OF PYTEST]: all tests. Those of ROS graphs mostly wait for real time to
-# pass, so those that only compute run beside them; one after the other where the promised times are
-# asked for. (Two graphs at once are more than two cores can do in real time.)
+# pass, so two files of them run at once, and those that only compute beside them. Where the promised
+# times are asked for, one test runs after the other: two graphs are more than two cores can do in
+# real time.
 python="$1"
 shift
 log=$(mktemp)
@@ -19,7 +20,7 @@ else
     compute "$@" &
     computing=$!
     # As `colcon test --retest-until-pass`: what failed on a busy machine runs once more, and is listed.
-    "$python" -m pytest -rsR -m graph --reruns 1 "$@" test
+    "$python" -m pytest -rsR -m graph -n 2 --dist loadfile --reruns 1 "$@" test
     graphs=$?
     wait $computing
     rest=$?

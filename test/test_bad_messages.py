@@ -19,7 +19,7 @@ from realtalk_ros.msg import FaceExpression  # noqa: E402
 from realtalk_ros.nodes.expression_node import ExpressionNode  # noqa: E402
 from ros_graph import AVATAR, FPS, RATE, Client, promised, seconds, speech, start, stop  # noqa: E402
 
-DOMAIN = 44
+DOMAIN = 63
 WARN, ERROR = 1, 2
 PCM = speech(1.5)[RATE // 2 :]  # a second with sound in it
 

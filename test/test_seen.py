@@ -36,7 +36,7 @@ from ros_graph import RATE, Client, promised, speech, start, stop  # noqa: E402
 DOMAIN = 60
 SECONDS = 10.6  # of the bundled clip
 CHUNK = RATE // 10  # samples
-FPS, SIZE = 25, 256  # of the face that is spoken through
+FPS, SIZE = round(promised(25, 10)), 256  # of the face that is spoken through
 # Of one that is told everything by topics.
 SLOW, SMALL, SEED, QUALITY, MARK = 10, 128, 7, 40, "AI"
 GAINS = {"expression_gain": 0.7, "emotion_gain": 0.8, "idle_gain": 0.6}
