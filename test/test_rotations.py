@@ -17,7 +17,7 @@ from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.face_model.facekit import gaze_angles
 from realtalk_ros.face_model.rotations import flip_roll, rotation_matrix, swap_track_order
 from realtalk_ros.output.rviz_markers import FaceLines
-from realtalk_ros.rendering.head_motion import HeadMotion
+from realtalk_ros.rendering.head_warp import HeadWarp
 from realtalk_ros.rendering.moving_person import MovingPerson
 from realtalk_ros.stream_types import TimedExpression
 
@@ -47,7 +47,7 @@ def test_a_picture_is_warped_so(way):
     """A dot at the brows and one at the nose."""
     rotation, part, direction = way
     avatar = Avatar.load("default")
-    motion = HeadMotion(MovingPerson(avatar), avatar.size)
+    motion = HeadWarp(MovingPerson(avatar), avatar.size)
     column, row = np.atleast_2d(avatar.landmarks[0, part]).mean(0).round().astype(int)
     image = np.zeros((512, 512, 3), np.uint8)
     image[row - 3 : row + 4, column - 3 : column + 4] = 255

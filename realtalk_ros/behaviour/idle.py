@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
 
 # Adults blink some 15 times a minute (Bentivoglio et al. 1997). A lid closes faster than it opens.
@@ -103,7 +104,7 @@ class Idle:
         """Where the eyes look at time `t`: right and up, eyeLook weights."""
         window = int(t // GLANCE_EVERY)
         start = (window + 0.5 * self._random(2, window, 1)[0]) * GLANCE_EVERY
-        progress = _smooth((t - start) / SACCADE)
+        progress = float(smoothstep((t - start) / SACCADE))
         (x, y), (to_x, to_y) = self._glance_target(window - 1), self._glance_target(window)
         return x + progress * (to_x - x), y + progress * (to_y - y)
 
@@ -119,14 +120,8 @@ _UPWARD = _indices("eyeLookUpLeft", "eyeLookUpRight")
 _DOWNWARD = _indices("eyeLookDownLeft", "eyeLookDownRight")
 
 
-def _smooth(x: float) -> float:
-    """From 0 to 1 without corners, for x from 0 to 1."""
-    x = min(1.0, max(0.0, x))
-    return x * x * (3 - 2 * x)
-
-
 def _lid_closure(t: float) -> float:
     """How far the lids are shut `t` seconds after a blink began, 0..1."""
     if t < BLINK_CLOSE + BLINK_HOLD:
-        return _smooth(t / BLINK_CLOSE)
-    return 1 - _smooth((t - BLINK_CLOSE - BLINK_HOLD) / BLINK_OPEN)
+        return float(smoothstep(t / BLINK_CLOSE))
+    return 1 - float(smoothstep((t - BLINK_CLOSE - BLINK_HOLD) / BLINK_OPEN))

@@ -77,7 +77,7 @@ class ExpressionModel:
         properties = onnx_session.metadata(self._step)
         # How much audio after a frame's time the network needs for the frame, s and steps.
         self.look_ahead = float(properties["look_ahead"])
-        self.delay = int(properties["delay_steps"])
+        self.look_ahead_steps = int(properties["delay_steps"])
         shapes = {i.name: i.shape for i in self._step.get_inputs()}
         self.state_shapes = {name: shapes[name] for name in STATE}
 
@@ -113,7 +113,7 @@ class ExpressionStream:
     """One segment of speech. However it is cut into chunks, the same frames come out."""
 
     def __init__(self, model: ExpressionModel, prior: Prior):
-        self._delay = model.delay
+        self._look_ahead_steps = model.look_ahead_steps
         self._steps = 0  # run so far
         self._frames = 0  # mel frames received, without the padding of `flush`
         self._pending = np.zeros((0, N_MELS), np.float32)
@@ -154,7 +154,11 @@ class ExpressionStream:
         """Pads with silence for the look-ahead. Returns the remaining expressions, up to the end of
         what was pushed. Raises NetworkError."""
         total = -(-self._frames // MEL_STEP)
-        missing = (total + self._delay) * MEL_STEP - self._steps * MEL_STEP - len(self._pending)
+        missing = (
+            (total + self._look_ahead_steps) * MEL_STEP
+            - self._steps * MEL_STEP
+            - len(self._pending)
+        )
         return self._run(np.full((max(0, missing), N_MELS), SILENT_MEL, np.float32))
 
     def _run(self, mel: np.ndarray) -> ExpressionFrames:
@@ -162,13 +166,13 @@ class ExpressionStream:
         of times before its start."""
         mel = np.concatenate([self._pending, mel])
         count = len(mel) // MEL_STEP
-        skipped = min(max(0, self._delay - self._steps), count)
+        skipped = min(max(0, self._look_ahead_steps - self._steps), count)
         n = count - skipped
         weights = np.empty((n, arkit.COUNT), np.float32)
         rotation = np.empty((n, 3), np.float32)
         speech = np.empty(n, np.float32)
         lips = np.empty((n, LIP_POINTS, 3), np.float32)
-        first = self._steps + skipped - self._delay
+        first = self._steps + skipped - self._look_ahead_steps
         for i in range(count):
             self._mel[:] = mel[i * MEL_STEP : (i + 1) * MEL_STEP]
             try:

@@ -21,7 +21,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.rendering.eyelids import ShutEyes
 from realtalk_ros.rendering.generator import GeneratedFace
-from realtalk_ros.rendering.head_motion import HeadMotion
+from realtalk_ros.rendering.head_warp import HeadWarp
 from realtalk_ros.rendering.moving_person import MovingPerson
 
 FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam shows
@@ -48,7 +48,7 @@ class Compositor:
         scale = size[1] / avatar.size[1]
         x, y, side = (round(value * scale) for value in avatar.crop)
         self.crop = x, y, side
-        self._head_motion = HeadMotion(person, size)
+        self._head_warp = HeadWarp(person, size)
         ramp = np.arange(CROP_SIZE, dtype=np.float32) + 0.5
         ramp = np.clip(np.minimum(ramp, ramp[::-1]) / (FEATHER * CROP_SIZE), 0, 1)
         self._feather = np.minimum(ramp[:, None], ramp[None, :])
@@ -71,12 +71,12 @@ class Compositor:
         """A new image (height, width, 3) uint8: `template`, of the image's size and the avatar's
         `number`-th, with the face, and with the head rotated by `rotation` (3,) rad and the
         shoulders raised by `breath`, -1..1. Lids that close show what `shut` does."""
-        grid = self._head_motion.sampling_grid(rotation, breath, number)
+        grid = self._head_warp.sampling_grid(rotation, breath, number)
         moving, near = self._boxes(*grid)
         image = template.copy()
         with_alpha = cv2.cvtColor(template, cv2.COLOR_BGR2BGRA, dst=self._memory.template)
         for beside in around(moving, near):
-            for part in self._head_motion.moving(beside):
+            for part in self._head_warp.moving(beside):
                 turned = cv2.remap(
                     with_alpha,
                     grid[0][part],
@@ -94,7 +94,7 @@ class Compositor:
             if shut and upright and lids is not None:
                 shut.paint(seen.warped, lids, (seen.crop_x, seen.crop_y), upright)
             self._add_layers(seen, image[part])
-        self._head_motion.restore_background(image, template)
+        self._head_warp.restore_background(image, template)
         return image
 
     def _boxes(self, x: np.ndarray, y: np.ndarray) -> tuple[Box, Box]:

@@ -15,7 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from realtalk_ros.rendering.eyes import SAMPLES, EyeAxes, ProjectedEyes, lid_curves, smoothstep
+from realtalk_ros.easing import smoothstep
+from realtalk_ros.rendering.eyes import SAMPLES, EyeAxes, ProjectedEyes, lid_curves
 
 NO_MAP: Any = None  # for the y of maps in two arrays; OpenCV's type stubs do not allow None
 Positions = tuple[np.ndarray, np.ndarray]  # x and y, each (H, W) float32

@@ -24,6 +24,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from realtalk_ros.easing import smoothstep
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.face_model.facekit import gaze_angles
@@ -229,12 +230,6 @@ def eye_patch(
         visibility=visibility,
         closing=closing,
     )
-
-
-def smoothstep(x: np.ndarray | float, start: float, end: float) -> np.ndarray:
-    """0 up to `start`, 1 from `end` on, smooth in between (`end` may be the lesser)."""
-    x = np.clip((x - start) / (end - start), 0, 1)
-    return x * x * (3 - 2 * x)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from realtalk_ros.rendering.eyes import smoothstep
+from realtalk_ros.easing import smoothstep
 from realtalk_ros.rendering.generator import NO_MAP
 from realtalk_ros.rendering.moving_person import MovingPerson
 from realtalk_ros.rendering.person_mask import continued

@@ -4,7 +4,7 @@
 import copy
 import itertools
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -41,7 +41,7 @@ SEGMENTS = [
 def test_coarticulation_closes_lips_for_everyone():
     rng = np.random.default_rng(3)
     for _ in range(20):
-        _, style = coarticulation.random_person(rng)
+        _, style = coarticulation.random_speaker(rng)
         motion = coarticulation.animate(SEGMENTS, 125, style)
         gap = coarticulation.opening(motion.weights)
         for at in (0.53, 0.76, 1.02):
@@ -123,7 +123,7 @@ def test_the_installed_network_is_loaded_by_the_names_of_its_parameters(model, c
     net = checkpoint.load_installed().eval()
     with torch.no_grad():
         kv = net.encode_prior(torch.zeros(1, 100), torch.zeros(1, 50, 52), torch.zeros(1, 2))
-        weights = net(torch.from_numpy(mel)[None], kv)["weights"][0, net.dims.delay :]
+        weights = net(torch.from_numpy(mel)[None], kv)["weights"][0, net.dims.look_ahead_steps :]
     assert len(wanted) == len(weights) > 80 and wanted.max() > 0.1
     np.testing.assert_allclose(weights.numpy(), wanted, atol=1e-3)
 
@@ -190,6 +190,15 @@ def test_fine_tuned_weights_are_averaged_with_those_before():
     for name in ("lip_head.0.weight", "acoustic_encoder.in_proj.bias"):
         torch.testing.assert_close(after[name], before[name] + 1)
     torch.testing.assert_close(after["phone_head.bias"], before["phone_head.bias"] + 2)
+
+
+def test_sizes_saved_by_version_0_1_are_read():
+    pytest.importorskip("torch")
+    from realtalk_ros.training.expression.model import Dims
+
+    saved = asdict(Dims(width=32)) | {"delay": 5}
+    del saved["look_ahead_steps"]
+    assert Dims.from_dict(saved) == Dims(width=32, look_ahead_steps=5)
 
 
 def test_concatenation_is_another_network_of_the_same_interface():
@@ -309,7 +318,7 @@ def test_phone_pretraining_recognises_phones_and_resumes(tmp_path, sampler, tick
 
     data = sampler.datasets["real"]
     segments = data[0][1]
-    dims = Dims(conv_width=16, dilations=(1, 2), delay=3)
+    dims = Dims(conv_width=16, dilations=(1, 2), look_ahead_steps=3)
     torch.set_num_threads(1)  # so small that more only wait for each other
     path = tmp_path / "pretrain_phones.pt"
     torch.manual_seed(0)
@@ -328,7 +337,7 @@ def test_phone_pretraining_recognises_phones_and_resumes(tmp_path, sampler, tick
     installed = copy.deepcopy(encoder)
     for lost in (encoder.phone_head, encoder.out_proj):
         lost.weight.data.normal_()
-    pretrain_phones.fit_phone_head(encoder, dims.delay, {"real": (3, data)})
+    pretrain_phones.fit_phone_head(encoder, dims.look_ahead_steps, {"real": (3, data)})
     pretrain_phones.fit_out_proj(encoder, installed, sampler)
     with torch.no_grad():
         mel = torch.from_numpy(data[0].mel[None, :290].astype(np.float32))

@@ -74,10 +74,12 @@ def _errors(networks: Networks, data: SpeechDataset, people: int) -> dict[str, l
         identity, reference = prior
         for name, (net, _) in networks.items():
             mask = torch.tensor([[float(part != name) for part in PRIOR_PARTS]])
-            delay = net.dims.delay
-            padded = np.pad(mel, ((0, delay * MEL_STEP), (0, 0)), constant_values=SILENT_MEL)
+            look_ahead_steps = net.dims.look_ahead_steps
+            padded = np.pad(
+                mel, ((0, look_ahead_steps * MEL_STEP), (0, 0)), constant_values=SILENT_MEL
+            )
             condition_kv = net.encode_prior(identity, reference, mask)
             out = net(torch.from_numpy(padded)[None], condition_kv)
-            predicted = lip_landmarks(out["weights"][0, delay:].numpy())
+            predicted = lip_landmarks(out["weights"][0, look_ahead_steps:].numpy())
             errors[name].append(lip_error(lips, predicted))
     return errors

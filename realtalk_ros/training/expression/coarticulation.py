@@ -13,8 +13,8 @@ account of how /b, d, g/ differ from /p, t, k/ in Spanish: evidence from labials
 Phonology 2, 2011); the lower lip meets the teeth for f, v; in silence the mouth is exactly at rest.
 Brows and nods follow loudness, blinks come in pauses, and an emotion may be added to all of it.
 
-A person is an identity (100 coefficients of the 3D face, sd 1) and a `Style`, which is partly a
-fixed linear function of the identity and partly the person's own.
+A person is an identity (100 coefficients of the 3D face, sd 1) and a `SpeakingStyle`, which is
+partly a fixed linear function of the identity and partly the person's own.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realtalk_ros.contracts import EXPRESSION_RATE, REFERENCE_FRAMES, REFERENCE_RATE
+from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 from realtalk_ros.training.expression import articulation
@@ -52,7 +53,7 @@ _CONTACT_MIN, _CONTACT_RAMP = 0.07, 0.055  # s: least time in contact, and time 
 
 
 @dataclass
-class Style:
+class SpeakingStyle:
     """How one person moves. Gains are about 1, the rest about 0."""
 
     jaw: float = 1.0
@@ -83,15 +84,15 @@ _TARGET_BASIS = np.random.default_rng(21).standard_normal(
 ) / np.sqrt(_TARGET_DIRECTIONS)  # fmt: skip
 
 
-def style_of(identity: np.ndarray, own: np.ndarray) -> Style:
-    """Style of a person: identity (100,) and own (23,), both standard normal.
+def style_of(identity: np.ndarray, own: np.ndarray) -> SpeakingStyle:
+    """Of a person: identity (100,) and own (23,), both standard normal.
 
     The spreads follow what is reported of speakers: jaw and lip excursions for the same words
     differ by a factor of two and more between people, the order of movements hardly.
     """
     z = 0.65 * identity @ _STYLE_OF_IDENTITY + 0.76 * own  # unit variance
     z = np.clip(z, -2.2, 2.2)
-    return Style(
+    return SpeakingStyle(
         jaw=float(np.exp(0.30 * z[0])), rounding=float(np.exp(0.30 * z[1])),
         spreading=float(np.exp(0.35 * z[2])), lower_lip=float(np.exp(0.35 * z[3])),
         upper_lip=float(np.exp(0.40 * z[4])), crispness=float(np.exp(0.15 * z[5])),
@@ -104,12 +105,12 @@ def style_of(identity: np.ndarray, own: np.ndarray) -> Style:
     )  # fmt: skip
 
 
-def average_style() -> Style:
+def average_style() -> SpeakingStyle:
     """The mean style."""
     return style_of(np.zeros(IDENTITY_SIZE), np.zeros(STYLE_SIZE))
 
 
-def random_person(rng: np.random.Generator) -> tuple[np.ndarray, Style]:
+def random_speaker(rng: np.random.Generator) -> tuple[np.ndarray, SpeakingStyle]:
     """Identity (100,) and a style."""
     identity = rng.standard_normal(IDENTITY_SIZE).astype(np.float32)
     return identity, style_of(identity, rng.standard_normal(STYLE_SIZE))
@@ -131,11 +132,6 @@ def _split_phones(segments: Sequence[Segment]) -> list[Segment]:
     return out
 
 
-def _smoothstep(x: np.ndarray) -> np.ndarray:
-    x = np.clip(x, 0, 1)
-    return x * x * (3 - 2 * x)
-
-
 def _contact(
     t: np.ndarray, segments: Sequence[Segment], which: frozenset[str], lag: float
 ) -> np.ndarray:
@@ -151,7 +147,7 @@ def _contact(
         s, e = s - short + lag, e + short + lag
         near = slice(*np.searchsorted(t, (s - _CONTACT_RAMP, e + _CONTACT_RAMP)))
         outside = np.maximum(s - t[near], t[near] - e)
-        np.maximum(out[near], _smoothstep(1 - outside / _CONTACT_RAMP), out=out[near])
+        np.maximum(out[near], smoothstep(1 - outside / _CONTACT_RAMP), out=out[near])
     return out
 
 
@@ -161,7 +157,7 @@ def activity(t: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
     rise = np.minimum(
         1 - (spoken[:, :1] - t) / _ONSET, 1 - (t - spoken[:, 1:]) / _OFFSET
     )  # (phones, n)
-    return _smoothstep(rise.max(0, initial=0.0)).astype(np.float32)
+    return smoothstep(rise.max(0, initial=0.0)).astype(np.float32)
 
 
 def _blinks(t: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
@@ -170,7 +166,7 @@ def _blinks(t: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
     for (before, _, _), (phone, s, e) in itertools.pairwise(segments):
         if phone == ph.SIL and before != ph.SIL and e - s > _BLINK_PAUSE:
             since = t - s - _BLINK_DELAY
-            out += _smoothstep(since / 0.08) - _smoothstep((since - 0.11) / 0.16)
+            out += smoothstep(since / 0.08) - smoothstep((since - 0.11) / 0.16)
     return out
 
 
@@ -228,7 +224,7 @@ class _Articulation:
 def animate(
     segments: Sequence[Segment],
     frames: int,
-    style: Style,
+    style: SpeakingStyle,
     accent: np.ndarray | None = None,
     emotion: np.ndarray | None = None,
 ) -> Motion:
@@ -259,7 +255,7 @@ def animate(
     )  # fmt: skip
 
 
-def _dominance_sum(t: np.ndarray, segments: Sequence[Segment], style: Style) -> np.ndarray:
+def _dominance_sum(t: np.ndarray, segments: Sequence[Segment], style: SpeakingStyle) -> np.ndarray:
     """(articulators, n): the model of Cohen & Massaro."""
     pieces = _split_phones(segments)
     start = np.array([s for _, s, _ in pieces])
@@ -275,7 +271,7 @@ def _dominance_sum(t: np.ndarray, segments: Sequence[Segment], style: Style) -> 
     return ((pull @ (dominance * target)) / (pull @ dominance)).T.astype(np.float32)
 
 
-def _articulate(t: np.ndarray, segments: Sequence[Segment], style: Style) -> _Articulation:
+def _articulate(t: np.ndarray, segments: Sequence[Segment], style: SpeakingStyle) -> _Articulation:
     """Articulators with one person's gains, out of the way of the contacts."""
     jaw, wide, pucker, funnel, lower, upper, tongue = _dominance_sum(t, segments, style)
     active = activity(t - style.lag, segments)
@@ -299,7 +295,7 @@ def _articulate(t: np.ndarray, segments: Sequence[Segment], style: Style) -> _Ar
     )  # fmt: skip
 
 
-def _blendshapes(a: _Articulation, style: Style) -> np.ndarray:
+def _blendshapes(a: _Articulation, style: SpeakingStyle) -> np.ndarray:
     """(n, 52) ARKit weights of the articulators; `_close_mouth` comes after."""
     left, right = 1 + style.asymmetry, 1 - style.asymmetry
     weights = np.zeros((len(a.jaw), arkit.COUNT), np.float32)
@@ -349,7 +345,7 @@ def _close_mouth(weights: np.ndarray, a: _Articulation) -> None:
 
 
 def _add_accent(
-    weights: np.ndarray, rotation: np.ndarray, lively: np.ndarray, style: Style
+    weights: np.ndarray, rotation: np.ndarray, lively: np.ndarray, style: SpeakingStyle
 ) -> None:
     """Brows and nods of accents (n,), in place."""
     for name, gain in (

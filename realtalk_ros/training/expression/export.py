@@ -107,7 +107,7 @@ def _write(graph: Graph, dims: Dims, path: Path) -> None:
     properties = {
         "version": EXPRESSION_VERSION,
         "look_ahead": f"{dims.look_ahead:.6f}",
-        "delay_steps": str(dims.delay),
+        "delay_steps": str(dims.look_ahead_steps),
     }
     onnx.helper.set_model_props(model, properties)
     onnx.save(model, str(path))

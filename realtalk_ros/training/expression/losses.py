@@ -18,7 +18,7 @@ from realtalk_ros.training.speech_data.phones import PHONES
 
 
 @dataclass(frozen=True)
-class LossWeights:
+class LossFactors:
     """Factor of each term of `expression_loss`.
 
     Where no other source is given, a factor was set by hand when its term was added, so that the
@@ -48,7 +48,7 @@ class LossWeights:
 class LossSettings:
     """Everything in the loss that is a choice. Saved with the training's other settings."""
 
-    weights: LossWeights = LossWeights()
+    factors: LossFactors = LossFactors()
     upper_face_importance: float = 0.3  # of blendshapes that do not move the mouth; those: 1.3
     closure_emphasis: float = 0.5  # extra weight of a frame whose lips are together
     labiodental_emphasis: float = 1.0  # extra weight of a frame of f or v
@@ -86,14 +86,14 @@ _LABEL_SMOOTHING = 0.05
 
 
 def expression_loss(
-    out: dict[str, Tensor], target: Batch, delay: int, settings: LossSettings
+    out: dict[str, Tensor], target: Batch, look_ahead_steps: int, settings: LossSettings
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss, and its terms before they are weighted.
 
     out: of ExpressionNet.forward, per step, and `style` (B, P, STYLE_SIZE) of the prior's tokens;
-    target: per frame, which is output `delay` steps later.
+    target: per frame, which is output `look_ahead_steps` steps later.
     """
-    aligned = {k: v[:, delay:].float() for k, v in out.items() if k != "style"}
+    aligned = {k: v[:, look_ahead_steps:].float() for k, v in out.items() if k != "style"}
     weights = aligned["weights"]
     terms = {
         **motion_terms(weights, target, settings),
@@ -104,7 +104,7 @@ def expression_loss(
         "speech": F.binary_cross_entropy_with_logits(aligned["speech"], target.speech),
         **auxiliary_terms(aligned, out["style"].float(), target),
     }
-    factor = {f.name: getattr(settings.weights, f.name) for f in fields(LossWeights)}
+    factor = {f.name: getattr(settings.factors, f.name) for f in fields(LossFactors)}
     return sum(factor[name] * term for name, term in terms.items()), terms
 
 

@@ -40,11 +40,11 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 and b.std() > 0 else 0.0
 
 
-def lag_ms(reference: np.ndarray, predicted: np.ndarray, max_shift: int = 10) -> float:
-    """Milliseconds by which `predicted` (50 Hz) comes after `reference`: the best correlation's."""
+def lag_ms(target: np.ndarray, predicted: np.ndarray, max_shift: int = 10) -> float:
+    """Milliseconds by which `predicted` (50 Hz) comes after `target`: the best correlation's."""
     scores = []
     for shift in range(-max_shift, max_shift + 1):
-        a = reference[max_shift : len(reference) - max_shift]
+        a = target[max_shift : len(target) - max_shift]
         b = predicted[max_shift + shift : len(predicted) - max_shift + shift]
         scores.append(correlation(a, b))
     i = int(np.argmax(scores))
@@ -60,9 +60,9 @@ def lip_landmarks(weights: np.ndarray) -> np.ndarray:
     return np.tensordot(weights, coarticulation.LIP_MOVEMENTS, 1)
 
 
-def lip_error(reference: np.ndarray, predicted: np.ndarray) -> float:
+def lip_error(target: np.ndarray, predicted: np.ndarray) -> float:
     """Mean distance in cm of the lip landmarks of two (n, 20, 3)."""
-    return float(np.linalg.norm(reference - predicted, axis=-1).mean())
+    return float(np.linalg.norm(target - predicted, axis=-1).mean())
 
 
 def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
@@ -75,21 +75,19 @@ def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
 class EventCounts:
     """For recall and precision of events, such as closures of the lips."""
 
-    reference: int  # events of the reference
+    target: int  # events of the target
     found: int  # of these, by the network too
     predicted: int  # events of the network
-    correct: int  # of these, in the reference too
+    correct: int  # of these, in the target too
 
     @classmethod
-    def count(
-        cls, reference: np.ndarray, predicted: np.ndarray, counted: np.ndarray
-    ) -> EventCounts:
+    def count(cls, target: np.ndarray, predicted: np.ndarray, counted: np.ndarray) -> EventCounts:
         """(n,) bool each.
 
         A predicted event may come a frame early or late. It is correct if most of it is within two
-        frames of an event of the reference; it counts only where it is in `counted`.
+        frames of an event of the target; it counts only where it is in `counted`.
         """
-        events, near, found = _runs(reference), np.zeros(len(reference), bool), 0
+        events, near, found = _runs(target), np.zeros(len(target), bool), 0
         for start, end in events:
             found += bool(predicted[max(0, start - 1) : end + 1].any())
             near[max(0, start - 2) : end + 2] = True
@@ -103,15 +101,15 @@ class EventCounts:
 
     def report(self, name: str) -> dict:
         return {
-            f"{name}_recall": round(self.found / max(self.reference, 1), 3),
+            f"{name}_recall": round(self.found / max(self.target, 1), 3),
             f"{name}_precision": round(self.correct / max(self.predicted, 1), 3),
-            f"{name}_count": self.reference,
+            f"{name}_count": self.target,
         }
 
 
 @dataclass
 class UtteranceResult:
-    """One utterance of `frames` steps. Row 0 of (2, frames) is the reference's, row 1 the
+    """One utterance of `frames` steps. Row 0 of (2, frames) is the target's, row 1 the
     network's."""
 
     source: str
@@ -122,7 +120,7 @@ class UtteranceResult:
     closure: EventCounts
     labiodental: EventCounts
     rounding: EventCounts
-    pauses: np.ndarray  # cm that the network's lips are from rest, where the reference rests
+    pauses: np.ndarray  # cm that the network's lips are from rest, where the target rests
 
 
 def evaluate_utterances(
@@ -186,7 +184,7 @@ def summary(results: Sequence[UtteranceResult]) -> dict:
     error, head_error = np.average(
         [one.lip_errors for one in results], axis=0, weights=[one.frames for one in results]
     )
-    reference_jitter, jitter = np.mean(
+    target_jitter, jitter = np.mean(
         [np.abs(np.diff(one.opening, 2)).mean(1) for one in results], axis=0
     )
     return {
@@ -202,7 +200,7 @@ def summary(results: Sequence[UtteranceResult]) -> dict:
         **EventCounts.sum(one.labiodental for one in results).report("labiodental"),
         **EventCounts.sum(one.rounding for one in results).report("rounding"),
         "pause_movement": round(float(pauses.mean() / span) if len(pauses) else 0.0, 4),
-        "jitter_ratio": round(float(jitter / reference_jitter), 2),
+        "jitter_ratio": round(float(jitter / target_jitter), 2),
     }
 
 

@@ -52,7 +52,7 @@ class Dims:
     stem_width: int = 384  # hidden units of the stem
     conv_width: int = 256  # channels of the convolutions
     dilations: tuple[int, ...] = (1, 2, 4, 8, 1, 2, 4, 8, 1, 2)  # steps between the taps of each
-    delay: int = 7  # steps from the sound of a frame to its output
+    look_ahead_steps: int = 7  # from the sound of a frame to its output
     identity_tokens: int = 4
     reference_tokens: int = 10
     # How the prior enters: "attention", or for the ablation "concatenation" to the audio features.
@@ -61,6 +61,7 @@ class Dims:
     @classmethod
     def from_dict(cls, saved: dict) -> Dims:
         """From `dataclasses.asdict`. Raises TypeError for another version's fields."""
+        saved = {"look_ahead_steps" if k == "delay" else k: v for k, v in saved.items()}  # 0.1's
         return cls(**{**saved, "dilations": tuple(saved["dilations"])})
 
     @property
@@ -76,7 +77,8 @@ class Dims:
     def look_ahead(self) -> float:
         """Seconds of audio after a frame's time that the frame waits for."""
         # The last mel frame of the step is 10 ms after the first; half its window reaches beyond.
-        return self.delay * MEL_STEP / MEL_RATE + HOP / SAMPLE_RATE + WINDOW / 2 / SAMPLE_RATE
+        last_mel = self.look_ahead_steps * MEL_STEP / MEL_RATE + HOP / SAMPLE_RATE
+        return last_mel + WINDOW / 2 / SAMPLE_RATE
 
 
 class CausalConv(nn.Module):
@@ -344,7 +346,7 @@ class ExpressionNet(nn.Module):
         return weights.sigmoid(), ROTATION_GAIN * rotation, speech.squeeze(-1)
 
     def forward(self, mel: Tensor, condition_kv: Tensor) -> dict[str, Tensor]:
-        """Mel (B, 2 T, 80) -> per step (B, T, ...); step k shows the frame of step k - delay.
+        """Mel (B, 2 T, 80) -> per step (B, T, ...); step k shows frame k - look-ahead.
 
         weights (.., 52), rotation (.., 3) rad, speech (..) logits, lips (.., 60) cm from rest,
         phone and acoustic_phone (.., phones) logits.

@@ -56,8 +56,10 @@ def phone_labels(segments: list[Segment], frames: int) -> np.ndarray:
     return phones[np.clip(np.searchsorted(starts, middles, "right") - 1, 0, len(phones) - 1)]
 
 
-def _draw_sequence(sampler: Sampler, steps: int, delay: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mel (2 * steps, 80) and phones (steps - delay,): utterances, one after another."""
+def _draw_sequence(
+    sampler: Sampler, steps: int, look_ahead_steps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mel (2 * steps, 80) and phones (steps - look_ahead_steps,): utterances, one after another."""
     rng = sampler.rng
     kind = sampler.draw_kind()
     mels: list[np.ndarray] = []
@@ -73,7 +75,7 @@ def _draw_sequence(sampler: Sampler, steps: int, delay: int) -> tuple[np.ndarray
         drawn += frames - skip
     mel = np.concatenate(mels)[: steps * MEL_STEP]
     mel = mel_augment.augment(mel, sampler.draw_noise(), rng)
-    return mel_augment.spec_augment(mel, rng), np.concatenate(labels)[: steps - delay]
+    return mel_augment.spec_augment(mel, rng), np.concatenate(labels)[: steps - look_ahead_steps]
 
 
 def pretrain_phones(
@@ -97,7 +99,8 @@ def pretrain_phones(
 
     def draw_batch() -> tuple[Tensor, Tensor]:
         rows = [
-            _draw_sequence(sampler, settings.steps, dims.delay) for _ in range(settings.batch_size)
+            _draw_sequence(sampler, settings.steps, dims.look_ahead_steps)
+            for _ in range(settings.batch_size)
         ]
         mels, labels = zip(*rows, strict=True)
         return torch.from_numpy(np.stack(mels)), torch.from_numpy(np.stack(labels))
@@ -106,7 +109,7 @@ def pretrain_phones(
     for mel, labels in trainer.batches(draw_batch):
         with torch.autocast("cpu", torch.bfloat16):
             _, logits = encoder(mel)
-        logits, labels = logits[:, dims.delay :].float().flatten(0, 1), labels.flatten()
+        logits, labels = logits[:, dims.look_ahead_steps :].float().flatten(0, 1), labels.flatten()
         loss = phone_loss(logits, labels)
         trainer.learn(loss)
         log.add(loss=loss, accuracy=(logits.argmax(-1) == labels).float().mean())
@@ -116,17 +119,19 @@ def pretrain_phones(
 
 def fit_phone_head(
     encoder: AcousticEncoder,
-    delay: int,
+    look_ahead_steps: int,
     datasets: dict[str, tuple[int, SpeechDataset]],
     seed: int = 0,
 ) -> Tensor:
     """Fits the phone head, which no installed file has, to the features of `encoder`.
 
-    delay: steps from the sound of a frame to its features; datasets: name -> (how many of its
+    look_ahead_steps: from the sound of a frame to its features; datasets: name -> (how many of its
     utterances to fit to, data). Returns (phones,) the share of each phone.
     """
     steps, batch_size, peak_rate = 3000, 4096, 3e-3
-    features, labels = _features_of(encoder, delay, datasets, np.random.default_rng(seed))
+    features, labels = _features_of(
+        encoder, look_ahead_steps, datasets, np.random.default_rng(seed)
+    )
     torch.manual_seed(seed)
     optimizer = torch.optim.Adam(encoder.phone_head.parameters(), peak_rate)
     for step in range(steps):
@@ -144,7 +149,7 @@ def fit_phone_head(
 @torch.no_grad()
 def _features_of(
     encoder: AcousticEncoder,
-    delay: int,
+    look_ahead_steps: int,
     datasets: dict[str, tuple[int, SpeechDataset]],
     rng: np.random.Generator,
 ) -> tuple[Tensor, Tensor]:
@@ -155,10 +160,12 @@ def _features_of(
         for i in rng.permutation(len(data))[:count]:
             mel, segments, _ = data[int(i)]
             frames = len(mel) // MEL_STEP
-            if frames > delay:
+            if frames > look_ahead_steps:
                 mel = torch.from_numpy(mel[: frames * MEL_STEP].astype(np.float32))
-                features.append(encoder.features(mel[None])[0, delay:])
-                labels.append(torch.from_numpy(phone_labels(segments, frames)[: frames - delay]))
+                features.append(encoder.features(mel[None])[0, look_ahead_steps:])
+                labels.append(
+                    torch.from_numpy(phone_labels(segments, frames)[: frames - look_ahead_steps])
+                )
     return torch.cat(features), torch.cat(labels)
 
 

@@ -58,7 +58,7 @@ def draw_people(sampler: Sampler, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Identity (count, 100), reference window (count, 50, 52) and style (count, STYLE_SIZE)."""
     people = []
     for _ in range(count):
-        identity, style = coarticulation.random_person(sampler.rng)
+        identity, style = coarticulation.random_speaker(sampler.rng)
         reference = sampler.draw_reference(style, sampler.draw_emotion())
         people.append((identity, reference, style.latent))
     return tuple(torch.from_numpy(np.stack(column)) for column in zip(*people, strict=True))

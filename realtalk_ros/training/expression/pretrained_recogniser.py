@@ -30,16 +30,18 @@ class PretrainedRecogniser:
         Raises ModelError.
         """
         net = load_installed()
-        self._encoder, self._delay = net.acoustic_encoder, net.dims.delay
-        self.prior = fit_phone_head(self._encoder, self._delay, datasets).numpy()
+        self._encoder, self._look_ahead_steps = net.acoustic_encoder, net.dims.look_ahead_steps
+        self.prior = fit_phone_head(self._encoder, self._look_ahead_steps, datasets).numpy()
 
     @torch.inference_mode()
     def scores(self, pcm: np.ndarray) -> np.ndarray:
         """(n,) 16 kHz PCM -> (m, phones) likelihoods as the Viterbi search wants them."""
         mel = log_mel.log_mel(pcm, SAMPLE_RATE).astype(np.float32)
-        padding = self._delay * MEL_STEP + len(mel) % MEL_STEP
+        padding = self._look_ahead_steps * MEL_STEP + len(mel) % MEL_STEP
         padded = np.pad(mel, ((0, padding), (0, 0)), constant_values=SILENT_MEL)
-        features = self._encoder.features(torch.from_numpy(padded)[None])[0, self._delay :]
+        features = self._encoder.features(torch.from_numpy(padded)[None])[
+            0, self._look_ahead_steps :
+        ]
         posteriors = F.log_softmax(self._encoder.phone_head(features), -1).numpy()
         # A step's phone is the one at its middle, where its second mel frame is.
         at = (np.arange(len(mel)) - 1) / MEL_STEP

@@ -15,7 +15,7 @@ import numpy as np
 from realtalk_ros.behaviour import emotion
 from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP, REFERENCE_FRAMES, REFERENCE_RATE
 from realtalk_ros.training.expression import coarticulation, mel_augment
-from realtalk_ros.training.expression.coarticulation import Motion, Style
+from realtalk_ros.training.expression.coarticulation import Motion, SpeakingStyle
 from realtalk_ros.training.expression.samples import Batch, Sample
 from realtalk_ros.training.expression.video_dataset import VideoDataset
 from realtalk_ros.training.speech_data.dataset import Segment, SpeechDataset, Utterance
@@ -105,7 +105,7 @@ class Sampler:
             return None
         return emotion.weights(self.rng.choice(emotion.NAMES), self.rng.uniform(0.3, 1))
 
-    def draw_reference(self, style: Style, shown_emotion: np.ndarray | None) -> np.ndarray:
+    def draw_reference(self, style: SpeakingStyle, shown_emotion: np.ndarray | None) -> np.ndarray:
         """Reference window (50, 52) of a person of this style who says something."""
         kind = self.speech_kinds[self.rng.integers(len(self.speech_kinds))]
         mel, segments, _ = self.draw_utterance(kind)
@@ -123,10 +123,10 @@ class Sampler:
         motion = coarticulation.animate(near, last - first, style, accent, shown_emotion)
         return coarticulation.reference_window(motion.weights, start - first)
 
-    def draw_sample(self, delay: int) -> Sample:
+    def draw_sample(self, look_ahead_steps: int) -> Sample:
         """A sequence of speech, moved by a random person."""
         kind = self.draw_kind()
-        identity, style = coarticulation.random_person(self.rng)
+        identity, style = coarticulation.random_speaker(self.rng)
         shown_emotion = self.draw_emotion()
         mels: list[np.ndarray] = []
         motions: list[dict[str, np.ndarray]] = []
@@ -142,7 +142,7 @@ class Sampler:
             motions.append(_motion_from(motion, skip))
             steps += frames - skip
         mel = self._augment(np.concatenate(mels)[: self.settings.steps * MEL_STEP])
-        end = self.settings.steps - delay
+        end = self.settings.steps - look_ahead_steps
         labels = {name: np.concatenate([m[name] for m in motions])[:end] for name in _MOTION_FIELDS}
         return Sample(
             mel=mel,
@@ -177,9 +177,9 @@ class Sampler:
         known = (self.rng.random() < probability, self.rng.random() < probability)
         return np.array(known, np.float32)
 
-    def draw_video_sample(self, delay: int) -> Sample:
+    def draw_video_sample(self, look_ahead_steps: int) -> Sample:
         """A sequence of a video."""
-        return self.videos.draw_sample(self.settings, delay, self.draw_noise(), self.rng)
+        return self.videos.draw_sample(self.settings, look_ahead_steps, self.draw_noise(), self.rng)
 
     def _draws_video(self) -> bool:
         """Whether the next sequence is of a video."""
@@ -187,11 +187,13 @@ class Sampler:
             return False
         return not self.datasets or self.rng.random() < self.settings.video_share
 
-    def draw_batch(self, size: int, delay: int) -> Batch:
-        """delay: steps from the sound of a frame to its output, see Dims."""
+    def draw_batch(self, size: int, look_ahead_steps: int) -> Batch:
+        """look_ahead_steps: steps from the sound of a frame to its output, see Dims."""
         return Batch.collate(
             [
-                self.draw_video_sample(delay) if self._draws_video() else self.draw_sample(delay)
+                self.draw_video_sample(look_ahead_steps)
+                if self._draws_video()
+                else self.draw_sample(look_ahead_steps)
                 for _ in range(size)
             ]
         )

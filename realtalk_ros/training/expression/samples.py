@@ -20,7 +20,7 @@ UNLABELLED = -1  # phone of a frame whose phone nobody knows
 
 @dataclass(frozen=True)
 class Sample:
-    """One sequence: T steps of audio, and the movement of its first n = T - delay frames."""
+    """One sequence: T steps of audio, and the movement of its first n = T - look-ahead frames."""
 
     mel: np.ndarray  # (2 T, 80) float32
     identity: np.ndarray  # (100,)

@@ -61,18 +61,18 @@ def train(config: TrainingConfig) -> Path:
         dims=asdict(net.dims), fine_tune=fine_tune,
     )  # fmt: skip
     sampler.rng = np.random.default_rng(config.seed + trainer.step)
-    delay, hidden = net.dims.delay, config.hidden_part
+    look_ahead_steps, hidden = net.dims.look_ahead_steps, config.hidden_part
     # Where a processor has no instructions for it, half precision takes ten times as long.
     half_precision = torch.cpu._is_avx512_bf16_supported()
     log = MetricLog("step", trainer, config.log_every, config.work / "log.jsonl")
-    for batch in trainer.batches(lambda: sampler.draw_batch(config.batch_size, delay)):
+    for batch in trainer.batches(lambda: sampler.draw_batch(config.batch_size, look_ahead_steps)):
         if hidden is not None:
             batch.condition_mask[:, hidden] = 0
         with torch.autocast("cpu", torch.bfloat16, enabled=half_precision):
             tokens = net.prior_tokens(batch.identity, batch.reference, batch.condition_mask)
             out = net(batch.mel, net.condition_kv(tokens))
             out["style"] = net.style_head(tokens)
-        loss, terms = expression_loss(out, batch, delay, config.loss)
+        loss, terms = expression_loss(out, batch, look_ahead_steps, config.loss)
         trainer.learn(loss)
         log.add(loss=loss, **terms)
     return config.checkpoint
@@ -125,7 +125,7 @@ def _pretrain_phones(net: ExpressionNet, config: TrainingConfig, sampler: Sample
     datasets = {
         kind: (PHONE_HEAD_UTTERANCES, sampler.datasets[kind]) for kind in sampler.speech_kinds
     }
-    fit_phone_head(encoder, net.dims.delay, datasets)
+    fit_phone_head(encoder, net.dims.look_ahead_steps, datasets)
     installed = deepcopy(encoder)
     settings = replace(settings, learning_rate=FINE_TUNING_RATE)
     trained = pretrain_phones(sampler, net.dims, path, settings, start=installed)

@@ -29,7 +29,7 @@ def unseen_people(data: SpeechDataset, count: int, seed: int = 7) -> Iterator[Un
     """`count` random people who say the utterances of `data` in turn."""
     rng, n = np.random.default_rng(seed), len(data)
     for i in range(count):
-        identity, style = coarticulation.random_person(rng)
+        identity, style = coarticulation.random_speaker(rng)
         another = (i + 1 + i // n % max(n - 1, 1)) % n
         weights, other_weights = (
             coarticulation.animate(

@@ -126,7 +126,7 @@ class VideoDataset:
     def draw_sample(
         self,
         settings: SamplerSettings,
-        delay: int,
+        look_ahead_steps: int,
         noise: np.ndarray | None,
         rng: np.random.Generator,
     ) -> Sample:
@@ -139,7 +139,7 @@ class VideoDataset:
         if rng.random() < settings.mask_probability:
             mel = mel_augment.spec_augment(mel, rng)
         reference, known = video.draw_condition(settings.known_probability, rng)
-        shown = steps[: settings.steps - delay]
+        shown = steps[: settings.steps - look_ahead_steps]
         weights = video.weights[shown].astype(np.float32)
         unlabelled = np.zeros(len(shown), np.float32)
         return Sample(

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.facekit import FaceKit
-from realtalk_ros.training.synthetic.noise import smoothstep
 from realtalk_ros.training.synthetic.scene import LABELS, Mesh
 from realtalk_ros.training.synthetic.traits import Traits
 
@@ -96,7 +96,7 @@ def _folds(points: np.ndarray, traits: Traits) -> np.ndarray:
         folds += (
             swell * np.sin(pitch * (np.abs(u) + slope * v) + rng.uniform(0, 6.28)) / (pitch * 3 + 1)
         )
-    depth = 1.1 * smoothstep(40, 75, np.arange(len(points))[:, None])
+    depth = 1.1 * smoothstep(np.arange(len(points))[:, None], 40, 75)
     return folds * depth
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.training.synthetic.hair_regions import scalp_mask
-from realtalk_ros.training.synthetic.noise import smoothstep
 from realtalk_ros.training.synthetic.scene import Strands
 from realtalk_ros.training.synthetic.traits import Traits
 
@@ -46,7 +46,7 @@ class Skin:
 
 
 @dataclass(frozen=True)
-class Style:
+class Hairstyle:
     """How N strands run."""
 
     direction: np.ndarray  # (N, 3) into which they bend
@@ -130,8 +130,8 @@ class Scalp:
     def __init__(self, roots: np.ndarray, part_side: float):
         self.roots, self.side = roots, part_side
         self.x, self.y, self.z = x, _, z = roots.T
-        self.top = smoothstep(7.5, 11.5, self.y)
-        self.front = smoothstep(-2.0, 6.0, z)
+        self.top = smoothstep(self.y, 7.5, 11.5)
+        self.front = smoothstep(z, -2.0, 6.0)
         azimuth = np.arctan2(x, z + 1.0)
         self.around = np.stack([np.sin(azimuth), np.zeros_like(x), np.cos(azimuth)], 1)
         self.down = np.array([0, -1.0, 0]) + 0.35 * self.around
@@ -142,47 +142,49 @@ class Scalp:
         return np.stack([np.full_like(self.x, c) if np.isscalar(c) else c for c in columns], 1)
 
 
-def short(scalp: Scalp, rng: np.random.Generator) -> Style:
+def short(scalp: Scalp, rng: np.random.Generator) -> Hairstyle:
     top = scalp.top
     direction = scalp.back * top[:, None] + scalp.down * (1 - top)[:, None]
     direction = direction + np.array([0.25 * scalp.side, 0.25, 0.2])
-    return Style(direction, length=1.2 + 1.9 * top, lift=0.9, volume=0.3 + 0.6 * top)
+    return Hairstyle(direction, length=1.2 + 1.9 * top, lift=0.9, volume=0.3 + 0.6 * top)
 
 
-def side_parted(scalp: Scalp, rng: np.random.Generator) -> Style:
+def side_parted(scalp: Scalp, rng: np.random.Generator) -> Hairstyle:
     """Combed over the top; the smaller side of the parting falls down."""
     top, front, side = scalp.top, scalp.front, scalp.side
-    past_part = smoothstep(2.2, 3.2, side * scalp.x)
+    past_part = smoothstep(side * scalp.x, 2.2, 3.2)
     over = top * (1 - past_part)
     sweep = scalp.stack(-side, -0.15, -0.35)
     direction = sweep * over[:, None] + scalp.down * (1 - over)[:, None]
     direction += scalp.back * (0.7 * (1 - front) + 0.35)[:, None]
     # Hair above the forehead goes up and back, not over the eyes.
-    quiff = smoothstep(3.0, 6.0, scalp.z) * smoothstep(7.0, 9.5, scalp.y)
+    quiff = smoothstep(scalp.z, 3.0, 6.0) * smoothstep(scalp.y, 7.0, 9.5)
     direction += quiff[:, None] * scalp.stack(-0.3 * side, 0.9, -0.8)
     length = 2.0 + 5.5 * top * (0.6 + 0.4 * front)
-    return Style(direction, length, lift=0.9, volume=0.5 + 1.15 * top)
+    return Hairstyle(direction, length, lift=0.9, volume=0.5 + 1.15 * top)
 
 
-def fringe(scalp: Scalp, rng: np.random.Generator) -> Style:
+def fringe(scalp: Scalp, rng: np.random.Generator) -> Hairstyle:
     forward, over = scalp.stack(0.25 * scalp.side, -0.55, 1.0), scalp.top * scalp.front
     direction = forward * over[:, None] + scalp.down * (1 - over)[:, None]
-    return Style(direction, length=3.0 + 3.0 * scalp.top, lift=0.6, volume=0.6 + 0.6 * scalp.top)
+    return Hairstyle(
+        direction, length=3.0 + 3.0 * scalp.top, lift=0.6, volume=0.6 + 0.6 * scalp.top
+    )
 
 
-def hanging(scalp: Scalp, rng: np.random.Generator) -> Style:
+def hanging(scalp: Scalp, rng: np.random.Generator) -> Hairstyle:
     """Long hair with a parting; front hair goes back before it falls aside."""
     top, front, side, count = scalp.top, scalp.front, scalp.side, len(scalp.x)
     from_part = side * scalp.x - 1.6
     part = np.where(from_part > 0, 1.0, -1.0) * side
-    fall = smoothstep(9.0, 4.0, scalp.y)[:, None]
+    fall = smoothstep(scalp.y, 9.0, 4.0)[:, None]
     aside = scalp.stack(part, -0.25, -0.35 - 0.35 * front)
     direction = aside * (1 - fall) + (scalp.down + scalp.stack(0, 0, -0.45 * front)) * fall
     length = 12.0 + 9.0 * top + 3.0 * rng.random(count)
     at_part = np.exp(-((from_part / 1.4) ** 2))
     # Brushed over the parting, so that it is no groove.
     height = 0.5 * rng.random(count) * np.exp(-((from_part / 0.8) ** 2)) * top
-    return Style(
+    return Hairstyle(
         direction,
         length,
         lift=0.35 + 0.7 * at_part[:, None] * top[:, None],
@@ -193,29 +195,29 @@ def hanging(scalp: Scalp, rng: np.random.Generator) -> Style:
     )
 
 
-def tied(scalp: Scalp, rng: np.random.Generator) -> Style:
+def tied(scalp: Scalp, rng: np.random.Generator) -> Hairstyle:
     """Back into a bun."""
     to_knot = np.array([0.0, 7.0, -11.5]) - scalp.roots
     distance = np.linalg.norm(to_knot, axis=1)
     direction = to_knot / distance[:, None] + 0.35 * scalp.back
     direction = direction + scalp.stack(0, 0.35 * scalp.top + 0.1, 0)
-    volume = 0.25 + 0.75 * scalp.top * (0.3 + 0.7 * smoothstep(7, -1, scalp.z))
-    return Style(direction, distance * 1.12, lift=0.25, volume=volume, points=14)
+    volume = 0.25 + 0.75 * scalp.top * (0.3 + 0.7 * smoothstep(scalp.z, 7, -1))
+    return Hairstyle(direction, distance * 1.12, lift=0.25, volume=volume, points=14)
 
 
-def curly(scalp: Scalp, rng: np.random.Generator) -> Style:
+def curly(scalp: Scalp, rng: np.random.Generator) -> Hairstyle:
     top = scalp.top
     direction = scalp.around * 0.5 + scalp.down * 0.15 + np.array([0, 0.35, 0]) * top[:, None]
-    return Style(direction, length=3.5 + 2.0 * top, lift=1.2, volume=1.2 + 1.3 * top, points=12)
+    return Hairstyle(direction, length=3.5 + 2.0 * top, lift=1.2, volume=1.2 + 1.3 * top, points=12)
 
 
-STYLES: dict[str, Callable[[Scalp, np.random.Generator], Style]] = {
+STYLES: dict[str, Callable[[Scalp, np.random.Generator], Hairstyle]] = {
     "short": short, "side": side_parted, "fringe": fringe, "long": hanging, "bob": hanging,
     "curly": curly, "tied": tied,
 }  # fmt: skip
 
 
-def vary(style: Style, roots: Roots, traits: Traits, rng: np.random.Generator) -> Variation:
+def vary(style: Hairstyle, roots: Roots, traits: Traits, rng: np.random.Generator) -> Variation:
     name, count = traits.hair, len(roots.points)
     length = style.length * traits.hair_length * rng.uniform(0.75, 1.1, count)
     layer = rng.random(count) ** 0.7
@@ -223,7 +225,7 @@ def vary(style: Style, roots: Roots, traits: Traits, rng: np.random.Generator) -
     clump = clumps(roots.on_mean, rng, CLUMPED.get(name, CLUMPED[""]))
     direction = style.direction / np.linalg.norm(style.direction, axis=1, keepdims=True)
     phase = rng.random((count, 2)) * 6.28
-    cut = -6.0 - 1.2 * rng.random(count) - 1.0 * smoothstep(2, -6, roots.on_mean[:, 2])
+    cut = -6.0 - 1.2 * rng.random(count) - 1.0 * smoothstep(roots.on_mean[:, 2], 2, -6)
     direction = direction + wild + clump
     return Variation(direction, length, layer, clump=clump, phase=phase, cut=cut)
 
@@ -237,7 +239,9 @@ def clumps(points: np.ndarray, rng: np.random.Generator, amount: float) -> np.nd
     return out * amount
 
 
-def trace(roots: Roots, skin: Skin, style: Style, variation: Variation, name: str) -> np.ndarray:
+def trace(
+    roots: Roots, skin: Skin, style: Hairstyle, variation: Variation, name: str
+) -> np.ndarray:
     """(N, K, 3) float32: the strands' points, of the style of that name."""
     from scipy.spatial import cKDTree
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from realtalk_ros.training.synthetic.noise import smoothstep
+from realtalk_ros.easing import smoothstep
 
 
 def scalp_mask(points: np.ndarray, lower: float = 0.0) -> np.ndarray:
@@ -16,7 +16,7 @@ def scalp_mask(points: np.ndarray, lower: float = 0.0) -> np.ndarray:
                      [10.6, 10.7, 10.4, 8.6, 6.2, 3.4, 4.6, 5.6, 3.0, -0.5, -5.0, -6.2]
                      )  # fmt: skip
     line = line - lower * np.interp(azimuth, [0, 45, 70], [1, 1, 0])
-    return smoothstep(-0.35, 0.65, points[..., 1] - line)
+    return smoothstep(points[..., 1] - line, -0.35, 0.65)
 
 
 def beard_masks(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -26,11 +26,11 @@ def beard_masks(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     border = np.interp(
         ax, [0, 1.0, 2.3, 3.4, 5.0, 6.4, 7.2], [-5.0, -5.2, -4.6, -3.4, -2.3, -0.6, 1.5]
     )
-    jaw = smoothstep(0.25, -0.9, y - border) * smoothstep(7.8, 7.1, ax)
-    sideburn = smoothstep(6.0, 6.6, ax) * smoothstep(7.9, 7.3, ax) * smoothstep(5, 3, y)
-    jaw = np.maximum(jaw, sideburn * smoothstep(2.0, 3.0, z))
-    jaw *= smoothstep(-12.5, -9.5, y) * smoothstep(-1.0, 1.5, z)
-    moustache = smoothstep(0.35, -0.35, y + 1.3 + 0.13 * ax**1.6) * smoothstep(3.4, 2.5, ax)
-    moustache *= smoothstep(-4.6, -3.2, y + 0.25 * np.maximum(ax - 2.2, 0))
-    moustache *= smoothstep(9.2, 9.8, z)
+    jaw = smoothstep(y - border, 0.25, -0.9) * smoothstep(ax, 7.8, 7.1)
+    sideburn = smoothstep(ax, 6.0, 6.6) * smoothstep(ax, 7.9, 7.3) * smoothstep(y, 5, 3)
+    jaw = np.maximum(jaw, sideburn * smoothstep(z, 2.0, 3.0))
+    jaw *= smoothstep(y, -12.5, -9.5) * smoothstep(z, -1.0, 1.5)
+    moustache = smoothstep(y + 1.3 + 0.13 * ax**1.6, 0.35, -0.35) * smoothstep(ax, 3.4, 2.5)
+    moustache *= smoothstep(y + 0.25 * np.maximum(ax - 2.2, 0), -4.6, -3.2)
+    moustache *= smoothstep(z, 9.2, 9.8)
     return jaw, moustache

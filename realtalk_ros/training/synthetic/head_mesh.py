@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.training.synthetic.mesh_simplification import simplify
-from realtalk_ros.training.synthetic.noise import smoothstep
 
 # Kinds of surface: by these the shaders tell the parts of the head apart.
 SKIN, EYE, TEETH, GUMS, SOCKET, LACRIMAL, OCCLUSION, LASH = range(8)
@@ -71,7 +71,7 @@ def build(kit: FaceKit, kinds: np.ndarray, occlusion: np.ndarray, detail: float)
     own = coordinates[vertex_of]
     _fill_lid_coordinates(own, kit, kinds, vertex_of, uv)
     mean = kit.mean[vertex_of]
-    pose_share = smoothstep(-14.5, -6.5, mean[:, 1] + 0.30 * mean[:, 2])
+    pose_share = smoothstep(mean[:, 1] + 0.30 * mean[:, 2], -14.5, -6.5)
     shading = np.stack([kinds[vertex_of], occlusion[vertex_of], uv[:, 0] * 0, pose_share], 1)
     attributes = np.hstack([uv, shading, own]).astype(np.float32)
     return HeadMesh(
@@ -144,10 +144,10 @@ def tongue_mask(kit: FaceKit) -> np.ndarray:
 
     points = kit.mean[kit.parts["gums_tongue"]]
     distance = cKDTree(kit.mean[kit.parts["teeth"]]).query(points)[0]
-    inside = smoothstep(0.30, 0.75, distance) * smoothstep(-2.2, -2.9, points[:, 1])
+    inside = smoothstep(distance, 0.30, 0.75) * smoothstep(points[:, 1], -2.2, -2.9)
     # Gums lie before and beside the teeth.
     arch = np.hypot(points[:, 0] / 2.2, np.maximum(points[:, 2] - 4.0, 0) / 5.6)
-    return (inside * smoothstep(1.0, 0.85, arch)).astype(np.float32)
+    return (inside * smoothstep(arch, 1.0, 0.85)).astype(np.float32)
 
 
 def part_coordinates(kit: FaceKit, kinds: np.ndarray, tongue: np.ndarray) -> np.ndarray:
@@ -226,7 +226,7 @@ def _fill_lid_coordinates(
         low, high = y.min(), y.max()
         # Darkest at the edges of the lids.
         off_middle = np.abs(y - (low + high) / 2) / ((high - low) / 2)
-        coordinates[shade, 3] = smoothstep(0.45, 1.0, off_middle)
+        coordinates[shade, 3] = smoothstep(off_middle, 0.45, 1.0)
 
 
 def _within_bins(along: np.ndarray, values: np.ndarray, bins: int = 12) -> np.ndarray:

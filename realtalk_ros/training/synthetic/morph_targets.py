@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import FaceKit, gaze_angles
 from realtalk_ros.face_model.rotations import rotation_matrix
 from realtalk_ros.training.synthetic import shaders
 from realtalk_ros.training.synthetic.gl_context import MORPHS
 from realtalk_ros.training.synthetic.head_mesh import HeadMesh, bounds_centre
-from realtalk_ros.training.synthetic.noise import smoothstep
 
 if TYPE_CHECKING:
     import moderngl
@@ -24,7 +24,7 @@ LID_CLEARANCE = 0.25  # cm that a closed eye's ball gives way: some lids would l
 def tongue_out(kit: FaceKit, tongue: np.ndarray) -> np.ndarray:
     """(n, 3) cm: how tongueOut, which the face model lacks, moves the vertices of gums_tongue;
     `tongue` (n,) is head_mesh.tongue_mask."""
-    forward = tongue * smoothstep(3.0, 9.5, kit.mean[kit.parts["gums_tongue"], 2])
+    forward = tongue * smoothstep(kit.mean[kit.parts["gums_tongue"], 2], 3.0, 9.5)
     return forward[:, None] * np.array([0.0, 0.55, 3.6])
 
 

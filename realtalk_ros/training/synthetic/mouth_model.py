@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.face_model.rotations import rotation_matrix
@@ -19,7 +20,6 @@ from realtalk_ros.training.synthetic import mesh_rings
 from realtalk_ros.training.synthetic.head_mesh import GUMS, TEETH
 from realtalk_ros.training.synthetic.head_renderer import HeadRenderer
 from realtalk_ros.training.synthetic.morph_targets import tongue_out
-from realtalk_ros.training.synthetic.noise import smoothstep
 
 RINGS = (3, 5, 6, 7, 8, 9, 10)  # counted outwards from the mouth socket's; the red begins at 8
 HALF = 20  # vertices of a ring's upper or lower half
@@ -71,8 +71,8 @@ def lightness(renderer: HeadRenderer) -> np.ndarray:
     across, down, deep = np.abs(coordinates[:, 0]), coordinates[:, 1], coordinates[:, 3]
     # Enamel: darker where teeth meet and at their roots.
     begin = 0.78 + 0.06 * down
-    gap = smoothstep(0, 1, np.clip((across - begin) / (1.02 - begin), 0, 1))
-    enamel = (1 - 0.6 * gap) * (1 - 0.12 * across**2) * (0.85 + 0.15 * smoothstep(0, 0.55, down))
+    gap = smoothstep(np.clip((across - begin) / (1.02 - begin), 0, 1), 0, 1)
+    enamel = (1 - 0.6 * gap) * (1 - 0.12 * across**2) * (0.85 + 0.15 * smoothstep(down, 0, 0.55))
     enamel = enamel * np.exp(-0.42 * deep)
     share = coordinates[:, 0]  # of the tongue: paler than gums, with a groove in the middle
     flesh = (1 - 0.22 * share * np.exp(-18 * down**2)) * (1 + 0.3 * share) / 1.4

@@ -7,12 +7,6 @@ import cv2
 import numpy as np
 
 
-def smoothstep(a: float, b: float, x: np.ndarray) -> np.ndarray:
-    """0 up to `a`, 1 from `b`, smooth in between (Hermite); `a` may be the larger one."""
-    t = np.clip((x - a) / (b - a), 0, 1)
-    return t * t * (3 - 2 * t)
-
-
 def value_noise(shape: tuple[int, int], cells: int, rng: np.random.Generator) -> np.ndarray:
     """Smooth tileable noise, mean 0.5, about `cells` bumps across; (h, w) float32."""
     small = rng.random((cells, cells)).astype(np.float32)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.face_model.landmarks import face_square
 from realtalk_ros.training.synthetic import clothing
 from realtalk_ros.training.synthetic.hair import grow_hair
-from realtalk_ros.training.synthetic.noise import smoothstep
 from realtalk_ros.training.synthetic.random_light import random_background, random_light
 from realtalk_ros.training.synthetic.scene import Appearance, Light
 from realtalk_ros.training.synthetic.skin_texture import SkinPainter
@@ -45,7 +45,7 @@ class Person:
 def random_traits(rng: np.random.Generator) -> Traits:
     """Anybody: all of skin, hair, beards and make-up, now and then beyond the plausible."""
     tone = rng.uniform(-0.12, 1.14)
-    dark_hair = rng.random() < 0.25 + 0.75 * smoothstep(0.25, 0.6, np.array(tone))
+    dark_hair = rng.random() < 0.25 + 0.75 * smoothstep(np.array(tone), 0.25, 0.6)
     colour = HAIR_COLOURS[rng.integers(0, 3) if dark_hair else rng.integers(0, len(HAIR_COLOURS))]
     colour = np.clip(colour * rng.uniform(0.7, 1.4) * rng.normal(1, 0.06, 3), 0.004, 0.8)
     if rng.random() < 0.08:
@@ -153,7 +153,7 @@ def random_colours(
     shade = rng.beta(1.1, 1.6) * (len(ENAMEL) - 1)
     steps = np.arange(len(ENAMEL))
     teeth = np.array([np.interp(shade, steps, channel) for channel in ENAMEL.T])
-    pigment = rng.random() * smoothstep(0.35, 0.9, np.array(traits.tone))
+    pigment = rng.random() * smoothstep(np.array(traits.tone), 0.35, 0.9)
     gums = GUMS * rng.normal(1, 0.06, 3) * (1 + pigment * (MELANIN - 1))
     coat = rng.uniform(0, 0.6) ** 2  # a pale one
     tongue = GUMS * (1.2, 1.25, 1.25) * rng.normal(1, 0.06, 3)

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from realtalk_ros.easing import smoothstep
 from realtalk_ros.training.synthetic.brows import BrowPainter, spline
 from realtalk_ros.training.synthetic.hair_regions import beard_masks, scalp_mask
 from realtalk_ros.training.synthetic.head_renderer import HeadRenderer
-from realtalk_ros.training.synthetic.noise import smoothstep, value_noise
+from realtalk_ros.training.synthetic.noise import value_noise
 from realtalk_ros.training.synthetic.texture_atlas import position_map
 from realtalk_ros.training.synthetic.traits import SKIN_TONES, Traits
 
@@ -130,7 +131,7 @@ class SkinPainter:
         where = self.blob((3.6, 1.2, 0), (2.8, 2.0)) + self.blob((0, 1.6, 0), (1.8, 1.6)) * 0.8
         white = rng.standard_normal(self.x.shape, np.float32)
         grain = cv2.GaussianBlur(white, (0, 0), self.height / 300)
-        spots = smoothstep(1.2, 2.2, grain / grain.std() + where * 0.9) * np.clip(
+        spots = smoothstep(grain / grain.std() + where * 0.9, 1.2, 2.2) * np.clip(
             where * 1.3 + 0.12, 0, 1
         )
         canvas.skin *= 1 - (spots * traits.freckles)[..., None] * _rgb(0.28, 0.42, 0.5)
@@ -172,8 +173,8 @@ class SkinPainter:
         along = self.positions @ (slope * np.float32(rng.uniform(0.3, 2.5)))
         stripes = 0.5 + 0.5 * np.sin(along + wobble)
         if rng.random() < 0.5:
-            stripes = smoothstep(0.4, 0.6, stripes)
-        cover = smoothstep(-0.15, 0.15, self.noise[6] + rng.uniform(-0.2, 0.4)).astype(np.float32)
+            stripes = smoothstep(stripes, 0.4, 0.6)
+        cover = smoothstep(self.noise[6] + rng.uniform(-0.2, 0.4), -0.15, 0.15).astype(np.float32)
         paint = a + (b - a) * stripes[..., None].astype(np.float32)
         canvas.skin += (cover * traits.body_paint)[..., None] * (paint - canvas.skin)
 
@@ -183,7 +184,7 @@ class SkinPainter:
             return
         canvas.skin *= 1 - (self.wrinkles * (0.10 * traits.age))[..., None] * _rgb(0.7, 1.0, 1.0)
         noise = canvas.noise[96] * 0.6 + canvas.noise[48] * 0.5
-        spots = smoothstep(0.30, 0.38, noise) * traits.age
+        spots = smoothstep(noise, 0.30, 0.38) * traits.age
         canvas.skin *= 1 - spots[..., None] * _rgb(0.08, 0.12, 0.15)
 
     def _paint_lips(self, canvas: Canvas, traits: Traits) -> None:
@@ -201,7 +202,7 @@ class SkinPainter:
         skin, colour = canvas.skin, np.sqrt(traits.hair_colour).astype(np.float32)
         brows = self._brows.paint(traits, rng)
         skin += np.clip(brows * 1.05, 0, 0.96)[..., None] * (colour * 0.8 - skin)
-        speckle = smoothstep(0.35, 1.6, canvas.soft)
+        speckle = smoothstep(canvas.soft, 0.35, 1.6)
         if traits.stubble > 0:
             area = np.clip(self.jaw + self.upper_lip, 0, 1) * traits.stubble
             skin *= 1 - (area * 0.16)[..., None] * _rgb(1.0, 0.92, 0.8)
@@ -282,11 +283,11 @@ class SkinPainter:
             out = np.maximum(out, np.exp(-(((y + wave - level) / 0.10) ** 2)) * (ax < 5))
         t = np.clip((0.6 - y) / 3.6, 0, 1)  # from the nostril's wing past the mouth's corner
         line = 1.9 + 1.5 * t**0.8
-        beside = np.exp(-(((ax - line) / 0.14) ** 2)) * smoothstep(0.6, 0.1, y)
-        out = np.maximum(out, beside * smoothstep(-4.2, -3.0, y))
+        beside = np.exp(-(((ax - line) / 0.14) ** 2)) * smoothstep(y, 0.6, 0.1)
+        out = np.maximum(out, beside * smoothstep(y, -4.2, -3.0))
         away = np.hypot(ax - 4.4, y - 3.2)
         ray = np.cos(7.5 * np.arctan2(y - 3.2, ax - 4.4)) ** 8
-        feet = ray * smoothstep(0.5, 0.9, away) * smoothstep(2.4, 1.2, away) * (ax > 4.6)
+        feet = ray * smoothstep(away, 0.5, 0.9) * smoothstep(away, 2.4, 1.2) * (ax > 4.6)
         return np.maximum(out, 0.7 * feet).astype(np.float32) * self.is_face * (self.z > 1.5)
 
 

@@ -40,13 +40,7 @@ from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.face_model.rotations import flip_roll
 from realtalk_ros.training.synthetic.face_dataset import write_shard
 from realtalk_ros.training.videos import training_groups
-from realtalk_ros.training.videos.lip_sync_check import (
-    CERTAIN_CORRELATION,
-    MAX_OFFSET,
-    MIN_CORRELATION,
-    PredictedExpression,
-    measure_lip_sync,
-)
+from realtalk_ros.training.videos.lip_sync_check import PredictedExpression, stretches_in_sync
 
 SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .flv .wmv .ogv .3gp".split()
@@ -131,7 +125,7 @@ class Builder:
         predicted = None
         if video.has_sound:
             predicted = PredictedExpression.read(path)
-            stretches = in_sync(track, stretches, predicted, left_out, row)
+            stretches = stretches_in_sync(track, stretches, predicted, left_out, row)
         else:
             row["sound"] = "none: used for the face only"
         row["left_out_s"] = {k: round(n * frame_s, 2) for k, n in left_out.most_common()}
@@ -238,40 +232,6 @@ class Builder:
         }  # fmt: skip
         (self.out / "report.json").write_text(json.dumps(report, indent=1))
         return report
-
-
-def in_sync(
-    track: Track,
-    stretches: list[range],
-    predicted: PredictedExpression,
-    left_out: Counter[str],
-    row: dict,
-) -> list[range]:
-    """The stretches in which the lips follow the audio; counts the others in `left_out`.
-
-    Raises RealTalkError if the whole audio is shifted.
-    """
-    if not stretches:
-        return []
-    sync = measure_lip_sync(track.time, track.weights, stretches, predicted)
-    if sync is None:
-        row["sound"] = "too little speech to tell whether it is in time"
-        return stretches
-    row["offset_ms"], row["correlation"] = round(1000 * sync.offset), round(sync.correlation, 2)
-    shifted = abs(sync.offset) > MAX_OFFSET
-    if shifted and sync.correlation >= CERTAIN_CORRELATION:
-        order = "after" if sync.offset > 0 else "before"
-        raise RealTalkError(
-            f"the mouth moves {abs(row['offset_ms'])} ms {order} the sound: shift the sound"
-        )
-    kept = []
-    for stretch, value in zip(stretches, sync.stretch_correlations, strict=True):
-        # A stretch with too little speech is judged by the whole video.
-        if not shifted and (sync.correlation if value is None else value) >= MIN_CORRELATION:
-            kept.append(stretch)
-        else:
-            left_out["lips do not follow the sound"] += len(stretch)
-    return kept
 
 
 def split(track: Track, stretches: list[range]) -> tuple[list[range], list[range]]:

@@ -8,6 +8,7 @@ of its peak is the offset between audio and pictures.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,8 +18,11 @@ import numpy as np
 from realtalk_ros.audio import log_mel
 from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
+from realtalk_ros.enroll.face_tracks import Track
+from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.face_model import landmarks
+from realtalk_ros.training.expression.metrics import correlation
 
 MAX_LAG = 0.4  # s that are searched either way
 MAX_OFFSET = 0.08  # s; a stretch that is farther off is left out
@@ -115,10 +119,38 @@ def measure_lip_sync(
     )
 
 
-def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's; 0 for a constant."""
-    a, b = a - a.mean(), b - b.mean()
-    return float(a @ b / max(np.sqrt((a @ a) * (b @ b)), 1e-9))
+def stretches_in_sync(
+    track: Track,
+    stretches: list[range],
+    predicted: PredictedExpression,
+    left_out: Counter[str],
+    row: dict,
+) -> list[range]:
+    """The stretches in which the lips follow the audio; counts the others in `left_out`.
+
+    Raises RealTalkError if the whole audio is shifted.
+    """
+    if not stretches:
+        return []
+    sync = measure_lip_sync(track.time, track.weights, stretches, predicted)
+    if sync is None:
+        row["sound"] = "too little speech to tell whether it is in time"
+        return stretches
+    row["offset_ms"], row["correlation"] = round(1000 * sync.offset), round(sync.correlation, 2)
+    shifted = abs(sync.offset) > MAX_OFFSET
+    if shifted and sync.correlation >= CERTAIN_CORRELATION:
+        order = "after" if sync.offset > 0 else "before"
+        raise RealTalkError(
+            f"the mouth moves {abs(row['offset_ms'])} ms {order} the sound: shift the sound"
+        )
+    kept = []
+    for stretch, value in zip(stretches, sync.stretch_correlations, strict=True):
+        # A stretch with too little speech is judged by the whole video.
+        if not shifted and (sync.correlation if value is None else value) >= MIN_CORRELATION:
+            kept.append(stretch)
+        else:
+            left_out["lips do not follow the sound"] += len(stretch)
+    return kept
 
 
 def peak(curve: np.ndarray, index: int) -> float:

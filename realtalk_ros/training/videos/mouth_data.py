@@ -87,13 +87,13 @@ class Teacher:
         """pcm: 16 kHz."""
         mel = log_mel(pcm, SAMPLE_RATE)
         mel = mel[: len(mel) // MEL_STEP * MEL_STEP]
-        delay = self._net.dims.delay
-        silence = np.full((MEL_STEP * delay, N_MELS), SILENT_MEL, np.float32)
+        look_ahead_steps = self._net.dims.look_ahead_steps
+        silence = np.full((MEL_STEP * look_ahead_steps, N_MELS), SILENT_MEL, np.float32)
         inputs = torch.from_numpy(np.concatenate([mel, silence]))[None]
         given = (torch.from_numpy(part)[None] for part in person)
         out = self._net(inputs, self._net.encode_prior(*given))
         weights, rotation, speech = (
-            out[name][0, delay:] for name in ("weights", "rotation", "speech")
+            out[name][0, look_ahead_steps:] for name in ("weights", "rotation", "speech")
         )
         return Stretch(mel, weights.numpy(), rotation.numpy(), speech.sigmoid().numpy())
 
@@ -272,7 +272,7 @@ class Builder:
 
     def draw_person(self) -> Condition:
         """A random person, of whom the network knows nothing, something or all."""
-        identity, style = coarticulation.random_person(self.rng)
+        identity, style = coarticulation.random_speaker(self.rng)
         speech = self._sentences[int(self.rng.integers(len(self._sentences)))]
         frames = max(2 * REFERENCE_SHAPE[0], int(speech.segments[-1][2] * EXPRESSION_RATE))
         moved = coarticulation.animate(speech.segments, frames, style).weights

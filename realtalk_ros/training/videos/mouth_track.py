@@ -27,7 +27,7 @@ UPPER, LOWER, RIGHT, LEFT = 13, 14, 61, 291  # landmarks: inner lips, corners of
 EYES = (33, 263)  # outer corners
 BYSTANDER = 0.5  # of the largest face's size; smaller ones are not counted
 FULL_CONFIDENCE = 60.0  # pixels between the outer corners of the eyes, from which 1 is given
-MAX_TURN = 0.25  # of the eyes' distance that the nose may be off their middle: some 30 degrees
+MAX_YAW = 0.25  # of the eyes' distance that the nose may be off their middle: some 30 degrees
 NOSE = 4
 
 
@@ -74,7 +74,7 @@ def measure(faces: list[DetectedFace]) -> tuple[float, float, float]:
         return 0.0, 0.0, 0.0
     across = (left - right) / eyes
     turn = abs(float((points[NOSE] - (left + right) / 2) @ across)) / eyes
-    sure = min(1.0, eyes / FULL_CONFIDENCE) if len(large) == 1 and turn < MAX_TURN else 0.0
+    sure = min(1.0, eyes / FULL_CONFIDENCE) if len(large) == 1 and turn < MAX_YAW else 0.0
     aperture, width = (
         float(np.linalg.norm(points[a] - points[b])) / eyes
         for a, b in ((UPPER, LOWER), (RIGHT, LEFT))

@@ -13,7 +13,7 @@ Part = tuple[slice, slice]  # rows and columns of an image
 BAND = 48  # rows that are looked at together
 
 
-class HeadMotion:
+class HeadWarp:
     """Of one person in images of `size` (width, height) pixels."""
 
     def __init__(self, person: MovingPerson, size: tuple[int, int]):
