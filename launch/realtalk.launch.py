@@ -5,8 +5,8 @@
 
 Both are lifecycle nodes; they configure and activate themselves unless autostart:=false.
 An argument that is not given leaves the value of the parameter file as it is. A node that dies is
-started again: at once, then after longer and longer, and not if it ended because it was told to, or
-cannot run with what it was given.
+started again: after 0.5 s, then after longer and longer, and not if it ended because it was told
+to, or cannot run with what it was given.
 """
 
 import os

@@ -68,7 +68,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "training data from the mouths of people who talk in videos",
     ),
     ("data", "speaker"): (
-        "realtalk_ros.training.videos.talking_video",
+        "realtalk_ros.training.videos.synthetic_speaker",
         "a video of a talking synthetic person",
     ),
     ("train", "expression"): (

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network files: where they are, whether they are intact, how they are run (ONNX Runtime)."""
+"""The network files: where they are, whether they are intact, how they are run (ONNX Runtime).
+
+A network that fails while it runs is loaded again on the CPU: nodes/expression_engine.py and
+nodes/face_loader.py.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 """not_run.py REPORT: the tests that were skipped in every run of pytest that wrote to REPORT.
 
 A line of REPORT is a test (or a file, where all of it was skipped), a tab, and `ran` or the reason
-of skipping it; conftest.py writes them where REALTALK_TEST_REPORT names the file.
+of skipping it; conftest.py writes them where REALTALK_TEST_REPORT names the file. What a test needs
+says its own file (importorskip, skipif).
 """
 
 import sys

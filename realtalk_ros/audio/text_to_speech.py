@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Text as speech by espeak-ng, sentence by sentence, so that long texts begin at once; knows how
-far it is. Other engines publish their own audio (docs/wiring.md)."""
+far it is. How fast it is sent: nodes/say_node.py (RESERVE). Other engines publish their own audio
+(docs/wiring.md)."""
 
 from __future__ import annotations
 

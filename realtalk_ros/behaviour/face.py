@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One face: mixes speech, emotion, gaze and idle motion, and renders the result.
 
-These meet only here, with and without ROS.
+They meet only here; nodes and `realtalk speak` use the same class.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Face:
         self._target_emotion = np.zeros(arkit.COUNT, np.float32)
         self._emotion = np.zeros(arkit.COUNT, np.float32)
         self._speech = 0.0  # how far the lips belong to speech, 0..1
-        self._left_rest = 0.0  # how far the lips have left where they rest, 0..1
+        self._lips_moved = 0.0  # how far the lips have left where they rest, 0..1
         self._speaking = 0.0  # how far the head moves as a speaker's, 0..1
         self._posture = 0.0  # how far the face has taken its listening posture, 0..1
         self._time: float | None = None
@@ -108,7 +108,7 @@ class Face:
         """What is shown, (52,), as it is added to the resting weights of the avatar."""
         avatar = self.renderer.avatar
         if avatar.parted_weights is not None:
-            shown = shown + avatar.parted_weights * np.float32(1 - self._left_rest)
+            shown = shown + avatar.parted_weights * np.float32(1 - self._lips_moved)
         if avatar.resting_weights is None:
             return np.clip(shown, 0, 1)
         # Of a broad smile at rest, half gives way to speech, or no lips would become round, and all
@@ -116,7 +116,7 @@ class Face:
         broad = np.zeros(arkit.COUNT, np.float32)
         broad[_CORNERS] = np.maximum(avatar.resting_weights[_CORNERS] - _RESTING_SMILE, 0)
         other = float(self._emotion.max() - 2 * self._emotion[_SMILE].max())
-        gives_way = max(0.5 * self._left_rest, min(2 * other, 1.0))
+        gives_way = max(0.5 * self._lips_moved, min(2 * other, 1.0))
         return np.clip(shown, 0, 1 - broad) - broad * np.float32(gives_way)
 
     def _advance(self, time: float, speech: float, lips: float) -> None:
@@ -130,8 +130,8 @@ class Face:
         self._speech += ease(step, LIP_RELEASE_TIME) * (target - self._speech)
         # Not all that moves the lips says that it is speech.
         moved = max(target, float(np.clip((lips - _STILL) / _STILL, 0, 1)))
-        slow = REST_LEAVE_TIME if moved > self._left_rest else LIP_RELEASE_TIME
-        self._left_rest += ease(step, slow) * (moved - self._left_rest)
+        slow = REST_LEAVE_TIME if moved > self._lips_moved else LIP_RELEASE_TIME
+        self._lips_moved += ease(step, slow) * (moved - self._lips_moved)
         self._speaking += ease(step, SPEAKING_TIME) * (target - self._speaking)
         change = np.float32(ease(step, EMOTION_TIME))
         self._emotion += change * (self._target_emotion - self._emotion)

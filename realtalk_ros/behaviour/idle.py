@@ -61,7 +61,7 @@ class Idle:
 
     def spoken_rotation(self, t: float) -> np.ndarray:
         """Head rotation (3,) rad that a speaker adds to the above at time `t`, s: livelier, and
-        free of the words. Nods that go with them are speech's own."""
+        free of the words. Nods that follow the words come from the expression network."""
         phase = 2 * math.pi * self.seed * 0.618
         waves = [
             math.sin(2 * math.pi * t / slow + k * phase) + 0.5 * math.sin(2 * math.pi * t / fast)

@@ -28,7 +28,7 @@ from realtalk_ros.avatar.provenance import write_picture
 from realtalk_ros.commands.demo_figures import (
     Figures,
     MouthOpening,
-    contact_sheet,
+    demo_sheet,
     lip_offset,
     watch,
 )
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     sound, sound_rate = read_audio(args.out)
     figures.offset_ms = lip_offset(opening, sound, sound_rate, args.fps)
     sheet = args.out.with_suffix(".png")
-    write_picture(sheet, contact_sheet(thumbs, sound, sound_rate, args.fps), avatar.provenance)
+    write_picture(sheet, demo_sheet(thumbs, sound, sound_rate, args.fps), avatar.provenance)
     print(figures.table(diagnostics))
     print(f"\nwrote {args.out} ({len(opening)} frames with sound) and {sheet}")
     return judge(figures)

@@ -163,7 +163,7 @@ def lip_offset(opening: np.ndarray, sound: np.ndarray, rate: int, fps: float) ->
     return float((lags[best] + fraction) / fps * 1e3)
 
 
-def contact_sheet(
+def demo_sheet(
     thumbs: list[tuple[int, np.ndarray]], sound: np.ndarray, rate: int, fps: float
 ) -> np.ndarray:
     """A picture of frames from all over the clip, the waveform under them with their places."""

@@ -118,9 +118,9 @@ LATER: dict[str, tuple[Endpoint, ...]] = {
     ),
     "audio_adapter_node": (
         Endpoint(SUBSCRIBES, "audio_in", "of three packages", "reliable, 5000",
-                 "once it is published"),
+                 "subscribed once somebody publishes it"),
         Endpoint(SUBSCRIBES, "audio_info", "audio_common_msgs/AudioInfo", "reliable, 1",
-                 "once it is published"),
+                 "subscribed once somebody publishes it"),
     ),
     "markers_node": (
         Endpoint(PUBLISHES, "/tf_static", "tf2_msgs/TFMessage", "reliable, 1, latched",

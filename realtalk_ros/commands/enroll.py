@@ -2,7 +2,7 @@
 """`realtalk enroll`: makes an avatar folder from a photo or a short video of a consenting person.
 
 The folder is built beside its place under another name and takes its place when it is whole and
-loads. What is in it and what the keys of avatar.yaml mean: docs/enroll.md.
+loads. What is in it and what the keys of avatar.yaml mean: docs/avatars.md.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import yaml
 from realtalk_ros.avatar import provenance
 from realtalk_ros.avatar.avatar import MAX_NAME, Avatar, can_be_folder
 from realtalk_ros.commands.track import follow, open_video, require_scipy
-from realtalk_ros.enroll import face_detector, fit, native_output, photo_to_avatar
+from realtalk_ros.enroll import face_detector, fit, framing, native_output
 from realtalk_ros.enroll.avatar_writer import Enrolment, write_folder
 from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.enroll.photo_checks import (
@@ -27,7 +27,7 @@ from realtalk_ros.enroll.photo_checks import (
     read_picture,
     too_small,
 )
-from realtalk_ros.enroll.photo_enrolment import (
+from realtalk_ros.enroll.photo_to_avatar import (
     from_picture,
     from_points,
     portraits,
@@ -78,8 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size",
         type=int,
-        choices=photo_to_avatar.SIZES,
-        default=photo_to_avatar.SIZE,
+        choices=framing.SIZES,
+        default=framing.SIZE,
         help="height of the avatar's frames in pixels; its face takes half of it (default: "
         "%(default)s)",
     )
@@ -183,7 +183,7 @@ def from_video(
     path: Path,
     landmarker: Path | None,
     silent: bool = False,
-    size: int = photo_to_avatar.SIZE,
+    size: int = framing.SIZE,
 ) -> Enrolment:
     """Of a video of one person, who is heard unless it is `silent`, in frames of a height of `size`
     pixels. Raises RealTalkError."""
@@ -205,16 +205,14 @@ def from_video(
         templates, layout = video.templates(quiet, size)
         landmarks = layout.points(video.track.rest[quiet])
         rest = layout.points(np.median(video.track.rest[quiet], axis=0))
-        region = photo_to_avatar.region(rest, layout.crop)
+        region = framing.region(rest, layout.crop)
     else:
         notes.append("the head or the mouth never rests for a second: templates are of one frame")
         at_rest, identity = calmest_rest(video, landmarker, size), video.track.identity
         portrait, resting = at_rest.portrait, at_rest.weights
         weights = weights - resting
         templates = [portrait.image]
-        landmarks = photo_to_avatar.template_landmarks(
-            portrait, resting_landmarks(identity, resting)
-        )
+        landmarks = framing.template_landmarks(portrait, resting_landmarks(identity, resting))
         layout, region = portrait.layout, region_of(portrait, identity)
     return Enrolment(
         identity=video.track.identity,

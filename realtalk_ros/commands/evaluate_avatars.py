@@ -27,7 +27,7 @@ from realtalk_ros.enroll.avatar_writer import write_folder
 from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
 from realtalk_ros.enroll.face_embedding import FaceEmbedding
 from realtalk_ros.enroll.photo_checks import find_face, read_picture
-from realtalk_ros.enroll.photo_enrolment import from_picture
+from realtalk_ros.enroll.photo_to_avatar import from_picture
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.output import contact_sheet
 from realtalk_ros.rendering.face_renderer import FaceRenderer

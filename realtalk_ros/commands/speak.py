@@ -165,7 +165,8 @@ def warn(message: str) -> None:
 
 
 class CsvFile:
-    """The Live Link CSV, whole or not at all; nothing if there is no path."""
+    """The Live Link CSV (columns: arkit.LiveLinkWriter), whole or not at all; nothing if there is
+    no path."""
 
     def __init__(self, path: Path | None, fps: float):
         self._path, self._writer = path, None

@@ -20,7 +20,7 @@ from realtalk_ros import onnx_session
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.enroll import fit
 from realtalk_ros.enroll import mediapipe_points as table
-from realtalk_ros.enroll.layout import Layout
+from realtalk_ros.enroll.picture_layout import Layout
 from realtalk_ros.face_model import landmarks
 
 FILE = "face_reader.onnx"  # see training/face_reader/train.py

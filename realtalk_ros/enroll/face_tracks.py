@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is known of the face in every frame of a video, and which frames are worth learning from.
 
-A tracker fills a `Track`. `FrameStatistics` looks at the frames as they pass by on their way to it.
-`spans` cuts the video into stretches in which one face is seen well, and counts the rest by reason.
+A tracker (mesh_tracker.py, by fit.py) fills a `Track`. `FrameStatistics` looks at the frames as
+they pass by on their way to it. `spans` cuts the video into stretches in which one face is seen
+well, and counts the rest by reason.
 """
 
 from __future__ import annotations

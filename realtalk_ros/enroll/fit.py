@@ -48,7 +48,8 @@ WEIGHT_COST[[arkit.INDEX[f"eyeBlink{side}"] for side in ("Left", "Right")]] = 0.
 for _name in ("eyeSquint", "eyeLookDown"):
     WEIGHT_COST[[arkit.INDEX[_name + side] for side in ("Left", "Right")]] = 3.0
 STEPS, FRAME_STEPS = 8, 4
-SETTLE, SETTLE_FRAMES = 3, 125  # percentile; of 5 s in which one speaks the lips meet several times
+# Percentile of each weight that is its zero, in at least 5 s: in these the lips of who speaks meet.
+SETTLE, SETTLE_FRAMES = 3, 125
 # Of 68 Multi-PIE landmarks, those that a person gives by hand, in this order.
 EIGHT = {
     "right_eye_outer": 36,

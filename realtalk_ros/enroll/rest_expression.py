@@ -20,8 +20,8 @@ import numpy as np
 
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.enroll.fit import Model
-from realtalk_ros.enroll.layout import sample
-from realtalk_ros.enroll.photo_to_avatar import Portrait, points_that_stay
+from realtalk_ros.enroll.framing import Portrait, points_that_stay
+from realtalk_ros.enroll.picture_layout import sample
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
 
@@ -32,7 +32,7 @@ LOWER_INNER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
 LOWER_OUTER = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291)
 NOSE_BASE, CHIN = 2, 152
 MIDDLE = len(UPPER_INNER) // 2
-# cm. The London set's smiles, to which all of this was set by eye, part the lips by up to 1.9.
+# cm. Set by eye on the smiles of the London set, whose lips are up to 1.9 cm apart.
 SHUT = 0.15  # lips that are less apart are left as they are
 MAX_GAP = 2.4  # of a mouth that can be brought to rest
 PRESSED = -0.1  # between the face model's lips where they are shut: a gap would show its teeth
@@ -42,7 +42,7 @@ UPPER_SHARE = 0.4  # of the gap, by which the upper lip comes down
 MAX_STRETCH = 1.25  # of the skin from nose to lip and from lip to chin
 MAX_THICKER = 1.15  # lips that become shorter become thicker
 SHADOW = np.array([0.5, 0.5, 0.38])  # how much darker it is where shut lips meet, BGR
-UNLIKE = 2  # grey levels
+UNLIKE = 2  # grey levels by which a pixel differs from the photo where it was painted
 GRID = 4  # pixels between the points at which a field is computed
 SMOOTHING = 0.5  # of the splines: landmarks of a tracker are no smoother
 # What parts the lips.

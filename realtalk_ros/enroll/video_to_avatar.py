@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 
 from realtalk_ros.contracts import REFERENCE_FRAMES, REFERENCE_RATE
-from realtalk_ros.enroll import photo_to_avatar
+from realtalk_ros.enroll import framing
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.enroll.fit import Pose
-from realtalk_ros.enroll.layout import Layout
+from realtalk_ros.enroll.picture_layout import Layout
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
@@ -117,7 +117,7 @@ class TrackedVideo:
         found = self.pictures(frames)
         x, y, side = (float(v) for v in np.median(self.squares[frames], axis=0))
         roll = float(np.median(self.track.rotation[frames, 2]))
-        layout = photo_to_avatar.lay_out(found[frames[0]].shape[1::-1], (x, y, side), roll, size)
+        layout = framing.lay_out(found[frames[0]].shape[1::-1], (x, y, side), roll, size)
         return [layout.apply(found[k]) for k in frames], layout
 
     def references(self) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
@@ -131,10 +131,10 @@ class TrackedVideo:
         first = int(np.flatnonzero(rows == self.teeth(rows))[0])
         chosen = [int(rows[k]) for k in farthest_mouths(weights[rows], REFERENCES, first)]
         found = self.pictures(chosen)
-        crops = [photo_to_avatar.close_up(found[k], tuple(self.squares[k])) for k in chosen]
+        crops = [framing.close_up(found[k], tuple(self.squares[k])) for k in chosen]
         squares = self.squares[chosen][:, None]
         away = (self.track.landmarks[chosen] - squares[..., :2]) / squares[..., 2:]
-        return crops, weights[chosen], (away + 0.5) * photo_to_avatar.CROP
+        return crops, weights[chosen], (away + 0.5) * framing.CROP
 
     def teeth(self, rows: np.ndarray) -> int:
         """The frame, of those numbers, that shows the most of the teeth: of some that should by

@@ -5,8 +5,10 @@ All times are media time in seconds: the expression of time T belongs to the aud
 T. Frames lie at whole multiples of 1 / fps, the same for all utterances.
 
 In expression_node, chunks come with the times that playout/scheduling.py gave them (queueing,
-stamps of zero or of another clock). What is decided here is for callers without turn-taking, and
-what a gap is to the network.
+stamps of zero or of another clock). For callers without turn-taking, stamps are interpreted here.
+For all, this decides at which gap the network begins anew.
+
+The look-ahead, 162 ms, is fixed in training: onnx_model.py.
 """
 
 from __future__ import annotations

@@ -65,28 +65,6 @@ def weights(**named: float) -> np.ndarray:
     return out
 
 
-def ict_to_arkit(name: str) -> tuple[str, ...]:
-    """ARKit name(s) that drive the ICT-FaceKit shape `name`; () where ARKit has none.
-
-    ICT writes sides as `_L`/`_R` and splits browInnerUp and cheekPuff, which ARKit does not.
-    """
-    base, _, side = name.partition("_")
-    full = base + {"L": "Left", "R": "Right", "": ""}.get(side, "?")
-    if full in INDEX:
-        return (full,)
-    return (base,) if base in INDEX else ()
-
-
-def ict_matrix(ict_names: Iterable[str]) -> np.ndarray:
-    """(52, n) float32 M with `arkit_weights @ M` = weights of the n ICT shapes (no tongueOut)."""
-    ict_names = [str(n) for n in ict_names]
-    matrix = np.zeros((COUNT, len(ict_names)), np.float32)
-    for column, name in enumerate(ict_names):
-        for arkit_name in ict_to_arkit(name):
-            matrix[INDEX[arkit_name], column] = 1
-    return matrix
-
-
 def timecode(time: float, fps: float) -> str:
     """`HH:MM:SS:FF.mmm` of `time` s >= 0: FF counts frames at `fps`, mmm thousandths of one."""
     base = max(1, round(fps))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The 3D face prior: ICT-FaceKit's morphable head as plain arrays (training side; numpy only).
+"""The 3D face model: ICT-FaceKit's morphable head as plain arrays (training side; numpy only).
 
 The model (MIT, USC ICT Vision and Graphics Lab, github.com/ICT-VGL/ICT-FaceKit) is not part of this
 package: `FaceKit.load` reads it from a path, from $REALTALK_FACEKIT, or from

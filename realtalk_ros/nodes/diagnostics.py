@@ -3,8 +3,9 @@
 
 ERROR   it could not load, or is not active though it was told to be; the message says why
 STALE   it waits for a manager to activate it
-WARN    it runs, and the user should know something: the node's own `warning`, such as bad input in
-        the last 10 s (problems.py) or a simulated clock that stands still
+WARN    it runs, and the user should know something: `warning` of the node (lifecycle.py,
+        renderer_node.py), such as bad input in the last 10 s (problems.py), a clock that stands
+        still, or a machine that cannot keep up
 OK      it runs; what it loads beside that is named
 """
 

@@ -163,7 +163,7 @@ class DisplayNode(lifecycle.RealTalkNode):
             qos_overriding_options=overridable,
         )  # fmt: skip
         self._audio = self.create_subscription(
-            AudioChunk, "audio_out", self.on_audio, qos.AUDIO,
+            AudioChunk, "audio_out", self.on_audio, qos.AUDIO_LISTENER,
             qos_overriding_options=overridable,
         )  # fmt: skip
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loads faces: the first one, others beside the one that is shown, and again on the CPU after a
-network failed."""
+network failed (after how many failures: render_loop.py)."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""QoS profiles of the topics."""
+"""QoS profiles of the topics. (That of who listens on `audio`: subscriptions.py.)"""
 
 from __future__ import annotations
 
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-AUDIO = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+AUDIO_LISTENER = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 SPEECH = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 # Room for what is sent while a subscriber stalls for 5 s, at 120 fps.
 EXPRESSION = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)

@@ -59,7 +59,7 @@ class RecorderNode(lifecycle.RealTalkNode):
             AudioChunk,
             "audio",
             with_info(self.on_audio),
-            qos.with_depth(qos.AUDIO, depth=500),
+            qos.with_depth(qos.AUDIO_LISTENER, depth=500),
             qos_overriding_options=overridable,
         )
         self._provenance = self.create_subscription(

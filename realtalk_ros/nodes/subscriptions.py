@@ -28,7 +28,7 @@ except ImportError:  # Humble
 MAX_BATCH = 2000  # messages taken at once
 MAX_WAIT = 30.0  # s, a longer wait is a clock that was set
 TRANSIT_WINDOW = 10.0  # s over which the quickest message shows how two clocks differ
-HOLD = 0.06  # s within which a message comes reliably, too, if its sender is reliable
+HOLD = 0.06  # s for which a best-effort message waits for its reliable twin
 CHECK_EVERY = 0.05  # s between two checks for a stall, and for messages that are held
 STALL = 0.4  # s without a check that are a stall of this process
 REOPENED = 6.0  # s for which the second subscription stays open after a stall

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guards of the web display: which requests are answered, and whose commands are taken."""
+"""Guards of the web display: which requests are answered, and whose commands are taken.
+
+How many pages and commands: web_server.py and web_page_queue.py. On which address: `host` in
+nodes/display_node.py.
+"""
 
 from __future__ import annotations
 

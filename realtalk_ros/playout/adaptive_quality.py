@@ -10,7 +10,7 @@ from dataclasses import dataclass
 # What fps and size are divided by, from the best to the least.
 LEVELS = ((1, 1), (2, 1), (2, 2), (4, 2))
 SPEEDUP = 1.35  # of an image of half the size: the networks' crop stays the same
-OVERLOAD = 1.0  # load (share of a frame's period that it takes) from which frames must be missed
+OVERLOAD = 1.0  # load, time of a frame / its period, above which frames are missed
 MISSED = 0.25  # share of frames missed from which the quality goes down
 # Frames are missed for another reason than the processor if the load is below LIMITED and the
 # processor is idle for more than the share IDLE of the time.
@@ -18,9 +18,8 @@ LIMITED = 0.6
 IDLE = 0.3
 ROOM = 0.85  # load of a better level that leaves room to spare
 DOWN_AFTER = 3  # s of overload
-# Seconds of room before the quality goes up. Doubled whenever it had to go down again, up to
-# UP_AT_MOST where there is room to spare, and DOUBTFUL_AT_MOST where the better level may be too
-# much.
+# Seconds for which a better level must have had room. Doubled each time that going up was wrong, to
+# UP_AT_MOST where the load would be below ROOM, else to DOUBTFUL_AT_MOST.
 UP_AFTER = 4
 UP_AT_MOST = 8
 DOUBTFUL_AT_MOST = 120

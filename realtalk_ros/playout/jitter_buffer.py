@@ -8,7 +8,7 @@ dropped, never queued, so the face cannot fall behind the audio.
 
 A process that stalled finds many expressions at once, all of them late: they say nothing about the
 delay. It grows only where frames come too late again and again. When it has not been needed for
-NEEDED_WITHIN, as many frames are left out as it has grown by. In live speech pauses are shortened,
+UNNEEDED_FOR, as many frames are left out as it has grown by. In live speech pauses are shortened,
 too, until no more of it is left than needed.
 """
 
@@ -28,10 +28,10 @@ MARGIN = 0.015  # s, allowance for jitter of arrival
 RELAX_TIME = 0.045  # s, time constant with which the face relaxes when expressions stop
 SLEW_RATE = 0.25  # s by which a delay that is no longer needed falls in a second
 BLEND = 0.12  # s in which one utterance's face turns into that of another that replaces it
-LATE_TO_ADAPT = 3  # times that frames came too late, after which the delay is raised
+LATE_COUNT = 3  # times that frames came too late, after which the delay is raised
 LATE_WITHIN = 3.0  # s in which they must lie
 LATE_APART = 0.1  # s, frames that come within this were late for one reason
-NEEDED_WITHIN = 0.8  # s for which a delay must not have been needed before it falls
+UNNEEDED_FOR = 0.8  # s for which a delay must not have been needed before it falls
 SPARE = 0.06  # s that a delay may be longer than needed
 PAUSE_WITHIN = 0.4  # s for which a pause is waited for before speech is skipped
 LIVE_LEAD = 0.1  # s before its time, at most, at which an expression of live speech comes
@@ -77,7 +77,7 @@ class JitterBuffer:
         self._blend_left = 0.0  # s
         self._utterance: str | None = None  # of the last expression that came, and its time
         self._last_time = 0.0
-        self._late_at: deque[float] = deque(maxlen=LATE_TO_ADAPT)  # when frames came too late
+        self._late_at: deque[float] = deque(maxlen=LATE_COUNT)  # when frames came too late
         self._arrivals: deque[tuple[float, float]] = deque()  # (when, s late) of recent expressions
         self._delay_since = 0.0  # since when the delay has been what it is
         self._spare_since: float | None = None  # since when it has been longer than needed
@@ -124,7 +124,7 @@ class JitterBuffer:
         if self._late_at and now - self._late_at[-1] < LATE_APART:
             return
         self._late_at.append(now)
-        if len(self._late_at) == LATE_TO_ADAPT and now - self._late_at[0] < LATE_WITHIN:
+        if len(self._late_at) == LATE_COUNT and now - self._late_at[0] < LATE_WITHIN:
             self._late_at.clear()
             self.delay = self._target = min(MAX_DELAY, wanted)
             self._delay_since = now
@@ -133,11 +133,11 @@ class JitterBuffer:
 
     def _shorten_delay(self, now: float) -> None:
         """Shortens pauses, or skips ahead, if the delay has been longer than needed for a while."""
-        while len(self._arrivals) > 1 and self._arrivals[0][0] < now - NEEDED_WITHIN:
+        while len(self._arrivals) > 1 and self._arrivals[0][0] < now - UNNEEDED_FOR:
             self._arrivals.popleft()
         if not self._arrivals or self._target < self.delay:
             return
-        if now - self._delay_since < NEEDED_WITHIN:
+        if now - self._delay_since < UNNEEDED_FOR:
             return
         latest = max(lateness for _, lateness in self._arrivals)
         wanted = min(MAX_DELAY, max(0.0, latest + MARGIN + self.lead, self.audio_delay))

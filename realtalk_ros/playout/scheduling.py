@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a chunk is played: what its stamp means beside the audio that its utterance sent before.
+"""When a chunk is played, from its stamp and from the audio that its utterance sent before.
 
 Inside an utterance the number of samples is the clock. A stamp more than 2 s before a chunk was
 sent or more than 120 s after it comes from a clock that is not this machine's (or jumped); it says
 nothing about now. Such a chunk is played right after what its utterance sent before, or at once.
 The difference is kept for the rest of the utterance, so that the pauses in it stay as they were.
-(What is jitter and what is a lost chunk: the limits in stream_types.py.)
+(What is jitter and what is a lost chunk: the limits in stream_types.py. What is dropped because its
+time has passed: turn_taking.py.)
 
 When this machine's clock jumps in the middle of an utterance, chunks that its sender stamps by the
 new time may come before this node notices the jump, and the node knows the jump only as exactly as

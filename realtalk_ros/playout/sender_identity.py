@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Identifies senders that use the same utterance id. rclpy does not say who sent a message, but
-every publisher numbers its messages: a number that does not continue is another publisher's."""
+every publisher numbers its messages: a number that does not continue is another publisher's.
+
+turn_taking.py makes each sender's audio an utterance of its own.
+"""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from realtalk_ros.stream_types import ScheduledChunk
 PIECE = 0.2  # s, longer chunks are queued in pieces of this length
 MAX_SILENCE = 0.25  # s without audio after which an utterance is over, though no chunk said `last`
 ACTIVE = 0.3  # s since its last chunk within which a sender is taken to be still sending
-REGULAR = 0.005  # s to which stamps that count samples follow each other
+REGULAR = 0.005  # s by which a stamp may miss the end of the chunk before and still count samples
 
 
 class Turn:

@@ -23,7 +23,7 @@ from realtalk_ros.stream_types import Chunk, ScheduledChunk
 MAX_WAITING = 120.0  # s of audio that may wait; what comes then is refused
 POLICIES = ("replace", "queue")
 STALE = 0.5  # s by which audio may come later than usual for its sender before it is dropped
-EARLY = 0.5  # s before its time: a sender need not be earlier than this to be on time
+EARLY = 0.5  # s before its time: of a sender that usually is earlier no more is expected
 STALL = 0.15  # s between two calls of `take`, from which on this process did not run in between
 AT_ONCE = 0.2  # s, an utterance that begins within this from now ends others at once
 

@@ -25,7 +25,7 @@ from realtalk_ros.rendering.head_warp import HeadWarp
 from realtalk_ros.rendering.moving_person import MovingPerson
 
 FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam shows
-HALF = (CROP_SIZE // 2, CROP_SIZE // 2)  # at which what is coarse is found, pixels
+HALF = (CROP_SIZE // 2, CROP_SIZE // 2)  # size at which a difference is blurred, pixels
 COARSE = (3, 3)  # two box filters of this, in pixels of HALF: what is finer comes from the template
 # In pixels of the networks' crop:
 MOUTH_MARGIN = np.ones((5, 5), np.uint8)  # around the mouth's interior, that the network draws, too

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lids and irises, moved to where the 3D face prior puts them (NumPy).
+"""Lids and irises, moved to where the 3D face model puts them (NumPy).
 
 An eye consists of layers. The eyeball stays in its place while lids come down over it, and turns
 behind them in a glance. A smooth warp (training/renderer/landmark_warp.py) knows no layers: it
@@ -67,7 +67,7 @@ class EyesModel:
     lids (2, 2, N, 3) cm: right and left eye, upper and lower lid, points from the person's right to
     the left. lids_expressions (52, ...), lids_modes (100, ...): their movement by weights and
     identity. balls (2, 3) cm: the eyeballs' centres; balls_modes (100, 2, 3).
-    training/synthetic/eyes_model.py makes them.
+    training/synthetic/facekit_eyes.py makes them.
     """
 
     def __init__(self, arrays: dict[str, np.ndarray]):

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Renders ARKit weights: the generated face crop, blended into a template of the avatar."""
+"""Renders ARKit weights: the generated face crop, blended into a template of the avatar.
+
+The networks, and how a face that does not change is spared their run: generator.py.
+"""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ class Generator:
             warp(self._templates[rows[k]], sampling_grid, warped[k])
             space_to_depth(warped[k], generator.inputs["warped_template"][k])
         references = [self._first_reference[face.avatar] + face.reference for face in faces]
-        # What is less than at rest the network has not learned; the template is warped that far.
+        # The network knows no weights below 0; only the warp follows them.
         generator.run(
             weights=np.maximum(weights, 0), template_index=rows, reference_index=references
         )

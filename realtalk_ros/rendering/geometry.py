@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the 3D face prior predicts of a picture: where the weights move a template's landmarks, the
+"""What the 3D face model predicts of a picture: where the weights move a template's landmarks, the
 eyes (eyes.py) and what is visible of the mouth's interior (mouth.py).
 
 Every template has a camera of its own, fitted to its 68 landmarks and the person's 3D shape.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How deep the pixels of an avatar's head lie in space, by the 3D face prior's coarse head.
+"""How deep the pixels of an avatar's head lie in space, by the 3D face model's coarse head.
 
 The model (data/head.npz) is the skin of face, skull and neck. A template's camera (camera.py) sees
 it; hair, ears that stand off and shoulders, which it lacks, get the depth of its nearest parts.
@@ -37,7 +37,7 @@ REACHES = (
 
 class HeadModel:
     """mean (P, 3) and modes (100, P, 3), cm; triangles (3, F) int32, counter-clockwise from
-    outside. training/synthetic/head_model.py makes them. Raises RealTalkError."""
+    outside. training/synthetic/facekit_head.py makes them. Raises RealTalkError."""
 
     def __init__(self, arrays: dict[str, np.ndarray]):
         try:

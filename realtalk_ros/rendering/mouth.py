@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the 3D face prior shows of the mouth's interior (NumPy and OpenCV).
+"""What the 3D face model shows of the mouth's interior (NumPy and OpenCV).
 
 A picture of a closed mouth does not show where its teeth are, but the face model has them: they
 follow from identity, weights and camera. The renderer gets a map of them, uint8 with 3 channels:
@@ -14,8 +14,8 @@ flesh (merge_mouth_colours in avatar_encoding.py).
 Lips are 7 rings of vertices of the face model, from the inside out. What lies above the upper half
 of any ring, or below its lower half, is covered, however the lips are pursed or pressed. The
 interior is a mesh of triangles with a lightness at each vertex, that of the rendered training
-pictures (training/synthetic/mouth_model.py), where no shadow falls into the mouth. On a photo that
-looks painted, so `shaded` darkens what lips and cheeks shade.
+pictures (training/synthetic/facekit_mouth.py), where no shadow falls into the mouth. On a photo
+that looks painted, so `shaded` darkens what lips and cheeks shade.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class MouthModel:
     Interior, V vertices: inside (V, 3) cm, inside_moving (M,) the weights that move it,
     inside_expressions (M, V, 3), inside_modes (100, V, 3); faces (F, 3) indices of vertices, enamel
     (F,) bool; light (2, V) 0..255, with the tongue in and out.
-    training/synthetic/mouth_model.py makes them.
+    training/synthetic/facekit_mouth.py makes them.
     """
 
     def __init__(self, arrays: dict[str, np.ndarray]):

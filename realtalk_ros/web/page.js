@@ -24,7 +24,7 @@ analyser.connect(audio.destination);
 
 let buffer = 0.1; // s
 let offset = null; // clock() minus media time
-let running = false; // which clock `offset` is of
+let running = false; // `offset` is by the sound card's clock, else by performance.now()
 let frames = []; // {time, bitmap} not yet shown, in order
 let sources = []; // sound that is scheduled
 let soundEnd = -Infinity; // media time at which the sound received so far ends

@@ -37,9 +37,9 @@ from realtalk_ros.enroll import (
     appearance_checks,
     face_detector,
     fit,
+    framing,
     native_output,
     photo_checks,
-    photo_enrolment,
     photo_to_avatar,
     video_to_avatar,
 )
@@ -279,7 +279,7 @@ def painted(
 def test_a_face_that_is_to_be_seen_is_taken():
     for lips, light in (((90, 85, 180), 1.0), (SKIN.tolist(), 1.0), ((90, 85, 180), 0.4)):
         picture, face = painted(lips=lips, light=light)  # pale lips have their line
-        photo = photo_enrolment.examine(Looks(face), picture, "it")
+        photo = photo_to_avatar.examine(Looks(face), picture, "it")
         assert photo.picture is picture and photo.face is face and not photo.notes
 
 
@@ -293,17 +293,17 @@ def test_a_face_that_is_to_be_seen_is_taken():
 def test_faces_that_are_covered_shut_dark_or_cut_off_are_refused(how, word):
     picture, face = painted(**how)
     with pytest.raises(RealTalkError, match=word):
-        photo_enrolment.examine(Looks(face), picture, "it")
+        photo_to_avatar.examine(Looks(face), picture, "it")
 
 
 @pytest.mark.parametrize("certainty, apart", [(0.7, 0.03), (0.3, 0.01)])
 def test_what_is_hardly_a_human_face_is_refused(monkeypatch, certainty, apart):
     picture, face = painted()
-    monkeypatch.setattr(photo_enrolment, "reading_distance", lambda *_: apart)
+    monkeypatch.setattr(photo_to_avatar, "reading_distance", lambda *_: apart)
     with pytest.raises(RealTalkError, match="no uncovered human face"):
-        photo_enrolment.examine(Looks(face, certainty=certainty), picture, "it")
-    monkeypatch.setattr(photo_enrolment, "reading_distance", lambda *_: 0.01)
-    photo_enrolment.examine(Looks(face, certainty=0.7), picture, "it")
+        photo_to_avatar.examine(Looks(face, certainty=certainty), picture, "it")
+    monkeypatch.setattr(photo_to_avatar, "reading_distance", lambda *_: 0.01)
+    photo_to_avatar.examine(Looks(face, certainty=0.7), picture, "it")
 
 
 @pytest.mark.parametrize("how, word", [
@@ -311,29 +311,29 @@ def test_what_is_hardly_a_human_face_is_refused(monkeypatch, certainty, apart):
 ])  # fmt: skip
 def test_faces_that_are_not_shown_well_are_noted(how, word):
     picture, face = painted(**how)
-    assert re.search(word, " ".join(photo_enrolment.examine(Looks(face), picture, "it").notes))
+    assert re.search(word, " ".join(photo_to_avatar.examine(Looks(face), picture, "it").notes))
 
 
 def test_something_dark_before_the_chin_is_noted():
     picture, face = painted()
     x, y = face.points[list(appearance_checks.CHIN)].mean(0).astype(int)
     cv2.circle(picture, (int(x), int(y)), 35, (30, 30, 30), -1)
-    assert "microphone" in photo_enrolment.examine(Looks(face), picture, "it").notes[0]
+    assert "microphone" in photo_to_avatar.examine(Looks(face), picture, "it").notes[0]
     both = np.int32(face.points[[*LIPS, *appearance_checks.CHIN]])
     cv2.fillConvexPoly(picture, cv2.convexHull(both), (30, 30, 30))
     with pytest.raises(RealTalkError, match="no lips"):
-        photo_enrolment.examine(Looks(face), picture, "it")
+        photo_to_avatar.examine(Looks(face), picture, "it")
 
 
 def test_a_window_that_was_taken_for_a_second_face_is_dismissed():
     picture, face = painted()
     window = mesh(330)
     window.points[:] = 250 + 100 * np.random.default_rng(0).standard_normal((478, 2))
-    assert photo_enrolment.examine(Looks(window, face), picture, "it").face is face
+    assert photo_to_avatar.examine(Looks(window, face), picture, "it").face is face
     with pytest.raises(RealTalkError, match="no face"):  # a small one that nobody else sees
-        photo_enrolment.examine(Looks(mesh(50), certainty=0.3), picture, "it")
+        photo_to_avatar.examine(Looks(mesh(50), certainty=0.3), picture, "it")
     with pytest.raises(RealTalkError, match="2 faces"):
-        photo_enrolment.examine(Looks(face, painted(at=(200, 246))[1]), picture, "it")
+        photo_to_avatar.examine(Looks(face, painted(at=(200, 246))[1]), picture, "it")
 
 
 def test_a_tight_crop_gets_a_border():
@@ -342,12 +342,12 @@ def test_a_tight_crop_gets_a_border():
     tight = picture[low[1] : high[1], low[0] : high[0]].copy()
     tight[:40:2] = 60  # stripes
     near = face_detector.DetectedFace(face.points - low)
-    photo = photo_enrolment.examine(Looks(near), tight, "it")
+    photo = photo_to_avatar.examine(Looks(near), tight, "it")
     assert (np.array(photo.picture.shape) >= tight.shape).all()
     x, y = np.rint(photo.face.points[0] - near.points[0]).astype(int)
     assert (photo.picture[y : y + len(tight), x : x + tight.shape[1]] == tight).all()
-    square = photo_to_avatar.square(photo.who.poses[0], photo.who.identity)
-    photo_to_avatar.lay_out(photo.picture.shape[1::-1], square)  # has room for it
+    square = framing.square(photo.who.poses[0], photo.who.identity)
+    framing.lay_out(photo.picture.shape[1::-1], square)  # has room for it
     # Stripes do not go on in the border.
     assert x > 5 and photo.picture[:20, 0].std(0).max() < 0.3 * tight[:20, 0].std(0).min()
 
@@ -434,10 +434,10 @@ def test_a_picture_with_fewer_pixels_than_asked_is_said(drawing, tmp_path, capsy
 def test_a_picture_is_sampled_once_however_its_pixels_are_moved():
     """Moved there and back by half a pixel, nothing of it is lost."""
     picture = np.random.default_rng(0).integers(0, 255, (512, 512, 3), np.uint8)
-    layout = photo_to_avatar.Layout(np.eye(2, 3), (512, 512), (128, 118, 256))
+    layout = framing.Layout(np.eye(2, 3), (512, 512), (128, 118, 256))
     x, y = np.meshgrid(np.linspace(140, 370, 8), np.linspace(130, 360, 8))
     points = np.stack([x, y], -1).reshape(-1, 2)
-    shown = photo_to_avatar.Portrait.of(
+    shown = framing.Portrait.of(
         picture, layout, points, np.zeros((64, 3)), fit.Pose(0.0, 0.0, 0.0, 256.0, 246.0, 12.9)
     )
     here = np.stack(np.meshgrid(*[np.arange(512, dtype=np.float32)] * 2), -1)
@@ -483,8 +483,8 @@ def photograph(monkeypatch, **shown):
     weights."""
     model, person = fit.mesh_model(), np.zeros(100)
     pose = fit.Pose(0.02, 0.05, 0.0, 256.0, 246.0, 12.9)
-    x, y, side = photo_to_avatar.square(pose, person)
-    scale = photo_to_avatar.CROP / side
+    x, y, side = framing.square(pose, person)
+    scale = framing.CROP / side
     pose = fit.Pose(0.02, 0.05, 0.0, 256 + (256 - x) * scale, 246 + (246 - y) * scale, 12.9 * scale)
     found = np.full((face_detector.POINTS, 2), 256, np.float32)
     found[model.index] = pose.project(model.shape(person, weights(**shown)))
@@ -492,8 +492,8 @@ def photograph(monkeypatch, **shown):
     for numbers, colour in ((OUTLINE, RED), (UPPER + LOWER[-2:0:-1], (255, 255, 255))):
         cv2.fillPoly(picture, [np.round(found[list(numbers)]).astype(np.int32)], colour)
     Seen.face = face_detector.DetectedFace(found)
-    monkeypatch.setattr(photo_enrolment, "FaceDetector", Seen)
-    return photo_enrolment.from_picture(picture, "it", None)
+    monkeypatch.setattr(photo_to_avatar, "FaceDetector", Seen)
+    return photo_to_avatar.from_picture(picture, "it", None)
 
 
 def white(image):

@@ -14,7 +14,7 @@ pytest.importorskip("scipy")
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.cli import main
 from realtalk_ros.commands import evaluate_avatars
-from realtalk_ros.enroll import avatar_metrics, fit, photo_enrolment
+from realtalk_ros.enroll import avatar_metrics, fit, photo_to_avatar
 from realtalk_ros.enroll.face_detector import POINTS, DetectedFace
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
@@ -130,7 +130,7 @@ def photographs(tmp_path, monkeypatch):
     (folder / "bob.jpg").write_bytes(b"no picture")
     (folder / "notes.txt").touch()
     (folder / "._ann.png").touch()  # hidden
-    for module in (photo_enrolment, evaluate_avatars):
+    for module in (photo_to_avatar, evaluate_avatars):
         monkeypatch.setattr(module, "FaceDetector", Knows)
     monkeypatch.setattr(avatar_metrics, "SECONDS", 0.5)
     monkeypatch.setattr(avatar_metrics, "SILENT_FRAMES", 5)

@@ -303,10 +303,10 @@ def test_the_crop_is_the_renderers(speech):
 
 
 def test_a_synthetic_speaker_moves_with_the_audio_and_blinks(speech):
-    from realtalk_ros.training.videos import talking_video
+    from realtalk_ros.training.videos import synthetic_speaker
 
     pcm, rate, predicted = speech
-    weights, turn = talking_video.movement(pcm, rate, 3)
+    weights, turn = synthetic_speaker.movement(pcm, rate, 3)
     assert weights.shape == (7 * FPS, 52) and turn.shape == (7 * FPS, 3)
     time = np.arange(len(weights)) / FPS
     found = lip_sync_check.measure_lip_sync(time, weights, [range(len(weights))], predicted)

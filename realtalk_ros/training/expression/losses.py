@@ -49,7 +49,7 @@ class LossSettings:
     """Everything in the loss that is a choice. Saved with the training's other settings."""
 
     factors: LossFactors = LossFactors()
-    upper_face_importance: float = 0.3  # of blendshapes that do not move the mouth; those: 1.3
+    upper_face_importance: float = 0.3  # of blendshapes that do not move the mouth (others: 1.3)
     closure_emphasis: float = 0.5  # extra weight of a frame whose lips are together
     labiodental_emphasis: float = 1.0  # extra weight of a frame of f or v
     rest_emphasis: float = 1.0  # extra weight of a frame whose mouth is at rest

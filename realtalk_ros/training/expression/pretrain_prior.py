@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from realtalk_ros.training.common.trainer import MetricLog, Schedule, Trainer
 from realtalk_ros.training.expression import coarticulation
+from realtalk_ros.training.expression.trainer import MetricLog, Schedule, Trainer
 
 if TYPE_CHECKING:
     from realtalk_ros.training.expression.model import ExpressionNet

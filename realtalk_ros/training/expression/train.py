@@ -16,7 +16,6 @@ import torch
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.common.checkpoint import load as load_checkpoint
 from realtalk_ros.training.common.checkpoint import load_weights
-from realtalk_ros.training.common.trainer import MetricLog, Schedule, Trainer
 from realtalk_ros.training.expression import checkpoint
 from realtalk_ros.training.expression.config import ABLATIONS, TrainingConfig
 from realtalk_ros.training.expression.export import export
@@ -31,6 +30,7 @@ from realtalk_ros.training.expression.pretrain_phones import (
 )
 from realtalk_ros.training.expression.pretrain_prior import PriorPretraining, pretrain_prior
 from realtalk_ros.training.expression.sampler import Sampler, load_datasets
+from realtalk_ros.training.expression.trainer import MetricLog, Schedule, Trainer
 from realtalk_ros.training.expression.video_dataset import VideoDataset
 
 PHONE_PRETRAINING_MINUTES, PRIOR_PRETRAINING_MINUTES = 40.0, 5.0  # of a new network

@@ -8,7 +8,7 @@ After RealTalk's facial identity alignment (FIA) module, arXiv 2406.18284, secti
 - face texture reference: features of one reference image enter at four scales, at the coarsest by
   cross-attention from the generator to the reference, and the colours of its teeth and flesh where
   it shows some; no optical flow, no alignment network;
-- identity alignment by the 3D face prior: where the face model's 68 landmarks lie in the template
+- identity alignment by the 3D face model: where the face model's 68 landmarks lie in the template
   and where this person's shape and the weights put them (rendering/geometry.py) warps the template
   (landmark_warp.py), so that what moves keeps its look, lids and irises layer by layer
   (rendering/eyes.py); the map of the mouth's interior (rendering/mouth.py) is painted in learned
@@ -70,7 +70,7 @@ class Dimensions:
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What the 3D face prior predicts of B images; landmarks in normalised coordinates."""
+    """What the 3D face model predicts of B images; landmarks in normalised coordinates."""
 
     template_landmarks: Tensor  # (B, 68, 2)
     target_landmarks: Tensor  # (B, 68, 2): where the weights move those

@@ -2,7 +2,7 @@
 """Samples of the face renderer's training and how they become batches.
 
 A sample is a reference, a template and K targets of one group; template and targets share the pose,
-the reference need not. With them goes what the 3D face prior predicts of them, as it does at run
+the reference need not. With them goes what the 3D face model predicts of them, as it does at run
 time (rendering/geometry.py).
 """
 
@@ -29,7 +29,7 @@ MOVE_NOISE = 0.02  # of how far the weights move the landmarks (standard deviati
 
 @dataclass(frozen=True)
 class FacePrior:
-    """What the 3D face prior predicts of a template and K targets; landmarks in normalised
+    """What the 3D face model predicts of a template and K targets; landmarks in normalised
     coordinates."""
 
     template_landmarks: np.ndarray  # (1, 68, 2)

@@ -26,12 +26,12 @@ from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar, find
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.common.prefetch import prefetch
+from realtalk_ros.training.renderer.batches import BatchLoader
 from realtalk_ros.training.renderer.checkpoint import load_renderer
 from realtalk_ros.training.renderer.config import ABLATIONS, TrainingConfig
 from realtalk_ros.training.renderer.dataset import FaceDataset, add_data
 from realtalk_ros.training.renderer.export import export, export_generator
 from realtalk_ros.training.renderer.landmark_net import PERCEPTUAL_NET
-from realtalk_ros.training.renderer.loader import BatchLoader
 from realtalk_ros.training.renderer.model import Dimensions, Renderer
 from realtalk_ros.training.renderer.trainer import LOSSES, Trainer
 from realtalk_ros.training.renderer.validation import validate, write_sample_sheet

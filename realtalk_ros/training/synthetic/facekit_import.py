@@ -29,7 +29,7 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import ENVIRONMENT, FaceKit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
-from realtalk_ros.training.synthetic import eyes_model, head_model, mouth_model
+from realtalk_ros.training.synthetic import facekit_eyes, facekit_head, facekit_mouth
 
 SOURCE = "https://github.com/ICT-VGL/ICT-FaceKit"
 MODEL, NEUTRAL, INDICES = "FaceXModel", "generic_neutral_mesh.obj", "vertex_indices.json"
@@ -221,9 +221,9 @@ def run(args: argparse.Namespace) -> None:
     )
     for path, what, made in (
         (args.landmarks, "the landmark model", landmark_arrays),
-        (args.mouth, "the mouth's model", mouth_model.arrays),
-        (args.eyes, "the eyes' model", eyes_model.arrays),
-        (args.head, "the coarse head", head_model.arrays),
+        (args.mouth, "the mouth's model", facekit_mouth.arrays),
+        (args.eyes, "the eyes' model", facekit_eyes.arrays),
+        (args.head, "the coarse head", facekit_head.arrays),
         (args.fit, "the model that enrolment fits", fit_arrays),
     ):
         if path:

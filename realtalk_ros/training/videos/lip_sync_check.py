@@ -22,6 +22,7 @@ from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.face_model import landmarks
+from realtalk_ros.face_model.facekit import INNER_LIP_PAIRS
 from realtalk_ros.training.expression.metrics import correlation
 
 MAX_LAG = 0.4  # s that are searched either way
@@ -29,7 +30,6 @@ MAX_OFFSET = 0.08  # s; a stretch that is farther off is left out
 MIN_CORRELATION = 0.35
 CERTAIN_CORRELATION = 0.6  # from which an offset is no coincidence
 MIN_SPEECH = 1.0  # s of speech, without which a stretch cannot be judged
-INNER_LIPS = ((61, 67), (62, 66), (63, 65))  # of the 68 landmarks: upper and lower
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _model() -> ExpressionModel:
 def lip_opening(weights: np.ndarray) -> np.ndarray:
     """(n,) cm between the inner lips at ARKit weights (n, 52), on the mean face."""
     points = landmarks.load().points(weights)
-    return np.mean([points[..., a, 1] - points[..., b, 1] for a, b in INNER_LIPS], 0)
+    return np.mean([points[..., a, 1] - points[..., b, 1] for a, b in INNER_LIP_PAIRS], 0)
 
 
 def measure_lip_sync(
