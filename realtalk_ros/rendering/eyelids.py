@@ -36,6 +36,8 @@ PAINT = 1.5  # of the light of the skin below the eye: what is lighter is make-u
 HAIR = 0.74  # of that light: what is darker above it is the brow
 THICK = 15  # hundredths of the eye's width: its least thickness
 LEAST = 0.8  # of the light of the skin below the eye: a lid in the brow's shadow has as much
+LIT = 0.88  # of that light: a closed lid, which the brow shades less than what is above it
+MAX_LIGHTER = 9  # grey levels by which it may be lighter than that
 HUE = 0.4  # share of its hue that a lid has of that skin
 BRIGHT = 0.96  # of the upper quartile of that skin's light: where the search begins
 CLEAN = 0.91  # of the light where it begins: what is darker is not clean
@@ -162,6 +164,7 @@ class CleanSkin:
     start: np.ndarray  # (81,), heights above the lid's edge at which it begins
     fade: np.ndarray  # (81,), height over which the lid's skin becomes the template's above that
     colour: np.ndarray  # (81, 3) float32 BGR
+    lid: np.ndarray  # (81, 3), of the lid itself, which the brow shades less
     below: np.ndarray  # (81, 3), colour of the skin below the eye
     lashes: float  # share of the light that the lashes take
 
@@ -207,6 +210,9 @@ def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
     # A brow's shadow is grey; a lid has the hue of the skin below the eye, as dark as the shadow.
     shaded = under * (colour.mean(-1) / np.maximum(under.mean(-1), 1))[:, None]
     colour = smooth(colour + HUE * (shaded - colour), 13)
+    lighter = too_dark(colour, under, 0.95, 0.7) * (LIT * under - colour)
+    lighter *= np.minimum(1, MAX_LIGHTER / np.maximum(lighter.mean(-1), 1))[:, None]
+    lid = smooth(colour + lighter, 13)
     near = eye.strip(image, eye.upper, np.linspace(-0.02, 0.05, 8)).mean(-1).min(0)
     middle = (COLUMNS > 0.2) & (COLUMNS < 0.8)
     darkness = 1 - np.median(near[middle] / np.maximum(colour[middle].mean(-1), 1))
@@ -214,6 +220,7 @@ def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
         start,
         np.clip(end - start, 0.05, 0.1),
         colour,
+        lid,
         under,
         float(np.clip(darkness, *LASH_DARKNESS)),
     )
@@ -305,7 +312,9 @@ def paint_lid(
     upper, lower, start = along(eye.upper), along(eye.lower), along(skin.start)
     height, depth = v / width - upper, v / width - lower
     is_lid = smoothstep(depth, -0.08, 0.02)[..., None]
-    colour = is_lid * along(skin.colour) + (1 - is_lid) * along(skin.below)
+    above = smoothstep(height / start, 0, 1)[..., None]
+    colour = along(skin.lid) + above * (along(skin.colour) - along(skin.lid))
+    colour = is_lid * colour + (1 - is_lid) * along(skin.below)
     x = u / width if eye.outer == 0 else 1 - u / width
     for end, reach in ((OUTER, 0.2), (INNER, 0.85)):
         share = smoothstep(x, reach, end[0])
