@@ -217,12 +217,12 @@ def measure(image: np.ndarray, eye: OpenEye) -> CleanSkin:
     middle = (COLUMNS > 0.2) & (COLUMNS < 0.8)
     darkness = 1 - np.median(near[middle] / np.maximum(colour[middle].mean(-1), 1))
     return CleanSkin(
-        start,
-        np.clip(end - start, 0.05, 0.1),
-        colour,
-        lid,
-        under,
-        float(np.clip(darkness, *LASH_DARKNESS)),
+        start=start,
+        fade=np.clip(end - start, 0.05, 0.1),
+        colour=colour,
+        lid=lid,
+        below=under,
+        lashes=float(np.clip(darkness, *LASH_DARKNESS)),
     )
 
 
