@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The shipped audio-to-expression network: streams, obeys the sound, rests in silence."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -63,10 +65,20 @@ def test_frames_come_after_the_stated_look_ahead(model):
 
 def test_lips_rest_in_silence_and_noise(model):
     rng = np.random.default_rng(0)
-    hum = 0.05 * np.sin(2 * np.pi * 100 * np.arange(48000) / 16000)
-    for sound in (np.zeros(48000), 0.02 * rng.standard_normal(48000), hum):
-        weights = express(model, sound.astype(np.float32), 16000)["weights"]
-        assert np.abs(coarticulation.opening(weights) - coarticulation.REST_GAP).max() < 0.1  # 1 mm
+    t = np.arange(48000) / 16000
+    white = rng.standard_normal(48000)
+    hum = np.sin(2 * np.pi * 100 * t) + 0.5 * np.sin(2 * np.pi * 200 * t)
+    on = (t > 1) & (t < 2)  # at once, out of digital silence and back
+    breath = np.maximum(0, np.sin(2 * np.pi * 0.5 * t)) ** 2 * white
+    notes = sum(
+        np.sin(2 * np.pi * pitch * t) * np.exp(-3 * ((t + 0.2 * k) % 0.8))
+        for k, pitch in enumerate((220, 277, 330, 440))
+    )
+    shapes = {"white": white, "hum": hum, "burst": white * on, "breath": breath, "music": notes}
+    for name, level in itertools.product(shapes, (0, 0.0003, 0.003, 0.03, 0.1)):
+        weights = express(model, (level * shapes[name]).astype(np.float32), 16000)["weights"]
+        away = np.abs(coarticulation.opening(weights) - coarticulation.REST_GAP).max()
+        assert away < 0.06, (name, level)  # cm: 5 % of the lips' range
 
 
 def test_mouth_moves_with_speech_and_rests_after_it(model, clip):

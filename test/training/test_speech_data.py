@@ -280,3 +280,12 @@ def test_a_missing_festival_is_reported(monkeypatch):
     monkeypatch.setattr(tts_engines.shutil, "which", lambda name: None)
     with pytest.raises(RealTalkError, match="apt-get install festival"):
         tts_engines.Festival()
+
+
+def test_stillness_has_steady_noise_and_such_that_begins_and_ends():
+    clips = [clip.pcm for clip in synthetic_speech.stillness(240, seed=3)]
+    assert len(clips) == 40 and all(np.abs(pcm).max() <= 1 for pcm in clips)
+    silent = [np.mean(pcm == 0) for pcm in clips if pcm.any()]
+    assert min(silent) < 0.01 and any(0.05 < share < 0.95 for share in silent)
+    levels = [20 * np.log10(pcm.std()) for pcm in clips if pcm.any()]
+    assert min(levels) < -60 and max(levels) > -35  # dB

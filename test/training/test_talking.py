@@ -191,6 +191,17 @@ def test_relabelled_speech_keeps_closures_and_rests_in_silence(speech):
     np.testing.assert_allclose(still, weights, atol=1e-6)
 
 
+def test_f_and_v_stay_a_contact_however_wide_the_mouth_was_seen():
+    weights = np.zeros((100, 52), np.float32)
+    weights[:, arkit.INDEX["mouthRollLower"]] = 0.5
+    weights[:, arkit.INDEX["jawOpen"]] = 0.15
+    assert mouth_targets.labiodental(weights).all()
+    wide = np.full(100, 1.2)
+    made = mouth_targets.targets(weights, np.ones(100), wide, np.zeros(100))
+    assert (made @ mouth_targets.GAP + mouth_targets.REST_GAP).max() < 0.5  # cm
+    assert not mouth_targets.labiodental(np.zeros((100, 52), np.float32)).any()
+
+
 def test_mouths_become_training_data_and_what_is_out_of_step_does_not(
     film, speech, tmp_path, capsys
 ):
@@ -231,7 +242,7 @@ def test_a_relabelled_person_is_given_as_it_was_made_with(tmp_path):
             for k, v in arrays.items()}  # fmt: skip
     np.savez(folder / "speech_0.npz", **long | {"starts": np.array([0, 3 * n])}, **own)
     data = VideoDataset(tmp_path)
-    assert data._probabilities == pytest.approx([0.5, 0.5])  # though one is three times as long
+    assert data._probabilities == pytest.approx([0.35, 0.65])  # though one is three times as long
     rng = np.random.default_rng(0)
     reference, mask = data.videos[1].draw_condition(0.5, rng)
     assert (reference == 0.7).all() and mask.tolist() == [0, 1]

@@ -296,7 +296,7 @@ def test_settings_are_saved_beside_the_weights(tmp_path):
     config = short_training(tmp_path, tmp_path / "run", 1.5)
     saved = json.loads(config.save(tmp_path / "run").read_text())
     assert saved["minutes"] == 1.5 and saved["work"] == str(tmp_path / "run")
-    assert saved["loss"]["weights"]["closure"] == config.loss.weights.closure
+    assert saved["loss"]["factors"]["closure"] == config.loss.factors.closure
     assert saved["sampler"]["steps"] == config.sampler.steps
 
 
@@ -304,7 +304,7 @@ def test_settings_are_saved_beside_the_weights(tmp_path):
 def ticking(monkeypatch):
     """A clock by which a training step takes 0.2 s."""
     pytest.importorskip("torch")
-    from realtalk_ros.training.common import trainer
+    from realtalk_ros.training.expression import trainer
 
     ticks = itertools.count(0.0, 0.1)
     monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: next(ticks)))

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 UNLABELLED = -1  # phone of a frame whose phone nobody knows
+# labiodental of a frame of which nobody knows: neither a contact nor none, for losses.py
+UNKNOWN_CONTACT = 0.1
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Sample:
     rotation: np.ndarray  # (n, 3) rad, as face_model/rotations.py has it
     speech: np.ndarray  # (n,) 0 or 1
     closure: np.ndarray  # (n,) 0..1, lips together
-    labiodental: np.ndarray  # (n,) 0..1, lower lip at the teeth
+    labiodental: np.ndarray  # (n,) 0..1, lower lip at the teeth, or UNKNOWN_CONTACT
     phone: np.ndarray  # (n,) int64, index into phones.PHONES, or UNLABELLED
 
 

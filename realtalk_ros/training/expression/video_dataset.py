@@ -19,7 +19,7 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 from realtalk_ros.face_model.rotations import flip_roll
 from realtalk_ros.training.expression import coarticulation, mel_augment
-from realtalk_ros.training.expression.samples import UNLABELLED, Sample
+from realtalk_ros.training.expression.samples import UNKNOWN_CONTACT, UNLABELLED, Sample
 
 if TYPE_CHECKING:
     from realtalk_ros.training.expression.sampler import SamplerSettings
@@ -42,13 +42,14 @@ class Video:
     # movement goes. None: any window of the video, known or not at random.
     reference: np.ndarray | None = None  # (50, 52)
     condition_mask: np.ndarray | None = None  # (2,)
+    labiodental: np.ndarray | None = None  # (N,) 1 where the lower lip is at the teeth, or 0
 
     @classmethod
     def load(cls, path: Path) -> Video:
         """Raises RealTalkError for a file that `realtalk data videos` did not write."""
         try:
             with np.load(path, allow_pickle=False) as data:
-                names = (*_ARRAYS, *(name for name in _OPTIONAL if name in data))
+                names = (*_ARRAYS, *(name for name in (*_OPTIONAL, "labiodental") if name in data))
                 video = cls(path.stem, **{name: data[name] for name in names})
             video._check()
         except Exception as error:  # it may be anything: no zip, no header, other arrays
@@ -64,7 +65,8 @@ class Video:
             "mel": (MEL_STEP * n, N_MELS), "weights": (n, arkit.COUNT), "rotation": (n, 3),
             "speech": (n,), "identity": (IDENTITY_SIZE,),
         }  # fmt: skip
-        shapes |= {k: shape for k, shape in _OPTIONAL.items() if getattr(self, k) is not None}
+        optional = {**_OPTIONAL, "labiodental": (n,)}
+        shapes |= {k: shape for k, shape in optional.items() if getattr(self, k) is not None}
         for name, shape in shapes.items():
             array = getattr(self, name)
             if array.shape != shape or not np.isfinite(array).all():
@@ -100,8 +102,9 @@ class Video:
         return reference, np.array(known, np.float32)
 
 
-# Of `realtalk data mouths`: files of people who were filmed, and their share of the sequences.
-FILMED, FILMED_SHARE = "filmed_", 0.5
+# Of `realtalk data mouths`: how the files of filmed people, and of silence and noise, begin, and
+# their shares of the sequences. With 0.15 of silence and noise, some of it moved the lips.
+SHARES = {"filmed_": 0.35, "still": 0.35}
 CLOSED = 0.06  # cm between the lips, under which a movement is taken for a closure
 _OPTIONAL = {"reference": REFERENCE_SHAPE, "condition_mask": (2,)}
 _ARRAYS = ("mel", "weights", "rotation", "speech", "starts", "identity")
@@ -117,10 +120,14 @@ class VideoDataset:
         if not self.videos:
             raise RealTalkError(f"no videos in {folder}: make them by realtalk data videos")
         lengths = np.array([video.train_steps for video in self.videos], np.float64)
-        filmed = np.array([video.name.startswith(FILMED) for video in self.videos])
-        if filmed.any() and not filmed.all():
-            lengths[filmed] *= FILMED_SHARE / lengths[filmed].sum()
-            lengths[~filmed] *= (1 - FILMED_SHARE) / lengths[~filmed].sum()
+        rest, left = np.ones(len(lengths), bool), 1.0
+        for prefix, share in SHARES.items():
+            these = np.array([video.name.startswith(prefix) for video in self.videos])
+            if these.any() and not these.all():
+                lengths[these] *= share / lengths[these].sum()
+                rest, left = rest & ~these, left - share
+        if left < 1 and rest.any():
+            lengths[rest] *= left / lengths[rest].sum()
         self._probabilities = lengths / lengths.sum()
 
     def draw_sample(
@@ -130,7 +137,7 @@ class VideoDataset:
         noise: np.ndarray | None,
         rng: np.random.Generator,
     ) -> Sample:
-        """As Sampler.draw_sample; phones are UNLABELLED, style and labiodental contacts are 0."""
+        """As Sampler.draw_sample; phones are UNLABELLED, style is 0."""
         video = self.videos[rng.choice(len(self.videos), p=self._probabilities)]
         first = int(rng.integers(max(1, video.train_steps - settings.steps)))
         steps = (first + np.arange(settings.steps)) % video.train_steps
@@ -141,7 +148,9 @@ class VideoDataset:
         reference, known = video.draw_condition(settings.known_probability, rng)
         shown = steps[: settings.steps - look_ahead_steps]
         weights = video.weights[shown].astype(np.float32)
-        unlabelled = np.zeros(len(shown), np.float32)
+        contact = np.full(len(shown), UNKNOWN_CONTACT, np.float32)
+        if video.labiodental is not None:
+            contact = video.labiodental[shown].astype(np.float32)
         return Sample(
             mel=mel,
             identity=video.identity.astype(np.float32),
@@ -152,6 +161,6 @@ class VideoDataset:
             rotation=video.rotation[shown].astype(np.float32),
             speech=(video.speech[shown] > 0.5).astype(np.float32),
             closure=(coarticulation.opening(weights) < CLOSED).astype(np.float32),
-            labiodental=unlabelled,
+            labiodental=contact,
             phone=np.full(len(shown), UNLABELLED, np.int64),
         )

@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 
 import numpy as np
+from scipy import signal
 
 from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.errors import RealTalkError
@@ -95,11 +96,64 @@ def festival_speech(
                 return
 
 
+def _hum(n: int, rng: np.random.Generator) -> np.ndarray:
+    """(n,) a steady tone of up to 8 harmonics and nothing else, unit power."""
+    t = np.arange(n) / SAMPLE_RATE
+    pitch = rng.choice([50, 60, 100, 120, rng.uniform(40, 1000)])
+    x = sum(
+        rng.uniform(0, 1) * np.sin(2 * np.pi * pitch * k * t + rng.uniform(0, 6)) / k
+        for k in range(1, int(rng.integers(2, 10)))
+    )
+    return np.asarray(x / max(float(np.std(x)), 1e-9))
+
+
+def _breaths(n: int, rng: np.random.Generator) -> np.ndarray:
+    """(n,) breathing: noise of a broad band that swells for 0.4 to 1.5 s, power of some 1."""
+    low = rng.uniform(200, 900)
+    band = signal.butter(
+        1, [low, low * rng.uniform(2, 7)], "bandpass", fs=SAMPLE_RATE, output="sos"
+    )
+    x = signal.sosfilt(band, rng.standard_normal(n))
+    envelope, at = np.zeros(n), 0
+    while at < n:
+        length = int(SAMPLE_RATE * rng.uniform(0.4, 1.5))
+        shape = np.sin(np.pi * np.arange(length) / length) ** 2
+        envelope[at : at + length] = shape[: n - at] * rng.uniform(0.3, 1)
+        at += length + int(SAMPLE_RATE * rng.uniform(0.1, 1.5))
+    return np.asarray(x / max(float(x.std()), 1e-9) * envelope)
+
+
+def _switched(n: int, rng: np.random.Generator) -> np.ndarray:
+    """(n,) 0..1, on one to three times, at once or within 0.2 s."""
+    gate = np.zeros(n)
+    for _ in range(int(rng.integers(1, 4))):
+        start = int(rng.integers(n))
+        gate[start : start + int(SAMPLE_RATE * rng.uniform(0.1, 4))] = 1
+    ramp = int(SAMPLE_RATE * rng.choice([0, rng.uniform(0, 0.2)])) + 1
+    return np.asarray(signal.lfilter(np.full(ramp, 1 / ramp), [1], gate))
+
+
 def stillness(seconds: float, seed: int, sounds: Sounds = ()) -> Iterator[Speech]:
-    """Silence and every kind of noise at every level: nobody speaks."""
+    """Silence and every kind of noise at every level: nobody speaks.
+
+    A noise may begin and end, after digital silence or over another that is fainter.
+    """
     rng = np.random.default_rng(seed)
     for _ in range(int(seconds / 6)):
         n = int(SAMPLE_RATE * rng.uniform(4, 8))
-        level = 0.0 if rng.random() < 0.1 else 10 ** (-rng.uniform(12, 75) / 20)
-        pcm = np.clip(noise(n, rng, sounds) * level, -1, 1).astype(np.float32)
+        level = 0.0 if rng.random() < 0.1 else 10 ** (-rng.uniform(12, 85) / 20)
+        kind = rng.choice(4, p=[0.6, 0.15, 0.1, 0.15])
+        if kind == 1:
+            x = _hum(n, rng)
+        elif kind == 2:
+            x = _breaths(n, rng)
+        elif kind == 3:
+            x = rng.standard_normal(n)
+        else:
+            x = noise(n, rng, sounds)
+        if rng.random() < 0.4:
+            x = x * _switched(n, rng)
+        if rng.random() < 0.4:
+            x = x + noise(n, rng, sounds) * 10 ** (-rng.uniform(5, 40) / 20)
+        pcm = np.clip(x * level, -1, 1).astype(np.float32)
         yield Speech(pcm, [(ph.SIL, 0.0, n / SAMPLE_RATE)], "noise")

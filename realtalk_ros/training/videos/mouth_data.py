@@ -60,7 +60,7 @@ EYES_CM = talking_metrics.EYES_CM
 SHUT, WIDE_AT_REST = 2, 50  # percentiles of a person's aperture, of the width while it is shut
 RECORDINGS = 12  # of one random person
 UNKNOWN_SHARE = 0.5  # of the random people of whom the network is told nothing
-STILL_SECONDS = 900.0  # with 240 a noise in a hundred moved the lips by 7 % of their range
+STILL_SECONDS = 1500.0  # with 240 a noise in a hundred moved the lips by 7 % of their range
 AUDIO = frozenset(".wav .flac .ogg .opus .mp3 .m4a".split())
 
 
@@ -308,6 +308,7 @@ class Builder:
             weights=np.concatenate(made).astype(np.float32),
             rotation=flip_roll(joined("rotation")),
             speech=joined("speech"),
+            labiodental=mouth_targets.labiodental(joined("weights")).astype(np.float16),
             starts=np.cumsum([0, *map(len, made)]),
             identity=person.identity,
             reference=person.reference,
