@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speech at any sample rate to log-mel frames, the input of the networks.
 
-Works on streams: however a signal is cut into chunks, the same frames come out.
+Works on streams: however a signal is cut into chunks, the same frames come out. The
+level stays as it is: training varies it (`augment` in training/expression/mel_augment.py).
 """
 
 import numpy as np

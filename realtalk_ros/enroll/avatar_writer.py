@@ -33,7 +33,7 @@ class Enrolment:
     references: list[np.ndarray]  # (256, 256, 3)
     reference_weights: np.ndarray  # (K, 52)
     reference_landmarks: np.ndarray  # (K, 68, 2), pixels of the references
-    expressions: np.ndarray | None  # (50, 52) at 25 Hz
+    expressions: np.ndarray | None  # (50, 52) at 25 Hz, of a video; None of a photo
     region: np.ndarray  # (256, 256) uint8
     notes: list[str]  # one line each, for the user
     resting_weights: np.ndarray | None = None  # (52,), None: all 0

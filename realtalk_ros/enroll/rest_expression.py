@@ -8,6 +8,9 @@ between them; only while it speaks do the lips shut.
 
 The movement is a smooth field for each lip (thin plate splines, Duchon 1977). The two part where
 the lips meet, so that nothing of the mouth's inside is squeezed between them.
+
+(The window of own expressions is another thing: a photo has none, a video's is found by
+`own_expressions` in video_to_avatar.py.)
 """
 
 from __future__ import annotations

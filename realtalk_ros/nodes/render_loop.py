@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The render loop: renders each frame before it is due, and publishes it when it is due."""
+"""The render loop: renders each frame before it is due, and publishes it when it is due.
+
+A face that has not changed is spared the networks: `run` in rendering/generator.py.
+"""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Video:
         """Raises RealTalkError for a file that `realtalk data videos` did not write."""
         try:
             with np.load(path, allow_pickle=False) as data:
-                names = (*_ARRAYS, *(name for name in (*_OPTIONAL, "labiodental") if name in data))
+                names = (*_ARRAYS, *(name for name in _OPTIONAL if name in data))
                 video = cls(path.stem, **{name: data[name] for name in names})
             video._check()
         except Exception as error:  # it may be anything: no zip, no header, other arrays
@@ -63,12 +63,13 @@ class Video:
         n = len(self.weights)
         shapes = {
             "mel": (MEL_STEP * n, N_MELS), "weights": (n, arkit.COUNT), "rotation": (n, 3),
-            "speech": (n,), "identity": (IDENTITY_SIZE,),
+            "speech": (n,), "identity": (IDENTITY_SIZE,), "reference": REFERENCE_SHAPE,
+            "condition_mask": (2,), "labiodental": (n,),
         }  # fmt: skip
-        optional = {**_OPTIONAL, "labiodental": (n,)}
-        shapes |= {k: shape for k, shape in optional.items() if getattr(self, k) is not None}
         for name, shape in shapes.items():
             array = getattr(self, name)
+            if name in _OPTIONAL and array is None:
+                continue
             if array.shape != shape or not np.isfinite(array).all():
                 raise ValueError(f"{name} must hold {shape} finite numbers")
         starts = self.starts
@@ -106,7 +107,7 @@ class Video:
 # their shares of the sequences. With 0.15 of silence and noise, some of it moved the lips.
 SHARES = {"filmed_": 0.35, "still": 0.35}
 CLOSED = 0.06  # cm between the lips, under which a movement is taken for a closure
-_OPTIONAL = {"reference": REFERENCE_SHAPE, "condition_mask": (2,)}
+_OPTIONAL = ("reference", "condition_mask", "labiodental")
 _ARRAYS = ("mel", "weights", "rotation", "speech", "starts", "identity")
 
 
@@ -119,16 +120,7 @@ class VideoDataset:
         self.videos = [video for video in videos if video.train_steps >= 2 * MEL_STEP]
         if not self.videos:
             raise RealTalkError(f"no videos in {folder}: make them by realtalk data videos")
-        lengths = np.array([video.train_steps for video in self.videos], np.float64)
-        rest, left = np.ones(len(lengths), bool), 1.0
-        for prefix, share in SHARES.items():
-            these = np.array([video.name.startswith(prefix) for video in self.videos])
-            if these.any() and not these.all():
-                lengths[these] *= share / lengths[these].sum()
-                rest, left = rest & ~these, left - share
-        if left < 1 and rest.any():
-            lengths[rest] *= left / lengths[rest].sum()
-        self._probabilities = lengths / lengths.sum()
+        self._probabilities = _probabilities(self.videos)
 
     def draw_sample(
         self,
@@ -164,3 +156,15 @@ class VideoDataset:
             labiodental=contact,
             phone=np.full(len(shown), UNLABELLED, np.int64),
         )
+
+
+def _probabilities(videos: list[Video]) -> np.ndarray:
+    """(V,) of each to be drawn: by its length among those of its kind, whose shares SHARES has."""
+    steps = np.array([video.train_steps for video in videos], np.float64)
+    kinds = np.array([next((k for k in SHARES if v.name.startswith(k)), "") for v in videos])
+    found = {kind: SHARES.get(kind, 0.0) for kind in set(kinds)}
+    if "" in found:
+        found[""] = 1 - sum(found.values())
+    for kind, share in found.items():
+        steps[kinds == kind] *= share / steps[kinds == kind].sum()
+    return np.asarray(steps / steps.sum())

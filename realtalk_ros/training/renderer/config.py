@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of a training of the renderer, with their defaults. (Factors of the losses: losses.py;
-what the network is made of: `Dimensions` in model.py.)"""
+"""Settings of a training of the renderer, with their defaults. (Factors of the losses: losses.py,
+of the adversarial one: discriminator.py; what the network is made of: `Dimensions` in model.py.)"""
 
 from __future__ import annotations
 
