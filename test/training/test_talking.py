@@ -16,6 +16,7 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.output.mp4_writer import VideoWriter
 from realtalk_ros.training.expression import coarticulation
+from realtalk_ros.training.expression.metrics import is_labiodental
 from realtalk_ros.training.expression.video_dataset import VideoDataset
 from realtalk_ros.training.videos import mouth_targets, mouth_track, talking_metrics
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
@@ -195,11 +196,11 @@ def test_f_and_v_stay_a_contact_however_wide_the_mouth_was_seen():
     weights = np.zeros((100, 52), np.float32)
     weights[:, arkit.INDEX["mouthRollLower"]] = 0.5
     weights[:, arkit.INDEX["jawOpen"]] = 0.15
-    assert mouth_targets.labiodental(weights).all()
+    assert is_labiodental(weights).all()
     wide = np.full(100, 1.2)
     made = mouth_targets.targets(weights, np.ones(100), wide, np.zeros(100))
     assert (made @ mouth_targets.GAP + mouth_targets.REST_GAP).max() < 0.5  # cm
-    assert not mouth_targets.labiodental(np.zeros((100, 52), np.float32)).any()
+    assert not is_labiodental(np.zeros((100, 52), np.float32)).any()
 
 
 def test_mouths_become_training_data_and_what_is_out_of_step_does_not(

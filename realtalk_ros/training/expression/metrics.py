@@ -35,6 +35,13 @@ def predict(
     return tuple(np.concatenate([getattr(p, name) for p in parts]) for name in ("weights", "lips"))
 
 
+def is_labiodental(weights: np.ndarray) -> np.ndarray:
+    """(n, 52) -> (n,) bool: the lower lip turned in under the teeth, the mouth not closed. Only f
+    and v look so."""
+    gap = coarticulation.opening(weights)
+    return (weights[:, _ROLL] > MIN_ROLL) & (gap >= CLOSED_GAP) & (gap < MAX_LABIODENTAL_GAP)
+
+
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Pearson's; 0 for a constant."""
     return float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 and b.std() > 0 else 0.0
@@ -146,8 +153,6 @@ def _evaluate_utterance(
         for measure in (coarticulation.opening, coarticulation.width)
     )
     gap = opening[1]
-    # The lower lip turned in under the teeth, the mouth not closed: only f and v look so.
-    biting = (weights[:, _ROLL] > MIN_ROLL) & (gap >= CLOSED_GAP) & (gap < MAX_LABIODENTAL_GAP)
     bitten = (motion.labiodental > CONTACT) & (motion.closure < NO_CONTACT)
     return UtteranceResult(
         source=str(source),
@@ -156,7 +161,7 @@ def _evaluate_utterance(
         width=width,
         lip_errors=(lip_error(lips, lip_landmarks(weights)), lip_error(lips, head_lips)),
         closure=EventCounts.count(motion.closure > CONTACT, gap < CLOSED_GAP, speaking),
-        labiodental=EventCounts.count(bitten, biting, speaking),
+        labiodental=EventCounts.count(bitten, is_labiodental(weights), speaking),
         rounding=EventCounts.count(width[0] < NARROW, width[1] < NARROW, speaking),
         pauses=np.abs(gap[_rests(t, segments)] - coarticulation.REST_GAP),
     )

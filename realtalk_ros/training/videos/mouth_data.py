@@ -46,7 +46,7 @@ from realtalk_ros.expression.onnx_model import SILENT_MEL
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 from realtalk_ros.face_model.rotations import flip_roll
 from realtalk_ros.training.expression import checkpoint, coarticulation
-from realtalk_ros.training.expression.metrics import correlation
+from realtalk_ros.training.expression.metrics import correlation, is_labiodental
 from realtalk_ros.training.speech_data.corpora import read_recording
 from realtalk_ros.training.videos import mouth_targets, mouth_track, talking_metrics
 from realtalk_ros.training.videos.build import write_arrays
@@ -308,7 +308,7 @@ class Builder:
             weights=np.concatenate(made).astype(np.float32),
             rotation=flip_roll(joined("rotation")),
             speech=joined("speech"),
-            labiodental=mouth_targets.labiodental(joined("weights")).astype(np.float16),
+            labiodental=is_labiodental(joined("weights")).astype(np.float16),
             starts=np.cumsum([0, *map(len, made)]),
             identity=person.identity,
             reference=person.reference,

@@ -19,6 +19,7 @@ from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.face_model import arkit
 from realtalk_ros.training.expression.coarticulation import GAP, REST_GAP, WIDTH
+from realtalk_ros.training.expression.metrics import CLOSED_GAP, is_labiodental
 
 # What opens the lips, and the share of the gap that each takes: as the articulation table has it
 # for open vowels.
@@ -37,16 +38,13 @@ LEAST_OPENING = 0.45  # of what opens the lips is left before mouthClose closes 
 # mouthPucker: rounded lips leave a small hole.
 FUNNEL_KEPT, FUNNEL_TO_PUCKER = 0.6, 0.3
 ROUNDS = 4  # gap and width change each other
-CLOSED_GAP = 0.1  # cm that still look closed, as metrics.CLOSED_GAP
-# What an f or v looks like: least mouthRollLower and most cm, as in metrics.py.
-MIN_ROLL, MAX_LABIODENTAL_GAP = 0.2, 0.5
-LABIODENTAL_GAP = (0.14, 0.4)  # cm, clear of both of its limits
+LABIODENTAL_GAP = (0.14, 0.4)  # cm, clear of both limits of metrics.is_labiodental
 ACTIVE_BEFORE_AND_AFTER = 0.4  # s around speech in which lips are not at rest
 LAGS = (-8, -4, -2, 0, 2, 4, 8)  # steps of 20 ms whose weights the regression sees
 RIDGE = 300.0  # of the standardised regression
 _MOUTH = list(arkit.MOUTH)
 _CLOSE, _PUCKER = arkit.INDEX["mouthClose"], arkit.INDEX["mouthPucker"]
-_FUNNEL, _ROLL = arkit.INDEX["mouthFunnel"], arkit.INDEX["mouthRollLower"]
+_FUNNEL = arkit.INDEX["mouthFunnel"]
 _OPENING, _SPREADING = ([arkit.INDEX[n] for n in names] for names in (OPENING, SPREADING))
 _OPEN_STEP = np.array(list(OPENING.values()), np.float32) / GAP[_OPENING]  # of 1 cm more gap
 _SPREAD_STEP = np.array(list(SPREADING.values()), np.float32) / WIDTH[_SPREADING]  # of 1 cm
@@ -57,13 +55,6 @@ def activity(speech: np.ndarray) -> np.ndarray:
     reach = 2 * round(ACTIVE_BEFORE_AND_AFTER * EXPRESSION_RATE) + 1
     near = maximum_filter1d((speech > 0.5).astype(np.float32), reach)
     return np.asarray(gaussian_filter1d(near, 0.06 * EXPRESSION_RATE))
-
-
-def labiodental(weights: np.ndarray) -> np.ndarray:
-    """(n, 52) -> (n,) 1 where a network has the lower lip at the teeth, as for f and v, or 0."""
-    gap = weights @ GAP + REST_GAP
-    rolled = (weights[:, _ROLL] > MIN_ROLL) & (gap >= CLOSED_GAP) & (gap < MAX_LABIODENTAL_GAP)
-    return rolled.astype(np.float32)
 
 
 def rounded(weights: np.ndarray) -> np.ndarray:
@@ -155,7 +146,7 @@ def targets(
     Where the network has an f or v, the gap is one that such a contact may have.
     """
     active = activity(speech)[:, None]
-    gap = np.where(labiodental(weights) > 0, np.clip(gap, *LABIODENTAL_GAP), gap)
+    gap = np.where(is_labiodental(weights), np.clip(gap, *LABIODENTAL_GAP), gap)
     return active * match_mouth(rounded(weights), gap, width) + (1 - active) * weights
 
 
