@@ -63,6 +63,21 @@ def test_frames_come_after_the_stated_look_ahead(model):
     assert stream.push(front_end.push(samples[-320:])).time[-1] == pytest.approx(1.0)
 
 
+def test_a_step_that_is_not_due_waits_for_the_next(model, clip, whole):
+    """At 25 frames a second, every other step is due."""
+    pcm, rate = clip
+    mel = log_mel.AudioFrontEnd(rate).push(pcm[: 2 * rate])
+    stream, due, got = model.stream(model.prior()), 0, []
+    for i in range(0, len(mel) - 1, 2):
+        frames = stream.push(mel[i : i + 2], due / EXPRESSION_RATE)
+        after = i // 2 - model.look_ahead_steps  # the frame of this step
+        assert len(frames) == (min(2, after + 1) if after == due else 0)
+        due += 2 * (after == due)
+        got.append(frames.weights)
+    got = np.concatenate(got)
+    np.testing.assert_allclose(got, whole["weights"][: len(got)], atol=1e-4)
+
+
 def test_lips_rest_in_silence_and_noise(model):
     rng = np.random.default_rng(0)
     t = np.arange(48000) / 16000
@@ -114,13 +129,13 @@ def test_streams_do_not_share_state(model):
     rng = np.random.default_rng(2)
     mel = rng.standard_normal((60, 80)).astype(np.float32)
     prior = model.prior()
-    alone = model.stream(prior).push(mel).weights
-    a, b = model.stream(prior), model.stream(prior)
+    alone, a, b = (model.stream(prior) for _ in range(3))
+    wanted = [alone.push(mel[i : i + 2]).weights for i in range(0, 60, 2)]
     mixed = []
     for i in range(0, 60, 2):
         mixed.append(a.push(mel[i : i + 2]).weights)
         b.push(-mel[i : i + 2])
-    np.testing.assert_array_equal(np.concatenate(mixed), alone)
+    np.testing.assert_array_equal(np.concatenate(mixed), np.concatenate(wanted))
 
 
 def test_empty_segment_gives_no_frames(model):

@@ -12,7 +12,7 @@ from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour.face_pipeline import FacePipeline
 from realtalk_ros.errors import AudioError
-from realtalk_ros.expression.onnx_model import ExpressionModel
+from realtalk_ros.expression.onnx_model import ExpressionModel, ExpressionStream
 from realtalk_ros.expression.pipeline import ExpressionPipeline
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.face_renderer import FaceRenderer
@@ -79,6 +79,24 @@ def test_chunking_changes_nothing(pipeline, speech, seconds):
     parts = run(pipeline, cut(speech, seconds))
     assert [f.time for f in parts] == [f.time for f in whole]
     np.testing.assert_allclose(curve(parts), curve(whole), atol=1e-4)
+
+
+@pytest.mark.parametrize(("fps", "runs"), [(25, 0.5), (30, 0.65), (50, 1.0)])
+def test_the_network_runs_only_when_a_frame_is_due(model, prior, speech, monkeypatch, fps, runs):
+    """On chunks of 20 ms, a step each: two steps in one run cost little more than one."""
+    steps = []
+    push = ExpressionStream.push
+
+    def counted(stream, *args):
+        frames = push(stream, *args)
+        steps.append(len(frames))
+        return frames
+
+    monkeypatch.setattr(ExpressionStream, "push", counted)
+    pipeline = ExpressionPipeline(model, prior, fps)
+    shown = [len(pipeline.push(chunk)) for chunk in cut(speech, 0.02)[:-1]]
+    assert np.count_nonzero(steps) < runs * len(shown)
+    assert np.count_nonzero(shown) > 0.9 * min(1, fps / 50) * len(shown)
 
 
 def test_frames_lie_on_one_grid_and_cover_the_speech(pipeline, speech):

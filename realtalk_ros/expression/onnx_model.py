@@ -2,6 +2,9 @@
 """The expression network at run time (ONNX Runtime): log-mel frames in, expressions out, in steps
 of 20 ms.
 
+Most of a run's time goes into reading the weights, 19 MB, so several steps in one run (`max_steps`
+in the file's metadata) cost little more than one.
+
 The look-ahead, 162.5 ms, is in the file's metadata, as it is fixed in training (`look_ahead` in
 training/expression/model.py): 140 ms are 7 steps, the rest is half a log-mel window and a hop.
 
@@ -34,6 +37,10 @@ from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 
 # Inputs of the network that a stream carries from step to step; the outputs are next_NAME.
 STATE = ("mel_context", "conv_cache", "kv_cache")
+# Shapes of what a step yields.
+OUTPUTS: dict[str, tuple[int, ...]] = {
+    "weights": (arkit.COUNT,), "rotation": (3,), "speech": (), "lips": (LIP_POINTS, 3),
+}  # fmt: skip
 SILENT_MEL = -1.2  # log-mel of digital silence: 0.3 * (log10(POWER_FLOOR) + 5)
 
 
@@ -78,6 +85,7 @@ class ExpressionModel:
         # How much audio after a frame's time the network needs for the frame, s and steps.
         self.look_ahead = float(properties["look_ahead"])
         self.look_ahead_steps = int(properties["delay_steps"])
+        self.max_steps = int(properties["max_steps"])  # of one run
         shapes = {i.name: i.shape for i in self._step.get_inputs()}
         self.state_shapes = {name: shapes[name] for name in STATE}
 
@@ -109,46 +117,60 @@ class ExpressionModel:
         return ExpressionStream(self, prior)
 
 
+class _Buffers:
+    """The network's inputs and outputs for runs of n steps.
+
+    They are bound to arrays once, so that a run allocates nothing. The state alternates between two
+    sets of arrays: one is read while the other is written.
+    """
+
+    def __init__(
+        self,
+        session: ort.InferenceSession,
+        n: int,
+        prior: Prior,
+        state: list[dict[str, np.ndarray]],
+    ):
+        self.mel = np.zeros((n * MEL_STEP, N_MELS), np.float32)
+        self.frames = {name: np.zeros((n, *shape), np.float32) for name, shape in OUTPUTS.items()}
+        self.bindings = []
+        for before, after in (state, state[::-1]):
+            binding = session.io_binding()
+            inputs = {"mel": self.mel, "condition_kv": prior, **before}
+            outputs = {**self.frames, **{f"next_{name}": array for name, array in after.items()}}
+            for name, array in inputs.items():
+                binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
+            for name, array in outputs.items():
+                binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(array))
+            self.bindings.append(binding)
+        self._bound = prior, state  # kept alive: the bindings hold only addresses
+
+
 class ExpressionStream:
     """One segment of speech. However it is cut into chunks, the same frames come out."""
 
     def __init__(self, model: ExpressionModel, prior: Prior):
         self._look_ahead_steps = model.look_ahead_steps
-        self._steps = 0  # run so far
+        self._max_steps = model.max_steps
+        self._steps = self._runs = 0  # so far
         self._frames = 0  # mel frames received, without the padding of `flush`
         self._pending = np.zeros((0, N_MELS), np.float32)
-        # The network's inputs and outputs are bound to these arrays once, so that a step allocates
-        # nothing. The state alternates between two of them: one is read while the other is written.
-        self._session = model._step
-        self._mel = np.zeros((MEL_STEP, N_MELS), np.float32)
-        self._weights = np.zeros(arkit.COUNT, np.float32)
-        self._rotation = np.zeros(3, np.float32)
-        self._speech = np.zeros((), np.float32)
-        self._lips = np.zeros((LIP_POINTS, 3), np.float32)
-        state = [
+        self._session, self._prior = model._step, prior
+        self._state = [
             # Zeros are not silence, but the network was trained to begin with them.
             {name: np.zeros(shape, np.float32) for name, shape in model.state_shapes.items()}
             for _ in range(2)
         ]
-        self._bindings = []
-        for before, after in (state, state[::-1]):
-            binding = self._session.io_binding()
-            inputs = {"mel": self._mel, "condition_kv": prior, **before}
-            outputs = {
-                "weights": self._weights, "rotation": self._rotation, "speech": self._speech,
-                "lips": self._lips, **{f"next_{name}": array for name, array in after.items()},
-            }  # fmt: skip
-            for name, array in inputs.items():
-                binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
-            for name, array in outputs.items():
-                binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(array))
-            self._bindings.append(binding)
-        self._buffers = state, prior  # kept alive: the bindings hold only addresses
+        self._buffers: dict[int, _Buffers] = {}  # by the steps of a run
 
-    def push(self, mel: np.ndarray) -> ExpressionFrames:
-        """(m, 80) log-mel frames -> the expressions now known. Raises NetworkError."""
+    def push(self, mel: np.ndarray, due: float = 0.0) -> ExpressionFrames:
+        """(m, 80) log-mel frames -> the expressions now known. Raises NetworkError.
+
+        A step that comes alone waits for the next one unless it yields the frame at `due` s or a
+        later one: two steps in one run cost little more than one.
+        """
         self._frames += len(mel)
-        return self._run(mel)
+        return self._run(mel, due)
 
     def flush(self) -> ExpressionFrames:
         """Pads with silence for the look-ahead. Returns the remaining expressions, up to the end of
@@ -161,30 +183,36 @@ class ExpressionStream:
         )
         return self._run(np.full((max(0, missing), N_MELS), SILENT_MEL, np.float32))
 
-    def _run(self, mel: np.ndarray) -> ExpressionFrames:
-        """Runs all complete steps. The first steps of a stream yield no frame: their frames are
-        of times before its start."""
+    def _run(self, mel: np.ndarray, due: float = 0.0) -> ExpressionFrames:
+        """Runs all complete steps, but for one that waits (`push`). The first steps of a stream
+        yield no frame: their frames are of times before its start."""
         mel = np.concatenate([self._pending, mel])
         count = len(mel) // MEL_STEP
-        skipped = min(max(0, self._look_ahead_steps - self._steps), count)
-        n = count - skipped
-        weights = np.empty((n, arkit.COUNT), np.float32)
-        rotation = np.empty((n, 3), np.float32)
-        speech = np.empty(n, np.float32)
-        lips = np.empty((n, LIP_POINTS, 3), np.float32)
-        first = self._steps + skipped - self._look_ahead_steps
-        for i in range(count):
-            self._mel[:] = mel[i * MEL_STEP : (i + 1) * MEL_STEP]
-            try:
-                self._session.run_with_iobinding(self._bindings[self._steps % 2])
-            except Exception as error:  # onnxruntime's own share no base class but this
-                raise NetworkError(str(error).splitlines()[0]) from error
-            self._steps += 1
-            k = i - skipped
-            if k >= 0:
-                weights[k], rotation[k], speech[k] = self._weights, self._rotation, self._speech
-                lips[k] = self._lips
+        first = self._steps - self._look_ahead_steps  # frame, of the first step
+        if count == 1 and first / EXPRESSION_RATE < due:
+            count = 0
+        frames = {name: np.empty((count, *shape), np.float32) for name, shape in OUTPUTS.items()}
+        for begin in range(0, count, self._max_steps):
+            end = min(begin + self._max_steps, count)
+            got = self._run_steps(mel[begin * MEL_STEP : end * MEL_STEP])
+            for name, array in got.items():
+                frames[name][begin:end] = array
         self._pending = mel[count * MEL_STEP :].copy()
-        return ExpressionFrames(
-            np.arange(first, first + n) / EXPRESSION_RATE, weights, rotation, speech, lips
-        )
+        skipped = min(max(0, -first), count)
+        times = np.arange(first + skipped, first + count) / EXPRESSION_RATE
+        return ExpressionFrames(times, **{name: rows[skipped:] for name, rows in frames.items()})
+
+    def _run_steps(self, mel: np.ndarray) -> dict[str, np.ndarray]:
+        """(2 n, 80) -> outputs of n steps; they are overwritten by the next call."""
+        n = len(mel) // MEL_STEP
+        if n not in self._buffers:
+            self._buffers[n] = _Buffers(self._session, n, self._prior, self._state)
+        buffers = self._buffers[n]
+        buffers.mel[:] = mel
+        try:
+            self._session.run_with_iobinding(buffers.bindings[self._runs % 2])
+        except Exception as error:  # onnxruntime's own share no base class but this
+            raise NetworkError(str(error).splitlines()[0]) from error
+        self._steps += n
+        self._runs += 1
+        return buffers.frames

@@ -57,6 +57,11 @@ class _Segment:
         self.last_time = anchor - 2 * TIME_ERROR / fps  # of a frame that was returned
 
     @property
+    def begin(self) -> float:
+        """Media time at which the network's time begins."""
+        return self.anchor - self.lead_in
+
+    @property
     def end(self) -> float:
         """Media time at which the audio received so far ends."""
         return self.anchor + self.samples / self.sample_rate
@@ -174,17 +179,23 @@ class ExpressionPipeline:
 
     def _feed(self, segment: _Segment, pcm: np.ndarray) -> list[TimedExpression]:
         segment.samples += len(pcm)
-        return self._resample(segment, segment.stream.push(segment.front_end.push(pcm)))
+        mel = segment.front_end.push(pcm)
+        # Frames of the network that only lie between two at `fps` need not be known at once.
+        due = (self._next(segment) - 2 * TIME_ERROR) / self.fps - segment.begin
+        return self._resample(segment, segment.stream.push(mel, due))
+
+    def _next(self, segment: _Segment) -> int:
+        """Number of the next frame of the segment: its time is that / fps."""
+        return math.floor(segment.last_time * self.fps + TIME_ERROR) + 1
 
     def _resample(self, segment: _Segment, frames: ExpressionFrames) -> list[TimedExpression]:
         """The network's frames at 50 Hz, interpolated to the times k / fps."""
         expressions = []
         rows = zip(frames.time, frames.weights, frames.rotation, frames.speech, strict=True)
         for time, weights, rotation, speech in rows:
-            begin = segment.anchor - segment.lead_in
-            frame = (begin + float(time), weights, rotation, float(speech))
+            frame = (segment.begin + float(time), weights, rotation, float(speech))
             before = segment.last or frame
-            k = math.floor(segment.last_time * self.fps + TIME_ERROR) + 1
+            k = self._next(segment)
             while k <= frame[0] * self.fps + TIME_ERROR:
                 span = frame[0] - before[0]
                 share = min(1.0, (k / self.fps - before[0]) / span) if span > 0 else 1.0

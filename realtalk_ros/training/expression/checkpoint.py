@@ -12,7 +12,8 @@ from realtalk_ros import onnx_session
 from realtalk_ros.contracts import PRIOR_FILE, STEP_FILE
 from realtalk_ros.errors import ModelError, RealTalkError
 from realtalk_ros.training.common import checkpoint
-from realtalk_ros.training.expression.model import Dims, ExpressionNet, is_training_only
+from realtalk_ros.training.expression.dims import Dims
+from realtalk_ros.training.expression.model import ExpressionNet, is_training_only
 
 FILES = (PRIOR_FILE, STEP_FILE)
 

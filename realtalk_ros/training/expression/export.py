@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the two ONNX files that ExpressionModel runs (needs onnx).
 
-expression_prior.onnx encodes a person's prior, once. expression_step.onnx takes one 20 ms step of
-audio, and carries its caches from step to step. Each initializer is a parameter of ExpressionNet by
-name, in the form that training/common/onnx_weights.py describes: `checkpoint.load_onnx` reads them
-back.
+expression_prior.onnx encodes a person's prior, once. expression_step.onnx takes one or a few steps
+of 20 ms of audio, and carries its caches from run to run. Each initializer is a parameter of
+ExpressionNet by name, in the form that training/common/onnx_weights.py describes:
+`checkpoint.load_onnx` reads them back.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -20,7 +20,8 @@ from realtalk_ros.contracts import EXPRESSION_VERSION, MEL_STEP, N_MELS, REFEREN
 from realtalk_ros.expression.onnx_model import STATE
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.training.expression.checkpoint import FILES
-from realtalk_ros.training.expression.model import Dims, ExpressionNet
+from realtalk_ros.training.expression.dims import MAX_STEPS, Dims
+from realtalk_ros.training.expression.model import ExpressionNet
 
 OPSET = 17
 
@@ -50,6 +51,7 @@ class Graph:
     module: nn.Module
     inputs: dict[str, Tensor]
     outputs: list[str]
+    free: dict[str, str] = field(default_factory=dict)  # names of free first dimensions
 
 
 def prior_graph(net: ExpressionNet) -> Graph:
@@ -63,19 +65,21 @@ def prior_graph(net: ExpressionNet) -> Graph:
 
 
 def step_graph(net: ExpressionNet) -> Graph:
-    """One step of audio and the caches -> a frame of the face and the next caches."""
+    """Steps of audio and the caches -> as many frames of the face, and the next caches."""
     dims = net.dims
     depth = dims.width // dims.heads
     kv = dims.layers, 2, dims.heads
     inputs = {
-        "mel": torch.zeros(MEL_STEP, N_MELS),
+        "mel": torch.zeros(2 * MEL_STEP, N_MELS),
         "condition_kv": torch.zeros(*kv, dims.prior_tokens, depth),
         "mel_context": torch.zeros(dims.mel_context, N_MELS),
         "conv_cache": torch.zeros(dims.conv_cache_steps, dims.conv_width),
         "kv_cache": torch.zeros(*kv, dims.attention_window, depth),
     }
-    outputs = ["weights", "rotation", "speech", "lips", *(f"next_{name}" for name in STATE)]
-    return Graph(_StepGraph(net), inputs, outputs)
+    frames = ["weights", "rotation", "speech", "lips"]
+    free = {"mel": "mel_frames", **dict.fromkeys(frames, "steps")}
+    outputs = [*frames, *(f"next_{name}" for name in STATE)]
+    return Graph(_StepGraph(net), inputs, outputs, free)
 
 
 def export(net: ExpressionNet, folder: Path) -> list[Path]:
@@ -99,6 +103,7 @@ def _write(graph: Graph, dims: Dims, path: Path) -> None:
     torch.onnx.export(
         graph.module, tuple(graph.inputs.values()), str(path), input_names=list(graph.inputs),
         output_names=graph.outputs, opset_version=OPSET, dynamo=False, do_constant_folding=False,
+        dynamic_axes={name: {0: free} for name, free in graph.free.items()},
     )  # fmt: skip
     model = onnx.load(str(path))
     onnx_weights.strip_prefix(model, "net.")  # of _PriorGraph and _StepGraph
@@ -108,6 +113,7 @@ def _write(graph: Graph, dims: Dims, path: Path) -> None:
         "version": EXPRESSION_VERSION,
         "look_ahead": f"{dims.look_ahead:.6f}",
         "delay_steps": str(dims.look_ahead_steps),
+        "max_steps": str(MAX_STEPS),
     }
     onnx.helper.set_model_props(model, properties)
     onnx.save(model, str(path))

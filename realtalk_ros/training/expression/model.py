@@ -3,9 +3,9 @@
 
 Dilated causal convolutions recognise phones; the transformer turns them into one person's movement.
 The same weights run in two forms. In training a whole sequence goes through at once under a banded
-mask. At run time one 20 ms step goes through at a time, and every layer caches the keys and values
-of its last `attention_window` steps. Both start from a cache of zeros, so both give the same
-numbers.
+mask. At run time one or a few steps of 20 ms go through at a time, and every layer caches the keys
+and values of its last `attention_window` steps. Both start from a cache of zeros, so both give the
+same numbers.
 
 The prior is what is known of the person: identity coefficients and a reference window, two seconds
 of the person's own expressions. It is encoded into tokens once, and every layer cross-attends to
@@ -15,70 +15,20 @@ tokens take the place of its tokens.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from realtalk_ros.audio.log_mel import HOP, WINDOW
-from realtalk_ros.contracts import (
-    LIP_POINTS,
-    MEL_RATE,
-    MEL_STEP,
-    N_MELS,
-    REFERENCE_FRAMES,
-    SAMPLE_RATE,
-)
+from realtalk_ros.contracts import LIP_POINTS, MEL_STEP, N_MELS, REFERENCE_FRAMES
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 from realtalk_ros.training.expression.coarticulation import STYLE_SIZE
+from realtalk_ros.training.expression.dims import MAX_STEPS, Dims
 from realtalk_ros.training.speech_data.phones import PHONES
 
 REFERENCE_GAIN = 5.0  # blendshape weights are small: this brings a reference window to about 1
 ROTATION_GAIN = 0.1  # rad per unit of the face head's output
 DROPOUT = 0.05  # share of hidden units that a convolution drops for a whole sequence
-
-
-@dataclass
-class Dims:
-    """Sizes of the network, saved with its weights."""
-
-    width: int = 160
-    layers: int = 4
-    heads: int = 4
-    attention_window: int = 48  # steps a layer can look back, itself excluded: 0.96 s
-    mel_context: int = 14  # mel frames before a step that the stem also reads
-    stem_width: int = 384  # hidden units of the stem
-    conv_width: int = 256  # channels of the convolutions
-    dilations: tuple[int, ...] = (1, 2, 4, 8, 1, 2, 4, 8, 1, 2)  # steps between the taps of each
-    look_ahead_steps: int = 7  # from the sound of a frame to its output
-    identity_tokens: int = 4
-    reference_tokens: int = 10
-    # How the prior enters: "attention", or for the ablation "concatenation" to the audio features.
-    conditioning: str = "attention"
-
-    @classmethod
-    def from_dict(cls, saved: dict) -> Dims:
-        """From `dataclasses.asdict`. Raises TypeError for another version's fields."""
-        saved = {"look_ahead_steps" if k == "delay" else k: v for k, v in saved.items()}  # 0.1's
-        return cls(**{**saved, "dilations": tuple(saved["dilations"])})
-
-    @property
-    def conv_cache_steps(self) -> int:
-        """Past steps that the convolutions cache, all together."""
-        return sum(2 * d for d in self.dilations)
-
-    @property
-    def prior_tokens(self) -> int:
-        return 1 + self.identity_tokens + self.reference_tokens
-
-    @property
-    def look_ahead(self) -> float:
-        """Seconds of audio after a frame's time that the frame waits for."""
-        # The last mel frame of the step is 10 ms after the first; half its window reaches beyond.
-        last_mel = self.look_ahead_steps * MEL_STEP / MEL_RATE + HOP / SAMPLE_RATE
-        return last_mel + WINDOW / 2 / SAMPLE_RATE
 
 
 class CausalConv(nn.Module):
@@ -101,12 +51,13 @@ class CausalConv(nn.Module):
             y = y * (kept / (1 - DROPOUT)).to(y.dtype)
         return x + self.out_proj(y)
 
-    def step(self, x: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
-        """X (1, channels), cache (2 * dilation, channels) -> y, the next cache."""
+    def step(self, x: Tensor, cache: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """X (n, channels), cache (2 * dilation, channels), rows (n, 1): 0 .. n - 1 -> y (n,
+        channels), the next cache."""
         d = self.dilation
         inputs = torch.cat([cache, self.norm(x)])
-        taps = torch.cat([inputs[0:1], inputs[d : d + 1], inputs[2 * d :]], -1)
-        return x + self.out_proj(F.gelu(self.conv(taps))), inputs[1:]
+        taps = inputs[rows + torch.arange(0, 2 * d + 1, d)].reshape(-1, self.conv.in_features)
+        return x + self.out_proj(F.gelu(self.conv(taps))), inputs[-2 * d :]
 
 
 class AcousticEncoder(nn.Module):
@@ -133,15 +84,20 @@ class AcousticEncoder(nn.Module):
         x = self.features(mel)
         return self.out_proj(x), self.phone_head(x)
 
-    def step(self, mel: Tensor, conv_cache: Tensor) -> tuple[Tensor, Tensor]:
-        """Mel (2, 80), conv_cache (steps, conv_width) -> (1, width), the next cache."""
-        x, start, caches = self.in_proj(mel.reshape(1, MEL_STEP * N_MELS)), 0, []
-        for block in self.blocks:
-            end = start + 2 * block.dilation
-            x, cache = block.step(x, conv_cache[start:end])
-            start = end
+    def step(self, mel: Tensor, conv_cache: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Mel (n, 160), conv_cache (steps, conv_width), rows of CausalConv.step -> (n, width),
+        the next cache."""
+        x, caches = self.in_proj(mel), []
+        before = conv_cache.split([2 * block.dilation for block in self.blocks])
+        for block, cache in zip(self.blocks, before, strict=True):
+            x, cache = block.step(x, cache, rows)
             caches.append(cache)
         return self.out_proj(self.norm(x)), torch.cat(caches)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | float = 0.0) -> Tensor:
+    """Attention of queries (heads, n, d) to keys and values (heads, m, d) -> (n, heads, d)."""
+    return ((q @ k.transpose(1, 2) + bias).softmax(-1) @ v).transpose(0, 1)
 
 
 class SelfAttention(nn.Module):
@@ -172,22 +128,29 @@ class SelfAttention(nn.Module):
         q, k, v = self._qkv(F.pad(x, (0, 0, 0, chunks * w - t)))
         k, v = (F.pad(z, (0, 0, w, 0)).unfold(2, 2 * w, w) for z in (k, v))  # a cache of zeros
         q = q.unflatten(2, (chunks, w))
-        # Row i of a chunk sees columns i .. i + window of its 2 * window keys.
-        columns, rows = torch.arange(2 * w, device=x.device), torch.arange(w, device=x.device)
-        offset = columns - rows.unsqueeze(1)
-        visible = (offset >= 0) & (offset <= w)
-        bias = self.distance_bias[:, offset.clamp(0, w)].masked_fill(~visible, float("-inf"))
+        bias = self.band(w)
         scores = q @ k * q.shape[-1] ** -0.5 + bias[:, None]
         y = scores.softmax(-1).to(v.dtype) @ v.transpose(-1, -2)
         return self.out_proj(y.flatten(2, 3)[:, :, :t].transpose(1, 2).reshape(b, t, width))
 
-    def step(self, x: Tensor, kv_cache: Tensor) -> tuple[Tensor, Tensor]:
-        """X (1, 1, width), kv_cache (2, heads, window, width / heads) -> y, the next cache."""
-        q, k, v = self._qkv(x)
-        kv = torch.cat([kv_cache, torch.cat([k, v])], 2)  # (2, heads, window + 1, width / heads)
-        scores = q[0] @ kv[0].transpose(1, 2) * q.shape[-1] ** -0.5 + self.distance_bias[:, None]
-        y = scores.softmax(-1) @ kv[1]
-        return self.out_proj(y.transpose(0, 1).reshape(1, 1, -1)), kv[:, :, 1:]
+    def band(self, rows: int) -> Tensor:
+        """(heads, rows, window + rows): biases of the distances. Row i sees columns i .. i + window
+        of its keys, of which the first `window` are of the steps before."""
+        columns = torch.arange(self.window + rows, device=self.distance_bias.device)
+        offset = columns - columns[:rows, None]
+        hidden = (offset < 0) | (offset > self.window)
+        bias = self.distance_bias[:, offset.clamp(0, self.window)]
+        return bias.masked_fill(hidden, float("-inf"))
+
+    def step(self, x: Tensor, kv_cache: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """X (n, width), kv_cache (2 * heads, window, d), bias (heads, n, window + n) of `band` -> y
+        (n, width), the next cache."""
+        width, depth = self.out_proj.in_features, self.out_proj.in_features // self.heads
+        qkv = self.qkv_proj(self.norm(x)).reshape(-1, 3 * self.heads, depth).transpose(0, 1)
+        q, kv = qkv.split([self.heads, 2 * self.heads])
+        kv = torch.cat([kv_cache, kv], 1)
+        y = _attend(q * depth**-0.5, *kv.split(self.heads), bias).reshape(-1, width)
+        return self.out_proj(y), kv[:, -self.window :]
 
 
 class CrossAttention(nn.Module):
@@ -215,6 +178,12 @@ class CrossAttention(nn.Module):
         y = scores.softmax(-1) @ kv[:, 1]
         return self.out_proj(y.transpose(1, 2).reshape(b, t, width))
 
+    def step(self, x: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """X (n, width), k and v (heads, P, d) -> (n, width)."""
+        width, depth = self.out_proj.in_features, self.out_proj.in_features // self.heads
+        q = self.q_proj(self.norm(x)).reshape(-1, self.heads, depth).transpose(0, 1)
+        return self.out_proj(_attend(q * depth**-0.5, k, v).reshape(-1, width))
+
 
 class TransformerBlock(nn.Module):
     """Self-attention, cross-attention to the prior, feed-forward; all residual, norms first."""
@@ -237,10 +206,12 @@ class TransformerBlock(nn.Module):
             x = x + self.cross_attention(x, condition_kv)
         return x + self.feed_forward(x)
 
-    def step(self, x: Tensor, condition_kv: Tensor, kv_cache: Tensor) -> tuple[Tensor, Tensor]:
-        y, kv_cache = self.self_attention.step(x, kv_cache)
+    def step(
+        self, x: Tensor, condition: tuple[Tensor, Tensor], kv_cache: Tensor, bias: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        y, kv_cache = self.self_attention.step(x, kv_cache, bias)
         x = x + y
-        x = x + self.cross_attention(x, condition_kv)
+        x = x + self.cross_attention.step(x, *condition)
         return x + self.feed_forward(x), kv_cache
 
 
@@ -372,26 +343,35 @@ class ExpressionNet(nn.Module):
         self, mel: Tensor, condition_kv: Tensor, mel_context: Tensor, conv_cache: Tensor,
         kv_cache: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        """One 20 ms step.
+        """N steps of 20 ms, 1 <= n <= MAX_STEPS.
 
-        mel (2, 80); condition_kv (layers, 2, heads, P, d); mel_context (context, 80), the frames
+        mel (2 n, 80); condition_kv (layers, 2, heads, P, d); mel_context (context, 80), the frames
         before; conv_cache (dims.conv_cache_steps, conv_width); kv_cache (layers, 2, heads, window,
-        d). Returns weights (52,), rotation (3,), speech probability (), lips (20, 3), the next
-        mel_context, conv_cache and kv_cache.
+        d). Returns weights (n, 52), rotation (n, 3), speech probability (n,), lips (n, 20, 3), the
+        next mel_context, conv_cache and kv_cache.
         """
-        frames = torch.cat([mel_context, mel])
-        acoustic, next_conv_cache = self.acoustic_encoder.step(mel, conv_cache)
-        x = self.stem(frames.reshape(1, 1, -1)) + acoustic
-        kv_caches = []
+        row, context = MEL_STEP * N_MELS, self.dims.mel_context // MEL_STEP
+        mel = mel.reshape(-1, row)
+        n, w, heads = mel.shape[0], self.dims.attention_window, self.dims.heads
+        rows = torch.arange(n)[:, None]
+        frames = torch.cat([mel_context.reshape(context, row), mel])
+        acoustic, next_conv_cache = self.acoustic_encoder.step(mel, conv_cache, rows)
+        windows = frames[rows + torch.arange(context + 1)].reshape(-1, (context + 1) * row)
+        x = self.stem(windows) + acoustic
+        conditions = condition_kv.flatten(0, 2).split(heads)
+        # What does not depend on n is computed when the exported network is loaded.
+        bands = torch.cat([block.self_attention.band(MAX_STEPS) for block in self.blocks])
+        biases = bands[:, :n, : w + n].split(heads)
+        kv_caches = list(kv_cache.flatten(0, 2).split(2 * heads))
         for i, block in enumerate(self.blocks):
-            x, cache = block.step(x, condition_kv[i : i + 1], kv_cache[i])
-            kv_caches.append(cache)
+            condition = conditions[2 * i], conditions[2 * i + 1]
+            x, kv_caches[i] = block.step(x, condition, kv_caches[i], biases[i])
         h = self.norm(x)
         weights, rotation, speech = self._face(h)
         return (
-            weights[0, 0], rotation[0, 0], speech[0, 0].sigmoid(),
-            self.lip_head(h)[0, 0].reshape(LIP_POINTS, 3), frames[MEL_STEP:], next_conv_cache,
-            torch.stack(kv_caches),
+            weights, rotation, speech.sigmoid(), self.lip_head(h).reshape(-1, LIP_POINTS, 3),
+            frames[-context:].reshape(mel_context.shape), next_conv_cache,
+            torch.cat(kv_caches).reshape(kv_cache.shape),
         )  # fmt: skip
 
 

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
 from realtalk_ros.training.expression import mel_augment
+from realtalk_ros.training.expression.dims import Dims
 from realtalk_ros.training.expression.losses import phone_loss
-from realtalk_ros.training.expression.model import AcousticEncoder, CausalConv, Dims
+from realtalk_ros.training.expression.model import AcousticEncoder, CausalConv
 from realtalk_ros.training.expression.trainer import MetricLog, Schedule, Trainer
 from realtalk_ros.training.speech_data import phones as ph
 

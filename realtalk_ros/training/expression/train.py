@@ -18,9 +18,10 @@ from realtalk_ros.training.common.checkpoint import load as load_checkpoint
 from realtalk_ros.training.common.checkpoint import load_weights
 from realtalk_ros.training.expression import checkpoint
 from realtalk_ros.training.expression.config import ABLATIONS, TrainingConfig
+from realtalk_ros.training.expression.dims import Dims
 from realtalk_ros.training.expression.export import export
 from realtalk_ros.training.expression.losses import expression_loss
-from realtalk_ros.training.expression.model import Dims, ExpressionNet
+from realtalk_ros.training.expression.model import ExpressionNet
 from realtalk_ros.training.expression.pretrain_phones import (
     PhonePretraining,
     fit_out_proj,
