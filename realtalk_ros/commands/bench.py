@@ -35,6 +35,7 @@ REFERENCE_FLOP = 2 * 256 * 256 * 3 * 3 * 16 * 16
 TITLES = {
     "audio_features": "audio features, 20 ms",
     "transformer": "transformer, 20 ms",
+    "transformer_frame": f"transformer, {1000 / FPS:g} ms",
     "renderer": "renderer",
     "compose": f"compose, {SIZE}x{SIZE}",
     "whole_frame": f"whole frame at {FPS:g} fps",
@@ -138,7 +139,7 @@ def prepare(
     from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
     from realtalk_ros.avatar.avatar import Avatar
     from realtalk_ros.behaviour.face_pipeline import FacePipeline
-    from realtalk_ros.contracts import SAMPLE_RATE
+    from realtalk_ros.contracts import MEL_RATE, MEL_STEP, SAMPLE_RATE
     from realtalk_ros.expression.onnx_model import ExpressionModel
     from realtalk_ros.rendering.face_renderer import FaceRenderer
     from realtalk_ros.stream_types import Chunk
@@ -162,8 +163,9 @@ def prepare(
     speech = read_audio(SAMPLE_CLIP)[0]
     front_end, whole = AudioFrontEnd(SAMPLE_RATE), pieces(speech, round(SAMPLE_RATE / FPS))
     step_audio = pieces(speech, 2 * HOP)
-    step_mel = pieces(AudioFrontEnd(SAMPLE_RATE).push(speech), 2)
-    stream = expression.stream(pipeline.expression.prior)
+    mel = AudioFrontEnd(SAMPLE_RATE).push(speech)
+    step_mel, frame_mel = pieces(mel, MEL_STEP), pieces(mel, round(MEL_RATE / FPS))
+    stream, by_frame = (expression.stream(pipeline.expression.prior) for _ in range(2))
     # No two in a row alike: the same picture is not rendered twice.
     weights, turned = np.zeros((2, 52), np.float32), np.full(3, 0.02)
     weights[1] = 0.1
@@ -172,6 +174,7 @@ def prepare(
     calls: dict[str, Callable[[int], Any]] = {
         "audio_features": lambda i: front_end.push(step_audio(i)),
         "transformer": lambda i: stream.push(step_mel(i)),
+        "transformer_frame": lambda i: by_frame.push(frame_mel(i)),
         "renderer": lambda i: renderer.generate(weights[i % 2], i % renderer.template_count),
         "compose": lambda i: renderer.compose(picture, i % renderer.template_count, turned),
         "whole_frame": lambda i: list(pipeline.push(Chunk(whole(i), SAMPLE_RATE))),

@@ -35,6 +35,7 @@ from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 
+TENSORRT = onnx_session.PROVIDERS["tensorrt"][0]
 # Inputs of the network that a stream carries from step to step; the outputs are next_NAME.
 STATE = ("mel_context", "conv_cache", "kv_cache")
 # Shapes of what a step yields.
@@ -73,7 +74,9 @@ class ExpressionModel:
         """Raises ModelError if a file is missing, damaged, or of another version."""
         folder = Path(model_dir or onnx_session.MODEL_DIR)
         self._prior = onnx_session.session(folder / PRIOR_FILE, providers, threads)
-        self._step = onnx_session.session(folder / STEP_FILE, providers, threads)
+        # TensorRT would stop to build another engine for each number of steps.
+        one = {"mel_frames": MEL_STEP} if providers and providers[0] == TENSORRT else {}
+        self._step = onnx_session.session(folder / STEP_FILE, providers, threads, **one)
         for name, loaded in ((PRIOR_FILE, self._prior), (STEP_FILE, self._step)):
             version = onnx_session.metadata(loaded).get("version")
             if version != EXPRESSION_VERSION:
@@ -85,7 +88,7 @@ class ExpressionModel:
         # How much audio after a frame's time the network needs for the frame, s and steps.
         self.look_ahead = float(properties["look_ahead"])
         self.look_ahead_steps = int(properties["delay_steps"])
-        self.max_steps = int(properties["max_steps"])  # of one run
+        self.max_steps = 1 if one else int(properties["max_steps"])  # of one run
         shapes = {i.name: i.shape for i in self._step.get_inputs()}
         self.state_shapes = {name: shapes[name] for name in STATE}
 
