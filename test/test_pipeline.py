@@ -81,7 +81,7 @@ def test_chunking_changes_nothing(pipeline, speech, seconds):
     np.testing.assert_allclose(curve(parts), curve(whole), atol=1e-4)
 
 
-@pytest.mark.parametrize(("fps", "runs"), [(25, 0.5), (30, 0.65), (50, 1.0)])
+@pytest.mark.parametrize("fps, runs", [(25, 0.5), (30, 0.65), (50, 1.0)])
 def test_the_network_runs_only_when_a_frame_is_due(model, prior, speech, monkeypatch, fps, runs):
     """On chunks of 20 ms, a step each: two steps in one run cost little more than one."""
     steps = []
