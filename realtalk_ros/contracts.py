@@ -19,7 +19,7 @@ MEL_STEP = 2  # log-mel frames a step, 20 ms
 EXPRESSION_RATE = MEL_RATE // MEL_STEP  # 50 frames of expression per second
 PRIOR_FILE, STEP_FILE = "expression_prior.onnx", "expression_step.onnx"
 EXPRESSION_VERSION = "4"  # of the interface of these files
-# (Its look-ahead, 162.5 ms, is in their metadata: `Dims.look_ahead`, training/expression/model.py.)
+# (Its look-ahead, 162.5 ms, is in their metadata: `Dims.look_ahead`, training/expression/dims.py.)
 LIP_POINTS = 20  # landmarks that it predicts, 48 to 67
 
 # The renderer's networks

@@ -6,7 +6,7 @@ Most of a run's time goes into reading the weights, 19 MB, so several steps in o
 in the file's metadata) cost little more than one.
 
 The look-ahead, 162.5 ms, is in the file's metadata, as it is fixed in training (`look_ahead` in
-training/expression/model.py): 140 ms are 7 steps, the rest is half a log-mel window and a hop.
+training/expression/dims.py): 140 ms are 7 steps, the rest is half a log-mel window and a hop.
 
 Time and memory of a step do not depend on how long the stream has run.
 """

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every setting of a training of the expression network. (Factors of the loss: losses.py; shares of
-the data: sampler.py; sizes of the network and its look-ahead: `Dims` in model.py.)"""
+the data: sampler.py; sizes of the network and its look-ahead: `Dims` in dims.py.)"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`realtalk train expression`: trains on the data of `realtalk data speech`, exports
 expression_prior.onnx and expression_step.onnx (export.py). The look-ahead is `Dims.look_ahead` of
-model.py."""
+dims.py."""
 
 from __future__ import annotations
 
