@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
+from realtalk_ros.training.common.mixed_precision import mixed_precision
 from realtalk_ros.training.expression import mel_augment
 from realtalk_ros.training.expression.dims import Dims
 from realtalk_ros.training.expression.losses import phone_loss
@@ -108,7 +109,7 @@ def pretrain_phones(
 
     log = MetricLog("phones", trainer, every=200)
     for mel, labels in trainer.batches(draw_batch):
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             _, logits = encoder(mel)
         logits, labels = logits[:, dims.look_ahead_steps :].float().flatten(0, 1), labels.flatten()
         loss = phone_loss(logits, labels)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from realtalk_ros.training.common.mixed_precision import mixed_precision
 from realtalk_ros.training.expression import coarticulation
 from realtalk_ros.training.expression.trainer import MetricLog, Schedule, Trainer
 
@@ -85,7 +86,7 @@ def pretrain_prior(
         condition_mask = masks[torch.randint(len(masks), (size,))]
         if hidden_part is not None:
             condition_mask[:, hidden_part] = 0
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             predicted = trainer.net(identity, reference, condition_mask)
         loss = (predicted.float() - style.unsqueeze(1)).square().mean()
         trainer.learn(loss)

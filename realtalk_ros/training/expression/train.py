@@ -16,6 +16,7 @@ import torch
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.common.checkpoint import load as load_checkpoint
 from realtalk_ros.training.common.checkpoint import load_weights
+from realtalk_ros.training.common.mixed_precision import mixed_precision
 from realtalk_ros.training.expression import checkpoint
 from realtalk_ros.training.expression.config import ABLATIONS, TrainingConfig
 from realtalk_ros.training.expression.dims import Dims
@@ -63,13 +64,11 @@ def train(config: TrainingConfig) -> Path:
     )  # fmt: skip
     sampler.rng = np.random.default_rng(config.seed + trainer.step)
     look_ahead_steps, hidden = net.dims.look_ahead_steps, config.hidden_part
-    # Where a processor has no instructions for it, half precision takes ten times as long.
-    half_precision = torch.cpu._is_avx512_bf16_supported()
     log = MetricLog("step", trainer, config.log_every, config.work / "log.jsonl")
     for batch in trainer.batches(lambda: sampler.draw_batch(config.batch_size, look_ahead_steps)):
         if hidden is not None:
             batch.condition_mask[:, hidden] = 0
-        with torch.autocast("cpu", torch.bfloat16, enabled=half_precision):
+        with mixed_precision():
             tokens = net.prior_tokens(batch.identity, batch.reference, batch.condition_mask)
             out = net(batch.mel, net.condition_kv(tokens))
             out["style"] = net.style_head(tokens)

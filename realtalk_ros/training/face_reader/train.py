@@ -22,6 +22,7 @@ from tqdm import tqdm
 from realtalk_ros.avatar.avatar import CROP_SIZE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
+from realtalk_ros.training.common.mixed_precision import mixed_precision
 from realtalk_ros.training.face_reader.export import export
 from realtalk_ros.training.face_reader.model import FaceReader
 from realtalk_ros.training.face_reader.samples import Batch, align_crops, draw_batch
@@ -67,7 +68,7 @@ def measure(net: FaceReader, dataset: FaceDataset, count: int = 32) -> dict[str,
 def losses_of(net: FaceReader, batch: Batch, modes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The loss; the mean distances of its landmarks in pixels, and of its shape's in mm."""
     device = modes.device
-    with torch.autocast(device.type, torch.bfloat16):
+    with mixed_precision(device):
         points, identity = net(batch.images.contiguous(memory_format=torch.channels_last))
     pixels = (points.float() - batch.landmarks.to(device)).norm(dim=-1).mean() * CROP_SIZE
     error = identity.float() - batch.identity.to(device)

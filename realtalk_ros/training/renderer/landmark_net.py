@@ -30,6 +30,7 @@ from tqdm import tqdm
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model.landmarks import COUNT, LIPS
 from realtalk_ros.training.common.group_layout import GROUPS_PER_PERSON
+from realtalk_ros.training.common.mixed_precision import mixed_precision
 from realtalk_ros.training.renderer import augment
 from realtalk_ros.training.renderer.dataset import (
     LABELS,
@@ -250,7 +251,6 @@ def train(name: str, args: argparse.Namespace) -> None:
     rng = np.random.default_rng(role.parity)
     net = LandmarkNet(role.dims).to(args.device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(net.parameters(), args.lr, betas=(0.9, 0.99))
-    kind = torch.device(args.device).type
     began, budget, step = time.monotonic(), args.minutes * 60, 0
     with tqdm(total=int(budget), unit="s", desc=f"reader, {name}") as bar:
         while (elapsed := time.monotonic() - began) < budget:
@@ -259,7 +259,7 @@ def train(name: str, args: argparse.Namespace) -> None:
                 group["lr"] = rate
             chosen = rng.choice(len(dataset), min(args.people, len(dataset)), replace=False)
             pairs = draw_pairs([dataset[int(n)] for n in chosen], rng)
-            with torch.autocast(kind, torch.bfloat16):
+            with mixed_precision(args.device):
                 prediction = net(pairs.images)
             loss = loss_of(prediction, pairs)
             optimizer.zero_grad(set_to_none=True)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from realtalk_ros import onnx_session
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.training.common.mixed_precision import mixed_precision
 from realtalk_ros.training.renderer import landmark_net, losses
 from realtalk_ros.training.renderer.checkpoint import load_renderer, read_checkpoint
 from realtalk_ros.training.renderer.config import TrainingConfig
@@ -32,7 +33,7 @@ LOSSES = ("image", "temporal", "texture", "perceptual", "landmarks",
 def forward(model: Renderer, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """The composed image, the generator's own and the mask; each template is encoded once for all
     of its targets."""
-    with torch.autocast(batch.target.device.type, torch.bfloat16):
+    with mixed_precision(batch.target.device):
         features = model.encoder(batch.reference, batch.template)
         if batch.mouth_colours is not None:
             features = *features[:-1], batch.mouth_colours
@@ -194,7 +195,7 @@ class Trainer:
         if video is not None:
             total = total + losses.TEXTURE * terms["texture"]
         if self.perceptual_loss:
-            with torch.autocast(out.device.type, torch.bfloat16):
+            with mixed_precision(out.device):
                 perceptual, landmarks = self.perceptual_loss.losses(out, batch.target)
                 total = total + losses.PERCEPTUAL * perceptual + losses.LANDMARKS * landmarks
             terms |= {"perceptual": perceptual, "landmarks": landmarks}
@@ -204,14 +205,14 @@ class Trainer:
     def _discriminator_step(self, out: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Trains the discriminator; adds what it demands to the gradient of `out`, once it
         counts (`discriminator_from` in config.py)."""
-        with torch.autocast(out.device.type, torch.bfloat16):
+        with mixed_precision(out.device):
             own = self.discriminator.own_loss(out, batch.target, batch.landmarks)
         self.discriminator_optimizer.zero_grad(set_to_none=True)
         own.backward()
         self.discriminator_optimizer.step()
         terms = {"discriminator": own}
         if self.state["step"] >= self.config.discriminator_from:
-            with torch.autocast(out.device.type, torch.bfloat16):
+            with mixed_precision(out.device):
                 adversarial, matching = self.discriminator.losses(
                     out, batch.target, batch.landmarks
                 )

@@ -22,6 +22,7 @@ from realtalk_ros.audio import log_mel
 from realtalk_ros.contracts import MEL_RATE, N_MELS, SAMPLE_RATE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.common import checkpoint
+from realtalk_ros.training.common.mixed_precision import mixed_precision
 from realtalk_ros.training.speech_data import phones as ph
 from realtalk_ros.training.speech_data import viterbi
 from realtalk_ros.training.speech_data.dataset import Segment, SpeechDataset
@@ -173,7 +174,7 @@ def _learn(
     net: _Net, optimizer: torch.optim.Optimizer, mel: Tensor, labels: Tensor, smoothing: float
 ) -> tuple[float, float]:
     """One step; returns the loss and the share of frames that were named right."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision():
         logits = net(mel)
     flat = logits.float().flatten(0, 1)
     loss = F.cross_entropy(flat, labels.flatten(), label_smoothing=smoothing)
@@ -208,7 +209,7 @@ class PhoneRecogniser:
             return np.zeros((0, len(ph.PHONES)), np.float32)
         x = normalise(mel)
         x = np.concatenate([x, x[-1:]]) if len(x) % _STACK else x
-        with torch.autocast("cpu", torch.bfloat16):
+        with mixed_precision():
             logits = self._net(torch.from_numpy(x)[None])[0, : len(mel)]
         return F.log_softmax(logits.float(), -1).numpy()
 
