@@ -24,11 +24,16 @@ LIP_POINTS = 20  # landmarks that it predicts, 48 to 67
 
 # The renderer's networks
 CROP_SIZE = 256  # side of the face crop that they take and give, pixels
+# The part of it that the generator draws finely, left, top, side in pixels: multiples of 8, which
+# is a cell of the coarser features. The lips of a face that is framed as framing.py does lie in it
+# however far the mouth opens.
+MOUTH_CROP = (64, 104, 128)
+COARSE_SIZE = 64  # side of what the generator makes of the rest of the face crop
 ENCODER_FILE, ALIGNER_FILE = "renderer_encode.onnx", "renderer_align.onnx"
 GENERATOR_FILE = "renderer_generate.onnx"
 GENERATOR_HALF_FILE = "renderer_generate_half.onnx"  # for GPUs, if it exists
 GENERATOR_FILES = (GENERATOR_FILE, GENERATOR_HALF_FILE)
-RENDERER_FORMATS = {ENCODER_FILE: "7", ALIGNER_FILE: "5", GENERATOR_FILE: "8"}  # of the ONNX files
+RENDERER_FORMATS = {ENCODER_FILE: "8", ALIGNER_FILE: "5", GENERATOR_FILE: "9"}  # of the ONNX files
 # The encoder's outputs; the latter depend on the reference image alone.
 TEMPLATE_FEATURES = ("features_16", "features_8", "features_4", "features_2")
 REFERENCE_FEATURES = ("keys", "values", "mouth_colours")
@@ -38,3 +43,9 @@ FEATURES = TEMPLATE_FEATURES + REFERENCE_FEATURES
 AVATAR_FORMAT = 1  # of avatar.yaml
 REFERENCE_FRAMES, REFERENCE_RATE = 50, 25  # the window of own expressions: 2 s at 25 Hz
 REFERENCE_SHAPE = (REFERENCE_FRAMES, 52)  # frames, weights
+
+
+def mouth_crop(size: int = CROP_SIZE) -> tuple[slice, slice]:
+    """Rows and columns of MOUTH_CROP in an array of `size` x `size` that covers the face crop."""
+    left, top, side = (value * size // CROP_SIZE for value in MOUTH_CROP)
+    return slice(top, top + side), slice(left, left + side)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.contracts import mouth_crop
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.arkit import weights
 from realtalk_ros.face_model.rotations import rotation_matrix
@@ -16,6 +17,7 @@ from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.rendering.head_depth import HeadDepth
 from realtalk_ros.rendering.moving_person import JOINT, MovingPerson
 
+MOUTH = mouth_crop()
 TURNED = np.array([0.03, 0.05, 0.02], np.float32)  # rad
 
 
@@ -94,9 +96,9 @@ def test_what_the_mouth_shows_is_the_networks():
     made = renderer.generate(shown, 0)
     x, y, side = renderer.avatar.crop
     assert side == 256
-    inside = cv2.erode(made.mouth_interior[..., 0], np.ones((5, 5), np.uint8)) > 200
-    drawn = made.image.astype(int)
-    image = renderer.compose(made, 0)[y : y + side, x : x + side].astype(int)
+    inside = cv2.erode(made.mouth_interior[..., 0], np.ones((5, 5), np.uint8))[MOUTH] > 200
+    drawn = made.mouth.astype(int)
+    image = renderer.compose(made, 0)[y : y + side, x : x + side][MOUTH].astype(int)
     assert inside.sum() > 200
     assert np.abs(image - drawn)[inside].mean() < 3
 
@@ -110,10 +112,23 @@ def test_the_line_between_shut_lips_is_not_seen_in_an_open_mouth():
     renderer = FaceRenderer(lined, 512)
     made = renderer.generate(shown, 0)
     x, y, side = avatar.crop
-    inside = cv2.erode(made.mouth_interior[..., 0], np.ones((5, 5), np.uint8)) > 200
-    drawn = made.image.astype(int)
-    shown_there = renderer.compose(made, 0)[y : y + side, x : x + side].astype(int)
+    inside = cv2.erode(made.mouth_interior[..., 0], np.ones((5, 5), np.uint8))[MOUTH] > 200
+    drawn = made.mouth.astype(int)
+    shown_there = renderer.compose(made, 0)[y : y + side, x : x + side][MOUTH].astype(int)
     assert np.abs(shown_there - drawn)[inside].max() < 8
+
+
+def test_no_mouth_opens_beyond_what_the_generator_draws():
+    """MOUTH_CROP holds every mouth; its last pixels fade into what is around them."""
+    wide = weights(jawOpen=1, mouthFunnel=0.3)
+    stretched = weights(jawOpen=0.6, mouthStretchLeft=1, mouthSmileLeft=1, mouthLeft=1)
+    for name in ("default", "noah", "ines", "android"):
+        renderer = FaceRenderer(Avatar.load(name), 128)
+        for shown in (wide, stretched):
+            interior = renderer.generate(shown, 0).mouth_interior[..., 0].copy()
+            assert interior.any()
+            interior[MOUTH][4:-4, 4:-4] = 0
+            assert not interior.any()
 
 
 ANGLE = np.radians(5)

@@ -11,13 +11,14 @@ import pytest
 
 from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar
+from realtalk_ros.contracts import mouth_crop
 from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.avatar_encoding import encode_avatars, reference_inputs
 from realtalk_ros.rendering.face_renderer import FaceRenderer, render_batch
 from realtalk_ros.rendering.generator import (
     Binding,
-    space_to_depth,
+    fill_inputs,
     warp,
 )
 from realtalk_ros.rendering.geometry import Geometry
@@ -85,7 +86,7 @@ def test_every_bundled_avatar_speaks_in_12_megabytes():
 def test_landmarks_move_the_lips(renderer, monkeypatch):
     """The same weights with the landmarks left at rest give another mouth."""
     weights = face(jawOpen=0.7)
-    wide = renderer.generate(weights, 0).image.astype(int)
+    wide = renderer.render(weights, 0).astype(int)
     (geometry,) = renderer._generator.geometry
     moved = geometry.target_landmarks(weights, 0) - geometry.template_landmarks[0]
     assert 0.04 < np.abs(moved[8]).max() < 0.2  # the chin, of the crop's side
@@ -94,8 +95,10 @@ def test_landmarks_move_the_lips(renderer, monkeypatch):
         geometry, "target_landmarks", lambda _, template: geometry.template_landmarks[template]
     )
     renderer.generate(face(), 0)  # what was asked for last is not rendered again
-    stuck = renderer.generate(weights, 0).image
-    assert np.abs(wide - stuck)[160:].mean() > 3 * np.abs(wide - stuck)[:100].mean()
+    stuck = renderer.render(weights, 0)
+    _, y, side = renderer.avatar.crop
+    off = np.abs(wide - stuck)[y : y + side]
+    assert off[side * 5 // 8 :].mean() > 3 * off[: side * 3 // 8].mean()
 
 
 def test_teeth_are_painted_where_the_face_model_has_them(renderer, monkeypatch):
@@ -103,7 +106,8 @@ def test_teeth_are_painted_where_the_face_model_has_them(renderer, monkeypatch):
                    mouthLowerDownLeft=0.5, mouthLowerDownRight=0.5)  # fmt: skip
     (geometry,) = renderer._generator.geometry
     interior = geometry.draw_mouth(weights, 0, np.zeros((256, 256, 3), np.uint8))
-    bright = renderer.generate(weights, 0).image.mean(-1)
+    interior = interior[mouth_crop()]
+    bright = renderer.generate(weights, 0).mouth.mean(-1)
     teeth = interior[..., 1] > 150
     hollow = (interior[..., 0] > 200) & (interior[..., 1] < 30)
     assert teeth.sum() > 100 and hollow.sum() > 20
@@ -114,7 +118,7 @@ def test_teeth_are_painted_where_the_face_model_has_them(renderer, monkeypatch):
         geometry, "draw_mouth", lambda w, t, image: draw(w, t, image).__setitem__((..., 1), 0)
     )
     renderer.generate(face(), 0)  # what was asked for last is not rendered again
-    assert bright[teeth].mean() > renderer.generate(weights, 0).image.mean(-1)[teeth].mean() + 30
+    assert bright[teeth].mean() > renderer.generate(weights, 0).mouth.mean(-1)[teeth].mean() + 30
 
 
 def test_nothing_of_bright_eyes_shines_through_shut_lids():
@@ -256,7 +260,7 @@ def test_faces_loaded_apart_are_not_rendered_together(renderer):
 
 def test_memory_is_reused_from_frame_to_frame():
     small = FaceRenderer(Avatar.load("default"), size=128)
-    pictures = {small.generate(face(jawOpen=i / 20), i % 3).image.ctypes.data for i in range(20)}
+    pictures = {small.generate(face(jawOpen=i / 20), i % 3).mouth.ctypes.data for i in range(20)}
     assert len(pictures) == 1
     tracemalloc.start()
     small.render(face(jawOpen=0.3), 0)
@@ -284,16 +288,15 @@ def test_half_precision_looks_the_same(renderer):
     grids, alignment_features = align.run(None, landmarks)
     inputs = {"weights": weights[None], "alignment_features": alignment_features}
     interior = geometry.draw_mouth(weights, 0, np.zeros_like(template))
-    for name, image in (
-        ("warped_template", warp(template, grids[0])),
-        ("mouth_interior", interior),
-    ):
-        inputs[name] = space_to_depth(image, np.empty((12, 128, 128), np.uint8))[None]
+    quarter, mouth = np.empty((64, 64, 6), np.uint8), np.empty((24, 64, 64), np.uint8)
+    fill_inputs(warp(template, grids[0]), interior, quarter, mouth)
+    inputs |= {"warped_quarter": quarter[None], "warped_mouth": mouth[None]}
     inputs |= dict.fromkeys(("template_index", "reference_index"), np.zeros(1, np.int64))
-    wanted, _ = single.run(None, {**inputs, **features})
+    wanted = single.run(None, {**inputs, **features})
     smaller = {name: values.astype(np.float16) for name, values in features.items()}
-    got, _ = half.run(None, {**inputs, **smaller})
-    assert np.abs(got.astype(int) - wanted).max() <= 3
+    got = half.run(None, {**inputs, **smaller})
+    for output, levels in zip(range(3), (3, 0.02, 3), strict=True):  # change, mask, mouth
+        assert np.abs(got[output].astype(float) - wanted[output]).max() <= levels
 
 
 @pytest.mark.parametrize("part", ["renderer_encode.onnx", "renderer_align.onnx"])

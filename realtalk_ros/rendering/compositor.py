@@ -3,9 +3,9 @@
 
 The template, at the image's own resolution, is sampled once: a pixel's position in it comes from
 the head's rotation and from the face's own movement (lips, chin, irises) together. Lids that close
-show the template's eyes as they are when shut (eyelids.py). The network's picture adds what no
-movement of the template's pixels can show. In the mouth it takes their place. Elsewhere only what
-is coarse in it is added (light, folds), so that fine detail stays as it is in the template.
+show the template's eyes as they are when shut (eyelids.py). The generator adds what no movement of
+the template's pixels can show: its picture of the mouth takes their place there, elsewhere light
+and folds are added, which are smooth, so that fine detail stays as it is in the template.
 """
 
 from __future__ import annotations
@@ -18,25 +18,26 @@ import cv2
 import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.contracts import CROP_SIZE
+from realtalk_ros.contracts import COARSE_SIZE, CROP_SIZE, MOUTH_CROP, mouth_crop
 from realtalk_ros.rendering.eyelids import ShutEyes
 from realtalk_ros.rendering.generator import GeneratedFace
 from realtalk_ros.rendering.head_warp import HeadWarp
 from realtalk_ros.rendering.moving_person import MovingPerson
 
 FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam shows
-HALF = (CROP_SIZE // 2, CROP_SIZE // 2)  # size at which a difference is blurred, pixels
-COARSE = (3, 3)  # two box filters of this, in pixels of HALF: what is finer comes from the template
 # In pixels of the networks' crop:
 MOUTH_MARGIN = np.ones((5, 5), np.uint8)  # around the mouth's interior, that the network draws, too
 LID_MARGIN = np.ones((9, 9), np.uint8)  # around closing lids, of which it would draw the lashes
 FADE = (7, 7)  # box filter of the borders of both
 INSIDE_FADE = (3, 3)  # of the mouth's interior, where nothing of the template is to be seen
+MOUTH_FADE = 0.06  # share of the mouth crop's side over which its border fades out
 # In pixels of the image:
 STEP = 8  # between the places at which the head's movement is looked at
 STILL = 0.1  # movement that does not show
 ROWS = 64  # that are made at a time: what they take stays in the processor's cache
 
+WHOLE, COARSE = (CROP_SIZE, CROP_SIZE), (COARSE_SIZE, COARSE_SIZE)
+MOUTH = mouth_crop()
 Box = tuple[slice, slice]  # rows, columns
 
 
@@ -49,11 +50,11 @@ class Compositor:
         x, y, side = (round(value * scale) for value in avatar.crop)
         self.crop = x, y, side
         self._head_warp = HeadWarp(person, size)
-        ramp = np.arange(CROP_SIZE, dtype=np.float32) + 0.5
-        ramp = np.clip(np.minimum(ramp, ramp[::-1]) / (FEATHER * CROP_SIZE), 0, 1)
-        self._feather = np.minimum(ramp[:, None], ramp[None, :])
+        self._feather = border(CROP_SIZE, FEATHER)
+        self._mouth_feather = border(MOUTH_CROP[2], MOUTH_FADE)[..., None]
         if avatar.region is not None:
-            self._feather *= cv2.resize(avatar.region, (CROP_SIZE, CROP_SIZE))
+            self._feather *= cv2.resize(avatar.region, WHOLE)
+        self._coarse_feather = cv2.resize(self._feather, COARSE, interpolation=cv2.INTER_AREA)
         axis = np.arange(CROP_SIZE, dtype=np.float32)
         self._unmoved = np.stack(np.meshgrid(axis, axis), -1)
         self._memory = _Memory(size)
@@ -152,37 +153,34 @@ class Compositor:
         """Of the upright face's crop, into the memory: `movement`, that of the template's pixels,
         and `added`, what is added to them, with the share of them that it replaces."""
         memory = self._memory
-        mask = cv2.multiply(face.mask, self._feather, dst=memory.mask)
+        mask = cv2.resize(face.mask, WHOLE, dst=memory.mask)
+        mask = cv2.multiply(mask, self._feather, dst=mask)
         cv2.subtract(face.sampling_grid, self._unmoved, dst=memory.both)
         for movement in cv2.split(memory.both, memory.movement):
             cv2.multiply(movement, mask, dst=movement)
-        layers = self._coarse_difference(face, mask)
-        added = layers[..., :3]
+        layers = self._add_change(face)
         if face.lids is not None:
             box, weight = soft(cv2.extractChannel(face.lids, 0), LID_MARGIN)
-            added[box] *= 1 - weight
-        interior = cv2.extractChannel(face.mouth_interior, 0)
+            layers[box][..., :3] *= 1 - weight
+        interior = cv2.extractChannel(face.mouth_interior[MOUTH], 0)
         box, weight = soft(interior, MOUTH_MARGIN)
         memory.open = bool(weight.size)
         if memory.open:
-            within = mask[box][..., None]
-            drawn = face.image[box].astype(np.float32)
-            added[box] += weight * (within * (drawn - face.own_pixels(box)) - added[box])
+            within = mask[MOUTH][box][..., None] * self._mouth_feather[box]
+            drawn = face.mouth[box].astype(np.float32)
+            layers = layers[MOUTH][box]
+            added = layers[..., :3]
+            added += weight * (within * (drawn - face.warped_mouth[box]) - added)
             inside = within * share(cv2.blur(interior, INSIDE_FADE)[box])
-            layers[(*box, slice(3, 4))] = inside
-            added[box] += inside * (drawn - added[box])
+            layers[..., 3:] = inside
+            added += inside * (drawn - added)
 
-    def _coarse_difference(self, face: GeneratedFace, mask: np.ndarray) -> np.ndarray:
-        """(256, 256, 4) float32: what the network has changed, less what is fine in it; and 0."""
-        drawn, warped, mask = (
-            cv2.resize(image, HALF, interpolation=cv2.INTER_AREA)
-            for image in (face.image, face.warped_template, mask)
-        )
-        drawn, warped = (cv2.cvtColor(image, cv2.COLOR_BGR2BGRA) for image in (drawn, warped))
-        coarse = cv2.blur(cv2.subtract(drawn, warped, dtype=cv2.CV_32F), COARSE)
-        coarse = cv2.blur(coarse, COARSE)
-        coarse = np.multiply(coarse, mask[..., None])
-        return cv2.resize(coarse, (CROP_SIZE, CROP_SIZE), dst=self._memory.added)
+    def _add_change(self, face: GeneratedFace) -> np.ndarray:
+        """(256, 256, 4) float32: what the generator adds to the template, and 0."""
+        mask = face.mask * self._coarse_feather
+        change = cv2.cvtColor(face.change, cv2.COLOR_BGR2BGRA)
+        change[..., 3] = 0
+        return cv2.resize(change * mask[..., None], WHOLE, dst=self._memory.added)
 
 
 class _Memory:
@@ -255,6 +253,13 @@ def around(outer: Box, inner: Box) -> Iterator[Box]:
     ):
         if all(side.start < side.stop for side in part):
             yield part
+
+
+def border(side: int, width: float) -> np.ndarray:
+    """(side, side) float32: 1, falling to 0 over `width`, a share of the side, at the border."""
+    ramp = np.arange(side, dtype=np.float32) + 0.5
+    ramp = np.clip(np.minimum(ramp, ramp[::-1]) / (width * side), 0, 1)
+    return np.minimum(ramp[:, None], ramp[None, :])
 
 
 def bounding_box(levels: np.ndarray) -> Box:

@@ -3,7 +3,8 @@
 
 An avatar's features are encoded once, when it is loaded (avatar_encoding.py). Each frame then takes
 the aligner, which turns moved landmarks into a sampling grid of the template, and the generator,
-which makes the face crop of the warped template, the features and the map of the mouth's interior.
+which of the warped template, the features and the map of the mouth's interior draws the mouth and
+what changes in the rest of the face.
 """
 
 from __future__ import annotations
@@ -27,15 +28,19 @@ from realtalk_ros.contracts import (
     ENCODER_FILE,
     GENERATOR_FILE,
     GENERATOR_HALF_FILE,
+    MOUTH_CROP,
     RENDERER_FORMATS,
+    mouth_crop,
 )
 from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.rendering.avatar_encoding import encode_avatars, reference_images
 from realtalk_ros.rendering.geometry import Geometry, template_landmarks
-from realtalk_ros.rendering.old_generators import OLD_FORMAT, belongs_to, present_name
 from realtalk_ros.rendering.own_teeth import OwnTeeth
 
 HOW_TO_RENEW = "run `realtalk train renderer --avatar` again, or remove it"
+MOUTH = mouth_crop()
+WARPED = ("warped_quarter", "warped_mouth")  # inputs of the generator, see training's export.py
+OUTPUTS = ("change", "mask", "mouth")
 NO_MAP: Any = None  # for the y of maps in two arrays; OpenCV's type stubs do not allow None
 
 
@@ -52,19 +57,15 @@ class FaceInputs:
 class GeneratedFace:
     """What the networks make of one frame. The arrays are overwritten by the next run."""
 
-    image: np.ndarray  # (256, 256, 3) uint8 BGR, the face crop
-    mask: np.ndarray  # (256, 256) float32 0..1: how far the template is replaced
-    warped_template: np.ndarray  # (256, 256, 3) uint8, what it was drawn on
+    change: np.ndarray  # (64, 64, 3) float32 BGR levels, added to the warped template
+    mask: np.ndarray  # (64, 64) float32 0..1: how far the template is replaced
+    mouth: np.ndarray  # (128, 128, 3) uint8 BGR, what is in the mouth crop
+    warped_mouth: np.ndarray  # (128, 128, 3) uint8, the warped template there
     mouth_interior: np.ndarray  # (256, 256, 3) uint8, see mouth.py and eyes.py
-    # To show the template's own pixels: where in its crop a pixel lies, (256, 256, 2) float32; that
-    # crop, (256, 256, 3) uint8; closing lids over it, (256, 256, 2) uint8 (`ClosingLid.layers`).
+    # To show the template's own pixels: where in its crop a pixel lies, (256, 256, 2) float32; and
+    # closing lids over them, (256, 256, 2) uint8 (`ClosingLid.layers`).
     sampling_grid: np.ndarray
-    template: np.ndarray
     lids: np.ndarray | None
-
-    def own_pixels(self, box: tuple[slice, slice]) -> np.ndarray:
-        """The template's own pixels in a part of the crop."""
-        return warp(self.template, self.sampling_grid[box])
 
 
 class Generator:
@@ -134,14 +135,12 @@ class Generator:
             for name, values in features.items()
         }
 
-    def _bind(self, count: int) -> tuple[Binding, Binding, list[np.ndarray]]:
-        """Aligner, generator and (count, 256, 256, 3) uint8 for image, warped template and map of
-        the mouth of a batch of `count` faces."""
+    def _bind(self, count: int) -> _Batch:
         aligner = Binding(self._aligner, count)
         session = self._single if count == 1 else self._open()
         shared = {"alignment_features": aligner.outputs["alignment_features"]}
-        images = [np.zeros((count, CROP_SIZE, CROP_SIZE, 3), np.uint8) for _ in range(3)]
-        return aligner, Binding(session, count, self._on_gpu, self._features, shared), images
+        generator = Binding(session, count, self._on_gpu, self._features, shared)
+        return _Batch(aligner, generator)
 
     def run(self, weights: np.ndarray, faces: Sequence[FaceInputs]) -> list[GeneratedFace]:
         """Renders B faces at weights (B, 52). The next run of B faces overwrites the result. Asked
@@ -157,49 +156,71 @@ class Generator:
         count = len(weights)
         if count not in self._bindings:
             self._bindings[count] = self._bind(count)
-        aligner, generator, (images, warped, interiors) = self._bindings[count]
+        batch = self._bindings[count]
         geometries = [self.geometry[face.avatar] for face in faces]
         rows = [self._pair_row(face) for face in faces]
         moved = [
             geometry.target_landmarks(w, face.template)
             for geometry, w, face in zip(geometries, weights, faces, strict=True)
         ]
-        aligner.run(template_landmarks=self._landmarks[rows], target_landmarks=moved)
-        grids, masks = aligner.outputs["sampling_grid"], generator.outputs["mask"]
+        batch.aligner.run(template_landmarks=self._landmarks[rows], target_landmarks=moved)
         shown = []
-        for k, sampling_grid in enumerate(grids):
-            expression = weights[k], faces[k].template
-            geometries[k].draw_mouth(*expression, interiors[k])
-            shown.append(geometries[k].warp_eyes(*expression, sampling_grid, interiors[k]))
-            space_to_depth(interiors[k], generator.inputs["mouth_interior"][k])
-            warp(self._templates[rows[k]], sampling_grid, warped[k])
-            space_to_depth(warped[k], generator.inputs["warped_template"][k])
+        for k, sampling_grid in enumerate(batch.sampling_grids):
+            expression, interior = (weights[k], faces[k].template), batch.interiors[k]
+            geometries[k].draw_mouth(*expression, interior)
+            shown.append(geometries[k].warp_eyes(*expression, sampling_grid, interior))
+            batch.warp_template(k, self._templates[rows[k]])
         references = [self._first_reference[face.avatar] + face.reference for face in faces]
         # The network knows no weights below 0; only the warp follows them.
-        generator.run(
+        batch.generator.run(
             weights=np.maximum(weights, 0), template_index=rows, reference_index=references
         )
-        for planes, image in zip(generator.outputs["image"], images, strict=True):
-            depth_to_space(planes, image)
-        for k, face in enumerate(faces):
+        made = batch.faces(shown)
+        for w, face, drawn in zip(weights, faces, made, strict=True):
             if (teeth := self._own_teeth[face.avatar]) is not None:
-                teeth.draw(weights[k], face.template, interiors[k], images[k])
-        return [
-            GeneratedFace(
-                images[k],
-                masks[k],
-                warped[k],
-                interiors[k],
-                sampling_grid=grid,
-                template=self._templates[rows[k]],
-                lids=lids,
-            )
-            for k, (grid, lids) in enumerate(shown)
-        ]
+                teeth.draw(w, face.template, drawn.mouth_interior[MOUTH], drawn.mouth)
+        return made
 
     def _pair_row(self, face: FaceInputs) -> int:
         templates = len(self.geometry[face.avatar].template_landmarks)
         return int(self._first_pair[face.avatar]) + face.reference * templates + face.template
+
+
+class _Batch:
+    """What B faces are made in; every run overwrites it."""
+
+    def __init__(self, aligner: Binding, generator: Binding):
+        self.aligner, self.generator = aligner, generator
+        self.sampling_grids = aligner.outputs["sampling_grid"]
+        count, side = len(self.sampling_grids), MOUTH_CROP[2]
+        self.interiors = np.zeros((count, CROP_SIZE, CROP_SIZE, 3), np.uint8)
+        self._warped = np.zeros(self.interiors.shape, np.uint8)
+        self._mouths = np.zeros((count, side, side, 3), np.uint8)
+
+    def warp_template(self, k: int, template: np.ndarray) -> None:
+        """Warps the crop (256, 256, 3) uint8 of the k-th face's template; with it and the map of
+        the mouth's interior this fills the generator's inputs."""
+        warp(template, self.sampling_grids[k], self._warped[k])
+        quarter, mouth = (self.generator.inputs[name][k] for name in WARPED)
+        fill_inputs(self._warped[k], self.interiors[k], quarter, mouth)
+
+    def faces(self, shown: Sequence[tuple[np.ndarray, np.ndarray | None]]) -> list[GeneratedFace]:
+        """What came of the run; `shown` are the sampling grid and the lids of each face."""
+        change, mask, mouths = (self.generator.outputs[name] for name in OUTPUTS)
+        for planes, mouth in zip(mouths, self._mouths, strict=True):
+            depth_to_space(planes, mouth)
+        return [
+            GeneratedFace(
+                change=cv2.merge(list(change[k])),
+                mask=mask[k],
+                mouth=self._mouths[k],
+                warped_mouth=self._warped[k][MOUTH],
+                mouth_interior=self.interiors[k],
+                sampling_grid=sampling_grid,
+                lids=lids,
+            )
+            for k, (sampling_grid, lids) in enumerate(shown)
+        ]
 
 
 def common_generator_folder(avatars: Sequence[Avatar]) -> Path | None:
@@ -218,13 +239,13 @@ def check_generator(session: ort.InferenceSession, path: Path, folder: Path) -> 
     encoder and aligner of `folder`."""
     metadata = onnx_session.metadata(session)
     mend = onnx_session.HOW_TO_RESTORE if path.parent == folder else HOW_TO_RENEW
-    if metadata.get("realtalk.format") not in (RENDERER_FORMATS[GENERATOR_FILE], OLD_FORMAT):
+    if metadata.get("realtalk.format") != RENDERER_FORMATS[GENERATOR_FILE]:
         raise ModelError(
             f"model file {path} has format {metadata.get('realtalk.format')}, this reads "
             f"{RENDERER_FORMATS[GENERATOR_FILE]}: {mend}"
         )
     for part, file in (("encode", ENCODER_FILE), ("align", ALIGNER_FILE)):
-        if not belongs_to(metadata.get(f"realtalk.{part}"), folder / file):
+        if metadata.get(f"realtalk.{part}") != onnx_session.sha256(folder / file):
             raise ModelError(f"{path} does not belong to {folder / file}: {mend}")
 
 
@@ -232,7 +253,6 @@ class Binding:
     """Memory for the inputs and outputs of a session at one batch size, bound to it once.
 
     `on_device` are inputs that lie on the device; `shared` are inputs that another binding writes.
-    Tensors go by their present names, also in a generator with old ones.
     """
 
     TYPES: ClassVar = {
@@ -250,30 +270,27 @@ class Binding:
         shared: Mapping[str, np.ndarray] = MappingProxyType({}),
     ):
         self._session, self._on_gpu, self._binding = session, on_gpu, session.io_binding()
-        inputs = {present_name(i.name): i for i in session.get_inputs()}
-        outputs = {present_name(o.name): o for o in session.get_outputs()}
-        self._graph_names = {name: value.name for name, value in (inputs | outputs).items()}
         for name, value in on_device.items():
-            self._binding.bind_ortvalue_input(self._graph_names[name], value)
+            self._binding.bind_ortvalue_input(name, value)
         self.inputs = {
-            name: shared[name] if name in shared else self._zeros(value, count)
-            for name, value in inputs.items()
-            if name not in on_device
+            i.name: shared[i.name] if i.name in shared else self._zeros(i, count)
+            for i in session.get_inputs()
+            if i.name not in on_device
         }
-        self.outputs = {name: self._zeros(value, count) for name, value in outputs.items()}
+        self.outputs = {o.name: self._zeros(o, count) for o in session.get_outputs()}
         self._bind_inputs()
         # On the CPU an OrtValue of an array is that array's memory: outputs arrive where they are
         # read. From a GPU, ONNX Runtime copies them there.
         for name, array in self.outputs.items():
             output = ort.OrtValue.ortvalue_from_numpy(array)
-            self._binding.bind_ortvalue_output(self._graph_names[name], output)
+            self._binding.bind_ortvalue_output(name, output)
 
     def _zeros(self, value: ort.NodeArg, count: int) -> np.ndarray:
         return np.zeros((count, *value.shape[1:]), self.TYPES[value.type])
 
     def _bind_inputs(self) -> None:
         for name, array in self.inputs.items():
-            self._binding.bind_cpu_input(self._graph_names[name], array)
+            self._binding.bind_cpu_input(name, array)
 
     def run(self, **inputs: np.ndarray | Sequence[np.ndarray] | Sequence[int]) -> None:
         """Takes the inputs that are not written in place. Overwrites `outputs`. Raises
@@ -301,6 +318,18 @@ def warp(
         dst=out,
         borderMode=cv2.BORDER_REPLICATE,
     )
+
+
+def fill_inputs(
+    warped: np.ndarray, interior: np.ndarray, quarter: np.ndarray, mouth: np.ndarray
+) -> None:
+    """Writes a warped template and its map of the mouth's interior, (256, 256, 3) uint8, to the
+    generator's inputs `quarter` (64, 64, 6) and `mouth` (24, 64, 64) of one face."""
+    for number, image in enumerate((warped, interior)):
+        small = cv2.resize(image, quarter.shape[:2], interpolation=cv2.INTER_AREA)
+        quarter[..., 3 * number : 3 * number + 3] = small
+        of_mouth = image[mouth_crop(len(image))]
+        space_to_depth(of_mouth, mouth[12 * number : 12 * number + 12])
 
 
 def space_to_depth(image: np.ndarray, out: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.contracts import CROP_SIZE
+from realtalk_ros.contracts import CROP_SIZE, MOUTH_CROP
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.rendering.avatar_encoding import reference_inputs
 from realtalk_ros.rendering.geometry import template_landmarks
@@ -49,15 +49,16 @@ class OwnTeeth:
     def draw(
         self, weights: np.ndarray, template: int, interior: np.ndarray, image: np.ndarray
     ) -> None:
-        """Draws them into the network's picture `image` (256, 256, 3) uint8 of weights (52,), in
-        whose map of the mouth `interior` (256, 256, 3) uint8 the lips are open."""
+        """Draws them into what the generator made of the mouth crop, `image` (128, 128, 3) uint8,
+        of weights (52,); `interior` (128, 128, 3) uint8 is the map of the mouth's interior."""
         share = 1 - abs(float(weights @ self._opening) - self._rest) / NEAR
         x, y, width, height = cv2.boundingRect(np.ascontiguousarray(interior[..., 0]))
         if share <= 0 or not width:
             return
         box = slice(y, y + height), slice(x, x + width)
         dx, dy = self._shifts[template]
-        there = np.array([[1, 0, x - dx], [0, 1, y - dy]])
+        left, top, _ = MOUTH_CROP
+        there = np.array([[1, 0, left + x - dx], [0, 1, top + y - dy]])
         how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         own = cv2.warpAffine(self._photo, there, (width, height), flags=how)
         alpha = own[..., 3:] * interior[(*box, slice(0, 1))] * np.float32(share / 255**2)

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from realtalk_ros import onnx_session
-from realtalk_ros.contracts import ALIGNER_FILE, ENCODER_FILE, GENERATOR_FILE
-from realtalk_ros.errors import RealTalkError
-from realtalk_ros.rendering.generator import depth_to_space, space_to_depth, warp
-from realtalk_ros.rendering.old_generators import present_name
-from realtalk_ros.training.renderer.checkpoint import parse_dimensions, read_checkpoint
+from realtalk_ros.contracts import ALIGNER_FILE, ENCODER_FILE, GENERATOR_FILE, MOUTH_CROP
+from realtalk_ros.rendering.generator import fill_inputs, warp
+from realtalk_ros.training.renderer.checkpoint import load_average
 from realtalk_ros.training.renderer.dataset import to_float
-from realtalk_ros.training.renderer.model import Conditioning, Renderer
+from realtalk_ros.training.renderer.model import Conditioning, Synthesized, assemble
 from realtalk_ros.training.renderer.samples import FacePrior
 
 # Reference (S, S, 6) and template (S, S, 3) uint8, what the prior predicts of the template and K
@@ -38,37 +37,34 @@ def onnx_renderer(folder: Path, threads: int, own: Path | None = None) -> Render
             "target_landmarks": prior.target_landmarks,
         }
         grids, alignment_features = aligner.run(None, landmarks)
-        half = len(template) // 2
-        warped, interior = np.empty((2, len(weights), 12, half, half), np.uint8)
+        count, size, half = len(weights), len(template), MOUTH_CROP[2] // 2
+        warped = np.empty((count, size, size, 3), np.uint8)
+        quarters = np.empty((count, size // 4, size // 4, 6), np.uint8)
+        mouths = np.empty((count, 24, half, half), np.uint8)
         for k, (grid, eyes) in enumerate(zip(grids, prior.eye_grid, strict=True)):
             grid += eyes[..., 2:] * (eyes[..., :2] - grid)
-            space_to_depth(warp(template, grid), warped[k])
-            space_to_depth(prior.mouth_interior[k], interior[k])
-        index = np.zeros(len(weights), np.int64)
+            warp(template, grid, warped[k])
+            fill_inputs(warped[k], prior.mouth_interior[k], quarters[k], mouths[k])
+        index = np.zeros(count, np.int64)
         inputs = {
             "weights": weights,
-            "warped_template": warped,
-            "mouth_interior": interior,
+            "warped_quarter": quarters,
+            "warped_mouth": mouths,
             "alignment_features": alignment_features,
             "template_index": index,
             "reference_index": index,
             **dict(zip(names, features, strict=True)),
         }
-        named = {i.name: inputs[present_name(i.name)] for i in generator.get_inputs()}
-        made, mask = generator.run(None, named)
-        rgb = np.stack([depth_to_space(planes, np.empty_like(template)) for planes in made])
-        return compose(rgb, mask, template), mask
+        change, mask, mouth = map(torch.from_numpy, generator.run(None, inputs))
+        made = Synthesized(change / 255, mask[:, None], mouth.unflatten(1, (3, 4)) / 255)
+        return compose(*assemble(to_float(torch.from_numpy(warped)), made), template)
 
     return render
 
 
 def torch_renderer(path: Path) -> Render:
     """Of a checkpoint. Raises RealTalkError where there is none."""
-    if not path.is_file():
-        raise RealTalkError(f"no checkpoint {path}: run `realtalk train renderer` first")
-    saved = read_checkpoint(path)
-    model = Renderer(parse_dimensions(saved["dimensions"])).eval()
-    model.load_state_dict(saved["average"])
+    model = load_average(path)
 
     @torch.no_grad()
     def render(reference, template, prior, weights):
@@ -82,14 +78,16 @@ def torch_renderer(path: Path) -> Render:
             eye_grid=torch.from_numpy(prior.eye_grid),
         )
         frames = images[1].expand(count, -1, -1, -1)
-        rgb, mask = model.generator(features, frames, torch.from_numpy(weights), conditioning)
-        rgb = (rgb * 255).permute(0, 2, 3, 1).numpy()
-        return compose(rgb, mask[:, 0].numpy(), template), mask[:, 0].numpy()
+        made = model.generator(features, frames, torch.from_numpy(weights), conditioning)
+        return compose(*made, template)
 
     return render
 
 
-def compose(rgb: np.ndarray, mask: np.ndarray, template: np.ndarray) -> np.ndarray:
-    """(K, S, S, 3) uint8: images over their template by masks (K, S, S)."""
-    mask = mask[..., None]
-    return np.rint(template * (1 - mask) + rgb * mask).clip(0, 255).astype(np.uint8)
+def compose(rgb: Tensor, mask: Tensor, template: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Images (K, 3, S, S) in 0..1 over their template by masks (K, 1, S, S): (K, S, S, 3) uint8 and
+    the masks (K, S, S)."""
+    masks = mask[:, 0].numpy()
+    alpha, images = masks[..., None], (rgb * 255).permute(0, 2, 3, 1).numpy()
+    composed = np.rint(template * (1 - alpha) + images * alpha).clip(0, 255).astype(np.uint8)
+    return composed, masks

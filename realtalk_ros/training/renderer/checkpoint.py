@@ -15,37 +15,11 @@ import torch
 
 from realtalk_ros import onnx_session
 from realtalk_ros.contracts import ALIGNER_FILE, ENCODER_FILE, GENERATOR_FILE
-from realtalk_ros.errors import ModelError
+from realtalk_ros.errors import ModelError, RealTalkError
 from realtalk_ros.training.renderer.model import Dimensions, Renderer
-from realtalk_ros.training.renderer.renaming import renamed
 
 PARTS = ("encoder.", "generator.")  # of a Renderer
 DIMENSIONS = "realtalk.dimensions"  # property of the generator's file
-# Names in checkpoints of versions before 0.2, and what they are called now.
-OLD_PARAMETERS = (
-    ("encoder.keys_values.", "encoder.kv_proj."),
-    ("encoder.position", "encoder.position_embedding"),
-    ("generator.position", "generator.position_embedding"),
-    ("generator.query.", "generator.q_proj."),
-    ("generator.attended.", "generator.out_proj."),
-    ("generator.tones.", "generator.mouth_paint."),
-    ("generator.by_tones.", "generator.colour_proj."),
-    ("generator.enter.", "generator.warped_proj."),
-    ("generator.entry.", "generator.style_proj."),
-    ("generator.alignment.sharpness", "generator.warp.half_precision"),
-    ("generator.alignment.sharper", "generator.warp.precision_scale"),
-    ("generator.alignment.height", "generator.warp.log_weight"),
-    ("generator.alignment.offset", "generator.warp.centre_offset"),
-    ("generator.alignment.labels", "generator.warp.embedding"),
-    (".first.", ".conv1."),
-    (".second.", ".conv2."),
-)
-OLD_DIMENSIONS = {"labels": "embedding", "inside": "mouth_interior"}
-OLD_ENTRIES = {
-    "optimiser": "optimizer",
-    "critic": "discriminator",
-    "rival": "discriminator_optimizer",
-}
 
 
 def load_renderer(folder: Path = onnx_session.MODEL_DIR) -> Renderer:
@@ -66,7 +40,7 @@ def load_renderer(folder: Path = onnx_session.MODEL_DIR) -> Renderer:
                 dims = parse_dimensions(json.loads(entry.value))
     renderer = Renderer(dims)
     try:
-        renderer.load_state_dict(renamed(weights, OLD_PARAMETERS))
+        renderer.load_state_dict(weights)
     except RuntimeError as error:
         raise ModelError(f"{folder} holds no whole renderer: export one there") from error
     return renderer
@@ -74,15 +48,20 @@ def load_renderer(folder: Path = onnx_session.MODEL_DIR) -> Renderer:
 
 def parse_dimensions(saved: dict) -> Dimensions:
     """Dimensions as a checkpoint or JSON has them."""
-    fields = {OLD_DIMENSIONS.get(name, name): value for name, value in saved.items()}
-    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-    return Dimensions(**fields)
+    return Dimensions(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()})
 
 
-def read_checkpoint(path: Path, device: str = "cpu") -> dict:
-    """What Trainer.save wrote, with present names."""
-    saved = torch.load(path, map_location=device, weights_only=True)
-    saved = {OLD_ENTRIES.get(name, name): value for name, value in saved.items()}
-    for part in ("model", "average"):
-        saved[part] = renamed(saved[part], OLD_PARAMETERS)
-    return saved
+def load_average(path: Path) -> Renderer:
+    """The averaged weights that Trainer.save wrote. Raises RealTalkError where there are none, or
+    those of another network."""
+    if not path.is_file():
+        raise RealTalkError(f"no checkpoint {path}: run `realtalk train renderer` first")
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        renderer = Renderer(parse_dimensions(saved["dimensions"])).eval()
+        renderer.load_state_dict(saved["average"])
+    except (TypeError, KeyError, RuntimeError) as error:
+        raise RealTalkError(
+            f"{path} is of another version's network: run `realtalk train renderer` again"
+        ) from error
+    return renderer

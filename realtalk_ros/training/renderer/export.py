@@ -6,11 +6,14 @@
     renderer_align.onnx          template_landmarks, target_landmarks (B, 68, 2), normalised
                                  coordinates -> sampling_grid (B, S, S, 2), where in the template
                                  its pixels lie; alignment_features (B, 2 + embedding, S/4, S/4)
-    renderer_generate.onnx       weights (B, 52), warped_template, mouth_interior (B, 12, S/2, S/2)
-                                 uint8, each 2 x 2 square's pixels as channels (space to depth),
+    renderer_generate.onnx       weights (B, 52); the warped template and the map of the mouth's
+                                 interior as six channels, warped_quarter (B, S/4, S/4, 6) and, of
+                                 the mouth crop, each 2 x 2 square's pixels as channels (space to
+                                 depth), warped_mouth (B, 24, M/2, M/2), uint8;
                                  alignment_features, template_index, reference_index (B,) int64,
-                                 FEATURES of T templates and of R references -> image
-                                 (B, 12, S/2, S/2) uint8, mask (B, S, S) float32
+                                 FEATURES of T templates and of R references -> change
+                                 (B, 3, S/4, S/4) levels, mask (B, S/4, S/4), mouth
+                                 (B, 12, M/2, M/2) uint8, as `Synthesized` in model.py
     renderer_generate_half.onnx  the same, half precision, for GPUs
 
 The run time warps the template with OpenCV between the two (ONNX Runtime's GridSample took a
@@ -36,10 +39,12 @@ from torch.nn import functional as F
 from realtalk_ros import onnx_session
 from realtalk_ros.contracts import (
     ALIGNER_FILE,
+    CROP_SIZE,
     ENCODER_FILE,
     FEATURES,
     GENERATOR_FILE,
     GENERATOR_HALF_FILE,
+    MOUTH_CROP,
     REFERENCE_FEATURES,
     RENDERER_FORMATS,
     TEMPLATE_FEATURES,
@@ -48,8 +53,9 @@ from realtalk_ros.training.renderer.checkpoint import DIMENSIONS
 from realtalk_ros.training.renderer.model import Renderer, Warped
 
 # Inputs of the generator that belong to one face of the batch.
-FACE_INPUTS = ("weights", "warped_template", "mouth_interior", "alignment_features",
+FACE_INPUTS = ("weights", "warped_quarter", "warped_mouth", "alignment_features",
                "template_index", "reference_index")  # fmt: skip
+OUTPUTS = ("change", "mask", "mouth")
 # Files whose checksums the generator carries, by the property's name.
 MATCHING = {"realtalk.encode": ENCODER_FILE, "realtalk.align": ALIGNER_FILE}
 OPSET = 17
@@ -81,21 +87,24 @@ class GenerateGraph(nn.Module):
         super().__init__()
         self.generator = model.generator
 
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """`inputs` are FACE_INPUTS, then FEATURES."""
         face, banks = inputs[: len(FACE_INPUTS)], inputs[len(FACE_INPUTS) :]
-        weights, template, mouth_interior, alignment, template_index, reference_index = face
+        weights, quarter, mouth, alignment, template_index, reference_index = face
         split = len(TEMPLATE_FEATURES)
         features = [through_convolution(bank[template_index]) for bank in banks[:split]]
         features += [bank[reference_index] for bank in banks[split:]]
-        template, mouth_interior = (
-            x.to(weights.dtype).unflatten(1, (3, 4)) / 255 for x in (template, mouth_interior)
-        )
-        warped = Warped(template, alignment, mouth_interior)
-        rgb, mask = self.generator.synthesize(features, weights, warped)
-        half = self.generator.dims.size // 2
-        image = (rgb * 255).round().to(torch.uint8).reshape(-1, 12, half, half)
-        return image, mask[:, 0]
+        quarter, mouth = (x.to(weights.dtype) / 255 for x in (quarter, mouth))
+        warped = Warped(quarter.permute(0, 3, 1, 2), alignment, mouth.unflatten(1, (6, 4)))
+        made = self.generator.synthesize(features, weights, warped)
+        drawn = (made.mouth * 255).round().to(torch.uint8)
+        half = mouth_side(self.generator.dims.size) // 2
+        return made.change * 255, made.mask[:, 0], drawn.reshape(-1, 12, half, half)
+
+
+def mouth_side(size: int) -> int:
+    """Of the mouth crop in a face crop of that size, pixels."""
+    return MOUTH_CROP[2] * size // CROP_SIZE
 
 
 def through_convolution(features: Tensor) -> Tensor:
@@ -176,19 +185,21 @@ def export_generator(model: Renderer, folder: Path, beside: Path) -> None:
         features = model.encoder(torch.zeros(1, 6, size, size), torch.zeros(1, 3, size, size))
     # Two of each, so that the tracer takes no dimension for a constant one.
     banks = [torch.cat([feature, feature]) for feature in features]
-    image = torch.zeros(2, 12, size // 2, size // 2, dtype=torch.uint8)
+    quarter = torch.zeros(2, size // 4, size // 4, 6, dtype=torch.uint8)
+    half = mouth_side(size) // 2
+    mouth = torch.zeros(2, 24, half, half, dtype=torch.uint8)
     alignment = torch.zeros(2, 2 + dims.embedding, size // 4, size // 4)
     index = torch.zeros(2, dtype=torch.int64)
-    axes = {name: {0: "faces"} for name in (*FACE_INPUTS, "image", "mask")}
+    axes = {name: {0: "faces"} for name in (*FACE_INPUTS, *OUTPUTS)}
     axes |= {name: {0: "templates"} for name in TEMPLATE_FEATURES}
     axes |= {name: {0: "references"} for name in REFERENCE_FEATURES}
     checksums = {name: onnx_session.sha256(beside / file) for name, file in MATCHING.items()}
     path = folder / GENERATOR_FILE
     Graph(
         GenerateGraph(model),
-        (torch.zeros(2, dims.weights), image, image, alignment, index, index, *banks),
+        (torch.zeros(2, dims.weights), quarter, mouth, alignment, index, index, *banks),
         inputs=(*FACE_INPUTS, *FEATURES),
-        outputs=("image", "mask"),
+        outputs=OUTPUTS,
         axes=axes,
         properties={
             "realtalk.size": str(size),
@@ -198,7 +209,7 @@ def export_generator(model: Renderer, folder: Path, beside: Path) -> None:
     ).write(path)
     half = convert_float_to_float16(
         onnx.load(path),
-        keep_io_types=["weights", "alignment_features", "mask"],
+        keep_io_types=["weights", "alignment_features", "change", "mask"],
         op_block_list=[],
     )
     onnx.save(half, folder / GENERATOR_HALF_FILE)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -39,7 +40,6 @@ from realtalk_ros.training.renderer.dataset import (
     add_data,
     to_float,
 )
-from realtalk_ros.training.renderer.renaming import renamed
 
 IDENTITY = 64  # size of the identity vector
 FOLDER = Path("runs/reader")
@@ -155,6 +155,18 @@ def load(path: Path, device: str = "cpu") -> LandmarkNet:
     net = net.to(device, memory_format=torch.channels_last)
     net.load_state_dict(renamed(saved["model"], OLD_PARAMETERS))
     return net.eval().requires_grad_(False)
+
+
+def renamed(weights: dict[str, Tensor], names: Iterable[tuple[str, str]]) -> dict[str, Tensor]:
+    """A state dict of an older version with present names; `names` are pairs of parts of names,
+    old and new."""
+    names, found = tuple(names), {}
+    for name, value in weights.items():
+        for old, new in names:
+            if old in name and new not in name:
+                name = name.replace(old, new)
+        found[name] = value
+    return found
 
 
 @dataclass(frozen=True)

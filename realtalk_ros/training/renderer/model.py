@@ -17,7 +17,9 @@ After RealTalk's facial identity alignment (FIA) module, arXiv 2406.18284, secti
 
 The work is split where its cost can be paid once. `Encoder` sees the reference image and a template
 frame and runs once for each template; `Generator` sees the weights and landmarks and runs for each
-frame shown.
+frame shown. It draws only the mouth finely. Elsewhere the warped template has all the detail there
+is, and what the expression changes of its light is smooth: the generator adds that at a quarter of
+the resolution.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from realtalk_ros.contracts import mouth_crop
 from realtalk_ros.training.renderer.landmark_warp import LandmarkWarp
 from realtalk_ros.training.renderer.layers import (
     FeaturePyramid,
@@ -44,6 +47,7 @@ from realtalk_ros.training.renderer.mouth_colours import (
     estimate_mouth_colours,
 )
 
+WINDOW_BORDER = 0.06  # share of the mouth crop over which what is drawn of it fades in
 # What is painted of the mouth's interior: the colours of its hollow, of flesh and of teeth, and how
 # far. Before training, in logits.
 PAINT = (-2.5, -2.5, -2.5, -1.0, -1.0, -1.0, 0.8, 0.8, 0.8, 3.0)
@@ -51,13 +55,14 @@ PAINT = (-2.5, -2.5, -2.5, -1.0, -1.0, -1.0, 0.8, 0.8, 0.8, 3.0)
 
 @dataclass(frozen=True)
 class Dimensions:
-    """Saved with the weights. `channels` are those at 1/16, 1/8, 1/4 and 1/2 of the image."""
+    """Saved with the weights. `channels` are those at 1/16, 1/8, 1/4 and 1/2 of the image; the
+    latter two scales are those of the mouth crop alone."""
 
     size: int = 256  # side of the face crop, pixels
     weights: int = 52  # ARKit weights
     style: int = 128  # width of what the weights are mapped to before they modulate
     channels: tuple[int, int, int, int] = (128, 64, 48, 24)
-    blocks: tuple[int, int, int, int] = (2, 2, 1, 1)  # of the generator, at each scale
+    blocks: tuple[int, int, int, int] = (1, 1, 1, 1)  # of the generator, at each scale
     heads: int = 4  # of the attention to the reference
     embedding: int = 8  # of a landmark, see LandmarkWarp
     # What the paper ablates; False only to measure what each is worth.
@@ -80,11 +85,20 @@ class Conditioning:
 
 @dataclass(frozen=True)
 class Warped:
-    """A template in the target's pose; images as `space_to_depth` orders them."""
+    """A template in the target's pose, colours and map of the mouth's interior as six channels."""
 
-    template: Tensor  # (B, 3, 4, S/2, S/2)
+    quarter: Tensor  # (B, 6, S/4, S/4)
     features: Tensor  # (B, 2 + embedding, S/4, S/4), of LandmarkWarp
-    mouth_interior: Tensor  # (B, 3, 4, S/2, S/2)
+    mouth: Tensor  # (B, 6, 4, M/2, M/2): the mouth crop, as `space_to_depth` orders it
+
+
+@dataclass(frozen=True)
+class Synthesized:
+    """What the generator makes of B warped templates; colours in 0..1."""
+
+    change: Tensor  # (B, 3, S/4, S/4): what is added to the warped template
+    mask: Tensor  # (B, 1, S/4, S/4) in 0..1: how far the result replaces the template
+    mouth: Tensor  # (B, 3, 4, M/2, M/2): the mouth crop, as `space_to_depth` orders it
 
 
 class Encoder(nn.Module):
@@ -120,6 +134,7 @@ class Encoder(nn.Module):
             fuse(torch.cat([t, r], 1))
             for fuse, t, r in zip(self.fuse, of_template, of_reference, strict=True)
         ]
+        fused[2], fused[3] = crop_mouth(fused[2]), crop_mouth(fused[3])
         keys, values = self.kv_proj(of_reference[0]).chunk(2, 1)
         return (
             *fused,
@@ -157,30 +172,32 @@ class Generator(nn.Module):
         self.position_embedding = nn.Parameter(
             torch.zeros(1, c[0], dims.size // 16, dims.size // 16)
         )
-        self.out = conv3x3(c[3], 13)  # colours of 2 x 2 pixels, and their mask
-        if dims.alignment:
-            self._add_alignment()
+        self.change_out = conv3x3(c[1], 16)  # change and mask of 2 x 2 pixels
+        nn.init.zeros_(self.change_out.weight)
+        self.mouth_out = conv3x3(c[3], 12)  # colours of 2 x 2 pixels
+        self.warp = LandmarkWarp(dims.size, dims.embedding)
+        self._add_mouth()
+        inputs = 3 + 3 + 2 + dims.embedding  # warped template, mouth interior, features
+        self.warped_proj = nn.ModuleList(nn.Conv2d(inputs, outputs, 1) for outputs in c[:3])
+        self.warped_proj.append(nn.Conv2d(4 * 6, c[3], 1))  # of 2 x 2 pixels
+        for layer in self.warped_proj:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
         if not dims.modulation:
             self.style_proj = nn.Linear(dims.style, c[0])
         if not dims.learned_mask:
-            self.register_buffer("ellipse", ellipse(dims.size))
+            self.register_buffer("ellipse", ellipse(dims.size // 4))
 
-    def _add_alignment(self) -> None:
-        dims, c = self.dims, self.dims.channels
-        self.warp = LandmarkWarp(dims.size, dims.embedding)
-        self.mouth_paint = nn.Conv2d(c[3], len(PAINT), 1)
+    def _add_mouth(self) -> None:
+        dims, width = self.dims, self.dims.channels[3]
+        self.mouth_paint = nn.Conv2d(width, len(PAINT), 1)
         nn.init.zeros_(self.mouth_paint.weight)
         with torch.no_grad():
             self.mouth_paint.bias.copy_(torch.tensor(PAINT))
         # What the reference's mouth colours change of that, and of the style.
         self.colour_proj = nn.Linear(MOUTH_COLOURS, len(PAINT) + dims.style)
-        nn.init.zeros_(self.colour_proj.weight)
-        nn.init.zeros_(self.colour_proj.bias)
-        inputs = 3 + 3 + 2 + dims.embedding  # warped template, mouth interior, features
-        self.warped_proj = nn.ModuleList(nn.Conv2d(inputs, outputs, 1) for outputs in c[:3])
-        self.warped_proj.append(nn.Conv2d(4 * 6, c[3], 1))  # of 2 x 2 pixels
-        self.gate = nn.Conv2d(c[3], 4, 1)  # how far the warped template shows as it is
-        for layer in (*self.warped_proj, self.gate):
+        self.gate = nn.Conv2d(width, 4, 1)  # how far the warped template shows as it is
+        for layer in (self.colour_proj, self.gate):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -195,63 +212,59 @@ class Generator(nn.Module):
 
         Returns rgb (B, 3, S, S) in 0..1 (channel order of the input) and mask (B, 1, S, S).
         """
-        warped = None
-        if self.dims.alignment:
-            image, alignment_features = self.warp(
-                template,
-                conditioning.template_landmarks,
-                conditioning.target_landmarks,
-                conditioning.eye_grid,
-            )
-            interior = space_to_depth(conditioning.mouth_interior)
-            warped = Warped(space_to_depth(image), alignment_features, interior)
-        rgb, mask = self.synthesize(features, weights, warped)
-        return F.pixel_shuffle(rgb.flatten(1, 2), 2), mask
+        dims, interior = self.dims, conditioning.mouth_interior
+        source = conditioning.template_landmarks
+        target = conditioning.target_landmarks if dims.alignment else source
+        eye_grid = conditioning.eye_grid if dims.alignment else None
+        image, alignment_features = self.warp(template, source, target, eye_grid)
+        if not (dims.alignment and dims.mouth_interior):
+            interior = torch.zeros_like(interior)
+        both = torch.cat([image, interior], 1)
+        mouth = space_to_depth(crop_mouth(both))
+        made = self.synthesize(
+            features, weights, Warped(F.avg_pool2d(both, 4), alignment_features, mouth)
+        )
+        return assemble(image, made)
 
     def synthesize(
-        self, features: Sequence[Tensor], weights: Tensor, warped: Warped | None
-    ) -> tuple[Tensor, Tensor]:
-        """As `forward`, of a template that is warped already. It returns rgb (B, 3, 4, S/2, S/2) as
-        `space_to_depth` orders it: so it need not be taken apart and put together again."""
+        self, features: Sequence[Tensor], weights: Tensor, warped: Warped
+    ) -> Synthesized:
         f16, f8, f4, f2, keys, values, mouth_colours = features
-        style = self.style(weights)
-        injected: list[Tensor] = []
-        if warped:
-            colours = self.colour_proj(colour_features(mouth_colours))
-            style = style + colours[:, len(PAINT) :]
-            if not self.dims.mouth_interior:
-                black = torch.zeros_like(warped.mouth_interior)
-                warped = Warped(warped.template, warped.features, black)
-            injected = self._project(warped)
-        x = f16 if self.dims.modulation else f16 + self.style_proj(style)[..., None, None]
-        for index, (blocks, finer) in enumerate(zip(self.blocks, (f8, f4, f2, None), strict=True)):
-            if injected:
-                x = x + injected[index]
-            for number, block in enumerate(blocks):
-                x = block(x, style)
-                if index == 0 and number == 0:
-                    x = x + self.attend(x, keys, values)
-            if finer is not None:
-                x = F.interpolate(self.up[index](x), scale_factor=2, mode="nearest") + finer
-        x = activate(x)
-        out = torch.sigmoid(self.out(x))
-        rgb, mask = out[:, :12].unflatten(1, (3, 4)), out[:, 12:]
-        if warped:
-            gate = torch.sigmoid(self.gate(x))[:, None]
-            paint = self.mouth_paint(x) + colours[:, : len(PAINT), None, None]
-            rgb = rgb + gate * (warped.template - rgb)
-            rgb = paint_mouth(rgb, warped.mouth_interior, torch.sigmoid(paint)[:, :, None])
-        mask = F.interpolate(mask, scale_factor=2, mode="bilinear")
-        return rgb, mask if self.dims.learned_mask else self.ellipse.expand_as(mask)
-
-    def _project(self, warped: Warped) -> list[Tensor]:
-        """What is added to the generator's features at each scale, coarse to fine."""
-        fine = torch.cat([warped.template, warped.mouth_interior], 1).flatten(1, 2)
-        quarter = F.avg_pool2d(fine, 2).unflatten(1, (-1, 4)).mean(2)
-        quarter = torch.cat([quarter, warped.features], 1)
+        colours = self.colour_proj(colour_features(mouth_colours))
+        style = self.style(weights) + colours[:, len(PAINT) :]
+        quarter = torch.cat([warped.quarter, warped.features], 1)
         eighth = F.avg_pool2d(quarter, 2)
-        scales = F.avg_pool2d(eighth, 2), eighth, quarter, fine
-        return [project(x) for project, x in zip(self.warped_proj, scales, strict=True)]
+        x = f16 + self.warped_proj[0](F.avg_pool2d(eighth, 2))
+        if not self.dims.modulation:
+            x = x + self.style_proj(style)[..., None, None]
+        for number, block in enumerate(self.blocks[0]):
+            x = block(x, style)
+            if number == 0:
+                x = x + self.attend(x, keys, values)
+        x = self._finer(0, x, f8, eighth, style)
+        coarse = F.pixel_shuffle(self.change_out(activate(x)), 2)
+        change, mask = coarse[:, :3], torch.sigmoid(coarse[:, 3:])
+        if not self.dims.learned_mask:
+            mask = self.ellipse.expand_as(mask)
+        x = self._finer(1, crop_mouth(x), f4, crop_mouth(quarter), style)
+        x = activate(self._finer(2, x, f2, warped.mouth.flatten(1, 2), style))
+        template, interior = warped.mouth.chunk(2, 1)
+        mouth = torch.sigmoid(self.mouth_out(x)).unflatten(1, (3, 4))
+        mouth = mouth + torch.sigmoid(self.gate(x))[:, None] * (template - mouth)
+        paint = torch.sigmoid(self.mouth_paint(x) + colours[:, : len(PAINT), None, None])
+        mouth = paint_mouth(mouth, interior, paint[:, :, None])
+        return Synthesized(change, mask, mouth)
+
+    def _finer(
+        self, scale: int, x: Tensor, encoded: Tensor, warped: Tensor, style: Tensor
+    ) -> Tensor:
+        """Features at the next finer scale: those of `scale`, with what is encoded and warped
+        there."""
+        x = F.interpolate(self.up[scale](x), scale_factor=2, mode="nearest") + encoded
+        x = x + self.warped_proj[scale + 1](warped)
+        for block in self.blocks[scale + 1]:
+            x = block(x, style)
+        return x
 
     def attend(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Cross-attention from the coarsest features to the reference."""
@@ -267,6 +280,38 @@ def paint_mouth(rgb: Tensor, mouth_interior: Tensor, paint: Tensor) -> Tensor:
     colour = hollow + mouth_interior[:, 2:] * (flesh - hollow)
     colour = colour + mouth_interior[:, 1:2] * (teeth - colour)
     return rgb + mouth_interior[:, :1] * opacity * (colour - rgb)
+
+
+def crop_mouth(x: Tensor) -> Tensor:
+    """What of (..., H, W), which covers the face crop, lies in the mouth crop."""
+    rows, columns = mouth_crop(x.shape[-1])
+    return x[..., rows, columns]
+
+
+def assemble(warped: Tensor, made: Synthesized) -> tuple[Tensor, Tensor]:
+    """The face crop (B, 3, S, S) in 0..1 and its mask (B, 1, S, S), of a warped template (B, 3, S,
+    S) and what the generator made of it."""
+    rgb = warped + enlarged(made.change)
+    rows, columns = mouth_crop(warped.shape[-1])
+    drawn = F.pixel_shuffle(made.mouth.flatten(1, 2), 2)
+    around = rgb[..., rows, columns]
+    window = mouth_window(drawn.shape[-1]).to(rgb)
+    mouth = around + window * (drawn - around)
+    rgb = rgb.clone()
+    rgb[..., rows, columns] = mouth
+    return rgb, enlarged(made.mask)
+
+
+def mouth_window(side: int) -> Tensor:
+    """(side, side): one in the mouth crop, falling to zero at its border."""
+    axis = torch.arange(side) + 0.5
+    ramp = (torch.minimum(axis, side - axis) / (WINDOW_BORDER * side)).clamp(max=1)
+    return torch.minimum(ramp[:, None], ramp[None])
+
+
+def enlarged(x: Tensor) -> Tensor:
+    """(B, C, S/4, S/4) to (B, C, S, S)."""
+    return F.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False)
 
 
 def ellipse(size: int) -> Tensor:

@@ -14,7 +14,7 @@ from realtalk_ros import onnx_session
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.common.mixed_precision import mixed_precision
 from realtalk_ros.training.renderer import landmark_net, losses
-from realtalk_ros.training.renderer.checkpoint import load_renderer, read_checkpoint
+from realtalk_ros.training.renderer.checkpoint import load_renderer
 from realtalk_ros.training.renderer.config import TrainingConfig
 from realtalk_ros.training.renderer.discriminator import (
     FEATURE_MATCHING,
@@ -114,7 +114,7 @@ class Trainer:
 
     def resume(self, path: Path) -> None:
         """Goes on from a checkpoint of this training."""
-        saved = read_checkpoint(path, self.config.device)
+        saved = torch.load(path, map_location=self.config.device, weights_only=True)
         self._load(path, saved, saved["model"], strict=True)
         self.optimizer.load_state_dict(saved["optimizer"])
         self.state = saved["state"]
@@ -125,7 +125,7 @@ class Trainer:
     def start_from(self, path: Path) -> None:
         """Takes the trained weights of another training's checkpoint; an ablation takes those of
         the parts that it has."""
-        saved = read_checkpoint(path, self.config.device)
+        saved = torch.load(path, map_location=self.config.device, weights_only=True)
         self._load(path, saved, saved["average"], strict=not self.config.without)
 
     def _load(self, path: Path, saved: dict, weights: dict[str, Tensor], strict: bool) -> None:
