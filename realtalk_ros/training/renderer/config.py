@@ -40,6 +40,7 @@ class TrainingConfig:
     avatar: str | None = None
     start: Path | None = None
     perceptual_net: Path | None = None  # None: without the perceptual loss
+    lpips: bool = False  # the mouth's, see lpips.py
     discriminator_from: int = 8000  # step from which it counts (discriminator.py); -1: none
     without: tuple[str, ...] = ()  # of ABLATIONS
     minutes: float = 90
@@ -76,6 +77,7 @@ class TrainingConfig:
             avatar=args.avatar,
             start=args.start,
             perceptual_net=perceptual_net,
+            lpips=args.lpips,
             without=tuple(args.without),
             minutes=args.minutes,
             pause=args.pause,

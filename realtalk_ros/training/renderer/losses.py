@@ -8,6 +8,7 @@
   found such a loss, and the mouth's weight, worth more than a SyncNet).
 - `texture_loss`: detail must be as strong as it should, wherever exactly it lies: L1 alone prefers
   no detail to detail that is half a pixel off.
+- lpips.py: LPIPS of the mouth crop.
 - `PerceptualLoss`: distance of a landmark network's features, and of its landmarks. A network needs
   no ImageNet to be a perceptual metric: what it was trained for matters little, random weights
   excepted (Zhang et al., arXiv 1801.03924); ours learned where lips, lids and teeth are, which is
@@ -26,7 +27,7 @@ from realtalk_ros.training.renderer.landmark_net import LandmarkNet, Prediction
 from realtalk_ros.training.renderer.samples import Batch
 
 # Weights beside the image's L1. (The discriminator's is in discriminator.py.)
-PERCEPTUAL, LANDMARKS, TEMPORAL, TEXTURE = 0.04, 4.0, 1.0, 4.0
+PERCEPTUAL, LANDMARKS, TEMPORAL, TEXTURE, LPIPS = 0.04, 4.0, 1.0, 4.0, 0.3
 # What a video of one face teaches, by the distance from the lips in shares of the side: all of it
 # up to the first number, nothing from the second on; the same for its detail, which is what is
 # finer than BLUR pixels.

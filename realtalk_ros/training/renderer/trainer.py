@@ -22,11 +22,12 @@ from realtalk_ros.training.renderer.discriminator import (
     Discriminator,
     limit_gradient,
 )
-from realtalk_ros.training.renderer.model import Dimensions, Renderer
+from realtalk_ros.training.renderer.lpips import Lpips
+from realtalk_ros.training.renderer.model import Dimensions, Renderer, crop_mouth
 from realtalk_ros.training.renderer.samples import Batch
 
 # The losses by name, in the order of the log.
-LOSSES = ("image", "temporal", "texture", "perceptual", "landmarks",
+LOSSES = ("image", "temporal", "texture", "lpips", "perceptual", "landmarks",
           "discriminator", "adversarial", "feature_matching")  # fmt: skip
 
 
@@ -89,6 +90,7 @@ class Trainer:
         self.discriminator_optimizer = torch.optim.AdamW(
             self.discriminator.parameters(), rate, betas=(0.5, 0.99)
         )
+        self.lpips = Lpips().to(device) if config.lpips else None
         self.perceptual_loss = None
         if config.perceptual_net:
             net = landmark_net.load(config.perceptual_net, device)
@@ -194,6 +196,9 @@ class Trainer:
         total = terms["image"] + losses.TEMPORAL * terms["temporal"]
         if video is not None:
             total = total + losses.TEXTURE * terms["texture"]
+        if self.lpips:
+            terms["lpips"] = self.lpips(crop_mouth(out), crop_mouth(batch.target)).mean()
+            total = total + losses.LPIPS * terms["lpips"]
         if self.perceptual_loss:
             with mixed_precision(out.device):
                 perceptual, landmarks = self.perceptual_loss.losses(out, batch.target)

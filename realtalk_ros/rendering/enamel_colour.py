@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The colour of teeth that no picture shows: by the whites of the eyes, which lie in the same
+light."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from realtalk_ros.face_model.landmarks import EYES
+
+# How much lighter enamel in full light is than the whites of the eyes, blue, green, red: medians of
+# the 46 people of the Face Research Lab London Set whose smile shows their upper teeth.
+LIGHTER = np.array([1.64, 1.70, 1.65], np.float32)
+BRIGHTEST = 80  # percentile of an eye's pixels from which on they are its white
+
+
+def expected_enamel(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(3,) BGR in 0..1, of a face crop (H, W, 3) uint8 with landmarks (68, 2) in pixels. The eyes
+    are open."""
+    mask = np.zeros(image.shape[:2], np.uint8)
+    for eye in np.split(points[EYES], 2):
+        cv2.fillPoly(mask, [np.rint(eye).astype(np.int32)], (1,))
+    seen = image[mask > 0].astype(np.float32)
+    if not len(seen):
+        return np.ones(3, np.float32)
+    light = seen.mean(1)
+    white = seen[light >= np.percentile(light, BRIGHTEST)].mean(0)
+    return np.clip(LIGHTER * white / 255, 0, 1)
