@@ -27,7 +27,7 @@ from realtalk_ros.training.renderer.landmark_net import LandmarkNet, Prediction
 from realtalk_ros.training.renderer.samples import Batch
 
 # Weights beside the image's L1. (The discriminator's is in discriminator.py.)
-PERCEPTUAL, LANDMARKS, TEMPORAL, TEXTURE, LPIPS = 0.04, 4.0, 1.0, 4.0, 0.3
+PERCEPTUAL, LANDMARKS, TEMPORAL, TEXTURE, LPIPS = 0.04, 4.0, 1.0, 4.0, 0.5
 # What a video of one face teaches, by the distance from the lips in shares of the side: all of it
 # up to the first number, nothing from the second on; the same for its detail, which is what is
 # finer than BLUR pixels.
