@@ -95,6 +95,10 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "realtalk_ros.training.renderer.evaluate",
         "the expression-to-face network on held-out people",
     ),
+    ("evaluate", "smiles"): (
+        "realtalk_ros.training.renderer.evaluate_smiles",
+        "drawn smiles against photographs of the same people smiling",
+    ),
     ("evaluate", "avatars"): (
         "realtalk_ros.commands.evaluate_avatars",
         "avatars of the photographs in a folder",

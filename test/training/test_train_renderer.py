@@ -31,6 +31,7 @@ from realtalk_ros.training.renderer import (  # noqa: E402
     augment,
     discriminator,
     evaluate,
+    evaluate_smiles,
     image_metrics,
     landmark_net,
     lip_detector,
@@ -612,3 +613,50 @@ def test_lpips_grows_with_the_damage_and_runs_no_code_of_its_file(tmp_path):
         lpips.Lpips(path)
     with pytest.raises(RealTalkError, match="holds no weights"):
         lpips.Lpips(tmp_path / "missing.ckpt")
+
+
+def test_a_smile_is_compared_with_a_photograph_of_it(tmp_path, monkeypatch, capsys):
+    """The photograph is what the avatar draws itself, as it is and blurred."""
+    for folder in ("neutral", "smiling"):
+        (tmp_path / folder).mkdir()
+        for name in ("1", "2"):
+            cv2.imwrite(str(tmp_path / folder / f"{name}_{folder}.png"), np.zeros((8, 8, 3)))
+    neutral = Avatar.load("default")
+    smile = arkit.weights(mouthSmile=0.6, mouthUpperUp=0.5, mouthLowerDown=0.3, jawOpen=0.1)
+    x, y, side = neutral.crop
+    drawn = FaceRenderer(neutral, neutral.size[1]).render(smile, 0)[y : y + side, x : x + side]
+
+    def enrolled(path, _):
+        if path.parent.name == "neutral":
+            return neutral
+        photo = drawn if path.name.startswith("1") else cv2.GaussianBlur(drawn, (0, 0), 1.5)
+        points = (neutral.landmarks[:1] - (x, y)).astype(np.float32)
+        return replace(
+            neutral,
+            more_references=(photo,),
+            reference_weights=smile[None],
+            reference_landmarks=points,
+        )
+
+    monkeypatch.setattr(evaluate_smiles, "enrolled", enrolled)
+    net = lpips.Lpips(lpips_weights(tmp_path / "alexnet.ckpt"))
+    monkeypatch.setattr(evaluate_smiles, "Lpips", lambda: net)
+    evaluate_smiles.run(arguments_of(evaluate_smiles, tmp_path / "neutral", tmp_path / "smiling"))
+    report = json.loads(capsys.readouterr().out)
+    same, blurred = report["people"]["1"], report["people"]["2"]
+    assert report["pairs"] == report["showing_teeth"] == 2 and report["refused"] == 0
+    assert same["mouth_lpips"] < 0.2 * blurred["mouth_lpips"]
+    assert 0.9 < same["sharpness"] < 1.1 and blurred["sharpness"] > 2
+    assert same["tone"] < 2
+    (tmp_path / "smiling" / "1_smiling.png").rename(tmp_path / "smiling" / "3.png")
+    (tmp_path / "smiling" / "2_smiling.png").unlink()
+    with pytest.raises(RealTalkError, match="no two photographs"):
+        evaluate_smiles.run(
+            arguments_of(evaluate_smiles, tmp_path / "neutral", tmp_path / "smiling")
+        )
+
+
+def arguments_of(module, *words):
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    return parser.parse_args([*map(str, words), "--json"])

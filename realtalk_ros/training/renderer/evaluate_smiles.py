@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`realtalk evaluate smiles`: avatars of neutral photographs smile, and are compared with
+photographs of the same people smiling.
+
+A pair are two files whose names begin alike, up to the first "_" (001_03.jpg, 001_08.jpg: so in the
+Face Research Lab London Set). The mouth's weights of the smile are those that enrolment fits to the
+smiling photograph. The drawn face is laid over the photograph by the nose and the corners of the
+eyes. In the box of the photograph's lips, means over the pairs:
+
+    mouth_lpips     LPIPS (lpips.py), of all pairs and of those that show teeth
+    sharpness       of the pairs that show teeth, where the photograph's mouth is open: variance of
+                    the Laplacian, as a share of the photograph's
+    tone            there: difference of the mean colours, grey levels
+
+Nothing is kept but what `--json` prints and the sheet. Needs the extras `train` and `enroll`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.commands.evaluate_avatars import photographs
+from realtalk_ros.enroll import face_detector, native_output
+from realtalk_ros.enroll.avatar_writer import write_folder
+from realtalk_ros.enroll.photo_checks import read_picture
+from realtalk_ros.enroll.photo_to_avatar import from_picture
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.landmarks import LIPS
+from realtalk_ros.rendering.avatar_encoding import reference_inputs
+from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.training.renderer.dataset import to_float
+from realtalk_ros.training.renderer.lpips import Lpips
+
+# Landmarks that no smile moves: bridge of the nose, corners of the eyes.
+FIXED = [27, 28, 29, 30, 36, 39, 42, 45]
+OPEN = 60  # pixels of the face crop between the lips, from which on a photograph shows teeth
+MARGIN = 8  # pixels around the lips
+CELL = (160, 96)  # pixels; the boxes of the lips are compared at this size
+PAIRS_A_ROW = 6  # on the sheet
+OF_MOUTH = np.isin(np.arange(arkit.COUNT), arkit.MOUTH)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("neutral", metavar="NEUTRAL", type=Path, help="folder of photographs")
+    parser.add_argument("smiling", metavar="SMILING", type=Path, help="of the same people")
+    parser.add_argument("--models", type=Path, help="folder of the ONNX files")
+    parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
+    parser.add_argument("--sheet", type=Path, help="write a PNG: photographs and drawn smiles")
+    face_detector.add_arguments(parser)
+    native_output.add_arguments(parser)
+
+
+@dataclass(frozen=True)
+class Smile:
+    mouth_lpips: float
+    sharpness: float | None  # of those that show teeth
+    tone: float | None
+
+
+def run(args: argparse.Namespace) -> None:
+    """`realtalk evaluate smiles`."""
+    lpips, smiles, cells = Lpips(), {}, []
+    paths = pairs(photographs(args.neutral), photographs(args.smiling))
+    with native_output.hidden(args.verbose):
+        for name, both in tqdm(paths.items(), desc="people", disable=None):
+            try:
+                neutral, smiling = (enrolled(path, args.landmarker) for path in both)
+            except RealTalkError:
+                continue  # counted as refused; `realtalk evaluate avatars` says why
+            drawn, photo, interior = draw_smile(neutral, smiling, args.models)
+            box = lip_box(smiling)
+            smiles[name] = compare(drawn, photo, interior, box, lpips)
+            cells.append(np.hstack([cv2.resize(image[box], CELL) for image in (photo, drawn)]))
+    if not smiles:
+        raise RealTalkError(
+            "no pair of photographs could be enrolled: see `realtalk evaluate avatars`"
+        )
+    people = {name: asdict(smile) for name, smile in smiles.items()}
+    report = {"people": people, "refused": len(paths) - len(smiles), **means(smiles)}
+    print(json.dumps(report, indent=2) if args.json else table(report))
+    if args.sheet:
+        write_sheet(cells, args.sheet)
+
+
+def pairs(neutral: list[Path], smiling: list[Path]) -> dict[str, tuple[Path, Path]]:
+    """By the beginning of their names. Raises RealTalkError where no two begin alike."""
+    first, second = (
+        {path.stem.split("_")[0]: path for path in found} for found in (neutral, smiling)
+    )
+    both = {name: (first[name], second[name]) for name in first if name in second}
+    if not both:
+        raise RealTalkError(
+            "no two photographs belong to one person: let their names begin alike, up to a _"
+        )
+    return both
+
+
+def enrolled(path: Path, landmarker: Path | None) -> Avatar:
+    """Raises RealTalkError for a photograph that is refused."""
+    made = from_picture(read_picture(path), path.name, landmarker)
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "avatar")
+        write_folder(target, made, "avatar", "only measured", path)
+        return Avatar.load(target)
+
+
+def draw_smile(
+    neutral: Avatar, smiling: Avatar, models: Path | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The neutral photograph's avatar with the smile of the other one, laid over that; the smiling
+    photograph's face crop; both (256, 256, 3) uint8; and where its mouth is open, (256, 256)."""
+    reference = reference_inputs(smiling)[0]
+    photo, interior = reference[..., :3], reference[..., 3] > 128
+    assert smiling.reference_weights is not None and smiling.reference_landmarks is not None
+    smile = smiling.resting_weights + smiling.reference_weights[0] - neutral.resting_weights
+    renderer = FaceRenderer(neutral, neutral.size[1], model_dir=models)
+    image = renderer.render((OF_MOUTH * smile).clip(-1, 1).astype(np.float32), 0)
+    x, y, side = neutral.crop
+    scale = len(photo) / side
+    there, _ = cv2.estimateAffinePartial2D(
+        ((neutral.landmarks[0] - (x, y)) * scale)[FIXED], smiling.reference_landmarks[0][FIXED]
+    )
+    crop = np.array([[scale, 0, -x * scale], [0, scale, -y * scale], [0, 0, 1]])
+    drawn = cv2.warpAffine(image, there @ crop, photo.shape[:2], flags=cv2.INTER_AREA)
+    return drawn, photo, interior
+
+
+def lip_box(avatar: Avatar) -> tuple[slice, slice]:
+    """Rows and columns of the lips in an avatar's (first) reference image."""
+    assert avatar.reference_landmarks is not None
+    lips = avatar.reference_landmarks[0][LIPS]
+    (left, top), (right, bottom) = (
+        (lips.min(0) - MARGIN).astype(int),
+        (lips.max(0) + MARGIN).astype(int),
+    )
+    return slice(max(top, 0), bottom), slice(max(left, 0), right)
+
+
+@torch.no_grad()
+def compare(
+    drawn: np.ndarray,
+    photo: np.ndarray,
+    interior: np.ndarray,
+    box: tuple[slice, slice],
+    lpips: Lpips,
+) -> Smile:
+    cells = (
+        cv2.resize(image[box], CELL, interpolation=cv2.INTER_CUBIC) for image in (drawn, photo)
+    )
+    distance = lpips(*(to_float(torch.from_numpy(cell)[None]) for cell in cells))
+    if interior.sum() < OPEN:
+        return Smile(float(distance), None, None)
+    detail = [cv2.Laplacian(i.mean(-1), cv2.CV_64F)[interior].var() for i in (drawn, photo)]
+    tone = np.abs(drawn[interior].mean(0) - photo[interior].mean(0)).mean()
+    return Smile(float(distance), float(detail[0] / detail[1]), float(tone))
+
+
+def means(smiles: dict[str, Smile]) -> dict[str, float | int]:
+    with_teeth = [smile for smile in smiles.values() if smile.tone is not None]
+    figures: dict[str, float | int] = {
+        "pairs": len(smiles),
+        "showing_teeth": len(with_teeth),
+        "mouth_lpips": float(np.mean([smile.mouth_lpips for smile in smiles.values()])),
+    }
+    if with_teeth:
+        rows = np.array([list(asdict(smile).values()) for smile in with_teeth], float)
+        names = ("mouth_lpips_showing_teeth", "sharpness", "tone")
+        figures |= dict(zip(names, rows.mean(0).tolist(), strict=True))
+    return figures
+
+
+def table(report: dict) -> str:
+    return "\n".join(
+        f"{name:28}{value:10.3f}" if isinstance(value, float) else f"{name:28}{value:10d}"
+        for name, value in report.items()
+        if name != "people"
+    )
+
+
+def write_sheet(cells: list[np.ndarray], path: Path) -> None:
+    """Raises RealTalkError where it cannot be written."""
+    empty = [np.zeros_like(cells[0])] * (-len(cells) % PAIRS_A_ROW)
+    cells = [*cells, *empty]
+    rows = [np.hstack(cells[k : k + PAIRS_A_ROW]) for k in range(0, len(cells), PAIRS_A_ROW)]
+    if not cv2.imwrite(str(path), np.vstack(rows)):
+        raise RealTalkError(f"cannot write {path}: give a .png in a folder that exists")
