@@ -33,7 +33,7 @@ ENCODER_FILE, ALIGNER_FILE = "renderer_encode.onnx", "renderer_align.onnx"
 GENERATOR_FILE = "renderer_generate.onnx"
 GENERATOR_HALF_FILE = "renderer_generate_half.onnx"  # for GPUs, if it exists
 GENERATOR_FILES = (GENERATOR_FILE, GENERATOR_HALF_FILE)
-RENDERER_FORMATS = {ENCODER_FILE: "8", ALIGNER_FILE: "5", GENERATOR_FILE: "9"}  # of the ONNX files
+RENDERER_FORMATS = {ENCODER_FILE: "8", ALIGNER_FILE: "6", GENERATOR_FILE: "9"}  # of the ONNX files
 # The encoder's outputs; the latter depend on the reference image alone.
 TEMPLATE_FEATURES = ("features_16", "features_8", "features_4", "features_2")
 REFERENCE_FEATURES = ("keys", "values", "mouth_colours")

@@ -21,6 +21,7 @@ from realtalk_ros.rendering.face_renderer import FaceRenderer, render_batch
 from realtalk_ros.rendering.generator import (
     Binding,
     fill_inputs,
+    sampling_grid,
     warp,
 )
 from realtalk_ros.rendering.geometry import Geometry
@@ -316,11 +317,11 @@ def test_half_precision_looks_the_same(renderer):
     geometry = Geometry(one.identity, rest, resting_weights=one.resting_weights)
     moved = geometry.target_landmarks(weights, 0)[None]
     landmarks = {"template_landmarks": rest, "target_landmarks": moved}
-    grids, alignment_features = align.run(None, landmarks)
+    movements, alignment_features = align.run(None, landmarks)
     inputs = {"weights": weights[None], "alignment_features": alignment_features}
     interior = geometry.draw_mouth(weights, 0, np.zeros_like(template))
     quarter, mouth = np.empty((64, 64, 6), np.uint8), np.empty((24, 64, 64), np.uint8)
-    fill_inputs(warp(template, grids[0]), interior, quarter, mouth)
+    fill_inputs(warp(template, sampling_grid(movements[0])), interior, quarter, mouth)
     inputs |= {"warped_quarter": quarter[None], "warped_mouth": mouth[None]}
     inputs |= dict.fromkeys(("template_index", "reference_index"), np.zeros(1, np.int64))
     wanted = single.run(None, {**inputs, **features})

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -24,6 +24,7 @@ from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import (
     ALIGNER_FILE,
+    COARSE_SIZE,
     CROP_SIZE,
     ENCODER_FILE,
     GENERATOR_FILE,
@@ -163,7 +164,7 @@ class Generator:
             geometry.target_landmarks(w, face.template)
             for geometry, w, face in zip(geometries, weights, faces, strict=True)
         ]
-        batch.aligner.run(template_landmarks=self._landmarks[rows], target_landmarks=moved)
+        batch.align(self._landmarks[rows], moved)
         shown = []
         for k, sampling_grid in enumerate(batch.sampling_grids):
             expression, interior = (weights[k], faces[k].template), batch.interiors[k]
@@ -191,11 +192,18 @@ class _Batch:
 
     def __init__(self, aligner: Binding, generator: Binding):
         self.aligner, self.generator = aligner, generator
-        self.sampling_grids = aligner.outputs["sampling_grid"]
-        count, side = len(self.sampling_grids), MOUTH_CROP[2]
+        count, side = len(aligner.outputs["movement"]), MOUTH_CROP[2]
+        self.sampling_grids = np.zeros((count, CROP_SIZE, CROP_SIZE, 2), np.float32)
         self.interiors = np.zeros((count, CROP_SIZE, CROP_SIZE, 3), np.uint8)
         self._warped = np.zeros(self.interiors.shape, np.uint8)
         self._mouths = np.zeros((count, side, side, 3), np.uint8)
+
+    def align(self, template_landmarks: np.ndarray, target_landmarks: Sequence[np.ndarray]) -> None:
+        """Fills the sampling grids; landmarks (B, 68, 2) in normalised coordinates."""
+        self.aligner.run(template_landmarks=template_landmarks, target_landmarks=target_landmarks)
+        movements = self.aligner.outputs["movement"]
+        for movement, grid in zip(movements, self.sampling_grids, strict=True):
+            sampling_grid(movement, grid)
 
     def warp_template(self, k: int, template: np.ndarray) -> None:
         """Warps the crop (256, 256, 3) uint8 of the k-th face's template; with it and the map of
@@ -303,6 +311,21 @@ class Binding:
             self._session.run_with_iobinding(self._binding)
         except Exception as error:  # onnxruntime's own share no base class but this
             raise NetworkError(str(error).splitlines()[0]) from error
+
+
+def sampling_grid(movement: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Where in the template the pixels of the warped one lie, (256, 256, 2) float32, by the
+    aligner's movement (64, 64, 2) of it. Written to `out` if that is given."""
+    size = len(movement) * CROP_SIZE // COARSE_SIZE
+    grid = cv2.resize(movement, (size, size), dst=out)
+    return cv2.add(grid, unmoved(size), dst=grid)
+
+
+@lru_cache(maxsize=2)
+def unmoved(size: int) -> np.ndarray:
+    """(size, size, 2) float32: every pixel's own position."""
+    axis = np.arange(size, dtype=np.float32)
+    return np.stack(np.meshgrid(axis, axis), -1)
 
 
 def warp(

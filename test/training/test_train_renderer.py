@@ -25,7 +25,7 @@ from realtalk_ros.errors import RealTalkError  # noqa: E402
 from realtalk_ros.face_model import arkit, landmarks  # noqa: E402
 from realtalk_ros.face_model.rotations import rotation_matrix  # noqa: E402
 from realtalk_ros.rendering.face_renderer import FaceRenderer  # noqa: E402
-from realtalk_ros.rendering.generator import fill_inputs, warp  # noqa: E402
+from realtalk_ros.rendering.generator import fill_inputs, sampling_grid, warp  # noqa: E402
 from realtalk_ros.rendering.geometry import Geometry, template_landmarks  # noqa: E402
 from realtalk_ros.training.renderer import (  # noqa: E402
     augment,
@@ -344,12 +344,14 @@ def test_the_exported_network_renders_what_torch_does(tmp_path):
     encoder, aligner, generator = map(ort.InferenceSession, paths)
     found = encoder.run(None, {"reference": reference, "template": template})
     bank = dict(zip([output.name for output in encoder.get_outputs()], found, strict=True))
-    grids, features = aligner.run(None, {"template_landmarks": at_rest, "target_landmarks": moved})
+    movements, features = aligner.run(
+        None, {"template_landmarks": at_rest, "target_landmarks": moved}
+    )
     warped = np.empty((3, SIZE, SIZE, 3), np.uint8)
     quarters = np.empty((3, SIZE // 4, SIZE // 4, 6), np.uint8)
     mouths = np.empty((3, 24, SIZE // 4, SIZE // 4), np.uint8)
-    for k, grid in enumerate(grids):
-        warp(template, grid, warped[k])
+    for k, movement in enumerate(movements):
+        warp(template, sampling_grid(movement), warped[k])
         fill_inputs(warped[k], interior[k], quarters[k], mouths[k])
     face = {"weights": weights, "warped_quarter": quarters, "warped_mouth": mouths}
     face |= dict.fromkeys(("template_index", "reference_index"), np.zeros(3, np.int64))

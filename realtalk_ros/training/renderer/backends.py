@@ -12,7 +12,7 @@ from torch import Tensor
 
 from realtalk_ros import onnx_session
 from realtalk_ros.contracts import ALIGNER_FILE, ENCODER_FILE, GENERATOR_FILE, MOUTH_CROP
-from realtalk_ros.rendering.generator import fill_inputs, warp
+from realtalk_ros.rendering.generator import fill_inputs, sampling_grid, warp
 from realtalk_ros.training.renderer.checkpoint import load_average
 from realtalk_ros.training.renderer.dataset import to_float
 from realtalk_ros.training.renderer.model import Conditioning, Synthesized, assemble
@@ -36,12 +36,13 @@ def onnx_renderer(folder: Path, threads: int, own: Path | None = None) -> Render
             "template_landmarks": np.repeat(prior.template_landmarks, len(weights), 0),
             "target_landmarks": prior.target_landmarks,
         }
-        grids, alignment_features = aligner.run(None, landmarks)
+        movements, alignment_features = aligner.run(None, landmarks)
         count, size, half = len(weights), len(template), MOUTH_CROP[2] // 2
         warped = np.empty((count, size, size, 3), np.uint8)
         quarters = np.empty((count, size // 4, size // 4, 6), np.uint8)
         mouths = np.empty((count, 24, half, half), np.uint8)
-        for k, (grid, eyes) in enumerate(zip(grids, prior.eye_grid, strict=True)):
+        for k, (movement, eyes) in enumerate(zip(movements, prior.eye_grid, strict=True)):
+            grid = sampling_grid(movement)
             grid += eyes[..., 2:] * (eyes[..., :2] - grid)
             warp(template, grid, warped[k])
             fill_inputs(warped[k], prior.mouth_interior[k], quarters[k], mouths[k])

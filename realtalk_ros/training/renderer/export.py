@@ -4,8 +4,9 @@
     renderer_encode.onnx         reference (S, S, 6), an image and rendering/mouth.py's map of it,
                                  template (S, S, 3) uint8 -> FEATURES, a batch of one
     renderer_align.onnx          template_landmarks, target_landmarks (B, 68, 2), normalised
-                                 coordinates -> sampling_grid (B, S, S, 2), where in the template
-                                 its pixels lie; alignment_features (B, 2 + embedding, S/4, S/4)
+                                 coordinates -> movement (B, S/4, S/4, 2), pixels from where
+                                 something is shown to where it lies in the template;
+                                 alignment_features (B, 2 + embedding, S/4, S/4)
     renderer_generate.onnx       weights (B, 52); the warped template and the map of the mouth's
                                  interior as six channels, warped_quarter (B, S/4, S/4, 6) and, of
                                  the mouth crop, each 2 x 2 square's pixels as channels (space to
@@ -79,7 +80,8 @@ class AlignGraph(nn.Module):
     def forward(
         self, template_landmarks: Tensor, target_landmarks: Tensor
     ) -> tuple[Tensor, Tensor]:
-        return self.generator.warp.sampling_grid(template_landmarks, target_landmarks)
+        move, features = self.generator.warp.movement(template_landmarks, target_landmarks)
+        return move.permute(0, 2, 3, 1), features
 
 
 class GenerateGraph(nn.Module):
@@ -160,7 +162,7 @@ def export(model: Renderer, folder: Path) -> None:
     ).write(folder / ENCODER_FILE)
     points = torch.rand(2, 68, 2)
     inputs = ("template_landmarks", "target_landmarks")
-    outputs = ("sampling_grid", "alignment_features")
+    outputs = ("movement", "alignment_features")
     Graph(
         AlignGraph(model),
         (points, points),

@@ -74,7 +74,18 @@ class LandmarkWarp(nn.Module):
         self, template_landmarks: Tensor, target_landmarks: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Where in the template each pixel of the warped one lies, (B, S, S, 2) pixels; the
-        alignment features as of `forward`: movement and embedding."""
+        alignment features as of `forward`."""
+        coarse, features = self.movement(template_landmarks, target_landmarks)
+        fine = F.interpolate(coarse, size=(self.size, self.size), mode="bilinear")
+        pixels = torch.arange(self.size).to(target_landmarks)
+        grid = [fine[:, 0] + pixels[None, None, :], fine[:, 1] + pixels[None, :, None]]
+        return torch.stack(grid, -1), features
+
+    def movement(
+        self, template_landmarks: Tensor, target_landmarks: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """How far from a pixel of the warped template what it shows lies in the template, (B, 2,
+        S/4, S/4) pixels; the alignment features as of `forward`: movement and embedding."""
         pad = (0, 0, 0, len(self.border))
         border = self.border.to(target_landmarks)
         points = F.pad(target_landmarks, pad) + F.pad(border, (0, 0, COUNT, 0))
@@ -94,7 +105,4 @@ class LandmarkWarp(nn.Module):
         sums = (weighted @ columns.transpose(1, 2)).unflatten(1, (-1, self.cells))
         means = sums[:, :-1] / sums[:, -1:]  # (B, 2 + embedding, H, W)
         move = means[:, :2]
-        fine = F.interpolate(move * self.size, size=(self.size, self.size), mode="bilinear")
-        pixels = torch.arange(self.size).to(target_landmarks)
-        grid = [fine[:, 0] + pixels[None, None, :], fine[:, 1] + pixels[None, :, None]]
-        return torch.stack(grid, -1), torch.cat([move * 16, means[:, 2:]], 1)
+        return move * self.size, torch.cat([move * 16, means[:, 2:]], 1)
