@@ -4,8 +4,8 @@
 The template, at the image's own resolution, is sampled once: a pixel's position in it comes from
 the head's rotation and from the face's own movement (lips, chin, irises) together. Lids that close
 show the template's eyes as they are when shut (eyelids.py). The generator adds what no movement of
-the template's pixels can show: its picture of the mouth takes their place there, elsewhere light
-and folds are added, which are smooth, so that fine detail stays as it is in the template.
+the template's pixels can show. In the mouth its picture takes their place. Elsewhere only what is
+coarse in its change is added (light, folds), so that fine detail stays as it is in the template.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ MOUTH_MARGIN = np.ones((5, 5), np.uint8)  # around the mouth's interior, that th
 LID_MARGIN = np.ones((9, 9), np.uint8)  # around closing lids, of which it would draw the lashes
 FADE = (7, 7)  # box filter of the borders of both
 INSIDE_FADE = (3, 3)  # of the mouth's interior, where nothing of the template is to be seen
+COARSE_BLUR = (3, 3)  # two box filters of this on half of the mouth crop: what is finer is left out
 MOUTH_FADE = 0.06  # share of the mouth crop's side over which its border fades out
 # In pixels of the image:
 STEP = 8  # between the places at which the head's movement is looked at
@@ -162,17 +163,21 @@ class Compositor:
         if face.lids is not None:
             box, weight = soft(cv2.extractChannel(face.lids, 0), LID_MARGIN)
             layers[box][..., :3] *= 1 - weight
+        layers = layers[MOUTH]
+        within = mask[MOUTH][..., None] * self._mouth_feather
+        added = layers[..., :3]
+        added += within * coarse_difference(face.mouth, face.warped_mouth) - (
+            self._mouth_feather * added
+        )
         interior = cv2.extractChannel(face.mouth_interior[MOUTH], 0)
         box, weight = soft(interior, MOUTH_MARGIN)
         memory.open = bool(weight.size)
         if memory.open:
-            within = mask[MOUTH][box][..., None] * self._mouth_feather[box]
+            within, added = within[box], added[box]
             drawn = face.mouth[box].astype(np.float32)
-            layers = layers[MOUTH][box]
-            added = layers[..., :3]
             added += weight * (within * (drawn - face.warped_mouth[box]) - added)
             inside = within * share(cv2.blur(interior, INSIDE_FADE)[box])
-            layers[..., 3:] = inside
+            layers[box][..., 3:] = inside
             added += inside * (drawn - added)
 
     def _add_change(self, face: GeneratedFace) -> np.ndarray:
@@ -253,6 +258,18 @@ def around(outer: Box, inner: Box) -> Iterator[Box]:
     ):
         if all(side.start < side.stop for side in part):
             yield part
+
+
+def coarse_difference(drawn: np.ndarray, warped: np.ndarray) -> np.ndarray:
+    """(S, S, 3) float32: what a picture has that another has not, both (S, S, 3) uint8, less what
+    is fine in it."""
+    size = drawn.shape[1::-1]
+    half = size[0] // 2, size[1] // 2
+    smaller = (cv2.resize(image, half, interpolation=cv2.INTER_AREA) for image in (drawn, warped))
+    difference = cv2.subtract(*smaller, dtype=cv2.CV_32F)
+    for _ in range(2):
+        difference = cv2.blur(difference, COARSE_BLUR)
+    return cv2.resize(difference, size)
 
 
 def border(side: int, width: float) -> np.ndarray:
