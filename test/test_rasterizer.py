@@ -54,6 +54,16 @@ def test_the_nearer_hides_the_farther_and_values_change_evenly():
     assert np.abs(out[8, 2:15] - (100 + 10 * np.arange(13))).max() <= 1
 
 
+def test_surfaces_that_cross_are_seen_where_they_are_nearer():
+    """As a tooth and the gum around its root: no order of whole triangles is right."""
+    level, steep = square(2, 2, 20, 0.5), square(2, 2, 20, 0.0)
+    steep[:, 2] = (steep[:, 1] - 2) / 20  # nearer, the lower
+    points, faces = np.concatenate([level, steep]), np.concatenate([FACES, FACES + 4], 1)
+    for first in (faces, faces[:, ::-1]):
+        out = drawn(points, first.copy(), [1] * 4 + [2] * 4, np.ones(4, np.uint16))
+        assert (out[2:11, 2:22] == 1).all() and (out[13:22, 2:22] == 2).all()
+
+
 def test_thin_and_empty_triangles_do_no_harm():
     line = np.array([[2, 2, 0], [20, 2, 0], [11, 2, 0]], np.float32)
     assert not drawn(line, FACES[:, :1], factors=FACTORS[:1]).any()
