@@ -51,7 +51,8 @@ class StillBackground:
             self._mask = self._mask_of(template)
             self._hides = cv2.LUT(cv2.resize(self._mask, self._size), HIDES)
             self._template = template
-        places = cv2.resize(motion * self._scale, self._mask.shape[::-1])
+        cells = cv2.transform(motion, np.diag(self._scale))
+        places = cv2.resize(cells, self._mask.shape[::-1])
         cv2.add(places, self._cells, dst=places)
         moved = cv2.remap(
             self._mask, places, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
