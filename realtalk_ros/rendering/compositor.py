@@ -11,7 +11,6 @@ is coarse in it is added (light, folds), so that fine detail stays as it is in t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 
 import cv2
 import numpy as np
@@ -20,7 +19,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.rendering.eyelids import ShutEyes
 from realtalk_ros.rendering.generator import GeneratedFace
-from realtalk_ros.rendering.head_warp import ROWS, HeadWarp, Part
+from realtalk_ros.rendering.head_warp import HeadWarp, Part
 from realtalk_ros.rendering.moving_person import MovingPerson
 
 FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam shows
@@ -50,7 +49,7 @@ class Compositor:
             self._feather *= cv2.resize(avatar.region, (CROP_SIZE, CROP_SIZE))
         axis = np.arange(CROP_SIZE, dtype=np.float32)
         self._unmoved = np.stack(np.meshgrid(axis, axis), -1)
-        self._memory = _Memory(size)
+        self._memory = _Memory()
 
     def compose(
         self,
@@ -94,37 +93,32 @@ class Compositor:
     def _draw_template(self, source: _Source, upright: tuple[np.ndarray, np.ndarray]) -> _Seen:
         """What is seen in a part of the image, whose pixels lie at `upright`, x and y, in the
         picture of the upright head: the template with the face's own movement."""
-        seen = self._memory.seen(*upright[0].shape)
         *corner, side = self.crop
         scale = CROP_SIZE / side
-        places = seen.crop_x, seen.crop_y
-        for position, start, place in zip(upright, corner, places, strict=True):
-            cv2.addWeighted(position, scale, position, 0, (0.5 - start) * scale - 0.5, dst=place)
-        moved = seen.x, seen.y
-        for axis, movement in enumerate(self._memory.movement):
-            seen.turned(movement, moved[axis])
-            cv2.addWeighted(
-                upright[axis], 1, moved[axis], 1 / scale, -source.corner[axis], dst=moved[axis]
-            )
-        # Bicubic keeps the detail, and costs three times as much: the face is looked at.
-        cv2.remap(
-            source.image,
-            *moved,
-            cv2.INTER_CUBIC,
-            dst=seen.warped,
-            borderMode=cv2.BORDER_REPLICATE,
+        crop_x, crop_y = (
+            cv2.addWeighted(position, scale, position, 0, (0.5 - start) * scale - 0.5)
+            for position, start in zip(upright, corner, strict=True)
         )
-        return seen
+        x, y = (
+            cv2.addWeighted(position, 1, sample(layer, crop_x, crop_y), 1 / scale, -start)
+            for position, layer, start in zip(
+                upright, self._memory.movement, source.corner, strict=True
+            )
+        )
+        # Bicubic keeps the detail, and costs three times as much: the face is looked at.
+        bicubic, border = cv2.INTER_CUBIC, cv2.BORDER_REPLICATE
+        warped = cv2.remap(source.image, x, y, bicubic, borderMode=border)
+        return _Seen(crop_x, crop_y, warped)
 
     def _add_layers(self, seen: _Seen, out: np.ndarray) -> None:
         """What is seen in a part of the image, with what the network adds to it, into `out` (h, w,
         4) uint8."""
-        added = seen.turned(self._memory.added, seen.added)
+        added = sample(self._memory.added, seen.crop_x, seen.crop_y)
         if self._memory.open:
-            box = bounding_box((added[..., 3] > 0).astype(np.uint8))
-            seen.warped[box] *= 1 - added[box][..., 3:]
-        cv2.cvtColor(added, cv2.COLOR_BGRA2BGR, dst=seen.colours)
-        colours = cv2.add(seen.warped, seen.colours, dst=seen.shown, dtype=cv2.CV_8U)
+            replaced = cv2.extractChannel(added, 3)
+            box = bounding_box((replaced > 0).view(np.uint8))
+            seen.warped[box] *= 1 - replaced[box][..., None]
+        colours = cv2.add(seen.warped, cv2.cvtColor(added, cv2.COLOR_BGRA2BGR), dtype=cv2.CV_8U)
         cv2.cvtColor(colours, cv2.COLOR_BGR2BGRA, dst=out)
 
     def _draw_layers(self, face: GeneratedFace) -> None:
@@ -167,11 +161,10 @@ class Compositor:
 class _Memory:
     """Arrays that every image overwrites: to allocate them anew takes as long as to fill them.
 
-    Some are of the networks' crop; the others of an image of `size` (width, height), or of parts of
-    it. OpenCV samples arrays of one or four channels twice as fast as those of two or three.
+    OpenCV samples arrays of one or four channels twice as fast as those of two or three.
     """
 
-    def __init__(self, size: tuple[int, int]):
+    def __init__(self) -> None:
         def floats(*shape: int) -> np.ndarray:
             return np.zeros(shape, np.float32)
 
@@ -179,32 +172,15 @@ class _Memory:
         self.mask, self.movement = floats(*crop), [floats(*crop), floats(*crop)]
         self.both, self.added = (floats(*crop, n) for n in (2, 4))
         self.open = False  # whether the mouth's interior is seen
-        area = ROWS * size[0]
-        self._channels = (), (), (), (), (4,), (3,), (3,)
-        self._seen = [floats(area * prod(channels)) for channels in self._channels]
-        self._shown = np.zeros(area * 3, np.uint8)
         self._source = floats(0)
-
-    def seen(self, height: int, width: int) -> _Seen:
-        """Arrays for a part of the image."""
-        floats = [
-            first(array, height, width, *channels)
-            for array, channels in zip(self._seen, self._channels, strict=True)
-        ]
-        return _Seen(first(self._shown, height, width, 3), *floats)
 
     def floats(self, image: np.ndarray) -> np.ndarray:
         """The image as float32."""
         if len(self._source) < image.size:
             self._source = np.zeros(image.size, np.float32)
-        source = first(self._source, *image.shape)
+        source = self._source[: image.size].reshape(image.shape)
         source[:] = image
         return source
-
-
-def first(array: np.ndarray, *shape: int) -> np.ndarray:
-    """The first values of an array (N,) as one of `shape`."""
-    return array[: prod(shape)].reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -215,19 +191,14 @@ class _Source:
 
 @dataclass(frozen=True)
 class _Seen:
-    shown: np.ndarray  # (height, width, 3) uint8
     crop_x: np.ndarray  # where in the crop a pixel lies
     crop_y: np.ndarray
-    x: np.ndarray  # and where in the `_Source`
-    y: np.ndarray
-    added: np.ndarray  # (height, width, 4), with the share of `warped` that it replaces
-    colours: np.ndarray  # (height, width, 3)
-    warped: np.ndarray  # (height, width, 3)
+    warped: np.ndarray  # (height, width, 3) float32
 
-    def turned(self, layer: np.ndarray, to: np.ndarray) -> np.ndarray:
-        """A layer of the crop, as it is seen here."""
-        places, border = (self.crop_x, self.crop_y), cv2.BORDER_CONSTANT
-        return cv2.remap(layer, *places, cv2.INTER_LINEAR, dst=to, borderMode=border)
+
+def sample(layer: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """A layer of the crop at x and y; 0 beside the crop."""
+    return cv2.remap(layer, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
 
 
 def bounding_box(levels: np.ndarray) -> Part:
