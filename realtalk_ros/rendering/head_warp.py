@@ -40,7 +40,8 @@ class HeadWarp:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Where in a template of an upright head an image's pixels lie when it is rotated by
         `rotation` (3,) rad (face_model/rotations.py), and breathes (`MovingPerson.motion`): x and
-        y, float32 pixels of the image. None: it is upright. The next call overwrites both."""
+        y, float32 pixels of the image, not to be changed; the next call overwrites both. None: it
+        is upright."""
         if (rotation is None or not np.any(rotation)) and not breath:
             self._seen, self.reach = None, 0
             return self._at
@@ -71,10 +72,9 @@ class HeadWarp:
         """A template (height, width, 3) uint8 as it is seen at the last sampling grid, without what
         is seen in the box `face`: (height, width, 4) uint8, which the next call overwrites."""
         # OpenCV samples images of four channels twice as fast as those of three.
-        source = cv2.cvtColor(template, cv2.COLOR_BGR2BGRA, dst=self._source)
         if self._seen is None:
-            self._image[:] = source
-            return self._image
+            return cv2.cvtColor(template, cv2.COLOR_BGR2BGRA, dst=self._image)
+        source = cv2.cvtColor(template, cv2.COLOR_BGR2BGRA, dst=self._source)
         (x, y), linear, border = self._grid, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
         for beside in around(face, template.shape):
             for part in self.parts(beside):
