@@ -40,6 +40,7 @@ MIN_OPENING = 0.04  # eye widths: the opening near the corners is taken to be at
 MIN_WIDTH = 6.0  # pixels: an eye that is seen from the side is left as it is
 SAMPLES = 33  # along the eye, at which the lids' heights are computed
 POSITIONS = np.linspace(0, 1, SAMPLES)
+EXTENDED = np.clip(np.arange(-SAMPLES, 2 * SAMPLES), 0, SAMPLES - 1)  # beside it, its ends go on
 # How far the patch reaches beside the eye, and above and below the lids, in eye widths.
 SIDE_MARGIN, LID_MARGIN = 0.25, 0.4
 # In iris radii: what is nearer moves with the iris, beyond it the movement fades out over FADE.
@@ -187,13 +188,7 @@ def eye_patch(
     closes = closure > CLOSING
     points = np.concatenate([rest + residuals, moved + residuals]).reshape(-1, 2)
     margins = (REACH if closes else SIDE_MARGIN) * axes.width, LID_MARGIN * axes.width
-    columns, rows = (
-        slice(
-            max(math.floor(along.min() - margin), 0),
-            min(math.ceil(along.max() + margin) + 1, size),
-        )
-        for along, margin in zip(points.T, margins, strict=True)
-    )
+    columns, rows = (pixels_around(*along, size) for along in zip(points.T, margins, strict=True))
     if columns.start >= columns.stop or rows.start >= rows.stop:
         return None
     u, v = axes.pixels((columns.start, rows.start), (columns.stop, rows.stop))
@@ -231,6 +226,12 @@ def eye_patch(
         visibility=visibility,
         closing=closing,
     )
+
+
+def pixels_around(positions: np.ndarray, margin: float, size: int) -> slice:
+    """Of a row of `size` pixels, those within `margin` of some positions."""
+    first = math.floor(positions.min() - margin)
+    return slice(max(first, 0), min(math.ceil(positions.max() + margin) + 1, size))
 
 
 @dataclass(frozen=True)
@@ -299,21 +300,12 @@ class LidHeights:
     @classmethod
     def at(cls, u: np.ndarray, width: float, curves: np.ndarray) -> LidHeights:
         """Interpolates `lid_curves` to pixels at u (H, W)."""
-        # Beside the eye its ends go on: OpenCV samples an image's border four times as slowly.
-        beside = SAMPLES
-        position = u * ((SAMPLES - 1) / width) + float(beside)
+        # Far from an image's border, where OpenCV takes four times as long.
+        position = u * ((SAMPLES - 1) / width) + float(SAMPLES)
         row = np.ones_like(position)
         # At most 4 channels at once.
         heights, closure = (
-            cv2.remap(
-                cv2.copyMakeBorder(
-                    np.ascontiguousarray(part.T)[None], 1, 1, beside, beside, cv2.BORDER_REPLICATE
-                ),
-                position,
-                row,
-                cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
+            cv2.remap(np.repeat(part.T[None, EXTENDED], 3, 0), position, row, cv2.INTER_LINEAR)
             for part in (curves[:4], curves[4:])
         )
         upper, lower, template_upper, template_lower = cv2.split(heights)
