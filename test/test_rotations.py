@@ -15,7 +15,12 @@ from realtalk_ros.commands.speak import CsvFile
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.face_model.facekit import gaze_angles
-from realtalk_ros.face_model.rotations import flip_roll, rotation_matrix, swap_track_order
+from realtalk_ros.face_model.rotations import (
+    flip_roll,
+    forward,
+    rotation_matrix,
+    swap_track_order,
+)
 from realtalk_ros.output.rviz_markers import FaceLines
 from realtalk_ros.rendering.head_warp import HeadWarp
 from realtalk_ros.rendering.moving_person import MovingPerson
@@ -41,6 +46,13 @@ def test_a_matrix_turns_landmarks_so(way):
     moved = points @ rotation_matrix(*rotation).T - points
     moved = moved[:, :2] * (1, -1)  # x to the person's left is right in a picture, y is up
     assert np.mean(moved[part] @ direction) > 0.1
+
+
+def test_forward_is_where_the_matrix_turns_z():
+    pitch, yaw, roll = 0.2, -0.3, 0.4
+    np.testing.assert_allclose(
+        forward(pitch, yaw), rotation_matrix(pitch, yaw, roll)[:, 2], atol=1e-6
+    )
 
 
 def test_a_picture_is_warped_so(way):

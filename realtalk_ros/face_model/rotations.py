@@ -14,6 +14,8 @@ inverse.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 
@@ -25,6 +27,15 @@ def rotation_matrix(pitch: float = 0.0, yaw: float = 0.0, roll: float = 0.0) -> 
     about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
     about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
     return (about_y @ about_x @ about_z).astype(np.float32)
+
+
+def forward(pitch: float, yaw: float) -> tuple[float, float, float]:
+    """Where the face's z goes by `rotation_matrix`, its third column, whatever the roll."""
+    return (
+        math.sin(yaw) * math.cos(pitch),
+        -math.sin(pitch),
+        math.cos(yaw) * math.cos(pitch),
+    )
 
 
 def flip_roll(rotation: np.ndarray) -> np.ndarray:

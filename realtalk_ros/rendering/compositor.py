@@ -10,9 +10,7 @@ coarse in its change is added (light, folds), so that fine detail stays as it is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil
 
 import cv2
 import numpy as np
@@ -20,8 +18,8 @@ import numpy as np
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import COARSE_SIZE, CROP_SIZE, MOUTH_CROP, mouth_crop
 from realtalk_ros.rendering.eyelids import ShutEyes
-from realtalk_ros.rendering.generator import GeneratedFace
-from realtalk_ros.rendering.head_warp import HeadWarp
+from realtalk_ros.rendering.generator import GeneratedFace, unmoved
+from realtalk_ros.rendering.head_warp import HeadWarp, Part
 from realtalk_ros.rendering.moving_person import MovingPerson
 
 FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam shows
@@ -32,14 +30,10 @@ FADE = (7, 7)  # box filter of the borders of both
 INSIDE_FADE = (3, 3)  # of the mouth's interior, where nothing of the template is to be seen
 COARSE_BLUR = (3, 3)  # two box filters of this on half of the mouth crop: what is finer is left out
 MOUTH_FADE = 0.06  # share of the mouth crop's side over which its border fades out
-# In pixels of the image:
-STEP = 8  # between the places at which the head's movement is looked at
-STILL = 0.1  # movement that does not show
-ROWS = 64  # that are made at a time: what they take stays in the processor's cache
+BICUBIC = 2  # pixels of the image that bicubic interpolation reaches
 
 WHOLE, COARSE = (CROP_SIZE, CROP_SIZE), (COARSE_SIZE, COARSE_SIZE)
 MOUTH = mouth_crop()
-Box = tuple[slice, slice]  # rows, columns
 
 
 class Compositor:
@@ -51,15 +45,12 @@ class Compositor:
         x, y, side = (round(value * scale) for value in avatar.crop)
         self.crop = x, y, side
         self._head_warp = HeadWarp(person, size)
-        self._feather = border(CROP_SIZE, FEATHER)
-        self._mouth_feather = border(MOUTH_CROP[2], MOUTH_FADE)[..., None]
+        self._feather = faded_border(CROP_SIZE, FEATHER)
+        self._mouth_feather = faded_border(MOUTH_CROP[2], MOUTH_FADE)[..., None]
         if avatar.region is not None:
             self._feather *= cv2.resize(avatar.region, WHOLE)
         self._coarse_feather = cv2.resize(self._feather, COARSE, interpolation=cv2.INTER_AREA)
-        axis = np.arange(CROP_SIZE, dtype=np.float32)
-        self._unmoved = np.stack(np.meshgrid(axis, axis), -1)
-        self._memory = _Memory(size)
-        self._places = np.mgrid[: size[1] : STEP, : size[0] : STEP].astype(np.float32)
+        self._memory = _Memory()
 
     def compose(
         self,
@@ -73,82 +64,63 @@ class Compositor:
         """A new image (height, width, 3) uint8: `template`, of the image's size and the avatar's
         `number`-th, with the face, and with the head rotated by `rotation` (3,) rad and the
         shoulders raised by `breath`, -1..1. Lids that close show what `shut` does."""
-        grid = self._head_warp.sampling_grid(rotation, breath, number)
-        moving, near = self._boxes(*grid)
-        image = template.copy()
-        with_alpha = cv2.cvtColor(template, cv2.COLOR_BGR2BGRA, dst=self._memory.template)
-        for beside in around(moving, near):
-            for part in self._head_warp.moving(beside):
-                turned = cv2.remap(
-                    with_alpha,
-                    grid[0][part],
-                    grid[1][part],
-                    cv2.INTER_LINEAR,
-                    borderMode=cv2.BORDER_REPLICATE,
-                )
-                cv2.cvtColor(turned, cv2.COLOR_BGRA2BGR, dst=image[part])
+        x, y = self._head_warp.sampling_grid(rotation, breath, number)
+        near = self._face_box(template, self._head_warp.reach)
+        image = self._head_warp.begin(template, near)
+        source = self._source(template)
         self._draw_layers(face)
-        lids = face.lids if shut else None
-        for part in strips(near):
-            in_part = (grid[0][part], grid[1][part])
-            upright = (in_part[0].copy(), in_part[1].copy()) if lids is not None else None
-            seen = self._draw_template(template, in_part, image[part].shape)
-            if shut and upright and lids is not None:
-                shut.paint(seen.warped, lids, (seen.crop_x, seen.crop_y), upright)
+        for part in self._head_warp.parts(near):
+            upright = x[part], y[part]
+            seen = self._draw_template(source, upright)
+            if shut and face.lids is not None:
+                shut.paint(seen.warped, face.lids, (seen.crop_x, seen.crop_y), upright)
             self._add_layers(seen, image[part])
-        self._head_warp.restore_background(image, template)
-        return image
+        return self._head_warp.finish()
 
-    def _boxes(self, x: np.ndarray, y: np.ndarray) -> tuple[Box, Box]:
-        """Two parts of the image whose pixels lie at x and y in the picture of the upright head:
-        what moves with the head, and where the face's crop may be seen."""
-        movement = np.abs(y[::STEP, ::STEP] - self._places[0])
-        np.maximum(movement, np.abs(x[::STEP, ::STEP] - self._places[1]), out=movement)
-        rows, columns = bounding_box((movement > STILL).astype(np.uint8))
-        height, width = x.shape
-        moving = (
-            slice(STEP * max(rows.start - 1, 0), min(STEP * rows.stop, height)),
-            slice(STEP * max(columns.start - 1, 0), min(STEP * columns.stop, width)),
-        )
-        left, top, side = self.crop
-        reach = ceil(movement.max())
-        face = (
+    def _face_box(self, template: np.ndarray, reach: int) -> Part:
+        """The face's crop with what is up to `reach` pixels beside it."""
+        (height, width), (left, top, side) = template.shape[:2], self.crop
+        return (
             slice(max(top - reach, 0), min(top + side + reach, height)),
             slice(max(left - reach, 0), min(left + side + reach, width)),
         )
-        return moving, face
 
-    def _draw_template(
-        self, template: np.ndarray, grid: tuple[np.ndarray, np.ndarray], shape: tuple[int, ...]
-    ) -> _Seen:
-        """What is seen in a part of the image, (height, width, 3), whose pixels lie at `grid`, x
-        and y, in the picture of the upright head: the template with the face's own movement, to
-        which `grid` is changed."""
-        seen = self._memory.part(*shape[:2])
+    def _source(self, template: np.ndarray) -> _Source:
+        """What of a template may be seen in the face's box: its pixels go `reach` pixels, too."""
+        rows, columns = self._face_box(template, 2 * self._head_warp.reach + BICUBIC)
+        # Floats are sampled faster than bytes.
+        return _Source(self._memory.floats(template[rows, columns]), (columns.start, rows.start))
+
+    def _draw_template(self, source: _Source, upright: tuple[np.ndarray, np.ndarray]) -> _Seen:
+        """What is seen in a part of the image, whose pixels lie at `upright`, x and y, in the
+        picture of the upright head: the template with the face's own movement."""
         *corner, side = self.crop
         scale = CROP_SIZE / side
-        places = seen.crop_x, seen.crop_y
-        for position, start, place in zip(grid, corner, places, strict=True):
-            cv2.addWeighted(position, scale, position, 0, (0.5 - start) * scale - 0.5, dst=place)
-        for position, movement in zip(grid, self._memory.movement, strict=True):
-            cv2.scaleAdd(seen.turned(movement, seen.movement), 1 / scale, position, dst=position)
-        # Bicubic keeps the detail, and costs three times as much: the face is looked at. Floats are
-        # sampled faster than bytes.
-        low, high, _, _ = cv2.minMaxLoc(grid[1])
-        top = int(np.clip(low - 1, 0, len(template) - 1))
-        source = self._memory.floats(template[top : max(ceil(high) + 3, top + 1)])
-        np.subtract(grid[1], np.float32(top), out=grid[1])
-        cv2.remap(source, *grid, cv2.INTER_CUBIC, dst=seen.warped, borderMode=cv2.BORDER_REPLICATE)
-        return seen
+        crop_x, crop_y = (
+            cv2.addWeighted(position, scale, position, 0, (0.5 - start) * scale - 0.5)
+            for position, start in zip(upright, corner, strict=True)
+        )
+        x, y = (
+            cv2.addWeighted(position, 1, sample(layer, crop_x, crop_y), 1 / scale, -start)
+            for position, layer, start in zip(
+                upright, self._memory.movement, source.corner, strict=True
+            )
+        )
+        # Bicubic keeps the detail, and costs three times as much: the face is looked at.
+        bicubic, border = cv2.INTER_CUBIC, cv2.BORDER_REPLICATE
+        warped = cv2.remap(source.image, x, y, bicubic, borderMode=border)
+        return _Seen(crop_x, crop_y, warped)
 
     def _add_layers(self, seen: _Seen, out: np.ndarray) -> None:
-        """What is seen in a part of the image, with what the network adds to it."""
-        added = seen.turned(self._memory.added, seen.added)
+        """What is seen in a part of the image, with what the network adds to it, into `out` (h, w,
+        4) uint8."""
+        added = sample(self._memory.added, seen.crop_x, seen.crop_y)
         if self._memory.open:
-            box = bounding_box((added[..., 3] > 0).astype(np.uint8))
-            seen.warped[box] *= 1 - added[box][..., 3:]
-        cv2.cvtColor(added, cv2.COLOR_BGRA2BGR, dst=seen.colours)
-        cv2.add(seen.warped, seen.colours, dst=out, dtype=cv2.CV_8U)
+            replaced = cv2.extractChannel(added, 3)
+            box = bounding_box((replaced > 0).view(np.uint8))
+            seen.warped[box] *= 1 - replaced[box][..., None]
+        colours = cv2.add(seen.warped, cv2.cvtColor(added, cv2.COLOR_BGRA2BGR), dtype=cv2.CV_8U)
+        cv2.cvtColor(colours, cv2.COLOR_BGR2BGRA, dst=out)
 
     def _draw_layers(self, face: GeneratedFace) -> None:
         """Of the upright face's crop, into the memory: `movement`, that of the template's pixels,
@@ -156,7 +128,7 @@ class Compositor:
         memory = self._memory
         mask = cv2.resize(face.mask, WHOLE, dst=memory.mask)
         mask = cv2.multiply(mask, self._feather, dst=mask)
-        cv2.subtract(face.sampling_grid, self._unmoved, dst=memory.both)
+        cv2.subtract(face.sampling_grid, unmoved(CROP_SIZE), dst=memory.both)
         for movement in cv2.split(memory.both, memory.movement):
             cv2.multiply(movement, mask, dst=movement)
         layers = self._add_change(face)
@@ -191,73 +163,44 @@ class Compositor:
 class _Memory:
     """Arrays that every image overwrites: to allocate them anew takes as long as to fill them.
 
-    All are float32. Some are of the networks' crop; `seen` are of an image of `size` (width,
-    height). OpenCV samples arrays of one or four channels twice as fast as those of
-    two or three.
+    OpenCV samples arrays of one or four channels twice as fast as those of two or three.
     """
 
-    def __init__(self, size: tuple[int, int]):
+    def __init__(self) -> None:
         def floats(*shape: int) -> np.ndarray:
             return np.zeros(shape, np.float32)
 
         crop = CROP_SIZE, CROP_SIZE
         self.mask, self.movement = floats(*crop), [floats(*crop), floats(*crop)]
         self.both, self.added = (floats(*crop, n) for n in (2, 4))
-        self._seen = [floats(ROWS, size[0], *more) for more in ((), (), (), (4,), (3,), (3,))]
-        self._source = floats(0)
-        self.template = np.zeros((size[1], size[0], 4), np.uint8)
         self.open = False  # whether the mouth's interior is seen
-
-    def part(self, height: int, width: int) -> _Seen:
-        """Arrays for a part of the region."""
-        return _Seen(*(array[:height, :width] for array in self._seen))
+        self._source = floats(0)
 
     def floats(self, image: np.ndarray) -> np.ndarray:
         """The image as float32."""
-        if len(self._source) < len(image) or self._source.shape[1:] != image.shape[1:]:
-            self._source = np.zeros(image.shape, np.float32)
-        source = self._source[: len(image)]
+        if len(self._source) < image.size:
+            self._source = np.zeros(image.size, np.float32)
+        source = self._source[: image.size].reshape(image.shape)
         source[:] = image
         return source
+
+
+@dataclass(frozen=True)
+class _Source:
+    image: np.ndarray  # (height, width, 3) float32, a part of the template
+    corner: tuple[int, int]  # x, y of its first pixel in the template
 
 
 @dataclass(frozen=True)
 class _Seen:
     crop_x: np.ndarray  # where in the crop a pixel lies
     crop_y: np.ndarray
-    movement: np.ndarray
-    added: np.ndarray  # (height, width, 4), with the share of `warped` that it replaces
-    colours: np.ndarray  # (height, width, 3)
-    warped: np.ndarray  # (height, width, 3)
-
-    def turned(self, layer: np.ndarray, to: np.ndarray) -> np.ndarray:
-        """A layer of the crop, as it is seen here."""
-        places, border = (self.crop_x, self.crop_y), cv2.BORDER_CONSTANT
-        return cv2.remap(layer, *places, cv2.INTER_LINEAR, dst=to, borderMode=border)
+    warped: np.ndarray  # (height, width, 3) float32
 
 
-def strips(box: Box) -> Iterator[Box]:
-    """The box in parts of at most ROWS rows."""
-    rows, columns = box
-    for start in range(rows.start, rows.stop, ROWS):
-        yield slice(start, min(start + ROWS, rows.stop)), columns
-
-
-def around(outer: Box, inner: Box) -> Iterator[Box]:
-    """The parts of a box beside another one: above, below, left and right of it."""
-    (top, bottom), (left, right) = ((part.start, part.stop) for part in outer)
-    rows, columns = (
-        (min(max(part.start, low), high), min(max(part.stop, low), high))
-        for part, low, high in zip(inner, (top, left), (bottom, right), strict=True)
-    )
-    for part in (
-        (slice(top, rows[0]), slice(left, right)),
-        (slice(rows[1], bottom), slice(left, right)),
-        (slice(*rows), slice(left, columns[0])),
-        (slice(*rows), slice(columns[1], right)),
-    ):
-        if all(side.start < side.stop for side in part):
-            yield part
+def sample(layer: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """A layer of the crop at x and y; 0 beside the crop."""
+    return cv2.remap(layer, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
 
 
 def coarse_difference(drawn: np.ndarray, warped: np.ndarray) -> np.ndarray:
@@ -272,20 +215,20 @@ def coarse_difference(drawn: np.ndarray, warped: np.ndarray) -> np.ndarray:
     return cv2.resize(difference, size)
 
 
-def border(side: int, width: float) -> np.ndarray:
+def faded_border(side: int, width: float) -> np.ndarray:
     """(side, side) float32: 1, falling to 0 over `width`, a share of the side, at the border."""
     ramp = np.arange(side, dtype=np.float32) + 0.5
     ramp = np.clip(np.minimum(ramp, ramp[::-1]) / (width * side), 0, 1)
     return np.minimum(ramp[:, None], ramp[None, :])
 
 
-def bounding_box(levels: np.ndarray) -> Box:
+def bounding_box(levels: np.ndarray) -> Part:
     """Rows and columns of what is not 0."""
     x, y, width, height = cv2.boundingRect(levels)
     return slice(y, y + height), slice(x, x + width)
 
 
-def soft(levels: np.ndarray, margin: np.ndarray) -> tuple[Box, np.ndarray]:
+def soft(levels: np.ndarray, margin: np.ndarray) -> tuple[Part, np.ndarray]:
     """What is not 0 in `levels` (H, W) uint8, with a margin (a kernel of OpenCV's `dilate`) and a
     soft border: its box, and in this (h, w, 1) float32 0..1."""
     rows, columns = bounding_box(levels)

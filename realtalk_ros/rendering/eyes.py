@@ -28,10 +28,11 @@ from realtalk_ros.easing import smoothstep
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.face_model.facekit import gaze_angles
-from realtalk_ros.face_model.rotations import rotation_matrix
+from realtalk_ros.face_model.rotations import forward
 from realtalk_ros.rendering.camera import Cameras
 
 FILE = Path(__file__).parents[1] / "data" / "eyes.npz"
+Corner = tuple[int, int] | np.ndarray  # x and y of a pixel
 SIDES = "Right", "Left"
 IRIS_RADIUS, IRIS_DEPTH = 0.62, 1.4  # cm; its depth is from the eyeball's centre
 SHUT = 0.12  # of the resting opening at which the face model's lids have met
@@ -39,6 +40,7 @@ MIN_OPENING = 0.04  # eye widths: the opening near the corners is taken to be at
 MIN_WIDTH = 6.0  # pixels: an eye that is seen from the side is left as it is
 SAMPLES = 33  # along the eye, at which the lids' heights are computed
 POSITIONS = np.linspace(0, 1, SAMPLES)
+EXTENDED = np.clip(np.arange(-SAMPLES, 2 * SAMPLES), 0, SAMPLES - 1)  # beside it, its ends go on
 # How far the patch reaches beside the eye, and above and below the lids, in eye widths.
 SIDE_MARGIN, LID_MARGIN = 0.25, 0.4
 # In iris radii: what is nearer moves with the iris, beyond it the movement fades out over FADE.
@@ -136,21 +138,17 @@ class Eyes:
         self._balls = model.balls + np.tensordot(identity, model.ball_modes, 1).astype(np.float32)
         eyes = residuals[:, None, None, landmarks.EYES].astype(np.float32)
         self._residuals = model.interpolation @ eyes
+        self._iris_residuals = self._residuals.mean((2, 3))
 
     def project(self, weights: np.ndarray, template: int) -> ProjectedEyes:
         """The eyes at weights (52,), seen by a template's camera."""
         lids = self._lids + (weights @ self._model.expressions).reshape(self._lids.shape)
-        irises = np.stack(
-            [
-                ball + rotation_matrix(*gaze_angles(weights, side))[:, 2] * IRIS_DEPTH
-                for ball, side in zip(self._balls, SIDES, strict=True)
-            ]
-        )
-        residuals, project = self._residuals[template], self._cameras.project
+        gaze = np.array([forward(*gaze_angles(weights, side)) for side in SIDES], np.float32)
+        irises, project = self._balls + IRIS_DEPTH * gaze, self._cameras.project
         return ProjectedEyes(
             lids=project(lids, template)[..., :2],
-            residuals=residuals,
-            irises=project(irises, template)[:, :2] + residuals.mean((1, 2)),
+            residuals=self._residuals[template],
+            irises=project(irises, template)[:, :2] + self._iris_residuals[template],
             scale=float(self._cameras.scale[template]),
         )
 
@@ -189,12 +187,11 @@ def eye_patch(
     closure = float(curves[4, SAMPLES // 4 : -SAMPLES // 4].mean())
     closes = closure > CLOSING
     points = np.concatenate([rest + residuals, moved + residuals]).reshape(-1, 2)
-    margin = np.array([REACH if closes else SIDE_MARGIN, LID_MARGIN]) * axes.width
-    low = np.clip(np.floor(points.min(0) - margin), 0, size).astype(int)
-    high = np.clip(np.ceil(points.max(0) + margin) + 1, 0, size).astype(int)
-    if not (high > low).all():
+    margins = (REACH if closes else SIDE_MARGIN) * axes.width, LID_MARGIN * axes.width
+    columns, rows = (pixels_around(*along, size) for along in zip(points.T, margins, strict=True))
+    if columns.start >= columns.stop or rows.start >= rows.stop:
         return None
-    u, v = axes.pixels(low, high)
+    u, v = axes.pixels((columns.start, rows.start), (columns.stop, rows.stop))
     lids = LidHeights.at(u, axes.width, curves)
     over = v - lids.upper > lids.lower - v  # nearer to the upper lid
     skin, outside, blend = lids.skin(v, over, axes.width)
@@ -213,7 +210,6 @@ def eye_patch(
     opened = outside < 0
     moved_u = np.where(opened, u + with_iris * movement[0], u)
     eyeball = lids.eyeball(v + with_iris * movement[1])
-    columns, rows = (slice(*ends) for ends in zip(low, high, strict=True))
     closing = None
     if closes:
         carried, kept = lids.carried(v, axes.width)
@@ -230,6 +226,12 @@ def eye_patch(
         visibility=visibility,
         closing=closing,
     )
+
+
+def pixels_around(positions: np.ndarray, margin: float, size: int) -> slice:
+    """Of a row of `size` pixels, those within `margin` of some positions."""
+    first = math.floor(positions.min() - margin)
+    return slice(max(first, 0), min(math.ceil(positions.max() + margin) + 1, size))
 
 
 @dataclass(frozen=True)
@@ -257,7 +259,7 @@ class EyeAxes:
         shift = 0.25 * (moved[:, [0, -1]] - ends).sum((0, 1))
         return cls(corners[0], corners[0] + shift, shift, directions, width)
 
-    def pixels(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def pixels(self, low: Corner, high: Corner) -> tuple[np.ndarray, np.ndarray]:
         """U and v (H, W) of the picture's pixels from `low` to `high` (x, y)."""
         corner_x, corner_y = self.target_corner.tolist()  # NumPy's own numbers give float64
         x = np.arange(low[0], high[0], dtype=np.float32) - corner_x
@@ -282,7 +284,7 @@ def iris_weight(
 ) -> np.ndarray:
     """(H, W) 0..1: how far pixels at x, y from an iris's centre share its `movement` (2,)."""
     fade = max(FADE * radius, 1.4 * math.hypot(*movement))
-    return np.clip(1 + (RIGID * radius - np.sqrt(x**2 + y**2)) / fade, 0, 1)
+    return np.clip(1 + (RIGID * radius - cv2.magnitude(x, y)) / fade, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -298,17 +300,12 @@ class LidHeights:
     @classmethod
     def at(cls, u: np.ndarray, width: float, curves: np.ndarray) -> LidHeights:
         """Interpolates `lid_curves` to pixels at u (H, W)."""
-        position = u * ((SAMPLES - 1) / width)
-        row = np.zeros_like(position)
+        # Far from an image's border, where OpenCV takes four times as long.
+        position = u * ((SAMPLES - 1) / width) + float(SAMPLES)
+        row = np.ones_like(position)
         # At most 4 channels at once.
         heights, closure = (
-            cv2.remap(
-                np.ascontiguousarray(part.T[None]),
-                position,
-                row,
-                cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
+            cv2.remap(np.repeat(part.T[None, EXTENDED], 3, 0), position, row, cv2.INTER_LINEAR)
             for part in (curves[:4], curves[4:])
         )
         upper, lower, template_upper, template_lower = cv2.split(heights)
@@ -354,7 +351,7 @@ class LidHeights:
         sd = np.where(edge > 0, LASHES[0], LASHES[1] * tips) * width
         lashes = np.exp(-0.5 * (edge / np.maximum(sd, 0.7)) ** 2) * painted
         lashes *= smoothstep(x, OUTER[1], OUTER[0]) * smoothstep(x, *INNER)
-        return np.stack([255 * cover, 255 * lashes], -1).astype(np.uint8)
+        return (255 * cv2.merge([cover, lashes])).astype(np.uint8)
 
     def eyeball(self, v: np.ndarray) -> np.ndarray:
         """The heights at which the template shows the eyeball: v, kept between its lids."""

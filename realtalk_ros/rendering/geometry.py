@@ -9,6 +9,7 @@ one.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
@@ -125,4 +126,5 @@ class Geometry:
 
 def change(grid: np.ndarray, wanted: np.ndarray, weight: np.ndarray) -> None:
     """Moves a sampling grid (H, W, 2) in place towards the one `wanted`, by `weight` (H, W, 1)."""
-    grid += weight * (wanted - grid)
+    # NumPy takes four times as long to spread one channel to two.
+    grid += cv2.merge([weight, weight]) * (wanted - grid)

@@ -3,18 +3,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from math import ceil
+
 import cv2
 import numpy as np
 
-from realtalk_ros.rendering.moving_person import MAX_HAIR_TRAVEL, MovingPerson
+from realtalk_ros.rendering.moving_person import MovingPerson
 from realtalk_ros.rendering.still_background import StillBackground
 
 Part = tuple[slice, slice]  # rows and columns of an image
-BAND = 48  # rows that are looked at together
+ROWS = 64  # that are made at a time: what they take stays in the processor's cache
 
 
 class HeadWarp:
-    """Of one person in images of `size` (width, height) pixels."""
+    """Of one person in images of `size` (width, height) pixels.
+
+    An image takes a call of `sampling_grid`, one of `begin` and one of `finish`. In between, what
+    is seen of the face is drawn, in the parts of its box that `parts` names.
+    """
 
     def __init__(self, person: MovingPerson, size: tuple[int, int]):
         self._person, self._background = person, StillBackground(person, size)
@@ -22,44 +29,74 @@ class HeadWarp:
         rows, columns = np.mgrid[:height, :width].astype(np.float32)
         self._at = columns, rows
         self._scale = width / person.size[0]
-        self._reach = self._background.reach(MAX_HAIR_TRAVEL * person.crop[2] * self._scale)
-        self._grid = np.empty_like(columns), np.empty_like(columns)  # overwritten for each image
-        self._motion: np.ndarray | None = None  # of the last image
-        self._template = 0
+        # Overwritten for each image.
+        self._grid = np.empty_like(columns), np.empty_like(columns)
+        self._source, self._image = (np.zeros((height, width, 4), np.uint8) for _ in range(2))
+        self._seen: np.ndarray | None = None  # where the person is; None if it is upright
+        self.reach = 0  # pixels, by which anything moves at most
 
     def sampling_grid(
         self, rotation: np.ndarray | None, breath: float = 0.0, template: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
         """Where in a template of an upright head an image's pixels lie when it is rotated by
         `rotation` (3,) rad (face_model/rotations.py), and breathes (`MovingPerson.motion`): x and
-        y, float32 pixels of the image. None: it is upright. The next call overwrites both."""
-        self._template, self._motion = template, None
+        y, float32 pixels of the image, not to be changed; the next call overwrites both. None: it
+        is upright."""
         if (rotation is None or not np.any(rotation)) and not breath:
-            for position, out in zip(self._at, self._grid, strict=True):
-                out[:] = position
-            return self._grid
+            self._seen, self.reach = None, 0
+            return self._at
         rotation = np.zeros(3, np.float32) if rotation is None else rotation
-        self._motion = self._person.motion(rotation, breath, template) * np.float32(self._scale)
+        motion = self._person.motion(rotation, breath, template) * np.float32(self._scale)
+        self.reach = ceil(np.abs(motion).max())
         for axis, (position, out) in enumerate(zip(self._at, self._grid, strict=True)):
-            plane = cv2.extractChannel(self._motion, axis)
+            plane = cv2.extractChannel(motion, axis)
             cv2.resize(plane, position.shape[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
             cv2.add(out, position, dst=out)
+        self._seen = self._background.person(motion, template)
         return self._grid
 
-    def moving(self, part: Part) -> list[Part]:
-        """Rectangles of a part of the image (rows, columns) that contain all of it that moves."""
-        height, width = self._reach.shape
-        (top, bottom, _), (first, _, _) = part[0].indices(height), part[1].indices(width)
-        found = []
-        for row in range(top, bottom, BAND):
-            rows = slice(row, min(row + BAND, bottom))
-            x, _, length, _ = cv2.boundingRect(self._reach[rows, part[1]])
-            if length:
-                found.append((rows, slice(first + x, first + x + length)))
-        return found
+    def parts(self, box: Part) -> Iterator[Part]:
+        """Rectangles of at most ROWS rows that contain all of the person in a box of the image, at
+        the last sampling grid; of an upright person, all of the box."""
+        rows, columns = box
+        for start in range(rows.start, rows.stop, ROWS):
+            part = slice(start, min(start + ROWS, rows.stop))
+            if self._seen is None:
+                yield part, columns
+                continue
+            x, _, width, _ = cv2.boundingRect(self._seen[part, columns])
+            if width:
+                yield part, slice(columns.start + x, columns.start + x + width)
 
-    def restore_background(self, image: np.ndarray, source: np.ndarray) -> None:
-        """Puts the background of the template `source`, (height, width, 3) uint8, into `image`,
-        which was sampled from it at the last sampling grid."""
-        if self._motion is not None:
-            self._background.restore(image, source, self._motion, self._template)
+    def begin(self, template: np.ndarray, face: Part) -> np.ndarray:
+        """A template (height, width, 3) uint8 as it is seen at the last sampling grid, without what
+        is seen in the box `face`: (height, width, 4) uint8, which the next call overwrites."""
+        # OpenCV samples images of four channels twice as fast as those of three.
+        if self._seen is None:
+            return cv2.cvtColor(template, cv2.COLOR_BGR2BGRA, dst=self._image)
+        source = cv2.cvtColor(template, cv2.COLOR_BGR2BGRA, dst=self._source)
+        (x, y), linear, border = self._grid, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
+        for beside in around(face, template.shape):
+            for part in self.parts(beside):
+                to = self._image[part]
+                cv2.remap(source, x[part], y[part], linear, dst=to, borderMode=border)
+        return self._image
+
+    def finish(self) -> np.ndarray:
+        """The image that was begun, a new (height, width, 3) uint8, before the background."""
+        if self._seen is not None:
+            self._background.restore(self._image, self._source, self._seen)
+        return cv2.cvtColor(self._image, cv2.COLOR_BGRA2BGR)
+
+
+def around(box: Part, shape: tuple[int, ...]) -> Iterator[Part]:
+    """The parts of an image of `shape` beside a box: above, below, left and right of it."""
+    (rows, columns), (height, width) = box, shape[:2]
+    for part in (
+        (slice(0, rows.start), slice(0, width)),
+        (slice(rows.stop, height), slice(0, width)),
+        (rows, slice(0, columns.start)),
+        (rows, slice(columns.stop, width)),
+    ):
+        if all(side.start < side.stop for side in part):
+            yield part

@@ -28,64 +28,48 @@ class StillBackground:
     """Of one person in images of `size` (width, height) pixels."""
 
     def __init__(self, person: MovingPerson, size: tuple[int, int]):
-        self._person, (width, height) = person, size
-        self._template = -1  # to which mask and continued background belong
+        self._person, self._size = person, size
+        self._template = -1  # to which `_hides` belongs
         rows, columns = person.mask.shape
         grid = np.meshgrid(np.arange(columns), np.arange(rows))
         self._cells = np.stack(grid, -1).astype(np.float32)
-        self._scale = np.array([columns / width, rows / height], np.float32)  # cells in a pixel
+        # Cells in a pixel.
+        self._scale = np.array([columns / size[0], rows / size[1]], np.float32)
         cm = person.depth.pixels_per_cm * rows / person.size[1]  # cells in a centimetre
         self._key_mask = _soft(person.mask, OUTSIDE * cm, SOFT * cm)
         small = cv2.resize(person.picture, (columns, rows), interpolation=cv2.INTER_AREA)
         reaches = [reach * cm for reach in REACHES]
         even = continued(small.astype(np.float32), self._key_mask == 0, reaches)
         even = np.clip(np.rint(even), 0, 255).astype(np.uint8)
-        self._even = cv2.resize(even, size, interpolation=cv2.INTER_LINEAR)
-        self._mask, self._filled = self._key_mask, self._even
-        # Overwritten for each image.
-        self._seen = np.zeros((height, width), np.uint8)
-        self._memory = np.zeros((2, height, width, 3), np.uint8)
+        even = cv2.resize(even, size, interpolation=cv2.INTER_LINEAR)
+        self._even = cv2.cvtColor(even, cv2.COLOR_BGR2BGRA)
 
-    def restore(
-        self, image: np.ndarray, source: np.ndarray, motion: np.ndarray, template: int
-    ) -> None:
-        """Puts the background of the template `source` (height, width, 3) uint8, whose number is
-        `template`, into `image`, which was made of it by `motion` (rows, columns, 2), pixels of
-        the image (see `MovingPerson.motion`)."""
+    def person(self, motion: np.ndarray, template: int) -> np.ndarray:
+        """(height, width) uint8: how far the person of a template hides the background when it is
+        moved by `motion` (rows, columns, 2), pixels of the image (see `MovingPerson.motion`)."""
         if self._template != template:
-            self._prepare(source, template)
-        rows, columns = self._mask.shape
-        places = cv2.resize(motion * self._scale, (columns, rows))
+            self._mask = self._mask_of(template)
+            self._hides = cv2.LUT(cv2.resize(self._mask, self._size), HIDES)
+            self._template = template
+        cells = cv2.transform(motion, np.diag(self._scale))
+        places = cv2.resize(cells, self._mask.shape[::-1])
         cv2.add(places, self._cells, dst=places)
         moved = cv2.remap(
             self._mask, places, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        self._blend(moved, image, self._filled)
+        return cv2.resize(moved, self._size)
 
-    def reach(self, distance: float) -> np.ndarray:
-        """(height, width) uint8, 0 where the person is not within `distance` pixels."""
-        size = 2 * np.ceil(distance * self._scale).astype(int) + 1
-        kernel = np.ones(size[::-1], np.uint8)
-        near = cv2.dilate((self._key_mask > 0).astype(np.uint8), kernel)
-        return cv2.resize(near, self._seen.shape[::-1], interpolation=cv2.INTER_NEAREST)
-
-    def _blend(self, mask: np.ndarray, image: np.ndarray, behind: np.ndarray) -> None:
-        """`image` where the mask (rows, columns) is 255, `behind` where it is 0; into `image`.
-        (cv2.blendLinear takes twice as long.)"""
-        seen, memory = self._seen, self._memory
-        cv2.resize(mask, seen.shape[::-1], dst=seen, interpolation=cv2.INTER_LINEAR)
-        share = cv2.merge([seen] * 3, memory[0])
-        cv2.multiply(image, share, dst=image, scale=1 / 255)
-        cv2.bitwise_not(share, dst=share)
-        cv2.multiply(behind, share, dst=memory[1], scale=1 / 255)
-        cv2.add(image, memory[1], dst=image)
-
-    def _prepare(self, source: np.ndarray, template: int) -> None:
-        """Mask and continued background of another template."""
-        self._mask = self._mask_of(template)
-        filled = self._even.copy()
-        self._blend(cv2.LUT(self._mask, HIDES), filled, source)
-        self._filled, self._template = filled, template
+    def restore(self, image: np.ndarray, source: np.ndarray, person: np.ndarray) -> None:
+        """Puts the background of a template `source` into `image` around the person, who is where
+        `person` says, the last result of the function of this name. Both images are (height,
+        width, 4) uint8."""
+        cv2.copyTo(source, cv2.inRange(person, 0, 0), image)
+        # What is left, the outline and what it bared, is little: it is blended pixel by pixel.
+        left = cv2.min(cv2.bitwise_not(person), cv2.max(person, self._hides))
+        where = np.flatnonzero(left != 0)
+        seen, own, even = (pixels(array) for array in (image, source, self._even))
+        behind = blend(even[where], own[where], self._hides.ravel()[where])
+        seen[where] = blend(seen[where], behind, person.ravel()[where])
 
     def _mask_of(self, template: int) -> np.ndarray:
         """The person's mask, moved from its template to another one as the head's landmarks are."""
@@ -112,3 +96,15 @@ def _soft(mask: np.ndarray, outside: float, length: float) -> np.ndarray:
     beyond = cv2.distanceTransform(255 - mask, cv2.DIST_L2, 5)
     distance = cv2.GaussianBlur(beyond - within, (0, 0), 1.0)
     return np.rint(255 * smoothstep(outside - distance, 0, length)).astype(np.uint8)
+
+
+def pixels(image: np.ndarray) -> np.ndarray:
+    """An image (height, width, 4) uint8 as (height * width,) uint32, whose memory it shares."""
+    return image.view(np.uint32).ravel()
+
+
+def blend(over: np.ndarray, under: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Pixels (n,) uint32: `over` where the level (n,) uint8 is 255, `under` where it is 0."""
+    over, under = (colours.view(np.uint8).reshape(1, -1, 4) for colours in (over, under))
+    share = level[None].astype(np.float32)
+    return cv2.blendLinear(over, under, share, 255 - share).view(np.uint32).ravel()
