@@ -43,8 +43,8 @@ NARROW = 0.35  # height of the skin below a brow that is near the eye
 THICK = 13  # hundredths of the eye's width: hair is thicker than that, creases are thinner
 LEAST = 0.8  # of the light of the skin below the eye: a lid in the brow's shadow has as much
 LIT = 0.88  # of that light: a closed lid, which the brow shades less than what is above it
-MAX_LIGHTER = 9  # grey levels by which it may be lighter than that
-HUE = 0.4  # share of its hue that a lid has of that skin
+MAX_LIGHTER, ABOVE_SKIN = 6, 2  # grey levels by which it may be lighter for that; than the skin above
+HUE = 0.6  # share of its hue that a lid has of that skin
 BRIGHT = 0.96  # of the upper quartile of that skin's light: where the search begins
 CLEAN = 0.91  # of the light where it begins: what is darker is not clean
 ZONE = 0.1  # height of the skin that is taken for the lid
@@ -107,35 +107,25 @@ class CleanSkin:
 
 
 def measure(image: np.ndarray, eye: OpenEye, rim: np.ndarray | float) -> CleanSkin:
-    """Finds the clean skin between an eye and its brow: the run of skin that is nearly as light as
-    the upper quartile, above lashes, make-up and crease, below the brow or the rim of glasses."""
+    """Finds the clean skin between an eye and its brow or, (81,) above the lid, the rim of
+    glasses."""
     strip = eye.strip(image, eye.upper, ABOVE)
-    light = cv2.blur(strip.mean(-1), (9, 5), borderType=cv2.BORDER_REPLICATE)
-    heights = ABOVE[:, None]
-    brow = np.clip(hair_edge(image, eye), LASHES + ZONE, ABOVE[-1])
-    highest = HIGHEST * np.clip(eye.brow - 0.08 - eye.upper, LASHES + ZONE, ABOVE[-1])
-    brow = np.minimum(brow, rim)
+    hair = np.minimum(hair_edge(image, eye), rim)
+    brow = np.clip(hair, LASHES + ZONE, ABOVE[-1])
     under = np.sort(eye.strip(image, eye.lower, -BELOW), 0)[len(BELOW) // 2 :].mean(0)
     under = smooth(under, 9)
+    heights = ABOVE[:, None]
+    light = cv2.blur(strip.mean(-1), (9, 5), borderType=cv2.BORDER_REPLICATE)
     possible = (heights >= LASHES + 0.04) & (heights <= brow)
     light_paint = (light > PAINT * under.mean(-1)).astype(np.uint8)
     possible &= cv2.dilate(light_paint, np.ones((13, 1))) == 0  # with its soft border
-    light = np.where(possible, light, np.minimum(light, 1))
-    columns, rows = np.arange(len(COLUMNS)), np.arange(len(ABOVE))[:, None]
-    # The upper quartile: a highlight on the lid is no measure.
-    quartile = np.sort(light, 0)[len(ABOVE) - 1 - possible.sum(0) // 4, columns]
-    bright = light >= BRIGHT * quartile
-    brightest = len(ABOVE) - 1 - bright[::-1].argmax(0)  # the highest of them
-    best = light[brightest, columns]
-    dark = (light < CLEAN * best) & (rows < brightest)
-    last = len(ABOVE) - 1 - dark[::-1].argmax(0)
-    start = np.where(dark.any(0), ABOVE[last] + 0.01, LASHES).astype(np.float32)
-    start = cv2.dilate(cv2.medianBlur(np.maximum(start, LASHES)[None], 5), np.ones((1, 17)))[0]
+    start, clean = clean_run(light, possible)
     end = smooth(np.maximum(brow, LASHES + 0.02), 3)
+    highest = HIGHEST * np.clip(eye.brow - 0.08 - eye.upper, LASHES + ZONE, ABOVE[-1])
     start = smooth(np.minimum(np.minimum(start, highest), np.maximum(end - ZONE, LASHES)), 9)
     zone = (heights >= start) & (heights <= np.minimum(start + ZONE, np.maximum(end, start + 0.01)))
     colour = mean_colour(strip, zone)
-    cleanest = mean_colour(strip, possible & (light >= CLEAN * best))
+    cleanest = mean_colour(strip, possible & clean)
     colour += too_dark(colour, cleanest, 0.8, 0.65) * (cleanest - colour)
     colour += too_dark(colour, under, 0.6, 0.48) * (LEAST * under - colour)
     none = ~possible.any(0)
@@ -143,9 +133,10 @@ def measure(image: np.ndarray, eye: OpenEye, rim: np.ndarray | float) -> CleanSk
     # A brow's shadow is grey; a lid has the hue of the skin below the eye, as dark as the shadow.
     shaded = under * (colour.mean(-1) / np.maximum(under.mean(-1), 1))[:, None]
     colour = smooth(colour + HUE * (shaded - colour), 13)
-    lighter = too_dark(colour, under, 0.95, 0.7) * (LIT * under - colour)
-    lighter *= np.minimum(1, MAX_LIGHTER / np.maximum(lighter.mean(-1), 1))[:, None]
-    lid = smooth(colour + lighter, 13)
+    own = np.where((heights > 0.03) & (heights < np.maximum(start, 0.15)), light, 0).max(0)
+    top = eye.strip(image, eye.upper, TALL)
+    seen = (TALL[:, None] >= start) & (TALL[:, None] <= hair - 0.1)
+    above = np.where(seen.sum(0) > 15, mean_colour(top, seen).mean(-1), np.nan)
     # A brow that is near the eye leaves room for nothing but the crease.
     narrow = smoothstep(end, NARROW + 0.1, NARROW)
     start = smooth(start + narrow * np.maximum(end - 0.05 - start, 0), 5)
@@ -156,10 +147,49 @@ def measure(image: np.ndarray, eye: OpenEye, rim: np.ndarray | float) -> CleanSk
         start=start,
         fade=np.clip(end - start, 0.05, 0.1),
         colour=colour,
-        lid=lid,
+        lid=lid_colour(colour, under, own, above),
         below=under,
         lashes=float(np.clip(darkness, *LASH_DARKNESS)),
     )
+
+
+def clean_run(light: np.ndarray, possible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of what is `possible` (56, 81): the heights (81,) above which the skin is clean, and what is
+    as light as that (56, 81). It is the highest that is nearly as light as the upper quartile,
+    above lashes, make-up and crease."""
+    light = np.where(possible, light, np.minimum(light, 1))
+    columns, rows = np.arange(len(COLUMNS)), np.arange(len(ABOVE))[:, None]
+    # The upper quartile: a highlight on the lid is no measure.
+    quartile = np.sort(light, 0)[len(ABOVE) - 1 - possible.sum(0) // 4, columns]
+    bright = light >= BRIGHT * quartile
+    brightest = len(ABOVE) - 1 - bright[::-1].argmax(0)  # the highest of them
+    best = light[brightest, columns]
+    dark = (light < CLEAN * best) & (rows < brightest)
+    last = len(ABOVE) - 1 - dark[::-1].argmax(0)
+    start = np.where(dark.any(0), ABOVE[last] + 0.01, LASHES).astype(np.float32)
+    start = cv2.medianBlur(np.maximum(start, LASHES)[None], 5)
+    return cv2.dilate(start, np.ones((1, 17)))[0], light >= CLEAN * best
+
+
+def lid_colour(
+    colour: np.ndarray, under: np.ndarray, own: np.ndarray, above: np.ndarray
+) -> np.ndarray:
+    """(81, 3): of the lid itself, from `colour` of the skin above it and `under` the eye.
+
+    The brow shades it less: it has the light of what of it is seen, `own` (81,), where that is
+    more, but is not much lighter than the skin `above` (81,), NaN where there is too little.
+    """
+    lighter = too_dark(colour, under, 0.95, 0.7) * (LIT * under - colour)
+    lighter *= np.minimum(1, MAX_LIGHTER / np.maximum(lighter.mean(-1), 1))[:, None]
+    lid = colour + lighter
+    middle = (COLUMNS > 0.15) & (COLUMNS < 0.85)
+    light = np.median(lid[middle].mean(-1))
+    base = np.median(colour[middle].mean(-1))
+    wanted = np.clip(np.median(own[middle]), light, max(light, base + MAX_LIGHTER))
+    some = above[middle & np.isfinite(above)]
+    if 3 * len(some) > middle.sum():
+        wanted = min(wanted, max(np.mean(some) + ABOVE_SKIN, base - MAX_LIGHTER))
+    return smooth(lid * (wanted / max(light, 1)), 13)
 
 
 def mean_colour(strip: np.ndarray, chosen: np.ndarray) -> np.ndarray:
@@ -195,9 +225,9 @@ def hair_edge(image: np.ndarray, eye: OpenEye) -> np.ndarray:
     edge = np.where(lighter.any(0), len(TALL) - 1 - lighter[::-1].argmax(0), 100 * LASHES)
     above = (rows >= edge) & (rows < np.minimum(edge + CREASE, middle))
     valley = np.minimum.accumulate(np.where(above, light, np.inf), 0)
-    risen = np.where(above & (light > np.maximum(1.04 * valley, 1.1 * darkest)), light, 0)
+    risen = np.where(above & (light > np.maximum(1.04 * valley, 1.02 * darkest)), light, 0)
     edge = np.where(risen.any(0), risen.argmax(0), edge)
-    edge = np.where(darkest < HAIRY * skin, 0.01 * edge - 0.02, 1)
+    edge = np.where(darkest < HAIRY * skin, 0.01 * edge + 0.02, 1)
     edge = cv2.dilate(np.minimum(edge, brow - BROW)[None].astype(np.float32), np.ones((1, 5)))
     return smooth(cv2.medianBlur(edge, 5)[0], 7)
 
