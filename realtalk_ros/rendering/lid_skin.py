@@ -29,6 +29,7 @@ RIM_COLUMNS, BEYOND = slice(12, 69), 7
 # a share of the skin's light; how much of all columns and of those beyond the eye it spans.
 THIN, CLEARANCE, RIM, RIM_SHARE, BEYOND_SHARE = 17, 0.08, 0.12, 0.8, 0.65
 RIM_END, RIM_DROP = 0.24, 0.5  # least height beyond the eye, and as a share of that over its middle
+RIM_LEVEL = 0.06  # by which its height over an eye's middle may differ from the mean of both
 RIM_SLOPE = 4  # hundredths of the eye's width by which it rises or falls from column to column
 TALL = np.linspace(0, 1, 101, dtype=np.float32)  # heights above that edge, brow and all
 BROW = 0.2  # a thin brow's lower edge is that far below its landmarks
@@ -42,8 +43,10 @@ CREASE = 18  # hundredths of the eye's width: how far a crease below the hair ma
 NARROW = 0.35  # height of the skin below a brow that is near the eye
 THICK = 13  # hundredths of the eye's width: hair is thicker than that, creases are thinner
 LEAST = 0.8  # of the light of the skin below the eye: a lid in the brow's shadow has as much
-LIT = 0.88  # of that light: a closed lid, which the brow shades less than what is above it
-MAX_LIGHTER, ABOVE_SKIN = 6, 2  # grey levels by which it may be lighter for that; than the skin above
+LIT = 0.93  # of that light: a closed lid, which the brow shades less than what is above it
+MAX_LIGHTER = 8  # grey levels by which it may be lighter or darker than the skin it is made of
+ABOVE_SKIN = 2  # grey levels by which it may be lighter than all the skin below the brow
+LIGHTEST = 1.3  # of the light of the skin below the eye
 HUE = 0.6  # share of its hue that a lid has of that skin
 BRIGHT = 0.96  # of the upper quartile of that skin's light: where the search begins
 CLEAN = 0.91  # of the light where it begins: what is darker is not clean
@@ -179,17 +182,18 @@ def lid_colour(
     The brow shades it less: it has the light of what of it is seen, `own` (81,), where that is
     more, but is not much lighter than the skin `above` (81,), NaN where there is too little.
     """
-    lighter = too_dark(colour, under, 0.95, 0.7) * (LIT * under - colour)
-    lighter *= np.minimum(1, MAX_LIGHTER / np.maximum(lighter.mean(-1), 1))[:, None]
-    lid = colour + lighter
     middle = (COLUMNS > 0.15) & (COLUMNS < 0.85)
-    light = np.median(lid[middle].mean(-1))
-    base = np.median(colour[middle].mean(-1))
-    wanted = np.clip(np.median(own[middle]), light, max(light, base + MAX_LIGHTER))
-    some = above[middle & np.isfinite(above)]
-    if 3 * len(some) > middle.sum():
-        wanted = min(wanted, max(np.mean(some) + ABOVE_SKIN, base - MAX_LIGHTER))
-    return smooth(lid * (wanted / max(light, 1)), 13)
+    lights = colour.mean(-1)
+    light = np.median(lights[middle])
+    below = np.median(under[middle].mean(-1))
+    most = max(LIT * below, 1.03 * light)
+    wanted = np.clip(min(np.median(own[middle]), most), light, light + MAX_LIGHTER)
+    wanted = min(wanted, max(LIGHTEST * below, light - MAX_LIGHTER))
+    lighter = (lights - above)[middle & np.isfinite(above)]
+    if 2 * len(lighter) > middle.sum():
+        excess = np.clip(np.median(lighter) - ABOVE_SKIN, 0, MAX_LIGHTER)
+        wanted = min(wanted, light - excess)
+    return smooth(colour * (wanted / max(light, 1)), 13)
 
 
 def mean_colour(strip: np.ndarray, chosen: np.ndarray) -> np.ndarray:
@@ -243,7 +247,13 @@ def rim_heights(image: np.ndarray, eyes: list[OpenEye]) -> list[np.ndarray | flo
     for lines in found:
         mean = np.mean([line.shares + line.heights for line in lines], 0)
         share, beyond, end, middle = mean.tolist()
-        if share > RIM_SHARE and beyond > BEYOND_SHARE and end > max(RIM_END, RIM_DROP * middle):
+        level = all(abs(line.heights[1] - middle) < RIM_LEVEL for line in lines)
+        if (
+            level
+            and share > RIM_SHARE
+            and beyond > BEYOND_SHARE
+            and end > max(RIM_END, RIM_DROP * middle)
+        ):
             return [line.inner - eye.upper - 0.03 for line, eye in zip(lines, eyes, strict=True)]
     return [np.inf] * len(eyes)
 
