@@ -43,8 +43,8 @@ CREASE = 18  # hundredths of the eye's width: how far a crease below the hair ma
 NARROW = 0.35  # height of the skin below a brow that is near the eye
 THICK = 13  # hundredths of the eye's width: hair is thicker than that, creases are thinner
 LEAST = 0.8  # of the light of the skin below the eye: a lid in the brow's shadow has as much
-LIT = 0.93  # of that light: a closed lid, which the brow shades less than what is above it
-MAX_LIGHTER = 8  # grey levels by which it may be lighter or darker than the skin it is made of
+LIT = 0.9  # of that light: a closed lid, which the brow shades less than what is above it
+MAX_LIGHTER = 10  # grey levels by which it may be lighter or darker than the skin it is made of
 ABOVE_SKIN = 2  # grey levels by which it may be lighter than all the skin below the brow
 LIGHTEST = 1.3  # of the light of the skin below the eye
 HUE = 0.6  # share of its hue that a lid has of that skin
@@ -150,7 +150,7 @@ def measure(image: np.ndarray, eye: OpenEye, rim: np.ndarray | float) -> CleanSk
         start=start,
         fade=np.clip(end - start, 0.05, 0.1),
         colour=colour,
-        lid=lid_colour(colour, under, own, above),
+        lid=lid_colour(colour, under, own, above, MAX_LIGHTER - 3 * float(narrow[32:49].mean())),
         below=under,
         lashes=float(np.clip(darkness, *LASH_DARKNESS)),
     )
@@ -175,7 +175,7 @@ def clean_run(light: np.ndarray, possible: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def lid_colour(
-    colour: np.ndarray, under: np.ndarray, own: np.ndarray, above: np.ndarray
+    colour: np.ndarray, under: np.ndarray, own: np.ndarray, above: np.ndarray, most_lighter: float
 ) -> np.ndarray:
     """(81, 3): of the lid itself, from `colour` of the skin above it and `under` the eye.
 
@@ -187,7 +187,7 @@ def lid_colour(
     light = np.median(lights[middle])
     below = np.median(under[middle].mean(-1))
     most = max(LIT * below, 1.03 * light)
-    wanted = np.clip(min(np.median(own[middle]), most), light, light + MAX_LIGHTER)
+    wanted = np.clip(min(np.median(own[middle]), most), light, light + most_lighter)
     wanted = min(wanted, max(LIGHTEST * below, light - MAX_LIGHTER))
     lighter = (lights - above)[middle & np.isfinite(above)]
     if 2 * len(lighter) > middle.sum():
@@ -229,7 +229,7 @@ def hair_edge(image: np.ndarray, eye: OpenEye) -> np.ndarray:
     edge = np.where(lighter.any(0), len(TALL) - 1 - lighter[::-1].argmax(0), 100 * LASHES)
     above = (rows >= edge) & (rows < np.minimum(edge + CREASE, middle))
     valley = np.minimum.accumulate(np.where(above, light, np.inf), 0)
-    risen = np.where(above & (light > np.maximum(1.04 * valley, 1.02 * darkest)), light, 0)
+    risen = np.where(above & (light > np.maximum(1.04 * valley, 1.06 * darkest)), light, 0)
     edge = np.where(risen.any(0), risen.argmax(0), edge)
     edge = np.where(darkest < HAIRY * skin, 0.01 * edge + 0.02, 1)
     edge = cv2.dilate(np.minimum(edge, brow - BROW)[None].astype(np.float32), np.ones((1, 5)))
