@@ -27,9 +27,9 @@ RIMS = np.linspace(0.05, 0.95, 91, dtype=np.float32)
 RIM_COLUMNS, BEYOND = slice(12, 69), 7
 # It is thinner than so many hundredths of the eye's width and that far above the lid; its contrast,
 # a share of the skin's light; how much of all columns and of those beyond the eye it spans.
-THIN, CLEARANCE, RIM, RIM_SHARE, BEYOND_SHARE = 17, 0.08, 0.12, 0.8, 0.65
+THIN, CLEARANCE, RIM = 17, 0.08, 0.12
+CLEAR, FAINT = np.array((0.85, 0.8)), np.array((0.5, 0.4))
 RIM_END, RIM_DROP = 0.24, 0.5  # least height beyond the eye, and as a share of that over its middle
-RIM_LEVEL = 0.06  # by which its height over an eye's middle may differ from the mean of both
 RIM_SLOPE = 4  # hundredths of the eye's width by which it rises or falls from column to column
 TALL = np.linspace(0, 1, 101, dtype=np.float32)  # heights above that edge, brow and all
 BROW = 0.2  # a thin brow's lower edge is that far below its landmarks
@@ -230,7 +230,7 @@ def hair_edge(image: np.ndarray, eye: OpenEye) -> np.ndarray:
     above = (rows >= edge) & (rows < np.minimum(edge + CREASE, middle))
     valley = np.minimum.accumulate(np.where(above, light, np.inf), 0)
     risen = np.where(above & (light > np.maximum(1.04 * valley, 1.06 * darkest)), light, 0)
-    edge = np.where(risen.any(0), risen.argmax(0), edge)
+    edge = np.where(risen.any(0) & (edge < 100 * NARROW), risen.argmax(0), edge)
     edge = np.where(darkest < HAIRY * skin, 0.01 * edge + 0.02, 1)
     edge = cv2.dilate(np.minimum(edge, brow - BROW)[None].astype(np.float32), np.ones((1, 5)))
     return smooth(cv2.medianBlur(edge, 5)[0], 7)
@@ -243,22 +243,19 @@ def rim_heights(image: np.ndarray, eyes: list[OpenEye]) -> list[np.ndarray | flo
     A rim is a thin line, darker or lighter than the skin, over both eyes. So may be a crease or
     eyeliner, but these end at the eye's corners or come down to them; a rim goes on above them.
     """
-    found = [[Line.above(image, eye, sign) for eye in eyes] for sign in (1, -1)]
-    for lines in found:
-        mean = np.mean([line.shares + line.heights for line in lines], 0)
-        share, beyond, end, middle = mean.tolist()
-        level = all(abs(line.heights[1] - middle) < RIM_LEVEL for line in lines)
-        if (
-            level
-            and share > RIM_SHARE
-            and beyond > BEYOND_SHARE
-            and end > max(RIM_END, RIM_DROP * middle)
-        ):
-            return [line.inner - eye.upper - 0.03 for line, eye in zip(lines, eyes, strict=True)]
+    for sign in (1, -1):
+        lines = [Line.above(image, eye, sign) for eye in eyes]
+        best = max(lines, key=lambda line: sum(line.shares))
+        end, middle = best.heights
+        high = end > max(RIM_END, RIM_DROP * middle)
+        least = np.min([line.shares for line in lines], 0)
+        if high and np.all(best.shares > CLEAR) and np.all(least > FAINT):
+            inner = [best.inner if eye is eyes[lines.index(best)] else best.inner[::-1] for eye in eyes]
+            return [line - eye.upper - 0.03 for line, eye in zip(inner, eyes, strict=True)]
     return [np.inf] * len(eyes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Line:
     """The clearest thin line above an eye."""
 
