@@ -26,7 +26,8 @@ BELOW = np.linspace(0.08, 0.25, 18, dtype=np.float32)  # depths below the lower 
 RIMS = np.linspace(0.05, 0.95, 91, dtype=np.float32)
 RIM_COLUMNS, BEYOND = slice(12, 69), 7
 # It is thinner than so many hundredths of the eye's width and that far above the lid; its contrast,
-# a share of the skin's light; how much of all columns and of those beyond the eye it spans.
+# a share of the skin's light. How much of all columns and of those beyond the eye it spans over the
+# eye where it is clearest, and over the other.
 THIN, CLEARANCE, RIM = 17, 0.08, 0.12
 CLEAR, FAINT = np.array((0.85, 0.8)), np.array((0.5, 0.4))
 RIM_END, RIM_DROP = 0.24, 0.5  # least height beyond the eye, and as a share of that over its middle
@@ -35,6 +36,7 @@ TALL = np.linspace(0, 1, 101, dtype=np.float32)  # heights above that edge, brow
 BROW = 0.2  # a thin brow's lower edge is that far below its landmarks
 BROW_MIDDLE = 0.28  # the darkest part of a brow, or of a fringe, is nearer to them
 HAIRY = 0.85  # of the skin's light: what is darker there is hair
+UPPER_EDGE = 0.08  # what lies nearer than that below a brow's landmarks is hair
 LASHES = 0.06  # the least height of what is painted above the open eye
 HIGHEST = 0.8  # of the way from the open eye to the brow: its greatest height
 PAINT = 1.5  # of the light of the skin below the eye: what is lighter is make-up
@@ -43,10 +45,13 @@ CREASE = 18  # hundredths of the eye's width: how far a crease below the hair ma
 NARROW = 0.35  # height of the skin below a brow that is near the eye
 THICK = 13  # hundredths of the eye's width: hair is thicker than that, creases are thinner
 LEAST = 0.8  # of the light of the skin below the eye: a lid in the brow's shadow has as much
-LIT = 0.9  # of that light: a closed lid, which the brow shades less than what is above it
-MAX_LIGHTER = 10  # grey levels by which it may be lighter or darker than the skin it is made of
-ABOVE_SKIN = 2  # grey levels by which it may be lighter than all the skin below the brow
-LIGHTEST = 1.3  # of the light of the skin below the eye
+LIT, LIGHTEST = 0.9, 1.3  # of that light: a closed lid, which the brow shades less; its most
+# Grey levels by which it may be lighter or darker than the clean skin, and how many less below a
+# near brow.
+MAX_LIGHTER, LESS_LIGHTER = 10, 3
+# Grey levels by which it may be lighter than all the skin below the brow, and if the eye shows that
+# it is.
+ABOVE_SKIN, OWN_LIGHT = 2, 6
 HUE = 0.6  # share of its hue that a lid has of that skin
 BRIGHT = 0.96  # of the upper quartile of that skin's light: where the search begins
 CLEAN = 0.91  # of the light where it begins: what is darker is not clean
@@ -112,19 +117,18 @@ class CleanSkin:
 def measure(image: np.ndarray, eye: OpenEye, rim: np.ndarray | float) -> CleanSkin:
     """Finds the clean skin between an eye and its brow or, (81,) above the lid, the rim of
     glasses."""
-    strip = eye.strip(image, eye.upper, ABOVE)
+    strip, heights = eye.strip(image, eye.upper, ABOVE), ABOVE[:, None]
     hair = np.minimum(hair_edge(image, eye), rim)
     brow = np.clip(hair, LASHES + ZONE, ABOVE[-1])
     under = np.sort(eye.strip(image, eye.lower, -BELOW), 0)[len(BELOW) // 2 :].mean(0)
     under = smooth(under, 9)
-    heights = ABOVE[:, None]
     light = cv2.blur(strip.mean(-1), (9, 5), borderType=cv2.BORDER_REPLICATE)
     possible = (heights >= LASHES + 0.04) & (heights <= brow)
     light_paint = (light > PAINT * under.mean(-1)).astype(np.uint8)
     possible &= cv2.dilate(light_paint, np.ones((13, 1))) == 0  # with its soft border
     start, clean = clean_run(light, possible)
     end = smooth(np.maximum(brow, LASHES + 0.02), 3)
-    highest = HIGHEST * np.clip(eye.brow - 0.08 - eye.upper, LASHES + ZONE, ABOVE[-1])
+    highest = HIGHEST * np.clip(eye.brow - UPPER_EDGE - eye.upper, LASHES + ZONE, ABOVE[-1])
     start = smooth(np.minimum(np.minimum(start, highest), np.maximum(end - ZONE, LASHES)), 9)
     zone = (heights >= start) & (heights <= np.minimum(start + ZONE, np.maximum(end, start + 0.01)))
     colour = mean_colour(strip, zone)
@@ -142,15 +146,17 @@ def measure(image: np.ndarray, eye: OpenEye, rim: np.ndarray | float) -> CleanSk
     above = np.where(seen.sum(0) > 15, mean_colour(top, seen).mean(-1), np.nan)
     # A brow that is near the eye leaves room for nothing but the crease.
     narrow = smoothstep(end, NARROW + 0.1, NARROW)
-    start = smooth(start + narrow * np.maximum(end - 0.05 - start, 0), 5)
+    painted = smooth(start + narrow * np.maximum(end - 0.05 - start, 0), 5)
     near = eye.strip(image, eye.upper, np.linspace(-0.02, 0.05, 8)).mean(-1).min(0)
     middle = (COLUMNS > 0.2) & (COLUMNS < 0.8)
     darkness = 1 - np.median(near[middle] / np.maximum(colour[middle].mean(-1), 1))
     return CleanSkin(
-        start=start,
-        fade=np.clip(end - start, 0.05, 0.1),
+        start=painted,
+        fade=np.clip(end - painted, 0.05, 0.1),
         colour=colour,
-        lid=lid_colour(colour, under, own, above, MAX_LIGHTER - 3 * float(narrow[32:49].mean())),
+        lid=lid_colour(
+            colour, under, own, above, MAX_LIGHTER - LESS_LIGHTER * float(narrow[middle].mean())
+        ),
         below=under,
         lashes=float(np.clip(darkness, *LASH_DARKNESS)),
     )
@@ -170,8 +176,8 @@ def clean_run(light: np.ndarray, possible: np.ndarray) -> tuple[np.ndarray, np.n
     dark = (light < CLEAN * best) & (rows < brightest)
     last = len(ABOVE) - 1 - dark[::-1].argmax(0)
     start = np.where(dark.any(0), ABOVE[last] + 0.01, LASHES).astype(np.float32)
-    start = cv2.medianBlur(np.maximum(start, LASHES)[None], 5)
-    return cv2.dilate(start, np.ones((1, 17)))[0], light >= CLEAN * best
+    median = cv2.medianBlur(np.maximum(start, LASHES)[None], 5)
+    return cv2.dilate(median, np.ones((1, 17)))[0], light >= CLEAN * best
 
 
 def lid_colour(
@@ -191,8 +197,8 @@ def lid_colour(
     wanted = min(wanted, max(LIGHTEST * below, light - MAX_LIGHTER))
     lighter = (lights - above)[middle & np.isfinite(above)]
     if 2 * len(lighter) > middle.sum():
-        excess = np.clip(np.median(lighter) - ABOVE_SKIN, 0, MAX_LIGHTER)
-        wanted = min(wanted, light - excess)
+        limit = light - np.median(lighter) + (OWN_LIGHT if wanted > light else ABOVE_SKIN)
+        wanted = min(wanted, max(limit, light - MAX_LIGHTER))
     return smooth(colour * (wanted / max(light, 1)), 13)
 
 
@@ -242,6 +248,7 @@ def rim_heights(image: np.ndarray, eyes: list[OpenEye]) -> list[np.ndarray | flo
 
     A rim is a thin line, darker or lighter than the skin, over both eyes. So may be a crease or
     eyeliner, but these end at the eye's corners or come down to them; a rim goes on above them.
+    Where the brow hides it over one eye it is taken from the other.
     """
     for sign in (1, -1):
         lines = [Line.above(image, eye, sign) for eye in eyes]
@@ -250,8 +257,8 @@ def rim_heights(image: np.ndarray, eyes: list[OpenEye]) -> list[np.ndarray | flo
         high = end > max(RIM_END, RIM_DROP * middle)
         least = np.min([line.shares for line in lines], 0)
         if high and np.all(best.shares > CLEAR) and np.all(least > FAINT):
-            inner = [best.inner if eye is eyes[lines.index(best)] else best.inner[::-1] for eye in eyes]
-            return [line - eye.upper - 0.03 for line, eye in zip(inner, eyes, strict=True)]
+            inner = (best.inner if line is best else best.inner[::-1] for line in lines)
+            return [height - eye.upper - 0.03 for height, eye in zip(inner, eyes, strict=True)]
     return [np.inf] * len(eyes)
 
 
@@ -259,7 +266,7 @@ def rim_heights(image: np.ndarray, eyes: list[OpenEye]) -> list[np.ndarray | flo
 class Line:
     """The clearest thin line above an eye."""
 
-    shares: tuple[float, float]  # how much of the columns it spans; of those beyond the eye
+    shares: np.ndarray  # (2,), how much of the columns it spans; of those beyond the eye
     heights: tuple[float, float]  # at its lower end and over the eye's middle
     inner: np.ndarray  # (81,), height of its side at the eye
 
@@ -284,8 +291,8 @@ class Line:
         height = RIMS[rows]
         ends = height[:4].mean(), height[-4:].mean()
         return cls(
-            (across.mean(), np.r_[across[:BEYOND], across[-BEYOND:]].mean()),
-            (min(ends), np.median(height[20:-20])),
+            np.array([across.mean(), np.r_[across[:BEYOND], across[-BEYOND:]].mean()]),
+            (float(min(ends)), float(np.median(height[20:-20]))),
             np.interp(COLUMNS, COLUMNS[RIM_COLUMNS], smooth(inner, 3)).astype(np.float32),
         )
 
