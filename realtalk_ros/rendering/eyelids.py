@@ -22,7 +22,7 @@ from realtalk_ros.rendering.lid_skin import (
     CleanSkin,
     OpenEye,
     measure,
-    rim_heights,
+    skin_ends,
     smooth,
 )
 
@@ -93,8 +93,8 @@ def shut_eyes(
     if not opened:
         return None
     painted, boxes, lashes = image.copy(), [], []
-    for lids, rim in zip(opened, rim_heights(image, opened), strict=True):
-        skin = measure(image, lids, rim)
+    for lids, end in zip(opened, skin_ends(image, opened), strict=True):
+        skin = measure(image, lids, end)
         boxes.append(lids.box(image.shape[1::-1]))
         paint_lid(painted, image, lids, skin, boxes[-1])
         lashes.append(skin.lashes)

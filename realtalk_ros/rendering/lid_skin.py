@@ -114,12 +114,10 @@ class CleanSkin:
     lashes: float  # share of the light that the lashes take
 
 
-def measure(image: np.ndarray, eye: OpenEye, rim: np.ndarray | float) -> CleanSkin:
-    """Finds the clean skin between an eye and its brow or, (81,) above the lid, the rim of
-    glasses."""
+def measure(image: np.ndarray, eye: OpenEye, end: np.ndarray) -> CleanSkin:
+    """Finds the clean skin between an eye and `end` (81,) of `skin_ends`."""
     strip, heights = eye.strip(image, eye.upper, ABOVE), ABOVE[:, None]
-    hair = np.minimum(hair_edge(image, eye), rim)
-    brow = np.clip(hair, LASHES + ZONE, ABOVE[-1])
+    brow = np.clip(end, LASHES + ZONE, ABOVE[-1])
     under = np.sort(eye.strip(image, eye.lower, -BELOW), 0)[len(BELOW) // 2 :].mean(0)
     under = smooth(under, 9)
     light = cv2.blur(strip.mean(-1), (9, 5), borderType=cv2.BORDER_REPLICATE)
@@ -127,32 +125,32 @@ def measure(image: np.ndarray, eye: OpenEye, rim: np.ndarray | float) -> CleanSk
     light_paint = (light > PAINT * under.mean(-1)).astype(np.uint8)
     possible &= cv2.dilate(light_paint, np.ones((13, 1))) == 0  # with its soft border
     start, clean = clean_run(light, possible)
-    end = smooth(np.maximum(brow, LASHES + 0.02), 3)
+    top = smooth(np.maximum(brow, LASHES + 0.02), 3)
     highest = HIGHEST * np.clip(eye.brow - UPPER_EDGE - eye.upper, LASHES + ZONE, ABOVE[-1])
-    start = smooth(np.minimum(np.minimum(start, highest), np.maximum(end - ZONE, LASHES)), 9)
-    zone = (heights >= start) & (heights <= np.minimum(start + ZONE, np.maximum(end, start + 0.01)))
+    start = smooth(np.minimum(np.minimum(start, highest), np.maximum(top - ZONE, LASHES)), 9)
+    zone = (heights >= start) & (heights <= np.minimum(start + ZONE, np.maximum(top, start + 0.01)))
     colour = mean_colour(strip, zone)
     cleanest = mean_colour(strip, possible & clean)
     colour += too_dark(colour, cleanest, 0.8, 0.65) * (cleanest - colour)
     colour += too_dark(colour, under, 0.6, 0.48) * (LEAST * under - colour)
     none = ~possible.any(0)
-    colour[none], start[none] = under[none], end[none]
+    colour[none], start[none] = under[none], top[none]
     # A brow's shadow is grey; a lid has the hue of the skin below the eye, as dark as the shadow.
     shaded = under * (colour.mean(-1) / np.maximum(under.mean(-1), 1))[:, None]
     colour = smooth(colour + HUE * (shaded - colour), 13)
     own = np.where((heights > 0.03) & (heights < np.maximum(start, 0.15)), light, 0).max(0)
-    top = eye.strip(image, eye.upper, TALL)
-    seen = (TALL[:, None] >= start) & (TALL[:, None] <= hair - 0.1)
-    above = np.where(seen.sum(0) > 15, mean_colour(top, seen).mean(-1), np.nan)
+    tall = eye.strip(image, eye.upper, TALL)
+    seen = (TALL[:, None] >= start) & (TALL[:, None] <= end - 0.1)
+    above = np.where(seen.sum(0) > 15, mean_colour(tall, seen).mean(-1), np.nan)
     # A brow that is near the eye leaves room for nothing but the crease.
-    narrow = smoothstep(end, NARROW + 0.1, NARROW)
-    painted = smooth(start + narrow * np.maximum(end - 0.05 - start, 0), 5)
+    narrow = smoothstep(top, NARROW + 0.1, NARROW)
+    painted = smooth(start + narrow * np.maximum(top - 0.05 - start, 0), 5)
     near = eye.strip(image, eye.upper, np.linspace(-0.02, 0.05, 8)).mean(-1).min(0)
     middle = (COLUMNS > 0.2) & (COLUMNS < 0.8)
     darkness = 1 - np.median(near[middle] / np.maximum(colour[middle].mean(-1), 1))
     return CleanSkin(
         start=painted,
-        fade=np.clip(end - painted, 0.05, 0.1),
+        fade=np.clip(top - painted, 0.05, 0.1),
         colour=colour,
         lid=lid_colour(
             colour, under, own, above, MAX_LIGHTER - LESS_LIGHTER * float(narrow[middle].mean())
@@ -192,7 +190,7 @@ def lid_colour(
     lights = colour.mean(-1)
     light = np.median(lights[middle])
     below = np.median(under[middle].mean(-1))
-    most = max(LIT * below, 1.03 * light)
+    most = max(LIT * below, 1.04 * light)
     wanted = np.clip(min(np.median(own[middle]), most), light, light + most_lighter)
     wanted = min(wanted, max(LIGHTEST * below, light - MAX_LIGHTER))
     lighter = (lights - above)[middle & np.isfinite(above)]
@@ -242,16 +240,27 @@ def hair_edge(image: np.ndarray, eye: OpenEye) -> np.ndarray:
     return smooth(cv2.medianBlur(edge, 5)[0], 7)
 
 
-def rim_heights(image: np.ndarray, eyes: list[OpenEye]) -> list[np.ndarray | float]:
-    """How far above the lid, (81,) for each eye, the skin ends at the rim of glasses; infinity
-    without glasses.
+def skin_ends(image: np.ndarray, eyes: list[OpenEye]) -> list[np.ndarray]:
+    """How far above the lid, (81,) for each eye, the skin ends at hair or the rim of glasses."""
+    hair = [hair_edge(image, eye) for eye in eyes]
+    return [
+        np.minimum(edge, rim)
+        for edge, rim in zip(hair, rim_heights(image, eyes, hair), strict=True)
+    ]
+
+
+def rim_heights(
+    image: np.ndarray, eyes: list[OpenEye], hair: list[np.ndarray]
+) -> list[np.ndarray | float]:
+    """How far above the lid, (81,) for each eye, the skin ends at the rim of glasses, if not at
+    `hair` (81,); infinity without glasses.
 
     A rim is a thin line, darker or lighter than the skin, over both eyes. So may be a crease or
     eyeliner, but these end at the eye's corners or come down to them; a rim goes on above them.
     Where the brow hides it over one eye it is taken from the other.
     """
     for sign in (1, -1):
-        lines = [Line.above(image, eye, sign) for eye in eyes]
+        lines = [Line.above(image, *one, sign) for one in zip(eyes, hair, strict=True)]
         best = max(lines, key=lambda line: sum(line.shares))
         end, middle = best.heights
         high = end > max(RIM_END, RIM_DROP * middle)
@@ -271,8 +280,8 @@ class Line:
     inner: np.ndarray  # (81,), height of its side at the eye
 
     @classmethod
-    def above(cls, image: np.ndarray, eye: OpenEye, sign: int) -> Line:
-        """sign: 1 for dark lines, -1 for light ones."""
+    def above(cls, image: np.ndarray, eye: OpenEye, hair: np.ndarray, sign: int) -> Line:
+        """Of the skin below `hair` (81,). sign: 1 for dark lines, -1 for light ones."""
         light = eye.strip(image, 0 * eye.upper, RIMS).mean(-1)
         column = np.ones((THIN, 1), np.uint8)
         closed = cv2.morphologyEx(light, cv2.MORPH_CLOSE, column)
@@ -281,8 +290,10 @@ class Line:
         beyond = (COLUMNS < -0.03) | (COLUMNS > 1.03)
         lowest = np.maximum(eye.upper + CLEARANCE, np.where(beyond, RIM_END + 0.02, 0))
         heights = RIMS[:, None]
-        possible = (heights > lowest) & (heights < hair_edge(image, eye) + eye.upper + 0.05)
+        possible = (heights > lowest) & (heights < hair + eye.upper + 0.05)
         lines = np.minimum(lines * possible, 0.4)[:, RIM_COLUMNS]
+        if np.mean(lines.max(0) > RIM) <= FAINT[0]:
+            return cls(np.zeros(2), (0.0, 0.0), eye.upper)
         rows = ridge(lines)
         contrast = lines[rows, np.arange(len(rows))]
         across = contrast > RIM
