@@ -46,6 +46,7 @@ NARROW = 0.35  # height of the skin below a brow that is near the eye
 THICK = 13  # hundredths of the eye's width: hair is thicker than that, creases are thinner
 LEAST = 0.8  # of the light of the skin below the eye: a lid in the brow's shadow has as much
 LIT, LIGHTEST = 0.9, 1.3  # of that light: a closed lid, which the brow shades less; its most
+ROUND = 1.035  # of the light of the skin above it, which a lid, being round, may have anyway
 # Grey levels by which it may be lighter or darker than the clean skin, and how many less below a
 # near brow.
 MAX_LIGHTER, LESS_LIGHTER = 10, 3
@@ -190,7 +191,7 @@ def lid_colour(
     lights = colour.mean(-1)
     light = np.median(lights[middle])
     below = np.median(under[middle].mean(-1))
-    most = max(LIT * below, 1.04 * light)
+    most = max(LIT * below, ROUND * light)
     wanted = np.clip(min(np.median(own[middle]), most), light, light + most_lighter)
     wanted = min(wanted, max(LIGHTEST * below, light - MAX_LIGHTER))
     lighter = (lights - above)[middle & np.isfinite(above)]
