@@ -173,6 +173,74 @@ def test_the_rims_of_glasses_stay_where_they_are(height):
         assert np.abs(painted[y - 3 : y + 2, x - 8 : x + 9].astype(int) - SKIN).mean() < 8
 
 
+def draw_over_lids(
+    rest: np.ndarray, picture: np.ndarray, ends: tuple[float, float], colour: tuple[int, ...]
+) -> np.ndarray:
+    """Draws a band over both eyes, between two heights above the upper lids in eye widths. Returns
+    where it is, (256, 256) bool."""
+    band = np.zeros((SIZE, SIZE), np.uint8)
+    for eye in (RIGHT, LEFT):
+        upper, width = rest[eye][:4] * SIZE - 0.5, np.ptp(rest[eye, 0]) * SIZE
+        edges = [upper - (0, end * width) for end in ends]
+        outline = np.rint(np.vstack([edges[0], edges[1][::-1]]) * 16).astype(np.int32)
+        cv2.fillPoly(band, [outline], 255, cv2.LINE_8, 4)
+    picture[band > 0] = colour
+    return band > 0
+
+
+def above_lids(rest: np.ndarray, start: float, end: float) -> np.ndarray:
+    """(256, 256) bool: the middle half of both eyes, between two heights in eye widths above the
+    upper lid."""
+    chosen = np.zeros((SIZE, SIZE), bool)
+    for eye in (RIGHT, LEFT):
+        (left, top), (right, _) = rest[eye].min(0) * SIZE, rest[eye].max(0) * SIZE
+        width = right - left
+        rows = slice(round(top - end * width), round(top - start * width))
+        chosen[rows, round(left + 0.25 * width) : round(right - 0.25 * width)] = True
+    return chosen
+
+
+@pytest.mark.parametrize("hair, skin", [((45, 50, 60), SKIN), ((18, 20, 25), (55, 75, 105))])
+@pytest.mark.parametrize("crease", [False, True])
+def test_hair_near_the_eye_stays_and_the_crease_below_it_goes(hair, skin, crease):
+    rest = frontal_landmarks(NOBODY)
+    picture = portrait(rest)
+    picture[has_colour(picture, SKIN)] = skin
+    draw_over_lids(rest, picture, (0.34, 0.75), hair)  # from below the landmarks on
+    if crease:
+        draw_over_lids(rest, picture, (0.17, 0.21), tuple(c // 2 for c in skin))
+    painted = shut(rest, picture).astype(int)
+    hairy = above_lids(rest, 0.46, 0.6)
+    assert np.abs(painted - picture)[hairy].max() < 12
+    lid = above_lids(rest, -0.1, 0.22)
+    assert np.abs(painted - skin)[lid].mean() < 12 and np.abs(painted - skin)[lid].max() < 30
+
+
+def test_a_deep_crease_with_kohl_is_no_rim_of_glasses():
+    rest = frontal_landmarks(NOBODY)
+    picture = portrait(rest)
+    for eye in (RIGHT, LEFT):
+        points, width = rest[eye] * SIZE - 0.5, np.ptp(rest[eye, 0]) * SIZE
+        for line in (points[:4] - (0, 0.22 * width), points[[0, 5, 4, 3]] + (0, 0.14 * width)):
+            cv2.polylines(picture, [np.rint(line * 16).astype(np.int32)], False, RIM, 2, 16, 4)
+    painted = shut(rest, picture).astype(int)
+    assert np.abs(painted - SKIN)[above_lids(rest, -0.1, 0.35)].max() < 30
+
+
+@pytest.mark.parametrize("own, expected", [(128, 112), (106, 106)])
+def test_a_lid_is_lighter_than_the_skin_above_where_the_open_eye_shows_it(own, expected):
+    rest = frontal_landmarks(NOBODY)
+    picture = portrait(rest)
+    picture[has_colour(picture, SKIN)] = (150,) * 3
+    draw_over_lids(rest, picture, (0.2, 0.75), (106,) * 3)  # in the brow's shadow
+    draw_over_lids(rest, picture, (0.15, 0.2), (60,) * 3)  # the crease
+    draw_over_lids(rest, picture, (0.0, 0.15), (own,) * 3)
+    for eye in (RIGHT, LEFT):
+        x, y = (rest[eye].mean(0) * SIZE).astype(int)
+        lid = shut(rest, picture)[y - 3 : y + 2, x - 5 : x + 6]
+        assert lid.mean() == pytest.approx(expected, abs=3)
+
+
 def test_only_the_eyes_are_touched_and_none_that_cannot_be_seen():
     rest = frontal_landmarks(NOBODY)
     grid, _ = grid_and_map(rest, eyeBlink=1, jawOpen=1)
