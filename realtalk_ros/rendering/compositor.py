@@ -28,7 +28,8 @@ MOUTH_MARGIN = np.ones((5, 5), np.uint8)  # around the mouth's interior, that th
 LID_MARGIN = np.ones((9, 9), np.uint8)  # around closing lids, of which it would draw the lashes
 FADE = (7, 7)  # box filter of the borders of both
 INSIDE_FADE = (3, 3)  # of the mouth's interior, where nothing of the template is to be seen
-COARSE_BLUR = (3, 3)  # two box filters of this on half of the mouth crop: what is finer is left out
+# What is finer is left out: box filter of the change, and twice of half of the mouth crop.
+COARSE_BLUR = (3, 3)
 MOUTH_FADE = 0.06  # share of the mouth crop's side over which its border fades out
 BICUBIC = 2  # pixels of the image that bicubic interpolation reaches
 
@@ -155,7 +156,7 @@ class Compositor:
     def _add_change(self, face: GeneratedFace) -> np.ndarray:
         """(256, 256, 4) float32: what the generator adds to the template, and 0."""
         mask = face.mask * self._coarse_feather
-        change = cv2.cvtColor(face.change, cv2.COLOR_BGR2BGRA)
+        change = cv2.cvtColor(cv2.blur(face.change, COARSE_BLUR), cv2.COLOR_BGR2BGRA)
         change[..., 3] = 0
         return cv2.resize(change * mask[..., None], WHOLE, dst=self._memory.added)
 
