@@ -32,6 +32,12 @@ THIN, CLEARANCE, RIM = 17, 0.08, 0.12
 CLEAR, FAINT = np.array((0.85, 0.8)), np.array((0.5, 0.4))
 RIM_END, RIM_DROP = 0.24, 0.5  # least height beyond the eye, and as a share of that over its middle
 RIM_SLOPE = 4  # hundredths of the eye's width by which it rises or falls from column to column
+# A whole rim goes around the eye: radii and angles at which it may be, from the eye's middle, two
+# turns of which the middle one counts; it is so much wider than high; how far below the lower lid
+# it may begin; its mean contrast over both eyes.
+RADII = np.linspace(0.28, 0.9, 63, dtype=np.float32)
+ANGLES, TURN = np.linspace(-np.pi, 3 * np.pi, 144, endpoint=False), slice(36, 108)
+WIDER, UNDER, RING = 1.6, 0.12, 0.265
 TALL = np.linspace(0, 1, 101, dtype=np.float32)  # heights above that edge, brow and all
 BROW = 0.2  # a thin brow's lower edge is that far below its landmarks
 BROW_MIDDLE = 0.28  # the darkest part of a brow, or of a fringe, is nearer to them
@@ -261,6 +267,9 @@ def rim_heights(
     Where the brow hides it over one eye it is taken from the other.
     """
     for sign in (1, -1):
+        rings = [Ring.around(image, *one, sign) for one in zip(eyes, hair, strict=True)]
+        if np.mean([ring.contrast for ring in rings]) > RING:
+            return [ring.inner - eye.upper - 0.03 for ring, eye in zip(rings, eyes, strict=True)]
         lines = [Line.above(image, *one, sign) for one in zip(eyes, hair, strict=True)]
         best = max(lines, key=lambda line: sum(line.shares))
         end, middle = best.heights
@@ -270,6 +279,38 @@ def rim_heights(
             inner = (best.inner if line is best else best.inner[::-1] for line in lines)
             return [height - eye.upper - 0.03 for height, eye in zip(inner, eyes, strict=True)]
     return [np.inf] * len(eyes)
+
+
+@dataclass(frozen=True)
+class Ring:
+    """The clearest thin line around an eye."""
+
+    contrast: float  # its mean
+    inner: np.ndarray  # (81,), height of its side at the eye, above the eye
+
+    @classmethod
+    def around(cls, image: np.ndarray, eye: OpenEye, hair: np.ndarray, sign: int) -> Ring:
+        """Of the skin below `hair` (81,). sign: 1 for dark lines, -1 for light ones."""
+        middle = (eye.upper[20:61].mean() + eye.lower[20:61].mean()) / 2
+        u = 0.5 + WIDER * RADII[:, None] * np.cos(ANGLES)
+        v = middle + RADII[:, None] * np.sin(ANGLES)
+        grid = eye.axes.to_template(u * eye.axes.width, v * eye.axes.width)
+        strip = cv2.remap(
+            image, grid.astype(np.float32), NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        upper, lower, top = (np.interp(u, COLUMNS, c) for c in (eye.upper, eye.lower, hair))
+        beyond = (u < -0.06) | (u > 1.06)
+        clear = beyond | (v > upper + CLEARANCE) | (v < lower - UNDER)
+        lines = thin_lines(strip.astype(np.float32).mean(-1), sign)
+        lines = np.minimum(lines * (clear & (v < upper + top + 0.05)), 0.4)
+        rows, columns = ridge(lines)[TURN], np.arange(len(ANGLES))[TURN]
+        contrast = lines[rows, columns]
+        inner = inner_side(lines[:, TURN], rows, contrast)
+        above = np.argsort(u[inner, columns][:36])
+        return cls(
+            float(contrast.mean()),
+            np.interp(COLUMNS, u[inner, columns][above], v[inner, columns][above]).astype(np.float32),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,11 +324,7 @@ class Line:
     @classmethod
     def above(cls, image: np.ndarray, eye: OpenEye, hair: np.ndarray, sign: int) -> Line:
         """Of the skin below `hair` (81,). sign: 1 for dark lines, -1 for light ones."""
-        light = eye.strip(image, 0 * eye.upper, RIMS).mean(-1)
-        column = np.ones((THIN, 1), np.uint8)
-        closed = cv2.morphologyEx(light, cv2.MORPH_CLOSE, column)
-        opened = cv2.morphologyEx(light, cv2.MORPH_OPEN, column)
-        lines = (closed - light if sign > 0 else light - opened) / np.maximum(closed, 1)
+        lines = thin_lines(eye.strip(image, 0 * eye.upper, RIMS).mean(-1), sign)
         beyond = (COLUMNS < -0.03) | (COLUMNS > 1.03)
         lowest = np.maximum(eye.upper + CLEARANCE, np.where(beyond, RIM_END + 0.02, 0))
         heights = RIMS[:, None]
@@ -298,8 +335,7 @@ class Line:
         rows = ridge(lines)
         contrast = lines[rows, np.arange(len(rows))]
         across = contrast > RIM
-        below = np.arange(len(RIMS))[:, None] <= rows
-        inner = np.where(below & (lines < 0.5 * contrast), RIMS[:, None], 0).max(0)
+        inner = RIMS[inner_side(lines, rows, contrast)]
         height = RIMS[rows]
         ends = height[:4].mean(), height[-4:].mean()
         return cls(
@@ -309,12 +345,27 @@ class Line:
         )
 
 
+def thin_lines(light: np.ndarray, sign: int) -> np.ndarray:
+    """By how much of the light around them thin lines across the columns of `light` are darker
+    (sign 1) or lighter (-1)."""
+    column = np.ones((THIN, 1), np.uint8)
+    closed = cv2.morphologyEx(light, cv2.MORPH_CLOSE, column)
+    opened = cv2.morphologyEx(light, cv2.MORPH_OPEN, column)
+    return (closed - light if sign > 0 else light - opened) / np.maximum(closed, 1)
+
+
+def inner_side(lines: np.ndarray, rows: np.ndarray, contrast: np.ndarray) -> np.ndarray:
+    """(columns,): the last row before `rows` in which `lines` has less than half its contrast."""
+    numbers = np.arange(len(lines))[:, None]
+    return np.where((numbers <= rows) & (lines <= 0.5 * contrast), numbers, 0).max(0)
+
+
 def ridge(lines: np.ndarray) -> np.ndarray:
     """(columns,): the row in each column of `lines` (rows, columns) of the path along which their
     sum is greatest (dynamic programming)."""
     total, reach = lines.copy(), np.ones((2 * RIM_SLOPE + 1, 1), np.uint8)
     for column in range(1, lines.shape[1]):
-        total[:, column] += cv2.dilate(total[:, column - 1], reach)[:, 0]
+        total[:, column] += cv2.dilate(total[:, column - 1 : column], reach)[:, 0]
     rows = [int(total[:, -1].argmax())]
     for column in range(lines.shape[1] - 2, -1, -1):
         first = max(rows[-1] - RIM_SLOPE, 0)
