@@ -26,18 +26,19 @@ BELOW = np.linspace(0.08, 0.25, 18, dtype=np.float32)  # depths below the lower 
 RIMS = np.linspace(0.05, 0.95, 91, dtype=np.float32)
 RIM_COLUMNS, BEYOND = slice(12, 69), 7
 # It is thinner than so many hundredths of the eye's width and that far above the lid; its contrast,
-# a share of the skin's light. How much of all columns and of those beyond the eye it spans over the
-# eye where it is clearest, and over the other.
+# a share of the skin's light. The share of the columns, both of all and of those beyond the eye,
+# that it spans over the eye where it is clearest, and over the other.
 THIN, CLEARANCE, RIM = 17, 0.08, 0.12
-CLEAR, FAINT = np.array((0.85, 0.8)), np.array((0.5, 0.4))
-RIM_END, RIM_DROP = 0.24, 0.5  # least height beyond the eye, and as a share of that over its middle
+BLUE, MOST = 2, 0.4  # the weight of contrast in the share of blue; more contrast counts no more
+CLEAR, FAINT = 0.8, 0.55
+RIM_END = 0.26  # least height beyond the eye
 RIM_SLOPE = 4  # hundredths of the eye's width by which it rises or falls from column to column
 # A whole rim goes around the eye: radii and angles at which it may be, from the eye's middle, two
 # turns of which the middle one counts; it is so much wider than high; how far below the lower lid
 # it may begin; its mean contrast over both eyes.
 RADII = np.linspace(0.28, 0.9, 63, dtype=np.float32)
 ANGLES, TURN = np.linspace(-np.pi, 3 * np.pi, 144, endpoint=False), slice(36, 108)
-WIDER, UNDER, RING = 1.6, 0.12, 0.265
+WIDER, UNDER, RING = 1.6, 0.12, 0.28
 TALL = np.linspace(0, 1, 101, dtype=np.float32)  # heights above that edge, brow and all
 BROW = 0.2  # a thin brow's lower edge is that far below its landmarks
 BROW_MIDDLE = 0.28  # the darkest part of a brow, or of a fringe, is nearer to them
@@ -272,10 +273,7 @@ def rim_heights(
             return [ring.inner - eye.upper - 0.03 for ring, eye in zip(rings, eyes, strict=True)]
         lines = [Line.above(image, *one, sign) for one in zip(eyes, hair, strict=True)]
         best = max(lines, key=lambda line: sum(line.shares))
-        end, middle = best.heights
-        high = end > max(RIM_END, RIM_DROP * middle)
-        least = np.min([line.shares for line in lines], 0)
-        if high and np.all(best.shares > CLEAR) and np.all(least > FAINT):
+        if all(best.shares > CLEAR) and all(np.min([line.shares for line in lines], 0) > FAINT):
             inner = (best.inner if line is best else best.inner[::-1] for line in lines)
             return [height - eye.upper - 0.03 for height, eye in zip(inner, eyes, strict=True)]
     return [np.inf] * len(eyes)
@@ -301,8 +299,7 @@ class Ring:
         upper, lower, top = (np.interp(u, COLUMNS, c) for c in (eye.upper, eye.lower, hair))
         beyond = (u < -0.06) | (u > 1.06)
         clear = beyond | (v > upper + CLEARANCE) | (v < lower - UNDER)
-        lines = thin_lines(strip.astype(np.float32).mean(-1), sign)
-        lines = np.minimum(lines * (clear & (v < upper + top + 0.05)), 0.4)
+        lines = thin_lines(strip.astype(np.float32), sign) * (clear & (v < upper + top + 0.05))
         rows, columns = ridge(lines)[TURN], np.arange(len(ANGLES))[TURN]
         contrast = lines[rows, columns]
         inner = inner_side(lines[:, TURN], rows, contrast)
@@ -318,40 +315,39 @@ class Line:
     """The clearest thin line above an eye."""
 
     shares: np.ndarray  # (2,), how much of the columns it spans; of those beyond the eye
-    heights: tuple[float, float]  # at its lower end and over the eye's middle
     inner: np.ndarray  # (81,), height of its side at the eye
 
     @classmethod
     def above(cls, image: np.ndarray, eye: OpenEye, hair: np.ndarray, sign: int) -> Line:
         """Of the skin below `hair` (81,). sign: 1 for dark lines, -1 for light ones."""
-        lines = thin_lines(eye.strip(image, 0 * eye.upper, RIMS).mean(-1), sign)
+        lines = thin_lines(eye.strip(image, 0 * eye.upper, RIMS), sign)
         beyond = (COLUMNS < -0.03) | (COLUMNS > 1.03)
-        lowest = np.maximum(eye.upper + CLEARANCE, np.where(beyond, RIM_END + 0.02, 0))
+        lowest = np.maximum(eye.upper + CLEARANCE, np.where(beyond, RIM_END, 0))
         heights = RIMS[:, None]
         possible = (heights > lowest) & (heights < hair + eye.upper + 0.05)
-        lines = np.minimum(lines * possible, 0.4)[:, RIM_COLUMNS]
-        if np.mean(lines.max(0) > RIM) <= FAINT[0]:
-            return cls(np.zeros(2), (0.0, 0.0), eye.upper)
+        lines = (lines * possible)[:, RIM_COLUMNS]
         rows = ridge(lines)
         contrast = lines[rows, np.arange(len(rows))]
         across = contrast > RIM
         inner = RIMS[inner_side(lines, rows, contrast)]
-        height = RIMS[rows]
-        ends = height[:4].mean(), height[-4:].mean()
         return cls(
             np.array([across.mean(), np.r_[across[:BEYOND], across[-BEYOND:]].mean()]),
-            (float(min(ends)), float(np.median(height[20:-20]))),
             np.interp(COLUMNS, COLUMNS[RIM_COLUMNS], smooth(inner, 3)).astype(np.float32),
         )
 
 
-def thin_lines(light: np.ndarray, sign: int) -> np.ndarray:
-    """By how much of the light around them thin lines across the columns of `light` are darker
-    (sign 1) or lighter (-1)."""
+def thin_lines(strip: np.ndarray, sign: int) -> np.ndarray:
+    """(H, W): contrast of thin lines across the columns of a strip (H, W, 3) to their surroundings:
+    by what share they are darker (sign 1) or lighter (-1), or yellower (1) or bluer, like gold."""
     column = np.ones((THIN, 1), np.uint8)
-    closed = cv2.morphologyEx(light, cv2.MORPH_CLOSE, column)
-    opened = cv2.morphologyEx(light, cv2.MORPH_OPEN, column)
-    return (closed - light if sign > 0 else light - opened) / np.maximum(closed, 1)
+    light = strip.mean(-1)
+    contrasts = []
+    for values, weight in ((light, 1), (strip[..., 0] / np.maximum(light, 1), BLUE)):
+        closed = cv2.morphologyEx(values, cv2.MORPH_CLOSE, column)
+        opened = cv2.morphologyEx(values, cv2.MORPH_OPEN, column)
+        line = closed - values if sign > 0 else values - opened
+        contrasts.append(weight * line / np.maximum(closed, 1e-3))
+    return np.minimum(np.maximum(*contrasts), MOST)
 
 
 def inner_side(lines: np.ndarray, rows: np.ndarray, contrast: np.ndarray) -> np.ndarray:
