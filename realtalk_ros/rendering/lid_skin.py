@@ -29,7 +29,8 @@ RIM_COLUMNS, BEYOND = slice(12, 69), 7
 # a share of the skin's light. The share of the columns, both of all and of those beyond the eye,
 # that it spans over the eye where it is clearest, and over the other.
 THIN, CLEARANCE, RIM = 17, 0.08, 0.12
-BLUE, MOST = 2, 0.4  # the weight of contrast in the share of blue; more contrast counts no more
+MOST = 0.4  # more contrast counts no more
+BLUE, DIM = 2.5, 40  # the weight of contrast in the share of blue; grey levels, darker is less sure
 CLEAR, FAINT = 0.8, 0.55
 RIM_END = 0.26  # least height beyond the eye
 RIM_SLOPE = 4  # hundredths of the eye's width by which it rises or falls from column to column
@@ -102,9 +103,11 @@ class OpenEye:
 
     def strip(self, image: np.ndarray, edge: np.ndarray, away: np.ndarray) -> np.ndarray:
         """(len(away), 81, 3) float32: the image at distances `away` from an edge (81,)."""
-        width = self.axes.width
-        u, v = np.broadcast_arrays(COLUMNS * width, (edge + away[:, None]) * width)
-        grid = self.axes.to_template(u, v)
+        return self.sample(image, *np.broadcast_arrays(COLUMNS, edge + away[:, None]))
+
+    def sample(self, image: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """(H, W, 3) float32: the image at (u, v), each (H, W), in eye widths."""
+        grid = self.axes.to_template(u * self.axes.width, v * self.axes.width)
         return cv2.remap(
             image, grid, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         ).astype(np.float32)
@@ -263,9 +266,10 @@ def rim_heights(
     """How far above the lid, (81,) for each eye, the skin ends at the rim of glasses, if not at
     `hair` (81,); infinity without glasses.
 
-    A rim is a thin line, darker or lighter than the skin, over both eyes. So may be a crease or
-    eyeliner, but these end at the eye's corners or come down to them; a rim goes on above them.
-    Where the brow hides it over one eye it is taken from the other.
+    A rim is a thin line, darker or lighter than the skin, around both eyes, or over both if there
+    is none below. So may be a crease or eyeliner, but these end at the eye's corners or come down
+    to them; a rim goes on above them. Where the brow hides it over one eye it is taken from the
+    other.
     """
     for sign in (1, -1):
         rings = [Ring.around(image, *one, sign) for one in zip(eyes, hair, strict=True)]
@@ -284,7 +288,7 @@ class Ring:
     """The clearest thin line around an eye."""
 
     contrast: float  # its mean
-    inner: np.ndarray  # (81,), height of its side at the eye, above the eye
+    inner: np.ndarray  # (81,), height of the eye's side of its upper half
 
     @classmethod
     def around(cls, image: np.ndarray, eye: OpenEye, hair: np.ndarray, sign: int) -> Ring:
@@ -292,21 +296,16 @@ class Ring:
         middle = (eye.upper[20:61].mean() + eye.lower[20:61].mean()) / 2
         u = 0.5 + WIDER * RADII[:, None] * np.cos(ANGLES)
         v = middle + RADII[:, None] * np.sin(ANGLES)
-        grid = eye.axes.to_template(u * eye.axes.width, v * eye.axes.width)
-        strip = cv2.remap(
-            image, grid.astype(np.float32), NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
         upper, lower, top = (np.interp(u, COLUMNS, c) for c in (eye.upper, eye.lower, hair))
         beyond = (u < -0.06) | (u > 1.06)
         clear = beyond | (v > upper + CLEARANCE) | (v < lower - UNDER)
-        lines = thin_lines(strip.astype(np.float32), sign) * (clear & (v < upper + top + 0.05))
-        rows, columns = ridge(lines)[TURN], np.arange(len(ANGLES))[TURN]
-        contrast = lines[rows, columns]
-        inner = inner_side(lines[:, TURN], rows, contrast)
-        above = np.argsort(u[inner, columns][:36])
+        lines = thin_lines(eye.sample(image, u, v), sign) * (clear & (v < upper + top + 0.05))
+        rows, turn = ridge(lines)[TURN], np.arange(len(ANGLES))[TURN]
+        contrast = lines[rows, turn]
+        inner = inner_side(lines[:, turn], rows, contrast), turn
+        order = np.argsort(u[inner][: len(turn) // 2])  # of its upper half
         return cls(
-            float(contrast.mean()),
-            np.interp(COLUMNS, u[inner, columns][above], v[inner, columns][above]).astype(np.float32),
+            float(contrast.mean()), smooth(np.interp(COLUMNS, u[inner][order], v[inner][order]), 3)
         )
 
 
@@ -338,11 +337,12 @@ class Line:
 
 def thin_lines(strip: np.ndarray, sign: int) -> np.ndarray:
     """(H, W): contrast of thin lines across the columns of a strip (H, W, 3) to their surroundings:
-    by what share they are darker (sign 1) or lighter (-1), or yellower (1) or bluer, like gold."""
+    by what share they are darker or, like gold, yellower (sign 1), or lighter or bluer (-1)."""
     column = np.ones((THIN, 1), np.uint8)
     light = strip.mean(-1)
+    blue = (strip[..., 0] + DIM) / (light + DIM)
     contrasts = []
-    for values, weight in ((light, 1), (strip[..., 0] / np.maximum(light, 1), BLUE)):
+    for values, weight in ((light, 1), (blue, BLUE)):
         closed = cv2.morphologyEx(values, cv2.MORPH_CLOSE, column)
         opened = cv2.morphologyEx(values, cv2.MORPH_OPEN, column)
         line = closed - values if sign > 0 else values - opened
