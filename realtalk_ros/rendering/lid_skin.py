@@ -128,7 +128,7 @@ class CleanSkin:
 def measure(image: np.ndarray, eye: OpenEye, end: np.ndarray) -> CleanSkin:
     """Finds the clean skin between an eye and `end` (81,) of `skin_ends`."""
     strip, heights = eye.strip(image, eye.upper, ABOVE), ABOVE[:, None]
-    brow = np.clip(end, LASHES + ZONE, ABOVE[-1])
+    brow = np.minimum(end, ABOVE[-1])
     under = np.sort(eye.strip(image, eye.lower, -BELOW), 0)[len(BELOW) // 2 :].mean(0)
     under = smooth(under, 9)
     light = cv2.blur(strip.mean(-1), (9, 5), borderType=cv2.BORDER_REPLICATE)
@@ -253,7 +253,7 @@ def hair_edge(image: np.ndarray, eye: OpenEye) -> np.ndarray:
 
 def skin_ends(image: np.ndarray, eyes: list[OpenEye]) -> list[np.ndarray]:
     """How far above the lid, (81,) for each eye, the skin ends at hair or the rim of glasses."""
-    hair = [hair_edge(image, eye) for eye in eyes]
+    hair = [np.maximum(hair_edge(image, eye), LASHES + ZONE) for eye in eyes]
     return [
         np.minimum(edge, rim)
         for edge, rim in zip(hair, rim_heights(image, eyes, hair), strict=True)
@@ -297,7 +297,7 @@ class Ring:
         u = 0.5 + WIDER * RADII[:, None] * np.cos(ANGLES)
         v = middle + RADII[:, None] * np.sin(ANGLES)
         upper, lower, top = (np.interp(u, COLUMNS, c) for c in (eye.upper, eye.lower, hair))
-        beyond = (u < -0.06) | (u > 1.06)
+        beyond = (u < -0.14) | (u > 1.14)
         clear = beyond | (v > upper + CLEARANCE) | (v < lower - UNDER)
         lines = thin_lines(eye.sample(image, u, v), sign) * (clear & (v < upper + top + 0.05))
         rows, turn = ridge(lines)[TURN], np.arange(len(ANGLES))[TURN]
