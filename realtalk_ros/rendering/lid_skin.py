@@ -273,7 +273,8 @@ def rim_heights(
     """
     for sign in (1, -1):
         rings = [Ring.around(image, *one, sign) for one in zip(eyes, hair, strict=True)]
-        if np.mean([ring.contrast for ring in rings]) > RING:
+        contrast, beside = np.mean([(ring.contrast, ring.beside) for ring in rings], 0)
+        if contrast > RING and beside > RIM:
             return [ring.inner - eye.upper - 0.03 for ring, eye in zip(rings, eyes, strict=True)]
         lines = [Line.above(image, *one, sign) for one in zip(eyes, hair, strict=True)]
         best = max(lines, key=lambda line: sum(line.shares))
@@ -288,6 +289,7 @@ class Ring:
     """The clearest thin line around an eye."""
 
     contrast: float  # its mean
+    beside: float  # that beside the eye
     inner: np.ndarray  # (81,), height of the eye's side of its upper half
 
     @classmethod
@@ -305,7 +307,9 @@ class Ring:
         inner = inner_side(lines[:, turn], rows, contrast), turn
         order = np.argsort(u[inner][: len(turn) // 2])  # of its upper half
         return cls(
-            float(contrast.mean()), smooth(np.interp(COLUMNS, u[inner][order], v[inner][order]), 3)
+            float(contrast.mean()),
+            float(contrast[np.abs(np.sin(ANGLES[turn])) < 0.5].mean()),
+            smooth(np.interp(COLUMNS, u[inner][order], v[inner][order]), 3),
         )
 
 
