@@ -154,19 +154,19 @@ def test_shut_lids_are_skin_without_lashes_make_up_crease_or_iris(skin):
         assert off.mean() < 8 and off.max() < 25, (off.mean(), off.max())
 
 
-@pytest.mark.parametrize("height", [0.45, 0.6])
-def test_the_rims_of_glasses_stay_where_they_are(height):
+@pytest.mark.parametrize("rim", [RIM, (60, 105, 150), (40, 120, 190)])  # black, brown, gold
+@pytest.mark.parametrize("size", [(0.9, 0.45), (0.9, 0.6), (0.8, 0.6)])  # the last are round
+def test_the_rims_of_glasses_stay_where_they_are(size, rim):
     rest = frontal_landmarks(NOBODY)
     picture = portrait(rest)
     rims = np.zeros((SIZE, SIZE), np.uint8)
     for eye in (RIGHT, LEFT):
-        width = np.ptp(rest[eye, 0]) * SIZE
         middle = np.rint(rest[eye].mean(0) * SIZE).astype(int)
-        axes = np.rint([0.9 * width, height * width]).astype(int)
+        axes = np.rint(np.ptp(rest[eye, 0]) * SIZE * np.array(size)).astype(int)
         cv2.ellipse(rims, middle.tolist(), axes.tolist(), 0, 0, 360, 255, 2, cv2.LINE_AA)
-    picture[rims > 128] = RIM
+    picture[rims > 128] = rim
     painted = shut(rest, picture)
-    assert np.abs(painted[rims > 128].astype(int) - RIM).max() < 20
+    assert np.abs(painted[rims > 128].astype(int) - rim).max() < 20
     assert has_colour(painted, IRIS).sum() == 0
     for eye in (RIGHT, LEFT):
         x, y = (rest[eye].mean(0) * SIZE).astype(int)
