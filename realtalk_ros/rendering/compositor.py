@@ -136,16 +136,19 @@ class Compositor:
         if face.lids is not None:
             box, weight = soft(cv2.extractChannel(face.lids, 0), LID_MARGIN)
             layers[box][..., :3] *= 1 - weight
-        layers = layers[MOUTH]
-        within = mask[MOUTH][..., None] * self._mouth_feather
+        self._draw_mouth(face, layers[MOUTH], mask[MOUTH][..., None] * self._mouth_feather)
+
+    def _draw_mouth(self, face: GeneratedFace, layers: np.ndarray, within: np.ndarray) -> None:
+        """Of the mouth crop, into its part of `added`, (128, 128, 4): around the interior what is
+        coarse in the generator's picture, inside all of it. `within` (128, 128, 1) 0..1."""
         added = layers[..., :3]
         added += within * coarse_difference(face.mouth, face.warped_mouth) - (
             self._mouth_feather * added
         )
         interior = cv2.extractChannel(face.mouth_interior[MOUTH], 0)
         box, weight = soft(interior, MOUTH_MARGIN)
-        memory.open = bool(weight.size)
-        if memory.open:
+        self._memory.open = bool(weight.size)
+        if weight.size:
             within, added = within[box], added[box]
             drawn = face.mouth[box].astype(np.float32)
             added += weight * (within * (drawn - face.warped_mouth[box]) - added)
@@ -209,8 +212,8 @@ def coarse_difference(drawn: np.ndarray, warped: np.ndarray) -> np.ndarray:
     is fine in it."""
     size = drawn.shape[1::-1]
     half = size[0] // 2, size[1] // 2
-    smaller = (cv2.resize(image, half, interpolation=cv2.INTER_AREA) for image in (drawn, warped))
-    difference = cv2.subtract(*smaller, dtype=cv2.CV_32F)
+    small, other = (cv2.resize(i, half, interpolation=cv2.INTER_AREA) for i in (drawn, warped))
+    difference = cv2.subtract(small, other, dtype=cv2.CV_32F)
     for _ in range(2):
         difference = cv2.blur(difference, COARSE_BLUR)
     return cv2.resize(difference, size)
