@@ -121,6 +121,8 @@ def test_interrupt_then_speak_never_shows_or_plays_a_piece_of_the_old_one(stage,
     # Which frames are shown and when is what matters, not what they look like.
     picture = np.zeros((128, 128, 3), np.uint8)
     monkeypatch.setattr(stage.renderer.face.renderer, "render", lambda *_: picture.copy())
+    stage.shown.clear()
+    stage.heard.clear()
     client, rng = stage.client, np.random.default_rng(0)
     answered = {}  # utterance -> when its interrupt was
     for k in range(TIMES):

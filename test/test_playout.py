@@ -6,8 +6,9 @@ import pytest
 
 from realtalk_ros.errors import AudioError
 from realtalk_ros.playout.audio_playout import LATE, SLICE, AudioPlayout
+from realtalk_ros.playout.face_playout import FacePlayout
 from realtalk_ros.playout.turn_taking import TurnTaking
-from realtalk_ros.stream_types import Chunk
+from realtalk_ros.stream_types import Chunk, TimedExpression
 
 RATE = 16000
 
@@ -398,3 +399,47 @@ def test_cleared_sound_is_gone():
     sound.clear()
     sound.confirm(5.0)
     assert play(sound, None, 5.0, 6.5) == [] and len(sound) == 0
+
+
+@pytest.mark.parametrize("face_first", [True, False])
+def test_an_answer_whose_face_overtakes_the_news_of_the_interrupt_is_seen_and_heard(face_first):
+    """Reset and expressions on one topic, reset and sound on another: either may come first."""
+    now = 10.0
+    playout = FacePlayout(25, lambda: now, lambda: 0.0)
+
+    def face(utterance, start):
+        for k in range(25):
+            if not playout.expressions_are_old():
+                weights, rotation = np.full(52, 0.1, np.float32), np.zeros(3, np.float32)
+                frame = TimedExpression(start + k / 25, utterance, k, weights, rotation, 1.0)
+                with playout.lock:
+                    playout.push_expression(frame, 10.0, 10.0)
+
+    def sound(utterance, start):
+        playout.push_audio(chunk(utterance, start, 1.0), 10.0, 0.0)
+
+    def audio_reset():
+        playout.interrupt_by_audio()
+        playout.audio.clear()
+
+    face("old", 10.0)
+    sound("old", 10.0)
+    if face_first:
+        playout.interrupt_by_expressions()
+        face("new", 10.1)
+        audio_reset()
+        sound("new", 10.1)
+    else:
+        audio_reset()
+        sound("new", 10.1)
+        face("old", 10.1)  # was on its way
+        playout.interrupt_by_expressions()
+        face("new", 10.1)
+    seen, heard = set(), 0
+    while now < 12:
+        frame, _ = playout.next_frame()
+        seen |= {frame.utterance} if frame and frame.utterance else set()
+        with playout.lock:
+            heard += sum(len(c.pcm) for c in playout.audio.take(now - playout.frames.delay))
+        now += 0.01
+    assert seen == {"new"} and heard == RATE

@@ -38,6 +38,7 @@ class AudioPlayout:
         self._end: float | None = None  # of the audio received last
         self._segment = 0.0
         self._confirmed = False
+        self._expressed = -math.inf  # the time of the last expression that has come
         self._skip_to = -math.inf  # what is before this time is dropped
 
     def __len__(self) -> int:
@@ -49,14 +50,16 @@ class AudioPlayout:
         assert start is not None
         new = self._end is None or abs(start - self._end) > JOINT
         if new:
-            self._segment, self._confirmed = start, False
+            self._segment, self._confirmed = start, self._expressed >= start - LEAD_IN
             self._cut(start)
         self._held.append(_HeldChunk(chunk.scheduled(start), self._segment, self._confirmed))
         self._end = start + chunk.seconds
         return new
 
     def confirm(self, time: float) -> None:
-        """An expression for `time` has come: audio waits for its face before it begins."""
+        """An expression for `time` has come: audio waits for its face before it begins, or comes
+        after it."""
+        self._expressed = max(self._expressed, time)
         if time < self._segment - LEAD_IN:
             return
         self._confirmed = True
@@ -101,8 +104,13 @@ class AudioPlayout:
         self._held.clear()
         self._end = None
 
+    def forget_expressions(self) -> None:
+        """Those that came were of what was interrupted."""
+        self._expressed = -math.inf
+
     def shift(self, seconds: float) -> None:
         """The clock jumped: everything keeps its place relative to now."""
+        self._expressed += seconds
         self._segment += seconds
         self._skip_to += seconds
         if self._end is not None:

@@ -73,6 +73,7 @@ class FacePlayout:
         self.interrupts += 1
         with self.lock:
             self.frames.reset()
+            self.audio.forget_expressions()
             self.speaking.cut(self.now() - self.frames.delay)
 
     def interrupt_by_expressions(self) -> None:
@@ -83,9 +84,9 @@ class FacePlayout:
     def interrupt_by_audio(self) -> None:
         """As `interrupt`, for a reset that came with the audio."""
         # The same reset may wait on `expression` behind what was sent before it, which can be
-        # seconds of speech: that is dropped.
-        self._resets.on_audio(time.monotonic())
-        self.interrupt()
+        # seconds of speech: that is dropped. If it came there first, what followed it is kept.
+        if self._resets.on_audio(time.monotonic()):
+            self.interrupt()
 
     def expressions_are_old(self) -> bool:
         """Whether expressions that come now were sent before an interrupt."""

@@ -16,8 +16,9 @@ class ResetPairs:
         self._audio: deque[float] = deque(maxlen=64)  # those that came with the audio alone, so far
         self._expressions: deque[float] = deque(maxlen=64)  # with the expressions alone
 
-    def on_audio(self, now: float) -> None:
-        self._pair(self._audio, self._expressions, now)
+    def on_audio(self, now: float) -> bool:
+        """Whether it is the first of its pair."""
+        return self._pair(self._audio, self._expressions, now)
 
     def on_expressions(self, now: float) -> None:
         self._pair(self._expressions, self._audio, now)
@@ -27,10 +28,11 @@ class ResetPairs:
         return any(now - when < MAX_APART for when in self._audio)
 
     @staticmethod
-    def _pair(these: deque[float], others: deque[float], now: float) -> None:
+    def _pair(these: deque[float], others: deque[float], now: float) -> bool:
         while others and now - others[0] >= MAX_APART:
             others.popleft()
         if others:
             others.popleft()
-        else:
-            these.append(now)
+            return False
+        these.append(now)
+        return True
