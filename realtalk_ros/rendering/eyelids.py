@@ -16,9 +16,9 @@ import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.rendering.eyes import ProjectedEyes
+from realtalk_ros.rendering.generator import NO_MAP
 from realtalk_ros.rendering.lid_skin import (
     COLUMNS,
-    NO_MAP,
     CleanSkin,
     OpenEye,
     measure,

@@ -7,15 +7,13 @@ It lies between lashes, make-up and the crease below, and hair or the rim of gla
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.rendering.eyes import SAMPLES, EyeAxes, lid_curves
-
-NO_MAP: Any = None  # for the y of maps in two arrays; OpenCV's type stubs do not allow None
+from realtalk_ros.rendering.generator import NO_MAP
 
 # All lengths are in eye widths.
 COLUMNS = np.linspace(-0.5, 1.5, 81, dtype=np.float32)  # along the eye

@@ -39,7 +39,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -269,7 +271,7 @@ def run(args: argparse.Namespace) -> None:
         write_sheet(render, dataset, args.sheet)
 
 
-def print_figures(figures: dict[str, float], as_json: bool) -> None:
+def print_figures(figures: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(figures))
         return

@@ -18,7 +18,6 @@ Nothing is kept but what `--json` prints and the sheet. Needs the extras `train`
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,6 +39,7 @@ from realtalk_ros.face_model.landmarks import LIPS
 from realtalk_ros.rendering.avatar_encoding import reference_inputs
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.training.renderer.dataset import to_float
+from realtalk_ros.training.renderer.evaluate import print_figures
 from realtalk_ros.training.renderer.lpips import Lpips
 
 # Landmarks that no smile moves: bridge of the nose, corners of the eyes.
@@ -86,9 +86,9 @@ def run(args: argparse.Namespace) -> None:
         raise RealTalkError(
             "no pair of photographs could be enrolled: see `realtalk evaluate avatars`"
         )
+    figures = {"refused": len(paths) - len(smiles), **means(smiles)}
     people = {name: asdict(smile) for name, smile in smiles.items()}
-    report = {"people": people, "refused": len(paths) - len(smiles), **means(smiles)}
-    print(json.dumps(report, indent=2) if args.json else table(report))
+    print_figures({**figures, "people": people} if args.json else figures, args.json)
     if args.sheet:
         write_sheet(cells, args.sheet)
 
@@ -178,14 +178,6 @@ def means(smiles: dict[str, Smile]) -> dict[str, float | int]:
         names = ("mouth_lpips_showing_teeth", "sharpness", "tone")
         figures |= dict(zip(names, rows.mean(0).tolist(), strict=True))
     return figures
-
-
-def table(report: dict) -> str:
-    return "\n".join(
-        f"{name:28}{value:10.3f}" if isinstance(value, float) else f"{name:28}{value:10d}"
-        for name, value in report.items()
-        if name != "people"
-    )
 
 
 def write_sheet(cells: list[np.ndarray], path: Path) -> None:

@@ -61,7 +61,9 @@ class Lpips(nn.Module):
         total = torch.zeros(len(a), device=a.device)
         for number, (x, y) in enumerate(zip(self.features(a), self.features(b), strict=True)):
             shares = getattr(self, f"shares_{number}")
-            total = total + ((unit(x) - unit(y)).square() * shares).sum(1).mean((1, 2))
+            total = total + ((F.normalize(x) - F.normalize(y)).square() * shares).sum(1).mean(
+                (1, 2)
+            )
         return total
 
     def features(self, image: Tensor) -> list[Tensor]:
@@ -73,11 +75,6 @@ class Lpips(nn.Module):
             if number < POOLED:
                 x = F.max_pool2d(x, 3, 2)
         return found
-
-
-def unit(x: Tensor) -> Tensor:
-    """Of unit length across the channels."""
-    return x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10)
 
 
 def find_weights() -> Path:

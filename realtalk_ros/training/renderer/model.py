@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from realtalk_ros.contracts import mouth_crop
+from realtalk_ros.rendering.compositor import MOUTH_FADE, faded_border
 from realtalk_ros.training.renderer.landmark_warp import LandmarkWarp
 from realtalk_ros.training.renderer.layers import (
     FeaturePyramid,
@@ -47,7 +48,6 @@ from realtalk_ros.training.renderer.mouth_colours import (
     estimate_mouth_colours,
 )
 
-WINDOW_BORDER = 0.06  # share of the mouth crop over which what is drawn of it fades in
 # What is painted of the mouth's interior: the colours of its hollow, of flesh and of teeth, and how
 # far. Before training, in logits.
 PAINT = (-2.5, -2.5, -2.5, -1.0, -1.0, -1.0, 0.8, 0.8, 0.8, 3.0)
@@ -295,18 +295,11 @@ def assemble(warped: Tensor, made: Synthesized) -> tuple[Tensor, Tensor]:
     rows, columns = mouth_crop(warped.shape[-1])
     drawn = F.pixel_shuffle(made.mouth.flatten(1, 2), 2)
     around = rgb[..., rows, columns]
-    window = mouth_window(drawn.shape[-1]).to(rgb)
+    window = torch.from_numpy(faded_border(drawn.shape[-1], MOUTH_FADE)).to(rgb)
     mouth = around + window * (drawn - around)
     rgb = rgb.clone()
     rgb[..., rows, columns] = mouth
     return rgb, enlarged(made.mask)
-
-
-def mouth_window(side: int) -> Tensor:
-    """(side, side): one in the mouth crop, falling to zero at its border."""
-    axis = torch.arange(side) + 0.5
-    ramp = (torch.minimum(axis, side - axis) / (WINDOW_BORDER * side)).clamp(max=1)
-    return torch.minimum(ramp[:, None], ramp[None])
 
 
 def enlarged(x: Tensor) -> Tensor:
