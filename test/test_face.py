@@ -364,16 +364,16 @@ def test_a_failure_in_a_batch_is_raised_and_the_next_batch_works():
 
 
 def test_quality_goes_down_under_load_and_climbs_back():
-    ladder, cost, levels = QualityController(), 1.6, []
+    ladder, cost, levels = QualityController(), 1.4, []
     for second in range(120):
         fps, size = ladder.divisors
         load = (cost if second < 40 else 0.3) / fps / size
         ladder.update(load, max(0.0, 1 - 1 / load))
         levels.append(ladder.level)
     assert levels[2] == 1 and levels[0] == 0  # after three seconds
-    assert max(levels[:40]) == 1  # half the frames are enough
+    assert max(levels[:40]) == 1  # two thirds of the frames are enough
     assert levels[-1] == 0
-    assert LEVELS[1] == (2, 1)  # frames first, then size
+    assert LEVELS[1:3] == ((1.5, 1), (2, 1))  # frames first, then size
 
 
 def test_quality_does_not_swing():

@@ -51,11 +51,11 @@ class Stage:
         self.shown = []  # when, DueFrame
         show = self.renderer.render_loop.show
 
-        def watched(frame):
+        def watched(pending):
             images = self.renderer.counts["images"]
-            show(frame)
+            show(pending)
             if self.renderer.counts["images"] > images:
-                self.shown.append((time.time(), frame))
+                self.shown.append((time.time(), pending.frame))
 
         self.renderer.render_loop.show = watched
         self.executor = SingleThreadedExecutor(context=self.context)
@@ -246,7 +246,7 @@ def test_emotion_gaze_and_listening_reach_the_face(stage):
 
 def test_steps_of_the_quality_ladder_are_seen_and_said(stage):
     renderer = stage.renderer
-    for level, fps, size in ((1, FPS / 2, 128), (2, FPS / 2, 64), (0, FPS, 128)):
+    for level, fps, size in ((1, FPS / 1.5, 128), (3, FPS / 2, 64), (0, FPS, 128)):
         renderer.quality.controller = QualityController(level)
         renderer.apply_quality()
         images = renderer.counts["images"]

@@ -6,6 +6,8 @@ They meet only here; nodes and `realtalk speak` use the same class.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from realtalk_ros.behaviour import emotion
@@ -13,6 +15,7 @@ from realtalk_ros.behaviour.gaze import Gaze, ease
 from realtalk_ros.behaviour.idle import Idle
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.face_renderer import Renderer
+from realtalk_ros.rendering.generator import GeneratedFace
 from realtalk_ros.rendering.watermark import Watermark
 
 # Time constants, s
@@ -40,6 +43,18 @@ _STILL = 0.1  # weights of the lips up to which they are at rest
 _BROWS = [arkit.INDEX[name] for name in ("browInnerUp", "browOuterUpLeft", "browOuterUpRight")]
 # A face that listens raises its brows (weight) and turns its head: pitch, yaw, roll in rad.
 LISTENING_BROWS, LISTENING_ROTATION = 0.15, np.array([0.02, 0, 0.05], np.float32)
+
+
+@dataclass(frozen=True)
+class GeneratedFrame:
+    """What one frame shows, before its image is composed."""
+
+    renderer: Renderer
+    weights: np.ndarray  # (52,)
+    template: int
+    rotation: np.ndarray  # (3,) rad, of the head
+    breath: float  # -1..1
+    face: GeneratedFace
 
 
 class Face:
@@ -74,14 +89,33 @@ class Face:
         """One frame at `time`, s, given what speech does: ARKit weights (52,), head rotation (3,)
         rad and speech probability. Returns the weights shown (52,) and the image (height, width, 3)
         uint8 BGR."""
+        generated = self.generate(time, weights, rotation, speech)
+        return generated.weights, self.compose(generated)
+
+    def generate(
+        self, time: float, weights: np.ndarray, rotation: np.ndarray | None = None,
+        speech: float = 0.0,
+    ) -> GeneratedFrame:  # fmt: skip
+        """The first half of `render`: all but the image."""
         renderer = self.renderer
         shown, head = self.pose(time, weights, rotation, speech)
         template = self.idle.template(time, renderer.template_count, self.head_gain)
         breath = self.idle.breath(time) * self.idle_gain * self.head_gain
-        image = renderer.render(shown, template, head, breath)
+        return GeneratedFrame(
+            renderer=renderer,
+            weights=shown,
+            template=template,
+            rotation=head,
+            breath=breath,
+            face=renderer.generate(shown, template),
+        )
+
+    def compose(self, frame: GeneratedFrame) -> np.ndarray:
+        """The image of a frame, as of `render`. May run in another thread than `generate`."""
+        image = frame.renderer.compose(frame.face, frame.template, frame.rotation, frame.breath)
         if self.watermark is not None:
             self.watermark.draw(image)
-        return shown, image
+        return image
 
     def pose(
         self, time: float, weights: np.ndarray, rotation: np.ndarray | None = None,

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The render loop: renders each frame before it is due, and publishes it when it is due.
 
-A face that has not changed is spared the networks: `run` in rendering/generator.py.
+Two threads share the work: while one image is composed and waits until it is due, the networks run
+for the next one. A face that has not changed is spared the networks: `run` in
+rendering/generator.py.
 """
 
 from __future__ import annotations
@@ -9,9 +11,12 @@ from __future__ import annotations
 import math
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 from std_msgs.msg import Bool
 
+from realtalk_ros.behaviour.face import Face, GeneratedFrame
 from realtalk_ros.errors import NetworkError
 from realtalk_ros.nodes import lifecycle, qos
 from realtalk_ros.nodes.face_loader import FaceLoader
@@ -19,12 +24,25 @@ from realtalk_ros.nodes.image_publisher import ImagePublisher
 from realtalk_ros.playout.face_playout import FacePlayout
 from realtalk_ros.playout.jitter_buffer import DueFrame
 from realtalk_ros.playout.quality_monitor import FrameStatistics
+from realtalk_ros.rendering.face_renderer import Renderer
 
 MAX_SLEEP = 0.02  # s, until a change of the delay or the clock is noticed
 MIN_SLEEP = 0.0005  # s
 NETWORK_FAILURES = 3  # frames in a row for which a network fails before it is loaded on the CPU
 OTHER_FAILURES = 25  # the same for any other error
 RELOAD_EVERY = 5.0  # s between two attempts
+
+
+@dataclass(frozen=True)
+class PendingFrame:
+    """A frame whose image is to be composed and shown."""
+
+    frame: DueFrame
+    media_time: float  # s
+    face: Face
+    generated: GeneratedFrame
+    seconds: float  # that generating took
+    interrupts: int  # how many there had been when it was begun
 
 
 class RenderLoop:
@@ -40,6 +58,7 @@ class RenderLoop:
     ) -> None:
         self._node, self._playout, self._loader = node, playout, loader
         self._images, self._statistics = images, statistics
+        self._shown: Renderer | None = None  # of the images for which the publisher is prepared
         self._failures = 0  # frames in a row
         self._reloaded_at = -math.inf  # monotonic, when the networks were loaded again
         self._speaking = node.create_publisher(
@@ -49,37 +68,57 @@ class RenderLoop:
 
     def run(self, stop: threading.Event) -> None:
         """Shows frame after frame until `stop` is set."""
-        while not stop.is_set():
-            frame, wait = self._playout.next_frame()
-            if frame is None:
-                stop.wait(min(MAX_SLEEP, max(MIN_SLEEP, wait)))
-                continue
-            try:
-                if self._loader.take():
-                    self.prepare()
-                self.show(frame)
-                self._failures = 0
-            except Exception as error:  # a frame that fails must not end the loop
-                if stop.is_set() or not self._node.context.ok():
-                    return
-                self._on_failure(error)
+        showing: Future[None] | None = None
+        with ThreadPoolExecutor(1, "compose") as composer:
+            while not stop.is_set():
+                frame, wait = self._playout.next_frame()
+                if frame is None:
+                    stop.wait(min(MAX_SLEEP, max(MIN_SLEEP, wait)))
+                    continue
+                try:
+                    self._loader.take()
+                    pending = self.generate(frame)
+                    before, showing = showing, None
+                    if before is not None:
+                        before.result()
+                        self._failures = 0
+                    showing = composer.submit(self.show, pending)
+                except Exception as error:  # a frame that fails must not end the loop
+                    if stop.is_set() or not self._node.context.ok():
+                        return
+                    self._on_failure(error)
 
-    def prepare(self) -> None:
-        """Another face, or another size of it, is shown from now on."""
-        face = self._loader.face
-        assert face is not None
-        self._images.prepare(face.renderer.size, face.renderer.avatar.provenance)
+    def prepare(self, renderer: Renderer) -> None:
+        """The images of another face, or of another size of it, are shown from now on."""
+        self._images.prepare(renderer.size, renderer.avatar.provenance)
+        self._shown = renderer
 
-    def show(self, frame: DueFrame) -> None:
-        """Renders a frame and publishes it when it is due."""
-        playout, counts, face = self._playout, self._node.counts, self._loader.face
+    def generate(self, frame: DueFrame) -> PendingFrame:
+        """The first half of rendering a frame: all but its image."""
+        began, interrupts, face = time.perf_counter(), self._playout.interrupts, self._loader.face
         assert face is not None
-        media_time = frame.frame / playout.frames.fps
-        began, interrupts = time.perf_counter(), playout.interrupts
-        _, image = face.render(media_time, frame.weights, frame.rotation, frame.speech)
-        rendered = time.perf_counter()
+        media_time = frame.frame / self._playout.frames.fps
+        generated = face.generate(media_time, frame.weights, frame.rotation, frame.speech)
+        return PendingFrame(
+            frame=frame,
+            media_time=media_time,
+            face=face,
+            generated=generated,
+            seconds=time.perf_counter() - began,
+            interrupts=interrupts,
+        )
+
+    def show(self, pending: PendingFrame) -> None:
+        """Composes the image of a frame, and publishes it when it is due."""
+        playout, counts = self._playout, self._node.counts
+        frame, media_time = pending.frame, pending.media_time
+        began = time.perf_counter()
+        image = pending.face.compose(pending.generated)
+        composed = time.perf_counter()
+        if pending.generated.renderer is not self._shown:
+            self.prepare(pending.generated.renderer)
         self._wait_until(frame.due)
-        if frame.utterance and playout.interrupts != interrupts:
+        if frame.utterance and playout.interrupts != pending.interrupts:
             counts["skipped_frames"] += 1  # its utterance was interrupted while it was rendered
             return
         behind = self._node.now() - frame.due
@@ -91,10 +130,12 @@ class RenderLoop:
         counts["skipped_frames"] += frame.skipped
         published = time.perf_counter()
         self._statistics.add(
-            render=rendered - began,
+            generate=pending.seconds,
+            compose=composed - began,
             publish=published - ready,
             behind=behind,
             missed=frame.skipped,
+            speech=bool(frame.utterance),
         )
 
     def end_speaking(self) -> None:

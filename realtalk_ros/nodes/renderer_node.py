@@ -97,7 +97,7 @@ class RendererNode(FaceNode):
         self.size = p("size", 512, "Height of the images [px]", contracts.SIZE_RANGE, live)
         self.device = p("device", *parameters.DEVICE)
         self.threads = p(
-            "threads", 2, "CPU threads of the network", (1, 64), parameters.UNCONFIGURED
+            "threads", 1, "CPU threads of the network", (1, 64), parameters.UNCONFIGURED
         )
         self.model_dir = p("model_dir", *parameters.MODEL_DIR)
         self.frame_id = p(
@@ -168,7 +168,7 @@ class RendererNode(FaceNode):
         for gain in GAINS:
             setattr(face, gain, getattr(self, gain))
         self.playout.frames.set_fps(self.fps)
-        self.render_loop.prepare()
+        self.render_loop.prepare(face.renderer)
         width, height = face.renderer.size
         self.get_logger().info(
             f"ready in {time.perf_counter() - began:.1f} s: avatar {self.avatar}, "

@@ -8,9 +8,9 @@ import os
 from dataclasses import dataclass
 
 # What fps and size are divided by, from the best to the least.
-LEVELS = ((1, 1), (2, 1), (2, 2), (4, 2))
+LEVELS = ((1, 1), (1.5, 1), (2, 1), (2, 2), (4, 2))
 SPEEDUP = 1.35  # of an image of half the size: the networks' crop stays the same
-OVERLOAD = 1.0  # load, time of a frame / its period, above which frames are missed
+OVERLOAD = 1.0  # load, time of a frame in the busier thread / its period: above it some are missed
 MISSED = 0.25  # share of frames missed from which the quality goes down
 # Frames are missed for another reason than the processor if the load is below LIMITED and the
 # processor is idle for more than the share IDLE of the time.
@@ -37,7 +37,7 @@ class QualityController:
     _since_up: int = TAKEN_BACK
 
     @property
-    def divisors(self) -> tuple[int, int]:
+    def divisors(self) -> tuple[float, int]:
         """What to divide fps and size by."""
         return LEVELS[self.level]
 

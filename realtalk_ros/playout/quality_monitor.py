@@ -13,9 +13,10 @@ from realtalk_ros.playout.face_playout import FacePlayout
 
 RENDER_MARGIN = 1.3  # of one measured rendering time, until there are more
 READY_EARLY = 0.003  # s that rendering may take longer than it took recently
-MAX_LEAD = 0.9  # of a frame's period
+MAX_LEAD = 1.8  # periods of a frame: two threads share the work on it (nodes/render_loop.py)
 MIN_CHANGE = 0.003  # s, the lead is not changed by less
-RECENT = 50  # frames by which the lead is chosen
+WAITING = 3  # expressions, more than of live speech
+RECENT = 50  # frames of speech by which the lead is chosen: others can be rendered faster
 
 
 class FrameStatistics:
@@ -25,22 +26,37 @@ class FrameStatistics:
         self.render_ms: deque[float] = deque(maxlen=250)
         self.publish_ms: deque[float] = deque(maxlen=250)
         self.behind_ms: deque[float] = deque(maxlen=250)  # published after they were due
-        self._busy = self._shown = self._missed = 0.0  # since `take_load`
+        self.speech_ms: deque[float] = deque(maxlen=RECENT)  # rendering, of frames of speech
+        # Since `take_load`; the work of each thread.
+        self._generating = self._showing = self._shown = self._missed = 0.0
 
-    def add(self, render: float, publish: float, behind: float, missed: int) -> None:
-        """One frame: s that it took to render and to publish it, s by which it came after it was
-        due, and how many frames were missed before it."""
-        self.render_ms.append(render * 1e3)
+    def add(
+        self,
+        *,
+        generate: float,
+        compose: float,
+        publish: float,
+        behind: float,
+        missed: int,
+        speech: bool,
+    ) -> None:
+        """One frame: s that it took to generate, compose and publish it, s by which it came after
+        it was due, how many frames were missed before it, and whether it is of speech."""
+        self.render_ms.append((generate + compose) * 1e3)
+        if speech:
+            self.speech_ms.append((generate + compose) * 1e3)
         self.publish_ms.append(publish * 1e3)
         self.behind_ms.append(behind * 1e3)
-        self._busy += render + publish
+        self._generating += generate
+        self._showing += compose + publish
         self._shown += 1
         self._missed += missed
 
     def take_load(self) -> tuple[float, float, float]:
-        """(s of work, frames shown, frames missed) since the last call."""
-        load = self._busy, self._shown, self._missed
-        self._busy = self._shown = self._missed = 0.0
+        """(s of work of the thread that had more, frames shown, frames missed) since the last
+        call."""
+        load = max(self._generating, self._showing), self._shown, self._missed
+        self._generating = self._showing = self._shown = self._missed = 0.0
         return load
 
     def percentiles(self) -> Iterator[tuple[str, float]]:
@@ -78,14 +94,16 @@ class QualityMonitor:
         self._playout.frames.lead = self._lead(RENDER_MARGIN * seconds)
 
     def _adjust_lead(self) -> None:
-        if not self.statistics.render_ms:
+        recent = sorted(self.statistics.speech_ms)
+        if not recent:
             return
-        recent = sorted(list(self.statistics.render_ms)[-RECENT:])
         lead = self._lead(recent[int(0.9 * len(recent))] / 1e3)
         frames = self._playout.frames
         with self._playout.lock:
-            # Not while expressions of live speech are on their way: they would come too late.
-            if abs(lead - frames.lead) > MIN_CHANGE and not len(frames):
+            # Not while live speech is on its way: its expressions would come too late. Where some
+            # wait, as they do of speech that is sent ahead, there is time to begin earlier.
+            ahead = lead > frames.lead and len(frames) > WAITING
+            if abs(lead - frames.lead) > MIN_CHANGE and (ahead or not len(frames)):
                 frames.lead = lead
 
     def _lead(self, seconds: float) -> float:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Renders several faces of one process in one run of the network where possible.
+"""Runs the networks once for several faces of one process where possible.
 
 Each face has a render thread of its own, which requests its frame when that is due. Frames that
 are requested within a few milliseconds, as those of faces at the same frame rate are, become one
-batch. The thread that asked first renders it.
+batch. The thread that asked first runs the networks; each face composes its own image.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.rendering.face_renderer import FaceRenderer, render_batch
+from realtalk_ros.rendering.face_renderer import FaceRenderer, generate_batch
+from realtalk_ros.rendering.generator import GeneratedFace
 
 BATCH_WINDOW = 0.002  # s for which the first request waits for others
 
@@ -26,10 +27,8 @@ class _Request:
     renderer: FaceRenderer
     weights: np.ndarray
     template: int
-    rotation: np.ndarray | None
-    breath: float
     done: threading.Event = field(default_factory=threading.Event)
-    image: np.ndarray | None = None
+    face: GeneratedFace | None = None
     error: Exception | None = None
 
 
@@ -38,12 +37,12 @@ class BatchingRenderer:
 
     def __init__(self, avatars: Sequence[str]):
         self.avatars = list(avatars)
-        self.batches = self.frames = 0  # rendered
+        self.batches = self.frames = 0  # generated
         self._key: tuple | None = None
         self._renderers: list[FaceRenderer] = []
         self._load_lock = threading.Lock()
         self._queue_lock = threading.Lock()
-        self._render_lock = threading.Lock()
+        self._run_lock = threading.Lock()
         self._requests: list[_Request] = []
         self._full = threading.Event()  # every face has requested a frame
         self._faces = 0  # handed out
@@ -63,16 +62,9 @@ class BatchingRenderer:
             self._faces = min(len(self.avatars), self._faces + 1)
             return BatchedFace(self, self._renderers[index].resized(size))
 
-    def render(
-        self,
-        renderer: FaceRenderer,
-        weights: np.ndarray,
-        template: int,
-        rotation: np.ndarray | None = None,
-        breath: float = 0.0,
-    ) -> np.ndarray:
-        """As `FaceRenderer.render`, from any thread."""
-        request = _Request(renderer, weights, template, rotation, breath)
+    def generate(self, renderer: FaceRenderer, weights: np.ndarray, template: int) -> GeneratedFace:
+        """As `FaceRenderer.generate`, from any thread."""
+        request = _Request(renderer, weights, template)
         with self._queue_lock:
             first = not self._requests
             self._requests.append(request)
@@ -80,28 +72,26 @@ class BatchingRenderer:
                 self._full.set()
         if first:
             self._full.wait(BATCH_WINDOW)
-            self._render_all()
+            self._run()
         request.done.wait()
         if request.error is not None:
             raise request.error
-        assert request.image is not None
-        return request.image
+        assert request.face is not None
+        return request.face
 
-    def _render_all(self) -> None:
-        with self._render_lock:
+    def _run(self) -> None:
+        with self._run_lock:
             with self._queue_lock:
                 requests, self._requests = self._requests, []
                 self._full.clear()
             try:
-                images = render_batch(
+                faces = generate_batch(
                     [request.renderer for request in requests],
                     np.stack([request.weights for request in requests]).astype(np.float32),
                     [request.template for request in requests],
-                    [request.rotation for request in requests],
-                    [request.breath for request in requests],
                 )
-                for request, image in zip(requests, images, strict=True):
-                    request.image = image
+                for request, face in zip(requests, faces, strict=True):
+                    request.face = face
             except Exception as error:  # raised in the thread of every face of the batch
                 for request in requests:
                     request.error = error
@@ -118,6 +108,18 @@ class BatchedFace:
         self.avatar, self.size = renderer.avatar, renderer.size
         self.template_count = renderer.template_count
 
+    def generate(self, weights: np.ndarray, template: int) -> GeneratedFace:
+        return self._batching.generate(self._renderer, weights, template)
+
+    def compose(
+        self,
+        face: GeneratedFace,
+        template: int,
+        rotation: np.ndarray | None = None,
+        breath: float = 0.0,
+    ) -> np.ndarray:
+        return self._renderer.compose(face, template, rotation, breath)
+
     def render(
         self,
         weights: np.ndarray,
@@ -125,9 +127,7 @@ class BatchedFace:
         rotation: np.ndarray | None = None,
         breath: float = 0.0,
     ) -> np.ndarray:
-        return self._batching.render(
-            self._renderer, weights, template, rotation=rotation, breath=breath
-        )
+        return self.compose(self.generate(weights, template), template, rotation, breath)
 
     def resized(self, size: int) -> BatchedFace:
         return BatchedFace(self._batching, self._renderer.resized(size))

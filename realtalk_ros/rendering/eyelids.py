@@ -42,6 +42,7 @@ class ShutEyes:
     corner: tuple[int, int]  # x, y in the template, pixels
     image: np.ndarray  # (H, W, 3) uint8 BGR
     lashes: float  # share of the light that their line takes
+    glasses: bool  # whether the rim of glasses was found
 
     def paint(
         self, image: np.ndarray, layers: np.ndarray, crop: Positions, template: Positions
@@ -73,11 +74,16 @@ class ShutEyes:
 
 
 def shut_eyes(
-    image: np.ndarray, crop: tuple[int, int, int], eyes: ProjectedEyes, landmarks: np.ndarray
+    image: np.ndarray,
+    crop: tuple[int, int, int],
+    eyes: ProjectedEyes,
+    landmarks: np.ndarray,
+    glasses: bool | None = None,
 ) -> ShutEyes | None:
     """Paints a template's eyes shut. image (height, width, 3) uint8, with the face's `crop`
     (x, y, side) in pixels; `eyes` and `landmarks` (68, 2) of the template in normalised
-    coordinates. None where no eye is in the picture."""
+    coordinates. None where no eye is in the picture. `glasses`: whether the person wears any, if
+    that is known: to look for them takes most of the time."""
     corner, side = np.array(crop[:2]), crop[2]
     opened = []
     for eye, brow in ((0, slice(17, 22)), (1, slice(22, 27))):
@@ -93,14 +99,15 @@ def shut_eyes(
     if not opened:
         return None
     painted, boxes, lashes = image.copy(), [], []
-    for lids, end in zip(opened, skin_ends(image, opened), strict=True):
+    ends, glasses = skin_ends(image, opened, glasses)
+    for lids, end in zip(opened, ends, strict=True):
         skin = measure(image, lids, end)
         boxes.append(lids.box(image.shape[1::-1]))
         paint_lid(painted, image, lids, skin, boxes[-1])
         lashes.append(skin.lashes)
     low, high = np.min([b[0] for b in boxes], 0), np.max([b[1] for b in boxes], 0)
     part = painted[low[1] : high[1], low[0] : high[0]].copy()
-    return ShutEyes((int(low[0]), int(low[1])), part, float(np.mean(lashes)))
+    return ShutEyes((int(low[0]), int(low[1])), part, float(np.mean(lashes)), glasses)
 
 
 def beside(image: np.ndarray, eye: OpenEye, v: np.ndarray, ends: tuple[float, float]) -> np.ndarray:

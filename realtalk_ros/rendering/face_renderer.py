@@ -37,6 +37,19 @@ class Renderer(Protocol):
     @property
     def template_count(self) -> int: ...
 
+    def generate(self, weights: np.ndarray, template: int) -> GeneratedFace:
+        """What the networks make of ARKit weights (52,) on a template, by its index."""
+
+    def compose(
+        self,
+        face: GeneratedFace,
+        template: int,
+        rotation: np.ndarray | None = None,
+        breath: float = 0.0,
+    ) -> np.ndarray:
+        """What `generate` made on a template, in that template. May run in another thread than
+        `generate`. Arguments and result otherwise as of `render`."""
+
     def render(
         self,
         weights: np.ndarray,
@@ -57,6 +70,7 @@ class FaceRenderer:
 
     `size` is the height of the images in pixels; their width follows the avatar's proportions.
     `encoder_threads`: CPU threads of what runs once, while it loads (default: `threads`).
+    OpenCV is set to one thread, in all of the process.
     Raises ModelError for broken network files.
     """
 
@@ -76,6 +90,9 @@ class FaceRenderer:
         self._resize(size)
 
     def _setup(self, avatar: Avatar, generator: Generator, index: int) -> None:
+        # Between calls as short as ours OpenCV's other threads wait busily: they took a quarter of
+        # the processor's time and made no frame faster.
+        cv2.setNumThreads(1)
         self.avatar, self._generator, self._index = avatar, generator, index
         self._person = MovingPerson(avatar)
         weights = avatar.reference_weights
@@ -92,7 +109,7 @@ class FaceRenderer:
         threads: int = 2,
         model_dir: Path | None = None,
     ) -> list[FaceRenderer]:
-        """Renderers of several faces that share one network, for `render_batch`."""
+        """Renderers of several faces that share one network, for `generate_batch`."""
         generator = Generator(avatars, providers, threads, model_dir)
         renderers = []
         for index, avatar in enumerate(avatars):
@@ -128,7 +145,7 @@ class FaceRenderer:
         return len(self.avatar.templates)
 
     def generate(self, weights: np.ndarray, template: int) -> GeneratedFace:
-        """The network alone, at weights (52,). The next call overwrites the result."""
+        """The networks alone, at weights (52,) on a template, by its index."""
         return self._generator.run(weights[None], [self._inputs(weights, template)])[0]
 
     def _inputs(self, weights: np.ndarray, template: int) -> FaceInputs:
@@ -155,12 +172,14 @@ class FaceRenderer:
     def _shut_eyes(self, template: int) -> ShutEyes | None:
         """The template's eyes, shut; made once."""
         if template not in self._shut:
+            others = [eyes for eyes in self._shut.values() if eyes is not None]
             geometry = self._generator.geometry[self._index]
             self._shut[template] = shut_eyes(
                 self.templates[template],
                 self._compositor.crop,
                 geometry.template_eyes[template],
                 geometry.template_landmarks[template],
+                glasses=others[0].glasses if others else None,
             )
         return self._shut[template]
 
@@ -177,23 +196,17 @@ class FaceRenderer:
         return self.compose(self.generate(weights, template), template, rotation, breath)
 
 
-def render_batch(
-    renderers: Sequence[FaceRenderer],
-    weights: np.ndarray,
-    templates: Sequence[int],
-    rotations: Sequence[np.ndarray | None],
-    breaths: Sequence[float],
-) -> list[np.ndarray]:
-    """One frame of each of B faces of `FaceRenderer.load_together`, in one run of the network.
+def generate_batch(
+    renderers: Sequence[FaceRenderer], weights: np.ndarray, templates: Sequence[int]
+) -> list[GeneratedFace]:
+    """`FaceRenderer.generate` of B faces of `FaceRenderer.load_together`, in one run of the
+    networks: weights (B, 52), template indices (B,).
 
-    Weights (B, 52), template indices (B,), rotations (B, 3), breaths (B,) -> B images. A face may
-    occur more than once. Raises ModelError for renderers that were not loaded together.
+    A face may occur more than once. Raises ModelError for renderers that were not loaded together.
     """
     generators = {id(renderer._generator): renderer._generator for renderer in renderers}
     if len(generators) != 1:
-        raise ModelError("render_batch takes the faces of one FaceRenderer.load_together")
+        raise ModelError("generate_batch takes the faces of one FaceRenderer.load_together")
     (generator,) = generators.values()
     inputs = [r._inputs(w, t) for r, w, t in zip(renderers, weights, templates, strict=True)]
-    made = generator.run(weights, inputs)
-    each = zip(renderers, made, templates, rotations, breaths, strict=True)
-    return [r.compose(face, t, rotation, breath) for r, face, t, rotation, breath in each]
+    return generator.run(weights, inputs)

@@ -56,7 +56,7 @@ class FaceInputs:
 
 @dataclass(frozen=True)
 class GeneratedFace:
-    """What the networks make of one frame. The arrays are overwritten by the next run."""
+    """What the networks make of one frame."""
 
     change: np.ndarray  # (64, 64, 3) float32 BGR levels, added to the warped template
     mask: np.ndarray  # (64, 64) float32 0..1: how far the template is replaced
@@ -144,8 +144,8 @@ class Generator:
         return _Batch(aligner, generator)
 
     def run(self, weights: np.ndarray, faces: Sequence[FaceInputs]) -> list[GeneratedFace]:
-        """Renders B faces at weights (B, 52). The next run of B faces overwrites the result. Asked
-        for the same again, as of faces at rest, no network runs."""
+        """Renders B faces at weights (B, 52). Asked for the same again, as of faces at rest, no
+        network runs."""
         count = len(weights)
         last = self._last.pop(count, None)  # nothing is kept of a run that fails
         if last is None or last[1] != list(faces) or not np.array_equal(last[0], weights):
@@ -188,15 +188,14 @@ class Generator:
 
 
 class _Batch:
-    """What B faces are made in; every run overwrites it."""
+    """What B faces are made in; every run overwrites it, but not what `faces` returned."""
 
     def __init__(self, aligner: Binding, generator: Binding):
         self.aligner, self.generator = aligner, generator
-        count, side = len(aligner.outputs["movement"]), MOUTH_CROP[2]
+        count = len(aligner.outputs["movement"])
         self.sampling_grids = np.zeros((count, CROP_SIZE, CROP_SIZE, 2), np.float32)
         self.interiors = np.zeros((count, CROP_SIZE, CROP_SIZE, 3), np.uint8)
         self._warped = np.zeros(self.interiors.shape, np.uint8)
-        self._mouths = np.zeros((count, side, side, 3), np.uint8)
 
     def align(self, template_landmarks: np.ndarray, target_landmarks: Sequence[np.ndarray]) -> None:
         """Fills the sampling grids; landmarks (B, 68, 2) in normalised coordinates."""
@@ -215,16 +214,15 @@ class _Batch:
     def faces(self, shown: Sequence[tuple[np.ndarray, np.ndarray | None]]) -> list[GeneratedFace]:
         """What came of the run; `shown` are the sampling grid and the lids of each face."""
         change, mask, mouths = (self.generator.outputs[name] for name in OUTPUTS)
-        for planes, mouth in zip(mouths, self._mouths, strict=True):
-            depth_to_space(planes, mouth)
+        side = MOUTH_CROP[2]
         return [
             GeneratedFace(
                 change=cv2.merge(list(change[k])),
-                mask=mask[k],
-                mouth=self._mouths[k],
-                warped_mouth=self._warped[k][MOUTH],
-                mouth_interior=self.interiors[k],
-                sampling_grid=sampling_grid,
+                mask=mask[k].copy(),
+                mouth=depth_to_space(mouths[k], np.empty((side, side, 3), np.uint8)),
+                warped_mouth=self._warped[k][MOUTH].copy(),
+                mouth_interior=self.interiors[k].copy(),
+                sampling_grid=sampling_grid.copy(),
                 lids=lids,
             )
             for k, (sampling_grid, lids) in enumerate(shown)

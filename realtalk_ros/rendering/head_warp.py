@@ -13,7 +13,7 @@ from realtalk_ros.rendering.moving_person import MovingPerson
 from realtalk_ros.rendering.still_background import StillBackground
 
 Part = tuple[slice, slice]  # rows and columns of an image
-ROWS = 64  # that are made at a time: what they take stays in the processor's cache
+ROWS = 128  # that are made at a time: what they take stays in the processor's cache
 
 
 class HeadWarp:

@@ -249,20 +249,23 @@ def hair_edge(image: np.ndarray, eye: OpenEye) -> np.ndarray:
     return smooth(cv2.medianBlur(edge, 5)[0], 7)
 
 
-def skin_ends(image: np.ndarray, eyes: list[OpenEye]) -> list[np.ndarray]:
-    """How far above the lid, (81,) for each eye, the skin ends at hair or the rim of glasses."""
+def skin_ends(
+    image: np.ndarray, eyes: list[OpenEye], glasses: bool | None
+) -> tuple[list[np.ndarray], bool]:
+    """How far above the lid, (81,) for each eye, the skin ends at hair or the rim of glasses, and
+    whether there is a rim. No `glasses` are looked for if that is False."""
     hair = [np.maximum(hair_edge(image, eye), LASHES + ZONE) for eye in eyes]
-    return [
-        np.minimum(edge, rim)
-        for edge, rim in zip(hair, rim_heights(image, eyes, hair), strict=True)
-    ]
+    rims = None if glasses is False else rim_heights(image, eyes, hair)
+    if rims is None:
+        return hair, False
+    return [np.minimum(edge, rim) for edge, rim in zip(hair, rims, strict=True)], True
 
 
 def rim_heights(
     image: np.ndarray, eyes: list[OpenEye], hair: list[np.ndarray]
-) -> list[np.ndarray | float]:
+) -> list[np.ndarray] | None:
     """How far above the lid, (81,) for each eye, the skin ends at the rim of glasses, if not at
-    `hair` (81,); infinity without glasses.
+    `hair` (81,); None without glasses.
 
     A rim is a thin line, darker or lighter than the skin, around both eyes, or over both if there
     is none below. So may be a crease or eyeliner, but these end at the eye's corners or come down
@@ -279,7 +282,7 @@ def rim_heights(
         if all(best.shares > CLEAR) and all(np.min([line.shares for line in lines], 0) > FAINT):
             inner = (best.inner if line is best else best.inner[::-1] for line in lines)
             return [height - eye.upper - 0.03 for height, eye in zip(inner, eyes, strict=True)]
-    return [np.inf] * len(eyes)
+    return None
 
 
 @dataclass(frozen=True)
