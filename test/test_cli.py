@@ -166,7 +166,7 @@ def test_an_interrupt_ends_with_130_and_leaves_nothing(capsys, tmp_path, clip, m
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(FaceRenderer, "render", interrupted)
+    monkeypatch.setattr(FaceRenderer, "generate", interrupted)
     code, *_ = speak(capsys, "--wav", clip, "--out", tmp_path / "o.mp4",
                      "--csv", tmp_path / "o.csv")  # fmt: skip
     assert code == 130 and not list(tmp_path.iterdir())

@@ -312,7 +312,7 @@ def test_a_network_that_fails_is_replaced_and_the_face_goes_on(stage):
     stage.client.send(PCM, time.time() + 0.2, "lost", last=True)
     stage.client.spin(1.0)
     before = len(stage.shown)
-    stage.renderer.face.renderer.render = lost
+    stage.renderer.face.renderer.generate = lost
     stage.client.wait(lambda: len(stage.shown) > before + 10, 3, "new frames")
     # (Loading is tried again after 5 s: a machine that takes longer falls back twice.)
     assert 1 <= stage.renderer.counts["fallbacks"] <= promised(1, 5)
