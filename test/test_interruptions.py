@@ -120,7 +120,9 @@ def stage():
 def test_interrupt_then_speak_never_shows_or_plays_a_piece_of_the_old_one(stage, monkeypatch):
     # Which frames are shown and when is what matters, not what they look like.
     picture = np.zeros((128, 128, 3), np.uint8)
-    monkeypatch.setattr(stage.renderer.face.renderer, "render", lambda *_: picture.copy())
+    renderer = stage.renderer.face.renderer
+    monkeypatch.setattr(renderer, "generate", lambda *_: None)
+    monkeypatch.setattr(renderer, "compose", lambda *_: picture.copy())
     stage.shown.clear()
     stage.heard.clear()
     client, rng = stage.client, np.random.default_rng(0)
