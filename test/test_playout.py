@@ -294,7 +294,7 @@ def test_a_sender_that_is_started_anew_goes_on():
 
 @pytest.mark.parametrize("after", [0.1, 0.13, 0.3, 1.0, 5.0, 15.0, 29.0])
 @pytest.mark.parametrize("name", ["same", ""])
-@pytest.mark.parametrize("step", [0.02, 0.05, 0.2])
+@pytest.mark.parametrize("step", [0.02, 0.05, 0.1, 0.2])
 @pytest.mark.parametrize("kind", ["stamped", "unstamped", "now", "burst"])
 def test_the_answer_after_an_interrupt_is_heard_and_nothing_of_the_old(after, name, step, kind):
     """The sender hears of the interrupt only after 60 ms, keeps its id and never says `last`."""
@@ -330,6 +330,25 @@ def test_the_answer_after_an_interrupt_is_heard_and_nothing_of_the_old(after, na
     values = [float(c.pcm[0]) * 1e3 for c in got if len(c.pcm)]
     assert min(values) >= 100  # nothing of the old one
     assert sum(c.seconds for c in got) >= 2.9
+
+
+@pytest.mark.parametrize("stamps", [True, False])
+@pytest.mark.parametrize("answers", [True, False])
+def test_an_answer_in_the_rhythm_of_what_was_interrupted_is_heard(answers, stamps):
+    """Chunks of 0.1 s under one id; the interrupt comes 10 ms after one of them."""
+    turns, got = TurnTaking(), []
+    old = 0.3 * np.sin(2 * np.pi * 150 * (np.arange(48_000) + 7) / 16_000)
+    answer = 0.6 * np.cos(2 * np.pi * 220 * np.arange(16_000) / 16_000)
+    said = np.concatenate([old[:32_000], answer if answers else old[32_000:]]).astype(np.float32)
+    for k in range(30):
+        now = 10 + 0.1 * k + (0.01 if k >= 20 else 0.0)
+        if k == 20:
+            turns.interrupt(now - 0.1)
+            got.clear()
+        pcm = said[1600 * k : 1600 * (k + 1)]
+        turns.put(Chunk(pcm, 16_000, now if stamps else None, "same", False), now)
+        got += drain(turns, now)
+    assert sum(c.seconds for c in got) == pytest.approx(1.0 if answers else 0.0)
 
 
 def test_a_sender_that_never_heard_of_the_interrupt_is_not_heard():

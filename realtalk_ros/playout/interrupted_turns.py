@@ -3,7 +3,9 @@
 
 A sender learns of an interrupt late or never, and may reuse the utterance id for its answer. So a
 chunk under the id of an interrupted utterance is ignored only if it was sent within 80 ms of the
-interrupt or continues what came before: its stamps, or, without stamps, its rhythm and waveform.
+interrupt or continues what came before: its stamps, or, without stamps, its rhythm and waveform. An
+answer may begin in the rhythm of what was interrupted: the first chunk must continue the waveform,
+too.
 
 How the mouth closes after an interrupt: jitter_buffer.py.
 """
@@ -35,6 +37,7 @@ class _InterruptedTurn:
     longest: float
     last_pcm: np.ndarray  # of its last chunk
     closed: bool
+    followed: bool = False  # whether a chunk that was sent after IN_FLIGHT has continued it
 
     @classmethod
     def of(cls, turn: Turn, now: float) -> _InterruptedTurn:
@@ -59,7 +62,9 @@ class _InterruptedTurn:
         pause = sent - self.last_sent
         if self.next_stamp is not None and chunk.start is not None and self.regular:
             off = abs(chunk.start - self.next_stamp)
-            return off <= 4 * REGULAR and pause <= max(RESUMED, 3 * self.longest)
+            if off > 4 * REGULAR or pause > max(RESUMED, 3 * self.longest):
+                return False
+            return self.followed or is_continuous(self.last_pcm, chunk.pcm)
         if pause > max(0.06, 1.2 * self.longest + 0.02):
             return False
         return pause < 0.06 or (
@@ -95,6 +100,7 @@ class InterruptedTurns:
         if chunk.last or not more:
             del self._turns[key]
             return more
+        turn.followed = turn.followed or sent > turn.interrupted_at + IN_FLIGHT
         turn.last_sent = sent
         turn.last_pcm = chunk.pcm if len(chunk.pcm) else turn.last_pcm
         if chunk.start is not None:
