@@ -228,8 +228,8 @@ def hair_edge(image: np.ndarray, eye: OpenEye) -> np.ndarray:
     down as far as it is nearer to its own darkness than to the light of the skin. A crease in the
     shadow right below it belongs to the skin.
     """
-    light = eye.strip(image, eye.upper, TALL).mean(-1)
-    light = cv2.blur(light, (9, 5), borderType=cv2.BORDER_REPLICATE)
+    strip = eye.strip(image, eye.upper, TALL).mean(-1)
+    light = np.asarray(cv2.blur(strip, (9, 5), borderType=cv2.BORDER_REPLICATE), np.float32)
     closed = cv2.morphologyEx(light, cv2.MORPH_CLOSE, np.ones((THICK, 1), np.uint8))
     heights, brow = TALL[:, None], np.clip(eye.brow - eye.upper, 0.3, 1)
     here = (heights > brow - BROW_MIDDLE) & (heights < brow)

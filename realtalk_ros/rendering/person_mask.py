@@ -59,7 +59,7 @@ def continued(picture: np.ndarray, known: np.ndarray, reaches: Iterable[float]) 
     narrow (pixels), as far as there is anything."""
     weight = known.astype(np.float32)
     values = picture * weight[..., None]
-    out = np.broadcast_to(values.sum((0, 1)) / max(1, weight.sum()), picture.shape)
+    out = np.broadcast_to(values.sum((0, 1)) / max(1.0, float(weight.sum())), picture.shape)
     for reach in reaches:
         near = cv2.GaussianBlur(weight, (0, 0), reach)[..., None]
         mean = cv2.GaussianBlur(values, (0, 0), reach) / np.maximum(near, 1e-6)
@@ -71,9 +71,9 @@ def _without_furniture(mask: np.ndarray, guess: np.ndarray) -> np.ndarray:
     """The mask without what has the person's colours and goes on where no person can be: a wooden
     door beside brown hair."""
     doubtful = cv2.bitwise_and(mask, np.where(guess == cv2.GC_PR_BGD, 255, 0).astype(np.uint8))
-    _, parts = cv2.connectedComponents(doubtful)
+    count, parts = cv2.connectedComponents(doubtful)
     rim = cv2.dilate((guess == cv2.GC_BGD).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    touching = np.bincount(parts[rim & (parts > 0)], minlength=parts.max() + 1)
+    touching = np.bincount(np.asarray(parts[rim & (parts > 0)], np.intp), minlength=count)
     return np.where(np.isin(parts, np.flatnonzero(touching > TOUCH)), 0, mask).astype(np.uint8)
 
 
