@@ -99,6 +99,10 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "realtalk_ros.training.renderer.evaluate_smiles",
         "drawn smiles against photographs of the same people smiling",
     ),
+    ("evaluate", "peers"): (
+        "realtalk_ros.training.renderer.evaluate_peers",
+        "what a frame costs, beside the networks of other projects",
+    ),
     ("evaluate", "avatars"): (
         "realtalk_ros.commands.evaluate_avatars",
         "avatars of the photographs in a folder",
