@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.commands.track import require_scipy
 from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.avatar_metrics import EYE_CORNERS, HIGHER_IS_BETTER, AvatarMetrics
-from realtalk_ros.enroll.avatar_writer import write_folder
+from realtalk_ros.enroll.avatar_writer import temporary_avatar
 from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
 from realtalk_ros.enroll.face_embedding import FaceEmbedding
 from realtalk_ros.enroll.photo_checks import find_face, read_picture
@@ -112,11 +110,9 @@ def evaluate(
     """Figures and cells of the sheet. Raises RealTalkError for a photograph that is refused."""
     began = time.monotonic()
     made = from_picture(read_picture(path), path.name, args.landmarker)
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder, "avatar")
-        write_folder(target, made, "avatar", "only measured", path)
-        seconds = time.monotonic() - began
-        renderer = FaceRenderer(avatar := Avatar.load(target), avatar.size[1])
+    avatar = temporary_avatar(made, path)
+    seconds = time.monotonic() - began
+    renderer = FaceRenderer(avatar, avatar.size[1])
     picture, face = find_face(detector, read_picture(path), path.name)
     figures: dict[str, Any] = {"seconds": seconds, **metrics.measure(renderer, picture, face)}
     if made.notes:

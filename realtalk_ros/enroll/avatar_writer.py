@@ -69,6 +69,14 @@ def write_folder(target: Path, made: Enrolment, name: str, consent: str, source:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def temporary_avatar(made: Enrolment, source: Path) -> Avatar:
+    """An avatar that is only measured: as it is once written and read, and nothing is kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "avatar")
+        write_folder(target, made, "avatar", "only measured", source)
+        return Avatar.load(target)
+
+
 def _sha256(path: Path) -> str:
     """Of a file of any size, in blocks."""
     digest = hashlib.sha256()

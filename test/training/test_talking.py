@@ -4,6 +4,7 @@
 import json
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,6 +12,8 @@ pytest.importorskip("scipy", reason="the training side needs it")
 
 from realtalk_ros import cli
 from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.enroll import mediapipe_points
 from realtalk_ros.enroll.face_detector import POINTS, DetectedFace
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
@@ -56,7 +59,8 @@ def face(aperture, width, eyes=EYES, turn=0.0):
 
 @pytest.fixture
 def film(tmp_path, speech, monkeypatch):
-    """Writes videos; what the detector sees in the nth that is opened is the nth given."""
+    """Writes videos; what the detector sees in the nth that is opened is the nth given. `images`:
+    what they show; `then`: what the detectors see that are opened after the first one."""
     pcm, rate, _ = speech
     seen: list[list[list[DetectedFace]]] = []
 
@@ -78,15 +82,17 @@ def film(tmp_path, speech, monkeypatch):
 
     monkeypatch.setattr(mouth_track, "FaceDetector", Detector)
 
-    def write(name, faces):
+    def write(name, faces, images=None, then=()):
         path = tmp_path / "films" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        seen.append(faces)
-        with VideoWriter(path, FPS, (SIZE, SIZE), rate) as video:
-            for k in range(SECONDS * FPS):
+        seen.extend([faces, *then])
+        if images is None:
+            images = [np.full((SIZE, SIZE, 3), 100 + k % 50, np.uint8) for k in range(len(faces))]
+        with VideoWriter(path, FPS, images[0].shape[1::-1], rate) as video:
+            for k, image in enumerate(images):
                 if k % FPS == 0:
                     video.write_audio(pcm[k // FPS * rate : (k // FPS + 1) * rate])
-                video.write(np.full((SIZE, SIZE, 3), 100 + k % 50, np.uint8))
+                video.write(image)
         return tmp_path / "films", Detector
 
     return write
@@ -96,9 +102,9 @@ def faces_of(curves, **how):
     return [[face(aperture, width, **how)] for aperture, width in curves.T]
 
 
-def evaluated(folder, tmp_path, capsys):
+def evaluated(folder, tmp_path, capsys, *options):
     argv = ["evaluate", "talking", str(folder), "--tracks", str(tmp_path / "tracks"), "--json"]
-    assert cli.main(argv) == 0
+    assert cli.main([*argv, *options]) == 0
     return json.loads(capsys.readouterr().out)
 
 
@@ -135,6 +141,82 @@ def test_words_beside_a_video_give_a_table_by_class_of_sound(film, speech, tmp_p
     one = talking_metrics.Curves(time, real, time, real, time)
     rows = talking_metrics.by_class(one, [("AA", 0, 1), ("M", 1.02, 1.98), ("SIL", 2, 3)])
     assert rows["p b m"] == [pytest.approx((0, 0))] and rows["open"][0][0] > 0.9
+
+
+@pytest.fixture
+def moving_head(film, speech, monkeypatch):
+    """A video of the default avatar at rest, whose head moves. Where the detector sees its
+    landmarks before it was moved, and those of the drawn face, whose mouth is half as open and too
+    high: (K, 478, 2), pixels; 1 % of the eyes' distance is a pixel. For its first frame enrolment
+    needs a second look."""
+    pytest.importorskip("torch")
+    from realtalk_ros.training.videos import talking_picture
+
+    count, avatar = 32, Avatar.load("default")
+    real = np.tile(np.random.default_rng(0).uniform(-90, 90, (POINTS, 2)), (count, 1, 1))
+    for points, (aperture, width) in zip(real, mouth_of(speech[2]).T, strict=False):
+        fixed = face(aperture, width).points
+        points[fixed.any(1)] = fixed[fixed.any(1)]
+    drawn = real.copy()
+    drawn[:, 14] = (drawn[:, 13] + drawn[:, 14]) / 2
+    drawn[:, talking_picture.LIPS, 1] -= 5
+    seen, images = [], []
+    for k, points in enumerate(real + 256.0):
+        matrix = cv2.getRotationMatrix2D((256, 256), 8 * np.sin(k), 0.9 + 0.1 * np.cos(k))
+        matrix[:, 2] += 12 * np.sin(2 * k), 8 * np.cos(3 * k)
+        seen.append([DetectedFace(points @ matrix[:, :2].T + matrix[:, 2])])
+        images.append(cv2.warpAffine(avatar.templates[0], matrix, (512, 512), flags=cv2.INTER_AREA))
+    # The second frame is the reference; the first look at the drawn face is at rest.
+    shown = [[DetectedFace(points + 256)] for points in (drawn[0], *drawn[2:])]
+    folder, detector = film("anna/a.mp4", seen, images, then=(seen, shown))
+    offered = []
+
+    def enrolled(*_):
+        offered.append(None)
+        if len(offered) == 1:
+            raise RealTalkError("too dark")
+        return avatar
+
+    def missing():
+        raise RealTalkError("needs dlib: pip install it")
+
+    monkeypatch.setattr(talking_picture, "FaceDetector", detector)
+    monkeypatch.setattr(talking_picture, "enrolled", enrolled)
+    monkeypatch.setattr(talking_picture, "Lpips", lambda: lambda a, b: (a - b).abs().mean())
+    monkeypatch.setattr(talking_picture, "FaceEmbedding", missing)
+    return folder, real, drawn
+
+
+def test_a_drawn_face_is_compared_where_the_real_one_lies(moving_head, tmp_path, capsys):
+    folder, real, drawn = moving_head
+    row = evaluated(folder, tmp_path, capsys, "--picture")["people"]["anna"]
+    lips = mediapipe_points.LANDMARK[mediapipe_points.LIPS]
+    for name, made in (("", drawn[2:]), ("still_", real[1])):
+        apart = np.linalg.norm(made - real[2:], axis=2)
+        assert row[f"{name}lmd"] == pytest.approx(apart[:, :468].mean(), rel=0.01)
+        assert row[f"{name}m_lmd"] == pytest.approx(apart[:, lips].mean(), rel=0.01)
+        assert row[f"{name}ssim"] > 0.9 and row[f"{name}lpips"] < 0.02
+    assert row["picture_aperture_r"] > 0.99 and row["found"] == 1
+    assert row["picture_range"] == pytest.approx(0.5, abs=0.01)
+    assert row["identity"] is None and row["aperture_r"] > 0.9
+
+
+def test_the_table_says_what_no_avatar_can_be_made_of(moving_head, tmp_path, capsys, monkeypatch):
+    from realtalk_ros.training.videos import talking_picture
+
+    def refused(*_):
+        raise RealTalkError("its face\nis in the dark")
+
+    monkeypatch.setattr(talking_picture, "enrolled", refused)
+    folder, *_ = moving_head
+    argv = ["evaluate", "talking", str(folder), "--picture", "--tracks", str(tmp_path / "tracks")]
+    assert cli.main(argv) == 0
+    said, complaint = capsys.readouterr()
+    table = said[said.index("PICTURE") :].splitlines()
+    assert table[0].split()[:3] == ["PICTURE", "LMD", "%"]
+    assert [line.split()[-8:] for line in table[1:4]] == [["-"] * 8] * 3
+    assert table[4].startswith("anna/a.mp4: not drawn:") and "is in the dark" in table[4]
+    assert "pip install" in complaint
 
 
 @pytest.mark.parametrize("faces, why", [

@@ -18,7 +18,6 @@ Nothing is kept but what `--json` prints and the sheet. Needs the extras `train`
 from __future__ import annotations
 
 import argparse
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,7 +29,7 @@ from tqdm import tqdm
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.commands.evaluate_avatars import photographs
 from realtalk_ros.enroll import face_detector, native_output
-from realtalk_ros.enroll.avatar_writer import write_folder
+from realtalk_ros.enroll.avatar_writer import temporary_avatar
 from realtalk_ros.enroll.photo_checks import read_picture
 from realtalk_ros.enroll.photo_to_avatar import from_picture
 from realtalk_ros.errors import RealTalkError
@@ -108,11 +107,7 @@ def pairs(neutral: list[Path], smiling: list[Path]) -> dict[str, tuple[Path, Pat
 
 def enrolled(path: Path, landmarker: Path | None) -> Avatar:
     """Raises RealTalkError for a photograph that is refused."""
-    made = from_picture(read_picture(path), path.name, landmarker)
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder, "avatar")
-        write_folder(target, made, "avatar", "only measured", path)
-        return Avatar.load(target)
+    return temporary_avatar(from_picture(read_picture(path), path.name, landmarker), path)
 
 
 def draw_smile(

