@@ -19,7 +19,7 @@ another way than in the first frame stays so. Landmarks are MediaPipe's, found i
     identity    distance of the faces (enroll/face_embedding.py), of some of the frames
     picture_aperture_r, picture_range       aperture of the drawn mouth as it is found in the
                 picture: correlation with the real one, and its range over the real one's
-    found       share of the drawn frames in which one face was found; the rest is of these
+    picture_found       share of the drawn frames with one face; all else is of these
 
 `still_...` are the same figures of the first frame itself, which does not move: the baseline.
 """
@@ -65,7 +65,7 @@ TRIED = 25  # frames with a face that are offered to enrolment
 EMBEDDED_EVERY = 10  # frames
 COMPARED = ("lmd", "m_lmd", "lpips", "ssim", "identity")
 FIGURES = (
-    *COMPARED, "picture_aperture_r", "picture_range", "found",
+    *COMPARED, "picture_aperture_r", "picture_range", "picture_found",
     *(f"still_{name}" for name in COMPARED),
 )  # fmt: skip
 
@@ -167,7 +167,7 @@ class PictureEvaluator:
             for real in frames:
                 drawn = Seen.find(of_drawn, real.time, speaker.draw(real.time))
                 if drawn is None:
-                    rows.append({"found": 0.0})
+                    rows.append({"picture_found": 0.0})
                     continue
                 embed = len(rows) % EMBEDDED_EVERY == 0
                 truth = real.onto(still)
@@ -175,7 +175,7 @@ class PictureEvaluator:
                 rows.append(
                     self._compare(drawn.onto(still), truth, embed)
                     | {f"still_{name}": value for name, value in of_held.items()}
-                    | {"found": 1.0, "aperture": drawn.aperture, "real": real.aperture}
+                    | {"picture_found": 1.0, "aperture": drawn.aperture, "real": real.aperture}
                 )
         return summary(rows)
 
