@@ -63,6 +63,9 @@ LIPS = mediapipe_points.LANDMARK[mediapipe_points.LIPS]
 EYES = np.array([name.startswith("eye") for name in arkit.NAMES])
 TRIED = 25  # frames with a face that are offered to enrolment
 EMBEDDED_EVERY = 10  # frames
+# Further looks at a face that was just found, as in video mode MediaPipe's landmarks settle: the
+# first are off by 1 to 2 % of the eyes' distance, the fifth by less than 0.1 (two clips of GRID).
+LOOKS = 4
 COMPARED = ("lmd", "m_lmd", "lpips", "ssim", "identity")
 FIGURES = (
     *COMPARED, "picture_aperture_r", "picture_range", "picture_found",
@@ -84,6 +87,11 @@ class Seen:
         faces = detector.find(image)
         aperture, _, confidence = mouth_track.measure(faces)
         return cls(time, image, faces[0].points, aperture) if confidence > 0 else None
+
+    def settled(self, detector: FaceDetector) -> Seen:
+        """The same, for the first image that a detector was given."""
+        looks = [Seen.find(detector, self.time, self.image) for _ in range(LOOKS)]
+        return looks[-1] or self
 
     def onto(self, still: np.ndarray) -> Seen:
         """The face crop in which the landmarks STILL are at `still` (8, 2)."""
@@ -157,12 +165,13 @@ class PictureEvaluator:
         ):
             frames = self._frames(path, detector)
             first, avatar = self._reference(path, frames)
+            first = first.settled(detector)
             speaker = SpeakingAvatar(avatar, path, self._model, self._models)
             rest = Seen.find(of_drawn, 0.0, speaker.at_rest())
             if rest is None:
                 raise RealTalkError("no face is found in the avatar of its first frame")
             x, y, side = avatar.crop
-            still = (rest.points[STILL] - (x, y)) * (CROP_SIZE / side)
+            still = (rest.settled(of_drawn).points[STILL] - (x, y)) * (CROP_SIZE / side)
             held, rows = first.onto(still), []
             for real in frames:
                 drawn = Seen.find(of_drawn, real.time, speaker.draw(real.time))
