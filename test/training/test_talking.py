@@ -166,7 +166,7 @@ def moving_head(film, speech, monkeypatch):
         matrix[:, 2] += 12 * np.sin(2 * k), 8 * np.cos(3 * k)
         seen.append([DetectedFace(points @ matrix[:, :2].T + matrix[:, 2])])
         images.append(cv2.warpAffine(picture, matrix, (512, 512), flags=cv2.INTER_CUBIC))
-    # The second frame is the reference. The first look at it is wrong, and so it is at the avatar at
+    # The second frame is the reference. The first look at it is wrong, as is that at the avatar at
     # rest, before all other drawn faces.
     wrong, looks = [DetectedFace(real[1] * (1.2, 1) + 256)], talking_picture.LOOKS
     looked = [seen[0], wrong, *[seen[1]] * looks, *seen[2:]]

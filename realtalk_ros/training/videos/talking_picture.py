@@ -63,9 +63,9 @@ LIPS = mediapipe_points.LANDMARK[mediapipe_points.LIPS]
 EYES = np.array([name.startswith("eye") for name in arkit.NAMES])
 TRIED = 25  # frames with a face that are offered to enrolment
 EMBEDDED_EVERY = 10  # frames
-# Further looks at a face that was just found, as in video mode MediaPipe's landmarks settle: the
-# first are off by 1 to 2 % of the eyes' distance, the fifth by less than 0.1 (two clips of GRID).
-LOOKS = 4
+# Further looks at a face that was just found: in video mode MediaPipe's landmarks settle. The first
+# are off by 1 to 2 % of the eyes' distance, and each look halves that (two clips of GRID).
+LOOKS = 7
 COMPARED = ("lmd", "m_lmd", "lpips", "ssim", "identity")
 FIGURES = (
     *COMPARED, "picture_aperture_r", "picture_range", "picture_found",
