@@ -33,9 +33,9 @@ ROOMS = (
     "training.speech_data",
     "training.expression",
     "training.synthetic",
-    "training.videos",
     "training.renderer",
     "training.face_reader",
+    "training.videos",
 )
 # Speech data are aligned by what the installed expression network hears, if there is one.
 ALLOWED = {("training.speech_data.build", "training.expression.pretrained_recogniser")}
