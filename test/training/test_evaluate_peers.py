@@ -29,7 +29,7 @@ def checkout(tmp_path):
 
 
 def test_a_checkout_is_measured_beside_our_own_frame(checkout, capsys, monkeypatch):
-    monkeypatch.setattr(evaluate_peers, "RUNS", 3)
+    monkeypatch.setattr(evaluate_peers, "TURNS", 1)
     assert cli.main(["evaluate", "peers", str(checkout.parent), "--json", "--threads", "1"]) == 0
     costs = {cost["name"]: cost for cost in json.loads(capsys.readouterr().out)}
     peer = costs.pop("Ultralight-Digital-Human")
