@@ -148,7 +148,8 @@ def lathe(radius: np.ndarray, z: np.ndarray) -> Surface:
 
 
 # Rings of a crew-necked jumper from the collar down, as clothing.TOP_RINGS.
-JUMPER_RINGS = np.array([
+RAISED = np.array([0, 0, 0, 1.1, 1.1, 1.1])  # cm, against a long neck
+JUMPER_RINGS = RAISED + np.array([
     [6.2, 4.4, -6.4, -10.2, -13.0, -8.6],
     [6.7, 5.0, -6.9, -10.0, -12.9, -8.4],
     [7.2, 5.3, -7.3, -10.6, -13.6, -9.0],

@@ -17,13 +17,6 @@ UPPER_LASHES, LOWER_LASHES, LASH_POINTS = 120, 70, 9
 BROW_LIFT = 0.10  # cm above the brows' landmarks, which lie at their lower border
 
 
-def spline3(points: np.ndarray, count: int) -> np.ndarray:
-    """(count, 3) points of a smooth curve through `points` (n, 3)."""
-    xy = spline(points[:, :2], count)
-    zx = spline(points[:, [2, 0]], count)
-    return np.column_stack([xy, zx[:, 0]])
-
-
 def brows(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Generator) -> Strands:
     """Of the face `head` (V, 3): hairs that lie along the brows, upwards at their heads."""
     from scipy.spatial import cKDTree
@@ -34,7 +27,7 @@ def brows(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Generat
     parts = []
     count = int(BROW_HAIRS * sitter.brow_density)
     for rows, _ in BROWS:
-        line = spline3(kit.mean[kit.landmarks[rows]], 60)
+        line = spline(kit.mean[kit.landmarks[rows]], 60)
         t = rng.random(count) ** 0.9 * 0.98
         at = (t * 59).astype(int)
         along = unit(np.gradient(line, axis=0))[at]
@@ -59,7 +52,7 @@ def brows(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Generat
         root = target + moved + normal * np.einsum("ij,ij->i", lift, normal)[:, None]
         direction = unit(direction - normal * np.einsum("ij,ij->i", direction, normal)[:, None])
         s = np.linspace(0, 1, BROW_POINTS)[None, :, None]
-        bend = normal[:, None] * (0.30 * s - 0.30 * s**2) - along[:, None] * 0 + up * -0.12 * s**2
+        bend = normal[:, None] * (0.30 * s - 0.30 * s**2) + up * -0.12 * s**2
         lying = rng.uniform(0.5, 1.0, (count, 1, 1))
         parts.append(root[:, None] + length[:, None, None] * (direction[:, None] * s + bend * lying)
                      - normal[:, None] * 0.03)  # fmt: skip
@@ -80,7 +73,7 @@ def lashes(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Genera
             if side == "right":
                 edge = edge[::-1]  # from the nose outwards
             points = lid_lashes(edge, middle, outer, count, bool(upper), rng)
-            parts.append(points * 1.0)
+            parts.append(points)
             thick.append(rng.uniform(0.007, 0.010, count) * (1.0 if upper else 0.7))
     root = np.concatenate(thick)
     points = np.concatenate(parts)
@@ -98,7 +91,7 @@ def lid_lashes(
 ) -> np.ndarray:
     """(count, LASH_POINTS, 3) along the lid's border `edge` (n, 3) from the nose outwards; `outer`
     is the sign of x there, `middle` (3,) the eyeball's."""
-    line = spline3(edge, 80)
+    line = spline(edge, 80)
     t = np.sort(rng.uniform(0.14, 0.985, count))
     root = line[(t * 79).astype(int)] + rng.normal(0, 0.012, (count, 3))
     forward = unit(root - middle)

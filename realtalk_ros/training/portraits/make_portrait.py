@@ -33,13 +33,12 @@ from realtalk_ros.rendering.geometry import Geometry
 from realtalk_ros.training.portraits.people import PEOPLE, Sitter
 from realtalk_ros.training.portraits.skin_maps import (
     IRIS,
-    SKIN,
+    SKINS,
     WHITE,
     SkinPainter,
     to_linear,
     to_srgb,
 )
-from realtalk_ros.training.synthetic.bundled_people import weights_of
 from realtalk_ros.training.synthetic.make_avatar import REFERENCE_WEIGHTS, own_expressions
 from realtalk_ros.training.synthetic.view import View
 
@@ -49,11 +48,11 @@ CROP = 256  # pixels of a reference, the face's square
 DISTANCE = 105.0  # cm from the camera
 # The first is the template; the others are references, with ARKit weights beyond rest.
 EXPRESSIONS = {"rest": np.zeros(arkit.COUNT, np.float32), "parted": REFERENCE_WEIGHTS}
-TEXTURES = (SKIN, IRIS, WHITE)
+TEXTURES = (*SKINS, IRIS, WHITE)
 PROVENANCE = (
-    "Path-traced by `realtalk data portraits` with Blender from USC ICT's ICT-FaceKit (MIT). Textures "
-    "of skin, iris and the eyes' white: CharMorph's Reom by ComplexAce and Hope (CC BY), adapted. "
-    "Proportions: from averages of faces by DeBruine and Jones (CC BY 4.0)."
+    "Path-traced by `realtalk data portraits` with Blender from USC ICT's ICT-FaceKit (MIT). "
+    "Textures of skin, iris and the eyes' white: CharMorph's Reom by ComplexAce and Hope (CC BY), "
+    "adapted. Proportions: from averages of faces by DeBruine and Jones (CC BY 4.0)."
 )
 GRAIN = 0.8  # of 255, of the film: banding and the denoiser's smoothness show less
 
@@ -104,13 +103,15 @@ def write_maps(folder: Path, kit: FaceKit, sources: Path, sitter: Sitter) -> dic
     }  # fmt: skip
     paths = {name: str(folder / f"{name}.png") for name in arrays}
     for name, array in arrays.items():
-        cv2.imwrite(paths[name], np.round(np.clip(array, 0, 1) * 65535).astype(np.uint16))
+        full, kind = (65535, np.uint16) if name == "height" else (255, np.uint8)
+        pixels = np.round(np.clip(array, 0, 1) * full).astype(kind)
+        cv2.imwrite(paths[name], pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     return paths
 
 
 def sit(kit: FaceKit, sources: Path, work: Path, sitter: Sitter):
     """The sitter ready for studio.py: its textures painted, its hair grown."""
-    from realtalk_ros.training.portraits import anatomy, strands, studio
+    from realtalk_ros.training.portraits import anatomy, short_hair, strands, studio
     from realtalk_ros.training.synthetic import clothing
     from realtalk_ros.training.synthetic.traits import Traits
 
@@ -119,12 +120,16 @@ def sit(kit: FaceKit, sources: Path, work: Path, sitter: Sitter):
     body = clothing.shoulders(
         Traits(collar=0.2), sitter.broad, kit, head, rings=anatomy.JUMPER_RINGS
     )
-    around = strands.surroundings(kit, head, (body.points[::6], body.normals[::6]))
+    if sitter.hair.style == "cropped":
+        hair = short_hair.cropped(kit, head, sitter.hair, rng)
+    else:
+        around = strands.surroundings(kit, head, (body.points[::6], body.normals[::6]))
+        hair = strands.grow(kit, head, sitter.hair, around, rng)
     return studio.Person(
         kit=kit,
         sitter=sitter,
         head=head,
-        hair=strands.grow(kit, head, sitter.hair, around, rng),
+        hair=hair,
         body=body,
         maps=write_maps(work / "maps", kit, sources, sitter),
         sources=sources,

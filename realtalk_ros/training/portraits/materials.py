@@ -101,6 +101,7 @@ def skin(sitter: Sitter, maps: dict[str, str] | None) -> Any:
                        n.math("MULTIPLY", gloss, 0.09))  # fmt: skip
     roughness = n.math("SUBTRACT", roughness, n.math("MULTIPLY", lips, 0.10))
     roughness = n.math("SUBTRACT", roughness, n.math("MULTIPLY", wet, 0.25))
+    coat = n.math("MAXIMUM", n.math("MULTIPLY", lips, 0.28), n.math("MULTIPLY", wet, 0.8))
     pores = n.add("TexVoronoi", {"Vector": n.add("TexCoord").outputs["Object"], "Scale": 15.0},
                   feature="SMOOTH_F1").outputs[0]  # fmt: skip
     normal = n.bump(n.ramp(pores, 0.0, 0.55), 0.006, 0.55)
@@ -112,8 +113,7 @@ def skin(sitter: Sitter, maps: dict[str, str] | None) -> Any:
         "Subsurface Weight": 1.0, "Subsurface Radius": (1.0, 0.36, 0.19),
         "Subsurface Scale": 0.16, "Subsurface Anisotropy": 0.6,
         "Specular IOR Level": 0.5,
-        "Coat Weight": n.math("MAXIMUM", n.math("MULTIPLY", lips, 0.28), n.math("MULTIPLY", wet, 0.8)),
-        "Coat Roughness": 0.22, "Sheen Weight": 0.06, "Sheen Roughness": 0.35,
+        "Coat Weight": coat, "Coat Roughness": 0.22, "Sheen Weight": 0.06, "Sheen Roughness": 0.35,
     }, subsurface_method="RANDOM_WALK_SKIN")  # fmt: skip
     return n.finish(shader)
 

@@ -19,14 +19,15 @@ from realtalk_ros.training.synthetic.bundled_people import weights_of
 class Hair:
     """A hairstyle, in cm on the face model's head."""
 
-    style: str = "shoulder"  # of hair_styles.STYLES
+    style: str = "shoulder"  # or "cropped"
     melanin: float = 0.72  # of Blender's hair shader, 0 white .. 1 black
     redness: float = 0.45
-    part: float = 2.2  # x of the parting
-    cut: float = -13.0  # y where it ends
-    volume: float = 1.2
+    part: float = 2.0  # x of the parting
+    cut: float = -13.0  # y where hair to the shoulders ends
+    length: float = 0.9  # of cropped hair
+    volume: float = 1.1
     wave: float = 0.35
-    hairline: float = 0.7  # lower on the forehead than the model's
+    hairline: float = -0.3  # lower on the forehead than the model's
     strands: int = 60000
 
 
@@ -40,12 +41,14 @@ class Sitter:
     resting: np.ndarray  # (52,) ARKit weights of the face at rest
     seed: int = 1
     skin: tuple[int, int, int] = (226, 178, 153)
+    dark: bool = False  # of the two photographed skins
     mottle: float = 0.8
     blush: float = 0.5
     freckles: float = 0.0
     lips: tuple[int, int, int] = (190, 98, 98)
     lip_strength: float = 0.75
     eyeliner: float = 0.5
+    beard: float = 0.0  # cm
     brow_shade: tuple[int, int, int] = (120, 84, 66)
     brow_density: float = 0.8
     brow_thickness: float = 0.42  # cm
@@ -54,9 +57,9 @@ class Sitter:
     lashes: float = 1.0
     hair: Hair = field(default_factory=Hair)
     cloth: tuple[int, int, int] = (38, 84, 92)
-    exposure: float = 0.0  # stops
+    exposure: float = -1.4  # stops
     contrast: float = 0.25  # 0..1 of the film
-    broad: float = 0.86  # factor of the shoulders' width
+    broad: float = 0.80  # factor of the shoulders' width
     backdrop: tuple[tuple[int, int, int], tuple[int, int, int]] = ((172, 180, 184), (92, 102, 110))
 
 
@@ -69,11 +72,11 @@ MIRA = Sitter(
     name="mira",
     description="A woman of about 35 with brown hair to her shoulders.",
     identity=identity(
-        171, -18, -22, 17, 48, 22, -29, -17, -8, 23, 4, 113, 136, 105, -51, 15, 87, -43, -21, 83,
-        11, -43, -10, 31, -51, -9, -56, 35, 6, -54, -38, -40, -33, -23, 90, 8, 6, 13, 40, -57,
-        -19, -59, 84, 0, -37, -2, -45, -47, -9, -16, -57, 3, 16, -2, -3, 21, -7, 30, 4, -33,
-        -4, 22, -60, 7, -7, 9, 33, -11, 2, -6, 8, -6, -28, -1, -35, 14, 1, -31, 33, 39,
-        -7, -15, 12, 10, 66, -6, 4, 1, -1, 2, -14, 10, -16, 1, -14, 4, 39, -5, 36, 8,
+        143, -31, -50, -75, 48, 8, 48, 30, -14, 25, 26, 71, 147, 53, -61, -2, 81, -25, -20, 97,
+        16, -22, -48, -1, -39, -7, -46, 11, 2, -54, -51, -57, -15, -25, 48, 22, 13, 14, 44, -31,
+        -50, -62, 68, 0, -23, -3, -40, -27, -17, -16, -37, 2, 4, -3, 0, 14, 5, 34, 2, -33,
+        -4, 27, -50, 1, -18, 7, 23, -11, 22, -4, 5, -5, -23, -1, -35, 9, 3, -27, 43, 14,
+        -7, -26, 29, 10, 55, -3, -2, 25, 2, 2, -17, 12, -3, 0, -15, 6, 37, -5, 33, 4,
     ),
     resting=weights_of(mouthSmile=0.30, mouthDimple=0.08, cheekSquint=0.22, eyeSquint=0.10,
                        mouthClose=0.02),

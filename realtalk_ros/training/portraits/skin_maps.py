@@ -23,7 +23,7 @@ SIZE = 2048
 GRID = 129  # points a side at which the spline is evaluated
 # Of CharMorph-db: textures of skin, iris and the eye's white.
 REOM = "characters/reom/textures/4K"
-SKIN = f"{REOM}/LightSkin_Face_BaseColor.jpg"
+SKINS = tuple(f"{REOM}/{tone}Skin_Face_BaseColor.jpg" for tone in ("Light", "Dark"))
 IRIS = f"{REOM}/Iris_BaseColor_Edit.jpg"
 WHITE = f"{REOM}/EyeSclera_BaseColor.jpg"
 # Landmark: (x, y) in the photographic texture, thousandths of its side, of the middle and of the
@@ -43,11 +43,12 @@ MIRRORED = [16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 26, 25, 24
             19, 18, 17, 27, 28, 29, 30, 35, 34, 33, 32, 31, 45, 44, 43, 42, 47, 46, 39, 38, 37, 36,
             41, 40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66,
             65]  # fmt: skip
-# (u, v) of the face model's texture, (x, y) of the photographic one: what lies beyond the landmarks.
+# (u, v) of the face model's texture, (x, y) of the photographic one, beyond the landmarks.
 CORNERS = [((0.5, 1.0), (500, 60)), ((0.0, 1.0), (60, 60)), ((1.0, 1.0), (940, 60)),
            ((0.0, 0.5), (60, 500)), ((1.0, 0.5), (940, 500)), ((0.0, 0.0), (60, 960)),
            ((0.5, 0.0), (500, 960)), ((1.0, 0.0), (940, 960)),
-           ((0.5, 0.9), (500, 190)), ((0.3, 0.9), (300, 190)), ((0.7, 0.9), (700, 190))]  # fmt: skip
+           ((0.5, 0.9), (500, 190)), ((0.3, 0.9), (300, 190)),
+           ((0.7, 0.9), (700, 190))]  # fmt: skip
 # Shares of red, green and blue that the red of lips, cheeks and lids leaves of the skin's.
 BLUSH = np.array([1.0, 0.80, 0.80], np.float32)
 LID_RED = np.array([0.97, 0.72, 0.70], np.float32)
@@ -64,7 +65,7 @@ class SkinMaps:
 
 
 def to_linear(srgb: np.ndarray) -> np.ndarray:
-    """sRGB in 0..1 as linear light, float32."""
+    """Linear light, float32, of sRGB in 0..1."""
     srgb = np.asarray(srgb, np.float32)
     return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
@@ -85,11 +86,12 @@ class SkinPainter:
         uv[kit.triangles[front]] = kit.uvs[kit.triangle_uvs[front]]
         self.uv = uv  # (V, 2) of the face's vertices
         self.marks = uv[kit.landmarks]
-        image = cv2.imread(str(sources / SKIN), cv2.IMREAD_COLOR)[..., ::-1]
-        self.photo = to_linear(self._warped(image) / np.float32(255))
+        self._sources = sources
 
     def paint(self, sitter: Sitter) -> SkinMaps:
-        photo, tone = self.photo, to_linear(np.array(sitter.skin) / 255)
+        tone = to_linear(np.array(sitter.skin) / 255)
+        image = cv2.imread(str(self._sources / SKINS[sitter.dark]), cv2.IMREAD_COLOR)[..., ::-1]
+        photo = to_linear(self._warped(image) / np.float32(255))
         lips, rng = self.lip_mask(), np.random.default_rng(sitter.seed)
         cheeks = self.blob([(1, 0.5), (29, 0.5)], 0.10) + self.blob([(15, 0.5), (29, 0.5)], 0.10)
         mean = (photo * cheeks[..., None]).sum((0, 1)) / cheeks.sum()

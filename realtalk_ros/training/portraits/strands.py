@@ -72,8 +72,9 @@ def surroundings(kit: FaceKit, head: np.ndarray, body: tuple[np.ndarray, np.ndar
 def sample_roots(
     kit: FaceKit, head: np.ndarray, count: int, density: np.ndarray, rng: np.random.Generator
 ) -> Roots:
-    """`count` roots on face and head with `density` (T,) a square centimetre of each triangle."""
-    corner = head[kit.triangles]
+    """`count` roots on face and head with `density` (T,) a square centimetre of each triangle: for
+    a seed on the same places of any head, and in any expression."""
+    corner = kit.mean[kit.triangles]
     area = np.linalg.norm(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]),
                           axis=1)  # fmt: skip
     inside = (kit.triangles < kit.parts["head_neck"].stop).all(1)
@@ -107,6 +108,13 @@ def waves(points: np.ndarray, rng: np.random.Generator, scales: tuple[float, ...
     return out / len(scales) ** 0.5
 
 
+def side_of(roots: Roots, hair: Hair, rng: np.random.Generator) -> np.ndarray:
+    """(N,) -1 or 1: on which side of the parting hairs fall; no parting is a clean line."""
+    x, _, z = roots.on_mean.T
+    part = hair.part * (1 - smoothstep(z, -2.0, -5.0))
+    return np.where(x + rng.normal(0, 0.12, len(x)) > part, 1.0, -1.0)
+
+
 class Shoulder:
     """Hair with a parting that falls beside the face to the shoulders."""
 
@@ -115,7 +123,7 @@ class Shoulder:
         self.hair, self.roots = hair, roots
         behind = smoothstep(z, -2.0, -5.0)
         part = hair.part * (1 - behind)
-        self.side = np.where(x > part, 1.0, -1.0)
+        self.side = side_of(roots, hair, rng)
         self.from_part = np.abs(x - part)
         self.layer = rng.random(len(x)) ** 0.8
         self.front = smoothstep(z, 1.0, 6.5)
@@ -126,13 +134,13 @@ class Shoulder:
 
     def first(self) -> np.ndarray:
         """(N, 3) direction at the root: up at the parting, back at the hairline."""
-        lift = 0.45 + 0.9 * np.exp(-((self.from_part / 2.0) ** 2))
+        lift = 0.45 + 0.5 * np.exp(-((self.from_part / 2.0) ** 2))
         back = np.array([0, 0.25, -1.0]) * (0.55 * self.front)[:, None]
         return unit(self.roots.normals * lift[:, None] + 0.7 * self.flow(self.roots.points) + back)
 
     def flow(self, points: np.ndarray) -> np.ndarray:
         """(N, 3) where hair runs at points."""
-        x, y, z = points.T
+        _, y, z = points.T
         top = smoothstep(y, 6.0, 11.5)
         aside = self.side * (0.15 + 1.0 * top)
         back = -(0.10 + 0.45 * top * smoothstep(z, -1, 5) + 0.25 * smoothstep(z, 2, 7))
@@ -145,7 +153,10 @@ class Shoulder:
         y = points[:, 1]
         volume = self.hair.volume * (0.55 + 0.45 * smoothstep(y, 2.0, 10.0))
         volume = volume * (1 - 0.55 * self.front * smoothstep(step, 8, 0))
-        return (0.08 + self.layer * volume) * min(1.0, 0.10 + step / 5)
+        # Little and at once at the parting, which would be a groove.
+        at_part = np.exp(-((self.from_part / 1.6) ** 2)) * smoothstep(step, 9, 2)
+        volume = volume * (1 - 0.65 * at_part)
+        return (0.08 + self.layer * volume) * np.minimum(1.0, 0.10 + 0.5 * at_part + step / 5)
 
 
 def trace(style: Shoulder, around: Surroundings) -> np.ndarray:
@@ -192,7 +203,7 @@ def hung(points: np.ndarray, style: Shoulder, step: int) -> np.ndarray:
 
 def cut_off(points: np.ndarray, level: np.ndarray) -> np.ndarray:
     """Curves (N, K, 3) that end where they first fall below `level` (N,), of as many points."""
-    count, k = points.shape[:2]
+    k = points.shape[1]
     below = points[:, :, 1] < level[:, None]
     last = np.where(below.any(1), below.argmax(1), k - 1)
     return resampled(points, last / (k - 1), k)
@@ -210,15 +221,13 @@ def resampled(points: np.ndarray, share: np.ndarray, count: int) -> np.ndarray:
 def grow(
     kit: FaceKit, head: np.ndarray, hair: Hair, around: Surroundings, rng: np.random.Generator
 ) -> Strands:
-    """The hair of the head (V, 3)."""
+    """Hair to the shoulders on the head (V, 3)."""
     density = scalp_density(kit, hair)
     roots = sample_roots(kit, head, GUIDES, density, rng)
     style = Shoulder(roots, hair, rng)
     guides = cut_off(trace(style, around), style.cut)
     own = sample_roots(kit, head, hair.strands, density, rng)
-    x, z = own.on_mean[:, 0], own.on_mean[:, 2]
-    side = np.where(x > hair.part * (1 - smoothstep(z, -2.0, -5.0)), 1.0, -1.0)
-    points = follow(guides, style, own, side, rng)
+    points = follow(guides, style, own, side_of(own, hair, rng), rng)
     return Strands(points.astype(np.float32), *thickness(len(points), rng))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from realtalk_ros.face_model.facekit import FaceKit, gaze_angles
 from realtalk_ros.face_model.rotations import rotation_matrix
-from realtalk_ros.training.portraits import anatomy, fine_hair, materials
+from realtalk_ros.training.portraits import anatomy, fine_hair, materials, short_hair
 from realtalk_ros.training.portraits.anatomy import Surface
 from realtalk_ros.training.portraits.people import Sitter
 from realtalk_ros.training.portraits.skin_maps import IRIS, WHITE
@@ -72,6 +72,8 @@ def build(person: Person, weights: np.ndarray, distance: float) -> None:
         "brows": (fine_hair.brows(kit, head, sitter, rng), 0.10),
         "lashes": (fine_hair.lashes(kit, head, sitter, rng), 0.30),
     }
+    if sitter.beard:
+        strands["beard"] = short_hair.beard(kit, head, sitter.beard, rng), 0.0
     for name, (curves, darker) in strands.items():
         add_strands(name, curves, materials.strands(name, sitter.hair, darker))
     add_body(person)
@@ -155,17 +157,14 @@ def add_body(person: Person) -> None:
 
 
 def add_lights() -> None:
-    from mathutils import Vector
-
     for name, (place, size, colour, strength) in LIGHTS.items():
         light = bpy.data.lights.new(name, "AREA")
         light.shape, light.size, light.color = "DISK", size, colour
-        away = Vector(AIM) - Vector(place)
+        back = np.subtract(place, AIM)
         # As bright on the face from any distance.
-        light.energy = STRENGTH * strength * away.length_squared / 125.0**2
+        light.energy = STRENGTH * strength * back @ back / 125.0**2
         thing = bpy.data.objects.new(name, light)
-        thing.location = place
-        thing.rotation_euler = away.to_track_quat("-Z", "Y").to_euler()
+        thing.matrix_world = looking(np.array(place, float), back).T.tolist()
         bpy.context.scene.collection.objects.link(thing)
     world = bpy.data.worlds.new("world")
     world.use_nodes = True
@@ -173,6 +172,16 @@ def add_lights() -> None:
     background.inputs[0].default_value = (0.86, 0.93, 1.0, 1.0)
     background.inputs[1].default_value = WORLD
     bpy.context.scene.world = world
+
+
+def looking(place: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """(4, 4) to world of a thing at `place` whose -z points against `back` (3,)."""
+    z = back / np.linalg.norm(back)
+    x = np.cross([0.0, 1.0, 0.0], z)
+    x /= np.linalg.norm(x)
+    matrix = np.eye(4)
+    matrix[:3, 0], matrix[:3, 1], matrix[:3, 2], matrix[:3, 3] = x, np.cross(z, x), z, place
+    return matrix
 
 
 def add_camera(view: View) -> None:
