@@ -12,6 +12,7 @@ import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.portraits.people import Sitter
 from realtalk_ros.training.synthetic import head_mesh, mesh_rings
 from realtalk_ros.training.synthetic.hair_regions import scalp_mask
 
@@ -20,7 +21,6 @@ EYE_RINGS, EYE_TURNS = 48, 96  # of an eyeball's surfaces
 # An eyeball of the face model: a sphere, and how far the cornea stands out of it, cm.
 EYE_RADIUS, CORNEA, CORNEA_RADIUS = 1.53, 0.115, 0.74
 IRIS_RADIUS, IRIS_DEPTH = 0.63, 1.33  # cm, z of the iris from the eyeball's middle
-SLIM_NECK = 0.10  # share by which the mean neck, a man's and a woman's, is made narrower
 
 
 @dataclass
@@ -63,16 +63,16 @@ def compact(points: np.ndarray, polygons: list) -> tuple[np.ndarray, list, np.nd
     return points[used], [tuple(row[list(p)].tolist()) for p in polygons], used
 
 
-def slimmed(points: np.ndarray) -> np.ndarray:
-    """Points (N, 3) with a narrower neck; the face keeps its shape."""
+def slimmed(points: np.ndarray, share: float) -> np.ndarray:
+    """Points (N, 3) with a neck narrower by that share; the face keeps its shape."""
     below = smoothstep(points[:, 1], -5.2, -8.5) * smoothstep(points[:, 1], -13.0, -10.5)
     behind = smoothstep(points[:, 2], 8.5, 6.0)
     out = points.copy()
-    out[:, 0] *= 1 - SLIM_NECK * below * behind
+    out[:, 0] *= 1 - share * below * behind
     return out
 
 
-def skin(kit: FaceKit, vertices: np.ndarray, hairline: float) -> Surface:
+def skin(kit: FaceKit, vertices: np.ndarray, sitter: Sitter) -> Surface:
     """Face, neck, sockets of eyes and mouth of the head `vertices` (V, 3) in one piece."""
     stop = kit.parts["eye_socket_right"].stop
     keep = (kit.triangles < stop).all(1)
@@ -81,13 +81,13 @@ def skin(kit: FaceKit, vertices: np.ndarray, hairline: float) -> Surface:
     corner = kit.triangles[first, 0]
     slots = np.where(kit.triangle_materials[first] == kit.materials.index("M_Face"), SKIN, BACK)
     slots[(corner >= socket.start) & (corner < socket.stop)] = SOCKET
-    scalp = scalp_mask(kit.mean[:stop], hairline)
+    scalp = scalp_mask(kit.mean[:stop], sitter.hair.hairline)
     wet = np.zeros(len(kit.mean), np.float32)
     for marks in (slice(36, 42), slice(42, 48)):
         rings = mesh_rings.around(kit, marks, kit.mean, range(3), 20)
         for ring, amount in zip(rings, (1.0, 1.0, 0.6), strict=True):
             wet[ring.ravel()] = amount
-    points, polygons, used = compact(slimmed(vertices), polygons)
+    points, polygons, used = compact(slimmed(vertices, sitter.slim_neck), polygons)
     return Surface(points, polygons, uv, slots, {"scalp": scalp[used], "wet": wet[used]})
 
 

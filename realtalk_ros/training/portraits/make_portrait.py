@@ -46,6 +46,7 @@ SIZE = 1024  # pixels of a template
 SQUARE = (276, 256, 472)  # x, y, side: the face's square in it, pixels
 CROP = 256  # pixels of a reference, the face's square
 DISTANCE = 105.0  # cm from the camera
+EYES = 3.6  # cm, y of the camera on the face model's head: at the height of the eyes
 # The first is the template; the others are references, with ARKit weights beyond rest.
 EXPRESSIONS = {"rest": np.zeros(arkit.COUNT, np.float32), "parted": REFERENCE_WEIGHTS}
 TEXTURES = (*SKINS, IRIS, WHITE)
@@ -59,7 +60,7 @@ GRAIN = 0.8  # of 255, of the film: banding and the denoiser's smoothness show l
 
 def frame_view(kit: FaceKit, rest: np.ndarray) -> View:
     """Of the whole frame, in which the face `rest` (V, 3) fills SQUARE."""
-    view = View(distance=DISTANCE)
+    view = View(distance=DISTANCE, shift=(0.0, -EYES, 0.0))
     x, y, side = face_square(view.plane(rest[kit.landmarks]))
     frame, left, top = side * SIZE / SQUARE[2], SQUARE[0] / SIZE, SQUARE[1] / SIZE
     centre = (x - side / 2 + (0.5 - left) * frame, y + side / 2 - (0.5 - top) * frame)
@@ -123,7 +124,8 @@ def sit(kit: FaceKit, sources: Path, work: Path, sitter: Sitter):
     if sitter.hair.style == "cropped":
         hair = short_hair.cropped(kit, head, sitter.hair, rng)
     else:
-        around = strands.surroundings(kit, head, (body.points[::6], body.normals[::6]))
+        slim = anatomy.slimmed(head, sitter.slim_neck)
+        around = strands.surroundings(kit, slim, (body.points[::6], body.normals[::6]))
         hair = strands.grow(kit, head, sitter.hair, around, rng)
     return studio.Person(
         kit=kit,

@@ -59,6 +59,7 @@ class Sitter:
     cloth: tuple[int, int, int] = (38, 84, 92)
     exposure: float = -1.4  # stops
     contrast: float = 0.25  # 0..1 of the film
+    slim_neck: float = 0.10  # share by which the model's neck, neither man's nor woman's, narrows
     broad: float = 0.80  # factor of the shoulders' width
     backdrop: tuple[tuple[int, int, int], tuple[int, int, int]] = ((172, 180, 184), (92, 102, 110))
 
@@ -78,7 +79,27 @@ MIRA = Sitter(
         -4, 27, -50, 1, -18, 7, 23, -11, 22, -4, 5, -5, -23, -1, -35, 9, 3, -27, 43, 14,
         -7, -26, 29, 10, 55, -3, -2, 25, 2, 2, -17, 12, -3, 0, -15, 6, 37, -5, 33, 4,
     ),
-    resting=weights_of(mouthSmile=0.30, mouthDimple=0.08, cheekSquint=0.22, eyeSquint=0.10,
-                       mouthClose=0.02),
+    resting=weights_of(mouthSmile=0.30, mouthDimple=0.08, cheekSquint=0.22, eyeSquint=0.10, eyeBlink=0.12,
+                       mouthClose=0.03),
 )  # fmt: skip
-PEOPLE = {sitter.name: sitter for sitter in (MIRA,)}
+SAMUEL = Sitter(
+    name="samuel",
+    description="A man of about 40 with dark skin, cropped hair and a short beard.",
+    identity=identity(
+        2, 9, -119, 22, -36, -64, 8, -2, -90, -8, 6, 7, 61, 19, -75, -1, -70, 69, 79, 48,
+        43, -3, -29, -27, 30, -6, -28, -21, -21, -13, -33, 62, -20, -30, -42, -38, 21, -3, -3, -25,
+        -13, -3, 46, 2, -45, 24, 2, 18, -58, -24, 5, -4, 1, 0, 16, 2, -13, -16, -14, -19,
+        -26, 29, -13, -15, -29, 4, -4, -21, 23, 9, 38, 2, -9, -6, -27, -4, 4, -15, -8, -16,
+        -10, -27, 27, 2, -15, 2, -11, 25, 6, -5, -6, 20, 12, 8, 11, 12, 5, -3, 4, -7,
+    ),
+    resting=weights_of(mouthSmile=0.26, mouthDimple=0.06, cheekSquint=0.18, eyeSquint=0.10, eyeBlink=0.12,
+                       mouthClose=0.03),
+    seed=2, dark=True, skin=(128, 84, 62), mottle=0.9, blush=0.15, lips=(128, 74, 70),
+    lip_strength=0.55, eyeliner=0.15, beard=0.35, brow_shade=(40, 28, 22), brow_density=1.0,
+    brow_thickness=0.55, iris=(0.75, 0.62, 0.5), lashes=0.62, slim_neck=0.0,
+    hair=Hair(style="cropped", melanin=0.98, redness=0.3, length=0.8, wave=1.0, hairline=0.0,
+              strands=70000),
+    cloth=(64, 58, 60), exposure=-1.2, broad=1.0,
+    backdrop=((150, 158, 160), (78, 86, 92)),
+)  # fmt: skip
+PEOPLE = {sitter.name: sitter for sitter in (MIRA, SAMUEL)}

@@ -13,7 +13,6 @@ import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.facekit import FaceKit
-from realtalk_ros.training.portraits.anatomy import slimmed
 from realtalk_ros.training.portraits.people import Hair
 from realtalk_ros.training.synthetic.hair_regions import scalp_mask
 
@@ -62,7 +61,7 @@ def surroundings(kit: FaceKit, head: np.ndarray, body: tuple[np.ndarray, np.ndar
                  ) -> Surroundings:  # fmt: skip
     """Skin of the head (V, 3) and `body`, the clothes' (points, normals)."""
     stop = kit.parts["head_neck"].stop
-    points, normals = slimmed(head)[:stop], kit.normals(head)[:stop]
+    points, normals = head[:stop], kit.normals(head)[:stop]
     # The lips' and lids' inner sides point inwards.
     outside = (kit.mean[:stop, 1] > -16) & (np.abs(kit.mean[:stop, 0]) < 9.6)
     return Surroundings(np.vstack([points[outside], body[0]]),

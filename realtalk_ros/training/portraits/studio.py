@@ -57,7 +57,7 @@ def build(person: Person, weights: np.ndarray, distance: float) -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
     kit, sitter = person.kit, person.sitter
     head = kit.deform(person.head, weights)
-    skin = add_mesh("skin", anatomy.skin(kit, head, sitter.hair.hairline), [
+    skin = add_mesh("skin", anatomy.skin(kit, head, sitter), [
         materials.skin(sitter, person.maps), materials.skin(sitter, None),
         materials.wet_flesh("socket", (0.30, 0.08, 0.08)),
     ])  # fmt: skip
@@ -193,7 +193,8 @@ def add_camera(view: View) -> None:
     camera.shift_x, camera.shift_y = x / side, y / side
     camera.clip_start, camera.clip_end = 10.0, 1000.0
     thing = bpy.data.objects.new("camera", camera)
-    thing.location = (0.0, 0.0, view.distance)
+    # The head stays where it is: the camera moves instead.
+    thing.location = tuple(np.subtract((0.0, 0.0, view.distance), view.shift))
     bpy.context.scene.collection.objects.link(thing)
     bpy.context.scene.camera = thing
 
