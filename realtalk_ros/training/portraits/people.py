@@ -79,8 +79,8 @@ MIRA = Sitter(
         -4, 27, -50, 1, -18, 7, 23, -11, 22, -4, 5, -5, -23, -1, -35, 9, 3, -27, 43, 14,
         -7, -26, 29, 10, 55, -3, -2, 25, 2, 2, -17, 12, -3, 0, -15, 6, 37, -5, 33, 4,
     ),
-    resting=weights_of(mouthSmile=0.30, mouthDimple=0.08, cheekSquint=0.22, eyeSquint=0.10, eyeBlink=0.12,
-                       mouthClose=0.03),
+    resting=weights_of(mouthSmile=0.30, mouthDimple=0.08, cheekSquint=0.22, eyeSquint=0.10,
+                       eyeBlink=0.12, mouthClose=0.03),
 )  # fmt: skip
 SAMUEL = Sitter(
     name="samuel",
@@ -92,8 +92,8 @@ SAMUEL = Sitter(
         -26, 29, -13, -15, -29, 4, -4, -21, 23, 9, 38, 2, -9, -6, -27, -4, 4, -15, -8, -16,
         -10, -27, 27, 2, -15, 2, -11, 25, 6, -5, -6, 20, 12, 8, 11, 12, 5, -3, 4, -7,
     ),
-    resting=weights_of(mouthSmile=0.26, mouthDimple=0.06, cheekSquint=0.18, eyeSquint=0.10, eyeBlink=0.12,
-                       mouthClose=0.03),
+    resting=weights_of(mouthSmile=0.26, mouthDimple=0.06, cheekSquint=0.18, eyeSquint=0.10,
+                       eyeBlink=0.12, mouthClose=0.03),
     seed=2, dark=True, skin=(128, 84, 62), mottle=0.9, blush=0.15, lips=(128, 74, 70),
     lip_strength=0.55, eyeliner=0.15, beard=0.35, brow_shade=(40, 28, 22), brow_density=1.0,
     brow_thickness=0.55, iris=(0.75, 0.62, 0.5), lashes=0.62, slim_neck=0.0,
