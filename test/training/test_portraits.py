@@ -61,9 +61,8 @@ def test_written_avatar_has_its_landmarks_where_the_camera_sees_them(
     monkeypatch.setattr(make_portrait, "own_expressions", lambda _: (np.zeros((50, 52)), None))
     sitter, size = PEOPLE[name], make_portrait.SIZE
     images = {
-        expression: np.full((size, size, 3), 40 + 50 * i, np.uint8)
-        for i, expression in enumerate(make_portrait.EXPRESSIONS)
-    }
+        expression: np.full((256, 256, 3), 90, np.uint8) for expression in make_portrait.EXPRESSIONS
+    } | {"rest": np.full((size, size, 3), 40, np.uint8)}
     make_portrait.write_avatar(tmp_path, kit, sitter, images)
     avatar = Avatar.load(tmp_path)
     assert avatar.size == (size, size) and len(avatar.templates) == 1

@@ -12,18 +12,14 @@ from realtalk_ros.training.synthetic import head_mesh, mesh_rings
 from realtalk_ros.training.synthetic.brows import BROWS, spline
 from realtalk_ros.training.synthetic.facekit_eyes import EDGE, HALF, LEFT, RIGHT
 
-BROW_HAIRS, BROW_POINTS = 620, 6
-UPPER_LASHES, LOWER_LASHES, LASH_POINTS = 120, 70, 9
+BROW_HAIRS, BROW_POINTS = 900, 7
+UPPER_LASHES, LOWER_LASHES, LASH_POINTS = 96, 60, 9
+SKIN_SAMPLES = 60  # of each triangle of the skin below brows
 BROW_LIFT = 0.10  # cm above the brows' landmarks, which lie at their lower border
 
 
 def brows(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Generator) -> Strands:
     """Of the face `head` (V, 3): hairs that lie along the brows, upwards at their heads."""
-    from scipy.spatial import cKDTree
-
-    face = kit.parts["face"]
-    tree = cKDTree(kit.mean[face])
-    normals = kit.normals(head)
     parts = []
     count = int(BROW_HAIRS * sitter.brow_density)
     for rows, _ in BROWS:
@@ -32,33 +28,44 @@ def brows(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Generat
         at = (t * 59).astype(int)
         along = unit(np.gradient(line, axis=0))[at]
         width = sitter.brow_thickness * np.interp(
-            t, [0, 0.08, 0.45, 0.75, 1], [0.55, 0.95, 1.0, 0.62, 0.2]
+            t, [0, 0.06, 0.45, 0.75, 1], [0.65, 1.0, 1.0, 0.65, 0.22]
         )
-        across = np.clip(rng.normal(0, 0.27, count), -0.5, 0.5)
+        across = np.clip(rng.normal(0, 0.25, count), -0.5, 0.5)
         up = np.array([0, 1.0, 0])
-        target = line[at] + up * (BROW_LIFT + across * width)[:, None]
+        root = line[at] + up * (BROW_LIFT + across * width)[:, None]
         rise = np.interp(t, [0, 0.2, 0.55, 1], [1.25, 0.65, 0.12, -0.25]) - across * 0.9
         rise = rise + rng.normal(0, 0.13, count)
         direction = along * np.cos(rise)[:, None] + up * np.sin(rise)[:, None]
-        length = rng.uniform(0.42, 0.78, count) * np.interp(t, [0, 0.25, 1], [0.75, 1, 0.7])
-        near = tree.query(target, k=4)[1]
-        gap = np.linalg.norm(kit.mean[face][near] - target[:, None], axis=2)
-        weight = 1 / (gap**2 + 1e-3)
-        weight /= weight.sum(1, keepdims=True)
-        moved = np.einsum("nk,nkj->nj", weight, (head - kit.mean)[face][near])
-        normal = unit(normals[face][near].mean(1))
-        # Onto the skin: the splines cut through the brow's ridge.
-        lift = np.einsum("nk,nkj->nj", weight, kit.mean[face][near]) - target
-        root = target + moved + normal * np.einsum("ij,ij->i", lift, normal)[:, None]
-        direction = unit(direction - normal * np.einsum("ij,ij->i", direction, normal)[:, None])
+        length = rng.uniform(0.36, 0.66, count) * np.interp(t, [0, 0.25, 1], [0.75, 1, 0.7])
         s = np.linspace(0, 1, BROW_POINTS)[None, :, None]
-        bend = normal[:, None] * (0.30 * s - 0.30 * s**2) + up * -0.12 * s**2
-        lying = rng.uniform(0.5, 1.0, (count, 1, 1))
-        parts.append(root[:, None] + length[:, None, None] * (direction[:, None] * s + bend * lying)
-                     - normal[:, None] * 0.03)  # fmt: skip
+        path = direction[:, None] * s - up * 0.16 * s**2 * np.sign(across)[:, None, None]
+        lying = rng.uniform(0.4, 1.0, (count, 1, 1))
+        height = -0.02 + lying * (0.10 * s - 0.05 * s**2)
+        parts.append(on_skin(kit, head, root[:, None] + path * length[:, None, None], height))
     points = np.concatenate(parts)
     root = rng.uniform(0.006, 0.010, len(points))
     return Strands(points.astype(np.float32), root, root * 0.25)
+
+
+def on_skin(kit: FaceKit, head: np.ndarray, points: np.ndarray, height: np.ndarray) -> np.ndarray:
+    """Points (N, K, 3) beside the mean face, carried to the face `head` (V, 3), at `height`
+    (N, K, 1) above its skin."""
+    from scipy.spatial import cKDTree
+
+    rng = np.random.default_rng(0)
+    flat = points.reshape(-1, 3)
+    tris = kit.triangles[(kit.triangles < kit.parts["face"].stop).all(1)]
+    middle = kit.mean[tris].mean(1)
+    tris = tris[cKDTree(flat[::7]).query(middle)[0] < 0.7]
+    pick = np.repeat(np.arange(len(tris)), SKIN_SAMPLES)
+    weight = rng.dirichlet([1, 1, 1], len(pick))
+    normals = kit.normals(head)
+    mean, here, normal = (
+        np.einsum("ni,nij->nj", weight, values[tris[pick]]) for values in (kit.mean, head, normals)
+    )
+    near = cKDTree(mean).query(flat, k=4)[1]
+    here, normal = (values[near].mean(1).reshape(points.shape) for values in (here, normal))
+    return here + unit(normal) * height
 
 
 def lashes(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Generator) -> Strands:

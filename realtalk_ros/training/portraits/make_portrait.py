@@ -15,6 +15,7 @@ an interrupted call goes on where it was. `pip install 'realtalk_ros[portraits]'
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,7 +142,8 @@ def sit(kit: FaceKit, sources: Path, work: Path, sitter: Sitter):
 def rendered(
     args: argparse.Namespace, kit: FaceKit, sitter: Sitter, names: list[str]
 ) -> dict[str, np.ndarray]:
-    """The expressions' pictures (H, W, 4) of linear light; renders those that lack."""
+    """The expressions' pictures (H, W, 4) of linear light, of SIZE at rest, else of CROP; renders
+    those that lack."""
     from realtalk_ros.training.portraits import studio
 
     args.work.mkdir(parents=True, exist_ok=True)
@@ -154,14 +156,21 @@ def rendered(
             path = args.work / f"{name}.exr"
         if not path.is_file():
             person = person or sit(kit, args.sources, args.work, sitter)
-            view = zoomed(frame_view(kit, person.head), args.zoom)
+            # A reference is only the face's square.
+            x, y, side = SQUARE
+            square = ((x + side / 2) / SIZE, (y + side / 2) / SIZE, side / SIZE)
+            part, size = (None, SIZE) if name == "rest" else (square, CROP)
+            if args.preview:
+                part, size = args.zoom, args.preview
+            view = zoomed(frame_view(kit, person.head), part)
             studio.build(person, EXPRESSIONS[name], DISTANCE)
-            studio.render(path, view, args.preview or SIZE, args.samples, args.threads)
+            effort = studio.Effort(args.samples, args.threads, args.minutes)
+            studio.render(path, view, size, effort)
         lights[name] = studio.read(path)
     return lights
 
 
-def zoomed(view: View, part: list[float] | None) -> View:
+def zoomed(view: View, part: Sequence[float] | None) -> View:
     """Of a frame the square at `part`: its middle's x and y from the left and top, its side."""
     if part is None:
         return view
@@ -171,7 +180,8 @@ def zoomed(view: View, part: list[float] | None) -> View:
 
 
 def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.ndarray]) -> None:
-    """The avatar's folder (docs/avatars.md) of developed pictures (SIZE, SIZE, 3)."""
+    """The avatar's folder (docs/avatars.md) of developed pictures, uint8 BGR: "rest" is of SIZE,
+    the references of CROP."""
     (out / "templates").mkdir(parents=True, exist_ok=True)
     head = kit.deform(kit.neutral(sitter.identity), sitter.resting)
     rest = frame_view(kit, head).pixels(head[kit.landmarks], SIZE).astype(np.float32)
@@ -194,9 +204,7 @@ def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.n
     template, references = "templates/000.jpg", [f"{name}.png" for name in names]
     cv2.imwrite(str(out / template), images["rest"], image_decoding.FINE_JPEG)
     for name in names:
-        face = images[name][y : y + side, x : x + side]
-        face = cv2.resize(face, (CROP, CROP), interpolation=cv2.INTER_AREA)
-        cv2.imwrite(str(out / f"{name}.png"), face)
+        cv2.imwrite(str(out / f"{name}.png"), images[name])
     meta = {
         "format": 1,
         "name": sitter.name,
@@ -225,6 +233,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sources", type=Path, required=True, help="folder of the textures")
     parser.add_argument("--work", type=Path, help="folder of renders (default: OUT.renders)")
     parser.add_argument("--samples", type=int, default=128, help="light paths a pixel")
+    parser.add_argument("--minutes", type=float, default=0.0,
+                        help="a picture may take, with fewer paths then (0: any)")  # fmt: skip
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--preview", type=int, metavar="PIXELS",
                         help="only a small picture of that size, OUT.png")  # fmt: skip

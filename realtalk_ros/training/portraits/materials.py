@@ -176,13 +176,13 @@ def iris(texture: str, sitter: Sitter) -> Any:
     rho, uv = n.attribute("rho"), n.add("TexCoord").outputs["UV"]
     turn = n.math("MULTIPLY", n.add("SeparateXYZ", {0: uv}).outputs[0], 2 * np.pi)
     # The photograph's pupil has 0.228 of its iris's radius.
-    ring = n.add("MapRange", {0: rho, 1: sitter.pupil, 2: 1.0, 3: 0.232, 4: 0.99}).outputs[0]
+    ring = n.add("MapRange", {0: rho, 1: sitter.pupil, 2: 1.0, 3: 0.232, 4: 0.985}).outputs[0]
     x = n.math("MULTIPLY_ADD", n.math("MULTIPLY", n.math("COSINE", turn), ring), 0.497, 0.5)
     y = n.math("MULTIPLY_ADD", n.math("MULTIPLY", n.math("SINE", turn), ring), 0.497, 0.5)
     place = n.add("CombineXYZ", {0: x, 1: y}).outputs[0]
     colour = n.mix(1.0, n.image(texture, True, place), sitter.iris, "MULTIPLY")
-    limbus = n.ramp(rho, 0.80, 1.0)
-    colour = n.mix(n.math("MULTIPLY", limbus, 0.85), colour, (0.012, 0.009, 0.007))
+    limbus = n.ramp(rho, 0.80, 0.98)
+    colour = n.mix(n.math("MULTIPLY", limbus, 0.92), colour, (0.012, 0.009, 0.007))
     pupil = n.ramp(rho, sitter.pupil - 0.02, sitter.pupil + 0.03)
     colour = n.mix(pupil, (0.001, 0.001, 0.001), colour)
     return n.finish(n.add("BsdfPrincipled", {"Base Color": colour, "Roughness": 0.6,

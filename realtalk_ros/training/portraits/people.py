@@ -51,13 +51,13 @@ class Sitter:
     beard: float = 0.0  # cm
     brow_shade: tuple[int, int, int] = (120, 84, 66)
     brow_density: float = 0.8
-    brow_thickness: float = 0.42  # cm
-    iris: tuple[float, float, float] = (1.6, 1.5, 1.3)  # factors of the photographed brown iris
+    brow_thickness: float = 0.62  # cm
+    iris: tuple[float, float, float] = (0.95, 0.95, 0.85)  # factors of the photographed brown iris
     pupil: float = 0.36  # of the iris's radius
-    lashes: float = 1.0
+    lashes: float = 0.88
     hair: Hair = field(default_factory=Hair)
     cloth: tuple[int, int, int] = (38, 84, 92)
-    exposure: float = -1.4  # stops
+    exposure: float = -1.75  # stops
     contrast: float = 0.25  # 0..1 of the film
     slim_neck: float = 0.10  # share by which the model's neck, neither man's nor woman's, narrows
     broad: float = 0.80  # factor of the shoulders' width

@@ -262,7 +262,7 @@ def follow(
 def frizz(count: int, t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(N, K, 3) cm: what makes each hair differ; a few fly away."""
     amount = 0.035 + 0.05 * rng.random((count, 1, 1)) ** 2
-    amount = np.where(rng.random((count, 1, 1)) < 0.025, amount * 6, amount)
+    amount = np.where(rng.random((count, 1, 1)) < 0.012, amount * 4, amount)
     out = np.zeros((count, len(t), 3))
     for cycles in (0.7, 1.6, 3.1):
         phase = rng.random((count, 1, 3)) * 2 * np.pi

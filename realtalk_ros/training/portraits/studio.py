@@ -24,7 +24,7 @@ from realtalk_ros.training.synthetic.scene import Mesh
 from realtalk_ros.training.synthetic.view import View
 
 SENSOR = 36.0  # mm
-KNIT = (190.0, 260.0)  # stitches around the body, and rows
+KNIT = (190.0, 120.0)  # stitches around the body, and rows
 # Area lights: place (cm), side of the square (cm), colour, irradiance-like strength.
 LIGHTS = {
     "key": ((-62, 58, 92), 75.0, (1.0, 0.955, 0.90), 1.0),
@@ -50,6 +50,15 @@ class Person:
     body: Mesh
     maps: dict[str, str]  # files of the skin's textures
     sources: Path
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a picture may cost."""
+
+    samples: int  # light paths a pixel
+    threads: int
+    minutes: float  # 0: any
 
 
 def build(person: Person, weights: np.ndarray, distance: float) -> None:
@@ -199,23 +208,24 @@ def add_camera(view: View) -> None:
     bpy.context.scene.camera = thing
 
 
-def render(out: Path, view: View, size: int, samples: int, threads: int) -> None:
+def render(out: Path, view: View, size: int, effort: Effort) -> None:
     """The scene as linear light with alpha: an OpenEXR file, there whole or not at all."""
     add_lights()
     add_camera(view)
     scene = bpy.context.scene
     scene.render.engine = "CYCLES"
     scene.cycles.device = "CPU"
-    scene.cycles.samples, scene.cycles.use_adaptive_sampling = samples, True
+    scene.cycles.samples, scene.cycles.use_adaptive_sampling = effort.samples, True
+    scene.cycles.time_limit = effort.minutes * 60
     scene.cycles.adaptive_threshold = 0.015
     scene.cycles.use_denoising, scene.cycles.denoiser = True, "OPENIMAGEDENOISE"
-    scene.cycles.max_bounces, scene.cycles.diffuse_bounces = 10, 3
-    scene.cycles.transparent_max_bounces, scene.cycles.transmission_bounces = 16, 8
+    scene.cycles.max_bounces, scene.cycles.diffuse_bounces = 7, 2
+    scene.cycles.transparent_max_bounces, scene.cycles.transmission_bounces = 8, 6
     scene.cycles.caustics_reflective = scene.cycles.caustics_refractive = False
     scene.cycles.sample_clamp_indirect = 6.0
     scene.cycles_curves.shape = "RIBBONS"
     scene.cycles.film_exposure = 1.0
-    scene.render.threads_mode, scene.render.threads = "FIXED", threads
+    scene.render.threads_mode, scene.render.threads = "FIXED", effort.threads
     scene.render.film_transparent = True
     scene.render.resolution_x = scene.render.resolution_y = size
     scene.render.resolution_percentage = 100
