@@ -43,21 +43,21 @@ class Sitter:
     skin: tuple[int, int, int] = (226, 178, 153)
     dark: bool = False  # of the two photographed skins
     mottle: float = 0.8
-    blush: float = 0.5
+    blush: float = 0.38
     freckles: float = 0.0
     lips: tuple[int, int, int] = (190, 98, 98)
     lip_strength: float = 0.75
     eyeliner: float = 0.5
     beard: float = 0.0  # cm
     brow_shade: tuple[int, int, int] = (120, 84, 66)
-    brow_density: float = 0.8
-    brow_thickness: float = 0.62  # cm
+    brow_density: float = 1.0
+    brow_thickness: float = 0.82  # cm
     iris: tuple[float, float, float] = (0.95, 0.95, 0.85)  # factors of the photographed brown iris
     pupil: float = 0.36  # of the iris's radius
     lashes: float = 0.88
     hair: Hair = field(default_factory=Hair)
     cloth: tuple[int, int, int] = (38, 84, 92)
-    exposure: float = -1.75  # stops
+    exposure: float = -1.6  # stops
     contrast: float = 0.25  # 0..1 of the film
     slim_neck: float = 0.10  # share by which the model's neck, neither man's nor woman's, narrows
     broad: float = 0.80  # factor of the shoulders' width

@@ -111,7 +111,7 @@ class SkinPainter:
         albedo = self._lids(albedo, sitter)
         albedo = mixed(albedo, tone * LID_RED, self.slits())
         shade = to_linear(np.array(sitter.brow_shade) / 255)
-        albedo = mixed(albedo, shade, 0.35 * sitter.brow_density * self.brow_mask())
+        albedo = mixed(albedo, shade, 0.5 * sitter.brow_density * self.brow_mask())
         grey = np.log(detail.mean(2))
         fine = grey - cv2.GaussianBlur(grey, (0, 0), 5)
         height = 0.5 + np.clip(fine * 2.2, -0.5, 0.5)
@@ -148,7 +148,7 @@ class SkinPainter:
         for rows, _ in BROWS:
             line = spline(self.pixels(self.marks[rows]), 60)[3:52]
             cv2.polylines(mask, [np.round(line * 16).astype(np.int32)], False, 1.0,
-                          SIZE // 72, cv2.LINE_AA, 4)  # fmt: skip
+                          SIZE // 58, cv2.LINE_AA, 4)  # fmt: skip
         return cv2.GaussianBlur(mask, (0, 0), SIZE / 190)
 
     def border(self) -> np.ndarray:
