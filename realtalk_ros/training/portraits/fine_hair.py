@@ -28,9 +28,9 @@ def brows(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Generat
         at = (t * 59).astype(int)
         along = unit(np.gradient(line, axis=0))[at]
         width = sitter.brow_thickness * np.interp(
-            t, [0, 0.06, 0.45, 0.75, 1], [0.65, 1.0, 1.0, 0.65, 0.22]
+            t, [0, 0.06, 0.45, 0.75, 1], [0.70, 1.0, 1.0, 0.85, 0.35]
         )
-        across = np.clip(rng.normal(0, 0.25, count), -0.5, 0.5)
+        across = rng.triangular(-0.5, 0.0, 0.5, count) * 0.6 + rng.uniform(-0.2, 0.2, count)
         up = np.array([0, 1.0, 0])
         root = line[at] + up * (BROW_LIFT + across * width)[:, None]
         rise = np.interp(t, [0, 0.2, 0.55, 1], [1.25, 0.65, 0.12, -0.25]) - across * 0.9

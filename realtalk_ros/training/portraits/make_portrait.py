@@ -56,6 +56,7 @@ PROVENANCE = (
     "Textures of skin, iris and the eyes' white: CharMorph's Reom by ComplexAce and Hope (CC BY), "
     "adapted. Proportions: from averages of faces by DeBruine and Jones (CC BY 4.0)."
 )
+KNEE = 0.45  # linear light up to which the film is proportional
 GRAIN = 0.8  # of 255, of the film: banding and the denoiser's smoothness show less
 
 
@@ -81,10 +82,17 @@ def develop(light: np.ndarray, sitter: Sitter) -> np.ndarray:
 
 
 def exposed(light: np.ndarray) -> np.ndarray:
-    """What film makes of linear light: proportional up to 0.45, then an ever flatter shoulder."""
-    knee = 0.45
-    over = np.maximum(light - knee, 0) / (1 - knee)
-    return np.minimum(light, knee) + (1 - knee) * (1 - np.exp(-over))
+    """What film makes of linear light (..., 3): proportional up to KNEE, then an ever flatter
+    shoulder. Half of it follows the strongest colour: bright skin would turn yellow, as its red
+    reaches the shoulder first."""
+    strongest = np.maximum(light.max(-1, keepdims=True), 1e-6)
+    kept = light * (shoulder(strongest) / strongest)
+    return 0.5 * shoulder(light) + 0.5 * kept
+
+
+def shoulder(light: np.ndarray) -> np.ndarray:
+    over = np.maximum(light - KNEE, 0) / (1 - KNEE)
+    return np.minimum(light, KNEE) + (1 - KNEE) * (1 - np.exp(-over))
 
 
 def backdrop(height: int, width: int, sitter: Sitter) -> np.ndarray:

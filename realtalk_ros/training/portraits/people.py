@@ -52,13 +52,13 @@ class Sitter:
     brow_shade: tuple[int, int, int] = (120, 84, 66)
     brow_density: float = 1.0
     brow_thickness: float = 0.82  # cm
-    iris: tuple[float, float, float] = (0.95, 0.95, 0.85)  # factors of the photographed brown iris
+    iris: tuple[float, float, float] = (1.2, 1.15, 1.0)  # factors of the photographed brown iris
     pupil: float = 0.36  # of the iris's radius
     lashes: float = 0.88
     hair: Hair = field(default_factory=Hair)
     cloth: tuple[int, int, int] = (38, 84, 92)
-    exposure: float = -1.6  # stops
-    contrast: float = 0.25  # 0..1 of the film
+    exposure: float = -1.7  # stops
+    contrast: float = 0.22  # 0..1 of the film
     slim_neck: float = 0.10  # share by which the model's neck, neither man's nor woman's, narrows
     broad: float = 0.80  # factor of the shoulders' width
     backdrop: tuple[tuple[int, int, int], tuple[int, int, int]] = ((172, 180, 184), (92, 102, 110))

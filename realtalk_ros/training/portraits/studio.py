@@ -116,7 +116,7 @@ def add_eyes(person: Person, head: np.ndarray, weights: np.ndarray, distance: fl
         "iris": materials.iris(str(sources / IRIS), person.sitter),
         "cornea": materials.cornea(),
     }
-    tears, corner = materials.tears(), materials.wet_flesh("corner", (0.62, 0.30, 0.27))
+    tears = materials.tears()
     for side in ("left", "right"):
         middle = head[kit.parts[f"eyeball_{side}"]].mean(0)
         pitch, yaw = gaze_angles(weights, side.capitalize())
@@ -125,7 +125,6 @@ def add_eyes(person: Person, head: np.ndarray, weights: np.ndarray, distance: fl
         for name, surface in anatomy.eye(kit, head, side, turn).items():
             add_mesh(f"{name}_{side}", surface, [paints[name]])
         add_mesh(f"tears_{side}", anatomy.part(kit, head, f"lacrimal_{side}"), [tears])
-        add_mesh(f"corner_{side}", anatomy.part(kit, head, f"eye_blend_{side}"), [corner])
 
 
 def add_strands(name: str, strands: Strands, material: Any) -> None:
