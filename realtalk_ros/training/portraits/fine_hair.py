@@ -79,7 +79,7 @@ def lashes(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Genera
             edge = head[half]  # from the person's right corner to the left one
             if side == "right":
                 edge = edge[::-1]  # from the nose outwards
-            points = lid_lashes(edge, middle, outer, count, bool(upper), rng)
+            points = lid_lashes(edge, middle, outer, count, upper=bool(upper), rng=rng)
             parts.append(points)
             thick.append(rng.uniform(0.007, 0.010, count) * (1.0 if upper else 0.7))
     root = np.concatenate(thick)

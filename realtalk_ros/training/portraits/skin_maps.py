@@ -140,7 +140,9 @@ class SkinPainter:
         for marks in (slice(36, 42), slice(42, 48)):
             path = np.round(self.pixels(self.marks[marks]) * 16).astype(np.int32)
             cv2.fillPoly(mask, [path], 1.0, cv2.LINE_AA, 4)
-            cv2.polylines(mask, [path], True, 1.0, SIZE // 340, cv2.LINE_AA, 4)
+            cv2.polylines(
+                mask, [path], True, 1.0, thickness=SIZE // 340, lineType=cv2.LINE_AA, shift=4
+            )
         return cv2.GaussianBlur(mask, (0, 0), SIZE / 1000)
 
     def brow_mask(self) -> np.ndarray:
@@ -148,7 +150,7 @@ class SkinPainter:
         for rows, _ in BROWS:
             line = spline(self.pixels(self.marks[rows]), 60)[3:52]
             cv2.polylines(mask, [np.round(line * 16).astype(np.int32)], False, 1.0,
-                          SIZE // 58, cv2.LINE_AA, 4)  # fmt: skip
+                          thickness=SIZE // 58, lineType=cv2.LINE_AA, shift=4)  # fmt: skip
         return cv2.GaussianBlur(mask, (0, 0), SIZE / 190)
 
     def border(self) -> np.ndarray:
@@ -183,9 +185,25 @@ class SkinPainter:
                 for half, lashes in ((upper, 1.0), (lower, 0.45)):
                     path = np.round(self.pixels(self.uv[half]) * 16).astype(np.int32)
                     if number < 2:
-                        cv2.polylines(red, [path], False, 1.0, SIZE // 250, cv2.LINE_AA, 4)
+                        cv2.polylines(
+                            red,
+                            [path],
+                            False,
+                            1.0,
+                            thickness=SIZE // 250,
+                            lineType=cv2.LINE_AA,
+                            shift=4,
+                        )
                     if number in (2, 3):
-                        cv2.polylines(line, [path], False, lashes, SIZE // 500, cv2.LINE_AA, 4)
+                        cv2.polylines(
+                            line,
+                            [path],
+                            False,
+                            lashes,
+                            thickness=SIZE // 500,
+                            lineType=cv2.LINE_AA,
+                            shift=4,
+                        )
         red, line = (cv2.GaussianBlur(m, (0, 0), SIZE / 700) for m in (red, line))
         albedo = mixed(albedo, albedo * LID_RED, np.clip(red, 0, 1))
         shadow = np.array([0.35, 0.26, 0.24], np.float32)
@@ -201,8 +219,8 @@ class SkinPainter:
             if rng.random() < where[y, x]:
                 radius = float(rng.uniform(0.8, 2.6)) * SIZE / 2048
                 centre = (int(x * 16), int(y * 16))
-                cv2.circle(spots, centre, int(radius * 16), float(rng.uniform(0.2, 0.8)), -1,
-                           cv2.LINE_AA, 4)  # fmt: skip
+                cv2.circle(spots, centre, int(radius * 16), float(rng.uniform(0.2, 0.8)),
+                           thickness=-1, lineType=cv2.LINE_AA, shift=4)  # fmt: skip
         spots = cv2.GaussianBlur(spots, (0, 0), 1.1)
         return mixed(albedo, albedo * np.array([0.72, 0.58, 0.48], np.float32), spots * 0.6)
 
