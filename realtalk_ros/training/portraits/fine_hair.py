@@ -28,17 +28,18 @@ def brows(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Generat
         at = (t * 59).astype(int)
         along = unit(np.gradient(line, axis=0))[at]
         width = sitter.brow_thickness * np.interp(
-            t, [0, 0.06, 0.45, 0.75, 1], [0.70, 1.0, 1.0, 0.85, 0.35]
+            t, [0, 0.06, 0.45, 0.75, 1], [0.70, 1.0, 1.05, 1.0, 0.45]
         )
         across = rng.triangular(-0.5, 0.0, 0.5, count) * 0.6 + rng.uniform(-0.2, 0.2, count)
         up = np.array([0, 1.0, 0])
         root = line[at] + up * (BROW_LIFT + across * width)[:, None]
-        rise = np.interp(t, [0, 0.2, 0.55, 1], [1.25, 0.65, 0.12, -0.25]) - across * 0.9
-        rise = rise + rng.normal(0, 0.13, count)
+        rise = np.interp(t, [0, 0.2, 0.55, 1], [1.25, 0.65, 0.15, -0.15])
+        rise = rise - across * np.interp(t, [0, 0.5, 1], [0.7, 0.35, 0.1])
+        rise = rise + rng.normal(0, 0.18, count)
         direction = along * np.cos(rise)[:, None] + up * np.sin(rise)[:, None]
-        length = rng.uniform(0.36, 0.66, count) * np.interp(t, [0, 0.25, 1], [0.75, 1, 0.7])
+        length = rng.uniform(0.34, 0.62, count) * np.interp(t, [0, 0.25, 1], [0.75, 1, 0.6])
         s = np.linspace(0, 1, BROW_POINTS)[None, :, None]
-        path = direction[:, None] * s - up * 0.16 * s**2 * np.sign(across)[:, None, None]
+        path = direction[:, None] * s - up * 0.08 * s**2 * np.sign(across)[:, None, None]
         lying = rng.uniform(0.4, 1.0, (count, 1, 1))
         height = -0.02 + lying * (0.10 * s - 0.05 * s**2)
         parts.append(on_skin(kit, head, root[:, None] + path * length[:, None, None], height))

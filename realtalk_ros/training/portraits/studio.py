@@ -78,7 +78,7 @@ def build(person: Person, weights: np.ndarray, distance: float) -> None:
     rng = np.random.default_rng(sitter.seed)
     strands = {
         "hair": (person.hair, 0.0),
-        "brows": (fine_hair.brows(kit, head, sitter, rng), 0.18),
+        "brows": (fine_hair.brows(kit, head, sitter, rng), 0.06),
         "lashes": (fine_hair.lashes(kit, head, sitter, rng), 0.30),
     }
     if sitter.beard:
