@@ -42,7 +42,7 @@ class Sitter:
     seed: int = 1
     skin: tuple[int, int, int] = (226, 178, 153)
     dark: bool = False  # of the two photographed skins
-    mottle: float = 0.8
+    mottle: float = 0.65
     blush: float = 0.38
     freckles: float = 0.0
     lips: tuple[int, int, int] = (190, 98, 98)
