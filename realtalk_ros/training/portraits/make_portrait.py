@@ -8,7 +8,7 @@ which you fetch once into a folder, --sources:
     git -C SOURCES sparse-checkout set characters/reom/textures/4K
 
 Pictures are kept in --work as linear light (OpenEXR); one that is there is not rendered again, so
-an interrupted call goes on where it was. `pip install 'realtalk_ros[portraits]'` for Blender's bpy
+an interrupted call goes on where it was. `pip install '.[train,portraits]'` for Blender's bpy
 (Python 3.11).
 """
 
