@@ -59,6 +59,10 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ),
     ("data", "speech"): ("realtalk_ros.training.speech_data.build", "speech with phone times"),
     ("data", "avatar"): ("realtalk_ros.training.synthetic.make_avatar", "the default avatar"),
+    ("data", "portraits"): (
+        "realtalk_ros.training.portraits.make_portrait",
+        "a path-traced avatar, with Blender",
+    ),
     ("data", "videos"): (
         "realtalk_ros.training.videos.build",
         "training data from videos of talking heads",
@@ -123,6 +127,7 @@ GROUPS = {
 EXTRAS = {
     **dict.fromkeys(("data", "train", "evaluate"), "train"),
     **dict.fromkeys(("enroll", "track", "evaluate avatars"), "enroll"),
+    "data portraits": "portraits",
 }
 
 

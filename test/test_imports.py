@@ -33,6 +33,7 @@ ROOMS = (
     "training.speech_data",
     "training.expression",
     "training.synthetic",
+    "training.portraits",
     "training.renderer",
     "training.face_reader",
     "training.videos",

@@ -7,6 +7,8 @@ import pytest
 pytest.importorskip("scipy", reason="training needs scipy")
 
 from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.portraits import strands
+from realtalk_ros.training.portraits.people import Hair
 from realtalk_ros.training.synthetic.hair import STYLES, grow_hair
 from realtalk_ros.training.synthetic.traits import Traits
 
@@ -94,3 +96,24 @@ def test_hair_that_a_face_crop_does_not_show_is_left_out(ball):
     seen = grow_hair(ball, ball.mean, Traits(hair="short", hair_strands=400), rng, fine=False)
     assert 0 < len(seen.points) < len(whole.points)
     assert seen.points[:, 0, 2].min() > -5 and (seen.points[..., 1].min(1) < 9.5).all()
+
+
+def test_portrait_hair_lies_above_the_skin_and_leaves_the_face_free(ball):
+    head = ball.mean
+    body = np.array([[0.0, -20.0, 0.0]]), np.array([[0.0, 1.0, 0.0]])
+    around = strands.surroundings(ball, head, body)
+    hair = Hair(strands=500, cut=-5.0)
+    rng = np.random.default_rng(3)
+    points = strands.grow(ball, head, hair, around, rng).points
+    assert points.dtype == np.float32 and points.shape == (500, strands.POINTS, 3)
+    assert np.isfinite(points).all()
+    assert (np.abs(heights(points[:, 0])) < 0.5).all()
+    high = points[..., 1] > 0
+    assert np.quantile(heights(points)[high], 0.01) > -0.4
+    x, y, z = np.moveaxis(points, -1, 0)
+    azimuth = np.degrees(np.arctan2(np.abs(x), z - strands.AXIS_Z))
+    before_face = (y < 6) & (azimuth < 35)
+    assert before_face.mean() < 0.01
+    # Cut off, but for locks and flying hairs.
+    assert np.quantile(y, 0.01) > hair.cut - 1.5
+    assert y.min(1).mean() < 2

@@ -30,16 +30,22 @@ COLLAR_ROWS, SEAM_ROWS = slice(28), slice(27, 30)
 
 
 def shoulders(
-    traits: Traits, broad: float, kit: FaceKit, neutral: np.ndarray, fine: bool = True
+    traits: Traits,
+    broad: float,
+    kit: FaceKit,
+    neutral: np.ndarray,
+    fine: bool = True,
+    *,
+    rings: np.ndarray = TOP_RINGS,
 ) -> Mesh:
-    """A plain round-necked top: rings from the collar down, fitted to the neck of `neutral`
+    """A plain round-necked top: `rings` from the collar down, fitted to the neck of `neutral`
     (V, 3); `broad` is a factor of the shoulders' width.
 
     Without `fine` only what a face crop sees: collar and front, in larger triangles.
     """
     from scipy.interpolate import PchipInterpolator
 
-    rings = fitted_rings(kit, neutral)
+    rings = fitted_rings(kit, neutral, rings)
     rings[4:, 0] = rings[4, 0] + (rings[4:, 0] - rings[4, 0]) * broad
     rows = np.linspace(0, len(rings) - 1, ROWS)
     points = _ring_points(PchipInterpolator(np.arange(len(rings)), rings)(rows))
@@ -56,9 +62,9 @@ def shoulders(
     return Mesh(points, normals, colours, tris[(points[tris, 2] > -4).any(1)])
 
 
-def fitted_rings(kit: FaceKit, neutral: np.ndarray) -> np.ndarray:
-    """TOP_RINGS, moved as the bust of `neutral` is from the mean head's."""
-    rings = TOP_RINGS.copy()
+def fitted_rings(kit: FaceKit, neutral: np.ndarray, rings: np.ndarray) -> np.ndarray:
+    """Rings as TOP_RINGS, moved as the bust of `neutral` is from the mean head's."""
+    rings = rings.copy()
     bust = np.flatnonzero((kit.mean[:, 1] < -9.0) & (np.abs(kit.mean[:, 0]) > 6.0))
     bust = bust[bust < kit.parts["head_neck"].stop]
     moved = neutral[bust] - kit.mean[bust]

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Surfaces of a portrait as Blender takes them: polygons with texture coordinates and attributes.
+
+NumPy only. Coordinates are the face model's: cm, +x the person's left, +y up, +z out of the face.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from realtalk_ros.easing import smoothstep
+from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.portraits.people import Sitter
+from realtalk_ros.training.synthetic import head_mesh, mesh_rings
+from realtalk_ros.training.synthetic.hair_regions import scalp_mask
+
+SKIN, BACK, SOCKET = range(3)  # slots of the skin's materials
+EYE_RINGS, EYE_TURNS = 48, 96  # of an eyeball's surfaces
+# An eyeball of the face model: a sphere, and how far the cornea stands out of it, cm.
+EYE_RADIUS, CORNEA, CORNEA_RADIUS = 1.53, 0.115, 0.74
+IRIS_RADIUS, IRIS_DEPTH = 0.63, 1.33  # cm, z of the iris from the eyeball's middle
+
+
+@dataclass
+class Surface:
+    """N points, polygons of 3 or 4 corners."""
+
+    points: np.ndarray  # (N, 3)
+    polygons: list[tuple[int, ...]]
+    uv: np.ndarray | None = None  # (corners, 2), polygon after polygon
+    slots: np.ndarray | None = None  # (polygons,) of the material
+    attributes: dict[str, np.ndarray] = field(default_factory=dict)  # (N,) each
+
+
+def polygons_of(kit: FaceKit, keep: np.ndarray) -> tuple[list, np.ndarray, np.ndarray]:
+    """Polygons of the triangles in the mask `keep`, whose quads the face model cuts along a corner:
+    (tuples of vertices, uv of the corners (C, 2), the first triangle of each)."""
+    tris, uvs = kit.triangles, kit.triangle_uvs
+    polygons, corners, first, i = [], [], [], 0
+    chosen = np.flatnonzero(keep)
+    while i < len(chosen):
+        a, b = tris[chosen[i]], tris[chosen[i + 1]] if i + 1 < len(chosen) else None
+        first.append(chosen[i])
+        u = uvs[chosen[i]]
+        if b is not None and chosen[i + 1] == chosen[i] + 1 and a[0] == b[0] and a[2] == b[1]:
+            polygons.append((*a.tolist(), int(b[2])))
+            corners += [*u, uvs[chosen[i + 1]][2]]
+            i += 2
+        else:
+            polygons.append(tuple(a.tolist()))
+            corners += list(u)
+            i += 1
+    return polygons, kit.uvs[np.array(corners)], np.array(first)
+
+
+def compact(points: np.ndarray, polygons: list) -> tuple[np.ndarray, list, np.ndarray]:
+    """Without unused points: (points, polygons, the used ones' rows)."""
+    used = np.unique(np.concatenate([np.array(p) for p in polygons]))
+    row = np.full(len(points), -1)
+    row[used] = np.arange(len(used))
+    return points[used], [tuple(row[list(p)].tolist()) for p in polygons], used
+
+
+def slimmed(points: np.ndarray, share: float) -> np.ndarray:
+    """Points (N, 3) with a neck narrower by that share; the face keeps its shape."""
+    below = smoothstep(points[:, 1], -5.2, -8.5) * smoothstep(points[:, 1], -13.0, -10.5)
+    behind = smoothstep(points[:, 2], 8.5, 6.0)
+    out = points.copy()
+    out[:, 0] *= 1 - share * below * behind
+    return out
+
+
+def skin(kit: FaceKit, vertices: np.ndarray, sitter: Sitter) -> Surface:
+    """Face, neck, sockets of eyes and mouth of the head `vertices` (V, 3) in one piece."""
+    stop = kit.parts["eye_socket_right"].stop
+    keep = (kit.triangles < stop).all(1)
+    polygons, uv, first = polygons_of(kit, keep)
+    socket = kit.parts["mouth_socket"]
+    corner = kit.triangles[first, 0]
+    slots = np.where(kit.triangle_materials[first] == kit.materials.index("M_Face"), SKIN, BACK)
+    slots[(corner >= socket.start) & (corner < socket.stop)] = SOCKET
+    scalp = scalp_mask(kit.mean[:stop], sitter.hair.hairline)
+    wet = np.zeros(len(kit.mean), np.float32)
+    for marks in (slice(36, 42), slice(42, 48)):
+        rings = mesh_rings.around(kit, marks, kit.mean, range(3), 20)
+        for ring, amount in zip(rings, (1.0, 1.0, 0.6), strict=True):
+            wet[ring.ravel()] = amount
+    points, polygons, used = compact(slimmed(vertices, sitter.slim_neck), polygons)
+    return Surface(points, polygons, uv, slots, {"scalp": scalp[used], "wet": wet[used]})
+
+
+def part(kit: FaceKit, vertices: np.ndarray, name: str) -> Surface:
+    """A part of the face model."""
+    span = kit.parts[name]
+    keep = ((kit.triangles >= span.start) & (kit.triangles < span.stop)).all(1)
+    polygons, uv, _ = polygons_of(kit, keep)
+    points, polygons, used = compact(vertices, polygons)
+    surface = Surface(points, polygons, uv)
+    if name == "gums_tongue":
+        surface.attributes["tongue"] = head_mesh.tongue_mask(kit)[used - span.start]
+    if name == "teeth":
+        own = head_mesh.part_coordinates(
+            kit, head_mesh.vertex_kinds(kit), head_mesh.tongue_mask(kit)
+        )
+        surface.attributes |= {"edge": own[used, 1], "tooth": own[used, 2]}
+    return surface
+
+
+def eye(kit: FaceKit, vertices: np.ndarray, side: str, turn: np.ndarray) -> dict[str, Surface]:
+    """An eyeball ("left" or "right"), turned by the rotation `turn` (3, 3): its white, iris and
+    cornea. Their attribute `rho` is the distance from its axis in radii of the iris."""
+    span = kit.parts[f"eyeball_{side}"]
+    scale = np.ptp(vertices[span][:, 0]) / np.ptp(kit.mean[span][:, 0])
+    middle = head_mesh.bounds_centre(vertices[span])
+    ends = {"white": (0.53, 1.5), "cornea": (0.0, CORNEA_RADIUS), "iris": (0.0, IRIS_RADIUS + 0.05)}
+    made = {}
+    for name, (low, high) in ends.items():
+        rho = np.linspace(low, high, EYE_RINGS)
+        if name == "iris":
+            z = IRIS_DEPTH - 0.05 * (rho / IRIS_RADIUS) ** 2
+        else:
+            bulge = np.clip(1 - (rho / CORNEA_RADIUS) ** 2, 0, 1) ** 1.6
+            z = np.sqrt(EYE_RADIUS**2 - rho**2) + CORNEA * bulge
+            z += 0.004 if name == "cornea" else 0.0
+        made[name] = lathe(rho, z)
+        made[name].points = (made[name].points * scale) @ turn.T + middle
+        made[name].attributes["rho"] = np.repeat(rho / IRIS_RADIUS, EYE_TURNS)
+    return made
+
+
+def lathe(radius: np.ndarray, z: np.ndarray) -> Surface:
+    """Rings (n,) about the z axis; uv: turns about it, ring 0..1."""
+    theta = np.arange(EYE_TURNS) / EYE_TURNS * 2 * np.pi
+    points = np.stack([np.outer(radius, np.cos(theta)), np.outer(radius, np.sin(theta)),
+                       np.repeat(z[:, None], EYE_TURNS, 1)], -1).reshape(-1, 3)  # fmt: skip
+    polygons, uv = [], []
+    for i in range(len(radius) - 1):
+        for j in range(EYE_TURNS):
+            k = (j + 1) % EYE_TURNS
+            a, b = i * EYE_TURNS, (i + 1) * EYE_TURNS
+            polygons.append((a + j, b + j, b + k, a + k))
+            low, high = i / (len(radius) - 1), (i + 1) / (len(radius) - 1)
+            uv += [(j / EYE_TURNS, low), (j / EYE_TURNS, high),
+                   ((j + 1) / EYE_TURNS, high), ((j + 1) / EYE_TURNS, low)]  # fmt: skip
+    return Surface(points, polygons, np.array(uv))
+
+
+# Rings of a crew-necked jumper from the collar down, as clothing.TOP_RINGS.
+RAISED = np.array([0, 0, 0, 1.1, 1.1, 1.1])  # cm, against a long neck
+JUMPER_RINGS = RAISED + np.array([
+    [6.2, 4.4, -6.4, -10.2, -13.0, -8.6],
+    [6.7, 5.0, -6.9, -10.0, -12.9, -8.4],
+    [7.2, 5.3, -7.3, -10.6, -13.6, -9.0],
+    [8.2, 5.7, -7.9, -11.2, -14.6, -10.0],
+    [11.0, 6.7, -8.9, -12.2, -17.0, -12.2],
+    [14.0, 7.9, -9.9, -13.4, -19.5, -14.2],
+    [17.0, 8.9, -10.6, -15.2, -22.5, -16.5],
+    [19.2, 9.6, -11.0, -18.0, -26.0, -20.0],
+    [20.4, 10.2, -11.4, -22.0, -31.0, -25.0],
+    [21.0, 10.6, -11.6, -31.0, -41.0, -35.0],
+    [21.2, 10.6, -11.6, -45.0, -56.0, -49.0],
+])  # fmt: skip

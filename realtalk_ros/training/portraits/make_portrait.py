@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`realtalk data portraits`: path-traces a sitter with Blender and writes an avatar of it.
+
+The skin, iris and eye's white are photographic textures of CharMorph's character Reom (CC BY),
+which you fetch once into a folder, --sources:
+
+    git clone --filter=blob:none --sparse https://github.com/Upliner/CharMorph-db SOURCES
+    git -C SOURCES sparse-checkout set characters/reom/textures/4K
+
+Pictures are kept in --work as linear light (OpenEXR); one that is there is not rendered again, so
+an interrupted call goes on where it was. `pip install '.[train,portraits]'` for Blender's bpy
+(Python 3.11).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import yaml
+
+from realtalk_ros import onnx_session
+from realtalk_ros.avatar import image_decoding
+from realtalk_ros.avatar.provenance import SYNTHETIC
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.face_model.landmarks import face_square
+from realtalk_ros.rendering.geometry import Geometry
+from realtalk_ros.training.portraits.people import PEOPLE, Sitter
+from realtalk_ros.training.portraits.skin_maps import (
+    IRIS,
+    SKINS,
+    WHITE,
+    SkinPainter,
+    to_linear,
+    to_srgb,
+)
+from realtalk_ros.training.synthetic.make_avatar import REFERENCE_WEIGHTS, own_expressions
+from realtalk_ros.training.synthetic.view import View
+
+SIZE = 1024  # pixels of a template
+SQUARE = (276, 256, 472)  # x, y, side: the face's square in it, pixels
+CROP = 256  # pixels of a reference, the face's square
+DISTANCE = 105.0  # cm from the camera
+EYES = 3.6  # cm, y of the camera on the face model's head: at the height of the eyes
+# The first is the template; the others are references, with ARKit weights beyond rest.
+EXPRESSIONS = {"rest": np.zeros(arkit.COUNT, np.float32), "parted": REFERENCE_WEIGHTS}
+TEXTURES = (*SKINS, IRIS, WHITE)
+PROVENANCE = (
+    "Path-traced by `realtalk data portraits` with Blender from USC ICT's ICT-FaceKit (MIT). "
+    "Textures of skin, iris and the eyes' white: CharMorph's Reom by ComplexAce and Hope (CC BY), "
+    "adapted. Proportions: from averages of faces by DeBruine and Jones (CC BY 4.0)."
+)
+KNEE = 0.45  # linear light up to which the film is proportional
+GRAIN = 0.8  # of 255, of the film: banding and the denoiser's smoothness show less
+
+
+def frame_view(kit: FaceKit, rest: np.ndarray) -> View:
+    """Of the whole frame, in which the face `rest` (V, 3) fills SQUARE."""
+    view = View(distance=DISTANCE, shift=(0.0, -EYES, 0.0))
+    x, y, side = face_square(view.plane(rest[kit.landmarks]))
+    frame, left, top = side * SIZE / SQUARE[2], SQUARE[0] / SIZE, SQUARE[1] / SIZE
+    centre = (x - side / 2 + (0.5 - left) * frame, y + side / 2 - (0.5 - top) * frame)
+    return replace(view, crop=(*centre, frame, 0.0))
+
+
+def develop(light: np.ndarray, sitter: Sitter) -> np.ndarray:
+    """(H, W, 3) uint8 BGR of a render (H, W, 4), before the sitter's backdrop."""
+    height, width = light.shape[:2]
+    colour, alpha = light[..., :3] * 2.0**sitter.exposure, np.clip(light[..., 3:], 0, 1)
+    film = exposed(colour) + (1 - alpha) * backdrop(height, width, sitter)
+    srgb = to_srgb(film)
+    srgb = srgb + sitter.contrast * np.sin(2 * np.pi * (srgb - 0.5)) / (2 * np.pi)
+    grain = np.random.default_rng(sitter.seed).normal(0, GRAIN, (height, width, 1))
+    grain = cv2.GaussianBlur(grain, (0, 0), 0.6)[..., None]
+    return np.clip(srgb * 255 + grain + 0.5, 0, 255).astype(np.uint8)[..., ::-1].copy()
+
+
+def exposed(light: np.ndarray) -> np.ndarray:
+    """What film makes of linear light (..., 3): proportional up to KNEE, then an ever flatter
+    shoulder. Half of it follows the strongest colour: bright skin would turn yellow, as its red
+    reaches the shoulder first."""
+    strongest = np.maximum(light.max(-1, keepdims=True), 1e-6)
+    kept = light * (shoulder(strongest) / strongest)
+    return 0.5 * shoulder(light) + 0.5 * kept
+
+
+def shoulder(light: np.ndarray) -> np.ndarray:
+    over = np.maximum(light - KNEE, 0) / (1 - KNEE)
+    return np.minimum(light, KNEE) + (1 - KNEE) * (1 - np.exp(-over))
+
+
+def backdrop(height: int, width: int, sitter: Sitter) -> np.ndarray:
+    """(H, W, 3) linear: a wall, lit behind the head."""
+    near, far = (to_linear(np.array(colour) / 255) for colour in sitter.backdrop)
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    glow = np.exp(-((x / width - 0.56) ** 2 + 0.8 * (y / height - 0.40) ** 2) / 0.13)[..., None]
+    return far + (near - far) * glow
+
+
+def write_maps(folder: Path, kit: FaceKit, sources: Path, sitter: Sitter) -> dict[str, str]:
+    """The skin's textures as files: name to path."""
+    made = SkinPainter(kit, sources).paint(sitter)
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {
+        "albedo": to_srgb(made.albedo)[..., ::-1],
+        "height": made.height, "lips": made.lips, "gloss": made.gloss,
+    }  # fmt: skip
+    paths = {name: str(folder / f"{name}.png") for name in arrays}
+    for name, array in arrays.items():
+        full, kind = (65535, np.uint16) if name == "height" else (255, np.uint8)
+        pixels = np.round(np.clip(array, 0, 1) * full).astype(kind)
+        cv2.imwrite(paths[name], pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    return paths
+
+
+def sit(kit: FaceKit, sources: Path, work: Path, sitter: Sitter):
+    """The sitter ready for studio.py: its textures painted, its hair grown."""
+    from realtalk_ros.training.portraits import anatomy, short_hair, strands, studio
+    from realtalk_ros.training.synthetic import clothing
+    from realtalk_ros.training.synthetic.traits import Traits
+
+    rng = np.random.default_rng(sitter.seed)
+    head = kit.deform(kit.neutral(sitter.identity), sitter.resting)
+    body = clothing.shoulders(
+        Traits(collar=0.2), sitter.broad, kit, head, rings=anatomy.JUMPER_RINGS
+    )
+    if sitter.hair.style == "cropped":
+        hair = short_hair.cropped(kit, head, sitter.hair, rng)
+    else:
+        slim = anatomy.slimmed(head, sitter.slim_neck)
+        around = strands.surroundings(kit, slim, (body.points[::6], body.normals[::6]))
+        hair = strands.grow(kit, head, sitter.hair, around, rng)
+    return studio.Person(
+        kit=kit,
+        sitter=sitter,
+        head=head,
+        hair=hair,
+        body=body,
+        maps=write_maps(work / "maps", kit, sources, sitter),
+        sources=sources,
+    )
+
+
+def rendered(
+    args: argparse.Namespace, kit: FaceKit, sitter: Sitter, names: list[str]
+) -> dict[str, np.ndarray]:
+    """The expressions' pictures (H, W, 4) of linear light, of SIZE at rest, else of CROP; renders
+    those that lack."""
+    from realtalk_ros.training.portraits import studio
+
+    args.work.mkdir(parents=True, exist_ok=True)
+    person, lights = None, {}
+    for name in names:
+        if args.preview:
+            path = args.work / "preview.exr"
+            path.unlink(missing_ok=True)
+        else:
+            path = args.work / f"{name}.exr"
+        if not path.is_file():
+            person = person or sit(kit, args.sources, args.work, sitter)
+            # A reference is only the face's square.
+            x, y, side = SQUARE
+            square = ((x + side / 2) / SIZE, (y + side / 2) / SIZE, side / SIZE)
+            part, size = (None, SIZE) if name == "rest" else (square, CROP)
+            if args.preview:
+                part, size = args.zoom, args.preview
+            view = zoomed(frame_view(kit, person.head), part)
+            studio.build(person, EXPRESSIONS[name], DISTANCE)
+            effort = studio.Effort(args.samples, args.threads, args.minutes)
+            studio.render(path, view, size, effort)
+        lights[name] = studio.read(path)
+    return lights
+
+
+def zoomed(view: View, part: Sequence[float] | None) -> View:
+    """Of a frame the square at `part`: its middle's x and y from the left and top, its side."""
+    if part is None:
+        return view
+    cx, cy, side, roll = view.crop
+    x, y, share = part
+    return replace(view, crop=(cx + (x - 0.5) * side, cy - (y - 0.5) * side, side * share, roll))
+
+
+def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.ndarray]) -> None:
+    """The avatar's folder (docs/avatars.md) of developed pictures, uint8 BGR: "rest" is of SIZE,
+    the references of CROP."""
+    (out / "templates").mkdir(parents=True, exist_ok=True)
+    head = kit.deform(kit.neutral(sitter.identity), sitter.resting)
+    rest = frame_view(kit, head).pixels(head[kit.landmarks], SIZE).astype(np.float32)
+    x, y, side = SQUARE
+    names = [name for name in EXPRESSIONS if name != "rest"]
+    weights = np.stack([EXPRESSIONS[name] for name in names]).astype(np.float32)
+    geometry = Geometry(
+        sitter.identity, ((rest - (x, y)) / side)[None], resting_weights=sitter.resting
+    )
+    arrays = {
+        "identity": sitter.identity,
+        "landmarks": rest[None],
+        "resting_weights": sitter.resting,
+        "reference_weights": weights,
+        "reference_landmarks": np.stack([geometry.target_landmarks(w, 0) for w in weights]) * CROP,
+        "reference_expressions": own_expressions(sitter.identity)[0],
+    }
+    for name, array in arrays.items():
+        np.save(out / f"{name}.npy", np.asarray(array, np.float32))
+    template, references = "templates/000.jpg", [f"{name}.png" for name in names]
+    cv2.imwrite(str(out / template), images["rest"], image_decoding.FINE_JPEG)
+    for name in names:
+        cv2.imwrite(str(out / f"{name}.png"), images[name])
+    meta = {
+        "format": 1,
+        "name": sitter.name,
+        "description": f"{sitter.description} A synthetic person; nobody real.",
+        "licence": "Apache-2.0; the textures of its skin and eyes CC BY, see provenance",
+        "digital_source_type": SYNTHETIC,
+        "provenance": PROVENANCE,
+        "size": [SIZE, SIZE],
+        "crop": list(SQUARE),
+        **{name: f"{name}.npy" for name in arrays},
+        "reference": references[0],
+        "references": references,
+        "templates": [template],
+    }
+    files = [template, *references, *(f"{name}.npy" for name in arrays)]
+    meta["sha256"] = {f: onnx_session.sha256(out / f) for f in files}
+    (out / "avatar.yaml").write_text(yaml.safe_dump(meta, sort_keys=False, width=100))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `realtalk data portraits`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = __doc__
+    parser.add_argument("--name", choices=list(PEOPLE), default="mira", help="who")
+    parser.add_argument("--out", type=Path, help="avatar folder to write (default: portraits/NAME)")
+    parser.add_argument("--sources", type=Path, required=True, help="folder of the textures")
+    parser.add_argument("--work", type=Path, help="folder of renders (default: OUT.renders)")
+    parser.add_argument("--samples", type=int, default=128, help="light paths a pixel")
+    parser.add_argument("--minutes", type=float, default=0.0,
+                        help="a picture may take, with fewer paths then (0: any)")  # fmt: skip
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--preview", type=int, metavar="PIXELS",
+                        help="only a small picture of that size, OUT.png")  # fmt: skip
+    parser.add_argument("--expression", choices=list(EXPRESSIONS), default="rest",
+                        help="that --preview shows")  # fmt: skip
+    parser.add_argument("--zoom", type=float, nargs=3, metavar=("X", "Y", "SHARE"),
+                        help="the part of the frame that --preview shows")  # fmt: skip
+    parser.add_argument("--facekit", type=Path, help="ict_facekit.npz (default: $REALTALK_FACEKIT)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """`realtalk data portraits`."""
+    sitter, kit = PEOPLE[args.name], FaceKit.load(args.facekit)
+    args.out = args.out or Path("portraits") / args.name
+    args.work = args.work or args.out.with_name(f"{args.out.name}.renders")
+    for texture in TEXTURES:
+        if not (args.sources / texture).is_file():
+            raise RealTalkError(
+                f"{args.sources} lacks {texture}: realtalk data portraits --help says how to get it"
+            )
+    if args.preview:
+        image = develop(rendered(args, kit, sitter, [args.expression])[args.expression], sitter)
+        cv2.imwrite(str(args.out.with_suffix(".png")), image)
+        return
+    lights = rendered(args, kit, sitter, list(EXPRESSIONS))
+    write_avatar(args.out, kit, sitter, {n: develop(a, sitter) for n, a in lights.items()})
+    cut = np.dstack([develop(lights["rest"], sitter), np.clip(lights["rest"][..., 3], 0, 1) * 255])
+    cv2.imwrite(str(args.out.with_name(f"{args.out.name}_cutout.png")), cut.astype(np.uint8))
+    print(f"{args.out}: an avatar of {len(EXPRESSIONS) - 1} references at {SIZE} pixels")
+
+
+if __name__ == "__main__":
+    command = argparse.ArgumentParser()
+    add_arguments(command)
+    run(command.parse_args())

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cycles materials of a portrait. Needs bpy; lengths are cm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+import numpy as np
+
+from realtalk_ros.training.portraits.people import Hair, Sitter
+from realtalk_ros.training.portraits.skin_maps import to_linear
+
+
+class Nodes:
+    """A new material's node tree, without its default nodes."""
+
+    def __init__(self, name: str):
+        self.material = bpy.data.materials.new(name)
+        self.material.use_nodes = True
+        self.tree = self.material.node_tree
+        self.tree.nodes.clear()
+        self.output = self.tree.nodes.new("ShaderNodeOutputMaterial")
+
+    def add(self, kind: str, inputs: dict[Any, Any] | None = None, **settings: Any) -> Any:
+        """A node of type ShaderNode`kind`; an input's value is a number, a colour or a socket."""
+        node = self.tree.nodes.new(f"ShaderNode{kind}")
+        for key, value in settings.items():
+            setattr(node, key, value)
+        for key, value in (inputs or {}).items():
+            self.set(node.inputs[key], value)
+        return node
+
+    def set(self, socket: Any, value: Any) -> None:
+        if isinstance(value, bpy.types.NodeSocket):
+            self.tree.links.new(value, socket)
+        elif isinstance(value, (tuple, list, np.ndarray)) and socket.type == "RGBA":
+            socket.default_value = (*(float(v) for v in value[:3]), 1.0)
+        else:
+            socket.default_value = value
+
+    def attribute(self, name: str) -> Any:
+        return self.add("Attribute", attribute_name=name).outputs["Fac"]
+
+    def image(self, path: str, colour: bool = True, vector: Any = None) -> Any:
+        image = bpy.data.images.load(path, check_existing=True)
+        image.colorspace_settings.name = "sRGB" if colour else "Non-Color"
+        node = self.add("TexImage", {"Vector": vector} if vector else None, image=image)
+        node.interpolation = "Cubic"
+        return node.outputs["Color"]
+
+    def mix(self, share: Any, below: Any, above: Any, blend: str = "MIX") -> Any:
+        node = self.add("Mix", data_type="RGBA", blend_type=blend)
+        for socket, value in ((0, share), (6, below), (7, above)):
+            self.set(node.inputs[socket], value)
+        return node.outputs[2]
+
+    def math(self, operation: str, *values: Any) -> Any:
+        node = self.add("Math", operation=operation)
+        for socket, value in zip(node.inputs, values, strict=False):
+            self.set(socket, value)
+        return node.outputs[0]
+
+    def ramp(self, value: Any, low: float, high: float, to_low: float = 0, to_high: float = 1
+             ) -> Any:  # fmt: skip
+        """`value` between low and high, smoothly, as to_low..to_high."""
+        node = self.add("MapRange", {0: value, 1: low, 2: high, 3: to_low, 4: to_high})
+        node.interpolation_type = "SMOOTHSTEP"
+        return node.outputs[0]
+
+    def noise(self, scale: float, detail: float = 4.0, vector: Any = None) -> Any:
+        vector = vector or self.add("TexCoord").outputs["Object"]
+        return self.add("TexNoise", {"Vector": vector, "Scale": scale, "Detail": detail}
+                        ).outputs[0]  # fmt: skip
+
+    def bump(self, height: Any, distance: float, strength: float = 1.0, normal: Any = None) -> Any:
+        inputs = {"Height": height, "Distance": distance, "Strength": strength}
+        if normal is not None:
+            inputs["Normal"] = normal
+        return self.add("Bump", inputs).outputs[0]
+
+    def finish(self, shader: Any) -> Any:
+        self.tree.links.new(shader.outputs[0], self.output.inputs["Surface"])
+        return self.material
+
+
+def skin(sitter: Sitter, maps: dict[str, str] | None) -> Any:
+    """Of the face with `maps` (name to file of skin_maps.SkinMaps), of the back of the head
+    without."""
+    n = Nodes("skin")
+    tone = to_linear(np.array(sitter.skin) / 255)
+    if maps:
+        colour, lips = n.image(maps["albedo"]), n.image(maps["lips"], False)
+        gloss, height = n.image(maps["gloss"], False), n.image(maps["height"], False)
+    else:
+        colour, lips, gloss, height = tone, 0.0, 0.0, 0.5
+    hair = np.array([0.05, 0.032, 0.022])
+    colour = n.mix(n.math("MULTIPLY", n.attribute("scalp"), 0.75), colour, hair)
+    wet = n.attribute("wet")
+    roughness = n.math("SUBTRACT", n.ramp(n.noise(1.1), 0.3, 0.7, 0.44, 0.53),
+                       n.math("MULTIPLY", gloss, 0.09))  # fmt: skip
+    roughness = n.math("SUBTRACT", roughness, n.math("MULTIPLY", lips, 0.10))
+    roughness = n.math("SUBTRACT", roughness, n.math("MULTIPLY", wet, 0.25))
+    coat = n.math("MAXIMUM", n.math("MULTIPLY", lips, 0.28), n.math("MULTIPLY", wet, 0.8))
+    pores = n.add("TexVoronoi", {"Vector": n.add("TexCoord").outputs["Object"], "Scale": 15.0},
+                  feature="SMOOTH_F1").outputs[0]  # fmt: skip
+    normal = n.bump(n.ramp(pores, 0.0, 0.55), 0.006, 0.55)
+    normal = n.bump(n.noise(26.0, 6.0), 0.008, 0.5, normal)
+    if maps:
+        normal = n.bump(height, 0.035, 0.8, normal)
+    shader = n.add("BsdfPrincipled", {
+        "Base Color": colour, "Roughness": roughness, "IOR": 1.4, "Normal": normal,
+        "Subsurface Weight": 1.0, "Subsurface Radius": (1.0, 0.36, 0.19),
+        "Subsurface Scale": 0.16, "Subsurface Anisotropy": 0.6,
+        "Specular IOR Level": 0.5,
+        "Coat Weight": coat, "Coat Roughness": 0.22, "Sheen Weight": 0.06, "Sheen Roughness": 0.35,
+    }, subsurface_method="RANDOM_WALK_SKIN")  # fmt: skip
+    return n.finish(shader)
+
+
+def wet_flesh(name: str, colour: Any, nodes: Nodes | None = None, rough: float = 0.3) -> Any:
+    """Gums, tongue, the mouth's inside, the corner of the eye."""
+    n = nodes or Nodes(name)
+    shader = n.add("BsdfPrincipled", {
+        "Base Color": colour, "Roughness": rough, "Subsurface Weight": 1.0,
+        "Subsurface Radius": (1.0, 0.3, 0.2), "Subsurface Scale": 0.12,
+        "Coat Weight": 0.6, "Coat Roughness": 0.12, "Normal": n.bump(n.noise(5.0), 0.03, 0.5),
+    })  # fmt: skip
+    return n.finish(shader)
+
+
+def gums() -> Any:
+    n = Nodes("gums")
+    colour = n.mix(n.attribute("tongue"), (0.50, 0.17, 0.16), (0.52, 0.20, 0.18))
+    return wet_flesh("gums", colour, n)
+
+
+def teeth() -> Any:
+    n = Nodes("teeth")
+    shade = n.ramp(n.attribute("edge"), 0.0, 1.0)
+    colour = n.mix(shade, (0.70, 0.58, 0.42), (0.80, 0.76, 0.68))
+    own = n.math("ADD", 1.0, n.math("MULTIPLY", n.attribute("tooth"), 0.10))
+    colour = n.mix(1.0, colour, n.add("CombineColor", {0: own, 1: own, 2: own}).outputs[0],
+                   "MULTIPLY")  # fmt: skip
+    return n.finish(n.add("BsdfPrincipled", {
+        "Base Color": colour, "Roughness": 0.22, "IOR": 1.5, "Subsurface Weight": 0.7,
+        "Subsurface Radius": (1.0, 0.8, 0.6), "Subsurface Scale": 0.06,
+        "Coat Weight": 0.5, "Coat Roughness": 0.06,
+        "Normal": n.bump(n.noise(4.0), 0.01, 0.3),
+    }))  # fmt: skip
+
+
+def white(texture: str) -> Any:
+    """The eye's white, with the veins of `texture`, and fading where the iris begins."""
+    n = Nodes("white")
+    uv = n.add("TexCoord").outputs["UV"]
+    # The texture's rows from the limbus (0.877 from its lower edge) to behind the equator.
+    place = n.add("Mapping", {"Vector": uv, "Location": (0.0, 0.872, 0.0),
+                              "Scale": (1.0, -0.42, 1.0)}).outputs[0]  # fmt: skip
+    rho = n.attribute("rho")
+    veins = n.mix(0.55, (0.80, 0.755, 0.715), n.image(texture, True, place))
+    colour = n.mix(n.ramp(rho, 0.88, 1.16), (0.16, 0.14, 0.13), veins)
+    paint = n.add("BsdfPrincipled", {
+        "Base Color": colour, "Roughness": 0.28, "Subsurface Weight": 1.0,
+        "Subsurface Radius": (1.0, 0.6, 0.45), "Subsurface Scale": 0.08,
+        "Coat Weight": 1.0, "Coat Roughness": 0.03,
+        "Normal": n.bump(n.noise(3.0), 0.012, 0.3),
+    })  # fmt: skip
+    clear = n.add("BsdfTransparent")
+    edge = n.ramp(rho, 0.90, 1.04)
+    return n.finish(n.add("MixShader", {0: edge, 1: clear.outputs[0], 2: paint.outputs[0]}))
+
+
+def iris(texture: str, sitter: Sitter) -> Any:
+    n = Nodes("iris")
+    rho, uv = n.attribute("rho"), n.add("TexCoord").outputs["UV"]
+    turn = n.math("MULTIPLY", n.add("SeparateXYZ", {0: uv}).outputs[0], 2 * np.pi)
+    # The photograph's pupil has 0.228 of its iris's radius.
+    ring = n.add("MapRange", {0: rho, 1: sitter.pupil, 2: 1.0, 3: 0.232, 4: 0.985}).outputs[0]
+    x = n.math("MULTIPLY_ADD", n.math("MULTIPLY", n.math("COSINE", turn), ring), 0.497, 0.5)
+    y = n.math("MULTIPLY_ADD", n.math("MULTIPLY", n.math("SINE", turn), ring), 0.497, 0.5)
+    place = n.add("CombineXYZ", {0: x, 1: y}).outputs[0]
+    colour = n.mix(1.0, n.image(texture, True, place), sitter.iris, "MULTIPLY")
+    limbus = n.ramp(rho, 0.80, 0.98)
+    colour = n.mix(n.math("MULTIPLY", limbus, 0.92), colour, (0.012, 0.009, 0.007))
+    pupil = n.ramp(rho, sitter.pupil - 0.02, sitter.pupil + 0.03)
+    colour = n.mix(pupil, (0.001, 0.001, 0.001), colour)
+    return n.finish(n.add("BsdfPrincipled", {"Base Color": colour, "Roughness": 0.6,
+                                             "Specular IOR Level": 0.1}))  # fmt: skip
+
+
+def cornea(roughness: float = 0.0) -> Any:
+    """Clear and refracting; light passes straight, as caustics would take far too many samples."""
+    n = Nodes("cornea")
+    glass = n.add("BsdfGlass", {"IOR": 1.34, "Roughness": roughness})
+    clear = n.add("BsdfTransparent")
+    path = n.add("LightPath").outputs
+    straight = n.math("MAXIMUM", path["Is Shadow Ray"], path["Is Diffuse Ray"])
+    return n.finish(n.add("MixShader", {0: straight, 1: glass.outputs[0], 2: clear.outputs[0]}))
+
+
+def tears() -> Any:
+    """The wet line on the lower lid: a gloss over what is below."""
+    n = Nodes("tears")
+    gloss = n.add("BsdfGlossy", {"Color": (1, 1, 1), "Roughness": 0.06})
+    clear = n.add("BsdfTransparent", {"Color": (0.97, 0.95, 0.94)})
+    share = n.math("MULTIPLY", n.add("Fresnel", {"IOR": 1.34}).outputs[0], 1.3)
+    return n.finish(n.add("MixShader", {0: share, 1: clear.outputs[0], 2: gloss.outputs[0]}))
+
+
+def strands(name: str, hair: Hair, darker: float = 0.0) -> Any:
+    n = Nodes(name)
+    random = n.add("HairInfo").outputs["Random"]
+    shader = n.add("BsdfHairPrincipled", {
+        "Melanin": min(1.0, hair.melanin + darker), "Melanin Redness": hair.redness,
+        "Roughness": 0.32, "Radial Roughness": 0.42, "Coat": 0.0,
+        "Random Color": 0.35, "Random Roughness": 0.2, "Random": random,
+    }, parametrization="MELANIN", model="CHIANG")  # fmt: skip
+    return n.finish(shader)
+
+
+def cloth(colour: tuple[int, int, int]) -> Any:
+    """Fine jersey: ribs of a knit along the uv, fuzz against the light."""
+    n = Nodes("cloth")
+    uv = n.add("TexCoord").outputs["UV"]
+    knit = n.add("TexWave", {"Vector": uv, "Scale": 1.0, "Distortion": 1.2, "Detail": 2.0,
+                             "Detail Scale": 3.0}, bands_direction="X").outputs[1]  # fmt: skip
+    rows = n.add("TexWave", {"Vector": uv, "Scale": 1.0, "Distortion": 1.5}, bands_direction="Y"
+                 ).outputs[1]  # fmt: skip
+    height = n.math("ADD", n.math("MULTIPLY", knit, 0.7), n.math("MULTIPLY", rows, 0.3))
+    base = to_linear(np.array(colour) / 255)
+    shade = n.mix(n.ramp(height, 0.0, 0.8), base * 0.62, base * 1.1)
+    shade = n.mix(n.ramp(n.noise(0.5), 0.35, 0.65, 0, 0.25), shade, base * 1.5)
+    normal = n.bump(height, 0.05, 0.7)
+    normal = n.bump(n.noise(9.0, 6.0), 0.03, 0.5, normal)
+    return n.finish(n.add("BsdfPrincipled", {
+        "Base Color": shade, "Roughness": 0.92, "Specular IOR Level": 0.2, "Normal": normal,
+        "Sheen Weight": 0.25, "Sheen Roughness": 0.4,
+    }))  # fmt: skip

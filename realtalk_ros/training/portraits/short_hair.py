@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Short hair of the head, and beards."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from realtalk_ros.easing import smoothstep
+from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.portraits.people import Hair
+from realtalk_ros.training.portraits.strands import (
+    Roots,
+    Strands,
+    sample_roots,
+    scalp_density,
+    thickness,
+    unit,
+    waves,
+)
+from realtalk_ros.training.synthetic.hair_regions import beard_masks
+
+SHORT_POINTS = 10  # of a hair
+BEARD = 9000  # hairs
+
+
+def cropped(kit: FaceKit, head: np.ndarray, hair: Hair, rng: np.random.Generator) -> Strands:
+    """Hair of some millimetres, shorter at the sides, that stands and curls."""
+    roots = sample_roots(kit, head, hair.strands, scalp_density(kit, hair), rng)
+    _, y, z = roots.on_mean.T
+    top = smoothstep(y, 4.0, 11.0)
+    grain = np.stack([0 * y, -(1.1 - top), 0.8 * top * smoothstep(z, -6, 3)], 1)
+    grain = grain + waves(roots.on_mean, rng, (0.6, 1.5)) * 0.25
+    length = hair.length * (0.35 + 0.65 * top) * rng.uniform(0.7, 1.1, len(y))
+    points = short_strands(roots, grain, length, hair.wave, rng)
+    return Strands(points, *thickness(len(points), rng))
+
+
+def beard(kit: FaceKit, head: np.ndarray, length: float, rng: np.random.Generator) -> Strands:
+    """A trimmed beard on the face (V, 3); it moves with the expression."""
+    middle = kit.mean[kit.triangles].mean(1)
+    jaw, moustache = beard_masks(middle)
+    lips = kit.mean[kit.landmarks[48:60]]
+    above_lips = np.min(np.linalg.norm(middle[:, None] - lips, axis=2), 1) > 0.28
+    density = np.maximum(jaw, moustache) * above_lips
+    roots = sample_roots(kit, head, BEARD, density, rng)
+    grain = np.array([0.0, -1.0, 0.15]) + waves(roots.on_mean, rng, (0.8, 2.0)) * 0.2
+    length = length * rng.uniform(0.5, 1.2, BEARD)
+    points = short_strands(roots, grain, length, 0.25, rng)
+    root, tip = thickness(BEARD, rng)
+    return Strands(points, root * 0.8, tip)
+
+
+def short_strands(
+    roots: Roots, grain: np.ndarray, length: np.ndarray, curl: float, rng: np.random.Generator
+) -> np.ndarray:
+    """(N, SHORT_POINTS, 3) float32: from the skin into the direction `grain` (N, 3), curled."""
+    count = len(roots.points)
+    along = unit(unit(grain) * 0.9 + roots.normals * 0.8 + rng.normal(0, 0.15, (count, 3)))
+    across = unit(np.cross(along, roots.normals + 1e-3))
+    up = np.cross(across, along)
+    t = np.linspace(0, 1, SHORT_POINTS)[None, :, None]
+    turn = 2 * np.pi * (rng.random((count, 1, 1)) + t * length[:, None, None] * 1.6)
+    radius = 0.09 * curl * smoothstep(t, 0, 0.5)
+    coil = (across[:, None] * np.cos(turn) + up[:, None] * np.sin(turn)) * radius
+    path = along[:, None] * t * length[:, None, None] - roots.normals[:, None] * 0.03
+    return (roots.points[:, None] + path + coil).astype(np.float32)

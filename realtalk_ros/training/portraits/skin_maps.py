@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Skin textures of the face model out of a photographic one, by a warp between marked places.
+
+The photographic skin is that of CharMorph's character Reom (CC BY), which has its own layout. MARKS
+says where its texture has the face model's 68 landmarks; a thin-plate spline carries the rest.
+Textures here are those of the face model's front (its coordinates 0..1), SIZE texels square.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.portraits.people import Sitter
+from realtalk_ros.training.synthetic import mesh_rings
+from realtalk_ros.training.synthetic.brows import BROWS, spline
+
+SIZE = 2048
+GRID = 129  # points a side at which the spline is evaluated
+# Of CharMorph-db: textures of skin, iris and the eye's white.
+REOM = "characters/reom/textures/4K"
+SKINS = tuple(f"{REOM}/{tone}Skin_Face_BaseColor.jpg" for tone in ("Light", "Dark"))
+IRIS = f"{REOM}/Iris_BaseColor_Edit.jpg"
+WHITE = f"{REOM}/EyeSclera_BaseColor.jpg"
+# Landmark: (x, y) in the photographic texture, thousandths of its side, of the middle and of the
+# person's right half; the left one mirrors it.
+MARKS = {
+    0: (176, 378), 1: (180, 460), 2: (192, 535), 3: (212, 610), 4: (246, 680), 5: (302, 733),
+    6: (371, 768), 7: (440, 785), 8: (500, 790),
+    17: (285, 318), 18: (325, 300), 19: (362, 297), 20: (405, 304), 21: (445, 318),
+    27: (500, 372), 28: (500, 412), 29: (500, 448), 30: (500, 481),
+    31: (441, 523), 32: (469, 533), 33: (500, 538),
+    36: (311, 367), 37: (346, 356), 38: (392, 357), 39: (426, 372), 40: (392, 384), 41: (346, 384),
+    48: (393, 629), 49: (430, 601), 50: (468, 590), 51: (500, 597), 57: (500, 676),
+    58: (454, 670), 59: (414, 655), 60: (403, 630), 61: (450, 619), 62: (500, 617), 66: (500, 646),
+    67: (452, 643),
+}  # fmt: skip
+MIRRORED = [16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 26, 25, 24, 23, 22, 21, 20,
+            19, 18, 17, 27, 28, 29, 30, 35, 34, 33, 32, 31, 45, 44, 43, 42, 47, 46, 39, 38, 37, 36,
+            41, 40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66,
+            65]  # fmt: skip
+# (u, v) of the face model's texture, (x, y) of the photographic one, beyond the landmarks.
+CORNERS = [((0.5, 1.0), (500, 60)), ((0.0, 1.0), (60, 60)), ((1.0, 1.0), (940, 60)),
+           ((0.0, 0.5), (60, 500)), ((1.0, 0.5), (940, 500)), ((0.0, 0.0), (60, 960)),
+           ((0.5, 0.0), (500, 960)), ((1.0, 0.0), (940, 960)),
+           ((0.5, 0.9), (500, 190)), ((0.3, 0.9), (300, 190)),
+           ((0.7, 0.9), (700, 190))]  # fmt: skip
+# Shares of red, green and blue that the red of lips, cheeks and lids leaves of the skin's.
+BLUSH = np.array([1.0, 0.80, 0.80], np.float32)
+LID_RED = np.array([0.97, 0.72, 0.70], np.float32)
+
+
+@dataclass(frozen=True)
+class SkinMaps:
+    """Arrays (SIZE, SIZE[, 3]) float32; rows from the top."""
+
+    albedo: np.ndarray  # linear, 0..1
+    height: np.ndarray  # 0.5 is level
+    lips: np.ndarray  # 0..1
+    gloss: np.ndarray  # 0..1, where skin is oily
+
+
+def to_linear(srgb: np.ndarray) -> np.ndarray:
+    """Linear light, float32, of sRGB in 0..1."""
+    srgb = np.asarray(srgb, np.float32)
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+def to_srgb(linear: np.ndarray) -> np.ndarray:
+    """Linear light as sRGB in 0..1."""
+    linear = np.clip(linear, 0, 1)
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+class SkinPainter:
+    """Paints sitters' skin; `sources` is the folder that `sources.py` names."""
+
+    def __init__(self, kit: FaceKit, sources: Path):
+        self.kit = kit
+        uv = np.zeros((len(kit.mean), 2), np.float32)
+        front = kit.triangles < kit.parts["face"].stop
+        uv[kit.triangles[front]] = kit.uvs[kit.triangle_uvs[front]]
+        self.uv = uv  # (V, 2) of the face's vertices
+        self.marks = uv[kit.landmarks]
+        self._sources = sources
+
+    def paint(self, sitter: Sitter) -> SkinMaps:
+        tone = to_linear(np.array(sitter.skin) / 255)
+        image = cv2.imread(str(self._sources / SKINS[sitter.dark]), cv2.IMREAD_COLOR)[..., ::-1]
+        photo = to_linear(self._warped(image) / np.float32(255))
+        lips, rng = self.lip_mask(), np.random.default_rng(sitter.seed)
+        cheeks = self.blob([(1, 0.5), (29, 0.5)], 0.10) + self.blob([(15, 0.5), (29, 0.5)], 0.10)
+        mean = (photo * cheeks[..., None]).sum((0, 1)) / cheeks.sum()
+        ratio = photo / mean
+        detail = photo / cv2.GaussianBlur(photo, (0, 0), SIZE / 100)
+        detail = mixed(detail, np.ones_like(detail), self.inside())
+        # Away from the face its wide shades are the photographed person's: keep pores only.
+        wide = (1 - self.border()) * (1 - lips) * sitter.mottle
+        ratio = np.exp(np.log(ratio / detail) * wide[..., None]) * detail
+        albedo = tone * ratio
+        albedo = mixed(albedo, albedo * BLUSH, sitter.blush * np.clip(cheeks, 0, 1))
+        nose = self.blob([(30, 1.0)], 0.035)
+        albedo = mixed(albedo, albedo * BLUSH, 0.4 * sitter.blush * nose)
+        albedo = self._freckled(albedo, sitter, rng)
+        lip = to_linear(np.array(sitter.lips) / 255) * detail**1.5
+        albedo = mixed(albedo, lip, lips * sitter.lip_strength)
+        albedo = self._lids(albedo, sitter)
+        albedo = mixed(albedo, tone * LID_RED, self.slits())
+        shade = to_linear(np.array(sitter.brow_shade) / 255)
+        albedo = mixed(albedo, shade, 0.5 * sitter.brow_density * self.brow_mask())
+        grey = np.log(detail.mean(2))
+        fine = grey - cv2.GaussianBlur(grey, (0, 0), 5)
+        height = 0.5 + np.clip(fine * 2.2, -0.5, 0.5)
+        gloss = np.clip(self.blob([(27, 1), (30, 1)], 0.05) + self.blob([(21, 1), (22, 1)], 0.1)
+                        + 0.5 * self.blob([(8, 0.6), (57, 0.4)], 0.05), 0, 1)  # fmt: skip
+        return SkinMaps(*(a.astype(np.float32) for a in (albedo, height, lips, gloss)))
+
+    def lip_mask(self) -> np.ndarray:
+        """0..1: the red of the lips, with a soft border."""
+        outer = self.pixels(self.marks[48:60])
+        closed = spline(np.vstack([outer, outer[:1]]), 96)
+        mask = np.zeros((SIZE, SIZE), np.float32)
+        cv2.fillPoly(mask, [np.round(closed * 16).astype(np.int32)], 1.0, cv2.LINE_AA, 4)
+        return cv2.GaussianBlur(mask, (0, 0), SIZE / 260)
+
+    def inside(self) -> np.ndarray:
+        """0..1: the mouth's inside and the nostrils, of which the photograph shows nothing."""
+        mask = np.zeros((SIZE, SIZE), np.float32)
+        inner = self.pixels(self.marks[60:68])
+        cv2.fillPoly(mask, [np.round(inner * 16).astype(np.int32)], 1.0, cv2.LINE_AA, 4)
+        return cv2.GaussianBlur(mask, (0, 0), SIZE / 400)
+
+    def slits(self) -> np.ndarray:
+        """0..1: between the lids, where the photographic texture has no skin."""
+        mask = np.zeros((SIZE, SIZE), np.float32)
+        for marks in (slice(36, 42), slice(42, 48)):
+            path = np.round(self.pixels(self.marks[marks]) * 16).astype(np.int32)
+            cv2.fillPoly(mask, [path], 1.0, cv2.LINE_AA, 4)
+            cv2.polylines(
+                mask, [path], True, 1.0, thickness=SIZE // 340, lineType=cv2.LINE_AA, shift=4
+            )
+        return cv2.GaussianBlur(mask, (0, 0), SIZE / 1000)
+
+    def brow_mask(self) -> np.ndarray:
+        mask = np.zeros((SIZE, SIZE), np.float32)
+        for rows, _ in BROWS:
+            line = spline(self.pixels(self.marks[rows]), 60)[3:52]
+            cv2.polylines(mask, [np.round(line * 16).astype(np.int32)], False, 1.0,
+                          thickness=SIZE // 58, lineType=cv2.LINE_AA, shift=4)  # fmt: skip
+        return cv2.GaussianBlur(mask, (0, 0), SIZE / 190)
+
+    def border(self) -> np.ndarray:
+        """0..1: how near a texel is to the back of the head, whose skin has one tone."""
+        kit = self.kit
+        back, face = kit.parts["head_neck"], kit.parts["face"].stop
+        touching = (kit.triangles >= back.start) & (kit.triangles < back.stop)
+        shared = kit.triangles[touching.any(1)]
+        points = self.pixels(self.uv[np.unique(shared[shared < face])])
+        far = np.full((SIZE // 8, SIZE // 8), 255, np.uint8)
+        for x, y in np.clip(points / 8, 0, SIZE // 8 - 1).astype(int):
+            far[y, x] = 0
+        distance = cv2.distanceTransform(far, cv2.DIST_L2, 5) / (SIZE / 8)
+        return cv2.resize(np.clip(1 - distance / 0.09, 0, 1), (SIZE, SIZE))
+
+    def blob(self, weights: list[tuple[int, float]], radius: float) -> np.ndarray:
+        """0..1: a soft spot of that radius (of the texture) about a weighted mean of landmarks."""
+        total = sum(weight for _, weight in weights)
+        x, y = self.pixels(sum(self.marks[i] * weight for i, weight in weights) / total)
+        rows, columns = np.mgrid[:SIZE, :SIZE].astype(np.float32)
+        return np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (radius * SIZE) ** 2)
+
+    def pixels(self, uv: np.ndarray) -> np.ndarray:
+        return uv * [SIZE, -SIZE] + [0, SIZE]
+
+    def _lids(self, albedo: np.ndarray, sitter: Sitter) -> np.ndarray:
+        """Red of the lids' borders, and what make-up there is along the lashes."""
+        kit, red, line = self.kit, *(np.zeros((SIZE, SIZE), np.float32) for _ in range(2))
+        for marks in (slice(36, 42), slice(42, 48)):
+            rings = mesh_rings.around(kit, marks, kit.mean, range(5), 20)
+            for number, (upper, lower) in enumerate(rings):
+                for half, lashes in ((upper, 1.0), (lower, 0.45)):
+                    path = np.round(self.pixels(self.uv[half]) * 16).astype(np.int32)
+                    if number < 2:
+                        cv2.polylines(
+                            red,
+                            [path],
+                            False,
+                            1.0,
+                            thickness=SIZE // 250,
+                            lineType=cv2.LINE_AA,
+                            shift=4,
+                        )
+                    if number in (2, 3):
+                        cv2.polylines(
+                            line,
+                            [path],
+                            False,
+                            lashes,
+                            thickness=SIZE // 500,
+                            lineType=cv2.LINE_AA,
+                            shift=4,
+                        )
+        red, line = (cv2.GaussianBlur(m, (0, 0), SIZE / 700) for m in (red, line))
+        albedo = mixed(albedo, albedo * LID_RED, np.clip(red, 0, 1))
+        shadow = np.array([0.35, 0.26, 0.24], np.float32)
+        return mixed(albedo, albedo * shadow, np.clip(line, 0, 1) * sitter.eyeliner)
+
+    def _freckled(self, albedo: np.ndarray, sitter: Sitter, rng: np.random.Generator) -> np.ndarray:
+        if not sitter.freckles:
+            return albedo
+        spots = np.zeros((SIZE, SIZE), np.float32)
+        where = self.blob([(29, 1.0)], 0.16) + self.blob([(27, 1.0)], 0.25) * 0.3
+        for _ in range(int(2500 * sitter.freckles)):
+            x, y = rng.integers(0, SIZE, 2)
+            if rng.random() < where[y, x]:
+                radius = float(rng.uniform(0.8, 2.6)) * SIZE / 2048
+                centre = (int(x * 16), int(y * 16))
+                cv2.circle(spots, centre, int(radius * 16), float(rng.uniform(0.2, 0.8)),
+                           thickness=-1, lineType=cv2.LINE_AA, shift=4)  # fmt: skip
+        spots = cv2.GaussianBlur(spots, (0, 0), 1.1)
+        return mixed(albedo, albedo * np.array([0.72, 0.58, 0.48], np.float32), spots * 0.6)
+
+    def _warped(self, image: np.ndarray) -> np.ndarray:
+        """The photographic texture (any size) as the face model lays it out."""
+        from scipy.interpolate import RBFInterpolator
+
+        known = dict(MARKS)
+        for mark, (x, y) in MARKS.items():
+            known.setdefault(MIRRORED[mark], (1000 - x, y))
+        here = np.array([self.marks[m] for m in known] + [uv for uv, _ in CORNERS])
+        there = np.array([*known.values(), *(xy for _, xy in CORNERS)]) / 1000
+        warp = RBFInterpolator(here, there, kernel="thin_plate_spline", smoothing=1e-5)
+        u, v = np.meshgrid(np.linspace(0, 1, GRID), np.linspace(1, 0, GRID))
+        grid = warp(np.stack([u.ravel(), v.ravel()], 1)).reshape(GRID, GRID, 2)
+        # Texel centres of the corners' grid
+        at = (np.arange(SIZE, dtype=np.float32) + 0.5) / SIZE * (GRID - 1)
+        columns, rows = np.meshgrid(at, at)
+        grid = cv2.remap(grid.astype(np.float32), columns, rows, cv2.INTER_CUBIC) * len(image)
+        return cv2.remap(image, grid[..., 0], grid[..., 1], cv2.INTER_CUBIC,
+                         borderMode=cv2.BORDER_REFLECT)  # fmt: skip
+
+
+def mixed(below: np.ndarray, above: np.ndarray, share: np.ndarray) -> np.ndarray:
+    return below + (above - below) * share[..., None]

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A portrait photographer's studio in Blender: builds a sitter, lights and camera, and renders.
+
+Needs bpy. One unit is a centimetre; the camera looks down -z, as in synthetic/view.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+from realtalk_ros.face_model.facekit import FaceKit, gaze_angles
+from realtalk_ros.face_model.rotations import rotation_matrix
+from realtalk_ros.training.portraits import anatomy, fine_hair, materials, short_hair
+from realtalk_ros.training.portraits.anatomy import Surface
+from realtalk_ros.training.portraits.people import Sitter
+from realtalk_ros.training.portraits.skin_maps import IRIS, WHITE
+from realtalk_ros.training.portraits.strands import Strands
+from realtalk_ros.training.synthetic.scene import Mesh
+from realtalk_ros.training.synthetic.view import View
+
+SENSOR = 36.0  # mm
+KNIT = (190.0, 120.0)  # stitches around the body, and rows
+# Area lights: place (cm), side of the square (cm), colour, irradiance-like strength.
+LIGHTS = {
+    "key": ((-62, 58, 92), 75.0, (1.0, 0.955, 0.90), 1.0),
+    "fill": ((95, 5, 80), 120.0, (0.90, 0.95, 1.0), 0.20),
+    "below": ((0, -70, 75), 70.0, (1.0, 0.96, 0.92), 0.07),
+    "rim": ((78, 52, -70), 45.0, (0.94, 0.97, 1.0), 1.05),
+    "rim2": ((-82, 40, -62), 40.0, (1.0, 0.95, 0.90), 0.50),
+    "crown": ((0, 95, -25), 55.0, (1.0, 0.98, 0.96), 0.35),
+}
+AIM = (0.0, -1.0, 4.0)  # cm, where they point
+STRENGTH = 4.1e5  # W of the key light
+WORLD = 0.16  # radiance of the surroundings
+
+
+@dataclass(frozen=True)
+class Person:
+    """What of a sitter does not depend on the expression."""
+
+    kit: FaceKit
+    sitter: Sitter
+    head: np.ndarray  # (V, 3) at rest
+    hair: Strands
+    body: Mesh
+    maps: dict[str, str]  # files of the skin's textures
+    sources: Path
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a picture may cost."""
+
+    samples: int  # light paths a pixel
+    threads: int
+    minutes: float  # 0: any
+
+
+def build(person: Person, weights: np.ndarray, distance: float) -> None:
+    """An empty scene with the person, whose face has ARKit `weights` (52,) beyond rest."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    kit, sitter = person.kit, person.sitter
+    head = kit.deform(person.head, weights)
+    skin = add_mesh("skin", anatomy.skin(kit, head, sitter), [
+        materials.skin(sitter, person.maps), materials.skin(sitter, None),
+        materials.wet_flesh("socket", (0.30, 0.08, 0.08)),
+    ])  # fmt: skip
+    smooth = skin.modifiers.new("smooth", "SUBSURF")
+    smooth.render_levels = smooth.levels = 2
+    add_mesh("gums", anatomy.part(kit, head, "gums_tongue"), [materials.gums()])
+    add_mesh("teeth", anatomy.part(kit, head, "teeth"), [materials.teeth()])
+    add_eyes(person, head, weights, distance)
+    rng = np.random.default_rng(sitter.seed)
+    strands = {
+        "hair": (person.hair, 0.0),
+        "brows": (fine_hair.brows(kit, head, sitter, rng), 0.06),
+        "lashes": (fine_hair.lashes(kit, head, sitter, rng), 0.30),
+    }
+    if sitter.beard:
+        strands["beard"] = short_hair.beard(kit, head, sitter.beard, rng), 0.0
+    for name, (curves, darker) in strands.items():
+        add_strands(name, curves, materials.strands(name, sitter.hair, darker))
+    add_body(person)
+
+
+def add_mesh(name: str, surface: Surface, slots: list[Any]) -> Any:
+    """The object of a surface, smoothly shaded."""
+    mesh = bpy.data.meshes.new(name)
+    mesh.from_pydata(surface.points.astype(float).tolist(), [], surface.polygons)
+    if surface.uv is not None:
+        layer = mesh.uv_layers.new(name="uv")
+        layer.data.foreach_set("uv", np.asarray(surface.uv, np.float32).ravel())
+    for key, values in surface.attributes.items():
+        attribute = mesh.attributes.new(key, "FLOAT", "POINT")
+        attribute.data.foreach_set("value", np.asarray(values, np.float32))
+    for material in slots:
+        mesh.materials.append(material)
+    if surface.slots is not None:
+        mesh.polygons.foreach_set("material_index", surface.slots.astype(np.int32))
+    mesh.polygons.foreach_set("use_smooth", np.ones(len(mesh.polygons), bool))
+    mesh.update()
+    thing = bpy.data.objects.new(name, mesh)
+    bpy.context.scene.collection.objects.link(thing)
+    return thing
+
+
+def add_eyes(person: Person, head: np.ndarray, weights: np.ndarray, distance: float) -> None:
+    kit, sources = person.kit, person.sources
+    paints = {
+        "white": materials.white(str(sources / WHITE)),
+        "iris": materials.iris(str(sources / IRIS), person.sitter),
+        "cornea": materials.cornea(),
+    }
+    tears = materials.tears()
+    for side in ("left", "right"):
+        middle = head[kit.parts[f"eyeball_{side}"]].mean(0)
+        pitch, yaw = gaze_angles(weights, side.capitalize())
+        yaw -= np.arctan2(middle[0], distance - middle[2])  # both look into the camera
+        turn = rotation_matrix(pitch, yaw)
+        for name, surface in anatomy.eye(kit, head, side, turn).items():
+            add_mesh(f"{name}_{side}", surface, [paints[name]])
+        add_mesh(f"tears_{side}", anatomy.part(kit, head, f"lacrimal_{side}"), [tears])
+
+
+def add_strands(name: str, strands: Strands, material: Any) -> None:
+    count, points = strands.points.shape[:2]
+    curves = bpy.data.hair_curves.new(name)
+    curves.add_curves([points] * count)
+    curves.attributes["position"].data.foreach_set("vector", strands.points.ravel())
+    along = np.linspace(0, 1, points)[None] ** 1.5
+    radius = strands.root[:, None] + (strands.tip - strands.root)[:, None] * along
+    attribute = curves.attributes.get("radius") or curves.attributes.new("radius", "FLOAT", "POINT")
+    attribute.data.foreach_set("value", radius.astype(np.float32).ravel())
+    curves.materials.append(material)
+    thing = bpy.data.objects.new(name, curves)
+    bpy.context.scene.collection.objects.link(thing)
+
+
+def add_body(person: Person) -> None:
+    """The clothes; their uv counts stitches."""
+    from realtalk_ros.training.synthetic.clothing import COLUMNS, ROWS
+
+    body = person.body
+    polygons = []
+    for i in range(ROWS - 1):
+        for j in range(COLUMNS):
+            k = (j + 1) % COLUMNS
+            polygons.append((i * COLUMNS + j, (i + 1) * COLUMNS + j, (i + 1) * COLUMNS + k,
+                             i * COLUMNS + k))  # fmt: skip
+    corners = np.array(polygons)
+    uv = np.stack([corners % COLUMNS / COLUMNS, corners // COLUMNS / ROWS], -1)
+    wrapped = (uv[:, :1, 0] > 0.9) & (uv[..., 0] < 0.1)
+    uv[..., 0] += wrapped
+    surface = Surface(body.points, polygons, (uv * KNIT).reshape(-1, 2))
+    thing = add_mesh("body", surface, [materials.cloth(person.sitter.cloth)])
+    smooth = thing.modifiers.new("smooth", "SUBSURF")
+    smooth.render_levels = smooth.levels = 1
+    thick = thing.modifiers.new("thick", "SOLIDIFY")
+    thick.thickness, thick.offset = 0.22, 0.0
+
+
+def add_lights() -> None:
+    for name, (place, size, colour, strength) in LIGHTS.items():
+        light = bpy.data.lights.new(name, "AREA")
+        light.shape, light.size, light.color = "DISK", size, colour
+        back = np.subtract(place, AIM)
+        # As bright on the face from any distance.
+        light.energy = STRENGTH * strength * back @ back / 125.0**2
+        thing = bpy.data.objects.new(name, light)
+        thing.matrix_world = looking(np.array(place, float), back).T.tolist()
+        bpy.context.scene.collection.objects.link(thing)
+    world = bpy.data.worlds.new("world")
+    world.use_nodes = True
+    background = world.node_tree.nodes["Background"]
+    background.inputs[0].default_value = (0.86, 0.93, 1.0, 1.0)
+    background.inputs[1].default_value = WORLD
+    bpy.context.scene.world = world
+
+
+def looking(place: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """(4, 4) to world of a thing at `place` whose -z points against `back` (3,)."""
+    z = back / np.linalg.norm(back)
+    x = np.cross([0.0, 1.0, 0.0], z)
+    x /= np.linalg.norm(x)
+    matrix = np.eye(4)
+    matrix[:3, 0], matrix[:3, 1], matrix[:3, 2], matrix[:3, 3] = x, np.cross(z, x), z, place
+    return matrix
+
+
+def add_camera(view: View) -> None:
+    """A camera that sees what `view` does; its lens is that of a 36-mm sensor."""
+    x, y, side, _ = view.crop
+    camera = bpy.data.cameras.new("camera")
+    camera.sensor_width = camera.sensor_height = SENSOR
+    camera.lens = SENSOR * view.distance / side
+    camera.shift_x, camera.shift_y = x / side, y / side
+    camera.clip_start, camera.clip_end = 10.0, 1000.0
+    thing = bpy.data.objects.new("camera", camera)
+    # The head stays where it is: the camera moves instead.
+    thing.location = tuple(np.subtract((0.0, 0.0, view.distance), view.shift))
+    bpy.context.scene.collection.objects.link(thing)
+    bpy.context.scene.camera = thing
+
+
+def render(out: Path, view: View, size: int, effort: Effort) -> None:
+    """The scene as linear light with alpha: an OpenEXR file, there whole or not at all."""
+    add_lights()
+    add_camera(view)
+    scene = bpy.context.scene
+    scene.render.engine = "CYCLES"
+    scene.cycles.device = "CPU"
+    scene.cycles.samples, scene.cycles.use_adaptive_sampling = effort.samples, True
+    scene.cycles.time_limit = effort.minutes * 60
+    scene.cycles.adaptive_threshold = 0.015
+    scene.cycles.use_denoising, scene.cycles.denoiser = True, "OPENIMAGEDENOISE"
+    scene.cycles.max_bounces, scene.cycles.diffuse_bounces = 7, 2
+    scene.cycles.transparent_max_bounces, scene.cycles.transmission_bounces = 8, 6
+    scene.cycles.caustics_reflective = scene.cycles.caustics_refractive = False
+    scene.cycles.sample_clamp_indirect = 6.0
+    scene.cycles_curves.shape = "RIBBONS"
+    scene.cycles.film_exposure = 1.0
+    scene.render.threads_mode, scene.render.threads = "FIXED", effort.threads
+    scene.render.film_transparent = True
+    scene.render.resolution_x = scene.render.resolution_y = size
+    scene.render.resolution_percentage = 100
+    scene.render.image_settings.file_format = "OPEN_EXR"
+    scene.render.image_settings.color_mode, scene.render.image_settings.color_depth = "RGBA", "16"
+    part = out.with_suffix(".part.exr")
+    scene.render.filepath = str(part)
+    bpy.ops.render.render(write_still=True)
+    part.replace(out)
+
+
+def read(path: Path) -> np.ndarray:
+    """(H, W, 4) float32 of a render, premultiplied linear light, rows from the top."""
+    image = bpy.data.images.load(str(path))
+    image.alpha_mode = "PREMUL"
+    width, height = image.size
+    pixels = np.empty(width * height * 4, np.float32)
+    image.pixels.foreach_get(pixels)
+    bpy.data.images.remove(image)
+    return pixels.reshape(height, width, 4)[::-1].copy()
