@@ -29,8 +29,9 @@ from realtalk_ros.commands.bench import REFERENCE, SIZE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 
-TURNS = 12  # of all networks
-RUNS = 6  # in a turn; the first is left out: the caches are full of another network
+TURNS = 6  # of all networks
+RUNS, SETTLE = 16, 4  # in a turn, and how many of them are left out: caches and threads settle
+PAUSE = 0.2  # s before a network's turn, or its threads share a core for many runs
 MAX_BUILDING = 300  # s
 # Run in a peer's folder, after its own lines: counts the operations, writes the network.
 EXPORT = """
@@ -188,10 +189,11 @@ def in_turns(calls: dict[str, Callable[[int], Any]]) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(TURNS):
         for name, call in calls.items():
+            time.sleep(PAUSE)
             for i in range(RUNS):
                 began = time.perf_counter()
                 call(i)
-                if i:
+                if i >= SETTLE:
                     times[name].append(time.perf_counter() - began)
     return times
 
