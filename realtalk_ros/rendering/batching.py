@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.rendering.face_renderer import FaceRenderer, generate_batch
+from realtalk_ros.rendering.face_renderer import FaceRenderer, Rendering, generate_batch
 from realtalk_ros.rendering.generator import GeneratedFace
 
 BATCH_WINDOW = 0.002  # s for which the first request waits for others
@@ -100,7 +100,7 @@ class BatchingRenderer:
                 request.done.set()
 
 
-class BatchedFace:
+class BatchedFace(Rendering):
     """One face of a BatchingRenderer, with the interface of a FaceRenderer."""
 
     def __init__(self, batching: BatchingRenderer, renderer: FaceRenderer):
@@ -119,15 +119,6 @@ class BatchedFace:
         breath: float = 0.0,
     ) -> np.ndarray:
         return self._renderer.compose(face, template, rotation, breath)
-
-    def render(
-        self,
-        weights: np.ndarray,
-        template: int,
-        rotation: np.ndarray | None = None,
-        breath: float = 0.0,
-    ) -> np.ndarray:
-        return self.compose(self.generate(weights, template), template, rotation, breath)
 
     def resized(self, size: int) -> BatchedFace:
         return BatchedFace(self._batching, self._renderer.resized(size))

@@ -65,7 +65,23 @@ class Renderer(Protocol):
         """The same face in images of another height, sharing the networks and features."""
 
 
-class FaceRenderer:
+class Rendering:
+    """`render` of a Renderer."""
+
+    def render(
+        self: Renderer,
+        weights: np.ndarray,
+        template: int,
+        rotation: np.ndarray | None = None,
+        breath: float = 0.0,
+    ) -> np.ndarray:
+        """One frame: ARKit weights (52,), index of a template, rotation of the head (3,) rad
+        (face_model/rotations.py), breath from -1 (out) to 1 (in), 0: at rest -> (height, width, 3)
+        uint8 BGR."""
+        return self.compose(self.generate(weights, template), template, rotation, breath)
+
+
+class FaceRenderer(Rendering):
     """Renders one avatar. What depends on the avatar or a template alone is computed here, once.
 
     `size` is the height of the images in pixels; their width follows the avatar's proportions.
@@ -182,18 +198,6 @@ class FaceRenderer:
                 glasses=others[0].glasses if others else None,
             )
         return self._shut[template]
-
-    def render(
-        self,
-        weights: np.ndarray,
-        template: int,
-        rotation: np.ndarray | None = None,
-        breath: float = 0.0,
-    ) -> np.ndarray:
-        """One frame: ARKit weights (52,), index of a template, rotation of the head (3,) rad
-        (face_model/rotations.py), breath from -1 (out) to 1 (in), 0: at rest -> (height, width, 3)
-        uint8 BGR."""
-        return self.compose(self.generate(weights, template), template, rotation, breath)
 
 
 def generate_batch(

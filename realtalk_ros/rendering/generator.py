@@ -222,7 +222,7 @@ class _Batch:
                 mouth=depth_to_space(mouths[k], np.empty((side, side, 3), np.uint8)),
                 warped_mouth=self._warped[k][MOUTH].copy(),
                 mouth_interior=self.interiors[k].copy(),
-                sampling_grid=sampling_grid.copy(),
+                sampling_grid=sampling_grid,
                 lids=lids,
             )
             for k, (sampling_grid, lids) in enumerate(shown)

@@ -97,13 +97,13 @@ class Geometry:
         `sampling_grid` (S, S, 2) pixels, for weights (52,). Also draws the eyes into the map
         `mouth_interior` (S, S, 3) uint8. Both are changed in place.
 
-        Returns the sampling grid of what is shown, in which what lies above a closing lid stays,
+        Returns a new sampling grid of what is shown, in which what lies above a closing lid stays,
         and the layers (S, S, 2) uint8 of closing lids (`ClosingLid`); None where none closes."""
         target = self.project_eyes(weights, template)
         size = len(sampling_grid)
         patches = eye_patches(self.template_eyes[template], target, size)
         closes = any(patch.closing for patch in patches)
-        shown_grid = sampling_grid.copy() if closes else sampling_grid
+        shown_grid = sampling_grid.copy()
         layers = np.zeros((size, size, 2), np.uint8) if closes else None
         for patch in patches:
             place = patch.rows, patch.columns
@@ -112,7 +112,7 @@ class Geometry:
             if patch.closing and layers is not None:
                 change(shown_grid[place], patch.closing.sampling_grid, patch.closing.blend)
                 layers[place] = np.maximum(layers[place], patch.closing.layers)
-            elif closes:
+            else:
                 shown_grid[place] = sampling_grid[place]
         return shown_grid, layers
 
