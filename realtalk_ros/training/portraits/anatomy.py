@@ -12,9 +12,9 @@ import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.portraits.hairline import scalp
 from realtalk_ros.training.portraits.people import Sitter
 from realtalk_ros.training.synthetic import head_mesh, mesh_rings
-from realtalk_ros.training.synthetic.hair_regions import scalp_mask
 
 SKIN, BACK, SOCKET = range(3)  # slots of the skin's materials
 EYE_RINGS, EYE_TURNS = 48, 96  # of an eyeball's surfaces
@@ -81,14 +81,14 @@ def skin(kit: FaceKit, vertices: np.ndarray, sitter: Sitter) -> Surface:
     corner = kit.triangles[first, 0]
     slots = np.where(kit.triangle_materials[first] == kit.materials.index("M_Face"), SKIN, BACK)
     slots[(corner >= socket.start) & (corner < socket.stop)] = SOCKET
-    scalp = scalp_mask(kit.mean[:stop], sitter.hair.hairline)
+    hairy = scalp(kit.mean[:stop], sitter.hair)
     wet = np.zeros(len(kit.mean), np.float32)
     for marks in (slice(36, 42), slice(42, 48)):
         rings = mesh_rings.around(kit, marks, kit.mean, range(3), 20)
         for ring, amount in zip(rings, (1.0, 1.0, 0.6), strict=True):
             wet[ring.ravel()] = amount
     points, polygons, used = compact(slimmed(vertices, sitter.slim_neck), polygons)
-    return Surface(points, polygons, uv, slots, {"scalp": scalp[used], "wet": wet[used]})
+    return Surface(points, polygons, uv, slots, {"scalp": hairy[used], "wet": wet[used]})
 
 
 def part(kit: FaceKit, vertices: np.ndarray, name: str) -> Surface:
@@ -104,8 +104,28 @@ def part(kit: FaceKit, vertices: np.ndarray, name: str) -> Surface:
         own = head_mesh.part_coordinates(
             kit, head_mesh.vertex_kinds(kit), head_mesh.tongue_mask(kit)
         )
+        surface.points = closed_row(surface.points, own[used])
         surface.attributes |= {"edge": own[used, 1], "tooth": own[used, 2]}
     return surface
+
+
+def closed_row(points: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Teeth (N, 3), wider where they taper, so that neighbours touch but for their corners; `own`
+    (N, 4) are head_mesh.part_coordinates."""
+    out = points.copy()
+    levels = np.linspace(0, 1, 9)
+    for tooth in np.unique(own[:, 2]):
+        mine = own[:, 2] == tooth
+        across, down = own[mine, 0], own[mine, 1]
+        # Half of the tooth's width at each level, of its greatest.
+        half = [np.abs(across[np.abs(down - level) < 0.12]).max(initial=0.5) for level in levels]
+        wider = np.clip(1.02 / np.interp(down, levels, half), 1.0, 1.7) - 1
+        wider *= np.interp(down, [0.75, 1.0], [1.0, 0.45])
+        centred = points[mine] - points[mine].mean(0)
+        axis = across @ centred / (across @ across)  # cm of one unit across
+        axis[1] = 0.0
+        out[mine] += (across * wider)[:, None] * axis
+    return out
 
 
 def eye(kit: FaceKit, vertices: np.ndarray, side: str, turn: np.ndarray) -> dict[str, Surface]:

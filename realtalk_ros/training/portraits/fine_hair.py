@@ -12,10 +12,11 @@ from realtalk_ros.training.synthetic import head_mesh, mesh_rings
 from realtalk_ros.training.synthetic.brows import BROWS, spline
 from realtalk_ros.training.synthetic.facekit_eyes import EDGE, HALF, LEFT, RIGHT
 
-BROW_HAIRS, BROW_POINTS = 900, 7
-UPPER_LASHES, LOWER_LASHES, LASH_POINTS = 96, 60, 9
+BROW_HAIRS, BROW_POINTS = 1300, 7
+UPPER_LASHES, LOWER_LASHES, LASH_POINTS = 150, 70, 9
 SKIN_SAMPLES = 60  # of each triangle of the skin below brows
-BROW_LIFT = 0.10  # cm above the brows' landmarks, which lie at their lower border
+BROW_LIFT = 0.12  # cm above the brows' landmarks, which lie at their lower border
+FLAT = 0.45  # share by which brows are straighter than the landmarks' arch
 
 
 def brows(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Generator) -> Strands:
@@ -23,14 +24,14 @@ def brows(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Generat
     parts = []
     count = int(BROW_HAIRS * sitter.brow_density)
     for rows, _ in BROWS:
-        line = spline(kit.mean[kit.landmarks[rows]], 60)
+        line = brow_line(kit.mean[kit.landmarks[rows]])
         t = rng.random(count) ** 0.9 * 0.98
         at = (t * 59).astype(int)
         along = unit(np.gradient(line, axis=0))[at]
         width = sitter.brow_thickness * np.interp(
-            t, [0, 0.06, 0.45, 0.75, 1], [0.70, 1.0, 1.05, 1.0, 0.45]
+            t, [0, 0.06, 0.45, 0.75, 1], [0.75, 1.0, 1.0, 0.85, 0.40]
         )
-        across = rng.triangular(-0.5, 0.0, 0.5, count) * 0.6 + rng.uniform(-0.2, 0.2, count)
+        across = rng.uniform(-0.42, 0.42, count) + rng.normal(0, 0.07, count)
         up = np.array([0, 1.0, 0])
         root = line[at] + up * (BROW_LIFT + across * width)[:, None]
         rise = np.interp(t, [0, 0.2, 0.55, 1], [1.25, 0.65, 0.15, -0.15])
@@ -44,8 +45,17 @@ def brows(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Generat
         height = -0.02 + lying * (0.10 * s - 0.05 * s**2)
         parts.append(on_skin(kit, head, root[:, None] + path * length[:, None, None], height))
     points = np.concatenate(parts)
-    root = rng.uniform(0.006, 0.010, len(points))
-    return Strands(points.astype(np.float32), root, root * 0.25)
+    root = rng.uniform(0.0045, 0.0075, len(points))
+    return Strands(points.astype(np.float32), root, root * 0.3)
+
+
+def brow_line(points: np.ndarray) -> np.ndarray:
+    """(60, ...) of a brow's landmarks (5, ...) from its head to its tail, arched less."""
+    line = spline(points, 60)
+    chord = np.linspace(0, 1, 60)[:, None] * (line[-1] - line[0]) + line[0]
+    rise = (line - chord)[:, 1] * FLAT
+    line[:, 1] -= rise - rise.mean()
+    return line
 
 
 def on_skin(kit: FaceKit, head: np.ndarray, points: np.ndarray, height: np.ndarray) -> np.ndarray:
@@ -82,7 +92,7 @@ def lashes(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Genera
                 edge = edge[::-1]  # from the nose outwards
             points = lid_lashes(edge, middle, outer, count, upper=bool(upper), rng=rng)
             parts.append(points)
-            thick.append(rng.uniform(0.007, 0.010, count) * (1.0 if upper else 0.7))
+            thick.append(rng.uniform(0.0055, 0.0085, count) * (1.0 if upper else 0.6))
     root = np.concatenate(thick)
     points = np.concatenate(parts)
     points = points[:, :1] + (points - points[:, :1]) * sitter.lashes

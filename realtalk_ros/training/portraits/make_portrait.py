@@ -40,16 +40,24 @@ from realtalk_ros.training.portraits.skin_maps import (
     to_linear,
     to_srgb,
 )
+from realtalk_ros.training.synthetic.bundled_people import weights_of
 from realtalk_ros.training.synthetic.make_avatar import REFERENCE_WEIGHTS, own_expressions
 from realtalk_ros.training.synthetic.view import View
 
 SIZE = 1024  # pixels of a template
 SQUARE = (276, 256, 472)  # x, y, side: the face's square in it, pixels
 CROP = 256  # pixels of a reference, the face's square
-DISTANCE = 105.0  # cm from the camera
+DISTANCE = 150.0  # cm from the camera: that of a portrait lens, which keeps proportions
 EYES = 3.6  # cm, y of the camera on the face model's head: at the height of the eyes
 # The first is the template; the others are references, with ARKit weights beyond rest.
-EXPRESSIONS = {"rest": np.zeros(arkit.COUNT, np.float32), "parted": REFERENCE_WEIGHTS}
+EXPRESSIONS = {
+    "rest": np.zeros(arkit.COUNT, np.float32),
+    "parted": REFERENCE_WEIGHTS,
+    "ah": weights_of(jawOpen=0.52, mouthUpperUp=0.14, mouthLowerDown=0.22, mouthStretch=0.04),
+    "ee": weights_of(jawOpen=0.14, mouthSmile=0.34, mouthUpperUp=0.26, mouthLowerDown=0.34,
+                     mouthStretch=0.22),
+    "oo": weights_of(jawOpen=0.20, mouthFunnel=0.42, mouthPucker=0.34),
+}  # fmt: skip
 TEXTURES = (*SKINS, IRIS, WHITE)
 PROVENANCE = (
     "Path-traced by `realtalk data portraits` with Blender from USC ICT's ICT-FaceKit (MIT). "

@@ -7,6 +7,7 @@ import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.portraits.hairline import scalp
 from realtalk_ros.training.portraits.people import Hair
 from realtalk_ros.training.portraits.strands import (
     Roots,
@@ -30,7 +31,10 @@ def cropped(kit: FaceKit, head: np.ndarray, hair: Hair, rng: np.random.Generator
     top = smoothstep(y, 4.0, 11.0)
     grain = np.stack([0 * y, -(1.1 - top), 0.8 * top * smoothstep(z, -6, 3)], 1)
     grain = grain + waves(roots.on_mean, rng, (0.6, 1.5)) * 0.25
-    length = hair.length * (0.35 + 0.65 * top) * rng.uniform(0.7, 1.1, len(y))
+    # Shaved to a shadow beside the ears and at the nape; shorter towards the hairline.
+    sides = 0.16 + 0.84 * smoothstep(y, 3.0, 10.0)
+    front = 0.45 + 0.55 * scalp(roots.on_mean, hair)
+    length = hair.length * sides * front * rng.uniform(0.7, 1.1, len(y))
     points = short_strands(roots, grain, length, hair.wave, rng)
     return Strands(points, *thickness(len(points), rng))
 

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.portraits.fine_hair import BROW_LIFT, brow_line
 from realtalk_ros.training.portraits.people import Sitter
 from realtalk_ros.training.synthetic import mesh_rings
 from realtalk_ros.training.synthetic.brows import BROWS, spline
@@ -111,7 +112,9 @@ class SkinPainter:
         albedo = self._lids(albedo, sitter)
         albedo = mixed(albedo, tone * LID_RED, self.slits())
         shade = to_linear(np.array(sitter.brow_shade) / 255)
-        albedo = mixed(albedo, shade, 0.5 * sitter.brow_density * self.brow_mask())
+        albedo = mixed(
+            albedo, shade, 0.5 * sitter.brow_density * self.brow_mask(sitter.brow_thickness)
+        )
         grey = np.log(detail.mean(2))
         fine = grey - cv2.GaussianBlur(grey, (0, 0), 5)
         height = 0.5 + np.clip(fine * 2.2, -0.5, 0.5)
@@ -145,13 +148,22 @@ class SkinPainter:
             )
         return cv2.GaussianBlur(mask, (0, 0), SIZE / 1000)
 
-    def brow_mask(self) -> np.ndarray:
+    def brow_mask(self, thickness: float) -> np.ndarray:
+        """0..1: the skin's shade below brows of that thickness, cm."""
         mask = np.zeros((SIZE, SIZE), np.float32)
         for rows, _ in BROWS:
-            line = spline(self.pixels(self.marks[rows]), 60)[3:52]
+            line = self.pixels(brow_line(self.marks[rows]))[3:52]
+            cm = self._pixels_per_cm()
+            line[:, 1] -= BROW_LIFT * cm
+            width = max(1, int(0.5 * thickness * cm))
             cv2.polylines(mask, [np.round(line * 16).astype(np.int32)], False, 1.0,
-                          thickness=SIZE // 58, lineType=cv2.LINE_AA, shift=4)  # fmt: skip
-        return cv2.GaussianBlur(mask, (0, 0), SIZE / 190)
+                          thickness=width, lineType=cv2.LINE_AA, shift=4)  # fmt: skip
+        return cv2.GaussianBlur(mask, (0, 0), 0.22 * thickness * cm)
+
+    def _pixels_per_cm(self) -> float:
+        mean = self.kit.mean[self.kit.landmarks]
+        cm = np.linalg.norm(mean[17] - mean[21])
+        return float(np.linalg.norm(self.marks[17] - self.marks[21]) * SIZE / cm)
 
     def border(self) -> np.ndarray:
         """0..1: how near a texel is to the back of the head, whose skin has one tone."""

@@ -13,16 +13,16 @@ import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.portraits.hairline import scalp
 from realtalk_ros.training.portraits.people import Hair
-from realtalk_ros.training.synthetic.hair_regions import scalp_mask
 
 GUIDES, GUIDE_POINTS, STEP = 2600, 44, 0.72  # cm between points of a guide
 POINTS = 26  # of a hair
 LOCK = 0.55  # cm between the middles of locks, at the roots
 AXIS_Z = -1.0  # of the vertical axis about which hair frames the face
 # Where hair that frames the face may begin: y, and the angle from the front, degrees.
-FRAME = np.array([[-16, 60], [-10, 56], [-6, 53], [-2, 51], [2, 50], [5, 47], [7.5, 41],
-                  [9.3, 28], [10.8, 0]], float)  # fmt: skip
+FRAME = np.array([[-16, 60], [-10, 56], [-6, 52], [-2, 49], [2, 46], [5, 40], [7, 31], [8.6, 20],
+                  [9.8, 8], [10.6, 0]], float)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def sample_roots(
 def scalp_density(kit: FaceKit, hair: Hair) -> np.ndarray:
     """(T,) of hair: it thins out towards the hairline over more than a centimetre."""
     middle = kit.mean[kit.triangles].mean(1)
-    return scalp_mask(middle, hair.hairline) ** 1.5
+    return scalp(middle, hair) ** 1.5
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -154,7 +154,7 @@ class Shoulder:
         volume = volume * (1 - 0.55 * self.front * smoothstep(step, 8, 0))
         # Little and at once at the parting, which would be a groove.
         at_part = np.exp(-((self.from_part / 1.6) ** 2)) * smoothstep(step, 9, 2)
-        volume = volume * (1 - 0.65 * at_part)
+        volume = volume * (1 - 0.45 * at_part)
         return (0.08 + self.layer * volume) * np.minimum(1.0, 0.10 + 0.5 * at_part + step / 5)
 
 
@@ -256,13 +256,13 @@ def follow(
     near_enough = np.exp(-((np.linalg.norm(offset, axis=2, keepdims=True) / 1.6) ** 2))
     path = path - offset * pull * near_enough
     path += frizz(count, t, rng)
-    return shortened(path, roots, rng)
+    return shortened(path, roots, style.hair, rng)
 
 
 def frizz(count: int, t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(N, K, 3) cm: what makes each hair differ; a few fly away."""
     amount = 0.035 + 0.05 * rng.random((count, 1, 1)) ** 2
-    amount = np.where(rng.random((count, 1, 1)) < 0.012, amount * 4, amount)
+    amount = np.where(rng.random((count, 1, 1)) < 0.012, amount * 3, amount)
     out = np.zeros((count, len(t), 3))
     for cycles in (0.7, 1.6, 3.1):
         phase = rng.random((count, 1, 3)) * 2 * np.pi
@@ -271,9 +271,9 @@ def frizz(count: int, t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return out * amount * smoothstep(t, 0, 0.4)[None, :, None]
 
 
-def shortened(path: np.ndarray, roots: Roots, rng: np.random.Generator) -> np.ndarray:
+def shortened(path: np.ndarray, roots: Roots, hair: Hair, rng: np.random.Generator) -> np.ndarray:
     """Hairs at the hairline are short and fine; some hairs anywhere are young."""
-    front = scalp_mask(roots.on_mean, 0.0) < 0.5
+    front = scalp(roots.on_mean, hair) < 0.6
     share = np.where(rng.random(len(path)) < 0.05, rng.uniform(0.3, 0.9, len(path)), 1.0)
     baby = front & (roots.on_mean[:, 1] > 1) & (rng.random(len(path)) < 0.45)
     share = np.where(baby, rng.uniform(0.05, 0.30, len(path)), share)
@@ -281,5 +281,5 @@ def shortened(path: np.ndarray, roots: Roots, rng: np.random.Generator) -> np.nd
 
 
 def thickness(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    root = rng.uniform(0.0065, 0.0095, count)
-    return root, root * 0.35
+    root = rng.uniform(0.006, 0.009, count)
+    return root, root * 0.5
