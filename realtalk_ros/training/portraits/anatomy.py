@@ -119,7 +119,7 @@ def closed_row(points: np.ndarray, own: np.ndarray) -> np.ndarray:
         across, down = own[mine, 0], own[mine, 1]
         # Half of the tooth's width at each level, of its greatest.
         half = [np.abs(across[np.abs(down - level) < 0.12]).max(initial=0.5) for level in levels]
-        wider = np.clip(1.02 / np.interp(down, levels, half), 1.0, 1.7) - 1
+        wider = np.clip(1.05 / np.interp(down, levels, half), 1.0, 1.7) - 1
         wider *= np.interp(down, [0.75, 1.0], [1.0, 0.45])
         centred = points[mine] - points[mine].mean(0)
         axis = across @ centred / (across @ across)  # cm of one unit across

@@ -16,7 +16,7 @@ BROW_HAIRS, BROW_POINTS = 1300, 7
 UPPER_LASHES, LOWER_LASHES, LASH_POINTS = 150, 70, 9
 SKIN_SAMPLES = 60  # of each triangle of the skin below brows
 BROW_LIFT = 0.12  # cm above the brows' landmarks, which lie at their lower border
-FLAT = 0.45  # share by which brows are straighter than the landmarks' arch
+FLAT = 0.2  # share by which brows are straighter than the landmarks' arch
 
 
 def brows(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Generator) -> Strands:
@@ -29,7 +29,7 @@ def brows(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Generat
         at = (t * 59).astype(int)
         along = unit(np.gradient(line, axis=0))[at]
         width = sitter.brow_thickness * np.interp(
-            t, [0, 0.06, 0.45, 0.75, 1], [0.75, 1.0, 1.0, 0.85, 0.40]
+            t, [0, 0.06, 0.45, 0.75, 1], [0.70, 1.0, 1.05, 1.0, 0.60]
         )
         across = rng.uniform(-0.42, 0.42, count) + rng.normal(0, 0.07, count)
         up = np.array([0, 1.0, 0])

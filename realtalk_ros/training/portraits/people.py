@@ -20,8 +20,8 @@ class Hair:
     """A hairstyle, in cm on the face model's head."""
 
     style: str = "shoulder"  # or "cropped"
-    melanin: float = 0.76  # of Blender's hair shader, 0 white .. 1 black
-    redness: float = 0.28
+    melanin: float = 0.70  # of Blender's hair shader, 0 white .. 1 black
+    redness: float = 0.38
     part: float = 2.0  # x of the parting
     cut: float = -11.6  # y where hair to the shoulders ends
     length: float = 0.9  # of cropped hair
@@ -51,7 +51,7 @@ class Sitter:
     beard: float = 0.0  # cm
     brow_shade: tuple[int, int, int] = (120, 84, 66)
     brow_density: float = 1.0
-    brow_thickness: float = 0.80  # cm
+    brow_thickness: float = 0.95  # cm
     iris: tuple[float, float, float] = (1.2, 1.15, 1.0)  # factors of the photographed brown iris
     pupil: float = 0.36  # of the iris's radius
     lashes: float = 0.68
@@ -73,14 +73,14 @@ MIRA = Sitter(
     name="mira",
     description="A woman of about 35 with brown hair to her shoulders.",
     identity=identity(
-        "167 -32 -79 -104 35 -23 132 80 10 21 57 56 134 -5 -82 -25 100 -11 -12 128 "
-        "15 -33 -73 -46 19 -5 -48 20 2 -88 -11 -76 6 -24 41 -9 2 14 41 -37 "
-        "-69 -93 89 0 20 -3 -64 -45 -9 -7 -8 3 14 -2 -12 -20 10 32 3 -10 "
-        "-4 41 -58 31 -23 6 36 -11 39 -9 -4 -6 -19 0 -19 22 3 -18 38 -9 "
-        "-6 -42 59 10 70 -3 -19 27 14 2 -26 12 3 -1 -24 6 40 -5 22 13 "
+        "197 -21 -100 -90 24 -13 113 75 1 19 17 78 117 -95 -89 -59 149 -4 22 154 "
+        "15 -21 -94 -143 207 -3 -2 72 2 -114 66 -50 -6 -23 12 -57 -79 12 21 8 "
+        "-70 -130 83 1 74 -4 -144 -69 3 23 47 4 45 0 -29 -132 24 6 6 31 "
+        "-4 91 -119 93 -17 6 38 -9 56 -4 -28 -6 -9 2 -6 59 2 -23 19 -45 "
+        "-5 -68 115 11 108 -3 -60 35 49 2 -61 13 35 -1 -25 7 54 -4 -7 30 "
     ),
-    resting=weights_of(mouthSmile=0.30, mouthDimple=0.08, cheekSquint=0.22, eyeSquint=0.08,
-                       eyeBlink=0.05, mouthClose=0.03),
+    resting=weights_of(mouthSmile=0.30, mouthDimple=0.08, cheekSquint=0.22, eyeSquint=0.10,
+                       eyeBlink=0.15, mouthClose=0.03),
 )  # fmt: skip
 SAMUEL = Sitter(
     name="samuel",
@@ -96,8 +96,8 @@ SAMUEL = Sitter(
                        eyeBlink=0.05, mouthClose=0.03),
     seed=2, dark=True, skin=(128, 84, 62), mottle=0.9, blush=0.15, lips=(128, 74, 70),
     lip_strength=0.55, eyeliner=0.15, beard=0.35, brow_shade=(40, 28, 22), brow_density=1.0,
-    brow_thickness=0.90, iris=(0.75, 0.62, 0.5), lashes=0.50, slim_neck=0.0,
-    hair=Hair(style="cropped", melanin=0.98, redness=0.3, length=0.8, wave=1.0, 
+    brow_thickness=1.15, iris=(0.75, 0.62, 0.5), lashes=0.50, slim_neck=0.0,
+    hair=Hair(style="cropped", melanin=0.98, redness=0.3, length=0.8, wave=1.0,
               strands=70000),
     cloth=(64, 58, 60), exposure=-0.6, broad=1.0,
     backdrop=((150, 158, 160), (78, 86, 92)),

@@ -21,8 +21,8 @@ POINTS = 26  # of a hair
 LOCK = 0.55  # cm between the middles of locks, at the roots
 AXIS_Z = -1.0  # of the vertical axis about which hair frames the face
 # Where hair that frames the face may begin: y, and the angle from the front, degrees.
-FRAME = np.array([[-16, 60], [-10, 56], [-6, 52], [-2, 49], [2, 46], [5, 40], [7, 31], [8.6, 20],
-                  [9.8, 8], [10.6, 0]], float)  # fmt: skip
+FRAME = np.array([[-16, 60], [-10, 56], [-6, 51], [-2, 47], [2, 43], [5, 36], [7, 28], [8.6, 19],
+                  [9.6, 10], [10.6, 0]], float)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,8 @@ def side_of(roots: Roots, hair: Hair, rng: np.random.Generator) -> np.ndarray:
     """(N,) -1 or 1: on which side of the parting hairs fall; no parting is a clean line."""
     x, _, z = roots.on_mean.T
     part = hair.part * (1 - smoothstep(z, -2.0, -5.0))
-    return np.where(x + rng.normal(0, 0.12, len(x)) > part, 1.0, -1.0)
+    unsure = 0.12 + 1.6 * smoothstep(z, 4.0, -1.0)  # no parting behind the crown
+    return np.where(x + rng.normal(0, 1, len(x)) * unsure > part, 1.0, -1.0)
 
 
 class Shoulder:
@@ -134,7 +135,7 @@ class Shoulder:
     def first(self) -> np.ndarray:
         """(N, 3) direction at the root: up at the parting, back at the hairline."""
         lift = 0.45 + 0.5 * np.exp(-((self.from_part / 2.0) ** 2))
-        back = np.array([0, 0.25, -1.0]) * (0.55 * self.front)[:, None]
+        back = np.array([0, 0.25, -1.0]) * (0.30 * self.front)[:, None]
         return unit(self.roots.normals * lift[:, None] + 0.7 * self.flow(self.roots.points) + back)
 
     def flow(self, points: np.ndarray) -> np.ndarray:
@@ -142,7 +143,7 @@ class Shoulder:
         _, y, z = points.T
         top = smoothstep(y, 6.0, 11.5)
         aside = self.side * (0.15 + 1.0 * top)
-        back = -(0.10 + 0.45 * top * smoothstep(z, -1, 5) + 0.25 * smoothstep(z, 2, 7))
+        back = -(0.08 + 0.22 * top * smoothstep(z, -1, 5) + 0.08 * smoothstep(z, 2, 7))
         down = -(1.1 - 0.75 * top)
         back = np.where(y < 1.0, -0.02, back)
         return unit(np.stack([aside, down, back], 1)) + self.own

@@ -34,6 +34,7 @@ LIGHTS = {
     "rim2": ((-82, 40, -62), 40.0, (1.0, 0.97, 0.94), 0.30),
     "crown": ((0, 95, -25), 55.0, (1.0, 0.98, 0.96), 0.35),
 }
+KAPPA = 3.0  # degrees by which an eye's axis points outwards of what it looks at (2 to 5)
 AIM = (0.0, -1.0, 4.0)  # cm, where they point
 STRENGTH = 4.1e5  # W of the key light
 WORLD = 0.16  # radiance of the surroundings
@@ -78,7 +79,7 @@ def build(person: Person, weights: np.ndarray, distance: float) -> None:
     rng = np.random.default_rng(sitter.seed)
     strands = {
         "hair": (person.hair, 0.0),
-        "brows": (fine_hair.brows(kit, head, sitter, rng), 0.06),
+        "brows": (fine_hair.brows(kit, head, sitter, rng), -0.04),
         "lashes": (fine_hair.lashes(kit, head, sitter, rng), 0.30),
     }
     if sitter.beard:
@@ -121,6 +122,7 @@ def add_eyes(person: Person, head: np.ndarray, weights: np.ndarray, distance: fl
         middle = head[kit.parts[f"eyeball_{side}"]].mean(0)
         pitch, yaw = gaze_angles(weights, side.capitalize())
         yaw -= np.arctan2(middle[0], distance - middle[2])  # both look into the camera
+        yaw += np.sign(middle[0]) * np.radians(KAPPA)
         turn = rotation_matrix(pitch, yaw)
         for name, surface in anatomy.eye(kit, head, side, turn).items():
             add_mesh(f"{name}_{side}", surface, [paints[name]])
