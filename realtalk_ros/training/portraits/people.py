@@ -51,7 +51,7 @@ class Sitter:
     beard: float = 0.0  # cm
     brow_shade: tuple[int, int, int] = (120, 84, 66)
     brow_density: float = 1.0
-    brow_thickness: float = 0.95  # cm
+    brow_thickness: float = 0.82  # cm
     iris: tuple[float, float, float] = (1.2, 1.15, 1.0)  # factors of the photographed brown iris
     pupil: float = 0.36  # of the iris's radius
     lashes: float = 0.68
@@ -79,7 +79,7 @@ MIRA = Sitter(
         "-4 91 -119 93 -17 6 38 -9 56 -4 -28 -6 -9 2 -6 59 2 -23 19 -45 "
         "-5 -68 115 11 108 -3 -60 35 49 2 -61 13 35 -1 -25 7 54 -4 -7 30 "
     ),
-    resting=weights_of(mouthSmile=0.30, mouthDimple=0.08, cheekSquint=0.22, eyeSquint=0.10,
+    resting=weights_of(mouthSmile=0.30, mouthDimple=0.08, cheekSquint=0.22, eyeSquint=0.06,
                        eyeBlink=0.15, mouthClose=0.03),
 )  # fmt: skip
 SAMUEL = Sitter(
