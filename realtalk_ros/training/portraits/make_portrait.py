@@ -44,8 +44,9 @@ from realtalk_ros.training.synthetic.bundled_people import weights_of
 from realtalk_ros.training.synthetic.make_avatar import REFERENCE_WEIGHTS, own_expressions
 from realtalk_ros.training.synthetic.view import View
 
-SIZE = 1024  # pixels of a template
-SQUARE = (276, 256, 472)  # x, y, side: the face's square in it, pixels
+SIZE = 1024  # pixels of a picture
+SIZES = (512, SIZE)  # of a template
+SQUARE = (256, 236, 512)  # x, y, side: the face's square in a picture, pixels
 CROP = 256  # pixels of a reference, the face's square
 DISTANCE = 150.0  # cm from the camera: that of a portrait lens, which keeps proportions
 EYES = 3.6  # cm, y of the camera on the face model's head: at the height of the eyes
@@ -195,13 +196,21 @@ def zoomed(view: View, part: Sequence[float] | None) -> View:
     return replace(view, crop=(cx + (x - 0.5) * side, cy - (y - 0.5) * side, side * share, roll))
 
 
+def reduced(light: np.ndarray, size: int) -> np.ndarray:
+    """A picture of linear light at rest (SIZE, SIZE, 4) with a side of `size` pixels."""
+    if size == len(light):
+        return light
+    return cv2.resize(light, (size, size), interpolation=cv2.INTER_AREA)
+
+
 def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.ndarray]) -> None:
-    """The avatar's folder (docs/avatars.md) of developed pictures, uint8 BGR: "rest" is of SIZE,
-    the references of CROP."""
+    """The avatar's folder (docs/avatars.md) of developed pictures, uint8 BGR: "rest" is the
+    template, of one of SIZES, the references are of CROP."""
     (out / "templates").mkdir(parents=True, exist_ok=True)
     head = kit.deform(kit.neutral(sitter.identity), sitter.resting)
-    rest = frame_view(kit, head).pixels(head[kit.landmarks], SIZE).astype(np.float32)
-    x, y, side = SQUARE
+    size = len(images["rest"])
+    rest = frame_view(kit, head).pixels(head[kit.landmarks], size).astype(np.float32)
+    x, y, side = (value * size // SIZE for value in SQUARE)
     names = [name for name in EXPRESSIONS if name != "rest"]
     weights = np.stack([EXPRESSIONS[name] for name in names]).astype(np.float32)
     geometry = Geometry(
@@ -223,13 +232,13 @@ def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.n
         cv2.imwrite(str(out / f"{name}.png"), images[name])
     meta = {
         "format": 1,
-        "name": sitter.name,
+        "name": out.name,
         "description": f"{sitter.description} A synthetic person; nobody real.",
         "licence": "Apache-2.0; the textures of its skin and eyes CC BY, see provenance",
         "digital_source_type": SYNTHETIC,
         "provenance": PROVENANCE,
-        "size": [SIZE, SIZE],
-        "crop": list(SQUARE),
+        "size": [size, size],
+        "crop": [x, y, side],
         **{name: f"{name}.npy" for name in arrays},
         "reference": references[0],
         "references": references,
@@ -245,13 +254,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = __doc__
     parser.add_argument("--name", choices=list(PEOPLE), default="mira", help="who")
-    parser.add_argument("--out", type=Path, help="avatar folder to write (default: portraits/NAME)")
+    parser.add_argument(
+        "--out", type=Path, help="avatar folder to write, which names it (default: portraits/NAME)"
+    )
     parser.add_argument("--sources", type=Path, required=True, help="folder of the textures")
     parser.add_argument("--work", type=Path, help="folder of renders (default: OUT.renders)")
     parser.add_argument("--samples", type=int, default=128, help="light paths a pixel")
     parser.add_argument("--minutes", type=float, default=0.0,
                         help="a picture may take, with fewer paths then (0: any)")  # fmt: skip
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--size", type=int, choices=SIZES, default=SIZE,
+                        help="pixels of the template")  # fmt: skip
     parser.add_argument("--preview", type=int, metavar="PIXELS",
                         help="only a small picture of that size, OUT.png")  # fmt: skip
     parser.add_argument("--expression", choices=list(EXPRESSIONS), default="rest",
@@ -276,10 +289,11 @@ def run(args: argparse.Namespace) -> None:
         cv2.imwrite(str(args.out.with_suffix(".png")), image)
         return
     lights = rendered(args, kit, sitter, list(EXPRESSIONS))
+    lights["rest"] = reduced(lights["rest"], args.size)
     write_avatar(args.out, kit, sitter, {n: develop(a, sitter) for n, a in lights.items()})
     cut = np.dstack([develop(lights["rest"], sitter), np.clip(lights["rest"][..., 3], 0, 1) * 255])
     cv2.imwrite(str(args.out.with_name(f"{args.out.name}_cutout.png")), cut.astype(np.uint8))
-    print(f"{args.out}: an avatar of {len(EXPRESSIONS) - 1} references at {SIZE} pixels")
+    print(f"{args.out}: an avatar of {len(EXPRESSIONS) - 1} references at {args.size} pixels")
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ MIRA = Sitter(
 )  # fmt: skip
 SAMUEL = Sitter(
     name="samuel",
-    description="A man of about 40 with dark skin, cropped hair and a short beard.",
+    description="A man of about 30 with dark skin, cropped hair and a short beard.",
     identity=identity(
         "4 5 -118 29 -18 -81 20 8 -93 -8 0 36 101 9 -58 -16 -53 89 105 63 "
         "43 -14 -42 -40 32 -6 -43 7 -21 -29 -48 50 -13 -30 -34 -68 19 -3 -9 -15 "
@@ -95,11 +95,11 @@ SAMUEL = Sitter(
     resting=weights_of(mouthSmile=0.26, mouthDimple=0.06, cheekSquint=0.18, eyeSquint=0.08,
                        eyeBlink=0.05, mouthClose=0.03),
     seed=2, dark=True, skin=(128, 84, 62), mottle=0.9, blush=0.15, lips=(128, 74, 70),
-    lip_strength=0.55, eyeliner=0.15, beard=0.35, brow_shade=(40, 28, 22), brow_density=1.0,
+    lip_strength=0.55, eyeliner=0.15, beard=0.35, brow_shade=(38, 24, 18), brow_density=1.4,
     brow_thickness=1.15, iris=(0.75, 0.62, 0.5), lashes=0.50, slim_neck=0.0,
-    hair=Hair(style="cropped", melanin=0.98, redness=0.3, length=0.8, wave=1.0,
+    hair=Hair(style="cropped", melanin=1.0, redness=0.3, length=0.8, wave=1.0,
               strands=70000),
-    cloth=(64, 58, 60), exposure=-0.6, broad=1.0,
+    cloth=(64, 58, 60), exposure=-0.75, broad=1.0,
     backdrop=((150, 158, 160), (78, 86, 92)),
 )  # fmt: skip
 PEOPLE = {sitter.name: sitter for sitter in (MIRA, SAMUEL)}

@@ -21,7 +21,7 @@ from realtalk_ros.training.portraits.strands import (
 from realtalk_ros.training.synthetic.hair_regions import beard_masks
 
 SHORT_POINTS = 10  # of a hair
-BEARD = 9000  # hairs
+BEARD = 18000  # hairs
 
 
 def cropped(kit: FaceKit, head: np.ndarray, hair: Hair, rng: np.random.Generator) -> Strands:

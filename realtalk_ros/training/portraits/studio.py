@@ -79,7 +79,7 @@ def build(person: Person, weights: np.ndarray, distance: float) -> None:
     rng = np.random.default_rng(sitter.seed)
     strands = {
         "hair": (person.hair, 0.0),
-        "brows": (fine_hair.brows(kit, head, sitter, rng), -0.04),
+        "brows": (fine_hair.brows(kit, head, sitter, rng), -0.03),
         "lashes": (fine_hair.lashes(kit, head, sitter, rng), 0.30),
     }
     if sitter.beard:
