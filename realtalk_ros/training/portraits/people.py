@@ -95,7 +95,7 @@ SAMUEL = Sitter(
     resting=weights_of(mouthSmile=0.26, mouthDimple=0.06, cheekSquint=0.18, eyeSquint=0.08,
                        eyeBlink=0.05, mouthClose=0.03),
     seed=2, dark=True, skin=(128, 84, 62), mottle=0.9, blush=0.15, lips=(128, 74, 70),
-    lip_strength=0.55, eyeliner=0.15, beard=0.35, brow_shade=(38, 24, 18), brow_density=1.4,
+    lip_strength=0.55, eyeliner=0.15, beard=0.35, brow_shade=(38, 24, 18), brow_density=1.2,
     brow_thickness=1.15, iris=(0.75, 0.62, 0.5), lashes=0.50, slim_neck=0.0,
     hair=Hair(style="cropped", melanin=1.0, redness=0.3, length=0.8, wave=1.0,
               strands=70000),

@@ -152,10 +152,10 @@ class SkinPainter:
         """0..1: the skin's shade below brows of that thickness, cm."""
         mask = np.zeros((SIZE, SIZE), np.float32)
         for rows, _ in BROWS:
-            line = self.pixels(brow_line(self.marks[rows]))[3:52]
+            line = self.pixels(brow_line(self.marks[rows]))[4:46]
             cm = self._pixels_per_cm()
             line[:, 1] -= BROW_LIFT * cm
-            width = max(1, int(0.5 * thickness * cm))
+            width = max(1, int(0.45 * thickness * cm))
             cv2.polylines(mask, [np.round(line * 16).astype(np.int32)], False, 1.0,
                           thickness=width, lineType=cv2.LINE_AA, shift=4)  # fmt: skip
         return cv2.GaussianBlur(mask, (0, 0), 0.22 * thickness * cm)
