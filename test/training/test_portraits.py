@@ -11,8 +11,8 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.rendering.geometry import Geometry
-from realtalk_ros.training.portraits import anatomy, make_portrait
-from realtalk_ros.training.portraits.people import MIRA, PEOPLE
+from realtalk_ros.training.portraits import anatomy, hairline, make_portrait
+from realtalk_ros.training.portraits.people import MIRA, PEOPLE, Hair
 
 
 @pytest.fixture
@@ -43,6 +43,32 @@ def test_triangles_become_the_quads_that_they_were(kit):
     assert polygons == [(0, 1, 2), (4, 5, 6)] and len(uv) == 6
 
 
+def test_teeth_that_taper_touch_their_neighbours_and_keep_their_corners():
+    """Two of 1 cm, side by side, half as wide at the root."""
+    down = np.tile(np.linspace(0, 1, 21), 2)
+    points, own = [], []
+    for number, x in enumerate((-0.5, 0.5)):
+        across = np.repeat([-1.0, 1.0], 21) * np.interp(down, [0, 0.7, 1], [0.5, 1.0, 0.6])
+        points.append(np.stack([x + across / 2, -down, 0 * down], -1))
+        own.append(np.stack([across, down, 0 * down + number, 0 * down], -1))
+    row = anatomy.closed_row(np.concatenate(points), np.concatenate(own)).reshape(2, 2, 21, 3)
+    gap = row[1, 0, :, 0] - row[0, 1, :, 0]  # cm between them, from root to edge
+    assert np.abs(gap[5:15]).max() < 0.08 and gap[-1] > 0.1
+    np.testing.assert_array_equal(row[..., 1], -down.reshape(2, 21)[None].repeat(2, 0))
+
+
+@pytest.mark.parametrize("style", ["shoulder", "cropped"])
+def test_hair_thins_out_towards_a_hairline(style):
+    y = np.linspace(4, 15, 111)
+    forehead = np.stack([0 * y, y, 0 * y + 9.0], -1)
+    grown = hairline.scalp(forehead, Hair(style=style))
+    assert grown[0] == 0 and grown[-1] == 1 and (np.diff(grown) >= 0).all()
+    soft = y[(grown > 0.05) & (grown < 0.95)]
+    assert np.ptp(soft) > 1.2  # cm
+    higher = hairline.scalp(forehead, Hair(style=style, hairline=-0.5))
+    assert higher.sum() < grown.sum()
+
+
 def test_film_keeps_the_backdrop_where_nobody_is_and_the_order_of_light():
     light = np.zeros((40, 60, 4), np.float32)
     light[:, 30:] = [0.2, 0.2, 0.2, 1.0]
@@ -54,18 +80,22 @@ def test_film_keeps_the_backdrop_where_nobody_is_and_the_order_of_light():
     assert (np.diff(levels, axis=0) > -1e-9).all() and 0.99 < levels[-1, 0] <= 1
 
 
+@pytest.mark.parametrize("size", make_portrait.SIZES)
 @pytest.mark.parametrize("name", list(PEOPLE))
 def test_written_avatar_has_its_landmarks_where_the_camera_sees_them(
-    kit, name, tmp_path, monkeypatch
+    kit, name, size, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(make_portrait, "own_expressions", lambda _: (np.zeros((50, 52)), None))
-    sitter, size = PEOPLE[name], make_portrait.SIZE
+    sitter = PEOPLE[name]
+    light = np.full((make_portrait.SIZE, make_portrait.SIZE, 4), 0.5, np.float32)
+    rest = make_portrait.develop(make_portrait.reduced(light, size), sitter)
     images = {
         expression: np.full((256, 256, 3), 90, np.uint8) for expression in make_portrait.EXPRESSIONS
-    } | {"rest": np.full((size, size, 3), 40, np.uint8)}
+    } | {"rest": rest}
     make_portrait.write_avatar(tmp_path, kit, sitter, images)
     avatar = Avatar.load(tmp_path)
     assert avatar.size == (size, size) and len(avatar.templates) == 1
+    assert avatar.name == tmp_path.name
     x, y, side = avatar.crop
     rest = (avatar.landmarks - (x, y)) / side
     assert rest.min() > 0 and rest.max() < 1
@@ -73,7 +103,8 @@ def test_written_avatar_has_its_landmarks_where_the_camera_sees_them(
     geometry = Geometry(avatar.identity, rest, resting_weights=avatar.resting_weights)
     seen = geometry.target_landmarks(np.zeros(52, np.float32), 0)
     np.testing.assert_allclose(seen, rest[0], atol=2e-3)
-    assert [round(image.mean()) for image in avatar.more_references] == [90]
+    count = len(make_portrait.EXPRESSIONS) - 1
+    assert [round(image.mean()) for image in avatar.more_references] == [90] * count
     assert np.any(avatar.reference_weights, axis=1).all()
 
 
