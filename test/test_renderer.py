@@ -174,8 +174,8 @@ def test_nothing_of_bright_eyes_shines_through_shut_lids():
     assert cyan() > 200 and cyan(eyeBlinkLeft=1, eyeBlinkRight=1) == 0
 
 
-def test_a_reference_with_shut_lips_does_not_change_the_teeth(renderer):
-    avatar = renderer.avatar
+def test_a_reference_with_shut_lips_does_not_change_the_teeth(moving):
+    avatar = moving.avatar
     weights = face(jawOpen=0.15, mouthUpperUpLeft=0.5, mouthUpperUpRight=0.5)
     shut = replace(
         avatar,
@@ -320,13 +320,13 @@ def test_memory_does_not_grow_from_frame_to_frame():
     assert sum(row.size_diff for row in grown) < 100_000  # less than two frames
 
 
-def test_half_precision_looks_the_same(renderer):
+def test_half_precision_looks_the_same(moving):
     """Run here on the CPU, where ONNX Runtime computes it in single precision between casts."""
     single = onnx_session.session(onnx_session.MODEL_DIR / "renderer_generate.onnx")
     half = onnx_session.session(onnx_session.MODEL_DIR / "renderer_generate_half.onnx")
     align = onnx_session.session(onnx_session.MODEL_DIR / "renderer_align.onnx")
-    first = {name: getattr(renderer.avatar, name)[:1] for name in ("templates", "landmarks")}
-    one = replace(renderer.avatar, **first)
+    first = {name: getattr(moving.avatar, name)[:1] for name in ("templates", "landmarks")}
+    one = replace(moving.avatar, **first)
     encoded = encode_avatars([one], onnx_session.MODEL_DIR, None, 1)
     template, rest, features = encoded.templates[0], encoded.landmarks, encoded.features
     weights = face(jawOpen=0.5, eyeBlinkLeft=1)
