@@ -84,7 +84,8 @@ def test_every_bundled_avatar_speaks_in_12_megabytes():
     assert known <= {folder.name for folder in folders}
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 12e6
-    faces = [FaceRenderer(Avatar.load(folder.name), size=512) for folder in folders]
+    avatars = [Avatar.load(folder.name) for folder in folders]
+    faces = [FaceRenderer(avatar, size=avatar.size[1]) for avatar in avatars]
     for one in faces:
         template = 5 % one.template_count
         rest, wide = (mouth(one, one.render(face(jawOpen=v), template)) for v in (0, 0.6))
