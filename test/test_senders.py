@@ -181,6 +181,8 @@ def test_a_best_effort_microphone_is_heard_beside_reliable_senders(client):
         client.send(pcm[i : i + step], None, "reliable")
     client.until_quiet(6)
     assert client.length() - before == pytest.approx(1.0, abs=promised(0.01, 0.5))  # once each
+    values = client.diagnostics["expression_node"][2]
+    assert not any("does not connect" in problem for problem in values)  # the microphone does
 
 
 def test_inverted_stereo_is_heard_and_said(client):

@@ -68,7 +68,7 @@ class AudioPlayout:
 
     def take(self, time: float) -> list[ScheduledChunk]:
         """What is to be handed out when `time` is played: all of the slice that it lies in."""
-        until = (math.floor(time / SLICE + 1e-6) + 1) * SLICE
+        until = _end_of_slice(time)
         out = []
         while self._held:
             held = self._held[0]
@@ -90,6 +90,10 @@ class AudioPlayout:
             if len(chunk.pcm) or chunk.last:
                 out.append(chunk)
         return out
+
+    def until_next(self, time: float) -> float:
+        """Seconds from `time`, for which `take` was called, until it may give more."""
+        return _end_of_slice(time) - time
 
     def _without(self, chunk: ScheduledChunk, missed: int) -> ScheduledChunk:
         """A chunk without its first samples; the rest of it fades in."""
@@ -131,3 +135,8 @@ class AudioPlayout:
                 held.chunk = replace(chunk, pcm=chunk.pcm[:count])
                 kept.append(held)
         self._held = kept
+
+
+def _end_of_slice(time: float) -> float:
+    """Of the slice that `time` lies in."""
+    return (math.floor(time / SLICE + 1e-6) + 1) * SLICE

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Other nodes' publishers and subscriptions that do not match this node's: of another type, or with
+a QoS that is not compatible. Each is reported once, with what to change.
+
+rclpy reports them, too, by two event handlers for each endpoint. Its executor asks all of them
+whenever it wakes up, which is a third of what a wake-up costs a node of this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rclpy.node import Node
+from rclpy.qos import QoSCompatibility, qos_check_compatible
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+from realtalk_ros.nodes.problems import Problems
+
+try:
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
+
+
+def no_publisher_events() -> PublisherEventCallbacks:
+    return PublisherEventCallbacks(use_default_callbacks=False)
+
+
+def no_subscription_events() -> SubscriptionEventCallbacks:
+    return SubscriptionEventCallbacks(use_default_callbacks=False)
+
+
+class UnmatchedEndpoints:
+    """Looks for them among all publishers and subscriptions of the graph."""
+
+    def __init__(self, node: Node, problems: Problems) -> None:
+        self._node, self._problems = node, problems
+        self._reported: set[tuple[str, str]] = set()  # topic, and the other node
+
+    def check(self) -> None:
+        """Reports those that are new."""
+        for topic, other, reason in self._all():
+            if (topic, other) not in self._reported:
+                self._reported.add((topic, other))
+                self._problems.add(f"{topic} does not connect to {other}: {reason}")
+
+    def _all(self) -> Iterator[tuple[str, str, str]]:
+        """(topic, other node, reason)"""
+        node = self._node
+        topics = {publisher.topic_name for publisher in node.publishers}
+        topics.update(subscription.topic_name for subscription in node.subscriptions)
+        for topic in topics:
+            publishers = node.get_publishers_info_by_topic(topic)
+            subscriptions = node.get_subscriptions_info_by_topic(topic)
+            for others, ours in ((publishers, subscriptions), (subscriptions, publishers)):
+                ours = [info for info in ours if _name(info) == node.get_fully_qualified_name()]
+                for other in others:
+                    # One that matches is enough: `audio` has two (subscriptions.py).
+                    reasons = [
+                        _mismatch(
+                            own, other, *((other, own) if others is publishers else (own, other))
+                        )
+                        for own in ours
+                    ]
+                    if reasons and all(reasons):
+                        yield topic, _name(other), reasons[0]
+
+
+def _mismatch(
+    own: TopicEndpointInfo,
+    other: TopicEndpointInfo,
+    publisher: TopicEndpointInfo,
+    subscription: TopicEndpointInfo,
+) -> str:
+    """Why the two endpoints, of which one is this node's own, do not connect; empty if they do."""
+    if other.topic_type != own.topic_type:
+        return f"its type is {other.topic_type}, and should be {own.topic_type}"
+    compatibility, reason = qos_check_compatible(publisher.qos_profile, subscription.qos_profile)
+    if compatibility == QoSCompatibility.ERROR:
+        return f"change its QoS ({reason.removeprefix('ERROR: ').rstrip('; ')})"
+    return ""
+
+
+def _name(info: TopicEndpointInfo) -> str:
+    return f"{info.node_namespace.rstrip('/')}/{info.node_name}"
