@@ -8,7 +8,7 @@ from array import array
 import numpy as np
 import pytest
 
-pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("realtalk_ros.action", reason="the ROS messages are not built")
 aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed")
 
@@ -121,12 +121,14 @@ def test_nonsense_stops_nothing():
 
 def test_endpoints_that_do_not_match_are_reported():
     process = start("say_node", DOMAIN)
-    client = Client(DOMAIN, images=False)
+    client, context = Client(DOMAIN, images=False), rclpy.Context()
     try:
         client.wait_ready("say_node")
         lossy = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         client.node.create_publisher(String, "say", lossy)
-        client.node.create_publisher(Bool, "expression", 1)
+        rclpy.init(context=context, domain_id=DOMAIN)
+        other = rclpy.create_node("other", namespace="realtalk", context=context)
+        other.create_publisher(Bool, "expression", 1)
 
         def reported(*words):
             values = client.diagnostics["say_node"][2]
@@ -138,3 +140,4 @@ def test_endpoints_that_do_not_match_are_reported():
     finally:
         stop(process)
         client.close()
+        rclpy.try_shutdown(context=context)

@@ -8,6 +8,7 @@ whenever it wakes up, which is a third of what a wake-up costs a node of this pa
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 from rclpy.node import Node
@@ -20,6 +21,8 @@ try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
+
+STAYS = 1.5  # s
 
 
 def no_publisher_events() -> PublisherEventCallbacks:
@@ -35,17 +38,19 @@ class UnmatchedEndpoints:
 
     def __init__(self, node: Node, problems: Problems) -> None:
         self._node, self._problems = node, problems
-        self._reported: set[tuple[str, str]] = set()  # topic, and the other node
+        self._since: dict[str, float] = {}  # problem -> when it was seen first
+        self._reported: set[str] = set()
 
     def check(self) -> None:
-        """Reports those that are new."""
-        for topic, other, reason in self._all():
-            if (topic, other) not in self._reported:
-                self._reported.add((topic, other))
-                self._problems.add(f"{topic} does not connect to {other}: {reason}")
+        """Reports those that are new and stay. Call it often."""
+        now = time.monotonic()
+        self._since = {problem: self._since.get(problem, now) for problem in self._all()}
+        for problem, since in self._since.items():
+            if now - since > STAYS and problem not in self._reported:
+                self._reported.add(problem)
+                self._problems.add(problem)
 
-    def _all(self) -> Iterator[tuple[str, str, str]]:
-        """(topic, other node, reason)"""
+    def _all(self) -> Iterator[str]:
         node = self._node
         topics = {publisher.topic_name for publisher in node.publishers}
         topics.update(subscription.topic_name for subscription in node.subscriptions)
@@ -55,7 +60,7 @@ class UnmatchedEndpoints:
             for others, ours in ((publishers, subscriptions), (subscriptions, publishers)):
                 ours = [info for info in ours if _name(info) == node.get_fully_qualified_name()]
                 for other in others:
-                    # One that matches is enough: `audio` has two (subscriptions.py).
+                    # One that matches is enough: `audio` gets a second one (subscriptions.py).
                     reasons = [
                         _mismatch(
                             own, other, *((other, own) if others is publishers else (own, other))
@@ -63,7 +68,7 @@ class UnmatchedEndpoints:
                         for own in ours
                     ]
                     if reasons and all(reasons):
-                        yield topic, _name(other), reasons[0]
+                        yield f"{topic} does not connect to {_name(other)}: {reasons[0]}"
 
 
 def _mismatch(
