@@ -33,6 +33,14 @@ def test_what_no_node_would_take_is_one_line(name, text):
         launch_arguments.parameters({name: text})
 
 
+def test_a_name_that_no_one_reads_is_told_with_the_nearest():
+    given = ["avatr:=ines", "fps:=20", "launch-prefix:=nice", "xyz:=", "avatr:=noah"]
+    assert launch_arguments.unknown(given, ["avatar", "fps"]) == [
+        "no argument is called 'avatr', so it changes nothing: did you mean avatar?",
+        "no argument is called 'xyz', so it changes nothing: --show-args lists those there are",
+    ]
+
+
 def test_ranges_are_those_of_the_nodes():
     pytest.importorskip("rclpy")
     import rclpy

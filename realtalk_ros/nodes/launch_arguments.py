@@ -5,7 +5,9 @@ first and the arguments after it."""
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,15 @@ import yaml
 from realtalk_ros.contracts import FPS_RANGE, SIZE_RANGE
 from realtalk_ros.errors import RealTalkError
 
+# What launch and launch_ros themselves read beside a launch file's own arguments.
+OF_LAUNCH = {
+    "emulate_tty",
+    "launch-prefix",
+    "launch-prefix-filter",
+    "ros_namespace",
+    "sigkill_timeout",
+    "sigterm_timeout",
+}
 FLAGS = {"true": True, "True": True, "false": False, "False": False}
 CHOICES = {
     "device": ("cpu", "cuda", "tensorrt"),
@@ -41,6 +52,19 @@ def parameters(given: dict[str, Any]) -> dict[str, Any]:
             raise RealTalkError(f"{name} is one of {', '.join(CHOICES[name])}, not {value!r}")
         values[name] = value
     return values
+
+
+def unknown(given: Iterable[str], known: Iterable[str]) -> list[str]:
+    """A line for each of the arguments NAME:=VALUE that no one reads: launch does not mention
+    them. `known`: the launch file's own names."""
+    known, lines = list(known), []
+    for name in dict.fromkeys(text.partition(":=")[0] for text in given):
+        if name in OF_LAUNCH or name in known:
+            continue
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else "--show-args lists those there are"
+        lines.append(f"no argument is called {name!r}, so it changes nothing: {hint}")
+    return lines
 
 
 def flag(name: str, text: str) -> bool:
