@@ -115,7 +115,7 @@ def read_params_file(path: str | Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
 
     def walk(names: str, level: Any) -> None:
-        if not isinstance(level, dict) or not level:
+        if not isinstance(level, dict) or not level or "ros__parameters" in level and not names:
             raise RealTalkError(
                 f"{path} is not a parameter file of ROS 2: give one of the form "
                 "/**: {ros__parameters: {avatar: default}}"
@@ -123,8 +123,14 @@ def read_params_file(path: str | Path) -> dict[str, dict[str, Any]]:
         for key, value in level.items():
             if key != "ros__parameters":
                 walk(f"{names}/{str(key).strip('/')}", value)
-            elif names:
-                found.setdefault(names, {}).update(value or {})
+            elif isinstance(value, dict):
+                found.setdefault(names, {}).update(value)
+            else:  # each node would refuse it, in rcl's words
+                held = "nothing" if value is None else repr(value)
+                raise RealTalkError(
+                    f"{path}: ros__parameters of {names[1:]} holds {held}: write name: value below "
+                    "it, indented, or remove the section"
+                )
 
     walk("", content)
     return found
