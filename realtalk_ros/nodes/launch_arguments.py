@@ -115,7 +115,7 @@ def read_params_file(path: str | Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
 
     def walk(names: str, level: Any) -> None:
-        if not isinstance(level, dict) or not level or "ros__parameters" in level and not names:
+        if not isinstance(level, dict) or not level or ("ros__parameters" in level and not names):
             raise RealTalkError(
                 f"{path} is not a parameter file of ROS 2: give one of the form "
                 "/**: {ros__parameters: {avatar: default}}"
