@@ -144,13 +144,13 @@ def test_words_beside_a_video_give_a_table_by_class_of_sound(film, speech, tmp_p
 
 
 def test_each_phone_has_its_aperture_and_its_width(film, speech, tmp_path, capsys, monkeypatch):
-    """A mouth half as far open as the real one, and narrower by a constant, which is its own."""
+    """A mouth half as far open as the real one, which never shuts, and narrower by a constant."""
     time = np.arange(SECONDS * FPS) / FPS
     curves = mouth_of(speech[2])
     said = (time > 1) & (time < 2), (time > 2) & (time < 3)
     curves[0, said[0]], curves[0, said[1]] = 0, curves[0].max()
     real = [("M", 1.02, 1.98), ("AA", 2.02, 2.98), ("HH", 3.02, 3.98)]
-    folder, _ = film("b.mp4", faces_of(curves * [[2], [1]] + [[0], [0.1]]))
+    folder, _ = film("b.mp4", faces_of(curves * [[2], [1]] + [[0.05], [0.1]]))
     (folder / "b.txt").write_text("ma")
     monkeypatch.setattr(evaluate_talking.Aligner, "align", lambda *_: real)
     report = evaluated(folder, tmp_path, capsys)
