@@ -223,7 +223,8 @@ COLUMNS = {
 PICTURE_COLUMNS = {
     "lmd": ("LMD %", 2), "m_lmd": ("M-LMD %", 2), "lpips": ("LPIPS", 3), "ssim": ("SSIM", 3),
     "identity": ("identity", 3), "picture_aperture_r": ("aperture", 2),
-    "picture_range": ("range", 2), "picture_found": ("found", 2),
+    "picture_range": ("range", 2), "picture_of_asked": ("of asked", 2),
+    "picture_found": ("found", 2),
 }  # fmt: skip
 SPREAD = ("aperture_r", "width_r", "loudness_r", "range", "p95", *PICTURE_COLUMNS)
 
