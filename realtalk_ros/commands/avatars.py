@@ -46,25 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="holds avatar folders (default: this one)",
     )
     listing.set_defaults(action=list_)
-    showing = action("show", "a picture of avatars over a dozen expressions")
-    showing.add_argument(
-        "avatars",
-        metavar="NAME_OR_DIR",
-        nargs="+",
-        help="bundled avatars' names, or avatar folders",
-    )
-    showing.add_argument(
-        "--out",
-        metavar="FILE",
-        type=Path,
-        help=".png or .jpg to write (default: NAME.png of the first)",
-    )
-    showing.add_argument(
-        "--spoken",
-        action="store_true",
-        help="the mouths alone, while sounds are said, from their sound (needs espeak-ng)",
-    )
-    showing.set_defaults(action=show)
+    add_show_arguments(action("show", "a picture of avatars over a dozen expressions"))
     exporting = action("export", "an avatar in one file, to give away")
     add_avatar(exporting)
     exporting.add_argument("file", metavar="FILE.zip", type=Path)
@@ -92,6 +74,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     checking = action("check", "whether an avatar is whole and works; exit code 2 if not")
     add_avatar(checking)
     checking.set_defaults(action=check)
+
+
+def add_show_arguments(showing: argparse.ArgumentParser) -> None:
+    showing.add_argument(
+        "avatars",
+        metavar="NAME_OR_DIR",
+        nargs="+",
+        help="bundled avatars' names, or avatar folders",
+    )
+    showing.add_argument(
+        "--out",
+        metavar="FILE",
+        type=Path,
+        help=".png or .jpg to write (default: NAME.png of the first)",
+    )
+    showing.add_argument(
+        "--spoken",
+        action="store_true",
+        help="the mouths alone, while sounds are said, from their sound (needs espeak-ng)",
+    )
+    showing.set_defaults(action=show)
 
 
 def run(args: argparse.Namespace) -> int:
