@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, qos_check_compatible
-from rclpy.topic_endpoint_info import TopicEndpointInfo
+from rclpy.topic_endpoint_info import TopicEndpointInfo, TopicEndpointTypeEnum
 
 from realtalk_ros.nodes.problems import Problems
 
@@ -57,29 +57,21 @@ class UnmatchedEndpoints:
         for topic in topics:
             publishers = node.get_publishers_info_by_topic(topic)
             subscriptions = node.get_subscriptions_info_by_topic(topic)
-            for others, ours in ((publishers, subscriptions), (subscriptions, publishers)):
-                ours = [info for info in ours if _name(info) == node.get_fully_qualified_name()]
+            for others, candidates in ((publishers, subscriptions), (subscriptions, publishers)):
+                ours = [i for i in candidates if _name(i) == node.get_fully_qualified_name()]
                 for other in others:
                     # One that matches is enough: `audio` gets a second one (subscriptions.py).
-                    reasons = [
-                        _mismatch(
-                            own, other, *((other, own) if others is publishers else (own, other))
-                        )
-                        for own in ours
-                    ]
+                    reasons = [_mismatch(own, other) for own in ours]
                     if reasons and all(reasons):
                         yield f"{topic} does not connect to {_name(other)}: {reasons[0]}"
 
 
-def _mismatch(
-    own: TopicEndpointInfo,
-    other: TopicEndpointInfo,
-    publisher: TopicEndpointInfo,
-    subscription: TopicEndpointInfo,
-) -> str:
-    """Why the two endpoints, of which one is this node's own, do not connect; empty if they do."""
+def _mismatch(own: TopicEndpointInfo, other: TopicEndpointInfo) -> str:
+    """Why an endpoint of this node does not connect to another one; empty if it does."""
     if other.topic_type != own.topic_type:
         return f"its type is {other.topic_type}, and should be {own.topic_type}"
+    sends = own.endpoint_type == TopicEndpointTypeEnum.PUBLISHER
+    publisher, subscription = (own, other) if sends else (other, own)
     compatibility, reason = qos_check_compatible(publisher.qos_profile, subscription.qos_profile)
     if compatibility == QoSCompatibility.ERROR:
         return f"change its QoS ({reason.removeprefix('ERROR: ').rstrip('; ')})"
