@@ -11,7 +11,9 @@ to, or cannot run with what it was given.
 
 import os
 import shutil
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from ament_index_python.packages import (
@@ -66,7 +68,8 @@ def generate_launch_description() -> LaunchDescription:
         **{name: ("false", f"{what} (true, false)") for name, what in OPTIONAL.items()},
     }
     return LaunchDescription(
-        [
+        [OpaqueFunction(function=warn_of_unknown, args=[list(defaults)])]
+        + [
             DeclareLaunchArgument(name, default_value=default, description=description)
             for name, (default, description) in defaults.items()
         ]
@@ -77,6 +80,13 @@ def generate_launch_description() -> LaunchDescription:
 def tell(name: str) -> str:
     choices = launch_arguments.CHOICES.get(name)
     return f"{PARAMETERS[name]} ({', '.join(choices)})" if choices else PARAMETERS[name]
+
+
+def warn_of_unknown(context: LaunchContext, known: list[str]) -> None:
+    # Where another launch file includes this one, the arguments are the other's.
+    if Path(__file__).name in [Path(text).name for text in sys.argv]:
+        for line in launch_arguments.unknown(context.argv, known):
+            get_logger("launch").warning(line)
 
 
 def make_nodes(context: LaunchContext) -> list[ExecuteProcess]:

@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 import yaml
 
+from pixels import opening
 from realtalk_ros import onnx_session
+from realtalk_ros.audio.espeak import Espeak
 from realtalk_ros.avatar import archive as avatar_archive
 from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar
 from realtalk_ros.cli import main
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.output import contact_sheet
 
 CONSENT = "Ann Lee, 2026-11-21"
 
@@ -386,10 +389,37 @@ def test_the_command_lists_shows_and_checks(capsys, ann, good, tmp_path, monkeyp
     assert command(capsys, "show", "ann")[0] == 0
     assert cv2.imread("ann.png").shape == (960, 1280, 3)
     assert CONSENT.encode() in (tmp_path / "ann.png").read_bytes()
+    assert command(capsys, "show", "ann", "android", "--out", "both.jpg")[0] == 0
+    assert cv2.imread("both.jpg").shape == (contact_sheet.LABEL + 640, 12 * 320, 3)
+    assert CONSENT.encode() in (tmp_path / "both.jpg").read_bytes()
     code, _, complaint = command(capsys, "import", path)
     assert code == 2 and complaint.startswith("realtalk avatars: ") and complaint.count("\n") == 1
     code, said, _ = command(capsys, "export", "ann", "again.zip")
     assert code == 0 and os.path.getsize("again.zip")
+
+
+def test_lips_show_the_sounds_that_are_said(capsys, tmp_path):
+    try:
+        Espeak()
+    except RealTalkError as error:
+        pytest.skip(str(error))
+    path = tmp_path / "lips.png"
+    assert command(capsys, "show", "default", "android", "--spoken", "--out", path)[0] == 0
+    picture, (width, height) = cv2.imread(str(path)), contact_sheet.MOUTH_CELL
+    assert picture.shape == (contact_sheet.LABEL + 2 * height, 9 * width, 3)
+    for row, name in enumerate(("default", "android")):
+        avatar, top = Avatar.load(name), contact_sheet.LABEL + row * height
+        cells = [picture[top : top + height, k * width : (k + 1) * width] for k in range(9)]
+        x, y, side = avatar.crop
+        left, above, part = (value * side for value in contact_sheet.MOUTH_PART)
+        scale = width / part
+        marks = (avatar.landmarks[len(avatar.landmarks) // 2] - (x + left, y + above)) * scale
+        _, sh, oo, w, f, m, ah, shout, whisper = (
+            opening(cells[0], cell, marks, side * scale) for cell in cells
+        )
+        assert min(ah, shout) > 0.06 and 0.01 < whisper < 0.8 * shout
+        assert abs(m) < 0.01 and f < 0.02, (m, f)
+        assert min(sh, oo, w) > 0.005 and max(sh, oo, w) < 0.6 * ah, (sh, oo, w, ah)
 
 
 def test_check_notices_damage(capsys, tmp_path):

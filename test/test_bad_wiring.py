@@ -8,13 +8,13 @@ from array import array
 import numpy as np
 import pytest
 
-pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("realtalk_ros.action", reason="the ROS messages are not built")
 aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed")
 
-from rclpy.qos import QoSProfile  # noqa: E402
+from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import CompressedImage  # noqa: E402
-from std_msgs.msg import String  # noqa: E402
+from std_msgs.msg import Bool, String  # noqa: E402
 
 from realtalk_ros.msg import AudioChunk, FaceExpression  # noqa: E402
 from ros_graph import Client, start, stop  # noqa: E402
@@ -117,3 +117,27 @@ def test_nonsense_stops_nothing():
         if viewer.is_alive():
             viewer.join(5)
     assert [p.returncode for p in processes] == [0] * len(processes)
+
+
+def test_endpoints_that_do_not_match_are_reported():
+    process = start("say_node", DOMAIN)
+    client, context = Client(DOMAIN, images=False), rclpy.Context()
+    try:
+        client.wait_ready("say_node")
+        lossy = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        client.node.create_publisher(String, "say", lossy)
+        rclpy.init(context=context, domain_id=DOMAIN)
+        other = rclpy.create_node("other", namespace="realtalk", context=context)
+        other.create_publisher(Bool, "expression", 1)
+
+        def reported(*words):
+            values = client.diagnostics["say_node"][2]
+            return any(all(word in problem for word in words) for problem in values)
+
+        connects = "does not connect to"
+        client.wait(lambda: reported("/say", connects, "Best effort publisher"), 10, "QoS")
+        client.wait(lambda: reported("/expression", connects, "std_msgs/msg/Bool"), 10, "type")
+    finally:
+        stop(process)
+        client.close()
+        rclpy.try_shutdown(context=context)

@@ -69,6 +69,12 @@ def test_every_node_is_on_its_page_with_all_that_it_declares(interfaces):
         assert len(node.parameters) > 1 and node.endpoints
 
 
+def test_all_parameters_are_known_to_all_nodes(interfaces):
+    from realtalk_ros.nodes import parameters
+
+    assert {p.name for node in interfaces.values() for p in node.parameters} == parameters.NAMES
+
+
 def test_what_a_node_creates_later_is_described_too(interfaces):
     """Topics that are named in the nodes' sources, also where nobody creates them at the start."""
     named = set()

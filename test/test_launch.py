@@ -155,14 +155,16 @@ def test_a_wrong_argument_is_one_line_and_nothing_starts(workspace, tmp_path, wr
 
 def test_a_missing_rviz_is_one_warning_and_the_rest_runs(workspace):
     at = workspace()
-    process = at.launch("rviz:=true", "say:=True")
+    process = at.launch("rviz:=true", "say:=True", "avatr:=ines")
     at.wait(4)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=30)
     assert sorted(n for n, *_ in at.starts) == [
         "expression_node", "markers_node", "renderer_node", "say_node"
     ]  # fmt: skip
-    assert len([line for line in output.splitlines() if "rviz2 is not installed" in line]) == 1
+    warnings = [line for line in output.splitlines() if "WARN" in line and "ctrl-c" not in line]
+    assert len(warnings) == 2 and "did you mean avatar?" in warnings[0]
+    assert "rviz2 is not installed" in warnings[1]
     assert not at.left()
 
 
@@ -197,13 +199,15 @@ def generate_launch_description():
 def test_in_another_launch_file_a_pushed_namespace_goes_before(workspace, tmp_path):
     at = workspace(rviz=True)
     (tmp_path / "parent.launch.py").write_text(PARENT)
-    at.launch(file=tmp_path / "parent.launch.py")
+    process = at.launch("camera:=front", file=tmp_path / "parent.launch.py")
     at.wait(4)
     arguments = {name: rest for name, *_, rest in at.starts}
     assert "-f robot1/head/face " in arguments["rviz2"]
     assert "__ns:=/robot1/head " in arguments["renderer_node"]
     file = arguments["renderer_node"].split("--params-file ")[-1].split()[0]
     assert "avatar: '12'" in Path(file).read_text()  # which YAML would take for a number
+    process.send_signal(signal.SIGINT)
+    assert "camera" not in process.communicate(timeout=30)[0]  # that is the other file's
 
 
 def test_what_is_not_given_is_left_to_the_file(workspace):

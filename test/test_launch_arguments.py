@@ -33,6 +33,14 @@ def test_what_no_node_would_take_is_one_line(name, text):
         launch_arguments.parameters({name: text})
 
 
+def test_a_name_that_no_one_reads_is_told_with_the_nearest():
+    given = ["avatr:=ines", "fps:=20", "launch-prefix:=nice", "xyz:=", "avatr:=noah"]
+    assert launch_arguments.unknown(given, ["avatar", "fps"]) == [
+        "no argument is called 'avatr', so it changes nothing: did you mean avatar?",
+        "no argument is called 'xyz', so it changes nothing: --show-args lists those there are",
+    ]
+
+
 def test_ranges_are_those_of_the_nodes():
     pytest.importorskip("rclpy")
     import rclpy
@@ -76,6 +84,10 @@ def test_a_namespace_that_ros_does_not_take(text):
     ("avatar: default\n", "not a parameter file"),
     ("", "not a parameter file"),
     ("- a\n", "not a parameter file"),
+    ("ros__parameters:\n  fps: 25.0\n", "not a parameter file"),
+    ("/**:\n  ros__parameters:\n", "holds nothing: write"),
+    ("/**:\n  ros__parameters: 5\n", "holds 5: write"),
+    ("/**:\n  ros__parameters: [fps, 25.0]\n", "holds .*25.*: write"),
     ("\0", "cannot read"),
     (b"\xff\xfe\xff", "cannot read"),
     (None, "No such file"),
@@ -95,7 +107,6 @@ def test_parameters_of_a_node_are_found_as_ros_finds_them(tmp_path):
         "/robot/markers_node": {"ros__parameters": {"frame_id": "own"}},
         "/**": {"ros__parameters": {"frame_id": "all", "use_sim_time": True}},
         "other": {"markers_node": {"ros__parameters": {"frame_id": "nested"}}},
-        "/*/say_node": {"ros__parameters": None},
     }))  # fmt: skip
     sections = launch_arguments.read_params_file(file)
     assert [

@@ -337,6 +337,14 @@ def test_speech_node_refuses_a_bad_file_in_one_line(tmp_path, content):
     assert "bad.wav" in log and "Traceback" not in log and len(log.strip().splitlines()) == 1
 
 
+def test_a_misspelt_parameter_is_told_but_not_another_nodes():
+    options = {"leed": 0.5, "fps": 25.0, "foreign": 1}
+    process = start("speech_node", DOMAIN, wav="none.wav", stderr=subprocess.PIPE, **options)
+    _, log = process.communicate(timeout=30)
+    assert "no parameter is called leed: did you mean lead?" in log
+    assert log.count("did you mean") == 1
+
+
 def test_integer_for_a_float_parameter_is_taken_and_a_wrong_one_refused():
     process = start("renderer_node", DOMAIN, "-r", "__ns:=/other", fps=1000, stderr=subprocess.PIPE)
     _, log = process.communicate(timeout=30)

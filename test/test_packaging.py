@@ -5,6 +5,7 @@ import ast
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -113,6 +114,21 @@ def test_the_sdist_holds_what_cmake_names(packed):
 
 
 # What is declared
+
+
+def test_an_executable_that_is_interrupted_while_it_imports_says_nothing(tmp_path):
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package/module.py").write_text(
+        "import signal\nsignal.raise_signal(signal.SIGINT)\ndef main(): ...\n"
+    )
+    text = (ROOT / "cmake/executable.py.in").read_text()
+    (tmp_path / "node").write_text(
+        text.replace("@PROJECT_NAME@", "package").replace("@MODULE@", "module")
+    )
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "node")], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
 def test_package_xml_declares_what_is_imported_and_nothing_else():

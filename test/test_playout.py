@@ -378,13 +378,14 @@ def play(sound, confirm, start, end, tick=0.005):
 
 def test_sound_waits_for_its_face_then_comes_slice_by_slice_whole():
     sound, pcm = AudioPlayout(), np.arange(RATE, dtype=np.float32)
-    for i in range(0, RATE, 1600):
-        sound.push(Chunk(pcm[i : i + 1600], RATE, 5 + i / RATE, "a", i + 1600 >= RATE))
+    for i in range(0, RATE, 320):
+        sound.push(Chunk(pcm[i : i + 320], RATE, 5.007 + i / RATE, "a", i + 320 >= RATE))
     assert play(sound, None, 4.8, 5.05) == []  # no expression has come
     got = play(sound, 5.05, 5.05, 6.2)
     assert (np.concatenate([c.pcm for _, c in got]) == pcm).all()
     assert [c.last for _, c in got] == [False] * (len(got) - 1) + [True]
     assert max(c.seconds for _, c in got[1:]) <= SLICE + 1e-9
+    assert len(got) <= 1 / SLICE + 1  # each slice in one piece, wherever the chunks begin
     for now, c in got[5:]:
         assert -SLICE - 1e-6 <= now - c.start <= 0.006
 

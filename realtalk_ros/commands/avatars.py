@@ -15,7 +15,7 @@ import numpy as np
 from realtalk_ros import onnx_session
 from realtalk_ros.avatar import archive
 from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar, files_of, find
-from realtalk_ros.avatar.provenance import write_picture
+from realtalk_ros.avatar.provenance import Provenance, write_picture
 from realtalk_ros.commands.doctor import Finding, fail, ok, warn
 from realtalk_ros.contracts import GENERATOR_FILES
 from realtalk_ros.errors import RealTalkError
@@ -46,12 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="holds avatar folders (default: this one)",
     )
     listing.set_defaults(action=list_)
-    showing = action("show", "a picture of an avatar over a dozen expressions")
-    add_avatar(showing)
-    showing.add_argument(
-        "--out", metavar="FILE.png", type=Path, help="picture to write (default: NAME.png)"
-    )
-    showing.set_defaults(action=show)
+    add_show_arguments(action("show", "a picture of avatars over a dozen expressions"))
     exporting = action("export", "an avatar in one file, to give away")
     add_avatar(exporting)
     exporting.add_argument("file", metavar="FILE.zip", type=Path)
@@ -79,6 +74,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     checking = action("check", "whether an avatar is whole and works; exit code 2 if not")
     add_avatar(checking)
     checking.set_defaults(action=check)
+
+
+def add_show_arguments(showing: argparse.ArgumentParser) -> None:
+    showing.add_argument(
+        "avatars",
+        metavar="NAME_OR_DIR",
+        nargs="+",
+        help="bundled avatars' names, or avatar folders",
+    )
+    showing.add_argument(
+        "--out",
+        metavar="FILE",
+        type=Path,
+        help=".png or .jpg to write (default: NAME.png of the first)",
+    )
+    showing.add_argument(
+        "--spoken",
+        action="store_true",
+        help="the mouths alone, while sounds are said, from their sound (needs espeak-ng)",
+    )
+    showing.set_defaults(action=show)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -120,9 +136,15 @@ def list_(args: argparse.Namespace) -> None:
 
 
 def show(args: argparse.Namespace) -> None:
-    avatar = Avatar.load(args.avatar)
-    out = args.out or Path(f"{find(args.avatar).resolve().name}.png")
-    write_picture(out, many_faces(avatar), avatar.provenance)
+    avatars = [Avatar.load(name) for name in args.avatars]
+    out = args.out or Path(f"{find(args.avatars[0]).resolve().name}.png")
+    if args.spoken:
+        from realtalk_ros.commands.spoken_sheet import sheet
+
+        picture = sheet(avatars)
+    else:
+        picture = many_faces(avatars)
+    write_picture(out, picture, Provenance.together(avatar.provenance for avatar in avatars))
     print(f"wrote {out}")
 
 
@@ -260,10 +282,14 @@ def _mouth(avatar: Avatar) -> Iterator[Finding]:
         yield ok(f"drawn by {whose} network; its mouth opens")
 
 
-def many_faces(avatar: Avatar) -> np.ndarray:
-    """Its face over a dozen expressions and as many of its templates, uint8 BGR."""
+def many_faces(avatars: list[Avatar]) -> np.ndarray:
+    """Faces over a dozen expressions and as many of their templates, uint8 BGR: a line each, or
+    three of a single one."""
     from realtalk_ros.output import contact_sheet
     from realtalk_ros.rendering.face_renderer import FaceRenderer
 
-    cells = contact_sheet.faces(FaceRenderer(avatar, avatar.size[1]))
-    return contact_sheet.labelled(cells, list(contact_sheet.EXPRESSIONS), COLUMNS)
+    names = list(contact_sheet.EXPRESSIONS)
+    rows = [(one.name, contact_sheet.faces(FaceRenderer(one, one.size[1]))) for one in avatars]
+    if len(rows) == 1:
+        return contact_sheet.labelled(rows[0][1], names, COLUMNS)
+    return contact_sheet.table(rows, names)

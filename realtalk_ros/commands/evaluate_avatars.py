@@ -87,7 +87,8 @@ def run(args: argparse.Namespace) -> None:
     if lacking:
         print(f"realtalk evaluate avatars: {lacking}", file=sys.stderr)
     if args.sheet is not None and pictures:
-        cv2.imwrite(str(args.sheet), contact_sheet.table(pictures, ("photo", *SHOWN)), QUALITY)
+        sheet = contact_sheet.table(pictures.items(), ("photo", *SHOWN))
+        cv2.imwrite(str(args.sheet), sheet, QUALITY)
 
 
 def photographs(folder: Path) -> list[Path]:

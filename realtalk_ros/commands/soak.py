@@ -9,6 +9,7 @@ which DDS says that a message was published.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import os
@@ -88,6 +89,10 @@ class Watcher:
 
         from realtalk_ros.msg import AudioChunk
         from realtalk_ros.nodes.message_info import with_info
+        from realtalk_ros.nodes.unmatched_endpoints import (
+            no_publisher_events,
+            no_subscription_events,
+        )
 
         self.pids = pids
         self.images: list[tuple[float, float]] = []  # stamp, published [s]
@@ -99,15 +104,22 @@ class Watcher:
         self.failures: dict[str, str] = {}
         self._base = time.time() // 1  # stamps are kept relative to it, for precision
         self._AudioChunk = AudioChunk
-        self.node = rclpy.create_node("soak", namespace="realtalk")
+        # It is to cost little beside the nodes that it measures.
+        self.node = rclpy.create_node(
+            "soak", namespace="realtalk", start_parameter_services=False, enable_rosout=False
+        )
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
-        create = self.node.create_subscription
+        create = functools.partial(
+            self.node.create_subscription, event_callbacks=no_subscription_events()
+        )
         # Not unpacked: of an image, only its stamp is looked at.
         create(Image, "face/image_raw", with_info(self._on_image), QoSProfile(depth=25), raw=True)
         create(AudioChunk, "audio_out", with_info(self._on_sound), QoSProfile(depth=500))
         create(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
-        self._audio = self.node.create_publisher(AudioChunk, "audio", QoSProfile(depth=100))
+        self._audio = self.node.create_publisher(
+            AudioChunk, "audio", QoSProfile(depth=100), event_callbacks=no_publisher_events()
+        )
 
     def wait_ready(self, nodes: dict[str, subprocess.Popen]) -> None:
         end = time.monotonic() + START_TIMEOUT

@@ -11,8 +11,9 @@ from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes import lifecycle, qos
 from realtalk_ros.playout.face_playout import FacePlayout
 
-CHECK_EVERY = 0.004  # s between checks whether audio is due, while there is any
-IDLE = 0.2  # s, the same while there is none
+MAX_SLEEP = 0.01  # s between two checks whether audio is due, while there is any
+MIN_SLEEP = 0.001  # s
+IDLE = 0.2  # s between two checks while there is none
 
 
 class AudioOutput:
@@ -30,15 +31,16 @@ class AudioOutput:
     def run(self, stop: threading.Event) -> None:
         """Publishes what is due until `stop` is set."""
         while not stop.is_set():
+            wait = MAX_SLEEP
             try:
-                self._publish_due()
+                wait = self._publish_due()
             except Exception as error:  # audio that fails must not end the thread
                 if stop.is_set() or not self._node.context.ok():
                     return
                 self._node.problems.exception(error)
             if not self._playout.wake_audio.wait(IDLE):
                 continue
-            time.sleep(CHECK_EVERY)
+            time.sleep(max(MIN_SLEEP, min(wait, MAX_SLEEP)))
 
     def reset(self, message: AudioChunk) -> None:
         """An interrupt: drops all audio, and passes the reset on, as players drop theirs, too."""
@@ -48,11 +50,13 @@ class AudioOutput:
             if self.publisher.get_subscription_count():
                 self.publisher.publish(message)
 
-    def _publish_due(self) -> None:
+    def _publish_due(self) -> float:
+        """Returns after how many seconds there may be more."""
         subscribed = self.publisher.get_subscription_count() > 0
         playout = self._playout
         with playout.lock:  # until it is published: what is cleared meanwhile must not follow
-            due = playout.audio.take(playout.now() - playout.frames.delay + self._latency())
+            played = playout.now() - playout.frames.delay + self._latency()
+            due = playout.audio.take(played)
             if not len(playout.audio):
                 playout.wake_audio.clear()
             for chunk in due if subscribed else ():
@@ -61,3 +65,4 @@ class AudioOutput:
                 )
                 self.publisher.publish(message)
                 self._node.counts["audio_out"] += 1
+            return playout.audio.until_next(played)

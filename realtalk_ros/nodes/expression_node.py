@@ -25,7 +25,7 @@ from realtalk_ros.playout.sender_identity import SenderIdentifier
 from realtalk_ros.playout.turn_taking import POLICIES, TurnTaking
 from realtalk_ros.stream_types import Chunk, TimedExpression
 
-WORK_EVERY = 0.02  # s
+WORK_EVERY = 0.05  # s, a wake-up of rclpy's executor costs a millisecond
 WORK_AT_ONCE = 0.01  # s of computing after which other callbacks have their turn
 PROCESS_AHEAD = 1.0  # s before it is played, audio is processed; what comes earlier waits
 SMOOTHING = 0.02  # weight of the latest value in the share of computing

@@ -5,7 +5,9 @@ first and the arguments after it."""
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,15 @@ import yaml
 from realtalk_ros.contracts import FPS_RANGE, SIZE_RANGE
 from realtalk_ros.errors import RealTalkError
 
+# What launch and launch_ros themselves read beside a launch file's own arguments.
+OF_LAUNCH = {
+    "emulate_tty",
+    "launch-prefix",
+    "launch-prefix-filter",
+    "ros_namespace",
+    "sigkill_timeout",
+    "sigterm_timeout",
+}
 FLAGS = {"true": True, "True": True, "false": False, "False": False}
 CHOICES = {
     "device": ("cpu", "cuda", "tensorrt"),
@@ -41,6 +52,19 @@ def parameters(given: dict[str, Any]) -> dict[str, Any]:
             raise RealTalkError(f"{name} is one of {', '.join(CHOICES[name])}, not {value!r}")
         values[name] = value
     return values
+
+
+def unknown(given: Iterable[str], known: Iterable[str]) -> list[str]:
+    """A line for each of the arguments NAME:=VALUE that no one reads: launch does not mention
+    them. `known`: the launch file's own names."""
+    known, lines = list(known), []
+    for name in dict.fromkeys(text.partition(":=")[0] for text in given):
+        if name in OF_LAUNCH or name in known:
+            continue
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else "--show-args lists those there are"
+        lines.append(f"no argument is called {name!r}, so it changes nothing: {hint}")
+    return lines
 
 
 def flag(name: str, text: str) -> bool:
@@ -91,7 +115,7 @@ def read_params_file(path: str | Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
 
     def walk(names: str, level: Any) -> None:
-        if not isinstance(level, dict) or not level:
+        if not isinstance(level, dict) or not level or ("ros__parameters" in level and not names):
             raise RealTalkError(
                 f"{path} is not a parameter file of ROS 2: give one of the form "
                 "/**: {ros__parameters: {avatar: default}}"
@@ -99,8 +123,14 @@ def read_params_file(path: str | Path) -> dict[str, dict[str, Any]]:
         for key, value in level.items():
             if key != "ros__parameters":
                 walk(f"{names}/{str(key).strip('/')}", value)
-            elif names:
-                found.setdefault(names, {}).update(value or {})
+            elif isinstance(value, dict):
+                found.setdefault(names, {}).update(value)
+            else:  # each node would refuse it, in rcl's words
+                held = "nothing" if value is None else repr(value)
+                raise RealTalkError(
+                    f"{path}: ros__parameters of {names[1:]} holds {held}: write name: value below "
+                    "it, indented, or remove the section"
+                )
 
     walk("", content)
     return found

@@ -27,6 +27,11 @@ from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes.diagnostics import Diagnostics
 from realtalk_ros.nodes.parameters import ParameterNode
 from realtalk_ros.nodes.problems import Problems
+from realtalk_ros.nodes.unmatched_endpoints import (
+    UnmatchedEndpoints,
+    no_publisher_events,
+    no_subscription_events,
+)
 from realtalk_ros.playout.clock import ClockJumpDetector
 
 NAMESPACE = "realtalk"  # unless remapped (`-r __ns:=/name`, or the launch argument)
@@ -74,6 +79,7 @@ class RealTalkNode(ParameterNode):
             "autostart", True, "Configure and activate at the start; false: wait for a manager"
         )
         self.wanted_active = self.autostart
+        self._unmatched_endpoints = UnmatchedEndpoints(self, self.problems)
         self._diagnostics = Diagnostics(self)
         self.steady_timer(1.0, self.publish_diagnostics)
 
@@ -104,6 +110,7 @@ class RealTalkNode(ParameterNode):
     ) -> Subscription:
         # rclpy writes a user's override into the profile, which others use, too.
         profile = copy.copy(qos_profile)
+        options["event_callbacks"] = options.get("event_callbacks") or no_subscription_events()
         return super().create_subscription(
             msg_type, topic, self.guarded(callback), profile, **options
         )
@@ -111,6 +118,7 @@ class RealTalkNode(ParameterNode):
     def create_publisher(
         self, msg_type: Any, topic: str, qos_profile: QoSProfile | int, **options: Any
     ) -> Publisher:
+        options["event_callbacks"] = options.get("event_callbacks") or no_publisher_events()
         return super().create_publisher(msg_type, topic, copy.copy(qos_profile), **options)
 
     def create_service(
@@ -314,4 +322,5 @@ class RealTalkNode(ParameterNode):
         return ""
 
     def publish_diagnostics(self) -> None:
+        self._unmatched_endpoints.check()
         self._diagnostics.publish()

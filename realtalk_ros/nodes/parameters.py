@@ -4,6 +4,7 @@ several nodes have. (To add one: docs/develop.md.)"""
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 from rcl_interfaces.msg import (
@@ -31,6 +32,14 @@ MODEL_DIR = (
     LIVE,
 )
 FPS = (25.0, "Frames per second", contracts.FPS_RANGE, LIVE)
+# Of all nodes: what a file has for all of them (/**), each node is given.
+NAMES = frozenset(
+    """adapt_quality autostart avatar buffer channels chunk device duration emotion emotion_gain
+    exit_when_done expression_gain fps frame_id gain head_gain host host_names idle_gain
+    jpeg_quality lead mark model_dir operators out parent_frame pause pitch playback_latency policy
+    port rate repeat sample_format sample_rate seed size speed start_delay stats tail text threads
+    threshold utterance_id voice wait_for wav""".split()
+)
 
 
 class ParameterNode(LifecycleNode):
@@ -84,6 +93,16 @@ class ParameterNode(LifecycleNode):
         value = self.declare_parameter(name, default, descriptor).value
         self._changes[name] = change
         return value
+
+    def misspelt(self) -> list[str]:
+        """A line for each parameter that was given, that no node has, and that looks like one of
+        this node's: ROS ignores it, and says nothing."""
+        lines = []
+        for name in self._parameter_overrides:
+            near = difflib.get_close_matches(name, self._changes, n=1, cutoff=0.75)
+            if near and name not in NAMES and not self.has_parameter(name):
+                lines.append(f"no parameter is called {name}: did you mean {near[0]}?")
+        return lines
 
     def check_parameter(self, name: str, value: Any) -> None:
         """Raises RealTalkError to refuse a new value of a parameter. Changes nothing."""

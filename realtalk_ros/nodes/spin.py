@@ -40,6 +40,8 @@ def spin(nodes: list[RealTalkNode]) -> int:
     executor = SingleThreadedExecutor()
     for node in nodes:
         executor.add_node(node)
+        for line in node.misspelt():
+            node.problems.add(line)
     try:
         for node in nodes:
             if node.autostart:

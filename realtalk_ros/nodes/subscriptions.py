@@ -29,7 +29,7 @@ MAX_BATCH = 2000  # messages taken at once
 MAX_WAIT = 30.0  # s, a longer wait is a clock that was set
 TRANSIT_WINDOW = 10.0  # s over which the quickest message shows how two clocks differ
 HOLD = 0.06  # s for which a best-effort message waits for its reliable twin
-CHECK_EVERY = 0.05  # s between two checks for a stall, and for messages that are held
+CHECK_EVERY = 0.1  # s between two checks for a stall, and for messages that are held
 STALL = 0.4  # s without a check that are a stall of this process
 REOPENED = 6.0  # s for which the second subscription stays open after a stall
 AUDIO_DEPTH = 5000  # messages of audio that may wait: a minute and a half in chunks of 20 ms
@@ -153,7 +153,9 @@ class AudioSubscription(BatchedSubscription):
         self._best_effort: set[str] = set()  # those that do not send reliably, or not in time
         self._newest: dict[str, int] = {}  # utterance -> when the last message given was sent
         self._last_check = time.monotonic()
-        events = SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible)
+        events = SubscriptionEventCallbacks(
+            incompatible_qos=self._on_incompatible, use_default_callbacks=False
+        )
         qos = QoSProfile(depth=AUDIO_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         # On Humble messages that come twice are not recognised: one subscription at a time.
         on_messages = self._on_reliable if KNOWN else callback

@@ -30,6 +30,10 @@ EXPRESSIONS = {
 ENROLMENT = ("rest", "ah", "ee", "oo", "m", "smile", "blink")  # what `realtalk enroll` shows
 CELL = 320  # pixels, side of a picture
 MARGIN = 0.14  # around the face's square, share of its side
+# Of a mouth: its picture, pixels, and which part of the face's square it shows, (x, y, width). Its
+# middle is at 0.61 of the square's height (landmarks.face_square); the chin may fall.
+MOUTH_CELL = (160, 128)
+MOUTH_PART = (0.25, 0.43, 0.5)
 LABEL = 24  # pixels, height of the line with the columns' names
 
 
@@ -54,14 +58,29 @@ def cell(image: np.ndarray, square: tuple[float, float, float]) -> np.ndarray:
     """`square` (x, y, side) of an image and MARGIN around it, (CELL, CELL, 3); black where the
     image ends before."""
     x, y, side = square
-    scale = CELL / (side * (1 + 2 * MARGIN))
+    margin = MARGIN * side
+    return _part(image, (x - margin, y - margin, side + 2 * margin), (CELL, CELL))
+
+
+def mouth(image: np.ndarray, square: tuple[float, float, float]) -> np.ndarray:
+    """The mouth of the face in `square` (x, y, side) of an image: uint8 BGR of MOUTH_CELL."""
+    x, y, side = square
+    left, top, width = (value * side for value in MOUTH_PART)
+    return _part(image, (x + left, y + top, width), MOUTH_CELL)
+
+
+def _part(image: np.ndarray, part: tuple[float, float, float], size: tuple[int, int]) -> np.ndarray:
+    """What of an image begins at (x, y) and is `width` wide, in `size` (width, height), pixels;
+    black where the image ends before."""
+    x, y, width = part
+    scale = size[0] / width
     if scale < 1:  # warpAffine takes single pixels
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        x, y, side, scale = x * scale, y * scale, side * scale, 1.0
+        x, y, scale = x * scale, y * scale, 1.0
     # Half a pixel: OpenCV counts from the middle of the first one.
-    left, top = (scale * (v - MARGIN * side - 0.5) + 0.5 for v in (x, y))
+    left, top = (scale * (v - 0.5) + 0.5 for v in (x, y))
     matrix = np.array([[scale, 0, -left], [0, scale, -top]])
-    return cv2.warpAffine(image, matrix, (CELL, CELL), flags=cv2.INTER_CUBIC)
+    return cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC)
 
 
 def labelled(cells: Sequence[np.ndarray], names: Sequence[str], columns: int) -> np.ndarray:
@@ -73,15 +92,17 @@ def labelled(cells: Sequence[np.ndarray], names: Sequence[str], columns: int) ->
     return np.vstack([np.hstack(cells[k : k + columns]) for k in range(0, len(cells), columns)])
 
 
-def table(rows: dict[str, list[np.ndarray]], columns: Sequence[str]) -> np.ndarray:
-    """A line of cells for each name, under the columns' names."""
-    head = np.zeros((LABEL, CELL * len(columns), 3), np.uint8)
+def table(rows: Iterable[tuple[str, Sequence[np.ndarray]]], columns: Sequence[str]) -> np.ndarray:
+    """Lines of a name and its cells, all of one size, under the columns' names."""
+    rows = list(rows)
+    height, width = rows[0][1][0].shape[:2]
+    head = np.zeros((LABEL, width * len(columns), 3), np.uint8)
     for number, name in enumerate(columns):
-        _write(head, name, (CELL * number + 8, LABEL - 7))
+        _write(head, name, (width * number + 8, LABEL - 7))
     lines = [head]
-    for name, cells in rows.items():
+    for name, cells in rows:
         line = np.hstack(cells)
-        _write(line, name, (8, CELL - 10))
+        _write(line, name, (8, height - 10))
         lines.append(line)
     return np.vstack(lines)
 

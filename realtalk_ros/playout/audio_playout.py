@@ -67,9 +67,10 @@ class AudioPlayout:
             held.confirmed = held.confirmed or time >= held.segment - LEAD_IN
 
     def take(self, time: float) -> list[ScheduledChunk]:
-        """What is to be handed out when `time` is played: all of the slice that it lies in."""
-        until = (math.floor(time / SLICE + 1e-6) + 1) * SLICE
-        out = []
+        """What is to be handed out when `time` is played: all of the slice that it lies in, in one
+        piece where it is continuous."""
+        until = _end_of_slice(time)
+        out: list[ScheduledChunk] = []
         while self._held:
             held = self._held[0]
             chunk, overdue = held.chunk, time - held.chunk.start
@@ -87,9 +88,18 @@ class AudioPlayout:
             if chunk.start < self._skip_to:
                 missed = math.ceil((self._skip_to - chunk.start) * chunk.sample_rate - 1e-6)
                 chunk = self._without(chunk, min(missed, len(chunk.pcm)))
-            if len(chunk.pcm) or chunk.last:
+            if not len(chunk.pcm) and not chunk.last:
+                continue
+            if out and _follows(chunk, out[-1]):
+                pcm = np.concatenate([out[-1].pcm, chunk.pcm])
+                out[-1] = replace(out[-1], pcm=pcm, last=chunk.last)
+            else:
                 out.append(chunk)
         return out
+
+    def until_next(self, time: float) -> float:
+        """Seconds from `time`, for which `take` was called, until it may give more."""
+        return _end_of_slice(time) - time
 
     def _without(self, chunk: ScheduledChunk, missed: int) -> ScheduledChunk:
         """A chunk without its first samples; the rest of it fades in."""
@@ -131,3 +141,17 @@ class AudioPlayout:
                 held.chunk = replace(chunk, pcm=chunk.pcm[:count])
                 kept.append(held)
         self._held = kept
+
+
+def _end_of_slice(time: float) -> float:
+    """Of the slice that `time` lies in."""
+    return (math.floor(time / SLICE + 1e-6) + 1) * SLICE
+
+
+def _follows(chunk: ScheduledChunk, before: ScheduledChunk) -> bool:
+    """Whether it continues a chunk, to a sample."""
+    return (
+        not before.last
+        and (chunk.utterance, chunk.sample_rate) == (before.utterance, before.sample_rate)
+        and abs(chunk.start - before.start - before.seconds) < 1 / chunk.sample_rate
+    )

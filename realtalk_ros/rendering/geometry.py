@@ -15,8 +15,10 @@ import numpy as np
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering.camera import Cameras
-from realtalk_ros.rendering.eyes import Eyes, ProjectedEyes, eye_patches
+from realtalk_ros.rendering.eyes import EyePatch, Eyes, ProjectedEyes, eye_patches
 from realtalk_ros.rendering.mouth import Mouth
+
+STILL = 0.05  # pixels of the crop: eyes that moved by less since they were drawn are not drawn anew
 
 
 def frontal_landmarks(identity: np.ndarray) -> np.ndarray:
@@ -75,6 +77,7 @@ class Geometry:
         self._neutral = self._model.points(self._resting_weights, identity)
         self._mouth = Mouth(identity, self._cameras, self._residuals, shaded)
         self._eyes = Eyes(identity, self._cameras, self._residuals)
+        self._last_eyes: tuple[int, int, ProjectedEyes, list[EyePatch]] | None = None
         self.template_eyes = [self.project_eyes(w, t) for t, w in enumerate(template_weights)]
 
     def target_landmarks(self, weights: np.ndarray, template: int) -> np.ndarray:
@@ -99,9 +102,8 @@ class Geometry:
 
         Returns a new sampling grid of what is shown, in which what lies above a closing lid stays,
         and the layers (S, S, 2) uint8 of closing lids (`ClosingLid`); None where none closes."""
-        target = self.project_eyes(weights, template)
         size = len(sampling_grid)
-        patches = eye_patches(self.template_eyes[template], target, size)
+        patches = self._eye_patches(weights, template, size)
         closes = any(patch.closing for patch in patches)
         shown_grid = sampling_grid.copy()
         layers = np.zeros((size, size, 2), np.uint8) if closes else None
@@ -115,6 +117,20 @@ class Geometry:
             else:
                 shown_grid[place] = sampling_grid[place]
         return shown_grid, layers
+
+    def _eye_patches(self, weights: np.ndarray, template: int, size: int) -> list[EyePatch]:
+        """The last ones, which took a millisecond each, where the eyes have hardly moved since."""
+        target, last = self.project_eyes(weights, template), self._last_eyes
+        if last is not None and last[:2] == (template, size):
+            movement = max(
+                cv2.norm(now.ravel(), before.ravel(), cv2.NORM_INF)
+                for now, before in ((target.lids, last[2].lids), (target.irises, last[2].irises))
+            )
+            if movement * size < STILL:
+                return last[3]
+        patches = eye_patches(self.template_eyes[template], target, size)
+        self._last_eyes = template, size, target, patches
+        return patches
 
     def draw_mouth(
         self, weights: np.ndarray, template: int, mouth_interior: np.ndarray

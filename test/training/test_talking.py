@@ -21,7 +21,12 @@ from realtalk_ros.output.mp4_writer import VideoWriter
 from realtalk_ros.training.expression import coarticulation
 from realtalk_ros.training.expression.metrics import is_labiodental
 from realtalk_ros.training.expression.video_dataset import VideoDataset
-from realtalk_ros.training.videos import mouth_targets, mouth_track, talking_metrics
+from realtalk_ros.training.videos import (
+    evaluate_talking,
+    mouth_targets,
+    mouth_track,
+    talking_metrics,
+)
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 
 FPS, SIZE, EYES = 25, 64, 100.0  # frames/s, pixels of a video, of the made-up face's eyes
@@ -136,11 +141,33 @@ def test_words_beside_a_video_give_a_table_by_class_of_sound(film, speech, tmp_p
     folder, _ = film("b.mp4", faces_of(mouth_of(speech[2])))
     (folder / "b.txt").write_text("hello")
     assert "by_class" in evaluated(folder, tmp_path, capsys)
+
+
+def test_each_phone_has_its_aperture_and_its_width(film, speech, tmp_path, capsys, monkeypatch):
+    """A mouth half as far open as the real one, which never shuts, and narrower by a constant."""
     time = np.arange(SECONDS * FPS) / FPS
-    real = np.stack([np.where((time > 1) & (time < 2), 0.1, 0.3), time])
-    one = talking_metrics.Curves(time, real, time, real, time)
-    rows = talking_metrics.by_class(one, [("AA", 0, 1), ("M", 1.02, 1.98), ("SIL", 2, 3)])
-    assert rows["p b m"] == [pytest.approx((0, 0))] and rows["open"][0][0] > 0.9
+    curves = mouth_of(speech[2])
+    said = (time > 1) & (time < 2), (time > 2) & (time < 3)
+    curves[0, said[0]], curves[0, said[1]] = 0, curves[0].max()
+    real = [("M", 1.02, 1.98), ("AA", 2.02, 2.98), ("HH", 3.02, 3.98)]
+    folder, _ = film("b.mp4", faces_of(curves * [[2], [1]] + [[0.05], [0.1]]))
+    (folder / "b.txt").write_text("ma")
+    monkeypatch.setattr(evaluate_talking.Aligner, "align", lambda *_: real)
+    report = evaluated(folder, tmp_path, capsys)
+    phones, classes = report["by_phone"], report["by_class"]
+    assert list(phones) == ["M", "AA", "HH"] and list(classes) == ["p b m", "open"]
+    assert phones["M"] == classes["p b m"] and phones["AA"] == classes["open"]
+    assert phones["M"]["real"] == pytest.approx(0, abs=0.01) and phones["AA"]["real"] >= 1
+    for phone in phones.values():
+        assert phone["made_width"] == pytest.approx(phone["real_width"], abs=0.06)
+    argv = ["evaluate", "talking", str(folder), "--tracks", str(tmp_path / "tracks"), "--phones"]
+    assert cli.main(argv) == 0
+    table = capsys.readouterr().out.split("PHONE")[1].splitlines()
+    assert table[0].split() == ["phones", "aperture", "made", "width", "made"]
+    rows = {line.split()[0]: [float(cell) for cell in line.split()[1:]] for line in table[1:]}
+    for phone, row in phones.items():
+        names = ("count", "real", "made", "real_width", "made_width")
+        assert rows[phone] == pytest.approx([row[name] for name in names], abs=0.006)
 
 
 @pytest.fixture
@@ -202,6 +229,8 @@ def test_a_drawn_face_is_compared_where_the_real_one_lies(moving_head, tmp_path,
         assert row[f"{name}ssim"] > 0.88 and row[f"{name}lpips"] < 0.02
     assert row["picture_aperture_r"] > 0.99 and row["picture_found"] == 1
     assert row["picture_range"] == pytest.approx(0.5, abs=0.01)
+    # Her own face opens more than the mean one, by whose opening the detector goes.
+    assert row["picture_of_asked"] == pytest.approx(0.45, abs=0.04)
     assert row["identity"] is None
     assert evaluated(folder, tmp_path, capsys)["people"]["anna"].items() <= row.items()
 
@@ -219,7 +248,7 @@ def test_the_table_says_what_no_avatar_can_be_made_of(moving_head, tmp_path, cap
     said, complaint = capsys.readouterr()
     table = said[said.index("PICTURE") :].splitlines()
     assert table[0].split()[:3] == ["PICTURE", "LMD", "%"]
-    assert [line.split()[-8:] for line in table[1:4]] == [["-"] * 8] * 3
+    assert [line.split()[-9:] for line in table[1:4]] == [["-"] * 9] * 3
     assert table[4].startswith("anna/a.mp4: not drawn:") and "is in the dark" in table[4]
     assert "pip install" in complaint
 

@@ -96,7 +96,7 @@ def evaluate(
     left_out: dict[str, str] = {}
     not_drawn: dict[str, str] = {}
     people: dict[str, list[dict]] = {}
-    classes: dict[str, list[tuple[float, float]]] = {}
+    phones: dict[str, list[talking_metrics.PhoneRow]] = {}
     aligner = Aligner(args.voice)
     videos = find_videos(folder)
     for path, track in mouth_track.tracks(videos, folder, args.tracks, args.landmarker):
@@ -121,8 +121,8 @@ def evaluate(
         people.setdefault(person_of(path, folder), []).append(clips[name])
         words = words_of(path, args.words)
         if words and (segments := aligner.align(path, words)):
-            for sound, rows in talking_metrics.by_class(one, segments).items():
-                classes.setdefault(sound, []).extend(rows)
+            for phone, rows in talking_metrics.by_phone(one, segments).items():
+                phones.setdefault(phone, []).extend(rows)
         if args.plots:
             draw(one, name, args.plots / f"{path.stem}.png")
     if not clips:
@@ -133,7 +133,8 @@ def evaluate(
     return {
         "mean": talking_metrics.mean(everyone),
         "spread": spread(everyone),
-        "by_class": {name: class_row(rows) for name, rows in classes.items()},
+        "by_class": sound_rows(talking_metrics.by_class(phones)),
+        "by_phone": sound_rows(phones),
         "people": by_person,
         "clips": clips,
         "left_out": left_out,
@@ -147,9 +148,12 @@ def spread(rows: list[dict]) -> dict[str, float]:
     return {name: float(np.std(known)) for name, known in values.items() if known}
 
 
-def class_row(rows: list[tuple[float, float]]) -> dict[str, float]:
-    real, made = np.mean(rows, 0)
-    return {"real": float(real), "made": float(made), "count": len(rows)}
+def sound_rows(sounds: dict[str, list[talking_metrics.PhoneRow]]) -> dict[str, dict[str, float]]:
+    """The mean of each sound, and of how many phones it is."""
+    return {
+        name: talking_metrics.PhoneRow(*np.mean(rows, 0).tolist())._asdict() | {"count": len(rows)}
+        for name, rows in sounds.items()
+    }
 
 
 def draw(one: talking_metrics.Curves, title: str, path: Path) -> None:
@@ -188,6 +192,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     native_output.add_arguments(parser)
     add("--picture", action="store_true",
         help="also draw the face of each clip's first frame, and compare the pictures")  # fmt: skip
+    add("--phones", action="store_true", help="also print the table of sounds phone by phone")
     add("--json", action="store_true", help="print the report as JSON")
     add("--plots", type=Path, metavar="DIR", help="draw the curves of each clip into this folder")
 
@@ -201,7 +206,7 @@ def run(args: argparse.Namespace) -> int:
         picture = PictureEvaluator(model, args.landmarker, args.models)
     with native_output.hidden(args.verbose):
         report = evaluate(args.folder, model, args, picture)
-    print(json.dumps(report, indent=1)) if args.json else show(report)
+    print(json.dumps(report, indent=1)) if args.json else show(report, args.phones)
     for lacking in picture.lacking if picture else ():
         print(f"realtalk evaluate talking: {lacking}", file=sys.stderr)
     return 0
@@ -218,20 +223,31 @@ COLUMNS = {
 PICTURE_COLUMNS = {
     "lmd": ("LMD %", 2), "m_lmd": ("M-LMD %", 2), "lpips": ("LPIPS", 3), "ssim": ("SSIM", 3),
     "identity": ("identity", 3), "picture_aperture_r": ("aperture", 2),
-    "picture_range": ("range", 2), "picture_found": ("found", 2),
+    "picture_range": ("range", 2), "picture_of_asked": ("of asked", 2),
+    "picture_found": ("found", 2),
 }  # fmt: skip
 SPREAD = ("aperture_r", "width_r", "loudness_r", "range", "p95", *PICTURE_COLUMNS)
 
 
-def show(report: dict) -> None:
-    """Prints a line a person, the mean, the same of the pictures, then the classes of sound."""
+SOUND_COLUMNS = {
+    "count": ("phones", 0), "real": ("aperture", 2), "made": ("made", 2),
+    "real_width": ("width", 2), "made_width": ("made", 2),
+}  # fmt: skip
+
+
+def show(report: dict, phones: bool = False) -> None:
+    """Prints a line a person, the mean, the same of the pictures, then the classes of sound;
+    `phones`: and each phone, the most frequent one first."""
     rows = {**report["people"], "MEAN OF PEOPLE": report["mean"]}
     print_table("", rows, COLUMNS)
     if "lmd" in report["mean"]:
         still = {name: report["mean"].get(f"still_{name}") for name in PICTURE_COLUMNS}
         print_table("PICTURE", {**rows, "FIRST FRAME, STILL": still}, PICTURE_COLUMNS)
-    for name, row in report["by_class"].items():
-        print(f"{name:12} real {row['real']:5.2f}  made {row['made']:5.2f}  ({row['count']})")
+    if report["by_class"]:
+        print_table("SOUND", report["by_class"], SOUND_COLUMNS)
+    if report["by_phone"] and phones:
+        by_count = sorted(report["by_phone"].items(), key=lambda item: -item[1]["count"])
+        print_table("PHONE", dict(by_count), SOUND_COLUMNS)
     for name, why in report["left_out"].items():
         print(f"{name}: left out: {why}")
     for name, why in report["not_drawn"].items():

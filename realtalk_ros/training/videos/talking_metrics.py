@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -65,6 +66,17 @@ class Curves:
     @property
     def loud(self) -> np.ndarray:
         return np.interp(self.time, self.steps, self.loudness)
+
+
+class PhoneRow(NamedTuple):
+    """A phone that was said once, in shares of its clip's real range of aperture and of width. The
+    width is counted from the median of its own curve: people's mouths at rest differ, and the mean
+    face's is neither's."""
+
+    real: float  # aperture
+    made: float
+    real_width: float
+    made_width: float
 
 
 def loudness(mel: np.ndarray) -> np.ndarray:
@@ -209,21 +221,30 @@ def _movement_in_silence(aperture: np.ndarray, time: np.ndarray, heard: np.ndarr
     return float(aperture[apart].std() / max(span(aperture), 1e-9)) if apart.sum() > 4 else None
 
 
-def by_class(one: Curves, segments: Sequence[Segment]) -> dict[str, list[tuple[float, float]]]:
-    """Aperture of real and made lips, as shares of their clip's real range, averaged over each
-    phone: class of sound -> its phones."""
-    low, high = np.percentile(one.real[0], (LOW, HIGH))
-    both = (np.stack([one.real[0], one.made_at()[0]]) - low) / max(high - low, 1e-9)
-    rows: dict[str, list[tuple[float, float]]] = {}
+def by_phone(one: Curves, segments: Sequence[Segment]) -> dict[str, list[PhoneRow]]:
+    """Phone -> a row for each time that it is said, averaged over its frames."""
+    low, high = np.percentile(one.real, (LOW, HIGH), axis=1)
+    size = np.maximum(high - low, 1e-9)
+    real, made = (
+        (curves - np.array([low[0], np.median(curves[1])])[:, None]) / size[:, None]
+        for curves in (one.real, one.made_at())
+    )
+    rows: dict[str, list[PhoneRow]] = {}
     for phone, start, end in segments:
         inside = (one.time >= start) & (one.time <= end)
         if not inside.any():
             inside = np.abs(one.time - (start + end) / 2) <= 0.5 * (one.time[1] - one.time[0])
-        name = next((name for name, of in SOUND_CLASSES.items() if phone in of), None)
-        if name is not None and inside.any():
-            real, made = both[:, inside].mean(1)
-            rows.setdefault(name, []).append((float(real), float(made)))
+        if inside.any():
+            each = (curve[inside].mean() for both in zip(real, made, strict=True) for curve in both)
+            rows.setdefault(phone, []).append(PhoneRow(*map(float, each)))
     return rows
+
+
+def by_class(phones: dict[str, list[PhoneRow]]) -> dict[str, list[PhoneRow]]:
+    """Rows of `by_phone` -> those of each of SOUND_CLASSES that is there."""
+    rows = {name: [row for phone in sorted(of & phones.keys()) for row in phones[phone]]
+            for name, of in SOUND_CLASSES.items()}  # fmt: skip
+    return {name: known for name, known in rows.items() if known}
 
 
 COUNTS = ("closures", "found", "closures_made", "correct", "seconds")

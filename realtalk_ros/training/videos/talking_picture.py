@@ -19,6 +19,7 @@ another way than in the first frame stays so. Landmarks are MediaPipe's, found i
     identity    distance of the faces (enroll/face_embedding.py), of some of the frames
     picture_aperture_r, picture_range       aperture of the drawn mouth as it is found in the
                 picture: correlation with the real one, and its range over the real one's
+    picture_of_asked    its range over the one that the weights ask of the avatar's face model
     picture_found       share of the drawn frames with one face; all else is of these
 
 `still_...` are the same figures of the first frame itself, which does not move: the baseline.
@@ -46,7 +47,7 @@ from realtalk_ros.enroll.picture_layout import Layout
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
-from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.training.expression.metrics import correlation
 from realtalk_ros.training.renderer.dataset import to_float
@@ -58,6 +59,7 @@ from realtalk_ros.training.videos.training_groups import similarity_transform
 
 # Of MediaPipe's mesh: bridge of the nose, corners of the eyes.
 STILL = [168, 6, 197, 195, 33, 133, 362, 263]
+OUTER_CORNERS = [36, 45]  # of the eyes, of Multi-PIE's landmarks
 MESH = slice(468)  # without the irises, which look around
 LIPS = mediapipe_points.LANDMARK[mediapipe_points.LIPS]
 EYES = np.array([name.startswith("eye") for name in arkit.NAMES])
@@ -68,7 +70,7 @@ EMBEDDED_EVERY = 10  # frames
 LOOKS = 7
 COMPARED = ("lmd", "m_lmd", "lpips", "ssim", "identity")
 FIGURES = (
-    *COMPARED, "picture_aperture_r", "picture_range", "picture_found",
+    *COMPARED, "picture_aperture_r", "picture_range", "picture_of_asked", "picture_found",
     *(f"still_{name}" for name in COMPARED),
 )  # fmt: skip
 
@@ -102,12 +104,17 @@ class Seen:
 
 
 class SpeakingAvatar:
-    """An avatar that says what is heard in a clip, with its head still and its eyes open."""
+    """An avatar that says what is heard in a clip, with its head still and its eyes open.
+
+    `asked`: the aperture of its face model in the picture that was drawn last.
+    """
 
     def __init__(
         self, avatar: Avatar, path: Path, model: ExpressionModel, models: Path | None = None
     ):
         """Raises AudioError."""
+        self.asked = 0.0
+        self._avatar = avatar
         self._renderer = FaceRenderer(avatar, avatar.size[1], model_dir=models)
         prior = model.prior(avatar.identity, avatar.reference_expressions)
         self._predicted = PredictedExpression.of(*read_audio(path), model, prior=prior)
@@ -126,6 +133,11 @@ class SpeakingAvatar:
         return self._render(arkit.weights())
 
     def _render(self, weights: np.ndarray) -> np.ndarray:
+        resting = 0.0 if self._avatar.resting_weights is None else self._avatar.resting_weights
+        points = landmarks.load().points(weights + resting, self._avatar.identity)
+        gap = points[landmarks.INNER_UPPER_LIP, 1] - points[landmarks.INNER_LOWER_LIP, 1]
+        eyes = np.linalg.norm(np.subtract(*points[OUTER_CORNERS]))
+        self.asked = max(0.0, float(gap / eyes))
         return self._renderer.render(weights, self._renderer.template_count // 2)
 
 
@@ -184,7 +196,8 @@ class PictureEvaluator:
                 rows.append(
                     self._compare(drawn.onto(still), truth, embed)
                     | {f"still_{name}": value for name, value in of_held.items()}
-                    | {"picture_found": 1.0, "aperture": drawn.aperture, "real": real.aperture}
+                    | {"picture_found": 1.0, "aperture": drawn.aperture}
+                    | {"real": real.aperture, "asked": speaker.asked}
                 )
         return summary(rows)
 
@@ -231,13 +244,16 @@ def enrolled(image: np.ndarray, path: Path, landmarker: Path | None) -> Avatar:
 
 def summary(rows: list[dict[str, float]]) -> dict[str, float | None]:
     """FIGURES of a clip's frames. Raises RealTalkError where too few of them have any."""
-    made, real = (np.array([row[name] for row in rows if name in row])
-                  for name in ("aperture", "real"))  # fmt: skip
+    made, real, asked = (
+        np.array([row[name] for row in rows if name in row])
+        for name in ("aperture", "real", "asked")
+    )
     if len(made) < talking_metrics.MIN_FRAMES:
         raise RealTalkError("one face, facing the camera, is not seen and drawn for a second")
     return {name: mean_of(rows, name) for name in FIGURES} | {
         "picture_aperture_r": correlation(made, real),
         "picture_range": talking_metrics.span(made) / max(talking_metrics.span(real), 1e-9),
+        "picture_of_asked": talking_metrics.span(made) / max(talking_metrics.span(asked), 1e-9),
     }
 
 
