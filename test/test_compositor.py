@@ -157,7 +157,7 @@ def test_a_turned_head_goes_where_its_model_in_space_does(name, rotation):
 
 def test_what_is_behind_a_turning_head_stays_and_is_continued():
     """Stripes, such as a door's frame: straight up to the head, and where the head was."""
-    avatar = Avatar.load("lena")
+    avatar = Avatar.load("clara")
     person = MovingPerson(avatar)
     behind = cv2.resize(person.mask, avatar.size) < 128
     stripes = np.where(np.arange(avatar.size[0]) // 16 % 2, 150, 100).astype(np.uint8)

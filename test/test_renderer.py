@@ -35,7 +35,7 @@ def renderer():
 @pytest.fixture(scope="module")
 def moving():
     """Of an avatar with many templates."""
-    return FaceRenderer(Avatar.load("lena"), size=512)
+    return FaceRenderer(Avatar.load("clara"), size=512)
 
 
 def face(**values):
@@ -80,7 +80,7 @@ def test_the_jaw_opens_the_mouth_and_the_lids_shut_the_eyes(renderer):
 
 def test_every_bundled_avatar_speaks_in_12_megabytes():
     folders = sorted(path.parent for path in AVATAR_DIR.glob("*/avatar.yaml"))
-    known = {"default", "mira", "lena", "noah", "ines", "android"}
+    known = {"default", "clara", "noah", "ines", "android"}
     assert known <= {folder.name for folder in folders}
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 12e6
@@ -273,7 +273,7 @@ def test_unknown_device():
 
 
 def test_several_faces_in_one_run_look_as_they_do_alone():
-    avatar = Avatar.load("lena")
+    avatar = Avatar.load("clara")
     turned = replace(
         avatar,
         reference_image=avatar.reference_image[:, ::-1].copy(),
@@ -311,7 +311,7 @@ def test_an_image_may_be_composed_while_the_next_one_is_generated(moving):
 
 
 def test_memory_does_not_grow_from_frame_to_frame():
-    small = FaceRenderer(Avatar.load("lena"), size=128)
+    small = FaceRenderer(Avatar.load("clara"), size=128)
     tracemalloc.start()
     small.render(face(jawOpen=0.3), 0)
     before = tracemalloc.take_snapshot()

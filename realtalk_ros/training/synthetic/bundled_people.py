@@ -118,7 +118,7 @@ def portrait(
     )
 
 
-def lena(renderer: HeadRenderer, texture: int, strands: int, seed: int) -> Person:
+def clara(renderer: HeadRenderer, texture: int, strands: int, seed: int) -> Person:
     kit, rng = renderer.kit, np.random.default_rng(seed)
     identity = rng.normal(0, 0.55, kit.identity_modes.shape[0]).astype(np.float32) * 0.8
     identity = delicate(kit, identity)
@@ -249,7 +249,7 @@ def shell(painter: SkinPainter, albedo: np.ndarray) -> np.ndarray:
 
 # By name: a function of (renderer, texels of the skin's texture, hairs, seed), and the seed.
 PEOPLE: dict[str, tuple[Callable[[HeadRenderer, int, int, int], Person], int]] = {
-    "lena": (lena, 113),
+    "clara": (clara, 113),
     "noah": (noah, 21),
     "ines": (ines, 35),
     "android": (android, 5),

@@ -247,7 +247,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, help="avatar folder to write (default: the bundled one)"
     )
-    parser.add_argument("--name", choices=list(PEOPLE), default="lena", help="who")
+    parser.add_argument("--name", choices=list(PEOPLE), default="clara", help="who")
     parser.add_argument("--seed", type=int, help="another person of the same look")
     parser.add_argument("--strands", type=int, default=30000, help="hairs")
     parser.add_argument("--supersample", type=float, default=2.0)
