@@ -79,8 +79,8 @@ MIRA = Sitter(
         "-4 91 -119 93 -17 6 38 -9 56 -4 -28 -6 -9 2 -6 59 2 -23 19 -45 "
         "-5 -68 115 11 108 -3 -60 35 49 2 -61 13 35 -1 -25 7 54 -4 -7 30 "
     ),
-    resting=weights_of(mouthSmile=0.30, mouthDimple=0.08, cheekSquint=0.25, eyeSquint=0.25,
-                       eyeBlink=0.30, mouthClose=0.03),
+    resting=weights_of(mouthSmile=0.30, mouthDimple=0.08, cheekSquint=0.25, eyeSquint=0.32,
+                       eyeBlink=0.42, mouthClose=0.03),
 )  # fmt: skip
 SAMUEL = Sitter(
     name="samuel",
