@@ -26,6 +26,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from realtalk_ros.contracts import mouth_crop
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering import rasterizer
@@ -35,6 +36,7 @@ FILE = Path(__file__).parents[1] / "data" / "mouth.npz"
 OUTLINE = 0.75  # pixels by which OpenCV draws an antialiased polygon too large
 FRACTION_BITS = 4  # of the pixel coordinates that OpenCV draws
 FAR = 512.0  # pixels by which the cover of a lip reaches beyond the mouth
+EDGE = 4 / 256  # share of the picture, within the mouth crop's border: beyond it no mouth opens
 SUPERSAMPLING = 3  # of the interior, for smooth borders
 JAW_OPEN, TONGUE_OUT = arkit.INDEX["jawOpen"], arkit.INDEX["tongueOut"]
 # Shading: of the lower teeth, in the upper lip's shadow, set by eye on two photos; and the distance
@@ -125,9 +127,13 @@ class Mouth:
         size = len(image)
         image[:] = 0
         rings = self._rings(weights, template) * size - 0.5
-        low = np.clip(np.floor(rings.min((0, 1, 2))) - 2, 0, size).astype(int)
-        high = np.clip(np.ceil(rings.max((0, 1, 2))) + 3, 0, size).astype(int)
-        if not (high > low).all():  # the mouth is outside the picture
+        rows, columns = mouth_crop(size)
+        edge = round(EDGE * size)
+        first = columns.start + edge, rows.start + edge
+        end = columns.stop - edge, rows.stop - edge
+        low = np.clip(np.floor(rings.min((0, 1, 2))) - 2, first, end).astype(int)
+        high = np.clip(np.ceil(rings.max((0, 1, 2))) + 3, first, end).astype(int)
+        if not (high > low).all():  # the mouth is outside what is drawn
             return image
         opened = np.full(high[::-1] - low[::-1], 255, np.uint8)
         for polygon in fixed_point(lip_polygons(rings - low)):
