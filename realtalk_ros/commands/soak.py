@@ -89,10 +89,7 @@ class Watcher:
 
         from realtalk_ros.msg import AudioChunk
         from realtalk_ros.nodes.message_info import with_info
-        from realtalk_ros.nodes.unmatched_endpoints import (
-            no_publisher_events,
-            no_subscription_events,
-        )
+        from realtalk_ros.nodes.qos import NO_PUBLISHER_EVENTS, NO_SUBSCRIPTION_EVENTS
 
         self.pids = pids
         self.images: list[tuple[float, float]] = []  # stamp, published [s]
@@ -111,14 +108,14 @@ class Watcher:
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
         create = functools.partial(
-            self.node.create_subscription, event_callbacks=no_subscription_events()
+            self.node.create_subscription, event_callbacks=NO_SUBSCRIPTION_EVENTS
         )
         # Not unpacked: of an image, only its stamp is looked at.
         create(Image, "face/image_raw", with_info(self._on_image), QoSProfile(depth=25), raw=True)
         create(AudioChunk, "audio_out", with_info(self._on_sound), QoSProfile(depth=500))
         create(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
         self._audio = self.node.create_publisher(
-            AudioChunk, "audio", QoSProfile(depth=100), event_callbacks=no_publisher_events()
+            AudioChunk, "audio", QoSProfile(depth=100), event_callbacks=NO_PUBLISHER_EVENTS
         )
 
     def wait_ready(self, nodes: dict[str, subprocess.Popen]) -> None:

@@ -27,11 +27,8 @@ from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes.diagnostics import Diagnostics
 from realtalk_ros.nodes.parameters import ParameterNode
 from realtalk_ros.nodes.problems import Problems
-from realtalk_ros.nodes.unmatched_endpoints import (
-    UnmatchedEndpoints,
-    no_publisher_events,
-    no_subscription_events,
-)
+from realtalk_ros.nodes.qos import NO_PUBLISHER_EVENTS, NO_SUBSCRIPTION_EVENTS
+from realtalk_ros.nodes.unmatched_endpoints import UnmatchedEndpoints
 from realtalk_ros.playout.clock import ClockJumpDetector
 
 NAMESPACE = "realtalk"  # unless remapped (`-r __ns:=/name`, or the launch argument)
@@ -110,7 +107,7 @@ class RealTalkNode(ParameterNode):
     ) -> Subscription:
         # rclpy writes a user's override into the profile, which others use, too.
         profile = copy.copy(qos_profile)
-        options["event_callbacks"] = options.get("event_callbacks") or no_subscription_events()
+        options["event_callbacks"] = options.get("event_callbacks") or NO_SUBSCRIPTION_EVENTS
         return super().create_subscription(
             msg_type, topic, self.guarded(callback), profile, **options
         )
@@ -118,7 +115,7 @@ class RealTalkNode(ParameterNode):
     def create_publisher(
         self, msg_type: Any, topic: str, qos_profile: QoSProfile | int, **options: Any
     ) -> Publisher:
-        options["event_callbacks"] = options.get("event_callbacks") or no_publisher_events()
+        options["event_callbacks"] = options.get("event_callbacks") or NO_PUBLISHER_EVENTS
         return super().create_publisher(msg_type, topic, copy.copy(qos_profile), **options)
 
     def create_service(

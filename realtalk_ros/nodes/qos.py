@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""QoS profiles of the topics. (That of who listens on `audio`: subscriptions.py.)"""
+"""QoS profiles of the topics (that of who listens on `audio`: subscriptions.py), and QoS events."""
 
 from __future__ import annotations
 
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
+
+try:
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
 AUDIO_LISTENER = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 SPEECH = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
@@ -16,6 +21,10 @@ COMMAND = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
+
+# None, and not rclpy's own: unmatched_endpoints.py.
+NO_PUBLISHER_EVENTS = PublisherEventCallbacks(use_default_callbacks=False)
+NO_SUBSCRIPTION_EVENTS = SubscriptionEventCallbacks(use_default_callbacks=False)
 
 
 def with_depth(profile: QoSProfile, depth: int) -> QoSProfile:

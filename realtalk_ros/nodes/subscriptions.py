@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rclpy._rclpy_pybind11 import UnsupportedEventTypeError
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.node import Node
@@ -18,12 +19,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from realtalk_ros.nodes.message_info import KNOWN, with_info
+from realtalk_ros.nodes.qos import SubscriptionEventCallbacks
 from realtalk_ros.playout.sender_identity import SenderIdentifier
-
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
-except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 MAX_BATCH = 2000  # messages taken at once
 MAX_WAIT = 30.0  # s, a longer wait is a clock that was set

@@ -3,7 +3,8 @@
 a QoS that is not compatible. Each is reported once, with what to change.
 
 rclpy reports them, too, by two event handlers for each endpoint. Its executor asks all of them
-whenever it wakes up, which is a third of what a wake-up costs a node of this package.
+whenever it wakes up, which is a third of what a wake-up costs a node of this package: its endpoints
+have none (NO_PUBLISHER_EVENTS in qos.py).
 """
 
 from __future__ import annotations
@@ -17,20 +18,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo, TopicEndpointTypeEnum
 
 from realtalk_ros.nodes.problems import Problems
 
-try:
-    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
-
 STAYS = 1.5  # s
-
-
-def no_publisher_events() -> PublisherEventCallbacks:
-    return PublisherEventCallbacks(use_default_callbacks=False)
-
-
-def no_subscription_events() -> SubscriptionEventCallbacks:
-    return SubscriptionEventCallbacks(use_default_callbacks=False)
 
 
 class UnmatchedEndpoints:
