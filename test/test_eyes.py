@@ -119,6 +119,19 @@ def test_lids_that_are_open_cost_nothing_and_those_that_close_cover_the_eye():
         assert low - below <= at <= low + 2 and seen[blink][at, x, 1] > 200
 
 
+def test_the_lashes_of_shut_lids_are_a_straight_line_from_corner_to_corner():
+    rest = frontal_landmarks(NOBODY)
+    geometry = Geometry(NOBODY, rest[None].astype(np.float32))
+    visible = np.zeros((SIZE, SIZE, 3), np.uint8)
+    _, layers = geometry.warp_eyes(weights(eyeBlink=1), 0, IDENTITY.copy(), visible)
+    for eye in (RIGHT, LEFT):
+        corners = np.sort(rest[eye, 0])[[0, -1]] * SIZE
+        x = np.linspace(*corners, 9)[1:-1].round().astype(int)
+        heights, darkness = layers[:, x, 1].argmax(0), layers[:, x, 1].max(0)
+        assert np.ptp(heights) <= 0.12 * np.ptp(corners) and (darkness > 120).all()
+    assert (visible[..., 1] < 128).all()  # no sliver of the eyeball
+
+
 RIM = (25, 30, 30)
 
 
@@ -152,6 +165,17 @@ def test_shut_lids_are_skin_without_lashes_make_up_crease_or_iris(skin):
         inside = painted[int(top) - 9 : int(bottom), int(left) + 5 : int(right) - 5]
         off = np.abs(inside - skin)
         assert off.mean() < 8 and off.max() < 25, (off.mean(), off.max())
+
+
+def test_shut_lids_of_the_brightest_skin_have_no_specks():
+    rest = frontal_landmarks(NOBODY)
+    picture = portrait(rest)
+    pores = np.random.default_rng(0).integers(0, 6, picture.shape[:2])[..., None]
+    picture = np.where(has_colour(picture, SKIN)[..., None], 255 - pores, picture).astype(np.uint8)
+    painted = shut(rest, picture)
+    for eye in (RIGHT, LEFT):
+        (left, top), (right, bottom) = rest[eye].min(0) * SIZE, rest[eye].max(0) * SIZE
+        assert painted[int(top) - 9 : int(bottom), int(left) : int(right)].min() > 180
 
 
 @pytest.mark.parametrize("rim", [RIM, (60, 105, 150), (40, 120, 190)])  # black, brown, gold

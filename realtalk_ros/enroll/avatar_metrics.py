@@ -62,7 +62,7 @@ LIDS = (
     ((387, 386, 385), (373, 374, 380), (283, 282, 295)),
 )
 AROUND_EYE = 1.5  # by which an eye's outline is scaled, so that it holds lids and lashes
-LID = (0.1, 0.6)  # from the open upper lid to the lower one: a closed lid without its lash line
+LID = (0.1, 0.5)  # from the open upper lid to the lower one: a closed lid without its lash line
 SKIN = (0.3, 0.7)  # from the open upper lid to the brow
 HIGHER_IS_BETTER = ("found", "opening", "detail_mouth", "detail_chin", "detail_eyes")
 

@@ -30,7 +30,9 @@ Positions = tuple[np.ndarray, np.ndarray]  # x and y, each (H, W) float32
 
 # All lengths are in eye widths.
 CHEEK = 0.95  # how far below the lid the skin is whose pores it gets
-OUTER, INNER = (-0.3, -0.15), (1.22, 1.06)  # soft ends of what is painted, from the outer corner
+# Soft ends of what is painted, from the outer corner; and if there are glasses.
+ENDS = (-0.4, -0.27), (1.36, 1.2)
+ENDS_IN_GLASSES = (-0.3, -0.15), (1.22, 1.06)
 PORES = 6.0  # grey levels by which pores may differ from their surroundings
 SHADE, SHADED = 0.05, 0.1  # a lid is darker at its edge, by this share, up to this height
 
@@ -102,8 +104,7 @@ def shut_eyes(
     ends, glasses = skin_ends(image, opened, glasses)
     for lids, end in zip(opened, ends, strict=True):
         skin = measure(image, lids, end)
-        boxes.append(lids.box(image.shape[1::-1]))
-        paint_lid(painted, image, lids, skin, boxes[-1])
+        boxes.append(paint_lid(painted, image, lids, skin, ENDS_IN_GLASSES if glasses else ENDS))
         lashes.append(skin.lashes)
     low, high = np.min([b[0] for b in boxes], 0), np.max([b[1] for b in boxes], 0)
     part = painted[low[1] : high[1], low[0] : high[0]].copy()
@@ -130,10 +131,11 @@ def paint_lid(
     image: np.ndarray,
     eye: OpenEye,
     skin: CleanSkin,
-    box: tuple[np.ndarray, np.ndarray],
-) -> None:
-    """Paints an eye of `image` shut, in `box` (first x, y; last plus 1), into `painted`."""
-    low, high = box
+    ends: tuple[tuple[float, float], tuple[float, float]],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Paints an eye of `image` shut into `painted`, between `ENDS`. Returns the first (x, y) of its
+    pixels, and the last plus 1."""
+    low, high = eye.box(image.shape[1::-1])
     width = eye.axes.width
     u, v = eye.axes.pixels(low, high)
     at = np.asarray((u / width - COLUMNS[0]) / (COLUMNS[1] - COLUMNS[0]), np.float32)
@@ -151,7 +153,7 @@ def paint_lid(
     colour = along(skin.lid) + above * (along(skin.colour) - along(skin.lid))
     colour = is_lid * colour + (1 - is_lid) * along(skin.below)
     x = u / width if eye.outer == 0 else 1 - u / width
-    for end, reach in ((OUTER, 0.2), (INNER, 0.85)):
+    for end, reach in zip(ends, (0.2, 0.85), strict=True):
         share = smoothstep(x, reach, end[0])
         shares = share[..., None]
         colour += shares * (beside(image, eye, v, end) - colour)
@@ -165,6 +167,11 @@ def paint_lid(
     weight = smoothstep(1 + beyond / np.maximum(along(skin.fade), 0.01), 0, 1) * smoothstep(
         depth, -0.24, -0.1
     )
-    weight *= smoothstep(x, *OUTER) * smoothstep(x, *INNER)
+    weight *= smoothstep(x, *ends[0]) * smoothstep(x, *ends[1])
     part = painted[low[1] : high[1], low[0] : high[0]]
-    part += np.rint(weight[..., None] * (colour - part)).astype(np.int16).astype(np.uint8)
+    part += (
+        np.rint(weight[..., None] * (np.clip(colour, 0, 255) - part))
+        .astype(np.int16)
+        .astype(np.uint8)
+    )
+    return low, high

@@ -51,7 +51,7 @@ CREASE = 18  # hundredths of the eye's width: how far a crease below the hair ma
 NARROW = 0.35  # height of the skin below a brow that is near the eye
 THICK = 13  # hundredths of the eye's width: hair is thicker than that, creases are thinner
 LEAST = 0.8  # of the light of the skin below the eye: a lid in the brow's shadow has as much
-LIT, LIGHTEST = 0.9, 1.3  # of that light: a closed lid, which the brow shades less; its most
+LIT, LIGHTEST = 0.9, 1.2  # of that light: a closed lid, which the brow shades less; its most
 ROUND = 1.035  # of the light of the skin above it, which a lid, being round, may have anyway
 # Grey levels by which it may be lighter or darker than the clean skin, and how many less below a
 # near brow.
@@ -60,9 +60,11 @@ MAX_LIGHTER, LESS_LIGHTER = 10, 3
 # it is.
 ABOVE_SKIN, OWN_LIGHT = 2, 6
 HUE = 0.6  # share of its hue that a lid has of that skin
+RED = np.array([-0.5, 0, 0.5], np.float32)  # BGR
 BRIGHT = 0.96  # of the upper quartile of that skin's light: where the search begins
 CLEAN = 0.91  # of the light where it begins: what is darker is not clean
 ZONE = 0.1  # height of the skin that is taken for the lid
+FOLDS = 0.75  # of the lightest of it: what is darker there is a fold, or the line of a drawing
 MARGIN = 0.5  # around the eye
 LASH_DARKNESS = 0.35, 0.7  # least and greatest share of the light that the lashes take
 
@@ -138,15 +140,16 @@ def measure(image: np.ndarray, eye: OpenEye, end: np.ndarray) -> CleanSkin:
     highest = HIGHEST * np.clip(eye.brow - UPPER_EDGE - eye.upper, LASHES + ZONE, ABOVE[-1])
     start = smooth(np.minimum(np.minimum(start, highest), np.maximum(top - ZONE, LASHES)), 9)
     zone = (heights >= start) & (heights <= np.minimum(start + ZONE, np.maximum(top, start + 0.01)))
-    colour = mean_colour(strip, zone)
+    lightest = np.where(zone, light, 0).max(0)
+    colour = mean_colour(strip, zone & (light >= FOLDS * lightest))
     cleanest = mean_colour(strip, possible & clean)
     colour += too_dark(colour, cleanest, 0.8, 0.65) * (cleanest - colour)
-    colour += too_dark(colour, under, 0.6, 0.48) * (LEAST * under - colour)
+    colour += too_dark(colour, under, 0.7, 0.5) * (LEAST * under - colour)
     none = ~possible.any(0)
     colour[none], start[none] = under[none], top[none]
-    # A brow's shadow is grey; a lid has the hue of the skin below the eye, as dark as the shadow.
+    # Hair and a brow's shadow are grey: a lid is no less red than the skin below the eye.
     shaded = under * (colour.mean(-1) / np.maximum(under.mean(-1), 1))[:, None]
-    colour = smooth(colour + HUE * (shaded - colour), 13)
+    colour = smooth(colour + HUE * greyer(colour, shaded) * (shaded - colour), 11)
     own = np.where((heights > 0.03) & (heights < np.maximum(start, 0.15)), light, 0).max(0)
     tall = eye.strip(image, eye.upper, TALL)
     seen = (TALL[:, None] >= start) & (TALL[:, None] <= end - 0.1)
@@ -221,6 +224,12 @@ def too_dark(colour: np.ndarray, other: np.ndarray, start: float, end: float) ->
     return smoothstep(smooth(light, 5), start, end)[:, None]
 
 
+def greyer(colour: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(81, 1) 0..1: how sure it is that `colour` is less red than another one of its light."""
+    missing = (other - colour) @ RED / np.maximum(other.mean(-1), 1)
+    return smoothstep(smooth(missing, 5), 0, 0.06)[:, None]
+
+
 def hair_edge(image: np.ndarray, eye: OpenEye) -> np.ndarray:
     """How far above the lid, (81,), the skin ends at the hair of the brow or of a fringe.
 
@@ -246,6 +255,7 @@ def hair_edge(image: np.ndarray, eye: OpenEye) -> np.ndarray:
     edge = np.where(risen.any(0) & (edge < 100 * NARROW), risen.argmax(0), edge)
     edge = np.where(darkest < HAIRY * skin, 0.01 * edge + 0.02, 1)
     edge = cv2.dilate(np.minimum(edge, brow - BROW)[None].astype(np.float32), np.ones((1, 5)))
+    edge = cv2.morphologyEx(edge, cv2.MORPH_OPEN, np.ones((1, 15)))  # no notch in the brow
     return smooth(cv2.medianBlur(edge, 5)[0], 7)
 
 
