@@ -80,6 +80,9 @@ def test_lips_and_cheeks_shade_the_lower_teeth_and_those_in_the_corners():
     assert abs(middle[gap:] - mouth.LOWER_TEETH).max() < 0.05
     columns = np.flatnonzero(teeth.any(0))
     assert np.nanmax(share[:, columns[[0, -1]]]) < 0.7
+    lower = share[seen[gap] :]
+    columns = np.flatnonzero(np.isfinite(lower).any(0))
+    assert np.nanmax(lower[:, columns[[0, -1]]]) < 0.4
 
 
 def test_it_follows_the_lips_of_the_template():

@@ -12,6 +12,9 @@ from realtalk_ros.face_model.landmarks import EYES
 # How much lighter enamel in full light is than the whites of the eyes, blue, green, red: medians of
 # the 46 people of the Face Research Lab London Set whose smile shows their upper teeth.
 LIGHTER = np.array([1.64, 1.70, 1.65], np.float32)
+# Teeth are all but white, however yellow the eyes of a painting are: the least share of the
+# greatest channel that another one has; the greatest of red that green has.
+PALEST, GREENEST = 0.7, 1.02
 BRIGHTEST = 80  # percentile of an eye's pixels from which on they are its white
 
 
@@ -26,4 +29,6 @@ def expected_enamel(image: np.ndarray, points: np.ndarray) -> np.ndarray:
         return np.ones(3, np.float32)
     light = seen.mean(1)
     white = seen[light >= np.percentile(light, BRIGHTEST)].mean(0)
-    return np.clip(LIGHTER * white / 255, 0, 1)
+    enamel = np.clip(LIGHTER * white / 255, 0, 1)
+    blue, green, red = np.maximum(enamel, PALEST * enamel.max())
+    return np.array([blue, min(green, GREENEST * red), red], np.float32)

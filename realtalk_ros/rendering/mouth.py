@@ -41,8 +41,9 @@ SUPERSAMPLING = 3  # of the interior, for smooth borders
 JAW_OPEN, TONGUE_OUT = arkit.INDEX["jawOpen"], arkit.INDEX["tongueOut"]
 # Shading: of the lower teeth, in the upper lip's shadow, set by eye on two photos; and the distance
 # from the middle (cm) at which teeth are 1/e as light, measured on the upper teeth of 46 people
-# (those of enamel_colour.py).
-LOWER_TEETH, SHADE_WIDTH = 0.7, 3.6
+# (those of enamel_colour.py). The cheeks and the lower lip hide the lower molars: set by eye on
+# four portraits that look to a side.
+LOWER_TEETH, UPPER_SHADE_WIDTH, LOWER_SHADE_WIDTH = 0.7, 3.6, 1.6
 
 
 class MouthModel:
@@ -80,8 +81,8 @@ class MouthModel:
         teeth = np.zeros(len(inside), bool)
         teeth[faces[enamel]] = True
         moved_by_jaw = np.abs(moves[list(self.moving).index(JAW_OPEN)]).max(-1) > 0.1  # cm
-        shade = np.where(moved_by_jaw, LOWER_TEETH, 1)
-        shade = shade * np.exp(-np.square(inside[:, 0] / SHADE_WIDTH))
+        width = np.where(moved_by_jaw, LOWER_SHADE_WIDTH, UPPER_SHADE_WIDTH)
+        shade = np.where(moved_by_jaw, LOWER_TEETH, 1) * np.exp(-np.square(inside[:, 0] / width))
         self.shade = np.where(teeth, shade, 1).astype(np.float32)
         # How the landmarks' residuals are interpolated to the vertices, see `Mouth`.
         self.interpolation = landmarks.interpolation_weights(self.lips, landmarks.LIPS)
