@@ -70,7 +70,8 @@ def test_teeth_show_above_and_below_a_dark_gap_with_the_tongue():
 
 def test_lips_and_cheeks_shade_the_lower_teeth_and_those_in_the_corners():
     lit, shaded = (drawn(jawOpen=0.3, shaded=how, **BARED) for how in (False, True))
-    assert (shaded[..., [0, 2]] == lit[..., [0, 2]]).all()  # how far it is open, and flesh
+    assert (shaded[..., 0] == lit[..., 0]).all()  # how far it is open
+    assert (shaded[..., 2] == lit[..., 2]).all()  # flesh
     teeth = lit[..., 1] * lit[..., 0] > 0.4
     share = np.where(teeth, shaded[..., 1] / np.maximum(lit[..., 1], 0.1), np.nan)
     seen = rows(teeth[:, 126:130])
@@ -83,6 +84,12 @@ def test_lips_and_cheeks_shade_the_lower_teeth_and_those_in_the_corners():
     lower = share[seen[gap] :]
     columns = np.flatnonzero(np.isfinite(lower).any(0))
     assert np.nanmax(lower[:, columns[[0, -1]]]) < 0.4
+
+
+def test_teeth_touch_as_people_s_do():
+    apart, touching = (drawn(jawOpen=0.3, shaded=how, **BARED)[..., 1] for how in (False, True))
+    row = rows(apart)[7]  # of the upper incisors
+    assert touching[row, 118:138].min() > apart[row, 118:138].min() + 0.1
 
 
 def test_it_follows_the_lips_of_the_template():

@@ -38,6 +38,9 @@ FRACTION_BITS = 4  # of the pixel coordinates that OpenCV draws
 FAR = 512.0  # pixels by which the cover of a lip reaches beyond the mouth
 EDGE = 4 / 256  # share of the picture, within the mouth crop's border: beyond it no mouth opens
 SUPERSAMPLING = 3  # of the interior, for smooth borders
+# The face model's teeth stand apart; people's touch. The widest gap that is filled, in supersampled
+# pixels, and its light, a share of that of the teeth.
+TOOTH_GAP, GAP_LIGHT = np.ones((1, 9), np.uint8), 0.55
 JAW_OPEN, TONGUE_OUT = arkit.INDEX["jawOpen"], arkit.INDEX["tongueOut"]
 # Shading: of the lower teeth, in the upper lip's shadow, set by eye on two photos; and the distance
 # from the middle (cm) at which teeth are 1/e as light, measured on the upper teeth of 46 people
@@ -101,7 +104,8 @@ class Mouth:
     identity: (100,).
     residuals: (T, 68, 2), template landmarks minus their projections. The rings are moved by the
         residuals of the lips' landmarks.
-    shaded: whether lips and cheeks throw their shadow on the teeth.
+    shaded: as on photographs: lips and cheeks throw their shadow on the teeth, and teeth touch.
+        Not so in the rendered training pictures.
     """
 
     def __init__(
@@ -109,6 +113,7 @@ class Mouth:
     ):
         model = self._model = load()
         self._light = model.light * model.shade if shaded else model.light
+        self._teeth_touch = shaded
         self._cameras = cameras
         self._lips = model.lips + np.tensordot(identity, model.lips_modes, 1).astype(np.float32)
         inside = np.tensordot(identity, model.inside_modes, 1).astype(np.float32)
@@ -163,6 +168,10 @@ class Mouth:
         large = np.zeros((height * SUPERSAMPLING, width * SUPERSAMPLING), np.uint16)
         rasterizer.draw(points, model.faces, light, model.channels, large)
         channels = large.view(np.uint8).reshape(*large.shape, 2)
+        if self._teeth_touch:
+            enamel = cv2.extractChannel(channels, 0)
+            filled = cv2.morphologyEx(enamel, cv2.MORPH_CLOSE, TOOTH_GAP) * np.float32(GAP_LIGHT)
+            channels[..., 0] = np.where(large == 0, filled, enamel)
         return cv2.resize(channels, box, interpolation=cv2.INTER_AREA)
 
 
