@@ -115,6 +115,11 @@ def how_to_get_gpu() -> str:
     return f"{pip('uninstall', '-y', 'onnxruntime')} && {pip('install', 'onnxruntime-gpu>=1.17')}"
 
 
+def how_to_get_openvino() -> str:
+    """Commands for an ONNX Runtime with OpenVINO for the CPU, in place of the one without."""
+    return f"{pip('uninstall', '-y', 'onnxruntime')} && {pip('install', 'onnxruntime-openvino')}"
+
+
 def how_to_get_headless_opencv() -> str:
     """Commands for an OpenCV that needs no GUI libraries."""
     if has_apt() and not in_environment():

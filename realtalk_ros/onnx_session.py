@@ -8,12 +8,14 @@ nodes/face_loader.py.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
+import numpy as np
 import onnxruntime as ort
 
 from realtalk_ros import install_hints
@@ -30,6 +32,9 @@ PROVIDERS = {
     "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
     "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
 }
+OPENVINO = "OpenVINOExecutionProvider"  # for networks that cpu_provider.py chooses it for
+BFLOAT16 = ("avx512_bf16", "amx_bf16")  # flags of processors that compute in it
+TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)": np.int64}
 # For a program that imported ONNX Runtime before this package, when realtalk_ros/__init__.py comes
 # too late: no more events are recorded. (Those recorded by then are still sent.)
 ort.disable_telemetry_events()
@@ -134,11 +139,35 @@ def session(
         options.add_free_dimension_override_by_name(name, value)
     options.log_severity_level = 3
     try:
-        opened = ort.InferenceSession(str(path), options, providers=providers)
+        opened = ort.InferenceSession(
+            str(path),
+            options,
+            providers=providers,
+            provider_options=[
+                openvino_options(threads) if p == OPENVINO else {} for p in providers
+            ],
+        )
     except Exception as error:  # onnxruntime's own exceptions share no base class but this
         raise ModelError(f"model file {path} cannot be loaded: {HOW_TO_RESTORE}") from error
     _SESSIONS[key] = opened
     return opened
+
+
+def openvino_options(threads: int) -> dict[str, str]:
+    """Of OpenVINO's provider. Left alone it computes in float32 and takes every core."""
+    values: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads}
+    if has_bfloat16():
+        values["INFERENCE_PRECISION_HINT"] = "bf16"
+    return {"device_type": "CPU", "load_config": json.dumps({"CPU": values})}
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor computes in bfloat16 (x86-64, Linux)."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(errors="replace").split()
+    except OSError:
+        return False
+    return any(flag in flags for flag in BFLOAT16)
 
 
 def forget_sessions() -> None:

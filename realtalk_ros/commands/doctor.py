@@ -158,7 +158,7 @@ def providers() -> Iterator[Finding]:
     for device, wanted in onnx_session.PROVIDERS.items():
         name = wanted[0]
         if works.get(name):
-            yield ok(f"device {device}: {name} works")
+            yield ok(f"device {device}: {name} works{beside(device)}")
         elif device == "cpu":
             yield fail(f"device {device}: {name} does not work", "reinstall onnxruntime")
         elif name in works:
@@ -172,6 +172,23 @@ def providers() -> Iterator[Finding]:
                 f"device {device}: {name} is not in this onnxruntime",
                 f"this machine has a GPU; to use it: {install_hints.how_to_get_gpu()}",
             )
+
+
+def beside(device: str) -> str:
+    """What the CPU's device has besides ONNX Runtime, or could have."""
+    from realtalk_ros import cpu_provider, onnx_session
+    from realtalk_ros.contracts import GENERATOR_FILE
+
+    if device != "cpu":
+        return ""
+    if cpu_provider.is_installed():
+        path, threads = onnx_session.MODEL_DIR / GENERATOR_FILE, 1
+        chosen = cpu_provider.fastest(path, threads, faces=1)[0]
+        return f"; OpenVINO is installed, the renderer takes {chosen}"
+    if onnx_session.has_bfloat16():
+        how = install_hints.how_to_get_openvino()
+        return f"; this processor has bfloat16, with OpenVINO it renders faster: {how}"
+    return ""
 
 
 def model_files() -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from realtalk_ros import onnx_session
+from realtalk_ros import cpu_provider, onnx_session
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour.face import Face
 from realtalk_ros.errors import RealTalkError
@@ -67,6 +67,11 @@ class FaceLoader:
         """What is being loaded in the thread, for the diagnostics; else empty."""
         return self._background.loading
 
+    @property
+    def provider(self) -> str:
+        """What of ONNX Runtime runs the generator; empty before a face is loaded."""
+        return "" if self.face is None else self.face.renderer.provider
+
     def setup(self, seed: int) -> float:
         """Loads the first face. Returns how long it takes to render a frame, s. Raises
         RealTalkError."""
@@ -98,6 +103,7 @@ class FaceLoader:
     def fall_back(self) -> None:
         """The networks fail: loads them again, on the CPU."""
         onnx_session.forget_sessions()  # they are broken: new ones are opened
+        cpu_provider.avoid_openvino()
         self.fallback_device = "cpu"
         if self.settings is not None:
             self.settings = replace(self.settings, device="")

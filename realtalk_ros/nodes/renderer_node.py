@@ -351,7 +351,7 @@ class RendererNode(FaceNode):
         values: dict[str, Any] = {
             "avatar": settings.avatar if settings else self.avatar,
             "device": device,
-            "provider": onnx_session.PROVIDERS.get(device, ("",))[0],
+            "provider": self.loader.provider,
             "loading": self.loading(),
             "fps": frames.fps,
             "size": self.images.height,

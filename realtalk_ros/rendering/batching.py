@@ -106,7 +106,7 @@ class BatchedFace(Rendering):
     def __init__(self, batching: BatchingRenderer, renderer: FaceRenderer):
         self._batching, self._renderer = batching, renderer
         self.avatar, self.size = renderer.avatar, renderer.size
-        self.template_count = renderer.template_count
+        self.template_count, self.provider = renderer.template_count, renderer.provider
 
     def generate(self, weights: np.ndarray, template: int) -> GeneratedFace:
         return self._batching.generate(self._renderer, weights, template)

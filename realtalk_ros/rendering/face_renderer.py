@@ -37,6 +37,10 @@ class Renderer(Protocol):
     @property
     def template_count(self) -> int: ...
 
+    @property
+    def provider(self) -> str:
+        """What of ONNX Runtime runs the generator: "CPUExecutionProvider" or the like."""
+
     def generate(self, weights: np.ndarray, template: int) -> GeneratedFace:
         """What the networks make of ARKit weights (52,) on a template, by its index."""
 
@@ -159,6 +163,10 @@ class FaceRenderer(Rendering):
     @property
     def template_count(self) -> int:
         return len(self.avatar.templates)
+
+    @property
+    def provider(self) -> str:
+        return self._generator.provider
 
     def generate(self, weights: np.ndarray, template: int) -> GeneratedFace:
         """The networks alone, at weights (52,) on a template, by its index."""

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 import cv2
 import numpy as np
 import onnxruntime as ort
 
-from realtalk_ros import onnx_session
+from realtalk_ros import cpu_provider, onnx_session
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import (
     ALIGNER_FILE,
@@ -117,9 +117,16 @@ class Generator:
         """Opens the generator of `own_folder`; the other networks are those of `folder`."""
         self._half = self._on_gpu and (own_folder / GENERATOR_HALF_FILE).is_file()
         path = own_folder / (GENERATOR_HALF_FILE if self._half else GENERATOR_FILE)
+        if not self._on_gpu:
+            providers = cpu_provider.fastest(path, threads, faces=1)
         self._open = partial(onnx_session.session, path, providers, threads)
         self._single = self._open(faces=1)
         check_generator(self._single, path, folder)
+
+    @property
+    def provider(self) -> str:
+        """What of ONNX Runtime runs the generator."""
+        return str(self._single.get_providers()[0])
 
     def _count_rows(self, avatars: Sequence[Avatar]) -> None:
         """Finds each avatar's first row in the features. An avatar has a row for each pair of
@@ -261,12 +268,6 @@ class Binding:
     `on_device` are inputs that lie on the device; `shared` are inputs that another binding writes.
     """
 
-    TYPES: ClassVar = {
-        "tensor(float)": np.float32,
-        "tensor(uint8)": np.uint8,
-        "tensor(int64)": np.int64,
-    }
-
     def __init__(
         self,
         session: ort.InferenceSession,
@@ -292,7 +293,7 @@ class Binding:
             self._binding.bind_ortvalue_output(name, output)
 
     def _zeros(self, value: ort.NodeArg, count: int) -> np.ndarray:
-        return np.zeros((count, *value.shape[1:]), self.TYPES[value.type])
+        return np.zeros((count, *value.shape[1:]), onnx_session.TYPES[value.type])
 
     def _bind_inputs(self) -> None:
         for name, array in self.inputs.items():
