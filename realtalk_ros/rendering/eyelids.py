@@ -17,14 +17,8 @@ import numpy as np
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.rendering.eyes import ProjectedEyes
 from realtalk_ros.rendering.generator import NO_MAP
-from realtalk_ros.rendering.lid_skin import (
-    COLUMNS,
-    CleanSkin,
-    OpenEye,
-    measure,
-    skin_ends,
-    smooth,
-)
+from realtalk_ros.rendering.lid_skin import CleanSkin, measure, skin_ends
+from realtalk_ros.rendering.open_eye import COLUMNS, OpenEye, smooth
 
 Positions = tuple[np.ndarray, np.ndarray]  # x and y, each (H, W) float32
 
