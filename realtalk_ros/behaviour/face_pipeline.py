@@ -17,10 +17,18 @@ from realtalk_ros.stream_types import Chunk, TimedExpression
 class FacePipeline:
     """Push chunks of speech, get frames. Fields may be used: `expression`, `face`."""
 
-    def __init__(self, model: ExpressionModel, renderer: FaceRenderer, fps: float, seed: int = 0):
+    def __init__(
+        self,
+        model: ExpressionModel,
+        renderer: FaceRenderer,
+        fps: float,
+        seed: int = 0,
+        prepare: bool = False,
+    ):
+        """prepare: as of ExpressionPipeline."""
         avatar = renderer.avatar
         prior = model.prior(avatar.identity, avatar.reference_expressions)
-        self.expression = ExpressionPipeline(model, prior, fps)
+        self.expression = ExpressionPipeline(model, prior, fps, prepare)
         self.face = Face(renderer, seed)
 
     def push(self, chunk: Chunk) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:

@@ -82,7 +82,8 @@ def run(args: argparse.Namespace) -> None:
 
     providers = providers_for(args.device)
     renderer = FaceRenderer(Avatar.load(args.avatar), args.size, providers)
-    face = FacePipeline(ExpressionModel(providers=providers), renderer, args.fps)
+    model = ExpressionModel(providers=providers)
+    face = FacePipeline(model, renderer, args.fps, prepare=True)
     face.face.watermark = visible
     provenance = renderer.avatar.provenance
     loaded = time.monotonic()

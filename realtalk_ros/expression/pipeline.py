@@ -8,7 +8,8 @@ In expression_node, chunks come with the times that playout/scheduling.py gave t
 stamps of zero or of another clock). For callers without turn-taking, stamps are interpreted here.
 For all, this decides at which gap the network begins anew.
 
-The look-ahead, 162 ms, is fixed in training: onnx_model.py.
+The look-ahead, 162 ms, is fixed in training: onnx_model.py. Where more of the sound is known before
+it is played, lips part before speech: preparation.py.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from realtalk_ros.expression.onnx_model import (
     ExpressionStream,
     Prior,
 )
+from realtalk_ros.expression.preparation import Preparation
 from realtalk_ros.stream_types import (
     LOST_CHUNK_GAP,
     STAMP_TOLERANCE,
@@ -78,8 +80,11 @@ class ExpressionPipeline:
     - reanchored: otherwise it starts a new segment at its stamp, and the old segment is flushed.
     """
 
-    def __init__(self, model: ExpressionModel, prior: Prior, fps: float):
+    def __init__(self, model: ExpressionModel, prior: Prior, fps: float, prepare: bool = False):
+        """prepare: part the lips before speech. Expressions of a silence are then returned when it
+        is known whether speech follows, or when they are due (`feed`, `take_due`)."""
         self.model, self.prior, self.fps = model, prior, float(fps)
+        self._preparation = Preparation() if prepare else None
         self.counts = {"gaps": 0, "dropped_chunks": 0, "reanchored": 0}
         self._segment: _Segment | None = None
         self.sequence = 0  # of the next expression
@@ -131,14 +136,24 @@ class ExpressionPipeline:
             )
         return ended, replace(chunk, pcm=pcm).scheduled(segment.end)
 
-    def feed(self, scheduled: ScheduledChunk | None) -> list[TimedExpression]:
-        """The second half of `push`: the expressions of a chunk that `schedule` returned."""
+    def feed(
+        self, scheduled: ScheduledChunk | None, due: float = -math.inf
+    ) -> list[TimedExpression]:
+        """The second half of `push`: the expressions of a chunk that `schedule` returned. None of
+        up to `due` s is held back."""
         if scheduled is None or self._segment is None:
             return []
-        expressions = self._feed(self._segment, scheduled.pcm)
+        expressions = self._prepared(self._feed(self._segment, scheduled.pcm), due)
         if scheduled.last:
             expressions += self.flush()
         return expressions
+
+    def take_due(self, due: float) -> list[TimedExpression]:
+        """What is still held back of up to `due` s."""
+        return self._prepared([], due)
+
+    def _prepared(self, expressions: list[TimedExpression], due: float) -> list[TimedExpression]:
+        return self._preparation.push(expressions, due) if self._preparation else expressions
 
     def flush(self) -> list[TimedExpression]:
         """Ends the utterance: its remaining expressions, and those of a short silence after it."""
@@ -148,14 +163,21 @@ class ExpressionPipeline:
         silence = np.zeros(round(TAIL * segment.sample_rate), np.float32)
         expressions = self._feed(segment, silence)
         expressions += self._resample(segment, segment.stream.push(segment.front_end.flush()))
-        return expressions + self._resample(segment, segment.stream.flush())
+        expressions += self._resample(segment, segment.stream.flush())
+        if self._preparation:
+            expressions = self._preparation.push(expressions) + self._preparation.flush()
+        return expressions
 
     def reset(self) -> None:
         """Drops the current utterance without its remaining expressions."""
         self._segment = None
+        if self._preparation:
+            self._preparation.reset()
 
     def shift(self, seconds: float) -> None:
         """After a jump of the clock: moves the current utterance, so that it goes on as before."""
+        if self._preparation:
+            self._preparation.shift(seconds)
         if (segment := self._segment) is not None:
             segment.anchor += seconds
             segment.last_time += seconds

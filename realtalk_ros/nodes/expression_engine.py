@@ -17,6 +17,10 @@ from realtalk_ros.nodes.background_loader import BackgroundLoader
 from realtalk_ros.nodes.problems import Problems
 from realtalk_ros.stream_types import Chunk, ScheduledChunk, TimedExpression
 
+# s before its time, an expression is sent at the latest, even if more sound could change it: more
+# than rendering it takes, and than makes the renderer believe that speech is live (jitter_buffer).
+HELD_UNTIL = 0.3
+
 
 @dataclass(frozen=True)
 class ModelSettings:
@@ -60,7 +64,7 @@ class ExpressionEngine:
         """Loads the first network. Raises RealTalkError."""
         self.pipeline = None
         loaded = self._load(self._wanted())
-        self.pipeline = ExpressionPipeline(loaded.model, loaded.prior, fps)
+        self.pipeline = ExpressionPipeline(loaded.model, loaded.prior, fps, prepare=True)
         self._use(loaded)
         return self.pipeline
 
@@ -95,21 +99,27 @@ class ExpressionEngine:
         """The chunk as it is played, with its final stamp, and the expressions that are known with
         it; (None, []) if it failed."""
         assert self.pipeline is not None
+        due = now + HELD_UNTIL
         scheduled: ScheduledChunk | None = None
         try:
             try:
                 ended, scheduled = self.pipeline.schedule(chunk, now)
-                return scheduled, ended + self.pipeline.feed(scheduled)
+                return scheduled, ended + self.pipeline.feed(scheduled, due)
             except NetworkError as error:
                 self._fall_back(error)
                 ended, scheduled = self.pipeline.schedule(scheduled or chunk, now)
-                return scheduled, ended + self.pipeline.feed(scheduled)
+                return scheduled, ended + self.pipeline.feed(scheduled, due)
         except RealTalkError as error:
             self._problems.add(str(error))
         except Exception as error:
             self._problems.exception(error)
             self.pipeline.reset()
         return None, []
+
+    def take_due(self, now: float) -> list[TimedExpression]:
+        """Expressions that were held back, and have to be sent now."""
+        assert self.pipeline is not None
+        return self.pipeline.take_due(now + HELD_UNTIL)
 
     def flush(self) -> list[TimedExpression]:
         """The rest of an utterance whose audio has ended."""

@@ -234,6 +234,7 @@ class ExpressionNode(FaceNode):
             self._behind = max(0.0, now - chunk.start - chunk.seconds)
         else:
             self._more_work.trigger()  # as soon as others had their turn
+        self._publish(self.engine.take_due(now))
         if pipeline.end is not None and not self.turns.utterances:
             self._publish(self.engine.flush())
         if seconds:

@@ -136,6 +136,13 @@ def test_a_late_large_mouth_is_reported_as_such(film, speech, tmp_path, capsys):
     assert row["range"] == pytest.approx(0.5, abs=0.03)
 
 
+def test_lips_that_part_before_speech_agree_unless_it_is_live(film, speech, tmp_path, capsys):
+    shown = replace(speech[2], weights=speech[2].prepared)
+    folder, _ = film("b.mp4", faces_of(mouth_of(shown)))
+    known = evaluated(folder, tmp_path, capsys)["mean"]["aperture_r"]
+    assert known > evaluated(folder, tmp_path, capsys, "--live")["mean"]["aperture_r"]
+
+
 def test_words_beside_a_video_give_a_table_by_class_of_sound(film, speech, tmp_path, capsys):
     pytest.importorskip("pocketsphinx")
     folder, _ = film("b.mp4", faces_of(mouth_of(speech[2])))
@@ -313,8 +320,8 @@ def test_f_and_v_stay_a_contact_however_wide_the_mouth_was_seen():
     weights[:, arkit.INDEX["mouthRollLower"]] = 0.5
     weights[:, arkit.INDEX["jawOpen"]] = 0.15
     assert is_labiodental(weights).all()
-    wide = np.full(100, 1.2)
-    made = mouth_targets.targets(weights, np.ones(100), wide, np.zeros(100))
+    wide = np.column_stack([np.full(100, 1.2), np.zeros(100)])
+    made = mouth_targets.targets(weights, np.ones(100), wide)
     assert (made @ mouth_targets.GAP + mouth_targets.REST_GAP).max() < 0.5  # cm
     assert not is_labiodental(np.zeros((100, 52), np.float32)).any()
 
@@ -335,6 +342,7 @@ def test_mouths_become_training_data_and_what_is_out_of_step_does_not(
     report = json.loads((out / "report.json").read_text())
     assert report["people"]["anna"]["clips"] == 1 and list(report["left_out"]) == ["anna/b.mp4"]
     assert "left out" in capsys.readouterr().out
+    assert set(report["before_speech_cm"]) >= {"40", "200"}
     video = VideoDataset(out).videos[0]
     spoken = mouth_targets.activity(video.speech) > 0.99
     time = np.arange(len(video.weights)) / 50

@@ -30,18 +30,14 @@ from realtalk_ros.contracts import EXPRESSION_RATE, REFERENCE_FRAMES, REFERENCE_
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
+from realtalk_ros.face_model.lips import GAP, REST_GAP, WIDTH
 from realtalk_ros.training.expression import articulation
 from realtalk_ros.training.speech_data import phones as ph
 
 if TYPE_CHECKING:
     from realtalk_ros.training.speech_data.dataset import Segment
 
-# Opening between the inner lips (landmarks 62 and 66) and mouth width (48 to 54), cm per unit of
-# ARKit weight, on the mean face of the landmark model. REST_GAP is the resting face's opening.
 _FACE = landmarks.load()
-GAP = _FACE.expressions[:, 62, 1] - _FACE.expressions[:, 66, 1]
-WIDTH = _FACE.expressions[:, 54, 0] - _FACE.expressions[:, 48, 0]
-REST_GAP = float(_FACE.mean[62, 1] - _FACE.mean[66, 1])
 LIP_MOVEMENTS = _FACE.expressions[:, landmarks.LIPS].copy()  # (52, 20, 3) cm per unit
 
 _THETA = 30.0  # 1/s; Cohen & Massaro use about 0.03 per ms

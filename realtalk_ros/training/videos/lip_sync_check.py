@@ -20,6 +20,7 @@ from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.expression import preparation
 from realtalk_ros.expression.onnx_model import ExpressionModel, Prior
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.facekit import INNER_LIP_PAIRS
@@ -40,6 +41,11 @@ class PredictedExpression:
     weights: np.ndarray  # (n, 52)
     rotation: np.ndarray  # (n, 3) rad, as face_model/rotations.py has it
     speech: np.ndarray  # (n,) 0..1, probability that somebody speaks
+
+    @property
+    def prepared(self) -> np.ndarray:
+        """The weights (n, 52) with the lips parted before speech."""
+        return preparation.prepared(self.weights, self.speech)
 
     @classmethod
     def of(

@@ -48,7 +48,12 @@ from realtalk_ros.face_model.rotations import flip_roll
 from realtalk_ros.training.expression import checkpoint, coarticulation
 from realtalk_ros.training.expression.metrics import correlation, is_labiodental
 from realtalk_ros.training.speech_data.corpora import read_recording
-from realtalk_ros.training.videos import mouth_targets, mouth_track, talking_metrics
+from realtalk_ros.training.videos import (
+    before_speech,
+    mouth_targets,
+    mouth_track,
+    talking_metrics,
+)
 from realtalk_ros.training.videos.build import write_arrays
 from realtalk_ros.training.videos.evaluate_talking import find_videos, person_of
 from realtalk_ros.training.videos.mouth_track import MouthTrack
@@ -167,9 +172,12 @@ def clip_lag(track: MouthTrack, stretch: Stretch) -> float:
 class Builder:
     """Makes the data in `out`."""
 
-    def __init__(self, out: Path, timing: Path | None = None, seed: int = 0):
-        """timing: of the ONNX files of a network that tells lags better than the installed one."""
-        self.out, self.rng = out, np.random.default_rng(seed)
+    def __init__(
+        self, out: Path, timing: Path | None = None, seed: int = 0, rounding: bool = True
+    ) -> None:
+        """timing: of the ONNX files of a network that tells lags better than the installed one;
+        rounding: whether the installed network's lips are to be made rounder."""
+        self.out, self.rng, self.rounding = out, np.random.default_rng(seed), rounding
         self.teacher = Teacher()
         self.timer = Teacher(timing) if timing else None
         self.report: dict = {"people": {}, "left_out": {}, "speech_minutes": 0.0}
@@ -203,12 +211,15 @@ class Builder:
 
     def write_people(self, people: list[FilmedPerson]) -> mouth_targets.MouthRegression:
         """Writes their files; returns what can be predicted of them."""
-        seen, wanted = [], []
+        seen, wanted, gaps = [], [], []
         for person in people:
             curves, stretches = person.curves(), [stretch for stretch, _ in person.clips]
+            gaps.append([(c[:, 0], s.speech) for s, c in zip(stretches, curves, strict=True)])
             made = []
             for stretch, curve in zip(stretches, curves, strict=True):
-                made.append(mouth_targets.targets(stretch.weights, stretch.speech, *curve.T))
+                made.append(
+                    mouth_targets.targets(stretch.weights, stretch.speech, curve, self.rounding)
+                )
                 active = mouth_targets.activity(stretch.speech) > 0.5
                 seen.append(mouth_targets.features(stretch.weights, stretch.speech)[active])
                 wanted.append(curve[active])
@@ -220,6 +231,7 @@ class Builder:
                 "lag_sd_ms": round(1000 * float(np.std(person.lags))),
             }  # fmt: skip
         regression = mouth_targets.MouthRegression.fit(seen, wanted)
+        self.report["before_speech_cm"] = before_speech.gaps(gaps)
         predicted = regression.predict(np.concatenate(seen))
         real = np.concatenate(wanted)
         self.report["regression"] = {
@@ -251,7 +263,9 @@ class Builder:
             if not stretches:
                 continue
             made = [
-                mouth_targets.relabelled(unknown, s.weights, s.speech, regression)
+                mouth_targets.relabelled(
+                    unknown, s.weights, s.speech, regression, rounding=self.rounding
+                )
                 for unknown, s in zip(neutral, stretches, strict=True)
             ]
             self.write(f"speech_{number:04d}", stretches, made, person)
@@ -342,6 +356,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep the last N videos of each person for measuring (%(default)s)")  # fmt: skip
     add("--timing", type=Path, metavar="MODELS", help="find how late each video's sound is by the "
         "network in this folder, which --videos trained before")  # fmt: skip
+    add("--again", action="store_true", help="the installed network was trained on such data: its "
+        "lips are round already")  # fmt: skip
     face_detector.add_arguments(parser)
 
 
@@ -350,7 +366,7 @@ def run(args: argparse.Namespace) -> None:
     recordings = [find_recordings(folder) for folder in args.speech]
     if args.hold_out < 0:
         raise RealTalkError(f"--hold-out {args.hold_out}: give 0 or more videos")
-    builder = Builder(args.out, args.timing)
+    builder = Builder(args.out, args.timing, rounding=not args.again)
     people = builder.film(args.folder, args.landmarker, args.hold_out)
     regression = builder.write_people(people)
     if recordings:

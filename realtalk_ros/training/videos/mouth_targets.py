@@ -18,15 +18,16 @@ from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
 from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.face_model import arkit
-from realtalk_ros.training.expression.coarticulation import GAP, REST_GAP, WIDTH
+from realtalk_ros.face_model.lips import (
+    GAP,
+    OPENING_STEP,
+    OPENING_WEIGHTS,
+    REST_GAP,
+    WIDTH,
+    gap_of,
+)
 from realtalk_ros.training.expression.metrics import CLOSED_GAP, is_labiodental
 
-# What opens the lips, and the share of the gap that each takes: as the articulation table has it
-# for open vowels.
-OPENING = {
-    "jawOpen": 0.62, "mouthLowerDownLeft": 0.12, "mouthLowerDownRight": 0.12,
-    "mouthUpperUpLeft": 0.07, "mouthUpperUpRight": 0.07,
-}  # fmt: skip
 SPREADING = {
     "mouthStretchLeft": 0.3,
     "mouthStretchRight": 0.3,
@@ -45,8 +46,7 @@ RIDGE = 300.0  # of the standardised regression
 _MOUTH = list(arkit.MOUTH)
 _CLOSE, _PUCKER = arkit.INDEX["mouthClose"], arkit.INDEX["mouthPucker"]
 _FUNNEL = arkit.INDEX["mouthFunnel"]
-_OPENING, _SPREADING = ([arkit.INDEX[n] for n in names] for names in (OPENING, SPREADING))
-_OPEN_STEP = np.array(list(OPENING.values()), np.float32) / GAP[_OPENING]  # of 1 cm more gap
+_SPREADING = [arkit.INDEX[name] for name in SPREADING]
 _SPREAD_STEP = np.array(list(SPREADING.values()), np.float32) / WIDTH[_SPREADING]  # of 1 cm
 
 
@@ -83,12 +83,12 @@ def _match_gap(out: np.ndarray, gap: np.ndarray) -> None:
     let_go = np.minimum(out[:, _CLOSE], more / -GAP[_CLOSE])
     out[:, _CLOSE] -= let_go
     more += let_go * GAP[_CLOSE]
-    out[:, _OPENING] += more[:, None] * _OPEN_STEP
+    out[:, OPENING_WEIGHTS] += more[:, None] * OPENING_STEP
     # Closes: what opens them moves less, then mouthClose takes the rest.
     less = np.maximum(-error, 0)
-    moved = out[:, _OPENING] @ GAP[_OPENING]
+    moved = out[:, OPENING_WEIGHTS] @ GAP[OPENING_WEIGHTS]
     given = np.minimum(less, (1 - LEAST_OPENING) * moved)
-    out[:, _OPENING] *= (1 - given / np.maximum(moved, 1e-6))[:, None]
+    out[:, OPENING_WEIGHTS] *= (1 - given / np.maximum(moved, 1e-6))[:, None]
     out[:, _CLOSE] += (less - given) / -GAP[_CLOSE]
     np.clip(out, 0, 1, out=out)
 
@@ -110,7 +110,7 @@ def _match_width(out: np.ndarray, width: np.ndarray) -> None:
 
 def features(weights: np.ndarray, speech: np.ndarray) -> np.ndarray:
     """(n, K) what the regression sees of a network's weights (n, 52) and speech (n,)."""
-    gap = np.maximum(weights @ GAP + REST_GAP, 0)
+    gap = gap_of(weights)
     row = np.column_stack([weights[:, _MOUTH], gap, np.sqrt(gap), weights @ WIDTH, speech])
     steps = np.arange(len(row))
     return np.hstack([row[np.clip(steps + lag, 0, len(row) - 1)] for lag in LAGS])
@@ -139,19 +139,28 @@ class MouthRegression:
 
 
 def targets(
-    weights: np.ndarray, speech: np.ndarray, gap: np.ndarray, width: np.ndarray
+    weights: np.ndarray, speech: np.ndarray, curves: np.ndarray, rounding: bool = True
 ) -> np.ndarray:
-    """Weights (n, 52) for curves in cm: as they are near speech, the network's own in silence.
+    """Weights (n, 52) for curves (n, 2), gap and width in cm: as they are near speech, the
+    network's own in silence.
 
-    Where the network has an f or v, the gap is one that such a contact may have.
+    Where the network has an f or v, the gap is one that such a contact may have. rounding: whether
+    its mouthFunnel opens rounded lips too far, as that of a network that was not trained on these.
     """
     active = activity(speech)[:, None]
+    gap, width = curves.T
     gap = np.where(is_labiodental(weights), np.clip(gap, *LABIODENTAL_GAP), gap)
-    return active * match_mouth(rounded(weights), gap, width) + (1 - active) * weights
+    start = rounded(weights) if rounding else weights
+    return active * match_mouth(start, gap, width) + (1 - active) * weights
 
 
 def relabelled(
-    neutral: np.ndarray, own: np.ndarray, speech: np.ndarray, regression: MouthRegression
+    neutral: np.ndarray,
+    own: np.ndarray,
+    speech: np.ndarray,
+    regression: MouthRegression,
+    *,
+    rounding: bool = True,
 ) -> np.ndarray:
     """Targets (n, 52) for speech of which nobody was filmed.
 
@@ -160,11 +169,12 @@ def relabelled(
     mouth by as much wider, as the network had it. Lips that the network closed stay closed.
     """
     gap, width = regression.predict(features(neutral, speech)).T
-    before, after = (np.maximum(w @ GAP + REST_GAP, 0) for w in (neutral, own))
+    before, after = gap_of(neutral), gap_of(own)
     active = activity(speech) > 0.5
     if active.any():
         gap = gap * np.clip(after[active].std() / max(before[active].std(), 1e-3), 0.4, 2.5)
         width = width + ((own - neutral) @ WIDTH)[active].mean()
     shut = np.clip(2 - after / CLOSED_GAP, 0, 1)  # 1 up to CLOSED_GAP, 0 from twice that on
     gap = np.maximum(gap, 0.02)
-    return targets(own, speech, shut * np.minimum(gap, after) + (1 - shut) * gap, width)
+    gap = shut * np.minimum(gap, after) + (1 - shut) * gap
+    return targets(own, speech, np.column_stack([gap, width]), rounding)

@@ -117,15 +117,15 @@ class SpeakingAvatar:
         self._avatar = avatar
         self._renderer = FaceRenderer(avatar, avatar.size[1], model_dir=models)
         prior = model.prior(avatar.identity, avatar.reference_expressions)
-        self._predicted = PredictedExpression.of(*read_audio(path), model, prior=prior)
-        self._steps = np.arange(len(self._predicted.speech)) / EXPRESSION_RATE
+        predicted = PredictedExpression.of(*read_audio(path), model, prior=prior)
+        self._weights, self._speech = predicted.prepared, predicted.speech
+        self._steps = np.arange(len(self._speech)) / EXPRESSION_RATE
         self._face = Face(self._renderer)
 
     def draw(self, time: float) -> np.ndarray:
         """The frame at `time`, s, which goes forward."""
-        speech = float(np.interp(time, self._steps, self._predicted.speech))
-        columns = self._predicted.weights.T
-        weights = np.array([np.interp(time, self._steps, c) for c in columns], np.float32)
+        speech = float(np.interp(time, self._steps, self._speech))
+        weights = np.array([np.interp(time, self._steps, c) for c in self._weights.T], np.float32)
         shown, _ = self._face.pose(time, weights, None, speech)
         return self._render(np.where(EYES, weights, shown))
 

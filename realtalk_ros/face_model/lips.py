@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far ARKit weights part the lips and how wide they make the mouth, on the mean face."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from realtalk_ros.face_model import arkit, landmarks
+
+_FACE = landmarks.load()
+# Opening between the inner lips (landmarks 62 and 66) and mouth width (48 to 54), cm per unit of
+# ARKit weight. REST_GAP is the resting face's opening.
+GAP = _FACE.expressions[:, 62, 1] - _FACE.expressions[:, 66, 1]
+WIDTH = _FACE.expressions[:, 54, 0] - _FACE.expressions[:, 48, 0]
+REST_GAP = float(_FACE.mean[62, 1] - _FACE.mean[66, 1])
+
+# What opens the lips, and the share of the gap that each takes: as the articulation table has it
+# for open vowels.
+OPENING = {
+    "jawOpen": 0.62, "mouthLowerDownLeft": 0.12, "mouthLowerDownRight": 0.12,
+    "mouthUpperUpLeft": 0.07, "mouthUpperUpRight": 0.07,
+}  # fmt: skip
+OPENING_WEIGHTS = [arkit.INDEX[name] for name in OPENING]
+OPENING_STEP = np.array(list(OPENING.values()), np.float32) / GAP[OPENING_WEIGHTS]  # of 1 cm more
+
+
+def gap_of(weights: np.ndarray) -> np.ndarray:
+    """ARKit weights (..., 52) -> cm between the lips (...), 0 where they meet or press."""
+    return np.maximum(np.asarray(weights @ GAP) + REST_GAP, 0)
