@@ -43,7 +43,7 @@ ABOVE_SKIN, OWN_LIGHT = 2, 6
 # edge is so far below its landmarks. Grey levels by which a lid may differ from them, and by which
 # it is changed at most, as they may contain hair.
 SURROUNDINGS, BROW_EDGE = (0.3, 0.7), 0.15
-SIMILAR, MOST_CHANGED = 5, 6
+SIMILAR, MOST_CHANGED = 6, 6
 HUE = 0.6  # share of its hue that a lid has of that skin
 RED = np.array([-0.5, 0, 0.5], np.float32)  # BGR
 BRIGHT = 0.96  # of the upper quartile of that skin's light: where the search begins
