@@ -13,6 +13,7 @@ from realtalk_ros.contracts import mouth_crop
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.arkit import weights
 from realtalk_ros.face_model.rotations import rotation_matrix
+from realtalk_ros.rendering.compositor import joined
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.rendering.head_depth import HeadDepth
 from realtalk_ros.rendering.moving_person import JOINT, MovingPerson
@@ -116,6 +117,18 @@ def test_the_line_between_shut_lips_is_not_seen_in_an_open_mouth():
     drawn = made.mouth.astype(int)
     shown_there = renderer.compose(made, 0)[y : y + side, x : x + side][MOUTH].astype(int)
     assert np.abs(shown_there - drawn)[inside].max() < 8
+
+
+def test_a_gap_in_the_mask_between_chin_and_neck_is_closed_and_no_other():
+    mask = np.zeros((64, 64), np.float32)
+    mask[8:20, 20:44] = mask[40:50, 16:48] = mask[53:64, 24:40] = 1
+    mask[24:28, 20:44] = 1  # above the middle gaps stay
+    closed = joined(mask)
+    assert (closed[50:53, 26:38] == 1).all() and not closed[50:53, :22].any()
+    np.testing.assert_array_equal(closed[:32], mask[:32])
+    solid = np.zeros((64, 64), np.float32)
+    solid[30:, 16:48] = 0.7
+    np.testing.assert_array_equal(joined(solid), solid)
 
 
 def test_no_mouth_opens_beyond_what_the_generator_draws():

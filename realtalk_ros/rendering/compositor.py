@@ -35,8 +35,18 @@ COARSE_BLUR = (3, 3)
 MOUTH_FADE = 0.06  # share of the mouth crop's side over which its border fades out
 BICUBIC = 2  # pixels of the image that bicubic interpolation reaches
 
+CHIN_GAP = np.ones((7, 3), np.uint8)  # of the generator's mask: gaps below that are closed
+
 WHOLE, COARSE = (CROP_SIZE, CROP_SIZE), (COARSE_SIZE, COARSE_SIZE)
 MOUTH = mouth_crop()
+
+
+def joined(mask: np.ndarray) -> np.ndarray:
+    """The generator's mask (64, 64) without gaps between chin and neck: a chin that moves would
+    fold at them. Strong edges, such as a drawing's lines, make them."""
+    lower = len(mask) // 2
+    closed = cv2.morphologyEx(mask[lower:], cv2.MORPH_CLOSE, CHIN_GAP)
+    return np.concatenate([mask[:lower], closed])
 
 
 class Compositor:
@@ -132,7 +142,7 @@ class Compositor:
         """Of the upright face's crop, into the memory: `movement`, that of the template's pixels,
         and `added`, what is added to them, with the share of them that it replaces."""
         memory = self._memory
-        mask = cv2.resize(face.mask, WHOLE, dst=memory.mask)
+        mask = cv2.resize(joined(face.mask), WHOLE, dst=memory.mask)
         mask = cv2.multiply(mask, self._feather, dst=mask)
         cv2.subtract(face.sampling_grid, unmoved(CROP_SIZE), dst=memory.both)
         for movement in cv2.split(memory.both, memory.movement):

@@ -29,6 +29,7 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.face_model.facekit import gaze_angles
 from realtalk_ros.face_model.rotations import forward
+from realtalk_ros.rendering import large_eyes
 from realtalk_ros.rendering.camera import Cameras
 
 FILE = Path(__file__).parents[1] / "data" / "eyes.npz"
@@ -137,12 +138,13 @@ class Eyes:
         self._lids = model.lids + np.tensordot(identity, model.modes, 1).astype(np.float32)
         self._balls = model.balls + np.tensordot(identity, model.ball_modes, 1).astype(np.float32)
         eyes = residuals[:, None, None, landmarks.EYES].astype(np.float32)
+        self._expressions = large_eyes.shutting(model.expressions, self._lids)
         self._residuals = model.interpolation @ eyes
         self._iris_residuals = self._residuals.mean((2, 3))
 
     def project(self, weights: np.ndarray, template: int) -> ProjectedEyes:
         """The eyes at weights (52,), seen by a template's camera."""
-        lids = self._lids + (weights @ self._model.expressions).reshape(self._lids.shape)
+        lids = self._lids + (weights @ self._expressions).reshape(self._lids.shape)
         gaze = np.array([forward(*gaze_angles(weights, side)) for side in SIDES], np.float32)
         irises, project = self._balls + IRIS_DEPTH * gaze, self._cameras.project
         return ProjectedEyes(

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Blinks of eyes that are larger than people's, such as a drawing's (NumPy).
+
+The face model's blink moves the lids by a length, whatever the eye: it would leave a large one
+open.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from realtalk_ros.face_model import arkit
+
+BLINKS = "eyeBlinkRight", "eyeBlinkLeft"
+# An opening of more than LARGE times what a blink moves the lids is no person's; a blink then moves
+# them by the opening, but not more than LONGEST times as far.
+LARGE, LONGEST = 1.45, 2.5
+
+
+def shutting(expressions: np.ndarray, lids: np.ndarray) -> np.ndarray:
+    """`expressions` (52, M) of the lids (2, 2, N, 3) of one person, cm: right and left eye, upper
+    and lower lid. Those of people as they are; with longer blinks for large eyes."""
+    quarter = lids.shape[2] // 4
+    middle = slice(quarter, -quarter)
+    longer = expressions
+    for eye, name in enumerate(BLINKS):
+        row = arkit.INDEX[name]
+        upper, lower = expressions[row].reshape(lids.shape)[eye, :, middle, 1]
+        opening = float((lids[eye, 0, middle, 1] - lids[eye, 1, middle, 1]).mean())
+        travel = float((lower - upper).mean())
+        if opening > LARGE * travel:
+            if longer is expressions:
+                longer = expressions.copy()
+            longer[row].reshape(lids.shape)[eye] *= min(opening / travel, LONGEST)
+    return longer
