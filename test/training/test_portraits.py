@@ -11,8 +11,9 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.rendering.geometry import Geometry
-from realtalk_ros.training.portraits import anatomy, hairline, make_portrait
+from realtalk_ros.training.portraits import ageing, anatomy, drawing, hairline, make_portrait, robot
 from realtalk_ros.training.portraits.people import MIRA, PEOPLE, Hair
+from realtalk_ros.training.synthetic.view import View
 
 
 @pytest.fixture
@@ -73,7 +74,9 @@ def test_film_keeps_the_backdrop_where_nobody_is_and_the_order_of_light():
     light = np.zeros((40, 60, 4), np.float32)
     light[:, 30:] = [0.2, 0.2, 0.2, 1.0]
     image = make_portrait.develop(light, MIRA).astype(int)
-    empty = make_portrait.develop(np.zeros_like(light), MIRA).astype(int)
+    assert (image[:, 29:31, 3] == [0, 255]).all()
+    image = image[..., :3]
+    empty = make_portrait.develop(np.zeros_like(light), MIRA)[..., :3].astype(int)
     assert np.abs(image[:, :30] - empty[:, :30]).max() == 0
     assert np.ptp(image[:, 30:]) < 12  # a grey person, but for the grain
     levels = make_portrait.exposed(np.outer(np.linspace(0, 40, 400), [1.0, 0.7, 0.5]))
@@ -117,3 +120,68 @@ def test_missing_textures_are_named(kit, tmp_path, monkeypatch):
     args = parser.parse_args(["--sources", str(tmp_path), "--out", str(tmp_path / "out")])
     with pytest.raises(RealTalkError, match="lacks characters/reom"):
         make_portrait.run(args)
+
+
+def test_a_drawn_stroke_is_as_wide_as_it_says_and_goes_through_its_corners():
+    corners = [(-4.0, 0.0), (0.0, 3.0), (4.0, 0.0)]
+    path = drawing.curve(corners)
+    for corner in corners:
+        assert np.linalg.norm(path - corner, axis=1).min() < 1e-6
+    ring = drawing.curve(corners, closed=True)
+    assert np.linalg.norm(ring[0] - ring[-1]) < 0.5  # no jump where it closes
+    page = drawing.Canvas(View(crop=(0.0, 0.0, 10.0, 0.0)), 100)  # 10 pixels a cm
+    level = np.column_stack([np.linspace(-4, 4, 200), np.zeros(200)])
+    page.stroke(level, [0.0, 1.0, 0.0], (200, 100, 50))
+    alpha = page.picture()[..., 3]
+    assert abs(alpha[:, 50].sum() - 10) < 0.6 and abs(alpha[:, 30].sum() - 5) < 0.8
+    red, green, blue, covered = page.picture()[50, 50]
+    assert covered == 1 and np.allclose([red, green, blue], np.array([200, 100, 50]) / 255)
+    page.fill(np.array([(-1, 4), (1, 4), (1, 2), (-1, 2)]), (0, 0, 0))
+    assert abs(page.picture()[8:32, :, 3].sum() - 20 * 20) < 25
+
+
+def test_the_robots_panels_lie_around_its_eyes_and_its_plate_ends_before_the_ears(kit):
+    marks = kit.mean
+    eyes, mouth, jaw = marks[36:48], marks[48:68], marks[[0, 16]]
+    assert (robot.panel_depth(eyes) > 0.2).all()
+    assert (robot.panel_depth(np.concatenate([mouth, marks[27:36], marks[17:27]])) < 0).all()
+    assert (robot.plate_depth(np.concatenate([eyes, mouth, marks[17:36]])) > 0.5).all()
+    assert (robot.plate_depth(jaw) < 0.5).all()
+    assert (robot.plate_depth(np.array([[0.0, 5.0, -9.0], [0.0, 13.5, 3.0]])) < 0).all()
+    assert (robot.brow_depth(eyes, kit) < 0).all()
+    inner = marks[60:68]
+    assert (robot.lip_depth(inner, kit) > 0).all() and (robot.lip_depth(eyes, kit) < 0).all()
+
+
+def test_wrinkles_are_where_they_are_said_to_be_and_nowhere_else():
+    x, y = np.meshgrid(np.linspace(-8, 8, 400), np.linspace(12, -8, 500))
+    places = np.stack([x, y, 0 * x + 8], -1)
+    lines = ageing.wrinkles(places, np.random.default_rng(0))
+    on = {name: lines[np.hypot(x - at[0], y - at[1]) < 0.2].min()
+          for name, at in (("nasolabial", (2.7, -1.7)), ("mirrored", (-2.7, -1.7)),
+                           ("nose", (0.0, 1.5)), ("cheek", (4.6, 0.2)))}  # fmt: skip
+    assert on["nasolabial"] < -0.5 and on["mirrored"] < -0.5
+    assert abs(on["nose"]) < 0.02 and abs(on["cheek"]) < 0.02
+    behind = ageing.wrinkles(places * [1, 1, -1], np.random.default_rng(0))
+    assert not behind.any()
+
+
+def test_only_people_need_textures(kit, tmp_path, monkeypatch):
+    import argparse
+
+    monkeypatch.setattr(make_portrait.FaceKit, "load", lambda _: kit)
+    asked = []
+    monkeypatch.setattr(make_portrait, "pictures", lambda *given: asked.append(given[2].name) or {})
+    monkeypatch.setattr(make_portrait, "write_avatar", lambda *_: None)
+    monkeypatch.setattr(make_portrait.cv2, "imwrite", lambda *_: True)
+    parser = argparse.ArgumentParser()
+    make_portrait.add_arguments(parser)
+    for name in ("android", "pia", "ines"):
+        args = parser.parse_args(["--name", name, "--out", str(tmp_path / name)])
+        try:
+            make_portrait.run(args)
+        except KeyError:  # there is no picture to cut out
+            pass
+        except RealTalkError as error:
+            asked.append(str(error)[:14])
+    assert asked == ["android", "pia", "give --sources"]

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from realtalk_ros.easing import smoothstep
+from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.training.portraits.hairline import scalp
 from realtalk_ros.training.portraits.people import Sitter
 from realtalk_ros.training.synthetic import head_mesh, mesh_rings
 
 SKIN, BACK, SOCKET = range(3)  # slots of the skin's materials
+BAND_DEPTH = 0.24  # cm from the teeth's front back to the band behind them
 EYE_RINGS, EYE_TURNS = 48, 96  # of an eyeball's surfaces
 # An eyeball of the face model: a sphere, and how far the cornea stands out of it, cm.
 EYE_RADIUS, CORNEA, CORNEA_RADIUS = 1.53, 0.115, 0.74
@@ -53,6 +55,19 @@ def polygons_of(kit: FaceKit, keep: np.ndarray) -> tuple[list, np.ndarray, np.nd
             corners += list(u)
             i += 1
     return polygons, kit.uvs[np.array(corners)], np.array(first)
+
+
+def texels(kit: FaceKit, size: int) -> np.ndarray:
+    """(size * size, 3) the place on the mean head of each texel of its front's texture."""
+    from scipy.interpolate import CloughTocher2DInterpolator
+
+    front = (kit.triangles < kit.parts["face"].stop).all(1)
+    vertices = kit.triangles[front].ravel()
+    uv, first = np.unique(kit.uvs[kit.triangle_uvs[front].ravel()], axis=0, return_index=True)
+    surface = CloughTocher2DInterpolator(uv, kit.mean[vertices[first]], fill_value=0.0)
+    at = (np.arange(size) + 0.5) / size
+    u, v = np.meshgrid(at, 1 - at)
+    return surface(np.stack([u.ravel(), v.ravel()], 1)).astype(np.float32)
 
 
 def compact(points: np.ndarray, polygons: list) -> tuple[np.ndarray, list, np.ndarray]:
@@ -126,6 +141,39 @@ def closed_row(points: np.ndarray, own: np.ndarray) -> np.ndarray:
         axis[1] = 0.0
         out[mine] += (across * wider)[:, None] * axis
     return out
+
+
+def behind_teeth(kit: FaceKit, vertices: np.ndarray) -> list[Surface]:
+    """A smooth band behind each row of teeth of the head `vertices` (V, 3): between neighbours one
+    sees the next tooth's side, not the mouth's dark."""
+    span = kit.parts["teeth"]
+    moved = kit.expressions[arkit.INDEX["jawOpen"]].reshape(-1, 3)[span]
+    lower = np.linalg.norm(moved, axis=1) > 0.5
+    across, places = np.linspace(-2.6, 2.6, 41), np.linspace(-2.6, 2.6, 11)
+    turn = np.arange(24) / 24 * 2 * np.pi
+    cos, sin = (np.sign(v) * np.abs(v) ** 0.5 for v in (np.cos(turn), np.sin(turn)))
+    bands = []
+    for row in (~lower, lower):
+        x, here = kit.mean[span][row, 0], vertices[span][row]
+        ends = []
+        for place in places:
+            near = here[np.abs(x - place) < 0.45]
+            ends.append([np.percentile(near[:, 2], 85), *np.percentile(near[:, 1], [12, 88])])
+        z, low, high = (np.polyval(np.polyfit(places, e, 4), across) for e in np.array(ends).T)
+        y = ((low + high) / 2)[:, None] + np.outer((high - low) / 2, sin)
+        depth = z[:, None] - BAND_DEPTH + 0.08 * cos
+        wide = np.repeat(across[:, None], len(turn), 1) + here[:, 0].mean()
+        points = np.stack([wide, y, depth], -1).reshape(-1, 3)
+        bands.append(Surface(points, around(len(across), len(turn))))
+    return bands
+
+
+def around(rows: int, columns: int) -> list[tuple[int, ...]]:
+    """Polygons of a grid that closes in its second axis."""
+    i, j = np.meshgrid(np.arange(rows - 1), np.arange(columns), indexing="ij")
+    k = (j + 1) % columns
+    corners = [i * columns + j, i * columns + k, (i + 1) * columns + k, (i + 1) * columns + j]
+    return [tuple(p) for p in np.stack(corners, -1).reshape(-1, 4).tolist()]
 
 
 def eye(kit: FaceKit, vertices: np.ndarray, side: str, turn: np.ndarray) -> dict[str, Surface]:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`realtalk data portraits`: path-traces a sitter with Blender and writes an avatar of it.
+"""`realtalk data portraits`: renders a sitter and writes an avatar of it.
 
-The skin, iris and eye's white are photographic textures of CharMorph's character Reom (CC BY),
-which you fetch once into a folder, --sources:
+People and the robot are path-traced with Blender; the drawn character needs neither Blender nor
+textures. People's skin, iris and eye's white are photographic textures of CharMorph's character
+Reom (CC BY), which you fetch once into a folder, --sources:
 
     git clone --filter=blob:none --sparse https://github.com/Upliner/CharMorph-db SOURCES
     git -C SOURCES sparse-checkout set characters/reom/textures/4K
@@ -31,7 +32,8 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.face_model.landmarks import face_square
 from realtalk_ros.rendering.geometry import Geometry
-from realtalk_ros.training.portraits.people import PEOPLE, Sitter
+from realtalk_ros.training.portraits import drawn
+from realtalk_ros.training.portraits.people import DRAWING, PEOPLE, PERSON, ROBOT, Sitter
 from realtalk_ros.training.portraits.skin_maps import (
     IRIS,
     SKINS,
@@ -47,6 +49,8 @@ from realtalk_ros.training.synthetic.view import View
 SIZE = 1024  # pixels of a picture
 SIZES = (512, SIZE)  # of a template
 SQUARE = (256, 236, 512)  # x, y, side: the face's square in a picture, pixels
+# The same as `zoomed` takes it.
+SQUARE_PART = tuple((SQUARE[k] + SQUARE[2] / 2) / SIZE for k in range(2)) + (SQUARE[2] / SIZE,)
 CROP = 256  # pixels of a reference, the face's square
 DISTANCE = 150.0  # cm from the camera: that of a portrait lens, which keeps proportions
 EYES = 3.6  # cm, y of the camera on the face model's head: at the height of the eyes
@@ -60,11 +64,29 @@ EXPRESSIONS = {
     "oo": weights_of(jawOpen=0.20, mouthFunnel=0.42, mouthPucker=0.34),
 }  # fmt: skip
 TEXTURES = (*SKINS, IRIS, WHITE)
-PROVENANCE = (
-    "Path-traced by `realtalk data portraits` with Blender from USC ICT's ICT-FaceKit (MIT). "
+TEXTURED = (
     "Textures of skin, iris and the eyes' white: CharMorph's Reom by ComplexAce and Hope (CC BY), "
     "adapted. Proportions: from averages of faces by DeBruine and Jones (CC BY 4.0)."
 )
+# By kind: what is said of it, its licence, how it was made.
+META = {
+    PERSON: (
+        "A synthetic person; nobody real.",
+        "Apache-2.0; the textures of its skin and eyes CC BY, see provenance",
+        "Path-traced by `realtalk data portraits` with Blender from USC ICT's ICT-FaceKit (MIT). "
+        + TEXTURED,
+    ),
+    ROBOT: (
+        "No machine that exists.",
+        "Apache-2.0",
+        "Path-traced by `realtalk data portraits` with Blender from USC ICT's ICT-FaceKit (MIT).",
+    ),
+    DRAWING: (
+        "Nobody real.",
+        "Apache-2.0",
+        "Drawn by `realtalk data portraits` over USC ICT's ICT-FaceKit (MIT).",
+    ),
+}
 KNEE = 0.45  # linear light up to which the film is proportional
 GRAIN = 0.8  # of 255, of the film: banding and the denoiser's smoothness show less
 
@@ -79,7 +101,7 @@ def frame_view(kit: FaceKit, rest: np.ndarray) -> View:
 
 
 def develop(light: np.ndarray, sitter: Sitter) -> np.ndarray:
-    """(H, W, 3) uint8 BGR of a render (H, W, 4), before the sitter's backdrop."""
+    """(H, W, 4) uint8 BGR and alpha of a render (H, W, 4), before the sitter's backdrop."""
     height, width = light.shape[:2]
     colour, alpha = light[..., :3] * 2.0**sitter.exposure, np.clip(light[..., 3:], 0, 1)
     film = exposed(colour) + (1 - alpha) * backdrop(height, width, sitter)
@@ -87,7 +109,21 @@ def develop(light: np.ndarray, sitter: Sitter) -> np.ndarray:
     srgb = srgb + sitter.contrast * np.sin(2 * np.pi * (srgb - 0.5)) / (2 * np.pi)
     grain = np.random.default_rng(sitter.seed).normal(0, GRAIN, (height, width, 1))
     grain = cv2.GaussianBlur(grain, (0, 0), 0.6)[..., None]
-    return np.clip(srgb * 255 + grain + 0.5, 0, 255).astype(np.uint8)[..., ::-1].copy()
+    return with_alpha(srgb * 255 + grain, alpha)
+
+
+def inked(drawing: np.ndarray, sitter: Sitter) -> np.ndarray:
+    """(H, W, 4) uint8 BGR and alpha of a drawing (H, W, 4), premultiplied sRGB, before the
+    sitter's backdrop."""
+    wall = to_srgb(backdrop(*drawing.shape[:2], sitter))
+    page = drawing[..., :3] + (1 - drawing[..., 3:]) * wall
+    return with_alpha(page * 255, drawing[..., 3:])
+
+
+def with_alpha(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """(H, W, 4) uint8 BGR and alpha of sRGB of 255 and alpha (H, W, 1) of 1."""
+    both = np.concatenate([rgb[..., ::-1], alpha * 255], -1)
+    return np.clip(both + 0.5, 0, 255).astype(np.uint8)
 
 
 def exposed(light: np.ndarray) -> np.ndarray:
@@ -115,14 +151,17 @@ def backdrop(height: int, width: int, sitter: Sitter) -> np.ndarray:
 def write_maps(folder: Path, kit: FaceKit, sources: Path, sitter: Sitter) -> dict[str, str]:
     """The skin's textures as files: name to path."""
     made = SkinPainter(kit, sources).paint(sitter)
+    return written(folder, {
+        "albedo": to_srgb(made.albedo)[..., ::-1], "lips": made.lips, "gloss": made.gloss,
+    }) | written(folder, {"height": made.height, "folds": made.folds}, deep=True)  # fmt: skip
+
+
+def written(folder: Path, arrays: dict[str, np.ndarray], deep: bool = False) -> dict[str, str]:
+    """Arrays of 0..1 as PNG of 8 bits, or of 16 if `deep`: name to path."""
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {
-        "albedo": to_srgb(made.albedo)[..., ::-1],
-        "height": made.height, "lips": made.lips, "gloss": made.gloss,
-    }  # fmt: skip
+    full, kind = (65535, np.uint16) if deep else (255, np.uint8)
     paths = {name: str(folder / f"{name}.png") for name in arrays}
     for name, array in arrays.items():
-        full, kind = (65535, np.uint16) if name == "height" else (255, np.uint8)
         pixels = np.round(np.clip(array, 0, 1) * full).astype(kind)
         cv2.imwrite(paths[name], pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     return paths
@@ -130,15 +169,26 @@ def write_maps(folder: Path, kit: FaceKit, sources: Path, sitter: Sitter) -> dic
 
 def sit(kit: FaceKit, sources: Path, work: Path, sitter: Sitter):
     """The sitter ready for studio.py: its textures painted, its hair grown."""
-    from realtalk_ros.training.portraits import anatomy, short_hair, strands, studio
+    from realtalk_ros.training.portraits import ageing, anatomy, robot, short_hair, strands, studio
     from realtalk_ros.training.synthetic import clothing
     from realtalk_ros.training.synthetic.traits import Traits
 
     rng = np.random.default_rng(sitter.seed)
-    head = kit.deform(kit.neutral(sitter.identity), sitter.resting)
+    head = rest_head(kit, sitter)
+    if sitter.kind == ROBOT:
+        bust = clothing.shoulders(
+            Traits(collar=0.2), sitter.broad, kit, head, rings=robot.BUST_RINGS
+        )
+        head = robot.designed(kit, head)
+        maps = written(work / "maps", robot.depth_maps(kit), deep=True)
+        return studio.Person(
+            kit=kit, sitter=sitter, head=head, hair=None, body=bust, maps=maps, sources=sources
+        )
     body = clothing.shoulders(
         Traits(collar=0.2), sitter.broad, kit, head, rings=anatomy.JUMPER_RINGS
     )
+    if sitter.age:
+        head = ageing.aged(kit, head, sitter.age)
     if sitter.hair.style == "cropped":
         hair = short_hair.cropped(kit, head, sitter.hair, rng)
     else:
@@ -174,17 +224,41 @@ def rendered(
         if not path.is_file():
             person = person or sit(kit, args.sources, args.work, sitter)
             # A reference is only the face's square.
-            x, y, side = SQUARE
-            square = ((x + side / 2) / SIZE, (y + side / 2) / SIZE, side / SIZE)
-            part, size = (None, SIZE) if name == "rest" else (square, CROP)
+            part, size = (None, SIZE) if name == "rest" else (SQUARE_PART, CROP)
             if args.preview:
                 part, size = args.zoom, args.preview
-            view = zoomed(frame_view(kit, person.head), part)
+            view = zoomed(frame_view(kit, rest_head(kit, sitter)), part)
             studio.build(person, EXPRESSIONS[name], DISTANCE)
             effort = studio.Effort(args.samples, args.threads, args.minutes)
             studio.render(path, view, size, effort)
         lights[name] = studio.read(path)
     return lights
+
+
+def pictures(
+    args: argparse.Namespace, kit: FaceKit, sitter: Sitter, names: list[str]
+) -> dict[str, np.ndarray]:
+    """The expressions' developed pictures, uint8 BGR and alpha: the template of args.size, the
+    others of CROP; with args.preview of that size."""
+    if sitter.kind != DRAWING:
+        lights = rendered(args, kit, sitter, names)
+        if "rest" in lights and not args.preview:
+            lights["rest"] = reduced(lights["rest"], args.size)
+        return {name: develop(light, sitter) for name, light in lights.items()}
+    frame = frame_view(kit, rest_head(kit, sitter))
+    images = {}
+    for name in names:
+        part, size = (None, args.size) if name == "rest" else (SQUARE_PART, CROP)
+        if args.preview:
+            part, size = args.zoom, args.preview
+        view = zoomed(frame, part)
+        images[name] = inked(drawn.picture(kit, sitter, EXPRESSIONS[name], view, size), sitter)
+    return images
+
+
+def rest_head(kit: FaceKit, sitter: Sitter) -> np.ndarray:
+    """(V, 3): the face model's head of the sitter at rest."""
+    return kit.deform(kit.neutral(sitter.identity), sitter.resting)
 
 
 def zoomed(view: View, part: Sequence[float] | None) -> View:
@@ -204,10 +278,10 @@ def reduced(light: np.ndarray, size: int) -> np.ndarray:
 
 
 def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.ndarray]) -> None:
-    """The avatar's folder (docs/avatars.md) of developed pictures, uint8 BGR: "rest" is the
-    template, of one of SIZES, the references are of CROP."""
+    """The avatar's folder (docs/avatars.md) of developed pictures, uint8 BGR and alpha: "rest" is
+    the template, of one of SIZES, the references are of CROP."""
     (out / "templates").mkdir(parents=True, exist_ok=True)
-    head = kit.deform(kit.neutral(sitter.identity), sitter.resting)
+    head = rest_head(kit, sitter)
     size = len(images["rest"])
     rest = frame_view(kit, head).pixels(head[kit.landmarks], size).astype(np.float32)
     x, y, side = (value * size // SIZE for value in SQUARE)
@@ -227,16 +301,17 @@ def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.n
     for name, array in arrays.items():
         np.save(out / f"{name}.npy", np.asarray(array, np.float32))
     template, references = "templates/000.jpg", [f"{name}.png" for name in names]
-    cv2.imwrite(str(out / template), images["rest"], image_decoding.FINE_JPEG)
+    cv2.imwrite(str(out / template), images["rest"][..., :3], image_decoding.FINE_JPEG)
     for name in names:
-        cv2.imwrite(str(out / f"{name}.png"), images[name])
+        cv2.imwrite(str(out / f"{name}.png"), images[name][..., :3])
+    said, licence, provenance = META[sitter.kind]
     meta = {
         "format": 1,
         "name": out.name,
-        "description": f"{sitter.description} A synthetic person; nobody real.",
-        "licence": "Apache-2.0; the textures of its skin and eyes CC BY, see provenance",
+        "description": f"{sitter.description} {said}",
+        "licence": licence,
         "digital_source_type": SYNTHETIC,
-        "provenance": PROVENANCE,
+        "provenance": provenance,
         "size": [size, size],
         "crop": [x, y, side],
         **{name: f"{name}.npy" for name in arrays},
@@ -257,7 +332,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, help="avatar folder to write, which names it (default: portraits/NAME)"
     )
-    parser.add_argument("--sources", type=Path, required=True, help="folder of the textures")
+    parser.add_argument("--sources", type=Path, help="folder of the textures, for people")
     parser.add_argument("--work", type=Path, help="folder of renders (default: OUT.renders)")
     parser.add_argument("--samples", type=int, default=128, help="light paths a pixel")
     parser.add_argument("--minutes", type=float, default=0.0,
@@ -279,20 +354,21 @@ def run(args: argparse.Namespace) -> None:
     sitter, kit = PEOPLE[args.name], FaceKit.load(args.facekit)
     args.out = args.out or Path("portraits") / args.name
     args.work = args.work or args.out.with_name(f"{args.out.name}.renders")
-    for texture in TEXTURES:
+    needed = TEXTURES if sitter.kind == PERSON else ()
+    if needed and not args.sources:
+        raise RealTalkError("give --sources: realtalk data portraits --help says how to get them")
+    for texture in needed:
         if not (args.sources / texture).is_file():
             raise RealTalkError(
                 f"{args.sources} lacks {texture}: realtalk data portraits --help says how to get it"
             )
     if args.preview:
-        image = develop(rendered(args, kit, sitter, [args.expression])[args.expression], sitter)
-        cv2.imwrite(str(args.out.with_suffix(".png")), image)
+        image = pictures(args, kit, sitter, [args.expression])[args.expression]
+        cv2.imwrite(str(args.out.with_suffix(".png")), image[..., :3])
         return
-    lights = rendered(args, kit, sitter, list(EXPRESSIONS))
-    lights["rest"] = reduced(lights["rest"], args.size)
-    write_avatar(args.out, kit, sitter, {n: develop(a, sitter) for n, a in lights.items()})
-    cut = np.dstack([develop(lights["rest"], sitter), np.clip(lights["rest"][..., 3], 0, 1) * 255])
-    cv2.imwrite(str(args.out.with_name(f"{args.out.name}_cutout.png")), cut.astype(np.uint8))
+    images = pictures(args, kit, sitter, list(EXPRESSIONS))
+    write_avatar(args.out, kit, sitter, images)
+    cv2.imwrite(str(args.out.with_name(f"{args.out.name}_cutout.png")), images["rest"])
     print(f"{args.out}: an avatar of {len(EXPRESSIONS) - 1} references at {args.size} pixels")
 
 

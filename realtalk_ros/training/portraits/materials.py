@@ -11,6 +11,9 @@ import numpy as np
 from realtalk_ros.training.portraits.people import Hair, Sitter
 from realtalk_ros.training.portraits.skin_maps import to_linear
 
+WHITE_HAIR = (0.58, 0.575, 0.565)  # of grey hair, what is white
+FOLDS = 0.22  # cm between the lowest and the highest of wrinkles
+
 
 class Nodes:
     """A new material's node tree, without its default nodes."""
@@ -94,7 +97,8 @@ def skin(sitter: Sitter, maps: dict[str, str] | None) -> Any:
         gloss, height = n.image(maps["gloss"], False), n.image(maps["height"], False)
     else:
         colour, lips, gloss, height = tone, 0.0, 0.0, 0.5
-    hair = np.array([0.05, 0.032, 0.022])
+    light = 0.75 * sitter.hair.grey  # of the shade that hair throws
+    hair = np.array([0.05, 0.032, 0.022]) * (1 - light) + 0.7 * np.array(WHITE_HAIR) * light
     colour = n.mix(n.math("MULTIPLY", n.attribute("scalp"), 0.75), colour, hair)
     wet = n.attribute("wet")
     roughness = n.math("SUBTRACT", n.ramp(n.noise(1.1), 0.3, 0.7, 0.44, 0.53),
@@ -108,6 +112,8 @@ def skin(sitter: Sitter, maps: dict[str, str] | None) -> Any:
     normal = n.bump(n.noise(26.0, 6.0), 0.008, 0.5, normal)
     if maps:
         normal = n.bump(height, 0.035, 0.8, normal)
+        if sitter.age:
+            normal = n.bump(n.image(maps["folds"], False), FOLDS, 1.0, normal)
     shader = n.add("BsdfPrincipled", {
         "Base Color": colour, "Roughness": roughness, "IOR": 1.4, "Normal": normal,
         "Subsurface Weight": 1.0, "Subsurface Radius": (1.0, 0.36, 0.19),
@@ -138,7 +144,7 @@ def gums() -> Any:
 def teeth() -> Any:
     n = Nodes("teeth")
     shade = n.ramp(n.attribute("edge"), 0.0, 1.0)
-    colour = n.mix(shade, (0.70, 0.58, 0.42), (0.80, 0.76, 0.68))
+    colour = n.mix(shade, (0.78, 0.68, 0.54), (0.88, 0.85, 0.78))
     own = n.math("ADD", 1.0, n.math("MULTIPLY", n.attribute("tooth"), 0.10))
     colour = n.mix(1.0, colour, n.add("CombineColor", {0: own, 1: own, 2: own}).outputs[0],
                    "MULTIPLY")  # fmt: skip
@@ -148,6 +154,11 @@ def teeth() -> Any:
         "Coat Weight": 0.5, "Coat Roughness": 0.06,
         "Normal": n.bump(n.noise(4.0), 0.01, 0.3),
     }))  # fmt: skip
+
+
+def behind_teeth() -> Any:
+    n = Nodes("behind_teeth")
+    return n.finish(n.add("BsdfPrincipled", {"Base Color": (0.66, 0.56, 0.44), "Roughness": 0.4}))
 
 
 def white(texture: str) -> Any:
@@ -211,6 +222,13 @@ def tears() -> Any:
 def strands(name: str, hair: Hair, darker: float = 0.0) -> Any:
     n = Nodes(name)
     random = n.add("HairInfo").outputs["Random"]
+    if hair.grey:
+        dark = np.array(WHITE_HAIR) * (1 - min(1.0, hair.melanin + darker))
+        colour = n.mix(n.ramp(random, 0.15, 0.9), dark, WHITE_HAIR)
+        return n.finish(n.add("BsdfHairPrincipled", {
+            "Color": colour, "Roughness": 0.34, "Radial Roughness": 0.45, "Coat": 0.0,
+            "Random Roughness": 0.2, "Random": random,
+        }, parametrization="COLOR", model="CHIANG"))  # fmt: skip
     shader = n.add("BsdfHairPrincipled", {
         "Melanin": min(1.0, hair.melanin + darker), "Melanin Redness": hair.redness,
         "Roughness": 0.32, "Radial Roughness": 0.42, "Coat": 0.0,
@@ -236,4 +254,13 @@ def cloth(colour: tuple[int, int, int]) -> Any:
     return n.finish(n.add("BsdfPrincipled", {
         "Base Color": shade, "Roughness": 0.92, "Specular IOR Level": 0.2, "Normal": normal,
         "Sheen Weight": 0.25, "Sheen Roughness": 0.4,
+    }))  # fmt: skip
+
+
+def pearl() -> Any:
+    n = Nodes("pearl")
+    return n.finish(n.add("BsdfPrincipled", {
+        "Base Color": (0.78, 0.72, 0.66), "Roughness": 0.25, "Subsurface Weight": 0.4,
+        "Subsurface Radius": (1.0, 0.8, 0.7), "Subsurface Scale": 0.1,
+        "Coat Weight": 0.8, "Coat Roughness": 0.08, "Sheen Weight": 0.3,
     }))  # fmt: skip

@@ -3,7 +3,8 @@
 
 An identity starts from averages of four photographed people each (DeBruine & Jones 2016, CC BY 4.0,
 https://doi.org/10.6084/m9.figshare.4055130.v1), enrolled by `realtalk enroll`, mixed and
-exaggerated: nobody's face.
+exaggerated: nobody's face. Those of the robot and of the drawing are the face model's nearest to
+landmarks of its mean that were moved by hand: larger eyes, a smaller nose, a narrower jaw.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import numpy as np
 
 from realtalk_ros.training.synthetic.bundled_people import weights_of
 
+PERSON, ROBOT, DRAWING = "person", "robot", "drawing"  # kinds of sitters
+
 
 @dataclass(frozen=True)
 class Hair:
@@ -21,9 +24,11 @@ class Hair:
 
     style: str = "shoulder"  # or "cropped"
     melanin: float = 0.70  # of Blender's hair shader, 0 white .. 1 black
-    redness: float = 0.38
+    redness: float = 0.20
+    grey: bool = False  # white hairs among dark ones; melanin says how dark those are
     part: float = 2.0  # x of the parting
     cut: float = -11.6  # y where hair to the shoulders ends
+    layered: float = 3.0  # cm by which the uppermost hair is cut shorter
     length: float = 0.9  # of cropped hair
     volume: float = 1.1
     wave: float = 0.35
@@ -45,6 +50,7 @@ class Sitter:
     mottle: float = 0.65
     blush: float = 0.38
     freckles: float = 0.0
+    age: float = 0.0  # of wrinkles, spots and folds
     lips: tuple[int, int, int] = (190, 98, 98)
     lip_strength: float = 0.75
     eyeliner: float = 0.5
@@ -52,6 +58,7 @@ class Sitter:
     brow_shade: tuple[int, int, int] = (120, 84, 66)
     brow_density: float = 1.0
     brow_thickness: float = 0.82  # cm
+    brow_darker: float = -0.03  # than the hair, of its melanin
     iris: tuple[float, float, float] = (1.2, 1.15, 1.0)  # factors of the photographed brown iris
     pupil: float = 0.36  # of the iris's radius
     lashes: float = 0.68
@@ -61,6 +68,10 @@ class Sitter:
     contrast: float = 0.22  # 0..1 of the film
     slim_neck: float = 0.10  # share by which the model's neck, neither man's nor woman's, narrows
     broad: float = 0.80  # factor of the shoulders' width
+    pearls: bool = False  # a string of them around the neck
+    # Or ROBOT (robot.py) or DRAWING (drawn.py): these look at identity, resting and backdrop, a
+    # robot also at broad, exposure and contrast.
+    kind: str = PERSON
     backdrop: tuple[tuple[int, int, int], tuple[int, int, int]] = ((172, 180, 184), (92, 102, 110))
 
 
@@ -102,4 +113,54 @@ SAMUEL = Sitter(
     cloth=(64, 58, 60), exposure=-0.75, broad=1.0,
     backdrop=((150, 158, 160), (78, 86, 92)),
 )  # fmt: skip
-PEOPLE = {sitter.name: sitter for sitter in (MIRA, SAMUEL)}
+INES = Sitter(
+    name="ines",
+    description="A woman of about 70 with silver hair to her chin.",
+    identity=identity(
+        "139 -9 -73 -150 74 10 66 -4 13 29 67 100 135 1 -42 -4 75 -72 -14 87 "
+        "20 -61 -50 -39 9 -10 -67 39 -2 -106 -20 -98 2 -32 4 31 63 16 56 -18 "
+        "-64 -50 28 -5 -38 -5 -69 -7 44 5 -18 -2 20 -1 -3 -11 53 39 1 -70 "
+        "-4 42 -72 12 -39 4 43 -15 40 0 10 -3 -68 -2 -54 29 6 -21 66 -10 "
+        "-4 -36 32 11 82 -3 -10 -7 15 5 -24 12 6 0 -35 6 39 -3 38 22 "
+    ),
+    resting=weights_of(mouthSmile=0.40, mouthDimple=0.10, cheekSquint=0.38, eyeSquint=0.30,
+                       eyeBlink=0.20, mouthClose=0.03),
+    seed=5, age=0.95, skin=(222, 178, 158), mottle=0.9, blush=0.42, freckles=0.1,
+    lips=(192, 116, 112), lip_strength=0.6, eyeliner=0.25, brow_shade=(128, 112, 104),
+    brow_density=1.0, brow_thickness=0.75, brow_darker=0.3, iris=(0.95, 2.1, 4.2), lashes=0.5,
+    hair=Hair(melanin=0.45, grey=True, part=-2.2, cut=-4.2, layered=6.0, volume=1.15, wave=0.9,
+              strands=60000),
+    pearls=True, cloth=(112, 58, 74), broad=0.8, slim_neck=0.06,
+    backdrop=((188, 182, 170), (104, 98, 90)),
+)  # fmt: skip
+ANDROID = Sitter(
+    name="android",
+    description="A robot with a white face plate, dark panels around lit eyes, and no hair.",
+    identity=identity(
+        "43 86 -39 -122 26 115 67 16 -12 -1 136 -113 -112 -96 -95 35 7 -114 -48 35 "
+        "0 -44 69 -11 147 0 -28 -45 0 -35 62 62 1 0 66 7 19 -1 -16 44 "
+        "65 -34 59 0 45 -1 -73 7 -83 -45 85 -1 5 1 86 -140 -38 -6 -1 -39 "
+        "-1 53 -40 50 27 0 -4 1 16 25 -33 0 24 0 13 41 -1 -20 -24 -45 "
+        "0 -21 8 0 51 -1 -30 2 34 0 -32 -1 24 -1 25 0 59 1 22 55 "
+    ),
+    resting=weights_of(mouthSmile=0.50, mouthDimple=0.08, cheekSquint=0.05,
+                       browOuterUp=0.1, mouthClose=0.02),
+    seed=3, kind=ROBOT, exposure=-1.65, contrast=0.25, broad=0.92,
+    backdrop=((112, 132, 148), (36, 46, 56)),
+)  # fmt: skip
+PIA = Sitter(
+    name="pia",
+    description="A drawn young woman with red hair to her chin, in flat colours.",
+    identity=identity(
+        "72 99 -88 -155 54 211 53 32 54 -2 314 -152 -172 -201 -245 61 31 -291 -138 81 "
+        "1 -72 181 -56 337 2 -17 -145 1 42 158 76 -109 0 108 -87 62 -4 26 -25 "
+        "295 -126 251 -2 220 -3 -123 -3 -148 -64 144 -2 -47 4 260 -300 -96 -122 -3 -114 "
+        "-2 40 -157 154 82 -2 36 3 65 91 -122 1 105 1 128 65 -3 -48 -135 -183 "
+        "-1 -1 -55 0 145 -5 -75 26 118 -1 -65 -4 75 -4 106 3 208 1 155 153 "
+    ),
+    resting=weights_of(mouthSmile=0.80, mouthDimple=0.10, cheekSquint=0.25,
+                       eyeSquint=0.35,
+                       browOuterUp=0.1, mouthClose=0.02),
+    kind=DRAWING, backdrop=((206, 232, 226), (168, 208, 204)),
+)  # fmt: skip
+PEOPLE = {sitter.name: sitter for sitter in (MIRA, SAMUEL, INES, ANDROID, PIA)}

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.portraits import ageing, anatomy
 from realtalk_ros.training.portraits.fine_hair import BROW_LIFT, brow_line
 from realtalk_ros.training.portraits.people import Sitter
 from realtalk_ros.training.synthetic import mesh_rings
@@ -52,6 +53,7 @@ CORNERS = [((0.5, 1.0), (500, 60)), ((0.0, 1.0), (60, 60)), ((1.0, 1.0), (940, 6
            ((0.7, 0.9), (700, 190))]  # fmt: skip
 # Shares of red, green and blue that the red of lips, cheeks and lids leaves of the skin's.
 BLUSH = np.array([1.0, 0.80, 0.80], np.float32)
+SPOT = np.array([0.70, 0.55, 0.42], np.float32)
 LID_RED = np.array([0.97, 0.72, 0.70], np.float32)
 
 
@@ -63,6 +65,7 @@ class SkinMaps:
     height: np.ndarray  # 0.5 is level
     lips: np.ndarray  # 0..1
     gloss: np.ndarray  # 0..1, where skin is oily
+    folds: np.ndarray  # 0.5 is level, of wrinkles
 
 
 def to_linear(srgb: np.ndarray) -> np.ndarray:
@@ -120,7 +123,27 @@ class SkinPainter:
         height = 0.5 + np.clip(fine * 2.2, -0.5, 0.5)
         gloss = np.clip(self.blob([(27, 1), (30, 1)], 0.05) + self.blob([(21, 1), (22, 1)], 0.1)
                         + 0.5 * self.blob([(8, 0.6), (57, 0.4)], 0.05), 0, 1)  # fmt: skip
-        return SkinMaps(*(a.astype(np.float32) for a in (albedo, height, lips, gloss)))
+        albedo, folds = self._aged(albedo, sitter, rng)
+        return SkinMaps(*(a.astype(np.float32) for a in (albedo, height, lips, gloss, folds)))
+
+    def _aged(
+        self, albedo: np.ndarray, sitter: Sitter, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Albedo with the spots and wrinkles of the sitter's age, and the wrinkles' height."""
+        if not sitter.age:
+            return albedo, np.full((SIZE, SIZE), 0.5, np.float32)
+        places = anatomy.texels(self.kit, SIZE // 4).reshape(SIZE // 4, SIZE // 4, 3)
+        places = cv2.resize(places, (SIZE // 2, SIZE // 2), interpolation=cv2.INTER_CUBIC)
+        lines = ageing.wrinkles(places, rng)
+        spots = ageing.spots(places, rng)
+        folds = lines + ageing.crepe(places, rng)
+        lines, spots, folds = (
+            cv2.resize(a.astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+            for a in (lines, spots, folds)
+        )
+        albedo = mixed(albedo, albedo * SPOT, sitter.age * np.clip(spots, 0, 1))
+        albedo = mixed(albedo, albedo * LID_RED, sitter.age * 0.55 * np.clip(-lines, 0, 1))
+        return albedo, 0.5 + 0.5 * np.clip(sitter.age * folds, -1, 1)
 
     def lip_mask(self) -> np.ndarray:
         """0..1: the red of the lips, with a soft border."""

@@ -129,7 +129,7 @@ class Shoulder:
         self.front = smoothstep(z, 1.0, 6.5)
         self.own = waves(roots.on_mean, rng, (0.8, 1.6)) * 0.10 + rng.normal(0, 0.03, (len(x), 3))
         self.phase = waves(roots.on_mean, rng, (0.25, 0.5))[:, 0] * 3.0
-        layers = 3.0 * self.layer * smoothstep(y, 4, 11)
+        layers = hair.layered * self.layer * smoothstep(y, 4, 11)
         self.cut = hair.cut + layers + rng.normal(0, 0.5, len(x))
 
     def first(self) -> np.ndarray:
@@ -197,7 +197,7 @@ def hung(points: np.ndarray, style: Shoulder, step: int) -> np.ndarray:
     angle = points[:, 1] * 0.95 + style.phase
     radial = unit(points * [1, 0, 1] - [0, 0, AXIS_Z])
     swing = style.hair.wave * 0.35 * np.sin(angle) * free
-    inward = -0.10 * smoothstep(points[:, 1], -5, -12)
+    inward = -0.10 * smoothstep(points[:, 1], style.hair.cut + 6.6, style.hair.cut - 0.4)
     return points + radial * (swing + inward)[:, None]
 
 

@@ -6,7 +6,7 @@ Needs bpy. One unit is a centimetre; the camera looks down -z, as in synthetic/v
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,17 @@ import numpy as np
 
 from realtalk_ros.face_model.facekit import FaceKit, gaze_angles
 from realtalk_ros.face_model.rotations import rotation_matrix
-from realtalk_ros.training.portraits import anatomy, fine_hair, materials, short_hair
+from realtalk_ros.training.portraits import anatomy, fine_hair, materials, robot_studio, short_hair
 from realtalk_ros.training.portraits.anatomy import Surface
-from realtalk_ros.training.portraits.people import Sitter
+from realtalk_ros.training.portraits.people import ROBOT, Sitter
 from realtalk_ros.training.portraits.skin_maps import IRIS, WHITE
 from realtalk_ros.training.portraits.strands import Strands
 from realtalk_ros.training.synthetic.scene import Mesh
 from realtalk_ros.training.synthetic.view import View
 
 SENSOR = 36.0  # mm
+PEARL = 0.36  # cm, radius
+PEARL_ROWS = (1.6, 2.6, 4.6)  # rings of JUMPER_RINGS on which they lie: behind, beside, in front
 KNIT = (190.0, 120.0)  # stitches around the body, and rows
 # Area lights: place (cm), side of the square (cm), colour, irradiance-like strength.
 LIGHTS = {
@@ -47,9 +49,9 @@ class Person:
     kit: FaceKit
     sitter: Sitter
     head: np.ndarray  # (V, 3) at rest
-    hair: Strands
+    hair: Strands | None  # of a robot None
     body: Mesh
-    maps: dict[str, str]  # files of the skin's textures
+    maps: dict[str, str]  # files of the skin's textures; of a robot none
     sources: Path
 
 
@@ -67,6 +69,9 @@ def build(person: Person, weights: np.ndarray, distance: float) -> None:
     bpy.ops.wm.read_factory_settings(use_empty=True)
     kit, sitter = person.kit, person.sitter
     head = kit.deform(person.head, weights)
+    if sitter.kind == ROBOT:
+        robot_studio.build(person, head, weights, distance, add_mesh)
+        return
     skin = add_mesh("skin", anatomy.skin(kit, head, sitter), [
         materials.skin(sitter, person.maps), materials.skin(sitter, None),
         materials.wet_flesh("socket", (0.30, 0.08, 0.08)),
@@ -75,11 +80,14 @@ def build(person: Person, weights: np.ndarray, distance: float) -> None:
     smooth.render_levels = smooth.levels = 2
     add_mesh("gums", anatomy.part(kit, head, "gums_tongue"), [materials.gums()])
     add_mesh("teeth", anatomy.part(kit, head, "teeth"), [materials.teeth()])
+    enamel = materials.behind_teeth()
+    for number, band in enumerate(anatomy.behind_teeth(kit, head)):
+        add_mesh(f"behind_teeth{number}", band, [enamel])
     add_eyes(person, head, weights, distance)
     rng = np.random.default_rng(sitter.seed)
     strands = {
         "hair": (person.hair, 0.0),
-        "brows": (fine_hair.brows(kit, head, sitter, rng), -0.03),
+        "brows": (fine_hair.brows(kit, head, sitter, rng), sitter.brow_darker),
         "lashes": (fine_hair.lashes(kit, head, sitter, rng), 0.30),
     }
     if sitter.beard:
@@ -164,6 +172,31 @@ def add_body(person: Person) -> None:
     smooth.render_levels = smooth.levels = 1
     thick = thing.modifiers.new("thick", "SOLIDIFY")
     thick.thickness, thick.offset = 0.22, 0.0
+    if person.sitter.pearls:
+        add_pearls(body.points.reshape(ROWS, COLUMNS, 3), body.normals.reshape(ROWS, COLUMNS, 3))
+
+
+def add_pearls(points: np.ndarray, normals: np.ndarray) -> None:
+    """A string of pearls on clothes (ROWS, COLUMNS, 3), lower in front."""
+    turn = np.arange(points.shape[1]) / points.shape[1] * 2 * np.pi
+    row = np.interp(np.cos(turn), [-1, 0.2, 1], np.array(PEARL_ROWS) / 10 * (len(points) - 1))
+    column = np.arange(points.shape[1])
+    low, share = row.astype(int), (row % 1)[:, None]
+    string, out = (
+        grid[low, column] * (1 - share) + grid[low + 1, column] * share
+        for grid in (points, normals)
+    )
+    string = string + out * (PEARL + 0.1)
+    closed = np.vstack([string, string[:1]])
+    length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
+    at = np.arange(0, length[-1] - PEARL, 2 * PEARL)
+    middles = np.stack([np.interp(at, length, closed[:, k]) for k in range(3)], 1)
+    turns = np.linspace(0, np.pi, 24)
+    ball = anatomy.lathe(PEARL * np.sin(turns), PEARL * np.cos(turns))
+    material = materials.pearl()
+    for number, middle in enumerate(middles[middles[:, 2] > 0]):
+        thing = replace(ball, points=ball.points + middle)
+        add_mesh(f"pearl{number}", thing, [material])
 
 
 def add_lights() -> None:
