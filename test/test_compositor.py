@@ -135,7 +135,7 @@ def test_no_mouth_opens_beyond_what_the_generator_draws():
     """MOUTH_CROP holds every mouth; its last pixels fade into what is around them."""
     wide = weights(jawOpen=1, mouthFunnel=0.3)
     stretched = weights(jawOpen=0.6, mouthStretchLeft=1, mouthSmileLeft=1, mouthLeft=1)
-    for name in ("default", "mira", "noah", "ines", "android"):
+    for name in ("default", "mira", "noah", "ines", "android", "pia"):
         renderer = FaceRenderer(Avatar.load(name), 128)
         for shown in (wide, stretched):
             interior = renderer.generate(shown, 0).mouth_interior[..., 0].copy()

@@ -9,9 +9,17 @@ pytest.importorskip("scipy", reason="training needs scipy")
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
-from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.face_model.facekit import FaceKit, find_facekit
 from realtalk_ros.rendering.geometry import Geometry
-from realtalk_ros.training.portraits import ageing, anatomy, drawing, hairline, make_portrait, robot
+from realtalk_ros.training.portraits import (
+    ageing,
+    anatomy,
+    drawing,
+    drawn,
+    hairline,
+    make_portrait,
+    robot,
+)
 from realtalk_ros.training.portraits.people import MIRA, PEOPLE, Hair
 from realtalk_ros.training.synthetic.view import View
 
@@ -185,3 +193,72 @@ def test_only_people_need_textures(kit, tmp_path, monkeypatch):
         except RealTalkError as error:
             asked.append(str(error)[:14])
     assert asked == ["android", "pia", "give --sources"]
+
+
+@pytest.fixture(scope="module")
+def whole_kit():
+    try:
+        find_facekit()
+    except RealTalkError as error:
+        pytest.skip(str(error))
+    return FaceKit.load()
+
+
+def test_the_drawing_has_its_eyes_lips_and_chin_where_its_landmarks_are(whole_kit):
+    sitter = PEOPLE["pia"]
+    head = make_portrait.rest_head(whole_kit, sitter)
+    view = make_portrait.frame_view(whole_kit, head)
+    jaw_down = make_portrait.EXPRESSIONS["ah"]
+    for weights in (np.zeros(52, np.float32), jaw_down):
+        image = drawn.picture(whole_kit, sitter, weights, view, 512)
+        marks = view.pixels(whole_kit.deform(head, weights)[whole_kit.landmarks], 512)
+        assert image[..., 3].max() == 1 and image[:20, :20, 3].max() == 0
+        x, y = np.rint(marks[8]).astype(int)
+        dark = image[y - 8 : y + 9, x, :3].sum(1)
+        assert dark.min() < 0.9 < dark.max()  # the chin's line
+        for eye in (marks[36:42], marks[42:48]):
+            (left, top), (right, bottom) = eye.min(0).astype(int), eye.max(0).astype(int) + 1
+            seen = image[top:bottom, left:right, :3]
+            assert (seen.min(-1) > 0.95).sum() > 20  # the white of the eye
+            assert (seen[..., 1] - seen[..., 0] > 0.15).sum() > 40  # the iris
+        inner = marks[60:68]
+        gap = inner[6, 1] - inner[2, 1]
+        column = image[int(inner[2, 1]) : int(inner[6, 1]) + 1, int(inner[2, 0]), :3]
+        inside = (np.abs(column - np.array(drawn.MOUTH) / 255).max(1) < 0.1).sum()
+        assert inside > 0.2 * gap if weights.any() else gap < 6
+
+
+def test_the_robot_has_no_nostrils_and_the_lips_and_lids_of_the_face_model(whole_kit):
+    kit, sitter = whole_kit, PEOPLE["android"]
+    head = make_portrait.rest_head(kit, sitter)
+    made = robot.designed(kit, head)
+    moving = kit.landmarks[36:68]
+    np.testing.assert_allclose(made[moving], head[moving], atol=1e-4)
+    hole = robot.nostrils(kit, slice(0, kit.parts["head_neck"].stop))
+    assert hole.sum() > 200 and np.ptp(head[hole, 2]) > 2.5  # cm deep
+    assert made[hole, 2].max() - np.median(made[hole, 2]) < 0.3
+    ears = robot.ear_share(kit.mean) > 0.99
+    assert np.abs(head[ears, 0]).max() > np.abs(made[ears, 0]).max() + 1
+
+
+def test_a_band_lies_behind_each_row_of_teeth_and_the_lower_one_follows_the_jaw(whole_kit):
+    kit = whole_kit
+    opened = kit.deform(kit.mean, make_portrait.EXPRESSIONS["ah"])
+    for head in (kit.mean, opened):
+        upper, lower = (band.points for band in anatomy.behind_teeth(kit, head))
+        teeth = head[kit.parts["teeth"]]
+        assert upper[:, 2].max() < teeth[:, 2].max() and upper[:, 1].mean() > lower[:, 1].mean()
+    shut_jaw, fallen = (anatomy.behind_teeth(kit, head) for head in (kit.mean, opened))
+    shut_y, fallen_y = (np.array([b.points[:, 1].mean() for b in bands])
+                        for bands in (shut_jaw, fallen))  # fmt: skip
+    moved = fallen_y - shut_y
+    assert abs(moved[0]) < 0.01 and moved[1] < -0.8
+
+
+def test_age_moves_neither_lips_nor_lids(whole_kit):
+    kit = whole_kit
+    old = ageing.aged(kit, kit.mean, 1.0)
+    moving = kit.landmarks[36:68]
+    np.testing.assert_allclose(old[moving], kit.mean[moving], atol=1e-5)
+    jowl = np.argmin(np.linalg.norm(kit.mean[: kit.parts["face"].stop] - [4.7, -5.3, 7.5], axis=1))
+    assert 0.1 < np.linalg.norm(old[jowl] - kit.mean[jowl]) < 0.4

@@ -181,6 +181,9 @@ def nose(page: Canvas, kit: FaceKit, head: np.ndarray) -> None:
     page.fill(shade, SHADE)
     page.stroke(curve([left + [-0.02, 0.22], base + [0, -0.08], right + [0.02, 0.22]]),
                 [0.0, 0.17, 0.2, 0.17, 0.0], LINE)  # fmt: skip
+    for wing, out in ((left, -1), (right, 1)):
+        side = wing + np.array([(0.10, 0.55), (0.24, 0.25), (0.16, 0.0)]) * [out, 1]
+        page.stroke(curve(side), [0.0, 0.13, 0.0], LINE)
 
 
 def mouth(page: Canvas, kit: FaceKit, head: np.ndarray) -> None:
@@ -202,7 +205,7 @@ def mouth(page: Canvas, kit: FaceKit, head: np.ndarray) -> None:
     page.stroke(upper_in, [0.14, 0.17, 0.17, 0.17, 0.14], LINE)
     for corner, out in ((marks[48], -1), (marks[54], 1)):
         dimple = corner + np.array([(-0.05, -0.18), (0.16, 0.05), (0.18, 0.34)]) * [out, 1]
-        page.stroke(curve(dimple), [0.0, 0.15, 0.0], LINE)
+        page.stroke(curve(dimple), [0.0, 0.20, 0.0], LINE)
     page.stroke(curve(marks[[58, 57, 56]] * [0.8, 1] + [0, -0.10]), [0.0, 0.12, 0.0], SHADE)
 
 

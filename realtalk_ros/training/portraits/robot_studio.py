@@ -16,7 +16,8 @@ from realtalk_ros.training.portraits.skin_maps import to_linear
 
 WHITE = to_linear(np.array([228, 228, 226]) / 255)
 GRAPHITE = to_linear(np.array([46, 50, 58]) / 255)
-PANEL = to_linear(np.array([20, 23, 28]) / 255)
+PANEL = to_linear(np.array([40, 44, 50]) / 255)
+BLACK = to_linear(np.array([14, 15, 18]) / 255)  # of eyeballs and the mouth's inside
 LIP = to_linear(np.array([172, 144, 146]) / 255)
 GLOW = (0.10, 0.78, 1.0)
 LIT = 9.0  # radiance of lamps
@@ -32,13 +33,13 @@ def build(person: Any, head: np.ndarray, weights: np.ndarray, distance: float, a
         [
             shell_material(person.maps),
             shell_material({}),
-            rubber("socket", PANEL * 0.5),
+            rubber("socket", BLACK),
         ],
     )
     smooth = shell.modifiers.new("smooth", "SUBSURF")
     smooth.render_levels = smooth.levels = 2
     add("gums", anatomy.part(kit, head, "gums_tongue"), [tongue()])
-    white, iris = plastic("ball", PANEL * 0.6, 0.12), iris_material()
+    white, iris = plastic("ball", BLACK, 0.12), iris_material()
     for side in ("left", "right"):
         middle = head[kit.parts[f"eyeball_{side}"]].mean(0)
         pitch, yaw = gaze_angles(weights, side.capitalize())
@@ -148,7 +149,7 @@ def iris_material() -> Any:
     inner = n.ramp(rho, 0.20, 0.42)
     bright = n.ramp(rho, 0.8, 0.45, 0.6, 1.0)
     glow = n.math("MULTIPLY", n.math("MULTIPLY", outer, inner), bright)
-    return coated(n, PANEL * 0.5, 0.08, coat=1.0, glow=n.math("MULTIPLY", glow, LIT))
+    return coated(n, BLACK, 0.08, coat=1.0, glow=n.math("MULTIPLY", glow, LIT))
 
 
 def pod_material() -> Any:
@@ -176,5 +177,5 @@ def bust_material() -> Any:
 
 def tongue() -> Any:
     n = Nodes("tongue")
-    colour = n.mix(n.attribute("tongue"), PANEL, to_linear(np.array([84, 94, 108]) / 255))
+    colour = n.mix(n.attribute("tongue"), BLACK, to_linear(np.array([84, 94, 108]) / 255))
     return coated(n, colour, 0.35, coat=0.4)
