@@ -128,13 +128,11 @@ class Eyes:
     """One person's eyes, seen by the cameras of some templates.
 
     identity: (100,).
-    residuals: (T, 68, 2), template landmarks minus their projections. The lids are moved by the
-        residuals of the eyes' landmarks.
+    residuals: (T, 68, 2), template landmarks minus their projections; the eyes' move the lids.
     """
 
     def __init__(self, identity: np.ndarray, cameras: Cameras, residuals: np.ndarray):
-        model = self._model = load()
-        self._cameras = cameras
+        model, self._cameras = load(), cameras
         self._lids = model.lids + np.tensordot(identity, model.modes, 1).astype(np.float32)
         self._balls = model.balls + np.tensordot(identity, model.ball_modes, 1).astype(np.float32)
         eyes = residuals[:, None, None, landmarks.EYES].astype(np.float32)

@@ -201,8 +201,8 @@ def mouth(page: Canvas, kit: FaceKit, head: np.ndarray) -> None:
     teeth(page, kit, head, opening)
     gloss = marks[[58, 57, 56]] * 0.55 + marks[[67, 66, 65]] * 0.45
     page.stroke(curve(gloss * [0.6, 1] + [-0.25, 0.02]), [0.0, 0.14, 0.0], (240, 156, 150))
-    page.stroke(lower_in, [0.10, 0.12, 0.12, 0.10], LINE)
-    page.stroke(upper_in, [0.14, 0.17, 0.17, 0.17, 0.14], LINE)
+    page.stroke(lower_in, [0.06, 0.06], LINE)
+    page.stroke(upper_in, [0.12, 0.10, 0.10, 0.10, 0.12], LINE)
     for corner, out in ((marks[48], -1), (marks[54], 1)):
         dimple = corner + np.array([(-0.05, -0.18), (0.16, 0.05), (0.18, 0.34)]) * [out, 1]
         page.stroke(curve(dimple), [0.0, 0.20, 0.0], LINE)
