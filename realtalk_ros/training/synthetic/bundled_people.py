@@ -2,7 +2,8 @@
 """The people of the bundled avatars, which `realtalk data avatar --name NAME` makes.
 
 None of them exists: identities are drawn at random, what they look like is written down here.
-`android` is a machine: a shell with seams and lit eyes, moved by the same face model.
+`android` is a machine: a shell with seams and lit eyes, moved by the same face model. `ines` and
+`android` are no longer bundled (those of training/portraits are); the renderer learns from them.
 """
 
 from __future__ import annotations
