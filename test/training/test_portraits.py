@@ -91,6 +91,20 @@ def test_film_keeps_the_backdrop_where_nobody_is_and_the_order_of_light():
     assert (np.diff(levels, axis=0) > -1e-9).all() and 0.99 < levels[-1, 0] <= 1
 
 
+def test_a_cutout_has_nothing_of_the_backdrop():
+    sitter, orange = PEOPLE["pia"], np.array([1.0, 0.5, 0.1])
+    share = np.repeat(np.linspace(0, 1, 6), 10)[None, :, None].repeat(40, 0)  # 0, 0.2 .. 1
+    page = make_portrait.inked(np.concatenate([orange * share, share], -1), sitter)
+    cut = make_portrait.cut_out(page, sitter).astype(int)
+    assert not cut[:, :10].any() and (cut[:, 50:, 3] == 255).all()
+    assert np.abs(cut[:, 10:, :3] - orange[::-1] * 255).max() <= 4  # rounding, over 0.2
+    assert np.abs(page[:, 10:20, :3] - orange[::-1] * 255).max() > 50  # so there was some
+    half = cut[:, 30:40] / 255
+    wall = make_portrait.to_srgb(make_portrait.backdrop(40, 60, sitter))[:, 30:40, ::-1]
+    again = half[..., :3] * half[..., 3:] + wall * (1 - half[..., 3:])
+    np.testing.assert_allclose(again, page[:, 30:40, :3] / 255, atol=0.01)
+
+
 @pytest.mark.parametrize("size", make_portrait.SIZES)
 @pytest.mark.parametrize("name", list(PEOPLE))
 def test_written_avatar_has_its_landmarks_where_the_camera_sees_them(

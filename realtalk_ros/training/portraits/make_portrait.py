@@ -126,6 +126,16 @@ def with_alpha(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.clip(both + 0.5, 0, 255).astype(np.uint8)
 
 
+def cut_out(image: np.ndarray, sitter: Sitter) -> np.ndarray:
+    """(H, W, 4) uint8 BGR and straight alpha of a developed picture, without the backdrop that
+    shines through its hair and edges."""
+    share = image[..., 3:].astype(np.float32) / 255
+    wall = to_srgb(backdrop(*image.shape[:2], sitter))[..., ::-1] * 255
+    own = (image[..., :3] - (1 - share) * wall) / np.maximum(share, 1 / 255)
+    own = np.clip(own + 0.5, 0, 255).astype(np.uint8)
+    return np.where(share > 0, np.dstack([own, image[..., 3]]), 0).astype(np.uint8)
+
+
 def exposed(light: np.ndarray) -> np.ndarray:
     """What film makes of linear light (..., 3): proportional up to KNEE, then an ever flatter
     shoulder. Half of it follows the strongest colour: bright skin would turn yellow, as its red
@@ -368,7 +378,8 @@ def run(args: argparse.Namespace) -> None:
         return
     images = pictures(args, kit, sitter, list(EXPRESSIONS))
     write_avatar(args.out, kit, sitter, images)
-    cv2.imwrite(str(args.out.with_name(f"{args.out.name}_cutout.png")), images["rest"])
+    path = args.out.with_name(f"{args.out.name}_cutout.png")
+    cv2.imwrite(str(path), cut_out(images["rest"], sitter))
     print(f"{args.out}: an avatar of {len(EXPRESSIONS) - 1} references at {args.size} pixels")
 
 
