@@ -418,7 +418,8 @@ def test_lips_show_the_sounds_that_are_said(capsys, tmp_path):
             opening(cells[0], cell, marks, side * scale) for cell in cells
         )
         assert min(ah, shout) > 0.06 and 0.01 < whisper < 0.8 * shout
-        assert abs(m) < 0.01 and f < 0.02, (m, f)
+        # Below 0: nearer than at rest, at which the robot's lips hardly touch.
+        assert -0.015 < m < 0.01 and f < 0.02, (m, f)
         assert min(sh, oo, w) > 0.005 and max(sh, oo, w) < 0.6 * ah, (sh, oo, w, ah)
 
 
