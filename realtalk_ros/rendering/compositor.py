@@ -34,19 +34,10 @@ INSIDE_FADE = (3, 3)  # of the mouth's interior, where nothing of the template i
 COARSE_BLUR = (3, 3)
 MOUTH_FADE = 0.06  # share of the mouth crop's side over which its border fades out
 BICUBIC = 2  # pixels of the image that bicubic interpolation reaches
-
-CHIN_GAP = np.ones((7, 3), np.uint8)  # of the generator's mask: gaps below that are closed
+CHIN_GAP = np.ones((7, 3), np.uint8)  # pixels of the generator's mask: smaller gaps are closed
 
 WHOLE, COARSE = (CROP_SIZE, CROP_SIZE), (COARSE_SIZE, COARSE_SIZE)
 MOUTH = mouth_crop()
-
-
-def joined(mask: np.ndarray) -> np.ndarray:
-    """The generator's mask (64, 64) without gaps between chin and neck: a chin that moves would
-    fold at them. Strong edges, such as a drawing's lines, make them."""
-    lower = len(mask) // 2
-    closed = cv2.morphologyEx(mask[lower:], cv2.MORPH_CLOSE, CHIN_GAP)
-    return np.concatenate([mask[:lower], closed])
 
 
 class Compositor:
@@ -236,6 +227,14 @@ def coarse_difference(drawn: np.ndarray, warped: np.ndarray) -> np.ndarray:
     for _ in range(2):
         difference = cv2.blur(difference, COARSE_BLUR)
     return cv2.resize(difference, size)
+
+
+def joined(mask: np.ndarray) -> np.ndarray:
+    """The generator's mask (64, 64) without gaps between chin and neck: a chin that moves would
+    fold at them. Strong edges, such as a drawing's lines, make them."""
+    lower = len(mask) // 2
+    closed = cv2.morphologyEx(mask[lower:], cv2.MORPH_CLOSE, CHIN_GAP)
+    return np.concatenate([mask[:lower], closed])
 
 
 def faded_border(side: int, width: float) -> np.ndarray:

@@ -101,19 +101,14 @@ def measure(image: np.ndarray, eye: OpenEye, end: np.ndarray) -> CleanSkin:
     lid = lid_colour(
         colour, under, own, above, MAX_LIGHTER - LESS_LIGHTER * float(narrow[middle].mean())
     )
-    to_brow = np.clip(eye.brow - eye.upper - BROW_EDGE, 0.2, 1)
-    around = (TALL[:, None] > SURROUNDINGS[0] * to_brow) & (
-        TALL[:, None] < SURROUNDINGS[1] * to_brow
-    )
-    shown = np.where(TALL[:, None] < painted, lid.mean(-1), tall.mean(-1))
-    around_light = (shown * around).sum(0) / np.maximum(around.sum(0), 1)
+    around = light_around(np.where(TALL[:, None] < painted, lid.mean(-1), tall.mean(-1)), eye)
     near = eye.strip(image, eye.upper, np.linspace(-0.02, 0.05, 8)).mean(-1).min(0)
     darkness = 1 - np.median(near[middle] / np.maximum(colour[middle].mean(-1), 1))
     return CleanSkin(
         start=painted,
         fade=np.clip(top - painted, 0.05, 0.1),
         colour=colour,
-        lid=similar(lid, np.median(lid[middle].mean(-1)), np.median(around_light[middle])),
+        lid=similar(lid, np.median(lid[middle].mean(-1)), np.median(around[middle])),
         below=under,
         lashes=float(np.clip(darkness, *LASH_DARKNESS)),
     )
@@ -159,8 +154,16 @@ def lid_colour(
     return smooth(colour * (wanted / max(light, 1)), 13)
 
 
+def light_around(light: np.ndarray, eye: OpenEye) -> np.ndarray:
+    """(81,): the mean of the light (101, 81) at the heights TALL in a lid's surroundings."""
+    to_brow = np.clip(eye.brow - eye.upper - BROW_EDGE, 0.2, 1)
+    near, far = (TALL[:, None] > share * to_brow for share in SURROUNDINGS)
+    inside = near & ~far
+    return np.asarray((light * inside).sum(0) / np.maximum(inside.sum(0), 1))
+
+
 def similar(colour: np.ndarray, light: float, around: float) -> np.ndarray:
-    """A lid's colour (81, 3) whose light differs little from that of what is around it."""
+    """A lid's colour (81, 3), whose light is `light` in the middle, nearer to that `around` it."""
     excess = np.clip(light - around, -SIMILAR - MOST_CHANGED, SIMILAR + MOST_CHANGED)
     excess -= np.clip(excess, -SIMILAR, SIMILAR)
     return np.asarray(colour * ((light - excess) / max(light, 1)), np.float32)
