@@ -15,7 +15,7 @@ from realtalk_ros.behaviour.face import Face
 from realtalk_ros.behaviour.gaze import direction_angles
 from realtalk_ros.behaviour.idle import Idle
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.face_model import arkit, lips
 from realtalk_ros.face_model.facekit import gaze_angles
 from realtalk_ros.playout.adaptive_quality import LEVELS, QualityController
 from realtalk_ros.rendering.batching import BatchingRenderer
@@ -187,7 +187,7 @@ def at_rest(renderer, parted=None, **named):
 def test_lips_that_rest_parted_shut_for_speech_and_part_again(renderer):
     parted = arkit.weights(jawOpen=0.2, mouthUpperUp=0.2)
     face = at_rest(renderer, parted, mouthSmile=0.6)
-    opening = landmarks.lip_opening()
+    opening = lips.GAP
     assert animate(face, 1)[0][-1] @ opening == pytest.approx(parted @ opening, rel=0.01)
     said = arkit.weights(mouthPress=0.5, mouthClose=0.02)  # "m"
     spoken = animate(face, 0.4, said, speech=1.0, start=101)[0] @ opening

@@ -18,7 +18,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour.face import Face
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.expression.pipeline import ExpressionPipeline
-from realtalk_ros.face_model.landmarks import lip_opening
+from realtalk_ros.face_model.lips import GAP
 from realtalk_ros.output import contact_sheet
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.stream_types import Chunk
@@ -77,7 +77,7 @@ def lips(avatar: Avatar, model: ExpressionModel, sounds: Iterable[Recording]) ->
         shown = np.stack([face.pose(f.time, f.weights, None, f.speech)[0] for f in frames])
         times = np.array([f.time for f in frames])
         chosen = (
-            [int((shown @ lip_opening()).argmax())]
+            [int((shown @ GAP).argmax())]
             if sound.times is None
             else [int(np.abs(times - time).argmin()) for time in sound.times]
         )

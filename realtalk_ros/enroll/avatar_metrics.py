@@ -47,7 +47,6 @@ SECONDS, FPS = 6.0, 10.0  # of speech that are looked at
 SILENT_FRAMES, SILENT_FPS, SILENT_START = 25, 25.0, 2.0  # s: the head then moves fastest
 EMBEDDED = 4  # frames of speech whose identity is measured
 AWAKE = 0.15  # eyeBlink below which the eyes are open
-UPPER, LOWER = 62, 66  # of the 68 landmarks: the middle of the inner lips
 # Of MediaPipe's mesh:
 INNER_LIPS, EYE_CORNERS = (13, 14), (33, 263)
 MOUTH = (61, 40, 37, 0, 267, 270, 291, 321, 314, 17, 84, 91)
@@ -145,7 +144,9 @@ def opening_correlation(seen: list[Frame], avatar: Avatar) -> float:
     shape = landmarks.load().points(
         np.stack([frame.weights for frame in seen]) + resting, avatar.identity
     )
-    wanted = np.maximum(shape[:, UPPER, 1] - shape[:, LOWER, 1], 0)
+    wanted = np.maximum(
+        shape[:, landmarks.INNER_UPPER_LIP, 1] - shape[:, landmarks.INNER_LOWER_LIP, 1], 0
+    )
     points = np.stack([frame.face.points for frame in seen if frame.face is not None])
     found = apart(points, INNER_LIPS) / apart(points, EYE_CORNERS)
     if min(np.std(wanted), np.std(found)) < 1e-6:

@@ -26,7 +26,7 @@ from realtalk_ros.enroll.fit import Model
 from realtalk_ros.enroll.framing import Portrait, points_that_stay
 from realtalk_ros.enroll.picture_layout import sample
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.face_model import arkit, lips
 
 # Of MediaPipe's mesh, from the person's right corner of the mouth to the left one.
 UPPER_OUTER = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)
@@ -131,7 +131,7 @@ def bounded(weights: np.ndarray) -> np.ndarray:
 def with_opening(weights: np.ndarray, gap: float) -> np.ndarray:
     """Weights (52,) with the jaw, or the lower lip, where the face model's lips are parted by `gap`
     cm: the fit leaves some of the gap over, and shut lips would seem to be open."""
-    opening = landmarks.lip_opening().astype(np.float64)
+    opening = lips.GAP.astype(np.float64)
     out = weights.copy()
     out[[JAW_OPEN, MOUTH_CLOSE]] = 0
     missing = gap - out @ opening

@@ -18,7 +18,7 @@ from realtalk_ros.enroll.fit import Pose
 from realtalk_ros.enroll.picture_layout import Layout
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.face_model import arkit, lips
 from realtalk_ros.rendering.reference_selection import farthest_mouths, mouth_shape
 
 REFERENCES = 3
@@ -159,7 +159,7 @@ class TrackedVideo:
         """(50, 52): the 2 s in which the mouth moves most, at 25 Hz; None if the video is shorter,
         or the face is not seen for so long."""
         time, weights = self.track.time, self.track.weights
-        opening = landmarks.load().expressions[:, [62, 66], 1] @ (1.0, -1.0)
+        opening = lips.GAP
         moves = np.abs(np.diff(weights @ opening, prepend=0.0))
         best, most = None, -1.0
         for start in range(len(time)):

@@ -48,13 +48,6 @@ class Landmarks:
         return rest + self.move(weights)
 
 
-def lip_opening() -> np.ndarray:
-    """(52,) cm by which each weight moves the middles of the inner lips apart; lips that meet may
-    be pressed together further."""
-    moves = load().expressions[:, [INNER_UPPER_LIP, INNER_LOWER_LIP], 1]
-    return np.asarray(moves[:, 0] - moves[:, 1])
-
-
 def face_square(points: np.ndarray) -> tuple[float, float, float]:
     """(x, y, side) of the face crop from 68 projected neutral landmarks (68, 2).
 

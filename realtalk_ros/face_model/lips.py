@@ -6,13 +6,14 @@ from __future__ import annotations
 import numpy as np
 
 from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.face_model.landmarks import INNER_LOWER_LIP, INNER_UPPER_LIP
 
 _FACE = landmarks.load()
-# Opening between the inner lips (landmarks 62 and 66) and mouth width (48 to 54), cm per unit of
-# ARKit weight. REST_GAP is the resting face's opening.
-GAP = _FACE.expressions[:, 62, 1] - _FACE.expressions[:, 66, 1]
+# (52,) gap between the middles of the inner lips, and mouth width (landmarks 48 to 54), cm per unit
+# of ARKit weight; lips that meet may be pressed together further. REST_GAP: the resting face's.
+GAP = _FACE.expressions[:, INNER_UPPER_LIP, 1] - _FACE.expressions[:, INNER_LOWER_LIP, 1]
 WIDTH = _FACE.expressions[:, 54, 0] - _FACE.expressions[:, 48, 0]
-REST_GAP = float(_FACE.mean[62, 1] - _FACE.mean[66, 1])
+REST_GAP = float(_FACE.mean[INNER_UPPER_LIP, 1] - _FACE.mean[INNER_LOWER_LIP, 1])
 
 # What opens the lips, and the share of the gap that each takes: as the articulation table has it
 # for open vowels.

@@ -12,7 +12,7 @@ import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import CROP_SIZE, MOUTH_CROP
-from realtalk_ros.face_model import landmarks
+from realtalk_ros.face_model import lips
 from realtalk_ros.rendering.avatar_encoding import reference_inputs
 from realtalk_ros.rendering.geometry import template_landmarks
 
@@ -38,8 +38,7 @@ class OwnTeeth:
     ):
         """`interior` (256, 256, 3) uint8 is mouth.py's map of the reference, `points` (68, 2) are
         pixels of it, `parted` (52,) the avatar's parted_weights."""
-        self._opening = landmarks.lip_opening()
-        self._rest = float(parted @ self._opening)
+        self._rest = float(parted @ lips.GAP)
         inside = cv2.GaussianBlur(cv2.erode(interior[..., 0], np.ones((3, 3))), (0, 0), EDGE)
         photo = avatar.more_references[0]
         self._photo = np.dstack([photo, inside]).astype(np.float32)
@@ -51,7 +50,7 @@ class OwnTeeth:
     ) -> None:
         """Draws them into what the generator made of the mouth crop, `image` (128, 128, 3) uint8,
         of weights (52,); `interior` (128, 128, 3) uint8 is the map of the mouth's interior."""
-        share = 1 - abs(float(weights @ self._opening) - self._rest) / NEAR
+        share = 1 - abs(float(weights @ lips.GAP) - self._rest) / NEAR
         x, y, width, height = cv2.boundingRect(np.ascontiguousarray(interior[..., 0]))
         if share <= 0 or not width:
             return

@@ -23,7 +23,7 @@ from realtalk_ros.behaviour.face import Face
 from realtalk_ros.cli import main
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.landmarks import lip_opening
+from realtalk_ros.face_model.lips import GAP
 from realtalk_ros.output import contact_sheet
 from realtalk_ros.output.mp4_writer import VideoWriter
 from realtalk_ros.rendering.avatar_encoding import reference_inputs
@@ -526,7 +526,7 @@ def test_a_smile_stays_and_its_lips_shut_as_wholes(monkeypatch, tmp_path):
     made = photograph(monkeypatch, mouthSmile=0.6, jawOpen=0.15, mouthUpperUp=0.3)
     resting = made.resting_weights
     assert resting[arkit.INDEX["mouthSmileLeft"]] > 0.4 and made.parted_weights is None
-    assert resting[arkit.INDEX["mouthUpperUpLeft"]] == 0 and abs(resting @ lip_opening()) < 0.15
+    assert resting[arkit.INDEX["mouthUpperUpLeft"]] == 0 and abs(resting @ GAP) < 0.15
     photo, rest = made.references
     assert white(photo) > 500 and white(rest) == 0 and white(made.templates[0]) == 0
     # The lips are as thick and about as wide as before, and the landmarks are those of shut ones.
@@ -558,7 +558,7 @@ def test_closed_lips_are_left_as_they_are(monkeypatch):
 
 def test_lips_that_cannot_shut_rest_parted_with_the_teeth_of_the_photo(monkeypatch, tmp_path):
     made = photograph(monkeypatch, mouthSmile=0.5, mouthUpperUp=0.9, mouthLowerDown=0.8)
-    assert made.parted_weights @ lip_opening() > 0.2
+    assert made.parted_weights @ GAP > 0.2
     avatar = enrolled(tmp_path, made)
     assert (avatar.parted_weights == made.parted_weights).all()
     image, gap = spoken(avatar, weights(), 0.0)
