@@ -112,12 +112,16 @@ def how_to_install_extra(name: str) -> str:
 
 def how_to_get_gpu() -> str:
     """Commands for an ONNX Runtime that uses an NVIDIA GPU, in place of the one for CPUs."""
-    return f"{pip('uninstall', '-y', 'onnxruntime')} && {pip('install', 'onnxruntime-gpu>=1.17')}"
+    return _instead_of_onnxruntime("onnxruntime-gpu>=1.17")
 
 
 def how_to_get_openvino() -> str:
     """Commands for an ONNX Runtime with OpenVINO for the CPU, in place of the one without."""
-    return f"{pip('uninstall', '-y', 'onnxruntime')} && {pip('install', 'onnxruntime-openvino')}"
+    return _instead_of_onnxruntime("onnxruntime-openvino")
+
+
+def _instead_of_onnxruntime(package: str) -> str:
+    return f"{pip('uninstall', '-y', 'onnxruntime')} && {pip('install', package)}"
 
 
 def how_to_get_headless_opencv() -> str:

@@ -159,8 +159,7 @@ class TrackedVideo:
         """(50, 52): the 2 s in which the mouth moves most, at 25 Hz; None if the video is shorter,
         or the face is not seen for so long."""
         time, weights = self.track.time, self.track.weights
-        opening = lips.GAP
-        moves = np.abs(np.diff(weights @ opening, prepend=0.0))
+        moves = np.abs(np.diff(weights @ lips.GAP, prepend=0.0))
         best, most = None, -1.0
         for start in range(len(time)):
             stop = int(np.searchsorted(time, time[start] + REFERENCE_FRAMES / REFERENCE_RATE))

@@ -21,7 +21,6 @@ from realtalk_ros.rendering.channels import spread
 from realtalk_ros.rendering.eyelids import ShutEyes
 from realtalk_ros.rendering.generator import GeneratedFace, unmoved
 from realtalk_ros.rendering.head_warp import HeadWarp, Part
-from realtalk_ros.rendering.monochrome import tone, toned
 from realtalk_ros.rendering.moving_person import MovingPerson
 
 FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam shows
@@ -48,8 +47,6 @@ class Compositor:
         scale = size[1] / avatar.size[1]
         x, y, side = (round(value * scale) for value in avatar.crop)
         self.crop = x, y, side
-        x, y, side = avatar.crop
-        self._tone = tone(avatar.templates[0][y : y + side, x : x + side])
         self._head_warp = HeadWarp(person, size)
         self._feather = faded_border(CROP_SIZE, FEATHER)
         self._mouth_feather = faded_border(MOUTH_CROP[2], MOUTH_FADE)
@@ -148,13 +145,12 @@ class Compositor:
         """Of the mouth crop, into its part of `added`, (128, 128, 4): around the interior what is
         coarse in the generator's picture, inside all of it. `within` (128, 128) 0..1."""
         added = cv2.multiply(cv2.cvtColor(layers, cv2.COLOR_BGRA2BGR), self._beside_mouth)
-        mouth = face.mouth if self._tone is None else toned(face.mouth, self._tone)
-        added += spread(within) * coarse_difference(mouth, face.warped_mouth)
+        added += spread(within) * coarse_difference(face.mouth, face.warped_mouth)
         interior = cv2.extractChannel(face.mouth_interior[MOUTH], 0)
         box, weight = soft(interior, MOUTH_MARGIN)
         self._memory.open = bool(weight.size)
         if weight.size:
-            here, drawn = added[box], mouth[box].astype(np.float32)
+            here, drawn = added[box], face.mouth[box].astype(np.float32)
             change = spread(within[box]) * (drawn - face.warped_mouth[box])
             here += spread(weight) * (change - here)
             inside = within[box] * share(cv2.blur(interior, INSIDE_FADE)[box])
@@ -165,10 +161,7 @@ class Compositor:
     def _add_change(self, face: GeneratedFace) -> np.ndarray:
         """(256, 256, 4) float32: what the generator adds to the template, and 0."""
         mask = face.mask * self._coarse_feather
-        change = cv2.blur(face.change, COARSE_BLUR)
-        if self._tone is not None:
-            change = spread(change.mean(-1))
-        change = cv2.cvtColor(change, cv2.COLOR_BGR2BGRA)
+        change = cv2.cvtColor(cv2.blur(face.change, COARSE_BLUR), cv2.COLOR_BGR2BGRA)
         change[..., 3] = 0
         faded = cv2.multiply(change, spread(mask, 4))
         return cv2.resize(faded, WHOLE, dst=self._memory.added)

@@ -36,6 +36,7 @@ from realtalk_ros.contracts import (
 from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.rendering.avatar_encoding import encode_avatars, reference_images
 from realtalk_ros.rendering.geometry import Geometry, template_landmarks
+from realtalk_ros.rendering.monochrome import tone_of, toned
 from realtalk_ros.rendering.own_teeth import OwnTeeth
 
 HOW_TO_RENEW = "run `realtalk train renderer --avatar` again, or remove it"
@@ -104,6 +105,7 @@ class Generator:
             for avatar in avatars
         ]
         self._own_teeth = [OwnTeeth.of(avatar) for avatar in avatars]
+        self._tones = [tone_of(avatar) for avatar in avatars]
         encoded = encode_avatars(avatars, folder, providers, encoder_threads or threads)
         self._templates, self._landmarks = encoded.templates, encoded.landmarks
         self._move_to_device(encoded.features)
@@ -187,6 +189,9 @@ class Generator:
         for w, face, drawn in zip(weights, faces, made, strict=True):
             if (teeth := self._own_teeth[face.avatar]) is not None:
                 teeth.draw(w, face.template, drawn.mouth_interior[MOUTH], drawn.mouth)
+            if (tones := self._tones[face.avatar]) is not None:
+                drawn.mouth[:] = toned(drawn.mouth, tones)
+                drawn.change[:] = drawn.change.mean(-1, keepdims=True)
         return made
 
     def _pair_row(self, face: FaceInputs) -> int:

@@ -6,8 +6,16 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from realtalk_ros.avatar.avatar import Avatar
+
 BIN = 16  # grey levels that share a tone
 TONED = 4.0  # grey levels by which 19 of 20 pixels of a toned photograph are off its tone, at most
+
+
+def tone_of(avatar: Avatar) -> np.ndarray | None:
+    """`tone` of an avatar's face."""
+    x, y, side = avatar.crop
+    return tone(avatar.templates[0][y : y + side, x : x + side])
 
 
 def tone(image: np.ndarray) -> np.ndarray | None:

@@ -37,11 +37,7 @@ class Canvas:
 
     def fill(self, outline: np.ndarray, colour: Colour, within: np.ndarray | None = None) -> None:
         """The closed polygon (N, 2); only `within`, a mask from `mask`, if given."""
-        mask = self.mask(outline)
-        if within is not None:
-            mask = mask & within
-        self.pixels[mask] = colour[::-1]
-        self.drawn[mask] = 255
+        self._paint(self.mask(outline), colour, within)
 
     def mask(self, outline: np.ndarray) -> np.ndarray:
         """(S, S) bool: inside of the closed polygon (N, 2)."""
@@ -74,11 +70,13 @@ class Canvas:
             centre = tuple(int(v) for v in self._fixed(path[end : end + 1])[0])
             size = int(radius[end] * scale)
             cv2.circle(mask, centre, size, (1,), thickness=-1, shift=SUBPIXEL)
-        chosen = mask.astype(bool)
+        self._paint(mask.astype(bool), colour, within)
+
+    def _paint(self, mask: np.ndarray, colour: Colour, within: np.ndarray | None) -> None:
         if within is not None:
-            chosen &= within
-        self.pixels[chosen] = colour[::-1]
-        self.drawn[chosen] = 255
+            mask = mask & within
+        self.pixels[mask] = colour[::-1]
+        self.drawn[mask] = 255
 
     def picture(self) -> np.ndarray:
         """(size, size, 4) float32: premultiplied sRGB 0..1, red first, and alpha."""

@@ -233,10 +233,7 @@ def rendered(
             path = args.work / f"{name}.exr"
         if not path.is_file():
             person = person or sit(kit, args.sources, args.work, sitter)
-            # A reference is only the face's square.
-            part, size = (None, SIZE) if name == "rest" else (SQUARE_PART, CROP)
-            if args.preview:
-                part, size = args.zoom, args.preview
+            part, size = part_and_size(args, name, SIZE)
             view = zoomed(frame_view(kit, rest_head(kit, sitter)), part)
             studio.build(person, EXPRESSIONS[name], DISTANCE)
             effort = studio.Effort(args.samples, args.threads, args.minutes)
@@ -258,12 +255,20 @@ def pictures(
     frame = frame_view(kit, rest_head(kit, sitter))
     images = {}
     for name in names:
-        part, size = (None, args.size) if name == "rest" else (SQUARE_PART, CROP)
-        if args.preview:
-            part, size = args.zoom, args.preview
+        part, size = part_and_size(args, name, args.size)
         view = zoomed(frame, part)
         images[name] = inked(drawn.picture(kit, sitter, EXPRESSIONS[name], view, size), sitter)
     return images
+
+
+def part_and_size(
+    args: argparse.Namespace, name: str, whole: int
+) -> tuple[Sequence[float] | None, int]:
+    """What of the frame an expression's picture shows, for `zoomed`, and its side in pixels: all of
+    it in `whole` at rest, of a reference only the face's square; a preview what is asked for."""
+    if args.preview:
+        return args.zoom, args.preview
+    return (None, whole) if name == "rest" else (SQUARE_PART, CROP)
 
 
 def rest_head(kit: FaceKit, sitter: Sitter) -> np.ndarray:

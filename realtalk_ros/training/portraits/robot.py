@@ -184,14 +184,14 @@ def lip_depth(points: np.ndarray, kit: FaceKit) -> np.ndarray:
 def depth_maps(kit: FaceKit, size: int = MAP) -> dict[str, np.ndarray]:
     """By name the depths above over the face model's texture of its front, (size, size) float32 in
     0..1: 0.5 is a border, 1 is a centimetre inside. Rows from the top."""
-    points = anatomy.texels(kit, size // 4)
+    side = size // 4
+    points = anatomy.texels(kit, side)
     depths = {
         "plate": plate_depth(points),
         "panel": panel_depth(points),
         "brow": brow_depth(points, kit),
         "lip": lip_depth(points, kit),
     }
-    side = size // 4
     maps = {}
     for name, depth in depths.items():
         small = np.clip(depth, -2, 2).reshape(side, side).astype(np.float32)
