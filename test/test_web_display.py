@@ -708,7 +708,11 @@ def test_the_face_of_the_real_graph_moves_and_is_heard_in_a_browser(tmp_path):
             mouth = """(() => { const c = realtalk.canvas;
                 return [...c.getContext('2d').getImageData(c.width * 0.4, c.height * 0.55,
                     c.width * 0.2, c.height * 0.2).data]; })()"""
-            pictures = [np.array(page.run(mouth), float) for _ in range(6)]
+            pictures = []
+            for _ in range(6):  # of one frame each, however fast the machine is
+                before = page.run("realtalk.stats.frames")
+                page.wait(f"realtalk.stats.frames > {before}")
+                pictures.append(np.array(page.run(mouth), float))
             page.screenshot(tmp_path / "display.png")
             stats = page.run("realtalk.stats")
             page.run("document.getElementById('interrupt').click()")
