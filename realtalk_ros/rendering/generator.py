@@ -37,6 +37,7 @@ from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.rendering.avatar_encoding import encode_avatars, reference_images
 from realtalk_ros.rendering.geometry import Geometry, template_landmarks
 from realtalk_ros.rendering.monochrome import tone_of, toned
+from realtalk_ros.rendering.oral_cavity import lit
 from realtalk_ros.rendering.own_teeth import OwnTeeth
 
 HOW_TO_RENEW = "run `realtalk train renderer --avatar` again, or remove it"
@@ -187,6 +188,7 @@ class Generator:
         )
         made = batch.faces(shown)
         for w, face, drawn in zip(weights, faces, made, strict=True):
+            lit(drawn.mouth_interior[MOUTH], drawn.mouth)
             if (teeth := self._own_teeth[face.avatar]) is not None:
                 teeth.draw(w, face.template, drawn.mouth_interior[MOUTH], drawn.mouth)
             if (tones := self._tones[face.avatar]) is not None:

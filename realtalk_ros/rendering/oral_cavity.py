@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Light in an open mouth: the tongue's back is dark under the upper teeth, its front lies in the
+light over the lower lip.
+
+The generator has learned it from rendered mouths, in which no shadow falls: its tongue is even, and
+as dark as their darkest part. `lit` makes it as light, from top to bottom, as in photographs.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+# Lightness of the flesh in open mouths, by how far from the upper (0) to the lower inner lip (1):
+# median of 170 frames of 14 people who speak or shout (films of other projects, GRID) over that of
+# 79 pictures of 29 avatars, each in shares of the cheeks' lightness; a sixth less, as few films are
+# lit from the camera. The end is set by eye: the tongue lies in the shadow of the lower lip.
+HEIGHT = np.array([0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0], np.float32)
+LIGHT = np.array([0.7, 0.8, 0.9, 1.1, 1.3, 1.45, 1.45, 1.25, 0.8], np.float32)
+OPEN = 128  # level of the map's first channel from which a pixel counts as in the mouth
+ENAMEL = 6.0  # by which enamel is taken to be lighter than the map has it: it may lie in the shade
+SMOOTH = 9  # pixels over which the borders of the opening are smoothed
+
+
+def lit(interior: np.ndarray, drawn: np.ndarray) -> None:
+    """Lights the flesh of a drawn mouth (S, S, 3) uint8, in place, by the map of its interior
+    (S, S, 3) uint8 (mouth.py)."""
+    x, y, width, height = cv2.boundingRect(cv2.extractChannel(interior, 0))
+    if not width:
+        return
+    box = slice(y, y + height), slice(x, x + width)
+    opened, enamel, _ = cv2.split(interior[box])
+    inside = opened >= OPEN
+    top, bottom = inside.argmax(0), height - inside[::-1].argmax(0)
+    top, bottom = cv2.blur(np.float32([top, bottom]), (SMOOTH, 1), borderType=cv2.BORDER_REPLICATE)
+    rows = np.arange(height, dtype=np.float32)[:, None] + 0.5
+    light = np.interp((rows - top) / np.maximum(bottom - top, 1), HEIGHT, LIGHT)
+    no_enamel = 255 - cv2.convertScaleAbs(enamel, alpha=ENAMEL)
+    flesh = cv2.multiply(opened, no_enamel, scale=1 / 255**2, dtype=cv2.CV_32F)
+    factor = (1 + flesh * (light - 1)).astype(np.float32)
+    drawn[box] = cv2.multiply(drawn[box], cv2.merge([factor] * 3), dtype=cv2.CV_8U)
