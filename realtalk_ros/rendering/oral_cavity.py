@@ -13,10 +13,10 @@ import numpy as np
 
 # Lightness of the flesh in open mouths, by how far from the upper (0) to the lower inner lip (1):
 # median of 170 frames of 14 people who speak or shout (films of other projects, GRID) over that of
-# 79 pictures of 29 avatars, each in shares of the cheeks' lightness; a sixth less, as few films are
-# lit from the camera. The end is set by eye: the tongue lies in the shadow of the lower lip.
+# 79 pictures of 29 avatars, each in shares of the cheeks' lightness; a quarter less, as most films
+# are lit from the camera. The end is set by eye: the lower lip throws a shadow on the tongue.
 HEIGHT = np.array([0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0], np.float32)
-LIGHT = np.array([0.7, 0.8, 0.9, 1.1, 1.3, 1.45, 1.45, 1.25, 0.8], np.float32)
+LIGHT = np.array([0.7, 0.8, 0.9, 1.05, 1.2, 1.35, 1.35, 1.2, 0.8], np.float32)
 OPEN = 128  # level of the map's first channel from which a pixel counts as in the mouth
 ENAMEL = 6.0  # by which enamel is taken to be lighter than the map has it: it may lie in the shade
 SMOOTH = 9  # pixels over which the borders of the opening are smoothed

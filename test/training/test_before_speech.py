@@ -48,15 +48,3 @@ def test_what_is_shown_before_speech_is_what_was_measured():
     measured = before_speech.gaps([[(gap, speech)]])
     for seconds, wanted in zip(preparation.BEFORE, preparation.GAP, strict=True):
         assert measured[f"{1000 * seconds:.0f}"] == pytest.approx(wanted, abs=0.02)
-
-
-def test_lips_that_are_round_already_are_not_made_rounder():
-    weights = np.zeros((100, 52), np.float32)
-    weights[:, arkit.INDEX["mouthFunnel"]] = 0.4
-    curves = np.column_stack([weights @ mouth_targets.GAP + mouth_targets.REST_GAP,
-                              weights @ mouth_targets.WIDTH])  # fmt: skip
-    spoken = np.ones(100)
-    again = mouth_targets.targets(weights, spoken, curves, rounding=False)
-    np.testing.assert_allclose(again, weights, atol=1e-4)
-    first = mouth_targets.targets(weights, spoken, curves)
-    assert first[:, arkit.INDEX["mouthFunnel"]].max() < 0.25

@@ -301,6 +301,29 @@ def test_weights_are_changed_until_the_mouth_is_the_real_one(speech):
     np.testing.assert_array_equal(made[:, others], before[:, others])
 
 
+def test_a_narrow_mouth_is_a_round_one_and_stays_so():
+    """Of equal gap and width: the lips' own shape tells an "oo" from a lens with teeth in it."""
+    before = np.zeros((2, 52), np.float32)
+    before[:, arkit.INDEX["mouthPucker"]] = 0.35
+    before[:, mouth_targets.OPENING_WEIGHTS] = 0.08
+    gap, width = np.array([0.5, 0.5]), np.array([-0.4, 0.1])
+    narrow, wide = mouth_targets.match_mouth(before, gap, width)
+    funnel = arkit.INDEX["mouthFunnel"]
+    assert narrow[funnel] > 0.2 and wide[funnel] == 0
+    assert narrow @ mouth_targets.GAP + mouth_targets.REST_GAP == pytest.approx(0.5, abs=0.01)
+    assert narrow @ mouth_targets.WIDTH == pytest.approx(-0.4, abs=0.01)
+    again = mouth_targets.match_mouth(narrow[None], gap[:1], width[:1])
+    np.testing.assert_allclose(again[0], narrow, atol=1e-3)
+
+
+def test_lips_that_nearly_met_are_to_look_shut():
+    gap = np.linspace(0, 1.2, 121)
+    made = mouth_targets.nearly_met(gap)
+    assert (np.diff(made) >= 0).all() and made[gap <= 0.3].max() <= 0.1
+    np.testing.assert_array_equal(made[gap >= 0.6], gap[gap >= 0.6])
+    np.testing.assert_array_equal(made[gap <= 0.1], gap[gap <= 0.1])
+
+
 def test_relabelled_speech_keeps_closures_and_rests_in_silence(speech):
     weights, spoken = speech[2].weights, speech[2].speech
     seen = mouth_targets.features(weights, spoken)
@@ -347,8 +370,9 @@ def test_mouths_become_training_data_and_what_is_out_of_step_does_not(
     spoken = mouth_targets.activity(video.speech) > 0.99
     time = np.arange(len(video.weights)) / 50
     wanted = np.interp(time, np.arange(len(curves[0])) / FPS, curves[0] - curves[0].min())
+    wanted = mouth_targets.nearly_met(talking_metrics.EYES_CM * wanted)
     gap = coarticulation.opening(video.weights)
-    np.testing.assert_allclose(gap[spoken], talking_metrics.EYES_CM * wanted[spoken], atol=0.03)
+    np.testing.assert_allclose(gap[spoken], wanted[spoken], atol=0.03)
     assert video.condition_mask is not None and not video.condition_mask.any()
 
 

@@ -172,12 +172,9 @@ def clip_lag(track: MouthTrack, stretch: Stretch) -> float:
 class Builder:
     """Makes the data in `out`."""
 
-    def __init__(
-        self, out: Path, timing: Path | None = None, seed: int = 0, rounding: bool = True
-    ) -> None:
-        """timing: of the ONNX files of a network that tells lags better than the installed one;
-        rounding: whether the installed network's lips are to be made rounder."""
-        self.out, self.rng, self.rounding = out, np.random.default_rng(seed), rounding
+    def __init__(self, out: Path, timing: Path | None = None, seed: int = 0) -> None:
+        """timing: of the ONNX files of a network that tells lags better than the installed one."""
+        self.out, self.rng = out, np.random.default_rng(seed)
         self.teacher = Teacher()
         self.timer = Teacher(timing) if timing else None
         self.report: dict = {"people": {}, "left_out": {}, "speech_minutes": 0.0}
@@ -217,9 +214,7 @@ class Builder:
             gaps.append([(c[:, 0], s.speech) for s, c in zip(stretches, curves, strict=True)])
             made = []
             for stretch, curve in zip(stretches, curves, strict=True):
-                made.append(
-                    mouth_targets.targets(stretch.weights, stretch.speech, curve, self.rounding)
-                )
+                made.append(mouth_targets.targets(stretch.weights, stretch.speech, curve))
                 active = mouth_targets.activity(stretch.speech) > 0.5
                 seen.append(mouth_targets.features(stretch.weights, stretch.speech)[active])
                 wanted.append(curve[active])
@@ -263,9 +258,7 @@ class Builder:
             if not stretches:
                 continue
             made = [
-                mouth_targets.relabelled(
-                    unknown, s.weights, s.speech, regression, rounding=self.rounding
-                )
+                mouth_targets.relabelled(unknown, s.weights, s.speech, regression)
                 for unknown, s in zip(neutral, stretches, strict=True)
             ]
             self.write(f"speech_{number:04d}", stretches, made, person)
@@ -356,8 +349,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep the last N videos of each person for measuring (%(default)s)")  # fmt: skip
     add("--timing", type=Path, metavar="MODELS", help="find how late each video's sound is by the "
         "network in this folder, which --videos trained before")  # fmt: skip
-    add("--again", action="store_true", help="the installed network was trained on such data: its "
-        "lips are round already")  # fmt: skip
     face_detector.add_arguments(parser)
 
 
@@ -366,7 +357,7 @@ def run(args: argparse.Namespace) -> None:
     recordings = [find_recordings(folder) for folder in args.speech]
     if args.hold_out < 0:
         raise RealTalkError(f"--hold-out {args.hold_out}: give 0 or more videos")
-    builder = Builder(args.out, args.timing, rounding=not args.again)
+    builder = Builder(args.out, args.timing)
     people = builder.film(args.folder, args.landmarker, args.hold_out)
     regression = builder.write_people(people)
     if recordings:

@@ -35,17 +35,24 @@ SPREADING = {
     "mouthSmileRight": 0.2,
 }
 LEAST_OPENING = 0.45  # of what opens the lips is left before mouthClose closes them
-# Of a unit of mouthFunnel, which alone opens the lips by 1.4 cm, what stays and what becomes
-# mouthPucker: rounded lips leave a small hole.
-FUNNEL_KEPT, FUNNEL_TO_PUCKER = 0.6, 0.3
+# A mouth that is narrower than the jaw makes it is rounded, all of it from the second limit on, cm.
+ROUNDED = (0.05, 0.25)
+# Of a rounded mouth, shares of the gap and of the narrowness that mouthFunnel makes: it leaves a
+# round hole where jaw and lips open a lens from corner to corner.
+FUNNEL_GAP, FUNNEL_NARROW = 0.8, 0.8
 ROUNDS = 4  # gap and width change each other
+# Lips that people bring this near, cm, are to look shut: from the first to the second limit they
+# are held at the first, up to the third the gap is stretched. A camera of 25 frames a second sees a
+# closure at its least gap by chance alone, and what a network learns of it is wider still.
+NEARLY_MET = (0.1, 0.3, 0.6)
 LABIODENTAL_GAP = (0.14, 0.4)  # cm, clear of both limits of metrics.is_labiodental
+NO_CLOSURE = 0.13  # cm, of speech of which nobody was filmed: lips that near each other do not meet
 ACTIVE_BEFORE_AND_AFTER = 0.4  # s around speech in which lips are not at rest
 LAGS = (-8, -4, -2, 0, 2, 4, 8)  # steps of 20 ms whose weights the regression sees
 RIDGE = 300.0  # of the standardised regression
 _MOUTH = list(arkit.MOUTH)
 _CLOSE, _PUCKER = arkit.INDEX["mouthClose"], arkit.INDEX["mouthPucker"]
-_FUNNEL = arkit.INDEX["mouthFunnel"]
+_FUNNEL, _JAW = arkit.INDEX["mouthFunnel"], arkit.INDEX["jawOpen"]
 _SPREADING = [arkit.INDEX[name] for name in SPREADING]
 _SPREAD_STEP = np.array(list(SPREADING.values()), np.float32) / WIDTH[_SPREADING]  # of 1 cm
 
@@ -57,23 +64,43 @@ def activity(speech: np.ndarray) -> np.ndarray:
     return np.asarray(gaussian_filter1d(near, 0.06 * EXPRESSION_RATE))
 
 
-def rounded(weights: np.ndarray) -> np.ndarray:
-    """Weights (n, 52) with less funnel and more pucker."""
-    out = weights.copy()
-    out[:, _FUNNEL] *= FUNNEL_KEPT
-    out[:, _PUCKER] += FUNNEL_TO_PUCKER * weights[:, _FUNNEL]
-    return np.clip(out, 0, 1)
+def nearly_met(gap: np.ndarray) -> np.ndarray:
+    """Gaps (n,) in cm, of which small ones are smaller, as `NEARLY_MET` has it."""
+    near, far, end = NEARLY_MET
+    return np.asarray(
+        np.where(gap < end, np.interp(gap, (0, near, far, end), (0, near, near, end)), gap)
+    )
 
 
 def match_mouth(weights: np.ndarray, gap: np.ndarray, width: np.ndarray) -> np.ndarray:
     """Weights (n, 52) changed until the mean face's lips are `gap` (n,) cm apart and its mouth
-    `width` (n,) cm wider than at rest, as far as weights from 0 to 1 allow."""
+    `width` (n,) cm wider than at rest, as far as weights from 0 to 1 allow. A narrow mouth is
+    opened by mouthFunnel."""
     out = weights.astype(np.float32).copy()
     gap = np.maximum(gap, 0)
     for _ in range(ROUNDS):
         _match_width(out, width)
         _match_gap(out, gap)
+        _round(out)
+    _match_width(out, width)
+    _match_gap(out, gap)
     return out
+
+
+def _round(out: np.ndarray) -> None:
+    """What opens and narrows a rounded mouth becomes mouthFunnel, for a part."""
+    narrow = np.maximum(out[:, _JAW] * WIDTH[_JAW] - out @ WIDTH, 0)
+    share = np.clip((narrow - ROUNDED[0]) / (ROUNDED[1] - ROUNDED[0]), 0, 1)
+    moved = out[:, OPENING_WEIGHTS] @ GAP[OPENING_WEIGHTS]
+    opened = moved + out[:, _FUNNEL] * GAP[_FUNNEL]
+    funnel = np.minimum(
+        FUNNEL_GAP * share * opened / GAP[_FUNNEL], FUNNEL_NARROW * narrow / -WIDTH[_FUNNEL]
+    )
+    more = np.maximum(funnel - out[:, _FUNNEL], 0)
+    out[:, _FUNNEL] += more
+    left = np.maximum(moved - more * GAP[_FUNNEL], 0) / np.maximum(moved, 1e-6)
+    out[:, OPENING_WEIGHTS] *= left[:, None]
+    out[:, _PUCKER] = np.maximum(out[:, _PUCKER] - more * WIDTH[_FUNNEL] / WIDTH[_PUCKER], 0)
 
 
 def _match_gap(out: np.ndarray, gap: np.ndarray) -> None:
@@ -139,19 +166,19 @@ class MouthRegression:
 
 
 def targets(
-    weights: np.ndarray, speech: np.ndarray, curves: np.ndarray, rounding: bool = True
+    weights: np.ndarray, speech: np.ndarray, curves: np.ndarray, least: np.ndarray | float = 0.0
 ) -> np.ndarray:
     """Weights (n, 52) for curves (n, 2), gap and width in cm: as they are near speech, the
     network's own in silence.
 
-    Where the network has an f or v, the gap is one that such a contact may have. rounding: whether
-    its mouthFunnel opens rounded lips too far, as that of a network that was not trained on these.
+    Where the network has an f or v, the gap is one that such a contact may have; elsewhere `least`
+    (n,) cm at least.
     """
     active = activity(speech)[:, None]
     gap, width = curves.T
-    gap = np.where(is_labiodental(weights), np.clip(gap, *LABIODENTAL_GAP), gap)
-    start = rounded(weights) if rounding else weights
-    return active * match_mouth(start, gap, width) + (1 - active) * weights
+    contact = is_labiodental(weights)
+    gap = np.where(contact, np.clip(gap, *LABIODENTAL_GAP), np.maximum(nearly_met(gap), least))
+    return active * match_mouth(weights, gap, width) + (1 - active) * weights
 
 
 def relabelled(
@@ -159,14 +186,13 @@ def relabelled(
     own: np.ndarray,
     speech: np.ndarray,
     regression: MouthRegression,
-    *,
-    rounding: bool = True,
 ) -> np.ndarray:
     """Targets (n, 52) for speech of which nobody was filmed.
 
     neutral, own: weights (n, 52) of the network for an unknown person and for this one. The curves
     are what the regression says of an unknown person's. This one's gap is as much larger, and the
-    mouth by as much wider, as the network had it. Lips that the network closed stay closed.
+    mouth by as much wider, as the network had it. Lips that the network closed stay closed, and
+    no others are closed.
     """
     gap, width = regression.predict(features(neutral, speech)).T
     before, after = gap_of(neutral), gap_of(own)
@@ -177,4 +203,4 @@ def relabelled(
     shut = np.clip(2 - after / CLOSED_GAP, 0, 1)  # 1 up to CLOSED_GAP, 0 from twice that on
     gap = np.maximum(gap, 0.02)
     gap = shut * np.minimum(gap, after) + (1 - shut) * gap
-    return targets(own, speech, np.column_stack([gap, width]), rounding)
+    return targets(own, speech, np.column_stack([gap, width]), (1 - shut) * NO_CLOSURE)
