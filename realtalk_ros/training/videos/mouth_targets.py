@@ -46,7 +46,6 @@ ROUNDS = 4  # gap and width change each other
 # closure at its least gap by chance alone, and what a network learns of it is wider still.
 NEARLY_MET = (0.1, 0.3, 0.6)
 LABIODENTAL_GAP = (0.14, 0.4)  # cm, clear of both limits of metrics.is_labiodental
-NO_CLOSURE = 0.13  # cm, of speech of which nobody was filmed: lips that near each other do not meet
 ACTIVE_BEFORE_AND_AFTER = 0.4  # s around speech in which lips are not at rest
 LAGS = (-8, -4, -2, 0, 2, 4, 8)  # steps of 20 ms whose weights the regression sees
 RIDGE = 300.0  # of the standardised regression
@@ -165,19 +164,16 @@ class MouthRegression:
         return np.asarray((seen - self.mean) / self.deviation @ self.slope + self.offset)
 
 
-def targets(
-    weights: np.ndarray, speech: np.ndarray, curves: np.ndarray, least: np.ndarray | float = 0.0
-) -> np.ndarray:
+def targets(weights: np.ndarray, speech: np.ndarray, curves: np.ndarray) -> np.ndarray:
     """Weights (n, 52) for curves (n, 2), gap and width in cm: as they are near speech, the
     network's own in silence.
 
-    Where the network has an f or v, the gap is one that such a contact may have; elsewhere `least`
-    (n,) cm at least.
+    Where the network has an f or v, the gap is one that such a contact may have.
     """
     active = activity(speech)[:, None]
     gap, width = curves.T
-    contact = is_labiodental(weights)
-    gap = np.where(contact, np.clip(gap, *LABIODENTAL_GAP), np.maximum(nearly_met(gap), least))
+    gap = nearly_met(gap)
+    gap = np.where(is_labiodental(weights), np.clip(gap, *LABIODENTAL_GAP), gap)
     return active * match_mouth(weights, gap, width) + (1 - active) * weights
 
 
@@ -191,8 +187,7 @@ def relabelled(
 
     neutral, own: weights (n, 52) of the network for an unknown person and for this one. The curves
     are what the regression says of an unknown person's. This one's gap is as much larger, and the
-    mouth by as much wider, as the network had it. Lips that the network closed stay closed, and
-    no others are closed.
+    mouth by as much wider, as the network had it. Lips that the network closed stay closed.
     """
     gap, width = regression.predict(features(neutral, speech)).T
     before, after = gap_of(neutral), gap_of(own)
@@ -203,4 +198,4 @@ def relabelled(
     shut = np.clip(2 - after / CLOSED_GAP, 0, 1)  # 1 up to CLOSED_GAP, 0 from twice that on
     gap = np.maximum(gap, 0.02)
     gap = shut * np.minimum(gap, after) + (1 - shut) * gap
-    return targets(own, speech, np.column_stack([gap, width]), (1 - shut) * NO_CLOSURE)
+    return targets(own, speech, np.column_stack([gap, width]))
