@@ -265,6 +265,53 @@ def test_a_lid_is_lighter_than_the_skin_above_where_the_open_eye_shows_it(own, e
         assert lid.mean() == pytest.approx(expected, abs=3)
 
 
+def lids_of(rest: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """(2, 256): the light of the lids of both eyes, painted shut, at each column."""
+    painted = shut(rest, picture).astype(float)
+    rows = [round(rest[eye, 1].mean() * SIZE) for eye in (RIGHT, LEFT)]
+    return np.stack([painted[row - 3 : row + 2].mean((0, 2)) for row in rows])
+
+
+def across(rest: np.ndarray, eye: slice, share: float) -> int:
+    """The column at this share of the way from the left corner of an eye to the right one."""
+    left, right = np.sort(rest[eye, 0])[[0, -1]] * SIZE
+    return round(left + share * (right - left))
+
+
+def test_hair_that_is_near_a_lid_does_not_make_it_darker():
+    rest = frontal_landmarks(NOBODY)
+    picture = portrait(rest)
+    draw_over_lids(rest, picture, (0.34, 0.75), (45, 50, 60))
+    for eye, lights in zip((RIGHT, LEFT), lids_of(rest, picture), strict=True):
+        middle = slice(across(rest, eye, 0.3), across(rest, eye, 0.7))
+        assert lights[middle].mean() == pytest.approx(np.mean(SKIN), abs=3)
+
+
+def test_a_lid_below_a_near_brow_is_not_as_dark_as_its_shadow():
+    rest = frontal_landmarks(NOBODY)
+    picture = portrait(rest)
+    draw_over_lids(rest, picture, (0.02, 0.3), tuple(0.7 * np.array(SKIN)))
+    draw_over_lids(rest, picture, (0.3, 0.75), (25, 30, 35))
+    for eye, lights in zip((RIGHT, LEFT), lids_of(rest, picture), strict=True):
+        middle = slice(across(rest, eye, 0.3), across(rest, eye, 0.7))
+        assert lights[middle].mean() > 0.8 * np.mean(SKIN)
+
+
+def test_a_shadow_that_ends_above_a_lid_is_no_step_in_it():
+    rest = frontal_landmarks(NOBODY)
+    picture = portrait(rest)
+    bright = picture.copy()
+    draw_over_lids(rest, picture, (0.2, 0.75), tuple(0.7 * np.array(SKIN)))
+    draw_over_lids(rest, picture, (0.17, 0.2), (60, 70, 90))  # the crease
+    for eye in (RIGHT, LEFT):
+        x = across(rest, eye, 0.5)  # the shadow is on one half of each eye
+        part = slice(x, x + 40) if eye is RIGHT else slice(x - 40, x)
+        picture[:, part] = bright[:, part]
+    for eye, lights in zip((RIGHT, LEFT), lids_of(rest, picture), strict=True):
+        light = lights[across(rest, eye, 0.15) : across(rest, eye, 0.85)]
+        assert np.abs(light[4:] - light[:-4]).max() < 10, light.round()
+
+
 def test_only_the_eyes_are_touched_and_none_that_cannot_be_seen():
     rest = frontal_landmarks(NOBODY)
     grid, _ = grid_and_map(rest, eyeBlink=1, jawOpen=1)

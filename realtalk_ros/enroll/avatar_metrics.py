@@ -16,7 +16,9 @@ MediaPipe looks for the face anew: it knows nothing of the renderer.
                     the avatar at rest, and the mean of some frames of speech
     lid_darkness, lid_colour                    grey levels. A closed lid, above the lash line,
                     against the skin between lid and brow: the difference of the mean level, and
-                    the largest that is left of a colour when that is taken out. Of the worse eye
+                    the largest that is left of a colour when that is taken out. Of the worse eye.
+                    What is dark there with open eyes, too, is hair of a brow or a fringe, and left
+                    out; the lid's own region is taken as a whole
     jitter          grey levels: mean absolute difference of successive frames (25 a second) of a
                     silent face that does not blink or turn its head, in the face's square
 """
@@ -63,6 +65,7 @@ LIDS = (
 AROUND_EYE = 1.5  # by which an eye's outline is scaled, so that it holds lids and lashes
 LID = (0.1, 0.5)  # from the open upper lid to the lower one: a closed lid without its lash line
 SKIN = (0.3, 0.7)  # from the open upper lid to the brow
+HAIR = 0.75  # of the upper quartile of that skin's light: what is darker is hair
 HIGHER_IS_BETTER = ("found", "opening", "detail_mouth", "detail_chin", "detail_eyes")
 
 
@@ -99,7 +102,7 @@ class AvatarMetrics:
         at_rest = self._look(rest)
         if at_rest is not None:
             shut = renderer.render(BLINK, renderer.template_count // 2)
-            figures |= lid_differences(shut, at_rest.points)
+            figures |= lid_differences(shut, rest, at_rest.points)
         if len(seen) > 2:
             figures["opening"] = opening_correlation(seen, renderer.avatar)
             figures |= details(seen, photograph, face)
@@ -214,23 +217,27 @@ def inside(shape: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     return mask.astype(bool)
 
 
-def lid_differences(shut: np.ndarray, points: np.ndarray) -> dict[str, float]:
-    """`lid_...` of a face with its eyes shut; `points` (478, 2) are those of the same face with
-    its eyes open."""
+def lid_differences(shut: np.ndarray, opened: np.ndarray, points: np.ndarray) -> dict[str, float]:
+    """`lid_...` of a face with its eyes `shut`, and the same with its eyes `opened`, whose points
+    are `points` (478, 2)."""
     level, colour = [], []
     for upper, lower, brow in LIDS:
         top, bottom, above = (points[list(rows)] for rows in (upper, lower, brow))
         lid, skin = (
-            np.vstack([top + share * (to - top) for share in shares])
+            inside(np.vstack([top + share * (to - top) for share in shares]), shut.shape)
             for to, shares in ((bottom, LID), (above, SKIN))
         )
-        lid_mean, skin_mean = (
-            shut[inside(shape, shut.shape)].mean(0, dtype=float) for shape in (lid, skin)
-        )
-        difference = skin_mean - lid_mean
+        hair = is_hair(shut[skin]) & is_hair(opened[skin])
+        difference = shut[skin][~hair].mean(0, dtype=float) - shut[lid].mean(0, dtype=float)
         level.append(abs(difference.mean()))
         colour.append(np.abs(difference - difference.mean()).max())
     return {"lid_darkness": float(max(level)), "lid_colour": float(max(colour))}
+
+
+def is_hair(pixels: np.ndarray) -> np.ndarray:
+    """(N,) bool: which of the pixels (N, 3) of a piece of skin are too dark for it."""
+    light = pixels.mean(-1)
+    return np.asarray(light < HAIR * np.quantile(light, 0.75))
 
 
 def jitter(renderer: FaceRenderer) -> float:

@@ -29,20 +29,23 @@ PAINT = 1.5  # of the light of the skin below the eye: what is lighter is make-u
 HAIR = 0.35  # of the way from the hair's darkness to the skin's light: where hair begins
 CREASE = 18  # hundredths of the eye's width: how far a crease below the hair may reach
 NARROW = 0.35  # height of the skin below a brow that is near the eye
+# Of the light of the skin below the eye, a lid has at least so much where the skin below the brow
+# is lower than between these heights.
+UNSHADED, NEAR_BROW = 0.85, (0.5, 0.3)
 THICK = 13  # hundredths of the eye's width: hair is thicker than that, creases are thinner
 LEAST = 0.8  # of the light of the skin below the eye: a lid in the brow's shadow has as much
 LIT, LIGHTEST = 0.9, 1.2  # of that light: a closed lid, which the brow shades less; its most
 ROUND = 1.035  # of the light of the skin above it, which a lid, being round, may have anyway
 # Grey levels by which it may be lighter or darker than the clean skin, and how many less below a
-# near brow.
-MAX_LIGHTER, LESS_LIGHTER = 10, 3
+# near brow; by which single columns may be lighter.
+MAX_LIGHTER, LESS_LIGHTER, COLUMN_LIGHTER = 10, 3, 15
 # Grey levels by which it may be lighter than all the skin below the brow, and if the eye shows that
 # it is.
-ABOVE_SKIN, OWN_LIGHT = 2, 6
-# A lid's surroundings lie between these shares of the way from the open eye to the brow. Its lower
-# edge is so far below its landmarks. Grey levels by which a lid may differ from them, and by which
-# it is changed at most, as they may contain hair.
-SURROUNDINGS, BROW_EDGE = (0.3, 0.7), 0.15
+ABOVE_SKIN, OWN_LIGHT = 4, 6
+# A lid's surroundings lie between these shares of the way from the open eye to the brow, whose
+# lower edge is BROW_EDGE below its landmarks, and CLEAR below hair, in at least so many rows of
+# TALL. Grey levels by which a lid may differ from them, and by which it is changed at most.
+SURROUNDINGS, BROW_EDGE, CLEAR, ROWS = (0.3, 0.7), 0.15, 0.05, 3
 SIMILAR, MOST_CHANGED = 6, 6
 HUE = 0.6  # share of its hue that a lid has of that skin
 RED = np.array([-0.5, 0, 0.5], np.float32)  # BGR
@@ -85,14 +88,18 @@ def measure(image: np.ndarray, eye: OpenEye, end: np.ndarray) -> CleanSkin:
     cleanest = mean_colour(strip, possible & clean)
     colour += too_dark(colour, cleanest, 0.8, 0.65) * (cleanest - colour)
     colour += too_dark(colour, under, 0.7, 0.5) * (LEAST * under - colour)
+    # What little skin there is below a near brow lies in its shadow.
+    shadowed = smooth(smoothstep(top, *NEAR_BROW), 5)[:, None]
+    colour += shadowed * np.maximum(UNSHADED * under - colour, 0)
     none = ~possible.any(0)
     colour[none], start[none] = under[none], top[none]
     # Hair and a brow's shadow are grey: a lid is no less red than the skin below the eye.
     shaded = under * (colour.mean(-1) / np.maximum(under.mean(-1), 1))[:, None]
-    colour = smooth(colour + HUE * greyer(colour, shaded) * (shaded - colour), 11)
+    colour = smooth(colour + HUE * greyer(colour, shaded) * (shaded - colour), 17)
     own = np.where((heights > 0.03) & (heights < np.maximum(start, 0.15)), light, 0).max(0)
     tall = eye.strip(image, eye.upper, TALL)
-    seen = (TALL[:, None] >= start) & (TALL[:, None] <= end - 0.1)
+    far = SURROUNDINGS[1] * to_brow(eye)  # what is higher is in the brow's shadow
+    seen = (TALL[:, None] >= start) & (TALL[:, None] <= np.minimum(end - 0.1, far))
     above = np.where(seen.sum(0) > 15, mean_colour(tall, seen).mean(-1), np.nan)
     middle = (COLUMNS > 0.2) & (COLUMNS < 0.8)
     # A brow that is near the eye leaves room for nothing but the crease.
@@ -101,7 +108,8 @@ def measure(image: np.ndarray, eye: OpenEye, end: np.ndarray) -> CleanSkin:
     lid = lid_colour(
         colour, under, own, above, MAX_LIGHTER - LESS_LIGHTER * float(narrow[middle].mean())
     )
-    around = light_around(np.where(TALL[:, None] < painted, lid.mean(-1), tall.mean(-1)), eye)
+    around = light_around(np.where(TALL[:, None] < painted, lid.mean(-1), tall.mean(-1)), eye, end)
+    around = np.where(np.isfinite(around), around, lid.mean(-1))
     near = eye.strip(image, eye.upper, np.linspace(-0.02, 0.05, 8)).mean(-1).min(0)
     darkness = 1 - np.median(near[middle] / np.maximum(colour[middle].mean(-1), 1))
     return CleanSkin(
@@ -146,7 +154,13 @@ def lid_colour(
     below = np.median(under[middle].mean(-1))
     most = max(LIT * below, ROUND * light)
     wanted = np.clip(min(np.median(own[middle]), most), light, light + most_lighter)
-    wanted = min(wanted, max(LIGHTEST * below, light - MAX_LIGHTER))
+    # The shadow of a brow may lie on a part of the skin above the lid.
+    own_lights = np.minimum(own, np.maximum(LIT * under.mean(-1), ROUND * lights))
+    missing = smooth(np.minimum(own_lights - lights, COLUMN_LIGHTER), 9)
+    colour = colour * (1 + np.maximum(missing, 0) / np.maximum(lights, 1))[:, None]
+    lights = colour.mean(-1)
+    light = np.median(lights[middle])
+    wanted = min(max(wanted, light), max(LIGHTEST * below, light - MAX_LIGHTER))
     lighter = (lights - above)[middle & np.isfinite(above)]
     if 2 * len(lighter) > middle.sum():
         limit = light - np.median(lighter) + (OWN_LIGHT if wanted > light else ABOVE_SKIN)
@@ -154,12 +168,18 @@ def lid_colour(
     return smooth(colour * (wanted / max(light, 1)), 13)
 
 
-def light_around(light: np.ndarray, eye: OpenEye) -> np.ndarray:
-    """(81,): the mean of the light (101, 81) at the heights TALL in a lid's surroundings."""
-    to_brow = np.clip(eye.brow - eye.upper - BROW_EDGE, 0.2, 1)
-    near, far = (TALL[:, None] > share * to_brow for share in SURROUNDINGS)
-    inside = near & ~far
-    return np.asarray((light * inside).sum(0) / np.maximum(inside.sum(0), 1))
+def to_brow(eye: OpenEye) -> np.ndarray:
+    """(81,): how far above the open eye the brow begins, by its landmarks."""
+    return np.clip(eye.brow - eye.upper - BROW_EDGE, 0.2, 1)
+
+
+def light_around(light: np.ndarray, eye: OpenEye, end: np.ndarray) -> np.ndarray:
+    """(81,): the mean of the light (101, 81) at the heights TALL in a lid's surroundings below
+    `end` (81,); NaN where there is too little."""
+    near, far = (TALL[:, None] > share * to_brow(eye) for share in SURROUNDINGS)
+    inside = near & ~far & (TALL[:, None] < end - CLEAR)
+    count = inside.sum(0)
+    return np.where(count >= ROWS, (light * inside).sum(0) / np.maximum(count, 1), np.nan)
 
 
 def similar(colour: np.ndarray, light: float, around: float) -> np.ndarray:

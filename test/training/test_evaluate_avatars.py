@@ -85,9 +85,34 @@ def test_a_shut_lid_is_compared_with_the_skin_above_it(offset, darkness, hue):
         )
         below = np.int32(face.points[145])
         cv2.ellipse(image, below.tolist(), (30, 3), 0, 0, 360, (0, 0, 0), -1)  # lashes
-    found = avatar_metrics.lid_differences(image, face.points)
+    found = avatar_metrics.lid_differences(image, np.full_like(image, skin), face.points)
     assert found["lid_darkness"] == pytest.approx(darkness, abs=3)
     assert found["lid_colour"] == pytest.approx(hue, abs=3)
+
+
+@pytest.mark.parametrize("fringe, lid, expected", [
+    (True, 0, 0), (True, -20, 20), (True, 12, 12), (False, 0, 52), (False, -20, 32),
+])  # fmt: skip
+def test_a_fringe_above_a_lid_is_no_skin(fringe, lid, expected):
+    """Half of what is above the lid is 110 levels darker than skin. With open eyes, too, it is a
+    fringe; else the blink made it, and it counts."""
+    face, skin = face_at(), np.full(3, 150)
+    opened = np.full((512, 512, 3), skin, np.uint8)
+    for eye in avatar_metrics.EYES:
+        ring = cv2.convexHull(np.int32(face.points[list(eye)]))
+        cv2.fillConvexPoly(opened, ring, (skin + lid).tolist())
+    shut = opened.copy()
+    for upper, _, brow in avatar_metrics.LIDS:
+        top, above = (face.points[list(rows)] for rows in (upper, brow))
+        across = [top[0] + 0.3 * (above[0] - top[0]), top[2] + 0.3 * (above[2] - top[2])]
+        up = 0.7 * (above[1] - top[1])
+        middle = np.mean(across, 0)
+        half = np.int32([across[0], middle, middle + up, across[0] + up])
+        for image in (opened, shut) if fringe else (shut,):
+            cv2.fillConvexPoly(image, half, (40, 40, 40))
+    found = avatar_metrics.lid_differences(shut, opened, face.points)
+    assert found["lid_darkness"] == pytest.approx(expected, abs=5)
+    assert found["lid_colour"] < 1
 
 
 def test_opening_correlates_where_lips_follow_the_weights():
