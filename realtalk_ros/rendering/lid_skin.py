@@ -29,9 +29,7 @@ PAINT = 1.5  # of the light of the skin below the eye: what is lighter is make-u
 HAIR = 0.35  # of the way from the hair's darkness to the skin's light: where hair begins
 CREASE = 18  # hundredths of the eye's width: how far a crease below the hair may reach
 NARROW = 0.35  # height of the skin below a brow that is near the eye
-# Of the light of the skin below the eye, a lid has at least so much where the skin below the brow
-# is lower than between these heights.
-UNSHADED, NEAR_BROW = 0.85, (0.5, 0.3)
+NEAR_BROW = 0.5, 0.35  # heights of that skin below which all of it lies in the brow's shadow
 THICK = 13  # hundredths of the eye's width: hair is thicker than that, creases are thinner
 LEAST = 0.8  # of the light of the skin below the eye: a lid in the brow's shadow has as much
 LIT, LIGHTEST = 0.9, 1.2  # of that light: a closed lid, which the brow shades less; its most
@@ -88,9 +86,8 @@ def measure(image: np.ndarray, eye: OpenEye, end: np.ndarray) -> CleanSkin:
     cleanest = mean_colour(strip, possible & clean)
     colour += too_dark(colour, cleanest, 0.8, 0.65) * (cleanest - colour)
     colour += too_dark(colour, under, 0.7, 0.5) * (LEAST * under - colour)
-    # What little skin there is below a near brow lies in its shadow.
     shadowed = smooth(smoothstep(top, *NEAR_BROW), 5)[:, None]
-    colour += shadowed * np.maximum(UNSHADED * under - colour, 0)
+    colour += shadowed * np.maximum(LIT * under - colour, 0)
     none = ~possible.any(0)
     colour[none], start[none] = under[none], top[none]
     # Hair and a brow's shadow are grey: a lid is no less red than the skin below the eye.
