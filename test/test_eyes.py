@@ -197,6 +197,18 @@ def test_the_rims_of_glasses_stay_where_they_are(size, rim):
         assert np.abs(painted[y - 3 : y + 2, x - 8 : x + 9].astype(int) - SKIN).mean() < 8
 
 
+@pytest.mark.parametrize("line", [2, 3])
+def test_the_hard_outline_of_a_drawn_eye_is_no_rim_of_glasses(line):
+    rest = frontal_landmarks(NOBODY)
+    picture = portrait(rest)
+    for eye in (RIGHT, LEFT):
+        points = rest[eye] * SIZE - 0.5
+        outline = np.rint((points.mean(0) + 1.3 * (points - points.mean(0))) * 16).astype(np.int32)
+        cv2.polylines(picture, [outline], True, RIM, line, 16, 4)
+    painted = shut(rest, picture).astype(int)
+    assert np.abs(painted - SKIN)[above_lids(rest, -0.1, 0.4)].max() < 30
+
+
 def draw_over_lids(
     rest: np.ndarray, picture: np.ndarray, ends: tuple[float, float], colour: tuple[int, ...]
 ) -> np.ndarray:

@@ -136,7 +136,7 @@ class Eyes:
         self._lids = model.lids + np.tensordot(identity, model.modes, 1).astype(np.float32)
         self._balls = model.balls + np.tensordot(identity, model.ball_modes, 1).astype(np.float32)
         eyes = residuals[:, None, None, landmarks.EYES].astype(np.float32)
-        self._expressions = large_eyes.shutting(model.expressions, self._lids)
+        self._expressions = large_eyes.shutting(model.expressions, self._lids, SHUT)
         self._residuals = model.interpolation @ eyes
         self._iris_residuals = self._residuals.mean((2, 3))
 

@@ -30,10 +30,11 @@ RIM_END = 0.26  # least height beyond the eye
 RIM_SLOPE = 4  # hundredths of the eye's width by which it rises or falls from column to column
 # A whole rim goes around the eye: radii and angles at which it may be, from the eye's middle, two
 # turns of which the middle one counts; it is so much wider than high; how far below the lower lid
-# it may begin; its mean contrast over both eyes.
+# it may begin; its mean contrast over both eyes. Its least width: an eye is 30 mm wide, lenses 45
+# or more; what is narrower is the outline of a drawn eye.
 RADII = np.linspace(0.28, 0.9, 63, dtype=np.float32)
 ANGLES, TURN = np.linspace(-np.pi, 3 * np.pi, 144, endpoint=False), slice(36, 108)
-WIDER, UNDER, RING = 1.6, 0.12, 0.28
+WIDER, UNDER, RING, WIDE = 1.6, 0.12, 0.28, 1.5
 
 
 def rim_heights(
@@ -46,8 +47,8 @@ def rim_heights(
     """
     for sign in (1, -1):
         rings = [Ring.around(image, *one, sign) for one in zip(eyes, hair, strict=True)]
-        contrast, beside = np.mean([(ring.contrast, ring.beside) for ring in rings], 0)
-        if contrast > RING and beside > RIM:
+        contrast, beside, width = np.mean([(r.contrast, r.beside, r.width) for r in rings], 0)
+        if contrast > RING and beside > RIM and width > WIDE:
             return [ring.inner - eye.upper - 0.03 for ring, eye in zip(rings, eyes, strict=True)]
         lines = [Line.above(image, *one, sign) for one in zip(eyes, hair, strict=True)]
         best = max(lines, key=lambda line: sum(line.shares))
@@ -63,6 +64,7 @@ class Ring:
 
     contrast: float  # its mean
     beside: float  # that beside the eye
+    width: float  # from side to side
     inner: np.ndarray  # (81,), height of the eye's side of its upper half
 
     @classmethod
@@ -79,9 +81,11 @@ class Ring:
         contrast = lines[rows, turn]
         inner = inner_side(lines[:, turn], rows, contrast), turn
         order = np.argsort(u[inner][: len(turn) // 2])  # of its upper half
+        sides = np.abs(np.sin(ANGLES[turn])) < 0.5
         return cls(
             float(contrast.mean()),
-            float(contrast[np.abs(np.sin(ANGLES[turn])) < 0.5].mean()),
+            float(contrast[sides].mean()),
+            float(2 * np.abs(u[rows, turn][sides] - 0.5).mean()),
             smooth(np.interp(COLUMNS, u[inner][order], v[inner][order]), 3),
         )
 

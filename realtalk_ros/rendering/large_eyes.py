@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Blinks of eyes that are larger than people's, such as a drawing's (NumPy).
+"""Blinks of eyes that are larger than the face model's, such as a drawing's (NumPy).
 
 The face model's blink moves the lids by a length, whatever the eye: it would leave a large one
 open.
@@ -12,14 +12,13 @@ import numpy as np
 from realtalk_ros.face_model import arkit
 
 BLINKS = "eyeBlinkRight", "eyeBlinkLeft"
-# An opening of more than LARGE times what a blink moves the lids is no person's; a blink then moves
-# them by the opening, but not more than LONGEST times as far.
-LARGE, LONGEST = 1.45, 2.5
+LONGEST = 2.5  # times as far as the face model's, at most
 
 
-def shutting(expressions: np.ndarray, lids: np.ndarray) -> np.ndarray:
+def shutting(expressions: np.ndarray, lids: np.ndarray, met: float) -> np.ndarray:
     """`expressions` (52, M) of the lids (2, 2, N, 3) of one person, cm: right and left eye, upper
-    and lower lid. Those of people as they are; with longer blinks for large eyes."""
+    and lower lid. Blinks are so long that at most the share `met` of the opening is left, at which
+    the lids have met."""
     quarter = lids.shape[2] // 4
     middle = slice(quarter, -quarter)
     longer = expressions
@@ -28,8 +27,8 @@ def shutting(expressions: np.ndarray, lids: np.ndarray) -> np.ndarray:
         upper, lower = expressions[row].reshape(lids.shape)[eye, :, middle, 1]
         opening = float((lids[eye, 0, middle, 1] - lids[eye, 1, middle, 1]).mean())
         travel = float((lower - upper).mean())
-        if opening > LARGE * travel:
+        if (1 - met) * opening > travel:
             if longer is expressions:
                 longer = expressions.copy()
-            longer[row].reshape(lids.shape)[eye] *= min(opening / travel, LONGEST)
+            longer[row].reshape(lids.shape)[eye] *= min((1 - met) * opening / travel, LONGEST)
     return longer
