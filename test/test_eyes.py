@@ -8,8 +8,8 @@ import pytest
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.arkit import weights
-from realtalk_ros.rendering import eyes
 from realtalk_ros.rendering.eyelids import shut_eyes
+from realtalk_ros.rendering.eyes_model import EyesModel
 from realtalk_ros.rendering.generator import warp
 from realtalk_ros.rendering.geometry import Geometry, frontal_landmarks
 
@@ -336,4 +336,4 @@ def test_only_the_eyes_are_touched_and_none_that_cannot_be_seen():
 
 def test_a_model_without_an_array_is_refused():
     with pytest.raises(RealTalkError, match="reinstall"):
-        eyes.EyesModel({"lids": np.zeros((2, 2, 20, 3))})
+        EyesModel({"lids": np.zeros((2, 2, 20, 3))})

@@ -4,8 +4,11 @@
 import numpy as np
 import pytest
 
+from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import arkit
-from realtalk_ros.rendering import eyes, large_eyes
+from realtalk_ros.rendering import large_eyes
+from realtalk_ros.rendering.eyes import SHUT, Eyes
+from realtalk_ros.rendering.eyes_model import load
 
 MIDDLE = slice(5, -5)
 
@@ -17,24 +20,31 @@ def opening(lids: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("times", [1.25, 2])  # a large eye of a person, a drawing's
 def test_a_large_eye_shuts_and_others_blink_as_before(times):
-    model = eyes.load()
-    assert large_eyes.shutting(model.expressions, model.lids, eyes.SHUT) is model.expressions
+    model = load()
+    assert large_eyes.shutting(model.expressions, model.lids, SHUT) is model.expressions
     wide = model.lids.copy()
     middle = wide[..., 1].mean((1, 2), keepdims=True)
     wide[..., 1] = middle + (wide[..., 1] - middle) * times
-    longer = large_eyes.shutting(model.expressions, wide, eyes.SHUT)
+    longer = large_eyes.shutting(model.expressions, wide, SHUT)
     blink = arkit.weights(eyeBlink=1)
     left_open, shut = (
         opening(wide + (blink @ one).reshape(wide.shape)) / opening(wide)
         for one in (model.expressions, longer)
     )
-    assert (left_open > eyes.SHUT + 0.03).all()
-    np.testing.assert_allclose(shut, eyes.SHUT, atol=0.01)
+    assert (left_open > SHUT + 0.03).all()
+    np.testing.assert_allclose(shut, SHUT, atol=0.01)
     others = [k for k in range(arkit.COUNT) if not arkit.NAMES[k].startswith("eyeBlink")]
     np.testing.assert_array_equal(longer[others], model.expressions[others])
     one = model.lids.copy()
     one[1] = wide[1]  # only the left one
-    mixed = large_eyes.shutting(model.expressions, one, eyes.SHUT)
+    mixed = large_eyes.shutting(model.expressions, one, SHUT)
     right, left = (arkit.INDEX[name] for name in large_eyes.BLINKS)
     np.testing.assert_array_equal(mixed[right], model.expressions[right])
     assert np.abs(mixed[left]).max() > 1.03 * np.abs(model.expressions[left]).max()
+
+
+def test_lids_that_are_low_at_rest_have_a_shorter_way():
+    mira, model, none = Avatar.load("mira"), load(), np.zeros((1, 68, 2), np.float32)
+    for resting, same in ((mira.resting_weights, True), (np.zeros(arkit.COUNT), False)):
+        expressions = Eyes(mira.identity, None, none, resting)._expressions
+        assert np.array_equal(expressions, model.expressions) == same

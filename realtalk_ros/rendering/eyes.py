@@ -18,21 +18,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from realtalk_ros.easing import smoothstep
-from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.facekit import gaze_angles
 from realtalk_ros.face_model.rotations import forward
 from realtalk_ros.rendering import large_eyes
 from realtalk_ros.rendering.camera import Cameras
+from realtalk_ros.rendering.eyes_model import load
 
-FILE = Path(__file__).parents[1] / "data" / "eyes.npz"
 Corner = tuple[int, int] | np.ndarray  # x and y of a pixel
 SIDES = "Right", "Left"
 IRIS_RADIUS, IRIS_DEPTH = 0.62, 1.4  # cm; its depth is from the eyeball's centre
@@ -62,35 +59,6 @@ SHADE, SHADED = (0.035, 0.07), 0.65
 OUTER, INNER = (0.2, -0.12), (1.22, 0.9)
 HIDDEN_RIM = 1.5  # pixels: the wet rim of the lower lid, which a shut eye hides
 MAX_OVERSHOOT = 0.75  # pixels beyond the template's lids from which the eyeball may be sampled
-
-
-class EyesModel:
-    """The edges of the lids and the eyeballs of the mean face, and what moves them.
-
-    lids (2, 2, N, 3) cm: right and left eye, upper and lower lid, points from the person's right to
-    the left. lids_expressions (52, ...), lids_modes (100, ...): their movement by weights and
-    identity. balls (2, 3) cm: the eyeballs' centres; balls_modes (100, 2, 3).
-    training/synthetic/facekit_eyes.py makes them.
-    """
-
-    def __init__(self, arrays: dict[str, np.ndarray]):
-        try:
-            self.lids, self.expressions, self.modes, self.balls, self.ball_modes = (
-                np.asarray(arrays[name], np.float32)
-                for name in ("lids", "lids_expressions", "lids_modes", "balls", "balls_modes")
-            )
-        except KeyError as error:
-            raise RealTalkError(f"the eyes' model lacks {error}: reinstall realtalk_ros") from error
-        self.expressions = self.expressions.reshape(arkit.COUNT, -1)
-        # How the landmarks' residuals are interpolated to the points, see `Eyes`.
-        self.interpolation = landmarks.interpolation_weights(self.lids, landmarks.EYES)
-
-
-@lru_cache(maxsize=1)
-def load() -> EyesModel:
-    """The model that comes with the package."""
-    with np.load(FILE, allow_pickle=False) as data:
-        return EyesModel({name: data[name] for name in data})
 
 
 @dataclass(frozen=True)
@@ -129,14 +97,22 @@ class Eyes:
 
     identity: (100,).
     residuals: (T, 68, 2), template landmarks minus their projections; the eyes' move the lids.
+    resting_weights: (52,), at which the person is at rest.
     """
 
-    def __init__(self, identity: np.ndarray, cameras: Cameras, residuals: np.ndarray):
+    def __init__(
+        self,
+        identity: np.ndarray,
+        cameras: Cameras,
+        residuals: np.ndarray,
+        resting_weights: np.ndarray,
+    ):
         model, self._cameras = load(), cameras
         self._lids = model.lids + np.tensordot(identity, model.modes, 1).astype(np.float32)
         self._balls = model.balls + np.tensordot(identity, model.ball_modes, 1).astype(np.float32)
         eyes = residuals[:, None, None, landmarks.EYES].astype(np.float32)
-        self._expressions = large_eyes.shutting(model.expressions, self._lids, SHUT)
+        at_rest = self._lids + (resting_weights @ model.expressions).reshape(self._lids.shape)
+        self._expressions = large_eyes.shutting(model.expressions, at_rest, SHUT)
         self._residuals = model.interpolation @ eyes
         self._iris_residuals = self._residuals.mean((2, 3))
 

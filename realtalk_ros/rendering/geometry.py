@@ -77,7 +77,7 @@ class Geometry:
         self._residuals = (template_landmarks - self.projected_landmarks).astype(np.float32)
         self._neutral = self._model.points(self._resting_weights, identity)
         self._mouth = Mouth(identity, self._cameras, self._residuals, shaded)
-        self._eyes = Eyes(identity, self._cameras, self._residuals)
+        self._eyes = Eyes(identity, self._cameras, self._residuals, self._resting_weights)
         self._last_eyes: tuple[int, int, ProjectedEyes, list[EyePatch]] | None = None
         self.template_eyes = [self.project_eyes(w, t) for t, w in enumerate(template_weights)]
 

@@ -16,9 +16,9 @@ LONGEST = 2.5  # times as far as the face model's, at most
 
 
 def shutting(expressions: np.ndarray, lids: np.ndarray, met: float) -> np.ndarray:
-    """`expressions` (52, M) of the lids (2, 2, N, 3) of one person, cm: right and left eye, upper
-    and lower lid. Blinks are so long that at most the share `met` of the opening is left, at which
-    the lids have met."""
+    """`expressions` (52, M) of the lids (2, 2, N, 3) of one person at rest, cm: right and left eye,
+    upper and lower lid. Blinks are so long that at most the share `met` of the opening is left, at
+    which the lids have met."""
     quarter = lids.shape[2] // 4
     middle = slice(quarter, -quarter)
     longer = expressions

@@ -18,7 +18,7 @@ RIGHT, LEFT = slice(36, 42), slice(42, 48)  # of the 68 landmarks
 
 
 def arrays(kit: FaceKit) -> dict[str, np.ndarray]:
-    """What `eyes.EyesModel` takes."""
+    """What `eyes_model.EyesModel` takes."""
     lids = np.concatenate(
         [mesh_rings.around(kit, marks, kit.mean, [EDGE], HALF) for marks in (RIGHT, LEFT)]
     )
