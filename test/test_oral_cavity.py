@@ -30,9 +30,12 @@ def test_an_avatars_tongue_is_lit():
     """As measured on people: from a quarter to three quarters of the opening it gets lighter."""
     generator = Generator([Avatar.load("default")])
     weights = np.zeros((1, arkit.COUNT), np.float32)
-    weights[0, [arkit.INDEX[n] for n in ("jawOpen", "mouthLowerDownLeft", "mouthLowerDownRight")]] = (
-        0.5, 0.3, 0.3,
-    )  # fmt: skip
+    for name, value in (
+        ("jawOpen", 0.5),
+        ("mouthLowerDownLeft", 0.3),
+        ("mouthLowerDownRight", 0.3),
+    ):
+        weights[0, arkit.INDEX[name]] = value
     face = generator.run(weights, [FaceInputs(0, 0, 0)])[0]
     opened, enamel, _ = np.moveaxis(face.mouth_interior[MOUTH], -1, 0)
     rows, columns = np.nonzero((opened == 255) & (enamel == 0))

@@ -31,8 +31,8 @@ def lit(interior: np.ndarray, drawn: np.ndarray) -> None:
     box = slice(y, y + height), slice(x, x + width)
     opened, enamel, _ = cv2.split(interior[box])
     inside = opened >= OPEN
-    top, bottom = inside.argmax(0), height - inside[::-1].argmax(0)
-    top, bottom = cv2.blur(np.float32([top, bottom]), (SMOOTH, 1), borderType=cv2.BORDER_REPLICATE)
+    borders = np.array([inside.argmax(0), height - inside[::-1].argmax(0)], np.float32)
+    top, bottom = cv2.blur(borders, (SMOOTH, 1), borderType=cv2.BORDER_REPLICATE)
     rows = np.arange(height, dtype=np.float32)[:, None] + 0.5
     light = np.interp((rows - top) / np.maximum(bottom - top, 1), HEIGHT, LIGHT)
     no_enamel = 255 - cv2.convertScaleAbs(enamel, alpha=ENAMEL)
