@@ -13,7 +13,7 @@ from realtalk_ros.contracts import mouth_crop
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.arkit import weights
 from realtalk_ros.face_model.rotations import rotation_matrix
-from realtalk_ros.rendering.compositor import joined
+from realtalk_ros.rendering.compositor import Compositor, joined
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.rendering.head_depth import HeadDepth
 from realtalk_ros.rendering.moving_person import JOINT, MovingPerson
@@ -217,7 +217,8 @@ def test_the_head_turns_without_seams(rotation):
     made = renderer.generate(weights(), 0)
     made = replace(made, mask=np.zeros_like(made.mask), lids=None)
     made.mouth_interior[:] = 0
-    image = renderer._compositor.compose(slope, made, rotation=rotation)
+    compositor = Compositor(renderer.avatar, slope[None], renderer._person)
+    image = compositor.compose(made, 0, rotation)
     # At its border, the head passes before the background.
     head = cv2.erode(
         cv2.resize(renderer._person.mask, (width, height)), np.ones((61, 61), np.uint8)

@@ -59,7 +59,7 @@ def test_a_picture_is_warped_so(way):
     """A dot at the brows and one at the nose."""
     rotation, part, direction = way
     avatar = Avatar.load("default")
-    motion = HeadWarp(MovingPerson(avatar), avatar.size)
+    motion = HeadWarp(MovingPerson(avatar), avatar.templates)
     column, row = np.atleast_2d(avatar.landmarks[0, part]).mean(0).round().astype(int)
     image = np.zeros((512, 512, 3), np.uint8)
     image[row - 3 : row + 4, column - 3 : column + 4] = 255

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A template and the networks' picture of the face to one image.
 
-The template, at the image's own resolution, is sampled once: a pixel's position in it comes from
-the head's rotation and from the face's own movement (lips, chin, irises) together. Lids that close
+The template, at the image's own resolution, is sampled once (fine_templates.py): a pixel's position
+in it comes from the head's rotation and from the face's own movement (lips, chin, irises) together. Lids that close
 show the template's eyes as they are when shut (eyelids.py). The generator adds what no movement of
 the template's pixels can show. In the mouth its picture takes their place. Elsewhere only what is
 coarse in its change is added (light, folds), so that fine detail stays as it is in the template.
@@ -10,7 +10,7 @@ coarse in its change is added (light, folds), so that fine detail stays as it is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -18,7 +18,8 @@ import numpy as np
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import COARSE_SIZE, CROP_SIZE, MOUTH_CROP, mouth_crop
 from realtalk_ros.rendering.channels import spread
-from realtalk_ros.rendering.eyelids import ShutEyes
+from realtalk_ros.rendering.eyelids import Positions, ShutEyes
+from realtalk_ros.rendering.fine_templates import FACTOR, FineTemplate, FineTemplates
 from realtalk_ros.rendering.generator import GeneratedFace, unmoved
 from realtalk_ros.rendering.head_warp import HeadWarp, Part
 from realtalk_ros.rendering.moving_person import MovingPerson
@@ -32,7 +33,6 @@ INSIDE_FADE = (3, 3)  # of the mouth's interior, where nothing of the template i
 # What is finer is left out: box filter of the change, and twice of half of the mouth crop.
 COARSE_BLUR = (3, 3)
 MOUTH_FADE = 0.06  # share of the mouth crop's side over which its border fades out
-BICUBIC = 2  # pixels of the image that bicubic interpolation reaches
 CHIN_GAP = np.ones((7, 3), np.uint8)  # pixels of the generator's mask: smaller gaps are closed
 
 WHOLE, COARSE = (CROP_SIZE, CROP_SIZE), (COARSE_SIZE, COARSE_SIZE)
@@ -40,14 +40,17 @@ MOUTH = mouth_crop()
 
 
 class Compositor:
-    """Of one avatar, in images of `size` (width, height) pixels. `person` is the avatar's, and may
-    be shared with compositors of other sizes."""
+    """Of one avatar, in images of the size of `templates` (T, height, width, 3) uint8, which are
+    the avatar's own at that size. `person` is the avatar's, and may be shared with compositors of
+    other sizes."""
 
-    def __init__(self, avatar: Avatar, size: tuple[int, int], person: MovingPerson):
-        scale = size[1] / avatar.size[1]
+    def __init__(self, avatar: Avatar, templates: np.ndarray, person: MovingPerson):
+        self._size = templates.shape[2], templates.shape[1]
+        scale = self._size[1] / avatar.size[1]
         x, y, side = (round(value * scale) for value in avatar.crop)
         self.crop = x, y, side
-        self._head_warp = HeadWarp(person, size)
+        self._fine = FineTemplates(templates, self.crop)
+        self._head_warp = HeadWarp(person, templates)
         self._feather = faded_border(CROP_SIZE, FEATHER)
         self._mouth_feather = faded_border(MOUTH_CROP[2], MOUTH_FADE)
         self._beside_mouth = spread(1 - self._mouth_feather)
@@ -58,73 +61,68 @@ class Compositor:
 
     def compose(
         self,
-        template: np.ndarray,
         face: GeneratedFace,
-        number: int = 0,
+        template: int,
         rotation: np.ndarray | None = None,
         breath: float = 0.0,
         shut: ShutEyes | None = None,
     ) -> np.ndarray:
-        """A new image (height, width, 3) uint8: `template`, of the image's size and the avatar's
-        `number`-th, with the face, and with the head rotated by `rotation` (3,) rad and the
-        shoulders raised by `breath`, -1..1. Lids that close show what `shut` does."""
-        x, y = self._head_warp.sampling_grid(rotation, breath, number)
-        near = self._face_box(template, self._head_warp.reach)
+        """A new image (height, width, 3) uint8: a template, by its number, with the face, and with
+        the head rotated by `rotation` (3,) rad and the shoulders raised by `breath`, -1..1. Lids
+        that close show what `shut` does."""
+        x, y = self._head_warp.sampling_grid(rotation, breath, template)
+        reach = self._head_warp.reach
+        near = self._face_box(reach)
         image = self._head_warp.begin(template, near)
-        source = self._source(template)
+        source = self._fine.part(template, 2 * reach)  # pixels of the face's box go that far, too
         self._draw_layers(face)
         for part in self._head_warp.parts(near):
-            upright = x[part], y[part]
-            seen = self._draw_template(source, upright)
+            upright, seen = (x[part], y[part]), image[part]
+            in_crop = self._in_crop(upright)
+            self._draw_template(source, upright, in_crop, seen)
             if shut and face.lids is not None:
-                shut.paint(seen.warped, face.lids, (seen.crop_x, seen.crop_y), upright)
-            self._add_layers(seen, image[part])
+                shut.paint(seen, face.lids, in_crop, upright)
+            self._add_layers(in_crop, seen)
         return self._head_warp.finish()
 
-    def _face_box(self, template: np.ndarray, reach: int) -> Part:
+    def _face_box(self, reach: int) -> Part:
         """The face's crop with what is up to `reach` pixels beside it."""
-        (height, width), (left, top, side) = template.shape[:2], self.crop
+        (width, height), (left, top, side) = self._size, self.crop
         return (
             slice(max(top - reach, 0), min(top + side + reach, height)),
             slice(max(left - reach, 0), min(left + side + reach, width)),
         )
 
-    def _source(self, template: np.ndarray) -> _Source:
-        """What of a template may be seen in the face's box: its pixels go `reach` pixels, too."""
-        rows, columns = self._face_box(template, 2 * self._head_warp.reach + BICUBIC)
-        # Floats are sampled faster than bytes.
-        return _Source(self._memory.floats(template[rows, columns]), (columns.start, rows.start))
-
-    def _draw_template(self, source: _Source, upright: tuple[np.ndarray, np.ndarray]) -> _Seen:
-        """What is seen in a part of the image, whose pixels lie at `upright`, x and y, in the
-        picture of the upright head: the template with the face's own movement."""
+    def _in_crop(self, upright: Positions) -> Positions:
+        """Where in the networks' crop the pixels at `upright` in the template lie."""
         *corner, side = self.crop
         scale = CROP_SIZE / side
-        crop_x, crop_y = (
-            cv2.addWeighted(position, scale, position, 0, (0.5 - start) * scale - 0.5)
-            for position, start in zip(upright, corner, strict=True)
-        )
+        return shifted(upright, scale, [(0.5 - start) * scale - 0.5 for start in corner])
+
+    def _draw_template(
+        self, source: FineTemplate, upright: Positions, in_crop: Positions, out: np.ndarray
+    ) -> None:
+        """Draws what is seen in a part of the image, whose pixels lie at `upright` in the picture
+        of the upright head: the template with the face's own movement."""
+        scale = FACTOR * self.crop[2] / CROP_SIZE
         x, y = (
-            cv2.addWeighted(position, 1, sample(layer, crop_x, crop_y), 1 / scale, -start)
+            cv2.addWeighted(position, FACTOR, sample(layer, in_crop), scale, -FACTOR * start)
             for position, layer, start in zip(
                 upright, self._memory.movement, source.corner, strict=True
             )
         )
-        # Bicubic keeps the detail, and costs three times as much: the face is looked at.
-        bicubic, border = cv2.INTER_CUBIC, cv2.BORDER_REPLICATE
-        warped = cv2.remap(source.image, x, y, bicubic, borderMode=border)
-        return _Seen(crop_x, crop_y, warped)
+        linear, border = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
+        cv2.remap(source.image, x, y, linear, dst=out, borderMode=border)
 
-    def _add_layers(self, seen: _Seen, out: np.ndarray) -> None:
-        """What is seen in a part of the image, with what the network adds to it, into `out` (h, w,
-        4) uint8."""
-        added = sample(self._memory.added, seen.crop_x, seen.crop_y)
+    def _add_layers(self, in_crop: Positions, seen: np.ndarray) -> None:
+        """Adds what the network adds to a part of the image, `seen` (h, w, 4) uint8."""
+        added = sample(self._memory.added, in_crop)
         if self._memory.open:
             replaced = cv2.extractChannel(added, 3)
             box = bounding_box((replaced > 0).view(np.uint8))
-            seen.warped[box] *= spread(1 - replaced[box])
-        colours = cv2.add(seen.warped, cv2.cvtColor(added, cv2.COLOR_BGRA2BGR), dtype=cv2.CV_8U)
-        cv2.cvtColor(colours, cv2.COLOR_BGR2BGRA, dst=out)
+            if replaced[box].size:
+                added[box] -= seen[box] * spread(replaced[box], 4)
+        cv2.add(seen, added, dst=seen, dtype=cv2.CV_8U)
 
     def _draw_layers(self, face: GeneratedFace) -> None:
         """Of the upright face's crop, into the memory: `movement`, that of the template's pixels,
@@ -181,33 +179,17 @@ class _Memory:
         self.mask, self.movement = floats(*crop), [floats(*crop), floats(*crop)]
         self.both, self.added = (floats(*crop, n) for n in (2, 4))
         self.open = False  # whether the mouth's interior is seen
-        self._source = floats(0)
-
-    def floats(self, image: np.ndarray) -> np.ndarray:
-        """The image as float32."""
-        if len(self._source) < image.size:
-            self._source = np.zeros(image.size, np.float32)
-        source = self._source[: image.size].reshape(image.shape)
-        source[:] = image
-        return source
 
 
-@dataclass(frozen=True)
-class _Source:
-    image: np.ndarray  # (height, width, 3) float32, a part of the template
-    corner: tuple[int, int]  # x, y of its first pixel in the template
+def shifted(positions: Positions, scale: float, shifts: Sequence[float]) -> Positions:
+    """Positions, x and y, times `scale`, plus `shifts` of x and y."""
+    x, y = (cv2.addWeighted(p, scale, p, 0, s) for p, s in zip(positions, shifts, strict=True))
+    return x, y
 
 
-@dataclass(frozen=True)
-class _Seen:
-    crop_x: np.ndarray  # where in the crop a pixel lies
-    crop_y: np.ndarray
-    warped: np.ndarray  # (height, width, 3) float32
-
-
-def sample(layer: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """A layer of the crop at x and y; 0 beside the crop."""
-    return cv2.remap(layer, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+def sample(layer: np.ndarray, at: Positions) -> np.ndarray:
+    """A layer of the crop; 0 beside the crop."""
+    return cv2.remap(layer, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
 
 
 def coarse_difference(drawn: np.ndarray, warped: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from realtalk_ros.easing import smoothstep
+from realtalk_ros.rendering.channels import spread
 from realtalk_ros.rendering.eyes import ProjectedEyes
 from realtalk_ros.rendering.generator import NO_MAP
 from realtalk_ros.rendering.lid_skin import CleanSkin, measure, skin_ends
@@ -43,9 +44,9 @@ class ShutEyes:
     def paint(
         self, image: np.ndarray, layers: np.ndarray, crop: Positions, template: Positions
     ) -> None:
-        """Paints the lids over `image` (H, W, 3) float32. layers (S, S, 2) uint8 of the face's
-        crop: `ClosingLid.layers`. crop, template: where the pixels of `image` lie in the crop and
-        in the template."""
+        """Paints the lids over `image` (H, W, 4) uint8. layers (S, S, 2) uint8 of the face's crop:
+        `ClosingLid.layers`. crop, template: where the pixels of `image` lie in the crop and in the
+        template."""
         x, y, width, height = cv2.boundingRect(cv2.max(*cv2.split(layers)))
         inside = cv2.bitwise_and(
             cv2.inRange(crop[0], x - 1.0, float(x + width)),
@@ -64,9 +65,9 @@ class ShutEyes:
             cv2.INTER_CUBIC,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        part = image[box]
-        painted = part + cover[..., None] * (skin - part)
-        image[box] = painted * (1 - self.lashes * lashes)[..., None]
+        part = image[box][..., :3].astype(np.float32)
+        painted = part + spread(cover) * (skin - part)
+        image[box][..., :3] = np.rint(painted * spread(1 - self.lashes * lashes))
 
 
 def shut_eyes(

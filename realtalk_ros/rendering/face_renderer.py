@@ -157,7 +157,7 @@ class FaceRenderer(Rendering):
                 [cv2.resize(image, self.size, interpolation=method) for image in avatar.templates]
             )
         )
-        self._compositor = Compositor(avatar, self.size, self._person)
+        self._compositor = Compositor(avatar, self.templates, self._person)
         self._shut: dict[int, ShutEyes | None] = {}
 
     @property
@@ -184,14 +184,7 @@ class FaceRenderer(Rendering):
     ) -> np.ndarray:
         """A generated face in its template. Returns a new (height, width, 3) uint8."""
         shut = None if face.lids is None else self._shut_eyes(template)
-        return self._compositor.compose(
-            self.templates[template],
-            face,
-            number=template,
-            rotation=rotation,
-            breath=breath,
-            shut=shut,
-        )
+        return self._compositor.compose(face, template, rotation, breath, shut)
 
     def _shut_eyes(self, template: int) -> ShutEyes | None:
         """The template's eyes, shut; made once."""

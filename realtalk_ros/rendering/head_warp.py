@@ -17,21 +17,22 @@ ROWS = 128  # that are made at a time: what they take stays in the processor's c
 
 
 class HeadWarp:
-    """Of one person in images of `size` (width, height) pixels.
+    """Of one person in images of the size of `templates` (T, height, width, 3) uint8, the person's.
 
     An image takes a call of `sampling_grid`, one of `begin` and one of `finish`. In between, what
     is seen of the face is drawn, in the parts of its box that `parts` names.
     """
 
-    def __init__(self, person: MovingPerson, size: tuple[int, int]):
-        self._person, self._background = person, StillBackground(person, size)
-        width, height = size
+    def __init__(self, person: MovingPerson, templates: np.ndarray):
+        height, width = templates.shape[1:3]
+        self._person, self._background = person, StillBackground(person, (width, height))
         rows, columns = np.mgrid[:height, :width].astype(np.float32)
         self._at = columns, rows
         self._scale = width / person.size[0]
         # Overwritten for each image.
         self._grid = np.empty_like(columns), np.empty_like(columns)
         self._source, self._image = (np.zeros((height, width, 4), np.uint8) for _ in range(2))
+        self._templates, self._template = templates, -1  # the latter is in `_source`
         self._seen: np.ndarray | None = None  # where the person is; None if it is upright
         self.reach = 0  # pixels, by which anything moves at most
 
@@ -68,18 +69,21 @@ class HeadWarp:
             if width:
                 yield part, slice(columns.start + x, columns.start + x + width)
 
-    def begin(self, template: np.ndarray, face: Part) -> np.ndarray:
-        """A template (height, width, 3) uint8 as it is seen at the last sampling grid, without what
-        is seen in the box `face`: (height, width, 4) uint8, which the next call overwrites."""
+    def begin(self, template: int, face: Part) -> np.ndarray:
+        """A template, by its number, as it is seen at the last sampling grid, without what is seen
+        in the box `face`: (height, width, 4) uint8, which the next call overwrites."""
         # OpenCV samples images of four channels twice as fast as those of three.
+        if self._template != template:
+            cv2.cvtColor(self._templates[template], cv2.COLOR_BGR2BGRA, dst=self._source)
+            self._template = template
         if self._seen is None:
-            return cv2.cvtColor(template, cv2.COLOR_BGR2BGRA, dst=self._image)
-        source = cv2.cvtColor(template, cv2.COLOR_BGR2BGRA, dst=self._source)
+            self._image[:] = self._source
+            return self._image
         (x, y), linear, border = self._grid, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
-        for beside in around(face, template.shape):
+        for beside in around(face, self._image.shape):
             for part in self.parts(beside):
                 to = self._image[part]
-                cv2.remap(source, x[part], y[part], linear, dst=to, borderMode=border)
+                cv2.remap(self._source, x[part], y[part], linear, dst=to, borderMode=border)
         return self._image
 
     def finish(self) -> np.ndarray:

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Enlarged templates: sampled bilinearly, they show what bicubic sampling of the template does."""
+
+import cv2
+import numpy as np
+import pytest
+
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.rendering.fine_templates import FACTOR, FineTemplates, enlarged
+
+
+@pytest.fixture(scope="module")
+def default():
+    return Avatar.load("default")
+
+
+def test_each_pixel_of_the_template_is_one_of_the_enlarged_and_flat_areas_stay_flat():
+    image = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
+    fine = enlarged(image)
+    assert fine.shape == (9 * FACTOR, 7 * FACTOR, 3)
+    np.testing.assert_array_equal(fine[::FACTOR, ::FACTOR], image)
+    flat = np.full((6, 6, 3), (3, 130, 255), np.uint8)
+    np.testing.assert_array_equal(enlarged(flat), np.full((12, 12, 3), (3, 130, 255)))
+
+
+def test_moved_by_part_of_a_pixel_it_is_as_sharp_as_bicubic_sampling(default):
+    x, y, side = default.crop
+    part = FineTemplates(default.templates, default.crop).part(0, 2)
+    across, down = np.meshgrid(np.arange(x, x + side), np.arange(y, y + side))
+    sharpness = []
+    for shift in (0.2, 0.5, 0.8):
+        places = [(p + shift).astype(np.float32) for p in (across, down)]
+        wanted = cv2.remap(default.templates[0], *places, cv2.INTER_CUBIC).astype(int)
+        fine = [FACTOR * (p - c) for p, c in zip(places, part.corner, strict=True)]
+        got = cv2.remap(part.image, *fine, cv2.INTER_LINEAR)[..., :3].astype(int)
+        assert np.abs(got - wanted).mean() < 0.5  # grey levels
+        detail = [cv2.Laplacian(i.mean(-1), cv2.CV_64F).var() for i in (got, wanted)]
+        sharpness.append(detail[0] / detail[1])
+    assert np.mean(sharpness) == pytest.approx(1, abs=0.1)
+
+
+def test_what_is_enlarged_holds_the_margin_that_was_asked_for(default):
+    fine = FineTemplates(default.templates, default.crop)
+    x, y, side = default.crop
+    for margin in (1, 40, 3, 1000):  # the last is beyond the template
+        part = fine.part(0, margin)
+        left, top = part.corner
+        assert left <= max(x - margin, 0) and top <= max(y - margin, 0)
+        height, width = np.array(part.image.shape[:2]) // FACTOR
+        assert left + width >= min(x + side + margin, default.size[0])
+        assert top + height >= min(y + side + margin, default.size[1])
+        np.testing.assert_array_equal(
+            part.image[::FACTOR, ::FACTOR, :3],
+            default.templates[0, top : top + height, left : left + width],
+        )
