@@ -108,3 +108,21 @@ def test_a_broken_file_says_what_to_do():
         arrays = {name: data[name] for name in data if name != "rings"}
     with pytest.raises(RealTalkError, match="reinstall"):
         mouth.MouthModel(arrays)
+
+
+@pytest.mark.parametrize("shaded", [False, True])
+def test_skull_and_jaw_apart_are_what_all_triangles_are_at_once(shaded, monkeypatch):
+    shown = dict(jawOpen=0.25, jawLeft=0.3, tongueOut=0.2, **BARED)
+    apart = drawn(shaded=shaded, **shown)
+    model = mouth.load()
+    vertices = [surface.vertices[surface.faces.T] for surface in (model.skull, model.jaw)]
+    channels = np.concatenate([model.skull.channels, model.jaw.channels])
+    nothing = mouth.Surface.of(np.zeros((0, 3), int), channels[:0])
+    monkeypatch.setattr(model, "skull", nothing)
+    monkeypatch.setattr(model, "jaw", mouth.Surface.of(np.concatenate(vertices), channels))
+    monkeypatch.setattr(
+        mouth, "opened_columns",
+        lambda opened: np.repeat([[0], [10**6]], len(opened) * mouth.SUPERSAMPLING, 1),
+    )  # fmt: skip
+    assert (apart[..., 1] > 0.5).sum() > 100
+    np.testing.assert_array_equal(drawn(shaded=shaded, **shown), apart)

@@ -70,3 +70,24 @@ def test_thin_and_empty_triangles_do_no_harm():
     nearly = line + np.array([[0, 0, 0], [0, 1e-5, 0], [0, -1e-5, 0]], np.float32)
     assert drawn(nearly, FACES[:, :1], factors=FACTORS[:1]).sum() <= 7 * 19
     assert not drawn(square(3, 3, 0, 0)).any()
+
+
+def test_what_is_shown_already_hides_the_farther_and_is_hidden_by_the_nearer():
+    out, shown = np.zeros((SIZE, SIZE), np.uint16), np.full((SIZE, SIZE), -np.inf, np.float32)
+    values, half = np.full(4, 7, np.float32), square(2, 2, 20, 1.0)
+    rasterizer.draw(half, FACES, values, FACTORS, out, shown=shown)
+    assert (shown[2:22, 2:22] == 1).all() and np.isinf(shown[0]).all()
+    slope = square(0, 0, 24, 0.0)
+    slope[:, 2] = np.where(slope[:, 0] > 12, 2, 0)  # nearer from the middle on to the right
+    rasterizer.draw(slope, FACES, values + 1, FACTORS, out, shown=shown)
+    assert (out[3:21, 3:11] == 7).all() and (out[3:21, 13:] == 8).all()
+    assert (out[:2] == 8).all() and (shown[3:21, 14:22] > 1).all()
+
+
+def test_beyond_the_bounds_of_a_row_nothing_is_drawn():
+    out = np.zeros((SIZE, SIZE), np.uint16)
+    bounds = np.stack([np.arange(SIZE), np.full(SIZE, 20)]).astype(np.int32)
+    values = np.full(4, 7, np.float32)
+    rasterizer.draw(square(-1, -1, 30, 0), FACES, values, FACTORS, out, bounds=bounds)
+    column, row = np.meshgrid(np.arange(SIZE), np.arange(SIZE))
+    np.testing.assert_array_equal(out > 0, (column >= row) & (column <= 20))

@@ -2,10 +2,11 @@
 """A template and the networks' picture of the face to one image.
 
 The template, at the image's own resolution, is sampled once (fine_templates.py): a pixel's position
-in it comes from the head's rotation and from the face's own movement (lips, chin, irises) together. Lids that close
-show the template's eyes as they are when shut (eyelids.py). The generator adds what no movement of
-the template's pixels can show. In the mouth its picture takes their place. Elsewhere only what is
-coarse in its change is added (light, folds), so that fine detail stays as it is in the template.
+in it comes from the head's rotation and from the face's own movement (lips, chin, irises) together.
+Lids that close show the template's eyes as they are when shut (eyelids.py). The generator adds what
+no movement of the template's pixels can show. In the mouth its picture takes their place. Elsewhere
+only what is coarse in its change is added (light, folds), so that fine detail stays as it is in the
+template.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def enlarged(image: np.ndarray) -> np.ndarray:
     for row, by_y in enumerate(kernels):
         for column, by_x in enumerate(kernels):
             between = cv2.sepFilter2D(source, -1, by_x, by_y, borderType=cv2.BORDER_REPLICATE)
-            fine[:, row, :, column] = cv2.add(between, 0.0, dtype=cv2.CV_8U)  # rounds
+            fine[:, row, :, column] = np.clip(np.rint(between), 0, 255)
     return fine.reshape(height * FACTOR, width * FACTOR, channels)
 
 

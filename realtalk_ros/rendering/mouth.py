@@ -20,6 +20,7 @@ that looks painted, so `shaded` darkens what lips and cheeks shade.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -41,12 +42,31 @@ SUPERSAMPLING = 3  # of the interior, for smooth borders
 # The face model's teeth stand apart; people's touch. The widest gap that is filled, in supersampled
 # pixels, and its light, a share of that of the teeth.
 TOOTH_GAP, GAP_LIGHT = np.ones((1, 9), np.uint8), 0.55
+BESIDE = 3  # pixels of the map beside the lips' opening from which such a gap may be filled
+GAP_LEVELS = (np.arange(256) * np.float32(GAP_LIGHT)).astype(np.uint8)
+STILL = 1e-4  # cm: what the weights move less does not move
 JAW_OPEN, TONGUE_OUT = arkit.INDEX["jawOpen"], arkit.INDEX["tongueOut"]
 # Shading: of the lower teeth, in the upper lip's shadow, set by eye on two photos; and the distance
 # from the middle (cm) at which teeth are 1/e as light, measured on the upper teeth of 46 people
 # (those of enamel_colour.py). The cheeks and the lower lip hide the lower molars: set by eye on
 # four portraits that look to a side.
 LOWER_TEETH, UPPER_SHADE_WIDTH, LOWER_SHADE_WIDTH = 0.7, 3.6, 1.6
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Some of the triangles of the mouth's interior."""
+
+    vertices: np.ndarray  # (K,) of the interior's
+    faces: np.ndarray  # (3, F) int32, indices of `vertices`
+    channels: np.ndarray  # (F,) uint16, see MouthModel
+
+    @classmethod
+    def of(cls, faces: np.ndarray, channels: np.ndarray) -> Surface:
+        """Of `faces` (F, 3), indices of all vertices."""
+        vertices, numbers = np.unique(faces, return_inverse=True)
+        numbers = numbers.reshape(faces.shape)
+        return cls(vertices, np.ascontiguousarray(numbers.T, np.int32), channels)
 
 
 class MouthModel:
@@ -56,7 +76,8 @@ class MouthModel:
     (R, 2, N) indices of vertices, upper and lower half.
     Interior, V vertices: inside (V, 3) cm, inside_moving (M,) the weights that move it,
     inside_expressions (M, V, 3), inside_modes (100, V, 3); faces (F, 3) indices of vertices, enamel
-    (F,) bool; light (2, V) 0..255, with the tongue in and out.
+    (F,) bool; light (2, V) 0..255, with the tongue in and out. Its triangles are `skull`, which no
+    weight moves, and `jaw`, all others.
     training/synthetic/facekit_mouth.py makes them.
     """
 
@@ -75,12 +96,16 @@ class MouthModel:
                 f"the mouth's model lacks {error}: reinstall realtalk_ros"
             ) from error
         self.lips_expressions = lips_expressions.reshape(arkit.COUNT, -1)
-        self.inside, self.inside_expressions = inside, moves.reshape(len(moves), -1)
-        self.faces = np.ascontiguousarray(faces.T, np.int32)
-        # A 16-bit pixel holds two channels: enamel in the low byte, gums and tongue in the high.
-        self.channels = np.where(enamel, np.uint16(1), np.uint16(256))
+        self.inside, self.inside_expressions = inside, moves
         self.light = light[0].astype(np.float32)
         self.tongue_light = light[1].astype(np.float32) - light[0]
+        # A 16-bit pixel holds two channels: enamel in the low byte, gums and tongue in the high.
+        channels = np.where(enamel, np.uint16(1), np.uint16(256))
+        moved = (np.abs(moves).max((0, 2)) > STILL) | (self.tongue_light != 0)
+        moved_faces = moved[faces].any(1)
+        self.skull, self.jaw = (
+            Surface.of(faces[chosen], channels[chosen]) for chosen in (~moved_faces, moved_faces)
+        )
         teeth = np.zeros(len(inside), bool)
         teeth[faces[enamel]] = True
         moved_by_jaw = np.abs(moves[list(self.moving).index(JAW_OPEN)]).max(-1) > 0.1  # cm
@@ -112,12 +137,9 @@ class Mouth:
         self, identity: np.ndarray, cameras: Cameras, residuals: np.ndarray, shaded: bool = False
     ):
         model = self._model = load()
-        self._light = model.light * model.shade if shaded else model.light
-        self._teeth_touch = shaded
+        self._interior = Interior(identity, cameras, shaded)
         self._cameras = cameras
         self._lips = model.lips + np.tensordot(identity, model.lips_modes, 1).astype(np.float32)
-        inside = np.tensordot(identity, model.inside_modes, 1).astype(np.float32)
-        self._inside = model.inside + inside
         lips = residuals[:, landmarks.LIPS].astype(np.float32)
         self._residuals = model.interpolation @ lips
 
@@ -150,36 +172,102 @@ class Mouth:
         opened, low = opened[y : y + height, x : x + width], low + (x, y)
         part = image[low[1] : low[1] + height, low[0] : low[0] + width]
         part[..., 0] = opened
-        part[..., 1:] = self._interior(weights, template, low, size, (width, height))
+        part[..., 1:] = self._interior.draw(weights, template, size, low, opened)
         part[opened == 0] = 0
         return image
 
-    def _interior(
-        self, weights: np.ndarray, template: int, low: np.ndarray, size: int, box: tuple[int, int]
+
+class Interior:
+    """One person's teeth, gums and tongue. Arguments as of `Mouth`."""
+
+    def __init__(self, identity: np.ndarray, cameras: Cameras, shaded: bool):
+        model, self._cameras, self._teeth_touch = load(), cameras, shaded
+        moved = np.tensordot(identity, model.inside_modes, 1).astype(np.float32)
+        light = model.light * model.shade if shaded else model.light
+        skull, jaw = model.skull.vertices, model.jaw.vertices
+        self._skull, self._skull_light = (model.inside + moved)[skull], light[skull]
+        self._jaw, self._jaw_light = (model.inside + moved)[jaw], light[jaw]
+        self._expressions = model.inside_expressions[:, jaw].reshape(len(model.moving), -1)
+        self._tongue_light = model.tongue_light[jaw]
+        self._model = model
+        self._drawn: tuple[int, int, np.ndarray, np.ndarray] | None = None
+
+    def draw(
+        self, weights: np.ndarray, template: int, size: int, low: np.ndarray, opened: np.ndarray
     ) -> np.ndarray:
-        """(height, width, 2) uint8: enamel and flesh in the `box` (width, height) that begins at
-        `low` of a map of `size` pixels, as if there were no lips."""
-        model = self._model
-        movement = np.reshape(weights[model.moving] @ model.inside_expressions, (-1, 3))
-        points = self._cameras.project(self._inside + movement, template)
-        points[:, :2] = (points[:, :2] * size - low) * SUPERSAMPLING - 0.5
-        light = self._light + weights[TONGUE_OUT] * model.tongue_light
-        width, height = box
-        large = np.zeros((height * SUPERSAMPLING, width * SUPERSAMPLING), np.uint16)
-        rasterizer.draw(points, model.faces, light, model.channels, large)
+        """(height, width, 2) uint8: enamel and flesh behind lips that are `opened` (height, width)
+        uint8 at `low` (x, y) of a map of `size` pixels. Where they are shut it is undefined."""
+        values, nearness = self._draw_skull(template, size)
+        (left, top), (height, width) = low - mouth_corner(size), opened.shape
+        box = tuple(
+            slice(first * SUPERSAMPLING, (first + length) * SUPERSAMPLING)
+            for first, length in ((top, height), (left, width))
+        )
+        large, nearness = values[box].copy(), nearness[box].copy()
+        movement = np.reshape(weights[self._model.moving] @ self._expressions, (-1, 3))
+        points = self._place(self._jaw + movement, template, size, low)
+        light, surface = self._jaw_light, self._model.jaw
+        if weights[TONGUE_OUT]:
+            light = light + weights[TONGUE_OUT] * self._tongue_light
+        rasterizer.draw(
+            points, surface.faces, light, surface.channels, large,
+            shown=nearness, bounds=opened_columns(opened),
+        )  # fmt: skip
         channels = large.view(np.uint8).reshape(*large.shape, 2)
         if self._teeth_touch:
             enamel = cv2.extractChannel(channels, 0)
-            filled = cv2.morphologyEx(enamel, cv2.MORPH_CLOSE, TOOTH_GAP) * np.float32(GAP_LIGHT)
+            filled = cv2.LUT(cv2.morphologyEx(enamel, cv2.MORPH_CLOSE, TOOTH_GAP), GAP_LEVELS)
             channels[..., 0] = np.where(large == 0, filled, enamel)
-        return cv2.resize(channels, box, interpolation=cv2.INTER_AREA)
+        return cv2.resize(channels, (width, height), interpolation=cv2.INTER_AREA)
+
+    def _draw_skull(self, template: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """What no weight moves, in the mouth crop of a map of `size` pixels: values and nearness
+        as the rasterizer draws them. The last ones are kept."""
+        if self._drawn is None or self._drawn[:2] != (template, size):
+            rows, columns = mouth_crop(size)
+            shape = (
+                SUPERSAMPLING * (rows.stop - rows.start),
+                SUPERSAMPLING * (columns.stop - columns.start),
+            )
+            values, nearness = np.zeros(shape, np.uint16), np.full(shape, -np.inf, np.float32)
+            points = self._place(self._skull, template, size, mouth_corner(size))
+            surface = self._model.skull
+            light = self._skull_light
+            rasterizer.draw(points, surface.faces, light, surface.channels, values, shown=nearness)
+            self._drawn = template, size, values, nearness
+        return self._drawn[2:]
+
+    def _place(self, points: np.ndarray, template: int, size: int, low: np.ndarray) -> np.ndarray:
+        """Points (K, 3), cm, in supersampled pixels from `low` (x, y), and their nearness."""
+        placed = self._cameras.project(points, template)
+        placed[:, :2] = (placed[:, :2] * size - low) * SUPERSAMPLING - 0.5
+        return placed
+
+
+def mouth_corner(size: int) -> np.ndarray:
+    """X, y of the first pixel of the mouth crop in a map of `size` pixels."""
+    rows, columns = mouth_crop(size)
+    return np.array([columns.start, rows.start])
+
+
+def opened_columns(opened: np.ndarray) -> np.ndarray:
+    """(2, SUPERSAMPLING H) int32: first and last supersampled column of each row that is seen
+    between lips `opened` (H, W) uint8, or that a gap between teeth may need."""
+    seen, width = opened > 0, opened.shape[1]
+    first = np.where(seen.any(1), seen.argmax(1), width)  # a row without any has none
+    last = width - seen[:, ::-1].argmax(1)
+    bounds = np.empty((2, len(opened), SUPERSAMPLING), np.int32)
+    bounds[0] = ((first - BESIDE) * SUPERSAMPLING)[:, None]
+    bounds[1] = ((last + BESIDE) * SUPERSAMPLING - 1)[:, None]
+    return bounds.reshape(2, -1)
 
 
 def lip_polygons(rings: np.ndarray) -> np.ndarray:
     """(2 R, N + 4, 2): the polygons that upper and lower lip cover, for rings (R, 2, N, 2) in
     pixels, from the person's right corner of the mouth to the left one."""
     across = rings[..., -1, :] - rings[..., 0, :]  # (R, 2, 2)
-    across = across / np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-6) * FAR
+    length = np.hypot(across[..., :1], across[..., 1:])
+    across *= FAR / np.maximum(length, 1e-6)
     away = np.stack([-across[..., 1], across[..., 0]], -1) * np.array([-1, 1])[:, None]
     rings = rings + (OUTLINE / FAR) * away[..., None, :]
     first, last = rings[..., 0, :] - across, rings[..., -1, :] + across

@@ -16,6 +16,9 @@ def draw(
     values: np.ndarray,
     factors: np.ndarray,
     out: np.ndarray,
+    *,
+    shown: np.ndarray | None = None,
+    bounds: np.ndarray | None = None,
 ) -> None:
     """Fills the pixels whose centres lie in a triangle that faces the viewer.
 
@@ -24,6 +27,9 @@ def draw(
     values: (P,) float32, interpolated linearly over each triangle.
     factors: (F,), by which a triangle's values are multiplied.
     out: (H, W), takes the values, rounded down to its type, times the factors.
+    shown: (H, W) float32, nearness of what is in `out` already and hides what is farther; takes
+        that of the pixels that are filled.
+    bounds: (2, H) int32, first and last column to be filled of each row.
     """
     height, width = out.shape
     px, py, nearness = np.ascontiguousarray(points.T)
@@ -40,25 +46,38 @@ def draw(
     if not chosen.size:
         return
     faces, x, y = (array.take(visible, 1) for array in (faces, x, y))
-    top = np.maximum(np.ceil(top[chosen]), 0).astype(np.int32)
-    bottom = np.minimum(np.floor(bottom[chosen]), height - 1).astype(np.int32)
+    top = np.maximum(np.ceil(top.take(chosen)), 0).astype(np.int32)
+    bottom = np.minimum(np.floor(bottom.take(chosen)), height - 1).astype(np.int32)
     triangle, row = _expand(np.maximum(bottom - top + 1, 0))
-    row += top[triangle]
+    row += top.take(triangle)
     start, stop = _spans(x, y, triangle, row, width)
+    if bounds is not None:
+        start = np.maximum(start, bounds[0].take(row))
+        stop = np.minimum(stop, bounds[1].take(row))
     span, column = _expand(np.maximum(stop - start + 1, 0))
-    column += start[span]
+    column += start.take(span)
     if not column.size:
         return
-    found, depth = (
-        _interpolate(_gradients(of.take(faces), x, y, area[visible]), triangle, row, span, column)
-        for of in (values, nearness)
-    )
-    found = found.astype(out.dtype) * factors[chosen[triangle]][span]
-    # The nearest is written last. (NumPy sorts 16-bit numbers by their digits, which is fast.)
-    depth -= depth.min()
-    depth *= 65535 / max(float(depth.max()), 1e-6)
-    order = np.argsort(depth.astype(np.uint16), kind="stable")
-    out.ravel()[((row * width)[span] + column).take(order)] = found.take(order)
+    gradients = (_gradients(of.take(faces), x, y, area.take(visible)) for of in (values, nearness))
+    found, depth = (_interpolate(by, triangle, row, span, column) for by in gradients)
+    found = found.astype(out.dtype) * factors.take(chosen.take(triangle)).take(span)
+    place = (row * width).take(span) + column
+    if shown is not None:
+        nearer = np.flatnonzero(depth > shown.ravel().take(place))
+        place, found, depth = place.take(nearer), found.take(nearer), depth.take(nearer)
+    order = _far_to_near(depth)
+    place = place.take(order)
+    out.ravel()[place] = found.take(order)
+    if shown is not None:
+        shown.ravel()[place] = depth.take(order)
+
+
+def _far_to_near(depth: np.ndarray) -> np.ndarray:
+    """Indices that sort (N,) by depth, to 1/65535 of its range."""
+    # NumPy sorts 16-bit numbers by their digits, which is fast.
+    low, high = (float(f(depth, initial=0)) for f in (np.min, np.max))
+    levels = (depth - low) * (65535 / max(high - low, 1e-6))
+    return np.argsort(levels.astype(np.uint16), kind="stable")
 
 
 def _interpolate(
@@ -71,8 +90,8 @@ def _interpolate(
     """The values of all pixels, by the triangle and the row of each span, and each pixel's span and
     column."""
     by_x, by_y, at_zero = gradients
-    begin = at_zero[triangle] + by_y[triangle] * row
-    return begin[span] + by_x[triangle][span] * column
+    begin = at_zero.take(triangle) + by_y.take(triangle) * row
+    return begin.take(span) + by_x.take(triangle).take(span) * column
 
 
 def _gradients(
@@ -113,4 +132,4 @@ def _expand(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For `counts` of items in groups: the group of each item, and its number in the group."""
     group = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     before = (np.cumsum(counts) - counts).astype(np.int32)
-    return group, np.arange(len(group), dtype=np.int32) - before[group]
+    return group, np.arange(len(group), dtype=np.int32) - before.take(group)
