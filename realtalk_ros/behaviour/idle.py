@@ -9,6 +9,7 @@ happens in a window is drawn at random, seeded with the window's number.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -79,9 +80,9 @@ class Idle:
         phase = 2 * math.pi * t / TEMPLATE_PERIOD + 0.8 * math.sin(2 * math.pi * t / 37.0)
         return round((count - 1) * (0.5 - 0.5 * min(gain, 1.0) * math.cos(phase)))
 
-    def _random(self, kind: int, window: int, count: int) -> np.ndarray:
-        """(count,) numbers in 0..1 that depend on the seed, a kind of event and a window."""
-        return np.random.default_rng([self.seed, kind, window % 2**32]).random(count)
+    def _random(self, kind: int, window: int, count: int) -> tuple[float, ...]:
+        """`count` numbers in 0..1 that depend on the seed, a kind of event and a window."""
+        return _random_numbers(self.seed, kind, window % 2**32, count)
 
     def _blink(self, t: float, window: int) -> float:
         """How far the lids are shut at time `t` by the blink of a window, 0..1."""
@@ -118,6 +119,11 @@ _RIGHTWARD = _indices("eyeLookInLeft", "eyeLookOutRight")
 _LEFTWARD = _indices("eyeLookOutLeft", "eyeLookInRight")
 _UPWARD = _indices("eyeLookUpLeft", "eyeLookUpRight")
 _DOWNWARD = _indices("eyeLookDownLeft", "eyeLookDownRight")
+
+
+@lru_cache(maxsize=64)  # of the windows around now, as a generator takes longer to seed than to run
+def _random_numbers(seed: int, kind: int, window: int, count: int) -> tuple[float, ...]:
+    return tuple(np.random.default_rng([seed, kind, window]).random(count).tolist())
 
 
 def _lid_closure(t: float) -> float:
