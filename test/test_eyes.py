@@ -16,7 +16,7 @@ from realtalk_ros.rendering.geometry import Geometry, frontal_landmarks
 SIZE = 256
 NOBODY = np.zeros(landmarks.IDENTITY_SIZE, np.float32)
 RIGHT, LEFT = slice(36, 42), slice(42, 48)
-IDENTITY = np.stack(np.meshgrid(np.arange(SIZE), np.arange(SIZE)), -1).astype(np.float32)
+IDENTITY = np.stack(np.meshgrid(np.arange(SIZE), np.arange(SIZE))).astype(np.float32)
 SKIN, EYEBALL, IRIS = (90, 140, 200), (255, 255, 255), (255, 200, 0)
 
 
@@ -25,7 +25,7 @@ def warped(rest: np.ndarray, picture: np.ndarray, **values: float) -> np.ndarray
 
 
 def grid_and_map(rest: np.ndarray, **values: float) -> tuple[np.ndarray, np.ndarray]:
-    """The sampling grid (256, 256, 2) and the map (256, 256, 3) of the eyes."""
+    """The sampling grid (2, 256, 256) and the map (256, 256, 3) of the eyes."""
     grid, visible = IDENTITY.copy(), np.zeros((SIZE, SIZE, 3), np.uint8)
     geometry = Geometry(NOBODY, rest[None].astype(np.float32))
     geometry.warp_eyes(weights(**values), 0, grid, visible)
@@ -109,7 +109,7 @@ def test_lids_that_are_open_cost_nothing_and_those_that_close_cover_the_eye():
         seen[blink] = layers
         if layers is not None:  # the brows and what else is far from the lid stay
             brows = slice(0, int(rest[17:27, 1].mean() * SIZE))
-            assert np.abs(shown - IDENTITY)[brows].max() < 1
+            assert np.abs(shown - IDENTITY)[:, brows].max() < 1
     assert seen[0] is None
     x, low = (int(c * SIZE) for c in (rest[36:42, 0].mean(), rest[40:42, 1].mean()))
     assert (seen[1][low - 12 : low + 3, x, 0] > 250).all()
@@ -327,7 +327,7 @@ def test_a_shadow_that_ends_above_a_lid_is_no_step_in_it():
 def test_only_the_eyes_are_touched_and_none_that_cannot_be_seen():
     rest = frontal_landmarks(NOBODY)
     grid, _ = grid_and_map(rest, eyeBlink=1, jawOpen=1)
-    moved = np.argwhere(np.abs(grid - IDENTITY).max(-1) > 1e-3)[:, 0] / SIZE
+    moved = np.argwhere(np.abs(grid - IDENTITY).max(0) > 1e-3)[:, 0] / SIZE
     assert len(moved) and moved.max() < rest[30, 1]  # above the nose's tip
     for away in ((1.5, 0), (0, -1.5)):  # out of the picture
         beyond, visible = grid_and_map(rest + away, eyeBlink=1)

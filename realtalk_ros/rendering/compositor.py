@@ -131,9 +131,10 @@ class Compositor:
         memory = self._memory
         mask = cv2.resize(joined(face.mask), WHOLE, dst=memory.mask)
         mask = cv2.multiply(mask, self._feather, dst=mask)
-        cv2.subtract(face.sampling_grid, unmoved(CROP_SIZE), dst=memory.both)
-        for movement in cv2.split(memory.both, memory.movement):
-            cv2.multiply(movement, mask, dst=movement)
+        for position, own, movement in zip(
+            face.sampling_grid, unmoved(CROP_SIZE), memory.movement, strict=True
+        ):
+            cv2.multiply(cv2.subtract(position, own, dst=movement), mask, dst=movement)
         layers = self._add_change(face)
         if face.lids is not None:
             box, weight = soft(cv2.extractChannel(face.lids, 0), LID_MARGIN)
@@ -178,7 +179,7 @@ class _Memory:
 
         crop = CROP_SIZE, CROP_SIZE
         self.mask, self.movement = floats(*crop), [floats(*crop), floats(*crop)]
-        self.both, self.added = (floats(*crop, n) for n in (2, 4))
+        self.added = floats(*crop, 4)
         self.open = False  # whether the mouth's interior is seen
 
 

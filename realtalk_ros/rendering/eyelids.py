@@ -17,7 +17,6 @@ import numpy as np
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.rendering.channels import spread
 from realtalk_ros.rendering.eyes import ProjectedEyes
-from realtalk_ros.rendering.generator import NO_MAP
 from realtalk_ros.rendering.lid_skin import CleanSkin, measure, skin_ends
 from realtalk_ros.rendering.open_eye import COLUMNS, OpenEye, smooth
 
@@ -112,8 +111,8 @@ def beside(image: np.ndarray, eye: OpenEye, v: np.ndarray, ends: tuple[float, fl
     x = np.linspace(ends[0], ends[0] + 0.5 * (ends[1] - ends[0]), 5)
     heights = np.linspace(-0.5, 0.7, 49, dtype=np.float32)
     x = x if eye.outer == 0 else 1 - x
-    grid = eye.axes.to_template(*np.meshgrid(x * width, heights * width))
-    strip = cv2.remap(image, grid, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    grid_x, grid_y = eye.axes.to_template(*np.meshgrid(x * width, heights * width))
+    strip = cv2.remap(image, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     colours = smooth(np.sort(strip, 1)[:, 2:].mean(1), 7)
     at = np.asarray((v / width - heights[0]) / (heights[1] - heights[0]), np.float32)
     return cv2.remap(
@@ -154,8 +153,8 @@ def paint_lid(
         colour += shares * (beside(image, eye, v, end) - colour)
     colour = colour * (1 - SHADE * np.exp(-((np.maximum(depth, 0) / SHADED) ** 2)))[..., None]
     beyond = start - height
-    cheek = eye.axes.to_template(u, v - CHEEK * width)
-    pores = cv2.remap(image, cheek, NO_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    cheek_x, cheek_y = eye.axes.to_template(u, v - CHEEK * width)
+    pores = cv2.remap(image, cheek_x, cheek_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     pores = np.asarray(pores, np.float32)
     pores = pores - cv2.GaussianBlur(pores, (0, 0), 0.04 * width)
     colour += np.where(np.abs(pores) < PORES, pores, 0)

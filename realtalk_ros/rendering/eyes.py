@@ -77,8 +77,8 @@ class EyePatch:
 
     rows: slice
     columns: slice
-    sampling_grid: np.ndarray  # (H, W, 2), pixels of the template, as the network knows it
-    blend: np.ndarray  # (H, W, 1), weight of this sampling grid, 0..1
+    sampling_grid: np.ndarray  # (2, H, W), x and y in the template, as the network knows it
+    blend: np.ndarray  # (H, W), weight of this sampling grid, 0..1
     visibility: np.ndarray  # (H, W, 2) uint8: of the eyeball, and of a lid that came down over it
     closing: ClosingLid | None  # None where the lid is as open as in the template
 
@@ -87,8 +87,8 @@ class EyePatch:
 class ClosingLid:
     """What is shown of a lid that closes, in the pixels of an `EyePatch`."""
 
-    sampling_grid: np.ndarray  # (H, W, 2), as EyePatch's; skin that is far from the lid stays
-    blend: np.ndarray  # (H, W, 1), weight of it
+    sampling_grid: np.ndarray  # (2, H, W), as EyePatch's; skin that is far from the lid stays
+    blend: np.ndarray  # (H, W), weight of it
     layers: np.ndarray  # (H, W, 2) uint8: how far painted skin (eyelids.py) covers it, lashes
 
 
@@ -140,7 +140,7 @@ def draw_patches(patches: list[EyePatch], eye_grid: np.ndarray, mouth_interior: 
     """Writes patches into `eye_grid` (S, S, 3), sampling grid and blend weight, and into mouth.py's
     map `mouth_interior` (S, S, 3) uint8."""
     for patch in patches:
-        grid = np.concatenate([patch.sampling_grid, patch.blend], -1)
+        grid = np.stack([*patch.sampling_grid, patch.blend], -1)
         eye_grid[patch.rows, patch.columns] = grid
         mouth_interior[patch.rows, patch.columns, 1:] = patch.visibility
 
@@ -191,14 +191,14 @@ def eye_patch(
         carried, kept = lids.carried(v, axes.width)
         closing = ClosingLid(
             axes.to_template(moved_u, np.where(opened, eyeball, np.where(over, carried, skin))),
-            np.where(over & ~opened, kept * np.minimum(1, 3 * blend), blend)[..., None],
+            np.where(over & ~opened, kept * np.minimum(1, 3 * blend), blend),
             lids.layers(u, v, axes.width, closure, eye),
         )
     return EyePatch(
         rows,
         columns,
         sampling_grid=axes.to_template(moved_u, np.where(opened, eyeball, skin)),
-        blend=blend[..., None],
+        blend=blend,
         visibility=visibility,
         closing=closing,
     )
@@ -244,10 +244,10 @@ class EyeAxes:
         return u_x * x + u_y * y, v_x * x + v_y * y
 
     def to_template(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """(H, W, 2) float32: the template's pixels at u and v (H, W)."""
-        pixels = np.empty((*u.shape, 2), np.float32)
+        """(2, H, W) float32: x and y in the template of u and v (H, W)."""
+        pixels = np.empty((2, *u.shape), np.float32)
         for axis in (0, 1):
-            pixels[..., axis] = (
+            pixels[axis] = (
                 self.directions[0, axis] * u
                 + self.directions[1, axis] * v
                 + float(self.template_corner[axis])

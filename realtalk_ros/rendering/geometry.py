@@ -15,7 +15,6 @@ import numpy as np
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering.camera import Cameras
-from realtalk_ros.rendering.channels import spread
 from realtalk_ros.rendering.eyes import EyePatch, Eyes, ProjectedEyes, eye_patches
 from realtalk_ros.rendering.mouth import Mouth
 
@@ -98,25 +97,26 @@ class Geometry:
         mouth_interior: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Corrects, around the eyes, where in the template the pixels of the picture lie:
-        `sampling_grid` (S, S, 2) pixels, for weights (52,). Also draws the eyes into the map
+        `sampling_grid` (2, S, S), x and y, for weights (52,). Also draws the eyes into the map
         `mouth_interior` (S, S, 3) uint8. Both are changed in place.
 
         Returns a new sampling grid of what is shown, in which what lies above a closing lid stays,
         and the layers (S, S, 2) uint8 of closing lids (`ClosingLid`); None where none closes."""
-        size = len(sampling_grid)
+        size = len(mouth_interior)
         patches = self._eye_patches(weights, template, size)
         closes = any(patch.closing for patch in patches)
         shown_grid = sampling_grid.copy()
         layers = np.zeros((size, size, 2), np.uint8) if closes else None
         for patch in patches:
             place = patch.rows, patch.columns
-            change(sampling_grid[place], patch.sampling_grid, patch.blend)
-            mouth_interior[patch.rows, patch.columns, 1:] = patch.visibility
+            seen, shown = (g[:, patch.rows, patch.columns] for g in (sampling_grid, shown_grid))
+            change(seen, patch.sampling_grid, patch.blend)
+            mouth_interior[place][..., 1:] = patch.visibility
             if patch.closing and layers is not None:
-                change(shown_grid[place], patch.closing.sampling_grid, patch.closing.blend)
+                change(shown, patch.closing.sampling_grid, patch.closing.blend)
                 layers[place] = np.maximum(layers[place], patch.closing.layers)
             else:
-                shown_grid[place] = sampling_grid[place]
+                shown[:] = seen
         return shown_grid, layers
 
     def _eye_patches(self, weights: np.ndarray, template: int, size: int) -> list[EyePatch]:
@@ -142,5 +142,5 @@ class Geometry:
 
 
 def change(grid: np.ndarray, wanted: np.ndarray, weight: np.ndarray) -> None:
-    """Moves a sampling grid (H, W, 2) in place towards the one `wanted`, by `weight` (H, W, 1)."""
-    grid += spread(weight[..., 0], 2) * (wanted - grid)
+    """Moves a sampling grid (2, H, W) in place towards the one `wanted`, by `weight` (H, W)."""
+    grid += weight * (wanted - grid)

@@ -49,8 +49,7 @@ class HeadWarp:
         rotation = np.zeros(3, np.float32) if rotation is None else rotation
         motion = self._person.motion(rotation, breath, template) * np.float32(self._scale)
         self.reach = ceil(np.abs(motion).max())
-        for axis, (position, out) in enumerate(zip(self._at, self._grid, strict=True)):
-            plane = cv2.extractChannel(motion, axis)
+        for plane, position, out in zip(cv2.split(motion), self._at, self._grid, strict=True):
             cv2.resize(plane, position.shape[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
             cv2.add(out, position, dst=out)
         self._seen = self._background.person(motion, template)

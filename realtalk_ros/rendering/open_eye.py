@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 
 from realtalk_ros.rendering.eyes import SAMPLES, EyeAxes, lid_curves
-from realtalk_ros.rendering.generator import NO_MAP
 
 # In eye widths:
 COLUMNS = np.linspace(-0.5, 1.5, 81, dtype=np.float32)  # along the eye
@@ -45,9 +44,9 @@ class OpenEye:
         corners = self.axes.to_template(
             np.array([[-MARGIN, 1 + MARGIN]] * 2) * width,
             np.array([[self.lower.min() - 0.35] * 2, [self.upper.max() + 0.6] * 2]) * width,
-        ).reshape(-1, 2)
-        low = np.clip(np.floor(corners.min(0)), 0, size).astype(int)
-        return low, np.clip(np.ceil(corners.max(0)) + 1, 0, size).astype(int)
+        ).reshape(2, -1)
+        low = np.clip(np.floor(corners.min(1)), 0, size).astype(int)
+        return low, np.clip(np.ceil(corners.max(1)) + 1, 0, size).astype(int)
 
     def strip(self, image: np.ndarray, edge: np.ndarray, away: np.ndarray) -> np.ndarray:
         """(len(away), 81, 3) float32: the image at distances `away` from an edge (81,)."""
@@ -55,10 +54,10 @@ class OpenEye:
 
     def sample(self, image: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         """(H, W, 3) float32: the image at (u, v), each (H, W), in eye widths."""
-        grid = self.axes.to_template(u * self.axes.width, v * self.axes.width)
-        return cv2.remap(
-            image, grid, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        ).astype(np.float32)
+        x, y = self.axes.to_template(u * self.axes.width, v * self.axes.width)
+        return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(
+            np.float32
+        )
 
 
 def smooth(values: np.ndarray, count: int) -> np.ndarray:

@@ -33,6 +33,7 @@ class StillBackground:
         rows, columns = person.mask.shape
         grid = np.meshgrid(np.arange(columns), np.arange(rows))
         self._cells = np.stack(grid, -1).astype(np.float32)
+        self._own_cells = cv2.split(self._cells)
         # Cells in a pixel.
         self._scale = np.array([columns / size[0], rows / size[1]], np.float32)
         cm = person.depth.pixels_per_cm * rows / person.size[1]  # cells in a centimetre
@@ -51,12 +52,11 @@ class StillBackground:
             self._mask = self._mask_of(template)
             self._hides = cv2.LUT(cv2.resize(self._mask, self._size), HIDES)
             self._template = template
-        cells = cv2.transform(motion, np.diag(self._scale))
-        places = cv2.resize(cells, self._mask.shape[::-1])
-        cv2.add(places, self._cells, dst=places)
-        moved = cv2.remap(
-            self._mask, places, NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        x, y = (
+            cv2.add(cv2.resize(plane, self._mask.shape[::-1]), own)
+            for plane, own in zip(cv2.split(motion * self._scale), self._own_cells, strict=True)
         )
+        moved = cv2.remap(self._mask, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return cv2.resize(moved, self._size)
 
     def restore(self, image: np.ndarray, source: np.ndarray, person: np.ndarray) -> None:
@@ -66,10 +66,10 @@ class StillBackground:
         cv2.copyTo(source, cv2.inRange(person, 0, 0), image)
         # What is left, the outline and what it bared, is little: it is blended pixel by pixel.
         left = cv2.min(cv2.bitwise_not(person), cv2.max(person, self._hides))
-        where = np.flatnonzero(left != 0)
+        where = np.flatnonzero(left.view(bool))
         seen, own, even = (pixels(array) for array in (image, source, self._even))
-        behind = blend(even[where], own[where], self._hides.ravel()[where])
-        seen[where] = blend(seen[where], behind, person.ravel()[where])
+        behind = blend(even.take(where), own.take(where), self._hides.take(where))
+        seen[where] = blend(seen.take(where), behind, person.take(where))
 
     def _mask_of(self, template: int) -> np.ndarray:
         """The person's mask, moved from its template to another one as the head's landmarks are."""

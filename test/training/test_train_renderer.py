@@ -286,8 +286,8 @@ def test_mirrored_eyes_are_warped_as_a_mirror_shows_them():
     eyes = torch.from_numpy(prior.eye_grid)
     here, turned = eyes[0].numpy(), augment.mirror_grid(eyes)[0].numpy()
     assert np.allclose(here[..., 2], turned[:, ::-1, 2]) and here[..., 2].max() == 1
-    warped = warp(template, here[..., :2])
-    mirrored = warp(template[:, ::-1].copy(), turned[..., :2])
+    grids = [np.moveaxis(grid[..., :2], 2, 0) for grid in (here, turned)]
+    warped, mirrored = warp(template, grids[0]), warp(template[:, ::-1].copy(), grids[1])
     at_eyes = here[..., 2] > 0
     off = np.abs(warped.astype(int) - mirrored[:, ::-1])[at_eyes]
     assert at_eyes.sum() > 50 and off.max() <= 8  # OpenCV samples at 32nds of a pixel

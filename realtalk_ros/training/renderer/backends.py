@@ -43,7 +43,7 @@ def onnx_renderer(folder: Path, threads: int, own: Path | None = None) -> Render
         mouths = np.empty((count, 24, half, half), np.uint8)
         for k, (movement, eyes) in enumerate(zip(movements, prior.eye_grid, strict=True)):
             grid = sampling_grid(movement)
-            grid += eyes[..., 2:] * (eyes[..., :2] - grid)
+            grid += eyes[..., 2] * (np.moveaxis(eyes[..., :2], 2, 0) - grid)
             warp(template, grid, warped[k])
             fill_inputs(warped[k], prior.mouth_interior[k], quarters[k], mouths[k])
         index = np.zeros(count, np.int64)
