@@ -38,7 +38,8 @@ class Landmarks:
 
     def move(self, weights: np.ndarray) -> np.ndarray:
         """(..., 52) ARKit weights -> (..., 68, 3) displacement from rest."""
-        return np.tensordot(weights, self.expressions, 1)
+        moved = weights @ self.expressions.reshape(len(self.expressions), -1)
+        return moved.reshape(*weights.shape[:-1], COUNT, 3)
 
     def points(self, weights: np.ndarray, identity: np.ndarray | None = None) -> np.ndarray:
         """(..., 52) -> (..., 68, 3); identity (100,), sd 1, or None for the mean face."""
