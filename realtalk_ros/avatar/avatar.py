@@ -38,6 +38,7 @@ import yaml
 
 from realtalk_ros.avatar import image_decoding
 from realtalk_ros.avatar.provenance import Provenance
+from realtalk_ros.avatar.temperament import USUAL, Temperament
 from realtalk_ros.contracts import AVATAR_FORMAT, CROP_SIZE, GENERATOR_FILES, REFERENCE_SHAPE
 from realtalk_ros.errors import AvatarError
 from realtalk_ros.face_model.landmarks import COUNT as LANDMARKS
@@ -85,6 +86,7 @@ class Avatar:
     reference_landmarks: np.ndarray | None = None  # (K, 68, 2) float32, pixels of more_references
     region: np.ndarray | None = None  # (256, 256) float32 0..1, where the network may draw
     landmarks: np.ndarray | None = None  # (N, 68, 2) float32, pixels of the templates
+    temperament: Temperament = USUAL
 
     @classmethod
     def load(cls, name_or_dir: str | Path) -> Avatar:
@@ -93,6 +95,7 @@ class Avatar:
         meta = parse(_read(folder, "avatar.yaml", MAX_YAML), str(folder / "avatar.yaml"))
         name = str(meta.get("name") or folder.name)
         Provenance.of(name, meta)  # raises
+        temperament = Temperament.of(meta.get("temperament"), f"avatar {folder}")
         templates = _templates(folder, meta)
         height, width = templates.shape[1:3]
         crop = meta.get("crop")
@@ -143,6 +146,7 @@ class Avatar:
             if meta.get("region") is None
             else _reference(folder, meta["region"])[..., 0].astype(np.float32) / 255,
             landmarks=_landmarks(folder, meta, "landmarks", len(templates), crop[2]),
+            temperament=temperament,
         )
 
     @classmethod

@@ -24,6 +24,7 @@ LIP_RELEASE_TIME = 0.24  # of the lips' return from speech to the emotion
 REST_LEAVE_TIME = 0.06  # of the lips' way from where they rest to where speech wants them
 LISTENING_TIME = 0.4  # of leaning in to listen
 SPEAKING_TIME = 1.2  # of becoming as lively as a speaker, and as quiet as one who is silent
+CHEEK_TIME = 0.12  # of the cheeks, which are heavier than lips: they follow syllables, not phones
 # While the face looks at a point or listens: what is left of idle head motion and of glances.
 ATTENTIVE_MOTION, ATTENTIVE_GLANCES = 0.35, 0.1
 MAX_SPEECH_ROTATION = 0.3  # rad, of each angle
@@ -41,8 +42,14 @@ _SMILE = [arkit.INDEX[f"mouthSmile{side}"] for side in ("Left", "Right")]
 _RESTING_SMILE = 0.25
 _STILL = 0.1  # weights of the lips up to which they are at rest
 _BROWS = [arkit.INDEX[name] for name in ("browInnerUp", "browOuterUpLeft", "browOuterUpRight")]
-# A face that listens raises its brows (weight) and turns its head: pitch, yaw, roll in rad.
-LISTENING_BROWS, LISTENING_ROTATION = 0.15, np.array([0.02, 0, 0.05], np.float32)
+_CHEEKS = [arkit.INDEX[f"cheekSquint{side}"] for side in ("Left", "Right")]
+# What lifts the cheek of its side in speech.
+_LIFTS = [(arkit.INDEX[f"mouth{name}Left"], arkit.INDEX[f"mouth{name}Right"]) for name in (
+    "UpperUp", "Smile", "Stretch",
+)]  # fmt: skip
+# A face that listens raises its brows (weight), nods (rad), tilts its head and smiles a little, the
+# eyes by as much of it as in a smile that is felt (AU 6 with 12).
+LISTENING_BROWS, LISTENING_PITCH, SMILING_EYES = 0.15, 0.02, 0.6
 
 
 @dataclass(frozen=True)
@@ -64,8 +71,8 @@ class Face:
     """
 
     def __init__(self, renderer: Renderer, seed: int = 0):
-        self.renderer = renderer
         self.idle, self.gaze = Idle(seed), Gaze()
+        self.renderer = renderer
         self.expression_gain = self.idle_gain = self.emotion_gain = 1.0
         self.head_gain = 1.0  # of all motion of the head and shoulders; 0: they are still
         self.listening = False
@@ -76,7 +83,18 @@ class Face:
         self._lips_moved = 0.0  # how far the lips have left where they rest, 0..1
         self._speaking = 0.0  # how far the head moves as a speaker's, 0..1
         self._posture = 0.0  # how far the face has taken its listening posture, 0..1
+        self._lifted = np.zeros(2, np.float32)  # how far speech lifts the cheeks
         self._time: float | None = None
+
+    @property
+    def renderer(self) -> Renderer:
+        """What draws the face, and of whom."""
+        return self._renderer
+
+    @renderer.setter
+    def renderer(self, renderer: Renderer) -> None:
+        self._renderer = renderer
+        self.idle.temperament = renderer.avatar.temperament
 
     def set_emotion(self, name: str, intensity: float = 1.0) -> None:
         """Shows an emotion from now on. Raises RealTalkError for unknown ones."""
@@ -122,19 +140,22 @@ class Face:
         speech: float = 0.0,
     ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
         """As `render`, without rendering: the weights (52,) and the head rotation (3,)."""
-        self._advance(time, speech, float(weights[_LIPS].max()))
+        temperament = self.renderer.avatar.temperament
+        self._advance(time, speech, weights)
         look, head = self.gaze.update(time, self.head_gain)
         attention = max(self.gaze.attention, self._posture)
-        shown = weights * np.float32(self.expression_gain) + self._emotion_weights() + look
+        shown = self._spoken_weights(weights) + self._emotion_weights() + look
         glances = (1 - (1 - ATTENTIVE_GLANCES) * attention) * self.idle_gain
         shown += self.idle.weights(time, glances)
-        shown[_BROWS] += np.float32(LISTENING_BROWS * self._posture)
+        shown += self._listening_weights()
         motion = self.idle_gain * (1 - (1 - ATTENTIVE_MOTION) * attention)
         moved = self.idle.rotation(time) * np.float32(motion)
-        moved += LISTENING_ROTATION * np.float32(self._posture)
+        tilt = np.array([LISTENING_PITCH, 0, temperament.listening_tilt], np.float32)
+        moved += tilt * np.float32(self._posture)
         spoken = self.idle.spoken_rotation(time) * np.float32(self._speaking)
         if rotation is not None and np.isfinite(rotation).all():
-            spoken += np.clip(rotation, -MAX_SPEECH_ROTATION, MAX_SPEECH_ROTATION)
+            nod = np.clip(rotation, -MAX_SPEECH_ROTATION, MAX_SPEECH_ROTATION)
+            spoken += nod * np.float32(temperament.head_motion)
         moved += spoken * np.float32(self.expression_gain)
         return self._from_rest(shown), head + moved * np.float32(self.head_gain)
 
@@ -149,13 +170,16 @@ class Face:
         # to an emotion that is no smile.
         broad = np.zeros(arkit.COUNT, np.float32)
         broad[_CORNERS] = np.maximum(avatar.resting_weights[_CORNERS] - _RESTING_SMILE, 0)
-        other = float(self._emotion.max() - 2 * self._emotion[_SMILE].max())
-        gives_way = max(0.5 * self._lips_moved, min(2 * other, 1.0))
+        gives_way = max(0.5 * self._lips_moved, self._unsmiling())
         return np.clip(shown, 0, 1 - broad) - broad * np.float32(gives_way)
 
-    def _advance(self, time: float, speech: float, lips: float) -> None:
-        """Moves emotion, posture and the leave of the resting lips on towards their targets; `lips`
-        is how much the lips are moved."""
+    def _unsmiling(self) -> float:
+        """How far an emotion that is no smile is shown, 0..1."""
+        return min(max(2 * float(self._emotion.max() - 2 * self._emotion[_SMILE].max()), 0.0), 1.0)
+
+    def _advance(self, time: float, speech: float, weights: np.ndarray) -> None:
+        """Moves emotion, posture, cheeks and the leave of the resting lips on towards their
+        targets, which speech gives with `weights` (52,)."""
         step = 0.0 if self._time is None else min(0.5, max(0.0, time - self._time))
         self._time = time
         # Speech takes the lips at once and gives them back slowly.
@@ -163,6 +187,7 @@ class Face:
         self._speech = max(self._speech, target)
         self._speech += ease(step, LIP_RELEASE_TIME) * (target - self._speech)
         # Not all that moves the lips says that it is speech.
+        lips = float(weights[_LIPS].max())
         moved = max(target, float(np.clip((lips - _STILL) / _STILL, 0, 1)))
         slow = REST_LEAVE_TIME if moved > self._lips_moved else LIP_RELEASE_TIME
         self._lips_moved += ease(step, slow) * (moved - self._lips_moved)
@@ -170,6 +195,28 @@ class Face:
         change = np.float32(ease(step, EMOTION_TIME))
         self._emotion += change * (self._target_emotion - self._emotion)
         self._posture += ease(step, LISTENING_TIME) * (self.listening - self._posture)
+        lift = np.sum([weights[list(sides)] for sides in _LIFTS], 0)
+        self._lifted += np.float32(ease(step, CHEEK_TIME)) * (lift - self._lifted)
+
+    def _spoken_weights(self, weights: np.ndarray) -> np.ndarray:
+        """What speech does, ARKit weights (52,), as this face does it."""
+        temperament = self.renderer.avatar.temperament
+        spoken = weights * np.float32(self.expression_gain)
+        spoken[_BROWS] *= np.float32(temperament.brow_motion)
+        lift = np.float32(self.expression_gain * temperament.cheek_motion)
+        spoken[_CHEEKS] += lift * self._lifted
+        return spoken
+
+    def _listening_weights(self) -> np.ndarray:
+        """What listening adds, (52,): raised brows and the beginning of a smile, which gives way to
+        speech, so that lips close, and to emotions that are none."""
+        weights = np.zeros(arkit.COUNT, np.float32)
+        weights[_BROWS] = LISTENING_BROWS * self._posture
+        smile = self.renderer.avatar.temperament.listening_smile * self._posture
+        smile *= (1 - self._lips_moved) * (1 - self._unsmiling())
+        weights[_SMILE] = smile
+        weights[_CHEEKS] = SMILING_EYES * smile
+        return weights
 
     def _emotion_weights(self) -> np.ndarray:
         """The emotion as far as speech leaves room for it, (52,)."""

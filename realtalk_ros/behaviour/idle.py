@@ -3,7 +3,8 @@
 
 Everything is a pure function of time and seed. So any frame can be computed alone, a clock that
 jumps does no harm, and one seed always gives the same motion. Time is divided into windows; what
-happens in a window is drawn at random, seeded with the window's number.
+happens in a window is drawn at random, seeded with the window's number. The constants are those of
+the usual temperament (avatar/temperament.py), by whose share others differ.
 """
 
 from __future__ import annotations
@@ -13,19 +14,18 @@ from functools import lru_cache
 
 import numpy as np
 
+from realtalk_ros.avatar.temperament import USUAL, Temperament
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
 
-# Adults blink some 15 times a minute (Bentivoglio et al. 1997). A lid closes faster than it opens.
-BLINK_EVERY = 4.0  # s, on average
+# A lid closes faster than it opens.
 BLINK_CLOSE, BLINK_HOLD, BLINK_OPEN = 0.08, 0.04, 0.16  # s
 DOUBLE_BLINK, DOUBLE_BLINK_AFTER = 0.12, 0.35  # probability, s
-GLANCE_EVERY = 1.9  # s
 SACCADE = 0.05  # s, from one glance to the next
 GLANCE_AWAY = 0.35  # probability that a glance leaves the centre
-MAX_GLANCE = 0.16  # eyeLook weight
+MAX_GLANCE = 0.16  # eyeLook weight: the usual saccade_size
 TEMPLATE_PERIOD = 11.0  # s, forth and back through the avatar's templates
-BREATH = 4.2  # s, a breath of an adult at rest (12 to 20 a minute)
+BREATH = 4.2  # s, a breath at the usual breath_rate
 BREATH_ANGLE = 0.007  # rad by which the head nods with it
 # Slow drift of the head, rad: of its yaw while it is silent, and what is added while it speaks, of
 # pitch, yaw and roll. Together the tip of the nose travels a tenth of the face's width in 20 s.
@@ -35,17 +35,16 @@ SPOKEN_SWAY = np.array([0.01, 0.026, 0.02], np.float32)
 
 
 class Idle:
-    """Idle motion of one face."""
+    """Idle motion of one face. `temperament` may be replaced at any time."""
 
-    def __init__(self, seed: int = 0):
-        self.seed = seed
+    def __init__(self, seed: int = 0, temperament: Temperament = USUAL):
+        self.seed, self.temperament = seed, temperament
 
     def weights(self, t: float, glance_gain: float = 1.0) -> np.ndarray:
         """ARKit weights (52,) at time `t`, s; only those of the eyes are not zero. `glance_gain`
         scales the glances, not the blinks."""
         weights = np.zeros(len(arkit.NAMES), np.float32)
-        blink = max(self._blink(t, int(t // BLINK_EVERY) + k) for k in (-1, 0))
-        weights[_BLINK] = blink
+        weights[_BLINK] = self._blink(t)
         right, up = (glance_gain * value for value in self._glance(t))
         weights[_RIGHTWARD if right > 0 else _LEFTWARD] = abs(right)
         weights[_UPWARD if up > 0 else _DOWNWARD] = abs(up)
@@ -53,26 +52,31 @@ class Idle:
 
     def rotation(self, t: float) -> np.ndarray:
         """Head rotation (3,) rad, as of face_model/rotations.py, at time `t`, s."""
-        phase = 2 * math.pi * self.seed * 0.618
+        breath, phase = self.breath(t), 2 * math.pi * self.seed * 0.618
+        t *= self.temperament.head_tempo
         yaw = math.sin(2 * math.pi * t / 13.7 + phase) + 0.6 * math.sin(2 * math.pi * t / 5.9)
         roll = math.sin(2 * math.pi * t / 17.3 + 2 * phase)
-        return np.array(
-            [-BREATH_ANGLE * self.breath(t), SWAY * yaw / 1.6, 0.6 * SWAY * roll], np.float32
-        )
+        sway = SWAY * self.temperament.head_motion
+        return np.array([-BREATH_ANGLE * breath, sway * yaw / 1.6, 0.6 * sway * roll], np.float32)
 
     def spoken_rotation(self, t: float) -> np.ndarray:
         """Head rotation (3,) rad that a speaker adds to the above at time `t`, s: livelier, and
         free of the words. Nods that follow the words come from the expression network."""
         phase = 2 * math.pi * self.seed * 0.618
+        t *= self.temperament.head_tempo
         waves = [
             math.sin(2 * math.pi * t / slow + k * phase) + 0.5 * math.sin(2 * math.pi * t / fast)
             for k, (slow, fast) in enumerate(SPOKEN_PERIODS, 1)
         ]
-        return SPOKEN_SWAY * np.array(waves, np.float32) / np.float32(1.5)
+        sway = SPOKEN_SWAY * np.float32(self.temperament.head_motion)
+        return sway * np.array(waves, np.float32) / np.float32(1.5)
 
     def breath(self, t: float) -> float:
-        """Where in a breath the shoulders are at time `t`, s: -1 breathed out, 1 breathed in."""
-        return math.sin(2 * math.pi * (t / BREATH + 0.05 * math.sin(2 * math.pi * t / 23.0)))
+        """Where in a breath the shoulders are at time `t`, s: of a usual breath -1 breathed out, 1
+        breathed in."""
+        t *= self.temperament.breath_rate / USUAL.breath_rate
+        phase = 2 * math.pi * (t / BREATH + 0.05 * math.sin(2 * math.pi * t / 23.0))
+        return self.temperament.breath_depth * math.sin(phase)
 
     def template(self, t: float, count: int, gain: float = 1.0) -> int:
         """Which of `count` templates to show: slowly forth and back, without jumps. `gain` up to 1
@@ -84,12 +88,20 @@ class Idle:
         """`count` numbers in 0..1 that depend on the seed, a kind of event and a window."""
         return _random_numbers(self.seed, kind, window % 2**32, count)
 
-    def _blink(self, t: float, window: int) -> float:
-        """How far the lids are shut at time `t` by the blink of a window, 0..1."""
+    def _blink(self, t: float) -> float:
+        """How far the lids are shut at time `t`, 0..1."""
+        if self.temperament.blink_rate <= 0:
+            return 0.0
+        every = 60 / self.temperament.blink_rate
+        return max(self._blink_of(t, every, int(t // every) + k) for k in (-1, 0))
+
+    def _blink_of(self, t: float, every: float, window: int) -> float:
+        """The same by the blink of a window of `every` s."""
         where, twice = self._random(0, window, 2)
-        start = (window + 0.9 * where) * BLINK_EVERY
+        uneven = 1 - self.temperament.regularity
+        start = (window + 0.9 * uneven * where) * every
         closure = _lid_closure(t - start)
-        if twice < DOUBLE_BLINK:
+        if twice < DOUBLE_BLINK * uneven:
             closure = max(closure, _lid_closure(t - start - DOUBLE_BLINK_AFTER))
         return closure
 
@@ -98,13 +110,15 @@ class Idle:
         away, angle, size = self._random(1, window, 3)
         if away > GLANCE_AWAY:
             return 0.0, 0.0
-        size = MAX_GLANCE * (0.4 + 0.6 * size)
+        largest = MAX_GLANCE * (self.temperament.saccade_size / USUAL.saccade_size)
+        size = largest * (0.4 + 0.6 * size)
         return size * math.cos(2 * math.pi * angle), 0.6 * size * math.sin(2 * math.pi * angle)
 
     def _glance(self, t: float) -> tuple[float, float]:
         """Where the eyes look at time `t`: right and up, eyeLook weights."""
-        window = int(t // GLANCE_EVERY)
-        start = (window + 0.5 * self._random(2, window, 1)[0]) * GLANCE_EVERY
+        every, uneven = self.temperament.fixation, 1 - self.temperament.regularity
+        window = int(t // every)
+        start = (window + 0.5 * uneven * self._random(2, window, 1)[0]) * every
         progress = float(smoothstep((t - start) / SACCADE))
         (x, y), (to_x, to_y) = self._glance_target(window - 1), self._glance_target(window)
         return x + progress * (to_x - x), y + progress * (to_y - y)

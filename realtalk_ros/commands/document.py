@@ -11,7 +11,8 @@ A page marks a region, which this command fills:
     <!-- end generated -->
 
 Regions: `topics` (the interface of a face, one row a topic), `parameters NODE...` (of these nodes,
-in one table) and `node NODE` (the endpoints and parameters of one node).
+in one table), `node NODE` (the endpoints and parameters of one node) and `temperament` (that
+section of an avatar.yaml).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from realtalk_ros import nodes
+from realtalk_ros.avatar.temperament import Temperament
 from realtalk_ros.errors import RealTalkError
 
 PUBLISHES, SUBSCRIBES, SERVES, ACTION, CALLS = "out", "in", "service", "action", "client"
@@ -301,6 +303,16 @@ def node_tables(node: NodeInterface) -> list[str]:
     return [*_table(["name", "", "type", "QoS", "meaning"], endpoints), "", *parameters]
 
 
+def temperament_table() -> list[str]:
+    """The numbers of the section `temperament` of an avatar.yaml."""
+    rows = []
+    for one in fields(Temperament):
+        low, high = one.metadata["range"]
+        limits = f"{low:g} to {high:g}"
+        rows.append([f"`{one.name}`", f"{one.default:g}", limits, one.metadata["meaning"]])
+    return _table(["key", "default", "range", "meaning"], rows)
+
+
 def _parameter_rows(rows: dict[ParameterRow, list[str]], with_node: bool) -> list[str]:
     heads = ["parameter", *["node"] * with_node, "default", "range", "set it", "meaning"]
     return _table(heads, [
@@ -335,8 +347,12 @@ def filled(page: str, interfaces: dict[str, NodeInterface]) -> str:
             lines = parameters_table(interfaces, names)
         elif what == "node" and len(names) == 1:
             lines = node_tables(interfaces[names[0]])
+        elif what == "temperament" and not names:
+            lines = temperament_table()
         else:
-            raise RealTalkError(f"region {match[2]!r}: use topics, parameters NODE... or node NODE")
+            raise RealTalkError(
+                f"region {match[2]!r}: use topics, parameters NODE..., node NODE or temperament"
+            )
         return f"{match[1]}\n" + "\n".join(lines) + f"\n\n{match[4]}"
 
     return REGION.sub(table, page)
