@@ -6,7 +6,9 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+import yaml
 
+from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar
 from realtalk_ros.avatar.temperament import USUAL, Temperament
 from realtalk_ros.behaviour.face import Face
 from realtalk_ros.behaviour.idle import Idle
@@ -214,3 +216,13 @@ def test_the_defaults_and_the_limits_are_allowed():
         assert Temperament.of(section, "").fixation == section["fixation"]
         motion = Idle(1, Temperament.of(section, ""))
         assert all(np.isfinite(motion.weights(now)).all() for now in np.arange(0, 60, 0.1))
+
+
+def test_bundled_faces_have_temperaments_of_their_own():
+    found = {}
+    for path in AVATAR_DIR.glob("*/avatar.yaml"):
+        section = yaml.safe_load(path.read_text()).get("temperament")
+        if section is not None:
+            found[path.parent.name] = Avatar.load(path.parent).temperament
+            assert found[path.parent.name] == Temperament(**section)
+    assert len(found) >= 5 and len(set(found.values())) == len(found)

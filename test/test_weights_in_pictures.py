@@ -130,6 +130,14 @@ def test_left_is_the_persons_left(person):
             assert change[:, middle:].sum() > 1.2 * change[:, :middle].sum(), name
 
 
+def awake(person):
+    """A Face of that person without idle motion, which does not blink."""
+    face = Face(person.renderer)
+    face.idle_gain = 0.0
+    face.idle.temperament = replace(face.idle.temperament, blink_rate=0.0)
+    return face
+
+
 # What distinguishes the emotions: which part goes which way in the picture.
 EMOTIONS = {
     "happy": [("corners", UP), ("corners", OUT)],
@@ -143,8 +151,7 @@ EMOTIONS = {
 
 @pytest.mark.parametrize("name", EMOTIONS)
 def test_an_emotion_moves_each_part_the_right_way(person, name):
-    face = Face(person.renderer)
-    face.idle_gain = 0.0
+    face = awake(person)
     face.set_emotion(name)
     for k in range(50):
         shown, _ = face.pose(100 + k / 25, AT_REST)
@@ -193,8 +200,7 @@ def test_shut_lips_are_shut_in_the_picture(person, spoken):
 @pytest.mark.parametrize("angle", [-0.1, 0.1])
 def test_the_head_turns_as_its_rotation_says(person, angle):
     """As face_model/rotations.py defines pitch, yaw and roll."""
-    face = Face(person.renderer)
-    face.idle_gain = 0.0
+    face = awake(person)
 
     def turned(pitch=0.0, yaw=0.0, roll=0.0):
         image = face.render(100.0, AT_REST, np.array([pitch, yaw, roll]))[1]
@@ -216,8 +222,7 @@ def test_the_head_turns_as_its_rotation_says(person, angle):
 )  # fmt: skip
 def test_irises_and_head_go_to_where_it_looks(person, point, way):
     """What is at the face's left (y) is to the right of who sees the picture."""
-    face = Face(person.renderer)
-    face.idle_gain = 0.0
+    face = awake(person)
     face.gaze.look_at(point, 100.0)
     for k in range(50):
         shown, turn = face.pose(100 + k / 25, AT_REST)

@@ -334,6 +334,8 @@ def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.n
         "references": references,
         "templates": [template],
     }
+    if sitter.temperament:
+        meta["temperament"] = sitter.temperament
     files = [template, *references, *(f"{name}.npy" for name in arrays)]
     meta["sha256"] = {f: onnx_session.sha256(out / f) for f in files}
     (out / "avatar.yaml").write_text(yaml.safe_dump(meta, sort_keys=False, width=100))

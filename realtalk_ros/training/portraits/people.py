@@ -72,6 +72,8 @@ class Sitter:
     # Or ROBOT (robot.py) or DRAWING (drawn.py): these look at identity, resting and backdrop, a
     # robot also at broad, exposure and contrast.
     kind: str = PERSON
+    # Section of the avatar.yaml: avatar/temperament.py.
+    temperament: dict[str, float] = field(default_factory=dict)
     backdrop: tuple[tuple[int, int, int], tuple[int, int, int]] = ((172, 180, 184), (92, 102, 110))
 
 
@@ -92,6 +94,9 @@ MIRA = Sitter(
     ),
     resting=weights_of(mouthSmile=0.30, mouthDimple=0.08, cheekSquint=0.25, eyeSquint=0.32,
                        eyeBlink=0.42, mouthClose=0.03),
+    temperament={"blink_rate": 18, "fixation": 1.6, "saccade_size": 0.09, "breath_rate": 15,
+                 "head_motion": 1.1, "head_tempo": 1.1, "brow_motion": 2.4, "cheek_motion": 0.7,
+                 "listening_smile": 0.18, "listening_tilt": -0.05},
 )  # fmt: skip
 SAMUEL = Sitter(
     name="samuel",
@@ -112,6 +117,9 @@ SAMUEL = Sitter(
               strands=70000),
     cloth=(64, 58, 60), exposure=-0.75, broad=1.0,
     backdrop=((150, 158, 160), (78, 86, 92)),
+    temperament={"blink_rate": 16, "fixation": 2.2, "saccade_size": 0.08, "breath_rate": 13,
+                 "head_tempo": 0.9, "brow_motion": 2.0, "cheek_motion": 0.6,
+                 "listening_smile": 0.16},
 )  # fmt: skip
 INES = Sitter(
     name="ines",
@@ -132,6 +140,9 @@ INES = Sitter(
               strands=60000),
     pearls=True, cloth=(112, 58, 74), broad=0.8, slim_neck=0.06,
     backdrop=((188, 182, 170), (104, 98, 90)),
+    temperament={"blink_rate": 13, "fixation": 2.8, "saccade_size": 0.06, "breath_rate": 12,
+                 "breath_depth": 1.3, "head_motion": 0.8, "head_tempo": 0.65, "brow_motion": 1.6,
+                 "cheek_motion": 0.5, "listening_smile": 0.2, "listening_tilt": 0.03},
 )  # fmt: skip
 ANDROID = Sitter(
     name="android",
@@ -147,6 +158,9 @@ ANDROID = Sitter(
                        browOuterUp=0.1, jawOpen=0.035),
     seed=3, kind=ROBOT, exposure=-1.65, contrast=0.25, broad=0.92,
     backdrop=((112, 132, 148), (36, 46, 56)),
+    temperament={"blink_rate": 8, "fixation": 3.5, "saccade_size": 0.05, "regularity": 1,
+                 "breath_depth": 0, "head_motion": 0.7, "head_tempo": 0.6, "brow_motion": 1.2,
+                 "listening_smile": 0.14, "listening_tilt": 0.06},
 )  # fmt: skip
 PIA = Sitter(
     name="pia",
@@ -162,5 +176,8 @@ PIA = Sitter(
                        eyeSquint=0.35,
                        browOuterUp=0.1, jawOpen=0.035),
     kind=DRAWING, backdrop=((206, 232, 226), (168, 208, 204)),
+    temperament={"blink_rate": 20, "fixation": 1.2, "saccade_size": 0.1, "breath_rate": 17,
+                 "head_motion": 1.3, "head_tempo": 1.4, "brow_motion": 3.0, "cheek_motion": 0.8,
+                 "listening_smile": 0.22, "listening_tilt": 0.08},
 )  # fmt: skip
 PEOPLE = {sitter.name: sitter for sitter in (MIRA, SAMUEL, INES, ANDROID, PIA)}
