@@ -72,6 +72,18 @@ def test_loads_an_enrolled_person(folder):
     assert "weights.npy" in files_of(avatar.metadata)
 
 
+def test_mattes_belong_to_the_avatar(folder):
+    (folder / "mattes").mkdir()
+    names = [f"mattes/{k}.png" for k in range(3)]
+    for k, name in enumerate(names):
+        cv2.imwrite(str(folder / name), np.full((128, 96), 100 + k, np.uint8))
+    assert Avatar.load(folder).mattes is None
+    change(folder, mattes=names)
+    mattes = Avatar.load(folder).mattes
+    assert mattes.shape == (3, 128, 96) and mattes[:, 5, 5].tolist() == [100, 101, 102]
+    assert set(names) < set(files_of(Avatar.load(folder).metadata))  # so they are exported
+
+
 def test_the_default_avatar_loads_by_name():
     avatar = Avatar.load("default")
     assert avatar.size == (512, 512) and avatar.crop[2] == 256  # the network draws its own pixels
@@ -121,6 +133,11 @@ def test_the_default_avatar_loads_by_name():
         ({"references": ["reference.png"], "reference_weights": "expressions.npy"}, "(1, 52)"),
         ({"references": "reference.png"}, "references must list"),
         ({"references": ["reference.png"] * 8, "templates": ["templates/0.png"] * 65}, "512 pairs"),
+        ({"mattes": ["reference.png"]}, "one image for each template"),
+        ({"mattes": "templates/0.png"}, "one image for each template"),
+        ({"mattes": ["reference.png"] * 3}, "of the templates' size"),
+        ({"mattes": ["templates/0.png", "templates/1.png", "gone.png"]}, "lacks its file"),
+        ({"temperament": {"blink_rate": 99}}, "from 0 to 40"),
         ({"format": 9}, "format"),
         ({"name": "two\nlines"}, "name must be one line"),
         ({"name": "\x1b[2J"}, "name must be one line"),

@@ -170,6 +170,10 @@ def test_parameters_change_while_it_runs_or_are_refused_with_a_reason(client):
     assert set_parameter(client, "renderer_node", "mark", "").successful
     client.spin(0.3)
     assert np.abs(client.corner() - plain).mean() < 5
+    refused = set_parameter(client, "renderer_node", "background", "green")
+    assert not refused.successful and "#20242a" in refused.reason
+    assert set_parameter(client, "renderer_node", "background", "transparent").successful
+    assert set_parameter(client, "renderer_node", "background", "").successful
     set_parameter(client, "renderer_node", "size", 128)
 
 

@@ -10,6 +10,8 @@
                                 corner; without, the face is taken to look straight ahead
     resting_weights.npy         optional (52,) float32: what of the 3D face model's expressions the
                                 templates show, such as the beginning of a smile; none without
+    mattes/000.png ...          optional, one for each template, grey of its size: the person's
+                                share of a pixel, 255 all of it
     parted_weights.npy          optional (52,) float32: what is added to them while the face is
                                 silent, of one that rests with parted lips
     reference_expressions.npy   (50, 52) float32, 2 s of this person's own expressions, 25 Hz; none
@@ -63,6 +65,7 @@ MORE_FILE_KEYS = (
     "reference_weights",
     "reference_landmarks",
     "region",
+    "mattes",
 )
 
 
@@ -87,6 +90,7 @@ class Avatar:
     region: np.ndarray | None = None  # (256, 256) float32 0..1, where the network may draw
     landmarks: np.ndarray | None = None  # (N, 68, 2) float32, pixels of the templates
     temperament: Temperament = USUAL
+    mattes: np.ndarray | None = None  # (N, height, width), uint8 0..255: the person's share
 
     @classmethod
     def load(cls, name_or_dir: str | Path) -> Avatar:
@@ -147,6 +151,7 @@ class Avatar:
             else _reference(folder, meta["region"])[..., 0].astype(np.float32) / 255,
             landmarks=_landmarks(folder, meta, "landmarks", len(templates), crop[2]),
             temperament=temperament,
+            mattes=_mattes(folder, meta, templates.shape[:3]),
         )
 
     @classmethod
@@ -315,6 +320,22 @@ def _templates(folder: Path, meta: dict[str, Any]) -> np.ndarray:
             raise AvatarError(f"avatar {folder}: its templates differ in size")
         templates[number] = image
     return templates
+
+
+def _mattes(folder: Path, meta: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray | None:
+    """Of templates of this shape (N, height, width)."""
+    names = meta.get("mattes")
+    if names is None:
+        return None
+    if not isinstance(names, list) or len(names) != shape[0]:
+        raise AvatarError(f"avatar {folder}: mattes must list one image for each template")
+    mattes = np.empty(shape, np.uint8)
+    for number, name in enumerate(names):
+        matte = _image(folder, name)[..., 0]
+        if matte.shape != shape[1:]:
+            raise AvatarError(f"avatar {folder}: its mattes must be of the templates' size")
+        mattes[number] = matte
+    return mattes
 
 
 def _array(folder: Path, name: Any, shape: tuple[int, ...], limit: float) -> np.ndarray:

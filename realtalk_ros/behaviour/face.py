@@ -14,6 +14,7 @@ from realtalk_ros.behaviour import emotion
 from realtalk_ros.behaviour.gaze import Gaze, ease
 from realtalk_ros.behaviour.idle import Idle
 from realtalk_ros.face_model import arkit
+from realtalk_ros.rendering.background import Background
 from realtalk_ros.rendering.face_renderer import Renderer
 from realtalk_ros.rendering.generator import GeneratedFace
 from realtalk_ros.rendering.watermark import Watermark
@@ -77,6 +78,7 @@ class Face:
         self.head_gain = 1.0  # of all motion of the head and shoulders; 0: they are still
         self.listening = False
         self.watermark: Watermark | None = None  # drawn over every frame
+        self.background: Background | None = None  # instead of the avatar's own
         self._target_emotion = np.zeros(arkit.COUNT, np.float32)
         self._emotion = np.zeros(arkit.COUNT, np.float32)
         self._speech = 0.0  # how far the lips belong to speech, 0..1
@@ -129,8 +131,11 @@ class Face:
         )
 
     def compose(self, frame: GeneratedFrame) -> np.ndarray:
-        """The image of a frame, as of `render`. May run in another thread than `generate`."""
-        image = frame.renderer.compose(frame.face, frame.template, frame.rotation, frame.breath)
+        """The image of a frame, as of `render`; before a transparent background (height, width, 4)
+        with straight alpha. May run in another thread than `generate`."""
+        image = frame.renderer.compose(
+            frame.face, frame.template, frame.rotation, frame.breath, self.background
+        )
         if self.watermark is not None:
             self.watermark.draw(image)
         return image

@@ -51,7 +51,8 @@ MEANINGS: dict[str | tuple[str, str], str] = {
     "`header.stamp`: when the frame is to be shown",
     "speech": "The accepted audio with its final stamps, from expression_node to renderer_node",
     (SERVES, "interrupt"): "Drops all that is not yet shown or played; the mouth closes",
-    "face/image_raw": "The face at `fps`, idle or talking, as bgr8",
+    "face/image_raw": "The face at `fps`, idle or talking, as bgr8; as bgra8 before a transparent "
+    "`background`",
     "face/image_raw/compressed": "The face as JPEG; encoded only while somebody subscribes",
     "audio_out": "The audio in chunks of 20 ms, each published together with its frame: a player "
     "that plays what arrives is in sync",

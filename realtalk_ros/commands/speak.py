@@ -20,6 +20,7 @@ from realtalk_ros.audio.text_to_speech import Saying
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering import watermark
+from realtalk_ros.rendering.background import Background
 
 BLOCK = 0.2  # s of sound worked off at once: memory stays the same for an hour as for a second
 
@@ -63,11 +64,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=watermark.DEFAULT,
         help="a visible mark in the corner (default text: %(const)s)",
     )
+    parser.add_argument(
+        "--background",
+        metavar="COLOUR_OR_FILE",
+        help="instead of the avatar's own, if it has mattes: #rrggbb or a picture",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     check(args)
     visible = watermark.Watermark(args.mark) if args.mark is not None else None
+    background = None if args.background is None else Background(args.background)
+    if background is not None and background.transparent:
+        raise RealTalkError("--background transparent: a video has no transparency")
     began = time.monotonic()
     blocks, sample_rate, duration = open_speech(args)
 
@@ -84,7 +93,9 @@ def run(args: argparse.Namespace) -> None:
     renderer = FaceRenderer(Avatar.load(args.avatar), args.size, providers)
     model = ExpressionModel(providers=providers)
     face = FacePipeline(model, renderer, args.fps, prepare=True)
-    face.face.watermark = visible
+    face.face.watermark, face.face.background = visible, background
+    if background is not None and renderer.avatar.mattes is None:
+        raise RealTalkError(f"--background: avatar {args.avatar} has no mattes")
     provenance = renderer.avatar.provenance
     loaded = time.monotonic()
 

@@ -13,6 +13,9 @@ from std_msgs.msg import String
 
 from realtalk_ros.avatar.provenance import Provenance, into_jpeg
 from realtalk_ros.nodes import lifecycle, qos
+from realtalk_ros.rendering.background import opaque
+
+ENCODINGS = {3: "bgr8", 4: "bgra8"}  # by the channels of an image
 
 
 class ImagePublisher:
@@ -48,26 +51,35 @@ class ImagePublisher:
 
     def prepare(self, size: tuple[int, int], provenance: Provenance) -> None:
         """The next images have this size (width, height) and show this face."""
-        width, height = size
-        self._image = Image(
-            encoding="bgr8", is_bigendian=0, width=width, height=height, step=3 * width
-        )
-        self._image.data = array.array("B", bytes(3 * width * height))
+        self._fit((*size[::-1], 3))
         if provenance != self._provenance:
             self._provenance, self._jpeg_segment = provenance, provenance.jpeg_segment()
             self._provenance_publisher.publish(String(data=provenance.xmp()))
 
+    def _fit(self, shape: tuple[int, ...]) -> None:
+        """Makes the message of images of this shape, which is kept: a new buffer for each of them
+        costs a copy more."""
+        height, width, channels = shape
+        self._image = Image(
+            encoding=ENCODINGS[channels], is_bigendian=0, width=width, height=height,
+            step=channels * width,
+        )  # fmt: skip
+        self._image.data = array.array("B", bytes(channels * width * height))
+
     def publish(self, image: np.ndarray, media_time: float) -> None:
-        """(height, width, 3) uint8 BGR, shown at media_time, s. JPEG only while subscribed to."""
+        """(height, width, 3) uint8 BGR, or with straight alpha (height, width, 4), shown at
+        media_time, s. JPEG, which has no alpha, only while subscribed to: before black."""
+        if self._image.encoding != ENCODINGS[image.shape[2]]:
+            self._fit(image.shape)
         self._node.set_stamp(self._image.header.stamp, media_time)
         self._image.header.frame_id = self._frame_id
         if self._raw.get_subscription_count():
-            # The message keeps its buffer: a new array each time costs a copy more.
             np.frombuffer(self._image.data, np.uint8)[:] = image.reshape(-1)
             self._raw.publish(self._image)
         if self._jpeg.get_subscription_count():
             quality = [cv2.IMWRITE_JPEG_QUALITY, self._jpeg_quality()]
-            done, data = cv2.imencode(".jpg", image, quality)
+            shown = image if image.shape[2] == 3 else opaque(image)
+            done, data = cv2.imencode(".jpg", shown, quality)
             if done:
                 message = CompressedImage(header=self._image.header, format="jpeg")
                 message.data = array.array("B", into_jpeg(data, self._jpeg_segment))

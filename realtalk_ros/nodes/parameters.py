@@ -34,11 +34,11 @@ MODEL_DIR = (
 FPS = (25.0, "Frames per second", contracts.FPS_RANGE, LIVE)
 # Of all nodes: what a file has for all of them (/**), each node is given.
 NAMES = frozenset(
-    """adapt_quality autostart avatar buffer channels chunk device duration emotion emotion_gain
-    exit_when_done expression_gain fps frame_id gain head_gain host host_names idle_gain
-    jpeg_quality lead mark model_dir operators out parent_frame pause pitch playback_latency policy
-    port rate repeat sample_format sample_rate seed size speed start_delay stats tail text threads
-    threshold utterance_id voice wait_for wav""".split()
+    """adapt_quality autostart avatar background buffer channels chunk device duration emotion
+    emotion_gain exit_when_done expression_gain fps frame_id gain head_gain host host_names
+    idle_gain jpeg_quality lead mark model_dir operators out parent_frame pause pitch
+    playback_latency policy port rate repeat sample_format sample_rate seed size speed
+    start_delay stats tail text threads threshold utterance_id voice wait_for wav""".split()
 )
 
 

@@ -34,6 +34,7 @@ from realtalk_ros.nodes.subscriptions import BatchedSubscription, Received
 from realtalk_ros.playout.adaptive_quality import QualityController
 from realtalk_ros.playout.face_playout import FacePlayout
 from realtalk_ros.playout.quality_monitor import QualityMonitor
+from realtalk_ros.rendering.background import Background
 from realtalk_ros.rendering.batching import BatchingRenderer
 from realtalk_ros.rendering.watermark import Watermark
 from realtalk_ros.stream_types import Chunk, TimedExpression
@@ -41,6 +42,8 @@ from realtalk_ros.stream_types import Chunk, TimedExpression
 STALL = 0.25  # s that a message has waited, from which on this process must have stalled
 MAX_OFFSET = 600.0  # s that a chunk's stamp may lie from now
 LOADED = ("avatar", "size", "device", "model_dir")  # parameters whose change takes long
+# Parameters that are text: the attribute of Face, and what is made of them.
+LOOKS = {"mark": ("watermark", Watermark), "background": ("background", Background)}
 GAINS = ("expression_gain", "emotion_gain", "idle_gain", "head_gain")
 
 
@@ -144,6 +147,9 @@ class RendererNode(FaceNode):
             None,
             live,
         )
+        self.background = p("background", "", "What is behind the person, of avatars with mattes: "
+                            "transparent (images are bgra8), a colour such as #20242a, or a "
+                            "picture's path; empty: the avatar's own", None, live)  # fmt: skip
         self.adapt_quality = p(
             "adapt_quality", True, "Lower fps, then size, while the machine cannot keep up"
         )
@@ -158,15 +164,13 @@ class RendererNode(FaceNode):
     def setup(self) -> None:
         began = time.perf_counter()
         name, intensity = parse_emotion(self.emotion)
-        mark = Watermark(self.mark) if self.mark else None
         self.quality.controller = QualityController()
         self.quality.set_render_time(self.loader.setup(self.seed))
         face = self.loader.face
         assert face is not None
         face.set_emotion(name, intensity)
-        face.watermark = mark
-        for gain in GAINS:
-            setattr(face, gain, getattr(self, gain))
+        for parameter in (*GAINS, *LOOKS):
+            self._apply(face, parameter, getattr(self, parameter))
         self.playout.frames.set_fps(self.fps)
         self.render_loop.prepare(face.renderer)
         width, height = face.renderer.size
@@ -205,8 +209,8 @@ class RendererNode(FaceNode):
         check_setting(name, value)
         if name == "emotion":
             parse_emotion(value)
-        elif name == "mark" and value:
-            Watermark(value)
+        elif name in LOOKS and value:
+            LOOKS[name][1](value)
         elif name == "device":
             onnx_session.providers_for(value)
         elif name == "model_dir":
@@ -220,10 +224,8 @@ class RendererNode(FaceNode):
             return
         if name == "emotion":
             face.set_emotion(*parse_emotion(value))
-        elif name == "mark":
-            face.watermark = Watermark(value) if value else None
-        elif name in GAINS:
-            setattr(face, name, value)
+        elif name in (*GAINS, *LOOKS):
+            self._apply(face, name, value)
         elif name == "fps":
             with self.playout.lock:
                 self.playout.frames.set_fps(value / self.quality.controller.divisors[0])
@@ -231,6 +233,12 @@ class RendererNode(FaceNode):
             if name in ("device", "model_dir"):
                 self.loader.fallback_device = ""
             self.loader.request(f"{name} {value}")
+
+    @staticmethod
+    def _apply(face: Face, name: str, value: Any) -> None:
+        """One of GAINS or LOOKS. Raises RealTalkError."""
+        attribute, make = LOOKS.get(name, (name, None))
+        setattr(face, attribute, value if make is None else make(value) if value else None)
 
     def _renderer_settings(self) -> RendererSettings:
         """As the parameters and the quality have them now."""
@@ -343,6 +351,9 @@ class RendererNode(FaceNode):
                 f"this machine cannot keep up: now {self.playout.frames.fps:g} fps, "
                 f"{self.images.height} pixels"
             )
+        avatar = self.face and self.face.renderer.avatar
+        if self.background and avatar and avatar.mattes is None:
+            return f"avatar {avatar.name} has no mattes, so it keeps its own background"
         return super().warning()
 
     def status(self) -> dict[str, Any]:

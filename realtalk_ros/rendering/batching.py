@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.rendering.background import Background
 from realtalk_ros.rendering.face_renderer import FaceRenderer, Rendering, generate_batch
 from realtalk_ros.rendering.generator import GeneratedFace
 
@@ -117,8 +118,9 @@ class BatchedFace(Rendering):
         template: int,
         rotation: np.ndarray | None = None,
         breath: float = 0.0,
+        background: Background | None = None,
     ) -> np.ndarray:
-        return self._renderer.compose(face, template, rotation, breath)
+        return self._renderer.compose(face, template, rotation, breath, background)
 
     def resized(self, size: int) -> BatchedFace:
         return BatchedFace(self._batching, self._renderer.resized(size))

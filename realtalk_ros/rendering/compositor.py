@@ -42,11 +42,12 @@ MOUTH = mouth_crop()
 
 class Compositor:
     """Of one avatar, in images of the size of `templates` (T, height, width, 3) uint8, which are
-    the avatar's own at that size. `person` is the avatar's, and may be shared with compositors of
-    other sizes."""
+    the avatar's own at that size, or (T, height, width, 4), cut out (cutout.py). `person` is the
+    avatar's, and may be shared with compositors of other sizes."""
 
     def __init__(self, avatar: Avatar, templates: np.ndarray, person: MovingPerson):
         self._size = templates.shape[2], templates.shape[1]
+        self._cut_out = templates.shape[3] == 4
         scale = self._size[1] / avatar.size[1]
         x, y, side = (round(value * scale) for value in avatar.crop)
         self.crop = x, y, side
@@ -70,7 +71,8 @@ class Compositor:
     ) -> np.ndarray:
         """A new image (height, width, 3) uint8: a template, by its number, with the face, and with
         the head rotated by `rotation` (3,) rad and the shoulders raised by `breath`, -1..1. Lids
-        that close show what `shut` does."""
+        that close show what `shut` does. Of a person who is cut out it is (height, width, 4), of
+        premultiplied alpha, and the next call overwrites it."""
         x, y = self._head_warp.sampling_grid(rotation, breath, template)
         reach = self._head_warp.reach
         near = self._face_box(reach)
@@ -123,6 +125,8 @@ class Compositor:
             box = bounding_box((replaced > 0).view(np.uint8))
             if replaced[box].size:
                 added[box] -= seen[box] * spread(replaced[box], 4)
+        if self._cut_out:
+            added[..., 3] = 0  # alpha stays
         cv2.add(seen, added, dst=seen, dtype=cv2.CV_8U)
 
     def _draw_layers(self, face: GeneratedFace) -> None:

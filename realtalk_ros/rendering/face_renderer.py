@@ -17,7 +17,9 @@ import numpy as np
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.errors import ModelError
 from realtalk_ros.face_model import arkit
+from realtalk_ros.rendering.background import Background
 from realtalk_ros.rendering.compositor import Compositor
+from realtalk_ros.rendering.cutout import cut_out
 from realtalk_ros.rendering.eyelids import ShutEyes, shut_eyes
 from realtalk_ros.rendering.generator import FaceInputs, GeneratedFace, Generator
 from realtalk_ros.rendering.moving_person import MovingPerson
@@ -50,9 +52,12 @@ class Renderer(Protocol):
         template: int,
         rotation: np.ndarray | None = None,
         breath: float = 0.0,
+        background: Background | None = None,
     ) -> np.ndarray:
         """What `generate` made on a template, in that template. May run in another thread than
-        `generate`. Arguments and result otherwise as of `render`."""
+        `generate`. The result is (height, width, 4), with straight alpha, before a `background`
+        that is transparent; avatars without mattes keep their own background, whatever it is.
+        Arguments and result otherwise as of `render`."""
 
     def render(
         self,
@@ -149,7 +154,7 @@ class FaceRenderer(Rendering):
         avatar = self.avatar
         scale = size / avatar.size[1]
         self.size = (round(avatar.size[0] * scale), size)  # width, height
-        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        method = self._interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         self.templates = (
             avatar.templates
             if scale == 1
@@ -159,6 +164,7 @@ class FaceRenderer(Rendering):
         )
         self._compositor = Compositor(avatar, self.templates, self._person)
         self._shut: dict[int, ShutEyes | None] = {}
+        self._cut_out: Compositor | None = None
 
     @property
     def template_count(self) -> int:
@@ -181,10 +187,25 @@ class FaceRenderer(Rendering):
         template: int,
         rotation: np.ndarray | None = None,
         breath: float = 0.0,
+        background: Background | None = None,
     ) -> np.ndarray:
-        """A generated face in its template. Returns a new (height, width, 3) uint8."""
+        """A generated face in its template, as of `Renderer`."""
         shut = None if face.lids is None else self._shut_eyes(template)
-        return self._compositor.compose(face, template, rotation, breath, shut)
+        if background is None or self.avatar.mattes is None:
+            return self._compositor.compose(face, template, rotation, breath, shut)
+        person = self._cut_out_compositor(self.avatar.mattes)
+        return background.behind(person.compose(face, template, rotation, breath, shut))
+
+    def _cut_out_compositor(self, mattes: np.ndarray) -> Compositor:
+        """Of the templates' person (cutout.py), made once."""
+        if self._cut_out is None:
+            method = self._interpolation
+            cut = [
+                cut_out(image, cv2.resize(matte, self.size, interpolation=method))
+                for image, matte in zip(self.templates, mattes, strict=True)
+            ]
+            self._cut_out = Compositor(self.avatar, np.stack(cut), self._person)
+        return self._cut_out
 
     def _shut_eyes(self, template: int) -> ShutEyes | None:
         """The template's eyes, shut; made once."""

@@ -25,12 +25,12 @@ STEP = 1 / 8  # sides of the face crop by which what is enlarged beside it grows
 class FineTemplate:
     """A part of a template."""
 
-    image: np.ndarray  # (FACTOR h, FACTOR w, 4) uint8 BGR and 255
+    image: np.ndarray  # (FACTOR h, FACTOR w, 4) uint8 BGR and 255, or the templates' alpha
     corner: tuple[int, int]  # x, y of its first pixel in the template
 
 
 class FineTemplates:
-    """Of `templates` (T, height, width, 3) uint8 with the face's `crop` (x, y, side), pixels."""
+    """Of `templates` (T, height, width, 3 or 4) uint8 with the face's `crop` (x, y, side)."""
 
     def __init__(self, templates: np.ndarray, crop: tuple[int, int, int]):
         self._templates, self._crop = templates, crop
@@ -50,13 +50,15 @@ class FineTemplates:
             left, top = max(left - self._margin, 0), max(top - self._margin, 0)
             end = side + self._margin
             part = self._templates[number, top : self._crop[1] + end, left : self._crop[0] + end]
-            fine = cv2.cvtColor(enlarged(part), cv2.COLOR_BGR2BGRA)
+            fine = enlarged(part)
+            if fine.shape[2] == 3:
+                fine = cv2.cvtColor(fine, cv2.COLOR_BGR2BGRA)
             self._made[number] = FineTemplate(fine, (left, top))
         return self._made[number]
 
 
 def enlarged(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 -> (FACTOR H, FACTOR W, 3). The image's pixel x is pixel FACTOR x of it."""
+    """(H, W, C) uint8 -> (FACTOR H, FACTOR W, C). The image's pixel x is pixel FACTOR x of it."""
     height, width, channels = image.shape
     source = image.astype(np.float32)
     fine = np.empty((height, FACTOR, width, FACTOR, channels), np.uint8)

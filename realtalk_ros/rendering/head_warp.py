@@ -17,7 +17,8 @@ ROWS = 128  # that are made at a time: what they take stays in the processor's c
 
 
 class HeadWarp:
-    """Of one person in images of the size of `templates` (T, height, width, 3) uint8, the person's.
+    """Of one person in images of the size of `templates` (T, height, width, 3) uint8, the person's;
+    or (T, height, width, 4), where they are cut out (cutout.py).
 
     An image takes a call of `sampling_grid`, one of `begin` and one of `finish`. In between, what
     is seen of the face is drawn, in the parts of its box that `parts` names.
@@ -33,6 +34,7 @@ class HeadWarp:
         self._grid = np.empty_like(columns), np.empty_like(columns)
         self._source, self._image = (np.zeros((height, width, 4), np.uint8) for _ in range(2))
         self._templates, self._template = templates, -1  # the latter is in `_source`
+        self._cut_out = templates.shape[3] == 4
         self._seen: np.ndarray | None = None  # where the person is; None if it is upright
         self.reach = 0  # pixels, by which anything moves at most
 
@@ -57,11 +59,11 @@ class HeadWarp:
 
     def parts(self, box: Part) -> Iterator[Part]:
         """Rectangles of at most ROWS rows that contain all of the person in a box of the image, at
-        the last sampling grid; of an upright person, all of the box."""
+        the last sampling grid; of one who is upright or cut out, all of the box."""
         rows, columns = box
         for start in range(rows.start, rows.stop, ROWS):
             part = slice(start, min(start + ROWS, rows.stop))
-            if self._seen is None:
+            if self._seen is None or self._cut_out:
                 yield part, columns
                 continue
             x, _, width, _ = cv2.boundingRect(self._seen[part, columns])
@@ -73,7 +75,10 @@ class HeadWarp:
         in the box `face`: (height, width, 4) uint8, which the next call overwrites."""
         # OpenCV samples images of four channels twice as fast as those of three.
         if self._template != template:
-            cv2.cvtColor(self._templates[template], cv2.COLOR_BGR2BGRA, dst=self._source)
+            if self._cut_out:
+                self._source[:] = self._templates[template]
+            else:
+                cv2.cvtColor(self._templates[template], cv2.COLOR_BGR2BGRA, dst=self._source)
             self._template = template
         if self._seen is None:
             self._image[:] = self._source
@@ -86,7 +91,10 @@ class HeadWarp:
         return self._image
 
     def finish(self) -> np.ndarray:
-        """The image that was begun, a new (height, width, 3) uint8, before the background."""
+        """The image that was begun, before its background: a new (height, width, 3) uint8; of a
+        person who is cut out (height, width, 4), which the next call overwrites."""
+        if self._cut_out:
+            return self._image
         if self._seen is not None:
             self._background.restore(self._image, self._source, self._seen)
         return cv2.cvtColor(self._image, cv2.COLOR_BGRA2BGR)

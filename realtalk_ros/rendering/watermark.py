@@ -29,7 +29,7 @@ class Watermark:
         self._shape: tuple[int, ...] = ()
 
     def draw(self, image: np.ndarray) -> None:
-        """Draws the text into `image` (height, width, 3) uint8, in place."""
+        """Draws the text into `image` (height, width, 3 or 4) uint8, in place."""
         if image.shape != self._shape:
             self._fit(image.shape)
         region = image[self._region]
@@ -38,7 +38,7 @@ class Watermark:
 
     def _fit(self, shape: tuple[int, ...]) -> None:
         """Prepares the label for images of this shape."""
-        height, width = shape[:2]
+        height, width, channels = shape
         scale = max(MIN_HEIGHT, HEIGHT * height) / 21  # Hershey's capitals are 21 units tall
         (text_width, _), _ = cv2.getTextSize(self.text, FONT, scale, 1)
         scale *= min(1.0, 0.9 * width / text_width)
@@ -47,14 +47,15 @@ class Watermark:
         pad = max(2, text_height // 2)
         rows = min(height, text_height + below + 2 * pad)
         columns = min(width, text_width + 2 * pad)
-        self._label = np.zeros((rows, columns, 3), np.uint8)
+        self._label = np.zeros((rows, columns, channels), np.uint8)
+        self._label[..., 3:] = 255
         cv2.putText(
             self._label,
             self.text,
             org=(pad, pad + text_height),
             fontFace=FONT,
             fontScale=scale,
-            color=(255, 255, 255),
+            color=(255,) * channels,
             thickness=thickness,
             lineType=cv2.LINE_AA,
         )

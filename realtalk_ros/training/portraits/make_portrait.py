@@ -319,6 +319,9 @@ def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.n
     cv2.imwrite(str(out / template), images["rest"][..., :3], image_decoding.FINE_JPEG)
     for name in names:
         cv2.imwrite(str(out / f"{name}.png"), images[name][..., :3])
+    matte = "mattes/000.png"
+    (out / matte).parent.mkdir(exist_ok=True)
+    cv2.imwrite(str(out / matte), images["rest"][..., 3], [cv2.IMWRITE_PNG_COMPRESSION, 9])
     said, licence, provenance = META[sitter.kind]
     meta = {
         "format": 1,
@@ -333,10 +336,11 @@ def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.n
         "reference": references[0],
         "references": references,
         "templates": [template],
+        "mattes": [matte],
     }
     if sitter.temperament:
         meta["temperament"] = sitter.temperament
-    files = [template, *references, *(f"{name}.npy" for name in arrays)]
+    files = [template, matte, *references, *(f"{name}.npy" for name in arrays)]
     meta["sha256"] = {f: onnx_session.sha256(out / f) for f in files}
     (out / "avatar.yaml").write_text(yaml.safe_dump(meta, sort_keys=False, width=100))
 
