@@ -111,6 +111,10 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "realtalk_ros.commands.evaluate_avatars",
         "avatars of the photographs in a folder",
     ),
+    ("evaluate", "faces"): (
+        "realtalk_ros.commands.evaluate_faces",
+        "how avatars speak, blink and load",
+    ),
     ("evaluate", "talking"): (
         "realtalk_ros.training.videos.evaluate_talking",
         "the lips, from sound alone, against videos of real people",
@@ -126,7 +130,7 @@ GROUPS = {
 # Which of the package's extras the commands need, by their words or by the first one.
 EXTRAS = {
     **dict.fromkeys(("data", "train", "evaluate"), "train"),
-    **dict.fromkeys(("enroll", "track", "evaluate avatars"), "enroll"),
+    **dict.fromkeys(("enroll", "track", "evaluate avatars", "evaluate faces"), "enroll"),
     "data portraits": "portraits",
 }
 
