@@ -13,7 +13,7 @@ from realtalk_ros.contracts import mouth_crop
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.arkit import weights
 from realtalk_ros.face_model.rotations import rotation_matrix
-from realtalk_ros.rendering.compositor import Compositor, joined
+from realtalk_ros.rendering.compositor import Compositor, joined, with_swept
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.rendering.head_depth import HeadDepth
 from realtalk_ros.rendering.moving_person import JOINT, MovingPerson
@@ -129,6 +129,29 @@ def test_a_gap_in_the_mask_between_chin_and_neck_is_closed_and_no_other():
     solid = np.zeros((64, 64), np.float32)
     solid[30:, 16:48] = 0.7
     np.testing.assert_array_equal(joined(solid), solid)
+
+
+def test_the_chin_moves_over_what_lies_beside_it():
+    """Where the generator's mask ends at the chin's line."""
+    mask = np.zeros((64, 64), np.float32)
+    mask[10:40, 20:44] = 1
+    down = 6.0  # pixels by which it moves
+    x, y = np.meshgrid(np.arange(64), np.arange(64))
+    moved = with_swept(mask, np.stack([x, y - down]).astype(np.float32))
+    np.testing.assert_array_equal(moved[:32], mask[:32])  # a fringe stays above the brows
+    assert (moved[32:46, 20:44] == 1).all() and not moved[50:].any()
+
+
+@pytest.mark.parametrize("name, usual", [("pia", 22), ("android", 15.8)])
+def test_an_open_mouths_jaw_line_is_as_in_the_picture_of_it(name, usual):
+    """`usual`: grey levels by which it differs where hair beside the chin cuts steps into it."""
+    avatar = Avatar.load(name)
+    x, y, side = avatar.crop
+    drawn = FaceRenderer(avatar, avatar.size[1]).render(avatar.reference_weights[1], 0)
+    apart = cv2.absdiff(drawn[y : y + side, x : x + side], avatar.more_references[1]).max(2)
+    jaw = np.int32(avatar.reference_landmarks[1][3:14]).reshape(-1, 1, 2)
+    along = cv2.polylines(np.zeros((side, side), np.uint8), [jaw], False, 255, 15) > 0
+    assert apart[along].mean() < 0.9 * usual
 
 
 def test_no_mouth_opens_beyond_what_the_generator_draws():

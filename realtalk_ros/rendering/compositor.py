@@ -34,6 +34,7 @@ INSIDE_FADE = (3, 3)  # of the mouth's interior, where nothing of the template i
 # What is finer is left out: box filter of the change, and twice of half of the mouth crop.
 COARSE_BLUR = (3, 3)
 MOUTH_FADE = 0.06  # share of the mouth crop's side over which its border fades out
+OUTLINE = np.ones((5, 5), np.uint8)  # pixels of the networks' crop: a drawn line around the chin
 CHIN_GAP = np.ones((7, 3), np.uint8)  # pixels of the generator's mask: smaller gaps are closed
 
 WHOLE, COARSE = (CROP_SIZE, CROP_SIZE), (COARSE_SIZE, COARSE_SIZE)
@@ -134,11 +135,12 @@ class Compositor:
         and `added`, what is added to them, with the share of them that it replaces."""
         memory = self._memory
         mask = cv2.resize(joined(face.mask), WHOLE, dst=memory.mask)
+        moving = cv2.multiply(with_swept(mask, face.sampling_grid), self._feather)
         mask = cv2.multiply(mask, self._feather, dst=mask)
         for position, own, movement in zip(
             face.sampling_grid, unmoved(CROP_SIZE), memory.movement, strict=True
         ):
-            cv2.multiply(cv2.subtract(position, own, dst=movement), mask, dst=movement)
+            cv2.multiply(cv2.subtract(position, own, dst=movement), moving, dst=movement)
         layers = self._add_change(face)
         if face.lids is not None:
             box, weight = soft(cv2.extractChannel(face.lids, 0), LID_MARGIN)
@@ -216,6 +218,15 @@ def joined(mask: np.ndarray) -> np.ndarray:
     lower = len(mask) // 2
     closed = cv2.morphologyEx(mask[lower:], cv2.MORPH_CLOSE, CHIN_GAP)
     return np.concatenate([mask[:lower], closed])
+
+
+def with_swept(mask: np.ndarray, sampling_grid: np.ndarray) -> np.ndarray:
+    """A mask (S, S) with what the moving chin comes to lie over, where the generator's ends at its
+    line: hair beside it, of which it would cut steps. `sampling_grid` (2, S, S): x, y, pixels."""
+    lower = len(mask) // 2
+    x, y = sampling_grid[:, lower:]
+    swept = cv2.remap(cv2.dilate(mask, OUTLINE), x, y, cv2.INTER_LINEAR)
+    return np.concatenate([mask[:lower], cv2.max(mask[lower:], swept)])
 
 
 def faded_border(side: int, width: float) -> np.ndarray:
