@@ -4,7 +4,8 @@
 Each avatar speaks the bundled clip, again and again, with head motion and blinks. MediaPipe, which
 knows nothing of the renderer, looks for the face anew in every frame (extra `enroll`).
 
-    found        share of the frames with one face
+    frames       how many
+    found        share of them with one face
     opening_r    correlation of the gap between the inner lips (their middles) that MediaPipe finds
                  with the one that the weights ask of the face model in the picture, 0 where the
                  lips press; pixels of an image of SIZE
@@ -57,6 +58,7 @@ from realtalk_ros.stream_types import Chunk
 SIZE = 512  # pixels, height of the images
 # Figure: column of the table, and its format.
 COLUMNS = {
+    "frames": ("frames", "6.0f"),
     "found": ("found", "6.3f"),
     "opening_r": ("r", "6.3f"),
     "slope": ("slope", "6.2f"),
@@ -109,7 +111,7 @@ def measure(
     lips = _Lips(avatar, detector)
     frames = [lips.gaps(image, weights) for weights, image in speak(renderer, seconds, fps)]
     seen = [gaps for gaps in frames if gaps is not None]
-    figures["found"] = len(seen) / len(frames)
+    figures |= {"frames": len(frames), "found": len(seen) / len(frames)}
     figures |= line_through(seen, "slope", "opening_r")
     if avatar.provenance.source_type == SYNTHETIC and avatar.reference_landmarks is not None:
         figures |= line_through(lips.true_gaps(avatar.reference_landmarks), "true_slope")

@@ -110,14 +110,15 @@ def spoken(monkeypatch):
 def test_a_face_is_measured(spoken, capsys):
     assert main(["evaluate", "faces", "pia", "--json"]) == 0
     (figures,) = json.loads(capsys.readouterr().out).values()
-    assert figures["found"] == pytest.approx(11 / 12)
+    assert figures["frames"] == 12 and figures["found"] == pytest.approx(11 / 12)
     assert figures["opening_r"] > 0.999
     assert figures["slope"] == pytest.approx(1.1 * MISREAD, rel=0.02)
     assert figures["opening"] == pytest.approx(1.1, rel=0.03)
     assert 0 < figures["load_seconds"] < 60 and figures["jitter"] == 0
     assert main(["evaluate", "faces", "pia"]) == 0
     heads, row = capsys.readouterr().out.splitlines()
-    assert heads.split()[:3] == ["face", "found", "r"] and row.split()[:2] == ["pia", "0.917"]
+    assert heads.split()[:3] == ["face", "frames", "found"]
+    assert row.split()[:3] == ["pia", "12", "0.917"]
 
 
 def test_of_a_real_person_no_exact_opening_is_known(spoken, monkeypatch, capsys):
