@@ -39,6 +39,7 @@ import numpy as np
 import yaml
 
 from realtalk_ros.avatar import image_decoding
+from realtalk_ros.avatar.flat_mouth import FlatMouth
 from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.avatar.temperament import USUAL, Temperament
 from realtalk_ros.contracts import AVATAR_FORMAT, CROP_SIZE, GENERATOR_FILES, REFERENCE_SHAPE
@@ -90,6 +91,7 @@ class Avatar:
     region: np.ndarray | None = None  # (256, 256) float32 0..1, where the network may draw
     landmarks: np.ndarray | None = None  # (N, 68, 2) float32, pixels of the templates
     temperament: Temperament = USUAL
+    flat_mouth: FlatMouth | None = None  # of a drawing
     mattes: np.ndarray | None = None  # (N, height, width), uint8 0..255: the person's share
 
     @classmethod
@@ -99,7 +101,6 @@ class Avatar:
         meta = parse(_read(folder, "avatar.yaml", MAX_YAML), str(folder / "avatar.yaml"))
         name = str(meta.get("name") or folder.name)
         Provenance.of(name, meta)  # raises
-        temperament = Temperament.of(meta.get("temperament"), f"avatar {folder}")
         templates = _templates(folder, meta)
         height, width = templates.shape[1:3]
         crop = meta.get("crop")
@@ -150,7 +151,8 @@ class Avatar:
             if meta.get("region") is None
             else _reference(folder, meta["region"])[..., 0].astype(np.float32) / 255,
             landmarks=_landmarks(folder, meta, "landmarks", len(templates), crop[2]),
-            temperament=temperament,
+            temperament=Temperament.of(meta.get("temperament"), f"avatar {folder}"),
+            flat_mouth=FlatMouth.of(meta.get("flat_mouth"), f"avatar {folder}"),
             mattes=_mattes(folder, meta, templates.shape[:3]),
         )
 

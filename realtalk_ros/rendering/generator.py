@@ -35,6 +35,7 @@ from realtalk_ros.contracts import (
 )
 from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.rendering.avatar_encoding import encode_avatars, reference_images
+from realtalk_ros.rendering.flat_mouth import FlatMouthPainter
 from realtalk_ros.rendering.geometry import Geometry, template_landmarks
 from realtalk_ros.rendering.monochrome import tone_of, toned
 from realtalk_ros.rendering.oral_cavity import lit
@@ -107,6 +108,7 @@ class Generator:
         ]
         self._own_teeth = [OwnTeeth.of(avatar) for avatar in avatars]
         self._tones = [tone_of(avatar) for avatar in avatars]
+        self._flat = [FlatMouthPainter.of(avatar) for avatar in avatars]
         encoded = encode_avatars(avatars, folder, providers, encoder_threads or threads)
         self._templates = [cv2.cvtColor(t, cv2.COLOR_BGR2BGRA) for t in encoded.templates]
         self._landmarks = encoded.landmarks
@@ -192,6 +194,8 @@ class Generator:
             lit(drawn.mouth_interior[MOUTH], drawn.mouth)
             if (teeth := self._own_teeth[face.avatar]) is not None:
                 teeth.draw(w, face.template, drawn.mouth_interior[MOUTH], drawn.mouth)
+            if (flat := self._flat[face.avatar]) is not None:
+                flat.paint(drawn.mouth_interior[MOUTH], drawn.mouth)
             if (tones := self._tones[face.avatar]) is not None:
                 drawn.mouth[:] = toned(drawn.mouth, tones)
                 drawn.change[:] = drawn.change.mean(-1, keepdims=True)

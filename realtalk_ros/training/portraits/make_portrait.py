@@ -295,7 +295,8 @@ def reduced(light: np.ndarray, size: int) -> np.ndarray:
 def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.ndarray]) -> None:
     """The avatar's folder (docs/avatars.md) of developed pictures, uint8 BGR and alpha: "rest" is
     the template, of one of SIZES, the references are of CROP."""
-    (out / "templates").mkdir(parents=True, exist_ok=True)
+    for folder in ("templates", "mattes"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
     head = rest_head(kit, sitter)
     size = len(images["rest"])
     rest = frame_view(kit, head).pixels(head[kit.landmarks], size).astype(np.float32)
@@ -315,12 +316,11 @@ def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.n
     }
     for name, array in arrays.items():
         np.save(out / f"{name}.npy", np.asarray(array, np.float32))
-    template, references = "templates/000.jpg", [f"{name}.png" for name in names]
+    template, matte = "templates/000.jpg", "mattes/000.png"
+    references = [f"{name}.png" for name in names]
     cv2.imwrite(str(out / template), images["rest"][..., :3], image_decoding.FINE_JPEG)
     for name in names:
         cv2.imwrite(str(out / f"{name}.png"), images[name][..., :3])
-    matte = "mattes/000.png"
-    (out / matte).parent.mkdir(exist_ok=True)
     cv2.imwrite(str(out / matte), images["rest"][..., 3], [cv2.IMWRITE_PNG_COMPRESSION, 9])
     said, licence, provenance = META[sitter.kind]
     meta = {
@@ -338,8 +338,8 @@ def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.n
         "templates": [template],
         "mattes": [matte],
     }
-    if sitter.temperament:
-        meta["temperament"] = sitter.temperament
+    meta |= {"flat_mouth": drawn.FLAT_MOUTH} if sitter.kind == DRAWING else {}
+    meta |= {"temperament": sitter.temperament} if sitter.temperament else {}
     files = [template, matte, *references, *(f"{name}.npy" for name in arrays)]
     meta["sha256"] = {f: onnx_session.sha256(out / f) for f in files}
     (out / "avatar.yaml").write_text(yaml.safe_dump(meta, sort_keys=False, width=100))
