@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Portraits: what is made of Blender's pictures, and the polygons that it is given."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 pytest.importorskip("scipy", reason="training needs scipy")
 
 from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.avatar.temperament import USUAL
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.facekit import FaceKit, find_facekit
@@ -20,7 +23,7 @@ from realtalk_ros.training.portraits import (
     make_portrait,
     robot,
 )
-from realtalk_ros.training.portraits.people import MIRA, PEOPLE, Hair
+from realtalk_ros.training.portraits.people import DRAWING, MIRA, PEOPLE, Hair
 from realtalk_ros.training.synthetic.view import View
 
 
@@ -131,6 +134,9 @@ def test_written_avatar_has_its_landmarks_where_the_camera_sees_them(
     count = len(make_portrait.EXPRESSIONS) - 1
     assert [round(image.mean()) for image in avatar.more_references] == [90] * count
     assert np.any(avatar.reference_weights, axis=1).all()
+    assert avatar.mattes.shape == (1, size, size) and (avatar.mattes == 128).all()  # half there
+    assert avatar.temperament == replace(USUAL, **sitter.temperament)
+    assert (avatar.flat_mouth is not None) == (sitter.kind == DRAWING)
 
 
 def test_missing_textures_are_named(kit, tmp_path, monkeypatch):
