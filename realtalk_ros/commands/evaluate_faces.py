@@ -117,10 +117,10 @@ def measure(
         figures |= line_through(lips.true_gaps(avatar.reference_landmarks), "true_slope")
     if "slope" in figures and figures.get("true_slope", 0) > 0:
         figures["opening"] = figures["slope"] / figures["true_slope"]
-    at_rest = detector.find(renderer.render(REST, renderer.template_count // 2))
+    rest, shut = (renderer.render(w, renderer.template_count // 2) for w in (REST, BLINK))
+    at_rest = detector.find(rest)
     if len(at_rest) == 1:
-        shut = renderer.render(BLINK, renderer.template_count // 2)
-        figures |= lid_differences(shut, at_rest[0].points)
+        figures |= lid_differences(shut, rest, at_rest[0].points)
     return figures
 
 
