@@ -58,7 +58,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "images of random people",
     ),
     ("data", "speech"): ("realtalk_ros.training.speech_data.build", "speech with phone times"),
-    ("data", "avatar"): ("realtalk_ros.training.synthetic.make_avatar", "the default avatar"),
+    ("data", "avatar"): ("realtalk_ros.training.synthetic.make_avatar", "a synthetic avatar"),
     ("data", "portraits"): (
         "realtalk_ros.training.portraits.make_portrait",
         "a path-traced avatar, with Blender",

@@ -19,11 +19,13 @@ from realtalk_ros.training.portraits import (
     anatomy,
     drawing,
     drawn,
+    garments,
     hairline,
     make_portrait,
     robot,
+    short_hair,
 )
-from realtalk_ros.training.portraits.people import DRAWING, MIRA, PEOPLE, Hair
+from realtalk_ros.training.portraits.people import DRAWING, KENJI, MIRA, PEOPLE, PERSON, Hair
 from realtalk_ros.training.synthetic.view import View
 
 
@@ -69,7 +71,7 @@ def test_teeth_that_taper_touch_their_neighbours_and_keep_their_corners():
     np.testing.assert_array_equal(row[..., 1], -down.reshape(2, 21)[None].repeat(2, 0))
 
 
-@pytest.mark.parametrize("style", ["shoulder", "cropped"])
+@pytest.mark.parametrize("style", ["shoulder", "cropped", "combed"])
 def test_hair_thins_out_towards_a_hairline(style):
     y = np.linspace(4, 15, 111)
     forehead = np.stack([0 * y, y, 0 * y + 9.0], -1)
@@ -282,3 +284,74 @@ def test_age_moves_neither_lips_nor_lids(whole_kit):
     np.testing.assert_allclose(old[moving], kit.mean[moving], atol=1e-5)
     jowl = np.argmin(np.linalg.norm(kit.mean[: kit.parts["face"].stop] - [4.7, -5.3, 7.5], axis=1))
     assert 0.1 < np.linalg.norm(old[jowl] - kit.mean[jowl]) < 0.4
+
+
+@pytest.mark.parametrize("name", [s.name for s in PEOPLE.values() if s.kind == PERSON])
+def test_clothes_cover_the_shoulders_and_leave_the_neck(whole_kit, name):
+    """Seen from the front: cloth before all skin of the chest, none before the chin."""
+    sitter = PEOPLE[name]
+    head = make_portrait.rest_head(whole_kit, sitter)
+    jumper = garments.clothes(whole_kit, head, sitter)[0]
+    assert jumper.name == "jumper"
+    points = jumper.surface.points
+    front = points[points[:, 2] > -4]
+    stop = whole_kit.parts["head_neck"].stop
+    skin = anatomy.slimmed(head, sitter.slim_neck)[:stop]
+    chest = skin[(whole_kit.mean[:stop, 1] < -13.5) & (np.abs(whole_kit.mean[:stop, 0]) > 7)]
+    chest = chest[chest[:, 2] > 0]
+    away = np.linalg.norm(chest[:, None, :2] - front[None, :, :2], axis=2)
+    assert len(chest) > 20 and away.min(1).max() < 1
+    assert (front[away.argmin(1), 2] > chest[:, 2]).all()
+    chin = head[whole_kit.landmarks[8]]
+    assert points[np.abs(points[:, 0]) < 3][:, 1].max() < chin[1] - 1
+    # Shoulders fall from the neck outwards, and end in sleeves.
+    tops = [points[np.abs(points[:, 0] - x * sitter.broad) < 0.5][:, 1].max() for x in (9, 13, 17)]
+    assert tops[0] > tops[1] + 0.8 > tops[2] + 2
+    assert np.ptp(points[:, 0]) > 46 * sitter.broad
+
+
+def test_a_shirt_lies_below_the_jumper_and_its_collar_around_the_neck(whole_kit):
+    head = make_portrait.rest_head(whole_kit, KENJI)
+    body = garments.Body(whole_kit, head, KENJI)
+    pieces = {
+        piece.name: piece.surface.points for piece in garments.clothes(whole_kit, head, KENJI)
+    }
+    front = {name: p[(p[:, 2] > 2) & (p[:, 1] > -30)] for name, p in pieces.items()}
+    shirt, jumper = front["shirt"], front["jumper"]
+    away = np.linalg.norm(shirt[:, None, :2] - jumper[None, ::3, :2], axis=2)
+    covered = away.min(1) < 0.3
+    assert 0.5 < covered.mean() < 0.99
+    over = jumper[::3][away.argmin(1)][covered]
+    assert np.percentile(over[:, 2] - shirt[covered, 2], 2) > 0.1
+    assert body.distance(pieces["collar"]).min() > 0.1
+    assert pieces["collar"][:, 1].max() > pieces["jumper"][:, 1].max() + 1
+    np.testing.assert_allclose(np.sort(np.abs(pieces["collar"][:, 0]))[::-1][:2], 8.0, atol=1.0)
+
+
+def test_a_string_of_pearls_lies_on_the_jumper(whole_kit):
+    sitter = PEOPLE["ines"]
+    head = make_portrait.rest_head(whole_kit, sitter)
+    string = garments.clothes(whole_kit, head, sitter)[1]
+    assert string.name == "pearls"
+    ball = len(garments.pill(1, 1).points)
+    middles = string.surface.points.reshape(-1, ball, 3).mean(1)
+    middles = middles[middles[:, 2] > 0]
+    away = garments.Body(whole_kit, head, sitter).distance(middles) - garments.PEARL
+    assert away.min() > garments.JUMPER_ABOVE - 0.5 and away.max() < garments.JUMPER_ABOVE + 0.8
+    steps = np.diff(middles, axis=0)
+    np.testing.assert_allclose(np.linalg.norm(steps, axis=1), 2 * garments.PEARL, rtol=0.15)
+    assert (steps[:, 0] > -0.1).all()  # from one side to the other
+
+
+def test_combed_hair_lies_over_the_scalp_to_its_side_and_is_grey_at_the_temples(whole_kit):
+    head = make_portrait.rest_head(whole_kit, KENJI)
+    hair = Hair(style="combed", length=4.6, volume=1.5, part=2.6, temples=0.8, strands=3000)
+    made = short_hair.combed(whole_kit, head, hair, np.random.default_rng(3))
+    root, tip = made.points[:, 0], made.points[:, -1]
+    top = (root[:, 1] > 11) & (root[:, 2] > 0)
+    right, left = top & (root[:, 0] < 0), top & (root[:, 0] > 4.5)
+    assert (tip - root)[right, 0].mean() < -1 and (tip - root)[left, 0].mean() > 0.5
+    length = np.linalg.norm(np.diff(made.points, axis=1), axis=2).sum(1)
+    beside = (root[:, 1] < 4) & (root[:, 2] > -3)
+    assert length[top].mean() > 2.5 * length[beside].mean()
+    assert made.white[beside].mean() > 0.5 > 10 * made.white[top].mean()

@@ -213,20 +213,3 @@ def lathe(radius: np.ndarray, z: np.ndarray) -> Surface:
             uv += [(j / EYE_TURNS, low), (j / EYE_TURNS, high),
                    ((j + 1) / EYE_TURNS, high), ((j + 1) / EYE_TURNS, low)]  # fmt: skip
     return Surface(points, polygons, np.array(uv))
-
-
-# Rings of a crew-necked jumper from the collar down, as clothing.TOP_RINGS.
-RAISED = np.array([0, 0, 0, 1.1, 1.1, 1.1])  # cm, against a long neck
-JUMPER_RINGS = RAISED + np.array([
-    [6.2, 4.4, -6.4, -10.2, -13.0, -8.6],
-    [6.7, 5.0, -6.9, -10.0, -12.9, -8.4],
-    [7.2, 5.3, -7.3, -10.6, -13.6, -9.0],
-    [8.2, 5.7, -7.9, -11.2, -14.6, -10.0],
-    [11.0, 6.7, -8.9, -12.2, -17.0, -12.2],
-    [14.0, 7.9, -9.9, -13.4, -19.5, -14.2],
-    [17.0, 8.9, -10.6, -15.2, -22.5, -16.5],
-    [19.2, 9.6, -11.0, -18.0, -26.0, -20.0],
-    [20.4, 10.2, -11.4, -22.0, -31.0, -25.0],
-    [21.0, 10.6, -11.6, -31.0, -41.0, -35.0],
-    [21.2, 10.6, -11.6, -45.0, -56.0, -49.0],
-])  # fmt: skip

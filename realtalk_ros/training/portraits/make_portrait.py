@@ -32,7 +32,7 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.face_model.landmarks import face_square
 from realtalk_ros.rendering.geometry import Geometry
-from realtalk_ros.training.portraits import drawn
+from realtalk_ros.training.portraits import drawn, garments
 from realtalk_ros.training.portraits.people import DRAWING, PEOPLE, PERSON, ROBOT, Sitter
 from realtalk_ros.training.portraits.skin_maps import (
     IRIS,
@@ -42,7 +42,7 @@ from realtalk_ros.training.portraits.skin_maps import (
     to_linear,
     to_srgb,
 )
-from realtalk_ros.training.synthetic.bundled_people import weights_of
+from realtalk_ros.training.synthetic.cast import weights_of
 from realtalk_ros.training.synthetic.make_avatar import REFERENCE_WEIGHTS, own_expressions
 from realtalk_ros.training.synthetic.view import View
 
@@ -194,23 +194,22 @@ def sit(kit: FaceKit, sources: Path, work: Path, sitter: Sitter):
         return studio.Person(
             kit=kit, sitter=sitter, head=head, hair=None, body=bust, maps=maps, sources=sources
         )
-    body = clothing.shoulders(
-        Traits(collar=0.2), sitter.broad, kit, head, rings=anatomy.JUMPER_RINGS
-    )
+    worn = garments.clothes(kit, head, sitter)
     if sitter.age:
         head = ageing.aged(kit, head, sitter.age)
-    if sitter.hair.style == "cropped":
-        hair = short_hair.cropped(kit, head, sitter.hair, rng)
+    if sitter.hair.style in short_hair.STYLES:
+        hair = short_hair.STYLES[sitter.hair.style](kit, head, sitter.hair, rng)
     else:
         slim = anatomy.slimmed(head, sitter.slim_neck)
-        around = strands.surroundings(kit, slim, (body.points[::6], body.normals[::6]))
+        around = strands.surroundings(kit, slim, garments.outside(worn))
         hair = strands.grow(kit, head, sitter.hair, around, rng)
     return studio.Person(
         kit=kit,
         sitter=sitter,
         head=head,
         hair=hair,
-        body=body,
+        body=None,
+        clothes=worn,
         maps=write_maps(work / "maps", kit, sources, sitter),
         sources=sources,
     )

@@ -222,9 +222,10 @@ def tears() -> Any:
 def strands(name: str, hair: Hair, darker: float = 0.0) -> Any:
     n = Nodes(name)
     random = n.add("HairInfo").outputs["Random"]
-    if hair.grey:
+    if hair.grey or hair.temples:
         dark = np.array(WHITE_HAIR) * (1 - min(1.0, hair.melanin + darker))
-        colour = n.mix(n.ramp(random, 0.15, 0.9), dark, WHITE_HAIR)
+        white = n.attribute("white") if hair.temples else n.ramp(random, 0.15, 0.9)
+        colour = n.mix(white, dark, WHITE_HAIR)
         return n.finish(n.add("BsdfHairPrincipled", {
             "Color": colour, "Roughness": 0.34, "Radial Roughness": 0.45, "Coat": 0.0,
             "Random Roughness": 0.2, "Random": random,
@@ -237,23 +238,47 @@ def strands(name: str, hair: Hair, darker: float = 0.0) -> Any:
     return n.finish(shader)
 
 
-def cloth(colour: tuple[int, int, int]) -> Any:
-    """Fine jersey: ribs of a knit along the uv, fuzz against the light."""
-    n = Nodes("cloth")
-    uv = n.add("TexCoord").outputs["UV"]
-    knit = n.add("TexWave", {"Vector": uv, "Scale": 1.0, "Distortion": 1.2, "Detail": 2.0,
-                             "Detail Scale": 3.0}, bands_direction="X").outputs[1]  # fmt: skip
-    rows = n.add("TexWave", {"Vector": uv, "Scale": 1.0, "Distortion": 1.5}, bands_direction="Y"
-                 ).outputs[1]  # fmt: skip
-    height = n.math("ADD", n.math("MULTIPLY", knit, 0.7), n.math("MULTIPLY", rows, 0.3))
+def knit(colour: tuple[int, int, int]) -> Any:
+    """A jumper: stitches along the uv, of which a unit is one; ribs where the attribute `border`
+    is 1; fuzz against the light."""
+    n = Nodes("knit")
+    u, v, _ = n.add("SeparateXYZ", {0: n.add("TexCoord").outputs["UV"]}).outputs
+    # A stitch is two slanting legs that meet at its middle.
+    leg = n.math("ABSOLUTE", n.math("SINE", n.math("MULTIPLY", u, np.pi)))
+    slant = n.math("MULTIPLY", n.math("PINGPONG", u, 0.5), 1.1)
+    loop = n.math("SINE", n.math("MULTIPLY", n.math("ADD", v, slant), 2 * np.pi))
+    stitches = n.math("MULTIPLY", leg, n.math("MULTIPLY_ADD", loop, 0.3, 0.7))
+    ribs = n.math("MULTIPLY", n.attribute("ribs"), 2 * np.pi)
+    ribs = n.math("MULTIPLY_ADD", n.math("COSINE", ribs), 0.5, 0.5)
+    height = n.mix(n.attribute("border"), stitches, ribs)
     base = to_linear(np.array(colour) / 255)
-    shade = n.mix(n.ramp(height, 0.0, 0.8), base * 0.62, base * 1.1)
-    shade = n.mix(n.ramp(n.noise(0.5), 0.35, 0.65, 0, 0.25), shade, base * 1.5)
-    normal = n.bump(height, 0.05, 0.7)
+    shade = n.mix(n.ramp(height, 0.0, 0.8), base * 0.60, base * 1.12)
+    shade = n.mix(n.ramp(n.noise(0.8), 0.35, 0.65, 0, 0.15), shade, base * 1.4)
+    normal = n.bump(height, 0.07, 0.8)
     normal = n.bump(n.noise(9.0, 6.0), 0.03, 0.5, normal)
     return n.finish(n.add("BsdfPrincipled", {
         "Base Color": shade, "Roughness": 0.92, "Specular IOR Level": 0.2, "Normal": normal,
         "Sheen Weight": 0.25, "Sheen Roughness": 0.4,
+    }))  # fmt: skip
+
+
+def linen(colour: tuple[int, int, int]) -> Any:
+    """A shirt: a fine weave, a little light comes through."""
+    n = Nodes("linen")
+    base = to_linear(np.array(colour) / 255)
+    weave = n.noise(22.0, 3.0)
+    shade = n.mix(n.ramp(weave, 0.3, 0.7), base * 0.92, base)
+    return n.finish(n.add("BsdfPrincipled", {
+        "Base Color": shade, "Roughness": 0.8, "Specular IOR Level": 0.25,
+        "Normal": n.bump(weave, 0.01, 0.4), "Sheen Weight": 0.15,
+        "Subsurface Weight": 0.25, "Subsurface Radius": (1.0, 1.0, 1.0), "Subsurface Scale": 0.1,
+    }))  # fmt: skip
+
+
+def button() -> Any:
+    n = Nodes("button")
+    return n.finish(n.add("BsdfPrincipled", {
+        "Base Color": (0.70, 0.68, 0.64), "Roughness": 0.25, "Coat Weight": 0.5,
     }))  # fmt: skip
 
 

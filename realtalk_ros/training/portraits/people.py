@@ -13,23 +13,25 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from realtalk_ros.training.synthetic.bundled_people import weights_of
+from realtalk_ros.training.synthetic.cast import weights_of
 
 PERSON, ROBOT, DRAWING = "person", "robot", "drawing"  # kinds of sitters
+CREW, SHIRT = "crew", "shirt"  # garments: a round-necked jumper; one with a V over a shirt
 
 
 @dataclass(frozen=True)
 class Hair:
     """A hairstyle, in cm on the face model's head."""
 
-    style: str = "shoulder"  # or "cropped"
+    style: str = "shoulder"  # or "cropped", "combed"
     melanin: float = 0.70  # of Blender's hair shader, 0 white .. 1 black
     redness: float = 0.20
     grey: bool = False  # white hairs among dark ones; melanin says how dark those are
     part: float = 2.0  # x of the parting
     cut: float = -11.6  # y where hair to the shoulders ends
     layered: float = 3.0  # cm by which the uppermost hair is cut shorter
-    length: float = 0.9  # of cropped hair
+    length: float = 0.9  # of cropped hair, and of combed one at the crown
+    temples: float = 0.0  # share of white hairs at the temples, of combed hair
     volume: float = 1.1
     wave: float = 0.35
     hairline: float = 0.0  # lower on the forehead than hairline.py's, cm
@@ -51,6 +53,7 @@ class Sitter:
     blush: float = 0.38
     freckles: float = 0.0
     age: float = 0.0  # of wrinkles, spots and folds
+    lines: float = 1.0  # factor of the wrinkles that age brings
     lips: tuple[int, int, int] = (190, 98, 98)
     lip_strength: float = 0.75
     eyeliner: float = 0.5
@@ -63,7 +66,9 @@ class Sitter:
     pupil: float = 0.36  # of the iris's radius
     lashes: float = 0.68
     hair: Hair = field(default_factory=Hair)
+    garment: str = CREW
     cloth: tuple[int, int, int] = (38, 84, 92)
+    linen: tuple[int, int, int] = (206, 214, 226)  # of a shirt
     exposure: float = -1.7  # stops
     contrast: float = 0.22  # 0..1 of the film
     slim_neck: float = 0.10  # share by which the model's neck, neither man's nor woman's, narrows
@@ -144,6 +149,26 @@ INES = Sitter(
                  "breath_depth": 1.3, "head_motion": 0.8, "head_tempo": 0.65, "brow_motion": 1.6,
                  "cheek_motion": 0.5, "listening_smile": 0.2, "listening_tilt": 0.03},
 )  # fmt: skip
+KENJI = Sitter(
+    name="kenji",
+    description="A man of about 50 with black hair, grey at the temples, in a shirt and a jumper.",
+    identity=identity(
+        "24 -5 9 -124 39 -32 -12 9 10 98 -127 106 149 32 -8 -40 -23 1 5 119 "
+        "8 16 -21 -4 -7 3 57 30 -3 -68 -22 6 -28 -31 -49 3 48 29 11 30 "
+        "-66 5 22 -5 -73 -21 5 1 28 57 -20 -21 43 -2 -25 19 21 -14 4 -57 "
+        "-11 10 -25 -57 -35 -5 29 -13 3 26 15 4 -45 9 -19 -8 15 -8 37 -17 "
+        "-1 -8 29 8 20 20 8 -2 5 14 -3 4 -9 -17 13 -5 1 3 -26 -17 "
+    ),
+    resting=weights_of(mouthSmile=0.25, mouthDimple=0.08, cheekSquint=0.24, eyeSquint=0.16,
+                       mouthClose=0.03),
+    seed=7, age=0.8, lines=0.45, skin=(212, 164, 134), mottle=0.75, blush=0.12,
+    lips=(158, 100, 92), lip_strength=0.5, eyeliner=0.12, brow_shade=(94, 74, 64),
+    brow_density=1.1, brow_thickness=0.95, brow_darker=-0.05, iris=(0.8, 0.68, 0.55), lashes=0.5,
+    slim_neck=0.0,
+    hair=Hair(style="combed", melanin=0.98, length=4.6, volume=1.5, part=2.6, temples=0.8,
+              wave=0.6, strands=45000),
+    garment=SHIRT, cloth=(56, 64, 80), exposure=-1.6, broad=1.0,
+)  # fmt: skip
 ANDROID = Sitter(
     name="android",
     description="A robot with a white face plate, dark panels around lit eyes, and no hair.",
@@ -180,4 +205,4 @@ PIA = Sitter(
                  "head_motion": 1.3, "head_tempo": 1.4, "brow_motion": 3.0, "cheek_motion": 0.8,
                  "listening_smile": 0.22, "listening_tilt": 0.08},
 )  # fmt: skip
-PEOPLE = {sitter.name: sitter for sitter in (MIRA, SAMUEL, INES, ANDROID, PIA)}
+PEOPLE = {sitter.name: sitter for sitter in (MIRA, SAMUEL, INES, KENJI, ANDROID, PIA)}

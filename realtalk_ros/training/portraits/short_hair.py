@@ -12,8 +12,11 @@ from realtalk_ros.training.portraits.people import Hair
 from realtalk_ros.training.portraits.strands import (
     Roots,
     Strands,
+    Surroundings,
+    gathered,
     sample_roots,
     scalp_density,
+    side_of,
     thickness,
     unit,
     waves,
@@ -22,6 +25,9 @@ from realtalk_ros.training.synthetic.hair_regions import beard_masks
 
 SHORT_POINTS = 10  # of a hair
 BEARD = 18000  # hairs
+COMBED_POINTS = 16
+SIDES = 1.3  # cm, length of combed hair beside the ears
+GREYING = 0.04  # of the share of white hairs at the temples: that at the crown
 
 
 def cropped(kit: FaceKit, head: np.ndarray, hair: Hair, rng: np.random.Generator) -> Strands:
@@ -37,6 +43,51 @@ def cropped(kit: FaceKit, head: np.ndarray, hair: Hair, rng: np.random.Generator
     length = hair.length * sides * front * rng.uniform(0.7, 1.1, len(y))
     points = short_strands(roots, grain, length, hair.wave, rng)
     return Strands(points, *thickness(len(points), rng))
+
+
+def combed(kit: FaceKit, head: np.ndarray, hair: Hair, rng: np.random.Generator) -> Strands:
+    """Hair of some centimetres that is combed from a parting to either side and back, over short
+    sides."""
+    roots = sample_roots(kit, head, hair.strands, scalp_density(kit, hair), rng)
+    stop = kit.parts["head_neck"].stop
+    skin = Surroundings(head[:stop], kit.normals(head)[:stop])
+    side = side_of(roots, hair, rng)
+    count = len(side)
+    layer = rng.random(count)
+    x, y, z = roots.on_mean.T
+    top = smoothstep(y, 5.5, 11.0)
+    edge = 0.35 + 0.65 * scalp(roots.on_mean, hair)
+    length = (SIDES + (hair.length - SIDES) * top) * edge * rng.uniform(0.75, 1.05, count)
+    length = np.where(y < 1.0, length * 0.6, length)
+    at_part = np.exp(-(((x - hair.part) / 1.3) ** 2)) * smoothstep(z, -3.0, 0.0)
+    volume = (0.22 + (hair.volume - 0.22) * top * (1 - 0.6 * at_part)) * (0.15 + 0.85 * layer)
+    own = waves(roots.on_mean, rng, (0.7, 1.5)) * 0.12 * hair.wave + rng.normal(0, 0.05, (count, 3))
+    p = roots.points - roots.normals * 0.05
+    path, step = [p], (length / (COMBED_POINTS - 1))[:, None]
+    direction = unit(roots.normals * (0.25 + 0.75 * top)[:, None] + 0.8 * grain(p, side))
+    for number in range(1, COMBED_POINTS):
+        direction = unit(direction * 0.72 + (grain(p, side) + own) * 0.28)
+        p = p + direction * step
+        height, normal = skin.height(p)
+        wanted = volume * min(1.0, 0.15 + number / 6) + 0.04
+        p = p + normal * (np.maximum(wanted - height, 0) * 0.3
+                          - np.maximum(height - wanted, 0) * 0.35)[:, None]  # fmt: skip
+        direction = unit(p - path[-1])
+        path.append(p)
+    points = gathered(np.stack(path, 1), np.column_stack([roots.points, 6 * side]), 30, rng)
+    azimuth = np.degrees(np.arctan2(np.abs(x), z + 1.0))
+    temple = smoothstep(azimuth, 35, 60) * smoothstep(y, 9.5, 5.5)
+    white = rng.random(count) < hair.temples * (GREYING + (1 - GREYING) * temple)
+    root, tip = thickness(count, rng)
+    return Strands(points.astype(np.float32), root, tip, white.astype(np.float32))
+
+
+def grain(points: np.ndarray, side: np.ndarray) -> np.ndarray:
+    """(N, 3) where combed hair runs at points (N, 3): from the parting to its side, and back."""
+    _, y, z = points.T
+    top, front = smoothstep(y, 7.0, 12.0), smoothstep(z, -1.0, 6.0)
+    return unit(np.stack([side * (0.1 + 0.85 * top), -(1.0 - 0.8 * top),
+                          -0.25 - 0.45 * top * front], 1))  # fmt: skip
 
 
 def beard(kit: FaceKit, head: np.ndarray, length: float, rng: np.random.Generator) -> Strands:
@@ -68,3 +119,6 @@ def short_strands(
     coil = (across[:, None] * np.cos(turn) + up[:, None] * np.sin(turn)) * radius
     path = along[:, None] * t * length[:, None, None] - roots.normals[:, None] * 0.03
     return (roots.points[:, None] + path + coil).astype(np.float32)
+
+
+STYLES = {"cropped": cropped, "combed": combed}

@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.training.portraits import ageing, anatomy
 from realtalk_ros.training.portraits.fine_hair import BROW_LIFT, brow_line
@@ -102,6 +103,8 @@ class SkinPainter:
         ratio = photo / mean
         detail = photo / cv2.GaussianBlur(photo, (0, 0), SIZE / 100)
         detail = mixed(detail, np.ones_like(detail), self.inside())
+        # The warp stretches what is below the chin.
+        detail = mixed(detail, np.clip(detail, 0.97, 1.03), self.throat()[:, None])
         # Away from the face its wide shades are the photographed person's: keep pores only.
         wide = (1 - self.border()) * (1 - lips) * sitter.mottle
         ratio = np.exp(np.log(ratio / detail) * wide[..., None]) * detail
@@ -142,8 +145,9 @@ class SkinPainter:
             for a in (lines, spots, folds)
         )
         albedo = mixed(albedo, albedo * SPOT, sitter.age * np.clip(spots, 0, 1))
-        albedo = mixed(albedo, albedo * LID_RED, sitter.age * 0.55 * np.clip(-lines, 0, 1))
-        return albedo, 0.5 + 0.5 * np.clip(sitter.age * folds, -1, 1)
+        deep = sitter.age * sitter.lines
+        albedo = mixed(albedo, albedo * LID_RED, deep * 0.55 * np.clip(-lines, 0, 1))
+        return albedo, 0.5 + 0.5 * np.clip(deep * folds, -1, 1)
 
     def lip_mask(self) -> np.ndarray:
         """0..1: the red of the lips, with a soft border."""
@@ -159,6 +163,11 @@ class SkinPainter:
         inner = self.pixels(self.marks[60:68])
         cv2.fillPoly(mask, [np.round(inner * 16).astype(np.int32)], 1.0, cv2.LINE_AA, 4)
         return cv2.GaussianBlur(mask, (0, 0), SIZE / 400)
+
+    def throat(self) -> np.ndarray:
+        """(SIZE,) 0..1: rows below the chin."""
+        chin = self.pixels(self.marks[8])[1]
+        return smoothstep(np.arange(SIZE), chin + 0.01 * SIZE, chin + 0.04 * SIZE)
 
     def slits(self) -> np.ndarray:
         """0..1: between the lids, where the photographic texture has no skin."""

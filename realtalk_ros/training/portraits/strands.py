@@ -32,6 +32,7 @@ class Strands:
     points: np.ndarray  # (N, K, 3) float32
     root: np.ndarray  # (N,) radius
     tip: np.ndarray  # (N,) radius
+    white: np.ndarray | None = None  # (N,) 0..1
 
 
 @dataclass(frozen=True)
@@ -248,16 +249,25 @@ def follow(
     path += (roots.points - roots.normals * 0.05)[:, None]
     path = resampled(path, rng.uniform(0.86, 1.0, count), POINTS)
     t = np.linspace(0, 1, POINTS)
-    # Locks: what hangs gathers about the hair that leads its lock.
-    leaders = rng.choice(count, max(1, count // 45), replace=False)
-    lead_key = np.column_stack([roots.points[leaders], 6 * side[leaders]])
-    lock = leaders[cKDTree(lead_key).query(np.column_stack([roots.points, 6 * side]))[1]]
+    path = gathered(path, np.column_stack([roots.points, 6 * side]), 45, rng)
+    path += frizz(count, t, rng)
+    return shortened(path, roots, style.hair, rng)
+
+
+def gathered(
+    path: np.ndarray, key: np.ndarray, together: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Hairs (N, K, 3) in locks of some `together`: what hangs gathers about the hair whose `key`
+    (N, 4) is nearest among those that lead."""
+    from scipy.spatial import cKDTree
+
+    count, t = len(path), np.linspace(0, 1, path.shape[1])
+    leaders = rng.choice(count, max(1, count // together), replace=False)
+    lock = leaders[cKDTree(key[leaders]).query(key)[1]]
     pull = (0.62 * smoothstep(t, 0.15, 1.0))[None, :, None] * rng.uniform(0.3, 1, (count, 1, 1))
     offset = path - path[lock]
     near_enough = np.exp(-((np.linalg.norm(offset, axis=2, keepdims=True) / 1.6) ** 2))
-    path = path - offset * pull * near_enough
-    path += frizz(count, t, rng)
-    return shortened(path, roots, style.hair, rng)
+    return path - offset * pull * near_enough
 
 
 def frizz(count: int, t: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -6,7 +6,8 @@ Needs bpy. One unit is a centimetre; the camera looks down -z, as in synthetic/v
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from realtalk_ros.face_model.facekit import FaceKit, gaze_angles
 from realtalk_ros.face_model.rotations import rotation_matrix
 from realtalk_ros.training.portraits import anatomy, fine_hair, materials, robot_studio, short_hair
 from realtalk_ros.training.portraits.anatomy import Surface
+from realtalk_ros.training.portraits.garments import Piece
 from realtalk_ros.training.portraits.people import ROBOT, Sitter
 from realtalk_ros.training.portraits.skin_maps import IRIS, WHITE
 from realtalk_ros.training.portraits.strands import Strands
@@ -24,9 +26,6 @@ from realtalk_ros.training.synthetic.scene import Mesh
 from realtalk_ros.training.synthetic.view import View
 
 SENSOR = 36.0  # mm
-PEARL = 0.36  # cm, radius
-PEARL_ROWS = (1.6, 2.6, 4.6)  # rings of JUMPER_RINGS on which they lie: behind, beside, in front
-KNIT = (190.0, 120.0)  # stitches around the body, and rows
 # Area lights: place (cm), side of the square (cm), colour, irradiance-like strength.
 LIGHTS = {
     "key": ((-62, 58, 92), 75.0, (1.0, 0.955, 0.90), 1.0),
@@ -50,9 +49,10 @@ class Person:
     sitter: Sitter
     head: np.ndarray  # (V, 3) at rest
     hair: Strands | None  # of a robot None
-    body: Mesh
+    body: Mesh | None  # a robot's
     maps: dict[str, str]  # files of the skin's textures; of a robot none
     sources: Path
+    clothes: Sequence[Piece] = ()
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def build(person: Person, weights: np.ndarray, distance: float) -> None:
         strands["beard"] = short_hair.beard(kit, head, sitter.beard, rng), 0.0
     for name, (curves, darker) in strands.items():
         add_strands(name, curves, materials.strands(name, sitter.hair, darker))
-    add_body(person)
+    add_clothes(person)
 
 
 def add_mesh(name: str, surface: Surface, slots: list[Any]) -> Any:
@@ -146,57 +146,25 @@ def add_strands(name: str, strands: Strands, material: Any) -> None:
     radius = strands.root[:, None] + (strands.tip - strands.root)[:, None] * along
     attribute = curves.attributes.get("radius") or curves.attributes.new("radius", "FLOAT", "POINT")
     attribute.data.foreach_set("value", radius.astype(np.float32).ravel())
+    if strands.white is not None:
+        white = curves.attributes.new("white", "FLOAT", "CURVE")
+        white.data.foreach_set("value", strands.white.astype(np.float32))
     curves.materials.append(material)
     thing = bpy.data.objects.new(name, curves)
     bpy.context.scene.collection.objects.link(thing)
 
 
-def add_body(person: Person) -> None:
-    """The clothes; their uv counts stitches."""
-    from realtalk_ros.training.synthetic.clothing import COLUMNS, ROWS
-
-    body = person.body
-    polygons = []
-    for i in range(ROWS - 1):
-        for j in range(COLUMNS):
-            k = (j + 1) % COLUMNS
-            polygons.append((i * COLUMNS + j, (i + 1) * COLUMNS + j, (i + 1) * COLUMNS + k,
-                             i * COLUMNS + k))  # fmt: skip
-    corners = np.array(polygons)
-    uv = np.stack([corners % COLUMNS / COLUMNS, corners // COLUMNS / ROWS], -1)
-    wrapped = (uv[:, :1, 0] > 0.9) & (uv[..., 0] < 0.1)
-    uv[..., 0] += wrapped
-    surface = Surface(body.points, polygons, (uv * KNIT).reshape(-1, 2))
-    thing = add_mesh("body", surface, [materials.cloth(person.sitter.cloth)])
-    smooth = thing.modifiers.new("smooth", "SUBSURF")
-    smooth.render_levels = smooth.levels = 1
-    thick = thing.modifiers.new("thick", "SOLIDIFY")
-    thick.thickness, thick.offset = 0.22, 0.0
-    if person.sitter.pearls:
-        add_pearls(body.points.reshape(ROWS, COLUMNS, 3), body.normals.reshape(ROWS, COLUMNS, 3))
-
-
-def add_pearls(points: np.ndarray, normals: np.ndarray) -> None:
-    """A string of pearls on clothes (ROWS, COLUMNS, 3), lower in front."""
-    turn = np.arange(points.shape[1]) / points.shape[1] * 2 * np.pi
-    row = np.interp(np.cos(turn), [-1, 0.2, 1], np.array(PEARL_ROWS) / 10 * (len(points) - 1))
-    column = np.arange(points.shape[1])
-    low, share = row.astype(int), (row % 1)[:, None]
-    string, out = (
-        grid[low, column] * (1 - share) + grid[low + 1, column] * share
-        for grid in (points, normals)
-    )
-    string = string + out * (PEARL + 0.1)
-    closed = np.vstack([string, string[:1]])
-    length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
-    at = np.arange(0, length[-1] - PEARL, 2 * PEARL)
-    middles = np.stack([np.interp(at, length, closed[:, k]) for k in range(3)], 1)
-    turns = np.linspace(0, np.pi, 24)
-    ball = anatomy.lathe(PEARL * np.sin(turns), PEARL * np.cos(turns))
-    material = materials.pearl()
-    for number, middle in enumerate(middles[middles[:, 2] > 0]):
-        thing = replace(ball, points=ball.points + middle)
-        add_mesh(f"pearl{number}", thing, [material])
+def add_clothes(person: Person) -> None:
+    sitter = person.sitter
+    paints = {"knit": materials.knit(sitter.cloth), "linen": materials.linen(sitter.linen),
+              "button": materials.button(), "pearl": materials.pearl()}  # fmt: skip
+    for piece in person.clothes:
+        thing = add_mesh(piece.name, piece.surface, [paints[piece.material]])
+        if piece.thick:
+            smooth = thing.modifiers.new("smooth", "SUBSURF")
+            smooth.render_levels = smooth.levels = 1
+            thick = thing.modifiers.new("thick", "SOLIDIFY")
+            thick.thickness, thick.offset = piece.thick, 0.0
 
 
 def add_lights() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`realtalk data avatar`: renders a bundled avatar, a portrait of one of bundled_people.py.
+"""`realtalk data avatar`: renders an avatar of one of the people of cast.py.
 
 Writes an avatar folder (see avatar/avatar.py): template frames along a slow path of idle head
 motion, a reference image with lips a little apart, identity, two seconds of the person's
@@ -19,7 +19,6 @@ import yaml
 
 from realtalk_ros import onnx_session
 from realtalk_ros.avatar import image_decoding
-from realtalk_ros.avatar.avatar import AVATAR_DIR
 from realtalk_ros.avatar.provenance import SYNTHETIC
 from realtalk_ros.contracts import EXPRESSION_RATE, SAMPLE_RATE
 from realtalk_ros.face_model import arkit
@@ -27,7 +26,7 @@ from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.face_model.landmarks import face_square
 from realtalk_ros.rendering.geometry import Geometry
 from realtalk_ros.training.common.group_layout import EXPRESSIONS, IMAGES, POSES, REFERENCES
-from realtalk_ros.training.synthetic.bundled_people import DISTANCE, PEOPLE, weights_of
+from realtalk_ros.training.synthetic.cast import DISTANCE, PEOPLE, weights_of
 from realtalk_ros.training.synthetic.face_dataset import Shot, render_shots, write_shard
 from realtalk_ros.training.synthetic.head_renderer import HeadRenderer
 from realtalk_ros.training.synthetic.random_expressions import random_expression
@@ -245,7 +244,7 @@ def write_groups(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `realtalk data avatar`."""
     parser.add_argument(
-        "--out", type=Path, help="avatar folder to write (default: the bundled one)"
+        "--out", type=Path, help="avatar folder to write (default: runs/avatars/NAME)"
     )
     parser.add_argument("--name", choices=list(PEOPLE), default="clara", help="who")
     parser.add_argument("--seed", type=int, help="another person of the same look")
@@ -263,7 +262,7 @@ def run(args: argparse.Namespace) -> None:
     """`realtalk data avatar`."""
     make, seed = PEOPLE[args.name]
     seed = seed if args.seed is None else args.seed
-    args.out = args.out or AVATAR_DIR / args.name
+    args.out = args.out or Path("runs/avatars") / args.name
     kit = FaceKit.load(args.facekit)
     renderer = HeadRenderer(kit, SIZE, args.supersample)
     person = make(renderer, TEXTURE, args.strands, seed)

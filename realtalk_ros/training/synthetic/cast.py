@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The people of the bundled avatars, which `realtalk data avatar --name NAME` makes.
+"""Four sitters of the synthetic studio, of whom `realtalk data avatar --name NAME` makes avatars.
 
 None of them exists: identities are drawn at random, what they look like is written down here.
-`android` is a machine: a shell with seams and lit eyes, moved by the same face model. `ines` and
-`android` are no longer bundled (those of training/portraits are); the renderer learns from them.
+`android` is a machine: a shell with seams and lit eyes, moved by the same face model. Earlier
+versions bundled these avatars; the renderer learns from pictures of them. The bundled ones of now
+are those of training/portraits.
 """
 
 from __future__ import annotations

@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a portrait's people wear: jumpers and a shirt, over a body with shoulders and arms.
+
+NumPy only. The body is a signed distance: cloth lies where rays from its middle leave it. Places
+are cm on the mean head's body, on the person's left; the other side mirrors them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from realtalk_ros.easing import smoothstep
+from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.portraits import anatomy
+from realtalk_ros.training.portraits.anatomy import Surface
+from realtalk_ros.training.portraits.people import CREW, SHIRT, Sitter
+from realtalk_ros.training.portraits.strands import unit
+
+MIDDLE = np.array([0.0, -24.0, -2.5])  # from which all of the body can be seen
+ROWS, COLUMNS = 200, 288  # of a piece of cloth, down from its neckline and around
+SMOOTH = 2.5  # rows and columns
+LOWEST = 150.0  # degrees from the vertical, of its last row
+CLOSE = 2.5  # cm from the face model's skin, within which it counts
+BLEND = 2.6  # cm within which parts of the body merge
+JUMPER_ABOVE, SHIRT_ABOVE = 0.80, 0.35  # cm above the body
+BORDER = 1.9  # cm of a jumper's ribbed border
+SLEEVE = 16.4  # cm, x of the seam of a sleeve
+STITCHES = (2.6, 3.2)  # a cm, across and down
+SLEEVE_TURN = np.radians(22)  # of a sleeve's stitches
+# Necklines from the front to the back.
+NECKLINES = {
+    CREW: [(0, -13.9, 6.0), (2.5, -13.4, 5.6), (5.0, -12.2, 4.0), (7.1, -10.9, 0.0),
+           (7.0, -10.2, -3.5), (4.5, -9.5, -7.5), (0, -9.3, -8.6)],
+    SHIRT: [(0, -20.2, 7.2), (1.9, -17.6, 6.8), (3.8, -15.0, 6.3), (5.6, -12.9, 4.2),
+            (7.3, -10.9, -0.5), (7.0, -10.2, -3.5), (4.5, -9.5, -7.5), (0, -9.3, -8.6)],
+    "collar": [(0, -16.0, 6.0), (1.6, -14.4, 5.6), (3.2, -12.9, 5.0), (5.2, -11.6, 3.0),
+               (6.7, -10.4, -0.5), (6.4, -9.9, -3.5), (4.0, -9.3, -7.0), (0, -9.1, -8.2)],
+}  # fmt: skip
+# The collar's line at the neck, its fold and its edge, from behind to the tip in front.
+COLLAR = np.array([
+    [(0, -9.4, -7.6), (0, -6.7, -6.9), (0, -10.4, -9.2)],
+    [(3.6, -9.5, -6.6), (3.3, -6.9, -6.0), (4.6, -10.6, -8.0)],
+    [(6.0, -10.0, -3.6), (5.6, -7.4, -3.3), (7.4, -11.2, -4.4)],
+    [(6.7, -10.6, -0.6), (6.3, -8.2, -0.3), (8.2, -11.9, -0.4)],
+    [(5.6, -11.6, 2.8), (5.5, -9.4, 3.2), (7.8, -13.2, 4.0)],
+    [(3.6, -12.4, 5.0), (3.7, -11.0, 5.4), (6.6, -15.2, 6.4)],
+    [(2.0, -14.1, 6.3), (1.9, -13.6, 6.3), (4.9, -17.2, 7.6)],
+])  # fmt: skip
+LEAF = 0.34  # cm between a collar's two layers at its fold
+BUTTONS = (-17.9,)  # y
+BUTTON = 0.52  # cm, radius
+STRING = [
+    (0, -19.6, 7.2),
+    (3.5, -18.2, 6.6),
+    (6.6, -14.6, 4.2),
+    (7.9, -11.6, 0.0),
+    (7.4, -10.4, -4.0),
+    (4.6, -9.4, -8.0),
+    (0, -9.2, -9.2),
+]  # of pearls
+PEARL = 0.36  # cm, radius
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of the clothes."""
+
+    name: str
+    surface: Surface
+    material: str  # "knit", "linen", "button" or "pearl"
+    thick: float  # cm
+
+
+class Body:
+    """Shoulders, chest and upper arms of a sitter whose head is `head` (V, 3)."""
+
+    def __init__(self, kit: FaceKit, head: np.ndarray, sitter: Sitter):
+        from scipy.spatial import cKDTree
+
+        stop = kit.parts["head_neck"].stop
+        slim = anatomy.slimmed(head, sitter.slim_neck)[:stop]
+        low = (kit.mean[:stop, 1] < -9.0) & (np.abs(kit.mean[:stop, 0]) > 6.0)
+        moved = (head[:stop] - kit.mean[:stop])[low]
+        self.shift = np.array([0.0, np.quantile(moved[:, 1], 0.8), moved[:, 2].mean()])
+        self.middle, self.broad = MIDDLE + self.shift, sitter.broad
+        wide = np.abs(head[:stop][low, 0]).mean() / np.abs(kit.mean[:stop][low, 0]).mean()
+        self.neck = wide * (1 - 0.6 * sitter.slim_neck)
+        bust = (kit.mean[:stop, 1] < -4.0) & (kit.mean[:stop, 2] < 7.0)
+        self._skin, self._out = slim[bust], kit.normals(head)[:stop][bust]
+        self._tree = cKDTree(self._skin)
+
+    def distance(self, points: np.ndarray) -> np.ndarray:
+        """(N,) cm, below 0 inside, of points (N, 3)."""
+        b = self.broad
+        p = points - self.shift
+        p[:, 0] = np.abs(p[:, 0])
+        arm = 0.5 + 0.5 * b
+        parts = [
+            capsule(p, (2.5, -12.6, -3.2), (16.2 * b, -18.4, -2.8), (3.5, 2.9)),
+            capsule(p, (18.0 * b, -20.2, -2.6), (21.4 * b, -46.0, -1.0), (4.4 * arm, 4.6 * arm)),
+            ellipsoid(p - [0, -31.0, -1.8], np.array([16.5 * b, 16.8, 9.4 * arm])),
+        ]
+        out = parts[0]
+        for part in parts[1:]:
+            out = union(out, part, BLEND)
+        return union(out, self._near_skin(points), 1.0)
+
+    def _near_skin(self, points: np.ndarray) -> np.ndarray:
+        """How far points are above the face model's bust, which must not come through cloth."""
+        away, near = self._tree.query(points, distance_upper_bound=CLOSE)
+        out = np.full(len(points), CLOSE)
+        close = np.isfinite(away)
+        near = near[close]
+        above = np.einsum("ij,ij->i", points[close] - self._skin[near], self._out[near])
+        # Beyond the bust's lower border its surface says nothing.
+        out[close] = np.where(np.abs(above) > 0.6 * away[close], above, away[close])
+        return out
+
+    def cast(self, directions: np.ndarray) -> np.ndarray:
+        """(N, 3) where rays from the middle along unit `directions` (N, 3) leave the body."""
+        reach = np.linspace(2.0, 32.0, 61)
+        inside = np.stack([self.distance(self.middle + directions * r) < 0 for r in reach])
+        last = len(reach) - 1 - inside[::-1].argmax(0)
+        low, high = reach[last], reach[np.minimum(last + 1, len(reach) - 1)]
+        for _ in range(12):
+            half = (low + high) / 2
+            within = self.distance(self.middle + directions * half[:, None]) < 0
+            low, high = np.where(within, half, low), np.where(within, high, half)
+        return self.middle + directions * low[:, None]
+
+    def slope(self, points: np.ndarray) -> np.ndarray:
+        """(N, 3) outward normals of the body."""
+        step = 0.05
+        return unit(np.stack([
+            self.distance(points + step * axis) - self.distance(points - step * axis)
+            for axis in np.eye(3)
+        ], 1))  # fmt: skip
+
+    def outside(self, points: np.ndarray, above: float | np.ndarray) -> np.ndarray:
+        """Points (N, 3), pushed out until they are `above` cm above the body."""
+        for _ in range(4):
+            lack = np.maximum(above - self.distance(points), 0)
+            points = points + self.slope(points) * lack[:, None]
+        return points
+
+    def placed(self, points: np.ndarray) -> np.ndarray:
+        """Points (..., 3) of the mean head's body, on this one."""
+        return points * [self.neck, 1, 1] + self.shift
+
+
+def capsule(
+    p: np.ndarray, a: tuple[float, ...], b: tuple[float, ...], radius: tuple[float, float]
+) -> np.ndarray:
+    """(N,) distance of p (N, 3) from a rod from a to b, whose radius changes."""
+    start, axis = np.array(a), np.subtract(b, a)
+    share = np.clip((p - start) @ axis / (axis @ axis), 0, 1)
+    away = np.linalg.norm(p - start - share[:, None] * axis, axis=1)
+    return away - (radius[0] + (radius[1] - radius[0]) * share)
+
+
+def ellipsoid(p: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """(N,) roughly the distance of p (N, 3) from an ellipsoid of those half axes (3,)."""
+    k = np.linalg.norm(p / half, axis=1)
+    return k * (k - 1) / np.maximum(np.linalg.norm(p / half**2, axis=1), 1e-6)
+
+
+def union(a: np.ndarray, b: np.ndarray, blend: float) -> np.ndarray:
+    """Of two distances (N,): the nearer one, merged within `blend` cm."""
+    h = np.clip(0.5 + 0.5 * (b - a) / blend, 0, 1)
+    return b + (a - b) * h - blend * h * (1 - h)
+
+
+def cloth(body: Body, neckline: list, above: float) -> tuple[np.ndarray, np.ndarray]:
+    """(ROWS, COLUMNS, 3) of cloth below a neckline, and (ROWS, COLUMNS) cm from it."""
+    from scipy.interpolate import PchipInterpolator
+    from scipy.ndimage import gaussian_filter
+
+    away = body.placed(np.array(neckline, float)) - body.middle
+    turn = np.arctan2(away[:, 0], away[:, 2])
+    first = np.arccos(away[:, 1] / np.linalg.norm(away, axis=1))
+    theta = np.arange(COLUMNS) / COLUMNS * 2 * np.pi
+    start = PchipInterpolator(turn, first)(np.minimum(theta, 2 * np.pi - theta))
+    phi = start + (np.radians(LOWEST) - start) * np.linspace(0, 1, ROWS)[:, None]
+    directions = np.stack([np.sin(phi) * np.sin(theta), np.cos(phi), np.sin(phi) * np.cos(theta)],
+                          -1).reshape(-1, 3)  # fmt: skip
+    points = body.cast(directions)
+    points = (points + body.slope(points) * above).reshape(ROWS, COLUMNS, 3)
+    # The face model's bust has few vertices.
+    points = gaussian_filter(points, (SMOOTH, SMOOTH, 0), mode=("nearest", "wrap", "nearest"))
+    steps = np.linalg.norm(np.diff(points, axis=0), axis=2)
+    return points, np.concatenate([np.zeros((1, COLUMNS)), np.cumsum(steps, 0)])
+
+
+def folds(points: np.ndarray, shift: np.ndarray, broad: float, seed: int) -> np.ndarray:
+    """(N,) cm: of cloth (N, 3), from the armpits across chest and sleeves."""
+    rng = np.random.default_rng(seed)
+    out = np.zeros(len(points))
+    for side in (-1, 1):
+        x = side * points[:, 0] - 15.0 * broad
+        y = points[:, 1] - shift[1] + 27.0
+        turn, away = np.arctan2(y, -x), np.hypot(x, y)
+        front = smoothstep(points[:, 2], -2.0, 3.0)
+        for waves in (5, 9):
+            phase = rng.uniform(0, 2 * np.pi) + 0.5 * np.sin(away * 0.4 + rng.uniform(0, 6))
+            swell = np.sin(waves * turn + phase) * smoothstep(away, 1.0, 4.0)
+            out += front * swell * np.exp(-((away / 8.0) ** 2)) * 1.6 / waves
+    return out
+
+
+def knitted(body: Body, sitter: Sitter) -> Piece:
+    """A jumper: a ribbed border, set-in sleeves."""
+    points, below = cloth(body, NECKLINES[sitter.garment], JUMPER_ABOVE)
+    flat = points.reshape(-1, 3)
+    normals = body.slope(flat)
+    from_edge = below.ravel()
+    place = flat - body.shift
+    seam = np.abs(place[:, 0]) - body.broad * (SLEEVE + 0.08 * np.minimum(place[:, 1] + 15.0, 0))
+    seam = np.where(place[:, 1] > -32, seam, -9.0)
+    border = smoothstep(from_edge, BORDER + 0.06, BORDER - 0.06)
+    height = folds(flat, body.shift, body.broad, sitter.seed) * smoothstep(from_edge, 2.0, 6.0)
+    height += 0.16 * border * smoothstep(from_edge, -0.05, 0.35)
+    height -= 0.10 * np.exp(-(((from_edge - BORDER) / 0.14) ** 2))
+    height += 0.16 * smoothstep(seam, -0.1, 1.2) - 0.16 * np.exp(-((seam / 0.16) ** 2))
+    flat = flat + normals * height[:, None]
+    around = np.tile(np.arange(COLUMNS) / COLUMNS * 52.0, ROWS)  # ribs of the border
+    surface = grid(flat, SLEEVE_TURN * np.sign(place[:, 0]) * (seam > 0))
+    surface.attributes |= {"border": border, "ribs": np.minimum(around, 52.0 - around)}
+    return Piece("jumper", surface, "knit", 0.22)
+
+
+def grid(points: np.ndarray, turn: np.ndarray | None = None) -> Surface:
+    """Cloth (ROWS * COLUMNS, 3), whose texture is seen from the front, in stitches; `turn`
+    (ROWS * COLUMNS,) are radians by which it is turned."""
+    polygons = anatomy.around(ROWS, COLUMNS)
+    corners = np.array(polygons)
+    angle = np.zeros((len(corners), 1)) if turn is None else turn[corners[:, :1]]  # one a polygon
+    x, y = points[corners, 0], points[corners, 1]
+    u, v = x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle)
+    return Surface(points, polygons, (np.stack([u, v], -1) * STITCHES).reshape(-1, 2))
+
+
+def shirt(body: Body) -> list[Piece]:
+    """A shirt whose upper button is open: cloth with a strip down its middle, a collar, buttons."""
+    points, _ = cloth(body, NECKLINES["collar"], SHIRT_ABOVE)
+    flat = points.reshape(-1, 3)
+    x, front = flat[:, 0], flat[:, 2] > body.middle[2]
+    strip = smoothstep(np.abs(x - 0.1), 1.55, 1.40) * front
+    flat = flat + body.slope(flat) * (0.10 * strip)[:, None]
+    made = [Piece("shirt", grid(flat), "linen", 0.08)]
+    made.append(Piece("collar", collar(body), "linen", 0.12))
+    disc = pill(BUTTON, 0.10)
+    for number, y in enumerate(BUTTONS):
+        at = np.array([[0.1, y + body.shift[1], body.middle[2]]])
+        ray = unit(at + [[0, 0, 8.5]] - body.middle)
+        place = body.cast(ray)
+        z = body.slope(place)[0]
+        across = unit(np.cross([0, 1.0, 0], z))
+        turn = np.stack([across, np.cross(z, across), z], 1)
+        points = disc.points @ turn.T + place[0] + z * (SHIRT_ABOVE + 0.24)
+        made.append(Piece(f"button{number}", Surface(points, disc.polygons), "button", 0.0))
+    return made
+
+
+def collar(body: Body) -> Surface:
+    """The collar of a shirt: up the neck, over a fold, down to two tips."""
+    from scipy.interpolate import CubicSpline, PchipInterpolator
+
+    half = body.placed(COLLAR)
+    whole = np.concatenate([half[:0:-1] * [-1, 1, 1], half])
+    along = np.linspace(0, 1, 161)
+    lines = CubicSpline(np.linspace(0, 1, len(whole)), whole)(along)  # (161, 3 lines, 3)
+    foot, fold, edge = np.moveaxis(lines, 1, 0)
+    out = unit(np.cross(np.gradient(fold, axis=0), edge - foot) * [1, 0.3, 1])
+    out *= np.sign(np.sum(out * (fold - [0, -9, -1]), 1, keepdims=True))
+    section = np.stack([foot, (foot + fold) / 2 + out * 0.05, fold - [0, 0.1, 0],
+                        fold + out * LEAF / 2 + [0, 0.10, 0], fold + out * LEAF - [0, 0.12, 0],
+                        (fold + edge) / 2 + out * (LEAF + 0.1), edge + out * 0.1])  # fmt: skip
+    share = [0.0, 0.25, 0.46, 0.5, 0.54, 0.78, 1.0]
+    down = np.concatenate([np.linspace(0, 0.44, 10), np.linspace(0.455, 0.545, 9),
+                           np.linspace(0.56, 1, 18)])  # fmt: skip
+    points = PchipInterpolator(share, section)(down)  # (37, 161, 3)
+    above = np.repeat(np.interp(down, [0, 0.45, 0.55, 1], [0.15, 0.2, 0.5, 0.45]), len(along))
+    points = body.outside(points.reshape(-1, 3), above)
+    i, j = np.meshgrid(np.arange(len(down) - 1), np.arange(len(along) - 1), indexing="ij")
+    a, width = (i * len(along) + j).ravel(), len(along)
+    polygons = np.stack([a, a + 1, a + width + 1, a + width], 1)
+    uv = np.stack([np.tile(along * 44, len(down)), np.repeat(down * 9, len(along))], 1)
+    return Surface(points, [tuple(p) for p in polygons.tolist()], uv[polygons].reshape(-1, 2))
+
+
+def pill(radius: float, half: float) -> Surface:
+    """A flattened ball about the z axis, `half` cm thick to either side."""
+    turns = np.linspace(0, np.pi, 24)
+    return anatomy.lathe(radius * np.sin(turns), half * np.cos(turns))
+
+
+def pearls(body: Body) -> Piece:
+    """A string of pearls on a jumper, all in one."""
+    from scipy.interpolate import CubicSpline
+    from scipy.ndimage import gaussian_filter1d
+
+    half = body.placed(np.array(STRING, float)) - body.middle
+    whole = np.concatenate([half[:0:-1] * [-1, 1, 1], half])
+    turns = np.linspace(0, len(whole) - 1, 400)
+    string = body.cast(unit(CubicSpline(np.arange(len(whole)), whole)(turns)))
+    string = body.outside(string, JUMPER_ABOVE + PEARL + 0.1)
+    string = gaussian_filter1d(string, 12.0, axis=0, mode="nearest")  # it hangs, and does not cling
+    length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(string, axis=0), axis=1))])
+    at = np.arange(0, length[-1] - PEARL, 2 * PEARL)
+    middles = np.stack([np.interp(at, length, string[:, k]) for k in range(3)], 1)
+    ball = pill(PEARL, PEARL)
+    points = (middles[:, None] + ball.points).reshape(-1, 3)
+    polygons = [tuple(corner + number * len(ball.points) for corner in polygon)
+                for number in range(len(middles)) for polygon in ball.polygons]  # fmt: skip
+    return Piece("pearls", Surface(points, polygons), "pearl", 0.0)
+
+
+def clothes(kit: FaceKit, head: np.ndarray, sitter: Sitter) -> list[Piece]:
+    """All that a sitter with that head (V, 3) wears."""
+    body = Body(kit, head, sitter)
+    made = [knitted(body, sitter)]
+    if sitter.garment == SHIRT:
+        made += shirt(body)
+    return made + ([pearls(body)] if sitter.pearls else [])
+
+
+def outside(worn: list[Piece]) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 3) of the outermost cloth and its normals (N, 3): what hair may not enter."""
+    points = worn[0].surface.points.reshape(ROWS, COLUMNS, 3)
+    across = np.roll(points, -1, 1) - np.roll(points, 1, 1)
+    normals = unit(np.cross(np.gradient(points, axis=0), across))
+    return points.reshape(-1, 3)[::6], normals.reshape(-1, 3)[::6]
