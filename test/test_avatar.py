@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Avatar folders, good and hostile."""
 
+import shutil
 import struct
 import time
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 import yaml
 
 from realtalk_ros.avatar import image_decoding
-from realtalk_ros.avatar.avatar import Avatar, files_of
+from realtalk_ros.avatar.avatar import AVATAR_DIR, FORMER_NAMES, Avatar, files_of, find
 from realtalk_ros.errors import AvatarError
 
 
@@ -183,6 +185,17 @@ def test_a_bundled_avatar_may_consist_of_links(folder, tmp_path, monkeypatch):
     change(installed, identity="../../face/identity.npy")
     with pytest.raises(AvatarError, match="outside"):
         Avatar.load("linked")
+
+
+@pytest.mark.parametrize("name", FORMER_NAMES)
+def test_a_name_of_earlier_versions_means_an_avatar_of_now(folder, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find(name) == AVATAR_DIR / FORMER_NAMES[name]
+    shown = Avatar.load(name)
+    np.testing.assert_array_equal(shown.templates, Avatar.load(FORMER_NAMES[name]).templates)
+    # Somebody's own avatar of that name comes first.
+    shutil.copytree(folder, tmp_path / name)
+    assert find(name) == Path(name)
 
 
 def test_arrays_are_never_unpickled(folder):

@@ -59,7 +59,7 @@ def test_pores_stay_when_the_face_speaks_and_turns(size, rotation, shown):
         assert detail(image[box]) > share * detail(avatar.templates[0][box]), name
 
 
-@pytest.mark.parametrize("name", ["default", "noah", "ines"])
+@pytest.mark.parametrize("name", ["default", "kenji", "ines"])
 def test_a_shut_lid_is_clean_skin_with_a_line_of_lashes(name):
     renderer = FaceRenderer(Avatar.load(name), 512)
     image = renderer.render(weights(eyeBlink=1), 0).astype(int).mean(-1)
@@ -158,7 +158,7 @@ def test_no_mouth_opens_beyond_what_the_generator_draws():
     """MOUTH_CROP holds every mouth; its last pixels fade into what is around them."""
     wide = weights(jawOpen=1, mouthFunnel=0.3)
     stretched = weights(jawOpen=0.6, mouthStretchLeft=1, mouthSmileLeft=1, mouthLeft=1)
-    for name in ("default", "mira", "noah", "ines", "android", "pia"):
+    for name in ("default", "mira", "kenji", "ines", "android", "pia"):
         renderer = FaceRenderer(Avatar.load(name), 128)
         for shown in (wide, stretched):
             interior = renderer.generate(shown, 0).mouth_interior[..., 0].copy()
@@ -170,7 +170,7 @@ def test_no_mouth_opens_beyond_what_the_generator_draws():
 ANGLE = np.radians(5)
 
 
-@pytest.mark.parametrize("name", ["default", "noah"])
+@pytest.mark.parametrize("name", ["default", "kenji"])
 @pytest.mark.parametrize("rotation", np.eye(3) * ANGLE, ids=["pitch", "yaw", "roll"])
 def test_a_turned_head_goes_where_its_model_in_space_does(name, rotation):
     """Each landmark above the chin, within a millimetre; a yaw moves the nose, hardly the ears."""
@@ -193,7 +193,7 @@ def test_a_turned_head_goes_where_its_model_in_space_does(name, rotation):
 
 def test_what_is_behind_a_turning_head_stays_and_is_continued():
     """Stripes, such as a door's frame: straight up to the head, and where the head was."""
-    avatar = Avatar.load("clara")
+    avatar = Avatar.load("kenji")
     person = MovingPerson(avatar)
     behind = cv2.resize(person.mask, avatar.size) < 128
     stripes = np.where(np.arange(avatar.size[0]) // 16 % 2, 150, 100).astype(np.uint8)
@@ -214,7 +214,7 @@ def test_what_is_behind_a_turning_head_stays_and_is_continued():
 
 
 def test_shoulders_breathe_and_the_background_does_not():
-    renderer = FaceRenderer(Avatar.load("noah"), 512)
+    renderer = FaceRenderer(Avatar.load("kenji"), 512)
     breathed_in, out = (renderer.render(weights(), 0, None, breath) for breath in (1.0, -1.0))
     chin = renderer.avatar.landmarks[0, 8]
     top = int(chin[1]) + 60
@@ -227,7 +227,7 @@ def test_shoulders_breathe_and_the_background_does_not():
         # The least squares shift of one to the other, pixels upwards.
         slope = np.gradient((one + two) / 2, axis=0)
         assert 0.8 < ((one - two) * slope).sum() / (slope**2).sum() < 3
-    assert np.abs(breathed_in[:40].astype(int) - out[:40]).max() <= 1
+    assert np.abs(breathed_in[:20].astype(int) - out[:20]).max() <= 1
 
 
 @pytest.mark.parametrize("rotation", [None, TURNED, 2 * TURNED], ids=["upright", "turned", "far"])

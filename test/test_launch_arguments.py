@@ -34,7 +34,7 @@ def test_what_no_node_would_take_is_one_line(name, text):
 
 
 def test_a_name_that_no_one_reads_is_told_with_the_nearest():
-    given = ["avatr:=ines", "fps:=20", "launch-prefix:=nice", "xyz:=", "avatr:=noah"]
+    given = ["avatr:=ines", "fps:=20", "launch-prefix:=nice", "xyz:=", "avatr:=kenji"]
     assert launch_arguments.unknown(given, ["avatar", "fps"]) == [
         "no argument is called 'avatr', so it changes nothing: did you mean avatar?",
         "no argument is called 'xyz', so it changes nothing: --show-args lists those there are",

