@@ -31,8 +31,8 @@ STITCHES = (2.6, 3.2)  # a cm, across and down
 SLEEVE_TURN = np.radians(22)  # of a sleeve's stitches
 # Necklines from the front to the back.
 NECKLINES = {
-    CREW: [(0, -13.9, 6.0), (2.5, -13.4, 5.6), (5.0, -12.2, 4.0), (7.1, -10.9, 0.0),
-           (7.0, -10.2, -3.5), (4.5, -9.5, -7.5), (0, -9.3, -8.6)],
+    CREW: [(0, -12.7, 5.5), (2.3, -12.8, 5.5), (4.5, -12.0, 4.1), (6.2, -10.2, -0.2),
+           (6.1, -9.6, -3.5), (4.0, -9.1, -7.2), (0, -8.9, -8.2)],
     SHIRT: [(0, -20.2, 7.2), (1.9, -17.6, 6.8), (3.8, -15.0, 6.3), (5.6, -12.9, 4.2),
             (7.3, -10.9, -0.5), (7.0, -10.2, -3.5), (4.5, -9.5, -7.5), (0, -9.3, -8.6)],
     "collar": [(0, -16.0, 6.0), (1.6, -14.4, 5.6), (3.2, -12.9, 5.0), (5.2, -11.6, 3.0),
@@ -221,6 +221,8 @@ def knitted(body: Body, sitter: Sitter) -> Piece:
     border = smoothstep(from_edge, BORDER + 0.06, BORDER - 0.06)
     height = folds(flat, body.shift, body.broad, sitter.seed) * smoothstep(from_edge, 2.0, 6.0)
     height += 0.16 * border * smoothstep(from_edge, -0.05, 0.35)
+    if sitter.garment == CREW:  # lies close to the neck
+        height -= 0.5 * smoothstep(from_edge, BORDER, 0.2)
     height -= 0.10 * np.exp(-(((from_edge - BORDER) / 0.14) ** 2))
     height += 0.16 * smoothstep(seam, -0.1, 1.2) - 0.16 * np.exp(-((seam / 0.16) ** 2))
     flat = flat + normals * height[:, None]
