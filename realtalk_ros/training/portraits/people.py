@@ -168,6 +168,9 @@ KENJI = Sitter(
     hair=Hair(style="combed", melanin=0.98, length=4.6, volume=1.5, part=2.6, temples=0.8,
               wave=0.6, strands=45000),
     garment=SHIRT, cloth=(56, 64, 80), exposure=-1.6, broad=1.0,
+    temperament={"blink_rate": 15, "fixation": 2.4, "saccade_size": 0.07, "breath_rate": 13,
+                 "head_tempo": 0.85, "brow_motion": 1.7, "cheek_motion": 0.7,
+                 "listening_smile": 0.2},
 )  # fmt: skip
 ANDROID = Sitter(
     name="android",
