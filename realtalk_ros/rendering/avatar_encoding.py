@@ -43,7 +43,10 @@ def encode_avatars(
     features: dict[str, list[np.ndarray]] = {name: [] for name in names}
     templates, landmarks = [], []
     for avatar in avatars:
-        crops, references = template_crops(avatar), reference_inputs(avatar)
+        # Without a generator of its own an avatar's mouth is drawn shaded: teeth that are read as
+        # if no shadow fell on them would get it twice.
+        shaded = avatar.generator is None
+        crops, references = template_crops(avatar), reference_inputs(avatar, shaded)
         for reference in references:
             templates.append(np.stack(crops))
             landmarks.append(template_landmarks(avatar))
@@ -79,15 +82,15 @@ def reference_images(avatar: Avatar) -> tuple[np.ndarray, ...]:
     return avatar.more_references or (avatar.reference_image,)
 
 
-def reference_inputs(avatar: Avatar) -> list[np.ndarray]:
+def reference_inputs(avatar: Avatar, shaded: bool = False) -> list[np.ndarray]:
     """The encoder's inputs (256, 256, 6) uint8: each reference image with the map of its mouth's
-    interior (mouth.py). The map is 0 where the image's landmarks are unknown."""
+    interior, `shaded` or not (mouth.py). The map is 0 where the image's landmarks are unknown."""
     images = reference_images(avatar)
     maps = np.zeros((len(images), CROP_SIZE, CROP_SIZE, 3), np.uint8)
     weights = avatar.reference_weights
     if avatar.reference_landmarks is not None and weights is not None:
         landmarks = avatar.reference_landmarks / CROP_SIZE
-        geometry = Geometry(avatar.identity, landmarks, weights, avatar.resting_weights)
+        geometry = Geometry(avatar.identity, landmarks, weights, avatar.resting_weights, shaded)
         for k, mouth_interior in enumerate(maps):
             geometry.draw_mouth(weights[k], k, mouth_interior)
     return [np.concatenate(both, -1) for both in zip(images, maps, strict=True)]
