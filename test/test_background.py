@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Persons who are cut out of their templates, before another background or none."""
 
+import os
+import tracemalloc
 import types
 from dataclasses import replace
 
@@ -65,7 +67,25 @@ def test_the_middle_of_a_picture_fills_the_image(tmp_path):
     np.testing.assert_array_equal(wide, picture)
 
 
-@pytest.mark.parametrize("text", ["green", "#12345", "/nowhere.png", "\0", __file__, "/"])
+def test_a_thin_picture_takes_no_more_than_the_image(tmp_path):
+    cv2.imwrite(str(tmp_path / "thin.png"), np.full((4000, 1, 3), 80, np.uint8))
+    thin = Background(str(tmp_path / "thin.png"))
+    tracemalloc.start()
+    try:
+        image = thin.behind(np.zeros((256, 256, 4), np.uint8))
+        assert tracemalloc.get_traced_memory()[1] < 4e6  # bytes; enlarged whole it takes 786 MB
+    finally:
+        tracemalloc.stop()
+    assert (image == 80).all()
+
+
+def test_what_may_block_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RealTalkError, match="is no file"):
+        Background(str(tmp_path / "pipe"))
+
+
+@pytest.mark.parametrize("text", ["green", "#12345", "#fff", "/nowhere.png", "\0", __file__, "/"])
 def test_what_is_no_background_is_refused_in_one_line(text):
     with pytest.raises(RealTalkError, match="background") as error:
         Background(text)

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Enlarged templates: sampled bilinearly, they show what bicubic sampling of the template does."""
 
+import weakref
+
 import cv2
 import numpy as np
 import pytest
 
 from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.rendering import fine_templates
 from realtalk_ros.rendering.fine_templates import FACTOR, FineTemplates, enlarged
 
 
@@ -53,3 +56,12 @@ def test_what_is_enlarged_holds_the_margin_that_was_asked_for(default):
             part.image[::FACTOR, ::FACTOR, :3],
             default.templates[0, top : top + height, left : left + width],
         )
+
+
+def test_of_a_film_only_the_last_templates_are_kept(default, monkeypatch):
+    monkeypatch.setattr(fine_templates, "MOST", 5 * 2**20)
+    film = FineTemplates(np.repeat(default.templates, 12, 0), default.crop)
+    parts = [weakref.ref(film.part(number, 2).image) for number in range(12)]
+    kept = [part() for part in parts if part() is not None]
+    assert parts[-1]() is not None and 1 < len(kept) < 12
+    assert sum(image.nbytes for image in kept) <= 5 * 2**20

@@ -41,7 +41,10 @@ def test_an_empty_last_chunk_ends_it_whatever_else_it_says(tmp_path):
             node.on_audio(message, info)
         node.on_provenance(String(data=Provenance("Ann", consent="Ann Lee").xmp()))
         for k in range(25):
-            image = Image(encoding="bgr8", height=64, width=64, data=array("B", bytes(64 * 64 * 3)))
+            # With and without transparency, as the parameter `background` may change meanwhile.
+            encoding, size = (("bgr8", 3), ("bgra8", 4))[k % 2]
+            data = array("B", bytes(64 * 64 * size))
+            image = Image(encoding=encoding, height=64, width=64, data=data)
             node.set_stamp(image.header.stamp, begin - 0.2 + k / 25)
             node.on_image(image, info)
         assert node.exit_code == 0 and not node.problems.counts

@@ -199,6 +199,7 @@ def test_another_avatar_brings_its_own_temperament():
         ({"fixation": "long"}, "must be a number"),
         ({"fixation": True}, "must be a number"),
         ({"regularity": [1]}, "must be a number"),
+        ({"blink_rate": 16**5000}, "from 0 to 40"),
         (["blink_rate"], "name: number"),
         ({1: 2}, "temperament has no"),
     ],

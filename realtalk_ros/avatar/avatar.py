@@ -338,10 +338,12 @@ def _mattes(folder: Path, meta: dict[str, Any], shape: tuple[int, ...]) -> np.nd
         raise AvatarError(f"avatar {folder}: mattes must list one image for each template")
     mattes = np.empty(shape, np.uint8)
     for number, name in enumerate(names):
-        matte = _image(folder, name)[..., 0]
-        if matte.shape != shape[1:]:
+        matte = _image(folder, name)
+        if matte.shape[:2] != shape[1:]:
             raise AvatarError(f"avatar {folder}: its mattes must be of the templates' size")
-        mattes[number] = matte
+        if np.ptp(matte, axis=-1).max() > 2:  # as a cut-out has it, its alpha apart
+            raise AvatarError(f"avatar {folder}: {name!r} must be grey: white where the person is")
+        mattes[number] = matte[..., 0]
     return mattes
 
 

@@ -76,9 +76,12 @@ class Temperament:
             low, high = known[name]
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             if not number or not low <= value <= high:
+                # Python writes out no integers of thousands of digits.
+                large = isinstance(value, int) and value.bit_length() > 64
+                shown = "a larger one" if large else repr(str(value)[:40])
                 raise AvatarError(
                     f"{where}: temperament's {name} must be a number from {low:g} to {high:g}, "
-                    f"not {str(value)[:40]!r}"
+                    f"not {shown}"
                 )
         return cls(**{name: float(value) for name, value in section.items()})
 

@@ -18,7 +18,9 @@ from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 from realtalk_ros.nodes.message_info import with_info
 from realtalk_ros.nodes.recording import TIMEOUT, RecordingSession, State
+from realtalk_ros.rendering.background import opaque
 
+CHANNELS = {"bgr8": 3, "bgra8": 4}  # by an image's encoding; a video has no alpha
 MIN_SIDE, MAX_SIDE = 16, 8192  # pixels of an image
 
 
@@ -114,7 +116,8 @@ class RecorderNode(lifecycle.RealTalkNode):
         if session.state is State.DONE:
             return
         stamp = self.media_time(message.header.stamp)
-        if message.encoding != "bgr8" or len(message.data) != message.height * message.width * 3:
+        channels = CHANNELS.get(message.encoding, 0)
+        if not channels or len(message.data) != message.height * message.width * channels:
             self.problems.add(f"an image of encoding {message.encoding!r} was left out: send bgr8")
             return
         if not all(MIN_SIDE <= side <= MAX_SIDE for side in (message.width, message.height)):
@@ -128,8 +131,9 @@ class RecorderNode(lifecycle.RealTalkNode):
             return
         if self.stats_file:
             self._image_stats.append((stamp, self._published(info)))
-        image = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
-        session.add_image(stamp, image)
+        shape = message.height, message.width, channels
+        image = np.frombuffer(message.data, np.uint8).reshape(shape)
+        session.add_image(stamp, image if channels == 3 else opaque(image))
         if session.complete:
             self.finish()
             return

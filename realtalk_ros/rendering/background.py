@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -54,12 +55,12 @@ class Background:
         if self._fitted.shape[1::-1] != size:
             height, width = self._picture.shape[:2]
             scale = max(size[0] / width, size[1] / height)
+            # Cut out first: a thin picture, enlarged whole, would take gigabytes.
+            wide, high = (max(round(s / scale), 1) for s in size)
+            x, y = (width - wide) // 2, (height - high) // 2
+            middle = self._picture[y : y + high, x : x + wide]
             method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-            whole = tuple(max(round(v * scale), s) for v, s in zip((width, height), size,
-                                                                     strict=True))  # fmt: skip
-            large = cv2.resize(self._picture, whole, interpolation=method)
-            x, y = ((v - s) // 2 for v, s in zip(whole, size, strict=True))
-            self._fitted = large[y : y + size[1], x : x + size[0]].copy()
+            self._fitted = cv2.resize(middle, size, interpolation=method)
         return self._fitted
 
 
@@ -72,7 +73,12 @@ def opaque(image: np.ndarray) -> np.ndarray:
 def _read(path: str) -> np.ndarray:
     """A picture (height, width, 3) uint8 BGR. Raises RealTalkError."""
     wanted = f"give {TRANSPARENT}, a colour such as #20242a, or a PNG or JPEG"
+    if path.startswith("#"):
+        raise RealTalkError(f"background {path[:200]!r} is no colour of six digits: {wanted}")
     try:
+        # Others may block: a pipe, until somebody writes to it.
+        if Path(path).exists() and not Path(path).is_file():
+            raise RealTalkError(f"background {path[:200]!r} is no file: {wanted}")
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:

@@ -18,6 +18,7 @@ FACTOR = 2  # times the template's resolution
 # Slope at 1 of the kernel (Keys 1981). OpenCV's bicubic sampling has -0.75; this one keeps as much
 # detail of photographs (variance of the Laplacian), though less of noise of single pixels.
 SLOPE = -1.15
+MOST = 64 * 2**20  # bytes of enlarged templates that are kept; a film has hundreds
 STEP = 1 / 8  # sides of the face crop by which what is enlarged beside it grows, when it is seen
 
 
@@ -53,6 +54,8 @@ class FineTemplates:
             fine = enlarged(part)
             if fine.shape[2] == 3:
                 fine = cv2.cvtColor(fine, cv2.COLOR_BGR2BGRA)
+            while self._made and (len(self._made) + 1) * fine.nbytes > MOST:
+                del self._made[next(iter(self._made))]  # the oldest
             self._made[number] = FineTemplate(fine, (left, top))
         return self._made[number]
 
