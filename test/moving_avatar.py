@@ -9,13 +9,15 @@ import cv2
 import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.avatar.temperament import USUAL
 
 TEMPLATES = 36
 STEP = 0.3  # pixels by which the picture moves from a template to the next
 
 
 def moving_avatar() -> Avatar:
-    """Kenji, whose picture drifts to the right and a little down."""
+    """Kenji, whose picture drifts to the right and a little down; without mattes, and of the usual
+    temperament, as a film's avatar."""
     avatar = Avatar.load("kenji")
     assert avatar.landmarks is not None and avatar.reference_weights is not None
     assert avatar.reference_landmarks is not None
@@ -33,4 +35,6 @@ def moving_avatar() -> Avatar:
         more_references=avatar.more_references[:1],
         reference_weights=avatar.reference_weights[:1],
         reference_landmarks=avatar.reference_landmarks[:1],
+        mattes=None,
+        temperament=USUAL,
     )

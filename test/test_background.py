@@ -14,6 +14,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour.face import Face
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
+from realtalk_ros.rendering import face_renderer
 from realtalk_ros.rendering.background import Background, opaque
 from realtalk_ros.rendering.cutout import cut_out
 from realtalk_ros.rendering.face_renderer import FaceRenderer
@@ -149,6 +150,15 @@ def test_a_face_shows_its_background_and_its_mark(renderer):
     assert face.render(10.04, weights)[1][0, 0].tolist() == [0, 0, 255]
     face.background = None
     assert face.render(10.08, weights)[1][0, 0].min() > 100  # Pia's wall
+
+
+def test_no_frame_waits_until_the_person_is_cut_out(renderer, monkeypatch):
+    """A film of 36 templates would wait for a second and a half."""
+    face = Face(renderer.resized(128))
+    face.background = RED
+    monkeypatch.setattr(face_renderer, "cut_out", None)  # so it would raise
+    shown = face.compose(face.generate(0.0, np.zeros(arkit.COUNT)))
+    assert (shown[2, 2] == (0, 0, 255)).all()
 
 
 def test_without_mattes_the_own_background_stays():

@@ -78,7 +78,7 @@ class Face:
         self.head_gain = 1.0  # of all motion of the head and shoulders; 0: they are still
         self.listening = False
         self.watermark: Watermark | None = None  # drawn over every frame
-        self.background: Background | None = None  # instead of the avatar's own
+        self._background: Background | None = None
         self._target_emotion = np.zeros(arkit.COUNT, np.float32)
         self._emotion = np.zeros(arkit.COUNT, np.float32)
         self._speech = 0.0  # how far the lips belong to speech, 0..1
@@ -87,6 +87,17 @@ class Face:
         self._posture = 0.0  # how far the face has taken its listening posture, 0..1
         self._lifted = np.zeros(2, np.float32)  # how far speech lifts the cheeks
         self._time: float | None = None
+
+    @property
+    def background(self) -> Background | None:
+        """What is shown instead of the avatar's own background."""
+        return self._background
+
+    @background.setter
+    def background(self, background: Background | None) -> None:
+        if background is not None:
+            self.renderer.cut_out()  # in this thread, and not in that of the next frame
+        self._background = background
 
     @property
     def renderer(self) -> Renderer:

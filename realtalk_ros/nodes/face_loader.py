@@ -138,6 +138,8 @@ class FaceLoader:
             # stops all others.) After a network has failed nothing is shown, so all threads help.
             threads = None if self.fallback_device else 1
             renderer, _ = self._open(settings, encoder_threads=threads)
+        if face.background is not None:
+            renderer.cut_out()
         return settings, renderer
 
     def _open(

@@ -112,6 +112,9 @@ class BatchedFace(Rendering):
     def generate(self, weights: np.ndarray, template: int) -> GeneratedFace:
         return self._batching.generate(self._renderer, weights, template)
 
+    def cut_out(self) -> None:
+        self._renderer.cut_out()
+
     def compose(
         self,
         face: GeneratedFace,

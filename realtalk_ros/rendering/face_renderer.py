@@ -70,6 +70,10 @@ class Renderer(Protocol):
         (face_model/rotations.py), breath from -1 (out) to 1 (in), 0: at rest -> (height, width, 3)
         uint8 BGR."""
 
+    def cut_out(self) -> None:
+        """Cuts the person out of all templates, where there are mattes: else the first frame before
+        a background waits for it."""
+
     def resized(self, size: int) -> Renderer:
         """The same face in images of another height, sharing the networks and features."""
 
@@ -164,7 +168,7 @@ class FaceRenderer(Rendering):
         )
         self._compositor = Compositor(avatar, self.templates, self._person)
         self._shut: dict[int, ShutEyes | None] = {}
-        self._cut_out: Compositor | None = None
+        self._person_alone: Compositor | None = None
 
     @property
     def template_count(self) -> int:
@@ -193,19 +197,21 @@ class FaceRenderer(Rendering):
         shut = None if face.lids is None else self._shut_eyes(template)
         if background is None or self.avatar.mattes is None:
             return self._compositor.compose(face, template, rotation, breath, shut)
-        person = self._cut_out_compositor(self.avatar.mattes)
+        if self._person_alone is None:
+            self.cut_out()
+        person = self._person_alone
+        assert person is not None
         return background.behind(person.compose(face, template, rotation, breath, shut))
 
-    def _cut_out_compositor(self, mattes: np.ndarray) -> Compositor:
-        """Of the templates' person (cutout.py), made once."""
-        if self._cut_out is None:
+    def cut_out(self) -> None:
+        """As of `Renderer` (cutout.py); once."""
+        if self._person_alone is None and self.avatar.mattes is not None:
             method = self._interpolation
             cut = [
                 cut_out(image, cv2.resize(matte, self.size, interpolation=method))
-                for image, matte in zip(self.templates, mattes, strict=True)
+                for image, matte in zip(self.templates, self.avatar.mattes, strict=True)
             ]
-            self._cut_out = Compositor(self.avatar, np.stack(cut), self._person)
-        return self._cut_out
+            self._person_alone = Compositor(self.avatar, np.stack(cut), self._person)
 
     def _shut_eyes(self, template: int) -> ShutEyes | None:
         """The template's eyes, shut; made once."""
