@@ -2,6 +2,7 @@
 """Portraits: what is made of Blender's pictures, and the polygons that it is given."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,13 +20,23 @@ from realtalk_ros.training.portraits import (
     anatomy,
     drawing,
     drawn,
+    fine_hair,
     garments,
     hairline,
     make_portrait,
     robot,
     short_hair,
 )
-from realtalk_ros.training.portraits.people import DRAWING, KENJI, MIRA, PEOPLE, PERSON, Hair
+from realtalk_ros.training.portraits.people import (
+    DRAWING,
+    KENJI,
+    MIRA,
+    PEOPLE,
+    PERSON,
+    SAMUEL,
+    Hair,
+)
+from realtalk_ros.training.portraits.skin_maps import SIZE, SkinPainter
 from realtalk_ros.training.synthetic.view import View
 
 
@@ -355,3 +366,52 @@ def test_combed_hair_lies_over_the_scalp_to_its_side_and_is_grey_at_the_temples(
     beside = (root[:, 1] < 4) & (root[:, 2] > -3)
     assert length[top].mean() > 2.5 * length[beside].mean()
     assert made.white[beside].mean() > 0.5 > 10 * made.white[top].mean()
+
+
+def test_a_soft_brow_thins_out_to_its_head_and_its_borders(whole_kit):
+    kit = whole_kit
+    hairs = {}
+    for soft in (0.0, 1.0):
+        sitter = replace(SAMUEL, brow_soft=soft)
+        made = fine_hair.brows(kit, kit.mean, sitter, np.random.default_rng(2))
+        left = made.points[:, 0, 0] > 0
+        hairs[soft] = made.points[left, 0], made.root[left]
+    ends = np.sort(kit.mean[kit.landmarks[22:27], 0])[[0, -1]]
+    share, thick = {}, {}
+    for soft, (roots, radius) in hairs.items():
+        t = (roots[:, 0] - ends[0]) / np.ptp(ends)
+        share[soft] = np.histogram(t, [0, 0.12, 0.35, 0.75])[0] / [0.12, 0.23, 0.40]
+        thick[soft] = radius[t < 0.12].mean() / radius[(t > 0.35) & (t < 0.75)].mean()
+    assert share[0.0][0] > 0.7 * share[0.0][2]  # a hard one begins at once
+    assert share[1.0][0] < 0.5 * share[1.0][1] < 0.5 * share[1.0][2]
+    assert thick[1.0] < 0.85 < 0.95 < thick[0.0]
+    spread = [np.ptp(np.percentile(roots[:, 1], [25, 75])) for roots, _ in hairs.values()]
+    assert spread[1] < spread[0]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_an_eyeball_is_shaded_most_below_the_upper_lid(whole_kit, side):
+    kit = whole_kit
+    marks = kit.mean[kit.landmarks[slice(36, 42) if side == "right" else slice(42, 48)]]
+    upper, lower = marks[1:3].mean(0), marks[4:6].mean(0)
+    places = np.stack([upper, 0.6 * lower + 0.4 * upper, lower])
+    top, middle, bottom = anatomy.near_lids(kit, kit.mean, side, places)
+    assert top > 0.7 and middle < 0.15 < 0.25 < bottom < 0.61
+    white = anatomy.eye(kit, kit.mean, side, np.eye(3))["white"]
+    assert white.attributes["lid"].shape == (len(white.points),)
+    assert white.attributes["lid"].max() > 0.7
+
+
+def test_skin_beside_and_below_the_nose_is_what_is_made_even(whole_kit):
+    painter = SkinPainter(whole_kit, Path())
+    mask = painter.beside_nose()
+    marks = painter.pixels(painter.marks)
+    mirrored = mask[:, ::-1]
+    assert np.abs(mask - mirrored).mean() < 0.01  # the face model's texture is
+
+    def at(*mark_numbers):
+        x, y = np.clip(marks[list(mark_numbers)].mean(0), 0, SIZE - 1).astype(int)
+        return mask[y, x]
+
+    assert min(at(31, 39), at(35, 42), at(33, 51), at(31)) > 0.9
+    assert max(at(8), at(1), at(15), at(27), at(19), at(57)) < 0.15

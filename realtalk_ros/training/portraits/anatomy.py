@@ -16,12 +16,14 @@ from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.training.portraits.hairline import scalp
 from realtalk_ros.training.portraits.people import Sitter
 from realtalk_ros.training.synthetic import head_mesh, mesh_rings
+from realtalk_ros.training.synthetic.facekit_eyes import EDGE, HALF, LEFT, RIGHT
 
 SKIN, BACK, SOCKET = range(3)  # slots of the skin's materials
 BAND_DEPTH = 0.24  # cm from the teeth's front back to the band behind them
 EYE_RINGS, EYE_TURNS = 48, 96  # of an eyeball's surfaces
 # An eyeball of the face model: a sphere, and how far the cornea stands out of it, cm.
 EYE_RADIUS, CORNEA, CORNEA_RADIUS = 1.53, 0.115, 0.74
+LID_REACH = (0.55, 0.30)  # cm, of the shade of the upper and of the lower lid
 IRIS_RADIUS, IRIS_DEPTH = 0.63, 1.33  # cm, z of the iris from the eyeball's middle
 
 
@@ -178,7 +180,8 @@ def around(rows: int, columns: int) -> list[tuple[int, ...]]:
 
 def eye(kit: FaceKit, vertices: np.ndarray, side: str, turn: np.ndarray) -> dict[str, Surface]:
     """An eyeball ("left" or "right"), turned by the rotation `turn` (3, 3): its white, iris and
-    cornea. Their attribute `rho` is the distance from its axis in radii of the iris."""
+    cornea. Their attribute `rho` is the distance from its axis in radii of the iris, `lid` 0..1 how
+    much a lid is near."""
     span = kit.parts[f"eyeball_{side}"]
     scale = np.ptp(vertices[span][:, 0]) / np.ptp(kit.mean[span][:, 0])
     middle = head_mesh.bounds_centre(vertices[span])
@@ -195,7 +198,22 @@ def eye(kit: FaceKit, vertices: np.ndarray, side: str, turn: np.ndarray) -> dict
         made[name] = lathe(rho, z)
         made[name].points = (made[name].points * scale) @ turn.T + middle
         made[name].attributes["rho"] = np.repeat(rho / IRIS_RADIUS, EYE_TURNS)
+        made[name].attributes["lid"] = near_lids(kit, vertices, side, made[name].points)
     return made
+
+
+def near_lids(kit: FaceKit, vertices: np.ndarray, side: str, points: np.ndarray) -> np.ndarray:
+    """(N,) 0..1 of an eyeball's points (N, 3): 1 at the upper lid's border, less at the lower's."""
+    marks = RIGHT if side == "right" else LEFT
+    lids = mesh_rings.around(kit, marks, kit.mean, [EDGE], HALF)[0]
+    shade = np.zeros(len(points))
+    for lid, reach, amount in zip(lids, LID_REACH, (1.0, 0.6), strict=True):
+        line = vertices[lid]
+        at = np.linspace(0, len(line) - 1, 120)
+        line = np.stack([np.interp(at, np.arange(len(line)), line[:, k]) for k in range(3)], 1)
+        away = np.linalg.norm(points[:, None] - line, axis=2).min(1)
+        shade = np.maximum(shade, amount * (1 - smoothstep(away, 0.0, reach)))
+    return shade
 
 
 def lathe(radius: np.ndarray, z: np.ndarray) -> Surface:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.training.portraits.people import Sitter
 from realtalk_ros.training.portraits.strands import Strands, unit
@@ -21,7 +22,7 @@ FLAT = 0.2  # share by which brows are straighter than the landmarks' arch
 
 def brows(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Generator) -> Strands:
     """Of the face `head` (V, 3): hairs that lie along the brows, upwards at their heads."""
-    parts = []
+    parts, thick = [], []
     count = int(BROW_HAIRS * sitter.brow_density)
     for rows, _ in BROWS:
         line = brow_line(kit.mean[kit.landmarks[rows]])
@@ -43,10 +44,21 @@ def brows(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Generat
         path = direction[:, None] * s - up * 0.08 * s**2 * np.sign(across)[:, None, None]
         lying = rng.uniform(0.4, 1.0, (count, 1, 1))
         height = -0.02 + lying * (0.10 * s - 0.05 * s**2)
-        parts.append(on_skin(kit, head, root[:, None] + path * length[:, None, None], height))
+        hairs = on_skin(kit, head, root[:, None] + path * length[:, None, None], height)
+        full = 1 - sitter.brow_soft * (1 - fullness(t, across))
+        kept = rng.random(count) < full if sitter.brow_soft else np.ones(count, bool)
+        parts.append(hairs[kept])
+        thick.append(0.5 + 0.5 * full[kept])
     points = np.concatenate(parts)
-    root = rng.uniform(0.0045, 0.0075, len(points))
+    root = rng.uniform(0.0045, 0.0075, len(points)) * np.concatenate(thick)
     return Strands(points.astype(np.float32), root, root * 0.3)
+
+
+def fullness(t: np.ndarray, across: np.ndarray) -> np.ndarray:
+    """(N,) 0..1: share of a soft brow's hairs at `t` (N,) from its head to its tail, and `across`
+    (N,) in thicknesses from its middle."""
+    head = 0.1 + 0.9 * smoothstep(t, -0.04, 0.26)
+    return head * (1 - 0.35 * smoothstep(t, 0.7, 1.0)) * np.exp(-((across / 0.5) ** 2))
 
 
 def brow_line(points: np.ndarray) -> np.ndarray:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a portrait's people wear: jumpers and a shirt, over a body with shoulders and arms.
+"""What a portrait's people wear: jumpers, a shirt, a sweatshirt, over shoulders, chest and arms.
 
 NumPy only. The body is a signed distance: cloth lies where rays from its middle leave it. Places
 are cm on the mean head's body, on the person's left; the other side mirrors them.
@@ -15,17 +15,16 @@ from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.training.portraits import anatomy
 from realtalk_ros.training.portraits.anatomy import Surface
-from realtalk_ros.training.portraits.people import CREW, SHIRT, Sitter
+from realtalk_ros.training.portraits.people import CREW, SHIRT, SWEATSHIRT, Sitter
 from realtalk_ros.training.portraits.strands import unit
 
 MIDDLE = np.array([0.0, -24.0, -2.5])  # from which all of the body can be seen
 ROWS, COLUMNS = 200, 288  # of a piece of cloth, down from its neckline and around
-SMOOTH = 2.5  # rows and columns
+SMOOTH = 2.5  # rows and columns of a jumper
 LOWEST = 150.0  # degrees from the vertical, of its last row
 CLOSE = 2.5  # cm from the face model's skin, within which it counts
 BLEND = 2.6  # cm within which parts of the body merge
 JUMPER_ABOVE, SHIRT_ABOVE = 0.80, 0.35  # cm above the body
-BORDER = 1.9  # cm of a jumper's ribbed border
 SLEEVE = 16.4  # cm, x of the seam of a sleeve
 STITCHES = (2.6, 3.2)  # a cm, across and down
 SLEEVE_TURN = np.radians(22)  # of a sleeve's stitches
@@ -35,6 +34,8 @@ NECKLINES = {
            (6.1, -9.6, -3.5), (4.0, -9.1, -7.2), (0, -8.9, -8.2)],
     SHIRT: [(0, -20.2, 7.2), (1.9, -17.6, 6.8), (3.8, -15.0, 6.3), (5.6, -12.9, 4.2),
             (7.3, -10.9, -0.5), (7.0, -10.2, -3.5), (4.5, -9.5, -7.5), (0, -9.3, -8.6)],
+    SWEATSHIRT: [(0, -11.75, 5.8), (2.4, -11.75, 5.5), (4.6, -11.5, 4.0), (6.2, -10.5, 0.0),
+                 (6.3, -9.9, -3.5), (4.2, -9.4, -7.5), (0, -9.2, -8.6)],
     "collar": [(0, -16.0, 6.0), (1.6, -14.4, 5.6), (3.2, -12.9, 5.0), (5.2, -11.6, 3.0),
                (6.7, -10.4, -0.5), (6.4, -9.9, -3.5), (4.0, -9.3, -7.0), (0, -9.1, -8.2)],
 }  # fmt: skip
@@ -69,8 +70,33 @@ class Piece:
 
     name: str
     surface: Surface
-    material: str  # "knit", "linen", "button" or "pearl"
+    material: str  # "knit", "jersey", "linen", "button" or "pearl"
     thick: float  # cm
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a garment with sleeves is made; lengths are cm."""
+
+    material: str
+    above: float  # the body
+    border: float  # of its ribbed border
+    ribs: float  # of the border, around
+    smooth: tuple[float, float] = (SMOOTH, SMOOTH)  # rows and columns
+    seam: tuple[float, float] = (0.16, 0.16)  # depth and half the width of the sleeve's
+    thick: float = 0.22
+    folded: float = 1.0  # factor of its folds
+
+
+JUMPER = Cut("knit", above=JUMPER_ABOVE, border=1.9, ribs=52.0)
+CUTS = {
+    CREW: JUMPER,
+    SHIRT: JUMPER,
+    SWEATSHIRT: Cut(
+        "jersey", above=1.05, border=1.7, ribs=130.0, smooth=(6.0, 7.0), seam=(0.22, 0.30),
+        thick=0.16, folded=1.3,
+    ),
+}  # fmt: skip
 
 
 class Body:
@@ -172,8 +198,11 @@ def union(a: np.ndarray, b: np.ndarray, blend: float) -> np.ndarray:
     return b + (a - b) * h - blend * h * (1 - h)
 
 
-def cloth(body: Body, neckline: list, above: float) -> tuple[np.ndarray, np.ndarray]:
-    """(ROWS, COLUMNS, 3) of cloth below a neckline, and (ROWS, COLUMNS) cm from it."""
+def cloth(
+    body: Body, neckline: list, above: float, smooth: tuple[float, float] = (SMOOTH, SMOOTH)
+) -> tuple[np.ndarray, np.ndarray]:
+    """(ROWS, COLUMNS, 3) of cloth below a neckline, made smooth over so many rows and columns,
+    and (ROWS, COLUMNS) cm from it."""
     from scipy.interpolate import PchipInterpolator
     from scipy.ndimage import gaussian_filter
 
@@ -188,7 +217,7 @@ def cloth(body: Body, neckline: list, above: float) -> tuple[np.ndarray, np.ndar
     points = body.cast(directions)
     points = (points + body.slope(points) * above).reshape(ROWS, COLUMNS, 3)
     # The face model's bust has few vertices.
-    points = gaussian_filter(points, (SMOOTH, SMOOTH, 0), mode=("nearest", "wrap", "nearest"))
+    points = gaussian_filter(points, (*smooth, 0), mode=("nearest", "wrap", "nearest"))
     steps = np.linalg.norm(np.diff(points, axis=0), axis=2)
     return points, np.concatenate([np.zeros((1, COLUMNS)), np.cumsum(steps, 0)])
 
@@ -210,26 +239,34 @@ def folds(points: np.ndarray, shift: np.ndarray, broad: float, seed: int) -> np.
 
 
 def knitted(body: Body, sitter: Sitter) -> Piece:
-    """A jumper: a ribbed border, set-in sleeves."""
-    points, below = cloth(body, NECKLINES[sitter.garment], JUMPER_ABOVE)
+    """A jumper or sweatshirt: a ribbed border, set-in sleeves."""
+    from scipy.ndimage import gaussian_filter
+
+    cut = CUTS[sitter.garment]
+    points, below = cloth(body, NECKLINES[sitter.garment], cut.above, cut.smooth)
     flat = points.reshape(-1, 3)
-    normals = body.slope(flat)
+    # Where the face model's bust ends the body's slope leaps: such dents showed in the light.
+    normals = body.slope(flat).reshape(points.shape)
+    normals = gaussian_filter(normals, (10, 8, 0), mode=("nearest", "wrap", "nearest"))
+    normals = unit(normals.reshape(-1, 3))
     from_edge = below.ravel()
     place = flat - body.shift
     seam = np.abs(place[:, 0]) - body.broad * (SLEEVE + 0.08 * np.minimum(place[:, 1] + 15.0, 0))
     seam = np.where(place[:, 1] > -32, seam, -9.0)
-    border = smoothstep(from_edge, BORDER + 0.06, BORDER - 0.06)
-    height = folds(flat, body.shift, body.broad, sitter.seed) * smoothstep(from_edge, 2.0, 6.0)
-    height += 0.16 * border * smoothstep(from_edge, -0.05, 0.35)
-    if sitter.garment == CREW:  # lies close to the neck
-        height -= 0.5 * smoothstep(from_edge, BORDER, 0.2)
-    height -= 0.10 * np.exp(-(((from_edge - BORDER) / 0.14) ** 2))
-    height += 0.16 * smoothstep(seam, -0.1, 1.2) - 0.16 * np.exp(-((seam / 0.16) ** 2))
+    border = smoothstep(from_edge, cut.border + 0.06, cut.border - 0.06)
+    wrinkled = cut.folded * smoothstep(from_edge, 2.0, 6.0)
+    height = folds(flat, body.shift, body.broad, sitter.seed) * wrinkled
+    height += 0.73 * cut.thick * border * smoothstep(from_edge, -0.05, 0.35)
+    if sitter.garment != SHIRT:  # lies close to the neck
+        height -= 0.5 * smoothstep(from_edge, cut.border, 0.2)
+    height -= 0.10 * np.exp(-(((from_edge - cut.border) / 0.14) ** 2))
+    deep, half = cut.seam
+    height += deep * (smoothstep(seam, -0.1, 1.2) - np.exp(-((seam / half) ** 2)))
     flat = flat + normals * height[:, None]
-    around = np.tile(np.arange(COLUMNS) / COLUMNS * 52.0, ROWS)  # ribs of the border
+    around = np.tile(np.arange(COLUMNS) / COLUMNS * cut.ribs, ROWS)  # ribs of the border
     surface = grid(flat, SLEEVE_TURN * np.sign(place[:, 0]) * (seam > 0))
-    surface.attributes |= {"border": border, "ribs": np.minimum(around, 52.0 - around)}
-    return Piece("jumper", surface, "knit", 0.22)
+    surface.attributes |= {"border": border, "ribs": np.minimum(around, cut.ribs - around)}
+    return Piece("jumper", surface, cut.material, cut.thick)
 
 
 def grid(points: np.ndarray, turn: np.ndarray | None = None) -> Surface:

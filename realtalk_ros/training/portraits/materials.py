@@ -12,6 +12,7 @@ from realtalk_ros.training.portraits.people import Hair, Sitter
 from realtalk_ros.training.portraits.skin_maps import to_linear
 
 WHITE_HAIR = (0.58, 0.575, 0.565)  # of grey hair, what is white
+LID_SHADE = (0.30, 0.22, 0.19)  # what is left of an eyeball's colour at the upper lid
 FOLDS = 0.22  # cm between the lowest and the highest of wrinkles
 
 
@@ -118,7 +119,7 @@ def skin(sitter: Sitter, maps: dict[str, str] | None) -> Any:
         "Base Color": colour, "Roughness": roughness, "IOR": 1.4, "Normal": normal,
         "Subsurface Weight": 1.0, "Subsurface Radius": (1.0, 0.36, 0.19),
         "Subsurface Scale": 0.16, "Subsurface Anisotropy": 0.6,
-        "Specular IOR Level": 0.5,
+        "Specular IOR Level": 0.5 * (1 - 0.25 * sitter.even),
         "Coat Weight": coat, "Coat Roughness": 0.22, "Sheen Weight": 0.06, "Sheen Roughness": 0.35,
     }, subsurface_method="RANDOM_WALK_SKIN")  # fmt: skip
     return n.finish(shader)
@@ -161,7 +162,13 @@ def behind_teeth() -> Any:
     return n.finish(n.add("BsdfPrincipled", {"Base Color": (0.66, 0.56, 0.44), "Roughness": 0.4}))
 
 
-def white(texture: str) -> Any:
+def below_lids(n: Nodes, colour: Any, sitter: Sitter) -> Any:
+    """An eyeball's colour, darker where the attribute `lid` says that a lid is near."""
+    dark = n.mix(1.0, colour, LID_SHADE, "MULTIPLY")
+    return n.mix(n.math("MULTIPLY", n.attribute("lid"), sitter.lid_shade), colour, dark)
+
+
+def white(texture: str, sitter: Sitter) -> Any:
     """The eye's white, with the veins of `texture`, and fading where the iris begins."""
     n = Nodes("white")
     uv = n.add("TexCoord").outputs["UV"]
@@ -170,6 +177,7 @@ def white(texture: str) -> Any:
                               "Scale": (1.0, -0.42, 1.0)}).outputs[0]  # fmt: skip
     rho = n.attribute("rho")
     veins = n.mix(0.55, (0.80, 0.755, 0.715), n.image(texture, True, place))
+    veins = below_lids(n, n.mix(1.0, veins, sitter.eye_white, "MULTIPLY"), sitter)
     colour = n.mix(n.ramp(rho, 0.88, 1.16), (0.16, 0.14, 0.13), veins)
     paint = n.add("BsdfPrincipled", {
         "Base Color": colour, "Roughness": 0.28, "Subsurface Weight": 1.0,
@@ -195,7 +203,7 @@ def iris(texture: str, sitter: Sitter) -> Any:
     limbus = n.ramp(rho, 0.80, 0.98)
     colour = n.mix(n.math("MULTIPLY", limbus, 0.92), colour, (0.012, 0.009, 0.007))
     pupil = n.ramp(rho, sitter.pupil - 0.02, sitter.pupil + 0.03)
-    colour = n.mix(pupil, (0.001, 0.001, 0.001), colour)
+    colour = below_lids(n, n.mix(pupil, (0.001, 0.001, 0.001), colour), sitter)
     return n.finish(n.add("BsdfPrincipled", {"Base Color": colour, "Roughness": 0.6,
                                              "Specular IOR Level": 0.1}))  # fmt: skip
 
@@ -259,6 +267,22 @@ def knit(colour: tuple[int, int, int]) -> Any:
     return n.finish(n.add("BsdfPrincipled", {
         "Base Color": shade, "Roughness": 0.92, "Specular IOR Level": 0.2, "Normal": normal,
         "Sheen Weight": 0.25, "Sheen Roughness": 0.4,
+    }))  # fmt: skip
+
+
+def jersey(colour: tuple[int, int, int]) -> Any:
+    """A sweatshirt: a fabric too fine for single stitches; ribs where `border` is 1."""
+    n = Nodes("jersey")
+    ribs = n.math("MULTIPLY", n.attribute("ribs"), 2 * np.pi)
+    ribs = n.math("MULTIPLY_ADD", n.math("COSINE", ribs), 0.5, 0.5)
+    weave = n.noise(14.0, 4.0)
+    height = n.mix(n.attribute("border"), weave, ribs)
+    base = to_linear(np.array(colour) / 255)
+    shade = n.mix(n.ramp(height, 0.1, 0.8), base * 0.78, base * 1.06)
+    shade = n.mix(n.ramp(n.noise(0.6), 0.35, 0.65, 0, 0.15), shade, base * 1.25)
+    return n.finish(n.add("BsdfPrincipled", {
+        "Base Color": shade, "Roughness": 0.9, "Specular IOR Level": 0.2,
+        "Normal": n.bump(height, 0.03, 0.5), "Sheen Weight": 0.2, "Sheen Roughness": 0.4,
     }))  # fmt: skip
 
 

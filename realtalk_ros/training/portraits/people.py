@@ -16,7 +16,8 @@ import numpy as np
 from realtalk_ros.training.synthetic.cast import weights_of
 
 PERSON, ROBOT, DRAWING = "person", "robot", "drawing"  # kinds of sitters
-CREW, SHIRT = "crew", "shirt"  # garments: a round-necked jumper; one with a V over a shirt
+# Garments: a round-necked jumper; one with a V over a shirt; a sweatshirt.
+CREW, SHIRT, SWEATSHIRT = "crew", "shirt", "sweatshirt"
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Sitter:
     mottle: float = 0.65
     blush: float = 0.38
     freckles: float = 0.0
+    even: float = 0.0  # of the skin beside and below the nose, and of its gloss
     age: float = 0.0  # of wrinkles, spots and folds
     lines: float = 1.0  # factor of the wrinkles that age brings
     lips: tuple[int, int, int] = (190, 98, 98)
@@ -62,8 +64,11 @@ class Sitter:
     brow_density: float = 1.0
     brow_thickness: float = 0.82  # cm
     brow_darker: float = -0.03  # than the hair, of its melanin
+    brow_soft: float = 0.0  # by how much brows thin out to their heads and borders
     iris: tuple[float, float, float] = (1.2, 1.15, 1.0)  # factors of the photographed brown iris
     pupil: float = 0.36  # of the iris's radius
+    eye_white: tuple[float, float, float] = (1.0, 1.0, 1.0)  # factors of the eye's white
+    lid_shade: float = 0.0  # of the lids on the eyeball, beyond the light's own
     lashes: float = 0.68
     hair: Hair = field(default_factory=Hair)
     garment: str = CREW
@@ -115,12 +120,13 @@ SAMUEL = Sitter(
     ),
     resting=weights_of(mouthSmile=0.26, mouthDimple=0.06, cheekSquint=0.18, eyeSquint=0.08,
                        eyeBlink=0.05, mouthClose=0.03),
-    seed=2, dark=True, skin=(128, 84, 62), mottle=0.9, blush=0.15, lips=(128, 74, 70),
-    lip_strength=0.55, eyeliner=0.15, beard=0.35, brow_shade=(38, 24, 18), brow_density=1.2,
-    brow_thickness=1.15, iris=(0.75, 0.62, 0.5), lashes=0.50, slim_neck=0.0,
+    seed=2, dark=True, skin=(128, 84, 62), mottle=0.9, blush=0.15, even=0.9, lips=(128, 74, 70),
+    lip_strength=0.55, eyeliner=0.15, beard=0.35, brow_shade=(38, 24, 18), brow_density=1.6,
+    brow_thickness=1.15, brow_soft=0.75, iris=(0.58, 0.46, 0.36), eye_white=(0.53, 0.48, 0.44),
+    lid_shade=0.7, lashes=0.50, slim_neck=0.0,
     hair=Hair(style="cropped", melanin=1.0, redness=0.3, length=0.8, wave=1.0,
               strands=70000),
-    cloth=(64, 58, 60), exposure=-0.75, broad=1.0,
+    garment=SWEATSHIRT, cloth=(66, 69, 57), exposure=-0.75, broad=1.0,
     backdrop=((150, 158, 160), (78, 86, 92)),
     temperament={"blink_rate": 16, "fixation": 2.2, "saccade_size": 0.08, "breath_rate": 13,
                  "head_tempo": 0.9, "brow_motion": 2.0, "cheek_motion": 0.6,

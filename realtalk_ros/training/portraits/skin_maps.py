@@ -107,6 +107,7 @@ class SkinPainter:
         detail = mixed(detail, np.clip(detail, 0.97, 1.03), self.throat()[:, None])
         # Away from the face its wide shades are the photographed person's: keep pores only.
         wide = (1 - self.border()) * (1 - lips) * sitter.mottle
+        wide *= 1 - sitter.even * self.beside_nose()
         ratio = np.exp(np.log(ratio / detail) * wide[..., None]) * detail
         albedo = tone * ratio
         albedo = mixed(albedo, albedo * BLUSH, sitter.blush * np.clip(cheeks, 0, 1))
@@ -118,9 +119,9 @@ class SkinPainter:
         albedo = self._lids(albedo, sitter)
         albedo = mixed(albedo, tone * LID_RED, self.slits())
         shade = to_linear(np.array(sitter.brow_shade) / 255)
-        albedo = mixed(
-            albedo, shade, 0.5 * sitter.brow_density * self.brow_mask(sitter.brow_thickness)
-        )
+        under = 0.5 * sitter.brow_density * (1 - 0.7 * sitter.brow_soft)
+        mask = self.brow_mask(sitter.brow_thickness, sitter.brow_soft)
+        albedo = mixed(albedo, shade, under * mask)
         grey = np.log(detail.mean(2))
         fine = grey - cv2.GaussianBlur(grey, (0, 0), 5)
         height = 0.5 + np.clip(fine * 2.2, -0.5, 0.5)
@@ -180,11 +181,19 @@ class SkinPainter:
             )
         return cv2.GaussianBlur(mask, (0, 0), SIZE / 1000)
 
-    def brow_mask(self, thickness: float) -> np.ndarray:
-        """0..1: the skin's shade below brows of that thickness, cm."""
+    def beside_nose(self) -> np.ndarray:
+        """0..1: beside and below the nose, where the photographed skin has shadows."""
+        spots = [[(wing, share), (eye, 1 - share)] for share in (0.35, 0.7, 1.0)
+                 for wing, eye in ((31, 39), (35, 42))]  # fmt: skip
+        spots += [[(33, 0.6), (51, 0.4)], [(31, 0.6), (48, 0.4)], [(35, 0.6), (54, 0.4)]]
+        return np.clip(1.3 * np.max([self.blob(spot, 0.05) for spot in spots], 0), 0, 1)
+
+    def brow_mask(self, thickness: float, soft: float) -> np.ndarray:
+        """0..1: the skin's shade below brows of that thickness, cm; of `soft` ones (0..1) it begins
+        farther from the nose."""
         mask = np.zeros((SIZE, SIZE), np.float32)
         for rows, _ in BROWS:
-            line = self.pixels(brow_line(self.marks[rows]))[4:46]
+            line = self.pixels(brow_line(self.marks[rows]))[4 + int(10 * soft) : 46]
             cm = self._pixels_per_cm()
             line[:, 1] -= BROW_LIFT * cm
             width = max(1, int(0.45 * thickness * cm))

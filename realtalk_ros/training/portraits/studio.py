@@ -121,7 +121,7 @@ def add_mesh(name: str, surface: Surface, slots: list[Any]) -> Any:
 def add_eyes(person: Person, head: np.ndarray, weights: np.ndarray, distance: float) -> None:
     kit, sources = person.kit, person.sources
     paints = {
-        "white": materials.white(str(sources / WHITE)),
+        "white": materials.white(str(sources / WHITE), person.sitter),
         "iris": materials.iris(str(sources / IRIS), person.sitter),
         "cornea": materials.cornea(),
     }
@@ -156,7 +156,8 @@ def add_strands(name: str, strands: Strands, material: Any) -> None:
 
 def add_clothes(person: Person) -> None:
     sitter = person.sitter
-    paints = {"knit": materials.knit(sitter.cloth), "linen": materials.linen(sitter.linen),
+    paints = {"knit": materials.knit(sitter.cloth), "jersey": materials.jersey(sitter.cloth),
+              "linen": materials.linen(sitter.linen),
               "button": materials.button(), "pearl": materials.pearl()}  # fmt: skip
     for piece in person.clothes:
         thing = add_mesh(piece.name, piece.surface, [paints[piece.material]])
