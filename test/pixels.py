@@ -12,6 +12,7 @@ import numpy as np
 
 AROUND = 0.012  # sides of the face crop: half the window in which the flow is averaged
 MARGIN = 0.3  # sides of the face crop around the points: what the flow is computed of
+BLUR = 0.023  # sides of the face crop, of the pictures in which lips are followed
 IRIS = 0.02  # sides of the face crop: half the side of a square within an iris
 UPPER_LIP, LOWER_LIP = 51, 57  # outer edges in the middle: these are seen with the mouth open, too
 
@@ -52,7 +53,9 @@ def slid(rest: np.ndarray, image: np.ndarray, point: np.ndarray, way, side: floa
 def opening(rest: np.ndarray, image: np.ndarray, marks: np.ndarray, side: float) -> float:
     """How much farther apart the lips are in `image` than in `rest`, in shares of `side`; `marks`
     (68, 2) are the landmarks in `rest`."""
-    upper, lower = moves(rest, image, marks[[UPPER_LIP, LOWER_LIP]], side)
+    # Sharp, the flow loses dark lips that part far: it takes the dark hollow for the lip.
+    before, after = (cv2.GaussianBlur(picture, (0, 0), BLUR * side) for picture in (rest, image))
+    upper, lower = moves(before, after, marks[[UPPER_LIP, LOWER_LIP]], side)
     return float(lower[1] - upper[1])
 
 

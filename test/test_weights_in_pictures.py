@@ -52,9 +52,10 @@ class Person:
         return moves(self.rest, image, self.parts[part], self.side)
 
     def least(self, part: str) -> float:
-        """What counts as a movement of the part: the robot's lids are black on black."""
-        black = part == "lids" and self.renderer.avatar.name == "android"
-        return MIN_MOVEMENT / 2 if black else MIN_MOVEMENT
+        """What counts as a movement of the part: the robot's lids are black on black, and the
+        drawing's eyes are wide open at rest."""
+        hardly = part == "lids" and self.renderer.avatar.name in ("android", "pia")
+        return MIN_MOVEMENT / 2 if hardly else MIN_MOVEMENT
 
     def smiles(self) -> bool:
         """Whether it smiles broadly at rest."""
