@@ -34,7 +34,6 @@ FOLLOW = 0.12  # share of the skull's motion that the shoulders make
 BREATH = 0.06  # cm by which shoulders rise from the middle of a breath to its top
 BREATH_HEAD = 0.4  # share of it by which the head rises
 BORDER = 0.2  # sides of the face crop: what is nearer to the picture's border moves less
-MAX_HAIR_TRAVEL = 0.2  # sides of the face crop by which a point of the hair moves at most
 INVERSIONS = 2  # steps of the fixed-point iteration that inverts the motion
 
 

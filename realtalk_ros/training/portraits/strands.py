@@ -18,7 +18,6 @@ from realtalk_ros.training.portraits.people import Hair
 
 GUIDES, GUIDE_POINTS, STEP = 2600, 44, 0.72  # cm between points of a guide
 POINTS = 26  # of a hair
-LOCK = 0.55  # cm between the middles of locks, at the roots
 AXIS_Z = -1.0  # of the vertical axis about which hair frames the face
 # Where hair that frames the face may begin: y, and the angle from the front, degrees.
 FRAME = np.array([[-16, 60], [-10, 56], [-6, 51], [-2, 47], [2, 43], [5, 36], [7, 28], [8.6, 19],
