@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from realtalk_ros.commands.figure_columns import heads, line
 from realtalk_ros.commands.track import require_scipy
 from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.avatar_metrics import EYE_CORNERS, HIGHER_IS_BETTER, AvatarMetrics
@@ -150,18 +151,9 @@ def summary(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def table(report: dict[str, Any]) -> str:
     rows = report["photographs"]
     width = max(len("photograph"), *(len(name) for name in rows))
-    heads = (title.rjust(int(form.split(".")[0])) for title, form in COLUMNS.values())
-    lines = [f"{'photograph':{width}} {' '.join(heads)}"]
+    lines = [f"{'photograph':{width}} {heads(COLUMNS)}"]
     for name, row in (*rows.items(), ("mean", report["mean"]), ("worst", report["worst"])):
-        lines.append(f"{name:{width}} " + (row.get("refused") or line(row)))
+        lines.append(f"{name:{width}} " + (row.get("refused") or line(COLUMNS, row)))
         lines += [f"{'':{width}} note: {note}" for note in row.get("notes", ())]
     lines.append(f"{report['enrolled']} enrolled, {report['refused']} refused")
     return "\n".join(lines)
-
-
-def line(figures: dict[str, float]) -> str:
-    """One row of the table; "-" for what is not known."""
-    return " ".join(
-        format(figures[name], form) if name in figures else "-".rjust(int(form.split(".")[0]))
-        for name, (_, form) in COLUMNS.items()
-    )

@@ -35,6 +35,7 @@ from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar
 from realtalk_ros.avatar.provenance import SYNTHETIC
 from realtalk_ros.behaviour.face_pipeline import FacePipeline
+from realtalk_ros.commands.figure_columns import heads, line
 from realtalk_ros.commands.track import require_scipy
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.enroll import face_detector, native_output
@@ -201,13 +202,5 @@ def line_through(
 def table(report: dict[str, dict[str, Any]]) -> str:
     """One line for each avatar; "-" for what is not known."""
     width = max(len("face"), *(len(name) for name in report))
-    lines = [f"{'face':{width}} " + " ".join(
-        title.rjust(int(form.split(".")[0])) for title, form in COLUMNS.values()
-    )]  # fmt: skip
-    for name, figures in report.items():
-        cells = (
-            format(figures[key], form) if key in figures else "-".rjust(int(form.split(".")[0]))
-            for key, (_, form) in COLUMNS.items()
-        )
-        lines.append(f"{name:{width}} " + " ".join(cells))
-    return "\n".join(lines)
+    rows = [f"{name:{width}} {line(COLUMNS, figures)}" for name, figures in report.items()]
+    return "\n".join([f"{'face':{width}} {heads(COLUMNS)}", *rows])

@@ -16,11 +16,12 @@ from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
+from realtalk_ros.nodes.image_publisher import ENCODINGS
 from realtalk_ros.nodes.message_info import with_info
 from realtalk_ros.nodes.recording import TIMEOUT, RecordingSession, State
 from realtalk_ros.rendering.background import opaque
 
-CHANNELS = {"bgr8": 3, "bgra8": 4}  # by an image's encoding; a video has no alpha
+CHANNELS = {encoding: channels for channels, encoding in ENCODINGS.items()}
 MIN_SIDE, MAX_SIDE = 16, 8192  # pixels of an image
 
 
@@ -133,6 +134,7 @@ class RecorderNode(lifecycle.RealTalkNode):
             self._image_stats.append((stamp, self._published(info)))
         shape = message.height, message.width, channels
         image = np.frombuffer(message.data, np.uint8).reshape(shape)
+        # A video has no alpha.
         session.add_image(stamp, image if channels == 3 else opaque(image))
         if session.complete:
             self.finish()

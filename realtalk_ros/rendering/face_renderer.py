@@ -197,8 +197,7 @@ class FaceRenderer(Rendering):
         shut = None if face.lids is None else self._shut_eyes(template)
         if background is None or self.avatar.mattes is None:
             return self._compositor.compose(face, template, rotation, breath, shut)
-        if self._person_alone is None:
-            self.cut_out()
+        self.cut_out()
         person = self._person_alone
         assert person is not None
         return background.behind(person.compose(face, template, rotation, breath, shut))
