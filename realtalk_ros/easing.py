@@ -1,12 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A smooth step between two values."""
+"""Smooth ways from one value to another."""
 
 from __future__ import annotations
 
+import math
+from typing import TypeVar
+
 import numpy as np
+
+# What is as near as this to its target (a weight, rad) has arrived. Nobody sees the rest, but while
+# anything moves, networks run for each frame.
+ARRIVED = 1e-4
+Value = TypeVar("Value", float, np.ndarray)
 
 
 def smoothstep(x: np.ndarray | float, start: float = 0.0, end: float = 1.0) -> np.ndarray:
     """0 up to `start`, 1 from `end` on, 3 t² - 2 t³ in between (`end` may be the lesser)."""
     t = np.clip((x - start) / (end - start), 0, 1)
     return t * t * (3 - 2 * t)
+
+
+def approached(value: Value, target: Value, step: float, time_constant: float) -> Value:
+    """Where `value` is `step` seconds later on its exponential way to `target`, s both."""
+    left = (value - target) * math.exp(-step / time_constant)
+    return target + left * (np.abs(left).max() > ARRIVED)

@@ -55,6 +55,20 @@ def test_an_emotion_comes_and_goes_without_a_jump(face):
     assert animate(face, 3, start=102)[0][-1, MOUTH].max() < 0.02
 
 
+def test_a_face_that_is_left_alone_comes_to_rest(face):
+    """For as long as anything moves, networks run for each frame."""
+    face.set_emotion("happy")
+    face.listening = True
+    face.gaze.look_at((1.0, 0.5, 0.2), 100.0, hold=1.0)
+    animate(face, 2, np.full(52, 0.5, np.float32), speech=1.0)
+    face.set_emotion("neutral")
+    face.listening = False
+    shown, heads = animate(face, 12, start=102)
+    last = len(shown) - 25
+    assert (shown[last:] == shown[-1]).all() and (heads[last:] == heads[-1]).all()
+    assert np.abs(shown[-1]).max() == 0
+
+
 # EMFACS: the shapes that make an emotion, and those that would make it another.
 SHOWS = {
     "happy": ({"mouthSmile", "cheekSquint"}, {"mouthFrown", "browDown", "browInnerUp"}),

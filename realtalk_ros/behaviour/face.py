@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from realtalk_ros.behaviour import emotion
-from realtalk_ros.behaviour.gaze import Gaze, ease
+from realtalk_ros.behaviour.gaze import Gaze
 from realtalk_ros.behaviour.idle import Idle
+from realtalk_ros.easing import approached
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.background import Background
 from realtalk_ros.rendering.face_renderer import Renderer
@@ -201,18 +202,17 @@ class Face:
         # Speech takes the lips at once and gives them back slowly.
         target = float(speech > 0.5) if np.isfinite(speech) else 0.0
         self._speech = max(self._speech, target)
-        self._speech += ease(step, LIP_RELEASE_TIME) * (target - self._speech)
+        self._speech = approached(self._speech, target, step, LIP_RELEASE_TIME)
         # Not all that moves the lips says that it is speech.
         lips = float(weights[_LIPS].max())
         moved = max(target, float(np.clip((lips - _STILL) / _STILL, 0, 1)))
         slow = REST_LEAVE_TIME if moved > self._lips_moved else LIP_RELEASE_TIME
-        self._lips_moved += ease(step, slow) * (moved - self._lips_moved)
-        self._speaking += ease(step, SPEAKING_TIME) * (target - self._speaking)
-        change = np.float32(ease(step, EMOTION_TIME))
-        self._emotion += change * (self._target_emotion - self._emotion)
-        self._posture += ease(step, LISTENING_TIME) * (self.listening - self._posture)
+        self._lips_moved = approached(self._lips_moved, moved, step, slow)
+        self._speaking = approached(self._speaking, target, step, SPEAKING_TIME)
+        self._emotion = approached(self._emotion, self._target_emotion, step, EMOTION_TIME)
+        self._posture = approached(self._posture, float(self.listening), step, LISTENING_TIME)
         lift = np.sum([weights[list(sides)] for sides in _LIFTS], 0)
-        self._lifted += np.float32(ease(step, CHEEK_TIME)) * (lift - self._lifted)
+        self._lifted = approached(self._lifted, lift, step, CHEEK_TIME)
 
     def _spoken_weights(self, weights: np.ndarray) -> np.ndarray:
         """What speech does, ARKit weights (52,), as this face does it."""

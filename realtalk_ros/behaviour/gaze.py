@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from realtalk_ros.easing import approached
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import EYE_PITCH, EYE_YAW
 
@@ -60,11 +61,10 @@ class Gaze:
         self._time = time
         looking = self._until - MAX_HOLD < time < self._until
         target = np.array(self._target if looking else (0.0, 0.0))
-        self._attention += ease(step, EYE_TIME) * (looking - self._attention)
-        self._head += ease(step, HEAD_TIME) * (
-            head_gain * np.clip(HEAD_SHARE * target, -MAX_HEAD_ANGLE, MAX_HEAD_ANGLE) - self._head
-        )
-        self._eyes += ease(step, EYE_TIME) * (target - self._eyes)
+        self._attention = approached(self._attention, float(looking), step, EYE_TIME)
+        head = head_gain * np.clip(HEAD_SHARE * target, -MAX_HEAD_ANGLE, MAX_HEAD_ANGLE)
+        self._head = approached(self._head, head, step, HEAD_TIME)
+        self._eyes = approached(self._eyes, target, step, EYE_TIME)
         # The eyes take what the head has not turned yet (the vestibulo-ocular reflex).
         in_head = (self._eyes - self._head) / (EYE_PITCH, EYE_YAW)
         down, left = np.clip(in_head, -1, 1) * self._attention
@@ -72,8 +72,3 @@ class Gaze:
         weights[_LEFTWARD if left > 0 else _RIGHTWARD] = abs(left)
         weights[_UPWARD if down < 0 else _DOWNWARD] = abs(down)
         return weights, np.array([*self._head, 0.0], np.float32)
-
-
-def ease(step: float, time_constant: float) -> float:
-    """The share of the way to a target that is covered in `step` seconds."""
-    return 1 - math.exp(-step / time_constant)
