@@ -96,13 +96,14 @@ class Generator:
         self._open_generator(own_folder or folder, folder, providers, threads)
         self._aligner = onnx_session.session(folder / ALIGNER_FILE, threads=threads)
         self._count_rows(avatars)
-        # A generator of an avatar's own has learned how dark its mouth is, the bundled one has not.
+        # An avatar's own generator has learned the light in its mouth, the bundled one has not.
+        self._shaded = own_folder is None
         self.geometry = [
             Geometry(
                 avatar.identity,
                 template_landmarks(avatar),
                 resting_weights=avatar.resting_weights,
-                shaded=own_folder is None,
+                shaded=self._shaded,
             )
             for avatar in avatars
         ]
@@ -191,7 +192,8 @@ class Generator:
         )
         made = batch.faces(shown)
         for w, face, drawn in zip(weights, faces, made, strict=True):
-            lit(drawn.mouth_interior[MOUTH], drawn.mouth)
+            if self._shaded:
+                lit(drawn.mouth_interior[MOUTH], drawn.mouth)
             if (teeth := self._own_teeth[face.avatar]) is not None:
                 teeth.draw(w, face.template, drawn.mouth_interior[MOUTH], drawn.mouth)
             if (flat := self._flat[face.avatar]) is not None:
