@@ -86,6 +86,8 @@ def test_a_namespace_that_ros_does_not_take(text):
     ("- a\n", "not a parameter file"),
     ("ros__parameters:\n  fps: 25.0\n", "not a parameter file"),
     ("/**:\n  ros__parameters:\n", "holds nothing: write"),
+    ("/**:\n  ros__parameters:\n    background: #20242a\n", "background holds nothing: .*quotes"),
+    ("/**:\n  ros__parameters:\n    fps: 25.0\n    a:\n      b:\n", "a.b holds nothing: write"),
     ("/**:\n  ros__parameters: 5\n", "holds 5: write"),
     ("/**:\n  ros__parameters: [fps, 25.0]\n", "holds .*25.*: write"),
     ("\0", "cannot read"),

@@ -124,6 +124,7 @@ def read_params_file(path: str | Path) -> dict[str, dict[str, Any]]:
             if key != "ros__parameters":
                 walk(f"{names}/{str(key).strip('/')}", value)
             elif isinstance(value, dict):
+                _require_values(f"{path}: {names[1:]}", value)
                 found.setdefault(names, {}).update(value)
             else:  # each node would refuse it, in rcl's words
                 held = "nothing" if value is None else repr(value)
@@ -134,6 +135,18 @@ def read_params_file(path: str | Path) -> dict[str, dict[str, Any]]:
 
     walk("", content)
     return found
+
+
+def _require_values(where: str, parameters: dict[str, Any]) -> None:
+    """Raises RealTalkError for a parameter without a value, which rcl does not read."""
+    for name, value in parameters.items():
+        if isinstance(value, dict):
+            _require_values(where, {f"{name}.{key}": v for key, v in value.items()})
+        elif value is None:
+            raise RealTalkError(
+                f"{where}: {name} holds nothing: write a value, in quotes if it begins with # "
+                "(as in '#20242a'), or remove the line"
+            )
 
 
 def _reason(error: Exception) -> str:
