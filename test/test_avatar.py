@@ -164,6 +164,17 @@ def test_bad_folders_say_what_is_wrong(folder, values, word):
     assert word in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("lines", [
+    "crop: [0, 0, 64]\n",
+    "temperament:\n  blink_rate: 5\n  blink_rate: 20\n",
+])  # fmt: skip
+def test_a_name_that_is_there_twice_is_told(folder, lines):
+    with (folder / "avatar.yaml").open("a") as file:
+        file.write(lines)
+    with pytest.raises(AvatarError, match="'(crop|blink_rate)' is there twice"):
+        Avatar.load(folder)
+
+
 def test_a_link_out_of_the_folder_is_refused(folder):
     np.save(folder.parent / "secret.npy", np.zeros(100, np.float32))
     (folder / "identity.npy").unlink()

@@ -25,15 +25,12 @@ from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import (
     MAX_ARRAY,
     MAX_IMAGE,
-    MAX_NAME,
     MAX_PATH,
-    MAX_YAML,
     Avatar,
-    can_be_folder,
     files_of,
     find,
-    parse,
 )
+from realtalk_ros.avatar.avatar_yaml import MAX_NAME, MAX_YAML, can_be_folder, parse
 from realtalk_ros.contracts import GENERATOR_FILES
 from realtalk_ros.errors import AvatarError, RealTalkError
 

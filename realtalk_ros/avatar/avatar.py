@@ -36,13 +36,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from realtalk_ros.avatar import image_decoding
+from realtalk_ros.avatar.avatar_yaml import MAX_YAML, parse, short
 from realtalk_ros.avatar.flat_mouth import FlatMouth
 from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.avatar.temperament import USUAL, Temperament
-from realtalk_ros.contracts import AVATAR_FORMAT, CROP_SIZE, GENERATOR_FILES, REFERENCE_SHAPE
+from realtalk_ros.contracts import CROP_SIZE, GENERATOR_FILES, REFERENCE_SHAPE
 from realtalk_ros.errors import AvatarError
 from realtalk_ros.face_model.landmarks import COUNT as LANDMARKS
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
@@ -53,8 +53,8 @@ FORMER_NAMES = {"clara": "mira", "noah": "kenji"}
 MAX_TEMPLATES, MAX_REFERENCES = 512, 8
 MAX_PIXELS = 2048 * 2048
 MAX_TEMPLATE_BYTES = 512 * 2**20  # of all templates in memory: 512 of 512x512, 86 of 1920x1080
-MAX_YAML, MAX_ARRAY, MAX_IMAGE = 256 * 2**10, 512 * 2**10, 16 * 2**20  # bytes of a file
-MAX_NAME, MAX_PATH = 64, 200  # characters
+MAX_ARRAY, MAX_IMAGE = 512 * 2**10, 16 * 2**20  # bytes of a file
+MAX_PATH = 200  # characters
 # Far outside of what a face can be; beyond, the networks answer with NaN.
 MAX_IDENTITY, MAX_WEIGHT, MAX_PLACE = 50.0, 2.0, 1e5
 FILE_KEYS = ("identity", "reference", "templates")  # name files
@@ -115,7 +115,7 @@ class Avatar:
         ):
             raise AvatarError(
                 f"avatar {folder}: crop must be [x, y, side] in whole pixels, side at least 32, "
-                f"inside the {width}x{height} templates; it is {_short(crop)}"
+                f"inside the {width}x{height} templates; it is {short(crop)}"
             )
         more = _references(folder, meta)
         if len(templates) * max(1, len(more)) > MAX_TEMPLATES:  # the network keeps 3 MB for each
@@ -188,52 +188,8 @@ def find(name_or_dir: str | Path) -> Path:
             return folder
     known = ", ".join(sorted(path.parent.name for path in AVATAR_DIR.glob("*/avatar.yaml")))
     raise AvatarError(
-        f"no avatar {_short(text)}: give a folder that holds an avatar.yaml, or one of: "
+        f"no avatar {short(text)}: give a folder that holds an avatar.yaml, or one of: "
         f"{known or '-'}"
-    )
-
-
-class _Loader(yaml.SafeLoader):
-    """Without aliases: a few lines of them stand for more than any memory when they are shown."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not allowed")
-        return super().compose_node(parent, index)
-
-
-def parse(data: bytes, where: str) -> dict[str, Any]:
-    """The content of an avatar.yaml; `where` is for the messages. Raises AvatarError."""
-    try:
-        if len(data) > MAX_YAML:
-            raise ValueError(f"larger than {MAX_YAML} bytes")
-        meta = yaml.load(data.decode("utf-8"), _Loader)
-    except (ValueError, OverflowError, RecursionError, yaml.YAMLError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise AvatarError(f"avatar file {where} cannot be read: {reason}") from error
-    if not isinstance(meta, dict):
-        raise AvatarError(f"avatar file {where} must hold `name: value` lines")
-    if meta.get("format") != AVATAR_FORMAT:
-        raise AvatarError(
-            f"avatar file {where} has format {_short(meta.get('format'))}; this reads "
-            f"{AVATAR_FORMAT}"
-        )
-    name = meta.get("name", "")
-    if not isinstance(name, str) or len(name) > MAX_NAME or not name.isprintable():
-        raise AvatarError(
-            f"avatar file {where}: name must be one line of at most {MAX_NAME} characters"
-        )
-    return meta
-
-
-def can_be_folder(name: str) -> bool:
-    """Whether an avatar's folder may be called so, on any system."""
-    return (
-        0 < len(name) <= MAX_NAME
-        and name == name.strip()
-        and not name.startswith(".")
-        and name.isprintable()
-        and not any(sign in name for sign in '/\\:*?"<>|')
     )
 
 
@@ -244,28 +200,23 @@ def files_of(meta: dict[str, Any]) -> list[str]:
         value = meta.get(key)
         for name in value if isinstance(value, list) else [value]:
             if not isinstance(name, str) or not name:
-                raise AvatarError(f"avatar.yaml: {key} must name files, not {_short(name)}")
+                raise AvatarError(f"avatar.yaml: {key} must name files, not {short(name)}")
             names[name] = None
     return list(names)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _inside(folder: Path, name: Any) -> Path:
     """`name` resolved within `folder`; a user's file must not point anywhere else."""
     if not isinstance(name, str) or not 0 < len(name) <= MAX_PATH or not name.isprintable():
-        raise AvatarError(f"avatar {folder} names no file where one is needed: {_short(name)}")
+        raise AvatarError(f"avatar {folder} names no file where one is needed: {short(name)}")
     # The package's own avatars are links when it was built with colcon's --symlink-install.
     bundled = folder.parent == AVATAR_DIR
     follow = os.path.abspath if bundled else os.path.realpath
     root, path = Path(follow(folder)), Path(follow(folder / name))
     if not path.is_relative_to(root):
-        raise AvatarError(f"avatar {folder} names a file outside its folder: {_short(name)}")
+        raise AvatarError(f"avatar {folder} names a file outside its folder: {short(name)}")
     if not path.is_file():
-        raise AvatarError(f"avatar {folder} lacks its file {_short(name)}: export the avatar again")
+        raise AvatarError(f"avatar {folder} lacks its file {short(name)}: export the avatar again")
     return path
 
 

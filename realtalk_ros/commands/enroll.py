@@ -15,7 +15,8 @@ import numpy as np
 import yaml
 
 from realtalk_ros.avatar import provenance
-from realtalk_ros.avatar.avatar import MAX_NAME, Avatar, can_be_folder
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.avatar.avatar_yaml import MAX_NAME, can_be_folder
 from realtalk_ros.commands.track import follow, open_video, require_scipy
 from realtalk_ros.enroll import face_detector, fit, framing, native_output
 from realtalk_ros.enroll.avatar_writer import Enrolment, write_folder
