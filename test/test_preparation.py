@@ -75,6 +75,37 @@ def test_a_stop_within_speech_stays_as_it_is():
         np.testing.assert_array_equal(prepared(weights, speech)[100:], weights[100:])
 
 
+def pause(seconds, last=0.6, first=0.8):
+    """Gaps in the pause between two phrases of 1 s; lips are `last` and `first` cm apart at its
+    ends. In it the network shuts them, as after all speech, and opens them 0.1 s before the next.
+    """
+    steps = round(seconds * RATE)
+    network = np.r_[np.full(50, last), np.full(steps, 0.03), np.full(50, first)]
+    network[45 + steps : 50 + steps] = np.linspace(0.03, first, 6)[:-1]
+    weights = np.array([mouth(gap) for gap in network], np.float32)
+    gap = lips.gap_of(prepared(weights, np.r_[np.ones(50), np.zeros(steps), np.ones(50)]))
+    for spoken in (slice(50), slice(50 + steps, None)):
+        np.testing.assert_allclose(gap[spoken], network[spoken], atol=1e-3)
+    return gap[50 : 50 + steps]
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.6, 0.96])
+def test_between_phrases_lips_stay_apart(seconds):
+    gap = pause(seconds)
+    assert gap[4:].min() > preparation.PARTED - 0.01
+    assert gap.max() < 0.81 and np.abs(np.diff(gap)).max() < 9 / RATE
+
+
+def test_before_a_longer_pause_they_shut():
+    assert pause(1.4)[10:20].max() < 0.04
+
+
+def test_a_last_and_a_first_sound_that_shut_the_lips_do_so_in_a_pause():
+    before_m, after_m = pause(0.6, first=0.0), pause(0.6, last=0.0)
+    assert before_m[-1] < 0.1 and before_m[4:20].min() > 0.5
+    assert after_m[:9].max() < 0.04 and after_m[15:].min() > 0.5
+
+
 def test_it_opens_no_faster_than_people_where_speech_comes_at_once():
     weights, speech = scene(silence=0.3)
     gap = lips.gap_of(prepared(weights, speech))

@@ -23,6 +23,7 @@ from realtalk_ros.training.expression.metrics import is_labiodental
 from realtalk_ros.training.expression.video_dataset import VideoDataset
 from realtalk_ros.training.videos import (
     evaluate_talking,
+    filmed_people,
     mouth_targets,
     mouth_track,
     talking_metrics,
@@ -134,6 +135,13 @@ def test_a_late_large_mouth_is_reported_as_such(film, speech, tmp_path, capsys):
     assert row["lag_ms"] == pytest.approx(-60, abs=20)
     assert row["best_aperture_r"] > 0.97 > row["aperture_r"]
     assert row["range"] == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_film_whose_sound_is_late_agrees_once_it_is_in_step(film, speech, tmp_path, capsys):
+    folder, _ = film("anna/a.mp4", faces_of(mouth_of(speech[2], late=-0.2)))
+    assert evaluated(folder, tmp_path, capsys, "--live")["mean"]["aperture_r"] < 0.5
+    row = evaluated(folder, tmp_path, capsys, "--live", "--in-step")["mean"]
+    assert row["aperture_r"] > 0.98 and abs(row["lag_ms"]) <= 10
 
 
 def test_lips_that_part_before_speech_agree_unless_it_is_live(film, speech, tmp_path, capsys):
@@ -328,7 +336,7 @@ def test_relabelled_speech_keeps_closures_and_rests_in_silence(speech):
     weights, spoken = speech[2].weights, speech[2].speech
     seen = mouth_targets.features(weights, spoken)
     wide = np.column_stack([1 + 0 * spoken, 0 * spoken])  # people whose lips never meet
-    regression = mouth_targets.MouthRegression.fit([seen], [wide])
+    regression = mouth_targets.MouthRegression.fit([seen], [wide], [1 + 0 * spoken])
     made = mouth_targets.relabelled(weights, weights, spoken, regression)
     gap, before = coarticulation.opening(made), coarticulation.opening(weights)
     closed = before < 0.05
@@ -374,6 +382,55 @@ def test_mouths_become_training_data_and_what_is_out_of_step_does_not(
     gap = coarticulation.opening(video.weights)
     np.testing.assert_allclose(gap[spoken], wanted[spoken], atol=0.03)
     assert video.condition_mask is not None and not video.condition_mask.any()
+
+
+def filmed(name, predicted, clips, late=0.0, gap=1.0, width=0.0):
+    """A person who moves like the network, `gap` times as far and `width` wider."""
+    apertures, widths = mouth_of(predicted, late)
+    time = np.arange(SECONDS * FPS) / FPS
+    track = mouth_track.MouthTrack(time, gap * apertures, widths + width, np.ones_like(time))
+    mel = predicted.mel[: 2 * len(predicted.weights)]
+    clip = filmed_people.Stretch(mel, predicted.weights, predicted.rotation, predicted.speech)
+    lag = filmed_people.clip_lag(track, clip)
+    return filmed_people.FilmedPerson(name, [(clip, track)] * clips, [lag] * clips)
+
+
+def test_a_recording_that_is_off_is_put_in_step_if_it_is_sure(speech):
+    usual = filmed("anna", speech[2], 3)
+    assert filmed_people.usual_lag(
+        [usual, filmed("otto", speech[2], 1, late=-0.2)]
+    ) == pytest.approx(0, abs=1e-9)
+    off = filmed("otto", speech[2], 1, late=-0.2)
+    assert off.lags == [pytest.approx(0.2)]
+    here, there = (person.curves(0.0)[0][20:-20, 0] for person in (usual, off))
+    np.testing.assert_allclose(here, there, atol=0.05)
+    clip, track = off.clips[0]
+    rng = np.random.default_rng(0)
+    noisy = replace(track, aperture=track.aperture + rng.normal(0, 0.12, len(track)))
+    with pytest.raises(RealTalkError, match=r"ms off \(r 0\.[34]"):
+        filmed_people.clip_lag(noisy, clip)
+
+
+def test_people_of_seconds_count_by_the_root_and_take_their_width_from_others(speech, tmp_path):
+    pytest.importorskip("torch")
+    from realtalk_ros.training.videos import mouth_data
+
+    long = filmed("anna", speech[2], 64)  # 384 s
+    short = filmed("otto", speech[2], 1, gap=2.0, width=np.linspace(0, 0.3, SECONDS * FPS))
+    assert not long.is_short and short.is_short
+    builder = mouth_data.Builder(tmp_path)
+    regression = builder.write_people([long, short])
+    videos = {video.name: video for video in VideoDataset(tmp_path).videos}
+    wide = videos["filmed_otto"].weights @ mouth_targets.WIDTH
+    n = len(wide)
+    spoken = mouth_targets.activity(speech[2].speech) > 0.99
+    alike = videos["filmed_anna"].weights[:n] @ mouth_targets.WIDTH
+    assert np.abs(wide - alike)[spoken].mean() < 0.05
+    seen = mouth_targets.features(speech[2].weights, speech[2].speech)
+    gaps = [person.curves(0.0)[0][spoken, 0].mean() for person in (long, short)]
+    mean = regression.predict(seen)[spoken, 0].mean()
+    assert (mean - gaps[0]) / (gaps[1] - gaps[0]) == pytest.approx(1 / 9, abs=0.02)  # 1 of 1 + 8
+    assert VideoDataset(tmp_path)._probabilities == pytest.approx([8 / 9, 1 / 9], abs=0.01)
 
 
 def test_a_relabelled_person_is_given_as_it_was_made_with(tmp_path):

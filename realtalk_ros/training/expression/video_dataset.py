@@ -105,7 +105,8 @@ class Video:
 
 # Of `realtalk data mouths`: how the files of filmed people, and of silence and noise, begin, and
 # their shares of the sequences. With 0.15 of silence and noise, some of it moved the lips.
-SHARES = {"filmed_": 0.35, "still": 0.35}
+FILMED = "filmed_"
+SHARES = {FILMED: 0.35, "still": 0.35}
 CLOSED = 0.06  # cm between the lips, under which a movement is taken for a closure
 _OPTIONAL = ("reference", "condition_mask", "labiodental")
 _ARRAYS = ("mel", "weights", "rotation", "speech", "starts", "identity")
@@ -159,9 +160,11 @@ class VideoDataset:
 
 
 def _probabilities(videos: list[Video]) -> np.ndarray:
-    """(V,) of each to be drawn: by its length among those of its kind, whose shares SHARES has."""
+    """(V,) of each to be drawn, among those of its kind, whose shares SHARES has: by its length,
+    and by the root of it for filmed people, as a person of seconds would be drowned."""
     steps = np.array([video.train_steps for video in videos], np.float64)
     kinds = np.array([next((k for k in SHARES if v.name.startswith(k)), "") for v in videos])
+    steps[kinds == FILMED] **= 0.5
     found = {kind: SHARES.get(kind, 0.0) for kind in set(kinds)}
     if "" in found:
         found[""] = 1 - sum(found.values())

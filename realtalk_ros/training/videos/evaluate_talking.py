@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,9 @@ from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.training.speech_data.dataset import Segment
 from realtalk_ros.training.videos import mouth_track, talking_metrics
 from realtalk_ros.training.videos.build import SUFFIXES
+from realtalk_ros.training.videos.filmed_people import best_lag
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
+from realtalk_ros.training.videos.mouth_track import MouthTrack
 
 if TYPE_CHECKING:
     from realtalk_ros.training.videos.talking_picture import PictureEvaluator
@@ -106,6 +109,8 @@ def evaluate(
                 raise track
             predicted = PredictedExpression.read(path, model)
             weights = predicted.weights if args.live else predicted.prepared
+            if args.in_step:
+                track = in_step(track, predicted)
             one = talking_metrics.curves(track, weights, predicted.mel)
             if one is None:
                 raise RealTalkError("one face, facing the camera, is not seen for a second")
@@ -141,6 +146,12 @@ def evaluate(
         "left_out": left_out,
         "not_drawn": not_drawn,
     }
+
+
+def in_step(track: MouthTrack, predicted: PredictedExpression) -> MouthTrack:
+    """Shifted by as much as the sound is late, which is as the network's mouth tells."""
+    one = talking_metrics.curves(track, predicted.weights, predicted.mel)
+    return replace(track, time=track.time + best_lag(one)[0]) if one else track
 
 
 def spread(rows: list[dict]) -> dict[str, float]:
@@ -191,6 +202,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--voice", default="en-us", help="espeak-ng's voice of those words (%(default)s)")
     add("--live", action="store_true", help="as live speech, of which no more is known in advance "
         "than the network's look-ahead")  # fmt: skip
+    add("--in-step", action="store_true", help="shift each clip's picture by as much as its sound "
+        "is late, 300 ms at most")  # fmt: skip
     face_detector.add_arguments(parser)
     native_output.add_arguments(parser)
     add("--picture", action="store_true",

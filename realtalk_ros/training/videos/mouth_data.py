@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -48,35 +47,20 @@ from realtalk_ros.face_model.rotations import flip_roll
 from realtalk_ros.training.expression import checkpoint, coarticulation
 from realtalk_ros.training.expression.metrics import correlation, is_labiodental
 from realtalk_ros.training.speech_data.corpora import read_recording
-from realtalk_ros.training.videos import (
-    before_speech,
-    mouth_targets,
-    mouth_track,
-    talking_metrics,
-)
+from realtalk_ros.training.videos import before_speech, mouth_targets, mouth_track
 from realtalk_ros.training.videos.build import write_arrays
 from realtalk_ros.training.videos.evaluate_talking import find_videos, person_of
-from realtalk_ros.training.videos.mouth_track import MouthTrack
+from realtalk_ros.training.videos.filmed_people import (
+    FilmedPerson,
+    Stretch,
+    clip_lag,
+    usual_lag,
+)
 
-MAX_LAG = 0.08  # s between mouth and sound, from which a clip is left out
-MIN_CORRELATION = 0.3  # of the apertures, at the best lag
-MAX_HOLE = 0.1  # s without a face that may be interpolated
-EYES_CM = talking_metrics.EYES_CM
-SHUT, WIDE_AT_REST = 2, 50  # percentiles of a person's aperture, of the width while it is shut
 RECORDINGS = 12  # of one random person
 UNKNOWN_SHARE = 0.5  # of the random people of whom the network is told nothing
 STILL_SECONDS = 1500.0  # with 240 a noise in a hundred moved the lips by 7 % of their range
 AUDIO = frozenset(".wav .flac .ogg .opus .mp3 .m4a".split())
-
-
-@dataclass
-class Stretch:
-    """n steps of 20 ms of one sound, and what the network makes of it."""
-
-    mel: np.ndarray  # (2 n, 80)
-    weights: np.ndarray  # (n, 52)
-    rotation: np.ndarray  # (n, 3)
-    speech: np.ndarray  # (n,)
 
 
 class Teacher:
@@ -117,58 +101,6 @@ UNKNOWN = Condition(
 )  # fmt: skip
 
 
-@dataclass
-class FilmedPerson:
-    """Clips in which one person speaks."""
-
-    name: str
-    clips: list[tuple[Stretch, MouthTrack]] = field(default_factory=list)
-    lags: list[float] = field(default_factory=list)  # s by which sound is late in each, `clip_lag`
-
-    def curves(self) -> list[np.ndarray]:
-        """(n, 2) of each clip: gap, and width beyond that of the mouth at rest, in cm at 50 Hz.
-
-        The gap is counted from the person's own shut lips, of which a tracker never says 0. Each
-        clip is shifted by what its lag differs from the person's median: that is the recording's
-        mistake (30 ms, standard deviation, in GRID), while the median may be the network's.
-        """
-        aperture, width = (
-            np.concatenate([getattr(track, name) for _, track in self.clips])
-            for name in ("aperture", "width")
-        )
-        shut = np.percentile(aperture, SHUT)
-        rest = np.percentile(width[aperture <= np.percentile(aperture, 20)], WIDE_AT_REST)
-        rows, usual = [], np.median(self.lags)
-        for (stretch, track), lag in zip(self.clips, self.lags, strict=True):
-            steps = np.arange(len(stretch.weights)) / EXPRESSION_RATE
-            seen = track.confidence > 0
-            time = track.time[seen] + lag - usual
-            gap, wide = (
-                np.interp(steps, time, EYES_CM * (values[seen] - zero))
-                for values, zero in ((track.aperture, shut), (track.width, rest))
-            )
-            rows.append(np.column_stack([np.maximum(gap, 0), wide]))
-        return rows
-
-
-def clip_lag(track: MouthTrack, stretch: Stretch) -> float:
-    """Seconds by which the network's mouth comes after the real one, so the sound after the
-    picture. Raises RealTalkError for a clip that nothing can be learned from."""
-    seen = track.time[track.confidence > 0]
-    if len(seen) < talking_metrics.MIN_FRAMES or np.diff(seen).max() > MAX_HOLE:
-        raise RealTalkError("one face, facing the camera, is not seen all the time")
-    one = talking_metrics.curves(track, stretch.weights, stretch.mel)
-    if one is None:
-        raise RealTalkError("the sound is shorter than a second")
-    by_lag = [correlation(one.real[0], one.made_at(lag)[0]) for lag in talking_metrics.LAGS]
-    best = int(np.argmax(by_lag))
-    if by_lag[best] < MIN_CORRELATION:
-        raise RealTalkError(f"the mouth does not follow the sound (r {by_lag[best]:.2f})")
-    if abs(talking_metrics.LAGS[best]) > MAX_LAG:
-        raise RealTalkError(f"the mouth is {1000 * talking_metrics.LAGS[best]:+.0f} ms off")
-    return float(talking_metrics.LAGS[best])
-
-
 class Builder:
     """Makes the data in `out`."""
 
@@ -180,11 +112,15 @@ class Builder:
         self.report: dict = {"people": {}, "left_out": {}, "speech_minutes": 0.0}
 
     def film(self, folder: Path, landmarker: Path | None, hold_out: int) -> list[FilmedPerson]:
-        """Every person's clips but the last `hold_out` of each, by name."""
+        """Every person's clips, but of those who have more the last `hold_out`, by name."""
         by_person: dict[str, list[Path]] = {}
         for path in find_videos(folder):
             by_person.setdefault(person_of(path, folder), []).append(path)
-        used = [p for paths in by_person.values() for p in paths[: len(paths) - hold_out]]
+        used = [
+            path
+            for paths in by_person.values()
+            for path in (paths[: len(paths) - hold_out] if len(paths) > hold_out else paths)
+        ]
         people: dict[str, FilmedPerson] = {}
         for path, track in mouth_track.tracks(used, folder, self.out / "tracks", landmarker):
             name = person_of(path, folder)
@@ -207,32 +143,54 @@ class Builder:
         return list(people.values())
 
     def write_people(self, people: list[FilmedPerson]) -> mouth_targets.MouthRegression:
-        """Writes their files; returns what can be predicted of them."""
-        seen, wanted, gaps = [], [], []
+        """Writes their files; returns what can be predicted of them.
+
+        A person counts by the root of the footage, so that one of hours does not drown others of
+        seconds. In footage of seconds the width is what the others' regression says: the mouth at
+        rest is not known from it, and a mouth looks narrower in a head that turns.
+        """
+        usual = usual_lag(people)
+        curves = {person.name: person.curves(usual) for person in people}
+        long = [person for person in people if not person.is_short] or people
+        by_long = self._regression(long, curves)
         for person in people:
-            curves, stretches = person.curves(), [stretch for stretch, _ in person.clips]
-            gaps.append([(c[:, 0], s.speech) for s, c in zip(stretches, curves, strict=True)])
-            made = []
-            for stretch, curve in zip(stretches, curves, strict=True):
-                made.append(mouth_targets.targets(stretch.weights, stretch.speech, curve))
-                active = mouth_targets.activity(stretch.speech) > 0.5
-                seen.append(mouth_targets.features(stretch.weights, stretch.speech)[active])
-                wanted.append(curve[active])
+            if person not in long:
+                for (stretch, _), curve in zip(person.clips, curves[person.name], strict=True):
+                    seen = mouth_targets.features(stretch.weights, stretch.speech)
+                    curve[:, 1] = by_long.predict(seen)[:, 1]
+        gaps = []
+        for person in people:
+            stretches = [stretch for stretch, _ in person.clips]
+            pairs = list(zip(stretches, curves[person.name], strict=True))
+            gaps.append([(curve[:, 0], stretch.speech) for stretch, curve in pairs])
+            made = [mouth_targets.targets(s.weights, s.speech, curve) for s, curve in pairs]
             self.write(f"filmed_{person.name}", stretches, made)
-            minutes = sum(len(weights) for weights in made) / EXPRESSION_RATE / 60
             self.report["people"][person.name] = {
-                "clips": len(made), "minutes": round(minutes, 2),
+                "clips": len(made), "minutes": round(person.seconds / 60, 2),
                 "lag_ms": round(1000 * float(np.median(person.lags))),
                 "lag_sd_ms": round(1000 * float(np.std(person.lags))),
             }  # fmt: skip
-        regression = mouth_targets.MouthRegression.fit(seen, wanted)
         self.report["before_speech_cm"] = before_speech.gaps(gaps)
-        predicted = regression.predict(np.concatenate(seen))
-        real = np.concatenate(wanted)
-        self.report["regression"] = {
-            name: {"r": round(correlation(real[:, k], predicted[:, k]), 3)}
-            for k, name in enumerate(("gap", "width"))
-        }
+        return self._regression(people, curves, report=True)
+
+    def _regression(
+        self, people: list[FilmedPerson], curves: dict[str, list[np.ndarray]], report: bool = False
+    ) -> mouth_targets.MouthRegression:
+        """From what the network makes of their sound to their curves, by name."""
+        seen, wanted, heavy = [], [], []
+        for person in people:
+            for (stretch, _), curve in zip(person.clips, curves[person.name], strict=True):
+                active = mouth_targets.activity(stretch.speech) > 0.5
+                seen.append(mouth_targets.features(stretch.weights, stretch.speech)[active])
+                wanted.append(curve[active])
+                heavy.append(np.full(active.sum(), person.seconds**-0.5))
+        regression = mouth_targets.MouthRegression.fit(seen, wanted, heavy)
+        if report:
+            predicted, real = regression.predict(np.concatenate(seen)), np.concatenate(wanted)
+            self.report["regression"] = {
+                name: {"r": round(correlation(real[:, k], predicted[:, k]), 3)}
+                for k, name in enumerate(("gap", "width"))
+            }
         return regression
 
     def write_speech(
@@ -346,7 +304,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="recordings of speech to relabel, equally much of each folder")  # fmt: skip
     add("--speech-minutes", type=float, default=60.0, help="of those (%(default)g)")
     add("--hold-out", type=int, default=0, metavar="N",
-        help="keep the last N videos of each person for measuring (%(default)s)")  # fmt: skip
+        help="keep the last N videos of each person who has more (%(default)s)")  # fmt: skip
     add("--timing", type=Path, metavar="MODELS", help="find how late each video's sound is by the "
         "network in this folder, which --videos trained before")  # fmt: skip
     face_detector.add_arguments(parser)

@@ -152,12 +152,17 @@ class MouthRegression:
     offset: np.ndarray  # (2,)
 
     @classmethod
-    def fit(cls, seen: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> MouthRegression:
-        """seen: features (n, K) of each clip; wanted: (n, 2)."""
-        x, y = np.concatenate(seen), np.concatenate(wanted)
-        mean, deviation, offset = x.mean(0), x.std(0) + 1e-3, y.mean(0)
+    def fit(
+        cls, seen: Sequence[np.ndarray], wanted: Sequence[np.ndarray], heavy: Sequence[np.ndarray]
+    ) -> MouthRegression:
+        """seen: features (n, K) of each clip; wanted: (n, 2); heavy: (n,), how much each counts."""
+        x, y, w = np.concatenate(seen), np.concatenate(wanted), np.concatenate(heavy)
+        w = w / w.mean()
+        mean, offset = np.average(x, 0, w), np.average(y, 0, w)
+        deviation = np.sqrt(np.average((x - mean) ** 2, 0, w)) + 1e-3
         z = (x - mean) / deviation
-        slope = np.linalg.solve(z.T @ z + RIDGE * np.eye(z.shape[1]), z.T @ (y - offset))
+        inner, outer = (z * w[:, None]).T @ z, (z * w[:, None]).T @ (y - offset)
+        slope = np.linalg.solve(inner + RIDGE * np.eye(z.shape[1]), outer)
         return cls(mean, deviation, slope, offset)
 
     def predict(self, seen: np.ndarray) -> np.ndarray:
