@@ -89,15 +89,17 @@ def pause(seconds, last=0.6, first=0.8):
     return gap[50 : 50 + steps]
 
 
-@pytest.mark.parametrize("seconds", [0.3, 0.6, 0.96])
+@pytest.mark.parametrize("seconds", [0.3, 0.6])
 def test_between_phrases_lips_stay_apart(seconds):
     gap = pause(seconds)
     assert gap[4:].min() > preparation.PARTED - 0.01
     assert gap.max() < 0.81 and np.abs(np.diff(gap)).max() < 9 / RATE
 
 
-def test_before_a_longer_pause_they_shut():
-    assert pause(1.4)[10:20].max() < 0.04
+def test_in_a_longer_pause_they_shut_for_a_while_and_before_the_longest_until_speech_is_near():
+    gap = pause(0.96)
+    assert gap[:14].max() < 0.04 and gap[20:].min() > preparation.PARTED - 0.01
+    assert pause(1.4)[:38].max() < 0.04
 
 
 def test_a_last_and_a_first_sound_that_shut_the_lips_do_so_in_a_pause():

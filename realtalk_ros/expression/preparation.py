@@ -33,8 +33,10 @@ AFTER_SPEECH = 0.2  # s after speech in which lips stay as they are: a closure i
 # Pauses between phrases, s: stops within words are shorter, before longer ones lips shut.
 PAUSE = (0.24, 1.0)
 # How far people's lips are apart in them, cm: 0.45 of their range in the mean of seven people (19
-# pauses; 0.4 to 0.6 from their beginning to their end), of the network's range of 1.2 cm.
+# pauses; 0.3 to 0.6 from their beginning to their end), of the network's range of 1.2 cm.
 PARTED = 0.54
+SHORT_PAUSE = 0.65  # s, up to which they are so throughout; in longer ones they shut first, for
+SHUT = 0.3  # s
 LAST_SOUND = 0.15  # cm between the lips at the end of a phrase, from which it is no p, b or m
 TO_SOUND = 0.12  # s in which lips go from there to the first sound: 4.5 cm/s at most
 
@@ -109,7 +111,8 @@ class Preparation:
         if not between:
             times = np.array([*(onset - np.array(BEFORE)), end])
             return times, np.array([*GAP, gap]), self._last_speech + AFTER_SPEECH
-        begin = self._last_speech + (0.0 if self._last_gap > LAST_SOUND else AFTER_SPEECH)
+        shut = 0.0 if self._last_gap > LAST_SOUND else AFTER_SPEECH
+        begin = self._last_speech + (shut if pause <= SHORT_PAUSE else SHUT)
         times = np.array([self._last_speech, max(end - TO_SOUND, self._last_speech), end])
         return times, np.array([PARTED, PARTED, gap]), begin
 
