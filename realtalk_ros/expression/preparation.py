@@ -32,9 +32,9 @@ FASTEST = 8.2  # cm/s, where little of a pause is left: of those sentences, the 
 AFTER_SPEECH = 0.2  # s after speech in which lips stay as they are: a closure is as long
 # Pauses between phrases, s: stops within words are shorter, before longer ones lips shut.
 PAUSE = (0.24, 1.0)
-# How far people's lips are apart in them, cm: 0.45 of their range in the mean of seven people (19
-# pauses; 0.3 to 0.6 from their beginning to their end), of the network's range of 1.2 cm.
-PARTED = 0.54
+# How far people's lips are apart in them, cm: 0.49 of their range in the mean of six people
+# (between_phrases in the report of `realtalk data mouths`), of the network's range of 1.2 cm.
+PARTED = 0.59
 SHORT_PAUSE = 0.65  # s, up to which they are so throughout; in longer ones they shut first, for
 SHUT = 0.3  # s
 LAST_SOUND = 0.15  # cm between the lips at the end of a phrase, from which it is no p, b or m

@@ -48,3 +48,21 @@ def test_what_is_shown_before_speech_is_what_was_measured():
     measured = before_speech.gaps([[(gap, speech)]])
     for seconds, wanted in zip(preparation.BEFORE, preparation.GAP, strict=True):
         assert measured[f"{1000 * seconds:.0f}"] == pytest.approx(wanted, abs=0.02)
+
+
+def test_between_phrases_each_person_counts_alike_in_shares_of_the_range():
+    """A pause of 0.5 s at half of the range; neither stops nor the ends of a clip are pauses."""
+
+    def phrases(range_cm, half, pauses):
+        speech, gap = np.ones(60 * RATE), np.full(60 * RATE, range_cm)
+        speech[:50] = speech[-50:] = 0
+        gap[:50] = gap[-50:] = 0
+        for k in range(pauses):
+            at = 100 + 100 * k
+            speech[at : at + 25], gap[at : at + 25] = 0, half
+        speech[2500:2508], gap[2500:2508] = 0, 0
+        return [(gap, speech)]
+
+    found = before_speech.between_phrases([phrases(1.0, 0.5, 1), phrases(2.0, 0.6, 9)])
+    assert found == {"pauses": 10, "people": 2, "share": pytest.approx(0.4)}
+    assert before_speech.between_phrases([phrases(1.0, 0.5, 0)]) == {"pauses": 0, "people": 0}

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far people's lips are apart before they speak: what expression/preparation.py follows."""
+"""How far people's lips are apart before they speak and between phrases: what
+expression/preparation.py follows."""
 
 from __future__ import annotations
 
@@ -9,10 +10,13 @@ import numpy as np
 
 from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.expression.preparation import CONFIRMED, SPEECH
+from realtalk_ros.training.videos.talking_metrics import runs
 
 STEP = 0.04  # s between two figures
 LONGEST = 0.8  # s before speech
 PAUSE = 0.3  # s without speech that come first
+BETWEEN = (0.24, 1.4)  # s without speech that are a pause between phrases
+OPEN = 95  # percentile of a person's gap that is called the range
 
 
 def onset(speech: np.ndarray) -> int | None:
@@ -49,3 +53,25 @@ def gaps(people: Iterable[list[tuple[np.ndarray, np.ndarray]]]) -> dict[str, flo
         for seconds, column in zip(back, known.T, strict=True)
         if not np.isnan(column).all()
     }
+
+
+def between_phrases(people: Iterable[list[tuple[np.ndarray, np.ndarray]]]) -> dict[str, float]:
+    """How many pauses of how many people; and how far lips are apart in them, as a share of the
+    person's range, in the mean of people. Arguments as of `gaps`."""
+    shares, count = [], 0
+    for clips in people:
+        least, most = (round(seconds * EXPRESSION_RATE) for seconds in BETWEEN)
+        apart = [
+            gap[pause].mean()
+            for gap, speech in clips
+            for pause in runs(speech < SPEECH)
+            if pause.start > 0
+            and pause.stop < len(gap)
+            and least <= pause.stop - pause.start <= most
+        ]
+        if apart:
+            widest = np.percentile(np.concatenate([gap for gap, _ in clips]), OPEN)
+            shares.append(float(np.mean(apart) / widest))
+            count += len(apart)
+    share = {"share": round(float(np.mean(shares)), 3)} if shares else {}
+    return {"pauses": count, "people": len(shares), **share}
