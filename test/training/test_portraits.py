@@ -4,6 +4,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -26,6 +27,7 @@ from realtalk_ros.training.portraits import (
     make_portrait,
     robot,
     short_hair,
+    skin_maps,
 )
 from realtalk_ros.training.portraits.people import (
     DRAWING,
@@ -36,7 +38,7 @@ from realtalk_ros.training.portraits.people import (
     SAMUEL,
     Hair,
 )
-from realtalk_ros.training.portraits.skin_maps import SIZE, SkinPainter
+from realtalk_ros.training.portraits.skin_maps import SIZE, SKINS, SkinPainter
 from realtalk_ros.training.synthetic.view import View
 
 
@@ -181,15 +183,19 @@ def test_a_drawn_stroke_is_as_wide_as_it_says_and_goes_through_its_corners():
     assert abs(page.picture()[8:32, :, 3].sum() - 20 * 20) < 25
 
 
-def test_the_robots_panels_lie_around_its_eyes_and_its_plate_ends_before_the_ears(kit):
+def test_the_robots_visor_holds_eyes_and_brows_and_its_plate_ends_before_the_ears(kit):
     marks = kit.mean
-    eyes, mouth, jaw = marks[36:48], marks[48:68], marks[[0, 16]]
-    assert (robot.panel_depth(eyes) > 0.2).all()
-    assert (robot.panel_depth(np.concatenate([mouth, marks[27:36], marks[17:27]])) < 0).all()
+    eyes, brows, mouth, jaw = marks[36:48], marks[17:27], marks[48:68], marks[[0, 16]]
+    assert (robot.visor_depth(np.concatenate([eyes, brows])) > 0.2).all()
+    assert (robot.visor_depth(np.concatenate([mouth, marks[31:36], marks[:17]])) < 0).all()
     assert (robot.plate_depth(np.concatenate([eyes, mouth, marks[17:36]])) > 0.5).all()
     assert (robot.plate_depth(jaw) < 0.5).all()
     assert (robot.plate_depth(np.array([[0.0, 5.0, -9.0], [0.0, 13.5, 3.0]])) < 0).all()
     assert (robot.brow_depth(eyes, kit) < 0).all()
+    x, y = np.meshgrid(np.linspace(-7, 7, 141), np.linspace(3, 8, 51))
+    places = np.stack([x, y, 0 * x + 9.0], -1).reshape(-1, 3)
+    bars = robot.brow_depth(places, kit) > 0
+    assert bars.sum() > 50 and (robot.visor_depth(places)[bars] > 0).all()
     inner = marks[60:68]
     assert (robot.lip_depth(inner, kit) > 0).all() and (robot.lip_depth(eyes, kit) < 0).all()
 
@@ -270,6 +276,8 @@ def test_the_robot_has_no_nostrils_and_the_lips_and_lids_of_the_face_model(whole
     hole = robot.nostrils(kit, slice(0, kit.parts["head_neck"].stop))
     assert hole.sum() > 200 and np.ptp(head[hole, 2]) > 2.5  # cm deep
     assert made[hole, 2].max() - np.median(made[hole, 2]) < 0.3
+    still = np.abs(made - head)[:, :2].max(1) < 1e-6
+    assert still[(robot.visor_depth(kit.mean) > 0.5) & (robot.nose_share(kit.mean) == 0)].all()
     ears = robot.ear_share(kit.mean) > 0.99
     assert np.abs(head[ears, 0]).max() > np.abs(made[ears, 0]).max() + 1
 
@@ -365,7 +373,17 @@ def test_combed_hair_lies_over_the_scalp_to_its_side_and_is_grey_at_the_temples(
     length = np.linalg.norm(np.diff(made.points, axis=1), axis=2).sum(1)
     beside = (root[:, 1] < 4) & (root[:, 2] > -3)
     assert length[top].mean() > 2.5 * length[beside].mean()
-    assert made.white[beside].mean() > 0.5 > 10 * made.white[top].mean()
+    assert made.white[beside].mean() > 0.5 > 2 * made.white[top].mean()
+    # No line at the parting: there hair runs back, and turns aside more and more beside it.
+    aside = np.abs((tip - root)[:, 0])
+    apart = np.abs(root[:, 0] - hair.part)
+    at, near, far = (top & (apart > low) & (apart < high) for low, high in
+                     ((0, 0.4), (0.8, 1.6), (2.5, 4.0)))  # fmt: skip
+    assert aside[at].mean() < 0.75 * aside[near].mean() < 0.75 * aside[far].mean()
+    assert (tip - root)[at, 2].mean() < -1
+    # Sideburns reach down before the ears.
+    before_ears = (root[:, 2] > 1.5) & (np.abs(root[:, 0]) > 6)
+    assert (root[before_ears, 1] < 2.0).sum() > 3
 
 
 def test_a_soft_brow_thins_out_to_its_head_and_its_borders(whole_kit):
@@ -415,3 +433,22 @@ def test_skin_beside_and_below_the_nose_is_what_is_made_even(whole_kit):
 
     assert min(at(31, 39), at(35, 42), at(33, 51), at(31)) > 0.9
     assert max(at(8), at(1), at(15), at(27), at(19), at(57)) < 0.15
+
+
+def test_a_bare_throat_has_nothing_of_the_photographed_skin(whole_kit, tmp_path, monkeypatch):
+    """Which is stretched there; the rest of the face keeps it."""
+    source = tmp_path / SKINS[0]
+    source.parent.mkdir(parents=True)
+    cv2.imwrite(str(source), np.full((8, 8, 3), 180, np.uint8))
+    monkeypatch.setattr(skin_maps, "SIZE", 512)  # takes less time
+    coarse = np.random.default_rng(0).integers(90, 200, (128, 128, 3), np.uint8)
+    photo = cv2.resize(coarse, (512, 512))
+    monkeypatch.setattr(SkinPainter, "_warped", lambda *_: photo)
+    painter = SkinPainter(whole_kit, tmp_path)
+    (x, chin), (_, brows) = painter.pixels(painter.marks[[8, 27]]).astype(int)
+    below, forehead = ((slice(y, y + 35), slice(x - 50, x + 50)) for y in (chin + 30, brows - 120))
+    kept, bare = (painter.paint(replace(MIRA, throat=throat)) for throat in (1.0, 0.0))
+    for before, after in ((kept.albedo, bare.albedo), (kept.height, bare.height)):
+        assert before[below].std((0, 1)).max() > 0.01
+        assert after[below].std((0, 1)).max() < 1e-3
+        np.testing.assert_array_equal(before[forehead], after[forehead])

@@ -189,10 +189,10 @@ def sit(kit: FaceKit, sources: Path, work: Path, sitter: Sitter):
         bust = clothing.shoulders(
             Traits(collar=0.2), sitter.broad, kit, head, rings=robot.BUST_RINGS
         )
-        head = robot.designed(kit, head)
-        maps = written(work / "maps", robot.depth_maps(kit), deep=True)
+        plain = robot.designed(kit, head)
+        maps = written(work / "maps", robot.depth_maps(kit, plain - head), deep=True)
         return studio.Person(
-            kit=kit, sitter=sitter, head=head, hair=None, body=bust, maps=maps, sources=sources
+            kit=kit, sitter=sitter, head=plain, hair=None, body=bust, maps=maps, sources=sources
         )
     worn = garments.clothes(kit, head, sitter)
     if sitter.age:

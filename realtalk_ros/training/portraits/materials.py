@@ -65,6 +65,12 @@ class Nodes:
             self.set(socket, value)
         return node.outputs[0]
 
+    def vector(self, operation: str, *values: Any) -> Any:
+        node = self.add("VectorMath", operation=operation)
+        for socket, value in zip(node.inputs, values, strict=False):
+            self.set(socket, value)
+        return node.outputs[0]
+
     def ramp(self, value: Any, low: float, high: float, to_low: float = 0, to_high: float = 1
              ) -> Any:  # fmt: skip
         """`value` between low and high, smoothly, as to_low..to_high."""

@@ -53,6 +53,7 @@ class Sitter:
     mottle: float = 0.65
     blush: float = 0.38
     freckles: float = 0.0
+    throat: float = 1.0  # of what the photographed skin has below the chin, where it is stretched
     even: float = 0.0  # of the skin beside and below the nose, and of its gloss
     age: float = 0.0  # of wrinkles, spots and folds
     lines: float = 1.0  # factor of the wrinkles that age brings
@@ -169,10 +170,10 @@ KENJI = Sitter(
                        mouthClose=0.03),
     seed=7, age=0.8, lines=0.45, skin=(212, 164, 134), mottle=0.75, blush=0.12,
     lips=(158, 100, 92), lip_strength=0.5, eyeliner=0.12, brow_shade=(94, 74, 64),
-    brow_density=1.1, brow_thickness=0.95, brow_darker=-0.05, iris=(0.8, 0.68, 0.55), lashes=0.5,
-    slim_neck=0.0,
-    hair=Hair(style="combed", melanin=0.98, length=4.6, volume=1.5, part=2.6, temples=0.8,
-              wave=0.6, strands=45000),
+    brow_density=1.3, brow_thickness=1.0, brow_darker=-0.02, brow_soft=0.35,
+    iris=(0.8, 0.68, 0.55), lashes=0.5, slim_neck=0.0, throat=0.0,
+    hair=Hair(style="combed", melanin=0.98, length=3.6, volume=1.3, part=2.6, temples=0.8,
+              wave=0.8, strands=60000),
     garment=SHIRT, cloth=(56, 64, 80), exposure=-1.6, broad=1.0,
     temperament={"blink_rate": 15, "fixation": 2.4, "saccade_size": 0.07, "breath_rate": 13,
                  "head_tempo": 0.85, "brow_motion": 1.7, "cheek_motion": 0.7,
@@ -180,7 +181,7 @@ KENJI = Sitter(
 )  # fmt: skip
 ANDROID = Sitter(
     name="android",
-    description="A robot with a white face plate, dark panels around lit eyes, and no hair.",
+    description="A robot with a white face plate, a dark visor with lit eyes, and no hair.",
     identity=identity(
         "41 81 -49 -124 26 114 69 13 -12 -1 129 -105 -112 -97 -93 36 17 -121 -40 42 "
         "0 -28 70 -17 155 0 -38 -50 0 -35 63 68 1 0 54 19 25 -1 -5 36 "

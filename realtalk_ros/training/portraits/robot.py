@@ -3,13 +3,14 @@
 
 The face model stays what it is where the face moves. Around that it is made simpler (no nostrils,
 no ears), and each of its points knows how far it is inside of the parts that a product designer
-would draw: a face plate, dark panels around the eyes, bars for brows, lips of silicone. Pods at
-the ears, a bellows for a neck and a bust are added.
+would draw: a face plate, a dark visor before eyes and brows, bars for brows, lips of silicone. Pods
+at the ears, a bellows for a neck and a bust are added.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -30,11 +31,14 @@ MIDDLE = 1.0  # y about which it is drawn
 CM_PER_DEGREE = 0.145  # of azimuth, on the face
 STEP = 0.30  # cm from the face plate down to the skull
 JAW_Z = 8.4  # z of the border below the chin
-EYE_PANEL = (2.35, 1.62, 2.5)  # half axes and exponent of the panel around an eye
-EYE_PLACE = (3.2, 3.62)  # its middle
+VISOR = (6.1, 2.95, 2.35)  # half axes and exponent of the visor around both eyes
+VISOR_Y = 4.35  # of its middle
+VISOR_ENDS = 0.15  # cm by which its ends are lower
+NOTCH = (0.35, 1.6)  # height and half width of the notch of its lower border above the nose
 NOSE = (0.0, -0.4, 11.4)  # about which the nose is made simpler
 NOSTRIL = (0.78, -0.1, 1.3)  # x, y and radius of where they are
-NOSTRIL_RIM = 3  # vertices around them
+NOSTRIL_RIM = 4  # vertices around them
+PLATE_REACH = 1.2  # cm around them that the surface continues which fills them
 EAR = (-0.2, 1.6, 3.15)  # z, y and radius of a pod
 RINGS, TURNS = 96, 128  # of surfaces of revolution
 MAP = 4096  # texels a side
@@ -48,9 +52,14 @@ def designed(kit: FaceKit, head: np.ndarray) -> np.ndarray:
     limit = 7.0 + 0.06 * (np.abs(out[:, 0]) - 7.0)
     flat = np.where(np.abs(out[:, 0]) > 7.0, np.sign(out[:, 0]) * limit, out[:, 0])
     out[:, 0] += ear * (flat - out[:, 0])
-    out = filled(kit, out, nostrils(kit, skin), skin)
-    amount = np.maximum(ear, 0.95 * nose_share(mean)) * free_share(kit)
-    return smoothed(kit, out, amount, skin, 200).astype(np.float32)
+    hole = nostrils(kit, skin)
+    out = filled(kit, out, hole, skin)
+    free = free_share(kit)
+    plain = smoothed(kit, out, np.maximum(ear, 0.95 * nose_share(mean)) * free, skin, 200)
+    plain = filled(kit, plain, hole, skin)
+    out = plain.copy()  # the visor's border and the brows lie where vertices are: its z only
+    out[:, 2] = smoothed(kit, plain, 0.9 * visor_share(mean) * free, skin, 200)[:, 2]
+    return out.astype(np.float32)
 
 
 def smoothed(
@@ -80,18 +89,24 @@ def neighbours(kit: FaceKit, part: slice) -> tuple[Any, np.ndarray]:
 
 
 def filled(kit: FaceKit, points: np.ndarray, hole: np.ndarray, part: slice) -> np.ndarray:
-    """Points (V, 3), of which those of the mask `hole` (V,) carry on their surroundings' curvature
-    (they solve the biharmonic equation)."""
+    """Points (V, 3), of which those of the mask `hole` (V,) lie on a plain surface: their x and y
+    spread evenly between their surroundings', their z is a thin plate's through these."""
     from scipy import sparse
+    from scipy.interpolate import RBFInterpolator
     from scipy.sparse.linalg import spsolve
+    from scipy.spatial import cKDTree
 
     graph, degree = neighbours(kit, part)
-    steps = sparse.diags(1 / degree[:, 0]) @ graph - sparse.identity(len(points))
-    twice = (steps @ steps).tocsr()
+    steps = (sparse.diags(1 / degree[:, 0]) @ graph - sparse.identity(len(points))).tocsr()
     rows = np.flatnonzero(hole)
     known = np.where(hole[:, None], 0, points)
     out = points.copy()
-    out[rows] = spsolve(twice[rows][:, rows].tocsc(), -(twice @ known)[rows])
+    out[rows] = spsolve(steps[rows][:, rows].tocsc(), -(steps @ known)[rows])
+    apart = cKDTree(points[rows]).query(points)[0]
+    around = np.flatnonzero(~hole & (apart < PLATE_REACH) & (kit.mean[:, 2] > 8))
+    around = around[around < part.stop]
+    plate = RBFInterpolator(points[around, :2], points[around, 2], smoothing=1e-3)
+    out[rows, 2] = plate(out[rows, :2])
     return out
 
 
@@ -116,6 +131,11 @@ def nose_share(mean: np.ndarray) -> np.ndarray:
     """(V,) 0..1 about the nose's tip and wings."""
     away = (mean - NOSE) / [2.4, 2.2, 3.2]
     return smoothstep(np.linalg.norm(away, axis=1), 1.0, 0.55)
+
+
+def visor_share(mean: np.ndarray) -> np.ndarray:
+    """(V,) 0..1 inside of the visor, the relief of which is made flatter."""
+    return smoothstep(visor_depth(mean), -0.5, 0.4)
 
 
 def ear_share(mean: np.ndarray) -> np.ndarray:
@@ -146,14 +166,17 @@ def plate_depth(points: np.ndarray) -> np.ndarray:
     return np.where(z < 0, -5.0, radius - np.hypot(azimuth, y - MIDDLE) - below)
 
 
-def panel_depth(points: np.ndarray) -> np.ndarray:
-    """(N,) cm inside of the panel around an eye."""
-    half_x, half_y, power = EYE_PANEL
+def visor_depth(points: np.ndarray) -> np.ndarray:
+    """(N,) cm inside of the border of the visor, of places (N, 3) on the mean head."""
+    half_x, half_y, power = VISOR
     x, y, z = points.T
-    across = np.abs(x) - EYE_PLACE[0]
-    down = (y - EYE_PLACE[1] + 0.07 * across) / half_y  # its outer end is lower: friendly
-    radius = (np.abs(across / half_x) ** power + np.abs(down) ** power) ** (1 / power)
-    return np.where(z > 3, (1 - radius) * half_y, -5.0)
+    across = np.degrees(np.arctan2(np.abs(x), z + 1.0)) * CM_PER_DEGREE
+    down = y - VISOR_Y + VISOR_ENDS * (across / half_x) ** 2
+    height, half = NOTCH
+    low = half_y - height * np.exp(-((across / half) ** 2))
+    down = np.abs(down) / np.where(down < 0, low, half_y)
+    radius = ((across / half_x) ** power + down**power) ** (1 / power)
+    return np.where(z > 0, (1 - radius) * half_y, -5.0)
 
 
 def brow_depth(points: np.ndarray, kit: FaceKit) -> np.ndarray:
@@ -163,9 +186,9 @@ def brow_depth(points: np.ndarray, kit: FaceKit) -> np.ndarray:
     depth = np.full(len(points), -5.0)
     for rows, _ in BROWS:
         line = fine_hair.brow_line(kit.mean[kit.landmarks[rows]])
-        line = spline(line[3:56] + [0, BROW_LIFT, 0], 300)[:, :2]
+        line = spline(line[5:48] + [0, BROW_LIFT, 0], 300)[:, :2]
         distance, near = cKDTree(line).query(points[:, :2])
-        half = np.interp(near, [0, 110, 299], [0.25, 0.25, 0.15])
+        half = np.interp(near, [0, 110, 299], [0.19, 0.19, 0.14])
         depth = np.maximum(depth, half - distance)
     return np.where(points[:, 2] > 3, depth, -5.0)
 
@@ -181,14 +204,15 @@ def lip_depth(points: np.ndarray, kit: FaceKit) -> np.ndarray:
     return depth
 
 
-def depth_maps(kit: FaceKit, size: int = MAP) -> dict[str, np.ndarray]:
+def depth_maps(kit: FaceKit, moved: np.ndarray, size: int = MAP) -> dict[str, np.ndarray]:
     """By name the depths above over the face model's texture of its front, (size, size) float32 in
-    0..1: 0.5 is a border, 1 is a centimetre inside. Rows from the top."""
+    0..1: 0.5 is a border, 1 is a centimetre inside. Rows from the top. `moved` (V, 3), cm, is how
+    far `designed` moved the head's vertices: borders stay plain where it did."""
     side = size // 4
-    points = anatomy.texels(kit, side)
+    points = anatomy.texels(replace(kit, mean=kit.mean + moved), side)
     depths = {
         "plate": plate_depth(points),
-        "panel": panel_depth(points),
+        "visor": visor_depth(points),
         "brow": brow_depth(points, kit),
         "lip": lip_depth(points, kit),
     }
@@ -213,7 +237,7 @@ def shell(kit: FaceKit, vertices: np.ndarray) -> Surface:
     lowered = np.where(np.arange(len(lowered)) < kit.parts["head_neck"].stop, lowered, 0)
     points = vertices - kit.normals(vertices) * lowered[:, None]
     points, polygons, used = anatomy.compact(points, polygons)
-    return Surface(points, polygons, uv, slots, {"aside": kit.mean[used, 0]})
+    return Surface(points, polygons, uv, slots, {"height": kit.mean[used, 1]})
 
 
 def revolved(profile: Sequence[tuple[float, float]]) -> Surface:

@@ -16,12 +16,15 @@ from realtalk_ros.training.portraits.skin_maps import to_linear
 
 WHITE = to_linear(np.array([228, 228, 226]) / 255)
 GRAPHITE = to_linear(np.array([46, 50, 58]) / 255)
-PANEL = to_linear(np.array([40, 44, 50]) / 255)
+VISOR = to_linear(np.array([22, 25, 30]) / 255)
 BLACK = to_linear(np.array([14, 15, 18]) / 255)  # of eyeballs and the mouth's inside
-LIP = to_linear(np.array([172, 144, 146]) / 255)
+LIP = to_linear(np.array([204, 197, 193]) / 255)
+SHELL = to_linear(np.array([212, 214, 216]) / 255)  # of the skull behind the plate
+INSIDE = to_linear(np.array([46, 52, 62]) / 255)  # of the mouth
+DOME = (0.0, 3.5, -4.0)  # cm, the middle of the sphere of which the visor seems a part
 GLOW = (0.10, 0.78, 1.0)
 LIT = 9.0  # radiance of lamps
-RING = 0.05  # of it: of the rings around the eyes
+BROW, THROAT = 0.12, 0.02  # of it: of the bars that are its brows, of the mouth's inside
 
 
 def build(person: Any, head: np.ndarray, weights: np.ndarray, distance: float, add: Any) -> None:
@@ -33,7 +36,7 @@ def build(person: Any, head: np.ndarray, weights: np.ndarray, distance: float, a
         [
             shell_material(person.maps),
             shell_material({}),
-            rubber("socket", BLACK),
+            coated(Nodes("socket"), INSIDE, 0.55, coat=0.0, glow=LIT * THROAT),
         ],
     )
     smooth = shell.modifiers.new("smooth", "SUBSURF")
@@ -87,7 +90,7 @@ def coated(n: Nodes, colour: Any, rough: Any, normal: Any = None, coat: Any = 0.
         "Subsurface Weight": 0.25, "Subsurface Radius": (1.0, 0.9, 0.8), "Subsurface Scale": 0.15,
     }  # fmt: skip
     if normal is not None:
-        inputs["Normal"] = normal
+        inputs["Normal"] = inputs["Coat Normal"] = normal
     return n.finish(n.add("BsdfPrincipled", inputs))
 
 
@@ -109,45 +112,50 @@ def shell_material(maps: dict[str, str]) -> Any:
     """Of the front with `maps` (robot.depth_maps' files), of the back without."""
     n = Nodes("shell")
     if maps:
-        plate, panel, brow, lip = (
+        plate, visor, brow, lip = (
             n.math("MULTIPLY_ADD", n.image(maps[name], False), 2.0, -1.0)
-            for name in ("plate", "panel", "brow", "lip")
+            for name in ("plate", "visor", "brow", "lip")
         )
     else:
-        plate = panel = brow = lip = -1.0
-    colour = n.mix(n.ramp(plate, -0.015, 0.015), GRAPHITE, WHITE)
+        plate = visor = brow = lip = -1.0
+    skull = n.mix(n.ramp(n.attribute("height"), -5.0, -4.9), GRAPHITE, SHELL)
+    colour = n.mix(n.ramp(plate, -0.015, 0.015), skull, WHITE)
     rough = n.ramp(plate, -0.01, 0.01, 0.38, 0.30)
-    dark = n.ramp(panel, -0.012, 0.012)
-    colour = n.mix(dark, colour, PANEL)
-    rough = n.math("MULTIPLY_ADD", dark, 0.22, rough)
-    bars = n.ramp(brow, -0.012, 0.012)
-    colour = n.mix(bars, colour, GRAPHITE * 0.7)
-    dark = n.math("MAXIMUM", dark, bars)
-    rough = n.math("MULTIPLY_ADD", bars, 0.25, rough)
+    dark = n.ramp(visor, -0.012, 0.012)
+    colour = n.mix(dark, colour, VISOR)
+    rough = n.math("MULTIPLY_ADD", dark, 0.1, rough)
     soft = n.ramp(lip, -0.06, 0.05)
     colour = n.mix(soft, colour, LIP)
-    coat = n.math("MULTIPLY", n.math("SUBTRACT", 1.0, dark), n.ramp(plate, -0.1, 0.0, 0.3, 0.8))
+    coat = n.ramp(plate, -0.1, 0.0, 0.3, 0.8)
+    coat = n.math("MULTIPLY", coat, n.math("MULTIPLY_ADD", dark, -0.8, 1.0))
     coat = n.math("MULTIPLY", coat, n.math("MULTIPLY_ADD", soft, -0.6, 1.0))
-    # Joints: a dark gap around the plate, fine ones around the inlays, one over the skull.
-    gap = line(n, plate, -0.07, 0.075)
-    gap = n.math("MAXIMUM", gap, line(n, panel, 0.0, 0.03))
-    seam = n.math("MULTIPLY", line(n, n.attribute("aside"), 0.0, 0.03), n.ramp(plate, -0.1, -0.2))
-    gap = n.math("MAXIMUM", gap, seam)
+    # Joints: fine dark gaps around the plate and the visor.
+    gap = n.math("MAXIMUM", line(n, plate, -0.04, 0.045), line(n, visor, 0.0, 0.03))
     colour = n.mix(gap, colour, (0.004, 0.004, 0.005))
-    step = n.math("SUBTRACT", n.ramp(panel, -0.10, 0.02, 1.0, 0.0), n.math("MULTIPLY", gap, 0.5))
-    step = n.math("ADD", step, n.ramp(brow, -0.06, 0.06, 0.0, 0.5))
-    normal = n.bump(step, 0.10, 1.0)
-    ring = n.math("MULTIPLY", line(n, panel, 0.14, 0.03), LIT * RING)
-    return coated(n, colour, rough, normal=normal, coat=coat, glow=ring)
+    step = n.math("SUBTRACT", n.ramp(visor, -0.10, 0.02, 1.0, 0.0), n.math("MULTIPLY", gap, 0.5))
+    # A visor mirrors as if it were a dome; a plate less, and not at its border and the lips.
+    even = n.math("MULTIPLY", n.ramp(plate, 0.0, 0.5), n.ramp(lip, 0.0, -0.9))
+    even = n.math("MULTIPLY", even, n.ramp(visor, -1.2, 0.0, 0.4, 0.9))
+    even = n.math("MAXIMUM", dark, even)
+    normal = n.mix(even, n.add("NewGeometry").outputs["Normal"], dome(n))
+    normal = n.bump(step, 0.10, 1.0, normal)
+    glow = n.math("MULTIPLY", n.ramp(brow, -0.03, 0.03), LIT * BROW)
+    return coated(n, colour, rough, normal=normal, coat=coat, glow=glow)
+
+
+def dome(n: Nodes) -> Any:
+    """The normal of a sphere about DOME: what it mirrors shows no lids and no sockets."""
+    away = n.vector("SUBTRACT", n.add("NewGeometry").outputs["Position"], DOME)
+    return n.vector("NORMALIZE", away)
 
 
 def iris_material() -> Any:
     """A dark lens with a lit ring, brighter towards its inside."""
     n = Nodes("iris")
     rho = n.attribute("rho")
-    outer = n.ramp(rho, 0.80, 0.72)
-    inner = n.ramp(rho, 0.20, 0.42)
-    bright = n.ramp(rho, 0.8, 0.45, 0.6, 1.0)
+    outer = n.ramp(rho, 1.08, 0.96)
+    inner = n.ramp(rho, 0.42, 0.58)
+    bright = n.ramp(rho, 1.05, 0.55, 0.6, 1.0)
     glow = n.math("MULTIPLY", n.math("MULTIPLY", outer, inner), bright)
     return coated(n, BLACK, 0.08, coat=1.0, glow=n.math("MULTIPLY", glow, LIT))
 

@@ -16,7 +16,6 @@ from realtalk_ros.training.portraits.strands import (
     gathered,
     sample_roots,
     scalp_density,
-    side_of,
     thickness,
     unit,
     waves,
@@ -26,8 +25,9 @@ from realtalk_ros.training.synthetic.hair_regions import beard_masks
 SHORT_POINTS = 10  # of a hair
 BEARD = 18000  # hairs
 COMBED_POINTS = 16
-SIDES = 1.3  # cm, length of combed hair beside the ears
-GREYING = 0.04  # of the share of white hairs at the temples: that at the crown
+SIDES = 1.0  # cm, length of combed hair beside the ears
+PARTING = 1.8  # cm over which combed hair turns to either side
+GREYING = 0.2  # of the share of white hairs at the temples: that at the crown
 
 
 def cropped(kit: FaceKit, head: np.ndarray, hair: Hair, rng: np.random.Generator) -> Strands:
@@ -46,37 +46,39 @@ def cropped(kit: FaceKit, head: np.ndarray, hair: Hair, rng: np.random.Generator
 
 
 def combed(kit: FaceKit, head: np.ndarray, hair: Hair, rng: np.random.Generator) -> Strands:
-    """Hair of some centimetres that is combed from a parting to either side and back, over short
+    """Hair of some centimetres that is combed up, back and to either side of a parting, over short
     sides."""
     roots = sample_roots(kit, head, hair.strands, scalp_density(kit, hair), rng)
     stop = kit.parts["head_neck"].stop
     skin = Surroundings(head[:stop], kit.normals(head)[:stop])
-    side = side_of(roots, hair, rng)
-    count = len(side)
-    layer = rng.random(count)
     x, y, z = roots.on_mean.T
-    top = smoothstep(y, 5.5, 11.0)
-    edge = 0.35 + 0.65 * scalp(roots.on_mean, hair)
-    length = (SIDES + (hair.length - SIDES) * top) * edge * rng.uniform(0.75, 1.05, count)
-    length = np.where(y < 1.0, length * 0.6, length)
-    at_part = np.exp(-(((x - hair.part) / 1.3) ** 2)) * smoothstep(z, -3.0, 0.0)
-    volume = (0.22 + (hair.volume - 0.22) * top * (1 - 0.6 * at_part)) * (0.15 + 0.85 * layer)
-    own = waves(roots.on_mean, rng, (0.7, 1.5)) * 0.12 * hair.wave + rng.normal(0, 0.05, (count, 3))
+    count = len(x)
+    # No line of bare skin: at the parting hair runs straight back.
+    side = np.tanh((x - hair.part) / PARTING + rng.normal(0, 0.3, count))
+    layer = rng.random(count)
+    top = smoothstep(y, 4.5, 10.5)
+    edge = 0.25 + 0.75 * scalp(roots.on_mean, hair)
+    length = (SIDES + (hair.length - SIDES) * top) * edge * rng.uniform(0.6, 1.1, count)
+    length = length * (0.5 + 0.5 * smoothstep(y, 0.5, 4.0))
+    own = waves(roots.on_mean, rng, (0.7, 1.5)) * 0.22 * hair.wave + rng.normal(0, 0.08, (count, 3))
     p = roots.points - roots.normals * 0.05
     path, step = [p], (length / (COMBED_POINTS - 1))[:, None]
-    direction = unit(roots.normals * (0.25 + 0.75 * top)[:, None] + 0.8 * grain(p, side))
+    lift = (0.3 + 0.9 * top)[:, None]
+    direction = unit(roots.normals * lift + 0.7 * grain(p, side) + 0.5 * own)
     for number in range(1, COMBED_POINTS):
-        direction = unit(direction * 0.72 + (grain(p, side) + own) * 0.28)
+        direction = unit(direction * 0.76 + (grain(p, side) + own) * 0.24)
         p = p + direction * step
         height, normal = skin.height(p)
-        wanted = volume * min(1.0, 0.15 + number / 6) + 0.04
-        p = p + normal * (np.maximum(wanted - height, 0) * 0.3
+        high = smoothstep(p[:, 1], 3.5, 11.5)
+        volume = (0.16 + (hair.volume - 0.16) * high) * (0.15 + 0.85 * layer)
+        wanted = volume * min(1.0, 0.15 + number / 8) + 0.04
+        p = p + normal * (np.maximum(wanted - height, 0) * 0.2
                           - np.maximum(height - wanted, 0) * 0.35)[:, None]  # fmt: skip
         direction = unit(p - path[-1])
         path.append(p)
     points = gathered(np.stack(path, 1), np.column_stack([roots.points, 6 * side]), 30, rng)
     azimuth = np.degrees(np.arctan2(np.abs(x), z + 1.0))
-    temple = smoothstep(azimuth, 35, 60) * smoothstep(y, 9.5, 5.5)
+    temple = smoothstep(azimuth, 30, 60) * smoothstep(y, 10.5, 6.0)
     white = rng.random(count) < hair.temples * (GREYING + (1 - GREYING) * temple)
     root, tip = thickness(count, rng)
     return Strands(points.astype(np.float32), root, tip, white.astype(np.float32))
@@ -85,9 +87,9 @@ def combed(kit: FaceKit, head: np.ndarray, hair: Hair, rng: np.random.Generator)
 def grain(points: np.ndarray, side: np.ndarray) -> np.ndarray:
     """(N, 3) where combed hair runs at points (N, 3): from the parting to its side, and back."""
     _, y, z = points.T
-    top, front = smoothstep(y, 7.0, 12.0), smoothstep(z, -1.0, 6.0)
-    return unit(np.stack([side * (0.1 + 0.85 * top), -(1.0 - 0.8 * top),
-                          -0.25 - 0.45 * top * front], 1))  # fmt: skip
+    top, front = smoothstep(y, 6.5, 11.5), smoothstep(z, -1.0, 6.0)
+    return unit(np.stack([side * (0.1 + 0.6 * top), -(1.0 - 0.85 * top),
+                          -0.3 - 0.6 * top * front], 1))  # fmt: skip
 
 
 def beard(kit: FaceKit, head: np.ndarray, length: float, rng: np.random.Generator) -> Strands:

@@ -104,10 +104,13 @@ class SkinPainter:
         detail = photo / cv2.GaussianBlur(photo, (0, 0), SIZE / 100)
         detail = mixed(detail, np.ones_like(detail), self.inside())
         # The warp stretches what is below the chin.
-        detail = mixed(detail, np.clip(detail, 0.97, 1.03), self.throat()[:, None])
+        throat = self.throat()[:, None]
+        detail = mixed(detail, np.clip(detail, 0.97, 1.03), throat)
+        bare = throat * (1 - sitter.throat)
+        detail = mixed(detail, np.ones_like(detail), bare)
         # Away from the face its wide shades are the photographed person's: keep pores only.
         wide = (1 - self.border()) * (1 - lips) * sitter.mottle
-        wide *= 1 - sitter.even * self.beside_nose()
+        wide *= (1 - sitter.even * self.beside_nose()) * (1 - bare)
         ratio = np.exp(np.log(ratio / detail) * wide[..., None]) * detail
         albedo = tone * ratio
         albedo = mixed(albedo, albedo * BLUSH, sitter.blush * np.clip(cheeks, 0, 1))
