@@ -21,7 +21,9 @@ BLACK = to_linear(np.array([14, 15, 18]) / 255)  # of eyeballs and the mouth's i
 LIP = to_linear(np.array([204, 197, 193]) / 255)
 SHELL = to_linear(np.array([212, 214, 216]) / 255)  # of the skull behind the plate
 INSIDE = to_linear(np.array([46, 52, 62]) / 255)  # of the mouth
-DOME = (0.0, 3.5, -4.0)  # cm, the middle of the sphere of which the visor seems a part
+# cm, the middles of the spheres of which plate and visor seem to be parts. The visor's mirrors the
+# key light at its upper border: on a lid that shuts, a highlight would be a patch.
+PLATE_DOME, VISOR_DOME = (0.0, 3.5, -4.0), (0.0, 5.0, -4.0)
 GLOW = (0.10, 0.78, 1.0)
 LIT = 9.0  # radiance of lamps
 BROW, THROAT = 0.12, 0.02  # of it: of the bars that are its brows, of the mouth's inside
@@ -136,16 +138,16 @@ def shell_material(maps: dict[str, str]) -> Any:
     # A visor mirrors as if it were a dome; a plate less, and not at its border and the lips.
     even = n.math("MULTIPLY", n.ramp(plate, 0.0, 0.5), n.ramp(lip, 0.0, -0.9))
     even = n.math("MULTIPLY", even, n.ramp(visor, -1.2, 0.0, 0.4, 0.9))
-    even = n.math("MAXIMUM", dark, even)
-    normal = n.mix(even, n.add("NewGeometry").outputs["Normal"], dome(n))
+    normal = n.mix(even, n.add("NewGeometry").outputs["Normal"], dome(n, PLATE_DOME))
+    normal = n.mix(dark, normal, dome(n, VISOR_DOME))
     normal = n.bump(step, 0.10, 1.0, normal)
     glow = n.math("MULTIPLY", n.ramp(brow, -0.03, 0.03), LIT * BROW)
     return coated(n, colour, rough, normal=normal, coat=coat, glow=glow)
 
 
-def dome(n: Nodes) -> Any:
-    """The normal of a sphere about DOME: what it mirrors shows no lids and no sockets."""
-    away = n.vector("SUBTRACT", n.add("NewGeometry").outputs["Position"], DOME)
+def dome(n: Nodes, middle: tuple[float, float, float]) -> Any:
+    """The normal of a sphere about `middle`: what it mirrors shows no lids and no sockets."""
+    away = n.vector("SUBTRACT", n.add("NewGeometry").outputs["Position"], middle)
     return n.vector("NORMALIZE", away)
 
 

@@ -110,8 +110,12 @@ class SkinPainter:
         detail = mixed(detail, np.ones_like(detail), bare)
         # Away from the face its wide shades are the photographed person's: keep pores only.
         wide = (1 - self.border()) * (1 - lips) * sitter.mottle
-        wide *= (1 - sitter.even * self.beside_nose()) * (1 - bare)
-        ratio = np.exp(np.log(ratio / detail) * wide[..., None]) * detail
+        wide *= 1 - sitter.even * self.beside_nose()
+        shades = np.log(ratio / detail)
+        below_chin = shades[bare[:, 0] > 0.5, SIZE // 4 : -SIZE // 4]
+        if below_chin.size:
+            shades = mixed(shades, below_chin.mean((0, 1)), bare)
+        ratio = np.exp(shades * wide[..., None]) * detail
         albedo = tone * ratio
         albedo = mixed(albedo, albedo * BLUSH, sitter.blush * np.clip(cheeks, 0, 1))
         nose = self.blob([(30, 1.0)], 0.035)
