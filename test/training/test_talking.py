@@ -16,6 +16,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.enroll import mediapipe_points
 from realtalk_ros.enroll.face_detector import POINTS, DetectedFace
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.face_model import arkit
 from realtalk_ros.output.mp4_writer import VideoWriter
 from realtalk_ros.training.expression import coarticulation
@@ -149,6 +150,38 @@ def test_lips_that_part_before_speech_agree_unless_it_is_live(film, speech, tmp_
     folder, _ = film("b.mp4", faces_of(mouth_of(shown)))
     known = evaluated(folder, tmp_path, capsys)["mean"]["aperture_r"]
     assert known > evaluated(folder, tmp_path, capsys, "--live")["mean"]["aperture_r"]
+
+
+def test_what_it_is_worth_to_know_the_person(film, speech, tmp_path, capsys, monkeypatch):
+    """Whose lips part twice as far as the network's: only a window of them can say so."""
+    pytest.importorskip("torch")
+    from realtalk_ros.training.videos import own_motion, talking_picture
+
+    curves = mouth_of(speech[2])
+    curves[0] *= 2
+    first = [[DetectedFace(np.full((POINTS, 2), 9.0, np.float32))]]
+    folder, detector = film("anna/a.mp4", faces_of(curves), then=(faces_of(curves), first))
+    monkeypatch.setattr(own_motion, "FaceDetector", detector)
+    avatar = Avatar.load("default")
+    monkeypatch.setattr(talking_picture, "enrolled", lambda *_: avatar)
+    given = []
+    prior = ExpressionModel.prior
+
+    def remembered(self, *known):
+        given.append(known)
+        return prior(self, *known)
+
+    monkeypatch.setattr(ExpressionModel, "prior", remembered)
+    report = evaluated(folder, tmp_path, capsys, "--own-motion")
+    assert list(report["known"]) == ["nothing", "identity", "window", "both"]
+    assert report["known"]["nothing"]["range"] == pytest.approx(0.5, abs=0.05)
+    assert all(row["people"] == 1 and row["distance"] > 0 for row in report["known"].values())
+    (nothing, identity, window, both) = given[-4:]
+    assert nothing == (None, None) and identity[0] is avatar.identity is both[0]
+    assert identity[1] is None is window[0] and window[1] is both[1]
+    assert coarticulation.opening(window[1]).max() == pytest.approx(
+        2 * coarticulation.opening(speech[2].weights[:150]).max(), rel=0.15
+    )
 
 
 def test_words_beside_a_video_give_a_table_by_class_of_sound(film, speech, tmp_path, capsys):
@@ -381,7 +414,11 @@ def test_mouths_become_training_data_and_what_is_out_of_step_does_not(
     wanted = mouth_targets.nearly_met(talking_metrics.EYES_CM * wanted)
     gap = coarticulation.opening(video.weights)
     np.testing.assert_allclose(gap[spoken], wanted[spoken], atol=0.03)
-    assert video.condition_mask is not None and not video.condition_mask.any()
+    # A window of her own movement may be given, but not her identity, which nobody knows.
+    assert video.has_window and VideoDataset(out, only_window=True).videos
+    drawn = [video.draw_condition(0.5, np.random.default_rng(k)) for k in range(20)]
+    assert {tuple(known) for _, known in drawn} == {(0, 0), (0, 1)}
+    assert max(coarticulation.opening(window).max() for window, _ in drawn) > 0.8 * gap.max()
 
 
 def filmed(name, predicted, clips, late=0.0, gap=1.0, width=0.0):

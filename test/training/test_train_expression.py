@@ -527,6 +527,30 @@ def test_the_installed_network_learns_from_videos_alone(tmp_path, ticking):
     assert after < 0.9 * before
 
 
+def test_only_windows_are_learned_to_be_read(tmp_path, ticking, capsys):
+    """For people without one the network stays as it was."""
+    torch = pytest.importorskip("torch")
+    from realtalk_ros.cli import main
+    from realtalk_ros.training.expression import checkpoint, train
+
+    write_video(tmp_path / "speech" / "ann.npz", 600)
+    config = short_training(tmp_path, tmp_path / "run", 0.05)
+    path = train.train(
+        replace(config, batch_size=2, fine_tune=True, only_window=True, videos=tmp_path)
+    )
+    before, after = checkpoint.load_installed().state_dict(), checkpoint.load_ema(path)[0]
+    heads = ("phone_head", "style_head")  # are no part of the installed files
+    changed = {
+        name
+        for name, value in after.state_dict().items()
+        if not torch.equal(value, before[name]) and not any(head in name for head in heads)
+    }
+    assert changed == {f"prior_encoder.reference_proj.{layer}.{part}"
+                       for layer in (0, 2) for part in ("weight", "bias")}  # fmt: skip
+    assert main(["train", "expression", f"--videos={tmp_path}", "--only-window"]) == 2
+    assert "--only-window goes with" in capsys.readouterr().err
+
+
 # ---------------------------------------------------------------- the evaluation
 
 

@@ -37,6 +37,7 @@ class TrainingConfig:
     start: Path | None = None
     fine_tune: bool = False  # a new run begins with the installed network
     average: bool = True  # with `fine_tune`: export the mean of the installed network and the new
+    only_window: bool = False  # nothing is learned but to read windows of expressions
     # The convolutions stay as they were after pretraining. Without speech they always do: minutes
     # of one voice would spoil them.
     freeze_acoustic_encoder: bool = False

@@ -48,12 +48,15 @@ def train(config: TrainingConfig) -> Path:
     """
     torch.manual_seed(config.seed)
     config.save(config.work)
-    videos = VideoDataset(config.videos) if config.videos else None
+    videos = VideoDataset(config.videos, config.only_window) if config.videos else None
     sampler = Sampler(load_datasets(config.data), config.seed, videos, config.sampler)
     net, fine_tune = _initial_network(config, sampler)
     has_speech = bool(sampler.speech_kinds)
     net.acoustic_encoder.requires_grad_(has_speech and not config.freeze_acoustic_encoder)
     net.acoustic_encoder.out_proj.requires_grad_(has_speech)
+    if config.only_window:
+        net.requires_grad_(False)
+        net.prior_encoder.reference_proj.requires_grad_(True)
     schedule = Schedule(
         config.minutes, config.learning_rate,
         warm_up_steps=config.warm_up_steps if has_speech else config.video_warm_up_steps,
@@ -166,11 +169,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        "mean of both")  # fmt: skip
     add("--no-average", action="store_true",
         help="with --installed: export what was trained, not the mean")  # fmt: skip
+    add("--only-window", action="store_true",
+        help="with --installed and --videos: learn nothing but to read windows of expressions; of "
+        "people without one all stays as it was")  # fmt: skip
     add("--out", type=Path, help="export to this folder (default: WORK/export)")
 
 
 def config_of(args: argparse.Namespace) -> TrainingConfig:
     """The settings of a command line. Raises RealTalkError where they contradict each other."""
+    if args.only_window and not (args.installed and args.videos):
+        raise RealTalkError("--only-window goes with --installed and --videos")
     if not any(args.data.glob("train_*.npz")) and not (args.videos and args.installed):
         raise RealTalkError(
             f"no training data in {args.data}: make it by realtalk data speech, "
@@ -196,10 +204,11 @@ def config_of(args: argparse.Namespace) -> TrainingConfig:
         ablation=args.without,
         start=args.start,
         fine_tune=args.installed,
-        average=not args.no_average,
+        average=not (args.no_average or args.only_window),
+        only_window=args.only_window,
         freeze_acoustic_encoder=args.freeze_encoder,
         phone_pretraining_minutes=phone_minutes,
-        prior_pretraining_minutes=args.prior_minutes,
+        prior_pretraining_minutes=0.0 if args.only_window else args.prior_minutes,
     )
 
 

@@ -39,7 +39,8 @@ class Video:
     starts: np.ndarray  # (k + 1,): stretch i is steps starts[i] to starts[i + 1]
     identity: np.ndarray  # (100,)
     # Of `realtalk data mouths`: the only window and knowledge of the person with which the
-    # movement goes. None: any window of the video, known or not at random.
+    # movement goes. Without a window: any of the video, and of what the mask has, known or not at
+    # random; without both, of all.
     reference: np.ndarray | None = None  # (50, 52)
     condition_mask: np.ndarray | None = None  # (2,)
     labiodental: np.ndarray | None = None  # (N,) 1 where the lower lip is at the teeth, or 0
@@ -77,6 +78,11 @@ class Video:
             raise ValueError("starts must rise from 0 to the video's end")
 
     @property
+    def has_window(self) -> bool:
+        """Whether the network may be given a window of the person's expressions."""
+        return self.condition_mask is None or bool(self.condition_mask[1])
+
+    @property
     def train_steps(self) -> int:
         """How many of its first steps are for training; the rest is held out."""
         return round(len(self.weights) * (1 - HELD_OUT))
@@ -99,8 +105,8 @@ class Video:
         if self.reference is not None and self.condition_mask is not None:
             return self.reference, self.condition_mask
         reference = self.reference_window(int(rng.integers(self.train_steps)))
-        known = [rng.random() < known_probability for _ in range(2)]
-        return reference, np.array(known, np.float32)
+        known = np.array([rng.random() < known_probability for _ in range(2)], np.float32)
+        return reference, known if self.condition_mask is None else known * self.condition_mask
 
 
 # Of `realtalk data mouths`: how the files of filmed people, and of silence and noise, begin, and
@@ -115,10 +121,14 @@ _ARRAYS = ("mel", "weights", "rotation", "speech", "starts", "identity")
 class VideoDataset:
     """All videos of a folder that `realtalk data videos` made."""
 
-    def __init__(self, folder: Path):
-        """Raises RealTalkError where there are none."""
+    def __init__(self, folder: Path, only_window: bool = False):
+        """only_window: without those of whom no window is ever given. Raises RealTalkError where
+        there are none."""
         videos = [Video.load(path) for path in sorted((folder / "speech").glob("*.npz"))]
-        self.videos = [video for video in videos if video.train_steps >= 2 * MEL_STEP]
+        self.videos = [
+            video for video in videos
+            if video.train_steps >= 2 * MEL_STEP and (video.has_window or not only_window)
+        ]  # fmt: skip
         if not self.videos:
             raise RealTalkError(f"no videos in {folder}: make them by realtalk data videos")
         self._probabilities = _probabilities(self.videos)

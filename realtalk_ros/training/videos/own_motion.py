@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`realtalk evaluate talking --own-motion`: what it is worth to know the person who speaks.
+
+The RealTalk paper (arXiv 2406.18284) gives its network a person's 3D face shape, and a window of
+the expressions that this person made before. Here both are taken from the first half of a film: the
+identity from the first frame that enrolment accepts, the window from the 2 s with most speech, as
+mouth_targets.py puts the tracked mouth into weights. The network then speaks the second half four
+times, and each time is measured there.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from realtalk_ros.audio.media_files import read_audio
+from realtalk_ros.contracts import EXPRESSION_RATE, REFERENCE_SHAPE
+from realtalk_ros.enroll.face_detector import FaceDetector
+from realtalk_ros.errors import AudioError, RealTalkError
+from realtalk_ros.expression.onnx_model import ExpressionModel
+from realtalk_ros.training.expression.coarticulation import reference_window
+from realtalk_ros.training.videos import (
+    evaluate_talking,
+    mouth_targets,
+    mouth_track,
+    talking_metrics,
+)
+from realtalk_ros.training.videos.filmed_people import FilmedPerson, Stretch
+from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
+from realtalk_ros.training.videos.mouth_track import MouthTrack
+from realtalk_ros.training.videos.talking_picture import first_accepted, seen_frames
+
+#: What the network knows of the person: its name, and whether it is given identity and window.
+KNOWN = {
+    "nothing": (False, False), "identity": (True, False), "window": (False, True),
+    "both": (True, True),
+}  # fmt: skip
+COLUMNS = {
+    "people": ("people", 0), "aperture_r": ("aperture", 2), "width_r": ("width", 2),
+    "range": ("range", 2), "range_spread": ("spread", 2), "p95": ("p95", 2),
+    "distance": ("distance", 3),
+}  # fmt: skip
+WINDOW = 2 * REFERENCE_SHAPE[0]  # steps of 20 ms: the window has every other one
+SHORTEST = 2.5  # s of half a film
+
+
+def measure(
+    path: Path,
+    track: MouthTrack,
+    sound: tuple[np.ndarray, int],
+    model: ExpressionModel,
+    landmarker: Path | None,
+) -> dict[str, dict]:
+    """KNOWN -> `measure_clip` of the second half of a film, and `distance`: mean of how far the
+    apertures are apart. sound: samples and their rate. Raises RealTalkError where a half is short,
+    or enrolment accepts no frame."""
+    half = float(track.time[-1]) / 2
+    if half < SHORTEST:
+        raise RealTalkError(f"less than {2 * SHORTEST:g} s: no window of the person's own motion")
+    with FaceDetector(landmarker, video=True) as detector:
+        _, avatar = first_accepted(path, seen_frames(path, detector), landmarker)
+    window = window_of(between(track, 0, half), PredictedExpression.of(*sound, model))
+    later, rows = between(track, half, np.inf), {}
+    for name, (knows_identity, knows_window) in KNOWN.items():
+        identity = avatar.identity if knows_identity else None
+        prior = model.prior(identity, window if knows_window else None)
+        predicted = PredictedExpression.of(*sound, model, prior)
+        one = talking_metrics.curves(later, predicted.prepared, predicted.mel)
+        if one is None:
+            raise RealTalkError("one face, facing the camera, is not seen for a second")
+        apart = float(np.abs(one.made_at()[0] - one.real[0]).mean())
+        rows[name] = talking_metrics.measure_clip(one) | {"distance": apart}
+    return rows
+
+
+def between(track: MouthTrack, start: float, end: float) -> MouthTrack:
+    """The frames from `start` s to before `end`."""
+    inside = (track.time >= start) & (track.time < end)
+    return MouthTrack(*(getattr(track, field.name)[inside] for field in fields(MouthTrack)))
+
+
+def window_of(track: MouthTrack, predicted: PredictedExpression) -> np.ndarray:
+    """(50, 52) at 25 Hz: the 2 s with most speech. Raises RealTalkError for too few frames."""
+    time = track.time[track.confidence > 0]
+    if len(time) < talking_metrics.MIN_FRAMES:
+        raise RealTalkError("one face, facing the camera, is not seen for a second")
+    stretch = Stretch(predicted.mel, predicted.weights, predicted.rotation, predicted.speech)
+    (curves,) = FilmedPerson("", [(stretch, track)], [0.0]).curves(0.0)
+    made = mouth_targets.targets(predicted.weights, predicted.speech, curves)
+    first, last = (round(EXPRESSION_RATE * float(at)) for at in (time[0], time[-1]))
+    spoken = np.convolve(predicted.speech[first:last], np.ones(WINDOW), "valid")
+    return reference_window(made, first + int(spoken.argmax())).astype(np.float32)
+
+
+def evaluate(args: argparse.Namespace, model: ExpressionModel) -> dict:
+    """The report on the films of a folder: the mean over people, each of them, and what was left
+    out. args: of `realtalk evaluate talking`. Raises RealTalkError where nothing can be
+    measured."""
+    films: dict[str, list[dict[str, dict]]] = {}
+    left_out: dict[str, str] = {}
+    videos = evaluate_talking.find_videos(args.folder)
+    for path, track in mouth_track.tracks(videos, args.folder, args.tracks, args.landmarker):
+        try:
+            if isinstance(track, RealTalkError):
+                raise track
+            sound = read_audio(path)
+            if args.in_step:
+                track = evaluate_talking.in_step(track, PredictedExpression.of(*sound, model))
+            rows = measure(path, track, sound, model, args.landmarker)
+        except (RealTalkError, AudioError) as error:
+            left_out[str(path.relative_to(args.folder))] = " ".join(str(error).split())
+            continue
+        films.setdefault(evaluate_talking.person_of(path, args.folder), []).append(rows)
+    if not films:
+        reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
+        raise RealTalkError(f"no film in {args.folder} can be measured: {reasons}")
+    people = {
+        name: {known: talking_metrics.mean([film[known] for film in of]) for known in KNOWN}
+        for name, of in films.items()
+    }
+    return {"known": compare(list(people.values())), "people": people, "left_out": left_out}
+
+
+def compare(people: Sequence[dict[str, dict]]) -> dict[str, dict]:
+    """KNOWN -> the mean over people, how many they are, and `range_spread`: standard deviation of
+    the logarithm of their ranges."""
+    report = {}
+    for name in KNOWN:
+        rows = [person[name] for person in people]
+        spread = float(np.std(np.log([max(row["range"], 1e-3) for row in rows])))
+        report[name] = talking_metrics.mean(rows) | {"range_spread": spread, "people": len(rows)}
+    return report
+
+
+def show(report: dict) -> None:
+    """A line for each of KNOWN, and what was left out."""
+    evaluate_talking.print_table("KNOWN OF THE PERSON", report["known"], COLUMNS)
+    for name, why in report["left_out"].items():
+        print(f"{name}: left out: {why}")
