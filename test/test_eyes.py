@@ -5,12 +5,14 @@ import cv2
 import numpy as np
 import pytest
 
+from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.arkit import weights
 from realtalk_ros.rendering.eyelids import shut_eyes
 from realtalk_ros.rendering.eyes_model import EyesModel
-from realtalk_ros.rendering.generator import warp
+from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.rendering.generator import FaceInputs, warp
 from realtalk_ros.rendering.geometry import Geometry, frontal_landmarks
 
 SIZE = 256
@@ -105,7 +107,7 @@ def test_lids_that_are_open_cost_nothing_and_those_that_close_cover_the_eye():
     seen = {}
     for blink in (0, 0.5, 1):
         visible = np.zeros((SIZE, SIZE, 3), np.uint8)
-        shown, layers = geometry.warp_eyes(weights(eyeBlink=blink), 0, IDENTITY.copy(), visible)
+        shown, layers, _ = geometry.warp_eyes(weights(eyeBlink=blink), 0, IDENTITY.copy(), visible)
         seen[blink] = layers
         if layers is not None:  # the brows and what else is far from the lid stay
             brows = slice(0, int(rest[17:27, 1].mean() * SIZE))
@@ -123,7 +125,7 @@ def test_the_lashes_of_shut_lids_are_a_straight_line_from_corner_to_corner():
     rest = frontal_landmarks(NOBODY)
     geometry = Geometry(NOBODY, rest[None].astype(np.float32))
     visible = np.zeros((SIZE, SIZE, 3), np.uint8)
-    _, layers = geometry.warp_eyes(weights(eyeBlink=1), 0, IDENTITY.copy(), visible)
+    _, layers, _ = geometry.warp_eyes(weights(eyeBlink=1), 0, IDENTITY.copy(), visible)
     for eye in (RIGHT, LEFT):
         corners = np.sort(rest[eye, 0])[[0, -1]] * SIZE
         x = np.linspace(*corners, 9)[1:-1].round().astype(int)
@@ -337,3 +339,17 @@ def test_only_the_eyes_are_touched_and_none_that_cannot_be_seen():
 def test_a_model_without_an_array_is_refused():
     with pytest.raises(RealTalkError, match="reinstall"):
         EyesModel({"lids": np.zeros((2, 2, 20, 3))})
+
+
+def test_the_network_sees_the_eyes_where_they_are_shut():
+    """The template is warped before its eyes are known, and then around them once more."""
+    renderer, looks = FaceRenderer(Avatar.load("default"), size=128), []
+    generator = renderer._generator
+    for expression in (weights(), weights(eyeBlink=0.7, jawOpen=0.3)):
+        renderer.generate(expression, 0)
+        batch, (row,) = generator._bindings[1], [generator._pair_row(FaceInputs(0, 0, 0))]
+        wanted = warp(generator._templates[row], batch.sampling_grids[0])
+        assert np.array_equal(batch._warped[0], wanted)
+        looks.append(wanted.astype(int))
+    eyes = slice(64, 128)  # rows
+    assert np.abs(looks[1] - looks[0])[eyes].max() > 40

@@ -10,6 +10,7 @@ what changes in the rest of the face.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -36,7 +37,7 @@ from realtalk_ros.contracts import (
 from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.rendering.avatar_encoding import encode_avatars, reference_images
 from realtalk_ros.rendering.flat_mouth import FlatMouthPainter
-from realtalk_ros.rendering.geometry import Geometry, template_landmarks
+from realtalk_ros.rendering.geometry import Geometry, WarpedEyes, template_landmarks
 from realtalk_ros.rendering.monochrome import tone_of, toned
 from realtalk_ros.rendering.oral_cavity import lit
 from realtalk_ros.rendering.own_teeth import OwnTeeth
@@ -45,6 +46,7 @@ HOW_TO_RENEW = "run `realtalk train renderer --avatar` again, or remove it"
 MOUTH = mouth_crop()
 WARPED = ("warped_quarter", "warped_mouth")  # inputs of the generator, see training's export.py
 OUTPUTS = ("change", "mask", "mouth")
+HELPER = ThreadPoolExecutor(1, "align")  # works, outside of Python, while mouths are drawn in it
 NO_MAP: Any = None  # for the y of maps in two arrays; OpenCV's type stubs do not allow None
 
 
@@ -94,7 +96,7 @@ class Generator:
         own_folder = common_generator_folder(avatars)
         self._on_gpu = bool(providers and providers[0] != "CPUExecutionProvider")
         self._open_generator(own_folder or folder, folder, providers, threads)
-        self._aligner = onnx_session.session(folder / ALIGNER_FILE, threads=threads)
+        self._aligner = onnx_session.session(folder / ALIGNER_FILE)
         self._count_rows(avatars)
         # An avatar's own generator has learned the light in its mouth, the bundled one has not.
         self._shaded = own_folder is None
@@ -154,8 +156,7 @@ class Generator:
         aligner = Binding(self._aligner, count)
         session = self._single if count == 1 else self._open()
         shared = {"alignment_features": aligner.outputs["alignment_features"]}
-        generator = Binding(session, count, self._on_gpu, self._features, shared)
-        return _Batch(aligner, generator)
+        return _Batch(aligner, Binding(session, count, self._on_gpu, self._features, shared))
 
     def run(self, weights: np.ndarray, faces: Sequence[FaceInputs]) -> list[GeneratedFace]:
         """Renders B faces at weights (B, 52). Asked for the same again, as of faces at rest, no
@@ -178,13 +179,15 @@ class Generator:
             geometry.target_landmarks(w, face.template)
             for geometry, w, face in zip(geometries, weights, faces, strict=True)
         ]
-        batch.align(self._landmarks[rows], moved)
+        templates = [self._templates[row] for row in rows]
+        aligned = HELPER.submit(batch.align, self._landmarks[rows], moved, templates)
+        for k, interior in enumerate(batch.interiors):
+            geometries[k].draw_mouth(weights[k], faces[k].template, interior)
+        aligned.result()
         shown = []
-        for k, sampling_grid in enumerate(batch.sampling_grids):
-            expression, interior = (weights[k], faces[k].template), batch.interiors[k]
-            geometries[k].draw_mouth(*expression, interior)
-            shown.append(geometries[k].warp_eyes(*expression, sampling_grid, interior))
-            batch.warp_template(k, self._templates[rows[k]])
+        for k, maps in enumerate(zip(batch.sampling_grids, batch.interiors, strict=True)):
+            shown.append(geometries[k].warp_eyes(weights[k], faces[k].template, *maps))
+            batch.finish_inputs(k, templates[k], shown[k].rows)
         references = [self._first_reference[face.avatar] + face.reference for face in faces]
         # The network knows no weights below 0; only the warp follows them.
         batch.generator.run(
@@ -218,22 +221,28 @@ class _Batch:
         self.interiors = np.zeros((count, CROP_SIZE, CROP_SIZE, 3), np.uint8)
         self._warped = np.zeros((count, CROP_SIZE, CROP_SIZE, 4), np.uint8)
 
-    def align(self, template_landmarks: np.ndarray, target_landmarks: Sequence[np.ndarray]) -> None:
-        """Fills the sampling grids; landmarks (B, 68, 2) in normalised coordinates."""
+    def align(
+        self,
+        template_landmarks: np.ndarray,
+        target_landmarks: Sequence[np.ndarray],
+        templates: Sequence[np.ndarray],
+    ) -> None:
+        """Sampling grids by landmarks (B, 68, 2); by them, warped templates (256, 256, 4) uint8."""
         self.aligner.run(template_landmarks=template_landmarks, target_landmarks=target_landmarks)
         movements = self.aligner.outputs["movement"]
-        for movement, grid in zip(movements, self.sampling_grids, strict=True):
-            sampling_grid(movement, grid)
+        for k, (movement, template) in enumerate(zip(movements, templates, strict=True)):
+            warp(template, sampling_grid(movement, self.sampling_grids[k]), self._warped[k])
 
-    def warp_template(self, k: int, template: np.ndarray) -> None:
-        """Warps the crop (256, 256, 4) uint8 of the k-th face's template; with it and the map of
-        the mouth's interior this fills the generator's inputs."""
-        warp(template, self.sampling_grids[k], self._warped[k])
-        quarter, mouth = (self.generator.inputs[name][k] for name in WARPED)
-        fill_inputs(self._warped[k], self.interiors[k], quarter, mouth)
+    def finish_inputs(self, k: int, template: np.ndarray, changed: slice) -> None:
+        """Warps those rows of the k-th face's template anew whose sampling grid has changed; with
+        it and the map of the mouth's interior this fills the generator's inputs."""
+        if changed.start < changed.stop:
+            warp(template, self.sampling_grids[k][:, changed], self._warped[k][changed])
+        inputs = (self.generator.inputs[name][k] for name in WARPED)
+        fill_inputs(self._warped[k], self.interiors[k], *inputs)
 
-    def faces(self, shown: Sequence[tuple[np.ndarray, np.ndarray | None]]) -> list[GeneratedFace]:
-        """What came of the run; `shown` are the sampling grid and the lids of each face."""
+    def faces(self, shown: Sequence[WarpedEyes]) -> list[GeneratedFace]:
+        """What came of the run and of each face's eyes."""
         change, mask, mouths = (self.generator.outputs[name] for name in OUTPUTS)
         side = MOUTH_CROP[2]
         return [
@@ -243,10 +252,10 @@ class _Batch:
                 mouth=depth_to_space(mouths[k], np.empty((side, side, 3), np.uint8)),
                 warped_mouth=cv2.cvtColor(self._warped[k][MOUTH], cv2.COLOR_BGRA2BGR),
                 mouth_interior=self.interiors[k].copy(),
-                sampling_grid=sampling_grid,
-                lids=lids,
+                sampling_grid=eyes.shown_grid,
+                lids=eyes.lids,
             )
-            for k, (sampling_grid, lids) in enumerate(shown)
+            for k, eyes in enumerate(shown)
         ]
 
 
@@ -279,7 +288,7 @@ def check_generator(session: ort.InferenceSession, path: Path, folder: Path) -> 
 class Binding:
     """Memory for the inputs and outputs of a session at one batch size, bound to it once.
 
-    `on_device` are inputs that lie on the device; `shared` are inputs that another binding writes.
+    `on_device` lie on the device, `shared` are written by another binding, if they are inputs.
     """
 
     def __init__(
@@ -291,12 +300,13 @@ class Binding:
         shared: Mapping[str, np.ndarray] = MappingProxyType({}),
     ):
         self._session, self._on_gpu, self._binding = session, on_gpu, session.io_binding()
-        for name, value in on_device.items():
-            self._binding.bind_ortvalue_input(name, value)
+        wanted = {i.name: i for i in session.get_inputs()}
+        for name in wanted.keys() & on_device.keys():
+            self._binding.bind_ortvalue_input(name, on_device[name])
         self.inputs = {
-            i.name: shared[i.name] if i.name in shared else self._zeros(i, count)
-            for i in session.get_inputs()
-            if i.name not in on_device
+            name: shared[name] if name in shared else self._zeros(i, count)
+            for name, i in wanted.items()
+            if name not in on_device
         }
         self.outputs = {o.name: self._zeros(o, count) for o in session.get_outputs()}
         self._bind_inputs()
@@ -362,7 +372,8 @@ def fill_inputs(
         for _ in range(2):  # OpenCV halves in a third of the time that a quarter takes
             half = len(small) // 2, len(small) // 2
             small = cv2.resize(small, half, interpolation=cv2.INTER_AREA)
-        quarter[..., 3 * number : 3 * number + 3] = small[..., :3]
+        # OpenCV copies channels in a quarter of NumPy's time.
+        cv2.mixChannels([small], [quarter], [k for c in range(3) for k in (c, 3 * number + c)])
         of_mouth = image[mouth_crop(len(image))][..., :3]
         space_to_depth(of_mouth, mouth[12 * number : 12 * number + 12])
 

@@ -9,6 +9,8 @@ one.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
@@ -40,6 +42,14 @@ def template_landmarks(avatar: Avatar) -> np.ndarray:
     else:
         found = (avatar.landmarks - (x, y)) / side
     return found.astype(np.float32)
+
+
+class WarpedEyes(NamedTuple):
+    """What `Geometry.warp_eyes` makes, beside what it changes."""
+
+    shown_grid: np.ndarray  # (2, S, S): of what is shown, in which all above a closing lid stays
+    lids: np.ndarray | None  # (S, S, 2) uint8: `ClosingLid.layers`; None where none closes
+    rows: slice  # those of the sampling grid that it changed
 
 
 class Geometry:
@@ -95,13 +105,10 @@ class Geometry:
         template: int,
         sampling_grid: np.ndarray,
         mouth_interior: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    ) -> WarpedEyes:
         """Corrects, around the eyes, where in the template the pixels of the picture lie:
         `sampling_grid` (2, S, S), x and y, for weights (52,). Also draws the eyes into the map
-        `mouth_interior` (S, S, 3) uint8. Both are changed in place.
-
-        Returns a new sampling grid of what is shown, in which what lies above a closing lid stays,
-        and the layers (S, S, 2) uint8 of closing lids (`ClosingLid`); None where none closes."""
+        `mouth_interior` (S, S, 3) uint8. Both are changed in place."""
         size = len(mouth_interior)
         patches = self._eye_patches(weights, template, size)
         closes = any(patch.closing for patch in patches)
@@ -117,7 +124,9 @@ class Geometry:
                 layers[place] = np.maximum(layers[place], patch.closing.layers)
             else:
                 shown[:] = seen
-        return shown_grid, layers
+        rows = [patch.rows for patch in patches]
+        first, end = min((r.start for r in rows), default=0), max((r.stop for r in rows), default=0)
+        return WarpedEyes(shown_grid, layers, slice(first, end))
 
     def _eye_patches(self, weights: np.ndarray, template: int, size: int) -> list[EyePatch]:
         """The last ones, which took a millisecond each, where the eyes have hardly moved since."""

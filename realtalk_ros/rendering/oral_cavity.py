@@ -17,6 +17,7 @@ import numpy as np
 # are lit from the camera. The end is set by eye: the lower lip throws a shadow on the tongue.
 HEIGHT = np.array([0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0], np.float32)
 LIGHT = np.array([0.7, 0.8, 0.9, 1.05, 1.2, 1.35, 1.35, 1.2, 0.8], np.float32)
+LEVELS = np.interp(np.arange(256) / 255, HEIGHT, LIGHT).astype(np.float32)
 OPEN = 128  # level of the map's first channel from which a pixel counts as in the mouth
 ENAMEL = 6.0  # by which enamel is taken to be lighter than the map has it: it may lie in the shade
 SMOOTH = 9  # pixels over which the borders of the opening are smoothed
@@ -34,8 +35,9 @@ def lit(interior: np.ndarray, drawn: np.ndarray) -> None:
     borders = np.array([inside.argmax(0), height - inside[::-1].argmax(0)], np.float32)
     top, bottom = cv2.blur(borders, (SMOOTH, 1), borderType=cv2.BORDER_REPLICATE)
     rows = np.arange(height, dtype=np.float32)[:, None] + 0.5
-    light = np.interp((rows - top) / np.maximum(bottom - top, 1), HEIGHT, LIGHT)
+    at = (rows - top) * (255 / np.maximum(bottom - top, 1)) + 0.5
+    light = cv2.LUT(np.clip(at, 0, 255).astype(np.uint8), LEVELS)
     no_enamel = 255 - cv2.convertScaleAbs(enamel, alpha=ENAMEL)
     flesh = cv2.multiply(opened, no_enamel, scale=1 / 255**2, dtype=cv2.CV_32F)
-    factor = (1 + flesh * (light - 1)).astype(np.float32)
+    factor = 1 + flesh * (light - 1)
     drawn[box] = cv2.multiply(drawn[box], cv2.merge([factor] * 3), dtype=cv2.CV_8U)
