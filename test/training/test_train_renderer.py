@@ -188,7 +188,7 @@ def test_an_ablation_takes_away_what_it_says(part):
             assert torch.equal(out, model(reference, other, weights, inverted)[0])
         else:  # the weights still enter, but once
             assert not torch.equal(out, model(reference, other, weights * 0, conditioning)[0])
-            assert not model.generator.blocks[3][0].modulated
+            assert not model.generator.blocks[0][0].modulated
 
 
 def test_the_colours_of_teeth_and_flesh_are_read_off_a_reference():
@@ -356,6 +356,7 @@ def test_the_exported_network_renders_what_torch_does(tmp_path):
     face = {"weights": weights, "warped_quarter": quarters, "warped_mouth": mouths}
     face |= dict.fromkeys(("template_index", "reference_index"), np.zeros(3, np.int64))
     inputs = {**face, "alignment_features": features, **bank}
+    inputs = {value.name: inputs[value.name] for value in generator.get_inputs()}
     change, mask, mouth = map(torch.from_numpy, generator.run(None, inputs))
     made = Synthesized(change / 255, mask[:, None], mouth.unflatten(1, (3, 4)) / 255)
     got, mask = assemble(to_float(torch.from_numpy(warped)), made)
@@ -476,7 +477,7 @@ def test_one_face_starts_from_what_is_installed(data, tmp_path, monkeypatch):
 
     # It learns what the mouth looks like; elsewhere it is held to the installed network.
     trainer = Trainer(model.dims, config(avatar="me", no_perceptual_net=True))
-    trainer.load_installed()
+    trainer.start_from(onnx_session.MODEL_DIR)
     trainer.keep_original()
     batch, errors = batch_of(FaceDataset(data / "val")[0]), []
     for rows in (slice(0, 0), slice(0, 20), slice(40, 50)):

@@ -29,6 +29,7 @@ def onnx_renderer(folder: Path, threads: int, own: Path | None = None) -> Render
     aligner = onnx_session.session(folder / ALIGNER_FILE, threads=threads)
     generator = onnx_session.session((own or folder) / GENERATOR_FILE, threads=threads)
     names = [output.name for output in encoder.get_outputs()]
+    taken = {i.name for i in generator.get_inputs()}
 
     def render(reference, template, prior, weights):
         features = encoder.run(None, {"reference": reference, "template": template})
@@ -54,7 +55,7 @@ def onnx_renderer(folder: Path, threads: int, own: Path | None = None) -> Render
             "alignment_features": alignment_features,
             "template_index": index,
             "reference_index": index,
-            **dict(zip(names, features, strict=True)),
+            **{name: f for name, f in zip(names, features, strict=True) if name in taken},
         }
         change, mask, mouth = map(torch.from_numpy, generator.run(None, inputs))
         made = Synthesized(change / 255, mask[:, None], mouth.unflatten(1, (3, 4)) / 255)

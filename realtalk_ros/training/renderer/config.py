@@ -39,6 +39,8 @@ class TrainingConfig:
     extra_share: float = 0.3  # of the samples
     avatar: str | None = None
     start: Path | None = None
+    width: tuple[int, ...] | None = None  # the generator's channels, by scale; None: as usual
+    generator_only: bool = False  # the encoder and the aligner keep their weights
     perceptual_net: Path | None = None  # None: without the perceptual loss
     lpips: bool = False  # the mouth's, see lpips.py
     discriminator_from: int = 8000  # step from which it counts (discriminator.py); -1: none
@@ -76,6 +78,8 @@ class TrainingConfig:
             extra_share=args.extra_share,
             avatar=args.avatar,
             start=args.start,
+            width=tuple(args.width) if args.width else None,
+            generator_only=args.generator_only or fine_tuning,
             perceptual_net=perceptual_net,
             lpips=args.lpips,
             without=tuple(args.without),
@@ -93,9 +97,10 @@ class TrainingConfig:
         )
 
     @property
-    def ablations(self) -> dict[str, bool]:
-        """Fields of Dimensions."""
-        return {ABLATIONS[word]: False for word in self.without}
+    def dimensions(self) -> dict[str, Any]:
+        """Fields of Dimensions that are not as usual."""
+        width = {} if self.width is None else {"width": self.width}
+        return {**width, **{ABLATIONS[word]: False for word in self.without}}
 
     def save(self, folder: Path) -> None:
         """Writes FILE."""

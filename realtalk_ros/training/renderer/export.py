@@ -32,10 +32,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from realtalk_ros import onnx_session
 from realtalk_ros.contracts import (
@@ -84,6 +82,36 @@ class AlignGraph(nn.Module):
         return move.permute(0, 2, 3, 1), features
 
 
+class FromLevels(torch.autograd.Function):
+    """Levels, uint8, to 0..1: in ONNX one operator, which takes half the time of two."""
+
+    @staticmethod
+    def forward(ctx, levels: Tensor) -> Tensor:
+        return levels.float() / 255
+
+    @staticmethod
+    def symbolic(g, levels):
+        return g.op("DequantizeLinear", levels, *level_scale(g))
+
+
+class ToLevels(torch.autograd.Function):
+    """0..1 to levels, uint8: in ONNX one operator in place of three."""
+
+    @staticmethod
+    def forward(ctx, values: Tensor) -> Tensor:
+        return (values * 255).round().clamp(0, 255).to(torch.uint8)
+
+    @staticmethod
+    def symbolic(g, values):
+        return g.op("QuantizeLinear", values, *level_scale(g))
+
+
+def level_scale(g):
+    """Scale and zero of levels, as ONNX's quantisation takes them."""
+    scale, zero = torch.tensor(1 / 255), torch.tensor(0, dtype=torch.uint8)
+    return g.op("Constant", value_t=scale), g.op("Constant", value_t=zero)
+
+
 class GenerateGraph(nn.Module):
     def __init__(self, model: Renderer):
         super().__init__()
@@ -94,12 +122,12 @@ class GenerateGraph(nn.Module):
         face, banks = inputs[: len(FACE_INPUTS)], inputs[len(FACE_INPUTS) :]
         weights, quarter, mouth, alignment, template_index, reference_index = face
         split = len(TEMPLATE_FEATURES)
-        features = [through_convolution(bank[template_index]) for bank in banks[:split]]
+        features = [bank[template_index] for bank in banks[:split]]
         features += [bank[reference_index] for bank in banks[split:]]
-        quarter, mouth = (x.to(weights.dtype) / 255 for x in (quarter, mouth))
+        quarter, mouth = (FromLevels.apply(x) for x in (quarter, mouth))
         warped = Warped(quarter.permute(0, 3, 1, 2), alignment, mouth.unflatten(1, (6, 4)))
         made = self.generator.synthesize(features, weights, warped)
-        drawn = (made.mouth * 255).round().to(torch.uint8)
+        drawn = ToLevels.apply(made.mouth)
         half = mouth_side(self.generator.dims.size) // 2
         return made.change * 255, made.mask[:, 0], drawn.reshape(-1, 12, half, half)
 
@@ -107,13 +135,6 @@ class GenerateGraph(nn.Module):
 def mouth_side(size: int) -> int:
     """Of the mouth crop in a face crop of that size, pixels."""
     return MOUTH_CROP[2] * size // CROP_SIZE
-
-
-def through_convolution(features: Tensor) -> Tensor:
-    """The same, through a convolution with the identity: what one returns, ONNX Runtime keeps in
-    the memory layout that the next one takes."""
-    identity = np.eye(features.shape[1], dtype=np.float32)[..., None, None]
-    return F.conv2d(features, torch.from_numpy(identity))
 
 
 @dataclass(frozen=True)
@@ -212,7 +233,7 @@ def export_generator(model: Renderer, folder: Path, beside: Path) -> None:
     half = convert_float_to_float16(
         onnx.load(path),
         keep_io_types=["weights", "alignment_features", "change", "mask"],
-        op_block_list=[],
+        op_block_list=["QuantizeLinear", "DequantizeLinear"],  # of single precision
     )
     onnx.save(half, folder / GENERATOR_HALF_FILE)
     onnx_session.write_checksums(folder)

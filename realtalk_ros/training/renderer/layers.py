@@ -54,25 +54,41 @@ class FeaturePyramid(nn.Module):
         return features
 
 
-class ModulatedBlock(nn.Module):
-    """A residual block whose two convolutions are modulated by the expression (FiLM).
+def per_pixel(values: Tensor, image: Tensor) -> Tensor:
+    """(B, C, 1, 1) for every pixel of an image (B, ..., H, H).
 
-    Without modulation (an ablation) scale and shift are learned constants.
+    In an ONNX file by enlarging: what has one shape, ONNX Runtime computes in the memory layout of
+    its convolutions; for a number for each channel it would change the layout there and back.
+    """
+    if torch.onnx.is_in_onnx_export():
+        return F.interpolate(values, scale_factor=int(image.shape[-1]), mode="nearest")
+    return values
+
+
+class ModulatedBlock(nn.Module):
+    """A residual block whose convolutions are modulated by the expression (FiLM): a shift of what
+    the first one finds and a scale of what the second one sees.
+
+    Without modulation there is neither.
     """
 
     def __init__(self, channels: int, style: int, modulated: bool = True):
         super().__init__()
         self.modulated = modulated
-        self.modulation = nn.Linear(style, 4 * channels)
-        nn.init.normal_(self.modulation.weight, std=0.5 * style**-0.5)
-        nn.init.zeros_(self.modulation.bias)
+        if modulated:
+            self.shift, self.scale = (nn.Conv2d(style, channels, 1) for _ in range(2))
+            for layer, bias in ((self.shift, 0), (self.scale, 1)):
+                nn.init.normal_(layer.weight, std=0.5 * style**-0.5)
+                nn.init.constant_(layer.bias, bias)
         self.conv1, self.conv2 = conv3x3(channels, channels), conv3x3(channels, channels)
         with torch.no_grad():
             self.conv2.weight.mul_(0.2)  # without normalisation layers, start near the identity
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        if not self.modulated:
-            style = torch.zeros_like(style)
-        scale1, shift1, scale2, shift2 = self.modulation(style)[..., None, None].chunk(4, 1)
-        y = activate(self.conv1(torch.addcmul(shift1, x, 1 + scale1)))
-        return x + self.conv2(torch.addcmul(shift2, y, 1 + scale2))
+        """Features (B, C, H, H), style (B, S, 1, 1)."""
+        y = self.conv1(x)
+        if self.modulated:
+            y = F.relu(y + per_pixel(self.shift(style), x)) * per_pixel(self.scale(style), x)
+        else:
+            y = F.relu(y)
+        return x + self.conv2(y)

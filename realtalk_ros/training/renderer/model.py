@@ -3,11 +3,11 @@
 
 After RealTalk's facial identity alignment (FIA) module, arXiv 2406.18284, section 3.3:
 
-- lip-shape control: the 52 ARKit weights modulate every block of the generator (FiLM, scale and
-  shift of the channels, Perez et al. 2018);
-- face texture reference: features of one reference image enter at four scales, at the coarsest by
-  cross-attention from the generator to the reference, and the colours of its teeth and flesh where
-  it shows some; no optical flow, no alignment network;
+- lip-shape control: the 52 ARKit weights modulate the generator's blocks at the three coarser
+  scales (FiLM, scale and shift of the channels, Perez et al. 2018);
+- face texture reference: features of one reference image enter at these scales, at the coarsest
+  also by cross-attention from the mouth to the reference, and the colours of its teeth and flesh
+  where it shows some; no optical flow, no alignment network;
 - identity alignment by the 3D face model: where the face model's 68 landmarks lie in the template
   and where this person's shape and the weights put them (rendering/geometry.py) warps the template
   (landmark_warp.py), so that what moves keeps its look, lids and irises layer by layer
@@ -24,6 +24,7 @@ the resolution.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,14 +32,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from realtalk_ros.contracts import mouth_crop
+from realtalk_ros.contracts import CROP_SIZE, MOUTH_CROP, mouth_crop
 from realtalk_ros.rendering.compositor import MOUTH_FADE, faded_border
 from realtalk_ros.training.renderer.landmark_warp import LandmarkWarp
 from realtalk_ros.training.renderer.layers import (
     FeaturePyramid,
     ModulatedBlock,
-    activate,
     conv3x3,
+    per_pixel,
     space_to_depth,
     split_heads,
 )
@@ -55,13 +56,16 @@ PAINT = (-2.5, -2.5, -2.5, -1.0, -1.0, -1.0, 0.8, 0.8, 0.8, 3.0)
 
 @dataclass(frozen=True)
 class Dimensions:
-    """Saved with the weights. `channels` are those at 1/16, 1/8, 1/4 and 1/2 of the image; the
-    latter two scales are those of the mouth crop alone."""
+    """Saved with the weights. `channels` are those that the encoder makes at 1/16, 1/8, 1/4 and 1/2
+    of the image, `width` the generator's; the latter two scales are those of the mouth crop alone.
+    """
 
     size: int = 256  # side of the face crop, pixels
     weights: int = 52  # ARKit weights
     style: int = 128  # width of what the weights are mapped to before they modulate
     channels: tuple[int, int, int, int] = (128, 64, 48, 24)
+    width: tuple[int, int, int, int] = (48, 32, 16, 16)  # of 16: what AVX-512 takes at once
+    modulated_scales: int = 3  # from the coarsest on
     blocks: tuple[int, int, int, int] = (1, 1, 1, 1)  # of the generator, at each scale
     heads: int = 4  # of the attention to the reference
     embedding: int = 8  # of a landmark, see LandmarkWarp
@@ -106,8 +110,8 @@ class Encoder(nn.Module):
 
     A reference (B, 6, S, S) is an image and rendering/mouth.py's map of its mouth's interior, 0
     where that is unknown. Returns four fused features, coarse to fine, (B, channels[i], S/16..,
-    S/16..), and of the reference alone `keys`, `values` (B, heads, (S/16)^2, channels[0] / heads)
-    and its mouth colours (B, 8).
+    S/16..), of which the generator reads all but the finest, and of the reference alone `keys`,
+    `values` (B, heads, (S/16)^2, channels[0] / heads) and its mouth colours (B, 8).
     """
 
     def __init__(self, dims: Dimensions):
@@ -150,31 +154,40 @@ class Generator(nn.Module):
 
     def __init__(self, dims: Dimensions):
         super().__init__()
-        c = dims.channels
+        c = dims.width
         self.dims, self.heads = dims, dims.heads
         self.style = nn.Sequential(
-            nn.Linear(dims.weights, dims.style),
+            nn.Conv2d(dims.weights, dims.style, 1),
             nn.LeakyReLU(0.1),
-            nn.Linear(dims.style, dims.style),
+            nn.Conv2d(dims.style, dims.style, 1),
             nn.LeakyReLU(0.1),
         )
         # A face has a few weights of some 0.5: start with a style of about unit size, or the
         # expression takes long to matter.
         nn.init.normal_(self.style[0].weight, std=1.0)
         nn.init.kaiming_normal_(self.style[2].weight, a=0.1)
+        modulated = dims.modulated_scales if dims.modulation else 0
         self.blocks = nn.ModuleList(
-            nn.ModuleList(ModulatedBlock(width, dims.style, dims.modulation) for _ in range(count))
-            for width, count in zip(c, dims.blocks, strict=True)
+            nn.ModuleList(
+                ModulatedBlock(c[scale], dims.style, scale < modulated) for _ in range(count)
+            )
+            for scale, count in enumerate(dims.blocks)
+        )
+        self.encoded_proj = nn.ModuleList(
+            nn.Conv2d(inputs, outputs, 1, bias=False)
+            for inputs, outputs in zip(dims.channels[:3], c[:3], strict=True)
         )
         self.up = nn.ModuleList(nn.Conv2d(c[i], c[i + 1], 1) for i in range(3))
-        self.q_proj = nn.Conv2d(c[0], c[0], 1)
-        self.out_proj = nn.Conv2d(c[0], c[0], 1)
-        self.position_embedding = nn.Parameter(
-            torch.zeros(1, c[0], dims.size // 16, dims.size // 16)
-        )
+        self.q_proj = nn.Conv2d(c[0], dims.channels[0], 1)
+        self.out_proj = nn.Conv2d(dims.channels[0], c[0], 1)
+        rows, columns = attending(dims.size // 16)
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        self.position_embedding = nn.Parameter(torch.zeros(1, c[0], height, width))
         self.change_out = conv3x3(c[1], 16)  # change and mask of 2 x 2 pixels
         nn.init.zeros_(self.change_out.weight)
-        self.mouth_out = conv3x3(c[3], 12)  # colours of 2 x 2 pixels
+        # Colours of 2 x 2 pixels, and how far the warped template shows there as it is.
+        self.mouth_out = conv3x3(c[3], 16)
+        nn.init.zeros_(self.mouth_out.weight[12:])
         self.warp = LandmarkWarp(dims.size, dims.embedding)
         self._add_mouth()
         inputs = 3 + 3 + 2 + dims.embedding  # warped template, mouth interior, features
@@ -184,22 +197,22 @@ class Generator(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         if not dims.modulation:
-            self.style_proj = nn.Linear(dims.style, c[0])
+            self.style_proj = nn.Conv2d(dims.style, c[0], 1)
         if not dims.learned_mask:
             self.register_buffer("ellipse", ellipse(dims.size // 4))
 
     def _add_mouth(self) -> None:
-        dims, width = self.dims, self.dims.channels[3]
+        dims, width = self.dims, self.dims.width[3]
         self.mouth_paint = nn.Conv2d(width, len(PAINT), 1)
         nn.init.zeros_(self.mouth_paint.weight)
         with torch.no_grad():
             self.mouth_paint.bias.copy_(torch.tensor(PAINT))
         # What the reference's mouth colours change of that, and of the style.
-        self.colour_proj = nn.Linear(MOUTH_COLOURS, len(PAINT) + dims.style)
-        self.gate = nn.Conv2d(width, 4, 1)  # how far the warped template shows as it is
-        for layer in (self.colour_proj, self.gate):
+        self.paint_proj = nn.Conv2d(MOUTH_COLOURS, len(PAINT), 1, bias=False)
+        self.colour_proj = nn.Conv2d(MOUTH_COLOURS, dims.style, 1)
+        for layer in (self.paint_proj, self.colour_proj):
             nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        nn.init.zeros_(self.colour_proj.bias)
 
     def forward(
         self,
@@ -229,49 +242,62 @@ class Generator(nn.Module):
     def synthesize(
         self, features: Sequence[Tensor], weights: Tensor, warped: Warped
     ) -> Synthesized:
-        f16, f8, f4, f2, keys, values, mouth_colours = features
-        colours = self.colour_proj(colour_features(mouth_colours))
-        style = self.style(weights) + colours[:, len(PAINT) :]
+        f16, f8, f4, _, keys, values, mouth_colours = features
+        colours = colour_features(mouth_colours)[..., None, None]
+        style = self.style(weights[..., None, None]) + self.colour_proj(colours)
         quarter = torch.cat([warped.quarter, warped.features], 1)
         eighth = F.avg_pool2d(quarter, 2)
-        x = f16 + self.warped_proj[0](F.avg_pool2d(eighth, 2))
+        x = self.encoded_proj[0](f16) + self.warped_proj[0](F.avg_pool2d(eighth, 2))
         if not self.dims.modulation:
-            x = x + self.style_proj(style)[..., None, None]
+            x = x + self.style_proj(style)
         for number, block in enumerate(self.blocks[0]):
             x = block(x, style)
             if number == 0:
                 x = x + self.attend(x, keys, values)
-        x = self._finer(0, x, f8, eighth, style)
-        coarse = F.pixel_shuffle(self.change_out(activate(x)), 2)
+        x = self._finer(0, x, self.encoded_proj[1](f8), eighth, style)
+        coarse = F.pixel_shuffle(self.change_out(F.relu(x)), 2)
         change, mask = coarse[:, :3], torch.sigmoid(coarse[:, 3:])
         if not self.dims.learned_mask:
             mask = self.ellipse.expand_as(mask)
-        x = self._finer(1, crop_mouth(x), f4, crop_mouth(quarter), style)
-        x = activate(self._finer(2, x, f2, warped.mouth.flatten(1, 2), style))
+        x = self._finer(1, crop_mouth(x), self.encoded_proj[2](f4), crop_mouth(quarter), style)
+        x = F.relu(self._finer(2, x, None, warped.mouth.flatten(1, 2), style))
         template, interior = warped.mouth.chunk(2, 1)
-        mouth = torch.sigmoid(self.mouth_out(x)).unflatten(1, (3, 4))
-        mouth = mouth + torch.sigmoid(self.gate(x))[:, None] * (template - mouth)
-        paint = torch.sigmoid(self.mouth_paint(x) + colours[:, : len(PAINT), None, None])
+        drawn = torch.sigmoid(self.mouth_out(x))
+        mouth, shown = drawn[:, :12].unflatten(1, (3, 4)), drawn[:, None, 12:]
+        mouth = mouth + shown * (template - mouth)
+        paint = torch.sigmoid(self.mouth_paint(x) + per_pixel(self.paint_proj(colours), x))
         mouth = paint_mouth(mouth, interior, paint[:, :, None])
         return Synthesized(change, mask, mouth)
 
     def _finer(
-        self, scale: int, x: Tensor, encoded: Tensor, warped: Tensor, style: Tensor
+        self, scale: int, x: Tensor, encoded: Tensor | None, warped: Tensor, style: Tensor
     ) -> Tensor:
         """Features at the next finer scale: those of `scale`, with what is encoded and warped
         there."""
-        x = F.interpolate(self.up[scale](x), scale_factor=2, mode="nearest") + encoded
+        x = F.interpolate(self.up[scale](x), scale_factor=2, mode="nearest")
+        if encoded is not None:
+            x = x + encoded
         x = x + self.warped_proj[scale + 1](warped)
         for block in self.blocks[scale + 1]:
             x = block(x, style)
         return x
 
     def attend(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Cross-attention from the coarsest features to the reference."""
-        query = split_heads(self.q_proj(x + self.position_embedding), self.heads)
+        """Cross-attention to the reference from the coarsest features at the mouth, 0 elsewhere."""
+        side = self.dims.size // 16
+        rows, columns = attending(side)
+        at_mouth = x[..., rows, columns] + self.position_embedding
+        query = split_heads(self.q_proj(at_mouth), self.heads)
         scores = torch.softmax(query @ keys.transpose(2, 3) * query.shape[-1] ** -0.5, -1)
-        found = (scores @ values).transpose(2, 3).flatten(1, 2).unflatten(2, x.shape[2:])
-        return self.out_proj(found)
+        found = (scores @ values).transpose(2, 3).flatten(1, 2).unflatten(2, at_mouth.shape[2:])
+        around = (columns.start, side - columns.stop, rows.start, side - rows.stop)
+        return F.pad(self.out_proj(found), around)
+
+
+def attending(side: int) -> tuple[slice, slice]:
+    """Rows and columns of a (side, side) array of the face crop that the mouth crop touches."""
+    left, top, size = (value * side / CROP_SIZE for value in MOUTH_CROP)
+    return tuple(slice(math.floor(first), math.ceil(first + size)) for first in (top, left))
 
 
 def paint_mouth(rgb: Tensor, mouth_interior: Tensor, paint: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ def colour_features(mouth_colours: Tensor) -> Tensor:
     """(B, 8): how far mouth colours are from the usual ones, in logits, weighted by how sure they
     are; and how sure, about 0. In this scale the colours are painted and have a spread of about
     one, so a network learns from them as fast as from the rest."""
-    sure = torch.cat([mouth_colours[:, 6:7]] * 3 + [mouth_colours[:, 7:]] * 3, 1)
+    sure = mouth_colours[:, [6, 6, 6, 7, 7, 7]]
     seen = (mouth_colours[:, :6] / sure.clamp_min(MARGIN)).clamp(MARGIN, 1 - MARGIN)
     usual = torch.logit(mouth_colours.new_tensor(USUAL))
     offsets = sure * (torch.log(seen / (1 - seen)) - usual)

@@ -37,6 +37,7 @@ from realtalk_ros.training.renderer.trainer import LOSSES, Trainer
 from realtalk_ros.training.renderer.validation import validate, write_sample_sheet
 
 SAVE_INTERVAL = 60  # s between checkpoints
+NARROWING = 24  # batches by which a generator is narrowed
 FINAL_RATE = 0.03  # of the peak learning rate, at the end of the cosine
 CHECKPOINT, LOG, SHEET = "checkpoint.pt", "log.csv", "sheet.png"  # in the folder --out
 
@@ -51,16 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=default.extra_share,
         help="share of samples drawn from --extra",
     )
-    parser.add_argument(
-        "--avatar",
-        help="fine-tune the generator to this avatar (name or folder), with "
-        "its groups from --data, or those of --extra alone",
-    )
-    parser.add_argument(
-        "--start",
-        type=Path,
-        help="a checkpoint to start from, if --out has none (with --avatar: the installed network)",
-    )
+    add_start_arguments(parser)
     add_loss_arguments(parser)
     parser.add_argument(
         "--without",
@@ -96,6 +88,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--report", type=float, default=default.report_interval, help="seconds between evaluations"
     )
     parser.add_argument("--seed", type=int, default=default.seed)
+
+
+def add_start_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--avatar",
+        help="fine-tune the generator to this avatar (name or folder), with "
+        "its groups from --data, or those of --extra alone",
+    )
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="a checkpoint or a folder of ONNX files to start from, if --out has no checkpoint "
+        "(with --generator-only or --avatar: the installed network)",
+    )
+    parser.add_argument(
+        "--width",
+        type=int,
+        nargs=4,
+        metavar="CHANNELS",
+        help="of the generator, coarse to fine; where --start has more it is narrowed (narrow.py)",
+    )
+    parser.add_argument(
+        "--generator-only",
+        action="store_true",
+        help="keep encoder and aligner as they are (as --avatar does)",
+    )
 
 
 def add_loss_arguments(parser: argparse.ArgumentParser) -> None:
@@ -138,8 +156,8 @@ def run(args: argparse.Namespace) -> None:
     config = TrainingConfig.from_arguments(args, avatar.name if avatar else None)
     data = load_datasets(config)
     config.save(config.out)
-    dims = replace(Dimensions(), size=data.train[0].size, **config.ablations)
-    trainer = start(Trainer(dims, config))
+    dims = replace(Dimensions(), size=data.train[0].size, **config.dimensions)
+    trainer = start(Trainer(dims, config), data)
     loader = BatchLoader(config, data.train, data.extra, avatar, trainer.state["step"])
     fit(trainer, loader, data.val)
     model = trainer.average.model
@@ -148,6 +166,8 @@ def run(args: argparse.Namespace) -> None:
         return  # a pause
     if avatar:
         export_generator(model, find(config.avatar), onnx_session.MODEL_DIR)
+    elif config.export and config.generator_only:
+        export_generator(model, config.export, onnx_session.MODEL_DIR)
     elif config.export:
         export(model, config.export)
 
@@ -171,17 +191,18 @@ def load_datasets(config: TrainingConfig) -> Datasets:
     return data
 
 
-def start(trainer: Trainer) -> Trainer:
+def start(trainer: Trainer, data: Datasets) -> Trainer:
     """Gives a trainer its first weights: those of its checkpoint, else those to start from."""
     config, checkpoint = trainer.config, trainer.config.out / CHECKPOINT
     if checkpoint.exists():
         trainer.resume(checkpoint)
-    elif config.start:
-        trainer.start_from(config.start)
-    elif config.avatar:
-        trainer.load_installed()
-    if config.avatar:
+    elif config.start or config.generator_only:
+        loader = BatchLoader(config, data.train, data.extra)
+        batches = (loader.draw() for _ in range(NARROWING))
+        trainer.start_from(config.start or onnx_session.MODEL_DIR, batches)
+    if config.generator_only:
         check_encoder(trainer.model)
+    if config.avatar:
         trainer.keep_original()
     return trainer
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from realtalk_ros import onnx_session
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.common.mixed_precision import mixed_precision
 from realtalk_ros.training.renderer import landmark_net, losses
-from realtalk_ros.training.renderer.checkpoint import load_renderer
+from realtalk_ros.training.renderer.checkpoint import load_average, load_renderer
 from realtalk_ros.training.renderer.config import TrainingConfig
 from realtalk_ros.training.renderer.discriminator import (
     FEATURE_MATCHING,
@@ -24,6 +25,7 @@ from realtalk_ros.training.renderer.discriminator import (
 )
 from realtalk_ros.training.renderer.lpips import Lpips
 from realtalk_ros.training.renderer.model import Dimensions, Renderer, crop_mouth
+from realtalk_ros.training.renderer.narrow import narrowed
 from realtalk_ros.training.renderer.samples import Batch
 
 # The losses by name, in the order of the log.
@@ -74,12 +76,12 @@ class WeightAverage:
 
 
 class Trainer:
-    """What a checkpoint holds. With `config.avatar` encoder and warp keep the installed weights."""
+    """What a checkpoint holds. With `config.generator_only` encoder and warp keep their weights."""
 
     def __init__(self, dims: Dimensions, config: TrainingConfig):
         self.config, device = config, config.device
         self.model = Renderer(dims).to(device, memory_format=torch.channels_last)
-        if config.avatar:
+        if config.generator_only:
             for part in (self.model.encoder, self.model.generator.warp):
                 part.requires_grad_(False)
         self.discriminator = Discriminator().to(device, memory_format=torch.channels_last)
@@ -103,12 +105,6 @@ class Trainer:
         self.original: Renderer | None = None
         self.state = {"step": 0, "seconds": 0.0, "images": 0}
 
-    def load_installed(self) -> None:
-        """Takes the weights that are installed. Raises ModelError."""
-        weights = load_renderer(onnx_session.MODEL_DIR).state_dict()
-        self.model.load_state_dict(weights)
-        self.average.model.load_state_dict(weights)
-
     def keep_original(self) -> None:
         """From here on a step learns from a video, see losses.video_target. Raises ModelError."""
         self.original = copy.deepcopy(self.model).requires_grad_(False)
@@ -124,11 +120,15 @@ class Trainer:
             self.discriminator.load_state_dict(saved["discriminator"])
             self.discriminator_optimizer.load_state_dict(saved["discriminator_optimizer"])
 
-    def start_from(self, path: Path) -> None:
-        """Takes the trained weights of another training's checkpoint; an ablation takes those of
-        the parts that it has."""
-        saved = torch.load(path, map_location=self.config.device, weights_only=True)
-        self._load(path, saved, saved["average"], strict=not self.config.without)
+    def start_from(self, path: Path, batches: Iterable[Batch] = ()) -> None:
+        """Takes the trained weights of another training's checkpoint, or of a folder of ONNX files.
+        An ablation takes those of the parts that it has. A wider generator is narrowed, by what it
+        makes of `batches`."""
+        model = load_renderer(path) if path.is_dir() else load_average(path)
+        if model.dims.width != self.model.dims.width:
+            model = narrowed(model.to(self.config.device), self.model.dims.width, batches)
+        weights = model.state_dict()
+        self._load(path, {"average": weights}, weights, strict=not self.config.without)
 
     def _load(self, path: Path, saved: dict, weights: dict[str, Tensor], strict: bool) -> None:
         try:
