@@ -25,6 +25,7 @@ from realtalk_ros.training.portraits import (
     garments,
     hairline,
     make_portrait,
+    old_age,
     robot,
     short_hair,
     skin_maps,
@@ -303,6 +304,37 @@ def test_age_moves_neither_lips_nor_lids(whole_kit):
     np.testing.assert_allclose(old[moving], kit.mean[moving], atol=1e-5)
     jowl = np.argmin(np.linalg.norm(kit.mean[: kit.parts["face"].stop] - [4.7, -5.3, 7.5], axis=1))
     assert 0.1 < np.linalg.norm(old[jowl] - kit.mean[jowl]) < 0.4
+    sunk = old_age.sunk(kit, kit.mean, 1.0)
+    np.testing.assert_allclose(sunk[moving], kit.mean[moving], atol=1e-5)
+    assert sunk[jowl, 1] < kit.mean[jowl, 1] - 0.1
+    np.testing.assert_allclose(old_age.sunk(kit, kit.mean, 0.0), kit.mean, atol=1e-6)
+
+
+def test_old_skin_is_uneven_and_lined_and_the_same_for_a_seed():
+    x, y = np.meshgrid(np.linspace(-7, 7, 160), np.linspace(10, -8, 200))
+    places = np.dstack([x, y, np.full_like(x, 8.0)])
+    colour = old_age.blotchy(places, np.random.default_rng(4))
+    assert colour.min() > 0.3 and colour.max() <= 1
+    assert (colour[..., 0] >= colour[..., 2] - 1e-6).all()  # redder or browner, never bluer
+    below = (np.abs(np.abs(x) - 2.9) < 0.8) & (np.abs(y - 2.35) < 0.3)
+    forehead = (np.abs(x) < 2) & (y > 6.5)
+    assert colour[below].mean() < colour[forehead].mean() - 0.05
+    np.testing.assert_array_equal(colour, old_age.blotchy(places, np.random.default_rng(4)))
+    lines = old_age.relief(places, np.random.default_rng(4))
+    assert lines.max() <= 0 and 0.01 < lines.std() < 0.1
+
+
+def test_lashes_of_less_spread_begin_closer_to_the_lids_border(whole_kit):
+    kit = whole_kit
+    roots = {}
+    for spread in (1.0, 0.0):
+        sitter = replace(MIRA, lash_spread=spread)
+        roots[spread] = fine_hair.lashes(kit, kit.mean, sitter, np.random.default_rng(2))
+    apart = np.linalg.norm(roots[1.0].points[:, 0] - roots[0.0].points[:, 0], axis=1)
+    assert 0.01 < apart.mean() < 0.04
+    ways = {s: r.points[:, -1] - r.points[:, 0] for s, r in roots.items()}
+    turns = {s: np.abs(np.diff(np.arctan2(w[:150, 0], w[:150, 2]))).mean() for s, w in ways.items()}
+    assert turns[0.0] < 0.3 * turns[1.0]
 
 
 @pytest.mark.parametrize("name", [s.name for s in PEOPLE.values() if s.kind == PERSON])
@@ -350,8 +382,8 @@ def test_a_shirt_lies_below_the_jumper_and_its_collar_around_the_neck(whole_kit)
 def test_a_string_of_pearls_lies_on_the_jumper(whole_kit):
     sitter = PEOPLE["ines"]
     head = make_portrait.rest_head(whole_kit, sitter)
-    string = garments.clothes(whole_kit, head, sitter)[1]
-    assert string.name == "pearls"
+    pieces = {piece.name: piece for piece in garments.clothes(whole_kit, head, sitter)}
+    string = pieces["pearls"]
     ball = len(garments.pill(1, 1).points)
     middles = string.surface.points.reshape(-1, ball, 3).mean(1)
     middles = middles[middles[:, 2] > 0]
@@ -360,6 +392,49 @@ def test_a_string_of_pearls_lies_on_the_jumper(whole_kit):
     steps = np.diff(middles, axis=0)
     np.testing.assert_allclose(np.linalg.norm(steps, axis=1), 2 * garments.PEARL, rtol=0.15)
     assert (steps[:, 0] > -0.1).all()  # from one side to the other
+    studs = pieces["studs"].surface.points.reshape(2, ball, 3).mean(1)
+    ears = head[(np.abs(whole_kit.mean[:, 0]) > 7.5) & (whole_kit.mean[:, 1] < 0)]
+    assert (np.linalg.norm(studs[:, None] - ears, axis=2).min(1) < 0.5).all()
+
+
+def test_a_rolled_collar_covers_the_necks_skin_and_the_jumpers_neckline(whole_kit):
+    sitter = PEOPLE["ines"]
+    head = make_portrait.rest_head(whole_kit, sitter)
+    body = garments.Body(whole_kit, head, sitter)
+    pieces = {p.name: p.surface.points for p in garments.clothes(whole_kit, head, sitter)}
+    roll = pieces["roll"].reshape(garments.ROLL_ROWS, garments.COLUMNS, 3)
+    assert body.distance(roll.reshape(-1, 3)).min() > 0.05
+    front = roll[:, np.abs(np.degrees(np.arctan2(roll[0, :, 0], roll[0, :, 2] + 2.5))) < 90]
+    neckline = pieces["jumper"].reshape(garments.ROWS, garments.COLUMNS, 3)[0]
+    for point in neckline[neckline[:, 2] > 1]:
+        near = np.abs(front[..., 0] - point[0]) < 0.5
+        assert front[near][:, 1].min() < point[1]  # hangs over it
+    assert roll[..., 1].max() < head[whole_kit.landmarks[8], 1] - 0.3
+
+
+def test_a_jacket_is_open_over_a_top(whole_kit):
+    head = make_portrait.rest_head(whole_kit, MIRA)
+    pieces = {p.name: p.surface.points for p in garments.clothes(whole_kit, head, MIRA)}
+    front = {name: p[(p[:, 2] > 2) & (np.abs(p[:, 0]) < 0.5)] for name, p in pieces.items()}
+    assert front["top"][:, 1].max() > front["jumper"][:, 1].max() + 2
+    body = garments.Body(whole_kit, head, MIRA)
+    assert np.quantile(body.distance(pieces["top"]), 0.02) > 0.05
+
+
+def test_waved_hair_falls_onto_the_forehead_and_is_white_all_over(whole_kit):
+    sitter = PEOPLE["ines"]
+    head = make_portrait.rest_head(whole_kit, sitter)
+    hair = replace(sitter.hair, strands=3000)
+    made = short_hair.waved(whole_kit, head, hair, np.random.default_rng(3))
+    root, tip = made.points[:, 0], made.points[:, -1]
+    front = (root[:, 2] > 6) & (np.abs(root[:, 0]) < 4)
+    assert (tip - root)[front, 2].mean() > 0 > (tip - root)[front, 1].mean()
+    assert tip[front, 1].min() > head[whole_kit.landmarks[19:25], 1].max()  # not over the brows
+    length = np.linalg.norm(np.diff(made.points, axis=1), axis=2).sum(1)
+    nape = root[:, 1] < -2
+    assert length[nape].mean() < 0.6 * length[~nape].mean()
+    for part in (nape, front):
+        assert abs(made.white[part].mean() - hair.temples) < 0.1
 
 
 def test_combed_hair_lies_over_the_scalp_to_its_side_and_is_grey_at_the_temples(whole_kit):

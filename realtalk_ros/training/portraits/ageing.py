@@ -6,6 +6,7 @@ Places are x and y of the mean head's front, cm, on the person's left; the other
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -98,12 +99,14 @@ def tapered(along: np.ndarray) -> np.ndarray:
     return np.clip(np.minimum(along, 1 - along) / 0.25, 0, 1) ** 0.7
 
 
-def wrinkles(places: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def wrinkles(
+    places: np.ndarray, rng: np.random.Generator, creases: Sequence[Crease] = WRINKLES
+) -> np.ndarray:
     """(H, W) -1..1 of texels at `places` (H, W, 3) on the mean head: below 0 in a wrinkle, above
     beside it."""
     xy, front = places[..., :2], places[..., 2] > 1
     out = np.zeros(places.shape[:2], np.float32)
-    for crease in WRINKLES:
+    for crease in creases:
         for curve in crease.curves():
             curve = curve + np.cumsum(rng.normal(0, 0.006, curve.shape), 0)
             reach = 4 * crease.width

@@ -102,7 +102,9 @@ def lashes(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Genera
             edge = head[half]  # from the person's right corner to the left one
             if side == "right":
                 edge = edge[::-1]  # from the nose outwards
-            points = lid_lashes(edge, middle, outer, count, upper=bool(upper), rng=rng)
+            points = lid_lashes(
+                edge, middle, outer, count, upper=bool(upper), spread=sitter.lash_spread, rng=rng
+            )
             parts.append(points)
             thick.append(rng.uniform(0.0055, 0.0085, count) * (1.0 if upper else 0.6))
     root = np.concatenate(thick)
@@ -117,18 +119,19 @@ def lid_lashes(
     outer: float,
     count: int,
     upper: bool,
+    spread: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """(count, LASH_POINTS, 3) along the lid's border `edge` (n, 3) from the nose outwards; `outer`
-    is the sign of x there, `middle` (3,) the eyeball's."""
+    is the sign of x there, `middle` (3,) the eyeball's, `spread` a factor of how they differ."""
     line = spline(edge, 80)
     t = np.sort(rng.uniform(0.14, 0.985, count))
-    root = line[(t * 79).astype(int)] + rng.normal(0, 0.012, (count, 3))
+    root = line[(t * 79).astype(int)] + rng.normal(0, 0.012 * spread, (count, 3))
     forward = unit(root - middle)
     # Roots in groups of three, whose tips meet.
-    group = np.repeat(rng.normal(0, 0.16, -(-count // 3)), 3)[:count]
+    group = np.repeat(rng.normal(0, 0.16 * spread, -(-count // 3)), 3)[:count]
     splay = np.interp(t, [0, 0.35, 0.65, 1], [-0.45, -0.10, 0.30, 0.85])
-    splay = splay + group + rng.normal(0, 0.06, count)
+    splay = splay + group + rng.normal(0, 0.06 * spread, count)
     length = np.interp(t, [0, 0.3, 0.75, 1], [0.45, 0.80, 1.0, 0.80]) if upper else \
         np.interp(t, [0, 0.3, 0.75, 1], [0.22, 0.34, 0.42, 0.32])  # fmt: skip
     length = length * rng.uniform(0.72, 1.05, count)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a portrait's people wear: jumpers, a shirt, a sweatshirt, over shoulders, chest and arms.
+"""What a portrait's people wear: jumpers, a shirt, a sweatshirt, a jacket, over body.py.
 
-NumPy only. The body is a signed distance: cloth lies where rays from its middle leave it. Places
-are cm on the mean head's body, on the person's left; the other side mirrors them.
+NumPy only. Cloth lies where rays from the body's middle leave it. Places are cm on the mean head's
+body, on the person's left; the other side mirrors them.
 """
 
 from __future__ import annotations
@@ -15,23 +15,36 @@ from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.training.portraits import anatomy
 from realtalk_ros.training.portraits.anatomy import Surface
-from realtalk_ros.training.portraits.people import CREW, SHIRT, SWEATSHIRT, Sitter
+from realtalk_ros.training.portraits.body import MIDDLE, Body
+from realtalk_ros.training.portraits.people import JACKET, ROLL, SHIRT, SWEATSHIRT, Sitter
 from realtalk_ros.training.portraits.strands import unit
 
-MIDDLE = np.array([0.0, -24.0, -2.5])  # from which all of the body can be seen
 ROWS, COLUMNS = 200, 288  # of a piece of cloth, down from its neckline and around
 SMOOTH = 2.5  # rows and columns of a jumper
 LOWEST = 150.0  # degrees from the vertical, of its last row
-CLOSE = 2.5  # cm from the face model's skin, within which it counts
-BLEND = 2.6  # cm within which parts of the body merge
 JUMPER_ABOVE, SHIRT_ABOVE = 0.80, 0.35  # cm above the body
 SLEEVE = 16.4  # cm, x of the seam of a sleeve
 STITCHES = (2.6, 3.2)  # a cm, across and down
 SLEEVE_TURN = np.radians(22)  # of a sleeve's stitches
-# Necklines from the front to the back.
+
+
+def seen(angles: list[tuple[float, float]]) -> list[tuple[float, float, float]]:
+    """Points that are seen from the body's middle at angles from the front and from the vertical,
+    degrees."""
+    around, down = np.radians(np.array(angles)).T
+    ways = np.stack([np.sin(down) * np.sin(around), np.cos(down), np.sin(down) * np.cos(around)], 1)
+    return [tuple(point) for point in (MIDDLE + 12.0 * ways).tolist()]
+
+
+# Necklines from the front to the back. The chin hides the throat from the body's middle: none can
+# be higher than some 8 cm below it.
 NECKLINES = {
-    CREW: [(0, -12.7, 5.5), (2.3, -12.8, 5.5), (4.5, -12.0, 4.1), (6.2, -10.2, -0.2),
-           (6.1, -9.6, -3.5), (4.0, -9.1, -7.2), (0, -8.9, -8.2)],
+    ROLL: seen([(0, 33), (20, 32), (40, 28.5), (60, 24.5), (80, 23.5), (110, 19), (145, 17),
+                (180, 15.5)]),
+    "top": seen([(0, 38), (20, 36.5), (40, 32), (60, 27), (80, 26), (110, 22), (145, 19),
+                 (180, 17)]),
+    JACKET: seen([(0, 70), (16, 50), (34, 38), (60, 27.5), (80, 26.5), (110, 22), (145, 19),
+                  (180, 17)]),
     SHIRT: [(0, -20.2, 7.2), (1.9, -17.6, 6.8), (3.8, -15.0, 6.3), (5.6, -12.9, 4.2),
             (7.3, -10.9, -0.5), (7.0, -10.2, -3.5), (4.5, -9.5, -7.5), (0, -9.3, -8.6)],
     SWEATSHIRT: [(0, -11.75, 5.8), (2.4, -11.75, 5.5), (4.6, -11.5, 4.0), (6.2, -10.5, 0.0),
@@ -49,6 +62,15 @@ COLLAR = np.array([
     [(3.6, -12.4, 5.0), (3.7, -11.0, 5.4), (6.6, -15.2, 6.4)],
     [(2.0, -14.1, 6.3), (1.9, -13.6, 6.3), (4.9, -17.2, 7.6)],
 ])  # fmt: skip
+# y of a rolled collar at 0, 25, 50, 90, 135 and 180 degrees from the front: its foot, the fold's
+# inner and outer side, its edge.
+ROLL_LEVELS = [
+    (-15.3, -15.0, -13.6, -10.8, -10.0, -10.0),
+    (-11.0, -10.7, -9.6, -8.0, -7.2, -7.0),
+    (-11.0, -10.7, -9.6, -8.0, -7.2, -7.0),
+    (-15.9, -15.6, -14.3, -11.2, -10.2, -10.2),
+]
+ROLL_ROWS = 60
 LEAF = 0.34  # cm between a collar's two layers at its fold
 BUTTONS = (-17.9,)  # y
 BUTTON = 0.52  # cm, radius
@@ -62,6 +84,7 @@ STRING = [
     (0, -9.2, -9.2),
 ]  # of pearls
 PEARL = 0.36  # cm, radius
+LOBE = np.array([8.0, -1.25, 0.7])  # of the ear, on the mean head
 
 
 @dataclass(frozen=True)
@@ -90,112 +113,17 @@ class Cut:
 
 JUMPER = Cut("knit", above=JUMPER_ABOVE, border=1.9, ribs=52.0)
 CUTS = {
-    CREW: JUMPER,
+    ROLL: JUMPER,
     SHIRT: JUMPER,
     SWEATSHIRT: Cut(
         "jersey", above=1.05, border=1.7, ribs=130.0, smooth=(6.0, 7.0), seam=(0.22, 0.30),
         thick=0.16, folded=1.3,
     ),
+    JACKET: Cut(
+        "jersey", above=1.0, border=0.7, ribs=0.0, smooth=(5.0, 5.0), seam=(0.2, 0.2),
+        thick=0.3, folded=0.8,
+    ),
 }  # fmt: skip
-
-
-class Body:
-    """Shoulders, chest and upper arms of a sitter whose head is `head` (V, 3)."""
-
-    def __init__(self, kit: FaceKit, head: np.ndarray, sitter: Sitter):
-        from scipy.spatial import cKDTree
-
-        stop = kit.parts["head_neck"].stop
-        slim = anatomy.slimmed(head, sitter.slim_neck)[:stop]
-        low = (kit.mean[:stop, 1] < -9.0) & (np.abs(kit.mean[:stop, 0]) > 6.0)
-        moved = (head[:stop] - kit.mean[:stop])[low]
-        self.shift = np.array([0.0, np.quantile(moved[:, 1], 0.8), moved[:, 2].mean()])
-        self.middle, self.broad = MIDDLE + self.shift, sitter.broad
-        wide = np.abs(head[:stop][low, 0]).mean() / np.abs(kit.mean[:stop][low, 0]).mean()
-        self.neck = wide * (1 - 0.6 * sitter.slim_neck)
-        bust = (kit.mean[:stop, 1] < -4.0) & (kit.mean[:stop, 2] < 7.0)
-        self._skin, self._out = slim[bust], kit.normals(head)[:stop][bust]
-        self._tree = cKDTree(self._skin)
-
-    def distance(self, points: np.ndarray) -> np.ndarray:
-        """(N,) cm, below 0 inside, of points (N, 3)."""
-        b = self.broad
-        p = points - self.shift
-        p[:, 0] = np.abs(p[:, 0])
-        arm = 0.5 + 0.5 * b
-        parts = [
-            capsule(p, (2.5, -12.6, -3.2), (16.2 * b, -18.4, -2.8), (3.5, 2.9)),
-            capsule(p, (18.0 * b, -20.2, -2.6), (21.4 * b, -46.0, -1.0), (4.4 * arm, 4.6 * arm)),
-            ellipsoid(p - [0, -31.0, -1.8], np.array([16.5 * b, 16.8, 9.4 * arm])),
-        ]
-        out = parts[0]
-        for part in parts[1:]:
-            out = union(out, part, BLEND)
-        return union(out, self._near_skin(points), 1.0)
-
-    def _near_skin(self, points: np.ndarray) -> np.ndarray:
-        """How far points are above the face model's bust, which must not come through cloth."""
-        away, near = self._tree.query(points, distance_upper_bound=CLOSE)
-        out = np.full(len(points), CLOSE)
-        close = np.isfinite(away)
-        near = near[close]
-        above = np.einsum("ij,ij->i", points[close] - self._skin[near], self._out[near])
-        # Beyond the bust's lower border its surface says nothing.
-        out[close] = np.where(np.abs(above) > 0.6 * away[close], above, away[close])
-        return out
-
-    def cast(self, directions: np.ndarray) -> np.ndarray:
-        """(N, 3) where rays from the middle along unit `directions` (N, 3) leave the body."""
-        reach = np.linspace(2.0, 32.0, 61)
-        inside = np.stack([self.distance(self.middle + directions * r) < 0 for r in reach])
-        last = len(reach) - 1 - inside[::-1].argmax(0)
-        low, high = reach[last], reach[np.minimum(last + 1, len(reach) - 1)]
-        for _ in range(12):
-            half = (low + high) / 2
-            within = self.distance(self.middle + directions * half[:, None]) < 0
-            low, high = np.where(within, half, low), np.where(within, high, half)
-        return self.middle + directions * low[:, None]
-
-    def slope(self, points: np.ndarray) -> np.ndarray:
-        """(N, 3) outward normals of the body."""
-        step = 0.05
-        return unit(np.stack([
-            self.distance(points + step * axis) - self.distance(points - step * axis)
-            for axis in np.eye(3)
-        ], 1))  # fmt: skip
-
-    def outside(self, points: np.ndarray, above: float | np.ndarray) -> np.ndarray:
-        """Points (N, 3), pushed out until they are `above` cm above the body."""
-        for _ in range(4):
-            lack = np.maximum(above - self.distance(points), 0)
-            points = points + self.slope(points) * lack[:, None]
-        return points
-
-    def placed(self, points: np.ndarray) -> np.ndarray:
-        """Points (..., 3) of the mean head's body, on this one."""
-        return points * [self.neck, 1, 1] + self.shift
-
-
-def capsule(
-    p: np.ndarray, a: tuple[float, ...], b: tuple[float, ...], radius: tuple[float, float]
-) -> np.ndarray:
-    """(N,) distance of p (N, 3) from a rod from a to b, whose radius changes."""
-    start, axis = np.array(a), np.subtract(b, a)
-    share = np.clip((p - start) @ axis / (axis @ axis), 0, 1)
-    away = np.linalg.norm(p - start - share[:, None] * axis, axis=1)
-    return away - (radius[0] + (radius[1] - radius[0]) * share)
-
-
-def ellipsoid(p: np.ndarray, half: np.ndarray) -> np.ndarray:
-    """(N,) roughly the distance of p (N, 3) from an ellipsoid of those half axes (3,)."""
-    k = np.linalg.norm(p / half, axis=1)
-    return k * (k - 1) / np.maximum(np.linalg.norm(p / half**2, axis=1), 1e-6)
-
-
-def union(a: np.ndarray, b: np.ndarray, blend: float) -> np.ndarray:
-    """Of two distances (N,): the nearer one, merged within `blend` cm."""
-    h = np.clip(0.5 + 0.5 * (b - a) / blend, 0, 1)
-    return b + (a - b) * h - blend * h * (1 - h)
 
 
 def cloth(
@@ -257,7 +185,7 @@ def knitted(body: Body, sitter: Sitter) -> Piece:
     wrinkled = cut.folded * smoothstep(from_edge, 2.0, 6.0)
     height = folds(flat, body.shift, body.broad, sitter.seed) * wrinkled
     height += 0.73 * cut.thick * border * smoothstep(from_edge, -0.05, 0.35)
-    if sitter.garment != SHIRT:  # lies close to the neck
+    if sitter.garment not in (SHIRT, JACKET):  # lies close to the neck
         height -= 0.5 * smoothstep(from_edge, cut.border, 0.2)
     height -= 0.10 * np.exp(-(((from_edge - cut.border) / 0.14) ** 2))
     deep, half = cut.seam
@@ -270,9 +198,9 @@ def knitted(body: Body, sitter: Sitter) -> Piece:
 
 
 def grid(points: np.ndarray, turn: np.ndarray | None = None) -> Surface:
-    """Cloth (ROWS * COLUMNS, 3), whose texture is seen from the front, in stitches; `turn`
-    (ROWS * COLUMNS,) are radians by which it is turned."""
-    polygons = anatomy.around(ROWS, COLUMNS)
+    """Cloth of rows (N * COLUMNS, 3), whose texture is seen from the front, in stitches; `turn`
+    (N * COLUMNS,) are radians by which it is turned."""
+    polygons = anatomy.around(len(points) // COLUMNS, COLUMNS)
     corners = np.array(polygons)
     angle = np.zeros((len(corners), 1)) if turn is None else turn[corners[:, :1]]  # one a polygon
     x, y = points[corners, 0], points[corners, 1]
@@ -329,6 +257,40 @@ def collar(body: Body) -> Surface:
     return Surface(points, [tuple(p) for p in polygons.tolist()], uv[polygons].reshape(-1, 2))
 
 
+def top(body: Body) -> Piece:
+    """A blouse without a collar, whose neckline is a narrow band."""
+    points, below = cloth(body, NECKLINES["top"], SHIRT_ABOVE, (4.0, 4.0))
+    flat, from_edge = points.reshape(-1, 3), below.ravel()
+    raised = 0.07 * smoothstep(from_edge, 0.75, 0.65) - 0.15 * smoothstep(from_edge, 0.4, 0.0)
+    return Piece("top", grid(flat + body.slope(flat) * raised[:, None]), "linen", 0.10)
+
+
+def roll(body: Body) -> Piece:
+    """The ribbed collar of a jumper: up the neck, over a fold and down again."""
+    from scipy.interpolate import CubicSpline, PchipInterpolator
+    from scipy.ndimage import gaussian_filter
+
+    theta = np.arange(COLUMNS) / COLUMNS * 2 * np.pi
+    turn = np.minimum(theta, 2 * np.pi - theta)
+    at = np.radians([0, 25, 50, 90, 135, 180])
+    share = [0.0, 0.5, 0.54, 1.0]  # up the neck, and down outside
+    levels = np.stack([CubicSpline(at, y, bc_type="clamped")(turn) for y in ROLL_LEVELS])
+    y = PchipInterpolator(share, levels)(np.linspace(0, 1, ROLL_ROWS))
+    half = PchipInterpolator([0.0, 0.45, 0.5, 0.55, 1.0], [0.25, 0.2, 0.45, 0.75, 0.85])
+    above = np.repeat(half(np.linspace(0, 1, ROLL_ROWS)), COLUMNS)
+    x, z = 4.6 * np.sin(theta), 4.2 * np.cos(theta) - 0.9 - 0.25 * (y + 9.0) * np.cos(theta)
+    points = body.placed(np.stack([np.broadcast_to(x, y.shape), y, z], -1)).reshape(-1, 3)
+    points = body.outside(points, above).reshape(ROLL_ROWS, COLUMNS, 3)
+    points = gaussian_filter(points, (2.5, 7.0, 0), mode=("nearest", "wrap", "nearest"))
+    ribs = np.tile(np.arange(COLUMNS) / COLUMNS * JUMPER.ribs, ROLL_ROWS)
+    surface = grid(points.reshape(-1, 3))
+    surface.attributes |= {
+        "border": np.ones(len(ribs)),
+        "ribs": np.minimum(ribs, JUMPER.ribs - ribs),
+    }
+    return Piece("roll", surface, "knit", 0.16)
+
+
 def pill(radius: float, half: float) -> Surface:
     """A flattened ball about the z axis, `half` cm thick to either side."""
     turns = np.linspace(0, np.pi, 24)
@@ -356,13 +318,28 @@ def pearls(body: Body) -> Piece:
     return Piece("pearls", Surface(points, polygons), "pearl", 0.0)
 
 
+def studs(kit: FaceKit, head: np.ndarray) -> Piece:
+    """A pearl in each ear lobe."""
+    ball, normals, parts = pill(1.15 * PEARL, 1.15 * PEARL), kit.normals(head), []
+    for side in (-1, 1):
+        near = np.linalg.norm(kit.mean - LOBE * [side, 1, 1], axis=1).argmin()
+        parts.append(ball.points + head[near] + 0.5 * PEARL * normals[near] * [1, 0, 1])
+    polygons = [tuple(corner + number * len(ball.points) for corner in polygon)
+                for number in range(2) for polygon in ball.polygons]  # fmt: skip
+    return Piece("studs", Surface(np.concatenate(parts), polygons), "pearl", 0.0)
+
+
 def clothes(kit: FaceKit, head: np.ndarray, sitter: Sitter) -> list[Piece]:
     """All that a sitter with that head (V, 3) wears."""
     body = Body(kit, head, sitter)
     made = [knitted(body, sitter)]
     if sitter.garment == SHIRT:
         made += shirt(body)
-    return made + ([pearls(body)] if sitter.pearls else [])
+    if sitter.garment == ROLL:
+        made.append(roll(body))
+    if sitter.garment == JACKET:
+        made.append(top(body))
+    return made + ([pearls(body), studs(kit, head)] if sitter.pearls else [])
 
 
 def outside(worn: list[Piece]) -> tuple[np.ndarray, np.ndarray]:

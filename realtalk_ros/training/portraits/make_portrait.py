@@ -32,7 +32,7 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.face_model.landmarks import face_square
 from realtalk_ros.rendering.geometry import Geometry
-from realtalk_ros.training.portraits import drawn, garments
+from realtalk_ros.training.portraits import ageing, drawn, garments, old_age
 from realtalk_ros.training.portraits.people import DRAWING, PEOPLE, PERSON, ROBOT, Sitter
 from realtalk_ros.training.portraits.skin_maps import (
     IRIS,
@@ -179,7 +179,7 @@ def written(folder: Path, arrays: dict[str, np.ndarray], deep: bool = False) -> 
 
 def sit(kit: FaceKit, sources: Path, work: Path, sitter: Sitter):
     """The sitter ready for studio.py: its textures painted, its hair grown."""
-    from realtalk_ros.training.portraits import ageing, anatomy, robot, short_hair, strands, studio
+    from realtalk_ros.training.portraits import anatomy, robot, short_hair, strands, studio
     from realtalk_ros.training.synthetic import clothing
     from realtalk_ros.training.synthetic.traits import Traits
 
@@ -195,8 +195,8 @@ def sit(kit: FaceKit, sources: Path, work: Path, sitter: Sitter):
             kit=kit, sitter=sitter, head=plain, hair=None, body=bust, maps=maps, sources=sources
         )
     worn = garments.clothes(kit, head, sitter)
-    if sitter.age:
-        head = ageing.aged(kit, head, sitter.age)
+    head = ageing.aged(kit, head, sitter.age)
+    head = old_age.sunk(kit, head, sitter.old)
     if sitter.hair.style in short_hair.STYLES:
         hair = short_hair.STYLES[sitter.hair.style](kit, head, sitter.hair, rng)
     else:

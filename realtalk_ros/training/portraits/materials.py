@@ -237,9 +237,10 @@ def strands(name: str, hair: Hair, darker: float = 0.0) -> Any:
     n = Nodes(name)
     random = n.add("HairInfo").outputs["Random"]
     if hair.grey or hair.temples:
-        dark = np.array(WHITE_HAIR) * (1 - min(1.0, hair.melanin + darker))
+        white_hair = np.array(WHITE_HAIR) * hair.tint
+        dark = white_hair * (1 - min(1.0, hair.melanin + darker))
         white = n.attribute("white") if hair.temples else n.ramp(random, 0.15, 0.9)
-        colour = n.mix(white, dark, WHITE_HAIR)
+        colour = n.mix(white, dark, white_hair)
         return n.finish(n.add("BsdfHairPrincipled", {
             "Color": colour, "Roughness": 0.34, "Radial Roughness": 0.45, "Coat": 0.0,
             "Random Roughness": 0.2, "Random": random,

@@ -16,23 +16,25 @@ import numpy as np
 from realtalk_ros.training.synthetic.cast import weights_of
 
 PERSON, ROBOT, DRAWING = "person", "robot", "drawing"  # kinds of sitters
-# Garments: a round-necked jumper; one with a V over a shirt; a sweatshirt.
-CREW, SHIRT, SWEATSHIRT = "crew", "shirt", "sweatshirt"
+# Garments: a jumper with a rolled collar; one with a V over a shirt; a sweatshirt; a jacket without
+# lapels over a round-necked top.
+ROLL, SHIRT, SWEATSHIRT, JACKET = "roll", "shirt", "sweatshirt", "jacket"
 
 
 @dataclass(frozen=True)
 class Hair:
     """A hairstyle, in cm on the face model's head."""
 
-    style: str = "shoulder"  # or "cropped", "combed"
+    style: str = "shoulder"  # or "cropped", "combed", "waved"
     melanin: float = 0.70  # of Blender's hair shader, 0 white .. 1 black
     redness: float = 0.20
     grey: bool = False  # white hairs among dark ones; melanin says how dark those are
     part: float = 2.0  # x of the parting
     cut: float = -11.6  # y where hair to the shoulders ends
     layered: float = 3.0  # cm by which the uppermost hair is cut shorter
-    length: float = 0.9  # of cropped hair, and of combed one at the crown
-    temples: float = 0.0  # share of white hairs at the temples, of combed hair
+    length: float = 0.9  # of cropped hair, and of combed and waved one at the crown
+    temples: float = 0.0  # share of white hairs at the temples, of combed hair; of waved all over
+    tint: tuple[float, float, float] = (1.0, 1.0, 1.0)  # factors of the white of grey hair
     volume: float = 1.1
     wave: float = 0.35
     hairline: float = 0.0  # lower on the forehead than hairline.py's, cm
@@ -55,8 +57,10 @@ class Sitter:
     freckles: float = 0.0
     throat: float = 1.0  # of what the photographed skin has below the chin, where it is stretched
     even: float = 0.0  # of the skin beside and below the nose, and of its gloss
+    even_lids: float = 0.0  # of the skin between lashes and brows
     age: float = 0.0  # of wrinkles, spots and folds
     lines: float = 1.0  # factor of the wrinkles that age brings
+    old: float = 0.0  # of what great age adds: old_age.py
     lips: tuple[int, int, int] = (190, 98, 98)
     lip_strength: float = 0.75
     eyeliner: float = 0.5
@@ -71,10 +75,11 @@ class Sitter:
     eye_white: tuple[float, float, float] = (1.0, 1.0, 1.0)  # factors of the eye's white
     lid_shade: float = 0.0  # of the lids on the eyeball, beyond the light's own
     lashes: float = 0.68
+    lash_spread: float = 1.0  # factor of how lashes differ in place and direction
     hair: Hair = field(default_factory=Hair)
-    garment: str = CREW
+    garment: str = ROLL
     cloth: tuple[int, int, int] = (38, 84, 92)
-    linen: tuple[int, int, int] = (206, 214, 226)  # of a shirt
+    linen: tuple[int, int, int] = (206, 214, 226)  # of a shirt, or of what is below a jacket
     exposure: float = -1.7  # stops
     contrast: float = 0.22  # 0..1 of the film
     slim_neck: float = 0.10  # share by which the model's neck, neither man's nor woman's, narrows
@@ -95,16 +100,21 @@ def identity(hundredths: str) -> np.ndarray:
 
 MIRA = Sitter(
     name="mira",
-    description="A woman of about 35 with brown hair to her shoulders.",
+    description="A woman of about 35 with brown hair to her neck, in a jacket.",
     identity=identity(
-        "197 -21 -100 -90 24 -13 113 75 1 19 17 78 117 -95 -89 -59 149 -4 22 154 "
-        "15 -21 -94 -143 207 -3 -2 72 2 -114 66 -50 -6 -23 12 -57 -79 12 21 8 "
-        "-70 -130 83 1 74 -4 -144 -69 3 23 47 4 45 0 -29 -132 24 6 6 31 "
-        "-4 91 -119 93 -17 6 38 -9 56 -4 -28 -6 -9 2 -6 59 2 -23 19 -45 "
-        "-5 -68 115 11 108 -3 -60 35 49 2 -61 13 35 -1 -25 7 54 -4 -7 30 "
+        "151 -54 -35 -100 20 -14 71 -22 -28 14 -11 51 121 7 -47 -28 42 -57 -52 103 "
+        "-13 0 -83 -72 -16 4 -21 31 -1 -29 -29 -112 11 -4 21 -42 15 0 45 -5 "
+        "-35 -77 25 8 -50 12 -89 11 24 -12 10 -1 4 0 -10 0 44 70 -11 -39 "
+        "-14 47 -60 17 -39 12 19 -1 50 25 19 -3 -37 7 -36 54 0 -7 60 -42 "
+        "-5 -79 72 -3 48 -8 -35 10 9 -5 -53 9 14 12 -37 6 46 -9 22 22 "
     ),
-    resting=weights_of(mouthSmile=0.30, mouthDimple=0.08, cheekSquint=0.25, eyeSquint=0.32,
-                       eyeBlink=0.42, mouthClose=0.03),
+    resting=weights_of(mouthSmile=0.30, mouthDimple=0.08, cheekSquint=0.25, eyeSquint=0.20,
+                       eyeBlink=0.20, mouthClose=0.03),
+    age=0.40, lines=0.7, old=0.28, mottle=0.85, blush=0.22, even=0.6, even_lids=0.8,
+    lips=(182, 106, 102), lip_strength=0.6, eyeliner=0.35, brow_density=1.4, brow_thickness=0.9,
+    brow_soft=0.5, eye_white=(0.94, 0.92, 0.90), lid_shade=0.4, lash_spread=0.4,
+    hair=Hair(redness=0.12, cut=-9.0, layered=4.0, volume=1.25, wave=0.6),
+    garment=JACKET, cloth=(44, 54, 74), linen=(226, 220, 210),
     temperament={"blink_rate": 18, "fixation": 1.6, "saccade_size": 0.09, "breath_rate": 15,
                  "head_motion": 1.1, "head_tempo": 1.1, "brow_motion": 2.4, "cheek_motion": 0.7,
                  "listening_smile": 0.18, "listening_tilt": -0.05},
@@ -135,22 +145,24 @@ SAMUEL = Sitter(
 )  # fmt: skip
 INES = Sitter(
     name="ines",
-    description="A woman of about 70 with silver hair to her chin.",
+    description="A woman of about 70 with short white hair and pearls.",
     identity=identity(
-        "139 -9 -73 -150 74 10 66 -4 13 29 67 100 135 1 -42 -4 75 -72 -14 87 "
-        "20 -61 -50 -39 9 -10 -67 39 -2 -106 -20 -98 2 -32 4 31 63 16 56 -18 "
-        "-64 -50 28 -5 -38 -5 -69 -7 44 5 -18 -2 20 -1 -3 -11 53 39 1 -70 "
-        "-4 42 -72 12 -39 4 43 -15 40 0 10 -3 -68 -2 -54 29 6 -21 66 -10 "
-        "-4 -36 32 11 82 -3 -10 -7 15 5 -24 12 6 0 -35 6 39 -3 38 22 "
+        "122 -31 8 -42 31 7 78 -18 -45 35 -99 62 138 6 28 -53 45 -75 -113 105 "
+        "-15 -41 -37 -11 -36 8 -12 60 4 -9 -31 -112 -14 -10 28 -53 -6 3 42 2 "
+        "-27 -47 -1 6 -103 8 -81 -1 68 -4 11 -6 2 6 -13 30 10 80 -12 -41 "
+        "-21 18 -40 -1 -50 10 -7 -1 -2 40 10 -4 -40 10 -34 50 2 -13 44 -26 "
+        "-7 -53 38 -4 68 -8 -19 -18 6 -3 -42 5 1 12 -23 5 22 -11 15 33 "
     ),
-    resting=weights_of(mouthSmile=0.40, mouthDimple=0.10, cheekSquint=0.38, eyeSquint=0.30,
-                       eyeBlink=0.20, mouthClose=0.03),
-    seed=5, age=0.95, skin=(222, 178, 158), mottle=0.9, blush=0.42, freckles=0.1,
-    lips=(192, 116, 112), lip_strength=0.6, eyeliner=0.25, brow_shade=(128, 112, 104),
-    brow_density=1.0, brow_thickness=0.75, brow_darker=0.3, iris=(0.95, 2.1, 4.2), lashes=0.5,
-    hair=Hair(melanin=0.45, grey=True, part=-2.2, cut=-4.2, layered=6.0, volume=1.15, wave=0.9,
-              strands=60000),
-    pearls=True, cloth=(112, 58, 74), broad=0.8, slim_neck=0.06,
+    resting=weights_of(mouthSmile=0.30, mouthDimple=0.08, cheekSquint=0.26, eyeSquint=0.18,
+                       eyeBlink=0.10, mouthClose=0.03),
+    seed=5, age=0.9, old=0.85, skin=(220, 180, 161), mottle=0.9, blush=0.22, even=0.5,
+    even_lids=0.6, lips=(190, 130, 120), lip_strength=0.72, eyeliner=0.0,
+    brow_shade=(170, 146, 132), brow_density=1.0, brow_thickness=0.75, brow_darker=0.1,
+    brow_soft=0.35, iris=(1.3, 2.5, 4.5), pupil=0.31, eye_white=(0.90, 0.86, 0.80),
+    lid_shade=0.4, lashes=0.34, lash_spread=0.5,
+    hair=Hair(style="waved", melanin=0.55, grey=True, temples=0.86, tint=(1.03, 1.0, 0.95),
+              part=-2.4, length=7.5, volume=1.55, wave=1.3, strands=60000),
+    garment=ROLL, pearls=True, cloth=(112, 58, 74), broad=0.8, slim_neck=0.06,
     backdrop=((188, 182, 170), (104, 98, 90)),
     temperament={"blink_rate": 13, "fixation": 2.8, "saccade_size": 0.06, "breath_rate": 12,
                  "breath_depth": 1.3, "head_motion": 0.8, "head_tempo": 0.65, "brow_motion": 1.6,

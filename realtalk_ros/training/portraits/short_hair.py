@@ -13,6 +13,7 @@ from realtalk_ros.training.portraits.strands import (
     Roots,
     Strands,
     Surroundings,
+    frizz,
     gathered,
     sample_roots,
     scalp_density,
@@ -28,6 +29,9 @@ COMBED_POINTS = 16
 SIDES = 1.0  # cm, length of combed hair beside the ears
 PARTING = 1.8  # cm over which combed hair turns to either side
 GREYING = 0.2  # of the share of white hairs at the temples: that at the crown
+WAVED_POINTS = 22
+WAVE = 3.4  # cm, length of a wave of waved hair
+CROWN = np.array([0.0, 3.0, -1.0])  # cm, in the middle of the head
 
 
 def cropped(kit: FaceKit, head: np.ndarray, hair: Hair, rng: np.random.Generator) -> Strands:
@@ -123,4 +127,45 @@ def short_strands(
     return (roots.points[:, None] + path + coil).astype(np.float32)
 
 
-STYLES = {"cropped": cropped, "combed": combed}
+def waved(kit: FaceKit, head: np.ndarray, hair: Hair, rng: np.random.Generator) -> Strands:
+    """Hair of a hand's breadth in waves: from a parting across the forehead and over the ears,
+    short at the nape."""
+    roots = sample_roots(kit, head, hair.strands, scalp_density(kit, hair), rng)
+    stop = kit.parts["head_neck"].stop
+    skin = Surroundings(head[:stop], kit.normals(head)[:stop])
+    side = side_of(roots, hair, rng)
+    count = len(side)
+    layer = rng.random(count)
+    x, y, z = roots.on_mean.T
+    top = smoothstep(y, 3.0, 10.0)
+    fringe = smoothstep(z, 3.0, 7.0) * np.exp(-(((x - hair.part) / 4.5) ** 2))
+    sweep = fringe[:, None] * np.stack([0.75 * side, -0.38 + 0 * y, 0.4 + 0 * y], 1)
+    length = hair.length * (0.72 + 0.28 * top) * (0.4 + 0.6 * scalp(roots.on_mean, hair))
+    length = length * rng.uniform(0.7, 1.05, count) * (1 - 0.55 * smoothstep(y, 1.5, -3.0))
+    volume = hair.volume * (0.6 + 0.4 * top) * (0.1 + 0.9 * layer) * (1 - 0.35 * fringe)
+    own = waves(roots.on_mean, rng, (0.5, 1.1)) * 0.25 * hair.wave
+    own = own + rng.normal(0, 0.07, (count, 3))
+    phase = waves(roots.on_mean, rng, (0.3, 0.7))[:, 0] * 2.2
+    p = roots.points - roots.normals * 0.05
+    path, step = [p], (length / (WAVED_POINTS - 1))[:, None]
+    direction = unit(roots.normals * (0.4 + 0.6 * top)[:, None] + 0.6 * grain(p, side) + sweep)
+    for number in range(1, WAVED_POINTS):
+        direction = unit(direction * 0.74 + (grain(p, side) + own + sweep) * 0.26)
+        p = p + direction * step
+        height, normal = skin.height(p)
+        wanted = volume * min(1.0, 0.2 + number / 7) + 0.04
+        p = p + normal * (np.maximum(wanted - height, 0) * 0.35
+                          - np.maximum(height - wanted, 0) * 0.30)[:, None]  # fmt: skip
+        direction = unit(p - path[-1])
+        path.append(p)
+    points = np.stack(path, 1)
+    along = np.linspace(0, 1, WAVED_POINTS)[None] * length[:, None]
+    swing = np.sin(2 * np.pi * along / WAVE + phase[:, None]) * smoothstep(along, 0.3, 2.5)
+    points = points + unit(points - CROWN) * (0.28 * hair.wave * swing)[..., None]
+    points = gathered(points, np.column_stack([roots.points, 6 * side]), 45, rng)
+    points = points + frizz(count, np.linspace(0, 1, WAVED_POINTS), rng)
+    white = (rng.random(count) < hair.temples).astype(np.float32)
+    return Strands(points.astype(np.float32), *thickness(count, rng), white)
+
+
+STYLES = {"cropped": cropped, "combed": combed, "waved": waved}

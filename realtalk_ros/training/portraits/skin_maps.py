@@ -16,7 +16,7 @@ import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.facekit import FaceKit
-from realtalk_ros.training.portraits import ageing, anatomy
+from realtalk_ros.training.portraits import ageing, anatomy, old_age
 from realtalk_ros.training.portraits.fine_hair import BROW_LIFT, brow_line
 from realtalk_ros.training.portraits.people import Sitter
 from realtalk_ros.training.synthetic import mesh_rings
@@ -111,6 +111,7 @@ class SkinPainter:
         # Away from the face its wide shades are the photographed person's: keep pores only.
         wide = (1 - self.border()) * (1 - lips) * sitter.mottle
         wide *= 1 - sitter.even * self.beside_nose()
+        wide *= 1 - sitter.even_lids * self.above_eyes()
         shades = np.log(ratio / detail)
         below_chin = shades[bare[:, 0] > 0.5, SIZE // 4 : -SIZE // 4]
         if below_chin.size:
@@ -148,14 +149,22 @@ class SkinPainter:
         lines = ageing.wrinkles(places, rng)
         spots = ageing.spots(places, rng)
         folds = lines + ageing.crepe(places, rng)
-        lines, spots, folds = (
-            cv2.resize(a.astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
-            for a in (lines, spots, folds)
-        )
+        if sitter.old:
+            albedo = albedo * self._larger(old_age.blotchy(places, rng)) ** sitter.old
+            spots = spots * (1 - sitter.old)
+            furrows = sitter.old * ageing.wrinkles(places, rng, old_age.FURROWS)
+            lines = lines + furrows
+            folds = folds + furrows + sitter.old * old_age.relief(places, rng)
+        lines, spots, folds = (self._larger(a) for a in (lines, spots, folds))
         albedo = mixed(albedo, albedo * SPOT, sitter.age * np.clip(spots, 0, 1))
         deep = sitter.age * sitter.lines
         albedo = mixed(albedo, albedo * LID_RED, deep * 0.55 * np.clip(-lines, 0, 1))
         return albedo, 0.5 + 0.5 * np.clip(deep * folds, -1, 1)
+
+    @staticmethod
+    def _larger(texels: np.ndarray) -> np.ndarray:
+        """A map of any size as float32 of SIZE."""
+        return cv2.resize(texels.astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
 
     def lip_mask(self) -> np.ndarray:
         """0..1: the red of the lips, with a soft border."""
@@ -194,6 +203,12 @@ class SkinPainter:
                  for wing, eye in ((31, 39), (35, 42))]  # fmt: skip
         spots += [[(33, 0.6), (51, 0.4)], [(31, 0.6), (48, 0.4)], [(35, 0.6), (54, 0.4)]]
         return np.clip(1.3 * np.max([self.blob(spot, 0.05) for spot in spots], 0), 0, 1)
+
+    def above_eyes(self) -> np.ndarray:
+        """0..1: between lashes and brows, where the photographed skin is shaded."""
+        pairs = ((37, 19), (38, 20), (39, 21), (44, 24), (43, 23), (42, 22))
+        spots = [self.blob([(lid, 0.5), (brow, 0.5)], 0.035) for lid, brow in pairs]
+        return np.clip(1.4 * np.max(spots, 0), 0, 1)
 
     def brow_mask(self, thickness: float, soft: float) -> np.ndarray:
         """0..1: the skin's shade below brows of that thickness, cm; of `soft` ones (0..1) it begins
