@@ -41,7 +41,7 @@ def seen(angles: list[tuple[float, float]]) -> list[tuple[float, float, float]]:
 NECKLINES = {
     ROLL: seen([(0, 33), (20, 32), (40, 28.5), (60, 24.5), (80, 23.5), (110, 19), (145, 17),
                 (180, 15.5)]),
-    "top": seen([(0, 38), (20, 36.5), (40, 32), (60, 27), (80, 26), (110, 22), (145, 19),
+    "top": seen([(0, 35), (20, 34), (40, 31), (60, 27), (80, 26), (110, 22), (145, 19),
                  (180, 17)]),
     JACKET: seen([(0, 70), (16, 50), (34, 38), (60, 27.5), (80, 26.5), (110, 22), (145, 19),
                   (180, 17)]),
@@ -68,7 +68,7 @@ ROLL_LEVELS = [
     (-15.3, -15.0, -13.6, -10.8, -10.0, -10.0),
     (-11.0, -10.7, -9.6, -8.0, -7.2, -7.0),
     (-11.0, -10.7, -9.6, -8.0, -7.2, -7.0),
-    (-15.9, -15.6, -14.3, -11.2, -10.2, -10.2),
+    (-17.0, -16.6, -14.9, -11.3, -10.2, -10.2),
 ]
 ROLL_ROWS = 60
 LEAF = 0.34  # cm between a collar's two layers at its fold
@@ -259,9 +259,9 @@ def collar(body: Body) -> Surface:
 
 def top(body: Body) -> Piece:
     """A blouse without a collar, whose neckline is a narrow band."""
-    points, below = cloth(body, NECKLINES["top"], SHIRT_ABOVE, (4.0, 4.0))
+    points, below = cloth(body, NECKLINES["top"], SHIRT_ABOVE, (6.0, 10.0))
     flat, from_edge = points.reshape(-1, 3), below.ravel()
-    raised = 0.07 * smoothstep(from_edge, 0.75, 0.65) - 0.15 * smoothstep(from_edge, 0.4, 0.0)
+    raised = 0.07 * smoothstep(from_edge, 0.75, 0.65) - 0.05 * smoothstep(from_edge, 0.4, 0.0)
     return Piece("top", grid(flat + body.slope(flat) * raised[:, None]), "linen", 0.10)
 
 

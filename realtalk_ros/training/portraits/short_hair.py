@@ -17,6 +17,7 @@ from realtalk_ros.training.portraits.strands import (
     gathered,
     sample_roots,
     scalp_density,
+    side_of,
     thickness,
     unit,
     waves,
@@ -148,9 +149,9 @@ def waved(kit: FaceKit, head: np.ndarray, hair: Hair, rng: np.random.Generator) 
     phase = waves(roots.on_mean, rng, (0.3, 0.7))[:, 0] * 2.2
     p = roots.points - roots.normals * 0.05
     path, step = [p], (length / (WAVED_POINTS - 1))[:, None]
-    direction = unit(roots.normals * (0.4 + 0.6 * top)[:, None] + 0.6 * grain(p, side) + sweep)
+    direction = unit(roots.normals * (0.4 + 0.6 * top)[:, None] + 0.6 * parted(p, side) + sweep)
     for number in range(1, WAVED_POINTS):
-        direction = unit(direction * 0.74 + (grain(p, side) + own + sweep) * 0.26)
+        direction = unit(direction * 0.74 + (parted(p, side) + own + sweep) * 0.26)
         p = p + direction * step
         height, normal = skin.height(p)
         wanted = volume * min(1.0, 0.2 + number / 7) + 0.04
@@ -166,6 +167,14 @@ def waved(kit: FaceKit, head: np.ndarray, hair: Hair, rng: np.random.Generator) 
     points = points + frizz(count, np.linspace(0, 1, WAVED_POINTS), rng)
     white = (rng.random(count) < hair.temples).astype(np.float32)
     return Strands(points.astype(np.float32), *thickness(count, rng), white)
+
+
+def parted(points: np.ndarray, side: np.ndarray) -> np.ndarray:
+    """(N, 3) where waved hair runs at points (N, 3): from the parting aside, and down."""
+    _, y, z = points.T
+    top, front = smoothstep(y, 7.0, 12.0), smoothstep(z, -1.0, 6.0)
+    return unit(np.stack([side * (0.1 + 0.85 * top), -(1.0 - 0.8 * top),
+                          -0.25 - 0.45 * top * front], 1))  # fmt: skip
 
 
 STYLES = {"cropped": cropped, "combed": combed, "waved": waved}
