@@ -86,6 +86,19 @@ def test_mattes_belong_to_the_avatar(folder):
     assert set(names) < set(files_of(Avatar.load(folder).metadata))  # so they are exported
 
 
+def test_shut_eyes_are_a_picture_for_each_template(folder):
+    (folder / "shut_eyes").mkdir()
+    names = [f"shut_eyes/{k}.png" for k in range(3)]
+    for k, name in enumerate(names):
+        cv2.imwrite(str(folder / name), np.full((128, 96, 3), (10, 20, 30 + k), np.uint8))
+    assert Avatar.load(folder).shut_eyes is None
+    change(folder, shut_eyes=names)
+    avatar = Avatar.load(folder)
+    assert avatar.shut_eyes.shape == (3, 128, 96, 3)
+    assert avatar.shut_eyes[2, 5, 5].tolist() == [10, 20, 32]
+    assert set(names) < set(files_of(avatar.metadata))
+
+
 def test_the_default_avatar_loads_by_name():
     avatar = Avatar.load("default")
     assert avatar.size == (512, 512) and avatar.crop[2] == 256  # the network draws its own pixels
@@ -140,6 +153,8 @@ def test_the_default_avatar_loads_by_name():
         ({"mattes": ["reference.png"] * 3}, "of the templates' size"),
         ({"mattes": ["templates/0.png"] * 3}, "must be grey"),
         ({"mattes": ["gone.png", "templates/1.png", "templates/0.png"]}, "lacks its file"),
+        ({"shut_eyes": ["reference.png"]}, "shut_eyes must list one image for each template"),
+        ({"shut_eyes": ["reference.png"] * 3}, "its shut_eyes must be of the templates' size"),
         ({"temperament": {"blink_rate": 99}}, "from 0 to 40"),
         ({"format": 9}, "format"),
         ({"name": "two\nlines"}, "name must be one line"),

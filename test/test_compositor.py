@@ -76,7 +76,8 @@ def test_a_shut_lid_is_clean_skin_with_a_line_of_lashes(name):
 
 
 def test_no_iris_shows_through_a_shut_lid_and_a_half_shut_one_is_clean_above_its_edge():
-    renderer = FaceRenderer(Avatar.load("android"), 512)
+    avatar = replace(Avatar.load("android"), shut_eyes=None)  # as if it were of a photograph
+    renderer = FaceRenderer(avatar, 512)
     eyes = renderer.avatar.landmarks[0, 36:48].reshape(2, 6, 2)
     shown = {v: renderer.render(weights(eyeBlink=v), 0).astype(int) for v in (0, 0.5, 1)}
     for eye in eyes:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lids of eyes that are larger than people's."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering import large_eyes
 from realtalk_ros.rendering.eyes import SHUT, Eyes
 from realtalk_ros.rendering.eyes_model import load
+from realtalk_ros.rendering.face_renderer import FaceRenderer
 
 MIDDLE = slice(5, -5)
 
@@ -48,3 +51,19 @@ def test_lids_that_are_low_at_rest_have_a_shorter_way():
     for resting, same in ((mira.resting_weights, True), (np.zeros(arkit.COUNT), False)):
         expressions = Eyes(mira.identity, None, none, resting)._expressions
         assert np.array_equal(expressions, model.expressions) == same
+
+
+def test_an_avatars_own_picture_of_shut_eyes_is_shown():
+    avatar, red = Avatar.load("pia"), (20, 40, 220)
+    avatar = replace(avatar, shut_eyes=np.full_like(avatar.templates, red))
+    renderer = FaceRenderer(avatar, 512)
+    eyes = np.rint(avatar.landmarks[0, [*range(36, 48)]].reshape(2, 6, 2).mean(1)).astype(int)
+    for weights, shown in ((arkit.weights(eyeBlink=1), True), (arkit.weights(), False)):
+        image = renderer.render(weights, 0)
+        for x, y in eyes:
+            alike = np.abs(image[y - 3 : y + 4, x - 12 : x + 13].astype(int) - red).max() <= 3
+            assert alike == shown
+    half = renderer.render(arkit.weights(eyeBlink=0.5), 0)
+    x, y = eyes[0]
+    assert np.abs(half[y - 10, x].astype(int) - red).max() <= 3  # above the lid's edge
+    assert np.abs(half[y + 4, x].astype(int) - red).max() > 50  # below it the eye

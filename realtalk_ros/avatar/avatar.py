@@ -12,6 +12,7 @@
                                 templates show, such as the beginning of a smile; none without
     mattes/000.png ...          optional, one for each template, grey of its size: the person's
                                 share of a pixel, 255 all of it
+    shut_eyes/000.jpg ...       optional, one for each template: the same with shut eyes
     parted_weights.npy          optional (52,) float32: what is added to them while the face is
                                 silent, of one that rests with parted lips
     reference_expressions.npy   (50, 52) float32, 2 s of this person's own expressions, 25 Hz; none
@@ -69,6 +70,7 @@ MORE_FILE_KEYS = (
     "reference_landmarks",
     "region",
     "mattes",
+    "shut_eyes",
 )
 
 
@@ -95,6 +97,7 @@ class Avatar:
     temperament: Temperament = USUAL
     flat_mouth: FlatMouth | None = None  # of a drawing
     mattes: np.ndarray | None = None  # (N, height, width), uint8 0..255: the person's share
+    shut_eyes: np.ndarray | None = None  # (N, height, width, 3): the templates with shut eyes
 
     @classmethod
     def load(cls, name_or_dir: str | Path) -> Avatar:
@@ -149,13 +152,12 @@ class Avatar:
             )
             if more
             else None,
-            region=None
-            if meta.get("region") is None
-            else _reference(folder, meta["region"])[..., 0].astype(np.float32) / 255,
+            region=_region(folder, meta.get("region")),
             landmarks=_landmarks(folder, meta, "landmarks", len(templates), crop[2]),
             temperament=Temperament.of(meta.get("temperament"), f"avatar {folder}"),
             flat_mouth=FlatMouth.of(meta.get("flat_mouth"), f"avatar {folder}"),
             mattes=_mattes(folder, meta, templates.shape[:3]),
+            shut_eyes=_of_templates(folder, meta, "shut_eyes", templates.shape[:3]),
         )
 
     @classmethod
@@ -245,6 +247,11 @@ def _image(folder: Path, name: Any) -> np.ndarray:
     return image
 
 
+def _region(folder: Path, name: Any) -> np.ndarray | None:
+    """(256, 256) of an optional file."""
+    return None if name is None else _reference(folder, name)[..., 0].astype(np.float32) / 255
+
+
 def _weights(folder: Path, name: Any) -> np.ndarray | None:
     """(52,) of an optional file."""
     return None if name is None else _array(folder, name, (REFERENCE_SHAPE[1],), MAX_WEIGHT)
@@ -280,22 +287,33 @@ def _templates(folder: Path, meta: dict[str, Any]) -> np.ndarray:
     return templates
 
 
-def _mattes(folder: Path, meta: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray | None:
-    """Of templates of this shape (N, height, width)."""
-    names = meta.get("mattes")
+def _of_templates(
+    folder: Path, meta: dict[str, Any], key: str, shape: tuple[int, ...]
+) -> np.ndarray | None:
+    """(N, height, width, 3): an image for each template, of this shape (N, height, width)."""
+    names = meta.get(key)
     if names is None:
         return None
     if not isinstance(names, list) or len(names) != shape[0]:
-        raise AvatarError(f"avatar {folder}: mattes must list one image for each template")
-    mattes = np.empty(shape, np.uint8)
+        raise AvatarError(f"avatar {folder}: {key} must list one image for each template")
+    images = np.empty((*shape, 3), np.uint8)
     for number, name in enumerate(names):
-        matte = _image(folder, name)
-        if matte.shape[:2] != shape[1:]:
-            raise AvatarError(f"avatar {folder}: its mattes must be of the templates' size")
-        if np.ptp(matte, axis=-1).max() > 2:  # as a cut-out has it, its alpha apart
+        image = _image(folder, name)
+        if image.shape[:2] != shape[1:]:
+            raise AvatarError(f"avatar {folder}: its {key} must be of the templates' size")
+        images[number] = image
+    return images
+
+
+def _mattes(folder: Path, meta: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray | None:
+    """(N, height, width) of templates of this shape."""
+    images = _of_templates(folder, meta, "mattes", shape)
+    if images is None:
+        return None
+    for name, image in zip(meta["mattes"], images, strict=True):
+        if np.ptp(image, axis=-1).max() > 2:  # as a cut-out has it, its alpha apart
             raise AvatarError(f"avatar {folder}: {name!r} must be grey: white where the person is")
-        mattes[number] = matte[..., 0]
-    return mattes
+    return images[..., 0].copy()
 
 
 def _array(folder: Path, name: Any, shape: tuple[int, ...], limit: float) -> np.ndarray:

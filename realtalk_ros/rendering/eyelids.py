@@ -5,6 +5,8 @@ A photograph of open eyes does not show it. Lashes, make-up and the crease lie w
 it cannot be had by pulling these pixels down. So each template's eyes are painted shut, once: from
 the clean skin above the crease down to the lower lid, in that skin's colour and with its pores. A
 lid that closes uncovers this picture from above, and the lashes are a soft line at its edge.
+
+An avatar whose lids are no skin, such as a drawing, brings pictures of them (`shut_eyes`).
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import numpy as np
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.rendering.channels import spread
 from realtalk_ros.rendering.eyes import ProjectedEyes
-from realtalk_ros.rendering.lid_skin import CleanSkin, measure, skin_ends
+from realtalk_ros.rendering.lid_skin import LASH_DARKNESS, CleanSkin, measure, skin_ends
 from realtalk_ros.rendering.open_eye import COLUMNS, OpenEye, smooth
 
 Positions = tuple[np.ndarray, np.ndarray]  # x and y, each (H, W) float32
@@ -39,6 +41,12 @@ class ShutEyes:
     image: np.ndarray  # (H, W, 3) uint8 BGR
     lashes: float  # share of the light that their line takes
     glasses: bool  # whether the rim of glasses was found
+    has_lashes: bool = False  # in the image: their line is painted while the lids move only
+
+    @classmethod
+    def pictured(cls, image: np.ndarray) -> ShutEyes:
+        """Of a picture (height, width, 3) of the whole template with shut eyes."""
+        return cls((0, 0), image, LASH_DARKNESS[1], glasses=False, has_lashes=True)
 
     def paint(
         self, image: np.ndarray, layers: np.ndarray, crop: Positions, template: Positions
@@ -66,6 +74,8 @@ class ShutEyes:
         )
         part = image[box][..., :3].astype(np.float32)
         painted = part + spread(cover) * (skin - part)
+        if self.has_lashes:
+            lashes *= 1 - cover
         image[box][..., :3] = np.rint(painted * spread(1 - self.lashes * lashes))
 
 

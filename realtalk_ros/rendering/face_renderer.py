@@ -214,6 +214,10 @@ class FaceRenderer(Rendering):
 
     def _shut_eyes(self, template: int) -> ShutEyes | None:
         """The template's eyes, shut; made once."""
+        if template not in self._shut and self.avatar.shut_eyes is not None:
+            shut = self.avatar.shut_eyes[template]
+            shut = cv2.resize(shut, self.size, interpolation=self._interpolation)
+            self._shut[template] = ShutEyes.pictured(shut)
         if template not in self._shut:
             others = [eyes for eyes in self._shut.values() if eyes is not None]
             geometry = self._generator.geometry[self._index]

@@ -28,6 +28,7 @@ from realtalk_ros.training.portraits import (
     old_age,
     robot,
     short_hair,
+    shut_eyes,
     skin_maps,
 )
 from realtalk_ros.training.portraits.people import (
@@ -153,6 +154,34 @@ def test_written_avatar_has_its_landmarks_where_the_camera_sees_them(
     assert avatar.mattes.shape == (1, size, size) and (avatar.mattes == 128).all()  # half there
     assert avatar.temperament == replace(USUAL, **sitter.temperament)
     assert (avatar.flat_mouth is not None) == (sitter.kind == DRAWING)
+
+
+def test_who_has_no_skin_for_lids_brings_a_picture_of_shut_eyes(kit, tmp_path, monkeypatch):
+    monkeypatch.setattr(make_portrait, "own_expressions", lambda _: (np.zeros((50, 52)), None))
+    sitter = next(one for one in PEOPLE.values() if one.kind == DRAWING)
+    images = {name: np.full((256, 256, 4), 90, np.uint8) for name in make_portrait.EXPRESSIONS}
+    images |= {"rest": np.full((512, 512, 4), 200, np.uint8)}
+    images |= {"shut": np.full((256, 256, 4), 40, np.uint8)}
+    make_portrait.write_avatar(tmp_path, kit, sitter, images)
+    avatar = Avatar.load(tmp_path)
+    x, y, side = avatar.crop
+    square = avatar.shut_eyes[0, y : y + side, x : x + side]
+    assert abs(square[8:-8, 8:-8].mean() - 40) < 1
+    assert avatar.shut_eyes[0, : y - 8].mean() == pytest.approx(200, abs=1)
+    assert len(avatar.more_references) == len(make_portrait.EXPRESSIONS) - 1
+
+
+def test_a_robots_shut_eyes_are_lit_arcs_on_its_visor():
+    visor = np.full((512, 512, 3), 30, np.uint8)
+    eyes = np.array([[(-20, 0), (-10, -5), (10, -5), (20, 0), (10, 5), (-10, 5)]] * 2, np.float32)
+    eyes += np.array([[[180, 200]], [[330, 200]]], np.float32)
+    for x, y in ((180, 200), (330, 200)):
+        cv2.circle(visor, (x, y), 12, (255, 230, 20), 5)
+    shown = shut_eyes.lit_arcs(visor, eyes).astype(int)
+    for x, y in ((180, 200), (330, 200)):
+        assert np.abs(shown[y - 12 : y - 6, x - 15 : x + 16] - 30).max() < 15  # the ring is gone
+        assert np.abs(shown[y + 4, x] - shut_eyes.ARC).max() < 20
+    assert np.abs(shown[:150] - 30).max() == 0
 
 
 def test_missing_textures_are_named(kit, tmp_path, monkeypatch):

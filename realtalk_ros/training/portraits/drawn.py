@@ -28,6 +28,10 @@ IRIS, IRIS_DARK, PUPIL = (72, 158, 150), (34, 104, 110), (26, 40, 52)
 CLOTH, CLOTH_LIGHT = (56, 88, 140), (240, 224, 200)
 IRIS_RADIUS, IRIS_DEPTH = 0.78, 1.4  # cm; its depth is from the eyeball's middle
 LOWER_TEETH = 0.25  # cm by which a drawing's teeth are longer
+# Widths of the lashes' line from the nose to the tip of its wing, cm.
+LID_LINE = [0.10, 0.20, 0.26, 0.28, 0.24, 0.04]
+BLINK = {side: arkit.INDEX[f"eyeBlink{side.capitalize()}"] for side in ("left", "right")}
+SHUT = 0.9  # weight of a blink from which a large eye is drawn shut
 OUTLINE = 0.24  # cm, of the widest lines
 
 
@@ -233,6 +237,10 @@ def eye(
     rings = mesh_rings.around(kit, marks, kit.mean, [EDGE], HALF)[0]
     upper, lower = (page.places(head[ring]) for ring in rings)  # from the person's right
     upper, lower = curve(upper[::2]), curve(lower[::2])
+    out = 1 if side == "left" else -1
+    if weights[BLINK[side]] > SHUT:
+        page.stroke(lid_line(lower if out > 0 else lower[::-1], out), LID_LINE, LINE)
+        return
     outline = np.vstack([upper, lower[::-1]])
     opening = page.mask(outline)
     page.fill(outline, WHITE)
@@ -250,13 +258,16 @@ def eye(
     page.fill(centre + 0.38 * circle, PUPIL, opening)
     page.fill(centre + [-0.24, 0.27] + 0.19 * circle, (255, 255, 255), opening)
     page.fill(centre + [0.27, -0.28] + 0.09 * circle, (220, 244, 240), opening)
-    out = 1 if side == "left" else -1
     if out < 0:
         upper, lower = upper[::-1], lower[::-1]  # from the nose outwards
     page.stroke(np.vstack([upper[:1], lower]), [0.07, 0.07, 0.09, 0.12], LINE)
-    wing = upper[-1] + [[0.20 * out, 0.10], [0.52 * out, 0.36]]
-    lid = np.vstack([upper, curve(np.vstack([upper[-1:], wing]))[1:]])
-    page.stroke(lid + [0, 0.04], [0.10, 0.20, 0.26, 0.28, 0.24, 0.04], LINE)
+    page.stroke(lid_line(upper, out), LID_LINE, LINE)
+
+
+def lid_line(edge: np.ndarray, out: int) -> np.ndarray:
+    """The line of the lashes along a lid's edge, from the nose outwards, and its wing."""
+    wing = edge[-1] + [[0.20 * out, 0.10], [0.52 * out, 0.36]]
+    return np.vstack([edge, curve(np.vstack([edge[-1:], wing]))[1:]]) + [0, 0.04]
 
 
 def brows(page: Canvas, kit: FaceKit, head: np.ndarray) -> None:

@@ -32,8 +32,8 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.face_model.landmarks import face_square
 from realtalk_ros.rendering.geometry import Geometry
-from realtalk_ros.training.portraits import ageing, drawn, garments, old_age
-from realtalk_ros.training.portraits.people import DRAWING, PEOPLE, PERSON, ROBOT, Sitter
+from realtalk_ros.training.portraits import ageing, drawn, garments, old_age, shut_eyes
+from realtalk_ros.training.portraits.people import DRAWING, META, PEOPLE, PERSON, ROBOT, Sitter
 from realtalk_ros.training.portraits.skin_maps import (
     IRIS,
     SKINS,
@@ -63,30 +63,9 @@ EXPRESSIONS = {
                      mouthStretch=0.22),
     "oo": weights_of(jawOpen=0.20, mouthFunnel=0.42, mouthPucker=0.34),
 }  # fmt: skip
+# And with shut eyes, of a drawing, whose lids are no skin that rendering/eyelids.py could paint.
+WITH_SHUT_EYES = {**EXPRESSIONS, "shut": weights_of(eyeBlink=1.0)}
 TEXTURES = (*SKINS, IRIS, WHITE)
-TEXTURED = (
-    "Textures of skin, iris and the eyes' white: CharMorph's Reom by ComplexAce and Hope (CC BY), "
-    "adapted. Proportions: from averages of faces by DeBruine and Jones (CC BY 4.0)."
-)
-# By kind: what is said of it, its licence, how it was made.
-META = {
-    PERSON: (
-        "A synthetic person; nobody real.",
-        "Apache-2.0; the textures of its skin and eyes CC BY, see provenance",
-        "Path-traced by `realtalk data portraits` with Blender from USC ICT's ICT-FaceKit (MIT). "
-        + TEXTURED,
-    ),
-    ROBOT: (
-        "No machine that exists.",
-        "Apache-2.0",
-        "Path-traced by `realtalk data portraits` with Blender from USC ICT's ICT-FaceKit (MIT).",
-    ),
-    DRAWING: (
-        "Nobody real.",
-        "Apache-2.0",
-        "Drawn by `realtalk data portraits` over USC ICT's ICT-FaceKit (MIT).",
-    ),
-}
 KNEE = 0.45  # linear light up to which the film is proportional
 GRAIN = 0.8  # of 255, of the film: banding and the denoiser's smoothness show less
 
@@ -234,7 +213,7 @@ def rendered(
             person = person or sit(kit, args.sources, args.work, sitter)
             part, size = part_and_size(args, name, SIZE)
             view = zoomed(frame_view(kit, rest_head(kit, sitter)), part)
-            studio.build(person, EXPRESSIONS[name], DISTANCE)
+            studio.build(person, WITH_SHUT_EYES[name], DISTANCE)
             effort = studio.Effort(args.samples, args.threads, args.minutes)
             studio.render(path, view, size, effort)
         lights[name] = studio.read(path)
@@ -256,7 +235,8 @@ def pictures(
     for name in names:
         part, size = part_and_size(args, name, args.size)
         view = zoomed(frame, part)
-        images[name] = inked(drawn.picture(kit, sitter, EXPRESSIONS[name], view, size), sitter)
+        drawing = drawn.picture(kit, sitter, WITH_SHUT_EYES[name], view, size)
+        images[name] = inked(drawing, sitter)
     return images
 
 
@@ -293,7 +273,7 @@ def reduced(light: np.ndarray, size: int) -> np.ndarray:
 
 def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.ndarray]) -> None:
     """The avatar's folder (docs/avatars.md) of developed pictures, uint8 BGR and alpha: "rest" is
-    the template, of one of SIZES, the references are of CROP."""
+    the template, of one of SIZES, the references, and "shut" if it is there, are of CROP."""
     for folder in ("templates", "mattes"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     head = rest_head(kit, sitter)
@@ -321,6 +301,11 @@ def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.n
     for name in names:
         cv2.imwrite(str(out / f"{name}.png"), images[name][..., :3])
     cv2.imwrite(str(out / matte), images["rest"][..., 3], [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    shut = shut_eyes.picture(sitter, images, rest, (x, y, side))
+    eyes = [] if shut is None else ["shut_eyes/000.jpg"]
+    if shut is not None:
+        (out / "shut_eyes").mkdir(exist_ok=True)
+        cv2.imwrite(str(out / eyes[0]), shut, image_decoding.FINE_JPEG)
     said, licence, provenance = META[sitter.kind]
     meta = {
         "format": 1,
@@ -337,9 +322,10 @@ def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.n
         "templates": [template],
         "mattes": [matte],
     }
+    meta |= {"shut_eyes": eyes} if eyes else {}
     meta |= {"flat_mouth": drawn.FLAT_MOUTH} if sitter.kind == DRAWING else {}
     meta |= {"temperament": sitter.temperament} if sitter.temperament else {}
-    files = [template, matte, *references, *(f"{name}.npy" for name in arrays)]
+    files = [template, matte, *eyes, *references, *(f"{name}.npy" for name in arrays)]
     meta["sha256"] = {f: onnx_session.sha256(out / f) for f in files}
     (out / "avatar.yaml").write_text(yaml.safe_dump(meta, sort_keys=False, width=100))
 
@@ -362,7 +348,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="pixels of the template")  # fmt: skip
     parser.add_argument("--preview", type=int, metavar="PIXELS",
                         help="only a small picture of that size, OUT.png")  # fmt: skip
-    parser.add_argument("--expression", choices=list(EXPRESSIONS), default="rest",
+    parser.add_argument("--expression", choices=list(WITH_SHUT_EYES), default="rest",
                         help="that --preview shows")  # fmt: skip
     parser.add_argument("--zoom", type=float, nargs=3, metavar=("X", "Y", "SHARE"),
                         help="the part of the frame that --preview shows")  # fmt: skip
@@ -386,7 +372,8 @@ def run(args: argparse.Namespace) -> None:
         image = pictures(args, kit, sitter, [args.expression])[args.expression]
         cv2.imwrite(str(args.out.with_suffix(".png")), image[..., :3])
         return
-    images = pictures(args, kit, sitter, list(EXPRESSIONS))
+    shown = WITH_SHUT_EYES if sitter.kind == DRAWING else EXPRESSIONS
+    images = pictures(args, kit, sitter, list(shown))
     write_avatar(args.out, kit, sitter, images)
     path = args.out.with_name(f"{args.out.name}_cutout.png")
     cv2.imwrite(str(path), cut_out(images["rest"], sitter))

@@ -16,6 +16,29 @@ import numpy as np
 from realtalk_ros.training.synthetic.cast import weights_of
 
 PERSON, ROBOT, DRAWING = "person", "robot", "drawing"  # kinds of sitters
+TEXTURED = (
+    "Textures of skin, iris and the eyes' white: CharMorph's Reom by ComplexAce and Hope (CC BY), "
+    "adapted. Proportions: from averages of faces by DeBruine and Jones (CC BY 4.0)."
+)
+# By kind: what is said of it, its licence, how it was made.
+META = {
+    PERSON: (
+        "A synthetic person; nobody real.",
+        "Apache-2.0; the textures of its skin and eyes CC BY, see provenance",
+        "Path-traced by `realtalk data portraits` with Blender from USC ICT's ICT-FaceKit (MIT). "
+        + TEXTURED,
+    ),
+    ROBOT: (
+        "No machine that exists.",
+        "Apache-2.0",
+        "Path-traced by `realtalk data portraits` with Blender from USC ICT's ICT-FaceKit (MIT).",
+    ),
+    DRAWING: (
+        "Nobody real.",
+        "Apache-2.0",
+        "Drawn by `realtalk data portraits` over USC ICT's ICT-FaceKit (MIT).",
+    ),
+}
 # Garments: a jumper with a rolled collar; one with a V over a shirt; a sweatshirt; a jacket without
 # lapels over a round-necked top.
 ROLL, SHIRT, SWEATSHIRT, JACKET = "roll", "shirt", "sweatshirt", "jacket"
