@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Channels of images."""
+"""Channels of images, and of the maps by which OpenCV samples them."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
+
+NO_MAP: Any = None  # for the y of maps in two arrays; OpenCV's type stubs do not allow None
 
 
 def spread(plane: np.ndarray, channels: int = 3) -> np.ndarray:

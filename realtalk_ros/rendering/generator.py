@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The renderer's networks at run time (ONNX Runtime).
 
-An avatar's features are encoded once, when it is loaded (avatar_encoding.py). Each frame then takes
-the aligner, which turns moved landmarks into a sampling grid of the template, and the generator,
-which of the warped template, the features and the map of the mouth's interior draws the mouth and
-what changes in the rest of the face.
+An avatar's features are encoded once, when it is loaded (avatar_encoding.py). Each frame takes the
+aligner, which turns moved landmarks into a sampling grid of the template, and the generator, which
+of the warped template, the features and the map of the mouth draws the mouth and what else changes.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import cv2
 import numpy as np
@@ -36,6 +34,7 @@ from realtalk_ros.contracts import (
 )
 from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.rendering.avatar_encoding import encode_avatars, reference_images
+from realtalk_ros.rendering.brow_mask import brow_masks, show_brows
 from realtalk_ros.rendering.flat_mouth import FlatMouthPainter
 from realtalk_ros.rendering.geometry import Geometry, WarpedEyes, template_landmarks
 from realtalk_ros.rendering.monochrome import tone_of, toned
@@ -47,7 +46,6 @@ MOUTH = mouth_crop()
 WARPED = ("warped_quarter", "warped_mouth")  # inputs of the generator, see training's export.py
 OUTPUTS = ("change", "mask", "mouth")
 HELPER = ThreadPoolExecutor(1, "align")  # works, outside of Python, while mouths are drawn in it
-NO_MAP: Any = None  # for the y of maps in two arrays; OpenCV's type stubs do not allow None
 
 
 @dataclass(frozen=True)
@@ -111,6 +109,7 @@ class Generator:
         ]
         self._own_teeth = [OwnTeeth.of(avatar) for avatar in avatars]
         self._tones = [tone_of(avatar) for avatar in avatars]
+        self._brows = [brow_masks(avatar) for avatar in avatars]
         self._flat = [FlatMouthPainter.of(avatar) for avatar in avatars]
         encoded = encode_avatars(avatars, folder, providers, encoder_threads or threads)
         self._templates = [cv2.cvtColor(t, cv2.COLOR_BGR2BGRA) for t in encoded.templates]
@@ -195,6 +194,7 @@ class Generator:
         )
         made = batch.faces(shown)
         for w, face, drawn in zip(weights, faces, made, strict=True):
+            show_brows(drawn.mask, self._brows[face.avatar], face.template)
             if self._shaded:
                 lit(drawn.mouth_interior[MOUTH], drawn.mouth)
             if (teeth := self._own_teeth[face.avatar]) is not None:

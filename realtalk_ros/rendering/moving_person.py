@@ -18,8 +18,7 @@ import numpy as np
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.rotations import rotation_matrix
-from realtalk_ros.rendering.channels import spread
-from realtalk_ros.rendering.generator import NO_MAP
+from realtalk_ros.rendering.channels import NO_MAP, spread
 from realtalk_ros.rendering.head_depth import HeadDepth
 from realtalk_ros.rendering.person_mask import person_mask
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from realtalk_ros.easing import smoothstep
-from realtalk_ros.rendering.generator import NO_MAP
+from realtalk_ros.rendering.channels import NO_MAP
 from realtalk_ros.rendering.moving_person import MovingPerson
 from realtalk_ros.rendering.person_mask import continued
 
