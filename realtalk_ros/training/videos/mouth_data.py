@@ -49,7 +49,7 @@ from realtalk_ros.training.expression.metrics import correlation, is_labiodental
 from realtalk_ros.training.speech_data.corpora import read_recording
 from realtalk_ros.training.videos import before_speech, mouth_targets, mouth_track
 from realtalk_ros.training.videos.build import write_arrays
-from realtalk_ros.training.videos.evaluate_talking import find_videos, person_of
+from realtalk_ros.training.videos.film_folder import find_videos, person_of
 from realtalk_ros.training.videos.filmed_people import (
     FilmedPerson,
     Stretch,

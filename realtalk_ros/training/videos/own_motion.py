@@ -18,17 +18,18 @@ from pathlib import Path
 import numpy as np
 
 from realtalk_ros.audio.media_files import read_audio
+from realtalk_ros.commands.figure_columns import heads, line
 from realtalk_ros.contracts import EXPRESSION_RATE, REFERENCE_SHAPE
 from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.training.expression.coarticulation import reference_window
 from realtalk_ros.training.videos import (
-    evaluate_talking,
     mouth_targets,
     mouth_track,
     talking_metrics,
 )
+from realtalk_ros.training.videos.film_folder import find_videos, in_step, person_of
 from realtalk_ros.training.videos.filmed_people import FilmedPerson, Stretch
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 from realtalk_ros.training.videos.mouth_track import MouthTrack
@@ -40,9 +41,9 @@ KNOWN = {
     "both": (True, True),
 }  # fmt: skip
 COLUMNS = {
-    "people": ("people", 0), "aperture_r": ("aperture", 2), "width_r": ("width", 2),
-    "range": ("range", 2), "range_spread": ("spread", 2), "p95": ("p95", 2),
-    "distance": ("distance", 3),
+    "people": ("people", "6.0f"), "aperture_r": ("aperture", "8.2f"), "width_r": ("width", "5.2f"),
+    "range": ("range", "5.2f"), "range_spread": ("spread", "6.2f"), "p95": ("p95", "5.2f"),
+    "distance": ("distance", "8.3f"),
 }  # fmt: skip
 WINDOW = 2 * REFERENCE_SHAPE[0]  # steps of 20 ms: the window has every other one
 SHORTEST = 2.5  # s of half a film
@@ -102,19 +103,19 @@ def evaluate(args: argparse.Namespace, model: ExpressionModel) -> dict:
     measured."""
     films: dict[str, list[dict[str, dict]]] = {}
     left_out: dict[str, str] = {}
-    videos = evaluate_talking.find_videos(args.folder)
+    videos = find_videos(args.folder)
     for path, track in mouth_track.tracks(videos, args.folder, args.tracks, args.landmarker):
         try:
             if isinstance(track, RealTalkError):
                 raise track
             sound = read_audio(path)
             if args.in_step:
-                track = evaluate_talking.in_step(track, PredictedExpression.of(*sound, model))
+                track = in_step(track, PredictedExpression.of(*sound, model))
             rows = measure(path, track, sound, model, args.landmarker)
         except (RealTalkError, AudioError) as error:
             left_out[str(path.relative_to(args.folder))] = " ".join(str(error).split())
             continue
-        films.setdefault(evaluate_talking.person_of(path, args.folder), []).append(rows)
+        films.setdefault(person_of(path, args.folder), []).append(rows)
     if not films:
         reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
         raise RealTalkError(f"no film in {args.folder} can be measured: {reasons}")
@@ -138,6 +139,9 @@ def compare(people: Sequence[dict[str, dict]]) -> dict[str, dict]:
 
 def show(report: dict) -> None:
     """A line for each of KNOWN, and what was left out."""
-    evaluate_talking.print_table("KNOWN OF THE PERSON", report["known"], COLUMNS)
+    width = max(map(len, KNOWN))
+    print(f"{'known':{width}} {heads(COLUMNS)}")
+    for name, row in report["known"].items():
+        print(f"{name:{width}} {line(COLUMNS, row)}")
     for name, why in report["left_out"].items():
         print(f"{name}: left out: {why}")
