@@ -156,7 +156,7 @@ class Avatar:
             landmarks=_landmarks(folder, meta, "landmarks", len(templates), crop[2]),
             temperament=Temperament.of(meta.get("temperament"), f"avatar {folder}"),
             flat_mouth=FlatMouth.of(meta.get("flat_mouth"), f"avatar {folder}"),
-            mattes=_mattes(folder, meta, templates.shape[:3]),
+            mattes=_of_templates(folder, meta, "mattes", templates.shape[:3], grey=True),
             shut_eyes=_of_templates(folder, meta, "shut_eyes", templates.shape[:3]),
         )
 
@@ -288,32 +288,24 @@ def _templates(folder: Path, meta: dict[str, Any]) -> np.ndarray:
 
 
 def _of_templates(
-    folder: Path, meta: dict[str, Any], key: str, shape: tuple[int, ...]
+    folder: Path, meta: dict[str, Any], key: str, shape: tuple[int, ...], grey: bool = False
 ) -> np.ndarray | None:
-    """(N, height, width, 3): an image for each template, of this shape (N, height, width)."""
+    """(N, height, width, 3), or without the last if they are `grey`: the images for templates of
+    this shape (N, height, width)."""
     names = meta.get(key)
     if names is None:
         return None
     if not isinstance(names, list) or len(names) != shape[0]:
         raise AvatarError(f"avatar {folder}: {key} must list one image for each template")
-    images = np.empty((*shape, 3), np.uint8)
+    images = np.empty(shape if grey else (*shape, 3), np.uint8)
     for number, name in enumerate(names):
         image = _image(folder, name)
         if image.shape[:2] != shape[1:]:
             raise AvatarError(f"avatar {folder}: its {key} must be of the templates' size")
-        images[number] = image
-    return images
-
-
-def _mattes(folder: Path, meta: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray | None:
-    """(N, height, width) of templates of this shape."""
-    images = _of_templates(folder, meta, "mattes", shape)
-    if images is None:
-        return None
-    for name, image in zip(meta["mattes"], images, strict=True):
-        if np.ptp(image, axis=-1).max() > 2:  # as a cut-out has it, its alpha apart
+        if grey and np.ptp(image, axis=-1).max() > 2:  # as a cut-out has it, its alpha apart
             raise AvatarError(f"avatar {folder}: {name!r} must be grey: white where the person is")
-    return images[..., 0].copy()
+        images[number] = image[..., 0] if grey else image
+    return images
 
 
 def _array(folder: Path, name: Any, shape: tuple[int, ...], limit: float) -> np.ndarray:

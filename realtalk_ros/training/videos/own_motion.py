@@ -11,7 +11,7 @@ times, and each time is measured there.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -24,11 +24,7 @@ from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.training.expression.coarticulation import reference_window
-from realtalk_ros.training.videos import (
-    mouth_targets,
-    mouth_track,
-    talking_metrics,
-)
+from realtalk_ros.training.videos import mouth_targets, mouth_track, talking_metrics
 from realtalk_ros.training.videos.film_folder import find_videos, in_step, person_of
 from realtalk_ros.training.videos.filmed_people import FilmedPerson, Stretch
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
@@ -49,27 +45,36 @@ WINDOW = 2 * REFERENCE_SHAPE[0]  # steps of 20 ms: the window has every other on
 SHORTEST = 2.5  # s of half a film
 
 
+#: Identity and window, None where unknown -> what the network makes of a film's sound.
+Speaker = Callable[[np.ndarray | None, np.ndarray | None], PredictedExpression]
+
+
+def speaker_of(path: Path, model: ExpressionModel) -> Speaker:
+    """Of a film. Raises AudioError."""
+    sound = read_audio(path)
+    return lambda *known: PredictedExpression.of(*sound, model, model.prior(*known))
+
+
 def measure(
     path: Path,
     track: MouthTrack,
-    sound: tuple[np.ndarray, int],
-    model: ExpressionModel,
+    speaker: Speaker,
+    unknown: PredictedExpression,
     landmarker: Path | None,
 ) -> dict[str, dict]:
     """KNOWN -> `measure_clip` of the second half of a film, and `distance`: mean of how far the
-    apertures are apart. sound: samples and their rate. Raises RealTalkError where a half is short,
-    or enrolment accepts no frame."""
+    apertures are apart. `unknown` is what `speaker` says of nobody known. Raises RealTalkError
+    where a half is short, or enrolment accepts no frame."""
     half = float(track.time[-1]) / 2
     if half < SHORTEST:
         raise RealTalkError(f"less than {2 * SHORTEST:g} s: no window of the person's own motion")
     with FaceDetector(landmarker, video=True) as detector:
         _, avatar = first_accepted(path, seen_frames(path, detector), landmarker)
-    window = window_of(between(track, 0, half), PredictedExpression.of(*sound, model))
+    window = window_of(between(track, 0, half), unknown)
     later, rows = between(track, half, np.inf), {}
     for name, (knows_identity, knows_window) in KNOWN.items():
-        identity = avatar.identity if knows_identity else None
-        prior = model.prior(identity, window if knows_window else None)
-        predicted = PredictedExpression.of(*sound, model, prior)
+        known = avatar.identity if knows_identity else None, window if knows_window else None
+        predicted = speaker(*known) if any(KNOWN[name]) else unknown
         one = talking_metrics.curves(later, predicted.prepared, predicted.mel)
         if one is None:
             raise RealTalkError("one face, facing the camera, is not seen for a second")
@@ -108,10 +113,11 @@ def evaluate(args: argparse.Namespace, model: ExpressionModel) -> dict:
         try:
             if isinstance(track, RealTalkError):
                 raise track
-            sound = read_audio(path)
+            speaker = speaker_of(path, model)
+            unknown = speaker(None, None)
             if args.in_step:
-                track = in_step(track, PredictedExpression.of(*sound, model))
-            rows = measure(path, track, sound, model, args.landmarker)
+                track = in_step(track, unknown)
+            rows = measure(path, track, speaker, unknown, args.landmarker)
         except (RealTalkError, AudioError) as error:
             left_out[str(path.relative_to(args.folder))] = " ".join(str(error).split())
             continue
