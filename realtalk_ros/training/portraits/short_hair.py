@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 
 from realtalk_ros.easing import smoothstep
@@ -67,21 +70,19 @@ def combed(kit: FaceKit, head: np.ndarray, hair: Hair, rng: np.random.Generator)
     length = length * (0.5 + 0.5 * smoothstep(y, 0.5, 4.0))
     own = waves(roots.on_mean, rng, (0.7, 1.5)) * 0.22 * hair.wave + rng.normal(0, 0.08, (count, 3))
     p = roots.points - roots.normals * 0.05
-    path, step = [p], (length / (COMBED_POINTS - 1))[:, None]
     lift = (0.3 + 0.9 * top)[:, None]
-    direction = unit(roots.normals * lift + 0.7 * grain(p, side) + 0.5 * own)
-    for number in range(1, COMBED_POINTS):
-        direction = unit(direction * 0.76 + (grain(p, side) + own) * 0.24)
-        p = p + direction * step
-        height, normal = skin.height(p)
+    direction = unit(roots.normals * lift + 0.7 * grain(p, side, COMBED) + 0.5 * own)
+
+    def wanted(p: np.ndarray, number: int) -> np.ndarray:
         high = smoothstep(p[:, 1], 3.5, 11.5)
         volume = (0.16 + (hair.volume - 0.16) * high) * (0.15 + 0.85 * layer)
-        wanted = volume * min(1.0, 0.15 + number / 8) + 0.04
-        p = p + normal * (np.maximum(wanted - height, 0) * 0.2
-                          - np.maximum(height - wanted, 0) * 0.35)[:, None]  # fmt: skip
-        direction = unit(p - path[-1])
-        path.append(p)
-    points = gathered(np.stack(path, 1), np.column_stack([roots.points, 6 * side]), 30, rng)
+        return volume * min(1.0, 0.15 + number / 8) + 0.04
+
+    points = laid(
+        skin, p, direction, length, COMBED_POINTS,
+        way=lambda p: grain(p, side, COMBED) + own, turn=0.24, wanted=wanted, pull=(0.2, 0.35),
+    )  # fmt: skip
+    points = gathered(points, np.column_stack([roots.points, 6 * side]), 30, rng)
     azimuth = np.degrees(np.arctan2(np.abs(x), z + 1.0))
     temple = smoothstep(azimuth, 30, 60) * smoothstep(y, 10.5, 6.0)
     white = rng.random(count) < hair.temples * (GREYING + (1 - GREYING) * temple)
@@ -89,12 +90,49 @@ def combed(kit: FaceKit, head: np.ndarray, hair: Hair, rng: np.random.Generator)
     return Strands(points.astype(np.float32), root, tip, white.astype(np.float32))
 
 
-def grain(points: np.ndarray, side: np.ndarray) -> np.ndarray:
-    """(N, 3) where combed hair runs at points (N, 3): from the parting to its side, and back."""
+def laid(
+    skin: Surroundings, p: np.ndarray, direction: np.ndarray, length: np.ndarray, count: int, *,
+    way: Callable[[np.ndarray], np.ndarray], turn: float,
+    wanted: Callable[[np.ndarray, int], np.ndarray], pull: tuple[float, float],
+) -> np.ndarray:  # fmt: skip
+    """(N, count, 3): hair of `length` (N,) that grows from p (N, 3) into `direction` (N, 3).
+
+    At each point it turns by the share `turn` to the `way` there, (N, 3). `wanted` is the height
+    above the skin (N,) at points, by their number; it is pulled there by these shares of what it
+    lacks, and of what it has too much."""
+    path, step = [p], (length / (count - 1))[:, None]
+    for number in range(1, count):
+        direction = unit(direction * (1 - turn) + way(p) * turn)
+        p = p + direction * step
+        height, normal = skin.height(p)
+        above = wanted(p, number)
+        low, high = np.maximum(above - height, 0), np.maximum(height - above, 0)
+        p = p + normal * (low * pull[0] - high * pull[1])[:, None]
+        direction = unit(p - path[-1])
+        path.append(p)
+    return np.stack(path, 1)
+
+
+@dataclass(frozen=True)
+class Lay:
+    """Where hair runs from a parting: shares that change with the height on the head."""
+
+    top: tuple[float, float]  # y, cm, from which it begins to be the top, and is all of it
+    aside: float
+    level: float  # how much less it falls on the top
+    back: tuple[float, float]  # everywhere, and more on the front of the top
+
+
+COMBED = Lay(top=(6.5, 11.5), aside=0.6, level=0.85, back=(0.3, 0.6))
+WAVED = Lay(top=(7.0, 12.0), aside=0.85, level=0.8, back=(0.25, 0.45))
+
+
+def grain(points: np.ndarray, side: np.ndarray, lay: Lay) -> np.ndarray:
+    """(N, 3) where hair runs at points (N, 3): from the parting to its side, down, and back."""
     _, y, z = points.T
-    top, front = smoothstep(y, 6.5, 11.5), smoothstep(z, -1.0, 6.0)
-    return unit(np.stack([side * (0.1 + 0.6 * top), -(1.0 - 0.85 * top),
-                          -0.3 - 0.6 * top * front], 1))  # fmt: skip
+    top, front = smoothstep(y, *lay.top), smoothstep(z, -1.0, 6.0)
+    return unit(np.stack([side * (0.1 + lay.aside * top), -(1.0 - lay.level * top),
+                          -lay.back[0] - lay.back[1] * top * front], 1))  # fmt: skip
 
 
 def beard(kit: FaceKit, head: np.ndarray, length: float, rng: np.random.Generator) -> Strands:
@@ -148,18 +186,14 @@ def waved(kit: FaceKit, head: np.ndarray, hair: Hair, rng: np.random.Generator) 
     own = own + rng.normal(0, 0.07, (count, 3))
     phase = waves(roots.on_mean, rng, (0.3, 0.7))[:, 0] * 2.2
     p = roots.points - roots.normals * 0.05
-    path, step = [p], (length / (WAVED_POINTS - 1))[:, None]
-    direction = unit(roots.normals * (0.4 + 0.6 * top)[:, None] + 0.6 * parted(p, side) + sweep)
-    for number in range(1, WAVED_POINTS):
-        direction = unit(direction * 0.74 + (parted(p, side) + own + sweep) * 0.26)
-        p = p + direction * step
-        height, normal = skin.height(p)
-        wanted = volume * min(1.0, 0.2 + number / 7) + 0.04
-        p = p + normal * (np.maximum(wanted - height, 0) * 0.35
-                          - np.maximum(height - wanted, 0) * 0.30)[:, None]  # fmt: skip
-        direction = unit(p - path[-1])
-        path.append(p)
-    points = np.stack(path, 1)
+    direction = unit(
+        roots.normals * (0.4 + 0.6 * top)[:, None] + 0.6 * grain(p, side, WAVED) + sweep
+    )
+    points = laid(
+        skin, p, direction, length, WAVED_POINTS,
+        way=lambda p: grain(p, side, WAVED) + own + sweep, turn=0.26,
+        wanted=lambda _, number: volume * min(1.0, 0.2 + number / 7) + 0.04, pull=(0.35, 0.30),
+    )  # fmt: skip
     along = np.linspace(0, 1, WAVED_POINTS)[None] * length[:, None]
     swing = np.sin(2 * np.pi * along / WAVE + phase[:, None]) * smoothstep(along, 0.3, 2.5)
     points = points + unit(points - CROWN) * (0.28 * hair.wave * swing)[..., None]
@@ -167,14 +201,6 @@ def waved(kit: FaceKit, head: np.ndarray, hair: Hair, rng: np.random.Generator) 
     points = points + frizz(count, np.linspace(0, 1, WAVED_POINTS), rng)
     white = (rng.random(count) < hair.temples).astype(np.float32)
     return Strands(points.astype(np.float32), *thickness(count, rng), white)
-
-
-def parted(points: np.ndarray, side: np.ndarray) -> np.ndarray:
-    """(N, 3) where waved hair runs at points (N, 3): from the parting aside, and down."""
-    _, y, z = points.T
-    top, front = smoothstep(y, 7.0, 12.0), smoothstep(z, -1.0, 6.0)
-    return unit(np.stack([side * (0.1 + 0.85 * top), -(1.0 - 0.8 * top),
-                          -0.25 - 0.45 * top * front], 1))  # fmt: skip
 
 
 STYLES = {"cropped": cropped, "combed": combed, "waved": waved}
