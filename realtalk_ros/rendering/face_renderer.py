@@ -26,22 +26,8 @@ from realtalk_ros.rendering.moving_person import MovingPerson
 from realtalk_ros.rendering.reference_selection import ReferenceSelector
 
 
-class Renderer(Protocol):
-    """What renders one avatar: a FaceRenderer, or a BatchedFace (batching.py)."""
-
-    @property
-    def avatar(self) -> Avatar: ...
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of the images, pixels."""
-
-    @property
-    def template_count(self) -> int: ...
-
-    @property
-    def provider(self) -> str:
-        """What of ONNX Runtime runs the generator: "CPUExecutionProvider" or the like."""
+class Rendering(Protocol):
+    """Draws a frame in two parts, which may run in two threads."""
 
     def generate(self, weights: np.ndarray, template: int) -> GeneratedFace:
         """What the networks make of ARKit weights (52,) on a template, by its index."""
@@ -69,6 +55,25 @@ class Renderer(Protocol):
         """One frame: ARKit weights (52,), index of a template, rotation of the head (3,) rad
         (face_model/rotations.py), breath from -1 (out) to 1 (in), 0: at rest -> (height, width, 3)
         uint8 BGR."""
+        return self.compose(self.generate(weights, template), template, rotation, breath)
+
+
+class Renderer(Rendering, Protocol):
+    """What renders one avatar: a FaceRenderer, or a BatchedFace (batching.py)."""
+
+    @property
+    def avatar(self) -> Avatar: ...
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the images, pixels."""
+
+    @property
+    def template_count(self) -> int: ...
+
+    @property
+    def provider(self) -> str:
+        """What of ONNX Runtime runs the generator: "CPUExecutionProvider" or the like."""
 
     def cut_out(self) -> None:
         """Cuts the person out of all templates, where there are mattes: else the first frame before
@@ -76,22 +81,6 @@ class Renderer(Protocol):
 
     def resized(self, size: int) -> Renderer:
         """The same face in images of another height, sharing the networks and features."""
-
-
-class Rendering:
-    """`render` of a Renderer."""
-
-    def render(
-        self: Renderer,
-        weights: np.ndarray,
-        template: int,
-        rotation: np.ndarray | None = None,
-        breath: float = 0.0,
-    ) -> np.ndarray:
-        """One frame: ARKit weights (52,), index of a template, rotation of the head (3,) rad
-        (face_model/rotations.py), breath from -1 (out) to 1 (in), 0: at rest -> (height, width, 3)
-        uint8 BGR."""
-        return self.compose(self.generate(weights, template), template, rotation, breath)
 
 
 class FaceRenderer(Rendering):

@@ -24,14 +24,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from realtalk_ros.commands.figure_columns import print_table
 from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.enroll import face_detector, native_output
-from realtalk_ros.errors import AudioError, RealTalkError
+from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.training.speech_data.dataset import Segment
-from realtalk_ros.training.videos import mouth_track, talking_metrics
-from realtalk_ros.training.videos.film_folder import find_videos, in_step, person_of
+from realtalk_ros.training.videos import talking_metrics
+from realtalk_ros.training.videos.film_folder import (
+    find_videos,
+    in_step,
+    of_each_film,
+    person_of,
+    show_left_out,
+)
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
+from realtalk_ros.training.videos.mouth_track import MouthTrack
 
 if TYPE_CHECKING:
     from realtalk_ros.training.videos.talking_picture import PictureEvaluator
@@ -78,45 +86,39 @@ def evaluate(
     picture: PictureEvaluator | None = None,
 ) -> dict:
     """The report: by clip, by person, and the mean over people."""
-    clips: dict[str, dict] = {}
-    left_out: dict[str, str] = {}
     not_drawn: dict[str, str] = {}
-    people: dict[str, list[dict]] = {}
     phones: dict[str, list[talking_metrics.PhoneRow]] = {}
     aligner = Aligner(args.voice)
-    videos = find_videos(folder)
-    for path, track in mouth_track.tracks(videos, folder, args.tracks, args.landmarker):
+
+    def measured(path: Path, track: MouthTrack) -> dict:
+        predicted = PredictedExpression.read(path, model)
+        weights = predicted.weights if args.live else predicted.prepared
+        if args.in_step:
+            track = in_step(track, predicted)
+        one = talking_metrics.curves(track, weights, predicted.mel)
+        if one is None:
+            raise RealTalkError("one face, facing the camera, is not seen for a second")
         name = str(path.relative_to(folder))
-        try:
-            if isinstance(track, RealTalkError):
-                raise track
-            predicted = PredictedExpression.read(path, model)
-            weights = predicted.weights if args.live else predicted.prepared
-            if args.in_step:
-                track = in_step(track, predicted)
-            one = talking_metrics.curves(track, weights, predicted.mel)
-            if one is None:
-                raise RealTalkError("one face, facing the camera, is not seen for a second")
-        except (RealTalkError, AudioError) as error:
-            left_out[name] = " ".join(str(error).split())
-            continue
-        clips[name] = talking_metrics.with_rates(talking_metrics.measure_clip(one))
+        row = talking_metrics.with_rates(talking_metrics.measure_clip(one))
         if picture:
             try:
-                clips[name] |= picture.measure(path)
+                row |= picture.measure(path)
             except RealTalkError as error:
-                clips[name] |= picture.unknown()
+                row |= picture.unknown()
                 not_drawn[name] = " ".join(str(error).split())
-        people.setdefault(person_of(path, folder), []).append(clips[name])
         words = words_of(path, args.words)
         if words and (segments := aligner.align(path, words)):
             for phone, rows in talking_metrics.by_phone(one, segments).items():
                 phones.setdefault(phone, []).extend(rows)
         if args.plots:
             draw(one, name, args.plots / f"{path.stem}.png")
-    if not clips:
-        reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
-        raise RealTalkError(f"no video in {folder} can be measured: {reasons}")
+        return row
+
+    films = find_videos(folder)
+    clips, left_out = of_each_film(films, folder, args.tracks, args.landmarker, measured)
+    people: dict[str, list[dict]] = {}
+    for path, row in clips.items():
+        people.setdefault(person_of(path, folder), []).append(row)
     by_person = {name: talking_metrics.mean(rows) for name, rows in people.items()}
     everyone = list(by_person.values())
     return {
@@ -125,7 +127,7 @@ def evaluate(
         "by_class": sound_rows(talking_metrics.by_class(phones)),
         "by_phone": sound_rows(phones),
         "people": by_person,
-        "clips": clips,
+        "clips": {str(path.relative_to(folder)): row for path, row in clips.items()},
         "left_out": left_out,
         "not_drawn": not_drawn,
     }
@@ -214,26 +216,28 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-# Figure: its column's title and decimals.
+# Figure: its column's title and format.
 COLUMNS = {
-    "aperture_r": ("aperture", 2), "width_r": ("width", 2), "loudness_r": ("loudness", 2),
-    "lag_ms": ("lag ms", 0), "best_aperture_r": ("at lag", 2), "range": ("range", 2),
-    "p95": ("p95", 2), "recall": ("recall", 2), "precision": ("precision", 2),
-    "opens_before_sound_s_real": ("opens s", 2), "opens_before_sound_s_made": ("made", 2),
-    "movement_in_silence_real": ("silence", 2), "movement_in_silence_made": ("made", 2),
+    "aperture_r": ("aperture", "8.2f"), "width_r": ("width", "6.2f"),
+    "loudness_r": ("loudness", "8.2f"),
+    "lag_ms": ("lag ms", "6.0f"), "best_aperture_r": ("at lag", "6.2f"), "range": ("range", "6.2f"),
+    "p95": ("p95", "6.2f"), "recall": ("recall", "6.2f"), "precision": ("precision", "9.2f"),
+    "opens_before_sound_s_real": ("opens s", "7.2f"), "opens_before_sound_s_made": ("made", "6.2f"),
+    "movement_in_silence_real": ("silence", "7.2f"), "movement_in_silence_made": ("made", "6.2f"),
 }  # fmt: skip
 PICTURE_COLUMNS = {
-    "lmd": ("LMD %", 2), "m_lmd": ("M-LMD %", 2), "lpips": ("LPIPS", 3), "ssim": ("SSIM", 3),
-    "identity": ("identity", 3), "picture_aperture_r": ("aperture", 2),
-    "picture_range": ("range", 2), "picture_of_asked": ("of asked", 2),
-    "picture_found": ("found", 2),
+    "lmd": ("LMD %", "6.2f"), "m_lmd": ("M-LMD %", "7.2f"), "lpips": ("LPIPS", "6.3f"),
+    "ssim": ("SSIM", "6.3f"),
+    "identity": ("identity", "8.3f"), "picture_aperture_r": ("aperture", "8.2f"),
+    "picture_range": ("range", "6.2f"), "picture_of_asked": ("of asked", "8.2f"),
+    "picture_found": ("found", "6.2f"),
 }  # fmt: skip
 SPREAD = ("aperture_r", "width_r", "loudness_r", "range", "p95", *PICTURE_COLUMNS)
 
 
 SOUND_COLUMNS = {
-    "count": ("phones", 0), "real": ("aperture", 2), "made": ("made", 2),
-    "real_width": ("width", 2), "made_width": ("made", 2),
+    "count": ("phones", "6.0f"), "real": ("aperture", "8.2f"), "made": ("made", "6.2f"),
+    "real_width": ("width", "6.2f"), "made_width": ("made", "6.2f"),
 }  # fmt: skip
 
 
@@ -250,15 +254,6 @@ def show(report: dict, phones: bool = False) -> None:
     if report["by_phone"] and phones:
         by_count = sorted(report["by_phone"].items(), key=lambda item: -item[1]["count"])
         print_table("PHONE", dict(by_count), SOUND_COLUMNS)
-    for name, why in report["left_out"].items():
-        print(f"{name}: left out: {why}")
+    show_left_out(report["left_out"])
     for name, why in report["not_drawn"].items():
         print(f"{name}: not drawn: {why}")
-
-
-def print_table(title: str, rows: dict[str, dict], columns: dict[str, tuple[str, int]]) -> None:
-    """A line a row; "-" for what is not known."""
-    print(f"{title:24}" + "".join(f"{head:>10}" for head, _ in columns.values()))
-    for name, row in rows.items():
-        cells = ("-" if row[c] is None else f"{row[c]:.{n}f}" for c, (_, n) in columns.items())
-        print(f"{name[-23:]:24}" + "".join(f"{cell:>10}" for cell in cells))

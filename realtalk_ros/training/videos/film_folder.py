@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder of films of talking people: which there are, who speaks, how late the sound is."""
+"""A folder of films of talking people: which there are, who speaks, how late the sound is, and
+what can be done with each."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
-from realtalk_ros.errors import RealTalkError
+from tqdm import tqdm
+
+from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.training.videos import talking_metrics
 from realtalk_ros.training.videos.build import SUFFIXES
 from realtalk_ros.training.videos.filmed_people import best_lag
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
-from realtalk_ros.training.videos.mouth_track import MouthTrack
+from realtalk_ros.training.videos.mouth_track import MouthTrack, known_track
+
+T = TypeVar("T")
 
 
 def find_videos(folder: Path) -> list[Path]:
@@ -34,3 +41,32 @@ def in_step(track: MouthTrack, predicted: PredictedExpression) -> MouthTrack:
     """Shifted by as much as the sound is late, which is as the network's mouth tells."""
     one = talking_metrics.curves(track, predicted.weights, predicted.mel)
     return replace(track, time=track.time + best_lag(one)[0]) if one else track
+
+
+def of_each_film(
+    films: list[Path],
+    folder: Path,
+    cache: Path,
+    landmarker: Path | None,
+    use: Callable[[Path, MouthTrack], T],
+) -> tuple[dict[Path, T], dict[str, str]]:
+    """What `use` makes of each film and its mouth's track; and why films are left out, by their
+    name in `folder`: they have no track, or `use` raises RealTalkError or AudioError. Tracks in
+    `cache` are not made again. Raises RealTalkError if no film can be used."""
+    used: dict[Path, T] = {}
+    left_out: dict[str, str] = {}
+    for path in tqdm(films, "videos", unit="video", disable=None):
+        name = str(path.relative_to(folder))
+        try:
+            used[path] = use(path, known_track(path, name, cache, landmarker))
+        except (RealTalkError, AudioError) as error:
+            left_out[name] = " ".join(str(error).split())
+    if not used:
+        reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
+        raise RealTalkError(f"no video in {folder} can be used: {reasons}")
+    return used, left_out
+
+
+def show_left_out(left_out: dict[str, str]) -> None:
+    for name, why in left_out.items():
+        print(f"{name}: left out: {why}")

@@ -47,15 +47,21 @@ from realtalk_ros.face_model.rotations import flip_roll
 from realtalk_ros.training.expression import checkpoint, coarticulation
 from realtalk_ros.training.expression.metrics import correlation, is_labiodental
 from realtalk_ros.training.speech_data.corpora import read_recording
-from realtalk_ros.training.videos import before_speech, mouth_targets, mouth_track
+from realtalk_ros.training.videos import before_speech, mouth_targets
 from realtalk_ros.training.videos.build import write_arrays
-from realtalk_ros.training.videos.film_folder import find_videos, person_of
+from realtalk_ros.training.videos.film_folder import (
+    find_videos,
+    of_each_film,
+    person_of,
+    show_left_out,
+)
 from realtalk_ros.training.videos.filmed_people import (
     FilmedPerson,
     Stretch,
     clip_lag,
     usual_lag,
 )
+from realtalk_ros.training.videos.mouth_track import MouthTrack
 
 RECORDINGS = 12  # of one random person
 UNKNOWN_SHARE = 0.5  # of the random people of whom the network is told nothing
@@ -125,25 +131,21 @@ class Builder:
             for paths in by_person.values()
             for path in (paths[: len(paths) - hold_out] if len(paths) > hold_out else paths)
         ]
+
+        def follow(path: Path, track: MouthTrack) -> tuple[Stretch, MouthTrack, float]:
+            pcm = read_recording(path)
+            stretch = self.teacher.follow(pcm, UNKNOWN)
+            timed = self.timer.follow(pcm, UNKNOWN) if self.timer else stretch
+            return stretch, track, clip_lag(track, timed)
+
+        tracks = self.out / "tracks"
+        clips, self.report["left_out"] = of_each_film(used, folder, tracks, landmarker, follow)
         people: dict[str, FilmedPerson] = {}
-        for path, track in mouth_track.tracks(used, folder, self.out / "tracks", landmarker):
+        for path, (stretch, track, lag) in clips.items():
             name = person_of(path, folder)
-            try:
-                if isinstance(track, RealTalkError):
-                    raise track
-                pcm = read_recording(path)
-                stretch = self.teacher.follow(pcm, UNKNOWN)
-                timed = self.timer.follow(pcm, UNKNOWN) if self.timer else stretch
-                lag = clip_lag(track, timed)
-            except (RealTalkError, AudioError) as error:
-                why = " ".join(str(error).split())
-                self.report["left_out"][str(path.relative_to(folder))] = why
-                continue
             person = people.setdefault(name, FilmedPerson(name))
             person.clips.append((stretch, track))
             person.lags.append(lag)
-        if not people:
-            raise RealTalkError(f"no video in {folder} can be used: {self.report['left_out']}")
         return list(people.values())
 
     def write_people(self, people: list[FilmedPerson]) -> mouth_targets.MouthRegression:
@@ -357,5 +359,4 @@ def show(report: dict) -> None:
     if "regression" in report:
         print("what their sound tells: " + ", ".join(
             f"{name} r {row['r']:.2f}" for name, row in report["regression"].items()))  # fmt: skip
-    for name, why in report["left_out"].items():
-        print(f"{name}: left out: {why}")
+    show_left_out(report["left_out"])

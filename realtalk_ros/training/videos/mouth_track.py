@@ -11,12 +11,11 @@ delays them by 16 ms and takes 2 to 5 % off the gap's range (measured on three c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
 from realtalk_ros.enroll.video_reader import Clip
@@ -88,24 +87,17 @@ def track_mouth(frames: Iterable[tuple[float, np.ndarray]], detector: FaceDetect
     return MouthTrack(*np.array(rows, np.float64).reshape(-1, 4).T)
 
 
-def tracks(
-    videos: list[Path], folder: Path, cache: Path, landmarker: Path | None
-) -> Iterator[tuple[Path, MouthTrack | RealTalkError]]:
-    """A track of each video, or what is wrong with it. Those in `cache` are not made again."""
-    for path in tqdm(videos, "videos", unit="video", disable=None):
-        try:
-            stamp = "_".join(map(str, file_stamp(path)))
-            known = cache / f"{file_key(str(path.relative_to(folder)))}_{stamp}.npz"
-            if known.is_file():
-                yield path, MouthTrack.load(known)
-                continue
-            clip = Clip(path)
-            with FaceDetector(landmarker, video=True) as detector:
-                track = track_mouth(clip.frames(), detector)
-            if not len(track):
-                raise RealTalkError("no picture of it can be decoded")
-            track.save(known)
-        except RealTalkError as error:
-            yield path, error
-        else:
-            yield path, track
+def known_track(path: Path, name: str, cache: Path, landmarker: Path | None) -> MouthTrack:
+    """The track of a video, called `name` in the folder `cache`, where it is kept as long as the
+    video stays as it is. Raises RealTalkError for what can't be read."""
+    stamp = "_".join(map(str, file_stamp(path)))
+    known = cache / f"{file_key(name)}_{stamp}.npz"
+    if known.is_file():
+        return MouthTrack.load(known)
+    clip = Clip(path)
+    with FaceDetector(landmarker, video=True) as detector:
+        track = track_mouth(clip.frames(), detector)
+    if not len(track):
+        raise RealTalkError("no picture of it can be decoded")
+    track.save(known)
+    return track

@@ -18,14 +18,20 @@ from pathlib import Path
 import numpy as np
 
 from realtalk_ros.audio.media_files import read_audio
-from realtalk_ros.commands.figure_columns import heads, line
+from realtalk_ros.commands.figure_columns import print_table
 from realtalk_ros.contracts import EXPRESSION_RATE, REFERENCE_SHAPE
 from realtalk_ros.enroll.face_detector import FaceDetector
-from realtalk_ros.errors import AudioError, RealTalkError
+from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.training.expression.coarticulation import reference_window
-from realtalk_ros.training.videos import mouth_targets, mouth_track, talking_metrics
-from realtalk_ros.training.videos.film_folder import find_videos, in_step, person_of
+from realtalk_ros.training.videos import mouth_targets, talking_metrics
+from realtalk_ros.training.videos.film_folder import (
+    find_videos,
+    in_step,
+    of_each_film,
+    person_of,
+    show_left_out,
+)
 from realtalk_ros.training.videos.filmed_people import FilmedPerson, Stretch
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 from realtalk_ros.training.videos.mouth_track import MouthTrack
@@ -106,25 +112,21 @@ def evaluate(args: argparse.Namespace, model: ExpressionModel) -> dict:
     """The report on the films of a folder: the mean over people, each of them, and what was left
     out. args: of `realtalk evaluate talking`. Raises RealTalkError where nothing can be
     measured."""
+
+    def measured(path: Path, track: MouthTrack) -> dict[str, dict]:
+        speaker = speaker_of(path, model)
+        unknown = speaker(None, None)
+        if args.in_step:
+            track = in_step(track, unknown)
+        return measure(path, track, speaker, unknown, args.landmarker)
+
+    folder = args.folder
+    rows, left_out = of_each_film(
+        find_videos(folder), folder, args.tracks, args.landmarker, measured
+    )
     films: dict[str, list[dict[str, dict]]] = {}
-    left_out: dict[str, str] = {}
-    videos = find_videos(args.folder)
-    for path, track in mouth_track.tracks(videos, args.folder, args.tracks, args.landmarker):
-        try:
-            if isinstance(track, RealTalkError):
-                raise track
-            speaker = speaker_of(path, model)
-            unknown = speaker(None, None)
-            if args.in_step:
-                track = in_step(track, unknown)
-            rows = measure(path, track, speaker, unknown, args.landmarker)
-        except (RealTalkError, AudioError) as error:
-            left_out[str(path.relative_to(args.folder))] = " ".join(str(error).split())
-            continue
-        films.setdefault(person_of(path, args.folder), []).append(rows)
-    if not films:
-        reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
-        raise RealTalkError(f"no film in {args.folder} can be measured: {reasons}")
+    for path, row in rows.items():
+        films.setdefault(person_of(path, folder), []).append(row)
     people = {
         name: {known: talking_metrics.mean([film[known] for film in of]) for known in KNOWN}
         for name, of in films.items()
@@ -145,9 +147,5 @@ def compare(people: Sequence[dict[str, dict]]) -> dict[str, dict]:
 
 def show(report: dict) -> None:
     """A line for each of KNOWN, and what was left out."""
-    width = max(map(len, KNOWN))
-    print(f"{'known':{width}} {heads(COLUMNS)}")
-    for name, row in report["known"].items():
-        print(f"{name:{width}} {line(COLUMNS, row)}")
-    for name, why in report["left_out"].items():
-        print(f"{name}: left out: {why}")
+    print_table("known", report["known"], COLUMNS)
+    show_left_out(report["left_out"])
