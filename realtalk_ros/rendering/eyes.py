@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -29,19 +31,13 @@ from realtalk_ros.face_model.rotations import forward
 from realtalk_ros.rendering import large_eyes
 from realtalk_ros.rendering.camera import Cameras
 from realtalk_ros.rendering.eyes_model import load
+from realtalk_ros.rendering.lid_curves import MIDDLE, SAMPLES, SHUT, RestingLids
 
 Corner = tuple[int, int] | np.ndarray  # x and y of a pixel
 SIDES = "Right", "Left"
 IRIS_RADIUS, IRIS_DEPTH = 0.62, 1.4  # cm; its depth is from the eyeball's centre
-SHUT = 0.12  # of the resting opening at which the face model's lids have met
-MIN_OPENING = 0.04  # eye widths: the opening near the corners is taken to be at least this
 MIN_WIDTH = 6.0  # pixels: an eye that is seen from the side is left as it is
-SAMPLES = 33  # along the eye, at which the lids' heights are computed
-POSITIONS = np.linspace(0, 1, SAMPLES)
-MIDDLE = slice(SAMPLES // 4, -SAMPLES // 4)  # of it, where the lids are farthest apart
 EXTENDED = np.clip(np.arange(-SAMPLES, 2 * SAMPLES), 0, SAMPLES - 1)  # beside it, its ends go on
-# Eye widths by which the shut lids of 20 filmed people meet higher than the model's: straight.
-RISE = 0.3 * POSITIONS * (1 - POSITIONS) - 0.03
 # How far the patch reaches beside the eye, and above and below the lids, in eye widths.
 SIDE_MARGIN, LID_MARGIN = 0.25, 0.4
 # In iris radii: what is nearer moves with the iris, beyond it the movement fades out over FADE.
@@ -61,7 +57,7 @@ HIDDEN_RIM = 1.5  # pixels: the wet rim of the lower lid, which a shut eye hides
 MAX_OVERSHOOT = 0.75  # pixels beyond the template's lids from which the eyeball may be sampled
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # the same only if it is the same object: `RestingEye.of`
 class ProjectedEyes:
     """Both eyes as a template's camera sees them, in normalised coordinates."""
 
@@ -89,7 +85,8 @@ class ClosingLid:
 
     sampling_grid: np.ndarray  # (2, H, W), as EyePatch's; skin that is far from the lid stays
     blend: np.ndarray  # (H, W), weight of it
-    layers: np.ndarray  # (H, W, 2) uint8: how far painted skin (eyelids.py) covers it, lashes
+    # (H, W, 2) uint8: how far painted skin (eyelids.py) covers it, lashes; None: not at all yet
+    layers: np.ndarray | None
 
 
 class Eyes:
@@ -149,20 +146,15 @@ def eye_patch(
     template: ProjectedEyes, target: ProjectedEyes, eye: int, size: int
 ) -> EyePatch | None:
     """The patch of one eye; None where it is outside the picture or seen from the side."""
-    rest, moved = template.lids[eye] * size - 0.5, target.lids[eye] * size - 0.5
-    residuals = template.residuals[eye] * size
-    axes = EyeAxes.of(rest, moved, residuals)
-    if axes.width < MIN_WIDTH:
+    resting = RestingEye.of(template, eye, size)
+    if resting.axes.width < MIN_WIDTH:
         return None
-    curves = lid_curves(
-        (rest - axes.template_corner) @ axes.directions.T,
-        (moved - axes.target_corner) @ axes.directions.T,
-        residuals @ axes.directions.T,
-        axes.width,
-    )
+    moved = target.lids[eye] * size - 0.5
+    axes = resting.axes.moved(moved, resting.ends)
+    curves = resting.lids.curves((moved - axes.target_corner) @ axes.directions.T)
     closure = float(curves[4, MIDDLE].mean())
     closes = closure > CLOSING
-    points = np.concatenate([rest + residuals, moved + residuals]).reshape(-1, 2)
+    points = np.concatenate([resting.points, moved + resting.residuals]).reshape(-1, 2)
     margins = (REACH if closes else SIDE_MARGIN) * axes.width, LID_MARGIN * axes.width
     columns, rows = (pixels_around(*along, size) for along in zip(points.T, margins, strict=True))
     if columns.start >= columns.stop or rows.start >= rows.stop:
@@ -192,7 +184,7 @@ def eye_patch(
         closing = ClosingLid(
             axes.to_template(moved_u, np.where(opened, eyeball, np.where(over, carried, skin))),
             np.where(over & ~opened, kept * np.minimum(1, 3 * blend), blend),
-            lids.layers(u, v, axes.width, closure, eye),
+            lids.layers(u, v, axes.width, closure, eye) if closure > PAINTED[0] else None,
         )
     return EyePatch(
         rows,
@@ -202,6 +194,29 @@ def eye_patch(
         visibility=visibility,
         closing=closing,
     )
+
+
+class RestingEye(NamedTuple):
+    """What no weights change of an eye, in the pixels of a template."""
+
+    axes: EyeAxes
+    lids: RestingLids
+    ends: np.ndarray  # (2, 2, 2), the lids' first and last points, without the residuals
+    points: np.ndarray  # (2, N, 2), the lids
+    residuals: np.ndarray  # (2, N, 2)
+
+    @classmethod
+    @lru_cache(maxsize=64)  # of the templates shown last
+    def of(cls, template: ProjectedEyes, eye: int, size: int) -> RestingEye:
+        """Of a template's crop of `size` x `size` pixels."""
+        rest, residuals = template.lids[eye] * size - 0.5, template.residuals[eye] * size
+        axes = EyeAxes.of(rest, residuals)
+        lids = RestingLids.of(
+            (rest - axes.template_corner) @ axes.directions.T,
+            residuals @ axes.directions.T,
+            axes.width,
+        )
+        return cls(axes, lids, rest[:, [0, -1]], rest + residuals, residuals)
 
 
 def pixels_around(positions: np.ndarray, margin: float, size: int) -> slice:
@@ -224,16 +239,20 @@ class EyeAxes:
     width: float  # from corner to corner
 
     @classmethod
-    def of(cls, rest: np.ndarray, moved: np.ndarray, residuals: np.ndarray) -> EyeAxes:
-        """Of lids (2, N, 2) in pixels: projected at rest, projected in the picture, residuals."""
+    def of(cls, rest: np.ndarray, residuals: np.ndarray) -> EyeAxes:
+        """Of lids (2, N, 2) at rest in pixels: projected, residuals."""
         ends = rest[:, [0, -1]]
         corners = 0.5 * (ends + residuals[:, [0, -1]]).sum(0)
         along = corners[1] - corners[0]
         width = float(np.hypot(*along))
         right, down = along / max(width, 1e-6)
         directions = np.array([[right, down], [down, -right]], np.float32)
-        shift = 0.25 * (moved[:, [0, -1]] - ends).sum((0, 1))
-        return cls(corners[0], corners[0] + shift, shift, directions, width)
+        return cls(corners[0], corners[0], np.zeros(2), directions, width)
+
+    def moved(self, lids: np.ndarray, ends: np.ndarray) -> EyeAxes:
+        """With projected `lids` (2, N, 2), of which the `ends` are (2, 2, 2) at rest."""
+        shift = 0.25 * (lids[:, [0, -1]] - ends).sum((0, 1))
+        return replace(self, target_corner=self.template_corner + shift, shift=shift)
 
     def pixels(self, low: Corner, high: Corner) -> tuple[np.ndarray, np.ndarray]:
         """U and v (H, W) of the picture's pixels from `low` to `high` (x, y)."""
@@ -275,7 +294,7 @@ class LidHeights:
 
     @classmethod
     def at(cls, u: np.ndarray, width: float, curves: np.ndarray) -> LidHeights:
-        """Interpolates `lid_curves` to pixels at u (H, W)."""
+        """Interpolates `RestingLids.curves` to pixels at u (H, W)."""
         # Far from an image's border, where OpenCV takes four times as long.
         position = u * ((SAMPLES - 1) / width) + float(SAMPLES)
         row = np.ones_like(position)
@@ -341,36 +360,3 @@ class LidHeights:
         middle = (self.template_upper + self.template_lower) / 2
         height = np.minimum(v, np.maximum(self.template_upper - above, middle))
         return np.maximum(height, np.minimum(self.template_lower + below, middle))
-
-
-def lid_curves(
-    rest: np.ndarray, moved: np.ndarray, residuals: np.ndarray, width: float
-) -> np.ndarray:
-    """(5, SAMPLES): the fields of `LidHeights` at evenly spaced u from corner to corner.
-
-    rest, moved, residuals: (2, N, 2), u and v of the lids as the face model has them in the
-    template and in the picture, and what the template's landmarks add. Lids that meet in the face
-    model meet in the picture, however far apart the landmarks put them in the template.
-    """
-    at = POSITIONS * width
-
-    def heights(lids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        u, v = np.maximum.accumulate(lids[..., 0], 1), lids[..., 1]
-        return np.interp(at, u[0], v[0]), np.interp(at, u[1], v[1])
-
-    (upper, lower), target = heights(rest), heights(moved)
-    template_upper, template_lower = heights(rest + residuals)
-    opening = upper - lower
-    widening = (target[0] - target[1] - opening) / np.maximum(opening, MIN_OPENING * width)
-    half = 0.5 * np.maximum(template_upper - template_lower, 0)
-    middle = 0.5 * (template_upper + template_lower)
-    target_middle = middle + 0.5 * (target[0] + target[1] - upper - lower)
-    openness = np.maximum(1 + widening / (1 - SHUT), 0)
-    if (most := openness[MIDDLE].max()) < 1:  # the corners close, too
-        openness = np.minimum(openness, most)
-    target_middle += RISE * width * np.maximum(1 - openness, 0)[MIDDLE].mean()
-    curves = np.empty((5, SAMPLES), np.float32)
-    curves[0], curves[1] = target_middle + half * openness, target_middle - half * openness
-    curves[2], curves[3] = middle + half, middle - half
-    curves[4] = np.maximum(1 - openness, 0)
-    return curves

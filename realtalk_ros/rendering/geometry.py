@@ -48,7 +48,7 @@ class WarpedEyes(NamedTuple):
     """What `Geometry.warp_eyes` makes, beside what it changes."""
 
     shown_grid: np.ndarray  # (2, S, S): of what is shown, in which all above a closing lid stays
-    lids: np.ndarray | None  # (S, S, 2) uint8: `ClosingLid.layers`; None where none closes
+    lids: np.ndarray | None  # (S, S, 2) uint8: `ClosingLid.layers`; None where nothing is painted
     rows: slice  # those of the sampling grid that it changed
 
 
@@ -111,19 +111,20 @@ class Geometry:
         `mouth_interior` (S, S, 3) uint8. Both are changed in place."""
         size = len(mouth_interior)
         patches = self._eye_patches(weights, template, size)
-        closes = any(patch.closing for patch in patches)
+        painted = any(p.closing and p.closing.layers is not None for p in patches)
         shown_grid = sampling_grid.copy()
-        layers = np.zeros((size, size, 2), np.uint8) if closes else None
+        layers = np.zeros((size, size, 2), np.uint8) if painted else None
         for patch in patches:
             place = patch.rows, patch.columns
             seen, shown = (g[:, patch.rows, patch.columns] for g in (sampling_grid, shown_grid))
             change(seen, patch.sampling_grid, patch.blend)
             mouth_interior[place][..., 1:] = patch.visibility
-            if patch.closing and layers is not None:
-                change(shown, patch.closing.sampling_grid, patch.closing.blend)
-                layers[place] = np.maximum(layers[place], patch.closing.layers)
-            else:
+            if patch.closing is None:
                 shown[:] = seen
+                continue
+            change(shown, patch.closing.sampling_grid, patch.closing.blend)
+            if layers is not None and patch.closing.layers is not None:
+                layers[place] = np.maximum(layers[place], patch.closing.layers)
         rows = [patch.rows for patch in patches]
         first, end = min((r.start for r in rows), default=0), max((r.stop for r in rows), default=0)
         return WarpedEyes(shown_grid, layers, slice(first, end))

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from realtalk_ros.rendering.eyes import SAMPLES, EyeAxes, lid_curves
+from realtalk_ros.rendering.eyes import EyeAxes
+from realtalk_ros.rendering.lid_curves import SAMPLES, RestingLids
 
 # In eye widths:
 COLUMNS = np.linspace(-0.5, 1.5, 81, dtype=np.float32)  # along the eye
@@ -29,9 +30,11 @@ class OpenEye:
     @classmethod
     def of(cls, rest: np.ndarray, residuals: np.ndarray, brow: np.ndarray, outer: int) -> OpenEye:
         """Of lids (2, N, 2), residuals (2, N, 2) and the brow's landmarks (5, 2)."""
-        axes = EyeAxes.of(rest, rest, residuals)
+        axes = EyeAxes.of(rest, residuals)
         relative = (rest - axes.template_corner) @ axes.directions.T
-        curves = lid_curves(relative, relative, residuals @ axes.directions.T, axes.width)
+        curves = RestingLids.of(relative, residuals @ axes.directions.T, axes.width).curves(
+            relative
+        )
         at = np.linspace(0, 1, SAMPLES)
         upper, lower = (np.interp(COLUMNS, at, c / axes.width) for c in curves[2:4])
         u, v = ((brow - axes.template_corner) @ axes.directions.T / axes.width).T
