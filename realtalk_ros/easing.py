@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import TypeVar, overload
 
 import numpy as np
 
@@ -14,13 +14,20 @@ ARRIVED = 1e-4
 Value = TypeVar("Value", float, np.ndarray)
 
 
-def smoothstep(x: np.ndarray | float, start: float = 0.0, end: float = 1.0) -> np.ndarray:
+@overload
+def smoothstep(x: float, start: float = 0.0, end: float = 1.0) -> float: ...
+@overload
+def smoothstep(x: np.ndarray, start: float = 0.0, end: float = 1.0) -> np.ndarray: ...
+def smoothstep(x: np.ndarray | float, start: float = 0.0, end: float = 1.0) -> np.ndarray | float:
     """0 up to `start`, 1 from `end` on, 3 t² - 2 t³ in between (`end` may be the lesser)."""
-    t = np.clip((x - start) / (end - start), 0, 1)
+    t = (x - start) / (end - start)
+    # NumPy takes ten times as long for one number as Python does.
+    t = min(max(t, 0.0), 1.0) if isinstance(t, float) else np.clip(t, 0, 1)
     return t * t * (3 - 2 * t)
 
 
 def approached(value: Value, target: Value, step: float, time_constant: float) -> Value:
     """Where `value` is `step` seconds later on its exponential way to `target`, s both."""
     left = (value - target) * math.exp(-step / time_constant)
-    return target + left * (np.abs(left).max() > ARRIVED)
+    farthest = abs(left) if isinstance(left, float) else np.abs(left).max()
+    return target + left * (farthest > ARRIVED)

@@ -46,9 +46,10 @@ _STILL = 0.1  # weights of the lips up to which they are at rest
 _BROWS = [arkit.INDEX[name] for name in ("browInnerUp", "browOuterUpLeft", "browOuterUpRight")]
 _CHEEKS = [arkit.INDEX[f"cheekSquint{side}"] for side in ("Left", "Right")]
 # What lifts the cheek of its side in speech.
-_LIFTS = [(arkit.INDEX[f"mouth{name}Left"], arkit.INDEX[f"mouth{name}Right"]) for name in (
-    "UpperUp", "Smile", "Stretch",
-)]  # fmt: skip
+_LIFTS = np.array([
+    (arkit.INDEX[f"mouth{name}Left"], arkit.INDEX[f"mouth{name}Right"])
+    for name in ("UpperUp", "Smile", "Stretch")
+])  # fmt: skip
 # A face that listens raises its brows (weight), nods (rad), tilts its head and smiles a little, the
 # eyes by as much of it as in a smile that is felt (AU 6 with 12).
 LISTENING_BROWS, LISTENING_PITCH, SMILING_EYES = 0.15, 0.02, 0.6
@@ -205,13 +206,13 @@ class Face:
         self._speech = approached(self._speech, target, step, LIP_RELEASE_TIME)
         # Not all that moves the lips says that it is speech.
         lips = float(weights[_LIPS].max())
-        moved = max(target, float(np.clip((lips - _STILL) / _STILL, 0, 1)))
+        moved = max(target, min((lips - _STILL) / _STILL, 1.0))
         slow = REST_LEAVE_TIME if moved > self._lips_moved else LIP_RELEASE_TIME
         self._lips_moved = approached(self._lips_moved, moved, step, slow)
         self._speaking = approached(self._speaking, target, step, SPEAKING_TIME)
         self._emotion = approached(self._emotion, self._target_emotion, step, EMOTION_TIME)
         self._posture = approached(self._posture, float(self.listening), step, LISTENING_TIME)
-        lift = np.sum([weights[list(sides)] for sides in _LIFTS], 0)
+        lift = weights[_LIFTS].sum(0)
         self._lifted = approached(self._lifted, lift, step, CHEEK_TIME)
 
     def _spoken_weights(self, weights: np.ndarray) -> np.ndarray:
