@@ -242,7 +242,7 @@ def test_the_head_turns_without_seams(rotation):
     made = replace(made, mask=np.zeros_like(made.mask), lids=None)
     made.mouth_interior[:] = 0
     compositor = Compositor(renderer.avatar, slope[None], renderer._person)
-    image = compositor.compose(made, 0, rotation)
+    image = compositor.compose(made, 0, compositor.begin(0, rotation))
     # At its border, the head passes before the background.
     head = cv2.erode(
         cv2.resize(renderer._person.mask, (width, height)), np.ones((61, 61), np.uint8)

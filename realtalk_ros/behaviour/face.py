@@ -16,6 +16,7 @@ from realtalk_ros.behaviour.idle import Idle
 from realtalk_ros.easing import approached
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.background import Background
+from realtalk_ros.rendering.compositor import BegunImage
 from realtalk_ros.rendering.face_renderer import Renderer
 from realtalk_ros.rendering.generator import GeneratedFace
 from realtalk_ros.rendering.watermark import Watermark
@@ -64,7 +65,9 @@ class GeneratedFrame:
     template: int
     rotation: np.ndarray  # (3,) rad, of the head
     breath: float  # -1..1
+    background: Background | None
     face: GeneratedFace
+    begun: BegunImage  # is composed once
 
 
 class Face:
@@ -134,20 +137,33 @@ class Face:
         shown, head = self.pose(time, weights, rotation, speech)
         template = self.idle.template(time, renderer.template_count, self.head_gain)
         breath = self.idle.breath(time) * self.idle_gain * self.head_gain
+        background, begun = self.background, []
+        face = renderer.generate(
+            shown,
+            template,
+            lambda: begun.append(renderer.begin(template, head, breath, background)),
+        )
         return GeneratedFrame(
             renderer=renderer,
             weights=shown,
             template=template,
             rotation=head,
             breath=breath,
-            face=renderer.generate(shown, template),
+            background=background,
+            face=face,
+            begun=begun[0],
         )
 
     def compose(self, frame: GeneratedFrame) -> np.ndarray:
         """The image of a frame, as of `render`; before a transparent background (height, width, 4)
         with straight alpha. May run in another thread than `generate`."""
         image = frame.renderer.compose(
-            frame.face, frame.template, frame.rotation, frame.breath, self.background
+            frame.face,
+            frame.template,
+            frame.rotation,
+            frame.breath,
+            frame.background,
+            begun=frame.begun,
         )
         if self.watermark is not None:
             self.watermark.draw(image)

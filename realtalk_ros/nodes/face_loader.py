@@ -30,7 +30,7 @@ class RendererSettings:
     size: int
     device: str
     model_dir: str
-    threads: int
+    threads: int  # of the network
 
 
 _Loaded = tuple[RendererSettings, Renderer]
@@ -149,15 +149,16 @@ class FaceLoader:
         providers = onnx_session.providers_for(settings.device)
         model_dir = Path(settings.model_dir) if settings.model_dir else None
         batching, index = self._batch or (None, 0)
+        threads = settings.threads + 1  # one is the renderer's helper, which runs no network
         renderer: Renderer
         if batching is not None and settings.avatar == batching.avatars[index]:
-            renderer = batching.face(index, settings.size, providers, settings.threads, model_dir)
+            renderer = batching.face(index, settings.size, providers, threads, model_dir)
         else:
             renderer = FaceRenderer(
                 Avatar.load(settings.avatar),
                 settings.size,
                 providers,
-                threads=settings.threads,
+                threads=threads,
                 model_dir=model_dir,
                 encoder_threads=encoder_threads,
             )

@@ -9,7 +9,7 @@ batch. The thread that asked first runs the networks; each face composes its own
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.rendering.background import Background
+from realtalk_ros.rendering.compositor import BegunImage
 from realtalk_ros.rendering.face_renderer import FaceRenderer, Rendering, generate_batch
 from realtalk_ros.rendering.generator import GeneratedFace
 
@@ -109,8 +110,20 @@ class BatchedFace(Rendering):
         self.avatar, self.size = renderer.avatar, renderer.size
         self.template_count, self.provider = renderer.template_count, renderer.provider
 
-    def generate(self, weights: np.ndarray, template: int) -> GeneratedFace:
+    def generate(
+        self, weights: np.ndarray, template: int, meanwhile: Callable[[], None] = lambda: None
+    ) -> GeneratedFace:
+        meanwhile()  # while this waits for the other faces
         return self._batching.generate(self._renderer, weights, template)
+
+    def begin(
+        self,
+        template: int,
+        rotation: np.ndarray | None = None,
+        breath: float = 0.0,
+        background: Background | None = None,
+    ) -> BegunImage:
+        return self._renderer.begin(template, rotation, breath, background)
 
     def cut_out(self) -> None:
         self._renderer.cut_out()
@@ -122,8 +135,10 @@ class BatchedFace(Rendering):
         rotation: np.ndarray | None = None,
         breath: float = 0.0,
         background: Background | None = None,
+        *,
+        begun: BegunImage | None = None,
     ) -> np.ndarray:
-        return self._renderer.compose(face, template, rotation, breath, background)
+        return self._renderer.compose(face, template, rotation, breath, background, begun=begun)
 
     def resized(self, size: int) -> BatchedFace:
         return BatchedFace(self._batching, self._renderer.resized(size))

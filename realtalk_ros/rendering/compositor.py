@@ -12,6 +12,7 @@ template.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 
 import cv2
 import numpy as np
@@ -22,7 +23,8 @@ from realtalk_ros.rendering.channels import spread
 from realtalk_ros.rendering.eyelids import Positions, ShutEyes
 from realtalk_ros.rendering.fine_templates import FACTOR, FineTemplate, FineTemplates
 from realtalk_ros.rendering.generator import GeneratedFace, unmoved
-from realtalk_ros.rendering.head_warp import HeadWarp, Part
+from realtalk_ros.rendering.head_warp import HeadView, HeadWarp, Part, parts
+from realtalk_ros.rendering.helper import HELPER, share
 from realtalk_ros.rendering.moving_person import MovingPerson
 
 FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam shows
@@ -39,6 +41,9 @@ CHIN_GAP = np.ones((7, 3), np.uint8)  # pixels of the generator's mask: smaller 
 
 WHOLE, COARSE = (CROP_SIZE, CROP_SIZE), (COARSE_SIZE, COARSE_SIZE)
 MOUTH = mouth_crop()
+
+
+BegunImage = Future[HeadView]  # of `Compositor.begin`, for one call of `Compositor.compose`
 
 
 class Compositor:
@@ -59,35 +64,67 @@ class Compositor:
         self._beside_mouth = spread(1 - self._mouth_feather)
         if avatar.region is not None:
             self._feather *= cv2.resize(avatar.region, WHOLE)
+        self._within_mouth = self._feather[MOUTH] * self._mouth_feather
         self._coarse_feather = cv2.resize(self._feather, COARSE, interpolation=cv2.INTER_AREA)
         self._memory = _Memory()
 
+    def begin(
+        self, template: int, rotation: np.ndarray | None = None, breath: float = 0.0
+    ) -> BegunImage:
+        """Begins an image in the helper's thread, by what needs no generated face: that of a
+        template, by its number, with the head rotated by `rotation` (3,) rad and the shoulders
+        raised by `breath`, -1..1."""
+        return HELPER.submit(self._view, rotation, breath, template)
+
+    def _view(self, rotation: np.ndarray | None, breath: float, template: int) -> HeadView:
+        """The template as it is seen, drawn but for the face's box."""
+        view = self._head_warp.view(rotation, breath, template)
+        self._head_warp.draw(view, self._face_box(view.reach))
+        return view
+
     def compose(
-        self,
-        face: GeneratedFace,
-        template: int,
-        rotation: np.ndarray | None = None,
-        breath: float = 0.0,
-        shut: ShutEyes | None = None,
+        self, face: GeneratedFace, template: int, begun: BegunImage, shut: ShutEyes | None = None
     ) -> np.ndarray:
-        """A new image (height, width, 3) uint8: a template, by its number, with the face, and with
-        the head rotated by `rotation` (3,) rad and the shoulders raised by `breath`, -1..1. Lids
-        that close show what `shut` does. Of a person who is cut out it is (height, width, 4), of
-        premultiplied alpha, and the next call overwrites it."""
-        x, y = self._head_warp.sampling_grid(rotation, breath, template)
-        reach = self._head_warp.reach
-        near = self._face_box(reach)
-        image = self._head_warp.begin(template, near)
-        source = self._fine.part(template, 2 * reach)  # pixels of the face's box go that far, too
+        """A new image (height, width, 3) uint8: the template of which it was begun, with the face.
+        Lids that close show what `shut` does. Of a person who is cut out it is (height, width, 4),
+        of premultiplied alpha."""
         self._draw_layers(face)
-        for part in self._head_warp.parts(near):
-            upright, seen = (x[part], y[part]), image[part]
-            in_crop = self._in_crop(upright)
-            self._draw_template(source, upright, in_crop, seen)
-            if shut and face.lids is not None:
-                shut.paint(seen, face.lids, in_crop, upright)
-            self._add_layers(in_crop, seen)
-        return self._head_warp.finish()
+        view = begun.result()
+        rows, columns = self._face_box(view.reach)
+        # Pixels of the face's box go as far as the reach, too.
+        source = self._fine.part(template, 2 * view.reach)
+        width, height = self._size
+        image = np.empty((height, width, 4 if self._cut_out else 3), np.uint8)
+
+        def draw(band: slice) -> None:
+            here = slice(max(rows.start, band.start), min(rows.stop, band.stop))
+            for part in parts((here, columns)):
+                if seen := self._head_warp.person(view, part):
+                    self._draw_face(source, view, seen, (face.lids, shut))
+            self._head_warp.finish(view, band, image)
+
+        middle = (rows.start + rows.stop) // 2
+        share(draw, (slice(0, middle), slice(middle, height)))
+        self._head_warp.give_back(view)
+        return image
+
+    def _draw_face(
+        self,
+        source: FineTemplate,
+        view: HeadView,
+        part: Part,
+        lids: tuple[np.ndarray | None, ShutEyes | None],
+    ) -> None:
+        """Draws what is seen of the face in a part of the image; `lids`: as of GeneratedFace, and
+        what they show where they close."""
+        x, y = view.positions
+        upright, seen = (x[part], y[part]), view.image[part]
+        in_crop = self._in_crop(upright)
+        self._draw_template(source, upright, in_crop, seen)
+        closing, shut = lids
+        if shut and closing is not None:
+            shut.paint(seen, closing, in_crop, upright)
+        self._add_layers(in_crop, seen)
 
     def _face_box(self, reach: int) -> Part:
         """The face's crop with what is up to `reach` pixels beside it."""
@@ -133,19 +170,24 @@ class Compositor:
     def _draw_layers(self, face: GeneratedFace) -> None:
         """Of the upright face's crop, into the memory: `movement`, that of the template's pixels,
         and `added`, what is added to them, with the share of them that it replaces."""
-        memory = self._memory
-        mask = cv2.resize(joined(face.mask), WHOLE, dst=memory.mask)
+        mask = cv2.resize(joined(face.mask), WHOLE, dst=self._memory.mask)
+        share(lambda draw: draw(face, mask), (self._draw_movement, self._draw_added))
+
+    def _draw_movement(self, face: GeneratedFace, mask: np.ndarray) -> None:
+        """Of the generator's `mask` (256, 256)."""
         moving = cv2.multiply(with_swept(mask, face.sampling_grid), self._feather)
-        mask = cv2.multiply(mask, self._feather, dst=mask)
         for position, own, movement in zip(
-            face.sampling_grid, unmoved(CROP_SIZE), memory.movement, strict=True
+            face.sampling_grid, unmoved(CROP_SIZE), self._memory.movement, strict=True
         ):
             cv2.multiply(cv2.subtract(position, own, dst=movement), moving, dst=movement)
+
+    def _draw_added(self, face: GeneratedFace, mask: np.ndarray) -> None:
+        """Of the generator's `mask` (256, 256)."""
         layers = self._add_change(face)
         if face.lids is not None:
             box, weight = soft(cv2.extractChannel(face.lids, 0), LID_MARGIN)
             layers[box] *= spread(1 - weight, 4)
-        self._draw_mouth(face, layers[MOUTH], mask[MOUTH] * self._mouth_feather)
+        self._draw_mouth(face, layers[MOUTH], mask[MOUTH] * self._within_mouth)
 
     def _draw_mouth(self, face: GeneratedFace, layers: np.ndarray, within: np.ndarray) -> None:
         """Of the mouth crop, into its part of `added`, (128, 128, 4): around the interior what is
@@ -159,7 +201,7 @@ class Compositor:
             here, drawn = added[box], face.mouth[box].astype(np.float32)
             change = spread(within[box]) * (drawn - face.warped_mouth[box])
             here += spread(weight) * (change - here)
-            inside = within[box] * share(cv2.blur(interior, INSIDE_FADE)[box])
+            inside = within[box] * levels_to_share(cv2.blur(interior, INSIDE_FADE)[box])
             layers[box][..., 3] = inside
             here += spread(inside) * (drawn - here)
         cv2.mixChannels([added], [layers], [0, 0, 1, 1, 2, 2])
@@ -253,9 +295,9 @@ def soft(levels: np.ndarray, margin: np.ndarray) -> tuple[Part, np.ndarray]:
         slice(max(rows.start - more, 0), rows.stop + more),
         slice(max(columns.start - more, 0), columns.stop + more),
     )
-    return box, share(cv2.blur(cv2.dilate(levels[box], margin), FADE))
+    return box, levels_to_share(cv2.blur(cv2.dilate(levels[box], margin), FADE))
 
 
-def share(levels: np.ndarray) -> np.ndarray:
+def levels_to_share(levels: np.ndarray) -> np.ndarray:
     """uint8 (H, W) -> float32 0..1."""
     return levels * np.float32(1 / 255)

@@ -7,7 +7,7 @@ The networks, and how a face that does not change is spared their run: generator
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.errors import ModelError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.background import Background
-from realtalk_ros.rendering.compositor import Compositor
+from realtalk_ros.rendering.compositor import BegunImage, Compositor
 from realtalk_ros.rendering.cutout import cut_out
 from realtalk_ros.rendering.eyelids import ShutEyes, shut_eyes
 from realtalk_ros.rendering.generator import FaceInputs, GeneratedFace, Generator
@@ -29,8 +29,21 @@ from realtalk_ros.rendering.reference_selection import ReferenceSelector
 class Rendering(Protocol):
     """Draws a frame in two parts, which may run in two threads."""
 
-    def generate(self, weights: np.ndarray, template: int) -> GeneratedFace:
-        """What the networks make of ARKit weights (52,) on a template, by its index."""
+    def generate(
+        self, weights: np.ndarray, template: int, meanwhile: Callable[[], None] = lambda: None
+    ) -> GeneratedFace:
+        """What the networks make of ARKit weights (52,) on a template, by its index. `meanwhile` is
+        called when the helper's thread is free: it may call `begin`."""
+
+    def begin(
+        self,
+        template: int,
+        rotation: np.ndarray | None = None,
+        breath: float = 0.0,
+        background: Background | None = None,
+    ) -> BegunImage:
+        """Begins the image of a frame in the helper's thread: what needs no networks. Arguments as
+        of `compose`."""
 
     def compose(
         self,
@@ -39,11 +52,13 @@ class Rendering(Protocol):
         rotation: np.ndarray | None = None,
         breath: float = 0.0,
         background: Background | None = None,
+        *,
+        begun: BegunImage | None = None,
     ) -> np.ndarray:
         """What `generate` made on a template, in that template. May run in another thread than
-        `generate`. The result is (height, width, 4), with straight alpha, before a `background`
-        that is transparent; avatars without mattes keep their own background, whatever it is.
-        Arguments and result otherwise as of `render`."""
+        `generate`. `begun`: of `begin`, for this image. The result is (height, width, 4), with
+        straight alpha, before a `background` that is transparent; avatars without mattes keep their
+        own background, whatever it is. Arguments and result otherwise as of `render`."""
 
     def render(
         self,
@@ -87,7 +102,8 @@ class FaceRenderer(Rendering):
     """Renders one avatar. What depends on the avatar or a template alone is computed here, once.
 
     `size` is the height of the images in pixels; their width follows the avatar's proportions.
-    `encoder_threads`: CPU threads of what runs once, while it loads (default: `threads`).
+    `threads`: as of Generator. `encoder_threads`: those of what runs once, while it loads (default:
+    `threads`).
     OpenCV is set to one thread, in all of the process.
     Raises ModelError for broken network files.
     """
@@ -167,12 +183,25 @@ class FaceRenderer(Rendering):
     def provider(self) -> str:
         return self._generator.provider
 
-    def generate(self, weights: np.ndarray, template: int) -> GeneratedFace:
-        """The networks alone, at weights (52,) on a template, by its index."""
-        return self._generator.run(weights[None], [self._inputs(weights, template)])[0]
+    def generate(
+        self, weights: np.ndarray, template: int, meanwhile: Callable[[], None] = lambda: None
+    ) -> GeneratedFace:
+        """The networks alone, as of `Renderer`."""
+        inputs = self._inputs(weights, template)
+        return self._generator.run(weights[None], [inputs], meanwhile)[0]
 
     def _inputs(self, weights: np.ndarray, template: int) -> FaceInputs:
         return FaceInputs(self._index, template, self._selector.choose(weights))
+
+    def begin(
+        self,
+        template: int,
+        rotation: np.ndarray | None = None,
+        breath: float = 0.0,
+        background: Background | None = None,
+    ) -> BegunImage:
+        """As of `Renderer`."""
+        return self._compositor_before(background).begin(template, rotation, breath)
 
     def compose(
         self,
@@ -181,15 +210,25 @@ class FaceRenderer(Rendering):
         rotation: np.ndarray | None = None,
         breath: float = 0.0,
         background: Background | None = None,
+        *,
+        begun: BegunImage | None = None,
     ) -> np.ndarray:
         """A generated face in its template, as of `Renderer`."""
+        begun = begun or self.begin(template, rotation, breath, background)
         shut = None if face.lids is None else self._shut_eyes(template)
+        compositor = self._compositor_before(background)
+        image = compositor.compose(face, template, begun, shut)
+        if background is None or compositor is self._compositor:
+            return image
+        return background.behind(image)
+
+    def _compositor_before(self, background: Background | None) -> Compositor:
+        """That of images before a background, if there is any."""
         if background is None or self.avatar.mattes is None:
-            return self._compositor.compose(face, template, rotation, breath, shut)
+            return self._compositor
         self.cut_out()
-        person = self._person_alone
-        assert person is not None
-        return background.behind(person.compose(face, template, rotation, breath, shut))
+        assert self._person_alone is not None
+        return self._person_alone
 
     def cut_out(self) -> None:
         """As of `Renderer` (cutout.py); once."""

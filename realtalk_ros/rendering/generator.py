@@ -8,12 +8,10 @@ of the warped template, the features and the map of the mouth draws the mouth an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -32,11 +30,13 @@ from realtalk_ros.contracts import (
     RENDERER_FORMATS,
     mouth_crop,
 )
-from realtalk_ros.errors import ModelError, NetworkError
+from realtalk_ros.errors import ModelError
 from realtalk_ros.rendering.avatar_encoding import encode_avatars, reference_images
+from realtalk_ros.rendering.binding import Binding
 from realtalk_ros.rendering.brow_mask import brow_masks, show_brows
 from realtalk_ros.rendering.flat_mouth import FlatMouthPainter
 from realtalk_ros.rendering.geometry import Geometry, WarpedEyes, template_landmarks
+from realtalk_ros.rendering.helper import HELPER
 from realtalk_ros.rendering.monochrome import tone_of, toned
 from realtalk_ros.rendering.oral_cavity import lit
 from realtalk_ros.rendering.own_teeth import OwnTeeth
@@ -45,7 +45,6 @@ HOW_TO_RENEW = "run `realtalk train renderer --avatar` again, or remove it"
 MOUTH = mouth_crop()
 WARPED = ("warped_quarter", "warped_mouth")  # inputs of the generator, see training's export.py
 OUTPUTS = ("change", "mask", "mouth")
-HELPER = ThreadPoolExecutor(1, "align")  # works, outside of Python, while mouths are drawn in it
 
 
 @dataclass(frozen=True)
@@ -78,6 +77,7 @@ class Generator:
     The features are on the device (the CPU's memory or the GPU's) once, and so are the inputs and
     outputs of every batch size that was used: no run allocates or copies what it need not.
     An avatar that was fine-tuned brings a generator of its own, so it cannot share one with others.
+    `threads`: one of them is the helper's (helper.py), the others are the network's.
     `encoder_threads` are those of the encoder, which runs here once for each template.
     Raises ModelError for broken network files and for avatars that cannot share a generator.
     """
@@ -93,7 +93,8 @@ class Generator:
         folder = model_dir or onnx_session.MODEL_DIR
         own_folder = common_generator_folder(avatars)
         self._on_gpu = bool(providers and providers[0] != "CPUExecutionProvider")
-        self._open_generator(own_folder or folder, folder, providers, threads)
+        # The helper's thread begins the image while the network runs.
+        self._open_generator(own_folder or folder, folder, providers, max(threads - 1, 1))
         self._aligner = onnx_session.session(folder / ALIGNER_FILE)
         self._count_rows(avatars)
         # An avatar's own generator has learned the light in its mouth, the bundled one has not.
@@ -157,17 +158,27 @@ class Generator:
         shared = {"alignment_features": aligner.outputs["alignment_features"]}
         return _Batch(aligner, Binding(session, count, self._on_gpu, self._features, shared))
 
-    def run(self, weights: np.ndarray, faces: Sequence[FaceInputs]) -> list[GeneratedFace]:
+    def run(
+        self,
+        weights: np.ndarray,
+        faces: Sequence[FaceInputs],
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> list[GeneratedFace]:
         """Renders B faces at weights (B, 52). Asked for the same again, as of faces at rest, no
-        network runs."""
+        network runs. `meanwhile` is called before the generator is: until then this is mostly
+        Python, in whose way the helper would be."""
         count = len(weights)
         last = self._last.pop(count, None)  # nothing is kept of a run that fails
         if last is None or last[1] != list(faces) or not np.array_equal(last[0], weights):
-            last = weights.copy(), list(faces), self._run(weights, faces)
+            last = weights.copy(), list(faces), self._run(weights, faces, meanwhile)
+        else:
+            meanwhile()
         self._last[count] = last
         return last[2]
 
-    def _run(self, weights: np.ndarray, faces: Sequence[FaceInputs]) -> list[GeneratedFace]:
+    def _run(
+        self, weights: np.ndarray, faces: Sequence[FaceInputs], meanwhile: Callable[[], None]
+    ) -> list[GeneratedFace]:
         count = len(weights)
         if count not in self._bindings:
             self._bindings[count] = self._bind(count)
@@ -179,7 +190,8 @@ class Generator:
             for geometry, w, face in zip(geometries, weights, faces, strict=True)
         ]
         templates = [self._templates[row] for row in rows]
-        aligned = HELPER.submit(batch.align, self._landmarks[rows], moved, templates)
+        batch.aligner.set_inputs(template_landmarks=self._landmarks[rows], target_landmarks=moved)
+        aligned = HELPER.submit(batch.align, templates)
         for k, interior in enumerate(batch.interiors):
             geometries[k].draw_mouth(weights[k], faces[k].template, interior)
         aligned.result()
@@ -188,10 +200,12 @@ class Generator:
             shown.append(geometries[k].warp_eyes(weights[k], faces[k].template, *maps))
             batch.finish_inputs(k, templates[k], shown[k].rows)
         references = [self._first_reference[face.avatar] + face.reference for face in faces]
+        meanwhile()
         # The network knows no weights below 0; only the warp follows them.
-        batch.generator.run(
+        batch.generator.set_inputs(
             weights=np.maximum(weights, 0), template_index=rows, reference_index=references
         )
+        batch.generator.run()
         made = batch.faces(shown)
         for w, face, drawn in zip(weights, faces, made, strict=True):
             show_brows(drawn.mask, self._brows[face.avatar], face.template)
@@ -221,14 +235,9 @@ class _Batch:
         self.interiors = np.zeros((count, CROP_SIZE, CROP_SIZE, 3), np.uint8)
         self._warped = np.zeros((count, CROP_SIZE, CROP_SIZE, 4), np.uint8)
 
-    def align(
-        self,
-        template_landmarks: np.ndarray,
-        target_landmarks: Sequence[np.ndarray],
-        templates: Sequence[np.ndarray],
-    ) -> None:
-        """Sampling grids by landmarks (B, 68, 2); by them, warped templates (256, 256, 4) uint8."""
-        self.aligner.run(template_landmarks=template_landmarks, target_landmarks=target_landmarks)
+    def align(self, templates: Sequence[np.ndarray]) -> None:
+        """Runs the aligner: sampling grids; by them, warped templates (256, 256, 4) uint8."""
+        self.aligner.run()
         movements = self.aligner.outputs["movement"]
         for k, (movement, template) in enumerate(zip(movements, templates, strict=True)):
             warp(template, sampling_grid(movement, self.sampling_grids[k]), self._warped[k])
@@ -283,57 +292,6 @@ def check_generator(session: ort.InferenceSession, path: Path, folder: Path) -> 
     for part, file in (("encode", ENCODER_FILE), ("align", ALIGNER_FILE)):
         if metadata.get(f"realtalk.{part}") != onnx_session.sha256(folder / file):
             raise ModelError(f"{path} does not belong to {folder / file}: {mend}")
-
-
-class Binding:
-    """Memory for the inputs and outputs of a session at one batch size, bound to it once.
-
-    `on_device` lie on the device, `shared` are written by another binding, if they are inputs.
-    """
-
-    def __init__(
-        self,
-        session: ort.InferenceSession,
-        count: int,
-        on_gpu: bool = False,
-        on_device: Mapping[str, ort.OrtValue] = MappingProxyType({}),
-        shared: Mapping[str, np.ndarray] = MappingProxyType({}),
-    ):
-        self._session, self._on_gpu, self._binding = session, on_gpu, session.io_binding()
-        wanted = {i.name: i for i in session.get_inputs()}
-        for name in wanted.keys() & on_device.keys():
-            self._binding.bind_ortvalue_input(name, on_device[name])
-        self.inputs = {
-            name: shared[name] if name in shared else self._zeros(i, count)
-            for name, i in wanted.items()
-            if name not in on_device
-        }
-        self.outputs = {o.name: self._zeros(o, count) for o in session.get_outputs()}
-        self._bind_inputs()
-        # On the CPU an OrtValue of an array is that array's memory: outputs arrive where they are
-        # read. From a GPU, ONNX Runtime copies them there.
-        for name, array in self.outputs.items():
-            output = ort.OrtValue.ortvalue_from_numpy(array)
-            self._binding.bind_ortvalue_output(name, output)
-
-    def _zeros(self, value: ort.NodeArg, count: int) -> np.ndarray:
-        return np.zeros((count, *value.shape[1:]), onnx_session.TYPES[value.type])
-
-    def _bind_inputs(self) -> None:
-        for name, array in self.inputs.items():
-            self._binding.bind_cpu_input(name, array)
-
-    def run(self, **inputs: np.ndarray | Sequence[np.ndarray] | Sequence[int]) -> None:
-        """Takes the inputs that are not written in place. Overwrites `outputs`. Raises
-        NetworkError."""
-        for name, values in inputs.items():
-            self.inputs[name][:] = values
-        if self._on_gpu:
-            self._bind_inputs()  # copies them there
-        try:
-            self._session.run_with_iobinding(self._binding)
-        except Exception as error:  # onnxruntime's own share no base class but this
-            raise NetworkError(str(error).splitlines()[0]) from error
 
 
 def sampling_grid(movement: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:

@@ -4,24 +4,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import ceil
 
 import cv2
 import numpy as np
 
 from realtalk_ros.rendering.moving_person import MovingPerson
-from realtalk_ros.rendering.still_background import StillBackground
+from realtalk_ros.rendering.still_background import StillBackground, StillPerson
 
 Part = tuple[slice, slice]  # rows and columns of an image
+Positions = tuple[np.ndarray, np.ndarray]  # x and y, each (H, W) float32
 ROWS = 128  # that are made at a time: what they take stays in the processor's cache
+
+
+@dataclass
+class HeadView:
+    """A template as it is seen when the head is turned: where its pixels lie, and the image that is
+    being made of it. Of a `HeadWarp`, which uses the arrays again."""
+
+    grid: Positions  # memory of `positions`
+    image: np.ndarray  # (height, width, 4) uint8
+    # Where in the template of an upright head the image's pixels lie: x and y, float32 pixels.
+    positions: Positions
+    source: np.ndarray  # (height, width, 4) uint8, the template
+    seen: StillPerson | None = None  # None if the person is upright
+    reach: int = 0  # pixels, by which anything moves at most
 
 
 class HeadWarp:
     """Of one person in images of the size of `templates` (T, height, width, 3) uint8, the person's;
     or (T, height, width, 4), where they are cut out (cutout.py).
 
-    An image takes a call of `sampling_grid`, one of `begin` and one of `finish`. In between, what
-    is seen of the face is drawn, in the parts of its box that `parts` names.
+    An image takes a call of `view` and one of `draw`. Then, in any order and in several threads,
+    each of its `bands` gets what is seen of the face, in the part that `person` names, and a call
+    of `finish`. At last the view is given back.
     """
 
     def __init__(self, person: MovingPerson, templates: np.ndarray):
@@ -30,74 +47,79 @@ class HeadWarp:
         rows, columns = np.mgrid[:height, :width].astype(np.float32)
         self._at = columns, rows
         self._scale = width / person.size[0]
-        # Overwritten for each image.
-        self._grid = np.empty_like(columns), np.empty_like(columns)
-        self._source, self._image = (np.zeros((height, width, 4), np.uint8) for _ in range(2))
-        self._templates, self._template = templates, -1  # the latter is in `_source`
-        self._cut_out = templates.shape[3] == 4
-        self._seen: np.ndarray | None = None  # where the person is; None if it is upright
-        self.reach = 0  # pixels, by which anything moves at most
+        self._templates, self._cut_out = templates, templates.shape[3] == 4
+        self._source: tuple[int, np.ndarray] = (-1, templates[0])  # the last template
+        self._free: list[HeadView] = []  # a frame may be begun while the one before is composed
 
-    def sampling_grid(
-        self, rotation: np.ndarray | None, breath: float = 0.0, template: int = 0
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Where in a template of an upright head an image's pixels lie when it is rotated by
-        `rotation` (3,) rad (face_model/rotations.py), and breathes (`MovingPerson.motion`): x and
-        y, float32 pixels of the image, not to be changed; the next call overwrites both. None: it
-        is upright."""
+    def view(self, rotation: np.ndarray | None, breath: float = 0.0, template: int = 0) -> HeadView:
+        """A template, by its number, as seen when the head is rotated by `rotation` (3,) rad
+        (face_model/rotations.py), and breathes (`MovingPerson.motion`). None: it is upright."""
+        view = self._free.pop() if self._free else self._new_view()
+        view.source = self._four_channels(template)
         if (rotation is None or not np.any(rotation)) and not breath:
-            self._seen, self.reach = None, 0
-            return self._at
+            view.positions, view.seen, view.reach = self._at, None, 0
+            return view
         rotation = np.zeros(3, np.float32) if rotation is None else rotation
         motion = self._person.motion(rotation, breath, template) * np.float32(self._scale)
-        self.reach = ceil(np.abs(motion).max())
-        for plane, position, out in zip(cv2.split(motion), self._at, self._grid, strict=True):
+        view.reach = ceil(np.abs(motion).max())
+        for plane, position, out in zip(cv2.split(motion), self._at, view.grid, strict=True):
             cv2.resize(plane, position.shape[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
             cv2.add(out, position, dst=out)
-        self._seen = self._background.person(motion, template)
-        return self._grid
+        view.positions = view.grid
+        view.seen = self._background.person(motion, template, view.source)
+        return view
 
-    def parts(self, box: Part) -> Iterator[Part]:
-        """Rectangles of at most ROWS rows that contain all of the person in a box of the image, at
-        the last sampling grid; of one who is upright or cut out, all of the box."""
-        rows, columns = box
-        for start in range(rows.start, rows.stop, ROWS):
-            part = slice(start, min(start + ROWS, rows.stop))
-            if self._seen is None or self._cut_out:
-                yield part, columns
-                continue
-            x, _, width, _ = cv2.boundingRect(self._seen[part, columns])
-            if width:
-                yield part, slice(columns.start + x, columns.start + x + width)
+    def give_back(self, view: HeadView) -> None:
+        """The view is not used any more."""
+        self._free.append(view)
 
-    def begin(self, template: int, face: Part) -> np.ndarray:
-        """A template, by its number, as it is seen at the last sampling grid, without what is seen
-        in the box `face`: (height, width, 4) uint8, which the next call overwrites."""
-        # OpenCV samples images of four channels twice as fast as those of three.
-        if self._template != template:
-            if self._cut_out:
-                self._source[:] = self._templates[template]
-            else:
-                cv2.cvtColor(self._templates[template], cv2.COLOR_BGR2BGRA, dst=self._source)
-            self._template = template
-        if self._seen is None:
-            self._image[:] = self._source
-            return self._image
-        (x, y), linear, border = self._grid, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
-        for beside in around(face, self._image.shape):
-            for part in self.parts(beside):
-                to = self._image[part]
-                cv2.remap(self._source, x[part], y[part], linear, dst=to, borderMode=border)
-        return self._image
+    def _new_view(self) -> HeadView:
+        x, y = (np.empty_like(plane) for plane in self._at)
+        image = np.zeros((*x.shape, 4), np.uint8)
+        return HeadView(grid=(x, y), image=image, positions=(x, y), source=image)
 
-    def finish(self) -> np.ndarray:
-        """The image that was begun, before its background: a new (height, width, 3) uint8; of a
-        person who is cut out (height, width, 4), which the next call overwrites."""
+    def _four_channels(self, template: int) -> np.ndarray:
+        # OpenCV samples images of four channels twice as fast as those of three. A new one, as the
+        # last may still be in use.
+        if self._source[0] != template:
+            image = self._templates[template]
+            if not self._cut_out:
+                image = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
+            self._source = template, image
+        return self._source[1]
+
+    def draw(self, view: HeadView, face: Part) -> None:
+        """Draws the image but for what is in the box `face`."""
+        if view.seen is None:
+            view.image[:] = view.source
+            return
+        (x, y), linear, border = view.positions, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
+        for beside in around(face, view.image.shape):
+            for part in parts(beside):
+                if seen := self.person(view, part):
+                    to = view.image[seen]
+                    cv2.remap(view.source, x[seen], y[seen], linear, dst=to, borderMode=border)
+
+    def person(self, view: HeadView, part: Part) -> Part | None:
+        """Those columns of a part of the image that contain all of the person in it; None if there
+        is nothing of it. Of one who is upright or cut out, all."""
+        rows, columns = part
+        if view.seen is None or self._cut_out:
+            return part
+        x, _, width, _ = cv2.boundingRect(view.seen.share[part])
+        start = columns.start + x
+        return (rows, slice(start, start + width)) if width else None
+
+    def finish(self, view: HeadView, band: slice, out: np.ndarray) -> None:
+        """Writes a band, before its background, to the image `out` (height, width, 3) uint8, or
+        (height, width, 4) of a person who is cut out."""
+        image = view.image[band]
         if self._cut_out:
-            return self._image
-        if self._seen is not None:
-            self._background.restore(self._image, self._source, self._seen)
-        return cv2.cvtColor(self._image, cv2.COLOR_BGRA2BGR)
+            out[band] = image
+            return
+        if view.seen is not None:
+            view.seen.restore_background(view.image, view.source, band)
+        cv2.cvtColor(image, cv2.COLOR_BGRA2BGR, dst=out[band])
 
 
 def around(box: Part, shape: tuple[int, ...]) -> Iterator[Part]:
@@ -111,3 +133,10 @@ def around(box: Part, shape: tuple[int, ...]) -> Iterator[Part]:
     ):
         if all(side.start < side.stop for side in part):
             yield part
+
+
+def parts(part: Part) -> Iterator[Part]:
+    """A part of an image in parts of ROWS rows."""
+    rows, columns = part
+    for row in range(rows.start, rows.stop, ROWS):
+        yield slice(row, min(row + ROWS, rows.stop)), columns

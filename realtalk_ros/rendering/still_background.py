@@ -8,6 +8,8 @@ background is a mean of that beside it.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
@@ -22,6 +24,29 @@ OUTSIDE, SOFT = 0.45, 0.35
 OUTLINE = 64
 HIDES = np.clip(np.arange(-OUTLINE, 256 - OUTLINE) * (255 / (255 - OUTLINE)), 0, 255).astype("u1")
 REACHES = (5.0, 2.0, 0.8, 0.4)  # cm, over which means of the background are taken to continue it
+
+
+class StillPerson(NamedTuple):
+    """Where a person is in an image who moves before a background that does not."""
+
+    share: np.ndarray  # (height, width) uint8: how far the person hides the background
+    beside: np.ndarray  # (height, width) uint8: 255 where nothing of the person is, else 0
+    # The pixels of its outline and of what it bared, (N,) numbers in ascending order; and there
+    # the background, (N,) BGR and 255 as one uint32, and `share`.
+    outline: np.ndarray
+    behind: np.ndarray
+    level: np.ndarray
+
+    def restore_background(self, image: np.ndarray, source: np.ndarray, rows: slice) -> None:
+        """Puts the background of a template `source` into some rows of an image, around the person.
+        Both are (height, width, 4) uint8."""
+        cv2.copyTo(source[rows], self.beside[rows], image[rows])
+        width = image.shape[1]
+        first, end = np.searchsorted(self.outline, (rows.start * width, rows.stop * width))
+        if first == end:
+            return
+        where, seen = self.outline[first:end], pixels(image)
+        seen[where] = blend(seen.take(where), self.behind[first:end], self.level[first:end])
 
 
 class StillBackground:
@@ -45,9 +70,9 @@ class StillBackground:
         even = cv2.resize(even, size, interpolation=cv2.INTER_LINEAR)
         self._even = cv2.cvtColor(even, cv2.COLOR_BGR2BGRA)
 
-    def person(self, motion: np.ndarray, template: int) -> np.ndarray:
-        """(height, width) uint8: how far the person of a template hides the background when it is
-        moved by `motion` (rows, columns, 2), pixels of the image (see `MovingPerson.motion`)."""
+    def person(self, motion: np.ndarray, template: int, source: np.ndarray) -> StillPerson:
+        """The person of a template, `source` (height, width, 4) uint8, when it is moved by `motion`
+        (rows, columns, 2), pixels of the image (see `MovingPerson.motion`)."""
         if self._template != template:
             self._mask = self._mask_of(template)
             self._hides = cv2.LUT(cv2.resize(self._mask, self._size), HIDES)
@@ -57,19 +82,14 @@ class StillBackground:
             for plane, own in zip(cv2.split(motion * self._scale), self._own_cells, strict=True)
         )
         moved = cv2.remap(self._mask, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return cv2.resize(moved, self._size)
-
-    def restore(self, image: np.ndarray, source: np.ndarray, person: np.ndarray) -> None:
-        """Puts the background of a template `source` into `image` around the person, who is where
-        `person` says, the last result of the function of this name. Both images are (height,
-        width, 4) uint8."""
-        cv2.copyTo(source, cv2.inRange(person, 0, 0), image)
+        share = cv2.resize(moved, self._size)
+        beside = cv2.inRange(share, 0, 0)
         # What is left, the outline and what it bared, is little: it is blended pixel by pixel.
-        left = cv2.min(cv2.bitwise_not(person), cv2.max(person, self._hides))
-        where = np.flatnonzero(left.view(bool))
-        seen, own, even = (pixels(array) for array in (image, source, self._even))
-        behind = blend(even.take(where), own.take(where), self._hides.take(where))
-        seen[where] = blend(seen.take(where), behind, person.take(where))
+        left = cv2.min(cv2.bitwise_not(share), cv2.max(share, self._hides))
+        outline = np.flatnonzero(left.view(bool))
+        own, even = (pixels(array).take(outline) for array in (source, self._even))
+        behind = blend(even, own, self._hides.take(outline)) if outline.size else own
+        return StillPerson(share, beside, outline, behind, share.take(outline))
 
     def _mask_of(self, template: int) -> np.ndarray:
         """The person's mask, moved from its template to another one as the head's landmarks are."""

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The second thread that frames are rendered in."""
+
+from __future__ import annotations
+
+import threading
+
+import cv2
+import numpy as np
+import pytest
+
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.face_model import arkit
+from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.rendering.helper import HELPER, share
+
+ROTATIONS = np.array([[0.05, -0.1, 0.02], [-0.08, 0.06, 0.05], [0, 0, 0], [0.02, 0.02, 0.0]])
+
+
+def test_both_threads_work_and_each_item_comes_once():
+    together, seen = threading.Barrier(2, timeout=10), []
+
+    def work(item: int) -> None:
+        if item < 2:
+            together.wait()  # only where two threads are at work
+        seen.append((item, threading.get_ident()))
+
+    share(work, range(50))
+    assert sorted(item for item, _ in seen) == list(range(50))
+    assert len({thread for _, thread in seen}) == 2
+
+
+def test_a_busy_helper_is_not_waited_for():
+    free, seen = threading.Event(), []
+    busy = HELPER.submit(free.wait, 10)
+    share(seen.append, range(5))
+    assert not busy.done() and seen == list(range(5))
+    free.set()
+
+
+@pytest.mark.parametrize("failing", [threading.main_thread, None], ids=["here", "there"])
+def test_what_fails_in_either_thread_is_raised(failing):
+    """Here, in the thread that asks; there, in the helper's."""
+    together = threading.Barrier(2, timeout=10)
+
+    def work(_: int) -> None:
+        together.wait()
+        if (threading.current_thread() is threading.main_thread()) == (failing is not None):
+            raise ValueError("an image that is too small")
+
+    with pytest.raises(ValueError, match="too small"):
+        share(work, range(2))
+
+
+def test_images_that_are_begun_before_others_are_composed_stay_what_they_are():
+    """As the nodes do, which generate a frame while they compose the one before."""
+    renderer = FaceRenderer(Avatar.load("default"), 256)
+    weights = np.zeros((len(ROTATIONS), arkit.COUNT), np.float32)
+    weights[:, arkit.INDEX["jawOpen"]] = 0.1, 0.5, 0.3, 0.0
+    frames = list(zip(weights, ROTATIONS, (0.0, 0.5, 0.0, -1.0), strict=True))
+    alone = [renderer.render(w, 0, rotation, breath) for w, rotation, breath in frames]
+    begun = [renderer.begin(0, rotation, breath) for _, rotation, breath in frames]
+    for (w, rotation, breath), image, one in zip(frames, alone, begun, strict=True):
+        face = renderer.generate(w, 0)
+        shown = renderer.compose(face, 0, rotation, breath, begun=one)
+        assert cv2.absdiff(shown, image).max() <= 1  # eyes that hardly move are not drawn anew
