@@ -70,7 +70,11 @@ class Rendering(Protocol):
         """One frame: ARKit weights (52,), index of a template, rotation of the head (3,) rad
         (face_model/rotations.py), breath from -1 (out) to 1 (in), 0: at rest -> (height, width, 3)
         uint8 BGR."""
-        return self.compose(self.generate(weights, template), template, rotation, breath)
+        begun: list[BegunImage] = []
+        face = self.generate(
+            weights, template, lambda: begun.append(self.begin(template, rotation, breath))
+        )
+        return self.compose(face, template, rotation, breath, begun=begun[0])
 
 
 class Renderer(Rendering, Protocol):
