@@ -13,3 +13,7 @@ __version__ = "0.2.0"
 # machine under the user's cache, and then sends events. It asks for this while it is imported,
 # so it is set here, before any module of this package can import it; child processes inherit it.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+# NumPy's own threads (those of OpenBLAS, which reads this while it is imported) wait busily for the
+# next product for milliseconds, in the way of the threads that render. Products here are small.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 
 import cv2
@@ -64,3 +67,19 @@ def test_images_that_are_begun_before_others_are_composed_stay_what_they_are():
         face = renderer.generate(w, 0)
         shown = renderer.compose(face, 0, rotation, breath, begun=one)
         assert cv2.absdiff(shown, image).max() <= 1  # eyes that hardly move are not drawn anew
+
+
+@pytest.mark.parametrize("given, wanted", [(None, 1), ("2", 2)], ids=["default", "as set"])
+@pytest.mark.skipif(os.cpu_count() == 1, reason="one processor")
+def test_numpy_s_own_threads_do_not_wait_busily_beside_those_that_render(given, wanted):
+    """Threads of a process that has multiplied matrices, in those of OpenBLAS that is NumPy's."""
+    code = (
+        "import os, realtalk_ros, numpy as np; one = np.ones((600, 600)); one @ one;"
+        "print(len(os.listdir('/proc/self/task')), end='')"
+    )
+    environment = {name: v for name, v in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    if given:
+        environment["OPENBLAS_NUM_THREADS"] = given
+    command = [sys.executable, "-c", code]
+    threads = subprocess.run(command, env=environment, capture_output=True, check=True, text=True)
+    assert int(threads.stdout) == wanted
