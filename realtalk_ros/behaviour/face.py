@@ -67,7 +67,7 @@ class GeneratedFrame:
     breath: float  # -1..1
     background: Background | None
     face: GeneratedFace
-    begun: BegunImage  # is composed once
+    begun: BegunImage | None  # is composed once
 
 
 class Face:
@@ -137,7 +137,8 @@ class Face:
         shown, head = self.pose(time, weights, rotation, speech)
         template = self.idle.template(time, renderer.template_count, self.head_gain)
         breath = self.idle.breath(time) * self.idle_gain * self.head_gain
-        background, begun = self.background, []
+        background = self.background
+        begun: list[BegunImage] = []
         face = renderer.generate(
             shown,
             template,
@@ -151,7 +152,7 @@ class Face:
             breath=breath,
             background=background,
             face=face,
-            begun=begun[0],
+            begun=begun[0] if begun else None,
         )
 
     def compose(self, frame: GeneratedFrame) -> np.ndarray:

@@ -29,6 +29,7 @@ class _Request:
     renderer: FaceRenderer
     weights: np.ndarray
     template: int
+    meanwhile: Callable[[], None]
     done: threading.Event = field(default_factory=threading.Event)
     face: GeneratedFace | None = None
     error: Exception | None = None
@@ -64,9 +65,15 @@ class BatchingRenderer:
             self._faces = min(len(self.avatars), self._faces + 1)
             return BatchedFace(self, self._renderers[index].resized(size))
 
-    def generate(self, renderer: FaceRenderer, weights: np.ndarray, template: int) -> GeneratedFace:
-        """As `FaceRenderer.generate`, from any thread."""
-        request = _Request(renderer, weights, template)
+    def generate(
+        self,
+        renderer: FaceRenderer,
+        weights: np.ndarray,
+        template: int,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> GeneratedFace:
+        """As `FaceRenderer.generate`, from any thread; `meanwhile` may be called in another one."""
+        request = _Request(renderer, weights, template, meanwhile)
         with self._queue_lock:
             first = not self._requests
             self._requests.append(request)
@@ -86,11 +93,17 @@ class BatchingRenderer:
             with self._queue_lock:
                 requests, self._requests = self._requests, []
                 self._full.clear()
+
+            def meanwhile() -> None:
+                for request in requests:
+                    request.meanwhile()
+
             try:
                 faces = generate_batch(
                     [request.renderer for request in requests],
                     np.stack([request.weights for request in requests]).astype(np.float32),
                     [request.template for request in requests],
+                    meanwhile,
                 )
                 for request, face in zip(requests, faces, strict=True):
                     request.face = face
@@ -113,8 +126,7 @@ class BatchedFace(Rendering):
     def generate(
         self, weights: np.ndarray, template: int, meanwhile: Callable[[], None] = lambda: None
     ) -> GeneratedFace:
-        meanwhile()  # while this waits for the other faces
-        return self._batching.generate(self._renderer, weights, template)
+        return self._batching.generate(self._renderer, weights, template, meanwhile)
 
     def begin(
         self,

@@ -74,7 +74,7 @@ class Rendering(Protocol):
         face = self.generate(
             weights, template, lambda: begun.append(self.begin(template, rotation, breath))
         )
-        return self.compose(face, template, rotation, breath, begun=begun[0])
+        return self.compose(face, template, rotation, breath, begun=begun[0] if begun else None)
 
 
 class Renderer(Rendering, Protocol):
@@ -264,10 +264,13 @@ class FaceRenderer(Rendering):
 
 
 def generate_batch(
-    renderers: Sequence[FaceRenderer], weights: np.ndarray, templates: Sequence[int]
+    renderers: Sequence[FaceRenderer],
+    weights: np.ndarray,
+    templates: Sequence[int],
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> list[GeneratedFace]:
     """`FaceRenderer.generate` of B faces of `FaceRenderer.load_together`, in one run of the
-    networks: weights (B, 52), template indices (B,).
+    networks: weights (B, 52), template indices (B,); `meanwhile` is called once.
 
     A face may occur more than once. Raises ModelError for renderers that were not loaded together.
     """
@@ -276,4 +279,4 @@ def generate_batch(
         raise ModelError("generate_batch takes the faces of one FaceRenderer.load_together")
     (generator,) = generators.values()
     inputs = [r._inputs(w, t) for r, w, t in zip(renderers, weights, templates, strict=True)]
-    return generator.run(weights, inputs)
+    return generator.run(weights, inputs, meanwhile)

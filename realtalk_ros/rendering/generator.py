@@ -162,7 +162,7 @@ class Generator:
         self,
         weights: np.ndarray,
         faces: Sequence[FaceInputs],
-        meanwhile: Callable[[], None] = lambda: None,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> list[GeneratedFace]:
         """Renders B faces at weights (B, 52). Asked for the same again, as of faces at rest, no
         network runs. `meanwhile` is called before the generator is: until then this is mostly
@@ -177,7 +177,7 @@ class Generator:
         return last[2]
 
     def _run(
-        self, weights: np.ndarray, faces: Sequence[FaceInputs], meanwhile: Callable[[], None]
+        self, weights: np.ndarray, faces: Sequence[FaceInputs], meanwhile: Callable[[], object]
     ) -> list[GeneratedFace]:
         count = len(weights)
         if count not in self._bindings:
