@@ -122,7 +122,7 @@ def test_interrupt_then_speak_never_shows_or_plays_a_piece_of_the_old_one(stage,
     picture = np.zeros((128, 128, 3), np.uint8)
     renderer = stage.renderer.face.renderer
     monkeypatch.setattr(renderer, "generate", lambda *_: None)
-    monkeypatch.setattr(renderer, "compose", lambda *_: picture.copy())
+    monkeypatch.setattr(renderer, "compose", lambda *_, **__: picture.copy())
     stage.shown.clear()
     stage.heard.clear()
     client, rng = stage.client, np.random.default_rng(0)
