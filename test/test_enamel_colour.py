@@ -1,13 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The colour of teeth: of those that no picture shows, and of those that one shows."""
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import yaml
 
-from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.avatar.avatar import Avatar, find
 from realtalk_ros.contracts import mouth_crop
-from realtalk_ros.rendering.avatar_encoding import reference_images, reference_inputs
-from realtalk_ros.rendering.enamel_colour import expected_enamel
+from realtalk_ros.errors import AvatarError
+from realtalk_ros.face_model import arkit
+from realtalk_ros.rendering.avatar_encoding import (
+    reference_images,
+    reference_inputs,
+    with_expected_enamel,
+)
+from realtalk_ros.rendering.enamel_colour import expected_enamel, plausible
 from realtalk_ros.rendering.generator import FaceInputs, Generator
 
 POINTS = np.zeros((68, 2))
@@ -24,15 +34,15 @@ for eye, x in ((slice(36, 42), 70), (slice(42, 48), 150)):
 )
 def test_teeth_follow_the_whites_of_the_eyes_but_are_never_green(white, enamel):
     face = np.full((256, 256, 3), white, np.uint8)
-    found = expected_enamel(face, POINTS)
+    found = plausible(expected_enamel(face, POINTS))
     assert np.abs(found - enamel).max() < 0.02
     assert found.dtype == np.float32
 
 
 @pytest.mark.parametrize("name", ["default", "mira", "ines", "kenji"])
 def test_teeth_are_as_light_as_the_reference_that_shows_most_of_them(name):
-    avatar = Avatar.load(name)
-    maps = [inputs[..., 3:] for inputs in reference_inputs(avatar, shaded=True)]
+    avatar = replace(Avatar.load(name), teeth=None)
+    maps = [inputs[..., 3:] for inputs in reference_inputs(avatar, "shaded")]
     seen = [(shown[..., 0] == 255) & (shown[..., 1] > 120) for shown in maps]
     k = int(np.argmax([np.count_nonzero(teeth) for teeth in seen]))
     weights = avatar.reference_weights[k : k + 1]
@@ -41,3 +51,52 @@ def test_teeth_are_as_light_as_the_reference_that_shows_most_of_them(name):
     drawn = face.mouth[(interior[..., 0] == 255) & (interior[..., 1] > 120)]
     light = np.median(reference_images(avatar)[k][seen[k]].mean(-1))
     assert np.median(drawn.mean(-1)) == pytest.approx(light, rel=0.07)  # was 0.87 to 0.93 of it
+
+
+def test_lips_that_part_by_a_line_are_not_taken_for_teeth():
+    expected = np.array([0.9, 1.0, 1.1], np.float32)
+
+    def read(level: float, sure: float) -> np.ndarray:
+        colours = np.full((1, 8), sure * level)
+        colours[0, 6:] = sure
+        return with_expected_enamel(colours, expected)
+
+    for sure in (0.0, 0.5):
+        colours, enamel = read(0.35, sure)
+        np.testing.assert_allclose(enamel, expected, atol=1e-6)
+        np.testing.assert_allclose(colours[0, :3], 0.9 * np.array([0.9, 1, 1]), atol=1e-6)
+        assert colours[0, 6] == pytest.approx(0.9)
+    for level, sure in ((0.8, 0.5), (0.05, 0.9)):  # teeth in the shade; a machine's
+        colours, enamel = read(level, sure)
+        assert enamel.mean() == pytest.approx(level * sure / 0.9 + 1 - sure / 0.9, abs=0.01)
+
+
+def teeth(avatar: Avatar) -> np.ndarray:
+    """(3,) BGR, median of those in full light, in a smile."""
+    smile = {
+        f"mouth{which}{side}": 0.5 for which in ("Smile", "UpperUp") for side in ("Left", "Right")
+    }
+    made = Generator([avatar]).run(arkit.weights(jawOpen=0.1, **smile)[None], [FaceInputs(0, 0, 0)])
+    interior = made[0].mouth_interior[mouth_crop()]
+    lightest = interior[..., 1] > 0.9 * interior[..., 1].max()
+    return np.median(made[0].mouth[lightest & (interior[..., 0] == 255)], 0)
+
+
+def test_an_avatar_may_say_what_colour_its_teeth_are():
+    avatar = Avatar.load("mira")
+    white, old = (teeth(replace(avatar, teeth=t)) for t in ((250, 245, 240), (220, 195, 150)))
+    np.testing.assert_allclose(old / white, (150 / 240, 195 / 245, 220 / 250), rtol=0.04)
+    ines = Avatar.load("ines")
+    assert ines.teeth is not None and ines.teeth[0] - ines.teeth[2] > 40  # an old woman's
+    blue, _, red = teeth(ines)
+    assert red / blue > 1.2
+
+
+@pytest.mark.parametrize("value", ["white", [255, 255], [255, 255, 256], [1.0, 2, 3]])
+def test_a_colour_that_cannot_be_is_refused(value, tmp_path):
+    folder = tmp_path / "ann"
+    shutil.copytree(find("mira"), folder)
+    meta = yaml.safe_load((folder / "avatar.yaml").read_text()) | {"teeth": value}
+    (folder / "avatar.yaml").write_text(yaml.safe_dump(meta))
+    with pytest.raises(AvatarError, match="teeth must be .red, green, blue."):
+        Avatar.load(folder)

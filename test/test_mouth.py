@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The map of the mouth's interior is as the face model has it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -22,10 +24,10 @@ def weights(**values: float) -> np.ndarray:
     return array
 
 
-def drawn(rest: np.ndarray | None = None, shaded: bool = False, **values: float) -> np.ndarray:
+def drawn(rest: np.ndarray | None = None, look: str = "plain", **values: float) -> np.ndarray:
     """(256, 256, 3) in 0..1, over a resting face that looks ahead."""
     rest = frontal_landmarks(NOBODY) if rest is None else rest
-    face = Geometry(NOBODY, rest[None], shaded=shaded)
+    face = Geometry(NOBODY, rest[None], look=look)
     return face.draw_mouth(weights(**values), 0, np.full((SIZE, SIZE, 3), 9, np.uint8)) / 255
 
 
@@ -69,7 +71,7 @@ def test_teeth_show_above_and_below_a_dark_gap_with_the_tongue():
 
 
 def test_lips_and_cheeks_shade_the_lower_teeth_and_those_in_the_corners():
-    lit, shaded = (drawn(jawOpen=0.3, shaded=how, **BARED) for how in (False, True))
+    lit, shaded = (drawn(jawOpen=0.3, look=how, **BARED) for how in ("plain", "shaded"))
     assert (shaded[..., 0] == lit[..., 0]).all()  # how far it is open
     assert (shaded[..., 2] == lit[..., 2]).all()  # flesh
     teeth = lit[..., 1] * lit[..., 0] > 0.4
@@ -87,9 +89,53 @@ def test_lips_and_cheeks_shade_the_lower_teeth_and_those_in_the_corners():
 
 
 def test_teeth_touch_as_people_s_do():
-    apart, touching = (drawn(jawOpen=0.3, shaded=how, **BARED)[..., 1] for how in (False, True))
+    looks = "plain", "shaded"
+    apart, touching = (drawn(jawOpen=0.3, look=look, **BARED)[..., 1] for look in looks)
     row = rows(apart)[7]  # of the upper incisors
     assert touching[row, 118:138].min() > apart[row, 118:138].min() + 0.1
+
+
+def test_behind_people_s_tongue_and_teeth_are_their_cheeks():
+    wide = dict(jawOpen=0.5, mouthLowerDownLeft=0.2, mouthLowerDownRight=0.2)
+    machine, person = (drawn(look=look, **wide) for look in ("shaded", "lifelike"))
+    np.testing.assert_array_equal(person[..., 0], machine[..., 0])
+    opened = person[..., 0] == 1
+    hollow = opened & (machine[..., 1:].max(-1) == 0)
+    assert hollow.sum() > 50
+    cheek = mouth.CHEEKS / 255
+    assert np.abs(person[hollow, 2] - cheek).max() < 0.1  # smooth towards the tongue's border
+    # No dark enamel is left in the corners, and nowhere a hole.
+    corners = opened.copy()
+    corners[:, 108:148] = False
+    assert machine[corners, 1].max() > 0.02 and person[corners, 1].max() < 0.02
+    assert person[opened][:, 1:].sum(-1).min() > 0.8 * cheek
+    tongue = person[rows(opened)[len(rows(opened)) // 2], :, 2]
+    across = tongue[np.flatnonzero(opened.any(0))]
+    assert np.abs(np.diff(across)).max() < 0.05  # its edge is soft
+
+
+def test_people_s_incisors_touch_and_no_gum_lies_over_one_of_them():
+    shown = dict(Smile=0.5, UpperUp=0.8, LowerDown=0.3)
+    smile = {f"mouth{name}{side}": shown[name] for name in shown for side in ("Left", "Right")}
+    machine, person = (drawn(look=look, jawOpen=0.1, **smile) for look in ("shaded", "lifelike"))
+    row = rows(person[:, 120:136, 1])[4:8]
+    middle, beside = (person[row, :, 1][:, at].mean() for at in (slice(127, 129), slice(132, 136)))
+    assert middle > 0.8 * beside
+    assert machine[row, 127:129, 1].mean() < 0.75 * beside
+    gums = [look[..., 2][:, 110:128] - look[..., 2][:, 145:127:-1] for look in (machine, person)]
+    lopsided, even = (np.abs(difference).sum() for difference in gums)
+    assert even < 0.4 * lopsided
+
+
+def test_how_far_the_teeth_in_a_column_are_from_the_middle():
+    rest = frontal_landmarks(NOBODY)
+    across = Geometry(NOBODY, rest[None]).mouth.across_teeth(0)
+    assert across.shape == (128,) and (np.diff(across) >= 0).all()
+    assert abs(across[63:65].mean()) < 0.05  # the mean face's middle
+    lips = rest[54, 0] - rest[48, 0]  # some 5 cm apart
+    moved = Geometry(NOBODY, (rest + np.array([0.1 * lips, 0]))[None]).mouth.across_teeth(0)
+    aside = across[64] - moved[64]
+    assert 0.3 < aside < 0.8
 
 
 def test_it_follows_the_lips_of_the_template():
@@ -110,19 +156,19 @@ def test_a_broken_file_says_what_to_do():
         mouth.MouthModel(arrays)
 
 
-@pytest.mark.parametrize("shaded", [False, True])
-def test_skull_and_jaw_apart_are_what_all_triangles_are_at_once(shaded, monkeypatch):
+@pytest.mark.parametrize("name", ["plain", "shaded", "lifelike"])
+def test_skull_and_jaw_apart_are_what_all_triangles_are_at_once(name, monkeypatch):
     shown = dict(jawOpen=0.25, jawLeft=0.3, tongueOut=0.2, **BARED)
-    apart = drawn(shaded=shaded, **shown)
-    model = mouth.load()
-    vertices = [surface.vertices[surface.faces.T] for surface in (model.skull, model.jaw)]
-    channels = np.concatenate([model.skull.channels, model.jaw.channels])
+    apart, model = drawn(look=name, **shown), mouth.load()
+    look = getattr(model, name)
+    vertices = [surface.vertices[surface.faces.T] for surface in (look.skull, look.jaw)]
+    channels = np.concatenate([look.skull.channels, look.jaw.channels])
     nothing = mouth.Surface.of(np.zeros((0, 3), int), channels[:0])
-    monkeypatch.setattr(model, "skull", nothing)
-    monkeypatch.setattr(model, "jaw", mouth.Surface.of(np.concatenate(vertices), channels))
+    all_ = mouth.Surface.of(np.concatenate(vertices), channels)
+    monkeypatch.setattr(model, name, replace(look, skull=nothing, jaw=all_))
     monkeypatch.setattr(
         mouth, "opened_columns",
         lambda opened: np.repeat([[0], [10**6]], len(opened) * mouth.SUPERSAMPLING, 1),
     )  # fmt: skip
     assert (apart[..., 1] > 0.5).sum() > 100
-    np.testing.assert_array_equal(drawn(shaded=shaded, **shown), apart)
+    np.testing.assert_array_equal(drawn(look=name, **shown), apart)

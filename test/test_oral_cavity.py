@@ -5,41 +5,85 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import arkit
-from realtalk_ros.rendering import oral_cavity
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
+from realtalk_ros.rendering.oral_cavity import GUMS, OralCavity, look_of
+
+ACROSS = np.linspace(-3, 3, 128)[None]  # cm
+FLESH = np.array([0.33, 0.34, 0.51, 0.9])
 
 
-def test_a_tongue_is_dark_at_its_back_and_light_at_its_front_and_nothing_else_changes():
-    drawn = np.full((128, 128, 3), 100, np.uint8)
-    interior = np.zeros_like(drawn)
-    interior[40:80, 30:90] = 255, 0, 60  # open, no enamel
-    interior[40:50, 30:90, 1] = 200  # the teeth
+def opened() -> tuple[np.ndarray, np.ndarray]:
+    """The map of an opening, with a band of teeth, and an even picture."""
+    interior = np.zeros((128, 128, 3), np.uint8)
+    interior[40:80, 24:104] = 255, 0, 60
+    interior[40:50, 24:104] = 255, 200, 0
+    return interior, np.full((128, 128, 3), 100, np.uint8)
+
+
+def person(enamel: float = 0.7, flesh: np.ndarray = FLESH) -> OralCavity:
+    interior, drawn = opened()
+    return OralCavity.of_person(flesh, np.full(3, enamel), (interior, drawn), ACROSS)
+
+
+@pytest.mark.parametrize("cavity", [OralCavity.of_machine(1), person(100 / 200)])
+def test_a_tongue_is_dark_at_its_back_and_light_at_its_front_and_nothing_else_changes(cavity):
+    interior, drawn = opened()
     before = drawn.copy()
-    oral_cavity.lit(interior, drawn)
+    cavity.light(interior, drawn, 0)
     column = drawn[50:80, 60].mean(-1)
-    assert column[0] < 90 and column[15:25].min() > 125 and column[-1] < column[20]
+    assert column[0] < 92 and column[15:25].min() > 115 and column[-1] < column[20]
     changed = (drawn != before).any(-1)
-    assert not changed[:40].any() and not changed[80:].any()
-    assert np.abs(drawn[40:50].astype(int) - 100).max() < np.abs(column - 100).max() / 2
-    shut = np.zeros_like(drawn)
-    oral_cavity.lit(shut, drawn := before.copy())
+    assert not changed[:40].any() and not changed[80:].any() and not changed[:, :24].any()
+    assert np.abs(drawn[40:49, 50:78].astype(int) - 100).max() < 5  # teeth of the right colour
+    cavity.light(np.zeros_like(drawn), drawn := before.copy(), 0)
     np.testing.assert_array_equal(drawn, before)
+
+
+def test_a_person_s_mouth_is_red_behind_and_its_tongue_is_round():
+    interior, drawn = opened()
+    person().light(interior, drawn, 0)
+    behind, front = drawn[56, 64].astype(float), drawn[72, 58].astype(float)
+    assert behind[2] > 1.2 * behind[1] and front[2] < 1.1 * front[1]
+    row = drawn[70].mean(-1)
+    assert row[58] > row[40] > row[28]  # lower at its sides
+    assert row[64] < row[58] - 4  # the furrow
+
+
+def test_dark_flesh_of_a_reference_is_made_lighter_and_gums_are_not_darkened():
+    interior, usual = opened()
+    dark = usual.copy()
+    person().light(interior, usual, 0)
+    person(flesh=np.array([0.12, 0.14, 0.29, 0.9])).light(interior, dark, 0)
+    assert dark[72, 58].mean() > 1.25 * usual[72, 58].mean()
+    assert abs(dark[54, 64].mean() - usual[54, 64].mean()) < 5
+    interior, drawn = opened()
+    interior[40:50] = interior[40:50] * (1, 0, 0) + np.array([0, 0, GUMS + 20], np.uint8)
+    interior[:, [*range(24), *range(104, 128)]] = 0
+    person().light(interior, drawn, 0)
+    assert drawn[42, 64].mean() > 100
+
+
+def test_teeth_become_as_light_as_they_are_to_be_and_canines_are_yellower():
+    interior, drawn = opened()
+    person(130 / 200).light(interior, drawn, 0)  # of 200 levels of the map, drawn as 100
+    incisors, canines = drawn[44, 60:68].mean(0), drawn[44, [26, 101]].mean(0)
+    np.testing.assert_allclose(incisors, 130, atol=2)
+    assert canines[2] / canines[0] > 1.03 and canines.mean() < 0.98 * incisors.mean()
+    interior, drawn = opened()
+    person(5.0).light(interior, drawn, 0)  # not believed
+    assert drawn[44, 64].max() < 175
 
 
 def front_of_the_tongue(avatar: Avatar) -> float:
     """How light the tongue is at three quarters of an open mouth, over its back."""
     generator = Generator([avatar])
-    weights = np.zeros((1, arkit.COUNT), np.float32)
-    for name, value in (
-        ("jawOpen", 0.5),
-        ("mouthLowerDownLeft", 0.3),
-        ("mouthLowerDownRight", 0.3),
-    ):
-        weights[0, arkit.INDEX[name]] = value
+    lower = {f"mouthLowerDown{side}": 0.3 for side in ("Left", "Right")}
+    weights = arkit.weights(jawOpen=0.5, **lower)[None]
     face = generator.run(weights, [FaceInputs(0, 0, 0)])[0]
     opened, enamel, _ = np.moveaxis(face.mouth_interior[MOUTH], -1, 0)
     rows, columns = np.nonzero((opened == 255) & (enamel == 0))
@@ -47,13 +91,35 @@ def front_of_the_tongue(avatar: Avatar) -> float:
     rows, columns = rows[middle], columns[middle]
     height = (rows - rows.min()) / np.ptp(rows)
     light = face.mouth[rows, columns].mean(-1)
-    return light[(height > 0.6) & (height < 0.8)].mean() / light[height < 0.2].mean()
+    return light[(height > 0.6) & (height < 0.8)].mean() / light[height < 0.3].mean()
 
 
 def test_an_avatars_tongue_is_lit(tmp_path):
-    """As measured on people: from a quarter to three quarters of the opening it gets lighter. A
-    generator of an avatar's own has learned the light in that mouth."""
+    """As measured on people: to three quarters of the opening it gets lighter. A generator of an
+    avatar's own has learned the light in that mouth."""
     avatar = Avatar.load("default")
-    assert front_of_the_tongue(avatar) > 1.2
+    assert front_of_the_tongue(avatar) > 1.6
     shutil.copy(onnx_session.MODEL_DIR / "renderer_generate.onnx", tmp_path)
     assert front_of_the_tongue(replace(avatar, generator=tmp_path)) < 1.1
+
+
+def test_whose_mouth_is_a_person_s(tmp_path):
+    white, none = np.full(3, 0.9), np.full(3, 0.07)
+    for name, enamel, look in (("mira", white, "lifelike"), ("android", none, "shaded"),
+                               ("pia", white, "shaded")):  # fmt: skip
+        avatar = Avatar.load(name)
+        assert look_of(avatar, enamel) == look
+        assert look_of(replace(avatar, generator=tmp_path), enamel) == "plain"
+
+
+def test_corners_of_an_open_mouth_are_as_dark_as_flesh_and_not_black():
+    for name in ("kenji", "ines", "mira", "default"):
+        lower = {f"mouthLowerDown{side}": 0.2 for side in ("Left", "Right")}
+        generator = Generator([Avatar.load(name)])
+        weights = arkit.weights(jawOpen=0.5, **lower)[None]
+        face = generator.run(weights, [FaceInputs(0, 0, 0)])[0]
+        inside = (face.mouth_interior[MOUTH][..., 0] == 255) & (
+            face.mouth_interior[MOUTH][..., 1] == 0
+        )
+        _, green, red = np.percentile(face.mouth[inside], 2, axis=0)  # black ones: 6 and less
+        assert red > 20 and red > 1.3 * green

@@ -40,7 +40,7 @@ import numpy as np
 
 from realtalk_ros.avatar import image_decoding
 from realtalk_ros.avatar.avatar_yaml import MAX_YAML, parse, short
-from realtalk_ros.avatar.flat_mouth import FlatMouth
+from realtalk_ros.avatar.flat_mouth import Colour, FlatMouth, colour
 from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.avatar.temperament import USUAL, Temperament
 from realtalk_ros.contracts import CROP_SIZE, GENERATOR_FILES, REFERENCE_SHAPE
@@ -96,6 +96,7 @@ class Avatar:
     landmarks: np.ndarray | None = None  # (N, 68, 2) float32, pixels of the templates
     temperament: Temperament = USUAL
     flat_mouth: FlatMouth | None = None  # of a drawing
+    teeth: Colour | None = None  # of enamel in full light; None: as the pictures say
     mattes: np.ndarray | None = None  # (N, height, width), uint8 0..255: the person's share
     shut_eyes: np.ndarray | None = None  # (N, height, width, 3): the templates with shut eyes
 
@@ -126,7 +127,7 @@ class Avatar:
                 f"avatar {folder}: {len(templates)} templates with {len(more)} references are more "
                 f"than {MAX_TEMPLATES} pairs: use fewer"
             )
-        own = meta.get("reference_expressions")
+        own, teeth = meta.get("reference_expressions"), meta.get("teeth")
         return cls(
             name=name,
             size=(width, height),
@@ -156,6 +157,7 @@ class Avatar:
             landmarks=_landmarks(folder, meta, "landmarks", len(templates), crop[2]),
             temperament=Temperament.of(meta.get("temperament"), f"avatar {folder}"),
             flat_mouth=FlatMouth.of(meta.get("flat_mouth"), f"avatar {folder}"),
+            teeth=None if teeth is None else colour(teeth, f"avatar {folder}: teeth"),
             mattes=_of_templates(folder, meta, "mattes", templates.shape[:3], grey=True),
             shut_eyes=_of_templates(folder, meta, "shut_eyes", templates.shape[:3]),
         )

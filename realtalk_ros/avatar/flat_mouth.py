@@ -28,13 +28,16 @@ class FlatMouth:
         names = [one.name for one in fields(cls)]
         if not isinstance(section, dict) or sorted(map(str, section)) != sorted(names):
             raise AvatarError(f"{where}: flat_mouth must give {', '.join(names)}")
-        for name, colour in section.items():
-            if (
-                not isinstance(colour, list)
-                or len(colour) != 3
-                or not all(type(value) is int and 0 <= value <= 255 for value in colour)
-            ):
-                raise AvatarError(
-                    f"{where}: flat_mouth's {name} must be [red, green, blue], 0 to 255 each"
-                )
-        return cls(**{name: tuple(colour) for name, colour in section.items()})
+        where = f"{where}: flat_mouth's"
+        return cls(**{name: colour(value, f"{where} {name}") for name, value in section.items()})
+
+
+def colour(value: Any, name: str) -> Colour:
+    """Of what an avatar.yaml has as a colour; `name` is for the message. Raises AvatarError."""
+    if (
+        not isinstance(value, list)
+        or len(value) != 3
+        or not all(type(level) is int and 0 <= level <= 255 for level in value)
+    ):
+        raise AvatarError(f"{name} must be [red, green, blue], 0 to 255 each")
+    return value[0], value[1], value[2]

@@ -19,8 +19,8 @@ BRIGHTEST = 80  # percentile of an eye's pixels from which on they are its white
 
 
 def expected_enamel(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """(3,) BGR in 0..1, of a face crop (H, W, 3) uint8 with landmarks (68, 2) in pixels. The eyes
-    are open."""
+    """(3,) BGR, in which 1 is white, of a face crop (H, W, 3) uint8 with landmarks (68, 2) in
+    pixels. The eyes are open. It may be more than 1, and is yet to be made `plausible`."""
     mask = np.zeros(image.shape[:2], np.uint8)
     for eye in np.split(points[EYES], 2):
         cv2.fillPoly(mask, [np.rint(eye).astype(np.int32)], (1,))
@@ -29,6 +29,10 @@ def expected_enamel(image: np.ndarray, points: np.ndarray) -> np.ndarray:
         return np.ones(3, np.float32)
     light = seen.mean(1)
     white = seen[light >= np.percentile(light, BRIGHTEST)].mean(0)
-    enamel = np.clip(LIGHTER * white / 255, 0, 1)
+    return LIGHTER * white / 255
+
+
+def plausible(enamel: np.ndarray) -> np.ndarray:
+    """The colour (3,) BGR that is nearest to one found, (3,), and may be that of teeth."""
     blue, green, red = np.maximum(enamel, PALEST * enamel.max())
     return np.array([blue, min(green, GREENEST * red), red], np.float32)

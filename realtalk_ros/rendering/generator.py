@@ -31,14 +31,15 @@ from realtalk_ros.contracts import (
     mouth_crop,
 )
 from realtalk_ros.errors import ModelError
-from realtalk_ros.rendering.avatar_encoding import encode_avatars, reference_images
+from realtalk_ros.rendering.avatar_encoding import EncodedAvatars, encode_avatars, reference_images
 from realtalk_ros.rendering.binding import Binding
 from realtalk_ros.rendering.brow_mask import brow_masks, show_brows
+from realtalk_ros.rendering.channels import depth_to_space, space_to_depth
 from realtalk_ros.rendering.flat_mouth import FlatMouthPainter
 from realtalk_ros.rendering.geometry import Geometry, WarpedEyes, template_landmarks
 from realtalk_ros.rendering.helper import HELPER
 from realtalk_ros.rendering.monochrome import tone_of, toned
-from realtalk_ros.rendering.oral_cavity import lit
+from realtalk_ros.rendering.oral_cavity import SMILE, OralCavity, look_of
 from realtalk_ros.rendering.own_teeth import OwnTeeth
 
 HOW_TO_RENEW = "run `realtalk train renderer --avatar` again, or remove it"
@@ -97,28 +98,42 @@ class Generator:
         self._open_generator(own_folder or folder, folder, providers, max(threads - 1, 1))
         self._aligner = onnx_session.session(folder / ALIGNER_FILE)
         self._count_rows(avatars)
-        # An avatar's own generator has learned the light in its mouth, the bundled one has not.
-        self._shaded = own_folder is None
+        encoded = encode_avatars(avatars, folder, providers, encoder_threads or threads)
+        looks = [look_of(a, enamel) for a, enamel in zip(avatars, encoded.enamel, strict=True)]
         self.geometry = [
             Geometry(
                 avatar.identity,
                 template_landmarks(avatar),
                 resting_weights=avatar.resting_weights,
-                shaded=self._shaded,
+                look=look,
             )
-            for avatar in avatars
+            for avatar, look in zip(avatars, looks, strict=True)
         ]
         self._own_teeth = [OwnTeeth.of(avatar) for avatar in avatars]
         self._tones = [tone_of(avatar) for avatar in avatars]
         self._brows = [brow_masks(avatar) for avatar in avatars]
         self._flat = [FlatMouthPainter.of(avatar) for avatar in avatars]
-        encoded = encode_avatars(avatars, folder, providers, encoder_threads or threads)
         self._templates = [cv2.cvtColor(t, cv2.COLOR_BGR2BGRA) for t in encoded.templates]
         self._landmarks = encoded.landmarks
         self._move_to_device(encoded.features)
         self._bindings = {count: self._bind(count) for count in {1, len(avatars)}}
+        self._cavities: list[OralCavity | None] = [None] * len(avatars)
+        self._cavities = [self._cavity(k, look, encoded) for k, look in enumerate(looks)]
         # By batch size: what was asked for the last time, and what came of it.
         self._last: dict[int, tuple[np.ndarray, list[FaceInputs], list[GeneratedFace]]] = {}
+
+    def _cavity(self, k: int, look: str, encoded: EncodedAvatars) -> OralCavity | None:
+        """The light in the k-th avatar's mouth. Its own generator has learned that, the bundled one
+        has not."""
+        templates = range(len(self.geometry[k].template_landmarks))
+        if look == "plain":
+            return None
+        if look == "shaded":
+            return OralCavity.of_machine(len(templates))
+        face = self._run(SMILE[None], [FaceInputs(k, 0, 0)])[0]
+        across = np.stack([self.geometry[k].mouth.across_teeth(t) for t in templates])
+        smile = face.mouth_interior[MOUTH], face.mouth
+        return OralCavity.of_person(encoded.flesh[k], encoded.enamel[k], smile, across)
 
     def _open_generator(
         self, own_folder: Path, folder: Path, providers: Sequence[str] | None, threads: int
@@ -177,7 +192,10 @@ class Generator:
         return last[2]
 
     def _run(
-        self, weights: np.ndarray, faces: Sequence[FaceInputs], meanwhile: Callable[[], object]
+        self,
+        weights: np.ndarray,
+        faces: Sequence[FaceInputs],
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> list[GeneratedFace]:
         count = len(weights)
         if count not in self._bindings:
@@ -209,8 +227,8 @@ class Generator:
         made = batch.faces(shown)
         for w, face, drawn in zip(weights, faces, made, strict=True):
             show_brows(drawn.mask, self._brows[face.avatar], face.template)
-            if self._shaded:
-                lit(drawn.mouth_interior[MOUTH], drawn.mouth)
+            if (cavity := self._cavities[face.avatar]) is not None:
+                cavity.light(drawn.mouth_interior[MOUTH], drawn.mouth, face.template)
             if (teeth := self._own_teeth[face.avatar]) is not None:
                 teeth.draw(w, face.template, drawn.mouth_interior[MOUTH], drawn.mouth)
             if (flat := self._flat[face.avatar]) is not None:
@@ -334,25 +352,3 @@ def fill_inputs(
         cv2.mixChannels([small], [quarter], [k for c in range(3) for k in (c, 3 * number + c)])
         of_mouth = image[mouth_crop(len(image))][..., :3]
         space_to_depth(of_mouth, mouth[12 * number : 12 * number + 12])
-
-
-def space_to_depth(image: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """An image (S, S, 3) as the generator takes it, (12, S/2, S/2): each plane is one pixel of
-    every square of four, in one colour. Written to `out`, which is returned.
-
-    (In the network's graph, ONNX Runtime takes ten times as long for it.)
-    """
-    half = out.shape[-1]
-    squares = image.reshape(half, 2, half, 2, 3).transpose(4, 1, 3, 0, 2)
-    out.reshape(squares.shape)[:] = squares
-    return out
-
-
-def depth_to_space(planes: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """The inverse of `space_to_depth`: (12, S/2, S/2) -> `out` (S, S, 3), which is returned."""
-    half = planes.shape[-1]
-    squares = planes.reshape(3, 2, 2, half, half)
-    for row in (0, 1):  # merged, two pixels side by side are six channels
-        pairs = cv2.merge([squares[k, row, column] for column in (0, 1) for k in range(3)])
-        out[row::2] = pairs.reshape(half, 2 * half, 3)
-    return out

@@ -61,7 +61,7 @@ class Geometry:
     template_weights: (T, 52), the expressions of the templates; None if they are at rest.
     resting_weights: (52,), the weights of the face model at which this person is at rest; all other
         weights are added to them.
-    shaded: see `Mouth`.
+    look: of the mouth's inside, see `Mouth`.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Geometry:
         template_landmarks: np.ndarray,
         template_weights: np.ndarray | None = None,
         resting_weights: np.ndarray | None = None,
-        shaded: bool = False,
+        look: str = "plain",
     ):
         self._model = landmarks.load()
         if resting_weights is None:
@@ -85,7 +85,7 @@ class Geometry:
         self.projected_landmarks = np.stack(projected)  # (T, 68, 2), by identity and camera alone
         self._residuals = (template_landmarks - self.projected_landmarks).astype(np.float32)
         self._neutral = self._model.points(self._resting_weights, identity)
-        self._mouth = Mouth(identity, self._cameras, self._residuals, shaded)
+        self.mouth = Mouth(identity, self._cameras, self._residuals, look)
         self._eyes = Eyes(identity, self._cameras, self._residuals, self._resting_weights)
         self._last_eyes: tuple[int, int, ProjectedEyes, list[EyePatch]] | None = None
         self.template_eyes = [self.project_eyes(w, t) for t, w in enumerate(template_weights)]
@@ -148,7 +148,7 @@ class Geometry:
     ) -> np.ndarray:
         """Draws mouth.py's map, for weights (52,) over a template, into `mouth_interior`
         (S, S, 3) uint8. Returns it."""
-        return self._mouth.draw(weights + self._resting_weights, template, mouth_interior)
+        return self.mouth.draw(weights + self._resting_weights, template, mouth_interior)
 
 
 def change(grid: np.ndarray, wanted: np.ndarray, weight: np.ndarray) -> None:

@@ -15,7 +15,7 @@ Lips are 7 rings of vertices of the face model, from the inside out. What lies a
 of any ring, or below its lower half, is covered, however the lips are pursed or pressed. The
 interior is a mesh of triangles with a lightness at each vertex, that of the rendered training
 pictures (training/synthetic/facekit_mouth.py), where no shadow falls into the mouth. On a photo
-that looks painted, so `shaded` darkens what lips and cheeks shade.
+that looks painted, so there are other looks of it (`Look`).
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
-from realtalk_ros.contracts import mouth_crop
+from realtalk_ros.contracts import CROP_SIZE, mouth_crop
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering import rasterizer
@@ -51,6 +52,19 @@ JAW_OPEN, TONGUE_OUT = arkit.INDEX["jawOpen"], arkit.INDEX["tongueOut"]
 # (those of enamel_colour.py). The cheeks and the lower lip hide the lower molars: set by eye on
 # four portraits that look to a side.
 LOWER_TEETH, UPPER_SHADE_WIDTH, LOWER_SHADE_WIDTH = 0.7, 3.6, 1.6
+# People's mouths: behind tongue and teeth are the cheeks, of this level in the map. The tongue
+# falls to it at its sides, over this distance from the middle (cm), and so do lower teeth of which
+# the shade leaves less than this share. Set by eye.
+CHEEKS, TONGUE_WIDTH, DEEP_SHADE = 48, 1.9, 0.3
+# The gum between the upper incisors has a vertex in front of one of them, and covers half of it:
+# which vertex, and where it belongs (cm).
+GUM_TIP, BETWEEN_INCISORS = (-0.21, -2.51, 10.72), (0.0, -2.45, 10.55)
+# Between the upper incisors people are as light as beside it (45 smiles, within 0.08 cm of the
+# middle: 0.99 of the incisors' light); the model is 0.75. How far from the middle, cm, vertices are
+# made this light, and drawn to this share of it.
+SLIT, SLIT_LIGHT, CLOSED = 0.12, 175, 0.3
+# The edge of the upper teeth, cm: x, y, z = z0 - z2 x², by the mean face's.
+ARCH_WIDTH, ARCH_Y, ARCH_Z = 3.0, -3.0, (10.75, 0.27)
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,18 @@ class Surface:
         return cls(vertices, np.ascontiguousarray(numbers.T, np.int32), channels)
 
 
+@dataclass(frozen=True)
+class Look:
+    """How the mouth's interior is drawn."""
+
+    skull: Surface  # its triangles that no weight moves
+    jaw: Surface  # all others
+    places: np.ndarray  # (V, 3) float32, cm
+    light: np.ndarray  # (V,) float32 0..255, with the tongue in
+    behind: int = 0  # level of gums or tongue where nothing else is
+    teeth_touch: bool = True
+
+
 class MouthModel:
     """Lips and interior of the mean face's mouth, and what moves them.
 
@@ -76,9 +102,12 @@ class MouthModel:
     (R, 2, N) indices of vertices, upper and lower half.
     Interior, V vertices: inside (V, 3) cm, inside_moving (M,) the weights that move it,
     inside_expressions (M, V, 3), inside_modes (100, V, 3); faces (F, 3) indices of vertices, enamel
-    (F,) bool; light (2, V) 0..255, with the tongue in and out. Its triangles are `skull`, which no
-    weight moves, and `jaw`, all others.
+    (F,) bool; light (2, V) 0..255, with the tongue in and out.
     training/synthetic/facekit_mouth.py makes them.
+
+    Its looks: `plain`, as in the rendered training pictures; `shaded`, as on photographs, where
+    lips and cheeks throw their shadow on the teeth, and teeth touch; `lifelike`, of people: behind
+    them is the inside of the cheeks, and not a hollow.
     """
 
     def __init__(self, arrays: dict[str, np.ndarray]):
@@ -97,23 +126,42 @@ class MouthModel:
             ) from error
         self.lips_expressions = lips_expressions.reshape(arkit.COUNT, -1)
         self.inside, self.inside_expressions = inside, moves
-        self.light = light[0].astype(np.float32)
         self.tongue_light = light[1].astype(np.float32) - light[0]
-        # A 16-bit pixel holds two channels: enamel in the low byte, gums and tongue in the high.
-        channels = np.where(enamel, np.uint16(1), np.uint16(256))
-        moved = (np.abs(moves).max((0, 2)) > STILL) | (self.tongue_light != 0)
-        moved_faces = moved[faces].any(1)
-        self.skull, self.jaw = (
-            Surface.of(faces[chosen], channels[chosen]) for chosen in (~moved_faces, moved_faces)
-        )
-        teeth = np.zeros(len(inside), bool)
-        teeth[faces[enamel]] = True
-        moved_by_jaw = np.abs(moves[list(self.moving).index(JAW_OPEN)]).max(-1) > 0.1  # cm
-        width = np.where(moved_by_jaw, LOWER_SHADE_WIDTH, UPPER_SHADE_WIDTH)
-        shade = np.where(moved_by_jaw, LOWER_TEETH, 1) * np.exp(-np.square(inside[:, 0] / width))
-        self.shade = np.where(teeth, shade, 1).astype(np.float32)
+        self._find_looks(faces, enamel, light[0].astype(np.float32))
         # How the landmarks' residuals are interpolated to the vertices, see `Mouth`.
         self.interpolation = landmarks.interpolation_weights(self.lips, landmarks.LIPS)
+
+    def _find_looks(self, faces: np.ndarray, enamel: np.ndarray, light: np.ndarray) -> None:
+        """By triangles (F, 3), which of them are enamel (F,), and lightness (V,)."""
+        moves = self.inside_expressions
+        lower = np.abs(moves[list(self.moving).index(JAW_OPEN)]).max(-1) > 0.1  # cm
+        teeth = np.zeros(len(light), bool)
+        teeth[faces[enamel]] = True
+        moved = (np.abs(moves).max((0, 2)) > STILL) | (self.tongue_light != 0)
+        moved_faces = moved[faces].any(1)
+
+        def look(enamel: np.ndarray, places: np.ndarray, light: np.ndarray, **more: Any) -> Look:
+            # A 16-bit pixel holds two channels: enamel in the low byte, gums, tongue in the high.
+            channels = np.where(enamel, np.uint16(1), np.uint16(256))
+            skull, jaw = (Surface.of(faces[of], channels[of]) for of in (~moved_faces, moved_faces))
+            return Look(skull, jaw, places, light, **more)
+
+        self.plain = look(enamel, self.inside, light, teeth_touch=False)
+        across = self.inside[:, 0]
+        width = np.where(lower, LOWER_SHADE_WIDTH, UPPER_SHADE_WIDTH)
+        shade = np.where(lower, LOWER_TEETH, 1) * np.exp(-np.square(across / width))
+        shade = np.where(teeth, shade, 1).astype(np.float32)
+        self.shaded = look(enamel, self.inside, light * shade)
+        hidden = teeth & lower & (shade < DEEP_SHADE)
+        tongue = np.exp(-np.square(across / TONGUE_WIDTH)) * (light - CHEEKS) + CHEEKS
+        levels = np.select([hidden, lower & ~teeth], [CHEEKS, tongue], light * shade)
+        between = teeth & ~lower & (np.abs(across) < SLIT)
+        levels[between] = np.maximum(levels[between], SLIT_LIGHT)
+        places = self.inside.copy()
+        places[np.square(places - GUM_TIP).sum(-1).argmin()] = BETWEEN_INCISORS
+        places[between, 0] *= CLOSED
+        enamel = enamel & ~hidden[faces].all(1)
+        self.lifelike = look(enamel, places, levels.astype(np.float32), behind=CHEEKS)
 
 
 @lru_cache(maxsize=1)
@@ -129,19 +177,30 @@ class Mouth:
     identity: (100,).
     residuals: (T, 68, 2), template landmarks minus their projections. The rings are moved by the
         residuals of the lips' landmarks.
-    shaded: as on photographs: lips and cheeks throw their shadow on the teeth, and teeth touch.
-        Not so in the rendered training pictures.
+    look: of `MouthModel`, by name.
     """
 
     def __init__(
-        self, identity: np.ndarray, cameras: Cameras, residuals: np.ndarray, shaded: bool = False
+        self, identity: np.ndarray, cameras: Cameras, residuals: np.ndarray, look: str = "plain"
     ):
         model = self._model = load()
-        self._interior = Interior(identity, cameras, shaded)
+        self._interior = Interior(identity, cameras, getattr(model, look))
         self._cameras = cameras
         self._lips = model.lips + np.tensordot(identity, model.lips_modes, 1).astype(np.float32)
         lips = residuals[:, landmarks.LIPS].astype(np.float32)
         self._residuals = model.interpolation @ lips
+
+    def across_teeth(self, template: int) -> np.ndarray:
+        """(S,): how far from the middle, cm, the upper teeth are that a template's map has in each
+        column of the mouth crop."""
+        x = np.linspace(-ARCH_WIDTH, ARCH_WIDTH, 25, dtype=np.float32)
+        depth, bend = ARCH_Z
+        arch = np.stack([x, np.full_like(x, ARCH_Y), depth - bend * x * x], -1)
+        places = self._cameras.project(arch, template)[:, 0] * CROP_SIZE - 0.5
+        columns = mouth_crop()[1]
+        return np.asarray(
+            np.interp(np.arange(columns.start, columns.stop), np.maximum.accumulate(places), x)
+        )
 
     def _rings(self, weights: np.ndarray, template: int) -> np.ndarray:
         """(R, 2, N, 2) in normalised coordinates."""
@@ -180,13 +239,13 @@ class Mouth:
 class Interior:
     """One person's teeth, gums and tongue. Arguments as of `Mouth`."""
 
-    def __init__(self, identity: np.ndarray, cameras: Cameras, shaded: bool):
-        model, self._cameras, self._teeth_touch = load(), cameras, shaded
-        moved = np.tensordot(identity, model.inside_modes, 1).astype(np.float32)
-        light = model.light * model.shade if shaded else model.light
-        skull, jaw = model.skull.vertices, model.jaw.vertices
-        self._skull, self._skull_light = (model.inside + moved)[skull], light[skull]
-        self._jaw, self._jaw_light = (model.inside + moved)[jaw], light[jaw]
+    def __init__(self, identity: np.ndarray, cameras: Cameras, look: Look):
+        model, self._cameras, self._look = load(), cameras, look
+        places = look.places + np.tensordot(identity, model.inside_modes, 1).astype(np.float32)
+        skull, jaw = look.skull.vertices, look.jaw.vertices
+        self._behind = 256 * look.behind  # as a pixel of both channels
+        self._skull, self._skull_light = places[skull], look.light[skull]
+        self._jaw, self._jaw_light = places[jaw], look.light[jaw]
         self._expressions = model.inside_expressions[:, jaw].reshape(len(model.moving), -1)
         self._tongue_light = model.tongue_light[jaw]
         self._model = model
@@ -206,18 +265,18 @@ class Interior:
         large, nearness = values[box].copy(), nearness[box].copy()
         movement = np.reshape(weights[self._model.moving] @ self._expressions, (-1, 3))
         points = self._place(self._jaw + movement, template, size, low)
-        light, surface = self._jaw_light, self._model.jaw
+        light, surface = self._jaw_light, self._look.jaw
         if weights[TONGUE_OUT]:
             light = light + weights[TONGUE_OUT] * self._tongue_light
         rasterizer.draw(
             points, surface.faces, light, surface.channels, large,
             shown=nearness, bounds=opened_columns(opened),
         )  # fmt: skip
-        channels = large.view(np.uint8).reshape(*large.shape, 2)
-        if self._teeth_touch:
-            enamel = cv2.extractChannel(channels, 0)
+        if self._look.teeth_touch:
+            enamel = cv2.extractChannel(large.view(np.uint8).reshape(*large.shape, 2), 0)
             filled = cv2.LUT(cv2.morphologyEx(enamel, cv2.MORPH_CLOSE, TOOTH_GAP), GAP_LEVELS)
-            channels[..., 0] = np.where(large == 0, filled, enamel)
+            np.copyto(large, filled, where=(large == self._behind) & (filled > 0))
+        channels = large.view(np.uint8).reshape(*large.shape, 2)
         return cv2.resize(channels, (width, height), interpolation=cv2.INTER_AREA)
 
     def _draw_skull(self, template: int, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -229,10 +288,10 @@ class Interior:
                 SUPERSAMPLING * (rows.stop - rows.start),
                 SUPERSAMPLING * (columns.stop - columns.start),
             )
-            values, nearness = np.zeros(shape, np.uint16), np.full(shape, -np.inf, np.float32)
+            values = np.full(shape, self._behind, np.uint16)
+            nearness = np.full(shape, -np.inf, np.float32)
             points = self._place(self._skull, template, size, mouth_corner(size))
-            surface = self._model.skull
-            light = self._skull_light
+            light, surface = self._skull_light, self._look.skull
             rasterizer.draw(points, surface.faces, light, surface.channels, values, shown=nearness)
             self._drawn = template, size, values, nearness
         return self._drawn[2:]

@@ -1,43 +1,166 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Light in an open mouth: the tongue's back is dark under the upper teeth, its front lies in the
-light over the lower lip.
+"""Light in an open mouth: dark red behind, a rounded tongue in the light over the lower lip, and
+teeth of the colour that is this person's.
 
-The generator has learned it from rendered mouths, in which no shadow falls: its tongue is even, and
-as dark as their darkest part. `lit` makes it as light, from top to bottom, as in photographs.
+The generator has learned mouths that were rendered without shadows: its flesh is even, as dark as
+their darkest part, and its teeth are grey. `OralCavity.light` multiplies what it draws by factors
+that are made when an avatar is loaded.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
-# Lightness of the flesh in open mouths, by how far from the upper (0) to the lower inner lip (1):
-# median of 170 frames of 14 people who speak or shout (films of other projects, GRID) over that of
-# 79 pictures of 29 avatars, each in shares of the cheeks' lightness; a quarter less, as most films
-# are lit from the camera. The end is set by eye: the lower lip throws a shadow on the tongue.
-HEIGHT = np.array([0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0], np.float32)
-LIGHT = np.array([0.7, 0.8, 0.9, 1.05, 1.2, 1.35, 1.35, 1.2, 0.8], np.float32)
-LEVELS = np.interp(np.arange(256) / 255, HEIGHT, LIGHT).astype(np.float32)
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.contracts import MOUTH_CROP
+from realtalk_ros.easing import smoothstep
+from realtalk_ros.face_model import arkit
+
 OPEN = 128  # level of the map's first channel from which a pixel counts as in the mouth
 ENAMEL = 6.0  # by which enamel is taken to be lighter than the map has it: it may lie in the shade
+GUMS = 112  # level of the map's third channel from which a pixel is gums
+EVEN = 3, 3  # pixels over which flesh is evened: the generator leaves a pattern of two pixels
 SMOOTH = 9  # pixels over which the borders of the opening are smoothed
+# The factors of flesh: from the upper (0) to the lower (1) inner lip, and from one corner of the
+# opening to the other. Before them are rows of gums.
+ROWS, COLUMNS, GUM_ROWS = 64, 65, 2
+BRIGHTEST_TEETH = 0.3  # a machine has no teeth: none as light as that, 1: white
+
+# A machine's flesh, by height: as the median of 170 frames of 14 people who speak or shout (films
+# of other projects, GRID), in shares of the cheeks' lightness.
+HEIGHT = np.array([0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0], np.float32)
+HEIGHT_LIGHT = np.array([0.7, 0.8, 0.9, 1.05, 1.2, 1.35, 1.35, 1.2, 0.8], np.float32)
+
+# People's. In 380 frames of 24 films of people flesh is, in shares of the cheeks' lightness, 0.2
+# from a fifth to half of the opening's height, redder than their skin (red over green 2.5 times
+# theirs), then lighter down to 0.5 at four fifths; between the corners it is even. The generator
+# draws 0.28 everywhere. Furrow, gloss and the shadow of the lower lip are by eye.
+BEHIND, FRONT, GUM, SHADOW = 0.8, 1.65, 1.1, 0.85
+RED = 0.8, 0.8, 1.06  # of what is behind: blue, green, red
+# The height at which the tongue begins in the middle, how much lower it does in the corners, and
+# over which it gets light.
+BEGIN, ARCH, RISE = 0.36, 0.62, 0.36
+FURROW, GLOSS = 0.1, 0.1
+# The usual flesh (training/renderer/mouth_colours.py). The bundled people's references were
+# path-traced: theirs is darker than in photographs, and is made lighter, at most so much.
+USUAL_FLESH, LIGHTEST = np.array([0.33, 0.34, 0.51], np.float32), 1.7
+
+# Enamel by the distance from the middle, cm: the upper teeth of 45 smiles of the Face Research Lab
+# London Set, in shares of the incisors' light, over the drawn ones. Canines are yellower, and the
+# corners darker than UPPER_SHADE_WIDTH has them.
+ASIDE = (0.0, 1.0, 1.4, 1.8, 2.2, 2.6)
+ASIDE_LIGHT = ((1, 0.985, 0.97, 0.93, 0.81, 0.74), (1, 0.99, 0.99, 0.96, 0.83, 0.75),
+               (1, 1, 1.02, 1.01, 0.9, 0.84))  # fmt: skip
+# A smile in which the front teeth are measured: what is this share of the lightest enamel in the
+# map or more; at least so many pixels. The factors that are believed.
+SMILE = np.zeros(arkit.COUNT, np.float32)
+for name, weight in (("mouthSmile", 0.4), ("mouthUpperUp", 0.3), ("mouthLowerDown", 0.3)):
+    SMILE[[arkit.INDEX[name + side] for side in ("Left", "Right")]] = weight
+SMILE[arkit.INDEX["jawOpen"]] = 0.08
+IN_FULL_LIGHT, FEWEST, FACTORS = 0.87, 12, (0.8, 1.7)
 
 
-def lit(interior: np.ndarray, drawn: np.ndarray) -> None:
-    """Lights the flesh of a drawn mouth (S, S, 3) uint8, in place, by the map of its interior
-    (S, S, 3) uint8 (mouth.py)."""
-    x, y, width, height = cv2.boundingRect(cv2.extractChannel(interior, 0))
-    if not width:
-        return
-    box = slice(y, y + height), slice(x, x + width)
-    opened, enamel, _ = cv2.split(interior[box])
-    inside = opened >= OPEN
-    borders = np.array([inside.argmax(0), height - inside[::-1].argmax(0)], np.float32)
-    top, bottom = cv2.blur(borders, (SMOOTH, 1), borderType=cv2.BORDER_REPLICATE)
-    rows = np.arange(height, dtype=np.float32)[:, None] + 0.5
-    at = (rows - top) * (255 / np.maximum(bottom - top, 1)) + 0.5
-    light = cv2.LUT(np.clip(at, 0, 255).astype(np.uint8), LEVELS)
-    no_enamel = 255 - cv2.convertScaleAbs(enamel, alpha=ENAMEL)
-    flesh = cv2.multiply(opened, no_enamel, scale=1 / 255**2, dtype=cv2.CV_32F)
-    factor = 1 + flesh * (light - 1)
-    drawn[box] = cv2.multiply(drawn[box], cv2.merge([factor] * 3), dtype=cv2.CV_8U)
+def look_of(avatar: Avatar, enamel: np.ndarray) -> str:
+    """The look of mouth.py's map in which an avatar's mouth is drawn, of teeth `enamel` (3,) BGR:
+    people's is lifelike, that of drawings and machines shaded. A generator of an avatar's own has
+    learned the light in its mouth."""
+    if avatar.generator is not None:
+        return "plain"
+    machine = avatar.flat_mouth is not None or enamel.max() < BRIGHTEST_TEETH
+    return "shaded" if machine else "lifelike"
+
+
+class OralCavity:
+    """Of one avatar with T templates. Factors of blue, green, red: `flesh` (GUM_ROWS + ROWS,
+    COLUMNS, 3); `enamel` (T, S, 3), for each column of the mouth crop (S pixels)."""
+
+    def __init__(self, flesh: np.ndarray, enamel: np.ndarray, person: bool = True):
+        self._person = person
+        self._flesh = np.ascontiguousarray(flesh, np.float32)
+        self._enamel = np.ascontiguousarray(enamel, np.float32)
+
+    @classmethod
+    def of_machine(cls, templates: int) -> OralCavity:
+        """Of an avatar that is no person."""
+        light = np.interp((np.arange(-GUM_ROWS, ROWS) + 0.5) / ROWS, HEIGHT, HEIGHT_LIGHT)
+        flesh = np.broadcast_to(light[:, None, None], (len(light), COLUMNS, 3))
+        return cls(flesh, np.ones((templates, MOUTH_CROP[2], 3)), person=False)
+
+    @classmethod
+    def of_person(
+        cls,
+        flesh: np.ndarray,
+        enamel: np.ndarray,
+        smile: tuple[np.ndarray, np.ndarray],
+        across: np.ndarray,
+    ) -> OralCavity:
+        """Of the colours of flesh, (4,): BGR, in which 1 is white, and how sure; and of enamel (3,)
+        in full light. `smile` is the map of an interior, and what the generator draws there, both
+        (S, S, 3) uint8; `across` (T, S) is how far from the middle teeth in a column are, cm."""
+        seen = flesh[:3] if flesh[3] > 0.5 else USUAL_FLESH
+        lighter = np.clip(np.sqrt(USUAL_FLESH / np.maximum(seen, 1e-3)), 1, LIGHTEST)
+        aside = [np.interp(np.abs(across), ASIDE, light) for light in ASIDE_LIGHT]
+        return cls(flesh_light(lighter), np.stack(aside, -1) * whiter(enamel, *smile))
+
+    def light(self, interior: np.ndarray, drawn: np.ndarray, template: int) -> None:
+        """Lights a drawn mouth (S, S, 3) uint8 over a template, in place, by the map of its
+        interior (S, S, 3) uint8 (mouth.py)."""
+        x, y, width, height = cv2.boundingRect(cv2.extractChannel(interior, 0))
+        if not width:
+            return
+        box = slice(y, y + height), slice(x, x + width)
+        opened, enamel, flesh = cv2.split(interior[box])
+        inside = opened >= OPEN
+        borders = np.array([inside.argmax(0), height - inside[::-1].argmax(0)], np.float32)
+        top, bottom = cv2.blur(borders, (SMOOTH, 1), borderType=cv2.BORDER_REPLICATE)
+        rows = np.arange(height, dtype=np.float32)[:, None] + 0.5
+        at = (rows - top) * (ROWS / np.maximum(bottom - top, 1)) + (GUM_ROWS - 0.5)
+        at = np.clip(at, GUM_ROWS, GUM_ROWS + ROWS - 1)
+        if self._person:
+            at *= flesh < GUMS
+        light = cv2.remap(self._flesh, columns(width, height), at, cv2.INTER_LINEAR)
+        teeth = cv2.merge([cv2.convertScaleAbs(enamel, alpha=ENAMEL)] * 3)
+        light += teeth * ((self._enamel[template, x : x + width] - light) * np.float32(1 / 255))
+        factor = 1 + cv2.merge([opened] * 3) * ((light - 1) * np.float32(1 / 255))
+        lit = cv2.multiply(drawn[box], factor, dtype=cv2.CV_8U)
+        share = cv2.subtract(opened, cv2.extractChannel(teeth, 0)) * np.float32(1 / 255)
+        even = cv2.GaussianBlur(lit, EVEN, 0) if self._person else lit
+        drawn[box] = cv2.blendLinear(even, lit, share, 1 - share)
+
+
+@lru_cache(maxsize=512)
+def columns(width: int, height: int) -> np.ndarray:
+    """(height, width) float32: for each pixel of an opening, its place in the columns of flesh."""
+    across = (np.arange(width, dtype=np.float32) + 0.5) * ((COLUMNS - 1) / width)
+    return np.repeat(across[None], height, 0)
+
+
+def flesh_light(lighter: np.ndarray) -> np.ndarray:
+    """(GUM_ROWS + ROWS, COLUMNS, 3): factors of a person's flesh, the tongue's and gums' times
+    `lighter` (3,)."""
+    down = ((np.arange(ROWS) + 0.5) / ROWS)[:, None, None]
+    aside = np.abs(np.linspace(-1, 1, COLUMNS))[None, :, None]  # 0 in the middle, 1 in the corners
+    behind = BEHIND * np.array(RED) * (0.85 + 0.3 * smoothstep(1 - down, 0.6, 1))
+    behind = behind * (1 - 0.2 * smoothstep(aside, 0.5, 1))
+    tongue = smoothstep(down - BEGIN - ARCH * aside**2, 0, RISE)
+    furrow = smoothstep(down, 0.5, 0.7) * smoothstep(down, 0.98, 0.85)
+    furrow = 1 - FURROW * np.exp(-np.square(aside / 0.07)) * furrow
+    gloss = np.exp(-np.square((aside - 0.24) / 0.14) - np.square((down - 0.72) / 0.08))
+    front = FRONT * (1 - 0.2 * aside**2) * furrow * lighter + GLOSS * gloss
+    light = behind + tongue * (front - behind)
+    light *= 1 - (1 - SHADOW / FRONT) * smoothstep(down, 0.86, 1)
+    gums = np.broadcast_to(GUM * lighter**0.6, (GUM_ROWS, COLUMNS, 3))
+    return np.concatenate([gums, light])
+
+
+def whiter(enamel: np.ndarray, interior: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """(3,) by which the enamel of a drawn smile must be multiplied to be of the colour `enamel`
+    (3,) in full light; 1 where too little of it is seen."""
+    front = (interior[..., 0] == 255) & (interior[..., 1] >= IN_FULL_LIGHT * interior[..., 1].max())
+    if np.count_nonzero(front) < FEWEST:
+        return np.ones(3)
+    wanted = np.median(interior[front, 1]) * enamel
+    return np.clip(wanted / np.maximum(np.median(drawn[front], 0), 1), *FACTORS)

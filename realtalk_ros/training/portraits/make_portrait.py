@@ -324,6 +324,7 @@ def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.n
     }
     meta |= {"shut_eyes": eyes} if eyes else {}
     meta |= {"flat_mouth": drawn.FLAT_MOUTH} if sitter.kind == DRAWING else {}
+    meta |= {"teeth": list(sitter.teeth)} if sitter.teeth else {}
     meta |= {"temperament": sitter.temperament} if sitter.temperament else {}
     files = [template, matte, *eyes, *references, *(f"{name}.npy" for name in arrays)]
     meta["sha256"] = {f: onnx_session.sha256(out / f) for f in files}

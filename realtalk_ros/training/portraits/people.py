@@ -96,6 +96,8 @@ class Sitter:
     iris: tuple[float, float, float] = (1.2, 1.15, 1.0)  # factors of the photographed brown iris
     pupil: float = 0.36  # of the iris's radius
     eye_white: tuple[float, float, float] = (1.0, 1.0, 1.0)  # factors of the eye's white
+    # Enamel in full light, of the avatar.yaml; None: as the path-traced references show it.
+    teeth: tuple[int, int, int] | None = None
     lid_shade: float = 0.0  # of the lids on the eyeball, beyond the light's own
     lashes: float = 0.68
     lash_spread: float = 1.0  # factor of how lashes differ in place and direction
@@ -136,6 +138,7 @@ MIRA = Sitter(
     age=0.40, lines=0.7, old=0.28, mottle=0.85, blush=0.22, even=0.6, even_lids=0.8,
     lips=(182, 106, 102), lip_strength=0.6, eyeliner=0.35, brow_density=1.4, brow_thickness=0.9,
     brow_soft=0.5, eye_white=(0.94, 0.92, 0.90), lid_shade=0.4, lash_spread=0.4,
+    teeth=(252, 243, 228),
     hair=Hair(redness=0.12, cut=-9.0, layered=4.0, volume=1.25, wave=0.6),
     garment=JACKET, cloth=(44, 54, 74), linen=(226, 220, 210),
     temperament={"blink_rate": 18, "fixation": 1.6, "saccade_size": 0.09, "breath_rate": 15,
@@ -178,6 +181,7 @@ INES = Sitter(
     ),
     resting=weights_of(mouthSmile=0.30, mouthDimple=0.08, cheekSquint=0.26, eyeSquint=0.18,
                        eyeBlink=0.10, mouthClose=0.03),
+    teeth=(242, 220, 188),
     seed=5, age=0.9, old=0.85, skin=(220, 180, 161), mottle=0.9, blush=0.22, even=0.5,
     even_lids=0.6, lips=(190, 130, 120), lip_strength=0.72, eyeliner=0.0,
     brow_shade=(170, 146, 132), brow_density=1.0, brow_thickness=0.75, brow_darker=0.1,
@@ -203,6 +207,7 @@ KENJI = Sitter(
     ),
     resting=weights_of(mouthSmile=0.25, mouthDimple=0.08, cheekSquint=0.24, eyeSquint=0.16,
                        mouthClose=0.03),
+    teeth=(242, 228, 202),
     seed=7, age=0.8, lines=0.45, skin=(212, 164, 134), mottle=0.75, blush=0.12,
     lips=(158, 100, 92), lip_strength=0.5, eyeliner=0.12, brow_shade=(94, 74, 64),
     brow_density=1.3, brow_thickness=1.0, brow_darker=-0.02, brow_soft=0.35,
