@@ -9,8 +9,6 @@ that are made when an avatar is loaded.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import cv2
 import numpy as np
 
@@ -27,6 +25,7 @@ SMOOTH = 9  # pixels over which the borders of the opening are smoothed
 # The factors of flesh: from the upper (0) to the lower (1) inner lip, and from one corner of the
 # opening to the other. Before them are rows of gums.
 ROWS, COLUMNS, GUM_ROWS = 64, 65, 2
+COLUMN = np.repeat(np.arange(MOUTH_CROP[2], dtype=np.float32)[None] + 0.5, MOUTH_CROP[2], 0)
 BRIGHTEST_TEETH = 0.3  # a machine has no teeth: none as light as that, 1: white
 
 # A machine's flesh, by height: as the median of 170 frames of 14 people who speak or shout (films
@@ -121,7 +120,8 @@ class OralCavity:
         at = np.clip(at, GUM_ROWS, GUM_ROWS + ROWS - 1)
         if self._person:
             at *= flesh < GUMS
-        light = cv2.remap(self._flesh, columns(width, height), at, cv2.INTER_LINEAR)
+        across = COLUMN[:height, :width] * np.float32((COLUMNS - 1) / width)
+        light = cv2.remap(self._flesh, across, at, cv2.INTER_LINEAR)
         teeth = cv2.merge([cv2.convertScaleAbs(enamel, alpha=ENAMEL)] * 3)
         light += teeth * ((self._enamel[template, x : x + width] - light) * np.float32(1 / 255))
         factor = 1 + cv2.merge([opened] * 3) * ((light - 1) * np.float32(1 / 255))
@@ -129,13 +129,6 @@ class OralCavity:
         share = cv2.subtract(opened, cv2.extractChannel(teeth, 0)) * np.float32(1 / 255)
         even = cv2.GaussianBlur(lit, EVEN, 0) if self._person else lit
         drawn[box] = cv2.blendLinear(even, lit, share, 1 - share)
-
-
-@lru_cache(maxsize=512)
-def columns(width: int, height: int) -> np.ndarray:
-    """(height, width) float32: for each pixel of an opening, its place in the columns of flesh."""
-    across = (np.arange(width, dtype=np.float32) + 0.5) * ((COLUMNS - 1) / width)
-    return np.repeat(across[None], height, 0)
 
 
 def flesh_light(lighter: np.ndarray) -> np.ndarray:
