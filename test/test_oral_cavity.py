@@ -123,3 +123,14 @@ def test_corners_of_an_open_mouth_are_as_dark_as_flesh_and_not_black():
         )
         _, green, red = np.percentile(face.mouth[inside], 2, axis=0)  # black ones: 6 and less
         assert red > 20 and red > 1.3 * green
+
+
+def test_in_a_narrow_opening_the_tongue_lies_lower():
+    light = []
+    for height in (10, 40):
+        interior, drawn = opened()
+        interior[40:50, 24:104] = 255, 0, 60
+        interior[40 + height :] = 0
+        person().light(interior, drawn, 0)
+        light.append(drawn[40 + 6 * height // 10, 60].mean())  # six tenths down
+    assert light[0] < light[1] - 10

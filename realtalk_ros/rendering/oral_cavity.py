@@ -43,6 +43,9 @@ RED = 0.8, 0.8, 1.06  # of what is behind: blue, green, red
 # over which it gets light.
 BEGIN, ARCH, RISE = 0.36, 0.62, 0.36
 FURROW, GLOSS = 0.1, 0.1
+# In an opening that is less than this high, a share of its width, the tongue lies lower, so that it
+# is no second lip: by so much of its height for what is missing. By eye.
+TALL, LOWER = 0.3, 1.6
 # The usual flesh (training/renderer/mouth_colours.py). The bundled people's references were
 # path-traced: theirs is darker than in photographs, and is made lighter, at most so much.
 USUAL_FLESH, LIGHTEST = np.array([0.33, 0.34, 0.51], np.float32), 1.7
@@ -116,7 +119,8 @@ class OralCavity:
         borders = np.array([inside.argmax(0), height - inside[::-1].argmax(0)], np.float32)
         top, bottom = cv2.blur(borders, (SMOOTH, 1), borderType=cv2.BORDER_REPLICATE)
         rows = np.arange(height, dtype=np.float32)[:, None] + 0.5
-        at = (rows - top) * (ROWS / np.maximum(bottom - top, 1)) + (GUM_ROWS - 0.5)
+        low = self._person * max(TALL - height / width, 0.0) * LOWER
+        at = (rows - top) * (ROWS * (1 - low) / np.maximum(bottom - top, 1)) + (GUM_ROWS - 0.5)
         at = np.clip(at, GUM_ROWS, GUM_ROWS + ROWS - 1)
         if self._person:
             at *= flesh < GUMS
