@@ -59,10 +59,10 @@ CHEEKS, TONGUE_WIDTH, DEEP_SHADE = 48, 1.9, 0.3
 # The gum between the upper incisors has a vertex in front of one of them, and covers half of it:
 # which vertex, and where it belongs (cm).
 GUM_TIP, BETWEEN_INCISORS = (-0.21, -2.51, 10.72), (0.0, -2.45, 10.55)
-# Between the upper incisors people are as light as beside it (45 smiles, within 0.08 cm of the
-# middle: 0.99 of the incisors' light); the model is 0.75. How far from the middle, cm, vertices are
-# made this light, and drawn to this share of it.
-SLIT, SLIT_LIGHT, CLOSED = 0.12, 175, 0.3
+# Between the upper incisors people are as light as beside it (45 smiles, mean within 0.08 cm of the
+# middle: 0.99 of the incisors' light); the model is 0.73. Vertices so near to the middle, cm, are
+# drawn to this share of it.
+SLIT, CLOSED = 0.12, 0.3
 # The edge of the upper teeth, cm: x, y, z = z0 - z2 x², by the mean face's.
 ARCH_WIDTH, ARCH_Y, ARCH_Z = 3.0, -3.0, (10.75, 0.27)
 
@@ -155,11 +155,9 @@ class MouthModel:
         hidden = teeth & lower & (shade < DEEP_SHADE)
         tongue = np.exp(-np.square(across / TONGUE_WIDTH)) * (light - CHEEKS) + CHEEKS
         levels = np.select([hidden, lower & ~teeth], [CHEEKS, tongue], light * shade)
-        between = teeth & ~lower & (np.abs(across) < SLIT)
-        levels[between] = np.maximum(levels[between], SLIT_LIGHT)
         places = self.inside.copy()
         places[np.square(places - GUM_TIP).sum(-1).argmin()] = BETWEEN_INCISORS
-        places[between, 0] *= CLOSED
+        places[teeth & ~lower & (np.abs(across) < SLIT), 0] *= CLOSED
         enamel = enamel & ~hidden[faces].all(1)
         self.lifelike = look(enamel, places, levels.astype(np.float32), behind=CHEEKS)
 
