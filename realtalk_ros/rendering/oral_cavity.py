@@ -37,7 +37,7 @@ HEIGHT_LIGHT = np.array([0.7, 0.8, 0.9, 1.05, 1.2, 1.35, 1.35, 1.2, 0.8], np.flo
 # from a fifth to half of the opening's height, redder than their skin (red over green 2.5 times
 # theirs), then lighter down to 0.5 at four fifths; between the corners it is even. The generator
 # draws 0.28 everywhere. Furrow, gloss and the shadow of the lower lip are by eye.
-BEHIND, FRONT, GUM, SHADOW = 0.8, 1.65, 1.1, 0.85
+BEHIND, FRONT, GUM, SHADOW = 0.8, 1.45, 1.1, 0.8
 RED = 0.8, 0.8, 1.06  # of what is behind: blue, green, red
 # The height at which the tongue begins in the middle, how much lower it does in the corners, and
 # over which it gets light.
@@ -45,10 +45,10 @@ BEGIN, ARCH, RISE = 0.36, 0.62, 0.36
 FURROW, GLOSS = 0.1, 0.1
 # In an opening that is less than this high, a share of its width, the tongue lies lower, so that it
 # is no second lip: by so much of its height for what is missing. By eye.
-TALL, LOWER = 0.3, 1.6
+TALL, LOWER = 0.45, 1.2
 # The usual flesh (training/renderer/mouth_colours.py). The bundled people's references were
 # path-traced: theirs is darker than in photographs, and is made lighter, at most so much.
-USUAL_FLESH, LIGHTEST = np.array([0.33, 0.34, 0.51], np.float32), 1.7
+USUAL_FLESH, LIGHTEST = np.array([0.33, 0.34, 0.51], np.float32), 1.3
 
 # Enamel by the distance from the middle, cm: the upper teeth of 45 smiles of the Face Research Lab
 # London Set, in shares of the incisors' light, over the drawn ones. Canines are yellower, and the
