@@ -46,9 +46,10 @@ FURROW, GLOSS = 0.1, 0.1
 # In an opening that is less than this high, a share of its width, the tongue lies lower, so that it
 # is no second lip: by so much of its height for what is missing. By eye.
 TALL, LOWER = 0.45, 1.2
-# The usual flesh (training/renderer/mouth_colours.py). The bundled people's references were
-# path-traced: theirs is darker than in photographs, and is made lighter, at most so much.
-USUAL_FLESH, LIGHTEST = np.array([0.33, 0.34, 0.51], np.float32), 1.3
+# The usual flesh (training/renderer/mouth_colours.py), of skin that is at least so light. The
+# bundled people's references were path-traced: theirs is darker than in photographs, and is made
+# lighter, at most so much.
+USUAL_FLESH, LIGHT_SKIN, LIGHTEST = np.array([0.33, 0.34, 0.51], np.float32), 0.6, 1.6
 
 # Enamel by the distance from the middle, cm: the upper teeth of 45 smiles of the Face Research Lab
 # London Set, in shares of the incisors' light, over the drawn ones. Canines are yellower, and the
@@ -103,7 +104,10 @@ class OralCavity:
         in full light. `smile` is the map of an interior, and what the generator draws there, both
         (S, S, 3) uint8; `across` (T, S) is how far from the middle teeth in a column are, cm."""
         seen = flesh[:3] if flesh[3] > 0.5 else USUAL_FLESH
-        lighter = np.clip(np.sqrt(USUAL_FLESH / np.maximum(seen, 1e-3)), 1, LIGHTEST)
+        interior, drawn = smile
+        skin = drawn[interior[..., 0] == 0].mean() / 255
+        usual = USUAL_FLESH * min(1, skin / LIGHT_SKIN)
+        lighter = np.clip(np.sqrt(usual / np.maximum(seen, 1e-3)), 1, LIGHTEST)
         aside = [np.interp(np.abs(across), ASIDE, light) for light in ASIDE_LIGHT]
         return cls(flesh_light(lighter), np.stack(aside, -1) * whiter(enamel, *smile))
 
