@@ -13,6 +13,9 @@ from realtalk_ros.training.portraits.skin_maps import to_linear
 
 WHITE_HAIR = (0.58, 0.575, 0.565)  # of grey hair, what is white
 LID_SHADE = (0.30, 0.22, 0.19)  # what is left of an eyeball's colour at the upper lid
+LIMBUS = (0.52, 0.48, 0.47)  # what the iris's border leaves of the white's colour,
+LIMBUS_RING = (0.24, 0.21, 0.20)  # and of the iris's
+SHEEN = 0.14  # roughness of the eye's surface: a catchlight's edge is soft
 FOLDS = 0.22  # cm between the lowest and the highest of wrinkles
 
 
@@ -184,7 +187,7 @@ def white(texture: str, sitter: Sitter) -> Any:
     rho = n.attribute("rho")
     veins = n.mix(0.55, (0.80, 0.755, 0.715), n.image(texture, True, place))
     veins = below_lids(n, n.mix(1.0, veins, sitter.eye_white, "MULTIPLY"), sitter)
-    colour = n.mix(n.ramp(rho, 0.88, 1.16), (0.16, 0.14, 0.13), veins)
+    colour = n.mix(n.ramp(rho, 0.86, 1.14), n.mix(1.0, veins, LIMBUS, "MULTIPLY"), veins)
     paint = n.add("BsdfPrincipled", {
         "Base Color": colour, "Roughness": 0.28, "Subsurface Weight": 1.0,
         "Subsurface Radius": (1.0, 0.6, 0.45), "Subsurface Scale": 0.08,
@@ -206,18 +209,23 @@ def iris(texture: str, sitter: Sitter) -> Any:
     y = n.math("MULTIPLY_ADD", n.math("MULTIPLY", n.math("SINE", turn), ring), 0.497, 0.5)
     place = n.add("CombineXYZ", {0: x, 1: y}).outputs[0]
     colour = n.mix(1.0, n.image(texture, True, place), sitter.iris, "MULTIPLY")
-    limbus = n.ramp(rho, 0.80, 0.98)
-    colour = n.mix(n.math("MULTIPLY", limbus, 0.92), colour, (0.012, 0.009, 0.007))
+    ring = n.mix(1.0, colour, LIMBUS_RING, "MULTIPLY")
+    colour = n.mix(n.ramp(rho, 0.70, 0.98), colour, ring)
     pupil = n.ramp(rho, sitter.pupil - 0.02, sitter.pupil + 0.03)
     colour = below_lids(n, n.mix(pupil, (0.001, 0.001, 0.001), colour), sitter)
     return n.finish(n.add("BsdfPrincipled", {"Base Color": colour, "Roughness": 0.6,
-                                             "Specular IOR Level": 0.1}))  # fmt: skip
+                                             "Specular IOR Level": 0.0}))  # fmt: skip
 
 
-def cornea(roughness: float = 0.0) -> Any:
-    """Clear and refracting; light passes straight, as caustics would take far too many samples."""
+def cornea() -> Any:
+    """Clear and refracting, with a gloss that lights are sampled for: glass would mirror them in
+    one path of fifty. Light passes straight, as caustics would take far too many samples."""
     n = Nodes("cornea")
-    glass = n.add("BsdfGlass", {"IOR": 1.34, "Roughness": roughness})
+    lens = n.add("BsdfRefraction", {"IOR": 1.34, "Roughness": 0.0})
+    # GGX's far tail would lay a veil of the catchlight over the pupil.
+    gloss = n.add("BsdfGlossy", {"Color": (1, 1, 1), "Roughness": SHEEN}, distribution="BECKMANN")
+    share = n.add("Fresnel", {"IOR": 1.34}).outputs[0]
+    glass = n.add("MixShader", {0: share, 1: lens.outputs[0], 2: gloss.outputs[0]})
     clear = n.add("BsdfTransparent")
     path = n.add("LightPath").outputs
     straight = n.math("MAXIMUM", path["Is Shadow Ray"], path["Is Diffuse Ray"])
@@ -227,7 +235,7 @@ def cornea(roughness: float = 0.0) -> Any:
 def tears() -> Any:
     """The wet line on the lower lid: a gloss over what is below."""
     n = Nodes("tears")
-    gloss = n.add("BsdfGlossy", {"Color": (1, 1, 1), "Roughness": 0.06})
+    gloss = n.add("BsdfGlossy", {"Color": (1, 1, 1), "Roughness": SHEEN}, distribution="BECKMANN")
     clear = n.add("BsdfTransparent", {"Color": (0.97, 0.95, 0.94)})
     share = n.math("MULTIPLY", n.add("Fresnel", {"IOR": 1.34}).outputs[0], 1.3)
     return n.finish(n.add("MixShader", {0: share, 1: clear.outputs[0], 2: gloss.outputs[0]}))

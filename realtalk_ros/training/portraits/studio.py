@@ -35,6 +35,10 @@ LIGHTS = {
     "rim2": ((-82, 40, -62), 40.0, (1.0, 0.97, 0.94), 0.30),
     "crown": ((0, 95, -25), 55.0, (1.0, 0.98, 0.96), 0.35),
 }
+# One that only eyes mirror, at 10 to 11 o'clock; of the others' wide and faint reflections, which
+# made pupils grey, there is none.
+CATCHLIGHT = ((-46, 52, 98), 50.0, (1.0, 0.98, 0.96), 4.5)
+SEEN_IN_EYES = {"catchlight": "INCLUDE", "fill": "EXCLUDE", "below": "EXCLUDE"}
 KAPPA = 3.0  # degrees by which an eye's axis points outwards of what it looks at (2 to 5)
 AIM = (0.0, -1.0, 4.0)  # cm, where they point
 STRENGTH = 4.1e5  # W of the key light
@@ -169,7 +173,9 @@ def add_clothes(person: Person) -> None:
 
 
 def add_lights() -> None:
-    for name, (place, size, colour, strength) in LIGHTS.items():
+    eyes = [thing for thing in bpy.data.objects if thing.name.startswith(("cornea_", "tears_"))]
+    lights = LIGHTS | ({"catchlight": CATCHLIGHT} if eyes else {})
+    for name, (place, size, colour, strength) in lights.items():
         light = bpy.data.lights.new(name, "AREA")
         light.shape, light.size, light.color = "DISK", size, colour
         back = np.subtract(place, AIM)
@@ -178,12 +184,24 @@ def add_lights() -> None:
         thing = bpy.data.objects.new(name, light)
         thing.matrix_world = looking(np.array(place, float), back).T.tolist()
         bpy.context.scene.collection.objects.link(thing)
+        if eyes and name in SEEN_IN_EYES:
+            link(thing, eyes, SEEN_IN_EYES[name])
     world = bpy.data.worlds.new("world")
     world.use_nodes = True
     background = world.node_tree.nodes["Background"]
     background.inputs[0].default_value = (0.86, 0.93, 1.0, 1.0)
     background.inputs[1].default_value = WORLD
     bpy.context.scene.world = world
+
+
+def link(light: Any, things: list[Any], state: str) -> None:
+    """Lets a light shine on `things` only ("INCLUDE") or on all else ("EXCLUDE")."""
+    lit = bpy.data.collections.new(light.name)
+    for thing in things:
+        lit.objects.link(thing)
+    for member in lit.collection_objects:
+        member.light_linking.link_state = state
+    light.light_linking.receiver_collection = lit
 
 
 def looking(place: np.ndarray, back: np.ndarray) -> np.ndarray:
