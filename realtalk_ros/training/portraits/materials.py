@@ -15,7 +15,7 @@ WHITE_HAIR = (0.58, 0.575, 0.565)  # of grey hair, what is white
 LID_SHADE = (0.30, 0.22, 0.19)  # what is left of an eyeball's colour at the upper lid
 LIMBUS = (0.52, 0.48, 0.47)  # what the iris's border leaves of the white's colour,
 LIMBUS_RING = (0.24, 0.21, 0.20)  # and of the iris's
-SHEEN = 0.14  # roughness of the eye's surface: a catchlight's edge is soft
+SHEEN = 0.25  # roughness of the eye's surface: a catchlight's edge is soft, and few paths find it
 FOLDS = 0.22  # cm between the lowest and the highest of wrinkles
 
 

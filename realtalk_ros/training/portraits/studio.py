@@ -37,7 +37,7 @@ LIGHTS = {
 }
 # One that only eyes mirror, at 10 to 11 o'clock; of the others' wide and faint reflections, which
 # made pupils grey, there is none.
-CATCHLIGHT = ((-46, 52, 98), 50.0, (1.0, 0.98, 0.96), 4.5)
+CATCHLIGHT = ((-44, 44, 100), 42.0, (1.0, 0.98, 0.96), 5.0)
 SEEN_IN_EYES = {"catchlight": "INCLUDE", "fill": "EXCLUDE", "below": "EXCLUDE"}
 KAPPA = 3.0  # degrees by which an eye's axis points outwards of what it looks at (2 to 5)
 AIM = (0.0, -1.0, 4.0)  # cm, where they point
