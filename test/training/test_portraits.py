@@ -335,7 +335,12 @@ def test_age_moves_neither_lips_nor_lids(whole_kit):
     assert 0.1 < np.linalg.norm(old[jowl] - kit.mean[jowl]) < 0.4
     sunk = old_age.sunk(kit, kit.mean, 1.0)
     np.testing.assert_allclose(sunk[moving], kit.mean[moving], atol=1e-5)
-    assert sunk[jowl, 1] < kit.mean[jowl, 1] - 0.1
+    face = kit.mean[: kit.parts["face"].stop]
+    hanging = np.argmin(np.linalg.norm(face - [3.9, -5.3, 8.0], axis=1))
+    assert sunk[hanging, 1] < kit.mean[hanging, 1] - 0.2
+    x, y, z = kit.mean.T
+    throat = (np.abs(np.abs(x) - 1.3) < 0.4) & (np.abs(y + 11) < 1.5) & (z > 3)
+    assert (sunk - kit.mean)[throat, 2].max() > 0.1  # a band stands out
     np.testing.assert_allclose(old_age.sunk(kit, kit.mean, 0.0), kit.mean, atol=1e-6)
 
 
@@ -408,40 +413,28 @@ def test_a_shirt_lies_below_the_jumper_and_its_collar_around_the_neck(whole_kit)
     np.testing.assert_allclose(np.sort(np.abs(pieces["collar"][:, 0]))[::-1][:2], 8.0, atol=1.0)
 
 
-def test_a_string_of_pearls_lies_on_the_jumper(whole_kit):
+def test_a_string_of_pearls_lies_on_the_neck_and_below_it_is_smooth_cloth(whole_kit):
     sitter = PEOPLE["ines"]
     head = make_portrait.rest_head(whole_kit, sitter)
     pieces = {piece.name: piece for piece in garments.clothes(whole_kit, head, sitter)}
-    string = pieces["pearls"]
+    assert set(pieces) == {"jumper", "pearls", "studs"}
+    jumper, string = pieces["jumper"], pieces["pearls"]
+    assert not jumper.surface.attributes["ribs"].any()
     ball = len(garments.pill(1, 1).points)
     middles = string.surface.points.reshape(-1, ball, 3).mean(1)
     middles = middles[middles[:, 2] > 0]
-    cloth = pieces["jumper"].surface.points
-    away = np.linalg.norm(middles[:, None] - cloth, axis=2)
-    assert away.min() > 0.3 * garments.PEARL and away.min(1).max() < garments.PEARL + 0.7
-    assert (middles[:, 2] > cloth[away.argmin(1), 2]).all()
+    above = garments.Body(whole_kit, head, sitter).distance(middles.copy())
+    assert above.min() > 0.3 * garments.PEARL and above.max() < garments.PEARL + 0.7
+    middle = jumper.surface.points[np.abs(jumper.surface.points[:, 0]) < 0.5]
+    neckline = middle[middle[:, 2] > 0][:, 1].max()
+    chin = head[whole_kit.landmarks[8], 1]
+    assert neckline + garments.PEARL < middles[:, 1].min() < chin - 4
     steps = np.diff(middles, axis=0)
     np.testing.assert_allclose(np.linalg.norm(steps, axis=1), 2 * garments.PEARL, rtol=0.15)
     assert (steps[:, 0] > -0.1).all()  # from one side to the other
     studs = pieces["studs"].surface.points.reshape(2, ball, 3).mean(1)
     ears = head[(np.abs(whole_kit.mean[:, 0]) > 7.5) & (whole_kit.mean[:, 1] < 0)]
     assert (np.linalg.norm(studs[:, None] - ears, axis=2).min(1) < 0.5).all()
-
-
-def test_a_rolled_collar_covers_the_neck_and_hangs_over_the_jumpers_neckline(whole_kit):
-    sitter = PEOPLE["ines"]
-    head = make_portrait.rest_head(whole_kit, sitter)
-    body = garments.Body(whole_kit, head, sitter)
-    pieces = {p.name: p.surface.points for p in garments.clothes(whole_kit, head, sitter)}
-    roll = pieces["roll"].reshape(garments.ROLL_ROWS, garments.COLUMNS, 3)
-    assert body.distance(pieces["roll"].copy()).min() > 0
-    chin = head[whole_kit.landmarks[8], 1]
-    assert chin - 5 < roll[:, 0, 1].max() < chin - 1
-    edge, neckline = roll[-1], pieces["jumper"][: garments.COLUMNS]
-    front = np.r_[-20:21]
-    over = np.interp(neckline[front, 0], edge[front, 0], edge[front, 1])
-    assert (over < neckline[front, 1])[15:26].all()
-    assert (edge[front, 2] > neckline[front, 2] + 0.5).all()
 
 
 def test_a_jacket_is_open_over_a_top(whole_kit):
@@ -453,16 +446,27 @@ def test_a_jacket_is_open_over_a_top(whole_kit):
         assert middle[name][:, 1].max() > open_to
 
 
-def test_waved_hair_sweeps_over_the_forehead_and_is_white_all_over(whole_kit):
+def test_waved_hair_rises_from_the_forehead_and_covers_the_ears(whole_kit):
     sitter = PEOPLE["ines"]
     head = make_portrait.rest_head(whole_kit, sitter)
-    hair = replace(sitter.hair, strands=3000)
+    hair = replace(sitter.hair, strands=8000)
     made = short_hair.waved(whole_kit, head, hair, np.random.default_rng(3))
     root, tip = made.points[:, 0], made.points[:, -1]
     front = (root[:, 2] > 6) & (np.abs(root[:, 0]) < 4)
     assert (tip - root)[front & (root[:, 0] > hair.part), 0].mean() > 2
-    assert (tip - root)[front, 1].mean() < -1.5
-    assert tip[front, 1].min() > head[whole_kit.landmarks[43], 1]  # not before the eyes
+    line = hairline.scalp(whole_kit.mean, hair) > 0.5
+    forehead = (np.abs(whole_kit.mean[:, 0]) < 3) & (whole_kit.mean[:, 2] > 6) & line
+    lowest = head[forehead, 1].min()
+    before = (np.abs(made.points[..., 0]) < 3.5) & (made.points[..., 2] > 6)
+    assert (made.points[before][:, 1] > lowest - 1.0).mean() > 0.99  # none hangs over it
+    ears = whole_kit.mean[:, 1] > 0.5
+    ears &= anatomy.ears(whole_kit) & (np.abs(whole_kit.mean[:, 0]) > 7.8)
+    for side in (-1, 1):
+        near = made.points[np.abs(made.points[..., 2] - head[ears, 2].mean()) < 1.5] * [side, 1, 1]
+        for y in np.quantile(head[ears, 1], (0.3, 0.6, 0.9)):
+            here = ears & (np.abs(head[:, 1] - y) < 0.2)
+            reach = near[np.abs(near[:, 1] - y) < 0.4, 0].max() - np.abs(head[here, 0]).max()
+            assert 0 < reach < hair.volume  # nor stands off
     length = np.linalg.norm(np.diff(made.points, axis=1), axis=2).sum(1)
     nape = root[:, 1] < -2
     assert length[nape].mean() < 0.6 * length[~nape].mean()
@@ -561,3 +565,25 @@ def test_a_bare_throat_has_nothing_of_the_photographed_skin(whole_kit, tmp_path,
         assert before[below].std((0, 1)).max() > 0.01
         assert after[below].std((0, 1)).max() < 1e-3
         np.testing.assert_array_equal(before[forehead], after[forehead])
+
+
+def test_a_brow_falls_less_to_its_tail_than_its_landmarks_and_ends_where_they_do(whole_kit):
+    marks = whole_kit.mean[whole_kit.landmarks[22:27]]  # from the nose outwards
+    line = fine_hair.brow_line(marks)
+    top = line[:, 1].argmax()
+    fall, true_fall = line[top, 1] - line[-1, 1], marks[:, 1].max() - marks[-1, 1]
+    assert 0.3 * true_fall < fall < 0.75 * true_fall
+    np.testing.assert_allclose(line[-1, 0], marks[-1, 0], atol=0.01)
+    assert (np.diff(line[top:, 1]) <= 1e-6).all()
+
+
+def test_thin_lips_are_red_at_their_inner_borders_only(whole_kit):
+    painter = SkinPainter(whole_kit, Path())
+    full, thin = painter.lip_mask(), painter.lip_mask(0.5)
+    assert 0.6 < thin.sum() / full.sum() < 0.85  # also between the lips
+    for outer, inner in ((51, 62), (57, 66)):
+        edge, middle = (painter.pixels(painter.marks[row]) for row in (outer, inner))
+        x, y = np.round(edge + 0.2 * (middle - edge)).astype(int)
+        assert full[y, x] > 0.7 and thin[y, x] < 0.1
+        x, y = np.round(edge + 0.85 * (middle - edge)).astype(int)
+        assert thin[y, x] > 0.7

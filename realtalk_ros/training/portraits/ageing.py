@@ -45,7 +45,7 @@ WRINKLES = (
     # From the nose to beside the mouth, and from there down
     Crease(((1.75, -0.1), (2.35, -1.1), (3.0, -2.3), (3.35, -3.6)), 0.14, 0.95),
     Crease(((3.7, -1.6), (4.05, -2.9), (3.9, -4.1)), 0.16, 0.22),
-    Crease(((2.75, -3.9), (2.95, -4.7), (2.85, -5.6)), 0.17, 0.35),
+    Crease(((2.6, -3.5), (2.8, -4.1), (3.15, -4.8), (3.35, -5.3)), 0.2, 0.24),
     # Forehead, and between the brows
     Crease(((-3.6, 7.55), (-1.8, 7.75), (0.0, 7.6), (1.8, 7.75), (3.5, 7.5)), 0.07, 0.34, False),
     Crease(((-3.9, 8.35), (-1.6, 8.6), (0.2, 8.4), (2.0, 8.6), (4.0, 8.2)), 0.07, 0.36, False),
@@ -62,7 +62,7 @@ WRINKLES = (
 # Of the shape: (x, y, radius, cm outwards)
 BULGES = ((4.7, -5.3, 1.5, 0.26), (3.3, 2.15, 0.9, 0.07), (4.0, -0.6, 1.4, 0.10))
 FOLDS = (Crease(((1.9, -0.2), (2.5, -1.1), (3.15, -2.3), (3.45, -3.5)), 0.34, 0.20),
-         Crease(((2.9, -4.0), (3.1, -4.8), (3.0, -5.8)), 0.30, 0.12))  # fmt: skip
+         Crease(((2.7, -3.8), (3.05, -4.5), (3.3, -5.2), (3.3, -5.9)), 0.30, 0.12))  # fmt: skip
 RIDGE = 0.12  # of a wrinkle's depth: how high the skin beside it is
 CREPE = (5.5, 0.9)  # how many fine lines there are a cm across them, and along
 SPOTS = 90  # of age

@@ -105,7 +105,16 @@ def skin(kit: FaceKit, vertices: np.ndarray, sitter: Sitter) -> Surface:
         for ring, amount in zip(rings, (1.0, 1.0, 0.6), strict=True):
             wet[ring.ravel()] = amount
     points, polygons, used = compact(slimmed(vertices, sitter.slim_neck), polygons)
-    return Surface(points, polygons, uv, slots, {"scalp": hairy[used], "wet": wet[used]})
+    x, y, z = kit.mean.T
+    lobes = smoothstep(np.abs(x), 6.3, 6.9) * smoothstep(y, 0.8, -0.4) * (y > -3.2) * (z < 2.5)
+    marked = {"scalp": hairy[used], "wet": wet[used], "lobe": lobes[used]}
+    return Surface(points, polygons, uv, slots, marked)
+
+
+def ears(kit: FaceKit) -> np.ndarray:
+    """(V,) which vertices are an ear's, or of the skin around it."""
+    x, y, z = kit.mean.T
+    return (np.abs(x) > 6.8) & (np.abs(y - 0.4) < 4.6) & (z < 3.2) & (z > -4.8)
 
 
 def part(kit: FaceKit, vertices: np.ndarray, name: str) -> Surface:

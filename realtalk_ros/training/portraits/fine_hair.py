@@ -17,7 +17,8 @@ BROW_HAIRS, BROW_POINTS = 1300, 7
 UPPER_LASHES, LOWER_LASHES, LASH_POINTS = 150, 70, 9
 SKIN_SAMPLES = 60  # of each triangle of the skin below brows
 BROW_LIFT = 0.12  # cm above the brows' landmarks, which lie at their lower border
-FLAT = 0.2  # share by which brows are straighter than the landmarks' arch
+FLAT = 0.2  # share by which brows are straighter than the landmarks' arch,
+TAIL = 0.35  # and by which they fall less from its top to their tails, which hooked down
 
 
 def brows(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Generator) -> Strands:
@@ -58,7 +59,7 @@ def fullness(t: np.ndarray, across: np.ndarray) -> np.ndarray:
     """(N,) 0..1: share of a soft brow's hairs at `t` (N,) from its head to its tail, and `across`
     (N,) in thicknesses from its middle."""
     head = 0.1 + 0.9 * smoothstep(t, -0.04, 0.26)
-    return head * (1 - 0.35 * smoothstep(t, 0.7, 1.0)) * np.exp(-((across / 0.5) ** 2))
+    return head * (1 - 0.75 * smoothstep(t, 0.65, 1.0)) * np.exp(-((across / 0.5) ** 2))
 
 
 def brow_line(points: np.ndarray) -> np.ndarray:
@@ -67,6 +68,8 @@ def brow_line(points: np.ndarray) -> np.ndarray:
     chord = np.linspace(0, 1, 60)[:, None] * (line[-1] - line[0]) + line[0]
     rise = (line - chord)[:, 1] * FLAT
     line[:, 1] -= rise - rise.mean()
+    top = line[:, 1].argmax()
+    line[top:, 1] += TAIL * (line[top, 1] - line[top:, 1])
     return line
 
 

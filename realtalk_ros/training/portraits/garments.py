@@ -16,7 +16,7 @@ from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.training.portraits import anatomy
 from realtalk_ros.training.portraits.anatomy import Surface
 from realtalk_ros.training.portraits.body import MIDDLE, Body
-from realtalk_ros.training.portraits.people import JACKET, ROLL, SHIRT, SWEATSHIRT, Sitter
+from realtalk_ros.training.portraits.people import JACKET, ROUND, SHIRT, SWEATSHIRT, Sitter
 from realtalk_ros.training.portraits.strands import unit
 
 ROWS, COLUMNS = 200, 288  # of a piece of cloth, down from its neckline and around
@@ -39,8 +39,8 @@ def seen(angles: list[tuple[float, float]]) -> list[tuple[float, float, float]]:
 # Necklines from the front to the back. The chin hides the throat from the body's middle: none can
 # be higher than some 8 cm below it.
 NECKLINES = {
-    ROLL: seen([(0, 33), (20, 32), (40, 28.5), (60, 24.5), (80, 23.5), (110, 19), (145, 17),
-                (180, 15.5)]),
+    ROUND: seen([(0, 34), (20, 32.5), (40, 28.5), (60, 24.5), (80, 22.5), (110, 19), (145, 17),
+                 (180, 15.5)]),
     "top": seen([(0, 35), (20, 34), (40, 31), (60, 27), (80, 26), (110, 22), (145, 19),
                  (180, 17)]),
     JACKET: seen([(0, 70), (16, 50), (34, 38), (60, 27.5), (80, 26.5), (110, 22), (145, 19),
@@ -62,26 +62,17 @@ COLLAR = np.array([
     [(3.6, -12.4, 5.0), (3.7, -11.0, 5.4), (6.6, -15.2, 6.4)],
     [(2.0, -14.1, 6.3), (1.9, -13.6, 6.3), (4.9, -17.2, 7.6)],
 ])  # fmt: skip
-# y of a rolled collar at 0, 25, 50, 90, 135 and 180 degrees from the front: its foot, the fold's
-# inner and outer side, its edge.
-ROLL_LEVELS = [
-    (-15.3, -15.0, -13.6, -10.8, -10.0, -10.0),
-    (-11.0, -10.7, -9.6, -8.0, -7.2, -7.0),
-    (-11.0, -10.7, -9.6, -8.0, -7.2, -7.0),
-    (-17.0, -16.6, -14.9, -11.3, -10.2, -10.2),
-]
-ROLL_ROWS = 60
 LEAF = 0.34  # cm between a collar's two layers at its fold
 BUTTONS = (-17.9,)  # y
 BUTTON = 0.52  # cm, radius
 STRING = [
-    (0, -19.6, 7.2),
-    (3.5, -18.2, 6.6),
-    (6.6, -14.6, 4.2),
-    (7.9, -11.6, 0.0),
-    (7.4, -10.4, -4.0),
-    (4.6, -9.4, -8.0),
-    (0, -9.2, -9.2),
+    (0, -14.0, 3.2),
+    (2.4, -13.2, 2.4),
+    (3.9, -11.6, 0.8),
+    (4.8, -10.2, -1.4),
+    (4.6, -9.5, -3.8),
+    (3.2, -8.9, -6.6),
+    (0, -8.6, -7.6),
 ]  # of pearls
 PEARL = 0.36  # cm, radius
 LOBE = np.array([8.0, -1.25, 0.7])  # of the ear, on the mean head
@@ -113,7 +104,7 @@ class Cut:
 
 JUMPER = Cut("knit", above=JUMPER_ABOVE, border=1.9, ribs=52.0)
 CUTS = {
-    ROLL: JUMPER,
+    ROUND: Cut("jersey", above=1.0, border=1.0, ribs=0.0, smooth=(5.0, 6.0), thick=0.2),
     SHIRT: JUMPER,
     SWEATSHIRT: Cut(
         "jersey", above=1.05, border=1.7, ribs=130.0, smooth=(6.0, 7.0), seam=(0.22, 0.30),
@@ -265,32 +256,6 @@ def top(body: Body) -> Piece:
     return Piece("top", grid(flat + body.slope(flat) * raised[:, None]), "linen", 0.10)
 
 
-def roll(body: Body) -> Piece:
-    """The ribbed collar of a jumper: up the neck, over a fold and down again."""
-    from scipy.interpolate import CubicSpline, PchipInterpolator
-    from scipy.ndimage import gaussian_filter
-
-    theta = np.arange(COLUMNS) / COLUMNS * 2 * np.pi
-    turn = np.minimum(theta, 2 * np.pi - theta)
-    at = np.radians([0, 25, 50, 90, 135, 180])
-    share = [0.0, 0.5, 0.54, 1.0]  # up the neck, and down outside
-    levels = np.stack([CubicSpline(at, y, bc_type="clamped")(turn) for y in ROLL_LEVELS])
-    y = PchipInterpolator(share, levels)(np.linspace(0, 1, ROLL_ROWS))
-    half = PchipInterpolator([0.0, 0.45, 0.5, 0.55, 1.0], [0.25, 0.2, 0.45, 0.75, 0.85])
-    above = np.repeat(half(np.linspace(0, 1, ROLL_ROWS)), COLUMNS)
-    x, z = 4.6 * np.sin(theta), 4.2 * np.cos(theta) - 0.9 - 0.25 * (y + 9.0) * np.cos(theta)
-    points = body.placed(np.stack([np.broadcast_to(x, y.shape), y, z], -1)).reshape(-1, 3)
-    points = body.outside(points, above).reshape(ROLL_ROWS, COLUMNS, 3)
-    points = gaussian_filter(points, (2.5, 7.0, 0), mode=("nearest", "wrap", "nearest"))
-    ribs = np.tile(np.arange(COLUMNS) / COLUMNS * JUMPER.ribs, ROLL_ROWS)
-    surface = grid(points.reshape(-1, 3))
-    surface.attributes |= {
-        "border": np.ones(len(ribs)),
-        "ribs": np.minimum(ribs, JUMPER.ribs - ribs),
-    }
-    return Piece("roll", surface, "knit", 0.16)
-
-
 def pill(radius: float, half: float) -> Surface:
     """A flattened ball about the z axis, `half` cm thick to either side."""
     turns = np.linspace(0, np.pi, 24)
@@ -298,16 +263,16 @@ def pill(radius: float, half: float) -> Surface:
 
 
 def pearls(body: Body) -> Piece:
-    """A string of pearls on a jumper, all in one."""
+    """A string of pearls around the neck, all in one."""
     from scipy.interpolate import CubicSpline
     from scipy.ndimage import gaussian_filter1d
 
-    half = body.placed(np.array(STRING, float)) - body.middle
+    half = body.placed(np.array(STRING, float))
     whole = np.concatenate([half[:0:-1] * [-1, 1, 1], half])
     turns = np.linspace(0, len(whole) - 1, 400)
-    string = body.cast(unit(CubicSpline(np.arange(len(whole)), whole)(turns)))
-    string = body.outside(string, JUMPER_ABOVE + PEARL + 0.1)
+    string = body.outside(CubicSpline(np.arange(len(whole)), whole)(turns), PEARL)
     string = gaussian_filter1d(string, 12.0, axis=0, mode="nearest")  # it hangs, and does not cling
+    string = gaussian_filter1d(body.outside(string, PEARL), 5.0, axis=0, mode="nearest")
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(string, axis=0), axis=1))])
     at = np.arange(0, length[-1] - PEARL, 2 * PEARL)
     middles = np.stack([np.interp(at, length, string[:, k]) for k in range(3)], 1)
@@ -335,8 +300,6 @@ def clothes(kit: FaceKit, head: np.ndarray, sitter: Sitter) -> list[Piece]:
     made = [knitted(body, sitter)]
     if sitter.garment == SHIRT:
         made += shirt(body)
-    if sitter.garment == ROLL:
-        made.append(roll(body))
     if sitter.garment == JACKET:
         made.append(top(body))
     return made + ([pearls(body), studs(kit, head)] if sitter.pearls else [])

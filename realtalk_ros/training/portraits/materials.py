@@ -107,6 +107,8 @@ def skin(sitter: Sitter, maps: dict[str, str] | None) -> Any:
         gloss, height = n.image(maps["gloss"], False), n.image(maps["height"], False)
     else:
         colour, lips, gloss, height = tone, 0.0, 0.0, 0.5
+    if maps:  # the photograph's lobes are orange
+        colour = n.mix(n.math("MULTIPLY", n.attribute("lobe"), 0.85), colour, 0.9 * tone)
     light = 0.75 * sitter.hair.grey  # of the shade that hair throws
     hair = np.array([0.05, 0.032, 0.022]) * (1 - light) + 0.7 * np.array(WHITE_HAIR) * light
     colour = n.mix(n.math("MULTIPLY", n.attribute("scalp"), 0.75), colour, hair)
@@ -126,8 +128,10 @@ def skin(sitter: Sitter, maps: dict[str, str] | None) -> Any:
             normal = n.bump(n.image(maps["folds"], False), FOLDS, 1.0, normal)
     shader = n.add("BsdfPrincipled", {
         "Base Color": colour, "Roughness": roughness, "IOR": 1.4, "Normal": normal,
-        "Subsurface Weight": 1.0, "Subsurface Radius": (1.0, 0.36, 0.19),
-        "Subsurface Scale": 0.16, "Subsurface Anisotropy": 0.6,
+        # The lights behind would make ear lobes glow.
+        "Subsurface Weight": n.math("MULTIPLY_ADD", n.attribute("lobe"), -0.8, 1.0),
+        "Subsurface Radius": (1.0, 0.36, 0.19), "Subsurface Scale": 0.16,
+        "Subsurface Anisotropy": 0.6,
         "Specular IOR Level": 0.5 * (1 - 0.25 * sitter.even),
         "Coat Weight": coat, "Coat Roughness": 0.22, "Sheen Weight": 0.06, "Sheen Roughness": 0.35,
     }, subsurface_method="RANDOM_WALK_SKIN")  # fmt: skip

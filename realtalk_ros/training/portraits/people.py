@@ -39,9 +39,9 @@ META = {
         "Drawn by `realtalk data portraits` over USC ICT's ICT-FaceKit (MIT).",
     ),
 }
-# Garments: a jumper with a rolled collar; one with a V over a shirt; a sweatshirt; a jacket without
-# lapels over a round-necked top.
-ROLL, SHIRT, SWEATSHIRT, JACKET = "roll", "shirt", "sweatshirt", "jacket"
+# Garments: a fine jumper with a round neckline; one with a V over a shirt; a sweatshirt; a jacket
+# without lapels over a round-necked top.
+ROUND, SHIRT, SWEATSHIRT, JACKET = "round", "shirt", "sweatshirt", "jacket"
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ class Sitter:
     old: float = 0.0  # of what great age adds: old_age.py
     lips: tuple[int, int, int] = (190, 98, 98)
     lip_strength: float = 0.75
+    thin_lips: float = 0.0  # share of the red's height that is the skin's colour
     eyeliner: float = 0.5
     beard: float = 0.0  # cm
     brow_shade: tuple[int, int, int] = (120, 84, 66)
@@ -102,10 +103,11 @@ class Sitter:
     lashes: float = 0.68
     lash_spread: float = 1.0  # factor of how lashes differ in place and direction
     hair: Hair = field(default_factory=Hair)
-    garment: str = ROLL
+    garment: str = ROUND
     cloth: tuple[int, int, int] = (38, 84, 92)
     linen: tuple[int, int, int] = (206, 214, 226)  # of a shirt, or of what is below a jacket
     exposure: float = -1.7  # stops
+    fill: float = 1.0  # factor of the light that softens shadows
     contrast: float = 0.22  # 0..1 of the film
     slim_neck: float = 0.10  # share by which the model's neck, neither man's nor woman's, narrows
     broad: float = 0.80  # factor of the shoulders' width
@@ -173,23 +175,24 @@ INES = Sitter(
     name="ines",
     description="A woman of about 70 with short white hair and pearls.",
     identity=identity(
-        "122 -31 8 -42 31 7 78 -18 -45 35 -99 62 138 6 28 -53 45 -75 -113 105 "
-        "-15 -41 -37 -11 -36 8 -12 60 4 -9 -31 -112 -14 -10 28 -53 -6 3 42 2 "
-        "-27 -47 -1 6 -103 8 -81 -1 68 -4 11 -6 2 6 -13 30 10 80 -12 -41 "
-        "-21 18 -40 -1 -50 10 -7 -1 -2 40 10 -4 -40 10 -34 50 2 -13 44 -26 "
-        "-7 -53 38 -4 68 -8 -19 -18 6 -3 -42 5 1 12 -23 5 22 -11 15 33 "
+        "141 -2 -23 -89 24 67 113 42 -36 31 -78 82 101 -162 -33 -128 -48 -56 -21 185 "
+        "-8 22 -212 -160 72 8 40 212 3 135 230 -170 15 1 45 -187 -93 6 136 -100 "
+        "-138 -104 76 7 117 4 -230 113 70 177 127 -2 101 9 115 -93 90 205 -10 34 "
+        "-22 -77 42 78 52 9 230 0 19 86 -41 0 93 10 -5 176 5 230 -62 -230 "
+        "-8 -115 218 -5 230 -7 -101 -14 141 1 -55 8 -38 15 82 5 -97 -13 -125 230 "
     ),
-    resting=weights_of(mouthSmile=0.30, mouthDimple=0.08, cheekSquint=0.26, eyeSquint=0.18,
-                       eyeBlink=0.10, mouthClose=0.03),
+    resting=weights_of(mouthSmile=0.28, mouthDimple=0.07, cheekSquint=0.22, eyeSquint=0.18,
+                       eyeBlink=0.13, browOuterUp=0.2, mouthClose=0.01, mouthRollUpper=0.12,
+                       mouthRollLower=0.12),
     teeth=(242, 220, 188),
     seed=5, age=0.9, old=0.85, skin=(220, 180, 161), mottle=0.9, blush=0.22, even=0.5,
-    even_lids=0.6, lips=(190, 130, 120), lip_strength=0.72, eyeliner=0.0,
-    brow_shade=(170, 146, 132), brow_density=1.0, brow_thickness=0.75, brow_darker=0.1,
-    brow_soft=0.35, iris=(1.3, 2.5, 4.5), pupil=0.31, eye_white=(0.90, 0.86, 0.80),
-    lid_shade=0.4, lashes=0.34, lash_spread=0.5,
-    hair=Hair(style="waved", melanin=0.55, grey=True, temples=0.86, tint=(1.03, 1.0, 0.95),
-              part=-2.4, length=7.5, volume=1.55, wave=1.3, strands=60000),
-    garment=ROLL, pearls=True, cloth=(112, 58, 74), broad=0.8, slim_neck=0.06,
+    even_lids=0.6, throat=0.0, lips=(188, 106, 102), lip_strength=0.66, thin_lips=0.25,
+    eyeliner=0.18, brow_shade=(186, 160, 144), brow_density=1.2, brow_thickness=0.74,
+    brow_darker=0.1, brow_soft=0.65, iris=(1.15, 2.3, 5.6), pupil=0.31,
+    eye_white=(0.90, 0.86, 0.80), lid_shade=0.4, lashes=0.58, lash_spread=0.5,
+    hair=Hair(style="waved", melanin=0.55, grey=True, temples=0.82, tint=(1.03, 1.0, 0.95),
+              part=-2.4, length=8.0, volume=2.65, wave=1.25, hairline=0.4, strands=60000),
+    garment=ROUND, pearls=True, cloth=(138, 84, 108), broad=0.9, slim_neck=0.13, fill=1.8,
     backdrop=((188, 182, 170), (104, 98, 90)),
     temperament={"blink_rate": 13, "fixation": 2.8, "saccade_size": 0.06, "breath_rate": 12,
                  "breath_depth": 1.3, "head_motion": 0.8, "head_tempo": 0.65, "brow_motion": 1.6,

@@ -10,6 +10,7 @@ import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.portraits import anatomy
 from realtalk_ros.training.portraits.hairline import scalp
 from realtalk_ros.training.portraits.people import Hair
 from realtalk_ros.training.portraits.strands import (
@@ -18,9 +19,10 @@ from realtalk_ros.training.portraits.strands import (
     Surroundings,
     frizz,
     gathered,
+    locks,
+    pulled,
     sample_roots,
     scalp_density,
-    side_of,
     thickness,
     unit,
     waves,
@@ -35,6 +37,8 @@ PARTING = 1.8  # cm over which combed hair turns to either side
 GREYING = 0.2  # of the share of white hairs at the temples: that at the crown
 WAVED_POINTS = 22
 WAVE = 3.4  # cm, length of a wave of waved hair
+LOCK = 90  # hairs of it, of 60000
+FIRM = 0.2  # density of the outermost ones: no single hairs lie on the forehead
 CROWN = np.array([0.0, 3.0, -1.0])  # cm, in the middle of the head
 
 
@@ -167,39 +171,54 @@ def short_strands(
 
 
 def waved(kit: FaceKit, head: np.ndarray, hair: Hair, rng: np.random.Generator) -> Strands:
-    """Hair of a hand's breadth in waves: from a parting across the forehead and over the ears,
-    short at the nape."""
-    roots = sample_roots(kit, head, hair.strands, scalp_density(kit, hair), rng)
+    """Hair of a hand's breadth that waves in locks: up from the forehead, to either side of a
+    parting, over the ears, where it turns in; short at the nape."""
+    ears = anatomy.ears(kit)  # over which hair is set as if there were none
+    density = scalp_density(kit, hair) * ~ears[kit.triangles].any(1)
+    density = np.where(density > FIRM, density, 0)
+    roots = sample_roots(kit, head, hair.strands, density, rng)
     stop = kit.parts["head_neck"].stop
-    skin = Surroundings(head[:stop], kit.normals(head)[:stop])
-    side = side_of(roots, hair, rng)
-    count = len(side)
-    layer = rng.random(count)
+    smooth = ~ears[:stop]
+    skin = Surroundings(head[:stop][smooth], kit.normals(head)[:stop][smooth])
     x, y, z = roots.on_mean.T
+    count = len(x)
+    side = np.tanh((x - hair.part) / 1.5 + rng.normal(0, 0.5, count))  # no line of bare skin
+    # A lock lies above or below the next as a whole, and waves a little apart from it.
+    lock = locks(np.column_stack([roots.points, 6 * side]), LOCK, rng)
+    layer = 0.55 * rng.random(count)[lock] + 0.45 * rng.random(count)
     top = smoothstep(y, 3.0, 10.0)
-    fringe = smoothstep(z, 3.0, 7.0) * np.exp(-(((x - hair.part) / 4.5) ** 2))
-    sweep = fringe[:, None] * np.stack([0.75 * side, -0.38 + 0 * y, 0.4 + 0 * y], 1)
+    fringe = smoothstep(z, 3.0, 7.0) * np.exp(-((x / 5.0) ** 4))
+    sweep = fringe[:, None] * np.stack([0.75 * side, 0.6 + 0 * y, 0 * y], 1)
     length = hair.length * (0.72 + 0.28 * top) * (0.4 + 0.6 * scalp(roots.on_mean, hair))
-    length = length * rng.uniform(0.7, 1.05, count) * (1 - 0.55 * smoothstep(y, 1.5, -3.0))
-    volume = hair.volume * (0.6 + 0.4 * top) * (0.1 + 0.9 * layer) * (1 - 0.35 * fringe)
+    length = length * rng.uniform(0.7, 1.05, count) * (1 - 0.8 * smoothstep(y, 2.0, -2.0))
+    volume = hair.volume * (1.0 - 0.35 * top) * (0.1 + 0.9 * layer) * (1 - 0.35 * fringe)
+    volume = volume * (1 - 0.8 * smoothstep(y, 2.0, -2.5))  # close to the neck
     own = waves(roots.on_mean, rng, (0.5, 1.1)) * 0.25 * hair.wave
     own = own + rng.normal(0, 0.07, (count, 3))
-    phase = waves(roots.on_mean, rng, (0.3, 0.7))[:, 0] * 2.2
+    phase = waves(roots.on_mean, rng, (0.15, 0.35))[:, 0] * 1.8
+    phase = phase + rng.normal(0, 0.4, count)[lock]
+    number = np.arange(WAVED_POINTS)
+    bulge = np.minimum(1.0, 0.25 + number / 6) * (1 - 0.55 * smoothstep(number, 12, 21))
     p = roots.points - roots.normals * 0.05
     direction = unit(
-        roots.normals * (0.4 + 0.6 * top)[:, None] + 0.6 * grain(p, side, WAVED) + sweep
+        roots.normals * (0.7 + 0.6 * top)[:, None] + 0.6 * grain(p, side, WAVED) + sweep
     )
     points = laid(
         skin, p, direction, length, WAVED_POINTS,
         way=lambda p: grain(p, side, WAVED) + own + sweep, turn=0.26,
-        wanted=lambda _, number: volume * min(1.0, 0.2 + number / 7) + 0.04, pull=(0.35, 0.30),
+        wanted=lambda _, number: volume * bulge[number] + 0.04, pull=(0.35, 0.30),
     )  # fmt: skip
     along = np.linspace(0, 1, WAVED_POINTS)[None] * length[:, None]
-    swing = np.sin(2 * np.pi * along / WAVE + phase[:, None]) * smoothstep(along, 0.3, 2.5)
-    points = points + unit(points - CROWN) * (0.28 * hair.wave * swing)[..., None]
-    points = gathered(points, np.column_stack([roots.points, 6 * side]), 45, rng)
-    points = points + frizz(count, np.linspace(0, 1, WAVED_POINTS), rng)
-    white = (rng.random(count) < hair.temples).astype(np.float32)
+    turn = 2 * np.pi * along / WAVE + phase[:, None]
+    wide = hair.wave * smoothstep(along, 0.3, 2.5)
+    out = unit(points - CROWN)
+    across = unit(np.cross(np.gradient(points, axis=1), out))
+    points = points + 0.24 * out * (wide * np.sin(turn))[..., None]
+    points = points + 0.34 * across * (wide * np.cos(turn))[..., None]
+    points = pulled(points, lock, rng)
+    points = points + 0.5 * frizz(count, np.linspace(0, 1, WAVED_POINTS), rng)
+    share = hair.temples + 0.1 * rng.uniform(-1, 1, count)[lock]
+    white = (rng.random(count) < share).astype(np.float32)
     return Strands(points.astype(np.float32), *thickness(count, rng), white)
 
 

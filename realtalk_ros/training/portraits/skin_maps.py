@@ -97,7 +97,7 @@ class SkinPainter:
         tone = to_linear(np.array(sitter.skin) / 255)
         image = cv2.imread(str(self._sources / SKINS[sitter.dark]), cv2.IMREAD_COLOR)[..., ::-1]
         photo = to_linear(self._warped(image) / np.float32(255))
-        lips, rng = self.lip_mask(), np.random.default_rng(sitter.seed)
+        lips, rng = self.lip_mask(sitter.thin_lips), np.random.default_rng(sitter.seed)
         cheeks = self.blob([(1, 0.5), (29, 0.5)], 0.10) + self.blob([(15, 0.5), (29, 0.5)], 0.10)
         mean = (photo * cheeks[..., None]).sum((0, 1)) / cheeks.sum()
         ratio = photo / mean
@@ -151,8 +151,10 @@ class SkinPainter:
         folds = lines + ageing.crepe(places, rng)
         if sitter.old:
             albedo = albedo * self._larger(old_age.blotchy(places, rng)) ** sitter.old
-            spots = spots * (1 - sitter.old)
+            spots = spots * (1 - sitter.old + 0.9 * sitter.old**2)
             furrows = sitter.old * ageing.wrinkles(places, rng, old_age.FURROWS)
+            dark = cv2.GaussianBlur(np.clip(-furrows, 0, 1).astype(np.float32), (0, 0), 2.5)
+            albedo = mixed(albedo, albedo * old_age.FURROW, sitter.old**2 * self._larger(dark))
             lines = lines + furrows
             folds = folds + furrows + sitter.old * old_age.relief(places, rng)
         lines, spots, folds = (self._larger(a) for a in (lines, spots, folds))
@@ -166,9 +168,12 @@ class SkinPainter:
         """A map of any size as float32 of SIZE."""
         return cv2.resize(texels.astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
 
-    def lip_mask(self) -> np.ndarray:
-        """0..1: the red of the lips, with a soft border."""
-        outer = self.pixels(self.marks[48:60])
+    def lip_mask(self, thin: float = 0.0) -> np.ndarray:
+        """0..1: the red of the lips, with a soft border; less high by the share `thin`."""
+        outer, inner = (self.pixels(self.marks[rows]) for rows in (slice(48, 60), slice(60, 68)))
+        # The inner border's points below and above those of the outer one
+        opposite = inner[[0, 1, 1, 2, 3, 3, 4, 5, 5, 6, 7, 7]]
+        outer = outer + thin * (opposite - outer) * [0, 1]
         closed = spline(np.vstack([outer, outer[:1]]), 96)
         mask = np.zeros((SIZE, SIZE), np.float32)
         cv2.fillPoly(mask, [np.round(closed * 16).astype(np.int32)], 1.0, cv2.LINE_AA, 4)

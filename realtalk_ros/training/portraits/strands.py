@@ -256,13 +256,23 @@ def follow(
 def gathered(
     path: np.ndarray, key: np.ndarray, together: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Hairs (N, K, 3) in locks of some `together`: what hangs gathers about the hair whose `key`
-    (N, 4) is nearest among those that lead."""
+    """Hairs (N, K, 3) in locks of some `together`, as `locks` makes them of their `key` (N, 4)."""
+    return pulled(path, locks(key, together, rng), rng)
+
+
+def locks(key: np.ndarray, together: int, rng: np.random.Generator) -> np.ndarray:
+    """(N,) the row of the hair that leads each: that whose key (N, 4) is nearest, one of some
+    `together`."""
     from scipy.spatial import cKDTree
 
-    count, t = len(path), np.linspace(0, 1, path.shape[1])
+    count = len(key)
     leaders = rng.choice(count, max(1, count // together), replace=False)
-    lock = leaders[cKDTree(key[leaders]).query(key)[1]]
+    return leaders[cKDTree(key[leaders]).query(key)[1]]
+
+
+def pulled(path: np.ndarray, lock: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Hairs (N, K, 3) of which what hangs gathers about the hair in row `lock` (N,)."""
+    count, t = len(path), np.linspace(0, 1, path.shape[1])
     pull = (0.62 * smoothstep(t, 0.15, 1.0))[None, :, None] * rng.uniform(0.3, 1, (count, 1, 1))
     offset = path - path[lock]
     near_enough = np.exp(-((np.linalg.norm(offset, axis=2, keepdims=True) / 1.6) ** 2))

@@ -172,7 +172,8 @@ def add_clothes(person: Person) -> None:
             thick.thickness, thick.offset = piece.thick, 0.0
 
 
-def add_lights() -> None:
+def add_lights(fill: float = 1.0) -> None:
+    """LIGHTS, of which the fill is that much stronger, and what eyes mirror."""
     eyes = [thing for thing in bpy.data.objects if thing.name.startswith(("cornea_", "tears_"))]
     lights = LIGHTS | ({"catchlight": CATCHLIGHT} if eyes else {})
     for name, (place, size, colour, strength) in lights.items():
@@ -181,6 +182,7 @@ def add_lights() -> None:
         back = np.subtract(place, AIM)
         # As bright on the face from any distance.
         light.energy = STRENGTH * strength * back @ back / 125.0**2
+        light.energy *= fill if name == "fill" else 1.0
         thing = bpy.data.objects.new(name, light)
         thing.matrix_world = looking(np.array(place, float), back).T.tolist()
         bpy.context.scene.collection.objects.link(thing)
@@ -229,9 +231,9 @@ def add_camera(view: View) -> None:
     bpy.context.scene.camera = thing
 
 
-def render(out: Path, view: View, size: int, effort: Effort) -> None:
+def render(out: Path, view: View, size: int, effort: Effort, fill: float = 1.0) -> None:
     """The scene as linear light with alpha: an OpenEXR file, there whole or not at all."""
-    add_lights()
+    add_lights(fill)
     add_camera(view)
     scene = bpy.context.scene
     scene.render.engine = "CYCLES"
