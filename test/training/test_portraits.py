@@ -587,3 +587,12 @@ def test_thin_lips_are_red_at_their_inner_borders_only(whole_kit):
         assert full[y, x] > 0.7 and thin[y, x] < 0.1
         x, y = np.round(edge + 0.85 * (middle - edge)).astype(int)
         assert thin[y, x] > 0.7
+
+
+def test_curves_end_before_they_turn_sharply():
+    bend = np.array([[0, 0, 0], [1, 0, 0], [2, 0.3, 0], [3, 0.9, 0], [4, 2, 0]], float)
+    kink = np.array([[0, 0, 0], [1, 0, 0], [2, 0, 0], [2, 1, 0], [2, 2, 0]], float)
+    made = short_hair.before_kinks(np.stack([bend, kink]))
+    np.testing.assert_allclose(made[0], bend)
+    np.testing.assert_allclose(made[1, -1], [2, 0, 0])
+    assert np.ptp(made[1, :, 1]) == 0

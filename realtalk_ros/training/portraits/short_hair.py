@@ -21,6 +21,7 @@ from realtalk_ros.training.portraits.strands import (
     gathered,
     locks,
     pulled,
+    resampled,
     sample_roots,
     scalp_density,
     thickness,
@@ -38,6 +39,7 @@ GREYING = 0.2  # of the share of white hairs at the temples: that at the crown
 WAVED_POINTS = 22
 WAVE = 3.4  # cm, length of a wave of waved hair
 LOCK = 90  # hairs of it, of 60000
+KINK = 0.75  # cosine of the angle between its steps that is too sharp
 FIRM = 0.2  # density of the outermost ones: no single hairs lie on the forehead
 CROWN = np.array([0.0, 3.0, -1.0])  # cm, in the middle of the head
 
@@ -115,6 +117,15 @@ def laid(
         direction = unit(p - path[-1])
         path.append(p)
     return np.stack(path, 1)
+
+
+def before_kinks(points: np.ndarray) -> np.ndarray:
+    """Curves (N, K, 3) that end where they first turn sharply, as at a border of the skin."""
+    way = unit(np.diff(points, axis=1))
+    sharp = (way[:, 1:] * way[:, :-1]).sum(-1) < KINK
+    last = points.shape[1] - 1
+    end = np.where(sharp.any(1), sharp.argmax(1) + 1, last)
+    return resampled(points, end / last, last + 1)
 
 
 @dataclass(frozen=True)
@@ -198,7 +209,7 @@ def waved(kit: FaceKit, head: np.ndarray, hair: Hair, rng: np.random.Generator) 
     phase = waves(roots.on_mean, rng, (0.15, 0.35))[:, 0] * 1.8
     phase = phase + rng.normal(0, 0.4, count)[lock]
     number = np.arange(WAVED_POINTS)
-    bulge = np.minimum(1.0, 0.25 + number / 6) * (1 - 0.55 * smoothstep(number, 12, 21))
+    bulge = np.minimum(1.0, 0.25 + number / 6) * (1 - 0.85 * smoothstep(number, 13, 21))
     p = roots.points - roots.normals * 0.05
     direction = unit(
         roots.normals * (0.7 + 0.6 * top)[:, None] + 0.6 * grain(p, side, WAVED) + sweep
@@ -208,6 +219,7 @@ def waved(kit: FaceKit, head: np.ndarray, hair: Hair, rng: np.random.Generator) 
         way=lambda p: grain(p, side, WAVED) + own + sweep, turn=0.26,
         wanted=lambda _, number: volume * bulge[number] + 0.04, pull=(0.35, 0.30),
     )  # fmt: skip
+    points = before_kinks(points)
     along = np.linspace(0, 1, WAVED_POINTS)[None] * length[:, None]
     turn = 2 * np.pi * along / WAVE + phase[:, None]
     wide = hair.wave * smoothstep(along, 0.3, 2.5)
