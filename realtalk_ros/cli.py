@@ -79,6 +79,10 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "realtalk_ros.training.expression.train",
         "the speech-to-expression network",
     ),
+    ("train", "look-ahead"): (
+        "realtalk_ros.training.expression.train_look_ahead",
+        "the network's files for shorter look-aheads",
+    ),
     ("train", "renderer"): (
         "realtalk_ros.training.renderer.train",
         "the expression-to-face network",

@@ -19,7 +19,13 @@ MEL_STEP = 2  # log-mel frames a step, 20 ms
 EXPRESSION_RATE = MEL_RATE // MEL_STEP  # 50 frames of expression per second
 PRIOR_FILE, STEP_FILE = "expression_prior.onnx", "expression_step.onnx"
 EXPRESSION_VERSION = "4"  # of the interface of these files
-# (Its look-ahead, 162.5 ms, is in their metadata: `Dims.look_ahead`, training/expression/dims.py.)
+# The file of each look-ahead that the nodes may be set to, s: those after the first read the
+# weights of STEP_FILE. (The exact look-ahead, 162.5 ms of the first, is in their metadata:
+# `Dims.look_ahead`, training/expression/dims.py.)
+LOOK_AHEAD = 0.16
+STEP_FILES = {
+    LOOK_AHEAD: STEP_FILE, 0.1: "expression_step_100.onnx", 0.06: "expression_step_60.onnx",
+}  # fmt: skip
 LIP_POINTS = 20  # landmarks that it predicts, 48 to 67
 
 # The renderer's networks

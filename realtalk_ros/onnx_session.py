@@ -19,7 +19,14 @@ import numpy as np
 import onnxruntime as ort
 
 from realtalk_ros import install_hints
-from realtalk_ros.contracts import ALIGNER_FILE, ENCODER_FILE, GENERATOR_FILE, PRIOR_FILE, STEP_FILE
+from realtalk_ros.contracts import (
+    ALIGNER_FILE,
+    ENCODER_FILE,
+    GENERATOR_FILE,
+    PRIOR_FILE,
+    STEP_FILE,
+    STEP_FILES,
+)
 from realtalk_ros.errors import ModelError
 
 MODEL_DIR = Path(os.environ.get("REALTALK_MODEL_DIR") or Path(__file__).parent / "models")
@@ -93,7 +100,9 @@ def check(path: Path) -> str | None:
 def verify(model_dir: Path | None = None) -> list[str]:
     """Every problem of the model files, one line each; an empty list if all are intact."""
     folder = model_dir or MODEL_DIR
-    return [problem for name in FILES if (problem := check(folder / name))]
+    optional = [name for name in STEP_FILES.values() if name in read_checksums(folder)]
+    names = dict.fromkeys([*FILES, *optional])
+    return [problem for name in names if (problem := check(folder / name))]
 
 
 def check_folder(model_dir: str | Path) -> None:

@@ -6,13 +6,16 @@ Most of a run's time goes into reading the weights, 19 MB, so several steps in o
 in the file's metadata) cost little more than one.
 
 The look-ahead, 162.5 ms, is in the file's metadata, as it is fixed in training (`look_ahead` in
-training/expression/dims.py): 140 ms are 7 steps, the rest is half a log-mel window and a hop.
+training/expression/dims.py): 140 ms are 7 steps, the rest is half a log-mel window and a hop. The
+files of shorter ones predict the sound of the steps that they lack, and run the same weights on
+into it (training/expression/sound_predictor.py).
 
 Time and memory of a step do not depend on how long the stream has run.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +28,13 @@ from realtalk_ros.contracts import (
     EXPRESSION_RATE,
     EXPRESSION_VERSION,
     LIP_POINTS,
+    LOOK_AHEAD,
     MEL_STEP,
     N_MELS,
     PRIOR_FILE,
     REFERENCE_SHAPE,
     STEP_FILE,
+    STEP_FILES,
 )
 from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.face_model import arkit
@@ -59,6 +64,21 @@ class ExpressionFrames:
         return len(self.time)
 
 
+def step_file_of(look_ahead: float, folder: Path) -> str:
+    """Name of the file for a look-ahead of so many s. Raises ModelError if there can be none, or
+    there is none in `folder`, or it is not of the weights there."""
+    name = STEP_FILES.get(round(look_ahead, 3) if math.isfinite(look_ahead) else 0.0)
+    if name is None:
+        known = ", ".join(f"{seconds:g}" for seconds in sorted(STEP_FILES))
+        raise ModelError(f"look_ahead is one of {known} s, not {look_ahead:g}")
+    if name != STEP_FILE and not (folder / name).is_file():
+        raise ModelError(
+            f"{folder} has no network for look_ahead {look_ahead:g}, {name}: use "
+            f"{LOOK_AHEAD:g}, or make it by `realtalk train look-ahead`"
+        )
+    return name
+
+
 Prior = np.ndarray  # float32, keys and values that every layer of the network attends to
 
 
@@ -70,14 +90,19 @@ class ExpressionModel:
         model_dir: Path | None = None,
         providers: Sequence[str] | None = None,
         threads: int = 1,
+        look_ahead: float = LOOK_AHEAD,
     ):
-        """Raises ModelError if a file is missing, damaged, or of another version."""
+        """look_ahead: s, one of STEP_FILES.
+
+        Raises ModelError if a file is missing, damaged, or of another version.
+        """
         folder = Path(model_dir or onnx_session.MODEL_DIR)
+        step_file = step_file_of(look_ahead, folder)
         self._prior = onnx_session.session(folder / PRIOR_FILE, providers, threads)
         # TensorRT would stop to build another engine for each number of steps.
         one = {"mel_frames": MEL_STEP} if providers and providers[0] == TENSORRT else {}
-        self._step = onnx_session.session(folder / STEP_FILE, providers, threads, **one)
-        for name, loaded in ((PRIOR_FILE, self._prior), (STEP_FILE, self._step)):
+        self._step = onnx_session.session(folder / step_file, providers, threads, **one)
+        for name, loaded in ((PRIOR_FILE, self._prior), (step_file, self._step)):
             version = onnx_session.metadata(loaded).get("version")
             if version != EXPRESSION_VERSION:
                 raise ModelError(
@@ -85,6 +110,12 @@ class ExpressionModel:
                     f"package needs {EXPRESSION_VERSION}: {onnx_session.HOW_TO_RESTORE}"
                 )
         properties = onnx_session.metadata(self._step)
+        base = properties.get("base_sha256")
+        if base and base != onnx_session.sha256(folder / STEP_FILE):
+            raise ModelError(
+                f"{folder}/{step_file} was made for another {STEP_FILE}: "
+                "make it again by `realtalk train look-ahead`"
+            )
         # How much audio after a frame's time the network needs for the frame, s and steps.
         self.look_ahead = float(properties["look_ahead"])
         self.look_ahead_steps = int(properties["delay_steps"])
@@ -170,7 +201,7 @@ class ExpressionStream:
         """(m, 80) log-mel frames -> the expressions now known. Raises NetworkError.
 
         A step that comes alone waits for the next one unless it yields the frame at `due` s or a
-        later one: two steps in one run cost little more than one.
+        later one: two steps in one run, where it may have two, cost little more than one.
         """
         self._frames += len(mel)
         return self._run(mel, due)
@@ -192,7 +223,7 @@ class ExpressionStream:
         mel = np.concatenate([self._pending, mel])
         count = len(mel) // MEL_STEP
         first = self._steps - self._look_ahead_steps  # frame, of the first step
-        if count == 1 and first / EXPRESSION_RATE < due:
+        if count == 1 and self._max_steps > 1 and first / EXPRESSION_RATE < due:
             count = 0
         frames = {name: np.empty((count, *shape), np.float32) for name, shape in OUTPUTS.items()}
         for begin in range(0, count, self._max_steps):

@@ -16,6 +16,7 @@ import onnx
 from onnx import numpy_helper
 
 MIN_FP16_SIZE = 4096  # elements; smaller weights stay float32, as they would save nothing
+MIN_REFERENCE = 256  # bytes; to refer to a smaller weight would save nothing
 TRANSPOSED = ".T"
 
 
@@ -70,6 +71,34 @@ def store_weights_as_fp16(model: onnx.ModelProto) -> None:
     nodes = [*casts, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def refer_to(model: onnx.ModelProto, path: Path) -> None:
+    """Takes the large weights of `model` that the ONNX file `path` stores, too, out of the model:
+    it refers to their bytes in that file (as external data), beside which it has to be saved."""
+    stored = path.read_bytes()
+    for weight in model.graph.initializer:
+        size = len(weight.raw_data)
+        offset = stored.find(weight.raw_data) if size >= MIN_REFERENCE else -1
+        if offset >= 0:
+            weight.ClearField("raw_data")
+            weight.data_location = onnx.TensorProto.EXTERNAL
+            for key, value in (("location", path.name), ("offset", offset), ("length", size)):
+                weight.external_data.add(key=key, value=str(value))
+
+
+def shorten_names(model: onnx.ModelProto) -> None:
+    """Gives nodes and what they pass on numbers for names. Exported ones are half of a graph."""
+    graph = model.graph
+    kept = {value.name for value in (*graph.input, *graph.output, *graph.initializer)}
+    results = [name for node in graph.node for name in node.output if name not in kept]
+    names = {name: str(number) for number, name in enumerate(results)}
+    for node in graph.node:
+        node.ClearField("name")
+        node.ClearField("doc_string")
+        node.output[:] = [names.get(name, name) for name in node.output]
+    _rename_inputs(graph, names)
+    del graph.value_info[:]
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from realtalk_ros.contracts import EXPRESSION_RATE, MEL_RATE, MEL_STEP, N_MELS
+from realtalk_ros.contracts import EXPRESSION_RATE, LOOK_AHEAD, MEL_RATE, MEL_STEP, N_MELS
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.training.expression import coarticulation, metrics
@@ -164,6 +164,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", type=Path, default=Path("runs/speech"),
         help="test sets of `realtalk data speech` (%(default)s)")  # fmt: skip
     add("--models", type=Path, help="folder of the ONNX files (default: shipped)")
+    add("--look-ahead", type=float, default=LOOK_AHEAD, metavar="S",
+        help="the network's, s (default: %(default)g)")  # fmt: skip
     add("--recordings", type=Path, metavar="DIR", help="measure on these instead: audio files, "
         "each with its words in a .txt of the same name")  # fmt: skip
     add("--voice", default="en-us", help="espeak-ng's voice of their language (%(default)s)")
@@ -189,7 +191,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _report(args: argparse.Namespace) -> dict:
     if args.videos:
-        return measure_videos(ExpressionModel(args.models), args.videos)
+        return measure_videos(ExpressionModel(args.models, look_ahead=args.look_ahead), args.videos)
     if args.recordings:
         sets = {args.recordings.name: load_recordings(args.recordings, args.voice)}
     else:
@@ -202,7 +204,7 @@ def _report(args: argparse.Namespace) -> dict:
             name: ablations.measure_ablations(networks, data, args.people)
             for name, data in sets.items()
         }
-    model = ExpressionModel(args.models)
+    model = ExpressionModel(args.models, look_ahead=args.look_ahead)
     report = evaluate(model, sets)
     if args.plots:
         from realtalk_ros.training.expression.plots import plot  # needs matplotlib

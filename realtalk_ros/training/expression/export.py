@@ -1,27 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the two ONNX files that ExpressionModel runs (needs onnx).
+"""Writes the ONNX files that ExpressionModel runs (needs onnx).
 
 expression_prior.onnx encodes a person's prior, once. expression_step.onnx takes one or a few steps
-of 20 ms of audio, and carries its caches from run to run. Each initializer is a parameter of
+of 20 ms of audio, and carries its caches from run to run. Files of shorter look-aheads
+(`export_look_ahead`) refer to its weights. Each initializer is a parameter of
 ExpressionNet by name, in the form that training/common/onnx_weights.py describes:
 `checkpoint.load_onnx` reads them back.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from realtalk_ros import onnx_session
-from realtalk_ros.contracts import EXPRESSION_VERSION, MEL_STEP, N_MELS, REFERENCE_FRAMES
+from realtalk_ros.contracts import (
+    EXPRESSION_VERSION,
+    MEL_STEP,
+    N_MELS,
+    REFERENCE_FRAMES,
+    STEP_FILE,
+    STEP_FILES,
+)
 from realtalk_ros.expression.onnx_model import STATE
 from realtalk_ros.face_model import arkit, landmarks
-from realtalk_ros.training.expression.checkpoint import FILES
+from realtalk_ros.training.expression.checkpoint import FILES, load_onnx
 from realtalk_ros.training.expression.dims import MAX_STEPS, Dims
 from realtalk_ros.training.expression.model import ExpressionNet
+from realtalk_ros.training.expression.sound_predictor import SoundPredictor
+
+if TYPE_CHECKING:
+    import onnx
 
 OPSET = 17
 
@@ -36,12 +49,12 @@ class _PriorGraph(nn.Module):
 
 
 class _StepGraph(nn.Module):
-    def __init__(self, net: ExpressionNet):
+    def __init__(self, net: ExpressionNet, predictor: SoundPredictor | None = None):
         super().__init__()
-        self.net = net
+        self.net, self.predictor = net, predictor
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        return self.net.step(*inputs)
+        return self.net.step(*inputs, self.predictor)
 
 
 @dataclass(frozen=True)
@@ -64,41 +77,60 @@ def prior_graph(net: ExpressionNet) -> Graph:
     return Graph(_PriorGraph(net), inputs, ["condition_kv"])
 
 
-def step_graph(net: ExpressionNet) -> Graph:
-    """Steps of audio and the caches -> as many frames of the face, and the next caches."""
+def step_graph(net: ExpressionNet, predictor: SoundPredictor | None = None) -> Graph:
+    """Steps of audio and the caches -> as many frames of the face, and the next caches. With a
+    predictor, one step."""
     dims = net.dims
     depth = dims.width // dims.heads
     kv = dims.layers, 2, dims.heads
     inputs = {
-        "mel": torch.zeros(2 * MEL_STEP, N_MELS),
+        "mel": torch.zeros(MEL_STEP if predictor else 2 * MEL_STEP, N_MELS),
         "condition_kv": torch.zeros(*kv, dims.prior_tokens, depth),
         "mel_context": torch.zeros(dims.mel_context, N_MELS),
         "conv_cache": torch.zeros(dims.conv_cache_steps, dims.conv_width),
         "kv_cache": torch.zeros(*kv, dims.attention_window, depth),
     }
     frames = ["weights", "rotation", "speech", "lips"]
-    free = {"mel": "mel_frames", **dict.fromkeys(frames, "steps")}
+    free = {} if predictor else {"mel": "mel_frames", **dict.fromkeys(frames, "steps")}
     outputs = [*frames, *(f"next_{name}" for name in STATE)]
-    return Graph(_StepGraph(net), inputs, outputs, free)
+    return Graph(_StepGraph(net, predictor), inputs, outputs, free)
 
 
 def export(net: ExpressionNet, folder: Path) -> list[Path]:
     """Writes both files and SHA256SUMS into `folder`; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     net = net.float().eval()
-    torch.backends.mha.set_fastpath_enabled(False)  # its fused operator has no ONNX form
     paths = [folder / name for name in FILES]
     for path, graph in zip(paths, (prior_graph(net), step_graph(net)), strict=True):
-        _write(graph, net.dims, path)
+        _save(_onnx(graph, path), net.dims, path)
     onnx_session.write_checksums(folder)
     return paths
 
 
-def _write(graph: Graph, dims: Dims, path: Path) -> None:
+def export_look_ahead(predictor: SoundPredictor, folder: Path) -> Path:
+    """Writes the file of a shorter look-ahead beside the STEP_FILE of `folder`, whose weights it
+    reads, and SHA256SUMS; returns the file. Raises ModelError."""
+    from realtalk_ros.training.common import onnx_weights
+
+    net = load_onnx(folder).eval()
+    dims = replace(net.dims, look_ahead_steps=net.dims.look_ahead_steps - predictor.steps)
+    path = folder / STEP_FILES[min(STEP_FILES, key=lambda s: abs(s - dims.look_ahead))]
+    model = _onnx(step_graph(net, predictor), path)
+    onnx_weights.shorten_names(model)
+    onnx_weights.refer_to(model, folder / STEP_FILE)
+    base = {"base_sha256": onnx_session.sha256(folder / STEP_FILE)}
+    _save(model, dims, path, max_steps=1, **base)
+    onnx_session.write_checksums(folder)
+    return path
+
+
+def _onnx(graph: Graph, path: Path) -> onnx.ModelProto:
+    """A graph, which passes through the file `path`."""
     import onnx
 
     from realtalk_ros.training.common import onnx_weights
 
+    torch.backends.mha.set_fastpath_enabled(False)  # its fused operator has no ONNX form
     # Constant folding would lose the names of the parameters. ONNX Runtime folds when it loads.
     torch.onnx.export(
         graph.module, tuple(graph.inputs.values()), str(path), input_names=list(graph.inputs),
@@ -109,11 +141,20 @@ def _write(graph: Graph, dims: Dims, path: Path) -> None:
     onnx_weights.strip_prefix(model, "net.")  # of _PriorGraph and _StepGraph
     onnx_weights.fold_transposes(model)
     onnx_weights.store_weights_as_fp16(model)
+    return model
+
+
+def _save(
+    model: onnx.ModelProto, dims: Dims, path: Path, max_steps: int = MAX_STEPS, **more: str
+) -> None:
+    import onnx
+
     properties = {
         "version": EXPRESSION_VERSION,
         "look_ahead": f"{dims.look_ahead:.6f}",
         "delay_steps": str(dims.look_ahead_steps),
-        "max_steps": str(MAX_STEPS),
+        "max_steps": str(max_steps),
+        **more,
     }
     onnx.helper.set_model_props(model, properties)
-    onnx.save(model, str(path))
+    path.write_bytes(model.SerializeToString())

@@ -24,6 +24,7 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 from realtalk_ros.training.expression.coarticulation import STYLE_SIZE
 from realtalk_ros.training.expression.dims import MAX_STEPS, Dims
+from realtalk_ros.training.expression.sound_predictor import SoundPredictor
 from realtalk_ros.training.speech_data.phones import PHONES
 
 REFERENCE_GAIN = 5.0  # blendshape weights are small: this brings a reference window to about 1
@@ -51,13 +52,15 @@ class CausalConv(nn.Module):
             y = y * (kept / (1 - DROPOUT)).to(y.dtype)
         return x + self.out_proj(y)
 
-    def step(self, x: Tensor, cache: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def step(
+        self, x: Tensor, cache: Tensor, rows: Tensor, guessed: int = 0
+    ) -> tuple[Tensor, Tensor]:
         """X (n, channels), cache (2 * dilation, channels), rows (n, 1): 0 .. n - 1 -> y (n,
-        channels), the next cache."""
+        channels), the next cache; it does not keep the last `guessed` steps."""
         d = self.dilation
         inputs = torch.cat([cache, self.norm(x)])
         taps = inputs[rows + torch.arange(0, 2 * d + 1, d)].reshape(-1, self.conv.in_features)
-        return x + self.out_proj(F.gelu(self.conv(taps))), inputs[-2 * d :]
+        return x + self.out_proj(F.gelu(self.conv(taps))), inputs[_last(2 * d, guessed)]
 
 
 class AcousticEncoder(nn.Module):
@@ -84,15 +87,22 @@ class AcousticEncoder(nn.Module):
         x = self.features(mel)
         return self.out_proj(x), self.phone_head(x)
 
-    def step(self, mel: Tensor, conv_cache: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Mel (n, 160), conv_cache (steps, conv_width), rows of CausalConv.step -> (n, width),
-        the next cache."""
+    def step(
+        self, mel: Tensor, conv_cache: Tensor, rows: Tensor, guessed: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Mel (n, 160), conv_cache (steps, conv_width), rows and guessed of CausalConv.step -> (n,
+        width), the next cache."""
         x, caches = self.in_proj(mel), []
         before = conv_cache.split([2 * block.dilation for block in self.blocks])
         for block, cache in zip(self.blocks, before, strict=True):
-            x, cache = block.step(x, cache, rows)
+            x, cache = block.step(x, cache, rows, guessed)
             caches.append(cache)
         return self.out_proj(self.norm(x)), torch.cat(caches)
+
+
+def _last(count: int, guessed: int) -> slice:
+    """The last `count` steps before the last `guessed`, which a cache does not keep."""
+    return slice(-count - guessed, -guessed or None)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | float = 0.0) -> Tensor:
@@ -142,15 +152,17 @@ class SelfAttention(nn.Module):
         bias = self.distance_bias[:, offset.clamp(0, self.window)]
         return bias.masked_fill(hidden, float("-inf"))
 
-    def step(self, x: Tensor, kv_cache: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    def step(
+        self, x: Tensor, kv_cache: Tensor, bias: Tensor, guessed: int = 0
+    ) -> tuple[Tensor, Tensor]:
         """X (n, width), kv_cache (2 * heads, window, d), bias (heads, n, window + n) of `band` -> y
-        (n, width), the next cache."""
+        (n, width), the next cache, without the last `guessed` steps."""
         width, depth = self.out_proj.in_features, self.out_proj.in_features // self.heads
         qkv = self.qkv_proj(self.norm(x)).reshape(-1, 3 * self.heads, depth).transpose(0, 1)
         q, kv = qkv.split([self.heads, 2 * self.heads])
         kv = torch.cat([kv_cache, kv], 1)
         y = _attend(q * depth**-0.5, *kv.split(self.heads), bias).reshape(-1, width)
-        return self.out_proj(y), kv[:, -self.window :]
+        return self.out_proj(y), kv[:, _last(self.window, guessed)]
 
 
 class CrossAttention(nn.Module):
@@ -207,9 +219,10 @@ class TransformerBlock(nn.Module):
         return x + self.feed_forward(x)
 
     def step(
-        self, x: Tensor, condition: tuple[Tensor, Tensor], kv_cache: Tensor, bias: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        y, kv_cache = self.self_attention.step(x, kv_cache, bias)
+        self, x: Tensor, condition: tuple[Tensor, Tensor], kv_cache: Tensor, bias: Tensor,
+        guessed: int = 0,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        y, kv_cache = self.self_attention.step(x, kv_cache, bias, guessed)
         x = x + y
         x = x + self.cross_attention.step(x, *condition)
         return x + self.feed_forward(x), kv_cache
@@ -341,9 +354,12 @@ class ExpressionNet(nn.Module):
 
     def step(
         self, mel: Tensor, condition_kv: Tensor, mel_context: Tensor, conv_cache: Tensor,
-        kv_cache: Tensor,
+        kv_cache: Tensor, predictor: SoundPredictor | None = None,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         """N steps of 20 ms, 1 <= n <= MAX_STEPS.
+
+        With a `predictor`, n is 1: steps that it guesses follow, what is returned is shown after
+        the last of them, and the next caches know nothing of them.
 
         mel (2 n, 80); condition_kv (layers, 2, heads, P, d); mel_context (context, 80), the frames
         before; conv_cache (dims.conv_cache_steps, conv_width); kv_cache (layers, 2, heads, window,
@@ -352,10 +368,13 @@ class ExpressionNet(nn.Module):
         """
         row, context = MEL_STEP * N_MELS, self.dims.mel_context // MEL_STEP
         mel = mel.reshape(-1, row)
+        frames, guessed = torch.cat([mel_context.reshape(context, row), mel]), 0
+        if predictor is not None:
+            coming, guessed = predictor(frames[None])[0], predictor.steps
+            mel, frames = torch.cat([mel, coming]), torch.cat([frames, coming])
         n, w, heads = mel.shape[0], self.dims.attention_window, self.dims.heads
         rows = torch.arange(n)[:, None]
-        frames = torch.cat([mel_context.reshape(context, row), mel])
-        acoustic, next_conv_cache = self.acoustic_encoder.step(mel, conv_cache, rows)
+        acoustic, next_conv_cache = self.acoustic_encoder.step(mel, conv_cache, rows, guessed)
         windows = frames[rows + torch.arange(context + 1)].reshape(-1, (context + 1) * row)
         x = self.stem(windows) + acoustic
         conditions = condition_kv.flatten(0, 2).split(heads)
@@ -365,12 +384,12 @@ class ExpressionNet(nn.Module):
         kv_caches = list(kv_cache.flatten(0, 2).split(2 * heads))
         for i, block in enumerate(self.blocks):
             condition = conditions[2 * i], conditions[2 * i + 1]
-            x, kv_caches[i] = block.step(x, condition, kv_caches[i], biases[i])
-        h = self.norm(x)
+            x, kv_caches[i] = block.step(x, condition, kv_caches[i], biases[i], guessed)
+        h = self.norm(x[guessed:] if guessed else x)
         weights, rotation, speech = self._face(h)
         return (
             weights, rotation, speech.sigmoid(), self.lip_head(h).reshape(-1, LIP_POINTS, 3),
-            frames[-context:].reshape(mel_context.shape), next_conv_cache,
+            frames[_last(context, guessed)].reshape(mel_context.shape), next_conv_cache,
             torch.cat(kv_caches).reshape(kv_cache.shape),
         )  # fmt: skip
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realtalk_ros.commands.figure_columns import print_table
-from realtalk_ros.contracts import SAMPLE_RATE
+from realtalk_ros.contracts import LOOK_AHEAD, SAMPLE_RATE
 from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
@@ -179,6 +179,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where tracks are kept (%(default)s)")  # fmt: skip
     add("--words", type=Path, metavar="DIR", help="where X.txt or X.align are, if not beside X.mpg")
     add("--voice", default="en-us", help="espeak-ng's voice of those words (%(default)s)")
+    add("--look-ahead", type=float, default=LOOK_AHEAD, metavar="S",
+        help="the network's, s (default: %(default)g)")  # fmt: skip
     add("--live", action="store_true", help="as live speech, of which no more is known in advance "
         "than the network's look-ahead")  # fmt: skip
     add("--in-step", action="store_true", help="shift each clip's picture by as much as its sound "
@@ -196,7 +198,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """`realtalk evaluate talking`. Raises RealTalkError where nothing can be measured."""
-    model, picture = ExpressionModel(args.models), None
+    model, picture = ExpressionModel(args.models, look_ahead=args.look_ahead), None
     if args.own_motion:
         from realtalk_ros.training.videos import own_motion
 
