@@ -53,6 +53,18 @@ def test_live_speech_has_one_constant_delay_and_loses_nothing():
     assert len(spoken) == 100 and max(delays) - min(delays) < 0.011
 
 
+def test_the_delay_before_any_speech_is_no_more_than_a_guess():
+    """With a look-ahead of 0.1 s the first utterance is shown as early as those after it."""
+    buffer = JitterBuffer(FPS)
+    delays = []
+    for begin, utterance in ((10, "a"), (15, "b")):
+        times = begin + np.arange(50) / FPS
+        arrivals = [(t + 0.12, expression(t, utterance=utterance)) for t in times]
+        shown = play(buffer, arrivals, begin - 1, begin + 4)
+        delays += [now - s.frame / FPS for now, s in shown if s.utterance]
+    assert len(delays) >= 98 and buffer.late <= 2 and np.percentile(delays, 95) < 0.15
+
+
 def test_frames_are_shown_steadily_and_never_twice():
     buffer = JitterBuffer(FPS)
     speech = [(10.3 + k / FPS, expression(10 + k / FPS)) for k in range(25)]

@@ -33,6 +33,10 @@ LATE_WITHIN = 3.0  # s in which they must lie
 LATE_APART = 0.1  # s, frames that come within this were late for one reason
 UNNEEDED_FOR = 0.8  # s for which a delay must not have been needed before it falls
 SPARE = 0.06  # s that a delay may be longer than needed
+GUESS_SPARE, CHOICE_SPARE = (
+    0.04,
+    0.1,
+)  # s likewise, where an utterance begins: the first one, others
 PAUSE_WITHIN = 0.4  # s for which a pause is waited for before speech is skipped
 LIVE_LEAD = 0.1  # s before its time, at most, at which an expression of live speech comes
 BEGINNING = 1.5  # s within which an utterance's first delay is chosen
@@ -63,6 +67,7 @@ class JitterBuffer:
         self.fps = float(fps)
         self.delay = LIVE_DELAY
         self._target, self._slew_rate = LIVE_DELAY, SLEW_RATE  # what the delay falls to, how fast
+        self._guessed = True  # no speech came yet that it was chosen for
         self._last_tick: float | None = None
         self.lead = 0.0  # s before it is due, a frame is handed out: the time that rendering takes
         self.audio_delay = 0.0  # s, the least delay with which the audio can be played
@@ -168,10 +173,12 @@ class JitterBuffer:
     def _choose_delay(self, lateness: float) -> None:
         """Chooses the delay of an utterance from how late its first expression came."""
         wanted = min(MAX_DELAY, max(0.0, lateness + MARGIN + self.lead, self.audio_delay))
-        # A delay that is a little longer than needed is kept: a change would be visible.
+        # A delay that is a little longer than needed is kept: a change would be visible. The first
+        # is only a guess, which is too long for a shorter look-ahead.
+        spare, self._guessed = GUESS_SPARE if self._guessed else CHOICE_SPARE, False
         if wanted > self.delay:
             self.delay = self._target = wanted
-        elif wanted == 0.0 or wanted < self.delay - 0.1:
+        elif wanted == 0.0 or wanted < self.delay - spare:
             # Down by showing the frames until the utterance begins faster, so that none is dropped.
             self._target = wanted
             left = max(0.01, -lateness - self.lead)
