@@ -43,6 +43,7 @@ PARAMETERS = {
     "size": "Height of images, pixels",
     "policy": "What a new utterance does that begins before another has ended",
     "device": "Where the networks run",
+    "look_ahead": "How much of the sound after a frame the network waits for, s",
     "autostart": "Configure and activate the nodes; false: leave that to a manager",
     "use_sim_time": "Take the time from /clock",
 }

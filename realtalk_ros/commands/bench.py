@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from realtalk_ros.contracts import LOOK_AHEAD
 from realtalk_ros.errors import RealTalkError
 
 FPS = 25.0
@@ -59,6 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--avatar", metavar="NAME_OR_DIR", default="default", help="whose face")
     parser.add_argument(
+        "--look-ahead",
+        type=float,
+        default=LOOK_AHEAD,
+        metavar="S",
+        help="of the sound after a frame, how much the transformer waits for (default: "
+        "%(default)g)",
+    )
+    parser.add_argument(
         "--audio-hours",
         type=float,
         metavar="H",
@@ -87,16 +96,21 @@ def run(args: argparse.Namespace) -> None:
         report = endure_frames(args.frames, args.device, args.threads, args.avatar)
         print(json.dumps(report, indent=2))
         return
-    report = measure(args.device, args.threads, args.avatar)
+    report = measure(args.device, args.threads, args.avatar, args.look_ahead)
     print(json.dumps(report, indent=2) if args.json else table(report))
 
 
-def measure(device: str = "cpu", threads: int = 2, avatar: str = "default") -> dict[str, Any]:
+def measure(
+    device: str = "cpu",
+    threads: int = 2,
+    avatar: str = "default",
+    look_ahead: float = LOOK_AHEAD,
+) -> dict[str, Any]:
     """Runs every stage alone, then whole frames. Times in ms. Takes about 15 s."""
     from realtalk_ros import onnx_session
 
     load_average = os.getloadavg()  # before this adds to it
-    calls, look_ahead, load = prepare(device, threads, avatar)
+    calls, look_ahead, load = prepare(device, threads, avatar, look_ahead)
     stages, frames, speed = {}, 0, 0.0
     for name, call in tqdm(calls.items(), desc="bench", disable=None, leave=False):
         times, items = clock(call)
@@ -130,7 +144,7 @@ def measure(device: str = "cpu", threads: int = 2, avatar: str = "default") -> d
 
 
 def prepare(
-    device: str, threads: int, avatar: str
+    device: str, threads: int, avatar: str, look_ahead: float
 ) -> tuple[dict[str, Callable[[int], Any]], float, dict[str, float]]:
     """Loads everything. Returns the i-th call of each stage by its name, the look-ahead of the
     transformer in s, and what loading took in ms."""
@@ -153,7 +167,9 @@ def prepare(
         load[name] = round(1000 * (time.perf_counter() - began), 1)
         return made
 
-    expression = loaded("expression", lambda: ExpressionModel(providers=providers))
+    expression = loaded(
+        "expression", lambda: ExpressionModel(providers=providers, look_ahead=look_ahead)
+    )
     face = loaded("avatar", lambda: Avatar.load(avatar))
     renderer = loaded("renderer", lambda: FaceRenderer(face, SIZE, providers, threads))
     pipeline = FacePipeline(expression, renderer, FPS)

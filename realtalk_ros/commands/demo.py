@@ -142,7 +142,7 @@ def start_graph(args: argparse.Namespace, stats_file: Path, graph: Graph, monito
     """Starts one node after the other, each when what it needs is ready."""
     common = {"avatar": str(args.avatar), "fps": args.fps, "device": args.device}
     print("== starting expression and renderer node", flush=True)
-    graph.run("expression_node", **common)
+    graph.run("expression_node", **common, look_ahead=args.look_ahead)
     # All frames, or as many as this machine makes of them: that is what is measured.
     graph.run("renderer_node", **common, size=args.size, adapt_quality=False)
     monitor.wait_ready(["expression_node", "renderer_node"], graph.check)

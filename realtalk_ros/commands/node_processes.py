@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from realtalk_ros.audio.media_files import SAMPLE_CLIP
+from realtalk_ros.contracts import LOOK_AHEAD
 
 START_TIMEOUT = 90.0  # s, for a slow machine to load the networks
 
@@ -34,6 +35,13 @@ def add_graph(parser: argparse.ArgumentParser) -> None:
         choices=("cpu", "cuda", "tensorrt"),
         default="cpu",
         help="where the networks run (default: %(default)s)",
+    )
+    add(
+        "--look-ahead",
+        metavar="S",
+        type=float,
+        default=LOOK_AHEAD,
+        help="of the sound after a frame, how much is waited for (default: %(default)g)",
     )
 
 

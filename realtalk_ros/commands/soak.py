@@ -51,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
     from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
 
+    look_ahead = args.look_ahead
     if args.minutes <= 0:
         raise RealTalkError("--minutes must be more than 0")
     pcm, rate = read_audio(args.wav)
@@ -64,12 +65,13 @@ def run(args: argparse.Namespace) -> int:
             command = [sys.executable, "-m", f"realtalk_ros.nodes.{name}", "--ros-args"]
             command += ["-r", "__ns:=/realtalk", "-p", f"avatar:={json.dumps(args.avatar)}"]
             command += ["-p", f"fps:={args.fps}", "-p", f"device:={args.device}"]
-            command += ["-p", f"size:={args.size}"] if name == "renderer_node" else []
+            own = f"size:={args.size}" if name == "renderer_node" else f"look_ahead:={look_ahead}"
+            command += ["-p", own]
             start(nodes, name, command)
         watcher = Watcher({name: process.pid for name, process in nodes.items()})
         watcher.wait_ready(nodes)
         watcher.speak(pcm, rate, args.minutes * 60, nodes)
-        figures = watcher.figures(args.fps)
+        figures = watcher.figures(args.fps, look_ahead)
     finally:
         stop(nodes)
         rclpy.try_shutdown()
@@ -162,7 +164,7 @@ class Watcher:
         while (left := end - time.monotonic()) > 0:
             self._executor.spin_once(timeout_sec=left)
 
-    def figures(self, fps: float) -> dict[str, Any]:
+    def figures(self, fps: float, look_ahead: float) -> dict[str, Any]:
         """What was seen, in the units of the table."""
         images = np.array(self.images)
         begin = images[0, 0] + min(WARM_UP, 0.2 * (images[-1, 0] - images[0, 0]))
@@ -207,7 +209,7 @@ class Watcher:
             "drift_ms_per_minute": drift(levels),
             "live_latency_ms_p50": float(np.percentile(latency, 50)),
             "live_latency_ms_p95": float(np.percentile(latency, 95)),
-            "look_ahead_ms": look_ahead_ms(),
+            "look_ahead_ms": look_ahead_ms(look_ahead),
             "early_frames": early,
             "early_frames_late": int(late),
             "memory_mb": float(np.median(settled[-tenth:, 1])),
@@ -282,10 +284,11 @@ def drift(levels: list[tuple[float, float, bool]]) -> float:
     return float(np.polyfit(minutes, offsets, 1)[0])
 
 
-def look_ahead_ms() -> float:
+def look_ahead_ms(look_ahead: float) -> float:
+    """Of the network that has this one for a setting."""
     from realtalk_ros.expression.onnx_model import ExpressionModel
 
-    return ExpressionModel().look_ahead * 1e3
+    return ExpressionModel(look_ahead=look_ahead).look_ahead * 1e3
 
 
 def resident(pid: int) -> float:

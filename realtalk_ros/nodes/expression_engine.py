@@ -30,6 +30,7 @@ class ModelSettings:
     device: str
     model_dir: str
     threads: int
+    look_ahead: float  # s
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,7 @@ class ExpressionEngine:
             Path(settings.model_dir) if settings.model_dir else None,
             onnx_session.providers_for(settings.device),
             settings.threads,
+            settings.look_ahead,
         )
         person = Avatar.load(settings.avatar)
         prior = model.prior(person.identity, person.reference_expressions)

@@ -5,6 +5,7 @@ its final stamps. A thin shell of TurnTaking (whose turn it is) and ExpressionPi
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from std_srvs.srv import Trigger
 
 from realtalk_ros import onnx_session
 from realtalk_ros.audio.pcm import check_rate, decode_channels, mix_down
-from realtalk_ros.contracts import SAMPLE_RATE
+from realtalk_ros.contracts import LOOK_AHEAD, SAMPLE_RATE, STEP_FILES
 from realtalk_ros.errors import AudioError, RealTalkError
+from realtalk_ros.expression.onnx_model import step_file_of
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import parameters, qos, spin
 from realtalk_ros.nodes.expression_engine import ExpressionEngine, ModelSettings
@@ -30,7 +32,7 @@ WORK_AT_ONCE = 0.01  # s of computing after which other callbacks have their tur
 PROCESS_AHEAD = 1.0  # s before it is played, audio is processed; what comes earlier waits
 SMOOTHING = 0.02  # weight of the latest value in the share of computing
 OVERLOAD = 0.9  # s of computing a second of audio, from which on the user is warned
-LOADED = ("avatar", "device", "model_dir")  # parameters whose change takes long
+LOADED = ("avatar", "device", "model_dir", "look_ahead")  # parameters whose change takes long
 ADVICE = {  # counts of what senders do that may not be meant, and what they should change
     "overlapping_stamps": "the stamps on audio leave no room for the sound that they belong to: it "
     "is played in the order of arrival. Stamp a chunk with the time at which its first sample is "
@@ -55,6 +57,14 @@ class ExpressionNode(FaceNode):
             "threads", 1, "CPU threads of the network", (1, 64), parameters.UNCONFIGURED
         )
         self.model_dir = self.parameter("model_dir", *parameters.MODEL_DIR)
+        self.look_ahead = self.parameter(
+            "look_ahead",
+            LOOK_AHEAD,
+            "How much of the sound after a frame the network waits for [s]: 0.16, 0.1 or 0.06. "
+            "Live speech is shown as much earlier; the lips are a little less right",
+            (min(STEP_FILES), max(STEP_FILES)),
+            parameters.LIVE,
+        )
         self.policy = self.parameter(
             "policy",
             "replace",
@@ -115,6 +125,8 @@ class ExpressionNode(FaceNode):
             onnx_session.providers_for(value)
         if name == "model_dir":
             onnx_session.check_folder(value)
+        if name == "look_ahead":
+            step_file_of(value, Path(self.model_dir or onnx_session.MODEL_DIR))
 
     def change_parameter(self, name: str, value: Any) -> None:
         if name == "policy":
@@ -128,7 +140,9 @@ class ExpressionNode(FaceNode):
 
     def _model_settings(self) -> ModelSettings:
         """As the parameters have them now."""
-        return ModelSettings(self.avatar, self.device, self.model_dir, self.threads)
+        return ModelSettings(
+            self.avatar, self.device, self.model_dir, self.threads, self.look_ahead
+        )
 
     def _restore_parameters(self) -> None:
         """Something did not load: the parameters say again what runs."""
@@ -324,6 +338,7 @@ class ExpressionNode(FaceNode):
             "behind_ms": self._behind * 1e3,
         }
         if self.engine.pipeline is not None:
+            values["look_ahead_ms"] = self.engine.pipeline.model.look_ahead * 1e3
             values.update(self.engine.pipeline.counts)
         values.update(self.engine.checksums)
         return values

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from realtalk_ros.contracts import FPS_RANGE, SIZE_RANGE
+from realtalk_ros.contracts import FPS_RANGE, SIZE_RANGE, STEP_FILES
 from realtalk_ros.errors import RealTalkError
 
 # What launch and launch_ros themselves read beside a launch file's own arguments.
@@ -28,6 +28,7 @@ OF_LAUNCH = {
 FLAGS = {"true": True, "True": True, "false": False, "False": False}
 CHOICES = {
     "device": ("cpu", "cuda", "tensorrt"),
+    "look_ahead": tuple(f"{seconds:g}" for seconds in STEP_FILES),
     "policy": ("replace", "queue"),
     "autostart": ("true", "false"),
     "use_sim_time": ("true", "false"),
@@ -50,7 +51,7 @@ def parameters(given: dict[str, Any]) -> dict[str, Any]:
             value = flag(name, value)
         elif name in CHOICES and value not in CHOICES[name]:
             raise RealTalkError(f"{name} is one of {', '.join(CHOICES[name])}, not {value!r}")
-        values[name] = value
+        values[name] = float(value) if name == "look_ahead" else value
     return values
 
 

@@ -36,7 +36,7 @@ FPS = (25.0, "Frames per second", contracts.FPS_RANGE, LIVE)
 NAMES = frozenset(
     """adapt_quality autostart avatar background buffer channels chunk device duration emotion
     emotion_gain exit_when_done expression_gain fps frame_id gain head_gain host host_names
-    idle_gain jpeg_quality lead mark model_dir operators out parent_frame pause pitch
+    idle_gain jpeg_quality lead look_ahead mark model_dir operators out parent_frame pause pitch
     playback_latency policy port rate repeat sample_format sample_rate seed size speed
     start_delay stats tail text threads threshold utterance_id voice wait_for wav""".split()
 )

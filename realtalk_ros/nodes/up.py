@@ -20,6 +20,8 @@ from realtalk_ros.nodes.expression_node import ExpressionNode
 from realtalk_ros.nodes.renderer_node import RendererNode
 from realtalk_ros.rendering.batching import BatchingRenderer
 
+NAMES = ("avatar", "fps", "size", "device", "look_ahead")  # of the options that are parameters
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -42,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", help="height of the images in pixels")
     devices = ", ".join(launch_arguments.CHOICES["device"])
     parser.add_argument("--device", help=f"where the networks run: {devices}")
+    look_aheads = ", ".join(launch_arguments.CHOICES["look_ahead"])
+    parser.add_argument(
+        "--look-ahead",
+        metavar="S",
+        help=f"of the sound after a frame, how much the network waits for: {look_aheads}",
+    )
     parser.add_argument(
         "--ros-args",
         nargs=argparse.REMAINDER,
@@ -52,9 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    values = launch_arguments.parameters(
-        {name: getattr(args, name) for name in ("avatar", "fps", "size", "device")}
-    )
+    values = launch_arguments.parameters({name: getattr(args, name) for name in NAMES})
     params_file = args.params_file or default_params_file()
     launch_arguments.read_params_file(params_file)
     ros_args = ["--ros-args", "--params-file", str(params_file)]
