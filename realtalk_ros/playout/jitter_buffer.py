@@ -33,10 +33,8 @@ LATE_WITHIN = 3.0  # s in which they must lie
 LATE_APART = 0.1  # s, frames that come within this were late for one reason
 UNNEEDED_FOR = 0.8  # s for which a delay must not have been needed before it falls
 SPARE = 0.06  # s that a delay may be longer than needed
-GUESS_SPARE, CHOICE_SPARE = (
-    0.04,
-    0.1,
-)  # s likewise, where an utterance begins: the first one, others
+GUESS_SPARE = 0.04  # s likewise, where the first utterance begins
+CHOICE_SPARE = 0.1  # s likewise, where another one does
 PAUSE_WITHIN = 0.4  # s for which a pause is waited for before speech is skipped
 LIVE_LEAD = 0.1  # s before its time, at most, at which an expression of live speech comes
 BEGINNING = 1.5  # s within which an utterance's first delay is chosen
