@@ -95,6 +95,13 @@ def near(curve: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return distance, row / (len(curve) - 1)
 
 
+def finer(curve: np.ndarray) -> np.ndarray:
+    """(4 n - 3, 2) of a curve (n, 2): from the middle of a long crease to its next point it may be
+    farther than the crease is wide."""
+    at = np.linspace(0, len(curve) - 1, 4 * len(curve) - 3)
+    return np.stack([np.interp(at, np.arange(len(curve)), xy) for xy in curve.T], 1)
+
+
 def tapered(along: np.ndarray) -> np.ndarray:
     return np.clip(np.minimum(along, 1 - along) / 0.25, 0, 1) ** 0.7
 
@@ -109,6 +116,7 @@ def wrinkles(
     for crease in creases:
         for curve in crease.curves():
             curve = curve + np.cumsum(rng.normal(0, 0.006, curve.shape), 0)
+            curve = finer(curve)
             reach = 4 * crease.width
             low, high = curve.min(0) - reach, curve.max(0) + reach
             here = front & ((xy > low) & (xy < high)).all(-1)

@@ -107,7 +107,9 @@ def skin(kit: FaceKit, vertices: np.ndarray, sitter: Sitter) -> Surface:
     points, polygons, used = compact(slimmed(vertices, sitter.slim_neck), polygons)
     x, y, z = kit.mean.T
     lobes = smoothstep(np.abs(x), 6.3, 6.9) * smoothstep(y, 0.8, -0.4) * (y > -3.2) * (z < 2.5)
-    marked = {"scalp": hairy[used], "wet": wet[used], "lobe": lobes[used]}
+    shell = smoothstep(np.abs(x), 7.6, 8.2) * smoothstep(y, -3.5, -2.5) * smoothstep(y, 5.5, 4.5)
+    marked = {"scalp": hairy, "wet": wet, "lobe": lobes, "ear": np.maximum(lobes, shell)}
+    marked = {name: values[used] for name, values in marked.items()}
     return Surface(points, polygons, uv, slots, marked)
 
 

@@ -19,6 +19,7 @@ SKIN_SAMPLES = 60  # of each triangle of the skin below brows
 BROW_LIFT = 0.12  # cm above the brows' landmarks, which lie at their lower border
 FLAT = 0.2  # share by which brows are straighter than the landmarks' arch,
 TAIL = 0.35  # and by which they fall less from its top to their tails, which hooked down
+BEND = 30  # of a brow's 60 points, from which its tail may run on straight
 
 
 def brows(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Generator) -> Strands:
@@ -26,13 +27,14 @@ def brows(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Generat
     parts, thick = [], []
     count = int(BROW_HAIRS * sitter.brow_density)
     for rows, _ in BROWS:
-        line = brow_line(kit.mean[kit.landmarks[rows]])
-        t = rng.random(count) ** 0.9 * 0.98
+        line = brow_line(kit.mean[kit.landmarks[rows]], sitter.brow_tail)
+        t = rng.random(count) ** 0.9 * (0.98 - 0.1 * sitter.brow_tail)
         at = (t * 59).astype(int)
         along = unit(np.gradient(line, axis=0))[at]
         width = sitter.brow_thickness * np.interp(
             t, [0, 0.06, 0.45, 0.75, 1], [0.70, 1.0, 1.05, 1.0, 0.60]
         )
+        width = width * (1 - 0.6 * sitter.brow_tail * smoothstep(t, 0.5, 0.92))
         across = rng.uniform(-0.42, 0.42, count) + rng.normal(0, 0.07, count)
         up = np.array([0, 1.0, 0])
         root = line[at] + up * (BROW_LIFT + across * width)[:, None]
@@ -47,6 +49,7 @@ def brows(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Generat
         height = -0.02 + lying * (0.10 * s - 0.05 * s**2)
         hairs = on_skin(kit, head, root[:, None] + path * length[:, None, None], height)
         full = 1 - sitter.brow_soft * (1 - fullness(t, across))
+        full *= 1 - 0.6 * sitter.brow_tail * smoothstep(t, 0.55, 0.9)
         kept = rng.random(count) < full if sitter.brow_soft else np.ones(count, bool)
         parts.append(hairs[kept])
         thick.append(0.5 + 0.5 * full[kept])
@@ -62,14 +65,20 @@ def fullness(t: np.ndarray, across: np.ndarray) -> np.ndarray:
     return head * (1 - 0.75 * smoothstep(t, 0.65, 1.0)) * np.exp(-((across / 0.5) ** 2))
 
 
-def brow_line(points: np.ndarray) -> np.ndarray:
-    """(60, ...) of a brow's landmarks (5, ...) from its head to its tail, arched less."""
+def brow_line(points: np.ndarray, tail: float = 0.0) -> np.ndarray:
+    """(60, ...) of a brow's landmarks (5, ...) from its head to its tail, arched less; a share
+    `tail` of its end runs on straight."""
     line = spline(points, 60)
     chord = np.linspace(0, 1, 60)[:, None] * (line[-1] - line[0]) + line[0]
     rise = (line - chord)[:, 1] * FLAT
     line[:, 1] -= rise - rise.mean()
-    top = line[:, 1].argmax()
-    line[top:, 1] += TAIL * (line[top, 1] - line[top:, 1])
+    if tail:
+        slope = line[BEND, 1] - line[BEND - 1, 1]
+        straight = line[BEND, 1] + slope * np.arange(60 - BEND)
+        line[BEND:, 1] += tail * (straight - line[BEND:, 1])
+    else:
+        top = line[:, 1].argmax()
+        line[top:, 1] += TAIL * (line[top, 1] - line[top:, 1])
     return line
 
 

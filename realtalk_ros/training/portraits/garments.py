@@ -16,6 +16,7 @@ from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.training.portraits import anatomy
 from realtalk_ros.training.portraits.anatomy import Surface
 from realtalk_ros.training.portraits.body import MIDDLE, Body
+from realtalk_ros.training.portraits.collar import collar, tucked
 from realtalk_ros.training.portraits.people import JACKET, ROUND, SHIRT, SWEATSHIRT, Sitter
 from realtalk_ros.training.portraits.strands import unit
 
@@ -41,8 +42,8 @@ def seen(angles: list[tuple[float, float]]) -> list[tuple[float, float, float]]:
 NECKLINES = {
     ROUND: seen([(0, 34), (20, 32.5), (40, 28.5), (60, 24.5), (80, 22.5), (110, 19), (145, 17),
                  (180, 15.5)]),
-    "top": seen([(0, 35), (20, 34), (40, 31), (60, 27), (80, 26), (110, 22), (145, 19),
-                 (180, 17)]),
+    "top": seen([(0, 35), (20, 33), (40, 28.5), (60, 24.5), (80, 23.5), (110, 20), (145, 17),
+                 (180, 15.5)]),
     JACKET: seen([(0, 70), (16, 50), (34, 38), (60, 27.5), (80, 26.5), (110, 22), (145, 19),
                   (180, 17)]),
     SHIRT: [(0, -20.2, 7.2), (1.9, -17.6, 6.8), (3.8, -15.0, 6.3), (5.6, -12.9, 4.2),
@@ -52,18 +53,8 @@ NECKLINES = {
     "collar": [(0, -16.0, 6.0), (1.6, -14.4, 5.6), (3.2, -12.9, 5.0), (5.2, -11.6, 3.0),
                (6.7, -10.4, -0.5), (6.4, -9.9, -3.5), (4.0, -9.3, -7.0), (0, -9.1, -8.2)],
 }  # fmt: skip
-# The collar's line at the neck, its fold and its edge, from behind to the tip in front.
-COLLAR = np.array([
-    [(0, -9.4, -7.6), (0, -6.7, -6.9), (0, -10.4, -9.2)],
-    [(3.6, -9.5, -6.6), (3.3, -6.9, -6.0), (4.6, -10.6, -8.0)],
-    [(6.0, -10.0, -3.6), (5.6, -7.4, -3.3), (7.4, -11.2, -4.4)],
-    [(6.7, -10.6, -0.6), (6.3, -8.2, -0.3), (8.2, -11.9, -0.4)],
-    [(5.6, -11.6, 2.8), (5.5, -9.4, 3.2), (7.8, -13.2, 4.0)],
-    [(3.6, -12.4, 5.0), (3.7, -11.0, 5.4), (6.6, -15.2, 6.4)],
-    [(2.0, -14.1, 6.3), (1.9, -13.6, 6.3), (4.9, -17.2, 7.6)],
-])  # fmt: skip
-LEAF = 0.34  # cm between a collar's two layers at its fold
 BUTTONS = (-17.9,)  # y
+PLACKET = -0.75  # x where a shirt's left front lies over its right one
 BUTTON = 0.52  # cm, radius
 STRING = [
     (0, -14.0, 3.2),
@@ -102,6 +93,7 @@ class Cut:
     folded: float = 1.0  # factor of its folds
 
 
+OVER = {JACKET: 0.9, SHIRT: 1.05}  # cm above the body, beside a neck, of what is worn over others
 JUMPER = Cut("knit", above=JUMPER_ABOVE, border=1.9, ribs=52.0)
 CUTS = {
     ROUND: Cut("jersey", above=1.0, border=1.0, ribs=0.0, smooth=(5.0, 6.0), thick=0.2),
@@ -163,6 +155,8 @@ def knitted(body: Body, sitter: Sitter) -> Piece:
 
     cut = CUTS[sitter.garment]
     points, below = cloth(body, NECKLINES[sitter.garment], cut.above, cut.smooth)
+    if sitter.garment in OVER:
+        points = off_neck(body, points, below, OVER[sitter.garment])
     flat = points.reshape(-1, 3)
     # Where the face model's bust ends the body's slope leaps: such dents showed in the light.
     normals = body.slope(flat).reshape(points.shape)
@@ -188,6 +182,18 @@ def knitted(body: Body, sitter: Sitter) -> Piece:
     return Piece("jumper", surface, cut.material, cut.thick)
 
 
+def off_neck(body: Body, points: np.ndarray, below: np.ndarray, above: float) -> np.ndarray:
+    """Cloth (ROWS, COLUMNS, 3), `below` cm from its neckline, that was made smooth and so lies in
+    the neck where that begins: `above` cm above it there."""
+    from scipy.ndimage import gaussian_filter
+
+    lifted = above - 9.0 * smoothstep(below.ravel(), 3.0, 6.0)
+    out = body.outside(points.reshape(-1, 3), lifted).reshape(points.shape)
+    out = gaussian_filter(out, (2.0, 4.0, 0), mode=("nearest", "wrap", "nearest"))
+    # Sleeves are left alone: made smooth again, they would shrink.
+    return points + smoothstep(below, 8.0, 5.0)[..., None] * (out - points)
+
+
 def grid(points: np.ndarray, turn: np.ndarray | None = None) -> Surface:
     """Cloth of rows (N * COLUMNS, 3), whose texture is seen from the front, in stitches; `turn`
     (N * COLUMNS,) are radians by which it is turned."""
@@ -199,15 +205,18 @@ def grid(points: np.ndarray, turn: np.ndarray | None = None) -> Surface:
     return Surface(points, polygons, (np.stack([u, v], -1) * STITCHES).reshape(-1, 2))
 
 
-def shirt(body: Body) -> list[Piece]:
-    """A shirt whose upper button is open: cloth with a strip down its middle, a collar, buttons."""
+def shirt(body: Body, jumper: np.ndarray) -> list[Piece]:
+    """A shirt whose upper button is open, below a jumper (N, 3): cloth with a strip down its
+    middle, a collar, buttons."""
     points, _ = cloth(body, NECKLINES["collar"], SHIRT_ABOVE)
     flat = points.reshape(-1, 3)
     x, front = flat[:, 0], flat[:, 2] > body.middle[2]
-    strip = smoothstep(np.abs(x - 0.1), 1.55, 1.40) * front
-    flat = flat + body.slope(flat) * (0.10 * strip)[:, None]
-    made = [Piece("shirt", grid(flat), "linen", 0.08)]
-    made.append(Piece("collar", collar(body), "linen", 0.12))
+    over = smoothstep(x, PLACKET - 0.15, PLACKET + 0.15) * smoothstep(x, 6.0, 2.0) * front
+    flat = flat + body.slope(flat) * (0.16 * over)[:, None]
+    whole = grid(flat)
+    whole.attributes["placket"] = x - PLACKET + 1
+    made = [Piece("shirt", whole, "linen", 0.08)]
+    made.append(Piece("collar", collar(body, jumper), "linen", 0.17))
     disc = pill(BUTTON, 0.10)
     for number, y in enumerate(BUTTONS):
         at = np.array([[0.1, y + body.shift[1], body.middle[2]]])
@@ -221,39 +230,18 @@ def shirt(body: Body) -> list[Piece]:
     return made
 
 
-def collar(body: Body) -> Surface:
-    """The collar of a shirt: up the neck, over a fold, down to two tips."""
-    from scipy.interpolate import CubicSpline, PchipInterpolator
+def top(body: Body, jacket: np.ndarray) -> Piece:
+    """A blouse without a collar below a jacket (N, 3), whose neckline is a narrow band."""
+    from scipy.ndimage import gaussian_filter
 
-    half = body.placed(COLLAR)
-    whole = np.concatenate([half[:0:-1] * [-1, 1, 1], half])
-    along = np.linspace(0, 1, 161)
-    lines = CubicSpline(np.linspace(0, 1, len(whole)), whole)(along)  # (161, 3 lines, 3)
-    foot, fold, edge = np.moveaxis(lines, 1, 0)
-    out = unit(np.cross(np.gradient(fold, axis=0), edge - foot) * [1, 0.3, 1])
-    out *= np.sign(np.sum(out * (fold - [0, -9, -1]), 1, keepdims=True))
-    section = np.stack([foot, (foot + fold) / 2 + out * 0.05, fold - [0, 0.1, 0],
-                        fold + out * LEAF / 2 + [0, 0.10, 0], fold + out * LEAF - [0, 0.12, 0],
-                        (fold + edge) / 2 + out * (LEAF + 0.1), edge + out * 0.1])  # fmt: skip
-    share = [0.0, 0.25, 0.46, 0.5, 0.54, 0.78, 1.0]
-    down = np.concatenate([np.linspace(0, 0.44, 10), np.linspace(0.455, 0.545, 9),
-                           np.linspace(0.56, 1, 18)])  # fmt: skip
-    points = PchipInterpolator(share, section)(down)  # (37, 161, 3)
-    above = np.repeat(np.interp(down, [0, 0.45, 0.55, 1], [0.15, 0.2, 0.5, 0.45]), len(along))
-    points = body.outside(points.reshape(-1, 3), above)
-    i, j = np.meshgrid(np.arange(len(down) - 1), np.arange(len(along) - 1), indexing="ij")
-    a, width = (i * len(along) + j).ravel(), len(along)
-    polygons = np.stack([a, a + 1, a + width + 1, a + width], 1)
-    uv = np.stack([np.tile(along * 44, len(down)), np.repeat(down * 9, len(along))], 1)
-    return Surface(points, [tuple(p) for p in polygons.tolist()], uv[polygons].reshape(-1, 2))
-
-
-def top(body: Body) -> Piece:
-    """A blouse without a collar, whose neckline is a narrow band."""
     points, below = cloth(body, NECKLINES["top"], SHIRT_ABOVE, (6.0, 10.0))
-    flat, from_edge = points.reshape(-1, 3), below.ravel()
+    flat, from_edge = off_neck(body, points, below, 0.5).reshape(-1, 3), below.ravel()
+    normals = body.slope(flat).reshape(points.shape)
+    normals = gaussian_filter(normals, (6.0, 8.0, 0), mode=("nearest", "wrap", "nearest"))
     raised = 0.07 * smoothstep(from_edge, 0.75, 0.65) - 0.05 * smoothstep(from_edge, 0.4, 0.0)
-    return Piece("top", grid(flat + body.slope(flat) * raised[:, None]), "linen", 0.10)
+    raised = raised[:, None] * unit(normals.reshape(-1, 3))
+    flat = tucked(flat + raised, jacket, body.middle)
+    return Piece("top", grid(flat), "linen", 0.10)
 
 
 def pill(radius: float, half: float) -> Surface:
@@ -299,9 +287,9 @@ def clothes(kit: FaceKit, head: np.ndarray, sitter: Sitter) -> list[Piece]:
     body = Body(kit, head, sitter)
     made = [knitted(body, sitter)]
     if sitter.garment == SHIRT:
-        made += shirt(body)
+        made += shirt(body, made[0].surface.points)
     if sitter.garment == JACKET:
-        made.append(top(body))
+        made.append(top(body, made[0].surface.points))
     return made + ([pearls(body), studs(kit, head)] if sitter.pearls else [])
 
 

@@ -16,6 +16,7 @@ LINES = {
     "cropped": [10.7, 10.8, 10.7, 9.9, 8.0, 6.0, 3.4, 4.4, 5.6, 3.0, -0.5, -5.0, -6.2],
     "combed": [10.6, 11.0, 11.3, 10.5, 8.5, 6.0, 1.0, 2.6, 5.2, 3.0, -0.5, -5.0, -6.2],
 }
+EAR = (7.95, 8.3)  # cm, x beyond which the skin is an ear's, which has no hair
 SOFT = 1.0  # cm over which hair thins out, to either side of the line
 
 
@@ -25,4 +26,5 @@ def scalp(points: np.ndarray, hair: Hair) -> np.ndarray:
     line = np.interp(np.abs(azimuth), AZIMUTHS, LINES[hair.style])
     line = line - hair.hairline * np.interp(np.abs(azimuth), [0, 45, 70], [1, 1, 0])
     line = line + 0.16 * np.sin(0.21 * azimuth + 0.5) + 0.10 * np.sin(0.53 * azimuth + 2.0)
-    return smoothstep(points[..., 1] - line, -SOFT, SOFT)
+    ear = smoothstep(np.abs(points[..., 0]), *EAR) * smoothstep(points[..., 1], 4.6, 4.1)
+    return smoothstep(points[..., 1] - line, -SOFT, SOFT) * (1 - ear)

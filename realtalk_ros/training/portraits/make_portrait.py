@@ -215,7 +215,7 @@ def rendered(
             view = zoomed(frame_view(kit, rest_head(kit, sitter)), part)
             studio.build(person, WITH_SHUT_EYES[name], DISTANCE)
             effort = studio.Effort(args.samples, args.threads, args.minutes)
-            studio.render(path, view, size, effort, sitter.fill)
+            studio.render(path, view, size, effort, sitter)
         lights[name] = studio.read(path)
     return lights
 

@@ -13,6 +13,7 @@ from realtalk_ros.training.portraits.skin_maps import to_linear
 
 WHITE_HAIR = (0.58, 0.575, 0.565)  # of grey hair, what is white
 LID_SHADE = (0.30, 0.22, 0.19)  # what is left of an eyeball's colour at the upper lid
+EAR_CLOSED = 0.8  # share of the light below the skin that ears lack
 LIMBUS = (0.52, 0.48, 0.47)  # what the iris's border leaves of the white's colour,
 LIMBUS_RING = (0.24, 0.21, 0.20)  # and of the iris's
 SHEEN = 0.25  # roughness of the eye's surface: a catchlight's edge is soft, and few paths find it
@@ -126,12 +127,12 @@ def skin(sitter: Sitter, maps: dict[str, str] | None) -> Any:
         normal = n.bump(height, 0.035, 0.8, normal)
         if sitter.age:
             normal = n.bump(n.image(maps["folds"], False), FOLDS, 1.0, normal)
+    # As deep light as that of the cheeks would shine through the ears' thin shell, orange.
+    inside = n.math("MULTIPLY_ADD", n.attribute("ear"), -EAR_CLOSED, 1.0)
     shader = n.add("BsdfPrincipled", {
         "Base Color": colour, "Roughness": roughness, "IOR": 1.4, "Normal": normal,
-        # The lights behind would make ear lobes glow.
-        "Subsurface Weight": n.math("MULTIPLY_ADD", n.attribute("lobe"), -0.8, 1.0),
-        "Subsurface Radius": (1.0, 0.36, 0.19), "Subsurface Scale": 0.16,
-        "Subsurface Anisotropy": 0.6,
+        "Subsurface Weight": inside, "Subsurface Radius": (1.0, 0.36, 0.19),
+        "Subsurface Scale": 0.16, "Subsurface Anisotropy": 0.6,
         "Specular IOR Level": 0.5 * (1 - 0.25 * sitter.even),
         "Coat Weight": coat, "Coat Roughness": 0.22, "Sheen Weight": 0.06, "Sheen Roughness": 0.35,
     }, subsurface_method="RANDOM_WALK_SKIN")  # fmt: skip
@@ -306,14 +307,27 @@ def jersey(colour: tuple[int, int, int]) -> Any:
 
 
 def linen(colour: tuple[int, int, int]) -> Any:
-    """A shirt: a fine weave, a little light comes through."""
+    """A shirt: a fine weave, a little light comes through; a row of stitches where the attribute
+    `stitched` is 1, an edge and two more rows where `placket` is 1 and above."""
     n = Nodes("linen")
     base = to_linear(np.array(colour) / 255)
     weave = n.noise(22.0, 3.0)
     shade = n.mix(n.ramp(weave, 0.3, 0.7), base * 0.92, base)
+    seam = n.math("ABSOLUTE", n.math("SUBTRACT", n.attribute("stitched"), 1.0))
+    along = n.add("SeparateXYZ", {0: n.add("TexCoord").outputs["UV"]}).outputs[0]
+    stitch = n.math("MULTIPLY_ADD", n.math("SINE", n.math("MULTIPLY", along, 18.0)), 0.2, 0.8)
+    seam = n.math("MULTIPLY", n.ramp(seam, 0.16, 0.04), stitch)
+    # Its front: an edge, and the strip's stitches to both sides of the buttons.
+    across = n.attribute("placket")
+    for place, half in ((1.0, 0.09), (1.25, 0.05), (2.45, 0.05)):
+        away = n.math("ABSOLUTE", n.math("SUBTRACT", across, place))
+        seam = n.math("MAXIMUM", seam, n.ramp(away, half, 0.3 * half))
+    shade = n.mix(n.math("MULTIPLY", seam, 0.45), shade, base * 0.55)
+    normal = n.bump(n.noise(1.1, 2.0), 0.10, 0.6)
+    normal = n.bump(n.math("SUBTRACT", 1.0, seam), 0.04, 0.8, normal)
     return n.finish(n.add("BsdfPrincipled", {
         "Base Color": shade, "Roughness": 0.8, "Specular IOR Level": 0.25,
-        "Normal": n.bump(weave, 0.01, 0.4), "Sheen Weight": 0.15,
+        "Normal": n.bump(weave, 0.01, 0.4, normal), "Sheen Weight": 0.15,
         "Subsurface Weight": 0.25, "Subsurface Radius": (1.0, 1.0, 1.0), "Subsurface Scale": 0.1,
     }))  # fmt: skip
 

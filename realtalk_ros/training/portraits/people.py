@@ -84,6 +84,8 @@ class Sitter:
     age: float = 0.0  # of wrinkles, spots and folds
     lines: float = 1.0  # factor of the wrinkles that age brings
     old: float = 0.0  # of what great age adds: old_age.py
+    mature: float = 0.0  # of a man's lines and pores of some fifty years: middle_age.py
+    stubble: float = 0.0  # of the shadow of a shaved beard
     lips: tuple[int, int, int] = (190, 98, 98)
     lip_strength: float = 0.75
     thin_lips: float = 0.0  # share of the red's height that is the skin's colour
@@ -94,6 +96,7 @@ class Sitter:
     brow_thickness: float = 0.82  # cm
     brow_darker: float = -0.03  # than the hair, of its melanin
     brow_soft: float = 0.0  # by how much brows thin out to their heads and borders
+    brow_tail: float = 0.0  # by how much their tails run on straight instead of down, and taper
     iris: tuple[float, float, float] = (1.2, 1.15, 1.0)  # factors of the photographed brown iris
     pupil: float = 0.36  # of the iris's radius
     eye_white: tuple[float, float, float] = (1.0, 1.0, 1.0)  # factors of the eye's white
@@ -101,6 +104,7 @@ class Sitter:
     teeth: tuple[int, int, int] | None = None
     lid_shade: float = 0.0  # of the lids on the eyeball, beyond the light's own
     lashes: float = 0.68
+    lash_darker: float = 0.30  # than the hair, of its melanin
     lash_spread: float = 1.0  # factor of how lashes differ in place and direction
     hair: Hair = field(default_factory=Hair)
     garment: str = ROUND
@@ -108,6 +112,8 @@ class Sitter:
     linen: tuple[int, int, int] = (206, 214, 226)  # of a shirt, or of what is below a jacket
     exposure: float = -1.7  # stops
     fill: float = 1.0  # factor of the light that softens shadows
+    reflector: float = 1.0  # and of the light from below
+    hair_light: float = 0.0  # strength of one that only hair catches
     contrast: float = 0.22  # 0..1 of the film
     slim_neck: float = 0.10  # share by which the model's neck, neither man's nor woman's, narrows
     broad: float = 0.80  # factor of the shoulders' width
@@ -129,19 +135,20 @@ MIRA = Sitter(
     name="mira",
     description="A woman of about 35 with brown hair to her neck, in a jacket.",
     identity=identity(
-        "151 -54 -35 -100 20 -14 71 -22 -28 14 -11 51 121 7 -47 -28 42 -57 -52 103 "
-        "-13 0 -83 -72 -16 4 -21 31 -1 -29 -29 -112 11 -4 21 -42 15 0 45 -5 "
-        "-35 -77 25 8 -50 12 -89 11 24 -12 10 -1 4 0 -10 0 44 70 -11 -39 "
-        "-14 47 -60 17 -39 12 19 -1 50 25 19 -3 -37 7 -36 54 0 -7 60 -42 "
-        "-5 -79 72 -3 48 -8 -35 10 9 -5 -53 9 14 12 -37 6 46 -9 22 22 "
+        "153 -27 -56 -187 33 -4 122 -23 -51 14 26 -7 125 -53 -49 -46 31 -32 -53 121 "
+        "-13 -18 -98 -110 38 4 -28 20 -1 -42 -7 -122 41 -4 -10 -31 6 0 51 7 "
+        "-67 -97 25 8 -31 12 -88 39 -40 0 46 -1 16 0 12 -12 51 83 -11 -26 "
+        "-14 72 -69 16 -44 12 0 -1 71 30 11 -3 -40 7 -33 50 0 5 58 -83 "
+        "-5 -94 101 -3 53 -8 -29 25 22 -5 -55 9 24 12 -38 6 54 -9 19 28 "
     ),
-    resting=weights_of(mouthSmile=0.30, mouthDimple=0.08, cheekSquint=0.25, eyeSquint=0.20,
-                       eyeBlink=0.20, mouthClose=0.03),
-    age=0.40, lines=0.7, old=0.28, mottle=0.85, blush=0.22, even=0.6, even_lids=0.8,
-    lips=(182, 106, 102), lip_strength=0.6, eyeliner=0.35, brow_density=1.4, brow_thickness=0.9,
-    brow_soft=0.5, eye_white=(0.94, 0.92, 0.90), lid_shade=0.4, lash_spread=0.4,
-    teeth=(252, 243, 228),
-    hair=Hair(redness=0.12, cut=-9.0, layered=4.0, volume=1.25, wave=0.6),
+    resting=weights_of(mouthSmile=0.30, mouthDimple=0.08, cheekSquint=0.25, eyeSquint=0.14,
+                       eyeBlink=0.06, mouthClose=0.03),
+    age=0.40, lines=0.7, old=0.22, mottle=0.85, blush=0.28, even=0.6, even_lids=0.8,
+    lips=(184, 90, 92), lip_strength=0.75, eyeliner=0.5, brow_density=1.25, brow_thickness=0.72,
+    brow_soft=0.5, brow_tail=0.45, eye_white=(0.94, 0.92, 0.90), lid_shade=0.4, lashes=0.58,
+    lash_darker=0.5, lash_spread=0.4, brow_darker=0.06, throat=0.0, slim_neck=0.17,
+    reflector=2.5, hair_light=0.3, teeth=(252, 243, 228),
+    hair=Hair(melanin=0.64, redness=0.16, cut=-9.4, layered=1.6, volume=1.05, wave=0.6),
     garment=JACKET, cloth=(44, 54, 74), linen=(226, 220, 210),
     temperament={"blink_rate": 18, "fixation": 1.6, "saccade_size": 0.09, "breath_rate": 15,
                  "head_motion": 1.1, "head_tempo": 1.1, "brow_motion": 2.4, "cheek_motion": 0.7,
@@ -211,10 +218,11 @@ KENJI = Sitter(
     resting=weights_of(mouthSmile=0.25, mouthDimple=0.08, cheekSquint=0.24, eyeSquint=0.16,
                        mouthClose=0.03),
     teeth=(242, 228, 202),
-    seed=7, age=0.8, lines=0.45, skin=(212, 164, 134), mottle=0.75, blush=0.12,
-    lips=(158, 100, 92), lip_strength=0.5, eyeliner=0.12, brow_shade=(94, 74, 64),
-    brow_density=1.3, brow_thickness=1.0, brow_darker=-0.02, brow_soft=0.35,
-    iris=(0.8, 0.68, 0.55), lashes=0.5, slim_neck=0.0, throat=0.0,
+    seed=7, age=0.8, lines=0.62, old=0.45, mature=1.4, stubble=0.85, skin=(208, 162, 134),
+    mottle=0.75, blush=0.14, lips=(156, 102, 94), lip_strength=0.5, eyeliner=0.12,
+    brow_shade=(94, 74, 64), brow_density=1.3, brow_thickness=1.0, brow_darker=-0.02,
+    brow_soft=0.35, brow_tail=0.7,
+    iris=(0.8, 0.68, 0.55), lashes=0.5, slim_neck=0.08, throat=0.0,
     hair=Hair(style="combed", melanin=0.98, length=3.6, volume=1.3, part=2.6, temples=0.8,
               wave=0.8, strands=60000),
     garment=SHIRT, cloth=(56, 64, 80), exposure=-1.6, broad=1.0,

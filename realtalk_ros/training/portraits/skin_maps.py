@@ -8,6 +8,7 @@ Textures here are those of the face model's front (its coordinates 0..1), SIZE t
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.facekit import FaceKit
-from realtalk_ros.training.portraits import ageing, anatomy, old_age
+from realtalk_ros.training.portraits import ageing, anatomy, middle_age, old_age
 from realtalk_ros.training.portraits.fine_hair import BROW_LIFT, brow_line
 from realtalk_ros.training.portraits.people import Sitter
 from realtalk_ros.training.synthetic import mesh_rings
@@ -87,7 +88,9 @@ class SkinPainter:
     def __init__(self, kit: FaceKit, sources: Path):
         self.kit = kit
         uv = np.zeros((len(kit.mean), 2), np.float32)
-        front = kit.triangles < kit.parts["face"].stop
+        # Where the face ends, its vertices have other places in the back's texture as well.
+        front = (kit.triangles < kit.parts["face"].stop).all(1)
+        front &= kit.triangle_materials == kit.materials.index("M_Face")
         uv[kit.triangles[front]] = kit.uvs[kit.triangle_uvs[front]]
         self.uv = uv  # (V, 2) of the face's vertices
         self.marks = uv[kit.landmarks]
@@ -128,7 +131,7 @@ class SkinPainter:
         albedo = mixed(albedo, tone * LID_RED, self.slits())
         shade = to_linear(np.array(sitter.brow_shade) / 255)
         under = 0.5 * sitter.brow_density * (1 - 0.7 * sitter.brow_soft)
-        mask = self.brow_mask(sitter.brow_thickness, sitter.brow_soft)
+        mask = self.brow_mask(sitter.brow_thickness, sitter.brow_soft, sitter.brow_tail)
         albedo = mixed(albedo, shade, under * mask)
         grey = np.log(detail.mean(2))
         fine = grey - cv2.GaussianBlur(grey, (0, 0), 5)
@@ -136,6 +139,8 @@ class SkinPainter:
         gloss = np.clip(self.blob([(27, 1), (30, 1)], 0.05) + self.blob([(21, 1), (22, 1)], 0.1)
                         + 0.5 * self.blob([(8, 0.6), (57, 0.4)], 0.05), 0, 1)  # fmt: skip
         albedo, folds = self._aged(albedo, sitter, rng)
+        if sitter.mature or sitter.stubble:
+            albedo, height = self._weathered(albedo, height, sitter, rng)
         return SkinMaps(*(a.astype(np.float32) for a in (albedo, height, lips, gloss, folds)))
 
     def _aged(
@@ -144,24 +149,43 @@ class SkinPainter:
         """Albedo with the spots and wrinkles of the sitter's age, and the wrinkles' height."""
         if not sitter.age:
             return albedo, np.full((SIZE, SIZE), 0.5, np.float32)
-        places = anatomy.texels(self.kit, SIZE // 4).reshape(SIZE // 4, SIZE // 4, 3)
-        places = cv2.resize(places, (SIZE // 2, SIZE // 2), interpolation=cv2.INTER_CUBIC)
+        places = cv2.resize(self.places, (SIZE // 2, SIZE // 2), interpolation=cv2.INTER_CUBIC)
         lines = ageing.wrinkles(places, rng)
         spots = ageing.spots(places, rng)
         folds = lines + ageing.crepe(places, rng)
         if sitter.old:
-            albedo = albedo * self._larger(old_age.blotchy(places, rng)) ** sitter.old
+            amount = sitter.old * (1 - self.border()[..., None])
+            albedo = albedo * self._larger(old_age.blotchy(places, rng)) ** amount
             spots = spots * (1 - sitter.old + 0.9 * sitter.old**2)
             furrows = sitter.old * ageing.wrinkles(places, rng, old_age.FURROWS)
             dark = cv2.GaussianBlur(np.clip(-furrows, 0, 1).astype(np.float32), (0, 0), 2.5)
             albedo = mixed(albedo, albedo * old_age.FURROW, sitter.old**2 * self._larger(dark))
             lines = lines + furrows
             folds = folds + furrows + sitter.old * old_age.relief(places, rng)
+        if sitter.mature:
+            furrows = sitter.mature * ageing.wrinkles(places, rng, middle_age.LINES)
+            lines, folds = lines + furrows, folds + furrows
         lines, spots, folds = (self._larger(a) for a in (lines, spots, folds))
         albedo = mixed(albedo, albedo * SPOT, sitter.age * np.clip(spots, 0, 1))
         deep = sitter.age * sitter.lines
         albedo = mixed(albedo, albedo * LID_RED, deep * 0.55 * np.clip(-lines, 0, 1))
         return albedo, 0.5 + 0.5 * np.clip(deep * folds, -1, 1)
+
+    def _weathered(
+        self, albedo: np.ndarray, height: np.ndarray, sitter: Sitter, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Albedo and height with the pores and the shaved beard of a man of some fifty years."""
+        bare = 1 - self.lip_mask()
+        beard = sitter.stubble * bare * self._larger(middle_age.shaved(self.places))
+        albedo = albedo * middle_age.stubble(beard, rng)
+        pores = sitter.mature * bare * middle_age.pores(self._larger(self.places), rng)
+        albedo = mixed(albedo, albedo * SPOT, 0.35 * pores)
+        return albedo, np.clip(height - 0.45 * pores, 0, 1)
+
+    @functools.cached_property
+    def places(self) -> np.ndarray:
+        """(SIZE / 4, SIZE / 4, 3) of texels on the mean head."""
+        return anatomy.texels(self.kit, SIZE // 4).reshape(SIZE // 4, SIZE // 4, 3)
 
     @staticmethod
     def _larger(texels: np.ndarray) -> np.ndarray:
@@ -215,12 +239,13 @@ class SkinPainter:
         spots = [self.blob([(lid, 0.5), (brow, 0.5)], 0.035) for lid, brow in pairs]
         return np.clip(1.4 * np.max(spots, 0), 0, 1)
 
-    def brow_mask(self, thickness: float, soft: float) -> np.ndarray:
+    def brow_mask(self, thickness: float, soft: float, tail: float = 0.0) -> np.ndarray:
         """0..1: the skin's shade below brows of that thickness, cm; of `soft` ones (0..1) it begins
-        farther from the nose."""
+        farther from the nose, with a `tail` (0..1) it ends before."""
         mask = np.zeros((SIZE, SIZE), np.float32)
         for rows, _ in BROWS:
-            line = self.pixels(brow_line(self.marks[rows]))[4 + int(10 * soft) : 46]
+            line = self.pixels(brow_line(self.marks[rows], tail))
+            line = line[4 + int(10 * soft) : 46 - int(8 * tail)]
             cm = self._pixels_per_cm()
             line[:, 1] -= BROW_LIFT * cm
             width = max(1, int(0.45 * thickness * cm))

@@ -18,9 +18,10 @@ from realtalk_ros.training.portraits.people import Hair
 
 GUIDES, GUIDE_POINTS, STEP = 2600, 44, 0.72  # cm between points of a guide
 POINTS = 26  # of a hair
+LONGER = 2.0  # cm by which guides reach below the line on which hair is cut
 AXIS_Z = -1.0  # of the vertical axis about which hair frames the face
 # Where hair that frames the face may begin: y, and the angle from the front, degrees.
-FRAME = np.array([[-16, 60], [-10, 56], [-6, 51], [-2, 47], [2, 43], [5, 36], [7, 28], [8.6, 19],
+FRAME = np.array([[-16, 60], [-10, 55], [-6, 48], [-2, 43], [2, 41], [5, 36], [7, 28], [8.6, 19],
                   [9.6, 10], [10.6, 0]], float)  # fmt: skip
 
 
@@ -32,6 +33,7 @@ class Strands:
     root: np.ndarray  # (N,) radius
     tip: np.ndarray  # (N,) radius
     white: np.ndarray | None = None  # (N,) 0..1
+    taper: float = 1.5  # exponent of the way from root to tip: the larger, the later it thins
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Shoulder:
     """Hair with a parting that falls beside the face to the shoulders."""
 
     def __init__(self, roots: Roots, hair: Hair, rng: np.random.Generator):
-        x, y, z = roots.on_mean.T
+        x, _, z = roots.on_mean.T
         self.hair, self.roots = hair, roots
         behind = smoothstep(z, -2.0, -5.0)
         part = hair.part * (1 - behind)
@@ -129,8 +131,7 @@ class Shoulder:
         self.front = smoothstep(z, 1.0, 6.5)
         self.own = waves(roots.on_mean, rng, (0.8, 1.6)) * 0.10 + rng.normal(0, 0.03, (len(x), 3))
         self.phase = waves(roots.on_mean, rng, (0.25, 0.5))[:, 0] * 3.0
-        layers = hair.layered * self.layer * smoothstep(y, 4, 11)
-        self.cut = hair.cut + layers + rng.normal(0, 0.5, len(x))
+        self.cut = np.full(len(x), hair.cut)
 
     def first(self) -> np.ndarray:
         """(N, 3) direction at the root: up at the parting, back at the hairline."""
@@ -171,6 +172,8 @@ def trace(style: Shoulder, around: Surroundings) -> np.ndarray:
         height, normal = around.height(p)
         wanted = style.height(p, step)
         on_head = smoothstep(p[:, 1], -3.0, 3.5)
+        # The undermost hair hangs closest to the neck.
+        on_head = np.maximum(on_head, 0.4 * smoothstep(style.layer, 0.5, 0.0))
         low = np.maximum(wanted - height, 0) * 0.75
         high = np.maximum(height - wanted * 1.15 - 0.15, 0) * 0.4 * on_head
         p = p + normal * (low - high)[:, None]
@@ -185,7 +188,9 @@ def framed(points: np.ndarray, layer: np.ndarray) -> np.ndarray:
     """Turns points (N, 3) that lie before the face about the head's axis until they frame it."""
     x, y, z = points[:, 0], points[:, 1], points[:, 2] - AXIS_Z
     azimuth, radius = np.arctan2(np.abs(x), z), np.hypot(x, z)
-    edge = np.radians(np.interp(y, *FRAME.T) + 10.0 * (1 - layer) * smoothstep(y, 10, 6))
+    # The undermost hair lies farther back beside the face, and before the neck again.
+    behind = 10.0 * smoothstep(y, 10, 6) - 16.0 * smoothstep(y, 0, -4)
+    edge = np.radians(np.interp(y, *FRAME.T) + behind * (1 - layer))
     turned = azimuth + np.maximum(edge - azimuth, 0) * 0.6
     x = np.where(x < 0, -1, 1) * radius * np.sin(turned)
     return np.stack([x, y, radius * np.cos(turned) + AXIS_Z], 1)
@@ -203,10 +208,12 @@ def hung(points: np.ndarray, style: Shoulder, step: int) -> np.ndarray:
 
 def cut_off(points: np.ndarray, level: np.ndarray) -> np.ndarray:
     """Curves (N, K, 3) that end where they first fall below `level` (N,), of as many points."""
-    k = points.shape[1]
-    below = points[:, :, 1] < level[:, None]
-    last = np.where(below.any(1), below.argmax(1), k - 1)
-    return resampled(points, last / (k - 1), k)
+    k, y, rows = points.shape[1], points[:, :, 1], np.arange(len(points))
+    below = y < level[:, None]
+    last = np.where(below.any(1), np.maximum(below.argmax(1), 1), k - 1)
+    above, under = y[rows, last - 1], y[rows, last]
+    over = np.where(below.any(1), (level - under) / np.maximum(above - under, 1e-6), 0.0)
+    return resampled(points, (last - np.clip(over, 0, 1)) / (k - 1), k)
 
 
 def resampled(points: np.ndarray, share: np.ndarray, count: int) -> np.ndarray:
@@ -225,10 +232,20 @@ def grow(
     density = scalp_density(kit, hair)
     roots = sample_roots(kit, head, GUIDES, density, rng)
     style = Shoulder(roots, hair, rng)
-    guides = cut_off(trace(style, around), style.cut)
+    guides = cut_off(trace(style, around), style.cut - LONGER)
     own = sample_roots(kit, head, hair.strands, density, rng)
     points = follow(guides, style, own, side_of(own, hair, rng), rng)
-    return Strands(points.astype(np.float32), *thickness(len(points), rng))
+    points = cut_off(points, cut_level(own, hair, rng))
+    root, _ = thickness(len(points), rng)
+    return Strands(points.astype(np.float32), root, root * 0.12, taper=5.0)
+
+
+def cut_level(roots: Roots, hair: Hair, rng: np.random.Generator) -> np.ndarray:
+    """(N,) y where hairs end: on a line that is soft, and higher for those of the crown."""
+    y = roots.on_mean[:, 1]
+    layers = hair.layered * rng.random(len(y)) ** 0.8 * smoothstep(y, 4, 11)
+    uneven = 0.15 * waves(roots.on_mean, rng, (0.4, 0.9))[:, 1]
+    return hair.cut + layers + uneven + rng.exponential(0.4, len(y))
 
 
 def follow(
@@ -246,7 +263,7 @@ def follow(
     for k in range(3):
         path += weight[:, k, None, None] * (guides[near[:, k]] - guides[near[:, k], :1])
     path += (roots.points - roots.normals * 0.05)[:, None]
-    path = resampled(path, rng.uniform(0.86, 1.0, count), POINTS)
+    path = resampled(path, rng.uniform(0.93, 1.0, count), POINTS)
     t = np.linspace(0, 1, POINTS)
     path = gathered(path, np.column_stack([roots.points, 6 * side]), 45, rng)
     path += frizz(count, t, rng)

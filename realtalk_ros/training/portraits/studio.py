@@ -39,9 +39,12 @@ LIGHTS = {
 # made pupils grey, there is none.
 CATCHLIGHT = ((-44, 44, 100), 42.0, (1.0, 0.98, 0.96), 5.0)
 SEEN_IN_EYES = {"catchlight": "INCLUDE", "fill": "EXCLUDE", "below": "EXCLUDE"}
+# One that only hair catches: it is black where a jaw and a neck shade it.
+HAIR_LIGHT = ((0, -30, 110), 60.0, (1.0, 0.97, 0.93))
 KAPPA = 3.0  # degrees by which an eye's axis points outwards of what it looks at (2 to 5)
 AIM = (0.0, -1.0, 4.0)  # cm, where they point
 STRENGTH = 4.1e5  # W of the key light
+EDGE_SAMPLES = 64  # a pixel of the outline
 WORLD = 0.16  # radiance of the surroundings
 
 
@@ -92,7 +95,7 @@ def build(person: Person, weights: np.ndarray, distance: float) -> None:
     strands = {
         "hair": (person.hair, 0.0),
         "brows": (fine_hair.brows(kit, head, sitter, rng), sitter.brow_darker),
-        "lashes": (fine_hair.lashes(kit, head, sitter, rng), 0.30),
+        "lashes": (fine_hair.lashes(kit, head, sitter, rng), sitter.lash_darker),
     }
     if sitter.beard:
         strands["beard"] = short_hair.beard(kit, head, sitter.beard, rng), 0.0
@@ -146,7 +149,7 @@ def add_strands(name: str, strands: Strands, material: Any) -> None:
     curves = bpy.data.hair_curves.new(name)
     curves.add_curves([points] * count)
     curves.attributes["position"].data.foreach_set("vector", strands.points.ravel())
-    along = np.linspace(0, 1, points)[None] ** 1.5
+    along = np.linspace(0, 1, points)[None] ** strands.taper
     radius = strands.root[:, None] + (strands.tip - strands.root)[:, None] * along
     attribute = curves.attributes.get("radius") or curves.attributes.new("radius", "FLOAT", "POINT")
     attribute.data.foreach_set("value", radius.astype(np.float32).ravel())
@@ -172,22 +175,27 @@ def add_clothes(person: Person) -> None:
             thick.thickness, thick.offset = piece.thick, 0.0
 
 
-def add_lights(fill: float = 1.0) -> None:
-    """LIGHTS, of which the fill is that much stronger, and what eyes mirror."""
+def add_lights(sitter: Sitter) -> None:
+    """LIGHTS, some stronger for a sitter, what eyes mirror, and what only hair catches."""
     eyes = [thing for thing in bpy.data.objects if thing.name.startswith(("cornea_", "tears_"))]
     lights = LIGHTS | ({"catchlight": CATCHLIGHT} if eyes else {})
+    if sitter.hair_light:
+        lights["hair"] = (*HAIR_LIGHT, sitter.hair_light)
     for name, (place, size, colour, strength) in lights.items():
         light = bpy.data.lights.new(name, "AREA")
         light.shape, light.size, light.color = "DISK", size, colour
         back = np.subtract(place, AIM)
         # As bright on the face from any distance.
         light.energy = STRENGTH * strength * back @ back / 125.0**2
-        light.energy *= fill if name == "fill" else 1.0
+        factors = {"fill": sitter.fill, "below": sitter.reflector}
+        light.energy *= factors.get(name, 1.0)
         thing = bpy.data.objects.new(name, light)
         thing.matrix_world = looking(np.array(place, float), back).T.tolist()
         bpy.context.scene.collection.objects.link(thing)
         if eyes and name in SEEN_IN_EYES:
             link(thing, eyes, SEEN_IN_EYES[name])
+        if name == "hair":
+            link(thing, [bpy.data.objects["hair"]], "INCLUDE")
     world = bpy.data.worlds.new("world")
     world.use_nodes = True
     background = world.node_tree.nodes["Background"]
@@ -231,9 +239,10 @@ def add_camera(view: View) -> None:
     bpy.context.scene.camera = thing
 
 
-def render(out: Path, view: View, size: int, effort: Effort, fill: float = 1.0) -> None:
-    """The scene as linear light with alpha: an OpenEXR file, there whole or not at all."""
-    add_lights(fill)
+def render(out: Path, view: View, size: int, effort: Effort, sitter: Sitter) -> None:
+    """The scene of a sitter as linear light with alpha: an OpenEXR file, there whole or not at
+    all."""
+    add_lights(sitter)
     add_camera(view)
     scene = bpy.context.scene
     scene.render.engine = "CYCLES"
@@ -257,11 +266,39 @@ def render(out: Path, view: View, size: int, effort: Effort, fill: float = 1.0) 
     part = out.with_suffix(".part.exr")
     scene.render.filepath = str(part)
     bpy.ops.render.render(write_still=True)
+    outline(matte_of(out))
     part.replace(out)
+
+
+def matte_of(picture: Path) -> Path:
+    """Where the outline of a render is kept."""
+    return picture.with_suffix(".matte.exr")
+
+
+def outline(out: Path) -> None:
+    """How much of each pixel the scene of `render` covers, as an OpenEXR file's alpha. No light is
+    traced, so it takes seconds: the denoiser leaves alpha as it is, and few paths a pixel make
+    speckles of single hairs."""
+    scene = bpy.context.scene
+    n = materials.Nodes("covered")
+    n.finish(n.add("Emission"))
+    bpy.context.view_layer.material_override = n.material
+    scene.cycles.samples, scene.cycles.use_denoising = EDGE_SAMPLES, False
+    scene.cycles.use_adaptive_sampling, scene.cycles.max_bounces = True, 0
+    scene.render.filepath = str(out)
+    bpy.ops.render.render(write_still=True)
 
 
 def read(path: Path) -> np.ndarray:
     """(H, W, 4) float32 of a render, premultiplied linear light, rows from the top."""
+    light, matte = pixels_of(path), matte_of(path)
+    if matte.is_file():
+        light[..., 3] = pixels_of(matte)[..., 3]
+    return light
+
+
+def pixels_of(path: Path) -> np.ndarray:
+    """(H, W, 4) float32 of an OpenEXR file, rows from the top."""
     image = bpy.data.images.load(str(path))
     image.alpha_mode = "PREMUL"
     width, height = image.size
