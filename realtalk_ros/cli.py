@@ -67,6 +67,10 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "realtalk_ros.training.videos.build",
         "training data from videos of talking heads",
     ),
+    ("data", "pairs"): (
+        "realtalk_ros.training.renderer.photo_pairs",
+        "training data from photographs of people, neutral and smiling",
+    ),
     ("data", "mouths"): (
         "realtalk_ros.training.videos.mouth_data",
         "training data from the mouths of people who talk in videos",

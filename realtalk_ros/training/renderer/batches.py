@@ -16,9 +16,9 @@ from realtalk_ros.training.renderer.samples import Batch, draw_batch, with_mouth
 
 
 class BatchLoader:
-    """Batches of `train`, a share of their samples of `extra` where that is given. With `avatar`
-    its reference images stand in for the groups' own, one of them for each batch. `step` is that
-    from which a training goes on."""
+    """Batches of `train`, shares of their samples of `extra` and of `real` where these are given.
+    With `avatar` its reference images stand in for the groups' own, one of them for each batch.
+    `step` is that from which a training goes on."""
 
     def __init__(
         self,
@@ -27,8 +27,9 @@ class BatchLoader:
         extra: FaceDataset | None = None,
         avatar: Avatar | None = None,
         step: int = 0,
+        real: FaceDataset | None = None,
     ):
-        self.config, self.train, self.extra = config, train, extra
+        self.config, self.train, self.extra, self.real = config, train, extra, real
         self._rng = np.random.default_rng([config.seed, step])
         self._references = self._mouth_colours = None
         if avatar:
@@ -45,6 +46,8 @@ class BatchLoader:
         return with_mouth_colours(batch, self._mouth_colours)
 
     def _draw_group(self) -> Group:
+        if self.real and self._rng.random() < self.config.real_share:
+            return self.real.draw(self._rng)
         from_extra = self.extra and self._rng.random() < self.config.extra_share
         return (self.extra if from_extra else self.train).draw(self._rng)
 

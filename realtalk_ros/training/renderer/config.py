@@ -21,12 +21,13 @@ ABLATIONS = {
     "inside": "mouth_interior",
 }
 FILE = "config.json"  # beside the checkpoint
-# What differs where the generator is fine-tuned to one avatar.
+# What differs where the generator is fine-tuned to one avatar, and where it learns from people.
 FINE_TUNING: dict[str, Any] = {
     "discriminator_from": -1,
     "learning_rate": 1.5e-4,
     "warm_up_steps": 50,
 }
+WITH_PEOPLE: dict[str, Any] = {"discriminator_from": -1, "warm_up_steps": 50}
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,16 @@ class TrainingConfig:
     data: Path
     extra: Path | None = None
     extra_share: float = 0.3  # of the samples
+    real: Path | None = None  # groups of people, see real_people.py
+    real_share: float = 0.4  # of the samples; --extra-share is of the others
     avatar: str | None = None
     start: Path | None = None
     width: tuple[int, ...] | None = None  # the generator's channels, by scale; None: as usual
     generator_only: bool = False  # the encoder and the aligner keep their weights
     perceptual_net: Path | None = None  # None: without the perceptual loss
     lpips: bool = False  # the mouth's, see lpips.py
-    discriminator_from: int = 8000  # step from which it counts (discriminator.py); -1: none
+    # Step from which it counts (discriminator.py); -1: none, as usual with `real` or `avatar`.
+    discriminator_from: int = 8000
     without: tuple[str, ...] = ()  # of ABLATIONS
     minutes: float = 90
     pause: float | None = None  # stop after these minutes
@@ -67,7 +71,7 @@ class TrainingConfig:
             perceptual_net = None
         given = {"discriminator_from": args.discriminator_from, "learning_rate": args.lr}
         special = {
-            **(FINE_TUNING if fine_tuning else {}),
+            **(FINE_TUNING if fine_tuning else WITH_PEOPLE if args.real else {}),
             **{name: value for name, value in given.items() if value is not None},
         }
         folder = f"renderer_{name}" if name else "renderer"
@@ -76,6 +80,8 @@ class TrainingConfig:
             data=args.data,
             extra=args.extra,
             extra_share=args.extra_share,
+            real=args.real,
+            real_share=args.real_share,
             avatar=args.avatar,
             start=args.start,
             width=tuple(args.width) if args.width else None,

@@ -47,6 +47,7 @@ class Group:
     identity: Tensor  # (100,)
     resting_weights: Tensor | None = None  # (52,), see rendering/geometry.py
     from_video: bool = False  # no two images have one pose
+    real: bool = False  # people, not renderings: see real_people.py
 
     @property
     def size(self) -> int:
@@ -57,14 +58,18 @@ class Group:
 class FaceDataset:
     """The groups of a folder of shards. `refresh` takes in shards that were written since.
 
-    `keep(number)` chooses groups by their running number. Raises RealTalkError for a shard that
-    cannot be read.
+    `keep(number)` chooses groups by their running number; `real`: they are of people. Raises
+    RealTalkError for a shard that cannot be read.
     """
 
     def __init__(
-        self, folder: Path, device: str = "cpu", keep: Callable[[int], bool] = lambda number: True
+        self,
+        folder: Path,
+        device: str = "cpu",
+        keep: Callable[[int], bool] = lambda number: True,
+        real: bool = False,
     ):
-        self.folder, self.device, self.keep = folder, device, keep
+        self.folder, self.device, self.keep, self.real = folder, device, keep, real
         self._shards: list[tuple[dict[str, Tensor], bool]] = []  # and whether it is of a video
         self._index: list[tuple[int, int]] = []  # of each group: its shard, its row there
         self._loaded: set[Path] = set()
@@ -106,7 +111,7 @@ class FaceDataset:
         number, row = self._index[number]
         shard, from_video = self._shards[number]
         fields = {name: shard[name][row] if name in shard else None for name in FIELDS}
-        return Group(**fields, from_video=from_video)
+        return Group(**fields, from_video=from_video, real=self.real)
 
     def draw(self, rng: np.random.Generator) -> Group:
         return self[int(rng.integers(len(self)))]

@@ -15,10 +15,11 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from realtalk_ros.face_model.landmarks import LIPS
+from realtalk_ros.training.renderer.samples import LIPS_SIDE, crop_around
 
 FEATURE_MATCHING = 0.01  # weight of that loss beside the adversarial one
 GRADIENT_SHARE = 0.3  # of the other losses' gradient, the most that the discriminator may add
-MOUTH, FACE = 0.375, 0.5  # of the image's side: the mouth's crop; scale of the whole image
+FACE = 0.5  # scale at which it sees the whole image
 
 
 class PatchDiscriminator(nn.Module):
@@ -40,22 +41,13 @@ class PatchDiscriminator(nn.Module):
         return [*features, self.score(x)]
 
 
-class Discriminator(nn.Module):
-    """Tells rendered mouths and faces from true ones."""
+class Adversary(nn.Module):
+    """Tells rendered pictures from true ones; `where` is what `forward` takes beside them. Its
+    `forward` returns the features of patch discriminators."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.mouth, self.face = PatchDiscriminator(), PatchDiscriminator()
-
-    def forward(self, image: Tensor, landmarks: Tensor) -> list[list[Tensor]]:
-        """Of images (B, 3, S, S) with landmarks (B, 68, 2), pixels."""
-        face = F.interpolate(image, scale_factor=FACE, mode="area")
-        mouth = crop(image, landmarks[:, LIPS].mean(1), round(MOUTH * image.shape[-1]))
-        return [self.mouth(mouth), self.face(face)]
-
-    def own_loss(self, out: Tensor, target: Tensor, landmarks: Tensor) -> Tensor:
+    def own_loss(self, out: Tensor, target: Tensor, *where: Tensor) -> Tensor:
         """Hinge loss that trains the discriminator; 2 when it knows nothing."""
-        false, true = self(out.detach(), landmarks), self(target, landmarks)
+        false, true = self(out.detach(), *where), self(target, *where)
         return torch.stack(
             [
                 F.relu(1 + f[-1].float()).mean() + F.relu(1 - t[-1].float()).mean()
@@ -63,12 +55,12 @@ class Discriminator(nn.Module):
             ]
         ).mean()
 
-    def losses(self, out: Tensor, target: Tensor, landmarks: Tensor) -> tuple[Tensor, Tensor]:
+    def losses(self, out: Tensor, target: Tensor, *where: Tensor) -> tuple[Tensor, Tensor]:
         """For the renderer: the adversarial loss, and the distance of the discriminator's features
         (feature matching)."""
         with torch.no_grad():
-            true = self(target, landmarks)
-        got = self(out, landmarks)
+            true = self(target, *where)
+        got = self(out, *where)
         adversarial = -torch.stack([g[-1].float().mean() for g in got]).mean()
         matching = torch.stack(
             [
@@ -80,15 +72,31 @@ class Discriminator(nn.Module):
         return adversarial, matching
 
 
-def crop(image: Tensor, centre: Tensor, side: int) -> Tensor:
-    """Squares (B, 3, side, side) around centres (B, 2) in whole pixels, moved to lie inside."""
-    size = image.shape[-1]
-    corner = (centre - side / 2).round().long().clamp(0, size - side)
-    axis = torch.arange(side, device=image.device)
-    rows, columns = corner[:, 1, None] + axis, corner[:, 0, None] + axis
-    each = torch.arange(len(image), device=image.device)[:, None, None]
-    found = image.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None]]
-    return found.permute(0, 3, 1, 2)
+class Discriminator(Adversary):
+    """Of mouths and faces."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mouth, self.face = PatchDiscriminator(), PatchDiscriminator()
+
+    def forward(self, image: Tensor, landmarks: Tensor) -> list[list[Tensor]]:
+        """Of images (B, 3, S, S) with landmarks (B, 68, 2), pixels."""
+        face = F.interpolate(image, scale_factor=FACE, mode="area")
+        side = round(LIPS_SIDE * image.shape[-1])
+        mouth = crop_around(image, landmarks[:, LIPS].mean(1), side)
+        return [self.mouth(mouth), self.face(face)]
+
+
+class MouthDiscriminator(Adversary):
+    """Of mouths alone, where only the mouth is learned (real_people.py)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mouth = PatchDiscriminator()
+
+    def forward(self, mouth: Tensor) -> list[list[Tensor]]:
+        """Of pictures (B, 3, H, W) of mouths."""
+        return [self.mouth(mouth)]
 
 
 def limit_gradient(extra: Tensor, base: Tensor, share: float) -> Tensor:

@@ -28,6 +28,8 @@ from realtalk_ros.training.renderer.samples import Batch
 
 # Weights beside the image's L1. (The discriminator's is in discriminator.py.)
 PERCEPTUAL, LANDMARKS, TEMPORAL, TEXTURE, LPIPS = 0.04, 4.0, 1.0, 4.0, 0.5
+LPIPS_OF_PEOPLE = 1.0  # of the mouths of real people, see real_people.py
+OF_PEOPLE = 0.3  # share of the weights of what counts more, where people are learned from
 # What a video of one face teaches, by the distance from the lips in shares of the side: all of it
 # up to the first number, nothing from the second on; the same for its detail, which is what is
 # finer than BLUR pixels.
@@ -50,7 +52,11 @@ def loss_weights(batch: Batch) -> Tensor:
 
     eyes = bump(landmarks[:, 36:42], 0.07) + bump(landmarks[:, 42:48], 0.07)
     mouth = 6 * bump(landmarks[:, LIPS], 0.14) + 5 * batch.mouth_interior[:, :1]
-    return 1 + 4 * (changed * 8).clamp(max=1) + mouth + 6 * eyes
+    more = 4 * (changed * 8).clamp(max=1) + mouth + 6 * eyes
+    if batch.real is not None:
+        share = 1 - (1 - OF_PEOPLE) * batch.per_target(batch.real).to(more)
+        more = more * share[:, None, None, None]
+    return 1 + more
 
 
 def video_target(original: Tensor, batch: Batch) -> Tensor:

@@ -71,7 +71,7 @@ class Lpips(nn.Module):
         found = []
         for number, layer in enumerate(self.convolutions):
             x = F.relu(layer(x))
-            found.append(x)
+            found.append(x.float())
             if number < POOLED:
                 x = F.max_pool2d(x, 3, 2)
         return found

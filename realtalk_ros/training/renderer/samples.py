@@ -15,15 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from realtalk_ros.contracts import mouth_crop
+from realtalk_ros.face_model.landmarks import LIPS
 from realtalk_ros.rendering import eyes
 from realtalk_ros.rendering.geometry import Geometry
 from realtalk_ros.training.common.group_layout import EXPRESSIONS, POSES, REFERENCES
-from realtalk_ros.training.renderer import augment
+from realtalk_ros.training.renderer import augment, real_people
 from realtalk_ros.training.renderer.dataset import Group, to_float
 from realtalk_ros.training.renderer.model import Conditioning
 
 # Shares of the templates that are at rest, as an avatar's are.
 RESTING, RESTING_IN_TRAINING = 0.6, 0.85
+LIPS_SIDE = 0.375  # of the image's side: the lips with what is around them
 MOVE_NOISE = 0.02  # of how far the weights move the landmarks (standard deviation, relative)
 
 
@@ -51,6 +54,7 @@ class Sample:
     target_landmarks: Tensor  # (K, 68, 2)
     mouth_interior: Tensor  # (K, S, S, 3) uint8
     eye_grid: Tensor  # (K, S, S, 3)
+    real: bool = False  # see Group
 
     def mirrored(self) -> Sample:
         return Sample(
@@ -63,6 +67,7 @@ class Sample:
             target_landmarks=augment.mirror_landmarks(self.target_landmarks),
             mouth_interior=self.mouth_interior.flip(2),
             eye_grid=augment.mirror_grid(self.eye_grid),
+            real=self.real,
         )
 
 
@@ -82,10 +87,37 @@ class Batch:
     targets_each: int  # K
     # (B, 8) instead of what the references show, see rendering's merge_mouth_colours.
     mouth_colours: Tensor | None = None
+    # Of which templates the images are of people, (B,) bool, and how light enamel is to be expected
+    # there, (B, 3) in 0..1; None: of none.
+    real: Tensor | None = None
+    enamel: Tensor | None = None
 
     def per_target(self, values: Tensor) -> Tensor:
         """(B * K, ...): values (B, ...) of the templates beside every target."""
         return values.repeat_interleave(self.targets_each, 0)
+
+    @property
+    def people(self) -> Tensor:
+        """(N,): which of the B * K targets show real people."""
+        if self.real is None:
+            return torch.zeros(0, dtype=torch.long, device=self.target.device)
+        return self.per_target(self.real).nonzero()[:, 0]
+
+    @property
+    def rendered(self) -> Tensor:
+        """(N,): which do not."""
+        others = torch.ones(len(self.target), dtype=torch.bool, device=self.target.device)
+        others[self.people] = False
+        return others.nonzero()[:, 0]
+
+    def lips_of(self, targets: Tensor, mouths: Tensor) -> Tensor:
+        """(N, C, L, L): the lips of these targets (N,) in pictures (N, C, M, M) of the mouth
+        crop."""
+        size = self.target.shape[-1]
+        rows, columns = mouth_crop(size)
+        corner = self.landmarks.new_tensor([columns.start, rows.start])
+        middle = self.landmarks[targets][:, LIPS].mean(1) - corner
+        return crop_around(mouths, middle, round(LIPS_SIDE * size))
 
     @property
     def conditioning(self) -> Conditioning:
@@ -95,6 +127,17 @@ class Batch:
             mouth_interior=self.mouth_interior,
             eye_grid=self.eye_grid,
         )
+
+
+def crop_around(image: Tensor, centre: Tensor, side: int) -> Tensor:
+    """Squares (B, C, side, side) around centres (B, 2) in whole pixels, moved to lie inside."""
+    size = image.shape[-1]
+    corner = (centre - side / 2).round().long().clamp(0, size - side)
+    axis = torch.arange(side, device=image.device)
+    rows, columns = corner[:, 1, None] + axis, corner[:, 0, None] + axis
+    each = torch.arange(len(image), device=image.device)[:, None, None]
+    found = image.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None]]
+    return found.permute(0, 3, 1, 2)
 
 
 def choose_images(
@@ -160,7 +203,8 @@ def map_mouth(group: Group, number: int, rng: np.random.Generator | None = None)
 def geometry_of(group: Group, landmarks: np.ndarray, weights: np.ndarray) -> Geometry:
     resting = group.resting_weights
     resting = None if resting is None else resting.cpu().numpy()
-    return Geometry(group.identity.cpu().numpy(), np.float32(landmarks), weights, resting)
+    identity = group.identity.cpu().numpy()
+    return Geometry(identity, np.float32(landmarks), weights, resting, shaded=group.real)
 
 
 def draw_sample(
@@ -180,16 +224,20 @@ def draw_sample(
     if reference is None:
         mouth = torch.from_numpy(map_mouth(group, seen_from, noise)).to(device)
         reference = torch.cat([group.images[seen_from], mouth], -1)
+    shown = group.images[chosen]
+    if group.real:
+        shown = real_people.unlit(shown, prior.mouth_interior)
     sample = Sample(
         reference=reference,
         template=group.images[template],
-        targets=group.images[chosen],
+        targets=shown,
         weights=group.weights[chosen],
         landmarks=group.landmarks[chosen],
         template_landmarks=torch.from_numpy(prior.template_landmarks).to(device),
         target_landmarks=torch.from_numpy(prior.target_landmarks).to(device),
         mouth_interior=torch.from_numpy(prior.mouth_interior).to(device),
         eye_grid=torch.from_numpy(prior.eye_grid).to(device),
+        real=group.real,
     )
     return sample.mirrored() if augmented and rng.random() < 0.5 else sample
 
@@ -203,6 +251,13 @@ def collate(samples: Sequence[Sample], rng: np.random.Generator | None = None) -
     if rng:
         images = augment.jitter_colours(images, rng)
     mouths = to_float(torch.stack([s.reference[..., 3:] for s in samples]))
+    of_people = {}
+    if any(s.real for s in samples):
+        landmarks = torch.cat([s.template_landmarks for s in samples])
+        of_people = {
+            "real": torch.tensor([s.real for s in samples], device=images.device),
+            "enamel": real_people.expected_enamel(images[:, 1], landmarks),
+        }
     return Batch(
         reference=torch.cat([images[:, 0], mouths], 1),
         template=images[:, 1],
@@ -214,6 +269,7 @@ def collate(samples: Sequence[Sample], rng: np.random.Generator | None = None) -
         mouth_interior=to_float(torch.cat([s.mouth_interior for s in samples])),
         eye_grid=torch.cat([s.eye_grid for s in samples]),
         targets_each=len(samples[0].targets),
+        **of_people,
     )
 
 

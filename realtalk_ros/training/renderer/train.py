@@ -52,6 +52,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=default.extra_share,
         help="share of samples drawn from --extra",
     )
+    parser.add_argument(
+        "--real",
+        type=Path,
+        help="a folder with train/ shards of people (`realtalk data pairs`, `... videos`)",
+    )
+    parser.add_argument(
+        "--real-share",
+        type=float,
+        default=default.real_share,
+        help="share of samples drawn from --real; --extra-share is of the others",
+    )
     add_start_arguments(parser)
     add_loss_arguments(parser)
     parser.add_argument(
@@ -137,7 +148,7 @@ def add_loss_arguments(parser: argparse.ArgumentParser) -> None:
         "--discriminator-from",
         "--critic-from",  # its name before 0.2
         type=int,
-        help="step from which the discriminator counts (8000); -1: none (with --avatar)",
+        help="step from which the discriminator counts (8000); -1: none (with --avatar or --real)",
     )
 
 
@@ -146,6 +157,7 @@ class Datasets:
     train: FaceDataset
     val: FaceDataset
     extra: FaceDataset | None
+    real: FaceDataset | None = None
 
 
 def run(args: argparse.Namespace) -> None:
@@ -158,7 +170,8 @@ def run(args: argparse.Namespace) -> None:
     config.save(config.out)
     dims = replace(Dimensions(), size=data.train[0].size, **config.dimensions)
     trainer = start(Trainer(dims, config), data)
-    loader = BatchLoader(config, data.train, data.extra, avatar, trainer.state["step"])
+    step = trainer.state["step"]
+    loader = BatchLoader(config, data.train, data.extra, avatar, step=step, real=data.real)
     fit(trainer, loader, data.val)
     model = trainer.average.model
     print(json.dumps({**trainer.state, **validate(model, data.val, 200)}))
@@ -182,13 +195,28 @@ def load_datasets(config: TrainingConfig) -> Datasets:
         val = FaceDataset(config.data / "val", config.device)
         if config.avatar and not len(val):  # a short video
             val = train
-        data = Datasets(train, val, extra)
+        data = Datasets(train, val, extra, load_people(config))
     if not len(data.train) or not len(data.val):
         raise RealTalkError(
             f"no training shards in {config.extra if config.avatar and extra else config.data}: "
             "run `realtalk data faces` (for one face: `realtalk data videos`) first"
         )
     return data
+
+
+def load_people(config: TrainingConfig) -> FaceDataset | None:
+    """Raises RealTalkError where there are none, or a face of its own has nothing to do with
+    them."""
+    if config.real is None:
+        return None
+    if config.avatar:
+        raise RealTalkError("--real trains the generator of all faces: leave out --avatar, or it")
+    people = FaceDataset(config.real / "train", config.device, real=True)
+    if not len(people):
+        raise RealTalkError(
+            f"no training shards in {config.real / 'train'}: run `realtalk data pairs` first"
+        )
+    return people
 
 
 def start(trainer: Trainer, data: Datasets) -> Trainer:
@@ -202,7 +230,7 @@ def start(trainer: Trainer, data: Datasets) -> Trainer:
         trainer.start_from(config.start or onnx_session.MODEL_DIR, batches)
     if config.generator_only:
         check_encoder(trainer.model)
-    if config.avatar:
+    if config.avatar or config.real:
         trainer.keep_original()
     return trainer
 

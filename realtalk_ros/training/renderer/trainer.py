@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from realtalk_ros import onnx_session
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.common.mixed_precision import mixed_precision
-from realtalk_ros.training.renderer import landmark_net, losses
+from realtalk_ros.training.renderer import landmark_net, losses, real_people
 from realtalk_ros.training.renderer.checkpoint import load_average, load_renderer
 from realtalk_ros.training.renderer.config import TrainingConfig
 from realtalk_ros.training.renderer.discriminator import (
     FEATURE_MATCHING,
     GRADIENT_SHARE,
     Discriminator,
+    MouthDiscriminator,
     limit_gradient,
 )
 from realtalk_ros.training.renderer.lpips import Lpips
@@ -29,19 +30,31 @@ from realtalk_ros.training.renderer.narrow import narrowed
 from realtalk_ros.training.renderer.samples import Batch
 
 # The losses by name, in the order of the log.
-LOSSES = ("image", "temporal", "texture", "lpips", "perceptual", "landmarks",
+LOSSES = ("image", "temporal", "texture", "lpips", "lpips_of_people", "perceptual", "landmarks",
           "discriminator", "adversarial", "feature_matching")  # fmt: skip
 
 
-def forward(model: Renderer, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """The composed image, the generator's own and the mask; each template is encoded once for all
-    of its targets."""
+def encode(model: Renderer, batch: Batch) -> list[Tensor]:
+    """The encoder's features of each target; each template is encoded once for all of them."""
     with mixed_precision(batch.target.device):
         features = model.encoder(batch.reference, batch.template)
         if batch.mouth_colours is not None:
             features = *features[:-1], batch.mouth_colours
-        features = [batch.per_target(f) for f in features]
-        template = batch.per_target(batch.template)
+        elif batch.real is not None:
+            colours = real_people.with_expected_enamel(features[-1], batch.enamel, batch.real)
+            features = *features[:-1], colours
+        return [batch.per_target(f) for f in features]
+
+
+def forward(
+    model: Renderer, batch: Batch, features: list[Tensor] | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The composed image, the generator's own and the mask; `features` are those of `encode`, if
+    they are known."""
+    if features is None:
+        features = encode(model, batch)
+    template = batch.per_target(batch.template)
+    with mixed_precision(batch.target.device):
         rgb, mask = model.generator(features, template, batch.weights, batch.conditioning)
     rgb, mask = rgb.float(), mask.float()
     return template + mask * (rgb - template), rgb, mask
@@ -84,7 +97,8 @@ class Trainer:
         if config.generator_only:
             for part in (self.model.encoder, self.model.generator.warp):
                 part.requires_grad_(False)
-        self.discriminator = Discriminator().to(device, memory_format=torch.channels_last)
+        kind = MouthDiscriminator if config.real else Discriminator
+        self.discriminator = kind().to(device, memory_format=torch.channels_last)
         self.average = WeightAverage(self.model)
         trained = [p for p in self.model.parameters() if p.requires_grad]
         rate = config.learning_rate
@@ -106,9 +120,10 @@ class Trainer:
         self.state = {"step": 0, "seconds": 0.0, "images": 0}
 
     def keep_original(self) -> None:
-        """From here on a step learns from a video, see losses.video_target. Raises ModelError."""
-        self.original = copy.deepcopy(self.model).requires_grad_(False)
-        self.original.load_state_dict(load_renderer(onnx_session.MODEL_DIR).state_dict())
+        """From here on a step learns from a video, or from people among its samples, see
+        losses.video_target. Raises ModelError."""
+        original = load_renderer(onnx_session.MODEL_DIR).requires_grad_(False)
+        self.original = original.to(self.config.device, memory_format=torch.channels_last)
 
     def resume(self, path: Path) -> None:
         """Goes on from a checkpoint of this training."""
@@ -161,22 +176,35 @@ class Trainer:
         for optimizer in (self.optimizer, self.discriminator_optimizer):
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        video = None
-        if self.original:
+        features = None
+        if self.config.generator_only:  # then the original's encoder finds the same
             with torch.no_grad():
-                original, _, _ = self.forward(self.original, batch)
-            # The original's images are softer than video: how strong detail is, the video says
-            # everywhere.
-            video = batch.target
-            batch = replace(batch, target=losses.video_target(original, batch))
-        made = self.forward(self.model, batch)
+                features = encode(self.model, batch)
+        people, video = batch.people, None
+        if self.original and (self.config.real is None or len(people)):
+            with torch.no_grad():
+                original, _, _ = self.forward(self.original, batch, features)
+            target = losses.video_target(original, batch)
+            if self.config.real is None:
+                # The original's images are softer than video: how strong detail is, the video says
+                # everywhere.
+                video = batch.target
+            else:
+                target = batch.target.index_copy(0, people, target[people])
+            batch = replace(batch, target=target)
+        made = self.forward(self.model, batch, features)
+        if len(people):
+            made = *made, self._shown(made, batch)
         # The losses see copies, so that the discriminator's gradient can be weighed against the
         # others' before both go on into the network.
-        out, rgb, mask = (x.detach().requires_grad_() for x in made)
+        copies = [x.detach().requires_grad_() for x in made]
+        out, rgb, mask, *seen = copies
         terms = self._losses(out, rgb, mask, batch, video)
-        if self.config.discriminator_from >= 0:
-            terms |= self._discriminator_step(out, batch)
-        gradients = [x.grad for x in (out, rgb, mask)]
+        if seen:
+            terms |= self._losses_of_people(seen[0], batch)
+        elif self.config.discriminator_from >= 0 and self.config.real is None:
+            terms |= self._discriminator_step(out, (out, batch.target, batch.landmarks))
+        gradients = [x.grad for x in copies]
         self.optimizer.zero_grad(set_to_none=True)
         both = zip(made, gradients, strict=True)
         given = [(x, g) for x, g in both if g is not None and x.requires_grad]  # a fixed mask not
@@ -188,6 +216,36 @@ class Trainer:
         self.average.update(self.model, self.state["step"])
         return {name: term.detach() for name, term in terms.items()}
 
+    def _shown(self, made: tuple[Tensor, Tensor, Tensor], batch: Batch) -> Tensor:
+        """(N, 3, M, M): the lips of real people among the targets as they are shown."""
+        people, maps = batch.people, batch.conditioning
+        _, rgb, mask = (x[people] for x in made)
+        template = batch.per_target(batch.template)[people]
+        grid = None if maps.eye_grid is None else maps.eye_grid[people]
+        with torch.no_grad():
+            points = maps.template_landmarks[people], maps.target_landmarks[people]
+            warped, _ = self.model.generator.warp(template, *points, grid)
+        interior = maps.mouth_interior[people]
+        return batch.lips_of(people, real_people.shown_mouth(rgb, mask, warped, interior))
+
+    def _losses_of_people(self, seen: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Of what `_shown` returns; leaves their gradients in `seen`."""
+        people = batch.people
+        target = batch.lips_of(people, crop_mouth(batch.target[people]))
+        interior = crop_mouth(batch.mouth_interior[people])
+        weight = 1 + real_people.INSIDE * batch.lips_of(people, interior)[:, :1]
+        terms = {"texture": losses.texture_loss(seen, target, weight)}
+        total = losses.TEXTURE * terms["texture"]
+        if self.lpips:
+            both = map(real_people.enlarged, (seen, target))
+            with mixed_precision(seen.device):
+                terms["lpips_of_people"] = self.lpips(*both).mean()
+            total = total + losses.LPIPS_OF_PEOPLE * terms["lpips_of_people"]
+        (total * (len(people) / len(batch.target))).backward()
+        if self.config.discriminator_from >= 0:
+            terms |= self._discriminator_step(seen, (seen, target))
+        return terms
+
     def _losses(
         self, out: Tensor, rgb: Tensor, mask: Tensor, batch: Batch, video: Tensor | None
     ) -> dict[str, Tensor]:
@@ -196,9 +254,12 @@ class Trainer:
         total = terms["image"] + losses.TEMPORAL * terms["temporal"]
         if video is not None:
             total = total + losses.TEXTURE * terms["texture"]
-        if self.lpips:
-            terms["lpips"] = self.lpips(crop_mouth(out), crop_mouth(batch.target)).mean()
-            total = total + losses.LPIPS * terms["lpips"]
+        rendered = batch.rendered
+        if self.lpips and len(rendered):
+            both = (crop_mouth(x[rendered]) for x in (out, batch.target))
+            with mixed_precision(out.device):
+                terms["lpips"] = self.lpips(*both).mean()
+            total = total + losses.LPIPS * terms["lpips"] * (len(rendered) / len(out))
         if self.perceptual_loss:
             with mixed_precision(out.device):
                 perceptual, landmarks = self.perceptual_loss.losses(out, batch.target)
@@ -207,20 +268,18 @@ class Trainer:
         total.backward()
         return terms
 
-    def _discriminator_step(self, out: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Trains the discriminator; adds what it demands to the gradient of `out`, once it
-        counts (`discriminator_from` in config.py)."""
+    def _discriminator_step(self, out: Tensor, judged: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Trains the discriminator on what it takes, `out` first; adds what it demands to the
+        gradient of `out`, once it counts (`discriminator_from` in config.py)."""
         with mixed_precision(out.device):
-            own = self.discriminator.own_loss(out, batch.target, batch.landmarks)
+            own = self.discriminator.own_loss(*judged)
         self.discriminator_optimizer.zero_grad(set_to_none=True)
         own.backward()
         self.discriminator_optimizer.step()
         terms = {"discriminator": own}
         if self.state["step"] >= self.config.discriminator_from:
             with mixed_precision(out.device):
-                adversarial, matching = self.discriminator.losses(
-                    out, batch.target, batch.landmarks
-                )
+                adversarial, matching = self.discriminator.losses(*judged)
             demand = adversarial + FEATURE_MATCHING * matching
             (gradient,) = torch.autograd.grad(demand, out)
             out.grad += limit_gradient(gradient, out.grad, GRADIENT_SHARE)

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training the face renderer on people: pairs of photographs, and what is learned from them."""
+
+import argparse
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs torch")
+
+from realtalk_ros.errors import RealTalkError  # noqa: E402
+from realtalk_ros.face_model import arkit  # noqa: E402
+from realtalk_ros.rendering import avatar_encoding, oral_cavity  # noqa: E402
+from realtalk_ros.rendering.geometry import Geometry, frontal_landmarks  # noqa: E402
+from realtalk_ros.training.renderer import photo_pairs, real_people, samples, train  # noqa: E402
+from realtalk_ros.training.renderer.checkpoint import load_renderer  # noqa: E402
+from realtalk_ros.training.renderer.config import TrainingConfig  # noqa: E402
+from realtalk_ros.training.renderer.dataset import FaceDataset  # noqa: E402
+from realtalk_ros.training.renderer.model import Dimensions, crop_mouth  # noqa: E402
+from realtalk_ros.training.renderer.real_people import box_blur  # noqa: E402
+from realtalk_ros.training.renderer.trainer import Trainer  # noqa: E402
+
+SIZE = 256
+IDENTITY = np.zeros(100, np.float32)
+SMILE = arkit.weights(mouthSmile=0.6, mouthUpperUp=0.5, mouthLowerDown=0.4, jawOpen=0.1)
+LOWER_LIP = 57  # landmark
+# Between the pair's photographs: the smile is this much larger, and this far to the side.
+SCALE, SHIFT = 1.3, np.array([21.0, -9.0])
+
+
+def photographs(lower=0.0):
+    """A face at rest and a smiling one, grey, with a white dot on the smile's lower lip, which is
+    `lower` pixels below where the weights say."""
+    at_rest = frontal_landmarks(IDENTITY)[None].astype(np.float32)
+    moved = Geometry(IDENTITY, at_rest).target_landmarks(SMILE, 0) * SIZE
+    moved[48:] += (0, lower)
+    points = SCALE * moved + SHIFT
+    neutral = np.full((300, 300, 3), 90, np.uint8)
+    smiling = np.full((400, 400, 3), 120, np.uint8)
+    dot = np.rint(points[LOWER_LIP] - 0.5).astype(int)
+    cv2.circle(smiling, dot.tolist(), 3, (255, 255, 255), -1)
+    whole = np.array([SIZE / 2, SIZE / 2, SIZE])
+    return (
+        photo_pairs.Photograph(neutral, at_rest[0] * SIZE, np.zeros(52, np.float32), whole),
+        photo_pairs.Photograph(smiling, points, SMILE, SCALE * whole + [*SHIFT, 0]),
+    )
+
+
+def brightest(image):
+    """(2,): x and y of the middle of what is bright."""
+    y, x = np.nonzero(image[..., 0] > 200)
+    return np.array([x.mean(), y.mean()]) + 0.5
+
+
+@pytest.mark.parametrize("lower", [0.0, 4.0])
+def test_a_smile_is_laid_over_the_neutral_face_where_its_weights_move_the_lips(lower):
+    pair = photo_pairs.lay_over(*photographs(lower), IDENTITY)
+    assert abs(pair.misfit - lower) < 0.7
+    crop = np.array([[1.05, 0, -4.0], [0, 1.05, -7.0]])
+    warp = load_renderer().generator.warp
+    drawn = photo_pairs.draw(pair, photo_pairs.SMILE, crop, warp)
+    wanted = 1.05 * pair.landmarks[photo_pairs.SMILE, LOWER_LIP] + (-4, -7)
+    assert np.abs(brightest(drawn) - wanted).max() < 1.2
+    assert (photo_pairs.draw(pair, photo_pairs.NEUTRAL, crop, warp) == 90).all()
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    """Shards of nine people."""
+    folder = tmp_path_factory.mktemp("pairs")
+    pair = photo_pairs.lay_over(*photographs(), IDENTITY)
+    assert photo_pairs.write_pairs([pair] * 9, folder, 1) == {"train": 8, "val": 1}
+    return folder
+
+
+def test_shards_of_pairs_are_read_as_groups_of_people(people):
+    group = FaceDataset(people / "train", real=True)[0]
+    assert group.real and not group.from_video and len(FaceDataset(people / "val")) == 1
+    assert torch.equal(group.weights[[2, 4, 6]], torch.from_numpy(SMILE).expand(3, -1))
+    assert not group.weights[[0, 1, 3, 5, 7]].any()
+    (prior,) = (samples.predict_face(group, 3, [4]),)
+    off = prior.target_landmarks[0] * SIZE - group.landmarks[4].numpy()
+    assert np.abs(off).max() < 0.05
+
+
+def test_people_see_the_map_that_is_shown(people):
+    """Shaded, as at run time, and the tongue's light taken out of what is to be drawn."""
+    group = FaceDataset(people / "train", real=True)[0]
+    shaded, even = (samples.map_mouth(replace(group, real=real), 2) for real in (True, False))
+    assert shaded[..., 1].sum() < 0.9 * even[..., 1].sum()
+    assert (shaded[..., 0] == even[..., 0]).all()
+    interior = samples.predict_face(group, 3, [4]).mouth_interior
+    truth = np.full((1, SIZE, SIZE, 3), 100, np.uint8)
+    target = real_people.unlit(torch.from_numpy(truth), interior).numpy()
+    assert not np.array_equal(target, truth)
+    oral_cavity.lit(interior[0], target[0])
+    assert np.abs(target.astype(int) - truth).max() <= 2
+
+
+def test_enamel_that_no_reference_shows_is_expected_as_at_run_time():
+    colours, enamel = np.random.default_rng(0).uniform(0, 1, (3, 8)), np.array([[0.5, 0.6, 0.7]])
+    colours[2, 6] = 0.97
+    found = real_people.with_expected_enamel(
+        torch.from_numpy(colours),
+        torch.from_numpy(enamel).expand(3, -1),
+        torch.tensor([True, False, True]),
+    ).numpy()
+    wanted = avatar_encoding.with_expected_enamel(colours[:1], enamel[0])
+    assert np.allclose(found[:1], wanted) and np.allclose(found[1:], colours[1:])
+
+
+def test_between_the_lips_all_is_shown_and_around_them_what_is_coarse():
+    torch.manual_seed(0)
+    warped, interior = torch.full((1, 3, SIZE, SIZE), 0.5), torch.zeros(1, 3, SIZE, SIZE)
+    interior[..., 150:170, 110:150] = 1
+    grain = 0.2 * (-1.0) ** torch.arange(SIZE)
+    mask = torch.ones(1, 1, SIZE, SIZE)
+    shown = real_people.shown_mouth(warped + grain, mask, warped, interior) - 0.5
+    inside = (box_blur(crop_mouth(interior)[:, :1], 3) > 0.99).expand_as(shown)
+    wanted = crop_mouth(grain.expand(1, 3, SIZE, SIZE))
+    assert torch.allclose(shown[inside], wanted[inside], atol=1e-5)
+    assert shown[..., :20].abs().max() < 0.001
+    light = real_people.shown_mouth(warped + 0.2, mask, warped, interior) - 0.5
+    assert torch.allclose(light, torch.full_like(light, 0.2), atol=1e-5)
+
+
+def config(folder, **fields):
+    return TrainingConfig(
+        out=folder, data=folder, real=folder, generator_only=True, discriminator_from=0, **fields
+    )
+
+
+def test_people_teach_the_mouth_and_nothing_else(people):
+    """The discriminator has its say there; away from the mouth the installed network is kept."""
+    torch.manual_seed(0)
+    dataset, rng = FaceDataset(people / "train", real=True), np.random.default_rng(0)
+    trainer = Trainer(Dimensions(), config(people))
+    trainer.start_from(train.onnx_session.MODEL_DIR)
+    trainer.keep_original()
+    rendered = replace(dataset[1], real=False)
+    batch = samples.draw_batch([dataset[0], rendered], rng, 2, augmented=False)
+    assert batch.people.tolist() == [0, 1] and batch.rendered.tolist() == [2, 3]
+    seen = {}
+    kept = trainer.image_losses
+
+    def watched(out, rgb, mask, shown, video):
+        seen["target"] = shown.target
+        return kept(out, rgb, mask, shown, video)
+
+    trainer.image_losses = watched
+    terms = trainer.step(batch, 1e-4)
+    assert {"texture", "adversarial", "discriminator"} <= set(terms)
+    assert torch.equal(seen["target"][2:], batch.target[2:])
+    learned = (seen["target"] - batch.target)[:2].abs().mean(1)
+    lips = batch.landmarks[0, 48:60].mean(0).long()
+    assert learned[:, lips[1], lips[0]].max() < 0.01
+    assert learned[:, 10:60, 10:60].mean() > 0.02  # grey here, in the network's picture, too
+    mean = learned[:, :40].mean()
+    assert mean > 5 * learned[:, lips[1] - 3 : lips[1] + 3, lips[0] - 8 : lips[0] + 8].mean()
+
+
+def test_what_is_wrong_with_the_people_is_said(tmp_path):
+    with pytest.raises(RealTalkError, match="realtalk data pairs"):
+        train.load_people(config(tmp_path))
+    with pytest.raises(RealTalkError, match="leave out --avatar"):
+        train.load_people(config(tmp_path, avatar="default"))
+    parser = argparse.ArgumentParser()
+    photo_pairs.add_arguments(parser)
+    with pytest.raises(RealTalkError, match="give 1 or more"):
+        photo_pairs.run(parser.parse_args([str(tmp_path), str(tmp_path), "--groups", "0"]))
+    for folder in ("neutral", "smiling"):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "1.png"), np.zeros((8, 8, 3), np.uint8))
+    both = str(tmp_path / "neutral"), str(tmp_path / "smiling")
+    with pytest.raises(RealTalkError, match="no pair of photographs can be used"):
+        photo_pairs.run(parser.parse_args([*both, "--out", str(tmp_path)]))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RealTalkError, match="cannot write into"):
+        pair = photo_pairs.lay_over(*photographs(), IDENTITY)
+        photo_pairs.write_pairs([pair], tmp_path / "file", 1)
