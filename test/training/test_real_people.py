@@ -93,6 +93,14 @@ def test_people_see_the_map_that_is_shown(people):
     assert (shaded[..., 0] == even[..., 0]).all()
     interior = samples.predict_face(group, 3, [4]).mouth_interior
     truth = np.full((1, SIZE, SIZE, 3), 100, np.uint8)
+    images = group.images.clone()
+    images[4] = torch.from_numpy(truth[0])
+    lit = replace(group, images=images)
+    targets = [
+        samples.draw_sample(replace(lit, real=real), np.random.default_rng(2), 4, False).targets
+        for real in (True, False)
+    ]
+    assert not torch.equal(*targets)
     target = real_people.unlit(torch.from_numpy(truth), interior).numpy()
     assert not np.array_equal(target, truth)
     oral_cavity.lit(interior[0], target[0])

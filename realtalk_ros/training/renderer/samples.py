@@ -110,13 +110,26 @@ class Batch:
         others[self.people] = False
         return others.nonzero()[:, 0]
 
-    def lips_of(self, targets: Tensor, mouths: Tensor) -> Tensor:
-        """(N, C, L, L): the lips of these targets (N,) in pictures (N, C, M, M) of the mouth
-        crop."""
+    def select(self, targets: Tensor) -> Batch:
+        """Of these targets alone (N,), each with its template."""
+        of_templates = [
+            name
+            for name in ("reference", "template", "template_landmarks", "real", "enamel")
+            if getattr(self, name) is not None
+        ]
+        of_targets = (
+            "target", "weights", "landmarks", "target_landmarks", "mouth_interior", "eye_grid",
+        )  # fmt: skip
+        chosen = {name: self.per_target(getattr(self, name))[targets] for name in of_templates}
+        chosen |= {name: getattr(self, name)[targets] for name in of_targets}
+        return Batch(**chosen, targets_each=1)
+
+    def lips_of(self, mouths: Tensor) -> Tensor:
+        """(B * K, C, L, L): the targets' lips in pictures (B * K, C, M, M) of the mouth crop."""
         size = self.target.shape[-1]
         rows, columns = mouth_crop(size)
         corner = self.landmarks.new_tensor([columns.start, rows.start])
-        middle = self.landmarks[targets][:, LIPS].mean(1) - corner
+        middle = self.landmarks[:, LIPS].mean(1) - corner
         return crop_around(mouths, middle, round(LIPS_SIDE * size))
 
     @property

@@ -180,28 +180,29 @@ class Trainer:
         if self.config.generator_only:  # then the original's encoder finds the same
             with torch.no_grad():
                 features = encode(self.model, batch)
-        people, video = batch.people, None
-        if self.original and (self.config.real is None or len(people)):
-            with torch.no_grad():
-                original, _, _ = self.forward(self.original, batch, features)
-            target = losses.video_target(original, batch)
-            if self.config.real is None:
-                # The original's images are softer than video: how strong detail is, the video says
-                # everywhere.
-                video = batch.target
-            else:
-                target = batch.target.index_copy(0, people, target[people])
+        people, video = None, None
+        if self.original and self.config.real is None:
+            # The original's images are softer than video: how strong detail is, the video says
+            # everywhere.
+            video = batch.target
+            batch = replace(batch, target=self._video_target(batch, features))
+        elif self.original and len(batch.people):
+            people = batch.select(batch.people)
+            known = features and [f[batch.people] for f in features]
+            people = replace(people, target=self._video_target(people, known))
+            target = batch.target.index_copy(0, batch.people, people.target)
             batch = replace(batch, target=target)
         made = self.forward(self.model, batch, features)
-        if len(people):
-            made = *made, self._shown(made, batch)
+        if people:
+            made = *made, self._shown([x[batch.people] for x in made], people)
         # The losses see copies, so that the discriminator's gradient can be weighed against the
         # others' before both go on into the network.
         copies = [x.detach().requires_grad_() for x in made]
         out, rgb, mask, *seen = copies
         terms = self._losses(out, rgb, mask, batch, video)
-        if seen:
-            terms |= self._losses_of_people(seen[0], batch)
+        if people:
+            share = len(people.target) / len(batch.target)
+            terms |= self._losses_of_people(seen[0], people, share)
         elif self.config.discriminator_from >= 0 and self.config.real is None:
             terms |= self._discriminator_step(out, (out, batch.target, batch.landmarks))
         gradients = [x.grad for x in copies]
@@ -216,24 +217,26 @@ class Trainer:
         self.average.update(self.model, self.state["step"])
         return {name: term.detach() for name, term in terms.items()}
 
-    def _shown(self, made: tuple[Tensor, Tensor, Tensor], batch: Batch) -> Tensor:
-        """(N, 3, M, M): the lips of real people among the targets as they are shown."""
-        people, maps = batch.people, batch.conditioning
-        _, rgb, mask = (x[people] for x in made)
-        template = batch.per_target(batch.template)[people]
-        grid = None if maps.eye_grid is None else maps.eye_grid[people]
-        with torch.no_grad():
-            points = maps.template_landmarks[people], maps.target_landmarks[people]
-            warped, _ = self.model.generator.warp(template, *points, grid)
-        interior = maps.mouth_interior[people]
-        return batch.lips_of(people, real_people.shown_mouth(rgb, mask, warped, interior))
+    @torch.no_grad()
+    def _video_target(self, batch: Batch, features: list[Tensor] | None) -> Tensor:
+        original, _, _ = self.forward(self.original, batch, features)
+        return losses.video_target(original, batch)
 
-    def _losses_of_people(self, seen: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Of what `_shown` returns; leaves their gradients in `seen`."""
-        people = batch.people
-        target = batch.lips_of(people, crop_mouth(batch.target[people]))
-        interior = crop_mouth(batch.mouth_interior[people])
-        weight = 1 + real_people.INSIDE * batch.lips_of(people, interior)[:, :1]
+    def _shown(self, made: list[Tensor], people: Batch) -> Tensor:
+        """(N, 3, L, L): the lips of N real people as they are shown."""
+        _, rgb, mask = made
+        points = people.template_landmarks, people.target_landmarks
+        with torch.no_grad():
+            warped, _ = self.model.generator.warp(people.template, *points, people.eye_grid)
+        shown = real_people.shown_mouth(rgb, mask, warped, people.mouth_interior)
+        return people.lips_of(shown)
+
+    def _losses_of_people(self, seen: Tensor, people: Batch, share: float) -> dict[str, Tensor]:
+        """Of what `_shown` returns; leaves their gradients, times their share of the batch, in
+        `seen`."""
+        target = people.lips_of(crop_mouth(people.target))
+        interior = people.lips_of(crop_mouth(people.mouth_interior[:, :1]))
+        weight = 1 + real_people.INSIDE * interior
         terms = {"texture": losses.texture_loss(seen, target, weight)}
         total = losses.TEXTURE * terms["texture"]
         if self.lpips:
@@ -241,7 +244,7 @@ class Trainer:
             with mixed_precision(seen.device):
                 terms["lpips_of_people"] = self.lpips(*both).mean()
             total = total + losses.LPIPS_OF_PEOPLE * terms["lpips_of_people"]
-        (total * (len(people) / len(batch.target))).backward()
+        (total * share).backward()
         if self.config.discriminator_from >= 0:
             terms |= self._discriminator_step(seen, (seen, target))
         return terms
