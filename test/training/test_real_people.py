@@ -10,9 +10,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
+from realtalk_ros.contracts import mouth_crop  # noqa: E402
 from realtalk_ros.errors import RealTalkError  # noqa: E402
 from realtalk_ros.face_model import arkit  # noqa: E402
-from realtalk_ros.rendering import avatar_encoding, oral_cavity  # noqa: E402
+from realtalk_ros.rendering import avatar_encoding  # noqa: E402
 from realtalk_ros.rendering.geometry import Geometry, frontal_landmarks  # noqa: E402
 from realtalk_ros.training.renderer import photo_pairs, real_people, samples, train  # noqa: E402
 from realtalk_ros.training.renderer.checkpoint import load_renderer  # noqa: E402
@@ -103,19 +104,21 @@ def test_people_see_the_map_that_is_shown(people):
     assert not torch.equal(*targets)
     target = real_people.unlit(torch.from_numpy(truth), interior).numpy()
     assert not np.array_equal(target, truth)
-    oral_cavity.lit(interior[0], target[0])
-    assert np.abs(target.astype(int) - truth).max() <= 2
+    mouth = mouth_crop()
+    real_people.usual_cavity().light(interior[0][mouth], target[0][mouth], 0)
+    off = np.abs(target.astype(int) - truth)
+    assert off.max() <= 12 and off.mean() < 0.05  # the run time evens flesh over three pixels
 
 
 def test_enamel_that_no_reference_shows_is_expected_as_at_run_time():
     colours, enamel = np.random.default_rng(0).uniform(0, 1, (3, 8)), np.array([[0.5, 0.6, 0.7]])
-    colours[2, 6] = 0.97
+    colours[0, :3], colours[0, 6], colours[2, 6] = 0.5, 0.7, 0.97
     found = real_people.with_expected_enamel(
         torch.from_numpy(colours),
         torch.from_numpy(enamel).expand(3, -1),
         torch.tensor([True, False, True]),
     ).numpy()
-    wanted = avatar_encoding.with_expected_enamel(colours[:1], enamel[0])
+    wanted, _ = avatar_encoding.with_expected_enamel(colours[:1], enamel[0])
     assert np.allclose(found[:1], wanted) and np.allclose(found[1:], colours[1:])
 
 

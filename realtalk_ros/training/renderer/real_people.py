@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is different where the renderer learns from pictures of people (`train renderer --real`).
 
-- They see what the run time gives the network: the map of the mouth is shaded (mouth.py), enamel
+- They see what the run time gives the network: the map of the mouth is lifelike (mouth.py), enamel
   that no picture shows is expected by the whites of the eyes (enamel_colour.py). What the run time
   does to the network's picture afterwards is taken out of the targets: light on the tongue
   (`unlit`).
@@ -16,13 +16,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from realtalk_ros.rendering import enamel_colour, oral_cavity
+from realtalk_ros.contracts import MOUTH_CROP, mouth_crop
+from realtalk_ros.rendering import enamel_colour
 from realtalk_ros.rendering.avatar_encoding import EXPECTED
+from realtalk_ros.rendering.oral_cavity import OralCavity, flesh_light
 from realtalk_ros.training.renderer.model import crop_mouth
 
 INSIDE = 5.0  # weight of the detail between the lips, beside that around them
@@ -36,11 +40,18 @@ MARGIN, BORDER, INSIDE_BORDER, BLUR = 5, 7, 3, 3
 def unlit(targets: Tensor, mouth_interior: np.ndarray) -> Tensor:
     """Targets (K, S, S, 3) uint8 without the light that the run time will add to flesh in the mouth
     (oral_cavity.py), by the maps of the mouth's interior (K, S, S, 3) uint8."""
-    lights = np.full(mouth_interior.shape, FLAT, np.uint8)
+    lights, mouth = np.full(mouth_interior.shape, FLAT, np.uint8), mouth_crop()
+    cavity = usual_cavity()
     for interior, light in zip(mouth_interior, lights, strict=True):
-        oral_cavity.lit(interior, light)
+        cavity.light(interior[mouth], light[mouth], 0)
     share = torch.from_numpy(lights).to(targets.device).float() / FLAT
     return (targets.float() / share.clamp_min(0.1)).round().clamp(0, 255).to(torch.uint8)
+
+
+@lru_cache(maxsize=1)
+def usual_cavity() -> OralCavity:
+    """Of somebody whose flesh is as usual. (Enamel is lit until it has the expected colour.)"""
+    return OralCavity(flesh_light(np.ones(3)), np.ones((1, MOUTH_CROP[2], 3)))
 
 
 def expected_enamel(templates: Tensor, landmarks: Tensor) -> Tensor:
@@ -48,7 +59,8 @@ def expected_enamel(templates: Tensor, landmarks: Tensor) -> Tensor:
     images = (templates.movedim(1, -1) * 255).round().to(torch.uint8).cpu().numpy()
     points = landmarks.float().cpu().numpy() * images.shape[1]
     found = [enamel_colour.expected_enamel(i, p) for i, p in zip(images, points, strict=True)]
-    return torch.from_numpy(np.stack(found)).to(templates)
+    shown = [enamel_colour.plausible(np.minimum(enamel, 1)) for enamel in found]
+    return torch.from_numpy(np.stack(shown)).to(templates)
 
 
 def with_expected_enamel(colours: Tensor, enamel: Tensor, real: Tensor) -> Tensor:

@@ -183,13 +183,14 @@ def predict_face(
     if rng:
         wrong = augment.landmark_noise(at_rest.shape[1], rng)
         gain = 1 + MOVE_NOISE * rng.standard_normal()
+    look = "lifelike" if group.real else "plain"
     if group.from_video:
         fitted = geometry_of(group, landmarks[chosen], weights[chosen]).projected_landmarks
         moved = at_rest + gain * (fitted[1:] - fitted[:1]) + wrong
         (resting_eyes,) = geometry_of(group, at_rest + wrong, shown).template_eyes
-        geometry, rows = geometry_of(group, moved, wanted), range(len(targets))
+        geometry, rows = geometry_of(group, moved, wanted, look), range(len(targets))
     else:
-        geometry, rows = geometry_of(group, at_rest + wrong, shown), [0] * len(targets)
+        geometry, rows = geometry_of(group, at_rest + wrong, shown, look), [0] * len(targets)
         wanted = shown + gain * (wanted - shown)
         moved = np.stack([geometry.target_landmarks(w, 0) for w in wanted])
         (resting_eyes,) = geometry.template_eyes
@@ -209,15 +210,17 @@ def map_mouth(group: Group, number: int, rng: np.random.Generator | None = None)
     if rng:
         landmarks = landmarks + augment.landmark_noise(landmarks.shape[1], rng)
     weights = group.weights[[number]].cpu().float().numpy()
-    geometry = geometry_of(group, landmarks, weights)
+    geometry = geometry_of(group, landmarks, weights, "shaded" if group.real else "plain")
     return geometry.draw_mouth(weights[0], 0, np.empty((group.size, group.size, 3), np.uint8))
 
 
-def geometry_of(group: Group, landmarks: np.ndarray, weights: np.ndarray) -> Geometry:
+def geometry_of(
+    group: Group, landmarks: np.ndarray, weights: np.ndarray, look: str = "plain"
+) -> Geometry:
     resting = group.resting_weights
     resting = None if resting is None else resting.cpu().numpy()
     identity = group.identity.cpu().numpy()
-    return Geometry(identity, np.float32(landmarks), weights, resting, shaded=group.real)
+    return Geometry(identity, np.float32(landmarks), weights, resting, look)
 
 
 def draw_sample(
