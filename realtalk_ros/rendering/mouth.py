@@ -62,7 +62,7 @@ GUM_TIP, BETWEEN_INCISORS = (-0.21, -2.51, 10.72), (0.0, -2.45, 10.55)
 # Between the upper incisors people are as light as beside it (45 smiles, mean within 0.08 cm of the
 # middle: 0.99 of the incisors' light); the model is 0.73. Vertices so near to the middle, cm, are
 # drawn to this share of it: a thin line is left, else two teeth look like one.
-SLIT, CLOSED = 0.12, 0.6
+SLIT, CLOSED = 0.12, 0.5
 # The edge of the upper teeth, cm: x, y, z = z0 - z2 x², by the mean face's.
 ARCH_WIDTH, ARCH_Y, ARCH_Z = 3.0, -3.0, (10.75, 0.27)
 
