@@ -198,7 +198,8 @@ def test_shut_lips_are_shut_in_the_picture(person, spoken):
     closed, opened = (np.array([person.opening(w) for w in some]) for some in (shut, parted))
     wide = np.median(opened)
     assert wide > 0.03 and (opened > 0.5 * wide).sum() >= 7, opened
-    assert (closed < 0.15 * wide).all(), closed / wide
+    asked = np.maximum(gap(shut), 0) / np.median(gap(parted))  # some are not quite shut
+    assert (closed < (asked + 0.12) * wide).all(), closed / wide - asked
     parted, shut = (person.opening(weights(jawOpen=0.3, mouthClose=v)) for v in (0.0, 0.3))
     assert parted > 0.03 and abs(shut) < 0.5 * parted
 

@@ -133,7 +133,7 @@ def identity(hundredths: str) -> np.ndarray:
 
 MIRA = Sitter(
     name="mira",
-    description="A woman of about 35 with brown hair to her neck, in a jacket.",
+    description="A woman in her thirties with brown hair to her neck, in a jacket.",
     identity=identity(
         "153 -27 -56 -187 33 -4 122 -23 -51 14 26 -7 125 -53 -49 -46 31 -32 -53 121 "
         "-13 -18 -98 -110 38 4 -28 20 -1 -42 -7 -122 41 -4 -10 -31 6 0 51 7 "
@@ -156,7 +156,7 @@ MIRA = Sitter(
 )  # fmt: skip
 SAMUEL = Sitter(
     name="samuel",
-    description="A man of about 30 with dark skin, cropped hair and a short beard.",
+    description="A man in his twenties with dark skin, cropped hair and a short beard.",
     identity=identity(
         "4 5 -118 29 -18 -81 20 8 -93 -8 0 36 101 9 -58 -16 -53 89 105 63 "
         "43 -14 -42 -40 32 -6 -43 7 -21 -29 -48 50 -13 -30 -34 -68 19 -3 -9 -15 "
@@ -180,7 +180,7 @@ SAMUEL = Sitter(
 )  # fmt: skip
 INES = Sitter(
     name="ines",
-    description="A woman of about 70 with short white hair and pearls.",
+    description="A woman in her seventies with short white hair and pearls.",
     identity=identity(
         "141 -2 -23 -89 24 67 113 42 -36 31 -78 82 101 -162 -33 -128 -48 -56 -21 185 "
         "-8 22 -212 -160 72 8 40 212 3 135 230 -170 15 1 45 -187 -93 6 136 -100 "
@@ -207,7 +207,7 @@ INES = Sitter(
 )  # fmt: skip
 KENJI = Sitter(
     name="kenji",
-    description="A man of about 50 with black hair, grey at the temples, in a shirt and a jumper.",
+    description="A man in his fifties with black hair, grey at the temples, in a shirt and a jumper.",
     identity=identity(
         "24 -5 9 -124 39 -32 -12 9 10 98 -127 106 149 32 -8 -40 -23 1 5 119 "
         "8 16 -21 -4 -7 3 57 30 -3 -68 -22 6 -28 -31 -49 3 48 29 11 30 "
