@@ -739,7 +739,8 @@ def test_each_reference_has_rows_of_its_own(drawing, tmp_path):
         (home / "avatar.yaml").write_text(yaml.safe_dump(meta))
         alone = FaceRenderer(Avatar.load(home))
         assert (alone.avatar.reference_image == image).all()
-        same = np.abs(alone.render(wide, 2).astype(int) - picture).max() <= 1
+        # The light in the mouth is by what all references show.
+        same = np.abs(alone.render(wide, 2).astype(int) - picture).max() <= 3
         assert same == (k == 1)
 
 

@@ -144,10 +144,13 @@ def test_speech_goes_on_as_long_as_wanted():
     class Silent:
         avatar, template_count = Avatar.load("pia"), 1
 
-        def generate(self, weights, template):
+        def generate(self, weights, template, meanwhile):
+            meanwhile()
+
+        def begin(self, *_):
             return None
 
-        def compose(self, *_):
+        def compose(self, *_, begun):
             return np.zeros((8, 8, 3), np.uint8)
 
     frames = list(evaluate_faces.speak(Silent(), 3.0, 10.0))
