@@ -207,7 +207,7 @@ INES = Sitter(
 )  # fmt: skip
 KENJI = Sitter(
     name="kenji",
-    description="A man in his fifties with black hair, grey at the temples, in a shirt and a jumper.",
+    description="A man in his fifties with black hair, grey at the temples, in shirt and jumper.",
     identity=identity(
         "24 -5 9 -124 39 -32 -12 9 10 98 -127 106 149 32 -8 -40 -23 1 5 119 "
         "8 16 -21 -4 -7 3 57 30 -3 -68 -22 6 -28 -31 -49 3 48 29 11 30 "
