@@ -16,6 +16,7 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.landmarks import face_square
 from realtalk_ros.output.mp4_writer import VideoWriter
+from realtalk_ros.training.common import affine_maps
 from realtalk_ros.training.videos import build, lip_sync_check, training_groups
 
 FPS, SIZE, SCALE = 25, 256, 8.5  # frames/s, pixels, pixels per cm
@@ -278,16 +279,16 @@ def test_targets_are_aligned_to_their_template():
     points = rng.uniform(50, 200, (68, 2))
     turned = points @ np.array([[0.9, -0.2], [0.2, 0.9]]).T * 1.1 + (5, -7)
     assert np.allclose(
-        training_groups.transform(points, training_groups.similarity_transform(points, turned)),
+        affine_maps.transform(points, affine_maps.similarity_transform(points, turned)),
         turned,
     )
     # A picture's point stays on its landmark through any scale.
     image = np.zeros((400, 400, 3), np.uint8)
     image[200:204, 300:304] = 255
     for side in (200, 900):
-        by = training_groups.random_crop(np.array([290.0, 210.0, side]), rng)
+        by = affine_maps.random_crop(np.array([290.0, 210.0, side]), rng)
         y, x = np.nonzero(training_groups.warp(image, by)[..., 0] > 40)
-        expected = training_groups.transform(np.array([302.0, 202.0]), by)
+        expected = affine_maps.transform(np.array([302.0, 202.0]), by)
         assert np.allclose(expected, (x.mean() + 0.5, y.mean() + 0.5), atol=0.6)
 
 
@@ -298,7 +299,7 @@ def test_the_crop_is_the_renderers(speech):
     assert len(covered) > 70  # every frame is a target or a template
     for one in plans:
         for k, by in zip(one.frames[:4], one.maps[:4], strict=True):
-            x, y, side = face_square(training_groups.transform(known.rest[k], by))
+            x, y, side = face_square(affine_maps.transform(known.rest[k], by))
             assert np.hypot(x - 128, y - 128) < 0.03 * 256 and abs(side - 256) < 0.05 * 256
 
 

@@ -43,17 +43,17 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import LIPS
 from realtalk_ros.rendering.geometry import Geometry
-from realtalk_ros.training.common.group_layout import EXPRESSIONS, POSES, REFERENCES
-from realtalk_ros.training.renderer.checkpoint import load_renderer
-from realtalk_ros.training.renderer.evaluate_smiles import FIXED, OF_MOUTH, pairs
-from realtalk_ros.training.renderer.landmark_warp import LandmarkWarp
-from realtalk_ros.training.synthetic.face_dataset import write_shard
-from realtalk_ros.training.videos.training_groups import (
+from realtalk_ros.training.common.affine_maps import (
     compose,
     random_crop,
     similarity_transform,
     transform,
 )
+from realtalk_ros.training.common.group_layout import EXPRESSIONS, POSES, REFERENCES
+from realtalk_ros.training.renderer.checkpoint import load_renderer
+from realtalk_ros.training.renderer.evaluate_smiles import FIXED, OF_MOUTH, pairs
+from realtalk_ros.training.renderer.landmark_warp import LandmarkWarp
+from realtalk_ros.training.synthetic.face_dataset import write_shard
 
 FRAME = 600  # pixels, height of the frames that are sampled: the face's crop has some 330
 GROUPS = 32  # in a shard

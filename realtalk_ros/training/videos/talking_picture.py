@@ -49,13 +49,13 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.training.common.affine_maps import similarity_transform
 from realtalk_ros.training.expression.metrics import correlation
 from realtalk_ros.training.renderer.dataset import to_float
 from realtalk_ros.training.renderer.image_metrics import ssim_map
 from realtalk_ros.training.renderer.lpips import Lpips
 from realtalk_ros.training.videos import mouth_track, talking_metrics
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
-from realtalk_ros.training.videos.training_groups import similarity_transform
 
 # Of MediaPipe's mesh: bridge of the nose, corners of the eyes.
 STILL = [168, 6, 197, 195, 33, 133, 362, 263]

@@ -31,12 +31,17 @@ from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import EYES, LIPS
 from realtalk_ros.face_model.rotations import swap_track_order
+from realtalk_ros.training.common.affine_maps import (
+    compose,
+    random_crop,
+    similarity_transform,
+    transform,
+)
 from realtalk_ros.training.common.group_layout import EXPRESSIONS, IMAGES, POSES, REFERENCES
 from realtalk_ros.training.synthetic.scene import LABELS
 
 # Pitch and yaw by which template and targets may differ: the smallest that leaves a choice.
 MAX_TURNS = np.radians([0.8, 1.6, 2.5])
-SHIFT, STRETCH = 0.02, 0.04  # of the square, at random: as if the detection were a little off
 TARGETS = EXPRESSIONS - 1
 GROUPS = 32  # in a shard
 TEETH = [i for i, n in enumerate(arkit.NAMES) if n.startswith(("mouthUpperUp", "mouthLowerDown"))]
@@ -122,37 +127,6 @@ def _plan_poses(
         if len(others) >= missing:
             targets += rng.choice(others, missing, replace=False).tolist()
             yield _Pose(template, [int(k) for k in targets])
-
-
-def random_crop(square: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(2, 3) affine map of a face's square, at random a little off, to CROP_SIZE pixels.
-
-    square: middle x, y and side in pixels.
-    """
-    x, y, side = square
-    x, y = np.array([x, y]) + rng.uniform(-SHIFT, SHIFT, 2) * side
-    scale = CROP_SIZE / (side * rng.uniform(1 - STRETCH, 1 + STRETCH))
-    return np.array([[scale, 0, CROP_SIZE / 2 - scale * x], [0, scale, CROP_SIZE / 2 - scale * y]])
-
-
-def similarity_transform(points: np.ndarray, onto: np.ndarray) -> np.ndarray:
-    """(2, 3): the least-squares shift, scale and rotation of points (n, 2) (Umeyama 1991)."""
-    a, b = points - points.mean(0), onto - onto.mean(0)
-    variance = max(float((a**2).sum()), 1e-9)
-    c = (a * b).sum() / variance
-    s = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum() / variance
-    rotation = np.array([[c, -s], [s, c]])
-    return np.column_stack([rotation, onto.mean(0) - rotation @ points.mean(0)])
-
-
-def compose(after: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """(2, 3): first `before`, then `after`."""
-    return (np.vstack([after, [0, 0, 1]]) @ np.vstack([before, [0, 0, 1]]))[:2]
-
-
-def transform(points: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Points (n, 2) under an affine map (2, 3)."""
-    return points @ affine[:, :2].T + affine[:, 2]
 
 
 def extract_patch(image: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
