@@ -458,7 +458,10 @@ def test_an_exported_network_is_loaded_with_its_weights_and_exported_again(tmp_p
     assert loaded.dims == model.dims
     state = loaded.state_dict()
     assert list(state) == list(model.state_dict())
-    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
+    for name, value in model.state_dict().items():
+        # The encoder is stored in half precision.
+        tolerance = 1e-3 if name.startswith("encoder.") else 0.0
+        torch.testing.assert_close(state[name], value, rtol=tolerance, atol=tolerance, msg=name)
     export(loaded, tmp_path / "two")
     for a, b in zip(outputs(tmp_path / "one"), outputs(tmp_path / "two"), strict=True):
         np.testing.assert_array_equal(a, b)

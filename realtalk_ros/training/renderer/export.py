@@ -22,7 +22,8 @@ seventh of a frame on the CPU) and draws `mouth_interior` with it, see rendering
 generator takes its features out of banks that hold those of every template of every avatar: they
 stay on the device, and faces of one batch may be anybody's.
 
-Initializers have the names and shapes of Renderer's parameters; checkpoint.py reads them back.
+Initializers have the names and shapes of Renderer's parameters, large ones of the encoder in half
+precision; checkpoint.py reads them back.
 """
 
 from __future__ import annotations
@@ -147,9 +148,12 @@ class Graph:
     outputs: Sequence[str]
     axes: dict[str, dict[int, str]] = field(default_factory=dict)  # the dynamic ones, by tensor
     properties: dict[str, str] = field(default_factory=dict)
+    fp16: bool = False  # store large weights in half precision; it computes in single
 
     def write(self, path: Path) -> None:
         import onnx
+
+        from realtalk_ros.training.common.onnx_weights import store_weights_as_fp16
 
         torch.onnx.export(
             self.module,
@@ -164,6 +168,8 @@ class Graph:
         model = onnx.load(path)
         properties = {"realtalk.format": RENDERER_FORMATS[path.name], **self.properties}
         onnx.helper.set_model_props(model, properties)
+        if self.fp16:
+            store_weights_as_fp16(model)
         onnx.save(model, path)
 
 
@@ -180,6 +186,7 @@ def export(model: Renderer, folder: Path) -> None:
         inputs=("reference", "template"),
         outputs=FEATURES,
         properties=size,
+        fp16=True,
     ).write(folder / ENCODER_FILE)
     points = torch.rand(2, 68, 2)
     inputs = ("template_landmarks", "target_landmarks")
