@@ -312,6 +312,17 @@ def test_the_robot_has_no_nostrils_and_the_lips_and_lids_of_the_face_model(whole
     assert np.abs(head[ears, 0]).max() > np.abs(made[ears, 0]).max() + 1
 
 
+def test_no_skin_of_the_robots_neck_comes_out_of_the_bellows(whole_kit):
+    kit = whole_kit
+    head = robot.designed(kit, make_portrait.rest_head(kit, PEOPLE["android"]))
+    front = robot.neck(head, kit).points[:, 2].max()
+    shell = robot.shell(kit, head)
+    corners = shell.points[np.concatenate(shell.polygons)]
+    plate = kit.mean[kit.landmarks[8], 2] - 4.0  # it ends so far behind the chin
+    below = corners[:, 1] < head[kit.landmarks[8], 1] - 0.3
+    assert not (below & (corners[:, 2] > front) & (corners[:, 2] < plate)).any()
+
+
 def test_a_band_lies_behind_each_row_of_teeth_and_the_lower_one_follows_the_jaw(whole_kit):
     kit = whole_kit
     opened = kit.deform(kit.mean, make_portrait.EXPRESSIONS["ah"])

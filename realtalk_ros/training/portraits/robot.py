@@ -31,6 +31,7 @@ MIDDLE = 1.0  # y about which it is drawn
 CM_PER_DEGREE = 0.145  # of azimuth, on the face
 STEP = 0.30  # cm from the face plate down to the skull
 JAW_Z = 8.4  # z of the border below the chin
+NECK_Y = -6.5  # cm: skin below is chin or neck
 VISOR = (6.1, 2.95, 2.35)  # half axes and exponent of the visor around both eyes
 VISOR_Y = 4.35  # of its middle
 VISOR_ENDS = 0.15  # cm by which its ends are lower
@@ -227,14 +228,18 @@ def depth_maps(kit: FaceKit, moved: np.ndarray, size: int = MAP) -> dict[str, np
 def shell(kit: FaceKit, vertices: np.ndarray) -> Surface:
     """Face and skull of the designed head `vertices` (V, 3), which has an expression."""
     stop = kit.parts["eye_socket_right"].stop
-    polygons, uv, first = anatomy.polygons_of(kit, (kit.triangles < stop).all(1))
+    depth = plate_depth(kit.mean)
+    # A neck's skin is not there: it would come out of the bellows below the chin.
+    skin = np.arange(len(depth)) < kit.parts["head_neck"].stop
+    neck = skin & (depth < -0.1) & (kit.mean[:, 1] < NECK_Y)
+    shown = (kit.triangles < stop).all(1) & ~neck[kit.triangles].all(1)
+    polygons, uv, first = anatomy.polygons_of(kit, shown)
     socket = kit.parts["mouth_socket"]
     corner = kit.triangles[first, 0]
     slots = np.where(kit.triangle_materials[first] == kit.materials.index("M_Face"), 0, 1)
     slots[corner >= socket.start] = 2
     # The skull lies a step lower than the plate.
-    lowered = STEP * smoothstep(plate_depth(kit.mean), 0.15, -0.25)
-    lowered = np.where(np.arange(len(lowered)) < kit.parts["head_neck"].stop, lowered, 0)
+    lowered = np.where(skin, STEP * smoothstep(depth, 0.15, -0.25), 0)
     points = vertices - kit.normals(vertices) * lowered[:, None]
     points, polygons, used = anatomy.compact(points, polygons)
     return Surface(points, polygons, uv, slots, {"height": kit.mean[used, 1]})
