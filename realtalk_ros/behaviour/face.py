@@ -138,12 +138,7 @@ class Face:
         template = self.idle.template(time, renderer.template_count, self.head_gain)
         breath = self.idle.breath(time) * self.idle_gain * self.head_gain
         background = self.background
-        begun: list[BegunImage] = []
-        face = renderer.generate(
-            shown,
-            template,
-            lambda: begun.append(renderer.begin(template, head, breath, background)),
-        )
+        face, begun = renderer.generate_and_begin(shown, template, head, breath, background)
         return GeneratedFrame(
             renderer=renderer,
             weights=shown,
@@ -152,7 +147,7 @@ class Face:
             breath=breath,
             background=background,
             face=face,
-            begun=begun[0] if begun else None,
+            begun=begun,
         )
 
     def compose(self, frame: GeneratedFrame) -> np.ndarray:

@@ -70,11 +70,25 @@ class Rendering(Protocol):
         """One frame: ARKit weights (52,), index of a template, rotation of the head (3,) rad
         (face_model/rotations.py), breath from -1 (out) to 1 (in), 0: at rest -> (height, width, 3)
         uint8 BGR."""
+        face, begun = self.generate_and_begin(weights, template, rotation, breath)
+        return self.compose(face, template, rotation, breath, begun=begun)
+
+    def generate_and_begin(
+        self,
+        weights: np.ndarray,
+        template: int,
+        rotation: np.ndarray | None = None,
+        breath: float = 0.0,
+        background: Background | None = None,
+    ) -> tuple[GeneratedFace, BegunImage | None]:
+        """`generate`, and `begin` beside it: both for `compose`. Arguments as of these."""
         begun: list[BegunImage] = []
         face = self.generate(
-            weights, template, lambda: begun.append(self.begin(template, rotation, breath))
+            weights,
+            template,
+            lambda: begun.append(self.begin(template, rotation, breath, background)),
         )
-        return self.compose(face, template, rotation, breath, begun=begun[0] if begun else None)
+        return face, begun[0] if begun else None
 
 
 class Renderer(Rendering, Protocol):

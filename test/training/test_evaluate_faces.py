@@ -19,6 +19,7 @@ from realtalk_ros.enroll import avatar_metrics
 from realtalk_ros.enroll.avatar_metrics import INNER_LIPS
 from realtalk_ros.enroll.face_detector import POINTS, DetectedFace
 from realtalk_ros.face_model import arkit
+from realtalk_ros.rendering.face_renderer import Rendering
 
 MISREAD = 1.25  # by which this tracker reads every opening too large
 MIDDLE = 256, 246  # of the picture: within the face's square
@@ -141,7 +142,7 @@ def test_what_cannot_be_measured_is_one_line(spoken, capsys, words, said):
 
 
 def test_speech_goes_on_as_long_as_wanted():
-    class Silent:
+    class Silent(Rendering):
         avatar, template_count = Avatar.load("pia"), 1
 
         def generate(self, weights, template, meanwhile):
