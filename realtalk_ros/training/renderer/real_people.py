@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from realtalk_ros.contracts import MOUTH_CROP, mouth_crop
-from realtalk_ros.rendering import enamel_colour
+from realtalk_ros.rendering import compositor, enamel_colour
 from realtalk_ros.rendering.avatar_encoding import EXPECTED
 from realtalk_ros.rendering.oral_cavity import OralCavity, flesh_light
 from realtalk_ros.training.renderer.model import crop_mouth
@@ -32,9 +32,10 @@ from realtalk_ros.training.renderer.model import crop_mouth
 INSIDE = 5.0  # weight of the detail between the lips, beside that around them
 ENLARGED = 1.6  # times: a cell of `evaluate smiles` is 160 pixels wide, the lips here some 90
 FLAT = 128  # level of an even picture that is lit
-# Kernels of the compositor's layers, pixels: margin and border of the interior, the border of what
-# hides the template, and the blur around it.
-MARGIN, BORDER, INSIDE_BORDER, BLUR = 5, 7, 3, 3
+# Kernels of the compositor's layers, pixels.
+MARGIN, BORDER = len(compositor.MOUTH_MARGIN), compositor.FADE[0]  # of the interior
+INSIDE_BORDER = compositor.INSIDE_FADE[0]  # of what hides the template
+BLUR = compositor.COARSE_BLUR[0]
 
 
 def unlit(targets: Tensor, mouth_interior: np.ndarray) -> Tensor:
