@@ -9,8 +9,6 @@ import pytest
 
 pytest.importorskip("scipy", reason="training needs scipy")
 
-from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model.facekit import FaceKit, find_facekit
 from realtalk_ros.training.portraits import (
     ageing,
     fine_hair,
@@ -22,15 +20,6 @@ from realtalk_ros.training.portraits import (
     strands,
 )
 from realtalk_ros.training.portraits.people import KENJI, MIRA, Hair
-
-
-@pytest.fixture(scope="module")
-def whole_kit():
-    try:
-        find_facekit()
-    except RealTalkError as error:
-        pytest.skip(str(error))
-    return FaceKit.load()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.avatar.temperament import USUAL
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
-from realtalk_ros.face_model.facekit import FaceKit, find_facekit
+from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.rendering.geometry import Geometry
 from realtalk_ros.training.portraits import (
     ageing,
@@ -262,15 +262,6 @@ def test_only_people_need_textures(kit, tmp_path, monkeypatch):
         except RealTalkError as error:
             asked.append(str(error)[:14])
     assert asked == ["android", "pia", "give --sources"]
-
-
-@pytest.fixture(scope="module")
-def whole_kit():
-    try:
-        find_facekit()
-    except RealTalkError as error:
-        pytest.skip(str(error))
-    return FaceKit.load()
 
 
 def test_the_drawing_has_its_eyes_lips_and_chin_where_its_landmarks_are(whole_kit):

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What several tests of training take."""
+
+import pytest
+
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face_model.facekit import FaceKit, find_facekit
+
+
+@pytest.fixture(scope="session")
+def whole_kit():
+    """The face model, where it is."""
+    try:
+        find_facekit()
+    except RealTalkError as error:
+        pytest.skip(str(error))
+    return FaceKit.load()
