@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from functools import partial
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.face_renderer import FaceRenderer
-from realtalk_ros.rendering.helper import HELPER, share
+from realtalk_ros.rendering.helper import HELPER, Deferred, share, take_up_deferred
 
 ROTATIONS = np.array([[0.05, -0.1, 0.02], [-0.08, 0.06, 0.05], [0, 0, 0], [0.02, 0.02, 0.0]])
 
@@ -83,3 +84,53 @@ def test_numpy_s_own_threads_do_not_wait_busily_beside_those_that_render(given, 
     command = [sys.executable, "-c", code]
     threads = subprocess.run(command, env=environment, capture_output=True, check=True, text=True)
     assert int(threads.stdout) == wanted
+
+
+def taken_up() -> None:
+    """Lets the helper's thread do what is deferred."""
+    take_up_deferred()
+    HELPER.submit(int).result(10)
+
+
+def test_deferred_work_is_the_helper_s_when_it_is_taken_up_and_else_that_of_who_asks():
+    taken, asked = (Deferred(threading.get_ident) for _ in range(2))
+    assert asked.result() == threading.get_ident()
+    taken_up()
+    assert taken.result() != threading.get_ident()
+    busy = threading.Event()
+    HELPER.submit(busy.wait, 10)
+    late = Deferred(threading.get_ident)
+    take_up_deferred()
+    assert late.result() == threading.get_ident()  # who asks does not wait for the helper's rest
+    busy.set()
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["there", "here"])
+def test_what_deferred_work_raises_is_raised_where_it_is_asked_for(there):
+    failing = Deferred(partial(int, "no number"))
+    if there:
+        taken_up()
+    with pytest.raises(ValueError, match="no number"):
+        failing.result()
+    failing.drop()  # nothing is left of it
+
+
+def test_dropped_work_is_not_done_or_is_over():
+    begun, free, done = threading.Event(), threading.Event(), []
+    unbegun = Deferred(partial(done.append, "unbegun"))
+    assert unbegun.drop()
+
+    def work() -> None:
+        begun.set()
+        free.wait(10)
+        done.append("begun")
+
+    running = Deferred(work)
+    take_up_deferred()
+    waiting = Deferred(partial(done.append, "waiting"))
+    take_up_deferred()
+    assert begun.wait(10) and waiting.drop()
+    threading.Timer(0.05, free.set).start()
+    assert not running.drop() and done == ["begun"]
+    HELPER.submit(int).result(10)
+    assert done == ["begun"]

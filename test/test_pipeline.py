@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chunks to timed expressions and pictures, with the shipped networks on real speech."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import realtalk_ros
 from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour.face_pipeline import FacePipeline
-from realtalk_ros.errors import AudioError
+from realtalk_ros.errors import AudioError, NetworkError
 from realtalk_ros.expression.onnx_model import ExpressionModel, ExpressionStream
 from realtalk_ros.expression.pipeline import ExpressionPipeline
 from realtalk_ros.face_model import arkit
+from realtalk_ros.rendering import helper
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.stream_types import Chunk
 
@@ -216,3 +218,67 @@ def test_pictures_follow_the_expressions(model, speech):
     times, weights, images = zip(*frames, strict=True)
     assert len(times) >= 25 and images[0].shape == (256, 256, 3)
     assert (np.array(weights) >= 0).all() and (np.array(weights) <= 1).all()
+
+
+@pytest.fixture
+def face(model):
+    return FacePipeline(model, FaceRenderer(Avatar.load("default"), size=128), fps=25)
+
+
+def threads_of_runs(monkeypatch, work=lambda: None) -> list[str]:
+    """Notes the threads in which the transformer runs from now on; calls `work` in them, too."""
+    names, run_steps = [], ExpressionStream._run_steps
+
+    def noted(self, mel):
+        names.append(threading.current_thread().name)
+        work()
+        return run_steps(self, mel)
+
+    monkeypatch.setattr(ExpressionStream, "_run_steps", noted)
+    return names
+
+
+@pytest.mark.parametrize("drawn", [True, False], ids=["drawn", "not drawn"])
+def test_found_beside_the_frames_before_they_are_the_same_expressions(
+    face, pipeline, speech, monkeypatch, drawn
+):
+    chunks = cut(speech, 0.04)[:50]
+    wanted = run(pipeline, chunks) + pipeline.flush()
+    names, found = threads_of_runs(monkeypatch), []
+    for expression in face.expressions(chunks):
+        found.append(expression)
+        if drawn:
+            face.render(expression)
+    np.testing.assert_array_equal(curve(found), curve(wanted))
+    assert [e.sequence for e in found] == [e.sequence for e in wanted]
+    beside = [name for name in names if name.startswith("render helper")]
+    assert len(beside) > 30 if drawn else not beside
+
+
+def test_an_utterance_that_is_left_early_leaves_nothing_behind(face, pipeline, speech):
+    chunks, taken = cut(speech, 0.04), []
+    expressions = face.expressions(taken.append(chunk) or chunk for chunk in chunks)
+    for expression in expressions:
+        if len(taken) == 20:
+            break
+        face.render(expression)
+    expressions.close()
+    assert not helper._waiting and face.expression.end is None
+    again = list(face.expressions(chunks[:30]))
+    wanted = run(pipeline, chunks[:30]) + pipeline.flush()
+    np.testing.assert_array_equal(curve(again), curve(wanted))
+
+
+@pytest.mark.parametrize("drawn", [True, False], ids=["there", "here"])
+def test_a_network_that_fails_beside_a_frame_is_no_secret(face, speech, monkeypatch, drawn):
+    def fail():
+        if len(names) > 8:
+            raise NetworkError("the device is lost")
+
+    names = threads_of_runs(monkeypatch, fail)
+    with pytest.raises(NetworkError, match="the device is lost"):
+        for expression in face.expressions(cut(speech, 0.04)):
+            if drawn:
+                face.render(expression)
+    assert len(names) == 9 and names[-1].startswith("render helper") == drawn
+    assert face.expression.end is None  # as after `reset`

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -39,7 +40,8 @@ TITLES = {
     "transformer_frame": f"transformer, {1000 / FPS:g} ms",
     "renderer": "renderer",
     "compose": f"compose, {SIZE}x{SIZE}",
-    "whole_frame": f"whole frame at {FPS:g} fps",
+    "frame_alone": f"whole frame at {FPS:g} fps, alone",
+    "whole_frame": f"whole frame at {FPS:g} fps, in a row",
     "reference_conv": "reference convolution",
 }
 
@@ -172,7 +174,7 @@ def prepare(
     )
     face = loaded("avatar", lambda: Avatar.load(avatar))
     renderer = loaded("renderer", lambda: FaceRenderer(face, SIZE, providers, threads))
-    pipeline = FacePipeline(expression, renderer, FPS)
+    alone, pipeline = (FacePipeline(expression, renderer, FPS) for _ in range(2))
     reference = onnx_session.session(REFERENCE, providers, threads)
 
     # Real speech, over and over: real weights reach the renderer, and no number gets denormal.
@@ -187,13 +189,16 @@ def prepare(
     weights[1] = 0.1
     picture = renderer.generate(weights[0], 0)
     reference_input = np.full((1, 16, 256, 256), 0.5, np.float32)
+    speaking = pipeline.expressions(Chunk(whole(i), SAMPLE_RATE) for i in itertools.count())
     calls: dict[str, Callable[[int], Any]] = {
         "audio_features": lambda i: front_end.push(step_audio(i)),
         "transformer": lambda i: stream.push(step_mel(i)),
         "transformer_frame": lambda i: by_frame.push(frame_mel(i)),
         "renderer": lambda i: renderer.generate(weights[i % 2], i % renderer.template_count),
         "compose": lambda i: renderer.compose(picture, i % renderer.template_count, turned),
-        "whole_frame": lambda i: list(pipeline.push(Chunk(whole(i), SAMPLE_RATE))),
+        "frame_alone": lambda i: list(alone.push(Chunk(whole(i), SAMPLE_RATE))),
+        # As `realtalk speak` makes them: beside a frame the transformer runs for the next one.
+        "whole_frame": lambda _: [pipeline.render(next(speaking))],
         "reference_conv": lambda _: reference.run(None, {"x": reference_input}),
     }
     return calls, expression.look_ahead, load

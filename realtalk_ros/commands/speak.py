@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> None:
     from realtalk_ros.onnx_session import providers_for
     from realtalk_ros.output.mp4_writer import VideoWriter
     from realtalk_ros.rendering.face_renderer import FaceRenderer
-    from realtalk_ros.stream_types import Chunk, TimedExpression
+    from realtalk_ros.stream_types import Chunk
 
     providers = providers_for(args.device)
     renderer = FaceRenderer(Avatar.load(args.avatar), args.size, providers)
@@ -105,19 +105,18 @@ def run(args: argparse.Namespace) -> None:
         tqdm(desc="frames", total=duration and round(duration * args.fps), disable=None) as bar,
     ):
 
-        def write(expressions: list[TimedExpression]) -> None:
-            for expression in expressions:
-                at, weights, image = face.render(expression)
-                # Less than at rest is not known in this format.
-                csv.write(at, np.maximum(weights, 0), expression.rotation)
-                while video.frames <= round(at * args.fps):  # the file shows frame k at k / fps
-                    video.write(image)
-                    bar.update()
+        def chunks() -> Iterator[Chunk]:
+            for pcm in blocks:
+                video.write_audio(pcm)
+                yield Chunk(pcm, sample_rate)
 
-        for pcm in blocks:
-            video.write_audio(pcm)
-            write(face.expression.push(Chunk(pcm, sample_rate)))
-        write(face.expression.flush())
+        for expression in face.expressions(chunks()):
+            at, weights, image = face.render(expression)
+            # Less than at rest is not known in this format.
+            csv.write(at, np.maximum(weights, 0), expression.rotation)
+            while video.frames <= round(at * args.fps):  # the file shows frame k at k / fps
+                video.write(image)
+                bar.update()
     done = time.monotonic()
     seconds = video.frames / args.fps
     print(

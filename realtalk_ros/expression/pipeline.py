@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,6 +40,13 @@ from realtalk_ros.stream_types import (
 
 TAIL = 0.3  # s of silence after an utterance, in which the mouth closes by itself
 TIME_ERROR = 1e-3  # frames: times as near as this are equal. (Those since 1970 are exact to 1e-5.)
+
+
+class HeardChunk(NamedTuple):
+    """A chunk as the network hears it."""
+
+    mel: np.ndarray  # (m, 80) log-mel frames, those now complete
+    last: bool  # of its utterance
 
 
 class _Segment:
@@ -141,10 +149,20 @@ class ExpressionPipeline:
     ) -> list[TimedExpression]:
         """The second half of `push`: the expressions of a chunk that `schedule` returned. None of
         up to `due` s is held back."""
+        return self.express(self.hear(scheduled), due)
+
+    def hear(self, scheduled: ScheduledChunk | None) -> HeardChunk | None:
+        """The first half of `feed`, in which no network runs."""
         if scheduled is None or self._segment is None:
+            return None
+        return HeardChunk(self._hear(self._segment, scheduled.pcm), scheduled.last)
+
+    def express(self, heard: HeardChunk | None, due: float = -math.inf) -> list[TimedExpression]:
+        """The second half of `feed`, for what `hear` returned last. May run in another thread."""
+        if heard is None or self._segment is None:
             return []
-        expressions = self._prepared(self._feed(self._segment, scheduled.pcm), due)
-        if scheduled.last:
+        expressions = self._prepared(self._express(self._segment, heard.mel), due)
+        if heard.last:
             expressions += self.flush()
         return expressions
 
@@ -161,7 +179,7 @@ class ExpressionPipeline:
         if segment is None:
             return []
         silence = np.zeros(round(TAIL * segment.sample_rate), np.float32)
-        expressions = self._feed(segment, silence)
+        expressions = self._express(segment, self._hear(segment, silence))
         expressions += self._resample(segment, segment.stream.push(segment.front_end.flush()))
         expressions += self._resample(segment, segment.stream.flush())
         if self._preparation:
@@ -199,9 +217,11 @@ class ExpressionPipeline:
             return chunk.pcm[round(-gap * segment.sample_rate) :]
         return None
 
-    def _feed(self, segment: _Segment, pcm: np.ndarray) -> list[TimedExpression]:
+    def _hear(self, segment: _Segment, pcm: np.ndarray) -> np.ndarray:
         segment.samples += len(pcm)
-        mel = segment.front_end.push(pcm)
+        return segment.front_end.push(pcm)
+
+    def _express(self, segment: _Segment, mel: np.ndarray) -> list[TimedExpression]:
         # Frames of the network that only lie between two at `fps` need not be known at once.
         due = (self._next(segment) - 2 * TIME_ERROR) / self.fps - segment.begin
         return self._resample(segment, segment.stream.push(mel, due))

@@ -37,7 +37,7 @@ from realtalk_ros.rendering.brow_mask import brow_masks, show_brows
 from realtalk_ros.rendering.channels import depth_to_space, space_to_depth
 from realtalk_ros.rendering.flat_mouth import FlatMouthPainter
 from realtalk_ros.rendering.geometry import Geometry, WarpedEyes, template_landmarks
-from realtalk_ros.rendering.helper import HELPER
+from realtalk_ros.rendering.helper import HELPER, take_up_deferred
 from realtalk_ros.rendering.monochrome import tone_of, toned
 from realtalk_ros.rendering.oral_cavity import SMILE, OralCavity, look_of
 from realtalk_ros.rendering.own_teeth import OwnTeeth
@@ -210,6 +210,7 @@ class Generator:
         templates = [self._templates[row] for row in rows]
         batch.aligner.set_inputs(template_landmarks=self._landmarks[rows], target_landmarks=moved)
         aligned = HELPER.submit(batch.align, templates)
+        take_up_deferred()  # the helper has little to do until `meanwhile`
         for k, interior in enumerate(batch.interiors):
             geometries[k].draw_mouth(weights[k], faces[k].template, interior)
         aligned.result()
