@@ -15,7 +15,9 @@ from realtalk_ros.rendering.still_background import StillBackground, StillPerson
 
 Part = tuple[slice, slice]  # rows and columns of an image
 Positions = tuple[np.ndarray, np.ndarray]  # x and y, each (H, W) float32
-ROWS = 128  # that are made at a time: what they take stays in the processor's cache
+# That are made at a time: more would not stay in the processor's cache, and each OpenCV call of two
+# threads may cost a wait for Python's lock.
+PIXELS = 90_000
 
 
 @dataclass
@@ -136,7 +138,8 @@ def around(box: Part, shape: tuple[int, ...]) -> Iterator[Part]:
 
 
 def parts(part: Part) -> Iterator[Part]:
-    """A part of an image in parts of ROWS rows."""
+    """A part of an image in parts of at most PIXELS, of whole rows."""
     rows, columns = part
-    for row in range(rows.start, rows.stop, ROWS):
-        yield slice(row, min(row + ROWS, rows.stop)), columns
+    step = max(PIXELS // max(columns.stop - columns.start, 1), 1)
+    for row in range(rows.start, rows.stop, step):
+        yield slice(row, min(row + step, rows.stop)), columns
