@@ -10,10 +10,12 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.arkit import weights
 from realtalk_ros.rendering.eyelids import shut_eyes
+from realtalk_ros.rendering.eyes import PAINTED, draw_eyes
 from realtalk_ros.rendering.eyes_model import EyesModel
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.rendering.generator import FaceInputs, warp
 from realtalk_ros.rendering.geometry import Geometry, frontal_landmarks
+from realtalk_ros.rendering.moved_eye import CLOSING, MovedEye
 
 SIZE = 256
 NOBODY = np.zeros(landmarks.IDENTITY_SIZE, np.float32)
@@ -353,3 +355,41 @@ def test_the_network_sees_the_eyes_where_they_are_shut():
         looks.append(wanted.astype(int))
     eyes = slice(64, 128)  # rows
     assert np.abs(looks[1] - looks[0])[eyes].max() > 40
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"eyeLookOutLeft": 0.6, "eyeLookInRight": 0.6},
+        {"eyeBlinkLeft": 0.9, "eyeLookDownRight": 0.2},
+        {"eyeBlinkLeft": 0.08, "eyeBlinkRight": 1.0},
+    ],
+    ids=["glance", "wink", "lazy lid"],
+)
+def test_eyes_drawn_together_are_as_drawn_alone(values):
+    geometry = Geometry(NOBODY, turned(frontal_landmarks(NOBODY))[None].astype(np.float32))
+    target = geometry.project_eyes(weights(**values), 0)
+    eyes = [MovedEye.of(geometry.template_eyes[0], target, side, SIZE) for side in (0, 1)]
+    sizes = {(e.rows.stop - e.rows.start, e.columns.stop - e.columns.start) for e in eyes}
+    assert len(sizes) == 2  # of patches that must be padded
+    for eye, together in zip(eyes, draw_eyes(eyes), strict=True):
+        (alone,) = draw_eyes([eye])
+        assert together.rows == alone.rows and together.columns == alone.columns
+        assert (together.closing is None) == (alone.closing is None) == (eye.closure < CLOSING)
+        pairs = [(together, alone)]
+        if together.closing and alone.closing:
+            pairs.append((together.closing, alone.closing))
+            layers = together.closing.layers, alone.closing.layers
+            assert (layers[0] is None) == (layers[1] is None) == (eye.closure < PAINTED[0])
+            if layers[0] is not None:
+                assert cv2.absdiff(*map(np.ascontiguousarray, layers)).max() <= 1
+        for one, other in pairs:
+            np.testing.assert_allclose(one.sampling_grid, other.sampling_grid, atol=1e-3)
+            np.testing.assert_allclose(one.blend, other.blend, atol=1e-5)
+        assert np.abs(together.visibility.astype(int) - alone.visibility).max() <= 1
+
+
+def turned(rest: np.ndarray) -> np.ndarray:
+    """Landmarks of a head that is turned and tilted a little: one eye is smaller."""
+    x = rest[:, 0] - 0.5
+    return np.stack([0.5 + x * (1 + 0.5 * x), rest[:, 1] + 0.1 * x], -1)

@@ -18,8 +18,8 @@ import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.rendering.channels import spread
-from realtalk_ros.rendering.eyes import ProjectedEyes
 from realtalk_ros.rendering.lid_skin import LASH_DARKNESS, CleanSkin, measure, skin_ends
+from realtalk_ros.rendering.moved_eye import ProjectedEyes
 from realtalk_ros.rendering.open_eye import COLUMNS, OpenEye, smooth
 
 Positions = tuple[np.ndarray, np.ndarray]  # x and y, each (H, W) float32

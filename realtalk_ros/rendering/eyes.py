@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -31,23 +29,27 @@ from realtalk_ros.face_model.rotations import forward
 from realtalk_ros.rendering import large_eyes
 from realtalk_ros.rendering.camera import Cameras
 from realtalk_ros.rendering.eyes_model import load
-from realtalk_ros.rendering.lid_curves import MIDDLE, SAMPLES, SHUT, RestingLids
+from realtalk_ros.rendering.lid_curves import SAMPLES, SHUT
+from realtalk_ros.rendering.moved_eye import (
+    CLOSING,
+    LID_MARGIN,
+    REACH,
+    SIDE_MARGIN,
+    MovedEye,
+    ProjectedEyes,
+)
 
-Corner = tuple[int, int] | np.ndarray  # x and y of a pixel
 SIDES = "Right", "Left"
-IRIS_RADIUS, IRIS_DEPTH = 0.62, 1.4  # cm; its depth is from the eyeball's centre
-MIN_WIDTH = 6.0  # pixels: an eye that is seen from the side is left as it is
+IRIS_DEPTH = 1.4  # cm from the eyeball's centre
 EXTENDED = np.clip(np.arange(-SAMPLES, 2 * SAMPLES), 0, SAMPLES - 1)  # beside it, its ends go on
-# How far the patch reaches beside the eye, and above and below the lids, in eye widths.
-SIDE_MARGIN, LID_MARGIN = 0.25, 0.4
 # In iris radii: what is nearer moves with the iris, beyond it the movement fades out over FADE.
 RIGID, FADE = 1.1, 0.8
-# Of a lid that closes. Closures: from where on it is painted (eyelids.py); between which two it is
-# painted more and more; between which two what lies below it is painted, too.
-CLOSING, PAINTED, SEALED = 0.02, (0.05, 0.3), (0.7, 1.0)
-# In eye widths: the skin above the lid that it carries along, beyond which all stays; how far the
-# paint reaches beside the eye and below it, and its soft border.
-STRETCHED, REACH, BORDER = 0.22, 0.44, 0.08
+# Of a lid that closes. Closures between which it is painted more and more (eyelids.py), and between
+# which what lies below it is painted, too.
+PAINTED, SEALED = (0.05, 0.3), (0.7, 1.0)
+# In eye widths: the skin above the lid that it carries along, beyond which all stays; the paint's
+# soft border.
+STRETCHED, BORDER = 0.22, 0.08
 # The line of lashes and their shade, above and below the lid's edge: sd in eye widths, share of
 # their darkness. Between which places along the eye they fade. Fitted to the same people.
 LASHES, LINE = (0.016, 0.038), 0.5
@@ -55,16 +57,6 @@ SHADE, SHADED = (0.035, 0.07), 0.65
 OUTER, INNER = (0.2, -0.12), (1.22, 0.9)
 HIDDEN_RIM = 1.5  # pixels: the wet rim of the lower lid, which a shut eye hides
 MAX_OVERSHOOT = 0.75  # pixels beyond the template's lids from which the eyeball may be sampled
-
-
-@dataclass(frozen=True, eq=False)  # the same only if it is the same object: `RestingEye.of`
-class ProjectedEyes:
-    """Both eyes as a template's camera sees them, in normalised coordinates."""
-
-    lids: np.ndarray  # (2, 2, N, 2), without the residuals
-    residuals: np.ndarray  # (2, 2, N, 2), of the landmarks, interpolated
-    irises: np.ndarray  # (2, 2), with the residuals
-    scale: float  # length of a centimetre
 
 
 @dataclass(frozen=True)
@@ -129,8 +121,8 @@ class Eyes:
 def eye_patches(template: ProjectedEyes, target: ProjectedEyes, size: int) -> list[EyePatch]:
     """The patches of a picture of `size` x `size` pixels that shows the eyes as `target`. An eye
     that is outside the picture or seen from the side has none."""
-    patches = (eye_patch(template, target, eye, size) for eye in (0, 1))
-    return [patch for patch in patches if patch is not None]
+    eyes = [eye for side in (0, 1) if (eye := MovedEye.of(template, target, side, size))]
+    return draw_eyes(eyes) if eyes else []
 
 
 def draw_patches(patches: list[EyePatch], eye_grid: np.ndarray, mouth_interior: np.ndarray) -> None:
@@ -142,144 +134,118 @@ def draw_patches(patches: list[EyePatch], eye_grid: np.ndarray, mouth_interior: 
         mouth_interior[patch.rows, patch.columns, 1:] = patch.visibility
 
 
-def eye_patch(
-    template: ProjectedEyes, target: ProjectedEyes, eye: int, size: int
-) -> EyePatch | None:
-    """The patch of one eye; None where it is outside the picture or seen from the side."""
-    resting = RestingEye.of(template, eye, size)
-    if resting.axes.width < MIN_WIDTH:
-        return None
-    moved = target.lids[eye] * size - 0.5
-    axes = resting.axes.moved(moved, resting.ends)
-    curves = resting.lids.curves((moved - axes.target_corner) @ axes.directions.T)
-    closure = float(curves[4, MIDDLE].mean())
-    closes = closure > CLOSING
-    points = np.concatenate([resting.points, moved + resting.residuals]).reshape(-1, 2)
-    margins = (REACH if closes else SIDE_MARGIN) * axes.width, LID_MARGIN * axes.width
-    columns, rows = (pixels_around(*along, size) for along in zip(points.T, margins, strict=True))
-    if columns.start >= columns.stop or rows.start >= rows.stop:
-        return None
-    u, v = axes.pixels((columns.start, rows.start), (columns.stop, rows.stop))
-    lids = LidHeights.at(u, axes.width, curves)
+def draw_eyes(eyes: Sequence[MovedEye]) -> list[EyePatch]:
+    """Their patches. Both eyes are computed side by side, as one picture: many short calls of NumPy
+    take long, and not the pixels."""
+    pixels = EyePixels(eyes)
+    width, (u, v) = pixels.width, pixels.places
+    lids = LidHeights.at(u, width, [eye.curves for eye in eyes], pixels.number)
     over = v - lids.upper > lids.lower - v  # nearer to the upper lid
-    skin, outside, blend = lids.skin(v, over, axes.width)
-    blend *= np.clip(1 - np.maximum(-u, u - axes.width) / (SIDE_MARGIN * axes.width), 0, 1)
-    showing = np.clip(0.5 - outside, 0, 1) * ((u > 0) & (u < axes.width))
-    visibility = np.zeros((*u.shape, 2), np.uint8)
-    visibility[..., 0] = 255 * showing
-    if curves[4].any():
-        visibility[..., 1] = 255 * blend * lids.closure * over * (1 - showing)
-    # The iris moves with the head and, within the eye, against it by the gaze.
-    irises = (template.irises[eye] - target.irises[eye]) * size
-    movement = (axes.directions @ (axes.shift + irises)).tolist()
-    iris = (axes.directions @ (target.irises[eye] * size - 0.5 - axes.target_corner)).tolist()
-    radius = IRIS_RADIUS * template.scale * size
-    with_iris = iris_weight(u - iris[0], v - iris[1], radius, movement)
+    skin, outside, blend = lids.skin(v, over, width)
+    blend *= np.clip(1 - np.maximum(-u, u - width) / (SIDE_MARGIN * width), 0, 1)
+    showing = np.clip(0.5 - outside, 0, 1) * ((u > 0) & (u < width))
+    seen = np.zeros((*u.shape, 2), np.uint8)
+    seen[..., 0] = 255 * showing
+    if any(eye.curves[4].any() for eye in eyes):
+        seen[..., 1] = 255 * blend * lids.closure * over * (1 - showing)
+    with_iris = pixels.iris_weight(u, v)
     opened = outside < 0
-    moved_u = np.where(opened, u + with_iris * movement[0], u)
-    eyeball = lids.eyeball(v + with_iris * movement[1])
-    closing = None
-    if closes:
-        carried, kept = lids.carried(v, axes.width)
-        closing = ClosingLid(
-            axes.to_template(moved_u, np.where(opened, eyeball, np.where(over, carried, skin))),
-            np.where(over & ~opened, kept * np.minimum(1, 3 * blend), blend),
-            lids.layers(u, v, axes.width, closure, eye) if closure > PAINTED[0] else None,
+    moved_u = np.where(opened, u + with_iris * pixels.movement[0], u)
+    eyeball = lids.eyeball(v + with_iris * pixels.movement[1])
+    grid = pixels.in_template(moved_u, np.where(opened, eyeball, skin))
+    closing: list[ClosingLid | None] = [None] * len(eyes)
+    if any(eye.closure > CLOSING for eye in eyes):
+        carried, kept = lids.carried(v, width)
+        shown = np.where(opened, eyeball, np.where(over, carried, skin))
+        weight = np.where(over & ~opened, kept * np.minimum(1, 3 * blend), blend)
+        closing = closing_lids(pixels, lids, pixels.in_template(moved_u, shown), weight)
+    return [
+        EyePatch(
+            rows=eye.rows,
+            columns=eye.columns,
+            sampling_grid=grid[:, part[0], part[1]],
+            blend=blend[part],
+            visibility=seen[part],
+            closing=lid,
         )
-    return EyePatch(
-        rows,
-        columns,
-        sampling_grid=axes.to_template(moved_u, np.where(opened, eyeball, skin)),
-        blend=blend,
-        visibility=visibility,
-        closing=closing,
-    )
+        for eye, part, lid in zip(eyes, pixels.parts, closing, strict=True)
+    ]
 
 
-class RestingEye(NamedTuple):
-    """What no weights change of an eye, in the pixels of a template."""
-
-    axes: EyeAxes
-    lids: RestingLids
-    ends: np.ndarray  # (2, 2, 2), the lids' first and last points, without the residuals
-    points: np.ndarray  # (2, N, 2), the lids
-    residuals: np.ndarray  # (2, N, 2)
-
-    @classmethod
-    @lru_cache(maxsize=64)  # of the templates shown last
-    def of(cls, template: ProjectedEyes, eye: int, size: int) -> RestingEye:
-        """Of a template's crop of `size` x `size` pixels."""
-        rest, residuals = template.lids[eye] * size - 0.5, template.residuals[eye] * size
-        axes = EyeAxes.of(rest, residuals)
-        lids = RestingLids.of(
-            (rest - axes.template_corner) @ axes.directions.T,
-            residuals @ axes.directions.T,
-            axes.width,
+def closing_lids(
+    pixels: EyePixels, lids: LidHeights, sampling_grid: np.ndarray, blend: np.ndarray
+) -> list[ClosingLid | None]:
+    """Those of each eye. Arguments as of ClosingLid, of all pixels."""
+    painted = [eye.closure > PAINTED[0] for eye in pixels.eyes]
+    layers = lids.layers(pixels) if any(painted) else None
+    return [
+        ClosingLid(
+            sampling_grid[:, rows, columns],
+            blend[rows, columns],
+            layers[rows, columns] if layers is not None and paint else None,
         )
-        return cls(axes, lids, rest[:, [0, -1]], rest + residuals, residuals)
+        if eye.closure > CLOSING
+        else None
+        for eye, (rows, columns), paint in zip(pixels.eyes, pixels.parts, painted, strict=True)
+    ]
 
 
-def pixels_around(positions: np.ndarray, margin: float, size: int) -> slice:
-    """Of a row of `size` pixels, those within `margin` of some positions."""
-    first = math.floor(positions.min() - margin)
-    return slice(max(first, 0), min(math.ceil(positions.max() + margin) + 1, size))
+class EyePixels:
+    """The pixels of some eyes' patches side by side, (H, W). What is a number for an eye, is (W,)
+    here."""
 
-
-@dataclass(frozen=True)
-class EyeAxes:
-    """Coordinates of an eye in pixels: u from its first corner to the other, v up from that line.
-
-    They have the same directions in the template and in the picture.
-    """
-
-    template_corner: np.ndarray  # (2,), where the first corner is in the template
-    target_corner: np.ndarray  # (2,), and in the picture
-    shift: np.ndarray  # (2,) from one to the other, by which the head moved
-    directions: np.ndarray  # (2, 2) float32, unit vectors of u and v in the picture
-    width: float  # from corner to corner
-
-    @classmethod
-    def of(cls, rest: np.ndarray, residuals: np.ndarray) -> EyeAxes:
-        """Of lids (2, N, 2) at rest in pixels: projected, residuals."""
-        ends = rest[:, [0, -1]]
-        corners = 0.5 * (ends + residuals[:, [0, -1]]).sum(0)
-        along = corners[1] - corners[0]
-        width = float(np.hypot(*along))
-        right, down = along / max(width, 1e-6)
-        directions = np.array([[right, down], [down, -right]], np.float32)
-        return cls(corners[0], corners[0], np.zeros(2), directions, width)
-
-    def moved(self, lids: np.ndarray, ends: np.ndarray) -> EyeAxes:
-        """With projected `lids` (2, N, 2), of which the `ends` are (2, 2, 2) at rest."""
-        shift = 0.25 * (lids[:, [0, -1]] - ends).sum((0, 1))
-        return replace(self, target_corner=self.template_corner + shift, shift=shift)
-
-    def pixels(self, low: Corner, high: Corner) -> tuple[np.ndarray, np.ndarray]:
-        """U and v (H, W) of the picture's pixels from `low` to `high` (x, y)."""
-        corner_x, corner_y = self.target_corner.tolist()  # NumPy's own numbers give float64
-        x = np.arange(low[0], high[0], dtype=np.float32) - corner_x
-        y = np.arange(low[1], high[1], dtype=np.float32)[:, None] - corner_y
-        (u_x, u_y), (v_x, v_y) = self.directions
-        return u_x * x + u_y * y, v_x * x + v_y * y
-
-    def to_template(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """(2, H, W) float32: x and y in the template of u and v (H, W)."""
-        pixels = np.empty((2, *u.shape), np.float32)
-        for axis in (0, 1):
-            pixels[axis] = (
-                self.directions[0, axis] * u
-                + self.directions[1, axis] * v
-                + float(self.template_corner[axis])
+    def __init__(self, eyes: Sequence[MovedEye]):
+        self.eyes = eyes
+        widths = [eye.columns.stop - eye.columns.start for eye in eyes]
+        heights = [eye.rows.stop - eye.rows.start for eye in eyes]
+        ends = np.cumsum(widths).tolist()
+        self.parts = [
+            (slice(height), slice(end - width, end))
+            for height, width, end in zip(heights, widths, ends, strict=True)
+        ]
+        self._widths = widths
+        numbers = [
+            (
+                eye.axes.width,
+                eye.columns.start - (end - width),
+                eye.rows.start,
+                *eye.axes.target_corner,
+                *eye.axes.template_corner,
+                *eye.axes.directions.ravel(),
+                *eye.iris,
+                *eye.movement,
+                max(FADE * eye.iris[2], 1.4 * math.hypot(*eye.movement)),
+                k,
             )
-        return pixels
+            for k, (eye, width, end) in enumerate(zip(eyes, widths, ends, strict=True))
+        ]
+        table = self.spread(numbers)
+        self.width, first, top, corner_x, corner_y = table[:5]
+        self._corner, (u_x, u_y, v_x, v_y) = table[5:7], table[7:11]
+        self._directions = (u_x, v_x), (u_y, v_y)
+        self._iris, self.movement = table[11:14], table[14:16]
+        self._fade, self.number = table[16:]
+        x = np.arange(ends[-1], dtype=np.float32) + first - corner_x
+        y = np.arange(max(heights), dtype=np.float32)[:, None] + top - corner_y
+        self.places = u_x * x + u_y * y, v_x * x + v_y * y  # u and v, see `EyeAxes`
 
+    def spread(self, numbers: Sequence[Sequence[float]]) -> np.ndarray:
+        """(n, W) float32, of n numbers for each eye."""
+        return np.repeat(np.array(numbers, np.float32).T, self._widths, axis=1)
 
-def iris_weight(
-    x: np.ndarray, y: np.ndarray, radius: float, movement: Sequence[float]
-) -> np.ndarray:
-    """(H, W) 0..1: how far pixels at x, y from an iris's centre share its `movement` (2,)."""
-    fade = max(FADE * radius, 1.4 * math.hypot(*movement))
-    return np.clip(1 + (RIGID * radius - cv2.magnitude(x, y)) / fade, 0, 1)
+    def iris_weight(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """(H, W) 0..1: how far pixels at u and v share the iris's movement."""
+        at_u, at_v, radius = self._iris
+        return np.clip(1 + (RIGID * radius - cv2.magnitude(u - at_u, v - at_v)) / self._fade, 0, 1)
+
+    def in_template(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """(2, H, W) float32: x and y in the template of u and v (H, W)."""
+        found = np.empty((2, *u.shape), np.float32)
+        for out, (by_u, by_v), corner in zip(found, self._directions, self._corner, strict=True):
+            np.multiply(by_u, u, out=out)
+            out += by_v * v
+            out += corner
+        return found
 
 
 @dataclass(frozen=True)
@@ -293,21 +259,26 @@ class LidHeights:
     closure: np.ndarray  # how far the lids are shut in the picture, 0..1
 
     @classmethod
-    def at(cls, u: np.ndarray, width: float, curves: np.ndarray) -> LidHeights:
-        """Interpolates `RestingLids.curves` to pixels at u (H, W)."""
+    def at(
+        cls, u: np.ndarray, width: np.ndarray, curves: Sequence[np.ndarray], number: np.ndarray
+    ) -> LidHeights:
+        """Interpolates `RestingLids.curves` of some eyes to pixels at u (H, W), each of the eye of
+        its column, `number` (W,)."""
         # Far from an image's border, where OpenCV takes four times as long.
         position = u * ((SAMPLES - 1) / width) + float(SAMPLES)
-        row = np.ones_like(position)
+        row = np.empty_like(position)
+        row[:] = 3 * number + 1
+        along = np.repeat(np.stack(curves).swapaxes(1, 2)[:, EXTENDED], 3, 0)
         # At most 4 channels at once.
         heights, closure = (
-            cv2.remap(np.repeat(part.T[None, EXTENDED], 3, 0), position, row, cv2.INTER_LINEAR)
-            for part in (curves[:4], curves[4:])
+            cv2.remap(np.ascontiguousarray(along[..., part]), position, row, cv2.INTER_LINEAR)
+            for part in (slice(4), slice(4, None))
         )
         upper, lower, template_upper, template_lower = cv2.split(heights)
         return cls(upper, lower, template_upper, template_lower, closure)
 
     def skin(
-        self, v: np.ndarray, over: np.ndarray, width: float
+        self, v: np.ndarray, over: np.ndarray, width: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """For pixels at heights v, of which those `over` the eye's middle belong to the upper lid:
         the height at which the template shows this skin; the pixel's distance from the open eye,
@@ -321,7 +292,7 @@ class LidHeights:
         lowest = np.minimum(skin, self.template_lower - HIDDEN_RIM * self.closure)
         return np.where(over, skin, lowest), outside, np.maximum(follow, 0)
 
-    def carried(self, v: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
+    def carried(self, v: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Heights at which the template shows the skin of a closing upper lid, and the weight of
         them: the skin up to STRETCHED above the lid is stretched, what is above it stays."""
         top = self.template_upper + STRETCHED * width
@@ -329,17 +300,27 @@ class LidHeights:
         kept = 1 - (v - top) / ((LID_MARGIN - STRETCHED) * width)
         return np.where(v < top, top - (top - v) * stretch, v), np.clip(kept, 0, 1)
 
-    def layers(
-        self, u: np.ndarray, v: np.ndarray, width: float, closure: float, eye: int
-    ) -> np.ndarray:
+    def layers(self, pixels: EyePixels) -> np.ndarray:
         """(H, W, 2) uint8: how far painted skin covers the template, and the line of lashes."""
+        width, (u, v) = pixels.width, pixels.places
+        painted, sealed, turned, highest, lowest = pixels.spread(
+            [
+                (
+                    float(smoothstep(eye.closure, *PAINTED)),
+                    float(smoothstep(eye.closure, *SEALED)),
+                    eye.side,
+                    self.template_upper[part].max(),
+                    self.template_lower[part].min(),
+                )
+                for eye, part in zip(pixels.eyes, pixels.parts, strict=True)
+            ]
+        )
         edge = v - self.upper
-        x = u / width if eye == 0 else 1 - u / width
+        x = u / width
+        x = np.where(turned, 1 - x, x)
         beside = np.maximum(-u, u - width)
-        painted = float(smoothstep(closure, *PAINTED))
-        cover = painted * np.clip(edge + 0.5, 0, 1)
-        cover = np.maximum(cover, float(smoothstep(closure, *SEALED)))
-        far = np.maximum(v - float(self.template_upper.max()), float(self.template_lower.min()) - v)
+        cover = np.maximum(painted * np.clip(edge + 0.5, 0, 1), sealed)
+        far = np.maximum(v - highest, lowest - v)
         cover *= smoothstep(far / width, LID_MARGIN, LID_MARGIN - BORDER)
         cover *= smoothstep(beside / width, REACH, REACH - BORDER)
         tips = 1 + 0.2 * np.sin(53 * x + 14 * edge / width) * np.cos(19 * x)  # single lashes
