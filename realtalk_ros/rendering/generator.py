@@ -315,11 +315,13 @@ def check_generator(session: ort.InferenceSession, path: Path, folder: Path) -> 
 
 def sampling_grid(movement: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """Where in the template the pixels of the warped one lie, x and y, (2, 256, 256) float32, by
-    the aligner's movement (64, 64, 2) of it. Written to `out` if that is given."""
+    the aligner's movement (64, 64, 2) of it. Written to `out`, contiguous, if that is given."""
     size = len(movement) * CROP_SIZE // COARSE_SIZE
     grid = np.empty((2, size, size), np.float32) if out is None else out
-    for coarse, plane, own in zip(cv2.split(movement), grid, unmoved(size), strict=True):
-        cv2.add(cv2.resize(coarse, (size, size), dst=plane), own, dst=plane)
+    for coarse, plane in zip(cv2.split(movement), grid, strict=True):
+        cv2.resize(coarse, (size, size), dst=plane)
+    flat = grid.reshape(2 * size, size)
+    cv2.add(flat, unmoved(size).reshape(flat.shape), dst=flat)
     return grid
 
 

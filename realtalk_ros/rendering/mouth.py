@@ -20,6 +20,7 @@ that looks painted, so there are other looks of it (`Look`).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -216,11 +217,18 @@ class Mouth:
         edge = round(EDGE * size)
         first = columns.start + edge, rows.start + edge
         end = columns.stop - edge, rows.stop - edge
-        low = np.clip(np.floor(rings.min((0, 1, 2))) - 2, first, end).astype(int)
-        high = np.clip(np.ceil(rings.max((0, 1, 2))) + 3, first, end).astype(int)
-        if not (high > low).all():  # the mouth is outside what is drawn
+        corners = rings.reshape(-1, 2)
+        left, top = (
+            min(max(math.floor(least) - 2, begin), stop)
+            for least, begin, stop in zip(corners.min(0).tolist(), first, end, strict=True)
+        )
+        right, bottom = (
+            min(max(math.ceil(most) + 3, begin), stop)
+            for most, begin, stop in zip(corners.max(0).tolist(), first, end, strict=True)
+        )
+        if right <= left or bottom <= top:  # the mouth is outside what is drawn
             return image
-        opened = np.full(high[::-1] - low[::-1], 255, np.uint8)
+        low, opened = np.array([left, top]), np.full((bottom - top, right - left), 255, np.uint8)
         for polygon in fixed_point(lip_polygons(rings - low)):
             cv2.fillPoly(opened, [polygon], (0,), cv2.LINE_AA, FRACTION_BITS)
         x, y, width, height = cv2.boundingRect(opened)

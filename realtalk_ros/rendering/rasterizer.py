@@ -33,43 +33,54 @@ def draw(
     """
     height, width = out.shape
     px, py, nearness = np.ascontiguousarray(points.T)
-    y = py.take(faces)
-    top, bottom = _extremes(y)
-    chosen = np.flatnonzero((bottom >= 0) & (top <= height - 1))
-    faces, y = faces.take(chosen, 1), y.take(chosen, 1)
-    x = px.take(faces)
+    chosen = _inside(px, py, faces, width, height)
+    faces = faces.take(chosen, 1)
+    x, y = px.take(faces), py.take(faces)
     dx, dy = x[1:] - x[0], y[1:] - y[0]
     area = dx[0] * dy[1] - dx[1] * dy[0]
-    left, right = _extremes(x)
-    visible = np.flatnonzero((area < -1e-6) & (right >= 0) & (left <= width - 1))
-    chosen = chosen[visible]
-    if not chosen.size:
-        return
+    visible = np.flatnonzero(area < -1e-6)
+    chosen, area = chosen.take(visible), area.take(visible)
     faces, x, y = (array.take(visible, 1) for array in (faces, x, y))
-    top = np.maximum(np.ceil(top.take(chosen)), 0).astype(np.int32)
-    bottom = np.minimum(np.floor(bottom.take(chosen)), height - 1).astype(np.int32)
-    triangle, row = _expand(np.maximum(bottom - top + 1, 0))
-    row += top.take(triangle)
-    start, stop = _spans(x, y, triangle, row, width)
+    triangle, row = _rows(y, height)
+    # NumPy takes long for numbers of two types: int32 times float32 is float64, so all are.
+    start, stop = _spans(x, y, triangle, row.astype(np.float64), width)
     if bounds is not None:
-        start = np.maximum(start, bounds[0].take(row))
-        stop = np.minimum(stop, bounds[1].take(row))
-    span, column = _expand(np.maximum(stop - start + 1, 0))
-    column += start.take(span)
-    if not column.size:
+        np.maximum(start, bounds[0].take(row), out=start)
+        np.minimum(stop, bounds[1].take(row), out=stop)
+    filled = np.flatnonzero(stop >= start)
+    if not filled.size:
         return
-    gradients = (_gradients(of.take(faces), x, y, area.take(visible)) for of in (values, nearness))
-    found, depth = (_interpolate(by, triangle, row, span, column) for by in gradients)
-    found = found.astype(out.dtype) * factors.take(chosen.take(triangle)).take(span)
+    triangle, row, start, stop = (a.take(filled) for a in (triangle, row, start, stop))
+    span, column = _expand(stop - start + 1)
+    column += start.take(span)
+    rows, columns = row.astype(np.float64), column.astype(np.float64)
     place = (row * width).take(span) + column
+    begin, slope = _lines(_gradients(nearness.take(faces), x, y, area), triangle, rows)
+    depth = begin.take(span) + slope.take(span) * columns
     if shown is not None:
         nearer = np.flatnonzero(depth > shown.ravel().take(place))
-        place, found, depth = place.take(nearer), found.take(nearer), depth.take(nearer)
+        place, depth = place.take(nearer), depth.take(nearer)
+        span, columns = span.take(nearer), columns.take(nearer)
+    begin, slope = _lines(_gradients(values.take(faces), x, y, area), triangle, rows)
+    found = (begin.take(span) + slope.take(span) * columns).astype(out.dtype)
+    found *= factors.take(chosen.take(triangle)).take(span)
     order = _far_to_near(depth)
     place = place.take(order)
     out.ravel()[place] = found.take(order)
     if shown is not None:
         shown.ravel()[place] = depth.take(order)
+
+
+def _inside(
+    px: np.ndarray, py: np.ndarray, faces: np.ndarray, width: int, height: int
+) -> np.ndarray:
+    """Numbers of the triangles (3, F) that are not all on one side of the picture, by the places
+    (P,) of the points."""
+    sides = (py < 0).view(np.uint8)
+    for bit, beside in ((2, py > height - 1), (4, px < 0), (8, px > width - 1)):
+        sides |= beside.view(np.uint8) * np.uint8(bit)
+    first, second, third = sides.take(faces)
+    return np.flatnonzero(first & second & third == 0)
 
 
 def _far_to_near(depth: np.ndarray) -> np.ndarray:
@@ -80,18 +91,12 @@ def _far_to_near(depth: np.ndarray) -> np.ndarray:
     return np.argsort(levels.astype(np.uint16), kind="stable")
 
 
-def _interpolate(
-    gradients: tuple[np.ndarray, np.ndarray, np.ndarray],
-    triangle: np.ndarray,
-    row: np.ndarray,
-    span: np.ndarray,
-    column: np.ndarray,
-) -> np.ndarray:
-    """The values of all pixels, by the triangle and the row of each span, and each pixel's span and
-    column."""
-    by_x, by_y, at_zero = gradients
-    begin = at_zero.take(triangle) + by_y.take(triangle) * row
-    return begin.take(span) + by_x.take(triangle).take(span) * column
+def _lines(
+    gradients: tuple[np.ndarray, np.ndarray, np.ndarray], triangle: np.ndarray, row: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of spans, by their triangles and rows: the value at column 0, and its change by column."""
+    by_x, by_y, at_zero = (of.astype(np.float64).take(triangle) for of in gradients)
+    return at_zero + by_y * row, by_x
 
 
 def _gradients(
@@ -105,6 +110,16 @@ def _gradients(
     return by_x, by_y, value[0] - by_x * x[0] - by_y * y[0]
 
 
+def _rows(y: np.ndarray, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """Triangle and row of each span, (S,), of triangles whose corners are at y (3, F)."""
+    top, bottom = _extremes(y)
+    top = np.maximum(np.ceil(top), 0).astype(np.int32)
+    bottom = np.minimum(np.floor(bottom), height - 1).astype(np.int32)
+    triangle, row = _expand(np.maximum(bottom - top + 1, 0))
+    row += top.take(triangle)
+    return triangle, row
+
+
 def _spans(
     x: np.ndarray, y: np.ndarray, triangle: np.ndarray, row: np.ndarray, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -113,11 +128,11 @@ def _spans(
     # down the picture is a border on the left, one that goes up is one on the right.
     next_x, next_y = x[[1, 2, 0]] - x, y[[1, 2, 0]] - y
     slope = next_x / np.where(next_y == 0, np.float32(1), next_y)
-    cut = x - slope * y
-    edges = cut.take(triangle, 1) + slope.take(triangle, 1) * row
-    direction = next_y.take(triangle, 1)
-    _, start = _extremes(np.where(direction > 0, edges, np.float32(0)))
-    stop, _ = _extremes(np.where(direction < 0, edges, np.float32(width - 1)))
+    cut = (x - slope * y).astype(np.float64)
+    edges = cut.take(triangle, 1) + slope.astype(np.float64).take(triangle, 1) * row
+    down, up = (next_y > 0).take(triangle, 1), (next_y < 0).take(triangle, 1)
+    start = np.where(down, edges, 0.0).max(0)
+    stop = np.where(up, edges, width - 1.0).min(0)
     first = np.ceil(np.minimum(start, width)).astype(np.int32)
     return first, np.floor(np.maximum(stop, -1)).astype(np.int32)
 
