@@ -10,7 +10,7 @@ import numpy as np
 
 from realtalk_ros.behaviour.face import Face
 from realtalk_ros.expression.onnx_model import ExpressionModel
-from realtalk_ros.expression.pipeline import ExpressionPipeline
+from realtalk_ros.expression.pipeline import ExpressionPipeline, HeardChunk
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.rendering.helper import Deferred
 from realtalk_ros.stream_types import Chunk, TimedExpression
@@ -46,28 +46,43 @@ class FacePipeline:
         """The expressions of chunks of speech, as `expression.push` and at last `expression.flush`
         give them.
 
-        The network runs for a chunk in the helper's thread, while the caller draws the frames of
-        the chunk before it with `render`. So a chunk is taken before these are drawn, and until the
-        iterator ends or is closed, `expression` is not to be used. Closed early, it cuts the
-        utterance off, as `expression.reset` does.
+        While the caller draws the frames of a chunk with `render`, the helper's thread runs the
+        network for the next chunk, and makes the one after it ready: so two chunks are taken before
+        these frames are drawn. Until the iterator ends or is closed, `expression` is not to be
+        used. Closed early, it cuts the utterance off, as `expression.reset` does.
         """
-        pipeline, ended = self.expression, False
-        coming: Deferred[list[TimedExpression]] | None = None
+        found: list[TimedExpression] = []
+        heard: HeardChunk | None = None
+        running: Deferred[tuple[list[TimedExpression], HeardChunk | None]] | None = None
+        ended = False
         try:
             for chunk in chunks:
-                found = coming.result() if coming else []
-                closed, scheduled = pipeline.schedule(chunk)
-                coming = Deferred(partial(pipeline.express, pipeline.hear(scheduled)))
-                yield from found + closed
-            if coming:
-                yield from coming.result()
-            yield from pipeline.flush()
+                if running:
+                    found, heard = running.result()
+                # What is short calls of NumPy comes last, beside the generator: it does not wait
+                # for Python's lock.
+                running = Deferred(partial(self._express_and_hear, heard, chunk))
+                yield from found
+            if running:
+                found, heard = running.result()
+                yield from found
+            yield from self.expression.express(heard)
+            yield from self.expression.flush()
             ended = True
         finally:
             if not ended:
-                if coming:
-                    coming.drop()
-                pipeline.reset()
+                if running:
+                    running.drop()
+                self.expression.reset()
+
+    def _express_and_hear(
+        self, heard: HeardChunk | None, chunk: Chunk
+    ) -> tuple[list[TimedExpression], HeardChunk | None]:
+        """The expressions of a chunk that was heard, and then of what the next one ends; and that
+        one, heard."""
+        found = self.expression.express(heard)
+        closed, scheduled = self.expression.schedule(chunk)
+        return found + closed, self.expression.hear(scheduled)
 
     def render(self, expression: TimedExpression) -> tuple[float, np.ndarray, np.ndarray]:
         """The frame of one expression of `expression.push`, as of `push`."""
