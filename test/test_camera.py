@@ -53,3 +53,14 @@ def test_landmarks_of_no_face_give_a_camera_of_finite_numbers():
             camera = Cameras(points[None], shape[None])
             assert all(np.isfinite(getattr(camera, name)).all() for name in ARRAYS)
             assert np.isfinite(camera.project(rest, 0)).all()
+
+
+def test_points_in_planes_are_projected_as_others():
+    rest = landmarks.load().points(np.zeros(arkit.COUNT, np.float32))
+    rotation = Rotation.from_euler("xyz", (0.3, -0.4, 0.1))
+    images = np.stack([pinhole(rest, 70, rotation), pinhole(rest, 90, rotation.inv())])
+    cameras = Cameras(images, np.stack([rest] * 2))
+    points = (rest * (1.1, 0.8, 1.3)).astype(np.float32)
+    for template in (0, 1):
+        planes = cameras.project_planes(np.ascontiguousarray(points.T), template)
+        np.testing.assert_allclose(planes.T, cameras.project(points, template), atol=1e-5)

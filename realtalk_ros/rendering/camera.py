@@ -89,6 +89,16 @@ class Cameras:
         projected[..., 1] = self.image_centre[template, 1] - scale * projected[..., 1]
         return projected
 
+    def project_planes(self, points: np.ndarray, template: int) -> np.ndarray:
+        """As `project`, (3, P) of (3, P): faster, as x, y and z are each in one piece."""
+        x, y, z = projected = self.rotation[template] @ (points - self.centre[template][:, None])
+        scale = self.scale[template] / (1 - self.inverse_distance[template] * z)
+        x *= scale
+        x += self.image_centre[template, 0]
+        y *= -scale
+        y += self.image_centre[template, 1]
+        return projected
+
 
 def rotation_matrices(vectors: np.ndarray) -> np.ndarray:
     """(T, 3) rotation vectors, rad -> (T, 3, 3), by Rodrigues' formula."""

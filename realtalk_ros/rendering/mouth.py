@@ -250,9 +250,11 @@ class Interior:
         places = look.places + np.tensordot(identity, model.inside_modes, 1).astype(np.float32)
         skull, jaw = look.skull.vertices, look.jaw.vertices
         self._behind = 256 * look.behind  # as a pixel of both channels
-        self._skull, self._skull_light = places[skull], look.light[skull]
-        self._jaw, self._jaw_light = places[jaw], look.light[jaw]
-        self._expressions = model.inside_expressions[:, jaw].reshape(len(model.moving), -1)
+        places = np.ascontiguousarray(places.T)  # x, y, z
+        self._skull, self._skull_light = places[:, skull], look.light[skull]
+        self._jaw, self._jaw_light = places[:, jaw], look.light[jaw]
+        moves = model.inside_expressions[:, jaw].swapaxes(1, 2)
+        self._expressions = moves.reshape(len(model.moving), -1)
         self._tongue_light = model.tongue_light[jaw]
         self._model = model
         self._drawn: tuple[int, int, np.ndarray, np.ndarray] | None = None
@@ -269,7 +271,7 @@ class Interior:
             for first, length in ((top, height), (left, width))
         )
         large, nearness = values[box].copy(), nearness[box].copy()
-        movement = np.reshape(weights[self._model.moving] @ self._expressions, (-1, 3))
+        movement = np.reshape(weights[self._model.moving] @ self._expressions, (3, -1))
         points = self._place(self._jaw + movement, template, size, low)
         light, surface = self._jaw_light, self._look.jaw
         if weights[TONGUE_OUT]:
@@ -303,10 +305,15 @@ class Interior:
         return self._drawn[2:]
 
     def _place(self, points: np.ndarray, template: int, size: int, low: np.ndarray) -> np.ndarray:
-        """Points (K, 3), cm, in supersampled pixels from `low` (x, y), and their nearness."""
-        placed = self._cameras.project(points, template)
-        placed[:, :2] = (placed[:, :2] * size - low) * SUPERSAMPLING - 0.5
-        return placed
+        """Points (3, K), cm, in supersampled pixels from `low` (x, y), and their nearness: (K, 3),
+        in memory x, y and nearness are each in one piece."""
+        placed = self._cameras.project_planes(points, template)
+        for axis, start in zip(placed[:2], low.tolist(), strict=True):
+            axis *= size
+            axis -= start
+            axis *= SUPERSAMPLING
+            axis -= 0.5
+        return placed.T
 
 
 def mouth_corner(size: int) -> np.ndarray:

@@ -7,6 +7,8 @@ which of them to use. A choice costs two small matrix products.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from realtalk_ros.face_model import arkit, landmarks
@@ -19,8 +21,12 @@ MIN_DISTANCE = 1.0  # cm over all lip landmarks: references closer than this are
 
 def mouth_shape(weights: np.ndarray) -> np.ndarray:
     """(..., 52) -> (..., 60): how the lips' landmarks move from rest, cm."""
-    movements = landmarks.load().expressions[:, landmarks.LIPS].reshape(arkit.COUNT, -1)
-    return np.asarray(weights, np.float32) @ movements
+    return np.asarray(weights, np.float32) @ _movements()
+
+
+@lru_cache(maxsize=1)
+def _movements() -> np.ndarray:
+    return landmarks.load().expressions[:, landmarks.LIPS].reshape(arkit.COUNT, -1)
 
 
 class ReferenceSelector:
