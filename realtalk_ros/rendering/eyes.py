@@ -144,10 +144,11 @@ def draw_eyes(eyes: Sequence[MovedEye]) -> list[EyePatch]:
     skin, outside, blend = lids.skin(v, over, width)
     blend *= np.clip(1 - np.maximum(-u, u - width) / (SIDE_MARGIN * width), 0, 1)
     showing = np.clip(0.5 - outside, 0, 1) * ((u > 0) & (u < width))
-    seen = np.zeros((*u.shape, 2), np.uint8)
-    seen[..., 0] = 255 * showing
+    visible = (255 * showing).astype(np.uint8)
+    covered = np.zeros_like(visible)
     if any(eye.curves[4].any() for eye in eyes):
-        seen[..., 1] = 255 * blend * lids.closure * over * (1 - showing)
+        covered = (255 * blend * lids.closure * over * (1 - showing)).astype(np.uint8)
+    seen = cv2.merge([visible, covered])
     with_iris = pixels.iris_weight(u, v)
     opened = outside < 0
     moved_u = np.where(opened, u + with_iris * pixels.movement[0], u)
