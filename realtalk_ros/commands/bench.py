@@ -327,6 +327,8 @@ def table(report: dict[str, Any]) -> str:
     here = report["machine"]
     sizes = ", ".join(f"{name} {size}" for name, size in report["model_mb"].items())
     rows += [
+        "in a row: beside each frame the transformer runs for the next, as in `realtalk speak`;",
+        "alone: one after the other, as long as a frame takes whose sound has just come",
         "",
         f"{report['frames_per_second']} frames a second, {report['realtime_factor']} x real time "
         f"at {FPS:g} fps; the transformer hears {report['look_ahead_ms']:g} ms ahead",
