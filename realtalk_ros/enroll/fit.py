@@ -194,10 +194,17 @@ def settle(weights: np.ndarray) -> np.ndarray:
 
 
 class Fitter:
-    """Weights and pose of one person, picture by picture; a picture starts from the one before."""
+    """Weights and pose of one person, picture by picture; a picture starts from the one before.
 
-    def __init__(self, model: Model, identity: np.ndarray, distance: float = DISTANCE):
+    freedom: times that the prior of the weights is wider, where the identity is known for sure.
+    """
+
+    def __init__(
+        self, model: Model, identity: np.ndarray, distance: float = DISTANCE, freedom: float = 1.0
+    ):
         self.model, self.distance = model, distance
+        self._prior = np.full(arkit.COUNT, 1 / (freedom * WEIGHT_SD))
+        self._cost = WEIGHT_COST / freedom**2
         self.identity = np.asarray(identity, np.float64)
         self._weight = np.repeat(1 / (DEPENDENCE * model.sigma), 2)  # of a residual in cm
         self._last: tuple[np.ndarray, Pose] | None = None
@@ -269,7 +276,6 @@ class Fitter:
     ) -> tuple[np.ndarray, Pose, float]:
         from scipy.optimize import nnls
 
-        prior = np.full(arkit.COUNT, 1 / WEIGHT_SD)
         for _ in range(steps):
             residual, by_pose, by_point = self.system(found, weights, pose)
             by_weight = along(by_point, self.model.expressions)
@@ -278,8 +284,8 @@ class Fitter:
             free = by_weight - basis @ (basis.T @ by_weight)
             target_free = target - basis @ (basis.T @ target)
             new, _ = nnls(
-                np.vstack([free, np.diag(prior)]),
-                np.concatenate([target_free, -WEIGHT_COST / prior]),
+                np.vstack([free, np.diag(self._prior)]),
+                np.concatenate([target_free, -self._cost / self._prior]),
             )
             new = np.minimum(new, 1)
             left = residual - by_weight @ (new - weights)

@@ -15,12 +15,19 @@ from realtalk_ros.errors import RealTalkError  # noqa: E402
 from realtalk_ros.face_model import arkit  # noqa: E402
 from realtalk_ros.rendering import avatar_encoding  # noqa: E402
 from realtalk_ros.rendering.geometry import Geometry, frontal_landmarks  # noqa: E402
-from realtalk_ros.training.renderer import photo_pairs, real_people, samples, train  # noqa: E402
+from realtalk_ros.training.renderer import (  # noqa: E402
+    photo_pairs,
+    real_people,
+    rest_and_smile,
+    samples,
+    train,
+)
 from realtalk_ros.training.renderer.checkpoint import load_renderer  # noqa: E402
 from realtalk_ros.training.renderer.config import TrainingConfig  # noqa: E402
 from realtalk_ros.training.renderer.dataset import FaceDataset  # noqa: E402
 from realtalk_ros.training.renderer.model import Dimensions, crop_mouth  # noqa: E402
 from realtalk_ros.training.renderer.real_people import box_blur  # noqa: E402
+from realtalk_ros.training.renderer.rest_and_smile import Photograph, lay_over  # noqa: E402
 from realtalk_ros.training.renderer.trainer import Trainer  # noqa: E402
 
 SIZE = 256
@@ -36,6 +43,7 @@ def photographs(lower=0.0):
     `lower` pixels below where the weights say."""
     at_rest = frontal_landmarks(IDENTITY)[None].astype(np.float32)
     moved = Geometry(IDENTITY, at_rest).target_landmarks(SMILE, 0) * SIZE
+    head = at_rest[0] * SIZE
     moved[48:] += (0, lower)
     points = SCALE * moved + SHIFT
     neutral = np.full((300, 300, 3), 90, np.uint8)
@@ -44,8 +52,8 @@ def photographs(lower=0.0):
     cv2.circle(smiling, dot.tolist(), 3, (255, 255, 255), -1)
     whole = np.array([SIZE / 2, SIZE / 2, SIZE])
     return (
-        photo_pairs.Photograph(neutral, at_rest[0] * SIZE, np.zeros(52, np.float32), whole),
-        photo_pairs.Photograph(smiling, points, SMILE, SCALE * whole + [*SHIFT, 0]),
+        Photograph(neutral, head, np.zeros(52, np.float32), whole, head),
+        Photograph(smiling, points, SMILE, SCALE * whole + [*SHIFT, 0], SCALE * head + SHIFT),
     )
 
 
@@ -57,21 +65,21 @@ def brightest(image):
 
 @pytest.mark.parametrize("lower", [0.0, 4.0])
 def test_a_smile_is_laid_over_the_neutral_face_where_its_weights_move_the_lips(lower):
-    pair = photo_pairs.lay_over(*photographs(lower), IDENTITY)
+    pair = lay_over(*photographs(lower), IDENTITY)
     assert abs(pair.misfit - lower) < 0.7
     crop = np.array([[1.05, 0, -4.0], [0, 1.05, -7.0]])
     warp = load_renderer().generator.warp
-    drawn = photo_pairs.draw(pair, photo_pairs.SMILE, crop, warp)
-    wanted = 1.05 * pair.landmarks[photo_pairs.SMILE, LOWER_LIP] + (-4, -7)
+    drawn = photo_pairs.draw(pair, rest_and_smile.SMILE, crop, warp)
+    wanted = 1.05 * pair.landmarks[rest_and_smile.SMILE, LOWER_LIP] + (-4, -7)
     assert np.abs(brightest(drawn) - wanted).max() < 1.2
-    assert (photo_pairs.draw(pair, photo_pairs.NEUTRAL, crop, warp) == 90).all()
+    assert (photo_pairs.draw(pair, rest_and_smile.NEUTRAL, crop, warp) == 90).all()
 
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory):
     """Shards of nine people."""
     folder = tmp_path_factory.mktemp("pairs")
-    pair = photo_pairs.lay_over(*photographs(), IDENTITY)
+    pair = lay_over(*photographs(), IDENTITY)
     assert photo_pairs.write_pairs([pair] * 9, folder, 1) == {"train": 8, "val": 1}
     return folder
 
@@ -189,5 +197,5 @@ def test_what_is_wrong_with_the_people_is_said(tmp_path):
         photo_pairs.run(parser.parse_args([*both, "--out", str(tmp_path)]))
     (tmp_path / "file").write_text("")
     with pytest.raises(RealTalkError, match="cannot write into"):
-        pair = photo_pairs.lay_over(*photographs(), IDENTITY)
+        pair = lay_over(*photographs(), IDENTITY)
         photo_pairs.write_pairs([pair], tmp_path / "file", 1)

@@ -34,7 +34,7 @@ def load_renderer(folder: Path = onnx_session.MODEL_DIR) -> Renderer:
             raise ModelError(problem)
         for key, value in read_weights(folder / name).items():
             if key.startswith(PARTS):
-                weights[key] = torch.from_numpy(value)
+                weights[key] = torch.from_numpy(value.copy())
         for entry in onnx.load(folder / name).metadata_props:
             if entry.key == DIMENSIONS:
                 dims = parse_dimensions(json.loads(entry.value))

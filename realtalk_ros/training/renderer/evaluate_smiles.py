@@ -2,10 +2,10 @@
 """`realtalk evaluate smiles`: avatars of neutral photographs smile, and are compared with
 photographs of the same people smiling.
 
-A pair are two files whose names begin alike, up to the first "_" (001_03.jpg, 001_08.jpg: so in the
-Face Research Lab London Set). The mouth's weights of the smile are those that enrolment fits to the
-smiling photograph. The drawn face is laid over the photograph by the nose and the corners of the
-eyes. In the box of the photograph's lips, means over the pairs:
+A pair are two files whose names begin alike. The mouth's weights of the smile are those that are
+fitted to the smiling photograph on the face that the neutral one shows; the drawn face is laid over
+the photograph by the pose of the head (rest_and_smile.py). In the box of the photograph's lips,
+means over the pairs:
 
     mouth_lpips     LPIPS (lpips.py), of all pairs and of those that show teeth
     sharpness       of the pairs that show teeth, where the photograph's mouth is open: variance of
@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from realtalk_ros.avatar import image_decoding
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.commands.evaluate_avatars import photographs
 from realtalk_ros.enroll import face_detector, native_output
@@ -33,21 +34,25 @@ from realtalk_ros.enroll.avatar_writer import temporary_avatar
 from realtalk_ros.enroll.photo_checks import read_picture
 from realtalk_ros.enroll.photo_to_avatar import from_picture
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import LIPS
 from realtalk_ros.rendering.avatar_encoding import reference_inputs
 from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.training.common.affine_maps import compose
 from realtalk_ros.training.renderer.dataset import to_float
 from realtalk_ros.training.renderer.evaluate import print_figures
 from realtalk_ros.training.renderer.lpips import Lpips
+from realtalk_ros.training.renderer.rest_and_smile import (
+    SMILE,
+    Pair,
+    from_square,
+    read_pair,
+    same_person,
+)
 
-# Landmarks that no smile moves: bridge of the nose, corners of the eyes.
-FIXED = [27, 28, 29, 30, 36, 39, 42, 45]
 OPEN = 60  # pixels of the face crop between the lips, from which on a photograph shows teeth
 MARGIN = 8  # pixels around the lips
 CELL = (160, 96)  # pixels; the boxes of the lips are compared at this size
 PAIRS_A_ROW = 6  # on the sheet
-OF_MOUTH = np.isin(np.arange(arkit.COUNT), arkit.MOUTH)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,14 +75,15 @@ class Smile:
 def run(args: argparse.Namespace) -> None:
     """`realtalk evaluate smiles`."""
     lpips, smiles, cells = Lpips(), {}, []
-    paths = pairs(photographs(args.neutral), photographs(args.smiling))
+    paths = same_person(photographs(args.neutral), photographs(args.smiling))
     with native_output.hidden(args.verbose):
         for name, both in tqdm(paths.items(), desc="people", disable=None):
             try:
                 neutral, smiling = (enrolled(path, args.landmarker) for path in both)
+                pair = read_pair(*both, args.landmarker)
             except RealTalkError:
                 continue  # counted as refused; `realtalk evaluate avatars` says why
-            drawn, photo, interior = draw_smile(neutral, smiling, args.models)
+            drawn, photo, interior = draw_smile(neutral, smiling, pair, args.models)
             box = lip_box(smiling)
             smiles[name] = compare(drawn, photo, interior, box, lpips)
             cells.append(np.hstack([cv2.resize(image[box], CELL) for image in (photo, drawn)]))
@@ -92,42 +98,30 @@ def run(args: argparse.Namespace) -> None:
         write_sheet(cells, args.sheet)
 
 
-def pairs(neutral: list[Path], smiling: list[Path]) -> dict[str, tuple[Path, Path]]:
-    """By the beginning of their names. Raises RealTalkError where no two begin alike."""
-    first, second = (
-        {path.stem.split("_")[0]: path for path in found} for found in (neutral, smiling)
-    )
-    both = {name: (first[name], second[name]) for name in first if name in second}
-    if not both:
-        raise RealTalkError(
-            "no two photographs belong to one person: let their names begin alike, up to a _"
-        )
-    return both
-
-
 def enrolled(path: Path, landmarker: Path | None) -> Avatar:
     """Raises RealTalkError for a photograph that is refused."""
     return temporary_avatar(from_picture(read_picture(path), path.name, landmarker), path)
 
 
 def draw_smile(
-    neutral: Avatar, smiling: Avatar, models: Path | None
+    neutral: Avatar, smiling: Avatar, pair: Pair, models: Path | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The neutral photograph's avatar with the smile of the other one, laid over that; the smiling
-    photograph's face crop; both (256, 256, 3) uint8; and where its mouth is open, (256, 256)."""
+    """The neutral photograph's avatar with the smile of the pair, laid over the other one; the
+    smiling photograph's face crop; both (256, 256, 3) uint8; and where its mouth is open, (256,
+    256)."""
     reference = reference_inputs(smiling)[0]
     photo, interior = reference[..., :3], reference[..., 3] > 128
-    assert smiling.reference_weights is not None and smiling.reference_landmarks is not None
-    smile = smiling.resting_weights + smiling.reference_weights[0] - neutral.resting_weights
     renderer = FaceRenderer(neutral, neutral.size[1], model_dir=models)
-    image = renderer.render((OF_MOUTH * smile).clip(-1, 1).astype(np.float32), 0)
+    image = renderer.render(pair.weights[SMILE], 0)
     x, y, side = neutral.crop
-    scale = len(photo) / side
-    there, _ = cv2.estimateAffinePartial2D(
-        ((neutral.landmarks[0] - (x, y)) * scale)[FIXED], smiling.reference_landmarks[0][FIXED]
-    )
-    crop = np.array([[scale, 0, -x * scale], [0, scale, -y * scale], [0, 0, 1]])
-    drawn = cv2.warpAffine(image, there @ crop, photo.shape[:2], flags=cv2.INTER_AREA)
+    to_crop = cv2.invertAffineTransform(from_square(np.array([x + side / 2, y + side / 2, side])))
+    into_frame = compose(pair.maps[SMILE], to_crop)
+    # The fits count from a pixel's corner, OpenCV from its middle.
+    into_frame[:, 2] += into_frame[:, :2] @ (0.5, 0.5) - 0.5
+    frame = pair.photographs[SMILE].image.shape[1::-1]
+    laid_over = cv2.warpAffine(image, into_frame, frame, flags=cv2.INTER_CUBIC)
+    x, y, side = smiling.crop
+    drawn = image_decoding.to_square(laid_over[y : y + side, x : x + side], len(photo))
     return drawn, photo, interior
 
 

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The smile of somebody whose face at rest is known."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scipy")
+pytest.importorskip("torch", reason="training needs torch")
+
+from realtalk_ros.enroll import fit
+from realtalk_ros.enroll.face_detector import DetectedFace
+from realtalk_ros.enroll.photo_to_avatar import ExaminedPhoto
+from realtalk_ros.face_model import arkit
+from realtalk_ros.training.renderer.rest_and_smile import OF_MOUTH, fit_same_person
+
+SMILE = arkit.weights(mouthSmile=0.8, mouthUpperUp=0.4, mouthLowerDown=0.4, jawOpen=0.15)
+POSES = (
+    fit.Pose(0.02, -0.03, 0.01, 300.0, 240.0, 12.0),
+    fit.Pose(0.07, 0.04, -0.06, 330.0, 250.0, 16.0),
+)
+
+
+def photo(pose, weights, identity, own):
+    """As it is tracked: all landmarks `own` (P, 2) cm off the face model's."""
+    model = fit.mesh_model()
+    points = np.zeros((478, 2))
+    points[model.index] = pose.project(model.shape(identity, weights)) + own * pose.scale
+    who = fit.fit(model, model.choose(points)[None])
+    face = DetectedFace(points.astype(np.float32))
+    return ExaminedPhoto(np.zeros((8, 8, 3), np.uint8), face, who, None, [])
+
+
+def test_the_smile_of_a_known_face_is_fitted_nearer_than_that_of_an_unknown_one():
+    model, rng = fit.mesh_model(), np.random.default_rng(5)
+    apart, together = [], []
+    for _ in range(4):
+        identity, own = rng.normal(0, 0.8, 100), rng.normal(0, 0.12, (len(model.mean), 2))
+        first, second = (
+            photo(pose, w, identity, own) for pose, w in zip(POSES, (0 * SMILE, SMILE), strict=True)
+        )
+        moved = np.tensordot(SMILE * OF_MOUTH, model.expressions, 1)
+        rest = first.who.weights[0]
+        for errors, who in (
+            (apart, second.who),
+            (together, fit_same_person(first, second)),
+        ):
+            found = np.tensordot((who.weights[0] - rest) * OF_MOUTH, model.expressions, 1)
+            errors.append(np.linalg.norm((found - moved)[fit.table.LIPS], axis=1).mean())
+        assert np.array_equal(who.identity, first.who.identity)
+    assert np.mean(together) < 0.6 * np.mean(apart)
