@@ -10,6 +10,7 @@ import pytest
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import mouth_crop
+from realtalk_ros.enroll import framing
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.arkit import weights
 from realtalk_ros.face_model.rotations import rotation_matrix
@@ -91,6 +92,29 @@ def test_no_iris_shows_through_a_shut_lid_and_a_half_shut_one_is_clean_above_its
         assert (colour[1] > 40).sum() == 0
         assert 20 < (colour[0.5] > 90).sum() < 0.75 * (colour[0] > 90).sum()
         assert (colour[0.5][:4] > 40).sum() == 0
+
+
+def test_a_smile_is_as_wide_where_the_network_may_draw_in_a_part_of_the_face_alone():
+    """As in an enrolled photograph: dots beside the corners of the mouth come as far."""
+    avatar = Avatar.load("default")
+    image, corners = avatar.templates[0].copy(), avatar.landmarks[0, [48, 54]]
+    dots = np.rint(corners + [(-3, 0), (3, 0)]).astype(int)
+    for dot in dots:
+        cv2.circle(image, dot.tolist(), 2, (0, 255, 0), -1)
+    marked = replace(avatar, templates=image[None], landmarks=avatar.landmarks[:1])
+    part = framing.region(avatar.landmarks[0], avatar.crop).astype(np.float32) / 255
+    found = []
+    for region in (None, part):
+        renderer = FaceRenderer(replace(marked, region=region), 512)
+        drawn = renderer.render(weights(mouthSmile=0.9, mouthStretch=0.3), 0).astype(int)
+        green = drawn[..., 1] - drawn[..., ::2].max(-1)
+        for x, y in dots:
+            near = np.s_[y - 20 : y + 20, x - 20 : x + 20]
+            rows, columns = np.nonzero(green[near] > 60)
+            found.append((columns.mean() - 20, rows.mean() - 20))
+    whole, of_part = np.array(found).reshape(2, 2, 2)
+    assert np.linalg.norm(whole, axis=1).min() > 5
+    assert np.linalg.norm(whole - of_part, axis=1).max() < 0.1 * np.linalg.norm(whole, axis=1).min()
 
 
 def test_what_the_mouth_shows_is_the_networks():

@@ -29,6 +29,9 @@ from realtalk_ros.rendering.moving_person import MovingPerson
 
 FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam shows
 # In pixels of the networks' crop:
+# Around where the network may draw, that moves with the face: the corners of a smiling mouth come
+# to lie at the border of that, and would be held back there.
+MOVING_MARGIN, MOVING_FADE = np.ones((21, 21), np.uint8), (9, 9)
 MOUTH_MARGIN = np.ones((5, 5), np.uint8)  # around the mouth's interior, that the network draws, too
 LID_MARGIN = np.ones((9, 9), np.uint8)  # around closing lids, of which it would draw the lashes
 FADE = (7, 7)  # box filter of the borders of both
@@ -60,10 +63,15 @@ class Compositor:
         self._fine = FineTemplates(templates, self.crop)
         self._head_warp = HeadWarp(person, templates)
         self._feather = faded_border(CROP_SIZE, FEATHER)
+        self._moving_feather = self._feather
         self._mouth_feather = faded_border(MOUTH_CROP[2], MOUTH_FADE)
         self._beside_mouth = spread(1 - self._mouth_feather)
         if avatar.region is not None:
-            self._feather *= cv2.resize(avatar.region, WHOLE)
+            region = cv2.resize(avatar.region, WHOLE)
+            self._moving_feather = self._feather * cv2.blur(
+                cv2.dilate(region, MOVING_MARGIN), MOVING_FADE
+            )
+            self._feather = self._feather * region
         self._within_mouth = self._feather[MOUTH] * self._mouth_feather
         self._coarse_feather = cv2.resize(self._feather, COARSE, interpolation=cv2.INTER_AREA)
         self._memory = _Memory()
@@ -175,7 +183,7 @@ class Compositor:
 
     def _draw_movement(self, face: GeneratedFace, mask: np.ndarray) -> None:
         """Of the generator's `mask` (256, 256)."""
-        moving = cv2.multiply(with_swept(mask, face.sampling_grid), self._feather)
+        moving = cv2.multiply(with_swept(mask, face.sampling_grid), self._moving_feather)
         for position, own, movement in zip(
             face.sampling_grid, unmoved(CROP_SIZE), self._memory.movement, strict=True
         ):
