@@ -12,13 +12,19 @@ means over the pairs:
                     the Laplacian, as a share of the photograph's
     tone            there: difference of the mean colours, grey levels
 
+and of the whole picture, where the extra `evaluate` is installed:
+
+    identity        distance of the faces (enroll/face_embedding.py)
+
 Nothing is kept but what `--json` prints and the sheet. Needs the extras `train` and `enroll`.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, dataclass
+import sys
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -31,6 +37,8 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.commands.evaluate_avatars import photographs
 from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.avatar_writer import temporary_avatar
+from realtalk_ros.enroll.face_detector import FaceDetector
+from realtalk_ros.enroll.face_embedding import FaceEmbedding
 from realtalk_ros.enroll.photo_checks import read_picture
 from realtalk_ros.enroll.photo_to_avatar import from_picture
 from realtalk_ros.errors import RealTalkError
@@ -70,11 +78,16 @@ class Smile:
     mouth_lpips: float
     sharpness: float | None  # of those that show teeth
     tone: float | None
+    identity: float | None = None  # where it can be had
 
 
 def run(args: argparse.Namespace) -> None:
     """`realtalk evaluate smiles`."""
     lpips, smiles, cells = Lpips(), {}, []
+    try:
+        embedding, lacking = FaceEmbedding(), ""
+    except RealTalkError as error:
+        embedding, lacking = None, str(error)
     paths = same_person(photographs(args.neutral), photographs(args.smiling))
     with native_output.hidden(args.verbose):
         for name, both in tqdm(paths.items(), desc="people", disable=None):
@@ -83,9 +96,14 @@ def run(args: argparse.Namespace) -> None:
                 pair = read_pair(*both, args.landmarker)
             except RealTalkError:
                 continue  # counted as refused; `realtalk evaluate avatars` says why
-            drawn, photo, interior = draw_smile(neutral, smiling, pair, args.models)
+            frame = draw_smile(neutral, pair, args.models)
+            drawn, photo, interior = face_crops(frame, smiling)
             box = lip_box(smiling)
-            smiles[name] = compare(drawn, photo, interior, box, lpips)
+            smile = compare(drawn, photo, interior, box, lpips)
+            if embedding is not None:
+                frames = frame, pair.photographs[SMILE].image
+                smile = replace(smile, identity=distance(frames, embedding, args.landmarker))
+            smiles[name] = smile
             cells.append(np.hstack([cv2.resize(image[box], CELL) for image in (photo, drawn)]))
     if not smiles:
         raise RealTalkError(
@@ -94,6 +112,8 @@ def run(args: argparse.Namespace) -> None:
     figures = {"refused": len(paths) - len(smiles), **means(smiles)}
     people = {name: asdict(smile) for name, smile in smiles.items()}
     print_figures({**figures, "people": people} if args.json else figures, args.json)
+    if lacking:
+        print(f"realtalk evaluate smiles: {lacking}", file=sys.stderr)
     if args.sheet:
         write_sheet(cells, args.sheet)
 
@@ -103,14 +123,9 @@ def enrolled(path: Path, landmarker: Path | None) -> Avatar:
     return temporary_avatar(from_picture(read_picture(path), path.name, landmarker), path)
 
 
-def draw_smile(
-    neutral: Avatar, smiling: Avatar, pair: Pair, models: Path | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The neutral photograph's avatar with the smile of the pair, laid over the other one; the
-    smiling photograph's face crop; both (256, 256, 3) uint8; and where its mouth is open, (256,
-    256)."""
-    reference = reference_inputs(smiling)[0]
-    photo, interior = reference[..., :3], reference[..., 3] > 128
+def draw_smile(neutral: Avatar, pair: Pair, models: Path | None) -> np.ndarray:
+    """The frame of the smiling photograph, (height, width, 3) uint8, with the neutral one's avatar
+    and the smile of the pair in its place."""
     renderer = FaceRenderer(neutral, neutral.size[1], model_dir=models)
     image = renderer.render(pair.weights[SMILE], 0)
     x, y, side = neutral.crop
@@ -118,11 +133,32 @@ def draw_smile(
     into_frame = compose(pair.maps[SMILE], to_crop)
     # The fits count from a pixel's corner, OpenCV from its middle.
     into_frame[:, 2] += into_frame[:, :2] @ (0.5, 0.5) - 0.5
-    frame = pair.photographs[SMILE].image.shape[1::-1]
-    laid_over = cv2.warpAffine(image, into_frame, frame, flags=cv2.INTER_CUBIC)
+    size = pair.photographs[SMILE].image.shape[1::-1]
+    return cv2.warpAffine(image, into_frame, size, flags=cv2.INTER_CUBIC)
+
+
+def face_crops(frame: np.ndarray, smiling: Avatar) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The face crops of a drawn frame and of the smiling photograph, both (256, 256, 3) uint8, and
+    where the photograph's mouth is open, (256, 256)."""
+    reference = reference_inputs(smiling)[0]
+    photo, interior = reference[..., :3], reference[..., 3] > 128
     x, y, side = smiling.crop
-    drawn = image_decoding.to_square(laid_over[y : y + side, x : x + side], len(photo))
+    drawn = image_decoding.to_square(frame[y : y + side, x : x + side], len(photo))
     return drawn, photo, interior
+
+
+def distance(
+    frames: tuple[np.ndarray, np.ndarray], embedding: FaceEmbedding, landmarker: Path | None
+) -> float | None:
+    """Of the faces in two frames; None where none is found in one."""
+    with FaceDetector(landmarker) as detector:
+        found = [detector.find(frame)[:1] for frame in frames]
+    if not all(found):
+        return None
+    first, second = (
+        embedding.embed(frame, face.points) for frame, (face,) in zip(frames, found, strict=True)
+    )
+    return float(np.linalg.norm(first - second))
 
 
 def lip_box(avatar: Avatar) -> tuple[slice, slice]:
@@ -156,16 +192,22 @@ def compare(
 
 
 def means(smiles: dict[str, Smile]) -> dict[str, float | int]:
+    """Each figure over the pairs that have it."""
     with_teeth = [smile for smile in smiles.values() if smile.tone is not None]
+
+    def mean(name: str, of: Collection[Smile]) -> dict[str, float]:
+        values = [v for smile in of if (v := getattr(smile, name)) is not None]
+        return {name: float(np.mean(values))} if values else {}
+
     figures: dict[str, float | int] = {
         "pairs": len(smiles),
         "showing_teeth": len(with_teeth),
-        "mouth_lpips": float(np.mean([smile.mouth_lpips for smile in smiles.values()])),
+        **mean("mouth_lpips", smiles.values()),
     }
-    if with_teeth:
-        rows = np.array([list(asdict(smile).values()) for smile in with_teeth], float)
-        names = ("mouth_lpips_showing_teeth", "sharpness", "tone")
-        figures |= dict(zip(names, rows.mean(0).tolist(), strict=True))
+    for name, value in mean("mouth_lpips", with_teeth).items():
+        figures[f"{name}_showing_teeth"] = value
+    for name in ("sharpness", "tone", "identity"):
+        figures |= mean(name, smiles.values())
     return figures
 
 
