@@ -41,6 +41,7 @@ from realtalk_ros.rendering.helper import HELPER, take_up_deferred
 from realtalk_ros.rendering.monochrome import tone_of, toned
 from realtalk_ros.rendering.oral_cavity import SMILE, OralCavity, look_of
 from realtalk_ros.rendering.own_teeth import OwnTeeth
+from realtalk_ros.rendering.tooth_relief import tooth_relief
 
 HOW_TO_RENEW = "run `realtalk train renderer --avatar` again, or remove it"
 MOUTH = mouth_crop()
@@ -131,9 +132,11 @@ class Generator:
         if look == "shaded":
             return OralCavity.of_machine(len(templates))
         face = self._run(SMILE[None], [FaceInputs(k, 0, 0)])[0]
-        across = np.stack([self.geometry[k].mouth.across_teeth(t) for t in templates])
+        mouth = self.geometry[k].mouth
+        across = np.stack([mouth.across_teeth(t) for t in templates])
+        relief = np.stack([tooth_relief(*mouth.upper_teeth(t)) for t in templates])
         smile = face.mouth_interior[MOUTH], face.mouth
-        return OralCavity.of_person(encoded.flesh[k], encoded.enamel[k], smile, across)
+        return OralCavity.of_person(encoded.flesh[k], encoded.enamel[k], smile, across, relief)
 
     def _open_generator(
         self, own_folder: Path, folder: Path, providers: Sequence[str] | None, threads: int

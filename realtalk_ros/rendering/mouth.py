@@ -32,7 +32,7 @@ import numpy as np
 from realtalk_ros.contracts import CROP_SIZE, mouth_crop
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
-from realtalk_ros.rendering import rasterizer
+from realtalk_ros.rendering import human_teeth, rasterizer
 from realtalk_ros.rendering.camera import Cameras
 
 FILE = Path(__file__).parents[1] / "data" / "mouth.npz"
@@ -57,13 +57,6 @@ LOWER_TEETH, UPPER_SHADE_WIDTH, LOWER_SHADE_WIDTH = 0.7, 3.6, 1.6
 # falls to it at its sides, over this distance from the middle (cm), and so do lower teeth of which
 # the shade leaves less than this share. Set by eye.
 CHEEKS, TONGUE_WIDTH, DEEP_SHADE = 48, 1.9, 0.3
-# The gum between the upper incisors has a vertex in front of one of them, and covers half of it:
-# which vertex, and where it belongs (cm).
-GUM_TIP, BETWEEN_INCISORS = (-0.21, -2.51, 10.72), (0.0, -2.45, 10.55)
-# Between the upper incisors people are as light as beside it (45 smiles, mean within 0.08 cm of the
-# middle: 0.99 of the incisors' light); the model is 0.73. Vertices so near to the middle, cm, are
-# drawn to this share of it: a thin line is left, else two teeth look like one.
-SLIT, CLOSED = 0.12, 0.5
 # The edge of the upper teeth, cm: x, y, z = z0 - z2 x², by the mean face's.
 ARCH_WIDTH, ARCH_Y, ARCH_Z = 3.0, -3.0, (10.75, 0.27)
 
@@ -156,9 +149,9 @@ class MouthModel:
         hidden = teeth & lower & (shade < DEEP_SHADE)
         tongue = np.exp(-np.square(across / TONGUE_WIDTH)) * (light - CHEEKS) + CHEEKS
         levels = np.select([hidden, lower & ~teeth], [CHEEKS, tongue], light * shade)
-        places = self.inside.copy()
-        places[np.square(places - GUM_TIP).sum(-1).argmin()] = BETWEEN_INCISORS
-        places[teeth & ~lower & (np.abs(across) < SLIT), 0] *= CLOSED
+        upper = teeth & ~lower
+        places = human_teeth.placed(self.inside, upper, ~teeth & ~lower)
+        self.outer_teeth = human_teeth.outer_surface(self.inside, upper)
         enamel = enamel & ~hidden[faces].all(1)
         self.lifelike = look(enamel, places, levels.astype(np.float32), behind=CHEEKS)
 
@@ -185,6 +178,10 @@ class Mouth:
         model = self._model = load()
         self._interior = Interior(identity, cameras, getattr(model, look))
         self._cameras = cameras
+        teeth = model.outer_teeth
+        self._outer_teeth = model.inside[teeth] + np.tensordot(
+            identity, model.inside_modes[:, teeth], 1
+        ).astype(np.float32)
         self._lips = model.lips + np.tensordot(identity, model.lips_modes, 1).astype(np.float32)
         lips = residuals[:, landmarks.LIPS].astype(np.float32)
         self._residuals = model.interpolation @ lips
@@ -200,6 +197,12 @@ class Mouth:
         return np.asarray(
             np.interp(np.arange(columns.start, columns.stop), np.maximum.accumulate(places), x)
         )
+
+    def upper_teeth(self, template: int) -> tuple[np.ndarray, np.ndarray]:
+        """Points on the outer surface of the upper teeth: where a template shows them, (N, 2)
+        pixels of the mouth crop, and where they are on the mean face's, (N, 2): x and y, cm."""
+        seen = self._cameras.project(self._outer_teeth, template)[:, :2] * CROP_SIZE - 0.5
+        return seen - mouth_corner(CROP_SIZE), self._model.inside[self._model.outer_teeth, :2]
 
     def _rings(self, weights: np.ndarray, template: int) -> np.ndarray:
         """(R, 2, N, 2) in normalised coordinates."""

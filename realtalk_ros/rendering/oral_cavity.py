@@ -21,6 +21,8 @@ OPEN = 128  # level of the map's first channel from which a pixel counts as in t
 ENAMEL = 6.0  # by which enamel is taken to be lighter than the map has it: it may lie in the shade
 GUMS = 112  # level of the map's third channel from which a pixel is gums
 EVEN = 3, 3  # pixels over which flesh is evened: the generator leaves a pattern of two pixels
+# The generator's enamel is softer than people's: so much of what EVEN takes is added to it.
+SHARPER = 0.2
 SMOOTH = 9  # pixels over which the borders of the opening are smoothed
 # The factors of flesh: from the upper (0) to the lower (1) inner lip, and from one corner of the
 # opening to the other. Before them are rows of gums.
@@ -78,12 +80,21 @@ def look_of(avatar: Avatar, enamel: np.ndarray) -> str:
 
 class OralCavity:
     """Of one avatar with T templates. Factors of blue, green, red: `flesh` (GUM_ROWS + ROWS,
-    COLUMNS, 3); `enamel` (T, S, 3), for each column of the mouth crop (S pixels)."""
+    COLUMNS, 3); `enamel` (T, S, 3), for each column of the mouth crop (S pixels), and `relief` (T,
+    S, S) uint8, 255: 1, of single teeth (tooth_relief.py)."""
 
-    def __init__(self, flesh: np.ndarray, enamel: np.ndarray, person: bool = True):
+    def __init__(
+        self,
+        flesh: np.ndarray,
+        enamel: np.ndarray,
+        relief: np.ndarray | None = None,
+        person: bool = True,
+    ):
         self._person = person
         self._flesh = np.ascontiguousarray(flesh, np.float32)
         self._enamel = np.ascontiguousarray(enamel, np.float32)
+        self._relief = relief
+        self._sharper = SHARPER if person else 0.0
 
     @classmethod
     def of_machine(cls, templates: int) -> OralCavity:
@@ -99,17 +110,19 @@ class OralCavity:
         enamel: np.ndarray,
         smile: tuple[np.ndarray, np.ndarray],
         across: np.ndarray,
+        relief: np.ndarray | None = None,
     ) -> OralCavity:
         """Of the colours of flesh, (4,): BGR, in which 1 is white, and how sure; and of enamel (3,)
         in full light. `smile` is the map of an interior, and what the generator draws there, both
-        (S, S, 3) uint8; `across` (T, S) is how far from the middle teeth in a column are, cm."""
+        (S, S, 3) uint8; `across` (T, S) is how far from the middle teeth in a column are, cm;
+        `relief` as of the class."""
         seen = flesh[:3] if flesh[3] > 0.5 else USUAL_FLESH
         interior, drawn = smile
         skin = drawn[interior[..., 0] == 0].mean() / 255
         usual = USUAL_FLESH * min(1, skin / LIGHT_SKIN)
         lighter = np.clip(np.sqrt(usual / np.maximum(seen, 1e-3)), 1, LIGHTEST)
         aside = [np.interp(np.abs(across), ASIDE, light) for light in ASIDE_LIGHT]
-        return cls(flesh_light(lighter), np.stack(aside, -1) * whiter(enamel, *smile))
+        return cls(flesh_light(lighter), np.stack(aside, -1) * whiter(enamel, *smile), relief)
 
     def light(self, interior: np.ndarray, drawn: np.ndarray, template: int) -> None:
         """Lights a drawn mouth (S, S, 3) uint8 over a template, in place, by the map of its
@@ -131,10 +144,17 @@ class OralCavity:
         across = COLUMN[:height, :width] * np.float32((COLUMNS - 1) / width)
         light = cv2.remap(self._flesh, across, at, cv2.INTER_LINEAR)
         teeth = cv2.merge([cv2.convertScaleAbs(enamel, alpha=ENAMEL)] * 3)
-        light += teeth * ((self._enamel[template, x : x + width] - light) * np.float32(1 / 255))
+        of_enamel = self._enamel[template, x : x + width]
+        if self._relief is not None:
+            shade = self._relief[template][box][..., None]
+            of_enamel = shade * (of_enamel * np.float32(1 / 255))
+        light += teeth * ((of_enamel - light) * np.float32(1 / 255))
         factor = 1 + cv2.merge([opened] * 3) * ((light - 1) * np.float32(1 / 255))
         lit = cv2.multiply(drawn[box], factor, dtype=cv2.CV_8U)
-        share = cv2.subtract(opened, cv2.extractChannel(teeth, 0)) * np.float32(1 / 255)
+        sharper = 1 + self._sharper
+        share = cv2.addWeighted(
+            opened, 1 / 255, cv2.extractChannel(teeth, 0), -sharper / 255, 0, dtype=cv2.CV_32F
+        )
         even = cv2.GaussianBlur(lit, EVEN, 0) if self._person else lit
         drawn[box] = cv2.blendLinear(even, lit, share, 1 - share)
 

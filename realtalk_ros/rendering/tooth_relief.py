@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The shade between a person's upper teeth, which makes them single ones.
+
+Teeth are round, and meet at their sides: there they are darker, most at their lower corners, which
+leave a notch. The generator draws them as even as the map of the mouth (mouth.py) has them, so this
+shade is laid over its picture (oral_cavity.py). Upper teeth stay with the skull, so it is computed
+once for each template.
+
+On the mean face's teeth, lengths are centimetres; x is 0 in the middle, y points up.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from realtalk_ros.contracts import MOUTH_CROP
+
+# Where teeth meet, from the middle: the darkest places between the upper teeth of 40 smiles of the
+# Face Research Lab London Set are at -0.04, 0.82, 1.38, 1.93 and 2.39 (medians), the mean face's
+# teeth meet at 0, 0.87, 1.43, 1.95 and 2.38.
+MEET = (0.0, 0.86, 1.42, 1.94, 2.38)
+# How much darker it is there, along the whole tooth and, on top of that, at its edge. In the means
+# of these smiles it is so by 0.02, 0.06, 0.15 and 0.21 where it is not in drawn ones, in the lower
+# third by 0.1, 0.16, 0.15 and 0.05; in the middle the generator draws the line itself. Those of a
+# single smile, which are not all at one place, are deeper than their mean. LPIPS is best
+# about here (docs/experiments.md, "Single teeth").
+LINE, NOTCH = (0.0, 0.07, 0.12, 0.17, 0.19), (0.12, 0.48, 0.42, 0.18, 0.06)
+LINE_WIDTH, NOTCH_WIDTH, NOTCH_HEIGHT = 0.075, 0.09, 0.14  # standard deviations; 1/e of the depth
+# The teeth's edge: y at x. What is lower by more than this is no upper tooth.
+EDGE_X, EDGE_Y = (0.0, 0.7, 1.0, 1.4, 1.75, 2.2, 2.6), (-3.53, -3.49, -3.38, -3.38, -3.38, -3.36,
+                                                        -3.33)  # fmt: skip
+BELOW = 0.1
+SAMPLES = 3  # of a pixel, along each side
+
+
+def tooth_relief(seen: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """(S, S) uint8, 255: as light as before, of the mouth crop, where points `places` (N, 2) of the
+    upper teeth, cm on the mean face's, are seen at pixels `seen` (N, 2)."""
+    side = MOUTH_CROP[2]
+    relief = np.full((side, side), 255, np.uint8)
+    low = np.clip(np.floor(seen.min(0)) - 2, 0, side).astype(int)
+    high = np.clip(np.ceil(seen.max(0)) + 3, 0, side).astype(int)
+    if not (high > low).all():
+        return relief
+    width, height = high - low
+    x, y = (
+        (np.arange(SAMPLES * count, dtype=np.float32) + 0.5) / SAMPLES - 0.5 + first
+        for count, first in zip((width, height), low, strict=True)
+    )
+    x, y = np.meshgrid(x, y)
+    centre, scale = seen.mean(0), seen.std(0).max()
+    known = _terms(*((seen - centre) / scale).T)
+    found = np.linalg.lstsq(known.T, places, rcond=None)[0].astype(np.float32)
+    at = np.tensordot(found.T, _terms((x - centre[0]) / scale, (y - centre[1]) / scale), 1)
+    blocks = light_between(*at).reshape(height, SAMPLES, width, SAMPLES)
+    part = slice(low[1], high[1]), slice(low[0], high[0])
+    relief[part] = np.rint(255 * blocks.mean((1, 3)))
+    return relief
+
+
+def _terms(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(7, ...): a polynomial's terms. The rows of teeth are curved, and look so from aside."""
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, x**3, x * x * y]).astype(np.float32)
+
+
+def light_between(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The light on the mean face's upper teeth at (x, y) cm, beside that on the middle of each."""
+    aside = np.abs(x)
+    above = y - np.interp(aside, EDGE_X, EDGE_Y).astype(np.float32)
+    edge = np.exp(-np.maximum(above, 0) / NOTCH_HEIGHT)
+    shade = np.zeros_like(x)
+    for place, line, notch in zip(MEET, LINE, NOTCH, strict=True):
+        beside = np.square(aside - place) / -2
+        line = line * np.exp(beside / LINE_WIDTH**2)
+        shade = np.maximum(shade, line + notch * edge * np.exp(beside / NOTCH_WIDTH**2))
+    return 1 - shade * np.clip(1 + above / BELOW, 0, 1)

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A person's upper teeth are single ones, as high as they are wide or a little more."""
+
+import cv2
+import numpy as np
+import pytest
+
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.rendering import human_teeth, mouth
+from realtalk_ros.rendering.camera import Cameras, rotation_matrices
+from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
+from realtalk_ros.rendering.geometry import Geometry, frontal_landmarks
+from realtalk_ros.rendering.oral_cavity import OralCavity
+from realtalk_ros.rendering.tooth_relief import MEET, light_between, tooth_relief
+
+NOBODY = np.zeros(landmarks.IDENTITY_SIZE, np.float32)
+AHEAD, ASIDE, ROLLED = (0.0, 0.0, 0.0), (0.0, 0.45, 0.0), (0.1, 0.2, 0.3)
+
+
+def seen_by(rotation: tuple[float, float, float]) -> tuple[np.ndarray, Cameras]:
+    """The landmarks (1, 68, 2) of the mean face, its head rotated, and the camera that sees it."""
+    shape = landmarks.load().points(np.zeros(arkit.COUNT, np.float32), NOBODY)
+    turned = (shape - shape.mean(0)) @ rotation_matrices(np.array([rotation]))[0].T
+    flat = turned[:, :2] / (1 - turned[:, 2:] / 65)
+    x, y, side = landmarks.face_square(flat)
+    points = ((flat - (x, y)) / (side, -side) + 0.5)[None].astype(np.float32)
+    return points, Cameras(points, shape[None])
+
+
+def upper_teeth(look: str) -> np.ndarray:
+    """(H, W): light of the mean face's upper teeth from the front, 50 pixels a cm, without lips;
+    the middle is in column 150, the first row at y = -1 cm."""
+    model = mouth.load()
+    of = getattr(model, look)
+    points = of.places[of.skull.vertices] * (50, -50, 1) + (150, -50, 0)
+    values, nearness = np.zeros((150, 300), np.uint16), np.full((150, 300), -np.inf, np.float32)
+    mouth.rasterizer.draw(
+        points.astype(np.float32), of.skull.faces, of.light[of.skull.vertices], of.skull.channels,
+        values, shown=nearness,
+    )  # fmt: skip
+    return (values & 255).astype(np.uint8)[40:]
+
+
+def heights(look: str) -> np.ndarray:
+    """(3,) cm: how high the teeth are that stand out of the gum, from the first to the third."""
+    teeth = upper_teeth(look) > 0
+    columns = (150 + 50 * np.array([0.4, 1.2, 1.75])).astype(int)
+    return np.mean([teeth[:, columns].sum(0), teeth[:, 300 - columns].sum(0)], 0) / 50
+
+
+def test_incisors_are_hardly_higher_than_canines_and_the_second_ones_are_shorter():
+    first, second, third = heights("lifelike")
+    assert 0.9 < first < 1.3 and 0.8 < second < third < first
+    assert heights("shaded")[0] > 1.45
+
+
+def test_gums_lie_alike_over_both_sides():
+    teeth = upper_teeth("lifelike")[:, 50:251] > 0
+    assert (teeth != teeth[:, ::-1]).mean() < 0.001
+    model = mouth.load()
+    wrong = [human_teeth.nearest(model.inside, place) for place, _ in human_teeth.GUM_PLACES]
+    assert np.abs(model.inside[wrong] - [p for p, _ in human_teeth.GUM_PLACES]).max() < 0.01
+
+
+@pytest.mark.parametrize("rotation", [AHEAD, ASIDE, ROLLED])
+def test_it_is_darker_where_teeth_meet_wherever_the_camera_is(rotation):
+    points, camera = seen_by(rotation)
+    teeth = Geometry(NOBODY, points).mouth.upper_teeth(0)
+    relief = tooth_relief(*teeth) / 255
+    assert relief.shape == (128, 128)
+    # The sides and the middle of each tooth, by the triangles of the face model.
+    model = mouth.load()
+    edge = model.inside[model.outer_teeth]
+    edge = edge[(edge[:, 1] < -2.9) & (edge[:, 1] > -3.45) & (np.abs(edge[:, 0]) < 2.1)]
+    seen = camera.project(edge, 0)[:, :2] * 256 - 0.5 - mouth.mouth_corner(256)
+    light = cv2.remap(relief.astype(np.float32), *seen.astype(np.float32).T[..., None], 1)[:, 0]
+    near = np.abs(np.abs(edge[:, :1]) - MEET[1:4]).min(1)
+    assert light[near < 0.06].mean() < 0.86
+    assert light[near > 0.2].mean() > 0.95
+
+
+def test_notches_are_deepest_at_the_edge_and_below_it_nothing_is_darker():
+    face = Geometry(NOBODY, frontal_landmarks(NOBODY)[None])
+    seen, places = face.mouth.upper_teeth(0)
+    relief = tooth_relief(seen, places).astype(float)
+    column = round(float(np.interp(MEET[1], *np.sort([places[:, 0], seen[:, 0]], 1))))
+    shade = relief[:, column - 1 : column + 2].min(1)
+    bottom = int(seen[:, 1].max())
+    assert shade.argmin() > bottom - 5 and shade.min() < 0.75 * 255
+    assert 0.85 * 255 < shade[bottom - 9] < 0.98 * 255  # a line, up to the gum
+    x = np.arange(-2.5, 2.5, 0.02)
+    assert (light_between(x, np.full_like(x, -3.7)) == 1).all()  # lower teeth may be there
+
+
+def test_where_no_tooth_is_seen_nothing_is_darker():
+    far = np.array([[300.0, 300.0], [310.0, 310.0], [320.0, 300.0]])
+    assert (tooth_relief(far, np.zeros((3, 2))) == 255).all()
+
+
+def test_the_shade_lies_on_enamel_alone():
+    interior = np.zeros((128, 128, 3), np.uint8)
+    interior[40:80, 24:104] = 255, 0, 60
+    interior[40:50, 24:104] = 255, 200, 0
+    relief = np.full((1, 128, 128), 255, np.uint8)
+    relief[:, :, 60:64] = 128
+    drawn = []
+    for shade in (None, relief):
+        cavity = OralCavity(np.ones((66, 65, 3)), np.ones((1, 128, 3)), shade)
+        cavity.light(interior, image := np.full((128, 128, 3), 200, np.uint8), 0)
+        drawn.append(image.mean(-1))
+    np.testing.assert_array_equal(drawn[0][51:], drawn[1][51:])
+    np.testing.assert_array_equal(drawn[0][:, :59], drawn[1][:, :59])
+    assert np.abs(drawn[1][44, 61:63] - 100).max() < 12
+
+
+def test_a_persons_picture_shows_single_teeth():
+    """The smile of a bundled person has a dark line between the first and the second incisor,
+    on either side."""
+    generator = Generator([Avatar.load("mira")])
+    bared = {f"mouth{which}{side}": weight for side in ("Left", "Right") for which, weight in
+             (("Smile", 0.4), ("Stretch", 0.4), ("UpperUp", 0.3), ("LowerDown", 0.4))}  # fmt: skip
+    face = generator.run(arkit.weights(jawOpen=0.12, **bared)[None], [FaceInputs(0, 0, 0)])[0]
+    seen, places = generator.geometry[0].mouth.upper_teeth(0)
+    enamel = face.mouth_interior[MOUTH][..., 1] > 0
+    lower = (seen[:, 1].max() - 4, seen[:, 1].max() - 2)  # rows near the edge
+    order = np.argsort(places[:, 0])
+    x = np.arange(-1.75, 1.76, 0.05)
+    columns = np.interp(x, places[order, 0], seen[order, 0])
+    light = np.array([
+        [face.mouth[int(row), round(c)].mean() if enamel[int(row), round(c)] else np.nan
+         for c in columns] for row in lower
+    ])  # fmt: skip
+    light = np.nanmean(light, 0)
+    for side in (-1, 1):
+        first, gap, second = (np.abs(x - side * place) < 0.13 for place in (0.5, MEET[1], 1.13))
+        assert light[gap].min() < 0.78 * min(light[first].max(), light[second].max())
