@@ -24,7 +24,7 @@ from realtalk_ros.training.expression import coarticulation, metrics
 from realtalk_ros.training.expression.metrics import lip_error, lip_landmarks, predict
 from realtalk_ros.training.expression.unseen_people import unseen_people
 from realtalk_ros.training.expression.video_dataset import VideoDataset
-from realtalk_ros.training.speech_data import synthetic_speech
+from realtalk_ros.training.speech_data import music, synthetic_speech
 from realtalk_ros.training.speech_data.alignment import align_recording
 from realtalk_ros.training.speech_data.corpora import read_recording
 from realtalk_ros.training.speech_data.dataset import SpeechDataset
@@ -154,6 +154,8 @@ def evaluate(model: ExpressionModel, sets: dict[str, SpeechDataset]) -> dict:
     report["sources"] = metrics.by_source(results)
     still = SpeechDataset.of(synthetic_speech.stillness(120, 93))
     report["silence and noise"] = measure_stillness(model, still, unknown)
+    tones = SpeechDataset.of(music.recordings(240, 94, music.HELD_OUT_INSTRUMENTS))
+    report["music and hum"] = measure_stillness(model, tones, unknown)
     report["prior"] = {name: measure_prior(model, data) for name, data in sets.items()}
     report["step_ms"] = step_ms(model)
     return report

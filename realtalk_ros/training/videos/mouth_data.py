@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -68,6 +69,7 @@ UNKNOWN_SHARE = 0.5  # of the random people of whom the network is told nothing
 GAIN_PEOPLE, GAIN_SENTENCES = 24, 4  # of which `usual_gain` is the mean
 WINDOW_SECONDS = 6.0  # of footage, from which a person's own window is given
 STILL_SECONDS = 1500.0  # with 240 a noise in a hundred moved the lips by 7 % of their range
+MUSIC_SECONDS = 900.0  # without any, seven recordings of music in ten moved the lips
 AUDIO = frozenset(".wav .flac .ogg .opus .mp3 .m4a".split())
 
 
@@ -240,12 +242,20 @@ class Builder:
         self.report["speech_minutes"] = round(steps / EXPRESSION_RATE / 60, 1)
 
     def write_stillness(self) -> None:
-        """Silence and noise, in which the network rests as it did."""
+        """Silence, noise, music and hum, in which the face rests and nobody speaks, whatever the
+        network took it for."""
+        from realtalk_ros.training.speech_data import music
         from realtalk_ros.training.speech_data.synthetic_speech import stillness
 
-        sounds = stillness(STILL_SECONDS, 11)
-        stretches = [self.teacher.follow(sound.pcm, UNKNOWN) for sound in sounds]
-        self.write("still", stretches, [np.zeros_like(s.weights) for s in stretches])
+        for name, sounds in {
+            "still": stillness(STILL_SECONDS, 11),
+            "still_music": music.recordings(MUSIC_SECONDS, 12),
+        }.items():
+            stretches = [
+                replace(stretch, speech=np.zeros_like(stretch.speech))
+                for stretch in (self.teacher.follow(sound.pcm, UNKNOWN) for sound in sounds)
+            ]
+            self.write(name, stretches, [np.zeros_like(s.weights) for s in stretches])
 
     def draw_person(self) -> Condition:
         """A random person, of whom the network knows nothing, something or all."""
