@@ -22,11 +22,12 @@ from realtalk_ros.stream_types import TimedExpression
 
 SPEECH = 0.5  # probability from which a frame is speech
 CONFIRMED = 0.06  # s of speech, before which a click or a breath may be meant
-# How far people's lips are apart before speech: s before its first frame, cm. The mean of 897
-# sentences of one speaker of GRID (before_speech_cm in the report of `realtalk data mouths`). After
-# the last of them, lips go straight to where the network has them for the first sound.
-BEFORE = (0.60, 0.52, 0.44, 0.36, 0.28, 0.20)
-GAP = (0.09, 0.12, 0.18, 0.30, 0.46, 0.65)
+# How far people's lips are apart before speech: s before its first frame, cm. The share of a
+# person's range in the mean of twelve people (before_speech in the report of `realtalk data
+# mouths`), of the network's range of 1.2 cm; the first is where they begin to part, which few films
+# show. After the last of them, lips go straight to where the network has them for the first sound.
+BEFORE = (0.64, 0.52, 0.44, 0.36, 0.28, 0.20)
+GAP = (0.076, 0.38, 0.38, 0.43, 0.43, 0.48)
 MEETING = 0.05  # cm: less than at rest (0.076), as where lips meet for p, b or m
 FASTEST = 8.2  # cm/s, where little of a pause is left: of those sentences, the mean of the fastest
 AFTER_SPEECH = 0.2  # s after speech in which lips stay as they are: a closure is as long

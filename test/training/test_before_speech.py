@@ -21,12 +21,36 @@ def clip(begin, gap_before):
 
 
 def test_each_person_counts_alike_and_what_is_before_a_clip_is_left_out():
+    """Of people who move each in one way, whatever their clips are and how far they open."""
     anna, ben = [clip(1.0, 0.3), clip(1.5, 0.3)], [clip(0.4, 0.9)]
-    gaps = before_speech.gaps([anna, ben])
-    assert gaps["120"] == pytest.approx(0.6) and gaps["320"] == 0.0
-    assert list(gaps)[-1] == "800"
-    alone = before_speech.gaps([ben])
-    assert "480" not in alone and alone["400"] == 0.0
+    found = before_speech.before_speech([anna, ben])
+    # Both open for 0.2 s, and that is their range.
+    assert found["120"]["share"] == pytest.approx(1.0) and found["320"]["share"] == 0.0
+    assert list(found)[-1] == "800" and found["800"]["people"] == 1
+    alone = before_speech.before_speech([ben])
+    assert "480" not in alone and alone["400"]["share"] == 0.0
+
+
+def test_people_and_their_clips_are_told_apart():
+    """Thirty people of whom each has a share of their own, and clips that differ about it."""
+    rng = np.random.default_rng(0)
+
+    def person(clips, share, differ):
+        return [clip(1.0, share + differ * rng.standard_normal()) for _ in range(clips)]
+
+    def with_range(clips):  # of 1 cm
+        return [(np.where(speech > 0, 1.0, gap), speech) for gap, speech in clips]
+
+    alike = [with_range(person(6, 0.5, 0.1)) for _ in range(30)]
+    row = before_speech.before_speech(alike)["120"]
+    assert row["between"] < 0.05 and row["within"] == pytest.approx(0.1, abs=0.02)
+    unlike = [with_range(person(6, share, 0.02)) for share in np.linspace(0.2, 0.8, 30)]
+    row = before_speech.before_speech(unlike)["120"]
+    assert row["between"] == pytest.approx(0.18, abs=0.02) and row["within"] < 0.03
+    # Ten clips tell more of a person than one, where people are alike and clips are not.
+    few = [with_range(person(1, 0.9, 0)), with_range(person(10, 0.5, 0.3))]
+    row = before_speech.before_speech([*few, *alike])["120"]
+    assert row["share"] == pytest.approx(0.5, abs=0.05)
 
 
 def test_speech_begins_where_it_lasts_and_after_a_pause():
@@ -45,9 +69,12 @@ def test_what_is_shown_before_speech_is_what_was_measured():
     mel = np.zeros((300, 80), np.float32)
     shown = PredictedExpression(mel, weights, np.zeros((150, 3)), speech).prepared
     gap = np.maximum(shown @ mouth_targets.GAP + mouth_targets.REST_GAP, 0)
-    measured = before_speech.gaps([[(gap, speech)]])
+    measured = before_speech.before_speech([[(gap, speech)]])
+    widest = np.percentile(gap, before_speech.OPEN)
     for seconds, wanted in zip(preparation.BEFORE, preparation.GAP, strict=True):
-        assert measured[f"{1000 * seconds:.0f}"] == pytest.approx(wanted, abs=0.02)
+        assert widest * measured[f"{1000 * seconds:.0f}"]["share"] == pytest.approx(
+            wanted, abs=0.02
+        )
 
 
 def test_between_phrases_each_person_counts_alike_in_shares_of_the_range():

@@ -406,7 +406,7 @@ def test_mouths_become_training_data_and_what_is_out_of_step_does_not(
     report = json.loads((out / "report.json").read_text())
     assert report["people"]["anna"]["clips"] == 1 and list(report["left_out"]) == ["anna/b.mp4"]
     assert "left out" in capsys.readouterr().out
-    assert set(report["before_speech_cm"]) >= {"40", "200"}
+    assert set(report["before_speech"]) >= {"40", "200"}
     video = VideoDataset(out).videos[0]
     spoken = mouth_targets.activity(video.speech) > 0.99
     time = np.arange(len(video.weights)) / 50

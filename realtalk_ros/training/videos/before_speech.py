@@ -29,35 +29,59 @@ def onset(speech: np.ndarray) -> int | None:
     return None
 
 
-def gaps(people: Iterable[list[tuple[np.ndarray, np.ndarray]]]) -> dict[str, float]:
-    """Milliseconds before the first speech -> mean gap in cm, of the mean over people.
+def before_speech(
+    people: Iterable[list[tuple[np.ndarray, np.ndarray]]],
+) -> dict[str, dict[str, float]]:
+    """Milliseconds before the first speech -> how far lips are apart, as a share of the person's
+    range: the mean of people, of how many, and the standard deviations between people and within
+    one's clips.
 
     people: of each, every clip's gap (n,) in cm and probability of speech (n,) at 50 Hz. Steps
     that are before the clips of somebody are of the others; those of nobody are left out.
     """
     back = np.arange(STEP, LONGEST + 1e-6, STEP)
-    rows = []
+    shares = []
     for clips in people:
-        seen: list[list[float]] = [[] for _ in back]
-        for gap, speech in clips:
-            first = onset(speech)
-            if first is None:
-                continue
-            for values, step in zip(seen, np.rint(back * EXPRESSION_RATE).astype(int), strict=True):
-                if step <= first:
-                    values.append(float(gap[first - step]))
-        rows.append([np.mean(values) if values else np.nan for values in seen])
-    known = np.array(rows, np.float64).reshape(-1, len(back))
+        widest = max(_widest(clips), 1e-6)
+        rows = np.full((len(clips), len(back)), np.nan)
+        for row, (gap, speech) in zip(rows, clips, strict=True):
+            if (first := onset(speech)) is not None:
+                at = first - np.rint(back * EXPRESSION_RATE).astype(int)
+                row[at >= 0] = gap[at[at >= 0]] / widest
+        shares.append(rows)
+    report = {}
+    for k, seconds in enumerate(back):
+        known = [rows[~np.isnan(rows[:, k]), k] for rows in shares]
+        if known := [values for values in known if len(values)]:
+            report[f"{1000 * seconds:.0f}"] = _common(known)
+    return report
+
+
+def _common(known: list[np.ndarray]) -> dict[str, float]:
+    """The mean of people, of each of whom there is a value a clip; a person of few clips counts
+    less, by as much as clips of one person differ (DerSimonian and Laird 1986)."""
+    means, counts = np.array([v.mean() for v in known]), np.array([len(v) for v in known])
+    spare = max(int((counts - 1).sum()), 1)
+    within = sum(float(((v - v.mean()) ** 2).sum()) for v in known) / spare
+    variance = float(means.var(ddof=1)) if len(means) > 1 else 0.0
+    between = max(variance - float((within / counts).mean()), 0.0)
+    heavy = 1 / np.maximum(between + within / counts, 1e-9)
     return {
-        f"{1000 * seconds:.0f}": round(float(np.nanmean(column)), 3)
-        for seconds, column in zip(back, known.T, strict=True)
-        if not np.isnan(column).all()
+        "share": round(float(np.average(means, weights=heavy)), 3),
+        "people": len(known),
+        "between": round(between**0.5, 3),
+        "within": round(within**0.5, 3),
     }
+
+
+def _widest(clips: list[tuple[np.ndarray, np.ndarray]]) -> float:
+    """A person's range, cm."""
+    return float(np.percentile(np.concatenate([gap for gap, _ in clips]), OPEN))
 
 
 def between_phrases(people: Iterable[list[tuple[np.ndarray, np.ndarray]]]) -> dict[str, float]:
     """How many pauses of how many people; and how far lips are apart in them, as a share of the
-    person's range, in the mean of people. Arguments as of `gaps`."""
+    person's range, in the mean of people. Arguments as of `before_speech`."""
     shares, count = [], 0
     for clips in people:
         least, most = (round(seconds * EXPRESSION_RATE) for seconds in BETWEEN)
@@ -70,8 +94,7 @@ def between_phrases(people: Iterable[list[tuple[np.ndarray, np.ndarray]]]) -> di
             and least <= pause.stop - pause.start <= most
         ]
         if apart:
-            widest = np.percentile(np.concatenate([gap for gap, _ in clips]), OPEN)
-            shares.append(float(np.mean(apart) / widest))
+            shares.append(float(np.mean(apart)) / _widest(clips))
             count += len(apart)
     share = {"share": round(float(np.mean(shares)), 3)} if shares else {}
     return {"pauses": count, "people": len(shares), **share}

@@ -179,7 +179,7 @@ class Builder:
                 "lag_ms": round(1000 * float(np.median(person.lags))),
                 "lag_sd_ms": round(1000 * float(np.std(person.lags))),
             }  # fmt: skip
-        self.report["before_speech_cm"] = before_speech.gaps(gaps)
+        self.report["before_speech"] = before_speech.before_speech(gaps)
         self.report["between_phrases"] = before_speech.between_phrases(gaps)
         return self._regression(people, curves, report=True)
 
