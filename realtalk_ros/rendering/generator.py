@@ -40,7 +40,7 @@ from realtalk_ros.rendering.geometry import Geometry, WarpedEyes, template_landm
 from realtalk_ros.rendering.helper import HELPER, take_up_deferred
 from realtalk_ros.rendering.monochrome import tone_of, toned
 from realtalk_ros.rendering.oral_cavity import SMILE, OralCavity, look_of
-from realtalk_ros.rendering.own_teeth import OwnTeeth
+from realtalk_ros.rendering.own_teeth import OwnTeeth, TeethPicture
 from realtalk_ros.rendering.tooth_relief import tooth_relief
 
 HOW_TO_RENEW = "run `realtalk train renderer --avatar` again, or remove it"
@@ -99,7 +99,8 @@ class Generator:
         self._open_generator(own_folder or folder, folder, providers, max(threads - 1, 1))
         self._aligner = onnx_session.session(folder / ALIGNER_FILE)
         self._count_rows(avatars)
-        encoded = encode_avatars(avatars, folder, providers, encoder_threads or threads)
+        teeth = [TeethPicture.of(avatar) for avatar in avatars]
+        encoded = encode_avatars(avatars, folder, providers, encoder_threads or threads, teeth)
         looks = [look_of(a, enamel) for a, enamel in zip(avatars, encoded.enamel, strict=True)]
         self.geometry = [
             Geometry(
@@ -107,10 +108,14 @@ class Generator:
                 template_landmarks(avatar),
                 resting_weights=avatar.resting_weights,
                 look=look,
+                longer=shown.longer if shown else 0.0,
             )
-            for avatar, look in zip(avatars, looks, strict=True)
+            for avatar, look, shown in zip(avatars, looks, teeth, strict=True)
         ]
-        self._own_teeth = [OwnTeeth.of(avatar) for avatar in avatars]
+        self._own_teeth = [
+            OwnTeeth(shown, geometry) if shown else None
+            for shown, geometry in zip(teeth, self.geometry, strict=True)
+        ]
         self._tones = [tone_of(avatar) for avatar in avatars]
         self._brows = [brow_masks(avatar) for avatar in avatars]
         self._flat = [FlatMouthPainter.of(avatar) for avatar in avatars]
@@ -234,7 +239,7 @@ class Generator:
             if (cavity := self._cavities[face.avatar]) is not None:
                 cavity.light(drawn.mouth_interior[MOUTH], drawn.mouth, face.template)
             if (teeth := self._own_teeth[face.avatar]) is not None:
-                teeth.draw(w, face.template, drawn.mouth_interior[MOUTH], drawn.mouth)
+                teeth.draw(w, drawn.mouth_interior[MOUTH], drawn.mouth)
             if (flat := self._flat[face.avatar]) is not None:
                 flat.paint(drawn.mouth_interior[MOUTH], drawn.mouth)
             if (tones := self._tones[face.avatar]) is not None:

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering.camera import Cameras
 from realtalk_ros.rendering.eyes import EyePatch, Eyes, eye_patches
@@ -62,7 +63,7 @@ class Geometry:
     template_weights: (T, 52), the expressions of the templates; None if they are at rest.
     resting_weights: (52,), the weights of the face model at which this person is at rest; all other
         weights are added to them.
-    look: of the mouth's inside, see `Mouth`.
+    look, longer: of the mouth's inside and the upper teeth, see `Mouth`.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Geometry:
         template_weights: np.ndarray | None = None,
         resting_weights: np.ndarray | None = None,
         look: str = "plain",
+        longer: float = 0.0,
     ):
         self._model = landmarks.load()
         if resting_weights is None:
@@ -86,7 +88,7 @@ class Geometry:
         self.projected_landmarks = np.stack(projected)  # (T, 68, 2), by identity and camera alone
         self._residuals = (template_landmarks - self.projected_landmarks).astype(np.float32)
         self._neutral = self._model.points(self._resting_weights, identity)
-        self.mouth = Mouth(identity, self._cameras, self._residuals, look)
+        self.mouth = Mouth(identity, self._cameras, self._residuals, look, longer)
         self._eyes = Eyes(identity, self._cameras, self._residuals, self._resting_weights)
         self._last_eyes: tuple[int, int, ProjectedEyes, list[EyePatch]] | None = None
         self.template_eyes = [self.project_eyes(w, t) for t, w in enumerate(template_weights)]
@@ -151,6 +153,17 @@ class Geometry:
         """Draws mouth.py's map, for weights (52,) over a template, into `mouth_interior`
         (S, S, 3) uint8. Returns it."""
         return self.mouth.draw(weights + self._resting_weights, template, mouth_interior)
+
+
+def reference_geometry(avatar: Avatar, look: str = "plain") -> Geometry | None:
+    """That of an avatar's references, as templates that show their weights; None where their
+    landmarks are unknown."""
+    if avatar.reference_landmarks is None or avatar.reference_weights is None:
+        return None
+    landmarks = avatar.reference_landmarks / CROP_SIZE
+    return Geometry(
+        avatar.identity, landmarks, avatar.reference_weights, avatar.resting_weights, look
+    )
 
 
 def change(grid: np.ndarray, wanted: np.ndarray, weight: np.ndarray) -> None:

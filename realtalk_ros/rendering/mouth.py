@@ -36,6 +36,7 @@ from realtalk_ros.rendering import human_teeth, rasterizer
 from realtalk_ros.rendering.camera import Cameras
 
 FILE = Path(__file__).parents[1] / "data" / "mouth.npz"
+OPEN = 128  # level of the map's first channel from which a pixel counts as in the mouth
 OUTLINE = 0.75  # pixels by which OpenCV draws an antialiased polygon too large
 FRACTION_BITS = 4  # of the pixel coordinates that OpenCV draws
 FAR = 512.0  # pixels by which the cover of a lip reaches beyond the mouth
@@ -59,6 +60,7 @@ LOWER_TEETH, UPPER_SHADE_WIDTH, LOWER_SHADE_WIDTH = 0.7, 3.6, 1.6
 CHEEKS, TONGUE_WIDTH, DEEP_SHADE = 48, 1.9, 0.3
 # The edge of the upper teeth, cm: x, y, z = z0 - z2 x², by the mean face's.
 ARCH_WIDTH, ARCH_Y, ARCH_Z = 3.0, -3.0, (10.75, 0.27)
+FRONT_TEETH, ARCH_ROWS = 0.7, (ARCH_Y, ARCH_Y + 0.9)  # of its width those that smiles show; cm
 
 
 @dataclass(frozen=True)
@@ -170,21 +172,49 @@ class Mouth:
     residuals: (T, 68, 2), template landmarks minus their projections. The rings are moved by the
         residuals of the lips' landmarks.
     look: of `MouthModel`, by name.
+    longer: cm by which the upper teeth reach farther down than the face model's.
     """
 
     def __init__(
-        self, identity: np.ndarray, cameras: Cameras, residuals: np.ndarray, look: str = "plain"
+        self,
+        identity: np.ndarray,
+        cameras: Cameras,
+        residuals: np.ndarray,
+        look: str = "plain",
+        longer: float = 0.0,
     ):
         model = self._model = load()
-        self._interior = Interior(identity, cameras, getattr(model, look))
+        self._interior = Interior(identity, cameras, getattr(model, look), longer)
         self._cameras = cameras
         teeth = model.outer_teeth
         self._outer_teeth = model.inside[teeth] + np.tensordot(
             identity, model.inside_modes[:, teeth], 1
         ).astype(np.float32)
+        self._outer_teeth[:, 1] -= longer
         self._lips = model.lips + np.tensordot(identity, model.lips_modes, 1).astype(np.float32)
         lips = residuals[:, landmarks.LIPS].astype(np.float32)
         self._residuals = model.interpolation @ lips
+
+    def upper_arch(self, template: int) -> np.ndarray:
+        """(P, 2), normalised: points of the upper teeth, at their edge and at the gums."""
+        x = np.linspace(-ARCH_WIDTH, ARCH_WIDTH, 13, dtype=np.float32) * FRONT_TEETH
+        depth, bend = ARCH_Z
+        rows = [np.stack([x, np.full_like(x, y), depth - bend * x * x], -1) for y in ARCH_ROWS]
+        return self._cameras.project(np.concatenate(rows), template)[:, :2]
+
+    def pixels_per_cm(self, template: int) -> float:
+        """Of the networks' crop, at the upper incisors."""
+        places = self._cameras.project(
+            np.array([(-1, ARCH_Y, ARCH_Z[0]), (1, ARCH_Y, ARCH_Z[0])]), template
+        )
+        return float(np.hypot(*(places[1] - places[0])[:2])) * CROP_SIZE / 2
+
+    def teeth_mask(self, template: int, size: int) -> np.ndarray:
+        """(S, S) uint8: where in a template's crop of S pixels the upper teeth are, between lips or
+        behind them."""
+        image = np.zeros((size, size), np.uint8)
+        image[mouth_crop(size)] = self._interior.teeth_mask(template, size)
+        return image
 
     def across_teeth(self, template: int) -> np.ndarray:
         """(S,): how far from the middle, cm, the upper teeth are that a template's map has in each
@@ -248,10 +278,11 @@ class Mouth:
 class Interior:
     """One person's teeth, gums and tongue. Arguments as of `Mouth`."""
 
-    def __init__(self, identity: np.ndarray, cameras: Cameras, look: Look):
+    def __init__(self, identity: np.ndarray, cameras: Cameras, look: Look, longer: float = 0.0):
         model, self._cameras, self._look = load(), cameras, look
         places = look.places + np.tensordot(identity, model.inside_modes, 1).astype(np.float32)
         skull, jaw = look.skull.vertices, look.jaw.vertices
+        places[skull, 1] -= longer  # a vertex is of the skull or of the jaw
         self._behind = 256 * look.behind  # as a pixel of both channels
         places = np.ascontiguousarray(places.T)  # x, y, z
         self._skull, self._skull_light = places[:, skull], look.light[skull]
@@ -289,6 +320,16 @@ class Interior:
             np.copyto(large, filled, where=(large == self._behind) & (filled > 0))
         channels = large.view(np.uint8).reshape(*large.shape, 2)
         return cv2.resize(channels, (width, height), interpolation=cv2.INTER_AREA)
+
+    def teeth_mask(self, template: int, size: int) -> np.ndarray:
+        """(height, width) uint8 of the mouth crop: 255 where the upper teeth are."""
+        values, _ = self._draw_skull(template, size)
+        enamel = cv2.extractChannel(values.view(np.uint8).reshape(*values.shape, 2), 0)
+        filled = cv2.morphologyEx(
+            np.where(enamel > 0, 255, 0).astype(np.uint8), cv2.MORPH_CLOSE, TOOTH_GAP
+        )
+        side = len(values) // SUPERSAMPLING
+        return cv2.resize(filled, (side, side), interpolation=cv2.INTER_AREA)
 
     def _draw_skull(self, template: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """What no weight moves, in the mouth crop of a map of `size` pixels: values and nearness

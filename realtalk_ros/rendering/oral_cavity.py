@@ -16,8 +16,8 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import MOUTH_CROP
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
+from realtalk_ros.rendering.mouth import OPEN
 
-OPEN = 128  # level of the map's first channel from which a pixel counts as in the mouth
 ENAMEL = 6.0  # by which enamel is taken to be lighter than the map has it: it may lie in the shade
 GUMS = 112  # level of the map's third channel from which a pixel is gums
 EVEN = 3, 3  # pixels over which flesh is evened: the generator leaves a pattern of two pixels
