@@ -37,6 +37,7 @@ from realtalk_ros.enroll.photo_to_avatar import (
     too_coarse,
 )
 from realtalk_ros.enroll.rest_expression import Rest
+from realtalk_ros.enroll.same_person import from_two_pictures
 from realtalk_ros.enroll.video_to_avatar import TrackedVideo
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.output import contact_sheet
@@ -54,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CLIP",
         type=Path,
         help=f"somebody's face, of which {MAX_SECONDS:.0f} s are used",
+    )
+    parser.add_argument(
+        "--smile",
+        metavar="SMILING",
+        type=Path,
+        help="with a photo by --image: another one of the same person that shows the teeth",
     )
     parser.add_argument("--name", required=True, help="of the avatar and of its folder")
     parser.add_argument(
@@ -100,7 +107,7 @@ def run(args: argparse.Namespace) -> None:
     source = args.image or args.video
     with native_output.hidden(args.verbose):
         made = enrolled(args)
-        write_folder(target, made, args.name, args.consent.strip(), source)
+        write_folder(target, made, args.name, args.consent.strip(), source, smile=args.smile)
     for note in made.notes:
         print(f"note: {note}")
     print(
@@ -118,6 +125,9 @@ def enrolled(args: argparse.Namespace) -> Enrolment:
     if args.landmarks:
         points = read_landmarks(args.landmarks, picture.shape[1::-1])
         return from_points(picture, points, args.size)
+    if args.smile:
+        where, smile = (args.image, args.smile), read_picture(args.smile)
+        return from_two_pictures(picture, smile, where, args.landmarker, args.size)
     return from_picture(picture, args.image, args.landmarker, args.size)
 
 
@@ -147,9 +157,13 @@ def check(args: argparse.Namespace) -> Path:
         raise RealTalkError(f"--name {name[:MAX_NAME]!r} cannot be a folder's: letters and digits")
     if args.landmarks and args.video:
         raise RealTalkError("--landmarks are of a picture: give it by --image")
-    source = args.image or args.video
-    if not source.is_file():
-        raise RealTalkError(f"there is no file {source}")
+    if args.smile and (args.video or args.landmarks):
+        raise RealTalkError(
+            "--smile goes with a photo by --image, without --landmarks: leave it out"
+        )
+    for source in filter(None, (args.image or args.video, args.smile)):
+        if not source.is_file():
+            raise RealTalkError(f"there is no file {source}")
     if not args.out.is_dir() or not os.access(args.out, os.W_OK):
         raise RealTalkError(f"--out {args.out} is no folder that can be written to: make it first")
     target = args.out / name

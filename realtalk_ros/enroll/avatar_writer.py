@@ -40,8 +40,17 @@ class Enrolment:
     parted_weights: np.ndarray | None = None  # (52,), None: the lips rest shut
 
 
-def write_folder(target: Path, made: Enrolment, name: str, consent: str, source: Path) -> None:
-    """The avatar folder at `target`, whole or not at all. Raises RealTalkError."""
+def write_folder(
+    target: Path,
+    made: Enrolment,
+    name: str,
+    consent: str,
+    source: Path,
+    *,
+    smile: Path | None = None,
+) -> None:
+    """The avatar folder at `target`, whole or not at all; `smile` is a second picture that it is
+    made of. Raises RealTalkError."""
     part = Path(tempfile.mkdtemp(prefix=".enroll.", suffix=".part", dir=target.parent))
     try:
         part.chmod(0o755)
@@ -51,7 +60,8 @@ def write_folder(target: Path, made: Enrolment, name: str, consent: str, source:
             "description": "Made by `realtalk enroll`.",
             "consent": consent,
             "created": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-            "source": {"name": source.name, "sha256": _sha256(source)},
+            "source": _named(source),
+            **({"smile": _named(smile)} if smile else {}),
             "digital_source_type": provenance.LIKENESS,
             "tool": f"realtalk_ros {__version__}",
             **_write_files(part, made),
@@ -75,6 +85,10 @@ def temporary_avatar(made: Enrolment, source: Path) -> Avatar:
         target = Path(folder, "avatar")
         write_folder(target, made, "avatar", "only measured", source)
         return Avatar.load(target)
+
+
+def _named(path: Path) -> dict[str, str]:
+    return {"name": path.name, "sha256": _sha256(path)}
 
 
 def _sha256(path: Path) -> str:

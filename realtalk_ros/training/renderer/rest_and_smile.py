@@ -2,10 +2,8 @@
 """Two photographs of one person: at rest, and smiling.
 
 A pair are two files whose names begin alike, up to the first "_" (001_03.jpg, 001_08.jpg: so in the
-Face Research Lab London Set). The one at rest says what shape the face has. Fitted each by itself,
-the two would share the smile out between weights and shape, and a mouth drawn with these weights
-would be too narrow and too shut. So the smile is fitted with the shape of the face at rest
-(`fit_same_person`), and laid over it by the pose of the head. Needs the extra `enroll`.
+Face Research Lab London Set). The one at rest says what shape the face has. The smile is fitted
+with it (enroll/same_person.py) and laid over it by the pose of the head. Needs the extra `enroll`.
 """
 
 from __future__ import annotations
@@ -17,17 +15,11 @@ import cv2
 import numpy as np
 
 from realtalk_ros.contracts import CROP_SIZE
-from realtalk_ros.enroll import fit, framing
+from realtalk_ros.enroll import framing
 from realtalk_ros.enroll.face_detector import FaceDetector
-from realtalk_ros.enroll.framing import Portrait
 from realtalk_ros.enroll.photo_checks import read_picture
-from realtalk_ros.enroll.photo_to_avatar import (
-    MAX_FACES,
-    ExaminedPhoto,
-    examine,
-    from_picture,
-    resting_landmarks,
-)
+from realtalk_ros.enroll.photo_to_avatar import MAX_FACES, examine, from_picture
+from realtalk_ros.enroll.same_person import Photograph, fit_same_person, photograph
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import LIPS
@@ -35,21 +27,7 @@ from realtalk_ros.rendering.geometry import Geometry
 from realtalk_ros.training.common.affine_maps import similarity_transform, transform
 
 OF_MOUTH = np.isin(np.arange(arkit.COUNT), arkit.MOUTH)
-# Times that the smile is fitted, each time from where the last one left the head.
-ROUNDS, STEPS = 4, 6
-FREEDOM = 2.0  # of its weights, beside those of somebody whose shape is not known
 NEUTRAL, SMILE = 0, 1
-
-
-@dataclass(frozen=True)
-class Photograph:
-    """A face in its frame, as the photograph shows it."""
-
-    image: np.ndarray  # (height, width, 3) uint8 BGR
-    points: np.ndarray  # (68, 2), landmarks, pixels of the image
-    weights: np.ndarray  # (52,), fitted
-    square: np.ndarray  # (3,): middle x, y and side of the face's square, pixels
-    head: np.ndarray  # (P, 2), pixels: where the landmarks of the face at rest are in this pose
 
 
 @dataclass(frozen=True)
@@ -105,55 +83,6 @@ def read_pair(
     )
     smile = photograph(second, fit_same_person(first, second), weights, size)
     return lay_over(at_rest, smile, made.identity)
-
-
-def fit_same_person(first: ExaminedPhoto, second: ExaminedPhoto) -> fit.Fit:
-    """The second photograph, with the shape and the camera's distance of the first one. As far as
-    the tracked landmarks of the first lie off its fitted head they belong to this person, and those
-    of the second are taken to lie off as well."""
-    model, who = fit.mesh_model(), first.who
-    pose = who.poses[0]
-    own = model.choose(first.face.points) - pose.project(
-        model.shape(who.identity, who.weights[0])
-    )  # pixels of the first photograph
-    fitter = fit.Fitter(model, who.identity, pose.distance, FREEDOM)
-    found = model.choose(second.face.points)
-    weights = second.who.weights[0].astype(np.float64)
-    there = replace(second.who.poses[0], distance=pose.distance)
-    for _ in range(ROUNDS):
-        angle, scale = there.roll - pose.roll, there.scale / pose.scale
-        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        weights, there, error = fitter.refine(found - scale * own @ turn.T, weights, there, STEPS)
-    return replace(who, weights=np.float32(weights[None]), poses=[there], error=np.float32([error]))
-
-
-def photograph(seen: ExaminedPhoto, who: fit.Fit, at_rest: np.ndarray, size: int) -> Photograph:
-    """A photograph of `who`, in the frame that it would have as an avatar, `size` pixels high;
-    `at_rest` (52,) are the weights of the face at rest. Raises RealTalkError where the picture
-    cuts the face off."""
-    model, own = fit.mesh_model(), seen.who
-    layout = framing.lay_out(
-        seen.picture.shape[1::-1],
-        framing.square(own.poses[0], own.identity),
-        own.poses[0].roll,
-        size,
-    )
-    shown = Portrait.of(
-        seen.picture,
-        layout,
-        layout.points(model.choose(seen.face.points)),
-        model.shape(who.identity, who.weights[0]),
-        framing.in_frame(who.poses[0], layout),
-    )
-    points = framing.template_landmarks(shown, resting_landmarks(who.identity, who.weights[0]))
-    x, y, side = shown.layout.crop
-    return Photograph(
-        shown.image,
-        points[0],
-        who.weights[0],
-        np.array([x + side / 2, y + side / 2, side]),
-        shown.pose.project(model.shape(who.identity, at_rest)),
-    )
 
 
 def lay_over(at_rest: Photograph, smiling: Photograph, identity: np.ndarray) -> Pair:

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A second photograph of somebody whose face at rest is known from a first one.
+
+Fitted by itself, it would share its smile out between weights and shape, and a mouth drawn with
+these weights would be too narrow and too shut. So it is fitted with the shape of the first one
+(`fit_same_person`). Needs the extra `enroll`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from realtalk_ros.avatar import image_decoding
+from realtalk_ros.enroll import fit, framing
+from realtalk_ros.enroll.appearance_checks import CHEEKS, NOSE, LevelFace
+from realtalk_ros.enroll.avatar_writer import Enrolment
+from realtalk_ros.enroll.face_detector import FaceDetector
+from realtalk_ros.enroll.framing import Portrait
+from realtalk_ros.enroll.photo_to_avatar import (
+    MAX_FACES,
+    ExaminedPhoto,
+    examine,
+    from_picture,
+    resting_landmarks,
+)
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face_model import arkit
+from realtalk_ros.rendering.geometry import Geometry
+from realtalk_ros.rendering.own_teeth import TeethPicture
+
+# Times that the second photograph is fitted, each time from where the last one left the head.
+ROUNDS, STEPS = 4, 6
+FREEDOM = 2.0  # of its weights, beside those of somebody whose shape is not known
+# Of the lengths of the two shapes that the face reader finds (geometric mean). Of one person's
+# photographs at rest and smiling (London set, 102) it is 0.45, at most 0.84; 24 % of photographs of
+# two people are within this.
+MAX_SHAPES_APART = 1.0
+MAX_GAIN = 2.0  # by which a photograph's light is brought to that of another one
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A face in its frame, as the photograph shows it."""
+
+    image: np.ndarray  # (height, width, 3) uint8 BGR
+    points: np.ndarray  # (68, 2), landmarks, pixels of the image
+    weights: np.ndarray  # (52,), fitted
+    square: np.ndarray  # (3,): middle x, y and side of the face's square, pixels
+    head: np.ndarray  # (P, 2), pixels: where the landmarks of the face at rest are in this pose
+
+
+def fit_same_person(first: ExaminedPhoto, second: ExaminedPhoto) -> fit.Fit:
+    """The second photograph, with the shape and the camera's distance of the first one. As far as
+    the tracked landmarks of the first lie off its fitted head they belong to this person, and those
+    of the second are taken to lie off as well."""
+    model, who = fit.mesh_model(), first.who
+    pose = who.poses[0]
+    own = model.choose(first.face.points) - pose.project(
+        model.shape(who.identity, who.weights[0])
+    )  # pixels of the first photograph
+    fitter = fit.Fitter(model, who.identity, pose.distance, FREEDOM)
+    found = model.choose(second.face.points)
+    weights = second.who.weights[0].astype(np.float64)
+    there = replace(second.who.poses[0], distance=pose.distance)
+    for _ in range(ROUNDS):
+        angle, scale = there.roll - pose.roll, there.scale / pose.scale
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        weights, there, error = fitter.refine(found - scale * own @ turn.T, weights, there, STEPS)
+    return replace(
+        who,
+        weights=weights[None].astype(np.float32),
+        poses=[there],
+        error=np.array([error], np.float32),
+    )
+
+
+def photograph(seen: ExaminedPhoto, who: fit.Fit, at_rest: np.ndarray, size: int) -> Photograph:
+    """A photograph of `who`, in the frame that it would have as an avatar, `size` pixels high;
+    `at_rest` (52,) are the weights of the face at rest. Raises RealTalkError where the picture
+    cuts the face off."""
+    model, own = fit.mesh_model(), seen.who
+    layout = framing.lay_out(
+        seen.picture.shape[1::-1],
+        framing.square(own.poses[0], own.identity),
+        own.poses[0].roll,
+        size,
+    )
+    shown = Portrait.of(
+        seen.picture,
+        layout,
+        layout.points(model.choose(seen.face.points)),
+        model.shape(who.identity, who.weights[0]),
+        framing.in_frame(who.poses[0], layout),
+    )
+    points = framing.template_landmarks(shown, resting_landmarks(who.identity, who.weights[0]))
+    x, y, side = shown.layout.crop
+    return Photograph(
+        shown.image,
+        points[0],
+        who.weights[0],
+        np.array([x + side / 2, y + side / 2, side]),
+        shown.pose.project(model.shape(who.identity, at_rest)),
+    )
+
+
+def from_two_pictures(
+    picture: np.ndarray,
+    smile: np.ndarray,
+    where: tuple[Path | str, Path | str],
+    landmarker: Path | None,
+    size: int = framing.SIZE,
+) -> Enrolment:
+    """What `from_picture` makes of the first picture, with a reference more: the second one, of the
+    same person, whose lips show teeth. Raises RealTalkError."""
+    made = from_picture(picture, where[0], landmarker, size)
+    with FaceDetector(landmarker, max_faces=MAX_FACES) as detector:
+        first = examine(detector, picture, str(where[0]))
+        second = examine(detector, smile, str(where[1]))
+    check_same_person(first, second, where)
+    resting = np.zeros(arkit.COUNT) if made.resting_weights is None else made.resting_weights
+    shown = photograph(second, fit_same_person(first, second), resting, size)
+    corner, side = np.rint(shown.square[:2] - shown.square[2] / 2), shown.square[2]
+    x, y, end_x, end_y = np.rint([*corner, *(corner + side)]).astype(int).tolist()
+    crop = image_decoding.to_square(shown.image[y:end_y, x:end_x], framing.CROP)
+    crop = in_light_of(first, second, crop)
+    points = (shown.points - corner) * (framing.CROP / side)
+    weights = (shown.weights - resting).astype(np.float32)
+    places = (points[None] / framing.CROP).astype(np.float32)
+    geometry = Geometry(made.identity, places, weights[None], resting)
+    if TeethPicture.find(crop, geometry, 0, weights) is None:
+        raise RealTalkError(
+            f"the smile in {where[1]} shows no teeth, or not clearly: give a picture of a broad "
+            "smile from the front, or leave --smile out"
+        )
+    return replace(
+        made,
+        references=[*made.references, crop],
+        reference_weights=np.vstack([made.reference_weights, weights]),
+        reference_landmarks=np.concatenate([made.reference_landmarks, points[None]]),
+    )
+
+
+def check_same_person(
+    first: ExaminedPhoto, second: ExaminedPhoto, where: tuple[Path | str, Path | str]
+) -> None:
+    """Raises RealTalkError for two people."""
+    shapes = [photo.reading.identity for photo in (first, second)]
+    lengths = [float(np.linalg.norm(shape)) for shape in shapes]
+    apart = float(np.linalg.norm(shapes[0] - shapes[1])) / max(np.sqrt(np.prod(lengths)), 1e-6)
+    if apart > MAX_SHAPES_APART:
+        raise RealTalkError(
+            f"{where[1]} seems to show somebody else than {where[0]}: give two pictures of one "
+            "person, both from the front"
+        )
+
+
+def in_light_of(first: ExaminedPhoto, second: ExaminedPhoto, crop: np.ndarray) -> np.ndarray:
+    """A crop of the second photograph, its skin as light and as warm as that of the first."""
+    skins = []
+    for photo in (first, second):
+        level = LevelFace.of(photo.picture, photo.face)
+        skins.append(np.median(level.image[level.region(NOSE) | cheeks(level)], 0))
+    gain = np.clip(skins[0] / np.maximum(skins[1], 1), 1 / MAX_GAIN, MAX_GAIN)
+    return np.rint(crop * gain).clip(0, 255).astype(np.uint8)
+
+
+def cheeks(level: LevelFace) -> np.ndarray:
+    right, left = (level.region(rows) for rows in CHEEKS)
+    return right | left

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`realtalk enroll --smile`: a second photograph, that shows the teeth. Without MediaPipe."""
+
+from contextlib import ExitStack
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.cli import main
+from realtalk_ros.face_model import arkit
+from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.rendering.reference_selection import mouth_shape
+
+pytest.importorskip("scipy")
+
+from realtalk_ros.enroll import face_detector, fit, framing, photo_to_avatar, same_person
+from realtalk_ros.enroll.face_reader import Reading
+
+UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)  # inner lips, from corner to corner
+LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
+OUTLINE = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409,
+           291, 375, 321, 405, 314, 17, 84, 181, 91, 146)  # fmt: skip
+RED, TEETH, SKIN = (60, 40, 200), (235, 250, 250), (130, 150, 190)
+SMILE = arkit.weights(mouthSmile=0.5, mouthUpperUp=0.6, mouthLowerDown=0.4, jawOpen=0.1)
+REST = arkit.weights()
+
+
+def painted(weights: np.ndarray, between=TEETH, light: float = 1.0):
+    """A picture of lips, and teeth between them, that show these weights; and its landmarks."""
+    model, person = fit.mesh_model(), np.zeros(100)
+    pose = fit.Pose(0.02, 0.05, 0.0, 256.0, 246.0, 12.9)
+    x, y, side = framing.square(pose, person)
+    scale = framing.CROP / side
+    pose = fit.Pose(0.02, 0.05, 0.0, 256 + (256 - x) * scale, 246 + (246 - y) * scale, 12.9 * scale)
+    found = np.full((face_detector.POINTS, 2), 256, np.float32)
+    found[model.index] = pose.project(model.shape(person, weights))
+    picture = np.full((512, 512, 3), SKIN, np.uint8)
+    for numbers, colour in ((OUTLINE, RED), (UPPER + LOWER[-2:0:-1], between)):
+        cv2.fillPoly(picture, [np.round(found[list(numbers)]).astype(np.int32)], colour)
+    return np.uint8(picture * light), found
+
+
+class Tracker(ExitStack):
+    """Knows the faces of the pictures in `known`, by what is nearest."""
+
+    known: list = []
+
+    def __init__(self, *_, **__):
+        super().__init__()
+
+    def find(self, image):
+        # What is beside the mouth may differ in light.
+        near = [np.abs(image[::4, ::4].astype(int) - p[::4, ::4]).mean() for p, _ in self.known]
+        return [face_detector.DetectedFace(self.known[int(np.argmin(near))][1])]
+
+    def score(self, crop):
+        return 0.9
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    """Writes a photograph and a smile, as a tracker will see them; returns the arguments to enrol
+    them. `apart` is how far the two people's shapes are."""
+    for module in (photo_to_avatar, same_person):
+        monkeypatch.setattr(module, "FaceDetector", Tracker)
+
+    def write(smile=SMILE, apart=0.1, **how):
+        Tracker.known = [painted(REST), painted(smile, **how)]
+        rng = np.random.default_rng(0)
+        shape = rng.normal(size=100)
+        read = []
+
+        def reading(_, picture, mesh):
+            same = not read or picture is read[0]
+            read.append(picture)
+            return Reading(mesh[:68], shape if same else shape + apart * rng.normal(size=100))
+
+        monkeypatch.setattr(photo_to_avatar.FaceReader, "read", reading)
+        for name, (picture, _) in zip(("face.png", "smile.png"), Tracker.known, strict=True):
+            cv2.imwrite(str(tmp_path / name), picture)
+        return arguments(tmp_path, "--smile", str(tmp_path / "smile.png"))
+
+    return write
+
+
+def arguments(folder, *more, what="--image"):
+    return ["enroll", what, str(folder / "face.png"), "--name", "ann", "--out", str(folder),
+            "--consent", "Ann, 2026-11-21", *more]  # fmt: skip
+
+
+def test_a_smile_is_one_more_reference_and_its_teeth_are_shown(pictures, tmp_path):
+    argv = pictures()
+    assert main(argv) == 0
+    avatar = Avatar.load(tmp_path / "ann")
+    assert len(avatar.more_references) == 2
+    rest, smile = avatar.reference_weights + avatar.resting_weights
+    np.testing.assert_allclose(mouth_shape(smile), mouth_shape(SMILE), atol=0.15)  # cm
+    assert np.abs(rest[list(arkit.MOUTH)]).max() < 0.1
+    meta = yaml.safe_load((tmp_path / "ann" / "avatar.yaml").read_text())
+    assert meta["source"]["name"] == "face.png" and meta["smile"]["name"] == "smile.png"
+    # The landmarks lie on the lips of the reference.
+    lips = avatar.reference_landmarks[1][[51, 57]] + [(0, 2), (0, -2)]
+    for x, y in lips.astype(int):
+        assert avatar.more_references[1][y, x, 1] < 80
+    generator = FaceRenderer(avatar)
+    teeth = [generator.generate(w, 0).mouth.min(-1) > 210 for w in (SMILE, REST)]
+    assert teeth[0].sum() > 200 and teeth[1].sum() == 0
+
+
+def test_without_a_smile_nothing_is_added(pictures, tmp_path):
+    argv = pictures()
+    assert main(argv[:-2]) == 0
+    avatar = Avatar.load(tmp_path / "ann")
+    assert len(avatar.more_references) == 1 and "smile" not in avatar.metadata
+
+
+def test_a_smile_in_other_light_is_brought_to_that_of_the_face(pictures, tmp_path):
+    assert main(pictures(light=0.6)) == 0
+    skin = Avatar.load(tmp_path / "ann").more_references[1][100, 40]
+    np.testing.assert_allclose(skin, SKIN, atol=6)
+
+
+@pytest.mark.parametrize("how, words", [
+    ({"apart": 1.5}, ("smile.png", "somebody else", "one person")),
+    ({"smile": REST}, ("smile.png", "shows no teeth")),
+    ({"between": (50, 40, 120)}, ("smile.png", "shows no teeth")),
+])  # fmt: skip
+def test_what_is_no_smile_of_the_person_is_refused(pictures, tmp_path, capsys, how, words):
+    refused(capsys, pictures(**how), tmp_path, *words)
+
+
+def test_a_smile_goes_with_a_photo_alone(pictures, tmp_path, capsys):
+    more = pictures()[-2:]
+    for argv in (
+        arguments(tmp_path, *more, what="--video"),
+        arguments(tmp_path, *more, "--landmarks", str(tmp_path / "points.yaml")),
+    ):
+        refused(capsys, argv, tmp_path, "--smile", "--image")
+    refused(capsys, arguments(tmp_path, "--smile", "none.png"), tmp_path, "no file none.png")
+
+
+def refused(capsys, argv, folder, *words):
+    """The command fails with one line that has these words, and leaves nothing behind."""
+    before = sorted(folder.rglob("*"))
+    assert main(argv) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert all(word in lines[0] for word in words), lines[0]
+    assert sorted(folder.rglob("*")) == before
