@@ -13,9 +13,11 @@ from realtalk_ros.contracts import mouth_crop
 from realtalk_ros.errors import AvatarError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.avatar_encoding import (
+    misread,
     reference_images,
     reference_inputs,
     with_expected_enamel,
+    without_misread,
 )
 from realtalk_ros.rendering.enamel_colour import expected_enamel, plausible
 from realtalk_ros.rendering.generator import FaceInputs, Generator
@@ -100,3 +102,23 @@ def test_a_colour_that_cannot_be_is_refused(value, tmp_path):
     (folder / "avatar.yaml").write_text(yaml.safe_dump(meta))
     with pytest.raises(AvatarError, match="teeth must be .red, green, blue."):
         Avatar.load(folder)
+
+
+def test_flesh_that_is_not_red_is_not_believed():
+    red, grey = np.array([[0.5, 0.5, 0.5, 0.2, 0.2, 0.4, 0.9, 0.8]]), np.zeros((1, 8))
+    grey[:] = red
+    grey[0, 5] = 0.25
+    assert np.array_equal(without_misread(red), red)
+    found = without_misread(np.concatenate([grey, red]))
+    assert not found[0, 3:6].any() and found[0, 7] == 0
+    assert np.array_equal(found[0, [0, 1, 2, 6]], grey[0, [0, 1, 2, 6]])
+
+
+@pytest.mark.parametrize("read, teeth, expected, wrong", [
+    (0.3, 0.8, 0.9, True), (0.3, 0.3, 0.9, False), (0.3, 0.8, 0.35, False), (0.8, 0.9, 0.9, False),
+])  # fmt: skip
+def test_enamel_is_read_anew_where_it_is_darker_than_the_teeth_and_than_expected(
+    read, teeth, expected, wrong
+):
+    colours = np.array([[0.9 * read] * 3 + [0, 0, 0, 0.9, 0]])
+    assert misread(colours, np.full(3, teeth), np.full(3, expected)) == wrong

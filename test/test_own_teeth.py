@@ -11,7 +11,8 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.avatar.provenance import LIKENESS
 from realtalk_ros.contracts import MOUTH_CROP
 from realtalk_ros.face_model import arkit
-from realtalk_ros.rendering.generator import FaceInputs, Generator
+from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
+from realtalk_ros.rendering.own_teeth import OwnTeeth, TeethPicture
 
 SHOWN = 2  # Kenji's reference that says ee
 LEFT, TOP, _ = MOUTH_CROP
@@ -114,6 +115,22 @@ def test_a_picture_of_a_mouth_without_teeth_shows_none():
         other = replace(bare, more_references=avatar.more_references)
         pair = [mouths(Generator([one]), TEETH)[0] for one in (avatar, other)]
         assert np.array_equal(*pair) == same
+
+
+def test_a_picture_that_knows_little_of_an_opening_is_no_patch_in_it(generator):
+    shown = TeethPicture.of(person(marked()[0]))
+    interior = np.zeros((256, 256, 3), np.uint8)
+    generator.geometry[0].draw_mouth(OPEN, 0, interior)
+    drawn = []
+    for width in (256, 8):
+        picture = shown.picture.copy()
+        picture[:, np.abs(np.arange(256) - marked()[1][0, 0]) > width // 2, 3] = 0
+        mouth = np.full((128, 128, 3), 100, np.uint8)
+        OwnTeeth(replace(shown, picture=picture), generator.geometry[0]).draw(
+            OPEN, interior[MOUTH], mouth
+        )
+        drawn.append((mouth != 100).any(-1).sum())
+    assert drawn[0] > 100 and drawn[1] == 0
 
 
 def test_faces_of_a_batch_have_their_own(generator):
