@@ -282,7 +282,7 @@ class Interior:
         model, self._cameras, self._look = load(), cameras, look
         places = look.places + np.tensordot(identity, model.inside_modes, 1).astype(np.float32)
         skull, jaw = look.skull.vertices, look.jaw.vertices
-        places[skull, 1] -= longer  # a vertex is of the skull or of the jaw
+        places[skull, 1] -= longer  # what of the jaw is attached to them, too
         self._behind = 256 * look.behind  # as a pixel of both channels
         places = np.ascontiguousarray(places.T)  # x, y, z
         self._skull, self._skull_light = places[:, skull], look.light[skull]
