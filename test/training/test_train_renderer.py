@@ -235,7 +235,7 @@ def test_a_landmark_is_moved_as_far_as_it_is_to_be():
     shown = cv2.remap(grid, x, y, cv2.INTER_LINEAR)[:, 0] + 0.5  # the template's pixel there
     for corner in (48, 54):
         off = np.linalg.norm(shown[corner] - rest[0, corner] * 256)
-        assert off < 0.07 * np.linalg.norm(moved[corner] - rest[0, corner]) * 256
+        assert off < 0.09 * np.linalg.norm(moved[corner] - rest[0, corner]) * 256
 
 
 def test_a_lid_that_comes_down_draws_its_skin_over_the_eye():
