@@ -65,15 +65,20 @@ def from_picture(
     size: int = framing.SIZE,
 ) -> Enrolment:
     """Of a photo, by the tracker, in frames of that height. Raises RealTalkError."""
-    model = fit.mesh_model()
     with FaceDetector(landmarker, max_faces=MAX_FACES) as detector:
-        photo = examine(detector, picture, str(where))
-        who = photo.who
-        shown, at_rest = portraits(photo.picture, photo.face.points, who, 0, size)
-        rest = at_rest.portrait
-        # Seen again, larger and upright: what is there only at first sight is no face, or lies on
-        # its head.
-        again = detector.find(shown.image)
+        return from_examined(examine(detector, picture, str(where)), detector, where, size)
+
+
+def from_examined(
+    photo: ExaminedPhoto, detector: FaceDetector, where: Path | str, size: int
+) -> Enrolment:
+    """As `from_picture`, of a photo that the detector has seen."""
+    model, who = fit.mesh_model(), photo.who
+    shown, at_rest = portraits(photo.picture, photo.face.points, who, 0, size)
+    rest = at_rest.portrait
+    # Seen again, larger and upright: what is there only at first sight is no face, or lies on its
+    # head.
+    again = detector.find(shown.image)
     off = model.choose(again[0].points) - shown.points if again else np.inf
     if not np.median(np.abs(off)) < MAX_CHANGE * shown.layout.crop[2]:
         raise no_upright_face(str(where))
@@ -138,19 +143,32 @@ def portraits(
 ) -> tuple[Portrait, Rest]:
     """The face in its frame as it is, and at rest, of picture `number` of a fit; the frame's height
     is `size`."""
-    model, pose = fit.mesh_model(), who.poses[number]
-    layout = framing.lay_out(
+    layout = layout_of(picture, who, number, size)
+    shown = portrait(picture, points, who, number, layout)
+    return shown, bring_to_rest(shown, fit.mesh_model(), who.identity, who.weights[number])
+
+
+def layout_of(picture: np.ndarray, who: fit.Fit, number: int, size: int) -> Layout:
+    """Of the frame of picture `number` of a fit. Raises RealTalkError where the picture cuts the
+    face off."""
+    pose = who.poses[number]
+    return framing.lay_out(
         picture.shape[1::-1], framing.square(pose, who.identity), pose.roll, size
     )
-    shape = model.shape(who.identity, who.weights[number])
-    shown = Portrait.of(
+
+
+def portrait(
+    picture: np.ndarray, points: np.ndarray, who: fit.Fit, number: int, layout: Layout
+) -> Portrait:
+    """The face of picture `number` of a fit as it is, in that frame."""
+    model = fit.mesh_model()
+    return Portrait.of(
         picture,
         layout,
         layout.points(model.choose(points)),
-        shape,
-        framing.in_frame(pose, layout),
+        model.shape(who.identity, who.weights[number]),
+        framing.in_frame(who.poses[number], layout),
     )
-    return shown, bring_to_rest(shown, model, who.identity, who.weights[number])
 
 
 def from_points(picture: np.ndarray, points: np.ndarray, size: int = framing.SIZE) -> Enrolment:

@@ -8,12 +8,11 @@ these weights would be too narrow and too shut. So it is fitted with the shape o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from realtalk_ros.avatar import image_decoding
 from realtalk_ros.enroll import fit, framing
 from realtalk_ros.enroll.appearance_checks import CHEEKS, NOSE, LevelFace
 from realtalk_ros.enroll.avatar_writer import Enrolment
@@ -23,7 +22,9 @@ from realtalk_ros.enroll.photo_to_avatar import (
     MAX_FACES,
     ExaminedPhoto,
     examine,
-    from_picture,
+    from_examined,
+    layout_of,
+    portrait,
     resting_landmarks,
 )
 from realtalk_ros.errors import RealTalkError
@@ -39,17 +40,6 @@ FREEDOM = 2.0  # of its weights, beside those of somebody whose shape is not kno
 # two people are within this.
 MAX_SHAPES_APART = 1.0
 MAX_GAIN = 2.0  # by which a photograph's light is brought to that of another one
-
-
-@dataclass(frozen=True)
-class Photograph:
-    """A face in its frame, as the photograph shows it."""
-
-    image: np.ndarray  # (height, width, 3) uint8 BGR
-    points: np.ndarray  # (68, 2), landmarks, pixels of the image
-    weights: np.ndarray  # (52,), fitted
-    square: np.ndarray  # (3,): middle x, y and side of the face's square, pixels
-    head: np.ndarray  # (P, 2), pixels: where the landmarks of the face at rest are in this pose
 
 
 def fit_same_person(first: ExaminedPhoto, second: ExaminedPhoto) -> fit.Fit:
@@ -77,33 +67,11 @@ def fit_same_person(first: ExaminedPhoto, second: ExaminedPhoto) -> fit.Fit:
     )
 
 
-def photograph(seen: ExaminedPhoto, who: fit.Fit, at_rest: np.ndarray, size: int) -> Photograph:
-    """A photograph of `who`, in the frame that it would have as an avatar, `size` pixels high;
-    `at_rest` (52,) are the weights of the face at rest. Raises RealTalkError where the picture
-    cuts the face off."""
-    model, own = fit.mesh_model(), seen.who
-    layout = framing.lay_out(
-        seen.picture.shape[1::-1],
-        framing.square(own.poses[0], own.identity),
-        own.poses[0].roll,
-        size,
-    )
-    shown = Portrait.of(
-        seen.picture,
-        layout,
-        layout.points(model.choose(seen.face.points)),
-        model.shape(who.identity, who.weights[0]),
-        framing.in_frame(who.poses[0], layout),
-    )
-    points = framing.template_landmarks(shown, resting_landmarks(who.identity, who.weights[0]))
-    x, y, side = shown.layout.crop
-    return Photograph(
-        shown.image,
-        points[0],
-        who.weights[0],
-        np.array([x + side / 2, y + side / 2, side]),
-        shown.pose.project(model.shape(who.identity, at_rest)),
-    )
+def own_portrait(seen: ExaminedPhoto, who: fit.Fit, size: int) -> Portrait:
+    """A photograph of `who`, in the frame that it would have as an avatar, `size` pixels high.
+    Raises RealTalkError where the picture cuts the face off."""
+    layout = layout_of(seen.picture, seen.who, 0, size)
+    return portrait(seen.picture, seen.face.points, who, 0, layout)
 
 
 def from_two_pictures(
@@ -115,19 +83,19 @@ def from_two_pictures(
 ) -> Enrolment:
     """What `from_picture` makes of the first picture, with a reference more: the second one, of the
     same person, whose lips show teeth. Raises RealTalkError."""
-    made = from_picture(picture, where[0], landmarker, size)
     with FaceDetector(landmarker, max_faces=MAX_FACES) as detector:
         first = examine(detector, picture, str(where[0]))
+        made = from_examined(first, detector, where[0], size)
         second = examine(detector, smile, str(where[1]))
     check_same_person(first, second, where)
     resting = np.zeros(arkit.COUNT) if made.resting_weights is None else made.resting_weights
-    shown = photograph(second, fit_same_person(first, second), resting, size)
-    corner, side = np.rint(shown.square[:2] - shown.square[2] / 2), shown.square[2]
-    x, y, end_x, end_y = np.rint([*corner, *(corner + side)]).astype(int).tolist()
-    crop = image_decoding.to_square(shown.image[y:end_y, x:end_x], framing.CROP)
-    crop = in_light_of(first, second, crop)
-    points = (shown.points - corner) * (framing.CROP / side)
-    weights = (shown.weights - resting).astype(np.float32)
+    who = fit_same_person(first, second)
+    shown = own_portrait(second, who, size)
+    crop = in_light_of(first, second, shown.crop)
+    shape = resting_landmarks(who.identity, who.weights[0])
+    x, y, side = shown.layout.crop
+    points = (framing.template_landmarks(shown, shape)[0] - (x, y)) * (framing.CROP / side)
+    weights = (who.weights[0] - resting).astype(np.float32)
     places = (points[None] / framing.CROP).astype(np.float32)
     geometry = Geometry(made.identity, places, weights[None], resting)
     if TeethPicture.find(crop, geometry, 0, weights) is None:

@@ -53,6 +53,7 @@ from realtalk_ros.training.renderer.rest_and_smile import (
     SMILE,
     Pair,
     from_square,
+    middle_and_side,
     read_pair,
     same_person,
 )
@@ -128,8 +129,7 @@ def draw_smile(neutral: Avatar, pair: Pair, models: Path | None) -> np.ndarray:
     and the smile of the pair in its place."""
     renderer = FaceRenderer(neutral, neutral.size[1], model_dir=models)
     image = renderer.render(pair.weights[SMILE], 0)
-    x, y, side = neutral.crop
-    to_crop = cv2.invertAffineTransform(from_square(np.array([x + side / 2, y + side / 2, side])))
+    to_crop = cv2.invertAffineTransform(from_square(middle_and_side(neutral.crop)))
     into_frame = compose(pair.maps[SMILE], to_crop)
     # The fits count from a pixel's corner, OpenCV from its middle.
     into_frame[:, 2] += into_frame[:, :2] @ (0.5, 0.5) - 0.5

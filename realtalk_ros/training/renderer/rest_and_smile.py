@@ -15,11 +15,17 @@ import cv2
 import numpy as np
 
 from realtalk_ros.contracts import CROP_SIZE
-from realtalk_ros.enroll import framing
+from realtalk_ros.enroll import fit, framing
 from realtalk_ros.enroll.face_detector import FaceDetector
+from realtalk_ros.enroll.framing import Portrait
 from realtalk_ros.enroll.photo_checks import read_picture
-from realtalk_ros.enroll.photo_to_avatar import MAX_FACES, examine, from_picture
-from realtalk_ros.enroll.same_person import Photograph, fit_same_person, photograph
+from realtalk_ros.enroll.photo_to_avatar import (
+    MAX_FACES,
+    examine,
+    from_examined,
+    resting_landmarks,
+)
+from realtalk_ros.enroll.same_person import fit_same_person, own_portrait
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import LIPS
@@ -28,6 +34,30 @@ from realtalk_ros.training.common.affine_maps import similarity_transform, trans
 
 OF_MOUTH = np.isin(np.arange(arkit.COUNT), arkit.MOUTH)
 NEUTRAL, SMILE = 0, 1
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A face in its frame, as the photograph shows it."""
+
+    image: np.ndarray  # (height, width, 3) uint8 BGR
+    points: np.ndarray  # (68, 2), landmarks, pixels of the image
+    weights: np.ndarray  # (52,), fitted
+    square: np.ndarray  # (3,): middle x, y and side of the face's square, pixels
+    head: np.ndarray  # (P, 2), pixels: where the landmarks of the face at rest are in this pose
+
+    @classmethod
+    def of(cls, shown: Portrait, who: fit.Fit, at_rest: np.ndarray) -> Photograph:
+        """`at_rest` (52,) are the weights of the face at rest."""
+        shape = resting_landmarks(who.identity, who.weights[0])
+        head = fit.mesh_model().shape(who.identity, at_rest)
+        return cls(
+            shown.image,
+            framing.template_landmarks(shown, shape)[0],
+            who.weights[0],
+            middle_and_side(shown.layout.crop),
+            shown.pose.project(head),
+        )
 
 
 @dataclass(frozen=True)
@@ -67,22 +97,21 @@ def read_pair(
 ) -> Pair:
     """Frames have a height of `size` pixels. Raises RealTalkError for photographs that are
     refused."""
-    picture = read_picture(neutral)
     with FaceDetector(landmarker, max_faces=MAX_FACES) as detector:
-        first = examine(detector, picture, neutral.name)
+        first = examine(detector, read_picture(neutral), neutral.name)
+        made = from_examined(first, detector, neutral.name, size)
         second = examine(detector, read_picture(smiling), smiling.name)
-    weights = first.who.weights[0]
-    made = from_picture(picture, neutral.name, landmarker, size)
+    who, smile = first.who, fit_same_person(first, second)
     resting = np.zeros(arkit.COUNT) if made.resting_weights is None else made.resting_weights
     # What an avatar shows at rest: its own template, which may differ from the photograph.
     at_rest = replace(
-        photograph(first, first.who, weights, size),
+        Photograph.of(own_portrait(first, who, size), who, who.weights[0]),
         image=made.templates[0],
         points=made.landmarks[0],
         weights=resting,
     )
-    smile = photograph(second, fit_same_person(first, second), weights, size)
-    return lay_over(at_rest, smile, made.identity)
+    shown = own_portrait(second, smile, size)
+    return lay_over(at_rest, Photograph.of(shown, smile, who.weights[0]), made.identity)
 
 
 def lay_over(at_rest: Photograph, smiling: Photograph, identity: np.ndarray) -> Pair:
@@ -109,6 +138,12 @@ def lay_over(at_rest: Photograph, smiling: Photograph, identity: np.ndarray) -> 
         found=np.stack([rest_points, found]),
         maps=np.stack([into_rest, aligned]),
     )
+
+
+def middle_and_side(crop: tuple[int, int, int]) -> np.ndarray:
+    """(3,): the square of a crop, of which x and y are the corner."""
+    x, y, side = crop
+    return np.array([x + side / 2, y + side / 2, side])
 
 
 def from_square(square: np.ndarray) -> np.ndarray:
