@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from enroll_command import arguments, refused
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour.face import Face
@@ -77,21 +78,6 @@ def drawing(tmp_path):
     cv2.imwrite(str(tmp_path / "face.png"), picture)
     (tmp_path / "points.yaml").write_text(yaml.safe_dump(POINTS))
     return arguments(tmp_path, "--landmarks", str(tmp_path / "points.yaml"))
-
-
-def arguments(folder, *more, what="--image", source="face.png"):
-    return ["enroll", what, str(folder / source), "--name", "ann", "--out", str(folder),
-            "--consent", "Ann, 2026-11-21", *more]  # fmt: skip
-
-
-def refused(capsys, argv, folder, *words):
-    """The command fails with one line that has these words, and leaves nothing behind."""
-    before = sorted(folder.rglob("*"))
-    assert main(argv) == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1, lines
-    assert all(word in lines[0] for word in words), lines[0]
-    assert sorted(folder.rglob("*")) == before
 
 
 # -- what is refused ----------------------------------------------------------------------------

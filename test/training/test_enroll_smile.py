@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from enroll_command import arguments, refused
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.cli import main
@@ -86,11 +87,6 @@ def pictures(tmp_path, monkeypatch):
     return write
 
 
-def arguments(folder, *more, what="--image"):
-    return ["enroll", what, str(folder / "face.png"), "--name", "ann", "--out", str(folder),
-            "--consent", "Ann, 2026-11-21", *more]  # fmt: skip
-
-
 def test_a_smile_is_one_more_reference_and_its_teeth_are_shown(pictures, tmp_path):
     argv = pictures()
     assert main(argv) == 0
@@ -140,13 +136,3 @@ def test_a_smile_goes_with_a_photo_alone(pictures, tmp_path, capsys):
     ):
         refused(capsys, argv, tmp_path, "--smile", "--image")
     refused(capsys, arguments(tmp_path, "--smile", "none.png"), tmp_path, "no file none.png")
-
-
-def refused(capsys, argv, folder, *words):
-    """The command fails with one line that has these words, and leaves nothing behind."""
-    before = sorted(folder.rglob("*"))
-    assert main(argv) == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1, lines
-    assert all(word in lines[0] for word in words), lines[0]
-    assert sorted(folder.rglob("*")) == before
