@@ -94,7 +94,6 @@ class OralCavity:
         self._flesh = np.ascontiguousarray(flesh, np.float32)
         self._enamel = np.ascontiguousarray(enamel, np.float32)
         self._relief = relief
-        self._sharper = SHARPER if person else 0.0
 
     @classmethod
     def of_machine(cls, templates: int) -> OralCavity:
@@ -151,7 +150,7 @@ class OralCavity:
         light += teeth * ((of_enamel - light) * np.float32(1 / 255))
         factor = 1 + cv2.merge([opened] * 3) * ((light - 1) * np.float32(1 / 255))
         lit = cv2.multiply(drawn[box], factor, dtype=cv2.CV_8U)
-        sharper = 1 + self._sharper
+        sharper = 1 + SHARPER if self._person else 1.0
         share = cv2.addWeighted(
             opened, 1 / 255, cv2.extractChannel(teeth, 0), -sharper / 255, 0, dtype=cv2.CV_32F
         )
