@@ -30,8 +30,10 @@ for eye, x in ((slice(36, 42), 70), (slice(42, 48), 150)):
 @pytest.mark.parametrize(
     "white, enamel",
     [
-        ((130, 130, 140), (0.84, 0.87, 0.91)),  # of the study's light
-        ((40, 140, 130), (0.65, 0.86, 0.84)),  # of a painting under old varnish: paler
+        ((130, 130, 140), (0.84, 0.87, 0.92)),  # of the study's light
+        ((130, 130, 130), (0.84, 0.87, 0.88)),  # its greenish whites are misread more than half
+        ((100, 130, 160), (0.70, 0.87, 1.0)),  # of lamplight
+        ((40, 140, 130), (0.65, 0.90, 0.91)),  # of a painting under old varnish: paler
     ],
 )
 def test_teeth_follow_the_whites_of_the_eyes_but_are_never_green(white, enamel):
@@ -66,7 +68,7 @@ def test_lips_that_part_by_a_line_are_not_taken_for_teeth():
     for sure in (0.0, 0.5):
         colours, enamel = read(0.35, sure)
         np.testing.assert_allclose(enamel, expected, atol=1e-6)
-        np.testing.assert_allclose(colours[0, :3], 0.9 * np.array([0.9, 1, 1]), atol=1e-6)
+        np.testing.assert_allclose(colours[0, :3], 0.9 * np.array([0.9, 0.99, 1]), atol=1e-6)
         assert colours[0, 6] == pytest.approx(0.9)
     for level, sure in ((0.8, 0.5), (0.05, 0.9)):  # teeth in the shade; a machine's
         colours, enamel = read(level, sure)
@@ -91,7 +93,7 @@ def test_an_avatar_may_say_what_colour_its_teeth_are():
     ines = Avatar.load("ines")
     assert ines.teeth is not None and ines.teeth[0] - ines.teeth[2] > 40  # an old woman's
     blue, _, red = teeth(ines)
-    assert red / blue > 1.2
+    assert red / blue > 1.15
 
 
 @pytest.mark.parametrize("value", ["white", [255, 255], [255, 255, 256], [1.0, 2, 3]])

@@ -9,12 +9,17 @@ import numpy as np
 
 from realtalk_ros.face_model.landmarks import EYES
 
-# How much lighter enamel in full light is than the whites of the eyes, blue, green, red: medians of
-# the 46 people of the Face Research Lab London Set whose smile shows their upper teeth.
-LIGHTER = np.array([1.64, 1.70, 1.65], np.float32)
+# How much lighter enamel in full light is than the whites of the eyes, in green: median of the 46
+# people of the Face Research Lab London Set whose smile shows their upper teeth.
+LIGHTER = 1.70
+# Blue and red over green of enamel and of the whites of the eyes: medians of 41 of them, none held
+# out. In their one light neither foretells the other (r 0.17 in red over green, -0.08 in blue), so
+# it is the light that whites tell. Of how these differ in 60 other portraits, logarithms' variance,
+# the skin's differ alike in 0.63 of red over green, and in all of blue: so far they are believed.
+ENAMEL, WHITES, BELIEVED = np.array([[0.96, 1.06], [0.995, 1.072], [1.0, 0.6]])
 # Teeth are all but white, however yellow the eyes of a painting are: the least share of the
-# greatest channel that another one has; the greatest of red that green has.
-PALEST, GREENEST = 0.7, 1.02
+# greatest channel that another one has; the greatest of red that green has, as in those smiles.
+PALEST, GREENEST = 0.7, 0.99
 BRIGHTEST = 80  # percentile of an eye's pixels from which on they are its white
 
 
@@ -29,7 +34,9 @@ def expected_enamel(image: np.ndarray, points: np.ndarray) -> np.ndarray:
         return np.ones(3, np.float32)
     light = seen.mean(1)
     white = seen[light >= np.percentile(light, BRIGHTEST)].mean(0)
-    return LIGHTER * white / 255
+    blue, green, red = np.maximum(white, 1)
+    blue, red = ENAMEL * (np.array([blue, red]) / green / WHITES) ** BELIEVED
+    return np.array([blue, 1, red], np.float32) * (LIGHTER * green / 255)
 
 
 def plausible(enamel: np.ndarray) -> np.ndarray:
