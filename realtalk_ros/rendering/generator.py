@@ -41,6 +41,7 @@ from realtalk_ros.rendering.helper import HELPER, take_up_deferred
 from realtalk_ros.rendering.monochrome import tone_of, toned
 from realtalk_ros.rendering.oral_cavity import SMILE, OralCavity, look_of
 from realtalk_ros.rendering.own_teeth import OwnTeeth, TeethPicture
+from realtalk_ros.rendering.softness import softness
 from realtalk_ros.rendering.tooth_relief import tooth_relief
 
 HOW_TO_RENEW = "run `realtalk train renderer --avatar` again, or remove it"
@@ -141,7 +142,11 @@ class Generator:
         across = np.stack([mouth.across_teeth(t) for t in templates])
         relief = np.stack([tooth_relief(*mouth.upper_teeth(t)) for t in templates])
         smile = face.mouth_interior[MOUTH], face.mouth
-        return OralCavity.of_person(encoded.flesh[k], encoded.enamel[k], smile, across, relief)
+        rows = slice(*self._first_pair[k : k + 2])
+        soft = softness(self._templates[rows], self._landmarks[rows])
+        return OralCavity.of_person(
+            encoded.flesh[k], encoded.enamel[k], smile, across, relief=relief, soft=soft
+        )
 
     def _open_generator(
         self, own_folder: Path, folder: Path, providers: Sequence[str] | None, threads: int

@@ -23,6 +23,7 @@ GUMS = 112  # level of the map's third channel from which a pixel is gums
 EVEN = 3, 3  # pixels over which flesh is evened: the generator leaves a pattern of two pixels
 # The generator's enamel is softer than people's: so much of what EVEN takes is added to it.
 SHARPER = 0.2
+LIPS = np.ones((3, 3), np.uint8)  # what of them is softened with a mouth
 SMOOTH = 9  # pixels over which the borders of the opening are smoothed
 # The factors of flesh: from the upper (0) to the lower (1) inner lip, and from one corner of the
 # opening to the other. Before them are rows of gums.
@@ -89,8 +90,9 @@ class OralCavity:
         enamel: np.ndarray,
         relief: np.ndarray | None = None,
         person: bool = True,
+        soft: float = 0.0,
     ):
-        self._person = person
+        self._person, self._soft = person, soft
         self._flesh = np.ascontiguousarray(flesh, np.float32)
         self._enamel = np.ascontiguousarray(enamel, np.float32)
         self._relief = relief
@@ -110,18 +112,20 @@ class OralCavity:
         smile: tuple[np.ndarray, np.ndarray],
         across: np.ndarray,
         relief: np.ndarray | None = None,
+        soft: float = 0.0,
     ) -> OralCavity:
         """Of the colours of flesh, (4,): BGR, in which 1 is white, and how sure; and of enamel (3,)
         in full light. `smile` is the map of an interior, and what the generator draws there, both
         (S, S, 3) uint8; `across` (T, S) is how far from the middle teeth in a column are, cm;
-        `relief` as of the class."""
+        `relief` and `soft` as of the class."""
         seen = flesh[:3] if flesh[3] > 0.5 else USUAL_FLESH
         interior, drawn = smile
         skin = drawn[interior[..., 0] == 0].mean() / 255
         usual = USUAL_FLESH * min(1, skin / LIGHT_SKIN)
         lighter = np.clip(np.sqrt(usual / np.maximum(seen, 1e-3)), 1, LIGHTEST)
         aside = [np.interp(np.abs(across), ASIDE, light) for light in ASIDE_LIGHT]
-        return cls(flesh_light(lighter), np.stack(aside, -1) * whiter(enamel, *smile), relief)
+        of_enamel = np.stack(aside, -1) * whiter(enamel, *smile)
+        return cls(flesh_light(lighter), of_enamel, relief, soft=soft)
 
     def light(self, interior: np.ndarray, drawn: np.ndarray, template: int) -> None:
         """Lights a drawn mouth (S, S, 3) uint8 over a template, in place, by the map of its
@@ -156,6 +160,21 @@ class OralCavity:
         )
         even = cv2.GaussianBlur(lit, EVEN, 0) if self._person else lit
         drawn[box] = cv2.blendLinear(even, lit, share, 1 - share)
+        if self._soft:
+            self._soften(drawn, interior, (x, y, width, height))
+
+    def _soften(
+        self, drawn: np.ndarray, interior: np.ndarray, opening: tuple[int, int, int, int]
+    ) -> None:
+        """Blurs a drawn mouth (S, S, 3) uint8, in place, where its map (S, S, 3) uint8 is open, in
+        the box `opening` (x, y, width, height), and what lies beside."""
+        x, y, width, height = opening
+        more = round(2 * self._soft) + 1
+        box = slice(max(y - more, 0), y + height + more), slice(max(x - more, 0), x + width + more)
+        opened = cv2.extractChannel(interior[box], 0)
+        share = cv2.blur(cv2.dilate(opened, LIPS) * np.float32(1 / 255), LIPS.shape)
+        blurred = cv2.GaussianBlur(drawn[box], (0, 0), self._soft)
+        drawn[box] = cv2.blendLinear(blurred, np.ascontiguousarray(drawn[box]), share, 1 - share)
 
 
 def flesh_light(lighter: np.ndarray) -> np.ndarray:
