@@ -107,11 +107,11 @@ def test_behind_people_s_tongue_and_teeth_are_their_cheeks():
     # No dark enamel is left in the corners, and nowhere a hole.
     corners = opened.copy()
     corners[:, 108:148] = False
-    assert machine[corners, 1].max() > 0.02 and person[corners, 1].max() < 0.02
+    assert machine[corners, 1].max() > 0.05 and person[corners, 1].max() < 0.03
     assert person[opened][:, 1:].sum(-1).min() > 0.8 * cheek
     tongue = person[rows(opened)[len(rows(opened)) // 2], :, 2]
     across = tongue[np.flatnonzero(opened.any(0))]
-    assert np.abs(np.diff(across)).max() < 0.05  # its edge is soft
+    assert np.abs(np.diff(across)).max() < 0.08  # its edge is soft
 
 
 def test_people_s_incisors_are_nearer_and_no_gum_lies_over_one_of_them():
