@@ -40,12 +40,13 @@ HEIGHT_LIGHT = np.array([0.7, 0.8, 0.9, 1.05, 1.2, 1.35, 1.35, 1.2, 0.8], np.flo
 # from a fifth to half of the opening's height, redder than their skin (red over green 2.5 times
 # theirs), then lighter down to 0.5 at four fifths; between the corners it is even. The generator
 # draws 0.28 everywhere. Furrow, gloss and the shadow of the lower lip are by eye.
-BEHIND, FRONT, GUM, SHADOW = 0.8, 1.45, 1.1, 0.8
-RED = 0.8, 0.8, 1.06  # of what is behind: blue, green, red
+BEHIND, FRONT, GUM, SHADOW = 1.0, 1.9, 1.1, 1.2
+RED = 0.84, 0.81, 1.02  # of what is behind: blue, green, red
+PINK = 1.05, 1, 1  # of the tongue's front
 # The height at which the tongue begins in the middle, how much lower it does in the corners, and
 # over which it gets light.
-BEGIN, ARCH, RISE = 0.36, 0.62, 0.36
-FURROW, GLOSS = 0.1, 0.1
+BEGIN, ARCH, RISE = 0.36, 0.8, 0.24
+FURROW, GLOSS = 0.16, 0.14
 # In an opening that is less than this high, a share of its width, the tongue lies lower, so that it
 # is no second lip: by so much of its height for what is missing. By eye.
 TALL, LOWER = 0.45, 1.2
@@ -186,9 +187,9 @@ def flesh_light(lighter: np.ndarray) -> np.ndarray:
     behind = behind * (1 - 0.2 * smoothstep(aside, 0.5, 1))
     tongue = smoothstep(down - BEGIN - ARCH * aside**2, 0, RISE)
     furrow = smoothstep(down, 0.5, 0.7) * smoothstep(down, 0.98, 0.85)
-    furrow = 1 - FURROW * np.exp(-np.square(aside / 0.07)) * furrow
+    furrow = 1 - FURROW * np.exp(-np.square(aside / 0.09)) * furrow
     gloss = np.exp(-np.square((aside - 0.24) / 0.14) - np.square((down - 0.72) / 0.08))
-    front = FRONT * (1 - 0.2 * aside**2) * furrow * lighter + GLOSS * gloss
+    front = FRONT * np.array(PINK) * (1 - 0.35 * aside**2) * furrow * lighter + GLOSS * gloss
     light = behind + tongue * (front - behind)
     light *= 1 - (1 - SHADOW / FRONT) * smoothstep(down, 0.86, 1)
     gums = np.broadcast_to(GUM * lighter**0.6, (GUM_ROWS, COLUMNS, 3))
