@@ -24,7 +24,6 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -32,14 +31,12 @@ import numpy as np
 from realtalk_ros.contracts import CROP_SIZE, mouth_crop
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
-from realtalk_ros.rendering import human_teeth, rasterizer
+from realtalk_ros.rendering import gum_line, human_teeth, rasterizer
 from realtalk_ros.rendering.camera import Cameras
+from realtalk_ros.rendering.lip_outline import FRACTION_BITS, fixed_point, lip_polygons
 
 FILE = Path(__file__).parents[1] / "data" / "mouth.npz"
 OPEN = 128  # level of the map's first channel from which a pixel counts as in the mouth
-OUTLINE = 0.75  # pixels by which OpenCV draws an antialiased polygon too large
-FRACTION_BITS = 4  # of the pixel coordinates that OpenCV draws
-FAR = 512.0  # pixels by which the cover of a lip reaches beyond the mouth
 EDGE = 4 / 256  # share of the picture, within the mouth crop's border: beyond it no mouth opens
 SUPERSAMPLING = 3  # of the interior, for smooth borders
 # The face model's teeth stand apart; people's touch. The widest gap that is filled, in supersampled
@@ -49,14 +46,12 @@ BESIDE = 3  # pixels of the map beside the lips' opening from which such a gap m
 GAP_LEVELS = (np.arange(256) * np.float32(GAP_LIGHT)).astype(np.uint8)
 STILL = 1e-4  # cm: what the weights move less does not move
 JAW_OPEN, TONGUE_OUT = arkit.INDEX["jawOpen"], arkit.INDEX["tongueOut"]
-# Shading: of the lower teeth, in the upper lip's shadow, set by eye on two photos; and the distance
-# from the middle (cm) at which teeth are 1/e as light, measured on the upper teeth of 46 people
-# (those of enamel_colour.py). The cheeks and the lower lip hide the lower molars: set by eye on
-# four portraits that look to a side.
+# Shading: of the lower teeth, by eye on two photos; and the distance from the middle (cm) at which
+# teeth are 1/e as light, measured on the upper teeth of 46 people (those of enamel_colour.py).
+# Cheeks and lower lip hide the lower molars: by eye on four portraits that look to a side.
 LOWER_TEETH, UPPER_SHADE_WIDTH, LOWER_SHADE_WIDTH = 0.7, 3.6, 1.6
-# People's: in 7 films the lower incisors have 0.78 to 1.05 of the upper ones' green, median 0.95,
-# and the same hue. Where the shade leaves less than the last share the lip hides them: by eye.
-LIFELIKE_LOWER_TEETH = 0.9, 1.6, 0.42
+# People's, which have 0.78 to 1.05 of the upper ones' green in 6 films; least share that is drawn.
+LIFELIKE_LOWER_TEETH = 0.9, LOWER_SHADE_WIDTH, 0.42
 # People's mouths: behind tongue and teeth are the cheeks, of this level in the map. The tongue
 # falls to it at its sides, over this distance from the middle (cm). Set by eye.
 CHEEKS, TONGUE_WIDTH = 48, 1.9
@@ -125,41 +120,64 @@ class MouthModel:
         self.lips_expressions = lips_expressions.reshape(arkit.COUNT, -1)
         self.inside, self.inside_expressions = inside, moves
         self.tongue_light = light[1].astype(np.float32) - light[0]
+        self._add_gum()
         self._find_looks(faces, enamel, light[0].astype(np.float32))
         # How the landmarks' residuals are interpolated to the vertices, see `Mouth`.
         self.interpolation = landmarks.interpolation_weights(self.lips, landmarks.LIPS)
 
+    def _add_gum(self) -> None:
+        """Adds the vertices of a strip of gum, which move with those that are nearest to them."""
+        places, self._gum_faces = gum_line.strip()
+        self._gum_faces += len(self.inside)
+        like = [human_teeth.nearest(self.inside, place) for place in places]
+        still = np.zeros((len(self.moving), *places.shape), np.float32)
+        self.inside = np.concatenate([self.inside, places])
+        self.inside_modes = np.concatenate([self.inside_modes, self.inside_modes[:, like]], 1)
+        self.inside_expressions = np.concatenate([self.inside_expressions, still], 1)
+        self.tongue_light = np.append(self.tongue_light, still[0, :, 0])
+
     def _find_looks(self, faces: np.ndarray, enamel: np.ndarray, light: np.ndarray) -> None:
-        """By triangles (F, 3), which of them are enamel (F,), and lightness (V,)."""
-        moves = self.inside_expressions
-        lower = np.abs(moves[list(self.moving).index(JAW_OPEN)]).max(-1) > 0.1  # cm
+        """By triangles (F, 3), which are enamel (F,), and lightness of all but the strip's."""
+        light = np.append(light, np.repeat(gum_line.LIGHT, len(self.inside) - len(light)))
+        moves, across = self.inside_expressions, self.inside[:, 0]
+        jaw = np.abs(moves[list(self.moving).index(JAW_OPEN)]).max(-1) > 0.1  # cm
+        moved = (np.abs(moves).max((0, 2)) > STILL) | (self.tongue_light != 0)
         teeth = np.zeros(len(light), bool)
         teeth[faces[enamel]] = True
-        moved = (np.abs(moves).max((0, 2)) > STILL) | (self.tongue_light != 0)
-        moved_faces = moved[faces].any(1)
-
-        def look(enamel: np.ndarray, places: np.ndarray, light: np.ndarray, **more: Any) -> Look:
-            # A 16-bit pixel holds two channels: enamel in the low byte, gums, tongue in the high.
-            channels = np.where(enamel, np.uint16(1), np.uint16(256))
-            skull, jaw = (Surface.of(faces[of], channels[of]) for of in (~moved_faces, moved_faces))
-            return Look(skull, jaw, places, light, **more)
-
-        self.plain = look(enamel, self.inside, light, teeth_touch=False)
-        across = self.inside[:, 0]
-        width = np.where(lower, LOWER_SHADE_WIDTH, UPPER_SHADE_WIDTH)
-        shade = np.where(lower, LOWER_TEETH, 1) * np.exp(-np.square(across / width))
-        shade = np.where(teeth, shade, 1).astype(np.float32)
-        self.shaded = look(enamel, self.inside, light * shade)
-        front, width, deep = LIFELIKE_LOWER_TEETH
-        shade = np.where(teeth & lower, front * np.exp(-np.square(across / width)), shade)
-        hidden = teeth & lower & (shade < deep)
-        tongue = np.exp(-np.square(across / TONGUE_WIDTH)) * (light - CHEEKS) + CHEEKS
-        levels = np.select([hidden, lower & ~teeth], [CHEEKS, tongue], light * shade)
-        upper = teeth & ~lower
-        places = human_teeth.placed(self.inside, upper, teeth & lower, ~teeth & ~lower)
+        upper, lower = teeth & ~jaw, teeth & jaw
         self.outer_teeth = human_teeth.outer_surface(self.inside, upper)
-        enamel = enamel & ~hidden[faces].all(1)
-        self.lifelike = look(enamel, places, levels.astype(np.float32), behind=CHEEKS)
+
+        def shade(front: float, width: float) -> np.ndarray:
+            on_upper = np.where(upper, np.exp(-np.square(across / UPPER_SHADE_WIDTH)), 1)
+            on_lower = front * np.exp(-np.square(across / width))
+            return np.where(lower, on_lower, on_upper).astype(np.float32)
+
+        surfaces = split(faces, enamel, moved)
+        self.plain = Look(*surfaces, self.inside, light, teeth_touch=False)
+        self.shaded = Look(*surfaces, self.inside, light * shade(LOWER_TEETH, LOWER_SHADE_WIDTH))
+        *of_lower, deep = LIFELIKE_LOWER_TEETH
+        tongue = np.exp(-np.square(across / TONGUE_WIDTH)) * (light - CHEEKS) + CHEEKS
+        levels = np.where(jaw & ~teeth, tongue, light * shade(*of_lower)).astype(np.float32)
+        hidden = (lower & (shade(*of_lower) < deep)) | (
+            upper & (self.inside[:, 1] > gum_line.ROOTS)
+        )
+        gums = ~teeth & ~jaw
+        gums[self._gum_faces] = False
+        places = gum_line.raised(human_teeth.placed(self.inside, upper, lower, gums), gums)
+        seen = ~hidden[faces].all(1)
+        enamel = np.append(enamel[seen], [False] * len(self._gum_faces))
+        faces = np.concatenate([faces[seen], self._gum_faces])
+        self.lifelike = Look(*split(faces, enamel, moved), places, levels, behind=CHEEKS)
+
+
+def split(faces: np.ndarray, enamel: np.ndarray, moved: np.ndarray) -> tuple[Surface, Surface]:
+    """Of triangles (F, 3), which of them are enamel (F,), and which vertices a weight moves (V,):
+    those that none moves, and all others."""
+    # A 16-bit pixel holds two channels: enamel in the low byte, gums, tongue in the high.
+    channels = np.where(enamel, np.uint16(1), np.uint16(256))
+    moves = moved[faces].any(1)
+    skull, jaw = (Surface.of(faces[of], channels[of]) for of in (~moves, moves))
+    return skull, jaw
 
 
 @lru_cache(maxsize=1)
@@ -380,21 +398,3 @@ def opened_columns(opened: np.ndarray) -> np.ndarray:
     bounds[0] = ((first - BESIDE) * SUPERSAMPLING)[:, None]
     bounds[1] = ((last + BESIDE) * SUPERSAMPLING - 1)[:, None]
     return bounds.reshape(2, -1)
-
-
-def lip_polygons(rings: np.ndarray) -> np.ndarray:
-    """(2 R, N + 4, 2): the polygons that upper and lower lip cover, for rings (R, 2, N, 2) in
-    pixels, from the person's right corner of the mouth to the left one."""
-    across = rings[..., -1, :] - rings[..., 0, :]  # (R, 2, 2)
-    length = np.hypot(across[..., :1], across[..., 1:])
-    across *= FAR / np.maximum(length, 1e-6)
-    away = np.stack([-across[..., 1], across[..., 0]], -1) * np.array([-1, 1])[:, None]
-    rings = rings + (OUTLINE / FAR) * away[..., None, :]
-    first, last = rings[..., 0, :] - across, rings[..., -1, :] + across
-    ends = np.stack([last, last + away, first + away, first], -2)  # (R, 2, 4, 2)
-    return np.concatenate([rings, ends], -2).reshape(-1, rings.shape[2] + 4, 2)
-
-
-def fixed_point(points: np.ndarray) -> np.ndarray:
-    """Pixel coordinates as OpenCV's integers with FRACTION_BITS binary digits of fraction."""
-    return np.rint(points * 2**FRACTION_BITS).astype(np.int32)
