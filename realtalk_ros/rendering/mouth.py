@@ -48,10 +48,10 @@ STILL = 1e-4  # cm: what the weights move less does not move
 JAW_OPEN, TONGUE_OUT = arkit.INDEX["jawOpen"], arkit.INDEX["tongueOut"]
 # Shading: of the lower teeth, by eye on two photos; and the distance from the middle (cm) at which
 # teeth are 1/e as light, measured on the upper teeth of 46 people (those of enamel_colour.py).
-# Cheeks and lower lip hide the lower molars: by eye on four portraits that look to a side.
 LOWER_TEETH, UPPER_SHADE_WIDTH, LOWER_SHADE_WIDTH = 0.7, 3.6, 1.6
-# People's, which have 0.78 to 1.05 of the upper ones' green in 6 films; least share that is drawn.
-LIFELIKE_LOWER_TEETH = 0.9, LOWER_SHADE_WIDTH, 0.42
+# People's have 0.78 to 1.05 of the upper ones' green in 6 films, 0.84 to 0.88 with this; those
+# behind the canines, by |x| - z, are not drawn.
+LIFELIKE_LOWER_TEETH, BEHIND_CANINES = 1.0, -7.48
 # People's mouths: behind tongue and teeth are the cheeks, of this level in the map. The tongue
 # falls to it at its sides, over this distance from the middle (cm). Set by eye.
 CHEEKS, TONGUE_WIDTH = 48, 1.9
@@ -147,20 +147,20 @@ class MouthModel:
         upper, lower = teeth & ~jaw, teeth & jaw
         self.outer_teeth = human_teeth.outer_surface(self.inside, upper)
 
-        def shade(front: float, width: float) -> np.ndarray:
+        def shade(front: float) -> np.ndarray:
             on_upper = np.where(upper, np.exp(-np.square(across / UPPER_SHADE_WIDTH)), 1)
-            on_lower = front * np.exp(-np.square(across / width))
+            on_lower = front * np.exp(-np.square(across / LOWER_SHADE_WIDTH))
             return np.where(lower, on_lower, on_upper).astype(np.float32)
 
         surfaces = split(faces, enamel, moved)
         self.plain = Look(*surfaces, self.inside, light, teeth_touch=False)
-        self.shaded = Look(*surfaces, self.inside, light * shade(LOWER_TEETH, LOWER_SHADE_WIDTH))
-        *of_lower, deep = LIFELIKE_LOWER_TEETH
+        self.shaded = Look(*surfaces, self.inside, light * shade(LOWER_TEETH))
         tongue = np.exp(-np.square(across / TONGUE_WIDTH)) * (light - CHEEKS) + CHEEKS
-        levels = np.where(jaw & ~teeth, tongue, light * shade(*of_lower)).astype(np.float32)
-        hidden = (lower & (shade(*of_lower) < deep)) | (
-            upper & (self.inside[:, 1] > gum_line.ROOTS)
+        levels = np.where(jaw & ~teeth, tongue, light * shade(LIFELIKE_LOWER_TEETH)).astype(
+            np.float32
         )
+        hidden = lower & (np.abs(across) - self.inside[:, 2] > BEHIND_CANINES)
+        hidden |= upper & (self.inside[:, 1] > gum_line.ROOTS)
         gums = ~teeth & ~jaw
         gums[self._gum_faces] = False
         places = gum_line.raised(human_teeth.placed(self.inside, upper, lower, gums), gums)

@@ -147,7 +147,7 @@ MIRA = Sitter(
     lips=(184, 90, 92), lip_strength=0.75, eyeliner=0.5, brow_density=1.25, brow_thickness=0.72,
     brow_soft=0.5, brow_tail=0.45, eye_white=(0.94, 0.92, 0.90), lid_shade=0.4, lashes=0.58,
     lash_darker=0.5, lash_spread=0.4, brow_darker=0.06, throat=0.0, slim_neck=0.17,
-    reflector=2.5, hair_light=0.3, teeth=(252, 243, 228),
+    reflector=2.5, hair_light=0.3, teeth=(252, 240, 226),
     hair=Hair(melanin=0.64, redness=0.16, cut=-9.4, layered=1.6, volume=1.05, wave=0.6),
     garment=JACKET, cloth=(44, 54, 74), linen=(226, 220, 210),
     temperament={"blink_rate": 18, "fixation": 1.6, "saccade_size": 0.09, "breath_rate": 15,
