@@ -22,7 +22,7 @@ ENAMEL = 6.0  # by which enamel is taken to be lighter than the map has it: it m
 GUMS = 112  # level of the map's third channel from which a pixel is gums
 EVEN = 3, 3  # pixels over which flesh is evened: the generator leaves a pattern of two pixels
 # The generator's enamel is softer than people's: so much of what EVEN takes is added to it.
-SHARPER = 0.2
+SHARPER = 0.1
 LIPS = np.ones((3, 3), np.uint8)  # what of them is softened with a mouth
 SMOOTH = 9  # pixels over which the borders of the opening are smoothed
 # The factors of flesh: from the upper (0) to the lower (1) inner lip, and from one corner of the
