@@ -65,6 +65,16 @@ def test_teeth_come_and_go_without_a_jump():
     assert np.diff(white).max() < 90  # a row has 60
 
 
+def test_one_does_not_see_through_teeth():
+    """However far they have come: between their colour and the hollow's is one row."""
+    for seen in (26, 32, 38, 60):  # columns of 68 with enamel
+        map_ = interior()
+        map_[..., 1] *= np.abs(np.arange(128) - 64) < seen / 2
+        column = painted(map_)[41:60, 64]
+        between = (column != TEETH).any(-1) & (column != HOLLOW).any(-1)
+        assert between.sum() <= 1
+
+
 def test_pias_open_mouth_is_that_of_her_drawings():
     avatar = Avatar.load("pia")
     x, y, side = avatar.crop

@@ -18,9 +18,10 @@ from realtalk_ros.rendering.geometry import template_landmarks
 
 CORNERS = 48, 54  # landmarks, of the mouth
 OPEN = 127  # levels of the map above which a pixel is between the lips
-# Teeth come with the opening's height, widths of the resting mouth, and with the share of its width
-# in which they are seen: from the first number on, wholly at the second. A drawing shows no white
-# line between lips that hardly part, and no single tooth in an "oo".
+# Teeth come from behind the upper lip with the opening's height, widths of the resting mouth, and
+# with the share of its width in which they are seen: from the first number on, wholly at the
+# second. A drawing shows no white line between lips that hardly part, no single tooth in an "oo",
+# and no teeth through which one sees.
 TALL, WIDE = (0.05, 0.12), (0.35, 0.65)
 # The tongue, widths of the resting mouth: half its length and height, its middle below the opening.
 TONGUE = 0.25, 0.12, 0.03
@@ -92,7 +93,9 @@ class FlatMouthPainter:
         edge = (len(enamel) - upper[::-1].argmax(0))[seen]  # the first row below
         curve = np.polyfit(columns[seen], edge, 2)
         across = columns[np.flatnonzero(seen)[0] : np.flatnonzero(seen)[-1] + 1]
-        mask[:, across] = 255 * share * np.clip(np.polyval(curve, across) - rows, 0, 1)
+        lip = np.interp(across, columns, top)
+        low = lip + share * (np.polyval(curve, across) - lip)
+        mask[:, across] = 255 * np.clip(low - rows, 0, 1)
         return mask
 
 
