@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lids and irises are where the face model has them."""
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
@@ -10,11 +12,11 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.arkit import weights
 from realtalk_ros.rendering.eyelids import shut_eyes
-from realtalk_ros.rendering.eyes import PAINTED, draw_eyes
+from realtalk_ros.rendering.eyes import PAINTED, draw_eyes, draw_patches, draw_visibility
 from realtalk_ros.rendering.eyes_model import EyesModel
 from realtalk_ros.rendering.face_renderer import FaceRenderer
-from realtalk_ros.rendering.generator import FaceInputs, warp
-from realtalk_ros.rendering.geometry import Geometry, frontal_landmarks
+from realtalk_ros.rendering.generator import warp
+from realtalk_ros.rendering.geometry import SLIGHT, Geometry, frontal_landmarks, warp_eyes
 from realtalk_ros.rendering.moved_eye import CLOSING, MovedEye
 
 SIZE = 256
@@ -32,7 +34,9 @@ def grid_and_map(rest: np.ndarray, **values: float) -> tuple[np.ndarray, np.ndar
     """The sampling grid (2, 256, 256) and the map (256, 256, 3) of the eyes."""
     grid, visible = IDENTITY.copy(), np.zeros((SIZE, SIZE, 3), np.uint8)
     geometry = Geometry(NOBODY, rest[None].astype(np.float32))
-    geometry.warp_eyes(weights(**values), 0, grid, visible)
+    patches, drawn = geometry.eyes(weights(**values), 0, SIZE)[1], np.zeros((SIZE, SIZE, 3))
+    draw_patches(patches, drawn, visible)
+    grid += drawn[..., 2] * (np.moveaxis(drawn[..., :2], 2, 0) - grid)
     return grid, visible
 
 
@@ -108,9 +112,8 @@ def test_lids_that_are_open_cost_nothing_and_those_that_close_cover_the_eye():
     geometry = Geometry(NOBODY, rest[None].astype(np.float32))
     seen = {}
     for blink in (0, 0.5, 1):
-        visible = np.zeros((SIZE, SIZE, 3), np.uint8)
-        shown, layers, _ = geometry.warp_eyes(weights(eyeBlink=blink), 0, IDENTITY.copy(), visible)
-        seen[blink] = layers
+        shown = IDENTITY.copy()
+        seen[blink] = layers = warp_eyes(geometry.eyes(weights(eyeBlink=blink), 0, SIZE)[1], shown)
         if layers is not None:  # the brows and what else is far from the lid stay
             brows = slice(0, int(rest[17:27, 1].mean() * SIZE))
             assert np.abs(shown - IDENTITY)[:, brows].max() < 1
@@ -126,8 +129,9 @@ def test_lids_that_are_open_cost_nothing_and_those_that_close_cover_the_eye():
 def test_the_lashes_of_shut_lids_are_a_straight_line_from_corner_to_corner():
     rest = frontal_landmarks(NOBODY)
     geometry = Geometry(NOBODY, rest[None].astype(np.float32))
-    visible = np.zeros((SIZE, SIZE, 3), np.uint8)
-    _, layers, _ = geometry.warp_eyes(weights(eyeBlink=1), 0, IDENTITY.copy(), visible)
+    patches = geometry.eyes(weights(eyeBlink=1), 0, SIZE)[1]
+    layers, visible = warp_eyes(patches, IDENTITY.copy()), np.zeros((SIZE, SIZE, 3), np.uint8)
+    draw_visibility(patches, visible)
     for eye in (RIGHT, LEFT):
         corners = np.sort(rest[eye, 0])[[0, -1]] * SIZE
         x = np.linspace(*corners, 9)[1:-1].round().astype(int)
@@ -343,18 +347,26 @@ def test_a_model_without_an_array_is_refused():
         EyesModel({"lids": np.zeros((2, 2, 20, 3))})
 
 
-def test_the_network_sees_the_eyes_where_they_are_shut():
-    """The template is warped before its eyes are known, and then around them once more."""
-    renderer, looks = FaceRenderer(Avatar.load("default"), size=128), []
+def test_the_network_knows_lids_that_close_at_once_and_others_as_they_were():
+    """It draws the same, but for two grey levels; what is shown are the eyes of the frame."""
+    renderer = FaceRenderer(Avatar.load("default"), size=256)
     generator = renderer._generator
-    for expression in (weights(), weights(eyeBlink=0.7, jawOpen=0.3)):
-        renderer.generate(expression, 0)
-        batch, (row,) = generator._bindings[1], [generator._pair_row(FaceInputs(0, 0, 0))]
-        wanted = warp(generator._templates[row], batch.sampling_grids[0])
-        assert np.array_equal(batch._warped[0], wanted)
-        looks.append(wanted.astype(int))
-    eyes = slice(64, 128)  # rows
-    assert np.abs(looks[1] - looks[0])[eyes].max() > 40
+    steps = [weights(), weights(eyeBlink=0.06), weights(eyeBlink=0.7), weights(eyeBlink=0.75)]
+    moved = [generator.geometry[0].project_eyes(w, 0).lids * 256 for w in steps]
+    slight = [np.abs(b - a).max() < SLIGHT for a, b in pairwise(moved)]
+    assert slight == [True, False, True]
+    generator.geometry[0]._last_eyes = None  # of the smile that it has drawn while it was loaded
+    maps, images = [], []
+    for expression in steps:
+        images.append(renderer.render(expression, 0).astype(int))
+        maps.append(generator._bindings[1].interiors[0, :96].copy())
+    assert (maps[0] == maps[1]).all() and (maps[2] == maps[3]).all()
+    assert np.count_nonzero(maps[1] != maps[2]) > 200
+    for k, expression in enumerate(steps):
+        generator.geometry[0]._last_eyes = None
+        generator._last.clear()
+        off = np.abs(renderer.render(expression, 0) - images[k])
+        assert off.max() <= (2 if k % 2 else 0)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import pytest
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.face_renderer import FaceRenderer
-from realtalk_ros.rendering.helper import HELPER, Deferred, share, take_up_deferred
+from realtalk_ros.rendering.helper import HELPER, Deferred, beside, share, take_up_deferred
 
 ROTATIONS = np.array([[0.05, -0.1, 0.02], [-0.08, 0.06, 0.05], [0, 0, 0], [0.02, 0.02, 0.0]])
 
@@ -40,6 +40,18 @@ def test_a_busy_helper_is_not_waited_for():
     share(seen.append, range(5))
     assert not busy.done() and seen == list(range(5))
     free.set()
+
+
+def test_work_that_a_busy_helper_has_not_begun_is_done_here():
+    free, threads = threading.Event(), []
+    busy = HELPER.submit(free.wait, 10)
+    result = beside(lambda: threads.append(threading.current_thread()) or 1)
+    assert result() == 1 and threads == [threading.current_thread()] and not busy.done()
+    free.set()
+    busy.result()
+    begun = threading.Event()
+    result = beside(lambda: begun.set() or threading.current_thread())
+    assert begun.wait(10) and result() is not threading.current_thread()
 
 
 @pytest.mark.parametrize("failing", [threading.main_thread, None], ids=["here", "there"])

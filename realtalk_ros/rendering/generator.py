@@ -35,9 +35,15 @@ from realtalk_ros.rendering.avatar_encoding import EncodedAvatars, encode_avatar
 from realtalk_ros.rendering.binding import Binding
 from realtalk_ros.rendering.brow_mask import brow_masks, show_brows
 from realtalk_ros.rendering.channels import depth_to_space, space_to_depth
+from realtalk_ros.rendering.eyes import draw_visibility
 from realtalk_ros.rendering.flat_mouth import FlatMouthPainter
-from realtalk_ros.rendering.geometry import Geometry, WarpedEyes, template_landmarks
-from realtalk_ros.rendering.helper import HELPER, take_up_deferred
+from realtalk_ros.rendering.geometry import (
+    FrameEyes,
+    Geometry,
+    template_landmarks,
+    warp_eyes,
+)
+from realtalk_ros.rendering.helper import HELPER, beside, take_up_deferred
 from realtalk_ros.rendering.monochrome import tone_of, toned
 from realtalk_ros.rendering.oral_cavity import SMILE, OralCavity, look_of
 from realtalk_ros.rendering.own_teeth import OwnTeeth, TeethPicture
@@ -226,11 +232,15 @@ class Generator:
         take_up_deferred()  # the helper has little to do until `meanwhile`
         for k, interior in enumerate(batch.interiors):
             geometries[k].draw_mouth(weights[k], faces[k].template, interior)
+        moving = [
+            geometry.eyes(w, face.template, CROP_SIZE)
+            for geometry, w, face in zip(geometries, weights, faces, strict=True)
+        ]
+        for (_, known), interior in zip(moving, batch.interiors, strict=True):
+            draw_visibility(known, interior)
         aligned.result()
-        shown = []
-        for k, maps in enumerate(zip(batch.sampling_grids, batch.interiors, strict=True)):
-            shown.append(geometries[k].warp_eyes(weights[k], faces[k].template, *maps))
-            batch.finish_inputs(k, templates[k], shown[k].rows)
+        batch.fill_inputs()
+        lids = beside(partial(batch.show_eyes, [eyes for eyes, _ in moving]))
         references = [self._first_reference[face.avatar] + face.reference for face in faces]
         meanwhile()
         # The network knows no weights below 0; only the warp follows them.
@@ -238,7 +248,7 @@ class Generator:
             weights=np.maximum(weights, 0), template_index=rows, reference_index=references
         )
         batch.generator.run()
-        made = batch.faces(shown)
+        made = batch.faces(lids())
         for w, face, drawn in zip(weights, faces, made, strict=True):
             show_brows(drawn.mask, self._brows[face.avatar], face.template)
             if (cavity := self._cavities[face.avatar]) is not None:
@@ -263,7 +273,7 @@ class _Batch:
     def __init__(self, aligner: Binding, generator: Binding):
         self.aligner, self.generator = aligner, generator
         count = len(aligner.outputs["movement"])
-        self.sampling_grids = np.zeros((count, 2, CROP_SIZE, CROP_SIZE), np.float32)
+        self.sampling_grids: list[np.ndarray] = []  # new ones in each run
         self.interiors = np.zeros((count, CROP_SIZE, CROP_SIZE, 3), np.uint8)
         self._warped = np.zeros((count, CROP_SIZE, CROP_SIZE, 4), np.uint8)
 
@@ -271,19 +281,25 @@ class _Batch:
         """Runs the aligner: sampling grids; by them, warped templates (256, 256, 4) uint8."""
         self.aligner.run()
         movements = self.aligner.outputs["movement"]
-        for k, (movement, template) in enumerate(zip(movements, templates, strict=True)):
-            warp(template, sampling_grid(movement, self.sampling_grids[k]), self._warped[k])
+        self.sampling_grids = [sampling_grid(movement) for movement in movements]
+        for of_face in zip(templates, self.sampling_grids, self._warped, strict=True):
+            warp(*of_face)
 
-    def finish_inputs(self, k: int, template: np.ndarray, changed: slice) -> None:
-        """Warps those rows of the k-th face's template anew whose sampling grid has changed; with
-        it and the map of the mouth's interior this fills the generator's inputs."""
-        if changed.start < changed.stop:
-            warp(template, self.sampling_grids[k][:, changed], self._warped[k][changed])
-        inputs = (self.generator.inputs[name][k] for name in WARPED)
-        fill_inputs(self._warped[k], self.interiors[k], *inputs)
+    def fill_inputs(self) -> None:
+        """Those of the generator, by warped templates and maps. Around the eyes a warped template
+        is not quite what is shown: the network knows them by the map."""
+        for k, images in enumerate(zip(self._warped, self.interiors, strict=True)):
+            fill_inputs(*images, *(self.generator.inputs[name][k] for name in WARPED))
 
-    def faces(self, shown: Sequence[WarpedEyes]) -> list[GeneratedFace]:
-        """What came of the run and of each face's eyes."""
+    def show_eyes(self, eyes: Sequence[FrameEyes]) -> list[np.ndarray | None]:
+        """Moves each face's eyes in its sampling grid. Returns the lids over it."""
+        return [
+            warp_eyes(one.patches, grid)
+            for one, grid in zip(eyes, self.sampling_grids, strict=True)
+        ]
+
+    def faces(self, lids: Sequence[np.ndarray | None]) -> list[GeneratedFace]:
+        """What came of the run, and of the eyes."""
         change, mask, mouths = (self.generator.outputs[name] for name in OUTPUTS)
         side = MOUTH_CROP[2]
         return [
@@ -293,10 +309,10 @@ class _Batch:
                 mouth=depth_to_space(mouths[k], np.empty((side, side, 3), np.uint8)),
                 warped_mouth=cv2.cvtColor(self._warped[k][MOUTH], cv2.COLOR_BGRA2BGR),
                 mouth_interior=self.interiors[k].copy(),
-                sampling_grid=eyes.shown_grid,
-                lids=eyes.lids,
+                sampling_grid=self.sampling_grids[k],
+                lids=lids[k],
             )
-            for k, eyes in enumerate(shown)
+            for k in range(len(lids))
         ]
 
 

@@ -9,7 +9,7 @@ one.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -22,7 +22,10 @@ from realtalk_ros.rendering.eyes import EyePatch, Eyes, eye_patches
 from realtalk_ros.rendering.mouth import Mouth
 from realtalk_ros.rendering.moved_eye import ProjectedEyes
 
-STILL = 0.05  # pixels of the crop: eyes that moved by less since they were drawn are not drawn anew
+# Pixels of the crop. Eyes that moved by less since they were drawn are not drawn anew. Lids that
+# moved by less are drawn while the network runs, which knows them as they were: it draws the same,
+# but for 2 grey levels in some 5 pixels.
+STILL, SLIGHT = 0.05, 1.5
 
 
 def frontal_landmarks(identity: np.ndarray) -> np.ndarray:
@@ -46,12 +49,25 @@ def template_landmarks(avatar: Avatar) -> np.ndarray:
     return found.astype(np.float32)
 
 
-class WarpedEyes(NamedTuple):
-    """What `Geometry.warp_eyes` makes, beside what it changes."""
+class FrameEyes:
+    """The eyes of a frame, `moved` from where a template has them (`resting`), in a picture of
+    `size` x `size` pixels. They are drawn when their patches are first asked for."""
 
-    shown_grid: np.ndarray  # (2, S, S): of what is shown, in which all above a closing lid stays
-    lids: np.ndarray | None  # (S, S, 2) uint8: `ClosingLid.layers`; None where nothing is painted
-    rows: slice  # those of the sampling grid that it changed
+    def __init__(self, template: int, resting: ProjectedEyes, moved: ProjectedEyes, size: int):
+        self.template, self.size = template, size
+        self._resting, self._moved = resting, moved
+
+    @cached_property
+    def patches(self) -> list[EyePatch]:
+        return eye_patches(self._resting, self._moved, self.size)
+
+    def moved_to(self, eyes: ProjectedEyes) -> tuple[float, float]:
+        """How far lids and irises are from those, pixels."""
+        lids, irises = (
+            cv2.norm(now.ravel(), before.ravel(), cv2.NORM_INF) * self.size
+            for now, before in ((eyes.lids, self._moved.lids), (eyes.irises, self._moved.irises))
+        )
+        return lids, irises
 
 
 class Geometry:
@@ -90,7 +106,7 @@ class Geometry:
         self._neutral = self._model.points(self._resting_weights, identity)
         self.mouth = Mouth(identity, self._cameras, self._residuals, look, longer)
         self._eyes = Eyes(identity, self._cameras, self._residuals, self._resting_weights)
-        self._last_eyes: tuple[int, int, ProjectedEyes, list[EyePatch]] | None = None
+        self._last_eyes: FrameEyes | None = None
         self.template_eyes = [self.project_eyes(w, t) for t, w in enumerate(template_weights)]
 
     def target_landmarks(self, weights: np.ndarray, template: int) -> np.ndarray:
@@ -102,50 +118,21 @@ class Geometry:
         """The eyes at weights (52,), seen by a template's camera."""
         return self._eyes.project(weights + self._resting_weights, template)
 
-    def warp_eyes(
-        self,
-        weights: np.ndarray,
-        template: int,
-        sampling_grid: np.ndarray,
-        mouth_interior: np.ndarray,
-    ) -> WarpedEyes:
-        """Corrects, around the eyes, where in the template the pixels of the picture lie:
-        `sampling_grid` (2, S, S), x and y, for weights (52,). Also draws the eyes into the map
-        `mouth_interior` (S, S, 3) uint8. Both are changed in place."""
-        size = len(mouth_interior)
-        patches = self._eye_patches(weights, template, size)
-        painted = any(p.closing and p.closing.layers is not None for p in patches)
-        shown_grid = sampling_grid.copy()
-        layers = np.zeros((size, size, 2), np.uint8) if painted else None
-        for patch in patches:
-            place = patch.rows, patch.columns
-            seen, shown = (g[:, patch.rows, patch.columns] for g in (sampling_grid, shown_grid))
-            change(seen, patch.sampling_grid, patch.blend)
-            # OpenCV copies channels in a quarter of NumPy's time.
-            cv2.mixChannels([patch.visibility], [mouth_interior[place]], [0, 1, 1, 2])
-            if patch.closing is None:
-                shown[:] = seen
-                continue
-            change(shown, patch.closing.sampling_grid, patch.closing.blend)
-            if layers is not None and patch.closing.layers is not None:
-                layers[place] = np.maximum(layers[place], patch.closing.layers)
-        rows = [patch.rows for patch in patches]
-        first, end = min((r.start for r in rows), default=0), max((r.stop for r in rows), default=0)
-        return WarpedEyes(shown_grid, layers, slice(first, end))
-
-    def _eye_patches(self, weights: np.ndarray, template: int, size: int) -> list[EyePatch]:
-        """The last ones, which took a millisecond each, where the eyes have hardly moved since."""
-        target, last = self.project_eyes(weights, template), self._last_eyes
-        if last is not None and last[:2] == (template, size):
-            movement = max(
-                cv2.norm(now.ravel(), before.ravel(), cv2.NORM_INF)
-                for now, before in ((target.lids, last[2].lids), (target.irises, last[2].irises))
-            )
-            if movement * size < STILL:
-                return last[3]
-        patches = eye_patches(self.template_eyes[template], target, size)
-        self._last_eyes = template, size, target, patches
-        return patches
+    def eyes(
+        self, weights: np.ndarray, template: int, size: int
+    ) -> tuple[FrameEyes, list[EyePatch]]:
+        """The eyes at weights (52,) over a template; and their patches as the network is to know
+        them, perhaps those of the frame before."""
+        moved, last = self.project_eyes(weights, template), self._last_eyes
+        eyes = FrameEyes(template, self.template_eyes[template], moved, size)
+        if last is None or (last.template, last.size) != (template, size):
+            self._last_eyes = eyes
+            return eyes, eyes.patches
+        lids, irises = last.moved_to(moved)
+        if max(lids, irises) < STILL:
+            return last, last.patches
+        self._last_eyes = eyes
+        return eyes, last.patches if lids < SLIGHT else eyes.patches
 
     def draw_mouth(
         self, weights: np.ndarray, template: int, mouth_interior: np.ndarray
@@ -164,6 +151,23 @@ def reference_geometry(avatar: Avatar, look: str = "plain") -> Geometry | None:
     return Geometry(
         avatar.identity, landmarks, avatar.reference_weights, avatar.resting_weights, look
     )
+
+
+def warp_eyes(patches: list[EyePatch], sampling_grid: np.ndarray) -> np.ndarray | None:
+    """Corrects, around the eyes, where in the template the pixels of what is shown lie:
+    `sampling_grid` (2, S, S), x and y, in place. What is above a closing lid stays. Returns what is
+    painted over it, (S, S, 2) uint8, see `ClosingLid.layers`; None: nothing."""
+    layers = None
+    for patch in patches:
+        place = patch.rows, patch.columns
+        closing = patch.closing
+        wanted = closing or patch
+        change(sampling_grid[:, patch.rows, patch.columns], wanted.sampling_grid, wanted.blend)
+        if closing is not None and closing.layers is not None:
+            if layers is None:
+                layers = np.zeros((*sampling_grid.shape[1:], 2), np.uint8)
+            layers[place] = np.maximum(layers[place], closing.layers)
+    return layers
 
 
 def change(grid: np.ndarray, wanted: np.ndarray, weight: np.ndarray) -> None:

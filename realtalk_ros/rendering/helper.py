@@ -40,6 +40,13 @@ def share(work: Callable[[Item], object], items: Iterable[Item]) -> None:
             helping.result()
 
 
+def beside(work: Callable[[], Result]) -> Callable[[], Result]:
+    """Gives work to the helper's thread. What is returned waits for its result, or does the work
+    itself where the helper has not begun it. What the work raises is raised there."""
+    helping = HELPER.submit(work)
+    return lambda: work() if helping.cancel() else helping.result()
+
+
 class Deferred(Generic[Result]):
     """Work that no frame waits for yet. The helper's thread takes it up where it has the time
     (`take_up_deferred`), or else the thread that asks for its result does it."""
