@@ -228,7 +228,7 @@ class Generator:
         ]
         templates = [self._templates[row] for row in rows]
         batch.aligner.set_inputs(template_landmarks=self._landmarks[rows], target_landmarks=moved)
-        aligned = HELPER.submit(batch.align, templates)
+        aligned = HELPER.submit(batch.aligner.run)
         take_up_deferred()  # the helper has little to do until `meanwhile`
         for k, interior in enumerate(batch.interiors):
             geometries[k].draw_mouth(weights[k], faces[k].template, interior)
@@ -239,7 +239,8 @@ class Generator:
         for (_, known), interior in zip(moving, batch.interiors, strict=True):
             draw_visibility(known, interior)
         aligned.result()
-        batch.fill_inputs()
+        # In this thread: beside the map's many short calls each would wait for Python's lock.
+        batch.fill_inputs(templates)
         lids = beside(partial(batch.show_eyes, [eyes for eyes, _ in moving]))
         references = [self._first_reference[face.avatar] + face.reference for face in faces]
         meanwhile()
@@ -277,18 +278,14 @@ class _Batch:
         self.interiors = np.zeros((count, CROP_SIZE, CROP_SIZE, 3), np.uint8)
         self._warped = np.zeros((count, CROP_SIZE, CROP_SIZE, 4), np.uint8)
 
-    def align(self, templates: Sequence[np.ndarray]) -> None:
-        """Runs the aligner: sampling grids; by them, warped templates (256, 256, 4) uint8."""
-        self.aligner.run()
+    def fill_inputs(self, templates: Sequence[np.ndarray]) -> None:
+        """Those of the generator, by what the aligner has found, and maps: templates (256, 256, 4)
+        uint8 are warped. Around the eyes that is not quite what is shown: the network knows them by
+        the map."""
         movements = self.aligner.outputs["movement"]
         self.sampling_grids = [sampling_grid(movement) for movement in movements]
-        for of_face in zip(templates, self.sampling_grids, self._warped, strict=True):
-            warp(*of_face)
-
-    def fill_inputs(self) -> None:
-        """Those of the generator, by warped templates and maps. Around the eyes a warped template
-        is not quite what is shown: the network knows them by the map."""
-        for k, images in enumerate(zip(self._warped, self.interiors, strict=True)):
+        for k, (template, grid) in enumerate(zip(templates, self.sampling_grids, strict=True)):
+            images = warp(template, grid, self._warped[k]), self.interiors[k]
             fill_inputs(*images, *(self.generator.inputs[name][k] for name in WARPED))
 
     def show_eyes(self, eyes: Sequence[FrameEyes]) -> list[np.ndarray | None]:
