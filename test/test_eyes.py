@@ -113,8 +113,9 @@ def test_lids_that_are_open_cost_nothing_and_those_that_close_cover_the_eye():
     seen = {}
     for blink in (0, 0.5, 1):
         shown = IDENTITY.copy()
-        seen[blink] = layers = warp_eyes(geometry.eyes(weights(eyeBlink=blink), 0, SIZE)[1], shown)
-        if layers is not None:  # the brows and what else is far from the lid stay
+        lids = warp_eyes(geometry.eyes(weights(eyeBlink=blink), 0, SIZE)[1], shown)
+        seen[blink] = lids and lids.layers
+        if lids is not None:  # the brows and what else is far from the lid stay
             brows = slice(0, int(rest[17:27, 1].mean() * SIZE))
             assert np.abs(shown - IDENTITY)[:, brows].max() < 1
     assert seen[0] is None
@@ -130,7 +131,11 @@ def test_the_lashes_of_shut_lids_are_a_straight_line_from_corner_to_corner():
     rest = frontal_landmarks(NOBODY)
     geometry = Geometry(NOBODY, rest[None].astype(np.float32))
     patches = geometry.eyes(weights(eyeBlink=1), 0, SIZE)[1]
-    layers, visible = warp_eyes(patches, IDENTITY.copy()), np.zeros((SIZE, SIZE, 3), np.uint8)
+    layers, *box = warp_eyes(patches, IDENTITY.copy())
+    beside = layers.copy()
+    beside[tuple(box)] = 0
+    assert layers.any() and not beside.any()
+    visible = np.zeros((SIZE, SIZE, 3), np.uint8)
     draw_visibility(patches, visible)
     for eye in (RIGHT, LEFT):
         corners = np.sort(rest[eye, 0])[[0, -1]] * SIZE

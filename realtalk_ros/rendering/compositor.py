@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from math import ceil, floor
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ import numpy as np
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import COARSE_SIZE, CROP_SIZE, MOUTH_CROP, mouth_crop
 from realtalk_ros.rendering.channels import spread
-from realtalk_ros.rendering.eyelids import Positions, ShutEyes
+from realtalk_ros.rendering.eyelids import Lids, Positions, ShutEyes
 from realtalk_ros.rendering.fine_templates import FACTOR, FineTemplate, FineTemplates
 from realtalk_ros.rendering.generator import GeneratedFace, unmoved
 from realtalk_ros.rendering.head_warp import HeadView, HeadWarp, Part, parts
@@ -111,7 +112,9 @@ class Compositor:
                     self._draw_face(source, view, seen, (face.lids, shut))
             self._head_warp.finish(view, band, image)
 
-        middle = (rows.start + rows.stop) // 2
+        # To paint lids takes as long as to draw a fifth of the face.
+        upper = 0.5 if face.lids is None else 0.4
+        middle = rows.start + round(upper * (rows.stop - rows.start))
         share(draw, (slice(0, middle), slice(middle, height)))
         self._head_warp.give_back(view)
         return image
@@ -121,7 +124,7 @@ class Compositor:
         source: FineTemplate,
         view: HeadView,
         part: Part,
-        lids: tuple[np.ndarray | None, ShutEyes | None],
+        lids: tuple[Lids | None, ShutEyes | None],
     ) -> None:
         """Draws what is seen of the face in a part of the image; `lids`: as of GeneratedFace, and
         what they show where they close."""
@@ -131,8 +134,23 @@ class Compositor:
         self._draw_template(source, upright, in_crop, seen)
         closing, shut = lids
         if shut and closing is not None:
-            shut.paint(seen, closing, in_crop, upright)
+            rows, columns = self._around_lids(closing, part, view.reach)
+            if rows.start < rows.stop and columns.start < columns.stop:
+                at = tuple((x[rows, columns], y[rows, columns]) for x, y in (in_crop, upright))
+                shut.paint(seen[rows, columns], closing, *at)
         self._add_layers(in_crop, seen)
+
+    def _around_lids(self, lids: Lids, part: Part, reach: int) -> Part:
+        """Rows and columns of a part of the image in which lids may be seen, from its corner."""
+        left, top, side = self.crop
+        scale = side / CROP_SIZE
+
+        def around(box: slice, corner: int, within: slice) -> slice:
+            first = corner + floor((box.start - 0.5) * scale - 0.5) - reach - within.start
+            end = corner + ceil((box.stop + 0.5) * scale - 0.5) + reach + 1 - within.start
+            return slice(max(first, 0), min(end, within.stop - within.start))
+
+        return around(lids.rows, top, part[0]), around(lids.columns, left, part[1])
 
     def _face_box(self, reach: int) -> Part:
         """The face's crop with what is up to `reach` pixels beside it."""
@@ -193,7 +211,7 @@ class Compositor:
         """Of the generator's `mask` (256, 256)."""
         layers = self._add_change(face)
         if face.lids is not None:
-            box, weight = soft(cv2.extractChannel(face.lids, 0), LID_MARGIN)
+            box, weight = soft(cv2.extractChannel(face.lids.layers, 0), LID_MARGIN)
             layers[box] *= spread(1 - weight, 4)
         self._draw_mouth(face, layers[MOUTH], mask[MOUTH] * self._within_mouth)
 

@@ -12,6 +12,7 @@ An avatar whose lids are no skin, such as a drawing, brings pictures of them (`s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -33,6 +34,14 @@ PORES = 6.0  # grey levels by which pores may differ from their surroundings
 SHADE, SHADED = 0.05, 0.1  # a lid is darker at its edge, by this share, up to this height
 
 
+class Lids(NamedTuple):
+    """What is painted over the lids of a frame that close, in the networks' crop."""
+
+    layers: np.ndarray  # (S, S, 2) uint8, see `ClosingLid.layers`
+    rows: slice  # in which they are not 0
+    columns: slice
+
+
 @dataclass(frozen=True)
 class ShutEyes:
     """The eyes of a template, painted shut."""
@@ -48,22 +57,18 @@ class ShutEyes:
         """Of a picture (height, width, 3) of the whole template with shut eyes."""
         return cls((0, 0), image, LASH_DARKNESS[1], glasses=False, has_lashes=True)
 
-    def paint(
-        self, image: np.ndarray, layers: np.ndarray, crop: Positions, template: Positions
-    ) -> None:
-        """Paints the lids over `image` (H, W, 4) uint8. layers (S, S, 2) uint8 of the face's crop:
-        `ClosingLid.layers`. crop, template: where the pixels of `image` lie in the crop and in the
-        template."""
-        x, y, width, height = cv2.boundingRect(cv2.max(*cv2.split(layers)))
+    def paint(self, image: np.ndarray, lids: Lids, crop: Positions, template: Positions) -> None:
+        """Paints the lids over `image` (H, W, 4) uint8. crop, template: where the pixels of `image`
+        lie in the face's crop and in the template."""
         inside = cv2.bitwise_and(
-            cv2.inRange(crop[0], x - 1.0, float(x + width)),
-            cv2.inRange(crop[1], y - 1.0, float(y + height)),
+            cv2.inRange(crop[0], lids.columns.start - 1.0, float(lids.columns.stop)),
+            cv2.inRange(crop[1], lids.rows.start - 1.0, float(lids.rows.stop)),
         )
         x, y, width, height = cv2.boundingRect(inside)
         if not width:
             return
         box = slice(y, y + height), slice(x, x + width)
-        shares = cv2.remap(layers, crop[0][box], crop[1][box], cv2.INTER_LINEAR)
+        shares = cv2.remap(lids.layers, crop[0][box], crop[1][box], cv2.INTER_LINEAR)
         cover, lashes = cv2.split(shares.astype(np.float32) * np.float32(1 / 255))
         skin = cv2.remap(
             self.image,

@@ -35,6 +35,7 @@ from realtalk_ros.rendering.avatar_encoding import EncodedAvatars, encode_avatar
 from realtalk_ros.rendering.binding import Binding
 from realtalk_ros.rendering.brow_mask import brow_masks, show_brows
 from realtalk_ros.rendering.channels import depth_to_space, space_to_depth
+from realtalk_ros.rendering.eyelids import Lids
 from realtalk_ros.rendering.eyes import draw_visibility
 from realtalk_ros.rendering.flat_mouth import FlatMouthPainter
 from realtalk_ros.rendering.geometry import (
@@ -75,9 +76,9 @@ class GeneratedFace:
     warped_mouth: np.ndarray  # (128, 128, 3) uint8, the warped template there
     mouth_interior: np.ndarray  # (256, 256, 3) uint8, see mouth.py and eyes.py
     # To show the template's own pixels: where in its crop one lies, x and y, (2, 256, 256) float32;
-    # and closing lids over them, (256, 256, 2) uint8 (`ClosingLid.layers`).
+    # and closing lids over them.
     sampling_grid: np.ndarray
-    lids: np.ndarray | None
+    lids: Lids | None
 
 
 class Generator:
@@ -288,14 +289,14 @@ class _Batch:
             images = warp(template, grid, self._warped[k]), self.interiors[k]
             fill_inputs(*images, *(self.generator.inputs[name][k] for name in WARPED))
 
-    def show_eyes(self, eyes: Sequence[FrameEyes]) -> list[np.ndarray | None]:
+    def show_eyes(self, eyes: Sequence[FrameEyes]) -> list[Lids | None]:
         """Moves each face's eyes in its sampling grid. Returns the lids over it."""
         return [
             warp_eyes(one.patches, grid)
             for one, grid in zip(eyes, self.sampling_grids, strict=True)
         ]
 
-    def faces(self, lids: Sequence[np.ndarray | None]) -> list[GeneratedFace]:
+    def faces(self, lids: Sequence[Lids | None]) -> list[GeneratedFace]:
         """What came of the run, and of the eyes."""
         change, mask, mouths = (self.generator.outputs[name] for name in OUTPUTS)
         side = MOUTH_CROP[2]

@@ -18,6 +18,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering.camera import Cameras
+from realtalk_ros.rendering.eyelids import Lids
 from realtalk_ros.rendering.eyes import EyePatch, Eyes, eye_patches
 from realtalk_ros.rendering.mouth import Mouth
 from realtalk_ros.rendering.moved_eye import ProjectedEyes
@@ -153,10 +154,10 @@ def reference_geometry(avatar: Avatar, look: str = "plain") -> Geometry | None:
     )
 
 
-def warp_eyes(patches: list[EyePatch], sampling_grid: np.ndarray) -> np.ndarray | None:
+def warp_eyes(patches: list[EyePatch], sampling_grid: np.ndarray) -> Lids | None:
     """Corrects, around the eyes, where in the template the pixels of what is shown lie:
     `sampling_grid` (2, S, S), x and y, in place. What is above a closing lid stays. Returns what is
-    painted over it, (S, S, 2) uint8, see `ClosingLid.layers`; None: nothing."""
+    painted over it; None: nothing."""
     layers = None
     for patch in patches:
         place = patch.rows, patch.columns
@@ -167,7 +168,10 @@ def warp_eyes(patches: list[EyePatch], sampling_grid: np.ndarray) -> np.ndarray 
             if layers is None:
                 layers = np.zeros((*sampling_grid.shape[1:], 2), np.uint8)
             layers[place] = np.maximum(layers[place], closing.layers)
-    return layers
+    if layers is None:
+        return None
+    x, y, width, height = cv2.boundingRect(cv2.max(*cv2.split(layers)))
+    return Lids(layers, slice(y, y + height), slice(x, x + width)) if width else None
 
 
 def change(grid: np.ndarray, wanted: np.ndarray, weight: np.ndarray) -> None:
