@@ -240,6 +240,8 @@ class Face:
         """What listening adds, (52,): raised brows and the beginning of a smile, which gives way to
         speech, so that lips close, and to emotions that are none."""
         weights = np.zeros(arkit.COUNT, np.float32)
+        if not self._posture:
+            return weights
         weights[_BROWS] = LISTENING_BROWS * self._posture
         smile = self.renderer.avatar.temperament.listening_smile * self._posture
         smile *= (1 - self._lips_moved) * (1 - self._unsmiling())

@@ -18,6 +18,7 @@ Positions = tuple[np.ndarray, np.ndarray]  # x and y, each (H, W) float32
 # That are made at a time: more would not stay in the processor's cache, and each OpenCV call of two
 # threads may cost a wait for Python's lock.
 PIXELS = 90_000
+NARROW = 22_000  # of what is beside the face: parts whose columns fit the person's outline better
 
 
 @dataclass
@@ -97,7 +98,7 @@ class HeadWarp:
             return
         (x, y), linear, border = view.positions, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
         for beside in around(face, view.image.shape):
-            for part in parts(beside):
+            for part in parts(beside, NARROW):
                 if seen := self.person(view, part):
                     to = view.image[seen]
                     cv2.remap(view.source, x[seen], y[seen], linear, dst=to, borderMode=border)
@@ -137,9 +138,9 @@ def around(box: Part, shape: tuple[int, ...]) -> Iterator[Part]:
             yield part
 
 
-def parts(part: Part) -> Iterator[Part]:
-    """A part of an image in parts of at most PIXELS, of whole rows."""
+def parts(part: Part, pixels: int = PIXELS) -> Iterator[Part]:
+    """A part of an image in parts of at most so many pixels, of whole rows."""
     rows, columns = part
-    step = max(PIXELS // max(columns.stop - columns.start, 1), 1)
+    step = max(pixels // max(columns.stop - columns.start, 1), 1)
     for row in range(rows.start, rows.stop, step):
         yield slice(row, min(row + step, rows.stop)), columns

@@ -55,14 +55,14 @@ def draw(
     column += start.take(span)
     rows, columns = row.astype(np.float64), column.astype(np.float64)
     place = (row * width).take(span) + column
-    begin, slope = _lines(_gradients(nearness.take(faces), x, y, area), triangle, rows)
-    depth = begin.take(span) + slope.take(span) * columns
+    both = np.stack([nearness.take(faces), values.take(faces)], 1)
+    begin, slope = _lines(_gradients(both, x, y, area), triangle, rows)
+    depth = begin[0].take(span) + slope[0].take(span) * columns
     if shown is not None:
         nearer = np.flatnonzero(depth > shown.ravel().take(place))
         place, depth = place.take(nearer), depth.take(nearer)
         span, columns = span.take(nearer), columns.take(nearer)
-    begin, slope = _lines(_gradients(values.take(faces), x, y, area), triangle, rows)
-    found = (begin.take(span) + slope.take(span) * columns).astype(out.dtype)
+    found = (begin[1].take(span) + slope[1].take(span) * columns).astype(out.dtype)
     found *= factors.take(chosen.take(triangle)).take(span)
     order = _far_to_near(depth)
     place = place.take(order)
@@ -94,15 +94,16 @@ def _far_to_near(depth: np.ndarray) -> np.ndarray:
 def _lines(
     gradients: tuple[np.ndarray, np.ndarray, np.ndarray], triangle: np.ndarray, row: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of spans, by their triangles and rows: the value at column 0, and its change by column."""
-    by_x, by_y, at_zero = (of.astype(np.float64).take(triangle) for of in gradients)
+    """Of spans, by their triangles and rows: the values at column 0, and how they change by column,
+    each (V, S)."""
+    by_x, by_y, at_zero = (of.astype(np.float64).take(triangle, 1) for of in gradients)
     return at_zero + by_y * row, by_x
 
 
 def _gradients(
     value: np.ndarray, x: np.ndarray, y: np.ndarray, area: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How the values (3, F) of the corners change along x and y, and the value at (0, 0), (F,);
+    """How V values (3, V, F) of the corners change along x and y, and those at (0, 0), each (V, F);
     `area` is twice the triangles' area."""
     dx, dy, change = x[1:] - x[0], y[1:] - y[0], value[1:] - value[0]
     by_x = (change[0] * dy[1] - change[1] * dy[0]) / area
