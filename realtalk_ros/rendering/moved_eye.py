@@ -6,7 +6,7 @@ What is drawn there: eyes.py."""
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -137,7 +137,8 @@ class EyeAxes:
     def moved(self, lids: np.ndarray, ends: np.ndarray) -> EyeAxes:
         """With projected `lids` (2, N, 2), of which the `ends` are (2, 2, 2) at rest."""
         shift = 0.25 * (lids[:, [0, -1]] - ends).sum((0, 1))
-        return replace(self, target_corner=self.template_corner + shift, shift=shift)
+        corner = self.template_corner
+        return EyeAxes(corner, corner + shift, shift, self.directions, self.width)
 
     def pixels(self, low: Corner, high: Corner) -> tuple[np.ndarray, np.ndarray]:
         """U and v (H, W) of the picture's pixels from `low` to `high` (x, y)."""
