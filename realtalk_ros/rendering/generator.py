@@ -242,7 +242,7 @@ class Generator:
         aligned.result()
         # In this thread: beside the map's many short calls each would wait for Python's lock.
         batch.fill_inputs(templates)
-        lids = beside(partial(batch.show_eyes, [eyes for eyes, _ in moving]))
+        lids = beside(partial(show_eyes, [eyes for eyes, _ in moving], batch.sampling_grids))
         references = [self._first_reference[face.avatar] + face.reference for face in faces]
         meanwhile()
         # The network knows no weights below 0; only the warp follows them.
@@ -289,13 +289,6 @@ class _Batch:
             images = warp(template, grid, self._warped[k]), self.interiors[k]
             fill_inputs(*images, *(self.generator.inputs[name][k] for name in WARPED))
 
-    def show_eyes(self, eyes: Sequence[FrameEyes]) -> list[Lids | None]:
-        """Moves each face's eyes in its sampling grid. Returns the lids over it."""
-        return [
-            warp_eyes(one.patches, grid)
-            for one, grid in zip(eyes, self.sampling_grids, strict=True)
-        ]
-
     def faces(self, lids: Sequence[Lids | None]) -> list[GeneratedFace]:
         """What came of the run, and of the eyes."""
         change, mask, mouths = (self.generator.outputs[name] for name in OUTPUTS)
@@ -312,6 +305,11 @@ class _Batch:
             )
             for k in range(len(lids))
         ]
+
+
+def show_eyes(eyes: Sequence[FrameEyes], sampling_grids: list[np.ndarray]) -> list[Lids | None]:
+    """Moves each face's eyes in its sampling grid. Returns the lids over it."""
+    return [warp_eyes(one.patches, grid) for one, grid in zip(eyes, sampling_grids, strict=True)]
 
 
 def common_generator_folder(avatars: Sequence[Avatar]) -> Path | None:
