@@ -63,6 +63,10 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "realtalk_ros.training.portraits.make_portrait",
         "a path-traced avatar, with Blender",
     ),
+    ("data", "valid"): (
+        "realtalk_ros.training.valid_heads.make_pictures",
+        "pictures of the people of VALID, with Blender",
+    ),
     ("data", "videos"): (
         "realtalk_ros.training.videos.build",
         "training data from videos of talking heads",
@@ -139,7 +143,7 @@ GROUPS = {
 EXTRAS = {
     **dict.fromkeys(("data", "train", "evaluate"), "train"),
     **dict.fromkeys(("enroll", "track", "evaluate avatars", "evaluate faces"), "enroll"),
-    "data portraits": "portraits",
+    **dict.fromkeys(("data portraits", "data valid"), "portraits"),
 }
 
 

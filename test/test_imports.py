@@ -34,6 +34,7 @@ ROOMS = (
     "training.expression",
     "training.synthetic",
     "training.portraits",
+    "training.valid_heads",
     "training.renderer",
     "training.face_reader",
     "training.videos",

@@ -3,6 +3,7 @@
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -80,8 +81,27 @@ def people(tmp_path_factory):
     """Shards of nine people."""
     folder = tmp_path_factory.mktemp("pairs")
     pair = lay_over(*photographs(), IDENTITY)
-    assert photo_pairs.write_pairs([pair] * 9, folder, 1) == {"train": 8, "val": 1}
+    nine = {str(number): [pair] for number in range(9)}
+    assert photo_pairs.write_pairs(nine, folder, 1) == {"train": 8, "val": 1}
     return folder
+
+
+def test_all_pairs_of_a_person_are_on_one_side(tmp_path):
+    pair = lay_over(*photographs(), IDENTITY)
+    found = {str(number): [pair] * 2 for number in range(8)}
+    assert photo_pairs.write_pairs(found, tmp_path, 1) == {"train": 7, "val": 1}
+    parts = [len(FaceDataset(tmp_path / part, real=True)) for part in ("train", "val")]
+    assert parts == [14, 2]
+
+
+def test_a_face_at_rest_goes_with_every_smile_of_the_person():
+    neutral = [Path("ann_rest.png"), Path("bob_rest.png"), Path("cy_rest.png")]
+    smiling = [Path("ann_grin.png"), Path("ann_oh.png"), Path("bob_08.png"), Path("dee_08.png")]
+    assert rest_and_smile.same_person(neutral, smiling) == {
+        "ann_grin": (neutral[0], smiling[0]),
+        "ann_oh": (neutral[0], smiling[1]),
+        "bob": (neutral[1], smiling[2]),
+    }
 
 
 def test_shards_of_pairs_are_read_as_groups_of_people(people):
@@ -198,4 +218,4 @@ def test_what_is_wrong_with_the_people_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RealTalkError, match="cannot write into"):
         pair = lay_over(*photographs(), IDENTITY)
-        photo_pairs.write_pairs([pair], tmp_path / "file", 1)
+        photo_pairs.write_pairs({"1": [pair]}, tmp_path / "file", 1)

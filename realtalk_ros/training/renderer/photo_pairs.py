@@ -18,7 +18,7 @@ neutral and smile take turns in them. References are the neutral photograph, twi
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -38,6 +38,7 @@ from realtalk_ros.training.renderer.rest_and_smile import (
     NEUTRAL,
     SMILE,
     Pair,
+    person_of,
     read_pair,
     same_person,
 )
@@ -96,17 +97,18 @@ def make_group(pair: Pair, rng: np.random.Generator, warp: LandmarkWarp) -> dict
     }
 
 
-def write_pairs(found: Iterable[Pair], out: Path, groups_each: int) -> dict[str, int]:
-    """Shards in `out`; returns how many people are in train/ and in val/. Raises RealTalkError
-    where they cannot be written."""
+def write_pairs(found: Mapping[str, Sequence[Pair]], out: Path, groups_each: int) -> dict[str, int]:
+    """Shards in `out`, of everybody's pairs; returns how many people are in train/ and in val/.
+    Raises RealTalkError where they cannot be written."""
     warp = load_renderer().generator.warp
     rng = np.random.default_rng(0)
     groups: dict[str, list] = {"train": [], "val": []}
     people = dict.fromkeys(groups, 0)
-    for number, pair in enumerate(found):
+    for number, pairs in enumerate(found.values()):
         part = "val" if number % HELD_OUT == HELD_OUT - 1 else "train"
         people[part] += 1
-        groups[part] += [make_group(pair, rng, warp) for _ in range(groups_each)]
+        for pair in pairs:
+            groups[part] += [make_group(pair, rng, warp) for _ in range(groups_each)]
     try:
         for part, made in groups.items():
             for first in range(0, len(made), GROUPS):
@@ -122,7 +124,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("smiling", metavar="SMILING", type=Path, help="of the same people")
     parser.add_argument("--out", type=Path, default=Path("runs/pairs"), help="(%(default)s)")
     parser.add_argument(
-        "--groups", type=int, default=2, help="groups of pictures of each person (%(default)s)"
+        "--groups", type=int, default=2, help="groups of pictures of each pair (%(default)s)"
     )
     face_detector.add_arguments(parser)
     native_output.add_arguments(parser)
@@ -133,11 +135,13 @@ def run(args: argparse.Namespace) -> None:
     if args.groups < 1:
         raise RealTalkError(f"--groups {args.groups}: give 1 or more")
     paths = same_person(photographs(args.neutral), photographs(args.smiling))
-    made, refused = [], []
+    made: dict[str, list[Pair]] = {}
+    refused = []
     with native_output.hidden(args.verbose):
-        for both in tqdm(paths.values(), desc="people", disable=None):
+        for both in tqdm(paths.values(), desc="pairs", disable=None):
             try:
-                made.append(fitting(read_pair(*both, args.landmarker, FRAME), both[1].name))
+                pair = fitting(read_pair(*both, args.landmarker, FRAME), both[1].name)
+                made.setdefault(person_of(both[1]), []).append(pair)
             except RealTalkError as error:
                 refused.append(str(error))
     for line in refused:
@@ -145,7 +149,7 @@ def run(args: argparse.Namespace) -> None:
     if not made:
         raise RealTalkError("no pair of photographs can be used: the lines above say why")
     people = write_pairs(made, args.out, args.groups)
-    misfit = np.mean([pair.misfit for pair in made])
+    misfit = np.mean([pair.misfit for pairs in made.values() for pair in pairs])
     print(
         f"{people['train']} people to train on, {people['val']} held out, in {args.out}; lips "
         f"{misfit:.1f} pixels of {CROP_SIZE} from where their weights say, before they were warped"

@@ -2,12 +2,14 @@
 """Two photographs of one person: at rest, and smiling.
 
 A pair are two files whose names begin alike, up to the first "_" (001_03.jpg, 001_08.jpg: so in the
-Face Research Lab London Set). The one at rest says what shape the face has. The smile is fitted
-with it (enroll/same_person.py) and laid over it by the pose of the head. Needs the extra `enroll`.
+Face Research Lab London Set). One at rest may have several smiles, or whatever else a mouth does.
+It says what shape the face has. The smile is fitted with it (enroll/same_person.py) and laid over
+it by the pose of the head. Needs the extra `enroll`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -79,12 +81,21 @@ class Pair:
         return float(np.median(away[LIPS]))
 
 
+def person_of(photograph: Path) -> str:
+    """The beginning of its name."""
+    return photograph.stem.split("_")[0]
+
+
 def same_person(neutral: list[Path], smiling: list[Path]) -> dict[str, tuple[Path, Path]]:
-    """By the beginning of their names. Raises RealTalkError where no two begin alike."""
-    first, second = (
-        {path.stem.split("_")[0]: path for path in found} for found in (neutral, smiling)
-    )
-    both = {name: (first[name], second[name]) for name in first if name in second}
+    """By the beginning of their names, which names the pair; where several smiling ones are of one
+    person, they name it. Raises RealTalkError where no two begin alike."""
+    at_rest = {person_of(path): path for path in neutral}
+    count = Counter(map(person_of, smiling))
+    both = {}
+    for path in smiling:
+        who = person_of(path)
+        if who in at_rest:
+            both[who if count[who] == 1 else path.stem] = at_rest[who], path
     if not both:
         raise RealTalkError(
             "no two photographs belong to one person: let their names begin alike, up to a _"
