@@ -23,7 +23,6 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from realtalk_ros.enroll import native_output
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.valid_heads import glb
 from realtalk_ros.training.valid_heads.poses import EXPRESSIONS, Weights, targets, turn
@@ -50,7 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=512, help="pixels of a picture (%(default)s)")
     parser.add_argument("--samples", type=int, default=16, help="light paths a pixel (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
-    native_output.add_arguments(parser)
 
 
 def people_of(clone: Path) -> dict[str, Path]:
@@ -110,8 +108,7 @@ def run(args: argparse.Namespace) -> None:
         for number, (name, path) in enumerate(people)
         if args.part in (None, part_of(number))
     ]
-    with native_output.hidden(args.verbose):
-        for part, name, path in tqdm(chosen, desc="people", disable=None):
-            photograph(name, path, args.out / part, args)
+    for part, name, path in tqdm(chosen, desc="people", disable=None):
+        photograph(name, path, args.out / part, args)
     moved = args.expressions or len(EXPRESSIONS)
     print(f"{args.out}: {len(chosen)} people at rest and with {moved} expressions each")
