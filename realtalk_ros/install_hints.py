@@ -59,7 +59,7 @@ PACKAGES = {
     "dlib": Package("dlib-bin"),
     "face_recognition_models": Package("face_recognition_models"),
     "bpy": Package("bpy==5.0.1"),
-    "meshopt": Package("meshopt"),
+    "meshoptimizer": Package("meshoptimizer"),
 }
 # The extras of pyproject.toml that commands and nodes need, and the modules that they install.
 EXTRAS = {
@@ -70,7 +70,7 @@ EXTRAS = {
     "evaluate": ("dlib", "face_recognition_models"),
     "train": ("torch", "onnx", "onnxscript", "scipy", "skimage", "matplotlib", "moderngl",
               "pocketsphinx", "soundfile", "soxr", "espeakng_loader"),
-    "portraits": ("bpy", "meshopt"),
+    "portraits": ("bpy", "meshoptimizer"),
 }  # fmt: skip
 # Modules that come with ROS 2 only, and that this package imports.
 ROS = (

@@ -2,7 +2,7 @@
 """Reads what of a binary glTF file (.glb) a person is drawn from: meshes with their morph targets,
 as they stand in the pose in which they were bound to their skeleton, and textures.
 
-glTF 2.0 of the Khronos Group; EXT_meshopt_compression needs PyPI's `meshopt`.
+glTF 2.0 of the Khronos Group; EXT_meshopt_compression needs PyPI's `meshoptimizer`.
 """
 
 from __future__ import annotations
@@ -78,13 +78,7 @@ class Reader:
             start = where.get("byteOffset", 0)
             found = self.binary[start : start + where["byteLength"]]
             if packed:
-                import meshopt
-
-                rows = meshopt.decode_gltf_buffer(
-                    found, packed["count"], packed["byteStride"], packed["mode"],
-                    packed.get("filter", "NONE"),
-                )  # fmt: skip
-                found = np.asarray(rows).tobytes()
+                found = decompressed(found, packed)
             self.views[number] = found
         return self.views[number]
 
@@ -114,6 +108,28 @@ class Reader:
         return [whole(k) for k in range(len(nodes))]
 
 
+def decompressed(data: bytes, packed: dict[str, Any]) -> bytes:
+    """The rows of a buffer view that is `packed` (EXT_meshopt_compression)."""
+    import meshoptimizer
+
+    count, stride, filtered = packed["count"], packed["byteStride"], packed.get("filter", "NONE")
+    if packed["mode"] != "ATTRIBUTES":
+        indices = {
+            "TRIANGLES": meshoptimizer.decode_index_buffer,
+            "INDICES": meshoptimizer.decode_index_sequence,
+        }[packed["mode"]]
+        return indices(count, stride, data).tobytes()[: count * stride]
+    rows = meshoptimizer.decode_vertex_buffer(count, stride, data)
+    if filtered != "NONE":
+        restored = {
+            "OCTAHEDRAL": meshoptimizer.decode_filter_oct,
+            "QUATERNION": meshoptimizer.decode_filter_quat,
+            "EXPONENTIAL": meshoptimizer.decode_filter_exp,
+        }[filtered]
+        rows = restored(rows, count, stride)
+    return rows.tobytes()
+
+
 def local(node: dict[str, Any]) -> np.ndarray:
     """(4, 4): from a node's coordinates to its parent's."""
     if "matrix" in node:
@@ -131,7 +147,7 @@ def local(node: dict[str, Any]) -> np.ndarray:
 
 
 def read(path: Path) -> Model:
-    """Raises RealTalkError for a file that is none, ModuleNotFoundError where `meshopt` lacks."""
+    """Raises RealTalkError for a file that is none, ModuleNotFoundError without `meshoptimizer`."""
     reader = Reader(path)
     to_scene, parts = reader.to_scene(), {}
     for number, node in enumerate(reader.json["nodes"]):
