@@ -11,10 +11,11 @@ from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
-from realtalk_ros.rendering.oral_cavity import GUMS, OralCavity, look_of
+from realtalk_ros.rendering.oral_cavity import OralCavity, look_of
 
 ACROSS = np.linspace(-3, 3, 128)[None]  # cm
 FLESH = np.array([0.33, 0.34, 0.51, 0.9])
+UNKNOWN = np.zeros(4)
 
 
 def opened() -> tuple[np.ndarray, np.ndarray]:
@@ -48,24 +49,47 @@ def test_a_person_s_mouth_is_red_behind_and_its_tongue_is_round():
     interior, drawn = opened()
     person().light(interior, drawn, 0)
     behind, front = drawn[56, 64].astype(float), drawn[72, 58].astype(float)
-    assert behind[2] > 1.15 * behind[1] and front[2] < 1.1 * front[1]
+    assert behind[2] / behind[1] > 1.15 * front[2] / front[1]
     row = drawn[70].mean(-1)
     assert row[58] > row[40] > row[28]  # lower at its sides
     assert row[64] < row[58] - 4  # the furrow
 
 
-def test_dark_flesh_of_a_reference_is_made_lighter_and_gums_are_not_darkened():
+def test_dark_flesh_of_a_reference_is_made_lighter():
     interior, usual = opened()
+    usual[50:80] = 60
     dark = usual.copy()
     person().light(interior, usual, 0)
     person(flesh=np.array([0.12, 0.14, 0.29, 0.9])).light(interior, dark, 0)
     assert dark[72, 58].mean() > 1.15 * usual[72, 58].mean()
     assert abs(dark[54, 64].mean() - usual[54, 64].mean()) < 5
+
+
+def test_enamel_is_nowhere_greener_than_it_is_to_be_and_red_stays():
     interior, drawn = opened()
-    interior[40:50] = interior[40:50] * (1, 0, 0) + np.array([0, 0, GUMS + 20], np.uint8)
-    interior[:, [*range(24), *range(104, 128)]] = 0
-    person().light(interior, drawn, 0)
-    assert drawn[42, 64].mean() > 100
+    drawn[40:50, 30:40] = 100, 108, 98  # greenish
+    drawn[40:50, 84:94] = 90, 95, 110
+    edge = interior[49]
+    edge[edge[:, 1] > 0] = 128, 40, 60  # half a tooth and half an opening
+    enamel = np.array([0.48, 0.5, 0.53])
+    cavity = OralCavity.of_person(UNKNOWN, enamel, (interior, np.full_like(drawn, 100)), ACROSS)
+    cavity.light(interior, drawn, 0)
+    _, green, red = np.moveaxis(drawn[40:49, 31:39].astype(float), -1, 0)
+    assert (red >= green).all() and green.mean() > 85
+    _, green, red = np.moveaxis(drawn[49, 31:39].astype(float), -1, 0)
+    assert red.mean() > 0.97 * green.mean()  # it was 0.91
+    _, green, red = drawn[44, 88]
+    assert red > 1.18 * green
+
+
+def test_a_brown_tongue_becomes_as_red_and_blue_as_people_s():
+    interior, drawn = opened()
+    drawn[50:80, 24:104] = 60, 75, 100
+    picture = drawn.copy()
+    cavity = OralCavity.of_person(UNKNOWN, np.full(3, 0.5), (interior, picture), ACROSS)
+    cavity.light(interior, drawn, 0)
+    blue, green, red = drawn[70, 58].astype(float)
+    assert blue / green > 0.92 and red / green > 1.35
 
 
 def test_teeth_become_as_light_as_they_are_to_be_and_canines_are_yellower():
