@@ -11,7 +11,7 @@ from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
-from realtalk_ros.rendering.oral_cavity import OralCavity, look_of
+from realtalk_ros.rendering.oral_cavity import GUMS, OralCavity, look_of
 
 ACROSS = np.linspace(-3, 3, 128)[None]  # cm
 FLESH = np.array([0.33, 0.34, 0.51, 0.9])
@@ -63,6 +63,34 @@ def test_dark_flesh_of_a_reference_is_made_lighter():
     person(flesh=np.array([0.12, 0.14, 0.29, 0.9])).light(interior, dark, 0)
     assert dark[72, 58].mean() > 1.15 * usual[72, 58].mean()
     assert abs(dark[54, 64].mean() - usual[54, 64].mean()) < 5
+
+
+def gums(skin: int = 200, drawn: tuple[int, int, int] = (70, 80, 118)) -> np.ndarray:
+    """(12, 80, 3): those that are drawn in a brown, over enamel of 150 levels, lit."""
+    interior, picture = opened()
+    picture[:] = skin
+    picture[40:80, 24:104], picture[52:62, 24:104] = drawn, 150
+    interior[40:80, 24:104] = 255, 0, GUMS + 20
+    interior[52:62, 24:104] = 255, 200, 0
+    cavity = OralCavity.of_person(UNKNOWN, np.full(3, 0.75), (interior, picture), ACROSS)
+    cavity.light(interior, picture, 0)
+    return picture[40:52, 24:104].astype(float)
+
+
+def test_gums_are_pink_whatever_was_drawn_and_as_light_as_beside_people_s_enamel():
+    for drawn in ((70, 80, 118), (90, 75, 110), (60, 60, 110)):
+        blue, green, red = np.median(gums(drawn=drawn)[6:10], (0, 1))
+        assert 1.25 < red / green < 1.5 and 0.97 < blue / green < 1.07
+        assert 0.5 < green / 150 < 0.7
+
+
+def test_gums_are_lighter_over_each_root_and_darker_under_the_lip_and_in_dark_people():
+    lit = gums().mean(-1)
+    rows = lit.mean(1)
+    assert rows[0] < 0.95 * rows[8]
+    over, between = (np.abs(np.abs(ACROSS[0, 24:104]) - place) < 0.08 for place in (1.14, 1.42))
+    assert lit[1:4, between].mean() < 0.93 * lit[1:4, over].mean()
+    assert gums(skin=60).mean() < 0.95 * lit.mean()
 
 
 def test_enamel_is_nowhere_greener_than_it_is_to_be_and_red_stays():

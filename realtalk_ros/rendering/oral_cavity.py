@@ -19,6 +19,7 @@ from realtalk_ros.contracts import MOUTH_CROP
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.mouth import OPEN
+from realtalk_ros.rendering.tooth_relief import MEET
 
 ENAMEL = 6.0  # by which enamel is taken to be lighter than the map has it: it may lie in the shade
 GUMS = 112  # level of the map's third channel from which a pixel is gums
@@ -28,8 +29,8 @@ SHARPER = 0.1
 LIPS = np.ones((3, 3), np.uint8)  # what of them is softened with a mouth
 SMOOTH = 9  # pixels over which the borders of the opening are smoothed
 # The factors of flesh: from the upper (0) to the lower (1) inner lip, and from one corner of the
-# opening to the other. Before them are rows of gums.
-ROWS, COLUMNS, GUM_ROWS = 64, 65, 2
+# opening to the other. Before them are those of gums, from the lip's shadow into full light.
+ROWS, COLUMNS, GUM_ROWS = 64, 65, 16
 COLUMN = np.repeat(np.arange(MOUTH_CROP[2], dtype=np.float32)[None] + 0.5, MOUTH_CROP[2], 0)
 BRIGHTEST_TEETH = 0.3  # a machine has no teeth: none as light as that, 1: white
 
@@ -42,7 +43,7 @@ HEIGHT_LIGHT = np.array([0.7, 0.8, 0.9, 1.05, 1.2, 1.35, 1.35, 1.2, 0.8], np.flo
 # from a fifth to half of the opening's height, redder than their skin (red over green 2.5 times
 # theirs), then lighter down to 0.5 at four fifths; between the corners it is even. The generator
 # draws 0.28 everywhere. Furrow, gloss and the shadow of the lower lip are by eye.
-BEHIND, FRONT, GUM, SHADOW = 1.0, 1.9, 1.1, 1.2
+BEHIND, FRONT, SHADOW = 1.0, 1.9, 1.2
 RED = 0.84, 0.81, 1.02  # of what is behind: blue, green, red
 PINK = 1.05, 1, 1  # of the tongue's front
 # The height at which the tongue begins in the middle, how much lower it does in the corners, and
@@ -52,6 +53,15 @@ FURROW, GLOSS = 0.16, 0.14
 # In an opening that is less than this high, a share of its width, the tongue lies lower, so that it
 # is no second lip: by so much of its height for what is missing. By eye.
 TALL, LOWER = 0.45, 1.2
+# Gums: where 11 smiles of the London set show them, none held out, they have 0.63 of the enamel's
+# blue, 0.59 of its green, 0.75 of its red (standard deviation 0.08), in the shade of the lip. Most
+# are points between two teeth, so the values are mixed with theirs, and gums are taken to be
+# redder. By eye: the exponent by which
+# those over darker skin than LIGHT_SKIN follow it; how light they are under the lip, over which
+# share of the opening's width its shadow falls, and by how much of it they are darker between two
+# roots. Where flesh is known, the share by which they take its hue.
+GUMS_OVER_ENAMEL, GUMS_IN_DARK_SKIN, FLESH_IN_GUMS = (0.66, 0.65, 0.88), 0.15, 0.5
+GUMS_UNDER_LIP, LIP_SHADOW, BETWEEN_ROOTS = 0.8, 0.05, 0.5
 # Flesh that no picture shows, over enamel: tongues of 12 people in films have 1.06 of its blue over
 # green and 1.3 of its red over green (a quarter of them 1.75).
 FLESH_OVER_ENAMEL = 1.04, 1, 1.5
@@ -76,7 +86,7 @@ SMILE = np.zeros(arkit.COUNT, np.float32)
 for name, weight in (("mouthSmile", 0.4), ("mouthUpperUp", 0.3), ("mouthLowerDown", 0.3)):
     SMILE[[arkit.INDEX[name + side] for side in ("Left", "Right")]] = weight
 SMILE[arkit.INDEX["jawOpen"]] = 0.08
-IN_FULL_LIGHT, FEWEST, FACTORS = 0.87, 12, (0.8, 1.7)
+IN_FULL_LIGHT, FEWEST, FACTORS, GUM_FACTORS = 0.87, 12, (0.8, 1.7), (0.8, 2.2)
 
 
 def look_of(avatar: Avatar, enamel: np.ndarray) -> str:
@@ -119,7 +129,8 @@ class OralCavity:
     """Of one avatar with T templates. Factors of blue, green, red: `flesh` (GUM_ROWS + ROWS,
     COLUMNS, 3); `enamel` (T, S, 3), for each column of the mouth crop (S pixels), and `relief` (T,
     S, S) uint8, 255: 1, of single teeth (tooth_relief.py). `hues` of enamel and flesh, a
-    matrix (3, 3), are applied to what is drawn before."""
+    matrix (3, 3), are applied to what is drawn before. `roots` (T, S): by how many of their rows
+    gums are darker between two roots."""
 
     def __init__(
         self,
@@ -129,8 +140,11 @@ class OralCavity:
         person: bool = True,
         soft: float = 0.0,
         hues: tuple[GreenestHue, np.ndarray] | None = None,
+        roots: np.ndarray | None = None,
     ):
         self._person, self._soft, self._hues = person, soft, hues
+        self._roots = np.zeros(enamel.shape[:2]) if roots is None else roots
+        self._roots = self._roots.astype(np.float32)
         self._flesh = np.ascontiguousarray(flesh, np.float32)
         self._enamel = np.ascontiguousarray(enamel, np.float32)
         self._relief = relief
@@ -160,7 +174,8 @@ class OralCavity:
         seen = flesh[:3] if known else USUAL_FLESH
         interior, drawn = smile
         skin = drawn[interior[..., 0] == 0].mean() / 255
-        usual = USUAL_FLESH * min(1, skin / LIGHT_SKIN)
+        dark = min(1.0, float(skin) / LIGHT_SKIN)
+        usual = USUAL_FLESH * dark
         lighter = np.clip(np.sqrt(usual / np.maximum(seen, 1e-3)), 1, LIGHTEST)
         white = whiter(enamel, *smile)
         hues = (
@@ -168,8 +183,12 @@ class OralCavity:
             towards(seen if known else enamel * FLESH_OVER_ENAMEL, FLESH_HUE),
         )
         aside = [np.interp(np.abs(across), ASIDE, light) for light in ASIDE_LIGHT]
+        gums = enamel * GUMS_OVER_ENAMEL * dark**GUMS_IN_DARK_SKIN
+        if known:
+            gums = towards(seen, FLESH_IN_GUMS) @ gums
+        factors = flesh_light(lighter, gums_light(gums, *smile, hues[1]))
         of_enamel = np.stack(aside, -1) * white
-        return cls(flesh_light(lighter), of_enamel, relief, soft=soft, hues=hues)
+        return cls(factors, of_enamel, relief, soft=soft, hues=hues, roots=between_roots(across))
 
     def light(self, interior: np.ndarray, drawn: np.ndarray, template: int) -> None:
         """Lights a drawn mouth (S, S, 3) uint8 over a template, in place, by the map of its
@@ -187,7 +206,9 @@ class OralCavity:
         at = (rows - top) * (ROWS * (1 - low) / np.maximum(bottom - top, 1)) + (GUM_ROWS - 0.5)
         at = np.clip(at, GUM_ROWS, GUM_ROWS + ROWS - 1)
         if self._person:
-            at *= flesh < GUMS
+            gums = np.clip((rows - top) * (GUM_ROWS / LIP_SHADOW / width), 0, GUM_ROWS - 1)
+            gums -= self._roots[template, x : x + width]
+            np.copyto(at, np.maximum(gums, 0), where=flesh >= GUMS)
         across = COLUMN[:height, :width] * np.float32((COLUMNS - 1) / width)
         light = cv2.remap(self._flesh, across, at, cv2.INTER_LINEAR)
         teeth = cv2.merge([cv2.convertScaleAbs(enamel, alpha=ENAMEL)] * 3)
@@ -234,9 +255,27 @@ def towards(colour: np.ndarray, share: float) -> np.ndarray:
     return (1 - share) * np.eye(3) + share * np.outer(colour / (LUMA @ colour), LUMA)
 
 
-def flesh_light(lighter: np.ndarray) -> np.ndarray:
-    """(GUM_ROWS + ROWS, COLUMNS, 3): factors of a person's flesh, the tongue's and gums' times
-    `lighter` (3,)."""
+def between_roots(across: np.ndarray) -> np.ndarray:
+    """(T, S): by how many rows gums are darker, 0 over the middle of a root, at `across` (T, S) cm
+    from the middle."""
+    place = np.interp(np.abs(across), MEET, np.arange(len(MEET)))
+    return BETWEEN_ROOTS * GUM_ROWS * (0.5 + 0.5 * np.cos(2 * np.pi * place))
+
+
+def gums_light(
+    gums: np.ndarray, interior: np.ndarray, drawn: np.ndarray, hue: np.ndarray
+) -> np.ndarray:
+    """(3,) by which those of a drawn smile must be multiplied, after `hue` (3, 3), to be of the
+    colour `gums` (3,)."""
+    seen = (interior[..., 0] == 255) & (interior[..., 1] == 0) & (interior[..., 2] >= GUMS)
+    found = cv2.transform(drawn, hue)[seen]
+    usual = np.median(found, 0) if len(found) >= FEWEST else 255 * USUAL_FLESH
+    return np.clip(interior[..., 1].max() * gums / np.maximum(usual, 1), *GUM_FACTORS)
+
+
+def flesh_light(lighter: np.ndarray, gums: np.ndarray | None = None) -> np.ndarray:
+    """(GUM_ROWS + ROWS, COLUMNS, 3): factors of a person's flesh, the tongue's times `lighter`
+    (3,), that of gums in full light `gums` (3,)."""
     down = ((np.arange(ROWS) + 0.5) / ROWS)[:, None, None]
     aside = np.abs(np.linspace(-1, 1, COLUMNS))[None, :, None]  # 0 in the middle, 1 in the corners
     behind = BEHIND * np.array(RED) * (0.85 + 0.3 * smoothstep(1 - down, 0.6, 1))
@@ -248,8 +287,9 @@ def flesh_light(lighter: np.ndarray) -> np.ndarray:
     front = FRONT * np.array(PINK) * (1 - 0.35 * aside**2) * furrow * lighter + GLOSS * gloss
     light = behind + tongue * (front - behind)
     light *= 1 - (1 - SHADOW / FRONT) * smoothstep(down, 0.86, 1)
-    gums = np.broadcast_to(GUM * lighter**0.6, (GUM_ROWS, COLUMNS, 3))
-    return np.concatenate([gums, light])
+    full = np.ones(3) if gums is None else gums
+    shade = np.linspace(GUMS_UNDER_LIP, 1, GUM_ROWS)[:, None, None]
+    return np.concatenate([np.broadcast_to(shade * full, (GUM_ROWS, COLUMNS, 3)), light])
 
 
 def whiter(enamel: np.ndarray, interior: np.ndarray, drawn: np.ndarray) -> np.ndarray:
