@@ -186,3 +186,17 @@ def test_in_a_narrow_opening_the_tongue_lies_lower():
         person().light(interior, drawn, 0)
         light.append(drawn[40 + 6 * height // 10, 60].mean())  # six tenths down
     assert light[0] < light[1] - 10
+
+
+def test_lower_teeth_meet_the_lip_of_an_open_mouth_softly_and_those_of_a_smile_with_a_line():
+    """A lip that is dark beside light teeth, and covers half of their last row."""
+    last = []
+    for top, aside in ((40, 40), (60, 50)):
+        interior, drawn = np.zeros((128, 128, 3), np.uint8), np.full((128, 128, 3), 80, np.uint8)
+        columns = slice(64 - aside, 64 + aside)
+        interior[top:80, columns] = 255, 0, 60
+        interior[70:80, columns] = 255, 150, 0
+        interior[79, columns, 0], drawn[70:79] = 60, 160
+        person().light(interior, drawn, 0)
+        last.append(drawn[79, 64].mean())
+    assert last[0] >= 80 and last[1] < 76

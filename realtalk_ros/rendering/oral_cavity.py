@@ -26,6 +26,10 @@ GUMS = 112  # level of the map's third channel from which a pixel is gums
 EVEN = 3, 3  # pixels over which flesh is evened: the generator leaves a pattern of two pixels
 # The generator's enamel is softer than people's: so much of what EVEN takes is added to it.
 SHARPER = 0.1
+# Where enamel goes under a lip it is sharpened as if it were whole. That leaves a dark line, as in
+# people's smiles: without it LPIPS of 41 is 0.0019 worse. The lips of an open mouth meet the teeth
+# softly. From where to where of an opening's height over its width it fades; by eye.
+LINE_FADES = 0.28, 0.4
 LIPS = np.ones((3, 3), np.uint8)  # what of them is softened with a mouth
 SMOOTH = 9  # pixels over which the borders of the opening are smoothed
 # The factors of flesh: from the upper (0) to the lower (1) inner lip, and from one corner of the
@@ -227,9 +231,9 @@ class OralCavity:
         lit = cv2.multiply(within, light, dtype=cv2.CV_8U)
         lit = cv2.blendLinear(lit, before, inner, 1 - inner)
         sharper = 1 + SHARPER if self._person else 1.0
-        share = cv2.addWeighted(
-            opened, 1 / 255, cv2.extractChannel(teeth, 0), -sharper / 255, 0, dtype=cv2.CV_32F
-        )
+        line = np.uint8(255 * (1 - smoothstep(height / width, *LINE_FADES)))
+        enamel = cv2.multiply(teeth[..., 0], np.maximum(opened, line), scale=1 / 255)
+        share = cv2.addWeighted(opened, 1 / 255, enamel, -sharper / 255, 0, dtype=cv2.CV_32F)
         even = cv2.GaussianBlur(lit, EVEN, 0) if self._person else lit
         drawn[box] = cv2.blendLinear(even, lit, share, 1 - share)
         if self._soft:
