@@ -56,6 +56,22 @@ def test_incisors_are_hardly_higher_than_canines_and_the_second_ones_are_shorter
     assert heights("shaded")[0] > 1.45
 
 
+def test_lower_teeth_lie_in_the_shadow_of_rounded_lips_while_the_jaw_is_up():
+    """And no person's are darker in a smile or an "oh"; a drawing's never are."""
+    light = {}
+    for look in LOOKS:
+        mouth_of = Geometry(NOBODY, frontal_landmarks(NOBODY)[None], look=look).mouth
+        below = np.cumsum(mouth_of.teeth_mask(0, 256)[::-1], 0)[::-1] == 0  # the upper teeth
+        for jaw, pucker in ((0.12, 0.0), (0.12, 0.9), (0.4, 0.0), (0.4, 0.9)):
+            weights = arkit.weights(jawOpen=jaw, mouthPucker=pucker)
+            seen = np.full((60, 20), 255, np.uint8)  # as if there were no lips
+            drawn = mouth_of._interior.draw(weights, 0, 256, np.array([118, 160]), seen)[..., 0]
+            light[look, jaw, pucker] = np.percentile(drawn[below[160:220, 118:138]], 90)
+    assert light["lifelike", 0.12, 0.9] < 0.4 * light["lifelike", 0.12, 0.0]
+    assert light["lifelike", 0.4, 0.9] == light["lifelike", 0.4, 0.0]
+    assert light["shaded", 0.12, 0.9] == light["shaded", 0.12, 0.0] > 60
+
+
 def test_lower_teeth_are_as_high_and_as_light_as_people_s():
     """Of the mean face's "ah", seen from the front."""
     face = {look: Geometry(NOBODY, frontal_landmarks(NOBODY)[None], look=look) for look in LOOKS}

@@ -84,6 +84,7 @@ class Look:
     jaw: Surface  # all others
     places: np.ndarray  # (V, 3) float32, cm
     light: np.ndarray  # (V,) float32 0..255, with the tongue in
+    fading: np.ndarray | None = None  # (V,) float32: light that rounded lips take
     behind: int = 0  # level of gums or tongue where nothing else is
     teeth_touch: bool = True
 
@@ -156,9 +157,8 @@ class MouthModel:
         self.plain = Look(*surfaces, self.inside, light, teeth_touch=False)
         self.shaded = Look(*surfaces, self.inside, light * shade(LOWER_TEETH))
         tongue = np.exp(-np.square(across / TONGUE_WIDTH)) * (light - CHEEKS) + CHEEKS
-        levels = np.where(jaw & ~teeth, tongue, light * shade(LIFELIKE_LOWER_TEETH)).astype(
-            np.float32
-        )
+        levels = np.where(jaw & ~teeth, tongue, light * shade(LIFELIKE_LOWER_TEETH))
+        levels = np.asarray(levels, np.float32)
         hidden = lower & (np.abs(across) - self.inside[:, 2] > BEHIND_CANINES)
         hidden |= upper & (self.inside[:, 1] > gum_line.ROOTS)
         gums = ~teeth & ~jaw
@@ -167,7 +167,7 @@ class MouthModel:
         seen = ~hidden[faces].all(1)
         enamel = np.append(enamel[seen], [False] * len(self._gum_faces))
         faces = np.concatenate([faces[seen], self._gum_faces])
-        self.lifelike = Look(*split(faces, enamel, moved), places, levels, behind=CHEEKS)
+        self.lifelike = Look(*split(faces, enamel, moved), places, levels, levels * lower, CHEEKS)
 
 
 def split(faces: np.ndarray, enamel: np.ndarray, moved: np.ndarray) -> tuple[Surface, Surface]:
@@ -311,6 +311,7 @@ class Interior:
         self._jaw, self._jaw_light = places[:, jaw], look.light[jaw]
         moves = model.inside_expressions[:, jaw].swapaxes(1, 2)
         self._expressions = moves.reshape(len(model.moving), -1)
+        self._fading = 0.0 if look.fading is None else look.fading[jaw]
         self._tongue_light = model.tongue_light[jaw]
         self._model = model
         self._drawn: tuple[int, int, np.ndarray, np.ndarray] | None = None
@@ -329,7 +330,8 @@ class Interior:
         large, nearness = values[box].copy(), nearness[box].copy()
         movement = np.reshape(weights[self._model.moving] @ self._expressions, (3, -1))
         points = self._place(self._jaw + movement, template, size, low)
-        light, surface = self._jaw_light, self._look.jaw
+        light = self._jaw_light - human_teeth.behind_rounded_lips(weights) * self._fading
+        surface = self._look.jaw
         if weights[TONGUE_OUT]:
             light = light + weights[TONGUE_OUT] * self._tongue_light
         rasterizer.draw(
@@ -357,11 +359,7 @@ class Interior:
         """What no weight moves, in the mouth crop of a map of `size` pixels: values and nearness
         as the rasterizer draws them. The last ones are kept."""
         if self._drawn is None or self._drawn[:2] != (template, size):
-            rows, columns = mouth_crop(size)
-            shape = (
-                SUPERSAMPLING * (rows.stop - rows.start),
-                SUPERSAMPLING * (columns.stop - columns.start),
-            )
+            shape = tuple(SUPERSAMPLING * (side.stop - side.start) for side in mouth_crop(size))
             values = np.full(shape, self._behind, np.uint16)
             nearness = np.full(shape, -np.inf, np.float32)
             points = self._place(self._skull, template, size, mouth_corner(size))
