@@ -56,6 +56,15 @@ def test_incisors_are_hardly_higher_than_canines_and_the_second_ones_are_shorter
     assert heights("shaded")[0] > 1.45
 
 
+def test_the_upper_teeth_s_edges_make_no_step():
+    """Second incisors and canines end less than 1.2 mm above the first ones."""
+    teeth = upper_teeth("lifelike") > 0
+    columns = (150 + 50 * np.array([0.4, 1.15, 1.75])).astype(int)
+    ends = np.mean([len(teeth) - teeth[::-1, at].argmax(0) for at in (columns, 300 - columns)], 0)
+    above = (ends[0] - ends[1:]) / 50
+    assert (above > 0.03).all() and (above < 0.12).all()
+
+
 def test_lower_teeth_lie_in_the_shadow_of_rounded_lips_while_the_jaw_is_up():
     """And no person's are darker in a smile or an "oh"; a drawing's never are."""
     light = {}

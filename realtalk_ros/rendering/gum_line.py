@@ -17,8 +17,8 @@ from realtalk_ros.rendering.tooth_relief import EDGE_X, EDGE_Y, MEET
 
 # How far above its edge a tooth meets the gum, from the first to the fourth, and how much lower the
 # gum's points on both of its sides are: crowns of incisors are some 10 mm high, of the second ones
-# 1.5 mm less, of canines nearly as high, and points fill 0.4 of that (text-book averages).
-HEIGHTS, POINTS = np.array([1.03, 0.86, 0.95, 0.84]), 0.48
+# 1 mm less, of canines nearly as high, and points fill 0.4 of that (text-book averages).
+HEIGHTS, POINTS = np.array([1.03, 0.93, 0.96, 0.84]), 0.48
 ROUND = 2.6  # exponent of the arches: 2 is an ellipse, more is flatter
 STEPS = (0.0, 0.4, 0.7, 0.9)  # of half a tooth, from its middle: columns of the strip
 TOP, BEFORE = -2.2, 0.05  # y of the strip's upper border; how far before the teeth it lies

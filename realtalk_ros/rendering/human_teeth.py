@@ -29,8 +29,6 @@ GUM_LINE, GUM_POINTS, GUM_FRONT = -2.6, 0.7, 8.0
 # aside, here and on the other side.
 INCISOR, ROOTS, SET_BACK = 0.9, -2.2, 0.6
 NECK = (((0.27, -2.5, 10.72), (0.2, -2.51, 10.72)), ((0.59, -2.47, 10.63), (0.68, -2.51, 10.57)))
-# The second ones are shorter than their neighbours: which vertices are raised, and how much.
-SECOND_INCISOR, CUTTING_EDGE, SHORTER = (0.88, 1.475), -3.05, 0.07
 FRONT_TEETH = 9.0  # what is farther back is no incisor
 # In 27 films of people a mouth that is open by 0.17 of the distance of the eyes' outer corners
 # shows 0.020 of it of the lower teeth and 0.022 of the upper ones, if the jaw is down (means of
@@ -68,8 +66,6 @@ def placed(
     for narrow, wide in NECK:
         for side in ((1, 1, 1), (-1, 1, 1)):
             places[nearest(teeth, np.multiply(narrow, side))] = np.multiply(wide, side)
-    first, last = SECOND_INCISOR
-    places[front & (first < aside) & (aside < last) & (y < CUTTING_EDGE), 1] += SHORTER
     places[upper & (aside < SLIT), 0] *= CLOSED
     places[lower, 1] += LOWER_HIGHER
     return places

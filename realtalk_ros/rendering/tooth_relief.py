@@ -27,7 +27,7 @@ MEET = (0.0, 0.86, 1.42, 1.94, 2.38)
 LINE, NOTCH = (0.0, 0.07, 0.12, 0.17, 0.19), (0.12, 0.48, 0.42, 0.18, 0.06)
 LINE_WIDTH, NOTCH_WIDTH, NOTCH_HEIGHT = 0.075, 0.09, 0.14  # standard deviations; 1/e of the depth
 # The teeth's edge: y at x. What is lower by more than this is no upper tooth.
-EDGE_X, EDGE_Y = (0.0, 0.7, 1.0, 1.4, 1.75, 2.2, 2.6), (-3.53, -3.49, -3.38, -3.38, -3.38, -3.36,
+EDGE_X, EDGE_Y = (0.0, 0.7, 1.0, 1.4, 1.75, 2.2, 2.6), (-3.53, -3.49, -3.45, -3.45, -3.4, -3.36,
                                                         -3.33)  # fmt: skip
 BELOW = 0.1
 # What is lower is a lower tooth, behind them and in their shadow: how much darker at the edge, and
