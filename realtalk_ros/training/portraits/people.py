@@ -242,6 +242,7 @@ ANDROID = Sitter(
     ),
     resting=weights_of(mouthSmile=0.50, mouthDimple=0.08, cheekSquint=0.05,
                        browOuterUp=0.1, jawOpen=0.035),
+    teeth=(11, 15, 18),  # it has none: as dark as the inside of its mouth
     seed=3, kind=ROBOT, exposure=-1.65, contrast=0.25, broad=0.92,
     backdrop=((112, 132, 148), (36, 46, 56)),
     temperament={"blink_rate": 8, "fixation": 3.5, "saccade_size": 0.05, "regularity": 1,
