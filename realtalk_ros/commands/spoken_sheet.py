@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -29,9 +30,11 @@ IN_RECORDING = {
     "rest": 0.2, "sh": 14.77, "oo": 6.60, "w": 19.11, "f": 6.74, "m": 10.22, "ah": 8.60,
 }  # fmt: skip
 #: A word, and espeak-ng's voice, pitch (0 to 99) and peak of the samples by which it is shouted and
-#: whispered. The frame that is shown is the one in which the lips are farthest apart.
+#: whispered. Its breath is noise, another each time, so it is said SAYINGS times: the frame that is
+#: shown is the one in which the lips are farthest apart, of the saying that is the median in that.
 SPOKEN_WORD = "Stop!"
 IN_WORD = {"shout": ("en-us", 90, 1.0), "whisper": ("en-us+whisper", 50, 0.05)}
+SAYINGS = 9
 SOUNDS = (*IN_RECORDING, *IN_WORD)
 PAUSE = 0.5  # s of silence before and after a word
 FPS = 50.0
@@ -43,19 +46,24 @@ class Recording:
 
     pcm: np.ndarray  # (n,) float32
     rate: int  # Hz
-    times: tuple[float, ...] | None  # s; None: where the lips are farthest apart
+    times: tuple[float, ...] = ()  # s, of the frames that are shown
+    sayings: tuple[float, ...] = ()  # s, where a word begins, and where its last saying ends
 
 
 def recordings() -> Iterator[Recording]:
     """Raises RealTalkError without espeak-ng."""
     yield Recording(*read_audio(SAMPLE_CLIP), tuple(IN_RECORDING.values()))
     for voice, pitch, peak in IN_WORD.values():
-        saying = Saying(SPOKEN_WORD, voice, pitch=pitch)
-        rate = saying.sample_rate
-        silence = np.zeros(round(PAUSE * rate), np.float32)
-        spoken = np.concatenate([pcm for pcm, _ in saying.chunks(PAUSE)])
-        spoken *= np.float32(peak / np.abs(spoken).max())
-        yield Recording(np.concatenate([silence, spoken, silence]), rate, None)
+        pieces, begins = [], [0.0]
+        for _ in range(SAYINGS):
+            saying = Saying(SPOKEN_WORD, voice, pitch=pitch)
+            rate = saying.sample_rate
+            silence = np.zeros(round(PAUSE * rate), np.float32)
+            spoken = np.concatenate([pcm for pcm, _ in saying.chunks(PAUSE)])
+            spoken *= np.float32(peak / np.abs(spoken).max())
+            pieces += [silence, spoken, silence]
+            begins.append(sum(map(len, pieces)) / rate)
+        yield Recording(np.concatenate(pieces), rate, sayings=tuple(begins))
 
 
 def sheet(avatars: Iterable[Avatar]) -> np.ndarray:
@@ -75,12 +83,16 @@ def lips(avatar: Avatar, model: ExpressionModel, sounds: Iterable[Recording]) ->
         face.idle_gain = face.head_gain = 0.0
         frames = pipeline.push(Chunk(sound.pcm, sound.rate, 0.0, last=True))
         shown = np.stack([face.pose(f.time, f.weights, None, f.speech)[0] for f in frames])
-        times = np.array([f.time for f in frames])
-        chosen = (
-            [int((shown @ GAP).argmax())]
-            if sound.times is None
-            else [int(np.abs(times - time).argmin()) for time in sound.times]
-        )
+        chosen = frames_of(sound, np.array([f.time for f in frames]), shown @ GAP)
         images = (renderer.render(shown[k], renderer.template_count // 2) for k in chosen)
         cells += [contact_sheet.mouth(image, square) for image in images]
     return cells
+
+
+def frames_of(sound: Recording, times: np.ndarray, gaps: np.ndarray) -> list[int]:
+    """Which of some frames, at `times` (n,) and with the lips `gaps` (n,) apart, are shown."""
+    if not sound.sayings:
+        return [int(np.abs(times - time).argmin()) for time in sound.times]
+    bounds = np.searchsorted(times, sound.sayings)
+    farthest = [begin + int(gaps[begin:end].argmax()) for begin, end in pairwise(bounds)]
+    return [sorted(farthest, key=gaps.__getitem__)[len(farthest) // 2]]
