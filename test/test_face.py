@@ -346,7 +346,9 @@ def test_smaller_pictures_of_the_same_face_need_no_new_network(renderer):
     assert renderer.render(np.zeros(52, np.float32), 0).shape == (256, 256, 3)
 
 
-def test_a_batch_renders_several_faces_and_each_its_own():
+def test_a_batch_renders_several_faces_and_each_its_own(monkeypatch):
+    # On a busy machine a thread may be late by more than the few milliseconds that others wait.
+    monkeypatch.setattr("realtalk_ros.rendering.batching.BATCH_WINDOW", 30.0)
     batching, rounds = BatchingRenderer(["kenji"] * 3), 8
     faces = [batching.face(i, 128, ("CPUExecutionProvider",), 1, None) for i in range(3)]
     alone = FaceRenderer(Avatar.load("kenji"), 128, threads=1)
@@ -365,7 +367,7 @@ def test_a_batch_renders_several_faces_and_each_its_own():
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert batching.frames == 3 * rounds and batching.batches < 2 * rounds
+    assert batching.frames == 3 * rounds and batching.batches == rounds
     for (i, k), picture in got.items():
         same = alone.render(wanted[i, k], 0)
         assert np.abs(picture.astype(int) - same).max() <= 3
