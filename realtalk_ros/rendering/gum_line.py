@@ -25,26 +25,24 @@ TOP, BEFORE = -2.2, 0.05  # y of the strip's upper border; how far before the te
 ROOTS = -2.0  # y from which on teeth are hidden
 RAISED = 0.12  # what else is gum ends so far above the line
 LIGHT = 145.0  # the level of the strip, as of the face model's gum there
+ENDS = np.array(MEET)
+MIDDLES, HALVES = (ENDS[:-1] + ENDS[1:]) / 2, np.diff(ENDS) / 2  # of the teeth
 
 
 def gum_line(x: np.ndarray) -> np.ndarray:
     """The y of the gum's border at x, which is at most as far aside as the last of MEET."""
-    ends = np.array(MEET)
-    aside = np.minimum(np.abs(x), ends[-1])
-    middles, halves = (ends[:-1] + ends[1:]) / 2, np.diff(ends) / 2
-    tooth = np.clip(np.searchsorted(ends, aside, side="right") - 1, 0, len(middles) - 1)
-    tops = np.interp(middles, EDGE_X, EDGE_Y) + HEIGHTS
+    aside = np.minimum(np.abs(x), ENDS[-1])
+    tooth = np.clip(np.searchsorted(ENDS, aside, side="right") - 1, 0, len(MIDDLES) - 1)
+    tops = np.interp(MIDDLES, EDGE_X, EDGE_Y) + HEIGHTS
     low = np.concatenate([tops[:1], (tops[1:] + tops[:-1]) / 2, tops[-1:]]) - POINTS
-    point, off = np.interp(aside, ends, low), np.abs(aside - middles[tooth]) / halves[tooth]
+    point, off = np.interp(aside, ENDS, low), np.abs(aside - MIDDLES[tooth]) / HALVES[tooth]
     return np.asarray(point + (tops[tooth] - point) * np.sqrt(np.maximum(1 - off**ROUND, 0)))
 
 
 def strip() -> tuple[np.ndarray, np.ndarray]:
     """Vertices (K, 3) float32 and triangles (F, 3) of the strip."""
-    ends = np.array(MEET)
-    middles, halves = (ends[:-1] + ends[1:]) / 2, np.diff(ends) / 2
     steps = np.array([-step for step in STEPS[:0:-1]] + list(STEPS))
-    right = np.sort(np.concatenate([(middles + halves * steps[:, None]).ravel(), ends]))
+    right = np.sort(np.concatenate([(MIDDLES + HALVES * steps[:, None]).ravel(), ENDS]))
     x = np.concatenate([-right[:0:-1], right])
     z = np.interp(np.abs(x), OUTER_X, OUTER_Z) + BEFORE
     rows = np.stack([np.stack([x, y, z], -1) for y in (gum_line(x), np.full_like(x, TOP))])
@@ -61,6 +59,6 @@ def raised(places: np.ndarray, gums: np.ndarray) -> np.ndarray:
     (V,), no lower than the strip's border."""
     (x, y, z), places = places.T, places.copy()
     outer = np.interp(np.abs(x), OUTER_X, OUTER_Z)
-    front = gums & (np.abs(x) < MEET[-1]) & (z > outer - 1)
+    front = gums & (np.abs(x) < ENDS[-1]) & (z > outer - 1)
     places[front, 1] = np.maximum(y, gum_line(x) + RAISED)[front]
     return places
