@@ -33,6 +33,8 @@ from realtalk_ros.rendering.reference_selection import ReferenceSelector, farthe
 
 pytest.importorskip("scipy")
 
+from lips_picture import lips_picture
+
 from realtalk_ros.commands import track
 from realtalk_ros.enroll import (
     appearance_checks,
@@ -457,26 +459,10 @@ class Seen(ExitStack):
         return self.certainty
 
 
-UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)  # inner lips, from corner to corner
-LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
-OUTLINE = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409,
-           291, 375, 321, 405, 314, 17, 84, 181, 91, 146)  # fmt: skip
-RED = (60, 40, 200)
-
-
 def photograph(monkeypatch, **shown):
     """What is enrolled of a picture of red lips, and white teeth between them, that show these
     weights."""
-    model, person = fit.mesh_model(), np.zeros(100)
-    pose = fit.Pose(0.02, 0.05, 0.0, 256.0, 246.0, 12.9)
-    x, y, side = framing.square(pose, person)
-    scale = framing.CROP / side
-    pose = fit.Pose(0.02, 0.05, 0.0, 256 + (256 - x) * scale, 246 + (246 - y) * scale, 12.9 * scale)
-    found = np.full((face_detector.POINTS, 2), 256, np.float32)
-    found[model.index] = pose.project(model.shape(person, weights(**shown)))
-    picture = np.full((512, 512, 3), 150, np.uint8)
-    for numbers, colour in ((OUTLINE, RED), (UPPER + LOWER[-2:0:-1], (255, 255, 255))):
-        cv2.fillPoly(picture, [np.round(found[list(numbers)]).astype(np.int32)], colour)
+    picture, found = lips_picture(weights(**shown), (255, 255, 255), 150)
     Seen.face = face_detector.DetectedFace(found)
     monkeypatch.setattr(photo_to_avatar, "FaceDetector", Seen)
     return photo_to_avatar.from_picture(picture, "it", None)

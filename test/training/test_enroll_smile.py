@@ -17,30 +17,19 @@ from realtalk_ros.rendering.reference_selection import mouth_shape
 
 pytest.importorskip("scipy")
 
-from realtalk_ros.enroll import face_detector, fit, framing, photo_to_avatar, same_person
+from lips_picture import lips_picture
+
+from realtalk_ros.enroll import face_detector, photo_to_avatar, same_person
 from realtalk_ros.enroll.face_reader import Reading
 
-UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)  # inner lips, from corner to corner
-LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
-OUTLINE = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409,
-           291, 375, 321, 405, 314, 17, 84, 181, 91, 146)  # fmt: skip
-RED, TEETH, SKIN = (60, 40, 200), (235, 250, 250), (130, 150, 190)
+TEETH, SKIN = (235, 250, 250), (130, 150, 190)
 SMILE = arkit.weights(mouthSmile=0.5, mouthUpperUp=0.6, mouthLowerDown=0.4, jawOpen=0.1)
 REST = arkit.weights()
 
 
 def painted(weights: np.ndarray, between=TEETH, light: float = 1.0):
     """A picture of lips, and teeth between them, that show these weights; and its landmarks."""
-    model, person = fit.mesh_model(), np.zeros(100)
-    pose = fit.Pose(0.02, 0.05, 0.0, 256.0, 246.0, 12.9)
-    x, y, side = framing.square(pose, person)
-    scale = framing.CROP / side
-    pose = fit.Pose(0.02, 0.05, 0.0, 256 + (256 - x) * scale, 246 + (246 - y) * scale, 12.9 * scale)
-    found = np.full((face_detector.POINTS, 2), 256, np.float32)
-    found[model.index] = pose.project(model.shape(person, weights))
-    picture = np.full((512, 512, 3), SKIN, np.uint8)
-    for numbers, colour in ((OUTLINE, RED), (UPPER + LOWER[-2:0:-1], between)):
-        cv2.fillPoly(picture, [np.round(found[list(numbers)]).astype(np.int32)], colour)
+    picture, found = lips_picture(weights, between, SKIN)
     return np.uint8(picture * light), found
 
 
