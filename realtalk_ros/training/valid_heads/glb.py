@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from realtalk_ros.errors import RealTalkError
 
@@ -134,13 +135,8 @@ def local(node: dict[str, Any]) -> np.ndarray:
     """(4, 4): from a node's coordinates to its parent's."""
     if "matrix" in node:
         return np.array(node["matrix"]).reshape(4, 4).T
-    x, y, z, w = node.get("rotation", (0, 0, 0, 1))
     matrix = np.eye(4)
-    matrix[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
+    matrix[:3, :3] = Rotation.from_quat(node.get("rotation", (0, 0, 0, 1))).as_matrix()
     matrix[:3, :3] *= node.get("scale", (1, 1, 1))
     matrix[:3, 3] = node.get("translation", (0, 0, 0))
     return matrix
