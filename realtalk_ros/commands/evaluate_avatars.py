@@ -70,10 +70,7 @@ def run(args: argparse.Namespace) -> None:
         args.sheet.suffix.lower() not in SUFFIXES or not args.sheet.parent.is_dir()
     ):
         raise RealTalkError(f"--sheet {args.sheet}: give a .png or .jpg in a folder that exists")
-    try:
-        embedding, lacking = FaceEmbedding(), ""
-    except RealTalkError as error:
-        embedding, lacking = None, str(error)
+    embedding, lacking = FaceEmbedding.if_installed()
     rows: dict[str, dict[str, Any]] = {}
     pictures: dict[str, list[np.ndarray]] = {}
     with native_output.hidden(args.verbose), FaceDetector(args.landmarker) as detector:

@@ -42,6 +42,14 @@ class FaceEmbedding:
         self._dlib: Any = dlib
         self._network = dlib.face_recognition_model_v1(str(Path(found.origin).parent / WEIGHTS))
 
+    @classmethod
+    def if_installed(cls) -> tuple[FaceEmbedding | None, str]:
+        """The network, or None and what to install."""
+        try:
+            return cls(), ""
+        except RealTalkError as error:
+            return None, str(error)
+
     def embed(self, image: np.ndarray, points: np.ndarray) -> np.ndarray:
         """(128,) of the face at the 478 landmarks `points` in a uint8 BGR image."""
         rows = [self._dlib.point(*np.rint(points[k]).astype(int).tolist()) for k in FIVE]

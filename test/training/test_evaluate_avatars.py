@@ -16,6 +16,7 @@ from realtalk_ros.cli import main
 from realtalk_ros.commands import evaluate_avatars
 from realtalk_ros.enroll import avatar_metrics, fit, photo_to_avatar
 from realtalk_ros.enroll.face_detector import POINTS, DetectedFace
+from realtalk_ros.enroll.face_embedding import FaceEmbedding
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 
@@ -160,10 +161,10 @@ def photographs(tmp_path, monkeypatch):
     monkeypatch.setattr(avatar_metrics, "SECONDS", 0.5)
     monkeypatch.setattr(avatar_metrics, "SILENT_FRAMES", 5)
 
-    def missing():
+    def missing(_embedding):
         raise RealTalkError("needs dlib: pip install it")
 
-    monkeypatch.setattr(evaluate_avatars, "FaceEmbedding", missing)
+    monkeypatch.setattr(FaceEmbedding, "__init__", missing)
     return folder
 
 

@@ -15,6 +15,7 @@ from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.enroll import mediapipe_points
 from realtalk_ros.enroll.face_detector import POINTS, DetectedFace
+from realtalk_ros.enroll.face_embedding import FaceEmbedding
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.face_model import arkit
@@ -256,13 +257,13 @@ def moving_head(film, speech, monkeypatch):
             raise RealTalkError("too dark")
         return avatar
 
-    def missing():
+    def missing(_embedding):
         raise RealTalkError("needs dlib: pip install it")
 
     monkeypatch.setattr(talking_picture, "FaceDetector", detector)
     monkeypatch.setattr(talking_picture, "enrolled", enrolled)
     monkeypatch.setattr(talking_picture, "Lpips", lambda: lambda a, b: (a - b).abs().mean())
-    monkeypatch.setattr(talking_picture, "FaceEmbedding", missing)
+    monkeypatch.setattr(FaceEmbedding, "__init__", missing)
     return folder, real, drawn
 
 

@@ -85,10 +85,7 @@ class Smile:
 def run(args: argparse.Namespace) -> None:
     """`realtalk evaluate smiles`."""
     lpips, smiles, cells = Lpips(), {}, []
-    try:
-        embedding, lacking = FaceEmbedding(), ""
-    except RealTalkError as error:
-        embedding, lacking = None, str(error)
+    embedding, lacking = FaceEmbedding.if_installed()
     paths = same_person(photographs(args.neutral), photographs(args.smiling))
     with native_output.hidden(args.verbose):
         for name, both in tqdm(paths.items(), desc="people", disable=None):

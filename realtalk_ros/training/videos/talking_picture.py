@@ -153,15 +153,13 @@ class PictureEvaluator:
         self._model, self._landmarker, self._models = model, landmarker, models
         self.lacking: list[str] = []
         self._lpips: Lpips | None = None
-        self._embedding: FaceEmbedding | None = None
         try:
             self._lpips = Lpips()
         except RealTalkError as error:
             self.lacking.append(str(error))
-        try:
-            self._embedding = FaceEmbedding()
-        except RealTalkError as error:
-            self.lacking.append(str(error))
+        self._embedding, lacking = FaceEmbedding.if_installed()
+        if lacking:
+            self.lacking.append(lacking)
 
     @staticmethod
     def unknown() -> dict[str, float | None]:
