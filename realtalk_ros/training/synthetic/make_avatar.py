@@ -37,6 +37,8 @@ SIZE, CROP = 512, 256  # pixels of a template frame and of the face's square in 
 TEXTURE = 1024  # texels
 SQUARE_CORNER = (SIZE - CROP) // 2, 118  # of that square, pixels from the left and the top
 TEMPLATES = 36
+PER_SHARD = 20  # training groups in a file
+CAST = Path("runs/faces/cast")  # folder of training groups of avatars
 MAX_STEP = 0.33  # pixels a landmark may move from one template to the next
 TEMPLATE_WEIGHTS = np.zeros(arkit.COUNT, np.float32)
 # The reference image shows teeth and tongue: no template has their colours.
@@ -203,10 +205,9 @@ def write_reference(out: Path, person: Person, rest: np.ndarray) -> None:
     np.save(out / "reference_landmarks.npy", seen[None].astype(np.float32))
 
 
-def write_groups(
-    out: Path, person: Person, renderer: HeadRenderer, groups: int, per_shard: int = 20
-) -> None:
-    """Training groups of this avatar at its own crop; `renderer` renders at CROP."""
+def write_groups(out: Path, name: str, person: Person, renderer: HeadRenderer, groups: int) -> None:
+    """Training groups of this avatar at its own crop, in files that begin with its name, so that
+    several avatars' can share a folder; `renderer` renders at CROP."""
     from tqdm import tqdm
 
     kit = renderer.kit
@@ -237,8 +238,8 @@ def write_groups(
             k: np.concatenate([one[k] for one in single]) for k in single[0] if k != "identity"
         }
         made.append(group | {"identity": person.identity, "resting_weights": person.resting})
-    for shard, start in enumerate(range(0, groups, per_shard)):
-        write_shard(out / f"{shard:04d}.npz", made[start : start + per_shard])
+    for shard, start in enumerate(range(0, groups, PER_SHARD)):
+        write_shard(out / f"{name}_{shard:04d}.npz", made[start : start + PER_SHARD])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -253,7 +254,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--groups", type=int, default=0, help="also write this many training groups"
     )
-    parser.add_argument("--groups-out", type=Path, help="default: runs/faces/avatar_NAME")
+    parser.add_argument("--groups-out", type=Path, default=CAST, help="default: %(default)s")
     parser.add_argument("--preview", type=Path, help="only write one frame to this picture")
     parser.add_argument("--facekit", type=Path, help="ict_facekit.npz (default: $REALTALK_FACEKIT)")
 
@@ -280,9 +281,8 @@ def run(args: argparse.Namespace) -> None:
     talking = mouth_pixels(close, person, view, REFERENCE_WEIGHTS)[1]
     print(f"pixels inside the mouth: p/b/m {count}, at rest {resting}, teeth shown {talking}")
     if args.groups:
-        out = args.groups_out or Path("runs/faces") / f"avatar_{args.name}"
-        write_groups(out, person, close, args.groups)
-        cv2.imwrite(str(out / "closure.png"), image)
+        write_groups(args.groups_out, args.name, person, close, args.groups)
+        cv2.imwrite(str(args.groups_out / f"{args.name}_closure.png"), image)
 
 
 def write_preview(path: Path, person: Person, renderer: HeadRenderer) -> None:
