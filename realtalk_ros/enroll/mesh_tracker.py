@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tracker of `realtalk data videos`: MediaPipe, and the face model fitted to what it finds."""
+"""Tracks faces in videos: MediaPipe, and the face model fitted to what it finds."""
 
 from __future__ import annotations
 
