@@ -81,7 +81,7 @@ class Saying:
         self._made = 0  # characters of the text that are sound by now
         self._words: list[tuple[float, int]] = []  # when a word begins, and where
         self._speed, self._pitch = words_per_minute, pitch
-        self._warn, self._warned = warn, set[str]()
+        self._report, self._warned = warn, set[str]()
         self._espeak = Espeak()
         self._voice = voices().find(voice)
         self.sample_rate = self._espeak.sample_rate
@@ -172,7 +172,7 @@ class Saying:
     def _warn(self, message: str) -> None:
         if message not in self._warned and len(self._warned) < MAX_WARNINGS:
             self._warned.add(message)
-            self._warn(message)
+            self._report(message)
 
     def _leave_out(self, nothing: NothingToSay) -> None:
         self._refused = self._refused or nothing
