@@ -33,6 +33,7 @@ from realtalk_ros.avatar.avatar import (
 from realtalk_ros.avatar.avatar_yaml import MAX_NAME, MAX_YAML, can_be_folder, parse
 from realtalk_ros.contracts import GENERATOR_FILES
 from realtalk_ros.errors import AvatarError, RealTalkError
+from realtalk_ros.whole_files import errors_of_writing, written_whole
 
 MAX_ENTRIES = 2000
 MAX_DIRECTORY = 2**20  # bytes of the list of files
@@ -65,29 +66,23 @@ def export(name_or_dir: str | Path, out: Path, force: bool = False) -> int:
         raise RealTalkError(f"{out} exists: give another name, or --force")
     top, names = folder_name(avatar.name), _listed(avatar.metadata)
     own = [name for name in GENERATOR_FILES if avatar.generator and (folder / name).is_file()]
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+    with (
+        errors_of_writing(out),
+        written_whole(out) as part,
+        zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
 
-            def add(name: str, data: bytes) -> None:
-                entry = zipfile.ZipInfo(f"{top}/{name}")  # dated 1980
-                entry.external_attr = (stat.S_IFREG | 0o644) << 16
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                archive.writestr(entry, data)
+        def add(name: str, data: bytes) -> None:
+            entry = zipfile.ZipInfo(f"{top}/{name}")  # dated 1980
+            entry.external_attr = (stat.S_IFREG | 0o644) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, data)
 
-            for name in ("avatar.yaml", *names, *own):
-                add(name, (folder / name).read_bytes())
-            if own:
-                rows = [f"{onnx_session.sha256(folder / name)}  {name}\n" for name in own]
-                add(onnx_session.CHECKSUMS, "".join(rows).encode())
-        part.replace(out)
-    except OSError as error:
-        raise RealTalkError(
-            f"cannot write {out} ({error.strerror}): give a folder that can be written to and has "
-            "room"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
+        for name in ("avatar.yaml", *names, *own):
+            add(name, (folder / name).read_bytes())
+        if own:
+            rows = [f"{onnx_session.sha256(folder / name)}  {name}\n" for name in own]
+            add(onnx_session.CHECKSUMS, "".join(rows).encode())
     return out.stat().st_size
 
 

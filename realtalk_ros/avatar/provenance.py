@@ -19,7 +19,6 @@ is no protection against removal.
 
 from __future__ import annotations
 
-import os
 import struct
 import xml.etree.ElementTree as ET
 import zlib
@@ -33,6 +32,7 @@ import numpy as np
 
 from realtalk_ros import __version__
 from realtalk_ros.errors import AvatarError, RealTalkError
+from realtalk_ros.whole_files import errors_of_writing, written_whole
 
 VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 LIKENESS = "compositeWithTrainedAlgorithmicMedia"  # of a real person
@@ -188,14 +188,5 @@ def write_picture(path: Path, image: np.ndarray, provenance: Provenance) -> None
         packed = b"".join((data[:head].data, provenance.png_chunk(), data[head:].data))
     else:
         packed = into_jpeg(data, provenance.jpeg_segment())
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with errors_of_writing(path), written_whole(path) as part:
         part.write_bytes(packed)
-        part.replace(path)
-    except OSError as error:
-        raise RealTalkError(
-            f"cannot write {path} ({error.strerror}): give a folder that can be written to and "
-            "has room"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from realtalk_ros import __version__, onnx_session
 from realtalk_ros.avatar import image_decoding, provenance
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import AVATAR_FORMAT
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.whole_files import cannot_write
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,7 @@ def write_folder(
         Avatar.load(part)  # raises
         part.rename(target)
     except OSError as error:
-        raise RealTalkError(
-            f"cannot write {target} ({error.strerror}): give a folder that can be written to and "
-            "has room"
-        ) from error
+        raise cannot_write(target, error) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

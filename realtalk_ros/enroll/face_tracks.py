@@ -8,7 +8,6 @@ well, and counts the rest by reason.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
@@ -23,6 +22,7 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import COUNT as LANDMARKS
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE, face_square
 from realtalk_ros.face_model.rotations import swap_track_order
+from realtalk_ros.whole_files import written_whole
 
 MIN_SIDE = 110  # pixels of the face's square, of which the network makes 256
 MAX_YAW, MAX_PITCH = np.radians(30), np.radians(25)  # of the synthetic people
@@ -61,13 +61,10 @@ class Track:
 
     def save(self, path: Path) -> None:
         """Writes a file with an array for each field; `rotation` as of `swap_track_order`."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.stem}.{os.getpid()}.part")
         arrays = {f.name: getattr(self, f.name) for f in fields(self)}
         arrays["rotation"] = swap_track_order(self.rotation)
-        with open(part, "wb") as file:
+        with written_whole(path, make_folder=True) as part, open(part, "wb") as file:
             np.savez_compressed(file, **arrays)
-        part.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Track:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 
 from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.whole_files import cannot_write, hidden_beside
 
 # Measured at 512x512 on one core: veryfast 2.4 ms a frame, ultrafast 1.5 ms for six times the file.
 PRESET = "veryfast"
@@ -54,7 +54,7 @@ class VideoWriter:
         self.samples = 0  # likewise, at `sample_rate`
         self.provenance = provenance  # for the XMP it may be set until `close`
         self._sample_rate = sample_rate
-        self._part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+        self._part = hidden_beside(self.path)
         self._audio = None
         if self.path.is_dir():
             raise RealTalkError(f"cannot write {self.path}: it is a folder, give a file name")
@@ -64,7 +64,7 @@ class VideoWriter:
                 str(self._part), "w", format="mp4", options={"movflags": "+faststart"}
             )
         except (av.error.FFmpegError, OSError) as error:
-            raise self._failed(error) from error
+            raise cannot_write(self.path, error) from error
         try:
             self._video = self._container.add_stream("libx264", rate=self.fps)
             self._video.width, self._video.height = (side + side % 2 for side in size)
@@ -89,7 +89,7 @@ class VideoWriter:
             self._container.start_encoding()  # creates the file, so that its errors come now
         except (av.error.FFmpegError, ValueError, OSError) as error:
             self.discard()
-            raise self._failed(error) from error
+            raise cannot_write(self.path, error) from error
 
     def write(self, image: np.ndarray) -> None:
         """Adds the next frame: uint8 BGR (height, width, 3). Raises RealTalkError."""
@@ -142,7 +142,7 @@ class VideoWriter:
             self._part.replace(self.path)
         except (av.error.FFmpegError, OSError) as error:
             self.discard()
-            raise self._failed(error) from error
+            raise cannot_write(self.path, error) from error
 
     def discard(self) -> None:
         """Ends without a file."""
@@ -156,14 +156,7 @@ class VideoWriter:
             self._container.mux(encode(frame))
         except (av.error.FFmpegError, OSError) as error:
             self.discard()
-            raise self._failed(error) from error
-
-    def _failed(self, error: Exception) -> RealTalkError:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        return RealTalkError(
-            f"cannot write {self.path} ({reason}): give a folder that exists, can be written to "
-            "and has room"
-        )
+            raise cannot_write(self.path, error) from error
 
     def __enter__(self) -> VideoWriter:
         return self

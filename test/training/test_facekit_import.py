@@ -139,4 +139,4 @@ def test_out_must_be_writable_and_no_folder(clone, tmp_path, capsys):
     assert "is a folder" in capsys.readouterr().err
     inside_a_file = root / "FaceXModel" / "vertex_indices.json" / "kit.npz"
     assert main(["data", "facekit", str(root), "--out", str(inside_a_file)]) == 2
-    assert "Cannot write" in capsys.readouterr().err
+    assert "cannot write" in capsys.readouterr().err

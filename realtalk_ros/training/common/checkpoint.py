@@ -9,14 +9,13 @@ import torch
 from torch import nn
 
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.whole_files import written_whole
 
 
 def save(contents: dict, path: Path) -> None:
     """torch.save; an interrupt leaves the old file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    torch.save(contents, partial)
-    partial.replace(path)
+    with written_whole(path, make_folder=True) as part:
+        torch.save(contents, part)
 
 
 def load(path: Path) -> dict:

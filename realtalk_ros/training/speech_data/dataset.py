@@ -17,6 +17,7 @@ import numpy as np
 from realtalk_ros.audio import log_mel
 from realtalk_ros.contracts import MEL_RATE, N_MELS, SAMPLE_RATE
 from realtalk_ros.training.speech_data import phones as ph
+from realtalk_ros.whole_files import written_whole
 
 Segment = tuple[str, float, float]  # phone, start s, end s
 
@@ -134,10 +135,8 @@ class SpeechDataset:
         )
 
     def save(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".part.npz")
-        np.savez(partial, **self.__dict__)
-        partial.replace(path)
+        with written_whole(path, make_folder=True) as part, open(part, "wb") as file:
+            np.savez(file, **self.__dict__)
 
     @classmethod
     def load(cls, *paths: Path) -> SpeechDataset:

@@ -26,7 +26,6 @@ images a second it made.
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -54,6 +53,7 @@ from realtalk_ros.training.synthetic.random_expressions import (
 from realtalk_ros.training.synthetic.random_people import Person
 from realtalk_ros.training.synthetic.skin_texture import SkinPainter
 from realtalk_ros.training.synthetic.view import View
+from realtalk_ros.whole_files import written_whole
 
 VAL_SEED = 1_000_000  # people from here on are never trained on
 TEXTURE = 384  # texels, about one per pixel of the crop
@@ -113,11 +113,8 @@ def render_shots(
 
 def write_shard(path: Path, groups: list[dict[str, np.ndarray]]) -> None:
     """Stack groups into `path`; readers never see half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part")
-    with open(part, "wb") as file:
+    with written_whole(path, make_folder=True) as part, open(part, "wb") as file:
         np.savez(file, **{k: np.stack([g[k] for g in groups]) for k in groups[0]})
-    part.replace(path)
 
 
 class ShardMaker:

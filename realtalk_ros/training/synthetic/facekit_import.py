@@ -30,6 +30,7 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.facekit import ENVIRONMENT, FaceKit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 from realtalk_ros.training.synthetic import facekit_eyes, facekit_head, facekit_mouth
+from realtalk_ros.whole_files import errors_of_writing, written_whole
 
 SOURCE = "https://github.com/ICT-VGL/ICT-FaceKit"
 MODEL, NEUTRAL, INDICES = "FaceXModel", "generic_neutral_mesh.obj", "vertex_indices.json"
@@ -178,18 +179,12 @@ def again(path: Path) -> str:
 
 def write(out: Path, arrays: dict[str, np.ndarray]) -> None:
     """The .npz at `out`; readers never see half a file."""
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(part, "wb") as file:
-                np.savez_compressed(file, **arrays)
-            part.replace(out)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise RealTalkError(f"Cannot write {out} ({reason}): choose another --out.") from error
+    with (
+        errors_of_writing(out),
+        written_whole(out, make_folder=True) as part,
+        open(part, "wb") as file,
+    ):
+        np.savez_compressed(file, **arrays)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

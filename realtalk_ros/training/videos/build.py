@@ -41,6 +41,7 @@ from realtalk_ros.face_model.rotations import flip_roll
 from realtalk_ros.training.synthetic.face_dataset import write_shard
 from realtalk_ros.training.videos import training_groups
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression, stretches_in_sync
+from realtalk_ros.whole_files import written_whole
 
 SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .flv .wmv .ogv .3gp".split()
@@ -274,11 +275,8 @@ def file_key(name: str) -> str:
 
 def write_arrays(path: Path, **arrays: np.ndarray) -> None:
     """Writes an .npz file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.part")
-    with open(part, "wb") as file:
+    with written_whole(path, make_folder=True) as part, open(part, "wb") as file:
         np.savez(file, **arrays)
-    part.replace(path)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
