@@ -58,7 +58,7 @@ def test_timecode_counts_frames_and_carries():
 def test_live_link_csv_reads_back_by_column_name(tmp_path):
     path = tmp_path / "out.csv"
     weights = np.linspace(0, 1, 52)
-    with arkit.LiveLinkWriter(path, 25) as writer:
+    with arkit.live_link_csv(path, 25) as writer:
         writer.write(0.04, weights, (0.1, 0.2, 0.3))
     rows = list(csv.DictReader(path.open()))
     assert len(rows) == 1 and len(rows[0]) == 63

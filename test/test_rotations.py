@@ -11,7 +11,6 @@ import pytest
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour.gaze import direction_angles
-from realtalk_ros.commands.speak import CsvFile
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.face_model.facekit import gaze_angles
@@ -116,7 +115,7 @@ def test_files_keep_their_order_and_sign(tmp_path):
     with np.load(tmp_path / "a.npz") as data:
         np.testing.assert_array_equal(data["rotation"], np.float32([[0.2, 0.1, -0.3]]))
     np.testing.assert_array_equal(Track.load(tmp_path / "a.npz").rotation, rotation)
-    with CsvFile(tmp_path / "a.csv", 25) as csv:
+    with arkit.live_link_csv(tmp_path / "a.csv", 25) as csv:
         csv.write(0.0, AT_REST, rotation[0])
     header, row = (tmp_path / "a.csv").read_text().splitlines()
     values = dict(zip(header.split(","), row.split(","), strict=True))

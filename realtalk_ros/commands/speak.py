@@ -7,7 +7,8 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,7 @@ def run(args: argparse.Namespace) -> None:
 
     with (
         VideoWriter(args.out, args.fps, renderer.size, sample_rate, provenance) as video,
-        CsvFile(args.csv, args.fps) as csv,
+        arkit.live_link_csv(args.csv, args.fps) if args.csv else nullcontext() as csv,
         tqdm(desc="frames", total=duration and round(duration * args.fps), disable=None) as bar,
     ):
 
@@ -112,8 +113,8 @@ def run(args: argparse.Namespace) -> None:
 
         for expression in face.expressions(chunks()):
             at, weights, image = face.render(expression)
-            # Less than at rest is not known in this format.
-            csv.write(at, np.maximum(weights, 0), expression.rotation)
+            if csv:  # less than at rest is not known in this format
+                csv.write(at, np.maximum(weights, 0), expression.rotation)
             while video.frames <= round(at * args.fps):  # the file shows frame k at k / fps
                 video.write(image)
                 bar.update()
@@ -173,46 +174,3 @@ def piped(args: argparse.Namespace) -> bool:
 
 def warn(message: str) -> None:
     print(f"realtalk speak: warning: {message}", file=sys.stderr)
-
-
-class CsvFile:
-    """The Live Link CSV (columns: arkit.LiveLinkWriter), whole or not at all; nothing if there is
-    no path."""
-
-    def __init__(self, path: Path | None, fps: float):
-        self._path, self._writer = path, None
-        if path is not None:
-            self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
-            try:
-                self._writer = arkit.LiveLinkWriter(self._part, fps)
-            except OSError as error:
-                raise self._failed(error) from error
-
-    def write(self, at: float, weights: np.ndarray, rotation: Iterable[float]) -> None:
-        if self._writer is not None:
-            try:
-                self._writer.write(at, weights, rotation)
-            except OSError as error:
-                raise self._failed(error) from error
-
-    def __enter__(self) -> CsvFile:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._writer is None or self._path is None:
-            return
-        try:
-            self._writer.close()
-            if kind is None:
-                self._part.replace(self._path)
-        except OSError as error:
-            if kind is None:
-                raise self._failed(error) from error
-        finally:
-            self._part.unlink(missing_ok=True)
-
-    def _failed(self, error: OSError) -> RealTalkError:
-        return RealTalkError(
-            f"cannot write {self._path} ({error.strerror}): give a folder that can be written to "
-            "and has room"
-        )

@@ -17,7 +17,6 @@ import numpy as np
 from tqdm import tqdm
 
 from realtalk_ros import install_hints
-from realtalk_ros.commands.speak import CsvFile
 from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.enroll.mesh_tracker import MeshTracker
@@ -42,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
         track = follow(args.video, args.landmarker)
     seen = np.flatnonzero(track.faces == 1)
     fps = frame_rate(track.time)
-    with CsvFile(args.csv, fps) as csv:
+    with arkit.live_link_csv(args.csv, fps) as csv:
         for k in seen:
             csv.write(float(track.time[k] - track.time[0]), track.weights[k], track.rotation[k])
     opening = track.weights[seen, arkit.INDEX["jawOpen"]]

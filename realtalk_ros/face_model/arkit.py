@@ -6,10 +6,14 @@ the lips with the jaw; `mouthClose` closes the lips independently of the jaw, so
 the jaw open at mouthClose == jawOpen (Apple, ARFaceAnchor.BlendShapeLocation.mouthClose).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
+
+from realtalk_ros.whole_files import errors_of_writing, written_whole
 
 # Order of Apple's documentation of ARFaceAnchor.BlendShapeLocation; FaceExpression.msg uses it.
 NAMES: tuple[str, ...] = (
@@ -76,16 +80,26 @@ def timecode(time: float, fps: float) -> str:
     return f"{hours:02d}:{minutes:02d}:{seconds % 60:02d}:{frame:02d}.{milli:03d}"
 
 
+@contextmanager
+def live_link_csv(path: Path, fps: float) -> Iterator["LiveLinkWriter"]:
+    """A Live Link Face CSV, whole or not at all. Raises RealTalkError."""
+    # newline="": the app ends lines with \n on every system, and so do we.
+    with (
+        errors_of_writing(path),
+        written_whole(path) as part,
+        open(part, "w", newline="", encoding="ascii") as file,
+    ):
+        yield LiveLinkWriter(file, fps)
+
+
 class LiveLinkWriter:
     """Writes frames as a Live Link Face CSV (61 values a row; rotations in radians).
 
     Eye rotations are not modelled apart from the eyeLook coefficients and are written as 0.
     """
 
-    def __init__(self, path: str | Path, fps: float):
-        self._fps = fps
-        # newline="": the app ends lines with \n on every system, and so do we.
-        self._file = open(path, "w", newline="", encoding="ascii")  # noqa: SIM115
+    def __init__(self, file: TextIO, fps: float):
+        self._file, self._fps = file, fps
         self._file.write(",".join(LIVE_LINK_COLUMNS) + "\n")
 
     def write(
@@ -99,12 +113,3 @@ class LiveLinkWriter:
         values = [*weights[list(LIVE_LINK_ORDER)], yaw, pitch, roll, *([0.0] * 6)]
         row = ",".join(f"{v:.8f}" for v in values)
         self._file.write(f"{timecode(time, self._fps)},{LIVE_LINK_COUNT},{row}\n")
-
-    def close(self) -> None:
-        self._file.close()
-
-    def __enter__(self) -> "LiveLinkWriter":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
