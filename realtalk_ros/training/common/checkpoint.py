@@ -18,8 +18,8 @@ def save(contents: dict, path: Path) -> None:
         torch.save(contents, part)
 
 
-def load(path: Path) -> dict:
-    return torch.load(path, map_location="cpu", weights_only=True)
+def load(path: Path, device: str = "cpu") -> dict:
+    return torch.load(path, map_location=device, weights_only=True)
 
 
 def load_weights(net: nn.Module, weights: dict, path: object, strict: bool = True) -> None:

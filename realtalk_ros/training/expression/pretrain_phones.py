@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
+from realtalk_ros.training.common.learning_rate import linear, set_rate
 from realtalk_ros.training.common.mixed_precision import mixed_precision
 from realtalk_ros.training.expression import mel_augment
 from realtalk_ros.training.expression.dims import Dims
@@ -137,8 +138,7 @@ def fit_phone_head(
     torch.manual_seed(seed)
     optimizer = torch.optim.Adam(encoder.phone_head.parameters(), peak_rate)
     for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = peak_rate * (1 - step / steps)
+        set_rate(peak_rate * linear(step / steps), optimizer)
         rows = torch.randint(len(features), (batch_size,))
         logits = encoder.phone_head(features[rows])
         loss = F.cross_entropy(logits, labels[rows], label_smoothing=0.05)

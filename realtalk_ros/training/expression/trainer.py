@@ -5,7 +5,6 @@ learning rate, moving average, checkpoint. (The renderer's: training/renderer/tr
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -16,14 +15,15 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from realtalk_ros.training.common import checkpoint
+from realtalk_ros.training.common import checkpoint, moving_average
+from realtalk_ros.training.common.learning_rate import cosine, set_rate, warm_up
 from realtalk_ros.training.common.prefetch import prefetch
 
 T = TypeVar("T")
 SAVE_INTERVAL = 60.0  # s between checkpoints
 FINAL_RATE = 0.02  # of the peak learning rate, at the end of the cosine
 MAX_GRADIENT_NORM = 1.0
-EMA_DECAY = 0.999  # a step; less in the first steps, so that the average forgets the random start
+EMA_DECAY = 0.999  # a step
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,8 @@ class Trainer:
         progress = self.spent / (60 * self.schedule.minutes)
         if progress >= 1:
             return False
-        cosine = 0.5 * (1 + math.cos(math.pi * progress))  # a plain float: it is saved
-        warm_up = min(1, (self.step + 1) / self.schedule.warm_up_steps)
-        rate = self.schedule.learning_rate * warm_up * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+        rate = self.schedule.learning_rate * warm_up(self.step, self.schedule.warm_up_steps)
+        set_rate(rate * cosine(progress, FINAL_RATE), *self.optimizers)
         return True
 
     def batches(self, make: Callable[[], T]) -> Iterator[T]:
@@ -122,10 +118,8 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.step()
         self.step += 1
-        decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for name, value in self.net.state_dict().items():
-                self.ema[name].lerp_(value, 1 - decay)
+        now = self.net.state_dict()
+        moving_average.update([self.ema[name] for name in now], now.values(), self.step, EMA_DECAY)
         if time.monotonic() - self._saved > SAVE_INTERVAL:
             self._saved = time.monotonic()
             self.save()

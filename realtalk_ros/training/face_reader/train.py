@@ -22,12 +22,14 @@ from tqdm import tqdm
 from realtalk_ros.avatar.avatar import CROP_SIZE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
+from realtalk_ros.training.common import checkpoint
+from realtalk_ros.training.common.learning_rate import linear, set_rate, warm_up
 from realtalk_ros.training.common.mixed_precision import mixed_precision
+from realtalk_ros.training.common.moving_average import WeightAverage
 from realtalk_ros.training.face_reader.export import export
 from realtalk_ros.training.face_reader.model import FaceReader
 from realtalk_ros.training.face_reader.samples import Batch, align_crops, draw_batch
 from realtalk_ros.training.renderer.dataset import FaceDataset, add_data, to_float
-from realtalk_ros.training.renderer.trainer import WeightAverage
 
 WARM_UP_STEPS, FINAL_RATE = 200, 0.01  # the latter of the peak learning rate
 IDENTITY_WEIGHT = 0.02  # of the coefficients' squared error beside the landmarks' distances
@@ -97,8 +99,7 @@ def run(args: argparse.Namespace) -> None:
     torch.manual_seed(0)
     net, steps = fit(train, args)
     figures = measure(net, val)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"model": net.state_dict(), "figures": figures}, args.out)
+    checkpoint.save({"model": net.state_dict(), "figures": figures}, args.out)
     tqdm.write(f"{steps} steps, pixels off on people never seen: {figures}")
     if args.export:
         export(net, args.export)
@@ -114,9 +115,8 @@ def fit(dataset: FaceDataset, args: argparse.Namespace) -> tuple[FaceReader, int
     began, budget, step = time.monotonic(), args.minutes, 0
     with tqdm(total=int(60 * budget), unit="s", desc="shape") as bar:
         while (spent := (time.monotonic() - began) / 60) < budget:
-            warm_up = min(1, (step + 1) / WARM_UP_STEPS)
-            for group in optimizer.param_groups:
-                group["lr"] = args.lr * warm_up * max(FINAL_RATE, 1 - spent / budget)
+            rate = args.lr * warm_up(step, WARM_UP_STEPS)
+            set_rate(rate * linear(spent / budget, FINAL_RATE), optimizer)
             chosen = rng.integers(len(dataset), size=args.people)
             batch = draw_batch([dataset[int(n)] for n in chosen], rng)
             loss, pixels, shape = losses_of(net, batch, modes)

@@ -16,6 +16,7 @@ import torch
 from realtalk_ros import onnx_session
 from realtalk_ros.contracts import ALIGNER_FILE, ENCODER_FILE, GENERATOR_FILE
 from realtalk_ros.errors import ModelError, RealTalkError
+from realtalk_ros.training.common import checkpoint
 from realtalk_ros.training.renderer.model import Dimensions, Renderer
 
 PARTS = ("encoder.", "generator.")  # of a Renderer
@@ -56,7 +57,7 @@ def load_average(path: Path) -> Renderer:
     those of another network."""
     if not path.is_file():
         raise RealTalkError(f"no checkpoint {path}: run `realtalk train renderer` first")
-    saved = torch.load(path, map_location="cpu", weights_only=True)
+    saved = checkpoint.load(path)
     try:
         renderer = Renderer(parse_dimensions(saved["dimensions"])).eval()
         renderer.load_state_dict(saved["average"])

@@ -30,7 +30,9 @@ from tqdm import tqdm
 
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model.landmarks import COUNT, LIPS
+from realtalk_ros.training.common import checkpoint
 from realtalk_ros.training.common.group_layout import GROUPS_PER_PERSON
+from realtalk_ros.training.common.learning_rate import linear, set_rate, warm_up
 from realtalk_ros.training.common.mixed_precision import mixed_precision
 from realtalk_ros.training.renderer import augment
 from realtalk_ros.training.renderer.dataset import (
@@ -149,7 +151,7 @@ def load(path: Path, device: str = "cpu") -> LandmarkNet:
     """A trained network, frozen. Raises RealTalkError where there is none."""
     if not path.is_file():
         raise RealTalkError(f"no landmark network {path}: run `realtalk train landmarks` first")
-    saved = torch.load(path, map_location=device, weights_only=True)
+    saved = checkpoint.load(path, device)
     saved = {OLD_ENTRIES.get(name, name): value for name, value in saved.items()}
     net = LandmarkNet(Dimensions(**saved["dimensions"]))
     net = net.to(device, memory_format=torch.channels_last)
@@ -244,7 +246,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """`realtalk train landmarks`: both networks, or one of them."""
     torch.set_num_threads(args.threads)
-    args.out.mkdir(parents=True, exist_ok=True)
     for name in [args.only] if args.only else ROLES:
         train(name, args)
 
@@ -266,9 +267,7 @@ def train(name: str, args: argparse.Namespace) -> None:
     began, budget, step = time.monotonic(), args.minutes * 60, 0
     with tqdm(total=int(budget), unit="s", desc=f"reader, {name}") as bar:
         while (elapsed := time.monotonic() - began) < budget:
-            rate = args.lr * min(1, (step + 1) / 100) * max(0.02, 1 - elapsed / budget)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            set_rate(args.lr * warm_up(step, 100) * linear(elapsed / budget, 0.02), optimizer)
             chosen = rng.choice(len(dataset), min(args.people, len(dataset)), replace=False)
             pairs = draw_pairs([dataset[int(n)] for n in chosen], rng)
             with mixed_precision(args.device):
@@ -285,5 +284,5 @@ def train(name: str, args: argparse.Namespace) -> None:
     net.eval()
     figures = measure(net, FaceDataset(args.data / "val", args.device))
     saved = {"dimensions": asdict(net.dims), "model": net.state_dict(), "figures": figures}
-    torch.save(saved, args.out / f"{name}.pt")
+    checkpoint.save(saved, args.out / f"{name}.pt")
     tqdm.write(f"{name}: {step} steps, on people never seen {figures}")

@@ -25,6 +25,7 @@ from tqdm import tqdm
 from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar, find
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.training.common.learning_rate import cosine, warm_up
 from realtalk_ros.training.common.prefetch import prefetch
 from realtalk_ros.training.renderer.batches import BatchLoader
 from realtalk_ros.training.renderer.checkpoint import load_renderer
@@ -261,7 +262,8 @@ def fit(trainer: Trainer, loader: BatchLoader, val: FaceDataset) -> None:
     batches = prefetch(loader.draw)
     bar = tqdm(total=int(budget), initial=int(done_before), unit="s", desc="renderer")
     while (elapsed := done_before + time.monotonic() - began) < end:
-        rate = learning_rate(config, state["step"], elapsed / budget)
+        rate = config.learning_rate * warm_up(state["step"], config.warm_up_steps)
+        rate *= cosine(elapsed / budget, FINAL_RATE)
         running.append(trainer.step(next(batches), rate))
         state["seconds"] = done_before + time.monotonic() - began
         bar.n = int(elapsed)
@@ -282,13 +284,6 @@ def fit(trainer: Trainer, loader: BatchLoader, val: FaceDataset) -> None:
     state["seconds"] = elapsed
     trainer.save(checkpoint)
     bar.close()
-
-
-def learning_rate(config: TrainingConfig, step: int, progress: float) -> float:
-    """Warm-up, then a cosine over the time; `progress` is the share of it that has passed."""
-    cosine = 0.5 * (1 + math.cos(math.pi * progress))
-    warm_up = min(1, (step + 1) / config.warm_up_steps)
-    return config.learning_rate * warm_up * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
 
 
 def report(

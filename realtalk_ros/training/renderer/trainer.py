@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from realtalk_ros import onnx_session
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.training.common import checkpoint
+from realtalk_ros.training.common.learning_rate import set_rate
 from realtalk_ros.training.common.mixed_precision import mixed_precision
+from realtalk_ros.training.common.moving_average import WeightAverage
 from realtalk_ros.training.renderer import landmark_net, losses, real_people
 from realtalk_ros.training.renderer.checkpoint import load_average, load_renderer
 from realtalk_ros.training.renderer.config import TrainingConfig
@@ -74,20 +75,6 @@ def image_losses(
     return terms
 
 
-class WeightAverage:
-    """Exponential moving average of the weights: what is evaluated and exported."""
-
-    def __init__(self, model: nn.Module, decay: float = 0.998):
-        self.decay = decay
-        self.model = copy.deepcopy(model)
-
-    @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        decay = min(self.decay, (1 + step) / (10 + step))
-        for mean, now in zip(self.model.parameters(), model.parameters(), strict=True):
-            mean.lerp_(now, 1 - decay)
-
-
 class Trainer:
     """What a checkpoint holds. With `config.generator_only` encoder and warp keep their weights."""
 
@@ -127,7 +114,7 @@ class Trainer:
 
     def resume(self, path: Path) -> None:
         """Goes on from a checkpoint of this training."""
-        saved = torch.load(path, map_location=self.config.device, weights_only=True)
+        saved = checkpoint.load(path, self.config.device)
         self._load(path, saved, saved["model"], strict=True)
         self.optimizer.load_state_dict(saved["optimizer"])
         self.state = saved["state"]
@@ -146,17 +133,11 @@ class Trainer:
         self._load(path, {"average": weights}, weights, strict=not self.config.without)
 
     def _load(self, path: Path, saved: dict, weights: dict[str, Tensor], strict: bool) -> None:
-        try:
-            self.model.load_state_dict(weights, strict=strict)
-            self.average.model.load_state_dict(saved["average"], strict=strict)
-        except RuntimeError as error:
-            raise RealTalkError(
-                f"{path} is of another network (other ablations?): use another --out or --start"
-            ) from error
+        checkpoint.load_weights(self.model, weights, path, strict)
+        checkpoint.load_weights(self.average.model, saved["average"], path, strict)
 
     def save(self, path: Path) -> None:
-        partial = path.with_suffix(".part")
-        torch.save(
+        checkpoint.save(
             {
                 "model": self.model.state_dict(),
                 "average": self.average.model.state_dict(),
@@ -166,16 +147,13 @@ class Trainer:
                 "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
                 "dimensions": asdict(self.model.dims),
             },
-            partial,
+            path,
         )
-        partial.replace(path)
 
     def step(self, batch: Batch, rate: float) -> dict[str, Tensor]:
         """One step of renderer and discriminator at that learning rate. Returns the losses, still
         on the device."""
-        for optimizer in (self.optimizer, self.discriminator_optimizer):
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+        set_rate(rate, self.optimizer, self.discriminator_optimizer)
         features = None
         if self.config.generator_only:  # then the original's encoder finds the same
             with torch.no_grad():

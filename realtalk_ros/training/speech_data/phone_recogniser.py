@@ -22,6 +22,7 @@ from realtalk_ros.audio import log_mel
 from realtalk_ros.contracts import MEL_RATE, N_MELS, SAMPLE_RATE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.common import checkpoint
+from realtalk_ros.training.common.learning_rate import cosine, set_rate, warm_up
 from realtalk_ros.training.common.mixed_precision import mixed_precision
 from realtalk_ros.training.speech_data import phones as ph
 from realtalk_ros.training.speech_data import viterbi
@@ -124,11 +125,6 @@ class RecogniserTraining:
     label_smoothing: float = 0.1
     seed: int = 1
 
-    def rate(self, step: int, progress: float) -> float:
-        """The learning rate: a warm-up, then a cosine over time."""
-        warm_up = min(1, (step + 1) / self.warm_up_steps)
-        return self.learning_rate * warm_up * 0.5 * (1 + math.cos(math.pi * progress))
-
 
 def train_recogniser(
     datasets: dict[str, tuple[float, SpeechDataset]], path: Path, settings: RecogniserTraining
@@ -152,8 +148,8 @@ def train_recogniser(
     )  # fmt: skip
     began, step, bar = time.monotonic(), 0, tqdm(desc="recogniser", unit="step")
     while (progress := (time.monotonic() - began) / (60 * settings.minutes)) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = settings.rate(step, progress)
+        rate = settings.learning_rate * warm_up(step, settings.warm_up_steps)
+        set_rate(rate * cosine(progress), optimizer)
         rows = [
             samplers[rng.choice(len(samplers), p=shares)].draw(settings.frames, rng)
             for _ in range(settings.batch_size)
