@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from realtalk_ros.audio import espeak, unicode_scripts
+from realtalk_ros.audio import espeak, espeak_library, unicode_scripts
 from realtalk_ros.errors import RealTalkError
 
 
@@ -56,7 +56,7 @@ def test_espeak_gets_no_voice_name_but_those_it_lists(tts, voice):
 
     library = Library()
     with pytest.raises(RealTalkError, match="use ") as caught:
-        espeak.set_voice(library, voice)
+        espeak_library.set_voice(library, voice)
     assert not library.names and len(str(caught.value)) < 250 and "\n" not in str(caught.value)
 
 
@@ -64,7 +64,7 @@ def test_espeak_gets_no_voice_name_but_those_it_lists(tts, voice):
                                    "zh", "fr-fr", "de+F3", "de+female3", "de+13"])  # fmt: skip
 def test_every_name_that_espeak_lists_is_accepted(tts, voice):
     assert len(tts.speak("one", voice)[0])
-    assert espeak.voices().find("de+13") == espeak.voices().find("German+f3")
+    assert espeak_library.voices().find("de+13") == espeak_library.voices().find("German+f3")
 
 
 @pytest.mark.parametrize("numbers", [(float("nan"), 50), (20, 50), (165, float("inf")), (165, -1)])
@@ -86,7 +86,7 @@ def test_without_espeak_the_error_says_how_to_install(monkeypatch):
         raise OSError("no such library")
 
     # Past the caches, which stay: espeak-ng must not be loaded twice.
-    monkeypatch.setattr(espeak, "_library_paths", espeak._library_paths.__wrapped__)
-    monkeypatch.setattr(espeak.ctypes, "CDLL", missing)
+    monkeypatch.setattr(espeak_library, "_library_paths", espeak_library._library_paths.__wrapped__)
+    monkeypatch.setattr(espeak_library.ctypes, "CDLL", missing)
     with pytest.raises(RealTalkError, match="pip install"):
-        espeak.load_espeak.__wrapped__()
+        espeak_library.load_espeak.__wrapped__()

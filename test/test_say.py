@@ -18,7 +18,7 @@ from rclpy.parameter import Parameter
 from std_msgs.msg import String
 
 from realtalk_ros.action import Say
-from realtalk_ros.audio import espeak
+from realtalk_ros.audio import espeak_library
 from realtalk_ros.audio.espeak import Espeak
 from realtalk_ros.audio.text_to_speech import Saying, sentences
 from realtalk_ros.errors import RealTalkError
@@ -317,7 +317,7 @@ def here():
 def test_a_voice_that_breaks_on_the_way_does_not_leave_the_face_waiting(here, monkeypatch):
     from realtalk_ros.nodes import say_node
 
-    set_voice, texts = espeak.set_voice, []
+    set_voice, texts = espeak_library.set_voice, []
 
     def once(library, voice):
         texts.append(voice)
@@ -325,7 +325,7 @@ def test_a_voice_that_breaks_on_the_way_does_not_leave_the_face_waiting(here, mo
             raise RealTalkError("its data are gone: install them anew")
         set_voice(library, voice)
 
-    monkeypatch.setattr(espeak, "set_voice", once)
+    monkeypatch.setattr(espeak_library, "set_voice", once)
     node = here(say_node.SayNode)
     published = []
     monkeypatch.setattr(node, "_audio", SimpleNamespace(publish=published.append))

@@ -24,8 +24,8 @@ from realtalk_ros.audio.espeak import (
     check_numbers,
     check_voice,
     check_words,
-    voices,
 )
+from realtalk_ros.audio.espeak_library import voices
 from realtalk_ros.audio.espeak_voices import Voice
 from realtalk_ros.errors import RealTalkError
 

@@ -22,7 +22,7 @@ import numpy as np
 from scipy import signal
 from scipy.io import wavfile
 
-from realtalk_ros.audio.espeak import load_espeak, set_voice
+from realtalk_ros.audio import espeak_library
 from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.speech_data import phones as ph
@@ -34,22 +34,6 @@ from realtalk_ros.training.speech_data.dataset import (
     level_db,
     make_speech,
 )
-
-
-class _EspeakEvent(ctypes.Structure):
-    """espeak_EVENT of speak_lib.h."""
-
-    class Id(ctypes.Union):
-        _fields_ = [
-            ("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8),
-        ]  # fmt: skip
-
-    _fields_ = [
-        ("type", ctypes.c_int), ("unique_identifier", ctypes.c_uint),
-        ("text_position", ctypes.c_int), ("length", ctypes.c_int),
-        ("audio_position", ctypes.c_int), ("sample", ctypes.c_int),
-        ("user_data", ctypes.c_void_p), ("id", Id),
-    ]  # fmt: skip
 
 
 @lru_cache(maxsize=1)
@@ -64,29 +48,8 @@ class Espeak:
     Use `espeak()`.
     """
 
-    _EVENT_END, _EVENT_PHONEME = 0, 7
-    _RATE, _PITCH, _RANGE = 1, 3, 4
-    _CALLBACK = ctypes.CFUNCTYPE(
-        ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(_EspeakEvent)
-    )
-
     def __init__(self) -> None:
-        self._library, self.rate = load_espeak()
-        self._parts: list[bytes] = []
-        self._events: list[tuple[str, int]] = []
-        self._callback = self._CALLBACK(self._collect)  # the library keeps only its address
-
-    def _collect(self, wav: int | None, count: int, events) -> int:
-        if wav and count > 0:
-            self._parts.append(ctypes.string_at(wav, 2 * count))
-        i = 0
-        while events[i].type != self._EVENT_END:
-            if events[i].type == self._EVENT_PHONEME:
-                offset = ctypes.addressof(events[i]) + _EspeakEvent.id.offset
-                name = ctypes.string_at(offset, 8).split(b"\0")[0].decode("utf-8", "ignore")
-                self._events.append((name, events[i].sample))
-            i += 1
-        return 0
+        self.rate = espeak_library.load_espeak()[1]
 
     def events(
         self,
@@ -97,20 +60,17 @@ class Espeak:
         pitch_range: int = 50,
     ) -> tuple[np.ndarray, list[tuple[str, int, int]]]:
         """int16 PCM at `self.rate`, and (IPA, first sample, end sample) of every event."""
-        library = self._library
-        set_voice(library, voice)
-        for parameter, value in (
-            (self._RATE, words_per_minute), (self._PITCH, pitch), (self._RANGE, pitch_range),
-        ):  # fmt: skip
-            library.espeak_SetParameter(parameter, int(value), 0)
-        self._parts, self._events = [], []
-        data = text.encode("utf-8") + b"\0"
-        library.espeak_SetSynthCallback(self._callback)  # the run-time wrapper has its own
-        library.espeak_Synth(data, ctypes.c_size_t(len(data)), 0, 1, 0, 1, None, None)
-        library.espeak_Synchronize()
-        pcm = np.frombuffer(b"".join(self._parts), "<i2")
-        ends = [start for _, start in self._events[1:]] + [len(pcm)]
-        return pcm, [(n, s, e) for (n, s), e in zip(self._events, ends, strict=True)]
+        settings = {
+            espeak_library.RATE: words_per_minute, espeak_library.PITCH: pitch,
+            espeak_library.RANGE: pitch_range,
+        }  # fmt: skip
+        pcm, events = espeak_library.synthesize(
+            voice, settings, lambda library: espeak_library.synth(library, text)
+        )
+        phonemes = [e for e in events if e.type == espeak_library.PHONEME]
+        ends = [e.sample for e in phonemes[1:]] + [len(pcm)]
+        names = [e.id.decode("utf-8", "ignore") for e in phonemes]
+        return pcm, [(n, e.sample, end) for n, e, end in zip(names, phonemes, ends, strict=True)]
 
     def pronounce(self, word: str, voice: str) -> list[str]:
         """The phones of one word."""
@@ -118,19 +78,9 @@ class Espeak:
 
     def words(self, text: str, voice: str) -> list[list[str]]:
         """Phones of each word of a text read as a whole: with numbers spoken out, and liaison."""
-        library = self._library
-        set_voice(library, voice)
-        library.espeak_TextToPhonemes.restype = ctypes.c_char_p
-        rest = ctypes.c_char_p(text.encode("utf-8"))
-        found: list[list[str]] = []
-        while rest.value:  # a clause at a time
-            # UTF-8 in; IPA out, "_" between phonemes.
-            ipa = library.espeak_TextToPhonemes(ctypes.byref(rest), 1, 2 | ord("_") << 8)
-            for word in (ipa or b"").decode("utf-8", "ignore").split():
-                phones = [p for name in word.split("_") for p in ph.from_ipa(name)]
-                if phones:
-                    found.append(phones)
-        return found
+        words = espeak_library.to_ipa(voice, text)
+        phones = [[p for name in word for p in ph.from_ipa(name)] for word in words]
+        return [word for word in phones if word]
 
     def speak(self, text: str, voice: str, **prosody: int) -> Speech:
         """prosody: see `events`."""
