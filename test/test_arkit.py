@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.facekit import arkit_matrix
 
 
 def test_names_are_apples_fifty_two():
@@ -24,29 +23,16 @@ def test_the_messages_constants_are_apples_order():
         assert getattr(message.FaceExpression, constant) == number, name
 
 
-def test_left_and_right_are_never_taken_for_each_other():
-    """Each ICT shape of one side is its ARKit namesake's, and no one else's."""
-    sided = [n for n in arkit.NAMES if n.endswith(("Left", "Right"))
-             and n not in ("jawLeft", "jawRight", "mouthLeft", "mouthRight")]  # fmt: skip
-    ict = [n.removesuffix("Left") + "_L" if n.endswith("Left") else n.removesuffix("Right") + "_R"
-           for n in sided]  # fmt: skip
-    matrix = arkit_matrix(ict)
-    for column, name in enumerate(sided):
-        assert np.flatnonzero(matrix[:, column]).tolist() == [arkit.INDEX[name]]
-
-
-def test_ict_names_map_to_both_sides():
-    names = [
-        "browInnerUp_L",
-        "browInnerUp_R",
-        "mouthSmile_L",
-        "mouthSmile_R",
-        "jawOpen",
-        "PupilDilate_L",
+def test_a_name_without_its_side_stands_for_both():
+    assert arkit.indices("jawLeft", "mouthSmile") == [
+        arkit.INDEX[name] for name in ("jawLeft", "mouthSmileLeft", "mouthSmileRight")
     ]
-    weights = np.zeros(52, np.float32)
-    weights[[arkit.INDEX["browInnerUp"], arkit.INDEX["mouthSmileRight"]]] = [0.5, 0.25]
-    assert (weights @ arkit_matrix(names)).tolist() == [0.5, 0.5, 0, 0.25, 0, 0]
+    weights = arkit.weights(eyeBlink=0.5, browDownLeft=1)
+    assert {arkit.NAMES[i]: weights[i] for i in np.flatnonzero(weights)} == {
+        "eyeBlinkLeft": 0.5, "eyeBlinkRight": 0.5, "browDownLeft": 1,
+    }  # fmt: skip
+    with pytest.raises(KeyError):
+        arkit.indices("eyeBlnk")
 
 
 def test_timecode_counts_frames_and_carries():

@@ -18,7 +18,7 @@ from realtalk_ros.behaviour.gaze import direction_angles
 from realtalk_ros.behaviour.idle import Idle
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, lips
-from realtalk_ros.face_model.facekit import gaze_angles
+from realtalk_ros.face_model.eye_rotation import gaze_angles
 from realtalk_ros.playout.adaptive_quality import LEVELS, QualityController
 from realtalk_ros.rendering.batching import BatchingRenderer
 from realtalk_ros.rendering.face_renderer import FaceRenderer

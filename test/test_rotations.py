@@ -13,7 +13,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour.gaze import direction_angles
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.face_model import arkit, landmarks
-from realtalk_ros.face_model.facekit import gaze_angles
+from realtalk_ros.face_model.eye_rotation import gaze_angles
 from realtalk_ros.face_model.rotations import (
     flip_roll,
     forward,

@@ -17,8 +17,8 @@ FUNCTION_LINES = 60
 FILE_LINES = 400
 POSITIONAL = 5
 PROSE_COLUMNS = 120
-# Calls that take no keywords: of C libraries through ctypes, and struct's.
-WITHOUT_KEYWORDS = {"espeak_Synth", "pack", "pack_into", "print", "max", "min", "zip"}
+# Calls that take no keywords: of C libraries through ctypes, struct's, and of any number of things.
+WITHOUT_KEYWORDS = {"espeak_Synth", "indices", "pack", "pack_into", "print", "max", "min", "zip"}
 LICENCE = "SPDX-License-Identifier: Apache-2.0"
 LICENSED = (".py", ".sh", ".js", ".css", ".html")
 LICENSED_NAMES = ("CMakeLists.txt", "Makefile", ".ci/run", "cmake/executable.py.in")

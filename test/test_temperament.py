@@ -14,7 +14,7 @@ from realtalk_ros.behaviour.face import Face
 from realtalk_ros.behaviour.idle import Idle
 from realtalk_ros.errors import AvatarError
 from realtalk_ros.face_model import arkit, lips
-from realtalk_ros.face_model.facekit import gaze_angles
+from realtalk_ros.face_model.eye_rotation import gaze_angles
 
 I = arkit.INDEX  # noqa: E741
 FPS = 50

@@ -9,7 +9,14 @@ import numpy as np
 
 from realtalk_ros.easing import approached
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.facekit import EYE_PITCH, EYE_YAW
+from realtalk_ros.face_model.eye_rotation import (
+    DOWNWARD,
+    EYE_PITCH,
+    EYE_YAW,
+    LEFTWARD,
+    RIGHTWARD,
+    UPWARD,
+)
 
 HEAD_SHARE = 0.3  # of the angle, which the head takes (Freedman & Sparks 1997: eyes do most of it)
 MAX_HEAD_ANGLE = 0.12  # rad: a picture of a head cannot be turned farther
@@ -17,10 +24,6 @@ MAX_STEP = 0.5  # s from one update to the next; a longer pause counts as this
 EYE_TIME, HEAD_TIME = 0.04, 0.25  # s, time constants
 HOLD = 5.0  # s for which a point is looked at after it was given last
 MAX_HOLD = 60.0  # s; more is left only when the clock was set back
-_RIGHTWARD = [arkit.INDEX[name] for name in ("eyeLookInLeft", "eyeLookOutRight")]
-_LEFTWARD = [arkit.INDEX[name] for name in ("eyeLookOutLeft", "eyeLookInRight")]
-_UPWARD = [arkit.INDEX[name] for name in ("eyeLookUpLeft", "eyeLookUpRight")]
-_DOWNWARD = [arkit.INDEX[name] for name in ("eyeLookDownLeft", "eyeLookDownRight")]
 
 
 def direction_angles(point: tuple[float, float, float]) -> tuple[float, float]:
@@ -69,6 +72,6 @@ class Gaze:
         in_head = (self._eyes - self._head) / (EYE_PITCH, EYE_YAW)
         down, left = np.clip(in_head, -1, 1) * self._attention
         weights = np.zeros(arkit.COUNT, np.float32)
-        weights[_LEFTWARD if left > 0 else _RIGHTWARD] = abs(left)
-        weights[_UPWARD if down < 0 else _DOWNWARD] = abs(down)
+        weights[LEFTWARD if left > 0 else RIGHTWARD] = abs(left)
+        weights[UPWARD if down < 0 else DOWNWARD] = abs(down)
         return weights, np.array([*self._head, 0.0], np.float32)

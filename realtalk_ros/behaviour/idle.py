@@ -17,6 +17,7 @@ import numpy as np
 from realtalk_ros.avatar.temperament import USUAL, Temperament
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.eye_rotation import DOWNWARD, LEFTWARD, RIGHTWARD, UPWARD
 
 # A lid closes faster than it opens.
 BLINK_CLOSE, BLINK_HOLD, BLINK_OPEN = 0.08, 0.04, 0.16  # s
@@ -32,6 +33,7 @@ BREATH_ANGLE = 0.007  # rad by which the head nods with it
 SWAY = 0.022
 SPOKEN_PERIODS = (6.1, 3.7), (5.3, 3.1), (7.9, 4.3)  # s, two of each angle
 SPOKEN_SWAY = np.array([0.01, 0.026, 0.02], np.float32)
+_BLINK = arkit.indices("eyeBlink")
 
 
 class Idle:
@@ -46,8 +48,8 @@ class Idle:
         weights = np.zeros(len(arkit.NAMES), np.float32)
         weights[_BLINK] = self._blink(t)
         right, up = (glance_gain * value for value in self._glance(t))
-        weights[_RIGHTWARD if right > 0 else _LEFTWARD] = abs(right)
-        weights[_UPWARD if up > 0 else _DOWNWARD] = abs(up)
+        weights[RIGHTWARD if right > 0 else LEFTWARD] = abs(right)
+        weights[UPWARD if up > 0 else DOWNWARD] = abs(up)
         return weights
 
     def rotation(self, t: float) -> np.ndarray:
@@ -122,17 +124,6 @@ class Idle:
         progress = float(smoothstep((t - start) / SACCADE))
         (x, y), (to_x, to_y) = self._glance_target(window - 1), self._glance_target(window)
         return x + progress * (to_x - x), y + progress * (to_y - y)
-
-
-def _indices(*names: str) -> list[int]:
-    return [arkit.INDEX[name] for name in names]
-
-
-_BLINK = _indices("eyeBlinkLeft", "eyeBlinkRight")
-_RIGHTWARD = _indices("eyeLookInLeft", "eyeLookOutRight")
-_LEFTWARD = _indices("eyeLookOutLeft", "eyeLookInRight")
-_UPWARD = _indices("eyeLookUpLeft", "eyeLookUpRight")
-_DOWNWARD = _indices("eyeLookDownLeft", "eyeLookDownRight")
 
 
 @lru_cache(maxsize=64)  # of the windows around now, as a generator takes longer to seed than to run

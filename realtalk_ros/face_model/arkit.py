@@ -59,13 +59,18 @@ LIVE_LINK_COLUMNS: tuple[str, ...] = (
 LIVE_LINK_COUNT = COUNT + len(_LIVE_LINK_ROTATIONS)  # 61
 
 
-def weights(**named: float) -> np.ndarray:
-    """(52,) float32, 0 but for those named; a name without its side stands for both. Raises
+def indices(*names: str) -> list[int]:
+    """Where these coefficients are; a name without its side stands for both, Left first. Raises
     KeyError for an unknown one."""
+    sides = ((n,) if n in INDEX else (f"{n}Left", f"{n}Right") for n in names)
+    return [INDEX[name] for full in sides for name in full]
+
+
+def weights(**named: float) -> np.ndarray:
+    """(52,) float32, 0 but for those named, as of `indices`. Raises KeyError."""
     out = np.zeros(COUNT, np.float32)
     for name, value in named.items():
-        for full in (name,) if name in INDEX else (f"{name}Left", f"{name}Right"):
-            out[INDEX[full]] = value
+        out[indices(name)] = value
     return out
 
 

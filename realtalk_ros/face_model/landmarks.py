@@ -20,6 +20,7 @@ COUNT = 68  # Multi-PIE: 0-16 jaw, 17-26 brows, 27-35 nose, 36-47 eyes, 48-67 li
 EYES = slice(36, 48)
 LIPS = slice(48, 68)  # 48-59 outer, 60-67 inner
 INNER_UPPER_LIP, INNER_LOWER_LIP = 62, 66  # their middles
+INNER_LIP_PAIRS = ((61, 67), (62, 66), (63, 65))  # upper and lower that face each other
 IDENTITY_SIZE = 100
 NEAR = 0.5  # cm
 FILE = Path(__file__).parents[1] / "data" / "landmarks.npz"

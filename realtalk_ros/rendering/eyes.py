@@ -24,7 +24,7 @@ import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import landmarks
-from realtalk_ros.face_model.facekit import gaze_angles
+from realtalk_ros.face_model.eye_rotation import gaze_angles
 from realtalk_ros.face_model.rotations import forward
 from realtalk_ros.rendering import large_eyes
 from realtalk_ros.rendering.camera import Cameras

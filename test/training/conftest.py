@@ -4,7 +4,7 @@
 import pytest
 
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model.facekit import FaceKit, find_facekit
+from realtalk_ros.training.common.facekit import FaceKit, find_facekit
 
 
 @pytest.fixture(scope="session")

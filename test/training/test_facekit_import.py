@@ -8,7 +8,7 @@ import pytest
 
 from realtalk_ros.cli import main
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.synthetic import facekit_import
 
 COUNT = 80

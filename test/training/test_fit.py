@@ -124,7 +124,7 @@ def test_what_is_no_face_is_refused(found):
 
 
 def test_the_shipped_points_are_those_of_the_face_model():
-    from realtalk_ros.face_model.facekit import FaceKit, find_facekit
+    from realtalk_ros.training.common.facekit import FaceKit, find_facekit
     from realtalk_ros.training.synthetic.facekit_import import fit_arrays
 
     try:

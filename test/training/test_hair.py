@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("scipy", reason="training needs scipy")
 
-from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.portraits import strands
 from realtalk_ros.training.portraits.people import Hair
 from realtalk_ros.training.synthetic.hair import STYLES, grow_hair

@@ -14,8 +14,8 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.avatar.temperament import USUAL
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
-from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.rendering.geometry import Geometry
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.portraits import (
     ageing,
     anatomy,

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from realtalk_ros.easing import smoothstep
-from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.synthetic.brows import spline
 
 

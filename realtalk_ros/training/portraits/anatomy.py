@@ -12,7 +12,7 @@ import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.portraits.hairline import scalp
 from realtalk_ros.training.portraits.people import Sitter
 from realtalk_ros.training.synthetic import head_mesh, mesh_rings

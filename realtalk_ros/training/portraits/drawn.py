@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.facekit import FaceKit, gaze_angles
+from realtalk_ros.face_model.eye_rotation import gaze_angles
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.portraits.drawing import Canvas, curve, mirrored
 from realtalk_ros.training.portraits.people import Sitter
 from realtalk_ros.training.synthetic import mesh_rings

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from realtalk_ros.easing import smoothstep
-from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.portraits import anatomy
 from realtalk_ros.training.portraits.anatomy import Surface
 from realtalk_ros.training.portraits.body import MIDDLE, Body

@@ -29,9 +29,9 @@ from realtalk_ros.avatar import image_decoding
 from realtalk_ros.avatar.provenance import SYNTHETIC
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.face_model.landmarks import face_square
 from realtalk_ros.rendering.geometry import Geometry
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.portraits import ageing, drawn, garments, old_age, shut_eyes
 from realtalk_ros.training.portraits.people import DRAWING, META, PEOPLE, PERSON, ROBOT, Sitter
 from realtalk_ros.training.portraits.skin_maps import (

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from realtalk_ros.easing import smoothstep
-from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.portraits.ageing import Crease, near, tapered
 
 # Of the shape: (x, y), half of its width and height, cm outwards, cm down.

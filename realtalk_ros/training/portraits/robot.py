@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from realtalk_ros.easing import smoothstep
-from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.portraits import anatomy, fine_hair
 from realtalk_ros.training.portraits.anatomy import Surface
 from realtalk_ros.training.portraits.fine_hair import BROW_LIFT

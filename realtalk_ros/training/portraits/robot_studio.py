@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from realtalk_ros.face_model.facekit import gaze_angles
+from realtalk_ros.face_model.eye_rotation import gaze_angles
 from realtalk_ros.face_model.rotations import rotation_matrix
 from realtalk_ros.training.portraits import anatomy, robot
 from realtalk_ros.training.portraits.anatomy import Surface

@@ -14,8 +14,9 @@ from typing import Any
 import bpy
 import numpy as np
 
-from realtalk_ros.face_model.facekit import FaceKit, gaze_angles
+from realtalk_ros.face_model.eye_rotation import gaze_angles
 from realtalk_ros.face_model.rotations import rotation_matrix
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.portraits import anatomy, fine_hair, materials, robot_studio, short_hair
 from realtalk_ros.training.portraits.anatomy import Surface
 from realtalk_ros.training.portraits.garments import Piece

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.synthetic import shaders
 from realtalk_ros.training.synthetic.head_mesh import SKIN
 from realtalk_ros.training.synthetic.view import light_matrix

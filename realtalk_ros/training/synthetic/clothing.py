@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from realtalk_ros.easing import smoothstep
-from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.synthetic.scene import LABELS, Mesh
 from realtalk_ros.training.synthetic.traits import Traits
 

@@ -35,7 +35,7 @@ from pathlib import Path
 import numpy as np
 
 from realtalk_ros.contracts import CROP_SIZE
-from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.common.group_layout import (
     EXPRESSIONS,
     GROUPS_PER_PERSON,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.synthetic import mesh_rings
 
 EDGE = 2  # number of the ring; 0 is the face's border

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.synthetic.mesh_simplification import simplify
 
 PARTS = ("face", "head_neck")

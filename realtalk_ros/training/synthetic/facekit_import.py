@@ -12,7 +12,7 @@ topology in FaceXModel/. The arrays written, for V vertices, E expressions and T
     landmarks68             (68,) int32, Multi-PIE, from vertex_indices.json
     part_names, part_ranges (P,), (P, 2) int32, first vertex and the one after the last
 
-and `realtalk_ros.face_model.facekit.FaceKit` reads them.
+and `realtalk_ros.training.common.facekit.FaceKit` reads them.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ import numpy as np
 
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.facekit import ENVIRONMENT, FaceKit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
+from realtalk_ros.training.common.facekit import ENVIRONMENT, FaceKit
 from realtalk_ros.training.synthetic import facekit_eyes, facekit_head, facekit_mouth
 from realtalk_ros.whole_files import errors_of_writing, written_whole
 

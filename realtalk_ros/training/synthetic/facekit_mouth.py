@@ -13,9 +13,9 @@ import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.face_model.rotations import rotation_matrix
 from realtalk_ros.rendering import rasterizer
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.synthetic import mesh_rings
 from realtalk_ros.training.synthetic.head_mesh import GUMS, TEETH
 from realtalk_ros.training.synthetic.head_renderer import HeadRenderer
@@ -41,7 +41,7 @@ def arrays(kit: FaceKit) -> dict[str, np.ndarray]:
     expressions = kit.expressions.reshape(arkit.COUNT, -1, 3).copy()
     gums = kit.parts["gums_tongue"]
     expressions[arkit.INDEX["tongueOut"], gums] = tongue_out(kit, mesh.tongue)
-    moving = np.array([arkit.INDEX[name] for name in MOVING])
+    moving = np.array(arkit.indices(*MOVING))
     seen = visible(kit.mean, expressions[moving], faces)
     inside, corner = np.unique(faces[seen], return_inverse=True)
     light = lightness(renderer)[:, inside]

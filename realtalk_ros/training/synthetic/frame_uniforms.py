@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.facekit import INNER_LIP_PAIRS
+from realtalk_ros.face_model.landmarks import INNER_LIP_PAIRS
 from realtalk_ros.training.synthetic.gl_context import SAMPLERS
 from realtalk_ros.training.synthetic.scene import Appearance, Light
 from realtalk_ros.training.synthetic.view import View, light_matrix

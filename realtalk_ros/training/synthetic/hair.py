@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from realtalk_ros.easing import smoothstep
-from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.synthetic.hair_regions import scalp_mask
 from realtalk_ros.training.synthetic.scene import Strands
 from realtalk_ros.training.synthetic.traits import Traits

@@ -13,7 +13,7 @@ import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.synthetic.mesh_simplification import simplify
 
 # Kinds of surface: by these the shaders tell the parts of the head apart.
@@ -117,10 +117,7 @@ def _simplified(
     """(faces, kinds) with about `detail` of each kind's triangles."""
     from scipy.spatial import cKDTree
 
-    wide = np.zeros(arkit.COUNT, np.float32)
-    wide[[arkit.INDEX["jawOpen"], arkit.INDEX["mouthFunnel"]]] = 0.6
-    for name in ("eyeBlinkLeft", "eyeBlinkRight", "mouthSmileLeft"):
-        wide[arkit.INDEX[name]] = 1.0
+    wide = arkit.weights(jawOpen=0.6, mouthFunnel=0.6, eyeBlink=1.0, mouthSmileLeft=1.0)
     shapes = [kit.mean[vertex_of], kit.deform(kit.mean, wide)[vertex_of]]
     eyes_and_lips = kit.mean[kit.landmarks[36:68]]
     near = cKDTree(eyes_and_lips).query(shapes[0])[0]

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.synthetic import head_mesh, shaders
 from realtalk_ros.training.synthetic.ambient_occlusion import ambient_occlusion
 from realtalk_ros.training.synthetic.frame_uniforms import frame_uniforms

@@ -22,9 +22,9 @@ from realtalk_ros.avatar import image_decoding
 from realtalk_ros.avatar.provenance import SYNTHETIC
 from realtalk_ros.contracts import EXPRESSION_RATE, SAMPLE_RATE
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.face_model.landmarks import face_square
 from realtalk_ros.rendering.geometry import Geometry
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.common.group_layout import EXPRESSIONS, IMAGES, POSES, REFERENCES
 from realtalk_ros.training.synthetic.cast import DISTANCE, PEOPLE, weights_of
 from realtalk_ros.training.synthetic.face_dataset import Shot, render_shots, write_shard

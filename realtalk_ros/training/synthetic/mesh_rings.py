@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from realtalk_ros.face_model.facekit import FaceKit
+from realtalk_ros.training.common.facekit import FaceKit
 
 NEAR = 3.0  # cm from the landmarks' middle, as far as the border reaches
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.facekit import FaceKit, gaze_angles
+from realtalk_ros.face_model.eye_rotation import gaze_angles
 from realtalk_ros.face_model.rotations import rotation_matrix
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.synthetic import shaders
 from realtalk_ros.training.synthetic.gl_context import MORPHS
 from realtalk_ros.training.synthetic.head_mesh import HeadMesh, bounds_centre

@@ -9,8 +9,8 @@ import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.face_model.landmarks import face_square
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.synthetic import clothing
 from realtalk_ros.training.synthetic.hair import grow_hair
 from realtalk_ros.training.synthetic.random_light import random_background, random_light

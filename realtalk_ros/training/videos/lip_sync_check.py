@@ -23,7 +23,7 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression import preparation
 from realtalk_ros.expression.onnx_model import ExpressionModel, Prior
 from realtalk_ros.face_model import landmarks
-from realtalk_ros.face_model.facekit import INNER_LIP_PAIRS
+from realtalk_ros.face_model.landmarks import INNER_LIP_PAIRS
 from realtalk_ros.training.expression.metrics import correlation
 
 MAX_LAG = 0.4  # s that are searched either way

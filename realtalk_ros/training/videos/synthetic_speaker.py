@@ -31,8 +31,8 @@ from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.facekit import FaceKit
 from realtalk_ros.output.mp4_writer import VideoWriter
+from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.common.group_layout import EXPRESSIONS, POSES, REFERENCES
 from realtalk_ros.training.synthetic import face_dataset, make_avatar, random_people
 from realtalk_ros.training.synthetic.face_dataset import Shot

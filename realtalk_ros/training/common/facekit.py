@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The 3D face model: ICT-FaceKit's morphable head as plain arrays (training side; numpy only).
+"""The 3D face model: ICT-FaceKit's morphable head as plain arrays (normals need SciPy).
 
 The model (MIT, USC ICT Vision and Graphics Lab, github.com/ICT-VGL/ICT-FaceKit) is not part of this
 package: `FaceKit.load` reads it from a path, from $REALTALK_FACEKIT, or from
@@ -20,15 +20,10 @@ import numpy as np
 
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.eye_rotation import gaze_angles
 from realtalk_ros.face_model.rotations import rotation_matrix
 
 ENVIRONMENT = "REALTALK_FACEKIT"
-# Rotation of an eyeball at eyeLook* = 1 (the model's own eyeLook shapes move the lids only). The
-# people that the networks learned from, data/fit.npz and the shown face all turn by these.
-EYE_YAW = np.radians(30.0)
-EYE_PITCH = np.radians(24.0)
-# Pairs (upper, lower) of the Multi-PIE inner-lip landmarks that face each other.
-INNER_LIP_PAIRS = ((61, 67), (62, 66), (63, 65))
 
 
 def find_facekit(path: str | os.PathLike | None = None) -> Path:
@@ -49,17 +44,6 @@ def find_facekit(path: str | os.PathLike | None = None) -> Path:
         f"No face model found: make one of a clone of ICT-FaceKit (realtalk data facekit CLONE) "
         f"and set {ENVIRONMENT} to it."
     )
-
-
-def gaze_angles(weights: np.ndarray, side: str) -> tuple[float, float]:
-    """(pitch, yaw) rad of one eyeball ("Left" or "Right") from its eyeLook* weights, as
-    rotations.py defines them."""
-    look = {
-        d: float(weights[arkit.INDEX[f"eyeLook{d}{side}"]]) for d in ("Up", "Down", "In", "Out")
-    }
-    outwards = look["Out"] - look["In"]
-    yaw = EYE_YAW * (outwards if side == "Left" else -outwards)
-    return EYE_PITCH * (look["Down"] - look["Up"]), yaw
 
 
 def arkit_matrix(expression_names: list[str]) -> np.ndarray:
@@ -160,11 +144,6 @@ class FaceKit:
     def landmarks68(self, vertices: np.ndarray) -> np.ndarray:
         """(68, 3): Multi-PIE landmarks (36-47 eyes, 48-59 outer lip, 60-67 inner lip)."""
         return vertices[self.landmarks]
-
-    def lip_gap(self, vertices: np.ndarray) -> float:
-        """Mean distance in cm between upper and lower inner lip; about 0.08 is shut."""
-        points = vertices[self.landmarks]
-        return float(np.mean([points[a, 1] - points[b, 1] for a, b in INNER_LIP_PAIRS]))
 
     def normals(self, vertices: np.ndarray) -> np.ndarray:
         """(V, 3) unit normals, area weighted, smooth across the seam between face and head."""
