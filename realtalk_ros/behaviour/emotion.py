@@ -41,12 +41,7 @@ def weights(name: str, intensity: float = 1.0) -> np.ndarray:
     names."""
     if name not in _UNITS:
         raise RealTalkError(f"no emotion {name!r}: choose one of {', '.join(NAMES)}")
-    out = np.zeros(arkit.COUNT, np.float32)
-    for shape, value in _UNITS[name].items():
-        sides = (shape,) if shape in arkit.INDEX else (f"{shape}Left", f"{shape}Right")
-        for side in sides:
-            out[arkit.INDEX[side]] = value * intensity
-    return out
+    return arkit.weights(**{shape: value * intensity for shape, value in _UNITS[name].items()})
 
 
 # Names of hri_msgs/Expression that have no emotion of their own here: (emotion, intensity).

@@ -33,24 +33,20 @@ ATTENTIVE_MOTION, ATTENTIVE_GLANCES = 0.35, 0.1
 MAX_SPEECH_ROTATION = 0.3  # rad, of each angle
 # Weights that part the lips or hold them: during speech all of them belong to speech, or the lips
 # would not close. Of the other weights of the mouth (smile, frown) an emotion keeps half.
-_LIPS = [arkit.INDEX[name] for name in (
+_LIPS = arkit.indices(
     "jawForward", "jawOpen", "mouthClose", "mouthFunnel", "mouthPucker", "mouthRollLower",
-    "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthPressLeft", "mouthPressRight",
-    "mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight",
-    "mouthStretchLeft", "mouthStretchRight", "tongueOut",
-)]  # fmt: skip
+    "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthPress", "mouthLowerDown",
+    "mouthUpperUp", "mouthStretch", "tongueOut",
+)  # fmt: skip
 _CORNERS = sorted(set(arkit.MOUTH) - set(_LIPS))
-_SMILE = [arkit.INDEX[f"mouthSmile{side}"] for side in ("Left", "Right")]
+_SMILE = arkit.indices("mouthSmile")
 # A smile at rest is broad beyond this.
 _RESTING_SMILE = 0.25
 _STILL = 0.1  # weights of the lips up to which they are at rest
-_BROWS = [arkit.INDEX[name] for name in ("browInnerUp", "browOuterUpLeft", "browOuterUpRight")]
-_CHEEKS = [arkit.INDEX[f"cheekSquint{side}"] for side in ("Left", "Right")]
+_BROWS = arkit.indices("browInnerUp", "browOuterUp")
+_CHEEKS = arkit.indices("cheekSquint")
 # What lifts the cheek of its side in speech.
-_LIFTS = np.array([
-    (arkit.INDEX[f"mouth{name}Left"], arkit.INDEX[f"mouth{name}Right"])
-    for name in ("UpperUp", "Smile", "Stretch")
-])  # fmt: skip
+_LIFTS = np.array([arkit.indices(f"mouth{name}") for name in ("UpperUp", "Smile", "Stretch")])
 # A face that listens raises its brows (weight), nods (rad), tilts its head and smiles a little, the
 # eyes by as much of it as in a smile that is felt (AU 6 with 12).
 LISTENING_BROWS, LISTENING_PITCH, SMILING_EYES = 0.15, 0.02, 0.6

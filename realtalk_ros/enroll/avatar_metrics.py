@@ -169,7 +169,7 @@ def details(seen: list[Frame], photograph: np.ndarray, face: DetectedFace) -> di
     true = region_details(photograph, face.points, min(scale, 1.0))
     kept = [region_details(frame.image, points, min(1 / scale, 1.0)) for frame, points in found]
     gap = np.array([apart(points[None], INNER_LIPS)[0] for _, points in found])
-    blink = [arkit.INDEX["eyeBlinkLeft"], arkit.INDEX["eyeBlinkRight"]]
+    blink = arkit.indices("eyeBlink")
     awake = np.array([frame.weights[blink].max() < AWAKE for frame, _ in found])
     some = {
         "mouth": gap <= np.quantile(gap, 0.25),

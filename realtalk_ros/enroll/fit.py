@@ -44,9 +44,8 @@ DEPENDENCE = 2.0
 # not the squint or the look down that shut them as well.
 WEIGHT_SD = 0.6
 WEIGHT_COST = np.full(arkit.COUNT, 0.6)
-WEIGHT_COST[[arkit.INDEX[f"eyeBlink{side}"] for side in ("Left", "Right")]] = 0.0
-for _name in ("eyeSquint", "eyeLookDown"):
-    WEIGHT_COST[[arkit.INDEX[_name + side] for side in ("Left", "Right")]] = 3.0
+WEIGHT_COST[arkit.indices("eyeBlink")] = 0.0
+WEIGHT_COST[arkit.indices("eyeSquint", "eyeLookDown")] = 3.0
 STEPS, FRAME_STEPS = 8, 4
 # Percentile of each weight that is its zero, in at least 5 s: in these the lips of who speaks meet.
 SETTLE, SETTLE_FRAMES = 3, 125

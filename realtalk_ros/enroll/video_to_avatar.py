@@ -68,7 +68,7 @@ class TrackedVideo:
     def still(self) -> np.ndarray:
         """(N,) how little the face does in each frame: 0 is at rest and looks straight ahead."""
         weights, turn = self.track.weights, self.track.rotation
-        blink = weights[:, blinks()].max(1)
+        blink = weights[:, arkit.indices("eyeBlink")].max(1)
         score = np.linalg.norm(mouth_shape(weights), axis=1) + 6 * np.maximum(blink - 0.25, 0)
         score += 10 * np.abs(turn).max(1)
         score[self.track.faces != 1] = np.inf
@@ -84,7 +84,7 @@ class TrackedVideo:
         limits = np.full(arkit.COUNT, np.inf)
         limits[list(arkit.MOUTH)] = MAX_MOUTH
         limits[arkit.INDEX["jawOpen"]] = MAX_OPEN
-        limits[blinks()] = MAX_BLINK
+        limits[arkit.indices("eyeBlink")] = MAX_BLINK
         neutral = np.all(self.track.weights <= limits, axis=1)
         for start in range(len(self.track) - QUIET + 1):
             rows = slice(start, start + QUIET)
@@ -124,7 +124,7 @@ class TrackedVideo:
         """Crops (256, 256, 3) of frames whose mouths differ, their weights (K, 52) and landmarks
         (K, 68, 2). The first shows the teeth."""
         weights = self.track.weights
-        awake = weights[:, blinks()].max(1) < 0.25
+        awake = weights[:, arkit.indices("eyeBlink")].max(1) < 0.25
         ahead = np.abs(self.track.rotation).max(1) < np.radians(20)
         rows = np.array([k for k in self.good if awake[k] and ahead[k]])
         rows = rows if len(rows) else self.good
@@ -139,9 +139,8 @@ class TrackedVideo:
     def teeth(self, rows: np.ndarray) -> int:
         """The frame, of those numbers, that shows the most of the teeth: of some that should by
         their weights, the one in whose mouth the most is bright."""
-        names = ("mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft",
-                 "mouthLowerDownRight", "jawOpen", "mouthSmileLeft", "mouthSmileRight")  # fmt: skip
-        shown = self.track.weights[rows][:, [arkit.INDEX[name] for name in names]].sum(1)
+        smile = arkit.indices("mouthUpperUp", "mouthLowerDown", "jawOpen", "mouthSmile")
+        shown = self.track.weights[rows][:, smile].sum(1)
         chosen: list[int] = []
         for k in rows[np.argsort(-shown, kind="stable")].tolist():
             if all(abs(k - other) >= TEETH_APART for other in chosen):
@@ -182,7 +181,3 @@ def brightness_of_mouth(image: np.ndarray, points: np.ndarray, side: float) -> f
     x, y = np.clip(skin, 0, np.array(image.shape[1::-1]) - 1).T
     blue = image[..., 0][inside.astype(bool)] / max(float(np.median(image[y, x, 0])), 1.0)
     return float(np.clip(blue - TOOTH, 0, 1).sum()) / side**2
-
-
-def blinks() -> list[int]:
-    return [arkit.INDEX["eyeBlinkLeft"], arkit.INDEX["eyeBlinkRight"]]

@@ -21,7 +21,7 @@ OPENING = {
     "jawOpen": 0.62, "mouthLowerDownLeft": 0.12, "mouthLowerDownRight": 0.12,
     "mouthUpperUpLeft": 0.07, "mouthUpperUpRight": 0.07,
 }  # fmt: skip
-OPENING_WEIGHTS = [arkit.INDEX[name] for name in OPENING]
+OPENING_WEIGHTS = arkit.indices(*OPENING)
 OPENING_STEP = np.array(list(OPENING.values()), np.float32) / GAP[OPENING_WEIGHTS]  # of 1 cm more
 
 

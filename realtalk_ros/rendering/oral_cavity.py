@@ -86,10 +86,7 @@ ASIDE_LIGHT = ((1, 0.985, 0.97, 0.93, 0.81, 0.74), (1, 0.99, 0.99, 0.96, 0.83, 0
                (1, 1, 1.02, 1.01, 0.9, 0.84))  # fmt: skip
 # A smile in which the front teeth are measured: what is this share of the lightest enamel in the
 # map or more; at least so many pixels. The factors that are believed.
-SMILE = np.zeros(arkit.COUNT, np.float32)
-for name, weight in (("mouthSmile", 0.4), ("mouthUpperUp", 0.3), ("mouthLowerDown", 0.3)):
-    SMILE[[arkit.INDEX[name + side] for side in ("Left", "Right")]] = weight
-SMILE[arkit.INDEX["jawOpen"]] = 0.08
+SMILE = arkit.weights(mouthSmile=0.4, mouthUpperUp=0.3, mouthLowerDown=0.3, jawOpen=0.08)
 IN_FULL_LIGHT, FEWEST, FACTORS, GUM_FACTORS = 0.87, 12, (0.8, 1.7), (0.8, 2.2)
 
 

@@ -73,8 +73,8 @@ class LossSettings:
 
 # Rough standard deviation of each blendshape weight over speech: errors count in these units.
 _DEVIATION = np.full(arkit.COUNT, 0.1, np.float32)
-_DEVIATION[[arkit.INDEX[n] for n in ("mouthPucker", "mouthFunnel")]] = 0.14
-_DEVIATION[[arkit.INDEX[n] for n in ("mouthClose", "mouthRollLower")]] = 0.07
+_DEVIATION[arkit.indices("mouthPucker", "mouthFunnel")] = 0.14
+_DEVIATION[arkit.indices("mouthClose", "mouthRollLower")] = 0.07
 _MOUTH = np.zeros(arkit.COUNT, np.float32)
 _MOUTH[list(arkit.MOUTH)] = 1.0
 
