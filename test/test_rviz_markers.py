@@ -30,7 +30,7 @@ def test_the_face_looks_along_x_and_its_left_is_y():
     assert left_eye[1] - right_eye[1] == pytest.approx(0.09, abs=0.03)  # metres
     assert nose[2] > chin[2] + 0.03
     joined = [line(points, name) for name in LINES]
-    assert sum(len(p) for p in joined) == 68 + sum(closed for _, _, closed in LINES.values())
+    assert sum(len(p) for p in joined) == 68 + sum(closed for _, closed in LINES.values())
 
 
 def test_weights_and_rotation_move_it_as_their_names_say():

@@ -106,8 +106,12 @@ def region(rest: np.ndarray, crop: tuple[int, int, int]) -> np.ndarray:
     out = np.zeros((CROP, CROP), np.uint8)
     jaw = np.vstack([rest[4:13], wide[4:13]])
     middle = jaw.mean(0)
-    parts = [np.vstack([middle + (jaw - middle) * 1.08, rest[31:36], rest[48:60], wide[48:60]])]
-    for brow, eye in ((slice(17, 22), slice(36, 42)), (slice(22, 27), slice(42, 48))):
+    lips = np.vstack([rest[landmarks.OUTER_LIPS], wide[landmarks.OUTER_LIPS]])
+    parts = [np.vstack([middle + (jaw - middle) * 1.08, rest[landmarks.NOSE_BASE], lips])]
+    for brow, eye in (
+        (landmarks.BROW_RIGHT, landmarks.EYE_RIGHT),
+        (landmarks.BROW_LEFT, landmarks.EYE_LEFT),
+    ):
         points = np.vstack([rest[brow], rest[eye]])
         parts.append(points.mean(0) + (points - points.mean(0)) * 1.35)
     for part in parts:

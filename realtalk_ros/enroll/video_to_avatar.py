@@ -19,6 +19,7 @@ from realtalk_ros.enroll.picture_layout import Layout
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, lips
+from realtalk_ros.face_model.landmarks import INNER_LIPS, NOSE_BRIDGE
 from realtalk_ros.rendering.reference_selection import farthest_mouths, mouth_shape
 
 REFERENCES = 3
@@ -29,7 +30,6 @@ MAX_OPEN, MAX_MOUTH, MAX_BLINK = 0.06, 0.15, 0.4
 MAX_TURN = np.radians(4.0)
 TEETH_CANDIDATES, TEETH_APART = 8, 3  # frames of which one shows the teeth; so far apart
 TOOTH = 0.6  # of the skin's blue: what is brighter within the lips is a tooth
-INNER_LIPS, NOSE_BRIDGE = slice(60, 68), slice(27, 31)  # of the 68 landmarks
 FACE = 0.82  # a face's height, of its square's side
 
 

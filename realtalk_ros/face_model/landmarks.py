@@ -16,9 +16,15 @@ import numpy as np
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 
-COUNT = 68  # Multi-PIE: 0-16 jaw, 17-26 brows, 27-35 nose, 36-47 eyes, 48-67 lips
-EYES = slice(36, 48)
-LIPS = slice(48, 68)  # 48-59 outer, 60-67 inner
+COUNT = 68  # Multi-PIE, in the order of iBUG 300-W. Right and left are the subject's own.
+JAW, CHIN = slice(0, 17), 8  # from the right ear to the left one
+BROW_RIGHT, BROW_LEFT, BROWS = slice(17, 22), slice(22, 27), slice(17, 27)
+NOSE_BRIDGE, NOSE_BASE, NOSE = slice(27, 31), slice(31, 36), slice(27, 36)
+EYE_RIGHT, EYE_LEFT, EYES = slice(36, 42), slice(42, 48), slice(36, 48)
+OUTER_LIPS, INNER_LIPS, LIPS = slice(48, 60), slice(60, 68), slice(48, 68)
+EYES_AND_LIPS = slice(36, 68)
+EYE_CORNERS = [36, 45]  # the outer ones
+MOUTH_RIGHT, MOUTH_LEFT = 48, 54  # corners
 INNER_UPPER_LIP, INNER_LOWER_LIP = 62, 66  # their middles
 INNER_LIP_PAIRS = ((61, 67), (62, 66), (63, 65))  # upper and lower that face each other
 IDENTITY_SIZE = 100

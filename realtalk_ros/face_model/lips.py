@@ -6,13 +6,19 @@ from __future__ import annotations
 import numpy as np
 
 from realtalk_ros.face_model import arkit, landmarks
-from realtalk_ros.face_model.landmarks import INNER_LOWER_LIP, INNER_UPPER_LIP
+from realtalk_ros.face_model.landmarks import (
+    INNER_LOWER_LIP,
+    INNER_UPPER_LIP,
+    MOUTH_LEFT,
+    MOUTH_RIGHT,
+)
 
 _FACE = landmarks.load()
-# (52,) gap between the middles of the inner lips, and mouth width (landmarks 48 to 54), cm per unit
-# of ARKit weight; lips that meet may be pressed together further. REST_GAP: the resting face's.
+# (52,) gap between the middles of the inner lips, and the mouth's width, cm per unit
+# of ARKit weight; lips that meet may be pressed together further. REST_...: the resting face's.
 GAP = _FACE.expressions[:, INNER_UPPER_LIP, 1] - _FACE.expressions[:, INNER_LOWER_LIP, 1]
-WIDTH = _FACE.expressions[:, 54, 0] - _FACE.expressions[:, 48, 0]
+WIDTH = _FACE.expressions[:, MOUTH_LEFT, 0] - _FACE.expressions[:, MOUTH_RIGHT, 0]
+REST_WIDTH = float(_FACE.mean[MOUTH_LEFT, 0] - _FACE.mean[MOUTH_RIGHT, 0])
 REST_GAP = float(_FACE.mean[INNER_UPPER_LIP, 1] - _FACE.mean[INNER_LOWER_LIP, 1])
 
 # What opens the lips, and the share of the gap that each takes: as the articulation table has it

@@ -8,17 +8,17 @@ import numpy as np
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.face_model.rotations import rotation_matrix
 
-# Multi-PIE landmarks joined by lines: name -> (first, after the last, closed).
+# Landmarks joined by lines: name -> (which, closed).
 LINES = {
-    "jaw": (0, 17, False),
-    "brow_right": (17, 22, False),
-    "brow_left": (22, 27, False),
-    "nose_bridge": (27, 31, False),
-    "nose_base": (31, 36, False),
-    "eye_right": (36, 42, True),
-    "eye_left": (42, 48, True),
-    "lips_outer": (48, 60, True),
-    "lips_inner": (60, 68, True),
+    "jaw": (landmarks.JAW, False),
+    "brow_right": (landmarks.BROW_RIGHT, False),
+    "brow_left": (landmarks.BROW_LEFT, False),
+    "nose_bridge": (landmarks.NOSE_BRIDGE, False),
+    "nose_base": (landmarks.NOSE_BASE, False),
+    "eye_right": (landmarks.EYE_RIGHT, True),
+    "eye_left": (landmarks.EYE_LEFT, True),
+    "lips_outer": (landmarks.OUTER_LIPS, True),
+    "lips_inner": (landmarks.INNER_LIPS, True),
 }
 LEAST = 0.05  # weights below this are left out
 MOST = 12  # weights in one text
@@ -42,8 +42,8 @@ class FaceLines:
 
 def line(points: np.ndarray, name: str) -> np.ndarray:
     """(n, 3): the points of one of LINES, the first one again at the end of a closed one."""
-    first, end, closed = LINES[name]
-    part = points[first:end]
+    which, closed = LINES[name]
+    part = points[which]
     return np.concatenate([part, part[:1]]) if closed else part
 
 

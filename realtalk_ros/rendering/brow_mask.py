@@ -12,9 +12,9 @@ import numpy as np
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import COARSE_SIZE
 from realtalk_ros.easing import smoothstep
+from realtalk_ros.face_model.landmarks import BROWS
 from realtalk_ros.rendering.geometry import template_landmarks
 
-BROWS = slice(17, 27)  # of Multi-PIE's landmarks
 NEAR, FAR = 0.05, 0.14  # distances from them, of the crop's side, up to which all is replaced, any
 
 

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from realtalk_ros.easing import smoothstep
+from realtalk_ros.face_model.landmarks import BROW_LEFT, BROW_RIGHT
 from realtalk_ros.rendering.channels import spread
 from realtalk_ros.rendering.lid_skin import LASH_DARKNESS, CleanSkin, measure, skin_ends
 from realtalk_ros.rendering.moved_eye import ProjectedEyes
@@ -97,7 +98,7 @@ def shut_eyes(
     that is known: to look for them takes most of the time."""
     corner, side = np.array(crop[:2]), crop[2]
     opened = []
-    for eye, brow in ((0, slice(17, 22)), (1, slice(22, 27))):
+    for eye, brow in ((0, BROW_RIGHT), (1, BROW_LEFT)):
         lids = OpenEye.of(
             eyes.lids[eye] * side + corner - 0.5,
             eyes.residuals[eye] * side,

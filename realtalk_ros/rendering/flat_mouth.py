@@ -14,9 +14,9 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.avatar.flat_mouth import FlatMouth
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.easing import smoothstep
+from realtalk_ros.face_model.landmarks import MOUTH_LEFT, MOUTH_RIGHT
 from realtalk_ros.rendering.geometry import template_landmarks
 
-CORNERS = 48, 54  # landmarks, of the mouth
 OPEN = 127  # levels of the map above which a pixel is between the lips
 # Teeth come from behind the upper lip with the opening's height, widths of the resting mouth, and
 # with the share of its width in which they are seen: from the first number on, wholly at the
@@ -44,7 +44,7 @@ class FlatMouthPainter:
         """None for an avatar that is no drawing."""
         if avatar.flat_mouth is None:
             return None
-        right, left = template_landmarks(avatar)[0, list(CORNERS)]
+        right, left = template_landmarks(avatar)[0, [MOUTH_RIGHT, MOUTH_LEFT]]
         return cls(avatar.flat_mouth, CROP_SIZE * float(np.linalg.norm(left - right)))
 
     def paint(self, interior: np.ndarray, mouth: np.ndarray) -> None:

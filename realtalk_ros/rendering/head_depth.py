@@ -22,7 +22,6 @@ from realtalk_ros.rendering.camera import Cameras
 from realtalk_ros.rendering.geometry import template_landmarks
 
 FILE = Path(__file__).parents[1] / "data" / "head.npz"
-CHIN = 8  # of the 68 landmarks
 # cm, standard deviation of the filter of depths: the slopes beside the nose and below the chin
 # would else fold the picture.
 SMOOTH = 0.45
@@ -68,7 +67,7 @@ class HeadDepth:
         found = template_landmarks(avatar)
         self.size, self._crop = avatar.size, avatar.crop
         self.cameras = Cameras(found, np.repeat(shape[None], len(found), 0))
-        self.chin = float(shape[CHIN, 1])  # cm, of the model's y
+        self.chin = float(shape[landmarks.CHIN, 1])  # cm, of the model's y
         self._vertices = model.mean + np.tensordot(avatar.identity, model.modes, 1)
         self._triangles = model.triangles
         # One centimetre at the face, in pixels of the template.

@@ -22,10 +22,10 @@ from realtalk_ros.avatar.provenance import LIKENESS
 from realtalk_ros.contracts import CROP_SIZE, MOUTH_CROP
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.landmarks import NOSE, NOSE_BRIDGE
 from realtalk_ros.rendering.geometry import Geometry, reference_geometry
 from realtalk_ros.rendering.mouth import OPEN
 
-NOSE, NOSE_BRIDGE = slice(27, 36), slice(27, 31)  # landmarks that move with the skull
 LEAST = 60  # pixels of a reference's upper teeth: fewer are not used
 LIP = np.ones((3, 3), np.uint8)  # of a lip's edge, that is not taken for a tooth
 DARK = 0.6  # of the teeth's lightness: what is darker is none

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from realtalk_ros.easing import smoothstep
+from realtalk_ros.face_model.landmarks import EYES_AND_LIPS
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.synthetic.brows import spline
 
@@ -79,7 +80,7 @@ def aged(kit: FaceKit, head: np.ndarray, age: float) -> np.ndarray:
         for curve in fold.curves():
             distance, along = near(curve, mean[:, :2])
             out -= fold.depth * np.exp(-((distance / fold.width) ** 2)) * tapered(along)
-    moving = mean[kit.landmarks[36:68]]
+    moving = mean[kit.landmarks[EYES_AND_LIPS]]
     from scipy.spatial import cKDTree
 
     out *= smoothstep(cKDTree(moving).query(mean)[0], 0.35, 0.9) * (mean[:, 2] > 2)

@@ -12,11 +12,12 @@ import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.landmarks import EYE_LEFT, EYE_RIGHT
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.portraits.hairline import scalp
 from realtalk_ros.training.portraits.people import Sitter
 from realtalk_ros.training.synthetic import head_mesh, mesh_rings
-from realtalk_ros.training.synthetic.facekit_eyes import EDGE, HALF, LEFT, RIGHT
+from realtalk_ros.training.synthetic.facekit_eyes import EDGE, HALF
 
 SKIN, BACK, SOCKET = range(3)  # slots of the skin's materials
 BAND_DEPTH = 0.24  # cm from the teeth's front back to the band behind them
@@ -100,7 +101,7 @@ def skin(kit: FaceKit, vertices: np.ndarray, sitter: Sitter) -> Surface:
     slots[(corner >= socket.start) & (corner < socket.stop)] = SOCKET
     hairy = scalp(kit.mean[:stop], sitter.hair)
     wet = np.zeros(len(kit.mean), np.float32)
-    for marks in (slice(36, 42), slice(42, 48)):
+    for marks in (EYE_RIGHT, EYE_LEFT):
         rings = mesh_rings.around(kit, marks, kit.mean, range(3), 20)
         for ring, amount in zip(rings, (1.0, 1.0, 0.6), strict=True):
             wet[ring.ravel()] = amount
@@ -215,7 +216,7 @@ def eye(kit: FaceKit, vertices: np.ndarray, side: str, turn: np.ndarray) -> dict
 
 def near_lids(kit: FaceKit, vertices: np.ndarray, side: str, points: np.ndarray) -> np.ndarray:
     """(N,) 0..1 of an eyeball's points (N, 3): 1 at the upper lid's border, less at the lower's."""
-    marks = RIGHT if side == "right" else LEFT
+    marks = EYE_RIGHT if side == "right" else EYE_LEFT
     lids = mesh_rings.around(kit, marks, kit.mean, [EDGE], HALF)[0]
     shade = np.zeros(len(points))
     for lid, reach, amount in zip(lids, LID_REACH, (1.0, 0.6), strict=True):

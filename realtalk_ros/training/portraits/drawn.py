@@ -11,11 +11,12 @@ import numpy as np
 
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.eye_rotation import gaze_angles
+from realtalk_ros.face_model.landmarks import EYE_LEFT, EYE_RIGHT, OUTER_LIPS
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.portraits.drawing import Canvas, curve, mirrored
 from realtalk_ros.training.portraits.people import Sitter
 from realtalk_ros.training.synthetic import mesh_rings
-from realtalk_ros.training.synthetic.facekit_eyes import EDGE, HALF, LEFT, RIGHT
+from realtalk_ros.training.synthetic.facekit_eyes import EDGE, HALF
 from realtalk_ros.training.synthetic.view import View
 
 LINE = (74, 42, 58)
@@ -46,7 +47,7 @@ def picture(kit: FaceKit, sitter: Sitter, weights: np.ndarray, view: View, size:
     face(page, kit, head)
     nose(page, kit, head)
     mouth(page, kit, head)
-    for marks, side in ((RIGHT, "right"), (LEFT, "left")):
+    for marks, side in ((EYE_RIGHT, "right"), (EYE_LEFT, "left")):
         eye(page, kit, head, weights, marks=marks, side=side)
     front_hair(page)
     brows(page, kit, head)
@@ -194,7 +195,7 @@ def nose(page: Canvas, kit: FaceKit, head: np.ndarray) -> None:
 
 def mouth(page: Canvas, kit: FaceKit, head: np.ndarray) -> None:
     marks = page.places(head[kit.landmarks])
-    outer = marks[48:60]
+    outer = marks[OUTER_LIPS]
     upper_out, lower_out = curve(outer[:7]), curve(np.vstack([outer[6:], outer[:1]]))
     upper_in = curve(marks[[48, 60, 61, 62, 63, 64, 54]])
     lower_in = curve(marks[[48, 60, 67, 66, 65, 64, 54]])

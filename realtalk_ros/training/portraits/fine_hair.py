@@ -6,12 +6,13 @@ from __future__ import annotations
 import numpy as np
 
 from realtalk_ros.easing import smoothstep
+from realtalk_ros.face_model.landmarks import EYE_LEFT, EYE_RIGHT
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.portraits.people import Sitter
 from realtalk_ros.training.portraits.strands import Strands, unit
 from realtalk_ros.training.synthetic import head_mesh, mesh_rings
 from realtalk_ros.training.synthetic.brows import BROWS, spline
-from realtalk_ros.training.synthetic.facekit_eyes import EDGE, HALF, LEFT, RIGHT
+from realtalk_ros.training.synthetic.facekit_eyes import EDGE, HALF
 
 BROW_HAIRS, BROW_POINTS = 1300, 7
 UPPER_LASHES, LOWER_LASHES, LASH_POINTS = 150, 70, 9
@@ -106,7 +107,7 @@ def on_skin(kit: FaceKit, head: np.ndarray, points: np.ndarray, height: np.ndarr
 def lashes(kit: FaceKit, head: np.ndarray, sitter: Sitter, rng: np.random.Generator) -> Strands:
     """Of the face `head` (V, 3): from the borders of the lids, in small groups, curled upwards."""
     parts, thick = [], []
-    for marks, side in ((RIGHT, "right"), (LEFT, "left")):
+    for marks, side in ((EYE_RIGHT, "right"), (EYE_LEFT, "left")):
         rings = mesh_rings.around(kit, marks, kit.mean, [EDGE], HALF)[0]
         middle = head_mesh.bounds_centre(head[kit.parts[f"eyeball_{side}"]])
         outer = -1.0 if side == "right" else 1.0

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from realtalk_ros.easing import smoothstep
+from realtalk_ros.face_model.landmarks import EYES_AND_LIPS
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.portraits.ageing import Crease, near, tapered
 
@@ -93,7 +94,7 @@ def sunk(kit: FaceKit, head: np.ndarray, amount: float) -> np.ndarray:
         share = np.exp(-(away**2))
         out += outwards * share
         down += downwards * share
-    moving = cKDTree(mean[kit.landmarks[36:68]])
+    moving = cKDTree(mean[kit.landmarks[EYES_AND_LIPS]])
     for band in BANDS:
         for curve in band.curves():
             distance, along = near(curve, mean[:, :2])

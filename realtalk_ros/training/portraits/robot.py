@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from realtalk_ros.easing import smoothstep
+from realtalk_ros.face_model.landmarks import EYE_LEFT, EYE_RIGHT, OUTER_LIPS
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.portraits import anatomy, fine_hair
 from realtalk_ros.training.portraits.anatomy import Surface
@@ -150,7 +151,7 @@ def free_share(kit: FaceKit) -> np.ndarray:
 
     marks = kit.mean[kit.landmarks]
     rings = [spline(np.vstack([marks[part], marks[part][:1]]), 100)
-             for part in (slice(36, 42), slice(42, 48), slice(48, 60))]  # fmt: skip
+             for part in (EYE_RIGHT, EYE_LEFT, OUTER_LIPS)]  # fmt: skip
     return smoothstep(cKDTree(np.concatenate(rings)).query(kit.mean)[0], 0.2, 1.2)
 
 
@@ -196,7 +197,7 @@ def brow_depth(points: np.ndarray, kit: FaceKit) -> np.ndarray:
 
 def lip_depth(points: np.ndarray, kit: FaceKit) -> np.ndarray:
     """(N,) cm inside of the lips' border."""
-    outer = kit.mean[kit.landmarks[48:60]][:, :2]
+    outer = kit.mean[kit.landmarks[OUTER_LIPS]][:, :2]
     closed = spline(np.vstack([outer, outer[:1]]), 120).astype(np.float32)
     near = (np.abs(points[:, :2] - closed.mean(0)) < [3.5, 2.5]).all(1) & (points[:, 2] > 7)
     depth = np.full(len(points), -5.0)

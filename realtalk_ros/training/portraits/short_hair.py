@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from realtalk_ros.easing import smoothstep
+from realtalk_ros.face_model.landmarks import OUTER_LIPS
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.portraits import anatomy
 from realtalk_ros.training.portraits.hairline import scalp
@@ -154,7 +155,7 @@ def beard(kit: FaceKit, head: np.ndarray, length: float, rng: np.random.Generato
     """A trimmed beard on the face (V, 3); it moves with the expression."""
     middle = kit.mean[kit.triangles].mean(1)
     jaw, moustache = beard_masks(middle)
-    lips = kit.mean[kit.landmarks[48:60]]
+    lips = kit.mean[kit.landmarks[OUTER_LIPS]]
     above_lips = np.min(np.linalg.norm(middle[:, None] - lips, axis=2), 1) > 0.28
     density = np.maximum(jaw, moustache) * above_lips
     roots = sample_roots(kit, head, BEARD, density, rng)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from realtalk_ros.face_model.landmarks import EYES
 from realtalk_ros.training.portraits.people import ROBOT, Sitter
 
 # A robot's: half axes of what its visor covers, half the length, depth and width of a lit arc, in
@@ -27,7 +28,7 @@ def picture(
     pixels."""
     template = images["rest"][..., :3].copy()
     if sitter.kind == ROBOT:
-        return lit_arcs(template, landmarks[36:48].reshape(2, 6, 2))
+        return lit_arcs(template, landmarks[EYES].reshape(2, 6, 2))
     if "shut" not in images:
         return None
     x, y, side = square

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from realtalk_ros.easing import smoothstep
+from realtalk_ros.face_model.landmarks import CHIN, EYE_LEFT, EYE_RIGHT, INNER_LIPS, OUTER_LIPS
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.portraits import ageing, anatomy, middle_age, old_age
 from realtalk_ros.training.portraits.fine_hair import BROW_LIFT, brow_line
@@ -194,7 +195,7 @@ class SkinPainter:
 
     def lip_mask(self, thin: float = 0.0) -> np.ndarray:
         """0..1: the red of the lips, with a soft border; less high by the share `thin`."""
-        outer, inner = (self.pixels(self.marks[rows]) for rows in (slice(48, 60), slice(60, 68)))
+        outer, inner = (self.pixels(self.marks[rows]) for rows in (OUTER_LIPS, INNER_LIPS))
         # The inner border's points below and above those of the outer one
         opposite = inner[[0, 1, 1, 2, 3, 3, 4, 5, 5, 6, 7, 7]]
         outer = outer + thin * (opposite - outer) * [0, 1]
@@ -206,19 +207,19 @@ class SkinPainter:
     def inside(self) -> np.ndarray:
         """0..1: the mouth's inside and the nostrils, of which the photograph shows nothing."""
         mask = np.zeros((SIZE, SIZE), np.float32)
-        inner = self.pixels(self.marks[60:68])
+        inner = self.pixels(self.marks[INNER_LIPS])
         cv2.fillPoly(mask, [np.round(inner * 16).astype(np.int32)], 1.0, cv2.LINE_AA, 4)
         return cv2.GaussianBlur(mask, (0, 0), SIZE / 400)
 
     def throat(self) -> np.ndarray:
         """(SIZE,) 0..1: rows below the chin."""
-        chin = self.pixels(self.marks[8])[1]
+        chin = self.pixels(self.marks[CHIN])[1]
         return smoothstep(np.arange(SIZE), chin + 0.01 * SIZE, chin + 0.04 * SIZE)
 
     def slits(self) -> np.ndarray:
         """0..1: between the lids, where the photographic texture has no skin."""
         mask = np.zeros((SIZE, SIZE), np.float32)
-        for marks in (slice(36, 42), slice(42, 48)):
+        for marks in (EYE_RIGHT, EYE_LEFT):
             path = np.round(self.pixels(self.marks[marks]) * 16).astype(np.int32)
             cv2.fillPoly(mask, [path], 1.0, cv2.LINE_AA, 4)
             cv2.polylines(
@@ -284,7 +285,7 @@ class SkinPainter:
     def _lids(self, albedo: np.ndarray, sitter: Sitter) -> np.ndarray:
         """Red of the lids' borders, and what make-up there is along the lashes."""
         kit, red, line = self.kit, *(np.zeros((SIZE, SIZE), np.float32) for _ in range(2))
-        for marks in (slice(36, 42), slice(42, 48)):
+        for marks in (EYE_RIGHT, EYE_LEFT):
             rings = mesh_rings.around(kit, marks, kit.mean, range(5), 20)
             for number, (upper, lower) in enumerate(rings):
                 for half, lashes in ((upper, 1.0), (lower, 0.45)):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from realtalk_ros.face_model.landmarks import COUNT
+from realtalk_ros.face_model.landmarks import COUNT, EYES_AND_LIPS, JAW
 
 # Most of the exponent of a factor of a Gaussian: beyond, the product would be a denormal number,
 # which CPUs multiply slowly.
@@ -25,7 +25,7 @@ MAX_EXPONENT = 40.0
 # people's yet, but MediaPipe reads more into the robot's opening mouth than its pixels show.
 REGAINED = 0.4
 # Landmarks (Multi-PIE) and the width of their Gaussians before training, as a share of the image.
-WIDTHS = ((slice(0, 17), 0.06), (slice(17, 36), 0.04), (slice(36, 68), 0.022))
+WIDTHS = ((JAW, 0.06), (slice(17, 36), 0.04), (EYES_AND_LIPS, 0.022))
 BORDER_POINTS, BORDER_WIDTH = 4, 0.12  # points a side of the image
 UPPER_LIDS, LOWER_LIDS, LID_OFFSET = [37, 38, 43, 44], [40, 41, 46, 47], 0.025
 

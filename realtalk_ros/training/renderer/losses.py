@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from realtalk_ros.face_model.landmarks import LIPS
+from realtalk_ros.face_model.landmarks import EYE_LEFT, EYE_RIGHT, LIPS
 from realtalk_ros.training.renderer.landmark_net import LandmarkNet, Prediction
 from realtalk_ros.training.renderer.samples import Batch
 
@@ -50,7 +50,7 @@ def loss_weights(batch: Batch) -> Tensor:
         y = torch.exp(-(((axis[None] - centre[:, 1:]) / (spread * size)) ** 2))
         return (y[:, :, None] * x[:, None])[:, None]
 
-    eyes = bump(landmarks[:, 36:42], 0.07) + bump(landmarks[:, 42:48], 0.07)
+    eyes = bump(landmarks[:, EYE_RIGHT], 0.07) + bump(landmarks[:, EYE_LEFT], 0.07)
     mouth = 6 * bump(landmarks[:, LIPS], 0.14) + 5 * batch.mouth_interior[:, :1]
     more = 4 * (changed * 8).clamp(max=1) + mouth + 6 * eyes
     if batch.real is not None:

@@ -15,6 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.landmarks import BROWS, CHIN, EYES
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.synthetic import clothing
 from realtalk_ros.training.synthetic.head_renderer import HeadRenderer
@@ -55,7 +56,7 @@ def delicate(kit: FaceKit, identity: np.ndarray) -> np.ndarray:
     goal[6:11, 1] += 0.12
     goal[31:36, 0] *= 0.84
     goal[27:31, 2] -= 0.1
-    eyes = points[36:48, 1]
+    eyes = points[EYES, 1]
     middle = np.repeat([eyes[:6].mean(), eyes[6:].mean()], 6)
     goal[36:48, 1] = middle + (eyes - middle) * 1.16
     goal[[50, 51, 52], 1] += 0.06
@@ -234,7 +235,7 @@ def android(renderer: HeadRenderer, texture: int, strands: int, seed: int) -> Pe
 def shell(painter: SkinPainter, albedo: np.ndarray) -> np.ndarray:
     """Albedo (H, 2H, 4) of a machine: light grey, lips a shade darker, dark seams."""
     x, y = np.abs(painter.x), painter.y
-    brow, chin = (painter.mean_landmarks[rows, 1].mean() for rows in (slice(17, 27), [8]))
+    brow, chin = (painter.mean_landmarks[rows, 1].mean() for rows in (BROWS, [CHIN]))
     lips = albedo[..., 3:].astype(np.float32) / 255
     colour = np.array([206, 211, 217.0]) * (1 - lips) + np.array([150, 158, 170.0]) * lips
 

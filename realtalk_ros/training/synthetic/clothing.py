@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from realtalk_ros.easing import smoothstep
+from realtalk_ros.face_model.landmarks import EYE_LEFT, EYE_RIGHT
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.synthetic.scene import LABELS, Mesh
 from realtalk_ros.training.synthetic.traits import Traits
@@ -133,7 +134,7 @@ def glasses(
 ) -> list[Mesh]:
     """[frame, lenses] before the eyes of `neutral`; `thick` 0..1 from wire to horn rims."""
     marks = neutral[kit.landmarks]
-    left, right = marks[42:48].mean(0), marks[36:42].mean(0)
+    left, right = marks[EYE_LEFT].mean(0), marks[EYE_RIGHT].mean(0)
     half = np.array([rng.uniform(2.15, 2.75), rng.uniform(1.45, 2.2)])
     apart = abs(left[0] - right[0]) / 2
     half[0] = min(half[0], apart + rng.uniform(-0.7, -0.4))

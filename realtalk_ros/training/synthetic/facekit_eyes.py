@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from realtalk_ros.face_model.landmarks import EYE_LEFT, EYE_RIGHT
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.synthetic import mesh_rings
 
 EDGE = 2  # number of the ring; 0 is the face's border
 HALF = 20  # vertices of an upper or lower lid
-RIGHT, LEFT = slice(36, 42), slice(42, 48)  # of the 68 landmarks
 
 
 def arrays(kit: FaceKit) -> dict[str, np.ndarray]:
     """What `eyes_model.EyesModel` takes."""
     lids = np.concatenate(
-        [mesh_rings.around(kit, marks, kit.mean, [EDGE], HALF) for marks in (RIGHT, LEFT)]
+        [mesh_rings.around(kit, marks, kit.mean, [EDGE], HALF) for marks in (EYE_RIGHT, EYE_LEFT)]
     )
     balls = [kit.parts[f"eyeball_{side}"] for side in ("right", "left")]
 

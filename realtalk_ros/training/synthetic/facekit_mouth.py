@@ -13,6 +13,7 @@ import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.landmarks import INNER_LIPS
 from realtalk_ros.face_model.rotations import rotation_matrix
 from realtalk_ros.rendering import rasterizer
 from realtalk_ros.training.common.facekit import FaceKit
@@ -103,4 +104,4 @@ def lip_rings(kit: FaceKit) -> np.ndarray:
     """(R, 2, HALF) vertices, from the person's right corner to the left, upper and lower half."""
     wide = np.zeros(arkit.COUNT, np.float32)
     wide[arkit.INDEX["jawOpen"]] = 0.6  # closed lips would not tell the upper one
-    return mesh_rings.around(kit, slice(60, 68), kit.deform(kit.mean, wide), RINGS, HALF)
+    return mesh_rings.around(kit, INNER_LIPS, kit.deform(kit.mean, wide), RINGS, HALF)

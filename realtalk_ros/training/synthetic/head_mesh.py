@@ -13,6 +13,7 @@ import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.landmarks import EYES_AND_LIPS
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.synthetic.mesh_simplification import simplify
 
@@ -119,7 +120,7 @@ def _simplified(
 
     wide = arkit.weights(jawOpen=0.6, mouthFunnel=0.6, eyeBlink=1.0, mouthSmileLeft=1.0)
     shapes = [kit.mean[vertex_of], kit.deform(kit.mean, wide)[vertex_of]]
-    eyes_and_lips = kit.mean[kit.landmarks[36:68]]
+    eyes_and_lips = kit.mean[kit.landmarks[EYES_AND_LIPS]]
     near = cKDTree(eyes_and_lips).query(shapes[0])[0]
     importance = 1 + 400 * np.exp(-((near / 1.1) ** 2))
     # The jaw line and the back matter less than the front.

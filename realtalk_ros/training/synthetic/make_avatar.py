@@ -22,7 +22,7 @@ from realtalk_ros.avatar import image_decoding
 from realtalk_ros.avatar.provenance import SYNTHETIC
 from realtalk_ros.contracts import EXPRESSION_RATE, SAMPLE_RATE
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.landmarks import face_square
+from realtalk_ros.face_model.landmarks import OUTER_LIPS, face_square
 from realtalk_ros.rendering.geometry import Geometry
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.common.group_layout import EXPRESSIONS, IMAGES, POSES, REFERENCES
@@ -139,7 +139,7 @@ def mouth_pixels(
         renderer.appearance = replace(original, teeth=grey, gums=grey, lash_alpha=0.0)
         images.append(renderer.render(weights, view, person.light).astype(int))
     renderer.appearance = original
-    box = view.pixels(person.neutral[renderer.kit.landmarks[48:60]], renderer.size)
+    box = view.pixels(person.neutral[renderer.kit.landmarks[OUTER_LIPS]], renderer.size)
     (x0, y0), (x1, y1) = box.min(0).astype(int) - 10, box.max(0).astype(int) + 60
     changed = np.abs(images[0] - images[1]).max(2)[y0:y1, x0:x1] > 24
     return renderer.render(weights, view, person.light), int(changed.sum())

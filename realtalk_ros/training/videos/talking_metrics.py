@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from realtalk_ros.contracts import EXPRESSION_RATE
-from realtalk_ros.face_model import landmarks
+from realtalk_ros.face_model import landmarks, lips
+from realtalk_ros.face_model.landmarks import EYE_CORNERS
 from realtalk_ros.training.expression import coarticulation
 from realtalk_ros.training.expression.metrics import correlation
 from realtalk_ros.training.speech_data import phones as ph
@@ -32,8 +33,7 @@ SEARCH = 0.6  # s before and after the first sound in which its opening is looke
 LOW, HIGH = 5, 95  # percentiles: the range of a curve
 
 _FACE = landmarks.load()
-EYES_CM = float(_FACE.mean[45, 0] - _FACE.mean[36, 0])  # cm between the outer corners
-_WIDTH = float(_FACE.mean[54, 0] - _FACE.mean[48, 0])  # cm, the mouth at rest
+EYES_CM = float(np.subtract(*_FACE.mean[EYE_CORNERS[::-1], 0]))  # cm between the outer corners
 
 #: Sounds that look alike, by phone. What is not in it, is in no class.
 SOUND_CLASSES: dict[str, frozenset[str]] = {
@@ -91,7 +91,7 @@ def aperture_of(weights: np.ndarray) -> np.ndarray:
 
 def width_of(weights: np.ndarray) -> np.ndarray:
     """ARKit weights (n, 52) -> (n,), on the mean face."""
-    return np.asarray((coarticulation.width(weights) + _WIDTH) / EYES_CM)
+    return np.asarray((coarticulation.width(weights) + lips.REST_WIDTH) / EYES_CM)
 
 
 def curves(track: MouthTrack, weights: np.ndarray, mel: np.ndarray) -> Curves | None:

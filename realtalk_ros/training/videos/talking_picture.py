@@ -48,6 +48,7 @@ from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.face_model.landmarks import EYE_CORNERS
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.training.common.affine_maps import similarity_transform
 from realtalk_ros.training.expression.metrics import correlation
@@ -59,7 +60,6 @@ from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 
 # Of MediaPipe's mesh: bridge of the nose, corners of the eyes.
 STILL = [168, 6, 197, 195, 33, 133, 362, 263]
-OUTER_CORNERS = [36, 45]  # of the eyes, of Multi-PIE's landmarks
 MESH = slice(468)  # without the irises, which look around
 LIPS = mediapipe_points.LANDMARK[mediapipe_points.LIPS]
 EYES = np.array([name.startswith("eye") for name in arkit.NAMES])
@@ -136,7 +136,7 @@ class SpeakingAvatar:
         resting = 0.0 if self._avatar.resting_weights is None else self._avatar.resting_weights
         points = landmarks.load().points(weights + resting, self._avatar.identity)
         gap = points[landmarks.INNER_UPPER_LIP, 1] - points[landmarks.INNER_LOWER_LIP, 1]
-        eyes = np.linalg.norm(np.subtract(*points[OUTER_CORNERS]))
+        eyes = np.linalg.norm(np.subtract(*points[EYE_CORNERS]))
         self.asked = max(0.0, float(gap / eyes))
         return self._renderer.render(weights, self._renderer.template_count // 2)
 

@@ -29,7 +29,19 @@ import numpy as np
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.landmarks import EYES, LIPS
+from realtalk_ros.face_model.landmarks import (
+    BROW_LEFT,
+    BROW_RIGHT,
+    BROWS,
+    EYE_LEFT,
+    EYE_RIGHT,
+    EYES,
+    INNER_LIPS,
+    LIPS,
+    NOSE,
+    NOSE_BASE,
+    OUTER_LIPS,
+)
 from realtalk_ros.face_model.rotations import swap_track_order
 from realtalk_ros.training.common.affine_maps import (
     compose,
@@ -167,14 +179,14 @@ def rigid_mask(points: np.ndarray) -> np.ndarray:
 
     That is the nose, the upper cheeks and the skin around the eyes.
     """
-    middle, mask = points[27:36].mean(0), np.zeros((CROP_SIZE, CROP_SIZE), np.uint8)
+    middle, mask = points[NOSE].mean(0), np.zeros((CROP_SIZE, CROP_SIZE), np.uint8)
     sides = middle + 0.85 * (points[[0, 1, 2, 14, 15, 16]] - middle)
     up = 0.25 * (points[EYES].mean(0) - points[LIPS].mean(0))
-    rim = np.concatenate([sides, points[31:36], points[17:27] + up]).astype(np.float32)
+    rim = np.concatenate([sides, points[NOSE_BASE], points[BROWS] + up]).astype(np.float32)
     fill_polygon(cv2.convexHull(rim)[:, 0], mask, 255)
     moving = np.zeros_like(mask)
-    for part in (points[17:22], points[22:27], points[36:42], points[42:48], points[48:60]):
-        fill_polygon(cv2.convexHull(part.astype(np.float32))[:, 0], moving, 255)
+    for part in (BROW_RIGHT, BROW_LEFT, EYE_RIGHT, EYE_LEFT, OUTER_LIPS):
+        fill_polygon(cv2.convexHull(points[part].astype(np.float32))[:, 0], moving, 255)
     moving = cv2.dilate(moving, np.ones((9, 9), np.uint8))
     return cv2.bitwise_and(mask, cv2.bitwise_not(moving))
 
@@ -206,7 +218,7 @@ def refine_alignment(
 def face_outline(points: np.ndarray) -> np.ndarray:
     """(n, 2): the outline of a face of 68 landmarks, with some forehead."""
     eyes, mouth = points[EYES].mean(0), points[LIPS].mean(0)
-    forehead = points[17:27] + 0.45 * (eyes - mouth)
+    forehead = points[BROWS] + 0.45 * (eyes - mouth)
     return cv2.convexHull(np.concatenate([points[:27], forehead]).astype(np.float32))[:, 0]
 
 
@@ -219,8 +231,8 @@ def segment(points: np.ndarray) -> np.ndarray:
     """(CROP_SIZE, CROP_SIZE) uint8: those of scene.LABELS that 68 landmarks outline."""
     image = np.zeros((CROP_SIZE, CROP_SIZE), np.uint8)
     for name, polygon in (
-        ("skin", face_outline(points)), ("lips", points[48:60]), ("mouth", points[60:68]),
-        ("eyes", points[36:42]), ("eyes", points[42:48]),
+        ("skin", face_outline(points)), ("lips", points[OUTER_LIPS]), ("mouth", points[INNER_LIPS]),
+        ("eyes", points[EYE_RIGHT]), ("eyes", points[EYE_LEFT]),
     ):  # fmt: skip
         fill_polygon(polygon, image, LABELS.index(name))
     return image
@@ -233,11 +245,11 @@ def expression_mask(*faces: np.ndarray) -> np.ndarray:
     """
     mask = np.zeros((CROP_SIZE, CROP_SIZE), np.uint8)
     for points in faces:
-        middle = points[27:36].mean(0)
+        middle = points[NOSE].mean(0)
         up = 0.2 * (points[EYES].mean(0) - points[LIPS].mean(0))
         sides = middle + 0.86 * (points[[1, 2, 3, 4, 12, 13, 14, 15]] - middle)
         chin = points[LIPS].mean(0) + 1.12 * (points[6:11] - points[LIPS].mean(0))
-        rim = np.concatenate([sides, chin, points[17:27] + up])
+        rim = np.concatenate([sides, chin, points[BROWS] + up])
         fill_polygon(cv2.convexHull(rim.astype(np.float32))[:, 0], mask, 255)
     soft = cv2.GaussianBlur(mask, (0, 0), BLEND_WIDTH * CROP_SIZE).astype(np.float32) / 255
     return soft[..., None]
