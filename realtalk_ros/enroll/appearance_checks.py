@@ -20,6 +20,7 @@ import numpy as np
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.enroll import face_reader, fit
 from realtalk_ros.enroll.face_detector import DetectedFace
+from realtalk_ros.enroll.mediapipe_points import CHIN_SKIN, INNER_LIPS, OUTER_LIPS, hull_mask
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 
@@ -38,12 +39,8 @@ DARK_CHIN, DARK_CHIN_HUE = 32.0, 8.0  # against the cheeks; beards reach 21
 TOO_DARK, DIM = 45.0, 70.0
 SHUT, HALF_SHUT = 0.5, 0.35  # weight of a blink; smiles reach 0.2
 # Of MediaPipe's mesh.
-LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
-INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88,
-              95)  # fmt: skip
 CHEEKS = ((50, 101, 118, 117, 123, 187, 205, 36), (280, 330, 347, 346, 352, 411, 425, 266))
 NOSE = (1, 4, 44, 274, 19, 94, 125, 354, 5, 45, 275)
-CHIN = (18, 83, 313, 182, 406, 194, 418, 32, 262, 140, 369, 171, 396, 175)
 UNCOVERED = "give a picture of a person's whole face with nothing before it"
 
 
@@ -63,9 +60,7 @@ class LevelFace:
         """(256, 256) bool: the convex hull of some landmarks, scaled about its middle."""
         shape = self.points[list(rows)]
         shape = shape.mean(0) + scale * (shape - shape.mean(0))
-        mask = np.zeros((CROP_SIZE, CROP_SIZE), np.uint8)
-        cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(shape).astype(np.int32)), 1)
-        return mask.astype(bool)
+        return hull_mask(shape, (CROP_SIZE, CROP_SIZE))
 
 
 def is_human(score: float | None, apart: float = np.inf) -> bool:
@@ -110,8 +105,8 @@ def check_light(face: LevelFace, where: str) -> list[str]:
 
 def check_lips(face: LevelFace, lab: np.ndarray, where: str) -> None:
     """Raises RealTalkError where no lips are to be seen."""
-    whole, inside = face.region(LIPS), face.region(INNER_LIPS, 1.05)
-    around = face.region(LIPS, 1.6) & ~face.region(LIPS, 1.15)
+    whole, inside = face.region(OUTER_LIPS), face.region(INNER_LIPS, 1.05)
+    around = face.region(OUTER_LIPS, 1.6) & ~face.region(OUTER_LIPS, 1.15)
     lightness, red, _ = colour(lab, whole & ~inside) - colour(lab, around)
     smooth = cv2.GaussianBlur(lab[..., 0], (0, 0), 1.0)[whole]
     spread = np.ptp(np.percentile(smooth, (3, 97)))
@@ -122,11 +117,11 @@ def check_lips(face: LevelFace, lab: np.ndarray, where: str) -> None:
 def covers_chin(face: LevelFace, lab: np.ndarray, cheek: np.ndarray, where: str) -> bool:
     """Whether something dark is where the chin should be. Raises RealTalkError where the lips are
     of its colour, too."""
-    chin = colour(lab, face.region(CHIN))
+    chin = colour(lab, face.region(CHIN_SKIN))
     darker, *hue = cheek - chin
     if darker < DARK_CHIN or np.hypot(*hue) < DARK_CHIN_HUE:
         return False
-    lips = colour(lab, face.region(LIPS) & ~face.region(INNER_LIPS, 1.05))
+    lips = colour(lab, face.region(OUTER_LIPS) & ~face.region(INNER_LIPS, 1.05))
     if np.linalg.norm(lips - chin) < MIN_LIP_CONTRAST:
         raise no_lips(where)
     return True

@@ -38,6 +38,7 @@ from realtalk_ros.behaviour.face_pipeline import FacePipeline
 from realtalk_ros.behaviour.idle import Idle
 from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
 from realtalk_ros.enroll.face_embedding import FaceEmbedding
+from realtalk_ros.enroll.mediapipe_points import CHIN_SKIN, hull_mask
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering.face_renderer import FaceRenderer
@@ -52,7 +53,6 @@ AWAKE = 0.15  # eyeBlink below which the eyes are open
 # Of MediaPipe's mesh:
 INNER_LIPS, EYE_CORNERS = (13, 14), (33, 263)
 MOUTH = (61, 40, 37, 0, 267, 270, 291, 321, 314, 17, 84, 91)
-CHIN = (18, 83, 313, 182, 406, 194, 418, 32, 262, 140, 369, 171, 396, 175)
 EYES = (
     (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
     (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249),
@@ -198,23 +198,14 @@ def region_details(image: np.ndarray, points: np.ndarray, scale: float) -> dict[
     if scale < 1:
         part = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     fine = cv2.Laplacian(cv2.cvtColor(part, cv2.COLOR_BGR2GRAY).astype(np.float32), -1)
-    shapes = {"mouth": [points[list(MOUTH)]], "chin": [points[list(CHIN)]], "eyes": []}
+    shapes = {"mouth": [points[list(MOUTH)]], "chin": [points[list(CHIN_SKIN)]], "eyes": []}
     for eye in EYES:
         ring = points[list(eye)]
         shapes["eyes"].append(ring.mean(0) + AROUND_EYE * (ring - ring.mean(0)))
     return {
-        name: float(np.mean([fine[inside(shape, fine.shape)].var() for shape in parts]))
+        name: float(np.mean([fine[hull_mask(shape, fine.shape)].var() for shape in parts]))
         for name, parts in shapes.items()
     }
-
-
-def inside(shape: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """(height, width) bool: the convex hull of points (n, 2); at least one pixel."""
-    mask = np.zeros(size[:2], np.uint8)
-    cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(shape).astype(np.int32)), 1)
-    if not mask.any():
-        mask[:1, :1] = 1
-    return mask.astype(bool)
 
 
 def lid_differences(shut: np.ndarray, opened: np.ndarray, points: np.ndarray) -> dict[str, float]:
@@ -224,7 +215,7 @@ def lid_differences(shut: np.ndarray, opened: np.ndarray, points: np.ndarray) ->
     for upper, lower, brow in LIDS:
         top, bottom, above = (points[list(rows)] for rows in (upper, lower, brow))
         lid, skin = (
-            inside(np.vstack([top + share * (to - top) for share in shares]), shut.shape)
+            hull_mask(np.vstack([top + share * (to - top) for share in shares]), shut.shape)
             for to, shares in ((bottom, LID), (above, SKIN))
         )
         hair = is_hair(shut[skin]) & is_hair(opened[skin])

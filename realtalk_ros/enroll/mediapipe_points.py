@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which vertex of ICT-FaceKit each landmark of MediaPipe's face mesh shows, and how surely.
+"""Parts of MediaPipe's face mesh, and which vertex of ICT-FaceKit each landmark shows, how surely.
 
-Found by 400 pictures of 80 synthetic people (training/synthetic/head_renderer.py), whose
-vertices are known in the picture: a landmark's vertex is the one that lies nearest to it on
-average. The numbers in front are what remained of that distance, in sides of the face crop (about
-20 cm); half of it at the eyes, so that lids are followed.
+The vertices were found by 400 pictures of 80 synthetic people, whose vertices are known in the
+picture (training/synthetic/head_renderer.py): a landmark's vertex is the one that lies nearest to
+it on average. The numbers in front are what remained of that distance, in sides of the face crop
+(about 20 cm); half of it at the eyes, so that lids are followed.
 """
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 SIDE = 19.85  # cm, the face crop's side on the mean head (landmarks.face_square)
@@ -51,5 +52,22 @@ VERTICES: dict[float, dict[int, int]] = {
 LANDMARK = np.array([m for group in VERTICES.values() for m in group])  # (154,)
 VERTEX = np.array([v for group in VERTICES.values() for v in group.values()])  # (154,)
 SIGMA = SIDE * np.array([s for s, group in VERTICES.items() for _ in group], np.float32)  # cm
-# Rows of those.
+# Landmarks of the mesh, not all of them with a vertex. The lips' edges go from the person's right
+# corner of the mouth to the left one.
+UPPER_OUTER = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)
+UPPER_INNER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
+LOWER_INNER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
+LOWER_OUTER = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291)
+OUTER_LIPS, INNER_LIPS = UPPER_OUTER + LOWER_OUTER[-2:0:-1], UPPER_INNER + LOWER_INNER[-2:0:-1]
+CHIN_SKIN = (18, 83, 313, 182, 406, 194, 418, 32, 262, 140, 369, 171, 396, 175)
+# Rows of LANDMARK.
 LIPS, EYES = (np.flatnonzero(np.isin(LANDMARK, list(VERTICES[s]))) for s in (0.008, 0.0035))
+
+
+def hull_mask(points: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """(height, width) bool: the convex hull of points (n, 2); at least one pixel."""
+    mask = np.zeros(size[:2], np.uint8)
+    cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(points).astype(np.int32)), 1)
+    if not mask.any():
+        mask[:1, :1] = 1
+    return mask.astype(bool)

@@ -24,16 +24,12 @@ import numpy as np
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.enroll.fit import Model
 from realtalk_ros.enroll.framing import Portrait, points_that_stay
+from realtalk_ros.enroll.mediapipe_points import LOWER_INNER, LOWER_OUTER, UPPER_INNER, UPPER_OUTER
 from realtalk_ros.enroll.picture_layout import sample
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, lips
 
-# Of MediaPipe's mesh, from the person's right corner of the mouth to the left one.
-UPPER_OUTER = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)
-UPPER_INNER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
-LOWER_INNER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
-LOWER_OUTER = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291)
-NOSE_BASE, CHIN = 2, 152
+NOSE_BASE, CHIN = 2, 152  # of MediaPipe's mesh
 MIDDLE = len(UPPER_INNER) // 2
 # cm. Set by eye on the smiles of the London set, whose lips are up to 1.9 cm apart.
 SHUT = 0.15  # lips that are less apart are left as they are

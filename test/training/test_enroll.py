@@ -48,6 +48,7 @@ from realtalk_ros.enroll import (
 )
 from realtalk_ros.enroll.avatar_writer import write_folder
 from realtalk_ros.enroll.face_tracks import Track
+from realtalk_ros.enroll.mediapipe_points import CHIN_SKIN, OUTER_LIPS
 from realtalk_ros.enroll.video_reader import Clip
 
 # The same in each run: one draw in 300 looks like sound, which "has no pictures".
@@ -238,7 +239,6 @@ class Looks(ExitStack):
         return self.certainty
 
 
-LIPS = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
 SKIN = np.array([140, 165, 205])
 
 
@@ -253,13 +253,13 @@ def painted(
     chin = found[[17, 152]].mean(0)
     right, left = appearance_checks.CHEEKS
     middles = (chin, found[4], found[[61, 33]].mean(0), found[[291, 263]].mean(0))
-    parts = (appearance_checks.CHIN, appearance_checks.NOSE, right, left)
+    parts = (CHIN_SKIN, appearance_checks.NOSE, right, left)
     for rows, place in zip(parts, middles, strict=True):
         for k, row in enumerate(set(rows) - set(model.index.tolist())):
             found[row] = place + 8 * np.array([np.cos(k), np.sin(k)])
     picture = np.full((512, 512, 3), SKIN, np.uint8)
     cv2.circle(picture, np.int32(found[4]).tolist(), 30, nose, -1)
-    cv2.fillConvexPoly(picture, cv2.convexHull(np.int32(found[list(LIPS)])), lips)
+    cv2.fillConvexPoly(picture, cv2.convexHull(np.int32(found[list(OUTER_LIPS)])), lips)
     cv2.line(picture, np.int32(found[61]).tolist(), np.int32(found[291]).tolist(), line, 4)
     return np.uint8(picture * light), face
 
@@ -304,10 +304,10 @@ def test_faces_that_are_not_shown_well_are_noted(how, word):
 
 def test_something_dark_before_the_chin_is_noted():
     picture, face = painted()
-    x, y = face.points[list(appearance_checks.CHIN)].mean(0).astype(int)
+    x, y = face.points[list(CHIN_SKIN)].mean(0).astype(int)
     cv2.circle(picture, (int(x), int(y)), 35, (30, 30, 30), -1)
     assert "microphone" in photo_to_avatar.examine(Looks(face), picture, "it").notes[0]
-    both = np.int32(face.points[[*LIPS, *appearance_checks.CHIN]])
+    both = np.int32(face.points[[*OUTER_LIPS, *CHIN_SKIN]])
     cv2.fillConvexPoly(picture, cv2.convexHull(both), (30, 30, 30))
     with pytest.raises(RealTalkError, match="no lips"):
         photo_to_avatar.examine(Looks(face), picture, "it")
