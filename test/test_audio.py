@@ -84,7 +84,16 @@ def test_decode_encodings_and_channels():
 def test_bad_samples_become_silence():
     bad = np.array([np.nan, np.inf, -np.inf, 0.5, 7.0], "<f4")
     assert pcm.decode_pcm(bad.tobytes(), "pcm_f32le", 1).tolist() == [0, 0, 0, 0.5, 1]
-    assert pcm.sanitize(bad)[1] == 3
+    assert pcm.to_float(bad.astype(float)).tolist() == [0, 0, 0, 0.5, 1]
+
+
+def test_int16_survives_being_decoded_and_encoded():
+    every = np.arange(-32768, 32768, dtype="<i2").tobytes()
+    assert pcm.encode_pcm(pcm.decode_pcm(every, "pcm_s16le", 1)) == every
+    loud = pcm.encode_pcm(np.float32([1, 1.5, -1.5, 0.6 / 32768, -0.6 / 32768]))
+    assert np.frombuffer(loud, "<i2").tolist() == [32767, 32767, -32768, 1, -1]
+    exact = np.float32([0.1, -2]).tobytes()
+    assert pcm.encode_pcm(np.frombuffer(exact, np.float32), "pcm_f32le") == exact
 
 
 @pytest.mark.parametrize(

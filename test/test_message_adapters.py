@@ -18,7 +18,7 @@ from realtalk_ros.audio.message_adapters import (
     Follower,
     SampleLayout,
     layout_of,
-    to_mono,
+    to_frames,
 )
 from realtalk_ros.errors import AudioError
 
@@ -92,9 +92,9 @@ def test_every_sample_format_is_the_same_sound(name):
 
 def test_bad_sound_is_refused_with_a_reason():
     with pytest.raises(AudioError, match="whole"):
-        to_mono(np.zeros(3, np.int16), 2)
+        to_frames(np.zeros(3, np.int16), 2)
     with pytest.raises(AudioError, match="channels"):
-        to_mono(np.zeros(3, np.int16), 0)
+        to_frames(np.zeros(3, np.int16), 0)
     with pytest.raises(AudioError, match="S16LE"):
         SampleLayout(format="mp3")
     info = SimpleNamespace(
@@ -102,7 +102,7 @@ def test_bad_sound_is_refused_with_a_reason():
     )
     with pytest.raises(AudioError, match="wave"):
         layout_of(info)
-    assert not np.isnan(to_mono(np.array([np.nan, 1e300]), 1)).any()
+    assert not np.isnan(to_frames(np.array([np.nan, 1e300]), 1)).any()
 
 
 def test_samples_are_the_clock_and_a_pause_begins_a_new_utterance():

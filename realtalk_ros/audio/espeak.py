@@ -11,6 +11,7 @@ import numpy as np
 from realtalk_ros.audio import espeak_library, unicode_scripts
 from realtalk_ros.audio.espeak_library import PITCH, RATE, WORD, load_espeak, synthesize
 from realtalk_ros.audio.espeak_voices import Voice
+from realtalk_ros.audio.pcm import to_float
 from realtalk_ros.errors import RealTalkError
 
 DEFAULT_VOICE = "en-us"
@@ -115,7 +116,7 @@ class Espeak:
         settings = {RATE: int(words_per_minute), PITCH: int(pitch)}
         pcm, events = synthesize(voice, settings, synthesis)
         words = [(e.text_position - 1, e.audio_position / 1000) for e in events if e.type == WORD]
-        return pcm.astype(np.float32) / 32768.0, words
+        return to_float(pcm), words
 
 
 def check_voice(voice: str | Voice) -> None:

@@ -15,7 +15,7 @@ import av
 import av.error
 import numpy as np
 
-from realtalk_ros.audio.pcm import mix_down
+from realtalk_ros.audio.pcm import mix_down, to_float
 from realtalk_ros.errors import AudioError
 
 SAMPLE_CLIP = Path(__file__).parents[1] / "data" / "speech_sample.wav"  # see data/README.md
@@ -200,10 +200,4 @@ def _samples(frame: av.AudioFrame) -> np.ndarray:
     samples: np.ndarray = frame.to_ndarray()  # planar (channels, n), packed (1, n * channels)
     if frame.format.is_packed:
         samples = samples.reshape(-1, len(frame.layout.channels)).T
-    if samples.dtype == np.uint8:
-        samples = (samples.astype(np.float32) - 128.0) / 128.0
-    elif samples.dtype.kind == "i":
-        samples = (samples / -float(np.iinfo(samples.dtype).min)).astype(np.float32)
-    else:
-        samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
-    return np.clip(samples, -1.0, 1.0).astype(np.float32, copy=False).T
+    return to_float(samples).T

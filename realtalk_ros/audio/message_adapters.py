@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from realtalk_ros.audio.pcm import MAX_CHANNELS, check_rate, mix_down, sanitize
+from realtalk_ros.audio.pcm import MAX_CHANNELS, check_rate, mix_down, to_float
 from realtalk_ros.errors import AudioError
 
 # GStreamer's names of sample formats, which ros-drivers' AudioInfo uses.
@@ -61,19 +61,7 @@ def to_frames(samples: np.ndarray, channels: int) -> np.ndarray:
         raise AudioError(f"{channels} audio channels: send 1 to {MAX_CHANNELS}")
     if len(samples) % channels:
         raise AudioError(f"{len(samples)} samples are no whole frames of {channels} channels")
-    if samples.dtype.kind == "u":
-        pcm = (samples.astype(np.float32) - 128) / 128
-    elif samples.dtype.kind == "i":
-        pcm = (samples / -float(np.iinfo(samples.dtype).min)).astype(np.float32)
-    else:
-        with np.errstate(over="ignore"):
-            pcm, _ = sanitize(samples.astype(np.float32))
-    return pcm.reshape(-1, channels)
-
-
-def to_mono(samples: np.ndarray, channels: int) -> np.ndarray:
-    """As `to_frames`, mixed down: (n,) float32."""
-    return mix_down(to_frames(samples, channels))[0]
+    return to_float(samples).reshape(-1, channels)
 
 
 def decoded(samples: np.ndarray, channels: int, rate: int, stamp: Any = None) -> DecodedAudio:

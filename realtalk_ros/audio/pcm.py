@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PCM samples: decoding, mixing down to mono, and the sample rates that are accepted. (The rate is
-changed by resampler.py, for log_mel.py.)"""
+"""PCM samples: decoding, encoding, mixing down to mono, and the sample rates that are accepted.
+(The rate is changed by resampler.py, for log_mel.py.)"""
 
 from __future__ import annotations
 
@@ -19,14 +19,25 @@ CANCELLED = 0.05
 ENCODINGS: dict[str, np.dtype[Any]] = {"pcm_s16le": np.dtype("<i2"), "pcm_f32le": np.dtype("<f4")}
 
 
-def sanitize(pcm: np.ndarray) -> tuple[np.ndarray, int]:
-    """Clips float samples to [-1, 1]; NaN and infinity become 0. Also returns how many were not
-    finite."""
-    finite = np.isfinite(pcm)
-    bad = int(pcm.size - np.count_nonzero(finite))
-    if bad:
-        pcm = np.where(finite, pcm, np.float32(0))
-    return np.clip(pcm, -1, 1), bad
+def to_float(samples: np.ndarray) -> np.ndarray:
+    """Samples of any type, full scale that of the type -> float32 of the same shape in [-1, 1]; NaN
+    and infinity become 0."""
+    if samples.dtype.kind in "iu":
+        scale = np.float32(2.0 ** (1 - 8 * samples.dtype.itemsize))
+        pcm = samples.astype(np.float32) * scale
+        return pcm - np.float32(1) if samples.dtype.kind == "u" else pcm
+    finite = np.isfinite(samples)
+    if not finite.all():
+        samples = np.where(finite, samples, 0)
+    return np.clip(samples, -1, 1).astype(np.float32, copy=False)
+
+
+def encode_pcm(pcm: np.ndarray, encoding: str = "pcm_s16le") -> bytes:
+    """(n,) float32 -> little-endian PCM; as int16, what lies outside [-1, 1] is clipped."""
+    dtype = ENCODINGS[encoding]
+    if dtype.kind == "i":
+        pcm = np.clip(np.rint(pcm * 32768), -32768, 32767)
+    return pcm.astype(dtype).tobytes()
 
 
 def decode_pcm(data: bytes | memoryview | np.ndarray, encoding: str, channels: int) -> np.ndarray:
@@ -59,13 +70,7 @@ def decode_channels(
             f"{size} bytes of {encoding} are not a whole number of {channels}-channel frames of "
             f"{dtype.itemsize * channels} bytes: send whole frames"
         )
-    samples = np.frombuffer(raw, dtype)
-    if dtype.kind == "i":
-        pcm = samples.astype(np.float32)
-        pcm *= 1 / 32768
-    else:
-        pcm, _ = sanitize(samples.astype(np.float32, copy=False))
-    return pcm.reshape(-1, channels)
+    return to_float(np.frombuffer(raw, dtype)).reshape(-1, channels)
 
 
 def mix_down(frames: np.ndarray) -> tuple[np.ndarray, bool]:

@@ -25,6 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 from realtalk_ros.audio.media_files import read_audio
+from realtalk_ros.audio.pcm import encode_pcm
 from realtalk_ros.commands.node_processes import START_TIMEOUT, add_graph, start, stop
 from realtalk_ros.errors import RealTalkError
 
@@ -230,7 +231,7 @@ class Watcher:
         stamp = message.header.stamp
         nanoseconds = round(start * 1e9)
         stamp.sec, stamp.nanosec = divmod(nanoseconds + int(self._base) * 10**9, 10**9)
-        message.data = array("B", (pcm * 32767).astype("<i2").tobytes())
+        message.data = array("B", encode_pcm(pcm))
         self._audio.publish(message)
         self.sent.append((start, self._now(), live))
 

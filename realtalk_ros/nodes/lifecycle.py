@@ -21,7 +21,7 @@ from rclpy.service import Service
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
-from realtalk_ros.audio.pcm import ENCODINGS
+from realtalk_ros.audio.pcm import encode_pcm
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes.diagnostics import Diagnostics
@@ -185,9 +185,7 @@ class RealTalkNode(ParameterNode):
         )
         if start is not None:
             self.set_stamp(message.header.stamp, start)
-        if encoding == AudioChunk.PCM_S16LE:
-            pcm = pcm * 32767
-        message.data = array.array("B", pcm.astype(ENCODINGS[encoding]).tobytes())
+        message.data = array.array("B", encode_pcm(pcm, encoding))
         return message
 
     @property

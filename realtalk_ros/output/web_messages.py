@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from realtalk_ros.audio.pcm import encode_pcm
 from realtalk_ros.audio.resampler import Resampler
 
 RATE = 48000  # Hz, of the sound sent to pages
@@ -93,4 +94,4 @@ class PageAudio:
             return []
         time = self._start + self._sent / RATE
         self._sent += len(pcm)
-        return [(time, (np.clip(pcm, -1, 1) * 32767).astype("<i2").tobytes())]
+        return [(time, encode_pcm(pcm))]

@@ -23,6 +23,7 @@ from scipy import signal
 from scipy.io import wavfile
 
 from realtalk_ros.audio import espeak_library
+from realtalk_ros.audio.pcm import to_float
 from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.speech_data import phones as ph
@@ -128,7 +129,7 @@ def _move_stops_to_closure(segments: list[list], level: np.ndarray, peak: float)
 
 def to_16k(pcm: np.ndarray, rate: int) -> np.ndarray:
     """(n,) int16 at `rate` -> float32 at 16 kHz."""
-    x = pcm.astype(np.float32) / 32768
+    x = to_float(pcm)
     if rate == SAMPLE_RATE:
         return x
     divisor = np.gcd(SAMPLE_RATE, rate)
