@@ -190,11 +190,15 @@ def find(name_or_dir: str | Path) -> Path:
         # Path's own is_file raises for names that are too long.
         if os.path.isfile(folder / "avatar.yaml"):  # noqa: PTH113
             return folder
-    known = ", ".join(sorted(path.parent.name for path in AVATAR_DIR.glob("*/avatar.yaml")))
     raise AvatarError(
         f"no avatar {short(text)}: give a folder that holds an avatar.yaml, or one of: "
-        f"{known or '-'}"
+        f"{', '.join(bundled_names()) or '-'}"
     )
+
+
+def bundled_names() -> list[str]:
+    """The avatars that come with the package."""
+    return sorted(path.parent.name for path in AVATAR_DIR.glob("*/avatar.yaml"))
 
 
 def files_of(meta: dict[str, Any]) -> list[str]:

@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from realtalk_ros import onnx_session
 from realtalk_ros.audio.media_files import read_audio
-from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar
+from realtalk_ros.avatar.avatar import Avatar, bundled_names
 from realtalk_ros.avatar.provenance import SYNTHETIC
 from realtalk_ros.behaviour.face_pipeline import FacePipeline
 from realtalk_ros.commands.figure_columns import heads, line
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> None:
     require_scipy()
     if not (1 <= args.seconds <= 3600 and 1 <= args.fps <= 120):
         raise RealTalkError("give --seconds from 1 to 3600 and --fps from 1 to 120")
-    names = args.avatars or sorted(path.parent.name for path in AVATAR_DIR.glob("*/avatar.yaml"))
+    names = args.avatars or bundled_names()
     for name in names:
         Avatar.check(name)  # raises before the first minute is spent
     report: dict[str, dict[str, float]] = {}

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 from rcl_interfaces.srv import SetParameters
@@ -16,7 +15,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from realtalk_ros.audio.pcm import check_rate, decode_pcm
-from realtalk_ros.avatar import avatar as avatars
+from realtalk_ros.avatar.avatar import bundled_names
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
@@ -67,15 +66,13 @@ class DisplayNode(lifecycle.RealTalkNode):
             raise RealTalkError(
                 f"operators is one of {', '.join(OPERATORS)}, not {self.operators!r}"
             )
-        folder = Path(avatars.__file__).parents[1] / "avatars"
-        names = sorted(p.parent.name for p in folder.glob("*/avatar.yaml"))
         display = Display(
             self.host, self.port, self.buffer, self.operators, self.host_names.split(),
             on_command=lambda name, value: self._commands.append((name, value)),
             on_clients=lambda count: setattr(self, "_pages", count),
             on_problem=self._page_problems.append,
         )  # fmt: skip
-        display.update(avatars=names, avatar=self.avatar)
+        display.update(avatars=bundled_names(), avatar=self.avatar)
         display.start()
         self.display = display
         self.get_logger().info(f"the face is on http://{self.host}:{display.port}/ (and /operator)")
