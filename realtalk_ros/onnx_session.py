@@ -7,7 +7,6 @@ nodes/face_loader.py.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 import onnxruntime as ort
 
-from realtalk_ros import install_hints
+from realtalk_ros import checksums, install_hints
 from realtalk_ros.contracts import (
     ALIGNER_FILE,
     ENCODER_FILE,
@@ -30,7 +29,6 @@ from realtalk_ros.contracts import (
 from realtalk_ros.errors import ModelError
 
 MODEL_DIR = Path(os.environ.get("REALTALK_MODEL_DIR") or Path(__file__).parent / "models")
-CHECKSUMS = "SHA256SUMS"  # in the format of sha256sum(1), beside the models
 FILES = (PRIOR_FILE, STEP_FILE, ENCODER_FILE, ALIGNER_FILE, GENERATOR_FILE)
 
 # In order of preference: ONNX Runtime uses the next one for operators that a provider lacks.
@@ -66,33 +64,12 @@ def providers_for(device: str) -> tuple[str, ...]:
     return wanted
 
 
-def sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def read_checksums(model_dir: Path) -> dict[str, str]:
-    """File name -> hex digest from `model_dir`/SHA256SUMS; empty where there is no such file."""
-    try:
-        lines = (model_dir / CHECKSUMS).read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
-        return {}
-    rows = (line.split(maxsplit=1) for line in lines)
-    return {row[1].lstrip("*"): row[0] for row in rows if len(row) == 2}
-
-
-def write_checksums(model_dir: Path) -> None:
-    """Lists every .onnx file of `model_dir` in its SHA256SUMS (called by the exporters)."""
-    rows = [f"{sha256(path)}  {path.name}\n" for path in sorted(model_dir.glob("*.onnx"))]
-    (model_dir / CHECKSUMS).write_text("".join(rows))
-
-
 def check(path: Path) -> str | None:
     """What is wrong with a model file, in one line, or None."""
     if not path.is_file():
         return f"model file {path} is missing: {HOW_TO_RESTORE}"
-    wanted = read_checksums(path.parent).get(path.name)
-    if wanted and sha256(path) != wanted:
+    wanted = checksums.read(path.parent).get(path.name)
+    if wanted and checksums.sha256(path) != wanted:
         return f"model file {path} does not match its checksum (damaged?): {HOW_TO_RESTORE}"
     return None
 
@@ -100,7 +77,7 @@ def check(path: Path) -> str | None:
 def verify(model_dir: Path | None = None) -> list[str]:
     """Every problem of the model files, one line each; an empty list if all are intact."""
     folder = model_dir or MODEL_DIR
-    optional = [name for name in STEP_FILES.values() if name in read_checksums(folder)]
+    optional = [name for name in STEP_FILES.values() if name in checksums.read(folder)]
     names = dict.fromkeys([*FILES, *optional])
     return [problem for name in names if (problem := check(folder / name))]
 
@@ -116,7 +93,7 @@ def check_folder(model_dir: str | Path) -> None:
 def fingerprints(model_dir: str | Path, prefix: str) -> dict[str, str]:
     """File name -> first digits of its checksum, for listed files that begin with `prefix`."""
     folder = Path(model_dir) if model_dir else MODEL_DIR
-    listed = read_checksums(folder)
+    listed = checksums.read(folder)
     return {name: digest[:12] for name, digest in listed.items() if name.startswith(prefix)}
 
 

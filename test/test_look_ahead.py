@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from realtalk_ros import onnx_session
+from realtalk_ros import checksums, onnx_session
 from realtalk_ros.audio import log_mel
 from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
 from realtalk_ros.contracts import LOOK_AHEAD, PRIOR_FILE, STEP_FILE, STEP_FILES
@@ -108,7 +108,7 @@ def test_lips_rest_in_silence_and_noise(models, seconds):
 def test_all_together_are_small_enough():
     names = {PRIOR_FILE, *STEP_FILES.values()}
     assert sum((MODELS / name).stat().st_size for name in names) < SIZE
-    assert names <= set(onnx_session.read_checksums(MODELS))
+    assert names <= set(checksums.read(MODELS))
 
 
 @pytest.mark.parametrize("value", [0.12, 0.0, -1.0, 160.0, float("nan"), float("inf")])

@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 from moving_avatar import moving_avatar
 
-from realtalk_ros import onnx_session
+from realtalk_ros import checksums, onnx_session
 from realtalk_ros.avatar import image_decoding
 from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar
 from realtalk_ros.contracts import mouth_crop
@@ -363,7 +363,7 @@ def test_an_avatars_own_generator_must_fit_the_rest(tmp_path, part):
     assert FaceRenderer(own, size=128).render(face(), 0).shape == (128, 128, 3)
     other = tmp_path / "models"
     shutil.copytree(onnx_session.MODEL_DIR, other)
-    (other / onnx_session.CHECKSUMS).unlink()
+    (other / checksums.FILE).unlink()
     shutil.copy(other / "renderer_generate.onnx", other / part)
     with pytest.raises(ModelError, match=f"does not belong to .*{part}.*--avatar"):
         FaceRenderer(own, size=128, model_dir=other)
@@ -371,7 +371,7 @@ def test_an_avatars_own_generator_must_fit_the_rest(tmp_path, part):
 
 def test_a_generator_of_another_format_is_refused(tmp_path):
     shutil.copytree(onnx_session.MODEL_DIR, tmp_path, dirs_exist_ok=True)
-    (tmp_path / onnx_session.CHECKSUMS).unlink()
+    (tmp_path / checksums.FILE).unlink()
     shutil.copy(tmp_path / "expression_step.onnx", tmp_path / "renderer_generate.onnx")
     with pytest.raises(ModelError, match="format.*reinstall"):
         FaceRenderer(Avatar.load("default"), model_dir=tmp_path)

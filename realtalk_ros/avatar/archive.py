@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from realtalk_ros import onnx_session
+from realtalk_ros import checksums
 from realtalk_ros.avatar.avatar import (
     MAX_ARRAY,
     MAX_IMAGE,
@@ -81,8 +81,8 @@ def export(name_or_dir: str | Path, out: Path, force: bool = False) -> int:
         for name in ("avatar.yaml", *names, *own):
             add(name, (folder / name).read_bytes())
         if own:
-            rows = [f"{onnx_session.sha256(folder / name)}  {name}\n" for name in own]
-            add(onnx_session.CHECKSUMS, "".join(rows).encode())
+            rows = [f"{checksums.sha256(folder / name)}  {name}\n" for name in own]
+            add(checksums.FILE, "".join(rows).encode())
     return out.stat().st_size
 
 
@@ -124,11 +124,9 @@ def _import(
     wanted = {"avatar.yaml": MAX_YAML, **_listed(meta)}
     own = [name for name in GENERATOR_FILES if posixpath.join(top, name) in entries]
     if own and trust_models:
-        if posixpath.join(top, onnx_session.CHECKSUMS) not in entries:
-            raise AvatarError(
-                f"{path} holds a network, but no {onnx_session.CHECKSUMS} that lists it"
-            )
-        wanted |= {onnx_session.CHECKSUMS: MAX_YAML, **dict.fromkeys(own, MAX_MODEL)}
+        if posixpath.join(top, checksums.FILE) not in entries:
+            raise AvatarError(f"{path} holds a network, but no {checksums.FILE} that lists it")
+        wanted |= {checksums.FILE: MAX_YAML, **dict.fromkeys(own, MAX_MODEL)}
     found = {posixpath.join(top, name): name for name in wanted}
     if missing := sorted(set(found) - set(entries)):
         raise AvatarError(f"{path} lacks {missing[0]}, which its avatar.yaml lists")
@@ -155,7 +153,7 @@ def _import(
     skipped = set() if trust_models else {posixpath.join(top, name) for name in own}
     rest = [name for name in entries if name not in found and name not in skipped]
     if not trust_models and own:
-        rest = [name for name in rest if posixpath.basename(name) != onnx_session.CHECKSUMS]
+        rest = [name for name in rest if posixpath.basename(name) != checksums.FILE]
     return Imported(target, tuple(rest), () if trust_models else tuple(own))
 
 
@@ -241,12 +239,10 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> bytes:
 
 
 def _check_models(folder: Path, names: list[str], path: Path) -> None:
-    listed = onnx_session.read_checksums(folder)
+    listed = checksums.read(folder)
     for name in names:
-        if listed.get(name) != onnx_session.sha256(folder / name):
-            raise AvatarError(
-                f"{name} in {path} is not the one that {onnx_session.CHECKSUMS} lists"
-            )
+        if listed.get(name) != checksums.sha256(folder / name):
+            raise AvatarError(f"{name} in {path} is not the one that {checksums.FILE} lists")
         if LINK in (folder / name).read_bytes():
             raise AvatarError(f"{name} in {path} refers to data in other files: export it whole")
 

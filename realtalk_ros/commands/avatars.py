@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from realtalk_ros import onnx_session
+from realtalk_ros import checksums
 from realtalk_ros.avatar import archive
-from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar, files_of, find
+from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar, bundled_names, files_of, find
 from realtalk_ros.avatar.provenance import Provenance, write_picture
 from realtalk_ros.commands.doctor import Finding, fail, ok, warn
 from realtalk_ros.contracts import GENERATOR_FILES
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
 def list_(args: argparse.Namespace) -> None:
     if not args.folder.is_dir():
         raise RealTalkError(f"there is no folder {args.folder}")
-    folders = sorted(path.parent for path in AVATAR_DIR.glob("*/avatar.yaml"))
+    folders = [AVATAR_DIR / name for name in bundled_names()]
     folders += sorted(
         p.parent
         for p in args.folder.glob("*/avatar.yaml")
@@ -231,7 +231,7 @@ def _files(folder: Path, avatar: Avatar) -> Iterator[Finding]:
     listed = files_of(avatar.metadata)
     sums = avatar.metadata.get("sha256")
     if isinstance(sums, dict):
-        changed = [name for name in listed if sums.get(name) != onnx_session.sha256(folder / name)]
+        changed = [name for name in listed if sums.get(name) != checksums.sha256(folder / name)]
         if changed:
             yield fail(
                 f"{len(changed)} files do not match their checksums: {changed[0]!r} ...",
@@ -239,7 +239,7 @@ def _files(folder: Path, avatar: Avatar) -> Iterator[Finding]:
             )
         else:
             yield ok(f"{len(listed)} files match their checksums")
-    known = {"avatar.yaml", onnx_session.CHECKSUMS, *GENERATOR_FILES, *listed}
+    known = {"avatar.yaml", checksums.FILE, *GENERATOR_FILES, *listed}
     others = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     others = [name for name in others if name not in known]
     if others:
@@ -248,11 +248,11 @@ def _files(folder: Path, avatar: Avatar) -> Iterator[Finding]:
             "no part of the avatar: export leaves them out",
         )
     if avatar.generator:
-        listed_models = onnx_session.read_checksums(folder)
+        listed_models = checksums.read(folder)
         for name in GENERATOR_FILES:
             if (folder / name).exists() and name not in listed_models:
                 yield warn(
-                    f"{onnx_session.CHECKSUMS} has no checksum for {name}",
+                    f"{checksums.FILE} has no checksum for {name}",
                     "damage would not be noticed: export and import the avatar",
                 )
 

@@ -192,17 +192,17 @@ def beside(device: str) -> str:
 
 
 def model_files() -> Iterator[Finding]:
-    from realtalk_ros import onnx_session
+    from realtalk_ros import checksums, onnx_session
 
     problems = onnx_session.verify()
-    listed = onnx_session.read_checksums(onnx_session.MODEL_DIR)
+    listed = checksums.read(onnx_session.MODEL_DIR)
     for problem in problems:
         what, _, advice = problem.partition(": ")
         yield fail(what, advice)
     for name in onnx_session.FILES:
         if name not in listed:
-            checksums = onnx_session.MODEL_DIR / onnx_session.CHECKSUMS
-            yield warn(f"{checksums} has no checksum for {name}", onnx_session.HOW_TO_RESTORE)
+            file = onnx_session.MODEL_DIR / checksums.FILE
+            yield warn(f"{file} has no checksum for {name}", onnx_session.HOW_TO_RESTORE)
     if not problems:
         yield ok(
             f"{len(onnx_session.FILES)} model files in {onnx_session.MODEL_DIR} match their "

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import cv2
 import numpy as np
 import yaml
 
-from realtalk_ros import __version__, onnx_session
+from realtalk_ros import __version__, checksums
 from realtalk_ros.avatar import image_decoding, provenance
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import AVATAR_FORMAT
@@ -85,16 +84,7 @@ def temporary_avatar(made: Enrolment, source: Path) -> Avatar:
 
 
 def _named(path: Path) -> dict[str, str]:
-    return {"name": path.name, "sha256": _sha256(path)}
-
-
-def _sha256(path: Path) -> str:
-    """Of a file of any size, in blocks."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
+    return {"name": path.name, "sha256": checksums.sha256(path)}
 
 
 def _write_files(folder: Path, made: Enrolment) -> dict[str, Any]:
@@ -137,5 +127,5 @@ def _write_files(folder: Path, made: Enrolment) -> dict[str, Any]:
             np.save(folder / f"{key}.npy", values.astype(np.float32))
             meta[key] = f"{key}.npy"
     files = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    meta["sha256"] = {name: onnx_session.sha256(folder / name) for name in files}
+    meta["sha256"] = {name: checksums.sha256(folder / name) for name in files}
     return meta

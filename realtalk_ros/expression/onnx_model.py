@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from realtalk_ros import onnx_session
+from realtalk_ros import checksums, onnx_session
 from realtalk_ros.contracts import (
     EXPRESSION_RATE,
     EXPRESSION_VERSION,
@@ -111,7 +111,7 @@ class ExpressionModel:
                 )
         properties = onnx_session.metadata(self._step)
         base = properties.get("base_sha256")
-        if base and base != onnx_session.sha256(folder / STEP_FILE):
+        if base and base != checksums.sha256(folder / STEP_FILE):
             raise ModelError(
                 f"{folder}/{step_file} was made for another {STEP_FILE}: "
                 "make it again by `realtalk train look-ahead`"

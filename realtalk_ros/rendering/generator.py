@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 
-from realtalk_ros import cpu_provider, onnx_session
+from realtalk_ros import checksums, cpu_provider, onnx_session
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import (
     ALIGNER_FILE,
@@ -334,7 +334,7 @@ def check_generator(session: ort.InferenceSession, path: Path, folder: Path) -> 
             f"{RENDERER_FORMATS[GENERATOR_FILE]}: {mend}"
         )
     for part, file in (("encode", ENCODER_FILE), ("align", ALIGNER_FILE)):
-        if metadata.get(f"realtalk.{part}") != onnx_session.sha256(folder / file):
+        if metadata.get(f"realtalk.{part}") != checksums.sha256(folder / file):
             raise ModelError(f"{path} does not belong to {folder / file}: {mend}")
 
 

@@ -12,7 +12,7 @@ from training_shards import write_shards
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from realtalk_ros import onnx_session  # noqa: E402
+from realtalk_ros import checksums, onnx_session  # noqa: E402
 from realtalk_ros.enroll.face_reader import FILE  # noqa: E402
 from realtalk_ros.face_model import landmarks  # noqa: E402
 from realtalk_ros.training.face_reader import train  # noqa: E402
@@ -88,7 +88,7 @@ def test_the_face_reader_learns_and_is_exported(data, tmp_path, monkeypatch):
     assert saved["figures"]["all"] < 0.7 * train.measure(new, dataset)["all"]
     new.load_state_dict(saved["model"])
     image = np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)
-    assert FILE in onnx_session.read_checksums(tmp_path)
+    assert FILE in checksums.read(tmp_path)
     found, identity = onnx_session.session(tmp_path / FILE).run(None, {"image": image})
     small = cv2.resize(image, (128, 128), interpolation=cv2.INTER_AREA)
     with torch.no_grad():

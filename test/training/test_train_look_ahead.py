@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx", reason="export needs onnx")
 
-from realtalk_ros import onnx_session  # noqa: E402
+from realtalk_ros import checksums, onnx_session  # noqa: E402
 from realtalk_ros.audio import log_mel  # noqa: E402
 from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio  # noqa: E402
 from realtalk_ros.cli import main  # noqa: E402
@@ -77,7 +77,7 @@ def exported(tmp_path_factory):
 def test_the_file_says_what_torch_says_and_holds_no_weights_twice(net, exported):
     folder, predictor, path = exported
     assert path.name == STEP_FILES[0.1] and path.stat().st_size < 0.3e6
-    assert {path.name, STEP_FILE} <= set(onnx_session.read_checksums(folder))
+    assert {path.name, STEP_FILE} <= set(checksums.read(folder))
     model, mel = ExpressionModel(folder, look_ahead=0.1), swinging(80, 3)
     assert model.look_ahead == pytest.approx(0.1025) and model.max_steps == 1
     stream, kv = model.stream(model.prior()), nobody(net)[0]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from realtalk_ros import onnx_session
+from realtalk_ros import checksums
 from realtalk_ros.contracts import (
     EXPRESSION_VERSION,
     MEL_STEP,
@@ -103,7 +103,7 @@ def export(net: ExpressionNet, folder: Path) -> list[Path]:
     paths = [folder / name for name in FILES]
     for path, graph in zip(paths, (prior_graph(net), step_graph(net)), strict=True):
         _save(_onnx(graph, path), net.dims, path)
-    onnx_session.write_checksums(folder)
+    checksums.write(folder)
     return paths
 
 
@@ -118,9 +118,9 @@ def export_look_ahead(predictor: SoundPredictor, folder: Path) -> Path:
     model = _onnx(step_graph(net, predictor), path)
     onnx_weights.shorten_names(model)
     onnx_weights.refer_to(model, folder / STEP_FILE)
-    base = {"base_sha256": onnx_session.sha256(folder / STEP_FILE)}
+    base = {"base_sha256": checksums.sha256(folder / STEP_FILE)}
     _save(model, dims, path, max_steps=1, **base)
-    onnx_session.write_checksums(folder)
+    checksums.write(folder)
     return path
 
 

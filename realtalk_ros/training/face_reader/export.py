@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from realtalk_ros import onnx_session
+from realtalk_ros import checksums, onnx_session
 from realtalk_ros.avatar.avatar import CROP_SIZE
 from realtalk_ros.enroll.face_reader import FILE
 from realtalk_ros.errors import ModelError
@@ -52,7 +52,7 @@ def export(net: FaceReader, folder: Path) -> None:
     name_norm_parameters(model.graph)
     store_weights_as_fp16(model)
     onnx.save(model, str(folder / FILE))
-    onnx_session.write_checksums(folder)
+    checksums.write(folder)
 
 
 def name_norm_parameters(graph) -> None:

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import yaml
 
-from realtalk_ros import onnx_session
+from realtalk_ros import checksums
 from realtalk_ros.avatar import image_decoding
 from realtalk_ros.avatar.provenance import SYNTHETIC
 from realtalk_ros.errors import RealTalkError
@@ -327,7 +327,7 @@ def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.n
     meta |= {"teeth": list(sitter.teeth)} if sitter.teeth else {}
     meta |= {"temperament": sitter.temperament} if sitter.temperament else {}
     files = [template, matte, *eyes, *references, *(f"{name}.npy" for name in arrays)]
-    meta["sha256"] = {f: onnx_session.sha256(out / f) for f in files}
+    meta["sha256"] = {f: checksums.sha256(out / f) for f in files}
     (out / "avatar.yaml").write_text(yaml.safe_dump(meta, sort_keys=False, width=100))
 
 

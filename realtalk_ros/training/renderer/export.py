@@ -36,7 +36,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from realtalk_ros import onnx_session
+from realtalk_ros import checksums
 from realtalk_ros.contracts import (
     ALIGNER_FILE,
     CROP_SIZE,
@@ -223,7 +223,7 @@ def export_generator(model: Renderer, folder: Path, beside: Path) -> None:
     axes = {name: {0: "faces"} for name in (*FACE_INPUTS, *OUTPUTS)}
     axes |= {name: {0: "templates"} for name in TEMPLATE_FEATURES}
     axes |= {name: {0: "references"} for name in REFERENCE_FEATURES}
-    checksums = {name: onnx_session.sha256(beside / file) for name, file in MATCHING.items()}
+    digests = {name: checksums.sha256(beside / file) for name, file in MATCHING.items()}
     path = folder / GENERATOR_FILE
     Graph(
         GenerateGraph(model),
@@ -234,7 +234,7 @@ def export_generator(model: Renderer, folder: Path, beside: Path) -> None:
         properties={
             "realtalk.size": str(size),
             DIMENSIONS: json.dumps(asdict(dims)),
-            **checksums,
+            **digests,
         },
     ).write(path)
     half = convert_float_to_float16(
@@ -243,7 +243,7 @@ def export_generator(model: Renderer, folder: Path, beside: Path) -> None:
         op_block_list=["QuantizeLinear", "DequantizeLinear"],  # of single precision
     )
     onnx.save(half, folder / GENERATOR_HALF_FILE)
-    onnx_session.write_checksums(folder)
+    checksums.write(folder)
 
 
 def _on_cpu(model: Renderer) -> Renderer:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import yaml
 
-from realtalk_ros import onnx_session
+from realtalk_ros import checksums
 from realtalk_ros.avatar import image_decoding
 from realtalk_ros.avatar.provenance import SYNTHETIC
 from realtalk_ros.contracts import EXPRESSION_RATE, SAMPLE_RATE
@@ -190,7 +190,7 @@ def write_avatar(out: Path, name: str, person: Person, renderer: HeadRenderer, s
         "reference_landmarks": "reference_landmarks.npy",
         "reference_expressions": "reference_expressions.npy",
         "templates": names,
-        "sha256": {f: onnx_session.sha256(out / f) for f in files},
+        "sha256": {f: checksums.sha256(out / f) for f in files},
     }
     (out / "avatar.yaml").write_text(yaml.safe_dump(meta, sort_keys=False, width=100))
 

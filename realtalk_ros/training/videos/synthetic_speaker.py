@@ -24,7 +24,7 @@ import numpy as np
 import yaml
 from tqdm import tqdm
 
-from realtalk_ros import onnx_session
+from realtalk_ros import checksums
 from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.behaviour.idle import Idle
 from realtalk_ros.contracts import EXPRESSION_RATE
@@ -127,7 +127,7 @@ def use_video(folder: Path, reference: np.ndarray, weights: np.ndarray) -> None:
     np.save(folder / "reference_expressions.npy", weights[FPS : FPS + 50])
     path = folder / "avatar.yaml"
     meta = yaml.safe_load(path.read_text())
-    meta["sha256"] = {name: onnx_session.sha256(folder / name) for name in meta["sha256"]}
+    meta["sha256"] = {name: checksums.sha256(folder / name) for name in meta["sha256"]}
     path.write_text(yaml.safe_dump(meta, sort_keys=False, width=100))
 
 
