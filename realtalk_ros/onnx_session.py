@@ -29,6 +29,9 @@ from realtalk_ros.contracts import (
 from realtalk_ros.errors import ModelError
 
 MODEL_DIR = Path(os.environ.get("REALTALK_MODEL_DIR") or Path(__file__).parent / "models")
+# The same work on every machine, so that figures of a slow or busy one can be read: a 3x3
+# convolution, 16 to 16 channels, on 256x256 (data/README.md says how the file was made).
+REFERENCE_NETWORK = Path(__file__).parent / "data" / "reference_conv.onnx"
 FILES = (PRIOR_FILE, STEP_FILE, ENCODER_FILE, ALIGNER_FILE, GENERATOR_FILE)
 
 # In order of preference: ONNX Runtime uses the next one for operators that a provider lacks.

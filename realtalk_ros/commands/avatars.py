@@ -16,7 +16,7 @@ from realtalk_ros import checksums
 from realtalk_ros.avatar import archive
 from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar, bundled_names, files_of, find
 from realtalk_ros.avatar.provenance import Provenance, write_picture
-from realtalk_ros.commands.doctor import Finding, fail, ok, warn
+from realtalk_ros.commands.findings import Finding, fail, ok, warn
 from realtalk_ros.contracts import GENERATOR_FILES
 from realtalk_ros.errors import RealTalkError
 

@@ -29,10 +29,7 @@ SECONDS = 2.0  # spent on each stage
 MIN_CALLS, MAX_CALLS = 20, 2000
 WARM_UP = 10  # calls
 
-# The same work on every machine, so that figures of a slow or busy one can be read: a 3x3
-# convolution, 16 to 16 channels, on 256x256 (data/README.md says how the file was made).
-REFERENCE = Path(__file__).parents[1] / "data" / "reference_conv.onnx"
-REFERENCE_FLOP = 2 * 256 * 256 * 3 * 3 * 16 * 16
+REFERENCE_FLOP = 2 * 256 * 256 * 3 * 3 * 16 * 16  # of onnx_session.REFERENCE_NETWORK
 
 TITLES = {
     "audio_features": "audio features, 20 ms",
@@ -175,7 +172,7 @@ def prepare(
     face = loaded("avatar", lambda: Avatar.load(avatar))
     renderer = loaded("renderer", lambda: FaceRenderer(face, SIZE, providers, threads))
     alone, pipeline = (FacePipeline(expression, renderer, FPS) for _ in range(2))
-    reference = onnx_session.session(REFERENCE, providers, threads)
+    reference = onnx_session.session(onnx_session.REFERENCE_NETWORK, providers, threads)
 
     # Real speech, over and over: real weights reach the renderer, and no number gets denormal.
     speech = read_audio(SAMPLE_CLIP)[0]

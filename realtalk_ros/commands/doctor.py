@@ -12,10 +12,10 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from realtalk_ros import __version__, install_hints
+from realtalk_ros.commands.findings import Finding, fail, ok, warn
 from realtalk_ros.errors import RealTalkError
 
 OLDEST_PYTHON = (3, 10)
@@ -43,31 +43,6 @@ ROS_PACKAGES = (
     "diagnostic_msgs",
     "visualization_msgs",
 )
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the report. `level` is "ok", "warn" (a part is missing) or "fail" (nothing works
-    without it); `advice` says what to do."""
-
-    level: str
-    what: str
-    advice: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.level:4}  {self.what}" + (f"\n      -> {self.advice}" if self.advice else "")
-
-
-def ok(what: str) -> Finding:
-    return Finding("ok", what)
-
-
-def warn(what: str, advice: str) -> Finding:
-    return Finding("warn", what, advice)
-
-
-def fail(what: str, advice: str) -> Finding:
-    return Finding("fail", what, advice)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -144,14 +119,13 @@ def providers() -> Iterator[Finding]:
     import onnxruntime
 
     from realtalk_ros import onnx_session
-    from realtalk_ros.commands.bench import REFERENCE
 
     works = {}
     for name in onnxruntime.get_available_providers():
         if not any(name in wanted for wanted in onnx_session.PROVIDERS.values()):
             continue
         try:
-            session = onnx_session.session(REFERENCE, [name])
+            session = onnx_session.session(onnx_session.REFERENCE_NETWORK, [name])
             works[name] = name in session.get_providers()
         except RealTalkError:
             works[name] = False

@@ -17,10 +17,11 @@ import yaml
 from realtalk_ros.avatar import provenance
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.avatar.avatar_yaml import MAX_NAME, can_be_folder
-from realtalk_ros.commands.track import follow, open_video, require_scipy
 from realtalk_ros.enroll import face_detector, fit, framing, native_output
 from realtalk_ros.enroll.avatar_writer import Enrolment, write_folder
 from realtalk_ros.enroll.face_detector import FaceDetector
+from realtalk_ros.enroll.fit import require_scipy
+from realtalk_ros.enroll.mesh_tracker import follow
 from realtalk_ros.enroll.photo_checks import (
     MIN_FACE,
     check_pose,
@@ -38,6 +39,7 @@ from realtalk_ros.enroll.photo_to_avatar import (
 )
 from realtalk_ros.enroll.rest_expression import Rest
 from realtalk_ros.enroll.same_person import from_two_pictures
+from realtalk_ros.enroll.video_reader import open_video
 from realtalk_ros.enroll.video_to_avatar import TrackedVideo
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.output import contact_sheet

@@ -18,20 +18,19 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from realtalk_ros.commands.figure_columns import heads, line
-from realtalk_ros.commands.track import require_scipy
 from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.avatar_metrics import EYE_CORNERS, HIGHER_IS_BETTER, AvatarMetrics
 from realtalk_ros.enroll.avatar_writer import temporary_avatar
 from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
 from realtalk_ros.enroll.face_embedding import FaceEmbedding
-from realtalk_ros.enroll.photo_checks import find_face, read_picture
+from realtalk_ros.enroll.fit import require_scipy
+from realtalk_ros.enroll.photo_checks import SUFFIXES, find_face, photographs, read_picture
 from realtalk_ros.enroll.photo_to_avatar import from_picture
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.output import contact_sheet
+from realtalk_ros.output.figure_columns import heads, line
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
 SHOWN = ("rest", "ah", "m", "smile", "blink")  # beside the photograph, on the sheet
 QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 80]  # of a sheet that is a JPEG
 # Figure: column of the table, and its format.
@@ -87,20 +86,6 @@ def run(args: argparse.Namespace) -> None:
     if args.sheet is not None and pictures:
         sheet = contact_sheet.table(pictures.items(), ("photo", *SHOWN))
         cv2.imwrite(str(args.sheet), sheet, QUALITY)
-
-
-def photographs(folder: Path) -> list[Path]:
-    """Raises RealTalkError where there are none."""
-    if not folder.is_dir():
-        raise RealTalkError(f"{folder} is no folder: give one with photographs in it")
-    paths = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")  # as macOS leaves them
-    )
-    if not paths:
-        raise RealTalkError(f"no .jpg or .png in {folder}: give a folder of photographs")
-    return paths
 
 
 def evaluate(

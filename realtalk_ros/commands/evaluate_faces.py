@@ -35,8 +35,6 @@ from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.avatar.avatar import Avatar, bundled_names
 from realtalk_ros.avatar.provenance import SYNTHETIC
 from realtalk_ros.behaviour.face_pipeline import FacePipeline
-from realtalk_ros.commands.figure_columns import heads, line
-from realtalk_ros.commands.track import require_scipy
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.avatar_metrics import (
@@ -49,9 +47,11 @@ from realtalk_ros.enroll.avatar_metrics import (
     lid_differences,
 )
 from realtalk_ros.enroll.face_detector import FaceDetector
+from realtalk_ros.enroll.fit import require_scipy
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.face_model.landmarks import INNER_LOWER_LIP, INNER_UPPER_LIP
+from realtalk_ros.output.figure_columns import heads, line
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.rendering.geometry import Geometry, template_landmarks
 from realtalk_ros.stream_types import Chunk

@@ -29,6 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
+from realtalk_ros import install_hints
 from realtalk_ros.enroll import mediapipe_points as table
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
@@ -332,3 +333,8 @@ def _shared_step(
         gradient += (shared.T @ residual - cross.T @ solved[:, -1]) / len(found)
     step = np.linalg.solve(hessian, gradient)
     return step[:-1], float(np.exp(np.clip(step[-1], -0.3, 0.3))) if far else 1.0
+
+
+def require_scipy() -> None:
+    if not install_hints.is_installed("scipy"):
+        raise RealTalkError(f"fitting a face needs SciPy: {install_hints.how_to_install('scipy')}")

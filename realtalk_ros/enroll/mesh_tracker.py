@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from realtalk_ros.enroll import face_reader, fit
 from realtalk_ros.enroll.face_detector import POINTS, FaceDetector
 from realtalk_ros.enroll.face_tracks import Track
+from realtalk_ros.enroll.video_reader import open_video
+from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
 
 # So many frames, up to twice as many, spread over the video, give a person's shape.
@@ -83,3 +86,36 @@ class MeshTracker:
             rotation=rotation,
             identity=shown,
         )
+
+
+def follow(video: Path, landmarker: Path | None = None, seconds: float | None = None) -> Track:
+    """Tracks a video, or its first `seconds`. Raises RealTalkError, also where no face is seen."""
+    fit.require_scipy()
+    clip = open_video(video)
+    total = min(clip.duration or 0, seconds or float("inf")) or None
+    tracker = MeshTracker(landmarker)
+    bar = tqdm(desc="seconds of video", total=total and round(total, 1), disable=None)
+
+    def frames() -> Iterator[tuple[float, np.ndarray]]:
+        first = None
+        for at, image in clip.frames():
+            first = at if first is None else first
+            if seconds is not None and at - first > seconds:
+                return
+            bar.update(min(at - first, bar.total or np.inf) - bar.n)
+            yield at, image
+
+    with bar:
+        try:
+            track = tracker.track(frames())
+        except RealTalkError as error:
+            raise RealTalkError(f"{video}: {error}") from error
+    if not len(track):
+        raise RealTalkError(f"{video} has no pictures that can be decoded: is it damaged?")
+    if not (track.faces == 1).any():
+        if (track.faces > 1).any():
+            raise RealTalkError(f"{video} shows more than one face: cut it to one person")
+        raise RealTalkError(
+            f"no face found in {video}: it must look at the camera, in light, and not be small"
+        )
+    return track

@@ -16,6 +16,7 @@ from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
 
+SUFFIXES = (".jpg", ".jpeg", ".png")  # of photographs
 MAX_PIXELS = 64_000_000  # of a photo
 MAX_FILE = 256 * 2**20  # bytes of a photo
 MIN_FACE = 64  # pixels, forehead to chin
@@ -150,3 +151,17 @@ def no_upright_face(where: str) -> RealTalkError:
         f"what was found in {where} does not have the shape of an upright face: turn it, or "
         "give another picture, or --landmarks"
     )
+
+
+def photographs(folder: Path) -> list[Path]:
+    """Raises RealTalkError where there are none."""
+    if not folder.is_dir():
+        raise RealTalkError(f"{folder} is no folder: give one with photographs in it")
+    paths = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")  # as macOS leaves them
+    )
+    if not paths:
+        raise RealTalkError(f"no .jpg or .png in {folder}: give a folder of photographs")
+    return paths

@@ -80,6 +80,16 @@ class Clip:
                 raise RealTalkError(f"cannot be decoded ({reason(error)})") from error
 
 
+def open_video(path: Path) -> Clip:
+    """Raises RealTalkError for what is no video, with its name."""
+    if not path.is_file():
+        raise RealTalkError(f"there is no file {path}")
+    try:
+        return Clip(path)
+    except RealTalkError as error:
+        raise RealTalkError(f"{path}: {error}") from error
+
+
 def upright(frame: av.VideoFrame, stream: av.video.stream.VideoStream) -> np.ndarray:
     """uint8 BGR, turned as the file says a player should, pixels made square."""
     image: np.ndarray = frame.to_ndarray(format="bgr24")

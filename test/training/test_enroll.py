@@ -22,6 +22,7 @@ from enroll_command import arguments, refused
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour.face import Face
 from realtalk_ros.cli import main
+from realtalk_ros.enroll import mesh_tracker
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.lips import GAP
@@ -35,7 +36,6 @@ pytest.importorskip("scipy")
 
 from lips_picture import lips_picture
 
-from realtalk_ros.commands import track
 from realtalk_ros.enroll import (
     appearance_checks,
     face_detector,
@@ -584,7 +584,7 @@ def clip(tmp_path, monkeypatch):
                 pass
             return type(self).track_
 
-    monkeypatch.setattr(track, "MeshTracker", Known)
+    monkeypatch.setattr(mesh_tracker, "MeshTracker", Known)
     return Known
 
 

@@ -25,10 +25,10 @@ import numpy as np
 
 from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.commands.bench import REFERENCE, SIZE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 
+SIZE = 512  # pixels, of our image, as `realtalk bench` has it
 TURNS = 6  # of all networks
 RUNS, SETTLE = 16, 4  # in a turn, and how many of them are left out: caches and threads settle
 PAUSE = 0.2  # s before a network's turn, or its threads share a core for many runs
@@ -126,7 +126,9 @@ def run(args: argparse.Namespace) -> int:
         )
     with tempfile.TemporaryDirectory() as folder:
         built = [(peer, *build(peer, args.folder, Path(folder))) for peer in present]
-        calls: dict[str, Callable[[int], Any]] = {"reference": network(REFERENCE, args.threads)}
+        calls: dict[str, Callable[[int], Any]] = {
+            "reference": network(onnx_session.REFERENCE_NETWORK, args.threads)
+        }
         calls |= {peer.name: network(file, args.threads) for peer, file, _ in built}
     calls |= ours(args.threads)
     medians = {name: float(np.median(times)) for name, times in in_turns(calls).items()}

@@ -34,12 +34,11 @@ from tqdm import tqdm
 
 from realtalk_ros.avatar import image_decoding
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.commands.evaluate_avatars import photographs
 from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.avatar_writer import temporary_avatar
 from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.enroll.face_embedding import FaceEmbedding
-from realtalk_ros.enroll.photo_checks import read_picture
+from realtalk_ros.enroll.photo_checks import photographs, read_picture
 from realtalk_ros.enroll.photo_to_avatar import from_picture
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model.landmarks import LIPS

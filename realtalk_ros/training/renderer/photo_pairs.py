@@ -26,9 +26,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from realtalk_ros.commands.evaluate_avatars import photographs
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.enroll import face_detector, native_output
+from realtalk_ros.enroll.photo_checks import photographs
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.common.affine_maps import compose, random_crop, transform
 from realtalk_ros.training.common.group_layout import EXPRESSIONS, POSES, REFERENCES

@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from realtalk_ros.commands.figure_columns import print_table
 from realtalk_ros.contracts import LOOK_AHEAD, SAMPLE_RATE
 from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
+from realtalk_ros.output.figure_columns import print_table
 from realtalk_ros.training.speech_data.dataset import Segment
 from realtalk_ros.training.videos import talking_metrics
 from realtalk_ros.training.videos.film_folder import (

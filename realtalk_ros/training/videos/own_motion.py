@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from realtalk_ros.audio.media_files import read_audio
-from realtalk_ros.commands.figure_columns import print_table
 from realtalk_ros.contracts import EXPRESSION_RATE, REFERENCE_SHAPE
 from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
+from realtalk_ros.output.figure_columns import print_table
 from realtalk_ros.training.expression.coarticulation import reference_window
 from realtalk_ros.training.videos import mouth_targets, talking_metrics
 from realtalk_ros.training.videos.film_folder import (
