@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from realtalk_ros import checksums, onnx_session
-from realtalk_ros.avatar.avatar import CROP_SIZE
+from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.enroll.face_reader import FILE
 from realtalk_ros.errors import ModelError
 from realtalk_ros.training.face_reader.model import INPUT_SIZE, FaceReader

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from realtalk_ros.avatar.avatar import CROP_SIZE
+from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.training.face_reader.model import INPUT_SIZE
 from realtalk_ros.training.renderer import augment

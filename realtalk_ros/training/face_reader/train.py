@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from realtalk_ros.avatar.avatar import CROP_SIZE
+from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.training.common import checkpoint
