@@ -72,10 +72,10 @@ def lip_error(target: np.ndarray, predicted: np.ndarray) -> float:
     return float(np.linalg.norm(target - predicted, axis=-1).mean())
 
 
-def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
-    """First frame of each run of True and the one after its last."""
+def runs(mask: np.ndarray) -> list[slice]:
+    """Each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
-    return list(zip(edges[::2], edges[1::2], strict=True))
+    return [slice(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
 @dataclass
@@ -94,12 +94,12 @@ class EventCounts:
         A predicted event may come a frame early or late. It is correct if most of it is within two
         frames of an event of the target; it counts only where it is in `counted`.
         """
-        events, near, found = _runs(target), np.zeros(len(target), bool), 0
-        for start, end in events:
-            found += bool(predicted[max(0, start - 1) : end + 1].any())
-            near[max(0, start - 2) : end + 2] = True
-        shown = _runs(predicted & counted)
-        correct = sum(bool(near[start:end].mean() > 0.5) for start, end in shown)
+        events, near, found = runs(target), np.zeros(len(target), bool), 0
+        for event in events:
+            found += bool(predicted[max(0, event.start - 1) : event.stop + 1].any())
+            near[max(0, event.start - 2) : event.stop + 2] = True
+        shown = runs(predicted & counted)
+        correct = sum(bool(near[run].mean() > 0.5) for run in shown)
         return cls(len(events), found, len(shown), correct)
 
     @classmethod

@@ -10,7 +10,7 @@ import numpy as np
 
 from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.expression.preparation import CONFIRMED, SPEECH
-from realtalk_ros.training.videos.talking_metrics import runs
+from realtalk_ros.training.expression.metrics import runs
 
 STEP = 0.04  # s between two figures
 LONGEST = 0.8  # s before speech

@@ -62,15 +62,9 @@ class Builder:
     ):
         self.folder, self.out, self.rate, self.open_tracker = folder, out, rate, open_tracker
 
-    def videos(self) -> list[Path]:
-        return sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in SUFFIXES
-                      and p.is_file() and not p.name.startswith("."))  # fmt: skip
-
     def build(self) -> dict:
         """Everything that is not done yet. Returns the report."""
-        videos, done = self.videos(), self.done()
-        if not videos:
-            raise RealTalkError(f"no videos in {self.folder}: give a folder that holds some")
+        videos, done = find_videos(self.folder), self.done()
         self.out.mkdir(parents=True, exist_ok=True)
         if not all(any(p.is_file() for p in self.known_tracks(path)) for path in videos):
             self.tracker = self.open_tracker()  # raises what is missing before the work begins
@@ -235,6 +229,17 @@ class Builder:
         return report
 
 
+def find_videos(folder: Path) -> list[Path]:
+    """Those in a folder and in folders below it. Raises RealTalkError where there are none."""
+    if not folder.is_dir():
+        raise RealTalkError(f"{folder} is no folder: give the one that holds the videos")
+    videos = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES
+                    and p.is_file() and not p.name.startswith("."))  # fmt: skip
+    if not videos:
+        raise RealTalkError(f"no videos in {folder}: give a folder that holds some")
+    return videos
+
+
 def split(track: Track, stretches: list[range]) -> tuple[list[range], list[range]]:
     """Stretches for training, and the last HELD_OUT of them for validation.
 
@@ -291,8 +296,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """`realtalk data videos`. Raises RealTalkError for a folder without videos."""
-    if not args.folder.is_dir():
-        raise RealTalkError(f"{args.folder} is no folder: give the one that holds the videos")
     if not 0.1 <= args.rate <= 120:  # NaN too
         raise RealTalkError(f"--rate {args.rate:g}: give 0.1 to 120 pictures a second")
     from realtalk_ros.enroll import native_output

@@ -31,8 +31,8 @@ from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.output.figure_columns import print_table
 from realtalk_ros.training.speech_data.dataset import Segment
 from realtalk_ros.training.videos import talking_metrics
+from realtalk_ros.training.videos.build import find_videos
 from realtalk_ros.training.videos.film_folder import (
-    find_videos,
     in_step,
     of_each_film,
     person_of,

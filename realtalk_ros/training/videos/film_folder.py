@@ -13,23 +13,11 @@ from tqdm import tqdm
 
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.training.videos import talking_metrics
-from realtalk_ros.training.videos.build import SUFFIXES
 from realtalk_ros.training.videos.filmed_people import best_lag
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 from realtalk_ros.training.videos.mouth_track import MouthTrack, known_track
 
 T = TypeVar("T")
-
-
-def find_videos(folder: Path) -> list[Path]:
-    """Raises RealTalkError where there are none."""
-    if not folder.is_dir():
-        raise RealTalkError(f"{folder} is no folder: give the one that holds the videos")
-    videos = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES
-                    and p.is_file() and not p.name.startswith("."))  # fmt: skip
-    if not videos:
-        raise RealTalkError(f"no videos in {folder}: give a folder that holds some")
-    return videos
 
 
 def person_of(path: Path, folder: Path) -> str:

@@ -49,9 +49,8 @@ from realtalk_ros.training.expression import checkpoint, coarticulation
 from realtalk_ros.training.expression.metrics import correlation, is_labiodental
 from realtalk_ros.training.speech_data.corpora import read_recording
 from realtalk_ros.training.videos import before_speech, mouth_targets
-from realtalk_ros.training.videos.build import write_arrays
+from realtalk_ros.training.videos.build import find_videos, write_arrays
 from realtalk_ros.training.videos.film_folder import (
-    find_videos,
     of_each_film,
     person_of,
     show_left_out,

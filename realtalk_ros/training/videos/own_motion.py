@@ -25,8 +25,8 @@ from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.output.figure_columns import print_table
 from realtalk_ros.training.expression.coarticulation import reference_window
 from realtalk_ros.training.videos import mouth_targets, talking_metrics
+from realtalk_ros.training.videos.build import find_videos
 from realtalk_ros.training.videos.film_folder import (
-    find_videos,
     in_step,
     of_each_film,
     person_of,

@@ -17,7 +17,7 @@ from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.face_model import landmarks, lips
 from realtalk_ros.face_model.landmarks import EYE_CORNERS
 from realtalk_ros.training.expression import coarticulation
-from realtalk_ros.training.expression.metrics import correlation
+from realtalk_ros.training.expression.metrics import correlation, runs
 from realtalk_ros.training.speech_data import phones as ph
 from realtalk_ros.training.speech_data.dataset import Segment
 from realtalk_ros.training.videos.mouth_track import MouthTrack
@@ -128,12 +128,6 @@ def closures(aperture: np.ndarray) -> np.ndarray:
     """(N,) bool: the lips are together."""
     low, high = aperture.min(), np.percentile(aperture, HIGH)
     return np.asarray(aperture < low + CLOSED * (high - low))
-
-
-def runs(mask: np.ndarray) -> list[slice]:
-    """Each run of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
-    return [slice(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def matched(events: np.ndarray, others: np.ndarray, time: np.ndarray) -> tuple[int, int]:
