@@ -9,6 +9,7 @@ face gets no word early.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import shutil
@@ -16,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ from realtalk_ros.commands.demo_figures import (
     lip_offset,
     watch,
 )
-from realtalk_ros.commands.node_processes import START_TIMEOUT, add_graph, start, stop
+from realtalk_ros.commands.graph_monitor import GraphMonitor
+from realtalk_ros.commands.node_processes import FACE_NODES, add_graph, private_graph, start
 from realtalk_ros.errors import RealTalkError
 
 STALL_TIMEOUT = 20.0  # s without news of the speech after which the demo gives up
@@ -63,9 +64,6 @@ def run(args: argparse.Namespace) -> int:
     check_place(args.out)
     pcm, rate = read_audio(args.wav)
     avatar = Avatar.load(args.avatar)
-    # A domain of its own, on this machine only: a robot in the same network must not hear it.
-    os.environ["ROS_DOMAIN_ID"] = str(60 + os.getpid() % 40)
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     with tempfile.TemporaryDirectory(prefix="realtalk_demo_") as folder:
         stats_file = Path(folder) / "stats.json"
         diagnostics = record(args, len(pcm) / rate, stats_file)
@@ -117,145 +115,71 @@ def check_place(out: Path) -> None:
 
 def record(args: argparse.Namespace, seconds: float, stats_file: Path) -> dict[str, dict]:
     """Runs the nodes until the recorder has written `args.out`. Returns their last diagnostics."""
-    import rclpy
-    from rclpy.signals import SignalHandlerOptions
-
-    from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
-
-    use_fastdds_profile()
-    # Ctrl-C must reach the `finally` that stops the other processes.
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        monitor, graph = Monitor(), Graph()
-        try:
-            start_graph(args, stats_file, graph, monitor)
-            follow_speech(seconds, graph, monitor)
-            return monitor.diagnostics
-        finally:
-            stop(graph.nodes)
-            monitor.node.destroy_node()
-    finally:
-        rclpy.try_shutdown()
+    with private_graph() as nodes:
+        monitor = SpeechMonitor(nodes)
+        start_nodes(args, stats_file, monitor)
+        follow_speech(seconds, monitor)
+        return monitor.diagnostics
 
 
-def start_graph(args: argparse.Namespace, stats_file: Path, graph: Graph, monitor: Monitor) -> None:
-    """Starts one node after the other, each when what it needs is ready."""
+def start_nodes(args: argparse.Namespace, stats_file: Path, monitor: SpeechMonitor) -> None:
+    """Starts one node after the other, with the parameters of the default file, each when what it
+    needs is ready."""
+    from realtalk_ros.nodes.up import default_params_file
+
+    file = default_params_file()
+    run = functools.partial(start, monitor.nodes, params_file=file if file.is_file() else None)
     common = {"avatar": str(args.avatar), "fps": args.fps, "device": args.device}
     print("== starting expression and renderer node", flush=True)
-    graph.run("expression_node", **common, look_ahead=args.look_ahead)
+    run("expression_node", **common, look_ahead=args.look_ahead)
     # All frames, or as many as this machine makes of them: that is what is measured.
-    graph.run("renderer_node", **common, size=args.size, adapt_quality=False)
-    monitor.wait_ready(["expression_node", "renderer_node"], graph.check)
-    out = str(args.out.absolute())
-    graph.run("recorder_node", out=out, fps=args.fps, stats=str(stats_file))
-    monitor.wait_ready(["recorder_node"], graph.check)
-    graph.run("speech_node", wav=str(args.wav.absolute()), lead=args.lead, wait_for=2)
+    run("renderer_node", **common, size=args.size, adapt_quality=False)
+    monitor.wait_ready(FACE_NODES)
+    run("recorder_node", out=str(args.out.absolute()), fps=args.fps, stats=str(stats_file))
+    monitor.wait_ready(["recorder_node"])
+    run("speech_node", wav=str(args.wav.absolute()), lead=args.lead, wait_for=2)
     print(f"== speaking {args.wav.name}, live, in real time", flush=True)
 
 
-def follow_speech(seconds: float, graph: Graph, monitor: Monitor) -> None:
+def follow_speech(seconds: float, monitor: SpeechMonitor) -> None:
     """Shows the progress of `seconds` of speech until the recorder ends."""
     form = "{desc} {bar} {n:.1f} of {total:.1f} s"
     with tqdm(
         total=round(seconds, 1), unit="s", desc="speaking", disable=None, bar_format=form
     ) as bar:
-        while graph.nodes["recorder_node"].poll() is None:
+        while monitor.nodes["recorder_node"].poll() is None:
             monitor.spin()
-            graph.check()
+            monitor.check()
             bar.update(min(seconds, monitor.spoken) - bar.n)
             if monitor.stalled > STALL_TIMEOUT:
                 raise RealTalkError(
                     f"nothing came for {STALL_TIMEOUT:.0f} s: see `realtalk doctor`"
                 )
         bar.update(seconds - bar.n)
-    graph.check()
+    monitor.check()
 
 
-class Graph:
-    """The nodes, each a process, with the parameters of the default file."""
+class SpeechMonitor(GraphMonitor):
+    """Also watches how far the speech is."""
 
-    def __init__(self) -> None:
-        from realtalk_ros.nodes.up import default_params_file
-
-        self.nodes: dict[str, subprocess.Popen] = {}
-        self._params_file = default_params_file()
-
-    def run(self, name: str, **parameters: Any) -> None:
-        """Starts a node."""
-        command = [sys.executable, "-m", f"realtalk_ros.nodes.{name}", "--ros-args"]
-        command += ["-r", "__ns:=/realtalk"]
-        if self._params_file.is_file():
-            command += ["--params-file", str(self._params_file)]
-        for key, value in parameters.items():
-            command += ["-p", f"{key}:={json.dumps(value)}"]
-        start(self.nodes, name, command)
-
-    def check(self) -> None:
-        """Raises RealTalkError if a node has ended that should not have."""
-        for name, process in self.nodes.items():
-            code = process.poll()
-            if code is not None and (code or name in ("expression_node", "renderer_node")):
-                raise RealTalkError(f"the {name} ended with {code}: see what it says above")
-
-
-class Monitor:
-    """Watches the graph: diagnostics of every node, how far the speech is."""
-
-    def __init__(self) -> None:
-        import rclpy
-        from diagnostic_msgs.msg import DiagnosticArray
-        from rclpy.executors import SingleThreadedExecutor
-
+    def __init__(self, nodes: dict[str, subprocess.Popen]):
         from realtalk_ros.msg import FaceExpression
-        from realtalk_ros.nodes.lifecycle import NAMESPACE
         from realtalk_ros.nodes.qos import EXPRESSION
 
-        self.node = rclpy.create_node("demo", namespace=NAMESPACE)
-        self.diagnostics: dict[str, dict] = {}
-        self.errors: dict[str, str] = {}
+        super().__init__("demo", nodes)
         self.spoken = 0.0  # s of the clip
         self._first: float | None = None
         self._news = time.monotonic()
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self.node)
-        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
-        self.node.create_subscription(FaceExpression, "expression", self._on_expression, EXPRESSION)
+        self.subscribe(FaceExpression, "expression", self._on_expression, EXPRESSION)
 
     @property
     def stalled(self) -> float:
-        """Seconds since an expression came."""
+        """Seconds since a node got ready or an expression came."""
         return time.monotonic() - self._news
 
-    def spin(self, seconds: float = 0.1) -> None:
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            self._executor.spin_once(timeout_sec=left)
-
-    def wait_ready(self, names: list[str], check: Callable[[], None]) -> None:
-        """Spins until every node reports that it works. Raises RealTalkError."""
-        end = time.monotonic() + START_TIMEOUT
-        while not all(name in self.diagnostics for name in names):
-            self.spin()
-            check()
-            for name in names:
-                if name in self.errors:
-                    raise RealTalkError(self.errors[name])
-            if time.monotonic() > end:
-                missing = ", ".join(n for n in names if n not in self.diagnostics)
-                raise RealTalkError(
-                    f"{missing} did not get ready in {START_TIMEOUT:.0f} s: close other programs, "
-                    "or see `realtalk doctor`"
-                )
+    def wait_ready(self, *args: Any) -> None:
+        super().wait_ready(*args)
         self._news = time.monotonic()
-
-    def _on_diagnostics(self, message: Any) -> None:
-        for status in message.status:
-            name = status.name.split(": ")[-1]
-            values = {item.key: item.value for item in status.values}
-            if status.level in (b"\x02", 2):  # ERROR
-                self.errors[name] = status.message
-            else:
-                self.diagnostics[name] = values
 
     def _on_expression(self, message: Any) -> None:
         stamp = message.header.stamp.sec + message.header.stamp.nanosec * 1e-9

@@ -4,16 +4,22 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import signal
 import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from realtalk_ros.audio.media_files import SAMPLE_CLIP
 from realtalk_ros.contracts import LOOK_AHEAD
 
+FACE_NODES = ("expression_node", "renderer_node")
 START_TIMEOUT = 90.0  # s, for a slow machine to load the networks
 
 
@@ -45,8 +51,40 @@ def add_graph(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def start(nodes: dict[str, subprocess.Popen], name: str, command: list[str]) -> None:
-    """Starts a process and lists it in `nodes`. A signal waits for that: `stop` finds them all."""
+@contextmanager
+def private_graph() -> Iterator[dict[str, subprocess.Popen]]:
+    """A ROS domain of its own, on this machine only: a robot in the same network must not hear it.
+    Gives an empty dict for `start`; the nodes in it end with the block."""
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
+
+    os.environ["ROS_DOMAIN_ID"] = str(60 + os.getpid() % 40)
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    use_fastdds_profile()
+    nodes: dict[str, subprocess.Popen] = {}
+    # Ctrl-C must reach the `finally` that stops the other processes.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        yield nodes
+    finally:
+        stop(nodes)
+        rclpy.try_shutdown()
+
+
+def start(
+    nodes: dict[str, subprocess.Popen],
+    name: str,
+    params_file: Path | None = None,
+    **parameters: object,
+) -> None:
+    """Starts a node and lists it in `nodes`. A signal waits for that: `stop` finds them all."""
+    command = [sys.executable, "-m", f"realtalk_ros.nodes.{name}", "--ros-args"]
+    if params_file is not None:
+        command += ["--params-file", str(params_file)]
+    for key, value in parameters.items():
+        command += ["-p", f"{key}:={json.dumps(value)}"]
     came: list[int] = []
     handlers: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():

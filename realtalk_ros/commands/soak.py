@@ -9,13 +9,10 @@ which DDS says that a message was published.
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import math
-import os
 import struct
 import subprocess
-import sys
 import time
 from array import array
 from pathlib import Path
@@ -26,14 +23,14 @@ from tqdm import tqdm
 
 from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.audio.pcm import encode_pcm
-from realtalk_ros.commands.node_processes import START_TIMEOUT, add_graph, start, stop
+from realtalk_ros.commands.graph_monitor import GraphMonitor
+from realtalk_ros.commands.node_processes import FACE_NODES, add_graph, private_graph, start
 from realtalk_ros.errors import RealTalkError
 
 CHUNK = 0.02  # s
 EARLY = 0.5  # s before it is heard, every other utterance is sent
 UTTERANCE, PAUSE = 8.0, 3.0  # s
 WARM_UP = 20.0  # s, before which memory is not looked at and frames are not counted
-NODES = ("expression_node", "renderer_node")
 LONG = 240.0  # s from which on a drift can be told from the scatter of a few utterances
 # What the table calls good.
 FRAMES, OFFSET, DRIFT, OVERHEAD, GROWTH = 99.0, 20.0, 1.0, 80.0, 5.0  # %, ms, ms/min, ms, MB
@@ -47,93 +44,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import rclpy
-    from rclpy.signals import SignalHandlerOptions
-
-    from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
-
-    look_ahead = args.look_ahead
     if args.minutes <= 0:
         raise RealTalkError("--minutes must be more than 0")
     pcm, rate = read_audio(args.wav)
-    os.environ["ROS_DOMAIN_ID"] = str(60 + os.getpid() % 40)  # a robot nearby must not hear it
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    use_fastdds_profile()
-    nodes: dict[str, subprocess.Popen] = {}
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        for name in NODES:
-            command = [sys.executable, "-m", f"realtalk_ros.nodes.{name}", "--ros-args"]
-            command += ["-r", "__ns:=/realtalk", "-p", f"avatar:={json.dumps(args.avatar)}"]
-            command += ["-p", f"fps:={args.fps}", "-p", f"device:={args.device}"]
-            own = f"size:={args.size}" if name == "renderer_node" else f"look_ahead:={look_ahead}"
-            command += ["-p", own]
-            start(nodes, name, command)
-        watcher = Watcher({name: process.pid for name, process in nodes.items()})
-        watcher.wait_ready(nodes)
-        watcher.speak(pcm, rate, args.minutes * 60, nodes)
-        figures = watcher.figures(args.fps, look_ahead)
-    finally:
-        stop(nodes)
-        rclpy.try_shutdown()
+    common = {"avatar": args.avatar, "fps": args.fps, "device": args.device}
+    with private_graph() as nodes:
+        start(nodes, "expression_node", **common, look_ahead=args.look_ahead)
+        start(nodes, "renderer_node", **common, size=args.size)
+        watcher = Watcher(nodes)
+        watcher.wait_ready(FACE_NODES, watcher.is_shown)
+        watcher.speak(pcm, rate, args.minutes * 60)
+        figures = watcher.figures(args.fps, args.look_ahead)
     print(json.dumps(figures) if args.json else table(figures))
     return 0 if all(good for *_, good in judge(figures)) else 1
 
 
-class Watcher:
+class Watcher(GraphMonitor):
     """Speaks to the graph, and writes down when everything came."""
 
-    def __init__(self, pids: dict[str, int]):
-        import rclpy
-        from diagnostic_msgs.msg import DiagnosticArray
-        from rclpy.executors import SingleThreadedExecutor
+    def __init__(self, nodes: dict[str, subprocess.Popen]):
         from rclpy.qos import QoSProfile
         from sensor_msgs.msg import Image
 
         from realtalk_ros.msg import AudioChunk
         from realtalk_ros.nodes.message_info import with_info
-        from realtalk_ros.nodes.qos import NO_PUBLISHER_EVENTS, NO_SUBSCRIPTION_EVENTS
+        from realtalk_ros.nodes.qos import NO_PUBLISHER_EVENTS
 
-        self.pids = pids
+        super().__init__("soak", nodes)
         self.images: list[tuple[float, float]] = []  # stamp, published [s]
         self.sound: list[tuple[float, float, float]] = []  # stamp, length, published [s]
         self.sent: list[tuple[float, float, bool]] = []  # start, published [s], live
         self.memory: list[tuple[float, float]] = []  # when [s], MB of all nodes
         self.spoken: list[tuple[float, float, bool]] = []  # from, to [s], live
-        self.diagnostics: dict[str, dict[str, str]] = {}
-        self.failures: dict[str, str] = {}
         self._base = time.time() // 1  # stamps are kept relative to it, for precision
         self._AudioChunk = AudioChunk
-        # It is to cost little beside the nodes that it measures.
-        self.node = rclpy.create_node(
-            "soak", namespace="realtalk", start_parameter_services=False, enable_rosout=False
-        )
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self.node)
-        create = functools.partial(
-            self.node.create_subscription, event_callbacks=NO_SUBSCRIPTION_EVENTS
-        )
         # Not unpacked: of an image, only its stamp is looked at.
-        create(Image, "face/image_raw", with_info(self._on_image), QoSProfile(depth=25), raw=True)
-        create(AudioChunk, "audio_out", with_info(self._on_sound), QoSProfile(depth=500))
-        create(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
+        images = with_info(self._on_image)
+        self.subscribe(Image, "face/image_raw", images, QoSProfile(depth=25), raw=True)
+        self.subscribe(AudioChunk, "audio_out", with_info(self._on_sound), QoSProfile(depth=500))
         self._audio = self.node.create_publisher(
             AudioChunk, "audio", QoSProfile(depth=100), event_callbacks=NO_PUBLISHER_EVENTS
         )
 
-    def wait_ready(self, nodes: dict[str, subprocess.Popen]) -> None:
-        end = time.monotonic() + START_TIMEOUT
-        while not (
-            self.images and self._audio.get_subscription_count() and len(self.diagnostics) == 2
-        ):
-            self.spin(0.1)
-            self._check(nodes)
-            if time.monotonic() > end:
-                raise RealTalkError(
-                    f"the face did not get ready in {START_TIMEOUT:.0f} s: see `realtalk doctor`"
-                )
+    def is_shown(self) -> bool:
+        """Whether images come, and the sound is listened to."""
+        return bool(self.images and self._audio.get_subscription_count())
 
-    def speak(self, pcm: np.ndarray, rate: int, seconds: float, nodes: dict) -> None:
+    def speak(self, pcm: np.ndarray, rate: int, seconds: float) -> None:
         """Speech, live and early in turns, and silence, for `seconds`."""
         step, length = round(CHUNK * rate), round(UTTERANCE * rate)
         began, at, live = self._now(), 0, True
@@ -154,16 +111,11 @@ class Watcher:
                     last = i + step >= len(part)
                     self._send(piece, rate, start + i / rate, name=name, last=last, live=live)
                 self.spoken.append((start, start + len(part) / rate, live))
-                self._check(nodes)
+                self.check(FACE_NODES)
                 self.spin(PAUSE + lead)
                 live = not live
             bar.update(total - bar.n)
         self.spin(1.0)
-
-    def spin(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            self._executor.spin_once(timeout_sec=left)
 
     def figures(self, fps: float, look_ahead: float) -> dict[str, Any]:
         """What was seen, in the units of the table."""
@@ -252,22 +204,10 @@ class Watcher:
             start = stamp.sec - self._base + stamp.nanosec * 1e-9
             self.sound.append((start, seconds, self._published(info)))
 
-    def _on_diagnostics(self, message: Any) -> None:
-        for status in message.status:
-            name = status.name.split(": ")[-1]
-            if status.level in (b"\x02", 2):  # ERROR
-                self.failures[name] = status.message
-            elif name in NODES:
-                self.diagnostics[name] = {item.key: item.value for item in status.values}
-                if name == NODES[0]:
-                    self.memory.append((self._now(), sum(map(resident, self.pids.values()))))
-
-    def _check(self, nodes: dict[str, subprocess.Popen]) -> None:
-        for name, process in nodes.items():
-            if process.poll() is not None:
-                raise RealTalkError(f"the {name} ended: see what it says above")
-            if name in self.failures:
-                raise RealTalkError(self.failures[name])
+    def on_report(self, name: str) -> None:
+        if name == "expression_node":
+            resident_mb = sum(resident(process.pid) for process in self.nodes.values())
+            self.memory.append((self._now(), resident_mb))
 
 
 def drift(levels: list[tuple[float, float, bool]]) -> float:
