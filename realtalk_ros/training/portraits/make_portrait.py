@@ -22,11 +22,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import yaml
 
-from realtalk_ros import checksums
 from realtalk_ros.avatar import image_decoding
-from realtalk_ros.avatar.provenance import SYNTHETIC
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import face_square
@@ -43,7 +40,11 @@ from realtalk_ros.training.portraits.skin_maps import (
     to_srgb,
 )
 from realtalk_ros.training.synthetic.cast import weights_of
-from realtalk_ros.training.synthetic.make_avatar import REFERENCE_WEIGHTS, own_expressions
+from realtalk_ros.training.synthetic.make_avatar import (
+    REFERENCE_WEIGHTS,
+    own_expressions,
+    write_files,
+)
 from realtalk_ros.training.synthetic.view import View
 
 SIZE = 1024  # pixels of a picture
@@ -293,8 +294,6 @@ def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.n
         "reference_landmarks": np.stack([geometry.target_landmarks(w, 0) for w in weights]) * CROP,
         "reference_expressions": own_expressions(sitter.identity)[0],
     }
-    for name, array in arrays.items():
-        np.save(out / f"{name}.npy", np.asarray(array, np.float32))
     template, matte = "templates/000.jpg", "mattes/000.png"
     references = [f"{name}.png" for name in names]
     cv2.imwrite(str(out / template), images["rest"][..., :3], image_decoding.FINE_JPEG)
@@ -308,15 +307,12 @@ def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.n
         cv2.imwrite(str(out / eyes[0]), shut, image_decoding.FINE_JPEG)
     said, licence, provenance = META[sitter.kind]
     meta = {
-        "format": 1,
         "name": out.name,
         "description": f"{sitter.description} {said}",
         "licence": licence,
-        "digital_source_type": SYNTHETIC,
         "provenance": provenance,
         "size": [size, size],
         "crop": [x, y, side],
-        **{name: f"{name}.npy" for name in arrays},
         "reference": references[0],
         "references": references,
         "templates": [template],
@@ -326,9 +322,7 @@ def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.n
     meta |= {"flat_mouth": drawn.FLAT_MOUTH} if sitter.kind == DRAWING else {}
     meta |= {"teeth": list(sitter.teeth)} if sitter.teeth else {}
     meta |= {"temperament": sitter.temperament} if sitter.temperament else {}
-    files = [template, matte, *eyes, *references, *(f"{name}.npy" for name in arrays)]
-    meta["sha256"] = {f: checksums.sha256(out / f) for f in files}
-    (out / "avatar.yaml").write_text(yaml.safe_dump(meta, sort_keys=False, width=100))
+    write_files(out, meta, arrays, [template, matte, *eyes, *references])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

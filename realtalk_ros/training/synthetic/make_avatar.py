@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ import yaml
 from realtalk_ros import checksums
 from realtalk_ros.avatar import image_decoding
 from realtalk_ros.avatar.provenance import SYNTHETIC
-from realtalk_ros.contracts import EXPRESSION_RATE, SAMPLE_RATE
+from realtalk_ros.contracts import AVATAR_FORMAT, EXPRESSION_RATE, SAMPLE_RATE
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import OUTER_LIPS, face_square
 from realtalk_ros.rendering.geometry import Geometry
@@ -161,48 +162,45 @@ def write_avatar(out: Path, name: str, person: Person, renderer: HeadRenderer, s
     x, y, side = crop
     reference = renderer.render(REFERENCE_WEIGHTS, path[len(path) // 2], person.light)
     cv2.imwrite(str(out / "reference.png"), reference[y : y + side, x : x + side])
-    np.save(out / "identity.npy", person.identity.astype(np.float32))
     rest = template_landmarks(kit, person.neutral, path)
-    np.save(out / "landmarks.npy", rest)
-    write_reference(out, person, (rest[len(path) // 2] - (x, y)) / side)
-    np.save(
-        out / "reference_expressions.npy", own_expressions(person.identity)[0].astype(np.float32)
-    )
-    files = ["identity.npy", "landmarks.npy", "reference.png", "reference_weights.npy",
-             "reference_landmarks.npy", "resting_weights.npy", "reference_expressions.npy",
-             *names]  # fmt: skip
+    own = ((rest[len(path) // 2] - (x, y)) / side)[None].astype(np.float32)
+    geometry = Geometry(person.identity, own, resting_weights=person.resting)
+    arrays = {
+        "identity": person.identity,
+        "landmarks": rest,
+        "resting_weights": person.resting,
+        "reference_weights": REFERENCE_WEIGHTS[None],
+        "reference_landmarks": geometry.target_landmarks(REFERENCE_WEIGHTS, 0)[None] * CROP,
+        "reference_expressions": own_expressions(person.identity)[0],
+    }
     meta = {
-        "format": 1,
         "name": name,
         "description": "A synthetic person; nobody real.",
         "licence": "Apache-2.0",
-        "digital_source_type": SYNTHETIC,
         "provenance": "Rendered by `realtalk data avatar` from USC ICT's ICT-FaceKit (MIT); "
         f"seed {seed}. Skin, eyes, hair and clothes are procedural.",
         "size": [SIZE, SIZE],
         "crop": list(crop),
-        "identity": "identity.npy",
-        "landmarks": "landmarks.npy",
-        "resting_weights": "resting_weights.npy",
         "reference": "reference.png",
         "references": ["reference.png"],
-        "reference_weights": "reference_weights.npy",
-        "reference_landmarks": "reference_landmarks.npy",
-        "reference_expressions": "reference_expressions.npy",
         "templates": names,
-        "sha256": {f: checksums.sha256(out / f) for f in files},
     }
-    (out / "avatar.yaml").write_text(yaml.safe_dump(meta, sort_keys=False, width=100))
+    write_files(out, meta, arrays, ["reference.png", *names])
 
 
-def write_reference(out: Path, person: Person, rest: np.ndarray) -> None:
-    """What reference.png shows, and where; `rest` (68, 2) are the resting face's landmarks in it,
-    in shares of the crop."""
-    np.save(out / "resting_weights.npy", person.resting)
-    geometry = Geometry(person.identity, np.float32(rest[None]), resting_weights=person.resting)
-    seen = geometry.target_landmarks(REFERENCE_WEIGHTS, 0) * CROP
-    np.save(out / "reference_weights.npy", REFERENCE_WEIGHTS[None].astype(np.float32))
-    np.save(out / "reference_landmarks.npy", seen[None].astype(np.float32))
+def write_files(
+    out: Path, meta: dict[str, Any], arrays: dict[str, np.ndarray], pictures: list[str]
+) -> None:
+    """Writes the arrays, by their keys in avatar.yaml, as float32, and avatar.yaml of nobody real:
+    `meta`, the arrays' files, and the checksums of these and of the pictures, which are there."""
+    for name, array in arrays.items():
+        np.save(out / f"{name}.npy", np.asarray(array, np.float32))
+    files = {name: f"{name}.npy" for name in arrays}
+    sums = {name: checksums.sha256(out / name) for name in (*files.values(), *pictures)}
+    whole = {
+        "format": AVATAR_FORMAT, "digital_source_type": SYNTHETIC, **meta, **files, "sha256": sums,
+    }  # fmt: skip
+    (out / "avatar.yaml").write_text(yaml.safe_dump(whole, sort_keys=False, width=100))
 
 
 def write_groups(out: Path, name: str, person: Person, renderer: HeadRenderer, groups: int) -> None:

@@ -112,13 +112,8 @@ def render_video(
 
 def toothiest(weights: np.ndarray) -> int:
     """The frame of weights (N, 52) that shows the most teeth, with open eyes."""
-    lips = weights[:, indices("mouthUpperUp", "mouthLowerDown", "jawOpen")].sum(1)
-    return int(np.argmax(lips - 10 * weights[:, indices("eyeBlink")].sum(1)))
-
-
-def indices(*names: str) -> list[int]:
-    """Into the 52, both sides of names without Left or Right."""
-    return [i for i, full in enumerate(arkit.NAMES) if full.startswith(names)]
+    lips = weights[:, arkit.indices("jawOpen", "mouthLowerDown", "mouthUpperUp")].sum(1)
+    return int(np.argmax(lips - 10 * weights[:, arkit.indices("eyeBlink")].sum(1)))
 
 
 def use_video(folder: Path, reference: np.ndarray, weights: np.ndarray) -> None:
