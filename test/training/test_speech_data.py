@@ -8,6 +8,7 @@ import gzip
 import json
 import shutil
 import wave
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 pytest.importorskip("scipy")
 pytest.importorskip("soxr")
 
+from realtalk_ros.audio.espeak import Espeak
 from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.speech_data import (
@@ -289,3 +291,23 @@ def test_stillness_has_steady_noise_and_such_that_begins_and_ends():
     assert min(silent) < 0.01 and any(0.05 < share < 0.95 for share in silent)
     levels = [20 * np.log10(pcm.std()) for pcm in clips if pcm.any()]
     assert min(levels) < -60 and max(levels) > -35  # dB
+
+
+def test_threads_take_turns_with_espeak():
+    """Its state is one for the process: of speech for training, and of speech of the run time."""
+    from realtalk_ros.training.speech_data import tts_engines
+
+    try:
+        engine, tts = tts_engines.espeak(), Espeak()
+    except RealTalkError:
+        pytest.skip("espeak-ng is not installed")
+
+    def counted(number):
+        if number % 2:
+            return len(engine.events("one, two, three", "en-us")[0])
+        return len(tts.speak("four, five, six, seven", "de")[0])
+
+    alone = [counted(number) for number in range(2)]
+    with ThreadPoolExecutor(4) as pool:
+        for number, length in enumerate(pool.map(counted, range(20))):
+            assert length == pytest.approx(alone[number % 2], rel=0.03)  # never quite the same
