@@ -54,7 +54,7 @@ class StillBackground:
 
     def __init__(self, person: MovingPerson, size: tuple[int, int]):
         self._person, self._size = person, size
-        self._template = -1  # to which `_hides` belongs
+        self._template = -1  # to which `_mask`, `_hides` and `_behind` belong
         rows, columns = person.mask.shape
         grid = np.meshgrid(np.arange(columns), np.arange(rows))
         self._cells = np.stack(grid, -1).astype(np.float32)
@@ -76,6 +76,9 @@ class StillBackground:
         if self._template != template:
             self._mask = self._mask_of(template)
             self._hides = cv2.LUT(cv2.resize(self._mask, self._size), HIDES)
+            hides = self._hides.astype(np.float32)
+            # Once for all frames, though each needs only what is at its outline.
+            self._behind = pixels(cv2.blendLinear(self._even, source, hides, 255 - hides))
             self._template = template
         x, y = (
             cv2.add(cv2.resize(plane, self._mask.shape[::-1]), own)
@@ -87,8 +90,7 @@ class StillBackground:
         # What is left, the outline and what it bared, is little: it is blended pixel by pixel.
         left = cv2.min(cv2.bitwise_not(share), cv2.max(share, self._hides))
         outline = np.flatnonzero(left.view(bool))
-        own, even = (pixels(array).take(outline) for array in (source, self._even))
-        behind = blend(even, own, self._hides.take(outline)) if outline.size else own
+        behind = self._behind.take(outline)
         return StillPerson(share, beside, outline, behind, share.take(outline))
 
     def _mask_of(self, template: int) -> np.ndarray:
