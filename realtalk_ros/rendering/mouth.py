@@ -118,7 +118,8 @@ class MouthModel:
             raise RealTalkError(
                 f"the mouth's model lacks {error}: reinstall realtalk_ros"
             ) from error
-        self.lips_expressions = lips_expressions.reshape(arkit.COUNT, -1)
+        # x, y, z of the vertices, each in one piece
+        self.lips_expressions = lips_expressions.swapaxes(1, 2).reshape(arkit.COUNT, -1)
         self.inside, self.inside_expressions = inside, moves
         self.tongue_light = light[1].astype(np.float32) - light[0]
         self._add_gum()
@@ -213,9 +214,10 @@ class Mouth:
             identity, model.inside_modes[:, teeth], 1
         ).astype(np.float32)
         self._outer_teeth[:, 1] -= longer
-        self._lips = model.lips + np.tensordot(identity, model.lips_modes, 1).astype(np.float32)
+        lips = model.lips + np.tensordot(identity, model.lips_modes, 1).astype(np.float32)
+        self._lips = np.ascontiguousarray(lips.T)  # x, y, z
         lips = residuals[:, landmarks.LIPS].astype(np.float32)
-        self._residuals = model.interpolation @ lips
+        self._residuals = np.ascontiguousarray((model.interpolation @ lips).swapaxes(1, 2))
 
     def upper_arch(self, template: int) -> np.ndarray:
         """(P, 2), normalised: points of the upper teeth, at their edge and at the gums."""
@@ -257,10 +259,10 @@ class Mouth:
         return seen - mouth_corner(CROP_SIZE), self._model.inside[self._model.outer_teeth, :2]
 
     def _rings(self, weights: np.ndarray, template: int) -> np.ndarray:
-        """(R, 2, N, 2) in normalised coordinates."""
-        movement = np.reshape(weights @ self._model.lips_expressions, (-1, 3))
-        projected = self._cameras.project(self._lips + movement, template)[:, :2]
-        return (projected + self._residuals[template])[self._model.rings]
+        """(2, R, 2, N), x and y in normalised coordinates."""
+        movement = np.reshape(weights @ self._model.lips_expressions, (3, -1))
+        projected = self._cameras.project_planes(self._lips + movement, template)[:2]
+        return (projected + self._residuals[template]).take(self._model.rings, 1)
 
     def draw(self, weights: np.ndarray, template: int, image: np.ndarray) -> np.ndarray:
         """Draws the map, for weights (52,) over a template, into `image` (S, S, 3) uint8. Returns
@@ -272,19 +274,18 @@ class Mouth:
         edge = round(EDGE * size)
         first = columns.start + edge, rows.start + edge
         end = columns.stop - edge, rows.stop - edge
-        corners = rings.reshape(-1, 2)
         left, top = (
-            min(max(math.floor(least) - 2, begin), stop)
-            for least, begin, stop in zip(corners.min(0).tolist(), first, end, strict=True)
+            min(max(math.floor(along.min()) - 2, begin), stop)
+            for along, begin, stop in zip(rings, first, end, strict=True)
         )
         right, bottom = (
-            min(max(math.ceil(most) + 3, begin), stop)
-            for most, begin, stop in zip(corners.max(0).tolist(), first, end, strict=True)
+            min(max(math.ceil(along.max()) + 3, begin), stop)
+            for along, begin, stop in zip(rings, first, end, strict=True)
         )
         if right <= left or bottom <= top:  # the mouth is outside what is drawn
             return image
         low, opened = np.array([left, top]), np.full((bottom - top, right - left), 255, np.uint8)
-        for polygon in fixed_point(lip_polygons(rings - low)):
+        for polygon in fixed_point(lip_polygons(np.stack([rings[0] - left, rings[1] - top], -1))):
             cv2.fillPoly(opened, [polygon], (0,), cv2.LINE_AA, FRACTION_BITS)
         x, y, width, height = cv2.boundingRect(opened)
         if not width:
@@ -373,10 +374,8 @@ class Interior:
         in memory x, y and nearness are each in one piece."""
         placed = self._cameras.project_planes(points, template)
         for axis, start in zip(placed[:2], low.tolist(), strict=True):
-            axis *= size
-            axis -= start
-            axis *= SUPERSAMPLING
-            axis -= 0.5
+            axis *= SUPERSAMPLING * size
+            axis -= SUPERSAMPLING * start + 0.5
         return placed.T
 
 
