@@ -46,7 +46,7 @@ from realtalk_ros.rendering.geometry import (
 )
 from realtalk_ros.rendering.helper import HELPER, beside, take_up_deferred
 from realtalk_ros.rendering.monochrome import tone_of, toned
-from realtalk_ros.rendering.oral_cavity import SMILE, OralCavity, look_of
+from realtalk_ros.rendering.oral_cavity import SMILE, MouthLight, OralCavity, look_of
 from realtalk_ros.rendering.own_teeth import OwnTeeth, TeethPicture
 from realtalk_ros.rendering.softness import softness
 from realtalk_ros.rendering.tooth_relief import tooth_relief
@@ -242,7 +242,9 @@ class Generator:
         aligned.result()
         # In this thread: beside the map's many short calls each would wait for Python's lock.
         batch.fill_inputs(templates)
-        lids = beside(partial(show_eyes, [eyes for eyes, _ in moving], batch.sampling_grids))
+        eyes = [eyes for eyes, _ in moving]
+        lids = beside(partial(show_eyes, eyes, batch.sampling_grids))
+        lights = beside(partial(self._light_mouths, faces, batch.interiors))
         references = [self._first_reference[face.avatar] + face.reference for face in faces]
         meanwhile()
         # The network knows no weights below 0; only the warp follows them.
@@ -251,10 +253,10 @@ class Generator:
         )
         batch.generator.run()
         made = batch.faces(lids())
-        for w, face, drawn in zip(weights, faces, made, strict=True):
+        for w, face, drawn, light in zip(weights, faces, made, lights(), strict=True):
             show_brows(drawn.mask, self._brows[face.avatar], face.template)
-            if (cavity := self._cavities[face.avatar]) is not None:
-                cavity.light(drawn.mouth_interior[MOUTH], drawn.mouth, face.template)
+            if (cavity := self._cavities[face.avatar]) is not None and light is not None:
+                cavity.apply(light, drawn.mouth)
             if (teeth := self._own_teeth[face.avatar]) is not None:
                 teeth.draw(w, drawn.mouth_interior[MOUTH], drawn.mouth)
             if (flat := self._flat[face.avatar]) is not None:
@@ -263,6 +265,16 @@ class Generator:
                 drawn.mouth[:] = toned(drawn.mouth, tones)
                 drawn.change[:] = drawn.change.mean(-1, keepdims=True)
         return made
+
+    def _light_mouths(
+        self, faces: Sequence[FaceInputs], interiors: np.ndarray
+    ) -> list[MouthLight | None]:
+        """The light in each mouth, by the maps of their interiors; None: as it is drawn."""
+        lights: list[MouthLight | None] = []
+        for face, interior in zip(faces, interiors, strict=True):
+            cavity = self._cavities[face.avatar]
+            lights.append(cavity.light_in(interior[MOUTH], face.template) if cavity else None)
+        return lights
 
     def _pair_row(self, face: FaceInputs) -> int:
         templates = len(self.geometry[face.avatar].template_landmarks)

@@ -10,6 +10,7 @@ that are made when an avatar is loaded.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import MOUTH_CROP
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
+from realtalk_ros.rendering.head_warp import Part
 from realtalk_ros.rendering.mouth import OPEN
 from realtalk_ros.rendering.tooth_relief import MEET
 
@@ -126,6 +128,17 @@ class GreenestHue:
         return cv2.subtract(cv2.add(image, more), less)
 
 
+class MouthLight(NamedTuple):
+    """In an open mouth of one frame, by its map alone."""
+
+    box: Part  # of the mouth crop: the opening, (h, w)
+    factors: np.ndarray  # (h, w, 3) float32 of blue, green, red
+    inner: np.ndarray  # (h, w) float32: how far it is open
+    even: np.ndarray  # (h, w) float32: how far what is drawn is evened; below 0: sharpened
+    enamel: np.ndarray  # (h, w) uint8: not 0 where there is any
+    soft: tuple[Part, np.ndarray] | None  # see `OralCavity._soft_share`
+
+
 class OralCavity:
     """Of one avatar with T templates. Factors of blue, green, red: `flesh` (GUM_ROWS + ROWS,
     COLUMNS, 3); `enamel` (T, S, 3), for each column of the mouth crop (S pixels), and `relief` (T,
@@ -194,11 +207,44 @@ class OralCavity:
     def light(self, interior: np.ndarray, drawn: np.ndarray, template: int) -> None:
         """Lights a drawn mouth (S, S, 3) uint8 over a template, in place, by the map of its
         interior (S, S, 3) uint8 (mouth.py)."""
+        if (light := self.light_in(interior, template)) is not None:
+            self.apply(light, drawn)
+
+    def light_in(self, interior: np.ndarray, template: int) -> MouthLight | None:
+        """The light in a mouth over a template by the map of its interior (S, S, 3) uint8
+        (mouth.py); None where it is shut."""
         x, y, width, height = cv2.boundingRect(cv2.extractChannel(interior, 0))
         if not width:
-            return
+            return None
         box = slice(y, y + height), slice(x, x + width)
         opened, enamel, flesh = cv2.split(interior[box])
+        light = self._light_on_flesh(opened, flesh, x, template)
+        teeth = cv2.merge([cv2.convertScaleAbs(enamel, alpha=ENAMEL)] * 3)
+        of_enamel = self._enamel[template, x : x + width]
+        if self._relief is not None:
+            shade = self._relief[template][box][..., None]
+            of_enamel = shade * (of_enamel * np.float32(1 / 255))
+        light += teeth * ((of_enamel - light) * np.float32(1 / 255))
+        sharper = 1 + SHARPER if self._person else 1.0
+        line = np.uint8(255 * (1 - smoothstep(height / width, *LINE_FADES)))
+        whole = cv2.multiply(teeth[..., 0], np.maximum(opened, line), scale=1 / 255)
+        even = cv2.addWeighted(opened, 1 / 255, whole, -sharper / 255, 0, dtype=cv2.CV_32F)
+        inner = opened * np.float32(1 / 255)
+        return MouthLight(
+            box=box,
+            factors=light,
+            inner=inner,
+            even=even,
+            enamel=enamel,
+            soft=self._soft_share(interior, box),
+        )
+
+    def _light_on_flesh(
+        self, opened: np.ndarray, flesh: np.ndarray, left: int, template: int
+    ) -> np.ndarray:
+        """(H, W, 3) factors in an opening, by two channels of its map, (H, W) uint8, that begin in
+        column `left` of the mouth crop."""
+        height, width = opened.shape
         inside = opened >= OPEN
         borders = np.array([inside.argmax(0), height - inside[::-1].argmax(0)], np.float32)
         top, bottom = cv2.blur(borders, (SMOOTH, 1), borderType=cv2.BORDER_REPLICATE)
@@ -208,46 +254,39 @@ class OralCavity:
         at = np.clip(at, GUM_ROWS, GUM_ROWS + ROWS - 1)
         if self._person:
             gums = np.clip((rows - top) * (GUM_ROWS / LIP_SHADOW / width), 0, GUM_ROWS - 1)
-            gums -= self._roots[template, x : x + width]
+            gums -= self._roots[template, left : left + width]
             np.copyto(at, np.maximum(gums, 0), where=flesh >= GUMS)
         across = COLUMN[:height, :width] * np.float32((COLUMNS - 1) / width)
-        light = cv2.remap(self._flesh, across, at, cv2.INTER_LINEAR)
-        teeth = cv2.merge([cv2.convertScaleAbs(enamel, alpha=ENAMEL)] * 3)
-        of_enamel = self._enamel[template, x : x + width]
-        if self._relief is not None:
-            shade = self._relief[template][box][..., None]
-            of_enamel = shade * (of_enamel * np.float32(1 / 255))
-        light += teeth * ((of_enamel - light) * np.float32(1 / 255))
-        before = within = np.ascontiguousarray(drawn[box])
+        return cv2.remap(self._flesh, across, at, cv2.INTER_LINEAR)
+
+    def apply(self, light: MouthLight, drawn: np.ndarray) -> None:
+        """Lights a drawn mouth (S, S, 3) uint8 in place."""
+        before = within = np.ascontiguousarray(drawn[light.box])
         if self._hues is not None:
             greenest, hue = self._hues
             within = cv2.transform(before, hue)
-            before = cv2.copyTo(greenest.applied(before), enamel, before.copy())
-            within = cv2.copyTo(before, enamel, within)
-        inner = opened * np.float32(1 / 255)
-        lit = cv2.multiply(within, light, dtype=cv2.CV_8U)
-        lit = cv2.blendLinear(lit, before, inner, 1 - inner)
-        sharper = 1 + SHARPER if self._person else 1.0
-        line = np.uint8(255 * (1 - smoothstep(height / width, *LINE_FADES)))
-        enamel = cv2.multiply(teeth[..., 0], np.maximum(opened, line), scale=1 / 255)
-        share = cv2.addWeighted(opened, 1 / 255, enamel, -sharper / 255, 0, dtype=cv2.CV_32F)
+            before = cv2.copyTo(greenest.applied(before), light.enamel, before.copy())
+            within = cv2.copyTo(before, light.enamel, within)
+        lit = cv2.multiply(within, light.factors, dtype=cv2.CV_8U)
+        lit = cv2.blendLinear(lit, before, light.inner, 1 - light.inner)
         even = cv2.GaussianBlur(lit, EVEN, 0) if self._person else lit
-        drawn[box] = cv2.blendLinear(even, lit, share, 1 - share)
-        if self._soft:
-            self._soften(drawn, interior, (x, y, width, height))
+        drawn[light.box] = cv2.blendLinear(even, lit, light.even, 1 - light.even)
+        if light.soft is not None:
+            box, share = light.soft
+            sharp = np.ascontiguousarray(drawn[box])
+            blurred = cv2.GaussianBlur(sharp, (0, 0), self._soft)
+            drawn[box] = cv2.blendLinear(blurred, sharp, share, 1 - share)
 
-    def _soften(
-        self, drawn: np.ndarray, interior: np.ndarray, opening: tuple[int, int, int, int]
-    ) -> None:
-        """Blurs a drawn mouth (S, S, 3) uint8, in place, where its map (S, S, 3) uint8 is open, in
-        the box `opening` (x, y, width, height), and what lies beside."""
-        x, y, width, height = opening
+    def _soft_share(self, interior: np.ndarray, opening: Part) -> tuple[Part, np.ndarray] | None:
+        """Where a drawn mouth is blurred, if the face is soft: where its map (S, S, 3) uint8 is
+        open, in the box `opening`, and what lies beside: a box, and how far, (h, w) 0..1."""
+        if not self._soft:
+            return None
         more = round(2 * self._soft) + 1
-        box = slice(max(y - more, 0), y + height + more), slice(max(x - more, 0), x + width + more)
-        opened = cv2.extractChannel(interior[box], 0)
+        rows, columns = (slice(max(side.start - more, 0), side.stop + more) for side in opening)
+        opened = cv2.extractChannel(interior[rows, columns], 0)
         share = cv2.blur(cv2.dilate(opened, LIPS) * np.float32(1 / 255), LIPS.shape)
-        blurred = cv2.GaussianBlur(drawn[box], (0, 0), self._soft)
-        drawn[box] = cv2.blendLinear(blurred, np.ascontiguousarray(drawn[box]), share, 1 - share)
+        return (rows, columns), share
 
 
 def towards(colour: np.ndarray, share: float) -> np.ndarray:
