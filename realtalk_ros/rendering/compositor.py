@@ -11,15 +11,16 @@ template.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import Future
 from math import ceil, floor
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.contracts import COARSE_SIZE, CROP_SIZE, MOUTH_CROP, mouth_crop
+from realtalk_ros.contracts import CROP_SIZE
+from realtalk_ros.rendering.added_layer import AddedLayer, faded_border, inside
 from realtalk_ros.rendering.channels import spread
 from realtalk_ros.rendering.eyelids import Lids, Positions, ShutEyes
 from realtalk_ros.rendering.fine_templates import FACTOR, FineTemplate, FineTemplates
@@ -33,21 +34,17 @@ FEATHER = 0.04  # share of the crop's side over which its border fades out, so t
 # Around where the network may draw, that moves with the face: the corners of a smiling mouth come
 # to lie at the border of that, and would be held back there.
 MOVING_MARGIN, MOVING_FADE = np.ones((21, 21), np.uint8), (9, 9)
-MOUTH_MARGIN = np.ones((5, 5), np.uint8)  # around the mouth's interior, that the network draws, too
-LID_MARGIN = np.ones((9, 9), np.uint8)  # around closing lids, of which it would draw the lashes
-FADE = (7, 7)  # box filter of the borders of both
-INSIDE_FADE = (3, 3)  # of the mouth's interior, where nothing of the template is to be seen
-# What is finer is left out: box filter of the change, and twice of half of the mouth crop.
-COARSE_BLUR = (3, 3)
-MOUTH_FADE = 0.06  # share of the mouth crop's side over which its border fades out
 OUTLINE = np.ones((5, 5), np.uint8)  # pixels of the networks' crop: a drawn line around the chin
 CHIN_GAP = np.ones((7, 3), np.uint8)  # pixels of the generator's mask: smaller gaps are closed
 
-WHOLE, COARSE = (CROP_SIZE, CROP_SIZE), (COARSE_SIZE, COARSE_SIZE)
-MOUTH = mouth_crop()
+WHOLE = CROP_SIZE, CROP_SIZE
 
 
-BegunImage = Future[HeadView]  # of `Compositor.begin`, for one call of `Compositor.compose`
+class BegunImage(NamedTuple):
+    """Of `Compositor.begin`, for one call of `Compositor.compose`."""
+
+    view: Future[HeadView]
+    beside: Future[None]  # done when what is beside the face's box is drawn in the view
 
 
 class Compositor:
@@ -63,19 +60,16 @@ class Compositor:
         self.crop = x, y, side
         self._fine = FineTemplates(templates, self.crop)
         self._head_warp = HeadWarp(person, templates)
-        self._feather = faded_border(CROP_SIZE, FEATHER)
-        self._moving_feather = self._feather
-        self._mouth_feather = faded_border(MOUTH_CROP[2], MOUTH_FADE)
-        self._beside_mouth = spread(1 - self._mouth_feather)
+        feather = self._moving_feather = faded_border(CROP_SIZE, FEATHER)
         if avatar.region is not None:
             region = cv2.resize(avatar.region, WHOLE)
-            self._moving_feather = self._feather * cv2.blur(
-                cv2.dilate(region, MOVING_MARGIN), MOVING_FADE
-            )
-            self._feather = self._feather * region
-        self._within_mouth = self._feather[MOUTH] * self._mouth_feather
-        self._coarse_feather = cv2.resize(self._feather, COARSE, interpolation=cv2.INTER_AREA)
-        self._memory = _Memory()
+            around = cv2.blur(cv2.dilate(region, MOVING_MARGIN), MOVING_FADE)
+            self._moving_feather = feather * around
+            feather = feather * region
+        self._added = AddedLayer(feather)
+        # To allocate what every image overwrites takes as long as to fill it.
+        self._mask = np.zeros(WHOLE, np.float32)
+        self._movement = np.zeros(WHOLE, np.float32), np.zeros(WHOLE, np.float32)
 
     def begin(
         self, template: int, rotation: np.ndarray | None = None, breath: float = 0.0
@@ -83,13 +77,13 @@ class Compositor:
         """Begins an image in the helper's thread, by what needs no generated face: that of a
         template, by its number, with the head rotated by `rotation` (3,) rad and the shoulders
         raised by `breath`, -1..1."""
-        return HELPER.submit(self._view, rotation, breath, template)
+        view = HELPER.submit(self._head_warp.view, rotation, breath, template)
+        return BegunImage(view, HELPER.submit(self._draw_beside, view))
 
-    def _view(self, rotation: np.ndarray | None, breath: float, template: int) -> HeadView:
-        """The template as it is seen, drawn but for the face's box."""
-        view = self._head_warp.view(rotation, breath, template)
+    def _draw_beside(self, begun: Future[HeadView]) -> None:
+        """Draws the template as it is seen, but for the face's box."""
+        view = begun.result()
         self._head_warp.draw(view, self._face_box(view.reach))
-        return view
 
     def compose(
         self, face: GeneratedFace, template: int, begun: BegunImage, shut: ShutEyes | None = None
@@ -98,7 +92,7 @@ class Compositor:
         Lids that close show what `shut` does. Of a person who is cut out it is (height, width, 4),
         of premultiplied alpha."""
         self._draw_layers(face)
-        view = begun.result()
+        view = begun.view.result()
         rows, columns = self._face_box(view.reach)
         # Pixels of the face's box go as far as the reach, too.
         source = self._fine.part(template, 2 * view.reach)
@@ -110,10 +104,12 @@ class Compositor:
             for part in parts((here, columns)):
                 if seen := self._head_warp.person(view, part):
                     self._draw_face(source, view, seen, (face.lids, shut))
+            begun.beside.result()  # the helper has done it before it takes up a band
             self._head_warp.finish(view, band, image)
 
-        # To paint lids takes as long as to draw a fifth of the face.
-        upper = 0.5 if face.lids is None else 0.4
+        # The mouth takes longer than the brows, and the helper, which has the lower part, begins
+        # later. To paint lids takes as long as to draw a fifth of the face.
+        upper = 0.64 if face.lids is None else 0.54
         middle = rows.start + round(upper * (rows.stop - rows.start))
         share(draw, (slice(0, middle), slice(middle, height)))
         self._head_warp.give_back(view)
@@ -128,20 +124,42 @@ class Compositor:
     ) -> None:
         """Draws what is seen of the face in a part of the image; `lids`: as of GeneratedFace, and
         what they show where they close."""
-        x, y = view.positions
-        upright, seen = (x[part], y[part]), view.image[part]
-        in_crop = self._in_crop(upright)
-        self._draw_template(source, upright, in_crop, seen)
+        in_crop, seen = self._in_crop(view, part), view.image[part]
+        self._draw_template(source, in_crop, seen)
         closing, shut = lids
         if shut and closing is not None:
-            rows, columns = self._around_lids(closing, part, view.reach)
-            if rows.start < rows.stop and columns.start < columns.stop:
-                at = tuple((x[rows, columns], y[rows, columns]) for x, y in (in_crop, upright))
-                shut.paint(seen[rows, columns], closing, *at)
-        self._add_layers(in_crop, seen)
+            box = self._around((closing.rows, closing.columns), part, view.reach)
+            if not is_empty(box):
+                at = in_crop[0][box], in_crop[1][box]
+                shut.paint(seen[box], closing, at, view.positions(inside(part, box)))
+        box = self._around(self._added.box, part, view.reach)
+        if not is_empty(box):
+            self._add(view, inside(part, box))
 
-    def _around_lids(self, lids: Lids, part: Part, reach: int) -> Part:
-        """Rows and columns of a part of the image in which lids may be seen, from its corner."""
+    def _add(self, view: HeadView, part: Part) -> None:
+        """Adds what the network adds to a part of the image."""
+        layer, seen = self._added, view.image[part]
+        added = sample(layer.image, self._in_crop(view, part, layer.box))
+        if layer.opening is not None:
+            box = self._around(layer.opening, part, view.reach)
+            if not is_empty(box):
+                added[box] -= seen[box] * spread(cv2.extractChannel(added[box], 3), 4)
+        if self._cut_out:
+            added[..., 3] = 0  # alpha stays
+        cv2.add(seen, added, dst=seen, dtype=cv2.CV_8U)
+
+    def _in_crop(self, view: HeadView, part: Part, box: Part = (slice(0), slice(0))) -> Positions:
+        """Where in the networks' crop, from a box's corner, the pixels of a part of the image
+        lie."""
+        left, top, side = self.crop
+        scale = CROP_SIZE / side
+        first_row, first_column = (along.start or 0 for along in box)
+        shifts = (0.5 - left) * scale - 0.5 - first_column, (0.5 - top) * scale - 0.5 - first_row
+        return view.positions(part, scale, shifts)
+
+    def _around(self, box: Part, part: Part, reach: int) -> Part:
+        """Rows and columns of a part of the image, from its corner, in which a box of the networks'
+        crop may be seen."""
         left, top, side = self.crop
         scale = side / CROP_SIZE
 
@@ -150,7 +168,7 @@ class Compositor:
             end = corner + ceil((box.stop + 0.5) * scale - 0.5) + reach + 1 - within.start
             return slice(max(first, 0), min(end, within.stop - within.start))
 
-        return around(lids.rows, top, part[0]), around(lids.columns, left, part[1])
+        return around(box[0], top, part[0]), around(box[1], left, part[1])
 
     def _face_box(self, reach: int) -> Part:
         """The face's crop with what is up to `reach` pixels beside it."""
@@ -160,124 +178,38 @@ class Compositor:
             slice(max(left - reach, 0), min(left + side + reach, width)),
         )
 
-    def _in_crop(self, upright: Positions) -> Positions:
-        """Where in the networks' crop the pixels at `upright` in the template lie."""
+    def _draw_template(self, source: FineTemplate, in_crop: Positions, out: np.ndarray) -> None:
+        """Draws what is seen in a part of the image, whose pixels lie at `in_crop` in the networks'
+        crop of the upright head: the template with the face's own movement."""
         *corner, side = self.crop
-        scale = CROP_SIZE / side
-        return shifted(upright, scale, [(0.5 - start) * scale - 0.5 for start in corner])
-
-    def _draw_template(
-        self, source: FineTemplate, upright: Positions, in_crop: Positions, out: np.ndarray
-    ) -> None:
-        """Draws what is seen in a part of the image, whose pixels lie at `upright` in the picture
-        of the upright head: the template with the face's own movement."""
-        scale = FACTOR * self.crop[2] / CROP_SIZE
+        scale = FACTOR * side / CROP_SIZE
         x, y = (
-            cv2.addWeighted(position, FACTOR, sample(layer, in_crop), scale, -FACTOR * start)
-            for position, layer, start in zip(
-                upright, self._memory.movement, source.corner, strict=True
+            cv2.addWeighted(
+                at, scale, sample(layer, in_crop), scale,
+                scale / 2 + FACTOR * (crop - 0.5 - start),
             )
-        )
+            for at, layer, crop, start in zip(
+                in_crop, self._movement, corner, source.corner, strict=True
+            )
+        )  # fmt: skip
         linear, border = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
         cv2.remap(source.image, x, y, linear, dst=out, borderMode=border)
 
-    def _add_layers(self, in_crop: Positions, seen: np.ndarray) -> None:
-        """Adds what the network adds to a part of the image, `seen` (h, w, 4) uint8."""
-        added = sample(self._memory.added, in_crop)
-        if self._memory.open:
-            replaced = cv2.extractChannel(added, 3)
-            box = bounding_box((replaced > 0).view(np.uint8))
-            if replaced[box].size:
-                added[box] -= seen[box] * spread(replaced[box], 4)
-        if self._cut_out:
-            added[..., 3] = 0  # alpha stays
-        cv2.add(seen, added, dst=seen, dtype=cv2.CV_8U)
-
     def _draw_layers(self, face: GeneratedFace) -> None:
-        """Of the upright face's crop, into the memory: `movement`, that of the template's pixels,
-        and `added`, what is added to them, with the share of them that it replaces."""
-        mask = cv2.resize(joined(face.mask), WHOLE, dst=self._memory.mask)
-        share(lambda draw: draw(face, mask), (self._draw_movement, self._draw_added))
-
-    def _draw_movement(self, face: GeneratedFace, mask: np.ndarray) -> None:
-        """Of the generator's `mask` (256, 256)."""
+        """Of the upright face's crop: the movement of the template's pixels, and what is added to
+        them. (In two threads, whose short calls wait for each other, it takes longer.)"""
+        mask = cv2.resize(joined(face.mask), WHOLE, dst=self._mask)
         moving = cv2.multiply(with_swept(mask, face.sampling_grid), self._moving_feather)
         for position, own, movement in zip(
-            face.sampling_grid, unmoved(CROP_SIZE), self._memory.movement, strict=True
+            face.sampling_grid, unmoved(CROP_SIZE), self._movement, strict=True
         ):
             cv2.multiply(cv2.subtract(position, own, dst=movement), moving, dst=movement)
-
-    def _draw_added(self, face: GeneratedFace, mask: np.ndarray) -> None:
-        """Of the generator's `mask` (256, 256)."""
-        layers = self._add_change(face)
-        if face.lids is not None:
-            box, weight = soft(cv2.extractChannel(face.lids.layers, 0), LID_MARGIN)
-            layers[box] *= spread(1 - weight, 4)
-        self._draw_mouth(face, layers[MOUTH], mask[MOUTH] * self._within_mouth)
-
-    def _draw_mouth(self, face: GeneratedFace, layers: np.ndarray, within: np.ndarray) -> None:
-        """Of the mouth crop, into its part of `added`, (128, 128, 4): around the interior what is
-        coarse in the generator's picture, inside all of it. `within` (128, 128) 0..1."""
-        added = cv2.multiply(cv2.cvtColor(layers, cv2.COLOR_BGRA2BGR), self._beside_mouth)
-        added += spread(within) * coarse_difference(face.mouth, face.warped_mouth)
-        interior = cv2.extractChannel(face.mouth_interior[MOUTH], 0)
-        box, weight = soft(interior, MOUTH_MARGIN)
-        self._memory.open = bool(weight.size)
-        if weight.size:
-            here, drawn = added[box], face.mouth[box].astype(np.float32)
-            change = spread(within[box]) * (drawn - face.warped_mouth[box])
-            here += spread(weight) * (change - here)
-            inside = within[box] * levels_to_share(cv2.blur(interior, INSIDE_FADE)[box])
-            layers[box][..., 3] = inside
-            here += spread(inside) * (drawn - here)
-        cv2.mixChannels([added], [layers], [0, 0, 1, 1, 2, 2])
-
-    def _add_change(self, face: GeneratedFace) -> np.ndarray:
-        """(256, 256, 4) float32: what the generator adds to the template, and 0."""
-        mask = face.mask * self._coarse_feather
-        change = cv2.cvtColor(cv2.blur(face.change, COARSE_BLUR), cv2.COLOR_BGR2BGRA)
-        change[..., 3] = 0
-        faded = cv2.multiply(change, spread(mask, 4))
-        return cv2.resize(faded, WHOLE, dst=self._memory.added)
-
-
-class _Memory:
-    """Arrays that every image overwrites: to allocate them anew takes as long as to fill them.
-
-    OpenCV samples arrays of one or four channels twice as fast as those of two or three.
-    """
-
-    def __init__(self) -> None:
-        def floats(*shape: int) -> np.ndarray:
-            return np.zeros(shape, np.float32)
-
-        crop = CROP_SIZE, CROP_SIZE
-        self.mask, self.movement = floats(*crop), [floats(*crop), floats(*crop)]
-        self.added = floats(*crop, 4)
-        self.open = False  # whether the mouth's interior is seen
-
-
-def shifted(positions: Positions, scale: float, shifts: Sequence[float]) -> Positions:
-    """Positions, x and y, times `scale`, plus `shifts` of x and y."""
-    x, y = (cv2.addWeighted(p, scale, p, 0, s) for p, s in zip(positions, shifts, strict=True))
-    return x, y
+        self._added.draw(face, mask)
 
 
 def sample(layer: np.ndarray, at: Positions) -> np.ndarray:
     """A layer of the crop; 0 beside the crop."""
     return cv2.remap(layer, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-
-
-def coarse_difference(drawn: np.ndarray, warped: np.ndarray) -> np.ndarray:
-    """(S, S, 3) float32: what a picture has that another has not, both (S, S, 3) uint8, less what
-    is fine in it."""
-    size = drawn.shape[1::-1]
-    half = size[0] // 2, size[1] // 2
-    small, other = (cv2.resize(i, half, interpolation=cv2.INTER_AREA) for i in (drawn, warped))
-    difference = cv2.subtract(small, other, dtype=cv2.CV_32F)
-    for _ in range(2):
-        difference = cv2.blur(difference, COARSE_BLUR)
-    return cv2.resize(difference, size)
 
 
 def joined(mask: np.ndarray) -> np.ndarray:
@@ -297,33 +229,5 @@ def with_swept(mask: np.ndarray, sampling_grid: np.ndarray) -> np.ndarray:
     return np.concatenate([mask[:lower], cv2.max(mask[lower:], swept)])
 
 
-def faded_border(side: int, width: float) -> np.ndarray:
-    """(side, side) float32: 1, falling to 0 over `width`, a share of the side, at the border."""
-    ramp = np.arange(side, dtype=np.float32) + 0.5
-    ramp = np.clip(np.minimum(ramp, ramp[::-1]) / (width * side), 0, 1)
-    return np.minimum(ramp[:, None], ramp[None, :])
-
-
-def bounding_box(levels: np.ndarray) -> Part:
-    """Rows and columns of what is not 0."""
-    x, y, width, height = cv2.boundingRect(levels)
-    return slice(y, y + height), slice(x, x + width)
-
-
-def soft(levels: np.ndarray, margin: np.ndarray) -> tuple[Part, np.ndarray]:
-    """What is not 0 in `levels` (H, W) uint8, with a margin (a kernel of OpenCV's `dilate`) and a
-    soft border: its box, and in this (h, w) float32 0..1."""
-    rows, columns = bounding_box(levels)
-    if rows.start == rows.stop:
-        return (rows, columns), np.zeros((0, 0), np.float32)
-    more = len(margin) // 2 + FADE[0] // 2
-    box = (
-        slice(max(rows.start - more, 0), rows.stop + more),
-        slice(max(columns.start - more, 0), columns.stop + more),
-    )
-    return box, levels_to_share(cv2.blur(cv2.dilate(levels[box], margin), FADE))
-
-
-def levels_to_share(levels: np.ndarray) -> np.ndarray:
-    """uint8 (H, W) -> float32 0..1."""
-    return levels * np.float32(1 / 255)
+def is_empty(part: Part) -> bool:
+    return any(side.start >= side.stop for side in part)

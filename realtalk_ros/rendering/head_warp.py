@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -26,13 +26,24 @@ class HeadView:
     """A template as it is seen when the head is turned: where its pixels lie, and the image that is
     being made of it. Of a `HeadWarp`, which uses the arrays again."""
 
-    grid: Positions  # memory of `positions`
+    own: Positions  # of the image's pixels, pixels
+    motion: Positions  # what is added to them, unless the person is upright
     image: np.ndarray  # (height, width, 4) uint8
-    # Where in the template of an upright head the image's pixels lie: x and y, float32 pixels.
-    positions: Positions
     source: np.ndarray  # (height, width, 4) uint8, the template
     seen: StillPerson | None = None  # None if the person is upright
     reach: int = 0  # pixels, by which anything moves at most
+
+    def positions(
+        self, part: Part, scale: float = 1.0, shifts: Sequence[float] = (0, 0)
+    ) -> Positions:
+        """Where in the template of an upright head the pixels of a part of the image lie: x and y,
+        float32 pixels, times `scale`, plus `shifts` of x and y."""
+        motion, moves = (self.own, 0.0) if self.seen is None else (self.motion, scale)
+        x, y = (
+            cv2.addWeighted(own[part], scale, by[part], moves, shift)
+            for own, by, shift in zip(self.own, motion, shifts, strict=True)
+        )
+        return x, y
 
 
 class HeadWarp:
@@ -60,15 +71,13 @@ class HeadWarp:
         view = self._free.pop() if self._free else self._new_view()
         view.source = self._four_channels(template)
         if (rotation is None or not np.any(rotation)) and not breath:
-            view.positions, view.seen, view.reach = self._at, None, 0
+            view.seen, view.reach = None, 0
             return view
         rotation = np.zeros(3, np.float32) if rotation is None else rotation
         motion = self._person.motion(rotation, breath, template) * np.float32(self._scale)
         view.reach = ceil(np.abs(motion).max())
-        for plane, position, out in zip(cv2.split(motion), self._at, view.grid, strict=True):
-            cv2.resize(plane, position.shape[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
-            cv2.add(out, position, dst=out)
-        view.positions = view.grid
+        for plane, out in zip(cv2.split(motion), view.motion, strict=True):
+            cv2.resize(plane, out.shape[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
         view.seen = self._background.person(motion, template, view.source)
         return view
 
@@ -79,7 +88,7 @@ class HeadWarp:
     def _new_view(self) -> HeadView:
         x, y = (np.empty_like(plane) for plane in self._at)
         image = np.zeros((*x.shape, 4), np.uint8)
-        return HeadView(grid=(x, y), image=image, positions=(x, y), source=image)
+        return HeadView(own=self._at, motion=(x, y), image=image, source=image)
 
     def _four_channels(self, template: int) -> np.ndarray:
         # OpenCV samples images of four channels twice as fast as those of three. A new one, as the
@@ -96,12 +105,13 @@ class HeadWarp:
         if view.seen is None:
             view.image[:] = view.source
             return
-        (x, y), linear, border = view.positions, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
+        linear, border = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
         for beside in around(face, view.image.shape):
             for part in parts(beside, NARROW):
                 if seen := self.person(view, part):
                     to = view.image[seen]
-                    cv2.remap(view.source, x[seen], y[seen], linear, dst=to, borderMode=border)
+                    at = view.positions(seen)
+                    cv2.remap(view.source, *at, linear, dst=to, borderMode=border)
 
     def person(self, view: HeadView, part: Part) -> Part | None:
         """Those columns of a part of the image that contain all of the person in it; None if there

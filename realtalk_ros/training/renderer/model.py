@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from realtalk_ros.contracts import CROP_SIZE, MOUTH_CROP, mouth_crop
-from realtalk_ros.rendering.compositor import MOUTH_FADE, faded_border
+from realtalk_ros.rendering.added_layer import MOUTH_FADE, faded_border
 from realtalk_ros.training.renderer.landmark_warp import LandmarkWarp
 from realtalk_ros.training.renderer.layers import (
     FeaturePyramid,

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the generator adds to a template is drawn where it can be seen, and only there."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.contracts import mouth_crop
+from realtalk_ros.face_model import arkit
+from realtalk_ros.rendering.added_layer import AddedLayer, grown
+from realtalk_ros.rendering.face_renderer import FaceRenderer
+
+ALWAYS = grown(mouth_crop(), 4, 256)  # the mouth, and a cell beside it
+BROW = slice(10, 14), slice(20, 30)  # cells of the change
+
+
+@pytest.fixture(scope="module")
+def face():
+    """Of a shut mouth, of which the generator would change nothing."""
+    made = FaceRenderer(Avatar.load("default"), 256).generate(np.zeros(arkit.COUNT, np.float32), 0)
+    made.mouth_interior[:] = 0
+    return replace(
+        made, change=0 * made.change, mask=0 * made.mask + 1, mouth=made.warped_mouth, lids=None
+    )
+
+
+def drawn(face, levels: float) -> AddedLayer:
+    """The layer when the brow gets lighter by so many grey levels."""
+    face.change[:] = 0
+    face.change[BROW] = levels
+    layer = AddedLayer(np.ones((256, 256), np.float32))
+    layer._memory[:] = 99  # of an image before
+    layer.draw(face, np.ones((256, 256), np.float32))
+    return layer
+
+
+def test_nothing_is_drawn_where_nothing_changes(face):
+    layer = drawn(face, 0.4)  # less than images can show
+    assert layer.box == ALWAYS and layer.opening is None
+    assert np.abs(layer.image).max() == 0
+
+
+def test_a_change_is_drawn_up_to_where_it_ends(face):
+    rows, columns = drawn(face, 3.0).box
+    assert rows.start <= 40 and rows.stop == ALWAYS[0].stop
+    assert columns == ALWAYS[1]
+    image = drawn(face, -3.0).image
+    assert np.allclose(image[46 - rows.start, 100 - columns.start], (-3, -3, -3, 0), atol=0.01)
+    assert np.abs(image[0]).max() < 0.5  # it has faded where the layer ends
