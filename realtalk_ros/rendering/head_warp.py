@@ -50,9 +50,9 @@ class HeadWarp:
     """Of one person in images of the size of `templates` (T, height, width, 3) uint8, the person's;
     or (T, height, width, 4), where they are cut out (cutout.py).
 
-    An image takes a call of `view` and one of `draw`. Then, in any order and in several threads,
-    each of its `bands` gets what is seen of the face, in the part that `person` names, and a call
-    of `finish`. At last the view is given back.
+    An image takes a call of `view`. Then, in any order and in several threads, one of `draw`, and
+    what is seen of the face, in the part that `person` names. After them each band of the image
+    takes a call of `finish`. At last the view is given back.
     """
 
     def __init__(self, person: MovingPerson, templates: np.ndarray):

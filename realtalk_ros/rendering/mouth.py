@@ -217,6 +217,7 @@ class Mouth:
         lips = model.lips + np.tensordot(identity, model.lips_modes, 1).astype(np.float32)
         self._lips = np.ascontiguousarray(lips.T)  # x, y, z
         lips = residuals[:, landmarks.LIPS].astype(np.float32)
+        # (T, 2, P)
         self._residuals = np.ascontiguousarray((model.interpolation @ lips).swapaxes(1, 2))
 
     def upper_arch(self, template: int) -> np.ndarray:
