@@ -38,7 +38,6 @@ class PendingFrame:
     """A frame whose image is to be composed and shown."""
 
     frame: DueFrame
-    media_time: float  # s
     face: Face
     generated: GeneratedFrame
     seconds: float  # that generating took
@@ -97,11 +96,9 @@ class RenderLoop:
         """The first half of rendering a frame: all but its image."""
         began, interrupts, face = time.perf_counter(), self._playout.interrupts, self._loader.face
         assert face is not None
-        media_time = frame.frame / self._playout.frames.fps
-        generated = face.generate(media_time, frame.weights, frame.rotation, frame.speech)
+        generated = face.generate(frame.time, frame.weights, frame.rotation, frame.speech)
         return PendingFrame(
             frame=frame,
-            media_time=media_time,
             face=face,
             generated=generated,
             seconds=time.perf_counter() - began,
@@ -111,7 +108,7 @@ class RenderLoop:
     def show(self, pending: PendingFrame) -> None:
         """Composes the image of a frame, and publishes it when it is due."""
         playout, counts = self._playout, self._node.counts
-        frame, media_time = pending.frame, pending.media_time
+        frame = pending.frame
         began = time.perf_counter()
         image = pending.face.compose(pending.generated)
         composed = time.perf_counter()
@@ -123,8 +120,8 @@ class RenderLoop:
             return
         behind = self._node.now() - frame.due
         ready = time.perf_counter()
-        self._images.publish(image, media_time)
-        if playout.speaking.update(media_time, frame.speech):
+        self._images.publish(image, frame.time)
+        if playout.speaking.update(frame.time, frame.speech):
             self._speaking.publish(Bool(data=playout.speaking.state))
         counts["images"] += 1
         counts["skipped_frames"] += frame.skipped

@@ -46,10 +46,12 @@ INTERPOLATED = 0.1  # s between two expressions, up to which frames are interpol
 
 @dataclass(frozen=True)
 class DueFrame:
-    """A frame to show at `due`, s: number `frame`, in periods of 1 / fps since the clock's zero;
-    `weights` (52,) are 0..1, `rotation` (3,) rad as of face_model/rotations.py."""
+    """A frame to show at `due`, s: number `frame`, in periods of 1 / fps since the clock's zero, of
+    media time `time`, s; `weights` (52,) are 0..1, `rotation` (3,) rad as of
+    face_model/rotations.py."""
 
     frame: int
+    time: float
     due: float
     weights: np.ndarray
     rotation: np.ndarray
@@ -230,6 +232,7 @@ class JitterBuffer:
         self._shown_utterance = utterance
         return DueFrame(
             frame=frame,
+            time=frame / self.fps,
             due=frame / self.fps + self.delay,
             weights=self._weights,
             rotation=self._rotation,

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The render loop without networks: which frames are shown, and how they are stamped."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+
+from realtalk_ros.nodes.render_loop import RenderLoop
+from realtalk_ros.playout.face_playout import FacePlayout
+from realtalk_ros.playout.quality_monitor import FrameStatistics
+
+
+class Stage:
+    """A render loop whose clock stands at `now`, and what it publishes."""
+
+    def __init__(self, fps=25.0):
+        self.now, self.stamps, self.speaking = 1000.0, [], []
+        self.playout = FacePlayout(fps, lambda: self.now, lambda: 0.0)
+        renderer = SimpleNamespace(size=(4, 4), avatar=SimpleNamespace(provenance=None))
+        face = SimpleNamespace(
+            generate=lambda time, *_: SimpleNamespace(renderer=renderer, time=time),
+            compose=lambda generated: np.zeros((4, 4, 3), np.uint8),
+        )
+        node = SimpleNamespace(
+            counts={"images": 0, "skipped_frames": 0},
+            now=lambda: self.now,
+            create_publisher=lambda *_, **__: SimpleNamespace(
+                publish=lambda message: self.speaking.append(message.data)
+            ),
+        )
+        images = SimpleNamespace(
+            prepare=lambda *_: None, publish=lambda image, stamp: self.stamps.append(stamp)
+        )
+        loader = SimpleNamespace(face=face)
+        self.loop = RenderLoop(node, self.playout, loader, images, statistics=FrameStatistics())
+
+    def next_frame(self):
+        frame, _ = self.playout.next_frame()
+        assert frame is not None
+        return frame
+
+    def show(self, frame):
+        self.now = max(self.now, frame.due)
+        self.loop.show(self.loop.generate(frame))
+
+
+def test_a_frame_keeps_its_time_when_the_frame_rate_is_set_before_it_is_rendered():
+    stage = Stage(fps=25.0)
+    frame = stage.next_frame()
+    with stage.playout.lock:
+        stage.playout.frames.set_fps(10.0)
+    stage.show(frame)
+    assert stage.stamps == [pytest.approx(1000.0, abs=0.3)]  # not 2500
