@@ -107,7 +107,7 @@ class Stage:
 
     def left_out(self, before=0):
         """Samples of sound that came too late to be said, as they may on a busy machine."""
-        return round(self.renderer.playout.audio.late * 16000) - before
+        return round(self.renderer.playout.status()["late_sound_ms"] * 16) - before
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ def test_the_mouth_is_closed_150_ms_after_an_interrupt(stage):
         after = [(when, s.weights[MOUTH].max()) for when, s in stage.shown if when > answered]
         open_ = [when - answered for when, mouth in after if mouth > max(0.05, 0.15 * before)]
         took.append(max(open_, default=0.0))
-        assert stage.renderer.playout.speaking.state is False
+        assert stage.renderer.playout.speaking is False
     print(f"mouth closed after {np.median(took) * 1e3:.0f} ms (median), {max(took) * 1e3:.0f} most")
     assert np.median(took) <= promised(0.15, 0.6)
 
@@ -253,7 +253,7 @@ def test_steps_of_the_quality_ladder_are_seen_and_said(stage):
         renderer.apply_quality()
         images = renderer.counts["images"]
         stage.client.wait(lambda n=images: renderer.counts["images"] > n + 2, 10, "images")
-        assert (renderer.playout.frames.fps, renderer.images.height) == (fps, size)
+        assert (renderer.playout.fps, renderer.images.height) == (fps, size)
         assert ("cannot keep up" in renderer.warning()) == (level > 0)
     frames = [s.frame for _, s in stage.shown[-3:]]
     assert frames == sorted(frames)

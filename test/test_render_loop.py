@@ -50,7 +50,6 @@ class Stage:
 def test_a_frame_keeps_its_time_when_the_frame_rate_is_set_before_it_is_rendered():
     stage = Stage(fps=25.0)
     frame = stage.next_frame()
-    with stage.playout.lock:
-        stage.playout.frames.set_fps(10.0)
+    stage.playout.set_fps(10.0)
     stage.show(frame)
     assert stage.stamps == [pytest.approx(1000.0, abs=0.3)]  # not 2500

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A head that is rotated one way is seen so in pictures, tracks, markers and messages alike."""
 
-import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -142,9 +141,7 @@ def test_messages_carry_the_rotation_as_it_is():
     )
     ExpressionNode._publish(sender, [TimedExpression(0.0, "a", 0, AT_REST, rotation, 0.0)])
     np.testing.assert_array_equal(sent[0].head_rotation, rotation)
-    playout = SimpleNamespace(
-        lock=threading.Lock(), now=lambda: 0.0, push_expression=lambda *args: played.append(args[0])
-    )
+    playout = SimpleNamespace(now=lambda: 0.0, push_expression=lambda *args: played.append(args[0]))
     receiver = SimpleNamespace(media_time=lambda stamp: None, playout=playout)
     RendererNode._take_expression(receiver, sent[0], 0.0)
     np.testing.assert_array_equal(played[0].rotation, rotation)

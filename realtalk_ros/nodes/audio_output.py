@@ -10,6 +10,7 @@ from collections.abc import Callable
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes import lifecycle, qos
 from realtalk_ros.playout.face_playout import FacePlayout
+from realtalk_ros.stream_types import ScheduledChunk
 
 MAX_SLEEP = 0.01  # s between two checks whether audio is due, while there is any
 MIN_SLEEP = 0.001  # s
@@ -44,25 +45,23 @@ class AudioOutput:
 
     def reset(self, message: AudioChunk) -> None:
         """An interrupt: drops all audio, and passes the reset on, as players drop theirs, too."""
-        playout = self._playout
-        with playout.lock:  # or a piece of the old audio could follow it
-            playout.audio.clear()
+
+        def pass_on() -> None:
             if self.publisher.get_subscription_count():
                 self.publisher.publish(message)
 
+        self._playout.drop_audio(pass_on)
+
     def _publish_due(self) -> float:
         """Returns after how many seconds there may be more."""
-        subscribed = self.publisher.get_subscription_count() > 0
-        playout = self._playout
-        with playout.lock:  # until it is published: what is cleared meanwhile must not follow
-            played = playout.now() - playout.frames.delay + self._latency()
-            due = playout.audio.take(played)
-            if not len(playout.audio):
-                playout.wake_audio.clear()
-            for chunk in due if subscribed else ():
-                message = self._node.audio_message(
-                    chunk.pcm, chunk.sample_rate, chunk.start, chunk.utterance, chunk.last
-                )
-                self.publisher.publish(message)
-                self._node.counts["audio_out"] += 1
-            return playout.audio.until_next(played)
+        return self._playout.play_audio(self._latency(), self._publish)
+
+    def _publish(self, chunks: list[ScheduledChunk]) -> None:
+        if not self.publisher.get_subscription_count():
+            return
+        for chunk in chunks:
+            message = self._node.audio_message(
+                chunk.pcm, chunk.sample_rate, chunk.start, chunk.utterance, chunk.last
+            )
+            self.publisher.publish(message)
+            self._node.counts["audio_out"] += 1

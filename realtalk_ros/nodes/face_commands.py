@@ -69,7 +69,7 @@ class FaceCommands:
         try:
             point = self._look_at.point(message)
             if (face := self._loader.face) is not None:
-                face.gaze.look_at(point, self._node.now() - self._playout.frames.delay)
+                face.gaze.look_at(point, self._playout.shown_now())
         except (ValueError, RealTalkError) as error:
             self._node.problems.add(str(error))
 

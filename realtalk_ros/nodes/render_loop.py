@@ -121,8 +121,8 @@ class RenderLoop:
         behind = self._node.now() - frame.due
         ready = time.perf_counter()
         self._images.publish(image, frame.time)
-        if playout.speaking.update(frame.time, frame.speech):
-            self._speaking.publish(Bool(data=playout.speaking.state))
+        if playout.show(frame):
+            self._speaking.publish(Bool(data=playout.speaking))
         counts["images"] += 1
         counts["skipped_frames"] += frame.skipped
         published = time.perf_counter()
@@ -137,13 +137,12 @@ class RenderLoop:
 
     def end_speaking(self) -> None:
         """The face is not shown any more, so it does not speak."""
-        if self._playout.speaking.state:
-            self._playout.speaking.state = False
+        if self._playout.end_speaking():
             self._speaking.publish(Bool(data=False))
 
     def _wait_until(self, due: float) -> None:
         """Sleeps until the ROS clock is at `due`, which is at most `lead` away."""
-        wait = min(due - self._node.now(), self._playout.frames.lead)
+        wait = min(due - self._node.now(), self._playout.lead)
         if wait > 0:
             time.sleep(wait)
 

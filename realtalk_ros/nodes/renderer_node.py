@@ -172,7 +172,7 @@ class RendererNode(FaceNode):
         face.set_emotion(name, intensity)
         for parameter in (*GAINS, *LOOKS):
             self._apply(face, parameter, getattr(self, parameter))
-        self.playout.frames.set_fps(self.fps)
+        self.playout.set_fps(self.fps)
         self.render_loop.prepare(face.renderer)
         width, height = face.renderer.size
         self.get_logger().info(
@@ -228,8 +228,7 @@ class RendererNode(FaceNode):
         elif name in (*GAINS, *LOOKS):
             self._apply(face, name, value)
         elif name == "fps":
-            with self.playout.lock:
-                self.playout.frames.set_fps(value / self.quality.controller.divisors[0])
+            self.playout.set_fps(value / self.quality.controller.divisors[0])
         elif name in LOADED:
             if name in ("device", "model_dir"):
                 self.loader.fallback_device = ""
@@ -280,17 +279,15 @@ class RendererNode(FaceNode):
             return
         if not np.isfinite(rotation).all():
             rotation = np.zeros(3, np.float32)
-        with self.playout.lock:
-            now = self.playout.now()
-            expression = TimedExpression(
-                time=now if stamp is None else stamp,
-                utterance=message.utterance_id,
-                sequence=message.sequence,
-                weights=np.clip(weights, 0, 1),
-                rotation=rotation,
-                speech=message.speech_probability,
-            )
-            self.playout.push_expression(expression, now, now - waited)
+        expression = TimedExpression(
+            time=self.playout.now() if stamp is None else stamp,
+            utterance=message.utterance_id,
+            sequence=message.sequence,
+            weights=np.clip(weights, 0, 1),
+            rotation=rotation,
+            speech=message.speech_probability,
+        )
+        self.playout.push_expression(expression, waited)
 
     def on_speech(self, message: AudioChunk) -> None:
         """Takes one chunk of audio that did not wait."""
@@ -308,8 +305,7 @@ class RendererNode(FaceNode):
         self.playout.wake_audio.set()
 
     def _take_chunk(self, message: AudioChunk, waited: float) -> None:
-        with self.playout.lock:
-            start, now = self.media_time(message.header.stamp), self.playout.now()
+        start, now = self.media_time(message.header.stamp), self.playout.now()
         try:
             pcm = decode_pcm(memoryview(message.data), message.encoding, message.channels)
             check_rate(message.sample_rate)
@@ -321,7 +317,7 @@ class RendererNode(FaceNode):
             self.problems.add("a chunk on speech that is empty, or not of now: left out")
             return
         chunk = Chunk(pcm, message.sample_rate, None, message.utterance_id, message.last)
-        self.playout.push_audio(chunk.scheduled(start), now - waited, self.playback_latency)
+        self.playout.push_audio(chunk.scheduled(start), waited, self.playback_latency)
 
     # Quality and diagnostics
 
@@ -339,8 +335,7 @@ class RendererNode(FaceNode):
         fps = self.fps / self.quality.controller.divisors[0]
         size = self.loader.wanted.size
         self.get_logger().info(f"quality is now {fps:g} fps, {size} pixels")
-        with self.playout.lock:
-            self.playout.frames.set_fps(fps)
+        self.playout.set_fps(fps)
         self.loader.request(f"size {size}")
 
     def loading(self) -> str:
@@ -349,7 +344,7 @@ class RendererNode(FaceNode):
     def warning(self) -> str:
         if self.quality.controller.level:
             return (
-                f"this machine cannot keep up: now {self.playout.frames.fps:g} fps, "
+                f"this machine cannot keep up: now {self.playout.fps:g} fps, "
                 f"{self.images.height} pixels"
             )
         avatar = self.face and self.face.renderer.avatar
@@ -358,29 +353,21 @@ class RendererNode(FaceNode):
         return super().warning()
 
     def status(self) -> dict[str, Any]:
-        frames, audio, settings = self.playout.frames, self.playout.audio, self.loader.settings
+        settings = self.loader.settings
         device = settings.device if settings else self.device
         values: dict[str, Any] = {
             "avatar": settings.avatar if settings else self.avatar,
             "device": device,
             "provider": self.loader.provider,
             "loading": self.loading(),
-            "fps": frames.fps,
             "size": self.images.height,
             **self.counts,
-            "late_expressions": frames.late,
-            "queued_expressions": len(frames),
-            "refused_expressions": frames.overflow,
-            "queued_sound": len(audio),
-            "late_sound_ms": audio.late * 1e3,
-            "delay_ms": frames.delay * 1e3,
-            "lead_ms": frames.lead * 1e3,
+            **self.playout.status(),
         }
         if self._batch is not None:
             batching, _ = self._batch
             values["faces_per_batch"] = batching.frames / max(1, batching.batches)
         values["quality_level"] = self.quality.controller.level
-        values["speaking"] = self.playout.speaking.state
         values.update(self.quality.statistics.percentiles())
         values.update(self.loader.checksums)
         return values

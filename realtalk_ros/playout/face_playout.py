@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from realtalk_ros.playout.audio_playout import SLICE, AudioPlayout
 from realtalk_ros.playout.jitter_buffer import MARGIN, DueFrame, JitterBuffer
@@ -17,64 +18,154 @@ from realtalk_ros.playout.reset_pairs import ResetPairs
 from realtalk_ros.playout.speaking import SpeakingState
 from realtalk_ros.stream_types import ScheduledChunk, TimedExpression
 
+MAX_LEAD = 1.8  # periods of a frame: two threads share the work on it (nodes/render_loop.py)
+MIN_CHANGE = 0.003  # s, the lead is not changed by less
+WAITING = 3  # expressions, more than of live speech
+
 
 class FacePlayout:
-    """Filled by the executor, read by the threads that show frames and play audio.
-
-    Hold `lock` to call `now` and to use `frames` or `audio`; methods that take it themselves say
-    so. Times are media time in seconds.
-    """
+    """Filled by the executor, read by the threads that show frames and play audio: each method
+    takes the lock. Times are media time in seconds."""
 
     def __init__(
         self, fps: float, clock: Callable[[], float], clock_jump: Callable[[], float]
     ) -> None:
         """`clock` is the ROS clock, s; `clock_jump` gives by how much it was set since the last
         call, s."""
-        self.lock = threading.Lock()
-        self.frames = JitterBuffer(fps)
-        self.audio = AudioPlayout()
-        self.speaking = SpeakingState()
-        self.interrupts = 0  # how often what was not yet shown was dropped
         self.wake_audio = threading.Event()  # there may be audio to play
+        self._lock = threading.Lock()
+        self._frames = JitterBuffer(fps)
+        self._audio = AudioPlayout()
+        self._speaking = SpeakingState()
+        self._interrupts = 0  # how often what was not yet shown was dropped
         self._clock, self._clock_jump = clock, clock_jump
-        self._resets = ResetPairs()
+        self._resets = ResetPairs()  # of the executor's thread alone
 
     def now(self) -> float:
         """Now, after all that waits was moved with the clock. What comes after a jump is stamped by
         the new time: it must not be moved with what came before."""
+        with self._lock:
+            return self._now()
+
+    def _now(self) -> float:
+        """As `now`, for who holds the lock."""
         if jump := self._clock_jump():
-            self.frames.shift(jump)
-            self.audio.shift(jump)
-            self.speaking.shift(jump)
+            self._frames.shift(jump)
+            self._audio.shift(jump)
+            self._speaking.shift(jump)
         return self._clock()
 
-    def push_expression(self, expression: TimedExpression, now: float, sent: float) -> None:
-        """Takes an expression at `now` that was sent at `sent`."""
-        self.frames.push(expression, now, sent)
-        self.audio.confirm(expression.time)
+    def shown_now(self) -> float:
+        """The time of the frame that is shown now."""
+        with self._lock:
+            return self._now() - self._frames.delay
 
-    def push_audio(self, chunk: ScheduledChunk, sent: float, latency: float) -> None:
-        """Takes a chunk that was sent at `sent` and is to be played `latency` early. Takes the
-        lock."""
-        with self.lock:
-            if self.audio.push(chunk):
-                self.frames.audio_delay = max(0.0, sent - chunk.start + SLICE + MARGIN + latency)
+    # Frames
+
+    @property
+    def fps(self) -> float:
+        with self._lock:
+            return self._frames.fps
+
+    def set_fps(self, fps: float) -> None:
+        """Continues at another frame rate."""
+        with self._lock:
+            self._frames.set_fps(fps)
+
+    @property
+    def lead(self) -> float:
+        """How long before it is due, a frame is handed out, s."""
+        with self._lock:
+            return self._frames.lead
+
+    def set_lead(self, seconds: float, at_once: bool = False) -> None:
+        """Frames are handed out so long before they are due, MAX_LEAD periods at most. Unless
+        `at_once`, only where that delays or drops no speech."""
+        with self._lock:
+            frames = self._frames
+            lead = min(seconds, MAX_LEAD / frames.fps)
+            # Not while live speech is on its way: its expressions would come too late. Where some
+            # wait, as they do of speech that is sent ahead, there is time to begin earlier.
+            ahead = lead > frames.lead and len(frames) > WAITING
+            change = abs(lead - frames.lead) > MIN_CHANGE and (ahead or not len(frames))
+            if at_once or change:
+                frames.lead = lead
+
+    def push_expression(self, expression: TimedExpression, waited: float) -> None:
+        """Takes an expression that has waited for `waited` s since it was sent."""
+        with self._lock:
+            now = self._now()
+            self._frames.push(expression, now, now - waited)
+            self._audio.confirm(expression.time)
 
     def next_frame(self) -> tuple[DueFrame | None, float]:
-        """A frame to render now, or None; and how long, s, until the next one. Takes the lock."""
-        with self.lock:
-            now = self.now()
-            frame = self.frames.tick(now)
-            return frame, self.frames.next_due(now) - now
+        """A frame to render now, or None; and how long, s, until the next one."""
+        with self._lock:
+            now = self._now()
+            frame = self._frames.tick(now)
+            return frame, self._frames.next_due(now) - now
+
+    # Audio
+
+    def push_audio(self, chunk: ScheduledChunk, waited: float, latency: float) -> None:
+        """Takes a chunk that has waited for `waited` s since it was sent, and is to be played
+        `latency` early."""
+        with self._lock:
+            late = self._now() - waited - chunk.start
+            if self._audio.push(chunk):
+                self._frames.audio_delay = max(0.0, late + SLICE + MARGIN + latency)
+
+    def play_audio(self, latency: float, play: Callable[[list[ScheduledChunk]], object]) -> float:
+        """Has all played that is due, `latency` early. Returns after how many seconds there may be
+        more. `play` is called under the lock: what is dropped meanwhile must not follow."""
+        with self._lock:
+            time = self._now() - self._frames.delay + latency
+            due = self._audio.take(time)
+            if not len(self._audio):
+                self.wake_audio.clear()
+            play(due)
+            return self._audio.until_next(time)
+
+    def drop_audio(self, then: Callable[[], object]) -> None:
+        """Drops all audio. `then` is called under the lock, or a piece of it could follow."""
+        with self._lock:
+            self._audio.clear()
+            then()
+
+    # Speaking
+
+    @property
+    def speaking(self) -> bool:
+        """Whether the face is shown speaking."""
+        with self._lock:
+            return self._speaking.state
+
+    def show(self, frame: DueFrame) -> bool:
+        """Notes that a frame is shown. Returns if `speaking` changed."""
+        with self._lock:
+            return self._speaking.update(frame.time, frame.speech)
+
+    def end_speaking(self) -> bool:
+        """The face is not shown any more. Returns if `speaking` changed."""
+        with self._lock:
+            changed, self._speaking.state = self._speaking.state, False
+            return changed
+
+    # Interrupts
+
+    @property
+    def interrupts(self) -> int:
+        """How often what was not yet shown was dropped."""
+        with self._lock:
+            return self._interrupts
 
     def interrupt(self) -> None:
-        """Drops what is not yet shown; a frame that is being rendered is not shown. Takes the
-        lock."""
-        self.interrupts += 1
-        with self.lock:
-            self.frames.reset()
-            self.audio.forget_expressions()
-            self.speaking.cut(self.now() - self.frames.delay)
+        """Drops what is not yet shown; a frame that is being rendered is not shown."""
+        with self._lock:
+            self._interrupts += 1
+            self._frames.reset()
+            self._audio.forget_expressions()
+            self._speaking.cut(self._now() - self._frames.delay)
 
     def interrupt_by_expressions(self) -> None:
         """As `interrupt`, for a reset that came with the expressions."""
@@ -93,7 +184,23 @@ class FacePlayout:
         return self._resets.expressions_are_old(time.monotonic())
 
     def clear(self) -> None:
-        """Drops everything. Takes the lock."""
-        with self.lock:
-            self.frames.reset()
-            self.audio.clear()
+        """Drops everything."""
+        with self._lock:
+            self._frames.reset()
+            self._audio.clear()
+
+    def status(self) -> dict[str, Any]:
+        """For the diagnostics."""
+        with self._lock:
+            frames, audio = self._frames, self._audio
+            return {
+                "fps": frames.fps,
+                "late_expressions": frames.late,
+                "queued_expressions": len(frames),
+                "refused_expressions": frames.overflow,
+                "queued_sound": len(audio),
+                "late_sound_ms": audio.late * 1e3,
+                "delay_ms": frames.delay * 1e3,
+                "lead_ms": frames.lead * 1e3,
+                "speaking": self._speaking.state,
+            }

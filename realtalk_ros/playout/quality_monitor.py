@@ -13,9 +13,6 @@ from realtalk_ros.playout.face_playout import FacePlayout
 
 RENDER_MARGIN = 1.3  # of one measured rendering time, until there are more
 READY_EARLY = 0.003  # s that rendering may take longer than it took recently
-MAX_LEAD = 1.8  # periods of a frame: two threads share the work on it (nodes/render_loop.py)
-MIN_CHANGE = 0.003  # s, the lead is not changed by less
-WAITING = 3  # expressions, more than of live speech
 RECENT = 50  # frames of speech by which the lead is chosen: others can be rendered faster
 
 
@@ -86,26 +83,14 @@ class QualityMonitor:
         if not shown:
             return False
         self._adjust_lead()
-        load = busy / shown * self._playout.frames.fps
+        load = busy / shown * self._playout.fps
         return adapt and self.controller.update(load, missed / (shown + missed), idle)
 
     def set_render_time(self, seconds: float) -> None:
         """Chooses the lead by the first measured rendering time, s."""
-        self._playout.frames.lead = self._lead(RENDER_MARGIN * seconds)
+        self._playout.set_lead(RENDER_MARGIN * seconds + READY_EARLY, at_once=True)
 
     def _adjust_lead(self) -> None:
         recent = sorted(self.statistics.speech_ms)
-        if not recent:
-            return
-        lead = self._lead(recent[int(0.9 * len(recent))] / 1e3)
-        frames = self._playout.frames
-        with self._playout.lock:
-            # Not while live speech is on its way: its expressions would come too late. Where some
-            # wait, as they do of speech that is sent ahead, there is time to begin earlier.
-            ahead = lead > frames.lead and len(frames) > WAITING
-            if abs(lead - frames.lead) > MIN_CHANGE and (ahead or not len(frames)):
-                frames.lead = lead
-
-    def _lead(self, seconds: float) -> float:
-        """How long before it is due, a frame is rendered if that takes `seconds`."""
-        return min(seconds + READY_EARLY, MAX_LEAD / self._playout.frames.fps)
+        if recent:
+            self._playout.set_lead(recent[int(0.9 * len(recent))] / 1e3 + READY_EARLY)
