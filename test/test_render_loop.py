@@ -11,6 +11,12 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 from realtalk_ros.nodes.render_loop import RenderLoop
 from realtalk_ros.playout.face_playout import FacePlayout
 from realtalk_ros.playout.quality_monitor import FrameStatistics
+from realtalk_ros.stream_types import TimedExpression
+
+
+def expression(time):
+    weights, rotation = np.full(52, 0.1, np.float32), np.zeros(3, np.float32)
+    return TimedExpression(time, "a", 0, weights, rotation, 1.0)
 
 
 class Stage:
@@ -24,8 +30,9 @@ class Stage:
             generate=lambda time, *_: SimpleNamespace(renderer=renderer, time=time),
             compose=lambda generated: np.zeros((4, 4, 3), np.uint8),
         )
+        self.counts = {"images": 0, "skipped_frames": 0}
         node = SimpleNamespace(
-            counts={"images": 0, "skipped_frames": 0},
+            counts=self.counts,
             now=lambda: self.now,
             create_publisher=lambda *_, **__: SimpleNamespace(
                 publish=lambda message: self.speaking.append(message.data)
@@ -38,8 +45,10 @@ class Stage:
         self.loop = RenderLoop(node, self.playout, loader, images, statistics=FrameStatistics())
 
     def next_frame(self):
-        frame, _ = self.playout.next_frame()
-        assert frame is not None
+        frame = None
+        while frame is None:
+            frame, wait = self.playout.next_frame()
+            self.now += max(0.0, wait) if frame is None else 0.0
         return frame
 
     def show(self, frame):
@@ -53,3 +62,22 @@ def test_a_frame_keeps_its_time_when_the_frame_rate_is_set_before_it_is_rendered
     stage.playout.set_fps(10.0)
     stage.show(frame)
     assert stage.stamps == [pytest.approx(1000.0, abs=0.3)]  # not 2500
+
+
+@pytest.mark.parametrize("rendered", [False, True])
+def test_a_frame_whose_utterance_is_interrupted_before_it_is_due_is_not_shown(rendered):
+    stage = Stage()
+    still = stage.next_frame()
+    stage.playout.push_expression(expression(still.time + 0.04), 0.0)
+    frame = stage.next_frame()
+    assert frame.utterance == "a" and not still.utterance
+    if rendered:
+        pending = stage.loop.generate(frame)
+        stage.playout.interrupt()
+    else:  # it comes between the two
+        stage.playout.interrupt()
+        pending = stage.loop.generate(frame)
+    stage.loop.show(pending)
+    assert stage.stamps == [] and stage.counts["skipped_frames"] == 1
+    stage.show(still)  # of no utterance
+    assert len(stage.stamps) == 1

@@ -41,7 +41,6 @@ class PendingFrame:
     face: Face
     generated: GeneratedFrame
     seconds: float  # that generating took
-    interrupts: int  # how many there had been when it was begun
 
 
 class RenderLoop:
@@ -94,7 +93,7 @@ class RenderLoop:
 
     def generate(self, frame: DueFrame) -> PendingFrame:
         """The first half of rendering a frame: all but its image."""
-        began, interrupts, face = time.perf_counter(), self._playout.interrupts, self._loader.face
+        began, face = time.perf_counter(), self._loader.face
         assert face is not None
         generated = face.generate(frame.time, frame.weights, frame.rotation, frame.speech)
         return PendingFrame(
@@ -102,7 +101,6 @@ class RenderLoop:
             face=face,
             generated=generated,
             seconds=time.perf_counter() - began,
-            interrupts=interrupts,
         )
 
     def show(self, pending: PendingFrame) -> None:
@@ -115,7 +113,7 @@ class RenderLoop:
         if pending.generated.renderer is not self._shown:
             self.prepare(pending.generated.renderer)
         self._wait_until(frame.due)
-        if frame.utterance and playout.interrupts != pending.interrupts:
+        if playout.is_dropped(frame):
             counts["skipped_frames"] += 1  # its utterance was interrupted while it was rendered
             return
         behind = self._node.now() - frame.due

@@ -37,7 +37,6 @@ class FacePlayout:
         self._frames = JitterBuffer(fps)
         self._audio = AudioPlayout()
         self._speaking = SpeakingState()
-        self._interrupts = 0  # how often what was not yet shown was dropped
         self._clock, self._clock_jump = clock, clock_jump
         self._resets = ResetPairs()  # of the executor's thread alone
 
@@ -153,16 +152,14 @@ class FacePlayout:
 
     # Interrupts
 
-    @property
-    def interrupts(self) -> int:
-        """How often what was not yet shown was dropped."""
+    def is_dropped(self, frame: DueFrame) -> bool:
+        """Whether a frame of speech was interrupted after it was handed out."""
         with self._lock:
-            return self._interrupts
+            return bool(frame.utterance) and frame.resets != self._frames.resets
 
     def interrupt(self) -> None:
         """Drops what is not yet shown; a frame that is being rendered is not shown."""
         with self._lock:
-            self._interrupts += 1
             self._frames.reset()
             self._audio.forget_expressions()
             self._speaking.cut(self._now() - self._frames.delay)

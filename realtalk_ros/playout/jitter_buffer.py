@@ -58,6 +58,7 @@ class DueFrame:
     utterance: str
     speech: float
     skipped: int  # frames that the display missed since the last one
+    resets: int  # how many interrupts there had been
 
 
 class JitterBuffer:
@@ -73,6 +74,7 @@ class JitterBuffer:
         self.audio_delay = 0.0  # s, the least delay with which the audio can be played
         self.late = 0  # expressions that came too late to be shown
         self.overflow = 0  # expressions refused because the queue was full
+        self.resets = 0  # how often what was not yet shown was dropped
         self._queue: deque[TimedExpression] = deque()
         self._frame: int | None = None  # handed out last, with these weights and this rotation
         self._weights = np.zeros(52, np.float32)
@@ -186,6 +188,7 @@ class JitterBuffer:
 
     def reset(self) -> None:
         """An interrupt: drops everything not yet shown; the face relaxes from where it is."""
+        self.resets += 1
         self._queue.clear()
         self._utterance, self._blend_left = None, 0.0
         self._spare_since = None
@@ -239,6 +242,7 @@ class JitterBuffer:
             utterance=utterance,
             speech=speech,
             skipped=step - 1,
+            resets=self.resets,
         )
 
     def _relax(self, step: int) -> None:
