@@ -2,6 +2,7 @@
 """Text to speech as a ROS interface: topic, action, cancel, interrupt; and how far a text is."""
 
 import re
+import threading
 import time
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ pytest.importorskip("realtalk_ros.action", reason="the ROS messages are not buil
 import rclpy
 from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
 
@@ -334,6 +336,42 @@ def test_a_voice_that_breaks_on_the_way_does_not_leave_the_face_waiting(here, mo
         node.say(request)
     assert published[-1].reset and published[-1].last and published[-1].sample_rate > 0
     assert request.spoken.startswith("One") and not request.completed
+
+
+def test_a_text_that_outlives_its_halt_is_not_in_the_way_of_the_next(here, monkeypatch):
+    """As where espeak-ng, or the middleware, blocks for a while."""
+    from realtalk_ros.nodes import say_node
+
+    node = here(say_node.SayNode)
+    begun, go_on = ({text: threading.Event() for text in ("old", "new")} for _ in range(2))
+    spoken, ended = [], []
+
+    def say(request):
+        spoken.append(request.text)
+        begun[request.text].set()
+        go_on[request.text].wait(20)
+
+    monkeypatch.setattr(node, "say", say)
+    monkeypatch.setattr(node, "_finish", lambda request: ended.append(request.text))
+    monkeypatch.setattr(say_node, "HALT", 0.05)
+    node.try_setup()
+    node.on_text(String(data="old"))
+    assert begun["old"].wait(10)
+    assert node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
+    assert any("did not end" in problem for problem in node.problems.counts)
+    (old,) = [thread for thread in threading.enumerate() if thread.name == "speaker"]
+    node.try_setup()
+    node.on_text(String(data="new"))
+    assert begun["new"].wait(10)
+    go_on["old"].set()
+    old.join(10)
+    assert not old.is_alive()
+    go_on["new"].set()
+    end = time.monotonic() + 10
+    while "new" not in ended and time.monotonic() < end:
+        time.sleep(0.01)
+    assert spoken == ended == ["old", "new"]
+    node.close()
 
 
 @pytest.mark.parametrize("parameters, why", [

@@ -8,7 +8,6 @@ face_loader.py loads what they show, face_commands.py takes emotions and points 
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import Any
 
@@ -31,6 +30,7 @@ from realtalk_ros.nodes.image_publisher import ImagePublisher
 from realtalk_ros.nodes.look_at import LookAtTransformer
 from realtalk_ros.nodes.render_loop import RenderLoop
 from realtalk_ros.nodes.subscriptions import BatchedSubscription, Received
+from realtalk_ros.nodes.worker import Worker
 from realtalk_ros.playout.adaptive_quality import QualityController
 from realtalk_ros.playout.face_playout import FacePlayout
 from realtalk_ros.playout.quality_monitor import QualityMonitor
@@ -81,8 +81,11 @@ class RendererNode(FaceNode):
         self.render_loop = RenderLoop(
             self, self.playout, self.loader, self.images, statistics=self.quality.statistics
         )
-        self._stop = threading.Event()
-        self._threads: list[threading.Thread] = []
+        warn = self.problems.add
+        self._workers = [
+            Worker("render", self.render_loop.run, warn),
+            Worker("audio", self.audio.run, warn),
+        ]
         overridable = qos.overridable()
         for kind, topic, on_messages in (
             (FaceExpression, "expression", self.on_expressions),
@@ -181,19 +184,15 @@ class RendererNode(FaceNode):
         )
 
     def start(self) -> None:
-        self._stop.clear()
-        self._threads = [
-            threading.Thread(target=target, args=(self._stop,), name=name, daemon=True)
-            for name, target in (("render", self.render_loop.run), ("audio", self.audio.run))
-        ]
-        for thread in self._threads:
-            thread.start()
+        for worker in self._workers:
+            worker.start()
 
     def halt(self) -> None:
-        self._stop.set()
+        for worker in self._workers:
+            worker.request_stop()
         self.playout.wake_audio.set()
-        for thread in self._threads:
-            thread.join(timeout=5)
+        for worker in self._workers:
+            worker.stop(timeout=5)
         self.playout.clear()
         self.render_loop.end_speaking()
 

@@ -19,6 +19,7 @@ from realtalk_ros.audio.text_to_speech import Saying
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
+from realtalk_ros.nodes.worker import Worker
 
 POLICIES = ("replace", "queue")
 MAX_QUEUE = 32  # texts that wait
@@ -26,6 +27,7 @@ RESERVE = 1.0  # s by which audio is sent before it is played, once it has begun
 GROWTH = 0.5  # s that this grows in a second
 FEEDBACK = 0.2  # s between feedbacks
 SLEEP = 0.02  # s, longest sleep between checks whether to stop
+HALT = 2.0  # s for which a halt waits for the speaker
 MAX_WARNINGS = 64  # about texts; what comes after is not logged
 
 
@@ -36,6 +38,7 @@ class SayRequest:
     text: str
     voice: str
     goal: Any = None  # of the action; None: it came on the topic
+    utterance: str = ""  # its utterance_id, once it is being spoken
     stop: str = ""  # why it is to end early
     spoken: str = ""
     completed: bool = False
@@ -63,9 +66,7 @@ class SayNode(lifecycle.RealTalkNode):
         self._run = f"{time.time_ns() // 10**6:x}"  # so that ids differ from those of earlier runs
         self._requests: deque[SayRequest] = deque()  # the first one is being spoken
         self._lock = threading.Condition()
-        self._stop = threading.Event()
-        self._speaker: threading.Thread | None = None
-        self._utterance = ""
+        self._speaker = Worker("speaker", self.speak, self.problems.add)
         self._warned: set[str] = set()
         overridable = qos.overridable()
         self._audio = self.create_publisher(
@@ -91,16 +92,13 @@ class SayNode(lifecycle.RealTalkNode):
         self.check_parameter("voice", self.voice)  # raises now what is wrong with it
 
     def start(self) -> None:
-        self._stop.clear()
-        self._speaker = threading.Thread(target=self.speak, name="speaker", daemon=True)
         self._speaker.start()
         self.get_logger().info(f"ready to speak texts from {self._topic.topic_name}")
 
     def halt(self) -> None:
+        self._speaker.request_stop()
         self._end_all("the node was stopped")
-        self._stop.set()
-        if self._speaker is not None:
-            self._speaker.join(timeout=2)
+        self._speaker.stop(HALT)
 
     def check_parameter(self, name: str, value: Any) -> None:
         """Raises RealTalkError for a value that cannot be used."""
@@ -136,12 +134,15 @@ class SayNode(lifecycle.RealTalkNode):
 
     def on_expression(self, message: FaceExpression) -> None:
         """Another node interrupted what is being spoken (or everything)."""
-        if not message.reset or message.utterance_id not in ("", self._utterance):
+        if not message.reset:
             return
         with self._lock:
-            if self._requests and self._utterance and not self._requests[0].stop:
+            request = self._requests[0] if self._requests else None
+            if request is None or not request.utterance or request.stop:
+                return
+            if message.utterance_id in ("", request.utterance):
                 self.counts["interrupts"] += 1
-                self._requests[0].stop = "interrupted"
+                request.stop = "interrupted"
 
     def _take(self, request: SayRequest) -> None:
         with self._lock:
@@ -164,13 +165,14 @@ class SayNode(lifecycle.RealTalkNode):
 
     # Speech
 
-    def speak(self) -> None:
-        """Speaks one text after another (in a thread of its own)."""
+    def speak(self, stop: threading.Event) -> None:
+        """Speaks one text after another (in a thread of its own), until `stop` is set."""
         while True:
             with self._lock:
-                while not self._requests and not self._stop.is_set():
+                while not self._requests and not stop.is_set():
                     self._lock.wait(0.2)
-                if not self._requests:
+                # Those that wait when it is to stop are to end; others are another thread's.
+                if stop.is_set() and not (self._requests and self._requests[0].stop):
                     return
                 request = self._requests[0]
             try:
@@ -181,19 +183,22 @@ class SayNode(lifecycle.RealTalkNode):
                 self.counts["refused_texts"] += 1
                 self.problems.add(str(error))
             except Exception as error:  # ROS shutting down
-                if not self._stop.is_set() and self.context.ok():
+                if not stop.is_set() and self.context.ok():
                     self.get_logger().error(f"{type(error).__name__}: {error}")
                 request.stop = request.stop or str(error)
             with self._lock:
-                self._requests.popleft()
-                self._utterance = ""
-            self._finish(request)
+                # A thread that outlived its halt finds that another one has ended it.
+                ended = not self._requests or self._requests[0] is not request
+                if not ended:
+                    self._requests.popleft()
+            if not ended:
+                self._finish(request)
 
     def say(self, request: SayRequest) -> None:
         """Publishes one text, paced, and waits until it was played. Raises RealTalkError."""
         saying = Saying(request.text, request.voice, self.speed, self.pitch, self.warn)
         self.counts["texts"] += 1
-        self._utterance = utterance = f"say-{self._run}-{self.counts['texts']}"
+        request.utterance = utterance = f"say-{self._run}-{self.counts['texts']}"
         began, samples, rate = self.now() + self.lead, 0, saying.sample_rate
         reported = -FEEDBACK
         self.clock_jump()  # earlier jumps do not count

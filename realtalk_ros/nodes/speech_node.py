@@ -18,6 +18,7 @@ from realtalk_ros.audio.text_to_speech import speak
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import lifecycle, qos, spin
+from realtalk_ros.nodes.worker import Worker
 
 # s after its discovery, within which a subscriber discovers this node, too: what is sent before is
 # lost. On a busy machine that took up to 0.4 s; lost discovery messages are repeated by Fast DDS
@@ -51,8 +52,7 @@ class SpeechNode(lifecycle.RealTalkNode):
         self.counts = {"chunks": 0, "utterances": 0, "interrupts": 0}
         self._utterance = ""  # that is being sent
         self._interrupted = threading.Event()
-        self._stop = threading.Event()
-        self._speaker: threading.Thread | None = None
+        self._speaker = Worker("speaker", self.speak, self.problems.add)
         overridable = qos.overridable()
         self._audio = self.create_publisher(
             AudioChunk, "audio", qos.SPEECH, qos_overriding_options=overridable
@@ -71,8 +71,6 @@ class SpeechNode(lifecycle.RealTalkNode):
             self._speech = speak(self.text, self.voice, self.get_logger().warning)
 
     def start(self) -> None:
-        self._stop.clear()
-        self._speaker = threading.Thread(target=self.speak, name="speaker", daemon=True)
         self._speaker.start()
         self.get_logger().info(f"ready to say {self.wav or self.text!r}")
 
@@ -81,37 +79,37 @@ class SpeechNode(lifecycle.RealTalkNode):
             self.counts["interrupts"] += 1
             self._interrupted.set()
 
-    def speak(self) -> None:
+    def speak(self, stop: threading.Event) -> None:
         """Sends everything (in a thread of its own), then ends the node if so set."""
-        while self._audio.get_subscription_count() < self.wait_for and not self._stop.wait(0.02):
+        while self._audio.get_subscription_count() < self.wait_for and not stop.wait(0.02):
             pass
-        self._sleep(SETTLE + self.start_delay)
+        self._sleep(SETTLE + self.start_delay, stop)
         try:
             count, run = 0, f"{time.time_ns() // 10**6:x}"  # ids differ from those of earlier runs
-            while not self._stop.is_set() and (self.repeat == 0 or count < self.repeat):
+            while not stop.is_set() and (self.repeat == 0 or count < self.repeat):
                 if count:
-                    self._sleep(self.pause)
+                    self._sleep(self.pause, stop)
                 self._interrupted.clear()
                 count += 1
                 self._utterance = f"{self.utterance}-{run}-{count}"
-                self.say(self._utterance)
+                self.say(self._utterance, stop)
         except Exception as error:  # a damaged file, ROS shutting down
-            if not self._stop.is_set() and self.context.ok():
+            if not stop.is_set() and self.context.ok():
                 self.get_logger().error(str(error))
                 self.exit_code = 2
             return
-        if self.exit_when_done and not self._stop.is_set():
+        if self.exit_when_done and not stop.is_set():
             self._audio.wait_for_all_acked(Duration(seconds=1))
             self.exit_code = 0
 
-    def say(self, utterance: str) -> None:
+    def say(self, utterance: str, stop: threading.Event) -> None:
         """Publishes one utterance, paced."""
         began, samples = self.now() + self.lead, 0
         for pcm, rate, last in self._chunks():
             due = began + (samples + len(pcm)) / rate - self.lead
-            while (wait := due - self.now()) > 0 and not self._stop.is_set():
+            while (wait := due - self.now()) > 0 and not stop.is_set():
                 time.sleep(min(wait, SLEEP))
-            if self._stop.is_set() or self._interrupted.is_set():
+            if stop.is_set() or self._interrupted.is_set():
                 break
             self._audio.publish(
                 self.audio_message(pcm, rate, began + samples / rate, utterance, last)
@@ -137,15 +135,13 @@ class SpeechNode(lifecycle.RealTalkNode):
         if self.wav and stream.warning:
             self.get_logger().warning(stream.warning, once=True)
 
-    def _sleep(self, seconds: float) -> None:
+    def _sleep(self, seconds: float, stop: threading.Event) -> None:
         end = self.now() + seconds
-        while self.now() < end and not self._stop.wait(min(SLEEP, seconds)):
+        while self.now() < end and not stop.wait(min(SLEEP, seconds)):
             pass
 
     def halt(self) -> None:
-        self._stop.set()
-        if self._speaker is not None:
-            self._speaker.join(timeout=2)
+        self._speaker.stop(timeout=2)
 
     def status(self) -> dict[str, Any]:
         return {"wav": Path(self.wav).name if self.wav else "", **self.counts}
