@@ -19,6 +19,7 @@ from realtalk_ros.audio.text_to_speech import Saying
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
+from realtalk_ros.nodes.paced_speech import PacedSpeech
 from realtalk_ros.nodes.worker import Worker
 
 POLICIES = ("replace", "queue")
@@ -26,7 +27,6 @@ MAX_QUEUE = 32  # texts that wait
 RESERVE = 1.0  # s by which audio is sent before it is played, once it has begun
 GROWTH = 0.5  # s that this grows in a second
 FEEDBACK = 0.2  # s between feedbacks
-SLEEP = 0.02  # s, longest sleep between checks whether to stop
 HALT = 2.0  # s for which a halt waits for the speaker
 MAX_WARNINGS = 64  # about texts; what comes after is not logged
 
@@ -199,48 +199,39 @@ class SayNode(lifecycle.RealTalkNode):
         saying = Saying(request.text, request.voice, self.speed, self.pitch, self.warn)
         self.counts["texts"] += 1
         request.utterance = utterance = f"say-{self._run}-{self.counts['texts']}"
-        began, samples, rate = self.now() + self.lead, 0, saying.sample_rate
-        reported = -FEEDBACK
-        self.clock_jump()  # earlier jumps do not count
+        rate, reported = saying.sample_rate, -FEEDBACK
+        speech = PacedSpeech(self, self._audio, utterance, self.lead)
+
+        def report(played: float) -> None:
+            nonlocal reported
+            if played - reported < FEEDBACK:
+                return
+            reported, spoken = played, saying.spoken(played)
+            if spoken != request.spoken:
+                request.spoken = spoken
+                self._feedback(request, utterance)
 
         def wait(until: float) -> bool:
-            """Sleeps until so many seconds of it are played, and reports the progress; False if it
-            is to end."""
-            nonlocal reported, began
-            while True:
-                began += self.clock_jump()
-                played = self.now() - began
-                if played - reported >= FEEDBACK:
-                    reported, spoken = played, saying.spoken(played)
-                    if spoken != request.spoken:
-                        request.spoken = spoken
-                        self._feedback(request, utterance)
-                if request.stop:
-                    return False
-                if played >= until:
-                    return True
-                time.sleep(min(until - played, SLEEP))
+            """Until so many seconds of it are played; False if it is to end."""
+            return speech.wait(until, lambda: bool(request.stop), report)
 
         try:
             for pcm, last in saying.chunks(self.chunk):
-                end = (samples + len(pcm)) / rate
+                end = speech.sent + len(pcm) / rate
                 # The first word is sent at once; then a reserve is built up, should a node stall.
                 early = max(self.lead, min(RESERVE, self.lead + GROWTH * end))
                 if not wait(end - early):
                     break
-                self._audio.publish(
-                    self.audio_message(pcm, rate, began + samples / rate, utterance, last)
-                )
+                speech.publish(pcm, rate, last)
                 self.counts["chunks"] += 1
-                samples += len(pcm)
             else:
-                request.completed = wait(samples / rate)
+                request.completed = wait(speech.sent)
         finally:  # a voice may fail on the way
             if request.completed:
                 request.spoken = saying.text
                 self._feedback(request, utterance)
             elif request.stop != "interrupted":  # then the face knows already
-                request.spoken = saying.spoken(self.now() - began)
+                request.spoken = saying.spoken(speech.elapsed)
                 self._audio.publish(
                     AudioChunk(
                         sample_rate=rate,

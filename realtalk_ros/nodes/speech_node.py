@@ -18,13 +18,13 @@ from realtalk_ros.audio.text_to_speech import speak
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import lifecycle, qos, spin
+from realtalk_ros.nodes.paced_speech import Pace, PacedSpeech
 from realtalk_ros.nodes.worker import Worker
 
 # s after its discovery, within which a subscriber discovers this node, too: what is sent before is
 # lost. On a busy machine that took up to 0.4 s; lost discovery messages are repeated by Fast DDS
 # within 1.1 s (edp_heartbeat_period and edp_nack_response_delay in its EDPSimple.cpp).
 SETTLE = 1.2
-SLEEP = 0.1  # s, longest sleep between checks whether to stop
 
 
 class SpeechNode(lifecycle.RealTalkNode):
@@ -83,12 +83,12 @@ class SpeechNode(lifecycle.RealTalkNode):
         """Sends everything (in a thread of its own), then ends the node if so set."""
         while self._audio.get_subscription_count() < self.wait_for and not stop.wait(0.02):
             pass
-        self._sleep(SETTLE + self.start_delay, stop)
+        Pace(self).wait(SETTLE + self.start_delay, stop.is_set)
         try:
             count, run = 0, f"{time.time_ns() // 10**6:x}"  # ids differ from those of earlier runs
             while not stop.is_set() and (self.repeat == 0 or count < self.repeat):
                 if count:
-                    self._sleep(self.pause, stop)
+                    Pace(self).wait(self.pause, stop.is_set)
                 self._interrupted.clear()
                 count += 1
                 self._utterance = f"{self.utterance}-{run}-{count}"
@@ -104,18 +104,16 @@ class SpeechNode(lifecycle.RealTalkNode):
 
     def say(self, utterance: str, stop: threading.Event) -> None:
         """Publishes one utterance, paced."""
-        began, samples = self.now() + self.lead, 0
+        speech = PacedSpeech(self, self._audio, utterance, self.lead)
+
+        def stopped() -> bool:
+            return stop.is_set() or self._interrupted.is_set()
+
         for pcm, rate, last in self._chunks():
-            due = began + (samples + len(pcm)) / rate - self.lead
-            while (wait := due - self.now()) > 0 and not stop.is_set():
-                time.sleep(min(wait, SLEEP))
-            if stop.is_set() or self._interrupted.is_set():
+            if not speech.wait(speech.sent + len(pcm) / rate - self.lead, stopped):
                 break
-            self._audio.publish(
-                self.audio_message(pcm, rate, began + samples / rate, utterance, last)
-            )
+            speech.publish(pcm, rate, last)
             self.counts["chunks"] += 1
-            samples += len(pcm)
         self.counts["utterances"] += 1
 
     def _chunks(self) -> Iterator[tuple[np.ndarray, int, bool]]:
@@ -134,11 +132,6 @@ class SpeechNode(lifecycle.RealTalkNode):
             held = following
         if self.wav and stream.warning:
             self.get_logger().warning(stream.warning, once=True)
-
-    def _sleep(self, seconds: float, stop: threading.Event) -> None:
-        end = self.now() + seconds
-        while self.now() < end and not stop.wait(min(SLEEP, seconds)):
-            pass
 
     def halt(self) -> None:
         self._speaker.stop(timeout=2)
