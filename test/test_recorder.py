@@ -12,12 +12,57 @@ pytest.importorskip("rclpy")
 
 import rclpy
 from rclpy.parameter import Parameter
+from rclpy.time import Time
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes.recorder_node import RecorderNode
+
+INFO = {"source_timestamp": time.time_ns()}
+
+
+def picture(node, stamp):
+    image = Image(encoding="bgr8", height=64, width=64, data=array("B", bytes(64 * 64 * 3)))
+    node.set_stamp(image.header.stamp, stamp)
+    node.on_image(image, INFO)
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0])
+def test_a_recording_goes_on_when_the_clock_is_set(tmp_path, jump):
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    values = {"out": str(tmp_path / "a.mp4"), "tail": 0.2, "autostart": False, "use_sim_time": True}
+    node = RecorderNode(
+        context=context,
+        parameter_overrides=[Parameter(name, value=value) for name, value in values.items()],
+    )
+    clock = node.get_clock()
+    try:
+        node.ready = True
+        clock.set_ros_time_override(Time(seconds=10_000))
+        begin = node.now()
+        node.watch()
+        node.on_provenance(String(data=Provenance("Ann", consent="Ann Lee").xmp()))
+        for k in range(75):
+            now = begin + k / 25 + (jump if k >= 20 else 0.0)
+            clock.set_ros_time_override(Time(nanoseconds=int((now - begin + 10_000) * 1e9)))
+            if k < 50:
+                chunk = AudioChunk(sample_rate=16000, channels=1, encoding="pcm_s16le")
+                chunk.data = array("B", np.zeros(640, "<i2").tobytes())
+                chunk.last = k == 49
+                node.set_stamp(chunk.header.stamp, now)
+                node.on_audio(chunk, INFO)
+            picture(node, now)
+        assert node.exit_code == 0
+        assert node.session.recording.repeated <= 12 and node.counts["unordered_images"] <= 1
+        with av.open(str(node.out)) as file:
+            seconds = file.duration / av.time_base
+        assert seconds == pytest.approx(0.4 + 2.0 + 0.2, abs=0.1)
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)
 
 
 def test_an_empty_last_chunk_ends_it_whatever_else_it_says(tmp_path):

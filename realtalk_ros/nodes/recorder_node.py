@@ -103,9 +103,9 @@ class RecorderNode(lifecycle.RealTalkNode):
             return
         if not len(pcm) and not (message.last and session.audio_end is not None):
             return
-        start = self.media_time(message.header.stamp)
+        now, start = self._now(), self.media_time(message.header.stamp)
         if start is None:
-            start = self.now() if session.audio_end is None else session.audio_end
+            start = now if session.audio_end is None else session.audio_end
         if not session.add_audio(start, pcm, rate, message.last):
             self.problems.add("a chunk is stamped outside the recording: left out")
         elif len(pcm) and self.stats_file:
@@ -116,7 +116,7 @@ class RecorderNode(lifecycle.RealTalkNode):
         session = self.session
         if session.state is State.DONE:
             return
-        stamp = self.media_time(message.header.stamp)
+        now, stamp = self._now(), self.media_time(message.header.stamp)
         channels = CHANNELS.get(message.encoding, 0)
         if not channels or len(message.data) != message.height * message.width * channels:
             self.problems.add(f"an image of encoding {message.encoding!r} was left out: send bgr8")
@@ -127,7 +127,7 @@ class RecorderNode(lifecycle.RealTalkNode):
         if stamp is None or stamp <= session.newest:
             self.counts["unordered_images"] += 1
             return
-        if stamp > self.now() + TIMEOUT:
+        if stamp > now + TIMEOUT:
             self.problems.add("an image is stamped in the future: left out")
             return
         if self.stats_file:
@@ -144,9 +144,15 @@ class RecorderNode(lifecycle.RealTalkNode):
         except RealTalkError as error:
             self._fail(error)
 
+    def _now(self) -> float:
+        """Now, in seconds, after the recording was moved with the clock."""
+        if jump := self.clock_jump():
+            self.session.shift(jump)
+        return self.now()
+
     def watch(self) -> None:
         """Ends a recording whose audio stopped without `last`, or whose images stopped."""
-        self.session.end_without_last(self.now())
+        self.session.end_without_last(self._now())
         if self.session.images_stopped and self.session.state is not State.DONE:
             self.problems.add("the images stopped before the speech ended")
             self.finish()

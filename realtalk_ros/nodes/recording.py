@@ -167,6 +167,20 @@ class RecordingSession:
             self.end = stamp + self._duration
         self._images.append((stamp, image))
 
+    def shift(self, seconds: float) -> None:
+        """The clock jumped: the recording goes on as before, at the new time."""
+        self.newest += seconds
+        if self.begin is not None:
+            self.begin += seconds
+        if self.end is not None:
+            self.end += seconds
+        if self.audio_end is not None:
+            self.audio_end += seconds
+        self._images = deque((stamp + seconds, image) for stamp, image in self._images)
+        self._audio = deque((stamp + seconds, pcm, rate) for stamp, pcm, rate in self._audio)
+        if self.recording is not None:
+            self.recording.start += seconds
+
     def _start(self, begin: float) -> None:
         self.begin, self.state = begin, State.RECORDING
 
