@@ -63,7 +63,8 @@ class SharedSettings:
     def changed(self) -> None:
         """A parameter of this node was set."""
         if not self._following:
-            self._set_at = time.time_ns()
+            # Later than what it replaces, even if the clock was set back meanwhile.
+            self._set_at = max(time.time_ns(), self._set_at + 1)
             self.publish()
 
     def on_settings(self, message: FaceSettings) -> None:

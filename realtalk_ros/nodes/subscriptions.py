@@ -198,8 +198,11 @@ class AudioSubscription(BatchedSubscription):
             self._reliable[key] = None
             if key in self._held:
                 self._best_effort.discard(self._held.pop(key)[1])
-            if key in self._unreliable or received.sent < self._newest.get(received.utterance, 0):
-                continue  # it was given already, or what follows it was
+            age = self._newest.get(received.utterance, 0) - received.sent
+            # It was given already, or what follows it was. (If far more: the sender's clock was
+            # set back.)
+            if key in self._unreliable or 0 < age < MAX_WAIT * 1e9:
+                continue
             out.append(received)
         _limit(self._reliable)
         if out:
