@@ -44,9 +44,10 @@ class BackgroundLoader(Generic[Request, Loaded]):
 
     def take_failure(self) -> bool:
         """Whether something did not load, once, when nothing loads any more."""
-        failed = self._failed and not self.loading
-        self._failed = self._failed and not failed
-        return failed
+        with self._lock:
+            failed = self._failed and not self.loading
+            self._failed = self._failed and not failed
+            return failed
 
     def cancel(self) -> None:
         """Drops what is loading. Waits until that has ended."""
@@ -65,14 +66,17 @@ class BackgroundLoader(Generic[Request, Loaded]):
             loaded = self._load(request)
         except RealTalkError as error:
             self._problems.add(f"keeping what is in use: {error}")
-            self._failed = True
+            ready = None
         except Exception as error:  # of a library, say
             self._problems.exception(error)
-            self._failed = True
+            ready = None
         else:
-            with self._lock:
-                self._ready = [loaded]
+            ready = [loaded]
         with self._lock:
+            if ready is None:
+                self._failed = True
+            else:
+                self._ready = ready
             self._thread = None
             if self._next:
                 self._start()

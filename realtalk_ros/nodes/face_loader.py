@@ -5,6 +5,7 @@ up.py."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -33,12 +34,23 @@ class RendererSettings:
     threads: int  # of the network
 
 
-_Loaded = tuple[RendererSettings, Renderer]
+@dataclass(frozen=True)
+class LoadedRenderer:
+    """A renderer, and what it was loaded with."""
+
+    renderer: Renderer
+    settings: RendererSettings
+    checksums: dict[str, str]  # of its network files
+    failures: int  # how often networks had failed when it began to load: since then, its own may
 
 
 class FaceLoader:
     """The face that is shown, and what it was loaded with. Other settings are loaded in a thread
-    beside it, and taken over between two frames."""
+    beside it, and taken over between two frames.
+
+    The executor, the render thread and the loader's use it: what changes together is changed under
+    a lock.
+    """
 
     def __init__(
         self,
@@ -48,19 +60,52 @@ class FaceLoader:
     ) -> None:
         """`wanted` gives the settings of now. `batch`: the faces of this process that are rendered
         together, and the index of this one."""
-        self.face: Face | None = None
-        self.settings: RendererSettings | None = None  # of the face that is shown
-        self.checksums: dict[str, str] = {}  # of its network files
-        self.fallback_device = ""  # instead of the wanted one, after a network failed on that
         self._settings, self._batch = wanted, batch
-        self._background: BackgroundLoader[RendererSettings, _Loaded] = BackgroundLoader(
+        self._lock = threading.Lock()
+        self._face: Face | None = None
+        self._shown: LoadedRenderer | None = None  # that of the face
+        self._failures = 0  # how often networks have failed
+        self._fallen_back = False
+        self._background: BackgroundLoader[RendererSettings, LoadedRenderer] = BackgroundLoader(
             self._load, problems
         )
 
     @property
+    def face(self) -> Face | None:
+        """The face that is shown; None before one is loaded."""
+        return self._face
+
+    @property
+    def settings(self) -> RendererSettings | None:
+        """Of the face that is shown."""
+        shown = self._shown
+        return None if shown is None else shown.settings
+
+    @property
+    def checksums(self) -> dict[str, str]:
+        """Of the network files of the face that is shown."""
+        shown = self._shown
+        return {} if shown is None else shown.checksums
+
+    @property
+    def fallen_back(self) -> bool:
+        """Whether the CPU is used instead of the wanted device, on which a network failed."""
+        return self._fallen_back
+
+    @property
+    def broken(self) -> bool:
+        """Whether the networks of the face that is shown have failed, until others are loaded."""
+        with self._lock:
+            return self._is_broken()
+
+    def _is_broken(self) -> bool:
+        return self._shown is not None and self._shown.failures != self._failures
+
+    @property
     def wanted(self) -> RendererSettings:
+        """The settings of now; after a network failed, on the CPU."""
         settings = self._settings()
-        return replace(settings, device=self.fallback_device or settings.device)
+        return replace(settings, device="cpu") if self._fallen_back else settings
 
     @property
     def loading(self) -> str:
@@ -70,31 +115,44 @@ class FaceLoader:
     @property
     def provider(self) -> str:
         """What of ONNX Runtime runs the generator; empty before a face is loaded."""
-        return "" if self.face is None else self.face.renderer.provider
+        face = self._face
+        return "" if face is None else face.renderer.provider
 
     def setup(self, seed: int) -> float:
         """Loads the first face. Returns how long it takes to render a frame, s. Raises
         RealTalkError."""
-        self.fallback_device = ""
-        settings = self.wanted
+        self.retry_device()
+        settings, failures = self.wanted, self._failures
         renderer, seconds = self._open(settings)
-        self.face = Face(renderer, seed)
-        self._use(settings, renderer)
+        loaded = self._loaded(renderer, settings, failures)
+        with self._lock:
+            self._face, self._shown = Face(renderer, seed), loaded
         return seconds
+
+    def retry_device(self) -> None:
+        """The wanted device is used next, even if a network failed on it."""
+        with self._lock:
+            self._fallen_back = False
 
     def request(self, name: str) -> None:
         """Loads the wanted settings if they are others than those that are shown. `name`: what
         changes, for the diagnostics."""
         wanted = self.wanted
-        if self.settings is not None and (self.loading or wanted != self.settings):
+        with self._lock:
+            shown, broken = self._shown, self._is_broken()
+        if shown is not None and (self.loading or broken or wanted != shown.settings):
             self._background.request(wanted, name)
 
     def take(self) -> bool:
         """Shows from now on what was loaded; True if there was something."""
         loaded = self._background.take()
-        if loaded is not None:
-            self._use(*loaded)
-        return loaded is not None
+        if loaded is None:
+            return False
+        with self._lock:
+            if self._face is None or loaded.failures != self._failures:
+                return False  # its networks are those that failed meanwhile
+            self._face.renderer, self._shown = loaded.renderer, loaded
+        return True
 
     def take_failure(self) -> bool:
         """Whether something did not load, once, when nothing loads any more."""
@@ -104,9 +162,8 @@ class FaceLoader:
         """The networks fail: loads them again, on the CPU."""
         onnx_session.forget_sessions()  # they are broken: new ones are opened
         cpu_provider.avoid_openvino()
-        self.fallback_device = "cpu"
-        if self.settings is not None:
-            self.settings = replace(self.settings, device="")
+        with self._lock:
+            self._fallen_back, self._failures = True, self._failures + 1
         self._background.request(self.wanted, "the networks again, on the CPU")
 
     def cancel(self) -> None:
@@ -116,31 +173,32 @@ class FaceLoader:
     def clear(self) -> None:
         """Releases the face."""
         self.cancel()
-        self.face = self.settings = None
+        with self._lock:
+            self._face = self._shown = None
 
-    def _use(self, settings: RendererSettings, renderer: Renderer) -> None:
-        assert self.face is not None
-        self.face.renderer = renderer
-        self.settings = settings
-        self.checksums = onnx_session.fingerprints(settings.model_dir, "renderer")
-
-    def _load(self, settings: RendererSettings) -> _Loaded:
+    def _load(self, settings: RendererSettings) -> LoadedRenderer:
         """In the loader's thread."""
-        shown, face = self.settings, self.face
+        with self._lock:
+            face, shown, failures = self._face, self._shown, self._failures
+            broken, fallen_back = self._is_broken(), self._fallen_back
         if shown is None or face is None:
             raise RealTalkError("the node was cleaned up")
         renderer: Renderer
-        if replace(shown, size=settings.size) == settings:
-            renderer = face.renderer.resized(settings.size)
+        if not broken and replace(shown.settings, size=settings.size) == settings:
+            renderer = shown.renderer.resized(settings.size)
         else:
             # Encoding on one thread leaves the other core to what is shown and played meanwhile. (A
             # lower priority does harm: a thread that waits for a core while it holds Python's lock
             # stops all others.) After a network has failed nothing is shown, so all threads help.
-            threads = None if self.fallback_device else 1
-            renderer, _ = self._open(settings, encoder_threads=threads)
+            renderer, _ = self._open(settings, encoder_threads=None if fallen_back else 1)
         if face.background is not None:
             renderer.cut_out()
-        return settings, renderer
+        return self._loaded(renderer, settings, failures)
+
+    @staticmethod
+    def _loaded(renderer: Renderer, settings: RendererSettings, failures: int) -> LoadedRenderer:
+        checksums = onnx_session.fingerprints(settings.model_dir, "renderer")
+        return LoadedRenderer(renderer, settings, checksums, failures)
 
     def _open(
         self, settings: RendererSettings, encoder_threads: int | None = None

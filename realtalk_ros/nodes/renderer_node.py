@@ -230,7 +230,7 @@ class RendererNode(FaceNode):
             self.playout.set_fps(value / self.quality.controller.divisors[0])
         elif name in LOADED:
             if name in ("device", "model_dir"):
-                self.loader.fallback_device = ""
+                self.loader.retry_device()
             self.loader.request(f"{name} {value}")
 
     @staticmethod
@@ -247,7 +247,7 @@ class RendererNode(FaceNode):
     def _restore_parameters(self) -> None:
         """Something did not load: the parameters say again what is shown."""
         settings = self.loader.settings
-        if settings is not None and not self.loader.fallback_device:
+        if settings is not None and not self.loader.fallen_back:
             names = [name for name in LOADED if name != "size"]
             self.set_parameters([Parameter(n, value=getattr(settings, n)) for n in names])
 

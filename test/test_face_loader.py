@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is loaded beside the face that is shown, without networks."""
+
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from realtalk_ros.avatar.temperament import Temperament
+from realtalk_ros.nodes import face_loader
+from realtalk_ros.nodes.face_loader import FaceLoader, RendererSettings
+from realtalk_ros.nodes.problems import Problems
+
+DEFAULT = RendererSettings("default", 128, "cpu", "", 1)
+
+
+class Renderer:
+    """Stands for a FaceRenderer; those of one `networks` share them."""
+
+    provider = "CPUExecutionProvider"
+    resizing = threading.Event()  # not set: it waits
+    opening = threading.Event()
+    begun: list[str] = []  # of these
+    opened = 0
+
+    def __init__(self, avatar, size, *_, networks=None, **__):
+        if networks is None:
+            Renderer.begun.append("opening")
+            assert Renderer.opening.wait(20)
+            Renderer.opened = networks = Renderer.opened + 1
+        self.avatar, self.height, self.networks = avatar, size, networks
+
+    def render(self, weights, template):
+        return None
+
+    def resized(self, size):
+        Renderer.begun.append("resizing")
+        assert Renderer.resizing.wait(20)
+        return Renderer(self.avatar, size, networks=self.networks)
+
+
+class Wanted:
+    """A loader, and the settings that are wanted of it."""
+
+    def __init__(self):
+        self.settings, self.log = DEFAULT, []
+        problems = Problems(self.log.append, time.monotonic)
+        self.loader = FaceLoader(lambda: self.settings, problems)
+        self.loader.setup(seed=0)
+
+    def wait(self, what, condition):
+        end = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < end, what
+            time.sleep(0.002)
+
+    def take(self):
+        self.wait("nothing was loaded", self.loader.take)
+        return self.loader.face.renderer
+
+
+@pytest.fixture
+def wanted(monkeypatch):
+    monkeypatch.setattr(face_loader, "FaceRenderer", Renderer)
+    avatars = SimpleNamespace(
+        load=lambda name: SimpleNamespace(name=name, temperament=Temperament())
+    )
+    monkeypatch.setattr(face_loader, "Avatar", avatars)
+    monkeypatch.setattr(Renderer, "opened", 0)
+    monkeypatch.setattr(Renderer, "begun", [])
+    for event in (Renderer.resizing, Renderer.opening):
+        event.set()
+    yield (made := Wanted())
+    for event in (Renderer.resizing, Renderer.opening):
+        event.set()
+    made.loader.clear()
+
+
+def test_a_face_whose_networks_failed_keeps_its_device_until_others_are_loaded(wanted):
+    loader = wanted.loader
+    Renderer.opening.clear()
+    loader.fall_back()
+    assert loader.settings == DEFAULT and loader.broken and loader.fallen_back
+    Renderer.opening.set()
+    assert wanted.take().networks == 2 and not loader.broken
+    assert loader.settings == DEFAULT and loader.fallen_back
+    loader.retry_device()
+    assert not loader.fallen_back
+
+
+def test_what_was_made_of_networks_that_failed_is_not_shown(wanted):
+    """They fail while a smaller image of the face that uses them is made."""
+    loader = wanted.loader
+    Renderer.resizing.clear()
+    Renderer.opening.clear()
+    wanted.settings = RendererSettings("default", 64, "cpu", "", 1)
+    loader.request("size 64")
+    wanted.wait("nothing is made", lambda: Renderer.begun == ["opening", "resizing"])
+    loader.fall_back()
+    Renderer.resizing.set()
+    wanted.wait("nothing else is loaded", lambda: len(Renderer.begun) == 3)  # so it is ready
+    assert not loader.take() and loader.face.renderer.height == 128
+    Renderer.opening.set()
+    renderer = wanted.take()
+    assert (renderer.networks, renderer.height) == (2, 64)
+    assert loader.settings == wanted.settings and not loader.broken
+
+
+def test_the_size_changes_without_new_networks(wanted):
+    wanted.settings = RendererSettings("default", 64, "cpu", "", 1)
+    wanted.loader.request("size 64")
+    renderer = wanted.take()
+    assert (renderer.networks, renderer.height) == (1, 64)
+    wanted.settings = RendererSettings("kenji", 64, "cpu", "", 1)
+    wanted.loader.request("avatar kenji")
+    assert wanted.take().networks == 2 and wanted.loader.settings.avatar == "kenji"
