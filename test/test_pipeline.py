@@ -110,6 +110,19 @@ def test_frames_lie_on_one_grid_and_cover_the_speech(pipeline, speech):
     assert [f.sequence for f in frames] == list(range(len(frames)))
 
 
+def test_nothing_is_left_of_a_chunk_that_came_before_but_the_end_of_its_utterance(pipeline, speech):
+    pcm, rate = speech
+    pipeline.push(Chunk(pcm[:rate], rate, 10.0, "a"))
+    again = Chunk(pcm[rate // 2 : rate], rate, 10.5, "a")
+    assert pipeline.schedule(again) == ([], None)
+    assert pipeline.schedule(Chunk(pcm[:0], rate, None, "a")) == ([], None)
+    ended, last = pipeline.schedule(replace(again, last=True))
+    assert not ended and last.last and not len(last.pcm)
+    assert last.start == pytest.approx(11.0)
+    assert pipeline.feed(last) and pipeline.end is None  # the rest of what was said
+    assert pipeline.schedule(Chunk(pcm[:0], rate, None, "a", last=True)) == ([], None)
+
+
 def test_fifty_frames_a_second_pass_through_the_same_curve(model, prior, speech):
     slow = run(ExpressionPipeline(model, prior, 25), cut(speech, 0.1))
     fast = run(ExpressionPipeline(model, prior, 50), cut(speech, 0.1))

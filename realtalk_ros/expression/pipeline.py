@@ -106,7 +106,8 @@ class ExpressionPipeline:
         """Takes a chunk and returns the expressions that are now known. A first chunk without a
         stamp is played `now`.
 
-        Raises AudioError, with the pipeline unharmed, if the sample rate is impossible.
+        Raises AudioError, with the pipeline unharmed, if the sample rate is impossible, and
+        NetworkError if the network fails.
         """
         ended, scheduled = self.schedule(chunk, now)
         return ended + self.feed(scheduled)
@@ -116,7 +117,8 @@ class ExpressionPipeline:
     ) -> tuple[list[TimedExpression], ScheduledChunk | None]:
         """The first half of `push`: finds when the chunk is played. Returns the remaining
         expressions of the segment that it ends, if it ends one; and the chunk as it continues the
-        timeline, to be given to `feed`, or None if nothing is left of it. Raises AudioError."""
+        timeline, to be given to `feed`, or None if nothing is left of it: no sound, and no end of
+        an utterance that is being said. Raises AudioError and NetworkError as `push`."""
         ended: list[TimedExpression] = []
         check_rate(chunk.sample_rate)  # first: if it raises, nothing has changed
         segment = self._segment
@@ -135,9 +137,9 @@ class ExpressionPipeline:
                 segment = None
             else:
                 pcm = continued
+        if not len(pcm) and not (chunk.last and segment):
+            return ended, None
         if segment is None:
-            if not len(pcm):
-                return ended, None
             anchor = now if chunk.start is None else chunk.start
             segment = self._segment = _Segment(
                 chunk, anchor, self.model.stream(self.prior), self.fps
@@ -148,7 +150,7 @@ class ExpressionPipeline:
         self, scheduled: ScheduledChunk | None, due: float = -math.inf
     ) -> list[TimedExpression]:
         """The second half of `push`: the expressions of a chunk that `schedule` returned. None of
-        up to `due` s is held back."""
+        up to `due` s is held back. Raises NetworkError if the network fails."""
         return self.express(self.hear(scheduled), due)
 
     def hear(self, scheduled: ScheduledChunk | None) -> HeardChunk | None:
@@ -158,7 +160,8 @@ class ExpressionPipeline:
         return HeardChunk(self._hear(self._segment, scheduled.pcm), scheduled.last)
 
     def express(self, heard: HeardChunk | None, due: float = -math.inf) -> list[TimedExpression]:
-        """The second half of `feed`, for what `hear` returned last. May run in another thread."""
+        """The second half of `feed`, for what `hear` returned last. May run in another thread.
+        Raises NetworkError if the network fails."""
         if heard is None or self._segment is None:
             return []
         expressions = self._prepared(self._express(self._segment, heard.mel), due)
@@ -174,7 +177,8 @@ class ExpressionPipeline:
         return self._preparation.push(expressions, due) if self._preparation else expressions
 
     def flush(self) -> list[TimedExpression]:
-        """Ends the utterance: its remaining expressions, and those of a short silence after it."""
+        """Ends the utterance: its remaining expressions, and those of a short silence after it.
+        Raises NetworkError if the network fails."""
         segment, self._segment = self._segment, None
         if segment is None:
             return []

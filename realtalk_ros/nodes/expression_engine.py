@@ -97,8 +97,8 @@ class ExpressionEngine:
     def process(
         self, chunk: Chunk, now: float
     ) -> tuple[ScheduledChunk | None, list[TimedExpression]]:
-        """The chunk as it is played, with its final stamp, and the expressions that are known with
-        it; (None, []) if it failed."""
+        """The chunk as it is played, with its final stamp, or None if nothing is left of it; and
+        the expressions that are known with it. (None, []) if it failed."""
         assert self.pipeline is not None
         due = now + HELD_UNTIL
         scheduled: ScheduledChunk | None = None
