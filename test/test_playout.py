@@ -12,6 +12,7 @@ from realtalk_ros.playout import face_playout
 from realtalk_ros.playout.audio_playout import LATE, SLICE, AudioPlayout
 from realtalk_ros.playout.face_playout import FacePlayout
 from realtalk_ros.playout.quality_monitor import QualityMonitor
+from realtalk_ros.playout.scheduling import Finding
 from realtalk_ros.playout.turn_taking import TurnTaking
 from realtalk_ros.stream_types import Chunk, TimedExpression
 
@@ -74,7 +75,7 @@ def test_queue_waits_for_a_live_speaker_who_has_not_said_his_last():
 def test_replace_ends_the_live_speaker_and_nothing_of_him_comes_any_more():
     turns = TurnTaking("replace")
     say(turns, "a", 10.0, 1.0, last=False)
-    assert turns.put(chunk("b", 11.0), 11.02) == ["a"]
+    assert turns.put(chunk("b", 11.0), 11.02).ended == ["a"]
     turns.put(chunk("a", 11.0), 11.12)
     assert {c.utterance for c in drain(turns, 11.2)} == {"b"}
     assert turns.counts["interrupted_chunks"] == 1
@@ -83,7 +84,7 @@ def test_replace_ends_the_live_speaker_and_nothing_of_him_comes_any_more():
 def test_replace_by_one_that_begins_later_cuts_the_old_one_there():
     turns = TurnTaking("replace")
     say(turns, "a", 10.0, 3.0, now=9.5)
-    assert turns.put(chunk("b", 11.05), 9.5) == []
+    assert turns.put(chunk("b", 11.05), 9.5).ended == []
     taken = drain(turns, 9.5)
     assert [c.utterance for c in taken] == ["a"] * 11 + ["b"]
 
@@ -91,7 +92,7 @@ def test_replace_by_one_that_begins_later_cuts_the_old_one_there():
 def test_one_that_follows_the_last_word_of_another_replaces_nothing():
     turns = TurnTaking("replace")
     say(turns, "a", 10.0, 1.0, now=9.5)
-    assert turns.put(chunk("b", 11.0), 9.5) == []
+    assert turns.put(chunk("b", 11.0), 9.5).ended == []
     assert len([c for c in drain(turns, 9.5) if c.utterance == "a"]) == 10
 
 
@@ -292,6 +293,32 @@ def test_a_sender_that_is_started_anew_goes_on():
     say(turns, "", 10.0, 1.0, last=False)
     turns.put(chunk("", 11.6), 11.6, None, "another")
     assert len(turns.utterances) <= 2 and turns.counts["mixed_senders"] == 0
+
+
+def test_a_chunk_says_what_was_found_of_it():
+    turns = TurnTaking()
+    first = chunk("a", 10.0)
+
+    def found(*arguments):
+        return turns.put(*arguments).findings
+
+    assert found(first, 10.0) == found(chunk("a", 10.1), 10.1) == []
+    assert found(first, 10.1) == [Finding.REPEATED]
+    assert found(chunk("a", 10.12), 10.12) == [Finding.OVERLAPPING]
+    assert found(chunk("a", 5000.0), 10.2) == [Finding.FOREIGN]
+    assert found(chunk("a", 10.3), 10.3, 10.3, "another") == [Finding.MIXED]
+    turns.interrupt(10.4)
+    assert found(chunk("a", 10.4), 10.41, 10.41, "another") == [Finding.INTERRUPTED]
+    drifting = TurnTaking()  # its audio is 0.5 % longer than its stamps say
+    findings = [
+        finding
+        for k in range(900)
+        for finding in drifting.put(chunk("a", 0.0199 * k, 0.02), 0.0199 * k).findings
+    ]
+    assert findings and set(findings) == {Finding.TRIMMED}
+    for taking in (turns, drifting):
+        counted = [finding for finding in Finding for _ in range(taking.counts[finding.value])]
+        assert len(counted) == (len(findings) if taking is drifting else 5)
 
 
 # Interrupts

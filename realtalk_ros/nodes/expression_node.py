@@ -23,6 +23,7 @@ from realtalk_ros.nodes.expression_engine import ExpressionEngine, ModelSettings
 from realtalk_ros.nodes.face_settings import FaceNode, SharedSettings
 from realtalk_ros.nodes.face_settings import check as check_setting
 from realtalk_ros.nodes.subscriptions import AudioSubscription, Received
+from realtalk_ros.playout.scheduling import Finding
 from realtalk_ros.playout.sender_identity import SenderIdentifier
 from realtalk_ros.playout.turn_taking import POLICIES, TurnTaking
 from realtalk_ros.stream_types import Chunk, TimedExpression
@@ -33,13 +34,13 @@ PROCESS_AHEAD = 1.0  # s before it is played, audio is processed; what comes ear
 SMOOTHING = 0.02  # weight of the latest value in the share of computing
 OVERLOAD = 0.9  # s of computing a second of audio, from which on the user is warned
 LOADED = ("avatar", "device", "model_dir", "look_ahead")  # parameters whose change takes long
-ADVICE = {  # counts of what senders do that may not be meant, and what they should change
-    "overlapping_stamps": "the stamps on audio leave no room for the sound that they belong to: it "
+ADVICE = {  # what senders do that may not be meant, and what they should change
+    Finding.OVERLAPPING: "the stamps on audio leave no room for the sound that they belong to: it "
     "is played in the order of arrival. Stamp a chunk with the time at which its first sample is "
     "to be played, or with zero",
-    "mixed_senders": "two senders speak on audio under the same utterance_id: each is played as an "
+    Finding.MIXED: "two senders speak on audio under the same utterance_id: each is played as an "
     "utterance of its own (parameter policy). Give each an id of its own",
-    "interrupted_chunks": "more of what was interrupted still comes on audio, and is ignored: "
+    Finding.INTERRUPTED: "more of what was interrupted still comes on audio, and is ignored: "
     "stop sending it, end it by `last`, or begin the next answer with `reset` or another "
     "utterance_id",
 }
@@ -165,7 +166,7 @@ class ExpressionNode(FaceNode):
         self.work()
 
     def _take_chunk(self, received: Received, now: float) -> None:
-        message, counts = received.message, dict(self.turns.counts)
+        message = received.message
         sent = now - received.waited
         seconds = len(message.data) / max(1, 2 * message.channels * message.sample_rate)
         sender = self._senders.identify(message.utterance_id, received.number, sent, seconds)
@@ -176,23 +177,20 @@ class ExpressionNode(FaceNode):
                 return
         try:
             chunk = self._decode(message)
-            ended = self.turns.put(chunk, now, sent, sender)
+            taken = self.turns.put(chunk, now, sent, sender)
         except AudioError as error:
             self.problems.add(str(error))
             return
-        if (
-            chunk.start is not None
-            and self.turns.counts["foreign_stamps"] > counts["foreign_stamps"]
-        ):
-            self.problems.add(
-                f"a chunk is stamped {chunk.start - sent:.0f} s from now, by another clock: "
-                "it is played next"
-            )
-        for count, advice in ADVICE.items():
-            if self.turns.counts[count] > counts[count]:
-                self.problems.add(advice)
-        if ended:
-            self._publish_resets(ended)
+        for finding in taken.findings:
+            if finding in ADVICE:
+                self.problems.add(ADVICE[finding])
+            elif finding is Finding.FOREIGN and chunk.start is not None:
+                self.problems.add(
+                    f"a chunk is stamped {chunk.start - sent:.0f} s from now, by another clock: "
+                    "it is played next"
+                )
+        if taken.ended:
+            self._publish_resets(taken.ended)
 
     def _decode(self, message: AudioChunk) -> Chunk:
         """A message as a chunk. Raises AudioError."""

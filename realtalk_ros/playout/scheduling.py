@@ -16,6 +16,8 @@ it reads the clock. So what follows is joined to what waits, and nothing is drop
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import Enum
+from typing import NamedTuple
 
 from realtalk_ros.playout.turn import MAX_SILENCE, Turn
 from realtalk_ros.stream_types import LOST_CHUNK_GAP, STAMP_TOLERANCE, Chunk, ScheduledChunk
@@ -26,21 +28,36 @@ STEADY = 10.0  # s of audio that show whether a sender sends in real time
 DRIFT = 0.02  # share by which the clocks of a sender's audio and stamps may differ
 
 
-def schedule(
-    turn: Turn, chunk: Chunk, sent: float, counts: dict[str, int]
-) -> ScheduledChunk | None:
-    """The chunk with the time at which it is played; None if its audio came before already.
+class Finding(Enum):
+    """What was found of a chunk that is not simply played where its stamp says. The values are
+    names in the diagnostics."""
 
-    `sent`, s: when it was sent. `counts` has repeated_chunks, overlapping_stamps, foreign_stamps.
-    """
+    REPEATED = "repeated_chunks"  # its audio came before: dropped
+    TRIMMED = "trimmed_chunks"  # its sender's clocks drift: played without what overlaps
+    OVERLAPPING = "overlapping_stamps"  # the audio before it takes longer: played after that
+    FOREIGN = "foreign_stamps"  # stamped by another clock: played next
+    INTERRUPTED = "interrupted_chunks"  # more of what was interrupted: dropped
+    MIXED = "mixed_senders"  # another sender has its utterance's id: an utterance of its own
+
+
+class Scheduled(NamedTuple):
+    """A chunk with the time at which it is played, or None if it is dropped; and what was found of
+    it."""
+
+    chunk: ScheduledChunk | None
+    finding: Finding | None = None
+
+
+def schedule(turn: Turn, chunk: Chunk, sent: float) -> Scheduled:
+    """When a chunk is played that was sent at `sent`, s. `turn` remembers its stamp, and how the
+    sender's clock differs."""
     stamp = chunk.start
     following = turn.end if turn.end > sent - MAX_SILENCE else sent
     if stamp is None:
-        return chunk.scheduled(following)
+        return Scheduled(chunk.scheduled(following))
     content = (stamp, hash(chunk.pcm.tobytes()))
     if content in turn.recent and len(chunk.pcm):
-        counts["repeated_chunks"] += 1
-        return None
+        return Scheduled(None, Finding.REPEATED)
     turn.recent.append(content)
     previous, jumped = turn.last_stamp, turn.clock_jumped
     turn.record_stamp(stamp, chunk.seconds)
@@ -56,19 +73,16 @@ def schedule(
         else:
             turn.clock_offset = offset
         if abs(gap) <= STAMP_TOLERANCE:
-            return chunk.scheduled(turn.end)
+            return Scheduled(chunk.scheduled(turn.end))
         if gap > 0:
-            return chunk.scheduled(start)
+            return Scheduled(chunk.scheduled(start))
         if previous is not None and stamp < previous:
-            counts["repeated_chunks"] += 1
-            return None  # another chunk was there before it
+            return Scheduled(None, Finding.REPEATED)  # another chunk was there before it
         if _drifts(turn, sent):
-            return _trimmed(chunk, -gap, turn.end)
-        counts["overlapping_stamps"] += 1
-        return chunk.scheduled(turn.end)
-    counts["foreign_stamps"] += 1
+            return Scheduled(_trimmed(chunk, -gap, turn.end), Finding.TRIMMED)
+        return Scheduled(chunk.scheduled(turn.end), Finding.OVERLAPPING)
     turn.clock_offset = following - turn.postponed - stamp
-    return chunk.scheduled(following)
+    return Scheduled(chunk.scheduled(following), Finding.FOREIGN)
 
 
 def _is_plausible(start: float, seconds: float, sent: float) -> bool:

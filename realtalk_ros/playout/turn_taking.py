@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from realtalk_ros.errors import AudioError
 from realtalk_ros.playout.interrupted_turns import InterruptedTurns
-from realtalk_ros.playout.scheduling import schedule
+from realtalk_ros.playout.scheduling import Finding, schedule
 from realtalk_ros.playout.turn import MAX_SILENCE, Turn
 from realtalk_ros.stream_types import Chunk, ScheduledChunk
 
@@ -28,20 +28,21 @@ STALL = 0.15  # s between two calls of `take`, from which on this process did no
 AT_ONCE = 0.2  # s, an utterance that begins within this from now ends others at once
 
 
+@dataclass(frozen=True)
+class Taken:
+    """What became of a chunk."""
+
+    ended: list[str] = field(default_factory=list)  # utterances that it ended at once
+    findings: list[Finding] = field(default_factory=list)
+
+
 class TurnTaking:
     """`policy` says what a new utterance does that begins before another has ended: `replace` it,
     or `queue` until it has ended."""
 
     def __init__(self, policy: str = "replace", limit: float = MAX_WAITING) -> None:
         self.policy, self.limit = policy, limit
-        self.counts = {
-            "refused_chunks": 0,
-            "interrupted_chunks": 0,
-            "foreign_stamps": 0,
-            "overlapping_stamps": 0,
-            "repeated_chunks": 0,
-            "mixed_senders": 0,
-        }
+        self.counts = {"refused_chunks": 0, **{finding.value: 0 for finding in Finding}}
         self.skipped = 0.0  # s of audio dropped because its time had passed
         self._turns: deque[Turn] = deque()
         self._interrupted = InterruptedTurns()
@@ -61,41 +62,44 @@ class TurnTaking:
         """Those that are played or wait, in order."""
         return [turn.utterance for turn in self._turns]
 
-    def put(
-        self, chunk: Chunk, now: float, sent: float | None = None, sender: str = ""
-    ) -> list[str]:
+    def put(self, chunk: Chunk, now: float, sent: float | None = None, sender: str = "") -> Taken:
         """Takes a chunk at `now`, which `sender` sent at `sent` (now, if that is not known): the
-        two differ where this process stalled. Returns the utterances that it ends at once.
+        two differ where this process stalled.
 
         Raises AudioError if more audio waits than may.
         """
-        sent = now if sent is None else min(sent, now)
+        sent, taken = now if sent is None else min(sent, now), Taken()
         if self._interrupted.ignores(chunk, sent, sender):
-            self.counts["interrupted_chunks"] += 1
-            return []
+            self._note(Finding.INTERRUPTED, taken)
+            return taken
         turn, new = self._find_turn(chunk.utterance, sender, sent)
+        if new and chunk.utterance in self.utterances:
+            self._note(Finding.MIXED, taken)
         if self.seconds + chunk.seconds > self.limit:
             self.counts["refused_chunks"] += 1
             raise AudioError(
                 f"more than {self.limit:g} s of sound wait to be spoken; a chunk was left out: "
                 "send it later"
             )
-        scheduled = schedule(turn, chunk, sent, self.counts)
-        if scheduled is None:
-            return []
-        ended: list[str] = []
+        scheduled, finding = schedule(turn, chunk, sent)
+        if finding is not None:
+            self._note(finding, taken)
+        if scheduled is None or (new and not len(scheduled.pcm)):
+            return taken
         if new:
-            if not len(scheduled.pcm):
-                return []
             if self.policy == "replace":
-                ended = self._replace_others(scheduled.start, now)
+                taken.ended.extend(self._replace_others(scheduled.start, now))
             elif self._turns:
                 before = self._turns[-1]
                 turn.postponed = max(0.0, before.end - scheduled.start) if before.closed else 0.0
                 scheduled = replace(scheduled, start=scheduled.start + turn.postponed)
             self._turns.append(turn)
         turn.put(scheduled, now, sent)
-        return ended
+        return taken
+
+    def _note(self, finding: Finding, taken: Taken) -> None:
+        taken.findings.append(finding)
+        self.counts[finding.value] += 1
 
     def take(self, now: float, ahead: float) -> ScheduledChunk | None:
         """The next piece that is played before `now` + `ahead`, or None.
@@ -157,7 +161,6 @@ class TurnTaking:
         if turns and not turns[-1].is_active(sent):
             turns[-1].sender = sender  # the sender that began it was restarted, say
             return turns[-1], False
-        self.counts["mixed_senders"] += bool(turns)
         return Turn(utterance, sender), True
 
     def _catch_up(self, turn: Turn, now: float) -> None:
