@@ -8,6 +8,17 @@ in face_model/landmarks.py.
 # Settings of a face
 FPS_RANGE = (1.0, 120.0)  # frames per second, from and to
 SIZE_RANGE = (64, 2048)  # height of an image in pixels, likewise
+# Of an utterance that begins, or a text that comes, before the last one has ended: it replaces that
+# one, or waits.
+POLICIES = ("replace", "queue")
+# Device -> providers of ONNX Runtime, which uses the next one for operators that the one before
+# lacks.
+PROVIDERS = {
+    "cpu": ("CPUExecutionProvider",),
+    "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
+    "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
+}
+DEVICES = tuple(PROVIDERS)
 
 # Audio input of the networks
 SAMPLE_RATE = 16000  # Hz

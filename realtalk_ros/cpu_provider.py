@@ -18,9 +18,10 @@ import numpy as np
 import onnxruntime as ort
 
 from realtalk_ros import onnx_session
+from realtalk_ros.contracts import PROVIDERS
 from realtalk_ros.errors import ModelError
 
-BOTH = (onnx_session.PROVIDERS["cpu"], (onnx_session.OPENVINO, *onnx_session.PROVIDERS["cpu"]))
+BOTH = (PROVIDERS["cpu"], (onnx_session.OPENVINO, *PROVIDERS["cpu"]))
 WARM_UP, TIMED = 3, 9  # runs
 _openvino_failed = threading.Event()
 

@@ -23,6 +23,7 @@ from realtalk_ros.contracts import (
     ENCODER_FILE,
     GENERATOR_FILE,
     PRIOR_FILE,
+    PROVIDERS,
     STEP_FILE,
     STEP_FILES,
 )
@@ -34,12 +35,6 @@ MODEL_DIR = Path(os.environ.get("REALTALK_MODEL_DIR") or Path(__file__).parent /
 REFERENCE_NETWORK = Path(__file__).parent / "data" / "reference_conv.onnx"
 FILES = (PRIOR_FILE, STEP_FILE, ENCODER_FILE, ALIGNER_FILE, GENERATOR_FILE)
 
-# In order of preference: ONNX Runtime uses the next one for operators that a provider lacks.
-PROVIDERS = {
-    "cpu": ("CPUExecutionProvider",),
-    "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
-    "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
-}
 OPENVINO = "OpenVINOExecutionProvider"  # for networks that cpu_provider.py chooses it for
 BFLOAT16 = ("avx512_bf16", "amx_bf16")  # flags of processors that compute in it
 TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int64)": np.int64}
@@ -52,7 +47,7 @@ HOW_TO_RESTORE = "reinstall realtalk_ros, or `git checkout` its models folder"
 
 
 def providers_for(device: str) -> tuple[str, ...]:
-    """ONNX Runtime providers for `device`: "cpu", "cuda" or "tensorrt".
+    """ONNX Runtime providers for `device`, one of DEVICES (contracts.py).
 
     Raises ModelError if the device is unknown or its provider is not installed.
     """

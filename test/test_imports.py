@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import realtalk_ros
+from realtalk_ros import contracts
 
 PACKAGE = Path(realtalk_ros.__file__).parent
 # A module may import from its own room and from those before it. "" is the package's own folder.
@@ -159,3 +160,22 @@ def test_the_expression_node_loads_no_renderer():
     loaded = loaded_by("import realtalk_ros.nodes.expression_node")
     rooms = (f"realtalk_ros.{room}" for room in ("rendering", "behaviour", "training"))
     assert not under(loaded, *rooms, "cv2")
+
+
+def test_what_ros2_launch_imports_is_light():
+    loaded = loaded_by("import realtalk_ros.nodes.launch_arguments, realtalk_ros.nodes.respawn")
+    assert not under(loaded, "numpy", "onnxruntime", "rclpy")
+
+
+@pytest.mark.parametrize("values", [contracts.DEVICES, contracts.POLICIES])
+def test_devices_and_policies_are_listed_once(values):
+    def lists(path: Path) -> int:
+        return sum(
+            isinstance(node, (ast.Tuple, ast.List, ast.Set))
+            and all(isinstance(element, ast.Constant) for element in node.elts)
+            and [element.value for element in node.elts] == list(values)
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        )
+
+    listed = {module for module, path in modules().items() if lists(path)}
+    assert listed <= {"contracts"}

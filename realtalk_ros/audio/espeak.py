@@ -15,8 +15,8 @@ from realtalk_ros.audio.pcm import to_float
 from realtalk_ros.errors import RealTalkError
 
 DEFAULT_VOICE = "en-us"
-MIN_SPEED, MAX_SPEED = 80, 450  # words a minute
-MIN_PITCH, MAX_PITCH = 0, 99
+SPEED_RANGE, DEFAULT_SPEED = (80, 450), 165  # words a minute
+PITCH_RANGE, DEFAULT_PITCH = (0, 99), 50
 MAX_TEXT = 200_000  # characters spoken at once; text_to_speech.py speaks sentence by sentence
 
 
@@ -33,8 +33,8 @@ def check_words(text: str) -> None:
 def check_numbers(words_per_minute: float, pitch: float) -> None:
     """Raises RealTalkError for a speed or pitch out of range."""
     for what, number, low, high in (
-        ("words a minute", words_per_minute, MIN_SPEED, MAX_SPEED),
-        ("pitch", pitch, MIN_PITCH, MAX_PITCH),
+        ("words a minute", words_per_minute, *SPEED_RANGE),
+        ("pitch", pitch, *PITCH_RANGE),
     ):
         if not low <= number <= high:  # NaN too
             raise RealTalkError(f"{what} {number:g}: give {low} to {high}")
@@ -55,13 +55,13 @@ class Espeak:
         self,
         text: str,
         voice: str | Voice = DEFAULT_VOICE,
-        words_per_minute: int = 165,
-        pitch: int = 50,
+        words_per_minute: int = DEFAULT_SPEED,
+        pitch: int = DEFAULT_PITCH,
     ) -> tuple[np.ndarray, int]:
         """Speaks a text. Returns samples, float32 (n,) in [-1, 1], and their rate in Hz (22050).
 
         voice: a name of espeak-ng, with a variant if wanted ("en-us", "de", "fr+f3").
-        words_per_minute: 80 to 450. pitch: 0 to 99.
+        words_per_minute, pitch: in SPEED_RANGE and PITCH_RANGE.
         Raises NothingToSay for a text without anything to say, RealTalkError for an unknown voice
         or a number out of range.
         """
@@ -71,8 +71,8 @@ class Espeak:
         self,
         text: str,
         voice: str | Voice = DEFAULT_VOICE,
-        words_per_minute: int = 165,
-        pitch: int = 50,
+        words_per_minute: int = DEFAULT_SPEED,
+        pitch: int = DEFAULT_PITCH,
     ) -> tuple[np.ndarray, int, list[tuple[int, float]]]:
         """As `speak`; also returns, for each word, its offset in the text and when it begins, s."""
         cleaned, offsets = unicode_scripts.speakable(text)
@@ -89,7 +89,11 @@ class Espeak:
         return pcm, self.sample_rate, [(offsets[min(max(0, i), last)], s) for i, s in words]
 
     def spell(
-        self, character: str, voice: str | Voice, words_per_minute: int = 165, pitch: int = 50
+        self,
+        character: str,
+        voice: str | Voice,
+        words_per_minute: int = DEFAULT_SPEED,
+        pitch: int = DEFAULT_PITCH,
     ) -> np.ndarray:
         """Speaks the name of one character (with its accents), such as "dot": float32 (n,)."""
         cleaned = unicode_scripts.speakable(character)[0].strip()

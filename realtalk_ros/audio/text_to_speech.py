@@ -14,11 +14,11 @@ import numpy as np
 
 from realtalk_ros.audio import ssml, unicode_scripts
 from realtalk_ros.audio.espeak import (
+    DEFAULT_PITCH,
+    DEFAULT_SPEED,
     DEFAULT_VOICE,
-    MAX_PITCH,
-    MAX_SPEED,
-    MIN_PITCH,
-    MIN_SPEED,
+    PITCH_RANGE,
+    SPEED_RANGE,
     Espeak,
     NothingToSay,
     check_numbers,
@@ -38,11 +38,10 @@ _SENTENCE = re.compile(
     r"|.{1,400}[.!?,](?=\s)|.{1,400}(?:\s|$)|.{1,400}",
     re.DOTALL,
 )
-# s that espeak-ng pauses after them at SPEED, which it leaves out at the end of a text.
+# s that espeak-ng pauses after them at DEFAULT_SPEED, which it leaves out at the end of a text.
 _PAUSES = {".": 0.32, "。": 0.32, "!": 0.37, "?": 0.32, "！": 0.37, "？": 0.32, ":": 0.24,
            ";": 0.24, "；": 0.24, "…": 0.24, ",": 0.16}  # fmt: skip
 _LINE = 0.24  # s after a line, as of a list
-SPEED = 165  # words a minute
 MAX_WARNINGS = 20  # about one text
 _SPELLED, _SPELLED_APART = 0.06, 0.25  # s between characters, and where a space was
 
@@ -66,8 +65,8 @@ class Saying:
         self,
         text: str,
         voice: str = DEFAULT_VOICE,
-        words_per_minute: int = SPEED,
-        pitch: int = 50,
+        words_per_minute: int = DEFAULT_SPEED,
+        pitch: int = DEFAULT_PITCH,
         warn: Callable[[str], object] = lambda _: None,
         longest: int | None = MAX_TEXT,
     ):
@@ -100,8 +99,8 @@ class Saying:
         pause, lines = 0.0, 0  # s after what was said; ends of lines since
         for part in self._parts:
             pause = max(pause, part.pause)
-            speed = min(max(self._speed * part.style.rate, MIN_SPEED), MAX_SPEED)
-            pitch = min(max(self._pitch + part.style.pitch, MIN_PITCH), MAX_PITCH)
+            speed = min(max(self._speed * part.style.rate, SPEED_RANGE[0]), SPEED_RANGE[1])
+            pitch = min(max(self._pitch + part.style.pitch, PITCH_RANGE[0]), PITCH_RANGE[1])
             voice = self._speaking(part.style.language)
             for piece in [part.text] if part.style.spelled else sentences(part.text):
                 ended = piece.rstrip()
@@ -117,7 +116,7 @@ class Saying:
                     lines += piece.count("\n")
                 self._made += len(piece)
                 end = ended.rstrip("\"')]’”»」』）")[-1:]
-                pause = max(pause, _PAUSES.get(end, 0.0) * SPEED / speed)
+                pause = max(pause, _PAUSES.get(end, 0.0) * DEFAULT_SPEED / speed)
         if self._parts and not self._parts[-1].text and pause:  # a break at the end
             yield self._silence(pause)
 
@@ -152,7 +151,7 @@ class Saying:
                 if pcm is not None:
                     self._words.append((self.seconds, self._made + places[at]))
                     yield self._add(pcm)
-                yield self._silence((_SPELLED if named else _SPELLED_APART) * SPEED / speed)
+                yield self._silence((_SPELLED if named else _SPELLED_APART) * DEFAULT_SPEED / speed)
                 at += len(character)
 
     def _named(self, character: str, *arguments: Any) -> np.ndarray | None:

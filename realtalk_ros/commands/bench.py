@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from realtalk_ros.contracts import LOOK_AHEAD
+from realtalk_ros.contracts import DEVICES, LOOK_AHEAD
 from realtalk_ros.errors import RealTalkError
 
 FPS = 25.0
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--device",
-        choices=("cpu", "cuda", "tensorrt"),
+        choices=DEVICES,
         default="cpu",
         help="where the networks run (default: %(default)s)",
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from realtalk_ros import __version__, install_hints
 from realtalk_ros.commands.findings import Finding, fail, ok, warn
+from realtalk_ros.contracts import PROVIDERS
 from realtalk_ros.errors import RealTalkError
 
 OLDEST_PYTHON = (3, 10)
@@ -122,14 +123,14 @@ def providers() -> Iterator[Finding]:
 
     works = {}
     for name in onnxruntime.get_available_providers():
-        if not any(name in wanted for wanted in onnx_session.PROVIDERS.values()):
+        if not any(name in wanted for wanted in PROVIDERS.values()):
             continue
         try:
             session = onnx_session.session(onnx_session.REFERENCE_NETWORK, [name])
             works[name] = name in session.get_providers()
         except RealTalkError:
             works[name] = False
-    for device, wanted in onnx_session.PROVIDERS.items():
+    for device, wanted in PROVIDERS.items():
         name = wanted[0]
         if works.get(name):
             yield ok(f"device {device}: {name} works{beside(device)}")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from realtalk_ros.audio.media_files import SAMPLE_CLIP
-from realtalk_ros.contracts import LOOK_AHEAD
+from realtalk_ros.contracts import DEVICES, LOOK_AHEAD
 
 FACE_NODES = ("expression_node", "renderer_node")
 START_TIMEOUT = 90.0  # s, for a slow machine to load the networks
@@ -38,7 +38,7 @@ def add_graph(parser: argparse.ArgumentParser) -> None:
     add("--size", type=int, default=512, help="height in pixels (default: %(default)s)")
     add(
         "--device",
-        choices=("cpu", "cuda", "tensorrt"),
+        choices=DEVICES,
         default="cpu",
         help="where the networks run (default: %(default)s)",
     )

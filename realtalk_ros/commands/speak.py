@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--device",
-        choices=("cpu", "cuda", "tensorrt"),
+        choices=contracts.DEVICES,
         default="cpu",
         help="where the networks run (default: %(default)s)",
     )

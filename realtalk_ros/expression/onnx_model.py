@@ -32,6 +32,7 @@ from realtalk_ros.contracts import (
     MEL_STEP,
     N_MELS,
     PRIOR_FILE,
+    PROVIDERS,
     REFERENCE_SHAPE,
     STEP_FILE,
     STEP_FILES,
@@ -40,7 +41,7 @@ from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 
-TENSORRT = onnx_session.PROVIDERS["tensorrt"][0]
+TENSORRT = PROVIDERS["tensorrt"][0]
 # Inputs of the network that a stream carries from step to step; the outputs are next_NAME.
 STATE = ("mel_context", "conv_cache", "kv_cache")
 # Shapes of what a step yields.

@@ -14,7 +14,7 @@ from std_srvs.srv import Trigger
 
 from realtalk_ros import onnx_session
 from realtalk_ros.audio.pcm import check_rate, decode_channels, mix_down
-from realtalk_ros.contracts import LOOK_AHEAD, SAMPLE_RATE, STEP_FILES
+from realtalk_ros.contracts import LOOK_AHEAD, POLICIES, PROVIDERS, SAMPLE_RATE, STEP_FILES
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.expression.onnx_model import step_file_of
 from realtalk_ros.msg import AudioChunk, FaceExpression
@@ -25,7 +25,7 @@ from realtalk_ros.nodes.face_settings import check as check_setting
 from realtalk_ros.nodes.subscriptions import AudioSubscription, Received
 from realtalk_ros.playout.scheduling import Finding
 from realtalk_ros.playout.sender_identity import SenderIdentifier
-from realtalk_ros.playout.turn_taking import POLICIES, TurnTaking
+from realtalk_ros.playout.turn_taking import TurnTaking
 from realtalk_ros.stream_types import Chunk, TimedExpression
 
 WORK_EVERY = 0.05  # s, a wake-up of rclpy's executor costs a millisecond
@@ -325,7 +325,7 @@ class ExpressionNode(FaceNode):
         values: dict[str, Any] = {
             "avatar": settings.avatar if settings else self.avatar,
             "device": device,
-            "provider": onnx_session.PROVIDERS.get(device, ("",))[0],
+            "provider": PROVIDERS.get(device, ("",))[0],
             "loading": self.loading(),
             **self.counts,
             "fallbacks": self.engine.fallbacks,

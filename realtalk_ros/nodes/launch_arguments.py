@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from realtalk_ros.contracts import FPS_RANGE, SIZE_RANGE, STEP_FILES
+from realtalk_ros.contracts import DEVICES, FPS_RANGE, POLICIES, SIZE_RANGE, STEP_FILES
 from realtalk_ros.errors import RealTalkError
 
 # What launch and launch_ros themselves read beside a launch file's own arguments.
@@ -27,9 +27,9 @@ OF_LAUNCH = {
 }
 FLAGS = {"true": True, "True": True, "false": False, "False": False}
 CHOICES = {
-    "device": ("cpu", "cuda", "tensorrt"),
+    "device": DEVICES,
     "look_ahead": tuple(f"{seconds:g}" for seconds in STEP_FILES),
-    "policy": ("replace", "queue"),
+    "policy": POLICIES,
     "autostart": ("true", "false"),
     "use_sim_time": ("true", "false"),
 }

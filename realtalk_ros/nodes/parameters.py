@@ -24,7 +24,12 @@ NEVER, UNCONFIGURED, LIVE = "never", "unconfigured", "live"
 WHEN = {NEVER: "at the start", UNCONFIGURED: "while unconfigured", LIVE: "at any time"}
 # Parameters that more than one node has: (default, description, range or None, when to change).
 AVATAR = ("default", "Bundled avatar's name, or an avatar folder", None, LIVE)
-DEVICE = ("cpu", "Where the networks run: cpu, cuda or tensorrt", None, LIVE)
+DEVICE = (
+    "cpu",
+    f"Where the networks run: {', '.join(contracts.DEVICES[:-1])} or {contracts.DEVICES[-1]}",
+    None,
+    LIVE,
+)
 MODEL_DIR = (
     "",
     "Folder of the .onnx files; empty: the ones that come with the package",

@@ -14,15 +14,22 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from std_msgs.msg import String
 
 from realtalk_ros.action import Say
-from realtalk_ros.audio.espeak import DEFAULT_VOICE, check_voice
+from realtalk_ros.audio.espeak import (
+    DEFAULT_PITCH,
+    DEFAULT_SPEED,
+    DEFAULT_VOICE,
+    PITCH_RANGE,
+    SPEED_RANGE,
+    check_voice,
+)
 from realtalk_ros.audio.text_to_speech import Saying
+from realtalk_ros.contracts import POLICIES
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 from realtalk_ros.nodes.paced_speech import PacedSpeech
 from realtalk_ros.nodes.worker import Worker
 
-POLICIES = ("replace", "queue")
 MAX_QUEUE = 32  # texts that wait
 RESERVE = 1.0  # s by which audio is sent before it is played, once it has begun
 GROWTH = 0.5  # s that this grows in a second
@@ -52,8 +59,8 @@ class SayNode(lifecycle.RealTalkNode):
         p = self.parameter
         self.voice = p("voice", DEFAULT_VOICE, "Voice of espeak-ng, such as en-us or de",
                        None, parameters.LIVE)  # fmt: skip
-        self.speed = p("speed", 165, "Words per minute", (80, 450), parameters.LIVE)
-        self.pitch = p("pitch", 50, "Pitch of the voice", (0, 99), parameters.LIVE)
+        self.speed = p("speed", DEFAULT_SPEED, "Words per minute", SPEED_RANGE, parameters.LIVE)
+        self.pitch = p("pitch", DEFAULT_PITCH, "Pitch of the voice", PITCH_RANGE, parameters.LIVE)
         self.policy = p("policy", "replace", "What becomes of a text that comes while another is "
                         "spoken: `replace` that one, or `queue`",
                         None, parameters.LIVE)  # fmt: skip

@@ -21,7 +21,6 @@ from realtalk_ros.playout.turn import MAX_SILENCE, Turn
 from realtalk_ros.stream_types import Chunk, ScheduledChunk
 
 MAX_WAITING = 120.0  # s of audio that may wait; what comes then is refused
-POLICIES = ("replace", "queue")
 STALE = 0.5  # s by which audio may come later than usual for its sender before it is dropped
 EARLY = 0.5  # s before its time: of a sender that usually is earlier no more is expected
 STALL = 0.15  # s between two calls of `take`, from which on this process did not run in between
