@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class Chunk:
 class ScheduledChunk(Chunk):
     """A chunk whose place on the timeline is known."""
 
-    start: float = 0.0
+    start: float = field()  # without the default of Chunk's
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from realtalk_ros.playout.face_playout import FacePlayout
 from realtalk_ros.playout.quality_monitor import QualityMonitor
 from realtalk_ros.playout.scheduling import Finding
 from realtalk_ros.playout.turn_taking import TurnTaking
-from realtalk_ros.stream_types import Chunk, TimedExpression
+from realtalk_ros.stream_types import Chunk, ScheduledChunk, TimedExpression
 
 RATE = 16000
 
@@ -36,6 +36,14 @@ def drain(turns, now, ahead=1000.0):
     while (piece := turns.take(now, ahead)) is not None:
         out.append(piece)
     return out
+
+
+def test_a_chunk_is_not_scheduled_without_its_time():
+    pcm = np.zeros(160, np.float32)
+    with pytest.raises(TypeError, match="start"):
+        ScheduledChunk(pcm, RATE)
+    scheduled = Chunk(pcm, RATE, None, "a", last=True).scheduled(3.0)
+    assert scheduled == ScheduledChunk(pcm, RATE, 3.0, "a", last=True)
 
 
 def test_a_minute_is_handed_out_in_pieces_that_add_up():
