@@ -3,6 +3,7 @@
 
 import itertools
 import threading
+import time
 import types
 from dataclasses import replace
 
@@ -371,6 +372,25 @@ def test_a_batch_renders_several_faces_and_each_its_own(monkeypatch):
     for (i, k), picture in got.items():
         same = alone.render(wanted[i, k], 0)
         assert np.abs(picture.astype(int) - same).max() <= 3
+
+
+def test_a_batch_does_not_wait_for_a_face_that_is_closed(monkeypatch):
+    monkeypatch.setattr("realtalk_ros.rendering.batching.BATCH_WINDOW", 30.0)
+    batching = BatchingRenderer(["kenji"] * 2)
+    first, second = (batching.face(i, 64, ("CPUExecutionProvider",), 1, None) for i in range(2))
+    rest = np.zeros(52, np.float32)
+    smaller = first.resized(48)  # beside it, until it takes its place
+    first.close()
+    began = time.monotonic()
+    frames = [threading.Thread(target=f.render, args=(rest, 0)) for f in (smaller, second)]
+    for frame in frames:
+        frame.start()
+    for frame in frames:
+        frame.join(60)
+    assert batching.batches == 1 and batching.frames == 2
+    second.close()
+    smaller.render(rest, 0)
+    assert batching.batches == 2 and time.monotonic() - began < 20
 
 
 def test_a_failure_in_a_batch_is_raised_and_the_next_batch_works():

@@ -23,6 +23,7 @@ class Renderer:
     opening = threading.Event()
     begun: list[str] = []  # of these
     opened = 0
+    closed = False
 
     def __init__(self, avatar, size, *_, networks=None, **__):
         if networks is None:
@@ -33,6 +34,9 @@ class Renderer:
 
     def render(self, weights, template):
         return None
+
+    def close(self):
+        self.closed = True
 
     def resized(self, size):
         Renderer.begun.append("resizing")
@@ -110,8 +114,13 @@ def test_what_was_made_of_networks_that_failed_is_not_shown(wanted):
 def test_the_size_changes_without_new_networks(wanted):
     wanted.settings = RendererSettings("default", 64, "cpu", "", 1)
     wanted.loader.request("size 64")
-    renderer = wanted.take()
+    before, renderer = wanted.loader.face.renderer, wanted.take()
     assert (renderer.networks, renderer.height) == (1, 64)
+    assert before.closed and not renderer.closed
     wanted.settings = RendererSettings("kenji", 64, "cpu", "", 1)
     wanted.loader.request("avatar kenji")
     assert wanted.take().networks == 2 and wanted.loader.settings.avatar == "kenji"
+    assert renderer.closed
+    renderer = wanted.loader.face.renderer
+    wanted.loader.clear()
+    assert renderer.closed and wanted.loader.face is None

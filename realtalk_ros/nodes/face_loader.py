@@ -149,10 +149,14 @@ class FaceLoader:
         if loaded is None:
             return False
         with self._lock:
-            if self._face is None or loaded.failures != self._failures:
-                return False  # its networks are those that failed meanwhile
-            self._face.renderer, self._shown = loaded.renderer, loaded
-        return True
+            # Not if its networks are those that failed meanwhile.
+            used = self._face is not None and loaded.failures == self._failures
+            before = self._shown if used else loaded
+            if self._face is not None and used:
+                self._face.renderer, self._shown = loaded.renderer, loaded
+        if before is not None:
+            before.renderer.close()
+        return used
 
     def take_failure(self) -> bool:
         """Whether something did not load, once, when nothing loads any more."""
@@ -174,7 +178,9 @@ class FaceLoader:
         """Releases the face."""
         self.cancel()
         with self._lock:
-            self._face = self._shown = None
+            shown, self._face, self._shown = self._shown, None, None
+        if shown is not None:
+            shown.renderer.close()
 
     def _load(self, settings: RendererSettings) -> LoadedRenderer:
         """In the loader's thread."""

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from weakref import WeakSet
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class BatchingRenderer:
         self._run_lock = threading.Lock()
         self._requests: list[_Request] = []
         self._full = threading.Event()  # every face has requested a frame
-        self._faces = 0  # handed out
+        self._open: WeakSet[BatchedFace] = WeakSet()
 
     def face(
         self, index: int, size: int, providers: Sequence[str], threads: int, model_dir: Path | None
@@ -61,9 +62,21 @@ class BatchingRenderer:
                 self._renderers = FaceRenderer.load_together(
                     avatars, size, providers, threads, model_dir
                 )
-                self._key, self._faces = key, 0
-            self._faces = min(len(self.avatars), self._faces + 1)
-            return BatchedFace(self, self._renderers[index].resized(size))
+                self._key = key
+            return self.open(self._renderers[index].resized(size), index)
+
+    def open(self, renderer: FaceRenderer, index: int) -> BatchedFace:
+        """A face that batches wait for until it is closed. While one is loaded again, it may be
+        open twice, and counts once."""
+        face = BatchedFace(self, renderer, index)
+        with self._queue_lock:
+            self._open.add(face)
+        return face
+
+    def close(self, face: BatchedFace) -> None:
+        """Batches do not wait for `face` any more."""
+        with self._queue_lock:
+            self._open.discard(face)
 
     def generate(
         self,
@@ -77,7 +90,7 @@ class BatchingRenderer:
         with self._queue_lock:
             first = not self._requests
             self._requests.append(request)
-            if len(self._requests) >= self._faces:
+            if len(self._requests) >= len({face.index for face in self._open}):
                 self._full.set()
         if first:
             self._full.wait(BATCH_WINDOW)
@@ -118,8 +131,8 @@ class BatchingRenderer:
 class BatchedFace(Rendering):
     """One face of a BatchingRenderer, with the interface of a FaceRenderer."""
 
-    def __init__(self, batching: BatchingRenderer, renderer: FaceRenderer):
-        self._batching, self._renderer = batching, renderer
+    def __init__(self, batching: BatchingRenderer, renderer: FaceRenderer, index: int):
+        self._batching, self._renderer, self.index = batching, renderer, index
         self.avatar, self.size = renderer.avatar, renderer.size
         self.template_count, self.provider = renderer.template_count, renderer.provider
 
@@ -153,4 +166,7 @@ class BatchedFace(Rendering):
         return self._renderer.compose(face, template, rotation, breath, background, begun=begun)
 
     def resized(self, size: int) -> BatchedFace:
-        return BatchedFace(self._batching, self._renderer.resized(size))
+        return self._batching.open(self._renderer.resized(size), self.index)
+
+    def close(self) -> None:
+        self._batching.close(self)

@@ -115,6 +115,9 @@ class Renderer(Rendering, Protocol):
     def resized(self, size: int) -> Renderer:
         """The same face in images of another height, sharing the networks and features."""
 
+    def close(self) -> None:
+        """It is not shown any more: other faces need not wait for its frames."""
+
 
 class FaceRenderer(Rendering):
     """Renders one avatar. What depends on the avatar or a template alone is computed here, once.
@@ -176,6 +179,9 @@ class FaceRenderer(Rendering):
         other = copy.copy(self)
         other._resize(size)
         return other
+
+    def close(self) -> None:
+        """No other face waits for this one."""
 
     def _resize(self, size: int) -> None:
         avatar = self.avatar
