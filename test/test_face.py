@@ -393,6 +393,23 @@ def test_a_batch_does_not_wait_for_a_face_that_is_closed(monkeypatch):
     assert batching.batches == 2 and time.monotonic() - began < 20
 
 
+def test_faces_of_other_networks_are_rendered_beside_each_other(monkeypatch):
+    """As where the device, or the folder of models, was set for one of them."""
+    monkeypatch.setattr("realtalk_ros.rendering.batching.BATCH_WINDOW", 30.0)
+    batching, rest, images = BatchingRenderer(["kenji"] * 2), np.zeros(52, np.float32), []
+    before, other = (batching.face(i, 64, ("CPUExecutionProvider",), 1, None) for i in range(2))
+    face = batching.face(0, 64, ("CPUExecutionProvider",), 2, None)
+    before.close()
+    frames = [
+        threading.Thread(target=lambda f=f: images.append(f.render(rest, 0))) for f in (face, other)
+    ]
+    for frame in frames:
+        frame.start()
+    for frame in frames:
+        frame.join(20)
+    assert len(images) == 2 and batching.frames == batching.batches == 2
+
+
 def test_a_failure_in_a_batch_is_raised_and_the_next_batch_works():
     batching = BatchingRenderer(["default"] * 2)
     face = batching.face(0, 64, ("CPUExecutionProvider",), 1, None)

@@ -106,26 +106,34 @@ class BatchingRenderer:
             with self._queue_lock:
                 requests, self._requests = self._requests, []
                 self._full.clear()
-
-            def meanwhile() -> None:
-                for request in requests:
-                    request.meanwhile()
-
-            try:
-                faces = generate_batch(
-                    [request.renderer for request in requests],
-                    np.stack([request.weights for request in requests]).astype(np.float32),
-                    [request.template for request in requests],
-                    meanwhile,
-                )
-                for request, face in zip(requests, faces, strict=True):
-                    request.face = face
-            except Exception as error:  # raised in the thread of every face of the batch
-                for request in requests:
-                    request.error = error
-            self.batches, self.frames = self.batches + 1, self.frames + len(requests)
+            # Faces that were loaded before a device or a folder of models was set have other
+            # networks, until they are loaded again, too.
+            batches: dict[int, list[_Request]] = {}
             for request in requests:
-                request.done.set()
+                batches.setdefault(id(request.renderer.generator), []).append(request)
+            for batch in batches.values():
+                self._generate(batch)
+
+    def _generate(self, requests: list[_Request]) -> None:
+        def meanwhile() -> None:
+            for request in requests:
+                request.meanwhile()
+
+        try:
+            faces = generate_batch(
+                [request.renderer for request in requests],
+                np.stack([request.weights for request in requests]).astype(np.float32),
+                [request.template for request in requests],
+                meanwhile,
+            )
+            for request, face in zip(requests, faces, strict=True):
+                request.face = face
+        except Exception as error:  # raised in the thread of every face of the batch
+            for request in requests:
+                request.error = error
+        self.batches, self.frames = self.batches + 1, self.frames + len(requests)
+        for request in requests:
+            request.done.set()
 
 
 class BatchedFace(Rendering):

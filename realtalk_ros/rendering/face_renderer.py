@@ -174,6 +174,11 @@ class FaceRenderer(Rendering):
             renderers.append(renderer)
         return renderers
 
+    @property
+    def generator(self) -> Generator:
+        """Its networks, which those that were loaded together share."""
+        return self._generator
+
     def resized(self, size: int) -> FaceRenderer:
         """The same face in images of another height, sharing the networks and features."""
         other = copy.copy(self)
