@@ -152,10 +152,6 @@ class ExpressionNode(FaceNode):
 
     # Audio in
 
-    def on_audio(self, message: AudioChunk) -> None:
-        """Takes one chunk that did not wait."""
-        self.on_chunks([Received(message)])
-
     def on_chunks(self, messages: list[Received]) -> None:
         self.counts["chunks"] += len(messages)
         if not self.ready:

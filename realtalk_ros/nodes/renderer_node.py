@@ -253,10 +253,6 @@ class RendererNode(FaceNode):
 
     # Expressions and audio
 
-    def on_expression(self, message: FaceExpression) -> None:
-        """Takes one expression that did not wait."""
-        self.on_expressions([Received(message)])
-
     def on_expressions(self, messages: list[Received]) -> None:
         self.counts["expressions"] += len(messages)
         if not self.ready:
@@ -287,10 +283,6 @@ class RendererNode(FaceNode):
             speech=message.speech_probability,
         )
         self.playout.push_expression(expression, waited)
-
-    def on_speech(self, message: AudioChunk) -> None:
-        """Takes one chunk of audio that did not wait."""
-        self.on_chunks([Received(message)])
 
     def on_chunks(self, messages: list[Received]) -> None:
         if not self.ready:
