@@ -410,6 +410,14 @@ def test_faces_of_other_networks_are_rendered_beside_each_other(monkeypatch):
     assert len(images) == 2 and batching.frames == batching.batches == 2
 
 
+def test_networks_of_several_faces_that_failed_are_loaded_again_once():
+    batching, given = BatchingRenderer(["kenji"] * 2), (64, ("CPUExecutionProvider",), 1, None)
+    faces = [batching.face(i, *given) for i in range(2)]
+    again = [batching.face(i, *given, failed=face) for i, face in enumerate(faces)]
+    assert not any(face.shares_networks([f._renderer for f in again]) for face in faces)
+    assert again[0].shares_networks([again[1]._renderer])
+
+
 def test_a_failure_in_a_batch_is_raised_and_the_next_batch_works():
     batching = BatchingRenderer(["default"] * 2)
     face = batching.face(0, 64, ("CPUExecutionProvider",), 1, None)

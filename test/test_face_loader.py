@@ -47,10 +47,10 @@ class Renderer:
 class Wanted:
     """A loader, and the settings that are wanted of it."""
 
-    def __init__(self):
+    def __init__(self, batch=None):
         self.settings, self.log = DEFAULT, []
         problems = Problems(self.log.append, time.monotonic)
-        self.loader = FaceLoader(lambda: self.settings, problems)
+        self.loader = FaceLoader(lambda: self.settings, problems, batch)
         self.loader.setup(seed=0)
 
     def wait(self, what, condition):
@@ -124,3 +124,19 @@ def test_the_size_changes_without_new_networks(wanted):
     renderer = wanted.loader.face.renderer
     wanted.loader.clear()
     assert renderer.closed and wanted.loader.face is None
+
+
+def test_faces_that_share_networks_are_told_which_have_failed(wanted):
+    told, avatar = [], wanted.loader.face.renderer.avatar
+
+    def face(index, size, *_, failed=None):
+        told.append(failed)
+        return Renderer(avatar, size)
+
+    batching = SimpleNamespace(avatars=["default"], face=face)
+    shared = Wanted((batching, 0))
+    before = shared.loader.face.renderer
+    shared.loader.fall_back()
+    shared.take()
+    assert told == [None, before]
+    shared.loader.clear()

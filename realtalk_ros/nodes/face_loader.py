@@ -196,7 +196,11 @@ class FaceLoader:
             # Encoding on one thread leaves the other core to what is shown and played meanwhile. (A
             # lower priority does harm: a thread that waits for a core while it holds Python's lock
             # stops all others.) After a network has failed nothing is shown, so all threads help.
-            renderer, _ = self._open(settings, encoder_threads=None if fallen_back else 1)
+            renderer, _ = self._open(
+                settings,
+                encoder_threads=None if fallen_back else 1,
+                failed=shown.renderer if broken else None,
+            )
         if face.background is not None:
             renderer.cut_out()
         return self._loaded(renderer, settings, failures)
@@ -207,16 +211,22 @@ class FaceLoader:
         return LoadedRenderer(renderer, settings, checksums, failures)
 
     def _open(
-        self, settings: RendererSettings, encoder_threads: int | None = None
+        self,
+        settings: RendererSettings,
+        encoder_threads: int | None = None,
+        failed: Renderer | None = None,
     ) -> tuple[Renderer, float]:
-        """A renderer, and how long it takes to render a frame, s. Raises RealTalkError."""
+        """A renderer, and how long it takes to render a frame, s. `failed`: that which it replaces,
+        if the networks of that have failed. Raises RealTalkError."""
         providers = onnx_session.providers_for(settings.device)
         model_dir = Path(settings.model_dir) if settings.model_dir else None
         batching, index = self._batch or (None, 0)
         threads = settings.threads + 1  # one is the renderer's helper, which runs no network
         renderer: Renderer
         if batching is not None and settings.avatar == batching.avatars[index]:
-            renderer = batching.face(index, settings.size, providers, threads, model_dir)
+            renderer = batching.face(
+                index, settings.size, providers, threads, model_dir, failed=failed
+            )
         else:
             renderer = FaceRenderer(
                 Avatar.load(settings.avatar),

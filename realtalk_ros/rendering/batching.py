@@ -19,7 +19,12 @@ import numpy as np
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.rendering.background import Background
 from realtalk_ros.rendering.compositor import BegunImage
-from realtalk_ros.rendering.face_renderer import FaceRenderer, Rendering, generate_batch
+from realtalk_ros.rendering.face_renderer import (
+    FaceRenderer,
+    Renderer,
+    Rendering,
+    generate_batch,
+)
 from realtalk_ros.rendering.generator import GeneratedFace
 
 BATCH_WINDOW = 0.002  # s for which the first request waits for others
@@ -52,12 +57,20 @@ class BatchingRenderer:
         self._open: WeakSet[BatchedFace] = WeakSet()
 
     def face(
-        self, index: int, size: int, providers: Sequence[str], threads: int, model_dir: Path | None
+        self,
+        index: int,
+        size: int,
+        providers: Sequence[str],
+        threads: int,
+        model_dir: Path | None,
+        failed: Renderer | None = None,
     ) -> BatchedFace:
-        """The renderer of avatar number `index`. Raises AvatarError, ModelError."""
+        """The renderer of avatar number `index`. `failed`: the one that it replaces, if the
+        networks of that have failed. Raises AvatarError, ModelError."""
         with self._load_lock:
             key = (tuple(providers), threads, model_dir)
-            if key != self._key:
+            broken = isinstance(failed, BatchedFace) and failed.shares_networks(self._renderers)
+            if key != self._key or broken:
                 avatars = [Avatar.load(name) for name in self.avatars]
                 self._renderers = FaceRenderer.load_together(
                     avatars, size, providers, threads, model_dir
@@ -178,3 +191,7 @@ class BatchedFace(Rendering):
 
     def close(self) -> None:
         self._batching.close(self)
+
+    def shares_networks(self, renderers: Sequence[FaceRenderer]) -> bool:
+        """Whether it has the networks of one of `renderers`."""
+        return any(self._renderer.generator is other.generator for other in renderers)
