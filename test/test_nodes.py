@@ -317,11 +317,12 @@ def test_recorder_writes_picture_and_sound_where_their_stamps_say(graph, tmp_pat
     assert not list(tmp_path.glob(".*"))
 
 
-def test_recorder_that_cannot_write_says_so_and_ends():
-    process = start("recorder_node", DOMAIN, out="/nonexistent/x.mp4", stderr=subprocess.PIPE)
+def test_recorder_that_cannot_write_says_so_and_ends(tmp_path):
+    out = tmp_path / "missing" / "x.mp4"
+    process = start("recorder_node", DOMAIN, out=out, stderr=subprocess.PIPE)
     _, log = process.communicate(timeout=30)
     assert process.returncode == 2
-    assert "/nonexistent/x.mp4" in log and "Traceback" not in log
+    assert str(out) in log and "Traceback" not in log
 
 
 @pytest.mark.parametrize(
