@@ -84,7 +84,7 @@ def speech_of(simulated, kind, folder):
     except RealTalkError as error:
         pytest.skip(str(error))
     speaker = simulated(say_node.SayNode)
-    request = say_node.SayRequest("One two three four five six seven.", "en-us")
+    request = say_node.SayRequest("One two three four five six seven.", "en-us", START)
     return speaker, lambda: speaker.node.say(request)
 
 

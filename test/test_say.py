@@ -24,7 +24,7 @@ from realtalk_ros.audio import espeak_library
 from realtalk_ros.audio.espeak import Espeak
 from realtalk_ros.audio.text_to_speech import Saying, sentences
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.msg import AudioChunk
+from realtalk_ros.msg import AudioChunk, FaceExpression
 from ros_graph import Client, seconds, start, stop
 
 DOMAIN = 51
@@ -251,6 +251,37 @@ def test_interrupt_by_somebody_else_ends_the_goal(client):
     assert status == ABORTED and result.message == "interrupted"
 
 
+def test_an_interrupt_ends_what_it_found_and_no_newer_text(client):
+    """Whoever speaks right after an interrupt, or replaces one text by another at once, is heard,
+    though the face has nothing of the new text yet when it hears of the end of the old one."""
+    client.send(np.zeros(0), None, "gone", last=True, reset=True)
+    client.wait(lambda: any(e.reset for e in client.expressions), 5, "answer to a reset")
+    assert {e.utterance_id for e in client.expressions if e.reset} == {"gone"}
+    others = client.node.create_publisher(FaceExpression, "expression", 10)
+    client.wait(lambda: others.get_subscription_count() > 1, 10, "say_node")
+    reset = FaceExpression(reset=True)  # of whatever is shown
+    reset.header.stamp = client.node.get_clock().now().to_msg()
+    _, future, told = client.goal(LONG)
+    client.wait(lambda: told and told[-1].spoken, 15, "some speech")
+    others.publish(reset)
+    client.spin(0.3)
+    assert not future.done()
+    reset.header.stamp = client.node.get_clock().now().to_msg()
+    others.publish(reset)
+    assert client.result(future, 5)[1].message == "interrupted"
+
+
+def test_the_newest_of_texts_that_come_at_once_is_spoken(client):
+    for _ in range(4):
+        del client.chunks[:]
+        for text in ("The first.", "The second.", "The third."):
+            client.say.publish(String(data=text))
+        client.wait(
+            lambda: any(m.last and not m.reset for m in client.chunks), 10, "end of the newest text"
+        )
+        client.spin(0.2)  # into what is to be heard of it
+
+
 def test_a_new_text_replaces_the_old_one_or_waits(client):
     _, first, told = client.goal(LONG)
     client.wait(lambda: told and told[-1].spoken, 15, "some speech")
@@ -331,7 +362,7 @@ def test_a_voice_that_breaks_on_the_way_does_not_leave_the_face_waiting(here, mo
     node = here(say_node.SayNode)
     published = []
     monkeypatch.setattr(node, "_audio", SimpleNamespace(publish=published.append))
-    request = say_node.SayRequest("One sentence. Another one.", "en-us")
+    request = say_node.SayRequest("One sentence. Another one.", "en-us", node.now())
     with pytest.raises(RealTalkError, match="are gone"):
         node.say(request)
     assert published[-1].reset and published[-1].last and published[-1].sample_rate > 0

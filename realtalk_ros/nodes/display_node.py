@@ -5,6 +5,8 @@ shell of Display."""
 from __future__ import annotations
 
 import functools
+import math
+import time
 from collections import deque
 from typing import Any
 
@@ -23,6 +25,7 @@ from realtalk_ros.output.web_display import Display
 
 OPERATORS = ("local", "all", "none")
 MAX_JPEG = 8 * 2**20  # bytes of one image
+LONGEST_WAIT = 1.0  # s for the answer to an interrupt
 
 
 class DisplayNode(lifecycle.RealTalkNode):
@@ -55,6 +58,7 @@ class DisplayNode(lifecycle.RealTalkNode):
         )
         self._interrupt = self.create_client(Trigger, "interrupt")
         self._interrupting: Any = None  # future of the last call
+        self._interrupted = -math.inf  # when that was made, monotonic s
         self._setters = [
             self.create_client(SetParameters, f"{node}/set_parameters")
             for node in ("renderer_node", "expression_node")
@@ -102,7 +106,7 @@ class DisplayNode(lifecycle.RealTalkNode):
             return
         try:
             self._subscribe(self._pages > 0)
-            while self._commands:
+            while self._commands and not self._has_to_wait(self._commands[0][0]):
                 self.counts["commands"] += 1
                 self.display.update(notice=self._do(*self._commands.popleft()))
         except Exception as error:  # pages must be served, whatever the middleware lacks
@@ -121,7 +125,14 @@ class DisplayNode(lifecycle.RealTalkNode):
         if self._interrupting is not None and not self._interrupting.done():
             self._interrupt.remove_pending_request(self._interrupting)  # or it is kept forever
         self._interrupting = self._interrupt.call_async(Trigger.Request())
+        self._interrupted = time.monotonic()
         return ""
+
+    def _has_to_wait(self, name: str) -> bool:
+        """Whether a command is to wait for the answer to an interrupt, which would end a text that
+        comes before it."""
+        unanswered = self._interrupting is not None and not self._interrupting.done()
+        return name == "say" and unanswered and time.monotonic() < self._interrupted + LONGEST_WAIT
 
     def _choose(self, avatar: str) -> str:
         request = SetParameters.Request(

@@ -167,7 +167,7 @@ class ExpressionNode(FaceNode):
         seconds = len(message.data) / max(1, 2 * message.channels * message.sample_rate)
         sender = self._senders.identify(message.utterance_id, received.number, sent, seconds)
         if message.reset:
-            self.interrupt()
+            self.interrupt(message.utterance_id)
             self.turns.accept_again(message.utterance_id, sender)
             if not message.data:
                 return
@@ -279,18 +279,22 @@ class ExpressionNode(FaceNode):
         response.message = f"stopped {names}" if ended else "nothing was being said"
         return response
 
-    def interrupt(self) -> list[str]:
-        """Drops everything not yet shown or played. Returns the utterances that this ended."""
+    def interrupt(self, utterance: str = "") -> list[str]:
+        """Drops everything not yet shown or played. Returns the utterances that this ended.
+
+        utterance: the one that was to end; its sender is told that it has, even if nothing of it
+        is left. Empty: all that speaks.
+        """
         ended = self.turns.interrupt(self._now())
         self.counts["interrupts"] += 1
-        self._publish_resets(ended)
+        self._publish_resets(ended or [utterance])
         return ended
 
     def _publish_resets(self, utterances: list[str]) -> None:
-        """These utterances (none: whatever is shown) end now."""
+        """These utterances (an empty name: whatever is shown) end now."""
         self.engine.reset()
         stamp = self.get_clock().now().to_msg()
-        for utterance in utterances or [""]:
+        for utterance in utterances:
             expression = FaceExpression(utterance_id=utterance, reset=True)
             expression.header.stamp = stamp
             self._expression.publish(expression)

@@ -10,9 +10,13 @@ from collections.abc import Callable
 import numpy as np
 from rclpy.publisher import Publisher
 
+from realtalk_ros.msg import FaceExpression
 from realtalk_ros.nodes.lifecycle import RealTalkNode
 
 SLEEP = 0.02  # s, longest sleep between checks whether to stop
+# s in which sound reaches the face. An interrupt and a text that are sent at once come in any
+# order, so what is as new as this outlives an interrupt that found nothing.
+UNDER_WAY = 0.1
 
 
 class Pace:
@@ -72,3 +76,15 @@ class PacedSpeech(Pace):
             self._node.audio_message(pcm, rate, self.began + self.sent, self._utterance, last)
         )
         self.sent += len(pcm) / rate
+
+
+def is_interrupted(
+    node: RealTalkNode, reset: FaceExpression, utterance: str, requested: float
+) -> bool:
+    """Whether a reset on `expression` ends `utterance`, which was requested at media time
+    `requested`, s. A reset names what it ends; without a name it ends what the face did not know
+    yet, unless that was requested after it."""
+    if reset.utterance_id:
+        return bool(reset.utterance_id == utterance)
+    sent = node.media_time(reset.header.stamp)
+    return sent is None or requested < sent - UNDER_WAY

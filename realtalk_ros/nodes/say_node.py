@@ -27,7 +27,7 @@ from realtalk_ros.contracts import POLICIES
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
-from realtalk_ros.nodes.paced_speech import PacedSpeech
+from realtalk_ros.nodes.paced_speech import PacedSpeech, is_interrupted
 from realtalk_ros.nodes.worker import Worker
 
 MAX_QUEUE = 32  # texts that wait
@@ -44,6 +44,7 @@ class SayRequest:
 
     text: str
     voice: str
+    requested: float  # when it came, media time, s
     goal: Any = None  # of the action; None: it came on the topic
     utterance: str = ""  # its utterance_id, once it is being spoken
     stop: str = ""  # why it is to end early
@@ -118,7 +119,7 @@ class SayNode(lifecycle.RealTalkNode):
 
     def on_text(self, message: String) -> None:
         if self.ready:
-            self._take(SayRequest(message.data, self.voice))
+            self._take(SayRequest(message.data, self.voice, self.now()))
 
     def on_goal(self, _goal: Say.Goal) -> GoalResponse:
         with self._lock:
@@ -129,7 +130,8 @@ class SayNode(lifecycle.RealTalkNode):
         return GoalResponse.ACCEPT
 
     def on_accepted(self, goal: Any) -> None:
-        self._take(SayRequest(goal.request.text, goal.request.voice or self.voice, goal))
+        request = goal.request
+        self._take(SayRequest(request.text, request.voice or self.voice, self.now(), goal))
 
     def on_cancel(self, goal: Any) -> CancelResponse:
         with self._lock:
@@ -145,9 +147,9 @@ class SayNode(lifecycle.RealTalkNode):
             return
         with self._lock:
             request = self._requests[0] if self._requests else None
-            if request is None or not request.utterance or request.stop:
+            if request is None or request.stop:
                 return
-            if message.utterance_id in ("", request.utterance):
+            if is_interrupted(self, message, request.utterance, request.requested):
                 self.counts["interrupts"] += 1
                 request.stop = "interrupted"
 

@@ -18,7 +18,7 @@ from realtalk_ros.audio.text_to_speech import speak
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import lifecycle, qos, spin
-from realtalk_ros.nodes.paced_speech import Pace, PacedSpeech
+from realtalk_ros.nodes.paced_speech import Pace, PacedSpeech, is_interrupted
 from realtalk_ros.nodes.worker import Worker
 
 # s after its discovery, within which a subscriber discovers this node, too: what is sent before is
@@ -50,7 +50,7 @@ class SpeechNode(lifecycle.RealTalkNode):
         self.persistent = not self.exit_when_done
 
         self.counts = {"chunks": 0, "utterances": 0, "interrupts": 0}
-        self._utterance = ""  # that is being sent
+        self._utterance, self._began = "", 0.0  # that is being sent, since when
         self._interrupted = threading.Event()
         self._speaker = Worker("speaker", self.speak, self.problems.add)
         overridable = qos.overridable()
@@ -75,7 +75,7 @@ class SpeechNode(lifecycle.RealTalkNode):
         self.get_logger().info(f"ready to say {self.wav or self.text!r}")
 
     def on_expression(self, message: FaceExpression) -> None:
-        if message.reset and message.utterance_id in ("", self._utterance):
+        if message.reset and is_interrupted(self, message, self._utterance, self._began):
             self.counts["interrupts"] += 1
             self._interrupted.set()
 
@@ -91,7 +91,7 @@ class SpeechNode(lifecycle.RealTalkNode):
                     Pace(self).wait(self.pause, stop.is_set)
                 self._interrupted.clear()
                 count += 1
-                self._utterance = f"{self.utterance}-{run}-{count}"
+                self._utterance, self._began = f"{self.utterance}-{run}-{count}", self.now()
                 self.say(self._utterance, stop)
         except Exception as error:  # a damaged file, ROS shutting down
             if not stop.is_set() and self.context.ok():
