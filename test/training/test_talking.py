@@ -20,8 +20,9 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.face_model import arkit
 from realtalk_ros.output.mp4_writer import VideoWriter
-from realtalk_ros.training.expression import coarticulation
+from realtalk_ros.training.expression import coarticulation, video_dataset
 from realtalk_ros.training.expression.metrics import is_labiodental
+from realtalk_ros.training.expression.sampler import Sampler, SamplerSettings
 from realtalk_ros.training.expression.video_dataset import VideoDataset
 from realtalk_ros.training.videos import (
     evaluate_talking,
@@ -471,6 +472,28 @@ def test_people_of_seconds_count_by_the_root_and_take_their_width_from_others(sp
     assert VideoDataset(tmp_path)._probabilities == pytest.approx([8 / 9, 1 / 9], abs=0.01)
 
 
+def test_in_noise_a_face_rests_until_speech_is_heard(tmp_path):
+    n, first = 300, 100  # speech begins at `first`, the person's lips are parted all the time
+    weights = np.zeros((n, 52), np.float32)
+    weights[:, arkit.INDEX["jawOpen"]] = 0.4
+    (tmp_path / "speech").mkdir()
+    np.savez(
+        tmp_path / "speech" / "filmed_a.npz", mel=np.zeros((2 * n, 80), np.float16),
+        weights=weights, rotation=np.zeros((n, 3), np.float32), starts=np.array([0, n]),
+        speech=(np.arange(n) >= first).astype(np.float32), identity=np.zeros(100, np.float32),
+    )  # fmt: skip
+    data, settings, ahead = VideoDataset(tmp_path), SamplerSettings(steps=260), 7
+    for noise in (None, np.zeros((300, 80), np.float32)):
+        sample = data.draw_sample(settings, ahead, noise, np.random.default_rng(3))
+        jaw, begin = sample.weights[:, arkit.INDEX["jawOpen"]], int(np.argmax(sample.speech))
+        assert begin > 30  # steps in which nobody speaks yet
+        waits = jaw[: begin - ahead - 1]
+        assert (waits == (0.4 if noise is None else 0)).all()
+        np.testing.assert_allclose(jaw[begin:], 0.4, atol=1e-6)
+        assert np.abs(np.diff(jaw)).max() < 0.1  # and leaves rest smoothly
+    np.testing.assert_array_equal(video_dataset.heard(np.zeros(9)), 0)  # nobody ever speaks
+
+
 def test_a_relabelled_person_is_given_as_it_was_made_with(tmp_path):
     n = 400
     arrays = dict(
@@ -490,9 +513,16 @@ def test_a_relabelled_person_is_given_as_it_was_made_with(tmp_path):
     rng = np.random.default_rng(0)
     reference, mask = data.videos[1].draw_condition(0.5, rng)
     assert (reference == 0.7).all() and mask.tolist() == [0, 1]
+    assert data.draw_noise(rng) is None
+    still = {"mel": np.repeat([1, 2], n)[:, None] + np.zeros((1, 80), np.float16)}
+    np.savez(folder / "still.npz", **arrays | still | {"starts": np.array([0, n // 2, n])})
+    sampler = Sampler({}, 0, VideoDataset(tmp_path))
+    noises = [sampler.draw_noise() for _ in range(60)]
+    added = [float(noise.mean()) for noise in noises if noise is not None]
+    assert set(added) == {1, 2}  # one recording of them, not both
+    assert 15 < len(added) < 45
     closed = replace(data.videos[0], weights=np.zeros((n, 52), np.float32))
     closed.weights[:, arkit.INDEX["mouthPressLeft"]] = 0.5  # takes the rest of the gap
-    from realtalk_ros.training.expression.sampler import SamplerSettings
 
     data.videos, data._probabilities = [closed], np.ones(1)
     assert data.draw_sample(SamplerSettings(steps=100), 7, None, rng).closure.min() == 1

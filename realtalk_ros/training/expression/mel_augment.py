@@ -79,7 +79,7 @@ def augment(mel: np.ndarray, noise: np.ndarray | None, rng: np.random.Generator)
         mel = mel + np.interp(np.arange(N_MELS), np.linspace(0, N_MELS - 1, 6), knots)
     if rng.random() < 0.2:
         mel = reverberate(mel, rng.uniform(0.2, 0.9), rng.uniform(-3, 12))
-    if noise is not None and rng.random() < 0.5:
+    if noise is not None:
         # SNR of 0 to 30 dB between the loud parts of both, added as powers.
         level = np.percentile(mel.mean(1), 90) - np.percentile(noise.mean(1), 90)
         start = rng.integers(0, max(1, len(noise) - 100))

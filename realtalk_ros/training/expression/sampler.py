@@ -50,6 +50,7 @@ class SamplerSettings:
     known_probability: float = 0.65  # of the identity, and of the reference
     stillness_probability: float = 0.05  # of something that is not speech in place of an utterance
     skip_probability: float = 0.7  # of beginning inside the first utterance
+    noise_probability: float = 0.5  # of noise in the background
     mask_probability: float = 0.5  # of SpecAugment
 
     def source_count(self, source: str) -> float:
@@ -96,8 +97,13 @@ class Sampler:
         return Utterance(mel.astype(np.float32), segments, source)
 
     def draw_noise(self) -> np.ndarray | None:
-        """Log-mel (k, 80) of something that is not speech, or None where there is nothing."""
-        return self.draw_utterance("still").mel if "still" in self.datasets else None
+        """Log-mel (k, 80) of something that is not speech, for the background of a sequence; None
+        for none, or where there is nothing."""
+        if self.rng.random() >= self.settings.noise_probability:
+            return None
+        if "still" in self.datasets:
+            return self.draw_utterance("still").mel
+        return self.videos.draw_noise(self.rng) if self.videos else None
 
     def draw_emotion(self) -> np.ndarray | None:
         """Blendshape weights (52,) of a random emotion, or None for a neutral face."""

@@ -112,7 +112,9 @@ class Video:
 # Of `realtalk data mouths`: how the files of filmed people, and of silence and noise, begin, and
 # their shares of the sequences. With 0.15 of silence and noise, some of it moved the lips.
 FILMED = "filmed_"
-SHARES = {FILMED: 0.35, "still": 0.35}
+STILL = "still"
+SHARES = {FILMED: 0.35, STILL: 0.35}
+RISE = (8, 3)  # steps before the first of speech, from where and up to where lips leave rest
 CLOSED = 0.06  # cm between the lips, under which a movement is taken for a closure
 _OPTIONAL = ("reference", "condition_mask", "labiodental")
 _ARRAYS = ("mel", "weights", "rotation", "speech", "starts", "identity")
@@ -132,6 +134,17 @@ class VideoDataset:
         if not self.videos:
             raise RealTalkError(f"no videos in {folder}: make them by realtalk data videos")
         self._probabilities = _probabilities(self.videos)
+        self._still = [video for video in self.videos if video.name.startswith(STILL)]
+
+    def draw_noise(self, rng: np.random.Generator) -> np.ndarray | None:
+        """Log-mel (k, 80) of one recording of silence, noise or music, or None where there are
+        none."""
+        if not self._still:
+            return None
+        video = self._still[int(rng.integers(len(self._still)))]
+        k = int(rng.integers(len(video.starts) - 1))
+        first, end = MEL_STEP * video.starts[k : k + 2]
+        return video.mel[first:end].astype(np.float32)
 
     def draw_sample(
         self,
@@ -140,7 +153,11 @@ class VideoDataset:
         noise: np.ndarray | None,
         rng: np.random.Generator,
     ) -> Sample:
-        """As Sampler.draw_sample; phones are UNLABELLED, style is 0."""
+        """As Sampler.draw_sample; phones are UNLABELLED, style is 0.
+
+        In `noise` the face rests until speech is heard, however the person waited for it: else the
+        network would take noise at a stream's start for somebody about to speak.
+        """
         video = self.videos[rng.choice(len(self.videos), p=self._probabilities)]
         first = int(rng.integers(max(1, video.train_steps - settings.steps)))
         steps = (first + np.arange(settings.steps)) % video.train_steps
@@ -151,9 +168,13 @@ class VideoDataset:
         reference, known = video.draw_condition(settings.known_probability, rng)
         shown = steps[: settings.steps - look_ahead_steps]
         weights = video.weights[shown].astype(np.float32)
+        speech = (video.speech[shown] > 0.5).astype(np.float32)
         contact = np.full(len(shown), UNKNOWN_CONTACT, np.float32)
         if video.labiodental is not None:
             contact = video.labiodental[shown].astype(np.float32)
+        if noise is not None:
+            awake = heard(speech)
+            weights, contact = awake[:, None] * weights, awake * contact
         return Sample(
             mel=mel,
             identity=video.identity.astype(np.float32),
@@ -162,11 +183,19 @@ class VideoDataset:
             condition_mask=known.astype(np.float32),
             weights=weights,
             rotation=video.rotation[shown].astype(np.float32),
-            speech=(video.speech[shown] > 0.5).astype(np.float32),
+            speech=speech,
             closure=(coarticulation.opening(weights) < CLOSED).astype(np.float32),
             labiodental=contact,
             phone=np.full(len(shown), UNLABELLED, np.int64),
         )
+
+
+def heard(speech: np.ndarray) -> np.ndarray:
+    """(n,) 0 or 1 -> (n,) from 0 in the steps before any speech to 1 in all from the first on. It
+    rises in the look-ahead, before which the sound says nothing of it."""
+    first = int(np.argmax(speech)) if speech.any() else len(speech) + RISE[0]
+    start, end = first - RISE[0], first - RISE[1]
+    return np.interp(np.arange(len(speech)), (start, end), (0, 1)).astype(np.float32)
 
 
 def _probabilities(videos: list[Video]) -> np.ndarray:
