@@ -8,7 +8,8 @@ DIR holds videos of talking people; a folder in it is a person. What the mouth d
 `--speech DIR` adds recordings of speech, in which nobody was filmed. They get the movement that a
 regression on the filmed people predicts, and each a random person's identity and window of
 expressions, or none, as the network is given one or none in its use. They keep it from forgetting
-what it knows of other voices, languages and people. Silence and noise are among them.
+what it knows of other voices, languages and people. Where their words are known, the times of their
+phones say where lips meet (lip_sounds.py). Silence and noise are among them.
 
     OUT/speech/*.npz     as `realtalk data videos` writes it, and condition_mask (2,), reference
                          (50, 52): what of the person the network is given
@@ -50,6 +51,7 @@ from realtalk_ros.training.expression.metrics import correlation, is_labiodental
 from realtalk_ros.training.speech_data.corpora import read_recording
 from realtalk_ros.training.videos import before_speech, mouth_targets
 from realtalk_ros.training.videos.build import find_videos, write_arrays
+from realtalk_ros.training.videos.evaluate_talking import Aligner
 from realtalk_ros.training.videos.film_folder import (
     of_each_film,
     person_of,
@@ -61,6 +63,7 @@ from realtalk_ros.training.videos.filmed_people import (
     clip_lag,
     usual_lag,
 )
+from realtalk_ros.training.videos.lip_sounds import LipContacts, words_beside
 from realtalk_ros.training.videos.mouth_track import MouthTrack
 
 RECORDINGS = 12  # of one random person
@@ -120,7 +123,8 @@ class Builder:
         self.out, self.rng = out, np.random.default_rng(seed)
         self.teacher = Teacher()
         self.timer = Teacher(timing) if timing else None
-        self.report: dict = {"people": {}, "left_out": {}, "speech_minutes": 0.0}
+        self._aligners: dict[str, Aligner] = {}
+        self.report: dict = {"people": {}, "left_out": {}, "speech_minutes": 0.0, "aligned": 0.0}
 
     def film(self, folder: Path, landmarker: Path | None, hold_out: int) -> list[FilmedPerson]:
         """Every person's clips, but of those who have more the last `hold_out`, by name."""
@@ -213,7 +217,7 @@ class Builder:
         while order and steps < 60 * EXPRESSION_RATE * minutes:
             chosen, order = order[:RECORDINGS], order[RECORDINGS:]
             person = self.draw_person()
-            stretches, neutral = [], []
+            stretches, neutral, contacts = [], [], []
             for k in chosen:
                 try:
                     pcm = read_recording(paths[k])
@@ -224,13 +228,23 @@ class Builder:
                     known = person.mask.any()
                     other = self.teacher.follow(pcm, UNKNOWN) if known else stretches[-1]
                     neutral.append(other.weights)
+                    contacts.append(self._contacts(paths[k], len(other.weights)))
             if not stretches:
                 continue
             made = [
                 mouth_targets.relabelled(
-                    unknown, s.weights, s.speech, regression, usual if person.mask[1] else 1.0
+                    unknown,
+                    s.weights,
+                    s.speech,
+                    regression,
+                    usual if person.mask[1] else 1.0,
+                    contacts=lips,
                 )
-                for unknown, s in zip(neutral, stretches, strict=True)
+                for unknown, s, lips in zip(neutral, stretches, contacts, strict=True)
+            ]
+            stretches = [
+                replace(s, weights=lips.corrected(s.weights)) if lips else s
+                for s, lips in zip(stretches, contacts, strict=True)
             ]
             self.write(f"speech_{number:04d}", stretches, made, person)
             number += 1
@@ -239,6 +253,19 @@ class Builder:
             bar.refresh()
         bar.close()
         self.report["speech_minutes"] = round(steps / EXPRESSION_RATE / 60, 1)
+
+    def _contacts(self, path: Path, steps: int) -> LipContacts | None:
+        """What phones say of the lips, in a recording whose words are known and can be aligned."""
+        spoken = words_beside(path)
+        if spoken is None:
+            return None
+        voice, words = spoken
+        aligner = self._aligners.setdefault(voice, Aligner(voice))
+        segments = aligner.align(path, words)
+        if segments is None:
+            return None
+        self.report["aligned"] += steps / EXPRESSION_RATE / 60
+        return LipContacts.of(segments, steps)
 
     def write_stillness(self) -> None:
         """Silence, noise, music and hum, in which the face rests and nobody speaks, whatever the
@@ -364,7 +391,8 @@ def run(args: argparse.Namespace) -> None:
 def show(report: dict) -> None:
     for name, row in report["people"].items():
         print(f"{name}: {row['clips']} clips, {row['minutes']:g} minutes")
-    print(f"{report['speech_minutes']:g} minutes of other speech")
+    print(f"{report['speech_minutes']:g} minutes of other speech, {report['aligned']:.0f} of them "
+          "with their phones")  # fmt: skip
     if "regression" in report:
         print("what their sound tells: " + ", ".join(
             f"{name} r {row['r']:.2f}" for name, row in report["regression"].items()))  # fmt: skip
