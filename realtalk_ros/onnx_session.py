@@ -28,6 +28,7 @@ from realtalk_ros.contracts import (
     STEP_FILES,
 )
 from realtalk_ros.errors import ModelError
+from realtalk_ros.paths import is_file
 
 MODEL_DIR = Path(os.environ.get("REALTALK_MODEL_DIR") or Path(__file__).parent / "models")
 # The same work on every machine, so that figures of a slow or busy one can be read: a 3x3
@@ -64,7 +65,7 @@ def providers_for(device: str) -> tuple[str, ...]:
 
 def check(path: Path) -> str | None:
     """What is wrong with a model file, in one line, or None."""
-    if not path.is_file():
+    if not is_file(path):
         return f"model file {path} is missing: {HOW_TO_RESTORE}"
     wanted = checksums.read(path.parent).get(path.name)
     if wanted and checksums.sha256(path) != wanted:
@@ -84,7 +85,7 @@ def check_folder(model_dir: str | Path) -> None:
     """Raises ModelError if a network file is missing there; empty: the bundled ones."""
     folder = Path(model_dir) if model_dir else MODEL_DIR
     for name in FILES:
-        if not (folder / name).is_file():
+        if not is_file(folder / name):
             raise ModelError(f"model_dir {folder} lacks {name}: give a folder with all networks")
 
 

@@ -5,11 +5,14 @@ realtalk_ros must be imported before onnxruntime is, which some tests import the
 lines of realtalk_ros/__init__.py say why.
 """
 
+import io
 import os
 import re
 from collections import Counter
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 import realtalk_ros  # noqa: F401
 
@@ -21,6 +24,32 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if runs_a_graph(item.path):
             item.add_marker("graph")
+
+
+@pytest.fixture
+def priv(tmp_path, monkeypatch):
+    """A folder that nobody may enter: not even root, who else may enter all of them."""
+    folder = tmp_path / "priv"
+    folder.mkdir()
+
+    def guarded(function, itself=False):
+        def call(path, *args, **kwargs):
+            if isinstance(path, (str, os.PathLike)):
+                place = os.path.abspath(path)
+                if place.startswith(f"{folder}{os.sep}") or (itself and place == str(folder)):
+                    raise PermissionError(13, "Permission denied", str(path))
+            return function(path, *args, **kwargs)
+
+        return call
+
+    for name in ("stat", "lstat", "open", "mkdir", "unlink", "access"):
+        monkeypatch.setattr(os, name, guarded(getattr(os, name)))
+    for name in ("listdir", "scandir"):
+        monkeypatch.setattr(os, name, guarded(getattr(os, name), itself=True))
+    monkeypatch.setattr(Path, "stat", os.stat)
+    for module in (io, __import__("builtins")):
+        monkeypatch.setattr(module, "open", guarded(open))
+    return folder
 
 
 @cache

@@ -252,7 +252,7 @@ def test_demo_fails_only_where_there_is_no_face(capsys, published, status, word)
 
 
 @pytest.mark.parametrize("out, reason", [
-    ("missing/a.mp4", "no folder"), (".", "is a folder"), ("full.mp4", "MB left"),
+    ("missing/a.mp4", "make the folder"), (".", "is a folder"), ("full.mp4", "MB left"),
 ])  # fmt: skip
 def test_demo_tells_at_once_where_it_cannot_write(capsys, monkeypatch, tmp_path, out, reason):
     monkeypatch.setattr("realtalk_ros.commands.demo.record", lambda *_: pytest.fail("it went on"))

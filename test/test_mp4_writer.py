@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The MP4 that comes out: what is in it, when it is shown and heard, and what failure leaves."""
 
+import os
 import subprocess
 import sys
 
@@ -86,6 +87,30 @@ def test_an_error_leaves_no_file_and_keeps_the_old_one(tmp_path):
         raise KeyboardInterrupt
     assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
     assert path.read_bytes() == b"the old one"
+
+
+@pytest.mark.parametrize("name", ["2026-11-30T01:05:00.mp4", "12:30.mp4", "x" * 251 + ".mp4"])
+def test_any_name_of_a_file_may_be_given(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with VideoWriter(name, 25, (128, 128)) as video:
+        video.write(picture(0))
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_a_link_is_written_through_and_a_pipe_is_refused(tmp_path):
+    (tmp_path / "link.mp4").symlink_to("a.mp4")
+    with VideoWriter(tmp_path / "link.mp4", 25, (128, 128)) as video:
+        video.write(picture(0))
+    assert (tmp_path / "link.mp4").is_symlink() and len(decode(tmp_path / "a.mp4")[0]) == 1
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(RealTalkError, match="a device or a pipe"):
+        VideoWriter(tmp_path / "pipe.mp4", 25, (128, 128))
+    assert (tmp_path / "pipe.mp4").is_fifo()
+
+
+def test_a_folder_that_one_may_not_enter(priv):
+    with pytest.raises(RealTalkError, match="Permission denied"):
+        VideoWriter(priv / "a.mp4", 25, (128, 128))
 
 
 @pytest.mark.parametrize("name", ["missing/a.mp4", "."])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The recorder node, in this process: what ends a recording."""
 
+import os
 import time
 from array import array
 
@@ -96,6 +97,41 @@ def test_an_empty_last_chunk_ends_it_whatever_else_it_says(tmp_path):
         with av.open(str(node.out)) as file:
             seconds = file.duration / av.time_base
         assert seconds == pytest.approx(0.4 + 0.5 + 0.2, abs=0.1)
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+@pytest.mark.parametrize(
+    "place, reason",
+    [
+        ("nowhere/a.mp4", "make the folder"),
+        ("priv/a.mp4", "Permission denied"),
+        ("ro/a.mp4", "cannot be written to"),
+        ("x" * 300, "too long"),
+        ("pipe.mp4", "device or a pipe"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_told_when_it_is_configured(
+    tmp_path, priv, monkeypatch, place, reason
+):
+    (tmp_path / "ro").mkdir()
+    os.mkfifo(tmp_path / "pipe.mp4")
+    access = os.access  # root may write everywhere
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: str(path)[-2:] != "ro" and access(path, mode)
+    )
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    values = {"out": str(tmp_path / place), "autostart": False}
+    node = RecorderNode(
+        context=context,
+        parameter_overrides=[Parameter(name, value=value) for name, value in values.items()],
+    )
+    try:
+        node.try_setup()
+        assert node.exit_code == 2 and not node.ready
+        assert reason in node.failure and not node.problems.counts
     finally:
         node.destroy_node()
         rclpy.shutdown(context=context)

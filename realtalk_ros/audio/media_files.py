@@ -17,6 +17,7 @@ import numpy as np
 
 from realtalk_ros.audio.pcm import mix_down, to_float
 from realtalk_ros.errors import AudioError
+from realtalk_ros.paths import is_folder
 
 SAMPLE_CLIP = Path(__file__).parents[1] / "data" / "speech_sample.wav"  # see data/README.md
 STANDARD_INPUT = "-"  # in place of a file's name
@@ -136,7 +137,7 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
 
 def _open(path: str | Path) -> av.container.InputContainer:
     name = "standard input" if str(path) == STANDARD_INPUT else str(path)
-    if name == str(path) and Path(path).is_dir():
+    if name == str(path) and is_folder(path):
         raise AudioError(f"{path} is a folder: give an audio file")
     try:
         file = _standard_input() if name != str(path) else open(path, "rb")  # noqa: SIM115

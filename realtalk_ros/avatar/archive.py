@@ -33,7 +33,8 @@ from realtalk_ros.avatar.avatar import (
 from realtalk_ros.avatar.avatar_yaml import MAX_NAME, MAX_YAML, can_be_folder, parse
 from realtalk_ros.contracts import GENERATOR_FILES
 from realtalk_ros.errors import AvatarError, RealTalkError
-from realtalk_ros.whole_files import errors_of_writing, written_whole
+from realtalk_ros.paths import exists, is_file, is_folder
+from realtalk_ros.whole_files import check_can_write, errors_of_writing, written_whole
 
 MAX_ENTRIES = 2000
 MAX_DIRECTORY = 2**20  # bytes of the list of files
@@ -62,7 +63,8 @@ def export(name_or_dir: str | Path, out: Path, force: bool = False) -> int:
     avatar = Avatar.load(folder)
     if out.suffix.lower() != ".zip":
         raise RealTalkError(f"cannot write {out}: give a name that ends in .zip")
-    if out.exists() and not force:
+    check_can_write(out)
+    if exists(out) and not force:
         raise RealTalkError(f"{out} exists: give another name, or --force")
     top, names = folder_name(avatar.name), _listed(avatar.metadata)
     own = [name for name in GENERATOR_FILES if avatar.generator and (folder / name).is_file()]
@@ -89,8 +91,8 @@ def export(name_or_dir: str | Path, out: Path, force: bool = False) -> int:
 def import_(path: Path, into: Path, force: bool = False, trust_models: bool = False) -> Imported:
     """Unpacks an avatar to a folder of its name in `into`. Raises AvatarError, RealTalkError; then
     nothing was written. `force` replaces an avatar that is there."""
-    if not into.is_dir():
-        raise RealTalkError(f"there is no folder {into}: make it first")
+    if not is_folder(into):
+        raise RealTalkError(f"there is no folder {into} that can be looked into: make it first")
     try:
         with _File(path) as file, zipfile.ZipFile(file) as archive:
             return _import(archive, path, into, force, trust_models)
@@ -252,7 +254,7 @@ def _check_target(target: Path, force: bool) -> None:
         return
     if not force:
         raise RealTalkError(f"{target} exists: --force replaces it, --into puts it elsewhere")
-    if target.is_symlink() or not (target / "avatar.yaml").is_file():
+    if target.is_symlink() or not is_file(target / "avatar.yaml"):
         raise RealTalkError(f"{target} is no avatar's folder: it is not replaced, use --into")
 
 

@@ -35,6 +35,7 @@ from realtalk_ros.commands.demo_figures import (
 from realtalk_ros.commands.graph_monitor import GraphMonitor
 from realtalk_ros.commands.node_processes import FACE_NODES, add_graph, private_graph, start
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.whole_files import check_can_write
 
 STALL_TIMEOUT = 20.0  # s without news of the speech after which the demo gives up
 USABLE, KEPT_UP = 0.25, 0.9  # shares of the frames: a face at all; as many as were asked for
@@ -98,14 +99,9 @@ def judge(figures: Figures) -> int:
 
 def check_place(out: Path) -> None:
     """Raises RealTalkError, before anything is started, where `out` cannot be written."""
-    folder = out.absolute().parent
-    if not folder.is_dir():
-        raise RealTalkError(f"cannot write {out}: there is no folder {out.parent}")
     for path in (out, out.with_suffix(".png")):
-        if path.is_dir():
-            raise RealTalkError(f"cannot write {path}: it is a folder, give a file name")
-    if not os.access(folder, os.W_OK):
-        raise RealTalkError(f"cannot write in {folder}: give a place of your own by --out")
+        check_can_write(path, "--out")
+    folder = out.absolute().parent
     if (free := shutil.disk_usage(folder).free / 2**20) < MIN_DISK_MB:
         raise RealTalkError(f"{folder} has {free:.0f} MB left: make room, or choose another --out")
 

@@ -114,7 +114,7 @@ def watch(path: Path, mouth: MouthOpening) -> tuple[np.ndarray, list[tuple[int, 
     """Looks at a video once: ((n,) how open the mouth is in every frame, [(frame, its face)])."""
     count = SHEET_COLUMNS * SHEET_ROWS
     opening, thumbs = [], []
-    with av.open(str(path)) as container:
+    with av.open(str(path.absolute())) as container:  # what is before a colon is no protocol
         total = container.streams.video[0].frames
         picks = set(np.linspace(0, total - 1, count).round().astype(int).tolist())
         for k, frame in enumerate(container.decode(video=0)):

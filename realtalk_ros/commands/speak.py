@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -20,8 +19,10 @@ from realtalk_ros.audio.media_files import STANDARD_INPUT, AudioStream, stream_a
 from realtalk_ros.audio.text_to_speech import Saying
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
+from realtalk_ros.paths import is_same
 from realtalk_ros.rendering import watermark
 from realtalk_ros.rendering.background import Background
+from realtalk_ros.whole_files import check_can_write
 
 BLOCK = 0.2  # s of sound worked off at once: memory stays the same for an hour as for a second
 
@@ -141,15 +142,10 @@ def check(args: argparse.Namespace) -> None:
     for option, path in (("--out", args.out), ("--csv", args.csv)):
         if path is None:
             continue
-        if path.is_dir():
-            raise RealTalkError(f"{option} {path} is a folder: give a file name")
-        if not path.parent.is_dir():
-            raise RealTalkError(f"{option} {path}: make the folder {path.parent} first")
-        if not os.access(path.parent, os.W_OK):
-            raise RealTalkError(f"{option} {path}: the folder {path.parent} cannot be written to")
-        if args.wav is not None and not piped(args) and path.resolve() == args.wav.resolve():
+        check_can_write(path, option, straight=option == "--csv")
+        if args.wav is not None and not piped(args) and is_same(path, args.wav):
             raise RealTalkError(f"{option} {path} is the input: give another name")
-    if args.csv is not None and args.csv.resolve() == args.out.resolve():
+    if args.csv is not None and is_same(args.csv, args.out):
         raise RealTalkError("--csv and --out are one file: give two names")
 
 

@@ -17,6 +17,8 @@ from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.mesh_tracker import follow
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
+from realtalk_ros.paths import is_same
+from realtalk_ros.whole_files import check_can_write
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,9 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    if args.csv.is_dir() or not args.csv.parent.is_dir():
-        raise RealTalkError(f"--csv {args.csv}: give a file name in a folder that exists")
-    if args.csv.resolve() == args.video.resolve():
+    check_can_write(args.csv, "--csv", straight=True)
+    if is_same(args.csv, args.video):
         raise RealTalkError(f"--csv {args.csv} is the input: give another name")
     with native_output.hidden(args.verbose):
         track = follow(args.video, args.landmarker)

@@ -13,6 +13,7 @@ import numpy as np
 
 from realtalk_ros import install_hints
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.paths import check_file
 
 MAX_PIXELS = 4096 * 2304
 TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
@@ -82,8 +83,7 @@ class Clip:
 
 def open_video(path: Path) -> Clip:
     """Raises RealTalkError for what is no video, with its name."""
-    if not path.is_file():
-        raise RealTalkError(f"there is no file {path}")
+    check_file(path)
     try:
         return Clip(path)
     except RealTalkError as error:

@@ -40,6 +40,7 @@ from realtalk_ros.contracts import (
 from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
+from realtalk_ros.paths import is_file
 
 TENSORRT = PROVIDERS["tensorrt"][0]
 # Inputs of the network that a stream carries from step to step; the outputs are next_NAME.
@@ -72,7 +73,7 @@ def step_file_of(look_ahead: float, folder: Path) -> str:
     if name is None:
         known = ", ".join(f"{seconds:g}" for seconds in sorted(STEP_FILES))
         raise ModelError(f"look_ahead is one of {known} s, not {look_ahead:g}")
-    if name != STEP_FILE and not (folder / name).is_file():
+    if name != STEP_FILE and not is_file(folder / name):
         raise ModelError(
             f"{folder} has no network for look_ahead {look_ahead:g}, {name}: use "
             f"{LOOK_AHEAD:g}, or make it by `realtalk train look-ahead`"

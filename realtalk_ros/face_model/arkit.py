@@ -87,11 +87,12 @@ def timecode(time: float, fps: float) -> str:
 
 @contextmanager
 def live_link_csv(path: Path, fps: float) -> Iterator["LiveLinkWriter"]:
-    """A Live Link Face CSV, whole or not at all. Raises RealTalkError."""
+    """A Live Link Face CSV, whole or not at all; a device or a pipe is written to as it is. Raises
+    RealTalkError."""
     # newline="": the app ends lines with \n on every system, and so do we.
     with (
         errors_of_writing(path),
-        written_whole(path) as part,
+        written_whole(path, straight=True) as part,
         open(part, "w", newline="", encoding="ascii") as file,
     ):
         yield LiveLinkWriter(file, fps)

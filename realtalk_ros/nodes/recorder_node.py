@@ -20,6 +20,7 @@ from realtalk_ros.nodes.image_publisher import ENCODINGS
 from realtalk_ros.nodes.message_info import with_info
 from realtalk_ros.nodes.recording import TIMEOUT, RecordingSession, State
 from realtalk_ros.rendering.background import opaque
+from realtalk_ros.whole_files import check_can_write
 
 CHANNELS = {encoding: channels for channels, encoding in ENCODINGS.items()}
 MIN_SIDE, MAX_SIDE = 16, 8192  # pixels of an image
@@ -75,10 +76,9 @@ class RecorderNode(lifecycle.RealTalkNode):
         self.steady_timer(0.1, self.watch)
 
     def setup(self) -> None:
-        if not self.out.absolute().parent.is_dir():
-            raise RealTalkError(f"cannot write {self.out}: there is no folder {self.out.parent}")
-        if self.out.is_dir():
-            raise RealTalkError(f"cannot write {self.out}: it is a folder, give a file name")
+        check_can_write(self.out, "out")
+        if self.stats_file:
+            check_can_write(Path(self.stats_file), "stats", straight=True)
         self.get_logger().info(f"ready to record to {self.out}")
 
     def on_provenance(self, message: String) -> None:

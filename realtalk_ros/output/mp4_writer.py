@@ -17,7 +17,7 @@ import numpy as np
 
 from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.whole_files import cannot_write, hidden_beside
+from realtalk_ros.whole_files import cannot_write, hidden_beside, target_of
 
 # Measured at 512x512 on one core: veryfast 2.4 ms a frame, ultrafast 1.5 ms for six times the file.
 PRESET = "veryfast"
@@ -42,8 +42,9 @@ class VideoWriter:
         sample_rate: int | None = None,
         provenance: Provenance | None = None,
     ):
-        """`size` is (width, height) in pixels; `sample_rate` in Hz, None for a file without sound;
-        `provenance` is said in the file, as XMP and as its title and comment.
+        """Where `path` is a link, the file it leads to is written; a device or a pipe is refused,
+        since MP4 needs a file. `size` is (width, height) in pixels; `sample_rate` in Hz, None for a
+        file without sound; `provenance` is said in the file, as XMP and as its title and comment.
 
         Raises RealTalkError if the file cannot be created.
         """
@@ -54,11 +55,11 @@ class VideoWriter:
         self.samples = 0  # likewise, at `sample_rate`
         self.provenance = provenance  # for the XMP it may be set until `close`
         self._sample_rate = sample_rate
-        self._part = hidden_beside(self.path)
         self._audio = None
-        if self.path.is_dir():
-            raise RealTalkError(f"cannot write {self.path}: it is a folder, give a file name")
         try:
+            self._target = target_of(self.path)
+            # Absolute, since FFmpeg takes what is before a colon for a protocol.
+            self._part = hidden_beside(self._target).absolute()
             # faststart: the index comes first, so a browser plays before it has the whole file.
             self._container = av.open(
                 str(self._part), "w", format="mp4", options={"movflags": "+faststart"}
@@ -139,7 +140,7 @@ class VideoWriter:
             if self.provenance is not None:
                 with self._part.open("ab") as file:
                     file.write(self.provenance.mp4_box())
-            self._part.replace(self.path)
+            self._part.replace(self._target)
         except (av.error.FFmpegError, OSError) as error:
             self.discard()
             raise cannot_write(self.path, error) from error
@@ -148,7 +149,8 @@ class VideoWriter:
         """Ends without a file."""
         with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
             self._container.close()
-        self._part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._part.unlink(missing_ok=True)
 
     def _mux(self, encode: Callable[[Any], list[av.Packet]], frame: Any) -> None:
         """Writes a frame, or with None the last packets, of the stream with this encoder."""

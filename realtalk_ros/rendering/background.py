@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from realtalk_ros.avatar import image_decoding
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.paths import exists, is_file
 
 TRANSPARENT = "transparent"
 MAX_BYTES, MAX_PIXELS = 32 * 2**20, 4096 * 4096  # of a picture
@@ -77,7 +77,7 @@ def _read(path: str) -> np.ndarray:
         raise RealTalkError(f"background {path[:200]!r} is no colour of six digits: {wanted}")
     try:
         # Others may block: a pipe, until somebody writes to it.
-        if Path(path).exists() and not Path(path).is_file():
+        if exists(path) and not is_file(path):
             raise RealTalkError(f"background {path[:200]!r} is no file: {wanted}")
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is at a path that a user gave. Path's own `is_file` and its like raise for names that are
+too long, and for what is in a folder that one may not enter; these answer False."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from realtalk_ros.errors import RealTalkError
+
+
+def is_file(path: str | Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: str | Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def exists(path: str | Path) -> bool:
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_same(path: Path, other: Path) -> bool:
+    """Whether both names lead to one place, there or not."""
+    return os.path.realpath(path) == os.path.realpath(other)
+
+
+def check_file(path: Path) -> None:
+    """Raises RealTalkError where there is no file that can be looked at, and says why."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise cannot_open(path, error) from error
+    if not stat.S_ISREG(mode):
+        raise RealTalkError(f"{path} is not a file: check the path")
+
+
+def cannot_open(path: str | Path, error: OSError) -> RealTalkError:
+    reason = error.strerror or type(error).__name__
+    return RealTalkError(f"cannot open {path} ({reason}): check the path and its permissions")
