@@ -47,6 +47,7 @@ from realtalk_ros.contracts import CROP_SIZE, GENERATOR_FILES, REFERENCE_SHAPE
 from realtalk_ros.errors import AvatarError
 from realtalk_ros.face_model.landmarks import COUNT as LANDMARKS
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
+from realtalk_ros.paths import exists, is_file
 
 AVATAR_DIR = Path(__file__).parents[1] / "avatars"
 # Names of bundled avatars of earlier versions, and which one they mean now.
@@ -169,8 +170,7 @@ class Avatar:
         folder = find(name_or_dir)
         meta = parse(_read(folder, "avatar.yaml", MAX_YAML), str(folder / "avatar.yaml"))
         for name in files_of(meta):
-            if not _inside(folder, name).is_file():
-                raise AvatarError(f"avatar {folder} lacks {name}: copy the whole folder")
+            _inside(folder, name)
 
     @property
     def provenance(self) -> Provenance:
@@ -179,17 +179,26 @@ class Avatar:
 
 
 def find(name_or_dir: str | Path) -> Path:
-    """The folder of an avatar. Raises AvatarError if there is none."""
+    """The folder of an avatar. A bundled avatar's name means that one, also where a folder here is
+    called so: `./name` is the folder. A Path, which cannot tell these two apart, is a folder.
+    Raises AvatarError if there is none."""
     text = str(name_or_dir)
-    bundled = AVATAR_DIR / text
-    is_name = text not in ("", ".", "..") and Path(text).name == text
-    folders = [bundled, Path(text)] if is_name else [Path(text)]
-    if text in FORMER_NAMES:
+    is_name = not isinstance(name_or_dir, Path) and is_bare(text)
+    folders = [AVATAR_DIR / text, Path(text)] if is_name else [Path(text)]
+    if is_name and text in FORMER_NAMES:
         folders.append(AVATAR_DIR / FORMER_NAMES[text])
     for folder in folders:
-        # Path's own is_file raises for names that are too long.
-        if os.path.isfile(folder / "avatar.yaml"):  # noqa: PTH113
+        if is_file(folder / "avatar.yaml"):
             return folder
+    try:
+        Path(text, "avatar.yaml").stat()
+    except PermissionError as error:
+        raise AvatarError(
+            f"avatar {short(text)} cannot be read ({error.strerror}): check the permissions of its "
+            "folder"
+        ) from error
+    except (OSError, ValueError):  # it is not there, or could not be
+        pass
     raise AvatarError(
         f"no avatar {short(text)}: give a folder that holds an avatar.yaml, or one of: "
         f"{', '.join(bundled_names()) or '-'}"
@@ -199,6 +208,19 @@ def find(name_or_dir: str | Path) -> Path:
 def bundled_names() -> list[str]:
     """The avatars that come with the package."""
     return sorted(path.parent.name for path in AVATAR_DIR.glob("*/avatar.yaml"))
+
+
+def is_bare(text: str) -> bool:
+    """Whether it names no path, but what is in a folder."""
+    return text not in ("", ".", "..") and Path(text).name == text
+
+
+def as_argument(folder: Path) -> str:
+    """How a command line names the avatar in `folder`: `./name` for what would else be a bundled
+    one, or an option."""
+    text = str(folder)
+    known = text in FORMER_NAMES or is_file(AVATAR_DIR / text / "avatar.yaml")
+    return f"./{text}" if is_bare(text) and (known or text.startswith("-")) else text
 
 
 def files_of(meta: dict[str, Any]) -> list[str]:
@@ -223,7 +245,7 @@ def _inside(folder: Path, name: Any) -> Path:
     root, path = Path(follow(folder)), Path(follow(folder / name))
     if not path.is_relative_to(root):
         raise AvatarError(f"avatar {folder} names a file outside its folder: {short(name)}")
-    if not path.is_file():
+    if not is_file(path):
         raise AvatarError(f"avatar {folder} lacks its file {short(name)}: export the avatar again")
     return path
 
@@ -356,7 +378,7 @@ def _landmarks(
 
 def _generators(folder: Path) -> list[str]:
     """The avatar's own networks, which must be in its folder like everything else."""
-    names = [name for name in GENERATOR_FILES if (folder / name).exists()]
+    names = [name for name in GENERATOR_FILES if exists(folder / name)]
     for name in names:
         _inside(folder, name)
     return names if GENERATOR_FILES[0] in names else []

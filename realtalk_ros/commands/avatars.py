@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import re
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +15,21 @@ import numpy as np
 
 from realtalk_ros import checksums
 from realtalk_ros.avatar import archive
-from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar, bundled_names, files_of, find
+from realtalk_ros.avatar.avatar import (
+    AVATAR_DIR,
+    Avatar,
+    as_argument,
+    bundled_names,
+    files_of,
+    find,
+)
+from realtalk_ros.avatar.avatar_yaml import short
 from realtalk_ros.avatar.provenance import Provenance, write_picture
 from realtalk_ros.commands.findings import Finding, fail, ok, warn
 from realtalk_ros.contracts import GENERATOR_FILES
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.paths import exists, is_file, is_same
+from realtalk_ros.whole_files import check_can_write
 
 COLUMNS = 4  # of the contact sheet
 
@@ -102,14 +113,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def list_(args: argparse.Namespace) -> None:
-    if not args.folder.is_dir():
-        raise RealTalkError(f"there is no folder {args.folder}")
-    folders = [AVATAR_DIR / name for name in bundled_names()]
-    folders += sorted(
-        p.parent
-        for p in args.folder.glob("*/avatar.yaml")
-        if not p.parent.name.startswith(".") and p.parent.parent.resolve() != AVATAR_DIR.resolve()
-    )
+    folders, unknown = avatars_in(args.folder)
+    if is_same(args.folder, AVATAR_DIR):
+        folders = []
+    folders = [*(AVATAR_DIR / name for name in bundled_names()), *folders]
     rows = [("avatar", "size", "templates", "own network", "consent")]
     broken = []
     for folder in folders:
@@ -121,7 +128,7 @@ def list_(args: argparse.Namespace) -> None:
             continue
         rows.append(
             (
-                folder.name if bundled else str(folder),
+                folder.name if bundled else as_argument(folder),
                 f"{avatar.size[0]}x{avatar.size[1]}",
                 str(len(avatar.templates)),
                 "yes" if avatar.generator else "no",
@@ -133,11 +140,40 @@ def list_(args: argparse.Namespace) -> None:
         print("  ".join([*(text.ljust(w) for text, w in zip(row, widths, strict=False)), row[4]]))
     for line in broken:
         print(f"broken: {line}", file=sys.stderr)
+    if unknown:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        print(
+            f"not looked into, for want of permission: {unknown[0]}{more}: change the permissions",
+            file=sys.stderr,
+        )
+
+
+def avatars_in(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Avatars' folders in a folder, or the folder itself if it is one, and what in it cannot be
+    looked into. Raises RealTalkError if it can't."""
+    try:
+        within = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise RealTalkError(
+            f"there is no folder {folder} that can be read ({error.strerror}): check the path and "
+            "its permissions"
+        ) from error
+    found, unknown = [], []
+    for path in (folder, *within):
+        try:
+            if stat.S_ISREG((path / "avatar.yaml").stat().st_mode):
+                found.append(path)
+        except PermissionError:
+            unknown.append(path)
+        except OSError:  # there is none
+            pass
+    return found, unknown
 
 
 def show(args: argparse.Namespace) -> None:
     avatars = [Avatar.load(name) for name in args.avatars]
     out = args.out or Path(f"{find(args.avatars[0]).resolve().name}.png")
+    check_can_write(out)
     if args.spoken:
         from realtalk_ros.commands.spoken_sheet import sheet
 
@@ -166,7 +202,7 @@ def import_(args: argparse.Namespace) -> None:
             "program: --trust-models takes it; without, the shipped one draws the face"
         )
     consent = Avatar.load(done.folder).provenance.consent
-    print(f"imported {done.folder}" + (f"; consent: {consent}" if consent else ""))
+    print(f"imported {as_argument(done.folder)}" + (f"; consent: {consent}" if consent else ""))
 
 
 def check(args: argparse.Namespace) -> int:
@@ -230,7 +266,12 @@ def _papers(avatar: Avatar) -> Iterator[Finding]:
 def _files(folder: Path, avatar: Avatar) -> Iterator[Finding]:
     listed = files_of(avatar.metadata)
     sums = avatar.metadata.get("sha256")
-    if isinstance(sums, dict):
+    if sums is not None and not isinstance(sums, dict):
+        yield fail(
+            f"its sha256 holds no checksums of files, but {short(sums)}",
+            "write `name: checksum` lines, or leave it out",
+        )
+    elif sums is not None:
         changed = [name for name in listed if sums.get(name) != checksums.sha256(folder / name)]
         if changed:
             yield fail(
@@ -240,7 +281,7 @@ def _files(folder: Path, avatar: Avatar) -> Iterator[Finding]:
         else:
             yield ok(f"{len(listed)} files match their checksums")
     known = {"avatar.yaml", checksums.FILE, *GENERATOR_FILES, *listed}
-    others = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    others = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if is_file(path))
     others = [name for name in others if name not in known]
     if others:
         yield warn(
@@ -250,7 +291,7 @@ def _files(folder: Path, avatar: Avatar) -> Iterator[Finding]:
     if avatar.generator:
         listed_models = checksums.read(folder)
         for name in GENERATOR_FILES:
-            if (folder / name).exists() and name not in listed_models:
+            if exists(folder / name) and name not in listed_models:
                 yield warn(
                     f"{checksums.FILE} has no checksum for {name}",
                     "damage would not be noticed: export and import the avatar",

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from pathlib import Path
 
 import numpy as np
 import yaml
 
 from realtalk_ros.avatar import provenance
-from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.avatar.avatar import Avatar, as_argument
 from realtalk_ros.avatar.avatar_yaml import MAX_NAME, can_be_folder
 from realtalk_ros.enroll import face_detector, fit, framing, native_output
 from realtalk_ros.enroll.avatar_writer import Enrolment, write_folder
@@ -43,6 +44,7 @@ from realtalk_ros.enroll.video_reader import open_video
 from realtalk_ros.enroll.video_to_avatar import TrackedVideo
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.output import contact_sheet
+from realtalk_ros.paths import check_file, is_folder
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 
 MAX_SOURCE = 8 * 2**30  # bytes of a video
@@ -112,10 +114,13 @@ def run(args: argparse.Namespace) -> None:
         write_folder(target, made, args.name, args.consent.strip(), source, smile=args.smile)
     for note in made.notes:
         print(f"note: {note}")
+    named = as_argument(target)
     print(
         f"{target}: {len(made.templates)} templates, {len(made.references)} references; "
-        f"try: realtalk speak --avatar {target} --text Hello --out hello.mp4"
+        f"try: realtalk speak --avatar {shlex.quote(named)} --text Hello --out hello.mp4"
     )
+    if named != str(target) and not named.startswith("./-"):
+        print(f"note: {target} alone names a bundled avatar, not this one: call it {named}")
     print(f"{write_contact_sheet(target)}: look whether it is like the person")
 
 
@@ -164,12 +169,11 @@ def check(args: argparse.Namespace) -> Path:
             "--smile goes with a photo by --image, without --landmarks: leave it out"
         )
     for source in filter(None, (args.image or args.video, args.smile)):
-        if not source.is_file():
-            raise RealTalkError(f"there is no file {source}")
-    if not args.out.is_dir() or not os.access(args.out, os.W_OK):
+        check_file(source)
+    if not is_folder(args.out) or not os.access(args.out, os.W_OK):
         raise RealTalkError(f"--out {args.out} is no folder that can be written to: make it first")
     target = args.out / name
-    if target.exists() or target.is_symlink():
+    if os.path.lexists(target):
         raise RealTalkError(f"{target} exists: remove it, or give another --name or --out")
     return target
 

@@ -25,6 +25,7 @@ import numpy as np
 from realtalk_ros import install_hints
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
+from realtalk_ros.paths import is_file
 
 POINTS = 478  # 468 of the face, then 5 of the right iris and 5 of the left, centre first
 TASK_URL = (
@@ -81,7 +82,7 @@ class FaceDetector:
         self._mesh: Any = None
         self._task: Any = None
         self._detection: Any = None
-        if landmarker is not None and not Path(landmarker).is_file():
+        if landmarker is not None and not is_file(landmarker):
             raise RealTalkError(f"--landmarker {landmarker} is no file: download {TASK_URL}")
         try:
             import mediapipe
@@ -187,6 +188,8 @@ class FaceDetector:
         height, width = image.shape[:2]
         tall, wide = 2 * height // (parts + 1), 2 * width // (parts + 1)
         faces: list[DetectedFace] = []
+        if not tall or not wide:
+            return faces
         for row in range(parts):
             for column in range(parts):
                 y, x = row * tall // 2, column * wide // 2

@@ -15,11 +15,13 @@ from realtalk_ros.enroll.appearance_checks import LevelFace, is_human
 from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
+from realtalk_ros.paths import cannot_open
 
 SUFFIXES = (".jpg", ".jpeg", ".png")  # of photographs
 MAX_PIXELS = 64_000_000  # of a photo
 MAX_FILE = 256 * 2**20  # bytes of a photo
 MIN_FACE = 64  # pixels, forehead to chin
+MIN_SIDE = 32  # pixels of a picture: less than such a face is wide
 BYSTANDER = 0.4  # a second face of less than this share of the first one's size is not counted
 MAX_YAW, MAX_PITCH, MAX_ROLL = np.radians([28.0, 25.0, 45.0])
 MAX_ERROR = 0.03  # rms of the fit, of the crop's side: more is no face
@@ -29,9 +31,13 @@ ROOM = 0.04  # around the face's square, of its side, that a picture gets if the
 
 def read_picture(path: Path) -> np.ndarray:
     """uint8 BGR. Raises RealTalkError before anything large is decoded."""
-    if path.stat().st_size > MAX_FILE:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise cannot_open(path, error) from error
+    if len(data) > MAX_FILE:
         raise RealTalkError(f"{path} is larger than {MAX_FILE >> 20} MB: scale it down")
-    data = path.read_bytes()
     size = image_decoding.size(data)
     if size is None:
         raise RealTalkError(f"{path} is no PNG or JPEG picture that can be read: convert it")
@@ -39,6 +45,11 @@ def read_picture(path: Path) -> np.ndarray:
         raise RealTalkError(
             f"{path} has {size[0]}x{size[1]} pixels, more than {MAX_PIXELS // 10**6} million: "
             "scale it down or crop it to head and shoulders"
+        )
+    if min(size) < MIN_SIDE or max(size) < MIN_FACE:
+        raise RealTalkError(
+            f"{path} has {size[0]}x{size[1]} pixels: a face must have {MIN_FACE} or more, better "
+            "200, so give a larger picture"
         )
     picture = image_decoding.decode(data, MAX_PIXELS)
     if picture is None:
