@@ -2,19 +2,22 @@
 """The `realtalk` command. Each subcommand is a module with `add_arguments(parser)` and `run(args)`.
 
 Only the module of the subcommand that is called is imported: `realtalk speak` needs neither ROS nor
-torch. Exit codes: 0 done, 2 bad input or a missing part (one line on stderr), 130 interrupted,
-143 terminated.
+torch. Exit codes: 0 done, 2 bad input or a missing part (one line on stderr), 129 hung up, 130
+interrupted, 141 nobody reads the output, 143 terminated.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import math
+import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from realtalk_ros import __version__, install_hints
 from realtalk_ros.errors import RealTalkError
@@ -148,10 +151,22 @@ EXTRAS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports a wrong command line in one line."""
+    """Reports a wrong command line in one line. Arguments of type float are finite numbers."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.register("type", float, finite)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)\n")
+
+
+def finite(text: str) -> float:
+    """Raises ValueError, or argparse's own error where it is a number that no option takes."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text} is no finite number")
+    return value
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -163,7 +178,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             words = present
     command = words if words in COMMANDS else words[:1]
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # child processes are ended, too
+        # Child processes are ended, too, and unfinished files go.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+            signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
+    try:
+        code = execute(argv, command)
+    except SystemExit:  # a signal, or argparse
+        if failed := flush(command):
+            return failed
+        raise
+    return flush(command) or code
+
+
+def execute(argv: Sequence[str], command: tuple[str, ...]) -> int:
+    """Runs it. Returns the exit code."""
     try:
         args = build_parser(command).parse_args(argv)
         return args.run(args) or 0
@@ -175,6 +204,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
+    except OSError as error:
+        if error.filename is None and error.errno in (errno.EPIPE, errno.ENOSPC):
+            return failed_output(command, error)
+        if error.filename is None:
+            raise
+        reason = error.strerror or type(error).__name__
+        return fail(command, f"{error.filename}: {reason}: check the path and its permissions")
+
+
+def flush(command: tuple[str, ...]) -> int:
+    """Writes what was printed. Returns the exit code where that fails, else 0."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return 0
+    except OSError as error:
+        return failed_output(command, error)
+
+
+def failed_output(command: tuple[str, ...], error: OSError) -> int:
+    """The exit code where standard output cannot be written to."""
+    # What could not be written would be tried again at the end, and reported by Python.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return 141
+    return fail(command, f"cannot write its output ({error.strerror}): make room for it")
 
 
 def fail(command: tuple[str, ...], message: str) -> int:

@@ -129,7 +129,6 @@ BAD = [
     (["--text", "<p>...</p>"], "no text to speak"),
     (["--text", "Hi.", "--voice", "../voices"], "no voice"),
     (["--wav", "clip.wav", "--fps", "0"], "--fps 0: give 1 to 120"),
-    (["--wav", "clip.wav", "--fps", "nan"], "--fps nan"),
     (["--wav", "clip.wav", "--size", "63"], "give 64 to 2048"),
     (["--wav", "clip.wav", "--size", "4096"], "give 64 to 2048"),
     (["--wav", "clip.wav", "--avatar", "nobody"], "no avatar 'nobody'"),

@@ -381,7 +381,9 @@ def test_several_faces_in_one_process_speak_each_for_itself():
     command = [sys.executable, "-m", "realtalk_ros.cli", "up", "--size", "128",
                "--face", f"anna={AVATAR}", "--face", f"lab/bob={AVATAR}"]  # fmt: skip
     env = dict(os.environ, ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup lets it be ignored
     process = subprocess.Popen(command, env=env)
+    signal.signal(signal.SIGHUP, before)
     anna, bob = Client(domain, namespace="anna"), Client(domain, namespace="lab/bob")
     try:
         for client in (anna, bob):
@@ -394,7 +396,7 @@ def test_several_faces_in_one_process_speak_each_for_itself():
     finally:
         anna.close()
         bob.close()
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGHUP)
         assert process.wait(10) == 0
 
 

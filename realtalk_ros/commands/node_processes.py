@@ -88,7 +88,7 @@ def start(
     came: list[int] = []
     handlers: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             handlers[number] = signal.signal(number, lambda sent, _: came.append(sent))
     try:
         nodes[name] = subprocess.Popen(command)

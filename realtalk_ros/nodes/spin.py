@@ -34,7 +34,8 @@ def spin(nodes: list[RealTalkNode]) -> int:
     2: a node never got what it needs (model, avatar, sound file); the log says what that is.
     """
     signals: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
+    hung_up = (signal.SIGHUP,) if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else ()
+    for number in (signal.SIGINT, signal.SIGTERM, *hung_up):
         # Not rclpy's handlers: they end ROS at once, before a recording is completed and logged.
         signal.signal(number, lambda number, _frame: signals.append(number))
     executor = SingleThreadedExecutor()

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the realtalk command does when its output cannot be written, when it is hung up, and with
+numbers that are none."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from realtalk_ros.audio.media_files import SAMPLE_CLIP
+from realtalk_ros.cli import main
+
+REALTALK = [sys.executable, "-m", "realtalk_ros.cli"]
+
+
+@pytest.mark.parametrize(
+    "arguments, unbuffered",
+    [(["avatars", "list"], ""), (["avatars", "list"], "1"), (["--help"], "")],
+)
+def test_output_that_nobody_reads_ends_it_in_silence(arguments, unbuffered):
+    reads, writes = os.pipe()
+    os.close(reads)
+    ran = subprocess.run([*REALTALK, *arguments], stdout=writes, stderr=subprocess.PIPE, text=True,
+                         env={**os.environ, "PYTHONUNBUFFERED": unbuffered})  # fmt: skip
+    os.close(writes)
+    assert ran.returncode == 141 and not ran.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_to_a_full_disk_is_one_line(unbuffered):
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run(
+            [*REALTALK, "avatars", "list"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )
+    assert ran.returncode == 2 and ran.stderr.count("\n") == 1
+    assert "make room" in ran.stderr and "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGHUP, 129), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_no_unfinished_file(tmp_path, number, code):
+    command = [*REALTALK, "speak", "--wav", str(SAMPLE_CLIP), "--out", str(tmp_path / "o.mp4")]
+    before = signal.signal(number, signal.SIG_DFL)  # nohup lets it be ignored
+    try:
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    finally:
+        signal.signal(number, before)
+    end = time.monotonic() + 60
+    while not list(tmp_path.iterdir()) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert list(tmp_path.glob(".*.part"))
+    process.send_signal(number)
+    assert process.wait(30) == code and not list(tmp_path.iterdir())
+
+
+def test_who_is_not_to_be_hung_up_is_not(monkeypatch):
+    before = {n: signal.getsignal(n) for n in (signal.SIGHUP, signal.SIGTERM)}
+    try:
+        for handler, hung_up in ((signal.SIG_IGN, False), (signal.SIG_DFL, True)):
+            signal.signal(signal.SIGHUP, handler)  # the former by nohup
+            main(["avatars", "list", "/nowhere"])
+            assert (signal.getsignal(signal.SIGHUP) is not handler) == hung_up
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["soak", "--minutes"],
+        ["soak", "--fps"],
+        ["bench", "--audio-hours"],
+        ["bench", "--look-ahead"],
+        ["demo", "--lead"],
+        ["speak", "--text", "Hi.", "--out", "o.mp4", "--fps"],
+    ],
+    ids=" ".join,
+)
+def test_an_option_takes_only_finite_numbers(capsys, arguments, value):
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments[:-1], f"{arguments[-1]}={value}"])
+    complaint = capsys.readouterr().err
+    assert ended.value.code == 2 and complaint.count("\n") == 1
+    assert f"{arguments[-1]}: {value} is no finite number" in complaint
+
+
+def test_an_unforeseen_path_is_one_line(capsys, monkeypatch):
+    def lost(_):
+        raise FileNotFoundError(2, "No such file or directory", "a/b")
+
+    monkeypatch.setattr("realtalk_ros.commands.avatars.run", lost)
+    assert main(["avatars", "list"]) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.count("\n") == 1 and "a/b: No such file" in complaint
