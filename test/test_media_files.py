@@ -148,7 +148,90 @@ def test_opposite_channels_are_heard(tmp_path):
         file.writeframes(np.stack([loud, -loud], axis=1).tobytes())
     stream = media_files.stream_audio(tmp_path / "a.wav")
     assert np.allclose(np.concatenate(list(stream)), tone(1.0), atol=1e-3)
-    assert "polarity" in stream.warning
+    assert len(stream.warnings) == 1 and "polarity" in stream.warnings[0]
+
+
+def encoded(path, codec, pcm, damage=0):
+    """A file in this codec, of which so many bytes in the middle are changed."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream(codec, rate=RATE, layout="mono")
+        for start in range(0, len(pcm), 1024):
+            part = pcm[None, start : start + 1024]
+            if codec == "flac":
+                part = np.ascontiguousarray((part * 32767).astype("<i2"))
+            layout = {"format": "s16" if codec == "flac" else "flt", "layout": "mono"}
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(part), **layout)
+            frame.sample_rate, frame.pts = RATE, start
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    data = bytearray(path.read_bytes())
+    rng = np.random.default_rng(0)
+    for at in rng.integers(len(data) // 4, len(data) // 2, damage):
+        data[at] ^= 0x5A
+    path.write_bytes(data)
+    return path
+
+
+def heard(path):
+    """(seconds that were read, warnings)"""
+    stream = media_files.stream_audio(path)
+    samples = sum(len(block) for block in stream)
+    return samples / stream.sample_rate, stream.warnings
+
+
+@pytest.mark.parametrize("name, codec", [("a.m4a", "aac"), ("a.flac", "flac"), ("a.mka", "aac")])
+def test_damage_is_told_and_a_file_that_is_whole_is_not(tmp_path, name, codec):
+    pcm = np.random.default_rng(1).uniform(-0.3, 0.3, round(2.4 * RATE)).astype(np.float32)
+    seconds, warnings = heard(encoded(tmp_path / name, codec, pcm))
+    assert seconds == pytest.approx(2.4, abs=0.1) and not warnings
+    seconds, warnings = heard(encoded(tmp_path / name, codec, pcm, damage=400))
+    assert seconds < 2.2 and len(warnings) == 1
+    assert "damaged" in warnings[0] and name in warnings[0] and "Get it again" in warnings[0]
+
+
+def test_a_flac_that_is_cut_is_told(tmp_path):
+    path = encoded(tmp_path / "a.flac", "flac", tone(2.0))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    seconds, warnings = heard(path)
+    assert f"only {seconds:.1f} of its 2.0 s are heard" in warnings[0]
+
+
+def float_wav(path, pcm, channels=1, rate=RATE, kind=3):
+    """A WAV of floats as they are; `kind`: 1 of integers, whatever they are."""
+    data = pcm.astype("<f4").tobytes()
+    header = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + len(data), b"WAVE", b"fmt ", 16,
+                         kind, channels, rate, RATE * 4, 4, 32, b"data", len(data))  # fmt: skip
+    path.write_bytes(header + data)
+    return path
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda x: x * np.nan, ["8000 of the 8000 samples", "no numbers", "export it again"]),
+        (lambda x: x * 65536, ["up to 3.277e+04", "divide them by 32768"]),
+        (lambda x: x * 8, ["beyond full scale", "lower its level by 13 dB"]),
+        (lambda x: x * 2.4, []),  # a little overshoot
+        (lambda x: x, []),
+    ],
+)
+def test_samples_that_are_not_what_they_should_be_are_told(tmp_path, change, words):
+    _, warnings = heard(float_wav(tmp_path / "a.wav", change(tone(0.5))))
+    assert len(warnings) == bool(words)
+    assert all(word in warnings[0] for word in words)
+    told = []
+    media_files.read_audio(tmp_path / "a.wav", told.append)
+    assert told == warnings
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [({"rate": 1}, "sample rate of 1 Hz: convert it"), ({"channels": 0, "kind": 1}, "convert it")],
+)
+def test_a_header_of_nonsense_is_told_with_its_file(tmp_path, options, words):
+    with pytest.raises(AudioError, match=words) as caught:
+        media_files.stream_audio(float_wav(tmp_path / "odd.wav", tone(0.5), **options))
+    assert "odd.wav" in str(caught.value)
 
 
 @pytest.mark.parametrize("name, codec", [

@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,12 +15,16 @@ import av
 import av.error
 import numpy as np
 
-from realtalk_ros.audio.pcm import mix_down, to_float
+from realtalk_ros.audio.pcm import MAX_RATE, MIN_RATE, mix_down, to_float
+from realtalk_ros.audio.sound_findings import SoundFindings
 from realtalk_ros.errors import AudioError
 from realtalk_ros.paths import is_folder
 
 SAMPLE_CLIP = Path(__file__).parents[1] / "data" / "speech_sample.wav"  # see data/README.md
 STANDARD_INPUT = "-"  # in place of a file's name
+# Of others, such as MP3, FFmpeg guesses the duration from the bit rate. A WAV that was written into
+# a pipe states 2 GB or more, and one that was cut has the length of what is left.
+EXACT_FORMATS = {"flac", "mov", "matroska", "ogg", "aiff", "caf", "wv"}
 
 
 class AudioStream:
@@ -32,20 +36,18 @@ class AudioStream:
 
     def __init__(self, path: str | Path, block_s: float = 1.0):
         self.path = "standard input" if str(path) == STANDARD_INPUT else Path(path)
-        self._samples_read = self._samples_cancelled = 0
+        self._findings = SoundFindings(str(self.path))
         self._block_s = block_s
         self._container = _open(path)
         try:
             self._frames = self._decode()
             # The first decoded frame, not the header, knows the true rate (HE-AAC doubles it).
             self._first = next(self._frames, None)
+            self.sample_rate = self._check_first()
         except BaseException:
             self.close()
             raise
-        if self._first is None:
-            self.close()
-            raise AudioError(f"{self.path} holds no audio samples: give a file with sound in it")
-        self.sample_rate: int = self._first.sample_rate
+        self._findings.stated = _stated_duration(self._container)
         stated = self._container.duration  # microseconds
         self.duration: float | None = stated / av.time_base if stated and stated > 0 else None
 
@@ -81,20 +83,33 @@ class AudioStream:
     def close(self) -> None:
         self._container.close()
 
+    def _check_first(self) -> int:
+        """The sample rate in Hz. Raises AudioError."""
+        if self._first is None and self._findings.damage:
+            raise AudioError(
+                f"{self.path} cannot be decoded ({self._findings.damage}), it is damaged: get it "
+                "again, or convert it to WAV"
+            )
+        if self._first is None:
+            raise AudioError(f"{self.path} holds no audio samples: give a file with sound in it")
+        rate: int = self._first.sample_rate
+        if not MIN_RATE <= rate <= MAX_RATE:
+            raise AudioError(
+                f"{self.path} has a sample rate of {rate} Hz: convert it to one from {MIN_RATE} to "
+                f"{MAX_RATE} Hz"
+            )
+        return rate
+
     @property
-    def warning(self) -> str:
-        """A warning about what was read so far; mostly empty."""
-        if self._samples_cancelled <= 0.1 * self._samples_read:
-            return ""
-        return (
-            f"the channels of {self.path} cancel each other, so one alone is heard: turn the "
-            "polarity of one of them round"
-        )
+    def warnings(self) -> list[str]:
+        """What of the sound was lost or changed, and what to do, one line each; mostly none. Ask
+        when all is read."""
+        return self._findings.warnings()
 
     def _mono(self, frame: av.AudioFrame) -> np.ndarray:
-        mono, cancelled = mix_down(_samples(frame))
-        self._samples_read += len(mono)
-        self._samples_cancelled += cancelled * len(mono)
+        samples = _samples(frame)
+        mono, cancelled = mix_down(to_float(samples))
+        self._findings.add(samples, cancelled, self.sample_rate)
         return mono
 
     def _decode(self) -> Iterator[av.AudioFrame]:
@@ -103,17 +118,20 @@ class AudioStream:
             for packet in self._container.demux(stream):
                 try:
                     frames = packet.decode()
-                except av.error.InvalidDataError:
+                except av.error.FFmpegError as error:
                     # A damaged packet: what follows may be whole. If it ends within a sample, as
                     # where a WAV was cut, some versions of FFmpeg refuse all of it.
                     bits = re.match(r"pcm_[a-z]+(\d+)", stream.codec_context.name)
                     width = int(bits[1]) // 8 * len(stream.layout.channels) if bits else 1
-                    if not (rest := packet.size % width):
+                    if not width or not (rest := packet.size % width):
+                        self._findings.damage = _reason(error)
                         continue
                     frames = stream.codec_context.decode(av.Packet(bytes(packet)[:-rest]))
                 yield from (frame for frame in frames if frame.samples)
         except av.error.FFmpegError as error:
-            raise AudioError(f"{self.path} cannot be read: {_reason(error)}") from error
+            raise AudioError(
+                f"{self.path} cannot be read ({_reason(error)}): get it again, or convert it to WAV"
+            ) from error
 
 
 def stream_audio(path: str | Path, block_s: float = 1.0) -> AudioStream:
@@ -126,13 +144,20 @@ def stream_audio(path: str | Path, block_s: float = 1.0) -> AudioStream:
     return AudioStream(path, block_s)
 
 
-def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
-    """Reads a whole media file: float32 (n,) mono in [-1, 1], and its sample rate in Hz.
+def read_audio(
+    path: str | Path, warn: Callable[[str], object] | None = None
+) -> tuple[np.ndarray, int]:
+    """Reads a whole media file: float32 (n,) mono in [-1, 1], and its sample rate in Hz. `warn` is
+    told what of it was lost or changed.
 
     Raises AudioError, as `stream_audio` does.
     """
     stream = stream_audio(path)
-    return np.concatenate(list(stream)), stream.sample_rate
+    pcm = np.concatenate(list(stream))
+    if warn is not None:
+        for line in stream.warnings:
+            warn(line)
+    return pcm, stream.sample_rate
 
 
 def _open(path: str | Path) -> av.container.InputContainer:
@@ -196,9 +221,21 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or type(error).__name__
 
 
+def _stated_duration(container: av.container.InputContainer) -> float | None:
+    """S of its sound, where the file states that itself and does not leave it to be guessed."""
+    stream = container.streams.audio[0]
+    if not set(container.format.name.split(",")) & EXACT_FORMATS:
+        return None
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    if container.duration and not container.streams.video:
+        return container.duration / av.time_base
+    return None
+
+
 def _samples(frame: av.AudioFrame) -> np.ndarray:
-    """One decoded frame as float32 (n, channels) in [-1, 1], NaN and infinity as 0."""
+    """One decoded frame (n, channels), of the type that its file has."""
     samples: np.ndarray = frame.to_ndarray()  # planar (channels, n), packed (1, n * channels)
     if frame.format.is_packed:
         samples = samples.reshape(-1, len(frame.layout.channels)).T
-    return to_float(samples).T
+    return samples.T

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -33,7 +32,7 @@ from realtalk_ros.commands.demo_figures import (
     watch,
 )
 from realtalk_ros.commands.graph_monitor import GraphMonitor
-from realtalk_ros.commands.node_processes import FACE_NODES, add_graph, private_graph, start
+from realtalk_ros.commands.node_processes import FACE_NODES, add_graph, private_graph, start, warn
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.whole_files import check_can_write
 
@@ -63,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     check_place(args.out)
-    pcm, rate = read_audio(args.wav)
+    pcm, rate = read_audio(args.wav, warn)
     avatar = Avatar.load(args.avatar)
     with tempfile.TemporaryDirectory(prefix="realtalk_demo_") as folder:
         stats_file = Path(folder) / "stats.json"

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.audio.pcm import encode_pcm
 from realtalk_ros.commands.graph_monitor import GraphMonitor
-from realtalk_ros.commands.node_processes import FACE_NODES, add_graph, private_graph, start
+from realtalk_ros.commands.node_processes import FACE_NODES, add_graph, private_graph, start, warn
 from realtalk_ros.errors import RealTalkError
 
 CHUNK = 0.02  # s
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.minutes <= 0:
         raise RealTalkError("--minutes must be more than 0")
-    pcm, rate = read_audio(args.wav)
+    pcm, rate = read_audio(args.wav, warn)
     common = {"avatar": args.avatar, "fps": args.fps, "device": args.device}
     with private_graph() as nodes:
         start(nodes, "expression_node", **common, look_ahead=args.look_ahead)

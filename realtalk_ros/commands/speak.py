@@ -153,15 +153,15 @@ def open_speech(args: argparse.Namespace) -> tuple[Iterator[np.ndarray], int, fl
     """Blocks of float32 mono samples, their rate in Hz, and how long it is in s where known."""
     if args.wav is not None:
         stream = stream_audio(args.wav, BLOCK)
-        return with_warning(stream), stream.sample_rate, stream.duration
+        return with_warnings(stream), stream.sample_rate, stream.duration
     saying = Saying(args.text, args.voice, warn=warn, longest=None)
     return (pcm for pcm, _ in saying.chunks(BLOCK)), saying.sample_rate, None
 
 
-def with_warning(stream: AudioStream) -> Iterator[np.ndarray]:
+def with_warnings(stream: AudioStream) -> Iterator[np.ndarray]:
     yield from stream
-    if stream.warning:
-        warn(stream.warning)
+    for line in stream.warnings:
+        warn(line)
 
 
 def piped(args: argparse.Namespace) -> bool:

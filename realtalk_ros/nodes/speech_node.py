@@ -130,8 +130,8 @@ class SpeechNode(lifecycle.RealTalkNode):
             following = next(blocks, None)
             yield held, rate, following is None
             held = following
-        if self.wav and stream.warning:
-            self.get_logger().warning(stream.warning, once=True)
+        for line in stream.warnings if self.wav else ():
+            self.problems.add(line)
 
     def halt(self) -> None:
         self._speaker.stop(timeout=2)
