@@ -237,6 +237,17 @@ def test_nan_is_refused(folder):
         Avatar.load(folder)
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["note: !!binary aGk=", "note: !!set {a}", "note: !!str 5", "note: !mine 5", "note: ! x"],
+)
+def test_a_yaml_has_no_tags(folder, line):
+    with (folder / "avatar.yaml").open("a") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(AvatarError, match="tags such as .* are not allowed"):
+        Avatar.load(folder)
+
+
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{here}: &{here} [{','.join([f'*{before}'] * 9)}]\n"
     for before, here in zip("abcdefgh", "bcdefghi", strict=True)

@@ -16,11 +16,15 @@ MAX_NAME = 64  # characters
 
 class _Loader(yaml.SafeLoader):
     """Without aliases: a few lines of them stand for more than any memory when they are shown. And
-    without a name that is there twice, of which YAML's last value would win in silence."""
+    without a name that is there twice, of which YAML's last value would win in silence. And
+    without tags, which make of a value what no key of ours is."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases are not allowed")
+        tag = getattr(self.peek_event(), "tag", None)
+        if tag is not None:
+            raise yaml.YAMLError(f"tags such as {short(tag)} are not allowed: leave it out")
         return super().compose_node(parent, index)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:

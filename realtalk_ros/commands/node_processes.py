@@ -18,6 +18,7 @@ from typing import Any
 
 from realtalk_ros.audio.media_files import SAMPLE_CLIP
 from realtalk_ros.contracts import DEVICES, LOOK_AHEAD
+from realtalk_ros.errors import RealTalkError
 
 FACE_NODES = ("expression_node", "renderer_node")
 START_TIMEOUT = 90.0  # s, for a slow machine to load the networks
@@ -54,18 +55,23 @@ def add_graph(parser: argparse.ArgumentParser) -> None:
 @contextmanager
 def private_graph() -> Iterator[dict[str, subprocess.Popen]]:
     """A ROS domain of its own, on this machine only: a robot in the same network must not hear it.
-    Gives an empty dict for `start`; the nodes in it end with the block."""
+    Gives an empty dict for `start`; the nodes in it end with the block. Raises RealTalkError where
+    ROS does not start."""
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
     from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
+    from realtalk_ros.nodes.spin import REFUSED, with_advice
 
     os.environ["ROS_DOMAIN_ID"] = str(60 + os.getpid() % 40)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     use_fastdds_profile()
     nodes: dict[str, subprocess.Popen] = {}
-    # Ctrl-C must reach the `finally` that stops the other processes.
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        # Ctrl-C must reach the `finally` that stops the other processes.
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    except REFUSED as error:
+        raise RealTalkError(with_advice(error)) from error
     try:
         yield nodes
     finally:

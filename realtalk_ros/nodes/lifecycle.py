@@ -80,6 +80,9 @@ class RealTalkNode(ParameterNode):
         self._diagnostics = Diagnostics(self)
         self.steady_timer(1.0, self.publish_diagnostics)
 
+    def report(self, error: Exception) -> None:
+        self.problems.exception(error)
+
     # Callbacks: an exception in one ends neither the node nor its other work
 
     def guarded(self, callback: Callable[..., Any]) -> Callable[..., Any]:

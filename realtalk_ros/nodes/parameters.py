@@ -5,6 +5,7 @@ several nodes have. (To add one: docs/develop.md.)"""
 from __future__ import annotations
 
 import difflib
+import traceback
 from typing import Any
 
 from rcl_interfaces.msg import (
@@ -115,6 +116,10 @@ class ParameterNode(LifecycleNode):
     def change_parameter(self, name: str, value: Any) -> None:
         """Applies a new value of a LIVE parameter, which was checked."""
 
+    def report(self, error: Exception) -> None:
+        """Takes notice of an unexpected exception."""
+        self.get_logger().error("".join(traceback.format_exception(error)).rstrip())
+
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
         """As rclpy's, which on Humble has no callbacks before and after."""
         if hasattr(self, "add_post_set_parameters_callback"):
@@ -151,6 +156,10 @@ class ParameterNode(LifecycleNode):
                     self.check_parameter(name, value)
                 except RealTalkError as error:
                     return SetParametersResult(successful=False, reason=str(error))
+                except Exception as error:  # whoever sets parameters must get an answer
+                    self.report(error)
+                    reason = f"{name} cannot be checked: {type(error).__name__}: {error}"
+                    return SetParametersResult(successful=False, reason=reason)
         return SetParametersResult(successful=True)
 
     def _apply_parameters(self, parameters: list[Parameter]) -> None:
@@ -160,4 +169,7 @@ class ParameterNode(LifecycleNode):
                 setattr(self, name, value)
         for name, value, change in changes:
             if change == LIVE:
-                self.change_parameter(name, value)
+                try:
+                    self.change_parameter(name, value)
+                except Exception as error:  # the others are applied, and the answer is sent
+                    self.report(error)

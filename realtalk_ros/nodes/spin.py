@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -71,6 +72,14 @@ def _ended(nodes: list[RealTalkNode]) -> bool:
     )
 
 
+def with_advice(error: Exception) -> str:
+    """The first line of what ROS refuses, with what to do where ROS does not say so."""
+    text = (str(error).splitlines() or [type(error).__name__])[0]
+    if re.search("log(ging)? directory", text):
+        text += ": set HOME, or ROS_LOG_DIR to a folder that can be written to"
+    return text
+
+
 def run(
     make_nodes: Callable[[], list[RealTalkNode]],
     args: list[str] | None = None,
@@ -82,7 +91,7 @@ def run(
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         return spin(make_nodes())
     except REFUSED as error:
-        print(f"realtalk_ros: {error}".splitlines()[0], file=sys.stderr)
+        print(f"realtalk_ros: {with_advice(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:  # before spin
         return 0
