@@ -32,6 +32,8 @@ def check_file(path: Path) -> None:
     """Raises RealTalkError where there is no file that can be looked at, and says why."""
     try:
         mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        raise RealTalkError(f"there is no file {path}: check the path") from error
     except OSError as error:
         raise cannot_open(path, error) from error
     if not stat.S_ISREG(mode):

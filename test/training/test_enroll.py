@@ -6,6 +6,7 @@ import builtins
 import hashlib
 import os
 import re
+import shlex
 import struct
 import sys
 import types
@@ -121,12 +122,40 @@ def png_of(width, height):
 
 @pytest.mark.parametrize("content, word", [
     (png_of(10_000, 10_000), "10000x10000"), (b"", "no PNG"), (b"hello", "no PNG"),
-    (png_of(300, 300), "damaged"), (None, "no file"),
+    (png_of(300, 300), "damaged"), (None, "no file"), (png_of(1, 300), "1x300 pixels"),
+    (png_of(300, 2), "give a larger picture"), (png_of(63, 63), "give a larger picture"),
 ])  # fmt: skip
 def test_bad_pictures_are_refused(tmp_path, capsys, content, word):
     if content is not None:
         (tmp_path / "face.png").write_bytes(content)
     refused(capsys, arguments(tmp_path), tmp_path, word, "face.png")
+
+
+def test_a_smile_of_a_pixel_is_refused(drawing, tmp_path, capsys):
+    (tmp_path / "smile.png").write_bytes(png_of(1, 1))
+    argv = arguments(tmp_path, "--smile", str(tmp_path / "smile.png"))
+    refused(capsys, argv, tmp_path, "smile.png has 1x1 pixels")
+
+
+@pytest.mark.parametrize("height, width", [(1, 1), (1, 300), (300, 2), (4, 4)])
+def test_no_part_of_a_tiny_picture_is_empty(height, width):
+    detector = object.__new__(face_detector.FaceDetector)
+    detector.video, sizes = False, []
+    detector._run = lambda image: sizes.append(image.size) or []
+    assert detector.find(np.zeros((height, width, 3), np.uint8)) == [] and all(sizes)
+
+
+@pytest.mark.parametrize("option", ["--image", "--video", "--smile", "--landmarks"])
+def test_a_file_in_a_folder_that_one_may_not_enter(drawing, tmp_path, priv, capsys, option):
+    at = drawing.index("--landmarks")
+    if option != "--landmarks":
+        drawing = drawing[:at] + drawing[at + 2 :]
+    drawing += [option, str(priv / "a.png")]
+    if option == "--video":
+        drawing = drawing[: drawing.index("--image")] + drawing[drawing.index("--image") + 2 :]
+    assert main(drawing) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.count("\n") == 1 and "Permission denied" in complaint
 
 
 @pytest.mark.parametrize("change, word", [
@@ -341,6 +370,25 @@ def test_a_tight_crop_gets_a_border():
 
 
 # -- what is written ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name, typed, noted", [
+    ("kenji", "./kenji", True), ("noah", "./noah", True), ("日本 ü", "'日本 ü'", False),
+    ("ann", "ann", False),
+])  # fmt: skip
+def test_what_is_printed_to_be_typed_shows_this_avatar(
+    drawing, tmp_path, capsys, monkeypatch, name, typed, noted
+):
+    monkeypatch.chdir(tmp_path)
+    drawing[drawing.index("--name") + 1], drawing[drawing.index("--out") + 1] = name, "."
+    assert main(drawing) == 0
+    said = capsys.readouterr().out
+    assert f"--avatar {typed} --text" in said
+    assert ("names a bundled avatar" in said) == noted
+    (given,) = shlex.split(typed)
+    assert Avatar.load(given).provenance.consent == "Ann, 2026-11-21"
+    # The pictures are of this one, too.
+    assert b"Ann, 2026-11-21" in (tmp_path / f"{name}-faces.jpg").read_bytes()
 
 
 def test_a_drawn_face_becomes_an_avatar(drawing, tmp_path, capsys):
