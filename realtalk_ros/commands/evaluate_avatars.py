@@ -30,6 +30,7 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.output import contact_sheet
 from realtalk_ros.output.figure_columns import heads, line
 from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.whole_files import check_can_write
 
 SHOWN = ("rest", "ah", "m", "smile", "blink")  # beside the photograph, on the sheet
 QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 80]  # of a sheet that is a JPEG
@@ -65,10 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     require_scipy()
     paths = photographs(args.folder)
-    if args.sheet is not None and (
-        args.sheet.suffix.lower() not in SUFFIXES or not args.sheet.parent.is_dir()
-    ):
-        raise RealTalkError(f"--sheet {args.sheet}: give a .png or .jpg in a folder that exists")
+    if args.sheet is not None:
+        if args.sheet.suffix.lower() not in SUFFIXES:
+            raise RealTalkError(f"--sheet {args.sheet}: give a name that ends in .png or .jpg")
+        check_can_write(args.sheet, "--sheet")
     embedding, lacking = FaceEmbedding.if_installed()
     rows: dict[str, dict[str, Any]] = {}
     pictures: dict[str, list[np.ndarray]] = {}

@@ -15,7 +15,7 @@ from realtalk_ros.enroll.appearance_checks import LevelFace, is_human
 from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
-from realtalk_ros.paths import cannot_open
+from realtalk_ros.paths import cannot_open, is_folder
 
 SUFFIXES = (".jpg", ".jpeg", ".png")  # of photographs
 MAX_PIXELS = 64_000_000  # of a photo
@@ -166,7 +166,7 @@ def no_upright_face(where: str) -> RealTalkError:
 
 def photographs(folder: Path) -> list[Path]:
     """Raises RealTalkError where there are none."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise RealTalkError(f"{folder} is no folder: give one with photographs in it")
     paths = sorted(
         path
