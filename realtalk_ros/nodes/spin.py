@@ -17,6 +17,7 @@ from rclpy.signals import SignalHandlerOptions
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
 from realtalk_ros.nodes.lifecycle import RealTalkNode
+from realtalk_ros.nodes.ros_arguments import check_types
 
 # What is raised for arguments that ROS does not accept.
 REFUSED = (
@@ -88,6 +89,7 @@ def run(
     """The main() of a node, or of several in one process. images: whether they publish images."""
     use_fastdds_profile(images)
     try:
+        check_types(sys.argv if args is None else args)
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         return spin(make_nodes())
     except REFUSED as error:

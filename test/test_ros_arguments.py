@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters that are given twice to a program."""
+
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
+
+from realtalk_ros.errors import RealTalkError
+from realtalk_ros.nodes.ros_arguments import check_types
+
+FILE = "/**: {ros__parameters: {fps: FPS, size: 512, qos_overrides: {depth: 2}}}"
+
+
+@pytest.mark.parametrize("fps, given, refused", [
+    ("7", ["-p", "fps:=12.5"], "fps is given as 7 and then as 12.5"),
+    ("7.0", ["-p", "fps:=12.5"], None), ("25.0", ["-p", "fps:=30"], None),
+    ("7", ["-p", "fps:=9"], None), ("7", ["-p", "renderer_node:fps:=12.5"], None),
+    ("7", ["--", "-p", "fps:=12.5"], None), ("25.0", ["-p", "fps:=abc"], "then as 'abc'"),
+    ("25", ["--param", "size:=1e2"], "size is given as 512"), ("7", ["-p", "fps:=[a"], None),
+    ("7", ["--params-file", "missing.yaml"], None), ("7", ["-p"], None),
+])  # fmt: skip
+def test_the_value_that_is_given_last_wins_or_is_refused(tmp_path, fps, given, refused):
+    file = tmp_path / "face.yaml"
+    file.write_text(FILE.replace("FPS", fps))
+    args = ["node", "-p", "fps:=x", "--ros-args", "--params-file", str(file), *given]
+    if refused is None:
+        check_types(args)
+        return
+    with pytest.raises(RealTalkError, match=refused):
+        check_types(args)
+
+
+def test_a_node_says_so_in_one_line(tmp_path):
+    file = tmp_path / "face.yaml"
+    file.write_text(FILE.replace("FPS", "7"))
+    command = [sys.executable, "-m", "realtalk_ros.nodes.renderer_node", "--ros-args",
+               "--params-file", str(file), "-p", "fps:=12.5"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and not done.stdout
+    assert (
+        done.stderr.startswith("realtalk_ros: fps is given as 7") and done.stderr.count("\n") == 1
+    )
