@@ -25,6 +25,7 @@ from realtalk_ros.audio.pcm import encode_pcm
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes.diagnostics import Diagnostics
+from realtalk_ros.nodes.namesakes import Namesakes
 from realtalk_ros.nodes.parameters import ParameterNode
 from realtalk_ros.nodes.problems import Problems
 from realtalk_ros.nodes.qos import NO_PUBLISHER_EVENTS, NO_SUBSCRIPTION_EVENTS
@@ -77,6 +78,7 @@ class RealTalkNode(ParameterNode):
         )
         self.wanted_active = self.autostart
         self._unmatched_endpoints = UnmatchedEndpoints(self, self.problems)
+        self._namesakes = Namesakes(self)
         self._diagnostics = Diagnostics(self)
         self.steady_timer(1.0, self.publish_diagnostics)
 
@@ -313,6 +315,9 @@ class RealTalkNode(ParameterNode):
         if self._clock_is_stopped():
             where = "stands still" if self.get_clock().now().nanoseconds else "does not come"
             return f"use_sim_time is set, and the time on /clock {where}: nothing is shown or said"
+        if doubled := self._namesakes.warning():
+            self.get_logger().warning(doubled, once=True)
+            return doubled
         return "bad input is being left out" if self.problems.fresh else ""
 
     def loading(self) -> str:
