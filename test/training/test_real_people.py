@@ -14,18 +14,21 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 from realtalk_ros.contracts import mouth_crop  # noqa: E402
 from realtalk_ros.errors import RealTalkError  # noqa: E402
 from realtalk_ros.face_model import arkit  # noqa: E402
-from realtalk_ros.rendering import avatar_encoding  # noqa: E402
+from realtalk_ros.rendering import avatar_encoding, oral_cavity  # noqa: E402
 from realtalk_ros.rendering.geometry import Geometry, frontal_landmarks  # noqa: E402
+from realtalk_ros.rendering.tooth_relief import tooth_relief  # noqa: E402
 from realtalk_ros.training.renderer import (  # noqa: E402
     photo_pairs,
     real_people,
     rest_and_smile,
+    run_time_light,
     samples,
     train,
 )
+from realtalk_ros.training.renderer.batches import BatchLoader  # noqa: E402
 from realtalk_ros.training.renderer.checkpoint import load_renderer  # noqa: E402
 from realtalk_ros.training.renderer.config import TrainingConfig  # noqa: E402
-from realtalk_ros.training.renderer.dataset import FaceDataset  # noqa: E402
+from realtalk_ros.training.renderer.dataset import FaceDataset, to_float  # noqa: E402
 from realtalk_ros.training.renderer.model import Dimensions, crop_mouth  # noqa: E402
 from realtalk_ros.training.renderer.real_people import box_blur  # noqa: E402
 from realtalk_ros.training.renderer.rest_and_smile import Photograph, lay_over  # noqa: E402
@@ -115,27 +118,87 @@ def test_shards_of_pairs_are_read_as_groups_of_people(people):
 
 
 def test_people_see_the_map_that_is_shown(people):
-    """Shaded, as at run time, and the tongue's light taken out of what is to be drawn."""
     group = FaceDataset(people / "train", real=True)[0]
     shaded, even = (samples.map_mouth(replace(group, real=real), 2) for real in (True, False))
     assert shaded[..., 1].sum() < 0.9 * even[..., 1].sum()
     assert (shaded[..., 0] == even[..., 0]).all()
-    interior = samples.predict_face(group, 3, [4]).mouth_interior
-    truth = np.full((1, SIZE, SIZE, 3), 100, np.uint8)
-    images = group.images.clone()
-    images[4] = torch.from_numpy(truth[0])
-    lit = replace(group, images=images)
-    targets = [
-        samples.draw_sample(replace(lit, real=real), np.random.default_rng(2), 4, False).targets
-        for real in (True, False)
-    ]
-    assert not torch.equal(*targets)
-    target = real_people.unlit(torch.from_numpy(truth), interior).numpy()
-    assert not np.array_equal(target, truth)
-    mouth = mouth_crop()
-    real_people.usual_cavity().light(interior[0][mouth], target[0][mouth], 0)
-    off = np.abs(target.astype(int) - truth)
-    assert off.max() <= 12 and off.mean() < 0.05  # the run time evens flesh over three pixels
+
+
+def test_what_is_drawn_of_people_is_lit_as_at_run_time(people):
+    """Targets stay as they are in the photograph."""
+    group = FaceDataset(people / "train", real=True)[0]
+    rng = np.random.default_rng(2)
+    sample = samples.draw_sample(group, rng, 4, False)
+    assert all((target == group.images).flatten(1).all(1).any() for target in sample.targets)
+    batch = samples.collate([sample, replace(sample, real=False, light=None)])
+    assert (batch.light[4:] == 1).all()
+    smiles = [k for k in range(4) if sample.weights[k].any()]
+    assert smiles
+    enamel = np.array([0.72, 0.75, 0.82], np.float32)
+    geometry = samples.geometry_of(group, sample.template_landmarks.numpy(), np.zeros((1, 52)))
+    across, relief = geometry.mouth.across_teeth(0), tooth_relief(*geometry.mouth.upper_teeth(0))
+    # As OralCavity.of_person has them.
+    aside = np.stack(
+        [
+            np.interp(abs(across), oral_cavity.ASIDE, light)[None]
+            for light in oral_cavity.ASIDE_LIGHT
+        ],
+        -1,
+    )
+    flesh = enamel * oral_cavity.FLESH_OVER_ENAMEL
+    hues = oral_cavity.GreenestHue.of(enamel), oral_cavity.towards(flesh, oral_cavity.FLESH_HUE)
+    roots = oral_cavity.between_roots(across[None])
+    for k in smiles:
+        interior = sample.mouth_interior[k].numpy()[mouth_crop()]
+        drawn = np.full(interior.shape, 190, np.uint8)  # light skin
+        drawn[interior[..., 0] > 0] = (90, 90, 120)
+        drawn[interior[..., 1] > 0] = (130, 150, 140)  # too green
+        image = np.full((SIZE, SIZE, 3), 190, np.uint8)
+        image[mouth_crop()] = drawn
+        shown = run_time_light.lit(
+            to_float(torch.from_numpy(image)[None]),
+            batch.light[[k]],
+            batch.mouth_interior[[k]],
+            torch.from_numpy(enamel)[None],
+        )
+        cavity = oral_cavity.OralCavity(
+            oral_cavity.flesh_light(np.ones(3)), aside, relief[None], hues=hues, roots=roots
+        )
+        before = drawn.copy()
+        cavity.light(interior, drawn, 0)
+        there = shown[0].movedim(0, -1).numpy()[mouth_crop()] * 255
+        off = np.abs(there.clip(0, 255) - drawn).max(-1)
+        changed = np.abs(before.astype(float) - drawn).max(-1) > 12
+        assert changed.sum() > 100
+        assert np.percentile(off[changed], 95) < 8 and off[changed].mean() < 2.5
+        assert off[interior[..., 0] == 0].max() < 1
+
+
+def test_nothing_is_learned_of_teeth_where_the_map_has_flesh():
+    enamel, tooth, tongue = torch.tensor([[0.72, 0.75, 0.8], [0.6, 0.65, 0.7], [0.3, 0.3, 0.5]])
+    shade = tooth * 0.4  # behind: as dark as anything
+    target = torch.stack([tooth, tongue, shade, tooth, tooth]).T[None, :, None]
+    # Flesh, flesh, flesh, enamel, skin.
+    interior = torch.tensor([[1, 0, 0.8]] * 3 + [[1, 0.6, 0], [0, 0, 0]]).T[None, :, None]
+    drawn = torch.full_like(target, 0.1)
+    learned = real_people.without_misplaced(target, drawn, interior, enamel[None])
+    assert torch.equal(learned[..., 0], drawn[..., 0])
+    assert torch.equal(learned[..., 1:], target[..., 1:])
+
+
+def test_people_come_in_batches_of_their_own_and_mostly_move(people):
+    dataset = FaceDataset(people / "train", real=True)
+    settings = config(people, groups=3, targets=2, real_share=0.5)
+    loader = BatchLoader(settings, FaceDataset(people / "train"), real=dataset)
+    batches = [loader.draw() for _ in range(24)]
+    of_people = [batch for batch in batches if batch.real is not None]
+    assert 6 <= len(of_people) <= 18
+    assert all(batch.real.all() and batch.targets_each == 1 for batch in of_people)
+    assert all(len(batch.weights) == 6 for batch in batches)
+    moved = [float((b.weights.amax(1) > 0.01).float().mean()) for b in batches if b.real is None]
+    assert 0.3 < np.mean(moved) < 0.7
+    moved = [float((batch.weights.amax(1) > 0.01).float().mean()) for batch in of_people]
+    assert np.mean(moved) > 0.7
 
 
 def test_enamel_that_no_reference_shows_is_expected_as_at_run_time():
@@ -156,13 +219,28 @@ def test_between_the_lips_all_is_shown_and_around_them_what_is_coarse():
     interior[..., 150:170, 110:150] = 1
     grain = 0.2 * (-1.0) ** torch.arange(SIZE)
     mask = torch.ones(1, 1, SIZE, SIZE)
-    shown = real_people.shown_mouth(warped + grain, mask, warped, interior) - 0.5
+    shown = real_people.shown_mouth(warped + grain, mask, (warped, warped), interior) - 0.5
     inside = (box_blur(crop_mouth(interior)[:, :1], 3) > 0.99).expand_as(shown)
     wanted = crop_mouth(grain.expand(1, 3, SIZE, SIZE))
     assert torch.allclose(shown[inside], wanted[inside], atol=1e-5)
     assert shown[..., :20].abs().max() < 0.001
-    light = real_people.shown_mouth(warped + 0.2, mask, warped, interior) - 0.5
+    light = real_people.shown_mouth(warped + 0.2, mask, (warped, warped), interior) - 0.5
     assert torch.allclose(light, torch.full_like(light, 0.2), atol=1e-5)
+
+
+def test_single_pixels_are_not_shown_as_they_are_drawn():
+    """A display has another grid."""
+    warped, interior = torch.full((1, 3, SIZE, SIZE), 0.5), torch.ones(1, 3, SIZE, SIZE)
+    mask, grain = torch.ones(1, 1, SIZE, SIZE), 0.2 * (-1.0) ** torch.arange(SIZE)
+    wave = 0.2 * torch.sin(torch.arange(SIZE) / 4)
+    shown = [
+        real_people.shown_mouth(
+            warped + detail, mask, (warped, warped), interior, torch.tensor([[0.5, 0.3]])
+        )[..., 20:100, 20:100]
+        for detail in (grain, wave)
+    ]
+    assert (shown[0] - 0.5).abs().max() < 0.01
+    assert torch.allclose(shown[1][0, 0, 0], 0.5 + wave[84:164], atol=0.01)
 
 
 def config(folder, **fields):

@@ -16,7 +16,8 @@ from realtalk_ros.training.renderer.samples import Batch, draw_batch, with_mouth
 
 
 class BatchLoader:
-    """Batches of `train`, shares of their samples of `extra` and of `real` where these are given.
+    """Batches of `train`, a share of their samples of `extra` where that is given; and batches of
+    `real`, with one target of each template, as a photograph moves in one way.
     With `avatar` its reference images stand in for the groups' own, one of them for each batch.
     `step` is that from which a training goes on."""
 
@@ -38,6 +39,10 @@ class BatchLoader:
             self._mouth_colours = mouth_colours_of(self._references)
 
     def draw(self) -> Batch:
+        if self.real and self._rng.random() < self.config.real_share:
+            count = self.config.groups * self.config.targets
+            people = [self.real.draw(self._rng) for _ in range(count)]
+            return draw_batch(people, self._rng, 1)
         groups = [self._draw_group() for _ in range(self.config.groups)]
         if self._references is None:
             return draw_batch(groups, self._rng, self.config.targets)
@@ -46,8 +51,6 @@ class BatchLoader:
         return with_mouth_colours(batch, self._mouth_colours)
 
     def _draw_group(self) -> Group:
-        if self.real and self._rng.random() < self.config.real_share:
-            return self.real.draw(self._rng)
         from_extra = self.extra and self._rng.random() < self.config.extra_share
         return (self.extra if from_extra else self.train).draw(self._rng)
 

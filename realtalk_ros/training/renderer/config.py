@@ -39,7 +39,7 @@ class TrainingConfig:
     extra: Path | None = None
     extra_share: float = 0.3  # of the samples
     real: Path | None = None  # groups of people, see real_people.py
-    real_share: float = 0.4  # of the samples; --extra-share is of the others
+    real_share: float = 0.4  # of the steps; --extra-share is of the others' samples
     avatar: str | None = None
     start: Path | None = None
     width: tuple[int, ...] | None = None  # the generator's channels, by scale; None: as usual

@@ -71,9 +71,7 @@ class LandmarkWarp(nn.Module):
         grid, features = self.sampling_grid(template_landmarks, target_landmarks)
         if eye_grid is not None:
             grid = grid + eye_grid[..., 2:] * (eye_grid[..., :2] - grid)
-        from_minus_one = (2 * grid + 1) / self.size - 1  # as grid_sample counts
-        warped = F.grid_sample(template, from_minus_one, "bilinear", "border", align_corners=False)
-        return warped, features
+        return sample(template, grid), features
 
     def sampling_grid(
         self, template_landmarks: Tensor, target_landmarks: Tensor
@@ -122,3 +120,9 @@ class LandmarkWarp(nn.Module):
         """Of the Gaussians along each axis: distance (B, 2, N, K) -> the same shape."""
         exponent = distance * distance * self.half_precision * self.precision_scale
         return exponent.clamp(max=MAX_EXPONENT)
+
+
+def sample(template: Tensor, grid: Tensor, how: str = "bilinear") -> Tensor:
+    """Templates (B, 3, S, S) at a grid (B, S, S, 2) of pixels."""
+    from_minus_one = (2 * grid + 1) / template.shape[-1] - 1  # as grid_sample counts
+    return F.grid_sample(template, from_minus_one, how, "border", align_corners=False)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from realtalk_ros.contracts import mouth_crop
+from realtalk_ros.contracts import CROP_SIZE, MOUTH_CROP, mouth_crop
 from realtalk_ros.face_model.landmarks import LIPS
 from realtalk_ros.rendering import eyes
 from realtalk_ros.rendering.geometry import Geometry
@@ -23,9 +23,13 @@ from realtalk_ros.training.common.group_layout import EXPRESSIONS, POSES, REFERE
 from realtalk_ros.training.renderer import augment, real_people
 from realtalk_ros.training.renderer.dataset import Group, to_float
 from realtalk_ros.training.renderer.model import Conditioning
+from realtalk_ros.training.renderer.run_time_light import FLAT, run_time_light
 
 # Shares of the templates that are at rest, as an avatar's are.
 RESTING, RESTING_IN_TRAINING = 0.6, 0.85
+# Of people's targets, the share in which they move, if one picture does: what is to be learned of a
+# face at rest is little.
+MOVED, STILL = 0.8, 0.01
 LIPS_SIDE = 0.375  # of the image's side: the lips with what is around them
 MOVE_NOISE = 0.02  # of how far the weights move the landmarks (standard deviation, relative)
 
@@ -39,6 +43,7 @@ class FacePrior:
     target_landmarks: np.ndarray  # (K, 68, 2): where the targets' weights move those
     mouth_interior: np.ndarray  # (K, S, S, 3) uint8: rendering/mouth.py's maps, with the eyes'
     eye_grid: np.ndarray  # (K, S, S, 3): sampling grid around the eyes, and how far it counts
+    light: np.ndarray | None = None  # (K, M, M, 3) uint8, of people: run_time_light.py
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class Sample:
     mouth_interior: Tensor  # (K, S, S, 3) uint8
     eye_grid: Tensor  # (K, S, S, 3)
     real: bool = False  # see Group
+    light: Tensor | None = None  # (K, M, M, 3) uint8, as in FacePrior
 
     def mirrored(self) -> Sample:
         return Sample(
@@ -68,6 +74,7 @@ class Sample:
             mouth_interior=self.mouth_interior.flip(2),
             eye_grid=augment.mirror_grid(self.eye_grid),
             real=self.real,
+            light=None if self.light is None else self.light.flip(2),
         )
 
 
@@ -87,10 +94,13 @@ class Batch:
     targets_each: int  # K
     # (B, 8) instead of what the references show, see rendering's merge_mouth_colours.
     mouth_colours: Tensor | None = None
-    # Of which templates the images are of people, (B,) bool, and how light enamel is to be expected
-    # there, (B, 3) in 0..1; None: of none.
+    # Of which templates the images are of people, (B,) bool; the enamel that is to be expected
+    # there, (B, 3), 1: white; the light in the targets' mouths, (B * K, 3, M, M), 1: none. None: of
+    # none.
     real: Tensor | None = None
     enamel: Tensor | None = None
+    light: Tensor | None = None
+    white: Tensor | None = None  # (B * K, 3), of people: see run_time_light.py
 
     def per_target(self, values: Tensor) -> Tensor:
         """(B * K, ...): values (B, ...) of the templates beside every target."""
@@ -119,6 +129,7 @@ class Batch:
         ]
         of_targets = (
             "target", "weights", "landmarks", "target_landmarks", "mouth_interior", "eye_grid",
+            *(name for name in ("light", "white") if getattr(self, name) is not None),
         )  # fmt: skip
         chosen = {name: self.per_target(getattr(self, name))[targets] for name in of_templates}
         chosen |= {name: getattr(self, name)[targets] for name in of_targets}
@@ -153,16 +164,31 @@ def crop_around(image: Tensor, centre: Tensor, side: int) -> Tensor:
     return found.permute(0, 3, 1, 2)
 
 
+def moved_in(group: Group) -> np.ndarray | None:
+    """(N, N): by image of a group of people, in which others the mouth is moved otherwise."""
+    if not group.real:
+        return None
+    weights = group.weights.cpu().float().numpy()
+    return np.abs(weights[:, None] - weights).max(-1) > STILL
+
+
 def choose_images(
-    rng: np.random.Generator, targets: int, resting: float = RESTING
+    rng: np.random.Generator,
+    targets: int,
+    resting: float = RESTING,
+    moved: np.ndarray | None = None,
 ) -> tuple[int, int, list[int]]:
     """Reference, template and targets among a group's images. The template shows a resting face in
-    the share `resting` of the draws."""
+    the share `resting` of the draws. Those that are `moved` (N, N) beside the template come first
+    in the share MOVED."""
     start = REFERENCES + EXPRESSIONS * int(rng.integers(POSES))
     # The first expression of a pose is near neutral.
     template = start if rng.random() < resting else start + int(rng.integers(EXPRESSIONS))
     others = [i for i in range(start, start + EXPRESSIONS) if i != template]
-    return int(rng.integers(REFERENCES)), template, rng.permutation(others)[:targets].tolist()
+    seen_from, others = int(rng.integers(REFERENCES)), rng.permutation(others)
+    if moved is not None and rng.random() < MOVED:
+        others = others[np.argsort(~moved[template, others], kind="stable")]
+    return seen_from, template, others[:targets].tolist()
 
 
 def predict_face(
@@ -200,7 +226,10 @@ def predict_face(
         geometry.draw_mouth(w, row, image)
         patches = eyes.eye_patches(resting_eyes, geometry.project_eyes(w, row), group.size)
         eyes.draw_patches(patches, grid, image)
-    return FacePrior(np.float32(at_rest + wrong), np.float32(moved), interior, eye_grid)
+    light = None
+    if group.real:
+        light = run_time_light(interior, geometry.mouth, len(set(rows)))
+    return FacePrior(np.float32(at_rest + wrong), np.float32(moved), interior, eye_grid, light)
 
 
 def map_mouth(group: Group, number: int, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -234,19 +263,18 @@ def draw_sample(
     draws. `reference` (S, S, 6) uint8 stands in for the group's own (one avatar's, which is all
     that its renderer will ever see)."""
     resting = RESTING_IN_TRAINING if augmented else RESTING
-    seen_from, template, chosen = choose_images(rng, targets, resting)
-    noise = rng if augmented else None
+    seen_from, template, chosen = choose_images(rng, targets, resting, moved_in(group))
+    # People's pictures were laid over what their weights say (photo_pairs.py).
+    noise = rng if augmented and not group.real else None
     prior, device = predict_face(group, template, chosen, noise), group.images.device
     if reference is None:
         mouth = torch.from_numpy(map_mouth(group, seen_from, noise)).to(device)
         reference = torch.cat([group.images[seen_from], mouth], -1)
-    shown = group.images[chosen]
-    if group.real:
-        shown = real_people.unlit(shown, prior.mouth_interior)
+    light = None if prior.light is None else torch.from_numpy(prior.light).to(device)
     sample = Sample(
         reference=reference,
         template=group.images[template],
-        targets=shown,
+        targets=group.images[chosen],
         weights=group.weights[chosen],
         landmarks=group.landmarks[chosen],
         template_landmarks=torch.from_numpy(prior.template_landmarks).to(device),
@@ -254,6 +282,7 @@ def draw_sample(
         mouth_interior=torch.from_numpy(prior.mouth_interior).to(device),
         eye_grid=torch.from_numpy(prior.eye_grid).to(device),
         real=group.real,
+        light=light,
     )
     return sample.mirrored() if augmented and rng.random() < 0.5 else sample
 
@@ -270,9 +299,13 @@ def collate(samples: Sequence[Sample], rng: np.random.Generator | None = None) -
     of_people = {}
     if any(s.real for s in samples):
         landmarks = torch.cat([s.template_landmarks for s in samples])
+        side = MOUTH_CROP[2] * images.shape[-1] // CROP_SIZE
+        none = images.new_full((len(samples[0].targets), side, side, 3), FLAT)
+        lights = [none if s.light is None else s.light.to(none) for s in samples]
         of_people = {
             "real": torch.tensor([s.real for s in samples], device=images.device),
             "enamel": real_people.expected_enamel(images[:, 1], landmarks),
+            "light": torch.cat(lights).movedim(-1, 1) / FLAT,
         }
     return Batch(
         reference=torch.cat([images[:, 0], mouths], 1),

@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--real-share",
         type=float,
         default=default.real_share,
-        help="share of samples drawn from --real; --extra-share is of the others",
+        help="share of the steps that learn from --real; --extra-share is of the others' samples",
     )
     add_start_arguments(parser)
     add_loss_arguments(parser)

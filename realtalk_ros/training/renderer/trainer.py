@@ -25,9 +25,11 @@ from realtalk_ros.training.renderer.discriminator import (
     MouthDiscriminator,
     limit_gradient,
 )
+from realtalk_ros.training.renderer.landmark_warp import sample
 from realtalk_ros.training.renderer.lpips import Lpips
 from realtalk_ros.training.renderer.model import Dimensions, Renderer, crop_mouth
 from realtalk_ros.training.renderer.narrow import narrowed
+from realtalk_ros.training.renderer.run_time_light import lit, whiter
 from realtalk_ros.training.renderer.samples import Batch
 
 # The losses by name, in the order of the log.
@@ -50,15 +52,37 @@ def encode(model: Renderer, batch: Batch) -> list[Tensor]:
 def forward(
     model: Renderer, batch: Batch, features: list[Tensor] | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The composed image, the generator's own and the mask; `features` are those of `encode`, if
-    they are known."""
+    """The composed image, the generator's own and the mask, where there are people in the light of
+    the run time; `features` are those of `encode`, if they are known."""
     if features is None:
         features = encode(model, batch)
     template = batch.per_target(batch.template)
+    weights = batch.weights.clamp_min(0)  # as at run time; only the warp follows those below
     with mixed_precision(batch.target.device):
-        rgb, mask = model.generator(features, template, batch.weights, batch.conditioning)
+        rgb, mask = model.generator(features, template, weights, batch.conditioning)
     rgb, mask = rgb.float(), mask.float()
+    people = batch.people
+    if len(people):
+        shown = _lit(rgb[people], batch.select(people), features[-1][people])
+        rgb = rgb.index_copy(0, people, shown)
     return template + mask * (rgb - template), rgb, mask
+
+
+def _lit(rgb: Tensor, people: Batch, colours: Tensor) -> Tensor:
+    """See run_time_light.py; `colours` (N, 8) are those of the mouths."""
+    assert people.light is not None and people.enamel is not None
+    enamel = real_people.shown_enamel(colours.float(), people.enamel)
+    return lit(rgb, people.light, people.mouth_interior, enamel, people.white)
+
+
+def with_white(original: Renderer, batch: Batch, features: list[Tensor] | None) -> Batch:
+    """People, with what the enamel that the original network draws is multiplied by."""
+    assert batch.enamel is not None
+    features = encode(original, batch) if features is None else features
+    with torch.no_grad():
+        _, rgb, _ = forward(original, replace(batch, real=None), features)
+    enamel = real_people.shown_enamel(features[-1].float(), batch.enamel)
+    return replace(batch, white=whiter(rgb, batch.mouth_interior, enamel))
 
 
 def image_losses(
@@ -167,11 +191,16 @@ class Trainer:
         elif self.original and len(batch.people):
             people = batch.select(batch.people)
             known = features and [f[batch.people] for f in features]
+            people = with_white(self.original, people, known)
             people = replace(people, target=self._video_target(people, known))
-            target = batch.target.index_copy(0, batch.people, people.target)
-            batch = replace(batch, target=target)
+            assert people.white is not None
+            white = torch.ones_like(batch.target[:, :, 0, 0])
+            batch = replace(batch, white=white.index_copy(0, batch.people, people.white))
         made = self.forward(self.model, batch, features)
         if people:
+            people = self._without_misplaced(people, made[0][batch.people].detach())
+            target = batch.target.index_copy(0, batch.people, people.target)
+            batch = replace(batch, target=target)
             made = *made, self._shown([x[batch.people] for x in made], people)
         # The losses see copies, so that the discriminator's gradient can be weighed against the
         # others' before both go on into the network.
@@ -200,13 +229,26 @@ class Trainer:
         original, _, _ = self.forward(self.original, batch, features)
         return losses.video_target(original, batch)
 
+    @staticmethod
+    def _without_misplaced(people: Batch, drawn: Tensor) -> Batch:
+        """People with other targets, see real_people.py."""
+        assert people.enamel is not None
+        maps, enamel = people.mouth_interior, real_people.plausible(people.enamel)
+        target = real_people.without_misplaced(people.target, drawn, maps, enamel)
+        return replace(people, target=target)
+
     def _shown(self, made: list[Tensor], people: Batch) -> Tensor:
         """(N, 3, L, L): the lips of N real people as they are shown."""
         _, rgb, mask = made
         points = people.template_landmarks, people.target_landmarks
+        warp = self.model.generator.warp
         with torch.no_grad():
-            warped, _ = self.model.generator.warp(people.template, *points, people.eye_grid)
-        shown = real_people.shown_mouth(rgb, mask, warped, people.mouth_interior)
+            warped, _ = warp(people.template, *points, people.eye_grid)
+            # The compositor samples the template at a higher resolution (fine_templates.py).
+            sharp = sample(people.template, warp.sampling_grid(*points)[0], "bicubic")
+            shift = torch.rand(len(sharp), 2, device=sharp.device) - 0.5
+        maps = people.mouth_interior
+        shown = real_people.shown_mouth(rgb, mask, (warped, sharp), maps, shift)
         return people.lips_of(shown)
 
     def _losses_of_people(self, seen: Tensor, people: Batch, share: float) -> dict[str, Tensor]:

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The light that the run time adds to what the generator draws of a person's mouth
+(rendering/oral_cavity.py), as a function that lets gradients through: what the renderer learns from
+people is judged in it (real_people.py).
+
+What depends on the template and the map alone is an image of factors (`run_time_light`), which the
+run time's own code makes. The rest follows what is drawn (`lit`): enamel that is too green, flesh
+that is made redder and evened. By how much the run time makes a face's enamel lighter it measures
+in a smile of the same generator (`whiter`); here that is measured in what the installed generator
+draws: by the trained one's own picture nothing would hold it to any lightness. The run time
+knows a person's flesh where a reference shows it; here it is as usual, as photographs of people at
+rest show none.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from realtalk_ros.contracts import mouth_crop
+from realtalk_ros.easing import smoothstep
+from realtalk_ros.rendering import oral_cavity
+from realtalk_ros.rendering.mouth import OPEN, Mouth
+from realtalk_ros.rendering.oral_cavity import GreenestHue, OralCavity, flesh_light
+from realtalk_ros.rendering.tooth_relief import tooth_relief
+
+FLAT = 100  # level of an even picture that is lit
+
+
+def run_time_light(mouth_interior: np.ndarray, mouth: Mouth, templates: int) -> np.ndarray:
+    """(K, M, M, 3) uint8, FLAT: none. By what the run time multiplies the picture in the mouth
+    crop, if flesh and enamel were drawn as they are to be, by the maps of the mouth's interior (K,
+    S, S, 3) uint8. `mouth` has as many `templates`: one, or K."""
+    rows, columns = mouth_crop(mouth_interior.shape[1])
+    across = np.stack([mouth.across_teeth(t) for t in range(templates)])
+    relief = np.stack([tooth_relief(*mouth.upper_teeth(t)) for t in range(templates)])
+    aside = [
+        np.interp(np.abs(across), oral_cavity.ASIDE, light) for light in oral_cavity.ASIDE_LIGHT
+    ]
+    roots = oral_cavity.between_roots(across)
+    cavity = OralCavity(flesh_light(np.ones(3)), np.stack(aside, -1), relief, roots=roots)
+    mouths = mouth_interior[:, rows, columns].copy()
+    lights = np.full(mouths.shape, FLAT, np.uint8)
+    for k, (interior, light) in enumerate(zip(mouths, lights, strict=True)):
+        # `lit` blends at the opening's border. Its height must stay.
+        opened = interior[..., 0]
+        border = (opened > 0) & (opened < OPEN)
+        opened[opened >= OPEN], opened[border] = 255, OPEN - 1
+        cavity.light(interior, light, k % templates)
+        whole = FLAT + (light[border].astype(float) - FLAT) * (255 / (OPEN - 1))
+        light[border] = np.rint(whole.clip(0, 255))
+    return lights
+
+
+def lit(
+    rgb: Tensor, light: Tensor, mouth_interior: Tensor, enamel: Tensor, white: Tensor | None = None
+) -> Tensor:
+    """Images (N, 3, S, S) of people in 0..1 as the run time shows them, by the maps of the mouth's
+    interior (N, 3, S, S), in the `light` (N, 3, M, M), in which 1 is none; their enamel (N, 3) is
+    that with `white` (N, 3), if it is given, times what is drawn."""
+    rows, columns = mouth_crop(rgb.shape[-1])
+    mouth, interior = rgb[..., rows, columns], mouth_interior[..., rows, columns]
+    opened, on_map, _ = interior.split(1, 1)
+    hue = flesh_hue(enamel)
+    white = torch.ones_like(enamel) if white is None else white
+    more, less = greenest_hue(enamel / white)
+    teeth = (oral_cavity.ENAMEL * on_map).clamp(max=1)
+    red = transformed(mouth, hue)
+    pale = mouth + (transformed(mouth, more).relu() - transformed(mouth, less).relu())
+    at_border = torch.where(on_map > 0, pale, mouth)
+    before = torch.where(on_map > 0, pale, red)
+    light = light * (1 + teeth * (white[..., None, None] - 1))
+    changed = at_border + opened * (before * light - at_border)
+    even = gaussian(changed)
+    sharp = (1 + oral_cavity.SHARPER) * teeth * torch.maximum(opened, line_share(opened))
+    share = opened - sharp
+    shown = rgb.clone()
+    shown[..., rows, columns] = changed + share * (even - changed)
+    return shown
+
+
+def whiter(rgb: Tensor, mouth_interior: Tensor, enamel: Tensor) -> Tensor:
+    """(N, 3): by what the enamel in images (N, 3, S, S) of maps (N, 3, S, S) is to be multiplied to
+    be as `enamel` (N, 3) in full light; 1 where too little of it is seen."""
+    rows, columns = mouth_crop(rgb.shape[-1])
+    interiors, drawn = (
+        (x[..., rows, columns].movedim(1, -1).float() * 255).round().clamp(0, 255).cpu().numpy()
+        for x in (mouth_interior, rgb)
+    )
+    found = [
+        oral_cavity.whiter(colour, *images)
+        for colour, *images in zip(enamel.cpu().numpy(), interiors, drawn, strict=True)
+    ]
+    return torch.from_numpy(np.stack(found)).to(enamel)
+
+
+def flesh_hue(enamel: Tensor) -> Tensor:
+    """(N, 3, 3) that flesh beside enamel (N, 3) is multiplied by (oral_cavity.towards)."""
+    colours = enamel.cpu().numpy() * oral_cavity.FLESH_OVER_ENAMEL
+    found = [oral_cavity.towards(colour, oral_cavity.FLESH_HUE) for colour in colours]
+    return torch.from_numpy(np.stack(found)).to(enamel)
+
+
+def greenest_hue(enamel: Tensor) -> tuple[Tensor, Tensor]:
+    """Both (N, 3, 3), see oral_cavity.GreenestHue."""
+    found = [GreenestHue.of(colour) for colour in enamel.cpu().numpy()]
+    return tuple(
+        torch.from_numpy(np.stack([getattr(hue, name) for hue in found])).to(enamel)
+        for name in ("more", "less")
+    )
+
+
+def transformed(images: Tensor, by: Tensor) -> Tensor:
+    """Images (N, 3, H, W) by matrices (N, 3, 3)."""
+    return torch.einsum("nij,njhw->nihw", by, images)
+
+
+def line_share(opened: Tensor) -> Tensor:
+    """(N, 1, 1, 1): how far enamel is sharpened as if it were whole where it goes under a lip, by
+    how far mouths are open (N, 1, M, M)."""
+    shares = []
+    for mouth in (opened[:, 0] > 0).cpu().numpy():
+        rows, columns = (np.flatnonzero(mouth.any(axis)) for axis in (1, 0))
+        tall = np.ptp(rows) + 1 if len(rows) else 0
+        height = tall / (np.ptp(columns) + 1 if len(columns) else 1)
+        shares.append(1 - float(smoothstep(height, *oral_cavity.LINE_FADES)))
+    return opened.new_tensor(shares)[:, None, None, None]
+
+
+def gaussian(x: Tensor) -> Tensor:
+    """Evened as by OpenCV's Gaussian of 3 pixels: binomial; the border is reflected."""
+    kernel = x.new_tensor([0.25, 0.5, 0.25]).expand(x.shape[1], 1, 1, 3)
+    x = F.conv2d(F.pad(x, (1, 1, 1, 1), "reflect"), kernel, groups=x.shape[1])
+    return F.conv2d(x, kernel.mT, groups=x.shape[1])
