@@ -32,7 +32,7 @@ from realtalk_ros.training.renderer.dataset import FaceDataset, to_float  # noqa
 from realtalk_ros.training.renderer.model import Dimensions, crop_mouth  # noqa: E402
 from realtalk_ros.training.renderer.real_people import box_blur  # noqa: E402
 from realtalk_ros.training.renderer.rest_and_smile import Photograph, lay_over  # noqa: E402
-from realtalk_ros.training.renderer.trainer import Trainer  # noqa: E402
+from realtalk_ros.training.renderer.trainer import Trainer, encode  # noqa: E402
 
 SIZE = 256
 IDENTITY = np.zeros(100, np.float32)
@@ -276,6 +276,39 @@ def test_people_teach_the_mouth_and_nothing_else(people):
     assert learned[:, 10:60, 10:60].mean() > 0.02  # grey here, in the network's picture, too
     mean = learned[:, :40].mean()
     assert mean > 5 * learned[:, lips[1] - 3 : lips[1] + 3, lips[0] - 8 : lips[0] + 8].mean()
+
+
+def test_a_step_judges_what_is_shown_and_leaves_out_misplaced_teeth(people):
+    """As white as teeth everywhere, with a map of flesh behind the upper ones."""
+    torch.manual_seed(0)
+    group = FaceDataset(people / "train", real=True)[0]
+    white = replace(group, images=torch.full_like(group.images, 200))
+    gaping = torch.from_numpy(arkit.weights(jawOpen=0.8))
+    weights = torch.where(group.weights.any(1, keepdim=True), gaping, group.weights)
+    white = replace(white, weights=weights)
+    batch = samples.draw_batch([white], np.random.default_rng(0), 4, augmented=False)
+    assert batch.weights.any()
+    trainer = Trainer(Dimensions(), config(people))
+    trainer.start_from(train.onnx_session.MODEL_DIR)
+    trainer.keep_original()
+    seen = {}
+    kept = trainer.image_losses
+
+    def watched(out, rgb, mask, shown, video):
+        seen.update(out=out.detach(), rgb=rgb.detach(), batch=shown)
+        return kept(out, rgb, mask, shown, video)
+
+    raw = trainer.forward(trainer.model, replace(batch, real=None), encode(trainer.model, batch))
+    trainer.image_losses = watched
+    trainer.step(batch, 1e-4)
+    shown = seen["batch"]
+    lights = shown.light, shown.mouth_interior, real_people.plausible(shown.enamel), shown.white
+    assert torch.allclose(seen["rgb"], run_time_light.lit(raw[1], *lights), atol=1e-4)
+    flesh = (shown.mouth_interior[:, 0] > 0) & (shown.mouth_interior[:, 1] == 0)
+    assert flesh.sum() > 200
+    wrong = (shown.target - seen["out"]).abs().amax(1)
+    assert wrong[flesh].max() < 1e-6
+    assert wrong[shown.mouth_interior[:, 1] > 0.5].max() > 0.02
 
 
 def test_what_is_wrong_with_the_people_is_said(tmp_path):
