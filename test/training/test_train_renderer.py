@@ -150,8 +150,9 @@ def test_the_discriminator_cannot_outweigh_the_rest():
     assert torch.equal(discriminator.limit_gradient(base / 100, base, 0.3), base / 100)
 
 
-def test_a_mirrored_sample_is_a_mirrored_face(data):
-    group = FaceDataset(data / "val")[0]
+@pytest.mark.parametrize("real", [False, True])
+def test_a_mirrored_sample_is_a_mirrored_face(data, real):
+    group = FaceDataset(data / "val", real=real)[0]
     sample = samples.draw_sample(group, np.random.default_rng(0), 3, augmented=False)
     mirrored = sample.mirrored()
     assert torch.equal(mirrored.targets[:, :, 0], sample.targets[:, :, -1])
@@ -159,7 +160,12 @@ def test_a_mirrored_sample_is_a_mirrored_face(data):
     # eyeBlinkLeft, eyeBlinkRight
     assert torch.equal(mirrored.weights[:, 0], sample.weights[:, 7])
     assert torch.allclose(mirrored.landmarks[:, 36, 0], SIZE - sample.landmarks[:, 45, 0])
+    assert (mirrored.light is not None) == real
+    if real:
+        assert torch.equal(mirrored.light[:, :, 0], sample.light[:, :, -1])
     for name, value in vars(mirrored.mirrored()).items():
+        if value is None:
+            continue
         before, again = (torch.as_tensor(v).float() for v in (getattr(sample, name), value))
         assert torch.allclose(again, before, atol=1e-4), name
 
