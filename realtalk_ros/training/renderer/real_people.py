@@ -30,8 +30,8 @@ from realtalk_ros.training.renderer.model import crop_mouth
 INSIDE = 5.0  # weight of the detail between the lips, beside that around them
 ENLARGED = 1.6  # times: a cell of `evaluate smiles` is 160 pixels wide, the lips here some 90
 # A pixel is a tooth's if it has this share of the expected enamel's green, and less than this times
-# its red over green. Of the enamel in the maps of 48 smiles 0.82 is so by the picture, and of the
-# flesh 0.38: teeth that end higher than the map's, and lower ones.
+# its red over green. Of the enamel in the maps of 24 groups of the London Set 0.82 is so by the
+# picture, and of the flesh 0.38: teeth that end higher than the map's, and lower ones.
 TOOTH_LIGHT, TOOTH_RED = 0.4, 1.15
 AS_EXPECTED = 0.02  # so near to the expected enamel is that of somebody who does not show it
 # Kernels of the compositor's layers, pixels.
