@@ -131,7 +131,7 @@ def test_what_is_drawn_of_people_is_lit_as_at_run_time(people):
     sample = samples.draw_sample(group, rng, 4, False)
     assert all((target == group.images).flatten(1).all(1).any() for target in sample.targets)
     batch = samples.collate([sample, replace(sample, real=False, light=None)])
-    assert (batch.light[4:] == 1).all()
+    assert (batch.light[4:, :3] == 1).all() and not batch.light[4:, 3].any()
     smiles = [k for k in range(4) if sample.weights[k].any()]
     assert smiles
     enamel = np.array([0.72, 0.75, 0.82], np.float32)
@@ -168,9 +168,13 @@ def test_what_is_drawn_of_people_is_lit_as_at_run_time(people):
         cavity.light(interior, drawn, 0)
         there = shown[0].movedim(0, -1).numpy()[mouth_crop()] * 255
         off = np.abs(there.clip(0, 255) - drawn).max(-1)
-        changed = np.abs(before.astype(float) - drawn).max(-1) > 12
+        # The run time's Gaussian knows no pixel beyond the opening's box.
+        rows, columns = (np.flatnonzero(interior[..., 0].any(axis)) for axis in (1, 0))
+        inner = np.zeros(off.shape, bool)
+        inner[rows[1] : rows[-1], columns[1] : columns[-1]] = True
+        changed = inner & (np.abs(before.astype(float) - drawn).max(-1) > 12)
         assert changed.sum() > 100
-        assert np.percentile(off[changed], 95) < 8 and off[changed].mean() < 2.5
+        assert off[inner].max() < 3 and off[changed].mean() < 1.5
         assert off[interior[..., 0] == 0].max() < 1
 
 

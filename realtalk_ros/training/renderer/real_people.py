@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from realtalk_ros.rendering import compositor, enamel_colour
+from realtalk_ros.rendering import added_layer, enamel_colour
 from realtalk_ros.rendering.avatar_encoding import EXPECTED
 from realtalk_ros.training.renderer.landmark_warp import sample
 from realtalk_ros.training.renderer.model import crop_mouth
@@ -35,9 +35,9 @@ ENLARGED = 1.6  # times: a cell of `evaluate smiles` is 160 pixels wide, the lip
 TOOTH_LIGHT, TOOTH_RED = 0.4, 1.15
 AS_EXPECTED = 0.02  # so near to the expected enamel is that of somebody who does not show it
 # Kernels of the compositor's layers, pixels.
-MARGIN, BORDER = len(compositor.MOUTH_MARGIN), compositor.FADE[0]  # of the interior
-INSIDE_BORDER = compositor.INSIDE_FADE[0]  # of what hides the template
-BLUR = compositor.COARSE_BLUR[0]
+MARGIN, BORDER = len(added_layer.MOUTH_MARGIN), added_layer.FADE[0]  # of the interior
+INSIDE_BORDER = added_layer.INSIDE_FADE[0]  # of what hides the template
+BLUR = added_layer.COARSE_BLUR[0]
 
 
 def without_misplaced(

@@ -20,19 +20,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from realtalk_ros.contracts import mouth_crop
-from realtalk_ros.easing import smoothstep
 from realtalk_ros.rendering import oral_cavity
-from realtalk_ros.rendering.mouth import OPEN, Mouth
+from realtalk_ros.rendering.mouth import Mouth
 from realtalk_ros.rendering.oral_cavity import GreenestHue, OralCavity, flesh_light
 from realtalk_ros.rendering.tooth_relief import tooth_relief
 
-FLAT = 100  # level of an even picture that is lit
+NONE = 1, 1, 1, 0  # no light
 
 
 def run_time_light(mouth_interior: np.ndarray, mouth: Mouth, templates: int) -> np.ndarray:
-    """(K, M, M, 3) uint8, FLAT: none. By what the run time multiplies the picture in the mouth
-    crop, if flesh and enamel were drawn as they are to be, by the maps of the mouth's interior (K,
-    S, S, 3) uint8. `mouth` has as many `templates`: one, or K."""
+    """(K, M, M, 4) float32: by what the run time multiplies the picture in the mouth crop, if flesh
+    and enamel were drawn as they are to be, and how far it is evened, by the maps of the mouth's
+    interior (K, S, S, 3) uint8. `mouth` has as many `templates`: one, or K."""
     rows, columns = mouth_crop(mouth_interior.shape[1])
     across = np.stack([mouth.across_teeth(t) for t in range(templates)])
     relief = np.stack([tooth_relief(*mouth.upper_teeth(t)) for t in range(templates)])
@@ -41,16 +40,11 @@ def run_time_light(mouth_interior: np.ndarray, mouth: Mouth, templates: int) -> 
     ]
     roots = oral_cavity.between_roots(across)
     cavity = OralCavity(flesh_light(np.ones(3)), np.stack(aside, -1), relief, roots=roots)
-    mouths = mouth_interior[:, rows, columns].copy()
-    lights = np.full(mouths.shape, FLAT, np.uint8)
+    mouths = mouth_interior[:, rows, columns]
+    lights = np.tile(np.float32(NONE), (*mouths.shape[:3], 1))
     for k, (interior, light) in enumerate(zip(mouths, lights, strict=True)):
-        # `lit` blends at the opening's border. Its height must stay.
-        opened = interior[..., 0]
-        border = (opened > 0) & (opened < OPEN)
-        opened[opened >= OPEN], opened[border] = 255, OPEN - 1
-        cavity.light(interior, light, k % templates)
-        whole = FLAT + (light[border].astype(float) - FLAT) * (255 / (OPEN - 1))
-        light[border] = np.rint(whole.clip(0, 255))
+        if (found := cavity.light_in(interior, k % templates)) is not None:
+            light[found.box] = np.dstack([found.factors, found.even])
     return lights
 
 
@@ -58,7 +52,7 @@ def lit(
     rgb: Tensor, light: Tensor, mouth_interior: Tensor, enamel: Tensor, white: Tensor | None = None
 ) -> Tensor:
     """Images (N, 3, S, S) of people in 0..1 as the run time shows them, by the maps of the mouth's
-    interior (N, 3, S, S), in the `light` (N, 3, M, M), in which 1 is none; their enamel (N, 3) is
+    interior (N, 3, S, S), in the `light` (N, 4, M, M) of `run_time_light`; their enamel (N, 3) is
     that with `white` (N, 3), if it is given, times what is drawn."""
     rows, columns = mouth_crop(rgb.shape[-1])
     mouth, interior = rgb[..., rows, columns], mouth_interior[..., rows, columns]
@@ -71,13 +65,11 @@ def lit(
     pale = mouth + (transformed(mouth, more).relu() - transformed(mouth, less).relu())
     at_border = torch.where(on_map > 0, pale, mouth)
     before = torch.where(on_map > 0, pale, red)
-    light = light * (1 + teeth * (white[..., None, None] - 1))
-    changed = at_border + opened * (before * light - at_border)
-    even = gaussian(changed)
-    sharp = (1 + oral_cavity.SHARPER) * teeth * torch.maximum(opened, line_share(opened))
-    share = opened - sharp
+    factors, even = light.split((3, 1), 1)
+    factors = factors * (1 + teeth * (white[..., None, None] - 1))
+    changed = at_border + opened * (before * factors - at_border)
     shown = rgb.clone()
-    shown[..., rows, columns] = changed + share * (even - changed)
+    shown[..., rows, columns] = changed + even * (gaussian(changed) - changed)
     return shown
 
 
@@ -115,18 +107,6 @@ def greenest_hue(enamel: Tensor) -> tuple[Tensor, Tensor]:
 def transformed(images: Tensor, by: Tensor) -> Tensor:
     """Images (N, 3, H, W) by matrices (N, 3, 3)."""
     return torch.einsum("nij,njhw->nihw", by, images)
-
-
-def line_share(opened: Tensor) -> Tensor:
-    """(N, 1, 1, 1): how far enamel is sharpened as if it were whole where it goes under a lip, by
-    how far mouths are open (N, 1, M, M)."""
-    shares = []
-    for mouth in (opened[:, 0] > 0).cpu().numpy():
-        rows, columns = (np.flatnonzero(mouth.any(axis)) for axis in (1, 0))
-        tall = np.ptp(rows) + 1 if len(rows) else 0
-        height = tall / (np.ptp(columns) + 1 if len(columns) else 1)
-        shares.append(1 - float(smoothstep(height, *oral_cavity.LINE_FADES)))
-    return opened.new_tensor(shares)[:, None, None, None]
 
 
 def gaussian(x: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from realtalk_ros.training.common.group_layout import EXPRESSIONS, POSES, REFERE
 from realtalk_ros.training.renderer import augment, real_people
 from realtalk_ros.training.renderer.dataset import Group, to_float
 from realtalk_ros.training.renderer.model import Conditioning
-from realtalk_ros.training.renderer.run_time_light import FLAT, run_time_light
+from realtalk_ros.training.renderer.run_time_light import NONE, run_time_light
 
 # Shares of the templates that are at rest, as an avatar's are.
 RESTING, RESTING_IN_TRAINING = 0.6, 0.85
@@ -43,7 +43,7 @@ class FacePrior:
     target_landmarks: np.ndarray  # (K, 68, 2): where the targets' weights move those
     mouth_interior: np.ndarray  # (K, S, S, 3) uint8: rendering/mouth.py's maps, with the eyes'
     eye_grid: np.ndarray  # (K, S, S, 3): sampling grid around the eyes, and how far it counts
-    light: np.ndarray | None = None  # (K, M, M, 3) uint8, of people: run_time_light.py
+    light: np.ndarray | None = None  # (K, M, M, 4), of people: run_time_light.py
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Sample:
     mouth_interior: Tensor  # (K, S, S, 3) uint8
     eye_grid: Tensor  # (K, S, S, 3)
     real: bool = False  # see Group
-    light: Tensor | None = None  # (K, M, M, 3) uint8, as in FacePrior
+    light: Tensor | None = None  # (K, M, M, 4), as in FacePrior
 
     def mirrored(self) -> Sample:
         return Sample(
@@ -95,8 +95,7 @@ class Batch:
     # (B, 8) instead of what the references show, see rendering's merge_mouth_colours.
     mouth_colours: Tensor | None = None
     # Of which templates the images are of people, (B,) bool; the enamel that is to be expected
-    # there, (B, 3), 1: white; the light in the targets' mouths, (B * K, 3, M, M), 1: none. None: of
-    # none.
+    # there, (B, 3), 1: white; the light in the targets' mouths, (B * K, 4, M, M). None: of none.
     real: Tensor | None = None
     enamel: Tensor | None = None
     light: Tensor | None = None
@@ -300,12 +299,12 @@ def collate(samples: Sequence[Sample], rng: np.random.Generator | None = None) -
     if any(s.real for s in samples):
         landmarks = torch.cat([s.template_landmarks for s in samples])
         side = MOUTH_CROP[2] * images.shape[-1] // CROP_SIZE
-        none = images.new_full((len(samples[0].targets), side, side, 3), FLAT)
+        none = images.new_tensor(NONE).expand(len(samples[0].targets), side, side, 4)
         lights = [none if s.light is None else s.light.to(none) for s in samples]
         of_people = {
             "real": torch.tensor([s.real for s in samples], device=images.device),
             "enamel": real_people.expected_enamel(images[:, 1], landmarks),
-            "light": torch.cat(lights).movedim(-1, 1) / FLAT,
+            "light": torch.cat(lights).movedim(-1, 1),
         }
     return Batch(
         reference=torch.cat([images[:, 0], mouths], 1),
