@@ -11,6 +11,8 @@ from realtalk_ros.contracts import mouth_crop
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.added_layer import AddedLayer, grown
 from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.rendering.head_warp import HeadWarp
+from realtalk_ros.rendering.moving_person import MovingPerson
 
 ALWAYS = grown(mouth_crop(), 4, 256)  # the mouth, and a cell beside it
 BROW = slice(10, 14), slice(20, 30)  # cells of the change
@@ -49,3 +51,15 @@ def test_a_change_is_drawn_up_to_where_it_ends(face):
     image = drawn(face, -3.0).image
     assert np.allclose(image[46 - rows.start, 100 - columns.start], (-3, -3, -3, 0), atol=0.01)
     assert np.abs(image[0]).max() < 0.5  # it has faded where the layer ends
+
+
+@pytest.mark.parametrize("rotation", [None, (0.05, 0.1, 0.0)])
+def test_what_is_beside_the_face_may_be_drawn_after_it(rotation):
+    """The helper may be late: what is drawn of the face stays."""
+    avatar = Avatar.load("default")
+    warp = HeadWarp(MovingPerson(avatar), avatar.templates)
+    view = warp.view(None if rotation is None else np.float32(rotation))
+    face = slice(150, 350), slice(140, 360)
+    view.image[face] = 7
+    warp.draw(view, face)
+    assert (view.image[face] == 7).all() and view.image[:100, 200:300].std() > 5

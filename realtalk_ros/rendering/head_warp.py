@@ -57,7 +57,8 @@ class HeadWarp:
 
     def __init__(self, person: MovingPerson, templates: np.ndarray):
         height, width = templates.shape[1:3]
-        self._person, self._background = person, StillBackground(person, (width, height))
+        self._person = person
+        self._background = StillBackground(person, (width, height), single=len(templates) == 1)
         rows, columns = np.mgrid[:height, :width].astype(np.float32)
         self._at = columns, rows
         self._scale = width / person.size[0]
@@ -103,7 +104,8 @@ class HeadWarp:
     def draw(self, view: HeadView, face: Part) -> None:
         """Draws the image but for what is in the box `face`."""
         if view.seen is None:
-            view.image[:] = view.source
+            for beside in around(face, view.image.shape):
+                view.image[beside] = view.source[beside]
             return
         linear, border = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
         for beside in around(face, view.image.shape):

@@ -50,11 +50,12 @@ class StillPerson(NamedTuple):
 
 
 class StillBackground:
-    """Of one person in images of `size` (width, height) pixels."""
+    """Of one person in images of `size` (width, height) pixels. `single`: who has one template."""
 
-    def __init__(self, person: MovingPerson, size: tuple[int, int]):
-        self._person, self._size = person, size
-        self._template = -1  # to which `_mask`, `_hides` and `_behind` belong
+    def __init__(self, person: MovingPerson, size: tuple[int, int], single: bool):
+        self._person, self._size, self._single = person, size, single
+        self._template = -1  # to which `_mask` and `_hides` belong
+        self._behind: np.ndarray | None = None  # of a single template: all of the background
         rows, columns = person.mask.shape
         grid = np.meshgrid(np.arange(columns), np.arange(rows))
         self._cells = np.stack(grid, -1).astype(np.float32)
@@ -76,9 +77,6 @@ class StillBackground:
         if self._template != template:
             self._mask = self._mask_of(template)
             self._hides = cv2.LUT(cv2.resize(self._mask, self._size), HIDES)
-            hides = self._hides.astype(np.float32)
-            # Once for all frames, though each needs only what is at its outline.
-            self._behind = pixels(cv2.blendLinear(self._even, source, hides, 255 - hides))
             self._template = template
         x, y = (
             cv2.add(cv2.resize(plane, self._mask.shape[::-1]), own)
@@ -90,8 +88,18 @@ class StillBackground:
         # What is left, the outline and what it bared, is little: it is blended pixel by pixel.
         left = cv2.min(cv2.bitwise_not(share), cv2.max(share, self._hides))
         outline = np.flatnonzero(left.view(bool))
-        behind = self._behind.take(outline)
+        behind = self._background_at(outline, source)
         return StillPerson(share, beside, outline, behind, share.take(outline))
+
+    def _background_at(self, outline: np.ndarray, source: np.ndarray) -> np.ndarray:
+        """The background (n,) uint32 at the pixels `outline` (n,) of a template."""
+        if not self._single:
+            own, even = (pixels(array).take(outline) for array in (source, self._even))
+            return blend(even, own, self._hides.take(outline)) if outline.size else own
+        if self._behind is None:  # once for all frames
+            hides = self._hides.astype(np.float32)
+            self._behind = pixels(cv2.blendLinear(self._even, source, hides, 255 - hides))
+        return self._behind.take(outline)
 
     def _mask_of(self, template: int) -> np.ndarray:
         """The person's mask, moved from its template to another one as the head's landmarks are."""
