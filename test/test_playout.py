@@ -115,6 +115,19 @@ def test_interrupted_is_not_heard_again_until_its_sender_has_ended_it():
     assert len(drain(turns, 12.1)) == 1
 
 
+@pytest.mark.parametrize("last, at, named", [
+    (False, 13.0, ["a"]), (True, 13.0, []), (False, 31.0, [])])  # fmt: skip
+def test_an_interrupt_names_who_has_paused_and_not_ended(last, at, named):
+    """Else a sender that thinks between two sentences would go on."""
+    turns = TurnTaking()
+    say(turns, "a", 10.0, 1.0, now=9.9, last=last)
+    assert len(drain(turns, 9.95)) == 10
+    for now in (12.0, 12.1, 12.2, 12.3):
+        assert drain(turns, now) == []
+    assert turns.utterances == [] and turns.interrupt(at) == named
+    assert turns.interrupt(at) == []
+
+
 def test_senders_without_ids_are_heard_again_after_a_pause():
     turns = TurnTaking()
     turns.put(chunk("", 10.0), 10.0)

@@ -282,8 +282,8 @@ class ExpressionNode(FaceNode):
     def interrupt(self, utterance: str = "") -> list[str]:
         """Drops everything not yet shown or played. Returns the utterances that this ended.
 
-        utterance: the one that was to end; its sender is told that it has, even if nothing of it
-        is left. Empty: all that speaks.
+        utterance: the one that was to end, which is named where nothing else ended. Empty: all
+        that speaks.
         """
         ended = self.turns.interrupt(self._now())
         self.counts["interrupts"] += 1

@@ -24,6 +24,7 @@ MAX_WAITING = 120.0  # s of audio that may wait; what comes then is refused
 STALE = 0.5  # s by which audio may come later than usual for its sender before it is dropped
 EARLY = 0.5  # s before its time: of a sender that usually is earlier no more is expected
 STALL = 0.15  # s between two calls of `take`, from which on this process did not run in between
+PAUSE, UNFINISHED = 10.0, 16  # s for which, and how many, utterances without an end may go on
 AT_ONCE = 0.2  # s, an utterance that begins within this from now ends others at once
 
 
@@ -45,6 +46,8 @@ class TurnTaking:
         self.skipped = 0.0  # s of audio dropped because its time had passed
         self._turns: deque[Turn] = deque()
         self._interrupted = InterruptedTurns()
+        # Names of utterances that paused before their end, and when.
+        self._unfinished: deque[tuple[str, float]] = deque(maxlen=UNFINISHED)
         self._last_take = math.inf  # when `take` was called last
 
     def __len__(self) -> int:
@@ -123,6 +126,8 @@ class TurnTaking:
             expired = now > turn.expires
             if not turn.closed and not expired:
                 return None
+            if turn.utterance and not turn.closed:
+                self._unfinished.append((turn.utterance, now))
             if len(self._turns) == 1:
                 if expired:
                     self._turns.popleft()
@@ -132,13 +137,15 @@ class TurnTaking:
         return None
 
     def interrupt(self, now: float) -> list[str]:
-        """Drops everything. Returns the utterances that were played or waited; chunks that still
-        come of them are ignored."""
-        ended = self.utterances
+        """Drops everything. Returns the utterances that were played or waited, of which chunks that
+        still come are ignored, and those that paused so lately that they may go on."""
+        paused = [utterance for utterance, when in self._unfinished if now - when < PAUSE]
+        ended = [*self.utterances, *paused]
         for turn in self._turns:
             self._interrupted.add(turn, now)
         self._turns.clear()
-        return ended
+        self._unfinished.clear()
+        return list(dict.fromkeys(ended))
 
     def accept_again(self, utterance: str, sender: str = "") -> None:
         """Chunks of `utterance` are played though it was interrupted."""
@@ -149,6 +156,9 @@ class TurnTaking:
         for turn in self._turns:
             turn.shift(seconds)
         self._interrupted.shift(seconds)
+        self._unfinished = deque(
+            ((utterance, when + seconds) for utterance, when in self._unfinished), maxlen=UNFINISHED
+        )
         self._last_take += seconds
 
     def _find_turn(self, utterance: str, sender: str, sent: float) -> tuple[Turn, bool]:
