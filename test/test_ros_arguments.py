@@ -22,6 +22,9 @@ FILE = "/**: {ros__parameters: {fps: FPS, size: 512, qos_overrides: {depth: 2}}}
     ("7", ["--", "-p", "fps:=12.5"], None), ("25.0", ["-p", "fps:=abc"], "then as 'abc'"),
     ("25", ["--param", "size:=1e2"], "size is given as 512"), ("7", ["-p", "fps:=[a"], None),
     ("7", ["--params-file", "missing.yaml"], None), ("7", ["-p"], None),
+    ("''", ["-p", "fps:=2026-11-30"], None), ("''", ["-p", "fps:=12:30"], None),
+    ("1", ["-p", "fps:=1.e0"], "fps is given as 1"), ("1", ["-p", "fps:='1'"], "then as '1'"),
+    ("on", ["-p", "fps:=2"], "given as True"),
 ])  # fmt: skip
 def test_the_value_that_is_given_last_wins_or_is_refused(tmp_path, fps, given, refused):
     file = tmp_path / "face.yaml"
@@ -32,6 +35,10 @@ def test_the_value_that_is_given_last_wins_or_is_refused(tmp_path, fps, given, r
         return
     with pytest.raises(RealTalkError, match=refused):
         check_types(args)
+
+
+def test_a_program_may_have_no_arguments():
+    check_types([])
 
 
 def test_a_node_says_so_in_one_line(tmp_path):

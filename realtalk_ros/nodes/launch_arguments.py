@@ -104,13 +104,15 @@ def face_frame(namespace: str, frame_id: str = "face") -> str:
     return frame_id if "/" in frame_id else f"{namespace}/{frame_id}".strip("/")
 
 
-def read_params_file(path: str | Path) -> dict[str, dict[str, Any]]:
+def read_params_file(
+    path: str | Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader
+) -> dict[str, dict[str, Any]]:
     """{node's absolute name, or a pattern: {parameter: value}} of a ROS 2 parameter file.
 
     Raises RealTalkError for a file that cannot be read, or is none of these.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), loader)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise RealTalkError(f"cannot read the parameter file {path}: {_reason(error)}") from error
     found: dict[str, dict[str, Any]] = {}

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import yaml
@@ -16,7 +17,22 @@ from realtalk_ros.nodes.launch_arguments import read_params_file
 # rcl keeps a value of each type that a parameter is given with (rcl_variant_t), and rclpy takes the
 # first of them in this order (_rclpy_pybind11), whichever was given last.
 ORDER = (bool, int, float, str, list)
-EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")  # a float for rcl, but not for PyYAML
+
+
+class _Loader(yaml.SafeLoader):
+    """Takes for text what rcl does (rcl_yaml_param_parser's parse.c): PyYAML has dates, too."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _kind, _pattern in (
+    ("bool", r"(?i:y|yes|on|true|n|no|off|false)"),
+    ("int", r"[-+]?(0[xX][0-9a-fA-F]+|\d+)"),
+    ("float", r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"({_pattern})$"), None)
+_Loader.add_constructor(
+    "tag:yaml.org,2002:bool", lambda _, node: node.value.lower() in ("y", "yes", "on", "true")
+)
 
 
 def check_types(args: Sequence[str]) -> None:
@@ -37,17 +53,17 @@ def check_types(args: Sequence[str]) -> None:
 def _parameters(args: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
     """(node or pattern, parameter, value) in the order in which they are given."""
     of_ros = False
-    for argument, following in zip(args, [*args[1:], ""], strict=True):
+    for argument, following in zip_longest(args, args[1:], fillvalue=""):
         if argument in ("--ros-args", "--"):
             of_ros = argument == "--ros-args"
         elif of_ros and argument in ("-p", "--param"):
             name, _, text = following.partition(":=")
             node, _, name = name.rpartition(":")
             with contextlib.suppress(yaml.YAMLError):  # rcl says what is wrong with it
-                yield node or "/**", name, yaml.safe_load(text)
+                yield node or "/**", name, yaml.load(text, _Loader)
         elif of_ros and argument == "--params-file":
             try:
-                sections = read_params_file(following)
+                sections = read_params_file(following, _Loader)
             except RealTalkError:
                 continue  # likewise
             for node, values in sections.items():
@@ -57,6 +73,4 @@ def _parameters(args: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
 
 def _rank(value: Any) -> int:
     """Where its type stands in ORDER."""
-    if isinstance(value, str) and EXPONENT.fullmatch(value):
-        return ORDER.index(float)
     return next((k for k, kind in enumerate(ORDER) if isinstance(value, kind)), len(ORDER))
