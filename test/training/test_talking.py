@@ -413,9 +413,13 @@ def test_words_of_a_recording_are_found_as_corpora_write_them(tmp_path):
     (book / "103-1240.trans.txt").write_text("103-1240-0000 CHAPTER ONE\n103-1240-0001 TWO\n")
     (clips.parent / "validated.tsv").write_text('path\tsentence\na.mp3\tHan sa "hej.\n')
     (tmp_path / "own.txt").write_text("mine")
+    french = tmp_path / "cv-corpus-17.0-delta-2024-03-15-fr/validated_clips"
+    french.mkdir(parents=True)
+    (french.parent / "validated.tsv").write_text("path\tsentence\na.mp3\tbonjour\n")
     words = lip_sounds.words_beside
     assert words(book / "103-1240-0000.flac") == ("en-us", "chapter one")
     assert words(clips / "a.mp3") == ("sv", 'Han sa "hej.')
+    assert words(french / "a.mp3") == ("fr", "bonjour")
     assert words(tmp_path / "own.wav") == ("en-us", "mine")
     assert words(book / "103-1240-0002.flac") is None and words(clips / "b.mp3") is None
 

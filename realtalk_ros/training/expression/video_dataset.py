@@ -142,8 +142,9 @@ class VideoDataset:
         if not self._still:
             return None
         video = self._still[int(rng.integers(len(self._still)))]
-        k = int(rng.integers(len(video.starts) - 1))
-        first, end = MEL_STEP * video.starts[k : k + 2]
+        starts = np.append(video.starts[video.starts < video.train_steps], video.train_steps)
+        k = int(rng.integers(len(starts) - 1))
+        first, end = MEL_STEP * starts[k : k + 2]
         return video.mel[first:end].astype(np.float32)
 
     def draw_sample(
@@ -174,7 +175,8 @@ class VideoDataset:
             contact = video.labiodental[shown].astype(np.float32)
         if noise is not None:
             awake = heard(speech)
-            weights, contact = awake[:, None] * weights, awake * contact
+            weights = awake[:, None] * weights
+            contact = np.where(awake == 0, 0, contact).astype(np.float32)  # at rest there is none
         return Sample(
             mel=mel,
             identity=video.identity.astype(np.float32),

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from realtalk_ros.contracts import CROP_SIZE, MOUTH_CROP, mouth_crop
+from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import LIPS
 from realtalk_ros.rendering import eyes
 from realtalk_ros.rendering.geometry import Geometry
@@ -167,7 +168,7 @@ def moved_in(group: Group) -> np.ndarray | None:
     """(N, N): by image of a group of people, in which others the mouth is moved otherwise."""
     if not group.real:
         return None
-    weights = group.weights.cpu().float().numpy()
+    weights = group.weights.cpu().float().numpy()[:, list(arkit.MOUTH)]
     return np.abs(weights[:, None] - weights).max(-1) > STILL
 
 
@@ -263,8 +264,9 @@ def draw_sample(
     that its renderer will ever see)."""
     resting = RESTING_IN_TRAINING if augmented else RESTING
     seen_from, template, chosen = choose_images(rng, targets, resting, moved_in(group))
-    # People's pictures were laid over what their weights say (photo_pairs.py).
-    noise = rng if augmented and not group.real else None
+    # Photographs of people were laid over what their weights say (photo_pairs.py).
+    laid_over = group.real and not group.from_video
+    noise = rng if augmented and not laid_over else None
     prior, device = predict_face(group, template, chosen, noise), group.images.device
     if reference is None:
         mouth = torch.from_numpy(map_mouth(group, seen_from, noise)).to(device)

@@ -76,7 +76,10 @@ def words_beside(path: Path) -> tuple[str, str] | None:
             return "en-us", words
     listing = path.parent.parent / "validated.tsv"
     if listing.is_file() and (words := _common_voice(listing).get(path.name)):
-        return espeak_voice(path.parent.parent.name), words
+        # "cv-corpus-17.0-delta-2024-03-15-fr", or as in older releases "fr"
+        folder = path.parent.parent.name
+        language = folder.rpartition("-")[2] if folder.startswith("cv-corpus") else folder
+        return espeak_voice(language), words
     return None
 
 

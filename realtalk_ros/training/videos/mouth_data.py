@@ -256,12 +256,13 @@ class Builder:
 
     def _contacts(self, path: Path, steps: int) -> LipContacts | None:
         """What phones say of the lips, in a recording whose words are known and can be aligned."""
-        spoken = words_beside(path)
-        if spoken is None:
+        if (spoken := words_beside(path)) is None:
             return None
-        voice, words = spoken
-        aligner = self._aligners.setdefault(voice, Aligner(voice))
-        segments = aligner.align(path, words)
+        aligner = self._aligners.setdefault(spoken[0], Aligner(spoken[0]))
+        try:
+            segments = aligner.align(path, spoken[1])
+        except RealTalkError as error:  # espeak-ng has no such voice
+            segments, self.report["not_aligned"] = None, str(error)
         if segments is None:
             return None
         self.report["aligned"] += steps / EXPRESSION_RATE / 60
