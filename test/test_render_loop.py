@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The render loop without networks: which frames are shown, and how they are stamped."""
 
+import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +10,10 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
+from realtalk_ros.avatar.temperament import Temperament
+from realtalk_ros.errors import NetworkError
+from realtalk_ros.nodes import face_loader, render_loop
+from realtalk_ros.nodes.face_loader import FaceLoader, RendererSettings
 from realtalk_ros.nodes.render_loop import RenderLoop
 from realtalk_ros.playout.face_playout import FacePlayout
 from realtalk_ros.playout.quality_monitor import FrameStatistics
@@ -81,3 +87,64 @@ def test_a_frame_whose_utterance_is_interrupted_before_it_is_due_is_not_shown(re
     assert stage.stamps == [] and stage.counts["skipped_frames"] == 1
     stage.show(still)  # of no utterance
     assert len(stage.stamps) == 1
+
+
+class SlowRenderer:
+    """Stands for a FaceRenderer: the first one's network fails, and each that follows takes as long
+    to load as ten frames."""
+
+    provider = "CPUExecutionProvider"
+    opened = frames = 0
+
+    def __init__(self, avatar, *_, **__):
+        SlowRenderer.opened += 1
+        self.avatar, self.number, end = avatar, SlowRenderer.opened, SlowRenderer.frames + 10
+        while self.number > 1 and SlowRenderer.frames < end:
+            time.sleep(0.001)
+
+    def render(self, weights, template):
+        return None
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("error", [NetworkError("broken"), ValueError("broken")])
+def test_networks_that_load_slowly_replace_those_that_keep_failing(monkeypatch, error):
+    """Each failure meanwhile had them thrown away and loaded again, for ever."""
+    avatar = SimpleNamespace(name="default", temperament=Temperament())
+    monkeypatch.setattr(face_loader, "FaceRenderer", SlowRenderer)
+    monkeypatch.setattr(face_loader, "Avatar", SimpleNamespace(load=lambda name: avatar))
+    monkeypatch.setattr(render_loop, "RELOAD_EVERY", 0.0)
+    monkeypatch.setattr(render_loop, "OTHER_FAILURES", 3)
+    monkeypatch.setattr(SlowRenderer, "opened", 0)
+    monkeypatch.setattr(SlowRenderer, "frames", 0)
+    stop, failures = threading.Event(), []
+    problems = SimpleNamespace(add=failures.append, exception=failures.append)
+    settings = RendererSettings("default", 128, "cpu", "", 1)
+    loader = FaceLoader(lambda: settings, problems)
+    loader.setup(seed=0)
+    node = SimpleNamespace(
+        counts={"fallbacks": 0},
+        problems=problems,
+        context=SimpleNamespace(ok=lambda: True),
+        create_publisher=lambda *_, **__: SimpleNamespace(publish=lambda message: None),
+    )
+    playout = SimpleNamespace(next_frame=lambda: (object(), 0.0))
+    loop = RenderLoop(node, playout, loader, images=None, statistics=FrameStatistics())
+
+    def generate(frame):
+        SlowRenderer.frames += 1
+        time.sleep(0.002)
+        if loader.face.renderer.number == 1 and SlowRenderer.frames < 500:
+            raise error
+        stop.set()
+
+    monkeypatch.setattr(loop, "generate", generate)
+    monkeypatch.setattr(loop, "show", lambda pending: None)
+    loop.run(stop)
+    number = loader.face.renderer.number
+    SlowRenderer.frames += 1000  # nothing loads any more
+    loader.clear()
+    assert number == 2 and node.counts["fallbacks"] == 1
+    assert 10 <= len(failures) < 100  # each was reported

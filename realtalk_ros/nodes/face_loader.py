@@ -98,6 +98,12 @@ class FaceLoader:
         with self._lock:
             return self._is_broken()
 
+    @property
+    def replacing(self) -> bool:
+        """Whether the face that is shown is broken, and others load: what it still fails at says
+        nothing about those."""
+        return bool(self.loading) and self.broken
+
     def _is_broken(self) -> bool:
         return self._shown is not None and self._shown.failures != self._failures
 

@@ -149,6 +149,10 @@ class RenderLoop:
             self._node.problems.add(f"a frame could not be shown, the network failed: {error}")
         else:
             self._node.problems.exception(error)
+        if self._loader.replacing:
+            # Another fallback would throw away what loads: where that takes longer than
+            # RELOAD_EVERY, nothing would ever be shown again.
+            return
         self._failures += 1
         enough = NETWORK_FAILURES if isinstance(error, NetworkError) else OTHER_FAILURES
         if self._failures < enough or time.monotonic() - self._reloaded_at < RELOAD_EVERY:
