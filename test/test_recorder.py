@@ -20,6 +20,7 @@ from std_msgs.msg import String
 from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes.recorder_node import RecorderNode
+from realtalk_ros.output.mp4_writer import VideoWriter
 
 INFO = {"source_timestamp": time.time_ns()}
 
@@ -61,6 +62,52 @@ def test_a_recording_goes_on_when_the_clock_is_set(tmp_path, jump):
         with av.open(str(node.out)) as file:
             seconds = file.duration / av.time_base
         assert seconds == pytest.approx(0.4 + 2.0 + 0.2, abs=0.1)
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+@pytest.mark.parametrize("jump", [-3.0, -1.0, 3.0])
+def test_what_was_stamped_before_the_clock_was_set_may_come_after(tmp_path, monkeypatch, jump):
+    """Two images and two chunks are in flight: all of what comes is recorded."""
+    written, write_audio = [], VideoWriter.write_audio
+    monkeypatch.setattr(
+        VideoWriter,
+        "write_audio",
+        lambda writer, pcm: (written.append(pcm), write_audio(writer, pcm)),
+    )
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    values = {"out": str(tmp_path / "a.mp4"), "tail": 0.2, "autostart": False, "use_sim_time": True}
+    node = RecorderNode(
+        context=context,
+        parameter_overrides=[Parameter(name, value=value) for name, value in values.items()],
+    )
+    clock = node.get_clock()
+    try:
+        node.ready = True
+        clock.set_ros_time_override(Time(seconds=10_000))
+        begin = node.now()
+        node.watch()
+        node.on_provenance(String(data=Provenance("Ann", consent="Ann Lee").xmp()))
+        for k in range(75):
+            now = begin + k / 25 + (jump if k >= 20 else 0.0)
+            stamp = begin + k / 25 + (jump if k >= 22 else 0.0)
+            clock.set_ros_time_override(Time(nanoseconds=int((now - begin + 10_000) * 1e9)))
+            if k < 50:
+                chunk = AudioChunk(sample_rate=16000, channels=1, encoding="pcm_s16le")
+                chunk.data = array("B", np.full(640, 2000 + 200 * k, "<i2").tobytes())
+                chunk.last = k == 49
+                node.set_stamp(chunk.header.stamp, stamp)
+                node.on_audio(chunk, INFO)
+            picture(node, stamp)
+        assert node.exit_code == 0 and node.counts["unordered_images"] == 0
+        assert node.session.recording.repeated <= 1
+        with av.open(str(node.out)) as file:
+            assert file.duration / av.time_base == pytest.approx(0.4 + 2.0 + 0.2, abs=0.1)
+        heard = np.round(np.concatenate(written) * 32768)
+        speech = np.repeat(2000 + 200 * np.arange(50), 640)
+        assert np.array_equal(np.trim_zeros(heard), speech)
     finally:
         node.destroy_node()
         rclpy.shutdown(context=context)

@@ -106,6 +106,7 @@ class RecorderNode(lifecycle.RealTalkNode):
         now, start = self._now(), self.media_time(message.header.stamp)
         if start is None:
             start = now if session.audio_end is None else session.audio_end
+        start = session.audio_time(start)
         if not session.add_audio(start, pcm, rate, message.last):
             self.problems.add("a chunk is stamped outside the recording: left out")
         elif len(pcm) and self.stats_file:
@@ -124,6 +125,8 @@ class RecorderNode(lifecycle.RealTalkNode):
         if not all(MIN_SIDE <= side <= MAX_SIDE for side in (message.width, message.height)):
             self.problems.add(f"an image of {message.width}x{message.height} was left out")
             return
+        if stamp is not None:
+            stamp = session.image_time(stamp)
         if stamp is None or stamp <= session.newest:
             self.counts["unordered_images"] += 1
             return

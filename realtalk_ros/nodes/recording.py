@@ -16,13 +16,14 @@ import numpy as np
 from realtalk_ros.audio.resampler import Resampler
 from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.output.mp4_writer import VideoWriter
-from realtalk_ros.stream_types import STAMP_TOLERANCE
+from realtalk_ros.stream_types import LOST_CHUNK_GAP, STAMP_TOLERANCE
 
 PREROLL = 0.4  # s of face before the speech
 SILENT_RATE = 48000  # Hz of the audio track, where a recording begins before any audio came
 MAX_FACES = 16  # avatars that a file names
 TIMEOUT = 5.0  # s without audio or images after which a recording ends
 MAX_LENGTH = 86400.0  # s
+IN_FLIGHT = 0.5  # s after the clock was set in which messages may come that were stamped before
 # s of images for which a file waits for the provenance of their face: its title is written first.
 # The latched message comes up to 0.3 s after the first image.
 PROVENANCE_WITHIN = 2.0
@@ -132,6 +133,8 @@ class RecordingSession:
         self._audio: deque[tuple[float, np.ndarray, int]] = deque()  # stamp, samples, their rate
         self._rate: int | None = None
         self._image_came = time.monotonic()  # the last one
+        # By how much the clock was set [s], and until when (monotonic) older stamps may come.
+        self._jumps: list[tuple[float, float]] = []
         self._provenance_until = math.inf  # until when the file waits for it
         self._faces: dict[Provenance, None] = {}  # that the images have shown
 
@@ -167,8 +170,29 @@ class RecordingSession:
             self.end = stamp + self._duration
         self._images.append((stamp, image))
 
+    def image_time(self, stamp: float) -> float:
+        """The time of an image; just after the clock was set it may be stamped by the old time."""
+        return self._at_new_time(stamp, self.newest)
+
+    def audio_time(self, start: float) -> float:
+        """As `image_time`, of a chunk that continues what came before; others begin at any time."""
+        if self.audio_end is None:
+            return start
+        moved = self._at_new_time(start, self.audio_end)
+        return moved if abs(moved - self.audio_end) <= LOST_CHUNK_GAP else start
+
+    def _at_new_time(self, stamp: float, newest: float) -> float:
+        """`stamp`, or what it is after the latest jumps of the clock: the nearest to `newest`."""
+        now = time.monotonic()
+        self._jumps = [(seconds, until) for seconds, until in self._jumps if now < until]
+        stamps = [stamp]
+        for seconds, _ in reversed(self._jumps):
+            stamps.append(stamps[-1] + seconds)
+        return min(stamps, key=lambda moved: abs(moved - newest))
+
     def shift(self, seconds: float) -> None:
         """The clock jumped: the recording goes on as before, at the new time."""
+        self._jumps.append((seconds, time.monotonic() + IN_FLIGHT))
         self.newest += seconds
         if self.begin is not None:
             self.begin += seconds
