@@ -12,7 +12,7 @@ from realtalk_ros.playout import face_playout
 from realtalk_ros.playout.audio_playout import LATE, SLICE, AudioPlayout
 from realtalk_ros.playout.face_playout import FacePlayout
 from realtalk_ros.playout.quality_monitor import QualityMonitor
-from realtalk_ros.playout.scheduling import Finding
+from realtalk_ros.playout.scheduling import ChunkFinding
 from realtalk_ros.playout.turn_taking import TurnTaking
 from realtalk_ros.stream_types import Chunk, ScheduledChunk, TimedExpression
 
@@ -324,21 +324,21 @@ def test_a_chunk_says_what_was_found_of_it():
         return turns.put(*arguments).findings
 
     assert found(first, 10.0) == found(chunk("a", 10.1), 10.1) == []
-    assert found(first, 10.1) == [Finding.REPEATED]
-    assert found(chunk("a", 10.12), 10.12) == [Finding.OVERLAPPING]
-    assert found(chunk("a", 5000.0), 10.2) == [Finding.FOREIGN]
-    assert found(chunk("a", 10.3), 10.3, 10.3, "another") == [Finding.MIXED]
+    assert found(first, 10.1) == [ChunkFinding.REPEATED]
+    assert found(chunk("a", 10.12), 10.12) == [ChunkFinding.OVERLAPPING]
+    assert found(chunk("a", 5000.0), 10.2) == [ChunkFinding.FOREIGN]
+    assert found(chunk("a", 10.3), 10.3, 10.3, "another") == [ChunkFinding.MIXED]
     turns.interrupt(10.4)
-    assert found(chunk("a", 10.4), 10.41, 10.41, "another") == [Finding.INTERRUPTED]
+    assert found(chunk("a", 10.4), 10.41, 10.41, "another") == [ChunkFinding.INTERRUPTED]
     drifting = TurnTaking()  # its audio is 0.5 % longer than its stamps say
     findings = [
         finding
         for k in range(900)
         for finding in drifting.put(chunk("a", 0.0199 * k, 0.02), 0.0199 * k).findings
     ]
-    assert findings and set(findings) == {Finding.TRIMMED}
+    assert findings and set(findings) == {ChunkFinding.TRIMMED}
     for taking in (turns, drifting):
-        counted = [finding for finding in Finding for _ in range(taking.counts[finding.value])]
+        counted = [finding for finding in ChunkFinding for _ in range(taking.counts[finding.value])]
         assert len(counted) == (len(findings) if taking is drifting else 5)
 
 

@@ -23,7 +23,7 @@ from realtalk_ros.nodes.expression_engine import ExpressionEngine, ModelSettings
 from realtalk_ros.nodes.face_settings import FaceNode, SharedSettings
 from realtalk_ros.nodes.face_settings import check as check_setting
 from realtalk_ros.nodes.subscriptions import AudioSubscription, Received
-from realtalk_ros.playout.scheduling import Finding
+from realtalk_ros.playout.scheduling import ChunkFinding
 from realtalk_ros.playout.sender_identity import SenderIdentifier
 from realtalk_ros.playout.turn_taking import TurnTaking
 from realtalk_ros.stream_types import Chunk, TimedExpression
@@ -35,12 +35,12 @@ SMOOTHING = 0.02  # weight of the latest value in the share of computing
 OVERLOAD = 0.9  # s of computing a second of audio, from which on the user is warned
 LOADED = ("avatar", "device", "model_dir", "look_ahead")  # parameters whose change takes long
 ADVICE = {  # what senders do that may not be meant, and what they should change
-    Finding.OVERLAPPING: "the stamps on audio leave no room for the sound that they belong to: it "
-    "is played in the order of arrival. Stamp a chunk with the time at which its first sample is "
-    "to be played, or with zero",
-    Finding.MIXED: "two senders speak on audio under the same utterance_id: each is played as an "
-    "utterance of its own (parameter policy). Give each an id of its own",
-    Finding.INTERRUPTED: "more of what was interrupted still comes on audio, and is ignored: "
+    ChunkFinding.OVERLAPPING: "the stamps on audio leave no room for the sound that they belong "
+    "to: it is played in the order of arrival. Stamp a chunk with the time at which its first "
+    "sample is to be played, or with zero",
+    ChunkFinding.MIXED: "two senders speak on audio under the same utterance_id: each is played as "
+    "an utterance of its own (parameter policy). Give each an id of its own",
+    ChunkFinding.INTERRUPTED: "more of what was interrupted still comes on audio, and is ignored: "
     "stop sending it, end it by `last`, or begin the next answer with `reset` or another "
     "utterance_id",
 }
@@ -180,7 +180,7 @@ class ExpressionNode(FaceNode):
         for finding in taken.findings:
             if finding in ADVICE:
                 self.problems.add(ADVICE[finding])
-            elif finding is Finding.FOREIGN and chunk.start is not None:
+            elif finding is ChunkFinding.FOREIGN and chunk.start is not None:
                 self.problems.add(
                     f"a chunk is stamped {chunk.start - sent:.0f} s from now, by another clock: "
                     "it is played next"

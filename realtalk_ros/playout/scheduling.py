@@ -28,7 +28,7 @@ STEADY = 10.0  # s of audio that show whether a sender sends in real time
 DRIFT = 0.02  # share by which the clocks of a sender's audio and stamps may differ
 
 
-class Finding(Enum):
+class ChunkFinding(Enum):
     """What was found of a chunk that is not simply played where its stamp says. The values are
     names in the diagnostics."""
 
@@ -45,7 +45,7 @@ class Scheduled(NamedTuple):
     it."""
 
     chunk: ScheduledChunk | None
-    finding: Finding | None = None
+    finding: ChunkFinding | None = None
 
 
 def schedule(turn: Turn, chunk: Chunk, sent: float) -> Scheduled:
@@ -57,7 +57,7 @@ def schedule(turn: Turn, chunk: Chunk, sent: float) -> Scheduled:
         return Scheduled(chunk.scheduled(following))
     content = (stamp, hash(chunk.pcm.tobytes()))
     if content in turn.recent and len(chunk.pcm):
-        return Scheduled(None, Finding.REPEATED)
+        return Scheduled(None, ChunkFinding.REPEATED)
     turn.recent.append(content)
     previous, jumped = turn.last_stamp, turn.clock_jumped
     turn.record_stamp(stamp, chunk.seconds)
@@ -77,12 +77,12 @@ def schedule(turn: Turn, chunk: Chunk, sent: float) -> Scheduled:
         if gap > 0:
             return Scheduled(chunk.scheduled(start))
         if previous is not None and stamp < previous:
-            return Scheduled(None, Finding.REPEATED)  # another chunk was there before it
+            return Scheduled(None, ChunkFinding.REPEATED)  # another chunk was there before it
         if _drifts(turn, sent):
-            return Scheduled(_trimmed(chunk, -gap, turn.end), Finding.TRIMMED)
-        return Scheduled(chunk.scheduled(turn.end), Finding.OVERLAPPING)
+            return Scheduled(_trimmed(chunk, -gap, turn.end), ChunkFinding.TRIMMED)
+        return Scheduled(chunk.scheduled(turn.end), ChunkFinding.OVERLAPPING)
     turn.clock_offset = following - turn.postponed - stamp
-    return Scheduled(chunk.scheduled(following), Finding.FOREIGN)
+    return Scheduled(chunk.scheduled(following), ChunkFinding.FOREIGN)
 
 
 def _is_plausible(start: float, seconds: float, sent: float) -> bool:

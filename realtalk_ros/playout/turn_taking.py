@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from realtalk_ros.errors import AudioError
 from realtalk_ros.playout.interrupted_turns import InterruptedTurns
-from realtalk_ros.playout.scheduling import Finding, schedule
+from realtalk_ros.playout.scheduling import ChunkFinding, schedule
 from realtalk_ros.playout.turn import MAX_SILENCE, Turn
 from realtalk_ros.stream_types import Chunk, ScheduledChunk
 
@@ -33,7 +33,7 @@ class Taken:
     """What became of a chunk."""
 
     ended: list[str] = field(default_factory=list)  # utterances that it ended at once
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[ChunkFinding] = field(default_factory=list)
 
 
 class TurnTaking:
@@ -42,7 +42,7 @@ class TurnTaking:
 
     def __init__(self, policy: str = "replace", limit: float = MAX_WAITING) -> None:
         self.policy, self.limit = policy, limit
-        self.counts = {"refused_chunks": 0, **{finding.value: 0 for finding in Finding}}
+        self.counts = {"refused_chunks": 0, **{finding.value: 0 for finding in ChunkFinding}}
         self.skipped = 0.0  # s of audio dropped because its time had passed
         self._turns: deque[Turn] = deque()
         self._interrupted = InterruptedTurns()
@@ -72,11 +72,11 @@ class TurnTaking:
         """
         sent, taken = now if sent is None else min(sent, now), Taken()
         if self._interrupted.ignores(chunk, sent, sender):
-            self._note(Finding.INTERRUPTED, taken)
+            self._note(ChunkFinding.INTERRUPTED, taken)
             return taken
         turn, new = self._find_turn(chunk.utterance, sender, sent)
         if new and chunk.utterance in self.utterances:
-            self._note(Finding.MIXED, taken)
+            self._note(ChunkFinding.MIXED, taken)
         if self.seconds + chunk.seconds > self.limit:
             self.counts["refused_chunks"] += 1
             raise AudioError(
@@ -99,7 +99,7 @@ class TurnTaking:
         turn.put(scheduled, now, sent)
         return taken
 
-    def _note(self, finding: Finding, taken: Taken) -> None:
+    def _note(self, finding: ChunkFinding, taken: Taken) -> None:
         taken.findings.append(finding)
         self.counts[finding.value] += 1
 
