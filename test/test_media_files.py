@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import wave
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -194,6 +195,26 @@ def test_a_flac_that_is_cut_is_told(tmp_path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     seconds, warnings = heard(path)
     assert f"only {seconds:.1f} of its 2.0 s are heard" in warnings[0]
+
+
+@pytest.mark.parametrize("piped", [False, True])
+def test_a_matroska_file_is_as_long_as_it_states_not_as_its_size_suggests(tmp_path, piped):
+    whole = io.BytesIO()
+    target = SimpleNamespace(write=whole.write) if piped else whole  # a pipe cannot seek
+    with av.open(target, "w", format="matroska") as file:
+        stream = file.add_stream("pcm_s16le", rate=RATE, layout="mono")
+        sound = (tone(3.0)[None] * 32767).astype("<i2")
+        for start in range(0, 3 * RATE, 16):  # 32 bytes of sound, and some that are none
+            part = np.ascontiguousarray(sound[:, start : start + 16])
+            frame = av.AudioFrame.from_ndarray(part, format="s16", layout="mono")
+            frame.sample_rate, frame.pts = RATE, start
+            file.mux(stream.encode(frame))
+    path = tmp_path / "a.mka"
+    path.write_bytes(whole.getvalue())
+    assert heard(path) == (pytest.approx(3.0, abs=0.1), [])
+    path.write_bytes(whole.getvalue()[: -RATE * 2])  # the last second
+    seconds, warnings = heard(path)
+    assert seconds < 2.2 and len(warnings) == (not piped)  # nobody knows of one from a pipe
 
 
 def float_wav(path, pcm, channels=1, rate=RATE, kind=3):

@@ -226,10 +226,14 @@ def _stated_duration(container: av.container.InputContainer) -> float | None:
     stream = container.streams.audio[0]
     if not set(container.format.name.split(",")) & EXACT_FORMATS:
         return None
+    if "matroska" in container.format.name:
+        # It states the length of the file alone. FFmpeg guesses that from the size where it is
+        # missing, as of a file written into a pipe, and then gives it to the streams, too.
+        guessed = stream.duration is not None or bool(container.streams.video)
+        whole = container.duration  # microseconds
+        return whole / av.time_base if whole and not guessed else None
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
-    if container.duration and not container.streams.video:
-        return container.duration / av.time_base
     return None
 
 
