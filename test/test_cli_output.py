@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from realtalk_ros.audio.media_files import SAMPLE_CLIP
 from realtalk_ros.cli import main
+from realtalk_ros.commands import node_processes
 
 REALTALK = [sys.executable, "-m", "realtalk_ros.cli"]
 
@@ -71,6 +73,26 @@ def test_who_is_not_to_be_hung_up_is_not(monkeypatch):
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc")
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])
+def test_nodes_inherit_that_they_are_not_to_be_hung_up(monkeypatch, handler):
+    popen, nodes = subprocess.Popen, {}
+    shown = [sys.executable, "-c", "print(open('/proc/self/status').read())"]
+    started = partial(popen, shown, stdout=subprocess.PIPE, text=True)
+    monkeypatch.setattr(node_processes.subprocess, "Popen", lambda _: started())
+    before = signal.signal(signal.SIGHUP, handler)
+    try:
+        node_processes.start(nodes, "a_node")
+        assert signal.getsignal(signal.SIGHUP) is handler
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    status = dict(
+        line.split(":", 1) for line in nodes["a_node"].communicate()[0].split("\n") if line
+    )
+    ignored = int(status["SigIgn"], 16) >> (signal.SIGHUP - 1) & 1
+    assert ignored == (handler is signal.SIG_IGN)
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])

@@ -99,6 +99,8 @@ def start(
     handlers: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue  # by nohup: a process started under a handler would not inherit that
             handlers[number] = signal.signal(number, lambda sent, _: came.append(sent))
     try:
         nodes[name] = subprocess.Popen(command)
