@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 import csv
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 
 
@@ -59,3 +61,22 @@ def test_live_link_csv_reads_back_by_column_name(tmp_path):
     )
     # Live Link's own order differs from Apple's here.
     assert list(row)[2 + 15 : 2 + 17] == ["JawRight", "JawLeft"]
+
+
+def test_only_errors_of_the_csv_are_told_as_its_own(tmp_path):
+    path = tmp_path / "out.csv"
+    with pytest.raises(BrokenPipeError), arkit.live_link_csv(path, 25):
+        raise BrokenPipeError(32, "Broken pipe")  # of the video beside it
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("rows", [0, 100])  # written when it is closed, and before
+def test_a_csv_without_room_is_told(rows):
+    full = Path("/dev/full")
+    with (
+        pytest.raises(RealTalkError, match="cannot write /dev/full .No space"),
+        arkit.live_link_csv(full, 25) as writer,
+    ):
+        for k in range(rows):
+            writer.write(k / 25, np.zeros(52))

@@ -7,7 +7,7 @@ the jaw open at mouthClose == jawOpen (Apple, ARFaceAnchor.BlendShapeLocation.mo
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -88,25 +88,32 @@ def timecode(time: float, fps: float) -> str:
 @contextmanager
 def live_link_csv(path: Path, fps: float) -> Iterator["LiveLinkWriter"]:
     """A Live Link Face CSV, whole or not at all; a device or a pipe is written to as it is. Raises
-    RealTalkError."""
-    # newline="": the app ends lines with \n on every system, and so do we.
-    with (
-        errors_of_writing(path),
-        written_whole(path, straight=True) as part,
-        open(part, "w", newline="", encoding="ascii") as file,
-    ):
-        yield LiveLinkWriter(file, fps)
+    RealTalkError where it cannot be written; an error in the block stays what it is."""
+    with ExitStack() as opened:
+        with errors_of_writing(path):
+            part = opened.enter_context(written_whole(path, straight=True))
+            # newline="": the app ends lines with \n on every system, and so do we.
+            file = opened.enter_context(open(part, "w", newline="", encoding="ascii"))
+        try:
+            yield LiveLinkWriter(file, fps, path)
+        except BaseException:
+            with suppress(OSError):  # of what the buffer holds still: the first error is told
+                file.close()
+            raise
+        with errors_of_writing(path):
+            opened.close()
 
 
 class LiveLinkWriter:
     """Writes frames as a Live Link Face CSV (61 values a row; rotations in radians).
 
-    Eye rotations are not modelled apart from the eyeLook coefficients and are written as 0.
+    Eye rotations are not modelled apart from the eyeLook coefficients and are written as 0. `path`
+    is what errors name. Raises RealTalkError where it cannot be written.
     """
 
-    def __init__(self, file: TextIO, fps: float):
-        self._file, self._fps = file, fps
-        self._file.write(",".join(LIVE_LINK_COLUMNS) + "\n")
+    def __init__(self, file: TextIO, fps: float, path: Path):
+        self._file, self._fps, self._path = file, fps, path
+        self._write_line(",".join(LIVE_LINK_COLUMNS))
 
     def write(
         self, time: float, weights: np.ndarray, rotation: Iterable[float] = (0.0, 0.0, 0.0)
@@ -118,4 +125,8 @@ class LiveLinkWriter:
         pitch, yaw, roll = (float(r) for r in rotation)
         values = [*weights[list(LIVE_LINK_ORDER)], yaw, pitch, roll, *([0.0] * 6)]
         row = ",".join(f"{v:.8f}" for v in values)
-        self._file.write(f"{timecode(time, self._fps)},{LIVE_LINK_COUNT},{row}\n")
+        self._write_line(f"{timecode(time, self._fps)},{LIVE_LINK_COUNT},{row}")
+
+    def _write_line(self, line: str) -> None:
+        with errors_of_writing(self._path):
+            self._file.write(line + "\n")
