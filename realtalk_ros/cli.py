@@ -11,8 +11,10 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import io
 import math
 import os
+import select
 import signal
 import sys
 import threading
@@ -142,6 +144,10 @@ GROUPS = {
     "train": "train a network",
     "evaluate": "measure a network, or enrolment",
 }
+ADVICE = {  # on errors that come without the name of a file
+    errno.EPIPE: "a program that it writes to has ended",
+    errno.ENOSPC: "make room for it",
+}
 # Which of the package's extras the commands need, by their words or by the first one.
 EXTRAS = {
     **dict.fromkeys(("data", "train", "evaluate"), "train"),
@@ -205,8 +211,10 @@ def execute(argv: Sequence[str], command: tuple[str, ...]) -> int:
         print(file=sys.stderr)
         return 130
     except OSError as error:
-        if error.filename is None and error.errno in (errno.EPIPE, errno.ENOSPC):
-            return failed_output(command, error)
+        if error.filename is None and error.errno in ADVICE:
+            if output_fails():
+                return failed_output(command, error)
+            return fail(command, f"{error.strerror}: {ADVICE[error.errno]}")
         if error.filename is None:
             raise
         reason = error.strerror or type(error).__name__
@@ -221,6 +229,22 @@ def flush(command: tuple[str, ...]) -> int:
         return 0
     except OSError as error:
         return failed_output(command, error)
+
+
+def output_fails() -> bool:
+    """Whether nothing can be written to standard output: neither what it holds back, nor, into a
+    pipe, anything else."""
+    if sys.stdout is None:
+        return False
+    try:
+        sys.stdout.flush()
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)  # unbuffered, it holds nothing back
+    except io.UnsupportedOperation:  # it is no file
+        return False
+    except OSError:
+        return True
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def failed_output(command: tuple[str, ...], error: OSError) -> int:

@@ -2,6 +2,7 @@
 """What the realtalk command does when its output cannot be written, when it is hung up, and with
 numbers that are none."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -45,6 +46,25 @@ def test_output_to_a_full_disk_is_one_line(unbuffered):
         )
     assert ran.returncode == 2 and ran.stderr.count("\n") == 1
     assert "make room" in ran.stderr and "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.ENOSPC])
+def test_an_error_of_something_else_is_not_taken_for_the_outputs(number, unbuffered):
+    code = (
+        "import sys, realtalk_ros.commands.avatars as avatars\n"
+        "from realtalk_ros.cli import main\n"
+        "def lost(_):\n"
+        "    print('so far')\n"
+        f"    raise OSError({number}, 'it is broken')\n"
+        "avatars.run = lost\n"
+        "sys.exit(main(['avatars', 'list']))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                         env={**os.environ, "PYTHONUNBUFFERED": unbuffered})  # fmt: skip
+    assert ran.returncode == 2 and ran.stdout == "so far\n"
+    assert ran.stderr.count("\n") == 1 and "it is broken" in ran.stderr
+    assert "its output" not in ran.stderr
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGHUP, 129), (signal.SIGTERM, 143)])
