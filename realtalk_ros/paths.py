@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from pathlib import Path
+from typing import TextIO
 
 from realtalk_ros.errors import RealTalkError
 
@@ -26,6 +28,22 @@ def exists(path: str | Path) -> bool:
 def is_same(path: Path, other: Path) -> bool:
     """Whether both names lead to one place, there or not."""
     return os.path.realpath(path) == os.path.realpath(other)
+
+
+def is_standard_output(path: Path) -> bool:
+    """Whether it leads to the file, the pipe or the device that is standard output."""
+    try:
+        return sys.stdout is not None and os.path.samestat(
+            path.stat(), os.fstat(sys.stdout.fileno())
+        )
+    except (OSError, ValueError):  # one of them is not there, or no file
+        return False
+
+
+def summary_output(written: Path | None) -> TextIO:
+    """Where a command that writes the file `written` says what it did; ask before it is written."""
+    aside = written is not None and is_standard_output(written)
+    return sys.stderr if aside else sys.stdout
 
 
 def check_file(path: Path) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.paths import is_folder
+from realtalk_ros.paths import is_folder, is_standard_output
 
 LONG_NAME, KEPT = 100, 60  # bytes of a name that is cut for its hidden file, and what is kept
 
@@ -73,10 +73,13 @@ def hidden_beside(path: Path) -> Path:
 
 @contextmanager
 def errors_of_writing(path: Path) -> Iterator[None]:
-    """Raises RealTalkError for an OSError in the block, which should hold only the writing."""
+    """Raises RealTalkError for an OSError in the block, which should hold only the writing; cli.py
+    answers a BrokenPipeError where `path` is standard output."""
     try:
         yield
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and is_standard_output(path):
+            raise
         raise cannot_write(path, error) from error
 
 

@@ -2,12 +2,14 @@
 """What the realtalk command does when its output cannot be written, when it is hung up, and with
 numbers that are none."""
 
+import csv
 import errno
 import os
 import signal
 import subprocess
 import sys
 import time
+import wave
 from functools import partial
 from pathlib import Path
 
@@ -65,6 +67,35 @@ def test_an_error_of_something_else_is_not_taken_for_the_outputs(number, unbuffe
     assert ran.returncode == 2 and ran.stdout == "so far\n"
     assert ran.stderr.count("\n") == 1 and "it is broken" in ran.stderr
     assert "its output" not in ran.stderr
+
+
+@pytest.fixture
+def speak_to_output(tmp_path):
+    """The command that makes a video of a moment of sound, and its CSV for standard output."""
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes(bytes(8000))
+    return [*REALTALK, "speak", "--wav", str(tmp_path / "a.wav"), "--size", "64",
+            "--out", str(tmp_path / "o.mp4"), "--csv", "/dev/stdout"]  # fmt: skip
+
+
+def test_a_csv_on_standard_output_has_rows_only(speak_to_output):
+    ran = subprocess.run(speak_to_output, capture_output=True, text=True)
+    header, *rows = csv.reader(ran.stdout.splitlines())
+    assert ran.returncode == 0 and len(rows) >= 6
+    assert {len(row) for row in rows} == {len(header)} == {63}
+    assert "real time" in ran.stderr
+
+
+def test_a_csv_on_standard_output_that_nobody_reads_ends_it_in_silence(speak_to_output, tmp_path):
+    reads, writes = os.pipe()
+    os.close(reads)
+    ran = subprocess.run(speak_to_output, stdout=writes, stderr=subprocess.PIPE, text=True)
+    os.close(writes)
+    assert ran.returncode == 141 and "cannot write" not in ran.stderr
+    assert not list(tmp_path.glob("*.mp4*"))
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGHUP, 129), (signal.SIGTERM, 143)])

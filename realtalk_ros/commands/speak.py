@@ -19,7 +19,7 @@ from realtalk_ros.audio.media_files import STANDARD_INPUT, AudioStream, stream_a
 from realtalk_ros.audio.text_to_speech import Saying
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
-from realtalk_ros.paths import is_same
+from realtalk_ros.paths import is_same, summary_output
 from realtalk_ros.rendering import watermark
 from realtalk_ros.rendering.background import Background
 from realtalk_ros.whole_files import check_can_write
@@ -79,6 +79,7 @@ def run(args: argparse.Namespace) -> None:
     background = None if args.background is None else Background(args.background)
     if background is not None and background.transparent:
         raise RealTalkError("--background transparent: a video has no transparency")
+    summary = summary_output(args.csv)
     began = time.monotonic()
     blocks, sample_rate, duration = open_speech(args)
 
@@ -125,7 +126,8 @@ def run(args: argparse.Namespace) -> None:
         f"{args.out}: {seconds:.1f} s, {video.frames} frames of "
         f"{renderer.size[0]}x{renderer.size[1]} at {args.fps:g} fps; loaded in "
         f"{loaded - began:.1f} s, made in {done - loaded:.1f} s "
-        f"({seconds / (done - loaded):.1f} x real time)"
+        f"({seconds / (done - loaded):.1f} x real time)",
+        file=summary,
     )
 
 

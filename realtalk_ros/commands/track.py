@@ -17,7 +17,7 @@ from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.mesh_tracker import follow
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
-from realtalk_ros.paths import is_same
+from realtalk_ros.paths import is_same, summary_output
 from realtalk_ros.whole_files import check_can_write
 
 
@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> None:
     check_can_write(args.csv, "--csv", straight=True)
     if is_same(args.csv, args.video):
         raise RealTalkError(f"--csv {args.csv} is the input: give another name")
+    summary = summary_output(args.csv)
     with native_output.hidden(args.verbose):
         track = follow(args.video, args.landmarker)
     seen = np.flatnonzero(track.faces == 1)
@@ -42,7 +43,8 @@ def run(args: argparse.Namespace) -> None:
     opening = track.weights[seen, arkit.INDEX["jawOpen"]]
     print(
         f"{args.csv}: {len(seen)} of {len(track)} frames at {fps:.6g} frames/s, jawOpen "
-        f"{opening.min():.2f} to {opening.max():.2f}"
+        f"{opening.min():.2f} to {opening.max():.2f}",
+        file=summary,
     )
 
 

@@ -707,6 +707,14 @@ def test_tracking_writes_what_was_seen(clip, tmp_path, capsys):
     assert "96 of 100" in capsys.readouterr().out
 
 
+def test_tracking_into_standard_output_says_the_rest_elsewhere(clip, tmp_path, capsys, monkeypatch):
+    with (tmp_path / "out.csv").open("w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        out = str(tmp_path / "out.csv")
+        assert main(["track", str(tmp_path / "clip.mp4"), "--csv", out]) == 0
+    assert "100 of 100" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("faces, word", [(0, "no face"), (2, "more than one face")])
 def test_videos_of_nobody_or_of_two_are_refused(clip, tmp_path, capsys, faces, word):
     clip.track_.faces[:] = faces
