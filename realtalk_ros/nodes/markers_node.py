@@ -16,9 +16,9 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.msg import FaceExpression
 from realtalk_ros.nodes import qos, spin
 from realtalk_ros.nodes.face_settings import FaceNode, SharedSettings
+from realtalk_ros.nodes.timed_expression import timed_expression
 from realtalk_ros.output.rviz_markers import LINES, FaceLines, line, weights_text
 from realtalk_ros.playout.jitter_buffer import JitterBuffer
-from realtalk_ros.stream_types import TimedExpression
 
 GREY, RED = ColorRGBA(r=0.8, g=0.8, b=0.85, a=1.0), ColorRGBA(r=0.95, g=0.35, b=0.35, a=1.0)
 WHITE = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
@@ -105,21 +105,12 @@ class MarkersNode(FaceNode):
         if message.reset:
             self.buffer.reset()
             return
-        weights = np.array(message.weights, np.float32)
         rotation = np.array(message.head_rotation, np.float32)
-        if not (np.isfinite(weights).all() and np.isfinite(rotation).all()):
+        if not (np.isfinite(message.weights).all() and np.isfinite(rotation).all()):
             self.problems.add("an expression with numbers that are NaN or infinite was left out")
             return
         now, when = self._now(), self.media_time(message.header.stamp)
-        expression = TimedExpression(
-            time=now if when is None else when,
-            utterance=message.utterance_id,
-            sequence=message.sequence,
-            weights=np.clip(weights, 0, 1),
-            rotation=rotation,
-            speech=message.speech_probability,
-        )
-        self.buffer.push(expression, now)
+        self.buffer.push(timed_expression(message, now if when is None else when, rotation), now)
 
     def _now(self) -> float:
         """Now, in seconds, after what waits was moved with the clock."""

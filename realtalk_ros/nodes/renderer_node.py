@@ -30,6 +30,7 @@ from realtalk_ros.nodes.image_publisher import ImagePublisher
 from realtalk_ros.nodes.look_at import LookAtTransformer
 from realtalk_ros.nodes.render_loop import RenderLoop
 from realtalk_ros.nodes.subscriptions import BatchedSubscription, Received
+from realtalk_ros.nodes.timed_expression import timed_expression
 from realtalk_ros.nodes.worker import Worker
 from realtalk_ros.playout.adaptive_quality import QualityController
 from realtalk_ros.playout.face_playout import FacePlayout
@@ -37,7 +38,7 @@ from realtalk_ros.playout.quality_monitor import QualityMonitor
 from realtalk_ros.rendering.background import Background
 from realtalk_ros.rendering.batching import BatchingRenderer
 from realtalk_ros.rendering.watermark import Watermark
-from realtalk_ros.stream_types import Chunk, TimedExpression
+from realtalk_ros.stream_types import Chunk
 
 STALL = 0.25  # s that a message has waited, from which on this process must have stalled
 MAX_OFFSET = 600.0  # s that a chunk's stamp may lie from now
@@ -266,23 +267,15 @@ class RendererNode(FaceNode):
         self.playout.wake_audio.set()
 
     def _take_expression(self, message: FaceExpression, waited: float) -> None:
-        weights = np.array(message.weights, np.float32)
         rotation = np.array(message.head_rotation, np.float32)
         stamp = self.media_time(message.header.stamp)
-        if not np.isfinite(weights).all():
+        if not np.isfinite(message.weights).all():
             self.problems.add("an expression has weights that are NaN or infinite: left out")
             return
         if not np.isfinite(rotation).all():
             rotation = np.zeros(3, np.float32)
-        expression = TimedExpression(
-            time=self.playout.now() if stamp is None else stamp,
-            utterance=message.utterance_id,
-            sequence=message.sequence,
-            weights=np.clip(weights, 0, 1),
-            rotation=rotation,
-            speech=message.speech_probability,
-        )
-        self.playout.push_expression(expression, waited)
+        when = self.playout.now() if stamp is None else stamp
+        self.playout.push_expression(timed_expression(message, when, rotation), waited)
 
     def on_chunks(self, messages: list[Received]) -> None:
         if not self.ready:
