@@ -19,20 +19,31 @@ from realtalk_ros.nodes.launch_arguments import read_params_file
 ORDER = (bool, int, float, str, list)
 
 
-class _Loader(yaml.SafeLoader):
-    """Takes for text what rcl does (rcl_yaml_param_parser's parse.c): PyYAML has dates, too."""
+# What is no text for rcl (rcl_yaml_param_parser's parse.c): PyYAML has dates and more, too.
+PATTERNS = {
+    "bool": r"(?i:y|yes|on|true|n|no|off|false)",
+    "int": r"[-+]?(0[xX][0-9a-fA-F]+|\d+)",
+    "float": r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+}
 
 
-_Loader.yaml_implicit_resolvers = {}
-for _kind, _pattern in (
-    ("bool", r"(?i:y|yes|on|true|n|no|off|false)"),
-    ("int", r"[-+]?(0[xX][0-9a-fA-F]+|\d+)"),
-    ("float", r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"({_pattern})$"), None)
-_Loader.add_constructor(
-    "tag:yaml.org,2002:bool", lambda _, node: node.value.lower() in ("y", "yes", "on", "true")
-)
+def _rcl_loader() -> type[yaml.SafeLoader]:
+    """A loader of YAML that knows rcl's types."""
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    tag = "tag:yaml.org,2002"
+    Loader.yaml_implicit_resolvers = {}
+    for kind, pattern in PATTERNS.items():
+        Loader.add_implicit_resolver(f"{tag}:{kind}", re.compile(f"({pattern})$"), None)
+    Loader.add_constructor(
+        f"{tag}:bool", lambda _, node: node.value.lower() in ("y", "yes", "on", "true")
+    )
+    return Loader
+
+
+LOADER = _rcl_loader()
 
 
 def check_types(args: Sequence[str]) -> None:
@@ -60,10 +71,10 @@ def _parameters(args: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
             name, _, text = following.partition(":=")
             node, _, name = name.rpartition(":")
             with contextlib.suppress(yaml.YAMLError):  # rcl says what is wrong with it
-                yield node or "/**", name, yaml.load(text, _Loader)
+                yield node or "/**", name, yaml.load(text, LOADER)
         elif of_ros and argument == "--params-file":
             try:
-                sections = read_params_file(following, _Loader)
+                sections = read_params_file(following, LOADER)
             except RealTalkError:
                 continue  # likewise
             for node, values in sections.items():
