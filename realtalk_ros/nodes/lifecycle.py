@@ -32,6 +32,7 @@ from realtalk_ros.nodes.qos import NO_PUBLISHER_EVENTS, NO_SUBSCRIPTION_EVENTS
 from realtalk_ros.nodes.unmatched_endpoints import UnmatchedEndpoints
 from realtalk_ros.playout.clock import ClockJumpDetector
 
+MAX_WARNINGS = 64  # of a node; what comes after is not logged
 NAMESPACE = "realtalk"  # unless remapped (`-r __ns:=/name`, or the launch argument)
 STOPPED = 2.5  # s for which simulated time must not move before that is reported
 RETRY = 5.0  # s between attempts to load what was missing or broken
@@ -79,6 +80,7 @@ class RealTalkNode(ParameterNode):
         self.wanted_active = self.autostart
         self._unmatched_endpoints = UnmatchedEndpoints(self, self.problems)
         self._namesakes = Namesakes(self)
+        self._warned: set[str] = set()
         self._diagnostics = Diagnostics(self)
         self.steady_timer(1.0, self.publish_diagnostics)
 
@@ -215,6 +217,13 @@ class RealTalkNode(ParameterNode):
         namespace = self.get_namespace().strip("/")
         return frame if "/" in frame or not namespace or not frame else f"{namespace}/{frame}"
 
+    def warn(self, message: str) -> None:
+        """Logs once what was done about something that is used all the same. (What is left out is
+        a problem.)"""
+        if message not in self._warned and len(self._warned) < MAX_WARNINGS:
+            self._warned.add(message)
+            self.get_logger().warning(message)
+
     # Life cycle
 
     def setup(self) -> None:
@@ -316,7 +325,7 @@ class RealTalkNode(ParameterNode):
             where = "stands still" if self.get_clock().now().nanoseconds else "does not come"
             return f"use_sim_time is set, and the time on /clock {where}: nothing is shown or said"
         if doubled := self._namesakes.warning():
-            self.get_logger().warning(doubled, once=True)
+            self.warn(doubled)
             return doubled
         return "bad input is being left out" if self.problems.fresh else ""
 

@@ -35,7 +35,6 @@ RESERVE = 1.0  # s by which audio is sent before it is played, once it has begun
 GROWTH = 0.5  # s that this grows in a second
 FEEDBACK = 0.2  # s between feedbacks
 HALT = 2.0  # s for which a halt waits for the speaker
-MAX_WARNINGS = 64  # about texts; what comes after is not logged
 
 
 @dataclass
@@ -75,7 +74,6 @@ class SayNode(lifecycle.RealTalkNode):
         self._requests: deque[SayRequest] = deque()  # the first one is being spoken
         self._lock = threading.Condition()
         self._speaker = Worker("speaker", self.speak, self.problems.add)
-        self._warned: set[str] = set()
         overridable = qos.overridable()
         self._audio = self.create_publisher(
             AudioChunk, "audio", qos.SPEECH, qos_overriding_options=overridable
@@ -251,12 +249,6 @@ class SayNode(lifecycle.RealTalkNode):
                         reset=True,
                     )
                 )
-
-    def warn(self, message: str) -> None:
-        """Logs once what is done about a text."""
-        if message not in self._warned and len(self._warned) < MAX_WARNINGS:
-            self._warned.add(message)
-            self.get_logger().warning(message)
 
     def _feedback(self, request: SayRequest, utterance: str) -> None:
         if request.goal is not None and request.goal.is_active:

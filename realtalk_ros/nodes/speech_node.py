@@ -51,7 +51,6 @@ class SpeechNode(lifecycle.RealTalkNode):
 
         self.counts = {"chunks": 0, "utterances": 0, "interrupts": 0}
         self._utterance, self._began = "", 0.0  # that is being sent, since when
-        self._warned: set[str] = set()
         self._interrupted = threading.Event()
         self._speaker = Worker("speaker", self.speak, self.problems.add)
         overridable = qos.overridable()
@@ -132,9 +131,7 @@ class SpeechNode(lifecycle.RealTalkNode):
             yield held, rate, following is None
             held = following
         for line in stream.warnings if self.wav else ():
-            if line not in self._warned:  # once, however often it is repeated
-                self._warned.add(line)
-                self.get_logger().warning(line)
+            self.warn(line)
 
     def halt(self) -> None:
         self._speaker.stop(timeout=2)
