@@ -159,13 +159,13 @@ class SpeechMonitor(GraphMonitor):
 
     def __init__(self, nodes: dict[str, subprocess.Popen]):
         from realtalk_ros.msg import FaceExpression
-        from realtalk_ros.nodes.qos import EXPRESSION
+        from realtalk_ros.nodes.qos import STREAM
 
         super().__init__("demo", nodes)
         self.spoken = 0.0  # s of the clip
         self._first: float | None = None
         self._news = time.monotonic()
-        self.subscribe(FaceExpression, "expression", self._on_expression, EXPRESSION)
+        self.subscribe(FaceExpression, "expression", self._on_expression, STREAM)
 
     @property
     def stalled(self) -> float:

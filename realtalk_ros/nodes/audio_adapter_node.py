@@ -53,10 +53,10 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         self._info: Subscription | None = None
         self._overridable = qos.overridable()
         self._audio = self.create_publisher(
-            AudioChunk, "audio", qos.SPEECH, qos_overriding_options=self._overridable
+            AudioChunk, "audio", qos.STREAM, qos_overriding_options=self._overridable
         )
         self._expression = self.create_subscription(
-            FaceExpression, "expression", self.on_expression, qos.EXPRESSION,
+            FaceExpression, "expression", self.on_expression, qos.STREAM,
             qos_overriding_options=self._overridable,
         )  # fmt: skip
         self.topic, self.info_topic = map(self.resolve_topic_name, ("audio_in", "audio_info"))

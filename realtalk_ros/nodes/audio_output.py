@@ -26,7 +26,7 @@ class AudioOutput:
         """`latency` gives how much earlier than its frame audio is published, s."""
         self._node, self._playout, self._latency = node, playout, latency
         self.publisher = node.create_publisher(
-            AudioChunk, "audio_out", qos.EXPRESSION, qos_overriding_options=qos.overridable()
+            AudioChunk, "audio_out", qos.STREAM, qos_overriding_options=qos.overridable()
         )
 
     def run(self, stop: threading.Event) -> None:

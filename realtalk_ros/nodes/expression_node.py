@@ -84,10 +84,10 @@ class ExpressionNode(FaceNode):
 
         overridable = qos.overridable()
         self._expression = self.create_publisher(
-            FaceExpression, "expression", qos.EXPRESSION, qos_overriding_options=overridable
+            FaceExpression, "expression", qos.STREAM, qos_overriding_options=overridable
         )
         self._speech = self.create_publisher(
-            AudioChunk, "speech", qos.EXPRESSION, qos_overriding_options=overridable
+            AudioChunk, "speech", qos.STREAM, qos_overriding_options=overridable
         )
         self._audio = AudioSubscription(self, AudioChunk, "audio", self.on_chunks, overridable)
         self._interrupt = self.create_service(Trigger, "interrupt", self.on_interrupt)

@@ -44,7 +44,7 @@ class MarkersNode(FaceNode):
             MarkerArray, "face/markers", qos.IMAGE, qos_overriding_options=overridable
         )
         self._expression = self.create_subscription(
-            FaceExpression, "expression", self.on_expression, qos.EXPRESSION,
+            FaceExpression, "expression", self.on_expression, qos.STREAM,
             qos_overriding_options=overridable,
         )  # fmt: skip
         self._settings = SharedSettings(self, publishes=False)

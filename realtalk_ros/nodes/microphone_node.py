@@ -38,7 +38,7 @@ class MicrophoneNode(lifecycle.RealTalkNode):
         self._opened_at = 0.0  # monotonic, when it was last tried
         self._run = f"{time.time_ns() // 10**6:x}"
         self._audio = self.create_publisher(
-            AudioChunk, "audio", qos.SPEECH, qos_overriding_options=qos.overridable()
+            AudioChunk, "audio", qos.STREAM, qos_overriding_options=qos.overridable()
         )
         self.steady_timer(0.01, self.work)
 

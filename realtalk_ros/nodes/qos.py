@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""QoS profiles of the topics (that of who listens on `audio`: subscriptions.py), and QoS events."""
+"""QoS profiles of the topics (expression_node's and the adapter's of audio: subscriptions.py), and
+QoS events."""
 
 from __future__ import annotations
 
@@ -11,10 +12,10 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
+# Audio and expressions: room for what is sent while a subscriber stalls for 5 s, at 120 fps.
+STREAM = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+# Who only listens to audio connects to any publisher, and none waits for it.
 AUDIO_LISTENER = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
-SPEECH = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
-# Room for what is sent while a subscriber stalls for 5 s, at 120 fps.
-EXPRESSION = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 # Few: a subscriber that hangs must not make the publisher keep or wait for anything.
 IMAGE = QoSProfile(depth=3, reliability=ReliabilityPolicy.RELIABLE)
 COMMAND = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)

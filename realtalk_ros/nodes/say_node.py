@@ -76,10 +76,10 @@ class SayNode(lifecycle.RealTalkNode):
         self._speaker = Worker("speaker", self.speak, self.problems.add)
         overridable = qos.overridable()
         self._audio = self.create_publisher(
-            AudioChunk, "audio", qos.SPEECH, qos_overriding_options=overridable
+            AudioChunk, "audio", qos.STREAM, qos_overriding_options=overridable
         )
         self._expression = self.create_subscription(
-            FaceExpression, "expression", self.on_expression, qos.EXPRESSION,
+            FaceExpression, "expression", self.on_expression, qos.STREAM,
             qos_overriding_options=overridable,
         )  # fmt: skip
         self._topic = self.create_subscription(
