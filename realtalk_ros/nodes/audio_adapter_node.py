@@ -5,7 +5,6 @@ that is published. A thin shell of audio/message_adapters.py."""
 from __future__ import annotations
 
 import importlib
-import time
 from typing import Any
 
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -48,7 +47,6 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         self.kind: Kind | None = None
         self.layout: SampleLayout | None = None
         self._follower = Follower()
-        self._run = f"{time.time_ns() // 10**6:x}"
         self._input: AudioSubscription | None = None
         self._info: Subscription | None = None
         self._overridable = qos.overridable()
@@ -163,7 +161,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         seconds = len(audio.pcm) / audio.rate
         start, number = self._follower.place(stamp, self.now() - waited, seconds)
         self.counts["utterances"] = number
-        utterance = f"{self.topic.strip('/')}-{self._run}-{number}"
+        utterance = self.unique_id(self.topic.strip("/"), number)
         chunk = self.audio_message(
             audio.pcm, audio.rate, start, utterance, encoding=AudioChunk.PCM_F32LE
         )

@@ -69,6 +69,7 @@ class RealTalkNode(ParameterNode):
         # cannot tell the frames of a grid apart exactly.
         self._base = int(self.get_clock().now().nanoseconds // 10**9) * 10**9
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._run = f"{time.time_ns() // 10**6:x}"  # tells it from runs before
         self._clock_jumps = ClockJumpDetector()
         self._clock_moved = (0.0, 0.0)  # the ROS clock, and when it last moved (monotonic)
         # rclpy lets a transition that is not valid in this state end the process.
@@ -194,6 +195,10 @@ class RealTalkNode(ParameterNode):
             self.set_stamp(message.header.stamp, start)
         message.data = array.array("B", encode_pcm(pcm, encoding))
         return message
+
+    def unique_id(self, prefix: str, number: int) -> str:
+        """The utterance_id of the number-th utterance, which no earlier run of a node has used."""
+        return f"{prefix}-{self._run}-{number}"
 
     @property
     def _time_is_simulated(self) -> bool:

@@ -36,7 +36,6 @@ class MicrophoneNode(lifecycle.RealTalkNode):
         self.microphone: Microphone | None = None
         self.gate: Gate | None = None
         self._opened_at = 0.0  # monotonic, when it was last tried
-        self._run = f"{time.time_ns() // 10**6:x}"
         self._audio = self.create_publisher(
             AudioChunk, "audio", qos.STREAM, qos_overriding_options=qos.overridable()
         )
@@ -90,7 +89,7 @@ class MicrophoneNode(lifecycle.RealTalkNode):
             self.problems.add(str(error))
 
     def _send(self, piece: Piece) -> None:
-        utterance = f"{self.get_name()}-{self._run}-{piece.utterance}"
+        utterance = self.unique_id(self.get_name(), piece.utterance)
         message = self.audio_message(
             piece.pcm,
             self.rate,

@@ -5,7 +5,6 @@ which reports its progress and can be cancelled. One text at a time."""
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -70,7 +69,6 @@ class SayNode(lifecycle.RealTalkNode):
                       (0.0, 30.0), parameters.LIVE)  # fmt: skip
 
         self.counts = {"texts": 0, "refused_texts": 0, "interrupts": 0, "chunks": 0}
-        self._run = f"{time.time_ns() // 10**6:x}"  # so that ids differ from those of earlier runs
         self._requests: deque[SayRequest] = deque()  # the first one is being spoken
         self._lock = threading.Condition()
         self._speaker = Worker("speaker", self.speak, self.problems.add)
@@ -205,7 +203,7 @@ class SayNode(lifecycle.RealTalkNode):
         """Publishes one text, paced, and waits until it was played. Raises RealTalkError."""
         saying = Saying(request.text, request.voice, self.speed, self.pitch, self.warn)
         self.counts["texts"] += 1
-        request.utterance = utterance = f"say-{self._run}-{self.counts['texts']}"
+        request.utterance = utterance = self.unique_id("say", self.counts["texts"])
         rate, reported = saying.sample_rate, -FEEDBACK
         speech = PacedSpeech(self, self._audio, utterance, self.lead)
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ class SpeechNode(lifecycle.RealTalkNode):
         self.pause = p("pause", 1.0, "Pause between repetitions [s]", (0.0, 3600.0))
         self.start_delay = p("start_delay", 0.0, "Wait before speaking [s]", (0.0, 3600.0))
         self.wait_for = p("wait_for", 1, "Subscribers of audio to wait for", (0, 100))
-        self.utterance = p("utterance_id", "speech", "Prefix of the utterance_id")
+        self.utterance_id = p("utterance_id", "speech", "Prefix of the utterance_id")
         self.exit_when_done = p("exit_when_done", True, "End the process after the last word")
         self.persistent = not self.exit_when_done
 
@@ -85,13 +84,14 @@ class SpeechNode(lifecycle.RealTalkNode):
             pass
         Pace(self).wait(SETTLE + self.start_delay, stop.is_set)
         try:
-            count, run = 0, f"{time.time_ns() // 10**6:x}"  # ids differ from those of earlier runs
+            count = 0
             while not stop.is_set() and (self.repeat == 0 or count < self.repeat):
                 if count:
                     Pace(self).wait(self.pause, stop.is_set)
                 self._interrupted.clear()
                 count += 1
-                self._utterance, self._began = f"{self.utterance}-{run}-{count}", self.now()
+                number = self.counts["utterances"] + 1
+                self._utterance, self._began = self.unique_id(self.utterance_id, number), self.now()
                 self.say(self._utterance, stop)
         except Exception as error:  # a damaged file, ROS shutting down
             if not stop.is_set() and self.context.ok():
