@@ -11,6 +11,7 @@ import pytest
 
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.output.mp4_writer import VideoWriter
+from realtalk_ros.output.recording import Recording
 
 
 def picture(number, size=(128, 128)):
@@ -154,9 +155,6 @@ def test_a_full_disk_is_one_error_and_leaves_nothing(tmp_path):
 def test_a_recording_takes_sound_of_any_rate_where_its_stamps_say(tmp_path):
     """Clicks and a tone that a track of 16 kHz cannot hold, at 48, 16 and 22.05 kHz in turns, with
     a gap before the last."""
-    pytest.importorskip("rclpy")
-    from realtalk_ros.nodes.recording import Recording
-
     recording = Recording(tmp_path / "a.mp4", 25, 100.0, (64, 64), 16000)
     for k in range(60):
         recording.add_image(100 + k / 25, picture(0, (64, 64)))

@@ -18,7 +18,7 @@ from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 from realtalk_ros.nodes.image_publisher import ENCODINGS
 from realtalk_ros.nodes.message_info import with_info
-from realtalk_ros.nodes.recording import TIMEOUT, RecordingSession, State
+from realtalk_ros.output.recording import TIMEOUT, RecordingSession, State
 from realtalk_ros.rendering.background import opaque
 from realtalk_ros.whole_files import check_can_write
 

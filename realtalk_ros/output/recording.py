@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A recording: which images and which audio go into a file, and where in it. Knows no ROS: times
-are media time in seconds."""
+"""A recording: which images and which audio go into a file, and where in it. Times are media time
+in seconds."""
 
 from __future__ import annotations
 
