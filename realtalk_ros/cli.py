@@ -41,7 +41,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "realtalk_ros.commands.doctor",
         "what is installed and works, and how to fix the rest",
     ),
-    ("up",): ("realtalk_ros.nodes.up", "the expression and the renderer node in one process"),
+    ("up",): ("realtalk_ros.commands.up", "the expression and the renderer node in one process"),
     ("demo",): (
         "realtalk_ros.commands.demo",
         "the whole ROS 2 graph speaks a clip, and records a video",

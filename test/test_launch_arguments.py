@@ -125,7 +125,7 @@ def test_arguments_of_up_win_over_the_files_own_section_of_a_node(tmp_path):
     pytest.importorskip("rclpy")
     import rclpy
 
-    from realtalk_ros.nodes import up
+    from realtalk_ros.commands import up
 
     file = tmp_path / "a.yaml"
     file.write_text(yaml.safe_dump({

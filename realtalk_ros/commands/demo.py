@@ -120,7 +120,7 @@ def record(args: argparse.Namespace, seconds: float, stats_file: Path) -> dict[s
 def start_nodes(args: argparse.Namespace, stats_file: Path, monitor: SpeechMonitor) -> None:
     """Starts one node after the other, with the parameters of the default file, each when what it
     needs is ready."""
-    from realtalk_ros.nodes.up import default_params_file
+    from realtalk_ros.commands.up import default_params_file
 
     file = default_params_file()
     run = functools.partial(start, monitor.nodes, params_file=file if file.is_file() else None)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loads faces: the first one, others beside the one that is shown, and again on the CPU after a
 network failed (after how many failures: render_loop.py). What the faces of one process share:
-up.py."""
+commands/up.py."""
 
 from __future__ import annotations
 

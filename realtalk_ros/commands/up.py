@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole face in one process (`realtalk up`): for where `ros2 launch` is not installed.
+"""`realtalk up`: the whole face in one process, for where `ros2 launch` is not installed.
+
 Several faces share their networks: sessions by onnx_session.py, frames in batches by
-rendering/batching.py."""
+rendering/batching.py.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
         raise RealTalkError("every --face needs a namespace of its own")
     if not faces:
         ros_args += ["-r", f"__ns:={launch_arguments.namespace(args.namespace)}"]
-    return main([sys.argv[0], *ros_args, *args.ros_args], faces, values)
+    ros_args = [sys.argv[0], *ros_args, *args.ros_args]
+    return spin.run(lambda: make_nodes(faces, values), ros_args, images=True)
 
 
 def read_face(text: str) -> tuple[str, str]:
@@ -91,20 +94,12 @@ def default_params_file() -> Path:
     return next((path for path in [source, *installed] if path.is_file()), installed[-1])
 
 
-def main(
-    args: list[str] | None = None,
-    faces: Sequence[tuple[str, str]] = (),
-    values: Mapping[str, Any] | None = None,
-) -> int:
-    """Runs an expression and a renderer node for each of `faces` (namespace, avatar), or for the
-    one that `args` describe, which are those of a ROS 2 program. `values`: parameters that win over
-    those of `args`."""
-    return spin.run(lambda: make_nodes(faces, values or {}), args, images=True)
-
-
 def make_nodes(
     faces: Sequence[tuple[str, str]], values: Mapping[str, Any]
 ) -> list[lifecycle.RealTalkNode]:
+    """An expression and a renderer node for each of `faces` (namespace, avatar); without any, for
+    the one that the process's ROS arguments describe. `values`: parameters that win over those."""
+
     def overrides(values: Mapping[str, Any]) -> list[Parameter]:
         return [Parameter(name, value=value) for name, value in values.items()]
 
@@ -120,7 +115,3 @@ def make_nodes(
             RendererNode(batch=(batching, index), namespace=namespace, parameter_overrides=own),
         ]
     return nodes
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
