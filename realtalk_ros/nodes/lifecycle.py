@@ -25,7 +25,7 @@ from realtalk_ros.audio.pcm import encode_pcm
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes.diagnostics import Diagnostics
-from realtalk_ros.nodes.namesakes import Namesakes
+from realtalk_ros.nodes.duplicate_nodes import DuplicateNodes
 from realtalk_ros.nodes.parameters import ParameterNode
 from realtalk_ros.nodes.problems import Problems
 from realtalk_ros.nodes.qos import NO_PUBLISHER_EVENTS, NO_SUBSCRIPTION_EVENTS
@@ -80,7 +80,7 @@ class RealTalkNode(ParameterNode):
         )
         self.wanted_active = self.autostart
         self._unmatched_endpoints = UnmatchedEndpoints(self, self.problems)
-        self._namesakes = Namesakes(self)
+        self._duplicates = DuplicateNodes(self)
         self._warned: set[str] = set()
         self._diagnostics = Diagnostics(self)
         self.steady_timer(1.0, self.publish_diagnostics)
@@ -329,9 +329,9 @@ class RealTalkNode(ParameterNode):
         if self._clock_is_stopped():
             where = "stands still" if self.get_clock().now().nanoseconds else "does not come"
             return f"use_sim_time is set, and the time on /clock {where}: nothing is shown or said"
-        if doubled := self._namesakes.warning():
-            self.warn(doubled)
-            return doubled
+        if duplicates := self._duplicates.warning():
+            self.warn(duplicates)
+            return duplicates
         return "bad input is being left out" if self.problems.fresh else ""
 
     def loading(self) -> str:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Other nodes of the same name in the same namespace, such as those of a face that was started
-twice: both take all sound, and both publish images."""
+"""Duplicate node names: other nodes of the same name in the same namespace, such as those of a face
+that was started twice. Both take all sound, and both publish images."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import time
 from rclpy.node import Node
 
 # s for which a node that was killed may still be known: Fast DDS's lease duration is 20 s.
-STAYS = 30.0
+REMEMBERED = 30.0
 
 
-class Namesakes:
+class DuplicateNodes:
     """Looks for them among all nodes of the graph."""
 
     def __init__(self, node: Node) -> None:
@@ -27,7 +27,7 @@ class Namesakes:
             return ""
         now = time.monotonic()
         self._since = now if self._since is None else self._since
-        if now - self._since < STAYS:
+        if now - self._since < REMEMBERED:
             return ""
         name = self._node.get_fully_qualified_name()
         return f"two nodes are called {name}: stop one, or start it in another namespace"
