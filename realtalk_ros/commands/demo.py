@@ -9,13 +9,13 @@ face gets no word early.
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from tqdm import tqdm
 from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.avatar.provenance import write_picture
+from realtalk_ros.commands.console import warn
 from realtalk_ros.commands.demo_figures import (
     Figures,
     MouthOpening,
@@ -32,7 +33,7 @@ from realtalk_ros.commands.demo_figures import (
     watch,
 )
 from realtalk_ros.commands.graph_monitor import GraphMonitor
-from realtalk_ros.commands.node_processes import FACE_NODES, add_graph, private_graph, start, warn
+from realtalk_ros.commands.node_processes import FACE_NODES, add_graph, private_graph, start
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.whole_files import check_can_write
 
@@ -62,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     check_place(args.out)
-    pcm, rate = read_audio(args.wav, warn)
+    pcm, rate = read_audio(args.wav, partial(warn, "demo"))
     avatar = Avatar.load(args.avatar)
     with tempfile.TemporaryDirectory(prefix="realtalk_demo_") as folder:
         stats_file = Path(folder) / "stats.json"
@@ -90,9 +91,11 @@ def judge(figures: Figures) -> int:
               "or too busy", file=sys.stderr)  # fmt: skip
         return 1
     if share < KEPT_UP:
-        print(f"realtalk demo: this machine did not keep up: {figures.fps:.0f} frames a second. "
-              "On a robot the face adapts (adapt_quality), or takes a smaller size or fps",
-              file=sys.stderr)  # fmt: skip
+        warn(
+            "demo",
+            f"this machine did not keep up: {figures.fps:.0f} frames a second. On a robot the face "
+            "adapts (adapt_quality), or takes a smaller size or fps",
+        )
     return 0
 
 
@@ -123,7 +126,7 @@ def start_nodes(args: argparse.Namespace, stats_file: Path, monitor: SpeechMonit
     from realtalk_ros.commands.up import default_params_file
 
     file = default_params_file()
-    run = functools.partial(start, monitor.nodes, params_file=file if file.is_file() else None)
+    run = partial(start, monitor.nodes, params_file=file if file.is_file() else None)
     common = {"avatar": str(args.avatar), "fps": args.fps, "device": args.device}
     print("== starting expression and renderer node", flush=True)
     run("expression_node", **common, look_ahead=args.look_ahead)

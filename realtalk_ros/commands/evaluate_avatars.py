@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from realtalk_ros.commands.console import warn
 from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.avatar_metrics import EYE_CORNERS, HIGHER_IS_BETTER, AvatarMetrics
 from realtalk_ros.enroll.avatar_writer import temporary_avatar
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
     report = {"photographs": rows, **summary(rows)}
     print(json.dumps(report, indent=2) if args.json else table(report))
     if lacking:
-        print(f"realtalk evaluate avatars: {lacking}", file=sys.stderr)
+        warn("evaluate avatars", lacking)
     if args.sheet is not None and pictures:
         sheet = contact_sheet.table(pictures.items(), ("photo", *SHOWN))
         cv2.imwrite(str(args.sheet), sheet, QUALITY)

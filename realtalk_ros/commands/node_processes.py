@@ -79,10 +79,6 @@ def private_graph() -> Iterator[dict[str, subprocess.Popen]]:
         rclpy.try_shutdown()
 
 
-def warn(message: str) -> None:
-    print(f"warning: {message}", file=sys.stderr)
-
-
 def start(
     nodes: dict[str, subprocess.Popen],
     name: str,

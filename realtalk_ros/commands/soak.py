@@ -15,6 +15,7 @@ import struct
 import subprocess
 import time
 from array import array
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from tqdm import tqdm
 
 from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.audio.pcm import encode_pcm
+from realtalk_ros.commands.console import warn
 from realtalk_ros.commands.graph_monitor import GraphMonitor
-from realtalk_ros.commands.node_processes import FACE_NODES, add_graph, private_graph, start, warn
+from realtalk_ros.commands.node_processes import FACE_NODES, add_graph, private_graph, start
 from realtalk_ros.errors import RealTalkError
 
 CHUNK = 0.02  # s
@@ -46,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.minutes <= 0:
         raise RealTalkError("--minutes must be more than 0")
-    pcm, rate = read_audio(args.wav, warn)
+    pcm, rate = read_audio(args.wav, partial(warn, "soak"))
     common = {"avatar": args.avatar, "fps": args.fps, "device": args.device}
     with private_graph() as nodes:
         start(nodes, "expression_node", **common, look_ahead=args.look_ahead)

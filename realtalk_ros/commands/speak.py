@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from realtalk_ros import contracts
 from realtalk_ros.audio.espeak import DEFAULT_VOICE
 from realtalk_ros.audio.media_files import STANDARD_INPUT, AudioStream, stream_audio
 from realtalk_ros.audio.text_to_speech import Saying
+from realtalk_ros.commands.console import warn
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.paths import is_same, summary_output
@@ -156,19 +157,15 @@ def open_speech(args: argparse.Namespace) -> tuple[Iterator[np.ndarray], int, fl
     if args.wav is not None:
         stream = stream_audio(args.wav, BLOCK)
         return with_warnings(stream), stream.sample_rate, stream.duration
-    saying = Saying(args.text, args.voice, warn=warn, longest=None)
+    saying = Saying(args.text, args.voice, warn=partial(warn, "speak"), longest=None)
     return (pcm for pcm, _ in saying.chunks(BLOCK)), saying.sample_rate, None
 
 
 def with_warnings(stream: AudioStream) -> Iterator[np.ndarray]:
     yield from stream
     for line in stream.warnings:
-        warn(line)
+        warn("speak", line)
 
 
 def piped(args: argparse.Namespace) -> bool:
     return str(args.wav) == STANDARD_INPUT
-
-
-def warn(message: str) -> None:
-    print(f"realtalk speak: warning: {message}", file=sys.stderr)
