@@ -19,7 +19,10 @@ import numpy as np
 import rclpy
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Bool
@@ -73,6 +76,11 @@ def speech(seconds: float) -> np.ndarray:
     return pcm[: round(seconds * RATE)]
 
 
+def environment(domain: int) -> dict[str, str]:
+    """Of a process in a ROS domain of this machine alone."""
+    return dict(os.environ, ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
+
+
 def start(name: str, domain: int, *ros_args: str, stderr=None, **parameters) -> subprocess.Popen:
     """Starts a node's module as a process. (Frames are counted: none are left out on purpose.)"""
     if name == "renderer_node":
@@ -82,8 +90,7 @@ def start(name: str, domain: int, *ros_args: str, stderr=None, **parameters) -> 
     command = [sys.executable, "-m", f"realtalk_ros.nodes.{name}", "--ros-args", *ros_args]
     for key, value in parameters.items():
         command += ["-p", f"{key}:={value}"]
-    env = dict(os.environ, ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
-    return subprocess.Popen(command, env=env, stderr=stderr, text=True)
+    return subprocess.Popen(command, env=environment(domain), stderr=stderr, text=True)
 
 
 def stop(*processes: subprocess.Popen) -> None:
@@ -124,7 +131,7 @@ class Client:
         create(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
         best_effort = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
         self.audio = self.node.create_publisher(AudioChunk, "audio", best_effort)
-        self.interrupt = self.node.create_client(Trigger, "interrupt")
+        self._clients = {"interrupt": self.node.create_client(Trigger, "interrupt")}
 
     def close(self) -> None:
         self.node.destroy_node()
@@ -213,11 +220,22 @@ class Client:
             self.send(part, begin + i / RATE, utterance, last=i + step >= len(pcm))
         return begin, begin + len(pcm) / RATE
 
-    def call_interrupt(self) -> Trigger.Response:
-        assert self.interrupt.wait_for_service(10)
-        future = self.interrupt.call_async(Trigger.Request())
-        self.wait(future.done, 5, "answer to interrupt")
+    def call(self, kind: type, service: str, **fields):
+        """What a service answers to a request with these fields."""
+        if service not in self._clients:
+            self._clients[service] = self.node.create_client(kind, service)
+        assert self._clients[service].wait_for_service(10), service
+        future = self._clients[service].call_async(kind.Request(**fields))
+        self.wait(future.done, 15, f"answer of {service}")
         return future.result()
+
+    def call_interrupt(self) -> Trigger.Response:
+        return self.call(Trigger, "interrupt")
+
+    def set_parameter(self, node: str, name: str, value: object) -> SetParametersResult:
+        parameters = [Parameter(name, value=value).to_parameter_msg()]
+        service = f"{node}/set_parameters"
+        return self.call(SetParameters, service, parameters=parameters).results[0]
 
 
 def seconds(stamp) -> float:

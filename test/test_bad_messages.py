@@ -63,7 +63,7 @@ def client(node, connected):
     connected.expressions.clear()
     connected.logged = []
     node.problems.counts.clear()
-    node.problems._log = connected.logged.append
+    node.problems.log = connected.logged.append
     return connected
 
 

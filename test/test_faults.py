@@ -22,7 +22,6 @@ from geometry_msgs.msg import PointStamped  # noqa: E402
 from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
-from rcl_interfaces.srv import SetParameters  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
@@ -41,6 +40,7 @@ from ros_graph import (  # noqa: E402
     RATE,
     SPEECH,
     Client,
+    environment,
     promised,
     seconds,
     speech,
@@ -72,26 +72,12 @@ def client(graph):
     client.close()
 
 
-def call(client, kind, service, **fields):
-    caller = client.node.create_client(kind, service)
-    assert caller.wait_for_service(10)
-    future = caller.call_async(kind.Request(**fields))
-    client.wait(future.done, 15, service)
-    client.node.destroy_client(caller)
-    return future.result()
-
-
 def change(client, node, *labels):
     for label in labels:
         request = ChangeState.Request()
         request.transition.label = label
-        answer = call(client, ChangeState, f"{node}/change_state", transition=request.transition)
+        answer = client.call(ChangeState, f"{node}/change_state", transition=request.transition)
         assert answer.success, label
-
-
-def set_parameter(client, node, name, value):
-    parameters = [Parameter(name, value=value).to_parameter_msg()]
-    return call(client, SetParameters, f"{node}/set_parameters", parameters=parameters).results[0]
 
 
 # Life cycle and parameters
@@ -103,11 +89,11 @@ def test_life_cycle_does_what_it_says(client):
     client.images.clear()
     client.spin(1.0)
     assert not client.images and client.diagnostics["renderer_node"][1] == "inactive"
-    refused = set_parameter(client, "renderer_node", "threads", 1)
+    refused = client.set_parameter("renderer_node", "threads", 1)
     assert not refused.successful and "clean it up" in refused.reason
     change(client, "renderer_node", "cleanup")
-    assert set_parameter(client, "renderer_node", "threads", 1).successful
-    state = call(client, GetState, "renderer_node/get_state").current_state.label
+    assert client.set_parameter("renderer_node", "threads", 1).successful
+    state = client.call(GetState, "renderer_node/get_state").current_state.label
     client.spin(0.5)
     assert state == "unconfigured" and not client.images
     change(client, "renderer_node", "configure", "activate")
@@ -127,7 +113,7 @@ def test_a_node_that_is_told_to_wait_waits():
     process = start("renderer_node", DOMAIN, "-r", "__ns:=/waits", avatar=AVATAR, autostart="false")
     client = Client(DOMAIN, namespace="waits")
     try:
-        state = call(client, GetState, "renderer_node/get_state").current_state.label
+        state = client.call(GetState, "renderer_node/get_state").current_state.label
         client.spin(1.0)
         assert state == "unconfigured" and not client.images
         change(client, "renderer_node", "configure", "activate")
@@ -140,42 +126,42 @@ def test_a_node_that_is_told_to_wait_waits():
 
 
 def test_parameters_change_while_it_runs_or_are_refused_with_a_reason(client):
-    assert set_parameter(client, "renderer_node", "size", 96).successful
+    assert client.set_parameter("renderer_node", "size", 96).successful
     client.wait(lambda: client.image is not None and client.image.height == 96, 5, "size 96")
     for node in ("expression_node", "renderer_node"):
-        assert set_parameter(client, node, "fps", 10.0).successful
+        assert client.set_parameter(node, "fps", 10.0).successful
     client.spin(0.5)
     client.images.clear()
     client.spin(1.5)
     assert np.median(np.diff([s for s, _ in client.images])) == pytest.approx(0.1, abs=1e-3)
     for node in ("expression_node", "renderer_node"):
-        assert set_parameter(client, node, "fps", FPS).successful
-        refused = set_parameter(client, node, "avatar", "nobody")
+        assert client.set_parameter(node, "fps", FPS).successful
+        refused = client.set_parameter(node, "avatar", "nobody")
         assert not refused.successful and "nobody" in refused.reason
-        assert set_parameter(client, node, "avatar", AVATAR).successful
-        refused = set_parameter(client, node, "device", "abacus")
+        assert client.set_parameter(node, "avatar", AVATAR).successful
+        refused = client.set_parameter(node, "device", "abacus")
         assert not refused.successful and "tensorrt" in refused.reason
-        assert not set_parameter(client, node, "fps", 1000.0).successful
-    refused = set_parameter(client, "renderer_node", "emotion", "hungry")
+        assert not client.set_parameter(node, "fps", 1000.0).successful
+    refused = client.set_parameter("renderer_node", "emotion", "hungry")
     assert not refused.successful and "happy" in refused.reason
-    assert set_parameter(client, "renderer_node", "emotion", "happy 0.5").successful
-    assert set_parameter(client, "renderer_node", "emotion", "neutral").successful
-    assert not set_parameter(client, "renderer_node", "frame_id", "x").successful
+    assert client.set_parameter("renderer_node", "emotion", "happy 0.5").successful
+    assert client.set_parameter("renderer_node", "emotion", "neutral").successful
+    assert not client.set_parameter("renderer_node", "frame_id", "x").successful
 
     plain = client.corner()
-    refused = set_parameter(client, "renderer_node", "mark", "\u2713")
+    refused = client.set_parameter("renderer_node", "mark", "\u2713")
     assert not refused.successful and "ASCII" in refused.reason
-    assert set_parameter(client, "renderer_node", "mark", "AI-generated").successful
+    assert client.set_parameter("renderer_node", "mark", "AI-generated").successful
     client.spin(0.3)
     assert np.abs(client.corner() - plain).mean() > 20
-    assert set_parameter(client, "renderer_node", "mark", "").successful
+    assert client.set_parameter("renderer_node", "mark", "").successful
     client.spin(0.3)
     assert np.abs(client.corner() - plain).mean() < 5
-    refused = set_parameter(client, "renderer_node", "background", "green")
+    refused = client.set_parameter("renderer_node", "background", "green")
     assert not refused.successful and "#20242a" in refused.reason
-    assert set_parameter(client, "renderer_node", "background", "transparent").successful
-    assert set_parameter(client, "renderer_node", "background", "").successful
-    set_parameter(client, "renderer_node", "size", 128)
+    assert client.set_parameter("renderer_node", "background", "transparent").successful
+    assert client.set_parameter("renderer_node", "background", "").successful
+    client.set_parameter("renderer_node", "size", 128)
 
 
 # Clocks
@@ -308,10 +294,9 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(graph, client, tmp_path
         "from realtalk_ros.nodes.recorder_node import main; raise SystemExit(main())"
     )
     out = tmp_path / "full.mp4"
-    env = dict(os.environ, ROS_DOMAIN_ID=str(DOMAIN), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
     recorder = subprocess.Popen(
         [sys.executable, "-c", code, "--ros-args", "-p", f"out:={out}", "-p", "duration:=8.0"],
-        env=env, stderr=subprocess.PIPE, text=True,
+        env=environment(DOMAIN), stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         client.wait(lambda: "recorder_node" in client.diagnostics, 15, "the recorder")
@@ -454,7 +439,7 @@ def inside():
 def test_nonsense_on_every_topic_stops_nothing(inside, tmp_path_factory, topic):
     kind, name, messages = FUZZED[topic]
     node = inside(kind, tmp_path_factory.getbasetemp())
-    node.problems._log = lambda message: None
+    node.problems.log = lambda message: None
     callback, calls = attrgetter(name)(node), 0
     timed = name in ("on_audio", "on_image") and kind is RecorderNode
     info = [{"source_timestamp": time.time_ns()}] if timed else []

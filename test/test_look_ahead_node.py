@@ -9,9 +9,6 @@ import pytest
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
 
-from rcl_interfaces.srv import SetParameters  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
-
 from realtalk_ros.contracts import LOOK_AHEAD  # noqa: E402
 from realtalk_ros.msg import FaceExpression  # noqa: E402
 from ros_graph import Client, seconds, speech, start, stop  # noqa: E402
@@ -50,12 +47,7 @@ def least_delay(client, utterance):
 
 
 def set_look_ahead(client, value):
-    caller = client.node.create_client(SetParameters, "expression_node/set_parameters")
-    assert caller.wait_for_service(10)
-    wanted = [Parameter("look_ahead", value=value).to_parameter_msg()]
-    future = caller.call_async(SetParameters.Request(parameters=wanted))
-    client.wait(future.done, 10, "answer to set_parameters")
-    return future.result().results[0]
+    return client.set_parameter("expression_node", "look_ahead", value)
 
 
 def is_said(client, milliseconds):

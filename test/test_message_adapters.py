@@ -2,7 +2,6 @@
 """Sound of other packages: messages built from their published definitions, sent over DDS."""
 
 import importlib.util
-import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -141,7 +140,7 @@ def packages(tmp_path_factory):
 def heard(packages, monkeypatch, until, sender, kind, *changes, receiver=None, **parameters):
     """What the adapter makes of what a sender sends `until(chunks, diagnostics)`: these two."""
     from realtalk_ros.msg import AudioChunk
-    from ros_graph import Client, start, stop
+    from ros_graph import Client, environment, start, stop
 
     receiver = sender if receiver is None else receiver
     package = "foxglove_msgs" if sender == "foxglove" else "audio_common_msgs"
@@ -152,8 +151,7 @@ def heard(packages, monkeypatch, until, sender, kind, *changes, receiver=None, *
         for name, value in message_packages.environment(packages[receiver]).items():
             patch.setenv(name, value)
         adapter = start("audio_adapter_node", DOMAIN, **parameters)
-    env = dict(os.environ, ROS_DOMAIN_ID=str(DOMAIN), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
-    env |= message_packages.environment(packages[sender])
+    env = environment(DOMAIN) | message_packages.environment(packages[sender])
     command = [sys.executable, "-c", SENDER.format(package=package), kind, *changes]
     process = subprocess.Popen(command, env=env)
     try:

@@ -2,7 +2,6 @@
 """The ROS contract, with real nodes as processes: topics, interrupts, crashes, recordings."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -25,7 +24,18 @@ from realtalk_ros.audio.media_files import read_audio  # noqa: E402
 from realtalk_ros.avatar.avatar import Avatar  # noqa: E402
 from realtalk_ros.avatar.provenance import Provenance  # noqa: E402
 from realtalk_ros.msg import FaceExpression  # noqa: E402
-from ros_graph import AVATAR, FPS, RATE, Client, promised, seconds, speech, start, stop  # noqa: E402
+from ros_graph import (  # noqa: E402
+    AVATAR,
+    FPS,
+    RATE,
+    Client,
+    environment,
+    promised,
+    seconds,
+    speech,
+    start,
+    stop,
+)
 
 DOMAIN = 70
 TOPICS = {
@@ -87,18 +97,12 @@ def test_topics_types_and_qos(client):
 
 @pytest.mark.parametrize("name", ["expression_node", "renderer_node"])
 def test_every_parameter_is_described(client, name):
-    def call(kind, service, **fields):
-        caller = client.node.create_client(kind, f"{name}/{service}")
-        assert caller.wait_for_service(10)
-        future = caller.call_async(kind.Request(**fields))
-        client.wait(future.done, 10, service)
-        return future.result()
-
-    names = call(ListParameters, "list_parameters").result.names
+    names = client.call(ListParameters, f"{name}/list_parameters").result.names
     rclpys_own = ("use_sim_time", "start_type_description_service")
     names = [n for n in names if "." not in n and n not in rclpys_own]
     assert {"avatar", "fps", "device", "threads", "model_dir"} <= set(names)
-    for descriptor in call(DescribeParameters, "describe_parameters", names=names).descriptors:
+    described = client.call(DescribeParameters, f"{name}/describe_parameters", names=names)
+    for descriptor in described.descriptors:
         assert descriptor.description, descriptor.name
         if descriptor.type in (2, 3):  # integer, double
             ranges = [*descriptor.integer_range, *descriptor.floating_point_range]
@@ -262,8 +266,9 @@ def test_a_subscriber_that_hangs_stops_nobody(graph, client):
         "n.create_subscription(Image, 'face/image_raw', lambda m: print('x', flush=True), 10);"
         "rclpy.spin(n)"
     )
-    env = dict(os.environ, ROS_DOMAIN_ID=str(DOMAIN))
-    hung = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE)
+    hung = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment(DOMAIN), stdout=subprocess.PIPE
+    )
     try:
         assert hung.stdout.readline() == b"x\n"
         hung.send_signal(signal.SIGSTOP)
@@ -358,8 +363,7 @@ def test_up_runs_both_nodes_in_one_process_from_the_yaml(tmp_path):
     domain = DOMAIN + 5
     command = [sys.executable, "-m", "realtalk_ros.cli", "up", "--avatar", AVATAR, "--size", "256",
                "--namespace", "robot2", "--ros-args", "-p", "fps:=20", "-p", "seed:=5"]  # fmt: skip
-    env = dict(os.environ, ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
-    process = subprocess.Popen(command, env=env)
+    process = subprocess.Popen(command, env=environment(domain))
     client = Client(domain, namespace="robot2")
     try:
         client.wait_ready("expression_node", "renderer_node")
@@ -380,9 +384,8 @@ def test_several_faces_in_one_process_speak_each_for_itself():
     domain = DOMAIN + 6
     command = [sys.executable, "-m", "realtalk_ros.cli", "up", "--size", "128",
                "--face", f"anna={AVATAR}", "--face", f"lab/bob={AVATAR}"]  # fmt: skip
-    env = dict(os.environ, ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup lets it be ignored
-    process = subprocess.Popen(command, env=env)
+    process = subprocess.Popen(command, env=environment(domain))
     signal.signal(signal.SIGHUP, before)
     anna, bob = Client(domain, namespace="anna"), Client(domain, namespace="lab/bob")
     try:

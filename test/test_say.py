@@ -13,7 +13,6 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("realtalk_ros.action", reason="the ROS messages are not built")
 
 import rclpy
-from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -290,14 +289,8 @@ def test_a_new_text_replaces_the_old_one_or_waits(client):
     assert status == ABORTED and "replaced" in result.message
     assert client.result(second)[0] == SUCCEEDED
 
-    setter = client.node.create_client(SetParameters, "say_node/set_parameters")
-    assert setter.wait_for_service(10)
-
     def policy(value):
-        parameters = [Parameter("policy", value=value).to_parameter_msg()]
-        future = setter.call_async(SetParameters.Request(parameters=parameters))
-        client.wait(future.done, 10, "parameter")
-        return future.result().results[0]
+        return client.set_parameter("say_node", "policy", value)
 
     assert not policy("shout").successful and "replace, queue" in policy("shout").reason
     assert policy("queue").successful
@@ -319,12 +312,7 @@ def test_a_text_in_ssml_is_heard_in_plain_words(client):
 def test_a_voice_that_espeak_does_not_list_is_refused(client, voice):
     status, result = client.result(client.goal("Hi.", voice)[1])
     assert status == ABORTED and re.search("no (voice|variant)", result.message)
-    setter = client.node.create_client(SetParameters, "say_node/set_parameters")
-    assert setter.wait_for_service(10)
-    parameters = [Parameter("voice", value=voice).to_parameter_msg()]
-    future = setter.call_async(SetParameters.Request(parameters=parameters))
-    client.wait(future.done, 10, "parameter")
-    (answer,) = future.result().results
+    answer = client.set_parameter("say_node", "voice", voice)
     assert not answer.successful and re.search("no (voice|variant)", answer.reason)
 
 

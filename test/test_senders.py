@@ -13,7 +13,7 @@ rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
 
 from lifecycle_msgs.srv import ChangeState  # noqa: E402
-from rcl_interfaces.srv import SetParameters, SetParametersAtomically  # noqa: E402
+from rcl_interfaces.srv import SetParametersAtomically  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 
@@ -46,7 +46,6 @@ class Talker(Client):
                 AudioChunk, "audio", QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
             ),
         )
-        self._clients = {}
 
     def _on_sound(self, message, info):
         pcm = np.frombuffer(bytes(message.data), "<i2") / 32767
@@ -65,18 +64,6 @@ class Talker(Client):
         while time.monotonic() < end and count != len(self.heard):
             count = len(self.heard)
             self.spin(1.0)
-
-    def call(self, kind, service, **fields):
-        if service not in self._clients:
-            self._clients[service] = self.node.create_client(kind, service)
-            assert self._clients[service].wait_for_service(10)
-        future = self._clients[service].call_async(kind.Request(**fields))
-        self.wait(future.done, 15, service)
-        return future.result()
-
-    def set(self, node, name, value):
-        parameters = [Parameter(name, value=value).to_parameter_msg()]
-        return self.call(SetParameters, f"{node}/set_parameters", parameters=parameters).results[0]
 
 
 @pytest.fixture
@@ -231,7 +218,7 @@ def test_avatar_size_and_fps_change_while_it_speaks(client):
         client.spin(max(0.0, begin + i / RATE - 0.3 - time.time()))
         if changes and time.time() > begin + changes[0][0]:
             asked = time.monotonic()
-            result = client.set(*changes.pop(0)[1:])
+            result = client.set_parameter(*changes.pop(0)[1:])
             assert result.successful, result.reason
             took.append(time.monotonic() - asked)
         client.send(pcm[i : i + step], begin + i / RATE, "changes")
@@ -249,8 +236,8 @@ def test_avatar_size_and_fps_change_while_it_speaks(client):
     stamps = np.array([stamp for stamp, _ in client.images])[-20:] * 20
     np.testing.assert_allclose(stamps, np.round(stamps), atol=0.02)
     assert client.image.header.frame_id == "realtalk/face"
-    client.set("renderer_node", "fps", FPS)
-    client.set("renderer_node", "size", 96)
+    client.set_parameter("renderer_node", "fps", FPS)
+    client.set_parameter("renderer_node", "size", 96)
 
 
 def test_a_node_that_starts_later_follows_what_was_set():
@@ -288,7 +275,7 @@ def test_parameters_are_refused_together(client):
     assert np.abs(client.corner() - before).mean() < 5
     for name, value in (("avatar", "nobody"), ("device", "abacus"), ("model_dir", "/nowhere")):
         for node in NODES:
-            refused = client.set(node, name, value)
+            refused = client.set_parameter(node, name, value)
             assert not refused.successful and value in refused.reason
 
 

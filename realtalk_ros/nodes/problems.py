@@ -18,7 +18,7 @@ class Problems:
     """Counts problems by cause. Every cause is logged once, not once a message."""
 
     def __init__(self, log: Callable[[str], Any], clock: Callable[[], float]) -> None:
-        self._log, self._clock = log, clock
+        self.log, self._clock = log, clock
         self.counts: dict[str, int] = {}
         self._latest = -math.inf
 
@@ -29,7 +29,7 @@ class Problems:
             if len(self.counts) >= MAX_CAUSES:
                 cause = "others"
             if cause not in self.counts:
-                self._log(message)
+                self.log(message)
         self.counts[cause] = self.counts.get(cause, 0) + 1
 
     def exception(self, error: Exception) -> None:
@@ -38,7 +38,7 @@ class Problems:
         place = "".join(f" in {Path(frame.filename).name}:{frame.lineno}" for frame in where)
         cause = f"{type(error).__name__}{place}"
         if cause not in self.counts and len(self.counts) < MAX_CAUSES:
-            self._log(
+            self.log(
                 "continuing after an error in this package, please report it:\n"
                 + "".join(traceback.format_exception(error)).rstrip()
             )
