@@ -77,8 +77,8 @@ def speech(seconds: float) -> np.ndarray:
 
 
 def environment(domain: int) -> dict[str, str]:
-    """Of a process in a ROS domain of this machine alone."""
-    return dict(os.environ, ROS_DOMAIN_ID=str(domain), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
+    """Of a process in a ROS domain."""
+    return dict(os.environ, ROS_DOMAIN_ID=str(domain))
 
 
 def start(name: str, domain: int, *ros_args: str, stderr=None, **parameters) -> subprocess.Popen:
@@ -109,7 +109,6 @@ class Client:
     """Somebody else's node: speaks on `audio`, watches everything that comes."""
 
     def __init__(self, domain: int, namespace: str = "realtalk", images: bool = True):
-        os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
         use_fastdds_profile()
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain)

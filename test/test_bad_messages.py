@@ -17,9 +17,10 @@ from rclpy.parameter import Parameter  # noqa: E402
 
 from realtalk_ros.msg import FaceExpression  # noqa: E402
 from realtalk_ros.nodes.expression_node import ExpressionNode  # noqa: E402
+from ros_domains import domain_of  # noqa: E402
 from ros_graph import AVATAR, FPS, RATE, Client, promised, seconds, speech, start, stop  # noqa: E402
 
-DOMAIN = 63
+DOMAIN = domain_of(__file__)
 WARN, ERROR = 1, 2
 PCM = speech(1.5)[RATE // 2 :]  # a second with sound in it
 

@@ -17,9 +17,10 @@ from sensor_msgs.msg import CompressedImage  # noqa: E402
 from std_msgs.msg import Bool, String  # noqa: E402
 
 from realtalk_ros.msg import AudioChunk, FaceExpression  # noqa: E402
+from ros_domains import domain_of  # noqa: E402
 from ros_graph import Client, start, stop  # noqa: E402
 
-DOMAIN, PORT = 56, 8156
+DOMAIN, PORT = domain_of(__file__), 8156
 NODES = ("say_node", "display_node", "markers_node", "audio_adapter_node")
 COUNT = 10_000  # messages in all
 RNG = np.random.default_rng(5)

@@ -15,9 +15,10 @@ import aiohttp
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from ros_domains import domain_of
 from ros_graph import Client, start, stop
 
-DOMAIN, PORT = 82, 8153
+DOMAIN, PORT = domain_of(__file__), 8153
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ from realtalk_ros.nodes.recorder_node import RecorderNode  # noqa: E402
 from realtalk_ros.nodes.renderer_node import RendererNode  # noqa: E402
 from realtalk_ros.nodes.speech_node import SpeechNode  # noqa: E402
 from realtalk_ros.nodes.subscriptions import Received  # noqa: E402
+from ros_domains import domain_of  # noqa: E402
 from ros_graph import (  # noqa: E402
     AVATAR,
     FPS,
@@ -48,7 +49,7 @@ from ros_graph import (  # noqa: E402
     stop,
 )
 
-DOMAIN = 46
+DOMAIN = domain_of(__file__)
 MESSAGES = int(os.environ.get("REALTALK_TEST_FUZZ", "1000"))  # on every topic; 10000 by hand
 AT_ONCE = 50
 PCM = speech(2.5)[RATE // 2 :]

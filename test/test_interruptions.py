@@ -23,9 +23,10 @@ from realtalk_ros.nodes.look_at import transformed  # noqa: E402
 from realtalk_ros.nodes.renderer_node import RendererNode  # noqa: E402
 from realtalk_ros.playout.adaptive_quality import QualityController  # noqa: E402
 from realtalk_ros.playout.audio_playout import FADE  # noqa: E402
+from ros_domains import domain_of  # noqa: E402
 from ros_graph import AVATAR, FPS, THREADS, Client, promised, seconds, speech  # noqa: E402
 
-DOMAIN = 45
+DOMAIN = domain_of(__file__)
 TIMES = int(os.environ.get("REALTALK_TEST_INTERRUPTS", "200"))
 PCM = speech(3.5)[16000 // 2 :]
 MOUTH = list(arkit.MOUTH)

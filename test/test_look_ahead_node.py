@@ -11,9 +11,10 @@ pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
 
 from realtalk_ros.contracts import LOOK_AHEAD  # noqa: E402
 from realtalk_ros.msg import FaceExpression  # noqa: E402
+from ros_domains import domain_of  # noqa: E402
 from ros_graph import Client, seconds, speech, start, stop  # noqa: E402
 
-DOMAIN = 47
+DOMAIN = domain_of(__file__)
 LONG = 0.1625  # s, the look-ahead of the default
 
 

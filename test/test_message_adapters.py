@@ -20,8 +20,9 @@ from realtalk_ros.audio.message_adapters import (
     to_frames,
 )
 from realtalk_ros.errors import AudioError
+from ros_domains import domain_of
 
-DOMAIN = 54
+DOMAIN = domain_of(__file__)
 HEADER = "std_msgs/Header header\n"
 DRIVERS = {  # github.com/ros-drivers/audio_common, branch ros2
     "AudioData": "uint8[] data\n",

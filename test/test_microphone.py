@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from realtalk_ros.audio.microphone import HANG, Gate
+from ros_domains import domain_of
 
-DOMAIN = 55
+DOMAIN = domain_of(__file__)
 RATE = 16000
 # Half a second of silence, then half a second of a tone, for ever; the tone is 0.25 and 0.75 loud
 # in the two channels. A file `away` beside this module makes the device fail.

@@ -24,6 +24,7 @@ from realtalk_ros.audio.media_files import read_audio  # noqa: E402
 from realtalk_ros.avatar.avatar import Avatar  # noqa: E402
 from realtalk_ros.avatar.provenance import Provenance  # noqa: E402
 from realtalk_ros.msg import FaceExpression  # noqa: E402
+from ros_domains import domain_of  # noqa: E402
 from ros_graph import (  # noqa: E402
     AVATAR,
     FPS,
@@ -37,7 +38,7 @@ from ros_graph import (  # noqa: E402
     stop,
 )
 
-DOMAIN = 70
+DOMAIN = domain_of(__file__)
 TOPICS = {
     "/realtalk/audio": "realtalk_ros/msg/AudioChunk",
     "/realtalk/expression": "realtalk_ros/msg/FaceExpression",
@@ -360,7 +361,7 @@ def test_integer_for_a_float_parameter_is_taken_and_a_wrong_one_refused():
 
 def test_up_runs_both_nodes_in_one_process_from_the_yaml(tmp_path):
     """`realtalk up`, with arguments that override the file; ends with 0 when asked to."""
-    domain = DOMAIN + 5
+    domain = DOMAIN + 1
     command = [sys.executable, "-m", "realtalk_ros.cli", "up", "--avatar", AVATAR, "--size", "256",
                "--namespace", "robot2", "--ros-args", "-p", "fps:=20", "-p", "seed:=5"]  # fmt: skip
     process = subprocess.Popen(command, env=environment(domain))
@@ -381,7 +382,7 @@ def test_up_runs_both_nodes_in_one_process_from_the_yaml(tmp_path):
 
 
 def test_several_faces_in_one_process_speak_each_for_itself():
-    domain = DOMAIN + 6
+    domain = DOMAIN + 2
     command = [sys.executable, "-m", "realtalk_ros.cli", "up", "--size", "128",
                "--face", f"anna={AVATAR}", "--face", f"lab/bob={AVATAR}"]  # fmt: skip
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup lets it be ignored

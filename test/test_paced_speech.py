@@ -19,9 +19,10 @@ from rclpy.time import Time
 from realtalk_ros.audio.espeak import Espeak
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes import say_node, speech_node
+from ros_domains import domain_of
 from ros_graph import RATE, seconds, speech
 
-DOMAIN = 81
+DOMAIN = domain_of(__file__)
 START = 10_000.0  # s of simulated time
 
 

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-DOMAIN = 39
+from ros_domains import domain_of
+
+DOMAIN = domain_of(__file__)
 SECONDS = 8.0  # ONNX Runtime's wheels, if not told to be silent, call home after 5 to 10 s
 # Put before libc's functions, writes down whom a process wants to reach: a look-up takes less time
 # than lies between two looks at the open sockets.

@@ -31,9 +31,10 @@ from realtalk_ros.msg import AudioChunk, FaceExpression  # noqa: E402
 from realtalk_ros.rendering.face_renderer import FaceRenderer  # noqa: E402
 from realtalk_ros.rendering.watermark import Watermark  # noqa: E402
 from realtalk_ros.stream_types import Chunk  # noqa: E402
+from ros_domains import domain_of  # noqa: E402
 from ros_graph import RATE, Client, promised, speech, start, stop  # noqa: E402
 
-DOMAIN = 60
+DOMAIN = domain_of(__file__)
 SECONDS = 10.6  # of the bundled clip
 CHUNK = RATE // 10  # samples
 FPS, SIZE = round(promised(25, 10)), 256  # of the face that is spoken through

@@ -10,8 +10,9 @@ import yaml
 
 from realtalk_ros.face_model import arkit
 from realtalk_ros.output.rviz_markers import LINES, FaceLines, line, weights_text
+from ros_domains import domain_of
 
-DOMAIN = 53
+DOMAIN = domain_of(__file__)
 RVIZ = Path(__file__).parents[1] / "config/realtalk.rviz"
 AT_REST, STRAIGHT = np.zeros(52, np.float32), np.zeros(3)
 

@@ -23,9 +23,10 @@ from realtalk_ros.audio import espeak_library
 from realtalk_ros.audio.espeak import Espeak
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
+from ros_domains import domain_of
 from ros_graph import Client, seconds, start, stop
 
-DOMAIN = 51
+DOMAIN = domain_of(__file__)
 LONG = "This is a long text, which says a good many words, and does not end soon. " * 3
 SUCCEEDED, CANCELED, ABORTED = 4, 5, 6  # action_msgs/GoalStatus
 

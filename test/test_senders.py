@@ -18,9 +18,10 @@ from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 
 from realtalk_ros.msg import AudioChunk, FaceSettings  # noqa: E402
+from ros_domains import domain_of  # noqa: E402
 from ros_graph import FPS, RATE, Client, promised, seconds, speech, start, stop  # noqa: E402
 
-DOMAIN = 57
+DOMAIN = domain_of(__file__)
 NODES = ("expression_node", "renderer_node")
 OLD, NEW = 0.1, 0.5  # amplitudes that tell an answer from the one before
 

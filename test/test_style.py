@@ -64,6 +64,15 @@ def test_files_are_short():
     assert not too_long, "\n".join(too_long)
 
 
+def test_ros_domains_are_given_out_by_one_function():
+    numbered = [
+        name(path)
+        for path in sorted((ROOT / "test").glob("test_*.py"))
+        if re.search(r"^DOMAIN\b[^=]*= *\d", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert not numbered, f"take domain_of(__file__) of ros_domains.py: {numbered}"
+
+
 def test_long_calls_name_their_arguments():
     nameless = [
         f"{file}:{node.lineno} {function}: {len(node.args)} positional arguments"

@@ -22,12 +22,13 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.output import web_display
 from realtalk_ros.output.web_display import Display
 from realtalk_ros.output.web_messages import FORGET, JPEG, RATE, SOUND, PageAudio
+from ros_domains import domain_of
 
 aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed")
 
 from realtalk_ros.output import web_connections, web_page_queue, web_server  # noqa: E402
 
-DOMAIN = 52
+DOMAIN = domain_of(__file__)
 # Speed is promised of a machine that has nothing else to do (see ros_graph.py).
 SLOWER = 1 if os.environ.get("REALTALK_TEST_STRICT") else 4
 needs_chromium = pytest.mark.skipif(not chromium.PROGRAM, reason="Chromium is not installed")
