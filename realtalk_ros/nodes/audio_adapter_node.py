@@ -126,8 +126,9 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         kept = found[0].qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
         durability = DurabilityPolicy.TRANSIENT_LOCAL if kept else DurabilityPolicy.VOLATILE
         self._info = self.create_subscription(
-            message, "audio_info", self.on_info, QoSProfile(depth=1, durability=durability)
-        )
+            message, "audio_info", self.on_info, QoSProfile(depth=1, durability=durability),
+            qos_overriding_options=self._overridable,
+        )  # fmt: skip
 
     def on_info(self, message: Any) -> None:
         try:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 from geometry_msgs.msg import PointStamped
@@ -30,21 +32,18 @@ class FaceCommands:
     ) -> None:
         self._node, self._loader, self._playout, self._look_at = node, loader, playout, look_at
         overridable = qos.overridable()
-        for kind, topic, callback in (
+        topics: list[tuple[Any, str, Callable[[Any], None]]] = [
             (String, "emotion", self.on_emotion),
             (PointStamped, "look_at", self.on_look_at),
             (Bool, "listening", self.on_listening),
-        ):
+        ]
+        with contextlib.suppress(ImportError):
+            hri = importlib.import_module("hri_msgs.msg")
+            topics.append((hri.Expression, "robot_expression", self.on_hri_expression))
+        for kind, topic, callback in topics:
             node.create_subscription(
                 kind, topic, callback, qos.COMMAND, qos_overriding_options=overridable
             )
-        try:
-            hri = importlib.import_module("hri_msgs.msg")
-        except ImportError:
-            return
-        node.create_subscription(
-            hri.Expression, "robot_expression", self.on_hri_expression, qos.COMMAND
-        )
 
     def on_emotion(self, message: String) -> None:
         self._set_emotion(message.data)

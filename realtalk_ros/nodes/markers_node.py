@@ -7,7 +7,7 @@ import importlib
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import Point
+from geometry_msgs.msg import Point, TransformStamped
 from rclpy.publisher import Publisher
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
@@ -91,12 +91,14 @@ class MarkersNode(FaceNode):
                 f"{self._frame}"
             )
             return
-        transform = importlib.import_module("geometry_msgs.msg").TransformStamped()
+        transform = TransformStamped()
         transform.header.stamp = self.get_clock().now().to_msg()
         transform.header.frame_id, transform.child_frame_id = self.parent_frame, self._frame
         transform.transform.translation.z = 1.0
         if self._static is None:
-            self._static = self.create_publisher(tf_message, "/tf_static", qos.LATCHED)
+            self._static = self.create_publisher(
+                tf_message, "/tf_static", qos.LATCHED, qos_overriding_options=qos.overridable()
+            )
         self._static.publish(tf_message(transforms=[transform]))
 
     def on_expression(self, message: FaceExpression) -> None:
