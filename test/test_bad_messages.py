@@ -15,8 +15,8 @@ pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 
-from realtalk_ros.msg import FaceExpression  # noqa: E402
-from realtalk_ros.nodes.expression_node import ExpressionNode  # noqa: E402
+from realtalk_ros.msg import AudioChunk, FaceExpression  # noqa: E402
+from realtalk_ros.nodes.expression_node import ExpressionNode, seconds_of  # noqa: E402
 from ros_domains import domain_of  # noqa: E402
 from ros_graph import AVATAR, FPS, RATE, Client, promised, seconds, speech, start, stop  # noqa: E402
 
@@ -174,6 +174,15 @@ def test_samples_that_are_no_numbers_are_silence(client, value):
     assert len(client.logged) == (0 if value == 1e30 else 1)
     client.expressions.clear()
     assert_still_speaks(client)
+
+
+@pytest.mark.parametrize("encoding, size", [("pcm_s16le", 2), ("pcm_f32le", 4), ("mp3", 2)])
+def test_how_long_a_message_is_depends_on_its_encoding(encoding, size):
+    """A sender in real time is known again by when its next message is due."""
+    sound = {"encoding": encoding, "channels": 2, "sample_rate": RATE}
+    message = AudioChunk(**sound, data=array("B", bytes(2 * size * RATE // 10)))
+    assert seconds_of(message) == pytest.approx(0.1)
+    assert seconds_of(AudioChunk(data=array("B", b"x"))) == 1.0  # without a rate
 
 
 def test_a_minute_in_one_chunk_blocks_nobody(client):

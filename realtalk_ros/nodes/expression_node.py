@@ -13,7 +13,7 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from realtalk_ros import onnx_session
-from realtalk_ros.audio.pcm import check_rate, decode_channels, mix_down
+from realtalk_ros.audio.pcm import ENCODINGS, check_rate, decode_channels, mix_down
 from realtalk_ros.contracts import LOOK_AHEAD, POLICIES, PROVIDERS, SAMPLE_RATE, STEP_FILES
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.expression.onnx_model import step_file_of
@@ -164,8 +164,9 @@ class ExpressionNode(FaceNode):
     def _take_chunk(self, received: Received, now: float) -> None:
         message = received.message
         sent = now - received.waited
-        seconds = len(message.data) / max(1, 2 * message.channels * message.sample_rate)
-        sender = self._senders.identify(message.utterance_id, received.number, sent, seconds)
+        sender = self._senders.identify(
+            message.utterance_id, received.number, sent, seconds_of(message)
+        )
         if message.reset:
             self.interrupt(message.utterance_id)
             self.turns.accept_again(message.utterance_id, sender)
@@ -340,6 +341,12 @@ class ExpressionNode(FaceNode):
             values.update(self.engine.pipeline.counts)
         values.update(self.engine.checksums)
         return values
+
+
+def seconds_of(message: AudioChunk) -> float:
+    """How long the sound of a message is, s; also of one that cannot be decoded."""
+    size = ENCODINGS.get(message.encoding, ENCODINGS[AudioChunk.PCM_S16LE]).itemsize
+    return len(message.data) / max(1, size * message.channels * message.sample_rate)
 
 
 def main(args: list[str] | None = None) -> int:
