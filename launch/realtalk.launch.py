@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The talking face: expression and renderer node, and RViz if wanted.
+"""The talking face: expression and renderer node, and other nodes and RViz if wanted.
 
     ros2 launch realtalk_ros realtalk.launch.py avatar:=default rviz:=true
 
-Both are lifecycle nodes; they configure and activate themselves unless autostart:=false.
+All are lifecycle nodes; they configure and activate themselves unless autostart:=false.
 An argument that is not given leaves the value of the parameter file as it is. A node that dies is
 started again: after 0.5 s, then after longer and longer, and not if it ended because it was told
 to, or cannot run with what it was given.

@@ -33,7 +33,7 @@ class RecorderNode(lifecycle.RealTalkNode):
         super().__init__(name, **options)
         p = self.parameter
         self.out = Path(p("out", "realtalk.mp4", "MP4 file to write"))
-        self.fps = p("fps", *parameters.FPS[:3])
+        self.fps = p("fps", *parameters.FPS[:-1])  # not to be changed meanwhile
         self.duration = p(
             "duration",
             0.0,
@@ -42,7 +42,7 @@ class RecorderNode(lifecycle.RealTalkNode):
             (0.0, 86400.0),
         )
         self.tail = p("tail", 0.6, "Recorded after the end of the speech [s]", (0.0, 3600.0))
-        self.stats_file = p("stats", "", "JSON file for stamps and arrival times; empty: none")
+        self.stats = p("stats", "", "JSON file for stamps and arrival times; empty: none")
         self.exit_when_done = p("exit_when_done", True, "End the process when the file is written")
         self.persistent = not self.exit_when_done
 
@@ -77,8 +77,8 @@ class RecorderNode(lifecycle.RealTalkNode):
 
     def setup(self) -> None:
         check_can_write(self.out, "out")
-        if self.stats_file:
-            check_can_write(Path(self.stats_file), "stats", straight=True)
+        if self.stats:
+            check_can_write(Path(self.stats), "stats", straight=True)
         self.get_logger().info(f"ready to record to {self.out}")
 
     def on_provenance(self, message: String) -> None:
@@ -109,7 +109,7 @@ class RecorderNode(lifecycle.RealTalkNode):
         start = session.audio_time(start)
         if not session.add_audio(start, pcm, rate, message.last):
             self.problems.add("a chunk is stamped outside the recording: left out")
-        elif len(pcm) and self.stats_file:
+        elif len(pcm) and self.stats:
             self._audio_stats.append((start, len(pcm) / rate, self._published(info)))
 
     def on_image(self, message: Image, info: dict[str, Any]) -> None:
@@ -133,7 +133,7 @@ class RecorderNode(lifecycle.RealTalkNode):
         if stamp > now + TIMEOUT:
             self.problems.add("an image is stamped in the future: left out")
             return
-        if self.stats_file:
+        if self.stats:
             self._image_stats.append((stamp, self._published(info)))
         shape = message.height, message.width, channels
         image = np.frombuffer(message.data, np.uint8).reshape(shape)
@@ -166,7 +166,7 @@ class RecorderNode(lifecycle.RealTalkNode):
             return
         try:
             self.session.finish()
-            if self.session.recording is not None and self.stats_file:
+            if self.session.recording is not None and self.stats:
                 self._write_stats()
         except (RealTalkError, OSError) as error:
             self._fail(error)
@@ -192,7 +192,7 @@ class RecorderNode(lifecycle.RealTalkNode):
     def _write_stats(self) -> None:
         session, recording = self.session, self.session.recording
         assert recording is not None
-        stats = {
+        figures = {
             "start": session.begin,
             "end": session.end,
             "fps": self.fps,
@@ -201,7 +201,7 @@ class RecorderNode(lifecycle.RealTalkNode):
             "images": self._image_stats,
             "audio": self._audio_stats,
         }
-        Path(self.stats_file).write_text(json.dumps(stats))
+        Path(self.stats).write_text(json.dumps(figures))
 
     def _published(self, info: dict[str, Any]) -> float:
         """When a message was published, by its sender's clock, as media time [s]."""

@@ -49,6 +49,7 @@ class SpeechNode(lifecycle.RealTalkNode):
         self.persistent = not self.exit_when_done
 
         self.counts = {"chunks": 0, "utterances": 0, "interrupts": 0}
+        self._speech: tuple[np.ndarray, int] = np.zeros(0, np.float32), 0  # of the text, and its Hz
         self._utterance, self._began = "", 0.0  # that is being sent, since when
         self._interrupted = threading.Event()
         self._speaker = Worker("speaker", self.speak, self.problems.add)
