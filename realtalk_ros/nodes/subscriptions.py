@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any
 
 from rclpy._rclpy_pybind11 import UnsupportedEventTypeError
@@ -20,31 +19,14 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from realtalk_ros.nodes.message_info import KNOWN, with_info
 from realtalk_ros.nodes.qos import SubscriptionEventCallbacks
-from realtalk_ros.playout.sender_identity import SenderIdentifier
+from realtalk_ros.playout.message_merger import MAX_WAIT, MessageMerger, Received
 
 MAX_BATCH = 2000  # messages taken at once
-MAX_WAIT = 30.0  # s, a longer wait is a clock that was set
 TRANSIT_WINDOW = 10.0  # s over which the quickest message shows how two clocks differ
-HOLD = 0.06  # s for which a best-effort message waits for its reliable twin
 CHECK_EVERY = 0.1  # s between two checks for a stall, and for messages that are held
 STALL = 0.4  # s without a check that are a stall of this process
 REOPENED = 6.0  # s for which the second subscription stays open after a stall
 AUDIO_DEPTH = 5000  # messages of audio that may wait: a minute and a half in chunks of 20 ms
-
-
-@dataclass(frozen=True)
-class Received:
-    """A message, how long it has waited to be taken, s, its number among its publisher's, and when
-    it was sent, ns by the sender's clock."""
-
-    message: Any
-    waited: float = 0.0
-    number: int | None = None
-    sent: int = 0
-
-    @property
-    def utterance(self) -> str:
-        return getattr(self.message, "utterance_id", "")
 
 
 class BatchedSubscription:
@@ -126,7 +108,7 @@ class AudioSubscription(BatchedSubscription):
     A whole utterance at once comes through only reliably, but a reliable subscription does not even
     connect to a best-effort publisher, such as a microphone's. So this one is reliable, and where a
     best-effort publisher appears it is joined by a second, best-effort one. That one receives the
-    reliable publishers' messages, too: they are recognised by their number and time of sending.
+    reliable publishers' messages, too: a MessageMerger gives each once.
 
     After this process stalled, a reliable subscription waits up to 3 s for what it has missed
     before it gives anything newer. The best-effort one does not: it is opened for a while.
@@ -140,15 +122,10 @@ class AudioSubscription(BatchedSubscription):
         callback: Callable[[list[Received]], None],
         overridable: QoSOverridingOptions | None = None,
     ) -> None:
-        self._node, self._kind, self._topic, self._pass_on = node, kind, topic, callback
+        self._node, self._kind, self._topic, self._give = node, kind, topic, callback
         self._second: BatchedSubscription | None = None
         self._close_at = math.inf  # when the second one is not needed any more
-        self._reliable: OrderedDict[_Key, None] = OrderedDict()  # what came reliably
-        self._unreliable: OrderedDict[_Key, None] = OrderedDict()  # what came by best effort alone
-        self._held: OrderedDict[_Key, tuple[Received, str, float]] = OrderedDict()
-        self._senders = SenderIdentifier()  # of what comes by best effort
-        self._best_effort: set[str] = set()  # those that do not send reliably, or not in time
-        self._newest: dict[str, int] = {}  # utterance -> when the last message given was sent
+        self._merger = MessageMerger()
         self._last_check = time.monotonic()
         events = SubscriptionEventCallbacks(
             incompatible_qos=self._on_incompatible, use_default_callbacks=False
@@ -172,7 +149,7 @@ class AudioSubscription(BatchedSubscription):
     def _open(self) -> None:
         if self._second is None:
             qos = QoSProfile(depth=AUDIO_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
-            on_messages = self._on_best_effort if KNOWN else self._pass_on
+            on_messages = self._on_best_effort if KNOWN else self._give
             self._second = BatchedSubscription(
                 self._node, self._kind, self._topic, on_messages, qos
             )
@@ -181,68 +158,27 @@ class AudioSubscription(BatchedSubscription):
         now = time.monotonic()
         stalled, self._last_check = now - self._last_check > STALL, now
         if stalled and KNOWN:
-            self._newest.clear()
+            self._merger.forget_order()
             if self._second is None or self._close_at < math.inf:
                 self._close_at = now + REOPENED
                 self._open()
         if now > self._close_at and self._second is not None:
             self._node.destroy_subscription(self._second.subscription)
             self._second, self._close_at = None, math.inf
-            self._best_effort.clear()
-        self._release()
+            self._merger.forget_senders()
+        if self._merger.holds:
+            self.poll()  # what comes reliably may wait here, if this process stalled
+            self._pass_on(self._merger.overdue(time.monotonic()))
 
     def _on_reliable(self, messages: list[Received]) -> None:
-        out = []
-        for received in messages:
-            key = (received.sent, received.number)
-            self._reliable[key] = None
-            if key in self._held:
-                self._best_effort.discard(self._held.pop(key)[1])
-            age = self._newest.get(received.utterance, 0) - received.sent
-            # It was given already, or what follows it was. (If far more: the sender's clock was
-            # set back.)
-            if key in self._unreliable or 0 < age < MAX_WAIT * 1e9:
-                continue
-            out.append(received)
-        _limit(self._reliable)
-        if out:
-            self._pass_on(out)
+        self._pass_on(self._merger.reliable(messages))
 
     def _on_best_effort(self, messages: list[Received]) -> None:
-        out = []
-        for received in messages:
-            key = (received.sent, received.number)
-            sender = self._senders.identify("", received.number, received.sent * 1e-9, 0.0)
-            if key in self._reliable:
-                self._best_effort.discard(sender)
-            elif sender in self._best_effort:
-                self._note(received)
-                out.append(received)
-            else:
-                self._held[key] = (received, sender, time.monotonic())
-        if out:
-            self._pass_on(out)
+        self._pass_on(self._merger.best_effort(messages, time.monotonic()))
 
-    def _note(self, received: Received) -> None:
-        """A message is given that came by best effort alone."""
-        self._unreliable[received.sent, received.number] = None
-        self._newest[received.utterance] = received.sent
-        _limit(self._unreliable)
-
-    def _release(self) -> None:
-        """Gives what has not come reliably by now: it will not, or too late."""
-        if not self._held:
-            return
-        self.poll()  # this process may have stalled
-        out, now = [], time.monotonic()
-        for key, (received, sender, came) in list(self._held.items()):
-            if now - came > HOLD or sender in self._best_effort:
-                del self._held[key]
-                self._best_effort.add(sender)
-                self._note(received)
-                out.append(replace(received, waited=received.waited + now - came))
-        if out:
-            self._pass_on(out)
+    def _pass_on(self, messages: list[Received]) -> None:
+        if messages:
+            self._give(messages)
 
     def get_publisher_count(self) -> int:
         """Of those that are received."""
@@ -255,12 +191,3 @@ class AudioSubscription(BatchedSubscription):
         for subscription in (self, self._second):
             if subscription is not None:
                 self._node.destroy_subscription(subscription.subscription)
-
-
-_Key = tuple[int, "int | None"]  # when a message was sent, ns, and its number
-
-
-def _limit(keys: OrderedDict[_Key, None]) -> None:
-    """Drops the oldest keys."""
-    while len(keys) > 2 * AUDIO_DEPTH:
-        keys.popitem(last=False)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages that come reliably and by best effort, each given once and in time."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from realtalk_ros.playout.message_merger import HOLD, MAX_IDS, MessageMerger, Received
+
+MILLISECOND = 10**6  # ns
+
+
+def sent(number, utterance="a", at=None):
+    """The message of that number, sent every 20 ms."""
+    when = 20 * MILLISECOND * (number if at is None else at)
+    return Received(SimpleNamespace(utterance_id=utterance), number=number, sent=10**18 + when)
+
+
+def numbers(messages):
+    return [received.number for received in messages]
+
+
+def test_what_comes_twice_is_given_once_whichever_comes_first():
+    merger = MessageMerger()
+    assert numbers(merger.reliable([sent(1), sent(2)])) == [1, 2]
+    assert merger.best_effort([sent(1), sent(2), sent(3)], 0.0) == [] and merger.holds
+    assert merger.overdue(HOLD / 2) == []
+    assert numbers(merger.reliable([sent(3)])) == [3] and not merger.holds
+    assert merger.overdue(1.0) == []
+
+
+def test_who_sends_by_best_effort_alone_is_waited_for_once():
+    merger = MessageMerger()
+    assert merger.best_effort([sent(1)], 0.0) == []
+    (late,) = merger.overdue(2 * HOLD)
+    assert late.number == 1 and late.waited == pytest.approx(2 * HOLD)
+    assert numbers(merger.best_effort([sent(2), sent(3)], 0.2)) == [2, 3]
+    # ... until the subscription is opened again.
+    merger.forget_senders()
+    assert merger.best_effort([sent(4)], 0.3) == []
+
+
+def test_what_comes_reliably_too_late_is_left_out():
+    """After what follows it, as the middleware sends it again."""
+    merger = MessageMerger()
+    merger.best_effort([sent(2)], 0.0)
+    assert numbers(merger.overdue(1.0)) == [2]
+    assert numbers(merger.reliable([sent(1), sent(2), sent(3)])) == [3]
+    assert numbers(merger.reliable([sent(1, utterance="b")])) == [1]  # of another utterance
+    assert numbers(merger.reliable([sent(4, at=-(10**6))])) == [4]  # the sender's clock was set
+    merger.forget_order()
+    assert numbers(merger.reliable([sent(5, at=1)])) == [5]
+
+
+def test_hours_of_utterances_are_forgotten():
+    merger = MessageMerger()
+    for number in range(3 * MAX_IDS):
+        merger.best_effort([sent(number, utterance=f"u{number}")], float(number))
+        merger.overdue(number + 2 * HOLD)
+    late = [sent(k + 10**4, f"u{k}", at=k - 1) for k in range(3 * MAX_IDS)]
+    assert len(merger.reliable(late)) == 2 * MAX_IDS  # of the others it is known that it is late
