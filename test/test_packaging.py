@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -50,18 +51,23 @@ def imported(*folders: Path) -> dict[str, set[str]]:
     """Foreign module -> files that import it, at their top or when they need it."""
     found: dict[str, set[str]] = {}
     for path in (p for folder in folders for p in sorted(folder.rglob("*.py"))):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                names = [node.module]
-            elif isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func):
-                names = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
-            for root in {str(name).partition(".")[0] for name in names}:
-                if root not in sys.stdlib_module_names and root != "realtalk_ros":
-                    found.setdefault(root, set()).add(str(path.relative_to(ROOT)))
+        for root in imported_by(ast.walk(ast.parse(path.read_text()))):
+            found.setdefault(root, set()).add(str(path.relative_to(ROOT)))
     return found
+
+
+def imported_by(nodes: Iterable[ast.AST]) -> set[str]:
+    """The foreign modules that these statements and expressions import."""
+    names: list[str] = []
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.append(node.module)
+        elif isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func):
+            names += [str(arg.value) for arg in node.args if isinstance(arg, ast.Constant)]
+    roots = {name.partition(".")[0] for name in names}
+    return roots - sys.stdlib_module_names - {"realtalk_ros"}
 
 
 # The sdist
@@ -143,6 +149,22 @@ def test_package_xml_declares_what_is_imported_and_nothing_else():
     assert not ros - modules
     assert not {KEYS[name] for name in KEYS} - declared
     assert not modules - ros - set(KEYS.values()) - NOT_IMPORTED
+
+
+def test_package_xml_declares_what_tests_cannot_do_without():
+    """What they import without asking whether it is there."""
+    declared = {e.text for e in ET.parse(ROOT / "package.xml").iter() if "depend" in e.tag}
+    ours = {path.stem for path in (ROOT / "test").glob("*.py")}
+    for path in sorted((ROOT / "test").glob("*.py")):
+        tree = ast.parse(path.read_text())
+        asked = {
+            ast.literal_eval(call.args[0]).partition(".")[0]
+            for call in ast.walk(tree)
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "pytest.importorskip"
+        }
+        for name in imported_by(tree.body) - asked - ours - {"av"}:  # rosdep has no key for it
+            key = name if name in install_hints.ROS else KEYS.get(name, f"python3-{name}")
+            assert key in declared, (path.name, name)
 
 
 def test_advice_knows_every_module_and_pyproject_brings_it():
