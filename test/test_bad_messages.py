@@ -60,7 +60,7 @@ def connected(node):
 
 @pytest.fixture
 def client(node, connected):
-    connected.spin(0.4)  # what the test before sent has ended
+    connected.wait(lambda: not node.turns.utterances, 5, "end of what the test before sent")
     connected.expressions.clear()
     connected.logged = []
     node.problems.counts.clear()
@@ -154,7 +154,7 @@ def test_any_rate_is_heard(client, rate, channels):
 def test_one_to_eight_channels_give_the_same_face(client):
     jaws = []
     for channels in range(1, 9):
-        name, begin = f"channels-{channels}", np.ceil(time.time() + 0.2)
+        name, begin = f"channels-{channels}", np.ceil(25 * (time.time() + 0.2)) / 25
         for i in range(0, len(PCM), 1600):
             data, last = pcm16(PCM[i : i + 1600], channels), i + 1600 >= len(PCM)
             client.send([], begin + i / RATE, name, last, channels=channels, data=data)
@@ -331,9 +331,14 @@ def test_a_broken_model_is_said_once_and_shown_while_the_node_waits(tmp_path, na
 
 def test_an_unknown_avatar_is_said_in_one_line():
     process = start("renderer_node", DOMAIN + 2, avatar="../nobody", stderr=subprocess.PIPE)
-    time.sleep(3)
-    assert process.poll() is None  # it waits for the avatar to come
-    stop(process)
+    client = Client(DOMAIN + 2)
+    try:
+        client.wait(lambda: "renderer_node" in client.diagnostics, 20, "diagnostics")
+        assert client.diagnostics["renderer_node"][0] == ERROR
+        assert process.poll() is None  # it waits for the avatar to come
+    finally:
+        client.close()
+        stop(process)
     log = process.stderr.read()
     assert process.returncode == 2
     assert "nobody" in log and "Traceback" not in log and len(log.strip().splitlines()) == 1
