@@ -4,12 +4,12 @@
 from pathlib import Path
 
 OTHERS = 1  # of the tests that start no process
-EACH = 3  # domains of a file that does
+EACH = 2  # domains of a file that does
 COMMANDS = 60  # those of `realtalk demo` and `realtalk soak` begin here (node_processes.py)
 
 
 def domain_of(file: str) -> int:
-    """The first of the domains that this test file alone has: this one and the two that follow."""
+    """The first of the domains that this test file alone has: this one and the next."""
     folder, calls = Path(__file__).parent, f"{domain_of.__name__}(__file__)"
     files = sorted(path.name for path in folder.glob("test_*.py") if calls in path.read_text())
     first = OTHERS + 1 + EACH * files.index(Path(file).name)

@@ -382,7 +382,7 @@ def test_up_runs_both_nodes_in_one_process_from_the_yaml(tmp_path):
 
 
 def test_several_faces_in_one_process_speak_each_for_itself():
-    domain = DOMAIN + 2
+    domain = DOMAIN + 1
     command = [sys.executable, "-m", "realtalk_ros.cli", "up", "--size", "128",
                "--face", f"anna={AVATAR}", "--face", f"lab/bob={AVATAR}"]  # fmt: skip
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup lets it be ignored

@@ -144,3 +144,27 @@ def test_a_place_that_cannot_be_written_is_told_when_it_is_configured(
     node.try_setup()
     assert node.exit_code == 2 and not node.ready
     assert reason in node.failure and not node.problems.counts
+
+
+@pytest.mark.parametrize("told_at", [2, 8, None], ids=["early", "at the end", "never"])
+def test_recording_says_whose_face_it_shows_however_late_it_is_told(recorder, told_at):
+    """The latched provenance and the images come in any order: nothing is lost by waiting."""
+    node = recorder(duration=0.41, exit_when_done=False)
+    node.try_setup()
+    ann = Provenance("Ann", consent="Ann Lee")
+    began = node.now()
+    for k in range(14):
+        if k == told_at:
+            node.on_provenance(String(data=ann.xmp()))
+        image = Image(encoding="bgr8", height=64, width=64,
+                      data=array("B", bytes([15 * k]) * 64 * 64 * 3))  # fmt: skip
+        node.set_stamp(image.header.stamp, began + k / 25)
+        node.on_image(image, INFO)
+    assert node.out.exists() and node.ready
+    with av.open(str(node.out), options={"export_xmp": "1"}) as file:
+        frames = [frame.to_ndarray(format="bgr24") for frame in file.decode(video=0)]
+        assert [round(frame.mean() / 15) for frame in frames] == list(range(len(frames)))
+        assert len(frames) == 11  # from 0 to 0.4 s
+        comment, xmp = (file.metadata.get(name) for name in ("comment", "xmp"))
+    assert comment == (None if told_at is None else ann.words)
+    assert xmp is None if told_at is None else Provenance.read(xmp) == ann

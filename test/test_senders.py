@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Any sender is heard, whatever stands still, changes or is interrupted while it speaks."""
 
-import os
-import random
 import signal
 import time
 
@@ -12,12 +10,9 @@ import pytest
 rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
 
-from lifecycle_msgs.srv import ChangeState  # noqa: E402
-from rcl_interfaces.srv import SetParametersAtomically  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 
-from realtalk_ros.msg import AudioChunk, FaceSettings  # noqa: E402
+from realtalk_ros.msg import AudioChunk  # noqa: E402
 from ros_domains import domain_of  # noqa: E402
 from ros_graph import FPS, RATE, Client, promised, seconds, speech, start, stop  # noqa: E402
 
@@ -239,81 +234,3 @@ def test_avatar_size_and_fps_change_while_it_speaks(client):
     assert client.image.header.frame_id == "realtalk/face"
     client.set_parameter("renderer_node", "fps", FPS)
     client.set_parameter("renderer_node", "size", 96)
-
-
-def test_a_node_that_starts_later_follows_what_was_set():
-    """Of what two nodes were started with the renderer's counts; then what was set last."""
-    domain = DOMAIN + 1
-    processes = [start("renderer_node", domain, avatar="android", fps=20.0, size=64)]
-    client = Client(domain, images=False)
-    settings = []
-    latched = QoSProfile(depth=1, durability=rclpy.qos.DurabilityPolicy.TRANSIENT_LOCAL)
-    client.node.create_subscription(FaceSettings, "face/settings", settings.append, latched)
-    try:
-        client.wait_ready("renderer_node")
-        processes.append(start("expression_node", domain, avatar="default"))
-        client.wait_ready("expression_node")
-        client.wait(
-            lambda: client.diagnostics["expression_node"][2]["avatar"] == "android", 20, "android"
-        )
-        assert (settings[-1].avatar, settings[-1].fps) == ("android", 20.0)
-    finally:
-        client.close()
-        stop(*processes)
-
-
-def test_parameters_are_refused_together(client):
-    """Nothing of a refused set is put to work."""
-    values = {"mark": "AI-generated", "emotion": "nonsense"}
-    parameters = [Parameter(k, value=v).to_parameter_msg() for k, v in values.items()]
-    answer = client.call(
-        SetParametersAtomically, "renderer_node/set_parameters_atomically", parameters=parameters
-    )
-    assert not answer.result.successful and "nonsense" in answer.result.reason
-
-    before = client.corner()
-    client.spin(0.3)
-    assert np.abs(client.corner() - before).mean() < 5
-    for name, value in (("avatar", "nobody"), ("device", "abacus"), ("model_dir", "/nowhere")):
-        for node in NODES:
-            refused = client.set_parameter(node, name, value)
-            assert not refused.successful and value in refused.reason
-
-
-def test_a_clock_that_never_comes_is_said():
-    process = start("expression_node", DOMAIN + 2, use_sim_time="true")
-    client = Client(DOMAIN + 2, images=False)
-    try:
-        client.wait_ready("expression_node")
-        client.wait(
-            lambda: "/clock does not come" in client.diagnostics["expression_node"][1], 10, "that"
-        )
-        assert client.diagnostics["expression_node"][0] == 1
-    finally:
-        client.close()
-        stop(process)
-
-
-# Life cycle
-
-
-def test_a_transition_that_does_not_fit_is_answered_and_ends_nothing(graph, client):
-    rng = random.Random(3)
-    ids = [0, 1, 2, 3, 4, 8, 10, 11, 20, 30, 40, 50, 60, 99, 255]
-    answers = []
-    for _ in range(int(os.environ.get("REALTALK_TEST_TRANSITIONS", "60"))):
-        request = ChangeState.Request()
-        if rng.random() < 0.2:
-            request.transition.label = rng.choice(["nonsense", "activate", "deactivate", ""])
-        request.transition.id = rng.choice(ids)
-        node = rng.choice(NODES)
-        answer = client.call(ChangeState, f"{node}/change_state", transition=request.transition)
-        answers.append(answer.success)
-    assert True in answers and False in answers
-    assert [p.poll() for p in graph.values()] == [None, None]
-    for node in NODES:
-        for label in ("configure", "activate"):
-            request.transition.label = label
-            client.call(ChangeState, f"{node}/change_state", transition=request.transition)
-    client.images.clear()
-    client.wait(lambda: client.images, 10, "images again")
