@@ -348,6 +348,49 @@ def test_phone_pretraining_recognises_phones_and_resumes(tmp_path, sampler, tick
     torch.testing.assert_close(x, wanted, atol=0.05, rtol=0.05)
 
 
+@pytest.mark.parametrize("what", ["phones", "prior"])
+def test_what_is_resumed_learns_from_new_sequences(tmp_path, sampler, ticking, monkeypatch, what):
+    from realtalk_ros.training.expression.dims import Dims
+    from realtalk_ros.training.expression.model import ExpressionNet
+    from realtalk_ros.training.expression.pretrain_phones import PhonePretraining, pretrain_phones
+    from realtalk_ros.training.expression.pretrain_prior import PriorPretraining, pretrain_prior
+    from realtalk_ros.training.expression.sampler import Sampler
+
+    dims = Dims(width=32, layers=1, conv_width=16, dilations=(1,), look_ahead_steps=3)
+    draw, drawn_at = Sampler.draw_utterance, []
+
+    def watched(self, kind):
+        drawn_at.append(self.rng.bit_generator.state["state"]["state"])
+        return draw(self, kind)
+
+    monkeypatch.setattr(Sampler, "draw_utterance", watched)
+    for minutes in (0.01, 0.02):
+        again, path = Sampler(sampler.datasets, 0), tmp_path / "checkpoint.pt"
+        if what == "phones":
+            pretrain_phones(again, dims, path, PhonePretraining(minutes, batch_size=2))
+        else:
+            pretrain_prior(
+                again, ExpressionNet(dims), path, PriorPretraining(minutes, batch_size=2)
+            )
+    assert len(set(drawn_at)) == len(drawn_at) > 8
+
+
+def test_a_log_begins_anew_where_a_training_is_resumed(tmp_path):
+    torch = pytest.importorskip("torch")
+    from realtalk_ros.training.expression.trainer import MetricLog
+
+    training = SimpleNamespace(step=7, spent=60.0)
+    log = MetricLog("step", training, every=5, path=tmp_path / "log.jsonl")
+    for step in (8, 9, 10):
+        training.step = step
+        log.add(loss=torch.tensor(2.0))
+    for step in range(11, 16):
+        training.step = step
+        log.add(loss=torch.tensor(3.0))
+    rows = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
+    assert [row["loss"] for row in rows] == [2, 3]
+
+
 @pytest.mark.parametrize("ablation, learns", [(None, True), ("identity", False)])
 def test_prior_pretraining_predicts_the_style_from_the_identity(
     tmp_path, sampler, ticking, ablation, learns

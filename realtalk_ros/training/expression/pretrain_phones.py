@@ -99,6 +99,8 @@ def pretrain_phones(
         settings.minutes, settings.learning_rate, settings.warm_up_steps, settings.weight_decay
     )
     trainer = Trainer(encoder, path, schedule, muon_parameters=muon_parameters(encoder))
+    if trainer.step:
+        sampler.restart(trainer.step)
 
     def draw_batch() -> tuple[Tensor, Tensor]:
         rows = [

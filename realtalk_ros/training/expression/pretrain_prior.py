@@ -79,6 +79,8 @@ def pretrain_prior(
     """
     schedule = Schedule(settings.minutes, settings.learning_rate, settings.warm_up_steps)
     trainer = Trainer(StylePredictor(net), path, schedule)
+    if trainer.step:
+        sampler.restart(trainer.step)
     masks = torch.tensor(CONDITION_MASKS).float()
     log = MetricLog("prior", trainer, every=200)
     size = settings.batch_size

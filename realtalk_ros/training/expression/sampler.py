@@ -69,9 +69,9 @@ class Sampler:
         videos: VideoDataset | None = None,
         settings: SamplerSettings | None = None,
     ):
-        self.datasets, self.videos = datasets, videos
+        self.datasets, self.videos, self.seed = datasets, videos, seed
         self.settings = settings or SamplerSettings()
-        self.rng = np.random.default_rng(seed)
+        self.restart(0)
         shares = [self.settings.kind_shares[kind] for kind in datasets]
         self.kinds = list(datasets)
         self._kind_probabilities = [share / sum(shares) for share in shares]
@@ -85,6 +85,11 @@ class Sampler:
             share = np.sqrt(counts) * [self.settings.source_count(source) for source in sources]
             members = [np.flatnonzero(which == k) for k in range(len(sources))]
             self._sources[kind] = members, share / share.sum()
+
+    def restart(self, step: int) -> None:
+        """Random numbers begin anew, for a training that goes on at this step: what it has learned
+        from so far is not drawn again."""
+        self.rng = np.random.default_rng(self.seed + step)
 
     def draw_kind(self) -> str:
         """A kind of speech."""

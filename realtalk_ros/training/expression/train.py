@@ -10,7 +10,6 @@ from copy import deepcopy
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from realtalk_ros.errors import RealTalkError
@@ -65,7 +64,7 @@ def train(config: TrainingConfig) -> Path:
         net, config.checkpoint, schedule, muon_parameters=muon_parameters(net),
         dims=asdict(net.dims), fine_tune=fine_tune,
     )  # fmt: skip
-    sampler.rng = np.random.default_rng(config.seed + trainer.step)
+    sampler.restart(trainer.step)
     look_ahead_steps, hidden = net.dims.look_ahead_steps, config.hidden_part
     log = MetricLog("step", trainer, config.log_every, config.work / "log.jsonl")
     for batch in trainer.batches(lambda: sampler.draw_batch(config.batch_size, look_ahead_steps)):

@@ -142,18 +142,21 @@ class MetricLog:
     def __init__(self, name: str, trainer: Trainer, every: int, path: Path | None = None):
         self.name, self.trainer, self.every, self.path = name, trainer, every, path
         self._sums: Counter[str] = Counter()
+        self._steps = 0  # in the sums; fewer than `every` where a training has been resumed
 
     def add(self, **metrics: Tensor) -> None:
-        """Of one step; prints when `every` steps are together."""
+        """Of one step; prints at every `every`th."""
         self._sums.update({name: float(value.detach()) for name, value in metrics.items()})
+        self._steps += 1
         if self.trainer.step % self.every:
             return
         row = {
             self.name: self.trainer.step,
             "minutes": round(self.trainer.spent / 60, 2),
-            **{name: round(total / self.every, 4) for name, total in self._sums.items()},
+            **{name: round(total / self._steps, 4) for name, total in self._sums.items()},
         }
         self._sums.clear()
+        self._steps = 0
         print(json.dumps(row), flush=True)
         if self.path:
             with self.path.open("a") as file:
