@@ -31,7 +31,7 @@ from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.photo_checks import photographs
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.common.affine_maps import compose, random_crop, transform
-from realtalk_ros.training.common.group_layout import EXPRESSIONS, POSES, REFERENCES
+from realtalk_ros.training.common.group_layout import EXPRESSIONS, POSE, POSES, write_shard
 from realtalk_ros.training.renderer.checkpoint import load_renderer
 from realtalk_ros.training.renderer.landmark_warp import LandmarkWarp
 from realtalk_ros.training.renderer.rest_and_smile import (
@@ -42,7 +42,6 @@ from realtalk_ros.training.renderer.rest_and_smile import (
     read_pair,
     same_person,
 )
-from realtalk_ros.training.synthetic.face_dataset import write_shard
 
 FRAME = 600  # pixels, height of the frames that are sampled: the face's crop has some 330
 GROUPS = 32  # in a shard
@@ -89,9 +88,7 @@ def make_group(pair: Pair, rng: np.random.Generator, warp: LandmarkWarp) -> dict
         "images": np.stack([draw(pair, shown, crop, warp) for shown, crop in shots]),
         "weights": pair.weights[which],
         "landmarks": np.float32([transform(pair.landmarks[shown], crop) for shown, crop in shots]),
-        "pose": np.repeat([-1, *range(POSES)], [REFERENCES, *[EXPRESSIONS] * POSES]).astype(
-            np.int32
-        ),
+        "pose": POSE,
         "identity": pair.identity,
         "resting_weights": pair.resting_weights,
     }

@@ -16,8 +16,8 @@ import numpy as np
 
 from realtalk_ros.audio import log_mel
 from realtalk_ros.contracts import MEL_RATE, N_MELS, SAMPLE_RATE
+from realtalk_ros.training.common.array_files import write_arrays
 from realtalk_ros.training.speech_data import phones as ph
-from realtalk_ros.whole_files import written_whole
 
 Segment = tuple[str, float, float]  # phone, start s, end s
 
@@ -135,8 +135,7 @@ class SpeechDataset:
         )
 
     def save(self, path: Path) -> None:
-        with written_whole(path, make_folder=True) as part, open(part, "wb") as file:
-            np.savez(file, **self.__dict__)
+        write_arrays(path, **self.__dict__)
 
     @classmethod
     def load(cls, *paths: Path) -> SpeechDataset:

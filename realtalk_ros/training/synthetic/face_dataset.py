@@ -19,8 +19,7 @@ A person has GROUPS_PER_PERSON groups in a row, each in another light, place and
 camera.
 
 The command writes runs/faces/train and runs/faces/val (people of other seeds). A shard that exists
-is skipped, so the command resumes; a shard is written under another name first. It prints how many
-images a second it made.
+is skipped, so the command resumes. It prints how many images a second it made.
 """
 
 from __future__ import annotations
@@ -42,6 +41,7 @@ from realtalk_ros.training.common.group_layout import (
     IMAGES,
     POSES,
     REFERENCES,
+    write_shard,
 )
 from realtalk_ros.training.synthetic import random_people
 from realtalk_ros.training.synthetic.head_renderer import HeadRenderer
@@ -53,7 +53,6 @@ from realtalk_ros.training.synthetic.random_expressions import (
 from realtalk_ros.training.synthetic.random_people import Person
 from realtalk_ros.training.synthetic.skin_texture import SkinPainter
 from realtalk_ros.training.synthetic.view import View
-from realtalk_ros.whole_files import written_whole
 
 VAL_SEED = 1_000_000  # people from here on are never trained on
 TEXTURE = 384  # texels, about one per pixel of the crop
@@ -109,12 +108,6 @@ def render_shots(
         "head": np.array([[v.yaw, v.pitch, -v.roll, *v.shift] for v in views], np.float32),
         "camera": np.array([[v.distance, *v.crop] for v in views], np.float32),
     }
-
-
-def write_shard(path: Path, groups: list[dict[str, np.ndarray]]) -> None:
-    """Stack groups into `path`; readers never see half a file."""
-    with written_whole(path, make_folder=True) as part, open(part, "wb") as file:
-        np.savez(file, **{k: np.stack([g[k] for g in groups]) for k in groups[0]})
 
 
 class ShardMaker:

@@ -26,9 +26,15 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import OUTER_LIPS, face_square
 from realtalk_ros.rendering.geometry import Geometry
 from realtalk_ros.training.common.facekit import FaceKit
-from realtalk_ros.training.common.group_layout import EXPRESSIONS, IMAGES, POSES, REFERENCES
+from realtalk_ros.training.common.group_layout import (
+    EXPRESSIONS,
+    IMAGES,
+    POSES,
+    REFERENCES,
+    write_shard,
+)
 from realtalk_ros.training.synthetic.cast import DISTANCE, PEOPLE, weights_of
-from realtalk_ros.training.synthetic.face_dataset import Shot, render_shots, write_shard
+from realtalk_ros.training.synthetic.face_dataset import Shot, render_shots
 from realtalk_ros.training.synthetic.head_renderer import HeadRenderer
 from realtalk_ros.training.synthetic.random_expressions import random_expression
 from realtalk_ros.training.synthetic.random_people import Person

@@ -23,7 +23,6 @@ import argparse
 import errno
 import hashlib
 import json
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -38,14 +37,17 @@ from realtalk_ros.enroll.face_tracks import MIN_SPAN, FrameStatistics, Track, Vi
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.face_model.rotations import flip_roll
-from realtalk_ros.training.synthetic.face_dataset import write_shard
+from realtalk_ros.training.common.array_files import write_arrays
+from realtalk_ros.training.common.group_layout import write_shard
 from realtalk_ros.training.videos import training_groups
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression, stretches_in_sync
-from realtalk_ros.whole_files import written_whole
-
-SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .flv .wmv .ogv .3gp".split()
+from realtalk_ros.training.videos.video_files import (
+    file_key,
+    file_stamp,
+    find_videos,
+    track_path,
 )
+
 HELD_OUT = 0.1  # of a video's good frames: the last ones
 # Errors of writing, which every other video would have, too.
 FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -139,9 +141,8 @@ class Builder:
 
     def known_tracks(self, path: Path) -> tuple[Path, Path]:
         """Where a track of the video may be: beside it, or of an earlier run on the same file."""
-        name = file_key(str(path.relative_to(self.folder)))
-        stamp = "_".join(map(str, file_stamp(path)))
-        return path.with_suffix(".npz"), self.out / "tracks" / f"{name}_{stamp}.npz"
+        name = str(path.relative_to(self.folder))
+        return path.with_suffix(".npz"), track_path(self.out / "tracks", name, path)
 
     def track(self, path: Path, video: Clip, statistics: FrameStatistics) -> Track:
         """The known track of a video, or a new one. `statistics` sees every frame either way."""
@@ -229,17 +230,6 @@ class Builder:
         return report
 
 
-def find_videos(folder: Path) -> list[Path]:
-    """Those in a folder and in folders below it. Raises RealTalkError where there are none."""
-    if not folder.is_dir():
-        raise RealTalkError(f"{folder} is no folder: give the one that holds the videos")
-    videos = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES
-                    and p.is_file() and not p.name.startswith("."))  # fmt: skip
-    if not videos:
-        raise RealTalkError(f"no videos in {folder}: give a folder that holds some")
-    return videos
-
-
 def split(track: Track, stretches: list[range]) -> tuple[list[range], list[range]]:
     """Stretches for training, and the last HELD_OUT of them for validation.
 
@@ -264,24 +254,6 @@ def with_progress(video: Clip, name: str) -> Iterator[tuple[float, np.ndarray]]:
             bar.n = int(time_s)
             bar.update(0)
             yield time_s, image
-
-
-def file_stamp(path: Path) -> list[int]:
-    """Size and time of a file, by which a changed one is recognised."""
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns]
-
-
-def file_key(name: str) -> str:
-    """A unique file name for a video's results: its own without special characters, and a hash."""
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", Path(name).stem)[:40]
-    return f"{stem}_{hashlib.sha1(name.encode()).hexdigest()[:8]}"
-
-
-def write_arrays(path: Path, **arrays: np.ndarray) -> None:
-    """Writes an .npz file whole or not at all."""
-    with written_whole(path, make_folder=True) as part, open(part, "wb") as file:
-        np.savez(file, **arrays)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

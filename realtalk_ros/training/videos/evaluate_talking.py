@@ -31,15 +31,10 @@ from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.output.figure_columns import print_table
 from realtalk_ros.training.speech_data.dataset import Segment
 from realtalk_ros.training.videos import talking_metrics
-from realtalk_ros.training.videos.build import find_videos
-from realtalk_ros.training.videos.film_folder import (
-    in_step,
-    of_each_film,
-    person_of,
-    show_left_out,
-)
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 from realtalk_ros.training.videos.mouth_track import MouthTrack
+from realtalk_ros.training.videos.tracked_videos import for_each_video, in_step, show_left_out
+from realtalk_ros.training.videos.video_files import find_videos, person_of
 
 if TYPE_CHECKING:
     from realtalk_ros.training.videos.talking_picture import PictureEvaluator
@@ -114,8 +109,8 @@ def evaluate(
             draw(one, name, args.plots / f"{path.stem}.png")
         return row
 
-    films = find_videos(folder)
-    clips, left_out = of_each_film(films, folder, args.tracks, args.landmarker, measured)
+    videos = find_videos(folder)
+    clips, left_out = for_each_video(videos, folder, args.tracks, args.landmarker, measured)
     people: dict[str, list[dict]] = {}
     for path, row in clips.items():
         people.setdefault(person_of(path, folder), []).append(row)
@@ -190,7 +185,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--picture", action="store_true",
         help="also draw the face of each clip's first frame, and compare the pictures")  # fmt: skip
     add("--own-motion", action="store_true", help="instead of all this: what it is worth that the "
-        "network knows the person, from the first half of each film of 5 s and more")  # fmt: skip
+        "network knows the person, from the first half of each video of 5 s and more")  # fmt: skip
     add("--phones", action="store_true", help="also print the table of sounds phone by phone")
     add("--json", action="store_true", help="print the report as JSON")
     add("--plots", type=Path, metavar="DIR", help="draw the curves of each clip into this folder")

@@ -46,17 +46,12 @@ from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.expression.onnx_model import SILENT_MEL
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 from realtalk_ros.face_model.rotations import flip_roll
+from realtalk_ros.training.common.array_files import write_arrays
 from realtalk_ros.training.expression import checkpoint, coarticulation
 from realtalk_ros.training.expression.metrics import correlation, is_labiodental
 from realtalk_ros.training.speech_data.corpora import read_recording
 from realtalk_ros.training.videos import before_speech, mouth_targets
-from realtalk_ros.training.videos.build import find_videos, write_arrays
 from realtalk_ros.training.videos.evaluate_talking import Aligner
-from realtalk_ros.training.videos.film_folder import (
-    of_each_film,
-    person_of,
-    show_left_out,
-)
 from realtalk_ros.training.videos.filmed_people import (
     FilmedPerson,
     Stretch,
@@ -65,6 +60,8 @@ from realtalk_ros.training.videos.filmed_people import (
 )
 from realtalk_ros.training.videos.lip_sounds import LipContacts, words_beside
 from realtalk_ros.training.videos.mouth_track import MouthTrack
+from realtalk_ros.training.videos.tracked_videos import for_each_video, show_left_out
+from realtalk_ros.training.videos.video_files import find_videos, person_of
 
 RECORDINGS = 12  # of one random person
 UNKNOWN_SHARE = 0.5  # of the random people of whom the network is told nothing
@@ -144,7 +141,7 @@ class Builder:
             return stretch, track, clip_lag(track, timed)
 
         tracks = self.out / "tracks"
-        clips, self.report["left_out"] = of_each_film(used, folder, tracks, landmarker, follow)
+        clips, self.report["left_out"] = for_each_video(used, folder, tracks, landmarker, follow)
         people: dict[str, FilmedPerson] = {}
         for path, (stretch, track, lag) in clips.items():
             name = person_of(path, folder)

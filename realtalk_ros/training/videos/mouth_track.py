@@ -20,7 +20,8 @@ import numpy as np
 from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.training.videos.build import file_key, file_stamp, write_arrays
+from realtalk_ros.training.common.array_files import write_arrays
+from realtalk_ros.training.videos.video_files import track_path
 
 UPPER, LOWER, RIGHT, LEFT = 13, 14, 61, 291  # landmarks: inner lips, corners of the mouth
 EYES = (33, 263)  # outer corners
@@ -90,8 +91,7 @@ def track_mouth(frames: Iterable[tuple[float, np.ndarray]], detector: FaceDetect
 def known_track(path: Path, name: str, cache: Path, landmarker: Path | None) -> MouthTrack:
     """The track of a video, called `name` in the folder `cache`, where it is kept as long as the
     video stays as it is. Raises RealTalkError for what can't be read."""
-    stamp = "_".join(map(str, file_stamp(path)))
-    known = cache / f"{file_key(name)}_{stamp}.npz"
+    known = track_path(cache, name, path)
     if known.is_file():
         return MouthTrack.load(known)
     clip = Clip(path)

@@ -2,10 +2,10 @@
 """`realtalk evaluate talking --own-motion`: what it is worth to know the person who speaks.
 
 The RealTalk paper (arXiv 2406.18284) gives its network a person's 3D face shape, and a window of
-the expressions that this person made before. Here both are taken from the first half of a film: the
-identity from the first frame that enrolment accepts, the window from the 2 s with most speech, as
-mouth_targets.py puts the tracked mouth into weights. The network then speaks the second half four
-times, and each time is measured there.
+the expressions that this person made before. Here both are taken from the first half of a video:
+the identity from the first frame that enrolment accepts, the window from the 2 s with most speech,
+as mouth_targets.py puts the tracked mouth into weights. The network then speaks the second half
+four times, and each time is measured there.
 """
 
 from __future__ import annotations
@@ -25,17 +25,12 @@ from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.output.figure_columns import print_table
 from realtalk_ros.training.expression.coarticulation import reference_window
 from realtalk_ros.training.videos import mouth_targets, talking_metrics
-from realtalk_ros.training.videos.build import find_videos
-from realtalk_ros.training.videos.film_folder import (
-    in_step,
-    of_each_film,
-    person_of,
-    show_left_out,
-)
 from realtalk_ros.training.videos.filmed_people import FilmedPerson, Stretch
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 from realtalk_ros.training.videos.mouth_track import MouthTrack
 from realtalk_ros.training.videos.talking_picture import first_accepted, seen_frames
+from realtalk_ros.training.videos.tracked_videos import for_each_video, in_step, show_left_out
+from realtalk_ros.training.videos.video_files import find_videos, person_of
 
 #: What the network knows of the person: its name, and whether it is given identity and window.
 KNOWN = {
@@ -48,15 +43,15 @@ COLUMNS = {
     "distance": ("distance", "8.3f"),
 }  # fmt: skip
 WINDOW = 2 * REFERENCE_SHAPE[0]  # steps of 20 ms: the window has every other one
-SHORTEST = 2.5  # s of half a film
+SHORTEST = 2.5  # s of half a video
 
 
-#: Identity and window, None where unknown -> what the network makes of a film's sound.
+#: Identity and window, None where unknown -> what the network makes of a video's sound.
 Speaker = Callable[[np.ndarray | None, np.ndarray | None], PredictedExpression]
 
 
 def speaker_of(path: Path, model: ExpressionModel) -> Speaker:
-    """Of a film. Raises AudioError."""
+    """Of a video. Raises AudioError."""
     sound = read_audio(path)
     return lambda *known: PredictedExpression.of(*sound, model, model.prior(*known))
 
@@ -68,7 +63,7 @@ def measure(
     unknown: PredictedExpression,
     landmarker: Path | None,
 ) -> dict[str, dict]:
-    """KNOWN -> `measure_clip` of the second half of a film, and `distance`: mean of how far the
+    """KNOWN -> `measure_clip` of the second half of a video, and `distance`: mean of how far the
     apertures are apart. `unknown` is what `speaker` says of nobody known. Raises RealTalkError
     where a half is short, or enrolment accepts no frame."""
     half = float(track.time[-1]) / 2
@@ -109,7 +104,7 @@ def window_of(track: MouthTrack, predicted: PredictedExpression) -> np.ndarray:
 
 
 def evaluate(args: argparse.Namespace, model: ExpressionModel) -> dict:
-    """The report on the films of a folder: the mean over people, each of them, and what was left
+    """The report on the videos of a folder: the mean over people, each of them, and what was left
     out. args: of `realtalk evaluate talking`. Raises RealTalkError where nothing can be
     measured."""
 
@@ -121,15 +116,15 @@ def evaluate(args: argparse.Namespace, model: ExpressionModel) -> dict:
         return measure(path, track, speaker, unknown, args.landmarker)
 
     folder = args.folder
-    rows, left_out = of_each_film(
+    rows, left_out = for_each_video(
         find_videos(folder), folder, args.tracks, args.landmarker, measured
     )
-    films: dict[str, list[dict[str, dict]]] = {}
+    videos: dict[str, list[dict[str, dict]]] = {}
     for path, row in rows.items():
-        films.setdefault(person_of(path, folder), []).append(row)
+        videos.setdefault(person_of(path, folder), []).append(row)
     people = {
-        name: {known: talking_metrics.mean([film[known] for film in of]) for known in KNOWN}
-        for name, of in films.items()
+        name: {known: talking_metrics.mean([video[known] for video in of]) for known in KNOWN}
+        for name, of in videos.items()
     }
     return {"known": compare(list(people.values())), "people": people, "left_out": left_out}
 

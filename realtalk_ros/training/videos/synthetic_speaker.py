@@ -33,7 +33,7 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.output.mp4_writer import VideoWriter
 from realtalk_ros.training.common.facekit import FaceKit
-from realtalk_ros.training.common.group_layout import EXPRESSIONS, POSES, REFERENCES
+from realtalk_ros.training.common.group_layout import EXPRESSIONS, POSES, REFERENCES, write_shard
 from realtalk_ros.training.synthetic import face_dataset, make_avatar, random_people
 from realtalk_ros.training.synthetic.face_dataset import Shot
 from realtalk_ros.training.synthetic.head_renderer import HeadRenderer
@@ -186,4 +186,4 @@ def run(args: argparse.Namespace) -> None:
         close = HeadRenderer(kit, CROP, SUPERSAMPLE, DETAIL)
         close.load_person(person.neutral, person.appearance)
         groups = test_groups(close, person, views(base, test_rotation), test_weights, seed)
-        face_dataset.write_shard(out / "test" / "val" / "0000.npz", groups)
+        write_shard(out / "test" / "val" / "0000.npz", groups)

@@ -49,7 +49,13 @@ from realtalk_ros.training.common.affine_maps import (
     similarity_transform,
     transform,
 )
-from realtalk_ros.training.common.group_layout import EXPRESSIONS, IMAGES, POSES, REFERENCES
+from realtalk_ros.training.common.group_layout import (
+    EXPRESSIONS,
+    IMAGES,
+    POSE,
+    POSES,
+    REFERENCES,
+)
 from realtalk_ros.training.synthetic.scene import LABELS
 
 # Pitch and yaw by which template and targets may differ: the smallest that leaves a choice.
@@ -317,9 +323,7 @@ def make_group(
         "images": images,
         "weights": track.weights[plan.frames],
         "landmarks": landmarks.astype(np.float32),
-        "pose": np.repeat([-1, *range(POSES)], [REFERENCES, *[EXPRESSIONS] * POSES]).astype(
-            np.int32
-        ),
+        "pose": POSE,
         "identity": track.identity,
         "masks": np.stack([segment(points) for points in landmarks]),
         "rotation": swap_track_order(track.rotation[plan.frames]),

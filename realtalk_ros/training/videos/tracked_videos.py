@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder of films of talking people: which there are, who speaks, how late the sound is, and
-what can be done with each."""
+"""Videos of talking people with the tracks of their mouths: what can be done with each, and how
+late the sound is."""
 
 from __future__ import annotations
 
@@ -20,30 +20,25 @@ from realtalk_ros.training.videos.mouth_track import MouthTrack, known_track
 T = TypeVar("T")
 
 
-def person_of(path: Path, folder: Path) -> str:
-    parts = path.relative_to(folder).parts
-    return parts[0] if len(parts) > 1 else path.stem
-
-
 def in_step(track: MouthTrack, predicted: PredictedExpression) -> MouthTrack:
     """Shifted by as much as the sound is late, which is as the network's mouth tells."""
     one = talking_metrics.curves(track, predicted.weights, predicted.mel)
     return replace(track, time=track.time + best_lag(one)[0]) if one else track
 
 
-def of_each_film(
-    films: list[Path],
+def for_each_video(
+    videos: list[Path],
     folder: Path,
     cache: Path,
     landmarker: Path | None,
     use: Callable[[Path, MouthTrack], T],
 ) -> tuple[dict[Path, T], dict[str, str]]:
-    """What `use` makes of each film and its mouth's track; and why films are left out, by their
+    """What `use` makes of each video and its mouth's track; and why videos are left out, by their
     name in `folder`: they have no track, or `use` raises RealTalkError or AudioError. Tracks in
     `cache` are not made again. Raises RealTalkError if no film can be used."""
     used: dict[Path, T] = {}
     left_out: dict[str, str] = {}
-    for path in tqdm(films, "videos", unit="video", disable=None):
+    for path in tqdm(videos, "videos", unit="video", disable=None):
         name = str(path.relative_to(folder))
         try:
             used[path] = use(path, known_track(path, name, cache, landmarker))
