@@ -92,7 +92,13 @@ def people(tmp_path_factory):
 def test_all_pairs_of_a_person_are_on_one_side(tmp_path):
     pair = lay_over(*photographs(), IDENTITY)
     found = {str(number): [pair] * 2 for number in range(8)}
+    for old in ("train/pairs_007.npz", "val/pairs_001.npz", "train/video_000.npz"):
+        (tmp_path / old).parent.mkdir(exist_ok=True)
+        (tmp_path / old).touch()
     assert photo_pairs.write_pairs(found, tmp_path, 1) == {"train": 7, "val": 1}
+    shards = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.npz")}
+    assert shards == {"train/pairs_000.npz", "val/pairs_000.npz", "train/video_000.npz"}
+    (tmp_path / "train/video_000.npz").unlink()
     parts = [len(FaceDataset(tmp_path / part, real=True)) for part in ("train", "val")]
     assert parts == [14, 2]
 

@@ -45,6 +45,7 @@ from realtalk_ros.training.renderer.rest_and_smile import (
 
 FRAME = 600  # pixels, height of the frames that are sampled: the face's crop has some 330
 GROUPS = 32  # in a shard
+SHARD = "pairs_"  # how its name begins
 HELD_OUT = 8  # every so many people one is held out
 # Pixels of the crop by which the smile's lips may lie elsewhere (median) than its weights say.
 MAX_MISFIT = 6.0
@@ -95,8 +96,8 @@ def make_group(pair: Pair, rng: np.random.Generator, warp: LandmarkWarp) -> dict
 
 
 def write_pairs(found: Mapping[str, Sequence[Pair]], out: Path, groups_each: int) -> dict[str, int]:
-    """Shards in `out`, of everybody's pairs; returns how many people are in train/ and in val/.
-    Raises RealTalkError where they cannot be written."""
+    """Shards in `out`, of everybody's pairs, in place of an earlier run's; returns how many people
+    are in train/ and in val/. Raises RealTalkError where they cannot be written."""
     warp = load_renderer().generator.warp
     rng = np.random.default_rng(0)
     groups: dict[str, list] = {"train": [], "val": []}
@@ -108,8 +109,10 @@ def write_pairs(found: Mapping[str, Sequence[Pair]], out: Path, groups_each: int
             groups[part] += [make_group(pair, rng, warp) for _ in range(groups_each)]
     try:
         for part, made in groups.items():
+            for old in (out / part).glob(f"{SHARD}*.npz"):  # with people who are held out now
+                old.unlink()
             for first in range(0, len(made), GROUPS):
-                path = out / part / f"pairs_{first // GROUPS:03d}.npz"
+                path = out / part / f"{SHARD}{first // GROUPS:03d}.npz"
                 write_shard(path, made[first : first + GROUPS])
     except OSError as error:
         raise RealTalkError(f"cannot write into {out} ({error.strerror})") from error
