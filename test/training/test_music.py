@@ -51,13 +51,14 @@ def test_the_face_is_to_rest_in_music_and_nobody_speaks_whatever_the_network_hea
     pytest.importorskip("torch")
     pytest.importorskip("onnx")
     from realtalk_ros.training.expression.video_dataset import Video
-    from realtalk_ros.training.videos import mouth_data
+    from realtalk_ros.training.videos import relabelled_speech
+    from realtalk_ros.training.videos.teacher import Teacher
 
-    monkeypatch.setattr(mouth_data, "STILL_SECONDS", 12.0)
-    monkeypatch.setattr(mouth_data, "MUSIC_SECONDS", 24.0)
-    builder = mouth_data.Builder(tmp_path)
-    monkeypatch.setattr(builder.teacher, "follow", _heard_as_speech(builder.teacher.follow))
-    builder.write_stillness()
+    monkeypatch.setattr(relabelled_speech, "STILL_SECONDS", 12.0)
+    monkeypatch.setattr(relabelled_speech, "MUSIC_SECONDS", 24.0)
+    teacher = Teacher()
+    monkeypatch.setattr(teacher, "follow", _heard_as_speech(teacher.follow))
+    relabelled_speech.Relabeller(tmp_path, teacher, {}).write_stillness()
     clips = {path.stem: Video.load(path) for path in (tmp_path / "speech").glob("*.npz")}
     assert {name: len(clip.starts) - 1 for name, clip in clips.items()} == {
         "still": 2, "still_music": 4,

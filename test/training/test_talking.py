@@ -27,6 +27,7 @@ from realtalk_ros.training.expression.video_dataset import VideoDataset
 from realtalk_ros.training.videos import (
     evaluate_talking,
     filmed_people,
+    known_words,
     lip_sounds,
     mouth_targets,
     mouth_track,
@@ -416,7 +417,7 @@ def test_words_of_a_recording_are_found_as_corpora_write_them(tmp_path):
     french = tmp_path / "cv-corpus-17.0-delta-2024-03-15-fr/validated_clips"
     french.mkdir(parents=True)
     (french.parent / "validated.tsv").write_text("path\tsentence\na.mp3\tbonjour\n")
-    words = lip_sounds.words_beside
+    words = known_words.words_of_recording
     assert words(book / "103-1240-0000.flac") == ("en-us", "chapter one")
     assert words(clips / "a.mp3") == ("sv", 'Han sa "hej.')
     assert words(french / "a.mp3") == ("fr", "bonjour")
@@ -447,7 +448,14 @@ def test_mouths_become_training_data_and_what_is_out_of_step_does_not(
     folder, _ = film("anna/c.mp4", faces_of(curves))
     out = tmp_path / "out"
     argv = ["data", "mouths", str(folder), "--out", str(out), "--hold-out", "1"]
+    (out / "speech").mkdir(parents=True)
+    others = out / "speech" / "of_data_videos.npz"
+    for name in ("filmed_held_out_now", "speech_0031", "still_music", others.stem):
+        (out / "speech" / f"{name}.npz").touch()
     assert cli.main(argv) == 0
+    left = {path.name for path in (out / "speech").iterdir()}
+    assert left == {"filmed_anna.npz", others.name}
+    others.unlink()
     report = json.loads((out / "report.json").read_text())
     assert report["people"]["anna"]["clips"] == 1 and list(report["left_out"]) == ["anna/b.mp4"]
     assert "left out" in capsys.readouterr().out

@@ -10,9 +10,9 @@ import torch
 
 from realtalk_ros.contracts import MEL_STEP
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.expression.onnx_model import SILENT_MEL
 from realtalk_ros.training.expression import checkpoint
 from realtalk_ros.training.expression.config import ABLATIONS, PRIOR_PARTS
+from realtalk_ros.training.expression.inference import infer
 from realtalk_ros.training.expression.metrics import lip_error, lip_landmarks
 from realtalk_ros.training.expression.model import ExpressionNet
 from realtalk_ros.training.expression.unseen_people import unseen_people
@@ -70,16 +70,11 @@ def _errors(networks: Networks, data: SpeechDataset, people: int) -> dict[str, l
     for person in unseen_people(data, people):
         steps = len(person.weights)
         lips, mel = lip_landmarks(person.weights), person.mel[: steps * MEL_STEP].astype(np.float32)
-        prior = (torch.from_numpy(x)[None] for x in (person.identity, person.reference))
-        identity, reference = prior
+        prior = person.identity, person.reference
+        identity, reference = (torch.from_numpy(part)[None] for part in prior)
         for name, (net, _) in networks.items():
             mask = torch.tensor([[float(part != name) for part in PRIOR_PARTS]])
-            look_ahead_steps = net.dims.look_ahead_steps
-            padded = np.pad(
-                mel, ((0, look_ahead_steps * MEL_STEP), (0, 0)), constant_values=SILENT_MEL
-            )
-            condition_kv = net.encode_prior(identity, reference, mask)
-            out = net(torch.from_numpy(padded)[None], condition_kv)
-            predicted = lip_landmarks(out["weights"][0, look_ahead_steps:].numpy())
+            out = infer(net, mel, net.encode_prior(identity, reference, mask))
+            predicted = lip_landmarks(out["weights"].numpy())
             errors[name].append(lip_error(lips, predicted))
     return errors

@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from realtalk_ros.contracts import LOOK_AHEAD, SAMPLE_RATE
+from realtalk_ros.contracts import LOOK_AHEAD
 from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.output.figure_columns import print_table
-from realtalk_ros.training.speech_data.dataset import Segment
 from realtalk_ros.training.videos import talking_metrics
+from realtalk_ros.training.videos.known_words import Aligner, words_of_video
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 from realtalk_ros.training.videos.mouth_track import MouthTrack
 from realtalk_ros.training.videos.tracked_videos import for_each_video, in_step, show_left_out
@@ -38,40 +38,6 @@ from realtalk_ros.training.videos.video_files import find_videos, person_of
 
 if TYPE_CHECKING:
     from realtalk_ros.training.videos.talking_picture import PictureEvaluator
-
-NOT_WORDS = frozenset({"sil", "sp"})  # of GRID's alignments
-
-
-def words_of(path: Path, folder: Path | None) -> str | None:
-    """What is said in a video, if that is known."""
-    for place in (path.parent, *([folder] if folder else [])):
-        if (text := place / f"{path.stem}.txt").is_file():
-            return text.read_text("utf-8", "replace")
-        if (aligned := place / f"{path.stem}.align").is_file():
-            rows = [line.split() for line in aligned.read_text().splitlines()]
-            return " ".join(row[2] for row in rows if len(row) == 3 and row[2] not in NOT_WORDS)
-    return None
-
-
-class Aligner:
-    """Phones of known words in a video's sound; opened when it is first needed."""
-
-    def __init__(self, voice: str):
-        self.voice, self._aligner = voice, None
-
-    def align(self, path: Path, words: str) -> list[Segment] | None:
-        from realtalk_ros.training.speech_data.alignment import align_recording
-        from realtalk_ros.training.speech_data.corpora import read_recording
-        from realtalk_ros.training.speech_data.pocketsphinx_aligner import PocketsphinxAligner
-        from realtalk_ros.training.speech_data.tts_engines import espeak
-
-        self._aligner = self._aligner or PocketsphinxAligner(espeak())
-        pcm = read_recording(path)
-        speech = align_recording(self._aligner, pcm, words, self.voice, path.stem)
-        # What was cut off at its ends is not known to be silent in the picture: only phones are.
-        if speech is None or abs(len(speech.pcm) - len(pcm)) > 0.02 * SAMPLE_RATE:
-            return None
-        return list(speech.segments)
 
 
 def evaluate(
@@ -101,7 +67,7 @@ def evaluate(
             except RealTalkError as error:
                 row |= picture.unknown()
                 not_drawn[name] = " ".join(str(error).split())
-        words = words_of(path, args.words)
+        words = words_of_video(path, args.words)
         if words and (segments := aligner.align(path, words)):
             for phone, rows in talking_metrics.by_phone(one, segments).items():
                 phones.setdefault(phone, []).extend(rows)

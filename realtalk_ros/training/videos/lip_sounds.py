@@ -8,11 +8,8 @@ lip is at the teeth, and where neither can be.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +18,6 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.lips import WIDTH, gap_of
 from realtalk_ros.training.expression import coarticulation
 from realtalk_ros.training.speech_data import phones as ph
-from realtalk_ros.training.speech_data.corpora import espeak_voice
 from realtalk_ros.training.speech_data.dataset import Segment
 from realtalk_ros.training.videos.mouth_targets import LABIODENTAL_GAP, match_mouth
 
@@ -64,33 +60,3 @@ class LipContacts:
         gap = np.clip(gap_of(out[there]), *LABIODENTAL_GAP)
         out[there] = match_mouth(out[there], gap, out[there] @ WIDTH)
         return out
-
-
-def words_beside(path: Path) -> tuple[str, str] | None:
-    """espeak-ng's voice of the language of a recording, and its words, if they are written down: in
-    X.txt beside it (English), as LibriSpeech (*.trans.txt) or as Common Voice (validated.tsv)."""
-    if (text := path.with_suffix(".txt")).is_file():
-        return "en-us", text.read_text("utf-8", "replace")
-    for listing in path.parent.glob("*.trans.txt"):
-        if words := _librispeech(listing).get(path.stem):
-            return "en-us", words
-    listing = path.parent.parent / "validated.tsv"
-    if listing.is_file() and (words := _common_voice(listing).get(path.name)):
-        # "cv-corpus-17.0-delta-2024-03-15-fr", or as in older releases "fr"
-        folder = path.parent.parent.name
-        language = folder.rpartition("-")[2] if folder.startswith("cv-corpus") else folder
-        return espeak_voice(language), words
-    return None
-
-
-@lru_cache(maxsize=64)
-def _librispeech(listing: Path) -> dict[str, str]:
-    lines = (line.partition(" ") for line in listing.read_text("utf-8").splitlines())
-    return {name: words.strip().lower() for name, _, words in lines}  # capitals would be spelled
-
-
-@lru_cache(maxsize=64)
-def _common_voice(listing: Path) -> dict[str, str]:
-    with listing.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        return {Path(row["path"]).name: row["sentence"] for row in rows}
