@@ -85,6 +85,13 @@ def with_white(original: Renderer, batch: Batch, features: list[Tensor] | None) 
     return replace(batch, white=whiter(rgb, batch.mouth_interior, enamel))
 
 
+def with_white_of(people: Batch, batch: Batch) -> Batch:
+    """The batch that `people` are of, with that factor of theirs, and 1 for everybody else."""
+    assert people.white is not None
+    white = torch.ones_like(batch.target[:, :, 0, 0])
+    return replace(batch, white=white.index_copy(0, batch.people, people.white))
+
+
 def image_losses(
     out: Tensor, rgb: Tensor, mask: Tensor, batch: Batch, video: Tensor | None = None
 ) -> dict[str, Tensor]:
@@ -189,19 +196,26 @@ class Trainer:
             video = batch.target
             batch = replace(batch, target=self._video_target(batch, features))
         elif self.original and len(batch.people):
-            people = batch.select(batch.people)
-            known = features and [f[batch.people] for f in features]
-            people = with_white(self.original, people, known)
-            people = replace(people, target=self._video_target(people, known))
-            assert people.white is not None
-            white = torch.ones_like(batch.target[:, :, 0, 0])
-            batch = replace(batch, white=white.index_copy(0, batch.people, people.white))
+            people = self._people_of(batch, features)
+            batch = with_white_of(people, batch)
         made = self.forward(self.model, batch, features)
         if people:
             people = self._without_misplaced(people, made[0][batch.people].detach())
             target = batch.target.index_copy(0, batch.people, people.target)
             batch = replace(batch, target=target)
             made = *made, self._shown([x[batch.people] for x in made], people)
+        terms, gradients = self._judge(made, batch, people, video)
+        self._learn(made, gradients)
+        self.state["step"] += 1
+        self.state["images"] += len(batch.weights)
+        self.average.update(self.model, self.state["step"])
+        return {name: term.detach() for name, term in terms.items()}
+
+    def _judge(
+        self, made: tuple[Tensor, ...], batch: Batch, people: Batch | None, video: Tensor | None
+    ) -> tuple[dict[str, Tensor], list[Tensor | None]]:
+        """The losses of what was `made`, by `forward` and with `people` by `_shown`, and their
+        gradient with respect to each. Trains the discriminator."""
         # The losses see copies, so that the discriminator's gradient can be weighed against the
         # others' before both go on into the network.
         copies = [x.detach().requires_grad_() for x in made]
@@ -212,17 +226,23 @@ class Trainer:
             terms |= self._losses_of_people(seen[0], people, share)
         elif self.config.discriminator_from >= 0 and self.config.real is None:
             terms |= self._discriminator_step(out, (out, batch.target, batch.landmarks))
-        gradients = [x.grad for x in copies]
+        return terms, [x.grad for x in copies]
+
+    def _learn(self, made: tuple[Tensor, ...], gradients: list[Tensor | None]) -> None:
+        """One step of the renderer's optimizer."""
         self.optimizer.zero_grad(set_to_none=True)
         both = zip(made, gradients, strict=True)
         given = [(x, g) for x, g in both if g is not None and x.requires_grad]  # a fixed mask not
         torch.autograd.backward(*map(list, zip(*given, strict=True)))
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
-        self.state["step"] += 1
-        self.state["images"] += len(batch.weights)
-        self.average.update(self.model, self.state["step"])
-        return {name: term.detach() for name, term in terms.items()}
+
+    def _people_of(self, batch: Batch, features: list[Tensor] | None) -> Batch:
+        """The people of a batch, with the factor of their enamel and targets to learn."""
+        people = batch.select(batch.people)
+        known = features and [f[batch.people] for f in features]
+        people = with_white(self.original, people, known)
+        return replace(people, target=self._video_target(people, known))
 
     @torch.no_grad()
     def _video_target(self, batch: Batch, features: list[Tensor] | None) -> Tensor:
