@@ -59,7 +59,7 @@ def test_files_are_short():
     too_long = [
         f"{file}: {lines} lines"
         for file, source, _ in modules()
-        if (lines := len(source.splitlines())) > FILE_LINES and not file.endswith("shaders.py")
+        if (lines := len(source.splitlines())) > FILE_LINES
     ]
     assert not too_long, "\n".join(too_long)
 

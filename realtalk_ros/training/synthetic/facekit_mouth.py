@@ -4,7 +4,7 @@
 `realtalk data facekit CLONE --mouth realtalk_ros/data/mouth.npz` writes it. Around the lips' inner
 border the face's mesh has rings of as many vertices each. Of teeth, gums and tongue it takes the
 triangles that HeadRenderer draws and that can be seen, and how light each vertex looks to a viewer:
-the renderer's shading (shaders.MOUTH_FRAGMENT) without lamps, gamma encoded.
+the renderer's shading (head_shaders.MOUTH_FRAGMENT) without lamps, gamma encoded.
 """
 
 from __future__ import annotations

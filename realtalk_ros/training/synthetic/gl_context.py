@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.training.synthetic import shaders
+from realtalk_ros.training.synthetic import head_shaders, layer_shaders, shaders
 
 if TYPE_CHECKING:
     import moderngl
@@ -38,19 +38,19 @@ class Programs:
     """The compiled shaders, one program a pass, and full-screen quads for those that need one."""
 
     def __init__(self, gl: moderngl.Context):
-        self.skin_geometry = gl.program(shaders.HEAD_VERTEX, shaders.SKIN_GEOMETRY)
-        self.skin = gl.program(shaders.SCREEN_VERTEX, shaders.SKIN_FRAGMENT)
-        self.background = gl.program(shaders.SCREEN_VERTEX, shaders.BACKGROUND_FRAGMENT)
-        self.eyes = gl.program(shaders.HEAD_VERTEX, shaders.EYE_FRAGMENT)
-        self.mouth = gl.program(shaders.HEAD_VERTEX, shaders.MOUTH_FRAGMENT)
-        self.transparent = gl.program(shaders.HEAD_VERTEX, shaders.ALPHA_FRAGMENT)
-        self.head_depth = gl.program(shaders.HEAD_VERTEX, shaders.DEPTH_FRAGMENT)
-        self.strands = gl.program(shaders.STRAND_VERTEX, shaders.STRAND_FRAGMENT)
-        self.strands_depth = gl.program(shaders.STRAND_DEPTH, shaders.DEPTH_FRAGMENT)
-        self.mesh = gl.program(shaders.MESH_VERTEX, shaders.MESH_FRAGMENT)
-        layer = gl.program(shaders.LAYER_VERTEX, shaders.LAYER_FRAGMENT)
+        self.skin_geometry = gl.program(head_shaders.HEAD_VERTEX, head_shaders.SKIN_GEOMETRY)
+        self.skin = gl.program(shaders.SCREEN_VERTEX, head_shaders.SKIN_FRAGMENT)
+        self.background = gl.program(shaders.SCREEN_VERTEX, layer_shaders.BACKGROUND_FRAGMENT)
+        self.eyes = gl.program(head_shaders.HEAD_VERTEX, head_shaders.EYE_FRAGMENT)
+        self.mouth = gl.program(head_shaders.HEAD_VERTEX, head_shaders.MOUTH_FRAGMENT)
+        self.transparent = gl.program(head_shaders.HEAD_VERTEX, head_shaders.ALPHA_FRAGMENT)
+        self.head_depth = gl.program(head_shaders.HEAD_VERTEX, shaders.DEPTH_FRAGMENT)
+        self.strands = gl.program(layer_shaders.STRAND_VERTEX, layer_shaders.STRAND_FRAGMENT)
+        self.strands_depth = gl.program(layer_shaders.STRAND_DEPTH, shaders.DEPTH_FRAGMENT)
+        self.mesh = gl.program(layer_shaders.MESH_VERTEX, layer_shaders.MESH_FRAGMENT)
+        layer = gl.program(layer_shaders.LAYER_VERTEX, layer_shaders.LAYER_FRAGMENT)
         layer["layer_colour"].value, layer["layer_depth"].value = LAYER_COLOUR, LAYER_DEPTH
-        layer_depth = gl.program(shaders.LAYER_VERTEX, shaders.LAYER_DEPTH_FRAGMENT)
+        layer_depth = gl.program(layer_shaders.LAYER_VERTEX, layer_shaders.LAYER_DEPTH_FRAGMENT)
         layer_depth["layer_depth"].value = LAYER_SHADOW
         quad = gl.buffer(np.array([-1, -1, 1, -1, -1, 1, 1, 1], np.float32).tobytes())
         self.skin_quad, self.background_quad, self.layer_quad, self.layer_depth_quad = (

@@ -26,6 +26,8 @@ PART_KINDS = {
     "eye_occlusion_left": OCCLUSION, "eye_occlusion_right": OCCLUSION,
     "eyelashes_left": LASH, "eyelashes_right": LASH,
 }  # fmt: skip
+# The neck bends between these heights (y + slope * z, cm): below is the chest, above the skull.
+NECK, NECK_SLOPE = (-14.5, -6.5), 0.3
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def build(kit: FaceKit, kinds: np.ndarray, occlusion: np.ndarray, detail: float)
     own = coordinates[vertex_of]
     _fill_lid_coordinates(own, kit, kinds, vertex_of, uv)
     mean = kit.mean[vertex_of]
-    pose_share = smoothstep(mean[:, 1] + 0.30 * mean[:, 2], -14.5, -6.5)
+    pose_share = smoothstep(mean[:, 1] + NECK_SLOPE * mean[:, 2], *NECK)
     shading = np.stack([kinds[vertex_of], occlusion[vertex_of], uv[:, 0] * 0, pose_share], 1)
     attributes = np.hstack([uv, shading, own]).astype(np.float32)
     return HeadMesh(

@@ -12,7 +12,7 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.eye_rotation import gaze_angles
 from realtalk_ros.face_model.rotations import rotation_matrix
 from realtalk_ros.training.common.facekit import FaceKit
-from realtalk_ros.training.synthetic import shaders
+from realtalk_ros.training.synthetic import head_shaders
 from realtalk_ros.training.synthetic.gl_context import MORPHS
 from realtalk_ros.training.synthetic.head_mesh import HeadMesh, bounds_centre
 
@@ -49,7 +49,7 @@ class MorphTargets:
     def __init__(self, gl: moderngl.Context, kit: FaceKit, mesh: HeadMesh):
         self._gl, self._kit, self._vertex_of = gl, kit, mesh.vertex_of
         count = len(mesh.vertex_of)
-        self._program = gl.program(shaders.MORPH_VERTEX, varyings=["out_pos", "out_normal"])
+        self._program = gl.program(head_shaders.MORPH_VERTEX, varyings=["out_pos", "out_normal"])
         ball = np.zeros(len(kit.mean), np.float32)
         ball[kit.parts["eyeball_left"]], ball[kit.parts["eyeball_right"]] = 1, 2
         which_ball = gl.buffer(ball[mesh.vertex_of].tobytes())
@@ -61,12 +61,12 @@ class MorphTargets:
         )
         deltas = blendshape_deltas(kit, mesh.tongue)
         self.landmark_deltas = deltas[:, kit.landmarks]  # (52, 68, 3)
-        self._rows = -(-count // shaders.MORPH_WIDTH)
+        self._rows = -(-count // head_shaders.MORPH_WIDTH)
         self._texture = self._upload(deltas)
 
     def _upload(self, deltas: np.ndarray) -> moderngl.Texture:
-        """The texture of deltas of positions and normals; see shaders.MORPH_VERTEX."""
-        kit, v, width = self._kit, self._vertex_of, shaders.MORPH_WIDTH
+        """The texture of deltas of positions and normals; see head_shaders.MORPH_VERTEX."""
+        kit, v, width = self._kit, self._vertex_of, head_shaders.MORPH_WIDTH
         mean_normals = kit.normals(kit.mean)
         data = np.zeros((arkit.COUNT, 2, self._rows * width, 3), np.float32)
         for i, delta in enumerate(deltas):
