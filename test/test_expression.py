@@ -12,7 +12,7 @@ from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
 from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.errors import ModelError
 from realtalk_ros.expression.onnx_model import ExpressionModel
-from realtalk_ros.training.expression import coarticulation
+from realtalk_ros.face_model.lips import REST_GAP, gap_of
 
 
 @pytest.fixture(scope="module")
@@ -92,25 +92,25 @@ def test_lips_rest_in_silence_and_noise(model):
     shapes = {"white": white, "hum": hum, "burst": white * on, "breath": breath, "music": notes}
     for name, level in itertools.product(shapes, (0, 0.0003, 0.003, 0.03, 0.1)):
         weights = express(model, (level * shapes[name]).astype(np.float32), 16000)["weights"]
-        away = np.abs(coarticulation.opening(weights) - coarticulation.REST_GAP).max()
+        away = np.abs(gap_of(weights) - REST_GAP).max()
         assert away < 0.06, (name, level)  # cm: 5 % of the lips' range
 
 
 def test_mouth_moves_with_speech_and_rests_after_it(model, clip):
     pcm, rate = clip
     got = express(model, np.concatenate([pcm, np.zeros(rate, np.float32)]), rate)
-    gap = coarticulation.opening(got["weights"])
+    gap = gap_of(got["weights"])
     assert gap.max() > 0.6  # cm, on a vowel
     speaking = got["speech"] > 0.5
     assert 0.5 < speaking[: int(len(pcm) / rate * EXPRESSION_RATE)].mean() <= 1
     assert not speaking[-25:].any()
-    assert np.abs(gap[-25:] - coarticulation.REST_GAP).max() < 0.05
+    assert np.abs(gap[-25:] - REST_GAP).max() < 0.05
 
 
 def test_level_and_rate_of_the_recording_matter_little(model, clip):
     pcm, rate = clip
-    gap = coarticulation.opening(express(model, pcm, rate)["weights"])
-    quiet = coarticulation.opening(express(model, 0.2 * pcm, rate)["weights"])
+    gap = gap_of(express(model, pcm, rate)["weights"])
+    quiet = gap_of(express(model, 0.2 * pcm, rate)["weights"])
     assert np.corrcoef(gap, quiet)[0, 1] > 0.9
 
 

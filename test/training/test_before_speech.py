@@ -6,7 +6,8 @@ import pytest
 
 from realtalk_ros.expression import preparation
 from realtalk_ros.face_model import arkit
-from realtalk_ros.training.videos import before_speech, mouth_targets
+from realtalk_ros.face_model.lips import gap_of
+from realtalk_ros.training.videos import before_speech
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 
 RATE = 50
@@ -68,7 +69,7 @@ def test_what_is_shown_before_speech_is_what_was_measured():
     weights[100:, arkit.INDEX["jawOpen"]] = 0.5
     mel = np.zeros((300, 80), np.float32)
     shown = PredictedExpression(mel, weights, np.zeros((150, 3)), speech).prepared
-    gap = np.maximum(shown @ mouth_targets.GAP + mouth_targets.REST_GAP, 0)
+    gap = gap_of(shown)
     measured = before_speech.before_speech([[(gap, speech)]])
     widest = np.percentile(gap, before_speech.OPEN)
     for seconds, wanted in zip(preparation.BEFORE, preparation.GAP, strict=True):

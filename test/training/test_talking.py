@@ -18,9 +18,9 @@ from realtalk_ros.enroll.face_detector import POINTS, DetectedFace
 from realtalk_ros.enroll.face_embedding import FaceEmbedding
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
-from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model import arkit, lips
 from realtalk_ros.output.mp4_writer import VideoWriter
-from realtalk_ros.training.expression import coarticulation, video_dataset
+from realtalk_ros.training.expression import video_dataset
 from realtalk_ros.training.expression.metrics import is_labiodental
 from realtalk_ros.training.expression.sampler import Sampler, SamplerSettings
 from realtalk_ros.training.expression.video_dataset import VideoDataset
@@ -183,8 +183,8 @@ def test_what_it_is_worth_to_know_the_person(film, speech, tmp_path, capsys, mon
     (nothing, identity, window, both) = given[-4:]
     assert nothing == (None, None) and identity[0] is avatar.identity is both[0]
     assert identity[1] is None is window[0] and window[1] is both[1]
-    assert coarticulation.opening(window[1]).max() == pytest.approx(
-        2 * coarticulation.opening(speech[2].weights[:150]).max(), rel=0.15
+    assert lips.gap_of(window[1]).max() == pytest.approx(
+        2 * lips.gap_of(speech[2].weights[:150]).max(), rel=0.15
     )
 
 
@@ -273,11 +273,11 @@ def moving_head(film, speech, monkeypatch):
 def test_a_drawn_face_is_compared_where_the_real_one_lies(moving_head, tmp_path, capsys):
     folder, real, drawn = moving_head
     row = evaluated(folder, tmp_path, capsys, "--picture")["people"]["anna"]
-    lips = mediapipe_points.LANDMARK[mediapipe_points.LIPS]
+    of_lips = mediapipe_points.LANDMARK[mediapipe_points.LIPS]
     for name, made in (("", drawn[2:]), ("still_", real[1])):
         apart = np.linalg.norm(made - real[2:], axis=2)
         assert row[f"{name}lmd"] == pytest.approx(apart[:, :468].mean(), rel=0.01)
-        assert row[f"{name}m_lmd"] == pytest.approx(apart[:, lips].mean(), rel=0.01)
+        assert row[f"{name}m_lmd"] == pytest.approx(apart[:, of_lips].mean(), rel=0.01)
         assert row[f"{name}ssim"] > 0.88 and row[f"{name}lpips"] < 0.02
     assert row["picture_aperture_r"] > 0.99 and row["picture_found"] == 1
     assert row["picture_range"] == pytest.approx(0.5, abs=0.01)
@@ -340,8 +340,8 @@ def test_weights_are_changed_until_the_mouth_is_the_real_one(speech):
     gap, width = np.abs(rng.normal(0.4, 0.4, len(before))), rng.normal(0, 0.3, len(before))
     made = mouth_targets.match_mouth(before, gap, width)
     assert made.min() >= 0 and made.max() <= 1
-    assert np.abs(coarticulation.opening(made) - gap).mean() < 0.01
-    assert np.abs(coarticulation.width(made) - width).mean() < 0.02
+    assert np.abs(lips.gap_of(made) - gap).mean() < 0.01
+    assert np.abs(made @ lips.WIDTH - width).mean() < 0.02
     others = [i for i in range(arkit.COUNT) if i not in arkit.MOUTH]
     np.testing.assert_array_equal(made[:, others], before[:, others])
 
@@ -355,8 +355,8 @@ def test_a_narrow_mouth_is_a_round_one_and_stays_so():
     narrow, wide = mouth_targets.match_mouth(before, gap, width)
     funnel = arkit.INDEX["mouthFunnel"]
     assert narrow[funnel] > 0.2 and wide[funnel] == 0
-    assert narrow @ mouth_targets.GAP + mouth_targets.REST_GAP == pytest.approx(0.5, abs=0.01)
-    assert narrow @ mouth_targets.WIDTH == pytest.approx(-0.4, abs=0.01)
+    assert narrow @ lips.GAP + lips.REST_GAP == pytest.approx(0.5, abs=0.01)
+    assert narrow @ lips.WIDTH == pytest.approx(-0.4, abs=0.01)
     again = mouth_targets.match_mouth(narrow[None], gap[:1], width[:1])
     np.testing.assert_allclose(again[0], narrow, atol=1e-3)
 
@@ -375,7 +375,7 @@ def test_relabelled_speech_keeps_closures_and_rests_in_silence(speech):
     wide = np.column_stack([1 + 0 * spoken, 0 * spoken])  # people whose lips never meet
     regression = mouth_targets.MouthRegression.fit([seen], [wide], [1 + 0 * spoken])
     made = mouth_targets.relabelled(weights, weights, spoken, regression)
-    gap, before = coarticulation.opening(made), coarticulation.opening(weights)
+    gap, before = lips.gap_of(made), lips.gap_of(weights)
     closed = before < 0.05
     assert closed.any() and gap[closed].max() < 0.1
     assert gap[(before > 0.3) & (spoken > 0.9)].min() > 0.6
@@ -400,7 +400,7 @@ def test_known_phones_correct_closures_that_the_network_made_or_missed():
     regression = mouth_targets.MouthRegression.fit([seen], [curves], [spoken])
     unknown = mouth_targets.relabelled(weights, weights, spoken, regression)
     known = mouth_targets.relabelled(weights, weights, spoken, regression, contacts=contacts)
-    before, after = coarticulation.opening(unknown), coarticulation.opening(known)
+    before, after = lips.gap_of(unknown), lips.gap_of(known)
     assert before[52:55].max() < 0.1 and after[51:56].min() > 0.6
     assert before[101:105].min() > 0.6 and after[101:105].max() < 0.05
     assert after[152:155].max() < 0.1
@@ -432,7 +432,7 @@ def test_f_and_v_stay_a_contact_however_wide_the_mouth_was_seen():
     assert is_labiodental(weights).all()
     wide = np.column_stack([np.full(100, 1.2), np.zeros(100)])
     made = mouth_targets.targets(weights, np.ones(100), wide)
-    assert (made @ mouth_targets.GAP + mouth_targets.REST_GAP).max() < 0.5  # cm
+    assert (made @ lips.GAP + lips.REST_GAP).max() < 0.5  # cm
     assert not is_labiodental(np.zeros((100, 52), np.float32)).any()
 
 
@@ -465,13 +465,13 @@ def test_mouths_become_training_data_and_what_is_out_of_step_does_not(
     time = np.arange(len(video.weights)) / 50
     wanted = np.interp(time, np.arange(len(curves[0])) / FPS, curves[0] - curves[0].min())
     wanted = mouth_targets.nearly_met(talking_metrics.EYES_CM * wanted)
-    gap = coarticulation.opening(video.weights)
+    gap = lips.gap_of(video.weights)
     np.testing.assert_allclose(gap[spoken], wanted[spoken], atol=0.03)
     # A window of her own movement may be given, but not her identity, which nobody knows.
     assert video.has_window and VideoDataset(out, only_window=True).videos
     drawn = [video.draw_condition(0.5, np.random.default_rng(k)) for k in range(20)]
     assert {tuple(known) for _, known in drawn} == {(0, 0), (0, 1)}
-    assert max(coarticulation.opening(window).max() for window, _ in drawn) > 0.8 * gap.max()
+    assert max(lips.gap_of(window).max() for window, _ in drawn) > 0.8 * gap.max()
 
 
 def filmed(name, predicted, clips, late=0.0, gap=1.0, width=0.0):
@@ -511,10 +511,10 @@ def test_people_of_seconds_count_by_the_root_and_take_their_width_from_others(sp
     builder = mouth_data.Builder(tmp_path)
     regression = builder.write_people([long, short])
     videos = {video.name: video for video in VideoDataset(tmp_path).videos}
-    wide = videos["filmed_otto"].weights @ mouth_targets.WIDTH
+    wide = videos["filmed_otto"].weights @ lips.WIDTH
     n = len(wide)
     spoken = mouth_targets.activity(speech[2].speech) > 0.99
-    alike = videos["filmed_anna"].weights[:n] @ mouth_targets.WIDTH
+    alike = videos["filmed_anna"].weights[:n] @ lips.WIDTH
     assert np.abs(wide - alike)[spoken].mean() < 0.05
     seen = mouth_targets.features(speech[2].weights, speech[2].speech)
     gaps = [person.curves(0.0)[0][spoken, 0].mean() for person in (long, short)]

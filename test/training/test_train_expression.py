@@ -17,7 +17,7 @@ from realtalk_ros.behaviour import emotion
 from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.errors import ModelError
 from realtalk_ros.expression.onnx_model import STATE, ExpressionModel
-from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model import arkit, lips
 from realtalk_ros.training.expression import coarticulation
 from realtalk_ros.training.speech_data import phones as ph
 
@@ -43,7 +43,7 @@ def test_coarticulation_closes_lips_for_everyone():
     for _ in range(20):
         _, style = coarticulation.random_speaker(rng)
         motion = coarticulation.animate(SEGMENTS, 125, style)
-        gap = coarticulation.opening(motion.weights)
+        gap = lips.gap_of(motion.weights)
         for at in (0.53, 0.76, 1.02):
             assert gap[round(at * EXPRESSION_RATE)] < 0.02, style
         for at in (0.64, 1.45):
@@ -61,13 +61,13 @@ def test_coarticulation_blinks_in_a_pause_and_keeps_closures_in_an_emotion():
     smile = arkit.INDEX["mouthSmileLeft"]
     assert (happy[30:75, smile] > plain[30:75, smile] + 0.3).all()
     for at in (0.53, 0.76, 1.02):
-        assert coarticulation.opening(happy)[round(at * EXPRESSION_RATE)] < 0.02
+        assert lips.gap_of(happy)[round(at * EXPRESSION_RATE)] < 0.02
 
 
 def test_coarticulation_distinguishes_vowels():
     weights = coarticulation.animate(SEGMENTS, 125, coarticulation.average_style()).weights
     ee, oo = weights[round(0.93 * EXPRESSION_RATE)], weights[round(1.16 * EXPRESSION_RATE)]
-    assert coarticulation.width(ee) > 0.3 and coarticulation.width(oo) < -0.3
+    assert ee @ lips.WIDTH > 0.3 and oo @ lips.WIDTH < -0.3
     lip = arkit.INDEX["mouthRollLower"]
     assert weights[round(1.3 * EXPRESSION_RATE), lip] > 0.35  # f: the lower lip under the teeth
 
@@ -79,7 +79,7 @@ def test_lips_come_near_but_do_not_meet_for_an_approximant():
     phones = [("BH", 0.5, 0.6), ("AA", 0.6, 0.75), ("BH", 0.75, 0.85), ("AA", 0.85, 1.0)]
     segments = make_speech(np.zeros(24000, np.float32), phones, "es").segments
     motion = coarticulation.animate(segments, 75, coarticulation.average_style())
-    after_pause, between = coarticulation.opening(motion.weights)[[27, 40]]
+    after_pause, between = lips.gap_of(motion.weights)[[27, 40]]
     assert after_pause == 0 and 0.2 < between < 0.3
     assert motion.closure[27] == 1 and not motion.closure[35:].any()
 

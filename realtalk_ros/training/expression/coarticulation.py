@@ -28,17 +28,14 @@ import numpy as np
 
 from realtalk_ros.contracts import EXPRESSION_RATE, REFERENCE_FRAMES, REFERENCE_RATE
 from realtalk_ros.easing import smoothstep
-from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
-from realtalk_ros.face_model.lips import GAP, REST_GAP, WIDTH
+from realtalk_ros.face_model.lips import GAP, REST_GAP
 from realtalk_ros.training.expression import articulation
 from realtalk_ros.training.speech_data import phones as ph
 
 if TYPE_CHECKING:
     from realtalk_ros.training.speech_data.dataset import Segment
-
-_FACE = landmarks.load()
-LIP_MOVEMENTS = _FACE.expressions[:, landmarks.LIPS].copy()  # (52, 20, 3) cm per unit
 
 _THETA = 30.0  # 1/s; Cohen & Massaro use about 0.03 per ms
 _PLATEAU = 0.3  # of a phone's duration each side of its centre, in which its dominance is full
@@ -369,13 +366,3 @@ def reference_window(weights: np.ndarray, start: int = 0) -> np.ndarray:
     step = EXPRESSION_RATE // REFERENCE_RATE
     index = (start + np.arange(REFERENCE_FRAMES) * step) % len(weights)
     return weights[index]
-
-
-def opening(weights: np.ndarray) -> np.ndarray:
-    """(..., 52) -> (...,) cm between the inner lips, 0 when they touch or press."""
-    return np.maximum(weights @ GAP + REST_GAP, 0)
-
-
-def width(weights: np.ndarray) -> np.ndarray:
-    """(..., 52) -> (...,) cm by which the mouth is wider than at rest."""
-    return weights @ WIDTH

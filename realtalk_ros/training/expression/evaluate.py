@@ -20,18 +20,18 @@ import numpy as np
 from realtalk_ros.contracts import EXPRESSION_RATE, LOOK_AHEAD, MEL_RATE, MEL_STEP, N_MELS
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
-from realtalk_ros.training.expression import coarticulation, metrics
+from realtalk_ros.face_model.lips import REST_GAP, gap_of
+from realtalk_ros.training.expression import metrics
 from realtalk_ros.training.expression.metrics import lip_error, lip_landmarks, predict
 from realtalk_ros.training.expression.unseen_people import unseen_people
 from realtalk_ros.training.expression.video_dataset import VideoDataset
 from realtalk_ros.training.speech_data import music, synthetic_speech
 from realtalk_ros.training.speech_data.alignment import align_recording
-from realtalk_ros.training.speech_data.corpora import read_recording
+from realtalk_ros.training.speech_data.corpora import AUDIO_SUFFIXES, read_recording
 from realtalk_ros.training.speech_data.dataset import SpeechDataset
 from realtalk_ros.training.speech_data.pocketsphinx_aligner import PocketsphinxAligner
 from realtalk_ros.training.speech_data.tts_engines import espeak
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
 SPEECH_RANGE = 1.2  # cm: 95th percentile of the mean face's lip opening in speech
 # Which of identity and reference are given.
 CONDITIONS = {"nothing": (0, 0), "identity": (1, 0), "reference": (0, 1), "both": (1, 1)}
@@ -53,7 +53,7 @@ def measure_videos(model: ExpressionModel, folder: Path) -> dict:
         report[video.name] = {"seconds": round(len(weights) / EXPRESSION_RATE, 1)}
         for condition, prior in (("nothing", unknown), ("his own", own)):
             predicted = predict(model, mel, prior)[0]
-            opening = coarticulation.opening(weights), coarticulation.opening(predicted)
+            opening = gap_of(weights), gap_of(predicted)
             error = lip_error(lip_landmarks(weights), lip_landmarks(predicted))
             report[video.name][condition] = {
                 "lip_error_cm": round(error, 4),
@@ -67,8 +67,8 @@ def measure_videos(model: ExpressionModel, folder: Path) -> dict:
 
 def measure_stillness(model: ExpressionModel, data: SpeechDataset, prior: np.ndarray) -> dict:
     """How far the lips move when nobody speaks, as a share of their range in speech."""
-    gaps = [coarticulation.opening(predict(model, mel, prior)[0]) for mel, _, _ in data]
-    moved = np.abs(np.concatenate(gaps) - coarticulation.REST_GAP) / SPEECH_RANGE
+    gaps = [gap_of(predict(model, mel, prior)[0]) for mel, _, _ in data]
+    moved = np.abs(np.concatenate(gaps) - REST_GAP) / SPEECH_RANGE
     return {
         "minutes": round(len(data.mel) / (60 * MEL_RATE), 1),
         "movement_mean": round(float(moved.mean()), 4),

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from realtalk_ros.face_model import arkit
-from realtalk_ros.training.expression import coarticulation
+from realtalk_ros.face_model.lips import GAP, REST_GAP, WIDTH
 from realtalk_ros.training.expression.articulation import VISEME
+from realtalk_ros.training.expression.metrics import LIP_MOVEMENTS
 from realtalk_ros.training.expression.samples import Batch
 from realtalk_ros.training.speech_data.phones import PHONES
 
@@ -139,12 +140,12 @@ def lip_terms(
     weights: Tensor, lips: Tensor, target: Batch, settings: LossSettings
 ) -> dict[str, Tensor]:
     """Errors of the visible lips: landmarks, opening and width in cm."""
-    basis = torch.from_numpy(coarticulation.LIP_MOVEMENTS.reshape(arkit.COUNT, -1))
+    basis = torch.from_numpy(LIP_MOVEMENTS.reshape(arkit.COUNT, -1))
     wanted = target.weights @ basis
     vertices = _distance(weights @ basis, wanted).mean()
     head_vertices = _distance(lips, wanted).mean()
     gap_error = (_lip_gap(weights) - _lip_gap(target.weights)).abs()
-    width_error = ((weights - target.weights) @ torch.from_numpy(coarticulation.WIDTH)).abs()
+    width_error = ((weights - target.weights) @ torch.from_numpy(WIDTH)).abs()
     opening = gap_error * (1 + target.closure) + width_error
     return {
         "vertices": (vertices + settings.lip_head_share * head_vertices) / settings.vertex_unit,
@@ -206,4 +207,4 @@ def _distance(a: Tensor, b: Tensor) -> Tensor:
 
 def _lip_gap(weights: Tensor) -> Tensor:
     """(..., 52) -> (...,) cm between the inner lips; negative where they press."""
-    return weights @ torch.from_numpy(coarticulation.GAP) + coarticulation.REST_GAP
+    return weights @ torch.from_numpy(GAP) + REST_GAP

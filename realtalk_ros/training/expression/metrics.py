@@ -12,7 +12,8 @@ import numpy as np
 
 from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
 from realtalk_ros.expression.onnx_model import ExpressionModel
-from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.face_model.lips import REST_GAP, WIDTH, gap_of
 from realtalk_ros.training.expression import coarticulation
 from realtalk_ros.training.speech_data import phones as ph
 from realtalk_ros.training.speech_data.dataset import Segment, SpeechDataset, Utterance
@@ -23,6 +24,7 @@ MIN_ROLL, MAX_LABIODENTAL_GAP = 0.2, 0.5  # mouthRollLower, cm: what an f or v l
 SPEAKING, CONTACT, NO_CONTACT = 0.98, 0.95, 0.05  # of the coarticulation model's 0..1
 REST_AFTER, REST_BEFORE = 0.25, 0.15  # s after a pause begins and before it ends: the face rests
 MIN_MINUTES = 1.0  # of a source that is reported by itself
+LIP_MOVEMENTS = landmarks.load().expressions[:, landmarks.LIPS].copy()  # (52, 20, 3) cm per unit
 _ROLL = arkit.INDEX["mouthRollLower"]
 
 
@@ -38,7 +40,7 @@ def predict(
 def is_labiodental(weights: np.ndarray) -> np.ndarray:
     """(n, 52) -> (n,) bool: the lower lip turned in under the teeth, the mouth not closed. Only f
     and v look so."""
-    gap = coarticulation.opening(weights)
+    gap = gap_of(weights)
     return (weights[:, _ROLL] > MIN_ROLL) & (gap >= CLOSED_GAP) & (gap < MAX_LABIODENTAL_GAP)
 
 
@@ -64,7 +66,7 @@ def lag_ms(target: np.ndarray, predicted: np.ndarray, max_shift: int = 10) -> fl
 
 def lip_landmarks(weights: np.ndarray) -> np.ndarray:
     """(n, 52) -> (n, 20, 3) cm from where they rest."""
-    return np.tensordot(weights, coarticulation.LIP_MOVEMENTS, 1)
+    return np.tensordot(weights, LIP_MOVEMENTS, 1)
 
 
 def lip_error(target: np.ndarray, predicted: np.ndarray) -> float:
@@ -148,10 +150,8 @@ def _evaluate_utterance(
     lips = lip_landmarks(motion.weights)
     t = np.arange(len(weights)) / EXPRESSION_RATE
     speaking = coarticulation.activity(t, segments) > SPEAKING
-    opening, width = (
-        np.stack([measure(motion.weights), measure(weights)])
-        for measure in (coarticulation.opening, coarticulation.width)
-    )
+    both = np.stack([motion.weights, weights])
+    opening, width = gap_of(both), both @ WIDTH
     gap = opening[1]
     bitten = (motion.labiodental > CONTACT) & (motion.closure < NO_CONTACT)
     return UtteranceResult(
@@ -163,7 +163,7 @@ def _evaluate_utterance(
         closure=EventCounts.count(motion.closure > CONTACT, gap < CLOSED_GAP, speaking),
         labiodental=EventCounts.count(bitten, is_labiodental(weights), speaking),
         rounding=EventCounts.count(width[0] < NARROW, width[1] < NARROW, speaking),
-        pauses=np.abs(gap[_rests(t, segments)] - coarticulation.REST_GAP),
+        pauses=np.abs(gap[_rests(t, segments)] - REST_GAP),
     )
 
 
@@ -185,7 +185,7 @@ def summary(results: Sequence[UtteranceResult]) -> dict:
     opening = np.concatenate([one.opening for one in results], 1)
     width = np.concatenate([one.width for one in results], 1)
     pauses = np.concatenate([one.pauses for one in results])
-    span = float(np.percentile(opening[0], 95) - coarticulation.REST_GAP)
+    span = float(np.percentile(opening[0], 95) - REST_GAP)
     error, head_error = np.average(
         [one.lip_errors for one in results], axis=0, weights=[one.frames for one in results]
     )

@@ -10,6 +10,7 @@ import numpy as np
 from realtalk_ros.contracts import EXPRESSION_RATE, MEL_RATE, N_MELS
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.lips import WIDTH, gap_of
 from realtalk_ros.training.expression import coarticulation
 from realtalk_ros.training.expression.metrics import predict
 from realtalk_ros.training.speech_data import phones as ph
@@ -53,10 +54,11 @@ def _plot_utterance(utterance: Utterance, weights: np.ndarray, title: str, path:
             axis.axvline(start, color="0.8", lw=0.5)
         if phone != ph.SIL:
             axes[0].text(start, N_MELS + 2, phone, fontsize=8)
-    measures = {"opening, cm": coarticulation.opening, "wider, cm": coarticulation.width}
-    for axis, (label, measure) in zip(axes[1:], measures.items(), strict=False):
-        axis.plot(t, measure(reference), "0.5", label="reference")
-        axis.plot(t, measure(weights), "r", label="network")
+    both = np.stack([reference, weights])
+    measures = {"opening, cm": gap_of(both), "wider, cm": both @ WIDTH}
+    for axis, (label, (wanted, found)) in zip(axes[1:], measures.items(), strict=False):
+        axis.plot(t, wanted, "0.5", label="reference")
+        axis.plot(t, found, "r", label="network")
         axis.set_ylabel(label)
         axis.legend(loc="upper right")
     for name in SHOWN:

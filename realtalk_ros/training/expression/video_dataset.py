@@ -17,6 +17,7 @@ from realtalk_ros.contracts import MEL_STEP, N_MELS, REFERENCE_SHAPE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
+from realtalk_ros.face_model.lips import gap_of
 from realtalk_ros.face_model.rotations import flip_roll
 from realtalk_ros.training.expression import coarticulation, mel_augment
 from realtalk_ros.training.expression.samples import UNKNOWN_CONTACT, UNLABELLED, Sample
@@ -186,7 +187,7 @@ class VideoDataset:
             weights=weights,
             rotation=video.rotation[shown].astype(np.float32),
             speech=speech,
-            closure=(coarticulation.opening(weights) < CLOSED).astype(np.float32),
+            closure=(gap_of(weights) < CLOSED).astype(np.float32),
             labiodental=contact,
             phone=np.full(len(shown), UNLABELLED, np.int64),
         )

@@ -25,6 +25,7 @@ from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.training.speech_data.games import amazon_queen, drascula, steel_sky
 
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")  # of recordings
 # Speakers that no training gets: English readers, a Spanish and a French speaker, and everybody who
 # speaks Greek or German.
 HELD_OUT_REAL = frozenset(

@@ -24,6 +24,7 @@ from realtalk_ros.avatar.provenance import SYNTHETIC
 from realtalk_ros.contracts import AVATAR_FORMAT, EXPRESSION_RATE, SAMPLE_RATE
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import OUTER_LIPS, face_square
+from realtalk_ros.face_model.lips import gap_of
 from realtalk_ros.rendering.geometry import Geometry
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.common.group_layout import (
@@ -126,10 +127,9 @@ def own_expressions(identity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         "Hello there, my name is Bob. Maybe we will meet again.", "en-us"
     )
     frames = int(len(speech.pcm) / SAMPLE_RATE * EXPRESSION_RATE)
-    motion = coarticulation.animate(
-        speech.segments, frames, coarticulation.style_of(identity, np.zeros(1))
-    )
-    shut = motion.weights[np.argmin(coarticulation.opening(motion.weights) - motion.closure)]
+    style = coarticulation.style_of(identity, np.zeros(coarticulation.STYLE_SIZE))
+    motion = coarticulation.animate(speech.segments, frames, style)
+    shut = motion.weights[np.argmin(gap_of(motion.weights) - motion.closure)]
     return coarticulation.reference_window(motion.weights, start=20), shut
 
 

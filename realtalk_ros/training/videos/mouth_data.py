@@ -30,7 +30,7 @@ from realtalk_ros.enroll import face_detector
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.expression.metrics import correlation
 from realtalk_ros.training.expression.video_dataset import FILMED, STILL
-from realtalk_ros.training.speech_data.corpora import read_recording
+from realtalk_ros.training.speech_data.corpora import AUDIO_SUFFIXES, read_recording
 from realtalk_ros.training.videos import before_speech, mouth_targets
 from realtalk_ros.training.videos.filmed_people import (
     FilmedPerson,
@@ -45,7 +45,6 @@ from realtalk_ros.training.videos.tracked_videos import for_each_video, show_lef
 from realtalk_ros.training.videos.video_files import find_videos, person_of
 
 WINDOW_SECONDS = 6.0  # of footage, from which a person's own window is given
-AUDIO = frozenset(".wav .flac .ogg .opus .mp3 .m4a".split())
 
 
 class Builder:
@@ -150,7 +149,8 @@ def remove_old(out: Path) -> None:
 
 def find_recordings(folder: Path) -> list[Path]:
     """Raises RealTalkError where there are none."""
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO and p.is_file())
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    found = [path for path in files if path.suffix.lower() in AUDIO_SUFFIXES]
     if not found:
         raise RealTalkError(f"no recordings in {folder}: give a folder that holds some")
     return found

@@ -16,7 +16,6 @@ import numpy as np
 from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.face_model import landmarks, lips
 from realtalk_ros.face_model.landmarks import EYE_CORNERS
-from realtalk_ros.training.expression import coarticulation
 from realtalk_ros.training.expression.metrics import correlation, runs
 from realtalk_ros.training.speech_data import phones as ph
 from realtalk_ros.training.speech_data.dataset import Segment
@@ -86,12 +85,12 @@ def loudness(mel: np.ndarray) -> np.ndarray:
 
 def aperture_of(weights: np.ndarray) -> np.ndarray:
     """ARKit weights (n, 52) -> (n,), on the mean face."""
-    return np.asarray(coarticulation.opening(weights) / EYES_CM)
+    return np.asarray(lips.gap_of(weights) / EYES_CM)
 
 
 def width_of(weights: np.ndarray) -> np.ndarray:
     """ARKit weights (n, 52) -> (n,), on the mean face."""
-    return np.asarray((coarticulation.width(weights) + lips.REST_WIDTH) / EYES_CM)
+    return np.asarray((weights @ lips.WIDTH + lips.REST_WIDTH) / EYES_CM)
 
 
 def curves(track: MouthTrack, weights: np.ndarray, mel: np.ndarray) -> Curves | None:
