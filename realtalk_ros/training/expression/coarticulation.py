@@ -37,6 +37,7 @@ from realtalk_ros.training.speech_data import phones as ph
 if TYPE_CHECKING:
     from realtalk_ros.training.speech_data.dataset import Segment
 
+WINDOW_STEPS = REFERENCE_FRAMES * EXPRESSION_RATE // REFERENCE_RATE  # of 20 ms: 100
 _THETA = 30.0  # 1/s; Cohen & Massaro use about 0.03 per ms
 _PLATEAU = 0.3  # of a phone's duration each side of its centre, in which its dominance is full
 _SILENCE_PIECE = 0.08  # s: long silences pull towards rest all along
@@ -362,7 +363,8 @@ def _phone_at(t: np.ndarray, segments: Sequence[Segment]) -> np.ndarray:
 
 
 def reference_window(weights: np.ndarray, start: int = 0) -> np.ndarray:
-    """(50, 52) at 25 Hz from frame `start` of weights (n, 52) on, repeated where they are short."""
+    """(50, 52) at 25 Hz: the WINDOW_STEPS from frame `start` of weights (n, 52) on, repeated where
+    they are short."""
     step = EXPRESSION_RATE // REFERENCE_RATE
     index = (start + np.arange(REFERENCE_FRAMES) * step) % len(weights)
     return weights[index]

@@ -56,12 +56,17 @@ def lag_ms(target: np.ndarray, predicted: np.ndarray, max_shift: int = 10) -> fl
         a = target[max_shift : len(target) - max_shift]
         b = predicted[max_shift + shift : len(predicted) - max_shift + shift]
         scores.append(correlation(a, b))
-    i = int(np.argmax(scores))
-    fine = 0.0
-    if 0 < i < 2 * max_shift:  # vertex of the parabola through the three best
-        left, middle, right = scores[i - 1 : i + 2]
-        fine = 0.5 * (left - right) / (left - 2 * middle + right)
-    return (i + fine - max_shift) * 1000 / EXPRESSION_RATE
+    best = peak_position(scores, int(np.argmax(scores)))
+    return (best - max_shift) * 1000 / EXPRESSION_RATE
+
+
+def peak_position(curve: Sequence[float] | np.ndarray, index: int) -> float:
+    """Where the maximum lies between the samples: that of a parabola through the three around
+    `index`."""
+    if not 0 < index < len(curve) - 1:
+        return float(index)
+    left, middle, right = curve[index - 1 : index + 2]
+    return index + 0.5 * float((left - right) / min(left - 2 * middle + right, -1e-9))
 
 
 def lip_landmarks(weights: np.ndarray) -> np.ndarray:

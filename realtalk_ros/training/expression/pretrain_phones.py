@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from realtalk_ros.training.expression.sampler import Sampler
     from realtalk_ros.training.speech_data.dataset import Segment, SpeechDataset
 
-_MIN_REST = 60  # frames left of an utterance that begins in its middle
-
 
 @dataclass(frozen=True)
 class PhonePretraining:
@@ -72,7 +70,7 @@ def _draw_sequence(
         mel, segments, _ = sampler.draw_utterance(kind)
         mel, segments = mel_augment.time_stretch(mel, segments, rng)
         frames = len(mel) // MEL_STEP
-        skip = 0 if mels else int(rng.integers(0, max(1, frames - _MIN_REST)))
+        skip = 0 if mels else sampler.draw_start(frames)
         mels.append(mel[skip * MEL_STEP : frames * MEL_STEP])
         labels.append(phone_labels(segments, frames)[skip:])
         drawn += frames - skip

@@ -13,16 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from realtalk_ros.behaviour import emotion
-from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP, REFERENCE_FRAMES, REFERENCE_RATE
+from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
 from realtalk_ros.training.expression import coarticulation, mel_augment
-from realtalk_ros.training.expression.coarticulation import Motion, SpeakingStyle
+from realtalk_ros.training.expression.coarticulation import WINDOW_STEPS, Motion, SpeakingStyle
 from realtalk_ros.training.expression.samples import Batch, Sample
 from realtalk_ros.training.expression.video_dataset import VideoDataset
 from realtalk_ros.training.speech_data.dataset import Segment, SpeechDataset, Utterance
 
-# Frames of a reference window at 50 Hz, and those before and after it that influence it.
-_WINDOW = REFERENCE_FRAMES * EXPRESSION_RATE // REFERENCE_RATE
-_MARGIN = 20
+_MARGIN = 20  # frames before and after a reference window that influence it
 _MIN_REST = 60  # frames left of an utterance that begins in its middle
 _MOTION_FIELDS = ("weights", "rotation", "speech", "closure", "labiodental", "phone")
 
@@ -121,9 +119,9 @@ class Sampler:
         kind = self.speech_kinds[self.rng.integers(len(self.speech_kinds))]
         mel, segments, _ = self.draw_utterance(kind)
         frames = len(mel) // MEL_STEP
-        start = int(self.rng.integers(0, max(1, frames - _WINDOW)))
+        start = int(self.rng.integers(0, max(1, frames - WINDOW_STEPS)))
         # Only the frames that influence the window are computed.
-        first, last = max(0, start - _MARGIN), min(frames, start + _WINDOW + _MARGIN)
+        first, last = max(0, start - _MARGIN), min(frames, start + WINDOW_STEPS + _MARGIN)
         begin, end = first / EXPRESSION_RATE, last / EXPRESSION_RATE
         near = [
             (phone, max(s, begin) - begin, min(e, end) - begin)
@@ -174,6 +172,10 @@ class Sampler:
         """Where a sequence begins in its first utterance: starts and middles are both learned."""
         if self.rng.random() >= self.settings.skip_probability:
             return 0
+        return self.draw_start(frames)
+
+    def draw_start(self, frames: int) -> int:
+        """Where to begin in an utterance of so many frames, so that some are left."""
         return int(self.rng.integers(0, max(1, frames - _MIN_REST)))
 
     def _augment(self, mel: np.ndarray) -> np.ndarray:

@@ -12,8 +12,6 @@ from realtalk_ros.contracts import MEL_STEP
 from realtalk_ros.training.expression import coarticulation
 from realtalk_ros.training.speech_data.dataset import SpeechDataset
 
-_WINDOW = 100  # frames at 50 Hz of a reference window
-
 
 @dataclass(frozen=True)
 class UnseenPerson:
@@ -37,6 +35,6 @@ def unseen_people(data: SpeechDataset, count: int, seed: int = 7) -> Iterator[Un
             ).weights
             for mel, segments, _ in (data[i % n], data[another])
         )
-        start = int(rng.integers(0, max(1, len(other_weights) - _WINDOW)))
+        start = int(rng.integers(0, max(1, len(other_weights) - coarticulation.WINDOW_STEPS)))
         reference = coarticulation.reference_window(other_weights, start)
         yield UnseenPerson(data[i % n].mel, weights, identity, reference)

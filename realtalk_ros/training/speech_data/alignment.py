@@ -27,7 +27,7 @@ from realtalk_ros.training.speech_data.dataset import (
     level_db,
     make_speech,
 )
-from realtalk_ros.training.speech_data.pocketsphinx_aligner import PocketsphinxAligner
+from realtalk_ros.training.speech_data.pocketsphinx_aligner import PocketsphinxAligner, spoken_text
 from realtalk_ros.training.speech_data.tts_engines import espeak
 
 _MIN_SCORE = -45.0  # of pocketsphinx; another text has a median of that, the right one -31
@@ -115,7 +115,7 @@ def align_recordings(
     Resumable: `cache` gets a JSON line a recording; it belongs to one recogniser.
     """
     done = read_cache(cache)
-    texts = [_first_choice(_spoken_text(recording.text)) for recording in recordings]
+    texts = [_first_choice(spoken_text(recording.text)) for recording in recordings]
     words = [espeak().words(t, r.voice) for t, r in zip(texts, recordings, strict=True)]
     others = _other_texts(recordings, words)
     cache.parent.mkdir(parents=True, exist_ok=True)
@@ -188,11 +188,6 @@ def _best_choices(text: str, voice: str, scores: np.ndarray) -> Words:
         tried = {o: fit("".join([*parts[:i], o, *parts[i + 1 :]])) for o in options[i]}
         parts[i] = max(tried, key=tried.__getitem__)
     return espeak().words("".join(parts), voice)
-
-
-def _spoken_text(text: str) -> str:
-    """A transcript without stage directions."""
-    return re.sub(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>", " ", text.replace("\u2019", "'"))
 
 
 def _other_texts(recordings: Sequence[Recording], words: list[Words]) -> list[Words]:

@@ -17,6 +17,11 @@ _PADDING = int(0.2 * SAMPLE_RATE)  # of silence at both ends, which the model wa
 _FRAME_RATE = 100  # frames a second of pocketsphinx
 
 
+def spoken_text(text: str) -> str:
+    """A transcript without stage directions."""
+    return re.sub(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>", " ", text.replace("\u2019", "'"))
+
+
 class PocketsphinxAligner:
     """Aligns any language, by the nearest English phones.
 
@@ -52,8 +57,7 @@ class PocketsphinxAligner:
 
     def align(self, pcm: np.ndarray, text: str, voice: str) -> tuple[list[Segment], float] | None:
         """Segments and the mean acoustic score a frame; None where the decoder found no path."""
-        text = re.sub(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>", " ", text.lower().replace("’", "'"))
-        spelled = re.findall(r"[^\W_]+(?:'[^\W\d_]+)*", text)
+        spelled = re.findall(r"[^\W_]+(?:'[^\W\d_]+)*", spoken_text(text.lower()))
         words = [name for word in spelled if (name := self._decoder_word(word, voice))]
         if not words:
             return None

@@ -24,7 +24,7 @@ from realtalk_ros.expression import preparation
 from realtalk_ros.expression.onnx_model import ExpressionModel, Prior
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.landmarks import INNER_LIP_PAIRS
-from realtalk_ros.training.expression.metrics import correlation
+from realtalk_ros.training.expression.metrics import correlation, peak_position
 
 MAX_LAG = 0.4  # s that are searched either way
 MAX_OFFSET = 0.08  # s; a stretch that is farther off is left out
@@ -124,7 +124,7 @@ def measure_lip_sync(
     total = np.average(judged, axis=0, weights=lengths)
     best = int(np.argmax(total))
     return LipSync(
-        offset=peak(total, best) / EXPRESSION_RATE - MAX_LAG,
+        offset=peak_position(total, best) / EXPRESSION_RATE - MAX_LAG,
         correlation=float(total[best]),
         stretch_correlations=[None if curve is None else float(curve[best]) for curve in curves],
     )
@@ -162,11 +162,3 @@ def stretches_in_sync(
         else:
             left_out["lips do not follow the sound"] += len(stretch)
     return kept
-
-
-def peak(curve: np.ndarray, index: int) -> float:
-    """Position of the maximum between the samples: a parabola through three around `index`."""
-    if not 0 < index < len(curve) - 1:
-        return float(index)
-    left, middle, right = curve[index - 1 : index + 2]
-    return index + 0.5 * float((left - right) / min(left - 2 * middle + right, -1e-9))

@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from realtalk_ros.audio.media_files import read_audio
-from realtalk_ros.contracts import EXPRESSION_RATE, REFERENCE_SHAPE
+from realtalk_ros.contracts import EXPRESSION_RATE
 from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.output.figure_columns import print_table
-from realtalk_ros.training.expression.coarticulation import reference_window
+from realtalk_ros.training.expression.coarticulation import WINDOW_STEPS, reference_window
 from realtalk_ros.training.videos import mouth_targets, talking_metrics
 from realtalk_ros.training.videos.filmed_people import FilmedPerson, Stretch
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
@@ -42,7 +42,6 @@ COLUMNS = {
     "range": ("range", "5.2f"), "range_spread": ("spread", "6.2f"), "p95": ("p95", "5.2f"),
     "distance": ("distance", "8.3f"),
 }  # fmt: skip
-WINDOW = 2 * REFERENCE_SHAPE[0]  # steps of 20 ms: the window has every other one
 SHORTEST = 2.5  # s of half a video
 
 
@@ -99,7 +98,7 @@ def window_of(track: MouthTrack, predicted: PredictedExpression) -> np.ndarray:
     (curves,) = FilmedPerson("", [(stretch, track)], [0.0]).curves(0.0)
     made = mouth_targets.targets(predicted.weights, predicted.speech, curves)
     first, last = (round(EXPRESSION_RATE * float(at)) for at in (time[0], time[-1]))
-    spoken = np.convolve(predicted.speech[first:last], np.ones(WINDOW), "valid")
+    spoken = np.convolve(predicted.speech[first:last], np.ones(WINDOW_STEPS), "valid")
     return reference_window(made, first + int(spoken.argmax())).astype(np.float32)
 
 

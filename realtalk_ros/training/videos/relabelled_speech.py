@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from realtalk_ros.contracts import EXPRESSION_RATE, REFERENCE_SHAPE, SAMPLE_RATE
+from realtalk_ros.contracts import EXPRESSION_RATE, SAMPLE_RATE
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.training.expression import coarticulation
 from realtalk_ros.training.expression.video_dataset import STILL
@@ -127,9 +127,9 @@ class Relabeller:
         """A random person, of whom the network knows nothing, something or all."""
         identity, style = coarticulation.random_speaker(self.rng)
         speech = self._sentences[int(self.rng.integers(len(self._sentences)))]
-        frames = max(2 * REFERENCE_SHAPE[0], int(speech.segments[-1][2] * EXPRESSION_RATE))
+        frames = max(coarticulation.WINDOW_STEPS, int(speech.segments[-1][2] * EXPRESSION_RATE))
         moved = coarticulation.animate(speech.segments, frames, style).weights
-        start = int(self.rng.integers(max(1, frames - 2 * REFERENCE_SHAPE[0])))
+        start = int(self.rng.integers(max(1, frames - coarticulation.WINDOW_STEPS)))
         known = np.zeros(2, np.float32)
         if self.rng.random() > UNKNOWN_SHARE:
             known[:] = ((1, 1), (0, 1), (1, 0))[int(self.rng.integers(3))]
