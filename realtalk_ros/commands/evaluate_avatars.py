@@ -19,11 +19,12 @@ from tqdm import tqdm
 
 from realtalk_ros.commands.console import warn
 from realtalk_ros.enroll import face_detector, native_output
-from realtalk_ros.enroll.avatar_metrics import EYE_CORNERS, HIGHER_IS_BETTER, AvatarMetrics
+from realtalk_ros.enroll.avatar_metrics import HIGHER_IS_BETTER, AvatarMetrics
 from realtalk_ros.enroll.avatar_writer import temporary_avatar
 from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
 from realtalk_ros.enroll.face_embedding import FaceEmbedding
 from realtalk_ros.enroll.fit import require_scipy
+from realtalk_ros.enroll.mediapipe_points import EYE_CORNERS
 from realtalk_ros.enroll.photo_checks import SUFFIXES, find_face, photographs, read_picture
 from realtalk_ros.enroll.photo_to_avatar import from_picture
 from realtalk_ros.errors import RealTalkError

@@ -38,7 +38,7 @@ from realtalk_ros.behaviour.face_pipeline import FacePipeline
 from realtalk_ros.behaviour.idle import Idle
 from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
 from realtalk_ros.enroll.face_embedding import FaceEmbedding
-from realtalk_ros.enroll.mediapipe_points import CHIN_SKIN, hull_mask
+from realtalk_ros.enroll.mediapipe_points import CHIN_SKIN, EYE_CORNERS, LIP_MIDDLES, hull_mask
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering.face_renderer import FaceRenderer
@@ -51,7 +51,6 @@ SILENT_FRAMES, SILENT_FPS, SILENT_START = 25, 25.0, 2.0  # s: the head then move
 EMBEDDED = 4  # frames of speech whose identity is measured
 AWAKE = 0.15  # eyeBlink below which the eyes are open
 # Of MediaPipe's mesh:
-INNER_LIPS, EYE_CORNERS = (13, 14), (33, 263)
 MOUTH = (61, 40, 37, 0, 267, 270, 291, 321, 314, 17, 84, 91)
 EYES = (
     (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
@@ -151,7 +150,7 @@ def opening_correlation(seen: list[Frame], avatar: Avatar) -> float:
         shape[:, landmarks.INNER_UPPER_LIP, 1] - shape[:, landmarks.INNER_LOWER_LIP, 1], 0
     )
     points = np.stack([frame.face.points for frame in seen if frame.face is not None])
-    found = apart(points, INNER_LIPS) / apart(points, EYE_CORNERS)
+    found = apart(points, LIP_MIDDLES) / apart(points, EYE_CORNERS)
     if min(np.std(wanted), np.std(found)) < 1e-6:
         return 0.0
     return float(np.corrcoef(wanted, found)[0, 1])
@@ -168,7 +167,7 @@ def details(seen: list[Frame], photograph: np.ndarray, face: DetectedFace) -> di
     scale = float(np.median([width(points) for _, points in found])) / width(face.points)
     true = region_details(photograph, face.points, min(scale, 1.0))
     kept = [region_details(frame.image, points, min(1 / scale, 1.0)) for frame, points in found]
-    gap = np.array([apart(points[None], INNER_LIPS)[0] for _, points in found])
+    gap = np.array([apart(points[None], LIP_MIDDLES)[0] for _, points in found])
     blink = arkit.indices("eyeBlink")
     awake = np.array([frame.weights[blink].max() < AWAKE for frame, _ in found])
     some = {

@@ -16,8 +16,8 @@ from realtalk_ros.avatar.provenance import LIKENESS
 from realtalk_ros.cli import main
 from realtalk_ros.commands import evaluate_faces
 from realtalk_ros.enroll import avatar_metrics
-from realtalk_ros.enroll.avatar_metrics import INNER_LIPS
 from realtalk_ros.enroll.face_detector import POINTS, DetectedFace
+from realtalk_ros.enroll.mediapipe_points import LIP_MIDDLES
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.face_renderer import Rendering
 
@@ -36,7 +36,7 @@ class ReadsGrey(ExitStack):
     def find(self, image):
         grey = int(image[MIDDLE[1], MIDDLE[0], 0])
         points = np.random.default_rng(0).uniform(100, 400, (POINTS, 2)).astype(np.float32)
-        points[list(INNER_LIPS)] = (256, 300), (256, 300 + MISREAD * grey / GREY)
+        points[list(LIP_MIDDLES)] = (256, 300), (256, 300 + MISREAD * grey / GREY)
         return [] if grey == LOST else [DetectedFace(points)]
 
 

@@ -7,10 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from realtalk_ros.enroll.face_detector import FaceDetector
-from realtalk_ros.enroll.mediapipe_points import VERTICES
-
-LIP_VERTICES = list(VERTICES[0.008])
-MIDDLE = 13, 14  # of the inner lips, upper and lower
+from realtalk_ros.enroll.mediapipe_points import LANDMARK, LIP_MIDDLES, LIPS
 
 
 class LipDetector:
@@ -41,11 +38,12 @@ class LipDetector:
 def distance(a: np.ndarray | None, b: np.ndarray | None) -> float:
     if a is None or b is None:
         return np.nan
-    return float(np.linalg.norm(a[LIP_VERTICES] - b[LIP_VERTICES], axis=1).mean())
+    lips = LANDMARK[LIPS]
+    return float(np.linalg.norm(a[lips] - b[lips], axis=1).mean())
 
 
 def opening(points: np.ndarray | None) -> float:
     if points is None:
         return np.nan
-    upper, lower = MIDDLE
+    upper, lower = LIP_MIDDLES
     return float(np.linalg.norm(points[upper] - points[lower]))

@@ -2,8 +2,8 @@
 """The mouth of a real person in a video: how far it is open and how wide, frame by frame.
 
 Both are lengths in the picture over the distance of the outer corners of the eyes, which needs no
-face model: the gap between the inner lips (landmarks 13 and 14 of MediaPipe's mesh) and the
-distance of the corners of the mouth (61 and 291).
+face model: the gap between the inner lips, and the distance of the corners of the mouth, as
+MediaPipe's mesh has them.
 
 The detector looks for two faces: with one, MediaPipe's video mode smooths its landmarks, which
 delays them by 16 ms and takes 2 to 5 % off the gap's range (measured on three clips of GRID).
@@ -18,13 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
+from realtalk_ros.enroll.mediapipe_points import EYE_CORNERS, LIP_MIDDLES, MOUTH_CORNERS
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.common.array_files import write_arrays
 from realtalk_ros.training.videos.video_files import track_path
 
-UPPER, LOWER, RIGHT, LEFT = 13, 14, 61, 291  # landmarks: inner lips, corners of the mouth
-EYES = (33, 263)  # outer corners
 BYSTANDER = 0.5  # of the largest face's size; smaller ones are not counted
 FULL_CONFIDENCE = 60.0  # pixels between the outer corners of the eyes, from which 1 is given
 MAX_YAW = 0.25  # of the eyes' distance that the nose may be off their middle: some 30 degrees
@@ -68,7 +67,7 @@ def measure(faces: list[DetectedFace]) -> tuple[float, float, float]:
     if not large:
         return 0.0, 0.0, 0.0
     points = large[0].points
-    right, left = points[list(EYES)]
+    right, left = points[list(EYE_CORNERS)]
     eyes = float(np.linalg.norm(left - right))
     if eyes <= 0:
         return 0.0, 0.0, 0.0
@@ -76,8 +75,7 @@ def measure(faces: list[DetectedFace]) -> tuple[float, float, float]:
     turn = abs(float((points[NOSE] - (left + right) / 2) @ across)) / eyes
     sure = min(1.0, eyes / FULL_CONFIDENCE) if len(large) == 1 and turn < MAX_YAW else 0.0
     aperture, width = (
-        float(np.linalg.norm(points[a] - points[b])) / eyes
-        for a, b in ((UPPER, LOWER), (RIGHT, LEFT))
+        float(np.linalg.norm(points[a] - points[b])) / eyes for a, b in (LIP_MIDDLES, MOUTH_CORNERS)
     )
     return aperture, width, sure
 

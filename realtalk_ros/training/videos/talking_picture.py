@@ -202,7 +202,8 @@ class PictureEvaluator:
     @torch.no_grad()
     def _compare(self, face: Seen, real: Seen, embed: bool) -> dict[str, float]:
         """COMPARED of two crops; `embed`: with their identity."""
-        unit = float(np.linalg.norm(np.subtract(*real.points[list(mouth_track.EYES)]))) / 100
+        eyes = real.points[list(mediapipe_points.EYE_CORNERS)]
+        unit = float(np.linalg.norm(np.subtract(*eyes))) / 100
         apart = np.linalg.norm(face.points - real.points, axis=1) / unit
         figures = {
             "lmd": float(apart[MESH].mean()),
