@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("soxr", reason="training needs soxr")
 
 import itertools
+from types import SimpleNamespace
 
 from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.training.speech_data import alignment, viterbi
@@ -89,6 +90,22 @@ def test_the_spoken_words_of_a_text_with_choices_are_found(monkeypatch):
     for text in ("{si|pi} mama {sa|pa}", "{mama pi|pi mama} {|pa}", "pi {a|mama|sapi} pa"):
         words = alignment._best_choices(text, "xx", scores)
         assert "".join(p for word in words for p in word) == "PIYMAAMAAPAA", text
+
+
+def test_what_follows_a_line_that_was_cut_off_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(alignment, "espeak", SpellingVoice)
+    cache, pcm = tmp_path / "aligned.jsonl", np.zeros(2 * SAMPLE_RATE, np.float32)
+    monkeypatch.setattr(alignment, "read_recording", lambda path: pcm)
+    recogniser = SimpleNamespace(scores=lambda pcm: posteriors(*MAMA))
+    both = [Recording("c/en", "xx", "mama", tmp_path / name) for name in ("a.wav", "b.wav")]
+    alignment.align_recordings(both[:1], recogniser, cache)
+    whole = cache.read_bytes()
+    cache.write_bytes(whole + whole[:20])
+    assert len(alignment.align_recordings(both, recogniser, cache)) == 2
+    assert list(alignment.read_cache(cache)) == [str(recording.path) for recording in both]
+    written = cache.read_bytes()
+    alignment.align_recordings(both, recogniser, cache)
+    assert cache.read_bytes() == written
 
 
 def aligned(score: float, wrong: float, consistent: bool = True, source: str = "c/en"):

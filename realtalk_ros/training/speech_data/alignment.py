@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -119,12 +120,15 @@ def align_recordings(
     words = [espeak().words(t, r.voice) for t, r in zip(texts, recordings, strict=True)]
     others = _other_texts(recordings, words)
     cache.parent.mkdir(parents=True, exist_ok=True)
-    with open(cache, "a") as file:
+    with open(cache, "a+b") as file:
+        file.seek(-min(1, file.tell()), os.SEEK_END)
+        if file.read() not in (b"", b"\n"):  # an interrupt has cut off the last line
+            file.write(b"\n")
         for i, recording in enumerate(tqdm(recordings, "align", unit="clip")):
             path = str(recording.path)
             if path not in done:
                 done[path] = {"path": path} | _align_one(recording, words[i], others[i], recogniser)
-                file.write(json.dumps(done[path]) + "\n")
+                file.write(json.dumps(done[path]).encode() + b"\n")
                 file.flush()
     out = []
     for recording in recordings:
