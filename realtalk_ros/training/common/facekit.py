@@ -141,10 +141,6 @@ class FaceKit:
         """(V, 3) float32, cm: head of `identity` (100,) with ARKit `weights` (52,)."""
         return self.deform(self.neutral(identity), weights)
 
-    def landmarks68(self, vertices: np.ndarray) -> np.ndarray:
-        """(68, 3): Multi-PIE landmarks (36-47 eyes, 48-59 outer lip, 60-67 inner lip)."""
-        return vertices[self.landmarks]
-
     def normals(self, vertices: np.ndarray) -> np.ndarray:
         """(V, 3) unit normals, area weighted, smooth across the seam between face and head."""
         corners = [vertices.take(self.triangles[:, k], axis=0) for k in range(3)]

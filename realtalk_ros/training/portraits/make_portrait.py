@@ -373,9 +373,3 @@ def run(args: argparse.Namespace) -> None:
     path = args.out.with_name(f"{args.out.name}_cutout.png")
     cv2.imwrite(str(path), cut_out(images["rest"], sitter))
     print(f"{args.out}: an avatar of {len(EXPRESSIONS) - 1} references at {args.size} pixels")
-
-
-if __name__ == "__main__":
-    command = argparse.ArgumentParser()
-    add_arguments(command)
-    run(command.parse_args())

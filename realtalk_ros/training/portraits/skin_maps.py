@@ -18,6 +18,7 @@ import numpy as np
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.landmarks import CHIN, EYE_LEFT, EYE_RIGHT, INNER_LIPS, OUTER_LIPS
 from realtalk_ros.training.common.facekit import FaceKit
+from realtalk_ros.training.common.mirrored_landmarks import MIRRORED
 from realtalk_ros.training.portraits import ageing, anatomy, middle_age, old_age
 from realtalk_ros.training.portraits.fine_hair import BROW_LIFT, brow_line
 from realtalk_ros.training.portraits.people import Sitter
@@ -44,10 +45,6 @@ MARKS = {
     58: (454, 670), 59: (414, 655), 60: (403, 630), 61: (450, 619), 62: (500, 617), 66: (500, 646),
     67: (452, 643),
 }  # fmt: skip
-MIRRORED = [16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 26, 25, 24, 23, 22, 21, 20,
-            19, 18, 17, 27, 28, 29, 30, 35, 34, 33, 32, 31, 45, 44, 43, 42, 47, 46, 39, 38, 37, 36,
-            41, 40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66,
-            65]  # fmt: skip
 # (u, v) of the face model's texture, (x, y) of the photographic one, beyond the landmarks.
 CORNERS = [((0.5, 1.0), (500, 60)), ((0.0, 1.0), (60, 60)), ((1.0, 1.0), (940, 60)),
            ((0.0, 0.5), (60, 500)), ((1.0, 0.5), (940, 500)), ((0.0, 0.0), (60, 960)),
@@ -84,7 +81,7 @@ def to_srgb(linear: np.ndarray) -> np.ndarray:
 
 
 class SkinPainter:
-    """Paints sitters' skin; `sources` is the folder that `sources.py` names."""
+    """Paints sitters' skin; `sources` is the folder of the photographic texture."""
 
     def __init__(self, kit: FaceKit, sources: Path):
         self.kit = kit

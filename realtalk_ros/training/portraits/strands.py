@@ -178,7 +178,7 @@ def trace(style: Shoulder, around: Surroundings) -> np.ndarray:
         high = np.maximum(height - wanted * 1.15 - 0.15, 0) * 0.4 * on_head
         p = p + normal * (low - high)[:, None]
         p = framed(p, style.layer)
-        p = hung(p, style, step)
+        p = hung(p, style)
         direction = unit(p - points[-1])
         points.append(p)
     return np.stack(points, 1)
@@ -196,7 +196,7 @@ def framed(points: np.ndarray, layer: np.ndarray) -> np.ndarray:
     return np.stack([x, y, radius * np.cos(turned) + AXIS_Z], 1)
 
 
-def hung(points: np.ndarray, style: Shoulder, step: int) -> np.ndarray:
+def hung(points: np.ndarray, style: Shoulder) -> np.ndarray:
     """Waves, and ends that turn in, of points (N, 3) that hang free."""
     free = smoothstep(points[:, 1], 5.0, -6.0)
     angle = points[:, 1] * 0.95 + style.phase

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from realtalk_ros.face_model import arkit
+from realtalk_ros.training.common.mirrored_landmarks import MIRRORED
 
 # By how much the landmarks of a training template are wrong, as a fitted face's are: all of them
 # together, each one (standard deviations, normalised coordinates).
@@ -20,12 +21,7 @@ def _mirrored(name: str) -> str:
 
 
 MIRRORED_WEIGHTS = torch.tensor([arkit.INDEX[_mirrored(name)] for name in arkit.NAMES])
-# Multi-PIE's 68 points seen in a mirror.
-MIRRORED_LANDMARKS = torch.tensor(
-    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31,
-     45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
-     54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
-)  # fmt: skip
+MIRRORED_LANDMARKS = torch.tensor(MIRRORED)
 
 
 def mirror_weights(weights: Tensor) -> Tensor:

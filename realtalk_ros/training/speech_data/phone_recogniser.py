@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -212,14 +212,3 @@ class PhoneRecogniser:
     def scores(self, pcm: np.ndarray) -> np.ndarray:
         """(n,) 16 kHz PCM -> (m, phones) likelihoods as the Viterbi search wants them."""
         return viterbi.likelihoods(self.posteriors(log_mel.log_mel(pcm, SAMPLE_RATE)), self.prior)
-
-    def align(
-        self, pcm: np.ndarray, words: Sequence[Sequence[str]]
-    ) -> tuple[list[Segment], float] | None:
-        """When (n,) 16 kHz PCM says these words: segments and their `viterbi.spoken_score`.
-
-        None where the recording is too short for them.
-        """
-        scores = self.scores(pcm)
-        segments = viterbi.force_align(scores, words)
-        return segments and (segments, viterbi.spoken_score(scores, segments))

@@ -10,7 +10,7 @@ what an avatar's template frames show. A shard is an .npz with, for G groups of 
     landmarks   (G, 13, 68, 2) float32, Multi-PIE, pixels of the crop (x right, y down)
     pose        (G, 13) int32, -1 for references, 0 or 1 for the poses
     identity    (G, 100) float32
-    resting_weights  (G, 52) float32, only of bundled avatars
+    resting_weights  (G, 52) float32, only of the cast and of photographed people
     masks       (G, 13, 256, 256) uint8, what a pixel shows, into scene.LABELS
     head        (G, 13, 6) float32 yaw, pitch, roll (to the right) in rad, shift x, y, z in cm
     camera      (G, 13, 5) float32 distance, crop centre x, y and side in cm, crop roll in rad
@@ -200,9 +200,3 @@ def run(args: argparse.Namespace) -> None:
     maker.make(args.out / "val", range(args.val_shards), args.groups, VAL_SEED)
     train = range(args.first, args.first + args.shards)
     maker.make(args.out / "train", train, args.groups, 0)
-
-
-if __name__ == "__main__":
-    command = argparse.ArgumentParser(description=__doc__)
-    add_arguments(command)
-    run(command.parse_args())

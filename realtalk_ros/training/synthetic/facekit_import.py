@@ -252,9 +252,3 @@ def fit_arrays(kit: FaceKit) -> dict[str, np.ndarray]:
         "expressions": np.stack(moves).astype(np.float16),
         "identity_modes": modes.astype(np.float16),
     }
-
-
-if __name__ == "__main__":
-    command = argparse.ArgumentParser(description=__doc__)
-    add_arguments(command)
-    run(command.parse_args())

@@ -297,9 +297,3 @@ def write_preview(path: Path, person: Person, renderer: HeadRenderer) -> None:
     face = reference[y : y + side, x : x + side]
     face = cv2.resize(face, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
     cv2.imwrite(str(path), np.hstack([frame, face]))
-
-
-if __name__ == "__main__":
-    command = argparse.ArgumentParser(description=__doc__)
-    add_arguments(command)
-    run(command.parse_args())
