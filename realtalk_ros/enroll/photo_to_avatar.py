@@ -26,7 +26,7 @@ from realtalk_ros.enroll.photo_checks import (
 from realtalk_ros.enroll.picture_layout import Layout
 from realtalk_ros.enroll.rest_expression import Rest, bring_to_rest
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model import arkit, landmarks
 
 MAX_FACES = 4  # that are looked for in a photo: some may be none
 MAX_CHANGE = 0.03  # of the crop's side, between two looks at one face
@@ -123,7 +123,7 @@ def project_landmarks(
     pose: fit.Pose, identity: np.ndarray, weights: np.ndarray, crop: tuple[int, int, int]
 ) -> np.ndarray:
     """(K, 68, 2): the landmarks that weights (K, 52) show, in pixels of a crop of a frame."""
-    shapes = fit.landmarks.load().points(weights, identity).astype(np.float64)
+    shapes = landmarks.load().points(weights, identity).astype(np.float64)
     x, y, side = crop
     return (np.stack([pose.project(shape) for shape in shapes]) - (x, y)) * (framing.CROP / side)
 
@@ -131,7 +131,7 @@ def project_landmarks(
 def resting_landmarks(identity: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """(68, 3) cm, at resting weights (52,)."""
     weights = np.zeros(arkit.COUNT) if weights is None else weights
-    return fit.landmarks.load().points(weights, identity).astype(np.float64)
+    return landmarks.load().points(weights, identity).astype(np.float64)
 
 
 def region_of(shown: Portrait, identity: np.ndarray) -> np.ndarray:

@@ -69,15 +69,15 @@ def bring_to_rest(
 ) -> Rest:
     """The resting face of a portrait that shows `weights` (52,), with the points of `model`,
     MediaPipe's mesh. Raises RealTalkError for a mouth that is too wide open."""
-    lips = Lips(portrait, model)
-    if lips.gap > MAX_GAP:
+    mouth = Lips(portrait, model)
+    if mouth.gap > MAX_GAP:
         raise RealTalkError(
-            f"the mouth is open by {lips.gap:.1f} cm, too far for a face at rest: give a picture "
+            f"the mouth is open by {mouth.gap:.1f} cm, too far for a face at rest: give a picture "
             "with closed lips or a smile"
         )
     fitted = np.asarray(weights, np.float64)
     kept = bounded(fitted)
-    if lips.gap < SHUT and np.abs(kept - fitted)[list(arkit.MOUTH)].max() < 0.05:
+    if mouth.gap < SHUT and np.abs(kept - fitted)[list(arkit.MOUTH)].max() < 0.05:
         return Rest(portrait, with_opening(kept, PRESSED).astype(np.float32))
     rest = kept.copy()
     rest[_PARTING] = 0
@@ -85,14 +85,14 @@ def bring_to_rest(
     eyes = np.where(np.isin(np.arange(arkit.COUNT), _EYES), fitted, 0)
     shape = model.shape(identity, rest + eyes)
     shift = portrait.pose.project(shape) - portrait.pose.project(model.shape(identity, fitted))
-    after = lips.shut(portrait.points + shift)
-    image, positions = lips.move(after)
-    image = lips.shade(image, after)
+    after = mouth.shut(portrait.points + shift)
+    image, positions = mouth.move(after)
+    image = mouth.shade(image, after)
     parted = None
-    if share := lips.too_far(after):
+    if share := mouth.too_far(after):
         parted = np.zeros(arkit.COUNT)
         parted[_PARTING] = share * kept[_PARTING]
-        parted = with_opening(parted, share * lips.gap - PRESSED).astype(np.float32)
+        parted = with_opening(parted, share * mouth.gap - PRESSED).astype(np.float32)
     portrait = replace(
         portrait,
         image=image,

@@ -36,7 +36,7 @@ class Clip:
             self.has_sound = bool(container.streams.audio)
             stated = container.duration
             self.duration = stated / av.time_base if stated and stated > 0 else None
-            #: Seconds by which the pictures begin after the sound does.
+            # When pictures and sound begin, s; without sound, frames count from the first picture.
             starts = [
                 float(s.start_time * s.time_base) if s.start_time and s.time_base else 0.0
                 for s in (stream, *container.streams.audio[:1])

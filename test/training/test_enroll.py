@@ -25,7 +25,7 @@ from realtalk_ros.behaviour.face import Face
 from realtalk_ros.cli import main
 from realtalk_ros.enroll import mesh_tracker
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.face_model.lips import GAP
 from realtalk_ros.output import contact_sheet
 from realtalk_ros.output.mp4_writer import VideoWriter
@@ -606,7 +606,7 @@ def clip(tmp_path, monkeypatch):
         for at in t
     ])  # fmt: skip
     pose = fit.Pose(0.0, 0.0, 0.0, 256.0, 200.0, 14.0)
-    marks = pose.project(fit.landmarks.load().points(np.zeros(52, np.float32)))
+    marks = pose.project(landmarks.load().points(np.zeros(52, np.float32)))
     rng = np.random.default_rng(0)
     with VideoWriter(tmp_path / "clip.mp4", fps, (512, 512)) as video:  # no sound
         base = rng.integers(0, 255, (512, 512, 3), np.uint8)

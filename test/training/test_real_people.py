@@ -106,7 +106,7 @@ def test_all_pairs_of_a_person_are_on_one_side(tmp_path):
 def test_a_face_at_rest_goes_with_every_smile_of_the_person():
     neutral = [Path("ann_rest.png"), Path("bob_rest.png"), Path("cy_rest.png")]
     smiling = [Path("ann_grin.png"), Path("ann_oh.png"), Path("bob_08.png"), Path("dee_08.png")]
-    assert rest_and_smile.same_person(neutral, smiling) == {
+    assert rest_and_smile.pairs_by_name(neutral, smiling) == {
         "ann_grin": (neutral[0], smiling[0]),
         "ann_oh": (neutral[0], smiling[1]),
         "bob": (neutral[1], smiling[2]),

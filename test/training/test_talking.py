@@ -542,7 +542,7 @@ def test_in_noise_a_face_rests_until_speech_is_heard(tmp_path):
         assert (waits == (0.4 if noise is None else 0)).all()
         np.testing.assert_allclose(jaw[begin:], 0.4, atol=1e-6)
         assert np.abs(np.diff(jaw)).max() < 0.1  # and leaves rest smoothly
-    np.testing.assert_array_equal(video_dataset.heard(np.zeros(9)), 0)  # nobody ever speaks
+    np.testing.assert_array_equal(video_dataset.onset_ramp(np.zeros(9)), 0)  # nobody ever speaks
 
 
 def test_a_relabelled_person_is_given_as_it_was_made_with(tmp_path):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How people in videos moved while they spoke.
+"""How people moved while they spoke, without phones: these sequences teach movement alone.
 
-`realtalk data videos` writes it: OUT/speech/*.npz, one file a video (training/videos/build.py says
-what is in it). The phones are not labelled, so these sequences teach movement alone.
+OUT/speech/*.npz of `realtalk data videos`, a file a video (training/videos/build.py says what is in
+it), or of `realtalk data mouths`, a file a person, some of whom nobody filmed.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class VideoDataset:
         if video.labiodental is not None:
             contact = video.labiodental[shown].astype(np.float32)
         if noise is not None:
-            awake = heard(speech)
+            awake = onset_ramp(speech)
             weights = awake[:, None] * weights
             contact = np.where(awake == 0, 0, contact).astype(np.float32)  # at rest there is none
         return Sample(
@@ -193,7 +193,7 @@ class VideoDataset:
         )
 
 
-def heard(speech: np.ndarray) -> np.ndarray:
+def onset_ramp(speech: np.ndarray) -> np.ndarray:
     """(n,) 0 or 1 -> (n,) from 0 in the steps before any speech to 1 in all from the first on. It
     rises in the look-ahead, before which the sound says nothing of it."""
     first = int(np.argmax(speech)) if speech.any() else len(speech) + RISE[0]

@@ -113,7 +113,7 @@ def fit(dataset: FaceDataset, args: argparse.Namespace) -> tuple[FaceReader, int
     optimizer = torch.optim.AdamW(net.parameters(), args.lr, betas=(0.9, 0.99), weight_decay=0.02)
     average = WeightAverage(net)
     began, budget, step = time.monotonic(), args.minutes, 0
-    with tqdm(total=int(60 * budget), unit="s", desc="shape") as bar:
+    with tqdm(total=int(60 * budget), unit="s", desc="face reader") as bar:
         while (spent := (time.monotonic() - began) / 60) < budget:
             rate = args.lr * warm_up(step, WARM_UP_STEPS)
             set_rate(rate * linear(spent / budget, FINAL_RATE), optimizer)

@@ -51,7 +51,7 @@ class TrainingConfig:
     without: tuple[str, ...] = ()  # of ABLATIONS
     minutes: float = 90
     pause: float | None = None  # stop after these minutes
-    learning_rate: float = 3e-4  # its peak; over time: `learning_rate` in train.py
+    learning_rate: float = 3e-4  # its peak; over time: `fit` in train.py
     warm_up_steps: int = 200
     groups: int = 3  # templates a step
     targets: int = 4  # expressions a template

@@ -53,8 +53,8 @@ from realtalk_ros.training.renderer.rest_and_smile import (
     Pair,
     from_square,
     middle_and_side,
+    pairs_by_name,
     read_pair,
-    same_person,
 )
 
 OPEN = 60  # pixels of the face crop between the lips, from which on a photograph shows teeth
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
     """`realtalk evaluate smiles`."""
     lpips, smiles, cells = Lpips(), {}, []
     embedding, lacking = FaceEmbedding.if_installed()
-    paths = same_person(photographs(args.neutral), photographs(args.smiling))
+    paths = pairs_by_name(photographs(args.neutral), photographs(args.smiling))
     with native_output.hidden(args.verbose):
         for name, both in tqdm(paths.items(), desc="people", disable=None):
             try:

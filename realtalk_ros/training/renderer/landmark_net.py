@@ -265,7 +265,7 @@ def train(name: str, args: argparse.Namespace) -> None:
     net = LandmarkNet(role.dims).to(args.device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(net.parameters(), args.lr, betas=(0.9, 0.99))
     began, budget, step = time.monotonic(), args.minutes * 60, 0
-    with tqdm(total=int(budget), unit="s", desc=f"reader, {name}") as bar:
+    with tqdm(total=int(budget), unit="s", desc=f"landmarks, {name}") as bar:
         while (elapsed := time.monotonic() - began) < budget:
             set_rate(args.lr * warm_up(step, 100) * linear(elapsed / budget, 0.02), optimizer)
             chosen = rng.choice(len(dataset), min(args.people, len(dataset)), replace=False)

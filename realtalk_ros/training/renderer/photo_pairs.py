@@ -38,9 +38,9 @@ from realtalk_ros.training.renderer.rest_and_smile import (
     NEUTRAL,
     SMILE,
     Pair,
+    pairs_by_name,
     person_of,
     read_pair,
-    same_person,
 )
 
 FRAME = 600  # pixels, height of the frames that are sampled: the face's crop has some 330
@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> None:
     """`realtalk data pairs`."""
     if args.groups < 1:
         raise RealTalkError(f"--groups {args.groups}: give 1 or more")
-    paths = same_person(photographs(args.neutral), photographs(args.smiling))
+    paths = pairs_by_name(photographs(args.neutral), photographs(args.smiling))
     made: dict[str, list[Pair]] = {}
     refused = []
     with native_output.hidden(args.verbose):

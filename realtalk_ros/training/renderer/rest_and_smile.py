@@ -86,9 +86,9 @@ def person_of(photograph: Path) -> str:
     return photograph.stem.split("_")[0]
 
 
-def same_person(neutral: list[Path], smiling: list[Path]) -> dict[str, tuple[Path, Path]]:
-    """By the beginning of their names, which names the pair; where several smiling ones are of one
-    person, they name it. Raises RealTalkError where no two begin alike."""
+def pairs_by_name(neutral: list[Path], smiling: list[Path]) -> dict[str, tuple[Path, Path]]:
+    """The neutral photograph of a person and a smiling one, by name: the beginning of theirs, or
+    the smiling one's where there are several. Raises RealTalkError where no two begin alike."""
     at_rest = {person_of(path): path for path in neutral}
     count = Counter(map(person_of, smiling))
     both = {}

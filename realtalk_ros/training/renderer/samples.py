@@ -185,10 +185,10 @@ def choose_images(
     # The first expression of a pose is near neutral.
     template = start if rng.random() < resting else start + int(rng.integers(EXPRESSIONS))
     others = [i for i in range(start, start + EXPRESSIONS) if i != template]
-    seen_from, others = int(rng.integers(REFERENCES)), rng.permutation(others)
+    reference_index, others = int(rng.integers(REFERENCES)), rng.permutation(others)
     if moved is not None and rng.random() < MOVED:
         others = others[np.argsort(~moved[template, others], kind="stable")]
-    return seen_from, template, others[:targets].tolist()
+    return reference_index, template, others[:targets].tolist()
 
 
 def predict_face(
@@ -204,19 +204,19 @@ def predict_face(
     to the right, normalised coordinates."""
     landmarks = group.landmarks.cpu().float().numpy() / group.size
     weights = group.weights.cpu().float().numpy()
-    chosen, wrong, gain = [template, *targets], np.array([drift, 0.0]), 1.0
+    chosen, offset, gain = [template, *targets], np.array([drift, 0.0]), 1.0
     at_rest, shown, wanted = landmarks[[template]], weights[[template]], weights[list(targets)]
     if rng:
-        wrong = augment.landmark_noise(at_rest.shape[1], rng)
+        offset = augment.landmark_noise(at_rest.shape[1], rng)
         gain = 1 + MOVE_NOISE * rng.standard_normal()
     look = "lifelike" if group.real else "plain"
     if group.from_video:
         fitted = geometry_of(group, landmarks[chosen], weights[chosen]).projected_landmarks
-        moved = at_rest + gain * (fitted[1:] - fitted[:1]) + wrong
-        (resting_eyes,) = geometry_of(group, at_rest + wrong, shown).template_eyes
+        moved = at_rest + gain * (fitted[1:] - fitted[:1]) + offset
+        (resting_eyes,) = geometry_of(group, at_rest + offset, shown).template_eyes
         geometry, rows = geometry_of(group, moved, wanted, look), range(len(targets))
     else:
-        geometry, rows = geometry_of(group, at_rest + wrong, shown, look), [0] * len(targets)
+        geometry, rows = geometry_of(group, at_rest + offset, shown, look), [0] * len(targets)
         wanted = shown + gain * (wanted - shown)
         moved = np.stack([geometry.target_landmarks(w, 0) for w in wanted])
         (resting_eyes,) = geometry.template_eyes
@@ -229,7 +229,7 @@ def predict_face(
     light = None
     if group.real:
         light = run_time_light(interior, geometry.mouth, len(set(rows)))
-    return FacePrior(np.float32(at_rest + wrong), np.float32(moved), interior, eye_grid, light)
+    return FacePrior(np.float32(at_rest + offset), np.float32(moved), interior, eye_grid, light)
 
 
 def map_mouth(group: Group, number: int, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -263,14 +263,14 @@ def draw_sample(
     draws. `reference` (S, S, 6) uint8 stands in for the group's own (one avatar's, which is all
     that its renderer will ever see)."""
     resting = RESTING_IN_TRAINING if augmented else RESTING
-    seen_from, template, chosen = choose_images(rng, targets, resting, moved_in(group))
+    reference_index, template, chosen = choose_images(rng, targets, resting, moved_in(group))
     # Photographs of people were laid over what their weights say (photo_pairs.py).
     laid_over = group.real and not group.from_video
     noise = rng if augmented and not laid_over else None
     prior, device = predict_face(group, template, chosen, noise), group.images.device
     if reference is None:
-        mouth = torch.from_numpy(map_mouth(group, seen_from, noise)).to(device)
-        reference = torch.cat([group.images[seen_from], mouth], -1)
+        mouth = torch.from_numpy(map_mouth(group, reference_index, noise)).to(device)
+        reference = torch.cat([group.images[reference_index], mouth], -1)
     light = None if prior.light is None else torch.from_numpy(prior.light).to(device)
     sample = Sample(
         reference=reference,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rings of vertices around the mouth's or an eye's border of the face's mesh (training side)."""
+"""Rings of vertices around the mouth's or an eye's border of the face's mesh."""
 
 from __future__ import annotations
 

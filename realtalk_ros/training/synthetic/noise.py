@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Smooth steps and noise, of which textures and shapes are made."""
+"""Noise, of which textures and shapes are made."""
 
 from __future__ import annotations
 
