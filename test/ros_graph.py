@@ -190,7 +190,11 @@ class Client:
         self.wait(answered, 10, "answer to a reset on audio")
         self.expressions.clear()
 
-    def count(self, node: str, key: str) -> int:
+    def count(self, node: str, key: str, reports: int = 0) -> int:
+        """What the diagnostics count, after so many more of them, which come once a second."""
+        for _ in range(reports):
+            del self.diagnostics[node]
+            self.wait(lambda: node in self.diagnostics, 5, f"diagnostics of {node}")
         return int(self.diagnostics[node][2].get(key, 0))
 
     def send(self, pcm: np.ndarray, start: float | None, utterance: str, last: bool = False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -83,6 +84,16 @@ class Stage:
             node.close()
             node.destroy_node()
         rclpy.shutdown(context=self.context)
+
+    @contextmanager
+    def setting(self, node, name, value):
+        """A parameter of a node has another value; then that which it had."""
+        before = node.get_parameter(name)
+        assert node.set_parameters([Parameter(name, value=value)])[0].successful
+        try:
+            yield
+        finally:
+            node.set_parameters([before])
 
     def seen(self, utterance):
         return [(when, s) for when, s in self.shown if s.utterance == utterance]

@@ -83,11 +83,11 @@ def test_the_mouth_is_closed_150_ms_after_an_interrupt(stage):
 
 
 def test_queue_lets_the_first_one_end(stage):
-    assert stage.expression.set_parameters([Parameter("policy", value="queue")])[0].successful
     before, begin = stage.left_out(), time.time() + 0.2
-    stage.client.send(PCM[:16000], begin, "first", last=True)
-    stage.client.send(PCM[:16000], begin + 0.1, "second", last=True)
-    stage.client.spin(3.2)
+    with stage.setting(stage.expression, "policy", "queue"):
+        stage.client.send(PCM[:16000], begin, "first", last=True)
+        stage.client.send(PCM[:16000], begin + 0.1, "second", last=True)
+        stage.client.spin(3.2)
     left_out = stage.left_out(before)
     first, second = (sum(len(m.data) for _, m in stage.said(n)) for n in ("first", "second"))
     assert first and second and first + second == 2 * (32000 - left_out)
@@ -95,4 +95,3 @@ def test_queue_lets_the_first_one_end(stage):
     assert stage.said("second")[0][0] >= stage.said("first")[-1][0]
     refused = stage.expression.set_parameters([Parameter("policy", value="shout")])[0]
     assert not refused.successful and "replace" in refused.reason
-    stage.expression.set_parameters([Parameter("policy", value="replace")])

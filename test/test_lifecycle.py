@@ -74,7 +74,7 @@ def test_life_cycle_does_what_it_says(client):
     change(client, "expression_node", "cleanup", "configure", "activate")
     client.send(PCM, time.time() + 0.2, "hears", last=True)
     client.wait(lambda: client.expressions[-1].utterance_id == "hears", WITHIN, "expressions")
-    client.spin(2.5)
+    client.call_interrupt()
 
 
 def test_a_node_that_is_told_to_wait_waits():
