@@ -13,10 +13,12 @@ pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
 
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
 from rcl_interfaces.srv import SetParametersAtomically  # noqa: E402
+from rclpy.lifecycle import TransitionCallbackReturn  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
 
 from realtalk_ros.msg import FaceSettings  # noqa: E402
+from realtalk_ros.nodes.lifecycle import RealTalkNode  # noqa: E402
 from ros_domains import domain_of  # noqa: E402
 from ros_graph import AVATAR, FPS, RATE, Client, speech, start, stop  # noqa: E402
 
@@ -75,6 +77,36 @@ def test_life_cycle_does_what_it_says(client):
     client.send(PCM, time.time() + 0.2, "hears", last=True)
     client.wait(lambda: client.expressions[-1].utterance_id == "hears", WITHIN, "expressions")
     client.call_interrupt()
+
+
+@pytest.mark.parametrize("step", ["setup", "start", "halt", "free"])
+def test_an_error_in_a_transition_is_logged_and_shown(step):
+    """rclpy would say nothing of it."""
+
+    def fails():
+        raise ZeroDivisionError("a bug")
+
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=DOMAIN + 1)
+    try:
+        node = RealTalkNode("node", context=context)
+        logged = []
+        node.problems.log = logged.append
+        if step != "free":  # which is called after an error, too
+            setattr(node, step, fails)
+        node.try_setup()
+        if step == "halt":
+            assert node.trigger_deactivate() == TransitionCallbackReturn.ERROR
+        elif step == "free":
+            node.free = fails
+            node.trigger_deactivate()
+            assert node.trigger_cleanup() == TransitionCallbackReturn.ERROR
+        assert node.failure == "ZeroDivisionError: a bug" and not node.ready
+        assert len(logged) == 1 and "Traceback" in logged[0]
+        assert node.state == "unconfigured"
+        node.destroy_node()
+    finally:
+        rclpy.shutdown(context=context)
 
 
 def test_a_node_that_is_told_to_wait_waits():

@@ -39,6 +39,23 @@ RETRY = 5.0  # s between attempts to load what was missing or broken
 LAST_STAMP = (2**31 - 1) * 10**9  # ns, builtin_interfaces/Time holds no more
 
 
+def _reported(
+    transition: Callable[[Any, LifecycleState], TransitionCallbackReturn],
+) -> Callable[[Any, LifecycleState], TransitionCallbackReturn]:
+    """The callback of a transition, whose exceptions are reported: rclpy says nothing of them."""
+
+    @functools.wraps(transition)
+    def call(node: RealTalkNode, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(node, state)
+        except Exception as error:
+            node.failure = f"{type(error).__name__}: {error}".splitlines()[0]
+            node.problems.exception(error)
+            return TransitionCallbackReturn.ERROR
+
+    return call
+
+
 class RealTalkNode(ParameterNode):
     """A lifecycle node with diagnostics at 1 Hz, which activates itself unless `autostart` is off.
 
@@ -261,6 +278,7 @@ class RealTalkNode(ParameterNode):
         if self.wanted_active and self.state == "unconfigured":
             self.try_setup()
 
+    @_reported
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
             self.setup()
@@ -272,32 +290,33 @@ class RealTalkNode(ParameterNode):
                 self.get_logger().error(f"{error}{again}")
             self.free()
             return TransitionCallbackReturn.FAILURE
-        except Exception as error:  # rclpy would say nothing
-            self.failure = f"{type(error).__name__}: {error}".splitlines()[0]
-            self.problems.exception(error)
-            return TransitionCallbackReturn.ERROR
         self.failure = ""
         return super().on_configure(state)
 
+    @_reported
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self.start()
         self.ready, self.wanted_active = True, True
         return super().on_activate(state)
 
+    @_reported
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         # A node that was deactivated by hand must not activate itself.
         self.ready = self.wanted_active = False
         self.halt()
         return super().on_deactivate(state)
 
+    @_reported
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         self.free()
         return super().on_cleanup(state)
 
+    @_reported
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         self.on_shutdown(state)
         return TransitionCallbackReturn.SUCCESS  # unconfigured
 
+    @_reported
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         if self.ready:
             self.ready = False
