@@ -16,8 +16,6 @@ from rclpy.parameter import Parameter
 from realtalk_ros.nodes.expression_node import ExpressionNode
 from realtalk_ros.nodes.renderer_node import RendererNode
 
-SET = "realtalk/{}/set_parameters"
-
 
 @pytest.fixture(params=[ExpressionNode, RendererNode])
 def node(request):
