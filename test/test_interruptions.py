@@ -14,7 +14,7 @@ from rclpy.parameter import Parameter  # noqa: E402
 
 from realtalk_ros.face_model import arkit  # noqa: E402
 from ros_domains import domain_of  # noqa: E402
-from ros_graph import promised, speech  # noqa: E402
+from ros_graph import FPS, promised, speech  # noqa: E402
 from stage import Stage  # noqa: E402
 
 DOMAIN = domain_of(__file__)
@@ -30,12 +30,20 @@ def stage():
     stage.close()
 
 
-def test_interrupt_then_speak_never_shows_or_plays_a_piece_of_the_old_one(stage, monkeypatch):
-    # Which frames are shown and when is what matters, not what they look like.
+@pytest.fixture
+def undrawn(stage, monkeypatch):
+    """25 frames a second that nobody draws: which are shown and when is what matters."""
     picture = np.zeros((128, 128, 3), np.uint8)
     renderer = stage.renderer.face.renderer
     monkeypatch.setattr(renderer, "generate", lambda *_: None)
     monkeypatch.setattr(renderer, "compose", lambda *_, **__: picture.copy())
+    with stage.setting(stage.renderer, "fps", 25.0):
+        stage.client.wait(lambda: stage.expression.fps == 25.0, 5, "frame rate of both nodes")
+        yield
+    stage.client.wait(lambda: stage.expression.fps == FPS, 5, "frame rate of both nodes")
+
+
+def test_interrupt_then_speak_never_shows_or_plays_a_piece_of_the_old_one(stage, undrawn):
     stage.shown.clear()
     stage.heard.clear()
     client, rng = stage.client, np.random.default_rng(0)
