@@ -31,6 +31,7 @@ from launch_ros.descriptions import ParameterValue
 
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes import launch_arguments
+from realtalk_ros.nodes.params_file import read_params_file, value_for
 from realtalk_ros.nodes.respawn import MISCONFIGURED, Respawn
 
 PACKAGE = "realtalk_ros"
@@ -104,7 +105,7 @@ def make_nodes(context: LaunchContext) -> list[ExecuteProcess]:
     above = context.launch_configurations.get("ros_namespace", "")
     namespace = launch_arguments.namespace(given("namespace"), above)
     params_file = given("params_file") or PARAMS_FILE
-    sections = launch_arguments.read_params_file(params_file)
+    sections = read_params_file(params_file)
     again, rviz = wanted("respawn"), wanted("rviz")
     names = ["expression_node", "renderer_node"]
     names += [f"{name}_node" for name in OPTIONAL if wanted(name)]
@@ -133,8 +134,8 @@ def make_nodes(context: LaunchContext) -> list[ExecuteProcess]:
     ]
     if rviz and installed("rviz2", "rviz2"):
         markers = f"{namespace.rstrip('/')}/markers_node"
-        frame_id = launch_arguments.value_for(sections, markers, "frame_id", "face")
-        sim_time = launch_arguments.value_for(sections, markers, "use_sim_time", False)
+        frame_id = value_for(sections, markers, "frame_id", "face")
+        sim_time = value_for(sections, markers, "use_sim_time", False)
         frame = launch_arguments.face_frame(namespace, str(frame_id))
         actions.append(make_rviz(namespace, frame, values.get("use_sim_time", sim_time), prefix))
     elif rviz:

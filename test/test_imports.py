@@ -163,7 +163,8 @@ def test_the_expression_node_loads_no_renderer():
 
 
 def test_what_ros2_launch_imports_is_light():
-    loaded = loaded_by("import realtalk_ros.nodes.launch_arguments, realtalk_ros.nodes.respawn")
+    modules = ("launch_arguments", "params_file", "respawn")
+    loaded = loaded_by("import " + ", ".join(f"realtalk_ros.nodes.{name}" for name in modules))
     assert not under(loaded, "numpy", "onnxruntime", "rclpy")
 
 

@@ -9,6 +9,7 @@ import yaml
 
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes import launch_arguments
+from realtalk_ros.nodes.params_file import read_params_file, value_for
 from realtalk_ros.nodes.respawn import FIRST, LONGEST, MISCONFIGURED, WELL, Respawn
 
 CONFIG = Path(__file__).parents[1] / "config"
@@ -79,48 +80,6 @@ def test_a_namespace_that_ros_does_not_take(text):
         launch_arguments.namespace(text)
 
 
-@pytest.mark.parametrize("content, reason", [
-    ("/**:\n  ros__parameters:\n    avatar: [default\n    fps: 25.0\n", "line 4"),
-    ("avatar: default\n", "not a parameter file"),
-    ("", "not a parameter file"),
-    ("- a\n", "not a parameter file"),
-    ("ros__parameters:\n  fps: 25.0\n", "not a parameter file"),
-    ("/**:\n  ros__parameters:\n", "holds nothing: write"),
-    ("/**:\n  ros__parameters:\n    background: #20242a\n", "background holds nothing: .*quotes"),
-    ("/**:\n  ros__parameters:\n    fps: 25.0\n    a:\n      b:\n", "a.b holds nothing: write"),
-    ("/**:\n  ros__parameters: 5\n", "holds 5: write"),
-    ("/**:\n  ros__parameters: [fps, 25.0]\n", "holds .*25.*: write"),
-    ("\0", "cannot read"),
-    (b"\xff\xfe\xff", "cannot read"),
-    (None, "No such file"),
-])  # fmt: skip
-def test_a_parameter_file_that_is_none(tmp_path, content, reason):
-    file = tmp_path / "a.yaml"
-    if content is not None:
-        file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(RealTalkError, match=reason) as raised:
-        launch_arguments.read_params_file(file)
-    assert "a.yaml" in str(raised.value) and "\n" not in str(raised.value)
-
-
-def test_parameters_of_a_node_are_found_as_ros_finds_them(tmp_path):
-    file = tmp_path / "a.yaml"
-    file.write_text(yaml.safe_dump({
-        "/robot/markers_node": {"ros__parameters": {"frame_id": "own"}},
-        "/**": {"ros__parameters": {"frame_id": "all", "use_sim_time": True}},
-        "other": {"markers_node": {"ros__parameters": {"frame_id": "nested"}}},
-    }))  # fmt: skip
-    sections = launch_arguments.read_params_file(file)
-    assert [
-        launch_arguments.value_for(sections, f"{namespace}/markers_node", "frame_id", "face")
-        for namespace in ("/robot", "/other", "/third", "")
-    ] == ["own", "nested", "all", "all"]
-    assert (
-        launch_arguments.value_for(sections, "/robot/markers_node", "use_sim_time", False) is True
-    )
-    assert launch_arguments.value_for(sections, "/robot/markers_node", "parent_frame", "x") == "x"
-
-
 def test_arguments_of_up_win_over_the_files_own_section_of_a_node(tmp_path):
     pytest.importorskip("rclpy")
     import rclpy
@@ -146,8 +105,8 @@ def test_arguments_of_up_win_over_the_files_own_section_of_a_node(tmp_path):
 
 def test_rviz_shows_the_frame_of_the_default_namespace():
     """The launch file names another namespace's with rviz2's -f; nothing else may name a frame."""
-    parameters = launch_arguments.read_params_file(CONFIG / "realtalk.yaml")
-    frame_id = launch_arguments.value_for(parameters, "/realtalk/markers_node", "frame_id", None)
+    parameters = read_params_file(CONFIG / "realtalk.yaml")
+    frame_id = value_for(parameters, "/realtalk/markers_node", "frame_id", None)
     shown = yaml.safe_load((CONFIG / "realtalk.rviz").read_text())["Visualization Manager"]
     assert shown["Global Options"]["Fixed Frame"] == launch_arguments.face_frame(
         "/realtalk", frame_id

@@ -19,6 +19,7 @@ from rclpy.parameter import Parameter
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes import launch_arguments, lifecycle, spin
 from realtalk_ros.nodes.expression_node import ExpressionNode
+from realtalk_ros.nodes.params_file import read_params_file
 from realtalk_ros.nodes.renderer_node import RendererNode
 from realtalk_ros.rendering.batching import BatchingRenderer
 
@@ -64,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     values = launch_arguments.parameters({name: getattr(args, name) for name in NAMES})
     params_file = args.params_file or default_params_file()
-    launch_arguments.read_params_file(params_file)
+    read_params_file(params_file)
     ros_args = ["--ros-args", "--params-file", str(params_file)]
     faces = [read_face(text) for text in args.face]
     if len({namespace for namespace, _ in faces}) < len(faces):

@@ -8,10 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from realtalk_ros.contracts import DEVICES, FPS_RANGE, POLICIES, SIZE_RANGE, STEP_FILES
 from realtalk_ros.errors import RealTalkError
@@ -102,68 +99,3 @@ def face_frame(namespace: str, frame_id: str = "face") -> str:
     """The frame of the face of an absolute `namespace`, whose nodes' parameter is `frame_id`: the
     nodes put it into their namespace, unless it names one itself."""
     return frame_id if "/" in frame_id else f"{namespace}/{frame_id}".strip("/")
-
-
-def read_params_file(
-    path: str | Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader
-) -> dict[str, dict[str, Any]]:
-    """{node's absolute name, or a pattern: {parameter: value}} of a ROS 2 parameter file.
-
-    Raises RealTalkError for a file that cannot be read, or is none of these.
-    """
-    try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), loader)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise RealTalkError(f"cannot read the parameter file {path}: {_reason(error)}") from error
-    found: dict[str, dict[str, Any]] = {}
-
-    def walk(names: str, level: Any) -> None:
-        if not isinstance(level, dict) or not level or ("ros__parameters" in level and not names):
-            raise RealTalkError(
-                f"{path} is not a parameter file of ROS 2: give one of the form "
-                "/**: {ros__parameters: {avatar: default}}"
-            )
-        for key, value in level.items():
-            if key != "ros__parameters":
-                walk(f"{names}/{str(key).strip('/')}", value)
-            elif isinstance(value, dict):
-                _require_values(f"{path}: {names[1:]}", value)
-                found.setdefault(names, {}).update(value)
-            else:  # each node would refuse it, in rcl's words
-                held = "nothing" if value is None else repr(value)
-                raise RealTalkError(
-                    f"{path}: ros__parameters of {names[1:]} holds {held}: write name: value below "
-                    "it, indented, or remove the section"
-                )
-
-    walk("", content)
-    return found
-
-
-def _require_values(where: str, parameters: dict[str, Any]) -> None:
-    """Raises RealTalkError for a parameter without a value, which rcl does not read."""
-    for name, value in parameters.items():
-        if isinstance(value, dict):
-            _require_values(where, {f"{name}.{key}": v for key, v in value.items()})
-        elif value is None:
-            raise RealTalkError(
-                f"{where}: {name} holds nothing: write a value, in quotes if it begins with # "
-                "(as in '#20242a'), or remove the line"
-            )
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"line {error.problem_mark.line + 1}: {error.problem}"
-    return getattr(error, "strerror", None) or str(error).splitlines()[0]
-
-
-def value_for(sections: dict[str, dict[str, Any]], node: str, name: str, default: Any) -> Any:
-    """Parameter `name` of the node with the absolute name `node`, from what `read_params_file`
-    returned. As in ROS 2, a section of the node's own wins over patterns."""
-    value = default
-    for pattern, values in sorted(sections.items(), key=lambda item: "*" not in item[0]):
-        names = re.escape(pattern).replace(r"/\*\*", "(/[^/]+)*").replace(r"/\*", "/[^/]+")
-        if re.fullmatch(names, node):
-            value = values.get(name, value)
-    return value

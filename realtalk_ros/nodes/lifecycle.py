@@ -26,6 +26,7 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes.diagnostics import Diagnostics
 from realtalk_ros.nodes.duplicate_nodes import DuplicateNodes
+from realtalk_ros.nodes.launch_arguments import face_frame
 from realtalk_ros.nodes.parameters import ParameterNode
 from realtalk_ros.nodes.problems import Problems
 from realtalk_ros.nodes.qos import NO_PUBLISHER_EVENTS, NO_SUBSCRIPTION_EVENTS
@@ -236,8 +237,7 @@ class RealTalkNode(ParameterNode):
 
     def in_namespace(self, frame: str) -> str:
         """A frame's name as other nodes use it: those of two faces must differ."""
-        namespace = self.get_namespace().strip("/")
-        return frame if "/" in frame or not namespace or not frame else f"{namespace}/{frame}"
+        return face_frame(self.get_namespace(), frame) if frame else ""
 
     def warn(self, message: str) -> None:
         """Logs once what was done about something that is used all the same. (What is left out is

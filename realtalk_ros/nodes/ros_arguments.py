@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.nodes.launch_arguments import read_params_file
+from realtalk_ros.nodes.params_file import read_params_file
 
 # rcl keeps a value of each type that a parameter is given with (rcl_variant_t), and rclpy takes the
 # first of them in this order (_rclpy_pybind11), whichever was given last.
