@@ -21,7 +21,6 @@ from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import parameters, qos, spin
 from realtalk_ros.nodes.expression_engine import ExpressionEngine, ModelSettings
 from realtalk_ros.nodes.face_settings import FaceNode, SharedSettings
-from realtalk_ros.nodes.face_settings import check as check_setting
 from realtalk_ros.nodes.subscriptions import AudioSubscription, Received
 from realtalk_ros.playout.scheduling import ChunkFinding
 from realtalk_ros.playout.sender_identity import SenderIdentifier
@@ -119,7 +118,7 @@ class ExpressionNode(FaceNode):
     # Parameters
 
     def check_parameter(self, name: str, value: Any) -> None:
-        check_setting(name, value)
+        super().check_parameter(name, value)
         if name == "policy" and value not in POLICIES:
             raise RealTalkError(f"policy is one of {', '.join(POLICIES)}, not {value!r}")
         if name == "device":

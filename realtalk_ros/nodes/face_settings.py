@@ -9,7 +9,6 @@ from typing import Any
 from rclpy.parameter import Parameter
 
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import FaceSettings
 from realtalk_ros.nodes import lifecycle, parameters, qos
 
@@ -22,6 +21,10 @@ class FaceNode(lifecycle.RealTalkNode):
         super().__init__(name, **options)
         self.avatar: str = self.parameter("avatar", *parameters.AVATAR)
         self.fps: float = self.parameter("fps", *parameters.FPS)
+
+    def check_parameter(self, name: str, value: Any) -> None:
+        if name == "avatar":
+            Avatar.check(value)
 
 
 class SharedSettings:
@@ -89,11 +92,3 @@ class SharedSettings:
             self._following = False
         self._set_at = set_at
         self.publish()
-
-
-def check(name: str, value: object) -> None:
-    """Raises RealTalkError for an avatar that does not exist."""
-    if name == "avatar":
-        if not isinstance(value, str):
-            raise RealTalkError(f"avatar is a name or a folder, not {value!r}")
-        Avatar.check(value)

@@ -25,7 +25,6 @@ from realtalk_ros.nodes.audio_output import AudioOutput
 from realtalk_ros.nodes.face_commands import FaceCommands
 from realtalk_ros.nodes.face_loader import FaceLoader, RendererSettings
 from realtalk_ros.nodes.face_settings import FaceNode, SharedSettings
-from realtalk_ros.nodes.face_settings import check as check_setting
 from realtalk_ros.nodes.image_publisher import ImagePublisher
 from realtalk_ros.nodes.look_at import LookAtTransformer
 from realtalk_ros.nodes.render_loop import RenderLoop
@@ -205,7 +204,7 @@ class RendererNode(FaceNode):
     # Parameters
 
     def check_parameter(self, name: str, value: Any) -> None:
-        check_setting(name, value)
+        super().check_parameter(name, value)
         if name == "emotion":
             parse_emotion(value)
         elif name in LOOKS and value:
