@@ -4,6 +4,7 @@ them."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -73,9 +74,16 @@ def missing() -> str:
     return ""
 
 
-def build(folder: Path, name: str, messages: dict[str, str], *dependencies: str) -> Path:
-    """Builds and installs a package of messages (name -> definition); returns its prefix."""
-    source, prefix = folder / "src", folder / "install"
+def build(cache: Path, name: str, messages: dict[str, str], *dependencies: str) -> Path:
+    """Builds and installs a package of messages (name -> definition) below `cache`, unless it is
+    there; returns its prefix."""
+    ros = os.environ.get("AMENT_PREFIX_PATH") or sys.prefix
+    made_of = name, messages, dependencies, CMAKE, XML, ros, sys.version, generators(ros)
+    folder = cache / hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]
+    source, prefix, whole = folder / "src", folder / "install", folder / "whole"
+    if whole.exists():
+        return prefix
+    shutil.rmtree(folder, ignore_errors=True)
     (source / "msg").mkdir(parents=True)
     for message, definition in messages.items():
         (source / f"msg/{message}.msg").write_text(definition)
@@ -85,7 +93,6 @@ def build(folder: Path, name: str, messages: dict[str, str], *dependencies: str)
         CMAKE.format(name=name, files=files, dependencies=" ".join(dependencies))
     )
     (source / "package.xml").write_text(XML.format(name=name, depends=depends))
-    ros = os.environ.get("AMENT_PREFIX_PATH") or sys.prefix
     env = dict(os.environ, AMENT_PREFIX_PATH=ros, CMAKE_PREFIX_PATH=ros.replace(":", ";"))
     env.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
@@ -97,7 +104,15 @@ def build(folder: Path, name: str, messages: dict[str, str], *dependencies: str)
     ):  # fmt: skip
         done = subprocess.run(command, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    whole.touch()
     return prefix
+
+
+def generators(ros: str) -> list[str]:
+    """What the message generators say of themselves, with their versions."""
+    prefixes = map(Path, ros.split(os.pathsep))
+    files = (file for prefix in prefixes for file in prefix.glob("share/rosidl_*/package.xml"))
+    return [file.read_text() for file in sorted(files)]
 
 
 def environment(prefix: Path) -> dict[str, str]:

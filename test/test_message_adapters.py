@@ -123,12 +123,12 @@ built = pytest.mark.skipif(bool(message_packages.missing()), reason=message_pack
 
 
 @pytest.fixture(scope="module")
-def packages(tmp_path_factory):
-    """Prefixes of the packages."""
-    folder = tmp_path_factory.mktemp("packages")
+def packages(request):
+    """Prefixes of the packages, which are built once (minutes on a busy machine)."""
+    cache = request.config.cache.mkdir("message_packages")
     with ThreadPoolExecutor() as pool:  # CMake, half of the time, uses one core
         building = {
-            key: pool.submit(message_packages.build, folder / key, *what)
+            key: pool.submit(message_packages.build, cache, *what)
             for key, what in {
                 "drivers": ("audio_common_msgs", DRIVERS, "std_msgs"),
                 "mgonzs": ("audio_common_msgs", MGONZS, "std_msgs"),
