@@ -32,6 +32,7 @@ from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.avatar.avatar import AVATAR_DIR
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
+from realtalk_ros.onnx_session import FILES, MODEL_DIR
 
 SPEECH = os.path.join(os.path.dirname(__file__), "../realtalk_ros/data/speech_sample.wav")
 RATE = 16000
@@ -103,6 +104,24 @@ def stop(*processes: subprocess.Popen) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def broken_models(folder: Path, kind: str) -> Path:
+    """A copy of the networks' files in a folder, all missing, truncated or tampered with."""
+    for path in MODEL_DIR.iterdir():
+        if path.is_file():
+            (folder / path.name).write_bytes(path.read_bytes())
+    for name in FILES:
+        path = folder / name
+        if kind == "missing":
+            path.unlink()
+        elif kind == "truncated":
+            path.write_bytes(path.read_bytes()[:1000])
+        else:
+            data = bytearray(path.read_bytes())
+            data[len(data) // 2] ^= 1
+            path.write_bytes(bytes(data))
+    return folder
 
 
 class Client:

@@ -16,6 +16,7 @@ pytest.importorskip("av")
 
 from rosgraph_msgs.msg import Clock  # noqa: E402
 
+from realtalk_ros.onnx_session import FILES, MODEL_DIR  # noqa: E402
 from ros_domains import domain_of  # noqa: E402
 from ros_graph import (  # noqa: E402
     AVATAR,
@@ -23,6 +24,7 @@ from ros_graph import (  # noqa: E402
     RATE,
     SPEECH,
     Client,
+    broken_models,
     environment,
     promised,
     seconds,
@@ -223,25 +225,6 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(graph, client, tmp_path
 # What is not there, or broken, before anything is said
 
 
-def broken_models(tmp_path, kind):
-    from realtalk_ros.onnx_session import FILES, MODEL_DIR
-
-    for path in MODEL_DIR.iterdir():
-        if path.is_file():
-            (tmp_path / path.name).write_bytes(path.read_bytes())
-    for name in FILES:
-        path = tmp_path / name
-        if kind == "missing":
-            path.unlink()
-        elif kind == "truncated":
-            path.write_bytes(path.read_bytes()[:1000])
-        else:
-            data = bytearray(path.read_bytes())
-            data[len(data) // 2] ^= 1
-            path.write_bytes(bytes(data))
-    return tmp_path
-
-
 @pytest.mark.parametrize("kind", ["missing", "truncated", "tampered"])
 @pytest.mark.parametrize("name", ["expression_node", "renderer_node"])
 def test_a_broken_model_is_said_once_and_shown_while_the_node_waits(tmp_path, name, kind):
@@ -254,8 +237,6 @@ def test_a_broken_model_is_said_once_and_shown_while_the_node_waits(tmp_path, na
         assert level == ERROR and str(tmp_path) in message and ".onnx" in message
         assert process.poll() is None
         if kind == "missing" and name == "expression_node":  # mended while it runs
-            from realtalk_ros.onnx_session import FILES, MODEL_DIR
-
             for file in FILES:
                 (models / file).write_bytes((MODEL_DIR / file).read_bytes())
             client.wait(lambda: client.diagnostics[name][0] == 0, 15, "recovery")

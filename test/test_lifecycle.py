@@ -12,7 +12,7 @@ rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
 
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
-from rcl_interfaces.srv import SetParametersAtomically  # noqa: E402
+from rcl_interfaces.srv import GetParameters, SetParametersAtomically  # noqa: E402
 from rclpy.lifecycle import TransitionCallbackReturn  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
@@ -20,7 +20,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
 from realtalk_ros.msg import FaceSettings  # noqa: E402
 from realtalk_ros.nodes.lifecycle import RealTalkNode  # noqa: E402
 from ros_domains import domain_of  # noqa: E402
-from ros_graph import AVATAR, FPS, RATE, Client, speech, start, stop  # noqa: E402
+from ros_graph import AVATAR, FPS, RATE, Client, broken_models, speech, start, stop  # noqa: E402
 
 DOMAIN = domain_of(__file__)
 NODES = ("expression_node", "renderer_node")
@@ -202,6 +202,23 @@ def test_parameters_are_refused_together(client):
         for node in NODES:
             refused = client.set_parameter(node, name, value)
             assert not refused.successful and value in refused.reason
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_a_parameter_says_again_what_runs_where_another_value_does_not_load(client, tmp_path, name):
+    def model_dir():
+        names = ["model_dir"]
+        return client.call(GetParameters, f"{name}/get_parameters", names=names).values[0]
+
+    folder = str(broken_models(tmp_path, "truncated"))
+    assert client.set_parameter(name, "model_dir", folder).successful
+    client.wait(
+        lambda: any("keeping what is in use" in key for key in client.diagnostics[name][2]),
+        10, "problem",
+    )  # fmt: skip
+    client.wait(lambda: model_dir().string_value == "", 5, "the folder that is in use")
+    client.images.clear()
+    client.wait(lambda: client.images, WITHIN, "images")
 
 
 def test_a_node_that_starts_later_follows_what_was_set():

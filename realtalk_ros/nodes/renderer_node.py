@@ -95,6 +95,7 @@ class RendererNode(FaceNode):
         look_at = LookAtTransformer(self, frame, aliases=(self.frame_id,))
         self.commands = FaceCommands(self, self.loader, self.playout, look_at)
         self._shared_settings = SharedSettings(self, leads=True)
+        self.steady_timer(1.0, self.watch)
 
     def _declare_parameters(self) -> None:
         p, live = self.parameter, parameters.LIVE
@@ -302,14 +303,15 @@ class RendererNode(FaceNode):
 
     # Quality and diagnostics
 
-    def publish_diagnostics(self) -> None:
-        if self.ready:
-            if self.loader.take_failure():
-                self._restore_parameters()
-            # What loads uses the processor, too.
-            if self.quality.update(adapt=self.adapt_quality and not self.loader.loading):
-                self.apply_quality()
-        super().publish_diagnostics()
+    def watch(self) -> None:
+        """Once a second: gives up what did not load, and has the quality follow the machine."""
+        if not self.ready:
+            return
+        if self.loader.take_failure():
+            self._restore_parameters()
+        # What loads uses the processor, too.
+        if self.quality.update(adapt=self.adapt_quality and not self.loader.loading):
+            self.apply_quality()
 
     def apply_quality(self) -> None:
         """Shows the frame rate and size of the present quality."""
