@@ -25,12 +25,14 @@ class Package:
 
     pip: the requirement, as in pyproject.toml. apt: the package to use instead of it, if Debian
     from 12 and Ubuntu from 24.04 on have it. library: an apt package that it needs besides, and the
-    library's name.
+    library's name. besides: requirements of it that pip would only find by downloading one version
+    after the other.
     """
 
     pip: str
     apt: str = ""
     library: tuple[str, str] = ("", "")
+    besides: tuple[str, ...] = ()
 
 
 PACKAGES = {
@@ -45,7 +47,16 @@ PACKAGES = {
     "espeakng_loader": Package("espeakng-loader", "libespeak-ng1"),
     "aiohttp": Package("aiohttp>=3.8", "python3-aiohttp"),
     "sounddevice": Package("sounddevice>=0.4", library=("libportaudio2", "portaudio")),
-    "mediapipe": Package("mediapipe>=0.10.18,<=0.10.21"),
+    "mediapipe": Package(
+        "mediapipe>=0.10.18,<=0.10.21",
+        besides=(
+            "numpy<2",
+            "jax<=0.7.1",
+            "jaxlib<=0.7.1",
+            "opencv-contrib-python<4.12",
+            "opencv-python-headless<4.12",
+        ),
+    ),
     "scipy": Package("scipy", "python3-scipy"),
     "torch": Package("torch"),
     "onnx": Package("onnx"),
@@ -97,7 +108,7 @@ def how_to_install(*modules: str) -> str:
         if package.apt and has_apt() and not in_environment() and sys.version_info >= APT_FROM:
             by_apt.append(package.apt)
         else:
-            by_pip.append(package.pip)
+            by_pip += [package.pip, *package.besides]
     if by_pip and not in_environment() and not is_installed("pip") and has_apt():
         by_apt.append("python3-pip")
     commands = [f"sudo apt install {' '.join(by_apt)}"] if by_apt else []
@@ -220,4 +231,4 @@ def as_typed(path: str | Path) -> str:
         inside = path.relative_to(Path.cwd())
     except (ValueError, OSError):
         return str(path)
-    return str(inside) if len(inside.parts) > 1 else f"./{inside}"
+    return str(inside) if len(inside.parts) != 1 else f"./{inside}"

@@ -174,7 +174,9 @@ def test_advice_knows_every_module_and_pyproject_brings_it():
     base = {requirement(line) for line in project["dependencies"]}
     assert {install_hints.PACKAGES[name].pip for name in BASE} == base
     for extra, modules in install_hints.EXTRAS.items():
-        assert {install_hints.PACKAGES[name].pip for name in modules} <= brought[extra], extra
+        packages = [install_hints.PACKAGES[name] for name in modules]
+        named = {line for package in packages for line in (package.pip, *package.besides)}
+        assert named <= brought[extra], extra
     for module, files in imported(ROOT / "realtalk_ros").items():
         known = {*install_hints.PACKAGES, *install_hints.ROS, *OF_SOME_ROBOTS}
         assert module in known, (module, files)
@@ -255,7 +257,8 @@ def test_enrolling_asks_for_what_enrolling_needs(place):
     pip = place(environment=True)
     if sys.version_info < install_hints.NO_MEDIAPIPE:
         assert install_hints.what_is_missing("scipy", "enroll").endswith(
-            f"{pip} install 'mediapipe>=0.10.18,<=0.10.21' scipy"
+            f"{pip} install 'mediapipe>=0.10.18,<=0.10.21' 'numpy<2' 'jax<=0.7.1' 'jaxlib<=0.7.1' "
+            "'opencv-contrib-python<4.12' 'opencv-python-headless<4.12' scipy"
         )
     assert "torch" not in install_hints.what_is_missing("scipy", "enroll")
 

@@ -112,7 +112,7 @@ class FaceDetector:
         except (AttributeError, ImportError, OSError, RuntimeError, ValueError) as error:
             raise RealTalkError(
                 f"MediaPipe {getattr(mediapipe, '__version__', '')} carries no face model: "
-                f"{install_hints.pip('install', 'mediapipe<=0.10.21')} in Python 3.10 to 3.12, or "
+                f"{install_hints.how_to_install('mediapipe')} in Python 3.10 to 3.12, or "
                 f"download {TASK_URL} and give it by --landmarker FILE"
             ) from error
 
