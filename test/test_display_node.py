@@ -12,9 +12,14 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
 
 import aiohttp
+from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import SetParameters
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from realtalk_ros.msg import FaceSettings
+from realtalk_ros.nodes.display_node import MAX_FOLDERS, AvatarList
 from ros_domains import domain_of
 from ros_graph import Client, start, stop
 
@@ -67,3 +72,71 @@ def test_a_text_after_an_interrupt_waits_for_it_but_not_for_long(client, seconds
     send({"interrupt": True}, {"say": "and now"})
     client.wait(lambda: answered and sent, 10, "an interrupt, and the text after it")
     assert (sent[0] > answered[0]) == waits
+
+
+def state():
+    """What a page that is opened now is told."""
+
+    async def run():
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(
+                f"http://127.0.0.1:{PORT}/ws", origin=f"http://127.0.0.1:{PORT}"
+            ) as socket,
+        ):
+            return await socket.receive_json()
+
+    return asyncio.run(run())
+
+
+def test_pages_name_the_avatar_that_the_face_shows_and_can_choose_it_again(client):
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    face = client.node.create_publisher(FaceSettings, "face/settings", latched)
+    chosen = []
+
+    def on_parameters(request, response):
+        chosen.append(request.parameters[0].value.string_value)
+        response.results = [SetParametersResult(successful=True)]
+        return response
+
+    client.node.create_service(SetParameters, "renderer_node/set_parameters", on_parameters)
+
+    def shows(avatar, label):
+        face.publish(FaceSettings(avatar=avatar))
+        client.wait(lambda: client.spin(0.1) or state()["avatar"] == label, 10, label)
+
+    assert state()["avatar"] == ""
+    shows("mira", "mira")
+    shows("/home/robot/ann", "ann")
+    shows("pia", "pia")
+    assert {"ann", "default", "mira", "pia"} <= set(state()["avatars"])
+    client.wait(
+        lambda: client.node.count_clients("/realtalk/renderer_node/set_parameters"), 10, "client"
+    )
+    client.spin(1.2)  # so that it knows the service
+    send({"avatar": "ann"})
+    client.wait(lambda: chosen, 10, "choice of an avatar")
+    assert chosen == ["/home/robot/ann"]
+
+
+def test_of_what_nodes_start_with_the_renderers_avatar_is_named():
+    avatars = AvatarList()
+    avatars.show("pia", 1)
+    avatars.show("default", 0)  # the expression node, which follows
+    assert avatars.shown == "pia"
+    avatars.show("mira", 2 * 10**18)
+    avatars.show("kenji", 0)  # all were started again
+    assert avatars.shown == "kenji"
+
+
+def test_folders_of_one_name_are_told_apart_and_the_oldest_ones_forgotten():
+    avatars = AvatarList()
+    for number, folder in enumerate(("/a/ann", "/b/ann", "/c/mira", "/a/ann")):
+        avatars.show(folder, number)
+        assert avatars.folder(avatars.shown) == folder
+    assert avatars.shown == "ann" and "/b/ann" in avatars.labels
+    assert avatars.folder("mira") == "mira" and avatars.folder("/c/mira") == "/c/mira"
+    bundled = len(AvatarList().labels)
+    for number in range(2 * MAX_FOLDERS):
+        avatars.show(f"/d/{number}", 9)
+    assert len(avatars.labels) == bundled + MAX_FOLDERS and avatars.shown == avatars.labels[-1]

@@ -542,6 +542,7 @@ def test_only_the_page_is_served(served):
     for path, word in (("/", b"<canvas"), ("/operator", b"<canvas"), ("/page.js", b"AudioContext")):
         status, answer = asyncio.run(get(path))
         assert status == 200 and word in answer and b"Content-Security-Policy" in answer
+        assert b"img-src 'self' data:" in answer  # the page's empty icon
 
 
 def test_commands_are_checked(served, commands):

@@ -4,10 +4,10 @@ shell of Display."""
 
 from __future__ import annotations
 
-import functools
 import math
 import time
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 from rcl_interfaces.srv import SetParameters
@@ -19,13 +19,46 @@ from std_srvs.srv import Trigger
 from realtalk_ros.audio.pcm import check_rate, decode_pcm
 from realtalk_ros.avatar.avatar import bundled_names
 from realtalk_ros.errors import AudioError, RealTalkError
-from realtalk_ros.msg import AudioChunk
+from realtalk_ros.msg import AudioChunk, FaceSettings
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 from realtalk_ros.output.web_display import Display
 
 OPERATORS = ("local", "all", "none")
 MAX_JPEG = 8 * 2**20  # bytes of one image
 LONGEST_WAIT = 1.0  # s for the answer to an interrupt
+MAX_FOLDERS = 8  # avatars to choose from besides the bundled ones
+
+
+class AvatarList:
+    """What an operator may choose from: the bundled avatars, and the folders that were shown."""
+
+    def __init__(self) -> None:
+        self.shown = ""  # label of the avatar that the face shows; empty: not known
+        self._shown_at = 0  # when it was set, ns since 1970
+        self._bundled = bundled_names()
+        self._folders: dict[str, str] = {}  # label -> folder
+
+    @property
+    def labels(self) -> list[str]:
+        return [*self._bundled, *self._folders]
+
+    def folder(self, label: str) -> str:
+        """The value of the parameter `avatar` for it."""
+        return self._folders.get(label, label)
+
+    def show(self, avatar: str, set_at: int) -> None:
+        """The face shows `avatar`, which was set at `set_at`; below 10**9: at its start."""
+        if set_at < self._shown_at < 10**9:  # of what nodes start with, the renderer's counts
+            return
+        self.shown, self._shown_at = avatar, set_at
+        if avatar in self._bundled:
+            return
+        name = Path(avatar).name  # pages need not know where it lies
+        if name and name not in self._bundled and self._folders.get(name, avatar) == avatar:
+            self.shown = name
+        self._folders[self.shown] = avatar
+        if len(self._folders) > MAX_FOLDERS:
+            del self._folders[next(label for label in self._folders if label != self.shown)]
 
 
 class DisplayNode(lifecycle.RealTalkNode):
@@ -43,10 +76,10 @@ class DisplayNode(lifecycle.RealTalkNode):
                            "machine), all or none", None, later)  # fmt: skip
         self.host_names = p("host_names", "", "Names besides this machine's own under which pages "
                             "may be opened, separated by spaces", None, later)  # fmt: skip
-        self.avatar = p("avatar", *parameters.AVATAR)
 
         self.counts = {"images": 0, "chunks": 0, "commands": 0}
         self.display: Display | None = None
+        self.avatars = AvatarList()
         # From the server's thread. Problems are counted by kind, so the oldest may be lost.
         self._commands: deque[tuple[str, Any]] = deque(maxlen=1000)
         self._page_problems: deque[str] = deque(maxlen=1000)
@@ -56,6 +89,10 @@ class DisplayNode(lifecycle.RealTalkNode):
         self._say = self.create_publisher(
             String, "say", qos.COMMAND, qos_overriding_options=qos.overridable()
         )
+        self._settings = self.create_subscription(
+            FaceSettings, "face/settings", self.on_settings, qos.with_depth(qos.LATCHED, 10),
+            qos_overriding_options=qos.overridable(),
+        )  # fmt: skip
         self._interrupt = self.create_client(Trigger, "interrupt")
         self._interrupting: Any = None  # future of the last call
         self._interrupted = -math.inf  # when that was made, monotonic s
@@ -76,7 +113,7 @@ class DisplayNode(lifecycle.RealTalkNode):
             on_clients=lambda count: setattr(self, "_pages", count),
             on_problem=self._page_problems.append,
         )  # fmt: skip
-        display.update(avatars=bundled_names(), avatar=self.avatar)
+        display.update(avatars=self.avatars.labels, avatar=self.avatars.shown)
         display.start()
         self.display = display
         self.get_logger().info(f"the face is on http://{self.host}:{display.port}/ (and /operator)")
@@ -119,7 +156,7 @@ class DisplayNode(lifecycle.RealTalkNode):
             subscribed = self._say.get_subscription_count()
             return "" if subscribed else "nobody listens on the topic say: start say_node"
         if name == "avatar":
-            return self._choose(value)
+            return self._choose(self.avatars.folder(value))
         if not self._interrupt.service_is_ready():
             return "there is nothing to interrupt: expression_node is not there"
         if self._interrupting is not None and not self._interrupting.done():
@@ -142,19 +179,22 @@ class DisplayNode(lifecycle.RealTalkNode):
         for setter in self._setters:
             if setter.service_is_ready():
                 future = setter.call_async(request)
-                future.add_done_callback(functools.partial(self._chosen, avatar))
+                future.add_done_callback(self._chosen)
             else:
                 missing.append(setter.srv_name.split("/")[-2])
         return f"{' and '.join(missing)}: not there" if missing else ""
 
-    def _chosen(self, avatar: str, future: Any) -> None:
+    def _chosen(self, future: Any) -> None:
+        """What was taken comes on face/settings."""
         results = getattr(future.result(), "results", None)
-        if self.display is None or not results:
-            return
-        if results[0].successful:
-            self.display.update(avatar=avatar)
-        else:
+        if self.display is not None and results and not results[0].successful:
             self.display.update(notice=f"the avatar stays: {results[0].reason}")
+
+    def on_settings(self, message: FaceSettings) -> None:
+        stamp = message.header.stamp
+        self.avatars.show(message.avatar, stamp.sec * 10**9 + stamp.nanosec)
+        if self.display is not None:
+            self.display.update(avatars=self.avatars.labels, avatar=self.avatars.shown)
 
     def _subscribe(self, wanted: bool) -> None:
         if wanted == (self._audio is not None):  # the one that is created last

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 SOCKET, OPERATOR_SOCKET = "/ws", "/operator/ws"
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; connect-src 'self'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
