@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters that are given twice to a program."""
+"""What a node's program makes of its arguments."""
 
 import subprocess
 import sys
@@ -51,3 +51,22 @@ def test_a_node_says_so_in_one_line(tmp_path):
     assert (
         done.stderr.startswith("realtalk_ros: fps is given as 7") and done.stderr.count("\n") == 1
     )
+
+
+def run(node, *args):
+    command = [sys.executable, "-m", f"realtalk_ros.nodes.{node}", *args]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_help_tells_the_parameters_and_starts_nothing():
+    done = run("speech_node", "--help", "--ros-args", "-p", "lead:=2.0", "-p", "text:=hello")
+    assert done.returncode == 0 and not done.stderr
+    assert done.stdout.startswith("usage: speech_node [--ros-args")
+    assert "  lead:=2.0\n      How long before" in done.stdout and "(0 to 30)" in done.stdout
+    assert done.stdout.rstrip().endswith("false: wait for a manager")
+
+
+def test_arguments_that_ros_would_ignore_are_told():
+    done = run("speech_node", "--text", "hello")
+    assert "ignored: --text hello; a parameter is given as --ros-args -p" in done.stderr
+    assert "there is no text to speak" in done.stderr and done.returncode == 2

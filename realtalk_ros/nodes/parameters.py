@@ -110,6 +110,18 @@ class ParameterNode(LifecycleNode):
                 lines.append(f"no parameter is called {name}: did you mean {near[0]}?")
         return lines
 
+    def parameter_lines(self) -> list[str]:
+        """Two lines for each parameter: its name and value, and what it means."""
+        lines = []
+        for name in sorted(self._changes, key="autostart".__eq__):  # which every node has: last
+            descriptor = self.describe_parameter(name)
+            ranges = [*descriptor.integer_range, *descriptor.floating_point_range]
+            limits = [f" ({r.from_value:.10g} to {r.to_value:.10g})" for r in ranges]
+            value = self.get_parameter(name).value
+            lines.append(f"  {name}:={str(value).lower() if isinstance(value, bool) else value}")
+            lines.append("".join(["      ", descriptor.description, *limits]))
+        return lines
+
     def check_parameter(self, name: str, value: Any) -> None:
         """Raises RealTalkError to refuse a new value of a parameter. Changes nothing."""
 

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import rclpy
 from rclpy._rclpy_pybind11 import RCLError, RMWError, UnknownROSArgsError
 from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
 
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
@@ -81,6 +84,15 @@ def with_advice(error: Exception) -> str:
     return text
 
 
+def show_help(nodes: Sequence[RealTalkNode]) -> None:
+    """Prints what nodes do, and their parameters with the values that they would have."""
+    for node in nodes:
+        about = inspect.getdoc(sys.modules[type(node).__module__]) or ""
+        print(f"usage: {node.get_name()} [--ros-args [-p PARAMETER:=VALUE] [-r __ns:=/NAMESPACE]]")
+        print("", about.partition("\n\n")[0], "", "parameters and their values:", sep="\n")
+        print(*node.parameter_lines(), sep="\n")
+
+
 def run(
     make_nodes: Callable[[], list[RealTalkNode]],
     args: list[str] | None = None,
@@ -88,10 +100,21 @@ def run(
 ) -> int:
     """The main() of a node, or of several in one process. images: whether they publish images."""
     use_fastdds_profile(images)
+    args = sys.argv if args is None else args
     try:
-        check_types(sys.argv if args is None else args)
+        check_types(args)
+        others = remove_ros_args(args)[1:]
+        if helped := bool({"-h", "--help"} & set(others)):
+            os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "OFF"  # these nodes are not to be found
+        elif others:
+            advice = "a parameter is given as --ros-args -p NAME:=VALUE (--help lists them)"
+            print(f"realtalk_ros: ignored: {' '.join(others)}; {advice}", file=sys.stderr)
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-        return spin(make_nodes())
+        nodes = make_nodes()
+        if helped:
+            show_help(nodes)
+            return 0
+        return spin(nodes)
     except REFUSED as error:
         print(f"realtalk_ros: {with_advice(error)}", file=sys.stderr)
         return 2
