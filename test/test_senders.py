@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Any sender is heard, whatever stands still, changes or is interrupted while it speaks."""
 
+import os
+import re
 import signal
+import subprocess
+import sys
 import time
+import wave
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -136,6 +142,31 @@ def test_a_minute_in_one_message_arrives(client):
         client.wait(
             lambda: float(client.diagnostics["expression_node"][2]["backlog_s"]) == 0, 8, "silence"
         )
+
+
+def test_the_voice_of_the_documents_is_heard_ahead_and_live(client, tmp_path):
+    page = Path(__file__).parents[1] / "docs/wiring.md"
+    if not page.is_file():
+        pytest.skip("the documents are not here")
+    (code,) = re.findall(r"```python\n(import sys\n.*?)```", page.read_text(), re.DOTALL)
+    with wave.open(str(tmp_path / "voice.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes((speech(2.0) * 32767).astype("<i2").tobytes())
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "voice.wav")],
+        env=dict(os.environ, ROS_DOMAIN_ID=str(DOMAIN)),
+    )
+    try:
+        client.wait(lambda: client.length() > 3.9, 30, "end of both utterances")
+    finally:
+        process.kill()
+        process.wait()
+    lags, ends = zip(*((w - s, len(pcm) / RATE) for w, s, pcm in client.heard), strict=True)
+    second = int(np.searchsorted(np.cumsum(ends), 2.1))
+    ahead, live = np.median(lags[: second - 10]), np.median(lags[second:])
+    assert ahead < promised(0.1, live) and 0.1 < live < promised(0.4, 2.0)
 
 
 def test_stamps_of_now_lose_nothing_of_a_voice_faster_than_real_time(client):
