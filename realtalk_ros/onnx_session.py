@@ -25,7 +25,6 @@ from realtalk_ros.contracts import (
     PRIOR_FILE,
     PROVIDERS,
     STEP_FILE,
-    STEP_FILES,
 )
 from realtalk_ros.errors import ModelError
 from realtalk_ros.paths import is_file
@@ -73,12 +72,15 @@ def check(path: Path) -> str | None:
     return None
 
 
+def networks(model_dir: Path | None = None) -> list[str]:
+    """The files that are needed, and all others that have a checksum."""
+    return list(dict.fromkeys([*FILES, *checksums.read(model_dir or MODEL_DIR)]))
+
+
 def verify(model_dir: Path | None = None) -> list[str]:
     """Every problem of the model files, one line each; an empty list if all are intact."""
     folder = model_dir or MODEL_DIR
-    optional = [name for name in STEP_FILES.values() if name in checksums.read(folder)]
-    names = dict.fromkeys([*FILES, *optional])
-    return [problem for name in names if (problem := check(folder / name))]
+    return [problem for name in networks(folder) if (problem := check(folder / name))]
 
 
 def check_folder(model_dir: str | Path) -> None:

@@ -271,3 +271,10 @@ def test_standard_input_is_read_though_it_is_a_pipe(tmp_path, monkeypatch, name,
         pcm, rate = media_files.read_audio("-")
     assert rate == RATE and len(pcm) / rate == pytest.approx(10.0, abs=0.2)
     assert pcm.std() == pytest.approx(noise.std(), rel=0.3)
+
+
+def test_a_pipe_that_brings_nothing_is_told(monkeypatch):
+    with subprocess.Popen(["true"], stdout=subprocess.PIPE) as true:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(true.stdout))
+        with pytest.raises(AudioError, match="standard input is empty"):
+            media_files.read_audio("-")

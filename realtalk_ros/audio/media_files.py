@@ -169,7 +169,7 @@ def _open(path: str | Path) -> av.container.InputContainer:
         # Opened here, not by FFmpeg, and no protocol allowed: a playlist in disguise must not make
         # it read other files or the network.
         options = {"protocol_whitelist": "none"}
-        container = av.open(file if file.seekable() else _pipe(file), "r", options=options)
+        container = av.open(file if file.seekable() else _pipe(file, name), "r", options=options)
     except av.error.FFmpegError as error:
         raise AudioError(
             f"{name} is not an audio file that can be read ({_reason(error)}): "
@@ -204,10 +204,12 @@ class _Pipe:
         return self._rest.read(size)
 
 
-def _pipe(file: BinaryIO) -> Any:
+def _pipe(file: BinaryIO, name: str) -> Any:
     """A pipe for FFmpeg to read as it comes. MP4 and CAF may have their index at the end, so these
     go through a temporary file."""
     head = file.read(12)
+    if not head:
+        raise AudioError(f"{name} is empty: what is to write to it may have failed")
     if head[4:8] not in (b"ftyp", b"moov", b"mdat", b"free", b"wide") and head[:4] != b"caff":
         return _Pipe(head, file)
     whole = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as it is read

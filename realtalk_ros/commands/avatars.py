@@ -224,8 +224,9 @@ def examine(folder: Path) -> Iterator[Finding]:
         yield fail(str(error), "nothing else was looked at")
         return
     x, y, side = avatar.crop
+    count = len(avatar.templates)
     yield ok(
-        f"{avatar.name}: {len(avatar.templates)} templates of "
+        f"{avatar.name}: {count} template{'s' * (count > 1)} of "
         f"{avatar.size[0]}x{avatar.size[1]}, {avatar.templates.nbytes / 2**20:.0f} MB in "
         f"memory; face {side} pixels wide at ({x}, {y})"
     )

@@ -132,7 +132,7 @@ def measure(
         "look_ahead_ms": round(1000 * look_ahead, 1),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1),
         "model_mb": {
-            path.stem: round(path.stat().st_size / 2**20, 2)
+            path.stem: round(path.stat().st_size / 1e6, 2)
             for path in sorted(onnx_session.MODEL_DIR.glob("*.onnx"))
         },
         "load_ms": load,

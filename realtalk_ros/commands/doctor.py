@@ -180,7 +180,7 @@ def model_files() -> Iterator[Finding]:
             yield warn(f"{file} has no checksum for {name}", onnx_session.HOW_TO_RESTORE)
     if not problems:
         yield ok(
-            f"{len(onnx_session.FILES)} model files in {onnx_session.MODEL_DIR} match their "
+            f"{len(onnx_session.networks())} model files in {onnx_session.MODEL_DIR} match their "
             "checksums"
         )
 
@@ -189,7 +189,7 @@ def avatar() -> Iterator[Finding]:
     from realtalk_ros.avatar.avatar import Avatar
 
     face = Avatar.load("default")
-    yield ok(f"avatar {face.name!r}: {len(face.templates)} frames of {face.size[0]}x{face.size[1]}")
+    yield ok(f"avatar {face.name!r} loads: {face.size[0]}x{face.size[1]} pixels")
 
 
 def speech_to_video() -> Iterator[Finding]:

@@ -115,8 +115,9 @@ def run(args: argparse.Namespace) -> None:
     for note in made.notes:
         print(f"note: {note}")
     named = as_argument(target)
+    height, width = made.templates[0].shape[:2]
     print(
-        f"{target}: {len(made.templates)} templates, {len(made.references)} references; "
+        f"{target}: an avatar of {width}x{height} pixels; "
         f"try: realtalk speak --avatar {shlex.quote(named)} --text Hello --out hello.mp4"
     )
     if named != str(target) and not named.startswith("./-"):
