@@ -30,6 +30,7 @@ from ros_graph import (  # noqa: E402
     AVATAR,
     FPS,
     RATE,
+    SPEECH,
     Client,
     environment,
     promised,
@@ -340,6 +341,17 @@ def test_speech_node_refuses_a_bad_file_in_one_line(tmp_path, content):
     _, log = process.communicate(timeout=30)
     assert process.returncode == 2
     assert "bad.wav" in log and "Traceback" not in log and len(log.strip().splitlines()) == 1
+
+
+def test_speech_node_says_that_nobody_listens():
+    process = start("speech_node", DOMAIN, "-r", "__ns:=/nobody", wav=SPEECH,
+                    stderr=subprocess.PIPE)  # fmt: skip
+    try:
+        lines = [process.stderr.readline() for _ in range(2)]
+    finally:
+        stop(process)
+    assert "ready to say" in lines[0]
+    assert "listen on /nobody/audio: does a face run" in lines[1]
 
 
 def test_a_misspelt_parameter_is_told_but_not_another_nodes():

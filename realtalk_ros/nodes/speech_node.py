@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from realtalk_ros.nodes.worker import Worker
 # lost. On a busy machine that took up to 0.4 s; lost discovery messages are repeated by Fast DDS
 # within 1.1 s (edp_heartbeat_period and edp_nack_response_delay in its EDPSimple.cpp).
 SETTLE = 1.2
+PATIENCE = 3.0  # s without a listener, after which that is said
 
 
 class SpeechNode(lifecycle.RealTalkNode):
@@ -81,8 +83,11 @@ class SpeechNode(lifecycle.RealTalkNode):
 
     def speak(self, stop: threading.Event) -> None:
         """Sends everything (in a thread of its own), then ends the node if so set."""
+        told = time.monotonic() + PATIENCE
         while self._audio.get_subscription_count() < self.wait_for and not stop.wait(0.02):
-            pass
+            if time.monotonic() > told:
+                self.warn(f"waits for somebody to listen on {self._audio.topic_name}: does a face "
+                          "run, with this namespace and ROS_DOMAIN_ID?")  # fmt: skip
         Pace(self).wait(SETTLE + self.start_delay, stop.is_set)
         try:
             count = 0

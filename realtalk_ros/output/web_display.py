@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -111,7 +112,8 @@ class Display:
         self._thread.start()
         started.wait()
         for failure in failures:
-            reason = getattr(failure, "strerror", None) or failure
+            code = getattr(failure, "errno", None)  # asyncio adds the address to the text
+            reason = os.strerror(code) if code and code > 0 else failure
             raise RealTalkError(
                 f"cannot serve on {self.host}:{self.port} ({reason}): choose another host or port"
             )
