@@ -3,8 +3,8 @@
 
 Each emotion is the action units that EMFACS gives it (W. V. Friesen & P. Ekman, "EMFACS-7:
 Emotional Facial Action Coding System", 1983), and each action unit is the ARKit weights that show
-it. They are as strong as in somebody who talks, not as in somebody who poses. What speech leaves of
-them, so that p, b and m close: face.py.
+it. They are so strong that it is read off a still face at a glance; an intensity of 0.5 is about
+what somebody shows who talks of it. What speech leaves of them, so that p, b and m close: face.py.
 """
 
 from __future__ import annotations
@@ -16,20 +16,26 @@ from realtalk_ros.face_model import arkit
 
 # Weights without a side stand for both sides. Action units are in the comments.
 _UNITS: dict[str, dict[str, float]] = {
-    "happy": {"cheekSquint": 0.5, "mouthSmile": 0.5},  # 6 + 12
-    "sad": {"browInnerUp": 0.6, "browDown": 0.15, "mouthFrown": 0.4, "eyeBlink": 0.1},  # 1 + 4 + 15
+    "happy": {"cheekSquint": 0.6, "mouthSmile": 0.6},  # 6 + 12
+    "sad": {"browInnerUp": 1.0, "browDown": 0.3, "mouthFrown": 0.8, "eyeBlink": 0.15},  # 1 + 4 + 15
     "surprised": {  # 1 + 2 + 5 + 26
-        "browInnerUp": 0.6, "browOuterUp": 0.6, "eyeWide": 0.6, "jawOpen": 0.08,
+        "browInnerUp": 0.9, "browOuterUp": 0.9, "eyeWide": 0.7, "jawOpen": 0.18,
     },
-    "afraid": {  # 1 + 2 + 4 + 5 + 20
-        "browInnerUp": 0.7, "browOuterUp": 0.3, "browDown": 0.2, "eyeWide": 0.5,
-        "mouthStretch": 0.25,
+    "afraid": {  # 1 + 2 + 4 + 5 + 20 + 26
+        "browInnerUp": 1.0, "browOuterUp": 0.4, "browDown": 0.4, "eyeWide": 0.7,
+        "mouthStretch": 0.6, "jawOpen": 0.05,
     },
-    "angry": {  # 4 + 5 + 7 + 23
-        "browDown": 0.7, "eyeWide": 0.15, "eyeSquint": 0.4, "mouthPress": 0.15, "noseSneer": 0.12,
+    # 4 + 7 + 23, and 9 + 15: browDown alone lowers the middle of the brows, noseSneer (9) their
+    # inner ends. It also raises the mouth's corners, which frown (15) against it, and parts the
+    # lips, which mouthClose shuts.
+    "angry": {
+        "browDown": 1.0, "eyeSquint": 0.55, "noseSneer": 0.4, "mouthFrown": 0.8,
+        "mouthPress": 0.4, "mouthRollLower": 0.3, "mouthClose": 0.03,
     },
-    "disgusted": {  # 4 + 9 + 15
-        "browDown": 0.3, "noseSneer": 0.5, "mouthUpperUp": 0.1, "mouthFrown": 0.3,
+    # 4 + 7 + 9 + 15 + 17
+    "disgusted": {
+        "browDown": 0.5, "eyeSquint": 0.4, "noseSneer": 0.8, "mouthFrown": 0.9,
+        "mouthShrugLower": 0.3, "mouthClose": 0.08,
     },
     "neutral": {},
 }  # fmt: skip

@@ -109,10 +109,11 @@ class Sampler:
         return self.videos.draw_noise(self.rng) if self.videos else None
 
     def draw_emotion(self) -> np.ndarray | None:
-        """Blendshape weights (52,) of a random emotion, or None for a neutral face."""
+        """Blendshape weights (52,) of a random emotion, as one who talks shows it, or None for a
+        neutral face."""
         if self.rng.random() >= self.settings.emotion_probability:
             return None
-        return emotion.weights(self.rng.choice(emotion.NAMES), self.rng.uniform(0.3, 1))
+        return emotion.weights(self.rng.choice(emotion.NAMES), self.rng.uniform(0.2, 0.6))
 
     def draw_reference(self, style: SpeakingStyle, shown_emotion: np.ndarray | None) -> np.ndarray:
         """Reference window (50, 52) of a person of this style who says something."""
