@@ -435,3 +435,12 @@ def test_check_notices_damage(capsys, tmp_path):
     (tmp_path / "copy" / "renderer_generate.onnx").write_bytes(b"not a network")
     code, said, _ = command(capsys, "check", tmp_path / "copy")
     assert code == 2 and "cannot be loaded" in said
+
+
+def test_names_on_a_sheet_have_their_dark_edge_around_them():
+    """OpenCV 5 makes thick letters wider than thin ones."""
+    sheet = contact_sheet.labelled(
+        [np.full((320, 320, 3), 128, np.uint8)], ["surprised, looks left"], 1
+    )
+    white, black = (np.flatnonzero(part.any(axis=(0, 2))) for part in (sheet > 200, sheet < 60))
+    assert abs(white[0] - black[0]) <= 3 and abs(white[-1] - black[-1]) <= 3

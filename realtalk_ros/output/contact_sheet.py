@@ -109,14 +109,17 @@ def table(rows: Iterable[tuple[str, Sequence[np.ndarray]]], columns: Sequence[st
 
 def _write(image: np.ndarray, text: str, at: tuple[int, int]) -> None:
     """White with a dark edge, in place; OpenCV draws ASCII only."""
-    for level, thickness in ((0, 3), (255, 1)):
-        cv2.putText(
-            image,
-            text.encode("ascii", "replace").decode(),
-            at,
-            fontFace=cv2.FONT_HERSHEY_SIMPLEX,
-            fontScale=0.5,
-            color=(level, level, level),
-            thickness=thickness,
-            lineType=cv2.LINE_AA,
-        )
+    text, (x, y) = text.encode("ascii", "replace").decode(), at
+    # Not a thick text below a thin one: OpenCV 5 makes thick letters wider.
+    around = [(x + dx, y + dy) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    for level, places in ((0, around), (255, [at])):
+        for place in places:
+            cv2.putText(
+                image,
+                text,
+                place,
+                fontFace=cv2.FONT_HERSHEY_SIMPLEX,
+                fontScale=0.5,
+                color=(level, level, level),
+                lineType=cv2.LINE_AA,
+            )
