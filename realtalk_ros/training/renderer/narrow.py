@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import scipy.linalg
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -109,15 +110,9 @@ def strongest(features: Tensor, layers: Sequence[nn.Module], count: int) -> Tens
     """Indices (count,) of the channels of features (N, C) that together say most of what `layers`
     read of them."""
     weights = torch.cat([layer.weight.data.transpose(0, 1).flatten(1) for layer in layers], 1)
-    left = (features - features.mean(0)) * weights.norm(dim=1)
-    chosen: list[int] = []
-    for _ in range(count):
-        norms = left.norm(dim=0)
-        norms[chosen] = -1
-        chosen.append(int(norms.argmax()))
-        axis = F.normalize(left[:, chosen[-1]], dim=0)
-        left = left - axis[:, None] * (axis @ left)
-    return torch.tensor(sorted(chosen))
+    read = (features - features.mean(0)) * weights.norm(dim=1)
+    _, order = scipy.linalg.qr(read.numpy(), mode="r", pivoting=True)
+    return torch.tensor(sorted(order[:count].tolist()))
 
 
 def make(layer: nn.Conv2d, channels: Tensor) -> None:
