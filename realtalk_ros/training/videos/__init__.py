@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds training data from videos of talking heads."""
+"""Training data from videos of talking people, and how a network's lips compare with theirs."""
