@@ -12,6 +12,7 @@ import itertools
 from types import SimpleNamespace
 
 from realtalk_ros.contracts import SAMPLE_RATE
+from realtalk_ros.training.common import json_lines
 from realtalk_ros.training.speech_data import alignment, viterbi
 from realtalk_ros.training.speech_data import phones as ph
 from realtalk_ros.training.speech_data.corpora import Recording
@@ -102,7 +103,7 @@ def test_what_follows_a_line_that_was_cut_off_is_kept(tmp_path, monkeypatch):
     whole = cache.read_bytes()
     cache.write_bytes(whole + whole[:20])
     assert len(alignment.align_recordings(both, recogniser, cache)) == 2
-    assert list(alignment.read_cache(cache)) == [str(recording.path) for recording in both]
+    assert list(json_lines.read_rows(cache, "path")) == [str(recording.path) for recording in both]
     written = cache.read_bytes()
     alignment.align_recordings(both, recogniser, cache)
     assert cache.read_bytes() == written

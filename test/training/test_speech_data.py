@@ -221,6 +221,28 @@ def test_corpora_pair_recordings_with_their_texts(packages, monkeypatch):
     assert pcm.dtype == np.float32 and len(pcm) == pytest.approx(SAMPLE_RATE / 2, abs=2)
 
 
+def test_first_alignments_go_on_where_they_were_interrupted(tmp_path, monkeypatch):
+    found = [
+        corpora.Recording("asterisk/en", "en-us", "a", tmp_path / f"{k}.wav") for k in range(6)
+    ]
+    speech = Speech(np.zeros(SAMPLE_RATE, np.float32), [("AA", 0.0, 1.0)], "asterisk/en")
+    for name, made in {
+        "recordings": found, "read_recording": speech.pcm, "align_recording": speech,
+        "PocketsphinxAligner": None, "espeak": None,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(build, name, lambda *_, made=made: made)
+    monkeypatch.setattr(build, "FIRST_RECORDINGS", 4)
+    interrupted = build.first_alignments(tmp_path, tmp_path)
+    assert len([next(interrupted) for _ in range(2)]) == 2
+    interrupted.close()
+    assert len(list(build.first_alignments(tmp_path, tmp_path))) == 4
+    assert len(list(build.first_alignments(tmp_path, tmp_path / "unbroken"))) == 4
+    lines = [
+        (folder / "align_en.jsonl").read_text() for folder in (tmp_path, tmp_path / "unbroken")
+    ]
+    assert lines[0] == lines[1]
+
+
 def test_held_out_voices_are_in_no_training_set(packages, tmp_path, monkeypatch):
     monkeypatch.setattr(corpora, "HELD_OUT_SPEECHOCEAN", 1)
     assert not set(synthetic_speech.HELD_OUT_ESPEAK) & set(synthetic_speech.ESPEAK_VOICES)

@@ -5,8 +5,6 @@ runs when, and the final phone times, are in build.py (`Builder.align`)."""
 from __future__ import annotations
 
 import functools
-import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from tqdm import tqdm
 
 from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.errors import AudioError
+from realtalk_ros.training.common.json_lines import appended, read_rows
 from realtalk_ros.training.speech_data import phones as ph
 from realtalk_ros.training.speech_data import viterbi
 from realtalk_ros.training.speech_data.corpora import Recording, read_recording
@@ -115,21 +114,16 @@ def align_recordings(
 
     Resumable: `cache` gets a JSON line a recording; it belongs to one recogniser.
     """
-    done = read_cache(cache)
+    done = read_rows(cache, "path")
     texts = [_first_choice(spoken_text(recording.text)) for recording in recordings]
     words = [espeak().words(t, r.voice) for t, r in zip(texts, recordings, strict=True)]
     others = _other_texts(recordings, words)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    with open(cache, "a+b") as file:
-        file.seek(-min(1, file.tell()), os.SEEK_END)
-        if file.read() not in (b"", b"\n"):  # an interrupt has cut off the last line
-            file.write(b"\n")
+    with appended(cache) as write:
         for i, recording in enumerate(tqdm(recordings, "align", unit="clip")):
             path = str(recording.path)
             if path not in done:
                 done[path] = {"path": path} | _align_one(recording, words[i], others[i], recogniser)
-                file.write(json.dumps(done[path]).encode() + b"\n")
-                file.flush()
+                write(done[path])
     out = []
     for recording in recordings:
         row = done[str(recording.path)]
@@ -138,18 +132,6 @@ def align_recordings(
             scores = row["score"], row["wrong"], row["consistent"]
             out.append(Alignment(recording, segments, *scores))
     return out
-
-
-def read_cache(path: Path) -> dict[str, dict]:
-    """The JSON lines of a cache by their path; one cut off by an interrupt is left out."""
-    rows = {}
-    for line in path.read_text().splitlines() if path.is_file() else ():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        rows[row["path"]] = row
-    return rows
 
 
 def select_trusted(alignments: Sequence[Alignment]) -> list[Alignment]:

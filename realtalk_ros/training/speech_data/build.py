@@ -11,7 +11,6 @@ Which speakers are held out: HELD_OUT_* in corpora.py (people) and synthetic_spe
 from __future__ import annotations
 
 import argparse
-import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -23,12 +22,12 @@ from tqdm import tqdm
 
 from realtalk_ros.contracts import SAMPLE_RATE
 from realtalk_ros.errors import AudioError, RealTalkError
+from realtalk_ros.training.common.json_lines import appended, read_rows
 from realtalk_ros.training.speech_data import synthetic_speech as synthetic
 from realtalk_ros.training.speech_data.alignment import (
     Alignment,
     align_recording,
     align_recordings,
-    read_cache,
     select_trusted,
 )
 from realtalk_ros.training.speech_data.corpora import (
@@ -80,10 +79,11 @@ def first_alignments(root: Path, work: Path) -> Iterator[Speech]:
             by_language.setdefault(language, []).append(recording)
     for language, found in by_language.items():
         cache = work / f"align_{language}.jsonl"
-        done = read_cache(cache)
+        done = read_rows(cache, "path")
         random.Random(1).shuffle(found)
         cached = [recording for recording in found if str(recording.path) in done]
-        chosen = cached or found[:FIRST_RECORDINGS]
+        others = [recording for recording in found if str(recording.path) not in done]
+        chosen = cached + others[: max(0, FIRST_RECORDINGS - len(cached))]
         yield from _align_first(tqdm(chosen, f"first {language}", unit="clip"), done, cache)
 
 
@@ -91,7 +91,7 @@ def _align_first(
     chosen: Iterable[Recording], done: dict[str, dict], cache: Path
 ) -> Iterator[Speech]:
     aligner = None
-    with open(cache, "a") as file:
+    with appended(cache) as write:
         for recording in chosen:
             path, pcm = str(recording.path), read_recording(recording.path)
             if (row := done.get(path)) is None:
@@ -100,8 +100,7 @@ def _align_first(
                     aligner, pcm, recording.text, recording.voice, recording.source
                 )
                 row = {"path": path, "segments": speech and speech.segments}
-                file.write(json.dumps(row) + "\n")
-                file.flush()
+                write(row)
             if row["segments"]:
                 yield Speech(pcm, [tuple(s) for s in row["segments"]], recording.source)
 

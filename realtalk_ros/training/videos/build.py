@@ -39,6 +39,7 @@ from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.face_model.rotations import flip_roll
 from realtalk_ros.training.common.array_files import write_arrays
 from realtalk_ros.training.common.group_layout import write_shard
+from realtalk_ros.training.common.json_lines import appended, read_rows
 from realtalk_ros.training.videos import training_groups
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression, stretches_in_sync
 from realtalk_ros.training.videos.video_files import (
@@ -66,13 +67,12 @@ class Builder:
 
     def build(self) -> dict:
         """Everything that is not done yet. Returns the report."""
-        videos, done = find_videos(self.folder), self.done()
-        self.out.mkdir(parents=True, exist_ok=True)
+        videos, lines = find_videos(self.folder), self.out / "videos.jsonl"
+        done = read_rows(lines, "video")
         if not all(any(p.is_file() for p in self.known_tracks(path)) for path in videos):
             self.tracker = self.open_tracker()  # raises what is missing before the work begins
         rows = []
-        with open(self.out / "videos.jsonl", "a") as log:
-            log.write("\n")  # an interrupt may have cut off the last line
+        with appended(lines) as write:
             bar = tqdm(videos, "videos", unit="video")
             for path in bar:
                 name = str(path.relative_to(self.folder))
@@ -80,21 +80,9 @@ class Builder:
                 row = done.get(name)
                 if row is None or row["stamp"] != file_stamp(path):
                     row = self.process(path, name)
-                    log.write(json.dumps(row) + "\n")
-                    log.flush()
+                    write(row)
                 rows.append(row)
         return self.report(rows)
-
-    def done(self) -> dict[str, dict]:
-        """The lines of videos.jsonl by video; one that was cut off by an interrupt is left out."""
-        path, rows = self.out / "videos.jsonl", {}
-        for line in path.read_text().splitlines() if path.is_file() else ():
-            try:
-                row = json.loads(line)
-                rows[row["video"]] = row
-            except (ValueError, KeyError, TypeError):
-                continue
-        return rows
 
     def process(self, path: Path, name: str) -> dict:
         """One video; returns its line in videos.jsonl, errors included."""
