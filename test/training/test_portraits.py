@@ -19,7 +19,7 @@ from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.portraits import (
     ageing,
     anatomy,
-    drawing,
+    canvas,
     drawn,
     fine_hair,
     garments,
@@ -197,12 +197,12 @@ def test_missing_textures_are_named(kit, tmp_path, monkeypatch):
 
 def test_a_drawn_stroke_is_as_wide_as_it_says_and_goes_through_its_corners():
     corners = [(-4.0, 0.0), (0.0, 3.0), (4.0, 0.0)]
-    path = drawing.curve(corners)
+    path = canvas.curve(corners)
     for corner in corners:
         assert np.linalg.norm(path - corner, axis=1).min() < 1e-6
-    ring = drawing.curve(corners, closed=True)
+    ring = canvas.curve(corners, closed=True)
     assert np.linalg.norm(ring[0] - ring[-1]) < 0.5  # no jump where it closes
-    page = drawing.Canvas(View(crop=(0.0, 0.0, 10.0, 0.0)), 100)  # 10 pixels a cm
+    page = canvas.Canvas(View(crop=(0.0, 0.0, 10.0, 0.0)), 100)  # 10 pixels a cm
     level = np.column_stack([np.linspace(-4, 4, 200), np.zeros(200)])
     page.stroke(level, [0.0, 1.0, 0.0], (200, 100, 50))
     alpha = page.picture()[..., 3]

@@ -28,7 +28,7 @@ from realtalk_ros.training.videos import (
     evaluate_talking,
     filmed_people,
     known_words,
-    lip_sounds,
+    lip_contacts,
     mouth_targets,
     mouth_track,
     talking_metrics,
@@ -393,7 +393,7 @@ def test_known_phones_correct_closures_that_the_network_made_or_missed():
         ("AA", 0, 1), ("N", 1, 1.14), ("AA", 1.14, 2), ("B", 2, 2.14), ("AA", 2.14, 3),
         ("W", 3, 3.14), ("AA", 3.14, 3.5), ("F", 3.5, 3.6), ("AA", 3.6, 4),
     ]  # fmt: skip
-    contacts = lip_sounds.LipContacts.of(segments, steps)
+    contacts = lip_contacts.LipContacts.of(segments, steps)
     spoken = np.ones(steps)
     seen = mouth_targets.features(weights, spoken)
     curves = np.column_stack([0.8 * spoken, 0 * spoken])

@@ -13,7 +13,7 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.eye_rotation import gaze_angles
 from realtalk_ros.face_model.landmarks import EYE_LEFT, EYE_RIGHT, OUTER_LIPS
 from realtalk_ros.training.common.facekit import FaceKit
-from realtalk_ros.training.portraits.drawing import Canvas, curve, mirrored
+from realtalk_ros.training.portraits.canvas import Canvas, curve, mirrored
 from realtalk_ros.training.portraits.people import Sitter
 from realtalk_ros.training.synthetic import mesh_rings
 from realtalk_ros.training.synthetic.facekit_eyes import EDGE, HALF

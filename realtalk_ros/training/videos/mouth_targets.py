@@ -30,7 +30,7 @@ from realtalk_ros.face_model.lips import (
 from realtalk_ros.training.expression.metrics import is_labiodental
 
 if TYPE_CHECKING:
-    from realtalk_ros.training.videos.lip_sounds import LipContacts
+    from realtalk_ros.training.videos.lip_contacts import LipContacts
 
 SPREADING = {
     "mouthStretchLeft": 0.3,

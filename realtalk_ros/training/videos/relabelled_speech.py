@@ -4,7 +4,7 @@
 They get the movement that a regression on the filmed people predicts, and each a random person's
 identity and window of expressions, or none, as the network is given one or none in its use. They
 keep it from forgetting what it knows of other voices, languages and people. Where their words are
-known, the times of their phones say where lips meet (lip_sounds.py). Silence, noise and music are
+known, the times of their phones say where lips meet (lip_contacts.py). Silence, noise and music are
 among them.
 """
 
@@ -25,7 +25,7 @@ from realtalk_ros.training.speech_data.corpora import read_recording
 from realtalk_ros.training.videos import mouth_targets
 from realtalk_ros.training.videos.filmed_people import Stretch
 from realtalk_ros.training.videos.known_words import Aligner, words_of_recording
-from realtalk_ros.training.videos.lip_sounds import LipContacts
+from realtalk_ros.training.videos.lip_contacts import LipContacts
 from realtalk_ros.training.videos.teacher import UNKNOWN, Condition, Teacher, write_stretches
 
 SPEECH = "speech_"  # how its files begin
