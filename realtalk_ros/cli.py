@@ -101,7 +101,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "the expression-to-face network",
     ),
     ("train", "landmarks"): (
-        "realtalk_ros.training.renderer.landmark_net",
+        "realtalk_ros.training.renderer.train_landmarks",
         "networks that find landmarks in faces, for losses and evaluation",
     ),
     ("train", "face-reader"): (

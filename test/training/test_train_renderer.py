@@ -40,6 +40,7 @@ from realtalk_ros.training.renderer import (  # noqa: E402
     rest_and_smile,
     samples,
     train,
+    train_landmarks,
 )
 from realtalk_ros.training.renderer.checkpoint import load_renderer  # noqa: E402
 from realtalk_ros.training.renderer.config import ABLATIONS, TrainingConfig  # noqa: E402
@@ -90,7 +91,7 @@ def batch_of(group, targets=2):
 def perceptual_net(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("reader")
     options = {"data": data, "out": out, "minutes": 0.03, "people": 2, "device": "cpu"}
-    landmark_net.run(arguments(landmark_net, **options))
+    train_landmarks.run(arguments(train_landmarks, **options))
     assert (out / "evaluation.pt").exists()
     return out / "perceptual.pt"
 
