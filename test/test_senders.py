@@ -126,9 +126,9 @@ def test_a_burst_is_heard_whole_and_in_order(client):
     values = np.concatenate([pcm for _, _, pcm in client.heard])
     assert client.length() > promised(3.99, 3.0)
     steps = np.round(values[::160] * 1000).astype(int)
-    assert (np.diff(steps) >= 0).all() or len(steps) < promised(400, 500)
-    client.spin(1.1)
-    assert client.count("expression_node", "chunks") - before >= 200
+    # It fades in after sound that came too late and was left out.
+    assert np.count_nonzero(np.diff(steps) < 0) <= promised(0, 10)
+    assert client.count("expression_node", "chunks", reports=1) - before >= 200
 
 
 def test_a_minute_in_one_message_arrives(client):
