@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from realtalk_ros.playout.message_merger import HOLD, MAX_IDS, MessageMerger, Received
+from realtalk_ros.playout.message_merger import HOLD, MAX_NAMES, MessageMerger, Received
 
 MILLISECOND = 10**6  # ns
 
@@ -54,8 +54,21 @@ def test_what_comes_reliably_too_late_is_left_out():
 
 def test_hours_of_utterances_are_forgotten():
     merger = MessageMerger()
-    for number in range(3 * MAX_IDS):
+    for number in range(3 * MAX_NAMES):
         merger.best_effort([sent(number, utterance=f"u{number}")], float(number))
         merger.overdue(number + 2 * HOLD)
-    late = [sent(k + 10**4, f"u{k}", at=k - 1) for k in range(3 * MAX_IDS)]
-    assert len(merger.reliable(late)) == 2 * MAX_IDS  # of the others it is known that it is late
+    late = [sent(k + 10**4, f"u{k}", at=k - 1) for k in range(3 * MAX_NAMES)]
+    assert len(merger.reliable(late)) == 2 * MAX_NAMES  # of the others it is known that it is late
+
+
+def test_days_of_utterances_and_of_senders_take_no_memory():
+    """A best-effort sender is started again after every utterance."""
+    merger, given = MessageMerger(), 0
+    for k in range(2000):
+        for number in (1, 2):
+            now = k + number / 10
+            given += len(merger.best_effort([sent(number, f"u{k}", at=50 * k + number)], now))
+            given += len(merger.overdue(now + 2 * HOLD))
+    assert given == 4000
+    kept = [value for value in vars(merger).values() if hasattr(value, "__len__")]
+    assert sum(map(len, kept)) < 4000 + 1000  # the keys of the last messages, and little more

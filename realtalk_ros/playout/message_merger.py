@@ -18,7 +18,7 @@ from realtalk_ros.playout.sender_identity import SenderIdentifier
 HOLD = 0.06  # s for which a best-effort message waits for its reliable twin
 MAX_WAIT = 30.0  # s, a longer wait is a clock that was set
 MAX_KEYS = 10_000  # messages remembered: twice as many as may wait in a subscription
-MAX_IDS = 64  # utterance ids remembered
+MAX_NAMES = 64  # utterances, and senders, remembered
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class MessageMerger:
         self._unreliable: OrderedDict[Key, None] = OrderedDict()  # given by best effort alone
         self._held: OrderedDict[Key, tuple[Received, str, float]] = OrderedDict()  # sender, since
         self._senders = SenderIdentifier()  # of what comes by best effort
-        self._best_effort: set[str] = set()  # those that do not send reliably, or not in time
+        # Those that do not send reliably, or not in time.
+        self._best_effort: OrderedDict[str, None] = OrderedDict()
         # utterance -> when the last message that was given by best effort alone was sent
         self._newest: OrderedDict[str, int] = OrderedDict()
 
@@ -76,7 +77,7 @@ class MessageMerger:
             key = received.key
             self._reliable[key] = None
             if key in self._held:
-                self._best_effort.discard(self._held.pop(key)[1])
+                self._best_effort.pop(self._held.pop(key)[1], None)
             age = self._newest.get(received.utterance, 0) - received.sent
             # It was given already, or what follows it was. (If far more: the sender's clock was
             # set back.)
@@ -92,7 +93,7 @@ class MessageMerger:
             key = received.key
             sender = self._senders.identify("", received.number, received.sent * 1e-9, 0.0)
             if key in self._reliable:
-                self._best_effort.discard(sender)
+                self._best_effort.pop(sender, None)
             elif sender in self._best_effort:
                 self._note(received)
                 out.append(received)
@@ -106,7 +107,8 @@ class MessageMerger:
         for key, (received, sender, since) in list(self._held.items()):
             if now - since > HOLD or sender in self._best_effort:
                 del self._held[key]
-                self._best_effort.add(sender)
+                self._best_effort[sender] = None
+                _limit(self._best_effort, MAX_NAMES)
                 self._note(received)
                 out.append(replace(received, waited=received.waited + now - since))
         return out
@@ -117,7 +119,7 @@ class MessageMerger:
         self._newest[received.utterance] = received.sent
         self._newest.move_to_end(received.utterance)
         _limit(self._unreliable, MAX_KEYS)
-        _limit(self._newest, MAX_IDS)
+        _limit(self._newest, MAX_NAMES)
 
 
 def _limit(remembered: OrderedDict[Any, Any], most: int) -> None:
