@@ -4,6 +4,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -55,6 +56,11 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def room_of(module: str) -> str:
     return max((r for r in ROOMS if f"{module}.".startswith(f"{r}." if r else "")), key=len)
 
@@ -62,7 +68,7 @@ def room_of(module: str) -> str:
 def imports(module: str, path: Path, known: dict[str, Path]) -> set[str]:
     """The package's modules that `module` imports, wherever in the file. What only a type checker
     reads does not count."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
             node.body = []
@@ -175,7 +181,7 @@ def test_devices_and_policies_are_listed_once(values):
             isinstance(node, (ast.Tuple, ast.List, ast.Set))
             and all(isinstance(element, ast.Constant) for element in node.elts)
             and [element.value for element in node.elts] == list(values)
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            for node in ast.walk(parsed(path))
         )
 
     listed = {module for module, path in modules().items() if lists(path)}

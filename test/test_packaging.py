@@ -11,6 +11,7 @@ import sys
 import tarfile
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,9 +52,14 @@ def imported(*folders: Path) -> dict[str, set[str]]:
     """Foreign module -> files that import it, at their top or when they need it."""
     found: dict[str, set[str]] = {}
     for path in (p for folder in folders for p in sorted(folder.rglob("*.py"))):
-        for root in imported_by(ast.walk(ast.parse(path.read_text()))):
+        for root in imported_anywhere(path):
             found.setdefault(root, set()).add(str(path.relative_to(ROOT)))
     return found
+
+
+@cache
+def imported_anywhere(path: Path) -> set[str]:
+    return imported_by(ast.walk(ast.parse(path.read_text())))
 
 
 def imported_by(nodes: Iterable[ast.AST]) -> set[str]:

@@ -5,6 +5,7 @@ import ast
 import os
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,12 +37,15 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def modules() -> Iterator[tuple[str, str, ast.Module]]:
+@cache
+def modules() -> list[tuple[str, str, ast.Module]]:
     """(name, source, syntax tree) of each module that is not a test."""
-    for path in files(".py"):
-        if name(path).partition("/")[0] != "test":
-            source = path.read_text(encoding="utf-8")
-            yield name(path), source, ast.parse(source)
+    sources = {name(path): path.read_text(encoding="utf-8") for path in files(".py")}
+    return [
+        (file, source, ast.parse(source))
+        for file, source in sources.items()
+        if file.partition("/")[0] != "test"
+    ]
 
 
 def test_functions_are_short():
