@@ -15,6 +15,7 @@ from realtalk_ros.behaviour.gaze import Gaze
 from realtalk_ros.behaviour.idle import Idle
 from realtalk_ros.easing import approached
 from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.lips import GAP
 from realtalk_ros.rendering.background import Background
 from realtalk_ros.rendering.compositor import BegunImage
 from realtalk_ros.rendering.face_renderer import Renderer
@@ -39,6 +40,8 @@ _LIPS = arkit.indices(
     "mouthUpperUp", "mouthStretch", "tongueOut",
 )  # fmt: skip
 _CORNERS = sorted(set(arkit.MOUTH) - set(_LIPS))
+_SNEER = arkit.indices("noseSneer")  # raises the upper lip, too
+_CLOSE = arkit.INDEX["mouthClose"]
 _SMILE = arkit.indices("mouthSmile")
 # A smile at rest is broad beyond this.
 _RESTING_SMILE = 0.25
@@ -249,5 +252,7 @@ class Face:
         """The emotion as far as speech leaves room for it, (52,)."""
         weights = self._emotion * np.float32(self.emotion_gain)
         weights[_LIPS] *= np.float32(1 - self._speech)
-        weights[_CORNERS] *= np.float32(1 - 0.5 * self._speech)
+        weights[_CORNERS + _SNEER] *= np.float32(1 - 0.5 * self._speech)
+        parted = max(float(weights @ GAP), 0.0)
+        weights[_CLOSE] -= np.float32(self._speech * parted / GAP[_CLOSE])
         return weights
