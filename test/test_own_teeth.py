@@ -133,6 +133,22 @@ def test_a_picture_that_knows_little_of_an_opening_is_no_patch_in_it(generator):
     assert drawn[0] > 100 and drawn[1] == 0
 
 
+def test_they_are_in_the_shadow_of_lips_that_the_picture_s_are_not(generator):
+    shown = TeethPicture.of(person(marked()[0]))
+    interior = generator.geometry[0].draw_mouth(OPEN, 0, np.zeros((256, 256, 3), np.uint8))[MOUTH]
+    teeth = OwnTeeth(shown, generator.geometry[0])
+    lit, shaded, brighter = (np.zeros((128, 128, 3), np.uint8) for _ in range(3))
+    teeth.draw(OPEN, interior, lit)
+    teeth.draw(OPEN, interior, shaded, shown.light * (0.5, 0.5, 0.7))
+    teeth.draw(OPEN, interior, brighter, 2 * shown.light)
+    seen = lit > 60
+    share = (shaded / np.maximum(lit, 1.0)).reshape(-1, 3)
+    for channel, wanted in enumerate((0.5, 0.5, 0.7)):
+        of = share[seen.reshape(-1, 3)[:, channel], channel]
+        assert len(of) > 50 and np.abs(of - wanted).max() < 0.03
+    np.testing.assert_array_equal(brighter, lit)  # none is lighter than in its picture
+
+
 def test_faces_of_a_batch_have_their_own(generator):
     batch = Generator([person(), person(marked()[0])])
     inputs = [FaceInputs(0, 0, 0), FaceInputs(1, 0, 0)]

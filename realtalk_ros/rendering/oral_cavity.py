@@ -210,9 +210,12 @@ class OralCavity:
         if (light := self.light_in(interior, template)) is not None:
             self.apply(light, drawn)
 
-    def light_in(self, interior: np.ndarray, template: int) -> MouthLight | None:
+    def light_in(
+        self, interior: np.ndarray, template: int, on_teeth: np.ndarray | None = None
+    ) -> MouthLight | None:
         """The light in a mouth over a template by the map of its interior (S, S, 3) uint8
-        (mouth.py); None where it is shut."""
+        (mouth.py); None where it is shut. `on_teeth` (3,): the share of light
+        that the lips leave them (lip_shadow.py), None: all."""
         x, y, width, height = cv2.boundingRect(cv2.extractChannel(interior, 0))
         if not width:
             return None
@@ -221,6 +224,8 @@ class OralCavity:
         light = self._light_on_flesh(opened, flesh, x, template)
         teeth = cv2.merge([cv2.convertScaleAbs(enamel, alpha=ENAMEL)] * 3)
         of_enamel = self._enamel[template, x : x + width]
+        if self._person and on_teeth is not None:
+            of_enamel = of_enamel * on_teeth
         if self._relief is not None:
             shade = self._relief[template][box][..., None]
             of_enamel = shade * (of_enamel * np.float32(1 / 255))

@@ -24,6 +24,7 @@ from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import NOSE, NOSE_BRIDGE
 from realtalk_ros.rendering.geometry import Geometry, reference_geometry
+from realtalk_ros.rendering.lip_shadow import light_on_teeth
 from realtalk_ros.rendering.mouth import OPEN
 
 LEAST = 60  # pixels of a reference's upper teeth: fewer are not used
@@ -59,6 +60,7 @@ class TeethPicture:
     longer: float  # cm by which they reach farther down than the face model's
     area: int  # pixels
     enamel: np.ndarray  # (3,) BGR of them in full light, 1: white
+    light: np.ndarray  # (3,) that the lips leave them there (lip_shadow.py)
 
     @classmethod
     def of(cls, avatar: Avatar) -> TeethPicture | None:
@@ -98,11 +100,12 @@ class TeethPicture:
         off = missed_by(expected, edge, lightness(image, opened)) / pixels
         longer = float(np.clip(off, -SHORTER, LONGER))
         return cls(
-            np.dstack([image, shown]),
-            skull_points(geometry, number) + (0, (off - longer) * pixels),
-            longer,
-            area,
-            np.percentile(image[light], FULL, 0) * (IN_FULL_LIGHT / 255),
+            picture=np.dstack([image, shown]),
+            points=skull_points(geometry, number) + (0, (off - longer) * pixels),
+            longer=longer,
+            area=area,
+            enamel=np.percentile(image[light], FULL, 0) * (IN_FULL_LIGHT / 255),
+            light=light_on_teeth(geometry.template_landmarks[number]),
         )
 
 
@@ -115,10 +118,18 @@ class OwnTeeth:
         there = affine(shown.points, skull_points(geometry, 0) - (left, top))
         self._teeth = cv2.warpAffine(shown.picture, there, (side, side), flags=cv2.INTER_CUBIC)
         self._upper = above_edge(geometry, 0)[rows, columns].astype(np.float32)
+        self._light = shown.light
 
-    def draw(self, weights: np.ndarray, interior: np.ndarray, image: np.ndarray) -> None:
+    def draw(
+        self,
+        weights: np.ndarray,
+        interior: np.ndarray,
+        image: np.ndarray,
+        on_teeth: np.ndarray | None = None,
+    ) -> None:
         """Draws them into what the generator made of the mouth crop, `image` (128, 128, 3) uint8,
-        of weights (52,); `interior` (128, 128, 3) uint8 is the map of the mouth's interior."""
+        of weights (52,); `interior` (128, 128, 3) uint8 is the map of the mouth's interior.
+        `on_teeth` (3,): the light that the lips leave them; None: that of their picture."""
         opened = cv2.extractChannel(interior, 0)
         x, y, width, height = cv2.boundingRect(opened)
         if not width:
@@ -133,9 +144,11 @@ class OwnTeeth:
         if share <= 0:
             return
         alpha = alpha * np.float32(share)
-        image[box] = cv2.blendLinear(
-            np.ascontiguousarray(own[..., :3]), np.ascontiguousarray(image[box]), alpha, 1 - alpha
-        )
+        teeth = np.ascontiguousarray(own[..., :3])
+        if on_teeth is not None:
+            shade = np.minimum(on_teeth / self._light, 1)
+            teeth = cv2.transform(teeth, np.diag(shade))
+        image[box] = cv2.blendLinear(teeth, np.ascontiguousarray(image[box]), alpha, 1 - alpha)
 
 
 def shown_teeth(image: np.ndarray, opened: np.ndarray, edge: np.ndarray) -> np.ndarray:

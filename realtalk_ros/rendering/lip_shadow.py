@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The light that lips leave to the teeth behind them.
+
+Lips that are far apart, and drawn back by a smile, let the light in. Those that part a little in
+speech, or are rounded, do not.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from realtalk_ros.face_model.landmarks import EYE_CORNERS, INNER_LOWER_LIP, INNER_UPPER_LIP
+
+INNER_CORNERS = 60, 64  # of the mouth
+
+# By how far the lips are apart and how wide the mouth is, in shares of the distance of the eyes'
+# outer corners. In shares of the whites of the eyes, the middle of a mouth that was drawn in speech
+# had a light (90th percentile of green) of 1.2, 1.2, 1.3, 1.4 and 1.3 at gaps of 0.04, 0.065, 0.1,
+# 0.14 and 0.19, that of 13 people in films 0.66, 1.1, 1.1, 1.2 and 1.2; both are 0.5 wide. Within
+# these people it rises by exp(1.3 width) where teeth are seen (284 frames of 11), by exp(2.6 width)
+# in all frames. In 39 smiles, which are 0.6 wide and more, it was right at all gaps over 0.05
+# (0.98 of people's, standard error 0.05), at 0.04 1.1 of it.
+GAPS, OF_GAP = (0.02, 0.04, 0.06, 0.07), (0.5, 0.75, 0.97, 1.0)
+OF_WIDTH, WIDEST = 1.6, 0.6
+# What is left is the redder: in the same frames red over green goes with the -0.47th power of green
+# (some of it is flesh), in smiles with the -0.2nd.
+REDDER = 0.35
+
+
+def light_on_teeth(moved: np.ndarray) -> np.ndarray:
+    """(3,): the shares of blue, green and red of the light that falls on them in a smile that teeth
+    have behind lips as landmarks (68, 2) show them."""
+    eyes, gap, width = (
+        math.dist(moved[first], moved[second])
+        for first, second in (EYE_CORNERS, (INNER_UPPER_LIP, INNER_LOWER_LIP), INNER_CORNERS)
+    )
+    of_width = math.exp(OF_WIDTH * (min(width / eyes, WIDEST) - WIDEST))
+    light = float(np.interp(gap / eyes, GAPS, OF_GAP)) * of_width
+    return np.array([light, light, light ** (1 - REDDER)], np.float32)

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The light that lips leave to the teeth."""
+
+import numpy as np
+import pytest
+
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.face_model import arkit
+from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
+from realtalk_ros.rendering.lip_shadow import light_on_teeth
+
+WIDE, SPEECH, ROUNDED = 0.62, 0.5, 0.38
+
+
+def landmarks(gap: float, width: float) -> np.ndarray:
+    """(68, 2) of a mouth with lips and corners so far apart, in shares of the distance of the outer
+    corners of the eyes."""
+    points = np.zeros((68, 2), np.float32)
+    points[36], points[45] = (0.3, 0.4), (0.7, 0.4)
+    points[62], points[66] = (0.5, 0.7 - 0.2 * gap), (0.5, 0.7 + 0.2 * gap)
+    points[60], points[64] = (0.5 - 0.2 * width, 0.7), (0.5 + 0.2 * width, 0.7)
+    return points
+
+
+@pytest.mark.parametrize(
+    "gap, width, least, most",
+    [
+        (0.12, WIDE, 1, 1),
+        (0.1, SPEECH, 0.8, 0.9),
+        (0.04, SPEECH, 0.5, 0.7),
+        (0.04, ROUNDED, 0.4, 0.6),
+    ],
+)
+def test_teeth_are_darker_the_less_lips_part_and_the_rounder_they_are(gap, width, least, most):
+    blue, green, red = light_on_teeth(landmarks(gap, width))
+    assert least <= green <= most and blue == green
+    assert red == pytest.approx(green**0.65)  # what is left is warmer
+
+
+def test_they_are_so_in_any_size_of_a_face():
+    points = landmarks(0.05, SPEECH)
+    np.testing.assert_allclose(light_on_teeth(points), light_on_teeth(300 * points), rtol=1e-5)
+
+
+def enamel_of(generator: Generator, **weights: float) -> float:
+    """The light of enamel, levels, beside that of which the map has it."""
+    face = generator.run(arkit.weights(**weights)[None], [FaceInputs(0, 0, 0)])[0]
+    interior = face.mouth_interior[MOUTH].astype(float)
+    teeth = (interior[..., 0] == 255) & (interior[..., 1] > 100)
+    assert teeth.sum() > 20
+    return float(np.median(face.mouth[teeth][:, 1] / interior[teeth][:, 1]))
+
+
+def test_a_face_s_teeth_are_light_in_a_smile_and_darker_between_lips_that_hardly_part():
+    generator = Generator([Avatar.load("default")])
+    smile = enamel_of(generator, mouthSmile=0.5, mouthUpperUp=0.4, mouthLowerDown=0.4)
+    speech = enamel_of(generator, jawOpen=0.06, mouthPucker=0.5, mouthFunnel=0.1)
+    assert speech < 0.85 * smile
