@@ -7,7 +7,7 @@ import pytest
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
-from realtalk_ros.rendering.lip_shadow import light_on_teeth
+from realtalk_ros.rendering.lip_shadow import Lips
 
 WIDE, SPEECH, ROUNDED = 0.62, 0.5, 0.38
 
@@ -32,14 +32,14 @@ def landmarks(gap: float, width: float) -> np.ndarray:
     ],
 )
 def test_teeth_are_darker_the_less_lips_part_and_the_rounder_they_are(gap, width, least, most):
-    blue, green, red = light_on_teeth(landmarks(gap, width))
+    blue, green, red = Lips.of(landmarks(gap, width)).light_on_teeth()
     assert least <= green <= most and blue == green
     assert red == pytest.approx(green**0.65)  # what is left is warmer
 
 
 def test_they_are_so_in_any_size_of_a_face():
     points = landmarks(0.05, SPEECH)
-    np.testing.assert_allclose(light_on_teeth(points), light_on_teeth(300 * points), rtol=1e-5)
+    np.testing.assert_allclose(Lips.of(points), Lips.of(300 * points + 7), rtol=1e-4)
 
 
 def enamel_of(generator: Generator, **weights: float) -> float:

@@ -11,6 +11,7 @@ from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
+from realtalk_ros.rendering.lip_shadow import Lips
 from realtalk_ros.rendering.oral_cavity import GUMS, OralCavity, look_of
 
 ACROSS = np.linspace(-3, 3, 128)[None]  # cm
@@ -200,3 +201,26 @@ def test_lower_teeth_meet_the_lip_of_an_open_mouth_softly_and_those_of_a_smile_w
         person().light(interior, drawn, 0)
         last.append(drawn[79, 64].mean())
     assert last[0] >= 80 and last[1] < 76
+
+
+def test_a_dark_line_between_lip_and_teeth_is_a_smile_s():
+    """Pixels of which the lip covers a part are made darker in smiles, and not in speech."""
+    interior, drawn = opened()
+    interior[39, 24:104] = 80, 200, 0
+    interior[55:] = 0  # it is flat
+    drawn[:40] = 60  # the lip
+    lit = []
+    for width in (0.65, 0.5):
+        cavity, image = OralCavity(np.ones((80, 65, 3)), np.ones((1, 128, 3))), drawn.copy()
+        light = cavity.light_in(interior, 0, Lips(gap=0.1, width=width))
+        cavity.apply(light, image)
+        lit.append(image[39, 40:90].mean())
+    assert lit[0] < 54 and lit[1] > 55
+
+
+def test_the_shade_between_teeth_is_warm():
+    interior, drawn = opened()
+    relief = np.full((1, 128, 128), 128, np.uint8)
+    OralCavity(np.ones((80, 65, 3)), np.ones((1, 128, 3)), relief).light(interior, drawn, 0)
+    blue, green, red = drawn[45, 64] / 100
+    assert blue == green == pytest.approx(0.5, abs=0.02) and red > 1.2 * green

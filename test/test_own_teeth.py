@@ -12,6 +12,7 @@ from realtalk_ros.avatar.provenance import LIKENESS
 from realtalk_ros.contracts import MOUTH_CROP
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
+from realtalk_ros.rendering.lip_shadow import Lips
 from realtalk_ros.rendering.own_teeth import OwnTeeth, TeethPicture
 
 SHOWN = 2  # Kenji's reference that says ee
@@ -139,11 +140,13 @@ def test_they_are_in_the_shadow_of_lips_that_the_picture_s_are_not(generator):
     teeth = OwnTeeth(shown, generator.geometry[0])
     lit, shaded, brighter = (np.zeros((128, 128, 3), np.uint8) for _ in range(3))
     teeth.draw(OPEN, interior, lit)
-    teeth.draw(OPEN, interior, shaded, shown.light * (0.5, 0.5, 0.7))
-    teeth.draw(OPEN, interior, brighter, 2 * shown.light)
+    narrow = Lips(gap=0.04, width=0.4)
+    teeth.draw(OPEN, interior, shaded, narrow)
+    teeth.draw(OPEN, interior, brighter, Lips(gap=0.3, width=0.7))
     seen = lit > 60
     share = (shaded / np.maximum(lit, 1.0)).reshape(-1, 3)
-    for channel, wanted in enumerate((0.5, 0.5, 0.7)):
+    for channel, wanted in enumerate(narrow.light_on_teeth() / shown.light):
+        assert wanted < 0.9
         of = share[seen.reshape(-1, 3)[:, channel], channel]
         assert len(of) > 50 and np.abs(of - wanted).max() < 0.03
     np.testing.assert_array_equal(brighter, lit)  # none is lighter than in its picture

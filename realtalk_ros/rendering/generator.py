@@ -45,7 +45,7 @@ from realtalk_ros.rendering.geometry import (
     warp_eyes,
 )
 from realtalk_ros.rendering.helper import HELPER, beside, take_up_deferred
-from realtalk_ros.rendering.lip_shadow import light_on_teeth
+from realtalk_ros.rendering.lip_shadow import Lips
 from realtalk_ros.rendering.monochrome import tone_of, toned
 from realtalk_ros.rendering.oral_cavity import SMILE, MouthLight, OralCavity, look_of
 from realtalk_ros.rendering.own_teeth import OwnTeeth, TeethPicture
@@ -245,8 +245,8 @@ class Generator:
         batch.fill_inputs(templates)
         eyes = [eyes for eyes, _ in moving]
         lids = beside(partial(show_eyes, eyes, batch.sampling_grids))
-        on_teeth = [light_on_teeth(points) for points in moved]
-        lights = beside(partial(self._light_mouths, faces, batch.interiors, on_teeth))
+        lips = [Lips.of(points) for points in moved]
+        lights = beside(partial(self._light_mouths, faces, batch.interiors, lips))
         references = [self._first_reference[face.avatar] + face.reference for face in faces]
         meanwhile()
         # The network knows no weights below 0; only the warp follows them.
@@ -255,13 +255,13 @@ class Generator:
         )
         batch.generator.run()
         made = batch.faces(lids())
-        drawn_faces = zip(weights, faces, made, lights(), on_teeth, strict=True)
-        for w, face, drawn, light, on_own in drawn_faces:
+        drawn_faces = zip(weights, faces, made, lights(), lips, strict=True)
+        for w, face, drawn, light, opened in drawn_faces:
             show_brows(drawn.mask, self._brows[face.avatar], face.template)
             if (cavity := self._cavities[face.avatar]) is not None and light is not None:
                 cavity.apply(light, drawn.mouth)
             if (teeth := self._own_teeth[face.avatar]) is not None:
-                teeth.draw(w, drawn.mouth_interior[MOUTH], drawn.mouth, on_own)
+                teeth.draw(w, drawn.mouth_interior[MOUTH], drawn.mouth, opened)
             if (flat := self._flat[face.avatar]) is not None:
                 flat.paint(drawn.mouth_interior[MOUTH], drawn.mouth)
             if (tones := self._tones[face.avatar]) is not None:
@@ -270,15 +270,14 @@ class Generator:
         return made
 
     def _light_mouths(
-        self, faces: Sequence[FaceInputs], interiors: np.ndarray, on_teeth: Sequence[np.ndarray]
+        self, faces: Sequence[FaceInputs], interiors: np.ndarray, lips: Sequence[Lips]
     ) -> list[MouthLight | None]:
-        """The light in each mouth, by the maps of their interiors and the shares (3,) of it that
-        fall on the teeth; None: as it is drawn."""
+        """The light in each mouth, by the maps of their interiors; None: as it is drawn."""
         lights: list[MouthLight | None] = []
-        for face, interior, shares in zip(faces, interiors, on_teeth, strict=True):
+        for face, interior, opened in zip(faces, interiors, lips, strict=True):
             cavity = self._cavities[face.avatar]
             lights.append(
-                cavity.light_in(interior[MOUTH], face.template, shares) if cavity else None
+                cavity.light_in(interior[MOUTH], face.template, opened) if cavity else None
             )
         return lights
 

@@ -8,6 +8,7 @@ speech, or are rounded, do not.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,13 +30,24 @@ OF_WIDTH, WIDEST = 1.6, 0.6
 REDDER = 0.35
 
 
-def light_on_teeth(moved: np.ndarray) -> np.ndarray:
-    """(3,): the shares of blue, green and red of the light that falls on them in a smile that teeth
-    have behind lips as landmarks (68, 2) show them."""
-    eyes, gap, width = (
-        math.dist(moved[first], moved[second])
-        for first, second in (EYE_CORNERS, (INNER_UPPER_LIP, INNER_LOWER_LIP), INNER_CORNERS)
-    )
-    of_width = math.exp(OF_WIDTH * (min(width / eyes, WIDEST) - WIDEST))
-    light = float(np.interp(gap / eyes, GAPS, OF_GAP)) * of_width
-    return np.array([light, light, light ** (1 - REDDER)], np.float32)
+class Lips(NamedTuple):
+    """How far a mouth is open, in shares of the distance of the outer corners of the eyes."""
+
+    gap: float  # between the middles of the lips
+    width: float  # between the corners
+
+    @classmethod
+    def of(cls, points: np.ndarray) -> Lips:
+        """By landmarks (68, 2)."""
+        eyes, gap, width = (
+            math.dist(points[first], points[second])
+            for first, second in (EYE_CORNERS, (INNER_UPPER_LIP, INNER_LOWER_LIP), INNER_CORNERS)
+        )
+        return cls(gap / eyes, width / eyes)
+
+    def light_on_teeth(self) -> np.ndarray:
+        """(3,): the shares of blue, green and red of the light that falls on them in a smile that
+        the teeth have."""
+        of_width = math.exp(OF_WIDTH * (min(self.width, WIDEST) - WIDEST))
+        light = float(np.interp(self.gap, GAPS, OF_GAP)) * of_width
+        return np.array([light, light, light ** (1 - REDDER)], np.float32)

@@ -20,6 +20,7 @@ from realtalk_ros.contracts import MOUTH_CROP
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.head_warp import Part
+from realtalk_ros.rendering.lip_shadow import REDDER, Lips
 from realtalk_ros.rendering.mouth import OPEN
 from realtalk_ros.rendering.tooth_relief import MEET
 
@@ -32,6 +33,9 @@ SHARPER = 0.1
 # people's smiles: without it LPIPS of 41 is 0.0019 worse. The lips of an open mouth meet the teeth
 # softly. From where to where of an opening's height over its width it fades; by eye.
 LINE_FADES = 0.28, 0.4
+# And from which width of the mouth to which, in shares of the eyes' distance, it appears: in speech
+# it is broken, and makes the teeth look cut out.
+SMILES = 0.52, 0.6
 LIPS = np.ones((3, 3), np.uint8)  # what of them is softened with a mouth
 SMOOTH = 9  # pixels over which the borders of the opening are smoothed
 # The factors of flesh: from the upper (0) to the lower (1) inner lip, and from one corner of the
@@ -161,7 +165,7 @@ class OralCavity:
         self._roots = self._roots.astype(np.float32)
         self._flesh = np.ascontiguousarray(flesh, np.float32)
         self._enamel = np.ascontiguousarray(enamel, np.float32)
-        self._relief = relief
+        self._relief = None if relief is None else warmer(relief)
 
     @classmethod
     def of_machine(cls, templates: int) -> OralCavity:
@@ -211,11 +215,10 @@ class OralCavity:
             self.apply(light, drawn)
 
     def light_in(
-        self, interior: np.ndarray, template: int, on_teeth: np.ndarray | None = None
+        self, interior: np.ndarray, template: int, lips: Lips | None = None
     ) -> MouthLight | None:
         """The light in a mouth over a template by the map of its interior (S, S, 3) uint8
-        (mouth.py); None where it is shut. `on_teeth` (3,): the share of light
-        that the lips leave them (lip_shadow.py), None: all."""
+        (mouth.py); None where it is shut. `lips`: how they are open; None: as in a smile."""
         x, y, width, height = cv2.boundingRect(cv2.extractChannel(interior, 0))
         if not width:
             return None
@@ -224,14 +227,15 @@ class OralCavity:
         light = self._light_on_flesh(opened, flesh, x, template)
         teeth = cv2.merge([cv2.convertScaleAbs(enamel, alpha=ENAMEL)] * 3)
         of_enamel = self._enamel[template, x : x + width]
-        if self._person and on_teeth is not None:
-            of_enamel = of_enamel * on_teeth
+        if self._person and lips:
+            of_enamel = of_enamel * lips.light_on_teeth()
         if self._relief is not None:
-            shade = self._relief[template][box][..., None]
+            shade = self._relief[template][box]
             of_enamel = shade * (of_enamel * np.float32(1 / 255))
         light += teeth * ((of_enamel - light) * np.float32(1 / 255))
         sharper = 1 + SHARPER if self._person else 1.0
-        line = np.uint8(255 * (1 - smoothstep(height / width, *LINE_FADES)))
+        smiles = smoothstep(lips.width, *SMILES) if lips else 1.0
+        line = np.uint8(255 * smiles * (1 - smoothstep(height / width, *LINE_FADES)))
         whole = cv2.multiply(teeth[..., 0], np.maximum(opened, line), scale=1 / 255)
         even = cv2.addWeighted(opened, 1 / 255, whole, -sharper / 255, 0, dtype=cv2.CV_32F)
         inner = opened * np.float32(1 / 255)
@@ -292,6 +296,13 @@ class OralCavity:
         opened = cv2.extractChannel(interior[rows, columns], 0)
         share = cv2.blur(cv2.dilate(opened, LIPS) * np.float32(1 / 255), LIPS.shape)
         return (rows, columns), share
+
+
+def warmer(shade: np.ndarray) -> np.ndarray:
+    """(..., 3) uint8: a shade (...) uint8, 255: none, in blue, green and red. Teeth and gums throw
+    red light into it, as lips do."""
+    red = np.rint(255 * (shade / 255) ** (1 - REDDER)).astype(np.uint8)
+    return np.stack([shade, shade, red], -1)
 
 
 def towards(colour: np.ndarray, share: float) -> np.ndarray:

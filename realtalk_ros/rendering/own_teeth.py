@@ -24,7 +24,7 @@ from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import NOSE, NOSE_BRIDGE
 from realtalk_ros.rendering.geometry import Geometry, reference_geometry
-from realtalk_ros.rendering.lip_shadow import light_on_teeth
+from realtalk_ros.rendering.lip_shadow import Lips
 from realtalk_ros.rendering.mouth import OPEN
 
 LEAST = 60  # pixels of a reference's upper teeth: fewer are not used
@@ -105,7 +105,7 @@ class TeethPicture:
             longer=longer,
             area=area,
             enamel=np.percentile(image[light], FULL, 0) * (IN_FULL_LIGHT / 255),
-            light=light_on_teeth(geometry.template_landmarks[number]),
+            light=Lips.of(geometry.template_landmarks[number]).light_on_teeth(),
         )
 
 
@@ -125,11 +125,12 @@ class OwnTeeth:
         weights: np.ndarray,
         interior: np.ndarray,
         image: np.ndarray,
-        on_teeth: np.ndarray | None = None,
+        lips: Lips | None = None,
     ) -> None:
         """Draws them into what the generator made of the mouth crop, `image` (128, 128, 3) uint8,
         of weights (52,); `interior` (128, 128, 3) uint8 is the map of the mouth's interior.
-        `on_teeth` (3,): the light that the lips leave them; None: that of their picture."""
+        `lips`: how they are open, and so what light they leave them; None: that of their
+        picture."""
         opened = cv2.extractChannel(interior, 0)
         x, y, width, height = cv2.boundingRect(opened)
         if not width:
@@ -145,8 +146,8 @@ class OwnTeeth:
             return
         alpha = alpha * np.float32(share)
         teeth = np.ascontiguousarray(own[..., :3])
-        if on_teeth is not None:
-            shade = np.minimum(on_teeth / self._light, 1)
+        if lips:
+            shade = np.minimum(lips.light_on_teeth() / self._light, 1)
             teeth = cv2.transform(teeth, np.diag(shade))
         image[box] = cv2.blendLinear(teeth, np.ascontiguousarray(image[box]), alpha, 1 - alpha)
 
