@@ -235,8 +235,9 @@ class OralCavity:
         light += teeth * ((of_enamel - light) * np.float32(1 / 255))
         sharper = 1 + SHARPER if self._person else 1.0
         smiles = smoothstep(lips.width, *SMILES) if lips else 1.0
-        line = np.uint8(255 * smiles * (1 - smoothstep(height / width, *LINE_FADES)))
-        whole = cv2.multiply(teeth[..., 0], np.maximum(opened, line), scale=1 / 255)
+        line = int(255 * smiles * (1 - smoothstep(height / width, *LINE_FADES)))
+        lined = np.maximum(opened, np.uint8(line)) if line else opened
+        whole = cv2.multiply(teeth[..., 0], lined, scale=1 / 255)
         even = cv2.addWeighted(opened, 1 / 255, whole, -sharper / 255, 0, dtype=cv2.CV_32F)
         inner = opened * np.float32(1 / 255)
         return MouthLight(
