@@ -35,7 +35,7 @@ def for_each_video(
 ) -> tuple[dict[Path, T], dict[str, str]]:
     """What `use` makes of each video and its mouth's track; and why videos are left out, by their
     name in `folder`: they have no track, or `use` raises RealTalkError or AudioError. Tracks in
-    `cache` are not made again. Raises RealTalkError if no film can be used."""
+    `cache` are not made again. Raises RealTalkError if no video can be used."""
     used: dict[Path, T] = {}
     left_out: dict[str, str] = {}
     for path in tqdm(videos, "videos", unit="video", disable=None):
