@@ -210,9 +210,9 @@ def test_a_dark_line_between_lip_and_teeth_is_a_smile_s():
     interior[55:] = 0  # it is flat
     drawn[:40] = 60  # the lip
     lit = []
-    for width in (0.65, 0.5):
+    for wider in (0.1, 0.0):
         cavity, image = OralCavity(np.ones((80, 65, 3)), np.ones((1, 128, 3))), drawn.copy()
-        light = cavity.light_in(interior, 0, Lips(gap=0.1, width=width))
+        light = cavity.light_in(interior, 0, Lips(gap=0.1, wider=wider))
         cavity.apply(light, image)
         lit.append(image[39, 40:90].mean())
     assert lit[0] < 54 and lit[1] > 55

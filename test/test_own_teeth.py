@@ -140,9 +140,9 @@ def test_they_are_in_the_shadow_of_lips_that_the_picture_s_are_not(generator):
     teeth = OwnTeeth(shown, generator.geometry[0])
     lit, shaded, brighter = (np.zeros((128, 128, 3), np.uint8) for _ in range(3))
     teeth.draw(OPEN, interior, lit)
-    narrow = Lips(gap=0.04, width=0.4)
+    narrow = Lips(gap=0.04, wider=-0.1)
     teeth.draw(OPEN, interior, shaded, narrow)
-    teeth.draw(OPEN, interior, brighter, Lips(gap=0.3, width=0.7))
+    teeth.draw(OPEN, interior, brighter, Lips(gap=0.3, wider=0.2))
     seen = lit > 60
     share = (shaded / np.maximum(lit, 1.0)).reshape(-1, 3)
     for channel, wanted in enumerate(narrow.light_on_teeth() / shown.light):

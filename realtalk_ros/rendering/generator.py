@@ -245,7 +245,8 @@ class Generator:
         batch.fill_inputs(templates)
         eyes = [eyes for eyes, _ in moving]
         lids = beside(partial(show_eyes, eyes, batch.sampling_grids))
-        lips = [Lips.of(points) for points in moved]
+        shown = zip(geometries, moved, faces, strict=True)
+        lips = [geometry.lips(points, face.template) for geometry, points, face in shown]
         lights = beside(partial(self._light_mouths, faces, batch.interiors, lips))
         references = [self._first_reference[face.avatar] + face.reference for face in faces]
         meanwhile()

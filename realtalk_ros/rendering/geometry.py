@@ -20,6 +20,7 @@ from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering.camera import Cameras
 from realtalk_ros.rendering.eyelids import Lids
 from realtalk_ros.rendering.eyes import EyePatch, Eyes, eye_patches
+from realtalk_ros.rendering.lip_shadow import Lips, width_at_rest
 from realtalk_ros.rendering.mouth import Mouth
 from realtalk_ros.rendering.moved_eye import ProjectedEyes
 
@@ -108,12 +109,19 @@ class Geometry:
         self.mouth = Mouth(identity, self._cameras, self._residuals, look, longer)
         self._eyes = Eyes(identity, self._cameras, self._residuals, self._resting_weights)
         self._last_eyes: FrameEyes | None = None
+        rest = np.zeros(arkit.COUNT, np.float32)
+        at_rest = [self.target_landmarks(rest, t) for t in range(len(template_landmarks))]
+        self._widths_at_rest = [width_at_rest(points) for points in at_rest]
         self.template_eyes = [self.project_eyes(w, t) for t, w in enumerate(template_weights)]
 
     def target_landmarks(self, weights: np.ndarray, template: int) -> np.ndarray:
         """(68, 2): where weights (52,) move the landmarks of a template."""
         moved = self._neutral + self._model.move(weights)
         return self._cameras.project(moved, template)[:, :2] + self._residuals[template]
+
+    def lips(self, points: np.ndarray, template: int) -> Lips:
+        """How the lips are open where landmarks of a template are at `points` (68, 2)."""
+        return Lips.of(points, self._widths_at_rest[template])
 
     def project_eyes(self, weights: np.ndarray, template: int) -> ProjectedEyes:
         """The eyes at weights (52,), seen by a template's camera."""

@@ -25,7 +25,10 @@ ENDS = [*EYE_CORNERS, INNER_UPPER_LIP, INNER_LOWER_LIP, 60, 64]
 # in all frames. In 39 smiles, which are 0.6 wide and more, it was right at all gaps over 0.05
 # (0.98 of people's, standard error 0.05), at 0.04 1.1 of it.
 GAPS, OF_GAP = np.array([[0.02, 0.04, 0.06, 0.07], [0.5, 0.75, 0.97, 1.0]])
-OF_WIDTH, WIDEST = 1.6, 0.6
+# Mouths differ in width, so it is counted from that at rest: 0.51 in the mean, as speech is, and a
+# smile 0.09 more. A person who rests with a smile is taken to be at most so wide at rest.
+OF_WIDTH, SMILE = 1.6, 0.09
+WIDEST_REST = 0.53
 # What is left is the redder: in the same frames red over green goes with the -0.47th power of green
 # (some of it is flesh), in smiles with the -0.2nd.
 REDDER = 0.35
@@ -35,18 +38,29 @@ class Lips(NamedTuple):
     """How far a mouth is open, in shares of the distance of the outer corners of the eyes."""
 
     gap: float  # between the middles of the lips
-    width: float  # between the corners
+    wider: float  # by how much its corners are farther apart than at rest
 
     @classmethod
-    def of(cls, points: np.ndarray) -> Lips:
-        """By landmarks (68, 2)."""
-        ends = points[ENDS].tolist()  # Python is faster with so few numbers than NumPy
-        eyes, gap, width = map(math.dist, ends[::2], ends[1::2])
-        return cls(gap / eyes, width / eyes)
+    def of(cls, points: np.ndarray, rest: float) -> Lips:
+        """By landmarks (68, 2), and the width at rest (`width_at_rest`)."""
+        gap, width = gap_and_width(points)
+        return cls(gap, width - rest)
 
     def light_on_teeth(self) -> np.ndarray:
         """(3,): the shares of blue, green and red of the light that falls on them in a smile that
         the teeth have."""
-        of_width = math.exp(OF_WIDTH * (min(self.width, WIDEST) - WIDEST))
+        of_width = math.exp(OF_WIDTH * (min(self.wider, SMILE) - SMILE))
         light = float(np.interp(self.gap, GAPS, OF_GAP)) * of_width
         return np.array([light, light, light ** (1 - REDDER)], np.float32)
+
+
+def width_at_rest(points: np.ndarray) -> float:
+    """The mouth's width by landmarks (68, 2) at rest, in shares of the eyes' distance."""
+    return min(gap_and_width(points)[1], WIDEST_REST)
+
+
+def gap_and_width(points: np.ndarray) -> tuple[float, float]:
+    """Of a mouth by landmarks (68, 2), in shares of the eyes' distance."""
+    ends = points[ENDS].tolist()  # Python is faster with so few numbers than NumPy
+    eyes, gap, width = map(math.dist, ends[::2], ends[1::2])
+    return gap / eyes, width / eyes

@@ -28,14 +28,14 @@ ENAMEL = 6.0  # by which enamel is taken to be lighter than the map has it: it m
 GUMS = 112  # level of the map's third channel from which a pixel is gums
 EVEN = 3, 3  # pixels over which flesh is evened: the generator leaves a pattern of two pixels
 # The generator's enamel is softer than people's: so much of what EVEN takes is added to it.
-SHARPER = 0.1
+SHARPER = 0.2
 # Where enamel goes under a lip it is sharpened as if it were whole. That leaves a dark line, as in
 # people's smiles: without it LPIPS of 41 is 0.0019 worse. The lips of an open mouth meet the teeth
 # softly. From where to where of an opening's height over its width it fades; by eye.
 LINE_FADES = 0.28, 0.4
-# And from which width of the mouth to which, in shares of the eyes' distance, it appears: in speech
-# it is broken, and makes the teeth look cut out.
-SMILES = 0.52, 0.6
+# And by how much wider than at rest a mouth must be for it, in shares of the eyes' distance, not at
+# all and wholly: in speech it is broken, and makes the teeth look cut out.
+SMILES = 0.01, 0.09
 LIPS = np.ones((3, 3), np.uint8)  # what of them is softened with a mouth
 SMOOTH = 9  # pixels over which the borders of the opening are smoothed
 # The factors of flesh: from the upper (0) to the lower (1) inner lip, and from one corner of the
@@ -234,7 +234,7 @@ class OralCavity:
             of_enamel = shade * (of_enamel * np.float32(1 / 255))
         light += teeth * ((of_enamel - light) * np.float32(1 / 255))
         sharper = 1 + SHARPER if self._person else 1.0
-        smiles = smoothstep(lips.width, *SMILES) if lips else 1.0
+        smiles = smoothstep(lips.wider, *SMILES) if lips else 1.0
         line = int(255 * smiles * (1 - smoothstep(height / width, *LINE_FADES)))
         lined = np.maximum(opened, np.uint8(line)) if line else opened
         whole = cv2.multiply(teeth[..., 0], lined, scale=1 / 255)

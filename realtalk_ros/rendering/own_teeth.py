@@ -91,7 +91,8 @@ class TeethPicture:
         edge = teeth_edge(image, opened, expected)
         shown = shown_teeth(image, opened, edge)
         area = int(np.count_nonzero(shown >= OPEN))
-        nose = geometry.template_landmarks[number, NOSE_BRIDGE] * CROP_SIZE
+        landmarks = geometry.template_landmarks[number]
+        nose = landmarks[NOSE_BRIDGE] * CROP_SIZE
         nose = nose.astype(int).clip(0, CROP_SIZE - 1)
         light = (shown >= OPEN) & (lightness(image, opened) >= DARK)
         if area < LEAST or redness(image[light]) > redness(image[tuple(nose.T[::-1])]):
@@ -105,7 +106,7 @@ class TeethPicture:
             longer=longer,
             area=area,
             enamel=np.percentile(image[light], FULL, 0) * (IN_FULL_LIGHT / 255),
-            light=Lips.of(geometry.template_landmarks[number]).light_on_teeth(),
+            light=geometry.lips(landmarks, number).light_on_teeth(),
         )
 
 
