@@ -197,6 +197,84 @@ def test_a_flac_that_is_cut_is_told(tmp_path):
     assert f"only {seconds:.1f} of its 2.0 s are heard" in warnings[0]
 
 
+def through_pipe(monkeypatch, path):
+    """Makes standard input a pipe of the file; returns its name."""
+    cat = subprocess.Popen(["cat", path], stdout=subprocess.PIPE)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(cat.stdout))
+    return "-"
+
+
+@pytest.mark.parametrize("piped", [False, True])
+@pytest.mark.parametrize("name, codec, left", [
+    ("a.wav", "pcm_s16le", 0.5), ("a.wav", "adpcm_ms", 0.5), ("a.mp3", "libmp3lame", 0.5),
+    ("a.au", "pcm_s16be", 0.5), ("a.m4a", "aac", 1.0), ("a.mp3", "libmp3lame", 1.0),
+])  # fmt: skip
+def test_a_file_that_is_cut_is_told(tmp_path, monkeypatch, name, codec, left, piped):
+    path = encoded(tmp_path / name, codec, tone(4.0))
+    path.write_bytes(path.read_bytes()[: round(left * path.stat().st_size)])
+    seconds, warnings = heard(through_pipe(monkeypatch, path) if piped else path)
+    assert seconds == pytest.approx(4.0 * left, abs=0.3) and len(warnings) == (left < 1)
+    assert left == 1 or f"only {seconds:.1f} of its 4" in warnings[0]
+
+
+def test_a_cut_mp3_is_told_behind_tags(tmp_path):
+    whole = encoded(tmp_path / "a.mp3", "libmp3lame", tone(4.0)).read_bytes()
+    assert whole.startswith(b"ID3")  # by FFmpeg
+    picture = struct.pack(">4sIH", b"APIC", 80_000, 0) + bytes(80_000)
+    size = len(picture)  # in seven bits a byte
+    tag = b"ID3\3\0\0" + bytes(size >> 7 * k & 127 for k in (3, 2, 1, 0)) + picture
+    sound = whole[10 + (whole[8] << 7 | whole[9]) :]
+    for part, count in ((sound, 0), (sound[: len(sound) // 2], 1)):
+        (tmp_path / "b.mp3").write_bytes(tag + part)
+        assert len(heard(tmp_path / "b.mp3")[1]) == count
+
+
+def test_an_mp3_that_states_its_length_as_fraunhofers_does(tmp_path):
+    whole = bytearray(encoded(tmp_path / "a.mp3", "libmp3lame", tone(4.0)).read_bytes())
+    tag = whole.index(b"Info" if b"Info" in whole else b"Xing")
+    frames = whole[tag + 8 : tag + 12]
+    whole[tag : tag + 4] = bytes(4)
+    first = tag - 4 - 9  # 16 kHz, mono
+    whole[first + 36 : first + 54] = b"VBRI\0\1\0\0\0\0" + bytes(4) + frames
+    (tmp_path / "b.mp3").write_bytes(whole[: len(whole) // 2])
+    seconds, warnings = heard(tmp_path / "b.mp3")
+    assert len(warnings) == 1 and f"only {seconds:.1f} of its 4" in warnings[0]
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x80000000, 0x7FFFF000, 0xFFFFFFDB])
+def test_a_wav_of_unknown_length_is_not_called_cut(tmp_path, size):
+    data = bytearray(write_wav(tmp_path / "a.wav", tone(1.0)).read_bytes())
+    data[40:44] = struct.pack("<I", size)  # as written into a pipe
+    (tmp_path / "a.wav").write_bytes(data)
+    assert heard(tmp_path / "a.wav") == (1.0, [])
+
+
+def test_chunks_of_any_kind_come_before_the_sound_of_a_wav(tmp_path):
+    data = write_wav(tmp_path / "a.wav", tone(2.0)).read_bytes()
+    chunk = b"bext" + struct.pack("<I", 601) + bytes(602)  # odd sizes are padded
+    (tmp_path / "a.wav").write_bytes((data[:36] + chunk + data[36:])[: RATE * 2])
+    seconds, warnings = heard(tmp_path / "a.wav")
+    assert f"only {seconds:.1f} of its 2.0 s are heard" in warnings[0]
+
+
+@pytest.mark.parametrize("codec", ["libopus", "flac"])
+def test_an_ogg_that_ends_within_a_page_is_told(tmp_path, codec):
+    whole = encoded(tmp_path / "a.ogg", codec, tone(4.0)).read_bytes()
+    pages = [at for at in range(len(whole)) if whole.startswith(b"OggS", at)]
+    for end, count in ((len(whole), 0), (pages[-1], 0), (pages[-1] + 20, 1), (pages[-1] - 9, 1)):
+        (tmp_path / "a.ogg").write_bytes(whole[:end])
+        _, warnings = heard(tmp_path / "a.ogg")
+        assert len(warnings) == count  # at the end of a page it may be a stream's that was recorded
+        assert not count or "last page" in warnings[0]
+
+
+def test_an_mp4_without_its_index_is_told(tmp_path):
+    path = encoded(tmp_path / "a.m4a", "aac", tone(4.0))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(AudioError, match="end with the index is missing, so get it again"):
+        heard(path)
+
+
 @pytest.mark.parametrize("piped", [False, True])
 def test_a_matroska_file_is_as_long_as_it_states_not_as_its_size_suggests(tmp_path, piped):
     whole = io.BytesIO()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 import sys
@@ -17,14 +18,15 @@ import numpy as np
 
 from realtalk_ros.audio.pcm import MAX_RATE, MIN_RATE, mix_down, to_float
 from realtalk_ros.audio.sound_findings import SoundFindings
+from realtalk_ros.audio.stated_length import StatedLength, stated_seconds
 from realtalk_ros.errors import AudioError
 from realtalk_ros.paths import is_folder
 
 SAMPLE_CLIP = Path(__file__).parents[1] / "data" / "speech_sample.wav"  # see data/README.md
 STANDARD_INPUT = "-"  # in place of a file's name
-# Of others, such as MP3, FFmpeg guesses the duration from the bit rate. A WAV that was written into
-# a pipe states 2 GB or more, and one that was cut has the length of what is left.
-EXACT_FORMATS = {"flac", "mov", "matroska", "ogg", "aiff", "caf", "wv"}
+# Of others FFmpeg guesses the duration (stated_length.py).
+EXACT_FORMATS = {"flac", "mov", "matroska", "ogg", "aiff", "au", "caf", "tta", "wv"}
+PIPE_HEAD = 4096  # bytes of a pipe that are looked at before FFmpeg reads it
 
 
 class AudioStream:
@@ -38,7 +40,7 @@ class AudioStream:
         self.path = "standard input" if str(path) == STANDARD_INPUT else Path(path)
         self._findings = SoundFindings(str(self.path))
         self._block_s = block_s
-        self._container = _open(path)
+        self._container, stated = _open(path)
         try:
             self._frames = self._decode()
             # The first decoded frame, not the header, knows the true rate (HE-AAC doubles it).
@@ -47,9 +49,10 @@ class AudioStream:
         except BaseException:
             self.close()
             raise
-        self._findings.stated = _stated_duration(self._container)
-        stated = self._container.duration  # microseconds
-        self.duration: float | None = stated / av.time_base if stated and stated > 0 else None
+        self._findings.stated = stated.seconds or _stated_duration(self._container)
+        self._findings.damage = self._findings.damage or stated.cut
+        guess = self._container.duration  # microseconds
+        self.duration: float | None = guess / av.time_base if guess and guess > 0 else None
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yields float32 (n,) in [-1, 1], about `block_s` long, the last one shorter."""
@@ -160,7 +163,7 @@ def read_audio(
     return pcm, stream.sample_rate
 
 
-def _open(path: str | Path) -> av.container.InputContainer:
+def _open(path: str | Path) -> tuple[av.container.InputContainer, StatedLength]:
     name = "standard input" if str(path) == STANDARD_INPUT else str(path)
     if name == str(path) and is_folder(path):
         raise AudioError(f"{path} is a folder: give an audio file")
@@ -169,18 +172,21 @@ def _open(path: str | Path) -> av.container.InputContainer:
         # Opened here, not by FFmpeg, and no protocol allowed: a playlist in disguise must not make
         # it read other files or the network.
         options = {"protocol_whitelist": "none"}
-        container = av.open(file if file.seekable() else _pipe(file, name), "r", options=options)
+        source, stated = (file, StatedLength.of(file)) if file.seekable() else _pipe(file, name)
+        container = av.open(source, "r", options=options)
     except av.error.FFmpegError as error:
+        advice = "give a WAV, FLAC, MP3, Ogg or MP4 file"
+        if file.seekable() and file.seek(4) and file.read(4) == b"ftyp":
+            advice = "if it is an MP4, its end with the index is missing, so get it again"
         raise AudioError(
-            f"{name} is not an audio file that can be read ({_reason(error)}): "
-            "give a WAV, FLAC, MP3, Ogg or MP4 file"
+            f"{name} is not an audio file that can be read ({_reason(error)}): {advice}"
         ) from error
     except OSError as error:
         raise AudioError(f"cannot open {name} ({error.strerror}): check the path") from error
     if not container.streams.audio:
         container.close()
         raise AudioError(f"{name} has no sound in it: give an audio file")
-    return container
+    return container, stated
 
 
 def _standard_input() -> BinaryIO:
@@ -204,19 +210,19 @@ class _Pipe:
         return self._rest.read(size)
 
 
-def _pipe(file: BinaryIO, name: str) -> Any:
+def _pipe(file: BinaryIO, name: str) -> tuple[Any, StatedLength]:
     """A pipe for FFmpeg to read as it comes. MP4 and CAF may have their index at the end, so these
     go through a temporary file."""
-    head = file.read(12)
+    head = file.read(PIPE_HEAD)
     if not head:
         raise AudioError(f"{name} is empty: what is to write to it may have failed")
     if head[4:8] not in (b"ftyp", b"moov", b"mdat", b"free", b"wide") and head[:4] != b"caff":
-        return _Pipe(head, file)
+        return _Pipe(head, file), StatedLength(stated_seconds(io.BytesIO(head)))
     whole = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as it is read
     whole.write(head)
     shutil.copyfileobj(file, whole)
     whole.seek(0)
-    return whole
+    return whole, StatedLength()
 
 
 def _reason(error: Exception) -> str:
