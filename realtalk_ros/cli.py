@@ -15,13 +15,11 @@ import io
 import math
 import os
 import select
-import signal
 import sys
-import threading
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from realtalk_ros import __version__, install_hints
+from realtalk_ros import __version__, ending_signals, install_hints
 from realtalk_ros.errors import RealTalkError
 
 # Words of the command: (module, purpose).
@@ -183,18 +181,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if words == (present[0], old):
             words = present
     command = words if words in COMMANDS else words[:1]
-    if threading.current_thread() is threading.main_thread():
-        # Child processes are ended, too, and unfinished files go.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
-            signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
-    try:
-        code = execute(argv, command)
-    except SystemExit:  # a signal, or argparse
-        if failed := flush(command):
-            return failed
-        raise
-    return flush(command) or code
+    # By a signal, child processes are ended, too, and unfinished files go.
+    with ending_signals.raised_as_exceptions():
+        try:
+            code = execute(argv, command)
+        except SystemExit:  # a signal, or argparse
+            if failed := flush(command):
+                return failed
+            raise
+        return flush(command) or code
 
 
 def execute(argv: Sequence[str], command: tuple[str, ...]) -> int:

@@ -2,7 +2,6 @@
 """What the realtalk command does when its output cannot be written, when it is hung up, and with
 numbers that are none."""
 
-import contextlib
 import csv
 import errno
 import os
@@ -111,24 +110,85 @@ def test_a_signal_leaves_no_unfinished_file(tmp_path, number, code):
     while not list(tmp_path.iterdir()) and time.monotonic() < end:
         time.sleep(0.05)
     assert list(tmp_path.glob(".*.part"))
-    for _ in range(2):  # one that comes in a callback of a library in C is lost
-        process.send_signal(number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(3)
-            break
+    process.send_signal(number)
     assert process.wait(30) == code and not list(tmp_path.iterdir())
 
 
-def test_who_is_not_to_be_hung_up_is_not(monkeypatch):
-    before = {n: signal.getsignal(n) for n in (signal.SIGHUP, signal.SIGTERM)}
+ENDINGS = [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+
+def run_as_command(code):
+    """Runs the function `command` of this code as a command of realtalk does."""
+    whole = (
+        "import os, signal, sys, time\n"
+        "import realtalk_ros.commands.avatars as avatars\n"
+        "from realtalk_ros.cli import main\n"
+        "for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):\n"
+        "    signal.signal(number, signal.default_int_handler)\n"  # nohup or & may ignore them
+        f"{code}\n"
+        "avatars.run = command\n"
+        "sys.exit(main(['avatars', 'list']))\n"
+    )
+    return subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("number, code", ENDINGS)
+def test_a_signal_whose_exception_is_lost_ends_it_all_the_same(number, code):
+    ran = run_as_command(
+        "class Loses:\n"
+        "    def __del__(self):\n"  # called from C: what is raised here is only reported
+        f"        os.kill(os.getpid(), {int(number)})\n"
+        "        time.sleep(0)\n"
+        "def command(_):\n"
+        "    Loses()\n"
+        "    end = time.monotonic() + 20\n"
+        "    while time.monotonic() < end:\n"
+        "        time.sleep(0.01)\n"
+    )
+    assert ran.returncode == code
+    assert not ran.stderr.strip() and not ran.stdout
+
+
+@pytest.mark.parametrize("number, code", ENDINGS)
+def test_what_a_signal_leaves_to_do_is_not_interrupted(number, code):
+    ran = run_as_command(
+        "from contextlib import contextmanager\n"
+        "@contextmanager\n"
+        "def cleaned():\n"
+        "    try:\n"
+        "        yield\n"
+        "    finally:\n"
+        "        time.sleep(1)\n"
+        "        print('first')\n"
+        "def command(_):\n"
+        "    try:\n"
+        "        with cleaned():\n"
+        f"            os.kill(os.getpid(), {int(number)})\n"
+        "            time.sleep(20)\n"
+        "    finally:\n"
+        "        try:\n"
+        "            raise OSError\n"
+        "        except OSError:\n"
+        "            time.sleep(1)\n"
+        "        print('second')\n"
+    )
+    assert ran.returncode == code and ran.stdout == "first\nsecond\n"
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_who_is_not_to_be_hung_up_or_interrupted_is_not(monkeypatch, number, handler):
+    during = []
+    monkeypatch.setattr(
+        "realtalk_ros.commands.avatars.run", lambda _: during.append(signal.getsignal(number))
+    )
+    before = signal.signal(number, handler)  # ignored by nohup, or a shell's &
     try:
-        for handler, hung_up in ((signal.SIG_IGN, False), (signal.SIG_DFL, True)):
-            signal.signal(signal.SIGHUP, handler)  # the former by nohup
-            main(["avatars", "list", "/nowhere"])
-            assert (signal.getsignal(signal.SIGHUP) is not handler) == hung_up
+        main(["avatars", "list"])
+        assert (during[0] is signal.SIG_IGN) == (handler is signal.SIG_IGN)
+        assert signal.getsignal(number) is handler
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.signal(number, before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc")

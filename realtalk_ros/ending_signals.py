@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Signals that end a command, as an exception that reaches its end.
+
+What Python's handler of a signal raises comes up wherever Python code happens to run. Where that is
+called from C code, as a weak reference's callback or a __del__ is, the exception ends there: it is
+reported ("Exception ignored in") and the command goes on. So it is raised again until the command
+has ended, but not where its `finally` and `with` blocks already run because of it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+AGAIN = 0.3  # s after which it is raised again
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _Signals:
+    """What has come."""
+
+    def __init__(self) -> None:
+        self.last = 0  # the signal's number
+        self.raised: list[BaseException] = []
+        self._process = os.getpid()
+
+    def end(self, number: int, _frame: FrameType | None) -> None:
+        """The handler of a signal that ends the command."""
+        self.last = number
+        if os.getpid() == self._process:  # not in one that was forked off
+            signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)
+        self._raise()
+
+    def again(self, _number: int, _frame: FrameType | None) -> None:
+        """The handler of the timer."""
+        if not self._is_handled():
+            self._raise()
+
+    def _raise(self) -> None:
+        interrupted = self.last == signal.SIGINT
+        error = KeyboardInterrupt() if interrupted else SystemExit(128 + self.last)
+        self.raised.append(error)
+        raise error
+
+    def _is_handled(self) -> bool:
+        """Whether what was raised is being handled: by an `except`, a `finally`, or a `with`."""
+        error = sys.exc_info()[1]
+        while error is not None:
+            if self.is_own(error):
+                return True
+            error = error.__context__
+        return False
+
+    def is_own(self, error: BaseException | None) -> bool:
+        return any(error is one for one in self.raised)
+
+
+@contextmanager
+def raised_as_exceptions() -> Iterator[None]:
+    """In this block SIGTERM and SIGHUP raise SystemExit, with 128 and the signal's number, and
+    SIGINT KeyboardInterrupt; not those that are ignored, as nohup and a shell's & have it. Handlers
+    that the block sets itself stay. Outside of the main thread nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signals, report = _Signals(), sys.unraisablehook
+
+    def unless_own(lost: Any) -> None:
+        if not signals.is_own(lost.exc_value):
+            report(lost)
+
+    handlers = {number: signal.getsignal(number) for number in (*ENDING, signal.SIGALRM)}
+    for number in ENDING:
+        if number == signal.SIGTERM or handlers[number] is not signal.SIG_IGN:
+            signal.signal(number, signals.end)
+    signal.signal(signal.SIGALRM, signals.again)
+    sys.unraisablehook = unless_own
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = report
+        for number, handler in handlers.items():
+            if signal.getsignal(number) in (signals.end, signals.again):
+                signal.signal(number, handler)
