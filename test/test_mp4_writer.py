@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.output import mp4_writer
 from realtalk_ros.output.mp4_writer import VideoWriter
 from realtalk_ros.output.recording import Recording
 
@@ -131,6 +132,7 @@ FULL_DISK = """
 import resource, signal, sys
 import numpy as np
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.output import mp4_writer
 from realtalk_ros.output.mp4_writer import VideoWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing fails as on a full disk
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
@@ -181,3 +183,34 @@ def test_a_recording_takes_sound_of_any_rate_where_its_stamps_say(tmp_path):
     edges = (*clicks, 0, 0.4, 0.8, 1.2, 1.4, 1.8)
     between = np.min([np.abs(at - edge) for edge in edges], 0) > 0.05
     assert np.abs(sound[between & (at < 1.8)]).max() < 0.02  # the tone would be heard at 5 kHz
+
+
+class Signalled(BaseException):
+    """As a signal's exception, which may come anywhere."""
+
+
+class Signals:
+    """A container that is interrupted when its file has just been created."""
+
+    def __init__(self, container):
+        self._container = container
+
+    def __getattr__(self, name):
+        return getattr(self._container, name)
+
+    def start_encoding(self):
+        self._container.start_encoding()
+        raise Signalled
+
+
+def test_a_file_that_is_given_up_at_once_leaves_nothing(tmp_path, monkeypatch):
+    VideoWriter(tmp_path / "a.mp4", 25, (64, 64), 16000)  # before a `with` block
+    assert not list(tmp_path.iterdir())
+
+    opened = mp4_writer.av.open
+    monkeypatch.setattr(
+        mp4_writer.av, "open", lambda *args, **named: Signals(opened(*args, **named))
+    )
+    with pytest.raises(Signalled):
+        VideoWriter(tmp_path / "a.mp4", 25, (64, 64), 16000)
+    assert not list(tmp_path.iterdir())

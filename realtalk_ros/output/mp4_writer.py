@@ -56,6 +56,7 @@ class VideoWriter:
         self.provenance = provenance  # for the XMP it may be set until `close`
         self._sample_rate = sample_rate
         self._audio = None
+        self._ended = True  # no file yet
         try:
             self._target = target_of(self.path)
             # Absolute, since FFmpeg takes what is before a colon for a protocol.
@@ -66,6 +67,7 @@ class VideoWriter:
             )
         except (av.error.FFmpegError, OSError) as error:
             raise cannot_write(self.path, error) from error
+        self._ended = False
         try:
             self._video = self._container.add_stream("libx264", rate=self.fps)
             self._video.width, self._video.height = (side + side % 2 for side in size)
@@ -141,16 +143,23 @@ class VideoWriter:
                 with self._part.open("ab") as file:
                     file.write(self.provenance.mp4_box())
             self._part.replace(self._target)
+            self._ended = True
         except (av.error.FFmpegError, OSError) as error:
             self.discard()
             raise cannot_write(self.path, error) from error
 
     def discard(self) -> None:
         """Ends without a file."""
+        self._ended = True
         with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
             self._container.close()
         with contextlib.suppress(OSError):
             self._part.unlink(missing_ok=True)
+
+    def __del__(self) -> None:
+        # A signal may come before its `with` block begins, or within __init__.
+        if not getattr(self, "_ended", True):
+            self.discard()
 
     def _mux(self, encode: Callable[[Any], list[av.Packet]], frame: Any) -> None:
         """Writes a frame, or with None the last packets, of the stream with this encoder."""
