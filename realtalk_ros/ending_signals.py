@@ -1,25 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """Signals that end a command, as an exception that reaches its end.
 
-What Python's handler of a signal raises comes up wherever Python code happens to run. Where that is
-called from C code, as a weak reference's callback or a __del__ is, the exception ends there: it is
-reported ("Exception ignored in") and the command goes on. So it is raised again until the command
-has ended, but not where its `finally` and `with` blocks already run because of it.
+What Python's handler of a signal raises comes up wherever Python code happens to run, and there are
+places where that goes wrong:
+
+- In what is called from C code, as a weak reference's callback or a __del__ is, the exception ends:
+  it is reported ("Exception ignored in"), and the command goes on. So it is raised again until the
+  command has ended, but not where its `finally` and `with` blocks already run because of it.
+- While a thread is started, the exception leaves a thread that a pool does not know: nobody ends
+  it, and the interpreter waits for it at its end. So it is raised a little later.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-AGAIN = 0.3  # s after which it is raised again
+SOON, AGAIN = 0.02, 0.3  # s after which it is raised, or raised again
+LAST = 5.0  # s that the interpreter has to end after the command
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STARTS_THREAD = {threading.Thread.start.__code__, ThreadPoolExecutor.submit.__code__}
 
 
 class _Signals:
@@ -27,25 +35,29 @@ class _Signals:
 
     def __init__(self) -> None:
         self.last = 0  # the signal's number
-        self.raised: list[BaseException] = []
+        self._raised: list[BaseException] = []
         self._process = os.getpid()
 
-    def end(self, number: int, _frame: FrameType | None) -> None:
+    def end(self, number: int, frame: FrameType | None) -> None:
         """The handler of a signal that ends the command."""
         self.last = number
-        if os.getpid() == self._process:  # not in one that was forked off
-            signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)
-        self._raise()
+        later = starts_thread(frame)
+        if os.getpid() != self._process:  # it was forked off, and has no timer
+            later = False
+        else:
+            signal.setitimer(signal.ITIMER_REAL, SOON if later else AGAIN, AGAIN)
+        if not later:
+            self._raise()
 
-    def again(self, _number: int, _frame: FrameType | None) -> None:
+    def again(self, _number: int, frame: FrameType | None) -> None:
         """The handler of the timer."""
-        if not self._is_handled():
+        if not self._is_handled() and not starts_thread(frame):
             self._raise()
 
     def _raise(self) -> None:
         interrupted = self.last == signal.SIGINT
         error = KeyboardInterrupt() if interrupted else SystemExit(128 + self.last)
-        self.raised.append(error)
+        self._raised.append(error)
         raise error
 
     def _is_handled(self) -> bool:
@@ -58,7 +70,20 @@ class _Signals:
         return False
 
     def is_own(self, error: BaseException | None) -> bool:
-        return any(error is one for one in self.raised)
+        return any(error is one for one in self._raised)
+
+
+def stop_timer() -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def starts_thread(frame: FrameType | None) -> bool:
+    """Whether what runs is called by the start of a thread."""
+    while frame is not None:
+        if frame.f_code in STARTS_THREAD:
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager
@@ -84,8 +109,12 @@ def raised_as_exceptions() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        sys.unraisablehook = report
-        for number, handler in handlers.items():
-            if signal.getsignal(number) in (signals.end, signals.again):
-                signal.signal(number, handler)
+        stop_timer()
+        if signals.last:  # the interpreter waits for threads next, and then calls what atexit has
+            atexit.register(stop_timer)
+            signal.setitimer(signal.ITIMER_REAL, LAST)
+        else:
+            sys.unraisablehook = report
+            for number, handler in handlers.items():
+                if signal.getsignal(number) in (signals.end, signals.again):
+                    signal.signal(number, handler)

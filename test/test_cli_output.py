@@ -129,7 +129,10 @@ def run_as_command(code):
         "avatars.run = command\n"
         "sys.exit(main(['avatars', 'list']))\n"
     )
-    return subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, timeout=60)
+    began = time.monotonic()
+    ran = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, timeout=60)
+    ran.seconds = time.monotonic() - began
+    return ran
 
 
 @pytest.mark.parametrize("number, code", ENDINGS)
@@ -147,6 +150,38 @@ def test_a_signal_whose_exception_is_lost_ends_it_all_the_same(number, code):
     )
     assert ran.returncode == code
     assert not ran.stderr.strip() and not ran.stdout
+
+
+@pytest.mark.parametrize("number, code", ENDINGS)
+def test_a_signal_while_a_pool_starts_its_thread_leaves_no_thread_that_nobody_ends(number, code):
+    ran = run_as_command(
+        "import threading\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "pool, started = ThreadPoolExecutor(1), threading.Event.wait\n"
+        "def signalled(*args):\n"  # in Thread.start
+        "    started(*args)\n"
+        "    time.sleep(0.1)\n"  # in which it does its work, and waits for more
+        f"    os.kill(os.getpid(), {int(number)})\n"
+        "def command(_):\n"
+        "    threading.Event.wait = signalled\n"
+        "    try:\n"
+        "        pool.submit(int)\n"
+        "    finally:\n"
+        "        threading.Event.wait = started\n"
+        "    time.sleep(20)\n"
+    )
+    assert ran.returncode == code and ran.seconds < 4
+
+
+def test_an_interpreter_that_does_not_end_is_ended():
+    ran = run_as_command(
+        "import threading\n"
+        "def command(_):\n"
+        "    threading.Thread(target=time.sleep, args=(30,)).start()\n"
+        f"    os.kill(os.getpid(), {int(signal.SIGTERM)})\n"
+        "    time.sleep(20)\n"
+    )
+    assert ran.returncode == 143 and ran.seconds < 20 and not ran.stderr
 
 
 @pytest.mark.parametrize("number, code", ENDINGS)
