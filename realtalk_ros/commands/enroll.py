@@ -31,6 +31,7 @@ from realtalk_ros.enroll.photo_checks import (
     too_small,
 )
 from realtalk_ros.enroll.photo_to_avatar import (
+    examine_face,
     from_picture,
     from_points,
     portraits,
@@ -220,7 +221,7 @@ def from_video(
     if video.face_height() < MIN_FACE:
         raise too_small(str(path), video.face_height())
     video.check_pose(check_pose)
-    notes = video.notes()
+    notes = video.notes() + look_at(video, landmarker)
     references, weights, reference_landmarks = video.references()
     resting = None
     if (quiet := video.quiet()) is not None:
@@ -249,6 +250,15 @@ def from_video(
         notes=notes + too_coarse(layout, size),
         resting_weights=resting,
     )
+
+
+def look_at(video: TrackedVideo, landmarker: Path | None) -> list[str]:
+    """Notes for the user on the frame in which the face does the least. Raises RealTalkError where
+    no avatar could be made of it as of a photo: the tracker follows masks and dogs, too."""
+    picture = video.picture(video.calmest())
+    with FaceDetector(landmarker) as detector:
+        faces = detector.find(picture)
+        return examine_face(detector, picture, faces[0], str(video.path)).notes if faces else []
 
 
 def calmest_rest(video: TrackedVideo, landmarker: Path | None, size: int) -> Rest:

@@ -20,7 +20,14 @@ import numpy as np
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.enroll import face_reader, fit
 from realtalk_ros.enroll.face_detector import DetectedFace
-from realtalk_ros.enroll.mediapipe_points import CHIN_SKIN, INNER_LIPS, OUTER_LIPS, hull_mask
+from realtalk_ros.enroll.mediapipe_points import (
+    CHIN_SKIN,
+    EYE_OUTLINES,
+    INNER_LIPS,
+    OUTER_LIPS,
+    UNDER_EYES,
+    hull_mask,
+)
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 
@@ -37,6 +44,11 @@ DARK_CHIN, DARK_CHIN_HUE = 32.0, 8.0  # against the cheeks; beards reach 21
 # The lightest twentieth of a face, grey levels: a face in the dark has no highlights. Dark skin in
 # good light has 90 and more.
 TOO_DARK, DIM = 45.0, 70.0
+# Behind dark glasses (painted over 34 portraits: opaque ones, and lenses that let 20 % through) or
+# a patch an eye has hardly any contrast, and the skin below it is darker than the cheeks. The worst
+# of 320 portraits and frames of films has 16 and 22: a shut eye in shadow.
+EYE_CONTRAST, DARK_BELOW = 14.0, 18.0  # no eye is seen
+LITTLE_CONTRAST, DIM_BELOW = 18.0, 13.0  # it is hardly seen
 SHUT, HALF_SHUT = 0.5, 0.35  # weight of a blink; smiles reach 0.2
 # Of MediaPipe's mesh.
 CHEEKS = ((50, 101, 118, 117, 123, 187, 205, 36), (280, 330, 347, 346, 352, 411, 425, 266))
@@ -78,6 +90,7 @@ def check_appearance(face: LevelFace, weights: np.ndarray, human: bool, where: s
     if not human or (cheek - colour(lab, face.region(NOSE)))[0] > DARK_NOSE:
         raise RealTalkError(f"what was found in {where} is no uncovered human face: {UNCOVERED}")
     check_lips(face, lab, where)
+    notes += check_eyes(face, lab, float(cheek[0]), where)
     if covers_chin(face, lab, cheek, where):
         notes.append(
             f"the chin in {where} is very dark: if that is no beard but a microphone or a hand, "
@@ -100,6 +113,26 @@ def check_light(face: LevelFace, where: str) -> list[str]:
     if highlights < DIM:
         return [f"the face in {where} is dark, and so will be the avatar: better is a picture in "
                 "light from ahead"]  # fmt: skip
+    return []
+
+
+def check_eyes(face: LevelFace, lab: np.ndarray, cheek: float, where: str) -> list[str]:
+    """Raises RealTalkError where something dark is before an eye. `cheek`: the cheeks' L*."""
+    smooth = cv2.GaussianBlur(lab[..., 0], (0, 0), 0.8)
+    seen = []
+    for outline, under in zip(EYE_OUTLINES, UNDER_EYES, strict=True):
+        contrast = float(np.ptp(np.percentile(smooth[face.region(outline)], (3, 97))))
+        below = face.region(under) & ~face.region(outline, 1.1)
+        dark = cheek - float(colour(lab, below)[0]) if below.any() else 0.0
+        seen.append((contrast, dark))
+    if any(contrast < EYE_CONTRAST and dark > DARK_BELOW for contrast, dark in seen):
+        raise RealTalkError(
+            f"an eye in {where} cannot be seen: give a picture without dark glasses, hair or "
+            "shadow before the eyes"
+        )
+    if any(contrast < LITTLE_CONTRAST and dark > DIM_BELOW for contrast, dark in seen):
+        return [f"the eyes in {where} are hardly seen, and teeth take their lightness: better is a "
+                "picture without dark glasses, in light from ahead"]  # fmt: skip
     return []
 
 

@@ -61,6 +61,16 @@ LOWER_OUTER = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291)
 OUTER_LIPS, INNER_LIPS = UPPER_OUTER + LOWER_OUTER[-2:0:-1], UPPER_INNER + LOWER_INNER[-2:0:-1]
 LIP_MIDDLES = (13, 14)  # of the inner lips, upper and lower
 MOUTH_CORNERS, EYE_CORNERS = (61, 291), (33, 263)  # the person's right one first; eyes: outer ones
+# From the outer corner of each eye along its lower lid to the inner one, and back; right eye first.
+EYE_OUTLINES = (
+    (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
+    (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466),
+)
+# The skin below them, down to the bone; together with the lower lids.
+UNDER_EYES = (
+    (31, 228, 229, 230, 231, 232, 233, 112, *EYE_OUTLINES[0][:9]),
+    (261, 448, 449, 450, 451, 452, 453, 341, *EYE_OUTLINES[1][:9]),
+)
 CHIN_SKIN = (18, 83, 313, 182, 406, 194, 418, 32, 262, 140, 369, 171, 396, 175)
 # Rows of LANDMARK.
 LIPS, EYES = (np.flatnonzero(np.isin(LANDMARK, list(PARTS[p][1]))) for p in ("lips", "eyes"))

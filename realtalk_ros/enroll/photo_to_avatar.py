@@ -47,7 +47,13 @@ class ExaminedPhoto:
 
 def examine(detector: FaceDetector, picture: np.ndarray, where: str) -> ExaminedPhoto:
     """Raises RealTalkError for a photo that no avatar can be made of."""
-    picture, face = find_face(detector, picture, where)
+    return examine_face(detector, *find_face(detector, picture, where), where)
+
+
+def examine_face(
+    detector: FaceDetector, picture: np.ndarray, face: DetectedFace, where: str
+) -> ExaminedPhoto:
+    """As `examine`, of a face that was found."""
     mesh = fit.mesh_model().choose(face.points[None])
     who = fit.fit(fit.mesh_model(), mesh)
     check_pose(who.poses[0], float(who.error[0]), where)

@@ -23,6 +23,7 @@ from enroll_command import arguments, refused
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour.face import Face
 from realtalk_ros.cli import main
+from realtalk_ros.commands import enroll
 from realtalk_ros.enroll import mesh_tracker
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
@@ -49,7 +50,7 @@ from realtalk_ros.enroll import (
 )
 from realtalk_ros.enroll.avatar_writer import write_folder
 from realtalk_ros.enroll.face_tracks import Track
-from realtalk_ros.enroll.mediapipe_points import CHIN_SKIN, OUTER_LIPS
+from realtalk_ros.enroll.mediapipe_points import CHIN_SKIN, EYE_OUTLINES, OUTER_LIPS, UNDER_EYES
 from realtalk_ros.enroll.video_reader import Clip
 
 # The same in each run: one draw in 300 looks like sound, which "has no pictures".
@@ -272,17 +273,20 @@ SKIN = np.array([140, 165, 205])
 
 
 def painted(
-    lips=(90, 85, 180), line=(40, 40, 80), nose=(140, 165, 205), light=1.0, at=(256, 246), **named
-):
-    """A picture of a plain face, and where a tracker sees it: skin, lips and the line between."""
+    lips=(90, 85, 180), line=(40, 40, 80), nose=(140, 165, 205), light=1.0, at=(256, 246),
+    glasses=(), **named
+):  # fmt: skip
+    """A picture of a plain face, and where a tracker sees it: skin, lips and the line between, and
+    glasses: their colour, and that of the eyes behind them."""
     model, face = fit.mesh_model(), mesh(x=at[0], y=at[1])
     found = face.points
     pose = fit.Pose(0.0, 0.0, 0.0, *at, 300 / 16)
     found[model.index] = pose.project(model.shape(np.zeros(100), weights(**named)))
     chin = found[[17, 152]].mean(0)
     right, left = appearance_checks.CHEEKS
-    middles = (chin, found[4], found[[61, 33]].mean(0), found[[291, 263]].mean(0))
-    parts = (CHIN_SKIN, appearance_checks.NOSE, right, left)
+    below = [found[list(outline)].mean(0) + (0, 25) for outline in EYE_OUTLINES]
+    middles = (chin, found[4], found[[61, 33]].mean(0), found[[291, 263]].mean(0), *below)
+    parts = (CHIN_SKIN, appearance_checks.NOSE, right, left, *UNDER_EYES)
     for rows, place in zip(parts, middles, strict=True):
         for k, row in enumerate(set(rows) - set(model.index.tolist())):
             found[row] = place + 8 * np.array([np.cos(k), np.sin(k)])
@@ -290,12 +294,17 @@ def painted(
     cv2.circle(picture, np.int32(found[4]).tolist(), 30, nose, -1)
     cv2.fillConvexPoly(picture, cv2.convexHull(np.int32(found[list(OUTER_LIPS)])), lips)
     cv2.line(picture, np.int32(found[61]).tolist(), np.int32(found[291]).tolist(), line, 4)
+    for outline in EYE_OUTLINES[: len(glasses)]:
+        middle = found[list(outline)].mean(0).astype(int).tolist()
+        cv2.circle(picture, middle, 45, glasses[0], -1)
+        cv2.circle(picture, middle, 6, glasses[-1], -1)
     return np.uint8(picture * light), face
 
 
 def test_a_face_that_is_to_be_seen_is_taken():
-    for lips, light in (((90, 85, 180), 1.0), (SKIN.tolist(), 1.0), ((90, 85, 180), 0.4)):
-        picture, face = painted(lips=lips, light=light)  # pale lips have their line
+    pale = SKIN.tolist()  # such lips have their line
+    for how in ({}, {"lips": pale}, {"light": 0.4}, {"glasses": [(70, 70, 70), (230, 230, 230)]}):
+        picture, face = painted(**how)
         photo = photo_to_avatar.examine(Looks(face), picture, "it")
         assert photo.picture is picture and photo.face is face and not photo.notes
 
@@ -305,6 +314,8 @@ def test_a_face_that_is_to_be_seen_is_taken():
     ({"nose": (40, 40, 40)}, "no uncovered human face"),
     ({"light": 0.1}, "too dark.*light"),
     ({"eyeBlinkLeft": 0.9}, "an eye in it is shut"),
+    ({"glasses": [(30, 30, 30), (35, 35, 35)]}, "an eye in it cannot be seen.*dark glasses"),
+    ({"glasses": [(30, 30, 30)]}, "an eye in it cannot be seen"),  # a patch
     ({"at": (256, 20)}, "cuts the face off"),
 ])  # fmt: skip
 def test_faces_that_are_covered_shut_dark_or_cut_off_are_refused(how, word):
@@ -325,6 +336,7 @@ def test_what_is_hardly_a_human_face_is_refused(monkeypatch, certainty, apart):
 
 @pytest.mark.parametrize("how, word", [
     ({"light": 0.3}, "dark.*light"), ({"eyeBlink": 0.45}, "half shut"),
+    ({"glasses": [(70, 70, 70), (108, 108, 108)]}, "hardly seen.*dark glasses"),
 ])  # fmt: skip
 def test_faces_that_are_not_shown_well_are_noted(how, word):
     picture, face = painted(**how)
@@ -705,6 +717,29 @@ def test_tracking_writes_what_was_seen(clip, tmp_path, capsys):
     true = np.delete(clip.track_.weights[:, arkit.INDEX["jawOpen"]], range(10, 14))
     np.testing.assert_allclose(seen, true, atol=1e-6)
     assert "96 of 100" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("how, word", [
+    ({"lips": SKIN.tolist(), "line": SKIN.tolist()}, "no lips can be seen.*mask"),
+    ({"glasses": [(30, 30, 30)]}, "an eye in .* cannot be seen"),
+    ({"light": 0.1}, "too dark.*light"),
+    ({}, ""),
+])  # fmt: skip
+def test_a_video_is_looked_at_as_a_photo_is(clip, tmp_path, capsys, monkeypatch, how, word):
+    picture, face = painted(**how)
+    with VideoWriter(tmp_path / "painted.mp4", 25, (512, 512)) as video:
+        for _ in range(100):
+            video.write(picture)
+    monkeypatch.setattr(enroll, "FaceDetector", lambda _: Looks(face))
+    argv = arguments(tmp_path, "--silent", what="--video", source="painted.mp4")
+    if word:
+        refused(capsys, argv, tmp_path, "painted.mp4")
+        with pytest.raises(RealTalkError, match=word):
+            enroll.look_at(
+                video_to_avatar.TrackedVideo(tmp_path / "painted.mp4", clip.track_), None
+            )
+    else:
+        assert main(argv) == 0
 
 
 def test_tracking_into_standard_output_says_the_rest_elsewhere(clip, tmp_path, capsys, monkeypatch):
