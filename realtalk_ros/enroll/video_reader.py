@@ -28,11 +28,13 @@ class Clip:
     def __init__(self, path: Path):
         self.path = path
         if not path.stat().st_size:
-            raise RealTalkError("the file is empty")
+            raise RealTalkError("the file is empty: get it again")
         with self._open() as container:
             stream = container.streams.video[0]
             if stream.width * stream.height > MAX_PIXELS:
-                raise RealTalkError(f"pictures of {stream.width}x{stream.height} are too large")
+                raise RealTalkError(
+                    f"pictures of {stream.width}x{stream.height} are too large: scale it down"
+                )
             self.has_sound = bool(container.streams.audio)
             stated = container.duration
             self.duration = stated / av.time_base if stated and stated > 0 else None
@@ -49,10 +51,13 @@ class Clip:
             file = open(self.path, "rb")  # noqa: SIM115  # lives as long as the container
             container = av.open(file, "r", options={"protocol_whitelist": "none"})
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise RealTalkError(f"cannot be read as a video ({reason(error)})") from error
+            raise RealTalkError(
+                f"cannot be read as a video ({reason(error)}): give an MP4, MOV, MKV or WebM file "
+                "that is whole"
+            ) from error
         if not container.streams.video:
             container.close()
-            raise RealTalkError("no pictures in it")
+            raise RealTalkError("no pictures in it: give a video")
         return container
 
     def frames(self) -> Iterator[tuple[float, np.ndarray]]:
@@ -74,11 +79,15 @@ class Clip:
                         last = frame.time
                         image = upright(frame, stream)
                         if shape is not None and image.shape != shape:
-                            raise RealTalkError("its pictures change their size on the way")
+                            raise RealTalkError(
+                                "its pictures change their size on the way: re-encode it"
+                            )
                         shape = image.shape
                         yield frame.time - self._sound_start, image
             except (av.error.FFmpegError, OSError) as error:
-                raise RealTalkError(f"cannot be decoded ({reason(error)})") from error
+                raise RealTalkError(
+                    f"cannot be decoded ({reason(error)}): get it again, or re-encode it"
+                ) from error
 
 
 def open_video(path: Path) -> Clip:
