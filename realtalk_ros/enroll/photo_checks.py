@@ -13,6 +13,7 @@ from realtalk_ros.avatar import image_decoding
 from realtalk_ros.enroll import fit, mediapipe_points
 from realtalk_ros.enroll.appearance_checks import LevelFace, is_human
 from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
+from realtalk_ros.enroll.photo_colours import as_srgb, on_white
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.paths import cannot_open, is_folder
@@ -30,7 +31,7 @@ ROOM = 0.04  # around the face's square, of its side, that a picture gets if the
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """uint8 BGR. Raises RealTalkError before anything large is decoded."""
+    """uint8 BGR, sRGB. Raises RealTalkError before anything large is decoded."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE + 1)
@@ -39,8 +40,13 @@ def read_picture(path: Path) -> np.ndarray:
     if len(data) > MAX_FILE:
         raise RealTalkError(f"{path} is larger than {MAX_FILE >> 20} MB: scale it down")
     size = image_decoding.size(data)
+    if size is None and data.startswith((image_decoding.PNG, image_decoding.JPEG)):
+        raise RealTalkError(
+            f"{path} is damaged or cut short, or an animation: get it again, or save it as a still "
+            "picture"
+        )
     if size is None:
-        raise RealTalkError(f"{path} is no PNG or JPEG picture that can be read: convert it")
+        raise RealTalkError(f"{path} is no PNG or JPEG picture: convert it to one")
     if size[0] * size[1] > MAX_PIXELS:
         raise RealTalkError(
             f"{path} has {size[0]}x{size[1]} pixels, more than {MAX_PIXELS // 10**6} million: "
@@ -53,8 +59,8 @@ def read_picture(path: Path) -> np.ndarray:
         )
     picture = image_decoding.decode(data, MAX_PIXELS)
     if picture is None:
-        raise RealTalkError(f"{path} is damaged: it cannot be decoded")
-    return picture
+        raise RealTalkError(f"{path} is damaged, it cannot be decoded: get it again")
+    return as_srgb(on_white(picture, data), data)
 
 
 def find_face(

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Photographs with colour profiles or transparency, as enrolment reads them."""
+
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("scipy")
+
+from realtalk_ros.enroll.photo_checks import read_picture
+from realtalk_ros.errors import RealTalkError
+
+# XYZ of the primaries at D50, as in the profiles of Apple and Adobe.
+DISPLAY_P3 = [
+    (0.51512, 0.24120, -0.00105),
+    (0.29198, 0.69225, 0.04189),
+    (0.15710, 0.06657, 0.78407),
+]
+ADOBE_RGB = [(0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457)]
+SRGB = [(0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.71410)]
+SRGB_CURVE = struct.pack(
+    ">4sIHH5i", b"para", 0, 3, 0, *(round(65536 * v) for v in (2.4, 1 / 1.055, 0.055 / 1.055,
+                                                               1 / 12.92, 0.04045))
+)  # fmt: skip
+TABLE = np.linspace(0, 1, 1024) ** 1.8  # as of old screens
+
+
+def as_srgb_is(light):
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+CURVES = {  # as in the file, and what a camera does
+    "sRGB": (SRGB_CURVE, as_srgb_is),
+    "power": (
+        struct.pack(">4sIIH", b"curv", 0, 1, round(2.19922 * 256)),
+        lambda light: light ** (1 / 2.19922),
+    ),
+    "table": (
+        struct.pack(">4sII", b"curv", 0, 1024) + np.rint(65535 * TABLE).astype(">u2").tobytes(),
+        lambda light: light ** (1 / 1.8),
+    ),
+    "linear": (struct.pack(">4sII", b"curv", 0, 0), lambda light: light),
+}
+
+
+def profile(primaries, curve, space=b"RGB "):
+    tags = {b"rTRC": curve, b"gTRC": curve, b"bTRC": curve}
+    for name, xyz in zip((b"rXYZ", b"gXYZ", b"bXYZ"), primaries, strict=True):
+        tags[name] = struct.pack(">4sI3i", b"XYZ ", 0, *(round(65536 * v) for v in xyz))
+    at, table, body = 128 + 4 + 12 * len(tags), b"", b""
+    for name, data in tags.items():
+        data += bytes(-len(data) % 4)
+        table += name + struct.pack(">II", at + len(body), len(data))
+        body += data
+    header = bytes(16) + space + b"XYZ " + bytes(104)
+    return header + struct.pack(">I", len(tags)) + table + body
+
+
+def skins():
+    """(64, 96, 3) BGR of colours that sRGB, too, can show."""
+    rng = np.random.default_rng(0)
+    return cv2.resize(rng.integers(60, 200, (4, 6, 3), np.uint8), (96, 64), interpolation=0)
+
+
+def as_numbers_of(primaries, encode, picture):
+    """What a camera whose numbers mean that writes for an sRGB picture."""
+    value = picture[..., ::-1] / 255
+    light = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    own = light @ (np.linalg.inv(np.transpose(primaries)) @ np.transpose(SRGB)).T
+    return np.rint(255 * encode(own.clip(0, 1))).astype(np.uint8)[..., ::-1]
+
+
+def write_png(path, picture, icc):
+    data = cv2.imencode(".png", picture)[1].tobytes()
+    chunk = b"iCCPname\0\0" + zlib.compress(icc)
+    whole = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    path.write_bytes(data[:33] + whole + data[33:])
+
+
+def write_jpeg(path, picture, icc):
+    data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
+    half = len(icc) // 2
+    parts = [b"ICC_PROFILE\0\1\2" + icc[:half], b"ICC_PROFILE\0\2\2" + icc[half:]]
+    segments = [b"\xff\xe2" + struct.pack(">H", len(part) + 2) + part for part in parts]
+    path.write_bytes(data[:2] + b"".join(segments) + data[2:])
+
+
+@pytest.mark.parametrize("write, suffix, allowed", [(write_png, "png", 2), (write_jpeg, "jpg", 5)])
+@pytest.mark.parametrize("primaries, curve", [
+    (DISPLAY_P3, "sRGB"), (ADOBE_RGB, "power"), (SRGB, "table"),
+])  # fmt: skip
+def test_colours_are_those_of_the_profile(tmp_path, write, suffix, allowed, primaries, curve):
+    data, encode = CURVES[curve]
+    picture, path = skins(), tmp_path / f"a.{suffix}"
+    given = as_numbers_of(primaries, encode, picture)
+    write(path, given, profile(primaries, data))
+    off = np.abs(read_picture(path)[4:-4:16, 4:-4:16].astype(int) - picture[4:-4:16, 4:-4:16])
+    assert np.abs(given.astype(int) - picture).max() > 10 and off.max() <= allowed
+
+
+def test_light_itself_is_encoded(tmp_path):
+    picture = np.full((64, 64, 3), 10, np.uint8)
+    write_png(tmp_path / "a.png", picture, profile(SRGB, CURVES["linear"][0]))
+    assert abs(int(read_picture(tmp_path / "a.png")[0, 0, 0]) - 56) <= 1
+
+
+@pytest.mark.parametrize("icc", [
+    profile(SRGB, SRGB_CURVE), profile(DISPLAY_P3, SRGB_CURVE, b"CMYK"),
+    profile(DISPLAY_P3, SRGB_CURVE)[:300], profile(DISPLAY_P3, b"mft2" + bytes(20)), b"", b"x" * 50,
+], ids=["sRGB", "CMYK", "cut", "tables", "empty", "none"])  # fmt: skip
+def test_other_profiles_change_nothing(tmp_path, icc):
+    write_png(tmp_path / "a.png", skins(), icc)
+    assert (read_picture(tmp_path / "a.png") == skins()).all()
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_what_is_transparent_is_white(tmp_path, deep):
+    picture = np.dstack([skins(), np.zeros((64, 96), np.uint8)])
+    picture[:, 32:64, 3], picture[:, 64:, 3] = 128, 255
+    cv2.imwrite(str(tmp_path / "a.png"), picture.astype(np.uint16) * 257 if deep else picture)
+    read = read_picture(tmp_path / "a.png").astype(int)
+    assert (read[:, :32] == 255).all()
+    half = (255 + picture[:, 32:64, :3].astype(int)) / 2
+    assert np.abs(read[:, 32:64] - half).max() <= 2
+    assert (read[:, 64:] == picture[:, 64:, :3]).all()
+
+
+def test_animations_and_other_formats_are_told_apart(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), skins())
+    whole = (tmp_path / "a.png").read_bytes()
+    frames = struct.pack(">I4sII", 8, b"acTL", 2, 0)
+    animated = whole[:33] + frames + struct.pack(">I", zlib.crc32(frames[4:])) + whole[33:]
+    for data, word in (
+        (animated, "animation"),
+        (whole[:200], "cut short"),
+        (b"\0\0\0\x1cftypheic" + bytes(200), "no PNG or JPEG picture: convert it"),
+    ):
+        (tmp_path / "a.png").write_bytes(data)
+        with pytest.raises(RealTalkError, match=word):
+            read_picture(tmp_path / "a.png")
