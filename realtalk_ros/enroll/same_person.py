@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from realtalk_ros import install_hints
 from realtalk_ros.enroll import fit, framing
 from realtalk_ros.enroll.appearance_checks import CHEEKS, NOSE, LevelFace
 from realtalk_ros.enroll.avatar_writer import Enrolment
 from realtalk_ros.enroll.face_detector import FaceDetector
+from realtalk_ros.enroll.face_embedding import FaceEmbedding
 from realtalk_ros.enroll.framing import Portrait
 from realtalk_ros.enroll.photo_to_avatar import (
     MAX_FACES,
@@ -35,10 +37,13 @@ from realtalk_ros.rendering.own_teeth import TeethPicture
 # Times that the second photograph is fitted, each time from where the last one left the head.
 ROUNDS, STEPS = 4, 6
 FREEDOM = 2.0  # of its weights, beside those of somebody whose shape is not known
-# Of the lengths of the two shapes that the face reader finds (geometric mean). Of one person's
-# photographs at rest and smiling (London set, 102) it is 0.45, at most 0.84; 24 % of photographs of
-# two people are within this.
-MAX_SHAPES_APART = 1.0
+# Distance of dlib's network. Of one person's photographs at rest and smiling (London set, 102) it
+# is at most 0.43, of frames of 21 filmed people 0.54; of two people's 0.9 and 4 % are within this.
+MAX_FACES_APART = 0.6
+# Without that network: of the lengths of the two shapes that the face reader finds (geometric
+# mean). Of one person's photographs it is 0.45, at most 0.84, of frames with all expressions up to
+# 1.3; 23 % of photographs of two people are within the first, 1 % within the second.
+MAX_SHAPES_APART, SURE_SHAPES_APART = 1.0, 0.75
 MAX_GAIN = 2.0  # by which a photograph's light is brought to that of another one
 
 
@@ -87,7 +92,7 @@ def from_two_pictures(
         first = examine(detector, picture, str(where[0]))
         made = from_examined(first, detector, where[0], size)
         second = examine(detector, smile, str(where[1]))
-    check_same_person(first, second, where)
+    notes = second.notes + check_same_person(first, second, where)
     resting = np.zeros(arkit.COUNT) if made.resting_weights is None else made.resting_weights
     who = fit_same_person(first, second)
     shown = own_portrait(second, who, size)
@@ -108,21 +113,42 @@ def from_two_pictures(
         references=[*made.references, crop],
         reference_weights=np.vstack([made.reference_weights, weights]),
         reference_landmarks=np.concatenate([made.reference_landmarks, points[None]]),
+        notes=made.notes + notes,
     )
 
 
 def check_same_person(
     first: ExaminedPhoto, second: ExaminedPhoto, where: tuple[Path | str, Path | str]
-) -> None:
-    """Raises RealTalkError for two people."""
-    shapes = [photo.reading.identity for photo in (first, second)]
-    lengths = [float(np.linalg.norm(shape)) for shape in shapes]
-    apart = float(np.linalg.norm(shapes[0] - shapes[1])) / max(np.sqrt(np.prod(lengths)), 1e-6)
-    if apart > MAX_SHAPES_APART:
+) -> list[str]:
+    """Notes for the user, where it is hardly known. Raises RealTalkError for two people."""
+    network, _ = FaceEmbedding.if_installed()
+    if network is not None:
+        other = faces_apart(network, first, second) > MAX_FACES_APART
+    else:
+        apart = shapes_apart(first, second)
+        other = apart > MAX_SHAPES_APART
+    if other:
         raise RealTalkError(
             f"{where[1]} seems to show somebody else than {where[0]}: give two pictures of one "
             "person, both from the front"
         )
+    if network is None and apart > SURE_SHAPES_APART:
+        return [f"{where[1]} may show somebody else than {where[0]}: look whether the teeth are "
+                "the right ones. dlib would see it better: "
+                f"{install_hints.how_to_install_extra('evaluate')}"]  # fmt: skip
+    return []
+
+
+def faces_apart(network: FaceEmbedding, first: ExaminedPhoto, second: ExaminedPhoto) -> float:
+    levels = [LevelFace.of(photo.picture, photo.face) for photo in (first, second)]
+    one, other = (network.embed(level.image, level.points) for level in levels)
+    return float(np.linalg.norm(one - other))
+
+
+def shapes_apart(first: ExaminedPhoto, second: ExaminedPhoto) -> float:
+    shapes = [photo.reading.identity for photo in (first, second)]
+    lengths = [float(np.linalg.norm(shape)) for shape in shapes]
+    return float(np.linalg.norm(shapes[0] - shapes[1])) / max(np.sqrt(np.prod(lengths)), 1e-6)
 
 
 def in_light_of(first: ExaminedPhoto, second: ExaminedPhoto, crop: np.ndarray) -> np.ndarray:

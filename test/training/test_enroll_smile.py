@@ -56,6 +56,7 @@ def pictures(tmp_path, monkeypatch):
     them. `apart` is how far the two people's shapes are."""
     for module in (photo_to_avatar, same_person):
         monkeypatch.setattr(module, "FaceDetector", Tracker)
+    monkeypatch.setattr(same_person.FaceEmbedding, "if_installed", lambda: (None, "no dlib"))
 
     def write(smile=SMILE, apart=0.1, **how):
         Tracker.known = [painted(REST), painted(smile, **how)]
@@ -115,6 +116,37 @@ def test_a_smile_in_other_light_is_brought_to_that_of_the_face(pictures, tmp_pat
 ])  # fmt: skip
 def test_what_is_no_smile_of_the_person_is_refused(pictures, tmp_path, capsys, how, words):
     refused(capsys, pictures(**how), tmp_path, *words)
+
+
+@pytest.mark.parametrize("apart, noted", [(0.1, False), (0.95, True)])
+def test_a_smile_that_may_be_anothers_is_noted(pictures, capsys, apart, noted):
+    assert main(pictures(apart=apart)) == 0
+    assert ("may show somebody else" in capsys.readouterr().out) == noted
+
+
+@pytest.mark.parametrize("apart, taken", [(0.5, True), (0.7, False)])
+def test_a_face_network_decides_where_there_is_one(
+    pictures, tmp_path, capsys, monkeypatch, apart, taken
+):
+    class Network:
+        seen = 0
+
+        def embed(self, image, points):
+            assert image.shape == (256, 256, 3) and points.shape == (478, 2)
+            self.seen += 1
+            return np.float32([0, apart * (self.seen == 2)])
+
+    monkeypatch.setattr(same_person.FaceEmbedding, "if_installed", lambda: (Network(), ""))
+    argv = pictures(apart=0.1 if not taken else 1.5)  # the shapes say the opposite
+    if taken:
+        assert main(argv) == 0 and "somebody else" not in capsys.readouterr().out
+    else:
+        refused(capsys, argv, tmp_path, "smile.png", "somebody else")
+
+
+def test_what_is_to_be_said_of_the_smile_is_said(pictures, capsys):
+    assert main(pictures(light=0.3)) == 0
+    assert "smile.png is dark" in capsys.readouterr().out
 
 
 def test_a_smile_goes_with_a_photo_alone(pictures, tmp_path, capsys):
