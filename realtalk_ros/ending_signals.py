@@ -30,12 +30,19 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STARTS_THREAD = {threading.Thread.start.__code__, ThreadPoolExecutor.submit.__code__}
 
 
+class Terminated(SystemExit):
+    """What SIGTERM and SIGHUP raise."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """What SIGINT raises."""
+
+
 class _Signals:
     """What has come."""
 
     def __init__(self) -> None:
         self.last = 0  # the signal's number
-        self._raised: list[BaseException] = []
         self._process = os.getpid()
 
     def end(self, number: int, frame: FrameType | None) -> None:
@@ -51,26 +58,21 @@ class _Signals:
 
     def again(self, _number: int, frame: FrameType | None) -> None:
         """The handler of the timer."""
-        if not self._is_handled() and not starts_thread(frame):
+        if not is_handled() and not starts_thread(frame):
             self._raise()
 
     def _raise(self) -> None:
-        interrupted = self.last == signal.SIGINT
-        error = KeyboardInterrupt() if interrupted else SystemExit(128 + self.last)
-        self._raised.append(error)
-        raise error
+        raise Interrupted if self.last == signal.SIGINT else Terminated(128 + self.last)
 
-    def _is_handled(self) -> bool:
-        """Whether what was raised is being handled: by an `except`, a `finally`, or a `with`."""
-        error = sys.exc_info()[1]
-        while error is not None:
-            if self.is_own(error):
-                return True
-            error = error.__context__
-        return False
 
-    def is_own(self, error: BaseException | None) -> bool:
-        return any(error is one for one in self._raised)
+def is_handled() -> bool:
+    """Whether what a signal raised is being handled: by an `except`, a `finally`, or a `with`."""
+    error = sys.exc_info()[1]
+    while error is not None:
+        if isinstance(error, (Interrupted, Terminated)):
+            return True
+        error = error.__context__
+    return False
 
 
 def stop_timer() -> None:
@@ -97,7 +99,7 @@ def raised_as_exceptions() -> Iterator[None]:
     signals, report = _Signals(), sys.unraisablehook
 
     def unless_own(lost: Any) -> None:
-        if not signals.is_own(lost.exc_value):
+        if not issubclass(lost.exc_type, (Interrupted, Terminated)):
             report(lost)
 
     handlers = {number: signal.getsignal(number) for number in (*ENDING, signal.SIGALRM)}

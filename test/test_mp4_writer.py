@@ -211,6 +211,6 @@ def test_a_file_that_is_given_up_at_once_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(
         mp4_writer.av, "open", lambda *args, **named: Signals(opened(*args, **named))
     )
-    with pytest.raises(Signalled):
+    with pytest.raises(Signalled) as raised:
         VideoWriter(tmp_path / "a.mp4", 25, (64, 64), 16000)
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir()) and raised.tb  # which keeps the writer

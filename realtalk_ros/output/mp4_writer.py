@@ -55,7 +55,7 @@ class VideoWriter:
         self.samples = 0  # likewise, at `sample_rate`
         self.provenance = provenance  # for the XMP it may be set until `close`
         self._sample_rate = sample_rate
-        self._audio = None
+        self._audio: Any = None
         self._ended = True  # no file yet
         try:
             self._target = target_of(self.path)
@@ -84,15 +84,22 @@ class VideoWriter:
             context.time_base = 1 / self.fps
             context.thread_count = 1  # the other cores are for the face
             if sample_rate is not None:
-                rate = min((r for r in AAC_RATES if r >= sample_rate), default=48000)
-                self._audio = self._container.add_stream("aac", rate=rate, layout="mono")
-                self._audio.bit_rate = min(AUDIO_BIT_RATE, 6 * rate)  # AAC's limit for one channel
+                self._audio = self._sound(sample_rate)
             if provenance is not None:
                 self._container.metadata.update(title=provenance.avatar, comment=provenance.words)
             self._container.start_encoding()  # creates the file, so that its errors come now
-        except (av.error.FFmpegError, ValueError, OSError) as error:
+        except BaseException as error:  # a signal's, too
             self.discard()
-            raise cannot_write(self.path, error) from error
+            if isinstance(error, (av.error.FFmpegError, ValueError, OSError)):
+                raise cannot_write(self.path, error) from error
+            raise
+
+    def _sound(self, sample_rate: int) -> Any:
+        """A stream for it."""
+        rate = min((r for r in AAC_RATES if r >= sample_rate), default=48000)
+        stream = self._container.add_stream("aac", rate=rate, layout="mono")
+        stream.bit_rate = min(AUDIO_BIT_RATE, 6 * rate)  # AAC's limit for one channel
+        return stream
 
     def write(self, image: np.ndarray) -> None:
         """Adds the next frame: uint8 BGR (height, width, 3). Raises RealTalkError."""
@@ -157,7 +164,7 @@ class VideoWriter:
             self._part.unlink(missing_ok=True)
 
     def __del__(self) -> None:
-        # A signal may come before its `with` block begins, or within __init__.
+        # A signal may come before its `with` block begins.
         if not getattr(self, "_ended", True):
             self.discard()
 
