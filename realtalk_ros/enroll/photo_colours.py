@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Photographs as sRGB without transparency, which is what all else here takes pictures to be.
+"""Photographs and films as sRGB without transparency, as all else here takes pictures to be.
 
 Telephones save Display P3, many cameras Adobe RGB, and say so by an ICC profile in the file
 (ICC.1:2010, 7 and 10; in PNG the chunk iCCP, in JPEG segments APP2, annex B.4). OpenCV takes no
 notice: skin comes out dull. Profiles of RGB by three primaries and curves are followed; those that
 are tables, as printers have, are not. What is transparent in a PNG may have any colour, and is
-shown white.
+shown white. Telephones film in BT.2020's colours by HLG or PQ, whose numbers look dull and grey.
 """
 
 from __future__ import annotations
@@ -22,6 +22,14 @@ from realtalk_ros.avatar.image_decoding import PNG
 SRGB = np.array(
     [[0.43607, 0.38506, 0.14308], [0.22250, 0.71688, 0.06062], [0.01393, 0.09710, 0.71417]]
 )
+# By the number that ITU-T H.273 and FFmpeg give primaries: their light to that of sRGB's (ITU-R
+# BT.2087; Display P3 likewise).
+FILM_PRIMARIES = {
+    9: [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]],
+    12: [[1.2249, -0.2247, 0.0], [-0.0420, 1.0419, 0.0], [-0.0197, -0.0786, 1.0979]],
+}
+PQ, HLG = 16, 18  # likewise, of the curve
+WHITE = 203.0  # cd/m2 of a white page in both (ITU-R BT.2408); what is lighter is cut
 CURVES, PRIMARIES = (b"rTRC", b"gTRC", b"bTRC"), (b"rXYZ", b"gXYZ", b"bXYZ")
 MAX_PROFILE = 4 * 2**20  # bytes
 STRIP = 256  # rows that are converted at once
@@ -55,6 +63,14 @@ class Profile:
         if not (np.isfinite(matrix).all() and np.isfinite(curves).all()):
             return None
         return cls(curves.astype(np.float32), matrix.astype(np.float32))
+
+    @classmethod
+    def of_film(cls, primaries: int, curve: int) -> Profile | None:
+        """By the numbers of ITU-T H.273; None for what is sRGB's, or as good as that."""
+        if primaries not in FILM_PRIMARIES:
+            return None
+        matrix = np.array(FILM_PRIMARIES[primaries], np.float32)
+        return cls(np.repeat(_film_curve(curve)[None], 3, 0).astype(np.float32), matrix)
 
     def convert(self, picture: np.ndarray) -> np.ndarray:
         """A picture (height, width, 3) uint8 BGR as sRGB."""
@@ -159,6 +175,20 @@ def _curve(data: bytes) -> np.ndarray:
     if count == 1:
         return value ** (table[0] / 256)
     return np.interp(value, np.linspace(0, 1, count), table / 65535)
+
+
+def _film_curve(kind: int) -> np.ndarray:
+    """(256,): light of each value, 1 is white."""
+    value = np.arange(256) / 255
+    if kind == PQ:  # ITU-R BT.2100, table 4
+        power = value ** (1 / 78.84375)
+        light = np.maximum(power - 0.8359375, 0) / (18.8515625 - 18.6875 * power)
+        return 10000 / WHITE * light ** (1 / 0.1593017578125)
+    if kind == HLG:  # table 5; shown with 1000 cd/m2, channel by channel
+        a, b, c = 0.17883277, 0.28466892, 0.55991073
+        scene = np.where(value <= 0.5, value**2 / 3, (np.exp((value - c) / a) + b) / 12)
+        return 1000 / WHITE * scene**1.2
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
 def _parametric(value: np.ndarray, function: int, data: bytes) -> np.ndarray:

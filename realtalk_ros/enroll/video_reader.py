@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from realtalk_ros import install_hints
+from realtalk_ros.enroll.photo_colours import Profile
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.paths import check_file
 
@@ -36,6 +37,11 @@ class Clip:
                     f"pictures of {stream.width}x{stream.height} are too large: scale it down"
                 )
             self.has_sound = bool(container.streams.audio)
+            #: Of its colours, None for sRGB's. `frames` are as they were filmed.
+            self.profile = Profile.of_film(  # PyAV before 11 does not tell
+                getattr(stream.codec_context, "color_primaries", 0),
+                getattr(stream.codec_context, "color_trc", 0),
+            )
             stated = container.duration
             self.duration = stated / av.time_base if stated and stated > 0 else None
             # When pictures and sound begin, s; without sound, frames count from the first picture.

@@ -98,12 +98,13 @@ class TrackedVideo:
         return best
 
     def pictures(self, numbers: Iterable[int]) -> dict[int, np.ndarray]:
-        """Frames by number; decodes the video up to the last of them."""
+        """Frames by number, as sRGB; decodes the video up to the last of them."""
         wanted = set(numbers)
         found, last = {}, max(wanted)
-        for number, (_, image) in enumerate(Clip(self.path).frames()):
+        clip = Clip(self.path)
+        for number, (_, image) in enumerate(clip.frames()):
             if number in wanted:
-                found[number] = image
+                found[number] = clip.profile.convert(image) if clip.profile else image
             if number == last:
                 return found
         raise RealTalkError(f"{self.path} cannot be read twice: copy it to a disk")

@@ -4,6 +4,7 @@
 import struct
 import zlib
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -11,6 +12,9 @@ import pytest
 pytest.importorskip("scipy")
 
 from realtalk_ros.enroll.photo_checks import read_picture
+from realtalk_ros.enroll.photo_colours import Profile
+from realtalk_ros.enroll.video_reader import Clip
+from realtalk_ros.enroll.video_to_avatar import TrackedVideo
 from realtalk_ros.errors import RealTalkError
 
 # XYZ of the primaries at D50, as in the profiles of Apple and Adobe.
@@ -141,3 +145,49 @@ def test_animations_and_other_formats_are_told_apart(tmp_path):
         (tmp_path / "a.png").write_bytes(data)
         with pytest.raises(RealTalkError, match=word):
             read_picture(tmp_path / "a.png")
+
+
+def hlg(light):
+    """Of light on a screen of 1000 cd/m2, where a white page has 203."""
+    scene = (light * 0.203) ** (1 / 1.2)
+    return np.where(
+        scene <= 1 / 12,
+        np.sqrt(3 * scene),
+        0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073,
+    )
+
+
+def pq(light):
+    power = (light * 203 / 10000) ** 0.1593017578125
+    return ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+
+
+TO_2020 = [[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]]  # BT.2087
+
+
+@pytest.mark.parametrize("curve, encode", [(18, hlg), (16, pq), (1, as_srgb_is)])
+def test_films_of_telephones_keep_their_colours(curve, encode):
+    picture = skins()
+    value = picture[..., ::-1] / 255
+    light = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    filmed = np.rint(255 * encode(light @ np.transpose(TO_2020))).astype(np.uint8)[..., ::-1]
+    converted = Profile.of_film(9, curve).convert(np.ascontiguousarray(filmed))
+    assert np.abs(filmed.astype(int) - picture).max() > 15
+    assert np.abs(converted.astype(int) - picture).max() <= (5 if curve == 16 else 3)
+    assert Profile.of_film(1, 1) is None and Profile.of_film(2, 2) is None
+
+
+def test_frames_become_pictures_by_the_films_colours(tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as file:
+        stream = file.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.options = {"color_primaries": "bt2020", "color_trc": "arib-std-b67"}
+        for _ in range(3):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(skins(), format="bgr24")))
+        file.mux(stream.encode(None))
+    if not hasattr(stream.codec_context, "color_trc"):
+        pytest.skip("this PyAV does not tell")
+    clip = Clip(tmp_path / "a.mp4")
+    frame = next(clip.frames())[1]
+    shown = TrackedVideo(tmp_path / "a.mp4", None).picture(0)
+    assert (shown == Profile.of_film(9, 18).convert(frame)).all() and (shown != frame).any()
