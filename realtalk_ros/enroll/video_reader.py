@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from realtalk_ros import install_hints
-from realtalk_ros.enroll.photo_colours import Profile
+from realtalk_ros.enroll.film_colours import FilmColours
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.paths import check_file
 
@@ -38,7 +38,7 @@ class Clip:
                 )
             self.has_sound = bool(container.streams.audio)
             #: Of its colours, None for sRGB's. `frames` are as they were filmed.
-            self.profile = Profile.of_film(  # PyAV before 11 does not tell
+            self.colours = FilmColours.of(  # PyAV before 11 does not tell
                 getattr(stream.codec_context, "color_primaries", 0),
                 getattr(stream.codec_context, "color_trc", 0),
             )

@@ -104,7 +104,7 @@ class TrackedVideo:
         clip = Clip(self.path)
         for number, (_, image) in enumerate(clip.frames()):
             if number in wanted:
-                found[number] = clip.profile.convert(image) if clip.profile else image
+                found[number] = clip.colours.convert(image) if clip.colours else image
             if number == last:
                 return found
         raise RealTalkError(f"{self.path} cannot be read twice: copy it to a disk")

@@ -11,8 +11,8 @@ import pytest
 
 pytest.importorskip("scipy")
 
+from realtalk_ros.enroll.film_colours import FilmColours
 from realtalk_ros.enroll.photo_checks import read_picture
-from realtalk_ros.enroll.photo_colours import Profile
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.enroll.video_to_avatar import TrackedVideo
 from realtalk_ros.errors import RealTalkError
@@ -59,7 +59,8 @@ def profile(primaries, curve, space=b"RGB "):
         data += bytes(-len(data) % 4)
         table += name + struct.pack(">II", at + len(body), len(data))
         body += data
-    header = bytes(16) + space + b"XYZ " + bytes(104)
+    header = struct.pack(">I4sI4s4s4s12s4s28s3i48s", at + len(body), b"", 0x2400000, b"mntr", space,
+                         b"XYZ ", b"", b"acsp", b"", 0xF6D6, 0x10000, 0xD32D, b"")  # fmt: skip
     return header + struct.pack(">I", len(tags)) + table + body
 
 
@@ -171,10 +172,10 @@ def test_films_of_telephones_keep_their_colours(curve, encode):
     value = picture[..., ::-1] / 255
     light = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
     filmed = np.rint(255 * encode(light @ np.transpose(TO_2020))).astype(np.uint8)[..., ::-1]
-    converted = Profile.of_film(9, curve).convert(np.ascontiguousarray(filmed))
+    converted = FilmColours.of(9, curve).convert(np.ascontiguousarray(filmed))
     assert np.abs(filmed.astype(int) - picture).max() > 15
     assert np.abs(converted.astype(int) - picture).max() <= (5 if curve == 16 else 3)
-    assert Profile.of_film(1, 1) is None and Profile.of_film(2, 2) is None
+    assert FilmColours.of(1, 1) is None and FilmColours.of(2, 2) is None
 
 
 def test_frames_become_pictures_by_the_films_colours(tmp_path):
@@ -190,4 +191,4 @@ def test_frames_become_pictures_by_the_films_colours(tmp_path):
     clip = Clip(tmp_path / "a.mp4")
     frame = next(clip.frames())[1]
     shown = TrackedVideo(tmp_path / "a.mp4", None).picture(0)
-    assert (shown == Profile.of_film(9, 18).convert(frame)).all() and (shown != frame).any()
+    assert (shown == FilmColours.of(9, 18).convert(frame)).all() and (shown != frame).any()
