@@ -104,6 +104,17 @@ def test_one_that_follows_the_last_word_of_another_replaces_nothing():
     assert len([c for c in drain(turns, 9.5) if c.utterance == "a"]) == 10
 
 
+def test_what_was_interrupted_takes_no_memory():
+    turns = TurnTaking()
+    for k in range(70):
+        turns.put(chunk(f"a{k}", 10.0 + k, 60.0, last=True), 10.0 + k)
+        turns.interrupt(10.5 + k)
+    remembered = turns._interrupted._turns.values()
+    samples = [len(turn.last_pcm if turn.last_pcm.base is None else turn.last_pcm.base)
+               for turn in remembered]  # fmt: skip
+    assert len(samples) == 64 and max(samples) <= 1000
+
+
 def test_interrupted_is_not_heard_again_until_its_sender_has_ended_it():
     turns = TurnTaking()
     say(turns, "a", 10.0, 1.0, last=False)

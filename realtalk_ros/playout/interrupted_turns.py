@@ -23,6 +23,7 @@ IN_FLIGHT = 0.08  # s after an interrupt within which chunks were sent before th
 RESUMED = 0.3  # s that a sender whose stamps continue may pause, and is still in that utterance
 FORGET = 30.0  # s after which the rest of an interrupted utterance is accepted in any case
 MAX_IGNORED = 64  # interrupted utterances remembered
+JOINT = 160  # samples before and after a joint by which a waveform is seen to continue
 
 
 @dataclass
@@ -35,7 +36,7 @@ class _InterruptedTurn:
     regular: bool  # whether its stamps count samples
     shortest: float  # s between its last chunks
     longest: float
-    last_pcm: np.ndarray  # of its last chunk
+    last_pcm: np.ndarray  # of its last chunk, its end
     closed: bool
     followed: bool = False  # whether a chunk that was sent after IN_FLIGHT has continued it
 
@@ -49,7 +50,7 @@ class _InterruptedTurn:
             regular=turn.regular,
             shortest=min(intervals),
             longest=max(intervals),
-            last_pcm=turn.last_pcm,
+            last_pcm=_end(turn.last_pcm),
             closed=turn.closed,
         )
 
@@ -102,7 +103,7 @@ class InterruptedTurns:
             return more
         turn.followed = turn.followed or sent > turn.interrupted_at + IN_FLIGHT
         turn.last_sent = sent
-        turn.last_pcm = chunk.pcm if len(chunk.pcm) else turn.last_pcm
+        turn.last_pcm = _end(chunk.pcm) if len(chunk.pcm) else turn.last_pcm
         if chunk.start is not None:
             turn.next_stamp = chunk.start + chunk.seconds
         return True
@@ -114,11 +115,16 @@ class InterruptedTurns:
             turn.last_sent += seconds
 
 
+def _end(pcm: np.ndarray) -> np.ndarray:
+    """What is to be remembered of a chunk, which may be a minute long, as a copy."""
+    return pcm[-JOINT:].copy()
+
+
 def is_continuous(before: np.ndarray, after: np.ndarray) -> bool:
     """Whether `after` continues the waveform of `before` (both mono), rather than jumping."""
     if not len(before) or not len(after):
         return True
-    steps = np.abs(np.diff(np.concatenate([before[-160:], after[:160]])))
-    joint = min(160, len(before)) - 1
+    steps = np.abs(np.diff(np.concatenate([before[-JOINT:], after[:JOINT]])))
+    joint = min(JOINT, len(before)) - 1
     others = np.delete(steps, joint)
     return bool(steps[joint] <= 1e-3 + 4 * np.sqrt((others**2).mean())) if len(others) else True
