@@ -104,6 +104,18 @@ def test_one_that_follows_the_last_word_of_another_replaces_nothing():
     assert len([c for c in drain(turns, 9.5) if c.utterance == "a"]) == 10
 
 
+@pytest.mark.parametrize("early", [1e-9, 0.05])
+def test_one_whose_stamp_is_rounded_follows_the_one_before(early):
+    """Sentences that are sent one by one: the end of each is heard, live, too."""
+    turns = TurnTaking("replace")
+    say(turns, "a", 10.0, 1.0, now=9.9)
+    assert len(drain(turns, 9.9, ahead=0.95)) == 9  # all but the end
+    assert turns.put(chunk("b", 11.0 - early, last=True), 10.9).ended == []
+    taken = drain(turns, 10.9)
+    assert [c.utterance for c in taken] == ["a", "b"]
+    assert taken[-1].start == pytest.approx(11.0)
+
+
 def test_what_was_interrupted_takes_no_memory():
     turns = TurnTaking()
     for k in range(70):

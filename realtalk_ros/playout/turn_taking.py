@@ -18,7 +18,7 @@ from realtalk_ros.errors import AudioError
 from realtalk_ros.playout.interrupted_turns import InterruptedTurns
 from realtalk_ros.playout.scheduling import ChunkFinding, schedule
 from realtalk_ros.playout.turn import MAX_SILENCE, Turn
-from realtalk_ros.stream_types import Chunk, ScheduledChunk
+from realtalk_ros.stream_types import STAMP_TOLERANCE, Chunk, ScheduledChunk
 
 MAX_WAITING = 120.0  # s of audio that may wait; what comes then is refused
 STALE = 0.5  # s by which audio may come later than usual for its sender before it is dropped
@@ -91,7 +91,7 @@ class TurnTaking:
         if new:
             if self.policy == "replace":
                 taken.ended.extend(self._replace_others(scheduled.start, now))
-            elif self._turns:
+            if self._turns:
                 before = self._turns[-1]
                 turn.postponed = max(0.0, before.end - scheduled.start) if before.closed else 0.0
                 scheduled = replace(scheduled, start=scheduled.start + turn.postponed)
@@ -202,11 +202,12 @@ class TurnTaking:
         """A new utterance begins at `start`. Returns those that this ends at once."""
         ended = []
         for turn in self._turns:
-            if turn.end > start or not turn.closed:
-                if not turn.closed:
-                    self._interrupted.add(turn, now)
-                if start <= now + AT_ONCE:
-                    ended.append(turn.utterance)
+            if turn.closed and turn.end <= start + STAMP_TOLERANCE:
+                continue  # the new one follows it, though its stamp may be rounded
+            if not turn.closed:
+                self._interrupted.add(turn, now)
+            if start <= now + AT_ONCE:
+                ended.append(turn.utterance)
             if turn.end > start:
                 turn.cut(start)
             turn.closed = True
