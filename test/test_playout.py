@@ -116,6 +116,33 @@ def test_one_whose_stamp_is_rounded_follows_the_one_before(early):
     assert taken[-1].start == pytest.approx(11.0)
 
 
+@pytest.mark.parametrize("stamps", [True, False])
+@pytest.mark.parametrize("reset", [True, False])
+def test_chunks_that_each_end_the_one_before_are_said(stamps, reset):
+    """Each has an id of its own, or `reset`, and next to nothing is heard."""
+
+    def found(k, **how):
+        at = 10.0 + 0.1 * k
+        if reset:
+            turns.interrupt(at)
+            turns.accept_again("a", "1")
+        new = chunk("a" if reset else f"a{k}", at if stamps else None, **how)
+        return ChunkFinding.TORN in turns.put(new, at, sender="1").findings
+
+    turns = TurnTaking("replace")
+    assert [found(k) for k in range(8)] == [False] * 5 + [True] * 3
+    assert turns.counts["torn_utterances"] == 3
+    found(8, last=True)  # ends the last one that is torn
+    assert not any(found(k, last=True) for k in range(9, 20))
+    for whole in ({"last": True}, {"seconds": 1.5}):  # what is interrupted again and again
+        turns = TurnTaking("replace")
+        assert not any(found(3 * k, **whole) for k in range(20))
+    turns = TurnTaking("replace")
+    for k in range(20):  # an answer of two chunks, again and again
+        assert not found(k)
+        turns.put(chunk("a" if reset else f"a{k}", None), 10.05 + 0.1 * k, sender="1")
+
+
 def test_what_was_interrupted_takes_no_memory():
     turns = TurnTaking()
     for k in range(70):

@@ -37,6 +37,7 @@ class ChunkFinding(Enum):
     OVERLAPPING = "overlapping_stamps"  # the audio before it takes longer: played after that
     FOREIGN = "foreign_stamps"  # stamped by another clock: played next
     INTERRUPTED = "interrupted_chunks"  # more of what was interrupted: dropped
+    TORN = "torn_utterances"  # it and those before it each ended the one before
     MIXED = "mixed_senders"  # another sender has its utterance's id: an utterance of its own
 
 

@@ -13,6 +13,7 @@ from realtalk_ros.stream_types import ScheduledChunk
 
 PIECE = 0.2  # s, longer chunks are queued in pieces of this length
 MAX_SILENCE = 0.25  # s without audio after which an utterance is over, though no chunk said `last`
+TORN = 1.0  # s of sound in an only chunk, from which on it may be a whole utterance
 ACTIVE = 0.3  # s since its last chunk within which a sender is taken to be still sending
 REGULAR = 0.005  # s by which a stamp may miss the end of the chunk before and still count samples
 
@@ -29,6 +30,7 @@ class Turn:
         self.postponed = 0.0  # s by which it was postponed, because another utterance was played
         self.closed = False  # no more is expected: its `last` came, or it was replaced
         self.clock_jumped = False  # this machine's clock did, since its last chunk came
+        self.torn_before = 0  # utterances in a row that it and those before it ended torn
         self.started = False  # some of it was handed out
         self.last_stamp: float | None = None  # of its last chunk, by the sender's clock
         self.next_stamp: float | None = None  # where that chunk's audio ends
@@ -101,6 +103,11 @@ class Turn:
     def in_real_time(self) -> bool:
         """Whether it comes as fast as it is spoken; False if faster."""
         return self.last_sent - self.first_sent > 0.5 * self.received
+
+    @property
+    def is_torn(self) -> bool:
+        """Whether only one chunk of it has come, a short one that was not to be the last."""
+        return not self.closed and not self.intervals and self.received < TORN
 
     @property
     def regular(self) -> bool:

@@ -26,6 +26,7 @@ EARLY = 0.5  # s before its time: of a sender that usually is earlier no more is
 STALL = 0.15  # s between two calls of `take`, from which on this process did not run in between
 PAUSE, UNFINISHED = 10.0, 16  # s for which, and how many, utterances without an end may go on
 AT_ONCE = 0.2  # s, an utterance that begins within this from now ends others at once
+TORN = 5  # chunks in a row of which each ended the one before
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class TurnTaking:
         # Names of utterances that paused before their end, and when.
         self._unfinished: deque[tuple[str, float]] = deque(maxlen=UNFINISHED)
         self._last_take = math.inf  # when `take` was called last
+        self._torn = 0  # utterances in a row, up to that which ended last, that ended torn
 
     def __len__(self) -> int:
         """Pieces that wait."""
@@ -96,6 +98,9 @@ class TurnTaking:
                 turn.postponed = max(0.0, before.end - scheduled.start) if before.closed else 0.0
                 scheduled = replace(scheduled, start=scheduled.start + turn.postponed)
             self._turns.append(turn)
+            turn.torn_before, self._torn = self._torn, 0
+            if turn.torn_before >= TORN:
+                self._note(ChunkFinding.TORN, taken)
         turn.put(scheduled, now, sent)
         return taken
 
@@ -142,7 +147,7 @@ class TurnTaking:
         paused = [utterance for utterance, when in self._unfinished if now - when < PAUSE]
         ended = [*self.utterances, *paused]
         for turn in self._turns:
-            self._interrupted.add(turn, now)
+            self._end(turn, now)
         self._turns.clear()
         self._unfinished.clear()
         return list(dict.fromkeys(ended))
@@ -205,7 +210,7 @@ class TurnTaking:
             if turn.closed and turn.end <= start + STAMP_TOLERANCE:
                 continue  # the new one follows it, though its stamp may be rounded
             if not turn.closed:
-                self._interrupted.add(turn, now)
+                self._end(turn, now)
             if start <= now + AT_ONCE:
                 ended.append(turn.utterance)
             if turn.end > start:
@@ -214,6 +219,11 @@ class TurnTaking:
         if ended:
             self._turns.clear()
         return ended
+
+    def _end(self, turn: Turn, now: float) -> None:
+        """`turn` was interrupted, or replaced before its end: no more of it is played."""
+        self._interrupted.add(turn, now)
+        self._torn = turn.torn_before + 1 if turn.is_torn else 0
 
     @staticmethod
     def _postpone(turn: Turn, end: float) -> None:
