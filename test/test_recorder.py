@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The recorder node, in this process: what ends a recording."""
 
+import json
 import os
-import time
 from array import array
 
 import av
@@ -21,8 +21,6 @@ from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes.recorder_node import RecorderNode
 from realtalk_ros.output.mp4_writer import VideoWriter
-
-INFO = {"source_timestamp": time.time_ns()}
 
 
 @pytest.fixture
@@ -43,18 +41,22 @@ def recorder(tmp_path):
     rclpy.shutdown(context=context)
 
 
+def info(node, published):
+    return {"source_timestamp": round(published * 1e9) + node._base}
+
+
 def sound(node, samples, stamp, last=False):
     chunk = AudioChunk(sample_rate=16000, channels=1, encoding="pcm_s16le", last=last)
     chunk.data = array("B", samples.astype("<i2").tobytes())
     node.set_stamp(chunk.header.stamp, stamp)
-    node.on_audio(chunk, INFO)
+    node.on_audio(chunk, info(node, stamp))
 
 
 def picture(node, stamp, encoding="bgr8", channels=3):
     data = array("B", bytes(64 * 64 * channels))
     image = Image(encoding=encoding, height=64, width=64, data=data)
     node.set_stamp(image.header.stamp, stamp)
-    node.on_image(image, INFO)
+    node.on_image(image, info(node, stamp))
 
 
 def record(node, jump, in_flight, speech):
@@ -103,14 +105,34 @@ def test_what_was_stamped_before_the_clock_was_set_may_come_after(recorder, monk
     assert np.array_equal(np.trim_zeros(heard), speech)
 
 
+@pytest.mark.parametrize("simulated", [True, False])
+@pytest.mark.parametrize("in_flight", [0, 2])
+@pytest.mark.parametrize("jump", [3600.0, -3600.0])
+def test_stats_are_by_the_clock_that_was_set(
+    recorder, monkeypatch, tmp_path, jump, in_flight, simulated
+):
+    monkeypatch.setattr(RecorderNode, "_time_is_simulated", simulated)
+    node = recorder(use_sim_time=True, stats=str(tmp_path / "a.json"))
+    record(node, jump, in_flight, np.zeros((50, 640)))
+    stats = json.loads((tmp_path / "a.json").read_text())
+    images, audio = np.array(stats["images"]), np.array(stats["audio"])
+    assert np.allclose(np.diff(images[:, 0]), 0.04, atol=0.05) and len(audio) == 50
+    assert np.allclose(np.diff(audio[:, 0]), 0.04, atol=0.05)
+    assert stats["start"] - 0.1 <= images[0, 0] <= audio[0, 0] + 0.1
+    assert audio[-1, 0] < stats["end"] and abs(images[-1, 0] - stats["end"]) < 0.1
+    if not simulated:  # each was published when it was stamped
+        assert np.allclose(images[:, 0], images[:, 1], atol=0.1)
+        assert np.allclose(audio[:, 0], audio[:, 2], atol=0.1)
+
+
 def test_an_empty_last_chunk_ends_it_whatever_else_it_says(recorder):
     node = recorder()
     node.ready = True
     begin = node.now()
     last = AudioChunk(last=True)
-    node.on_audio(last, INFO)  # of an utterance that nobody heard
+    node.on_audio(last, info(node, begin))  # of an utterance that nobody heard
     sound(node, np.zeros(8000), begin)  # 0.5 s
-    node.on_audio(last, INFO)
+    node.on_audio(last, info(node, begin))
     node.on_provenance(String(data=Provenance("Ann", consent="Ann Lee").xmp()))
     for k in range(25):
         # With and without transparency, as the parameter `background` may change meanwhile.
@@ -159,7 +181,7 @@ def test_recording_says_whose_face_it_shows_however_late_it_is_told(recorder, to
         image = Image(encoding="bgr8", height=64, width=64,
                       data=array("B", bytes([15 * k]) * 64 * 64 * 3))  # fmt: skip
         node.set_stamp(image.header.stamp, began + k / 25)
-        node.on_image(image, INFO)
+        node.on_image(image, info(node, began + k / 25))
     assert node.out.exists() and node.ready
     with av.open(str(node.out), options={"export_xmp": "1"}) as file:
         frames = [frame.to_ndarray(format="bgr24") for frame in file.decode(video=0)]

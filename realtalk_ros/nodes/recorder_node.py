@@ -110,7 +110,7 @@ class RecorderNode(lifecycle.RealTalkNode):
         if not session.add_audio(start, pcm, rate, message.last):
             self.problems.add("a chunk is stamped outside the recording: left out")
         elif len(pcm) and self.stats:
-            self._audio_stats.append((start, len(pcm) / rate, self._published(info)))
+            self._audio_stats.append((start, len(pcm) / rate, self._published(info, now)))
 
     def on_image(self, message: Image, info: dict[str, Any]) -> None:
         self.counts["images"] += 1
@@ -134,7 +134,7 @@ class RecorderNode(lifecycle.RealTalkNode):
             self.problems.add("an image is stamped in the future: left out")
             return
         if self.stats:
-            self._image_stats.append((stamp, self._published(info)))
+            self._image_stats.append((stamp, self._published(info, now)))
         shape = message.height, message.width, channels
         image = np.frombuffer(message.data, np.uint8).reshape(shape)
         # A video has no alpha.
@@ -151,7 +151,17 @@ class RecorderNode(lifecycle.RealTalkNode):
         """Now, in seconds, after the recording was moved with the clock."""
         if jump := self.clock_jump():
             self.session.shift(jump)
+            self._shift_stats(jump)
         return self.now()
+
+    def _shift_stats(self, seconds: float) -> None:
+        """The clock jumped: what was noted keeps its place relative to now. (Messages are published
+        by the system's clock, which simulated time leaves alone.)"""
+        set_by = 0.0 if self._time_is_simulated else seconds
+        self._image_stats = [(stamp + seconds, came + set_by) for stamp, came in self._image_stats]
+        self._audio_stats = [
+            (start + seconds, length, came + set_by) for start, length, came in self._audio_stats
+        ]
 
     def watch(self) -> None:
         """Ends a recording whose audio stopped without `last`, or whose images stopped."""
@@ -203,9 +213,10 @@ class RecorderNode(lifecycle.RealTalkNode):
         }
         Path(self.stats).write_text(json.dumps(figures))
 
-    def _published(self, info: dict[str, Any]) -> float:
+    def _published(self, info: dict[str, Any], now: float) -> float:
         """When a message was published, by its sender's clock, as media time [s]."""
-        return (info["source_timestamp"] - self._base) * 1e-9
+        published = (info["source_timestamp"] - self._base) * 1e-9
+        return published if self._time_is_simulated else self.session.published_time(published, now)
 
     def halt(self) -> None:
         try:

@@ -174,6 +174,11 @@ class RecordingSession:
         """The time of an image; just after the clock was set it may be stamped by the old time."""
         return self._at_new_time(stamp, self.newest)
 
+    def published_time(self, published: float, now: float) -> float:
+        """By the clock of `now`, when a message was published: by the system's clock, which may
+        have been set since."""
+        return self._at_new_time(published, now)
+
     def audio_time(self, start: float) -> float:
         """As `image_time`, of a chunk that continues what came before; others begin at any time."""
         if self.audio_end is None:
