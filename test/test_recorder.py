@@ -4,6 +4,7 @@
 import json
 import os
 from array import array
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -123,6 +124,72 @@ def test_stats_are_by_the_clock_that_was_set(
     if not simulated:  # each was published when it was stamped
         assert np.allclose(images[:, 0], images[:, 1], atol=0.1)
         assert np.allclose(audio[:, 0], audio[:, 2], atol=0.1)
+
+
+@pytest.fixture
+def live(recorder, monkeypatch):
+    """(node, step): a recorder of a microphone, and what sends 0.1 s of its sound, and an image."""
+    clock = {"steady": 50.0}
+    monkeypatch.setattr(
+        "realtalk_ros.output.recording.time", SimpleNamespace(monotonic=lambda: clock["steady"])
+    )
+
+    def make(**values):
+        node = recorder(use_sim_time=True, **values)
+        node.ready, node.warned = True, []
+        monkeypatch.setattr(node, "warn", node.warned.append)
+        node.get_clock().set_ros_time_override(Time(seconds=10_000))
+
+        def step(images=True, sound_comes=True, clock_stands=False, last=False):
+            clock["steady"] += 0.1
+            now = node.get_clock().now().nanoseconds + (0 if clock_stands else 10**8)
+            node.get_clock().set_ros_time_override(Time(nanoseconds=now))
+            if sound_comes:
+                sound(node, np.zeros(1600), node.now() - 0.1, last)
+            if images:
+                picture(node, node.now())
+            node.watch()
+
+        return node, step
+
+    return make
+
+
+@pytest.mark.parametrize("duration", [0.0, 2.0])
+def test_sound_before_the_first_image_takes_no_memory(live, duration):
+    node, step = live(duration=duration)
+    for _ in range(40):
+        step(images=False)
+    assert len(node.session._audio) == 40 and not node.warned
+    for _ in range(560):
+        step(images=False)
+        assert len(node.session._audio) <= 52
+    assert node.warned and node.exit_code is None
+    for _ in range(20):
+        step()
+    step(last=True)
+    for _ in range(10):
+        step(sound_comes=False)
+    assert node.exit_code == 0
+    with av.open(str(node.out)) as file:
+        seconds = file.duration / av.time_base
+    assert seconds == pytest.approx(duration or 0.4 + 5.0 + 2.1 + 0.2, abs=0.2)
+
+
+def test_a_recording_of_a_microphone_ends_when_the_images_stop(live):
+    node, step = live()
+    for _ in range(100):
+        step(images=False, sound_comes=False)
+    for _ in range(20):
+        step()
+    for _ in range(80):  # a simulation that is paused
+        step(images=False, sound_comes=False, clock_stands=True)
+    assert node.exit_code is None
+    for _ in range(100):
+        step(images=False)
+    assert node.exit_code == 0 and any("images stopped" in cause for cause in node.problems.counts)
+    with av.open(str(node.out)) as file:
+        assert file.duration / av.time_base == pytest.approx(0.4 + 2.0 + 5.0, abs=0.3)
 
 
 def test_an_empty_last_chunk_ends_it_whatever_else_it_says(recorder):

@@ -165,10 +165,15 @@ class RecorderNode(lifecycle.RealTalkNode):
 
     def watch(self) -> None:
         """Ends a recording whose audio stopped without `last`, or whose images stopped."""
-        self.session.end_without_last(self._now())
-        if self.session.images_stopped and self.session.state is not State.DONE:
+        now = self._now()
+        self.session.end_without_last(now)
+        if self.session.images_stopped(now):
             self.problems.add("the images stopped before the speech ended")
+            self.session.end_without_images()
             self.finish()
+        elif self.session.lacks_images:
+            self.session.forget_sound(now)
+            self.warn("sound comes and no images: is renderer_node running?")
 
     def finish(self) -> None:
         """Completes the file with what there is."""

@@ -150,7 +150,7 @@ class RecordingSession:
         if self._rate is None:
             self._rate = rate
             if self.begin is None and not self._duration:
-                self._start(math.floor((start - PREROLL) * self._fps) / self._fps)
+                self._start(self._first_frame(start))
         if self.begin is not None and not -1 <= start - self.begin <= MAX_LENGTH:
             return False
         if len(pcm):
@@ -160,6 +160,10 @@ class RecordingSession:
         if not self._duration:
             self.end = self.audio_end + self._tail if last else None
         return True
+
+    def _first_frame(self, sound: float) -> float:
+        """When a recording begins whose sound begins at `sound`, s."""
+        return math.floor((sound - PREROLL) * self._fps) / self._fps
 
     def add_image(self, stamp: float, image: np.ndarray) -> None:
         """Takes an image that is newer than those before."""
@@ -218,10 +222,34 @@ class RecordingSession:
         """Whether all images have come that belong to the recording."""
         return self.end is not None and self.newest > self.end
 
+    def images_stopped(self, now: float) -> bool:
+        """Whether no images come any more, in time that is not simulated, either; before the first
+        one only if the end of the recording is known."""
+        if self.state is not State.RECORDING or (self.end is None and self.newest == -math.inf):
+            return False
+        return now > self.newest + TIMEOUT and time.monotonic() > self._image_came + TIMEOUT
+
     @property
-    def images_stopped(self) -> bool:
-        """Whether no images come though the end of the recording is known."""
-        return self.end is not None and time.monotonic() > self._image_came + TIMEOUT
+    def lacks_images(self) -> bool:
+        """Whether sound has come for a while, and no image."""
+        if self.state is State.DONE or self.audio_end is None or self.newest > -math.inf:
+            return False
+        return time.monotonic() > self._image_came + TIMEOUT
+
+    def forget_sound(self, now: float) -> None:
+        """While no image has come, drops sound that is so old that none will show it."""
+        while self.newest == -math.inf and self._audio:
+            start, pcm, rate = self._audio[0]
+            if start + len(pcm) / rate > now - TIMEOUT:
+                break
+            self._audio.popleft()
+            if self.begin is not None and self._audio:
+                self.begin = self._first_frame(self._audio[0][0])
+
+    def end_without_images(self) -> None:
+        """The images have stopped: the recording ends where its sound ends that has come."""
+        if self.end is None:
+            self.end = self.audio_end
 
     def end_without_last(self, now: float) -> None:
         """Ends a recording whose audio stopped without a `last` chunk."""
