@@ -118,6 +118,19 @@ def test_samples_are_the_clock_and_a_pause_begins_a_new_utterance():
     assert follower.place(None, 5.0, 0.02) == (5.0, 3)  # the clock was set back
 
 
+@pytest.mark.parametrize("fast, late", [(0.0, 0.0), (1e-4, 0.36), (1e-3, 0.45), (4e-3, 0.45)])
+def test_a_sound_card_that_is_fast_does_not_come_ever_later(fast, late):
+    """An hour of a microphone that is always open; the sender sends up to 5 ms late."""
+    follower, jitter = Follower(), np.random.default_rng(0).uniform(0, 0.005, 36000)
+    sent = np.arange(36000) * 0.1 / (1 + fast) + jitter
+    placed = np.array([follower.place(None, when, 0.1) for when in sent])
+    assert (placed[:, 1] == 1).all()
+    assert (placed[:, 0] - sent).max() <= late + 0.01
+    left_out = 0.1 - np.diff(placed[:, 0])
+    assert (left_out.round(3) >= 0).all()  # nothing but what is too much
+    assert left_out.sum() <= max(0.0, 3600 * fast - 0.2) + 0.01
+
+
 ros = pytest.mark.skipif(importlib.util.find_spec("rclpy") is None, reason="ROS 2 is not installed")
 built = pytest.mark.skipif(bool(message_packages.missing()), reason=message_packages.missing())
 

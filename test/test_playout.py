@@ -341,6 +341,41 @@ def test_a_clock_that_drifts_does_not_let_the_sound_fall_behind():
     assert max(c.start - now for now, c in out) < 0.1
 
 
+def played(sent, seconds=0.1):
+    """(turns, lead, seconds played): of chunks without stamps, sent at these times."""
+    turns, lead, total = TurnTaking(), [], 0.0
+    for k, when in enumerate(sent):
+        turns.put(chunk("a", None, seconds, value=k % 977 / 1000), when)
+        lead.append(turns._turns[-1].end - when - seconds)
+        for now in np.arange(when, sent[k + 1] if k + 1 < len(sent) else when + 12.0, 0.1):
+            total += sum(piece.seconds for piece in drain(turns, now, ahead=1.0))
+    return turns, np.array(lead), total
+
+
+def test_a_sample_clock_that_is_fast_does_not_let_the_sound_fall_behind():
+    sent = np.arange(9000) * 0.1 / 1.002 + np.random.default_rng(0).uniform(0, 0.005, 9000)
+    turns, lead, total = played(sent)
+    assert lead.max() < 0.45 and turns.utterances == []
+    assert 900 * (1 - 0.002) - 0.05 <= total <= 900 * (1 - 0.002) + 0.5
+    assert turns.counts["trimmed_chunks"] == pytest.approx((900 - total) / 0.1, abs=1)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        np.maximum(np.arange(6000) * 0.1 / 1.05, np.arange(6000) * 0.1 - 10.0),  # a reserve of 10 s
+        np.arange(6000) // 30 * 3.0 + np.arange(6000) % 30 * 1e-3,  # each sentence at once
+        np.maximum.accumulate(  # a reserve of 0.5 to 2 s
+            np.arange(6000) * 0.1 + np.random.default_rng(0).uniform(-2, -0.5, 60).repeat(100)
+        ),
+    ],
+    ids=["reserve", "sentences", "changing reserve"],
+)
+def test_speech_that_is_sent_ahead_is_no_clock_that_is_fast(sent):
+    turns, _, total = played(sent + 10)
+    assert total == pytest.approx(600) and turns.counts["trimmed_chunks"] == 0
+
+
 def test_two_voices_under_one_id_are_not_mixed():
     for policy, order in (("replace", "b"), ("queue", "ab")):
         turns, taken = TurnTaking(policy), []

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from realtalk_ros.audio.pcm import MAX_CHANNELS, check_rate, mix_down, to_float
+from realtalk_ros.audio.sample_clock import SampleClock
 from realtalk_ros.errors import AudioError
 
 # GStreamer's names of sample formats, which ros-drivers' AudioInfo uses.
@@ -173,6 +174,7 @@ class Follower:
         self._came = 0.0  # when the last chunk was sent, and its stamp
         self._stamp: float | None = None
         self._interrupted = False
+        self._clock = SampleClock()  # of the utterance
 
     def interrupt(self) -> None:
         """The face was interrupted. Until there is a pause, chunks get no time: they may still be
@@ -184,7 +186,8 @@ class Follower:
         that was sent at `sent`; all times in s.
 
         A chunk goes on where the last one ended, however early it comes (senders may send a whole
-        sentence at once). A new utterance begins after a pause, or when the stamps jump.
+        sentence at once), unless its sender's sample clock is fast: then it overlaps that. A new
+        utterance begins after a pause, or when the stamps jump.
         """
         if stamp is None or abs(stamp - sent) > JUMP:
             stamp = None
@@ -196,7 +199,9 @@ class Follower:
             self.utterances += 1
             self._end = sent if stamp is None else stamp
             self._interrupted = False
+            self._clock = SampleClock()
         assert self._end is not None
+        self._end -= self._clock.excess(self._end - sent, sent)
         start, self._end = self._end, self._end + seconds
         self._came, self._stamp = sent, stamp
         return (None if self._interrupted else start), self.utterances

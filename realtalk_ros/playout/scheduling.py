@@ -55,7 +55,12 @@ def schedule(turn: Turn, chunk: Chunk, sent: float) -> Scheduled:
     stamp = chunk.start
     following = turn.end if turn.end > sent - MAX_SILENCE else sent
     if stamp is None:
-        return Scheduled(chunk.scheduled(following))
+        turn.excess += turn.sample_clock.excess(following - turn.excess - sent, sent)
+        if turn.excess <= 0:
+            return Scheduled(chunk.scheduled(following))
+        trimmed = _trimmed(chunk, turn.excess, following)
+        turn.excess = max(0.0, turn.excess - chunk.seconds)
+        return Scheduled(trimmed, ChunkFinding.TRIMMED)
     content = (stamp, hash(chunk.pcm.tobytes()))
     if content in turn.recent and len(chunk.pcm):
         return Scheduled(None, ChunkFinding.REPEATED)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from realtalk_ros.audio.sample_clock import SampleClock
 from realtalk_ros.stream_types import ScheduledChunk
 
 PIECE = 0.2  # s, longer chunks are queued in pieces of this length
@@ -38,6 +39,8 @@ class Turn:
         self.stamped = 0  # chunks with stamps
         self.first_sent, self.last_sent = math.inf, -math.inf  # when its first, last chunk was sent
         self.received = 0.0  # s of audio in all
+        self.sample_clock = SampleClock()  # of chunks without stamps
+        self.excess = 0.0  # s that are still to be left out, as that clock is fast
         self.lateness = math.inf  # s by which its chunks are sent after their time; negative: early
         self.expires = -math.inf  # when it is over if nothing more comes
         self.last_pcm = np.zeros(0, np.float32)  # of its last chunk
