@@ -191,6 +191,46 @@ def whole_utterance(chunks):
 
 
 @ros
+def test_a_sender_of_another_type_that_takes_over_is_heard(monkeypatch):
+    """As where a microphone of one package is stopped, and that of another is started."""
+    import rclpy
+    from std_msgs.msg import String
+
+    from realtalk_ros.nodes.audio_adapter_node import AudioAdapterNode
+
+    context, published = rclpy.Context(), []
+    rclpy.init(context=context, domain_id=DOMAIN)
+    node = AudioAdapterNode(context=context)
+    monkeypatch.setattr(
+        node,
+        "get_publishers_info_by_topic",
+        lambda topic: [SimpleNamespace(topic_type=t) for t in published if topic == node.topic],
+    )
+    monkeypatch.setattr(node, "_import", lambda name, kinds: (String, kinds[0]))
+    try:
+        node.try_setup()
+        heard = []
+        for published[:] in (
+            [],
+            ["audio_common_msgs/msg/AudioStamped"],
+            ["audio_common_msgs/msg/AudioStamped", "foxglove_msgs/msg/RawAudio"],  # the first one
+            [],  # it is started again, say
+            ["audio_common_msgs/msg/AudioStamped"],
+            ["foxglove_msgs/msg/RawAudio"],
+            ["audio_common_msgs/msg/Audio"],
+        ):
+            node.check_publishers()
+            heard.append(node.kind and node.kind.type.split("/")[-1])
+        stamped = "AudioStamped"
+        assert heard == [None, *[stamped] * 4, "RawAudio", "Audio"]
+        subscribed = [s for s in node.subscriptions if s.topic_name == node.topic]
+        assert len(subscribed) == 1
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+@ros
 @built
 @pytest.mark.parametrize(
     "sender, kind, changes, parameters",

@@ -61,10 +61,17 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         self.steady_timer(CHECK_EVERY, self.check_publishers)
 
     def setup(self) -> None:
-        self.layout = SampleLayout(self.sample_rate, self.channels, self.sample_format)
+        self.layout = self._given_layout()
         self.get_logger().info(f"waiting for audio on {self.topic}")
 
+    def _given_layout(self) -> SampleLayout:
+        """By the parameters. Raises AudioError."""
+        return SampleLayout(self.sample_rate, self.channels, self.sample_format)
+
     def halt(self) -> None:
+        self._unsubscribe()
+
+    def _unsubscribe(self) -> None:
         if self._input is not None:
             self._input.close()
         if self._info is not None:
@@ -75,15 +82,18 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         """Subscribes to what is published on the topic."""
         if not self.ready:
             return
+        types = {p.topic_type for p in self.get_publishers_info_by_topic(self.topic)}
+        if self.kind is not None and types and self.kind.type not in types:
+            self._unsubscribe()  # its publisher is gone, and another has come
+            self.layout = self._given_layout()
         if self._input is None:
-            types = {p.topic_type for p in self.get_publishers_info_by_topic(self.topic)}
             for name in sorted(types):
                 try:
                     self._subscribe(name)
                     break
                 except RealTalkError as error:
                     self.problems.add(str(error))
-        elif self.kind is not None and not self.kind.described and self._info is None:
+        if self.kind is not None and not self.kind.described and self._info is None:
             self._subscribe_info()
 
     def _subscribe(self, name: str) -> None:
