@@ -3,12 +3,15 @@
 
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from realtalk_ros.avatar.temperament import Temperament
+from realtalk_ros.errors import AvatarError
 from realtalk_ros.nodes import face_loader
+from realtalk_ros.nodes.expression_engine import ExpressionEngine, LoadedModel, ModelSettings
 from realtalk_ros.nodes.face_loader import FaceLoader, RendererSettings
 from realtalk_ros.nodes.problems import Problems
 
@@ -124,6 +127,51 @@ def test_the_size_changes_without_new_networks(wanted):
     renderer = wanted.loader.face.renderer
     wanted.loader.clear()
     assert renderer.closed and wanted.loader.face is None
+
+
+def test_what_was_set_and_set_back_before_it_was_shown_is_not_shown(wanted):
+    """As while the node is inactive, or a simulation is paused."""
+    wanted.settings = RendererSettings("kenji", 128, "cpu", "", 1)
+    wanted.loader.request("avatar kenji")
+    wanted.wait("kenji is not loaded", lambda: not wanted.loader.loading)
+    wanted.settings = DEFAULT
+    wanted.loader.request("avatar default")
+    wanted.wait("default is not loaded", lambda: not wanted.loader.loading)
+    wanted.take()
+    assert wanted.loader.settings == DEFAULT and not wanted.loader.take()
+
+
+def test_a_network_that_was_set_and_set_back_before_it_was_used_is_not_used(monkeypatch):
+    monkeypatch.setattr(ExpressionEngine, "_load", lambda _, s: LoadedModel(None, None, s))
+    before = ModelSettings("default", "cpu", "", 1, 0.16)
+    parameters = {}
+    engine = ExpressionEngine(lambda: parameters["now"], Problems(pytest.fail, time.monotonic))
+    engine.pipeline, engine.settings = SimpleNamespace(), before
+    for parameters["now"] in (replace(before, look_ahead=0.06), before):
+        engine.request("look_ahead")
+        end = time.monotonic() + 20
+        while engine.loading and time.monotonic() < end:
+            time.sleep(0.002)
+    engine.take()
+    assert engine.settings == before and not engine.loading
+
+
+@pytest.mark.parametrize("first, second", [("damaged", "kenji"), ("kenji", "damaged")])
+def test_only_what_was_set_last_and_did_not_load_is_taken_back(wanted, monkeypatch, first, second):
+    def load(name):
+        if name == "damaged":
+            raise AvatarError("it is damaged")
+        return SimpleNamespace(name=name, temperament=Temperament())
+
+    monkeypatch.setattr(face_loader, "Avatar", SimpleNamespace(load=load))
+    for name in (first, second):
+        wanted.settings = RendererSettings(name, 128, "cpu", "", 1)
+        wanted.loader.request(f"avatar {name}")
+        wanted.wait(f"{name} is not loaded", lambda: not wanted.loader.loading)
+    assert not wanted.loader.take_failure()  # kenji is not shown yet: what runs would be wrong
+    wanted.take()
+    assert wanted.loader.settings.avatar == "kenji"
+    assert wanted.loader.take_failure() == (second == "damaged")
 
 
 def test_faces_that_share_networks_are_told_which_have_failed(wanted):

@@ -14,10 +14,11 @@ from realtalk_ros.nodes import face_settings
 class Node:
     """What `SharedSettings` needs of a node. All are connected to each other."""
 
-    def __init__(self, others):
+    def __init__(self, others, leads=False):
         self.avatar, self.fps, self.others = "default", 25.0, others
         self.problems = SimpleNamespace(add=pytest.fail)
-        self.settings = face_settings.SharedSettings(self)
+        self.waiting = None  # messages that are on their way here; None: they come at once
+        self.settings = face_settings.SharedSettings(self, leads)
         others.append(self)
 
     def create_publisher(self, *_, **__):
@@ -28,7 +29,19 @@ class Node:
 
     def _publish(self, message):
         for other in self.others:
-            other.settings.on_settings(message)
+            if other.waiting is None:
+                other.settings.on_settings(message)
+            else:
+                other.waiting.append(message)
+
+    def receive(self):
+        while self.waiting:
+            self.settings.on_settings(self.waiting.pop(0))
+
+    def set(self, **values):
+        for name, value in values.items():
+            setattr(self, name, value)
+        self.settings.changed()
 
     def get_logger(self):
         return SimpleNamespace(info=lambda text: None)
@@ -52,3 +65,25 @@ def test_what_is_set_last_counts_though_the_clock_was_set_back(monkeypatch):
     second.fps = 50.0
     second.settings.changed()
     assert first.fps == second.fps == 50.0
+
+
+def test_who_goes_back_from_what_did_not_load_undoes_nothing_that_was_set_since():
+    """A damaged avatar is set, then, before the other node has gone back from it, a good one."""
+    nodes: list[Node] = []
+    renderer, expression = Node(nodes, leads=True), Node(nodes)
+    renderer.set(avatar="damaged")
+    assert expression.avatar == "damaged"
+    for node in nodes:
+        node.waiting = []
+    renderer.set(avatar="kenji")
+    with expression.settings.restoring():
+        expression.set(avatar="default")
+    for node in (renderer, expression, renderer, expression):
+        node.receive()
+    assert renderer.avatar == expression.avatar == "kenji"
+    for node in nodes:  # both go back, to what each of them runs
+        with node.settings.restoring():
+            node.set(avatar=f"before {len(node.waiting)}")
+    for node in (renderer, expression, renderer, expression):
+        node.receive()
+    assert renderer.avatar == expression.avatar == "before 0"

@@ -42,10 +42,17 @@ class BackgroundLoader(Generic[Request, Loaded]):
         with self._lock:
             return self._ready.pop() if self._ready else None
 
-    def take_failure(self) -> bool:
-        """Whether something did not load, once, when nothing loads any more."""
+    @property
+    def pending(self) -> bool:
+        """Whether something loads, or was loaded and is not taken."""
         with self._lock:
-            failed = self._failed and not self.loading
+            return bool(self.loading or self._ready)
+
+    def take_failure(self) -> bool:
+        """Whether what was requested last did not load; once, and when what was loaded before it is
+        taken."""
+        with self._lock:
+            failed = self._failed and not self.loading and not self._ready
             self._failed = self._failed and not failed
             return failed
 
@@ -58,6 +65,7 @@ class BackgroundLoader(Generic[Request, Loaded]):
             thread.join()
         with self._lock:
             self._ready.clear()
+            self._failed = False
 
     def _run(self) -> None:
         with self._lock:
@@ -73,9 +81,8 @@ class BackgroundLoader(Generic[Request, Loaded]):
         else:
             ready = [loaded]
         with self._lock:
-            if ready is None:
-                self._failed = True
-            else:
+            self._failed = ready is None
+            if ready is not None:
                 self._ready = ready
             self._thread = None
             if self._next:

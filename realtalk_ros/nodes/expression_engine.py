@@ -70,10 +70,10 @@ class ExpressionEngine:
         return self.pipeline
 
     def request(self, name: str) -> None:
-        """Loads the wanted settings if they are others than those that run. `name`: what changes,
-        for the diagnostics."""
+        """Loads the wanted settings if they are others than those that run, or than those that
+        will. `name`: what changes, for the diagnostics."""
         wanted = self._wanted()
-        if self.settings is not None and (self.loading or self.settings != wanted):
+        if self.settings is not None and (self._background.pending or self.settings != wanted):
             self._background.request(wanted, name)
 
     def take(self) -> None:
@@ -82,7 +82,7 @@ class ExpressionEngine:
             self._use(loaded)
 
     def take_failure(self) -> bool:
-        """Whether something did not load, once, when nothing loads any more."""
+        """Whether what was wanted last did not load, once."""
         return self._background.take_failure()
 
     def cancel(self) -> None:

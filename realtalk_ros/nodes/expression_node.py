@@ -149,7 +149,8 @@ class ExpressionNode(FaceNode):
     def _restore_parameters(self) -> None:
         """Something did not load: the parameters say again what runs."""
         settings = self.engine.settings
-        self.set_parameters([Parameter(name, value=getattr(settings, name)) for name in LOADED])
+        with self._shared_settings.restoring():
+            self.set_parameters([Parameter(name, value=getattr(settings, name)) for name in LOADED])
 
     # Audio in
 

@@ -141,20 +141,20 @@ class FaceLoader:
             self._fallen_back = False
 
     def request(self, name: str) -> None:
-        """Loads the wanted settings if they are others than those that are shown. `name`: what
-        changes, for the diagnostics."""
+        """Loads the wanted settings if they are others than those that are shown, or than those
+        that will be. `name`: what changes, for the diagnostics."""
         wanted = self.wanted
         with self._lock:
-            shown, broken = self._shown, self._is_broken()
-        if shown is not None and (self.loading or broken or wanted != shown.settings):
+            shown, broken, pending = self._shown, self._is_broken(), self._background.pending
+        if shown is not None and (pending or broken or wanted != shown.settings):
             self._background.request(wanted, name)
 
     def take(self) -> bool:
         """Shows from now on what was loaded; True if there was something."""
-        loaded = self._background.take()
-        if loaded is None:
-            return False
         with self._lock:
+            loaded = self._background.take()
+            if loaded is None:
+                return False
             # Not if its networks are those that failed meanwhile.
             used = self._face is not None and loaded.failures == self._failures
             before = self._shown if used else loaded
@@ -165,7 +165,7 @@ class FaceLoader:
         return used
 
     def take_failure(self) -> bool:
-        """Whether something did not load, once, when nothing loads any more."""
+        """Whether what was wanted last did not load, once."""
         return self._background.take_failure()
 
     def fall_back(self) -> None:

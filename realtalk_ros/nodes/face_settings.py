@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from rclpy.parameter import Parameter
@@ -39,7 +41,8 @@ class SharedSettings:
         self._node = node
         # When its values were set, ns since 1970. Of what nodes start with, the renderer's win.
         self._set_at = 1 if leads else 0
-        self._following = False
+        self._following = self._restoring = False
+        self._rank = 2 if leads else 1  # of what nodes go back to, the renderer's wins, too
         overridable = qos.overridable()
         self._publisher = None
         if publishes:
@@ -65,10 +68,24 @@ class SharedSettings:
 
     def changed(self) -> None:
         """A parameter of this node was set."""
-        if not self._following:
+        if self._following:
+            return
+        if self._restoring:
+            self._set_at += self._rank
+        else:
             # Later than what it replaces, even if the clock was set back meanwhile.
             self._set_at = max(time.time_ns(), self._set_at + 1)
-            self.publish()
+        self.publish()
+
+    @contextlib.contextmanager
+    def restoring(self) -> Iterator[None]:
+        """What is set within goes back from what did not load. It is no later than that: what
+        somebody has set since, on another node, counts."""
+        self._restoring = True
+        try:
+            yield
+        finally:
+            self._restoring = False
 
     def on_settings(self, message: FaceSettings) -> None:
         stamp = message.header.stamp

@@ -248,7 +248,8 @@ class RendererNode(FaceNode):
         settings = self.loader.settings
         if settings is not None and not self.loader.fallen_back:
             names = [name for name in LOADED if name != "size"]
-            self.set_parameters([Parameter(n, value=getattr(settings, n)) for n in names])
+            with self._shared_settings.restoring():
+                self.set_parameters([Parameter(n, value=getattr(settings, n)) for n in names])
 
     # Expressions and audio
 
