@@ -341,6 +341,31 @@ def test_a_clock_that_drifts_does_not_let_the_sound_fall_behind():
     assert max(c.start - now for now, c in out) < 0.1
 
 
+def live(stamps, seconds=0.1, lead=0.3):
+    """{chunk: s by which it is played later than `lead` after it was sent}: of a live sender whose
+    chunk k, of `seconds`, is stamped `stamps[k]` s later than it should be; of those played."""
+    turns, late = TurnTaking(), {}
+    for k, off in enumerate(stamps):
+        sent = 100 + k * seconds
+        part = Chunk(np.full(round(seconds * RATE), k, np.float32), RATE, sent + lead + off, "a")
+        turns.put(part, sent)
+        ends = 200.0 if k == len(stamps) - 1 else 0.0
+        for now in np.arange(sent, sent + seconds + ends, seconds / 2):
+            late |= {int(p.pcm[0]): p.start - 100 - p.pcm[0] * seconds - lead
+                     for p in drain(turns, now, ahead=1.0)}  # fmt: skip
+    assert turns.utterances == []
+    return late
+
+
+@pytest.mark.parametrize("at", [20, 200])  # before and after it is known to send in real time
+@pytest.mark.parametrize("wrong", [1.5, 50.0, 110.0, 130.0, -1.0, -5.0, -50.0, -130.0])
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_wrong_stamp_does_not_delay_all_that_follows(at, wrong, count):
+    late = live([wrong if at <= k < at + count else 0.0 for k in range(300)])
+    assert len(late) >= 300 - count  # none but those
+    assert max(late[k] for k in late if k >= at + count) < 0.061
+
+
 def played(sent, seconds=0.1):
     """(turns, lead, seconds played): of chunks without stamps, sent at these times."""
     turns, lead, total = TurnTaking(), [], 0.0

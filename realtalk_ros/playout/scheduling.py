@@ -68,7 +68,8 @@ def schedule(turn: Turn, chunk: Chunk, sent: float) -> Scheduled:
     previous, jumped = turn.last_stamp, turn.clock_jumped
     turn.record_stamp(stamp, chunk.seconds)
     turn.clock_jumped = False
-    for offset in (turn.clock_offset, 0.0):
+    turn.take_back_leap(stamp + turn.clock_offset + turn.postponed)
+    for offset in _offsets(turn, stamp, chunk.seconds, sent):
         # An utterance that was postponed lies behind its stamps, which is no jump.
         start = stamp + offset + turn.postponed
         gap = start - turn.end  # between the audio before it and where its stamp puts it
@@ -89,6 +90,15 @@ def schedule(turn: Turn, chunk: Chunk, sent: float) -> Scheduled:
         return Scheduled(chunk.scheduled(turn.end), ChunkFinding.OVERLAPPING)
     turn.clock_offset = following - turn.postponed - stamp
     return Scheduled(chunk.scheduled(following), ChunkFinding.FOREIGN)
+
+
+def _offsets(turn: Turn, stamp: float, seconds: float, sent: float) -> tuple[float, ...]:
+    """What may be added to a stamp, s: what the sender's clock differed by so far; nothing, if that
+    was one wrong stamp, and this one continues what came before."""
+    gap = stamp + turn.postponed - turn.end
+    if abs(gap) <= STAMP_TOLERANCE and _is_plausible(stamp, seconds, sent):
+        return (0.0,)
+    return turn.clock_offset, 0.0
 
 
 def _is_plausible(start: float, seconds: float, sent: float) -> bool:

@@ -6,17 +6,26 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from realtalk_ros.audio.sample_clock import SampleClock
-from realtalk_ros.stream_types import ScheduledChunk
+from realtalk_ros.stream_types import LOST_CHUNK_GAP, STAMP_TOLERANCE, ScheduledChunk
 
 PIECE = 0.2  # s, longer chunks are queued in pieces of this length
 MAX_SILENCE = 0.25  # s without audio after which an utterance is over, though no chunk said `last`
 TORN = 1.0  # s of sound in an only chunk, from which on it may be a whole utterance
 ACTIVE = 0.3  # s since its last chunk within which a sender is taken to be still sending
 REGULAR = 0.005  # s by which a stamp may miss the end of the chunk before and still count samples
+
+
+class _Leap(NamedTuple):
+    """A gap in an utterance that is longer than a lost chunk."""
+
+    end: float  # where it ends, s
+    seconds: float
+    lateness: float  # of the utterance before it
 
 
 class Turn:
@@ -35,6 +44,7 @@ class Turn:
         self.started = False  # some of it was handed out
         self.last_stamp: float | None = None  # of its last chunk, by the sender's clock
         self.next_stamp: float | None = None  # where that chunk's audio ends
+        self.leap: _Leap | None = None  # the latest
         self.irregular = 0  # chunks whose stamps do not count samples, to some milliseconds
         self.stamped = 0  # chunks with stamps
         self.first_sent, self.last_sent = math.inf, -math.inf  # when its first, last chunk was sent
@@ -49,6 +59,8 @@ class Turn:
 
     def put(self, chunk: ScheduledChunk, now: float, sent: float) -> None:
         """Takes a chunk that came at `now` and was sent at `sent`."""
+        if (gap := chunk.start - self.end) > LOST_CHUNK_GAP and math.isfinite(gap):
+            self.leap = _Leap(chunk.start, gap, self.lateness)
         step = max(1, round(PIECE * chunk.sample_rate))
         starts = range(0, max(1, len(chunk.pcm)), step)
         for i in starts:
@@ -80,6 +92,22 @@ class Turn:
             self.irregular += 1
         self.next_stamp = stamp + seconds
 
+    def take_back_leap(self, start: float) -> None:
+        """A chunk comes whose stamp says `start`, s. If it continues what came before a leap, the
+        stamps of that were wrong: what came with them, and still waits, is played before it."""
+        leap = self.leap
+        if leap is None or abs(start - (self.end - leap.seconds)) > STAMP_TOLERANCE:
+            return
+        if leap.end not in (chunk.start for chunk in self.chunks):
+            return
+        self.chunks = deque(
+            replace(c, start=c.start - leap.seconds) if c.start >= leap.end else c
+            for c in self.chunks
+        )
+        self.end -= leap.seconds
+        self.expires -= leap.seconds
+        self.lateness, self.leap = leap.lateness, None
+
     def cut(self, time: float) -> None:
         """Drops what is played from `time` on; nothing more is expected."""
         self.chunks = deque(c for c in self.chunks if c.start < time)
@@ -90,6 +118,8 @@ class Turn:
         """All of it is played later by `seconds`."""
         self.end += seconds
         self.expires += seconds
+        if self.leap is not None:
+            self.leap = self.leap._replace(end=self.leap.end + seconds)
         self.chunks = deque(replace(c, start=c.start + seconds) for c in self.chunks)
 
     def shift(self, seconds: float) -> None:
