@@ -366,6 +366,27 @@ def test_a_wrong_stamp_does_not_delay_all_that_follows(at, wrong, count):
     assert max(late[k] for k in late if k >= at + count) < 0.061
 
 
+@pytest.mark.parametrize("rate", [0.95, 0.9, 0.7, 0.5])
+def test_a_voice_that_is_slower_than_real_time_is_heard_with_pauses(rate):
+    """It counts samples in its stamps, as if it were in time: all that follows is late."""
+    turns, total, now = TurnTaking(), 0.0, 10.0
+    for k in range(600):
+        while now < 10 + 0.1 * k / rate:
+            now += 0.05
+            total += sum(piece.seconds for piece in drain(turns, now, ahead=1.0))
+        turns.put(chunk("a", 10.3 + 0.1 * k, last=k == 599), now)
+    total += sum(piece.seconds for piece in drain(turns, now, ahead=1.0))
+    assert total == pytest.approx(60, abs=1.2) and turns.skipped == pytest.approx(60 - total)
+    assert turns.counts["late_senders"] > 1
+
+
+@pytest.mark.parametrize("back", [1.0, 1.9])
+def test_a_sender_whose_clock_is_set_back_is_heard_again(back):
+    late = live([0.0 if k < 200 else -back for k in range(600)])
+    assert max(np.diff(sorted(late))) <= 14  # chunks in a row that are not played
+    assert len(late) > 600 - 10 * back - 14 and max(late.values()) < 0.061
+
+
 def played(sent, seconds=0.1):
     """(turns, lead, seconds played): of chunks without stamps, sent at these times."""
     turns, lead, total = TurnTaking(), [], 0.0

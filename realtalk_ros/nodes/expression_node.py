@@ -46,6 +46,11 @@ ADVICE = {  # what senders do that may not be meant, and what they should change
     "utterance_id",
 }
 
+LATE = (
+    "the sound on audio comes later and later, or long after its stamps: it is played when it "
+    "comes. Send it faster than it is spoken, or stamp it with a later time"
+)
+
 
 class ExpressionNode(FaceNode):
     """Processes the audio of all senders, one utterance after another."""
@@ -229,7 +234,7 @@ class ExpressionNode(FaceNode):
         if self.engine.take_failure():
             self._restore_parameters()
         began, now = time.perf_counter(), self._now()
-        seconds, skipped = 0.0, self.turns.skipped
+        seconds, skipped, late = 0.0, self.turns.skipped, self.turns.counts["late_senders"]
         while time.perf_counter() - began < WORK_AT_ONCE:
             chunk = self.turns.take(now, PROCESS_AHEAD)
             if self.turns.skipped > skipped:  # the end of the running utterance was, too
@@ -245,6 +250,8 @@ class ExpressionNode(FaceNode):
             self._behind = max(0.0, now - chunk.start - chunk.seconds)
         else:
             self._more_work.trigger()  # as soon as others had their turn
+        if self.turns.counts["late_senders"] > late:
+            self.problems.add(LATE)
         self._publish(self.engine.take_due(now))
         if pipeline.end is not None and not self.turns.utterances:
             self._publish(self.engine.flush())

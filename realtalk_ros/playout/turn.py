@@ -52,6 +52,8 @@ class Turn:
         self.sample_clock = SampleClock()  # of chunks without stamps
         self.excess = 0.0  # s that are still to be left out, as that clock is fast
         self.lateness = math.inf  # s by which its chunks are sent after their time; negative: early
+        self.late_since: float | None = None  # since when its chunks are sent later than usual
+        self.slow_until = -math.inf  # until when its sender is taken to be late for good
         self.expires = -math.inf  # when it is over if nothing more comes
         self.last_pcm = np.zeros(0, np.float32)  # of its last chunk
         self.intervals: deque[float] = deque(maxlen=16)  # s between its last chunks
@@ -127,6 +129,8 @@ class Turn:
         self.move(seconds)
         self.first_sent += seconds
         self.last_sent += seconds
+        self.late_since = None
+        self.slow_until += seconds
         self.clock_jumped = True
         self.last_stamp = self.next_stamp = None
         if self.clock_offset:  # the stamps are of another clock, which has not jumped

@@ -22,6 +22,8 @@ from realtalk_ros.stream_types import STAMP_TOLERANCE, Chunk, ScheduledChunk
 
 MAX_WAITING = 120.0  # s of audio that may wait; what comes then is refused
 STALE = 0.5  # s by which audio may come later than usual for its sender before it is dropped
+BEHIND = 1.0  # s for which a sender is half as late, from which on it is taken to stay so
+SLOW = 30.0  # s after that in which it is taken to be late again at once
 EARLY = 0.5  # s before its time: of a sender that usually is earlier no more is expected
 STALL = 0.15  # s between two calls of `take`, from which on this process did not run in between
 PAUSE, UNFINISHED = 10.0, 16  # s for which, and how many, utterances without an end may go on
@@ -44,6 +46,7 @@ class TurnTaking:
     def __init__(self, policy: str = "replace", limit: float = MAX_WAITING) -> None:
         self.policy, self.limit = policy, limit
         self.counts = {"refused_chunks": 0, **{finding.value: 0 for finding in ChunkFinding}}
+        self.counts["late_senders"] = 0  # times that speech was postponed, as it came late
         self.skipped = 0.0  # s of audio dropped because its time had passed
         self._turns: deque[Turn] = deque()
         self._interrupted = InterruptedTurns()
@@ -102,6 +105,11 @@ class TurnTaking:
             if turn.torn_before >= TORN:
                 self._note(ChunkFinding.TORN, taken)
         turn.put(scheduled, now, sent)
+        overdue = sent - scheduled.start - scheduled.seconds
+        if overdue <= STALE / 2 + max(0.0, turn.lateness):
+            turn.late_since = None
+        elif turn.late_since is None:
+            turn.late_since = sent
         return taken
 
     def _note(self, finding: ChunkFinding, taken: Taken) -> None:
@@ -191,6 +199,17 @@ class TurnTaking:
             delay = now - turn.chunks[0].start
             turn.postponed += delay
             turn.move(delay)
+            return
+        if turn.late_since is not None and (
+            turn.last_sent - turn.late_since > BEHIND or turn.last_sent < turn.slow_until
+        ):
+            # Nor will the rest be earlier: its sender is slow, or its clock was set back.
+            delay = now - turn.chunks[0].start
+            turn.postponed += delay
+            turn.move(delay)
+            turn.lateness, turn.late_since = turn.last_sent - turn.end, None
+            turn.slow_until = turn.last_sent + SLOW
+            self.counts["late_senders"] += 1
             return
         # The rest is still to come, as early as its sender sends it: skip what is past, or all that
         # follows would be late.
