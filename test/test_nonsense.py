@@ -309,3 +309,20 @@ def test_nonsense_on_every_topic_stops_nothing(inside, tmp_path_factory, topic):
             assert time.monotonic() < end, "no images any more"
             time.sleep(0.05)
         assert np.isfinite(node.face.pose(node.now(), np.zeros(52, np.float32))[0]).all()
+
+
+@pytest.mark.parametrize("late", [3.0, 300.0, -30.0, 0.3])
+def test_clocks_of_two_machines_that_differ_are_said(inside, tmp_path_factory, late):
+    """All expressions are too late to be shown, or wait for half a minute."""
+    node = inside(RendererNode, tmp_path_factory.getbasetemp())
+    node.problems.counts.clear()
+    node.on_expressions([Received(set_stamp(FaceExpression(), 0.0))])
+
+    def send(count):
+        messages = [set_stamp(FaceExpression(utterance_id="a"), -late) for _ in range(count)]
+        node.on_expressions([Received(message) for message in messages])
+        return [cause for cause in node.problems.counts if "expressions come" in cause]
+
+    assert not send(20)  # as after a clock was set
+    assert bool(send(20)) == (late != 0.3)
+    node.on_expressions([Received(FaceExpression(reset=True))])

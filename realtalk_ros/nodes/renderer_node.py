@@ -33,6 +33,7 @@ from realtalk_ros.nodes.timed_expression import timed_expression
 from realtalk_ros.nodes.worker import Worker
 from realtalk_ros.playout.adaptive_quality import QualityController
 from realtalk_ros.playout.face_playout import FacePlayout
+from realtalk_ros.playout.other_clock import OtherClock
 from realtalk_ros.playout.quality_monitor import QualityMonitor
 from realtalk_ros.rendering.background import Background
 from realtalk_ros.rendering.batching import BatchingRenderer
@@ -72,6 +73,7 @@ class RendererNode(FaceNode):
             "fallbacks": 0,
         }
         self._batch = batch
+        self._other_clock = OtherClock()
         frame = self.in_namespace(self.frame_id)
         self.playout = FacePlayout(self.fps, self.now, self.clock_jump)
         self.quality = QualityMonitor(self.playout)
@@ -273,7 +275,14 @@ class RendererNode(FaceNode):
             return
         if not np.isfinite(rotation).all():
             rotation = np.zeros(3, np.float32)
-        when = self.playout.now() if stamp is None else stamp
+        now = self.playout.now()
+        when = now if stamp is None else stamp
+        if offset := self._other_clock.offset(now - waited - when):
+            self.problems.add(
+                f"expressions come {abs(offset):.0f} s {'after' if offset > 0 else 'before'} their "
+                "time, so the face is silent or late: the clock of expression_node's machine and "
+                "this one's differ (chrony sets them)"
+            )
         self.playout.push_expression(timed_expression(message, when, rotation), waited)
 
     def on_chunks(self, messages: list[Received]) -> None:
