@@ -156,3 +156,11 @@ def test_mouths_have_mankinds_colours_or_with_the_eyes_nobodys():
     assert all({"iris", "iris_ring", "sclera"} < set(colours) for colours in odd)
     teeth = np.stack([colours["teeth"] for colours in odd])
     assert (teeth.argmax(1) == 2).mean() > 0.2 and teeth.min() < 0.1  # blue ones, black ones
+
+
+def test_a_place_that_can_be_no_folder_is_told_before_the_work(tmp_path):
+    from realtalk_ros.training.synthetic.face_dataset import ShardMaker
+
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OSError, match="file"):
+        ShardMaker(None, None, 0.0).make(tmp_path / "file" / "val", range(1), 1, 0)

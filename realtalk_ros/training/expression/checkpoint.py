@@ -64,7 +64,7 @@ def load_onnx(folder: Path) -> ExpressionNet:
             continue
         if name not in weights or weights[name].shape != shape:
             raise ModelError(f"{folder} lacks {name} {tuple(shape)}: it is of another version")
-    found = {name: torch.from_numpy(weights[name]) for name in shapes if name in weights}
+    found = {name: torch.tensor(weights[name]) for name in shapes if name in weights}
     net.load_state_dict(found, strict=False)
     return net
 

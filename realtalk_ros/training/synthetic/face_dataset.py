@@ -118,9 +118,10 @@ class ShardMaker:
 
     def make(self, out: Path, shards: range, groups: int, first_seed: int) -> None:
         """The shards numbered `shards` that `out` lacks, `groups` groups each, of the people from
-        the number `first_seed` on."""
+        the number `first_seed` on. Raises OSError where `out` can be no folder."""
         from tqdm import tqdm
 
+        out.mkdir(parents=True, exist_ok=True)  # raises now, not when the first shard is made
         todo = [n for n in shards if not (out / f"{n:04d}.npz").exists()]
         seeds = [first_seed + number * groups + i for number in todo for i in range(groups)]
         start, cpu, rendering = time.perf_counter(), time.process_time(), 0.0
