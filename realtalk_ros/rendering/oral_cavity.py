@@ -28,7 +28,7 @@ ENAMEL = 6.0  # by which enamel is taken to be lighter than the map has it: it m
 GUMS = 112  # level of the map's third channel from which a pixel is gums
 EVEN = 3, 3  # pixels over which flesh is evened: the generator leaves a pattern of two pixels
 # The generator's enamel is softer than people's: so much of what EVEN takes is added to it.
-SHARPER = 0.2
+SHARPER = 0.3
 # Where enamel goes under a lip it is sharpened as if it were whole. That leaves a dark line, as in
 # people's smiles: without it LPIPS of 41 is 0.0019 worse. The lips of an open mouth meet the teeth
 # softly. From where to where of an opening's height over its width it fades; by eye.
