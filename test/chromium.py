@@ -16,20 +16,22 @@ PROGRAM = next(filter(None, map(shutil.which, PROGRAMS)), None)
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-dev-shm-usage", "--autoplay-policy=no-user-gesture-required",
-    "--window-size=960,720", "--remote-debugging-port=0",
+    "--disable-dev-shm-usage", "--window-size=960,720", "--remote-debugging-port=0",
 )  # fmt: skip
+SOUND_AT_ONCE = "--autoplay-policy=no-user-gesture-required"
 
 
 class Page:
     """One page of a browser of its own. Use as a context manager."""
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, sound_at_once: bool = True):
+        """Without `sound_at_once` it plays nothing before it is touched, as browsers do."""
         import aiohttp
 
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        flags = (*FLAGS, SOUND_AT_ONCE) if sound_at_once else FLAGS
         self._process = subprocess.Popen(
-            [PROGRAM, *FLAGS, f"--user-data-dir={self._folder.name}", "about:blank"],
+            [PROGRAM, *flags, f"--user-data-dir={self._folder.name}", "about:blank"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         self._loop = asyncio.new_event_loop()

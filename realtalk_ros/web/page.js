@@ -8,7 +8,11 @@ const MARGIN = 0.02; // s, what is needed to schedule sound
 const SLACK = 0.3; // s held back beyond the buffer, at which a pause is used to catch up
 const PAUSE = 0.3; // s without sound, in which the timeline may be moved unheard
 const JUMP = 2; // s by which the robot's clock was set, or the face replayed
-const MAX_FRAMES = 40;
+const STALL = 0.5; // s without a step of the sound card's clock after which it stands
+const STEADY = 0.1; // s that it goes before it is believed
+const RETRY = 2000; // ms after which sound that had ended by itself is tried again
+const AHEAD = 0.1; // s before it is shown that a picture is decoded
+const MAX_WAITING = 1000; // pictures
 const SILENT = 1500; // ms without any message (there is one every 500) after which the face is away
 const LOST = 5000; // ms, after which the connection is given up
 const FULL = 1013, REPLACED = 4001; // why a connection was closed
@@ -25,10 +29,13 @@ analyser.connect(audio.destination);
 let buffer = 0.1; // s
 let offset = null; // clock() minus media time
 let running = false; // `offset` is by the sound card's clock, else by performance.now()
+let waiting = []; // {time, jpeg} not yet decoded, in order
 let frames = []; // {time, bitmap} not yet shown, in order
 let sources = []; // sound that is scheduled
 let soundEnd = -Infinity; // media time at which the sound received so far ends
-let decoded = Promise.resolve(); // pictures are decoded in order
+let decoding = false; // pictures are decoded one after the other
+// Latest time [s] of the sound card's clock, when it came, and the time from which on it has gone.
+let tick = { time: 0, at: 0, from: 0 };
 
 // What is said of the connection, the face and the last command.
 const wrong = { link: "", face: "", command: "" };
@@ -36,6 +43,17 @@ const wrong = { link: "", face: "", command: "" };
 const stats = { frames: 0, dropped: 0, chunks: 0, late: 0, anchors: 0, connects: 0,
                 offsets: [] }; // s by which pictures were shown after their sound
 window.realtalk = { stats, audio, analyser, canvas };
+
+// Whether the sound card's clock goes: it stands while the card starts, hangs or is gone, which the
+// state says late or never. It may make a step at each attempt to start.
+function ticks() {
+  const now = performance.now() / 1000, time = audio.currentTime;
+  if (time !== tick.time) {
+    const stood = now - tick.at - (time - tick.time) > STALL;
+    tick = { time, at: now, from: stood ? time : tick.from };
+  }
+  return audio.state === "running" && now - tick.at < STALL && time - tick.from > STEADY;
+}
 
 function clock() {
   return running ? audio.currentTime : performance.now() / 1000;
@@ -46,6 +64,11 @@ function latency() {
   return running ? (audio.outputLatency || audio.baseLatency || 0) : 0;
 }
 
+// Media time that is heard now.
+function heardNow() {
+  return clock() - latency() - offset;
+}
+
 function anchor(time) {
   offset = clock() + buffer - time;
   stats.anchors++;
@@ -53,14 +76,16 @@ function anchor(time) {
 
 // Places something that has just come on the clock; `pause`: nothing is heard just now.
 function place(time, pause) {
-  if ((audio.state === "running") !== running) {
+  if (ticks() !== running) {
     running = !running;
     offset = null;
-    silence();
   }
   if (offset === null || Math.abs(time + offset - clock() - buffer) > JUMP) {
     silence();
-    for (const frame of frames.splice(0)) frame.bitmap.close();
+    stats.dropped += waiting.length + frames.length;
+    waiting = [];
+    for (const frame of frames) frame.bitmap.close();
+    frames = [];
     anchor(time);
   } else if (time + offset < clock() + MARGIN && (pause || time + offset < clock() - buffer)) {
     stats.late++;
@@ -107,21 +132,44 @@ function hear(time, bytes) {
 }
 
 function see(time, bytes) {
-  decoded = decoded.then(() => createImageBitmap(new Blob([bytes], { type: "image/jpeg" })))
-    .then((bitmap) => {
-      place(time, !sources.length);
+  place(time, !sources.length);
+  waiting.push({ time, jpeg: new Blob([bytes], { type: "image/jpeg" }) });
+  skip();
+  decode();
+}
+
+// Leaves out what newer pictures that are due, or too many, make needless to decode.
+function skip() {
+  const now = heardNow();
+  while (waiting[1]?.time <= now || waiting.length > MAX_WAITING) {
+    waiting.shift();
+    stats.dropped++;
+  }
+}
+
+// Decodes what is to be shown soon. A decoder that is too slow leaves pictures out.
+async function decode() {
+  if (decoding || document.hidden) return;
+  decoding = true;
+  while (waiting.length && offset !== null && waiting[0].time <= heardNow() + AHEAD) {
+    const { time, jpeg } = waiting.shift(), before = frames;
+    const bitmap = await createImageBitmap(jpeg).catch(() => null);
+    if (bitmap && frames === before) {
       frames.push({ time, bitmap });
-      while (frames.length > MAX_FRAMES) {
-        frames.shift().bitmap.close();
-        stats.dropped++;
-      }
-    }, () => { stats.dropped++; });
+    } else {
+      bitmap?.close();
+      stats.dropped++;
+    }
+    skip();
+  }
+  decoding = false;
 }
 
 function draw() {
   requestAnimationFrame(draw);
   if (offset === null) return;
-  const now = clock() - latency() - offset; // media time that is heard now
+  decode();
+  const now = heardNow();
   let frame = null;
   while (frames.length && frames[0].time <= now) {
     if (frame) { frame.bitmap.close(); stats.dropped++; }
@@ -206,10 +254,25 @@ function tell(message) {
   list.value = message.avatar ?? "";
 }
 
-$("sound").onclick = () => audio.resume();
-document.addEventListener("pointerdown", () => audio.resume(), { once: true });
-audio.onstatechange = () => { $("sound").hidden = audio.state === "running"; };
-$("sound").hidden = audio.state === "running";
+let played = false; // sound was allowed once
+
+// Asks for sound. After its loudspeaker was away, Chromium starts no context that it takes for
+// started already, so it is suspended first.
+function unlock() {
+  if (played) audio.suspend().catch(() => {});
+  audio.resume().catch(() => {});
+}
+
+// Which of these is leave to play sound depends on the kind of pointer.
+for (const touch of ["pointerdown", "pointerup", "click", "keydown"]) {
+  document.addEventListener(touch, () => { if (audio.state !== "running") unlock(); });
+}
+audio.onstatechange = () => {
+  played ||= audio.state === "running";
+  $("sound").hidden = audio.state === "running";
+};
+audio.onstatechange();
+setInterval(() => { if (played && !ticks()) unlock(); }, RETRY);
 
 if (operator) {
   $("operator").hidden = false;
@@ -223,5 +286,6 @@ if (operator) {
   $("avatar").onchange = () => send({ avatar: $("avatar").value });
 }
 
+say("link", "");
 requestAnimationFrame(draw);
 connect(250);

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page in a real browser: sound that is not allowed yet or ends, slow tablets, long buffers."""
+
+import contextlib
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+import chromium
+from realtalk_ros.output.web_display import Display
+
+pytest.importorskip("aiohttp", reason="aiohttp is not installed")
+pytestmark = pytest.mark.skipif(not chromium.PROGRAM, reason="Chromium is not installed")
+
+FPS, RATE = 25, 16000
+PICTURES = [
+    cv2.imencode(".jpg", np.full((64, 64, 3), grey, np.uint8))[1].tobytes()
+    for grey in range(0, 256, 16)
+]
+PLAYING = "window.realtalk?.audio.state === 'running' && running && realtalk.stats.frames > 5"
+
+
+@contextlib.contextmanager
+def opened(buffer=0.1, sound_at_once=True):
+    """A page that gets pictures and sound without a pause."""
+    display, done = Display(port=0, buffer=buffer), threading.Event()
+    display.start()
+
+    def feed():
+        began, k = time.monotonic(), 0
+        while not done.wait(max(0.0, began + k / FPS - time.monotonic())):
+            display.show(k / FPS, PICTURES[k % len(PICTURES)])
+            display.play(k / FPS, RATE, np.full(RATE // FPS, 0.1, np.float32))
+            k += 1
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    try:
+        with chromium.Page(f"http://127.0.0.1:{display.port}/", sound_at_once) as page:
+            yield page
+    finally:
+        done.set()
+        thread.join()
+        display.stop()
+
+
+def shows(page, more=20, timeout=10.0):
+    """Waits until `more` pictures were shown."""
+    before = page.run("window.realtalk?.stats.frames ?? 0")
+    page.wait(f"window.realtalk?.stats.frames > {before + more}", timeout)
+
+
+def test_pictures_wait_as_long_as_the_longest_buffer():
+    with opened(buffer=2.0) as page:
+        shows(page)
+        assert np.median(page.run("realtalk.stats.offsets.slice(-10)")) < 0.1
+
+
+def test_a_decoder_that_is_too_slow_leaves_pictures_out_and_sound_alone():
+    slow = """(() => {
+      const decode = createImageBitmap;
+      window.unfinished = 0;
+      window.createImageBitmap = async (blob) => {
+        unfinished++;
+        await new Promise((finish) => setTimeout(finish, 120));
+        return decode(blob).finally(() => { unfinished--; });
+      };
+    })()"""
+    with opened() as page:
+        page.wait(PLAYING)
+        page.run(slow)
+        anchors = page.run("realtalk.stats.anchors")
+        shows(page, 20, timeout=20.0)
+        assert page.run("realtalk.stats.anchors") <= anchors + 1
+        assert page.run("unfinished") <= 1 and page.run("waiting.length + frames.length") < 10
+        assert np.median(page.run("realtalk.stats.offsets.slice(-10)")) < 0.5
+
+
+def test_a_tab_that_is_hidden_keeps_and_decodes_nothing():
+    with opened() as page:
+        page.wait(PLAYING)
+        page.run("""(() => {
+          window.requestAnimationFrame = (draw) => { window.drawing = draw; };
+          Object.defineProperty(document, "hidden", { value: true, configurable: true });
+          window.decodes = 0;
+          const decode = createImageBitmap;
+          window.createImageBitmap = (blob) => { decodes++; return decode(blob); };
+        })()""")
+        chunks = page.run("realtalk.stats.chunks")
+        page.wait(f"realtalk.stats.chunks > {chunks + 3 * FPS}")  # it is heard
+        assert page.run("waiting.length + frames.length") < 12 and page.run("decodes") == 0
+        page.run("""(() => {
+          delete document.hidden;
+          window.requestAnimationFrame = (draw) => setTimeout(draw, 16);
+          drawing();
+        })()""")
+        shows(page)
+
+
+def test_who_runs_no_script_is_told():
+    with opened() as page:
+        shows(page, 1)
+        notice = "document.getElementById('notice').textContent"
+        assert page.run(notice) == ""
+        page.call("Emulation.setScriptExecutionDisabled", value=True)
+        page.call("Page.reload")
+        time.sleep(1)
+        page.call("Emulation.setScriptExecutionDisabled", value=False)
+        assert "too old" in page.run(notice)
+
+
+def touch(page, x, y):
+    page.call("Emulation.setTouchEmulationEnabled", enabled=True)
+    page.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+    page.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
+
+def type_a_letter(page):
+    for kind in ("keyDown", "keyUp"):
+        page.call("Input.dispatchKeyEvent", type=kind, key="a", text="a")
+
+
+@pytest.mark.parametrize("act", [lambda page: touch(page, x=300, y=300), type_a_letter])
+def test_a_touch_anywhere_or_a_key_gives_leave_to_play(act):
+    with opened(sound_at_once=False) as page:
+        shows(page)  # without sound, too
+        assert page.run("realtalk.audio.state") == "suspended"
+        assert page.run("getComputedStyle(document.getElementById('sound')).display") != "none"
+        act(page)
+        page.wait(PLAYING, timeout=5)
+        assert page.run("getComputedStyle(document.getElementById('sound')).display") == "none"
+
+
+def test_pictures_go_on_while_the_sound_card_hangs():
+    with opened() as page:
+        page.wait(PLAYING)
+        page.run("""(() => {
+          const time = realtalk.audio.currentTime;
+          Object.defineProperty(realtalk.audio, "currentTime", { value: time, configurable: true });
+        })()""")
+        page.wait("!running", timeout=5)
+        shows(page, 2 * FPS)
+        page.run("delete realtalk.audio.currentTime")
+        page.wait("running", timeout=5)
+        shows(page)
+        assert np.median(page.run("realtalk.stats.offsets.slice(-10)")) < 0.1
+
+
+def test_sound_that_ended_by_itself_is_tried_again():
+    with opened() as page:
+        page.wait(PLAYING)
+        page.run("realtalk.audio.suspend()")  # as when the loudspeaker is pulled out
+        page.wait("!running", timeout=5)
+        shows(page)
+        page.wait("running", timeout=10)
