@@ -16,6 +16,9 @@ from realtalk_ros.output.web_security import is_loopback
 PATIENCE = 10.0  # s that a connection has to become a page, or to be done
 MAX_WAITING = 256  # connections that are not, or not yet, pages
 FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+# Bytes of one connection that the system keeps. What has come is read at once, and others wait
+# meanwhile; what waits to be sent through a slow network grows old there.
+RECEIVED, UNSENT = 16384, 16384
 RETRY = 0.25  # s after which accepting is tried again, where there was no room
 
 
@@ -31,6 +34,9 @@ async def listen(host: str, port: int) -> list[socket.socket]:
             listener = socket.create_server(address, family=family, backlog=512)
             listener.setblocking(False)
             listeners.append(listener)
+            # What connections are accepted with, too.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
         except OSError as error:
             errors.append(error)
     # localhost stands for ::1 even where there is no IPv6.

@@ -15,6 +15,7 @@ SOUNDS = 150  # chunks of sound that wait for a page: 3 s
 COMMANDS = (10, 2.0)  # interrupts are always taken
 MESSAGES = (2000, 200.0)  # of any kind, from a page that may give commands
 STRAY_MESSAGES = (20, 1.0)  # from a page that may not
+CONTROLS = (100, 10.0)  # pings and pongs
 
 
 class TokenBucket:
@@ -55,6 +56,7 @@ class Page:
         self.closing: asyncio.Task | None = None  # closes it, if another page took its place
         self.commands = TokenBucket(*COMMANDS)
         self.messages = TokenBucket(*(MESSAGES if allowed else STRAY_MESSAGES))
+        self.controls = TokenBucket(*CONTROLS)
         self.pictures: deque[bytes | str] = deque(maxlen=PICTURES)
         self.others: deque[bytes | str] = deque()
         self.wake = asyncio.Event()

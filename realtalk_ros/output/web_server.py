@@ -8,6 +8,7 @@ of it disturbs other pages.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import time
@@ -171,6 +172,7 @@ class PageServer:
         self._guard.check_socket(request)
         connection = web.WebSocketResponse(
             timeout=GOODBYE,
+            autoping=False,  # pings are counted first
             heartbeat=HEARTBEAT,
             max_msg_size=web_messages.MAX_MESSAGE,
             compress=False,
@@ -213,11 +215,18 @@ class PageServer:
 
     async def _read(self, page: Page) -> None:
         async for received in page.connection:
-            if not page.messages.take():
+            control = received.type in (WSMsgType.PING, WSMsgType.PONG)
+            if not (page.controls if control else page.messages).take():
                 self._display.on_problem("a page that sent too many messages was closed")
                 reason = "this page sent too many messages"
+                page.transport.pause_reading()  # what follows would cost as much
                 await self._dismiss(page, WSCloseCode.POLICY_VIOLATION, reason)
                 return
+            if control:
+                if received.type == WSMsgType.PING:
+                    with contextlib.suppress(ConnectionError):
+                        await page.connection.pong(received.data)
+                continue
             try:
                 if received.type != WSMsgType.TEXT:
                     raise CommandError("a command is text")
