@@ -373,6 +373,43 @@ def test_pages_that_watch_leave_the_operator_a_place(served, commands, problems,
     assert problems == ["more than 4 pages want to watch"]
 
 
+def test_one_who_opens_all_pages_locks_nobody_out(served, monkeypatch):
+    """Neither the robot's own screen nor others' tablets; IPv6 addresses of one network are one."""
+    monkeypatch.setattr(web_server, "MAX_CLIENTS", 4)
+    # The server believes who these requests say that they are.
+    where = property(lambda request: request.headers.get("X", "127.0.0.1"))
+    monkeypatch.setattr(aiohttp.web.BaseRequest, "remote", where)
+
+    async def code(page):
+        while (await page.receive()).type != aiohttp.WSMsgType.CLOSE:
+            pass
+        return page.close_code
+
+    async def run():
+        opened = []
+        async with aiohttp.ClientSession() as session:
+
+            async def lets_in(address):
+                opened.append(page := await session.ws_connect(
+                    f"http://127.0.0.1:{served.port}/ws",
+                    headers={"X": address}, origin=f"http://127.0.0.1:{served.port}",
+                ))  # fmt: skip
+                return (await page.receive()).type == aiohttp.WSMsgType.TEXT
+
+            assert all([await lets_in(f"2001:db8::{k}") for k in range(4)])
+            assert await lets_in("10.0.0.7") and await code(opened[3]) == 1013
+            assert await lets_in("127.0.0.1") and await code(opened[2]) == 1013
+            assert not await lets_in("2001:db8::9")  # it has as many as others
+            assert await lets_in("2001:db8:0:1::1")
+            assert not await lets_in("10.0.0.8")  # there are four with one each
+            await opened[5].close()  # the one of this machine
+            assert await lets_in("10.0.0.8")
+            assert await lets_in("127.0.0.1")  # this machine goes before others
+            assert not await lets_in("127.0.0.1")  # but has no more than others
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+
+
 @pytest.mark.parametrize("remote, proxy", [
     ("10.1.2.3", {}), ("::ffff:10.1.2.3", {}), ("fe80::1%eth0", {}), ("", {}), (None, {}),
     ("127.0.0.1", {"X-Forwarded-For": "127.0.0.1"}), ("127.0.0.1", {"forwarded": "for=x"}),

@@ -43,13 +43,15 @@ class Page:
         self,
         connection: web.WebSocketResponse,
         transport: asyncio.Transport,
+        source: str,
+        *,
         allowed: bool,
         operator: bool,
     ) -> None:
-        """`allowed`: whether its commands are taken; `operator`: whether it has an operator's
-        place."""
+        """`source`: where it comes from, as of web_security; `allowed`: whether its commands are
+        taken; `operator`: whether it has an operator's place."""
         self.connection, self.transport = connection, transport
-        self.allowed, self.operator = allowed, operator
+        self.source, self.allowed, self.operator = source, allowed, operator
         self.active = time.monotonic()  # when it came, or gave a command
         self.last_message = self.active  # when something was last queued for it
         self.writer: asyncio.Task | None = None

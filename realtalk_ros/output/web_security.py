@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+HERE = "this machine"  # where a request comes from
 PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 
 
@@ -73,10 +74,7 @@ class RequestGuard:
 
     def takes_commands_from(self, request: web.Request) -> bool:
         """Whether commands from where this request comes from are taken."""
-        # What a proxy on this machine passes on comes from anywhere.
-        proxied = any(name in request.headers for name in PROXY_HEADERS)
-        local = is_loopback(request.remote) and not proxied
-        return self._operators == "all" or (self._operators == "local" and local)
+        return self._operators == "all" or (self._operators == "local" and is_local(request))
 
     def malformed(self, reason: str = "") -> web.HTTPException:
         """Counts a request that cannot be read. Returns its answer."""
@@ -103,6 +101,24 @@ def host_name(header: str) -> str | None:
         return parts.hostname if parts.port != 0 else None
     except ValueError:  # an impossible address or port
         return None
+
+
+def is_local(request: web.Request) -> bool:
+    """Whether a request is of this machine. What a proxy on it passes on comes from anywhere."""
+    return is_loopback(request.remote) and not any(n in request.headers for n in PROXY_HEADERS)
+
+
+def source_of(request: web.Request) -> str:
+    """The network address that a request comes from. One machine has many IPv6 addresses, of which
+    the first half is its network's."""
+    try:
+        ip = ipaddress.ip_address((request.remote or "").partition("%")[0])
+    except ValueError:
+        return ""
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    if ip.is_loopback:
+        return HERE if is_local(request) else "a proxy here"
+    return str(ip if ip.version == 4 else ipaddress.ip_network(f"{ip}/64", strict=False))
 
 
 def is_loopback(address: str | None) -> bool:

@@ -13,6 +13,7 @@ import logging
 import socket
 import time
 import traceback
+from collections import Counter
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from aiohttp.http import HttpProcessingError
 from realtalk_ros.output import web_connections, web_messages
 from realtalk_ros.output.web_messages import CommandError, parse_command, refusal
 from realtalk_ros.output.web_page_queue import Page, TokenBucket
-from realtalk_ros.output.web_security import RequestGuard
+from realtalk_ros.output.web_security import HERE, RequestGuard, source_of
 
 if TYPE_CHECKING:
     from realtalk_ros.output.web_display import Display
@@ -43,7 +44,8 @@ HEARTBEAT = 5.0  # s between pings; a page that does not answer within half of i
 BEAT = 0.5  # s after which a page is told that it is still connected
 AWAY = 1.5  # s without a picture after which the face is away
 GOODBYE = 2.0  # s in which a connection that is told to end must do so
-REPLACED = 4001  # WebSocket code: another operator's page has this one's place
+# WebSocket codes: there is no place for a page; another operator's page has this one's.
+FULL, REPLACED = WSCloseCode.TRY_AGAIN_LATER, 4001
 
 
 class PageServer:
@@ -185,9 +187,15 @@ class PageServer:
         if transport is None:  # it has gone already
             return connection
         allowed = self._guard.takes_commands_from(request)
-        page = Page(connection, transport, allowed, allowed and request.path == OPERATOR_SOCKET)
+        page = Page(
+            connection,
+            transport,
+            source_of(request),
+            allowed=allowed,
+            operator=allowed and request.path == OPERATOR_SOCKET,
+        )
         if reason := self._make_place(page):
-            await self._dismiss(page, WSCloseCode.TRY_AGAIN_LATER, reason)
+            await self._dismiss(page, FULL, reason)
             return connection
         self._pending.remove(transport)
         await self._serve(page)
@@ -260,18 +268,28 @@ class PageServer:
         """Returns why there is no place for a page, else an empty string.
 
         Among operators the one that was silent for the longest time gives way: the new one may
-        want to interrupt.
+        want to interrupt. Among those that watch, the newest of the address with the most gives way
+        to an address with fewer, and this machine's own comes first: nobody locks others out.
         """
         others = [p for p in self.pages if p.operator == page.operator]
         if not page.operator and len(others) >= MAX_CLIENTS:
             self._display.on_problem(f"more than {MAX_CLIENTS} pages want to watch")
-            return f"{MAX_CLIENTS} pages are open already: close one"
+            reason = f"{MAX_CLIENTS} pages are open already: close one"
+            counts = Counter(other.source for other in others)
+            most, count = max(counts.items(), key=lambda item: item[1], default=("", 0))
+            if count <= counts[page.source] + (page.source != HERE):
+                return reason
+            crowd = [other for other in others if other.source == most]
+            self._replace(max(crowd, key=lambda other: other.active), FULL, reason)
         if page.operator and len(others) >= MAX_OPERATORS:
             silent = min(others, key=lambda other: other.active)
-            self.pages.discard(silent)
             reason = f"another operator's page has this one's place (there are {MAX_OPERATORS})"
-            silent.closing = self._run(self._dismiss(silent, REPLACED, reason))
+            self._replace(silent, REPLACED, reason)
         return ""
+
+    def _replace(self, page: Page, code: int, reason: str) -> None:
+        self.pages.discard(page)
+        page.closing = self._run(self._dismiss(page, code, reason))
 
     async def _dismiss(self, page: Page, code: int, reason: str) -> None:
         """Closes a page's connection; it shows `reason`, at most 123 bytes."""
