@@ -24,7 +24,7 @@ PLAYING = "window.realtalk?.audio.state === 'running' && running && realtalk.sta
 
 
 @contextlib.contextmanager
-def opened(buffer=0.1, sound_at_once=True):
+def opened(buffer=0.1, sound_at_once=True, path="/"):
     """A page that gets pictures and sound without a pause."""
     display, done = Display(port=0, buffer=buffer), threading.Event()
     display.start()
@@ -39,7 +39,7 @@ def opened(buffer=0.1, sound_at_once=True):
     thread = threading.Thread(target=feed)
     thread.start()
     try:
-        with chromium.Page(f"http://127.0.0.1:{display.port}/", sound_at_once) as page:
+        with chromium.Page(f"http://127.0.0.1:{display.port}{path}", sound_at_once) as page:
             yield page
     finally:
         done.set()
@@ -156,3 +156,19 @@ def test_sound_that_ended_by_itself_is_tried_again():
         page.wait("!running", timeout=5)
         shows(page)
         page.wait("running", timeout=10)
+
+
+def test_an_operator_writes_on_a_phone_and_keeps_what_was_not_sent():
+    with opened(path="/operator") as page:
+        shows(page, 1)
+        page.call("Emulation.setDeviceMetricsOverride", width=360, height=640, mobile=True,
+                  deviceScaleFactor=1)  # fmt: skip
+        text = "document.getElementById('text')"
+        assert page.run(f"{text}.getBoundingClientRect().width") > 150
+        send = f"{text}.value = 'Hello.'; document.getElementById('operator').requestSubmit()"
+        page.run(send)
+        assert page.run(f"{text}.value") == ""
+        page.run("send = unsent")  # as while it connects
+        page.run(send)
+        assert page.run(f"{text}.value") == "Hello."
+        assert "not sent" in page.run("document.getElementById('notice').textContent")

@@ -187,8 +187,13 @@ function draw() {
   if (stats.offsets.length > 1000) stats.offsets.shift();
 }
 
-let send = () => {};
+let send = () => false; // takes a command; returns whether it was sent
 let watchdog = 0;
+
+function unsent() {
+  say("command", "The face is away: this was not sent");
+  return false;
+}
 
 // Opens the connection, and anew when it ends; `wait`: ms until then.
 function connect(wait) {
@@ -212,7 +217,7 @@ function connect(wait) {
     clearInterval(watchdog);
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close(); // on a dead network this takes a minute: it is not waited for
-    send = () => say("command", "The face is away: this was not sent");
+    send = unsent;
     offset = null;
     if (event?.code === REPLACED) {
       return say("link", `Not connected: ${event.reason}. Reload to take it back`);
@@ -229,8 +234,9 @@ function connect(wait) {
   }, 250);
   send = (command) => {
     say("command", "");
-    if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(command));
-    else say("command", "The face is away: this was not sent");
+    if (socket.readyState !== WebSocket.OPEN) return unsent();
+    socket.send(JSON.stringify(command));
+    return true;
   };
 }
 
@@ -279,8 +285,7 @@ if (operator) {
   $("operator").onsubmit = (event) => {
     event.preventDefault();
     const text = $("text").value.trim();
-    if (text) send({ say: text });
-    $("text").value = "";
+    if (!text || send({ say: text })) $("text").value = "";
   };
   $("interrupt").onclick = () => send({ interrupt: true });
   $("avatar").onchange = () => send({ avatar: $("avatar").value });
