@@ -286,7 +286,7 @@ def test_a_subscriber_that_hangs_stops_nobody(graph, client):
     client.wait(lambda: len(client.images) > FPS, 5, "pictures afterwards")
 
 
-def test_recorder_writes_picture_and_sound_where_their_stamps_say(graph, tmp_path):
+def test_recorder_writes_picture_and_sound_where_their_stamps_say(graph, client, tmp_path):
     clip, out, stats = (tmp_path / name for name in ("clip.wav", "out.mp4", "stats.json"))
     pcm = speech(3.0)
     with wave.open(str(clip), "wb") as file:
@@ -321,6 +321,35 @@ def test_recorder_writes_picture_and_sound_where_their_stamps_say(graph, tmp_pat
     lag = np.correlate(heard[: 2 * RATE], pcm[:RATE], mode="valid").argmax() / RATE
     assert lag == pytest.approx(spoken - log["start"], abs=0.001)
     assert not list(tmp_path.glob(".*"))
+
+
+def test_recorder_writes_what_is_heard_and_not_what_was_sent(graph, client, tmp_path):
+    """One utterance replaces another; the stamps of the third are of another clock."""
+    recorder = start("recorder_node", DOMAIN, out=tmp_path / "out.mp4", tail=1.0)
+
+    def tone(pitch, seconds):
+        return 0.5 * np.sin(2 * np.pi * pitch * np.arange(round(seconds * RATE)) / RATE)
+
+    try:
+        client.wait_ready("recorder_node")
+        client.spin(1.0)
+        client.send(tone(400, 5.0), time.time() + 0.3, "first", last=True)
+        client.spin(1.0)
+        client.send(tone(1000, 1.0), time.time() + 0.3, "second", last=True)
+        client.spin(1.5)
+        client.send(tone(1600, 1.0), time.time() - 3600, "third", last=True)
+        client.wait(lambda: recorder.poll() is not None, 20, "end of the recording")
+    finally:
+        stop(recorder)
+    assert recorder.returncode == 0
+    heard, rate = read_audio(tmp_path / "out.mp4")
+    window = rate // 10
+    spectra = np.abs(np.fft.rfft(heard[: len(heard) // window * window].reshape(-1, window)))
+    loud = spectra.max(axis=1) > 0.1 * spectra.max()
+    pitches = spectra.argmax(axis=1)[loud] * 10  # Hz
+    seconds = [np.count_nonzero(abs(pitches - pitch) < 20) / 10 for pitch in (400, 1000, 1600)]
+    assert seconds == pytest.approx([1.0, 1.0, 1.0], abs=0.35)
+    assert list(pitches) == sorted(pitches)
 
 
 def test_recorder_that_cannot_write_says_so_and_ends(tmp_path):

@@ -233,6 +233,7 @@ FUZZED = {
         st.booleans().map(lambda yes: Bool(data=yes)),
     ),
     "audio to the recorder": (RecorderNode, "on_audio", audio_chunks()),
+    "figures to the recorder": (RecorderNode, "on_sent_audio", audio_chunks()),
     "images to the recorder": (RecorderNode, "on_image", images()),
     "provenance to the recorder": (RecorderNode, "on_provenance", xmp()),
     "expression to the speaker": (SpeechNode, "on_expression", expressions()),
@@ -270,7 +271,7 @@ def test_nonsense_on_every_topic_stops_nothing(inside, tmp_path_factory, topic):
     node = inside(kind, tmp_path_factory.getbasetemp())
     node.problems.log = lambda message: None
     callback, calls = attrgetter(name)(node), 0
-    timed = name in ("on_audio", "on_image") and kind is RecorderNode
+    timed = name in ("on_sent_audio", "on_image") and kind is RecorderNode
     info = [{"source_timestamp": time.time_ns()}] if timed else []
 
     @settings(max_examples=max(1, MESSAGES // AT_ONCE), deadline=None, database=None,
@@ -278,7 +279,7 @@ def test_nonsense_on_every_topic_stops_nothing(inside, tmp_path_factory, topic):
     @given(st.lists(messages, min_size=AT_ONCE, max_size=AT_ONCE))
     def feed(batch):
         nonlocal calls
-        if name in ("on_chunks", "on_expressions"):  # these take all that wait
+        if name in ("on_audio", "on_chunks", "on_expressions"):  # these take all that wait
             callback([Received(message) for message in batch])
         else:
             for message in batch:

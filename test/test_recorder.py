@@ -18,10 +18,13 @@ from rclpy.time import Time
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
+from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes.recorder_node import RecorderNode
+from realtalk_ros.nodes.subscriptions import Received
 from realtalk_ros.output.mp4_writer import VideoWriter
+from realtalk_ros.output.recording import Recording
 
 
 @pytest.fixture
@@ -50,7 +53,8 @@ def sound(node, samples, stamp, last=False):
     chunk = AudioChunk(sample_rate=16000, channels=1, encoding="pcm_s16le", last=last)
     chunk.data = array("B", samples.astype("<i2").tobytes())
     node.set_stamp(chunk.header.stamp, stamp)
-    node.on_audio(chunk, info(node, stamp))
+    node.on_sent_audio(chunk, info(node, stamp))
+    node.on_audio([Received(chunk)])
 
 
 def picture(node, stamp, encoding="bgr8", channels=3):
@@ -197,9 +201,9 @@ def test_an_empty_last_chunk_ends_it_whatever_else_it_says(recorder):
     node.ready = True
     begin = node.now()
     last = AudioChunk(last=True)
-    node.on_audio(last, info(node, begin))  # of an utterance that nobody heard
+    node.on_audio([Received(last)])  # of an utterance that nobody heard
     sound(node, np.zeros(8000), begin)  # 0.5 s
-    node.on_audio(last, info(node, begin))
+    node.on_audio([Received(last)])
     node.on_provenance(String(data=Provenance("Ann", consent="Ann Lee").xmp()))
     for k in range(25):
         # With and without transparency, as the parameter `background` may change meanwhile.
@@ -208,6 +212,48 @@ def test_an_empty_last_chunk_ends_it_whatever_else_it_says(recorder):
     with av.open(str(node.out)) as file:
         seconds = file.duration / av.time_base
     assert seconds == pytest.approx(0.4 + 0.5 + 0.2, abs=0.1)
+
+
+def test_an_interrupt_ends_it_unless_more_is_said(recorder):
+    node = recorder()
+    node.ready = True
+    begin = node.now()
+    node.on_provenance(String(data=Provenance("Ann", consent="Ann Lee").xmp()))
+    interrupt = Received(AudioChunk(reset=True))
+    for k in range(60):
+        if k in (0, 15):
+            sound(node, np.zeros(8000), begin + k / 25)  # 0.5 s
+        if k in (13, 35):
+            node.on_audio([interrupt])
+        picture(node, begin + k / 25)
+    assert node.exit_code == 0 and not node.problems.counts
+    with av.open(str(node.out)) as file:
+        seconds = file.duration / av.time_base
+    assert seconds == pytest.approx(0.4 + 0.6 + 0.5 + 0.2, abs=0.15)
+
+
+def test_long_silence_is_written_with_the_images_and_in_pieces(tmp_path, monkeypatch):
+    """An hour of it at once would take gigabytes, and the images of half a minute."""
+    pieces, write_audio = [], VideoWriter.write_audio
+    monkeypatch.setattr(
+        VideoWriter,
+        "write_audio",
+        lambda writer, pcm: (pieces.append(len(pcm)), write_audio(writer, pcm)),
+    )
+    recording = Recording(tmp_path / "a.mp4", fps=1.0, start=0.0, size=(64, 64), rate=16000)
+    image = np.zeros((64, 64, 3), np.uint8)
+    tone = 0.5 * np.sin(np.arange(22050, dtype=np.float32))
+    for k in range(101):
+        if k == 50:  # it may come after its image, and of any rate
+            recording.add_audio(47.0, tone, 22050)
+        recording.add_image(float(k), image)
+        assert recording.video.samples >= (k - 6) * 16000
+    recording.close(100.0)
+    assert max(pieces) <= 22050
+    pcm, rate = read_audio(tmp_path / "a.mp4")
+    loud = np.flatnonzero(np.abs(pcm) > 0.2) / rate
+    assert loud[0] == pytest.approx(47.0, abs=0.01) and loud[-1] == pytest.approx(48.0, abs=0.01)
+    assert len(pcm) / rate == pytest.approx(101.0, abs=0.1)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the face and its speech to an MP4 file: images and audio lie where their stamps say."""
+"""Writes the face and what is heard of it to an MP4 file: images and audio lie where their stamps
+say."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 from realtalk_ros.nodes.image_publisher import ENCODINGS
 from realtalk_ros.nodes.message_info import with_info
+from realtalk_ros.nodes.subscriptions import BatchedSubscription, Received
 from realtalk_ros.output.recording import TIMEOUT, RecordingSession, State
 from realtalk_ros.rendering.background import opaque
 from realtalk_ros.whole_files import check_can_write
@@ -59,10 +61,20 @@ class RecorderNode(lifecycle.RealTalkNode):
             qos.with_depth(qos.IMAGE, depth=25),
             qos_overriding_options=overridable,
         )
-        self._audio = self.create_subscription(
+        # All at once: while the machine is too slow for the video, no sound is lost.
+        self._audio = BatchedSubscription(
+            self,
+            AudioChunk,
+            "audio_out",
+            self.on_audio,
+            qos=qos.with_depth(qos.AUDIO_LISTENER, depth=500),
+            overridable=overridable,
+        )
+        # Without figures, too: speech_node's `wait_for` counts it.
+        self._sent = self.create_subscription(
             AudioChunk,
             "audio",
-            with_info(self.on_audio),
+            with_info(self.on_sent_audio),
             qos.with_depth(qos.AUDIO_LISTENER, depth=500),
             qos_overriding_options=overridable,
         )
@@ -88,8 +100,12 @@ class RecorderNode(lifecycle.RealTalkNode):
         except RealTalkError as error:
             self.problems.add(f"on face/provenance: {error}")
 
-    def on_audio(self, message: AudioChunk, info: dict[str, Any]) -> None:
-        self.counts["chunks"] += 1
+    def on_audio(self, messages: list[Received]) -> None:
+        self.counts["chunks"] += len(messages)
+        for received in messages:
+            self._record(received.message)
+
+    def _record(self, message: AudioChunk) -> None:
         session = self.session
         if session.state is State.DONE:
             return
@@ -101,16 +117,29 @@ class RecorderNode(lifecycle.RealTalkNode):
         except RealTalkError as error:
             self.problems.add(str(error))
             return
-        if not len(pcm) and not (message.last and session.audio_end is not None):
-            return
         now, start = self._now(), self.media_time(message.header.stamp)
+        if not len(pcm):
+            if message.last or message.reset:
+                session.end_speech()
+            return
         if start is None:
             start = now if session.audio_end is None else session.audio_end
-        start = session.audio_time(start)
-        if not session.add_audio(start, pcm, rate, message.last):
+        if not session.add_audio(session.audio_time(start), pcm, rate, message.last):
             self.problems.add("a chunk is stamped outside the recording: left out")
-        elif len(pcm) and self.stats:
-            self._audio_stats.append((start, len(pcm) / rate, self._published(info, now)))
+
+    def on_sent_audio(self, message: AudioChunk, info: dict[str, Any]) -> None:
+        """Speech as it was sent, for the figures."""
+        if not self.stats or self.session.state is State.DONE:
+            return
+        now, start = self._now(), self.media_time(message.header.stamp)
+        try:
+            pcm = decode_pcm(memoryview(message.data), message.encoding, message.channels)
+            check_rate(message.sample_rate)
+        except RealTalkError:  # which is said by the node that was to speak it
+            return
+        if start is not None and len(pcm):
+            start, seconds = self.session.audio_time(start), len(pcm) / message.sample_rate
+            self._audio_stats.append((start, seconds, self._published(info, now)))
 
     def on_image(self, message: Image, info: dict[str, Any]) -> None:
         self.counts["images"] += 1

@@ -23,6 +23,7 @@ SILENT_RATE = 48000  # Hz of the audio track, where a recording begins before an
 MAX_FACES = 16  # avatars that a file names
 TIMEOUT = 5.0  # s without audio or images after which a recording ends
 MAX_LENGTH = 86400.0  # s
+AUDIO_LATE = 5.0  # s after an image in which audio of its time may come: then there is silence
 IN_FLIGHT = 0.5  # s after the clock was set in which messages may come that were stamped before
 # s of images for which a file waits for the provenance of their face: its title is written first.
 # The latched message comes up to 0.3 s after the first image.
@@ -67,6 +68,8 @@ class Recording:
         self._image = image
         while self.video.frames <= slot:  # more than once only before the first image
             self.video.write(image)
+        if self.rate is not None:
+            self._add_silence((slot / self.fps - AUDIO_LATE) * self.rate)
 
     def add_audio(self, stamp: float, pcm: np.ndarray, rate: int) -> None:
         """Takes audio of `rate` Hz that begins at `stamp`; a gap before it is silence, an overlap
@@ -75,13 +78,12 @@ class Recording:
         gap = round((stamp - self.start) * self.rate - self._samples)
         if abs(gap) <= STAMP_TOLERANCE * self.rate and self._samples:
             gap = 0  # jitter of the stamps, which must not become audible
-        if gap > 0 or rate != self._input_rate:
+        if gap > 0:
+            self._add_silence(self._samples + gap)
+        if rate != self._input_rate:
             self._flush_audio()
             self._input_rate = rate
             self._resampler = None if rate == self.rate else Resampler(rate, self.rate)
-        if gap > 0:
-            self.video.write_audio(np.zeros(gap, np.float32))
-            self._samples += gap
         pcm = pcm[round(max(0, -gap) * rate / self.rate) :]
         self._samples += len(pcm) * self.rate / rate
         self.video.write_audio(pcm if self._resampler is None else self._resampler.push(pcm))
@@ -91,9 +93,21 @@ class Recording:
         if self._resampler is not None:
             self.video.write_audio(self._resampler.flush())
             self._resampler, self._input_rate = None, None
-        missing = max(0, round(self._samples) - self.video.samples)
-        self.video.write_audio(np.zeros(missing, np.float32))
+        self._write_silence(round(self._samples))
         self._samples = float(self.video.samples)
+
+    def _add_silence(self, until: float) -> None:
+        """Silence up to sample `until` of the file, if the audio ends before it."""
+        if until > self._samples:
+            self._flush_audio()
+            self._write_silence(round(until))
+            self._samples = float(self.video.samples)
+
+    def _write_silence(self, until: int) -> None:
+        """In pieces: an hour of it would take gigabytes, and seconds."""
+        assert self.rate is not None
+        while (missing := until - self.video.samples) > 0:
+            self.video.write_audio(np.zeros(min(missing, self.rate), np.float32))
 
     def close(self, end: float) -> None:
         """Completes the file; both images and audio end at `end`."""
@@ -102,8 +116,7 @@ class Recording:
             self.add_image(max(end, last), self._image)
         if self.rate is not None:
             self._flush_audio()
-            missing = round(self.video.frames / self.fps * self.rate) - self.video.samples
-            self.video.write_audio(np.zeros(max(0, missing), np.float32))
+            self._write_silence(round(self.video.frames / self.fps * self.rate))
         self.video.close()
 
 
@@ -146,24 +159,31 @@ class RecordingSession:
             self.recording.video.provenance = Provenance.together(self._faces)
 
     def add_audio(self, start: float, pcm: np.ndarray, rate: int, last: bool) -> bool:
-        """Takes a chunk, `last` of its utterance or not. False if it is outside the recording."""
+        """Takes a chunk (n,), n > 0, `last` of its utterance or not. False if it is outside the
+        recording."""
         if self._rate is None:
             self._rate = rate
             if self.begin is None and not self._duration:
                 self._start(self._first_frame(start))
         if self.begin is not None and not -1 <= start - self.begin <= MAX_LENGTH:
             return False
-        if len(pcm):
-            self._audio.append((start, pcm, rate))
-            start += len(pcm) / rate
-        self.audio_end = max(start, self.audio_end or start)
+        self._audio.append((start, pcm, rate))
+        end = start + len(pcm) / rate
+        self.audio_end = end if self.audio_end is None else max(end, self.audio_end)
         if not self._duration:
-            self.end = self.audio_end + self._tail if last else None
+            self.end = None
+        if last:
+            self.end_speech()
         return True
 
     def _first_frame(self, sound: float) -> float:
         """When a recording begins whose sound begins at `sound`, s."""
         return math.floor((sound - PREROLL) * self._fps) / self._fps
+
+    def end_speech(self) -> None:
+        """The speech has ended, or was interrupted: so does the recording, if no more follows."""
+        if self.audio_end is not None and self.end is None and not self._duration:
+            self.end = self.audio_end + self._tail
 
     def add_image(self, stamp: float, image: np.ndarray) -> None:
         """Takes an image that is newer than those before."""
@@ -256,7 +276,7 @@ class RecordingSession:
         if self.end is not None or self.audio_end is None or self._duration:
             return
         if now > self.audio_end + TIMEOUT:
-            self.end = self.audio_end + self._tail
+            self.end_speech()
 
     def write(self) -> None:
         """Writes what has come, unless the provenance of the images is still waited for."""
@@ -287,8 +307,14 @@ class RecordingSession:
                     rate=self._rate,
                     provenance=Provenance.together(self._faces) if self._faces else None,
                 )
+            self._write_audio()  # first, or the image would be too late for it
             self.recording.add_image(stamp, image)
-        while self._audio and self.recording is not None:
+        if self.recording is not None:
+            self._write_audio()
+
+    def _write_audio(self) -> None:
+        assert self.recording is not None
+        while self._audio:
             self.recording.add_audio(*self._audio.popleft())
 
     def finish(self) -> None:
