@@ -25,6 +25,9 @@ from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 from realtalk_ros.nodes.subscriptions import AudioSubscription, Received
 
 CHECK_EVERY = 0.5  # s between checks of what is published
+# Checks for which bytes that say nothing of themselves are not read: AudioInfo may not be known
+# yet; where somebody publishes it, it may not have come.
+WITHOUT_INFO, UNTIL_INFO = 1, 4
 
 
 class AudioAdapterNode(lifecycle.RealTalkNode):
@@ -46,6 +49,8 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         self.counts = {"messages": 0, "utterances": 0}
         self.kind: Kind | None = None
         self.layout: SampleLayout | None = None
+        self._informed = False  # whether AudioInfo has come
+        self._checks = 0  # for which it was waited for
         self._follower = Follower()
         self._input: AudioSubscription | None = None
         self._info: Subscription | None = None
@@ -77,6 +82,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         if self._info is not None:
             self.destroy_subscription(self._info)
         self._input = self._info = self.kind = None
+        self._informed, self._checks = False, 0
 
     def check_publishers(self) -> None:
         """Subscribes to what is published on the topic."""
@@ -104,6 +110,8 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
             known = ", ".join(dict.fromkeys(kind.type for kind in KINDS))
             raise RealTalkError(f"{self.topic} carries {name}: send one of {known}")
         message, kind = self._import(name, kinds)
+        if not kind.described and not self._is_format_known():
+            return
         self._input = AudioSubscription(
             self, message, "audio_in", self.on_messages, self._overridable
         )
@@ -124,6 +132,14 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
             ) from error
         return message, kind
 
+    def _is_format_known(self) -> bool:
+        """Whether AudioInfo has come, or seems not to be published: MP3 read as samples is noise,
+        and loud."""
+        self._checks += 1
+        if self._info is None:
+            self._subscribe_info()
+        return self._informed or self._checks > (UNTIL_INFO if self._info else WITHOUT_INFO)
+
     def _subscribe_info(self) -> None:
         """ros-drivers' AudioInfo, which is published once."""
         publishers = self.get_publishers_info_by_topic(self.info_topic)
@@ -141,6 +157,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         )  # fmt: skip
 
     def on_info(self, message: Any) -> None:
+        self._informed = True
         try:
             self.layout = layout_of(message)
         except AudioError as error:
