@@ -115,7 +115,8 @@ def test_what_is_said_into_the_microphone_goes_out_live(fake):
 
 
 @pytest.mark.parametrize(
-    "device, why", [("nothing", "choose device from Test microphone"), ("", "unavailable")]
+    "device, why",
+    [("nothing", "choose device from Test microphone"), ("", "unavailable"), ("0", "matching 0")],
 )
 def test_a_microphone_that_cannot_be_opened_is_said_in_one_line(fake, monkeypatch, device, why):
     import importlib

@@ -51,7 +51,7 @@ class Microphone:
                 samplerate=rate,
                 channels=channels,
                 dtype="float32",
-                device=(int(device) if device.isdigit() else device) or None,
+                device=int(device) if device.isdigit() else device or None,
                 blocksize=round(BLOCK * rate),
                 latency="low",
                 callback=self._on_block,
