@@ -278,7 +278,8 @@ audio.onstatechange = () => {
   $("sound").hidden = audio.state === "running";
 };
 audio.onstatechange();
-setInterval(() => { if (played && !ticks()) unlock(); }, RETRY);
+// Not while it runs and its clock stands: that goes again by itself, or WebKit would hang.
+setInterval(() => { if (played && audio.state !== "running") unlock(); }, RETRY);
 
 if (operator) {
   $("operator").hidden = false;
