@@ -84,16 +84,15 @@ def test_a_tab_that_is_hidden_keeps_and_decodes_nothing():
         page.wait(PLAYING)
         page.run("""(() => {
           window.requestAnimationFrame = (draw) => { window.drawing = draw; };
-          Object.defineProperty(document, "hidden", { value: true, configurable: true });
           window.decodes = 0;
           const decode = createImageBitmap;
           window.createImageBitmap = (blob) => { decodes++; return decode(blob); };
         })()""")
-        chunks = page.run("realtalk.stats.chunks")
+        time.sleep(1)
+        chunks, decodes = page.run("[realtalk.stats.chunks, decodes]")
         page.wait(f"realtalk.stats.chunks > {chunks + 3 * FPS}")  # it is heard
-        assert page.run("waiting.length + frames.length") < 12 and page.run("decodes") == 0
+        assert page.run("waiting.length + frames.length") < 12 and page.run("decodes") == decodes
         page.run("""(() => {
-          delete document.hidden;
           window.requestAnimationFrame = (draw) => setTimeout(draw, 16);
           drawing();
         })()""")

@@ -13,6 +13,7 @@ const STEADY = 0.1; // s that it goes before it is believed
 const RETRY = 2000; // ms after which sound that had ended by itself is tried again
 const AHEAD = 0.1; // s before it is shown that a picture is decoded
 const MAX_WAITING = 1000; // pictures
+const UNSEEN = 500; // ms without being asked to draw after which nobody sees the page
 const SILENT = 1500; // ms without any message (there is one every 500) after which the face is away
 const LOST = 5000; // ms, after which the connection is given up
 const FULL = 1013, REPLACED = 4001; // why a connection was closed
@@ -34,6 +35,7 @@ let frames = []; // {time, bitmap} not yet shown, in order
 let sources = []; // sound that is scheduled
 let soundEnd = -Infinity; // media time at which the sound received so far ends
 let decoding = false; // pictures are decoded one after the other
+let drawn = 0; // ms, when the browser last asked for a picture
 // Latest time [s] of the sound card's clock, when it came, and the time from which on it has gone.
 let tick = { time: 0, at: 0, from: 0 };
 
@@ -138,18 +140,23 @@ function see(time, bytes) {
   decode();
 }
 
-// Leaves out what newer pictures that are due, or too many, make needless to decode.
+// Leaves out pictures before others that are due, too, and the oldest of too many.
 function skip() {
   const now = heardNow();
+  while (frames[1]?.time <= now) {
+    frames.shift().bitmap.close();
+    stats.dropped++;
+  }
   while (waiting[1]?.time <= now || waiting.length > MAX_WAITING) {
     waiting.shift();
     stats.dropped++;
   }
 }
 
-// Decodes what is to be shown soon. A decoder that is too slow leaves pictures out.
+// Decodes what is to be shown soon. A decoder that is too slow leaves pictures out; for a tab in the
+// background, which does not draw, nothing is decoded.
 async function decode() {
-  if (decoding || document.hidden) return;
+  if (decoding || performance.now() - drawn > UNSEEN) return;
   decoding = true;
   while (waiting.length && offset !== null && waiting[0].time <= heardNow() + AHEAD) {
     const { time, jpeg } = waiting.shift(), before = frames;
@@ -167,15 +174,13 @@ async function decode() {
 
 function draw() {
   requestAnimationFrame(draw);
+  drawn = performance.now();
   if (offset === null) return;
   decode();
+  skip();
   const now = heardNow();
-  let frame = null;
-  while (frames.length && frames[0].time <= now) {
-    if (frame) { frame.bitmap.close(); stats.dropped++; }
-    frame = frames.shift();
-  }
-  if (!frame) return;
+  if (!(frames[0]?.time <= now)) return;
+  const frame = frames.shift();
   if (canvas.width !== frame.bitmap.width || canvas.height !== frame.bitmap.height) {
     canvas.width = frame.bitmap.width;
     canvas.height = frame.bitmap.height;
