@@ -3,6 +3,7 @@
 
 import json
 import os
+import time
 from array import array
 from types import SimpleNamespace
 
@@ -230,6 +231,21 @@ def test_an_interrupt_ends_it_unless_more_is_said(recorder):
     with av.open(str(node.out)) as file:
         seconds = file.duration / av.time_base
     assert seconds == pytest.approx(0.4 + 0.6 + 0.5 + 0.2, abs=0.15)
+
+
+def test_one_that_is_ended_early_is_as_long_as_its_images(recorder):
+    """And at once: who waits for it, such as ros2 launch, kills it after some seconds."""
+    node = recorder(duration=3600.0)
+    node.ready = True
+    begin = node.now()
+    node.on_provenance(String(data=Provenance("Ann", consent="Ann Lee").xmp()))
+    for k in range(50):
+        picture(node, begin - 2 + k / 25)
+    began = time.monotonic()
+    node.halt()
+    assert time.monotonic() - began < 5
+    with av.open(str(node.out)) as file:
+        assert file.duration / av.time_base == pytest.approx(2.0, abs=0.1)
 
 
 def test_long_silence_is_written_with_the_images_and_in_pieces(tmp_path, monkeypatch):

@@ -322,4 +322,6 @@ class RecordingSession:
         self.write_all()
         self.state = State.DONE
         if self.recording is not None:
-            self.recording.close(self.newest if self.end is None else self.end)
+            # If it is ended early, not with hours of the last image.
+            came = self.newest if self.audio_end is None else max(self.newest, self.audio_end)
+            self.recording.close(came if self.end is None else min(self.end, came))
