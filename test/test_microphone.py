@@ -1,29 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
 """The microphone, with a library in place of PortAudio's that plays a known sound."""
 
+import importlib
 import os
+import sys
 import time
 
 import numpy as np
 import pytest
 
-from realtalk_ros.audio.microphone import HANG, Gate
+from realtalk_ros.audio.microphone import HANG, Gate, Microphone
+from realtalk_ros.errors import RealTalkError
 from ros_domains import domain_of
 
 DOMAIN = domain_of(__file__)
 RATE = 16000
 # Half a second of silence, then half a second of a tone, for ever; the tone is 0.25 and 0.75 loud
-# in the two channels. A file `away` beside this module makes the device fail.
+# in the two channels. A file `away` beside this module makes the device fail, and unknown until
+# devices are listed again.
 FAKE = """
 import os, threading, time
 from types import SimpleNamespace
 import numpy as np
 class PortAudioError(Exception): pass
 AWAY = os.path.join(os.path.dirname(__file__), "away")
+unknown = os.path.exists(AWAY)
+def _terminate(): pass
+def _initialize():
+    global unknown
+    unknown = os.path.exists(AWAY)
 def query_devices(): return [{"name": "Test microphone", "max_input_channels": 2}]
 class InputStream:
     def __init__(self, samplerate, channels, dtype, device, blocksize, latency, callback):
-        if os.path.exists(AWAY): raise PortAudioError("Device unavailable [PaErrorCode -9985]")
+        if unknown or os.path.exists(AWAY):
+            raise PortAudioError("Device unavailable [PaErrorCode -9985]")
         if device not in (None, "Test"): raise ValueError(f"No input device matching {device!r}")
         self.rate, self.channels, self.size = samplerate, channels, blocksize
         self.callback, self.done = callback, threading.Event()
@@ -78,6 +88,16 @@ def fake(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def here(fake, monkeypatch):
+    """The library in place of PortAudio's, in this process."""
+    monkeypatch.syspath_prepend(str(fake))
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    importlib.invalidate_caches()
+    yield
+    sys.modules.pop("sounddevice", None)
+
+
 def test_what_is_said_into_the_microphone_goes_out_live(fake):
     pytest.importorskip("rclpy", reason="ROS 2 is not installed")
     pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
@@ -118,21 +138,17 @@ def test_what_is_said_into_the_microphone_goes_out_live(fake):
     "device, why",
     [("nothing", "choose device from Test microphone"), ("", "unavailable"), ("0", "matching 0")],
 )
-def test_a_microphone_that_cannot_be_opened_is_said_in_one_line(fake, monkeypatch, device, why):
-    import importlib
-    import sys
-
-    from realtalk_ros.audio.microphone import Microphone
-    from realtalk_ros.errors import RealTalkError
-
-    monkeypatch.syspath_prepend(str(fake))
-    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
-    importlib.invalidate_caches()
+def test_a_microphone_that_cannot_be_opened_is_said_in_one_line(fake, here, device, why):
     if not device:
         (fake / "away").touch()
-    try:
-        with pytest.raises(RealTalkError, match=why) as refused:
-            Microphone(device, RATE, 1)
-        assert "\n" not in str(refused.value)
-    finally:
-        sys.modules.pop("sounddevice", None)
+    with pytest.raises(RealTalkError, match=why) as refused:
+        Microphone(device, RATE, 1)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_microphone_that_is_plugged_in_later_is_found(fake, here):
+    (fake / "away").touch()
+    with pytest.raises(RealTalkError):
+        Microphone("Test", RATE, 1)
+    (fake / "away").unlink()
+    Microphone("Test", RATE, 1).close()

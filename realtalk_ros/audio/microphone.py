@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,6 +27,8 @@ HANG = 0.7  # s below the threshold after which an utterance is over
 
 class Microphone:
     """An open input device. `read` returns what was recorded; `close` ends it."""
+
+    _open: ClassVar[set[Microphone]] = set()  # in this process
 
     def __init__(self, device: str, rate: int, channels: int):
         """device: PortAudio's number, or a part of its name; empty: the system's default. Raises
@@ -47,6 +49,10 @@ class Microphone:
         self.cancelled = False  # its channels cancelled each other out, and one was taken alone
         self._blocks: queue.SimpleQueue = queue.SimpleQueue()
         try:
+            if not Microphone._open:  # it would close the others' streams
+                # PortAudio lists devices once: one that was plugged in later would not be found.
+                sounddevice._terminate()
+                sounddevice._initialize()
             self._stream = sounddevice.InputStream(
                 samplerate=rate,
                 channels=channels,
@@ -57,6 +63,7 @@ class Microphone:
                 callback=self._on_block,
             )
             self._stream.start()
+            Microphone._open.add(self)
         except (sounddevice.PortAudioError, ValueError) as error:
             names = [d["name"] for d in sounddevice.query_devices() if d["max_input_channels"]]
             have = f"choose device from {', '.join(names)}" if names else "no microphone is there"
@@ -81,6 +88,7 @@ class Microphone:
         return out
 
     def close(self) -> None:
+        Microphone._open.discard(self)
         self._stream.close()
 
 
