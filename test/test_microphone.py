@@ -17,19 +17,27 @@ DOMAIN = domain_of(__file__)
 RATE = 16000
 # Half a second of silence, then half a second of a tone, for ever; the tone is 0.25 and 0.75 loud
 # in the two channels. A file `away` beside this module makes the device fail, and unknown until
-# devices are listed again.
+# devices are listed again; `broken` keeps PortAudio from starting.
 FAKE = """
 import os, threading, time
 from types import SimpleNamespace
 import numpy as np
 class PortAudioError(Exception): pass
 AWAY = os.path.join(os.path.dirname(__file__), "away")
-unknown = os.path.exists(AWAY)
-def _terminate(): pass
+started = False
+def _terminate():
+    global started
+    if not started: raise PortAudioError("PortAudio not initialized [PaErrorCode -10000]")
+    started = False
 def _initialize():
-    global unknown
-    unknown = os.path.exists(AWAY)
-def query_devices(): return [{"name": "Test microphone", "max_input_channels": 2}]
+    global unknown, started
+    if os.path.exists(AWAY.replace("away", "broken")):
+        raise PortAudioError("Error initializing PortAudio: Unanticipated host error\\n[-9999]")
+    unknown, started = os.path.exists(AWAY), True
+def query_devices():
+    if not started: raise PortAudioError("PortAudio not initialized [PaErrorCode -10000]")
+    return [{"name": "Test microphone", "max_input_channels": 2}]
+_initialize()
 class InputStream:
     def __init__(self, samplerate, channels, dtype, device, blocksize, latency, callback):
         if unknown or os.path.exists(AWAY):
@@ -144,6 +152,20 @@ def test_a_microphone_that_cannot_be_opened_is_said_in_one_line(fake, here, devi
     with pytest.raises(RealTalkError, match=why) as refused:
         Microphone(device, RATE, 1)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["at the import", "later"])
+def test_portaudio_that_does_not_start_is_said_and_tried_again(fake, here, first):
+    """As where the server of a sound card's driver is gone."""
+    if not first:
+        Microphone("Test", RATE, 1).close()
+    (fake / "broken").touch()
+    for _ in range(2):
+        with pytest.raises(RealTalkError, match="Error initializing PortAudio") as refused:
+            Microphone("Test", RATE, 1)
+        assert "\n" not in str(refused.value)
+    (fake / "broken").unlink()
+    Microphone("Test", RATE, 1).close()
 
 
 def test_a_microphone_that_is_plugged_in_later_is_found(fake, here):

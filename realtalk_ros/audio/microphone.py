@@ -6,6 +6,7 @@ A device from which nothing comes any more is opened again by nodes/microphone_n
 
 from __future__ import annotations
 
+import contextlib
 import math
 import queue
 import time
@@ -43,6 +44,8 @@ class Microphone:
             raise RealTalkError(
                 "the microphone needs PortAudio: sudo apt install libportaudio2"
             ) from error
+        except Exception as error:  # PortAudioError: the system's sound is broken
+            raise RealTalkError(f"PortAudio does not start: {_first_line(error)}") from error
         self.rate = rate
         self.received_at = time.monotonic()  # when the last block came
         self.overflows = 0  # blocks before which the device lost sound
@@ -51,7 +54,8 @@ class Microphone:
         try:
             if not Microphone._open:  # it would close the others' streams
                 # PortAudio lists devices once: one that was plugged in later would not be found.
-                sounddevice._terminate()
+                with contextlib.suppress(sounddevice.PortAudioError):  # it did not start before
+                    sounddevice._terminate()
                 sounddevice._initialize()
             self._stream = sounddevice.InputStream(
                 samplerate=rate,
@@ -65,11 +69,10 @@ class Microphone:
             self._stream.start()
             Microphone._open.add(self)
         except (sounddevice.PortAudioError, ValueError) as error:
-            names = [d["name"] for d in sounddevice.query_devices() if d["max_input_channels"]]
+            names = _microphones(sounddevice)
             have = f"choose device from {', '.join(names)}" if names else "no microphone is there"
-            reason = str(error).splitlines()[0]
             raise RealTalkError(
-                f"cannot record from {device or 'the default'!r} ({reason}): {have}"
+                f"cannot record from {device or 'the default'!r} ({_first_line(error)}): {have}"
             ) from error
 
     def _on_block(self, block: np.ndarray, _frames: int, times: Any, status: Any) -> None:
@@ -90,6 +93,18 @@ class Microphone:
     def close(self) -> None:
         Microphone._open.discard(self)
         self._stream.close()
+
+
+def _microphones(sounddevice: Any) -> list[str]:
+    """Names of the devices, as far as PortAudio knows them."""
+    try:
+        return [d["name"] for d in sounddevice.query_devices() if d["max_input_channels"]]
+    except sounddevice.PortAudioError:
+        return []
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 @dataclass(frozen=True)
