@@ -10,7 +10,7 @@ import numpy as np
 
 from realtalk_ros.behaviour.face import Face
 from realtalk_ros.expression.onnx_model import ExpressionModel
-from realtalk_ros.expression.pipeline import ExpressionPipeline, HeardChunk
+from realtalk_ros.expression.pipeline import ExpressionPipeline, MelChunk
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.rendering.helper import Deferred
 from realtalk_ros.stream_types import Chunk, TimedExpression
@@ -52,21 +52,21 @@ class FacePipeline:
         used. Closed early, it cuts the utterance off, as `expression.reset` does.
         """
         found: list[TimedExpression] = []
-        heard: HeardChunk | None = None
-        running: Deferred[tuple[list[TimedExpression], HeardChunk | None]] | None = None
+        mel: MelChunk | None = None
+        running: Deferred[tuple[list[TimedExpression], MelChunk | None]] | None = None
         ended = False
         try:
             for chunk in chunks:
                 if running:
-                    found, heard = running.result()
+                    found, mel = running.result()
                 # What is short calls of NumPy comes last, beside the generator: it does not wait
                 # for Python's lock.
-                running = Deferred(partial(self._express_and_hear, heard, chunk))
+                running = Deferred(partial(self._predict_and_extract, mel, chunk))
                 yield from found
             if running:
-                found, heard = running.result()
+                found, mel = running.result()
                 yield from found
-            yield from self.expression.express(heard)
+            yield from self.expression.predict(mel)
             yield from self.expression.flush()
             ended = True
         finally:
@@ -75,14 +75,14 @@ class FacePipeline:
                     running.drop()
                 self.expression.reset()
 
-    def _express_and_hear(
-        self, heard: HeardChunk | None, chunk: Chunk
-    ) -> tuple[list[TimedExpression], HeardChunk | None]:
-        """The expressions of a chunk that was heard, and then of what the next one ends; and that
-        one, heard."""
-        found = self.expression.express(heard)
+    def _predict_and_extract(
+        self, mel: MelChunk | None, chunk: Chunk
+    ) -> tuple[list[TimedExpression], MelChunk | None]:
+        """The expressions of a chunk, `mel`, and then of what the next `chunk` ends; and the mel of
+        that one."""
+        found = self.expression.predict(mel)
         closed, scheduled = self.expression.schedule(chunk)
-        return found + closed, self.expression.hear(scheduled)
+        return found + closed, self.expression.extract_mel(scheduled)
 
     def render(self, expression: TimedExpression) -> tuple[float, np.ndarray, np.ndarray]:
         """The frame of one expression of `expression.push`, as of `push`."""

@@ -42,8 +42,8 @@ TAIL = 0.3  # s of silence after an utterance, in which the mouth closes by itse
 TIME_ERROR = 1e-3  # frames: times as near as this are equal. (Those since 1970 are exact to 1e-5.)
 
 
-class HeardChunk(NamedTuple):
-    """A chunk as the network hears it."""
+class MelChunk(NamedTuple):
+    """A chunk as the network takes it."""
 
     mel: np.ndarray  # (m, 80) log-mel frames, those now complete
     last: bool  # of its utterance
@@ -151,21 +151,21 @@ class ExpressionPipeline:
     ) -> list[TimedExpression]:
         """The second half of `push`: the expressions of a chunk that `schedule` returned. None of
         up to `due` s is held back. Raises NetworkError if the network fails."""
-        return self.express(self.hear(scheduled), due)
+        return self.predict(self.extract_mel(scheduled), due)
 
-    def hear(self, scheduled: ScheduledChunk | None) -> HeardChunk | None:
+    def extract_mel(self, scheduled: ScheduledChunk | None) -> MelChunk | None:
         """The first half of `feed`, in which no network runs."""
         if scheduled is None or self._segment is None:
             return None
-        return HeardChunk(self._hear(self._segment, scheduled.pcm), scheduled.last)
+        return MelChunk(self._extract_mel(self._segment, scheduled.pcm), scheduled.last)
 
-    def express(self, heard: HeardChunk | None, due: float = -math.inf) -> list[TimedExpression]:
-        """The second half of `feed`, for what `hear` returned last. May run in another thread.
-        Raises NetworkError if the network fails."""
-        if heard is None or self._segment is None:
+    def predict(self, chunk: MelChunk | None, due: float = -math.inf) -> list[TimedExpression]:
+        """The second half of `feed`, for what `extract_mel` returned last. May run in another
+        thread. Raises NetworkError if the network fails."""
+        if chunk is None or self._segment is None:
             return []
-        expressions = self._prepared(self._express(self._segment, heard.mel), due)
-        if heard.last:
+        expressions = self._prepared(self._predict(self._segment, chunk.mel), due)
+        if chunk.last:
             expressions += self.flush()
         return expressions
 
@@ -183,7 +183,7 @@ class ExpressionPipeline:
         if segment is None:
             return []
         silence = np.zeros(round(TAIL * segment.sample_rate), np.float32)
-        expressions = self._express(segment, self._hear(segment, silence))
+        expressions = self._predict(segment, self._extract_mel(segment, silence))
         expressions += self._resample(segment, segment.stream.push(segment.front_end.flush()))
         expressions += self._resample(segment, segment.stream.flush())
         if self._preparation:
@@ -221,11 +221,11 @@ class ExpressionPipeline:
             return chunk.pcm[round(-gap * segment.sample_rate) :]
         return None
 
-    def _hear(self, segment: _Segment, pcm: np.ndarray) -> np.ndarray:
+    def _extract_mel(self, segment: _Segment, pcm: np.ndarray) -> np.ndarray:
         segment.samples += len(pcm)
         return segment.front_end.push(pcm)
 
-    def _express(self, segment: _Segment, mel: np.ndarray) -> list[TimedExpression]:
+    def _predict(self, segment: _Segment, mel: np.ndarray) -> list[TimedExpression]:
         # Frames of the network that only lie between two at `fps` need not be known at once.
         due = (self._next(segment) - 2 * TIME_ERROR) / self.fps - segment.begin
         return self._resample(segment, segment.stream.push(mel, due))
