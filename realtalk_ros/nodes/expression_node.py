@@ -181,11 +181,11 @@ class ExpressionNode(FaceNode):
                 return
         try:
             chunk = self._decode(message)
-            taken = self.turns.put(chunk, now, sent, sender)
+            result = self.turns.put(chunk, now, sent, sender)
         except AudioError as error:
             self.problems.add(str(error))
             return
-        for finding in taken.findings:
+        for finding in result.findings:
             if finding in ADVICE:
                 self.problems.add(ADVICE[finding])
             elif finding is ChunkFinding.FOREIGN and chunk.start is not None:
@@ -193,8 +193,8 @@ class ExpressionNode(FaceNode):
                     f"a chunk is stamped {chunk.start - sent:.0f} s from now, by another clock: "
                     "it is played next"
                 )
-        if taken.ended:
-            self._publish_resets(taken.ended)
+        if result.ended:
+            self._publish_resets(result.ended)
 
     def _decode(self, message: AudioChunk) -> Chunk:
         """A message as a chunk. Raises AudioError."""

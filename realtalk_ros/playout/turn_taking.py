@@ -32,8 +32,8 @@ TORN = 5  # chunks in a row of which each ended the one before
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What became of a chunk."""
+class PutResult:
+    """What became of a chunk that was put."""
 
     ended: list[str] = field(default_factory=list)  # utterances that it ended at once
     findings: list[ChunkFinding] = field(default_factory=list)
@@ -69,19 +69,21 @@ class TurnTaking:
         """Those that are played or wait, in order."""
         return [turn.utterance for turn in self._turns]
 
-    def put(self, chunk: Chunk, now: float, sent: float | None = None, sender: str = "") -> Taken:
+    def put(
+        self, chunk: Chunk, now: float, sent: float | None = None, sender: str = ""
+    ) -> PutResult:
         """Takes a chunk at `now`, which `sender` sent at `sent` (now, if that is not known): the
         two differ where this process stalled.
 
         Raises AudioError if more audio waits than may.
         """
-        sent, taken = now if sent is None else min(sent, now), Taken()
+        sent, result = now if sent is None else min(sent, now), PutResult()
         if self._interrupted.ignores(chunk, sent, sender):
-            self._note(ChunkFinding.INTERRUPTED, taken)
-            return taken
+            self._note(ChunkFinding.INTERRUPTED, result)
+            return result
         turn, new = self._find_turn(chunk.utterance, sender, sent)
         if new and chunk.utterance in self.utterances:
-            self._note(ChunkFinding.MIXED, taken)
+            self._note(ChunkFinding.MIXED, result)
         if self.seconds + chunk.seconds > self.limit:
             self.counts["refused_chunks"] += 1
             raise AudioError(
@@ -90,12 +92,12 @@ class TurnTaking:
             )
         scheduled, finding = schedule(turn, chunk, sent)
         if finding is not None:
-            self._note(finding, taken)
+            self._note(finding, result)
         if scheduled is None or (new and not len(scheduled.pcm)):
-            return taken
+            return result
         if new:
             if self.policy == "replace":
-                taken.ended.extend(self._replace_others(scheduled.start, now))
+                result.ended.extend(self._replace_others(scheduled.start, now))
             if self._turns:
                 before = self._turns[-1]
                 turn.postponed = max(0.0, before.end - scheduled.start) if before.closed else 0.0
@@ -103,17 +105,17 @@ class TurnTaking:
             self._turns.append(turn)
             turn.torn_before, self._torn = self._torn, 0
             if turn.torn_before >= TORN:
-                self._note(ChunkFinding.TORN, taken)
+                self._note(ChunkFinding.TORN, result)
         turn.put(scheduled, now, sent)
         overdue = sent - scheduled.start - scheduled.seconds
         if overdue <= STALE / 2 + max(0.0, turn.lateness):
             turn.late_since = None
         elif turn.late_since is None:
             turn.late_since = sent
-        return taken
+        return result
 
-    def _note(self, finding: ChunkFinding, taken: Taken) -> None:
-        taken.findings.append(finding)
+    def _note(self, finding: ChunkFinding, result: PutResult) -> None:
+        result.findings.append(finding)
         self.counts[finding.value] += 1
 
     def take(self, now: float, ahead: float) -> ScheduledChunk | None:
