@@ -11,7 +11,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from realtalk_ros.rendering.person_mask import continued
+from realtalk_ros.rendering.extrapolation import extrapolated
 
 ROWS = 192  # of the picture in which the wall is continued
 REACHES = (30.0, 10.0, 4.0, 2.0)  # pixels of that, of the means that continue it
@@ -25,7 +25,7 @@ def cut_out(template: np.ndarray, matte: np.ndarray) -> np.ndarray:
     size = round(ROWS * width / height), ROWS
     small = cv2.resize(template, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     person = cv2.dilate(cv2.resize(matte, size, interpolation=cv2.INTER_AREA), NEAR)
-    wall = cv2.resize(continued(small, person == 0, REACHES), (width, height))
+    wall = cv2.resize(extrapolated(small, person == 0, REACHES), (width, height))
     share = matte[..., None].astype(np.float32)
     own = np.clip(template - (1 - share / 255) * wall, 0, share)
     return np.dstack([np.uint8(own + 0.5), matte])

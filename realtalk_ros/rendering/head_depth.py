@@ -19,19 +19,15 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering import rasterizer
 from realtalk_ros.rendering.camera import Cameras
+from realtalk_ros.rendering.extrapolation import extrapolated
 from realtalk_ros.rendering.geometry import template_landmarks
 
 FILE = Path(__file__).parents[1] / "data" / "head.npz"
 # cm, standard deviation of the filter of depths: the slopes beside the nose and below the chin
 # would else fold the picture.
 SMOOTH = 0.45
-REACHES = (
-    14.0,
-    7.0,
-    3.5,
-    1.75,
-    0.9,
-)  # cm, filters that carry depth out of the head, wide to narrow
+# cm, standard deviations of the filters that carry depth out of the head, wide to narrow
+REACHES = (14.0, 7.0, 3.5, 1.75, 0.9)
 
 
 class HeadModel:
@@ -99,13 +95,7 @@ class HeadDepth:
         border where the head ends."""
         seen, inside = self.visible(template, shape)
         cells = self.pixels_per_cm * shape[0] / self.size[1]  # of a centimetre
-        known = inside.astype(np.float32)
-        out = np.full(shape, float(seen[inside].mean()) if inside.any() else 0.0, np.float32)
-        for reach in REACHES:
-            weight = cv2.GaussianBlur(known, (0, 0), reach * cells)
-            value = cv2.GaussianBlur(seen * known, (0, 0), reach * cells)
-            trust = np.clip(4 * weight, 0, 1)
-            out += trust * (value / np.maximum(weight, 1e-6) - out)
+        out = extrapolated(seen, inside, [reach * cells for reach in REACHES])
         out = np.where(inside, seen, out)
         return cv2.GaussianBlur(out, (0, 0), SMOOTH * cells)
 

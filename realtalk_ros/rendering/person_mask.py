@@ -7,11 +7,10 @@ and shoulders are told from the background by colour (GrabCut: Rother, Kolmogoro
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import cv2
 import numpy as np
 
+from realtalk_ros.rendering.extrapolation import extrapolated
 from realtalk_ros.rendering.head_depth import HeadDepth
 
 ROWS = 192  # of the picture in which colours are compared
@@ -23,9 +22,8 @@ INSIDE = 0.8  # cm within the model's outline the picture shows the head for cer
 # cm below the chin, where shoulders begin, and half the widths there and a centimetre lower.
 SHOULDERS, NECK, SLOPE = 5.0, 6.0, 2.5
 MAX_SHOULDERS = 3.0  # cm above the likely shoulders, where they are possible
+BITE = 9  # pixels: narrower bites into the outline are hair of the background's colour
 # Loose hair: levels by which it differs from an even background; reach of its means, pixels.
-# Pixels: narrower bites into the outline are hair of the background's colour.
-BITE = 9
 LOOSE, LOOSE_REACHES = 12, (30.0, 10.0)
 TOUCH = 5  # pixels along which furniture touches where no person can be
 MAX_HOLE = 400  # pixels: smaller holes are gleams on hair or clothes
@@ -53,20 +51,6 @@ def person_mask(picture: np.ndarray, head: HeadDepth, template: int) -> np.ndarr
     return _whole(cv2.bitwise_or(mask, loose), mask > 0)
 
 
-def continued(picture: np.ndarray, known: np.ndarray, reaches: Iterable[float]) -> np.ndarray:
-    """(rows, columns, 3) float32: a picture, of which `known` (rows, columns) bool is background,
-    as if that went on behind the rest: means of what is near, over each of `reaches`, from wide to
-    narrow (pixels), as far as there is anything."""
-    weight = known.astype(np.float32)
-    values = picture * weight[..., None]
-    out = np.broadcast_to(values.sum((0, 1)) / max(1.0, float(weight.sum())), picture.shape)
-    for reach in reaches:
-        near = cv2.GaussianBlur(weight, (0, 0), reach)[..., None]
-        mean = cv2.GaussianBlur(values, (0, 0), reach) / np.maximum(near, 1e-6)
-        out = out + np.clip(4 * near, 0, 1) * (mean - out)
-    return out
-
-
 def _without_furniture(mask: np.ndarray, guess: np.ndarray) -> np.ndarray:
     """The mask without what has the person's colours and goes on where no person can be: a wooden
     door beside brown hair."""
@@ -80,7 +64,7 @@ def _without_furniture(mask: np.ndarray, guess: np.ndarray) -> np.ndarray:
 def _loose_hair(picture: np.ndarray, mask: np.ndarray, possible: np.ndarray) -> np.ndarray:
     """uint8 0 or 255: what differs from the background, where that is even."""
     background = cv2.dilate(mask, np.ones((5, 5), np.uint8)) == 0
-    even = continued(picture.astype(np.float32), background, LOOSE_REACHES)
+    even = extrapolated(picture.astype(np.float32), background, LOOSE_REACHES)
     differs = np.abs(picture - even).max(-1)
     usual = np.median(differs[background]) if background.any() else np.inf
     return np.where(possible & (differs > max(LOOSE, 6 * usual)), 255, 0).astype(np.uint8)

@@ -15,8 +15,8 @@ import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.rendering.channels import NO_MAP
+from realtalk_ros.rendering.extrapolation import extrapolated
 from realtalk_ros.rendering.moving_person import MovingPerson
-from realtalk_ros.rendering.person_mask import continued
 
 # cm: how far outside of the person's outline the mask ends, and over which length it does.
 OUTSIDE, SOFT = 0.45, 0.35
@@ -66,7 +66,7 @@ class StillBackground:
         self._key_mask = _soft(person.mask, OUTSIDE * cm, SOFT * cm)
         small = cv2.resize(person.picture, (columns, rows), interpolation=cv2.INTER_AREA)
         reaches = [reach * cm for reach in REACHES]
-        even = continued(small.astype(np.float32), self._key_mask == 0, reaches)
+        even = extrapolated(small.astype(np.float32), self._key_mask == 0, reaches)
         even = np.clip(np.rint(even), 0, 255).astype(np.uint8)
         even = cv2.resize(even, size, interpolation=cv2.INTER_LINEAR)
         self._even = cv2.cvtColor(even, cv2.COLOR_BGR2BGRA)
