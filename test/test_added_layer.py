@@ -9,7 +9,8 @@ import pytest
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import mouth_crop
 from realtalk_ros.face_model import arkit
-from realtalk_ros.rendering.added_layer import AddedLayer, grown
+from realtalk_ros.rendering.added_layer import AddedLayer
+from realtalk_ros.rendering.boxes import grown
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.rendering.head_warp import HeadWarp
 from realtalk_ros.rendering.moving_person import MovingPerson

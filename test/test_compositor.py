@@ -14,10 +14,10 @@ from realtalk_ros.enroll import framing
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.arkit import weights
 from realtalk_ros.face_model.rotations import rotation_matrix
+from realtalk_ros.rendering.boxes import BAND_PIXELS, bands
 from realtalk_ros.rendering.compositor import Compositor, joined, with_swept
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.rendering.head_depth import HeadDepth
-from realtalk_ros.rendering.head_warp import PIXELS, parts
 from realtalk_ros.rendering.moving_person import JOINT, MovingPerson
 
 MOUTH = mouth_crop()
@@ -278,8 +278,10 @@ def test_the_head_turns_without_seams(rotation):
 
 @pytest.mark.parametrize("width", [1, 345, 700, 10_000])
 def test_an_image_is_made_in_parts_that_hold_each_row_once(width):
-    made = list(parts((slice(7, 901), slice(5, 5 + width))))
+    made = list(bands((slice(7, 901), slice(5, 5 + width))))
     assert np.concatenate([np.arange(901)[rows] for rows, _ in made]).tolist() == [*range(7, 901)]
     assert all(columns == slice(5, 5 + width) for _, columns in made)
     sizes = [width * (rows.stop - rows.start) for rows, _ in made]
-    assert max(sizes) <= max(PIXELS, width) and len(made) <= 894 * width / PIXELS * 1.1 + 1
+    assert (
+        max(sizes) <= max(BAND_PIXELS, width) and len(made) <= 894 * width / BAND_PIXELS * 1.1 + 1
+    )

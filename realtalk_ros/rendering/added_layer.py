@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 
 from realtalk_ros.contracts import COARSE_SIZE, CROP_SIZE, MOUTH_CROP, mouth_crop
+from realtalk_ros.rendering.boxes import Box, bounding_box, grown, is_empty, nested
 from realtalk_ros.rendering.channels import spread
 from realtalk_ros.rendering.eyelids import Lids
 from realtalk_ros.rendering.generator import GeneratedFace
-from realtalk_ros.rendering.head_warp import Part
 
 # In pixels of the networks' crop:
 MOUTH_MARGIN = np.ones((5, 5), np.uint8)  # around the mouth's interior, that the network draws, too
@@ -46,9 +46,9 @@ class AddedLayer:
         self._beside_mouth = spread(half(1 - border), 4)
         self._coarse_feather = cv2.resize(feather, COARSE, interpolation=cv2.INTER_AREA)
         self._memory = np.zeros((CROP_SIZE, CROP_SIZE, 4), np.float32)
-        self.box: Part = MOUTH  # the part of the crop that it covers
+        self.box: Box = MOUTH  # the part of the crop that it covers
         # Where the mouth's interior is seen, in the crop.
-        self.opening: Part | None = None
+        self.opening: Box | None = None
 
     @property
     def image(self) -> np.ndarray:
@@ -89,7 +89,7 @@ class AddedLayer:
         cv2.resize(around, layer.shape[1::-1], dst=layer)
         interior = cv2.extractChannel(face.mouth_interior[MOUTH], 0)
         box, weight = soft(interior, MOUTH_MARGIN)
-        self.opening = inside(MOUTH, box) if weight.size else None
+        self.opening = nested(MOUTH, box) if weight.size else None
         if weight.size:
             here = layer[box]
             drawn, warped = (
@@ -124,39 +124,16 @@ def faded_border(side: int, width: float) -> np.ndarray:
     return np.minimum(ramp[:, None], ramp[None, :])
 
 
-def inside(part: Part, box: Part) -> Part:
-    """Rows and columns of the image that are a box of a part of it, counted from its corner."""
-    rows, columns = (
-        slice(whole.start + some.start, whole.start + some.stop)
-        for whole, some in zip(part, box, strict=True)
-    )
-    return rows, columns
-
-
 def pixels(cells: slice) -> slice:
     """Of the crop, in cells of the change."""
     return slice(CELL * cells.start, CELL * cells.stop)
 
 
-def grown(box: Part, margin: int, size: int) -> Part:
-    """A box with a margin, within a picture of `size` x `size` pixels."""
-    rows, columns = (
-        slice(max(side.start - margin, 0), min(side.stop + margin, size)) for side in box
-    )
-    return rows, columns
-
-
-def bounding_box(levels: np.ndarray) -> Part:
-    """Rows and columns of what is not 0."""
-    x, y, width, height = cv2.boundingRect(levels)
-    return slice(y, y + height), slice(x, x + width)
-
-
-def soft(levels: np.ndarray, margin: np.ndarray) -> tuple[Part, np.ndarray]:
+def soft(levels: np.ndarray, margin: np.ndarray) -> tuple[Box, np.ndarray]:
     """What is not 0 in `levels` (S, S) uint8, with a margin (a kernel of OpenCV's `dilate`) and a
     soft border: its box, and in this (h, w) float32 0..1."""
     box = bounding_box(levels)
-    if box[0].start == box[0].stop:
+    if is_empty(box):
         return box, np.zeros((0, 0), np.float32)
     box = grown(box, len(margin) // 2 + FADE[0] // 2, len(levels))
     return box, levels_to_share(cv2.blur(cv2.dilate(levels[box], margin), FADE))

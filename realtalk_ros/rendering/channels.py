@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+Positions = tuple[np.ndarray, np.ndarray]  # x and y of pixels, each (H, W) float32
 NO_MAP: Any = None  # for the y of maps in two arrays; OpenCV's type stubs do not allow None
 
 

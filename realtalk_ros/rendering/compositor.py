@@ -20,12 +20,13 @@ import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import CROP_SIZE
-from realtalk_ros.rendering.added_layer import AddedLayer, faded_border, inside
-from realtalk_ros.rendering.channels import spread
-from realtalk_ros.rendering.eyelids import Lids, Positions, ShutEyes
+from realtalk_ros.rendering.added_layer import AddedLayer, faded_border
+from realtalk_ros.rendering.boxes import Box, bands, is_empty, nested
+from realtalk_ros.rendering.channels import Positions, spread
+from realtalk_ros.rendering.eyelids import Lids, ShutEyes
 from realtalk_ros.rendering.fine_templates import FACTOR, FineTemplate, FineTemplates
 from realtalk_ros.rendering.generator import GeneratedFace, unmoved
-from realtalk_ros.rendering.head_warp import HeadView, HeadWarp, Part, parts
+from realtalk_ros.rendering.head_warp import HeadView, HeadWarp
 from realtalk_ros.rendering.helper import HELPER, share
 from realtalk_ros.rendering.moving_person import MovingPerson
 
@@ -101,7 +102,7 @@ class Compositor:
 
         def draw(band: slice) -> None:
             here = slice(max(rows.start, band.start), min(rows.stop, band.stop))
-            for part in parts((here, columns)):
+            for part in bands((here, columns)):
                 if seen := self._head_warp.person(view, part):
                     self._draw_face(source, view, seen, (face.lids, shut))
             begun.beside.result()  # the helper has done it before it takes up a band
@@ -119,7 +120,7 @@ class Compositor:
         self,
         source: FineTemplate,
         view: HeadView,
-        part: Part,
+        part: Box,
         lids: tuple[Lids | None, ShutEyes | None],
     ) -> None:
         """Draws what is seen of the face in a part of the image; `lids`: as of GeneratedFace, and
@@ -131,12 +132,12 @@ class Compositor:
             box = self._around((closing.rows, closing.columns), part, view.reach)
             if not is_empty(box):
                 at = in_crop[0][box], in_crop[1][box]
-                shut.paint(seen[box], closing, at, view.positions(inside(part, box)))
+                shut.paint(seen[box], closing, at, view.positions(nested(part, box)))
         box = self._around(self._added.box, part, view.reach)
         if not is_empty(box):
-            self._add(view, inside(part, box))
+            self._add(view, nested(part, box))
 
-    def _add(self, view: HeadView, part: Part) -> None:
+    def _add(self, view: HeadView, part: Box) -> None:
         """Adds what the network adds to a part of the image."""
         layer, seen = self._added, view.image[part]
         added = sample(layer.image, self._in_crop(view, part, layer.box))
@@ -148,7 +149,7 @@ class Compositor:
             added[..., 3] = 0  # alpha stays
         cv2.add(seen, added, dst=seen, dtype=cv2.CV_8U)
 
-    def _in_crop(self, view: HeadView, part: Part, box: Part = (slice(0), slice(0))) -> Positions:
+    def _in_crop(self, view: HeadView, part: Box, box: Box = (slice(0), slice(0))) -> Positions:
         """Where in the networks' crop, from a box's corner, the pixels of a part of the image
         lie."""
         left, top, side = self.crop
@@ -157,7 +158,7 @@ class Compositor:
         shifts = (0.5 - left) * scale - 0.5 - first_column, (0.5 - top) * scale - 0.5 - first_row
         return view.positions(part, scale, shifts)
 
-    def _around(self, box: Part, part: Part, reach: int) -> Part:
+    def _around(self, box: Box, part: Box, reach: int) -> Box:
         """Rows and columns of a part of the image, from its corner, in which a box of the networks'
         crop may be seen."""
         left, top, side = self.crop
@@ -170,7 +171,7 @@ class Compositor:
 
         return around(box[0], top, part[0]), around(box[1], left, part[1])
 
-    def _face_box(self, reach: int) -> Part:
+    def _face_box(self, reach: int) -> Box:
         """The face's crop with what is up to `reach` pixels beside it."""
         (width, height), (left, top, side) = self._size, self.crop
         return (
@@ -227,7 +228,3 @@ def with_swept(mask: np.ndarray, sampling_grid: np.ndarray) -> np.ndarray:
     x, y = sampling_grid[:, lower:]
     swept = cv2.remap(cv2.dilate(mask, OUTLINE), x, y, cv2.INTER_LINEAR)
     return np.concatenate([mask[:lower], cv2.max(mask[lower:], swept)])
-
-
-def is_empty(part: Part) -> bool:
-    return any(side.start >= side.stop for side in part)

@@ -19,12 +19,11 @@ import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.landmarks import BROW_LEFT, BROW_RIGHT
-from realtalk_ros.rendering.channels import spread
+from realtalk_ros.rendering.boxes import bounding_box, is_empty
+from realtalk_ros.rendering.channels import Positions, spread
 from realtalk_ros.rendering.lid_skin import LASH_DARKNESS, CleanSkin, measure, skin_ends
 from realtalk_ros.rendering.moved_eye import ProjectedEyes
 from realtalk_ros.rendering.open_eye import COLUMNS, OpenEye, smooth
-
-Positions = tuple[np.ndarray, np.ndarray]  # x and y, each (H, W) float32
 
 # All lengths are in eye widths.
 CHEEK = 0.95  # how far below the lid the skin is whose pores it gets
@@ -65,10 +64,9 @@ class ShutEyes:
             cv2.inRange(crop[0], lids.columns.start - 1.0, float(lids.columns.stop)),
             cv2.inRange(crop[1], lids.rows.start - 1.0, float(lids.rows.stop)),
         )
-        x, y, width, height = cv2.boundingRect(inside)
-        if not width:
+        box = bounding_box(inside)
+        if is_empty(box):
             return
-        box = slice(y, y + height), slice(x, x + width)
         shares = cv2.remap(lids.layers, crop[0][box], crop[1][box], cv2.INTER_LINEAR)
         cover, lashes = cv2.split(shares.astype(np.float32) * np.float32(1 / 255))
         skin = cv2.remap(

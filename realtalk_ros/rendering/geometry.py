@@ -17,6 +17,7 @@ import numpy as np
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.rendering.boxes import bounding_box, is_empty
 from realtalk_ros.rendering.camera import Cameras
 from realtalk_ros.rendering.eyelids import Lids
 from realtalk_ros.rendering.eyes import EyePatch, Eyes, eye_patches
@@ -178,8 +179,8 @@ def warp_eyes(patches: list[EyePatch], sampling_grid: np.ndarray) -> Lids | None
             layers[place] = np.maximum(layers[place], closing.layers)
     if layers is None:
         return None
-    x, y, width, height = cv2.boundingRect(cv2.max(*cv2.split(layers)))
-    return Lids(layers, slice(y, y + height), slice(x, x + width)) if width else None
+    box = bounding_box(cv2.max(*cv2.split(layers)))
+    return None if is_empty(box) else Lids(layers, *box)
 
 
 def change(grid: np.ndarray, wanted: np.ndarray, weight: np.ndarray) -> None:

@@ -3,22 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
 import cv2
 import numpy as np
 
+from realtalk_ros.rendering.boxes import Box, around, bands
+from realtalk_ros.rendering.channels import Positions
 from realtalk_ros.rendering.moving_person import MovingPerson
 from realtalk_ros.rendering.still_background import StillBackground, StillPerson
 
-Part = tuple[slice, slice]  # rows and columns of an image
-Positions = tuple[np.ndarray, np.ndarray]  # x and y, each (H, W) float32
-# That are made at a time: more would not stay in the processor's cache, and each OpenCV call of two
-# threads may cost a wait for Python's lock.
-PIXELS = 90_000
-NARROW = 22_000  # of what is beside the face: parts whose columns fit the person's outline better
+# Pixels of a band of what is beside the face: such bands' columns fit the person's outline better.
+NARROW = 22_000
 
 
 @dataclass
@@ -34,7 +32,7 @@ class HeadView:
     reach: int = 0  # pixels, by which anything moves at most
 
     def positions(
-        self, part: Part, scale: float = 1.0, shifts: Sequence[float] = (0, 0)
+        self, part: Box, scale: float = 1.0, shifts: Sequence[float] = (0, 0)
     ) -> Positions:
         """Where in the template of an upright head the pixels of a part of the image lie: x and y,
         float32 pixels, times `scale`, plus `shifts` of x and y."""
@@ -101,7 +99,7 @@ class HeadWarp:
             self._source = template, image
         return self._source[1]
 
-    def draw(self, view: HeadView, face: Part) -> None:
+    def draw(self, view: HeadView, face: Box) -> None:
         """Draws the image but for what is in the box `face`."""
         if view.seen is None:
             for beside in around(face, view.image.shape):
@@ -109,13 +107,13 @@ class HeadWarp:
             return
         linear, border = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
         for beside in around(face, view.image.shape):
-            for part in parts(beside, NARROW):
+            for part in bands(beside, NARROW):
                 if seen := self.person(view, part):
                     to = view.image[seen]
                     at = view.positions(seen)
                     cv2.remap(view.source, *at, linear, dst=to, borderMode=border)
 
-    def person(self, view: HeadView, part: Part) -> Part | None:
+    def person(self, view: HeadView, part: Box) -> Box | None:
         """Those columns of a part of the image that contain all of the person in it; None if there
         is nothing of it. Of one who is upright or cut out, all."""
         rows, columns = part
@@ -135,24 +133,3 @@ class HeadWarp:
         if view.seen is not None:
             view.seen.restore_background(view.image, view.source, band)
         cv2.cvtColor(image, cv2.COLOR_BGRA2BGR, dst=out[band])
-
-
-def around(box: Part, shape: tuple[int, ...]) -> Iterator[Part]:
-    """The parts of an image of `shape` beside a box: above, below, left and right of it."""
-    (rows, columns), (height, width) = box, shape[:2]
-    for part in (
-        (slice(0, rows.start), slice(0, width)),
-        (slice(rows.stop, height), slice(0, width)),
-        (rows, slice(0, columns.start)),
-        (rows, slice(columns.stop, width)),
-    ):
-        if all(side.start < side.stop for side in part):
-            yield part
-
-
-def parts(part: Part, pixels: int = PIXELS) -> Iterator[Part]:
-    """A part of an image in parts of at most so many pixels, of whole rows."""
-    rows, columns = part
-    step = max(pixels // max(columns.stop - columns.start, 1), 1)
-    for row in range(rows.start, rows.stop, step):
-        yield slice(row, min(row + step, rows.stop)), columns

@@ -32,6 +32,7 @@ from realtalk_ros.contracts import CROP_SIZE, mouth_crop
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering import gum_line, human_teeth, rasterizer
+from realtalk_ros.rendering.boxes import bounding_box, is_empty
 from realtalk_ros.rendering.camera import Cameras
 from realtalk_ros.rendering.lip_outline import FRACTION_BITS, fixed_point, lip_polygons
 
@@ -288,10 +289,11 @@ class Mouth:
         low, opened = np.array([left, top]), np.full((bottom - top, right - left), 255, np.uint8)
         for polygon in fixed_point(lip_polygons(np.stack([rings[0] - left, rings[1] - top], -1))):
             cv2.fillPoly(opened, [polygon], (0,), cv2.LINE_AA, FRACTION_BITS)
-        x, y, width, height = cv2.boundingRect(opened)
-        if not width:
+        box = bounding_box(opened)
+        if is_empty(box):
             return image
-        opened, low = opened[y : y + height, x : x + width], low + (x, y)
+        opened, low = opened[box], low + (box[1].start, box[0].start)
+        height, width = opened.shape
         part = image[low[1] : low[1] + height, low[0] : low[0] + width]
         part[..., 0] = opened
         part[..., 1:] = self._interior.draw(weights, template, size, low, opened)

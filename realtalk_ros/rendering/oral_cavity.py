@@ -19,7 +19,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import MOUTH_CROP
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
-from realtalk_ros.rendering.head_warp import Part
+from realtalk_ros.rendering.boxes import Box, bounding_box, is_empty
 from realtalk_ros.rendering.lip_shadow import REDDER, Lips
 from realtalk_ros.rendering.mouth import OPEN
 from realtalk_ros.rendering.tooth_relief import MEET
@@ -135,12 +135,12 @@ class GreenestHue:
 class MouthLight(NamedTuple):
     """In an open mouth of one frame, by its map alone."""
 
-    box: Part  # of the mouth crop: the opening, (h, w)
+    box: Box  # of the mouth crop: the opening, (h, w)
     factors: np.ndarray  # (h, w, 3) float32 of blue, green, red
     inner: np.ndarray  # (h, w) float32: how far it is open
     even: np.ndarray  # (h, w) float32: how far what is drawn is evened; below 0: sharpened
     enamel: np.ndarray  # (h, w) uint8: not 0 where there is any
-    soft: tuple[Part, np.ndarray] | None  # see `OralCavity._soft_share`
+    soft: tuple[Box, np.ndarray] | None  # see `OralCavity._soft_share`
 
 
 class OralCavity:
@@ -219,14 +219,14 @@ class OralCavity:
     ) -> MouthLight | None:
         """The light in a mouth over a template by the map of its interior (S, S, 3) uint8
         (mouth.py); None where it is shut. `lips`: how they are open; None: as in a smile."""
-        x, y, width, height = cv2.boundingRect(cv2.extractChannel(interior, 0))
-        if not width:
+        box = bounding_box(cv2.extractChannel(interior, 0))
+        if is_empty(box):
             return None
-        box = slice(y, y + height), slice(x, x + width)
         opened, enamel, flesh = cv2.split(interior[box])
-        light = self._light_on_flesh(opened, flesh, x, template)
+        height, width = opened.shape
+        light = self._light_on_flesh(opened, flesh, box[1].start, template)
         teeth = cv2.merge([cv2.convertScaleAbs(enamel, alpha=ENAMEL)] * 3)
-        of_enamel = self._enamel[template, x : x + width]
+        of_enamel = self._enamel[template, box[1]]
         if self._person and lips:
             of_enamel = of_enamel * lips.light_on_teeth()
         if self._relief is not None:
@@ -287,7 +287,7 @@ class OralCavity:
             blurred = cv2.GaussianBlur(sharp, (0, 0), self._soft)
             drawn[box] = cv2.blendLinear(blurred, sharp, share, 1 - share)
 
-    def _soft_share(self, interior: np.ndarray, opening: Part) -> tuple[Part, np.ndarray] | None:
+    def _soft_share(self, interior: np.ndarray, opening: Box) -> tuple[Box, np.ndarray] | None:
         """Where a drawn mouth is blurred, if the face is soft: where its map (S, S, 3) uint8 is
         open, in the box `opening`, and what lies beside: a box, and how far, (h, w) 0..1."""
         if not self._soft:

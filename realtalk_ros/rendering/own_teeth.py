@@ -23,6 +23,7 @@ from realtalk_ros.contracts import CROP_SIZE, MOUTH_CROP
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import NOSE, NOSE_BRIDGE
+from realtalk_ros.rendering.boxes import bounding_box, is_empty
 from realtalk_ros.rendering.geometry import Geometry, reference_geometry
 from realtalk_ros.rendering.lip_shadow import Lips
 from realtalk_ros.rendering.mouth import OPEN
@@ -133,10 +134,9 @@ class OwnTeeth:
         `lips`: how they are open, and so what light they leave them; None: that of their
         picture."""
         opened = cv2.extractChannel(interior, 0)
-        x, y, width, height = cv2.boundingRect(opened)
-        if not width:
+        box = bounding_box(opened)
+        if is_empty(box):
             return
-        box = slice(y, y + height), slice(x, x + width)
         own, upper = self._teeth[box], self._upper[box]
         opened = opened[box] * np.float32(1 / 255)
         alpha = cv2.multiply(opened, cv2.extractChannel(own, 3), scale=1 / 255, dtype=cv2.CV_32F)
