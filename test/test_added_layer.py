@@ -59,7 +59,7 @@ def test_what_is_beside_the_face_may_be_drawn_after_it(rotation):
     """The helper may be late: what is drawn of the face stays."""
     avatar = Avatar.load("default")
     warp = HeadWarp(MovingPerson(avatar), avatar.templates)
-    view = warp.view(None if rotation is None else np.float32(rotation))
+    view = warp.view(0, None if rotation is None else np.float32(rotation))
     face = slice(150, 350), slice(140, 360)
     view.image[face] = 7
     warp.draw(view, face)

@@ -114,8 +114,10 @@ def renderer():
 def test_the_person_is_drawn_as_before_their_own_wall(renderer, turn):
     face = renderer.generate(arkit.weights(jawOpen=0.4, eyeBlink=0.6), 0)
     breath = 0.5 * bool(turn.any())
-    own = renderer.compose(face, 0, turn, breath)
-    red, blue, cut = (renderer.compose(face, 0, turn, breath, b) for b in (RED, BLUE, NOTHING))
+    own, red, blue, cut = (
+        renderer.compose(face, renderer.begin(0, turn, breath, background))
+        for background in (None, RED, BLUE, NOTHING)
+    )
     alpha = cut[..., 3]
     assert own.shape == red.shape == (SIZE, SIZE, 3) and cut.shape == (SIZE, SIZE, 4)
     assert (red[alpha == 0] == (0, 0, 255)).all() and (blue[alpha == 0] == (255, 0, 0)).all()
@@ -132,7 +134,8 @@ def test_the_matte_moves_with_the_head(renderer):
     face = renderer.generate(arkit.weights(), 0)
 
     def middle(turn):
-        head = renderer.compose(face, 0, turn, 0.0, NOTHING)[: SIZE // 2, :, 3].astype(float)
+        image = renderer.compose(face, renderer.begin(0, turn, 0.0, NOTHING))
+        head = image[: SIZE // 2, :, 3].astype(float)
         return (head.sum(0) @ np.arange(SIZE)) / head.sum()
 
     left, right = (middle(np.array([0, yaw, 0], np.float32)) for yaw in (0.15, -0.15))
@@ -165,9 +168,8 @@ def test_without_mattes_the_own_background_stays():
     avatar = replace(Avatar.load("pia"), mattes=None)
     renderer = FaceRenderer(avatar, SIZE)
     face = renderer.generate(arkit.weights(), 0)
-    np.testing.assert_array_equal(
-        renderer.compose(face, 0, TURNED, 0.3, RED), renderer.compose(face, 0, TURNED, 0.3)
-    )
+    before, own = (renderer.begin(0, TURNED, 0.3, background) for background in (RED, None))
+    np.testing.assert_array_equal(renderer.compose(face, before), renderer.compose(face, own))
 
 
 class Topic:

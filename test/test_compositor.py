@@ -125,7 +125,7 @@ def test_what_the_mouth_shows_is_the_networks():
     assert side == 256
     inside = cv2.erode(made.mouth_interior[..., 0], np.ones((5, 5), np.uint8))[MOUTH] > 200
     drawn = made.mouth.astype(int)
-    image = renderer.compose(made, 0)[y : y + side, x : x + side][MOUTH].astype(int)
+    image = renderer.compose(made, renderer.begin(0))[y : y + side, x : x + side][MOUTH].astype(int)
     assert inside.sum() > 200
     assert np.abs(image - drawn)[inside].mean() < 3
 
@@ -141,8 +141,8 @@ def test_the_line_between_shut_lips_is_not_seen_in_an_open_mouth():
     x, y, side = avatar.crop
     inside = cv2.erode(made.mouth_interior[..., 0], np.ones((5, 5), np.uint8))[MOUTH] > 200
     drawn = made.mouth.astype(int)
-    shown_there = renderer.compose(made, 0)[y : y + side, x : x + side][MOUTH].astype(int)
-    assert np.abs(shown_there - drawn)[inside].max() < 8
+    image = renderer.compose(made, renderer.begin(0))[y : y + side, x : x + side][MOUTH]
+    assert np.abs(image.astype(int) - drawn)[inside].max() < 8
 
 
 def test_a_gap_in_the_mask_between_chin_and_neck_is_closed_and_no_other():
@@ -210,7 +210,7 @@ def test_a_turned_head_goes_where_its_model_in_space_does(name, rotation):
         camera.project(p.astype(np.float32), 0)[:, :2] * avatar.crop[2] + avatar.crop[:2]
         for p in (points, turned)
     )
-    back = cv2.resize(person.motion(rotation, 0.0, 0), avatar.size)
+    back = cv2.resize(person.motion(0, rotation, 0.0), avatar.size)
     went = -np.array([back[round(float(y)), round(float(x))] for x, y in after])
     assert np.abs(went - (after - before))[:6].max() < 0.1 * person.depth.pixels_per_cm
     if rotation[1]:
@@ -267,7 +267,7 @@ def test_the_head_turns_without_seams(rotation):
     made = replace(made, mask=np.zeros_like(made.mask), lids=None)
     made.mouth_interior[:] = 0
     compositor = Compositor(renderer.avatar, slope[None], renderer._person)
-    image = compositor.compose(made, 0, compositor.begin(0, rotation))
+    image = compositor.compose(made, compositor.begin(0, rotation))
     # At its border, the head passes before the background.
     head = cv2.erode(
         cv2.resize(renderer._person.mask, (width, height)), np.ones((61, 61), np.uint8)

@@ -84,7 +84,7 @@ def test_pias_open_mouth_is_that_of_her_drawings():
         for weights, picture in zip(one.reference_weights, one.more_references, strict=True):
             made = renderer.generate(weights, 0)
             inside = made.mouth_interior[MOUTH][..., 0] > 127
-            drawn = renderer.compose(made, 0)[y : y + side, x : x + side]
+            drawn = renderer.compose(made, renderer.begin(0))[y : y + side, x : x + side]
             difference = np.abs(drawn.astype(int) - picture)[MOUTH].mean(-1)
             levels.append(difference[inside].mean())
         return np.array(levels)

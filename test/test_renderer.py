@@ -288,7 +288,7 @@ def test_several_faces_in_one_run_look_as_they_do_alone():
     shown = [faces[0], faces[1], faces[0]]
     generated = generate_batch(shown, weights, [4, 2, 0])
     made = zip(shown, generated, [4, 2, 0], strict=True)
-    together = [one.compose(picture, template) for one, picture, template in made]
+    together = [one.compose(picture, one.begin(template)) for one, picture, template in made]
     alone = [
         FaceRenderer(a, size=256).render(w, t)
         for a, w, t in zip([avatar, turned, avatar], weights, [4, 2, 0], strict=True)
@@ -311,7 +311,7 @@ def test_an_image_may_be_composed_while_the_next_one_is_generated(moving):
     alone = moving.render(weights, 1)
     first = moving.generate(weights, 1)
     moving.generate(face(mouthPucker=0.8, eyeBlinkRight=0.7), 2)
-    assert np.array_equal(moving.compose(first, 1), alone)
+    assert np.array_equal(moving.compose(first, moving.begin(1)), alone)
 
 
 def test_memory_does_not_grow_from_frame_to_frame():

@@ -62,7 +62,7 @@ def test_a_picture_is_warped_so(way):
     image = np.zeros((512, 512, 3), np.uint8)
     image[row - 3 : row + 4, column - 3 : column + 4] = 255
     everywhere = slice(0, 512), slice(0, 512)
-    at = motion.view(rotation).positions(everywhere)
+    at = motion.view(0, rotation).positions(everywhere)
     moved = cv2.remap(image, *at, cv2.INTER_LINEAR)
     rows, columns = np.nonzero(moved[..., 0] > 128)
     assert np.dot((columns.mean() - column, rows.mean() - row), direction) > 2

@@ -17,8 +17,7 @@ from realtalk_ros.easing import approached
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.lips import GAP
 from realtalk_ros.rendering.background import Background
-from realtalk_ros.rendering.compositor import BegunImage
-from realtalk_ros.rendering.face_renderer import Renderer
+from realtalk_ros.rendering.face_renderer import BegunFrame, Renderer
 from realtalk_ros.rendering.generator import GeneratedFace
 from realtalk_ros.rendering.watermark import Watermark
 
@@ -57,16 +56,12 @@ LISTENING_BROWS, LISTENING_PITCH, SMILING_EYES = 0.15, 0.02, 0.6
 
 @dataclass(frozen=True)
 class GeneratedFrame:
-    """What one frame shows, before its image is composed."""
+    """What one frame shows, before its image is composed; it is composed once."""
 
     renderer: Renderer
     weights: np.ndarray  # (52,)
-    template: int
-    rotation: np.ndarray  # (3,) rad, of the head
-    breath: float  # -1..1
-    background: Background | None
     face: GeneratedFace
-    begun: BegunImage | None  # is composed once
+    begun: BegunFrame
 
 
 class Face:
@@ -136,30 +131,13 @@ class Face:
         shown, head = self.pose(time, weights, rotation, speech)
         template = self.idle.template(time, renderer.template_count, self.head_gain)
         breath = self.idle.breath(time) * self.idle_gain * self.head_gain
-        background = self.background
-        face, begun = renderer.generate_and_begin(shown, template, head, breath, background)
-        return GeneratedFrame(
-            renderer=renderer,
-            weights=shown,
-            template=template,
-            rotation=head,
-            breath=breath,
-            background=background,
-            face=face,
-            begun=begun,
-        )
+        face, begun = renderer.generate_and_begin(shown, template, head, breath, self.background)
+        return GeneratedFrame(renderer, shown, face, begun)
 
     def compose(self, frame: GeneratedFrame) -> np.ndarray:
         """The image of a frame, as of `render`; before a transparent background (height, width, 4)
         with straight alpha. May run in another thread than `generate`."""
-        image = frame.renderer.compose(
-            frame.face,
-            frame.template,
-            frame.rotation,
-            frame.breath,
-            frame.background,
-            begun=frame.begun,
-        )
+        image = frame.renderer.compose(frame.face, frame.begun)
         if self.watermark is not None:
             self.watermark.draw(image)
         return image

@@ -192,7 +192,9 @@ def prepare(
         "transformer": lambda i: stream.push(step_mel(i)),
         "transformer_frame": lambda i: by_frame.push(frame_mel(i)),
         "renderer": lambda i: renderer.generate(weights[i % 2], i % renderer.template_count),
-        "compose": lambda i: renderer.compose(picture, i % renderer.template_count, turned),
+        "compose": lambda i: renderer.compose(
+            picture, renderer.begin(i % renderer.template_count, turned)
+        ),
         "frame_alone": lambda i: list(alone.push(Chunk(whole(i), SAMPLE_RATE))),
         # As `realtalk speak` makes them: beside a frame the transformer runs for the next one.
         "whole_frame": lambda _: [pipeline.render(next(speaking))],

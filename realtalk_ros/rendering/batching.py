@@ -18,11 +18,10 @@ import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.rendering.background import Background
-from realtalk_ros.rendering.compositor import BegunImage
 from realtalk_ros.rendering.face_renderer import (
+    BegunFrame,
     FaceRenderer,
     Renderer,
-    Rendering,
     generate_batch,
 )
 from realtalk_ros.rendering.generator import GeneratedFace
@@ -149,7 +148,7 @@ class BatchingRenderer:
             request.done.set()
 
 
-class BatchedFace(Rendering):
+class BatchedFace(Renderer):
     """One face of a BatchingRenderer, with the interface of a FaceRenderer."""
 
     def __init__(self, batching: BatchingRenderer, renderer: FaceRenderer, index: int):
@@ -168,23 +167,14 @@ class BatchedFace(Rendering):
         rotation: np.ndarray | None = None,
         breath: float = 0.0,
         background: Background | None = None,
-    ) -> BegunImage:
+    ) -> BegunFrame:
         return self._renderer.begin(template, rotation, breath, background)
 
     def cut_out(self) -> None:
         self._renderer.cut_out()
 
-    def compose(
-        self,
-        face: GeneratedFace,
-        template: int,
-        rotation: np.ndarray | None = None,
-        breath: float = 0.0,
-        background: Background | None = None,
-        *,
-        begun: BegunImage | None = None,
-    ) -> np.ndarray:
-        return self._renderer.compose(face, template, rotation, breath, background, begun=begun)
+    def compose(self, face: GeneratedFace, begun: BegunFrame) -> np.ndarray:
+        return self._renderer.compose(face, begun)
 
     def resized(self, size: int) -> BatchedFace:
         return self._batching.open(self._renderer.resized(size), self.index)

@@ -44,6 +44,7 @@ WHOLE = CROP_SIZE, CROP_SIZE
 class BegunImage(NamedTuple):
     """Of `Compositor.begin`, for one call of `Compositor.compose`."""
 
+    template: int  # its index
     view: Future[HeadView]
     beside: Future[None]  # done when what is beside the face's box is drawn in the view
 
@@ -76,10 +77,10 @@ class Compositor:
         self, template: int, rotation: np.ndarray | None = None, breath: float = 0.0
     ) -> BegunImage:
         """Begins an image in the helper's thread, by what needs no generated face: that of a
-        template, by its number, with the head rotated by `rotation` (3,) rad and the shoulders
+        template, by its index, with the head rotated by `rotation` (3,) rad and the shoulders
         raised by `breath`, -1..1."""
-        view = HELPER.submit(self._head_warp.view, rotation, breath, template)
-        return BegunImage(view, HELPER.submit(self._draw_beside, view))
+        view = HELPER.submit(self._head_warp.view, template, rotation, breath)
+        return BegunImage(template, view, HELPER.submit(self._draw_beside, view))
 
     def _draw_beside(self, begun: Future[HeadView]) -> None:
         """Draws the template as it is seen, but for the face's box."""
@@ -87,7 +88,7 @@ class Compositor:
         self._head_warp.draw(view, self._face_box(view.reach))
 
     def compose(
-        self, face: GeneratedFace, template: int, begun: BegunImage, shut: ShutEyes | None = None
+        self, face: GeneratedFace, begun: BegunImage, shut: ShutEyes | None = None
     ) -> np.ndarray:
         """A new image (height, width, 3) uint8: the template of which it was begun, with the face.
         Lids that close show what `shut` does. Of a person who is cut out it is (height, width, 4),
@@ -96,7 +97,7 @@ class Compositor:
         view = begun.view.result()
         rows, columns = self._face_box(view.reach)
         # Pixels of the face's box go as far as the reach, too.
-        source = self._fine.part(template, 2 * view.reach)
+        source = self._fine.part(begun.template, 2 * view.reach)
         width, height = self._size
         image = np.empty((height, width, 4 if self._cut_out else 3), np.uint8)
 

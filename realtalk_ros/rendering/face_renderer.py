@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -26,8 +26,25 @@ from realtalk_ros.rendering.moving_person import MovingPerson
 from realtalk_ros.rendering.reference_selection import ReferenceSelector
 
 
-class Rendering(Protocol):
-    """Draws a frame in two parts, which may run in two threads."""
+class BegunFrame(NamedTuple):
+    """Of `Renderer.begin`, for one call of `Renderer.compose`."""
+
+    compositor: Compositor
+    image: BegunImage
+    background: Background | None  # None: the avatar's own
+
+
+class Renderer(Protocol):
+    """What renders one avatar: a FaceRenderer, or a BatchedFace (batching.py).
+
+    A frame is drawn in two parts, which may run in two threads: `generate_and_begin`, and `compose`
+    of what this has made.
+    """
+
+    avatar: Avatar
+    size: tuple[int, int]  # width and height of the images, pixels
+    template_count: int
+    provider: str  # what of ONNX Runtime runs the generator: "CPUExecutionProvider" or the like
 
     def generate(
         self, weights: np.ndarray, template: int, meanwhile: Callable[[], None] = lambda: None
@@ -41,72 +58,13 @@ class Rendering(Protocol):
         rotation: np.ndarray | None = None,
         breath: float = 0.0,
         background: Background | None = None,
-    ) -> BegunImage:
+    ) -> BegunFrame:
         """Begins the image of a frame in the helper's thread: what needs no networks. Arguments as
-        of `compose`."""
+        of `render`; avatars without mattes keep their own background, whatever it is."""
 
-    def compose(
-        self,
-        face: GeneratedFace,
-        template: int,
-        rotation: np.ndarray | None = None,
-        breath: float = 0.0,
-        background: Background | None = None,
-        *,
-        begun: BegunImage | None = None,
-    ) -> np.ndarray:
-        """What `generate` made on a template, in that template. May run in another thread than
-        `generate`. `begun`: of `begin`, for this image. The result is (height, width, 4), with
-        straight alpha, before a `background` that is transparent; avatars without mattes keep their
-        own background, whatever it is. Arguments and result otherwise as of `render`."""
-
-    def render(
-        self,
-        weights: np.ndarray,
-        template: int,
-        rotation: np.ndarray | None = None,
-        breath: float = 0.0,
-    ) -> np.ndarray:
-        """One frame: ARKit weights (52,), index of a template, rotation of the head (3,) rad
-        (face_model/rotations.py), breath from -1 (out) to 1 (in), 0: at rest -> (height, width, 3)
-        uint8 BGR."""
-        face, begun = self.generate_and_begin(weights, template, rotation, breath)
-        return self.compose(face, template, rotation, breath, begun=begun)
-
-    def generate_and_begin(
-        self,
-        weights: np.ndarray,
-        template: int,
-        rotation: np.ndarray | None = None,
-        breath: float = 0.0,
-        background: Background | None = None,
-    ) -> tuple[GeneratedFace, BegunImage | None]:
-        """`generate`, and `begin` beside it: both for `compose`. Arguments as of these."""
-        begun: list[BegunImage] = []
-        face = self.generate(
-            weights,
-            template,
-            lambda: begun.append(self.begin(template, rotation, breath, background)),
-        )
-        return face, begun[0] if begun else None
-
-
-class Renderer(Rendering, Protocol):
-    """What renders one avatar: a FaceRenderer, or a BatchedFace (batching.py)."""
-
-    @property
-    def avatar(self) -> Avatar: ...
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of the images, pixels."""
-
-    @property
-    def template_count(self) -> int: ...
-
-    @property
-    def provider(self) -> str:
-        """What of ONNX Runtime runs the generator: "CPUExecutionProvider" or the like."""
+    def compose(self, face: GeneratedFace, begun: BegunFrame) -> np.ndarray:
+        """The image of what `generate` and `begin` made of one template, as of `render`; before a
+        background that is transparent (height, width, 4), with straight alpha."""
 
     def cut_out(self) -> None:
         """Cuts the person out of all templates, where there are mattes: else the first frame before
@@ -118,8 +76,37 @@ class Renderer(Rendering, Protocol):
     def close(self) -> None:
         """It is not shown any more: other faces need not wait for its frames."""
 
+    def render(
+        self,
+        weights: np.ndarray,
+        template: int,
+        rotation: np.ndarray | None = None,
+        breath: float = 0.0,
+    ) -> np.ndarray:
+        """One frame: ARKit weights (52,), index of a template, rotation of the head (3,) rad
+        (face_model/rotations.py), breath from -1 (out) to 1 (in), 0: at rest -> (height, width, 3)
+        uint8 BGR."""
+        return self.compose(*self.generate_and_begin(weights, template, rotation, breath))
 
-class FaceRenderer(Rendering):
+    def generate_and_begin(
+        self,
+        weights: np.ndarray,
+        template: int,
+        rotation: np.ndarray | None = None,
+        breath: float = 0.0,
+        background: Background | None = None,
+    ) -> tuple[GeneratedFace, BegunFrame]:
+        """`generate`, and `begin` beside it: both for `compose`. Arguments as of these."""
+        begun: list[BegunFrame] = []
+        face = self.generate(
+            weights,
+            template,
+            lambda: begun.append(self.begin(template, rotation, breath, background)),
+        )
+        return face, begun[0]
+
+
+class FaceRenderer(Renderer):
     """Renders one avatar. What depends on the avatar or a template alone is computed here, once.
 
     `size` is the height of the images in pixels; their width follows the avatar's proportions.
@@ -149,6 +136,7 @@ class FaceRenderer(Rendering):
         # the processor's time and made no frame faster.
         cv2.setNumThreads(1)
         self.avatar, self._generator, self._index = avatar, generator, index
+        self.template_count, self.provider = len(avatar.templates), generator.provider
         self._person = MovingPerson(avatar)
         weights = avatar.reference_weights
         self._selector = ReferenceSelector(
@@ -204,14 +192,6 @@ class FaceRenderer(Rendering):
         self._shut: dict[int, ShutEyes | None] = {}
         self._person_alone: Compositor | None = None
 
-    @property
-    def template_count(self) -> int:
-        return len(self.avatar.templates)
-
-    @property
-    def provider(self) -> str:
-        return self._generator.provider
-
     def generate(
         self, weights: np.ndarray, template: int, meanwhile: Callable[[], None] = lambda: None
     ) -> GeneratedFace:
@@ -228,36 +208,22 @@ class FaceRenderer(Rendering):
         rotation: np.ndarray | None = None,
         breath: float = 0.0,
         background: Background | None = None,
-    ) -> BegunImage:
+    ) -> BegunFrame:
         """As of `Renderer`."""
-        return self._compositor_before(background).begin(template, rotation, breath)
+        compositor = self._compositor
+        if self.avatar.mattes is None:
+            background = None
+        elif background is not None:
+            self.cut_out()
+            assert self._person_alone is not None
+            compositor = self._person_alone
+        return BegunFrame(compositor, compositor.begin(template, rotation, breath), background)
 
-    def compose(
-        self,
-        face: GeneratedFace,
-        template: int,
-        rotation: np.ndarray | None = None,
-        breath: float = 0.0,
-        background: Background | None = None,
-        *,
-        begun: BegunImage | None = None,
-    ) -> np.ndarray:
+    def compose(self, face: GeneratedFace, begun: BegunFrame) -> np.ndarray:
         """A generated face in its template, as of `Renderer`."""
-        begun = begun or self.begin(template, rotation, breath, background)
-        shut = None if face.lids is None else self._shut_eyes(template)
-        compositor = self._compositor_before(background)
-        image = compositor.compose(face, template, begun, shut)
-        if background is None or compositor is self._compositor:
-            return image
-        return background.behind(image)
-
-    def _compositor_before(self, background: Background | None) -> Compositor:
-        """That of images before a background, if there is any."""
-        if background is None or self.avatar.mattes is None:
-            return self._compositor
-        self.cut_out()
-        assert self._person_alone is not None
-        return self._person_alone
+        shut = None if face.lids is None else self._shut_eyes(begun.image.template)
+        image = begun.compositor.compose(face, begun.image, shut)
+        return image if begun.background is None else begun.background.behind(image)
 
     def cut_out(self) -> None:
         """As of `Renderer` (cutout.py); once."""

@@ -64,8 +64,10 @@ class HeadWarp:
         self._source: tuple[int, np.ndarray] = (-1, templates[0])  # the last template
         self._free: list[HeadView] = []  # a frame may be begun while the one before is composed
 
-    def view(self, rotation: np.ndarray | None, breath: float = 0.0, template: int = 0) -> HeadView:
-        """A template, by its number, as seen when the head is rotated by `rotation` (3,) rad
+    def view(
+        self, template: int, rotation: np.ndarray | None = None, breath: float = 0.0
+    ) -> HeadView:
+        """A template, by its index, as seen when the head is rotated by `rotation` (3,) rad
         (face_model/rotations.py), and breathes (`MovingPerson.motion`). None: it is upright."""
         view = self._free.pop() if self._free else self._new_view()
         view.source = self._four_channels(template)
@@ -73,7 +75,7 @@ class HeadWarp:
             view.seen, view.reach = None, 0
             return view
         rotation = np.zeros(3, np.float32) if rotation is None else rotation
-        motion = self._person.motion(rotation, breath, template) * np.float32(self._scale)
+        motion = self._person.motion(template, rotation, breath) * np.float32(self._scale)
         view.reach = ceil(np.abs(motion).max())
         for plane, out in zip(cv2.split(motion), view.motion, strict=True):
             cv2.resize(plane, out.shape[::-1], dst=out, interpolation=cv2.INTER_LINEAR)

@@ -71,7 +71,7 @@ class MovingPerson:
         """(rows, columns) float32: how far a template's cells move with the head, 0..1."""
         return cv2.extractChannel(self._grid(template).follows, 0)
 
-    def motion(self, rotation: np.ndarray, breath: float, template: int) -> np.ndarray:
+    def motion(self, template: int, rotation: np.ndarray, breath: float) -> np.ndarray:
         """(rows, columns, 2) float32, pixels of the avatar's templates: what is to be added to a
         pixel's position for where in the template it lies, when the head is rotated by `rotation`
         (3,) rad (face_model/rotations.py) and the breath is at `breath`, -1..1."""

@@ -19,7 +19,7 @@ from realtalk_ros.enroll import avatar_metrics
 from realtalk_ros.enroll.face_detector import POINTS, DetectedFace
 from realtalk_ros.enroll.mediapipe_points import LIP_MIDDLES
 from realtalk_ros.face_model import arkit
-from realtalk_ros.rendering.face_renderer import Rendering
+from realtalk_ros.rendering.face_renderer import Renderer
 
 MISREAD = 1.25  # by which this tracker reads every opening too large
 MIDDLE = 256, 246  # of the picture: within the face's square
@@ -142,7 +142,7 @@ def test_what_cannot_be_measured_is_one_line(spoken, capsys, words, said):
 
 
 def test_speech_goes_on_as_long_as_wanted():
-    class Silent(Rendering):
+    class Silent(Renderer):
         avatar, template_count = Avatar.load("pia"), 1
 
         def generate(self, weights, template, meanwhile):
@@ -151,7 +151,7 @@ def test_speech_goes_on_as_long_as_wanted():
         def begin(self, *_):
             return None
 
-        def compose(self, *_, begun):
+        def compose(self, *_):
             return np.zeros((8, 8, 3), np.uint8)
 
     frames = list(evaluate_faces.speak(Silent(), 3.0, 10.0))
