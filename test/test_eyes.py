@@ -12,12 +12,12 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.arkit import weights
 from realtalk_ros.rendering.eyelids import shut_eyes
-from realtalk_ros.rendering.eyes import PAINTED, draw_eyes, draw_patches, draw_visibility
+from realtalk_ros.rendering.eyes import PAINTED, draw_eyes, draw_patches, draw_visibility, warp_eyes
 from realtalk_ros.rendering.eyes_model import EyesModel
 from realtalk_ros.rendering.face_renderer import FaceRenderer
-from realtalk_ros.rendering.generator import warp
-from realtalk_ros.rendering.geometry import SLIGHT, Geometry, frontal_landmarks, warp_eyes
+from realtalk_ros.rendering.geometry import SLIGHT, Geometry, frontal_landmarks
 from realtalk_ros.rendering.moved_eye import CLOSING, MovedEye
+from realtalk_ros.rendering.sampling_grid import warp
 
 SIZE = 256
 NOBODY = np.zeros(landmarks.IDENTITY_SIZE, np.float32)

@@ -18,14 +18,11 @@ from realtalk_ros.contracts import mouth_crop
 from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.avatar_encoding import encode_avatars, reference_inputs
+from realtalk_ros.rendering.binding import Binding
 from realtalk_ros.rendering.face_renderer import FaceRenderer, generate_batch
-from realtalk_ros.rendering.generator import (
-    Binding,
-    fill_inputs,
-    sampling_grid,
-    warp,
-)
+from realtalk_ros.rendering.generator import fill_inputs
 from realtalk_ros.rendering.geometry import Geometry
+from realtalk_ros.rendering.sampling_grid import sampling_grid, warp
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.lips import GAP
 from realtalk_ros.rendering.background import Background
 from realtalk_ros.rendering.face_renderer import BegunFrame, Renderer
-from realtalk_ros.rendering.generator import GeneratedFace
+from realtalk_ros.rendering.generated_face import GeneratedFace
 from realtalk_ros.rendering.watermark import Watermark
 
 # Time constants, s

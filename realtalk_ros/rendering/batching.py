@@ -24,7 +24,7 @@ from realtalk_ros.rendering.face_renderer import (
     Renderer,
     generate_batch,
 )
-from realtalk_ros.rendering.generator import GeneratedFace
+from realtalk_ros.rendering.generated_face import GeneratedFace
 
 BATCH_WINDOW = 0.002  # s for which the first request waits for others
 

@@ -25,10 +25,11 @@ from realtalk_ros.rendering.boxes import Box, bands, is_empty, nested
 from realtalk_ros.rendering.channels import Positions, spread
 from realtalk_ros.rendering.eyelids import Lids, ShutEyes
 from realtalk_ros.rendering.fine_templates import FACTOR, FineTemplate, FineTemplates
-from realtalk_ros.rendering.generator import GeneratedFace, unmoved
+from realtalk_ros.rendering.generated_face import GeneratedFace
 from realtalk_ros.rendering.head_warp import HeadView, HeadWarp
 from realtalk_ros.rendering.helper import HELPER, share
 from realtalk_ros.rendering.moving_person import MovingPerson
+from realtalk_ros.rendering.sampling_grid import unmoved
 
 FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam shows
 # In pixels of the networks' crop:

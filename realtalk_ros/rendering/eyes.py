@@ -27,7 +27,9 @@ from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.eye_rotation import gaze_angles
 from realtalk_ros.face_model.rotations import forward
 from realtalk_ros.rendering import large_eyes
+from realtalk_ros.rendering.boxes import bounding_box, is_empty
 from realtalk_ros.rendering.camera import Cameras
+from realtalk_ros.rendering.eyelids import Lids
 from realtalk_ros.rendering.eyes_model import load
 from realtalk_ros.rendering.lid_curves import SAMPLES, SHUT
 from realtalk_ros.rendering.moved_eye import (
@@ -140,6 +142,31 @@ def draw_visibility(patches: list[EyePatch], mouth_interior: np.ndarray) -> None
     for patch in patches:  # OpenCV copies channels in a quarter of NumPy's time
         place = mouth_interior[patch.rows, patch.columns]
         cv2.mixChannels([patch.visibility], [place], [0, 1, 1, 2])
+
+
+def warp_eyes(patches: list[EyePatch], sampling_grid: np.ndarray) -> Lids | None:
+    """Corrects, around the eyes, where in the template the pixels of what is shown lie:
+    `sampling_grid` (2, S, S), x and y, in place. What is above a closing lid stays. Returns what is
+    painted over it; None: nothing."""
+    layers = None
+    for patch in patches:
+        place = patch.rows, patch.columns
+        closing = patch.closing
+        wanted = closing or patch
+        change(sampling_grid[:, patch.rows, patch.columns], wanted.sampling_grid, wanted.blend)
+        if closing is not None and closing.layers is not None:
+            if layers is None:
+                layers = np.zeros((*sampling_grid.shape[1:], 2), np.uint8)
+            layers[place] = np.maximum(layers[place], closing.layers)
+    if layers is None:
+        return None
+    box = bounding_box(cv2.max(*cv2.split(layers)))
+    return None if is_empty(box) else Lids(layers, *box)
+
+
+def change(grid: np.ndarray, wanted: np.ndarray, weight: np.ndarray) -> None:
+    """Moves a sampling grid (2, H, W) in place towards the one `wanted`, by `weight` (H, W)."""
+    grid += weight * (wanted - grid)
 
 
 def draw_eyes(eyes: Sequence[MovedEye]) -> list[EyePatch]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -21,7 +21,6 @@ from realtalk_ros import checksums, cpu_provider, onnx_session
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import (
     ALIGNER_FILE,
-    COARSE_SIZE,
     CROP_SIZE,
     ENCODER_FILE,
     GENERATOR_FILE,
@@ -33,22 +32,17 @@ from realtalk_ros.contracts import (
 from realtalk_ros.errors import ModelError
 from realtalk_ros.rendering.avatar_encoding import EncodedAvatars, encode_avatars, reference_images
 from realtalk_ros.rendering.binding import Binding
-from realtalk_ros.rendering.brow_mask import brow_masks, show_brows
 from realtalk_ros.rendering.channels import depth_to_space, space_to_depth
 from realtalk_ros.rendering.eyelids import Lids
-from realtalk_ros.rendering.eyes import draw_visibility
-from realtalk_ros.rendering.flat_mouth import FlatMouthPainter
-from realtalk_ros.rendering.geometry import (
-    FrameEyes,
-    Geometry,
-    template_landmarks,
-    warp_eyes,
-)
+from realtalk_ros.rendering.eyes import draw_visibility, warp_eyes
+from realtalk_ros.rendering.generated_face import GeneratedFace
+from realtalk_ros.rendering.geometry import FrameEyes, Geometry, template_landmarks
 from realtalk_ros.rendering.helper import HELPER, beside, take_up_deferred
 from realtalk_ros.rendering.lip_shadow import Lips
-from realtalk_ros.rendering.monochrome import tone_of, toned
 from realtalk_ros.rendering.oral_cavity import SMILE, MouthLight, OralCavity, look_of
-from realtalk_ros.rendering.own_teeth import OwnTeeth, TeethPicture
+from realtalk_ros.rendering.own_teeth import TeethPicture
+from realtalk_ros.rendering.retouching import Retouching
+from realtalk_ros.rendering.sampling_grid import sampling_grid, warp
 from realtalk_ros.rendering.softness import softness
 from realtalk_ros.rendering.tooth_relief import tooth_relief
 
@@ -65,21 +59,6 @@ class FaceInputs:
     avatar: int
     template: int
     reference: int
-
-
-@dataclass(frozen=True)
-class GeneratedFace:
-    """What the networks make of one frame."""
-
-    change: np.ndarray  # (64, 64, 3) float32 BGR levels, added to the warped template
-    mask: np.ndarray  # (64, 64) float32 0..1: how far the template is replaced
-    mouth: np.ndarray  # (128, 128, 3) uint8 BGR, what is in the mouth crop
-    warped_mouth: np.ndarray  # (128, 128, 3) uint8, the warped template there
-    mouth_interior: np.ndarray  # (256, 256, 3) uint8, see mouth.py and eyes.py
-    # To show the template's own pixels: where in its crop one lies, x and y, (2, 256, 256) float32;
-    # and closing lids over them.
-    sampling_grid: np.ndarray
-    lids: Lids | None
 
 
 class Generator:
@@ -121,19 +100,16 @@ class Generator:
             )
             for avatar, look, shown in zip(avatars, looks, teeth, strict=True)
         ]
-        self._own_teeth = [
-            OwnTeeth(shown, geometry) if shown else None
-            for shown, geometry in zip(teeth, self.geometry, strict=True)
+        self._retouching = [
+            Retouching(avatar, geometry, shown)
+            for avatar, geometry, shown in zip(avatars, self.geometry, teeth, strict=True)
         ]
-        self._tones = [tone_of(avatar) for avatar in avatars]
-        self._brows = [brow_masks(avatar) for avatar in avatars]
-        self._flat = [FlatMouthPainter.of(avatar) for avatar in avatars]
         self._templates = [cv2.cvtColor(t, cv2.COLOR_BGR2BGRA) for t in encoded.templates]
         self._landmarks = encoded.landmarks
         self._move_to_device(encoded.features)
         self._bindings = {count: self._bind(count) for count in {1, len(avatars)}}
-        self._cavities: list[OralCavity | None] = [None] * len(avatars)
-        self._cavities = [self._cavity(k, look, encoded) for k, look in enumerate(looks)]
+        for k, look in enumerate(looks):
+            self._retouching[k].cavity = self._cavity(k, look, encoded)
         # By batch size: what was asked for the last time, and what came of it.
         self._last: dict[int, tuple[np.ndarray, list[FaceInputs], list[GeneratedFace]]] = {}
 
@@ -258,29 +234,17 @@ class Generator:
         made = batch.faces(lids())
         drawn_faces = zip(weights, faces, made, lights(), lips, strict=True)
         for w, face, drawn, light, opened in drawn_faces:
-            show_brows(drawn.mask, self._brows[face.avatar], face.template)
-            if (cavity := self._cavities[face.avatar]) is not None and light is not None:
-                cavity.apply(light, drawn.mouth)
-            if (teeth := self._own_teeth[face.avatar]) is not None:
-                teeth.draw(w, drawn.mouth_interior[MOUTH], drawn.mouth, opened)
-            if (flat := self._flat[face.avatar]) is not None:
-                flat.paint(drawn.mouth_interior[MOUTH], drawn.mouth)
-            if (tones := self._tones[face.avatar]) is not None:
-                drawn.mouth[:] = toned(drawn.mouth, tones)
-                drawn.change[:] = drawn.change.mean(-1, keepdims=True)
+            self._retouching[face.avatar].apply(drawn, w, face.template, light, opened)
         return made
 
     def _light_mouths(
         self, faces: Sequence[FaceInputs], interiors: np.ndarray, lips: Sequence[Lips]
     ) -> list[MouthLight | None]:
         """The light in each mouth, by the maps of their interiors; None: as it is drawn."""
-        lights: list[MouthLight | None] = []
-        for face, interior, opened in zip(faces, interiors, lips, strict=True):
-            cavity = self._cavities[face.avatar]
-            lights.append(
-                cavity.light_in(interior[MOUTH], face.template, opened) if cavity else None
-            )
-        return lights
+        return [
+            self._retouching[face.avatar].light_in_mouth(interior[MOUTH], face.template, opened)
+            for face, interior, opened in zip(faces, interiors, lips, strict=True)
+        ]
 
     def _pair_row(self, face: FaceInputs) -> int:
         templates = len(self.geometry[face.avatar].template_landmarks)
@@ -354,34 +318,6 @@ def check_generator(session: ort.InferenceSession, path: Path, folder: Path) -> 
     for part, file in (("encode", ENCODER_FILE), ("align", ALIGNER_FILE)):
         if metadata.get(f"realtalk.{part}") != checksums.sha256(folder / file):
             raise ModelError(f"{path} does not belong to {folder / file}: {mend}")
-
-
-def sampling_grid(movement: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Where in the template the pixels of the warped one lie, x and y, (2, 256, 256) float32, by
-    the aligner's movement (64, 64, 2) of it. Written to `out`, contiguous, if that is given."""
-    size = len(movement) * CROP_SIZE // COARSE_SIZE
-    grid = np.empty((2, size, size), np.float32) if out is None else out
-    for coarse, plane in zip(cv2.split(movement), grid, strict=True):
-        cv2.resize(coarse, (size, size), dst=plane)
-    flat = grid.reshape(2 * size, size)
-    cv2.add(flat, unmoved(size).reshape(flat.shape), dst=flat)
-    return grid
-
-
-@lru_cache(maxsize=2)
-def unmoved(size: int) -> np.ndarray:
-    """(2, size, size) float32: every pixel's own position, x and y."""
-    axis = np.arange(size, dtype=np.float32)
-    return np.stack(np.meshgrid(axis, axis))
-
-
-def warp(
-    template: np.ndarray, sampling_grid: np.ndarray, out: np.ndarray | None = None
-) -> np.ndarray:
-    """A template's crop (S, S, channels) uint8 sampled at `sampling_grid` (2, S, S) float32, x and
-    y. Written to `out` if that is given. OpenCV samples four channels faster than three."""
-    (x, y), linear, border = sampling_grid, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
-    return cv2.remap(template, x, y, linear, dst=out, borderMode=border)
 
 
 def fill_inputs(

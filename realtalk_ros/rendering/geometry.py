@@ -17,9 +17,7 @@ import numpy as np
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.face_model import arkit, landmarks
-from realtalk_ros.rendering.boxes import bounding_box, is_empty
 from realtalk_ros.rendering.camera import Cameras
-from realtalk_ros.rendering.eyelids import Lids
 from realtalk_ros.rendering.eyes import EyePatch, Eyes, eye_patches
 from realtalk_ros.rendering.lip_shadow import Lips, width_at_rest
 from realtalk_ros.rendering.mouth import Mouth
@@ -161,28 +159,3 @@ def reference_geometry(avatar: Avatar, look: str = "plain") -> Geometry | None:
     return Geometry(
         avatar.identity, landmarks, avatar.reference_weights, avatar.resting_weights, look
     )
-
-
-def warp_eyes(patches: list[EyePatch], sampling_grid: np.ndarray) -> Lids | None:
-    """Corrects, around the eyes, where in the template the pixels of what is shown lie:
-    `sampling_grid` (2, S, S), x and y, in place. What is above a closing lid stays. Returns what is
-    painted over it; None: nothing."""
-    layers = None
-    for patch in patches:
-        place = patch.rows, patch.columns
-        closing = patch.closing
-        wanted = closing or patch
-        change(sampling_grid[:, patch.rows, patch.columns], wanted.sampling_grid, wanted.blend)
-        if closing is not None and closing.layers is not None:
-            if layers is None:
-                layers = np.zeros((*sampling_grid.shape[1:], 2), np.uint8)
-            layers[place] = np.maximum(layers[place], closing.layers)
-    if layers is None:
-        return None
-    box = bounding_box(cv2.max(*cv2.split(layers)))
-    return None if is_empty(box) else Lids(layers, *box)
-
-
-def change(grid: np.ndarray, wanted: np.ndarray, weight: np.ndarray) -> None:
-    """Moves a sampling grid (2, H, W) in place towards the one `wanted`, by `weight` (H, W)."""
-    grid += weight * (wanted - grid)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from realtalk_ros import onnx_session
 from realtalk_ros.contracts import ALIGNER_FILE, ENCODER_FILE, GENERATOR_FILE, MOUTH_CROP
-from realtalk_ros.rendering.generator import fill_inputs, sampling_grid, warp
+from realtalk_ros.rendering.generator import fill_inputs
+from realtalk_ros.rendering.sampling_grid import sampling_grid, warp
 from realtalk_ros.training.renderer.checkpoint import load_average
 from realtalk_ros.training.renderer.dataset import to_float
 from realtalk_ros.training.renderer.model import Conditioning, Synthesized, assemble

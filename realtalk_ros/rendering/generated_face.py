@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the renderer's networks make of one frame (generator.py), for compositor.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from realtalk_ros.rendering.eyelids import Lids
+
+
+@dataclass(frozen=True)
+class GeneratedFace:
+    """In the networks' crop of the face, and in its mouth crop (contracts.py)."""
+
+    change: np.ndarray  # (64, 64, 3) float32 BGR levels, added to the warped template
+    mask: np.ndarray  # (64, 64) float32 0..1: how far the template is replaced
+    mouth: np.ndarray  # (128, 128, 3) uint8 BGR, what is in the mouth crop
+    warped_mouth: np.ndarray  # (128, 128, 3) uint8, the warped template there
+    mouth_interior: np.ndarray  # (256, 256, 3) uint8, see mouth.py and eyes.py
+    # To show the template's own pixels: where in its crop one lies, x and y, (2, 256, 256) float32;
+    # and closing lids over them.
+    sampling_grid: np.ndarray
+    lids: Lids | None
