@@ -5,7 +5,7 @@ import numpy as np
 
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.face_model import landmarks
-from realtalk_ros.rendering import mouth
+from realtalk_ros.rendering import mouth, mouth_model
 from realtalk_ros.rendering.geometry import Geometry, frontal_landmarks
 from realtalk_ros.rendering.gum_line import HEIGHTS, gum_line
 from realtalk_ros.rendering.tooth_relief import EDGE_X, EDGE_Y, MEET
@@ -17,7 +17,7 @@ def upper_jaw(look: str, identity: np.ndarray = NOBODY) -> tuple[np.ndarray, np.
     """(H, W) each: levels of enamel and flesh of the upper jaw, without lips, 44 pixels a cm."""
     rest = frontal_landmarks(identity)[None]
     face = Geometry(identity, rest, look=look).mouth
-    values, _ = face._interior._draw_skull(0, CROP_SIZE)
+    values, _ = face.interior.draw_skull(0, CROP_SIZE)
     return values & 255, values >> 8
 
 
@@ -58,6 +58,8 @@ def test_nothing_of_a_root_is_seen_and_the_gum_has_no_hole():
         for column in columns(identity, x):
             rows = 80 + np.flatnonzero(enamel[80:, column])  # y < -1.2 cm: no lip is higher
             above = flesh[: rows[0], column]
-            assert (above[-20:] > mouth.CHEEKS + 20).all()  # gum, and not the hollow behind it
+            assert (
+                above[-20:] > mouth_model.CHEEKS + 20
+            ).all()  # gum, and not the hollow behind it
             gaps = np.diff(rows)
             assert gaps.max(initial=1) <= 3  # no gum across a tooth

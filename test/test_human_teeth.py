@@ -7,7 +7,7 @@ import pytest
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import arkit, landmarks
-from realtalk_ros.rendering import human_teeth, mouth
+from realtalk_ros.rendering import human_teeth, mouth, mouth_model, rasterizer
 from realtalk_ros.rendering.camera import Cameras, rotation_matrices
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
 from realtalk_ros.rendering.geometry import Geometry, frontal_landmarks
@@ -32,11 +32,11 @@ def seen_by(rotation: tuple[float, float, float]) -> tuple[np.ndarray, Cameras]:
 def upper_teeth(look: str) -> np.ndarray:
     """(H, W): light of the mean face's upper teeth from the front, 50 pixels a cm, without lips;
     the middle is in column 150, the first row at y = -1 cm."""
-    model = mouth.load()
-    of = getattr(model, look)
+    model = mouth_model.load()
+    of = model.looks[look]
     points = of.places[of.skull.vertices] * (50, -50, 1) + (150, -50, 0)
     values, nearness = np.zeros((150, 300), np.uint16), np.full((150, 300), -np.inf, np.float32)
-    mouth.rasterizer.draw(
+    rasterizer.draw(
         points.astype(np.float32), of.skull.faces, of.light[of.skull.vertices], of.skull.channels,
         values, shown=nearness,
     )  # fmt: skip
@@ -74,7 +74,7 @@ def test_lower_teeth_lie_in_the_shadow_of_rounded_lips_while_the_jaw_is_up():
         for jaw, pucker in ((0.12, 0.0), (0.12, 0.9), (0.4, 0.0), (0.4, 0.9)):
             weights = arkit.weights(jawOpen=jaw, mouthPucker=pucker)
             seen = np.full((60, 20), 255, np.uint8)  # as if there were no lips
-            drawn = mouth_of._interior.draw(weights, 0, 256, np.array([118, 160]), seen)[..., 0]
+            drawn = mouth_of.interior.draw(weights, 0, 256, np.array([118, 160]), seen)[..., 0]
             light[look, jaw, pucker] = np.percentile(drawn[below[160:220, 118:138]], 90)
     assert light["lifelike", 0.12, 0.9] < 0.4 * light["lifelike", 0.12, 0.0]
     assert light["lifelike", 0.4, 0.9] == light["lifelike", 0.4, 0.0]
@@ -100,7 +100,7 @@ def test_lower_teeth_are_as_high_and_as_light_as_people_s():
 def test_gums_lie_alike_over_both_sides():
     teeth = upper_teeth("lifelike")[:, 50:251] > 0
     assert (teeth != teeth[:, ::-1]).mean() < 0.001
-    model = mouth.load()
+    model = mouth_model.load()
     wrong = [human_teeth.nearest(model.inside, place) for place, _ in human_teeth.GUM_PLACES]
     assert np.abs(model.inside[wrong] - [p for p, _ in human_teeth.GUM_PLACES]).max() < 0.01
 
@@ -112,7 +112,7 @@ def test_it_is_darker_where_teeth_meet_wherever_the_camera_is(rotation):
     relief = tooth_relief(*teeth) / 255
     assert relief.shape == (128, 128)
     # The sides and the middle of each tooth, by the triangles of the face model.
-    model = mouth.load()
+    model = mouth_model.load()
     edge = model.inside[model.outer_teeth]
     edge = edge[(edge[:, 1] < -2.9) & (edge[:, 1] > -3.45) & (np.abs(edge[:, 0]) < 2.1)]
     seen = camera.project(edge, 0)[:, :2] * 256 - 0.5 - mouth.mouth_corner(256)

@@ -8,7 +8,7 @@ import pytest
 
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
-from realtalk_ros.rendering import mouth
+from realtalk_ros.rendering import mouth, mouth_model
 from realtalk_ros.rendering.geometry import Geometry, frontal_landmarks
 
 SIZE = 256
@@ -80,7 +80,7 @@ def test_lips_and_cheeks_shade_the_lower_teeth_and_those_in_the_corners():
     gap = np.flatnonzero(np.diff(seen) > 3)[0] + 1
     middle = np.nanmean(share[seen, 126:130], 1)
     assert middle[:gap].min() > 0.95
-    assert abs(middle[gap:] - mouth.LOWER_TEETH).max() < 0.05
+    assert abs(middle[gap:] - mouth_model.LOWER_TEETH).max() < 0.05
     columns = np.flatnonzero(teeth.any(0))
     assert np.nanmax(share[:, columns[[0, -1]]]) < 0.7
     lower = share[seen[gap] :]
@@ -102,7 +102,7 @@ def test_behind_people_s_tongue_and_teeth_are_their_cheeks():
     opened = person[..., 0] == 1
     hollow = opened & (machine[..., 1:].max(-1) == 0)
     assert hollow.sum() > 50
-    cheek = mouth.CHEEKS / 255
+    cheek = mouth_model.CHEEKS / 255
     assert np.abs(person[hollow, 2] - cheek).max() < 0.1  # smooth towards the tongue's border
     # No dark enamel is left in the corners, and nowhere a hole.
     corners = opened.copy()
@@ -149,22 +149,22 @@ def test_it_follows_the_lips_of_the_template():
 
 
 def test_a_broken_file_says_what_to_do():
-    with np.load(mouth.FILE) as data:
+    with np.load(mouth_model.FILE) as data:
         arrays = {name: data[name] for name in data if name != "rings"}
     with pytest.raises(RealTalkError, match="reinstall"):
-        mouth.MouthModel(arrays)
+        mouth_model.MouthModel(arrays)
 
 
 @pytest.mark.parametrize("name", ["plain", "shaded", "lifelike"])
 def test_skull_and_jaw_apart_are_what_all_triangles_are_at_once(name, monkeypatch):
     shown = dict(jawOpen=0.25, jawLeft=0.3, tongueOut=0.2, **BARED)
-    apart, model = drawn(look=name, **shown), mouth.load()
-    look = getattr(model, name)
+    apart, model = drawn(look=name, **shown), mouth_model.load()
+    look = model.looks[name]
     vertices = [surface.vertices[surface.faces.T] for surface in (look.skull, look.jaw)]
     channels = np.concatenate([look.skull.channels, look.jaw.channels])
-    nothing = mouth.Surface.of(np.zeros((0, 3), int), channels[:0])
-    all_ = mouth.Surface.of(np.concatenate(vertices), channels)
-    monkeypatch.setattr(model, name, replace(look, skull=nothing, jaw=all_))
+    nothing = mouth_model.Surface.of(np.zeros((0, 3), int), channels[:0])
+    all_ = mouth_model.Surface.of(np.concatenate(vertices), channels)
+    monkeypatch.setitem(model.looks, name, replace(look, skull=nothing, jaw=all_))
     monkeypatch.setattr(
         mouth, "opened_columns",
         lambda opened: np.repeat([[0], [10**6]], len(opened) * mouth.SUPERSAMPLING, 1),

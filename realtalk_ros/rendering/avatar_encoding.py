@@ -20,6 +20,7 @@ from realtalk_ros.contracts import (
 )
 from realtalk_ros.rendering.enamel_colour import expected_enamel, plausible
 from realtalk_ros.rendering.geometry import reference_geometry, template_landmarks
+from realtalk_ros.rendering.mouth_model import LookName
 from realtalk_ros.rendering.own_teeth import TeethPicture
 
 EXPECTED = 0.9  # how sure the generator is to be of a colour that no picture shows
@@ -66,7 +67,7 @@ def encode_avatars(
     for avatar, shown in zip(avatars, teeth or [None] * len(avatars), strict=True):
         # Without a generator of its own an avatar's mouth is drawn shaded: teeth that are read as
         # if no shadow fell on them would get it twice.
-        look = "plain" if avatar.generator else "shaded"
+        look: LookName = "plain" if avatar.generator else "shaded"
         crops, references = template_crops(avatar), reference_inputs(avatar, look)
         for reference in references:
             templates.append(np.stack(crops))
@@ -111,9 +112,9 @@ def reference_images(avatar: Avatar) -> tuple[np.ndarray, ...]:
     return avatar.more_references or (avatar.reference_image,)
 
 
-def reference_inputs(avatar: Avatar, look: str = "plain") -> list[np.ndarray]:
+def reference_inputs(avatar: Avatar, look: LookName = "plain") -> list[np.ndarray]:
     """The encoder's inputs (256, 256, 6) uint8: each reference image with the map of its mouth's
-    interior in a look of it (mouth.py). The map is 0 where the image's landmarks are unknown."""
+    interior (mouth.py) in a look of it. The map is 0 where the image's landmarks are unknown."""
     images = reference_images(avatar)
     maps = np.zeros((len(images), CROP_SIZE, CROP_SIZE, 3), np.uint8)
     if (geometry := reference_geometry(avatar, look)) is not None:

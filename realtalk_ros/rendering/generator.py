@@ -39,6 +39,7 @@ from realtalk_ros.rendering.generated_face import GeneratedFace
 from realtalk_ros.rendering.geometry import FrameEyes, Geometry, template_landmarks
 from realtalk_ros.rendering.helper import HELPER, beside, take_up_deferred
 from realtalk_ros.rendering.lip_shadow import Lips
+from realtalk_ros.rendering.mouth_model import LookName
 from realtalk_ros.rendering.oral_cavity import SMILE, MouthLight, OralCavity, look_of
 from realtalk_ros.rendering.own_teeth import TeethPicture
 from realtalk_ros.rendering.retouching import Retouching
@@ -113,7 +114,7 @@ class Generator:
         # By batch size: what was asked for the last time, and what came of it.
         self._last: dict[int, tuple[np.ndarray, list[FaceInputs], list[GeneratedFace]]] = {}
 
-    def _cavity(self, k: int, look: str, encoded: EncodedAvatars) -> OralCavity | None:
+    def _cavity(self, k: int, look: LookName, encoded: EncodedAvatars) -> OralCavity | None:
         """The light in the k-th avatar's mouth. Its own generator has learned that, the bundled one
         has not."""
         templates = range(len(self.geometry[k].template_landmarks))

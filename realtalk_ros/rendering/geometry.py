@@ -21,6 +21,7 @@ from realtalk_ros.rendering.camera import Cameras
 from realtalk_ros.rendering.eyes import EyePatch, Eyes, eye_patches
 from realtalk_ros.rendering.lip_shadow import Lips, width_at_rest
 from realtalk_ros.rendering.mouth import Mouth
+from realtalk_ros.rendering.mouth_model import LookName
 from realtalk_ros.rendering.moved_eye import ProjectedEyes
 
 # Pixels of the crop. Eyes that moved by less since they were drawn are not drawn anew. Lids that
@@ -89,7 +90,7 @@ class Geometry:
         template_landmarks: np.ndarray,
         template_weights: np.ndarray | None = None,
         resting_weights: np.ndarray | None = None,
-        look: str = "plain",
+        look: LookName = "plain",
         longer: float = 0.0,
     ):
         self._model = landmarks.load()
@@ -150,7 +151,7 @@ class Geometry:
         return self.mouth.draw(weights + self._resting_weights, template, mouth_interior)
 
 
-def reference_geometry(avatar: Avatar, look: str = "plain") -> Geometry | None:
+def reference_geometry(avatar: Avatar, look: LookName = "plain") -> Geometry | None:
     """That of an avatar's references, as templates that show their weights; None where their
     landmarks are unknown."""
     if avatar.reference_landmarks is None or avatar.reference_weights is None:

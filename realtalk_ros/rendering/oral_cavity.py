@@ -22,6 +22,7 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.boxes import Box, bounding_box, is_empty
 from realtalk_ros.rendering.lip_shadow import REDDER, Lips
 from realtalk_ros.rendering.mouth import OPEN
+from realtalk_ros.rendering.mouth_model import LookName
 from realtalk_ros.rendering.tooth_relief import MEET
 
 ENAMEL = 6.0  # by which enamel is taken to be lighter than the map has it: it may lie in the shade
@@ -96,7 +97,7 @@ SMILE = arkit.weights(mouthSmile=0.4, mouthUpperUp=0.3, mouthLowerDown=0.3, jawO
 IN_FULL_LIGHT, FEWEST, FACTORS, GUM_FACTORS = 0.87, 12, (0.8, 1.7), (0.8, 2.2)
 
 
-def look_of(avatar: Avatar, enamel: np.ndarray) -> str:
+def look_of(avatar: Avatar, enamel: np.ndarray) -> LookName:
     """The look of mouth.py's map in which an avatar's mouth is drawn, of teeth `enamel` (3,) BGR:
     people's is lifelike, that of drawings and machines shaded. A generator of an avatar's own has
     learned the light in its mouth."""

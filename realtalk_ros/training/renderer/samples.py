@@ -20,6 +20,7 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import LIPS
 from realtalk_ros.rendering import eyes
 from realtalk_ros.rendering.geometry import Geometry
+from realtalk_ros.rendering.mouth_model import LookName
 from realtalk_ros.training.common.group_layout import EXPRESSIONS, POSES, REFERENCES
 from realtalk_ros.training.renderer import augment, real_people
 from realtalk_ros.training.renderer.dataset import Group, to_float
@@ -209,7 +210,7 @@ def predict_face(
     if rng:
         offset = augment.landmark_noise(at_rest.shape[1], rng)
         gain = 1 + MOVE_NOISE * rng.standard_normal()
-    look = "lifelike" if group.real else "plain"
+    look: LookName = "lifelike" if group.real else "plain"
     if group.from_video:
         fitted = geometry_of(group, landmarks[chosen], weights[chosen]).projected_landmarks
         moved = at_rest + gain * (fitted[1:] - fitted[:1]) + offset
@@ -244,7 +245,7 @@ def map_mouth(group: Group, number: int, rng: np.random.Generator | None = None)
 
 
 def geometry_of(
-    group: Group, landmarks: np.ndarray, weights: np.ndarray, look: str = "plain"
+    group: Group, landmarks: np.ndarray, weights: np.ndarray, look: LookName = "plain"
 ) -> Geometry:
     resting = group.resting_weights
     resting = None if resting is None else resting.cpu().numpy()
