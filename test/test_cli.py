@@ -18,7 +18,7 @@ from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
 from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.cli import COMMANDS, main
 from realtalk_ros.commands import bench, demo, doctor
-from realtalk_ros.face_model import arkit
+from realtalk_ros.output import live_link
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_speak_writes_a_video_with_sound_and_a_csv(capsys, tmp_path, clip):
 
     with open(table, newline="") as file:
         header, *rows = csv.reader(file)
-    assert tuple(header) == arkit.LIVE_LINK_COLUMNS and len(header) == 63
+    assert tuple(header) == live_link.COLUMNS and len(header) == 63
     assert len(rows) == len(images) and {len(row) for row in rows} == {63}
     assert rows[0][0] == "00:00:00:00.000" and rows[26][0] == "00:00:01:01.000"
     assert {row[1] for row in rows} == {"61"}

@@ -16,7 +16,7 @@ import pytest
 from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar, as_argument, find
 from realtalk_ros.cli import main
-from realtalk_ros.face_model import arkit
+from realtalk_ros.output import live_link
 
 LONG = "x" * 300  # bytes, more than a name may have
 
@@ -58,7 +58,7 @@ def test_speak_writes_a_csv_into_a_pipe_and_a_video_through_a_link(here):
     reader.join(5)
     assert (here / "table.csv").is_fifo() and (here / "link.mp4").is_symlink()
     header, *rows = csv.reader(io.StringIO(heard[0]))
-    assert tuple(header) == arkit.LIVE_LINK_COLUMNS and len(rows) >= 6
+    assert tuple(header) == live_link.COLUMNS and len(rows) >= 6
     assert read_audio(here / "kept.mp4")[1] == 16000
 
 

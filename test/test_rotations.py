@@ -19,6 +19,7 @@ from realtalk_ros.face_model.rotations import (
     rotation_matrix,
     swap_track_order,
 )
+from realtalk_ros.output.live_link import live_link_csv
 from realtalk_ros.output.rviz_markers import FaceLines
 from realtalk_ros.rendering.head_warp import HeadWarp
 from realtalk_ros.rendering.moving_person import MovingPerson
@@ -116,7 +117,7 @@ def test_files_keep_their_order_and_sign(tmp_path):
     with np.load(tmp_path / "a.npz") as data:
         np.testing.assert_array_equal(data["rotation"], np.float32([[0.2, 0.1, -0.3]]))
     np.testing.assert_array_equal(Track.load(tmp_path / "a.npz").rotation, rotation)
-    with arkit.live_link_csv(tmp_path / "a.csv", 25) as csv:
+    with live_link_csv(tmp_path / "a.csv", 25) as csv:
         csv.write(0.0, AT_REST, rotation[0])
     header, row = (tmp_path / "a.csv").read_text().splitlines()
     values = dict(zip(header.split(","), row.split(","), strict=True))

@@ -19,7 +19,7 @@ from realtalk_ros.audio.media_files import STANDARD_INPUT, AudioStream, stream_a
 from realtalk_ros.audio.text_to_speech import Saying
 from realtalk_ros.commands.console import warn
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model import arkit
+from realtalk_ros.output.live_link import live_link_csv
 from realtalk_ros.paths import is_same, summary_output
 from realtalk_ros.rendering import watermark
 from realtalk_ros.rendering.background import Background
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> None:
 
     with (
         VideoWriter(args.out, args.fps, renderer.size, sample_rate, provenance) as video,
-        arkit.live_link_csv(args.csv, args.fps) if args.csv else nullcontext() as csv,
+        live_link_csv(args.csv, args.fps) if args.csv else nullcontext() as csv,
         tqdm(desc="frames", total=duration and round(duration * args.fps), disable=None) as bar,
     ):
 

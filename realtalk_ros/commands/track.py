@@ -17,6 +17,7 @@ from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.mesh_tracker import follow
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
+from realtalk_ros.output.live_link import live_link_csv
 from realtalk_ros.paths import is_same, summary_output
 from realtalk_ros.whole_files import check_can_write
 
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
         track = follow(args.video, args.landmarker)
     seen = np.flatnonzero(track.faces == 1)
     fps = frame_rate(track.time)
-    with arkit.live_link_csv(args.csv, fps) as csv:
+    with live_link_csv(args.csv, fps) as csv:
         for k in seen:
             csv.write(float(track.time[k] - track.time[0]), track.weights[k], track.rotation[k])
     opening = track.weights[seen, arkit.INDEX["jawOpen"]]

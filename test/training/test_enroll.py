@@ -28,7 +28,7 @@ from realtalk_ros.enroll import mesh_tracker
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.face_model.lips import GAP
-from realtalk_ros.output import contact_sheet
+from realtalk_ros.output import contact_sheet, live_link
 from realtalk_ros.output.mp4_writer import VideoWriter
 from realtalk_ros.rendering.avatar_encoding import reference_inputs
 from realtalk_ros.rendering.face_renderer import FaceRenderer
@@ -711,8 +711,8 @@ def test_tracking_writes_what_was_seen(clip, tmp_path, capsys):
     out = tmp_path / "out.csv"
     assert main(["track", str(tmp_path / "clip.mp4"), "--csv", str(out)]) == 0
     lines = out.read_text().splitlines()
-    assert lines[0] == ",".join(arkit.LIVE_LINK_COLUMNS) and len(lines) == 1 + 96
-    jaw = arkit.LIVE_LINK_COLUMNS.index("JawOpen")
+    assert lines[0] == ",".join(live_link.COLUMNS) and len(lines) == 1 + 96
+    jaw = live_link.COLUMNS.index("JawOpen")
     seen = np.array([float(line.split(",")[jaw]) for line in lines[1:]])
     true = np.delete(clip.track_.weights[:, arkit.INDEX["jawOpen"]], range(10, 14))
     np.testing.assert_allclose(seen, true, atol=1e-6)
