@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import message_packages
+from realtalk_ros.audio.arrival_timeline import ArrivalTimeline
 from realtalk_ros.audio.message_adapters import (
     FORMATS,
     KINDS,
-    Follower,
     SampleLayout,
     layout_of,
     to_frames,
@@ -106,24 +106,24 @@ def test_bad_sound_is_refused_with_a_reason():
 
 
 def test_samples_are_the_clock_and_a_pause_begins_a_new_utterance():
-    follower = Follower()
+    timeline = ArrivalTimeline()
     # Jittering stamps, and chunks that come in a burst: no gap, no overlap.
     nows = [10.0, 10.031, 10.04, 10.065, 10.066, 10.067]
-    placed = [follower.place(now - 0.01, now, 0.02) for now in nows]
+    placed = [timeline.place(now - 0.01, now, 0.02) for now in nows]
     assert np.allclose([s for s, _ in placed], 9.99 + 0.02 * np.arange(6))
     assert {u for _, u in placed} == {1}
-    assert follower.place(20.0, 20.0, 0.02) == (20.0, 2)  # a pause
-    assert follower.place(500.0, 20.02, 0.02) == (20.02, 2)  # another clock's stamp
-    assert follower.place(None, 20.04, 0.02) == (20.04, 2)
-    assert follower.place(None, 5.0, 0.02) == (5.0, 3)  # the clock was set back
+    assert timeline.place(20.0, 20.0, 0.02) == (20.0, 2)  # a pause
+    assert timeline.place(500.0, 20.02, 0.02) == (20.02, 2)  # another clock's stamp
+    assert timeline.place(None, 20.04, 0.02) == (20.04, 2)
+    assert timeline.place(None, 5.0, 0.02) == (5.0, 3)  # the clock was set back
 
 
 @pytest.mark.parametrize("fast, late", [(0.0, 0.0), (1e-4, 0.36), (1e-3, 0.45), (4e-3, 0.45)])
 def test_a_sound_card_that_is_fast_does_not_come_ever_later(fast, late):
     """An hour of a microphone that is always open; the sender sends up to 5 ms late."""
-    follower, jitter = Follower(), np.random.default_rng(0).uniform(0, 0.005, 36000)
+    timeline, jitter = ArrivalTimeline(), np.random.default_rng(0).uniform(0, 0.005, 36000)
     sent = np.arange(36000) * 0.1 / (1 + fast) + jitter
-    placed = np.array([follower.place(None, when, 0.1) for when in sent])
+    placed = np.array([timeline.place(None, when, 0.1) for when in sent])
     assert (placed[:, 1] == 1).all()
     assert (placed[:, 0] - sent).max() <= late + 0.01
     left_out = 0.1 - np.diff(placed[:, 0])

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Other packages' audio messages, read by their fields; and a timeline for sound without one.
+"""Other packages' audio messages, read by their fields.
 
-None of these messages says when its sound is to be played. Their stamps, where they have any, say
-when a chunk was sent or recorded, with the jitter of the sender's loop. `Follower` therefore counts
-time in samples, and uses stamps only to find where a new stretch of speech begins.
+None of them says when its sound is to be played: that is found by arrival_timeline.py.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from realtalk_ros.audio.pcm import MAX_CHANNELS, check_rate, mix_down, to_float
-from realtalk_ros.audio.sample_clock import SampleClock
 from realtalk_ros.errors import AudioError
 
 # GStreamer's names of sample formats, which ros-drivers' AudioInfo uses.
@@ -23,8 +20,6 @@ FORMATS = {
     "S8": "i1", "U8": "u1", "S16LE": "<i2", "S16BE": ">i2", "S32LE": "<i4", "S32BE": ">i4",
     "F32LE": "<f4", "F32BE": ">f4", "F64LE": "<f8", "F64BE": ">f8",
 }  # fmt: skip
-PAUSE = 0.25  # s without sound after which the next chunk begins a new utterance
-JUMP = 1.0  # s, a stamp this far from when its chunk came, or from those before, is not believed
 
 
 @dataclass(frozen=True)
@@ -163,45 +158,3 @@ def layout_of(info: Any) -> SampleLayout:
             f"audio_info says {info.coding_format!r}: set audio_capture's parameter format to wave"
         )
     return SampleLayout(info.sample_rate, info.channels, info.sample_format.upper())
-
-
-class Follower:
-    """Places chunks that come as they are spoken: `place` gives the time of the first sample."""
-
-    def __init__(self) -> None:
-        self.utterances = 0
-        self._end: float | None = None  # media time at which what was placed ends
-        self._came = 0.0  # when the last chunk was sent, and its stamp
-        self._stamp: float | None = None
-        self._interrupted = False
-        self._clock = SampleClock()  # of the utterance
-
-    def interrupt(self) -> None:
-        """The face was interrupted. Until there is a pause, chunks get no time: they may still be
-        of the old utterance, and others decide that."""
-        self._interrupted = True
-
-    def place(self, stamp: float | None, sent: float, seconds: float) -> tuple[float | None, int]:
-        """(media time of the first sample, or None: at once; number of the utterance), of a chunk
-        that was sent at `sent`; all times in s.
-
-        A chunk goes on where the last one ended, however early it comes (senders may send a whole
-        sentence at once), unless its sender's sample clock is fast: then it overlaps that. A new
-        utterance begins after a pause, or when the stamps jump.
-        """
-        if stamp is None or abs(stamp - sent) > JUMP:
-            stamp = None
-        jumped = (
-            stamp is not None and self._stamp is not None and stamp < self._stamp - JUMP
-        ) or sent < self._came - JUMP
-        over = self._end is None or sent > self._end + PAUSE
-        if over or jumped or (self._interrupted and sent > self._came + max(PAUSE, 2 * seconds)):
-            self.utterances += 1
-            self._end = sent if stamp is None else stamp
-            self._interrupted = False
-            self._clock = SampleClock()
-        assert self._end is not None
-        self._end -= self._clock.excess(self._end - sent, sent)
-        start, self._end = self._end, self._end + seconds
-        self._came, self._stamp = sent, stamp
-        return (None if self._interrupted else start), self.utterances

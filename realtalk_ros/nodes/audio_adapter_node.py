@@ -10,11 +10,11 @@ from typing import Any
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.subscription import Subscription
 
+from realtalk_ros.audio.arrival_timeline import ArrivalTimeline
 from realtalk_ros.audio.message_adapters import (
     FORMATS,
     KINDS,
     DecodedAudio,
-    Follower,
     Kind,
     SampleLayout,
     layout_of,
@@ -51,7 +51,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         self.layout: SampleLayout | None = None
         self._informed = False  # whether AudioInfo has come
         self._checks = 0  # for which it was waited for
-        self._follower = Follower()
+        self._timeline = ArrivalTimeline()
         self._input: AudioSubscription | None = None
         self._info: Subscription | None = None
         self._overridable = qos.overridable()
@@ -166,7 +166,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
 
     def on_expression(self, message: FaceExpression) -> None:
         if message.reset:
-            self._follower.interrupt()
+            self._timeline.interrupt()
 
     def on_messages(self, messages: list[Received]) -> None:
         self.counts["messages"] += len(messages)
@@ -187,7 +187,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
             )
         stamp = self.media_time(audio.stamp) if audio.stamp is not None else None
         seconds = len(audio.pcm) / audio.rate
-        start, number = self._follower.place(stamp, self.now() - waited, seconds)
+        start, number = self._timeline.place(stamp, self.now() - waited, seconds)
         self.counts["utterances"] = number
         utterance = self.unique_id(self.topic.strip("/"), number)
         chunk = self.audio_message(
