@@ -125,7 +125,7 @@ def test_missing_file_and_folder(tmp_path, name):
 
 def test_blocks_join_to_the_whole(tmp_path):
     path = write_wav(tmp_path / "a.wav", tone(1.03))
-    stream = media_files.stream_audio(path, block_s=0.1)
+    stream = media_files.AudioStream(path, block_s=0.1)
     assert stream.sample_rate == RATE and stream.duration == pytest.approx(1.03, abs=0.01)
     blocks = list(stream)
     assert [len(block) for block in blocks] == [1600] * 10 + [480]
@@ -147,7 +147,7 @@ def test_opposite_channels_are_heard(tmp_path):
         file.setsampwidth(2)
         file.setframerate(RATE)
         file.writeframes(np.stack([loud, -loud], axis=1).tobytes())
-    stream = media_files.stream_audio(tmp_path / "a.wav")
+    stream = media_files.AudioStream(tmp_path / "a.wav")
     assert np.allclose(np.concatenate(list(stream)), tone(1.0), atol=1e-3)
     assert len(stream.warnings) == 1 and "polarity" in stream.warnings[0]
 
@@ -175,7 +175,7 @@ def encoded(path, codec, pcm, damage=0):
 
 def heard(path):
     """(seconds that were read, warnings)"""
-    stream = media_files.stream_audio(path)
+    stream = media_files.AudioStream(path)
     samples = sum(len(block) for block in stream)
     return samples / stream.sample_rate, stream.warnings
 
@@ -329,7 +329,7 @@ def test_samples_that_are_not_what_they_should_be_are_told(tmp_path, change, wor
 )
 def test_a_header_of_nonsense_is_told_with_its_file(tmp_path, options, words):
     with pytest.raises(AudioError, match=words) as caught:
-        media_files.stream_audio(float_wav(tmp_path / "odd.wav", tone(0.5), **options))
+        media_files.AudioStream(float_wav(tmp_path / "odd.wav", tone(0.5), **options))
     assert "odd.wav" in str(caught.value)
 
 

@@ -30,10 +30,15 @@ PIPE_HEAD = 4096  # bytes of a pipe that are looked at before FFmpeg reads it
 
 
 class AudioStream:
-    """The sound of a media file as blocks of mono samples; iterate over it once.
+    """The sound of a media file of any kind (WAV, FLAC, MP3, Ogg, MP4, ...; "-": standard input) as
+    blocks of mono samples; iterate over it once.
 
     Attributes: `sample_rate` in Hz; `duration` in seconds as the file states it, or None (a
     truncated file states more than it holds: use it for progress only).
+
+    Memory stays at about one block, whatever the file's length. Channels are averaged. A file that
+    is cut short gives what is there. Raises AudioError if the file is missing, is no media file,
+    has no sound, or holds no samples.
     """
 
     def __init__(self, path: str | Path, block_s: float = 1.0):
@@ -137,25 +142,15 @@ class AudioStream:
             ) from error
 
 
-def stream_audio(path: str | Path, block_s: float = 1.0) -> AudioStream:
-    """Opens any media file that has sound (WAV, FLAC, MP3, Ogg, MP4, ...) for reading in blocks.
-
-    "-" is standard input. Memory stays at about one block, whatever the file's length. Channels are
-    averaged. A file that is cut short gives what is there. Raises AudioError if the file is
-    missing, is no media file, has no sound, or holds no samples.
-    """
-    return AudioStream(path, block_s)
-
-
 def read_audio(
     path: str | Path, warn: Callable[[str], object] | None = None
 ) -> tuple[np.ndarray, int]:
     """Reads a whole media file: float32 (n,) mono in [-1, 1], and its sample rate in Hz. `warn` is
     told what of it was lost or changed.
 
-    Raises AudioError, as `stream_audio` does.
+    Raises AudioError, as AudioStream does.
     """
-    stream = stream_audio(path)
+    stream = AudioStream(path)
     pcm = np.concatenate(list(stream))
     if warn is not None:
         for line in stream.warnings:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from realtalk_ros import contracts
 from realtalk_ros.audio.espeak import DEFAULT_VOICE
-from realtalk_ros.audio.media_files import STANDARD_INPUT, AudioStream, stream_audio
+from realtalk_ros.audio.media_files import STANDARD_INPUT, AudioStream
 from realtalk_ros.audio.text_to_speech import Saying
 from realtalk_ros.commands.console import warn
 from realtalk_ros.errors import RealTalkError
@@ -155,7 +155,7 @@ def check(args: argparse.Namespace) -> None:
 def open_speech(args: argparse.Namespace) -> tuple[Iterator[np.ndarray], int, float | None]:
     """Blocks of float32 mono samples, their rate in Hz, and how long it is in s where known."""
     if args.wav is not None:
-        stream = stream_audio(args.wav, BLOCK)
+        stream = AudioStream(args.wav, BLOCK)
         return with_warnings(stream), stream.sample_rate, stream.duration
     saying = Saying(args.text, args.voice, warn=partial(warn, "speak"), longest=None)
     return (pcm for pcm, _ in saying.chunks(BLOCK)), saying.sample_rate, None

@@ -13,7 +13,7 @@ import numpy as np
 from rclpy.duration import Duration
 
 from realtalk_ros.audio.espeak import DEFAULT_VOICE
-from realtalk_ros.audio.media_files import STANDARD_INPUT, stream_audio
+from realtalk_ros.audio.media_files import STANDARD_INPUT, AudioStream
 from realtalk_ros.audio.text_to_speech import speak
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
@@ -68,7 +68,7 @@ class SpeechNode(lifecycle.RealTalkNode):
         if self.wav == STANDARD_INPUT:
             raise RealTalkError("wav '-' is standard input, which a node has none of: name a file")
         if self.wav:
-            stream_audio(self.wav).close()  # raises now what is wrong with it
+            AudioStream(self.wav).close()  # raises now what is wrong with it
         else:
             self._speech = speak(self.text, self.voice, self.get_logger().warning)
 
@@ -125,7 +125,7 @@ class SpeechNode(lifecycle.RealTalkNode):
     def _chunks(self) -> Iterator[tuple[np.ndarray, int, bool]]:
         """(float32 mono, its rate in Hz, whether it is the last) of what is to be spoken."""
         if self.wav:
-            stream = stream_audio(self.wav, self.chunk)
+            stream = AudioStream(self.wav, self.chunk)
             rate, blocks = stream.sample_rate, iter(stream)
         else:
             pcm, rate = self._speech
