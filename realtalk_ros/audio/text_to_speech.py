@@ -52,7 +52,7 @@ def sentences(text: str) -> list[str]:
 
 
 class Saying:
-    """One text being spoken. Iterate over it for the sound; `spoken` says how much was played.
+    """One text being spoken: `chunks` gives the sound, `spoken` says how much of it was played.
 
     `text` becomes the plain text, without markup. A stretch whose script the voice cannot read is
     said by one that can. `warn` is called for that, and for what had to be left out.
@@ -85,7 +85,7 @@ class Saying:
         self._voice = voices().find(voice)
         self.sample_rate = self._espeak.sample_rate
         self._refused: NothingToSay | None = None
-        pieces, head = self._speak(), []
+        pieces, head = self._synthesize(), []
         while not self._words:  # says now what is wrong with it
             if (piece := next(pieces, None)) is None:
                 check_words(self.text)
@@ -94,23 +94,25 @@ class Saying:
             head.append(piece)
         self._pieces = itertools.chain(head, pieces)
 
-    def _speak(self) -> Iterator[np.ndarray]:
+    def _synthesize(self) -> Iterator[np.ndarray]:
         """Sound and silence, as long as each is."""
         pause, lines = 0.0, 0  # s after what was said; ends of lines since
         for part in self._parts:
             pause = max(pause, part.pause)
             speed = min(max(self._speed * part.style.rate, SPEED_RANGE[0]), SPEED_RANGE[1])
             pitch = min(max(self._pitch + part.style.pitch, PITCH_RANGE[0]), PITCH_RANGE[1])
-            voice = self._speaking(part.style.language)
-            for piece in [part.text] if part.style.spelled else sentences(part.text):
+            voice, how = self._voice_for_language(part.style.language), part.style.spelled
+            for piece in [part.text] if how else sentences(part.text):
                 ended = piece.rstrip()
                 if unicode_scripts.has_words(piece):
                     lines += piece[: len(piece) - len(piece.lstrip())].count("\n")
                     gap = ssml.PARAGRAPH if lines > 1 else _LINE if lines else 0.0
                     if (self._words or part.pause) and (pause := max(pause, gap)):
                         yield self._silence(pause)
-                    say = self._spell if part.style.spelled else self._read
-                    yield from say(piece, voice, speed, pitch, part.style.spelled)
+                    if how:
+                        yield from self._spell(piece, voice, speed, pitch, how)
+                    else:
+                        yield from self._read(piece, voice, speed, pitch)
                     pause, lines = 0.0, piece[len(ended) :].count("\n")
                 else:
                     lines += piece.count("\n")
@@ -120,9 +122,8 @@ class Saying:
         if self._parts and not self._parts[-1].text and pause:  # a break at the end
             yield self._silence(pause)
 
-    def _read(
-        self, piece: str, voice: Voice, speed: float, pitch: int, _how: str
-    ) -> Iterator[np.ndarray]:
+    def _read(self, piece: str, voice: Voice, speed: float, pitch: int) -> Iterator[np.ndarray]:
+        """The sound of a piece of text as it is."""
         said, places = unicode_scripts.speakable(piece)
         at = 0
         for text, reader in self._stretches(said, voice):
@@ -140,6 +141,7 @@ class Saying:
     def _spell(
         self, piece: str, voice: Voice, speed: float, pitch: int, how: str
     ) -> Iterator[np.ndarray]:
+        """The sound of a piece of text letter by letter; `how`: ssml.CHARACTERS or DIGITS."""
         said, places = unicode_scripts.speakable(piece)
         at = 0
         for text, reader in self._stretches(said, voice):
@@ -177,8 +179,8 @@ class Saying:
         self._refused = self._refused or nothing
         self._warn(f"a part of the text is left out: {nothing}")
 
-    def _speaking(self, language: str) -> Voice:
-        """Who says what is marked with a language."""
+    def _voice_for_language(self, language: str) -> Voice:
+        """That of what is marked with a language."""
         if not language:
             return self._voice
         if (voice := voices().for_language(language, self._voice)) is None:
@@ -191,18 +193,18 @@ class Saying:
     def _stretches(self, text: str, voice: Voice) -> list[tuple[str, Voice | None]]:
         """Cuts a text by the voice that reads it; None: no voice does."""
         found: list[tuple[str, Voice | None]] = []
-        for piece, written in unicode_scripts.runs(text):
-            reader = self._reading(written, voice)
+        for piece, script in unicode_scripts.runs(text):
+            reader = self._voice_for_script(script, voice)
             if found and found[-1][1] == reader:
                 piece = found.pop()[0] + piece
             found.append((piece, reader))
         return found
 
-    def _reading(self, written: str, voice: Voice) -> Voice | None:
+    def _voice_for_script(self, script: str, voice: Voice) -> Voice | None:
         """`voice`, or one that can read a script where it cannot; None: none can."""
-        if unicode_scripts.reads(voice.base_language, written):
+        if unicode_scripts.reads(voice.base_language, script):
             return voice
-        name, languages = unicode_scripts.readers(written)
+        name, languages = unicode_scripts.readers(script)
         for language in languages:
             if (other := voices().for_language(language, voice)) is not None:
                 self._warn(
