@@ -54,6 +54,7 @@ AVATAR_DIR = Path(__file__).parents[1] / "avatars"
 FORMER_NAMES = {"clara": "mira", "noah": "kenji"}
 MAX_TEMPLATES, MAX_REFERENCES = 512, 8
 MAX_PIXELS = 2048 * 2048
+MIN_CROP = 32  # pixels
 MAX_TEMPLATE_BYTES = 512 * 2**20  # of all templates in memory: 512 of 512x512, 86 of 1920x1080
 MAX_ARRAY, MAX_IMAGE = 512 * 2**10, 16 * 2**20  # bytes of a file
 MAX_PATH = 200  # characters
@@ -110,18 +111,7 @@ class Avatar:
         Provenance.of(name, meta)  # raises
         templates = _templates(folder, meta)
         height, width = templates.shape[1:3]
-        crop = meta.get("crop")
-        if (
-            not isinstance(crop, list)
-            or len(crop) != 3
-            or not all(type(value) is int for value in crop)
-            or crop[2] < 32
-            or not (0 <= crop[0] <= width - crop[2] and 0 <= crop[1] <= height - crop[2])
-        ):
-            raise AvatarError(
-                f"avatar {folder}: crop must be [x, y, side] in whole pixels, side at least 32, "
-                f"inside the {width}x{height} templates; it is {short(crop)}"
-            )
+        crop = _crop(folder, meta, (width, height))
         more = _references(folder, meta)
         if len(templates) * max(1, len(more)) > MAX_TEMPLATES:  # the network keeps 3 MB for each
             raise AvatarError(
@@ -135,7 +125,7 @@ class Avatar:
             identity=_array(folder, meta.get("identity"), (IDENTITY_SIZE,), MAX_IDENTITY),
             reference_image=_reference(folder, meta.get("reference")),
             templates=templates,
-            crop=(crop[0], crop[1], crop[2]),
+            crop=crop,
             reference_expressions=None
             if own is None
             else _array(folder, own, REFERENCE_SHAPE, MAX_WEIGHT),
@@ -294,6 +284,23 @@ def _references(folder: Path, meta: dict[str, Any]) -> tuple[np.ndarray, ...]:
     if not isinstance(names, list) or len(names) > MAX_REFERENCES:
         raise AvatarError(f"avatar {folder}: references must list at most {MAX_REFERENCES} images")
     return tuple(_reference(folder, name) for name in names)
+
+
+def _crop(folder: Path, meta: dict[str, Any], size: tuple[int, int]) -> tuple[int, int, int]:
+    """The face's square (x, y, side) in templates of `size`, width and height."""
+    crop, (width, height) = meta.get("crop"), size
+    if (
+        not isinstance(crop, list)
+        or len(crop) != 3
+        or not all(type(value) is int for value in crop)
+        or crop[2] < MIN_CROP
+        or not (0 <= crop[0] <= width - crop[2] and 0 <= crop[1] <= height - crop[2])
+    ):
+        raise AvatarError(
+            f"avatar {folder}: crop must be [x, y, side] in whole pixels, side at least "
+            f"{MIN_CROP}, inside the {width}x{height} templates; it is {short(crop)}"
+        )
+    return crop[0], crop[1], crop[2]
 
 
 def _templates(folder: Path, meta: dict[str, Any]) -> np.ndarray:

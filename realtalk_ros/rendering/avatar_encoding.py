@@ -78,13 +78,9 @@ def encode_avatars(
                     if number == 0 or name not in REFERENCE_FEATURES:
                         features[name].append(value)
         count = len(references)
-        colours = np.concatenate(features["mouth_colours"][-count:])
-        colours = merge_mouth_colours(colours if avatar.generator else without_misread(colours))
+        read = np.concatenate(features["mouth_colours"][-count:])
         expected = expected_enamel(crops[0], landmarks[-1][0] * CROP_SIZE)
-        own = None if avatar.teeth is None else np.array(avatar.teeth[::-1], np.float32) / 255
-        if own is None and shown and misread(colours, shown.enamel, expected):
-            own = shown.enamel
-        colours, enamel = with_expected_enamel(colours, expected, own)
+        colours, enamel = mouth_colours(avatar, read, expected, shown)
         enamels.append(enamel)
         fleshes.append(np.append(colours[0, 3:6] / max(colours[0, 7], LEAST), colours[0, 7]))
         features["mouth_colours"][-count:] = [colours] * count
@@ -122,6 +118,19 @@ def reference_inputs(avatar: Avatar, look: LookName = "plain") -> list[np.ndarra
         for k, mouth_interior in enumerate(maps):
             geometry.draw_mouth(avatar.reference_weights[k], k, mouth_interior)
     return [np.concatenate(both, -1) for both in zip(images, maps, strict=True)]
+
+
+def mouth_colours(
+    avatar: Avatar, read: np.ndarray, expected: np.ndarray, shown: TeethPicture | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """An avatar's mouth colours (1, 8), by those that the encoder has `read` (K, 8) off its
+    references; and its enamel in full light, (3,) BGR, 1: white. `expected` (3,) is the enamel if
+    none is seen, `shown` the teeth that were found in a picture."""
+    colours = merge_mouth_colours(read if avatar.generator else without_misread(read))
+    own = None if avatar.teeth is None else np.array(avatar.teeth[::-1], np.float32) / 255
+    if own is None and shown and misread(colours, shown.enamel, expected):
+        own = shown.enamel
+    return with_expected_enamel(colours, expected, own)
 
 
 def merge_mouth_colours(colours: np.ndarray) -> np.ndarray:

@@ -16,8 +16,9 @@ from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.landmarks import MOUTH_LEFT, MOUTH_RIGHT
 from realtalk_ros.rendering.geometry import template_landmarks
+from realtalk_ros.rendering.lip_outline import FRACTION_BITS
+from realtalk_ros.rendering.mouth import OPEN
 
-OPEN = 127  # levels of the map above which a pixel is between the lips
 # Teeth come from behind the upper lip with the opening's height, widths of the resting mouth, and
 # with the share of its width in which they are seen: from the first number on, wholly at the
 # second. A drawing shows no white line between lips that hardly part, no single tooth in an "oo",
@@ -25,7 +26,6 @@ OPEN = 127  # levels of the map above which a pixel is between the lips
 TALL, WIDE = (0.05, 0.12), (0.35, 0.65)
 # The tongue, widths of the resting mouth: half its length and height, its middle below the opening.
 TONGUE = 0.25, 0.12, 0.03
-FRACTION_BITS = 4  # of the coordinates that OpenCV draws
 
 
 class FlatMouthPainter:
@@ -50,7 +50,7 @@ class FlatMouthPainter:
     def paint(self, interior: np.ndarray, mouth: np.ndarray) -> None:
         """Paints the opening in a mouth's picture (S, S, 3) uint8, in place; `interior` (S, S, 3)
         uint8 is the map of it."""
-        open_ = interior[..., 0] > OPEN
+        open_ = interior[..., 0] >= OPEN
         columns = np.flatnonzero(open_.any(0))
         if not len(columns):
             return
