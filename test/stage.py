@@ -7,10 +7,12 @@ import threading
 import time
 from contextlib import contextmanager
 
+import numpy as np
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 
+from realtalk_ros.face_model import arkit
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes.expression_node import ExpressionNode
 from realtalk_ros.nodes.renderer_node import RendererNode
@@ -35,6 +37,7 @@ class Stage:
         options = dict(context=self.context, parameter_overrides=overrides)
         self.expression, self.renderer = ExpressionNode(**options), RendererNode(**options)
         self.shown = []  # when, DueFrame
+        self.weights = np.zeros(arkit.COUNT, np.float32)  # of the last of them
         show = self.renderer.render_loop.show
 
         def watched(pending):
@@ -42,6 +45,7 @@ class Stage:
             show(pending)
             if self.renderer.counts["images"] > images:
                 self.shown.append((time.time(), pending.frame))
+                self.weights = pending.generated.weights
 
         self.renderer.render_loop.show = watched
         self.executor = SingleThreadedExecutor(context=self.context)

@@ -31,11 +31,13 @@ def face():
 
 def drawn(face, levels: float) -> AddedLayer:
     """The layer when the brow gets lighter by so many grey levels."""
+    whole = np.ones((256, 256), np.float32)
+    layer = AddedLayer(whole)
+    face.change[:] = 99  # in an image before
+    layer.draw(face, whole)
     face.change[:] = 0
     face.change[BROW] = levels
-    layer = AddedLayer(np.ones((256, 256), np.float32))
-    layer._memory[:] = 99  # of an image before
-    layer.draw(face, np.ones((256, 256), np.float32))
+    layer.draw(face, whole)
     return layer
 
 

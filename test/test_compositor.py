@@ -266,12 +266,11 @@ def test_the_head_turns_without_seams(rotation):
     made = renderer.generate(weights(), 0)
     made = replace(made, mask=np.zeros_like(made.mask), lids=None)
     made.mouth_interior[:] = 0
-    compositor = Compositor(renderer.avatar, slope[None], renderer._person)
+    person = MovingPerson(renderer.avatar)
+    compositor = Compositor(renderer.avatar, slope[None], person)
     image = compositor.compose(made, compositor.begin(0, rotation))
     # At its border, the head passes before the background.
-    head = cv2.erode(
-        cv2.resize(renderer._person.mask, (width, height)), np.ones((61, 61), np.uint8)
-    )
+    head = cv2.erode(cv2.resize(person.mask, (width, height)), np.ones((61, 61), np.uint8))
     bends = np.abs(cv2.Laplacian(image, cv2.CV_32F))[head > 128].max()
     assert bends <= (4 if rotation is None or rotation is TURNED else 6)
 

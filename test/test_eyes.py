@@ -355,21 +355,20 @@ def test_a_model_without_an_array_is_refused():
 def test_the_network_knows_lids_that_close_at_once_and_others_as_they_were():
     """It draws the same, but for two grey levels; what is shown are the eyes of the frame."""
     renderer = FaceRenderer(Avatar.load("default"), size=256)
-    generator = renderer._generator
     steps = [weights(), weights(eyeBlink=0.06), weights(eyeBlink=0.7), weights(eyeBlink=0.75)]
-    moved = [generator.geometry[0].project_eyes(w, 0).lids * 256 for w in steps]
+    (geometry,) = renderer.generator.geometry
+    moved = [geometry.project_eyes(w, 0).lids * 256 for w in steps]
     slight = [np.abs(b - a).max() < SLIGHT for a, b in pairwise(moved)]
     assert slight == [True, False, True]
-    generator.geometry[0]._last_eyes = None  # of the smile that it has drawn while it was loaded
     maps, images = [], []
+    renderer.generate(weights(eyeBlink=1), 0)
     for expression in steps:
         images.append(renderer.render(expression, 0).astype(int))
-        maps.append(generator._bindings[1].interiors[0, :96].copy())
+        maps.append(renderer.generate(expression, 0).mouth_interior[:96])
     assert (maps[0] == maps[1]).all() and (maps[2] == maps[3]).all()
     assert np.count_nonzero(maps[1] != maps[2]) > 200
     for k, expression in enumerate(steps):
-        generator.geometry[0]._last_eyes = None
-        generator._last.clear()
+        renderer.generate(weights(eyeBlink=float(k < 2)), 0)  # far from it
         off = np.abs(renderer.render(expression, 0) - images[k])
         assert off.max() <= (2 if k % 2 else 0)
 

@@ -76,15 +76,17 @@ def test_emotion_gaze_and_listening_reach_the_face(stage):
     point = PointStamped()
     point.point.x, point.point.y = 1.0, 0.4
     publishers["look_at"].publish(point)
-    stage.client.wait(lambda: face._emotion[arkit.INDEX["mouthSmileLeft"]] > 0.4, 8, "a smile")
-    assert face.listening and face.gaze._target[1] > 0.3
+    smile, left = arkit.INDEX["mouthSmileLeft"], arkit.INDEX["eyeLookOutLeft"]
+    stage.client.wait(lambda: stage.weights[smile] > 0.4, 8, "a smile")
+    stage.client.wait(lambda: stage.weights[left] > 0.4, 8, "a glance to the face's left")
+    assert face.listening
     point.header.frame_id = "map"  # tf2 may not be there, or knows no such frame
     publishers["look_at"].publish(point)
     publishers["emotion"].publish(String(data="hungry"))
     stage.client.wait(lambda: len(stage.renderer.problems.counts) >= 2, 5, "two problems")
     publishers["emotion"].publish(String(data="neutral"))
     publishers["listening"].publish(Bool(data=False))
-    stage.client.wait(lambda: face._emotion.max() < 0.1, 8, "a neutral face")
+    stage.client.wait(lambda: stage.weights[smile] < 0.1, 8, "a neutral face")
 
 
 def test_steps_of_the_quality_ladder_are_seen_and_said(stage):

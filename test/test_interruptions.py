@@ -35,8 +35,8 @@ def undrawn(stage, monkeypatch):
     """25 frames a second that nobody draws: which are shown and when is what matters."""
     picture = np.zeros((128, 128, 3), np.uint8)
     renderer = stage.renderer.face.renderer
-    monkeypatch.setattr(renderer, "generate", lambda *_: None)
-    monkeypatch.setattr(renderer, "compose", lambda *_, **__: picture.copy())
+    monkeypatch.setattr(renderer, "generate_and_begin", lambda *_: (None, None))
+    monkeypatch.setattr(renderer, "compose", lambda *_: picture.copy())
     with stage.setting(stage.renderer, "fps", 25.0):
         stage.client.wait(lambda: stage.expression.fps == 25.0, 5, "frame rate of both nodes")
         yield

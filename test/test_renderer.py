@@ -97,7 +97,7 @@ def test_landmarks_move_the_lips(renderer, monkeypatch):
     """The same weights with the landmarks left at rest give another mouth."""
     weights = face(jawOpen=0.7)
     wide = renderer.render(weights, 0).astype(int)
-    (geometry,) = renderer._generator.geometry
+    (geometry,) = renderer.generator.geometry
     moved = geometry.target_landmarks(weights, 0) - geometry.template_landmarks[0]
     assert 0.04 < np.abs(moved[8]).max() < 0.2  # the chin, of the crop's side
     assert np.abs(moved[36:48]).max() < 1e-3  # the eyes
@@ -114,7 +114,7 @@ def test_landmarks_move_the_lips(renderer, monkeypatch):
 def test_teeth_are_painted_where_the_face_model_has_them(renderer, monkeypatch):
     weights = face(jawOpen=0.15, mouthUpperUpLeft=0.5, mouthUpperUpRight=0.5,
                    mouthLowerDownLeft=0.5, mouthLowerDownRight=0.5)  # fmt: skip
-    (geometry,) = renderer._generator.geometry
+    (geometry,) = renderer.generator.geometry
     interior = geometry.draw_mouth(weights, 0, np.zeros((256, 256, 3), np.uint8))
     interior = interior[mouth_crop()]
     bright = renderer.generate(weights, 0).mouth.mean(-1)

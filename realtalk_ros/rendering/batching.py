@@ -68,7 +68,9 @@ class BatchingRenderer:
         networks of that have failed. Raises AvatarError, ModelError."""
         with self._load_lock:
             key = (tuple(providers), threads, model_dir)
-            broken = isinstance(failed, BatchedFace) and failed.shares_networks(self._renderers)
+            broken = isinstance(failed, BatchedFace) and any(
+                renderer.generator is failed.generator for renderer in self._renderers
+            )
             if key != self._key or broken:
                 avatars = [Avatar.load(name) for name in self.avatars]
                 self._renderers = FaceRenderer.load_together(
@@ -155,6 +157,7 @@ class BatchedFace(Renderer):
         self._batching, self._renderer, self.index = batching, renderer, index
         self.avatar, self.size = renderer.avatar, renderer.size
         self.template_count, self.provider = renderer.template_count, renderer.provider
+        self.generator = renderer.generator
 
     def generate(
         self, weights: np.ndarray, template: int, meanwhile: Callable[[], None] = lambda: None
@@ -181,7 +184,3 @@ class BatchedFace(Renderer):
 
     def close(self) -> None:
         self._batching.close(self)
-
-    def shares_networks(self, renderers: Sequence[FaceRenderer]) -> bool:
-        """Whether it has the networks of one of `renderers`."""
-        return any(self._renderer.generator is other.generator for other in renderers)
