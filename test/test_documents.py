@@ -112,6 +112,13 @@ def test_where_to_look_names_files_that_are_there():
     assert not [name for name in files if not (ROOT / name).is_file()]
 
 
+@pytest.mark.parametrize("folder", ["audio", "playout", "rendering"])
+def test_large_packages_say_what_each_of_their_modules_is_for(folder):
+    package = ROOT / "realtalk_ros" / folder
+    words = set(re.findall(r"\w+", (package / "__init__.py").read_text()))
+    assert {path.stem for path in package.glob("*.py")} - {"__init__"} <= words
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]*(?:#[^)\s]*)?)\)", outside_code(page.read_text())):

@@ -1,2 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is shown and played when: turn-taking, jitter buffer, audio playout, adaptive quality."""
+"""What is shown and played when.
+
+expression_node     message_merger: messages that come by two subscriptions, once each; turn_taking:
+                    whose turn it is, by turn (an utterance of one sender), sender_identity,
+                    scheduling (when a chunk is played) and interrupted_turns
+renderer_node       face_playout: frames and sound until they are due, by jitter_buffer,
+                    audio_playout, reset_pairs (interrupts that come twice) and speaking
+                    quality_monitor: whether the machine keeps up; adaptive_quality: what if not
+                    other_clock: whether a machine's is off by seconds
+both                clock: whether it was set
+"""
