@@ -49,6 +49,15 @@ class MelChunk(NamedTuple):
     last: bool  # of its utterance
 
 
+class _NetworkFrame(NamedTuple):
+    """One frame of the network, at 50 Hz."""
+
+    time: float  # media time, s
+    weights: np.ndarray
+    rotation: np.ndarray
+    speech: float
+
+
 class _Segment:
     """One stretch of continuous audio at one sample rate."""
 
@@ -62,9 +71,8 @@ class _Segment:
         self.lead_in = silence / chunk.sample_rate  # s
         frames = stream.push(self.front_end.push(np.zeros(silence, np.float32)))
         assert not len(frames.time)  # the network's look-ahead is longer than that
-        # The network's last frame: time, weights, rotation, speech.
-        self.last: tuple[float, np.ndarray, np.ndarray, float] | None = None
-        self.last_time = anchor - 2 * TIME_ERROR / fps  # of a frame that was returned
+        self.last_frame: _NetworkFrame | None = None
+        self.last_time = anchor - 2 * TIME_ERROR / fps  # of an expression that was returned
 
     @property
     def begin(self) -> float:
@@ -203,8 +211,8 @@ class ExpressionPipeline:
         if (segment := self._segment) is not None:
             segment.anchor += seconds
             segment.last_time += seconds
-            if segment.last is not None:
-                segment.last = (segment.last[0] + seconds, *segment.last[1:])
+            if (last := segment.last_frame) is not None:
+                segment.last_frame = last._replace(time=last.time + seconds)
 
     def _continue(self, segment: _Segment, chunk: Chunk, start: float) -> np.ndarray | None:
         """The samples of a chunk that starts at `start`, as they continue the segment; None if it
@@ -239,21 +247,26 @@ class ExpressionPipeline:
         expressions = []
         rows = zip(frames.time, frames.weights, frames.rotation, frames.speech, strict=True)
         for time, weights, rotation, speech in rows:
-            frame = (segment.begin + float(time), weights, rotation, float(speech))
-            before = segment.last or frame
+            frame = _NetworkFrame(segment.begin + float(time), weights, rotation, float(speech))
+            before = segment.last_frame or frame
             k = self._next(segment)
-            while k <= frame[0] * self.fps + TIME_ERROR:
-                span = frame[0] - before[0]
-                share = min(1.0, (k / self.fps - before[0]) / span) if span > 0 else 1.0
-                mixed = [
-                    a + np.float32(share) * (b - a)
-                    for a, b in zip(before[1:], frame[1:], strict=True)
-                ]
+            while k <= frame.time * self.fps + TIME_ERROR:
+                span = frame.time - before.time
+                share = np.float32(
+                    min(1.0, (k / self.fps - before.time) / span) if span > 0 else 1.0
+                )
                 expressions.append(
-                    TimedExpression(k / self.fps, segment.utterance, self.sequence, *mixed)
+                    TimedExpression(
+                        time=k / self.fps,
+                        utterance=segment.utterance,
+                        sequence=self.sequence,
+                        weights=before.weights + share * (frame.weights - before.weights),
+                        rotation=before.rotation + share * (frame.rotation - before.rotation),
+                        speech=float(before.speech + share * (frame.speech - before.speech)),
+                    )
                 )
                 self.sequence += 1
                 segment.last_time = k / self.fps
                 k += 1
-            segment.last = frame
+            segment.last_frame = frame
         return expressions
