@@ -21,7 +21,7 @@ from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.landmarks import BROW_LEFT, BROW_RIGHT
 from realtalk_ros.rendering.boxes import bounding_box, is_empty
 from realtalk_ros.rendering.channels import Positions, spread
-from realtalk_ros.rendering.lid_skin import LASH_DARKNESS, CleanSkin, measure, skin_ends
+from realtalk_ros.rendering.lid_skin import LASH_DARKNESS, CleanSkin, find_clean_skin, skin_ends
 from realtalk_ros.rendering.moved_eye import ProjectedEyes
 from realtalk_ros.rendering.open_eye import COLUMNS, OpenEye, smooth
 
@@ -111,7 +111,7 @@ def shut_eyes(
     painted, boxes, lashes = image.copy(), [], []
     ends, glasses = skin_ends(image, opened, glasses)
     for lids, end in zip(opened, ends, strict=True):
-        skin = measure(image, lids, end)
+        skin = find_clean_skin(image, lids, end)
         boxes.append(paint_lid(painted, image, lids, skin, ENDS_IN_GLASSES if glasses else ENDS))
         lashes.append(skin.lashes)
     low, high = np.min([b[0] for b in boxes], 0), np.max([b[1] for b in boxes], 0)

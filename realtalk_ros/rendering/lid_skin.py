@@ -7,6 +7,7 @@ It lies between lashes, make-up and the crease below, and hair or the rim of gla
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -66,34 +67,13 @@ class CleanSkin:
     lashes: float  # share of the light that the lashes take
 
 
-def measure(image: np.ndarray, eye: OpenEye, end: np.ndarray) -> CleanSkin:
+def find_clean_skin(image: np.ndarray, eye: OpenEye, end: np.ndarray) -> CleanSkin:
     """Finds the clean skin between an eye and `end` (81,) of `skin_ends`."""
-    strip, heights = eye.strip(image, eye.upper, ABOVE), ABOVE[:, None]
-    brow = np.minimum(end, ABOVE[-1])
-    under = np.sort(eye.strip(image, eye.lower, -BELOW), 0)[len(BELOW) // 2 :].mean(0)
-    under = smooth(under, 9)
-    light = cv2.blur(strip.mean(-1), (9, 5), borderType=cv2.BORDER_REPLICATE)
-    possible = (heights >= LASHES + 0.04) & (heights <= brow)
-    light_paint = (light > PAINT * under.mean(-1)).astype(np.uint8)
-    possible &= cv2.dilate(light_paint, np.ones((13, 1))) == 0  # with its soft border
-    start, clean = clean_run(light, possible)
-    top = smooth(np.maximum(brow, LASHES + 0.02), 3)
-    highest = HIGHEST * np.clip(eye.brow - UPPER_EDGE - eye.upper, LASHES + ZONE, ABOVE[-1])
-    start = smooth(np.minimum(np.minimum(start, highest), np.maximum(top - ZONE, LASHES)), 9)
-    zone = (heights >= start) & (heights <= np.minimum(start + ZONE, np.maximum(top, start + 0.01)))
-    lightest = np.where(zone, light, 0).max(0)
-    colour = mean_colour(strip, zone & (light >= FOLDS * lightest))
-    cleanest = mean_colour(strip, possible & clean)
-    colour += too_dark(colour, cleanest, 0.8, 0.65) * (cleanest - colour)
-    colour += too_dark(colour, under, 0.7, 0.5) * (LEAST * under - colour)
-    shadowed = smooth(smoothstep(top, *NEAR_BROW), 5)[:, None]
-    colour += shadowed * np.maximum(LIT * under - colour, 0)
-    none = ~possible.any(0)
-    colour[none], start[none] = under[none], top[none]
-    # Hair and a brow's shadow are grey: a lid is no less red than the skin below the eye.
-    shaded = under * (colour.mean(-1) / np.maximum(under.mean(-1), 1))[:, None]
-    colour = smooth(colour + HUE * greyer(colour, shaded) * (shaded - colour), 17)
-    own = np.where((heights > 0.03) & (heights < np.maximum(start, 0.15)), light, 0).max(0)
+    under = colour_below(image, eye)
+    skin = skin_above(image, eye, under, end)
+    start, top, colour = skin.start, skin.top, skin.colour
+    open_lid = (ABOVE[:, None] > 0.03) & (ABOVE[:, None] < np.maximum(start, 0.15))
+    own = np.where(open_lid, skin.light, 0).max(0)
     tall = eye.strip(image, eye.upper, TALL)
     far = SURROUNDINGS[1] * to_brow(eye)  # what is higher is in the brow's shadow
     seen = (TALL[:, None] >= start) & (TALL[:, None] <= np.minimum(end - 0.1, far))
@@ -117,6 +97,49 @@ def measure(image: np.ndarray, eye: OpenEye, end: np.ndarray) -> CleanSkin:
         below=under,
         lashes=float(np.clip(darkness, *LASH_DARKNESS)),
     )
+
+
+def colour_below(image: np.ndarray, eye: OpenEye) -> np.ndarray:
+    """(81, 3): of the skin below an eye, the lighter half of it."""
+    strip = eye.strip(image, eye.lower, -BELOW)
+    return smooth(np.sort(strip, 0)[len(BELOW) // 2 :].mean(0), 9)
+
+
+class SkinAbove(NamedTuple):
+    """The clean skin above an open eye, at COLUMNS."""
+
+    start: np.ndarray  # (81,), heights above the lid's edge at which it begins
+    top: np.ndarray  # (81,), and at which it ends
+    colour: np.ndarray  # (81, 3)
+    light: np.ndarray  # (56, 81), at the heights ABOVE, of all that is there
+
+
+def skin_above(image: np.ndarray, eye: OpenEye, under: np.ndarray, end: np.ndarray) -> SkinAbove:
+    """Between an eye and `end` (81,); `under` (81, 3) is the colour of the skin below the eye."""
+    strip, heights = eye.strip(image, eye.upper, ABOVE), ABOVE[:, None]
+    brow = np.minimum(end, ABOVE[-1])
+    light = cv2.blur(strip.mean(-1), (9, 5), borderType=cv2.BORDER_REPLICATE)
+    possible = (heights >= LASHES + 0.04) & (heights <= brow)
+    light_paint = (light > PAINT * under.mean(-1)).astype(np.uint8)
+    possible &= cv2.dilate(light_paint, np.ones((13, 1))) == 0  # with its soft border
+    start, clean = clean_run(light, possible)
+    top = smooth(np.maximum(brow, LASHES + 0.02), 3)
+    highest = HIGHEST * np.clip(eye.brow - UPPER_EDGE - eye.upper, LASHES + ZONE, ABOVE[-1])
+    start = smooth(np.minimum(np.minimum(start, highest), np.maximum(top - ZONE, LASHES)), 9)
+    zone = (heights >= start) & (heights <= np.minimum(start + ZONE, np.maximum(top, start + 0.01)))
+    lightest = np.where(zone, light, 0).max(0)
+    colour = mean_colour(strip, zone & (light >= FOLDS * lightest))
+    cleanest = mean_colour(strip, possible & clean)
+    colour += too_dark(colour, cleanest, 0.8, 0.65) * (cleanest - colour)
+    colour += too_dark(colour, under, 0.7, 0.5) * (LEAST * under - colour)
+    shadowed = smooth(smoothstep(top, *NEAR_BROW), 5)[:, None]
+    colour += shadowed * np.maximum(LIT * under - colour, 0)
+    none = ~possible.any(0)
+    colour[none], start[none] = under[none], top[none]
+    # Hair and a brow's shadow are grey: a lid is no less red than the skin below the eye.
+    shaded = under * (colour.mean(-1) / np.maximum(under.mean(-1), 1))[:, None]
+    colour = smooth(colour + HUE * greyer(colour, shaded) * (shaded - colour), 17)
+    return SkinAbove(start, top, colour, light)
 
 
 def clean_run(light: np.ndarray, possible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
