@@ -11,6 +11,7 @@ from realtalk_ros.rendering import human_teeth, mouth, mouth_model, rasterizer
 from realtalk_ros.rendering.camera import Cameras, rotation_matrices
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
 from realtalk_ros.rendering.geometry import Geometry, frontal_landmarks
+from realtalk_ros.rendering.mouth_tables import MouthTables
 from realtalk_ros.rendering.oral_cavity import OralCavity
 from realtalk_ros.rendering.tooth_relief import MEET, light_between, tooth_relief
 
@@ -147,9 +148,10 @@ def test_the_shade_lies_on_enamel_alone():
     interior[40:50, 24:104] = 255, 200, 0
     relief = np.full((1, 128, 128), 255, np.uint8)
     relief[:, :, 60:64] = 128
+    tables = MouthTables(np.ones((66, 65, 3)), np.ones((1, 128, 3)), roots=np.zeros((1, 128)))
     drawn = []
     for shade in (None, relief):
-        cavity = OralCavity(np.ones((66, 65, 3)), np.ones((1, 128, 3)), shade)
+        cavity = OralCavity(tables, shade)
         cavity.light(interior, image := np.full((128, 128, 3), 200, np.uint8), 0)
         drawn.append(image.mean(-1))
     np.testing.assert_array_equal(drawn[0][51:], drawn[1][51:])

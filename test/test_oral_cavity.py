@@ -12,11 +12,13 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
 from realtalk_ros.rendering.lip_shadow import Lips
-from realtalk_ros.rendering.oral_cavity import GUMS, OralCavity, look_of
+from realtalk_ros.rendering.mouth_tables import GUMS, MouthTables
+from realtalk_ros.rendering.oral_cavity import OralCavity, look_of
 
 ACROSS = np.linspace(-3, 3, 128)[None]  # cm
 FLESH = np.array([0.33, 0.34, 0.51, 0.9])
 UNKNOWN = np.zeros(4)
+EVEN = MouthTables(np.ones((80, 65, 3)), np.ones((1, 128, 3)), roots=np.zeros((1, 128)))
 
 
 def opened() -> tuple[np.ndarray, np.ndarray]:
@@ -29,10 +31,14 @@ def opened() -> tuple[np.ndarray, np.ndarray]:
 
 def person(enamel: float = 0.7, flesh: np.ndarray = FLESH) -> OralCavity:
     interior, drawn = opened()
-    return OralCavity.of_person(flesh, np.full(3, enamel), (interior, drawn), ACROSS)
+    return cavity_of(flesh, np.full(3, enamel), (interior, drawn))
 
 
-@pytest.mark.parametrize("cavity", [OralCavity.of_machine(1), person(100 / 200)])
+def cavity_of(flesh: np.ndarray, enamel: np.ndarray, smile: tuple) -> OralCavity:
+    return OralCavity(MouthTables.of_person(flesh, enamel, smile, ACROSS))
+
+
+@pytest.mark.parametrize("cavity", [OralCavity(MouthTables.of_machine(1)), person(100 / 200)])
 def test_a_tongue_is_dark_at_its_back_and_light_at_its_front_and_nothing_else_changes(cavity):
     interior, drawn = opened()
     before = drawn.copy()
@@ -73,7 +79,7 @@ def gums(skin: int = 200, drawn: tuple[int, int, int] = (70, 80, 118)) -> np.nda
     picture[40:80, 24:104], picture[52:62, 24:104] = drawn, 150
     interior[40:80, 24:104] = 255, 0, GUMS + 20
     interior[52:62, 24:104] = 255, 200, 0
-    cavity = OralCavity.of_person(UNKNOWN, np.full(3, 0.75), (interior, picture), ACROSS)
+    cavity = cavity_of(UNKNOWN, np.full(3, 0.75), (interior, picture))
     cavity.light(interior, picture, 0)
     return picture[40:52, 24:104].astype(float)
 
@@ -101,7 +107,7 @@ def test_enamel_is_nowhere_greener_than_it_is_to_be_and_red_stays():
     edge = interior[49]
     edge[edge[:, 1] > 0] = 128, 40, 60  # half a tooth and half an opening
     enamel = np.array([0.48, 0.5, 0.53])
-    cavity = OralCavity.of_person(UNKNOWN, enamel, (interior, np.full_like(drawn, 100)), ACROSS)
+    cavity = cavity_of(UNKNOWN, enamel, (interior, np.full_like(drawn, 100)))
     cavity.light(interior, drawn, 0)
     _, green, red = np.moveaxis(drawn[40:49, 31:39].astype(float), -1, 0)
     assert (red >= green).all() and green.mean() > 85
@@ -115,7 +121,7 @@ def test_a_brown_tongue_becomes_as_red_and_blue_as_people_s():
     interior, drawn = opened()
     drawn[50:80, 24:104] = 60, 75, 100
     picture = drawn.copy()
-    cavity = OralCavity.of_person(UNKNOWN, np.full(3, 0.5), (interior, picture), ACROSS)
+    cavity = cavity_of(UNKNOWN, np.full(3, 0.5), (interior, picture))
     cavity.light(interior, drawn, 0)
     blue, green, red = drawn[70, 58].astype(float)
     assert blue / green > 0.92 and red / green > 1.35
@@ -211,7 +217,7 @@ def test_a_dark_line_between_lip_and_teeth_is_a_smile_s():
     drawn[:40] = 60  # the lip
     lit = []
     for wider in (0.1, 0.0):
-        cavity, image = OralCavity(np.ones((80, 65, 3)), np.ones((1, 128, 3))), drawn.copy()
+        cavity, image = OralCavity(EVEN), drawn.copy()
         light = cavity.light_in(interior, 0, Lips(gap=0.1, wider=wider))
         cavity.apply(light, image)
         lit.append(image[39, 40:90].mean())
@@ -221,6 +227,6 @@ def test_a_dark_line_between_lip_and_teeth_is_a_smile_s():
 def test_the_shade_between_teeth_is_warm():
     interior, drawn = opened()
     relief = np.full((1, 128, 128), 128, np.uint8)
-    OralCavity(np.ones((80, 65, 3)), np.ones((1, 128, 3)), relief).light(interior, drawn, 0)
+    OralCavity(EVEN, relief).light(interior, drawn, 0)
     blue, green, red = drawn[45, 64] / 100
     assert blue == green == pytest.approx(0.5, abs=0.02) and red > 1.2 * green

@@ -10,8 +10,9 @@ networks    generator: runs them; binding: their memory; generated_face: what th
 eyes        eyes: where lids and irises go, by eyes_model, large_eyes, moved_eye and lid_curves;
             eyelids: what shut ones show, by open_eye, lid_skin and glasses; brow_mask
 mouth       mouth: the map of its interior, by mouth_model, human_teeth, gum_line and lip_outline;
-            oral_cavity: the light in it, by lip_shadow, tooth_relief and softness; enamel_colour,
-            own_teeth: of photographs; monochrome: of those without colours; flat_mouth: of drawings
+            oral_cavity: the light in it, by mouth_tables, lip_shadow, tooth_relief and softness;
+            enamel_colour, own_teeth: of photographs; monochrome: of those without colours;
+            flat_mouth: of drawings
 head        moving_person: how it moves, by head_depth and person_mask; head_warp: that in an image
 images      compositor: template and face in one; fine_templates, sampling_grid, added_layer: what
             it draws of them; still_background: what is behind; cutout, background: what else may

@@ -40,6 +40,7 @@ from realtalk_ros.rendering.geometry import FrameEyes, Geometry, template_landma
 from realtalk_ros.rendering.helper import HELPER, beside, take_up_deferred
 from realtalk_ros.rendering.lip_shadow import Lips
 from realtalk_ros.rendering.mouth_model import LookName
+from realtalk_ros.rendering.mouth_tables import MouthTables
 from realtalk_ros.rendering.oral_cavity import SMILE, MouthLight, OralCavity, look_of
 from realtalk_ros.rendering.own_teeth import TeethPicture
 from realtalk_ros.rendering.retouching import Retouching
@@ -121,7 +122,7 @@ class Generator:
         if look == "plain":
             return None
         if look == "shaded":
-            return OralCavity.of_machine(len(templates))
+            return OralCavity(MouthTables.of_machine(len(templates)))
         face = self._run(SMILE[None], [FaceInputs(k, 0, 0)])[0]
         mouth = self.geometry[k].mouth
         across = np.stack([mouth.across_teeth(t) for t in templates])
@@ -129,9 +130,8 @@ class Generator:
         smile = face.mouth_interior[MOUTH], face.mouth
         rows = slice(*self._first_pair[k : k + 2])
         soft = softness(self._templates[rows], self._landmarks[rows])
-        return OralCavity.of_person(
-            encoded.flesh[k], encoded.enamel[k], smile, across, relief=relief, soft=soft
-        )
+        tables = MouthTables.of_person(encoded.flesh[k], encoded.enamel[k], smile, across)
+        return OralCavity(tables, relief, soft)
 
     def _open_generator(
         self, own_folder: Path, folder: Path, providers: Sequence[str] | None, threads: int

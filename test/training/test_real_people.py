@@ -14,8 +14,9 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 from realtalk_ros.contracts import mouth_crop  # noqa: E402
 from realtalk_ros.errors import RealTalkError  # noqa: E402
 from realtalk_ros.face_model import arkit  # noqa: E402
-from realtalk_ros.rendering import avatar_encoding, oral_cavity  # noqa: E402
+from realtalk_ros.rendering import avatar_encoding, mouth_tables  # noqa: E402
 from realtalk_ros.rendering.geometry import Geometry, frontal_landmarks  # noqa: E402
+from realtalk_ros.rendering.oral_cavity import OralCavity  # noqa: E402
 from realtalk_ros.rendering.tooth_relief import tooth_relief  # noqa: E402
 from realtalk_ros.training.renderer import (  # noqa: E402
     photo_pairs,
@@ -143,17 +144,17 @@ def test_what_is_drawn_of_people_is_lit_as_at_run_time(people):
     enamel = np.array([0.72, 0.75, 0.82], np.float32)
     geometry = samples.geometry_of(group, sample.template_landmarks.numpy(), np.zeros((1, 52)))
     across, relief = geometry.mouth.across_teeth(0), tooth_relief(*geometry.mouth.upper_teeth(0))
-    # As OralCavity.of_person has them.
-    aside = np.stack(
-        [
-            np.interp(abs(across), oral_cavity.ASIDE, light)[None]
-            for light in oral_cavity.ASIDE_LIGHT
-        ],
-        -1,
+    # As MouthTables.of_person has them.
+    flesh = enamel * mouth_tables.FLESH_OVER_ENAMEL
+    tables = mouth_tables.MouthTables(
+        flesh=mouth_tables.flesh_light(np.ones(3)),
+        enamel=mouth_tables.enamel_light(across[None]),
+        roots=mouth_tables.between_roots(across[None]),
+        hues=(
+            mouth_tables.GreenestHue.of(enamel),
+            mouth_tables.towards(flesh, mouth_tables.FLESH_HUE),
+        ),
     )
-    flesh = enamel * oral_cavity.FLESH_OVER_ENAMEL
-    hues = oral_cavity.GreenestHue.of(enamel), oral_cavity.towards(flesh, oral_cavity.FLESH_HUE)
-    roots = oral_cavity.between_roots(across[None])
     for k in smiles:
         interior = sample.mouth_interior[k].numpy()[mouth_crop()]
         drawn = np.full(interior.shape, 190, np.uint8)  # light skin
@@ -167,9 +168,7 @@ def test_what_is_drawn_of_people_is_lit_as_at_run_time(people):
             batch.mouth_interior[[k]],
             torch.from_numpy(enamel)[None],
         )
-        cavity = oral_cavity.OralCavity(
-            oral_cavity.flesh_light(np.ones(3)), aside, relief[None], hues=hues, roots=roots
-        )
+        cavity = OralCavity(tables, relief[None])
         before = drawn.copy()
         cavity.light(interior, drawn, 0)
         there = shown[0].movedim(0, -1).numpy()[mouth_crop()] * 255

@@ -20,9 +20,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from realtalk_ros.contracts import mouth_crop
-from realtalk_ros.rendering import oral_cavity
+from realtalk_ros.rendering import mouth_tables, oral_cavity
 from realtalk_ros.rendering.mouth import Mouth
-from realtalk_ros.rendering.oral_cavity import GreenestHue, OralCavity, flesh_light
+from realtalk_ros.rendering.mouth_tables import GreenestHue, MouthTables
+from realtalk_ros.rendering.oral_cavity import OralCavity
 from realtalk_ros.rendering.tooth_relief import tooth_relief
 
 NONE = 1, 1, 1, 0  # no light
@@ -35,11 +36,10 @@ def run_time_light(mouth_interior: np.ndarray, mouth: Mouth, templates: int) -> 
     rows, columns = mouth_crop(mouth_interior.shape[1])
     across = np.stack([mouth.across_teeth(t) for t in range(templates)])
     relief = np.stack([tooth_relief(*mouth.upper_teeth(t)) for t in range(templates)])
-    aside = [
-        np.interp(np.abs(across), oral_cavity.ASIDE, light) for light in oral_cavity.ASIDE_LIGHT
-    ]
-    roots = oral_cavity.between_roots(across)
-    cavity = OralCavity(flesh_light(np.ones(3)), np.stack(aside, -1), relief, roots=roots)
+    flesh = mouth_tables.flesh_light(np.ones(3))
+    enamel = mouth_tables.enamel_light(across)
+    tables = MouthTables(flesh, enamel, mouth_tables.between_roots(across))
+    cavity = OralCavity(tables, relief)
     mouths = mouth_interior[:, rows, columns]
     lights = np.tile(np.float32(NONE), (*mouths.shape[:3], 1))
     for k, (interior, light) in enumerate(zip(mouths, lights, strict=True)):
@@ -82,21 +82,21 @@ def whiter(rgb: Tensor, mouth_interior: Tensor, enamel: Tensor) -> Tensor:
         for x in (mouth_interior, rgb)
     )
     found = [
-        oral_cavity.whiter(colour, *images)
+        mouth_tables.whiter(colour, *images)
         for colour, *images in zip(enamel.cpu().numpy(), interiors, drawn, strict=True)
     ]
     return torch.from_numpy(np.stack(found)).to(enamel)
 
 
 def flesh_hue(enamel: Tensor) -> Tensor:
-    """(N, 3, 3) that flesh beside enamel (N, 3) is multiplied by (oral_cavity.towards)."""
-    colours = enamel.cpu().numpy() * oral_cavity.FLESH_OVER_ENAMEL
-    found = [oral_cavity.towards(colour, oral_cavity.FLESH_HUE) for colour in colours]
+    """(N, 3, 3) that flesh beside enamel (N, 3) is multiplied by (mouth_tables.towards)."""
+    colours = enamel.cpu().numpy() * mouth_tables.FLESH_OVER_ENAMEL
+    found = [mouth_tables.towards(colour, mouth_tables.FLESH_HUE) for colour in colours]
     return torch.from_numpy(np.stack(found)).to(enamel)
 
 
 def greenest_hue(enamel: Tensor) -> tuple[Tensor, Tensor]:
-    """Both (N, 3, 3), see oral_cavity.GreenestHue."""
+    """Both (N, 3, 3), see mouth_tables.GreenestHue."""
     found = [GreenestHue.of(colour) for colour in enamel.cpu().numpy()]
     return tuple(
         torch.from_numpy(np.stack([getattr(hue, name) for hue in found])).to(enamel)
