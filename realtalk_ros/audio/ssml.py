@@ -78,6 +78,8 @@ def _mark(found: re.Match[str]) -> str:
 
 
 class _Reader(HTMLParser):
+    """Collects the parts of a text in which only `_MARKUP` is left as markup."""
+
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.parts: list[Part] = []

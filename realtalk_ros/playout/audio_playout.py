@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from realtalk_ros.playout.jitter_buffer import MAX_DELAY
-from realtalk_ros.stream_types import Chunk, ScheduledChunk
+from realtalk_ros.stream_types import ScheduledChunk
 
 SLICE = 0.02  # s, length of what is handed out at once
 LATE = 0.1  # s by which audio may come late; if it is more, all that is late is dropped
@@ -44,15 +44,14 @@ class AudioPlayout:
     def __len__(self) -> int:
         return len(self._held)
 
-    def push(self, chunk: Chunk) -> bool:
-        """Takes a chunk that has a `start`; True if a new segment of audio begins with it."""
+    def push(self, chunk: ScheduledChunk) -> bool:
+        """Takes a chunk; True if a new segment of audio begins with it."""
         start = chunk.start
-        assert start is not None
         new = self._end is None or abs(start - self._end) > JOINT
         if new:
             self._segment, self._confirmed = start, self._expressed >= start - LEAD_IN
             self._cut(start)
-        self._held.append(_HeldChunk(chunk.scheduled(start), self._segment, self._confirmed))
+        self._held.append(_HeldChunk(chunk, self._segment, self._confirmed))
         self._end = start + chunk.seconds
         return new
 

@@ -247,16 +247,16 @@ class EyePixels:
         self._widths = widths
         numbers = [
             (
-                eye.axes.width,
-                eye.columns.start - (end - width),
-                eye.rows.start,
-                *eye.axes.target_corner,
-                *eye.axes.template_corner,
-                *eye.axes.directions.ravel(),
-                *eye.iris,
-                *eye.movement,
-                max(FADE * eye.iris[2], 1.4 * math.hypot(*eye.movement)),
-                k,
+                eye.axes.width,  # 0
+                eye.columns.start - (end - width),  # 1
+                eye.rows.start,  # 2
+                *eye.axes.target_corner,  # 3, 4
+                *eye.axes.template_corner,  # 5, 6
+                *eye.axes.directions.ravel(),  # 7 to 10
+                *eye.iris,  # 11 to 13
+                *eye.movement,  # 14, 15
+                max(FADE * eye.iris[2], 1.4 * math.hypot(*eye.movement)),  # 16
+                k,  # 17
             )
             for k, (eye, width, end) in enumerate(zip(eyes, widths, ends, strict=True))
         ]
