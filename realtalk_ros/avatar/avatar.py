@@ -24,14 +24,12 @@
     region.png                  optional (256, 256) grey: what of the crop the network may replace
     renderer_generate*.onnx     only if the face was fine-tuned (`realtalk train renderer --avatar`)
 
-A folder may come from anybody: every file is measured before it is decoded, nothing is followed out
-of the folder, and what all of it takes is bounded. docs/avatars.md says what the keys mean.
+A folder may come from anybody: how its files are read is in avatar_files.py, and what all of them
+take is bounded here. docs/avatars.md says what the keys mean.
 """
 
 from __future__ import annotations
 
-import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +37,7 @@ from typing import Any
 import numpy as np
 
 from realtalk_ros.avatar import image_decoding
+from realtalk_ros.avatar.avatar_files import AvatarFiles
 from realtalk_ros.avatar.avatar_yaml import MAX_YAML, parse, short
 from realtalk_ros.avatar.flat_mouth import Colour, FlatMouth, colour
 from realtalk_ros.avatar.provenance import Provenance
@@ -53,11 +52,8 @@ AVATAR_DIR = Path(__file__).parents[1] / "avatars"
 # Names of bundled avatars of earlier versions, and which one they mean now.
 FORMER_NAMES = {"clara": "mira", "noah": "kenji"}
 MAX_TEMPLATES, MAX_REFERENCES = 512, 8
-MAX_PIXELS = 2048 * 2048
 MIN_CROP = 32  # pixels
 MAX_TEMPLATE_BYTES = 512 * 2**20  # of all templates in memory: 512 of 512x512, 86 of 1920x1080
-MAX_ARRAY, MAX_IMAGE = 512 * 2**10, 16 * 2**20  # bytes of a file
-MAX_PATH = 200  # characters
 # Far outside of what a face can be; beyond, the networks answer with NaN.
 MAX_IDENTITY, MAX_WEIGHT, MAX_PLACE = 50.0, 2.0, 1e5
 FILE_KEYS = ("identity", "reference", "templates")  # name files
@@ -106,61 +102,58 @@ class Avatar:
     def load(cls, name_or_dir: str | Path) -> Avatar:
         """Loads a bundled avatar by name, or any avatar by its folder. Raises AvatarError."""
         folder = find(name_or_dir)
-        meta = parse(_read(folder, "avatar.yaml", MAX_YAML), str(folder / "avatar.yaml"))
+        files, meta = _opened(folder)
         name = str(meta.get("name") or folder.name)
         Provenance.of(name, meta)  # raises
-        templates = _templates(folder, meta)
+        templates = _templates(files, meta)
         height, width = templates.shape[1:3]
-        crop = _crop(folder, meta, (width, height))
-        more = _references(folder, meta)
+        crop = _crop(files, meta, (width, height))
+        more = _references(files, meta)
         if len(templates) * max(1, len(more)) > MAX_TEMPLATES:  # the network keeps 3 MB for each
             raise AvatarError(
-                f"avatar {folder}: {len(templates)} templates with {len(more)} references are more "
+                f"{files.where}: {len(templates)} templates with {len(more)} references are more "
                 f"than {MAX_TEMPLATES} pairs: use fewer"
             )
         own, teeth = meta.get("reference_expressions"), meta.get("teeth")
         return cls(
             name=name,
             size=(width, height),
-            identity=_array(folder, meta.get("identity"), (IDENTITY_SIZE,), MAX_IDENTITY),
-            reference_image=_reference(folder, meta.get("reference")),
+            identity=files.array(meta.get("identity"), (IDENTITY_SIZE,), MAX_IDENTITY),
+            reference_image=_reference(files, meta.get("reference")),
             templates=templates,
             crop=crop,
             reference_expressions=None
             if own is None
-            else _array(folder, own, REFERENCE_SHAPE, MAX_WEIGHT),
+            else files.array(own, REFERENCE_SHAPE, MAX_WEIGHT),
             metadata=meta,
-            generator=folder if _generators(folder) else None,
+            generator=folder if _generators(files) else None,
             more_references=more,
-            reference_weights=_array(
-                folder, meta.get("reference_weights"), (len(more), REFERENCE_SHAPE[1]), MAX_WEIGHT
+            reference_weights=files.array(
+                meta.get("reference_weights"), (len(more), REFERENCE_SHAPE[1]), MAX_WEIGHT
             )
             if more
             else None,
-            resting_weights=_weights(folder, meta.get("resting_weights")),
-            parted_weights=_weights(folder, meta.get("parted_weights")),
-            reference_landmarks=_landmarks(
-                folder, meta, "reference_landmarks", len(more), CROP_SIZE
-            )
+            resting_weights=_weights(files, meta.get("resting_weights")),
+            parted_weights=_weights(files, meta.get("parted_weights")),
+            reference_landmarks=_landmarks(files, meta, "reference_landmarks", len(more), CROP_SIZE)
             if more
             else None,
-            region=_region(folder, meta.get("region")),
-            landmarks=_landmarks(folder, meta, "landmarks", len(templates), crop[2]),
-            temperament=Temperament.of(meta.get("temperament"), f"avatar {folder}"),
-            flat_mouth=FlatMouth.of(meta.get("flat_mouth"), f"avatar {folder}"),
-            teeth=None if teeth is None else colour(teeth, f"avatar {folder}: teeth"),
-            mattes=_of_templates(folder, meta, "mattes", templates.shape[:3], grey=True),
-            shut_eyes=_of_templates(folder, meta, "shut_eyes", templates.shape[:3]),
+            region=_region(files, meta.get("region")),
+            landmarks=_landmarks(files, meta, "landmarks", len(templates), crop[2]),
+            temperament=Temperament.of(meta.get("temperament"), files.where),
+            flat_mouth=FlatMouth.of(meta.get("flat_mouth"), files.where),
+            teeth=None if teeth is None else colour(teeth, f"{files.where}: teeth"),
+            mattes=_of_templates(files, meta, "mattes", templates.shape[:3], grey=True),
+            shut_eyes=_of_templates(files, meta, "shut_eyes", templates.shape[:3]),
         )
 
     @classmethod
     def check(cls, name_or_dir: str | Path) -> None:
         """Raises AvatarError for an avatar that is not there, or lacks files: a quick look, which
         reads no pictures."""
-        folder = find(name_or_dir)
-        meta = parse(_read(folder, "avatar.yaml", MAX_YAML), str(folder / "avatar.yaml"))
+        files, meta = _opened(find(name_or_dir))
         for name in files_of(meta):
-            _inside(folder, name)
+            files.path(name)
 
     @property
     def provenance(self) -> Provenance:
@@ -225,68 +218,34 @@ def files_of(meta: dict[str, Any]) -> list[str]:
     return list(names)
 
 
-def _inside(folder: Path, name: Any) -> Path:
-    """`name` resolved within `folder`; a user's file must not point anywhere else."""
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_PATH or not name.isprintable():
-        raise AvatarError(f"avatar {folder} names no file where one is needed: {short(name)}")
-    # The package's own avatars are links when it was built with colcon's --symlink-install.
-    bundled = folder.parent == AVATAR_DIR
-    follow = os.path.abspath if bundled else os.path.realpath
-    root, path = Path(follow(folder)), Path(follow(folder / name))
-    if not path.is_relative_to(root):
-        raise AvatarError(f"avatar {folder} names a file outside its folder: {short(name)}")
-    if not is_file(path):
-        raise AvatarError(f"avatar {folder} lacks its file {short(name)}: export the avatar again")
-    return path
+def _opened(folder: Path) -> tuple[AvatarFiles, dict[str, Any]]:
+    """The files of an avatar's folder, and what its avatar.yaml says. Raises AvatarError."""
+    files = AvatarFiles(folder, links=folder.parent == AVATAR_DIR)
+    return files, parse(files.read("avatar.yaml", MAX_YAML), str(folder / "avatar.yaml"))
 
 
-def _read(folder: Path, name: Any, limit: int) -> bytes:
-    path = _inside(folder, name)
-    try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise AvatarError(
-            f"avatar {folder}: {name!r} cannot be read ({error.strerror}): check its permissions"
-        ) from error
-    if len(data) > limit:
-        raise AvatarError(f"avatar {folder}: {name!r} is larger than {limit} bytes")
-    return data
-
-
-def _image(folder: Path, name: Any) -> np.ndarray:
-    data = _read(folder, name, MAX_IMAGE)
-    size = image_decoding.size(data)
-    if size is not None and size[0] * size[1] > MAX_PIXELS:
-        raise AvatarError(f"avatar {folder}: {name!r} is larger than {MAX_PIXELS} pixels")
-    image = image_decoding.decode(data, MAX_PIXELS)
-    if image is None:
-        raise AvatarError(f"avatar {folder}: {name!r} is not a readable image, PNG or JPEG")
-    return image
-
-
-def _region(folder: Path, name: Any) -> np.ndarray | None:
+def _region(files: AvatarFiles, name: Any) -> np.ndarray | None:
     """(256, 256) of an optional file."""
-    return None if name is None else _reference(folder, name)[..., 0].astype(np.float32) / 255
+    return None if name is None else _reference(files, name)[..., 0].astype(np.float32) / 255
 
 
-def _weights(folder: Path, name: Any) -> np.ndarray | None:
+def _weights(files: AvatarFiles, name: Any) -> np.ndarray | None:
     """(52,) of an optional file."""
-    return None if name is None else _array(folder, name, (REFERENCE_SHAPE[1],), MAX_WEIGHT)
+    return None if name is None else files.array(name, (REFERENCE_SHAPE[1],), MAX_WEIGHT)
 
 
-def _reference(folder: Path, name: Any) -> np.ndarray:
-    return image_decoding.to_square(_image(folder, name), CROP_SIZE)
+def _reference(files: AvatarFiles, name: Any) -> np.ndarray:
+    return image_decoding.to_square(files.image(name), CROP_SIZE)
 
 
-def _references(folder: Path, meta: dict[str, Any]) -> tuple[np.ndarray, ...]:
+def _references(files: AvatarFiles, meta: dict[str, Any]) -> tuple[np.ndarray, ...]:
     names = meta.get("references") or []
     if not isinstance(names, list) or len(names) > MAX_REFERENCES:
-        raise AvatarError(f"avatar {folder}: references must list at most {MAX_REFERENCES} images")
-    return tuple(_reference(folder, name) for name in names)
+        raise AvatarError(f"{files.where}: references must list at most {MAX_REFERENCES} images")
+    return tuple(_reference(files, name) for name in names)
 
 
-def _crop(folder: Path, meta: dict[str, Any], size: tuple[int, int]) -> tuple[int, int, int]:
+def _crop(files: AvatarFiles, meta: dict[str, Any], size: tuple[int, int]) -> tuple[int, int, int]:
     """The face's square (x, y, side) in templates of `size`, width and height."""
     crop, (width, height) = meta.get("crop"), size
     if (
@@ -297,33 +256,33 @@ def _crop(folder: Path, meta: dict[str, Any], size: tuple[int, int]) -> tuple[in
         or not (0 <= crop[0] <= width - crop[2] and 0 <= crop[1] <= height - crop[2])
     ):
         raise AvatarError(
-            f"avatar {folder}: crop must be [x, y, side] in whole pixels, side at least "
+            f"{files.where}: crop must be [x, y, side] in whole pixels, side at least "
             f"{MIN_CROP}, inside the {width}x{height} templates; it is {short(crop)}"
         )
     return crop[0], crop[1], crop[2]
 
 
-def _templates(folder: Path, meta: dict[str, Any]) -> np.ndarray:
+def _templates(files: AvatarFiles, meta: dict[str, Any]) -> np.ndarray:
     names = meta.get("templates")
     if not isinstance(names, list) or not 0 < len(names) <= MAX_TEMPLATES:
-        raise AvatarError(f"avatar {folder}: templates must list 1 to {MAX_TEMPLATES} images")
-    image = _image(folder, names[0])
+        raise AvatarError(f"{files.where}: templates must list 1 to {MAX_TEMPLATES} images")
+    image = files.image(names[0])
     if len(names) * image.nbytes > MAX_TEMPLATE_BYTES:
         raise AvatarError(
-            f"avatar {folder}: {len(names)} templates of {image.shape[1]}x{image.shape[0]} take "
+            f"{files.where}: {len(names)} templates of {image.shape[1]}x{image.shape[0]} take "
             f"more than {MAX_TEMPLATE_BYTES >> 20} MB: use fewer or smaller ones"
         )
     templates = np.empty((len(names), *image.shape), np.uint8)
     for number, name in enumerate(names):
-        image = _image(folder, name) if number else image
+        image = files.image(name) if number else image
         if image.shape != templates.shape[1:]:
-            raise AvatarError(f"avatar {folder}: its templates differ in size")
+            raise AvatarError(f"{files.where}: its templates differ in size")
         templates[number] = image
     return templates
 
 
 def _of_templates(
-    folder: Path, meta: dict[str, Any], key: str, shape: tuple[int, ...], grey: bool = False
+    files: AvatarFiles, meta: dict[str, Any], key: str, shape: tuple[int, ...], grey: bool = False
 ) -> np.ndarray | None:
     """(N, height, width, 3), or without the last if they are `grey`: the images for templates of
     this shape (N, height, width)."""
@@ -331,61 +290,34 @@ def _of_templates(
     if names is None:
         return None
     if not isinstance(names, list) or len(names) != shape[0]:
-        raise AvatarError(f"avatar {folder}: {key} must list one image for each template")
+        raise AvatarError(f"{files.where}: {key} must list one image for each template")
     images = np.empty(shape if grey else (*shape, 3), np.uint8)
     for number, name in enumerate(names):
-        image = _image(folder, name)
+        image = files.image(name)
         if image.shape[:2] != shape[1:]:
-            raise AvatarError(f"avatar {folder}: its {key} must be of the templates' size")
+            raise AvatarError(f"{files.where}: its {key} must be of the templates' size")
         if grey and np.ptp(image, axis=-1).max() > 2:  # as a cut-out has it, its alpha apart
-            raise AvatarError(f"avatar {folder}: {name!r} must be grey: white where the person is")
+            raise AvatarError(f"{files.where}: {name!r} must be grey: white where the person is")
         images[number] = image[..., 0] if grey else image
     return images
 
 
-def _array(folder: Path, name: Any, shape: tuple[int, ...], limit: float) -> np.ndarray:
-    """float32 of this shape, each number within +-limit."""
-    file = io.BytesIO(_read(folder, name, MAX_ARRAY))
-    try:
-        # The header first: np.load makes room for whatever shape it claims.
-        version = np.lib.format.read_magic(file)
-        headers = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }
-        found, _, kind = headers[version](file)
-        fits = found == shape and kind.kind in "fiu"
-        file.seek(0)
-        array = np.load(file, allow_pickle=False) if fits else None
-    except Exception as error:  # a header is a Python literal: what a bad one raises has no end
-        raise AvatarError(f"avatar {folder}: {name!r} is not a NumPy array file") from error
-    if array is None:
-        raise AvatarError(f"avatar {folder}: {name!r} must hold {shape} numbers")
-    with np.errstate(over="ignore"):
-        array = array.astype(np.float32)
-    if not np.isfinite(array).all():
-        raise AvatarError(f"avatar {folder}: {name!r} holds NaN or infinite values")
-    if np.abs(array).max() > limit:
-        raise AvatarError(f"avatar {folder}: {name!r} holds values beyond {limit:g}")
-    return array
-
-
 def _landmarks(
-    folder: Path, meta: dict[str, Any], key: str, count: int, side: int
+    files: AvatarFiles, meta: dict[str, Any], key: str, count: int, side: int
 ) -> np.ndarray | None:
     name = meta.get(key)
     if name is None:
         return None
-    points = _array(folder, name, (count, LANDMARKS, 2), MAX_PLACE)
+    points = files.array(name, (count, LANDMARKS, 2), MAX_PLACE)
     # All in one place, or on one line, they are no face, and no camera shows one so.
     if np.ptp(points, axis=1).min() < side / 16:
-        raise AvatarError(f"avatar {folder}: {name!r} does not hold the landmarks of a face")
+        raise AvatarError(f"{files.where}: {name!r} does not hold the landmarks of a face")
     return points
 
 
-def _generators(folder: Path) -> list[str]:
+def _generators(files: AvatarFiles) -> list[str]:
     """The avatar's own networks, which must be in its folder like everything else."""
-    names = [name for name in GENERATOR_FILES if exists(folder / name)]
+    names = [name for name in GENERATOR_FILES if exists(files.folder / name)]
     for name in names:
-        _inside(folder, name)
+        files.path(name)
     return names if GENERATOR_FILES[0] in names else []
