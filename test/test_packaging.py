@@ -264,7 +264,7 @@ def test_enrolling_asks_for_what_enrolling_needs(place):
     if sys.version_info < install_hints.NO_MEDIAPIPE:
         assert install_hints.what_is_missing("scipy", "enroll").endswith(
             f"{pip} install 'mediapipe>=0.10.18,<=0.10.21' 'numpy<2' 'jax<=0.7.1' 'jaxlib<=0.7.1' "
-            "'opencv-contrib-python<4.12' 'opencv-python-headless<4.12' scipy"
+            "'opencv-contrib-python<4.12' 'opencv-python-headless<4.12' scipy Pillow"
         )
     assert "torch" not in install_hints.what_is_missing("scipy", "enroll")
 

@@ -133,6 +133,7 @@ def test_messages_carry_the_rotation_as_it_is():
     pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
     from realtalk_ros.nodes.expression_node import ExpressionNode
     from realtalk_ros.nodes.renderer_node import RendererNode
+    from realtalk_ros.playout.other_clock import OtherClock
 
     rotation, sent, played = np.float32([0.1, 0.2, 0.3]), [], []
     sender = SimpleNamespace(
@@ -143,6 +144,8 @@ def test_messages_carry_the_rotation_as_it_is():
     ExpressionNode._publish(sender, [TimedExpression(0.0, "a", 0, AT_REST, rotation, 0.0)])
     np.testing.assert_array_equal(sent[0].head_rotation, rotation)
     playout = SimpleNamespace(now=lambda: 0.0, push_expression=lambda *args: played.append(args[0]))
-    receiver = SimpleNamespace(media_time=lambda stamp: None, playout=playout)
+    receiver = SimpleNamespace(
+        media_time=lambda stamp: None, playout=playout, _other_clock=OtherClock()
+    )
     RendererNode._take_expression(receiver, sent[0], 0.0)
     np.testing.assert_array_equal(played[0].rotation, rotation)
