@@ -19,10 +19,10 @@ _UNITS: dict[str, dict[str, float]] = {
     "happy": {"cheekSquint": 0.6, "mouthSmile": 0.6},  # 6 + 12
     "sad": {"browInnerUp": 1.0, "browDown": 0.3, "mouthFrown": 0.8, "eyeBlink": 0.15},  # 1 + 4 + 15
     "surprised": {  # 1 + 2 + 5 + 26
-        "browInnerUp": 0.9, "browOuterUp": 0.9, "eyeWide": 0.7, "jawOpen": 0.18,
+        "browInnerUp": 0.75, "browOuterUp": 0.75, "eyeWide": 0.7, "jawOpen": 0.18,
     },
     "afraid": {  # 1 + 2 + 4 + 5 + 20 + 26
-        "browInnerUp": 1.0, "browOuterUp": 0.4, "browDown": 0.4, "eyeWide": 0.7,
+        "browInnerUp": 0.9, "browOuterUp": 0.3, "browDown": 0.4, "eyeWide": 0.7,
         "mouthStretch": 0.6, "jawOpen": 0.05,
     },
     # 4 + 7 + 23, and 9 + 15: browDown alone lowers the middle of the brows, noseSneer (9) their
