@@ -2,40 +2,31 @@
 """Signals that end a command, as an exception that reaches its end.
 
 What Python's handler of a signal raises comes up wherever Python code happens to run, and there are
-places where that goes wrong:
+places where that goes wrong. There it is raised a little later, by a timer:
 
-- In what is called from C code, as a weak reference's callback or a __del__ is, the exception ends:
-  it is reported ("Exception ignored in"), and the command goes on. So it is raised again until the
-  command has ended, but not where its `finally` and `with` blocks already run because of it.
+- What is called from C code, as a weak reference's callback or a __del__ is, passes nothing on: the
+  exception is reported ("Exception ignored in") to sys.unraisablehook, and the command goes on.
 - While a thread is started, the exception leaves a thread that a pool does not know: nobody ends
-  it, and the interpreter waits for it at its end. So it is raised a little later.
+  it, and the interpreter waits for it at its end.
 """
 
 from __future__ import annotations
 
-import atexit
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-SOON, AGAIN = 0.02, 0.3  # s after which it is raised, or raised again
+LATER = 0.02  # s after which it is raised
 LAST = 5.0  # s that the interpreter has to end after the command
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STARTS_THREAD = {threading.Thread.start.__code__, ThreadPoolExecutor.submit.__code__}
-
-
-class Terminated(SystemExit):
-    """What SIGTERM and SIGHUP raise."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """What SIGINT raises."""
 
 
 class _Signals:
@@ -43,40 +34,27 @@ class _Signals:
 
     def __init__(self) -> None:
         self.last = 0  # the signal's number
-        self._process = os.getpid()
+        self._report = sys.unraisablehook
 
     def end(self, number: int, frame: FrameType | None) -> None:
-        """The handler of a signal that ends the command."""
-        self.last = number
-        later = starts_thread(frame)
-        if os.getpid() != self._process:  # it was forked off, and has no timer
-            later = False
+        """The handler of the signals, and of the timer."""
+        if number != signal.SIGALRM:
+            self.last = number
+        if starts_thread(frame):
+            self._raise_later()
         else:
-            signal.setitimer(signal.ITIMER_REAL, SOON if later else AGAIN, AGAIN)
-        if not later:
-            self._raise()
+            raise KeyboardInterrupt if self.last == signal.SIGINT else SystemExit(128 + self.last)
 
-    def again(self, _number: int, frame: FrameType | None) -> None:
-        """The handler of the timer."""
-        if not is_handled() and not starts_thread(frame):
-            self._raise()
+    def lost(self, what: Any) -> None:
+        """As sys.unraisablehook."""
+        if self.last and what.exc_type in (KeyboardInterrupt, SystemExit):
+            self._raise_later()
+        else:
+            self._report(what)
 
-    def _raise(self) -> None:
-        raise Interrupted if self.last == signal.SIGINT else Terminated(128 + self.last)
-
-
-def is_handled() -> bool:
-    """Whether what a signal raised is being handled: by an `except`, a `finally`, or a `with`."""
-    error = sys.exc_info()[1]
-    while error is not None:
-        if isinstance(error, (Interrupted, Terminated)):
-            return True
-        error = error.__context__
-    return False
-
-
-def stop_timer() -> None:
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    def _raise_later(self) -> None:
+        signal.signal(signal.SIGALRM, self.end)
+        signal.setitimer(signal.ITIMER_REAL, LATER)
 
 
 def starts_thread(frame: FrameType | None) -> bool:
@@ -88,6 +66,13 @@ def starts_thread(frame: FrameType | None) -> bool:
     return False
 
 
+def end_interpreter(code: int) -> None:
+    """Ends the process if the interpreter is at its end, and waits for a thread for too long."""
+    time.sleep(LAST)
+    if not threading.main_thread().is_alive():
+        os._exit(code)
+
+
 @contextmanager
 def raised_as_exceptions() -> Iterator[None]:
     """In this block SIGTERM and SIGHUP raise SystemExit, with 128 and the signal's number, and
@@ -97,26 +82,20 @@ def raised_as_exceptions() -> Iterator[None]:
         yield
         return
     signals, report = _Signals(), sys.unraisablehook
-
-    def unless_own(lost: Any) -> None:
-        if not issubclass(lost.exc_type, (Interrupted, Terminated)):
-            report(lost)
-
     handlers = {number: signal.getsignal(number) for number in (*ENDING, signal.SIGALRM)}
     for number in ENDING:
         if number == signal.SIGTERM or handlers[number] is not signal.SIG_IGN:
             signal.signal(number, signals.end)
-    signal.signal(signal.SIGALRM, signals.again)
-    sys.unraisablehook = unless_own
+    sys.unraisablehook = signals.lost
     try:
         yield
     finally:
-        stop_timer()
-        if signals.last:  # the interpreter waits for threads next, and then calls what atexit has
-            atexit.register(stop_timer)
-            signal.setitimer(signal.ITIMER_REAL, LAST)
-        else:
-            sys.unraisablehook = report
-            for number, handler in handlers.items():
-                if signal.getsignal(number) in (signals.end, signals.again):
-                    signal.signal(number, handler)
+        if signal.getsignal(signal.SIGALRM) == signals.end:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in handlers.items():
+            if signal.getsignal(number) == signals.end:
+                signal.signal(number, handler)
+        sys.unraisablehook = report
+        if signals.last:
+            code = 128 + signals.last
+            threading.Thread(target=end_interpreter, args=(code,), daemon=True).start()

@@ -185,6 +185,31 @@ def test_an_interpreter_that_does_not_end_is_ended():
 
 
 @pytest.mark.parametrize("number, code", ENDINGS)
+def test_who_calls_it_in_a_process_of_his_own_is_left_in_peace(number, code):
+    """As a notebook does: no handler, hook or timer stays, and nothing is raised later."""
+    ran = run_as_command(
+        "import realtalk_ros.ending_signals as ending_signals\n"
+        "ending_signals.LAST = 0.2\n"
+        "numbers = ending_signals.ENDING + (signal.SIGALRM,)\n"
+        "def state():\n"
+        "    return [*map(signal.getsignal, numbers), sys.unraisablehook]\n"
+        "def command(_):\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
+        "    time.sleep(20)\n"
+        "avatars.run, before = command, state()\n"
+        "signal.setitimer(signal.ITIMER_REAL, 30)\n"  # pytest-timeout's
+        "try:\n"
+        "    code = main(['avatars', 'list'])\n"
+        "except SystemExit as error:\n"
+        "    code = error.code\n"
+        "time.sleep(0.6)\n"
+        "print(code, state() == before, signal.getitimer(signal.ITIMER_REAL)[0] > 0)\n"
+        "os._exit(0)\n"
+    )
+    assert ran.returncode == 0 and ran.stdout.split() == [str(code), "True", "True"]
+
+
+@pytest.mark.parametrize("number, code", ENDINGS)
 def test_what_a_signal_leaves_to_do_is_not_interrupted(number, code):
     ran = run_as_command(
         "from contextlib import contextmanager\n"
