@@ -131,16 +131,23 @@ def test_people_see_the_map_that_is_shown(people):
     assert (shaded[..., 0] == even[..., 0]).all()
 
 
-def test_what_is_drawn_of_people_is_lit_as_at_run_time(people):
-    """Targets stay as they are in the photograph."""
+SPEAKS = arkit.weights(jawOpen=0.1, mouthUpperUp=0.4, mouthLowerDown=0.3)
+
+
+@pytest.mark.parametrize("speaks", [False, True])
+def test_what_is_drawn_of_people_is_lit_as_at_run_time(people, speaks):
+    """Targets stay as they are in the photograph. Lips in speech leave less light than a smile."""
     group = FaceDataset(people / "train", real=True)[0]
+    if speaks:
+        moved = group.weights.any(1, keepdim=True)
+        group = replace(group, weights=torch.where(moved, torch.from_numpy(SPEAKS), group.weights))
     rng = np.random.default_rng(2)
     sample = samples.draw_sample(group, rng, 4, False)
     assert all((target == group.images).flatten(1).all(1).any() for target in sample.targets)
     batch = samples.collate([sample, replace(sample, real=False, light=None)])
     assert (batch.light[4:, :3] == 1).all() and not batch.light[4:, 3].any()
-    smiles = [k for k in range(4) if sample.weights[k].any()]
-    assert smiles
+    open_mouths = [k for k in range(4) if sample.weights[k].any()]
+    assert open_mouths
     enamel = np.array([0.72, 0.75, 0.82], np.float32)
     geometry = samples.geometry_of(group, sample.template_landmarks.numpy(), np.zeros((1, 52)))
     across, relief = geometry.mouth.across_teeth(0), tooth_relief(*geometry.mouth.upper_teeth(0))
@@ -155,7 +162,8 @@ def test_what_is_drawn_of_people_is_lit_as_at_run_time(people):
             mouth_tables.towards(flesh, mouth_tables.FLESH_HUE),
         ),
     )
-    for k in smiles:
+    in_shadow = False
+    for k in open_mouths:
         interior = sample.mouth_interior[k].numpy()[mouth_crop()]
         drawn = np.full(interior.shape, 190, np.uint8)  # light skin
         drawn[interior[..., 0] > 0] = (90, 90, 120)
@@ -170,7 +178,9 @@ def test_what_is_drawn_of_people_is_lit_as_at_run_time(people):
         )
         cavity = OralCavity(tables, relief[None])
         before = drawn.copy()
-        cavity.light(interior, drawn, 0)
+        lips = geometry.lips(sample.target_landmarks[k].numpy(), 0)
+        in_shadow |= bool(lips.light_on_teeth()[1] < 0.9)
+        cavity.apply(cavity.light_in(interior, 0, lips), drawn)
         there = shown[0].movedim(0, -1).numpy()[mouth_crop()] * 255
         off = np.abs(there.clip(0, 255) - drawn).max(-1)
         # The run time's Gaussian knows no pixel beyond the opening's box.
@@ -181,6 +191,7 @@ def test_what_is_drawn_of_people_is_lit_as_at_run_time(people):
         assert changed.sum() > 100
         assert off[inner].max() < 3 and off[changed].mean() < 1.5
         assert off[interior[..., 0] == 0].max() < 1
+    assert in_shadow == speaks
 
 
 def test_nothing_is_learned_of_teeth_where_the_map_has_flesh():

@@ -3,16 +3,18 @@
 (rendering/oral_cavity.py), as a function that lets gradients through: what the renderer learns from
 people is judged in it (real_people.py).
 
-What depends on the template and the map alone is an image of factors (`run_time_light`), which the
-run time's own code makes. The rest follows what is drawn (`lit`): enamel that is too green, flesh
-that is made redder and evened. By how much the run time makes a face's enamel lighter it measures
-in a smile of the same generator (`whiter`); here that is measured in what the installed generator
-draws: by the trained one's own picture nothing would hold it to any lightness. The run time
-knows a person's flesh where a reference shows it; here it is as usual, as photographs of people at
-rest show none.
+What depends on the template, the map and the lips alone is an image of factors (`run_time_light`),
+which the run time's own code makes. The rest follows what is drawn (`lit`): enamel that is too
+green, flesh that is made redder and evened. By how much the run time makes a face's enamel lighter
+it measures in a smile of the same generator (`whiter`); here that is measured in what the installed
+generator draws: by the trained one's own picture nothing would hold it to any lightness. The run
+time knows a person's flesh where a reference shows it; here it is as usual, as photographs of
+people at rest show none.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -21,6 +23,7 @@ from torch.nn import functional as F
 
 from realtalk_ros.contracts import mouth_crop
 from realtalk_ros.rendering import mouth_tables, oral_cavity
+from realtalk_ros.rendering.lip_shadow import Lips
 from realtalk_ros.rendering.mouth import Mouth
 from realtalk_ros.rendering.mouth_tables import GreenestHue, MouthTables
 from realtalk_ros.rendering.oral_cavity import OralCavity
@@ -29,10 +32,13 @@ from realtalk_ros.rendering.tooth_relief import tooth_relief
 NONE = 1, 1, 1, 0  # no light
 
 
-def run_time_light(mouth_interior: np.ndarray, mouth: Mouth, templates: int) -> np.ndarray:
+def run_time_light(
+    mouth_interior: np.ndarray, mouth: Mouth, templates: int, lips: Sequence[Lips]
+) -> np.ndarray:
     """(K, M, M, 4) float32: by what the run time multiplies the picture in the mouth crop, if flesh
     and enamel were drawn as they are to be, and how far it is evened, by the maps of the mouth's
-    interior (K, S, S, 3) uint8. `mouth` has as many `templates`: one, or K."""
+    interior (K, S, S, 3) uint8, and how K pairs of lips are open. `mouth` has as many `templates`:
+    one, or K."""
     rows, columns = mouth_crop(mouth_interior.shape[1])
     across = np.stack([mouth.across_teeth(t) for t in range(templates)])
     relief = np.stack([tooth_relief(*mouth.upper_teeth(t)) for t in range(templates)])
@@ -42,8 +48,8 @@ def run_time_light(mouth_interior: np.ndarray, mouth: Mouth, templates: int) -> 
     cavity = OralCavity(tables, relief)
     mouths = mouth_interior[:, rows, columns]
     lights = np.tile(np.float32(NONE), (*mouths.shape[:3], 1))
-    for k, (interior, light) in enumerate(zip(mouths, lights, strict=True)):
-        if (found := cavity.light_in(interior, k % templates)) is not None:
+    for k, (interior, opened, light) in enumerate(zip(mouths, lips, lights, strict=True)):
+        if (found := cavity.light_in(interior, k % templates, opened)) is not None:
             light[found.box] = np.dstack([found.factors, found.even])
     return lights
 

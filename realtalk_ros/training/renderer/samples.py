@@ -229,7 +229,8 @@ def predict_face(
         eyes.draw_patches(patches, grid, image)
     light = None
     if group.real:
-        light = run_time_light(interior, geometry.mouth, len(set(rows)))
+        lips = [geometry.lips(points, row) for points, row in zip(moved, rows, strict=True)]
+        light = run_time_light(interior, geometry.mouth, len(set(rows)), lips)
     return FacePrior(np.float32(at_rest + offset), np.float32(moved), interior, eye_grid, light)
 
 
