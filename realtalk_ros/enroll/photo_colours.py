@@ -9,6 +9,7 @@ white.
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,48 +22,62 @@ PROFILES = b"iCCP", b"ICC_PROFILE"  # how they are called in PNG and in JPEG
 STRIP = 256  # rows that are converted at once
 
 
+def pillow() -> Any:
+    """Its package. Raises RealTalkError without it."""
+    try:
+        import PIL.Image
+        import PIL.ImageCms
+        import PIL.ImageOps
+    except ImportError as error:  # MediaPipe brings it
+        raise RealTalkError(
+            "Pillow is needed for its colour profile or transparency: "
+            f"{install_hints.how_to_install('PIL')}"
+        ) from error
+    return PIL
+
+
 def as_srgb(picture: np.ndarray, data: bytes) -> np.ndarray:
     """The picture (height, width, 3) uint8 BGR that a PNG or JPEG file was decoded to, as sRGB.
     Profiles of CMYK and those that cannot be read are not followed. Raises RealTalkError without
     Pillow, where there is a profile."""
     if not any(name in data for name in PROFILES):
         return picture
+    pil = pillow()
     try:
-        from PIL import Image, ImageCms
-    except ImportError as error:  # MediaPipe brings it
-        raise RealTalkError(
-            f"Pillow is needed for its colour profile: {install_hints.how_to_install('PIL')}"
-        ) from error
-    try:
-        with Image.open(io.BytesIO(data)) as image:
+        with pil.Image.open(io.BytesIO(data)) as image:
             profile = image.info.get("icc_profile")
         if not profile:
             return picture
-        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        to_srgb = ImageCms.buildTransform(own, ImageCms.createProfile("sRGB"), "RGB", "RGB")
-    except (ImageCms.PyCMSError, OSError, SyntaxError, ValueError):
+        own = pil.ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        to_srgb = pil.ImageCms.buildTransform(own, pil.ImageCms.createProfile("sRGB"), "RGB", "RGB")
+    except (pil.ImageCms.PyCMSError, OSError, SyntaxError, ValueError):
         return picture
     out = np.empty_like(picture)
     for start in range(0, len(picture), STRIP):
         rows = slice(start, start + STRIP)
-        rgb = Image.fromarray(cv2.cvtColor(picture[rows], cv2.COLOR_BGR2RGB))
-        out[rows] = np.asarray(ImageCms.applyTransform(rgb, to_srgb))[..., ::-1]
+        rgb = pil.Image.fromarray(cv2.cvtColor(picture[rows], cv2.COLOR_BGR2RGB))
+        out[rows] = np.asarray(pil.ImageCms.applyTransform(rgb, to_srgb))[..., ::-1]
     return out
 
 
 def on_white(picture: np.ndarray, data: bytes) -> np.ndarray:
-    """Likewise, with white where the PNG file is transparent."""
+    """Likewise, with white where the PNG file is transparent. Raises RealTalkError without Pillow,
+    where it is."""
     if not data.startswith(PNG) or not (data[25:26] in b"\4\6" or b"tRNS" in data):
         return picture
-    whole = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    # One that is to be turned is turned in the picture only.
-    if whole is None or whole.ndim < 3 or whole.shape[2] != 4 or b"eXIf" in data:
+    pil = pillow()
+    try:
+        with pil.Image.open(io.BytesIO(data)) as image:
+            turned = pil.ImageOps.exif_transpose(image)  # as `picture` is
+            opaque = np.asarray(turned.convert("RGBA").getchannel("A"))
+    except (OSError, SyntaxError, ValueError):
+        return picture
+    if opaque.shape != picture.shape[:2]:
         return picture
     out = np.empty_like(picture)
-    full = 255 if whole.dtype == np.uint8 else 65535
     for start in range(0, len(picture), STRIP):
         rows = slice(start, start + STRIP)
-        alpha = whole[rows, :, 3].astype(np.float32) / full
+        alpha = opaque[rows].astype(np.float32) / 255
         white = np.full_like(picture[rows], 255)
         out[rows] = cv2.blendLinear(picture[rows], white, alpha, 1 - alpha)
     return out

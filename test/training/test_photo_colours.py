@@ -29,6 +29,7 @@ SRGB_CURVE = struct.pack(
     ">4sIHH5i", b"para", 0, 3, 0, *(round(65536 * v) for v in (2.4, 1 / 1.055, 0.055 / 1.055,
                                                                1 / 12.92, 0.04045))
 )  # fmt: skip
+TURNS = {1: 0, 3: 2, 6: 3}  # by orientation in Exif: quarters to the left
 TABLE = np.linspace(0, 1, 1024) ** 1.8  # as of old screens
 
 
@@ -131,6 +132,21 @@ def test_what_is_transparent_is_white(tmp_path, deep):
     half = (255 + picture[:, 32:64, :3].astype(int)) / 2
     assert np.abs(read[:, 32:64] - half).max() <= 2
     assert (read[:, 64:] == picture[:, 64:, :3]).all()
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+def test_a_picture_that_is_turned_is_white_where_it_is_transparent(tmp_path, orientation):
+    """Programs of Apple write Exif into each PNG."""
+    picture = np.dstack([skins(), np.full((64, 96), 255, np.uint8)])
+    picture[:20, :40, 3] = 0
+    data = cv2.imencode(".png", picture)[1].tobytes()
+    chunk = b"eXIfMM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x112, 3, 1, orientation, 0, 0)
+    whole = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "a.png").write_bytes(data[:33] + whole + data[33:])
+    read = read_picture(tmp_path / "a.png")
+    shown = picture[..., :3].copy()
+    shown[:20, :40] = 255
+    assert (read == np.rot90(shown, TURNS[orientation])).all()
 
 
 def test_animations_and_other_formats_are_told_apart(tmp_path):
