@@ -45,7 +45,7 @@ DARK_CHIN, DARK_CHIN_HUE = 32.0, 8.0  # against the cheeks; beards reach 21
 # good light has 90 and more.
 TOO_DARK, DIM = 45.0, 70.0
 # Behind dark glasses (painted over 34 portraits: opaque ones, and lenses that let 20 % through) or
-# a patch an eye has hardly any contrast, and the skin below it is darker than the cheeks. The worst
+# a patch an eye has hardly any contrast, and the skin below it is darker than the cheek. The worst
 # of 320 portraits and frames of films has 16 and 22: a shut eye in shadow.
 EYE_CONTRAST, DARK_BELOW = 14.0, 18.0  # no eye is seen
 LITTLE_CONTRAST, DIM_BELOW = 18.0, 13.0  # it is hardly seen
@@ -86,11 +86,12 @@ def check_appearance(face: LevelFace, weights: np.ndarray, human: bool, where: s
     that no avatar can be made of."""
     notes = check_light(face, where)
     lab = cv2.cvtColor(face.image.astype(np.float32) / 255, cv2.COLOR_BGR2LAB)
-    cheek = np.mean([colour(lab, face.region(rows)) for rows in CHEEKS], 0)
+    cheeks = [colour(lab, face.region(rows)) for rows in CHEEKS]
+    cheek = np.mean(cheeks, 0)
     if not human or (cheek - colour(lab, face.region(NOSE)))[0] > DARK_NOSE:
         raise RealTalkError(f"what was found in {where} is no uncovered human face: {UNCOVERED}")
     check_lips(face, lab, where)
-    notes += check_eyes(face, lab, float(cheek[0]), where)
+    notes += check_eyes(face, lab, [float(lightness) for lightness, *_ in cheeks], where)
     if covers_chin(face, lab, cheek, where):
         notes.append(
             f"the chin in {where} is very dark: if that is no beard but a microphone or a hand, "
@@ -116,11 +117,12 @@ def check_light(face: LevelFace, where: str) -> list[str]:
     return []
 
 
-def check_eyes(face: LevelFace, lab: np.ndarray, cheek: float, where: str) -> list[str]:
-    """Raises RealTalkError where something dark is before an eye. `cheek`: the cheeks' L*."""
+def check_eyes(face: LevelFace, lab: np.ndarray, cheeks: Sequence[float], where: str) -> list[str]:
+    """Raises RealTalkError where something dark is before an eye. `cheeks`: their L*, the right one
+    first: of a face in light from a side each eye is compared with the cheek below it."""
     smooth = cv2.GaussianBlur(lab[..., 0], (0, 0), 0.8)
     seen = []
-    for outline, under in zip(EYE_OUTLINES, UNDER_EYES, strict=True):
+    for outline, under, cheek in zip(EYE_OUTLINES, UNDER_EYES, cheeks, strict=True):
         contrast = float(np.ptp(np.percentile(smooth[face.region(outline)], (3, 97))))
         below = face.region(under) & ~face.region(outline, 1.1)
         dark = cheek - float(colour(lab, below)[0]) if below.any() else 0.0
@@ -131,8 +133,8 @@ def check_eyes(face: LevelFace, lab: np.ndarray, cheek: float, where: str) -> li
             "shadow before the eyes"
         )
     if any(contrast < LITTLE_CONTRAST and dark > DIM_BELOW for contrast, dark in seen):
-        return [f"the eyes in {where} are hardly seen, and teeth take their lightness: better is a "
-                "picture without dark glasses, in light from ahead"]  # fmt: skip
+        return [f"the eyes in {where} are hardly seen, and their whites say how light teeth are: "
+                "better is a picture without dark glasses, in light from ahead"]  # fmt: skip
     return []
 
 

@@ -343,6 +343,18 @@ def test_faces_that_are_not_shown_well_are_noted(how, word):
     assert re.search(word, " ".join(photo_to_avatar.examine(Looks(face), picture, "it").notes))
 
 
+@pytest.mark.parametrize("shaded", [np.s_[:, :256], np.s_[:, 256:]])
+def test_eyes_in_light_from_a_side_are_taken_for_seen(shaded):
+    """The eye in the shade has little contrast, but its cheek is as dark."""
+    picture, face = painted()
+    picture[shaded] = picture[shaded] * 0.35
+    photo_to_avatar.examine(Looks(face), picture, "it")
+    picture, face = painted(glasses=[(30, 30, 30)])
+    picture[shaded] = picture[shaded] * 0.35
+    with pytest.raises(RealTalkError, match="an eye in it cannot be seen"):
+        photo_to_avatar.examine(Looks(face), picture, "it")
+
+
 def test_something_dark_before_the_chin_is_noted():
     picture, face = painted()
     x, y = face.points[list(CHIN_SKIN)].mean(0).astype(int)
