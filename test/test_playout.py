@@ -131,12 +131,12 @@ def test_chunks_that_each_end_the_one_before_are_said(stamps, reset):
             turns.interrupt(at)
             turns.accept_again("a", "1")
         new = chunk("a" if reset else f"a{k}", at if stamps else None, **how)
-        return ChunkFinding.TORN in turns.put(new, at, sender="1").findings
+        return ChunkFinding.FRAGMENT in turns.put(new, at, sender="1").findings
 
     turns = TurnTaking("replace")
     assert [found(k) for k in range(8)] == [False] * 5 + [True] * 3
-    assert turns.counts["torn_utterances"] == 3
-    found(8, last=True)  # ends the last one that is torn
+    assert turns.counts["fragmented_utterances"] == 3
+    found(8, last=True)  # ends the last fragment
     assert not any(found(k, last=True) for k in range(9, 20))
     for whole in ({"last": True}, {"seconds": 1.5}):  # what is interrupted again and again
         turns = TurnTaking("replace")
@@ -145,6 +145,14 @@ def test_chunks_that_each_end_the_one_before_are_said(stamps, reset):
     for k in range(20):  # an answer of two chunks, again and again
         assert not found(k)
         turns.put(chunk("a" if reset else f"a{k}", None), 10.05 + 0.1 * k, sender="1")
+
+
+def test_words_that_are_utterances_of_their_own_are_heard_without_a_warning():
+    """Each follows the one before, though none says `last`."""
+    turns = TurnTaking("replace")
+    for k in range(20):
+        assert turns.put(chunk(f"a{k}", 10.0 + 0.5 * k, 0.5), 9.0).findings == []
+    assert sum(piece.seconds for piece in drain(turns, 9.0)) == pytest.approx(10)
 
 
 def test_what_was_interrupted_takes_no_memory():

@@ -50,7 +50,7 @@ class ArrivalTimeline:
             self._interrupted = False
             self._clock = SampleClock()
         assert self._end is not None
-        self._end -= self._clock.excess(self._end - sent, sent)
+        self._end -= self._clock.to_skip(self._end - sent, sent)
         start, self._end = self._end, self._end + seconds
         self._came, self._stamp = sent, stamp
         return (None if self._interrupted else start), self.utterances

@@ -30,8 +30,8 @@ class SampleClock:
         self._earliest = -math.inf  # the longest lead in this window
         self._before = math.inf  # that in the window before
 
-    def excess(self, lead: float, sent: float) -> float:
-        """How much is to be left out of the sound that begins `lead` s after it was sent, at
+    def to_skip(self, lead: float, sent: float) -> float:
+        """How much [s] is to be left out of the sound that begins `lead` s after it was sent, at
         `sent`. Call it for every chunk; what it returns is taken for granted."""
         if abs(sent - self._since) > 2 * WINDOW:  # the first chunk, or the clock was set
             self._begin(sent)

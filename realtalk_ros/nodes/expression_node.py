@@ -39,8 +39,8 @@ ADVICE = {  # what senders do that may not be meant, and what they should change
     "sample is to be played, or with zero",
     ChunkFinding.MIXED: "two senders speak on audio under the same utterance_id: each is played as "
     "an utterance of its own (parameter policy). Give each an id of its own",
-    ChunkFinding.TORN: "each chunk on audio ends the one before, so the face is silent: give all "
-    "chunks of an utterance one utterance_id, and `reset` to the first of an answer alone",
+    ChunkFinding.FRAGMENT: "each chunk on audio ends the one before, so the face is silent: give "
+    "all chunks of an utterance one utterance_id, and `reset` to the first of an answer alone",
     ChunkFinding.INTERRUPTED: "more of what was interrupted still comes on audio, and is ignored: "
     "stop sending it, end it by `last`, or begin the next answer with `reset` or another "
     "utterance_id",

@@ -37,7 +37,7 @@ class ChunkFinding(Enum):
     OVERLAPPING = "overlapping_stamps"  # the audio before it takes longer: played after that
     FOREIGN = "foreign_stamps"  # stamped by another clock: played next
     INTERRUPTED = "interrupted_chunks"  # more of what was interrupted: dropped
-    TORN = "torn_utterances"  # it and those before it each ended the one before
+    FRAGMENT = "fragmented_utterances"  # it and those before it each ended the one before
     MIXED = "mixed_senders"  # another sender has its utterance's id: an utterance of its own
 
 
@@ -55,11 +55,11 @@ def schedule(turn: Turn, chunk: Chunk, sent: float) -> Scheduled:
     stamp = chunk.start
     following = turn.end if turn.end > sent - MAX_SILENCE else sent
     if stamp is None:
-        turn.excess += turn.sample_clock.excess(following - turn.excess - sent, sent)
-        if turn.excess <= 0:
+        turn.to_skip += turn.sample_clock.to_skip(following - turn.to_skip - sent, sent)
+        if turn.to_skip <= 0:
             return Scheduled(chunk.scheduled(following))
-        trimmed = _trimmed(chunk, turn.excess, following)
-        turn.excess = max(0.0, turn.excess - chunk.seconds)
+        trimmed = _trimmed(chunk, turn.to_skip, following)
+        turn.to_skip = max(0.0, turn.to_skip - chunk.seconds)
         return Scheduled(trimmed, ChunkFinding.TRIMMED)
     content = (stamp, hash(chunk.pcm.tobytes()))
     if content in turn.recent and len(chunk.pcm):
@@ -68,7 +68,7 @@ def schedule(turn: Turn, chunk: Chunk, sent: float) -> Scheduled:
     previous, jumped = turn.last_stamp, turn.clock_jumped
     turn.record_stamp(stamp, chunk.seconds)
     turn.clock_jumped = False
-    turn.take_back_leap(stamp + turn.clock_offset + turn.postponed)
+    turn.close_gap(stamp + turn.clock_offset + turn.postponed)
     for offset in _offsets(turn, stamp, chunk.seconds, sent):
         # An utterance that was postponed lies behind its stamps, which is no jump.
         start = stamp + offset + turn.postponed

@@ -15,12 +15,12 @@ from realtalk_ros.stream_types import LOST_CHUNK_GAP, STAMP_TOLERANCE, Scheduled
 
 PIECE = 0.2  # s, longer chunks are queued in pieces of this length
 MAX_SILENCE = 0.25  # s without audio after which an utterance is over, though no chunk said `last`
-TORN = 1.0  # s of sound in an only chunk, from which on it may be a whole utterance
+WHOLE = 1.0  # s of sound in an only chunk, from which on it may be a whole utterance
 ACTIVE = 0.3  # s since its last chunk within which a sender is taken to be still sending
 REGULAR = 0.005  # s by which a stamp may miss the end of the chunk before and still count samples
 
 
-class _Leap(NamedTuple):
+class _Gap(NamedTuple):
     """A gap in an utterance that is longer than a lost chunk."""
 
     end: float  # where it ends, s
@@ -40,17 +40,17 @@ class Turn:
         self.postponed = 0.0  # s by which it was postponed, because another utterance was played
         self.closed = False  # no more is expected: its `last` came, or it was replaced
         self.clock_jumped = False  # this machine's clock did, since its last chunk came
-        self.torn_before = 0  # utterances in a row that it and those before it ended torn
+        self.fragments_before = 0  # in a row, each ended by the next, the last one by it
         self.started = False  # some of it was handed out
         self.last_stamp: float | None = None  # of its last chunk, by the sender's clock
         self.next_stamp: float | None = None  # where that chunk's audio ends
-        self.leap: _Leap | None = None  # the latest
+        self.gap: _Gap | None = None  # the latest
         self.irregular = 0  # chunks whose stamps do not count samples, to some milliseconds
         self.stamped = 0  # chunks with stamps
         self.first_sent, self.last_sent = math.inf, -math.inf  # when its first, last chunk was sent
         self.received = 0.0  # s of audio in all
         self.sample_clock = SampleClock()  # of chunks without stamps
-        self.excess = 0.0  # s that are still to be left out, as that clock is fast
+        self.to_skip = 0.0  # s that are still to be left out, as that clock is fast
         self.lateness = math.inf  # s by which its chunks are sent after their time; negative: early
         self.late_since: float | None = None  # since when its chunks are sent later than usual
         self.slow_until = -math.inf  # until when its sender is taken to be late for good
@@ -62,7 +62,7 @@ class Turn:
     def put(self, chunk: ScheduledChunk, now: float, sent: float) -> None:
         """Takes a chunk that came at `now` and was sent at `sent`."""
         if (gap := chunk.start - self.end) > LOST_CHUNK_GAP and math.isfinite(gap):
-            self.leap = _Leap(chunk.start, gap, self.lateness)
+            self.gap = _Gap(chunk.start, gap, self.lateness)
         step = max(1, round(PIECE * chunk.sample_rate))
         starts = range(0, max(1, len(chunk.pcm)), step)
         for i in starts:
@@ -94,21 +94,22 @@ class Turn:
             self.irregular += 1
         self.next_stamp = stamp + seconds
 
-    def take_back_leap(self, start: float) -> None:
-        """A chunk comes whose stamp says `start`, s. If it continues what came before a leap, the
-        stamps of that were wrong: what came with them, and still waits, is played before it."""
-        leap = self.leap
-        if leap is None or abs(start - (self.end - leap.seconds)) > STAMP_TOLERANCE:
+    def close_gap(self, start: float) -> None:
+        """A chunk comes whose stamp says `start`, s. If it continues what came before a gap as if
+        there were none, the stamps after that were wrong: what came with them, and still waits, is
+        played before it, without the gap."""
+        gap = self.gap
+        if gap is None or abs(start - (self.end - gap.seconds)) > STAMP_TOLERANCE:
             return
-        if leap.end not in (chunk.start for chunk in self.chunks):
+        if gap.end not in (chunk.start for chunk in self.chunks):
             return
         self.chunks = deque(
-            replace(c, start=c.start - leap.seconds) if c.start >= leap.end else c
+            replace(c, start=c.start - gap.seconds) if c.start >= gap.end else c
             for c in self.chunks
         )
-        self.end -= leap.seconds
-        self.expires -= leap.seconds
-        self.lateness, self.leap = leap.lateness, None
+        self.end -= gap.seconds
+        self.expires -= gap.seconds
+        self.lateness, self.gap = gap.lateness, None
 
     def cut(self, time: float) -> None:
         """Drops what is played from `time` on; nothing more is expected."""
@@ -120,8 +121,8 @@ class Turn:
         """All of it is played later by `seconds`."""
         self.end += seconds
         self.expires += seconds
-        if self.leap is not None:
-            self.leap = self.leap._replace(end=self.leap.end + seconds)
+        if self.gap is not None:
+            self.gap = self.gap._replace(end=self.gap.end + seconds)
         self.chunks = deque(replace(c, start=c.start + seconds) for c in self.chunks)
 
     def shift(self, seconds: float) -> None:
@@ -142,9 +143,9 @@ class Turn:
         return self.last_sent - self.first_sent > 0.5 * self.received
 
     @property
-    def is_torn(self) -> bool:
+    def is_fragment(self) -> bool:
         """Whether only one chunk of it has come, a short one that was not to be the last."""
-        return not self.closed and not self.intervals and self.received < TORN
+        return not self.closed and not self.intervals and self.received < WHOLE
 
     @property
     def regular(self) -> bool:

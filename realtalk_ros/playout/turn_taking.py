@@ -28,7 +28,7 @@ EARLY = 0.5  # s before its time: of a sender that usually is earlier no more is
 STALL = 0.15  # s between two calls of `take`, from which on this process did not run in between
 PAUSE, UNFINISHED = 10.0, 16  # s for which, and how many, utterances without an end may go on
 AT_ONCE = 0.2  # s, an utterance that begins within this from now ends others at once
-TORN = 5  # chunks in a row of which each ended the one before
+FRAGMENTS = 5  # chunks in a row of which each ended the one before
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class TurnTaking:
         # Names of utterances that paused before their end, and when.
         self._unfinished: deque[tuple[str, float]] = deque(maxlen=UNFINISHED)
         self._last_take = math.inf  # when `take` was called last
-        self._torn = 0  # utterances in a row, up to that which ended last, that ended torn
+        self._fragments = 0  # in a row, up to the utterance that ended last
 
     def __len__(self) -> int:
         """Pieces that wait."""
@@ -103,9 +103,9 @@ class TurnTaking:
                 turn.postponed = max(0.0, before.end - scheduled.start) if before.closed else 0.0
                 scheduled = replace(scheduled, start=scheduled.start + turn.postponed)
             self._turns.append(turn)
-            turn.torn_before, self._torn = self._torn, 0
-            if turn.torn_before >= TORN:
-                self._note(ChunkFinding.TORN, result)
+            turn.fragments_before, self._fragments = self._fragments, 0
+            if turn.fragments_before >= FRAGMENTS:
+                self._note(ChunkFinding.FRAGMENT, result)
         turn.put(scheduled, now, sent)
         overdue = sent - scheduled.start - scheduled.seconds
         if overdue <= STALE / 2 + max(0.0, turn.lateness):
@@ -230,9 +230,10 @@ class TurnTaking:
         for turn in self._turns:
             if turn.closed and turn.end <= start + STAMP_TOLERANCE:
                 continue  # the new one follows it, though its stamp may be rounded
+            at_once = start <= now + AT_ONCE
             if not turn.closed:
-                self._end(turn, now)
-            if start <= now + AT_ONCE:
+                self._end(turn, now, cut=at_once or turn.end > start + STAMP_TOLERANCE)
+            if at_once:
                 ended.append(turn.utterance)
             if turn.end > start:
                 turn.cut(start)
@@ -241,10 +242,11 @@ class TurnTaking:
             self._turns.clear()
         return ended
 
-    def _end(self, turn: Turn, now: float) -> None:
-        """`turn` was interrupted, or replaced before its end: no more of it is played."""
+    def _end(self, turn: Turn, now: float, cut: bool = True) -> None:
+        """`turn` was interrupted, or replaced before its end: no more of it is played. `cut`: nor
+        all that has come of it."""
         self._interrupted.add(turn, now)
-        self._torn = turn.torn_before + 1 if turn.is_torn else 0
+        self._fragments = turn.fragments_before + 1 if cut and turn.is_fragment else 0
 
     @staticmethod
     def _postpone(turn: Turn, end: float) -> None:
