@@ -233,6 +233,22 @@ def test_an_interrupt_ends_it_unless_more_is_said(recorder):
     assert seconds == pytest.approx(0.4 + 0.6 + 0.5 + 0.2, abs=0.15)
 
 
+def test_an_answer_that_replaces_what_is_said_is_recorded_by_a_slow_machine_too(live):
+    """It shows all a second late: what was heard last is as old when the interrupt comes."""
+    node, step = live()
+    node.on_provenance(String(data=Provenance("Ann", consent="Ann Lee").xmp()))
+    for k in range(60):
+        step(images=False, sound_comes=False)
+        if k == 20:
+            node.on_audio([Received(AudioChunk(reset=True))])
+        if k < 20 or 31 <= k <= 45:  # begins 0.1 s after the interrupt
+            sound(node, np.zeros(1600), node.now() - 1.0, last=k == 45)
+        picture(node, node.now() - 1.0)
+    assert node.exit_code == 0
+    with av.open(str(node.out)) as file:
+        assert file.duration / av.time_base == pytest.approx(0.4 + 4.6 + 0.2, abs=0.2)
+
+
 def test_one_that_is_ended_early_is_as_long_as_its_images(recorder):
     """And at once: who waits for it, such as ros2 launch, kills it after some seconds."""
     node = recorder(duration=3600.0)

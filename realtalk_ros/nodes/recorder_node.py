@@ -119,7 +119,9 @@ class RecorderNode(lifecycle.RealTalkNode):
             return
         now, start = self._now(), self.media_time(message.header.stamp)
         if not len(pcm):
-            if message.last or message.reset:
+            if message.reset:
+                session.end_speech(interrupted=now)
+            elif message.last:
                 session.end_speech()
             return
         if start is None:

@@ -180,10 +180,12 @@ class RecordingSession:
         """When a recording begins whose sound begins at `sound`, s."""
         return math.floor((sound - PREROLL) * self._fps) / self._fps
 
-    def end_speech(self) -> None:
-        """The speech has ended, or was interrupted: so does the recording, if no more follows."""
+    def end_speech(self, interrupted: float = -math.inf) -> None:
+        """The speech has ended, or was `interrupted` at that time: so does the recording, if no
+        more follows. (What is shown and heard at an interrupt is older, by the delay of the face.)
+        """
         if self.audio_end is not None and self.end is None and not self._duration:
-            self.end = self.audio_end + self._tail
+            self.end = max(self.audio_end, interrupted) + self._tail
 
     def add_image(self, stamp: float, image: np.ndarray) -> None:
         """Takes an image that is newer than those before."""
