@@ -11,6 +11,7 @@ import pytest
 from realtalk_ros.avatar.temperament import Temperament
 from realtalk_ros.errors import AvatarError
 from realtalk_ros.nodes import face_loader
+from realtalk_ros.nodes.background_loader import BackgroundLoader
 from realtalk_ros.nodes.expression_engine import ExpressionEngine, LoadedModel, ModelSettings
 from realtalk_ros.nodes.face_loader import FaceLoader, RendererSettings
 from realtalk_ros.nodes.problems import Problems
@@ -56,7 +57,8 @@ class Wanted:
         self.loader = FaceLoader(lambda: self.settings, problems, batch)
         self.loader.setup(seed=0)
 
-    def wait(self, what, condition):
+    @staticmethod
+    def wait(what, condition):
         end = time.monotonic() + 20
         while not condition():
             assert time.monotonic() < end, what
@@ -188,3 +190,31 @@ def test_faces_that_share_networks_are_told_which_have_failed(wanted):
     shared.take()
     assert told == [None, before]
     shared.loader.clear()
+
+
+def test_what_is_cancelled_before_its_thread_runs_keeps_nothing_else_from_loading(monkeypatch):
+    """As by a node that is deactivated at once after a parameter was set."""
+    runs = threading.Event()
+
+    class LateThread(threading.Thread):
+        def run(self):
+            assert runs.wait(20)
+            super().run()
+
+    monkeypatch.setattr(
+        "realtalk_ros.nodes.background_loader.threading",
+        SimpleNamespace(Thread=LateThread, Lock=threading.Lock),
+    )
+    failed = []
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    loader = BackgroundLoader(str.upper, Problems(failed.append, time.monotonic))
+    loader.request("a", "a")
+    cancel = threading.Thread(target=loader.cancel)
+    cancel.start()
+    Wanted.wait("it is not cancelled", lambda: not loader._next)
+    runs.set()
+    cancel.join(20)
+    assert not loader.pending and loader.take() is None
+    loader.request("b", "b")
+    Wanted.wait("it does not load", lambda: not loader.loading)
+    assert loader.take() == "B" and not failed

@@ -69,6 +69,9 @@ class BackgroundLoader(Generic[Request, Loaded]):
 
     def _run(self) -> None:
         with self._lock:
+            if not self._next:  # cancelled before this thread ran
+                self._thread, self.loading = None, ""
+                return
             request = self._next.pop()
         try:
             loaded = self._load(request)
