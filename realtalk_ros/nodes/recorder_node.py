@@ -204,7 +204,10 @@ class RecorderNode(lifecycle.RealTalkNode):
             self.finish()
         elif self.session.lacks_images:
             self.session.forget_sound(now)
-            self.warn("sound comes and no images: is renderer_node running?")
+            self.warn(
+                f"sound comes, and no images on {self._image.topic_name}: are they too large for "
+                "this network, or is a recording played that lacks them?"
+            )
 
     def finish(self) -> None:
         """Completes the file with what there is."""
