@@ -23,6 +23,7 @@ PLAIN_FORMATS = (1, 3, 6, 7, 0xFFFE)  # WAVE_FORMAT_PCM, IEEE_FLOAT, ALAW, MULAW
 MP3_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 ENCODERS_FRAMES = 3  # of an MP3, for encoders' delay and padding, which are no sound
 AFTER_ID3 = 8192  # bytes in which its first frame is to begin and end
+MAX_CHUNKS = 1000  # of a WAV, before its sound: gigabytes of zeros are read as empty chunks
 LONGEST_PAGE = 27 + 255 + 255 * 255  # bytes, of Ogg
 
 
@@ -78,7 +79,9 @@ def _at(file: BinaryIO, start: int, count: int) -> bytes:
 def _seconds_of_wav(file: BinaryIO, order: str) -> float | None:
     at, large = 12, 0
     kind = rate = block = samples = 0
-    while len(head := _at(file, at, 8)) == 8:
+    for _ in range(MAX_CHUNKS):
+        if len(head := _at(file, at, 8)) < 8:
+            break
         name, size = head[:4], struct.unpack(f"{order}I", head[4:])[0]
         start, at = at + 8, at + 8 + size + size % 2
         if name == b"fmt " and len(data := _at(file, start, 16)) == 16:
