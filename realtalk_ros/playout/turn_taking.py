@@ -198,17 +198,13 @@ class TurnTaking:
             return
         if not turn.started and not turn.in_real_time:
             # The rest of it came already, so all of it is played, later.
-            delay = now - turn.chunks[0].start
-            turn.postponed += delay
-            turn.move(delay)
+            self._postpone(turn, now)
             return
         if turn.late_since is not None and (
             turn.last_sent - turn.late_since > BEHIND or turn.last_sent < turn.slow_until
         ):
             # Nor will the rest be earlier: its sender is slow, or its clock was set back.
-            delay = now - turn.chunks[0].start
-            turn.postponed += delay
-            turn.move(delay)
+            self._postpone(turn, now)
             turn.lateness, turn.late_since = turn.last_sent - turn.end, None
             turn.slow_until = turn.last_sent + SLOW
             self.counts["late_senders"] += 1
@@ -249,9 +245,9 @@ class TurnTaking:
         self._fragments = turn.fragments_before + 1 if cut and turn.is_fragment else 0
 
     @staticmethod
-    def _postpone(turn: Turn, end: float) -> None:
-        """`turn` is played after `end`, however early it came."""
-        delay = end - turn.chunks[0].start if turn.chunks else 0.0
+    def _postpone(turn: Turn, until: float) -> None:
+        """What waits of `turn` is not played before `until`."""
+        delay = until - turn.chunks[0].start if turn.chunks else 0.0
         if delay > 0:
             turn.postponed += delay
             turn.move(delay)
