@@ -11,9 +11,8 @@ from __future__ import annotations
 import math
 
 WINDOW = 10.0  # s over which the chunk that is earliest shows how the clocks differ
-FASTEST = (
-    0.005  # share by which a sample clock may be fast; what grows faster is a sender's reserve
-)
+# Share by which a sample clock may be fast; what grows faster is a sender's reserve.
+FASTEST = 0.005
 SPARE = 0.3  # s by which sound may come to lie ahead: live speech is shown some 0.2 s late anyway
 CUT = 0.1  # s that are then left out at once
 
