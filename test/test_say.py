@@ -160,6 +160,21 @@ def test_an_interrupt_ends_what_it_found_and_no_newer_text(client):
     assert client.result(future, 5)[1].message == "interrupted"
 
 
+def test_an_interrupt_ends_texts_that_wait_for_their_turn(client):
+    assert client.set_parameter("say_node", "policy", "queue").successful
+    try:
+        _, first, told = client.goal(LONG)
+        _, second, _ = client.goal("The second.")
+        client.wait(lambda: told and told[-1].spoken, 15, "some speech")
+        client.call_interrupt()
+        assert [client.result(f, 5)[1].message for f in (first, second)] == ["interrupted"] * 2
+        sent = len(client.chunks)
+        client.spin(0.5)
+        assert not [m for m in client.chunks[sent:] if m.data]
+    finally:
+        assert client.set_parameter("say_node", "policy", "replace").successful
+
+
 def test_the_newest_of_texts_that_come_at_once_is_spoken(client):
     for _ in range(4):
         del client.chunks[:]

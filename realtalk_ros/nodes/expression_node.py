@@ -284,6 +284,8 @@ class ExpressionNode(FaceNode):
         self, _request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
         ended = self.interrupt()
+        if ended:
+            self._publish_resets([""])  # texts that wait for their turn end, too
         names = ", ".join(repr(name) for name in ended)
         response.success = True
         response.message = f"stopped {names}" if ended else "nothing was being said"

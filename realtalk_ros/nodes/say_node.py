@@ -138,16 +138,16 @@ class SayNode(lifecycle.RealTalkNode):
         return CancelResponse.ACCEPT
 
     def on_expression(self, message: FaceExpression) -> None:
-        """Another node interrupted what is being spoken (or everything)."""
+        """Another node interrupted what is being spoken, or all that was to be."""
         if not message.reset:
             return
         with self._lock:
-            request = self._requests[0] if self._requests else None
-            if request is None or request.stop:
-                return
-            if is_interrupted(self, message, request.utterance, request.requested):
-                self.counts["interrupts"] += 1
-                request.stop = "interrupted"
+            for request in self._requests:
+                if not request.stop and is_interrupted(
+                    self, message, request.utterance, request.requested
+                ):
+                    self.counts["interrupts"] += 1
+                    request.stop = "interrupted"
 
     def _take(self, request: SayRequest) -> None:
         with self._lock:
