@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from realtalk_ros.enroll.srgb import to_linear, to_srgb
+
 # By the number that ITU-T H.273 and FFmpeg give primaries: their light to that of sRGB's (ITU-R
 # BT.2087; Display P3 likewise).
 FILM_PRIMARIES = {
@@ -39,9 +41,7 @@ class FilmColours:
     def convert(self, picture: np.ndarray) -> np.ndarray:
         """A picture (height, width, 3) uint8 BGR as sRGB."""
         out = np.empty_like(picture)
-        steps = np.linspace(0, 1, FINE)
-        encoded = np.where(steps <= 0.0031308, 12.92 * steps, 1.055 * steps ** (1 / 2.4) - 0.055)
-        encode = np.rint(255 * encoded).astype(np.uint8)
+        encode = np.rint(255 * to_srgb(np.linspace(0, 1, FINE))).astype(np.uint8)
         to_bgr = np.ascontiguousarray(self.to_srgb[::-1, ::-1])
         for start in range(0, len(picture), STRIP):
             light = cv2.transform(cv2.LUT(picture[start : start + STRIP], self.curve), to_bgr)
@@ -64,4 +64,4 @@ def _curve(kind: int) -> np.ndarray:
         a, b, c = 0.17883277, 0.28466892, 0.55991073
         scene = np.where(value <= 0.5, value**2 / 3, (np.exp((value - c) / a) + b) / 12)
         return 1000 / WHITE * scene**1.2
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    return to_linear(value)

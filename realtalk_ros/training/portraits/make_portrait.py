@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 
 from realtalk_ros.avatar import image_decoding
+from realtalk_ros.enroll.srgb import to_linear, to_srgb
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import face_square
@@ -36,8 +37,6 @@ from realtalk_ros.training.portraits.skin_maps import (
     SKINS,
     WHITE,
     SkinPainter,
-    to_linear,
-    to_srgb,
 )
 from realtalk_ros.training.synthetic.cast import weights_of
 from realtalk_ros.training.synthetic.make_avatar import (

@@ -8,8 +8,8 @@ from typing import Any
 import bpy
 import numpy as np
 
+from realtalk_ros.enroll.srgb import to_linear
 from realtalk_ros.training.portraits.people import Hair, Sitter
-from realtalk_ros.training.portraits.skin_maps import to_linear
 
 WHITE_HAIR = (0.58, 0.575, 0.565)  # of grey hair, what is white
 LID_SHADE = (0.30, 0.22, 0.19)  # what is left of an eyeball's colour at the upper lid

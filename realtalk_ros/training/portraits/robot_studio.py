@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from realtalk_ros.enroll.srgb import to_linear
 from realtalk_ros.face_model.eye_rotation import gaze_angles
 from realtalk_ros.face_model.rotations import rotation_matrix
 from realtalk_ros.training.portraits import anatomy, robot
 from realtalk_ros.training.portraits.anatomy import Surface
 from realtalk_ros.training.portraits.materials import Nodes
-from realtalk_ros.training.portraits.skin_maps import to_linear
 
 WHITE = to_linear(np.array([228, 228, 226]) / 255)
 GRAPHITE = to_linear(np.array([46, 50, 58]) / 255)

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from realtalk_ros.easing import smoothstep
+from realtalk_ros.enroll.srgb import to_linear
 from realtalk_ros.face_model.landmarks import CHIN, EYE_LEFT, EYE_RIGHT, INNER_LIPS, OUTER_LIPS
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.common.mirrored_landmarks import MIRRORED
@@ -66,18 +67,6 @@ class SkinMaps:
     lips: np.ndarray  # 0..1
     gloss: np.ndarray  # 0..1, where skin is oily
     folds: np.ndarray  # 0.5 is level, of wrinkles
-
-
-def to_linear(srgb: np.ndarray) -> np.ndarray:
-    """Linear light, float32, of sRGB in 0..1."""
-    srgb = np.asarray(srgb, np.float32)
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-
-
-def to_srgb(linear: np.ndarray) -> np.ndarray:
-    """Linear light as sRGB in 0..1."""
-    linear = np.clip(linear, 0, 1)
-    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
 class SkinPainter:
