@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 from rcl_interfaces.srv import SetParameters
@@ -17,48 +16,15 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from realtalk_ros.audio.pcm import check_rate, decode_pcm
-from realtalk_ros.avatar.avatar import bundled_names
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceSettings
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
+from realtalk_ros.output.avatar_list import AvatarList
 from realtalk_ros.output.web_display import Display
 
 OPERATORS = ("local", "all", "none")
 MAX_JPEG = 8 * 2**20  # bytes of one image
 LONGEST_WAIT = 1.0  # s for the answer to an interrupt
-MAX_FOLDERS = 8  # avatars to choose from besides the bundled ones
-
-
-class AvatarList:
-    """What an operator may choose from: the bundled avatars, and the folders that were shown."""
-
-    def __init__(self) -> None:
-        self.shown = ""  # label of the avatar that the face shows; empty: not known
-        self._shown_at = 0  # when it was set, ns since 1970
-        self._bundled = bundled_names()
-        self._folders: dict[str, str] = {}  # label -> folder
-
-    @property
-    def labels(self) -> list[str]:
-        return [*self._bundled, *self._folders]
-
-    def folder(self, label: str) -> str:
-        """The value of the parameter `avatar` for it."""
-        return self._folders.get(label, label)
-
-    def show(self, avatar: str, set_at: int) -> None:
-        """The face shows `avatar`, which was set at `set_at`; below 10**9: at its start."""
-        if set_at < self._shown_at < 10**9:  # of what nodes start with, the renderer's counts
-            return
-        self.shown, self._shown_at = avatar, set_at
-        if avatar in self._bundled:
-            return
-        name = Path(avatar).name  # pages need not know where it lies
-        if name and name not in self._bundled and self._folders.get(name, avatar) == avatar:
-            self.shown = name
-        self._folders[self.shown] = avatar
-        if len(self._folders) > MAX_FOLDERS:
-            del self._folders[next(label for label in self._folders if label != self.shown)]
 
 
 class DisplayNode(lifecycle.RealTalkNode):
