@@ -191,7 +191,7 @@ def test_images_with_alpha_are_published_as_such():
 
     topics = {}
     node = types.SimpleNamespace(
-        create_publisher=lambda _, name, *__, **___: topics.setdefault(name, Topic()),
+        publisher=lambda _, name, *__: topics.setdefault(name, Topic()),
         set_stamp=lambda *_: None,
         counts={"jpegs": 0},
     )

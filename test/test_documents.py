@@ -14,7 +14,7 @@ from realtalk_ros.errors import RealTalkError
 ROOT = Path(__file__).parents[1]
 CARDS = sorted((ROOT / "realtalk_ros/models").glob("*.md"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *CARDS]
-CREATE = {"create_publisher", "create_subscription", "create_service", "create_client",
+CREATE = {"publisher", "subscription", "create_service", "create_client",
           "ActionServer", "BatchedSubscription", "AudioSubscription"}  # fmt: skip
 
 

@@ -21,10 +21,10 @@ class Node:
         self.settings = face_settings.SharedSettings(self, leads)
         others.append(self)
 
-    def create_publisher(self, *_, **__):
+    def publisher(self, *_, **__):
         return SimpleNamespace(publish=self._publish)
 
-    def create_subscription(self, *_, **__):
+    def subscription(self, *_, **__):
         return None
 
     def _publish(self, message):

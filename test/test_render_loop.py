@@ -40,7 +40,7 @@ class Stage:
         node = SimpleNamespace(
             counts=self.counts,
             now=lambda: self.now,
-            create_publisher=lambda *_, **__: SimpleNamespace(
+            publisher=lambda *_, **__: SimpleNamespace(
                 publish=lambda message: self.speaking.append(message.data)
             ),
         )
@@ -128,7 +128,7 @@ def test_networks_that_load_slowly_replace_those_that_keep_failing(monkeypatch, 
         counts={"fallbacks": 0},
         problems=problems,
         context=SimpleNamespace(ok=lambda: True),
-        create_publisher=lambda *_, **__: SimpleNamespace(publish=lambda message: None),
+        publisher=lambda *_, **__: SimpleNamespace(publish=lambda message: None),
     )
     playout = SimpleNamespace(next_frame=lambda: (object(), 0.0))
     loop = RenderLoop(node, playout, loader, images=None, statistics=FrameStatistics())

@@ -54,14 +54,8 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         self._timeline = ArrivalTimeline()
         self._input: AudioSubscription | None = None
         self._info: Subscription | None = None
-        self._overridable = qos.overridable()
-        self._audio = self.create_publisher(
-            AudioChunk, "audio", qos.STREAM, qos_overriding_options=self._overridable
-        )
-        self._expression = self.create_subscription(
-            FaceExpression, "expression", self.on_expression, qos.STREAM,
-            qos_overriding_options=self._overridable,
-        )  # fmt: skip
+        self._audio = self.publisher(AudioChunk, "audio", qos.STREAM)
+        self.subscription(FaceExpression, "expression", self.on_expression, qos.STREAM)
         self.topic, self.info_topic = map(self.resolve_topic_name, ("audio_in", "audio_info"))
         self.steady_timer(CHECK_EVERY, self.check_publishers)
 
@@ -113,7 +107,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         if not kind.described and not self._is_format_known():
             return
         self._input = AudioSubscription(
-            self, message, "audio_in", self.on_messages, self._overridable
+            self, message, "audio_in", self.on_messages, qos.overridable()
         )
         self.kind = kind
         self.get_logger().info(f"{self.topic} carries {name} of {kind.whose}")
@@ -151,10 +145,9 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
             return
         kept = found[0].qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
         durability = DurabilityPolicy.TRANSIENT_LOCAL if kept else DurabilityPolicy.VOLATILE
-        self._info = self.create_subscription(
-            message, "audio_info", self.on_info, QoSProfile(depth=1, durability=durability),
-            qos_overriding_options=self._overridable,
-        )  # fmt: skip
+        self._info = self.subscription(
+            message, "audio_info", self.on_info, QoSProfile(depth=1, durability=durability)
+        )
 
     def on_info(self, message: Any) -> None:
         self._informed = True

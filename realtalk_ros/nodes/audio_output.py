@@ -25,9 +25,7 @@ class AudioOutput:
     ) -> None:
         """`latency` gives how much earlier than its frame audio is published, s."""
         self._node, self._playout, self._latency = node, playout, latency
-        self.publisher = node.create_publisher(
-            AudioChunk, "audio_out", qos.STREAM, qos_overriding_options=qos.overridable()
-        )
+        self.publisher = node.publisher(AudioChunk, "audio_out", qos.STREAM)
 
     def run(self, stop: threading.Event) -> None:
         """Publishes what is due until `stop` is set."""

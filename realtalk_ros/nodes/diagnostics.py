@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from realtalk_ros.nodes.qos import overridable
-
 if TYPE_CHECKING:
     from realtalk_ros.nodes.lifecycle import RealTalkNode
 
@@ -28,9 +26,7 @@ class Diagnostics:
     def __init__(self, node: RealTalkNode) -> None:
         self._node = node
         self._last_counts: tuple[float, dict[str, int]] = (time.monotonic(), {})
-        self._publisher = node.create_publisher(
-            DiagnosticArray, "/diagnostics", 10, qos_overriding_options=overridable()
-        )
+        self._publisher = node.publisher(DiagnosticArray, "/diagnostics", 10)
 
     def publish(self) -> None:
         node = self._node

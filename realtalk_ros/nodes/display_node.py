@@ -52,13 +52,10 @@ class DisplayNode(lifecycle.RealTalkNode):
         self._pages = 0  # that are open
         self._image: Any = None  # subscriptions while a page is open
         self._audio: Any = None
-        self._say = self.create_publisher(
-            String, "say", qos.COMMAND, qos_overriding_options=qos.overridable()
+        self._say = self.publisher(String, "say", qos.COMMAND)
+        self.subscription(
+            FaceSettings, "face/settings", self.on_settings, qos.with_depth(qos.LATCHED, 10)
         )
-        self._settings = self.create_subscription(
-            FaceSettings, "face/settings", self.on_settings, qos.with_depth(qos.LATCHED, 10),
-            qos_overriding_options=qos.overridable(),
-        )  # fmt: skip
         self._interrupt = self.create_client(Trigger, "interrupt")
         self._interrupting: Any = None  # future of the last call
         self._interrupted = -math.inf  # when that was made, monotonic s
@@ -171,15 +168,10 @@ class DisplayNode(lifecycle.RealTalkNode):
         self._image = self._audio = None
         if not wanted:
             return
-        overridable = qos.overridable()
-        self._image = self.create_subscription(
-            CompressedImage, "face/image_raw/compressed", self.on_image, qos.IMAGE,
-            qos_overriding_options=overridable,
-        )  # fmt: skip
-        self._audio = self.create_subscription(
-            AudioChunk, "audio_out", self.on_audio, qos.AUDIO_LISTENER,
-            qos_overriding_options=overridable,
-        )  # fmt: skip
+        self._image = self.subscription(
+            CompressedImage, "face/image_raw/compressed", self.on_image, qos.IMAGE
+        )
+        self._audio = self.subscription(AudioChunk, "audio_out", self.on_audio, qos.AUDIO_LISTENER)
 
     def on_image(self, message: CompressedImage) -> None:
         self.counts["images"] += 1

@@ -88,14 +88,11 @@ class ExpressionNode(FaceNode):
         self._load = 0.0  # s of computing per second of audio, recently
         self._behind = 0.0  # s by which audio was late when it was last processed
 
-        overridable = qos.overridable()
-        self._expression = self.create_publisher(
-            FaceExpression, "expression", qos.STREAM, qos_overriding_options=overridable
+        self._expression = self.publisher(FaceExpression, "expression", qos.STREAM)
+        self._speech = self.publisher(AudioChunk, "speech", qos.STREAM)
+        self._audio = AudioSubscription(
+            self, AudioChunk, "audio", self.on_chunks, qos.overridable()
         )
-        self._speech = self.create_publisher(
-            AudioChunk, "speech", qos.STREAM, qos_overriding_options=overridable
-        )
-        self._audio = AudioSubscription(self, AudioChunk, "audio", self.on_chunks, overridable)
         self._interrupt = self.create_service(Trigger, "interrupt", self.on_interrupt)
         self._shared_settings = SharedSettings(self)
         self._more_work = self.create_guard_condition(self.guarded(self.work))

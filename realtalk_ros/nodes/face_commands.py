@@ -31,7 +31,6 @@ class FaceCommands:
         look_at: LookAtTransformer,
     ) -> None:
         self._node, self._loader, self._playout, self._look_at = node, loader, playout, look_at
-        overridable = qos.overridable()
         topics: list[tuple[Any, str, Callable[[Any], None]]] = [
             (String, "emotion", self.on_emotion),
             (PointStamped, "look_at", self.on_look_at),
@@ -41,9 +40,7 @@ class FaceCommands:
             hri = importlib.import_module("hri_msgs.msg")
             topics.append((hri.Expression, "robot_expression", self.on_hri_expression))
         for kind, topic, callback in topics:
-            node.create_subscription(
-                kind, topic, callback, qos.COMMAND, qos_overriding_options=overridable
-            )
+            node.subscription(kind, topic, callback, qos.COMMAND)
 
     def on_emotion(self, message: String) -> None:
         self._set_emotion(message.data)

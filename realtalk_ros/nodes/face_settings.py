@@ -43,18 +43,11 @@ class SharedSettings:
         self._set_at = 1 if leads else 0
         self._following = self._restoring = False
         self._rank = 2 if leads else 1  # of what nodes go back to, the renderer's wins, too
-        overridable = qos.overridable()
         self._publisher = None
         if publishes:
-            self._publisher = node.create_publisher(
-                FaceSettings, "face/settings", qos.LATCHED, qos_overriding_options=overridable
-            )
-        self._subscription = node.create_subscription(
-            FaceSettings,
-            "face/settings",
-            self.on_settings,
-            qos.with_depth(qos.LATCHED, 10),
-            qos_overriding_options=overridable,
+            self._publisher = node.publisher(FaceSettings, "face/settings", qos.LATCHED)
+        node.subscription(
+            FaceSettings, "face/settings", self.on_settings, qos.with_depth(qos.LATCHED, 10)
         )
         self.publish()
 

@@ -26,20 +26,10 @@ class ImagePublisher:
     ) -> None:
         """`jpeg_quality` gives the JPEG quality of now, 1 to 100."""
         self._node, self._frame_id, self._jpeg_quality = node, frame_id, jpeg_quality
-        overridable = qos.overridable()
-        self._raw = node.create_publisher(
-            Image, "face/image_raw", qos.IMAGE, qos_overriding_options=overridable
-        )
-        self._jpeg = node.create_publisher(
-            CompressedImage,
-            "face/image_raw/compressed",
-            qos.IMAGE,
-            qos_overriding_options=overridable,
-        )
+        self._raw = node.publisher(Image, "face/image_raw", qos.IMAGE)
+        self._jpeg = node.publisher(CompressedImage, "face/image_raw/compressed", qos.IMAGE)
         # Raw images have no room for it. A program that records them finds it here.
-        self._provenance_publisher = node.create_publisher(
-            String, "face/provenance", qos.LATCHED, qos_overriding_options=overridable
-        )
+        self._provenance_publisher = node.publisher(String, "face/provenance", qos.LATCHED)
         self._image = Image(encoding="bgr8", is_bigendian=0)
         self._provenance: Provenance | None = None  # of the images; and as part of a JPEG
         self._jpeg_segment = b""

@@ -29,7 +29,7 @@ from realtalk_ros.nodes.duplicate_nodes import DuplicateNodes
 from realtalk_ros.nodes.launch_arguments import face_frame
 from realtalk_ros.nodes.parameters import ParameterNode
 from realtalk_ros.nodes.problems import Problems
-from realtalk_ros.nodes.qos import NO_PUBLISHER_EVENTS, NO_SUBSCRIPTION_EVENTS
+from realtalk_ros.nodes.qos import NO_PUBLISHER_EVENTS, NO_SUBSCRIPTION_EVENTS, overridable
 from realtalk_ros.nodes.unmatched_endpoints import UnmatchedEndpoints
 from realtalk_ros.playout.clock import ClockJumpDetector
 
@@ -143,6 +143,18 @@ class RealTalkNode(ParameterNode):
     ) -> Publisher:
         options["event_callbacks"] = options.get("event_callbacks") or NO_PUBLISHER_EVENTS
         return super().create_publisher(msg_type, topic, copy.copy(qos_profile), **options)
+
+    def publisher(self, kind: Any, topic: str, profile: QoSProfile | int) -> Publisher:
+        """A publisher whose QoS a user may override (docs/nodes.md)."""
+        return self.create_publisher(kind, topic, profile, qos_overriding_options=overridable())
+
+    def subscription(
+        self, kind: Any, topic: str, callback: Callable[..., Any], profile: QoSProfile
+    ) -> Subscription:
+        """A subscription whose QoS a user may override."""
+        return self.create_subscription(
+            kind, topic, callback, profile, qos_overriding_options=overridable()
+        )
 
     def create_service(
         self, srv_type: Any, srv_name: str, callback: Callable[..., Any], **options: Any

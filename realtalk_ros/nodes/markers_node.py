@@ -39,15 +39,9 @@ class MarkersNode(FaceNode):
         self.counts = {"arrays": 0}
         self.face: FaceLines | None = None
         self.buffer = JitterBuffer(self.fps)
-        overridable = qos.overridable()
-        self._markers = self.create_publisher(
-            MarkerArray, "face/markers", qos.IMAGE, qos_overriding_options=overridable
-        )
-        self._expression = self.create_subscription(
-            FaceExpression, "expression", self.on_expression, qos.STREAM,
-            qos_overriding_options=overridable,
-        )  # fmt: skip
-        self._settings = SharedSettings(self, publishes=False)
+        self._markers = self.publisher(MarkerArray, "face/markers", qos.IMAGE)
+        self.subscription(FaceExpression, "expression", self.on_expression, qos.STREAM)
+        self._shared_settings = SharedSettings(self, publishes=False)
         self._static: Publisher | None = None
         self._timer: Any = None
 
@@ -96,9 +90,7 @@ class MarkersNode(FaceNode):
         transform.header.frame_id, transform.child_frame_id = self.parent_frame, self._frame
         transform.transform.translation.z = 1.0
         if self._static is None:
-            self._static = self.create_publisher(
-                tf_message, "/tf_static", qos.LATCHED, qos_overriding_options=qos.overridable()
-            )
+            self._static = self.publisher(tf_message, "/tf_static", qos.LATCHED)
         self._static.publish(tf_message(transforms=[transform]))
 
     def on_expression(self, message: FaceExpression) -> None:

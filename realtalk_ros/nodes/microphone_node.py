@@ -36,9 +36,7 @@ class MicrophoneNode(lifecycle.RealTalkNode):
         self.microphone: Microphone | None = None
         self.gate: Gate | None = None
         self._opened_at = 0.0  # monotonic, when it was last tried
-        self._audio = self.create_publisher(
-            AudioChunk, "audio", qos.STREAM, qos_overriding_options=qos.overridable()
-        )
+        self._audio = self.publisher(AudioChunk, "audio", qos.STREAM)
         self.steady_timer(0.01, self.work)
 
     def setup(self) -> None:

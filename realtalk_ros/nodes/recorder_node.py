@@ -53,38 +53,26 @@ class RecorderNode(lifecycle.RealTalkNode):
         self._image_stats: list[tuple[float, float]] = []  # stamp, when published [s]
         self._audio_stats: list[tuple[float, float, float]] = []  # the same; length between them
 
-        overridable = qos.overridable()
-        self._image = self.create_subscription(
-            Image,
-            "face/image_raw",
-            with_info(self.on_image),
-            qos.with_depth(qos.IMAGE, depth=25),
-            qos_overriding_options=overridable,
+        self._image = self.subscription(
+            Image, "face/image_raw", with_info(self.on_image), qos.with_depth(qos.IMAGE, depth=25)
         )
         # All at once: while the machine is too slow for the video, no sound is lost.
-        self._audio = BatchedSubscription(
+        BatchedSubscription(
             self,
             AudioChunk,
             "audio_out",
             self.on_audio,
             qos=qos.with_depth(qos.AUDIO_LISTENER, depth=500),
-            overridable=overridable,
+            overridable=qos.overridable(),
         )
         # Without figures, too: speech_node's `wait_for` counts it.
-        self._sent = self.create_subscription(
+        self.subscription(
             AudioChunk,
             "audio",
             with_info(self.on_sent_audio),
             qos.with_depth(qos.AUDIO_LISTENER, depth=500),
-            qos_overriding_options=overridable,
         )
-        self._provenance = self.create_subscription(
-            String,
-            "face/provenance",
-            self.on_provenance,
-            qos.LATCHED,
-            qos_overriding_options=overridable,
-        )
+        self.subscription(String, "face/provenance", self.on_provenance, qos.LATCHED)
         self.steady_timer(0.1, self.watch)
 
     def setup(self) -> None:

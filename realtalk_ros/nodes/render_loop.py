@@ -59,9 +59,7 @@ class RenderLoop:
         self._shown: Renderer | None = None  # of the images for which the publisher is prepared
         self._failures = 0  # frames in a row
         self._reloaded_at = -math.inf  # monotonic, when the networks were loaded again
-        self._speaking = node.create_publisher(
-            Bool, "speaking", qos.LATCHED, qos_overriding_options=qos.overridable()
-        )
+        self._speaking = node.publisher(Bool, "speaking", qos.LATCHED)
         self._speaking.publish(Bool(data=False))
 
     def run(self, stop: threading.Event) -> None:

@@ -88,12 +88,13 @@ class RendererNode(FaceNode):
             Worker("render", self.render_loop.run, warn),
             Worker("audio", self.audio.run, warn),
         ]
-        overridable = qos.overridable()
         for kind, topic, on_messages in (
             (FaceExpression, "expression", self.on_expressions),
             (AudioChunk, "speech", self.on_chunks),
         ):
-            BatchedSubscription(self, kind, topic, on_messages, qos.STREAM, overridable=overridable)
+            BatchedSubscription(
+                self, kind, topic, on_messages, qos.STREAM, overridable=qos.overridable()
+            )
         look_at = LookAtTransformer(self, frame, aliases=(self.frame_id,))
         self.commands = FaceCommands(self, self.loader, self.playout, look_at)
         self._shared_settings = SharedSettings(self, leads=True)

@@ -72,17 +72,9 @@ class SayNode(lifecycle.RealTalkNode):
         self._requests: deque[SayRequest] = deque()  # the first one is being spoken
         self._lock = threading.Condition()
         self._speaker = Worker("speaker", self.speak, self.problems.add)
-        overridable = qos.overridable()
-        self._audio = self.create_publisher(
-            AudioChunk, "audio", qos.STREAM, qos_overriding_options=overridable
-        )
-        self._expression = self.create_subscription(
-            FaceExpression, "expression", self.on_expression, qos.STREAM,
-            qos_overriding_options=overridable,
-        )  # fmt: skip
-        self._topic = self.create_subscription(
-            String, "say", self.on_text, qos.COMMAND, qos_overriding_options=overridable
-        )
+        self._audio = self.publisher(AudioChunk, "audio", qos.STREAM)
+        self.subscription(FaceExpression, "expression", self.on_expression, qos.STREAM)
+        self._topic = self.subscription(String, "say", self.on_text, qos.COMMAND)
         self._action = ActionServer(
             self, Say, "say", self._result, goal_callback=self.on_goal,
             handle_accepted_callback=self.on_accepted, cancel_callback=self.on_cancel,

@@ -55,14 +55,8 @@ class SpeechNode(lifecycle.RealTalkNode):
         self._utterance, self._began = "", 0.0  # that is being sent, since when
         self._interrupted = threading.Event()
         self._speaker = Worker("speaker", self.speak, self.problems.add)
-        overridable = qos.overridable()
-        self._audio = self.create_publisher(
-            AudioChunk, "audio", qos.STREAM, qos_overriding_options=overridable
-        )
-        self._expression = self.create_subscription(
-            FaceExpression, "expression", self.on_expression, qos.STREAM,
-            qos_overriding_options=overridable,
-        )  # fmt: skip
+        self._audio = self.publisher(AudioChunk, "audio", qos.STREAM)
+        self.subscription(FaceExpression, "expression", self.on_expression, qos.STREAM)
 
     def setup(self) -> None:
         if self.wav == STANDARD_INPUT:
