@@ -125,24 +125,25 @@ class FaceRenderer(Renderer):
         threads: int = 2,
         model_dir: Path | None = None,
         encoder_threads: int | None = None,
+        shared: tuple[Generator, int] | None = None,
     ):
-        generator = Generator(
-            [avatar], providers, threads, model_dir, encoder_threads=encoder_threads
+        """`shared`: of `load_together`, instead of networks of its own: the generator, and the
+        avatar's index in it."""
+        self._generator, self._index = shared or (
+            Generator([avatar], providers, threads, model_dir, encoder_threads=encoder_threads),
+            0,
         )
-        self._setup(avatar, generator, 0)
-        self._resize(size)
-
-    def _setup(self, avatar: Avatar, generator: Generator, index: int) -> None:
         # Between calls as short as ours OpenCV's other threads wait busily: they took a quarter of
         # the processor's time and made no frame faster.
         cv2.setNumThreads(1)
-        self.avatar, self._generator, self._index = avatar, generator, index
-        self.template_count, self.provider = len(avatar.templates), generator.provider
+        self.avatar, self.provider = avatar, self._generator.provider
+        self.template_count = len(avatar.templates)
         self._person = MovingPerson(avatar)
         weights = avatar.reference_weights
         self._selector = ReferenceSelector(
             np.zeros((1, arkit.COUNT)) if weights is None else weights
         )
+        self._resize(size)
 
     @classmethod
     def load_together(
@@ -155,13 +156,7 @@ class FaceRenderer(Renderer):
     ) -> list[FaceRenderer]:
         """Renderers of several faces that share one network, for `generate_batch`."""
         generator = Generator(avatars, providers, threads, model_dir)
-        renderers = []
-        for index, avatar in enumerate(avatars):
-            renderer = cls.__new__(cls)
-            renderer._setup(avatar, generator, index)
-            renderer._resize(size)
-            renderers.append(renderer)
-        return renderers
+        return [cls(avatar, size, shared=(generator, k)) for k, avatar in enumerate(avatars)]
 
     @property
     def generator(self) -> Generator:
