@@ -105,8 +105,8 @@ class Compositor:
         def draw(band: slice) -> None:
             here = slice(max(rows.start, band.start), min(rows.stop, band.stop))
             for part in bands((here, columns)):
-                if seen := self._head_warp.person(view, part):
-                    self._draw_face(source, view, seen, (face.lids, shut))
+                if box := self._head_warp.person_box(view, part):
+                    self._draw_face(source, view, box, (face.lids, shut))
             begun.beside.result()  # the helper has done it before it takes up a band
             self._head_warp.finish(view, band, image)
 
@@ -131,11 +131,11 @@ class Compositor:
         self._draw_template(source, in_crop, seen)
         closing, shut = lids
         if shut and closing is not None:
-            box = self._around((closing.rows, closing.columns), part, view.reach)
+            box = self._where_seen((closing.rows, closing.columns), part, view.reach)
             if not is_empty(box):
                 at = in_crop[0][box], in_crop[1][box]
                 shut.paint(seen[box], closing, at, view.positions(nested(part, box)))
-        box = self._around(self._added.box, part, view.reach)
+        box = self._where_seen(self._added.box, part, view.reach)
         if not is_empty(box):
             self._add(view, nested(part, box))
 
@@ -144,7 +144,7 @@ class Compositor:
         layer, seen = self._added, view.image[part]
         added = sample(layer.image, self._in_crop(view, part, layer.box))
         if layer.opening is not None:
-            box = self._around(layer.opening, part, view.reach)
+            box = self._where_seen(layer.opening, part, view.reach)
             if not is_empty(box):
                 added[box] -= seen[box] * spread(cv2.extractChannel(added[box], 3), 4)
         if self._cut_out:
@@ -160,18 +160,18 @@ class Compositor:
         shifts = (0.5 - left) * scale - 0.5 - first_column, (0.5 - top) * scale - 0.5 - first_row
         return view.positions(part, scale, shifts)
 
-    def _around(self, box: Box, part: Box, reach: int) -> Box:
+    def _where_seen(self, box: Box, part: Box, reach: int) -> Box:
         """Rows and columns of a part of the image, from its corner, in which a box of the networks'
         crop may be seen."""
         left, top, side = self.crop
         scale = side / CROP_SIZE
 
-        def around(box: slice, corner: int, within: slice) -> slice:
+        def along(box: slice, corner: int, within: slice) -> slice:
             first = corner + floor((box.start - 0.5) * scale - 0.5) - reach - within.start
             end = corner + ceil((box.stop + 0.5) * scale - 0.5) + reach + 1 - within.start
             return slice(max(first, 0), min(end, within.stop - within.start))
 
-        return around(box[0], top, part[0]), around(box[1], left, part[1])
+        return along(box[0], top, part[0]), along(box[1], left, part[1])
 
     def _face_box(self, reach: int) -> Box:
         """The face's crop with what is up to `reach` pixels beside it."""

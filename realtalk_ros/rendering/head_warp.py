@@ -28,7 +28,7 @@ class HeadView:
     motion: Positions  # what is added to them, unless the person is upright
     image: np.ndarray  # (height, width, 4) uint8
     source: np.ndarray  # (height, width, 4) uint8, the template
-    seen: StillPerson | None = None  # None if the person is upright
+    person: StillPerson | None = None  # None: upright, as in the template
     reach: int = 0  # pixels, by which anything moves at most
 
     def positions(
@@ -36,7 +36,7 @@ class HeadView:
     ) -> Positions:
         """Where in the template of an upright head the pixels of a part of the image lie: x and y,
         float32 pixels, times `scale`, plus `shifts` of x and y."""
-        motion, moves = (self.own, 0.0) if self.seen is None else (self.motion, scale)
+        motion, moves = (self.own, 0.0) if self.person is None else (self.motion, scale)
         x, y = (
             cv2.addWeighted(own[part], scale, by[part], moves, shift)
             for own, by, shift in zip(self.own, motion, shifts, strict=True)
@@ -49,8 +49,8 @@ class HeadWarp:
     or (T, height, width, 4), where they are cut out (cutout.py).
 
     An image takes a call of `view`. Then, in any order and in several threads, one of `draw`, and
-    what is seen of the face, in the part that `person` names. After them each band of the image
-    takes a call of `finish`. At last the view is given back.
+    the drawing of the face, within `person_box`. After them each band of the image takes a call of
+    `finish`. At last the view is given back.
     """
 
     def __init__(self, person: MovingPerson, templates: np.ndarray):
@@ -72,14 +72,14 @@ class HeadWarp:
         view = self._free.pop() if self._free else self._new_view()
         view.source = self._four_channels(template)
         if (rotation is None or not np.any(rotation)) and not breath:
-            view.seen, view.reach = None, 0
+            view.person, view.reach = None, 0
             return view
         rotation = np.zeros(3, np.float32) if rotation is None else rotation
         motion = self._person.motion(template, rotation, breath) * np.float32(self._scale)
         view.reach = ceil(np.abs(motion).max())
         for plane, out in zip(cv2.split(motion), view.motion, strict=True):
             cv2.resize(plane, out.shape[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
-        view.seen = self._background.person(motion, template, view.source)
+        view.person = self._background.person(motion, template, view.source)
         return view
 
     def give_back(self, view: HeadView) -> None:
@@ -103,25 +103,25 @@ class HeadWarp:
 
     def draw(self, view: HeadView, face: Box) -> None:
         """Draws the image but for what is in the box `face`."""
-        if view.seen is None:
+        if view.person is None:
             for beside in around(face, view.image.shape):
                 view.image[beside] = view.source[beside]
             return
         linear, border = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
         for beside in around(face, view.image.shape):
             for part in bands(beside, NARROW):
-                if seen := self.person(view, part):
-                    to = view.image[seen]
-                    at = view.positions(seen)
+                if box := self.person_box(view, part):
+                    to = view.image[box]
+                    at = view.positions(box)
                     cv2.remap(view.source, *at, linear, dst=to, borderMode=border)
 
-    def person(self, view: HeadView, part: Box) -> Box | None:
-        """Those columns of a part of the image that contain all of the person in it; None if there
-        is nothing of it. Of one who is upright or cut out, all."""
+    def person_box(self, view: HeadView, part: Box) -> Box | None:
+        """A part of the image, narrowed to the columns in which the person is; None if there are
+        none. Where the person is upright or cut out, all of it."""
         rows, columns = part
-        if view.seen is None or self._cut_out:
+        if view.person is None or self._cut_out:
             return part
-        x, _, width, _ = cv2.boundingRect(view.seen.share[part])
+        x, _, width, _ = cv2.boundingRect(view.person.share[part])
         start = columns.start + x
         return (rows, slice(start, start + width)) if width else None
 
@@ -132,6 +132,6 @@ class HeadWarp:
         if self._cut_out:
             out[band] = image
             return
-        if view.seen is not None:
-            view.seen.restore_background(view.image, view.source, band)
+        if view.person is not None:
+            view.person.restore_background(view.image, view.source, band)
         cv2.cvtColor(image, cv2.COLOR_BGRA2BGR, dst=out[band])
