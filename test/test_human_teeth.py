@@ -11,6 +11,7 @@ from realtalk_ros.rendering import human_teeth, mouth, mouth_model, rasterizer
 from realtalk_ros.rendering.camera import Cameras, rotation_matrices
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
 from realtalk_ros.rendering.geometry import Geometry, frontal_landmarks
+from realtalk_ros.rendering.lip_shadow import Lips
 from realtalk_ros.rendering.mouth_tables import MouthTables
 from realtalk_ros.rendering.oral_cavity import OralCavity
 from realtalk_ros.rendering.tooth_relief import MEET, light_between, tooth_relief
@@ -152,7 +153,8 @@ def test_the_shade_lies_on_enamel_alone():
     drawn = []
     for shade in (None, relief):
         cavity = OralCavity(tables, shade)
-        cavity.light(interior, image := np.full((128, 128, 3), 200, np.uint8), 0)
+        light = cavity.light_in(interior, 0, Lips(gap=0.1, wider=0.09))
+        cavity.apply(light, image := np.full((128, 128, 3), 200, np.uint8))
         drawn.append(image.mean(-1))
     np.testing.assert_array_equal(drawn[0][51:], drawn[1][51:])
     np.testing.assert_array_equal(drawn[0][:, :59], drawn[1][:, :59])

@@ -18,6 +18,7 @@ from realtalk_ros.rendering.oral_cavity import OralCavity, look_of
 ACROSS = np.linspace(-3, 3, 128)[None]  # cm
 FLESH = np.array([0.33, 0.34, 0.51, 0.9])
 UNKNOWN = np.zeros(4)
+SMILING = Lips(gap=0.1, wider=0.09)
 EVEN = MouthTables(np.ones((80, 65, 3)), np.ones((1, 128, 3)), roots=np.zeros((1, 128)))
 
 
@@ -38,23 +39,29 @@ def cavity_of(flesh: np.ndarray, enamel: np.ndarray, smile: tuple) -> OralCavity
     return OralCavity(MouthTables.of_person(flesh, enamel, smile, ACROSS))
 
 
+def light_up(cavity: OralCavity, interior: np.ndarray, drawn: np.ndarray) -> None:
+    """Lights a drawn mouth in place, as in a smile."""
+    if (found := cavity.light_in(interior, 0, SMILING)) is not None:
+        cavity.apply(found, drawn)
+
+
 @pytest.mark.parametrize("cavity", [OralCavity(MouthTables.of_machine(1)), person(100 / 200)])
 def test_a_tongue_is_dark_at_its_back_and_light_at_its_front_and_nothing_else_changes(cavity):
     interior, drawn = opened()
     before = drawn.copy()
-    cavity.light(interior, drawn, 0)
+    light_up(cavity, interior, drawn)
     column = drawn[50:80, 60].mean(-1)
     assert column[0] < 92 and column[15:25].min() > 115 and column[-1] < column[20]
     changed = (drawn != before).any(-1)
     assert not changed[:40].any() and not changed[80:].any() and not changed[:, :24].any()
     assert np.abs(drawn[40:49, 50:78].astype(int) - 100).max() < 5  # teeth of the right colour
-    cavity.light(np.zeros_like(drawn), drawn := before.copy(), 0)
+    light_up(cavity, np.zeros_like(drawn), drawn := before.copy())
     np.testing.assert_array_equal(drawn, before)
 
 
 def test_a_person_s_mouth_is_red_behind_and_its_tongue_is_round():
     interior, drawn = opened()
-    person().light(interior, drawn, 0)
+    light_up(person(), interior, drawn)
     behind, front = drawn[56, 64].astype(float), drawn[72, 58].astype(float)
     assert behind[2] / behind[1] > 1.15 * front[2] / front[1]
     row = drawn[70].mean(-1)
@@ -66,8 +73,8 @@ def test_dark_flesh_of_a_reference_is_made_lighter():
     interior, usual = opened()
     usual[50:80] = 60
     dark = usual.copy()
-    person().light(interior, usual, 0)
-    person(flesh=np.array([0.12, 0.14, 0.29, 0.9])).light(interior, dark, 0)
+    light_up(person(), interior, usual)
+    light_up(person(flesh=np.array([0.12, 0.14, 0.29, 0.9])), interior, dark)
     assert dark[72, 58].mean() > 1.15 * usual[72, 58].mean()
     assert abs(dark[54, 64].mean() - usual[54, 64].mean()) < 5
 
@@ -80,7 +87,7 @@ def gums(skin: int = 200, drawn: tuple[int, int, int] = (70, 80, 118)) -> np.nda
     interior[40:80, 24:104] = 255, 0, GUMS + 20
     interior[52:62, 24:104] = 255, 200, 0
     cavity = cavity_of(UNKNOWN, np.full(3, 0.75), (interior, picture))
-    cavity.light(interior, picture, 0)
+    light_up(cavity, interior, picture)
     return picture[40:52, 24:104].astype(float)
 
 
@@ -108,7 +115,7 @@ def test_enamel_is_nowhere_greener_than_it_is_to_be_and_red_stays():
     edge[edge[:, 1] > 0] = 128, 40, 60  # half a tooth and half an opening
     enamel = np.array([0.48, 0.5, 0.53])
     cavity = cavity_of(UNKNOWN, enamel, (interior, np.full_like(drawn, 100)))
-    cavity.light(interior, drawn, 0)
+    light_up(cavity, interior, drawn)
     _, green, red = np.moveaxis(drawn[40:49, 31:39].astype(float), -1, 0)
     assert (red >= green).all() and green.mean() > 85
     _, green, red = np.moveaxis(drawn[49, 31:39].astype(float), -1, 0)
@@ -122,19 +129,19 @@ def test_a_brown_tongue_becomes_as_red_and_blue_as_people_s():
     drawn[50:80, 24:104] = 60, 75, 100
     picture = drawn.copy()
     cavity = cavity_of(UNKNOWN, np.full(3, 0.5), (interior, picture))
-    cavity.light(interior, drawn, 0)
+    light_up(cavity, interior, drawn)
     blue, green, red = drawn[70, 58].astype(float)
     assert blue / green > 0.92 and red / green > 1.35
 
 
 def test_teeth_become_as_light_as_they_are_to_be_and_canines_are_yellower():
     interior, drawn = opened()
-    person(130 / 200).light(interior, drawn, 0)  # of 200 levels of the map, drawn as 100
+    light_up(person(130 / 200), interior, drawn)  # of 200 levels of the map, drawn as 100
     incisors, canines = drawn[44, 60:68].mean(0), drawn[44, [26, 101]].mean(0)
     np.testing.assert_allclose(incisors, 130, atol=2)
     assert canines[2] / canines[0] > 1.03 and canines.mean() < 0.98 * incisors.mean()
     interior, drawn = opened()
-    person(5.0).light(interior, drawn, 0)  # not believed
+    light_up(person(5.0), interior, drawn)  # not believed
     assert drawn[44, 64].max() < 175
 
 
@@ -190,7 +197,7 @@ def test_in_a_narrow_opening_the_tongue_lies_lower():
         interior, drawn = opened()
         interior[40:50, 24:104] = 255, 0, 60
         interior[40 + height :] = 0
-        person().light(interior, drawn, 0)
+        light_up(person(), interior, drawn)
         light.append(drawn[40 + 6 * height // 10, 60].mean())  # six tenths down
     assert light[0] < light[1] - 10
 
@@ -204,7 +211,7 @@ def test_lower_teeth_meet_the_lip_of_an_open_mouth_softly_and_those_of_a_smile_w
         interior[top:80, columns] = 255, 0, 60
         interior[70:80, columns] = 255, 150, 0
         interior[79, columns, 0], drawn[70:79] = 60, 160
-        person().light(interior, drawn, 0)
+        light_up(person(), interior, drawn)
         last.append(drawn[79, 64].mean())
     assert last[0] >= 80 and last[1] < 76
 
@@ -227,6 +234,6 @@ def test_a_dark_line_between_lip_and_teeth_is_a_smile_s():
 def test_the_shade_between_teeth_is_warm():
     interior, drawn = opened()
     relief = np.full((1, 128, 128), 128, np.uint8)
-    OralCavity(EVEN, relief).light(interior, drawn, 0)
+    light_up(OralCavity(EVEN, relief), interior, drawn)
     blue, green, red = drawn[45, 64] / 100
     assert blue == green == pytest.approx(0.5, abs=0.02) and red > 1.2 * green

@@ -20,6 +20,7 @@ LEFT, TOP, _ = MOUTH_CROP
 MARK = np.array([0, 255, 0], np.uint8)
 SHUT = arkit.weights()
 OPEN, WIDE = (arkit.weights(mouthUpperUp=0.4, jawOpen=jaw) for jaw in (0.15, 0.5))
+SMILING = Lips(gap=0.3, wider=0.2)
 TEETH = arkit.weights(mouthUpperUp=0.4, mouthLowerDown=0.4, jawOpen=0.15)
 
 
@@ -128,7 +129,7 @@ def test_a_picture_that_knows_little_of_an_opening_is_no_patch_in_it(generator):
         picture[:, np.abs(np.arange(256) - marked()[1][0, 0]) > width // 2, 3] = 0
         mouth = np.full((128, 128, 3), 100, np.uint8)
         OwnTeeth(replace(shown, picture=picture), generator.geometry[0]).draw(
-            OPEN, interior[MOUTH], mouth
+            OPEN, interior[MOUTH], mouth, SMILING
         )
         drawn.append((mouth != 100).any(-1).sum())
     assert drawn[0] > 100 and drawn[1] == 0
@@ -139,10 +140,11 @@ def test_they_are_in_the_shadow_of_lips_that_the_picture_s_are_not(generator):
     interior = generator.geometry[0].draw_mouth(OPEN, 0, np.zeros((256, 256, 3), np.uint8))[MOUTH]
     teeth = OwnTeeth(shown, generator.geometry[0])
     lit, shaded, brighter = (np.zeros((128, 128, 3), np.uint8) for _ in range(3))
-    teeth.draw(OPEN, interior, lit)
+    bright = replace(shown, light=np.ones(3))  # no lips can leave them more
+    OwnTeeth(bright, generator.geometry[0]).draw(OPEN, interior, lit, SMILING)
     narrow = Lips(gap=0.04, wider=-0.1)
     teeth.draw(OPEN, interior, shaded, narrow)
-    teeth.draw(OPEN, interior, brighter, Lips(gap=0.3, wider=0.2))
+    teeth.draw(OPEN, interior, brighter, SMILING)
     seen = lit > 60
     share = (shaded / np.maximum(lit, 1.0)).reshape(-1, 3)
     for channel, wanted in enumerate(narrow.light_on_teeth() / shown.light):

@@ -28,9 +28,3 @@ def brow_masks(avatar: Avatar) -> np.ndarray | None:
     brows = template_landmarks(avatar)[:, None, None, BROWS]
     away = np.linalg.norm(places - brows, axis=-1).min(-1)
     return smoothstep(away, FAR, NEAR).astype(np.float32)
-
-
-def show_brows(mask: np.ndarray, least: np.ndarray | None, template: int) -> None:
-    """Raises a mask (64, 64), in place, to what `brow_masks` has for a template, by its index."""
-    if least is not None:
-        np.maximum(mask, least[template], out=mask)

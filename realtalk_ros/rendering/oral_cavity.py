@@ -80,17 +80,9 @@ class OralCavity:
         self._relief = None if relief is None else warmer(relief)
         self._soft = soft
 
-    def light(self, interior: np.ndarray, drawn: np.ndarray, template: int) -> None:
-        """Lights a drawn mouth (S, S, 3) uint8 over a template, in place, by the map of its
-        interior (S, S, 3) uint8 (mouth.py)."""
-        if (light := self.light_in(interior, template)) is not None:
-            self.apply(light, drawn)
-
-    def light_in(
-        self, interior: np.ndarray, template: int, lips: Lips | None = None
-    ) -> MouthLight | None:
+    def light_in(self, interior: np.ndarray, template: int, lips: Lips) -> MouthLight | None:
         """The light in a mouth over a template by the map of its interior (S, S, 3) uint8
-        (mouth.py); None where it is shut. `lips`: how they are open; None: as in a smile."""
+        (mouth.py), and by how its lips are open; None where it is shut."""
         box = bounding_box(cv2.extractChannel(interior, 0))
         if is_empty(box):
             return None
@@ -99,14 +91,14 @@ class OralCavity:
         light = self._light_on_flesh(opened, flesh, box[1].start, template)
         teeth = cv2.merge([cv2.convertScaleAbs(enamel, alpha=ENAMEL)] * 3)
         of_enamel = self._enamel[template, box[1]]
-        if self._person and lips:
+        if self._person:
             of_enamel = of_enamel * lips.light_on_teeth()
         if self._relief is not None:
             shade = self._relief[template][box]
             of_enamel = shade * (of_enamel * np.float32(1 / 255))
         light += teeth * ((of_enamel - light) * np.float32(1 / 255))
         sharper = 1 + SHARPER if self._person else 1.0
-        smiles = smoothstep(lips.wider, *SMILES) if lips else 1.0
+        smiles = smoothstep(lips.wider, *SMILES)
         line = int(255 * smiles * (1 - smoothstep(height / width, *LINE_FADES)))
         lined = np.maximum(opened, np.uint8(line)) if line else opened
         whole = cv2.multiply(teeth[..., 0], lined, scale=1 / 255)

@@ -19,7 +19,7 @@ import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.avatar.provenance import LIKENESS
-from realtalk_ros.contracts import CROP_SIZE, MOUTH_CROP
+from realtalk_ros.contracts import CROP_SIZE, MOUTH_CROP, mouth_crop
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import NOSE, NOSE_BRIDGE
@@ -116,23 +116,17 @@ class OwnTeeth:
 
     def __init__(self, shown: TeethPicture, geometry: Geometry):
         left, top, side = MOUTH_CROP
-        rows, columns = slice(top, top + side), slice(left, left + side)
         there = affine(shown.points, skull_points(geometry, 0) - (left, top))
         self._teeth = cv2.warpAffine(shown.picture, there, (side, side), flags=cv2.INTER_CUBIC)
-        self._upper = above_edge(geometry, 0)[rows, columns].astype(np.float32)
+        self._upper = above_edge(geometry, 0)[mouth_crop()].astype(np.float32)
         self._light = shown.light
 
     def draw(
-        self,
-        weights: np.ndarray,
-        interior: np.ndarray,
-        image: np.ndarray,
-        lips: Lips | None = None,
+        self, weights: np.ndarray, interior: np.ndarray, image: np.ndarray, lips: Lips
     ) -> None:
         """Draws them into what the generator made of the mouth crop, `image` (128, 128, 3) uint8,
-        of weights (52,); `interior` (128, 128, 3) uint8 is the map of the mouth's interior.
-        `lips`: how they are open, and so what light they leave them; None: that of their
-        picture."""
+        of weights (52,); `interior` (128, 128, 3) uint8 is the map of the mouth's interior. How
+        the `lips` are open says what light they leave them."""
         opened = cv2.extractChannel(interior, 0)
         box = bounding_box(opened)
         if is_empty(box):
@@ -147,9 +141,8 @@ class OwnTeeth:
             return
         alpha = alpha * np.float32(share)
         teeth = np.ascontiguousarray(own[..., :3])
-        if lips:
-            shade = np.minimum(lips.light_on_teeth() / self._light, 1)
-            teeth = cv2.transform(teeth, np.diag(shade))
+        shade = np.minimum(lips.light_on_teeth() / self._light, 1)
+        teeth = cv2.transform(teeth, np.diag(shade))
         image[box] = cv2.blendLinear(teeth, np.ascontiguousarray(image[box]), alpha, 1 - alpha)
 
 

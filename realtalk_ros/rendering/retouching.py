@@ -13,7 +13,7 @@ import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import mouth_crop
-from realtalk_ros.rendering.brow_mask import brow_masks, show_brows
+from realtalk_ros.rendering.brow_mask import brow_masks
 from realtalk_ros.rendering.flat_mouth import FlatMouthPainter
 from realtalk_ros.rendering.generated_face import GeneratedFace
 from realtalk_ros.rendering.geometry import Geometry
@@ -52,7 +52,8 @@ class Retouching:
         """Changes what was generated of weights (52,) on a template, by its index, in place.
         `light`: of `light_in_mouth`."""
         interior = face.mouth_interior[MOUTH]
-        show_brows(face.mask, self._brows, template)
+        if self._brows is not None:
+            np.maximum(face.mask, self._brows[template], out=face.mask)
         if self.cavity is not None and light is not None:
             self.cavity.apply(light, face.mouth)
         if self._own_teeth is not None:
