@@ -13,11 +13,11 @@ from realtalk_ros.contracts import CROP_SIZE, mouth_crop
 from realtalk_ros.errors import AvatarError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.avatar_encoding import (
-    misread,
+    is_false_enamel,
     reference_images,
     reference_inputs,
     with_expected_enamel,
-    without_misread,
+    without_false_flesh,
 )
 from realtalk_ros.rendering.enamel_colour import expected_enamel, plausible
 from realtalk_ros.rendering.generator import FaceInputs, Generator
@@ -112,8 +112,8 @@ def test_flesh_that_is_not_red_is_not_believed():
     red, grey = np.array([[0.5, 0.5, 0.5, 0.2, 0.2, 0.4, 0.9, 0.8]]), np.zeros((1, 8))
     grey[:] = red
     grey[0, 5] = 0.25
-    assert np.array_equal(without_misread(red), red)
-    found = without_misread(np.concatenate([grey, red]))
+    assert np.array_equal(without_false_flesh(red), red)
+    found = without_false_flesh(np.concatenate([grey, red]))
     assert not found[0, 3:6].any() and found[0, 7] == 0
     assert np.array_equal(found[0, [0, 1, 2, 6]], grey[0, [0, 1, 2, 6]])
 
@@ -125,4 +125,4 @@ def test_enamel_is_read_anew_where_it_is_darker_than_the_teeth_and_than_expected
     read, teeth, expected, wrong
 ):
     colours = np.array([[0.9 * read] * 3 + [0, 0, 0, 0.9, 0]])
-    assert misread(colours, np.full(3, teeth), np.full(3, expected)) == wrong
+    assert is_false_enamel(colours, np.full(3, teeth), np.full(3, expected)) == wrong

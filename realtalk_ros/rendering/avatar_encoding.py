@@ -126,9 +126,9 @@ def mouth_colours(
     """An avatar's mouth colours (1, 8), by those that the encoder has `read` (K, 8) off its
     references; and its enamel in full light, (3,) BGR, 1: white. `expected` (3,) is the enamel if
     none is seen, `shown` the teeth that were found in a picture."""
-    colours = merge_mouth_colours(read if avatar.generator else without_misread(read))
+    colours = merge_mouth_colours(read if avatar.generator else without_false_flesh(read))
     own = None if avatar.teeth is None else np.array(avatar.teeth[::-1], np.float32) / 255
-    if own is None and shown and misread(colours, shown.enamel, expected):
+    if own is None and shown and is_false_enamel(colours, shown.enamel, expected):
         own = shown.enamel
     return with_expected_enamel(colours, expected, own)
 
@@ -145,7 +145,7 @@ def merge_mouth_colours(colours: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)[None]
 
 
-def without_misread(colours: np.ndarray) -> np.ndarray:
+def without_false_flesh(colours: np.ndarray) -> np.ndarray:
     """Mouth colours (K, 8) with no flesh where it is not red."""
     colours = colours.copy()
     colours[colours[:, 5] < FLESH_RED * colours[:, 4], 7] = 0
@@ -153,7 +153,7 @@ def without_misread(colours: np.ndarray) -> np.ndarray:
     return colours
 
 
-def misread(colours: np.ndarray, teeth: np.ndarray, expected: np.ndarray) -> bool:
+def is_false_enamel(colours: np.ndarray, teeth: np.ndarray, expected: np.ndarray) -> bool:
     """Whether the enamel of mouth colours (1, 8) is not that of these teeth, (3,) BGR, as where the
     face model's lie on the dark beside them; nor is it as it is expected."""
     return is_dark(colours, teeth, LIKE_TEETH) and is_dark(colours, expected, DARKEST)
