@@ -199,16 +199,15 @@ class Interior:
             shown=nearness, bounds=opened_columns(opened),
         )  # fmt: skip
         if self._look.teeth_touch:
-            enamel = cv2.extractChannel(large.view(np.uint8).reshape(*large.shape, 2), 0)
+            enamel = cv2.extractChannel(channels_of(large), 0)
             filled = cv2.LUT(cv2.morphologyEx(enamel, cv2.MORPH_CLOSE, TOOTH_GAP), GAP_LEVELS)
             np.copyto(large, filled, where=(large == self._behind) & (filled > 0))
-        channels = large.view(np.uint8).reshape(*large.shape, 2)
-        return cv2.resize(channels, (width, height), interpolation=cv2.INTER_AREA)
+        return cv2.resize(channels_of(large), (width, height), interpolation=cv2.INTER_AREA)
 
     def teeth_mask(self, template: int, size: int) -> np.ndarray:
         """(height, width) uint8 of the mouth crop: 255 where the upper teeth are."""
         values, _ = self.draw_skull(template, size)
-        enamel = cv2.extractChannel(values.view(np.uint8).reshape(*values.shape, 2), 0)
+        enamel = cv2.extractChannel(channels_of(values), 0)
         filled = cv2.morphologyEx(
             np.where(enamel > 0, 255, 0).astype(np.uint8), cv2.MORPH_CLOSE, TOOTH_GAP
         )
@@ -236,6 +235,11 @@ class Interior:
             axis *= SUPERSAMPLING * size
             axis -= SUPERSAMPLING * start + 0.5
         return placed.T
+
+
+def channels_of(values: np.ndarray) -> np.ndarray:
+    """What the rasterizer drew, (H, W) uint16, as enamel and flesh, (H, W, 2) uint8."""
+    return values.view(np.uint8).reshape(*values.shape, 2)
 
 
 def mouth_corner(size: int) -> np.ndarray:
