@@ -119,7 +119,9 @@ def shut_eyes(
     return ShutEyes((int(low[0]), int(low[1])), part, float(np.mean(lashes)), glasses)
 
 
-def beside(image: np.ndarray, eye: OpenEye, v: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
+def skin_beside(
+    image: np.ndarray, eye: OpenEye, v: np.ndarray, ends: tuple[float, float]
+) -> np.ndarray:
     """(H, W, 3) float32: colour of the skin beside the eye at the heights v."""
     width = eye.axes.width
     x = np.linspace(ends[0], ends[0] + 0.5 * (ends[1] - ends[0]), 5)
@@ -164,7 +166,7 @@ def paint_lid(
     for end, reach in zip(ends, (0.2, 0.85), strict=True):
         share = smoothstep(x, reach, end[0])
         shares = share[..., None]
-        colour += shares * (beside(image, eye, v, end) - colour)
+        colour += shares * (skin_beside(image, eye, v, end) - colour)
     colour = colour * (1 - SHADE * np.exp(-((np.maximum(depth, 0) / SHADED) ** 2)))[..., None]
     beyond = start - height
     cheek_x, cheek_y = eye.axes.to_template(u, v - CHEEK * width)

@@ -63,8 +63,8 @@ class FrameEyes:
     def patches(self) -> list[EyePatch]:
         return eye_patches(self._resting, self._moved, self.size)
 
-    def moved_to(self, eyes: ProjectedEyes) -> tuple[float, float]:
-        """How far lids and irises are from those, pixels."""
+    def distances(self, eyes: ProjectedEyes) -> tuple[float, float]:
+        """How far lids and irises are from those of `eyes`, pixels."""
         lids, irises = (
             cv2.norm(now.ravel(), before.ravel(), cv2.NORM_INF) * self.size
             for now, before in ((eyes.lids, self._moved.lids), (eyes.irises, self._moved.irises))
@@ -137,7 +137,7 @@ class Geometry:
         if last is None or (last.template, last.size) != (template, size):
             self._last_eyes = eyes
             return eyes, eyes.patches
-        lids, irises = last.moved_to(moved)
+        lids, irises = last.distances(moved)
         if max(lids, irises) < STILL:
             return last, last.patches
         self._last_eyes = eyes

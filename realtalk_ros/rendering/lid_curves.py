@@ -56,7 +56,7 @@ class RestingLids(NamedTuple):
 
 
 def lid_heights(lids: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Upper and lower one's at SAMPLES along the eye, of u and v (2, N, 2)."""
+    """Heights of the upper and the lower lid at SAMPLES along the eye, by u and v (2, N, 2)."""
     u, v = np.maximum.accumulate(lids[..., 0], 1), lids[..., 1]
     at = POSITIONS * width
     return np.interp(at, u[0], v[0]), np.interp(at, u[1], v[1])
