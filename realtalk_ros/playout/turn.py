@@ -117,7 +117,20 @@ class Turn:
         self.seconds = sum(c.seconds for c in self.chunks)
         self.end, self.closed = min(self.end, time), True
 
-    def move(self, seconds: float) -> None:
+    def pop(self) -> ScheduledChunk:
+        """Takes the next piece out."""
+        chunk = self.chunks.popleft()
+        self.seconds = self.seconds - chunk.seconds if self.chunks else 0.0
+        return chunk
+
+    def postpone(self, until: float) -> None:
+        """What waits of it is not played before `until`."""
+        delay = until - self.chunks[0].start if self.chunks else 0.0
+        if delay > 0:
+            self.postponed += delay
+            self._move(delay)
+
+    def _move(self, seconds: float) -> None:
         """All of it is played later by `seconds`."""
         self.end += seconds
         self.expires += seconds
@@ -127,7 +140,7 @@ class Turn:
 
     def shift(self, seconds: float) -> None:
         """The clock jumped: it keeps its place relative to now."""
-        self.move(seconds)
+        self._move(seconds)
         self.first_sent += seconds
         self.last_sent += seconds
         self.late_since = None

@@ -134,10 +134,8 @@ class TurnTaking:
             if turn.chunks:
                 if turn.chunks[0].start > now + ahead:
                     return None
-                chunk = turn.chunks.popleft()
                 turn.started = True
-                turn.seconds = turn.seconds - chunk.seconds if turn.chunks else 0.0
-                return chunk
+                return turn.pop()
             expired = now > turn.expires
             if not turn.closed and not expired:
                 return None
@@ -148,7 +146,7 @@ class TurnTaking:
                     self._turns.popleft()
                 return None
             self._turns.popleft()
-            self._postpone(self._turns[0], turn.end)
+            self._turns[0].postpone(turn.end)
         return None
 
     def interrupt(self, now: float) -> list[str]:
@@ -198,13 +196,13 @@ class TurnTaking:
             return
         if not turn.started and not turn.in_real_time:
             # The rest of it came already, so all of it is played, later.
-            self._postpone(turn, now)
+            turn.postpone(now)
             return
         if turn.late_since is not None and (
             turn.last_sent - turn.late_since > BEHIND or turn.last_sent < turn.slow_until
         ):
             # Nor will the rest be earlier: its sender is slow, or its clock was set back.
-            self._postpone(turn, now)
+            turn.postpone(now)
             turn.lateness, turn.late_since = turn.last_sent - turn.end, None
             turn.slow_until = turn.last_sent + SLOW
             self.counts["late_senders"] += 1
@@ -212,9 +210,8 @@ class TurnTaking:
         # The rest is still to come, as early as its sender sends it: skip what is past, or all that
         # follows would be late.
         while overdue() > max(turn.lateness, -EARLY):
-            piece = turn.chunks.popleft()
+            piece = turn.pop()
             self.skipped += piece.seconds
-            turn.seconds -= piece.seconds
             if not turn.chunks:
                 if piece.last:  # the end of the utterance must be passed on
                     turn.chunks.append(replace(piece, pcm=piece.pcm[:0]))
@@ -243,11 +240,3 @@ class TurnTaking:
         all that has come of it."""
         self._interrupted.add(turn, now)
         self._fragments = turn.fragments_before + 1 if cut and turn.is_fragment else 0
-
-    @staticmethod
-    def _postpone(turn: Turn, until: float) -> None:
-        """What waits of `turn` is not played before `until`."""
-        delay = until - turn.chunks[0].start if turn.chunks else 0.0
-        if delay > 0:
-            turn.postponed += delay
-            turn.move(delay)
