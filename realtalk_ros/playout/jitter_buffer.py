@@ -41,6 +41,7 @@ BEGINNING = 1.5  # s within which an utterance's first delay is chosen
 MIN_CUT = 0.02  # s, a pause is not shortened by less
 NEW_UTTERANCE = 0.5  # s, after a longer pause between expressions the delay is chosen again
 CAPACITY = 3000  # expressions, two minutes at 25 fps
+CLOCK_SET = 10.0  # s without a tick, from which on the clock was set ahead: no frame was missed
 INTERPOLATED = 0.1  # s between two expressions, up to which frames are interpolated
 
 
@@ -147,7 +148,7 @@ class JitterBuffer:
         if now - self._delay_since < UNNEEDED_FOR:
             return
         latest = max(lateness for _, lateness in self._arrivals)
-        wanted = min(MAX_DELAY, max(0.0, latest + MARGIN + self.lead, self.audio_delay))
+        wanted = self._needed_delay(latest)
         if wanted >= self.delay - SPARE:
             self._spare_since = None
             return
@@ -165,6 +166,10 @@ class JitterBuffer:
         if self._frame is not None:  # nothing of what is skipped was missed
             self._frame = max(self._frame, self._frame_at(now) - 1)
 
+    def _needed_delay(self, lateness: float) -> float:
+        """With which expressions that come so late are shown, and their audio is played."""
+        return min(MAX_DELAY, max(0.0, lateness + MARGIN + self.lead, self.audio_delay))
+
     def _silence_ahead(self, now: float) -> float:
         """Length of the pause that is shown next, s, as far as it is known."""
         if not self._queue:
@@ -174,7 +179,7 @@ class JitterBuffer:
 
     def _choose_delay(self, lateness: float) -> None:
         """Chooses the delay of an utterance from how late its first expression came."""
-        wanted = min(MAX_DELAY, max(0.0, lateness + MARGIN + self.lead, self.audio_delay))
+        wanted = self._needed_delay(lateness)
         # A delay that is a little longer than needed is kept: a change would be visible. The first
         # is only a guess, which is too long for a shorter look-ahead.
         spare, self._guessed = GUESS_SPARE if self._guessed else CHOICE_SPARE, False
@@ -223,7 +228,7 @@ class JitterBuffer:
             self._frame = None
         step = 1 if self._frame is None else frame - self._frame
         self._frame = frame
-        if step > 10 * self.fps:  # the clock went ahead
+        if step > CLOCK_SET * self.fps:
             step = 1
         expression = self._sample(frame / self.fps)
         utterance, speech = "", 0.0
