@@ -60,7 +60,7 @@ class FaceLoader:
     ) -> None:
         """`wanted` gives the settings of now. `batch`: the faces of this process that are rendered
         together, and the index of this one."""
-        self._settings, self._batch = wanted, batch
+        self._wanted, self._batch = wanted, batch
         self._lock = threading.Lock()
         self._face: Face | None = None
         self._shown: LoadedRenderer | None = None  # that of the face
@@ -110,7 +110,7 @@ class FaceLoader:
     @property
     def wanted(self) -> RendererSettings:
         """The settings of now; after a network failed, on the CPU."""
-        settings = self._settings()
+        settings = self._wanted()
         return replace(settings, device="cpu") if self._fallen_back else settings
 
     @property
