@@ -238,8 +238,10 @@ class RendererNode(FaceNode):
     @staticmethod
     def _apply(face: Face, name: str, value: Any) -> None:
         """One of GAINS or LOOKS. Raises RealTalkError."""
-        attribute, make = LOOKS.get(name, (name, None))
-        setattr(face, attribute, value if make is None else make(value) if value else None)
+        if name in LOOKS:
+            name, make = LOOKS[name]
+            value = make(value) if value else None
+        setattr(face, name, value)
 
     def _renderer_settings(self) -> RendererSettings:
         """As the parameters and the quality have them now."""
