@@ -14,8 +14,8 @@ from std_srvs.srv import Trigger
 
 from realtalk_ros import onnx_session
 from realtalk_ros.audio.pcm import ENCODINGS, check_rate, decode_channels, mix_down
-from realtalk_ros.contracts import LOOK_AHEAD, POLICIES, PROVIDERS, SAMPLE_RATE, STEP_FILES
-from realtalk_ros.errors import AudioError, RealTalkError
+from realtalk_ros.contracts import LOOK_AHEAD, PROVIDERS, SAMPLE_RATE, STEP_FILES
+from realtalk_ros.errors import AudioError
 from realtalk_ros.expression.onnx_model import step_file_of
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import parameters, qos, spin
@@ -123,8 +123,8 @@ class ExpressionNode(FaceNode):
 
     def check_parameter(self, name: str, value: Any) -> None:
         super().check_parameter(name, value)
-        if name == "policy" and value not in POLICIES:
-            raise RealTalkError(f"policy is one of {', '.join(POLICIES)}, not {value!r}")
+        if name == "policy":
+            parameters.check_policy(value)
         if name == "device":
             onnx_session.providers_for(value)
         if name == "model_dir":

@@ -48,6 +48,13 @@ NAMES = frozenset(
 )
 
 
+def check_policy(value: str) -> None:
+    """Raises RealTalkError for what is no value of a parameter `policy`."""
+    if value not in contracts.POLICIES:
+        known = ", ".join(contracts.POLICIES)
+        raise RealTalkError(f"policy is one of {known}, not {value[:40]!r}")
+
+
 class ParameterNode(LifecycleNode):
     """A lifecycle node whose parameters are attributes of the same name. Those that are set
     together are checked together, and applied only if none of them is refused."""

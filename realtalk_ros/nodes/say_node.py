@@ -22,7 +22,6 @@ from realtalk_ros.audio.espeak import (
     check_voice,
 )
 from realtalk_ros.audio.text_to_speech import Saying
-from realtalk_ros.contracts import POLICIES
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
@@ -98,8 +97,8 @@ class SayNode(lifecycle.RealTalkNode):
 
     def check_parameter(self, name: str, value: Any) -> None:
         """Raises RealTalkError for a value that cannot be used."""
-        if name == "policy" and value not in POLICIES:
-            raise RealTalkError(f"policy is one of {', '.join(POLICIES)}, not {value[:40]!r}")
+        if name == "policy":
+            parameters.check_policy(value)
         if name == "voice":
             check_voice(value)
 
