@@ -15,7 +15,8 @@ from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 
 from realtalk_ros.msg import AudioChunk, FaceExpression  # noqa: E402
-from realtalk_ros.nodes.expression_node import ExpressionNode, seconds_of  # noqa: E402
+from realtalk_ros.nodes.expression_node import ExpressionNode  # noqa: E402
+from realtalk_ros.nodes.message_content import seconds_of  # noqa: E402
 from ros_domains import domain_of  # noqa: E402
 from ros_graph import AVATAR, FPS, RATE, Client, promised, seconds, speech, start, stop  # noqa: E402
 

@@ -15,10 +15,10 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from realtalk_ros.audio.pcm import check_rate, decode_pcm
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.msg import AudioChunk, FaceSettings
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
+from realtalk_ros.nodes.message_content import mono_samples
 from realtalk_ros.output.avatar_list import AvatarList
 from realtalk_ros.output.web_display import Display
 
@@ -175,13 +175,13 @@ class DisplayNode(lifecycle.RealTalkNode):
 
     def on_image(self, message: CompressedImage) -> None:
         self.counts["images"] += 1
-        time = self.media_time(message.header.stamp)
+        shown_at = self.media_time(message.header.stamp)
         if "jpeg" not in message.format and "jpg" not in message.format:
             self.problems.add(f"an image of format {message.format!r} was left out: send jpeg")
-        elif len(message.data) > MAX_JPEG or time is None:
+        elif len(message.data) > MAX_JPEG or shown_at is None:
             self.problems.add("an image that is too large, or without a stamp, was left out")
         elif self.display is not None:
-            self.display.show(time, bytes(message.data))
+            self.display.show(shown_at, bytes(message.data))
 
     def on_audio(self, message: AudioChunk) -> None:
         self.counts["chunks"] += 1
@@ -191,12 +191,11 @@ class DisplayNode(lifecycle.RealTalkNode):
             if message.reset:
                 self.display.clear()
             if message.data:
-                pcm = decode_pcm(memoryview(message.data), message.encoding, message.channels)
-                check_rate(message.sample_rate)
-                time = self.media_time(message.header.stamp)
-                if time is None:
+                pcm = mono_samples(message)
+                start = self.media_time(message.header.stamp)
+                if start is None:
                     raise AudioError("a chunk of audio_out has no stamp: it was left out")
-                self.display.play(time, message.sample_rate, pcm)
+                self.display.play(start, message.sample_rate, pcm)
             if message.last:
                 self.display.flush()
         except AudioError as error:

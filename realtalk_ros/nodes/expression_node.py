@@ -13,7 +13,7 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from realtalk_ros import onnx_session
-from realtalk_ros.audio.pcm import ENCODINGS, check_rate, decode_channels, mix_down
+from realtalk_ros.audio.pcm import check_rate, decode_channels, mix_down
 from realtalk_ros.contracts import LOOK_AHEAD, PROVIDERS, SAMPLE_RATE, STEP_FILES
 from realtalk_ros.errors import AudioError
 from realtalk_ros.expression.onnx_model import step_file_of
@@ -21,6 +21,7 @@ from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes import parameters, qos, spin
 from realtalk_ros.nodes.expression_engine import ExpressionEngine, ModelSettings
 from realtalk_ros.nodes.face_settings import FaceNode, SharedSettings
+from realtalk_ros.nodes.message_content import seconds_of
 from realtalk_ros.nodes.subscriptions import AudioSubscription, Received
 from realtalk_ros.playout.scheduling import ChunkFinding
 from realtalk_ros.playout.sender_identity import SenderIdentifier
@@ -349,12 +350,6 @@ class ExpressionNode(FaceNode):
             values.update(self.engine.pipeline.counts)
         values.update(self.engine.checksums)
         return values
-
-
-def seconds_of(message: AudioChunk) -> float:
-    """How long the sound of a message is, s; also of one that cannot be decoded."""
-    size = ENCODINGS.get(message.encoding, ENCODINGS[AudioChunk.PCM_S16LE]).itemsize
-    return len(message.data) / max(1, size * message.channels * message.sample_rate)
 
 
 def main(args: list[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.msg import FaceExpression
 from realtalk_ros.nodes import qos, spin
 from realtalk_ros.nodes.face_settings import FaceNode, SharedSettings
-from realtalk_ros.nodes.timed_expression import timed_expression
+from realtalk_ros.nodes.message_content import timed_expression
 from realtalk_ros.output.rviz_markers import LINES, FaceLines, line, weights_text
 from realtalk_ros.playout.jitter_buffer import JitterBuffer
 

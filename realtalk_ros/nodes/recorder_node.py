@@ -12,12 +12,12 @@ import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
-from realtalk_ros.audio.pcm import check_rate, decode_pcm
 from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 from realtalk_ros.nodes.image_publisher import ENCODINGS
+from realtalk_ros.nodes.message_content import mono_samples
 from realtalk_ros.nodes.message_info import with_info
 from realtalk_ros.nodes.subscriptions import BatchedSubscription, Received
 from realtalk_ros.output.recording import TIMEOUT, RecordingSession, State
@@ -100,8 +100,7 @@ class RecorderNode(lifecycle.RealTalkNode):
         rate, pcm = message.sample_rate, np.zeros(0, np.float32)
         try:
             if message.data:  # what only says that an utterance ends may leave the rest open
-                pcm = decode_pcm(memoryview(message.data), message.encoding, message.channels)
-                check_rate(rate)
+                pcm = mono_samples(message)
         except RealTalkError as error:
             self.problems.add(str(error))
             return
@@ -123,8 +122,7 @@ class RecorderNode(lifecycle.RealTalkNode):
             return
         now, start = self._now(), self.media_time(message.header.stamp)
         try:
-            pcm = decode_pcm(memoryview(message.data), message.encoding, message.channels)
-            check_rate(message.sample_rate)
+            pcm = mono_samples(message)
         except RealTalkError:  # which is said by the node that was to speak it
             return
         if start is not None and len(pcm):

@@ -15,7 +15,6 @@ import numpy as np
 from rclpy.parameter import Parameter
 
 from realtalk_ros import contracts, onnx_session
-from realtalk_ros.audio.pcm import check_rate, decode_pcm
 from realtalk_ros.behaviour.emotion import parse_emotion
 from realtalk_ros.behaviour.face import Face
 from realtalk_ros.errors import RealTalkError
@@ -27,9 +26,9 @@ from realtalk_ros.nodes.face_loader import FaceLoader, RendererSettings
 from realtalk_ros.nodes.face_settings import FaceNode, SharedSettings
 from realtalk_ros.nodes.image_publisher import ImagePublisher
 from realtalk_ros.nodes.look_at import LookAtTransformer
+from realtalk_ros.nodes.message_content import mono_samples, timed_expression
 from realtalk_ros.nodes.render_loop import RenderLoop
 from realtalk_ros.nodes.subscriptions import BatchedSubscription, Received
-from realtalk_ros.nodes.timed_expression import timed_expression
 from realtalk_ros.nodes.worker import Worker
 from realtalk_ros.playout.adaptive_quality import QualityController
 from realtalk_ros.playout.face_playout import FacePlayout
@@ -302,8 +301,7 @@ class RendererNode(FaceNode):
     def _take_chunk(self, message: AudioChunk, waited: float) -> None:
         start, now = self.media_time(message.header.stamp), self.playout.now()
         try:
-            pcm = decode_pcm(memoryview(message.data), message.encoding, message.channels)
-            check_rate(message.sample_rate)
+            pcm = mono_samples(message)
         except RealTalkError as error:
             self.problems.add(f"on speech: {error}")
             return
