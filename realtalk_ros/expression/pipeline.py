@@ -74,6 +74,11 @@ class _Segment:
         self.last_frame: _NetworkFrame | None = None
         self.last_time = anchor - 2 * TIME_ERROR / fps  # of an expression that was returned
 
+    def extract_mel(self, pcm: np.ndarray) -> np.ndarray:
+        """The log-mel frames (m, 80) that are complete with the segment's next samples."""
+        self.samples += len(pcm)
+        return self.front_end.push(pcm)
+
     @property
     def begin(self) -> float:
         """Media time at which the network's time begins."""
@@ -165,24 +170,23 @@ class ExpressionPipeline:
         """The first half of `feed`, in which no network runs."""
         if scheduled is None or self._segment is None:
             return None
-        return MelChunk(self._extract_mel(self._segment, scheduled.pcm), scheduled.last)
+        return MelChunk(self._segment.extract_mel(scheduled.pcm), scheduled.last)
 
     def predict(self, chunk: MelChunk | None, due: float = -math.inf) -> list[TimedExpression]:
         """The second half of `feed`, for what `extract_mel` returned last. May run in another
         thread. Raises NetworkError if the network fails."""
         if chunk is None or self._segment is None:
             return []
-        expressions = self._prepared(self._predict(self._segment, chunk.mel), due)
+        expressions = self._run_network(self._segment, chunk.mel)
+        if self._preparation:
+            expressions = self._preparation.push(expressions, due)
         if chunk.last:
             expressions += self.flush()
         return expressions
 
     def take_due(self, due: float) -> list[TimedExpression]:
         """What is still held back of up to `due` s."""
-        return self._prepared([], due)
-
-    def _prepared(self, expressions: list[TimedExpression], due: float) -> list[TimedExpression]:
-        return self._preparation.push(expressions, due) if self._preparation else expressions
+        return self._preparation.push([], due) if self._preparation else []
 
     def flush(self) -> list[TimedExpression]:
         """Ends the utterance: its remaining expressions, and those of a short silence after it.
@@ -191,7 +195,7 @@ class ExpressionPipeline:
         if segment is None:
             return []
         silence = np.zeros(round(TAIL * segment.sample_rate), np.float32)
-        expressions = self._predict(segment, self._extract_mel(segment, silence))
+        expressions = self._run_network(segment, segment.extract_mel(silence))
         expressions += self._resample(segment, segment.stream.push(segment.front_end.flush()))
         expressions += self._resample(segment, segment.stream.flush())
         if self._preparation:
@@ -229,16 +233,12 @@ class ExpressionPipeline:
             return chunk.pcm[round(-gap * segment.sample_rate) :]
         return None
 
-    def _extract_mel(self, segment: _Segment, pcm: np.ndarray) -> np.ndarray:
-        segment.samples += len(pcm)
-        return segment.front_end.push(pcm)
-
-    def _predict(self, segment: _Segment, mel: np.ndarray) -> list[TimedExpression]:
+    def _run_network(self, segment: _Segment, mel: np.ndarray) -> list[TimedExpression]:
         # Frames of the network that only lie between two at `fps` need not be known at once.
-        due = (self._next(segment) - 2 * TIME_ERROR) / self.fps - segment.begin
+        due = (self._next_frame(segment) - 2 * TIME_ERROR) / self.fps - segment.begin
         return self._resample(segment, segment.stream.push(mel, due))
 
-    def _next(self, segment: _Segment) -> int:
+    def _next_frame(self, segment: _Segment) -> int:
         """Number of the next frame of the segment: its time is that / fps."""
         return math.floor(segment.last_time * self.fps + TIME_ERROR) + 1
 
@@ -249,7 +249,7 @@ class ExpressionPipeline:
         for time, weights, rotation, speech in rows:
             frame = _NetworkFrame(segment.begin + float(time), weights, rotation, float(speech))
             before = segment.last_frame or frame
-            k = self._next(segment)
+            k = self._next_frame(segment)
             while k <= frame.time * self.fps + TIME_ERROR:
                 span = frame.time - before.time
                 share = np.float32(
