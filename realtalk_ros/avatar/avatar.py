@@ -114,7 +114,7 @@ class Avatar:
                 f"{files.where}: {len(templates)} templates with {len(more)} references are more "
                 f"than {MAX_TEMPLATES} pairs: use fewer"
             )
-        own, teeth = meta.get("reference_expressions"), meta.get("teeth")
+        teeth = meta.get("teeth")
         return cls(
             name=name,
             size=(width, height),
@@ -122,11 +122,11 @@ class Avatar:
             reference_image=_reference(files, meta.get("reference")),
             templates=templates,
             crop=crop,
-            reference_expressions=None
-            if own is None
-            else files.array(own, REFERENCE_SHAPE, MAX_WEIGHT),
+            reference_expressions=_weights(
+                files, meta.get("reference_expressions"), REFERENCE_SHAPE
+            ),
             metadata=meta,
-            generator=folder if _generators(files) else None,
+            generator=_own_generator(files),
             more_references=more,
             reference_weights=files.array(
                 meta.get("reference_weights"), (len(more), REFERENCE_SHAPE[1]), MAX_WEIGHT
@@ -229,9 +229,11 @@ def _region(files: AvatarFiles, name: Any) -> np.ndarray | None:
     return None if name is None else _reference(files, name)[..., 0].astype(np.float32) / 255
 
 
-def _weights(files: AvatarFiles, name: Any) -> np.ndarray | None:
-    """(52,) of an optional file."""
-    return None if name is None else files.array(name, (REFERENCE_SHAPE[1],), MAX_WEIGHT)
+def _weights(
+    files: AvatarFiles, name: Any, shape: tuple[int, ...] = (REFERENCE_SHAPE[1],)
+) -> np.ndarray | None:
+    """(52,), or of that shape, of an optional file."""
+    return None if name is None else files.array(name, shape, MAX_WEIGHT)
 
 
 def _reference(files: AvatarFiles, name: Any) -> np.ndarray:
@@ -315,9 +317,9 @@ def _landmarks(
     return points
 
 
-def _generators(files: AvatarFiles) -> list[str]:
-    """The avatar's own networks, which must be in its folder like everything else."""
+def _own_generator(files: AvatarFiles) -> Path | None:
+    """The avatar's folder, if a network of its own is there: in it, like everything else."""
     names = [name for name in GENERATOR_FILES if exists(files.folder / name)]
     for name in names:
         files.path(name)
-    return names if GENERATOR_FILES[0] in names else []
+    return files.folder if GENERATOR_FILES[0] in names else None
