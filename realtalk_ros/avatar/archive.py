@@ -119,10 +119,11 @@ def _import(
 
     wanted = {"avatar.yaml": MAX_YAML, **_listed(meta)}
     own = [name for name in GENERATOR_FILES if posixpath.join(top, name) in entries]
-    if own and trust_models:
+    trusted = own if trust_models else []
+    if trusted:
         if posixpath.join(top, checksums.FILE) not in entries:
             raise AvatarError(f"{path} holds a network, but no {checksums.FILE} that lists it")
-        wanted |= {checksums.FILE: MAX_YAML, **dict.fromkeys(own, MAX_MODEL)}
+        wanted |= {checksums.FILE: MAX_YAML, **dict.fromkeys(trusted, MAX_MODEL)}
     found = {posixpath.join(top, name): name for name in wanted}
     if missing := sorted(set(found) - set(entries)):
         raise AvatarError(f"{path} lacks {missing[0]}, which its avatar.yaml lists")
@@ -137,8 +138,8 @@ def _import(
             place.parent.mkdir(parents=True, exist_ok=True)
             with place.open("xb") as file:
                 file.write(_read(archive, entries[entry], wanted[name]))
-        if own and trust_models:
-            _check_models(part, own, path)
+        if trusted:
+            _check_models(part, trusted, path)
         try:
             Avatar.load(part)
         except AvatarError as error:  # it names a folder that will be gone
@@ -146,11 +147,12 @@ def _import(
         _take_place(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    skipped = set() if trust_models else {posixpath.join(top, name) for name in own}
-    rest = [name for name in entries if name not in found and name not in skipped]
-    if not trust_models and own:
+    untrusted = [name for name in own if name not in trusted]
+    known = {*found, *(posixpath.join(top, name) for name in untrusted)}
+    rest = [name for name in entries if name not in known]
+    if untrusted:
         rest = [name for name in rest if posixpath.basename(name) != checksums.FILE]
-    return Imported(target, tuple(rest), () if trust_models else tuple(own))
+    return Imported(target, tuple(rest), tuple(untrusted))
 
 
 def folder_name(name: str) -> str:
