@@ -46,7 +46,7 @@ class EncodedAvatars:
     landmarks: np.ndarray  # (rows, 68, 2) of these, in normalised coordinates
     # The encoder's outputs by name: (rows, ...), or (references, ...) of REFERENCE_FEATURES.
     features: dict[str, np.ndarray]
-    # Of each avatar, BGR, 1: white. Enamel in full light, of a picture's light more than 1.
+    # BGR of each avatar, 1: white. Enamel is that in full light, which may be more.
     enamel: list[np.ndarray]  # (3,) each
     flesh: list[np.ndarray]  # (4,) each: gums and tongue, and how sure
 

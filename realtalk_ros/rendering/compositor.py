@@ -32,11 +32,10 @@ from realtalk_ros.rendering.moving_person import MovingPerson
 from realtalk_ros.rendering.sampling_grid import unmoved
 
 FEATHER = 0.04  # share of the crop's side over which its border fades out, so that no seam shows
-# In pixels of the networks' crop:
-# Around where the network may draw, that moves with the face: the corners of a smiling mouth come
-# to lie at the border of that, and would be held back there.
+# Pixels of the networks' crop. What moves with the face reaches this far beyond where the network
+# may draw, with a soft border: the corners of a smile, which come to lie there, would be held back.
 MOVING_MARGIN, MOVING_FADE = np.ones((21, 21), np.uint8), (9, 9)
-OUTLINE = np.ones((5, 5), np.uint8)  # pixels of the networks' crop: a drawn line around the chin
+OUTLINE = np.ones((5, 5), np.uint8)  # likewise: a drawn line around the chin
 CHIN_GAP = np.ones((7, 3), np.uint8)  # pixels of the generator's mask: smaller gaps are closed
 
 WHOLE = CROP_SIZE, CROP_SIZE
@@ -224,8 +223,8 @@ def joined(mask: np.ndarray) -> np.ndarray:
 
 
 def with_swept(mask: np.ndarray, sampling_grid: np.ndarray) -> np.ndarray:
-    """A mask (S, S) with what the moving chin comes to lie over, where the generator's ends at its
-    line: hair beside it, of which it would cut steps. `sampling_grid` (2, S, S): x, y, pixels."""
+    """A mask (S, S) with what the moving chin comes to lie over, such as hair: the generator's mask
+    ends at the chin, and would cut steps into that. `sampling_grid` (2, S, S): x, y, pixels."""
     lower = len(mask) // 2
     x, y = sampling_grid[:, lower:]
     swept = cv2.remap(cv2.dilate(mask, OUTLINE), x, y, cv2.INTER_LINEAR)

@@ -13,9 +13,10 @@ from realtalk_ros.face_model.landmarks import EYES
 # people of the Face Research Lab London Set whose smile shows their upper teeth.
 LIGHTER = 1.70
 # Blue and red over green of enamel and of the whites of the eyes: medians of 41 of them, none held
-# out. In their one light neither foretells the other (r 0.17 in red over green, -0.08 in blue), so
-# it is the light that whites tell. Of how these differ in 60 other portraits, logarithms' variance,
-# the skin's differ alike in 0.63 of red over green, and in all of blue: so far they are believed.
+# out. These were photographed in one light, and there the whites do not predict the enamel (r 0.17
+# in red over green, -0.08 in blue over green): what they tell is the light. In 60 other portraits
+# the skin shares all of the variance of the whites' blue over green, and 0.63 of that of red over
+# green (logarithms): this part is the light, and BELIEVED.
 ENAMEL, WHITES, BELIEVED = np.array([[0.96, 1.06], [0.995, 1.072], [1.0, 0.6]])
 # Teeth are all but white, however yellow the eyes of a painting are: the least share of the
 # greatest channel that another one has; the greatest of red that green has, as in those smiles.

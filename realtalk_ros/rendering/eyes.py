@@ -67,7 +67,7 @@ class EyePatch:
 
     rows: slice
     columns: slice
-    # (2, H, W), x and y in the template; of a lid that closes as the networks are trained
+    # (2, H, W), x and y in the template; a lid that closes is where the networks learned it
     sampling_grid: np.ndarray
     blend: np.ndarray  # (H, W), weight of this sampling grid, 0..1
     visibility: np.ndarray  # (H, W, 2) uint8: of the eyeball, and of a lid that came down over it

@@ -19,7 +19,7 @@ FACTOR = 2  # times the template's resolution
 # detail of photographs (variance of the Laplacian), though less of noise of single pixels.
 SLOPE = -1.15
 MOST = 64 * 2**20  # bytes of enlarged templates that are kept; a film has hundreds
-STEP = 1 / 8  # sides of the face crop by which what is enlarged beside it grows, when it is seen
+STEP = 1 / 8  # sides of the face crop: steps in which the enlarged margin beside it grows
 
 
 @dataclass(frozen=True)

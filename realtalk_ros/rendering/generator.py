@@ -177,9 +177,9 @@ class Generator:
         faces: Sequence[FaceInputs],
         meanwhile: Callable[[], object] = lambda: None,
     ) -> list[GeneratedFace]:
-        """Renders B faces at weights (B, 52). Asked for the same again, as of faces at rest, no
-        network runs. `meanwhile` is called before the generator is: until then this is mostly
-        Python, in whose way the helper would be."""
+        """Renders B faces at weights (B, 52). No network runs for what was rendered last, as for
+        faces at rest. `meanwhile` is called just before the generator: earlier, where most is
+        Python, the helper would be in the way."""
         count = len(weights)
         last = self._last.pop(count, None)  # nothing is kept of a run that fails
         if last is None or last[1] != list(faces) or not np.array_equal(last[0], weights):

@@ -19,11 +19,11 @@ from realtalk_ros.contracts import MOUTH_CROP
 # Face Research Lab London Set are at -0.04, 0.82, 1.38, 1.93 and 2.39 (medians), the mean face's
 # teeth meet at 0, 0.87, 1.43, 1.95 and 2.38.
 MEET = (0.0, 0.86, 1.42, 1.94, 2.38)
-# How much darker it is there, along the whole tooth and, on top of that, at its edge. In the means
-# of these smiles it is so by 0.02, 0.06, 0.15 and 0.21 where it is not in drawn ones, in the lower
-# third by 0.1, 0.16, 0.15 and 0.05; in the middle the generator draws the line itself. Those of a
-# single smile, which are not all at one place, are deeper than their mean. LPIPS is best
-# about here (docs/experiments.md, "Single teeth").
+# How much darker it is there, along the whole tooth and, on top of that, at its edge. The mean of
+# these smiles is darker than that of drawn ones by 0.02, 0.06, 0.15 and 0.21 at the last four
+# places, in the lower third by 0.1, 0.16, 0.15 and 0.05; the first line the generator draws itself.
+# A single smile's lines are deeper than this mean, as theirs lie at slightly different places.
+# LPIPS is best about here (docs/experiments.md, "Single teeth").
 LINE, NOTCH = (0.0, 0.07, 0.12, 0.17, 0.19), (0.12, 0.48, 0.42, 0.18, 0.06)
 LINE_WIDTH, NOTCH_WIDTH, NOTCH_HEIGHT = 0.075, 0.09, 0.14  # standard deviations; 1/e of the depth
 # The teeth's edge: y at x. What is lower by more than this is no upper tooth.
