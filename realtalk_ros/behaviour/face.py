@@ -42,8 +42,7 @@ _CORNERS = sorted(set(arkit.MOUTH) - set(_LIPS))
 _SNEER = arkit.indices("noseSneer")  # raises the upper lip, too
 _CLOSE = arkit.INDEX["mouthClose"]
 _SMILE = arkit.indices("mouthSmile")
-# A smile at rest is broad beyond this.
-_RESTING_SMILE = 0.25
+_RESTING_SMILE = 0.25  # weight from which on a smile at rest is a broad one
 _STILL = 0.1  # weights of the lips up to which they are at rest
 _BROWS = arkit.indices("browInnerUp", "browOuterUp")
 _CHEEKS = arkit.indices("cheekSquint")
@@ -185,15 +184,15 @@ class Face:
         return min(max(2 * float(self._emotion.max() - 2 * self._emotion[_SMILE].max()), 0.0), 1.0)
 
     def _advance(self, time: float, speech: float, weights: np.ndarray) -> None:
-        """Moves emotion, posture, cheeks and the leave of the resting lips on towards their
-        targets, which speech gives with `weights` (52,)."""
+        """Moves emotion, posture, cheeks and lips on towards their targets. Speech gives some of
+        them, by its probability `speech` and its `weights` (52,)."""
         step = 0.0 if self._time is None else min(0.5, max(0.0, time - self._time))
         self._time = time
         # Speech takes the lips at once and gives them back slowly.
         target = float(speech > 0.5) if np.isfinite(speech) else 0.0
         self._speech = max(self._speech, target)
         self._speech = approached(self._speech, target, step, LIP_RELEASE_TIME)
-        # Not all that moves the lips says that it is speech.
+        # Lips may be moved by weights that come without a probability of speech.
         lips = float(weights[_LIPS].max())
         moved = max(target, min((lips - _STILL) / _STILL, 1.0))
         slow = REST_LEAVE_TIME if moved > self._lips_moved else LIP_RELEASE_TIME

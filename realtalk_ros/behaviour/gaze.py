@@ -23,7 +23,7 @@ MAX_HEAD_ANGLE = 0.12  # rad: a picture of a head cannot be turned farther
 MAX_STEP = 0.5  # s from one update to the next; a longer pause counts as this
 EYE_TIME, HEAD_TIME = 0.04, 0.25  # s, time constants
 HOLD = 5.0  # s for which a point is looked at after it was given last
-MAX_HOLD = 60.0  # s; more is left only when the clock was set back
+MAX_HOLD = 60.0  # s; where more seems to be left, the clock was set back
 
 
 def direction_angles(point: tuple[float, float, float]) -> tuple[float, float]:

@@ -45,7 +45,7 @@ class Idle:
     def weights(self, t: float, glance_gain: float = 1.0) -> np.ndarray:
         """ARKit weights (52,) at time `t`, s; only those of the eyes are not zero. `glance_gain`
         scales the glances, not the blinks."""
-        weights = np.zeros(len(arkit.NAMES), np.float32)
+        weights = np.zeros(arkit.COUNT, np.float32)
         weights[_BLINK] = self._blink(t)
         right, up = (glance_gain * value for value in self._glance(t))
         weights[RIGHTWARD if right > 0 else LEFTWARD] = abs(right)

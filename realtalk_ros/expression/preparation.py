@@ -95,9 +95,9 @@ class Preparation:
             self._last = (self._last[0] + seconds, self._last[1])
 
     def _way_to(self, onset: float) -> _Way | None:
-        """How far the lips are apart until speech begins at `onset` s: as people's, and then on to
-        the network's gap at the onset, or where its lips meet shortly before. None if the last of
-        it was given out."""
+        """How far the lips are apart before speech that begins at `onset` s: first as people's, at
+        last as far as the network has them at the onset, or shut where they meet shortly before.
+        None if the frames until then were returned already."""
         pause = onset - self._last_speech
         between = PAUSE[0] <= pause <= PAUSE[1]
         # After speech the network shuts the lips for a while, which is no p, b or m.

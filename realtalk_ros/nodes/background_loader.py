@@ -49,8 +49,8 @@ class BackgroundLoader(Generic[Request, Loaded]):
             return bool(self.loading or self._ready)
 
     def take_failure(self) -> bool:
-        """Whether what was requested last did not load; once, and when what was loaded before it is
-        taken."""
+        """Whether what was requested last did not load. True once, and not before what had loaded
+        by then is taken."""
         with self._lock:
             failed = self._failed and not self.loading and not self._ready
             self._failed = self._failed and not failed

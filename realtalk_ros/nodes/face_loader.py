@@ -100,8 +100,8 @@ class FaceLoader:
 
     @property
     def replacing(self) -> bool:
-        """Whether the face that is shown is broken, and others load: what it still fails at says
-        nothing about those."""
+        """Whether the face that is shown is broken while another loads: its failures say nothing
+        about that one."""
         return bool(self.loading) and self.broken
 
     def _is_broken(self) -> bool:

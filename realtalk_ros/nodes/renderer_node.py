@@ -368,8 +368,8 @@ class RendererNode(FaceNode):
 
 
 def stall(waited: float) -> float:
-    """How much of a message's wait, s, does not delay what comes later. A node that is always a
-    little late must show it all later; one that stalled once must not."""
+    """Of a message's wait, s, what is a stall of this process, for which nothing is shown later. A
+    shorter wait is one that this process always needs: all must be shown so much later."""
     return waited if waited > STALL else 0.0
 
 

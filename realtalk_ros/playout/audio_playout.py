@@ -56,8 +56,8 @@ class AudioPlayout:
         return new
 
     def confirm(self, time: float) -> None:
-        """An expression for `time` has come: audio waits for its face before it begins, or comes
-        after it."""
+        """An expression for `time` has come, so audio that waits for the first expression of its
+        segment need not wait any longer."""
         self._expressed = max(self._expressed, time)
         if time < self._segment - LEAD_IN:
             return

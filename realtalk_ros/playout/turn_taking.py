@@ -236,7 +236,7 @@ class TurnTaking:
         return ended
 
     def _end(self, turn: Turn, now: float, cut: bool = True) -> None:
-        """`turn` was interrupted, or replaced before its end: no more of it is played. `cut`: nor
-        all that has come of it."""
+        """`turn` was interrupted, or replaced before its end: what still comes of it is ignored.
+        `cut`: a part of what has come is dropped, too."""
         self._interrupted.add(turn, now)
         self._fragments = turn.fragments_before + 1 if cut and turn.is_fragment else 0
