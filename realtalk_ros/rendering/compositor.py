@@ -105,7 +105,7 @@ class Compositor:
             here = slice(max(rows.start, band.start), min(rows.stop, band.stop))
             for part in bands((here, columns)):
                 if box := self._head_warp.person_box(view, part):
-                    self._draw_face(source, view, box, (face.lids, shut))
+                    self._draw_face(source, view, box, face.lids, shut)
             begun.beside.result()  # the helper has done it before it takes up a band
             self._head_warp.finish(view, band, image)
 
@@ -122,18 +122,18 @@ class Compositor:
         source: FineTemplate,
         view: HeadView,
         part: Box,
-        lids: tuple[Lids | None, ShutEyes | None],
+        lids: Lids | None,
+        shut: ShutEyes | None,
     ) -> None:
-        """Draws what is seen of the face in a part of the image; `lids`: as of GeneratedFace, and
-        what they show where they close."""
+        """Draws what is seen of the face in a part of the image; `lids`: as of GeneratedFace;
+        `shut`: what they show where they close."""
         in_crop, seen = self._in_crop(view, part), view.image[part]
         self._draw_template(source, in_crop, seen)
-        closing, shut = lids
-        if shut and closing is not None:
-            box = self._where_seen((closing.rows, closing.columns), part, view.reach)
+        if shut and lids is not None:
+            box = self._where_seen((lids.rows, lids.columns), part, view.reach)
             if not is_empty(box):
                 at = in_crop[0][box], in_crop[1][box]
-                shut.paint(seen[box], closing, at, view.positions(nested(part, box)))
+                shut.paint(seen[box], lids, at, view.positions(nested(part, box)))
         box = self._where_seen(self._added.box, part, view.reach)
         if not is_empty(box):
             self._add(view, nested(part, box))
