@@ -72,7 +72,6 @@ def test_stream_latency_is_bounded():
 def test_decode_encodings_and_channels():
     s16 = np.array([0, 16384, -32768], "<i2")
     assert pcm.decode_pcm(s16.tobytes(), "pcm_s16le", 1).tolist() == [0, 0.5, -1]
-    assert pcm.decode_pcm(s16.view(np.uint8), "pcm_s16le", 1).tolist() == [0, 0.5, -1]
     for channels in range(1, 9):
         frames = np.tile(np.linspace(-1, 1, 5, dtype="<f4")[:, None], (1, channels))
         mono = pcm.decode_pcm(frames.tobytes(), "pcm_f32le", channels)

@@ -40,7 +40,7 @@ def encode_pcm(pcm: np.ndarray, encoding: str = "pcm_s16le") -> bytes:
     return pcm.astype(dtype).tobytes()
 
 
-def decode_pcm(data: bytes | memoryview | np.ndarray, encoding: str, channels: int) -> np.ndarray:
+def decode_pcm(data: bytes | memoryview, encoding: str, channels: int) -> np.ndarray:
     """Interleaved little-endian PCM bytes -> (n,) float32 mono in [-1, 1], mixed by `mix_down`.
 
     Raises AudioError as `decode_channels` does.
@@ -48,9 +48,7 @@ def decode_pcm(data: bytes | memoryview | np.ndarray, encoding: str, channels: i
     return mix_down(decode_channels(data, encoding, channels))[0]
 
 
-def decode_channels(
-    data: bytes | memoryview | np.ndarray, encoding: str, channels: int
-) -> np.ndarray:
+def decode_channels(data: bytes | memoryview, encoding: str, channels: int) -> np.ndarray:
     """Interleaved little-endian PCM bytes -> (n, channels) float32 in [-1, 1].
 
     Samples that are not finite become 0. Raises AudioError on an unknown encoding, a channel count
@@ -63,14 +61,13 @@ def decode_channels(
         )
     if not 1 <= channels <= MAX_CHANNELS:
         raise AudioError(f"{channels} audio channels: send 1 to {MAX_CHANNELS}")
-    raw = data.view(np.uint8).ravel() if isinstance(data, np.ndarray) else data
-    size = len(raw)
+    size = len(data)
     if size % (dtype.itemsize * channels):
         raise AudioError(
             f"{size} bytes of {encoding} are not a whole number of {channels}-channel frames of "
             f"{dtype.itemsize * channels} bytes: send whole frames"
         )
-    return to_float(np.frombuffer(raw, dtype)).reshape(-1, channels)
+    return to_float(np.frombuffer(data, dtype)).reshape(-1, channels)
 
 
 def mix_down(frames: np.ndarray) -> tuple[np.ndarray, bool]:

@@ -24,14 +24,13 @@ class FacePipeline:
         model: ExpressionModel,
         renderer: FaceRenderer,
         fps: float,
-        seed: int = 0,
         prepare: bool = False,
     ):
         """prepare: as of ExpressionPipeline."""
         avatar = renderer.avatar
         prior = model.prior(avatar.identity, avatar.reference_expressions)
         self.expression = ExpressionPipeline(model, prior, fps, prepare)
-        self.face = Face(renderer, seed)
+        self.face = Face(renderer)
 
     def push(self, chunk: Chunk) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
         """Yields (time s, weights (52,), image (height, width, 3) uint8 BGR) of each frame that is
