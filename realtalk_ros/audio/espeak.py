@@ -8,8 +8,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from realtalk_ros.audio import espeak_library, unicode_scripts
-from realtalk_ros.audio.espeak_library import PITCH, RATE, WORD, load_espeak, synthesize
+from realtalk_ros.audio import unicode_scripts
+from realtalk_ros.audio.espeak_library import (
+    PITCH,
+    RATE,
+    WORD,
+    load_espeak,
+    synthesis_of,
+    synthesize,
+)
 from realtalk_ros.audio.espeak_voices import Voice
 from realtalk_ros.audio.pcm import to_float
 from realtalk_ros.errors import RealTalkError
@@ -79,10 +86,7 @@ class Espeak:
         check_words(cleaned)
         if len(cleaned) > MAX_TEXT:
             raise RealTalkError(f"{len(cleaned)} characters are too long: give at most {MAX_TEXT}")
-        pcm, words = self._synthesize(
-            voice, words_per_minute, pitch,
-            lambda library: espeak_library.synth(library, cleaned),
-        )  # fmt: skip
+        pcm, words = self._synthesize(voice, words_per_minute, pitch, synthesis_of(cleaned))
         if not pcm.any():
             raise NothingToSay(f"espeak-ng finds nothing to say in {text[:40]!r}: give words")
         last = len(offsets) - 1

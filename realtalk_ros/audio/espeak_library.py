@@ -80,10 +80,11 @@ def synthesize(
     return np.frombuffer(b"".join(parts), np.int16), events
 
 
-def synth(library: ctypes.CDLL, text: str) -> int:
-    """Speaks a text: a synthesis for `synthesize`."""
+def synthesis_of(text: str) -> Callable[[ctypes.CDLL], int]:
+    """What `synthesize` runs to speak a text."""
     data = text.encode() + b"\0"
-    return library.espeak_Synth(data, ctypes.c_size_t(len(data)), 0, 1, 0, UTF8, None, None)
+    size = ctypes.c_size_t(len(data))
+    return lambda library: library.espeak_Synth(data, size, 0, 1, 0, UTF8, None, None)
 
 
 def to_ipa(voice: str | Voice, text: str) -> list[list[str]]:

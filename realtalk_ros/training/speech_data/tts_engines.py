@@ -65,9 +65,7 @@ class Espeak:
             espeak_library.RATE: words_per_minute, espeak_library.PITCH: pitch,
             espeak_library.RANGE: pitch_range,
         }  # fmt: skip
-        pcm, events = espeak_library.synthesize(
-            voice, settings, lambda library: espeak_library.synth(library, text)
-        )
+        pcm, events = espeak_library.synthesize(voice, settings, espeak_library.synthesis_of(text))
         phonemes = [e for e in events if e.type == espeak_library.PHONEME]
         ends = [e.sample for e in phonemes[1:]] + [len(pcm)]
         names = [e.id.decode("utf-8", "ignore") for e in phonemes]
