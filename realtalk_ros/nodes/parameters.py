@@ -5,7 +5,6 @@ several nodes have. (To add one: docs/develop.md.)"""
 from __future__ import annotations
 
 import difflib
-import traceback
 from typing import Any
 
 from rcl_interfaces.msg import (
@@ -137,7 +136,7 @@ class ParameterNode(LifecycleNode):
 
     def report(self, error: Exception) -> None:
         """Takes notice of an unexpected exception."""
-        self.get_logger().error("".join(traceback.format_exception(error)).rstrip())
+        raise NotImplementedError
 
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
         """As rclpy's, which on Humble has no callbacks before and after."""
