@@ -47,7 +47,9 @@ def recorder(tmp_path):
 
 
 def info(node, published):
-    return {"source_timestamp": round(published * 1e9) + node._base}
+    stamp = AudioChunk().header.stamp
+    node.set_stamp(stamp, published)
+    return {"source_timestamp": stamp.sec * 10**9 + stamp.nanosec}
 
 
 def sound(node, samples, stamp, last=False):
