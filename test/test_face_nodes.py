@@ -89,7 +89,7 @@ def test_emotion_gaze_and_listening_reach_the_face(stage):
     stage.client.wait(lambda: stage.weights[smile] < 0.1, 8, "a neutral face")
 
 
-def test_steps_of_the_quality_ladder_are_seen_and_said(stage):
+def test_steps_of_the_quality_ladder_are_seen_and_said(stage, capfd):
     renderer, first = stage.renderer, len(stage.shown)
     for level, fps, size in ((1, FPS / 1.5, 128), (3, FPS / 2, 64), (0, FPS, 128)):
         renderer.quality.controller = QualityController(level)
@@ -99,6 +99,8 @@ def test_steps_of_the_quality_ladder_are_seen_and_said(stage):
         stage.client.wait(lambda n=images: renderer.counts["images"] > n + 1, 10, "images")
         assert renderer.playout.fps == fps
         assert ("cannot keep up" in renderer.warning()) == (level > 0)
+        said = "cannot keep up" if level else "keeps up again"
+        assert f"this machine {said}: now {fps:.3g} fps, {size} pixels" in capfd.readouterr().err
     times = [frame.time for _, frame in stage.shown[first:]]
     assert times == sorted(times)
 

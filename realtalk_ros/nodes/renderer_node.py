@@ -328,7 +328,9 @@ class RendererNode(FaceNode):
         """Shows the frame rate and size of the present quality."""
         fps = self.fps / self.quality.controller.divisors[0]
         size = self.loader.wanted.size
-        self.get_logger().info(f"quality is now {fps:g} fps, {size} pixels")
+        lower = self.quality.controller.level > 0
+        reason = "this machine cannot keep up" if lower else "this machine keeps up again"
+        self.get_logger().info(f"{reason}: now {fps:.3g} fps, {size} pixels")
         self.playout.set_fps(fps)
         self.loader.request(f"size {size}")
 
@@ -338,7 +340,7 @@ class RendererNode(FaceNode):
     def warning(self) -> str:
         if self.quality.controller.level:
             return (
-                f"this machine cannot keep up: now {self.playout.fps:g} fps, "
+                f"this machine cannot keep up: now {self.playout.fps:.3g} fps, "
                 f"{self.images.height} pixels"
             )
         avatar = self.face and self.face.renderer.avatar
