@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import wave
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -18,6 +19,7 @@ from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
 from realtalk_ros.avatar.provenance import Provenance
 from realtalk_ros.cli import COMMANDS, main
 from realtalk_ros.commands import bench, demo, doctor
+from realtalk_ros.errors import RealTalkError
 from realtalk_ros.output import live_link
 
 
@@ -248,6 +250,14 @@ def test_demo_fails_only_where_there_is_no_face(capsys, published, status, word)
     assert demo.judge(figures) == status
     err = capsys.readouterr().err
     assert word in err and bool(err) == bool(word)
+
+
+def test_demo_says_what_to_look_at_when_the_speech_stops():
+    recorder = SimpleNamespace(poll=lambda: None)
+    monitor = SimpleNamespace(nodes={"recorder_node": recorder}, spin=lambda: None, spoken=1.0,
+                              check=lambda: None, stalled=demo.STALL_TIMEOUT + 1)  # fmt: skip
+    with pytest.raises(RealTalkError, match="did not go on for 20 s: .*too busy.*doctor"):
+        demo.follow_speech(24.0, monitor)
 
 
 @pytest.mark.parametrize("out, reason", [

@@ -151,7 +151,8 @@ def follow_speech(seconds: float, monitor: SpeechMonitor) -> None:
             bar.update(min(seconds, monitor.spoken) - bar.n)
             if monitor.stalled > STALL_TIMEOUT:
                 raise RealTalkError(
-                    f"nothing came for {STALL_TIMEOUT:.0f} s: see `realtalk doctor`"
+                    f"the speech did not go on for {STALL_TIMEOUT:.0f} s: this machine is too "
+                    "busy, or `realtalk doctor` says what does not work"
                 )
         bar.update(seconds - bar.n)
     monitor.check()
