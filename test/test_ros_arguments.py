@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a node's program makes of its arguments."""
 
+import re
 import subprocess
 import sys
 
@@ -64,6 +65,12 @@ def test_help_tells_the_parameters_and_starts_nothing():
     assert done.stdout.startswith("usage: speech_node [--ros-args")
     assert "  lead:=2.0\n      How long before" in done.stdout and "(0 to 30)" in done.stdout
     assert done.stdout.rstrip().endswith("false: wait for a manager")
+
+
+@pytest.mark.parametrize("node", ["audio_adapter_node", "display_node", "expression_node"])
+def test_help_is_for_users_and_names_no_classes_or_files(node):
+    about = run(node, "--help").stdout.split("\n\n")[1].replace("AudioChunk", "")
+    assert about and not re.search(r"\.py|thin\s+shell|[a-z][A-Z]", about)
 
 
 def test_arguments_that_ros_would_ignore_are_told():

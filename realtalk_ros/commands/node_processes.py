@@ -48,7 +48,8 @@ def add_graph(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         type=float,
         default=LOOK_AHEAD,
-        help="of the sound after a frame, how much is waited for (default: %(default)g)",
+        help="how much of the sound after a frame the network waits for, s: 0.16, 0.1 or 0.06 "
+        "(default: %(default)g)",
     )
 
 

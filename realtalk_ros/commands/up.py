@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--look-ahead",
         metavar="S",
-        help=f"of the sound after a frame, how much the network waits for: {look_aheads}",
+        help=f"how much of the sound after a frame the network waits for, s: {look_aheads}",
     )
     parser.add_argument(
         "--ros-args",

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Audio messages of other packages on `audio_in` become AudioChunks on `audio`. The type is the one
-that is published. A thin shell of audio/message_adapters.py."""
+that is published.
+
+A thin shell of audio/message_adapters.py."""
 
 from __future__ import annotations
 

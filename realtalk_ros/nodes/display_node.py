@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Serves a web page with the face and its audio, and an operator's page with a text box. A thin
-shell of Display."""
+"""Serves a web page with the face and its sound, and an operator's page with a text box.
+
+A thin shell of Display."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speech on `audio` becomes expressions on `expression`; the same speech goes out on `speech` with
-its final stamps. A thin shell of TurnTaking (whose turn it is) and ExpressionPipeline."""
+its final stamps.
+
+A thin shell of TurnTaking (whose turn it is) and ExpressionPipeline."""
 
 from __future__ import annotations
 
