@@ -5,8 +5,8 @@
 
 All are lifecycle nodes; they configure and activate themselves unless autostart:=false.
 An argument that is not given leaves the value of the parameter file as it is. A node that dies is
-started again: after 0.5 s, then after longer and longer, and not if it ended because it was told
-to, or cannot run with what it was given.
+started again: after 0.5 s, and later each time; not if it was asked to end, or cannot run with its
+configuration.
 """
 
 import os
@@ -41,10 +41,10 @@ PARAMS_FILE = f"{SHARE}/config/realtalk.yaml"
 PARAMETERS = {
     "avatar": "Bundled avatar's name, or an avatar folder",
     "fps": "Frames per second",
-    "size": "Height of images, pixels",
-    "policy": "What a new utterance does that begins before another has ended",
+    "size": "Height of the images [px]",
+    "policy": "What a new utterance does while another is spoken",
     "device": "Where the networks run",
-    "look_ahead": "How much of the sound after a frame the network waits for, s",
+    "look_ahead": "How much of the sound after a frame the network waits for [s]",
     "autostart": "Configure and activate the nodes; false: leave that to a manager",
     "use_sim_time": "Take the time from /clock",
 }
@@ -53,7 +53,7 @@ OPTIONAL = {
     "say": "Speak the texts that come on say",
     "display": "Serve the face as a web page on http://127.0.0.1:8080/",
     "audio_adapter": "Take the audio messages of other packages on audio_in",
-    "microphone": "Let the face say what the microphone hears",
+    "microphone": "Let the face speak what the microphone records",
 }
 OUTPUT: dict[str, Any] = {"output": "screen", "emulate_tty": True}
 # launch leaves its processes behind when it is terminated or killed: the kernel ends them then.

@@ -54,16 +54,17 @@ MEANINGS: dict[str | tuple[str, str], str] = {
     "face/image_raw": "The face at `fps`, idle or talking, as bgr8; as bgra8 before a transparent "
     "`background`",
     "face/image_raw/compressed": "The face as JPEG; encoded only while somebody subscribes",
-    "audio_out": "The audio in chunks of 20 ms, each published together with its frame: a player "
-    "that plays what arrives is in sync",
-    "speaking": "Whether the face is shown speaking; published when it changes",
-    "face/provenance": "XMP packet of the images: that a network drew them, and who consented",
+    "audio_out": "The audio in chunks of 20 ms, each published together with its frame: play what "
+    "arrives, and it is in sync",
+    "speaking": "Whether the face speaks; published when that changes",
+    "face/provenance": "XMP packet of the images: a network drew them, and who consented",
     "face/settings": "Avatar and frame rate, which all nodes of a face share",
     "emotion": "`happy`, `sad`, `surprised`, `afraid`, `angry`, `disgusted` or `neutral`, and an "
     "intensity if wanted: `happy 0.5`",
     "robot_expression": "Emotion by name, or by valence and arousal",
-    "look_at": "Point that eyes and head turn to for 5 s. In the face's frame, or with tf2 in any",
-    "listening": "Whether the face is to look as if it listened",
+    "look_at": "Point that eyes and head turn to, for 5 s; in the face's frame, or, with tf2_ros, "
+    "in any",
+    "listening": "True: the face looks as if it listened",
     (SUBSCRIBES, "say"): "Text or SSML to speak through espeak-ng",
     (ACTION, "say"): "Text or SSML to speak. Feedback: the text spoken so far. Cancel: interrupt",
     (PUBLISHES, "say"): "Text that an operator has typed",

@@ -71,15 +71,15 @@ class ExpressionNode(FaceNode):
             "look_ahead",
             LOOK_AHEAD,
             "How much of the sound after a frame the network waits for [s]: 0.16, 0.1 or 0.06. "
-            "Live speech is shown as much earlier; the lips are a little less right",
+            "With less, live speech is shown earlier, and the lips are a little less right",
             (min(STEP_FILES), max(STEP_FILES)),
             parameters.LIVE,
         )
         self.policy = self.parameter(
             "policy",
             "replace",
-            "What becomes of an utterance that begins before the last one has ended: `replace` the "
-            "last one, or `queue` until it has ended",
+            "What a new utterance does while another is spoken: `replace` that one, or `queue` "
+            "until it has ended",
             None,
             parameters.LIVE,
         )

@@ -152,8 +152,8 @@ class RendererNode(FaceNode):
             live,
         )
         self.background = p("background", "", "What is behind the person, of avatars with mattes: "
-                            "transparent (images are bgra8), a colour such as '#20242a' (in "
-                            "quotes, as # begins a comment in YAML), or a picture's path; empty: "
+                            "transparent (images are bgra8), a colour such as '#20242a' (with "
+                            "quotes: in YAML, # begins a comment), or a picture's path; empty: "
                             "the avatar's own", None, live)  # fmt: skip
         self.adapt_quality = p(
             "adapt_quality", True, "Lower fps, then size, while the machine cannot keep up"

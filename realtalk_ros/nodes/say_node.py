@@ -59,8 +59,8 @@ class SayNode(lifecycle.RealTalkNode):
                        None, parameters.LIVE)  # fmt: skip
         self.speed = p("speed", DEFAULT_SPEED, "Words per minute", SPEED_RANGE, parameters.LIVE)
         self.pitch = p("pitch", DEFAULT_PITCH, "Pitch of the voice", PITCH_RANGE, parameters.LIVE)
-        self.policy = p("policy", "replace", "What becomes of a text that comes while another is "
-                        "spoken: `replace` that one, or `queue`",
+        self.policy = p("policy", "replace", "What a new text does while another is spoken: "
+                        "`replace` that one, or `queue` until it has ended",
                         None, parameters.LIVE)  # fmt: skip
         self.chunk = p("chunk", 0.02, "Length of a chunk [s]", (0.005, 1.0))
         self.lead = p("lead", 0.3, "How long before the end of its playback the first chunk is "
