@@ -24,9 +24,17 @@ PLAYING = "window.realtalk?.audio.state === 'running' && running && realtalk.sta
 
 
 @contextlib.contextmanager
-def opened(buffer=0.1, sound_at_once=True, path="/"):
-    """A page that gets pictures and sound without a pause."""
+def opened(buffer=0.1, sound_at_once=True, path="/", commands=None, **state):
+    """A page that gets pictures and sound without a pause. `commands`: a list for what it sends;
+    `state`: what it shows beside the face."""
     display, done = Display(port=0, buffer=buffer), threading.Event()
+
+    def command(*given):
+        commands.append(given)
+        display.update(notice="")  # as display_node, at once
+
+    display.on_command = command
+    display.update(**state)
     display.start()
 
     def feed():
@@ -171,3 +179,51 @@ def test_an_operator_writes_on_a_phone_and_keeps_what_was_not_sent():
         page.run(send)
         assert page.run(f"{text}.value") == "Hello."
         assert "not sent" in page.run("document.getElementById('notice').textContent")
+
+
+NAMES = ["default", "mira", "ines", "Ann-Smith-2026-11-21-in-the-museum-with-glasses-and-a-scarf"]
+LONG_NOTICE = "the avatar stays: /home/" + "a_long_folder_" * 12 + "/avatar.yaml is not there"
+BOXES = """["notice", "sound", "avatar", "text", "interrupt"].map((id) => {
+  const box = document.getElementById(id).getBoundingClientRect();
+  return [box.left, box.top, box.right, box.bottom];
+})"""
+
+
+def luminance(rgb):
+    """As WCAG 2 defines it, of 0..255."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb / 255]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+def contrast(page, element, pseudo="", behind=(0.0, 0.0, 0.0)):
+    """Of its text, on its background, on the colour `behind`."""
+    colours = page.run(f"""(() => {{
+      const element = document.getElementById("{element}"), itself = getComputedStyle(element);
+      return [getComputedStyle(element, "{pseudo}").color, itself.backgroundColor]
+        .map((colour) => colour.match(/[0-9.]+/g).map(Number));
+    }})()""")
+    text, ground = (np.array([*colour, 1.0][:4]) for colour in colours)
+    seen = ground[3] * ground[:3] + (1 - ground[3]) * np.array(behind)
+    assert (
+        text[3]
+        == float(page.run(f"getComputedStyle(document.getElementById('{element}')).opacity"))
+        == 1
+    )
+    low, high = sorted((luminance(text[:3]), luminance(seen)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_the_operators_page_fits_every_screen_and_can_be_read():
+    with opened(
+        path="/operator", sound_at_once=False, avatars=NAMES, avatar="mira", notice=LONG_NOTICE
+    ) as page:
+        page.wait("window.realtalk && document.getElementById('avatar').options.length === 4")
+        for width, height in ((960, 720), (360, 640), (640, 360), (320, 480), (1080, 1920)):
+            page.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
+                      mobile=width < 500, deviceScaleFactor=1)  # fmt: skip
+            assert page.run("document.documentElement.scrollWidth") == width
+            boxes = page.run(BOXES)
+            assert all(left >= 0 and right <= width for left, _, right, _ in boxes)
+            assert boxes[0][2] <= boxes[1][0]  # notice beside the button, not under it
+        assert contrast(page, "notice", behind=(255, 255, 255)) >= 4.5  # of a white background
+        assert contrast(page, "text", "::placeholder") >= 4.5
