@@ -227,3 +227,49 @@ def test_the_operators_page_fits_every_screen_and_can_be_read():
             assert boxes[0][2] <= boxes[1][0]  # notice beside the button, not under it
         assert contrast(page, "notice", behind=(255, 255, 255)) >= 4.5  # of a white background
         assert contrast(page, "text", "::placeholder") >= 4.5
+
+
+def press(page, key, code):
+    for kind in ("rawKeyDown", "keyUp"):
+        page.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code)
+
+
+def test_arrow_keys_reach_every_avatar_before_the_first_has_loaded():
+    commands = []
+    with opened(path="/operator", commands=commands, avatars=NAMES, avatar="default") as page:
+        page.wait("document.getElementById('avatar')?.options.length === 4")
+        page.run("document.getElementById('avatar').focus()")
+        page.run("""(() => { // counts what the server says of its state
+          const before = tell;
+          window.states = 0;
+          tell = (message) => { before(message); states += message.type === "state"; };
+        })()""")
+        for k in range(1, 4):
+            press(page, "ArrowDown", 40)
+            page.wait(f"states >= {k}")
+        assert commands == [("avatar", name) for name in NAMES[1:]]
+
+
+def test_who_only_watches_is_told_nothing_of_commands():
+    with opened(notice="nobody listens on the topic say: start say_node") as page:
+        shows(page, 5)
+        assert page.run("document.getElementById('notice').textContent") == ""
+
+
+def test_texts_are_sent_whole_or_kept_and_written_in_their_direction():
+    commands = []
+    with opened(path="/operator", commands=commands) as page:
+        shows(page, 1)
+        text = "document.getElementById('text')"
+        send = "document.getElementById('operator').requestSubmit()"
+        page.run(f"{text}.focus()")
+        page.call("Input.insertText", text="😀" * 1999 + "م" * 2002)  # as pasted
+        page.run(send)
+        assert "4001 characters" in page.run("document.getElementById('notice').textContent")
+        assert page.run(f"{text}.value.length") == 6000 and not commands
+        assert page.run(f"getComputedStyle({text}).direction") == "rtl"
+        press(page, "Backspace", 8)
+        page.run(send)
+        page.wait(f"{text}.value === ''")
+        shows(page)
+        assert [len(value) for _, value in commands] == [4000]

@@ -17,6 +17,7 @@ const UNSEEN = 500; // ms without being asked to draw after which nobody sees th
 const SILENT = 1500; // ms without any message (there is one every 500) after which the face is away
 const LOST = 5000; // ms, after which the connection is given up
 const FULL = 1013, REPLACED = 4001; // why a connection was closed
+const MAX_TEXT = 4000; // characters that the server takes at once
 const JPEG = 1, SOUND = 2, FORGET = 3;
 
 const operator = location.pathname === "/operator";
@@ -251,18 +252,25 @@ function say(kind, text) {
   document.body.classList.toggle("away", Boolean(wrong.link || wrong.face));
 }
 
+let shown = ""; // avatar of the face, as far as is known
+
 function tell(message) {
-  if (message.type === "refused") return say("command", message.reason);
+  if (message.type === "refused") {
+    $("avatar").value = shown;
+    return say("command", message.reason);
+  }
   if (message.type !== "state") return;
   buffer = message.buffer ?? buffer;
   say("face", message.away ? "The face is away: no pictures come" : "");
+  if (!operator) return; // who watches gave no command
   if (message.notice !== undefined) say("command", message.notice);
-  if (message.commands === false && operator) say("command", "Commands are not allowed from here");
-  const list = $("avatar"), names = message.avatars ?? [];
-  if (names.join("/") !== [...list.options].map((option) => option.value).join("/")) {
-    list.replaceChildren(...names.map((name) => new Option(name, name)));
-  }
-  list.value = message.avatar ?? "";
+  if (message.commands === false) say("command", "Commands are not allowed from here");
+  const list = $("avatar"), names = message.avatars ?? [], avatar = message.avatar ?? "";
+  const same = names.join("/") === [...list.options].map((option) => option.value).join("/");
+  if (!same) list.replaceChildren(...names.map((name) => new Option(name, name)));
+  // While the chosen one loads it stays chosen: arrow keys go on from there.
+  if (!same || avatar !== shown || message.notice) list.value = avatar;
+  shown = avatar;
 }
 
 let played = false; // sound was allowed once
@@ -287,14 +295,21 @@ audio.onstatechange();
 setInterval(() => { if (played && audio.state !== "running") unlock(); }, RETRY);
 
 if (operator) {
+  document.title += ": operator";
   $("operator").hidden = false;
   $("operator").onsubmit = (event) => {
     event.preventDefault();
-    const text = $("text").value.trim();
-    if (!text || send({ say: text })) $("text").value = "";
+    const text = $("text").value.trim(), length = [...text].length;
+    if (length > MAX_TEXT) {
+      say("command", `The text has ${length} characters: send at most ${MAX_TEXT} at once`);
+    } else if (!text || send({ say: text })) {
+      $("text").value = "";
+    }
   };
   $("interrupt").onclick = () => send({ interrupt: true });
-  $("avatar").onchange = () => send({ avatar: $("avatar").value });
+  $("avatar").onchange = () => {
+    if (!send({ avatar: $("avatar").value })) $("avatar").value = shown;
+  };
 }
 
 say("link", "");
