@@ -65,6 +65,9 @@ def said(text, voice="en-us", **options):
     ("Hi <set expression(happy)> there<do wave(left)/>!", "Hi there!"),
     ("<speak><b>un</b>closed <x:y z='1'>and</q> <br/>crossed</speak></p>", "unclosed and crossed"),
     ("One<br>two<!-- three --> <![CDATA[a<b]]>", "One two a<b"),
+    ('The <sub alias="O\'H &amp; I">O</sub> <sub>x</sub> <sub alias="y">z', "The O'H & I x z"),
+    ("One <!-- " + "three <p> <![CDATA[ " * 500 + "-->two", "One two"),
+    ("<![CDATA[" + "a<b " * 600 + "<!-- ]]>", "a<b " * 600 + "<!-- "),
     ('<?xml version="1.0"?><!DOCTYPE s [<!ENTITY e SYSTEM "file:///etc/passwd">]>\n'
      "<speak>\n  One &e; two.\n</speak>", "One &e; two. "),
 ])  # fmt: skip

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speech markup, as much of it as a voice can do: speak, s, p, break, emphasis, prosody rate,
-say-as, lang. Other tags are left out, and what is no tag is text: nothing is an error."""
+say-as, sub, lang. Other tags are left out, and what is no tag is text: nothing is an error."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ _NAME = r"[A-Za-z][\w:.-]*"
 # A tag's attributes; `expression(happy)` is how robots' skills write them.
 _ITEM = r"""\s+(?:[\w:.-]+\s*=\s*(?:"[^"<]*"|'[^'<]*'|[^\s"'<>=`]+)|[\w/:.-]+\([^()<>]*\))"""
 _MARKUP = re.compile(
-    rf"""(?P<tag></{_NAME}\s*>|<{_NAME}(?:{_ITEM})*\s*/?>)
-    |(?P<nothing><!--.{{0,2000}}?-->|<\?[^<>]*>|<!DOCTYPE[^<>\[]*(?:\[[^\]]*\]\s*)?>)
-    |<!\[CDATA\[(?P<cdata>.{{0,2000}}?)\]\]>
+    rf"""<sub\s+alias\s*=\s*(?P<alias>"[^"<]*"|'[^'<]*')\s*>[^<]*</sub\s*>
+    |(?P<tag></{_NAME}\s*>|<{_NAME}(?:{_ITEM})*\s*/?>)
+    |(?P<nothing><\?[^<>]*>|<!DOCTYPE[^<>\[]*(?:\[[^\]]*\]\s*)?>)
     |(?P<less><)
     |(?P<and>&)(?!(?:\#\d{{1,7}}|\#[xX][0-9a-fA-F]{{1,6}}|[A-Za-z][A-Za-z0-9]{{1,31}});)""",
-    re.DOTALL | re.VERBOSE | re.IGNORECASE,
+    re.VERBOSE | re.IGNORECASE,
 )
+# Comments and CDATA, of any length, and how each ends.
+_VERBATIM = re.compile(r"<!--|<!\[CDATA\[", re.IGNORECASE)
+_ENDS = {"<!--": "-->", "<![CDATA[": "]]>"}
 _DOCUMENT = re.compile(r"\s*<(?:\?xml|!DOCTYPE|speak)\b", re.IGNORECASE)
 _BREAKS = {"none": 0.0, "x-weak": 0.1, "weak": 0.2, "medium": 0.35, "strong": 0.6, "x-strong": 1.0}
 _RATES = {"x-slow": 0.5, "slow": 0.75, "medium": 1.0, "default": 1.0, "fast": 1.3, "x-fast": 1.7}
@@ -64,16 +67,35 @@ def parse(text: str) -> list[Part]:
         text = re.sub(r"\s+", " ", text)
     reader = _Reader()
     # Only what this has found to be a tag or an entity is parsed as one.
-    reader.feed(_MARKUP.sub(_mark, text))
+    reader.feed(_MARKUP.sub(_mark, _without_verbatim(text)))
     reader.close()
     return reader.parts
 
 
+def _without_verbatim(text: str) -> str:
+    """Leaves comments out, and makes CDATA plain text."""
+    kept, at = [], 0
+    endless = set()  # kinds that are not closed any more: looked for once, whatever follows
+    for found in _VERBATIM.finditer(text):
+        kind = found[0].upper()
+        if found.start() < at or kind in endless:
+            continue
+        end = text.find(_ENDS[kind], found.end())
+        if end < 0:
+            endless.add(kind)
+            continue
+        kept.append(text[at : found.start()])
+        if kind != "<!--":
+            kept.append(html.escape(text[found.end() : end]))
+        at = end + len(_ENDS[kind])
+    return "".join([*kept, text[at:]])
+
+
 def _mark(found: re.Match[str]) -> str:
+    if found["alias"] is not None:
+        return found["alias"][1:-1]
     if found["tag"]:
         return found["tag"]
-    if found["cdata"] is not None:
-        return html.escape(found["cdata"])
     return "&lt;" if found["less"] else "&amp;" if found["and"] else ""
 
 
