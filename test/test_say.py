@@ -298,6 +298,38 @@ def test_a_text_that_outlives_its_halt_is_not_in_the_way_of_the_next(here, monke
     node.close()
 
 
+def test_of_any_number_of_texts_the_newest_is_spoken(here, monkeypatch):
+    """While espeak-ng, or a busy machine, keeps the speaker from looking at what has come."""
+    from realtalk_ros.nodes import say_node
+
+    node = here(say_node.SayNode)
+    begun, go_on, done = (threading.Event() for _ in range(3))
+    spoken, ended = [], []
+
+    def say(request):
+        spoken.append(request.text)
+        begun.set()
+        go_on.wait(20)
+
+    def finish(request):
+        ended.append(request.text)
+        if request.text == "text 40":
+            done.set()
+
+    monkeypatch.setattr(node, "say", say)
+    monkeypatch.setattr(node, "_finish", finish)
+    node.try_setup()
+    texts = [f"text {k}" for k in range(41)]
+    node.on_text(String(data=texts[0]))
+    assert begun.wait(10)
+    for text in texts[1:]:
+        node.on_text(String(data=text))
+    go_on.set()
+    assert done.wait(10)
+    assert spoken == [texts[0], texts[-1]] and sorted(ended) == sorted(texts)
+    node.close()
+
+
 @pytest.mark.parametrize("parameters, why", [
     ({"wav": "-"}, "name a file"), ({"text": "🙂"}, "no text"),
     ({"text": "x", "voice": "../x"}, "no voice"),

@@ -145,6 +145,8 @@ class SayNode(lifecycle.RealTalkNode):
             if self.policy == "replace":
                 for other in self._requests:
                     other.stop = other.stop or "replaced by another text"
+                while len(self._requests) > 1:  # or many would leave no place for the newest
+                    self._finish(self._requests.pop())
             if len(self._requests) >= MAX_QUEUE:
                 request.stop = "too many texts wait"
                 self.problems.add(f"a text was refused: {request.stop}")
