@@ -337,3 +337,43 @@ def test_recording_says_whose_face_it_shows_however_late_it_is_told(recorder, to
         comment, xmp = (file.metadata.get(name) for name in ("comment", "xmp"))
     assert comment == (None if told_at is None else ann.words)
     assert xmp is None if told_at is None else Provenance.read(xmp) == ann
+
+
+def test_each_activation_makes_a_file_of_its_own_and_none_is_made_without(recorder, tmp_path):
+    """As a study does that records each trial."""
+    node = recorder(duration=0.15, exit_when_done=False, stats=str(tmp_path / "stats.json"))
+    ann = Provenance("Ann", consent="Ann Lee")
+    node.on_provenance(String(data=ann.xmp()))
+    written = {}
+
+    def show(new=()):
+        """Half a second of images, which make the files `new` and leave the others alone."""
+        begin = node.now()
+        for k in range(12):
+            picture(node, begin + k / 25)
+        node.watch()
+        files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        assert sorted(files) == sorted([*written, *new])
+        assert all(files[name] == data for name, data in written.items())
+        written.update(files)
+
+    show()  # it is not configured
+    node.trigger_configure()
+    show()
+    node.trigger_activate()
+    show(["a.mp4", "stats.json"])
+    show()  # one file an activation
+    node.trigger_deactivate()
+    show()
+    node.trigger_activate()
+    show(["a-2.mp4", "stats-2.json"])
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    node.try_setup()
+    picture(node, node.now())
+    node.trigger_deactivate()  # in the middle
+    show(["a-3.mp4", "stats-3.json"])
+    for name in ("a.mp4", "a-2.mp4", "a-3.mp4"):
+        with av.open(str(tmp_path / name)) as file:
+            assert file.metadata["comment"] == ann.words and list(file.decode(video=0))
+    assert node.exit_code is None and not node.failure

@@ -29,7 +29,8 @@ MIN_SIDE, MAX_SIDE = 16, 8192  # pixels of an image
 
 
 class RecorderNode(lifecycle.RealTalkNode):
-    """Records one file, and then ends its process."""
+    """Records one file, and then ends its process, or waits until it is activated again: each
+    activation makes a file of its own."""
 
     def __init__(self, name: str = "recorder_node", **options: Any) -> None:
         super().__init__(name, **options)
@@ -48,6 +49,8 @@ class RecorderNode(lifecycle.RealTalkNode):
         self.exit_when_done = p("exit_when_done", True, "End the process when the file is written")
         self.persistent = not self.exit_when_done
 
+        self._first_out, self._files = self.out, 0  # files that were completed
+        self._face: Provenance | None = None  # that the images show now
         self.session = RecordingSession(self.out, self.fps, self.duration, self.tail)
         self.counts = {"images": 0, "chunks": 0, "unordered_images": 0}
         self._image_stats: list[tuple[float, float]] = []  # stamp, when published [s]
@@ -79,16 +82,33 @@ class RecorderNode(lifecycle.RealTalkNode):
         check_can_write(self.out, "out")
         if self.stats:
             check_can_write(Path(self.stats), "stats", straight=True)
+
+    def start(self) -> None:
+        """Begins a recording of its own, which leaves the files before it alone."""
+        self.out = self._numbered(self._first_out)
+        self.session = RecordingSession(self.out, self.fps, self.duration, self.tail)
+        if self._face is not None:
+            self.session.add_face(self._face)
+        self._image_stats, self._audio_stats = [], []
         self.get_logger().info(f"ready to record to {self.out}")
+
+    def _numbered(self, path: Path) -> Path:
+        """The name of the next file: after the first one with its number."""
+        return path.with_stem(f"{path.stem}-{self._files + 1}") if self._files else path
 
     def on_provenance(self, message: String) -> None:
         """Whose face the images show from now on."""
         try:
-            self.session.add_face(Provenance.read(message.data))
+            self._face = Provenance.read(message.data)
         except RealTalkError as error:
             self.problems.add(f"on face/provenance: {error}")
+            return
+        if self.session.state is not State.DONE:  # that file is complete
+            self.session.add_face(self._face)
 
     def on_audio(self, messages: list[Received]) -> None:
+        if not self.ready:
+            return
         self.counts["chunks"] += len(messages)
         for received in messages:
             self._record(received.message)
@@ -118,7 +138,7 @@ class RecorderNode(lifecycle.RealTalkNode):
 
     def on_sent_audio(self, message: AudioChunk, info: dict[str, Any]) -> None:
         """Speech as it was sent, for the figures."""
-        if not self.stats or self.session.state is State.DONE:
+        if not (self.ready and self.stats) or self.session.state is State.DONE:
             return
         now, start = self._now(), self.media_time(message.header.stamp)
         try:
@@ -130,6 +150,8 @@ class RecorderNode(lifecycle.RealTalkNode):
             self._audio_stats.append((start, seconds, self._published(info, now)))
 
     def on_image(self, message: Image, info: dict[str, Any]) -> None:
+        if not self.ready:
+            return
         self.counts["images"] += 1
         session = self.session
         if session.state is State.DONE:
@@ -182,6 +204,8 @@ class RecorderNode(lifecycle.RealTalkNode):
 
     def watch(self) -> None:
         """Ends a recording whose audio stopped without `last`, or whose images stopped."""
+        if not self.ready:
+            return
         now = self._now()
         self.session.end_without_last(now)
         if self.session.images_stopped(now):
@@ -215,6 +239,7 @@ class RecorderNode(lifecycle.RealTalkNode):
             f"wrote {self.out}: {recording.video.frames} frames, {recording.repeated} of them "
             "repeated"
         )
+        self._files += 1
         if self.exit_when_done:
             self.exit_code = 0
 
@@ -236,7 +261,10 @@ class RecorderNode(lifecycle.RealTalkNode):
             "images": self._image_stats,
             "audio": self._audio_stats,
         }
-        Path(self.stats).write_text(json.dumps(figures))
+        stats = Path(self.stats)
+        if stats.is_file() or not stats.exists():  # no pipe, and no device
+            stats = self._numbered(stats)
+        stats.write_text(json.dumps(figures))
 
     def _published(self, info: dict[str, Any], now: float) -> float:
         """When a message was published, by its sender's clock, as media time [s]."""
