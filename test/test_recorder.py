@@ -8,6 +8,7 @@ from array import array
 from types import SimpleNamespace
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -377,3 +378,21 @@ def test_each_activation_makes_a_file_of_its_own_and_none_is_made_without(record
         with av.open(str(tmp_path / name)) as file:
             assert file.metadata["comment"] == ann.words and list(file.decode(video=0))
     assert node.exit_code is None and not node.failure
+
+
+def test_an_avatar_of_other_proportions_is_not_stretched(tmp_path):
+    """As one that is chosen, at another size, while another is recorded."""
+    recording = Recording(tmp_path / "a.mp4", 25, 0.0, (192, 128), None)
+    for k, (width, height) in enumerate([(192, 128), (128, 256), (96, 80)]):
+        disc = cv2.circle(np.zeros((height, width, 3), np.uint8), (width // 2, height // 2),
+                          width // 4, (255, 255, 255), -1)  # fmt: skip
+        recording.add_image(k / 25, disc)
+    recording.close(2 / 25)
+    with av.open(str(tmp_path / "a.mp4")) as file:
+        frames = [frame.to_ndarray(format="gray") for frame in file.decode(video=0)]
+    assert [frame.shape for frame in frames] == [(128, 192)] * 3
+    for frame in frames:
+        rows, columns = (np.flatnonzero((frame > 128).any(axis)) for axis in (1, 0))
+        assert len(rows) == pytest.approx(len(columns), abs=2)
+        assert rows.mean() == pytest.approx(63.5, abs=1)
+        assert columns.mean() == pytest.approx(95.5, abs=1)

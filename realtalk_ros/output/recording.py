@@ -30,6 +30,21 @@ IN_FLIGHT = 0.5  # s after the clock was set in which messages may come that wer
 PROVENANCE_WITHIN = 2.0
 
 
+def fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A BGR image as large as fits into `size`, width and height, in the middle of black: avatars
+    differ in their proportions, and a face must not be stretched."""
+    height, width = image.shape[:2]
+    scale = min(size[0] / width, size[1] / height)
+    scaled = max(1, round(width * scale)), max(1, round(height * scale))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    image = cv2.resize(image, scaled, interpolation=method)
+    right, bottom = size[0] - scaled[0], size[1] - scaled[1]
+    left, top = right // 2, bottom // 2
+    return cv2.copyMakeBorder(
+        image, top, bottom - top, left, right - left, borderType=cv2.BORDER_CONSTANT
+    )
+
+
 class Recording:
     """One file that is being written.
 
@@ -61,7 +76,7 @@ class Recording:
         slot = round((stamp - self.start) * self.fps)
         height, width = image.shape[:2]
         if (width, height) != self._size:  # the face may change its size
-            image = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
+            image = fitted(image, self._size)
         while self._image is not None and self.video.frames < slot:
             self.repeated += 1
             self.video.write(self._image)
