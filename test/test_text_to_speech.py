@@ -34,14 +34,19 @@ def test_sentences_are_the_text_and_never_long():
     assert [len(part) for part, _ in Saying("Yes.", "en-us").chunks(0.02)][-1] > 0
 
 
+pitches: list[int] = []  # at which it is to be said
+
+
 @pytest.fixture
 def told(monkeypatch):
     """What espeak-ng is given to say: text, language, words a minute."""
     told = []
+    pitches.clear()
     speak = Espeak.speak_words
 
     def listening(self, text, voice, speed, pitch):
         told.append((text.strip(), voice.language, speed))
+        pitches.append(pitch)
         return speak(self, text, voice, speed, pitch)
 
     monkeypatch.setattr(Espeak, "speak_words", listening)
@@ -92,6 +97,15 @@ def test_markup_is_obeyed(told):
     said("<say-as interpret-as='characters'>CD7</say-as> "
          "<say-as interpret-as='telephone'>55-1</say-as>")  # fmt: skip
     assert [words for words, *_ in told] == ["C", "D", "7", "5", "5", "1"]
+
+
+def test_the_pitch_of_prosody_is_obeyed(told):
+    for given, pitch in [("high", 65), ("X-LOW", 20), ("+100%", 99), ("-20%", 31), ("+1st", 55),
+                         ("-12st", 0), ("90Hz", 50), ("+9e9%", 50), ("-100%", 0)]:  # fmt: skip
+        said(f"<prosody pitch='{given}'>one</prosody>")
+        assert pitches[-1] == pitch
+    said("<prosody pitch='high'>one <prosody pitch='+1st'>two</prosody></prosody> three")
+    assert pitches[-3:] == [65, 70, 50]
 
 
 @pytest.mark.parametrize("attack", [

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Speech markup, as much of it as a voice can do: speak, s, p, break, emphasis, prosody rate,
-say-as, sub, lang. Other tags are left out, and what is no tag is text: nothing is an error."""
+"""Speech markup, as much of it as a voice can do: speak, s, p, break, emphasis, prosody (its rate
+and pitch), say-as, sub, lang. Other tags are left out, and what is no tag is text: nothing is an
+error."""
 
 from __future__ import annotations
 
 import html
+import math
 import re
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
@@ -32,6 +34,8 @@ _ENDS = {"<!--": "-->", "<![CDATA[": "]]>"}
 _DOCUMENT = re.compile(r"\s*<(?:\?xml|!DOCTYPE|speak)\b", re.IGNORECASE)
 _BREAKS = {"none": 0.0, "x-weak": 0.1, "weak": 0.2, "medium": 0.35, "strong": 0.6, "x-strong": 1.0}
 _RATES = {"x-slow": 0.5, "slow": 0.75, "medium": 1.0, "default": 1.0, "fast": 1.3, "x-fast": 1.7}
+_PITCHES = {"x-low": -30, "low": -15, "medium": 0, "default": 0, "high": 15, "x-high": 30}
+OCTAVE = 58  # of espeak-ng's pitch, measured
 _EMPHASIS = {"strong": (0.85, 14), "moderate": (0.9, 8), "none": (1.0, 0), "reduced": (1.1, -6)}
 _SPELLED = {"characters": CHARACTERS, "character": CHARACTERS, "spell-out": CHARACTERS,
             "verbatim": CHARACTERS, "letters": CHARACTERS, "digits": DIGITS, "digit": DIGITS,
@@ -180,7 +184,11 @@ def _styled(style: SpeechStyle, tag: str, given: dict[str, str]) -> SpeechStyle:
         rate, pitch = _EMPHASIS.get(given.get("level", "").lower(), _EMPHASIS["moderate"])
         style = replace(style, rate=_bounded(style.rate * rate), pitch=style.pitch + pitch)
     elif tag == "prosody":
-        style = replace(style, rate=_bounded(style.rate * _rate(given.get("rate", ""))))
+        style = replace(
+            style,
+            rate=_bounded(style.rate * _rate(given.get("rate", ""))),
+            pitch=style.pitch + _pitch(given.get("pitch", "")),
+        )
     elif tag == "say-as":
         style = replace(style, spelled=_SPELLED.get(given.get("interpret-as", "").lower(), ""))
     language = given.get("xml:lang") or given.get("lang")
@@ -202,6 +210,16 @@ def _rate(given: str) -> float:
             number = 1 + number if found[1] == "+" else 1 - number
         return _bounded(number)
     return _RATES.get(given.lower(), 1.0)
+
+
+def _pitch(given: str) -> int:
+    """What is added to the pitch: of "high", "+20%" or "-2st" (semitones); else 0."""
+    if found := re.fullmatch(r"([+-])(\d{1,3}(?:\.\d*)?|\.\d+)\s*(%|st)", given.lower()):
+        number = float(found[1] + found[2])
+        if found[3] == "st":
+            return round(OCTAVE * number / 12)
+        return round(OCTAVE * math.log2(max(0.1, 1 + number / 100)))
+    return _PITCHES.get(given.lower(), 0)
 
 
 def _bounded(rate: float) -> float:
