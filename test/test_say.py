@@ -298,6 +298,14 @@ def test_a_text_that_outlives_its_halt_is_not_in_the_way_of_the_next(here, monke
     node.close()
 
 
+def test_a_text_that_comes_before_the_node_is_active_is_reported(here):
+    from realtalk_ros.nodes.say_node import SayNode
+
+    node = here(SayNode)
+    node.on_text(String(data="Hello."))
+    assert list(node.problems.counts) == ["a text was refused: not active"]
+
+
 def test_of_any_number_of_texts_the_newest_is_spoken(here, monkeypatch):
     """While espeak-ng, or a busy machine, keeps the speaker from looking at what has come."""
     from realtalk_ros.nodes import say_node

@@ -105,8 +105,10 @@ class SayNode(lifecycle.RealTalkNode):
     # Requests
 
     def on_text(self, message: String) -> None:
-        if self.ready:
-            self._take(SayRequest(message.data, self.voice, self.now()))
+        if not self.ready:
+            self.problems.add("a text was refused: not active")
+            return
+        self._take(SayRequest(message.data, self.voice, self.now()))
 
     def on_goal(self, _goal: Say.Goal) -> GoalResponse:
         with self._lock:
