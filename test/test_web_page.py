@@ -2,6 +2,7 @@
 """The page in a real browser: sound that is not allowed yet or ends, slow tablets, long buffers."""
 
 import contextlib
+import itertools
 import threading
 import time
 
@@ -273,3 +274,52 @@ def test_texts_are_sent_whole_or_kept_and_written_in_their_direction():
         page.wait(f"{text}.value === ''")
         shows(page)
         assert [len(value) for _, value in commands] == [4000]
+
+
+SCHEDULE = """(() => {
+  window.scheduled = []; // when sounds begin and end
+  window.seen = []; // time of the sound card's clock that is heard, media time that is shown
+  const start = AudioBufferSourceNode.prototype.start;
+  AudioBufferSourceNode.prototype.start = function (at) {
+    scheduled.push([at, at + this.buffer.duration]);
+    start.call(this, at);
+  };
+  setInterval(() => { seen.push([clock() - latency(), heardNow()]); }, 10);
+})()"""
+
+
+@pytest.mark.parametrize("sent", [False, True], ids=["a gap", "silence that is sent"])
+def test_a_pause_is_used_to_catch_up_and_nothing_is_heard_at_once(sent):
+    """After a network stalled, all comes at once and is heard too late: what follows a pause must
+    neither begin before the end of what was said, nor be as late."""
+    display = Display(port=0, buffer=0.6)
+    display.start()
+    try:
+        with chromium.Page(f"http://127.0.0.1:{display.port}/") as page:
+            page.wait("window.realtalk?.stats.connects")
+            begin, time_ = time.monotonic(), 0.0
+            while not page.run("running && realtalk.stats.frames > 5"):
+                assert time.monotonic() < begin + 30
+                time_ = time.monotonic() - begin
+                display.show(time_, PICTURES[0])
+            page.run(SCHEDULE)
+            tone = np.full(RATE // FPS, 0.1, np.float32)
+            for k in range(45):  # 1 s, 0.5 s of silence, 0.3 s
+                speaks = k < 25 or k >= 38
+                if speaks or sent:
+                    display.play(time_ + k / FPS, RATE, tone if speaks else 0 * tone)
+            display.flush()
+            page.wait("scheduled.length && !sources.length")
+            sounds, seen = page.run("[scheduled, seen]")
+    finally:
+        display.stop()
+    gaps = [after[0] - sound[1] for sound, after in itertools.pairwise(sounds)]
+    pause = int(np.argmax(gaps))
+    assert min(gaps) > -1e-3 and sum(gap > 1e-3 for gap in gaps) == 1
+    assert 0.25 < gaps[pause] < 0.4  # not 0.52
+    first, end, second = sounds[0][0], sounds[pause][1], sounds[pause + 1][0]
+    for now, shown in seen:
+        if first < now < end - 0.02:
+            assert shown == pytest.approx(time_ + now - first, abs=0.02)
+        elif end + 0.02 < now < sounds[-1][1]:
+            assert shown == pytest.approx(time_ + 38 / FPS + now - second, abs=0.02)

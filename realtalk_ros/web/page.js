@@ -30,6 +30,7 @@ analyser.connect(audio.destination);
 
 let buffer = 0.1; // s
 let offset = null; // clock() minus media time
+let before = null; // {offset, until}: what it is until clock() is there, if it has just been moved
 let running = false; // `offset` is by the sound card's clock, else by performance.now()
 let waiting = []; // {time, jpeg} not yet decoded, in order
 let frames = []; // {time, bitmap} not yet shown, in order
@@ -69,12 +70,22 @@ function latency() {
 
 // Media time that is heard now.
 function heardNow() {
-  return clock() - latency() - offset;
+  const now = clock() - latency();
+  if (before && now >= before.until) before = null;
+  return now - (before ?? { offset }).offset;
 }
 
-function anchor(time) {
-  offset = clock() + buffer - time;
+function anchor(time, earliest = -Infinity) {
+  offset = Math.max(clock() + buffer, earliest) - time;
+  before = null;
   stats.anchors++;
+}
+
+// Catches up, but not into the sound that is scheduled, with which its pictures stay.
+function advance(time) {
+  const until = sources.length ? soundEnd + offset : -Infinity, heard = { offset, until };
+  anchor(time, until + PAUSE);
+  before = heard;
 }
 
 // Places something that has just come on the clock; `pause`: nothing is heard just now.
@@ -94,12 +105,13 @@ function place(time, pause) {
     stats.late++;
     anchor(time);
   } else if (pause && time + offset > clock() + buffer + SLACK) {
-    anchor(time);
+    advance(time);
   }
   return time + offset;
 }
 
 function silence() {
+  before = null;
   for (const source of sources) {
     source.onended = null;
     try { source.stop(); } catch { /* not started yet */ }
@@ -111,10 +123,12 @@ function silence() {
 function hear(time, bytes) {
   const samples = new Int16Array(bytes);
   if (!samples.length) return;
+  const silent = samples.every((sample) => !sample); // a pause, though it is sent
   const pause = time - soundEnd > PAUSE || !sources.length;
-  let at = place(time, pause);
-  soundEnd = time + samples.length / RATE;
+  let at = place(time, silent ? !sources.length : pause);
   stats.chunks++;
+  if (silent) return;
+  soundEnd = time + samples.length / RATE;
   if (!running) return;
   let skip = 0;
   if (at < audio.currentTime) { // too late: leave out what is over
