@@ -274,6 +274,12 @@ def test_texts_are_sent_whole_or_kept_and_written_in_their_direction():
         page.wait(f"{text}.value === ''")
         shows(page)
         assert [len(value) for _, value in commands] == [4000]
+        for k in range(40):  # too many at once
+            page.run(f"{text}.value = 'number {k}'; {send}")
+            if "too many" in page.run("document.getElementById('notice').textContent"):
+                break
+        shows(page)
+        assert page.run(f"{text}.value").startswith("number") and len(commands) < 40
 
 
 SCHEDULE = """(() => {

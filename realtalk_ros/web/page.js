@@ -267,10 +267,13 @@ function say(kind, text) {
 }
 
 let shown = ""; // avatar of the face, as far as is known
+let sent = ""; // text that may yet be refused
 
 function tell(message) {
   if (message.type === "refused") {
     $("avatar").value = shown;
+    $("text").value ||= sent; // unless the next one is being written
+    sent = "";
     return say("command", message.reason);
   }
   if (message.type !== "state") return;
@@ -317,11 +320,13 @@ if (operator) {
     if (length > MAX_TEXT) {
       say("command", `The text has ${length} characters: send at most ${MAX_TEXT} at once`);
     } else if (!text || send({ say: text })) {
+      sent = text;
       $("text").value = "";
     }
   };
   $("interrupt").onclick = () => send({ interrupt: true });
   $("avatar").onchange = () => {
+    sent = "";
     if (!send({ avatar: $("avatar").value })) $("avatar").value = shown;
   };
 }
