@@ -282,22 +282,25 @@ def test_texts_are_sent_whole_or_kept_and_written_in_their_direction():
         assert page.run(f"{text}.value").startswith("number") and len(commands) < 40
 
 
+TONE = np.full(RATE // FPS, 0.1, np.float32)
 SCHEDULE = """(() => {
   window.scheduled = []; // when sounds begin and end
-  window.seen = []; // time of the sound card's clock that is heard, media time that is shown
-  const start = AudioBufferSourceNode.prototype.start;
+  window.seen = []; // media time that is shown, between two looks at what is heard
+  window.stopped = 0; // before they end
+  const { start, stop } = AudioBufferSourceNode.prototype;
   AudioBufferSourceNode.prototype.start = function (at) {
     scheduled.push([at, at + this.buffer.duration]);
     start.call(this, at);
   };
-  setInterval(() => { seen.push([clock() - latency(), heardNow()]); }, 10);
+  AudioBufferSourceNode.prototype.stop = function () { stopped++; stop.call(this); };
+  const heard = () => clock() - latency();
+  setInterval(() => { seen.push([heard(), heardNow(), heard()]); }, 10);
 })()"""
 
 
-@pytest.mark.parametrize("sent", [False, True], ids=["a gap", "silence that is sent"])
-def test_a_pause_is_used_to_catch_up_and_nothing_is_heard_at_once(sent):
-    """After a network stalled, all comes at once and is heard too late: what follows a pause must
-    neither begin before the end of what was said, nor be as late."""
+@contextlib.contextmanager
+def waiting_for_sound():
+    """A display, a page of it that has shown pictures, and the time of the last one, s."""
     display = Display(port=0, buffer=0.6)
     display.start()
     try:
@@ -309,23 +312,42 @@ def test_a_pause_is_used_to_catch_up_and_nothing_is_heard_at_once(sent):
                 time_ = time.monotonic() - begin
                 display.show(time_, PICTURES[0])
             page.run(SCHEDULE)
-            tone = np.full(RATE // FPS, 0.1, np.float32)
-            for k in range(45):  # 1 s, 0.5 s of silence, 0.3 s
-                speaks = k < 25 or k >= 38
-                if speaks or sent:
-                    display.play(time_ + k / FPS, RATE, tone if speaks else 0 * tone)
-            display.flush()
-            page.wait("scheduled.length && !sources.length")
-            sounds, seen = page.run("[scheduled, seen]")
+            yield display, page, time_
     finally:
         display.stop()
+
+
+@pytest.mark.parametrize("sent", [False, True], ids=["a gap", "silence that is sent"])
+def test_a_pause_is_used_to_catch_up_and_nothing_is_heard_at_once(sent):
+    """After a network stalled, all comes at once and is heard too late: what follows a pause must
+    neither begin before the end of what was said, nor be as late."""
+    with waiting_for_sound() as (display, page, begin):
+        for k in range(45):  # 1 s, 0.5 s of silence, 0.3 s
+            speaks = k < 25 or k >= 38
+            if speaks or sent:
+                display.play(begin + k / FPS, RATE, TONE if speaks else 0 * TONE)
+        display.flush()
+        page.wait("scheduled.length && !sources.length")
+        sounds, seen = page.run("[scheduled, seen]")
     gaps = [after[0] - sound[1] for sound, after in itertools.pairwise(sounds)]
     pause = int(np.argmax(gaps))
     assert min(gaps) > -1e-3 and sum(gap > 1e-3 for gap in gaps) == 1
     assert 0.25 < gaps[pause] < 0.4  # not 0.52
     first, end, second = sounds[0][0], sounds[pause][1], sounds[pause + 1][0]
-    for now, shown in seen:
-        if first < now < end - 0.02:
-            assert shown == pytest.approx(time_ + now - first, abs=0.02)
-        elif end + 0.02 < now < sounds[-1][1]:
-            assert shown == pytest.approx(time_ + 38 / FPS + now - second, abs=0.02)
+    for before, shown, after in seen:
+        if first < before and after < end - 0.02:
+            assert before - 0.02 < shown - begin + first < after + 0.02
+        elif end + 0.02 < before and after < sounds[-1][1]:
+            assert before - 0.02 < shown - begin - 38 / FPS + second < after + 0.02
+
+
+def test_no_word_is_lost_of_what_a_stalled_network_held_back():
+    with waiting_for_sound() as (display, page, begin):
+        for k in range(70):  # 2.8 s, of the 3 s that the server holds
+            display.play(begin + k / FPS, RATE, TONE)
+        display.flush()
+        page.wait("scheduled.length && !sources.length")
+        sounds, stopped = page.run("[scheduled, stopped]")
+    assert stopped == 0
+    assert sum(end - start for start, end in sounds) == pytest.approx(2.8, abs=0.01)
+    assert sounds[-1][1] - sounds[0][0] == pytest.approx(2.8, abs=0.01)
