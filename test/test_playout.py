@@ -155,6 +155,45 @@ def test_words_that_are_utterances_of_their_own_are_heard_without_a_warning():
     assert sum(piece.seconds for piece in drain(turns, 9.0)) == pytest.approx(10)
 
 
+@pytest.mark.parametrize("policy", ["queue", "replace"])
+@pytest.mark.parametrize("stamps", [True, False])
+@pytest.mark.parametrize("name, last", [("a{}", False), ("a{}", True), ("a", True)])
+def test_chunks_that_are_utterances_of_their_own_are_said(policy, stamps, name, last):
+    """All are played, one after the other, and the network begins anew at each."""
+    turns, step = TurnTaking(policy), 0.02
+
+    def found(k, seconds=step, pause=0.0, **how):
+        at = 10.0 + k * (seconds + pause)
+        new = chunk(name.format(k), at + 0.3 if stamps else None, seconds, **{"last": last, **how})
+        findings = turns.put(new, at, sender="1").findings
+        turns.take(at, 1.0)
+        return {ChunkFinding.SINGLE, ChunkFinding.FRAGMENT} & set(findings)
+
+    assert [bool(found(k)) for k in range(8)] == [False] * 5 + [True] * 3
+    for how in ({"seconds": 0.4}, {"pause": 0.4}):  # words
+        turns = TurnTaking(policy)
+        assert not any(found(k, last=True, **how) for k in range(12))
+    turns, name = TurnTaking(policy), "a"
+    assert not any(found(k, last=False) for k in range(100))
+
+
+def test_chunks_of_a_few_samples_are_joined_while_they_wait_and_said():
+    """Each piece costs a run of the front end, and a message to the renderer."""
+    turns, pcm, found = TurnTaking(), np.linspace(-1, 1, RATE, dtype=np.float32), []
+    for k in range(1000):
+        part = Chunk(pcm[16 * k : 16 * k + 16], RATE, None, "tiny", k == 999)
+        found.append(turns.put(part, 10.0, sender="1").findings)
+    pieces = drain(turns, 10.0)
+    np.testing.assert_array_equal(np.concatenate([piece.pcm for piece in pieces]), pcm)
+    assert len(pieces) == 50 and [piece.last for piece in pieces] == [False] * 49 + [True]
+    assert [ChunkFinding.TINY in f for f in found] == [False] * 500 + [True] * 500
+    for seconds, stamp in ((0.005, None), (0.02, None), (0.1, None), (0.005, 10.0)):
+        turns = TurnTaking()
+        for k in range(600):
+            start = None if stamp is None else stamp + k * seconds
+            assert not turns.put(chunk("a", start, seconds), 10.0, sender="1").findings
+
+
 def test_what_was_interrupted_takes_no_memory():
     turns = TurnTaking()
     for k in range(70):

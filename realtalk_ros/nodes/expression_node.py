@@ -44,6 +44,10 @@ ADVICE = {  # what senders do that may not be meant, and what they should change
     "an utterance of its own (parameter policy). Give each an id of its own",
     ChunkFinding.FRAGMENT: "each chunk on audio ends the one before, so the face is silent: give "
     "all chunks of an utterance one utterance_id, and `reset` to the first of an answer alone",
+    ChunkFinding.SINGLE: "each chunk on audio is an utterance of its own, so the lips hardly move: "
+    "give all chunks of an utterance one utterance_id, and `last` to the last of them alone",
+    ChunkFinding.TINY: "more than 500 chunks a second come on audio, which takes the time that the "
+    "face needs: send 10 to 100 ms of sound in each",
     ChunkFinding.INTERRUPTED: "more of what was interrupted still comes on audio, and is ignored: "
     "stop sending it, end it by `last`, or begin the next answer with `reset` or another "
     "utterance_id",

@@ -38,6 +38,8 @@ class ChunkFinding(Enum):
     FOREIGN = "foreign_stamps"  # stamped by another clock: played next
     INTERRUPTED = "interrupted_chunks"  # more of what was interrupted: dropped
     FRAGMENT = "fragmented_utterances"  # it and those before it each ended the one before
+    SINGLE = "single_chunks"  # it and those before it are utterances of a chunk each
+    TINY = "tiny_chunks"  # its utterance comes in more chunks than can be worth their costs
     MIXED = "mixed_senders"  # another sender has its utterance's id: an utterance of its own
 
 

@@ -14,9 +14,11 @@ from realtalk_ros.audio.sample_clock import SampleClock
 from realtalk_ros.stream_types import LOST_CHUNK_GAP, STAMP_TOLERANCE, ScheduledChunk
 
 PIECE = 0.2  # s, longer chunks are queued in pieces of this length
+JOINED = 0.02  # s, shorter chunks that wait are joined up to this length: each piece has its costs
 MAX_SILENCE = 0.25  # s without audio after which an utterance is over, though no chunk said `last`
 WHOLE = 1.0  # s of sound in an only chunk, from which on it may be a whole utterance
 ACTIVE = 0.3  # s since its last chunk within which a sender is taken to be still sending
+SAME_TIME = 1e-6  # s, rounding
 REGULAR = 0.005  # s by which a stamp may miss the end of the chunk before and still count samples
 
 
@@ -48,7 +50,7 @@ class Turn:
         self.irregular = 0  # chunks whose stamps do not count samples, to some milliseconds
         self.stamped = 0  # chunks with stamps
         self.first_sent, self.last_sent = math.inf, -math.inf  # when its first, last chunk was sent
-        self.received = 0.0  # s of audio in all
+        self.received, self.count = 0.0, 0  # s of audio in all, and chunks
         self.sample_clock = SampleClock()  # of chunks without stamps
         self.to_skip = 0.0  # s that are still to be left out, as that clock is fast
         self.lateness = math.inf  # s by which its chunks are sent after their time; negative: early
@@ -63,6 +65,25 @@ class Turn:
         """Takes a chunk that came at `now` and was sent at `sent`."""
         if (gap := chunk.start - self.end) > LOST_CHUNK_GAP and math.isfinite(gap):
             self.gap = _Gap(chunk.start, gap, self.lateness)
+        if (waiting := self.chunks[-1] if self.chunks else None) and _continues(waiting, chunk):
+            pcm = np.concatenate([waiting.pcm, chunk.pcm])
+            self.chunks[-1] = replace(waiting, pcm=pcm, last=chunk.last)
+        else:
+            self._append(chunk)
+        self.seconds += chunk.seconds
+        self.received += chunk.seconds
+        self.count += 1
+        self.end = max(self.end, chunk.start + chunk.seconds)
+        self.closed = self.closed or chunk.last
+        if math.isfinite(self.last_sent):
+            self.intervals.append(max(0.0, sent - self.last_sent))
+        self.first_sent, self.last_sent = min(self.first_sent, sent), sent
+        self.last_pcm = chunk.pcm if len(chunk.pcm) else self.last_pcm
+        self.lateness = min(self.lateness, sent - chunk.start - chunk.seconds)
+        # A sender in real time sends again when this chunk has passed.
+        self.expires = max(self.end, now + chunk.seconds) + MAX_SILENCE
+
+    def _append(self, chunk: ScheduledChunk) -> None:
         step = max(1, round(PIECE * chunk.sample_rate))
         starts = range(0, max(1, len(chunk.pcm)), step)
         for i in starts:
@@ -74,17 +95,6 @@ class Turn:
                     last=chunk.last and i == starts[-1],
                 )
             )
-        self.seconds += chunk.seconds
-        self.received += chunk.seconds
-        self.end = max(self.end, chunk.start + chunk.seconds)
-        self.closed = self.closed or chunk.last
-        if math.isfinite(self.last_sent):
-            self.intervals.append(max(0.0, sent - self.last_sent))
-        self.first_sent, self.last_sent = min(self.first_sent, sent), sent
-        self.last_pcm = chunk.pcm if len(chunk.pcm) else self.last_pcm
-        self.lateness = min(self.lateness, sent - chunk.start - chunk.seconds)
-        # A sender in real time sends again when this chunk has passed.
-        self.expires = max(self.end, now + chunk.seconds) + MAX_SILENCE
 
     def record_stamp(self, stamp: float, seconds: float) -> None:
         """Notes the stamp of a chunk of `seconds`, to know whether stamps count samples."""
@@ -168,3 +178,13 @@ class Turn:
     def is_active(self, now: float) -> bool:
         """Whether its sender has sent so recently that it must still be sending."""
         return now - self.last_sent <= max(ACTIVE, 1.5 * max(self.intervals, default=0.0))
+
+
+def _continues(waiting: ScheduledChunk, chunk: ScheduledChunk) -> bool:
+    """Whether `chunk` is to be joined to a piece that waits, as both are short."""
+    return (
+        not waiting.last
+        and waiting.sample_rate == chunk.sample_rate
+        and waiting.seconds + chunk.seconds <= JOINED + SAME_TIME
+        and abs(waiting.start + waiting.seconds - chunk.start) < SAME_TIME
+    )

@@ -28,7 +28,10 @@ EARLY = 0.5  # s before its time: of a sender that usually is earlier no more is
 STALL = 0.15  # s between two calls of `take`, from which on this process did not run in between
 PAUSE, UNFINISHED = 10.0, 16  # s for which, and how many, utterances without an end may go on
 AT_ONCE = 0.2  # s, an utterance that begins within this from now ends others at once
-FRAGMENTS = 5  # chunks in a row of which each ended the one before
+FRAGMENTS = 5  # chunks in a row of which each ended the one before, or is an utterance of its own
+WORD = 0.3  # s of sound, less is no utterance
+TOGETHER = 0.1  # s between two chunks of one voice, at most
+TINY, MANY = 0.002, 500  # s of sound in a chunk, in the mean of so many: too few for their costs
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class TurnTaking:
         self._unfinished: deque[tuple[str, float]] = deque(maxlen=UNFINISHED)
         self._last_take = math.inf  # when `take` was called last
         self._fragments = 0  # in a row, up to the utterance that ended last
+        self._singles = 0  # chunks in a row that are short utterances of their own
+        self._before = (math.inf, -math.inf)  # seconds and end of the chunk that was put last
 
     def __len__(self) -> int:
         """Pieces that wait."""
@@ -104,8 +109,7 @@ class TurnTaking:
                 scheduled = replace(scheduled, start=scheduled.start + turn.postponed)
             self._turns.append(turn)
             turn.fragments_before, self._fragments = self._fragments, 0
-            if turn.fragments_before >= FRAGMENTS:
-                self._note(ChunkFinding.FRAGMENT, result)
+        self._note_fragments(turn, new, scheduled, result)
         turn.put(scheduled, now, sent)
         overdue = sent - scheduled.start - scheduled.seconds
         if overdue <= STALE / 2 + max(0.0, turn.lateness):
@@ -113,6 +117,23 @@ class TurnTaking:
         elif turn.late_since is None:
             turn.late_since = sent
         return result
+
+    def _note_fragments(
+        self, turn: Turn, new: bool, chunk: ScheduledChunk, result: PutResult
+    ) -> None:
+        """Notes what is cut so small that it is not heard, or that no lips can follow it. `chunk`
+        is put into `turn` next."""
+        seconds, end = self._before
+        if len(chunk.pcm):
+            self._before = chunk.seconds, chunk.start + chunk.seconds
+            single = seconds < WORD and chunk.start <= end + TOGETHER and (new or turn.closed)
+            self._singles = self._singles + 1 if single else 0
+        if new and turn.fragments_before >= FRAGMENTS:
+            self._note(ChunkFinding.FRAGMENT, result)
+        elif self._singles >= FRAGMENTS:
+            self._note(ChunkFinding.SINGLE, result)
+        if turn.count >= MANY and turn.received < TINY * turn.count:
+            self._note(ChunkFinding.TINY, result)
 
     def _note(self, finding: ChunkFinding, result: PutResult) -> None:
         result.findings.append(finding)
