@@ -16,6 +16,7 @@ import rclpy
 from rclpy.action import ActionClient
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
 from std_msgs.msg import String
 
 from realtalk_ros.action import Say
@@ -203,6 +204,43 @@ def test_a_new_text_replaces_the_old_one_or_waits(client):
     del client.chunks[:]
     assert [client.result(f)[0] for f in futures] == [SUCCEEDED] * 2
     assert policy("replace").successful
+
+
+@pytest.fixture
+def goals_at_once(client):
+    """Sends goals in one instant, more than DDS keeps of a topic by default. Returns handles."""
+    deep = QoSProfile(depth=100)
+    action = ActionClient(client.node, Say, "say", goal_service_qos_profile=deep,
+                          result_service_qos_profile=deep)  # fmt: skip
+    client.wait(action.server_is_ready, 10, "the action")
+
+    def send(texts):
+        answers = [action.send_goal_async(Say.Goal(text=text)) for text in texts]
+        client.wait(lambda: all(answer.done() for answer in answers), 10, "answer to each goal")
+        return [answer.result() for answer in answers]
+
+    yield send
+    action.destroy()
+
+
+def test_texts_that_come_in_one_instant_are_all_answered(client, goals_at_once):
+    assert client.set_parameter("say_node", "policy", "queue").successful
+    try:
+        accepted = [goal for goal in goals_at_once("abcd" * 10) if goal.accepted]
+        assert 32 <= len(accepted) < 40  # no more may wait
+        results = [goal.get_result_async() for goal in accepted]
+        client.call_interrupt()
+        assert {client.result(result)[1].message for result in results} <= {"interrupted", ""}
+    finally:
+        assert client.set_parameter("say_node", "policy", "replace").successful
+
+
+def test_the_newest_of_more_texts_than_may_wait_is_spoken(client, goals_at_once):
+    goals = goals_at_once(f"This is {k}." for k in range(60))
+    assert all(goal.accepted for goal in goals)
+    results = [client.result(goal.get_result_async()) for goal in goals]
+    assert results[-1][0] == SUCCEEDED
+    assert {result.message for _, result in results[:-1]} == {"replaced by another text"}
 
 
 def test_a_text_in_ssml_is_heard_in_plain_words(client):

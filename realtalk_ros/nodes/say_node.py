@@ -73,10 +73,12 @@ class SayNode(lifecycle.RealTalkNode):
         self._speaker = Worker("speaker", self.speak, self.problems.add)
         self._audio = self.publisher(AudioChunk, "audio", qos.STREAM)
         self.subscription(FaceExpression, "expression", self.on_expression, qos.STREAM)
-        self._topic = self.subscription(String, "say", self.on_text, qos.COMMAND)
+        self._topic = self.subscription(String, "say", self.on_text, qos.REQUEST)
         self._action = ActionServer(
             self, Say, "say", self._result, goal_callback=self.on_goal,
             handle_accepted_callback=self.on_accepted, cancel_callback=self.on_cancel,
+            goal_service_qos_profile=qos.REQUEST, result_service_qos_profile=qos.REQUEST,
+            cancel_service_qos_profile=qos.REQUEST,
         )  # fmt: skip
         self._ended: dict[bytes, SayRequest] = {}  # goals whose result is to be sent
 
@@ -112,7 +114,7 @@ class SayNode(lifecycle.RealTalkNode):
 
     def on_goal(self, _goal: Say.Goal) -> GoalResponse:
         with self._lock:
-            full = self.policy == "queue" and len(self._requests) >= MAX_QUEUE
+            full = self.policy == "queue" and self._is_full()
         if not self.ready or full:
             self.problems.add(f"a text was refused: {'too many wait' if full else 'not active'}")
             return GoalResponse.REJECT
@@ -147,15 +149,18 @@ class SayNode(lifecycle.RealTalkNode):
             if self.policy == "replace":
                 for other in self._requests:
                     other.stop = other.stop or "replaced by another text"
-                while len(self._requests) > 1:  # or many would leave no place for the newest
-                    self._finish(self._requests.pop())
-            if len(self._requests) >= MAX_QUEUE:
+            if self._is_full():
                 request.stop = "too many texts wait"
                 self.problems.add(f"a text was refused: {request.stop}")
                 self._finish(request)
                 return
             self._requests.append(request)
             self._lock.notify()
+
+    def _is_full(self) -> bool:
+        """Whether no more texts may wait; who asks holds the lock. (Those that are to end do not
+        count: the speaker is about to end them.)"""
+        return sum(not request.stop for request in self._requests) >= MAX_QUEUE
 
     def _end_all(self, why: str) -> None:
         with self._lock:
