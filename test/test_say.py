@@ -176,6 +176,22 @@ def test_an_interrupt_ends_texts_that_wait_for_their_turn(client):
         assert client.set_parameter("say_node", "policy", "replace").successful
 
 
+def test_a_text_that_is_cancelled_while_it_waits_is_answered_at_once(client):
+    assert client.set_parameter("say_node", "policy", "queue").successful
+    try:
+        _, first, told = client.goal(LONG)
+        client.wait(lambda: told and told[-1].spoken, 15, "some speech")
+        second, result, told = client.goal("The second.")
+        client.wait(second.cancel_goal_async().done, 10, "answer to cancel")
+        status, result = client.result(result)
+        assert not first.done()  # it is spoken on
+        assert (status, result.message, result.spoken) == (CANCELED, "cancelled", "") and not told
+        client.call_interrupt()
+        assert client.result(first)[1].message == "interrupted"
+    finally:
+        assert client.set_parameter("say_node", "policy", "replace").successful
+
+
 def test_the_newest_of_texts_that_come_at_once_is_spoken(client):
     for _ in range(4):
         del client.chunks[:]

@@ -125,11 +125,17 @@ class SayNode(lifecycle.RealTalkNode):
         self._take(SayRequest(request.text, request.voice or self.voice, self.now(), goal))
 
     def on_cancel(self, goal: Any) -> CancelResponse:
+        waiting = None
         with self._lock:
             for request in self._requests:
                 if request.goal == goal:
                     request.stop = "cancelled"
+                    waiting = request if request is not self._requests[0] else None
+            if waiting is not None:  # its client need not wait for its turn
+                self._requests.remove(waiting)
             self._lock.notify()
+        if waiting is not None:
+            self._finish(waiting)
         return CancelResponse.ACCEPT
 
     def on_expression(self, message: FaceExpression) -> None:
