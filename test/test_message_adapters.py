@@ -20,6 +20,7 @@ from realtalk_ros.audio.message_adapters import (
     to_frames,
 )
 from realtalk_ros.errors import AudioError
+from realtalk_ros.playout.message_merger import Received
 from ros_domains import domain_of
 
 DOMAIN = domain_of(__file__)
@@ -225,6 +226,52 @@ def test_a_sender_of_another_type_that_takes_over_is_heard(monkeypatch):
         assert heard == [None, *[stamped] * 4, "RawAudio", "Audio"]
         subscribed = [s for s in node.subscriptions if s.topic_name == node.topic]
         assert len(subscribed) == 1
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+@ros
+def test_after_a_sender_of_mp3_the_next_one_is_heard(monkeypatch):
+    """Which sends no AudioInfo of its own, so the parameters say what its bytes are."""
+    import rclpy
+    from std_msgs.msg import String
+
+    from realtalk_ros.nodes.audio_adapter_node import AudioAdapterNode
+
+    context, senders = rclpy.Context(), [b"first"]
+    rclpy.init(context=context, domain_id=DOMAIN)
+    node = AudioAdapterNode(context=context)
+
+    def publishers(topic):
+        kind = "audio_common_msgs/msg/AudioData"
+        found = senders if topic == node.topic else []
+        return [SimpleNamespace(topic_type=kind, endpoint_gid=gid) for gid in found]
+
+    monkeypatch.setattr(node, "get_publishers_info_by_topic", publishers)
+    monkeypatch.setattr(node, "_import", lambda name, kinds: (String, kinds[0]))
+    monkeypatch.setattr(node, "_subscribe_info", lambda: None)
+    decoded, data = [], np.full(160, 1000, "<i2").tobytes()
+    monkeypatch.setattr(node, "_audio", SimpleNamespace(publish=decoded.append))
+
+    def is_heard():
+        for _ in range(6):
+            node.check_publishers()
+        node.on_messages([Received(SimpleNamespace(data=data))])
+        return bool(decoded)
+
+    try:
+        node.try_setup()
+        info = {"sample_rate": 16000, "channels": 1, "sample_format": "S16LE"}
+        node.check_publishers()
+        node.on_info(SimpleNamespace(coding_format="mp3", **info))
+        for senders[:], heard in (
+            ([b"first"], False),
+            ([], False),
+            ([b"first", b"second"], False),  # which of them was it?
+            ([b"second"], True),
+        ):
+            assert is_heard() == heard, senders
     finally:
         node.destroy_node()
         rclpy.shutdown(context=context)

@@ -52,6 +52,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         self.kind: Kind | None = None
         self.layout: SampleLayout | None = None
         self._informed = False  # whether AudioInfo has come
+        self._refused: set[bytes] = set()  # publishers whose AudioInfo cannot be used
         self._checks = 0  # for which it was waited for
         self._timeline = ArrivalTimeline()
         self._input: AudioSubscription | None = None
@@ -78,14 +79,16 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         if self._info is not None:
             self.destroy_subscription(self._info)
         self._input = self._info = self.kind = None
-        self._informed, self._checks = False, 0
+        self._informed, self._checks, self._refused = False, 0, set()
 
     def check_publishers(self) -> None:
         """Subscribes to what is published on the topic."""
         if not self.ready:
             return
         types = {p.topic_type for p in self.get_publishers_info_by_topic(self.topic)}
-        if self.kind is not None and types and self.kind.type not in types:
+        another = self.kind is not None and types and self.kind.type not in types
+        senders = self._senders() if self._refused else set()
+        if another or (senders and not senders & self._refused):
             self._unsubscribe()  # its publisher is gone, and another has come
             self.layout = self._given_layout()
         if self._input is None:
@@ -97,6 +100,9 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
                     self.problems.add(str(error))
         if self.kind is not None and not self.kind.described and self._info is None:
             self._subscribe_info()
+
+    def _senders(self) -> set[bytes]:
+        return {bytes(p.endpoint_gid) for p in self.get_publishers_info_by_topic(self.topic)}
 
     def _subscribe(self, name: str) -> None:
         kinds = [kind for kind in KINDS if kind.type == name]
@@ -154,9 +160,10 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
     def on_info(self, message: Any) -> None:
         self._informed = True
         try:
-            self.layout = layout_of(message)
+            self.layout, self._refused = layout_of(message), set()
         except AudioError as error:
-            self.layout = None  # noise would be worse than silence
+            # Noise would be worse than silence, until another sends.
+            self.layout, self._refused = None, self._senders()
             self.problems.add(str(error))
 
     def on_expression(self, message: FaceExpression) -> None:
