@@ -287,23 +287,21 @@ class ExpressionNode(FaceNode):
     def on_interrupt(
         self, _request: Trigger.Request, response: Trigger.Response
     ) -> Trigger.Response:
-        ended = self.interrupt()
-        if ended:
-            self._publish_resets([""])  # texts that wait for their turn end, too
+        ended = self.interrupt(texts=True)
         names = ", ".join(repr(name) for name in ended)
         response.success = True
         response.message = f"stopped {names}" if ended else "nothing was being said"
         return response
 
-    def interrupt(self, utterance: str = "") -> list[str]:
+    def interrupt(self, utterance: str = "", texts: bool = False) -> list[str]:
         """Drops everything not yet shown or played. Returns the utterances that this ended.
 
         utterance: the one that was to end, which is named where nothing else ended. Empty: all
-        that speaks.
+        that speaks. texts: those that wait for their turn end, too.
         """
         ended = self.turns.interrupt(self._now())
         self.counts["interrupts"] += 1
-        self._publish_resets(ended or [utterance])
+        self._publish_resets([*ended, ""] if ended and texts else ended or [utterance])
         return ended
 
     def _publish_resets(self, utterances: list[str]) -> None:
