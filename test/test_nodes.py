@@ -449,3 +449,26 @@ def test_faces_that_make_no_sense_are_refused_in_one_line(capsys, faces):
     assert main(["up", *(f"--face={face}" for face in faces)]) == 2
     complaint = capsys.readouterr().err
     assert "face" in complaint and complaint.count("\n") == 1
+
+
+def test_a_namespace_of_ros_arguments_is_that_of_the_face():
+    command = [sys.executable, "-m", "realtalk_ros.cli", "up", "--fps", "7", "--ros-args",
+               "-p", "autostart:=false", "-r", "__ns:=/lab"]  # fmt: skip
+    process = subprocess.Popen(command, env=environment(DOMAIN + 1))
+    client = Client(DOMAIN + 1, images=False)
+    try:
+        client.wait_ready("expression_node", "renderer_node")
+        found = client.node.get_node_names_and_namespaces()
+        assert {("expression_node", "/lab"), ("renderer_node", "/lab")} <= set(found)
+    finally:
+        client.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize("rule, faces", [("__node:=robot", []), ("__name:=robot", ["a=default"]),
+                                         ("__ns:=/lab", ["a=default", "b=mira"])])  # fmt: skip
+def test_rules_that_give_several_nodes_one_name_are_refused(capsys, rule, faces):
+    assert main(["up", *(f"--face={face}" for face in faces), "--ros-args", "-r", rule]) == 2
+    complaint = capsys.readouterr().err
+    assert rule in complaint and complaint.count("\n") == 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -66,14 +67,27 @@ def run(args: argparse.Namespace) -> int:
     values = launch_arguments.parameters({name: getattr(args, name) for name in NAMES})
     params_file = args.params_file or default_params_file()
     read_params_file(params_file)
-    ros_args = ["--ros-args", "--params-file", str(params_file)]
     faces = [read_face(text) for text in args.face]
     if len({namespace for namespace, _ in faces}) < len(faces):
         raise RealTalkError("every --face needs a namespace of its own")
+    check_names(args.ros_args, bool(faces))
+    # Of parameters ROS takes the last, of rules for names the first.
+    ros_args = [sys.argv[0], "--ros-args", "--params-file", str(params_file), *args.ros_args]
     if not faces:
-        ros_args += ["-r", f"__ns:={launch_arguments.namespace(args.namespace)}"]
-    ros_args = [sys.argv[0], *ros_args, *args.ros_args]
+        own = f"__ns:={launch_arguments.namespace(args.namespace)}"
+        ros_args += ["--", "--ros-args", "-r", own]
     return spin.run(lambda: make_nodes(faces, values), ros_args, images=True)
+
+
+def check_names(ros_args: Sequence[str], faces: bool) -> None:
+    """Raises RealTalkError for a rule that would give several nodes one name."""
+    for rule in ros_args:
+        if re.match("__(node|name):=", rule):
+            raise RealTalkError(
+                f"{rule} would rename both nodes of a face: write renderer_node:{rule}, say"
+            )
+        if faces and rule.startswith("__ns:="):
+            raise RealTalkError(f"{rule} would be the namespace of each --face: leave it out")
 
 
 def read_face(text: str) -> tuple[str, str]:
