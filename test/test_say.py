@@ -2,6 +2,7 @@
 """Text to speech as a ROS interface: topic, action, cancel, interrupt."""
 
 import re
+import signal
 import threading
 import time
 from types import SimpleNamespace
@@ -281,6 +282,26 @@ def test_a_goal_that_cannot_be_said_is_aborted_with_a_reason(client, text, voice
     _, future, _ = client.goal(text, voice)
     status, result = client.result(future)
     assert status == ABORTED and re.search(why, result.message) and not result.completed
+
+
+def test_goals_are_answered_when_the_process_ends():
+    process, client = start("say_node", DOMAIN + 1), Client(DOMAIN + 1, images=False)
+    action = ActionClient(client.node, Say, "say")
+    try:
+        client.wait_ready("say_node")
+        client.wait(action.server_is_ready, 10, "the action")
+        client.spin(0.2)  # both ends know each other
+        goal = action.send_goal_async(Say.Goal(text=LONG))
+        client.wait(goal.done, 10, "answer to the goal")
+        result = goal.result().get_result_async()
+        client.spin(0.5)
+        process.send_signal(signal.SIGINT)
+        client.wait(result.done, 10, "result")
+        assert result.result().result.message == "the node was stopped"
+        assert process.wait(10) == 0
+    finally:
+        client.close()
+        stop(process)
 
 
 @pytest.fixture

@@ -341,6 +341,10 @@ class RealTalkNode(ParameterNode):
         if self.ready:
             self.halt()
 
+    def owes_answers(self) -> bool:
+        """Whether others wait for answers that are ready, and that the executor has yet to send."""
+        return False
+
     # What the diagnostics say (diagnostics.py)
 
     def _clock_is_stopped(self) -> bool:

@@ -277,6 +277,9 @@ class SayNode(lifecycle.RealTalkNode):
             goal.abort()
         return Say.Result(completed=request.completed, spoken=request.spoken, message=request.stop)
 
+    def owes_answers(self) -> bool:
+        return bool(self._ended)
+
     def status(self) -> dict[str, Any]:
         return {"voice": self.voice, "waiting": max(0, len(self._requests) - 1), **self.counts}
 

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 
 import rclpy
@@ -21,6 +23,8 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
 from realtalk_ros.nodes.lifecycle import RealTalkNode
 from realtalk_ros.nodes.ros_arguments import check_types
+
+ANSWERING = 0.5  # s at the end of a process, for answers
 
 # What is raised for arguments that ROS does not accept.
 REFUSED = (
@@ -62,12 +66,23 @@ def spin(nodes: list[RealTalkNode]) -> int:
     finally:
         for node in nodes:
             node.close()
+        _answer(executor, nodes)
         codes = [node.exit_code for node in nodes if node.exit_code is not None]
         failed = any(node.failure for node in nodes)
         for node in nodes:
             executor.remove_node(node)
             node.destroy_node()
     return max(codes, default=2 if failed else 0)
+
+
+def _answer(executor: SingleThreadedExecutor, nodes: list[RealTalkNode]) -> None:
+    """Sends the answers for which others wait, such as results of goals that the end has ended."""
+    if not any(node.owes_answers() for node in nodes):
+        return
+    end = time.monotonic() + ANSWERING
+    with contextlib.suppress(Exception):  # ROS may have been shut down
+        while time.monotonic() < end:
+            executor.spin_once(timeout_sec=0.02)
 
 
 def _ended(nodes: list[RealTalkNode]) -> bool:
