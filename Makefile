@@ -20,7 +20,8 @@ VENV ?= .venv
 PYTHON ?= $(call find,13,python3 python3.13 python3.12 python3.11 python3.10)
 EXTRAS = ros,tts,display,test,lint
 TRAINING_VENV ?= .venv-training
-# MediaPipe has wheels up to Python 3.12; with a newer one its tests are skipped.
+# Up to Python 3.12 there is a MediaPipe that carries a model; with a newer one the tests that need a
+# model are skipped, unless a face_landmarker.task is found (docs/enroll.md).
 TRAINING_PYTHON ?= $(or $(call find,12,python3 python3.12 python3.11 python3.10),$(PYTHON))
 TRAINING_EXTRAS = train,enroll,test,tts
 TORCH ?= torch==2.13.0

@@ -35,6 +35,23 @@ class Package:
     besides: tuple[str, ...] = ()
 
 
+def mediapipe_for(python: tuple[int, int]) -> Package:
+    """Which MediaPipe suits a Python: up to 3.12 the last one that carries a model, with NumPy, jax
+    and OpenCV of its time; from then on one without (enroll/landmarker_file.py)."""
+    if python >= (3, 13):
+        return Package("mediapipe>=0.10.30,<=0.10.31")
+    return Package(
+        "mediapipe>=0.10.18,<=0.10.21",
+        besides=(
+            "numpy<2",
+            "jax<=0.7.1",
+            "jaxlib<=0.7.1",
+            "opencv-contrib-python<4.12",
+            "opencv-python-headless<4.12",
+        ),
+    )
+
+
 PACKAGES = {
     # required
     "numpy": Package("numpy>=1.23", "python3-numpy"),
@@ -47,16 +64,7 @@ PACKAGES = {
     "espeakng_loader": Package("espeakng-loader", "libespeak-ng1"),
     "aiohttp": Package("aiohttp>=3.8", "python3-aiohttp"),
     "sounddevice": Package("sounddevice>=0.4", library=("libportaudio2", "portaudio")),
-    "mediapipe": Package(
-        "mediapipe>=0.10.18,<=0.10.21",
-        besides=(
-            "numpy<2",
-            "jax<=0.7.1",
-            "jaxlib<=0.7.1",
-            "opencv-contrib-python<4.12",
-            "opencv-python-headless<4.12",
-        ),
-    ),
+    "mediapipe": mediapipe_for(sys.version_info[:2]),
     "scipy": Package("scipy", "python3-scipy"),
     "PIL": Package("Pillow", "python3-pil"),
     "torch": Package("torch"),
@@ -92,8 +100,6 @@ ROS = (
     "launch", "launch_ros",
 )  # fmt: skip
 APT_FROM = (3, 11)  # the Python of Debian 12; packages beside an older one are too old
-NO_MEDIAPIPE = (3, 13)  # the first Python for which no suitable MediaPipe exists
-NEEDS_OLDER_PYTHON = "use Python 3.10 to 3.12, for which there is MediaPipe"
 
 
 def how_to_install(*modules: str) -> str:
@@ -118,8 +124,6 @@ def how_to_install(*modules: str) -> str:
 
 def how_to_install_extra(name: str) -> str:
     """The command that installs what is missing of an extra (a key of EXTRAS)."""
-    if "mediapipe" in EXTRAS[name] and sys.version_info >= NO_MEDIAPIPE:
-        return NEEDS_OLDER_PYTHON
     return how_to_install(*EXTRAS[name])
 
 
@@ -170,8 +174,6 @@ def what_is_missing(module: str, extra: str = "") -> str:
         return f"needs {root}, which is not installed: {how_to_get_ros()}"
     if root not in PACKAGES:
         return f"needs {root}, which is not installed: reinstall what realtalk_ros depends on"
-    if root == "mediapipe" and sys.version_info >= NO_MEDIAPIPE:
-        return f"needs MediaPipe: {NEEDS_OLDER_PYTHON}"
     together = EXTRAS[extra] if root in EXTRAS.get(extra, ()) else (root,)
     return f"needs {root}, which is not installed: {how_to_install(*together)}"
 

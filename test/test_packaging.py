@@ -261,12 +261,33 @@ def test_beside_apt_its_packages_come_first_and_pip_is_told(place):
 
 def test_enrolling_asks_for_what_enrolling_needs(place):
     pip = place(environment=True)
-    if sys.version_info < install_hints.NO_MEDIAPIPE:
-        assert install_hints.what_is_missing("scipy", "enroll").endswith(
+    missing = install_hints.what_is_missing("scipy", "enroll")
+    if sys.version_info < (3, 13):
+        assert missing.endswith(
             f"{pip} install 'mediapipe>=0.10.18,<=0.10.21' 'numpy<2' 'jax<=0.7.1' 'jaxlib<=0.7.1' "
             "'opencv-contrib-python<4.12' 'opencv-python-headless<4.12' scipy Pillow"
         )
-    assert "torch" not in install_hints.what_is_missing("scipy", "enroll")
+    else:
+        assert missing.endswith(f"{pip} install 'mediapipe>=0.10.30,<=0.10.31' scipy Pillow")
+    assert "torch" not in missing
+
+
+@pytest.mark.parametrize("python", [(3, 10), (3, 12), (3, 13), (3, 14)])
+def test_every_python_gets_a_mediapipe_that_works_there(python):
+    requirements = pytest.importorskip("packaging.requirements")
+    lines = table("project")["optional-dependencies"]["enroll"]
+    asked = [requirements.Requirement(line) for line in lines]
+    version = {"python_version": ".".join(map(str, python))}
+    brought = {str(one).partition(";")[0].strip().replace(" ", "")
+               for one in asked if one.marker and one.marker.evaluate(version)}  # fmt: skip
+    package = install_hints.mediapipe_for(python)
+    wanted = [requirements.Requirement(line) for line in (package.pip, *package.besides)]
+    assert brought == {str(one).replace(" ", "") for one in wanted}
+    (mediapipe,) = (one for one in wanted if one.name == "mediapipe")
+    # 0.10.21 has wheels up to Python 3.12; from 0.10.35 on each use is reported.
+    assert mediapipe.specifier.contains("0.10.21") == (python < (3, 13))
+    assert mediapipe.specifier.contains("0.10.31") == (python >= (3, 13))
+    assert not mediapipe.specifier.contains("0.10.35")
 
 
 # What is checked before a build

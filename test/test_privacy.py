@@ -3,7 +3,6 @@
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,47 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from network_calls import listen
 from ros_domains import domain_of
 
 DOMAIN = domain_of(__file__)
 SECONDS = 8.0  # ONNX Runtime's wheels, if not told to be silent, call home after 5 to 10 s
-# Put before libc's functions, writes down whom a process wants to reach: a look-up takes less time
-# than lies between two looks at the open sockets.
-LISTENER = r"""
-#define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <dlfcn.h>
-#include <fcntl.h>
-#include <netdb.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-static void write_down(const char *what, const char *whom) {
-  int file = open(getenv("TEST_CALLS"), O_WRONLY | O_APPEND | O_CREAT, 0600);
-  dprintf(file, "%s %s\n", what, whom);
-  close(file);
-}
-
-int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
-                struct addrinfo **found) {
-  int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **) =
-      dlsym(RTLD_NEXT, "getaddrinfo");
-  if (name) write_down("look-up", name);
-  return real(name, service, hints, found);
-}
-
-int connect(int fd, const struct sockaddr *address, socklen_t size) {
-  int (*real)(int, const struct sockaddr *, socklen_t) = dlsym(RTLD_NEXT, "connect");
-  char text[INET6_ADDRSTRLEN] = "";
-  if (address->sa_family == AF_INET)
-    inet_ntop(AF_INET, &((const struct sockaddr_in *)address)->sin_addr, text, sizeof text);
-  if (address->sa_family == AF_INET6)
-    inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)address)->sin6_addr, text, sizeof text);
-  if (*text) write_down("connection", text);
-  return real(fd, address, size);
-}
-"""
 NOBODY = {"0.0.0.0", "::", "::ffff:0.0.0.0"}
 
 
@@ -138,15 +101,7 @@ def test_a_speaking_face_calls_nobody_and_leaves_nothing_behind(tmp_path, monkey
         monkeypatch.setenv(name, str(home / ("" if name == "HOME" else name.lower())))
     monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "log"))  # else it is under HOME
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
-    calls = tmp_path / "calls"
-    if compiler := shutil.which("cc") or shutil.which("gcc"):
-        (tmp_path / "listener.c").write_text(LISTENER)
-        subprocess.run([compiler, "-shared", "-fPIC", "-o", tmp_path / "listener.so",
-                        tmp_path / "listener.c", "-ldl"], check=True)  # fmt: skip
-        monkeypatch.setenv("LD_PRELOAD", str(tmp_path / "listener.so"))
-        monkeypatch.setenv("TEST_CALLS", str(calls))
-        subprocess.run([sys.executable, "-c", "import socket; socket.getaddrinfo('127.0.0.9', 1)"])
-        assert "127.0.0.9" in calls.read_text()  # it does listen
+    calls = listen(tmp_path, monkeypatch)
     nodes = [
         start("expression_node", DOMAIN),
         start("renderer_node", DOMAIN),
@@ -169,9 +124,8 @@ def test_a_speaking_face_calls_nobody_and_leaves_nothing_behind(tmp_path, monkey
     assert any(s.listening and s.port == page for s in watch.seen)  # it does see them
     assert any(s.kind == "udp" for s in watch.seen)
     assert not foreign(watch.seen, page)
-    if compiler:
-        wanted = set(calls.read_text().split("\n")[1:-1])
-        assert wanted <= {"look-up 127.0.0.1", "connection 127.0.0.1"}
+    if calls:
+        assert calls() <= {"look-up 127.0.0.1", "connection 127.0.0.1"}
     assert not sorted(p.relative_to(home) for p in home.rglob("*"))
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from realtalk_ros import __version__, install_hints
 from realtalk_ros.commands.findings import Finding, fail, ok, warn
 from realtalk_ros.contracts import PROVIDERS
+from realtalk_ros.enroll import landmarker_file
 from realtalk_ros.errors import RealTalkError
 
 OLDEST_PYTHON = (3, 10)
@@ -34,7 +35,7 @@ PACKAGES = {
 OPTIONAL = (
     ("aiohttp", "display", "the web page"),
     ("sounddevice", "microphone", "a microphone"),
-    ("mediapipe", "enroll", "avatars from photos and videos, Python 3.10 to 3.12"),
+    ("mediapipe", "enroll", "avatars from photos and videos"),
 )
 ROS_PACKAGES = (
     "rclpy",
@@ -264,8 +265,13 @@ def optional() -> Iterator[Finding]:
             )
             continue
         try:
-            if name != "mediapipe":  # takes seconds, and talks
+            if name == "mediapipe":  # to import it takes seconds, and it talks
+                landmarker_file.check(landmarker_file.installed_version(), landmarker_file.find())
+            else:
                 importlib.import_module(name)
+        except RealTalkError as error:  # MediaPipe's model
+            what, _, advice = str(error).partition(": ")
+            yield warn(f"optional: {what}", f"if you want {purpose}: {advice}")
         except (ImportError, OSError) as error:  # sounddevice's, without PortAudio
             command = install_hints.pip("install", "--force-reinstall", name)
             if name == "sounddevice":

@@ -75,10 +75,10 @@ class LevelFace:
         return hull_mask(shape, (CROP_SIZE, CROP_SIZE))
 
 
-def is_human(score: float | None, apart: float = np.inf) -> bool:
-    """By the detector's score (None: not known) and how far apart the face reader's landmarks are
-    from the tracker's."""
-    return score is None or score > SURE_FACE or (score > NO_FACE and apart < MAX_APART)
+def is_human(score: float, apart: float = np.inf) -> bool:
+    """By the detector's score and how far apart the face reader's landmarks are from the
+    tracker's."""
+    return score > SURE_FACE or (score > NO_FACE and apart < MAX_APART)
 
 
 def check_appearance(face: LevelFace, weights: np.ndarray, human: bool, where: str) -> list[str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+POINTS = 478  # 468 of the face, then 5 of the right iris and 5 of the left, centre first
 SIDE = 19.85  # cm, the face crop's side on the mean head (landmarks.face_square)
 # part: (sigma, {landmark of the mesh: vertex})
 PARTS: dict[str, tuple[float, dict[int, int]]] = {

@@ -10,8 +10,9 @@ import numpy as np
 from tqdm import tqdm
 
 from realtalk_ros.enroll import face_reader, fit
-from realtalk_ros.enroll.face_detector import POINTS, FaceDetector
+from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.enroll.face_tracks import Track
+from realtalk_ros.enroll.mediapipe_points import POINTS
 from realtalk_ros.enroll.video_reader import open_video
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks

@@ -3,6 +3,7 @@
 
 import pytest
 
+from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.common.facekit import FaceKit, find_facekit
 
@@ -15,3 +16,12 @@ def whole_kit():
     except RealTalkError as error:
         pytest.skip(str(error))
     return FaceKit.load()
+
+
+@pytest.fixture(scope="session")
+def _mediapipe():
+    """MediaPipe and a model for it are here."""
+    try:
+        FaceDetector().close()
+    except RealTalkError as error:
+        pytest.skip(str(error))

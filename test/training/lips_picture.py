@@ -4,7 +4,7 @@
 import cv2
 import numpy as np
 
-from realtalk_ros.enroll import face_detector, fit, framing
+from realtalk_ros.enroll import fit, framing, mediapipe_points
 
 UPPER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)  # inner lips, from corner to corner
 LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
@@ -21,7 +21,7 @@ def lips_picture(weights: np.ndarray, between, skin):
     x, y, side = framing.square(pose, person)
     scale = framing.CROP / side
     pose = fit.Pose(0.02, 0.05, 0.0, 256 + (256 - x) * scale, 246 + (246 - y) * scale, 12.9 * scale)
-    found = np.full((face_detector.POINTS, 2), 256, np.float32)
+    found = np.full((mediapipe_points.POINTS, 2), 256, np.float32)
     found[model.index] = pose.project(model.shape(person, weights))
     picture = np.full((512, 512, 3), skin, np.uint8)
     for numbers, colour in ((OUTLINE, RED), (UPPER + LOWER[-2:0:-1], between)):

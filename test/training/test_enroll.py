@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`realtalk enroll` and `realtalk track`: what they refuse and what they write, without MediaPipe
-where that is possible; the real thing where it and scikit-image are installed."""
+"""`realtalk enroll` and `realtalk track`: what they refuse and what they write, without MediaPipe.
+With it: test_real_detector.py."""
 
-import builtins
 import hashlib
 import os
 import re
 import shlex
 import struct
 import sys
-import types
 import zlib
 from contextlib import ExitStack
 from dataclasses import replace
@@ -43,6 +41,7 @@ from realtalk_ros.enroll import (
     face_detector,
     fit,
     framing,
+    mediapipe_points,
     native_output,
     photo_checks,
     photo_to_avatar,
@@ -186,7 +185,7 @@ def test_broken_videos_are_refused(tmp_path, capsys, content, word):
 def mesh(size=300.0, x=256.0, y=246.0, turn=0.0):
     """A Face of 478 landmarks, those of the fitted model true and the others in the middle."""
     model = fit.mesh_model()
-    found = np.full((face_detector.POINTS, 2), (x, y), np.float32)
+    found = np.full((mediapipe_points.POINTS, 2), (x, y), np.float32)
     pose = fit.Pose(0.0, turn, 0.0, x, y, size / 16.0)
     found[model.index] = pose.project(model.mean)
     return face_detector.DetectedFace(found)
@@ -202,57 +201,6 @@ def test_one_large_face_from_the_front_is_wanted():
     who = fit.fit(model, model.choose(face.points[None]))
     with pytest.raises(RealTalkError, match="profile"):
         photo_checks.check_pose(who.poses[0], float(who.error[0]), "it")
-
-
-def fake_mediapipe(monkeypatch, **content):
-    module = types.ModuleType("mediapipe")
-    vars(module).update(content)
-    monkeypatch.setitem(sys.modules, "mediapipe", module)
-    return module
-
-
-def test_a_missing_tracker_says_what_to_install(monkeypatch, tmp_path):
-    true_import = builtins.__import__
-
-    def no_mediapipe(name, *more):
-        if name == "mediapipe":
-            raise ImportError(name)
-        return true_import(name, *more)
-
-    with monkeypatch.context() as patch:
-        patch.delitem(sys.modules, "mediapipe", raising=False)
-        patch.setattr(builtins, "__import__", no_mediapipe)
-        with pytest.raises(RealTalkError, match=r"needs (mediapipe|MediaPipe).*--landmarks"):
-            face_detector.FaceDetector()
-    fake_mediapipe(monkeypatch, __version__="1.0")  # one without a model
-    with pytest.raises(RealTalkError, match=r"1\.0 carries no face model.*face_landmarker.task"):
-        face_detector.FaceDetector()
-    with pytest.raises(RealTalkError, match="is no file: download"):
-        face_detector.FaceDetector(tmp_path / "face_landmarker.task")
-
-
-def test_a_task_file_tells_landmarks_and_weights(monkeypatch, tmp_path):
-    """With a stand-in for MediaPipe's tasks API: no real .task file was at hand."""
-    (tmp_path / "a.task").write_bytes(b"x")
-    mark = types.SimpleNamespace(x=0.5, y=0.25)
-    shapes = [types.SimpleNamespace(category_name=n, score=s)
-              for n, s in (("_neutral", 0.9), ("jawOpen", 0.5))]  # fmt: skip
-    answer = types.SimpleNamespace(
-        face_landmarks=[[mark] * face_detector.POINTS], face_blendshapes=[shapes]
-    )
-    model = types.SimpleNamespace(detect=lambda picture: answer, close=lambda: None)
-    vision = types.SimpleNamespace(
-        RunningMode=types.SimpleNamespace(VIDEO=1, IMAGE=2), FaceLandmarkerOptions=dict,
-        FaceLandmarker=types.SimpleNamespace(create_from_options=lambda options: model),
-    )  # fmt: skip
-    fake_mediapipe(
-        monkeypatch, tasks=types.SimpleNamespace(vision=vision, BaseOptions=dict),
-        Image=lambda **how: how["data"], ImageFormat=types.SimpleNamespace(SRGB=1),
-    )  # fmt: skip
-    with face_detector.FaceDetector(tmp_path / "a.task") as found:
-        (face,) = found.find(np.zeros((200, 400, 3), np.uint8))
-    assert (face.points == (200, 50)).all()
-    assert face.blendshapes[arkit.INDEX["jawOpen"]] == 0.5 and face.blendshapes.sum() == 0.5
 
 
 class Looks(ExitStack):
@@ -817,38 +765,3 @@ def test_each_reference_has_rows_of_its_own(drawing, tmp_path):
         # The light in the mouth is by what all references show.
         same = np.abs(alone.render(wide, 2).astype(int) - picture).max() <= 3
         assert same == (k == 1)
-
-
-# -- the real thing -----------------------------------------------------------------------------
-
-
-def test_a_real_photo_becomes_an_avatar_that_opens_its_mouth(tmp_path, capsys):
-    pytest.importorskip("mediapipe")
-    astronaut = pytest.importorskip("skimage.data").astronaut()
-    cv2.imwrite(str(tmp_path / "face.png"), astronaut[..., ::-1])
-    assert main(arguments(tmp_path)) == 0
-    renderer = FaceRenderer(Avatar.load(tmp_path / "ann"))
-    with face_detector.FaceDetector() as found:
-        for said in (weights(), weights(jawOpen=0.2, mouthUpperUp=0.3), weights(mouthPucker=0.5)):
-            (face,) = found.find(renderer.render(said, 0))
-            assert face.size > 200
-        # She smiles in the photo; at rest her lips are shut, and the avatar's jaw opens them.
-        apart = face.points[13] - face.points[14]
-        assert np.hypot(*apart) < 0.04 * face.size
-    x, y = face.points[[13, 14, 78, 308]].mean(0).astype(int)
-    lips = slice(y - 12, y + 25), slice(x - 25, x + 25)
-    shut, wide = (
-        renderer.render(w, 0)[lips].astype(int) for w in (weights(), weights(jawOpen=0.6))
-    )
-    assert wide.mean() < shut.mean() - 8  # it is dark in there
-
-    picture = astronaut[..., ::-1]
-    for bad, word in ((np.hstack([picture[:300, 100:400]] * 2), "2 faces"),
-                      (cv2.resize(picture, None, fx=0.45, fy=0.45), "pixels high"),
-                      (np.ascontiguousarray(picture[::-1]), ""),
-                      (np.full((300, 300, 3), 90, np.uint8), "no face")):  # fmt: skip
-        cv2.imwrite(str(tmp_path / "bad.png"), bad)
-        argv = arguments(tmp_path, source="bad.png")
-        argv[argv.index("ann")] = "bad"
-        capsys.readouterr()
-        refused(capsys, argv, tmp_path, word)

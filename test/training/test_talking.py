@@ -14,8 +14,9 @@ from realtalk_ros import cli
 from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.enroll import mediapipe_points
-from realtalk_ros.enroll.face_detector import POINTS, DetectedFace
+from realtalk_ros.enroll.face_detector import DetectedFace
 from realtalk_ros.enroll.face_embedding import FaceEmbedding
+from realtalk_ros.enroll.mediapipe_points import POINTS
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.face_model import arkit, lips
