@@ -4,7 +4,7 @@
     up to 0.10.21       for Python up to 3.12; the wheels carry a model
     0.10.30 to 0.10.33  for every Python; the model is a file to be downloaded once,
                         face_landmarker.task (Google, Apache-2.0, 3.6 MB)
-    0.10.35 and later   report each use to Google, which cannot be switched off: refused
+    0.10.35 and later   report each use to Google, with no documented switch: refused
 
 Nothing is downloaded here.
 """
