@@ -28,7 +28,7 @@ def pillow() -> Any:
         import PIL.Image
         import PIL.ImageCms
         import PIL.ImageOps
-    except ImportError as error:  # MediaPipe brings it
+    except ImportError as error:  # the extra `enroll` brings it
         raise RealTalkError(
             "Pillow is needed for its colour profile or transparency: "
             f"{install_hints.how_to_install('PIL')}"
