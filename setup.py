@@ -96,9 +96,11 @@ def is_generated(path: Path, stage: Path) -> bool:
     return inside.parts[0] in ("msg", "action") or (len(inside.parts) == 1 and path.suffix == ".so")
 
 
-def check_what_is_needed() -> None:
-    """Ends at once, and before anything is fetched, where a compiler or the like is missing."""
-    command = ["sh", HERE / "cmake/check.sh", sys.executable]
+def check_what_is_needed(wheels: bool = False) -> None:
+    """Ends at once, and before anything is fetched, where a compiler or the like is missing, or,
+    if ROS 2's `wheels` are to be fetched, there are none for this machine."""
+    options = ["--wheels"] if wheels else []
+    command = ["sh", HERE / "cmake/check.sh", *options, sys.executable]
     if code := subprocess.run(command, check=False).returncode:
         sys.exit(code)
 
@@ -114,8 +116,9 @@ def build_requirements() -> list[str]:
     """The message generators where pip builds in isolation; nothing where ROS 2 is importable."""
     if "get_requires_for_build_sdist" in sys.orig_argv:
         return []  # the sources are only packed
-    check_what_is_needed()
-    if ros_prefix():
+    prefix = ros_prefix()
+    check_what_is_needed(wheels=prefix is None)
+    if prefix:
         return []
     wheels = load_file(HERE / "pyproject.toml")["project"]["optional-dependencies"]["ros"]
     return [*wheels, *(() if shutil.which("cmake") else ("cmake",))]

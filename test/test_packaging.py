@@ -3,6 +3,7 @@
 
 import ast
 import os
+import platform
 import re
 import shutil
 import signal
@@ -209,6 +210,15 @@ def test_every_extra_that_is_named_exists():
             assert set(names.split(",")) <= extras, (page, names)
 
 
+def test_the_commands_for_arm_name_every_requirement():
+    page = (ROOT / "docs/troubleshooting.md").read_text().partition("\n## On ARM\n")[2]
+    command = next(line for line in page.splitlines() if "pip install " in line and "    " in line)
+    needed = [*table("project")["dependencies"]]
+    needed += table("project")["optional-dependencies"]["tts"]
+    names = {re.split("[<>=;]", line)[0] for line in needed}
+    assert set(command.partition("pip install ")[2].split()) == names
+
+
 # What is advised, where it runs
 
 
@@ -221,6 +231,8 @@ def place(monkeypatch, tmp_path):
         if environment:
             (prefix / "bin").mkdir(parents=True, exist_ok=True)
             (prefix / "bin/pip").touch()
+        monkeypatch.setattr(platform, "system", lambda: "Linux")
+        monkeypatch.setattr(platform, "machine", lambda: "x86_64")
         monkeypatch.setattr(sys, "prefix", str(prefix))
         monkeypatch.setattr(sys, "executable", str(prefix / "bin/python3"))
         monkeypatch.setattr(install_hints, "APT_FROM", (3, 0) if managed else (4, 0))
@@ -257,6 +269,17 @@ def test_beside_apt_its_packages_come_first_and_pip_is_told(place):
     assert install_hints.how_to_install("aiohttp").endswith(
         "--break-system-packages 'aiohttp>=3.8'"
     )
+
+
+@pytest.mark.parametrize("environment", [True, False])
+def test_where_pypi_has_no_ros_only_colcon_is_named(place, monkeypatch, environment):
+    pip = place(environment=environment)
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    for module in ("rclpy", "realtalk_ros.msg"):
+        advice = install_hints.what_is_missing(module)
+        assert "colcon" in advice
+        assert pip not in advice and "make" not in advice
+    assert f"{pip} install" in install_hints.how_to_install("soxr")
 
 
 def test_enrolling_asks_for_what_enrolling_needs(place):
@@ -340,6 +363,25 @@ def test_header_files_venv_and_a_wrong_python_are_noticed(tools, tmp_path):
                       'platform.python_version = lambda: \'3.9.2\'\n$2"\n' + real)  # fmt: skip
     ran = check("python3", tmp_path / "venv", path=tools)
     assert ran.returncode == 2 and "Python 3.10 to 3.13 (python3: 3.9.2)" in ran.stderr
+
+
+def test_on_arm_one_message_names_what_works_there(tools, tmp_path):
+    (tools / "uname").unlink()
+    (tools / "uname").write_text('#!/bin/sh\necho "Linux aarch64"\n')
+    (tools / "uname").chmod(0o755)
+    # As `pip install .` runs it, where no ROS 2 is sourced.
+    setup = ("import runpy, sys\nsys.modules['ament_package'] = None\n"
+             "sys.argv = ['setup.py', 'egg_info']\nrunpy.run_path('setup.py')")  # fmt: skip
+    by_pip = subprocess.run([sys.executable, "-c", setup], cwd=ROOT, capture_output=True,
+                            env={**os.environ, "PATH": str(tools)}, text=True)  # fmt: skip
+    for ran in (by_pip, check("", tmp_path / "venv", path=tools)):
+        assert ran.returncode == 2
+        for part in ("Linux aarch64", "In a ROS 2 workspace", "On ARM"):
+            assert part in ran.stderr, ran.stderr
+        assert "compiler" not in ran.stderr and "apt install" not in ran.stderr
+    # With a ROS 2 that is there already, the kind of machine does not matter.
+    ran = check(sys.executable, path=tools)
+    assert ran.returncode == 2 and "compiler" in ran.stderr and "aarch64" not in ran.stderr
 
 
 def test_a_machine_that_has_everything_passes(tmp_path):
