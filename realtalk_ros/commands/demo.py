@@ -24,7 +24,6 @@ from tqdm import tqdm
 from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.avatar.provenance import write_picture
-from realtalk_ros.commands.console import warn
 from realtalk_ros.commands.demo_figures import (
     Figures,
     MouthOpening,
@@ -35,6 +34,7 @@ from realtalk_ros.commands.demo_figures import (
 from realtalk_ros.commands.graph_monitor import GraphMonitor
 from realtalk_ros.commands.node_processes import FACE_NODES, add_graph, private_graph, start
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.output.console import warn
 from realtalk_ros.whole_files import check_can_write
 
 STALL_TIMEOUT = 20.0  # s without news of the speech after which the demo gives up

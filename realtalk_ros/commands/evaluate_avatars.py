@@ -17,7 +17,6 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from realtalk_ros.commands.console import warn
 from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.avatar_metrics import HIGHER_IS_BETTER, AvatarMetrics
 from realtalk_ros.enroll.avatar_writer import temporary_avatar
@@ -29,6 +28,7 @@ from realtalk_ros.enroll.photo_checks import SUFFIXES, find_face, photographs, r
 from realtalk_ros.enroll.photo_to_avatar import from_picture
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.output import contact_sheet
+from realtalk_ros.output.console import warn
 from realtalk_ros.output.figure_columns import heads, line
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.whole_files import check_can_write

@@ -24,11 +24,11 @@ from tqdm import tqdm
 
 from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.audio.pcm import encode_pcm
-from realtalk_ros.commands.console import warn
 from realtalk_ros.commands.graph_monitor import GraphMonitor
 from realtalk_ros.commands.node_processes import FACE_NODES, add_graph, private_graph, start
 from realtalk_ros.commands.soak_figures import Observations, judge, table
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.output.console import warn
 
 CHUNK = 0.02  # s
 EARLY = 0.5  # s before it is heard, every other utterance is sent

@@ -17,8 +17,8 @@ from realtalk_ros import contracts
 from realtalk_ros.audio.espeak import DEFAULT_VOICE
 from realtalk_ros.audio.media_files import STANDARD_INPUT, AudioStream
 from realtalk_ros.audio.text_to_speech import Saying
-from realtalk_ros.commands.console import warn
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.output.console import warn
 from realtalk_ros.output.live_link import live_link_csv
 from realtalk_ros.paths import is_same, summary_output
 from realtalk_ros.rendering import watermark

@@ -7,10 +7,12 @@ import pytest
 pytest.importorskip("scipy")
 pytest.importorskip("torch", reason="training needs torch")
 
+from realtalk_ros.cli import main
 from realtalk_ros.enroll import fit
 from realtalk_ros.enroll.face_detector import DetectedFace
 from realtalk_ros.enroll.photo_to_avatar import ExaminedPhoto
 from realtalk_ros.face_model import arkit
+from realtalk_ros.training.renderer import evaluate_smiles
 from realtalk_ros.training.renderer.rest_and_smile import OF_MOUTH, fit_same_person
 
 SMILE = arkit.weights(mouthSmile=0.8, mouthUpperUp=0.4, mouthLowerDown=0.4, jawOpen=0.15)
@@ -48,3 +50,20 @@ def test_the_smile_of_a_known_face_is_fitted_nearer_than_that_of_an_unknown_one(
             errors.append(np.linalg.norm((found - moved)[fit.table.LIPS], axis=1).mean())
         assert np.array_equal(who.identity, first.who.identity)
     assert np.mean(together) < 0.6 * np.mean(apart)
+
+
+def test_smiles_without_dlib_are_measured_with_a_warning(tmp_path, monkeypatch, capsys):
+    pictures = [np.zeros((256, 256, 3), np.uint8)] * 2
+    for name, value in (
+        ("Lpips", None), ("photographs", []), ("pairs_by_name", {"ann": ("a.png", "b.png")}),
+        ("enrolled", None), ("read_pair", None), ("draw_smile", None),
+        ("face_crops", [*pictures, None]), ("lip_box", (slice(9, 99), slice(9, 99))),
+        ("compare", evaluate_smiles.Smile(0.1, None, None)),
+    ):  # fmt: skip
+        monkeypatch.setattr(evaluate_smiles, name, lambda *_, value=value: value)
+    lacking = None, "needs dlib: pip install it"
+    monkeypatch.setattr(evaluate_smiles.FaceEmbedding, "if_installed", lambda: lacking)
+    assert main(["evaluate", "smiles", str(tmp_path), str(tmp_path)]) == 0
+    said, complaint = capsys.readouterr()
+    assert "mouth_lpips" in said
+    assert "realtalk evaluate smiles: warning: needs dlib: pip install it\n" in complaint

@@ -22,7 +22,6 @@ Nothing is kept but what `--json` prints and the sheet. Needs the extras `train`
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -42,6 +41,7 @@ from realtalk_ros.enroll.photo_checks import photographs, read_picture
 from realtalk_ros.enroll.photo_to_avatar import from_picture
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model.landmarks import LIPS
+from realtalk_ros.output.console import warn
 from realtalk_ros.rendering.avatar_encoding import reference_inputs
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.training.common.affine_maps import compose
@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> None:
     people = {name: asdict(smile) for name, smile in smiles.items()}
     print_figures({**figures, "people": people} if args.json else figures, args.json)
     if lacking:
-        print(f"realtalk evaluate smiles: {lacking}", file=sys.stderr)
+        warn("evaluate smiles", lacking)
     if args.sheet:
         write_sheet(cells, args.sheet)
 

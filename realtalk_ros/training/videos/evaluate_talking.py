@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from realtalk_ros.contracts import LOOK_AHEAD
 from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
+from realtalk_ros.output.console import warn
 from realtalk_ros.output.figure_columns import print_table
 from realtalk_ros.training.videos import talking_metrics
 from realtalk_ros.training.videos.known_words import Aligner, words_of_video
@@ -175,7 +175,7 @@ def run(args: argparse.Namespace) -> int:
         report = evaluate(args.folder, model, args, picture)
     print(json.dumps(report, indent=1)) if args.json else show(report, args.phones)
     for lacking in picture.lacking if picture else ():
-        print(f"realtalk evaluate talking: {lacking}", file=sys.stderr)
+        warn("evaluate talking", lacking)
     return 0
 
 
