@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-PNG = b"\x89PNG\r\n\x1a\n"
+from realtalk_ros.avatar import png_transparency
+from realtalk_ros.avatar.png_transparency import PNG
+
 JPEG = b"\xff\xd8\xff"
 # OpenCV's parameters of a JPEG whose colours have the full resolution. Its names for the latter two
 # numbers came with 4.7; Debian 12 and Ubuntu 24.04 have 4.6, which takes no notice of them.
@@ -66,20 +68,23 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
 
 
 def decode(data: bytes, max_pixels: int) -> np.ndarray | None:
-    """(height, width, 3) uint8 BGR; None if it cannot be decoded or is larger than it may be."""
+    """(height, width, 3) uint8 BGR, white where it is transparent; None if it cannot be decoded or
+    is larger than it may be."""
     import cv2
 
     claimed = size(data)
     if claimed is None or claimed[0] * claimed[1] > max_pixels:
         return None
+    transparent = png_transparency.is_transparent(data)
+    kind = cv2.IMREAD_UNCHANGED if transparent else cv2.IMREAD_COLOR
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), kind)
     except cv2.error:
         return None
     # A camera's note on how it was held may have exchanged width and height.
     if image is None or sorted(image.shape[:2]) != sorted(claimed):
         return None
-    return image
+    return png_transparency.on_white(image, data) if transparent else image
 
 
 def to_square(image: np.ndarray, side: int) -> np.ndarray:

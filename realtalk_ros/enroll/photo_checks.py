@@ -13,7 +13,7 @@ from realtalk_ros.avatar import image_decoding
 from realtalk_ros.enroll import fit, mediapipe_points
 from realtalk_ros.enroll.appearance_checks import LevelFace, is_human
 from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
-from realtalk_ros.enroll.photo_colours import as_srgb, on_white
+from realtalk_ros.enroll.photo_colours import as_srgb
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.paths import cannot_open, is_folder
@@ -60,7 +60,7 @@ def read_picture(path: Path) -> np.ndarray:
     picture = image_decoding.decode(data, MAX_PIXELS)
     if picture is None:
         raise RealTalkError(f"{path} is damaged, it cannot be decoded: get it again")
-    return as_srgb(on_white(picture, data), data)
+    return as_srgb(picture, data)
 
 
 def find_face(

@@ -17,6 +17,8 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.paths import check_file
 
 MAX_PIXELS = 4096 * 2304
+UNSAID = 2  # by ITU-T H.273, of how brightness and colours are made of red, green and blue
+SD = 1024, 576  # pixels; a larger picture that does not say it is of BT.709, as players take it
 TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
 
@@ -107,7 +109,7 @@ def open_video(path: Path) -> Clip:
 
 def upright(frame: av.VideoFrame, stream: av.video.stream.VideoStream) -> np.ndarray:
     """uint8 BGR, turned as the file says a player should, pixels made square."""
-    image: np.ndarray = frame.to_ndarray(format="bgr24")
+    image: np.ndarray = frame.to_ndarray(format="bgr24", src_colorspace=colour_space(frame))
     aspect = float(stream.sample_aspect_ratio or 1)
     if abs(aspect - 1) > 0.01 and 0.2 < aspect < 5:
         size = max(1, round(image.shape[1] * aspect)), image.shape[0]
@@ -123,6 +125,12 @@ def upright(frame: av.VideoFrame, stream: av.video.stream.VideoStream) -> np.nda
     if turn:
         raise RealTalkError(f"it is to be shown turned by {turn} degrees: re-encode it upright")
     return image
+
+
+def colour_space(frame: av.VideoFrame) -> str | None:
+    """PyAV's name for that of a frame; None for what the frame says, or else BT.601."""
+    large = frame.width > SD[0] or frame.height > SD[1]
+    return "ITU709" if large and getattr(frame, "colorspace", UNSAID) == UNSAID else None
 
 
 def reason(error: Exception) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Photographs with colour profiles or transparency, as enrolment reads them."""
+"""Photographs and films with other colours than sRGB's, as enrolment reads them."""
 
 import struct
 import zlib
@@ -29,7 +29,6 @@ SRGB_CURVE = struct.pack(
     ">4sIHH5i", b"para", 0, 3, 0, *(round(65536 * v) for v in (2.4, 1 / 1.055, 0.055 / 1.055,
                                                                1 / 12.92, 0.04045))
 )  # fmt: skip
-TURNS = {1: 0, 3: 2, 6: 3}  # by orientation in Exif: quarters to the left
 TABLE = np.linspace(0, 1, 1024) ** 1.8  # as of old screens
 
 
@@ -122,31 +121,14 @@ def test_other_profiles_change_nothing(tmp_path, icc):
     assert (read_picture(tmp_path / "a.png") == skins()).all()
 
 
-@pytest.mark.parametrize("deep", [False, True])
-def test_what_is_transparent_is_white(tmp_path, deep):
-    picture = np.dstack([skins(), np.zeros((64, 96), np.uint8)])
-    picture[:, 32:64, 3], picture[:, 64:, 3] = 128, 255
-    cv2.imwrite(str(tmp_path / "a.png"), picture.astype(np.uint16) * 257 if deep else picture)
-    read = read_picture(tmp_path / "a.png").astype(int)
-    assert (read[:, :32] == 255).all()
-    half = (255 + picture[:, 32:64, :3].astype(int)) / 2
-    assert np.abs(read[:, 32:64] - half).max() <= 2
-    assert (read[:, 64:] == picture[:, 64:, :3]).all()
-
-
-@pytest.mark.parametrize("orientation", TURNS)
-def test_a_picture_that_is_turned_is_white_where_it_is_transparent(tmp_path, orientation):
-    """Programs of Apple write Exif into each PNG."""
+def test_what_is_transparent_is_white_with_a_profile_too(tmp_path):
     picture = np.dstack([skins(), np.full((64, 96), 255, np.uint8)])
-    picture[:20, :40, 3] = 0
-    data = cv2.imencode(".png", picture)[1].tobytes()
-    chunk = b"eXIfMM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x112, 3, 1, orientation, 0, 0)
-    whole = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    (tmp_path / "a.png").write_bytes(data[:33] + whole + data[33:])
-    read = read_picture(tmp_path / "a.png")
-    shown = picture[..., :3].copy()
-    shown[:20, :40] = 255
-    assert (read == np.rot90(shown, TURNS[orientation])).all()
+    picture[:, :32, 3] = 0
+    write_png(tmp_path / "a.png", picture, profile(DISPLAY_P3, SRGB_CURVE))
+    whole = read_picture(tmp_path / "a.png")
+    write_png(tmp_path / "b.png", picture[..., :3], profile(DISPLAY_P3, SRGB_CURVE))
+    assert (whole[:, :32] == 255).all()
+    assert (whole[:, 32:] == read_picture(tmp_path / "b.png")[:, 32:]).all()
 
 
 def test_animations_and_other_formats_are_told_apart(tmp_path):
@@ -208,3 +190,26 @@ def test_frames_become_pictures_by_the_films_colours(tmp_path):
     frame = next(clip.frames())[1]
     shown = TrackedVideo(tmp_path / "a.mp4", None).picture(0)
     assert (shown == FilmColours.of(9, 18).convert(frame)).all() and (shown != frame).any()
+
+
+@pytest.mark.parametrize("size, space, said", [
+    ((640, 480), "ITU601", ""), ((1280, 720), "ITU709", ""), ((720, 1280), "ITU709", ""),
+    ((640, 480), "ITU709", "bt709"), ((1280, 720), "ITU601", "smpte170m"),
+])  # fmt: skip
+def test_films_that_say_nothing_of_their_colours_have_those_of_their_size(
+    tmp_path, size, space, said
+):
+    colours = (200, 80, 40), (60, 100, 200), (60, 200, 60)
+    picture = np.repeat(np.uint8([[*colours]]), size[0] // 3 + 1, 1)[:, : size[0]]
+    picture = np.ascontiguousarray(np.repeat(picture, size[1], 0))
+    with av.open(str(tmp_path / "a.mp4"), "w") as file:
+        stream = file.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv444p"
+        stream.options = {"crf": "4", **({"colorspace": said} if said else {})}
+        frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+        file.mux(stream.encode(frame.reformat(format="yuv444p", dst_colorspace=space)))
+        file.mux(stream.encode(None))
+    _, read = next(Clip(tmp_path / "a.mp4").frames())
+    columns = [size[0] * k // 6 for k in (1, 3, 5)]
+    off = np.abs(read[size[1] // 2, columns].astype(int) - picture[0, columns])
+    assert off.max() <= 4
