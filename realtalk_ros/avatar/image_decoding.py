@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from realtalk_ros.avatar import png_transparency
-from realtalk_ros.avatar.png_transparency import PNG
+from realtalk_ros.avatar import transparency
+from realtalk_ros.avatar.transparency import PNG
 
 JPEG = b"\xff\xd8\xff"
 # OpenCV's parameters of a JPEG whose colours have the full resolution. Its names for the latter two
@@ -75,7 +75,7 @@ def decode(data: bytes, max_pixels: int) -> np.ndarray | None:
     claimed = size(data)
     if claimed is None or claimed[0] * claimed[1] > max_pixels:
         return None
-    transparent = png_transparency.is_transparent(data)
+    transparent = transparency.is_transparent(data)
     kind = cv2.IMREAD_UNCHANGED if transparent else cv2.IMREAD_COLOR
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), kind)
@@ -84,7 +84,7 @@ def decode(data: bytes, max_pixels: int) -> np.ndarray | None:
     # A camera's note on how it was held may have exchanged width and height.
     if image is None or sorted(image.shape[:2]) != sorted(claimed):
         return None
-    return png_transparency.on_white(image, data) if transparent else image
+    return transparency.decoded_png(image, data) if transparent else image
 
 
 def to_square(image: np.ndarray, side: int) -> np.ndarray:

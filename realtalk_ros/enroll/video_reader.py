@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import av.error
@@ -12,14 +13,15 @@ import cv2
 import numpy as np
 
 from realtalk_ros import install_hints
+from realtalk_ros.avatar.transparency import on_white
 from realtalk_ros.enroll.film_colours import FilmColours
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.paths import check_file
 
 MAX_PIXELS = 4096 * 2304
 UNSAID = 2  # by ITU-T H.273, of how brightness and colours are made of red, green and blue
+COVER = 0x400  # FFmpeg's disposition of a stream that is an attached picture; PyAV 12 tells it
 SD = 1024, 576  # pixels; a larger picture that does not say it is of BT.709, as players take it
-TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
 
 class Clip:
@@ -32,8 +34,8 @@ class Clip:
         self.path = path
         if not path.stat().st_size:
             raise RealTalkError("the file is empty: get it again")
-        with self._open() as container:
-            stream = container.streams.video[0]
+        container, stream = self._open()
+        with container:
             if stream.width * stream.height > MAX_PIXELS:
                 raise RealTalkError(
                     f"pictures of {stream.width}x{stream.height} are too large: scale it down"
@@ -53,7 +55,7 @@ class Clip:
             ]
             self._sound_start = starts[-1]
 
-    def _open(self) -> av.container.InputContainer:
+    def _open(self) -> tuple[av.container.InputContainer, av.video.stream.VideoStream]:
         try:
             # Opened here, and no protocol allowed: see media_files._open.
             file = open(self.path, "rb")  # noqa: SIM115  # lives as long as the container
@@ -63,16 +65,17 @@ class Clip:
                 f"cannot be read as a video ({reason(error)}): give an MP4, MOV, MKV or WebM file "
                 "that is whole"
             ) from error
-        if not container.streams.video:
-            container.close()
-            raise RealTalkError("no pictures in it: give a video")
-        return container
+        for stream in container.streams.video:
+            if not getattr(stream, "disposition", 0) & COVER:
+                return container, stream
+        container.close()
+        raise RealTalkError("no pictures in it that move: give a video")
 
     def frames(self) -> Iterator[tuple[float, np.ndarray]]:
         """(s from the first sample of its sound on, uint8 BGR (h, w, 3)). A damaged packet is left
         out, and so is what repeats or goes back in time."""
-        with self._open() as container:
-            stream = container.streams.video[0]
+        container, stream = self._open()
+        with container:
             stream.codec_context.thread_count = 1
             last, shape = -np.inf, None
             try:
@@ -108,23 +111,45 @@ def open_video(path: Path) -> Clip:
 
 
 def upright(frame: av.VideoFrame, stream: av.video.stream.VideoStream) -> np.ndarray:
-    """uint8 BGR, turned as the file says a player should, pixels made square."""
-    image: np.ndarray = frame.to_ndarray(format="bgr24", src_colorspace=colour_space(frame))
-    aspect = float(stream.sample_aspect_ratio or 1)
-    if abs(aspect - 1) > 0.01 and 0.2 < aspect < 5:
-        size = max(1, round(image.shape[1] * aspect)), image.shape[0]
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    """uint8 BGR, turned and mirrored as the file says a player should, pixels made square, white
+    where it is transparent."""
     if not hasattr(frame, "rotation"):
         raise RealTalkError(
             f"PyAV {av.__version__} does not tell how a video is to be turned: "
             + install_hints.pip("install", "av>=14.2")
         )
-    turn = round(frame.rotation) % 360  # counter-clockwise, by which it is shown
-    if turn in TURNS:
-        return cv2.rotate(image, TURNS[turn])
-    if turn:
-        raise RealTalkError(f"it is to be shown turned by {turn} degrees: re-encode it upright")
-    return image
+    image = to_bgr(frame)
+    aspect = float(stream.sample_aspect_ratio or 1)
+    if abs(aspect - 1) > 0.01 and 0.2 < aspect < 5:
+        size = max(1, round(image.shape[1] * aspect)), image.shape[0]
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    return image if matrix is None else shown(image, np.frombuffer(matrix, np.int32))
+
+
+def to_bgr(frame: av.VideoFrame) -> np.ndarray:
+    space = colour_space(frame)
+    if not any(part.is_alpha for part in frame.format.components):
+        return frame.to_ndarray(format="bgr24", src_colorspace=space)
+    return on_white(frame.to_ndarray(format="bgra", src_colorspace=space))
+
+
+def shown(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """The picture by a display matrix of ISO 14496-12 (9,): its column's and its row's step are
+    (a, b) and (c, d) on the screen. Raises RealTalkError for what is neither a quarter turn nor a
+    mirror."""
+    a, b, _, c, d = (matrix[:5] / 65536).tolist()
+    if a == b == c == d == 0:  # as some programs write where there is nothing to say
+        return image
+    across, down = abs(a) + abs(d), abs(b) + abs(c)
+    if min(across, down) > 0.02 * max(across, down):
+        turn = np.degrees(np.arctan2(b, a)) % 360
+        raise RealTalkError(f"it is to be shown turned by {turn:.0f} degrees: re-encode it upright")
+    if down > across:
+        image, a, d = cv2.transpose(image), c, b
+    if a < 0:
+        image = cv2.flip(image, 1)
+    return cv2.flip(image, 0) if d < 0 else image
 
 
 def colour_space(frame: av.VideoFrame) -> str | None:

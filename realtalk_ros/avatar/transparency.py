@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PNG files that are transparent somewhere. The colours that they hide there may be any: decoded
+"""Pictures that are transparent somewhere. The colours that they hide there may be any: decoded
 without transparency they would be seen."""
 
 from __future__ import annotations
@@ -37,26 +37,34 @@ def is_transparent(data: bytes) -> bool:
     return data.startswith(PNG) and (data[25:26] in (b"\4", b"\6") or bool(chunk(data, b"tRNS")))
 
 
-def on_white(whole: np.ndarray, data: bytes) -> np.ndarray:
+def decoded_png(whole: np.ndarray, data: bytes) -> np.ndarray:
     """(height, width, 3) uint8 BGR, upright, white where the PNG file `data` is transparent.
     `whole` is what OpenCV decodes it to with IMREAD_UNCHANGED."""
     import cv2
 
     if whole.ndim == 2:
         alpha = np.where(whole == _transparent_grey(data), 0, 255).astype(np.uint8)
-        colours = cv2.cvtColor(_eight_bits(whole), cv2.COLOR_GRAY2BGR)
+        image = np.dstack([cv2.cvtColor(_eight_bits(whole), cv2.COLOR_GRAY2BGR), alpha])
     else:
-        whole = _eight_bits(whole)
-        colours = np.ascontiguousarray(whole[..., :3])
-        # Damaged transparency is left out.
-        alpha = whole[..., 3] if whole.shape[2] == 4 else np.full(whole.shape[:2], 255, np.uint8)
-    out = np.empty_like(colours)
+        image = _eight_bits(whole)
+    if image.shape[2] == 4:  # else its transparency is damaged
+        image = on_white(image)
+    return _upright(image, _orientation(chunk(data, b"eXIf")))
+
+
+def on_white(image: np.ndarray) -> np.ndarray:
+    """An image with straight alpha (height, width, 4) uint8 BGRA before white, (height, width,
+    3)."""
+    import cv2
+
+    out = np.empty((*image.shape[:2], 3), np.uint8)
     for start in range(0, len(out), STRIP):
-        rows = slice(start, start + STRIP)
-        share = alpha[rows].astype(np.float32) / 255
-        white = np.full_like(colours[rows], 255)
-        out[rows] = cv2.blendLinear(colours[rows], white, share, 1 - share)
-    return _upright(out, _orientation(chunk(data, b"eXIf")))
+        rows = image[start : start + STRIP]
+        share = cv2.extractChannel(rows, 3).astype(np.float32) / 255
+        colours = cv2.cvtColor(rows, cv2.COLOR_BGRA2BGR)
+        white = np.full_like(colours, 255)
+        out[start : start + STRIP] = cv2.blendLinear(colours, white, share, 1 - share)
+    return out
 
 
 def _eight_bits(image: np.ndarray) -> np.ndarray:
