@@ -23,6 +23,7 @@ from realtalk_ros.enroll.avatar_writer import Enrolment, write_folder
 from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.enroll.fit import require_scipy
 from realtalk_ros.enroll.mesh_tracker import follow
+from realtalk_ros.enroll.one_person import check_one_person
 from realtalk_ros.enroll.photo_checks import (
     MIN_FACE,
     check_pose,
@@ -72,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--consent",
         metavar="WHO",
         default="",
-        help="who agreed to this use of the face, one line; kept in the avatar and "
+        help="required: who agreed to this use of the face, one line; kept in the avatar and "
         "carried by its pictures",
     )
     parser.add_argument(
@@ -86,15 +87,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--landmarks",
         metavar="FILE",
         type=Path,
-        help="eight points of a face that no tracker finds, as YAML: " + ", ".join(fit.EIGHT),
+        help="eight points of a face that no tracker finds, as YAML, `name: [x, y]` in pixels: "
+        + ", ".join(fit.EIGHT),
     )
     parser.add_argument(
         "--size",
         type=int,
         choices=framing.SIZES,
         default=framing.SIZE,
-        help="height of the avatar's frames in pixels; its face takes half of it (default: "
-        "%(default)s)",
+        help="height of the avatar's frames in pixels; its face takes half of it",
     )
     parser.add_argument(
         "--silent",
@@ -253,12 +254,14 @@ def from_video(
 
 
 def look_at(video: TrackedVideo, landmarker: Path | None) -> list[str]:
-    """Notes for the user on the frame in which the face does the least. Raises RealTalkError where
-    no avatar could be made of it as of a photo: the tracker follows masks and dogs, too."""
+    """Notes for the user on the frame in which the face does the least, and on who is seen. Raises
+    RealTalkError where no avatar could be made of it as of a photo: the tracker follows masks and
+    dogs, too; and for two people."""
     picture = video.picture(video.calmest())
     with FaceDetector(landmarker) as detector:
         faces = detector.find(picture)
-        return examine_face(detector, picture, faces[0], str(video.path)).notes if faces else []
+        notes = examine_face(detector, picture, faces[0], str(video.path)).notes if faces else []
+        return notes + check_one_person(video, detector)
 
 
 def calmest_rest(video: TrackedVideo, landmarker: Path | None, size: int) -> Rest:

@@ -125,7 +125,7 @@ def check_same_person(
     if network is not None:
         other = faces_apart(network, first, second) > MAX_FACES_APART
     else:
-        apart = shapes_apart(first, second)
+        apart = shapes_apart(first.reading.identity, second.reading.identity)
         other = apart > MAX_SHAPES_APART
     if other:
         raise RealTalkError(
@@ -145,10 +145,10 @@ def faces_apart(network: FaceEmbedding, first: ExaminedPhoto, second: ExaminedPh
     return float(np.linalg.norm(one - other))
 
 
-def shapes_apart(first: ExaminedPhoto, second: ExaminedPhoto) -> float:
-    shapes = [photo.reading.identity for photo in (first, second)]
-    lengths = [float(np.linalg.norm(shape)) for shape in shapes]
-    return float(np.linalg.norm(shapes[0] - shapes[1])) / max(np.sqrt(np.prod(lengths)), 1e-6)
+def shapes_apart(first: np.ndarray, second: np.ndarray) -> float:
+    """Of two identities (100,)."""
+    lengths = [float(np.linalg.norm(shape)) for shape in (first, second)]
+    return float(np.linalg.norm(first - second)) / max(np.sqrt(np.prod(lengths)), 1e-6)
 
 
 def in_light_of(first: ExaminedPhoto, second: ExaminedPhoto, crop: np.ndarray) -> np.ndarray:
