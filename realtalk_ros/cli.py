@@ -161,8 +161,23 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **kwargs)
         self.register("type", float, finite)
 
+    def format_help(self) -> str:
+        for action in self._actions:
+            action.help = with_default(action)
+        return super().format_help()
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {' '.join(message.split())} (see {self.prog} --help)\n")
+
+
+def with_default(action: argparse.Action) -> str | None:
+    """What the help says of an option, and its default, where it has one and does not say so."""
+    text, value = action.help, action.default
+    if not text or "default" in text or action.nargs == 0 or value in (None, "", []):
+        return text
+    if value == argparse.SUPPRESS:
+        return text
+    return f"{text} (default: %(default){'g' if isinstance(value, float) else 's'})"
 
 
 def finite(text: str) -> float:

@@ -60,11 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_show_arguments(action("show", "a picture of avatars over a dozen expressions"))
     exporting = action("export", "an avatar in one file, to give away")
     add_avatar(exporting)
-    exporting.add_argument("file", metavar="FILE.zip", type=Path)
+    exporting.add_argument("file", metavar="FILE.zip", type=Path, help="to write")
     exporting.add_argument("--force", action="store_true", help="replace the file")
     exporting.set_defaults(action=export)
     importing = action("import", "an avatar's zip, of whomever, to a folder")
-    importing.add_argument("file", metavar="FILE.zip", type=Path)
+    importing.add_argument("file", metavar="FILE.zip", type=Path, help="an avatar, exported")
     importing.add_argument(
         "--into",
         metavar="DIR",

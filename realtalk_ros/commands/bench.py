@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from realtalk_ros.contracts import DEVICES, LOOK_AHEAD
+from realtalk_ros.commands.face_arguments import add_avatar, add_device
+from realtalk_ros.contracts import LOOK_AHEAD
 from realtalk_ros.errors import RealTalkError
 
 FPS = 25.0
@@ -49,22 +50,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threads",
         type=int,
         default=min(2, os.cpu_count() or 1),
-        help="CPU threads of the renderer (default: %(default)s)",
+        help="CPU threads of the renderer",
     )
-    parser.add_argument(
-        "--device",
-        choices=DEVICES,
-        default="cpu",
-        help="where the networks run (default: %(default)s)",
-    )
-    parser.add_argument("--avatar", metavar="NAME_OR_DIR", default="default", help="whose face")
+    add_device(parser)
+    add_avatar(parser)
     parser.add_argument(
         "--look-ahead",
         type=float,
         default=LOOK_AHEAD,
         metavar="S",
-        help="how much of the sound after a frame the network waits for, s: 0.16, 0.1 or 0.06 "
-        "(default: %(default)g)",
+        help="how much of the sound after a frame the network waits for, s: 0.16, 0.1 or 0.06",
     )
     parser.add_argument(
         "--audio-hours",

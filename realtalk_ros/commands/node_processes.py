@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from realtalk_ros.audio.media_files import SAMPLE_CLIP
-from realtalk_ros.contracts import DEVICES, LOOK_AHEAD
+from realtalk_ros.commands.face_arguments import add_avatar, add_device, add_images
+from realtalk_ros.contracts import LOOK_AHEAD
 from realtalk_ros.errors import RealTalkError
 
 FACE_NODES = ("expression_node", "renderer_node")
@@ -34,22 +35,15 @@ def add_graph(parser: argparse.ArgumentParser) -> None:
         default=SAMPLE_CLIP,
         help="speech (default: the bundled clip)",
     )
-    add("--avatar", metavar="NAME_OR_DIR", default="default", help="whose face")
-    add("--fps", type=float, default=25.0, help="frames a second (default: %(default)g)")
-    add("--size", type=int, default=512, help="height in pixels (default: %(default)s)")
-    add(
-        "--device",
-        choices=DEVICES,
-        default="cpu",
-        help="where the networks run (default: %(default)s)",
-    )
+    add_avatar(parser)
+    add_images(parser)
+    add_device(parser)
     add(
         "--look-ahead",
         metavar="S",
         type=float,
         default=LOOK_AHEAD,
-        help="how much of the sound after a frame the network waits for, s: 0.16, 0.1 or 0.06 "
-        "(default: %(default)g)",
+        help="how much of the sound after a frame the network waits for, s: 0.16, 0.1 or 0.06",
     )
 
 

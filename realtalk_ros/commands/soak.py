@@ -37,7 +37,7 @@ UTTERANCE, PAUSE = 8.0, 3.0  # s
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--minutes", type=float, default=10.0, help="how long (default: %(default)g)")
+    add("--minutes", type=float, default=10.0, help="how long")
     add_graph(parser)
     add("--json", action="store_true", help="print the figures as JSON")
 

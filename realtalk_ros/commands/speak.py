@@ -17,6 +17,7 @@ from realtalk_ros import contracts
 from realtalk_ros.audio.espeak import DEFAULT_VOICE
 from realtalk_ros.audio.media_files import STANDARD_INPUT, AudioStream
 from realtalk_ros.audio.text_to_speech import Saying
+from realtalk_ros.commands.face_arguments import add_avatar, add_device, add_images
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.output.console import warn
 from realtalk_ros.output.live_link import live_link_csv
@@ -44,22 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="expressions to write, in Live Link Face's format",
     )
-    parser.add_argument("--avatar", metavar="NAME_OR_DIR", default="default", help="whose face")
-    parser.add_argument(
-        "--fps", type=float, default=25.0, help="frames a second (default: %(default)g)"
-    )
-    parser.add_argument(
-        "--size", type=int, default=512, help="height in pixels (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--device",
-        choices=contracts.DEVICES,
-        default="cpu",
-        help="where the networks run (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--voice", default=DEFAULT_VOICE, help="espeak-ng's voice for --text (default: %(default)s)"
-    )
+    add_avatar(parser)
+    add_images(parser)
+    add_device(parser)
+    parser.add_argument("--voice", default=DEFAULT_VOICE, help="espeak-ng's voice for --text")
     parser.add_argument(
         "--mark",
         metavar="TEXT",

@@ -164,19 +164,19 @@ def evaluate(model: ExpressionModel, sets: dict[str, SpeechDataset]) -> dict:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--data", type=Path, default=Path("runs/speech"),
-        help="test sets of `realtalk data speech` (%(default)s)")  # fmt: skip
+        help="test sets of `realtalk data speech`")  # fmt: skip
     add("--models", type=Path, help="folder of the ONNX files (default: shipped)")
     add("--look-ahead", type=float, default=LOOK_AHEAD, metavar="S",
-        help="the network's, s (default: %(default)g)")  # fmt: skip
+        help="the network's, s")  # fmt: skip
     add("--recordings", type=Path, metavar="DIR", help="measure on these instead: audio files, "
         "each with its words in a .txt of the same name")  # fmt: skip
-    add("--voice", default="en-us", help="espeak-ng's voice of their language (%(default)s)")
+    add("--voice", default="en-us", help="espeak-ng's voice of their language")
     add("--videos", type=Path, metavar="DIR", help="measure on the end of each of these instead, "
         "which `realtalk data videos` made")  # fmt: skip
     add("--ablations", type=Path, metavar="DIR", help="compare DIR/full/expression.pt with those "
         "of DIR/{identity,reference,attention} that are there, trained by --without and equal "
         "--minutes")  # fmt: skip
-    add("--people", type=int, default=96, help="people a set for --ablations (%(default)s)")
+    add("--people", type=int, default=96, help="people a set for --ablations")
     add("--json", action="store_true", help="print the report as JSON")
     add("--plots", type=Path, help="draw reference and prediction into this folder")
 

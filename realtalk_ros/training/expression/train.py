@@ -140,20 +140,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     default = TrainingConfig()
     add = parser.add_argument
     add("--data", type=Path, default=default.data,
-        help="training shards of `realtalk data speech` (%(default)s)")  # fmt: skip
+        help="training shards of `realtalk data speech`")  # fmt: skip
     add("--work", type=Path, default=default.work,
-        help="where checkpoint, settings, log and export are kept (%(default)s)")  # fmt: skip
+        help="where checkpoint, settings, log and export are kept")  # fmt: skip
     add("--minutes", type=float, default=default.minutes, help="of training, all resumptions")
     # Second names of options are those before 0.2.
     add("--phone-minutes", "--hearing-minutes", type=float, metavar="M",
         help="of pretraining before, on phones (40; none with --installed or --start)")  # fmt: skip
     add("--prior-minutes", "--acquaintance-minutes", type=float, metavar="M",
         default=PRIOR_PRETRAINING_MINUTES,
-        help="of pretraining before, on how people move (%(default)g)")  # fmt: skip
+        help="of pretraining before, on how people move")  # fmt: skip
     add("--batch", type=int, default=default.batch_size, help="sequences a step")
     add("--rate", type=float, default=default.learning_rate, help="peak learning rate")
     add("--threads", type=int, default=1, help="CPU threads")
-    add("--seed", type=int, default=default.seed)
+    add("--seed", type=int, default=default.seed, help="of all that is random")
     add("--without", choices=ABLATIONS, help="train an ablation instead")
     add("--freeze-encoder", "--keep-hearing", action="store_true",
         help="after pretraining the convolutions learn no more: steps are 1.6 times as "

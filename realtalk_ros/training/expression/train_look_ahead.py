@@ -35,11 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--videos", type=Path, required=True, metavar="DIR",
         help="recordings: what `realtalk data mouths` or `realtalk data videos` made")  # fmt: skip
-    add("--rank", type=int, default=sound_predictor.RANK, help="of the prediction (%(default)s)")
-    add("--seed", type=int, default=0)
+    add("--rank", type=int, default=sound_predictor.RANK, help="of the prediction")
+    add("--seed", type=int, default=0, help="of all that is random")
     add("--out", type=Path, default=Path("runs/look_ahead"), metavar="DIR",
-        help="export to this folder, which gets a copy of the installed network "
-        "(%(default)s)")  # fmt: skip
+        help="export to this folder, which gets a copy of the installed network")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:

@@ -23,6 +23,7 @@ from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.training.common import checkpoint
+from realtalk_ros.training.common.device import add_device
 from realtalk_ros.training.common.learning_rate import linear, set_rate, warm_up
 from realtalk_ros.training.common.mixed_precision import mixed_precision
 from realtalk_ros.training.common.moving_average import WeightAverage
@@ -81,12 +82,12 @@ def losses_of(net: FaceReader, batch: Batch, modes: Tensor) -> tuple[Tensor, Ten
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
-    parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--minutes", type=float, default=30, help="of training")
+    parser.add_argument("--lr", type=float, default=2e-3, help="peak learning rate")
     parser.add_argument("--people", type=int, default=32, help="per step, a picture of each")
-    parser.add_argument("--out", type=Path, default=Path("runs/reader/shape.pt"))
+    parser.add_argument("--out", type=Path, default=Path("runs/reader/shape.pt"), help="checkpoint")
     parser.add_argument("--export", type=Path, help="write the ONNX file into this folder")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
 
 

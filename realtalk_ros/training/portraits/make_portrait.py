@@ -337,7 +337,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, default=128, help="light paths a pixel")
     parser.add_argument("--minutes", type=float, default=0.0,
                         help="a picture may take, with fewer paths then (0: any)")  # fmt: skip
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--size", type=int, choices=SIZES, default=SIZE,
                         help="pixels of the template")  # fmt: skip
     parser.add_argument("--preview", type=int, metavar="PIXELS",

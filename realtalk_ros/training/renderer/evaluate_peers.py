@@ -109,7 +109,7 @@ class Cost:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="with the checkouts")
-    parser.add_argument("--threads", type=int, default=2, help="of each (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="of each")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
 
 

@@ -122,10 +122,8 @@ def write_pairs(found: Mapping[str, Sequence[Pair]], out: Path, groups_each: int
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("neutral", metavar="NEUTRAL", type=Path, help="folder of photographs")
     parser.add_argument("smiling", metavar="SMILING", type=Path, help="of the same people")
-    parser.add_argument("--out", type=Path, default=Path("runs/pairs"), help="(%(default)s)")
-    parser.add_argument(
-        "--groups", type=int, default=2, help="groups of pictures of each pair (%(default)s)"
-    )
+    parser.add_argument("--out", type=Path, default=Path("runs/pairs"), help="folder of the shards")
+    parser.add_argument("--groups", type=int, default=2, help="groups of pictures of each pair")
     face_detector.add_arguments(parser)
     native_output.add_arguments(parser)
 

@@ -25,6 +25,7 @@ from tqdm import tqdm
 from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar, find
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.training.common.device import add_device
 from realtalk_ros.training.common.learning_rate import cosine, warm_up
 from realtalk_ros.training.common.prefetch import prefetch
 from realtalk_ros.training.renderer.batches import BatchLoader
@@ -92,14 +93,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--targets", type=int, default=default.targets, help="expressions per template frame"
     )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
     parser.add_argument("--compile", action="store_true", help="use torch.compile")
     parser.add_argument("--threads", type=int, default=default.threads, help="CPU threads")
     parser.add_argument("--export", type=Path, help="write the ONNX files here at the end")
     parser.add_argument(
         "--report", type=float, default=default.report_interval, help="seconds between evaluations"
     )
-    parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument("--seed", type=int, default=default.seed, help="of all that is random")
 
 
 def add_start_arguments(parser: argparse.ArgumentParser) -> None:

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model.landmarks import LIPS
 from realtalk_ros.training.common import checkpoint
+from realtalk_ros.training.common.device import add_device
 from realtalk_ros.training.common.group_layout import GROUPS_PER_PERSON
 from realtalk_ros.training.common.learning_rate import linear, set_rate, warm_up
 from realtalk_ros.training.common.mixed_precision import mixed_precision
@@ -119,9 +120,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--minutes", type=float, default=12, help="train each this long")
     parser.add_argument("--only", choices=list(ROLES), help="only this one")
-    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--lr", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--people", type=int, default=8, help="people per step, 2 images each")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
 
 

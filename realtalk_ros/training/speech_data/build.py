@@ -295,18 +295,18 @@ def report(root: Path, work: Path, trusted: list[Alignment]) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--packages", type=Path, default=Path("runs/packages"), metavar="DIR",
-        help="folder of unpacked Debian packages (default: %(default)s)")  # fmt: skip
+        help="folder of unpacked Debian packages")  # fmt: skip
     add("--fetch", action="store_true",
         help="first download and unpack the packages that are not there")  # fmt: skip
     add("--work", type=Path, default=Path("runs/speech"), metavar="DIR", help="where the sets go; "
-        "delete a file there to have it made anew (default: %(default)s)")  # fmt: skip
+        "delete a file there to have it made anew")  # fmt: skip
     add("--hours", type=float, default=1.75, metavar="H",
-        help="of speech of each synthetic engine (default: %(default)s)")  # fmt: skip
+        help="of speech of each synthetic engine")  # fmt: skip
     add("--synthetic-only", action="store_true", help="no real recordings")
     add("--recogniser-minutes", type=float, default=20, metavar="M",
-        help="training time of each recogniser (default: %(default)s)")  # fmt: skip
+        help="training time of each recogniser")  # fmt: skip
     add("--rounds", type=int, default=2, metavar="N", help="recognisers, each trained on the "
-        "alignments of the one before (default: %(default)s)")  # fmt: skip
+        "alignments of the one before")  # fmt: skip
     add("--installed", action="store_true", help="the first recogniser is the installed network, "
         "not one trained on a few recordings")  # fmt: skip
 

@@ -182,13 +182,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--unusual",
         type=float,
         default=random_people.UNUSUAL,
-        help="share of people whose mouth and eyes have nobody's colours (%(default)s)",
+        help="share of people whose mouth and eyes have nobody's colours",
     )
     parser.add_argument(
         "--supersample",
         type=float,
         default=SUPERSAMPLE,
-        help="drawn that much larger (%(default)s; 2 has smoother edges, in 1.6 times the time)",
+        help="drawn that much larger; 2 has smoother edges, in 1.6 times the time",
     )
     parser.add_argument("--facekit", type=Path, help="ict_facekit.npz (default: $REALTALK_FACEKIT)")
 

@@ -254,11 +254,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", choices=list(PEOPLE), default="clara", help="who")
     parser.add_argument("--seed", type=int, help="another person of the same look")
     parser.add_argument("--strands", type=int, default=30000, help="hairs")
-    parser.add_argument("--supersample", type=float, default=2.0)
+    parser.add_argument("--supersample", type=float, default=2.0, help="drawn that much larger")
     parser.add_argument(
         "--groups", type=int, default=0, help="also write this many training groups"
     )
-    parser.add_argument("--groups-out", type=Path, default=CAST, help="default: %(default)s")
+    parser.add_argument("--groups-out", type=Path, default=CAST, help="folder of those groups")
     parser.add_argument("--preview", type=Path, help="only write one frame to this picture")
     parser.add_argument("--facekit", type=Path, help="ict_facekit.npz (default: $REALTALK_FACEKIT)")
 

@@ -42,13 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = __doc__
     parser.add_argument("clone", metavar="CLONE", type=Path, help="of valid-avatars-glb")
-    parser.add_argument("--out", type=Path, default=Path("runs/valid"), help="(%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("runs/valid"), help="of the pictures")
     parser.add_argument("--people", type=int, help="only so many, the first ones")
     parser.add_argument("--expressions", type=int, help="of each person only so many, at random")
     parser.add_argument("--part", choices=PARTS, help="only these people")
-    parser.add_argument("--size", type=int, default=512, help="pixels of a picture (%(default)s)")
-    parser.add_argument("--samples", type=int, default=16, help="light paths a pixel (%(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
+    parser.add_argument("--size", type=int, default=512, help="pixels of a picture")
+    parser.add_argument("--samples", type=int, default=16, help="light paths a pixel")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
 
 
 def people_of(clone: Path) -> dict[str, Path]:

@@ -247,10 +247,8 @@ def with_progress(video: Clip, name: str) -> Iterator[tuple[float, np.ndarray]]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `realtalk data videos`."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="videos, in folders below it too")
-    parser.add_argument("--out", type=Path, default=Path("runs/videos"), help="(%(default)s)")
-    parser.add_argument(
-        "--rate", type=float, default=8, help="pictures a second to learn from (%(default)s)"
-    )
+    parser.add_argument("--out", type=Path, default=Path("runs/videos"), help="folder to write")
+    parser.add_argument("--rate", type=float, default=8, help="pictures a second to learn from")
     face_detector.add_arguments(parser)
 
 

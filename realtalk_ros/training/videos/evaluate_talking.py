@@ -137,11 +137,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("folder", type=Path, metavar="DIR", help="videos with sound; folders in it are people")
     add("--models", type=Path, help="folder of the ONNX files (default: shipped)")
     add("--tracks", type=Path, default=Path("runs/mouths"), metavar="DIR",
-        help="where tracks are kept (%(default)s)")  # fmt: skip
+        help="where tracks are kept")  # fmt: skip
     add("--words", type=Path, metavar="DIR", help="where X.txt or X.align are, if not beside X.mpg")
-    add("--voice", default="en-us", help="espeak-ng's voice of those words (%(default)s)")
+    add("--voice", default="en-us", help="espeak-ng's voice of those words")
     add("--look-ahead", type=float, default=LOOK_AHEAD, metavar="S",
-        help="the network's, s (default: %(default)g)")  # fmt: skip
+        help="the network's, s")  # fmt: skip
     add("--live", action="store_true", help="as live speech, of which no more is known in advance "
         "than the network's look-ahead")  # fmt: skip
     add("--in-step", action="store_true", help="shift each clip's picture by as much as its sound "

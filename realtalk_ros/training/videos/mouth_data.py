@@ -166,12 +166,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `realtalk data mouths`."""
     add = parser.add_argument
     add("folder", type=Path, metavar="DIR", help="videos with sound; folders in it are people")
-    add("--out", type=Path, default=Path("runs/mouths"), help="(%(default)s)")
+    add("--out", type=Path, default=Path("runs/mouths"), help="folder to write")
     add("--speech", type=Path, nargs="+", default=[], metavar="DIR",
         help="recordings of speech to relabel, equally much of each folder")  # fmt: skip
-    add("--speech-minutes", type=float, default=60.0, help="of those (%(default)g)")
+    add("--speech-minutes", type=float, default=60.0, help="of those, in all")
     add("--hold-out", type=int, default=0, metavar="N",
-        help="keep the last N videos of each person who has more (%(default)s)")  # fmt: skip
+        help="keep the last N videos of each person who has more")  # fmt: skip
     add("--timing", type=Path, metavar="MODELS", help="find how late each video's sound is by the "
         "network in this folder, which --videos trained before")  # fmt: skip
     face_detector.add_arguments(parser)
