@@ -128,6 +128,17 @@ def how_to_install_extra(name: str) -> str:
     return how_to_install(*EXTRAS[name])
 
 
+def how_to_repair(module: str) -> str:
+    """The command that installs a module (a key of PACKAGES) which does not work. One that is
+    installed is not installed again unless that is asked for."""
+    if not is_installed(module):
+        return how_to_install(module)
+    package = PACKAGES[module]
+    if package.apt and has_apt() and not in_environment() and sys.version_info >= APT_FROM:
+        return f"sudo apt install --reinstall {package.apt}"
+    return pip("install", "--force-reinstall", "--no-deps", package.pip)
+
+
 def how_to_get_gpu() -> str:
     """Commands for an ONNX Runtime that uses an NVIDIA GPU, in place of the one for CPUs."""
     return _instead_of_onnxruntime("onnxruntime-gpu>=1.17")

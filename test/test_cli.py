@@ -336,6 +336,21 @@ def test_a_harmed_model_ends_speak_in_one_line(tmp_path, clip):
     assert not (tmp_path / "o.mp4").exists()
 
 
+@pytest.mark.parametrize("error", ["ImportError('libx.so.1: no such file')", "RuntimeError('x')"])
+def test_doctor_repairs_what_is_installed_and_broken(capsys, monkeypatch, tmp_path, error):
+    (tmp_path / "onnxruntime.py").write_text(f"raise {error}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.split(".")[0] == "onnxruntime"]:
+        monkeypatch.delitem(sys.modules, name)
+    assert main(["doctor"]) == 2
+    said, complaint = capsys.readouterr()
+    failures = [line for line in said.splitlines() if line.startswith("fail")]
+    assert failures[0].startswith("fail  onnxruntime cannot be imported")
+    assert "ok    tqdm" in said and "install --force-reinstall --no-deps 'onnxruntime" in said
+    if "ImportError" in error:
+        assert len(failures) == 1 and "1 of the above" in complaint
+
+
 def test_doctor_tells_what_else_could_be_installed(monkeypatch):
     names = (("no_such_package", "display", "the web page"), ("json", "tts", "a voice"))
     monkeypatch.setattr(doctor, "OPTIONAL", names)

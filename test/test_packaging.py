@@ -282,6 +282,17 @@ def test_where_pypi_has_no_ros_only_colcon_is_named(place, monkeypatch, environm
     assert f"{pip} install" in install_hints.how_to_install("soxr")
 
 
+def test_what_is_installed_and_broken_is_installed_again(place, monkeypatch):
+    pip = place(environment=True)
+    assert install_hints.how_to_repair("aiohttp") == f"{pip} install 'aiohttp>=3.8'"
+    monkeypatch.setattr(install_hints, "is_installed", lambda name: True)
+    again = "--force-reinstall --no-deps 'aiohttp>=3.8'"
+    assert install_hints.how_to_repair("aiohttp") == f"{pip} install {again}"
+    place(environment=False)
+    monkeypatch.setattr(install_hints, "is_installed", lambda name: True)
+    assert install_hints.how_to_repair("aiohttp") == "sudo apt install --reinstall python3-aiohttp"
+
+
 def test_enrolling_asks_for_what_enrolling_needs(place):
     pip = place(environment=True)
     missing = install_hints.what_is_missing("scipy", "enroll")

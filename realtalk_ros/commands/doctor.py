@@ -87,6 +87,8 @@ def examine() -> Iterator[Finding]:
             failed = True
             yield fail(check.__name__.replace("_", " "), str(error))
         except Exception as error:  # a broken installation may raise anything; go on with the rest
+            if isinstance(error, ImportError) and failed:
+                continue  # as before
             failed = True
             reason = " ".join(str(error).split())
             yield fail(
@@ -107,8 +109,8 @@ def packages() -> Iterator[Finding]:
     for name, title in PACKAGES.items():
         try:
             module = importlib.import_module(name)
-        except ImportError as error:
-            command = install_hints.how_to_install(name)
+        except Exception as error:  # what is broken may raise anything
+            command = install_hints.how_to_repair(name)
             if "libGL" in str(error):  # opencv-python draws windows; nothing here does
                 command = install_hints.how_to_get_headless_opencv()
             yield fail(f"{title} cannot be imported: {' '.join(str(error).split())}", command)
@@ -272,9 +274,9 @@ def optional() -> Iterator[Finding]:
         except RealTalkError as error:  # MediaPipe's model
             what, _, advice = str(error).partition(": ")
             yield warn(f"optional: {what}", f"if you want {purpose}: {advice}")
-        except (ImportError, OSError) as error:  # sounddevice's, without PortAudio
-            command = install_hints.pip("install", "--force-reinstall", name)
-            if name == "sounddevice":
+        except Exception as error:  # likewise
+            command = install_hints.how_to_repair(name)
+            if name == "sounddevice":  # it lacks PortAudio
                 command = "sudo apt install libportaudio2"
             yield warn(
                 f"optional: {name} does not work ({' '.join(str(error).split())})",
