@@ -12,6 +12,8 @@ from typing import TextIO
 
 from realtalk_ros.errors import RealTalkError
 
+STANDARD_OUTPUT = "-"  # in place of a file's name
+
 
 def is_file(path: str | Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113
@@ -38,6 +40,11 @@ def is_standard_output(path: Path) -> bool:
         )
     except (OSError, ValueError):  # one of them is not there, or no file
         return False
+
+
+def output_path(text: str) -> Path:
+    """Of an option whose file is text: "-" is standard output."""
+    return Path("/dev/stdout" if text == STANDARD_OUTPUT else text)
 
 
 def summary_output(written: Path | None) -> TextIO:

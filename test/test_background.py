@@ -93,6 +93,12 @@ def test_what_is_no_background_is_refused_in_one_line(text):
     assert "#20242a" in str(error.value) and "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("text", ["transparent", "green", "#12345"])
+def test_where_nothing_can_be_transparent_it_is_not_offered(text):
+    with pytest.raises(RealTalkError, match="give a colour such as"):
+        Background(text, may_be_transparent=False)
+
+
 def test_no_rim_of_the_old_wall_is_left():
     matte = soft_disc()
     ramp = np.linspace(60, 220, 96)[None, :, None]  # a wall that is lit from a side

@@ -140,7 +140,7 @@ BAD = [
     (["--wav", "clip.wav", "--csv", "clip.wav"], "is the input"),
     (["--wav", "clip.wav", "--csv", "o.mp4"], "two names"),
     (["--wav", "clip.wav", "--mark", "\u2713"], "ASCII"),
-    (["--wav", "clip.wav", "--background", "green"], "a colour such as"),
+    (["--wav", "clip.wav", "--background", "green"], "; give a colour such as"),
     (["--wav", "clip.wav", "--background", "transparent"], "no transparency"),
 ]
 

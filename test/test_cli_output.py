@@ -81,8 +81,9 @@ def speak_to_output(tmp_path):
             "--out", str(tmp_path / "o.mp4"), "--csv", "/dev/stdout"]  # fmt: skip
 
 
-def test_a_csv_on_standard_output_has_rows_only(speak_to_output):
-    ran = subprocess.run(speak_to_output, capture_output=True, text=True)
+@pytest.mark.parametrize("output", ["/dev/stdout", "-"])
+def test_a_csv_on_standard_output_has_rows_only(speak_to_output, output):
+    ran = subprocess.run([*speak_to_output[:-1], output], capture_output=True, text=True)
     header, *rows = csv.reader(ran.stdout.splitlines())
     assert ran.returncode == 0 and len(rows) >= 6
     assert {len(row) for row in rows} == {len(header)} == {63}

@@ -21,7 +21,7 @@ from realtalk_ros.commands.face_arguments import add_avatar, add_device, add_ima
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.output.console import warn
 from realtalk_ros.output.live_link import live_link_csv
-from realtalk_ros.paths import is_same, summary_output
+from realtalk_ros.paths import is_same, output_path, summary_output
 from realtalk_ros.rendering import watermark
 from realtalk_ros.rendering.background import Background
 from realtalk_ros.whole_files import check_can_write
@@ -42,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--csv",
         metavar="OUT.csv",
-        type=Path,
-        help="expressions to write, in Live Link Face's format",
+        type=output_path,
+        help="expressions to write, in Live Link Face's format; - is standard output",
     )
     add_avatar(parser)
     add_images(parser)
@@ -66,9 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     check(args)
     visible = watermark.Watermark(args.mark) if args.mark is not None else None
-    background = None if args.background is None else Background(args.background)
-    if background is not None and background.transparent:
-        raise RealTalkError("--background transparent: a video has no transparency")
+    background = None if args.background is None else Background(args.background, False)
     summary = summary_output(args.csv)
     began = time.monotonic()
     blocks, sample_rate, duration = open_speech(args)

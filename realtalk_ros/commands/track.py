@@ -18,13 +18,19 @@ from realtalk_ros.enroll.mesh_tracker import follow
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.output.live_link import live_link_csv
-from realtalk_ros.paths import is_same, summary_output
+from realtalk_ros.paths import is_same, output_path, summary_output
 from realtalk_ros.whole_files import check_can_write
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("video", metavar="VIDEO", type=Path, help="somebody's face, any format")
-    parser.add_argument("--csv", metavar="OUT.csv", type=Path, required=True, help="file to write")
+    parser.add_argument(
+        "--csv",
+        metavar="OUT.csv",
+        type=output_path,
+        required=True,
+        help="file to write; - is standard output",
+    )
     face_detector.add_arguments(parser)
     native_output.add_arguments(parser)
 

@@ -13,14 +13,17 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.paths import exists, is_file
 
 TRANSPARENT = "transparent"
+WANTED = "a colour such as #20242a, or a PNG or JPEG"
 MAX_BYTES, MAX_PIXELS = 32 * 2**20, 4096 * 4096  # of a picture
 
 
 class Background:
-    """`text` is TRANSPARENT, a colour #rrggbb or the path of a picture, PNG or JPEG, whose middle
-    fills the image. Raises RealTalkError for what is none of them."""
+    """`text` is a colour #rrggbb, the path of a picture, PNG or JPEG, whose middle fills the image,
+    or, unless that is of no use, TRANSPARENT. Raises RealTalkError for what is none of them."""
 
-    def __init__(self, text: str):
+    def __init__(self, text: str, may_be_transparent: bool = True):
+        if text == TRANSPARENT and not may_be_transparent:
+            raise RealTalkError(f"background {text}: a video has no transparency; give {WANTED}")
         self.text, self.transparent = text, text == TRANSPARENT
         self._picture: np.ndarray = np.zeros((1, 1, 3), np.uint8)
         self._fitted = self._picture  # to the size of the last image
@@ -28,7 +31,8 @@ class Background:
             red, green, blue = bytes.fromhex(text[1:])
             self._picture[:] = blue, green, red
         elif not self.transparent:
-            self._picture = _read(text)
+            choices = f"{TRANSPARENT}, " if may_be_transparent else ""
+            self._picture = _read(text, f"give {choices}{WANTED}")
 
     def behind(self, person: np.ndarray) -> np.ndarray:
         """A new image of a person (height, width, 4) uint8, BGR of premultiplied alpha, before this
@@ -70,9 +74,8 @@ def opaque(image: np.ndarray) -> np.ndarray:
     return cv2.multiply(cv2.cvtColor(image, cv2.COLOR_BGRA2BGR), share, scale=1 / 255)
 
 
-def _read(path: str) -> np.ndarray:
-    """A picture (height, width, 3) uint8 BGR. Raises RealTalkError."""
-    wanted = f"give {TRANSPARENT}, a colour such as #20242a, or a PNG or JPEG"
+def _read(path: str, wanted: str) -> np.ndarray:
+    """A picture (height, width, 3) uint8 BGR. Raises RealTalkError; `wanted` says what to give."""
     if path.startswith("#"):
         raise RealTalkError(f"background {path[:200]!r} is no colour of six digits: {wanted}")
     try:

@@ -106,6 +106,26 @@ def test_colours_are_those_of_the_profile(tmp_path, write, suffix, allowed, prim
     assert np.abs(given.astype(int) - picture).max() > 10 and off.max() <= allowed
 
 
+@pytest.mark.parametrize("word, allowed", [(b"R03", 3), (b"R98", 0)])
+def test_cameras_say_adobe_rgb_in_exif(tmp_path, word, allowed):
+    """R98 says sRGB. As in a file of a camera: the word is below two folders of the Exif."""
+    given = as_numbers_of(ADOBE_RGB, CURVES["power"][1], skins())
+    data = cv2.imencode(".jpg", given, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
+    entry = ">HHHII"
+    exif = b"MM\0*" + struct.pack(">I", 8)
+    exif += struct.pack(entry, 1, 0x8769, 4, 1, 26) + bytes(4)  # where the Exif folder is
+    exif += struct.pack(entry, 1, 0xA005, 4, 1, 44) + bytes(4)  # where the next one is
+    exif += struct.pack(">HHHI4s", 1, 1, 2, 4, word) + bytes(4)
+    segment = b"Exif\0\0" + exif
+    head = b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment
+    (tmp_path / "plain.jpg").write_bytes(data)
+    (tmp_path / "a.jpg").write_bytes(data[:2] + head + data[2:])
+    read, plain = (read_picture(tmp_path / name).astype(int) for name in ("a.jpg", "plain.jpg"))
+    wanted = skins() if word == b"R03" else plain
+    off = np.abs(read - wanted)[4:-4:16, 4:-4:16]
+    assert np.abs(given.astype(int) - skins()).max() > 10 and off.max() <= allowed
+
+
 def test_light_itself_is_encoded(tmp_path):
     picture = np.full((64, 64, 3), 10, np.uint8)
     write_png(tmp_path / "a.png", picture, profile(SRGB, CURVES["linear"][0]))
