@@ -19,7 +19,7 @@ from realtalk_ros.avatar import provenance
 from realtalk_ros.avatar.avatar import Avatar, as_argument
 from realtalk_ros.avatar.avatar_yaml import MAX_NAME, can_be_folder
 from realtalk_ros.enroll import face_detector, fit, framing, native_output
-from realtalk_ros.enroll.avatar_writer import Enrolment, write_folder
+from realtalk_ros.enroll.avatar_writer import Enrolment, exists, write_folder
 from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.enroll.fit import require_scipy
 from realtalk_ros.enroll.mesh_tracker import follow
@@ -177,7 +177,7 @@ def check(args: argparse.Namespace) -> Path:
         raise RealTalkError(f"--out {args.out} is no folder that can be written to: make it first")
     target = args.out / name
     if os.path.lexists(target):
-        raise RealTalkError(f"{target} exists: remove it, or give another --name or --out")
+        raise exists(target)
     return target
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from realtalk_ros import __version__, checksums
 from realtalk_ros.avatar import image_decoding, provenance
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import AVATAR_FORMAT
+from realtalk_ros.errors import RealTalkError
 from realtalk_ros.whole_files import cannot_write
 
 
@@ -70,9 +72,15 @@ def write_folder(
         Avatar.load(part)  # raises
         part.rename(target)
     except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # another command was faster
+            raise exists(target) from error
         raise cannot_write(target, error) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def exists(target: Path) -> RealTalkError:
+    return RealTalkError(f"{target} exists: remove it, or give another --name or --out")
 
 
 def temporary_avatar(made: Enrolment, source: Path) -> Avatar:

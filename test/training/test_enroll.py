@@ -107,6 +107,24 @@ def test_places_that_cannot_be_are_refused(drawing, tmp_path, capsys):
     refused(capsys, drawing, tmp_path, "nowhere")
 
 
+def test_of_two_commands_at_once_the_second_says_that_the_avatar_exists(
+    drawing, tmp_path, capsys, monkeypatch
+):
+    really = enroll.enrolled
+
+    def slowly(args):
+        (tmp_path / "ann").mkdir()  # by the other one
+        (tmp_path / "ann" / "avatar.yaml").touch()
+        return really(args)
+
+    monkeypatch.setattr(enroll, "enrolled", slowly)
+    assert main(drawing) == 2
+    assert "ann exists: remove it, or give another --name" in capsys.readouterr().err
+    assert (
+        not list(tmp_path.glob(".enroll*")) and not (tmp_path / "ann" / "avatar.yaml").read_text()
+    )
+
+
 def png_of(width, height):
     """The header of a picture of that size and next to nothing else."""
 
