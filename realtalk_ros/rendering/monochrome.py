@@ -24,7 +24,7 @@ def tone(image: np.ndarray) -> np.ndarray | None:
     pixels = image.reshape(-1, 3).astype(np.float32)
     light = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).reshape(-1)
     colour = pixels - light[:, None]
-    bins = light // BIN
+    bins = (light // BIN).astype(np.intp)
     count = np.bincount(bins, minlength=256 // BIN)
     used = np.flatnonzero(count)
     means = np.stack(

@@ -74,8 +74,8 @@ def light_between(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     shade = np.zeros_like(x)
     for place, line, notch in zip(MEET, LINE, NOTCH, strict=True):
         beside = np.square(aside - place) / -2
-        line = line * np.exp(beside / LINE_WIDTH**2)
-        shade = np.maximum(shade, line + notch * edge * np.exp(beside / NOTCH_WIDTH**2))
+        joint = line * np.exp(beside / LINE_WIDTH**2)
+        shade = np.maximum(shade, joint + notch * edge * np.exp(beside / NOTCH_WIDTH**2))
     upper = np.clip(1 + above / BELOW, 0, 1)
     shadow = SHADOW * np.exp(np.minimum(above + BELOW, 0) / SHADOW_DEPTH)
     return 1 - shade * upper - shadow * (1 - upper)
