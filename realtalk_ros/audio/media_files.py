@@ -122,6 +122,8 @@ class AudioStream:
 
     def _decode(self) -> Iterator[av.AudioFrame]:
         stream = self._container.streams.audio[0]
+        # Asked before decoding: PyAV 19 crashes if asked after the decoder could not be opened.
+        codec = stream.codec_context.name if stream.codec_context else ""
         try:
             for packet in self._container.demux(stream):
                 try:
@@ -129,12 +131,15 @@ class AudioStream:
                 except av.error.FFmpegError as error:
                     # A damaged packet: what follows may be whole. If it ends within a sample, as
                     # where a WAV was cut, some versions of FFmpeg refuse all of it.
-                    bits = re.match(r"pcm_[a-z]+(\d+)", stream.codec_context.name)
+                    bits = re.match(r"pcm_[a-z]+(\d+)", codec)
                     width = int(bits[1]) // 8 * len(stream.layout.channels) if bits else 1
                     if not width or not (rest := packet.size % width):
                         self._findings.damage = _reason(error)
                         continue
                     frames = stream.codec_context.decode(av.Packet(bytes(packet)[:-rest]))
+                except ValueError as error:  # PyAV 19's, after the decoder could not be opened
+                    self._findings.damage = self._findings.damage or str(error)
+                    break
                 yield from (frame for frame in frames if frame.samples)
         except av.error.FFmpegError as error:
             raise AudioError(

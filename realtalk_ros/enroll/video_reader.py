@@ -65,11 +65,20 @@ class Clip:
                 f"cannot be read as a video ({reason(error)}): give an MP4, MOV, MKV or WebM file "
                 "that is whole"
             ) from error
-        for stream in container.streams.video:
-            if not getattr(stream, "disposition", 0) & COVER:
-                return container, stream
+        pictures = [
+            stream
+            for stream in container.streams.video
+            if not getattr(stream, "disposition", 0) & COVER
+        ]
+        known = [stream for stream in pictures if stream.codec_context is not None]
+        if known:
+            return container, known[0]
         container.close()
-        raise RealTalkError("no pictures in it that move: give a video")
+        raise RealTalkError(
+            "its pictures are of a codec that FFmpeg does not know: re-encode it"
+            if pictures
+            else "no pictures in it that move: give a video"
+        )
 
     def frames(self) -> Iterator[tuple[float, np.ndarray]]:
         """(s from the first sample of its sound on, uint8 BGR (h, w, 3)). A damaged packet is left
@@ -95,8 +104,8 @@ class Clip:
                             )
                         shape = image.shape
                         yield frame.time - self._sound_start, image
-            except (av.error.FFmpegError, OSError) as error:
-                raise RealTalkError(
+            except (av.error.FFmpegError, OSError, ValueError) as error:
+                raise RealTalkError(  # (ValueError: PyAV 19's, if the decoder could not be opened)
                     f"cannot be decoded ({reason(error)}): get it again, or re-encode it"
                 ) from error
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pictures of video files as a player shows them."""
+"""The pictures of video files as a player shows them; those that have none end with one line."""
 
 import struct
 
@@ -13,6 +13,7 @@ pytest.importorskip("scipy")
 from realtalk_ros.enroll.video_reader import Clip, open_video
 from realtalk_ros.errors import RealTalkError
 
+HEADER_BYTES = 40  # of a BITMAPINFOHEADER, after which the decoder's own data comes
 ONE, W = 1 << 16, 1 << 30
 # A display matrix: how a player shows the picture.
 MATRICES = {
@@ -98,3 +99,32 @@ def test_a_cover_is_no_film(tmp_path):
         assert file.streams.video
     with pytest.raises(RealTalkError, match="no pictures"):
         Clip(tmp_path / "song.mp3")
+
+
+@pytest.fixture
+def film(tmp_path):
+    """The bytes of an AVI, whose codec has a name and data of its own in the header."""
+    with av.open(str(tmp_path / "whole.avi"), "w") as file:
+        stream = file.add_stream("huffyuv", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv422p"
+        for level in range(5):
+            grey = np.full((48, 64, 3), 40 * level, np.uint8)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="bgr24")))
+        file.mux(stream.encode(None))
+    return (tmp_path / "whole.avi").read_bytes()
+
+
+def test_a_codec_that_ffmpeg_does_not_know_is_told(tmp_path, film):
+    (tmp_path / "a.avi").write_bytes(film.replace(b"HFYU", b"ZZZZ"))
+    with pytest.raises(RealTalkError, match="codec that FFmpeg does not know: re-encode it"):
+        Clip(tmp_path / "a.avi")
+
+
+def test_a_decoder_that_does_not_start_is_told_or_gives_no_pictures(tmp_path, film):
+    begin = film.index(b"strf") + 8 + HEADER_BYTES
+    (tmp_path / "a.avi").write_bytes(film[:begin] + b"\xff" * 40 + film[begin + 40 :])
+    clip = Clip(tmp_path / "a.avi")
+    try:
+        assert not list(clip.frames())  # PyAV before 19
+    except RealTalkError as error:
+        assert "cannot be decoded" in str(error)
