@@ -8,7 +8,7 @@
 # make install         the environment only (.venv); install-training: .venv-training
 # make clean           removes what these made
 #
-# Debian, Ubuntu: sudo apt install python3-venv python3-dev g++ make (Python 3.10 to 3.13).
+# Debian, Ubuntu: sudo apt install python3-venv python3-dev g++ make (Python 3.10 to 3.14).
 # No GPU, no ROS from apt, no torch but for test-training.
 # PYTHON=python3.12 make demo chooses the Python; VENV=/path another environment.
 
@@ -17,7 +17,7 @@ find = $(shell for p in $(2); do $$p -c 'import sys, venv; from ensurepip import
 	sys.exit(not (3, 10) <= sys.version_info < (3, $(1) + 1))' 2>/dev/null && echo $$p && break; done)
 
 VENV ?= .venv
-PYTHON ?= $(call find,13,python3 python3.13 python3.12 python3.11 python3.10)
+PYTHON ?= $(call find,14,python3 python3.14 python3.13 python3.12 python3.11 python3.10)
 EXTRAS = ros,tts,display,test,lint
 TRAINING_VENV ?= .venv-training
 # Up to Python 3.12 there is a MediaPipe that carries a model; with a newer one the tests that need a

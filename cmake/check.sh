@@ -40,7 +40,7 @@ END
 }
 lacks() { missing="$missing  $*
 "; }
-newer() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null; }
+newer() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null; }
 enough() { # FOLDER MB: whether its disk has as much to spare
     df -Pk "$1" 2>/dev/null | { read -r _ && read -r _ _ _ free _ && [ "$free" -ge $(($2 * 1024)) ]; }
 }
@@ -55,17 +55,17 @@ if [ -n "$venv" ] && [ -x "$venv/bin/python" ]; then
     python=$venv/bin/python # what it was made of is what counts
 fi
 if [ -z "$python" ]; then
-    for p in python3 python3.13 python3.12 python3.11 python3.10; do
+    for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do
         if newer $p; then python=$p && break; fi
     done
 fi
 if [ -z "$python" ]; then
     have=$(python3 -c 'import platform; print(", python3 is", platform.python_version())' 2>/dev/null)
-    lacks "Python 3.10 to 3.13, with venv and its header files$have"
+    lacks "Python 3.10 to 3.14, with venv and its header files$have"
 elif ! newer "$python"; then
     version=$("$python" -c 'import platform; print(platform.python_version())' 2>/dev/null) ||
         version="is not there"
-    lacks "Python 3.10 to 3.13 ($python: $version); PYTHON=python3 chooses another"
+    lacks "Python 3.10 to 3.14 ($python: $version); PYTHON=python3 chooses another"
 else
     system=$(command -v python3)
     case $python in python3.*) # beside the system's own, it has packages of its own

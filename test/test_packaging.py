@@ -349,7 +349,7 @@ def tools(tmp_path):
 def test_all_that_is_missing_is_named_at_once_with_its_command(tools, tmp_path):
     ran = check("", tmp_path / "venv", path=tools)
     assert ran.returncode == 2
-    for part in ("Python 3.10 to 3.13", "compiler\n", "  make\n"):
+    for part in ("Python 3.10 to 3.14", "compiler\n", "  make\n"):
         assert part in ran.stderr
     assert "apt install python3-venv python3-dev g++ make\n" in ran.stderr
     assert "Traceback" not in ran.stderr and "not found" not in ran.stderr
@@ -373,7 +373,7 @@ def test_header_files_venv_and_a_wrong_python_are_noticed(tools, tmp_path):
     python.write_text('#!/bin/sh\ncode="import sys, platform\nsys.version_info = (3, 9)\n'
                       'platform.python_version = lambda: \'3.9.2\'\n$2"\n' + real)  # fmt: skip
     ran = check("python3", tmp_path / "venv", path=tools)
-    assert ran.returncode == 2 and "Python 3.10 to 3.13 (python3: 3.9.2)" in ran.stderr
+    assert ran.returncode == 2 and "Python 3.10 to 3.14 (python3: 3.9.2)" in ran.stderr
 
 
 def test_on_arm_one_message_names_what_works_there(tools, tmp_path):
@@ -421,3 +421,30 @@ def test_the_readme_the_makefile_and_the_check_name_the_same_packages():
     line = "apt install python3-venv python3-dev g++ make"
     for name in ("README.md", "Makefile"):
         assert line in (ROOT / name).read_text(), name
+
+
+def test_the_pythons_of_the_classifiers_are_those_that_everything_names(tools, tmp_path):
+    prefix = "Programming Language :: Python :: "
+    versions = [line.removeprefix(prefix) for line in table("project")["classifiers"]
+                if line.startswith(prefix)]  # fmt: skip
+    oldest, *_, newest = versions
+    assert table("project")["requires-python"] == f">={oldest}"
+    for name in ("README.md", "CONTRIBUTING.md", "Makefile", ".ci/run"):
+        ranges = re.findall(r"\b3\.\d+(?: to |-)3\.\d+", (ROOT / name).read_text())
+        assert any(re.split(" to |-", found) == [oldest, newest] for found in ranges), name
+    commands = " ".join(["python3", *(f"python{v}" for v in reversed(versions))])
+    assert f"PYTHON ?= $(call find,{newest[2:]},{commands})" in (ROOT / "Makefile").read_text()
+    first = int(oldest[2:])
+    for minor in range(first - 1, first + len(versions) + 1):
+        # Each Python by its own name only, as where the system's python3 is another one.
+        python = tools / f"python3.{minor}"
+        python.write_text(f'#!/bin/sh\ncode="import sys\nsys.version_info = (3, {minor})\n$2"\n'
+                          f'exec "{sys.executable}" -c "$code"\n')  # fmt: skip
+        python.chmod(0o755)
+        ran = check("", tmp_path / "venv", path=tools)
+        python.unlink()
+        known = f"3.{minor}" in versions
+        assert (f"Python {oldest} to {newest}, with venv" in ran.stderr) != known, (
+            minor,
+            ran.stderr,
+        )
