@@ -25,6 +25,10 @@ TRAINING_VENV ?= .venv-training
 TRAINING_PYTHON ?= $(or $(call find,12,python3 python3.12 python3.11 python3.10),$(PYTHON))
 TRAINING_EXTRAS = train,enroll,test,tts
 TORCH ?= torch==2.13.0
+# After an upgrade of the system an environment's Python is another one without packages, or gone.
+pip_in = $(1)/bin/python -c 'import pip' 2>/dev/null
+stale = $(shell test -e $(1)/.installed && ! $(call pip_in,$(1)) && echo stale)
+no_dangling = find -L $(1)/bin -type l -name 'python*' -delete 2>/dev/null
 # The wheels mark a set-up environment by this variable; inherited from another one it does harm.
 RUN = env -u _ROS_WHEELS_BOOTSTRAP_COMPLETE -u PYTHONPATH
 
@@ -33,7 +37,7 @@ SOURCES = pyproject.toml setup.py CMakeLists.txt package.xml README.md NOTICE \
 	$(wildcard cmake/* msg/*.msg action/* launch/* config/*) \
 	$(shell find realtalk_ros -type f -not -name '*.pyc' -not -path '*/__pycache__/*')
 
-.PHONY: help demo lint format test test-training install install-training clean
+.PHONY: help demo lint format test test-training install install-training clean stale
 help:
 	@sed -n '3,/^$$/s/^# \{0,1\}//p' Makefile
 
@@ -65,20 +69,20 @@ install: $(VENV)/.installed
 
 install-training: $(TRAINING_VENV)/.installed
 
-$(VENV)/.installed: $(SOURCES)
+$(VENV)/.installed: $(SOURCES) $(call stale,$(VENV))
 	@sh cmake/check.sh "$(PYTHON)" "$(VENV)"
-	@{ test -x $(VENV)/bin/python && test -x $(VENV)/bin/pip; } || { echo "== environment $(VENV) ($(PYTHON))"; \
-		$(PYTHON) -m venv $(VENV); }
+	@$(call pip_in,$(VENV)) || { echo "== environment $(VENV) ($(PYTHON))"; \
+		$(call no_dangling,$(VENV)); $(PYTHON) -m venv $(VENV); }
 	@$(RUN) sh cmake/check.sh --pip $(VENV)/bin/python
 	@echo "== installing realtalk_ros[$(EXTRAS)]: ROS 2 wheels, messages (a minute)"
 	$(RUN) $(VENV)/bin/python -m pip install --disable-pip-version-check ".[$(EXTRAS)]"
 	@touch $@
 
 # The tests take the sources from this folder: only other requirements make it install again.
-$(TRAINING_VENV)/.installed: pyproject.toml
+$(TRAINING_VENV)/.installed: pyproject.toml $(call stale,$(TRAINING_VENV))
 	@sh cmake/check.sh "$(TRAINING_PYTHON)" "$(TRAINING_VENV)"
-	@test -x $(TRAINING_VENV)/bin/pip || { echo "== environment $(TRAINING_VENV) ($(TRAINING_PYTHON))"; \
-		$(TRAINING_PYTHON) -m venv $(TRAINING_VENV); }
+	@$(call pip_in,$(TRAINING_VENV)) || { echo "== environment $(TRAINING_VENV) ($(TRAINING_PYTHON))"; \
+		$(call no_dangling,$(TRAINING_VENV)); $(TRAINING_PYTHON) -m venv $(TRAINING_VENV); }
 	@$(RUN) sh cmake/check.sh --pip $(TRAINING_VENV)/bin/python
 	@echo "== installing realtalk_ros[$(TRAINING_EXTRAS)] and $(TORCH): PyTorch, MediaPipe (minutes)"
 	$(RUN) $(TRAINING_VENV)/bin/python -m pip install --disable-pip-version-check \

@@ -72,7 +72,8 @@ else
         [ "$("$python" -c 'import sys; print(sys.version)')" = \
             "$("${system:-false}" -c 'import sys; print(sys.version)' 2>/dev/null)" ] || name=$python ;;
     esac
-    [ -z "$venv" ] || "$python" -c 'import venv; from ensurepip import version' 2>/dev/null || [ -x "$venv/bin/pip" ] ||
+    [ -z "$venv" ] || "$python" -c 'import venv; from ensurepip import version' 2>/dev/null ||
+        "$venv/bin/python" -c 'import pip' 2>/dev/null ||
         lacks "venv and ensurepip, parts of Python ($python)"
     "$python" -c 'import os, sys, sysconfig
 sys.exit(not os.path.isfile(os.path.join(sysconfig.get_config_var("INCLUDEPY"), "Python.h")))' ||
