@@ -13,6 +13,7 @@ import tarfile
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -436,6 +437,23 @@ def test_an_environment_whose_python_was_upgraded_is_installed_again(tmp_path, n
     python.unlink()  # it was of another name, and is gone
     python.symlink_to("python3.0")
     assert "pip install" in subprocess.run(command, capture_output=True, text=True).stdout
+
+
+def test_what_is_pinned_is_for_every_python_that_is_supported():
+    from packaging.specifiers import SpecifierSet
+
+    oldest = table("project")["requires-python"].removeprefix(">=")
+    extras = table("project")["optional-dependencies"]
+    pinned = [
+        line for lines in extras.values() for line in lines if "==" in line and ";" not in line
+    ]
+    for name, version in (re.sub(r"\[.*\]", "", line).split("==") for line in pinned):
+        try:
+            found = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue
+        if found.version == version and (wanted := found.metadata.get("Requires-Python")):
+            assert SpecifierSet(wanted).contains(oldest), f"{name} {version} wants Python {wanted}"
 
 
 def test_the_readme_the_makefile_and_the_check_name_the_same_packages():
