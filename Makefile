@@ -28,7 +28,7 @@ TORCH ?= torch==2.13.0
 # After an upgrade of the system an environment's Python is another one without packages, or gone.
 pip_in = $(1)/bin/python -c 'import pip' 2>/dev/null
 stale = $(shell test -e $(1)/.installed && ! $(call pip_in,$(1)) && echo stale)
-no_dangling = find -L $(1)/bin -type l -name 'python*' -delete 2>/dev/null
+no_links = find $(1)/bin -type l -name 'python*' -delete 2>/dev/null
 # The wheels mark a set-up environment by this variable; inherited from another one it does harm.
 RUN = env -u _ROS_WHEELS_BOOTSTRAP_COMPLETE -u PYTHONPATH
 
@@ -46,7 +46,7 @@ demo: $(VENV)/.installed
 
 # The installed package need not be current to check the sources.
 lint:
-	@test -x $(VENV)/bin/pre-commit || $(MAKE) install
+	@{ test -x $(VENV)/bin/pre-commit && $(call pip_in,$(VENV)); } || $(MAKE) install
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/codespell
@@ -55,7 +55,7 @@ lint:
 	$(RUN) $(VENV)/bin/python -m pytest -q test/test_style.py
 
 format:
-	@test -x $(VENV)/bin/pre-commit || $(MAKE) install
+	@{ test -x $(VENV)/bin/pre-commit && $(call pip_in,$(VENV)); } || $(MAKE) install
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
 
@@ -73,7 +73,7 @@ install-training: $(TRAINING_VENV)/.installed
 $(VENV)/.installed: $(SOURCES) $(call stale,$(VENV))
 	@sh cmake/check.sh "$(PYTHON)" "$(VENV)"
 	@$(call pip_in,$(VENV)) || { echo "== environment $(VENV) ($(PYTHON))"; \
-		$(call no_dangling,$(VENV)); $(PYTHON) -m venv $(VENV); }
+		$(call no_links,$(VENV)); $(PYTHON) -m venv $(VENV); }
 	@$(RUN) sh cmake/check.sh --pip $(VENV)/bin/python
 	@echo "== installing realtalk_ros[$(EXTRAS)]: ROS 2 wheels, messages (a minute)"
 	$(RUN) $(VENV)/bin/python -m pip install -q --disable-pip-version-check ".[$(EXTRAS)]"
@@ -83,7 +83,7 @@ $(VENV)/.installed: $(SOURCES) $(call stale,$(VENV))
 $(TRAINING_VENV)/.installed: pyproject.toml $(call stale,$(TRAINING_VENV))
 	@sh cmake/check.sh "$(TRAINING_PYTHON)" "$(TRAINING_VENV)"
 	@$(call pip_in,$(TRAINING_VENV)) || { echo "== environment $(TRAINING_VENV) ($(TRAINING_PYTHON))"; \
-		$(call no_dangling,$(TRAINING_VENV)); $(TRAINING_PYTHON) -m venv $(TRAINING_VENV); }
+		$(call no_links,$(TRAINING_VENV)); $(TRAINING_PYTHON) -m venv $(TRAINING_VENV); }
 	@$(RUN) sh cmake/check.sh --pip $(TRAINING_VENV)/bin/python
 	@echo "== installing realtalk_ros[$(TRAINING_EXTRAS)] and $(TORCH): PyTorch, MediaPipe (minutes)"
 	$(RUN) $(TRAINING_VENV)/bin/python -m pip install -q --disable-pip-version-check \

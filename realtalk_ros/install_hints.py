@@ -10,8 +10,10 @@ The system's Python    (a ROS 2 from apt, a colcon workspace) apt where Debian a
 from __future__ import annotations
 
 import ctypes.util
+import importlib.metadata
 import importlib.util
 import platform
+import re
 import shlex
 import shutil
 import sys
@@ -136,7 +138,16 @@ def how_to_repair(module: str) -> str:
     package = PACKAGES[module]
     if package.apt and has_apt() and not in_environment() and sys.version_info >= APT_FROM:
         return f"sudo apt install --reinstall {package.apt}"
-    return pip("install", "--force-reinstall", "--no-deps", package.pip)
+    return pip("install", "--force-reinstall", "--no-deps", _as_installed(package.pip))
+
+
+def _as_installed(requirement: str) -> str:
+    """A requirement that the version which is there fulfils: others may need that one."""
+    name = re.split("[<>=]", requirement)[0]
+    try:
+        return f"{name}=={importlib.metadata.version(name)}"
+    except importlib.metadata.PackageNotFoundError:
+        return requirement
 
 
 def how_to_get_gpu() -> str:

@@ -174,6 +174,13 @@ def test_a_mediapipe_that_reports_its_use_is_refused_before_it_does(mediapipe, t
         assert one_line(error) and not opened
 
 
+def test_a_mediapipe_that_does_not_say_its_version_is_refused(mediapipe, task):
+    opened = mediapipe("unknown")
+    with pytest.raises(RealTalkError, match="unknown version.*install"):
+        FaceDetector(task)
+    assert not opened
+
+
 @pytest.mark.parametrize("content", [b"", b"x" * 99, None])
 def test_a_file_that_is_no_model_says_what_to_download(mediapipe, task, content):
     mediapipe("0.10.31")

@@ -287,7 +287,7 @@ def test_what_is_installed_and_broken_is_installed_again(place, monkeypatch):
     pip = place(environment=True)
     assert install_hints.how_to_repair("aiohttp") == f"{pip} install 'aiohttp>=3.8'"
     monkeypatch.setattr(install_hints, "is_installed", lambda name: True)
-    again = "--force-reinstall --no-deps 'aiohttp>=3.8'"
+    again = f"--force-reinstall --no-deps aiohttp=={metadata.version('aiohttp')}"
     assert install_hints.how_to_repair("aiohttp") == f"{pip} install {again}"
     place(environment=False)
     monkeypatch.setattr(install_hints, "is_installed", lambda name: True)

@@ -165,7 +165,7 @@ def beside(device: str) -> str:
         return f"; OpenVINO is installed, the renderer takes {chosen}"
     if onnx_session.has_bfloat16():
         how = install_hints.how_to_get_openvino()
-        return f"; this processor has bfloat16, with OpenVINO it renders faster: {how}"
+        return f"; this processor has bfloat16, with OpenVINO it may render faster: {how}"
     return ""
 
 
@@ -276,7 +276,7 @@ def optional() -> Iterator[Finding]:
             yield warn(f"optional: {what}", f"if you want {purpose}: {advice}")
         except Exception as error:  # likewise
             command = install_hints.how_to_repair(name)
-            if name == "sounddevice":  # it lacks PortAudio
+            if name == "sounddevice" and isinstance(error, OSError):  # it lacks PortAudio
                 command = "sudo apt install libportaudio2"
             yield warn(
                 f"optional: {name} does not work ({' '.join(str(error).split())})",

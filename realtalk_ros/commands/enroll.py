@@ -171,7 +171,7 @@ def check(args: argparse.Namespace) -> Path:
         raise RealTalkError(
             "--smile goes with a photo by --image, without --landmarks: leave it out"
         )
-    for source in filter(None, (args.image or args.video, args.smile)):
+    for source in filter(None, (args.image or args.video, args.smile, args.landmarks)):
         check_file(source)
     if not is_folder(args.out) or not os.access(args.out, os.W_OK):
         raise RealTalkError(f"--out {args.out} is no folder that can be written to: make it first")
@@ -190,7 +190,7 @@ def read_landmarks(path: Path, size: tuple[int, int]) -> np.ndarray:
         points = np.array([[float(v) for v in given[name]] for name in fit.EIGHT])
         if points.shape != (8, 2) or not ((points >= 0) & (points < size)).all():
             raise ValueError("a point is not in the picture")
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, yaml.YAMLError) as error:
         raise RealTalkError(
             f"--landmarks {path} cannot be used ({' '.join(str(error).split())[:80]}): give "
             f"`name: [x, y]` in pixels for {', '.join(fit.EIGHT)}"

@@ -75,7 +75,7 @@ class FaceDetector:
         self.video = video
         file = landmarker_file.find(landmarker)
         mediapipe = _mediapipe()
-        version = getattr(mediapipe, "__version__", "")
+        version = getattr(mediapipe, "__version__", "") or landmarker_file.installed_version()
         landmarker_file.check(version, file)
         self._model: BundledModel | TaskModel
         try:

@@ -55,6 +55,11 @@ def check(version: str, file: Path | None) -> None:
     """Raises RealTalkError, with what to do, where MediaPipe of this version cannot be used, or not
     with this file (None: without one)."""
     number = tuple(map(int, re.findall(r"\d+", version)[:3]))
+    if not number:
+        raise RealTalkError(
+            "MediaPipe of an unknown version is not used here: "
+            f"{install_hints.how_to_install('mediapipe')}"
+        )
     if number > LAST_SILENT:
         raise RealTalkError(
             f"MediaPipe {version} reports each use to Google, and is not used here: "

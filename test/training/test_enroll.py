@@ -191,6 +191,12 @@ def test_bad_landmarks_are_refused(drawing, tmp_path, capsys, change, word):
     refused(capsys, drawing, tmp_path, word)
 
 
+def test_landmarks_that_are_no_file_or_nested_too_deeply_are_refused(drawing, tmp_path, capsys):
+    refused(capsys, [*drawing, "--landmarks", "/dev/zero"], tmp_path, "/dev/zero")
+    (tmp_path / "points.yaml").write_text("[" * 5000)
+    refused(capsys, drawing, tmp_path, "--landmarks")
+
+
 @pytest.mark.parametrize("content, word", [(b"", "empty"), (NOISE, "cannot be read")])
 def test_broken_videos_are_refused(tmp_path, capsys, content, word):
     (tmp_path / "clip.mp4").write_bytes(content)

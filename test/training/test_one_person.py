@@ -9,8 +9,9 @@ import pytest
 pytest.importorskip("scipy")
 
 from realtalk_ros.enroll import one_person
-from realtalk_ros.enroll.face_detector import POINTS, DetectedFace
+from realtalk_ros.enroll.face_detector import DetectedFace
 from realtalk_ros.enroll.face_tracks import Track
+from realtalk_ros.enroll.mediapipe_points import POINTS
 from realtalk_ros.enroll.video_to_avatar import TrackedVideo
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.output.mp4_writer import VideoWriter
