@@ -30,7 +30,7 @@ analyser.connect(audio.destination);
 
 let buffer = 0.1; // s
 let offset = null; // clock() minus media time
-let before = null; // {offset, until}: what it is until clock() is there, if it has just been moved
+let earlier = []; // {offset, until}, in order: what it is until clock() is there, while moved anew
 let running = false; // `offset` is by the sound card's clock, else by performance.now()
 let waiting = []; // {time, jpeg} not yet decoded, in order
 let frames = []; // {time, bitmap} not yet shown, in order
@@ -71,21 +71,22 @@ function latency() {
 // Media time that is heard now.
 function heardNow() {
   const now = clock() - latency();
-  if (before && now >= before.until) before = null;
-  return now - (before ?? { offset }).offset;
+  while (earlier[0]?.until <= now) earlier.shift();
+  return now - (earlier[0] ?? { offset }).offset;
 }
 
 function anchor(time, earliest = -Infinity) {
   offset = Math.max(clock() + buffer, earliest) - time;
-  before = null;
+  earlier = [];
   stats.anchors++;
 }
 
 // Catches up, but not into the sound that is scheduled, with which its pictures stay.
 function advance(time) {
   const until = sources.length ? soundEnd + offset : -Infinity, heard = { offset, until };
+  const kept = earlier;
   anchor(time, until + PAUSE);
-  before = heard;
+  earlier = [...kept, heard];
 }
 
 // Places something that has just come on the clock; `pause`: nothing is heard just now.
@@ -111,7 +112,7 @@ function place(time, pause) {
 }
 
 function silence() {
-  before = null;
+  earlier = [];
   for (const source of sources) {
     source.onended = null;
     try { source.stop(); } catch { /* not started yet */ }
