@@ -193,6 +193,18 @@ def test_a_text_that_is_cancelled_while_it_waits_is_answered_at_once(client):
         assert client.set_parameter("say_node", "policy", "replace").successful
 
 
+def test_a_goal_that_waits_for_a_text_of_the_topic_is_cancelled(client):
+    assert client.set_parameter("say_node", "policy", "queue").successful
+    try:
+        client.say.publish(String(data=LONG))
+        client.wait(lambda: client.chunks, 15, "some speech")
+        goal, result, _ = client.goal("The second.")
+        client.wait(goal.cancel_goal_async().done, 10, "answer to cancel")
+        assert client.result(result)[0] == CANCELED
+    finally:
+        assert client.set_parameter("say_node", "policy", "replace").successful
+
+
 def test_the_newest_of_texts_that_come_at_once_is_spoken(client):
     for _ in range(4):
         del client.chunks[:]
@@ -243,11 +255,12 @@ def goals_at_once(client):
 def test_texts_that_come_in_one_instant_are_all_answered(client, goals_at_once):
     assert client.set_parameter("say_node", "policy", "queue").successful
     try:
-        accepted = [goal for goal in goals_at_once("abcd" * 10) if goal.accepted]
-        assert 32 <= len(accepted) < 40  # no more may wait
+        accepted = [goal for goal in goals_at_once([LONG, *"abcd" * 10]) if goal.accepted]
+        assert len(accepted) == 1 + 32  # no more may wait
         results = [goal.get_result_async() for goal in accepted]
+        client.wait(lambda: client.expressions, 15, "some speech")
         client.call_interrupt()
-        assert {client.result(result)[1].message for result in results} <= {"interrupted", ""}
+        assert {client.result(result)[1].message for result in results} == {"interrupted"}
     finally:
         assert client.set_parameter("say_node", "policy", "replace").successful
 
@@ -290,11 +303,11 @@ def test_goals_are_answered_when_the_process_ends():
     try:
         client.wait_ready("say_node")
         client.wait(action.server_is_ready, 10, "the action")
-        client.spin(0.2)  # both ends know each other
-        goal = action.send_goal_async(Say.Goal(text=LONG))
+        told = []
+        goal = action.send_goal_async(Say.Goal(text=LONG), told.append)
         client.wait(goal.done, 10, "answer to the goal")
         result = goal.result().get_result_async()
-        client.spin(0.5)
+        client.wait(lambda: told, 15, "some speech")
         process.send_signal(signal.SIGINT)
         client.wait(result.done, 10, "result")
         assert result.result().result.message == "the node was stopped"
@@ -313,6 +326,22 @@ def here():
     for node in nodes:
         node.destroy_node()
     rclpy.shutdown(context=context)
+
+
+def fake_goal(text, ended):
+    """What rclpy gives for an accepted goal; appends its text to `ended` when its result is due."""
+    return SimpleNamespace(
+        request=Say.Goal(text=text),
+        goal_id=SimpleNamespace(uuid=text.encode()),
+        execute=lambda: ended.append(text),
+    )
+
+
+def eventually(condition):
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_a_voice_that_breaks_on_the_way_does_not_leave_the_face_waiting(here, monkeypatch):
@@ -351,24 +380,21 @@ def test_a_text_that_outlives_its_halt_is_not_in_the_way_of_the_next(here, monke
         go_on[request.text].wait(20)
 
     monkeypatch.setattr(node, "say", say)
-    monkeypatch.setattr(node, "_finish", lambda request: ended.append(request.text))
     monkeypatch.setattr(say_node, "HALT", 0.05)
     node.try_setup()
-    node.on_text(String(data="old"))
+    node.on_accepted(fake_goal("old", ended))
     assert begun["old"].wait(10)
     assert node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
     assert any("did not end" in problem for problem in node.problems.counts)
     (old,) = [thread for thread in threading.enumerate() if thread.name == "speaker"]
     node.try_setup()
-    node.on_text(String(data="new"))
+    node.on_accepted(fake_goal("new", ended))
     assert begun["new"].wait(10)
     go_on["old"].set()
     old.join(10)
     assert not old.is_alive()
     go_on["new"].set()
-    end = time.monotonic() + 10
-    while "new" not in ended and time.monotonic() < end:
-        time.sleep(0.01)
+    eventually(lambda: "new" in ended)
     assert spoken == ended == ["old", "new"]
     node.close()
 
@@ -386,7 +412,7 @@ def test_of_any_number_of_texts_the_newest_is_spoken(here, monkeypatch):
     from realtalk_ros.nodes import say_node
 
     node = here(say_node.SayNode)
-    begun, go_on, done = (threading.Event() for _ in range(3))
+    begun, go_on = threading.Event(), threading.Event()
     spoken, ended = [], []
 
     def say(request):
@@ -394,22 +420,17 @@ def test_of_any_number_of_texts_the_newest_is_spoken(here, monkeypatch):
         begun.set()
         go_on.wait(20)
 
-    def finish(request):
-        ended.append(request.text)
-        if request.text == "text 40":
-            done.set()
-
     monkeypatch.setattr(node, "say", say)
-    monkeypatch.setattr(node, "_finish", finish)
     node.try_setup()
     texts = [f"text {k}" for k in range(41)]
-    node.on_text(String(data=texts[0]))
+    node.on_accepted(fake_goal(texts[0], ended))
     assert begun.wait(10)
     for text in texts[1:]:
-        node.on_text(String(data=text))
+        node.on_accepted(fake_goal(text, ended))
+    assert ended == texts[1:-1] and node.status()["waiting"] == 1
     go_on.set()
-    assert done.wait(10)
-    assert spoken == [texts[0], texts[-1]] and sorted(ended) == sorted(texts)
+    eventually(lambda: texts[-1] in ended)
+    assert spoken == [texts[0], texts[-1]] and ended == [*texts[1:-1], texts[0], texts[-1]]
     node.close()
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,14 +29,15 @@ from realtalk_ros.nodes import lifecycle, parameters, qos, spin
 from realtalk_ros.nodes.paced_speech import PacedSpeech, is_interrupted
 from realtalk_ros.nodes.worker import Worker
 
-MAX_QUEUE = 32  # texts that wait
+MAX_QUEUE = 32  # texts that wait while another one is spoken
+FULL = "too many texts wait"
 RESERVE = 1.0  # s by which audio is sent before it is played, once it has begun
 GROWTH = 0.5  # s that this grows in a second
 FEEDBACK = 0.2  # s between feedbacks
 HALT = 2.0  # s for which a halt waits for the speaker
 
 
-@dataclass
+@dataclass(eq=False)
 class SayRequest:
     """A text to speak, where it came from, and how it ended."""
 
@@ -94,7 +96,7 @@ class SayNode(lifecycle.RealTalkNode):
 
     def halt(self) -> None:
         self._speaker.request_stop()
-        self._end_all("the node was stopped")
+        self._stop(lambda _: "the node was stopped")
         self._speaker.stop(HALT)
 
     def check_parameter(self, name: str, value: Any) -> None:
@@ -113,10 +115,9 @@ class SayNode(lifecycle.RealTalkNode):
         self._take(SayRequest(message.data, self.voice, self.now()))
 
     def on_goal(self, _goal: Say.Goal) -> GoalResponse:
-        with self._lock:
-            full = self.policy == "queue" and self._is_full()
+        full = self.policy == "queue" and self._is_full()
         if not self.ready or full:
-            self.problems.add(f"a text was refused: {'too many wait' if full else 'not active'}")
+            self.problems.add(f"a text was refused: {FULL if full else 'not active'}")
             return GoalResponse.REJECT
         return GoalResponse.ACCEPT
 
@@ -125,54 +126,51 @@ class SayNode(lifecycle.RealTalkNode):
         self._take(SayRequest(request.text, request.voice or self.voice, self.now(), goal))
 
     def on_cancel(self, goal: Any) -> CancelResponse:
-        waiting = None
-        with self._lock:
-            for request in self._requests:
-                if request.goal == goal:
-                    request.stop = "cancelled"
-                    waiting = request if request is not self._requests[0] else None
-            if waiting is not None:  # its client need not wait for its turn
-                self._requests.remove(waiting)
-            self._lock.notify()
-        if waiting is not None:
-            self._finish(waiting)
+        self._stop(lambda request: "cancelled" if request.goal is goal else "")
         return CancelResponse.ACCEPT
 
     def on_expression(self, message: FaceExpression) -> None:
         """Another node interrupted what is being spoken, or all that was to be."""
         if not message.reset:
             return
-        with self._lock:
-            for request in self._requests:
-                if not request.stop and is_interrupted(
-                    self, message, request.utterance, request.requested
-                ):
-                    self.counts["interrupts"] += 1
-                    request.stop = "interrupted"
+
+        def why(request: SayRequest) -> str:
+            meant = is_interrupted(self, message, request.utterance, request.requested)
+            return "interrupted" if meant else ""
+
+        self.counts["interrupts"] += self._stop(why)
 
     def _take(self, request: SayRequest) -> None:
+        if self.policy == "replace":
+            self._stop(lambda _: "replaced by another text")
+        if self._is_full():
+            request.stop = FULL
+            self.problems.add(f"a text was refused: {FULL}")
+            self._finish(request)
+            return
         with self._lock:
-            if self.policy == "replace":
-                for other in self._requests:
-                    other.stop = other.stop or "replaced by another text"
-            if self._is_full():
-                request.stop = "too many texts wait"
-                self.problems.add(f"a text was refused: {request.stop}")
-                self._finish(request)
-                return
             self._requests.append(request)
             self._lock.notify()
 
     def _is_full(self) -> bool:
-        """Whether no more texts may wait; who asks holds the lock. (Those that are to end do not
-        count: the speaker is about to end them.)"""
-        return sum(not request.stop for request in self._requests) >= MAX_QUEUE
+        """Whether no more texts may wait."""
+        return len(self._requests) > MAX_QUEUE
 
-    def _end_all(self, why: str) -> None:
+    def _stop(self, why: Callable[[SayRequest], str]) -> int:
+        """Ends each request for which `why` gives a reason: the first one as soon as the speaker
+        sees it, and those that wait at once. Returns how many."""
+        count = 0
         with self._lock:
             for request in self._requests:
-                request.stop = request.stop or why
+                if not request.stop and (reason := why(request)):
+                    request.stop = reason
+                    count += 1
+            waited = [request for request in list(self._requests)[1:] if request.stop]
+            self._requests = deque(r for r in self._requests if r not in waited)
             self._lock.notify()
+        for request in waited:
+            self._finish(request)
+        return count
 
     # Speech
 
