@@ -14,7 +14,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("realtalk_ros.action", reason="the ROS messages are not built")
 
 import rclpy
-from rclpy.action import ActionClient
+from rclpy.action import ActionClient, GoalResponse
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
@@ -432,6 +432,39 @@ def test_of_any_number_of_texts_the_newest_is_spoken(here, monkeypatch):
     eventually(lambda: texts[-1] in ended)
     assert spoken == [texts[0], texts[-1]] and ended == [*texts[1:-1], texts[0], texts[-1]]
     node.close()
+
+
+def test_a_node_that_ends_accepts_no_more_goals(here):
+    """While its last answers are sent."""
+    from realtalk_ros.nodes.say_node import SayNode
+
+    node = here(SayNode)
+    node.try_setup()
+    assert node.on_goal(Say.Goal(text="Hello.")) == GoalResponse.ACCEPT
+    node.close()
+    assert node.on_goal(Say.Goal(text="Hello.")) == GoalResponse.REJECT
+
+
+def test_an_answer_that_fails_at_the_end_keeps_back_no_other_one(monkeypatch):
+    from realtalk_ros.nodes import spin
+
+    answers = ["broken", "whole", "whole"]
+
+    class Executor:
+        context = SimpleNamespace(ok=lambda: bool(answers))
+        add_node = remove_node = print
+
+        def spin_once(self, timeout_sec):
+            if answers.pop(0) == "broken":
+                raise ValueError("an answer that cannot be sent")
+
+    monkeypatch.setattr(spin, "SingleThreadedExecutor", Executor)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    node = SimpleNamespace(
+        autostart=False, exit_code=0, failure="", misspelt=list, close=list, destroy_node=list,
+        owes_answers=lambda: True,
+    )  # fmt: skip
+    assert spin.spin([node]) == 0 and not answers
 
 
 @pytest.mark.parametrize("parameters, why", [

@@ -339,6 +339,7 @@ class RealTalkNode(ParameterNode):
     def close(self) -> None:
         """Called once at the end of the process."""
         if self.ready:
+            self.ready = False  # what comes while answers are sent is refused
             self.halt()
 
     def owes_answers(self) -> bool:

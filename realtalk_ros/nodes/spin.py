@@ -80,8 +80,8 @@ def _answer(executor: SingleThreadedExecutor, nodes: list[RealTalkNode]) -> None
     if not any(node.owes_answers() for node in nodes):
         return
     end = time.monotonic() + ANSWERING
-    with contextlib.suppress(Exception):  # ROS may have been shut down
-        while time.monotonic() < end:
+    while time.monotonic() < end and executor.context.ok():
+        with contextlib.suppress(Exception):  # of one answer: the others are sent all the same
             executor.spin_once(timeout_sec=0.02)
 
 
