@@ -191,11 +191,28 @@ def whole_utterance(chunks):
     return next((u for u in utterances.values() if len(u) >= 25), [])
 
 
+@pytest.fixture
+def packages_of_strings(monkeypatch):
+    """In place of the packages: all their messages are Strings that claim to have every field."""
+    from std_msgs.msg import String
+
+    class Message(String):
+        @classmethod
+        def get_fields_and_field_types(cls):
+            return dict.fromkeys((kind.field for kind in KINDS), "")
+
+    modules: dict[str, dict[str, type]] = {}
+    for kind in KINDS:
+        package, _, name = kind.type.split("/")
+        modules.setdefault(f"{package}.msg", {})[name] = Message
+    for module, messages in modules.items():
+        monkeypatch.setitem(sys.modules, module, SimpleNamespace(**messages))
+
+
 @ros
-def test_a_sender_of_another_type_that_takes_over_is_heard(monkeypatch):
+def test_a_sender_of_another_type_that_takes_over_is_heard(monkeypatch, packages_of_strings):
     """As where a microphone of one package is stopped, and that of another is started."""
     import rclpy
-    from std_msgs.msg import String
 
     from realtalk_ros.nodes.audio_adapter_node import AudioAdapterNode
 
@@ -207,7 +224,6 @@ def test_a_sender_of_another_type_that_takes_over_is_heard(monkeypatch):
         "get_publishers_info_by_topic",
         lambda topic: [SimpleNamespace(topic_type=t) for t in published if topic == node.topic],
     )
-    monkeypatch.setattr(node, "_import", lambda name, kinds: (String, kinds[0]))
     try:
         node.try_setup()
         heard = []
@@ -232,11 +248,12 @@ def test_a_sender_of_another_type_that_takes_over_is_heard(monkeypatch):
 
 
 @ros
-def test_after_a_sender_of_mp3_the_next_one_is_heard(monkeypatch):
+def test_after_a_sender_of_mp3_the_next_one_is_heard(monkeypatch, packages_of_strings):
     """Which sends no AudioInfo of its own, so the parameters say what its bytes are."""
     import rclpy
-    from std_msgs.msg import String
+    from rclpy.publisher import Publisher
 
+    from realtalk_ros.msg import AudioChunk
     from realtalk_ros.nodes.audio_adapter_node import AudioAdapterNode
 
     context, senders = rclpy.Context(), [b"first"]
@@ -249,16 +266,14 @@ def test_after_a_sender_of_mp3_the_next_one_is_heard(monkeypatch):
         return [SimpleNamespace(topic_type=kind, endpoint_gid=gid) for gid in found]
 
     monkeypatch.setattr(node, "get_publishers_info_by_topic", publishers)
-    monkeypatch.setattr(node, "_import", lambda name, kinds: (String, kinds[0]))
-    monkeypatch.setattr(node, "_subscribe_info", lambda: None)
-    decoded, data = [], np.full(160, 1000, "<i2").tobytes()
-    monkeypatch.setattr(node, "_audio", SimpleNamespace(publish=decoded.append))
+    published, data = [], np.full(160, 1000, "<i2").tobytes()
+    monkeypatch.setattr(Publisher, "publish", lambda _, message: published.append(message))
 
     def is_heard():
         for _ in range(6):
             node.check_publishers()
         node.on_messages([Received(SimpleNamespace(data=data))])
-        return bool(decoded)
+        return any(isinstance(message, AudioChunk) for message in published)
 
     try:
         node.try_setup()

@@ -17,6 +17,7 @@ import rclpy
 from rclpy.action import ActionClient, GoalResponse
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from std_msgs.msg import String
 
@@ -358,7 +359,7 @@ def test_a_voice_that_breaks_on_the_way_does_not_leave_the_face_waiting(here, mo
     monkeypatch.setattr(espeak_library, "set_voice", once)
     node = here(say_node.SayNode)
     published = []
-    monkeypatch.setattr(node, "_audio", SimpleNamespace(publish=published.append))
+    monkeypatch.setattr(Publisher, "publish", lambda _, message: published.append(message))
     request = say_node.SayRequest("One sentence. Another one.", "en-us", node.now())
     with pytest.raises(RealTalkError, match="are gone"):
         node.say(request)
