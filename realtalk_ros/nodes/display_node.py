@@ -53,7 +53,7 @@ class DisplayNode(lifecycle.RealTalkNode):
         self._pages = 0  # that are open
         self._image: Any = None  # subscriptions while a page is open
         self._audio: Any = None
-        self._say = self.publisher(String, "say", qos.COMMAND)
+        self._say = self.publisher(String, "say", qos.REQUEST)
         self.subscription(
             FaceSettings, "face/settings", self.on_settings, qos.with_depth(qos.LATCHED, 10)
         )
