@@ -94,9 +94,9 @@ def test_what_is_no_background_is_refused_in_one_line(text):
 
 
 @pytest.mark.parametrize("text", ["transparent", "green", "#12345"])
-def test_where_nothing_can_be_transparent_it_is_not_offered(text):
+def test_a_video_is_not_offered_transparency(text):
     with pytest.raises(RealTalkError, match="give a colour such as"):
-        Background(text, may_be_transparent=False)
+        Background(text, video=True)
 
 
 def test_no_rim_of_the_old_wall_is_left():

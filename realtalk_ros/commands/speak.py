@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     check(args)
     visible = watermark.Watermark(args.mark) if args.mark is not None else None
-    background = None if args.background is None else Background(args.background, False)
+    background = None if args.background is None else Background(args.background, video=True)
     summary = summary_output(args.csv)
     began = time.monotonic()
     blocks, sample_rate, duration = open_speech(args)

@@ -19,10 +19,10 @@ MAX_BYTES, MAX_PIXELS = 32 * 2**20, 4096 * 4096  # of a picture
 
 class Background:
     """`text` is a colour #rrggbb, the path of a picture, PNG or JPEG, whose middle fills the image,
-    or, unless that is of no use, TRANSPARENT. Raises RealTalkError for what is none of them."""
+    or, in images and not in a video, TRANSPARENT. Raises RealTalkError for what is none of them."""
 
-    def __init__(self, text: str, may_be_transparent: bool = True):
-        if text == TRANSPARENT and not may_be_transparent:
+    def __init__(self, text: str, *, video: bool = False):
+        if text == TRANSPARENT and video:
             raise RealTalkError(f"background {text}: a video has no transparency; give {WANTED}")
         self.text, self.transparent = text, text == TRANSPARENT
         self._picture: np.ndarray = np.zeros((1, 1, 3), np.uint8)
@@ -31,7 +31,7 @@ class Background:
             red, green, blue = bytes.fromhex(text[1:])
             self._picture[:] = blue, green, red
         elif not self.transparent:
-            choices = f"{TRANSPARENT}, " if may_be_transparent else ""
+            choices = "" if video else f"{TRANSPARENT}, "
             self._picture = _read(text, f"give {choices}{WANTED}")
 
     def behind(self, person: np.ndarray) -> np.ndarray:
