@@ -37,7 +37,8 @@ MODEL_DIR = (
     LIVE,
 )
 FPS = (25.0, "Frames per second", contracts.FPS_RANGE, LIVE)
-# Of all nodes. What a file sets for all of them (/**), each is given, also if it has no such one.
+# Of all nodes. ROS gives what a file sets under /** to every node, also to one without that
+# parameter.
 NAMES = frozenset(
     """adapt_quality autostart avatar background buffer channels chunk device duration emotion
     emotion_gain exit_when_done expression_gain fps frame_id gain head_gain host host_names

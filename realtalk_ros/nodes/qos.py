@@ -19,7 +19,7 @@ AUDIO_LISTENER = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT
 # Few: a subscriber that hangs must not make the publisher keep or wait for anything.
 IMAGE = QoSProfile(depth=3, reliability=ReliabilityPolicy.RELIABLE)
 COMMAND = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-# Each counts, and they may come at once: DDS drops what exceeds the depth without a word.
+# None may be lost, and they may come at once: DDS drops what exceeds the depth without a word.
 REQUEST = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL

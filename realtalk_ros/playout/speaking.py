@@ -11,7 +11,7 @@ CLOSING = 0.15
 
 
 class SpeakingState:
-    """It is true from the first frame of speech on, until HOLD after the last."""
+    """Whether the face speaks: from the first frame of speech until HOLD after the last."""
 
     def __init__(self) -> None:
         self.state = False
