@@ -3,6 +3,7 @@
 
 import argparse
 import csv
+import importlib
 import json
 import shutil
 import subprocess
@@ -349,6 +350,21 @@ def test_doctor_repairs_what_is_installed_and_broken(capsys, monkeypatch, tmp_pa
     assert "ok    tqdm" in said and "install --force-reinstall --no-deps onnxruntime==" in said
     if "ImportError" in error:
         assert len(failures) == 1 and "1 of the above" in complaint
+
+
+def test_doctor_tells_each_package_that_is_missing_once(capsys, monkeypatch):
+    def disk():
+        importlib.import_module("another_package_that_is_missing")
+
+    def model_files():
+        importlib.import_module("tqdm")
+
+    monkeypatch.setitem(sys.modules, "tqdm", None)  # as if it were not installed
+    monkeypatch.setattr(doctor, "model_files", model_files)
+    monkeypatch.setattr(doctor, "disk", disk)
+    assert main(["doctor"]) == 2
+    failures = [line for line in capsys.readouterr()[0].splitlines() if line.startswith("fail")]
+    assert len(failures) == 2 and "another_package" in failures[1]
 
 
 def test_doctor_tells_what_else_could_be_installed(monkeypatch):

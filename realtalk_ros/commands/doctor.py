@@ -11,6 +11,7 @@ import platform
 import shutil
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def run(_: argparse.Namespace) -> int:
 
 def examine() -> Iterator[Finding]:
     """Every check, in the order in which things depend on each other."""
-    failed = False
+    failed, broken = False, set()
     checks = (python, packages, providers, model_files, avatar, speech_to_video, ros, espeak,
               optional, disk)  # fmt: skip
     for check in checks:
@@ -82,19 +83,27 @@ def examine() -> Iterator[Finding]:
         try:
             for finding in check():
                 failed = failed or finding.level == "fail"
+                broken.add(finding.package)
                 yield finding
         except RealTalkError as error:
             failed = True
             yield fail(check.__name__.replace("_", " "), str(error))
         except Exception as error:  # a broken installation may raise anything; go on with the rest
-            if isinstance(error, ImportError) and failed:
-                continue  # as before
+            if isinstance(error, ImportError) and packages_of(error) & broken:
+                continue  # reported before
             failed = True
             reason = " ".join(str(error).split())
             yield fail(
                 f"{check.__name__.replace('_', ' ')}: {type(error).__name__}: {reason}",
                 "reinstall realtalk_ros and its dependencies",
             )
+
+
+def packages_of(error: ImportError) -> set[str]:
+    """Those that the error names, and those whose modules raised it or passed it on."""
+    frames = traceback.walk_tb(error.__traceback__)
+    names = (error.name, *(frame.f_globals.get("__name__") for frame, _ in frames))
+    return {name.partition(".")[0] for name in names if name}
 
 
 def python() -> Iterator[Finding]:
@@ -113,7 +122,8 @@ def packages() -> Iterator[Finding]:
             command = install_hints.how_to_repair(name)
             if "libGL" in str(error):  # opencv-python draws windows; nothing here does
                 command = install_hints.how_to_get_headless_opencv()
-            yield fail(f"{title} cannot be imported: {' '.join(str(error).split())}", command)
+            reason = " ".join(str(error).split())
+            yield Finding("fail", f"{title} cannot be imported: {reason}", command, name)
         else:
             yield ok(f"{title} {getattr(module, '__version__', '')}".rstrip())
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Finding:
     """One line of the report. `level` is "ok", "warn" (a part is missing) or "fail" (nothing works
-    without it); `advice` says what to do."""
+    without it); `advice` says what to do. `package`: the one that cannot be imported."""
 
     level: str
     what: str
     advice: str = ""
+    package: str = ""
 
     def __str__(self) -> str:
         return f"{self.level:4}  {self.what}" + (f"\n      -> {self.advice}" if self.advice else "")
