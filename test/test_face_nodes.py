@@ -91,7 +91,11 @@ def test_emotion_gaze_and_listening_reach_the_face(stage):
 
 def test_steps_of_the_quality_ladder_are_seen_and_said(stage, capfd):
     renderer, first = stage.renderer, len(stage.shown)
-    for level, fps, size in ((1, FPS / 1.5, 128), (3, FPS / 2, 64), (0, FPS, 128)):
+    lower, higher = "cannot keep up", "keeps up again"
+    for level, fps, size, said in (
+        (1, FPS / 1.5, 128, lower), (3, FPS / 2, 64, lower), (2, FPS / 2, 128, higher),
+        (0, FPS, 128, higher),
+    ):  # fmt: skip
         renderer.quality.controller = QualityController(level)
         renderer.apply_quality()
         stage.client.wait(lambda s=size: renderer.images.height == s, 10, f"images of {size}")
@@ -99,7 +103,6 @@ def test_steps_of_the_quality_ladder_are_seen_and_said(stage, capfd):
         stage.client.wait(lambda n=images: renderer.counts["images"] > n + 1, 10, "images")
         assert renderer.playout.fps == fps
         assert ("cannot keep up" in renderer.warning()) == (level > 0)
-        said = "cannot keep up" if level else "keeps up again"
         assert f"this machine {said}: now {fps:.3g} fps, {size} pixels" in capfd.readouterr().err
     times = [frame.time for _, frame in stage.shown[first:]]
     assert times == sorted(times)

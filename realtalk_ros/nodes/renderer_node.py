@@ -76,6 +76,7 @@ class RendererNode(FaceNode):
         frame = self.in_namespace(self.frame_id)
         self.playout = FacePlayout(self.fps, self.now, self.clock_jump)
         self.quality = QualityMonitor(self.playout)
+        self._level = 0  # of the quality that is shown
         self.loader = FaceLoader(self._renderer_settings, self.problems, batch)
         self.images = ImagePublisher(self, frame, lambda: self.jpeg_quality)
         self.audio = AudioOutput(self, self.playout, lambda: self.playback_latency)
@@ -169,7 +170,7 @@ class RendererNode(FaceNode):
     def setup(self) -> None:
         began = time.perf_counter()
         name, intensity = parse_emotion(self.emotion)
-        self.quality.controller = QualityController()
+        self.quality.controller, self._level = QualityController(), 0
         self.quality.set_render_time(self.loader.setup(self.seed))
         face = self.loader.face
         assert face is not None
@@ -328,8 +329,9 @@ class RendererNode(FaceNode):
         """Shows the frame rate and size of the present quality."""
         fps = self.fps / self.quality.controller.divisors[0]
         size = self.loader.wanted.size
-        lower = self.quality.controller.level > 0
-        reason = "this machine cannot keep up" if lower else "this machine keeps up again"
+        before, self._level = self._level, self.quality.controller.level
+        keeps_up = self._level < before
+        reason = "this machine keeps up again" if keeps_up else "this machine cannot keep up"
         self.get_logger().info(f"{reason}: now {fps:.3g} fps, {size} pixels")
         self.playout.set_fps(fps)
         self.loader.request(f"size {size}")
