@@ -19,6 +19,7 @@ from rclpy.time import Time
 from realtalk_ros.audio.espeak import Espeak
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes import say_node, speech_node
+from realtalk_ros.nodes.paced_speech import Pace
 from ros_domains import domain_of
 from ros_graph import RATE, seconds, speech
 
@@ -107,6 +108,17 @@ def test_speech_goes_on_when_the_clock_is_set(simulated, tmp_path, kind, jump):
     steps = np.diff(stamps) - lengths[:-1]  # 0 where a chunk follows the one before
     assert steps[np.abs(steps).argmax()] == pytest.approx(jump, abs=0.2)
     assert np.count_nonzero(np.abs(steps) > 1e-5) == 1
+
+
+def test_an_hour_between_two_texts_is_no_jump_of_the_clock(simulated):
+    speaker = simulated(say_node.SayNode)
+    for _ in range(3):
+        now = speaker.node.now()
+        speaker.offset += 3600.0
+        while speaker.node.now() < now + 1800.0:
+            time.sleep(0.002)
+        Pace(speaker.node)
+    assert not speaker.node.problems.counts
 
 
 def test_the_wait_before_speech_goes_on_when_the_clock_is_set(simulated, tmp_path, monkeypatch):

@@ -380,6 +380,17 @@ def test_each_activation_makes_a_file_of_its_own_and_none_is_made_without(record
     assert node.exit_code is None and not node.failure
 
 
+def test_hours_in_which_it_was_inactive_are_no_jump_of_the_clock(recorder):
+    node = recorder(use_sim_time=True, exit_when_done=False)
+    node.trigger_configure()
+    for hour in range(3):
+        node.get_clock().set_ros_time_override(Time(seconds=10_000 + 3600 * hour))
+        node.trigger_activate()
+        node.watch()
+        node.trigger_deactivate()
+    assert not node.problems.counts
+
+
 def test_an_avatar_of_other_proportions_is_not_stretched(tmp_path):
     """As one that is chosen, at another size, while another is recorded."""
     recording = Recording(tmp_path / "a.mp4", 25, 0.0, (192, 128), None)

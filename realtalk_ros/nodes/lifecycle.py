@@ -243,6 +243,11 @@ class RealTalkNode(ParameterNode):
             self.problems.add(f"the clock jumped by {jump:.1f} s: continuing at its new time")
         return jump
 
+    def watch_clock(self) -> None:
+        """From now on: what the clock did before, while nobody called `clock_jump`, is no jump."""
+        self._clock_jumps = ClockJumpDetector()
+        self.clock_jump()
+
     def steady_timer(self, period: float, callback: Callable[[], None]) -> Timer:
         """A timer that runs on when the ROS clock is set back, or stops."""
         return self.create_timer(period, callback, clock=self._steady_clock)
@@ -307,6 +312,7 @@ class RealTalkNode(ParameterNode):
 
     @_reported
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.watch_clock()
         self.start()
         self.ready, self.wanted_active = True, True
         return super().on_activate(state)

@@ -26,7 +26,7 @@ class Pace:
     def __init__(self, node: RealTalkNode, ahead: float = 0.0) -> None:
         """It begins `ahead` s from now."""
         self._node = node
-        node.clock_jump()  # earlier jumps do not count
+        node.watch_clock()
         self._began = node.now() + ahead
 
     @property
