@@ -114,9 +114,7 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
         message, kind = self._import(name, kinds)
         if not kind.described and not self._is_format_known():
             return
-        self._input = AudioSubscription(
-            self, message, "audio_in", self.on_messages, qos.overridable()
-        )
+        self._input = AudioSubscription(self, message, "audio_in", self.on_messages)
         self.kind = kind
         self.get_logger().info(f"{self.topic} carries {name} of {kind.whose}")
 

@@ -144,16 +144,22 @@ class RealTalkNode(ParameterNode):
         options["event_callbacks"] = options.get("event_callbacks") or NO_PUBLISHER_EVENTS
         return super().create_publisher(msg_type, topic, copy.copy(qos_profile), **options)
 
-    def publisher(self, kind: Any, topic: str, profile: QoSProfile | int) -> Publisher:
+    def publisher(self, msg_type: Any, topic: str, qos_profile: QoSProfile | int) -> Publisher:
         """A publisher whose QoS a user may override (docs/nodes.md)."""
-        return self.create_publisher(kind, topic, profile, qos_overriding_options=overridable())
+        return self.create_publisher(
+            msg_type, topic, qos_profile, qos_overriding_options=overridable()
+        )
 
     def subscription(
-        self, kind: Any, topic: str, callback: Callable[..., Any], profile: QoSProfile
+        self,
+        msg_type: Any,
+        topic: str,
+        callback: Callable[..., Any],
+        qos_profile: QoSProfile | int,
     ) -> Subscription:
         """A subscription whose QoS a user may override."""
         return self.create_subscription(
-            kind, topic, callback, profile, qos_overriding_options=overridable()
+            msg_type, topic, callback, qos_profile, qos_overriding_options=overridable()
         )
 
     def create_service(

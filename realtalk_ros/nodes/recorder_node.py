@@ -65,8 +65,7 @@ class RecorderNode(lifecycle.RealTalkNode):
             AudioChunk,
             "audio_out",
             self.on_audio,
-            qos=qos.with_depth(qos.AUDIO_LISTENER, depth=500),
-            overridable=qos.overridable(),
+            qos.with_depth(qos.AUDIO_LISTENER, depth=500),
         )
         # Without figures, too: speech_node's `wait_for` counts it.
         self.subscription(

@@ -92,9 +92,7 @@ class RendererNode(FaceNode):
             (FaceExpression, "expression", self.on_expressions),
             (AudioChunk, "speech", self.on_chunks),
         ):
-            BatchedSubscription(
-                self, kind, topic, on_messages, qos.STREAM, overridable=qos.overridable()
-            )
+            BatchedSubscription(self, kind, topic, on_messages, qos.STREAM)
         look_at = LookAtTransformer(self, frame, aliases=(self.frame_id,))
         self.commands = FaceCommands(self, self.loader, self.playout, look_at)
         self._shared_settings = SharedSettings(self, leads=True)

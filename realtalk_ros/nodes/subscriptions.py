@@ -15,10 +15,9 @@ from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from realtalk_ros.nodes.message_info import KNOWN, with_info
-from realtalk_ros.nodes.qos import SubscriptionEventCallbacks
+from realtalk_ros.nodes.qos import SubscriptionEventCallbacks, overridable
 from realtalk_ros.playout.message_merger import MAX_WAIT, MessageMerger, Received
 
 MAX_BATCH = 2000  # messages taken at once
@@ -43,13 +42,16 @@ class BatchedSubscription:
         topic: str,
         callback: Callable[[list[Received]], None],
         qos: QoSProfile,
-        overridable: QoSOverridingOptions | None = None,
+        *,
+        user_may_override: bool = True,
         events: SubscriptionEventCallbacks | None = None,
     ) -> None:
         self._callback = callback
         self._transits: deque[tuple[float, float]] = deque()  # when, s under way by the two clocks
         on_message = with_info(self._on_message)
-        options: dict[str, Any] = {"qos_overriding_options": overridable}
+        options: dict[str, Any] = {}
+        if user_may_override:
+            options["qos_overriding_options"] = overridable()
         try:
             self.subscription = node.create_subscription(
                 kind, topic, on_message, qos, event_callbacks=events, **options
@@ -120,7 +122,6 @@ class AudioSubscription(BatchedSubscription):
         kind: type,
         topic: str,
         callback: Callable[[list[Received]], None],
-        overridable: QoSOverridingOptions | None = None,
     ) -> None:
         self._node, self._kind, self._topic, self._give = node, kind, topic, callback
         self._second: BatchedSubscription | None = None
@@ -133,9 +134,7 @@ class AudioSubscription(BatchedSubscription):
         qos = QoSProfile(depth=AUDIO_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         # On Humble messages that come twice are not recognised: one subscription at a time.
         on_messages = self._on_reliable if KNOWN else callback
-        super().__init__(
-            node, kind, topic, on_messages, qos, overridable=overridable, events=events
-        )
+        super().__init__(node, kind, topic, on_messages, qos, events=events)
         steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(CHECK_EVERY, self._check, clock=steady_clock)
 
@@ -151,7 +150,7 @@ class AudioSubscription(BatchedSubscription):
             qos = QoSProfile(depth=AUDIO_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
             on_messages = self._on_best_effort if KNOWN else self._give
             self._second = BatchedSubscription(
-                self._node, self._kind, self._topic, on_messages, qos
+                self._node, self._kind, self._topic, on_messages, qos, user_may_override=False
             )
 
     def _check(self) -> None:
