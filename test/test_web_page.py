@@ -31,7 +31,8 @@ def opened(buffer=0.1, sound_at_once=True, path="/", commands=None, **state):
     display, done = Display(port=0, buffer=buffer), threading.Event()
 
     def command(*given):
-        commands.append(given)
+        if commands is not None:
+            commands.append(given)
         display.update(notice="")  # as display_node, at once
 
     display.on_command = command
