@@ -8,6 +8,9 @@ places where that goes wrong. There it is raised a little later, by a timer:
   exception is reported ("Exception ignored in") to sys.unraisablehook, and the command goes on.
 - While a thread is started, the exception leaves a thread that a pool does not know: nobody ends
   it, and the interpreter waits for it at its end.
+
+Some C code clears what its callback raised without a word. So SystemExit, which nothing catches, is
+raised again and again, but not in what it leaves to do (`finally`): there it is being handled.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from types import FrameType
 from typing import Any
 
 LATER = 0.02  # s after which it is raised
+AGAIN = 0.2  # s after which SystemExit is raised again
 LAST = 5.0  # s that the interpreter has to end after the command
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STARTS_THREAD = {threading.Thread.start.__code__, ThreadPoolExecutor.submit.__code__}
@@ -34,27 +38,42 @@ class _Signals:
 
     def __init__(self) -> None:
         self.last = 0  # the signal's number
+        self.timer: tuple[float, float] | None = None  # of SIGALRM that ran before: s, interval
         self._report = sys.unraisablehook
 
     def end(self, number: int, frame: FrameType | None) -> None:
         """The handler of the signals, and of the timer."""
         if number != signal.SIGALRM:
             self.last = number
+        elif is_ending(sys.exc_info()[1]):
+            return self._raise_later(AGAIN)
         if starts_thread(frame):
-            self._raise_later()
-        else:
-            raise KeyboardInterrupt if self.last == signal.SIGINT else SystemExit(128 + self.last)
+            return self._raise_later(LATER)
+        if self.last == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._raise_later(AGAIN)
+        raise SystemExit(128 + self.last)
 
     def lost(self, what: Any) -> None:
         """As sys.unraisablehook."""
         if self.last and what.exc_type in (KeyboardInterrupt, SystemExit):
-            self._raise_later()
+            self._raise_later(LATER)
         else:
             self._report(what)
 
-    def _raise_later(self) -> None:
+    def _raise_later(self, seconds: float) -> None:
         signal.signal(signal.SIGALRM, self.end)
-        signal.setitimer(signal.ITIMER_REAL, LATER)
+        timer = signal.setitimer(signal.ITIMER_REAL, seconds)
+        self.timer = self.timer or timer
+
+
+def is_ending(handled: BaseException | None) -> bool:
+    """Whether what is being handled, or what that came of, ends a command."""
+    while handled is not None:
+        if isinstance(handled, (KeyboardInterrupt, SystemExit)):
+            return True
+        handled = handled.__context__
+    return False
 
 
 def starts_thread(frame: FrameType | None) -> bool:
@@ -91,7 +110,7 @@ def raised_as_exceptions() -> Iterator[None]:
         yield
     finally:
         if signal.getsignal(signal.SIGALRM) == signals.end:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_REAL, *(signals.timer or (0, 0)))
         for number, handler in handlers.items():
             if signal.getsignal(number) == signals.end:
                 signal.signal(number, handler)

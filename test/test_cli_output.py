@@ -151,6 +151,23 @@ def test_a_signal_whose_exception_is_lost_ends_it_all_the_same(number, code):
     assert not ran.stderr.strip() and not ran.stdout
 
 
+@pytest.mark.parametrize("number, code", [(signal.SIGHUP, 129), (signal.SIGTERM, 143)])
+def test_a_signal_whose_exception_nobody_reports_ends_it_all_the_same(number, code):
+    ran = run_as_command(
+        "def command(_):\n"
+        "    try:\n"  # as C code that clears what its callback raised
+        f"        os.kill(os.getpid(), {int(number)})\n"
+        "        time.sleep(0)\n"
+        "    except BaseException:\n"
+        "        pass\n"
+        "    end = time.monotonic() + 20\n"
+        "    while time.monotonic() < end:\n"
+        "        time.sleep(0.01)\n"
+    )
+    assert ran.returncode == code
+    assert not ran.stderr.strip() and not ran.stdout
+
+
 @pytest.mark.parametrize("number, code", ENDINGS)
 def test_a_signal_while_a_pool_starts_its_thread_leaves_no_thread_that_nobody_ends(number, code):
     ran = run_as_command(
