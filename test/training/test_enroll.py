@@ -25,6 +25,7 @@ from realtalk_ros.commands import enroll
 from realtalk_ros.enroll import mesh_tracker
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.face_model.arkit import weights
 from realtalk_ros.face_model.lips import GAP
 from realtalk_ros.output import contact_sheet, live_link
 from realtalk_ros.output.mp4_writer import VideoWriter
@@ -59,16 +60,6 @@ POINTS = {
     "left_eye_outer": [392, 260], "nose_tip": [300, 330], "mouth_right": [248, 395],
     "mouth_left": [352, 395], "chin": [300, 490],
 }  # fmt: skip
-
-
-def weights(**named):
-    """ARKit weights by name, or by names without Left and Right."""
-    out = np.zeros(arkit.COUNT, np.float32)
-    for name, value in named.items():
-        for full in (name, name + "Left", name + "Right"):
-            if full in arkit.INDEX:
-                out[arkit.INDEX[full]] = value
-    return out
 
 
 @pytest.fixture

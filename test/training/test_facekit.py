@@ -6,17 +6,11 @@ import pytest
 
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.arkit import weights
 from realtalk_ros.face_model.eye_rotation import gaze_angles
 from realtalk_ros.training.common.facekit import ENVIRONMENT, FaceKit, arkit_matrix, find_facekit
 
 EXPRESSIONS = ("jawOpen", "mouthSmile_L", "browInnerUp_L", "browInnerUp_R", "cheekRaiser_L")
-
-
-def weights(**named: float) -> np.ndarray:
-    out = np.zeros(arkit.COUNT, np.float32)
-    for name, value in named.items():
-        out[arkit.INDEX[name]] = value
-    return out
 
 
 @pytest.fixture

@@ -11,17 +11,9 @@ pytest.importorskip("scipy")
 from realtalk_ros.enroll import fit, mediapipe_points
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.face_model.arkit import weights
 
 PEOPLE = np.random.default_rng(3).normal(0, 0.8, (4, 100))
-
-
-def weights(**named):
-    out = np.zeros(arkit.COUNT)
-    for name, value in named.items():
-        for full in (name, name + "Left", name + "Right"):
-            if full in arkit.INDEX:
-                out[arkit.INDEX[full]] = value
-    return out
 
 
 def pose(k=0):

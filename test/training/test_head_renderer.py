@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.arkit import weights
 from realtalk_ros.training.common.facekit import FaceKit, find_facekit
 
 pytest.importorskip("scipy")
@@ -59,13 +59,6 @@ def scene():
     person = replace(person, appearance=appearance)
     renderer.load_person(person.neutral, appearance)
     return renderer, person, random_people.framed(View(distance=70.0), kit, person.neutral)
-
-
-def weights(**named: float) -> np.ndarray:
-    out = np.zeros(arkit.COUNT, np.float32)
-    for name, value in named.items():
-        out[arkit.INDEX[name]] = value
-    return out
 
 
 def count(labels: np.ndarray, name: str) -> int:

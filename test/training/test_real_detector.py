@@ -14,7 +14,7 @@ from network_calls import listen
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.cli import main
 from realtalk_ros.enroll.face_detector import FaceDetector
-from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.arkit import weights
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 
 pytest.importorskip("scipy")
@@ -36,16 +36,6 @@ time.sleep(3)  # versions that report their use do so within a second
 
 def photograph(name):
     return np.ascontiguousarray(getattr(pytest.importorskip("skimage.data"), name)()[..., ::-1])
-
-
-def weights(**named):
-    """ARKit weights by name, or by names without Left and Right."""
-    out = np.zeros(arkit.COUNT, np.float32)
-    for name, value in named.items():
-        for full in (name, name + "Left", name + "Right"):
-            if full in arkit.INDEX:
-                out[arkit.INDEX[full]] = value
-    return out
 
 
 def test_a_real_photo_becomes_an_avatar_that_opens_its_mouth(tmp_path, capsys):
