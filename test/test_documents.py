@@ -131,12 +131,6 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors(linked.read_text()), (page.name, target)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_lines_of_prose_are_short(page):
-    lines = page.read_text().splitlines()
-    assert not [line for line in lines if len(line) > 120 and not line.startswith("|")]
-
-
 def test_readme_and_model_cards_are_short():
     assert len((ROOT / "README.md").read_text().splitlines()) < 200
     words = {card.name: len(card.read_text().split()) for card in CARDS}
