@@ -15,9 +15,10 @@ from realtalk_ros.rendering.eyelids import shut_eyes
 from realtalk_ros.rendering.eyes import PAINTED, draw_eyes, draw_patches, draw_visibility, warp_eyes
 from realtalk_ros.rendering.eyes_model import EyesModel
 from realtalk_ros.rendering.face_renderer import FaceRenderer
-from realtalk_ros.rendering.geometry import SLIGHT, Geometry, frontal_landmarks
+from realtalk_ros.rendering.geometry import SLIGHT, Geometry
 from realtalk_ros.rendering.moved_eye import CLOSING, MovedEye
 from realtalk_ros.rendering.sampling_grid import warp
+from realtalk_ros.rendering.template_landmarks import frontal_landmarks
 
 SIZE = 256
 NOBODY = np.zeros(landmarks.IDENTITY_SIZE, np.float32)

@@ -10,10 +10,11 @@ from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering import human_teeth, mouth, mouth_model, rasterizer
 from realtalk_ros.rendering.camera import Cameras, rotation_matrices
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
-from realtalk_ros.rendering.geometry import Geometry, frontal_landmarks
+from realtalk_ros.rendering.geometry import Geometry
 from realtalk_ros.rendering.lip_shadow import Lips
 from realtalk_ros.rendering.mouth_tables import MouthTables
 from realtalk_ros.rendering.oral_cavity import OralCavity
+from realtalk_ros.rendering.template_landmarks import frontal_landmarks
 from realtalk_ros.rendering.tooth_relief import MEET, light_between, tooth_relief
 
 NOBODY = np.zeros(landmarks.IDENTITY_SIZE, np.float32)

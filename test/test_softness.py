@@ -11,11 +11,11 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.rendering.avatar_encoding import template_crops
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
-from realtalk_ros.rendering.geometry import template_landmarks
 from realtalk_ros.rendering.lip_shadow import Lips
 from realtalk_ros.rendering.mouth_tables import MouthTables
 from realtalk_ros.rendering.oral_cavity import SMILE, OralCavity
 from realtalk_ros.rendering.softness import blur_of, softness
+from realtalk_ros.rendering.template_landmarks import template_landmarks
 
 
 @pytest.mark.parametrize("name", ["default", "mira"])

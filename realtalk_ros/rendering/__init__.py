@@ -6,7 +6,8 @@ frames      face_renderer: of one avatar; batching: of several in one run of the
 networks    generator: runs them; binding: their memory; generated_face: what they make of a frame;
             retouching: what of it is put right; avatar_encoding, reference_selection: an avatar's
             features, and which of them a frame takes
-3D          geometry: what the face model predicts of a picture; camera; rasterizer
+3D          template_landmarks; geometry: what the face model predicts of a picture; camera;
+            rasterizer
 eyes        eyes: where lids and irises go, by eyes_model, large_eyes, moved_eye and lid_curves;
             eyelids: what shut ones show, by open_eye, lid_skin and glasses; brow_mask
 mouth       mouth: the map of its interior, by mouth_model, human_teeth, gum_line and lip_outline;

@@ -36,7 +36,7 @@ from realtalk_ros.rendering.channels import depth_to_space, space_to_depth
 from realtalk_ros.rendering.eyelids import Lids
 from realtalk_ros.rendering.eyes import draw_visibility, warp_eyes
 from realtalk_ros.rendering.generated_face import GeneratedFace
-from realtalk_ros.rendering.geometry import FrameEyes, Geometry, template_landmarks
+from realtalk_ros.rendering.geometry import FrameEyes, Geometry
 from realtalk_ros.rendering.helper import HELPER, beside, take_up_deferred
 from realtalk_ros.rendering.lip_shadow import Lips
 from realtalk_ros.rendering.mouth_model import LookName
@@ -46,6 +46,7 @@ from realtalk_ros.rendering.own_teeth import TeethPicture
 from realtalk_ros.rendering.retouching import Retouching
 from realtalk_ros.rendering.sampling_grid import sampling_grid, warp
 from realtalk_ros.rendering.softness import softness
+from realtalk_ros.rendering.template_landmarks import template_landmarks
 from realtalk_ros.rendering.tooth_relief import tooth_relief
 
 HOW_TO_RENEW = "run `realtalk train renderer --avatar` again, or remove it"

@@ -30,27 +30,6 @@ from realtalk_ros.rendering.moved_eye import ProjectedEyes
 STILL, SLIGHT = 0.05, 1.5
 
 
-def frontal_landmarks(identity: np.ndarray) -> np.ndarray:
-    """(68, 2): the landmarks of a resting face that looks straight ahead, in its own crop."""
-    shape = landmarks.load().points(np.zeros(arkit.COUNT, np.float32), identity)
-    x, y, side = landmarks.face_square(shape[:, :2])
-    return (shape[:, :2] - (x, y)) / (side, -side) + 0.5
-
-
-def template_landmarks(avatar: Avatar) -> np.ndarray:
-    """(T, 68, 2) float32: the landmarks of an avatar's templates.
-
-    An avatar without `landmarks` is taken to look straight ahead. The head's small idle motion
-    keeps that within 2 pixels or so of the truth.
-    """
-    x, y, side = avatar.crop
-    if avatar.landmarks is None:
-        found = np.repeat(frontal_landmarks(avatar.identity)[None], len(avatar.templates), 0)
-    else:
-        found = (avatar.landmarks - (x, y)) / side
-    return found.astype(np.float32)
-
-
 class FrameEyes:
     """The eyes of a frame, `moved` from where a template has them (`resting`), in a picture of
     `size` x `size` pixels. They are drawn when their patches are first asked for."""

@@ -20,7 +20,7 @@ from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering import rasterizer
 from realtalk_ros.rendering.camera import Cameras
 from realtalk_ros.rendering.extrapolation import extrapolated
-from realtalk_ros.rendering.geometry import template_landmarks
+from realtalk_ros.rendering.template_landmarks import template_landmarks
 
 FILE = Path(__file__).parents[1] / "data" / "head.npz"
 # cm, standard deviation of the filter of depths: the slopes beside the nose and below the chin
