@@ -14,8 +14,7 @@ import numpy as np
 from realtalk_ros.contracts import COARSE_SIZE, CROP_SIZE, MOUTH_CROP, mouth_crop
 from realtalk_ros.rendering.boxes import Box, bounding_box, grown, is_empty, nested
 from realtalk_ros.rendering.channels import spread
-from realtalk_ros.rendering.eyelids import Lids
-from realtalk_ros.rendering.generated_face import GeneratedFace
+from realtalk_ros.rendering.generated_face import GeneratedFace, Lids
 
 # In pixels of the networks' crop:
 MOUTH_MARGIN = np.ones((5, 5), np.uint8)  # around the mouth's interior, that the network draws, too

@@ -23,9 +23,9 @@ from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.rendering.added_layer import AddedLayer, faded_border
 from realtalk_ros.rendering.boxes import Box, bands, is_empty, nested
 from realtalk_ros.rendering.channels import Positions, spread
-from realtalk_ros.rendering.eyelids import Lids, ShutEyes
+from realtalk_ros.rendering.eyelids import ShutEyes
 from realtalk_ros.rendering.fine_templates import FACTOR, FineTemplate, FineTemplates
-from realtalk_ros.rendering.generated_face import GeneratedFace
+from realtalk_ros.rendering.generated_face import GeneratedFace, Lids
 from realtalk_ros.rendering.head_warp import HeadView, HeadWarp
 from realtalk_ros.rendering.helper import HELPER, share
 from realtalk_ros.rendering.moving_person import MovingPerson

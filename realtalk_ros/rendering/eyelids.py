@@ -12,7 +12,6 @@ An avatar whose lids are no skin, such as a drawing, brings pictures of them (`s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -21,6 +20,7 @@ from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model.landmarks import BROW_LEFT, BROW_RIGHT
 from realtalk_ros.rendering.boxes import bounding_box, is_empty
 from realtalk_ros.rendering.channels import Positions, spread
+from realtalk_ros.rendering.generated_face import Lids
 from realtalk_ros.rendering.lid_skin import LASH_DARKNESS, CleanSkin, find_clean_skin, skin_ends
 from realtalk_ros.rendering.moved_eye import ProjectedEyes
 from realtalk_ros.rendering.open_eye import COLUMNS, OpenEye, smooth
@@ -32,14 +32,6 @@ ENDS = (-0.4, -0.27), (1.36, 1.2)
 ENDS_IN_GLASSES = (-0.3, -0.15), (1.22, 1.06)
 PORES = 6.0  # grey levels by which pores may differ from their surroundings
 SHADE, SHADED = 0.05, 0.1  # a lid is darker at its edge, by this share, up to this height
-
-
-class Lids(NamedTuple):
-    """What is painted over the lids of a frame that close, in the networks' crop."""
-
-    layers: np.ndarray  # (S, S, 2) uint8, see `ClosingLid.layers`
-    rows: slice  # in which they are not 0
-    columns: slice
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ from realtalk_ros.face_model.rotations import forward
 from realtalk_ros.rendering import large_eyes
 from realtalk_ros.rendering.boxes import bounding_box, is_empty
 from realtalk_ros.rendering.camera import Cameras
-from realtalk_ros.rendering.eyelids import Lids
 from realtalk_ros.rendering.eyes_model import load
+from realtalk_ros.rendering.generated_face import Lids
 from realtalk_ros.rendering.lid_curves import SAMPLES, SHUT
 from realtalk_ros.rendering.moved_eye import (
     CLOSING,

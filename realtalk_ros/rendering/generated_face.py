@@ -4,10 +4,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from realtalk_ros.rendering.eyelids import Lids
+
+class Lids(NamedTuple):
+    """What is painted over the lids of a frame that close, in the networks' crop."""
+
+    layers: np.ndarray  # (S, S, 2) uint8, see `ClosingLid.layers` in eyes.py
+    rows: slice  # in which they are not 0
+    columns: slice
 
 
 @dataclass(frozen=True)

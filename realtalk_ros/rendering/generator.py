@@ -33,9 +33,8 @@ from realtalk_ros.errors import ModelError
 from realtalk_ros.rendering.avatar_encoding import EncodedAvatars, encode_avatars, reference_images
 from realtalk_ros.rendering.binding import Binding
 from realtalk_ros.rendering.channels import depth_to_space, space_to_depth
-from realtalk_ros.rendering.eyelids import Lids
 from realtalk_ros.rendering.eyes import draw_visibility, warp_eyes
-from realtalk_ros.rendering.generated_face import GeneratedFace
+from realtalk_ros.rendering.generated_face import GeneratedFace, Lids
 from realtalk_ros.rendering.geometry import FrameEyes, Geometry
 from realtalk_ros.rendering.helper import HELPER, beside, take_up_deferred
 from realtalk_ros.rendering.lip_shadow import Lips
