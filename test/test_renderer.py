@@ -19,8 +19,8 @@ from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.avatar_encoding import encode_avatars, reference_inputs
 from realtalk_ros.rendering.binding import Binding
-from realtalk_ros.rendering.face_renderer import FaceRenderer, generate_batch
-from realtalk_ros.rendering.generator import fill_inputs
+from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.rendering.generator import Generator, fill_inputs
 from realtalk_ros.rendering.geometry import Geometry
 from realtalk_ros.rendering.sampling_grid import sampling_grid, warp
 
@@ -280,11 +280,12 @@ def test_several_faces_in_one_run_look_as_they_do_alone():
         reference_image=avatar.reference_image[:, ::-1].copy(),
         templates=avatar.templates[3:6],
     )
-    faces = FaceRenderer.load_together([avatar, turned], size=256)
+    generator = Generator([avatar, turned])
+    faces = [FaceRenderer(a, 256, shared=(generator, k)) for k, a in enumerate([avatar, turned])]
     weights = np.stack([face(jawOpen=0.5), face(eyeBlinkLeft=1), face(mouthPucker=0.7)])
-    shown = [faces[0], faces[1], faces[0]]
-    generated = generate_batch(shown, weights, [4, 2, 0])
-    made = zip(shown, generated, [4, 2, 0], strict=True)
+    shown, templates = [faces[0], faces[1], faces[0]], [4, 2, 0]
+    inputs = [one.inputs(w, t) for one, w, t in zip(shown, weights, templates, strict=True)]
+    made = zip(shown, generator.run(weights, inputs), templates, strict=True)
     together = [one.compose(picture, one.begin(template)) for one, picture, template in made]
     alone = [
         FaceRenderer(a, size=256).render(w, t)
@@ -293,13 +294,6 @@ def test_several_faces_in_one_run_look_as_they_do_alone():
     for one, other in zip(together, alone, strict=True):
         assert np.abs(one.astype(int) - other).max() <= 1  # sums in another order
     assert np.abs(together[0].astype(int) - together[2]).max() > 30
-
-
-def test_faces_loaded_apart_are_not_rendered_together(renderer):
-    other = FaceRenderer.load_together([renderer.avatar], size=512)[0]
-    with pytest.raises(ModelError, match="together"):
-        weights = np.zeros((2, 52), np.float32)
-        generate_batch([renderer, other], weights, [0, 0])
 
 
 def test_an_image_may_be_composed_while_the_next_one_is_generated(moving):

@@ -17,7 +17,7 @@ from realtalk_ros.easing import approached
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.lips import GAP
 from realtalk_ros.rendering.background import Background
-from realtalk_ros.rendering.face_renderer import BegunFrame, Renderer
+from realtalk_ros.rendering.face_renderer import BegunFrame, FaceRenderer
 from realtalk_ros.rendering.generated_face import GeneratedFace
 from realtalk_ros.rendering.watermark import Watermark
 
@@ -57,7 +57,7 @@ LISTENING_BROWS, LISTENING_PITCH, SMILING_EYES = 0.15, 0.02, 0.6
 class GeneratedFrame:
     """What one frame shows, before its image is composed; it is composed once."""
 
-    renderer: Renderer
+    renderer: FaceRenderer
     weights: np.ndarray  # (52,)
     face: GeneratedFace
     begun: BegunFrame
@@ -69,7 +69,7 @@ class Face:
     `renderer` may be replaced at any time; the animation goes on.
     """
 
-    def __init__(self, renderer: Renderer, seed: int = 0):
+    def __init__(self, renderer: FaceRenderer, seed: int = 0):
         self.idle, self.gaze = Idle(seed), Gaze()
         self.renderer = renderer
         self.expression_gain = self.idle_gain = self.emotion_gain = 1.0
@@ -98,12 +98,12 @@ class Face:
         self._background = background
 
     @property
-    def renderer(self) -> Renderer:
+    def renderer(self) -> FaceRenderer:
         """What draws the face, and of whom."""
         return self._renderer
 
     @renderer.setter
-    def renderer(self, renderer: Renderer) -> None:
+    def renderer(self, renderer: FaceRenderer) -> None:
         self._renderer = renderer
         self.idle.temperament = renderer.avatar.temperament
 

@@ -20,7 +20,7 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes.background_loader import BackgroundLoader
 from realtalk_ros.nodes.problems import Problems
 from realtalk_ros.rendering.batching import BatchingRenderer
-from realtalk_ros.rendering.face_renderer import FaceRenderer, Renderer
+from realtalk_ros.rendering.face_renderer import FaceRenderer
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class RendererSettings:
 class LoadedRenderer:
     """A renderer, and what it was loaded with."""
 
-    renderer: Renderer
+    renderer: FaceRenderer
     settings: RendererSettings
     checksums: dict[str, str]  # of its network files
     failures: int  # how often networks had failed when it began to load: since then, its own may
@@ -195,7 +195,6 @@ class FaceLoader:
             broken, fallen_back = self._is_broken(), self._fallen_back
         if shown is None or face is None:
             raise RealTalkError("the node was cleaned up")
-        renderer: Renderer
         if not broken and replace(shown.settings, size=settings.size) == settings:
             renderer = shown.renderer.resized(settings.size)
         else:
@@ -212,7 +211,9 @@ class FaceLoader:
         return self._loaded(renderer, settings, failures)
 
     @staticmethod
-    def _loaded(renderer: Renderer, settings: RendererSettings, failures: int) -> LoadedRenderer:
+    def _loaded(
+        renderer: FaceRenderer, settings: RendererSettings, failures: int
+    ) -> LoadedRenderer:
         checksums = onnx_session.fingerprints(settings.model_dir, "renderer")
         return LoadedRenderer(renderer, settings, checksums, failures)
 
@@ -220,15 +221,14 @@ class FaceLoader:
         self,
         settings: RendererSettings,
         encoder_threads: int | None = None,
-        failed: Renderer | None = None,
-    ) -> tuple[Renderer, float]:
+        failed: FaceRenderer | None = None,
+    ) -> tuple[FaceRenderer, float]:
         """A renderer, and how long it takes to render a frame, s. `failed`: that which it replaces,
         if the networks of that have failed. Raises RealTalkError."""
         providers = onnx_session.providers_for(settings.device)
         model_dir = Path(settings.model_dir) if settings.model_dir else None
         batching, index = self._batch or (None, 0)
         threads = settings.threads + 1  # one is the renderer's helper, which runs no network
-        renderer: Renderer
         if batching is not None and settings.avatar == batching.avatars[index]:
             renderer = batching.face(
                 index, settings.size, providers, threads, model_dir, failed=failed

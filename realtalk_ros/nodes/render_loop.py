@@ -24,7 +24,7 @@ from realtalk_ros.nodes.image_publisher import ImagePublisher
 from realtalk_ros.playout.face_playout import FacePlayout
 from realtalk_ros.playout.jitter_buffer import DueFrame
 from realtalk_ros.playout.quality_monitor import FrameStatistics
-from realtalk_ros.rendering.face_renderer import Renderer
+from realtalk_ros.rendering.face_renderer import FaceRenderer
 
 MAX_SLEEP = 0.02  # s, until a change of the delay or the clock is noticed
 MIN_SLEEP = 0.0005  # s
@@ -56,7 +56,7 @@ class RenderLoop:
     ) -> None:
         self._node, self._playout, self._loader = node, playout, loader
         self._images, self._statistics = images, statistics
-        self._shown: Renderer | None = None  # of the images for which the publisher is prepared
+        self._shown: FaceRenderer | None = None  # of the images for which the publisher is prepared
         self._failures = 0  # frames in a row
         self._reloaded_at = -math.inf  # monotonic, when the networks were loaded again
         self._speaking = node.publisher(Bool, "speaking", qos.LATCHED)
@@ -84,7 +84,7 @@ class RenderLoop:
                         return
                     self._on_failure(error)
 
-    def prepare(self, renderer: Renderer) -> None:
+    def prepare(self, renderer: FaceRenderer) -> None:
         """The images of another face, or of another size of it, are shown from now on."""
         self._images.prepare(renderer.size, renderer.avatar.provenance)
         self._shown = renderer

@@ -10,7 +10,7 @@ import numpy as np
 
 from realtalk_ros.behaviour import emotion
 from realtalk_ros.face_model import arkit
-from realtalk_ros.rendering.face_renderer import Renderer
+from realtalk_ros.rendering.face_renderer import FaceRenderer
 
 EXPRESSIONS = {
     "rest": arkit.weights(),
@@ -37,7 +37,7 @@ MOUTH_PART = (0.25, 0.43, 0.5)
 LABEL = 24  # pixels, height of the line with the columns' names
 
 
-def faces(renderer: Renderer, names: Iterable[str] = EXPRESSIONS) -> list[np.ndarray]:
+def faces(renderer: FaceRenderer, names: Iterable[str] = EXPRESSIONS) -> list[np.ndarray]:
     """The avatar's face in these expressions (keys of EXPRESSIONS), each over another of its
     templates: (CELL, CELL, 3) uint8 BGR."""
     names, crop = list(names), face_square(renderer)
@@ -47,7 +47,7 @@ def faces(renderer: Renderer, names: Iterable[str] = EXPRESSIONS) -> list[np.nda
     ]
 
 
-def face_square(renderer: Renderer) -> tuple[float, float, float]:
+def face_square(renderer: FaceRenderer) -> tuple[float, float, float]:
     """The face's square (x, y, side) in the renderer's images, pixels."""
     scale = renderer.size[1] / renderer.avatar.size[1]
     x, y, side = (value * scale for value in renderer.avatar.crop)

@@ -12,19 +12,15 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from weakref import WeakSet
 
 import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.rendering.background import Background
-from realtalk_ros.rendering.face_renderer import (
-    BegunFrame,
-    FaceRenderer,
-    Renderer,
-    generate_batch,
-)
+from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.rendering.generated_face import GeneratedFace
+from realtalk_ros.rendering.generator import Generator
 
 BATCH_WINDOW = 0.002  # s for which the first request waits for others
 
@@ -53,7 +49,7 @@ class BatchingRenderer:
         self._run_lock = threading.Lock()
         self._requests: list[_Request] = []
         self._full = threading.Event()  # every face has requested a frame
-        self._open: WeakSet[BatchedFace] = WeakSet()
+        self._open: WeakSet[FaceRenderer] = WeakSet()
 
     def face(
         self,
@@ -62,32 +58,33 @@ class BatchingRenderer:
         providers: Sequence[str],
         threads: int,
         model_dir: Path | None,
-        failed: Renderer | None = None,
-    ) -> BatchedFace:
+        failed: FaceRenderer | None = None,
+    ) -> FaceRenderer:
         """The renderer of avatar number `index`. `failed`: the one that it replaces, if the
         networks of that have failed. Raises AvatarError, ModelError."""
         with self._load_lock:
             key = (tuple(providers), threads, model_dir)
-            broken = isinstance(failed, BatchedFace) and any(
+            broken = failed is not None and any(
                 renderer.generator is failed.generator for renderer in self._renderers
             )
             if key != self._key or broken:
                 avatars = [Avatar.load(name) for name in self.avatars]
-                self._renderers = FaceRenderer.load_together(
-                    avatars, size, providers, threads, model_dir
-                )
+                generator = Generator(avatars, providers, threads, model_dir)
+                self._renderers = [
+                    BatchedFace(self, avatar, size, shared=(generator, k))
+                    for k, avatar in enumerate(avatars)
+                ]
                 self._key = key
-            return self.open(self._renderers[index].resized(size), index)
+            return self._renderers[index].resized(size)
 
-    def open(self, renderer: FaceRenderer, index: int) -> BatchedFace:
-        """A face that batches wait for until it is closed. While one is loaded again, it may be
-        open twice, and counts once."""
-        face = BatchedFace(self, renderer, index)
+    def open(self, face: FaceRenderer) -> FaceRenderer:
+        """Batches wait for `face` until it is closed. While one is loaded again, it may be open
+        twice, and counts once."""
         with self._queue_lock:
             self._open.add(face)
         return face
 
-    def close(self, face: BatchedFace) -> None:
+    def close(self, face: FaceRenderer) -> None:
         """Batches do not wait for `face` any more."""
         with self._queue_lock:
             self._open.discard(face)
@@ -134,10 +131,9 @@ class BatchingRenderer:
                 request.meanwhile()
 
         try:
-            faces = generate_batch(
-                [request.renderer for request in requests],
+            faces = requests[0].renderer.generator.run(
                 np.stack([request.weights for request in requests]).astype(np.float32),
-                [request.template for request in requests],
+                [one.renderer.inputs(one.weights, one.template) for one in requests],
                 meanwhile,
             )
             for request, face in zip(requests, faces, strict=True):
@@ -150,37 +146,21 @@ class BatchingRenderer:
             request.done.set()
 
 
-class BatchedFace(Renderer):
-    """One face of a BatchingRenderer, with the interface of a FaceRenderer."""
+class BatchedFace(FaceRenderer):
+    """One face of a BatchingRenderer."""
 
-    def __init__(self, batching: BatchingRenderer, renderer: FaceRenderer, index: int):
-        self._batching, self._renderer, self.index = batching, renderer, index
-        self.avatar, self.size = renderer.avatar, renderer.size
-        self.template_count, self.provider = renderer.template_count, renderer.provider
-        self.generator = renderer.generator
+    def __init__(self, batching: BatchingRenderer, *args: Any, **kwargs: Any):
+        """The others: as of FaceRenderer."""
+        super().__init__(*args, **kwargs)
+        self._batching = batching
 
     def generate(
         self, weights: np.ndarray, template: int, meanwhile: Callable[[], None] = lambda: None
     ) -> GeneratedFace:
-        return self._batching.generate(self._renderer, weights, template, meanwhile)
+        return self._batching.generate(self, weights, template, meanwhile)
 
-    def begin(
-        self,
-        template: int,
-        rotation: np.ndarray | None = None,
-        breath: float = 0.0,
-        background: Background | None = None,
-    ) -> BegunFrame:
-        return self._renderer.begin(template, rotation, breath, background)
-
-    def cut_out(self) -> None:
-        self._renderer.cut_out()
-
-    def compose(self, face: GeneratedFace, begun: BegunFrame) -> np.ndarray:
-        return self._renderer.compose(face, begun)
-
-    def resized(self, size: int) -> BatchedFace:
-        return self._batching.open(self._renderer.resized(size), self.index)
+    def resized(self, size: int) -> FaceRenderer:
+        return self._batching.open(super().resized(size))
 
     def close(self) -> None:
         self._batching.close(self)

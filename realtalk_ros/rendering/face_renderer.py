@@ -9,13 +9,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.errors import ModelError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.background import Background
 from realtalk_ros.rendering.compositor import BegunImage, Compositor
@@ -28,54 +27,79 @@ from realtalk_ros.rendering.reference_selection import ReferenceSelector
 
 
 class BegunFrame(NamedTuple):
-    """Of `Renderer.begin`, for one call of `Renderer.compose`."""
+    """Of `FaceRenderer.begin`, for one call of `FaceRenderer.compose`."""
 
     compositor: Compositor
     image: BegunImage
     background: Background | None  # None: the avatar's own
 
 
-class Renderer(Protocol):
-    """What renders one avatar: a FaceRenderer, or a BatchedFace (batching.py).
+class FaceRenderer:
+    """Renders one avatar. What depends on the avatar or a template alone is computed here, once.
 
     A frame is drawn in two parts, which may run in two threads: `generate_and_begin`, and `compose`
     of what this has made.
+
+    `size` is the height of the images in pixels; their width follows the avatar's proportions.
+    `threads`: as of Generator. `encoder_threads`: those of what runs once, while it loads (default:
+    `threads`).
+    OpenCV is set to one thread, in all of the process.
+    Raises ModelError for broken network files.
     """
 
-    avatar: Avatar
-    size: tuple[int, int]  # width and height of the images, pixels
-    template_count: int
-    provider: str  # what of ONNX Runtime runs the generator: "CPUExecutionProvider" or the like
-
-    def generate(
-        self, weights: np.ndarray, template: int, meanwhile: Callable[[], None] = lambda: None
-    ) -> GeneratedFace:
-        """What the networks make of ARKit weights (52,) on a template, by its index. `meanwhile` is
-        called when the helper's thread is free: it may call `begin`."""
-
-    def begin(
+    def __init__(
         self,
-        template: int,
-        rotation: np.ndarray | None = None,
-        breath: float = 0.0,
-        background: Background | None = None,
-    ) -> BegunFrame:
-        """Begins the image of a frame in the helper's thread: what needs no networks. Arguments as
-        of `render`; avatars without mattes keep their own background, whatever it is."""
+        avatar: Avatar,
+        size: int = 512,
+        providers: Sequence[str] | None = None,
+        threads: int = 2,
+        model_dir: Path | None = None,
+        encoder_threads: int | None = None,
+        shared: tuple[Generator, int] | None = None,
+    ):
+        """`shared`: a generator of several avatars, instead of one of its own, and the index of
+        this avatar in it."""
+        self.generator, self.index = shared or (
+            Generator([avatar], providers, threads, model_dir, encoder_threads=encoder_threads),
+            0,
+        )
+        # Between calls as short as ours OpenCV's other threads wait busily: they took a quarter of
+        # the processor's time and made no frame faster.
+        cv2.setNumThreads(1)
+        self.avatar = avatar
+        self.provider = self.generator.provider  # "CPUExecutionProvider" or the like
+        self.template_count = len(avatar.templates)
+        self._person = MovingPerson(avatar)
+        weights = avatar.reference_weights
+        self._selector = ReferenceSelector(
+            np.zeros((1, arkit.COUNT)) if weights is None else weights
+        )
+        self._resize(size)
 
-    def compose(self, face: GeneratedFace, begun: BegunFrame) -> np.ndarray:
-        """The image of what `generate` and `begin` made of one template, as of `render`; before a
-        background that is transparent (height, width, 4), with straight alpha."""
-
-    def cut_out(self) -> None:
-        """Cuts the person out of all templates, where there are mattes: else the first frame before
-        a background waits for it."""
-
-    def resized(self, size: int) -> Renderer:
+    def resized(self, size: int) -> FaceRenderer:
         """The same face in images of another height, sharing the networks and features."""
+        other = copy.copy(self)
+        other._resize(size)
+        return other
 
     def close(self) -> None:
-        """It is not shown any more: other faces need not wait for its frames."""
+        """It is not shown any more: other faces need not wait for its frames (batching.py)."""
+
+    def _resize(self, size: int) -> None:
+        avatar = self.avatar
+        scale = size / avatar.size[1]
+        self.size = (round(avatar.size[0] * scale), size)  # width, height
+        method = self._interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        self.templates = (
+            avatar.templates
+            if scale == 1
+            else np.stack(
+                [cv2.resize(image, self.size, interpolation=method) for image in avatar.templates]
+            )
+        )
+        self._compositor = Compositor(avatar, self.templates, self._person)
+        self._shut: dict[int, ShutEyes | None] = {}
+        self._person_alone: Compositor | None = None
 
     def render(
         self,
@@ -106,97 +130,17 @@ class Renderer(Protocol):
         )
         return face, begun[0]
 
-
-class FaceRenderer(Renderer):
-    """Renders one avatar. What depends on the avatar or a template alone is computed here, once.
-
-    `size` is the height of the images in pixels; their width follows the avatar's proportions.
-    `threads`: as of Generator. `encoder_threads`: those of what runs once, while it loads (default:
-    `threads`).
-    OpenCV is set to one thread, in all of the process.
-    Raises ModelError for broken network files.
-    """
-
-    def __init__(
-        self,
-        avatar: Avatar,
-        size: int = 512,
-        providers: Sequence[str] | None = None,
-        threads: int = 2,
-        model_dir: Path | None = None,
-        encoder_threads: int | None = None,
-        shared: tuple[Generator, int] | None = None,
-    ):
-        """`shared`: of `load_together`, instead of networks of its own: the generator, and the
-        avatar's index in it."""
-        self._generator, self._index = shared or (
-            Generator([avatar], providers, threads, model_dir, encoder_threads=encoder_threads),
-            0,
-        )
-        # Between calls as short as ours OpenCV's other threads wait busily: they took a quarter of
-        # the processor's time and made no frame faster.
-        cv2.setNumThreads(1)
-        self.avatar, self.provider = avatar, self._generator.provider
-        self.template_count = len(avatar.templates)
-        self._person = MovingPerson(avatar)
-        weights = avatar.reference_weights
-        self._selector = ReferenceSelector(
-            np.zeros((1, arkit.COUNT)) if weights is None else weights
-        )
-        self._resize(size)
-
-    @classmethod
-    def load_together(
-        cls,
-        avatars: Sequence[Avatar],
-        size: int = 512,
-        providers: Sequence[str] | None = None,
-        threads: int = 2,
-        model_dir: Path | None = None,
-    ) -> list[FaceRenderer]:
-        """Renderers of several faces that share one network, for `generate_batch`."""
-        generator = Generator(avatars, providers, threads, model_dir)
-        return [cls(avatar, size, shared=(generator, k)) for k, avatar in enumerate(avatars)]
-
-    @property
-    def generator(self) -> Generator:
-        """Its networks, which those that were loaded together share."""
-        return self._generator
-
-    def resized(self, size: int) -> FaceRenderer:
-        """The same face in images of another height, sharing the networks and features."""
-        other = copy.copy(self)
-        other._resize(size)
-        return other
-
-    def close(self) -> None:
-        """No other face waits for this one."""
-
-    def _resize(self, size: int) -> None:
-        avatar = self.avatar
-        scale = size / avatar.size[1]
-        self.size = (round(avatar.size[0] * scale), size)  # width, height
-        method = self._interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        self.templates = (
-            avatar.templates
-            if scale == 1
-            else np.stack(
-                [cv2.resize(image, self.size, interpolation=method) for image in avatar.templates]
-            )
-        )
-        self._compositor = Compositor(avatar, self.templates, self._person)
-        self._shut: dict[int, ShutEyes | None] = {}
-        self._person_alone: Compositor | None = None
-
     def generate(
         self, weights: np.ndarray, template: int, meanwhile: Callable[[], None] = lambda: None
     ) -> GeneratedFace:
-        """The networks alone, as of `Renderer`."""
-        inputs = self._inputs(weights, template)
-        return self._generator.run(weights[None], [inputs], meanwhile)[0]
+        """What the networks make of ARKit weights (52,) on a template, by its index. `meanwhile` is
+        called when the helper's thread is free: it may call `begin`."""
+        inputs = [self.inputs(weights, template)]
+        return self.generator.run(weights[None], inputs, meanwhile)[0]
 
-    def _inputs(self, weights: np.ndarray, template: int) -> FaceInputs:
-        return FaceInputs(self._index, template, self._selector.choose(weights))
+    def inputs(self, weights: np.ndarray, template: int) -> FaceInputs:
+        """What `generate` gives to the networks besides the weights."""
+        return FaceInputs(self.index, template, self._selector.choose(weights))
 
     def begin(
         self,
@@ -205,7 +149,8 @@ class FaceRenderer(Renderer):
         breath: float = 0.0,
         background: Background | None = None,
     ) -> BegunFrame:
-        """As of `Renderer`."""
+        """Begins the image of a frame in the helper's thread: what needs no networks. Arguments as
+        of `render`; avatars without mattes keep their own background, whatever it is."""
         compositor = self._compositor
         if self.avatar.mattes is None:
             background = None
@@ -216,13 +161,15 @@ class FaceRenderer(Renderer):
         return BegunFrame(compositor, compositor.begin(template, rotation, breath), background)
 
     def compose(self, face: GeneratedFace, begun: BegunFrame) -> np.ndarray:
-        """A generated face in its template, as of `Renderer`."""
+        """The image of what `generate` and `begin` made of one template, as of `render`; before a
+        background that is transparent (height, width, 4), with straight alpha."""
         shut = None if face.lids is None else self._shut_eyes(begun.image.template)
         image = begun.compositor.compose(face, begun.image, shut)
         return image if begun.background is None else begun.background.behind(image)
 
     def cut_out(self) -> None:
-        """As of `Renderer` (cutout.py); once."""
+        """Cuts the person out of all templates, once, where there are mattes (cutout.py): else the
+        first frame before a background waits for it."""
         if self._person_alone is None and self.avatar.mattes is not None:
             method = self._interpolation
             cut = [
@@ -239,7 +186,7 @@ class FaceRenderer(Renderer):
             self._shut[template] = ShutEyes.pictured(shut)
         if template not in self._shut:
             others = [eyes for eyes in self._shut.values() if eyes is not None]
-            geometry = self._generator.geometry[self._index]
+            geometry = self.generator.geometry[self.index]
             self._shut[template] = shut_eyes(
                 self.templates[template],
                 self._compositor.crop,
@@ -248,22 +195,3 @@ class FaceRenderer(Renderer):
                 glasses=others[0].glasses if others else None,
             )
         return self._shut[template]
-
-
-def generate_batch(
-    renderers: Sequence[FaceRenderer],
-    weights: np.ndarray,
-    templates: Sequence[int],
-    meanwhile: Callable[[], object] = lambda: None,
-) -> list[GeneratedFace]:
-    """`FaceRenderer.generate` of B faces of `FaceRenderer.load_together`, in one run of the
-    networks: weights (B, 52), template indices (B,); `meanwhile` is called once.
-
-    A face may occur more than once. Raises ModelError for renderers that were not loaded together.
-    """
-    generators = {id(renderer._generator): renderer._generator for renderer in renderers}
-    if len(generators) != 1:
-        raise ModelError("generate_batch takes the faces of one FaceRenderer.load_together")
-    (generator,) = generators.values()
-    inputs = [r._inputs(w, t) for r, w, t in zip(renderers, weights, templates, strict=True)]
-    return generator.run(weights, inputs, meanwhile)

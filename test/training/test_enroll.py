@@ -31,6 +31,7 @@ from realtalk_ros.output import contact_sheet, live_link
 from realtalk_ros.output.mp4_writer import VideoWriter
 from realtalk_ros.rendering.avatar_encoding import reference_inputs
 from realtalk_ros.rendering.face_renderer import FaceRenderer
+from realtalk_ros.rendering.generator import Generator
 from realtalk_ros.rendering.reference_selection import ReferenceSelector, farthest_mouths
 
 pytest.importorskip("scipy")
@@ -770,7 +771,8 @@ def test_each_reference_has_rows_of_its_own(drawing, tmp_path):
     (home / "avatar.yaml").write_text(yaml.safe_dump(meta))
     both = Avatar.load(home)
     wide = weights(jawOpen=0.8)
-    together = FaceRenderer.load_together([Avatar.load("default"), both])[1]
+    generator = Generator([Avatar.load("default"), both])
+    together = FaceRenderer(both, shared=(generator, 1))
     picture = together.render(wide, 2)
     for k, image in enumerate(both.more_references):
         meta["references"], meta["reference"] = [], f"references/{k}.png"

@@ -19,7 +19,7 @@ from realtalk_ros.enroll import avatar_metrics
 from realtalk_ros.enroll.face_detector import DetectedFace
 from realtalk_ros.enroll.mediapipe_points import LIP_MIDDLES, POINTS
 from realtalk_ros.face_model import arkit
-from realtalk_ros.rendering.face_renderer import Renderer
+from realtalk_ros.rendering.face_renderer import FaceRenderer
 
 MISREAD = 1.25  # by which this tracker reads every opening too large
 MIDDLE = 256, 246  # of the picture: within the face's square
@@ -142,8 +142,11 @@ def test_what_cannot_be_measured_is_one_line(spoken, capsys, words, said):
 
 
 def test_speech_goes_on_as_long_as_wanted():
-    class Silent(Renderer):
+    class Silent(FaceRenderer):
         avatar, template_count = Avatar.load("pia"), 1
+
+        def __init__(self):
+            pass
 
         def generate(self, weights, template, meanwhile):
             meanwhile()
