@@ -26,7 +26,7 @@ MAX_ERROR = (
 
 
 class MeshTracker:
-    """A face_tracks.VideoTracker. Raises RealTalkError where MediaPipe or its model is missing."""
+    """Of one video after another. Raises RealTalkError where MediaPipe or its model is missing."""
 
     def __init__(self, landmarker: Path | None = None):
         self._landmarker, self._model = landmarker, fit.mesh_model()
@@ -34,6 +34,7 @@ class MeshTracker:
         FaceDetector(landmarker, video=True).close()  # says what is missing before the work begins
 
     def track(self, frames: Iterable[tuple[float, np.ndarray]]) -> Track:
+        """frames: time in s and uint8 BGR (h, w, 3). Returns a row for each."""
         time, faces, points = [], [], []
         # What our reader sees in every `stride`th face, and the frame's number.
         read: dict[int, tuple[int, face_reader.Reading]] = {}

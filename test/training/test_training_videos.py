@@ -17,7 +17,7 @@ from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.landmarks import face_square
 from realtalk_ros.output.mp4_writer import VideoWriter
 from realtalk_ros.training.common import affine_maps
-from realtalk_ros.training.videos import build, lip_sync_check, training_groups
+from realtalk_ros.training.videos import build, lip_sync_check, track_spans, training_groups
 
 FPS, SIZE, SCALE = 25, 256, 8.5  # frames/s, pixels, pixels per cm
 REST = landmarks.load().points(np.zeros(52, np.float32))
@@ -220,8 +220,8 @@ def test_a_folder_without_videos_is_refused(tmp_path):
         build.Builder(tmp_path, tmp_path / "out", 8, lambda: None).build()
 
 
-def statistics_of(images) -> face_tracks.FrameStatistics:
-    statistics = face_tracks.FrameStatistics()
+def statistics_of(images) -> track_spans.FrameStatistics:
+    statistics = track_spans.FrameStatistics()
     assert len(list(statistics.collect(enumerate(images)))) == len(images)
     return statistics
 
@@ -237,7 +237,7 @@ def test_spans_end_at_cuts_and_leave_out_what_is_bad():
     rotation[255:, 0] = 0.7
     jump = still.rest.copy()
     jump[60] += 40
-    found, left_out = face_tracks.spans(
+    found, left_out = track_spans.spans(
         replace(still, rotation=rotation, rest=jump), statistics_of(images)
     )
     # 60 jumps there, 61 back; a cut at 100 loses nothing but what is too short before it.
@@ -250,10 +250,10 @@ def test_spans_end_at_cuts_and_leave_out_what_is_bad():
 def test_a_face_may_be_too_small_or_leave_the_picture():
     small = ground_truth(np.zeros((60, 52), np.float32))
     statistics = statistics_of([face(k) for k in range(60)])
-    assert face_tracks.spans(small, statistics)[0] == [range(60)]
-    left_out = face_tracks.spans(replace(small, rest=small.rest * 0.5 + 60), statistics)[1]
+    assert track_spans.spans(small, statistics)[0] == [range(60)]
+    left_out = track_spans.spans(replace(small, rest=small.rest * 0.5 + 60), statistics)[1]
     assert left_out == {"face too small": 60}
-    left_out = face_tracks.spans(replace(small, rest=small.rest + 80), statistics)[1]
+    left_out = track_spans.spans(replace(small, rest=small.rest + 80), statistics)[1]
     assert left_out == {"face leaves the picture": 60}
 
 

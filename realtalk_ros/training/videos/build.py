@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
 from realtalk_ros.enroll import face_detector
-from realtalk_ros.enroll.face_tracks import MIN_SPAN, FrameStatistics, Track, VideoTracker, spans
+from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.face_model.rotations import flip_roll
@@ -42,6 +42,7 @@ from realtalk_ros.training.common.group_layout import write_shard
 from realtalk_ros.training.common.json_lines import appended, read_rows
 from realtalk_ros.training.videos import training_groups
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression, stretches_in_sync
+from realtalk_ros.training.videos.track_spans import MIN_SPAN, FrameStatistics, VideoTracker, spans
 from realtalk_ros.training.videos.video_files import (
     file_key,
     file_stamp,
