@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`realtalk evaluate avatars`: enrols every photograph of a folder, and measures the avatars.
 
-Nothing is kept but what `--json` prints and the sheet. enroll/avatar_metrics.py defines the
+Nothing is kept but what `--json` prints and the sheet. avatar_metrics.py defines the
 figures; needs the extra `enroll`, and `evaluate` for the identity distances.
 """
 
@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from realtalk_ros.commands.avatar_metrics import HIGHER_IS_BETTER, AvatarMetrics
 from realtalk_ros.enroll import face_detector, native_output
-from realtalk_ros.enroll.avatar_metrics import HIGHER_IS_BETTER, AvatarMetrics
 from realtalk_ros.enroll.avatar_writer import temporary_avatar
 from realtalk_ros.enroll.face_detector import DetectedFace, FaceDetector
 from realtalk_ros.enroll.face_embedding import FaceEmbedding

@@ -31,20 +31,19 @@ import numpy as np
 from tqdm import tqdm
 
 from realtalk_ros import onnx_session
-from realtalk_ros.audio.media_files import read_audio
+from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
 from realtalk_ros.avatar.avatar import Avatar, bundled_names
 from realtalk_ros.avatar.provenance import SYNTHETIC
 from realtalk_ros.behaviour.face_pipeline import FacePipeline
-from realtalk_ros.contracts import CROP_SIZE
-from realtalk_ros.enroll import face_detector, native_output
-from realtalk_ros.enroll.avatar_metrics import (
+from realtalk_ros.commands.avatar_metrics import (
     BLINK,
-    CLIP,
     REST,
     apart,
     jitter,
     lid_differences,
 )
+from realtalk_ros.contracts import CROP_SIZE
+from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.enroll.fit import require_scipy
 from realtalk_ros.enroll.mediapipe_points import LIP_MIDDLES
@@ -130,7 +129,7 @@ def speak(
     renderer: FaceRenderer, seconds: float, fps: float
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Weights (52,) and image of each frame, while the bundled clip is said over and over."""
-    clip, rate = read_audio(CLIP)
+    clip, rate = read_audio(SAMPLE_CLIP)
     speech = Chunk(np.resize(clip, round(seconds * rate)), rate, last=True)
     pipeline = FacePipeline(ExpressionModel(), renderer, fps)
     for part in (pipeline.push(speech), pipeline.flush()):

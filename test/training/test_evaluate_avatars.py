@@ -13,8 +13,8 @@ pytest.importorskip("scipy")
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.cli import main
-from realtalk_ros.commands import evaluate_avatars
-from realtalk_ros.enroll import avatar_metrics, fit, photo_to_avatar
+from realtalk_ros.commands import avatar_metrics, evaluate_avatars
+from realtalk_ros.enroll import fit, photo_to_avatar
 from realtalk_ros.enroll.face_detector import DetectedFace
 from realtalk_ros.enroll.face_embedding import FaceEmbedding
 from realtalk_ros.enroll.mediapipe_points import POINTS

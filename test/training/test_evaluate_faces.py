@@ -14,8 +14,7 @@ pytest.importorskip("scipy")
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.avatar.provenance import LIKENESS
 from realtalk_ros.cli import main
-from realtalk_ros.commands import evaluate_faces
-from realtalk_ros.enroll import avatar_metrics
+from realtalk_ros.commands import avatar_metrics, evaluate_faces
 from realtalk_ros.enroll.face_detector import DetectedFace
 from realtalk_ros.enroll.mediapipe_points import LIP_MIDDLES, POINTS
 from realtalk_ros.face_model import arkit

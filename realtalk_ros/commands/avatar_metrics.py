@@ -27,12 +27,11 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from realtalk_ros.audio.media_files import read_audio
+from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour.face_pipeline import FacePipeline
 from realtalk_ros.behaviour.idle import Idle
@@ -45,7 +44,6 @@ from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.stream_types import Chunk
 
 REST, BLINK = arkit.weights(), arkit.weights(eyeBlink=1.0)
-CLIP = Path(__file__).parents[1] / "data" / "speech_sample.wav"
 SECONDS, FPS = 6.0, 10.0  # of speech that are looked at
 SILENT_FRAMES, SILENT_FPS, SILENT_START = 25, 25.0, 2.0  # s: the head then moves fastest
 EMBEDDED = 4  # frames of speech whose identity is measured
@@ -86,7 +84,7 @@ class AvatarMetrics:
     def __init__(self, detector: FaceDetector, embedding: FaceEmbedding | None = None):
         self._detector, self._embedding = detector, embedding
         self._model = ExpressionModel()
-        pcm, rate = read_audio(CLIP)
+        pcm, rate = read_audio(SAMPLE_CLIP)
         self._speech = Chunk(pcm[: round(SECONDS * rate)], rate, last=True)
 
     def measure(
