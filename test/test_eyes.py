@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.arkit import weights
 from realtalk_ros.rendering.eyelids import shut_eyes
 from realtalk_ros.rendering.eyes import PAINTED, draw_eyes, draw_patches, draw_visibility, warp_eyes
-from realtalk_ros.rendering.eyes_model import EyesModel
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.rendering.geometry import SLIGHT, Geometry
 from realtalk_ros.rendering.moved_eye import CLOSING, MovedEye
@@ -346,11 +344,6 @@ def test_only_the_eyes_are_touched_and_none_that_cannot_be_seen():
     for away in ((1.5, 0), (0, -1.5)):  # out of the picture
         beyond, visible = grid_and_map(rest + away, eyeBlink=1)
         assert (beyond == IDENTITY).all() and not visible.any()
-
-
-def test_a_model_without_an_array_is_refused():
-    with pytest.raises(RealTalkError, match="reinstall"):
-        EyesModel({"lids": np.zeros((2, 2, 20, 3))})
 
 
 def test_the_network_knows_lids_that_close_at_once_and_others_as_they_were():

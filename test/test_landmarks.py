@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.face_model import arkit, bundled_arrays, landmarks
 
 
 def test_lips_open_with_the_jaw_and_meet_again_with_mouth_close():
@@ -35,6 +35,17 @@ def test_identity_moves_the_resting_face_only():
     rest = model.points(0 * weights, identity) - model.mean
     np.testing.assert_allclose(shift, rest, atol=1e-5)
     assert np.abs(shift).max() > 0.1
+
+
+@pytest.mark.parametrize("content", [None, b"PK no zip", {"lids": np.zeros(3)}])
+def test_a_broken_file_says_what_to_do(content, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundled_arrays, "FOLDER", tmp_path)
+    if isinstance(content, dict):
+        np.savez(tmp_path / "eyes.npz", **content)
+    elif content:
+        (tmp_path / "eyes.npz").write_bytes(content)
+    with pytest.raises(RealTalkError, match="eyes.npz cannot be read: reinstall"):
+        bundled_arrays.read("eyes", ("lids", "balls"))
 
 
 def test_wrong_shapes_are_refused():

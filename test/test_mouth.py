@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering import mouth, mouth_model
 from realtalk_ros.rendering.geometry import Geometry
@@ -147,13 +146,6 @@ def test_it_follows_the_lips_of_the_template():
     lips = rest.copy()
     lips[[65, 66, 67, 55, 56, 57, 58, 59], 1] -= 0.02
     assert rows(drawn(lips, jawOpen=0.6)[..., 0])[-1] <= rows(here[..., 0])[-1] - 3
-
-
-def test_a_broken_file_says_what_to_do():
-    with np.load(mouth_model.FILE) as data:
-        arrays = {name: data[name] for name in data if name != "rings"}
-    with pytest.raises(RealTalkError, match="reinstall"):
-        mouth_model.MouthModel(arrays)
 
 
 @pytest.mark.parametrize("name", ["plain", "shaded", "lifelike"])

@@ -25,17 +25,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
 from realtalk_ros import install_hints
 from realtalk_ros.enroll import mediapipe_points as table
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.face_model import arkit, bundled_arrays, landmarks
 from realtalk_ros.face_model.rotations import rotation_matrix
 
-FILE = Path(__file__).parents[1] / "data" / "fit.npz"
 CENTRE = np.array([0.0, 0.0, 9.0])  # cm, the point of the head that a pose turns about
 DISTANCE = 80.0  # cm, expected distance from the camera
 DISTANCE_SD = 0.3  # standard deviation of its natural logarithm: two of them are 45 to 140 cm
@@ -130,13 +128,10 @@ class Fit:
 @lru_cache(maxsize=1)
 def mesh_model() -> Model:
     """For MediaPipe's face mesh with irises, 478 landmarks. Raises RealTalkError."""
-    try:
-        with np.load(FILE, allow_pickle=False) as data:
-            mean, modes, moves = (
-                data[name].astype(np.float64) for name in ("mean", "identity_modes", "expressions")
-            )
-    except (OSError, KeyError, ValueError) as error:
-        raise RealTalkError(f"{FILE} cannot be read: reinstall realtalk_ros") from error
+    mean, modes, moves = (
+        array.astype(np.float64)
+        for array in bundled_arrays.read("fit", ("mean", "identity_modes", "expressions"))
+    )
     return Model(mean, modes, moves, table.SIGMA.astype(np.float64), table.LANDMARK)
 
 

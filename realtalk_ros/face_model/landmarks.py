@@ -9,12 +9,11 @@ The model is linear: mean + identity @ identity_modes + weights @ expressions. I
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model import arkit, bundled_arrays
 
 COUNT = 68  # Multi-PIE, in the order of iBUG 300-W. Right and left are the subject's own.
 JAW, CHIN = slice(0, 17), 8  # from the right ear to the left one
@@ -29,7 +28,6 @@ INNER_UPPER_LIP, INNER_LOWER_LIP = 62, 66  # their middles
 INNER_LIP_PAIRS = ((61, 67), (62, 66), (63, 65))  # upper and lower that face each other
 IDENTITY_SIZE = 100
 NEAR = 0.5  # cm
-FILE = Path(__file__).parents[1] / "data" / "landmarks.npz"
 
 
 class Landmarks:
@@ -91,5 +89,5 @@ def interpolation_weights(points: np.ndarray, part: slice) -> np.ndarray:
 @lru_cache(maxsize=1)
 def load() -> Landmarks:
     """The model that comes with the package."""
-    with np.load(FILE, allow_pickle=False) as data:
-        return Landmarks(data["mean"], data["expressions"], data["identity_modes"])
+    names = "mean", "expressions", "identity_modes"
+    return Landmarks(*bundled_arrays.read("landmarks", names))

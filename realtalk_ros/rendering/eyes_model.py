@@ -4,14 +4,10 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
-from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model import arkit, landmarks
-
-FILE = Path(__file__).parents[1] / "data" / "eyes.npz"
+from realtalk_ros.face_model import arkit, bundled_arrays, landmarks
 
 
 class EyesModel:
@@ -23,21 +19,17 @@ class EyesModel:
     training/synthetic/facekit_eyes.py makes them.
     """
 
-    def __init__(self, arrays: dict[str, np.ndarray]):
-        try:
-            self.lids, self.expressions, self.modes, self.balls, self.ball_modes = (
-                np.asarray(arrays[name], np.float32)
-                for name in ("lids", "lids_expressions", "lids_modes", "balls", "balls_modes")
-            )
-        except KeyError as error:
-            raise RealTalkError(f"the eyes' model lacks {error}: reinstall realtalk_ros") from error
-        self.expressions = self.expressions.reshape(arkit.COUNT, -1)
+    def __init__(self) -> None:
+        names = "lids", "lids_expressions", "lids_modes", "balls", "balls_modes"
+        self.lids, expressions, self.modes, self.balls, self.ball_modes = (
+            np.asarray(array, np.float32) for array in bundled_arrays.read("eyes", names)
+        )
+        self.expressions = expressions.reshape(arkit.COUNT, -1)
         # How the landmarks' residuals are interpolated to the points, see `Eyes`.
         self.interpolation = landmarks.interpolation_weights(self.lids, landmarks.EYES)
 
 
 @lru_cache(maxsize=1)
 def load() -> EyesModel:
-    """The model that comes with the package."""
-    with np.load(FILE, allow_pickle=False) as data:
-        return EyesModel({name: data[name] for name in data})
+    """The only one. Raises RealTalkError for a damaged file."""
+    return EyesModel()

@@ -9,20 +9,17 @@ Lengths in space are centimetres; grids have `shape` (rows, columns) cells over 
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.face_model import arkit, bundled_arrays, landmarks
 from realtalk_ros.rendering import rasterizer
 from realtalk_ros.rendering.camera import Cameras
 from realtalk_ros.rendering.extrapolation import extrapolated
 from realtalk_ros.rendering.template_landmarks import template_landmarks
 
-FILE = Path(__file__).parents[1] / "data" / "head.npz"
 # cm, standard deviation of the filter of depths: the slopes beside the nose and below the chin
 # would else fold the picture.
 SMOOTH = 0.45
@@ -34,22 +31,16 @@ class HeadModel:
     """mean (P, 3) and modes (100, P, 3), cm; triangles (3, F) int32, counter-clockwise from
     outside. training/synthetic/facekit_head.py makes them. Raises RealTalkError."""
 
-    def __init__(self, arrays: dict[str, np.ndarray]):
-        try:
-            self.mean = np.asarray(arrays["mean"], np.float32)
-            self.modes = np.asarray(arrays["modes"], np.float32)
-            self.triangles = np.ascontiguousarray(arrays["triangles"].T, np.int32)
-        except KeyError as error:
-            raise RealTalkError(
-                f"the head's model lacks {error}: reinstall realtalk_ros"
-            ) from error
+    def __init__(self) -> None:
+        mean, modes, triangles = bundled_arrays.read("head", ("mean", "modes", "triangles"))
+        self.mean, self.modes = np.asarray(mean, np.float32), np.asarray(modes, np.float32)
+        self.triangles = np.ascontiguousarray(triangles.T, np.int32)
 
 
 @lru_cache(maxsize=1)
 def load() -> HeadModel:
-    """The model that comes with the package."""
-    with np.load(FILE, allow_pickle=False) as data:
-        return HeadModel({name: data[name] for name in data})
+    """The only one. Raises RealTalkError for a damaged file."""
+    return HeadModel()
 
 
 class HeadDepth:

@@ -11,16 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.face_model import arkit, bundled_arrays, landmarks
 from realtalk_ros.rendering import gum_line, human_teeth
 
-FILE = Path(__file__).parents[1] / "data" / "mouth.npz"
 LookName = Literal["plain", "shaded", "lifelike"]
 STILL = 1e-4  # cm: what the weights move less does not move
 JAW_OPEN = arkit.INDEX["jawOpen"]
@@ -79,20 +76,15 @@ class MouthModel:
     behind them is the inside of the cheeks, and not a hollow.
     """
 
-    def __init__(self, arrays: dict[str, np.ndarray]):
-        try:
-            self.lips, lips_expressions, self.lips_modes, inside, moves, self.inside_modes = (
-                np.asarray(arrays[name], np.float32)
-                for name in ("lips", "lips_expressions", "lips_modes",
-                             "inside", "inside_expressions", "inside_modes")
-            )  # fmt: skip
-            self.rings, self.moving, faces, enamel, light = (
-                arrays[name] for name in ("rings", "inside_moving", "faces", "enamel", "light")
-            )
-        except KeyError as error:
-            raise RealTalkError(
-                f"the mouth's model lacks {error}: reinstall realtalk_ros"
-            ) from error
+    def __init__(self) -> None:
+        names = ("lips", "lips_expressions", "lips_modes",
+                 "inside", "inside_expressions", "inside_modes")  # fmt: skip
+        self.lips, lips_expressions, self.lips_modes, inside, moves, self.inside_modes = (
+            np.asarray(array, np.float32) for array in bundled_arrays.read("mouth", names)
+        )
+        self.rings, self.moving, faces, enamel, light = bundled_arrays.read(
+            "mouth", ("rings", "inside_moving", "faces", "enamel", "light")
+        )
         # x, y, z of the vertices, each in one piece
         self.lips_expressions = lips_expressions.swapaxes(1, 2).reshape(arkit.COUNT, -1)
         self.inside, self.inside_expressions = inside, moves
@@ -159,6 +151,5 @@ def split(faces: np.ndarray, enamel: np.ndarray, moved: np.ndarray) -> tuple[Sur
 
 @lru_cache(maxsize=1)
 def load() -> MouthModel:
-    """The model that comes with the package."""
-    with np.load(FILE, allow_pickle=False) as data:
-        return MouthModel({name: data[name] for name in data})
+    """The only one. Raises RealTalkError for a damaged file."""
+    return MouthModel()

@@ -10,7 +10,7 @@ pytest.importorskip("scipy")
 
 from realtalk_ros.enroll import fit, mediapipe_points
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.face_model import arkit, bundled_arrays, landmarks
 from realtalk_ros.face_model.arkit import weights
 
 PEOPLE = np.random.default_rng(3).normal(0, 0.8, (4, 100))
@@ -124,7 +124,7 @@ def test_the_shipped_points_are_those_of_the_face_model():
     except RealTalkError:
         pytest.skip("no ICT-FaceKit here")
     made = fit_arrays(FaceKit.load())
-    with np.load(fit.FILE, allow_pickle=False) as shipped:
+    with np.load(bundled_arrays.FOLDER / "fit.npz", allow_pickle=False) as shipped:
         assert set(shipped.files) == set(made)
         for name, array in made.items():
             assert (shipped[name] == array).all()

@@ -18,7 +18,7 @@ HALF = 20  # vertices of an upper or lower lid
 
 
 def arrays(kit: FaceKit) -> dict[str, np.ndarray]:
-    """What `eyes_model.EyesModel` takes."""
+    """What `eyes_model.EyesModel` reads."""
     lids = np.concatenate(
         [mesh_rings.around(kit, marks, kit.mean, [EDGE], HALF) for marks in (EYE_RIGHT, EYE_LEFT)]
     )

@@ -19,7 +19,7 @@ SAME = 1e-3  # cm, vertices of the two parts that are nearer than this are one
 
 
 def arrays(kit: FaceKit) -> dict[str, np.ndarray]:
-    """What `head_depth.HeadModel` takes."""
+    """What `head_depth.HeadModel` reads."""
     from scipy.spatial import cKDTree
 
     face, head = (kit.parts[name] for name in PARTS)

@@ -32,7 +32,7 @@ GAMMA = 0.45
 
 
 def arrays(kit: FaceKit) -> dict[str, np.ndarray]:
-    """What `mouth_model.MouthModel` takes."""
+    """What `mouth_model.MouthModel` reads."""
     lips = lip_rings(kit)
     used, row = np.unique(lips, return_inverse=True)
     renderer = HeadRenderer(kit, 64, 1.0, 0.2)
