@@ -20,3 +20,8 @@ class ModelError(RealTalkError):
 
 class NetworkError(RealTalkError):
     """A network that failed while it ran, as where a GPU is lost."""
+
+
+def first_line(error: Exception) -> str:
+    """Of what another library's error says; its kind where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

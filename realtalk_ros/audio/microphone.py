@@ -19,7 +19,7 @@ import numpy as np
 
 from realtalk_ros import install_hints
 from realtalk_ros.audio.pcm import mix_down
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.errors import RealTalkError, first_line
 
 BLOCK = 0.02  # s of sound at once
 PREROLL = 2  # blocks from before the gate opened that pass, too: words may begin softly
@@ -45,7 +45,7 @@ class Microphone:
                 "the microphone needs PortAudio: sudo apt install libportaudio2"
             ) from error
         except Exception as error:  # PortAudioError: the system's sound is broken
-            raise RealTalkError(f"PortAudio does not start: {_first_line(error)}") from error
+            raise RealTalkError(f"PortAudio does not start: {first_line(error)}") from error
         self.rate = rate
         self.received_at = time.monotonic()  # when the last block came
         self.overflows = 0  # blocks before which the device lost sound
@@ -72,7 +72,7 @@ class Microphone:
             names = _microphones(sounddevice)
             have = f"choose device from {', '.join(names)}" if names else "no microphone is there"
             raise RealTalkError(
-                f"cannot record from {device or 'the default'!r} ({_first_line(error)}): {have}"
+                f"cannot record from {device or 'the default'!r} ({first_line(error)}): {have}"
             ) from error
 
     def _on_block(self, block: np.ndarray, _frames: int, times: Any, status: Any) -> None:
@@ -101,10 +101,6 @@ def _microphones(sounddevice: Any) -> list[str]:
         return [d["name"] for d in sounddevice.query_devices() if d["max_input_channels"]]
     except sounddevice.PortAudioError:
         return []
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from realtalk_ros.contracts import AVATAR_FORMAT
-from realtalk_ros.errors import AvatarError
+from realtalk_ros.errors import AvatarError, first_line
 
 MAX_YAML = 256 * 2**10  # bytes
 MAX_NAME = 64  # characters
@@ -44,8 +44,7 @@ def parse(data: bytes, where: str) -> dict[str, Any]:
             raise ValueError(f"larger than {MAX_YAML} bytes")
         meta = yaml.load(data.decode("utf-8"), _Loader)
     except (ValueError, OverflowError, RecursionError, yaml.YAMLError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise AvatarError(f"avatar file {where} cannot be read: {reason}") from error
+        raise AvatarError(f"avatar file {where} cannot be read: {first_line(error)}") from error
     if not isinstance(meta, dict):
         raise AvatarError(f"avatar file {where} must hold `name: value` lines")
     if meta.get("format") != AVATAR_FORMAT:

@@ -37,7 +37,7 @@ from realtalk_ros.contracts import (
     STEP_FILE,
     STEP_FILES,
 )
-from realtalk_ros.errors import ModelError, NetworkError
+from realtalk_ros.errors import ModelError, NetworkError, first_line
 from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 from realtalk_ros.paths import is_file
@@ -248,7 +248,7 @@ class ExpressionStream:
         try:
             self._session.run_with_iobinding(buffers.bindings[self._runs % 2])
         except Exception as error:  # onnxruntime's own share no base class but this
-            raise NetworkError(str(error).splitlines()[0]) from error
+            raise NetworkError(first_line(error)) from error
         self._steps += n
         self._runs += 1
         return buffers.frames

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.errors import RealTalkError, first_line
 
 
 def read_params_file(
@@ -63,7 +63,7 @@ def _require_values(where: str, parameters: dict[str, Any]) -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         return f"line {error.problem_mark.line + 1}: {error.problem}"
-    return getattr(error, "strerror", None) or str(error).splitlines()[0]
+    return getattr(error, "strerror", None) or first_line(error)
 
 
 def value_for(sections: dict[str, dict[str, Any]], node: str, name: str, default: Any) -> Any:

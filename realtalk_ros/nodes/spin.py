@@ -19,7 +19,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.errors import RealTalkError, first_line
 from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
 from realtalk_ros.nodes.lifecycle import RealTalkNode
 from realtalk_ros.nodes.ros_arguments import check_types
@@ -93,7 +93,7 @@ def _ended(nodes: list[RealTalkNode]) -> bool:
 
 def with_advice(error: Exception) -> str:
     """The first line of what ROS refuses, with what to do where ROS does not say so."""
-    text = (str(error).splitlines() or [type(error).__name__])[0]
+    text = first_line(error)
     if re.search("log(ging)? directory", text):
         text += ": set HOME, or ROS_LOG_DIR to a folder that can be written to"
     return text

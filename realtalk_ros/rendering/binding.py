@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime as ort
 
 from realtalk_ros import onnx_session
-from realtalk_ros.errors import NetworkError
+from realtalk_ros.errors import NetworkError, first_line
 
 
 class Binding:
@@ -63,4 +63,4 @@ class Binding:
         try:
             self._session.run_with_iobinding(self._binding)
         except Exception as error:  # onnxruntime's own share no base class but this
-            raise NetworkError(str(error).splitlines()[0]) from error
+            raise NetworkError(first_line(error)) from error
