@@ -33,14 +33,9 @@ def size(data: bytes) -> tuple[int, int] | None:
 def _png_size(data: bytes) -> tuple[int, int] | None:
     """From the header chunk (IHDR), which must be the first one; all must be whole, for OpenCV
     takes the memory that a chunk claims before it looks whether the file is that long."""
-    at, kinds = len(PNG), []
-    while at + 12 <= len(data):
-        kinds.append(data[at + 4 : at + 8])
-        at += 12 + int.from_bytes(data[at : at + 4], "big")
-        if kinds[-1] == b"IEND":
-            break
+    kinds = [kind for kind, _ in transparency.chunks(data)]
     # Animated PNG (acTL), which OpenCV reads, too, has sizes of its own.
-    if at > len(data) or kinds[:1] != [b"IHDR"] or kinds[-1] != b"IEND" or b"acTL" in kinds:
+    if kinds[:1] != [b"IHDR"] or kinds[-1] != b"IEND" or b"acTL" in kinds:
         return None
     width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     return (width, height) if width and height and kinds.count(b"IHDR") == 1 else None

@@ -16,14 +16,15 @@ MIRRORED = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, slice]]:
-    """Kind of each chunk of a PNG file, up to its end or to where it is cut short, and where its
-    body is."""
-    at = len(PNG)
-    while at + 12 <= len(data):
+    """Kind of each chunk of a PNG file, up to its end (IEND) or to where it is cut short, and where
+    its body is."""
+    at, kind = len(PNG), b""
+    while at + 12 <= len(data) and kind != b"IEND":
         length = int.from_bytes(data[at : at + 4], "big")
         if at + 12 + length > len(data):
             return
-        yield data[at + 4 : at + 8], slice(at + 8, at + 8 + length)
+        kind = data[at + 4 : at + 8]
+        yield kind, slice(at + 8, at + 8 + length)
         at += 12 + length
 
 
