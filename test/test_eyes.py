@@ -11,7 +11,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.arkit import weights
 from realtalk_ros.rendering.eyelids import shut_eyes
-from realtalk_ros.rendering.eyes import PAINTED, draw_eyes, draw_patches, draw_visibility, warp_eyes
+from realtalk_ros.rendering.eyes import PAINTED, change, draw_eyes, draw_visibility, warp_eyes
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.rendering.geometry import SLIGHT, Geometry
 from realtalk_ros.rendering.moved_eye import CLOSING, MovedEye
@@ -33,9 +33,10 @@ def grid_and_map(rest: np.ndarray, **values: float) -> tuple[np.ndarray, np.ndar
     """The sampling grid (2, 256, 256) and the map (256, 256, 3) of the eyes."""
     grid, visible = IDENTITY.copy(), np.zeros((SIZE, SIZE, 3), np.uint8)
     geometry = Geometry(NOBODY, rest[None].astype(np.float32))
-    patches, drawn = geometry.eyes(weights(**values), 0, SIZE)[1], np.zeros((SIZE, SIZE, 3))
-    draw_patches(patches, drawn, visible)
-    grid += drawn[..., 2] * (np.moveaxis(drawn[..., :2], 2, 0) - grid)
+    patches = geometry.eyes(weights(**values), 0, SIZE)[1]
+    draw_visibility(patches, visible)
+    for patch in patches:
+        change(grid[:, patch.rows, patch.columns], patch.sampling_grid, patch.blend)
     return grid, visible
 
 

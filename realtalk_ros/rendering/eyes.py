@@ -128,17 +128,8 @@ def eye_patches(template: ProjectedEyes, target: ProjectedEyes, size: int) -> li
     return draw_eyes(eyes) if eyes else []
 
 
-def draw_patches(patches: list[EyePatch], eye_grid: np.ndarray, mouth_interior: np.ndarray) -> None:
-    """Writes patches into `eye_grid` (S, S, 3), sampling grid and blend weight, and into mouth.py's
-    map `mouth_interior` (S, S, 3) uint8."""
-    for patch in patches:
-        grid = np.stack([*patch.sampling_grid, patch.blend], -1)
-        eye_grid[patch.rows, patch.columns] = grid
-    draw_visibility(patches, mouth_interior)
-
-
 def draw_visibility(patches: list[EyePatch], mouth_interior: np.ndarray) -> None:
-    """The second half of `draw_patches`."""
+    """Writes patches into mouth.py's map `mouth_interior` (S, S, 3) uint8."""
     for patch in patches:  # OpenCV copies channels in a quarter of NumPy's time
         place = mouth_interior[patch.rows, patch.columns]
         cv2.mixChannels([patch.visibility], [place], [0, 1, 1, 2])

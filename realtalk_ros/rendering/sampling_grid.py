@@ -11,11 +11,11 @@ import numpy as np
 from realtalk_ros.contracts import COARSE_SIZE, CROP_SIZE
 
 
-def sampling_grid(movement: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+def sampling_grid(movement: np.ndarray) -> np.ndarray:
     """Where in the template the pixels of the warped one lie, x and y, (2, 256, 256) float32, by
-    the aligner's movement (64, 64, 2) of it. Written to `out`, contiguous, if that is given."""
+    the aligner's movement (64, 64, 2) of it."""
     size = len(movement) * CROP_SIZE // COARSE_SIZE
-    grid = np.empty((2, size, size), np.float32) if out is None else out
+    grid = np.empty((2, size, size), np.float32)
     for coarse, plane in zip(cv2.split(movement), grid, strict=True):
         cv2.resize(coarse, (size, size), dst=plane)
     flat = grid.reshape(2 * size, size)

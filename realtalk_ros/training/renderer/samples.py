@@ -226,7 +226,10 @@ def predict_face(
     for w, row, image, grid in zip(wanted, rows, interior, eye_grid, strict=True):
         geometry.draw_mouth(w, row, image)
         patches = eyes.eye_patches(resting_eyes, geometry.project_eyes(w, row), group.size)
-        eyes.draw_patches(patches, grid, image)
+        eyes.draw_visibility(patches, image)
+        for patch in patches:
+            about = np.stack([*patch.sampling_grid, patch.blend], -1)
+            grid[patch.rows, patch.columns] = about
     light = None
     if group.real:
         lips = [geometry.lips(points, row) for points, row in zip(moved, rows, strict=True)]
