@@ -44,18 +44,13 @@ class Gaze:
         self._until = -math.inf
         self._eyes = np.zeros(2)  # pitch and yaw in the world, rad
         self._head = np.zeros(2)
-        self._attention = 0.0
+        self.attention = 0.0  # how far the eyes are fixed on a point: 0 not at all, 1 entirely
         self._time: float | None = None
 
     def look_at(self, point: tuple[float, float, float], time: float, hold: float = HOLD) -> None:
         """Looks at `point` (as `direction_angles` takes it) from `time` on for `hold` s. Raises
         ValueError."""
         self._target, self._until = direction_angles(point), time + hold
-
-    @property
-    def attention(self) -> float:
-        """How far the eyes are fixed on a point: 0 not at all, 1 entirely."""
-        return self._attention
 
     def update(self, time: float, head_gain: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
         """Eye weights (52,) to add and head rotation (3,) rad, as of face_model/rotations.py.
@@ -64,13 +59,13 @@ class Gaze:
         self._time = time
         looking = self._until - MAX_HOLD < time < self._until
         target = np.array(self._target if looking else (0.0, 0.0))
-        self._attention = approached(self._attention, float(looking), step, EYE_TIME)
+        self.attention = approached(self.attention, float(looking), step, EYE_TIME)
         head = head_gain * np.clip(HEAD_SHARE * target, -MAX_HEAD_ANGLE, MAX_HEAD_ANGLE)
         self._head = approached(self._head, head, step, HEAD_TIME)
         self._eyes = approached(self._eyes, target, step, EYE_TIME)
         # The eyes take what the head has not turned yet (the vestibulo-ocular reflex).
         in_head = (self._eyes - self._head) / (EYE_PITCH, EYE_YAW)
-        down, left = np.clip(in_head, -1, 1) * self._attention
+        down, left = np.clip(in_head, -1, 1) * self.attention
         weights = np.zeros(arkit.COUNT, np.float32)
         weights[LEFTWARD if left > 0 else RIGHTWARD] = abs(left)
         weights[UPWARD if down < 0 else DOWNWARD] = abs(down)

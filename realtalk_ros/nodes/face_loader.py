@@ -62,18 +62,14 @@ class FaceLoader:
         together, and the index of this one."""
         self._wanted, self._batch = wanted, batch
         self._lock = threading.Lock()
-        self._face: Face | None = None
+        self.face: Face | None = None  # that is shown; None before one is loaded
         self._shown: LoadedRenderer | None = None  # that of the face
         self._failures = 0  # how often networks have failed
-        self._fallen_back = False
+        # Whether the CPU is used instead of the wanted device, on which a network failed.
+        self.fallen_back = False
         self._background: BackgroundLoader[RendererSettings, LoadedRenderer] = BackgroundLoader(
             self._load, problems
         )
-
-    @property
-    def face(self) -> Face | None:
-        """The face that is shown; None before one is loaded."""
-        return self._face
 
     @property
     def settings(self) -> RendererSettings | None:
@@ -86,11 +82,6 @@ class FaceLoader:
         """Of the network files of the face that is shown."""
         shown = self._shown
         return {} if shown is None else shown.checksums
-
-    @property
-    def fallen_back(self) -> bool:
-        """Whether the CPU is used instead of the wanted device, on which a network failed."""
-        return self._fallen_back
 
     @property
     def broken(self) -> bool:
@@ -111,7 +102,7 @@ class FaceLoader:
     def wanted(self) -> RendererSettings:
         """The settings of now; after a network failed, on the CPU."""
         settings = self._wanted()
-        return replace(settings, device="cpu") if self._fallen_back else settings
+        return replace(settings, device="cpu") if self.fallen_back else settings
 
     @property
     def loading(self) -> str:
@@ -121,7 +112,7 @@ class FaceLoader:
     @property
     def provider(self) -> str:
         """What of ONNX Runtime runs the generator; empty before a face is loaded."""
-        face = self._face
+        face = self.face
         return "" if face is None else face.renderer.provider
 
     def setup(self, seed: int) -> float:
@@ -132,13 +123,13 @@ class FaceLoader:
         renderer, seconds = self._open(settings)
         loaded = self._loaded(renderer, settings, failures)
         with self._lock:
-            self._face, self._shown = Face(renderer, seed), loaded
+            self.face, self._shown = Face(renderer, seed), loaded
         return seconds
 
     def retry_device(self) -> None:
         """The wanted device is used next, even if a network failed on it."""
         with self._lock:
-            self._fallen_back = False
+            self.fallen_back = False
 
     def request(self, name: str) -> None:
         """Loads the wanted settings if they are others than those that are shown, or than those
@@ -156,10 +147,10 @@ class FaceLoader:
             if loaded is None:
                 return False
             # Not if its networks are those that failed meanwhile.
-            used = self._face is not None and loaded.failures == self._failures
+            used = self.face is not None and loaded.failures == self._failures
             before = self._shown if used else loaded
-            if self._face is not None and used:
-                self._face.renderer, self._shown = loaded.renderer, loaded
+            if self.face is not None and used:
+                self.face.renderer, self._shown = loaded.renderer, loaded
         if before is not None:
             before.renderer.close()
         return used
@@ -173,7 +164,7 @@ class FaceLoader:
         onnx_session.forget_sessions()  # they are broken: new ones are opened
         cpu_provider.avoid_openvino()
         with self._lock:
-            self._fallen_back, self._failures = True, self._failures + 1
+            self.fallen_back, self._failures = True, self._failures + 1
         self._background.request(self.wanted, "the networks again, on the CPU")
 
     def cancel(self) -> None:
@@ -184,15 +175,15 @@ class FaceLoader:
         """Releases the face."""
         self.cancel()
         with self._lock:
-            shown, self._face, self._shown = self._shown, None, None
+            shown, self.face, self._shown = self._shown, None, None
         if shown is not None:
             shown.renderer.close()
 
     def _load(self, settings: RendererSettings) -> LoadedRenderer:
         """In the loader's thread."""
         with self._lock:
-            face, shown, failures = self._face, self._shown, self._failures
-            broken, fallen_back = self._is_broken(), self._fallen_back
+            face, shown, failures = self.face, self._shown, self._failures
+            broken, fallen_back = self._is_broken(), self.fallen_back
         if shown is None or face is None:
             raise RealTalkError("the node was cleaned up")
         if not broken and replace(shown.settings, size=settings.size) == settings:
