@@ -87,21 +87,6 @@ def synthesis_of(text: str) -> Callable[[ctypes.CDLL], int]:
     return lambda library: library.espeak_Synth(data, size, 0, 1, 0, UTF8, None, None)
 
 
-def to_ipa(voice: str | Voice, text: str) -> list[list[str]]:
-    """The phonemes of each word of a text, in IPA. Raises RealTalkError."""
-    library, _ = load_espeak()
-    library.espeak_TextToPhonemes.restype = ctypes.c_char_p
-    rest = ctypes.c_char_p(text.encode())
-    words: list[str] = []
-    with LOCK:
-        set_voice(library, voice)
-        while rest.value:  # a clause at a time
-            # UTF-8 in; IPA out, "_" between phonemes.
-            ipa = library.espeak_TextToPhonemes(ctypes.byref(rest), UTF8, 2 | ord("_") << 8)
-            words += (ipa or b"").decode("utf-8", "ignore").split()
-    return [word.split("_") for word in words]
-
-
 @lru_cache(maxsize=1)
 def voices() -> Voices:
     """The voices of the installed espeak-ng. Raises RealTalkError if it is not installed."""

@@ -77,7 +77,7 @@ class Espeak:
 
     def words(self, text: str, voice: str) -> list[list[str]]:
         """Phones of each word of a text read as a whole: with numbers spoken out, and liaison."""
-        words = espeak_library.to_ipa(voice, text)
+        words = to_ipa(voice, text)
         phones = [[p for name in word for p in ph.from_ipa(name)] for word in words]
         return [word for word in phones if word]
 
@@ -103,6 +103,23 @@ class Espeak:
                 segments[-1][2] = e
         _move_stops_to_closure(segments, level, peak)
         return make_speech(to_16k(pcm, self.rate), segments, f"espeak/{voice}")
+
+
+def to_ipa(voice: str, text: str) -> list[list[str]]:
+    """The phonemes of each word of a text, in IPA. Raises RealTalkError."""
+    library, _ = espeak_library.load_espeak()
+    library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+    rest = ctypes.c_char_p(text.encode())
+    words: list[str] = []
+    with espeak_library.LOCK:
+        espeak_library.set_voice(library, voice)
+        while rest.value:  # a clause at a time
+            # UTF-8 in; IPA out, "_" between phonemes.
+            ipa = library.espeak_TextToPhonemes(
+                ctypes.byref(rest), espeak_library.UTF8, 2 | ord("_") << 8
+            )
+            words += (ipa or b"").decode("utf-8", "ignore").split()
+    return [word.split("_") for word in words]
 
 
 def _move_stops_to_closure(segments: list[list], level: np.ndarray, peak: float) -> None:
