@@ -11,6 +11,7 @@ import numpy as np
 
 MIN_EXCESS = 1.5  # pixels of a picture for one of the frame, to which it is reduced at most
 MAX_SPACING = 1.2  # of samples, in pixels of a picture
+LOBES = 3  # of Lanczos' filter, on each side
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,12 @@ def sample(picture: np.ndarray, positions: np.ndarray, spacing: float) -> np.nda
     return found if factor <= 1 else shrunk(found, factor)
 
 
-def shrunk(image: np.ndarray, factor: int, lobes: int = 3) -> np.ndarray:
+def shrunk(image: np.ndarray, factor: int) -> np.ndarray:
     """An image reduced by a whole factor, by Lanczos' filter."""
-    first, reach = (factor - 1) // 2, lobes * factor
+    first, reach = (factor - 1) // 2, LOBES * factor
     # Distances of its pixels from the middle of a new one, between two of them if factor is even.
     distance = (np.arange(1 - reach, reach + 1 - factor % 2) + first - (factor - 1) / 2) / factor
-    kernel = np.sinc(distance) * np.sinc(distance / lobes)
+    kernel = np.sinc(distance) * np.sinc(distance / LOBES)
     kernel, one = (kernel / kernel.sum()).astype(np.float32), np.ones(1, np.float32)
     rows = cv2.sepFilter2D(image, -1, kernel, one, anchor=(reach - 1, 0))[:, first::factor]
     return cv2.sepFilter2D(rows, -1, one, kernel, anchor=(0, reach - 1))[first::factor]

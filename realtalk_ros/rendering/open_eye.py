@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from realtalk_ros.rendering.lid_curves import SAMPLES, RestingLids
+from realtalk_ros.rendering.lid_curves import POSITIONS, RestingLids
 from realtalk_ros.rendering.moved_eye import EyeAxes
 
 # In eye widths:
@@ -35,8 +35,7 @@ class OpenEye:
         curves = RestingLids.of(relative, residuals @ axes.directions.T, axes.width).curves(
             relative
         )
-        at = np.linspace(0, 1, SAMPLES)
-        upper, lower = (np.interp(COLUMNS, at, c / axes.width) for c in curves[2:4])
+        upper, lower = (np.interp(COLUMNS, POSITIONS, c / axes.width) for c in curves[2:4])
         u, v = ((brow - axes.template_corner) @ axes.directions.T / axes.width).T
         order = np.argsort(u)
         return cls(axes, upper, lower, np.interp(COLUMNS, u[order], v[order]), outer)
