@@ -37,8 +37,8 @@ class AudioAdapterNode(lifecycle.RealTalkNode):
 
     rated = ("messages",)
 
-    def __init__(self, name: str = "audio_adapter_node", **options: Any) -> None:
-        super().__init__(name, **options)
+    def __init__(self, **options: Any) -> None:
+        super().__init__("audio_adapter_node", **options)
         p, later = self.parameter, parameters.UNCONFIGURED
         self.sample_rate = p("sample_rate", 16000, "Sample rate of AudioData without AudioInfo "
                              "[Hz]", (4000, 384000), later)  # fmt: skip

@@ -31,8 +31,8 @@ LONGEST_WAIT = 1.0  # s for the answer to an interrupt
 class DisplayNode(lifecycle.RealTalkNode):
     """Subscribes to face and audio while a page is open, and does what operators request."""
 
-    def __init__(self, name: str = "display_node", **options: Any) -> None:
-        super().__init__(name, **options)
+    def __init__(self, **options: Any) -> None:
+        super().__init__("display_node", **options)
         p, later = self.parameter, parameters.UNCONFIGURED
         self.host = p("host", "127.0.0.1", "Address to serve on; 0.0.0.0: every network", None,
                       later)  # fmt: skip

@@ -64,12 +64,10 @@ class ExpressionNode(FaceNode):
 
     rated = ("chunks", "frames")
 
-    def __init__(self, name: str = "expression_node", **options: Any) -> None:
-        super().__init__(name, **options)
+    def __init__(self, **options: Any) -> None:
+        super().__init__("expression_node", **options)
         self.device = self.parameter("device", *parameters.DEVICE)
-        self.threads = self.parameter(
-            "threads", 1, "CPU threads of the network", (1, 64), parameters.UNCONFIGURED
-        )
+        self.threads = self.parameter("threads", *parameters.THREADS)
         self.model_dir = self.parameter("model_dir", *parameters.MODEL_DIR)
         self.look_ahead = self.parameter(
             "look_ahead",

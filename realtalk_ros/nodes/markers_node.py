@@ -29,8 +29,8 @@ class MarkersNode(FaceNode):
 
     rated = ("arrays",)
 
-    def __init__(self, name: str = "markers_node", **options: Any) -> None:
-        super().__init__(name, **options)
+    def __init__(self, **options: Any) -> None:
+        super().__init__("markers_node", **options)
         self.frame_id = self.parameter("frame_id", "face", "Frame of the face: x forward, z up")
         self.parent_frame = self.parameter(
             "parent_frame", "base_link", "Frame in which the face gets a static transform, 1 m "

@@ -21,8 +21,8 @@ class MicrophoneNode(lifecycle.RealTalkNode):
 
     rated = ("blocks",)
 
-    def __init__(self, name: str = "microphone_node", **options: Any) -> None:
-        super().__init__(name, **options)
+    def __init__(self, **options: Any) -> None:
+        super().__init__("microphone_node", **options)
         p, later, live = self.parameter, parameters.UNCONFIGURED, parameters.LIVE
         self.device = p("device", "", "Microphone: PortAudio's number, or a part of its name; "
                         "empty: the default one", None, later)  # fmt: skip

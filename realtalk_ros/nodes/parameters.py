@@ -30,6 +30,7 @@ DEVICE = (
     None,
     LIVE,
 )
+THREADS = (1, "CPU threads of the network", (1, 64), UNCONFIGURED)
 MODEL_DIR = (
     "",
     "Folder of the .onnx files; empty: the ones that come with the package",

@@ -32,8 +32,8 @@ class RecorderNode(lifecycle.RealTalkNode):
     """Records one file, and then ends its process, or waits until it is activated again: each
     activation makes a file of its own."""
 
-    def __init__(self, name: str = "recorder_node", **options: Any) -> None:
-        super().__init__(name, **options)
+    def __init__(self, **options: Any) -> None:
+        super().__init__("recorder_node", **options)
         p = self.parameter
         self.out = Path(p("out", "realtalk.mp4", "MP4 file to write"))
         self.fps = p("fps", *parameters.FPS[:-1])  # not to be changed meanwhile

@@ -52,15 +52,10 @@ class RendererNode(FaceNode):
 
     rated = ("images", "expressions")
 
-    def __init__(
-        self,
-        name: str = "renderer_node",
-        batch: tuple[BatchingRenderer, int] | None = None,
-        **options: Any,
-    ) -> None:
+    def __init__(self, batch: tuple[BatchingRenderer, int] | None = None, **options: Any) -> None:
         """`batch`: the faces of this process that are rendered together, and the index of this
         one."""
-        super().__init__(name, **options)
+        super().__init__("renderer_node", **options)
         self._declare_parameters()
         self.counts = {
             "expressions": 0,
@@ -102,9 +97,7 @@ class RendererNode(FaceNode):
         p, live = self.parameter, parameters.LIVE
         self.size = p("size", 512, "Height of the images [px]", contracts.SIZE_RANGE, live)
         self.device = p("device", *parameters.DEVICE)
-        self.threads = p(
-            "threads", 1, "CPU threads of the network", (1, 64), parameters.UNCONFIGURED
-        )
+        self.threads = p("threads", *parameters.THREADS)
         self.model_dir = p("model_dir", *parameters.MODEL_DIR)
         self.frame_id = p(
             "frame_id",

@@ -54,8 +54,8 @@ class SayRequest:
 class SayNode(lifecycle.RealTalkNode):
     """Speaks the texts that come, each instead of the one before, or after it."""
 
-    def __init__(self, name: str = "say_node", **options: Any) -> None:
-        super().__init__(name, **options)
+    def __init__(self, **options: Any) -> None:
+        super().__init__("say_node", **options)
         p = self.parameter
         self.voice = p("voice", DEFAULT_VOICE, "Voice of espeak-ng, such as en-us or de",
                        None, parameters.LIVE)  # fmt: skip

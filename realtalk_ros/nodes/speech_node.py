@@ -31,8 +31,8 @@ PATIENCE = 3.0  # s without a listener, after which that is said
 class SpeechNode(lifecycle.RealTalkNode):
     """Sends one file or text, repeatedly if wanted, and then ends its process."""
 
-    def __init__(self, name: str = "speech_node", **options: Any) -> None:
-        super().__init__(name, **options)
+    def __init__(self, **options: Any) -> None:
+        super().__init__("speech_node", **options)
         p = self.parameter
         self.wav = p("wav", "", "Sound file to speak (WAV, FLAC, MP3, Ogg, MP4 ...)")
         self.text = p("text", "", "Text or SSML to speak through espeak-ng, if wav is empty")
