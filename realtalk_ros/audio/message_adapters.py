@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from realtalk_ros.audio.pcm import MAX_CHANNELS, check_rate, mix_down, to_float
+from realtalk_ros.audio.pcm import check_channels, check_rate, mix_down, to_float
 from realtalk_ros.errors import AudioError
 
 # GStreamer's names of sample formats, which ros-drivers' AudioInfo uses.
@@ -32,8 +32,7 @@ class SampleLayout:
 
     def __post_init__(self) -> None:
         check_rate(self.rate)
-        if not 1 <= self.channels <= MAX_CHANNELS:
-            raise AudioError(f"{self.channels} audio channels: say 1 to {MAX_CHANNELS}")
+        check_channels(self.channels)
         if self.format not in FORMATS:
             raise AudioError(f"sample format {self.format!r}: say one of {', '.join(FORMATS)}")
 
@@ -53,8 +52,7 @@ def to_frames(samples: np.ndarray, channels: int) -> np.ndarray:
     """Interleaved samples of any type, full scale that of the type -> (n, channels) float32 in
     [-1, 1]. Raises AudioError for a channel count outside 1..64, or a cut frame.
     """
-    if not 1 <= channels <= MAX_CHANNELS:
-        raise AudioError(f"{channels} audio channels: send 1 to {MAX_CHANNELS}")
+    check_channels(channels)
     if len(samples) % channels:
         raise AudioError(f"{len(samples)} samples are no whole frames of {channels} channels")
     return to_float(samples).reshape(-1, channels)

@@ -59,8 +59,7 @@ def decode_channels(data: bytes | memoryview, encoding: str, channels: int) -> n
         raise AudioError(
             f"unknown audio encoding {encoding!r}: send one of {', '.join(map(repr, ENCODINGS))}"
         )
-    if not 1 <= channels <= MAX_CHANNELS:
-        raise AudioError(f"{channels} audio channels: send 1 to {MAX_CHANNELS}")
+    check_channels(channels)
     size = len(data)
     if size % (dtype.itemsize * channels):
         raise AudioError(
@@ -89,6 +88,12 @@ def mix_down(frames: np.ndarray) -> tuple[np.ndarray, bool]:
         return mono, False
     # The first of those that are about equally loud: the choice must not change between chunks.
     return np.ascontiguousarray(frames[:, np.argmax(power >= power.max() / 2)]), True
+
+
+def check_channels(channels: int) -> None:
+    """Raises AudioError for a channel count outside 1..64."""
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise AudioError(f"{channels} audio channels: send 1 to {MAX_CHANNELS}")
 
 
 def check_rate(sample_rate: int) -> None:
