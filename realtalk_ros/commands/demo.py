@@ -34,6 +34,7 @@ from realtalk_ros.commands.demo_figures import (
 from realtalk_ros.commands.graph_monitor import GraphMonitor
 from realtalk_ros.commands.node_processes import FACE_NODES, add_graph, private_graph, start
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.nodes.params_file import default_params_file
 from realtalk_ros.output.console import warn
 from realtalk_ros.whole_files import check_can_write
 
@@ -123,8 +124,6 @@ def record(args: argparse.Namespace, seconds: float, stats_file: Path) -> dict[s
 def start_nodes(args: argparse.Namespace, stats_file: Path, monitor: SpeechMonitor) -> None:
     """Starts one node after the other, with the parameters of the default file, each when what it
     needs is ready."""
-    from realtalk_ros.commands.up import default_params_file
-
     file = default_params_file()
     run = partial(start, monitor.nodes, params_file=file if file.is_file() else None)
     common = {"avatar": str(args.avatar), "fps": args.fps, "device": args.device}

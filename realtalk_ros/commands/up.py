@@ -8,7 +8,6 @@ rendering/batching.py.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from rclpy.parameter import Parameter
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes import launch_arguments, lifecycle, spin
 from realtalk_ros.nodes.expression_node import ExpressionNode
-from realtalk_ros.nodes.params_file import read_params_file
+from realtalk_ros.nodes.params_file import default_params_file, read_params_file
 from realtalk_ros.nodes.renderer_node import RendererNode
 from realtalk_ros.rendering.batching import BatchingRenderer
 
@@ -99,14 +98,6 @@ def read_face(text: str) -> tuple[str, str]:
         return launch_arguments.namespace(namespace), avatar
     except RealTalkError as error:
         raise RealTalkError(f"--face {text}: {error}") from error
-
-
-def default_params_file() -> Path:
-    """config/realtalk.yaml: of the source tree if that is what runs, else as installed."""
-    source = Path(__file__).parents[2] / "config/realtalk.yaml"
-    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
-    installed = [Path(p) / "share/realtalk_ros/config/realtalk.yaml" for p in prefixes if p]
-    return next((path for path in [source, *installed] if path.is_file()), installed[-1])
 
 
 def make_nodes(

@@ -3,13 +3,23 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from realtalk_ros.errors import RealTalkError, first_line
+
+
+def default_params_file() -> Path:
+    """config/realtalk.yaml: of the source tree if that is what runs, else as installed."""
+    source = Path(__file__).parents[2] / "config/realtalk.yaml"
+    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
+    installed = [Path(p) / "share/realtalk_ros/config/realtalk.yaml" for p in prefixes if p]
+    return next((path for path in [source, *installed] if path.is_file()), installed[-1])
 
 
 def read_params_file(
