@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Subcommands of `realtalk`, one file each; cli.py lists them."""
+"""Subcommands of `realtalk`, one file each (cli.py lists them), and what they share."""

@@ -389,9 +389,3 @@ def run(args: argparse.Namespace) -> int:
         if not args.check:
             page.write_text(text, encoding="utf-8")
     return 1 if found and args.check else 0
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    raise SystemExit(run(parser.parse_args()))

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where frames go: a web page, MP4 files, RViz."""
+"""What is shown and written: a web page, MP4 and CSV files, contact sheets, RViz, the console."""

@@ -53,7 +53,8 @@ PAINTED, SEALED = (0.05, 0.3), (0.7, 1.0)
 # soft border.
 STRETCHED, BORDER = 0.22, 0.08
 # The line of lashes and their shade, above and below the lid's edge: sd in eye widths, share of
-# their darkness. Between which places along the eye they fade. Fitted to the same people.
+# their darkness. Between which places along the eye they fade. Fitted to filmed blinks
+# (RISE in lid_curves.py).
 LASHES, LINE = (0.016, 0.038), 0.5
 SHADE, SHADED = (0.035, 0.07), 0.65
 OUTER, INNER = (0.2, -0.12), (1.22, 0.9)
