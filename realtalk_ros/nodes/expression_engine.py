@@ -18,7 +18,7 @@ from realtalk_ros.nodes.problems import Problems
 from realtalk_ros.stream_types import Chunk, ScheduledChunk, TimedExpression
 
 # s before its time, an expression is sent at the latest, even if more sound could change it: more
-# than rendering it takes, and than makes the renderer believe that speech is live (jitter_buffer).
+# than rendering it takes, and than makes the renderer believe that speech is live (playout_delay).
 HELD_UNTIL = 0.3
 
 

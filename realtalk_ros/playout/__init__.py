@@ -4,8 +4,9 @@
 expression_node     message_merger: messages that come by two subscriptions, once each; turn_taking:
                     whose turn it is, by turn (an utterance of one sender), sender_identity,
                     scheduling (when a chunk is played) and interrupted_turns
-renderer_node       face_playout: frames and sound until they are due, by jitter_buffer,
-                    audio_playout, reset_pairs (interrupts that come twice) and speaking
+renderer_node       face_playout: frames and sound until they are due, by jitter_buffer (what is
+                    shown now), playout_delay (how much later than its time), audio_playout,
+                    reset_pairs (interrupts that come twice) and speaking
                     quality_monitor: whether the machine keeps up; adaptive_quality: what if not
                     other_clock: whether a machine's is off by seconds
 both                clock: whether it was set

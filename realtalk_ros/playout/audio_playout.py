@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from realtalk_ros.playout.jitter_buffer import MAX_DELAY
+from realtalk_ros.playout.playout_delay import MAX_DELAY
 from realtalk_ros.stream_types import ScheduledChunk
 
 SLICE = 0.02  # s, length of what is handed out at once

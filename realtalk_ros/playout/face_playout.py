@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The frames and the audio of a face until they are shown and played, on one clock.
 
-Which frame is shown when, and what becomes of late and missing ones: jitter_buffer.py. Which sound
-goes out with it: audio_playout.py.
+Which frame is shown when, and what becomes of late and missing ones: jitter_buffer.py. How much
+later than its time: playout_delay.py. Which sound goes out with it: audio_playout.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from realtalk_ros.playout.audio_playout import SLICE, AudioPlayout
-from realtalk_ros.playout.jitter_buffer import MARGIN, DueFrame, JitterBuffer
+from realtalk_ros.playout.jitter_buffer import DueFrame, JitterBuffer
+from realtalk_ros.playout.playout_delay import MARGIN
 from realtalk_ros.playout.reset_pairs import ResetPairs
 from realtalk_ros.playout.speaking import SpeakingState
 from realtalk_ros.stream_types import ScheduledChunk, TimedExpression
@@ -57,7 +58,7 @@ class FacePlayout:
     def shown_now(self) -> float:
         """The time of the frame that is shown now."""
         with self._lock:
-            return self._now() - self._frames.delay
+            return self._now() - self._frames.delay.seconds
 
     # Frames
 
@@ -75,20 +76,20 @@ class FacePlayout:
     def lead(self) -> float:
         """How long before it is due, a frame is handed out, s."""
         with self._lock:
-            return self._frames.lead
+            return self._frames.delay.lead
 
     def set_lead(self, seconds: float, at_once: bool = False) -> None:
         """Frames are handed out so long before they are due, MAX_LEAD periods at most. Unless
         `at_once`, only where that delays or drops no speech."""
         with self._lock:
-            frames = self._frames
+            frames, delay = self._frames, self._frames.delay
             lead = min(seconds, MAX_LEAD / frames.fps)
             # Not while live speech is on its way: its expressions would come too late. Where some
             # wait, as they do of speech that is sent ahead, there is time to begin earlier.
-            ahead = lead > frames.lead and len(frames) > WAITING
-            change = abs(lead - frames.lead) > MIN_CHANGE and (ahead or not len(frames))
+            ahead = lead > delay.lead and len(frames) > WAITING
+            change = abs(lead - delay.lead) > MIN_CHANGE and (ahead or not len(frames))
             if at_once or change:
-                frames.lead = lead
+                delay.lead = lead
 
     def push_expression(self, expression: TimedExpression, waited: float) -> None:
         """Takes an expression that has waited for `waited` s since it was sent."""
@@ -112,13 +113,13 @@ class FacePlayout:
         with self._lock:
             late = self._now() - waited - chunk.start
             if self._audio.push(chunk):
-                self._frames.audio_delay = max(0.0, late + SLICE + MARGIN + latency)
+                self._frames.delay.audio = max(0.0, late + SLICE + MARGIN + latency)
 
     def play_audio(self, latency: float, play: Callable[[list[ScheduledChunk]], object]) -> float:
         """Has all played that is due, `latency` early. Returns after how many seconds there may be
         more. `play` is called under the lock: what is dropped meanwhile must not follow."""
         with self._lock:
-            time = self._now() - self._frames.delay + latency
+            time = self._now() - self._frames.delay.seconds + latency
             due = self._audio.take(time)
             if not len(self._audio):
                 self.wake_audio.clear()
@@ -162,7 +163,7 @@ class FacePlayout:
         with self._lock:
             self._frames.reset()
             self._audio.forget_expressions()
-            self._speaking.cut(self._now() - self._frames.delay)
+            self._speaking.cut(self._now() - self._frames.delay.seconds)
 
     def interrupt_by_expressions(self) -> None:
         """As `interrupt`, for a reset that came with the expressions."""
@@ -197,7 +198,7 @@ class FacePlayout:
                 "refused_expressions": frames.overflow,
                 "queued_sound": len(audio),
                 "late_sound_ms": audio.late * 1e3,
-                "delay_ms": frames.delay * 1e3,
-                "lead_ms": frames.lead * 1e3,
+                "delay_ms": frames.delay.seconds * 1e3,
+                "lead_ms": frames.delay.lead * 1e3,
                 "speaking": self._speaking.state,
             }

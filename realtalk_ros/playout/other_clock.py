@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from realtalk_ros.playout.jitter_buffer import MAX_DELAY
+from realtalk_ros.playout.playout_delay import MAX_DELAY
 
 MAX_EARLY = 10.0  # s before its time at which an expression comes at most
 IN_A_ROW = 25  # a clock that was set just now puts some aside, too
