@@ -10,6 +10,7 @@ rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
 
 from geometry_msgs.msg import PointStamped  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
 from std_msgs.msg import Bool, String  # noqa: E402
 
 from realtalk_ros.errors import NetworkError  # noqa: E402
@@ -63,6 +64,28 @@ def test_playback_latency_sends_the_sound_that_much_before_its_face(stage):
     without = offset("without")
     with stage.setting(stage.renderer, "playback_latency", 0.15):
         assert without - offset("with") == pytest.approx(0.15, abs=promised(0.03, 0.1))
+
+
+def test_no_sound_is_lost_where_the_playback_latency_is_raised_in_mid_speech(stage):
+    stage.client.spin(0.5)
+    before, pcm = stage.left_out(), np.tile(PCM, 2)[: 4 * 16000]
+    names = iter(["raised"])
+
+    def raise_latency():
+        if stage.said("raised") and next(names, None):
+            parameter = Parameter("playback_latency", value=0.9)
+            assert stage.renderer.set_parameters([parameter])[0].successful
+        return False
+
+    try:
+        stage.client.speak(pcm, "raised", chunk=0.02, until=raise_latency)
+        said = stage.said
+        stage.client.wait(lambda: any(m.last for _, m in said("raised")), 10, "the last sound")
+    finally:
+        stage.renderer.set_parameters([Parameter("playback_latency", value=0.0)])
+    left_out = stage.left_out(before)
+    assert sum(len(m.data) for _, m in said("raised")) == 2 * (len(pcm) - left_out)
+    assert left_out <= promised(0, 16000)
 
 
 def test_emotion_gaze_and_listening_reach_the_face(stage):

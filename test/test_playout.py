@@ -674,7 +674,7 @@ def test_an_answer_whose_face_overtakes_the_news_of_the_interrupt_is_seen_and_he
                 playout.push_expression(frame, 0.0)
 
     def sound(utterance, start):
-        playout.push_audio(scheduled(utterance, start, 1.0), 0.0, 0.0)
+        playout.push_audio(scheduled(utterance, start, 1.0), 0.0)
 
     def audio_reset():
         playout.interrupt_by_audio()
@@ -697,7 +697,7 @@ def test_an_answer_whose_face_overtakes_the_news_of_the_interrupt_is_seen_and_he
     while now < 12:
         frame, _ = playout.next_frame()
         seen |= {frame.utterance} if frame and frame.utterance else set()
-        playout.play_audio(0.0, heard.extend)
+        playout.play_audio(heard.extend)
         now += 0.01
     assert seen == {"new"} and sum(len(c.pcm) for c in heard) == RATE
 
@@ -733,7 +733,7 @@ def test_whoever_uses_a_playout_holds_its_lock(monkeypatch):
     playout = FacePlayout(25, lambda: now, lambda: jumps.pop() if jumps else 0.0)
     weights, rotation = np.full(52, 0.1, np.float32), np.zeros(3, np.float32)
     playout.push_expression(TimedExpression(10.0, "a", 0, weights, rotation, 1.0), 0.0)
-    playout.push_audio(scheduled("a", 10.0), 0.0, 0.0)
+    playout.push_audio(scheduled("a", 10.0), 0.0)
     monitor = QualityMonitor(playout)
     monitor.set_render_time(0.02)
     assert playout.lead == pytest.approx(0.029)
@@ -746,7 +746,8 @@ def test_whoever_uses_a_playout_holds_its_lock(monkeypatch):
     assert monitor.update(adapt=True) is False
     assert playout.status()["fps"] == playout.fps == 20.0
     played = []
-    playout.play_audio(0.0, played.append)
+    playout.set_playback_latency(0.05)
+    playout.play_audio(played.append)
     assert played and playout.shown_now() < playout.now()
     playout.interrupt_by_audio()
     playout.interrupt_by_expressions()

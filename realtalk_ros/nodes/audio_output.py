@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 
 from realtalk_ros.msg import AudioChunk
 from realtalk_ros.nodes import lifecycle, qos
@@ -20,11 +19,8 @@ IDLE = 0.2  # s between two checks while there is none
 class AudioOutput:
     """Publishes `audio_out`."""
 
-    def __init__(
-        self, node: lifecycle.RealTalkNode, playout: FacePlayout, latency: Callable[[], float]
-    ) -> None:
-        """`latency` gives how much earlier than its frame audio is published, s."""
-        self._node, self._playout, self._latency = node, playout, latency
+    def __init__(self, node: lifecycle.RealTalkNode, playout: FacePlayout) -> None:
+        self._node, self._playout = node, playout
         self.publisher = node.publisher(AudioChunk, "audio_out", qos.STREAM)
 
     def run(self, stop: threading.Event) -> None:
@@ -52,7 +48,7 @@ class AudioOutput:
 
     def _publish_due(self) -> float:
         """Returns after how many seconds there may be more."""
-        return self._playout.play_audio(self._latency(), self._publish)
+        return self._playout.play_audio(self._publish)
 
     def _publish(self, chunks: list[ScheduledChunk]) -> None:
         if not self.publisher.get_subscription_count():

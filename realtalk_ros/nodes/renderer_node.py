@@ -70,11 +70,12 @@ class RendererNode(FaceNode):
         self._other_clock = OtherClock()
         frame = self.in_namespace(self.frame_id)
         self.playout = FacePlayout(self.fps, self.now, self.clock_jump)
+        self.playout.set_playback_latency(self.playback_latency)
         self.quality = QualityMonitor(self.playout)
         self._level = 0  # of the quality that is shown
         self.loader = FaceLoader(self._renderer_settings, self.problems, batch)
         self.images = ImagePublisher(self, frame, lambda: self.jpeg_quality)
-        self.audio = AudioOutput(self, self.playout, lambda: self.playback_latency)
+        self.audio = AudioOutput(self, self.playout)
         self.render_loop = RenderLoop(
             self, self.playout, self.loader, self.images, statistics=self.quality.statistics
         )
@@ -114,7 +115,7 @@ class RendererNode(FaceNode):
             "playback_latency",
             0.0,
             "How much earlier audio_out is sent, to make up for the delay of player and "
-            "loudspeaker [s]",
+            "loudspeaker [s]. While speech plays, its picture waits where this is raised",
             (0.0, 1.0),
             live,
         )
@@ -213,6 +214,8 @@ class RendererNode(FaceNode):
         face = self.loader.face
         if name in ("avatar", "fps"):
             self._shared_settings.changed()
+        if name == "playback_latency":
+            self.playout.set_playback_latency(value)
         if face is None:
             return
         if name == "emotion":
@@ -302,7 +305,7 @@ class RendererNode(FaceNode):
             self.problems.add("a chunk on speech that is empty, or not of now: left out")
             return
         chunk = Chunk(pcm, message.sample_rate, None, message.utterance_id, message.last)
-        self.playout.push_audio(chunk.scheduled(start), waited, self.playback_latency)
+        self.playout.push_audio(chunk.scheduled(start), waited)
 
     # Quality and diagnostics
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The audio that belongs to the frames: held back, and handed out slice by slice when its frame is
-shown, so that any player that plays what arrives is in sync with the face. (nodes/audio_output.py
+shown, so that any player that plays what arrives is in sync with the face. (face_playout.py
 asks for it, earlier by the parameter `playback_latency`.)"""
 
 from __future__ import annotations
@@ -95,6 +95,12 @@ class AudioPlayout:
             else:
                 out.append(chunk)
         return out
+
+    def overdue(self, time: float) -> float:
+        """By how many seconds the rest of the audio that plays would be late if it went on at
+        `time`."""
+        begin = self._held[0].chunk.start if self._held else self._end
+        return 0.0 if begin is None else max(0.0, time - begin)
 
     def until_next(self, time: float) -> float:
         """Seconds from `time`, for which `take` was called, until it may give more."""

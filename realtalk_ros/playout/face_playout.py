@@ -12,9 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from realtalk_ros.playout.audio_playout import SLICE, AudioPlayout
+from realtalk_ros.playout.audio_playout import LATE, SLICE, AudioPlayout
 from realtalk_ros.playout.jitter_buffer import DueFrame, JitterBuffer
-from realtalk_ros.playout.playout_delay import MARGIN
 from realtalk_ros.playout.reset_pairs import ResetPairs
 from realtalk_ros.playout.speaking import SpeakingState
 from realtalk_ros.stream_types import ScheduledChunk, TimedExpression
@@ -107,19 +106,36 @@ class FacePlayout:
 
     # Audio
 
-    def push_audio(self, chunk: ScheduledChunk, waited: float, latency: float) -> None:
-        """Takes a chunk that has waited for `waited` s since it was sent, and is to be played
-        `latency` early."""
+    def push_audio(self, chunk: ScheduledChunk, waited: float) -> None:
+        """Takes a chunk that has waited for `waited` s since it was sent."""
         with self._lock:
-            late = self._now() - waited - chunk.start
+            now = self._now()
+            late = now - waited - chunk.start
             if self._audio.push(chunk):
-                self._frames.delay.audio = max(0.0, late + SLICE + MARGIN + latency)
+                self._frames.delay.begin_audio(late + SLICE, now)
 
-    def play_audio(self, latency: float, play: Callable[[list[ScheduledChunk]], object]) -> float:
-        """Has all played that is due, `latency` early. Returns after how many seconds there may be
-        more. `play` is called under the lock: what is dropped meanwhile must not follow."""
+    def set_playback_latency(self, seconds: float) -> None:
+        """Audio is handed out so much before its frame. What plays goes on without a gap, as the
+        frames wait where that is more than before; where it is less, they are shown earlier as far
+        as they waited, and the audio waits for the rest."""
         with self._lock:
-            time = self._now() - self._frames.delay.seconds + latency
+            delay = self._frames.delay
+            more, delay.playback_latency = seconds - delay.playback_latency, seconds
+            overdue = self._audio.overdue(self._audio_time())
+            if not len(self._audio) and overdue > max(0.0, more) + LATE:
+                return  # nothing plays
+            self._frames.postpone(min(more, overdue), self._clock())
+
+    def _audio_time(self) -> float:
+        """The time of the audio that is handed out now."""
+        delay = self._frames.delay
+        return self._now() - delay.seconds + delay.playback_latency
+
+    def play_audio(self, play: Callable[[list[ScheduledChunk]], object]) -> float:
+        """Has all played that is due. Returns after how many seconds there may be more. `play` is
+        called under the lock: what is dropped meanwhile must not follow."""
+        with self._lock:
+            time = self._audio_time()
             due = self._audio.take(time)
             if not len(self._audio):
                 self.wake_audio.clear()

@@ -92,7 +92,8 @@ class JitterBuffer:
         if not self._queue:
             return 0.0
         speech = (e.time for e in self._queue if e.speech > 0.5)
-        shown = now - self.delay.seconds
+        # Where the delay grew, frames that were shown already lie ahead: they are no pause.
+        shown = max(now - self.delay.seconds, (self._frame or 0) / self.fps)
         return max(0.0, next(speech, self._queue[-1].time) - shown - 1 / self.fps)
 
     def reset(self) -> None:
@@ -115,13 +116,23 @@ class JitterBuffer:
         self._frame = None
         self.delay.shift(seconds)
 
+    def postpone(self, seconds: float, now: float) -> None:
+        """Shows all `seconds` later, or, if negative, earlier where the delay allows that."""
+        self.delay.postpone(seconds)
+        self._skip_to(now)
+
+    def _skip_to(self, now: float) -> None:
+        """The delay fell: the frames that are left out were not missed."""
+        if self._frame is not None:
+            self._frame = max(self._frame, self._frame_at(now) - 1)
+
     def tick(self, now: float) -> DueFrame | None:
         """The next frame if it is due within `lead` of `now`, s, or None."""
         elapsed = 0.0 if self._last_tick is None else min(0.1, max(0.0, now - self._last_tick))
         self._last_tick = now
         self.delay.slew(elapsed)
-        if self.delay.shorten(now, lambda: self._silence_ahead(now)) and self._frame is not None:
-            self._frame = max(self._frame, self._frame_at(now) - 1)  # what is skipped is not missed
+        if self.delay.shorten(now, lambda: self._silence_ahead(now)):
+            self._skip_to(now)
         frame = self._frame_at(now)
         if self._frame is not None and frame <= self._frame:
             if self._frame - frame <= (MAX_DELAY + 1) * self.fps:

@@ -40,8 +40,9 @@ class PlayoutDelay:
     def __init__(self) -> None:
         self.seconds = LIVE_DELAY
         self.lead = 0.0  # s before it is due, a frame is handed out: the time that rendering takes
-        self.audio = 0.0  # s, the least delay with which the audio can be played
+        self.playback_latency = 0.0  # s, likewise of audio: the time that playing it takes
         self._target, self._slew_rate = LIVE_DELAY, SLEW_RATE  # what it falls to, how fast
+        self._audio_lateness = -math.inf  # of the segment that came last
         self._guessed = True  # no speech came yet that it was chosen for
         self._since = 0.0  # since when it has been what it is
         self._spare_since: float | None = None  # since when it has been longer than needed
@@ -86,10 +87,31 @@ class PlayoutDelay:
         self._late_at.append(now)
         if len(self._late_at) == LATE_COUNT and now - self._late_at[0] < LATE_WITHIN:
             self._late_at.clear()
-            self.seconds = self._target = min(MAX_DELAY, wanted)
-            self._since = now
+            self._raise(min(MAX_DELAY, wanted), now)
             if now - self._began < BEGINNING:
                 self._first = max(self._first, self.seconds)
+
+    def begin_audio(self, lateness: float, now: float) -> None:
+        """A segment's first audio came. If its first expression came before, the delay may be too
+        short for the audio."""
+        self._audio_lateness = lateness
+        if (needed := self._needed(-math.inf)) > self.seconds:
+            self._raise(needed, now)
+            self._first = max(self._first, needed)
+
+    def _raise(self, seconds: float, now: float) -> None:
+        self.seconds = self._target = seconds
+        self._since = now
+
+    def postpone(self, seconds: float) -> None:
+        """All is shown so much later from now on; or earlier, if that is negative, as far as the
+        delay is longer than needed."""
+        if seconds < 0:
+            needed = self._needed(max((late for _, late in self._arrivals), default=math.inf))
+            seconds = min(0.0, max(seconds, needed - self.seconds))
+        self.seconds += seconds
+        self._target += seconds
+        self._first += seconds
 
     def slew(self, elapsed: float) -> None:
         """Comes nearer to what was chosen, as `elapsed` s have passed."""
@@ -134,5 +156,8 @@ class PlayoutDelay:
         self._spare_since = None
 
     def _needed(self, lateness: float) -> float:
-        """With which expressions that come so late are shown, and their audio is played."""
-        return min(MAX_DELAY, max(0.0, lateness + MARGIN + self.lead, self.audio))
+        """With which expressions that come so late are shown, and their audio is played, which
+        waits for the first of them."""
+        latency = self.playback_latency
+        face, audio = lateness + max(self.lead, latency), self._audio_lateness + latency
+        return min(MAX_DELAY + latency, max(0.0, MARGIN + max(face, audio)))

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames and sound of a face together, by a clock that the tests move."""
+
+import numpy as np
+import pytest
+
+from realtalk_ros.playout.face_playout import FacePlayout
+from realtalk_ros.stream_types import ScheduledChunk, TimedExpression
+
+RATE, FPS = 16000, 25
+CHUNK = 0.02  # s
+LOOK_AHEAD = 0.16  # s
+BEGIN = 100.0  # s, when speech that is sent ahead is to be played
+
+
+class Simulation:
+    """A sender in real time, and what becomes of its speech."""
+
+    def __init__(self):
+        self.now = BEGIN - 1
+        self.playout = FacePlayout(FPS, lambda: self.now, lambda: 0.0)
+        self.shown, self.heard = [], []  # when, DueFrame; when, ScheduledChunk
+
+    def step(self):
+        frame, _ = self.playout.next_frame()
+        if frame is not None:
+            self.shown.append((self.now, frame))
+        self.playout.play_audio(lambda chunks: self.heard.extend((self.now, c) for c in chunks))
+        self.now += 0.005
+
+    def talk(self, seconds, lead, changes=(), face_first=False):
+        """Speaks, each chunk sent `lead` s before the end of it is played. `changes` of the
+        playback latency: (s after the beginning, s)."""
+        pcm = np.arange(round(seconds * RATE), dtype=np.float32)
+        arrivals = []
+        for i in range(0, len(pcm), round(CHUNK * RATE)):
+            part, start = pcm[i : i + round(CHUNK * RATE)], BEGIN + i / RATE
+            chunk = ScheduledChunk(part, RATE, start, "a", i + len(part) == len(pcm))
+            come = start + CHUNK - lead
+            if face_first:
+                come = max(come, BEGIN + LOOK_AHEAD - lead)
+            arrivals.append((come, 1, lambda c=chunk: self.playout.push_audio(c, 0.0)))
+        for k in range(round(seconds * FPS)):
+            time = BEGIN + k / FPS
+            frame = TimedExpression(
+                time, "a", k, np.full(52, 0.5, np.float32), np.zeros(3, np.float32), 1.0
+            )
+            come = min(time + LOOK_AHEAD, BEGIN + seconds) - lead
+            arrivals.append((come, 0, lambda e=frame: self.playout.push_expression(e, 0.0)))
+        for when, value in changes:
+            set_latency = lambda v=value: self.playout.set_playback_latency(v)  # noqa: E731
+            arrivals.append((BEGIN + when, 2, set_latency))
+        arrivals.sort(key=lambda arrival: arrival[:2])
+        while self.now < BEGIN + seconds + 4:
+            while arrivals and arrivals[0][0] <= self.now + 1e-9:
+                arrivals.pop(0)[2]()
+            self.step()
+        return pcm
+
+    def off(self, begin, end):
+        """By how much sound came before its frame, s, of what was spoken between two times."""
+        frames = {f.frame: when for when, f in self.shown if begin <= f.time - BEGIN < end}
+        sound = [(when, round(c.start * FPS)) for when, c in self.heard]
+        return [frames[k] - when for when, k in sound if k in frames]
+
+
+def assert_whole(simulation, pcm):
+    """Each sample came once, in its order; so did the frames."""
+    np.testing.assert_array_equal(np.concatenate([c.pcm for _, c in simulation.heard]), pcm)
+    assert simulation.heard[-1][1].last
+    assert (np.diff([f.frame for _, f in simulation.shown]) > 0).all()
+
+
+@pytest.mark.parametrize("value", [0.08, 0.3, 0.9])
+@pytest.mark.parametrize("lead", [0.0, 0.3, 1.0])
+def test_sound_goes_on_without_a_gap_where_it_is_to_be_earlier(lead, value):
+    simulation = Simulation()
+    pcm = simulation.talk(4.0, lead, [(1.5, value)])
+    assert_whole(simulation, pcm)
+    assert np.median(simulation.off(0.5, 1.0)) == pytest.approx(0.0, abs=0.03)
+    assert np.median(simulation.off(2.6, 4.0)) == pytest.approx(value, abs=0.03)
+    assert np.diff([when for when, _ in simulation.heard]).max() < 0.05
+    assert {f.frame for _, f in simulation.shown} >= set(range(2500, 2600))
+
+
+@pytest.mark.parametrize("lead", [0.0, 0.3, 1.0])
+def test_a_playback_latency_that_is_taken_back_leaves_no_delay_and_loses_no_sound(lead):
+    simulation = Simulation()
+    changes = [(1.0 + 0.2 * k, 0.9 if k % 2 == 0 else 0.0) for k in range(40)]
+    pcm = simulation.talk(14.0, lead, changes)
+    assert_whole(simulation, pcm)
+    delays = [f.due - f.time for _, f in simulation.shown if f.utterance]
+    assert max(delays) < 0.9 + 0.25 and delays[-1] == pytest.approx(delays[10], abs=0.05)
+
+
+@pytest.mark.parametrize("face_first", [False, True])
+@pytest.mark.parametrize("lead", [0.0, 0.3])
+def test_the_first_speech_is_heard_whole_though_its_face_came_before_it(lead, face_first):
+    simulation = Simulation()
+    simulation.playout.set_playback_latency(0.8)
+    pcm = simulation.talk(3.0, lead, face_first=face_first)
+    assert_whole(simulation, pcm)
+    assert np.median(simulation.off(0.5, 3.0)) == pytest.approx(0.8, abs=0.03)
+
+
+def test_a_playback_latency_that_is_set_in_silence_delays_no_face():
+    simulation = Simulation()
+    simulation.talk(1.0, 0.3)
+    delay = simulation.playout.status()["delay_ms"]
+    simulation.playout.set_playback_latency(0.5)
+    assert simulation.playout.status()["delay_ms"] == delay
