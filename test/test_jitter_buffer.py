@@ -73,6 +73,19 @@ def test_frames_are_shown_steadily_and_never_twice():
     assert len(numbers) >= 0.97 * 10 * FPS
 
 
+@pytest.mark.parametrize("rates", [(20, 25, 12, 30), (29.97, 59.94), (25 / 1.5, 37.5, 25 / 1.5)])
+@pytest.mark.parametrize("every", [0.01, 0.07, 1.0])
+def test_frames_are_never_shown_twice_while_the_frame_rate_changes(rates, every):
+    buffer, times, change = JitterBuffer(FPS), [], 0.0
+    for i in range(2000):
+        now = 1000 + i / 200
+        if now >= change:
+            buffer.fps, change = float(rates[i % len(rates)]), now + every
+        if frame := buffer.tick(now):
+            times.append(frame.time)
+    assert min(np.diff(times)) > 1e-6 and len(times) > 100
+
+
 def test_late_frames_are_dropped_and_counted_and_the_delay_adapts():
     buffer = JitterBuffer(FPS)
     # The first is on time, then everything is half a second late.

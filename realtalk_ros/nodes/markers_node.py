@@ -66,7 +66,7 @@ class MarkersNode(FaceNode):
         if name == "avatar":
             self.face = FaceLines(Avatar.load(value).identity)
         elif name == "fps":
-            self.buffer.set_fps(value)
+            self.buffer.fps = float(value)
             if self.ready:
                 self.destroy_timer(self._timer)
                 self._timer = self.steady_timer(1 / value, self.work)

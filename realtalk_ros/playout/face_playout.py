@@ -69,7 +69,7 @@ class FacePlayout:
     def set_fps(self, fps: float) -> None:
         """Continues at another frame rate."""
         with self._lock:
-            self._frames.set_fps(fps)
+            self._frames.fps = float(fps)
 
     @property
     def lead(self) -> float:

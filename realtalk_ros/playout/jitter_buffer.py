@@ -46,14 +46,15 @@ class JitterBuffer:
     """Call `push` for every expression and `tick` at least fps times a second."""
 
     def __init__(self, fps: float) -> None:
-        self.fps = float(fps)
+        self.fps = float(fps)  # may change at any time
         self.delay = PlayoutDelay()
         self._last_tick: float | None = None
         self.late = 0  # expressions that came too late to be shown
         self.overflow = 0  # expressions refused because the queue was full
         self.resets = 0  # how often what was not yet shown was dropped
         self._queue: deque[TimedExpression] = deque()
-        self._frame: int | None = None  # handed out last, with these weights and this rotation
+        # Time of the frame that was handed out last, s, with these weights and this rotation.
+        self._frame_time: float | None = None
         self._weights = np.zeros(52, np.float32)
         self._rotation = np.zeros(3, np.float32)
         self._shown_utterance = ""
@@ -75,8 +76,8 @@ class JitterBuffer:
             self.delay.begin(lateness, now, new)
         self._last_time = expression.time
         self.delay.note_arrival(lateness, now)
-        shown = self._frame is not None and expression.time * self.fps < self._frame + 0.5
-        if now - expression.time > MAX_DELAY or (shown and now > expression.time):
+        passed = -math.inf if self._frame_time is None else self._frame_time + 0.5 / self.fps
+        if now - expression.time > MAX_DELAY or expression.time < min(passed, now):
             self.late += 1
             self.delay.note_late(lateness, now)
             return
@@ -93,7 +94,7 @@ class JitterBuffer:
             return 0.0
         speech = (e.time for e in self._queue if e.speech > 0.5)
         # Where the delay grew, frames that were shown already lie ahead: they are no pause.
-        shown = max(now - self.delay.seconds, (self._frame or 0) / self.fps)
+        shown = max(now - self.delay.seconds, self._frame_time or 0.0)
         return max(0.0, next(speech, self._queue[-1].time) - shown - 1 / self.fps)
 
     def reset(self) -> None:
@@ -103,17 +104,11 @@ class JitterBuffer:
         self._utterance, self._blend_left = None, 0.0
         self.delay.reset()
 
-    def set_fps(self, fps: float) -> None:
-        """Continues at another frame rate."""
-        if self._frame is not None:
-            self._frame = math.floor(self._frame * fps / self.fps)
-        self.fps = float(fps)
-
     def shift(self, seconds: float) -> None:
         """The clock jumped: everything keeps its place relative to now."""
         self._queue = deque(replace(e, time=e.time + seconds) for e in self._queue)
         self._last_time += seconds
-        self._frame = None
+        self._frame_time = None
         self.delay.shift(seconds)
 
     def postpone(self, seconds: float, now: float) -> None:
@@ -123,8 +118,8 @@ class JitterBuffer:
 
     def _skip_to(self, now: float) -> None:
         """The delay fell: the frames that are left out were not missed."""
-        if self._frame is not None:
-            self._frame = max(self._frame, self._frame_at(now) - 1)
+        if self._frame_time is not None:
+            self._frame_time = max(self._frame_time, (self._frame_at(now) - 1) / self.fps)
 
     def tick(self, now: float) -> DueFrame | None:
         """The next frame if it is due within `lead` of `now`, s, or None."""
@@ -134,16 +129,19 @@ class JitterBuffer:
         if self.delay.shorten(now, lambda: self._silence_ahead(now)):
             self._skip_to(now)
         frame = self._frame_at(now)
-        if self._frame is not None and frame <= self._frame:
-            if self._frame - frame <= (MAX_DELAY + 1) * self.fps:
+        step = 1
+        if self._frame_time is not None:
+            # By its time, as the frame rate may have changed since.
+            step = frame - math.floor(self._frame_time * self.fps + 1e-6)
+            if step < -(MAX_DELAY + 1) * self.fps:
+                self._queue.clear()  # the clock went back: start again
+                step = 1
+            elif step <= 0:
                 return None
-            self._queue.clear()  # the clock went back: start again
-            self._frame = None
-        step = 1 if self._frame is None else frame - self._frame
-        self._frame = frame
+        self._frame_time = frame / self.fps
         if step > CLOCK_SET * self.fps:
             step = 1
-        expression = self._sample(frame / self.fps)
+        expression = self._sample(self._frame_time)
         utterance, speech = "", 0.0
         if expression is None:
             self._relax(step)
@@ -153,8 +151,8 @@ class JitterBuffer:
         self._shown_utterance = utterance
         return DueFrame(
             frame=frame,
-            time=frame / self.fps,
-            due=frame / self.fps + self.delay.seconds,
+            time=self._frame_time,
+            due=self._frame_time + self.delay.seconds,
             weights=self._weights,
             rotation=self._rotation,
             utterance=utterance,
