@@ -385,6 +385,19 @@ def test_a_chunk_that_is_sent_twice_is_heard_once():
     assert len(times) == 20 and turns.counts["repeated_chunks"] == 2
 
 
+@pytest.mark.parametrize("policy", ["replace", "queue"])
+@pytest.mark.parametrize("stamp", [None, 10.0, 11.7, 12.0, 12.3, 60.0, 5000.0])
+def test_an_empty_chunk_ends_its_utterance_whatever_its_stamp_says(policy, stamp):
+    arrivals = [(9.7 + 0.1 * k,) * 2 + (chunk("a", 10 + 0.1 * k),) for k in range(20)]
+    arrivals.append((11.7, 11.7, Chunk(np.zeros(0, np.float32), RATE, stamp, "a", True)))
+    arrivals += [(12.7 + 0.1 * k,) * 2 + (chunk("b", 13 + 0.1 * k),) for k in range(10)]
+    turns = TurnTaking(policy)
+    out = [c for _, c in heard(turns, arrivals)]
+    assert [c.last for c in out[:21]] == [False] * 20 + [True]
+    assert out[20].start == pytest.approx(12.0)
+    assert [c.start for c in out[21:]] == pytest.approx([13 + 0.1 * k for k in range(10)])
+
+
 def test_a_clock_that_drifts_does_not_let_the_sound_fall_behind():
     """The sender's sound is 0.5 % longer than its stamps say."""
     arrivals = [(10 + 0.0199 * k,) * 2 + (stamped(part, 10 + 0.0199 * k),)

@@ -56,6 +56,8 @@ def schedule(turn: Turn, chunk: Chunk, sent: float) -> Scheduled:
     sender's clock differs."""
     stamp = chunk.start
     following = turn.end if turn.end > sent - MAX_SILENCE else sent
+    if not len(chunk.pcm):  # its stamp says when nothing is played
+        return Scheduled(chunk.scheduled(following))
     if stamp is None:
         turn.to_skip += turn.sample_clock.to_skip(following - turn.to_skip - sent, sent)
         if turn.to_skip <= 0:
@@ -64,7 +66,7 @@ def schedule(turn: Turn, chunk: Chunk, sent: float) -> Scheduled:
         turn.to_skip = max(0.0, turn.to_skip - chunk.seconds)
         return Scheduled(trimmed, ChunkFinding.TRIMMED)
     content = (stamp, hash(chunk.pcm.tobytes()))
-    if content in turn.recent and len(chunk.pcm):
+    if content in turn.recent:
         return Scheduled(None, ChunkFinding.REPEATED)
     turn.recent.append(content)
     previous, jumped = turn.last_stamp, turn.clock_jumped
