@@ -398,6 +398,20 @@ def test_an_empty_chunk_ends_its_utterance_whatever_its_stamp_says(policy, stamp
     assert [c.start for c in out[21:]] == pytest.approx([13 + 0.1 * k for k in range(10)])
 
 
+@pytest.mark.parametrize("pause", [0.0, 0.1, 1.0])
+def test_a_bag_that_is_played_again_is_heard_again(pause):
+    """Its stamps, and simulated time, begin anew."""
+    turns, said = TurnTaking(), []
+    parts = [stamped(p, 10.3 + 0.1 * k) for k, p in enumerate(numbered(1, 0.1))]
+    for _ in range(3):
+        for k in range(11):
+            if k < 10:
+                turns.put(parts[k], 10 + 0.1 * k)
+            said += drain(turns, 10 + 0.1 * k, 1.0)
+        turns.shift(-1.0 - pause)
+    assert sum(c.seconds for c in said) == pytest.approx(3.0)
+
+
 def test_a_clock_that_drifts_does_not_let_the_sound_fall_behind():
     """The sender's sound is 0.5 % longer than its stamps say."""
     arrivals = [(10 + 0.0199 * k,) * 2 + (stamped(part, 10 + 0.0199 * k),)

@@ -157,6 +157,7 @@ class Turn:
         self.slow_until += seconds
         self.clock_jumped = True
         self.last_stamp = self.next_stamp = None
+        self.recent.clear()  # simulated time that went back brings the same stamps again
         if self.clock_offset:  # the stamps are of another clock, which has not jumped
             self.clock_offset += seconds
 
