@@ -19,39 +19,40 @@ class Simulation:
     def __init__(self):
         self.now = BEGIN - 1
         self.playout = FacePlayout(FPS, lambda: self.now, lambda: 0.0)
-        self.shown, self.heard = [], []  # when, DueFrame; when, ScheduledChunk
+        self.shown, self.heard = [], []  # when, DueFrame; when, ScheduledChunk; of one utterance
 
     def step(self):
         frame, _ = self.playout.next_frame()
         if frame is not None:
             self.shown.append((self.now, frame))
         self.playout.play_audio(lambda chunks: self.heard.extend((self.now, c) for c in chunks))
-        self.now += 0.005
+        self.now += 0.01
 
-    def talk(self, seconds, lead, changes=(), face_first=False):
-        """Speaks, each chunk sent `lead` s before the end of it is played. `changes` of the
-        playback latency: (s after the beginning, s)."""
+    def talk(self, seconds, lead, changes=(), face_first=False, begin=BEGIN):
+        """Speaks at `begin`, s, each chunk sent `lead` s before the end of it is played. `changes`
+        of the playback latency: (s after the beginning, s)."""
+        self.shown, self.heard, self.now = [], [], begin - 1
         pcm = np.arange(round(seconds * RATE), dtype=np.float32)
         arrivals = []
         for i in range(0, len(pcm), round(CHUNK * RATE)):
-            part, start = pcm[i : i + round(CHUNK * RATE)], BEGIN + i / RATE
+            part, start = pcm[i : i + round(CHUNK * RATE)], begin + i / RATE
             chunk = ScheduledChunk(part, RATE, start, "a", i + len(part) == len(pcm))
             come = start + CHUNK - lead
             if face_first:
-                come = max(come, BEGIN + LOOK_AHEAD - lead)
+                come = max(come, begin + LOOK_AHEAD - lead)
             arrivals.append((come, 1, lambda c=chunk: self.playout.push_audio(c, 0.0)))
         for k in range(round(seconds * FPS)):
-            time = BEGIN + k / FPS
+            time = begin + k / FPS
             frame = TimedExpression(
                 time, "a", k, np.full(52, 0.5, np.float32), np.zeros(3, np.float32), 1.0
             )
-            come = min(time + LOOK_AHEAD, BEGIN + seconds) - lead
+            come = min(time + LOOK_AHEAD, begin + seconds) - lead
             arrivals.append((come, 0, lambda e=frame: self.playout.push_expression(e, 0.0)))
         for when, value in changes:
             set_latency = lambda v=value: self.playout.set_playback_latency(v)  # noqa: E731
-            arrivals.append((BEGIN + when, 2, set_latency))
+            arrivals.append((begin + when, 2, set_latency))
         arrivals.sort(key=lambda arrival: arrival[:2])
-        while self.now < BEGIN + seconds + 4:
+        while self.now < begin + seconds + 4:
             while arrivals and arrivals[0][0] <= self.now + 1e-9:
                 arrivals.pop(0)[2]()
             self.step()
@@ -101,6 +102,15 @@ def test_the_first_speech_is_heard_whole_though_its_face_came_before_it(lead, fa
     pcm = simulation.talk(3.0, lead, face_first=face_first)
     assert_whole(simulation, pcm)
     assert np.median(simulation.off(0.5, 3.0)) == pytest.approx(0.8, abs=0.03)
+
+
+def test_speech_that_is_sent_ahead_is_heard_whole_after_speech_that_came_late():
+    simulation = Simulation()
+    simulation.playout.set_playback_latency(0.12)
+    simulation.talk(1.0, -1.9)
+    assert simulation.playout.status()["delay_ms"] > 1500
+    pcm = simulation.talk(1.0, 0.3, begin=BEGIN + 10)
+    assert_whole(simulation, pcm)
 
 
 def test_a_playback_latency_that_is_set_in_silence_delays_no_face():

@@ -66,7 +66,7 @@ class PlayoutDelay:
         elif wanted == 0.0 or wanted < self.seconds - spare:
             # Down by showing the frames until the utterance begins faster, so that none is dropped.
             self._target = wanted
-            left = max(0.01, -lateness - self.lead)
+            left = max(0.01, -lateness - max(self.lead, self.playback_latency))
             self._slew_rate = max(SLEW_RATE, (self.seconds - wanted) / left)
         if new:
             self._first, self._began = self._target, now
