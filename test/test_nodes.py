@@ -17,8 +17,9 @@ pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
 av = pytest.importorskip("av")
 
 from rcl_interfaces.srv import DescribeParameters, ListParameters  # noqa: E402
-from rclpy.qos import DurabilityPolicy, ReliabilityPolicy  # noqa: E402
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import CompressedImage  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
 
 from realtalk_ros.audio.media_files import read_audio  # noqa: E402
 from realtalk_ros.avatar.avatar import Avatar  # noqa: E402
@@ -211,6 +212,18 @@ def test_interrupt_in_silence_is_answered(client):
     client.spin(1.0)
     response = client.call_interrupt()
     assert response.success and "nothing" in response.message
+
+
+def test_interrupts_that_come_while_the_node_stands_still_are_all_answered(graph, client):
+    profile = QoSProfile(depth=100)
+    interrupt = client.node.create_client(Trigger, "interrupt", qos_profile=profile)
+    assert interrupt.wait_for_service(10)
+    graph["expression_node"].send_signal(signal.SIGSTOP)
+    try:
+        answers = [interrupt.call_async(Trigger.Request()) for _ in range(50)]
+    finally:
+        graph["expression_node"].send_signal(signal.SIGCONT)
+    client.wait(lambda: all(answer.done() for answer in answers), 10, "answers")
 
 
 def test_utterance_without_last_ends_by_itself(client):

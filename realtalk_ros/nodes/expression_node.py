@@ -96,7 +96,9 @@ class ExpressionNode(FaceNode):
         self._expression = self.publisher(FaceExpression, "expression", qos.STREAM)
         self._speech = self.publisher(AudioChunk, "speech", qos.STREAM)
         self._audio = AudioSubscription(self, AudioChunk, "audio", self.on_chunks)
-        self._interrupt = self.create_service(Trigger, "interrupt", self.on_interrupt)
+        self._interrupt = self.create_service(
+            Trigger, "interrupt", self.on_interrupt, qos_profile=qos.REQUEST
+        )
         self._shared_settings = SharedSettings(self)
         self._more_work = self.create_guard_condition(self.guarded(self.work))
         self.steady_timer(WORK_EVERY, self.work)
