@@ -124,6 +124,22 @@ def test_missing_file_and_folder(tmp_path, name):
         media_files.read_audio(tmp_path / name)
 
 
+def test_the_sound_of_an_mpeg_film_is_read(tmp_path):
+    """Its streams are found on the way: PyAV before 17 ended the process."""
+    with av.open(str(tmp_path / "a.mpg"), "w") as film:
+        stream = film.add_stream("mp2", rate=44100)
+        for k in range(20):
+            sound = av.AudioFrame.from_ndarray(
+                np.full((1, 1152), 3000, np.int16), format="s16", layout="mono"
+            )
+            sound.rate, sound.pts = 44100, 1152 * k
+            film.mux(stream.encode(sound))
+        film.mux(stream.encode(None))
+    pcm, rate = media_files.read_audio(tmp_path / "a.mpg")
+    assert rate == 44100 and len(pcm) == pytest.approx(20 * 1152, abs=1200)
+    assert np.median(pcm) > 0.05
+
+
 def test_blocks_join_to_the_whole(tmp_path):
     path = write_wav(tmp_path / "a.wav", tone(1.03))
     stream = media_files.AudioStream(path, block_s=0.1)

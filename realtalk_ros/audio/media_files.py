@@ -170,10 +170,11 @@ def _open(path: str | Path) -> tuple[av.container.InputContainer, StatedLength]:
     try:
         file = _standard_input() if name != str(path) else open(path, "rb")  # noqa: SIM115
         # Opened here, not by FFmpeg, and no protocol allowed: a playlist in disguise must not make
-        # it read other files or the network.
+        # it read other files or the network. (`options` would be given to streams, too, which ends
+        # PyAV before 17 by SIGSEGV where a stream is found late, as in an MPEG film.)
         options = {"protocol_whitelist": "none"}
         source, stated = (file, StatedLength.of(file)) if file.seekable() else _pipe(file, name)
-        container = av.open(source, "r", options=options)
+        container = av.open(source, "r", container_options=options)
     except av.error.FFmpegError as error:
         advice = "give a WAV, FLAC, MP3, Ogg or MP4 file"
         if file.seekable() and file.seek(4) and file.read(4) == b"ftyp":

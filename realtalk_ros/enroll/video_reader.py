@@ -20,7 +20,7 @@ from realtalk_ros.paths import check_file
 
 MAX_PIXELS = 4096 * 2304
 UNSAID = 2  # by ITU-T H.273, of how brightness and colours are made of red, green and blue
-COVER = 0x400  # FFmpeg's disposition of a stream that is an attached picture; PyAV 12 tells it
+COVER = 0x400  # FFmpeg's disposition of a stream that is an attached picture
 SD = 1024, 576  # pixels; a larger picture that does not say it is of BT.709, as players take it
 
 
@@ -59,17 +59,13 @@ class Clip:
         try:
             # Opened here, and no protocol allowed: see media_files._open.
             file = open(self.path, "rb")  # noqa: SIM115  # lives as long as the container
-            container = av.open(file, "r", options={"protocol_whitelist": "none"})
+            container = av.open(file, "r", container_options={"protocol_whitelist": "none"})
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise RealTalkError(
                 f"cannot be read as a video ({reason(error)}): give an MP4, MOV, MKV or WebM file "
                 "that is whole"
             ) from error
-        pictures = [
-            stream
-            for stream in container.streams.video
-            if not getattr(stream, "disposition", 0) & COVER
-        ]
+        pictures = [stream for stream in container.streams.video if not is_cover(stream)]
         known = [stream for stream in pictures if stream.codec_context is not None]
         if known:
             return container, known[0]
@@ -117,6 +113,13 @@ def open_video(path: Path) -> Clip:
         return Clip(path)
     except RealTalkError as error:
         raise RealTalkError(f"{path}: {error}") from error
+
+
+def is_cover(stream: Any) -> bool:
+    """Whether a stream of pictures is the cover of a recording; PyAV before 12 does not tell."""
+    disposition = getattr(stream, "disposition", 0)
+    # In PyAV 14 it is no number, but has one.
+    return bool(getattr(disposition, "value", disposition) & COVER)
 
 
 def upright(frame: av.VideoFrame, stream: av.video.stream.VideoStream) -> np.ndarray:

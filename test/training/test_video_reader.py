@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pictures of video files as a player shows them; those that have none end with one line."""
 
+import enum
 import struct
+from types import SimpleNamespace
 
 import av
 import cv2
@@ -10,6 +12,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
+from realtalk_ros.enroll import video_reader
 from realtalk_ros.enroll.video_reader import Clip, open_video
 from realtalk_ros.errors import RealTalkError
 
@@ -99,6 +102,15 @@ def test_a_cover_is_no_film(tmp_path):
         assert file.streams.video
     with pytest.raises(RealTalkError, match="no pictures"):
         Clip(tmp_path / "song.mp3")
+
+
+@pytest.mark.parametrize("kind", [enum.Flag, enum.IntFlag])
+def test_a_cover_is_told_by_every_pyav(kind):
+    """PyAV 14 to 16 have a flag that is no number."""
+    disposition = kind("Disposition", {"default": 1, "attached_pic": 0x400})
+    assert video_reader.is_cover(SimpleNamespace(disposition=disposition.attached_pic))
+    assert not video_reader.is_cover(SimpleNamespace(disposition=disposition.default))
+    assert not video_reader.is_cover(SimpleNamespace())
 
 
 @pytest.fixture
