@@ -3,7 +3,8 @@
 
 MediaPipe finds landmarks, the 3D face model is fitted to them (fit.py): the person's shape from
 frames spread over the video, then every frame's weights and head pose. Rows of frames in which no
-face was seen, or more than one, are left out; their timecodes are missing.
+face was seen, or more than one, are left out; their timecodes are missing. A video that shows one
+person after another is refused.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.mesh_tracker import follow
+from realtalk_ros.enroll.one_person import check_track
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import arkit
 from realtalk_ros.output.live_link import live_link_csv
@@ -42,11 +44,14 @@ def run(args: argparse.Namespace) -> None:
     summary = summary_output(args.csv)
     with native_output.hidden(args.verbose):
         track = follow(args.video, args.landmarker)
+        notes = check_track(args.video, track, args.landmarker)
     seen = np.flatnonzero(track.faces == 1)
     fps = frame_rate(track.time)
     with live_link_csv(args.csv, fps) as csv:
         for k in seen:
             csv.write(float(track.time[k] - track.time[0]), track.weights[k], track.rotation[k])
+    for note in notes:
+        print(f"note: {note}", file=summary)
     opening = track.weights[seen, arkit.INDEX["jawOpen"]]
     print(
         f"{args.csv}: {len(seen)} of {len(track)} frames at {fps:.6g} frames/s, jawOpen "

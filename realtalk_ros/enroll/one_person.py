@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a video shows one person all the time. Of one that cuts from somebody to somebody else an
-avatar would be made of both: the shape of a third person, with a mouth of either. Needs the extra
-`enroll`."""
+"""Whether a video shows one person all the time. Of one that cuts from somebody to somebody else
+the face that is fitted would be a mean of both: the shape of a third person, and in an avatar a
+mouth of either. Needs the extra `enroll`."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from realtalk_ros.enroll import fit, same_person
 from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.enroll.face_embedding import FaceEmbedding
 from realtalk_ros.enroll.face_reader import FaceReader
+from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.enroll.video_to_avatar import TrackedVideo
 from realtalk_ros.errors import RealTalkError
 
@@ -21,6 +24,12 @@ ROUNDS = 8  # of moving frames from one group to the other
 # stills of the London set. Of 19 people, each neutral in one half and smiling in the other: at
 # most 0.61. Of two people (39 films): 37 are above 0.85, and 2, of one pair, at 0.80.
 MAX_SHAPES_APART, SURE_SHAPES_APART = 0.85, 0.7
+
+
+def check_track(path: Path, track: Track, landmarker: Path | None) -> list[str]:
+    """`check_one_person` of a video and what was tracked in it."""
+    with FaceDetector(landmarker) as detector:
+        return check_one_person(TrackedVideo(path, track), detector)
 
 
 def check_one_person(video: TrackedVideo, detector: FaceDetector) -> list[str]:
@@ -50,9 +59,7 @@ def check_one_person(video: TrackedVideo, detector: FaceDetector) -> list[str]:
             f"{video.path} seems to show one person after another: cut it to one of them"
         )
     if network is None and apart > SURE_SHAPES_APART:
-        return [
-            "the video may show one person after another: look whether the avatar is one of them"
-        ]
+        return ["the video may show one person after another: if so, cut it to one of them"]
     return []
 
 

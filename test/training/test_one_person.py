@@ -8,7 +8,8 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from realtalk_ros.enroll import one_person
+from realtalk_ros.cli import main
+from realtalk_ros.enroll import mesh_tracker, one_person
 from realtalk_ros.enroll.face_detector import DetectedFace
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.enroll.mediapipe_points import POINTS
@@ -34,6 +35,26 @@ class Sees:
 
     def embed(self, picture, points):
         return self.read(picture, None).identity
+
+
+class Tracks:
+    """A tracker that has seen one face in every frame, and a detector that sees it, too."""
+
+    track_: Track
+
+    def __init__(self, landmarker=None):
+        pass
+
+    def track(self, frames):
+        for _ in frames:
+            pass
+        return self.track_
+
+    def __enter__(self):
+        return Sees()
+
+    def __exit__(self, *_):
+        pass
 
 
 def two_shapes(apart):
@@ -109,3 +130,35 @@ def test_the_calmest_frames_of_all_the_video_are_looked_at(tmp_path):
     video.track.faces[:20] = 0
     frames = one_person.calm_frames(video)
     assert len(frames) == one_person.FRAMES and min(frames) >= 20 and max(frames) >= 70
+
+
+@pytest.fixture
+def two_people(tmp_path, sees, monkeypatch):
+    """A film of two people, and a tracker that takes them for one."""
+    monkeypatch.setattr(Sees, "shapes", two_shapes(1.0), raising=False)
+    monkeypatch.setattr(Tracks, "track_", film(tmp_path, AFTER).track, raising=False)
+    monkeypatch.setattr(mesh_tracker, "MeshTracker", Tracks)
+    monkeypatch.setattr(one_person, "FaceDetector", Tracks)
+
+
+def test_a_video_of_two_people_is_not_tracked(two_people, tmp_path, capsys):
+    out = tmp_path / "out.csv"
+    assert main(["track", str(tmp_path / "film.mp4"), "--csv", str(out)]) == 2
+    assert "one person after another: cut it to one" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_the_csv_of_what_may_be_two_people_has_a_note(two_people, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Sees, "shapes", two_shapes(0.77))
+    argv = ["track", str(tmp_path / "film.mp4"), "--csv", str(tmp_path / "out.csv")]
+    assert main(argv) == 0
+    assert "note: the video may show one person after another" in capsys.readouterr().out
+
+
+def test_training_data_are_not_made_of_two_people(two_people, tmp_path, capsys):
+    argv = ["data", "videos", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main(argv) == 0
+    said = capsys.readouterr().out
+    assert "film.mp4: left out: seems to show one person after another: cut it to one" in said
+    assert "0 of 1 videos" in said
+    assert not list((tmp_path / "out").rglob("*.npz"))

@@ -58,13 +58,21 @@ FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 class Builder:
     """Makes training data of the videos in `folder`.
 
-    rate: pictures a second to learn from; open_tracker: called if a video has no track.
+    rate: pictures a second to learn from; open_tracker: called if a video has no track; check:
+    called with each video that was tracked. It returns notes, and raises RealTalkError for a video
+    that is not to be used, as one of two people, whose one shape would be nobody's.
     """
 
     def __init__(
-        self, folder: Path, out: Path, rate: float, open_tracker: Callable[[], VideoTracker]
+        self,
+        folder: Path,
+        out: Path,
+        rate: float,
+        open_tracker: Callable[[], VideoTracker],
+        check: Callable[[Path, Track], list[str]] = lambda path, track: [],
     ):
-        self.folder, self.out, self.rate, self.open_tracker = folder, out, rate, open_tracker
+        self.folder, self.out, self.rate = folder, out, rate
+        self.open_tracker, self.check = open_tracker, check
 
     def build(self) -> dict:
         """Everything that is not done yet. Returns the report."""
@@ -91,7 +99,7 @@ class Builder:
         try:
             self.write_data(path, file_key(name), row)
         except (RealTalkError, AudioError) as error:
-            row["why"] = " ".join(str(error).split())
+            row["why"] = " ".join(str(error).split()).removeprefix(f"{path} ")
         except OSError as error:
             if error.errno in FATAL:
                 raise RealTalkError(f"cannot write into {self.out} ({error.strerror})") from error
@@ -104,7 +112,7 @@ class Builder:
     def write_data(self, path: Path, name: str, row: dict) -> None:
         """Tracks, checks and writes one video; fills its `row`. Raises what is wrong with it."""
         video, statistics = Clip(path), FrameStatistics()
-        track = self.track(path, video, statistics)
+        track = self.track(path, video, statistics, row)
         row["video_s"] = round(float(track.time[-1] - track.time[0]), 2)
         frame_s = row["video_s"] / max(1, len(track) - 1)
         stretches, left_out = spans(track, statistics)
@@ -133,8 +141,9 @@ class Builder:
         name = str(path.relative_to(self.folder))
         return path.with_suffix(".npz"), track_path(self.out / "tracks", name, path)
 
-    def track(self, path: Path, video: Clip, statistics: FrameStatistics) -> Track:
-        """The known track of a video, or a new one. `statistics` sees every frame either way."""
+    def track(self, path: Path, video: Clip, statistics: FrameStatistics, row: dict) -> Track:
+        """The known track of a video, or a new one, which is checked, with notes in `row`.
+        `statistics` sees every frame either way."""
         frames = statistics.collect(with_progress(video, path.name))
         for known in self.known_tracks(path):
             if known.is_file():
@@ -147,6 +156,7 @@ class Builder:
         else:
             track = self.tracker.track(frames)
             if len(track):
+                row["notes"] = self.check(path, track)
                 track.save(self.known_tracks(path)[1])
         if not len(track):
             raise RealTalkError("no picture of it can be decoded")
@@ -259,8 +269,12 @@ def run(args: argparse.Namespace) -> None:
         raise RealTalkError(f"--rate {args.rate:g}: give 0.1 to 120 pictures a second")
     from realtalk_ros.enroll import native_output
     from realtalk_ros.enroll.mesh_tracker import MeshTracker
+    from realtalk_ros.enroll.one_person import check_track
 
-    builder = Builder(args.folder, args.out, args.rate, lambda: MeshTracker(args.landmarker))
+    builder = Builder(
+        args.folder, args.out, args.rate, lambda: MeshTracker(args.landmarker),
+        lambda path, track: check_track(path, track, args.landmarker),
+    )  # fmt: skip
     with native_output.hidden():
         report = builder.build()
     show(report, args.out)
@@ -277,6 +291,7 @@ def show(report: dict, out: Path) -> None:
             notes.append(f"sound {row['offset_ms']:+d} ms, correlation {row['correlation']:.2f}")
         if "sound" in row and "why" not in row:
             notes.append(f"sound: {row['sound']}")
+        notes += row.get("notes", [])
         print(f"{row['video']}: {'; '.join([result, *notes])}")
     print(
         f"{report['used']} of {report['videos']} videos, {report['minutes_used']:g} of "
