@@ -15,6 +15,7 @@ import numpy as np
 from realtalk_ros import install_hints
 from realtalk_ros.avatar.transparency import on_white
 from realtalk_ros.enroll.film_colours import FilmColours
+from realtalk_ros.enroll.interlaced_film import Deinterlacer
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.paths import check_file
 
@@ -84,22 +85,17 @@ class Clip:
             stream.codec_context.thread_count = 1
             last, shape = -np.inf, None
             try:
-                for packet in container.demux(stream):
-                    try:
-                        decoded = packet.decode()
-                    except av.error.InvalidDataError:
+                for frame in progressive(container, stream):
+                    if frame.time is None or frame.time <= last:
                         continue
-                    for frame in decoded:
-                        if frame.time is None or frame.time <= last:
-                            continue
-                        last = frame.time
-                        image = upright(frame, stream)
-                        if shape is not None and image.shape != shape:
-                            raise RealTalkError(
-                                "its pictures change their size on the way: re-encode it"
-                            )
-                        shape = image.shape
-                        yield frame.time - self._sound_start, image
+                    last = frame.time
+                    image = upright(frame, stream)
+                    if shape is not None and image.shape != shape:
+                        raise RealTalkError(
+                            "its pictures change their size on the way: re-encode it"
+                        )
+                    shape = image.shape
+                    yield frame.time - self._sound_start, image
             except (av.error.FFmpegError, OSError, ValueError) as error:
                 raise RealTalkError(  # (ValueError: PyAV 19's, if the decoder could not be opened)
                     f"cannot be decoded ({reason(error)}): get it again, or re-encode it"
@@ -120,6 +116,21 @@ def is_cover(stream: Any) -> bool:
     disposition = getattr(stream, "disposition", 0)
     # In PyAV 14 it is no number, but has one.
     return bool(getattr(disposition, "value", disposition) & COVER)
+
+
+def progressive(
+    container: av.container.InputContainer, stream: av.video.stream.VideoStream
+) -> Iterator[av.VideoFrame]:
+    """The frames of a stream, deinterlaced; a packet that is damaged is left out."""
+    deinterlacer = Deinterlacer(stream)
+    for packet in container.demux(stream):
+        try:
+            decoded = packet.decode()
+        except av.error.InvalidDataError:
+            continue
+        for frame in decoded:
+            yield from deinterlacer.push(frame)
+    yield from deinterlacer.push(None)
 
 
 def upright(frame: av.VideoFrame, stream: av.video.stream.VideoStream) -> np.ndarray:

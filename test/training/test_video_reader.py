@@ -18,6 +18,7 @@ from realtalk_ros.errors import RealTalkError
 
 HEADER_BYTES = 40  # of a BITMAPINFOHEADER, after which the decoder's own data comes
 ONE, W = 1 << 16, 1 << 30
+INTERLACED = 0x40000 | 0x20000000  # AV_CODEC_FLAG_INTERLACED_DCT and _ME
 # A display matrix: how a player shows the picture.
 MATRICES = {
     (ONE, 0, 0, ONE): lambda p: p,
@@ -49,6 +50,14 @@ def write(path, codec="png", kind="rgb24"):
         file.mux(stream.encode(None))
 
 
+def turn(path, matrix):
+    """Writes a display matrix (a, b, c, d) into a MOV file that has none."""
+    data, (a, b, c, d) = path.read_bytes(), matrix
+    at = data.index(struct.pack(">9i", ONE, 0, 0, 0, ONE, 0, 0, 0, W), data.index(b"tkhd"))
+    shown = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, W)
+    path.write_bytes(data[:at] + shown + data[at + 36 :])
+
+
 def first(path):
     return next(open_video(path).frames())[1]
 
@@ -57,20 +66,13 @@ def first(path):
 def test_films_are_turned_and_mirrored_as_the_file_says(tmp_path, matrix):
     write(tmp_path / "a.mov")
     upright = first(tmp_path / "a.mov")
-    data = (tmp_path / "a.mov").read_bytes()
-    a, b, c, d = matrix
-    at = data.index(struct.pack(">9i", ONE, 0, 0, 0, ONE, 0, 0, 0, W), data.index(b"tkhd"))
-    shown = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, W)
-    (tmp_path / "a.mov").write_bytes(data[:at] + shown + data[at + 36 :])
+    turn(tmp_path / "a.mov", matrix)
     assert (first(tmp_path / "a.mov") == MATRICES[matrix](upright)).all()
 
 
 def test_films_that_are_shown_askew_are_refused(tmp_path):
     write(tmp_path / "a.mov")
-    data = (tmp_path / "a.mov").read_bytes()
-    at = data.index(struct.pack(">9i", ONE, 0, 0, 0, ONE, 0, 0, 0, W), data.index(b"tkhd"))
-    shown = struct.pack(">9i", 46341, 46341, 0, -46341, 46341, 0, 0, 0, W)
-    (tmp_path / "a.mov").write_bytes(data[:at] + shown + data[at + 36 :])
+    turn(tmp_path / "a.mov", (46341, 46341, -46341, 46341))
     with pytest.raises(RealTalkError, match="turned by 45 degrees"):
         first(tmp_path / "a.mov")
 
@@ -140,3 +142,53 @@ def test_a_decoder_that_does_not_start_is_told_or_gives_no_pictures(tmp_path, fi
         assert not list(clip.frames())  # PyAV before 19
     except RealTalkError as error:
         assert "cannot be decoded" in str(error)
+
+
+def write_fields(path, matrix="bt709", codec="mpeg2video", interlaced=True, moves=True, count=6):
+    """A bright bar, which moves by its width from field to field; bars of colour beside it. Returns
+    the pictures of the first fields."""
+    fields = np.zeros((2 * count, 96, 128, 3), np.uint8)
+    fields[:, :, :48] = np.repeat([[200, 30, 60], [40, 180, 50], [30, 60, 190]], 16, axis=0)
+    for k, field in enumerate(fields):
+        at = 52 + (6 * k if moves else 20)
+        field[:, at : at + 6] = 220
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv422p"
+        stream.options = {"qmin": "1", "qmax": "2", "colorspace": matrix}
+        if interlaced:
+            stream.codec_context.flags |= INTERLACED
+        for earlier, later in zip(fields[::2], fields[1::2], strict=True):
+            lines = later.copy()
+            lines[1::2] = earlier[1::2]  # the lower lines are filmed first, as in DV
+            frame = av.VideoFrame.from_ndarray(lines, format="bgr24")
+            frame = frame.reformat(format="yuv422p", dst_colorspace="ITU709")
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return fields[::2]
+
+
+@pytest.mark.parametrize("name", ["a.mpg", "a.mov"])
+def test_interlaced_films_are_deinterlaced(tmp_path, name):
+    """Each frame is the picture of its first field, in time."""
+    fields = write_fields(tmp_path / name)
+    seen = list(open_video(tmp_path / name).frames())
+    assert [at for at, _ in seen] == pytest.approx(np.arange(len(fields)) / 25)
+    for (_, image), field in zip(seen, fields, strict=True):
+        assert np.abs(image[8:-8, 52:].astype(int) - field[8:-8, 52:]).mean() < 6
+    write_fields(tmp_path / name, interlaced=False)
+    combs = [image for _, image in open_video(tmp_path / name).frames()]
+    assert np.abs(combs[3][8:-8, 52:].astype(int) - fields[3][8:-8, 52:]).mean() > 10
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_deinterlaced_pictures_have_their_colours_and_stand_upright(tmp_path, turned):
+    pictures = []
+    for interlaced in (False, True):
+        write_fields(path := tmp_path / f"{interlaced}.mov", interlaced=interlaced, moves=False)
+        if turned:
+            turn(path, (0, ONE, -ONE, 0))
+        pictures.append([image for _, image in open_video(path).frames()])
+    assert pictures[0][0].shape == ((128, 96, 3) if turned else (96, 128, 3))
+    for plain, deinterlaced in zip(*pictures, strict=True):
+        assert np.abs(plain.astype(int) - deinterlaced).mean() < 2
