@@ -32,7 +32,7 @@ import numpy as np
 from tqdm import tqdm
 
 from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
-from realtalk_ros.enroll import face_detector
+from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.enroll.face_tracks import Track
 from realtalk_ros.enroll.video_reader import Clip
 from realtalk_ros.errors import AudioError, RealTalkError
@@ -261,13 +261,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/videos"), help="folder to write")
     parser.add_argument("--rate", type=float, default=8, help="pictures a second to learn from")
     face_detector.add_arguments(parser)
+    native_output.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """`realtalk data videos`. Raises RealTalkError for a folder without videos."""
     if not 0.1 <= args.rate <= 120:  # NaN too
         raise RealTalkError(f"--rate {args.rate:g}: give 0.1 to 120 pictures a second")
-    from realtalk_ros.enroll import native_output
     from realtalk_ros.enroll.mesh_tracker import MeshTracker
     from realtalk_ros.enroll.one_person import check_track
 
@@ -275,7 +275,7 @@ def run(args: argparse.Namespace) -> None:
         args.folder, args.out, args.rate, lambda: MeshTracker(args.landmarker),
         lambda path, track: check_track(path, track, args.landmarker),
     )  # fmt: skip
-    with native_output.hidden():
+    with native_output.hidden(args.verbose):
         report = builder.build()
     show(report, args.out)
 

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from realtalk_ros.enroll import face_detector
+from realtalk_ros.enroll import face_detector, native_output
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.expression.metrics import correlation
 from realtalk_ros.training.expression.video_dataset import FILMED, STILL
@@ -175,6 +175,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--timing", type=Path, metavar="MODELS", help="find how late each video's sound is by the "
         "network in this folder, which --videos trained before")  # fmt: skip
     face_detector.add_arguments(parser)
+    native_output.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -183,7 +184,8 @@ def run(args: argparse.Namespace) -> None:
     if args.hold_out < 0:
         raise RealTalkError(f"--hold-out {args.hold_out}: give 0 or more videos")
     builder = Builder(args.out, args.timing)
-    people = builder.find_people(args.folder, args.landmarker, args.hold_out)
+    with native_output.hidden(args.verbose):
+        people = builder.find_people(args.folder, args.landmarker, args.hold_out)
     remove_old(args.out)
     regression = builder.write_people(people)
     if recordings:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from realtalk_ros.errors import AudioError, RealTalkError
+from realtalk_ros.errors import AudioError, DetectorError, RealTalkError
 from realtalk_ros.training.videos import talking_metrics
 from realtalk_ros.training.videos.filmed_people import best_lag
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
@@ -35,13 +35,15 @@ def for_each_video(
 ) -> tuple[dict[Path, T], dict[str, str]]:
     """What `use` makes of each video and its mouth's track; and why videos are left out, by their
     name in `folder`: they have no track, or `use` raises RealTalkError or AudioError. Tracks in
-    `cache` are not made again. Raises RealTalkError if no video can be used."""
+    `cache` are not made again. Raises RealTalkError if no video can be used, and DetectorError."""
     used: dict[Path, T] = {}
     left_out: dict[str, str] = {}
     for path in tqdm(videos, "videos", unit="video", disable=None):
         name = str(path.relative_to(folder))
         try:
             used[path] = use(path, known_track(path, name, cache, landmarker))
+        except DetectorError:
+            raise
         except (RealTalkError, AudioError) as error:
             left_out[name] = " ".join(str(error).split())
     if not used:
