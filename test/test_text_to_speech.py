@@ -35,6 +35,8 @@ def test_sentences_are_the_text_and_never_long():
 
 
 pitches: list[int] = []  # at which it is to be said
+names: list[str] = []  # of the voices
+intonations: list[int] = []
 
 
 @pytest.fixture
@@ -42,12 +44,16 @@ def told(monkeypatch):
     """What espeak-ng is given to say: text, language, words a minute."""
     told = []
     pitches.clear()
+    names.clear()
+    intonations.clear()
     speak = Espeak.speak_words
 
-    def listening(self, text, voice, speed, pitch):
+    def listening(self, text, voice, speed, pitch, intonation=50):
         told.append((text.strip(), voice.language, speed))
+        names.append(voice.name.rpartition("/")[2])
         pitches.append(pitch)
-        return speak(self, text, voice, speed, pitch)
+        intonations.append(intonation)
+        return speak(self, text, voice, speed, pitch, intonation)
 
     monkeypatch.setattr(Espeak, "speak_words", listening)
     return told
@@ -71,13 +77,16 @@ def said(text, voice="en-us", **options):
     ("<speak><b>un</b>closed <x:y z='1'>and</q> <br/>crossed</speak></p>", "unclosed and crossed"),
     ("One<br>two<!-- three --> <![CDATA[a<b]]>", "One two a<b"),
     ('The <sub alias="O\'H &amp; I">O</sub> <sub>x</sub> <sub alias="y">z', "The O'H & I x z"),
+    ("<sub xml:lang='en' alias='one' role=\"\">1</sub> <sub xml:lang='en'>2</sub>", "one 2"),
+    ("<metadata><rdf:RDF>no</rdf:RDF></metadata>yes<audio> <desc xml:lang='en'>no</desc>so</audio>",
+     "yes so"), ("<metadata/>One <desc>two <metadata a='b'>three", "One two three"),
     ("One <!-- " + "three <p> <![CDATA[ " * 500 + "-->two", "One two"),
     ("<![CDATA[" + "a<b " * 600 + "<!-- ]]>", "a<b " * 600 + "<!-- "),
     ('<?xml version="1.0"?><!DOCTYPE s [<!ENTITY e SYSTEM "file:///etc/passwd">]>\n'
      "<speak>\n  One &e; two.\n</speak>", "One &e; two. "),
 ])  # fmt: skip
 def test_tags_are_not_said_and_words_are_not_lost(told, text, plain):
-    assert said(text) == (plain, pytest.approx(said(plain)[1], rel=0.05), [])
+    assert said(text)[:2] == (plain, pytest.approx(said(plain)[1], rel=0.05))
     assert not any("break" in words for words, *_ in told) or "<break" in plain
 
 
@@ -97,6 +106,8 @@ def test_markup_is_obeyed(told):
     said("<say-as interpret-as='characters'>CD7</say-as> "
          "<say-as interpret-as='telephone'>55-1</say-as>")  # fmt: skip
     assert [words for words, *_ in told] == ["C", "D", "7", "5", "5", "1"]
+    number = "<say-as interpret-as='telephone'>{}</say-as>".format
+    assert said(number("+55"))[1] > said(number("-55"))[1] + 0.2  # "plus" is heard
 
 
 def test_the_pitch_of_prosody_is_obeyed(told):
@@ -108,9 +119,71 @@ def test_the_pitch_of_prosody_is_obeyed(told):
     assert pitches[-3:] == [65, 70, 50]
 
 
+def test_the_range_of_prosody_is_heard(told):
+    for given, intonation in [("x-low", 10), ("+20%", 60), ("50%", 25), ("+300%", 99)]:
+        said(f"<prosody range='{given}'>Are you really sure?</prosody>")
+        assert intonations[-1] == intonation
+    said("<prosody range='x-high'>Are you really sure?</prosody> Yes.")
+    assert intonations[-2:] == [90, 50]
+
+
+def test_the_voice_moves_as_far_as_it_is_told():
+    flat, lively = (Espeak().speak_words("Are you?", "en-us", 165, 50, n)[0] for n in (0, 99))
+    shorter = min(len(flat), len(lively))
+    assert np.abs(flat[:shorter] - lively[:shorter]).mean() > 0.01
+
+
+def loudness(volume):
+    saying = Saying(f"<prosody volume='{volume}'>Hello you.</prosody>", "en-us")
+    return max(float(np.abs(pcm).max()) for pcm, _ in saying.chunks(9.0))
+
+
+def test_the_volume_of_prosody_is_obeyed():
+    plain = loudness("medium")
+    for given, share in [("x-soft", 0.3), ("SOFT", 0.65), ("50", 0.5), ("-6dB", 0.501),
+                         ("-20%", 0.8), ("100", 1.0), ("silent", 0.0), ("-500%", 0.0)]:  # fmt: skip
+        assert loudness(given) == pytest.approx(share * plain, abs=0.06)
+    assert plain < loudness("loud") < loudness("x-loud") <= loudness("+99dB") <= 1
+    assert not said("<prosody volume='silent'>Hello.</prosody> <p>you</p>")[2]
+
+
+def test_a_voice_is_found_by_its_name_language_and_gender(told):
+    for tag, name in [
+        ("name='de'", "de"), ("name='Joanna fr+f3 de'", "fr+f3"), ("languages='de fr'", "de"),
+        ("name='English (America)'", "en-US"), ("xml:lang='fr' gender='female'", "fr+f1"),
+        ("gender='female' variant='2'", "en-US+f2"), ("gender='male'", "en-US"),
+        ("gender='male' variant='3'", "en-US+m3"), ("gender='neutral'", "en-US"),
+    ]:  # fmt: skip
+        assert said(f"<voice {tag}>one</voice>")[2] == [] and names[-1] == name
+    said("<voice name='de'>eins <lang xml:lang='fr'>deux</lang></voice> three")
+    assert names[-3:] == ["de", "fr", "en-US"]
+    said("<voice gender='male'>one</voice>", "en-us+f2")
+    assert names[-1] == "en-US+m1"
+    warnings = said("<voice name='Joanna'>one</voice> <voice name='Joanna'>two</voice>")[2]
+    assert (
+        len(warnings) == 1 and "<voice> is left out: espeak-ng has no voice 'Joanna'" in warnings[0]
+    )
+
+
+@pytest.mark.parametrize("text, what", [
+    ("<mark name='a'/>one <mark name='b'/>", "<mark>"), ("<audio src='a'>one</audio>", "<audio>"),
+    ("<phoneme ph='x'>one</phoneme>", "<phoneme>"), ("<lexicon uri='x'/>one", "<lexicon>"),
+    ("<say-as interpret-as='date'>1/2/24</say-as>", "say-as 'date'"),
+    ("<prosody pitch='90Hz'>one</prosody>", "prosody pitch '90Hz'"),
+    ("<prosody rate='soon'>one</prosody>", "prosody rate 'soon'"),
+    ("<prosody volume='11dBm' rate='slow'>one</prosody>", "prosody volume '11dBm'"),
+    ("<prosody contour='(0%,+20Hz)'>one</prosody>", "prosody contour"),
+    ("<say-as interpret-as='cardinal'>1</say-as> <b>one</b> <wave left/>", ""),
+])  # fmt: skip
+def test_what_of_ssml_is_not_obeyed_is_said_once(text, what):
+    expected = f"SSML's {what} is left out: the text in it is spoken as it is written"
+    assert said(text)[2] == ([expected] if what else [])
+
+
 @pytest.mark.parametrize("attack", [
     "<", "<a ", "<!--", "<![CDATA[", "<p>", "<prosody rate='slow'>", "<a b='c' ", "</q>", "&lol;",
     "<!DOCTYPE[", ".", "<break time='9999999999s'/>",
+    "<metadata>", "<desc a='b' ", "<sub ", "<sub a='b' ", "<sub alias='b' ", "<voice name='x'>",
 ])  # fmt: skip
 def test_markup_cannot_keep_anyone_waiting(attack):
     text = (attack * 20000)[:19000] + " word"

@@ -11,6 +11,7 @@ import numpy as np
 from realtalk_ros.audio import unicode_scripts
 from realtalk_ros.audio.espeak_library import (
     PITCH,
+    RANGE,
     RATE,
     WORD,
     load_espeak,
@@ -24,6 +25,7 @@ from realtalk_ros.errors import RealTalkError
 DEFAULT_VOICE = "en-us"
 SPEED_RANGE, DEFAULT_SPEED = (80, 450), 165  # words a minute
 PITCH_RANGE, DEFAULT_PITCH = (0, 99), 50
+INTONATION_RANGE, DEFAULT_INTONATION = (0, 99), 50  # how far the pitch moves
 MAX_TEXT = 200_000  # characters spoken at once; text_to_speech.py speaks sentence by sentence
 
 
@@ -80,13 +82,16 @@ class Espeak:
         voice: str | Voice = DEFAULT_VOICE,
         words_per_minute: int = DEFAULT_SPEED,
         pitch: int = DEFAULT_PITCH,
+        intonation: int = DEFAULT_INTONATION,
     ) -> tuple[np.ndarray, int, list[tuple[int, float]]]:
         """As `speak`; also returns, for each word, its offset in the text and when it begins, s."""
         cleaned, offsets = unicode_scripts.speakable(text)
         check_words(cleaned)
         if len(cleaned) > MAX_TEXT:
             raise RealTalkError(f"{len(cleaned)} characters are too long: give at most {MAX_TEXT}")
-        pcm, words = self._synthesize(voice, words_per_minute, pitch, synthesis_of(cleaned))
+        check_numbers(words_per_minute, pitch)
+        how = {RATE: int(words_per_minute), PITCH: int(pitch), RANGE: int(intonation)}
+        pcm, words = self._synthesize(voice, how, synthesis_of(cleaned))
         if not pcm.any():
             raise NothingToSay(f"espeak-ng finds nothing to say in {text[:40]!r}: give words")
         last = len(offsets) - 1
@@ -104,8 +109,9 @@ class Espeak:
         # espeak_Char would add "capital" to letters, and the names of some scripts.
         if not cleaned or cleaned[0].isalnum():
             return self.speak_words(cleaned, voice, words_per_minute, pitch)[0]
+        check_numbers(words_per_minute, pitch)
         pcm, _ = self._synthesize(
-            voice, words_per_minute, pitch,
+            voice, {RATE: int(words_per_minute), PITCH: int(pitch), RANGE: DEFAULT_INTONATION},
             lambda library: library.espeak_Char(ctypes.c_wchar(cleaned[0])),
         )  # fmt: skip
         if not pcm.any():
@@ -115,13 +121,10 @@ class Espeak:
     def _synthesize(
         self,
         voice: str | Voice,
-        words_per_minute: float,
-        pitch: float,
+        settings: dict[int, int],
         synthesis: Callable[[ctypes.CDLL], int],
     ) -> tuple[np.ndarray, list[tuple[int, float]]]:
         """Samples, float32 (n,), and the offset and time, s, of each word."""
-        check_numbers(words_per_minute, pitch)
-        settings = {RATE: int(words_per_minute), PITCH: int(pitch)}
         pcm, events = synthesize(voice, settings, synthesis)
         words = [(e.text_position - 1, e.audio_position / 1000) for e in events if e.type == WORD]
         return to_float(pcm), words

@@ -14,9 +14,11 @@ import numpy as np
 
 from realtalk_ros.audio import ssml, unicode_scripts
 from realtalk_ros.audio.espeak import (
+    DEFAULT_INTONATION,
     DEFAULT_PITCH,
     DEFAULT_SPEED,
     DEFAULT_VOICE,
+    INTONATION_RANGE,
     PITCH_RANGE,
     SPEED_RANGE,
     Espeak,
@@ -74,13 +76,15 @@ class Saying:
         if longest is not None and len(text) > longest:
             raise RealTalkError(f"{len(text)} characters are too long: give at most {longest}")
         check_numbers(words_per_minute, pitch)
-        self._parts = ssml.parse(text)
+        self._report, self._warned = warn, set[str]()
+        self._parts = ssml.parse(text, self._warn)
         self.text = "".join(part.text for part in self._parts)
         self.seconds = 0.0  # of sound so far
         self._made = 0  # characters of the text that are sound by now
         self._words: list[tuple[float, int]] = []  # when a word begins, and where
         self._speed, self._pitch = words_per_minute, pitch
-        self._report, self._warned = warn, set[str]()
+        # Of what is spoken next: times the amplitude, and how far the pitch moves.
+        self._volume, self._intonation = 1.0, DEFAULT_INTONATION
         self._espeak = Espeak()
         self._voice = voices().find(voice)
         self.sample_rate = self._espeak.sample_rate
@@ -101,7 +105,11 @@ class Saying:
             pause = max(pause, part.pause)
             speed = min(max(self._speed * part.style.rate, SPEED_RANGE[0]), SPEED_RANGE[1])
             pitch = min(max(self._pitch + part.style.pitch, PITCH_RANGE[0]), PITCH_RANGE[1])
-            voice, how = self._voice_for_language(part.style.language), part.style.spelled
+            voice, how = self._voice_of(part.style), part.style.spelled
+            self._volume = part.style.volume
+            self._intonation = min(
+                round(DEFAULT_INTONATION * part.style.range), INTONATION_RANGE[1]
+            )
             for piece in [part.text] if how else sentences(part.text):
                 ended = piece.rstrip()
                 if unicode_scripts.has_words(piece):
@@ -129,7 +137,9 @@ class Saying:
         for text, reader in self._stretches(said, voice):
             if reader is not None and unicode_scripts.has_words(text):
                 try:
-                    pcm, _, words = self._espeak.speak_words(text, reader, int(speed), pitch)
+                    pcm, _, words = self._espeak.speak_words(
+                        text, reader, int(speed), pitch, self._intonation
+                    )
                 except NothingToSay as nothing:
                     self._leave_out(nothing)
                 else:
@@ -147,7 +157,9 @@ class Saying:
         for text, reader in self._stretches(said, voice):
             for character in unicode_scripts.characters(text):
                 named = reader is not None and (
-                    character[0].isalnum() or (how == ssml.CHARACTERS and not character.isspace())
+                    character[0].isalnum()
+                    or character == "+"  # of a telephone number
+                    or (how == ssml.CHARACTERS and not character.isspace())
                 )
                 pcm = self._named(character, reader, int(speed), pitch) if named else None
                 if pcm is not None:
@@ -167,6 +179,9 @@ class Saying:
         return self._add(np.zeros(round(seconds * self.sample_rate), np.float32))
 
     def _add(self, pcm: np.ndarray) -> np.ndarray:
+        if self._volume != 1.0:
+            pcm = pcm * np.float32(self._volume)
+            pcm = np.tanh(pcm) if self._volume > 1 else pcm  # louder, without clipping
         self.seconds += len(pcm) / self.sample_rate
         return pcm
 
@@ -178,6 +193,25 @@ class Saying:
     def _leave_out(self, nothing: NothingToSay) -> None:
         self._refused = self._refused or nothing
         self._warn(f"a part of the text is left out: {nothing}")
+
+    def _voice_of(self, style: ssml.SpeechStyle) -> Voice:
+        """That of a part of the text."""
+        voice = self._listed(style.voice, *style.voice.split()) if style.voice else None
+        voice = voice or self._voice_for_language(style.language)
+        if not style.gender or style.gender == (voice.variant[1:2] or "m"):
+            return voice  # one without a variant is a man's, or taken for it
+        variant = style.gender + ("" if style.gender[1:] else "1")
+        return self._listed(f"{voice.name.partition('+')[0]}+{variant}") or voice
+
+    def _listed(self, *names: str) -> Voice | None:
+        """The first of these voices that espeak-ng has."""
+        for name in names:
+            try:
+                return voices().find(name)
+            except RealTalkError as error:
+                reason = error
+        self._warn(f"SSML's <voice> is left out: {reason}")
+        return None
 
     def _voice_for_language(self, language: str) -> Voice:
         """That of what is marked with a language."""
