@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import av.error
@@ -22,6 +22,7 @@ from realtalk_ros.paths import check_file
 MAX_PIXELS = 4096 * 2304
 UNSAID = 2  # by ITU-T H.273, of how brightness and colours are made of red, green and blue
 COVER = 0x400  # FFmpeg's disposition of a stream that is an attached picture
+LIBVPX = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's codecs and decoders
 SD = 1024, 576  # pixels; a larger picture that does not say it is of BT.709, as players take it
 
 
@@ -122,15 +123,26 @@ def progressive(
     container: av.container.InputContainer, stream: av.video.stream.VideoStream
 ) -> Iterator[av.VideoFrame]:
     """The frames of a stream, deinterlaced; a packet that is damaged is left out."""
-    deinterlacer = Deinterlacer(stream)
+    deinterlacer, decoder = Deinterlacer(stream), with_transparency(stream)
     for packet in container.demux(stream):
         try:
-            decoded = packet.decode()
+            decoded = decoder.decode(packet) if decoder else packet.decode()
         except av.error.InvalidDataError:
             continue
         for frame in decoded:
             yield from deinterlacer.push(frame)
     yield from deinterlacer.push(None)
+
+
+def with_transparency(stream: av.video.stream.VideoStream) -> av.VideoCodecContext | None:
+    """The decoder of a WebM film that is transparent in parts, of which FFmpeg's own decoders do
+    not tell; None for any other film, or without libvpx."""
+    name = LIBVPX.get(stream.codec_context.name)
+    if stream.metadata.get("alpha_mode") != "1" or name not in av.codecs_available:
+        return None
+    decoder = cast(av.VideoCodecContext, av.CodecContext.create(name, "r"))
+    decoder.thread_count = 1
+    return decoder
 
 
 def upright(frame: av.VideoFrame, stream: av.video.stream.VideoStream) -> np.ndarray:

@@ -40,10 +40,11 @@ def picture():
     return np.dstack([colours, np.where(x < 40, 0, 255).astype(np.uint8)])
 
 
-def write(path, codec="png", kind="rgb24"):
+def write(path, codec="png", kind="rgb24", **options):
     with av.open(str(path), "w") as file:
         stream = file.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt = 96, 64, kind
+        stream.options = options
         frame = av.VideoFrame.from_ndarray(picture(), format="bgra").reformat(format=kind)
         for _ in range(3):
             file.mux(stream.encode(frame))
@@ -82,6 +83,15 @@ def test_what_is_transparent_in_a_film_is_white(tmp_path, codec, kind):
     write(tmp_path / "a.mov", codec, kind)
     read = first(tmp_path / "a.mov")
     assert (read[:, :40] == 255).all() and (read[:, 40:] == picture()[:, 40:, :3]).all()
+
+
+@pytest.mark.parametrize("codec", video_reader.LIBVPX.values())
+def test_what_is_transparent_in_a_webm_film_is_white(tmp_path, codec):
+    write(tmp_path / "a.webm", codec, "yuva420p", **{"auto-alt-ref": "0", "crf": "5"})
+    read = first(tmp_path / "a.webm")
+    assert (read[4:-4, :36] == 255).all()
+    seen, shown = (image[4:-4, 48:].astype(int) for image in (read, picture()[..., :3]))
+    assert np.abs(seen - shown).mean() < 20
 
 
 def test_a_cover_is_no_film(tmp_path):
