@@ -219,6 +219,35 @@ def test_interrupted_is_not_heard_again_until_its_sender_has_ended_it():
     assert len(drain(turns, 12.1)) == 1
 
 
+@pytest.mark.parametrize("how", ["interrupt", "reset", "replace"])
+@pytest.mark.parametrize("stamps", [True, False])
+def test_a_stalled_network_brings_no_old_speech_back_into_the_answer(how, stamps):
+    """The sender streams on for a while, as it learns of the interrupt late or never."""
+
+    def put(name, at):
+        result = turns.put(chunk(name, at if stamps else None, value=value), at, sender="1")
+        heard.extend(piece.utterance for piece in drain(turns, at))
+        return result
+
+    turns, heard, value = TurnTaking("replace"), [], 0.5
+    for k in range(10):
+        put("old", 10.0 + 0.1 * k)
+    value = -0.5  # the waveform does not go on after a stall
+    if how != "replace":
+        turns.interrupt(11.0)
+    if how == "reset":
+        turns.accept_again("new", "1")
+        put("old", 11.9)
+    for k in range(30):
+        assert put("new", 12.2 + 0.1 * k).ended == (["old"] if not k and how == "replace" else [])
+        if k in (4, 5, 20, 21):
+            assert put("old", 12.22 + 0.1 * k).ended == []
+    assert heard == ["old"] * 10 + ["new"] * 30
+    assert turns.counts["interrupted_chunks"] == 4 + (how == "reset")
+    put("old", 17.0)  # after a pause it speaks again
+    assert heard[-1] == "old"
+
+
 @pytest.mark.parametrize("last, at, named", [
     (False, 13.0, ["a"]), (True, 13.0, []), (False, 31.0, [])])  # fmt: skip
 def test_an_interrupt_names_who_has_paused_and_not_ended(last, at, named):
