@@ -144,11 +144,18 @@ def test_a_minute_in_one_message_arrives(client):
         )
 
 
-def test_the_voice_of_the_documents_is_heard_ahead_and_live(client, tmp_path):
+def example(begin):
+    """The example of the documents that begins with a line."""
     page = Path(__file__).parents[1] / "docs/wiring.md"
     if not page.is_file():
         pytest.skip("the documents are not here")
-    (code,) = re.findall(r"```python\n(import sys\n.*?)```", page.read_text(), re.DOTALL)
+    examples = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    (code,) = [code for code in examples if code.startswith(begin)]
+    return code
+
+
+def test_the_voice_of_the_documents_is_heard_ahead_and_live(client, tmp_path):
+    code = example("import sys\n")
     with wave.open(str(tmp_path / "voice.wav"), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -167,6 +174,36 @@ def test_the_voice_of_the_documents_is_heard_ahead_and_live(client, tmp_path):
     second = int(np.searchsorted(np.cumsum(ends), 2.1))
     ahead, live = np.median(lags[: second - 10]), np.median(lags[second:])
     assert ahead < promised(0.1, live) and 0.1 < live < promised(0.4, 2.0)
+
+
+def test_the_voice_agent_of_the_documents_answers_is_interrupted_and_knows_its_end(client):
+    """In bursts and with a stall; of the old answer some still comes after the interrupt."""
+    names, ended = {}, []
+    exec(example("from std_msgs.msg import Bool\n"), names)
+    voice, rate = names["Voice"](client.node, ended.append), 24000
+    client.wait(voice.audio.get_subscription_count, 10, "subscriber of audio")
+
+    def sound(level, length):
+        return np.tile(np.int16([level, -level]), round(length * rate / 2)).tobytes()
+
+    def heard(level):
+        near = [np.isclose(np.abs(pcm) * 32767, level, atol=9) for _, _, pcm in client.heard]
+        return sum(int(found.sum()) for found in near)
+
+    voice.speak(sound(3000, 2.0))
+    client.wait(lambda: heard(3000) > 0, 10, "first answer")
+    voice.interrupt()
+    late, voice.answer = voice.answer, voice.answer - 1
+    voice.speak(sound(3000, 0.3))
+    voice.answer = late
+    for length, pause in ((0.02, 0.0), (1.0, 0.1), (0.5, 2.0), (0.1, 0.0), (0.7, 0.0)):
+        voice.speak(sound(9000, length))
+        client.spin(pause)
+    assert ended == []
+    voice.end()
+    client.wait(lambda: ended == [f"answer-{late}"], 20, "end of the second answer")
+    assert heard(3000) < 2.0 * rate
+    assert heard(9000) > promised(0.99, 0.5) * 2.32 * rate
 
 
 def test_stamps_of_now_lose_nothing_of_a_voice_faster_than_real_time(client):

@@ -56,7 +56,8 @@ MEANINGS: dict[str | tuple[str, str], str] = {
     "face/image_raw/compressed": "The face as JPEG; encoded only while somebody subscribes",
     "audio_out": "The audio in chunks of 20 ms, each published together with its frame: play what "
     "arrives, and it is in sync",
-    "speaking": "Whether the face speaks; published when that changes",
+    "speaking": "Whether the face speaks: false in pauses of more than 0.3 s, too; published when "
+    "that changes",
     "face/provenance": "XMP packet of the images: a network drew them, and who consented",
     "face/settings": "Avatar and frame rate, which all nodes of a face share",
     "emotion": "`happy`, `sad`, `surprised`, `afraid`, `angry`, `disgusted` or `neutral`, and an "
