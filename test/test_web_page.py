@@ -3,6 +3,8 @@
 
 import contextlib
 import itertools
+import re
+import socket
 import threading
 import time
 
@@ -25,10 +27,12 @@ PLAYING = "window.realtalk?.audio.state === 'running' && running && realtalk.sta
 
 
 @contextlib.contextmanager
-def opened(buffer=0.1, sound_at_once=True, path="/", commands=None, **state):
+def opened(
+    buffer=0.1, sound_at_once=True, path="/", commands=None, on_problem=lambda _: None, **state
+):
     """A page that gets pictures and sound without a pause. `commands`: a list for what it sends;
-    `state`: what it shows beside the face."""
-    display, done = Display(port=0, buffer=buffer), threading.Event()
+    `on_problem`: as of Display; `state`: what it shows beside the face."""
+    display, done = Display(port=0, buffer=buffer, on_problem=on_problem), threading.Event()
 
     def command(*given):
         if commands is not None:
@@ -181,6 +185,126 @@ def test_an_operator_writes_on_a_phone_and_keeps_what_was_not_sent():
         page.run(send)
         assert page.run(f"{text}.value") == "Hello."
         assert "not sent" in page.run("document.getElementById('notice').textContent")
+
+
+AWAKE = """(() => {
+  window.locks = []; // asked for, to keep the screen on
+  navigator.wakeLock.request = async (kind) => {
+    locks.push(kind);
+    return (window.lock = { released: false });
+  };
+})()"""
+
+
+def test_the_face_keeps_its_screen_on_and_an_operators_page_does_not():
+    with opened() as page:
+        page.wait("window.realtalk")
+        assert page.run("awake?.constructor.name ?? 'none'") == "WakeLockSentinel"
+        page.call("Page.enable")
+        page.call("Page.addScriptToEvaluateOnNewDocument", source=AWAKE)
+        page.call("Page.reload")
+        page.wait("window.lock")
+        visible = "document.dispatchEvent(new Event('visibilitychange'))"
+        page.run(f"{visible}; {visible}")
+        assert page.run("locks") == ["screen"]
+        page.run(f"lock.released = true; {visible}")  # as after another tab was in front
+        assert page.run("locks") == ["screen", "screen"]
+        page.run("location.pathname = '/operator'")
+        shows(page, 1)
+        assert page.run("locks") == []
+
+
+def test_who_touches_the_robots_screen_changes_nothing_of_the_page():
+    """Neither zoom nor menu, nor a mouse pointer before the face."""
+    with opened() as page:
+        shows(page, 1)
+        page.call("Emulation.setDeviceMetricsOverride", width=360, height=640, mobile=True,
+                  deviceScaleFactor=1)  # fmt: skip
+        page.call("Emulation.setTouchEmulationEnabled", enabled=True)
+        for distance in (20, *range(30, 150, 10), 0):  # of each of two fingers from their middle
+            kind = {20: "touchStart", 0: "touchEnd"}.get(distance, "touchMove")
+            fingers = [{"x": 180 + k * distance, "y": 300, "id": k} for k in (-1, 1) if distance]
+            page.call("Input.dispatchTouchEvent", type=kind, touchPoints=fingers)
+        assert page.run("visualViewport.scale") == 1
+        page.call("Emulation.setTouchEmulationEnabled", enabled=False)
+        menu = "new MouseEvent('contextmenu', {bubbles: true, cancelable: true})"
+        assert page.run(f"canvas.dispatchEvent({menu})") is False
+        page.wait("getComputedStyle(canvas).cursor === 'none'")
+        page.call("Input.dispatchMouseEvent", type="mouseMoved", x=180, y=300)
+        assert page.run("getComputedStyle(canvas).cursor") == "auto"
+        page.wait("getComputedStyle(canvas).cursor === 'none'")
+
+
+class Proxy:
+    """Passes requests for /face/... on to a display, as nginx does; `headers` says how."""
+
+    def __init__(self, port, headers):
+        self._port, self._headers = port, headers
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._server.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        with contextlib.suppress(OSError), client:
+            head = b""
+            while b"\r\n\r\n" not in head and (data := client.recv(65536)):
+                head += data
+            if not head.startswith(b"GET /face/"):
+                return
+            with socket.create_connection(("127.0.0.1", self._port)) as server:
+                server.sendall(self._headers(head.replace(b"GET /face/", b"GET /", 1)))
+                threading.Thread(target=self._pass, args=(client, server), daemon=True).start()
+                self._pass(server, client)
+
+    def _pass(self, source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        self._server.close()
+
+
+def whole(head):
+    """Headers as they should be passed on; a connection is for one request."""
+    upgrade = b"\r\nUpgrade: websocket\r\n" in head
+    return head if upgrade else head.replace(b"keep-alive", b"close")
+
+
+@pytest.mark.parametrize("headers, problem", [
+    (whole, ""),
+    (lambda head: re.sub(rb"(Host: .*):\d+\r\n", rb"\1\r\n", whole(head)), "Host header"),
+    (lambda head: re.sub(rb"Upgrade: .*\r\n", b"", whole(head)), "Upgrade"),
+], ids=["", "no port", "no upgrade"])  # fmt: skip
+def test_a_proxy_serves_it_under_its_own_path_or_both_ends_say_why_not(headers, problem):
+    problems = []
+    with opened(on_problem=problems.append) as page:
+        shows(page, 1)
+        proxy = Proxy(int(page.run("location.port")), headers)
+        try:
+            page.call("Page.navigate", url=f"http://127.0.0.1:{proxy.port}/face/operator")
+            page.wait(f"location.port === '{proxy.port}' && window.realtalk")
+            if problem:
+                notice = "document.getElementById('notice').textContent"
+                page.wait(f"{notice}.includes('refuses this page')")
+                assert problem in problems[0]
+            else:
+                shows(page)
+                assert page.run("operator && getComputedStyle(document.body).display") == "flex"
+                # A robot's own page there may show the face in a frame.
+                page.run("document.body.append(document.createElement('iframe'))")
+                page.run("document.querySelector('iframe').src = '/face/'")
+                framed = "document.querySelector('iframe').contentWindow"
+                page.wait(f"{framed}.realtalk?.stats.frames > 5")
+        finally:
+            proxy.close()
 
 
 NAMES = ["default", "mira", "ines", "Ann-Smith-2026-11-21-in-the-museum-with-glasses-and-a-scarf"]

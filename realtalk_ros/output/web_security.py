@@ -17,6 +17,7 @@ from aiohttp import web
 
 HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 HERE = "this machine"  # where a request comes from
+MALFORMED = "a malformed request was answered with 400 (Bad Request)"
 PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 
 
@@ -67,19 +68,28 @@ class RequestGuard:
         if len(origins) > 1 or (origin != "null" and host_name(address) is None):
             raise self.malformed("there is one Origin header, an address")
         if address != host:
-            self._on_problem("a page of another origin was refused")
+            self._on_problem(
+                "a page of another origin was refused (a proxy must pass the Host header on)"
+            )
             raise self._refused(f"origin {origin}")
         if "Sec-WebSocket-Protocol" in request.headers:  # aiohttp would log its value
             raise self.malformed("no subprotocol is spoken here")
+
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            raise self.malformed(
+                "a page's WebSocket is asked for here",
+                "a WebSocket was asked for without the header Upgrade, and answered with 400 (a "
+                "proxy must pass Upgrade and Connection on)",
+            )
 
     def takes_commands_from(self, request: web.Request) -> bool:
         """Whether commands from where this request comes from are taken."""
         return self._operators == "all" or (self._operators == "local" and is_local(request))
 
-    def malformed(self, reason: str = "") -> web.HTTPException:
-        """Counts a request that cannot be read. Returns its answer."""
+    def malformed(self, reason: str = "", problem: str = MALFORMED) -> web.HTTPException:
+        """Counts a request that cannot be read, and reports `problem`. Returns its answer."""
         self._counts["malformed"] += 1
-        self._on_problem("a malformed request was answered with 400 (Bad Request)")
+        self._on_problem(problem)
         return _closing(web.HTTPBadRequest(text=f"realtalk_ros: {reason}\n"))
 
     def _refused(self, what: str) -> web.HTTPException:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SOCKET, OPERATOR_SOCKET = "/ws", "/operator/ws"
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    "frame-ancestors 'none'",
+    "frame-ancestors 'self'",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }

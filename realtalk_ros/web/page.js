@@ -16,11 +16,14 @@ const MAX_WAITING = 1000; // pictures
 const UNSEEN = 500; // ms without being asked to draw after which nobody sees the page
 const SILENT = 1500; // ms without any message (there is one every 500) after which the face is away
 const LOST = 5000; // ms, after which the connection is given up
+const IDLE = 2000; // ms without being moved after which the mouse pointer is hidden
 const FULL = 1013, REPLACED = 4001; // why a connection was closed
 const MAX_TEXT = 4000; // characters that the server takes at once
 const JPEG = 1, SOUND = 2, FORGET = 3;
 
-const operator = location.pathname === "/operator";
+// A proxy may serve the face under a path of its own.
+const [, folder, page] = location.pathname.match(/^(.*\/)([^/]*)$/);
+const operator = page === "operator";
 const $ = (id) => document.getElementById(id);
 const canvas = $("face"), picture = canvas.getContext("2d");
 const audio = new AudioContext({ sampleRate: RATE, latencyHint: "interactive" });
@@ -208,6 +211,15 @@ function draw() {
   if (stats.offsets.length > 1000) stats.offsets.shift();
 }
 
+let awake = null; // keeps the screen on
+
+// Browsers allow it while the page is visible, and where they trust it: by HTTPS, or from this
+// machine.
+async function stayAwake() {
+  if (document.hidden || (awake && !awake.released)) return;
+  awake = await navigator.wakeLock?.request("screen").catch(() => null);
+}
+
 let send = () => false; // takes a command; returns whether it was sent
 let watchdog = 0;
 
@@ -219,8 +231,8 @@ function unsent() {
 // Opens the connection, and anew when it ends; `wait`: ms until then.
 function connect(wait) {
   const protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  const path = operator ? "/operator/ws" : "/ws";
-  const socket = new WebSocket(`${protocol}//${location.host}${path}`);
+  const path = operator ? "operator/ws" : "ws";
+  const socket = new WebSocket(`${protocol}//${location.host}${folder}${path}`);
   let heard = performance.now();
   socket.binaryType = "arraybuffer";
   socket.onmessage = ({ data }) => {
@@ -243,7 +255,8 @@ function connect(wait) {
     if (event?.code === REPLACED) {
       return say("link", `Not connected: ${event.reason}. Reload to take it back`);
     }
-    say("link", event?.code === FULL ? event.reason : "The face is away; trying again ...");
+    const away = stats.connects ? "The face is away" : "The face is away, or refuses this page";
+    say("link", event?.code === FULL ? event.reason : `${away}; trying again ...`);
     if (event?.reason) wait = 3000;
     setTimeout(() => connect(Math.min(2 * wait, 3000)), wait);
   };
@@ -330,6 +343,21 @@ if (operator) {
     sent = "";
     if (!send({ avatar: $("avatar").value })) $("avatar").value = shown;
   };
+}
+
+if (!operator) { // a robot's screen, which people touch
+  document.documentElement.classList.add("screen"); // no zoom, no reload by a swipe
+  document.oncontextmenu = (event) => event.preventDefault();
+  let idle = 0;
+  document.onmousemove = () => {
+    clearTimeout(idle);
+    document.body.classList.remove("idle");
+    idle = setTimeout(() => document.body.classList.add("idle"), IDLE);
+  };
+  document.body.classList.add("idle");
+  document.addEventListener("visibilitychange", stayAwake);
+  document.addEventListener("pointerup", stayAwake);
+  stayAwake();
 }
 
 say("link", "");
