@@ -63,6 +63,14 @@ def test_an_unexpected_error_is_an_answer_too(node, monkeypatch):
     assert done == ["fps", "avatar"] and (node.fps, node.avatar) == (20.0, "kenji")
 
 
+def test_what_a_running_node_was_configured_with_may_be_set_again(node, monkeypatch):
+    """As `ros2 param load` does with what `ros2 param dump` wrote."""
+    monkeypatch.setattr(type(node), "state", "active")
+    assert answer(node, Parameter("threads", value=1)) == [(True, "")]
+    ((successful, reason),) = answer(node, Parameter("threads", value=2))
+    assert not successful and "clean it up first" in reason and node.threads == 1
+
+
 @pytest.mark.parametrize("home", [None, "/proc/nowhere"])
 @pytest.mark.parametrize("command", [["up"], ["soak", "--minutes", "0.01"]], ids=" ".join)
 def test_where_ros_cannot_log_it_says_what_to_do(command, home):

@@ -166,7 +166,11 @@ class ParameterNode(LifecycleNode):
         for parameter in parameters:
             name, value = parameter.name, parameter.value
             change = self._changes.get(name)
-            if change == UNCONFIGURED and self.state != "unconfigured":
+            if (
+                change == UNCONFIGURED
+                and self.state != "unconfigured"
+                and value != self.get_parameter(name).value
+            ):
                 reason = (
                     f"{name} is read when the node is configured: deactivate and clean it up first"
                 )
