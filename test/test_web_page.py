@@ -147,6 +147,18 @@ def test_a_touch_anywhere_or_a_key_gives_leave_to_play(act):
         assert page.run("getComputedStyle(document.getElementById('sound')).display") == "none"
 
 
+def test_a_muted_page_stays_silent_whatever_is_touched():
+    with opened(path="/?mute") as page:  # where browsers would play sound at once
+        shows(page)
+        touch(page, x=300, y=300)
+        shows(page)
+        chunks = page.run("realtalk.stats.chunks")
+        page.wait(f"realtalk.stats.chunks > {chunks + FPS}")
+        assert page.run("[realtalk.audio.state, sources.length]") == ["suspended", 0]
+        assert page.run("getComputedStyle(document.getElementById('sound')).display") == "none"
+        assert np.median(page.run("realtalk.stats.offsets.slice(-10)")) < 0.1
+
+
 def test_pictures_go_on_while_the_sound_card_hangs():
     with opened() as page:
         page.wait(PLAYING)
@@ -188,6 +200,7 @@ def test_an_operator_writes_on_a_phone_and_keeps_what_was_not_sent():
 
 
 AWAKE = """(() => {
+  navigator.audioSession = { type: "auto" }; // of WebKit
   window.locks = []; // asked for, to keep the screen on
   navigator.wakeLock.request = async (kind) => {
     locks.push(kind);
@@ -207,6 +220,7 @@ def test_the_face_keeps_its_screen_on_and_an_operators_page_does_not():
         visible = "document.dispatchEvent(new Event('visibilitychange'))"
         page.run(f"{visible}; {visible}")
         assert page.run("locks") == ["screen"]
+        assert page.run("navigator.audioSession.type") == "playback"
         page.run(f"lock.released = true; {visible}")  # as after another tab was in front
         assert page.run("locks") == ["screen", "screen"]
         page.run("location.pathname = '/operator'")

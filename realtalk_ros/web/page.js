@@ -24,6 +24,7 @@ const JPEG = 1, SOUND = 2, FORGET = 3;
 // A proxy may serve the face under a path of its own.
 const [, folder, page] = location.pathname.match(/^(.*\/)([^/]*)$/);
 const operator = page === "operator";
+const muted = new URLSearchParams(location.search).has("mute"); // the robot has a loudspeaker
 const $ = (id) => document.getElementById(id);
 const canvas = $("face"), picture = canvas.getContext("2d");
 const audio = new AudioContext({ sampleRate: RATE, latencyHint: "interactive" });
@@ -309,6 +310,7 @@ let played = false; // sound was allowed once
 // Asks for sound. After its loudspeaker was away, Chromium starts no context that it takes for
 // started already, so it is suspended first.
 function unlock() {
+  if (muted) return;
   if (played) audio.suspend().catch(() => {});
   audio.resume().catch(() => {});
 }
@@ -319,9 +321,11 @@ for (const touch of ["pointerdown", "pointerup", "click", "keydown"]) {
 }
 audio.onstatechange = () => {
   played ||= audio.state === "running";
-  $("sound").hidden = audio.state === "running";
+  $("sound").hidden = muted || audio.state === "running";
 };
 audio.onstatechange();
+if (muted) audio.suspend(); // pictures go on by another clock
+if (navigator.audioSession) navigator.audioSession.type = "playback"; // else iPhones may be silent
 // Not while it runs and its clock stands: that goes again by itself, or WebKit would hang.
 setInterval(() => { if (played && audio.state !== "running") unlock(); }, RETRY);
 
