@@ -53,7 +53,7 @@ class Wanted:
 
     def __init__(self, batch=None):
         self.settings, self.log = DEFAULT, []
-        problems = Problems(self.log.append, time.monotonic)
+        problems = Problems(self.log.append)
         self.loader = FaceLoader(lambda: self.settings, problems, batch)
         self.loader.setup(seed=0)
 
@@ -147,7 +147,7 @@ def test_a_network_that_was_set_and_set_back_before_it_was_used_is_not_used(monk
     monkeypatch.setattr(ExpressionEngine, "_load", lambda _, s: LoadedModel(None, None, s))
     before = ModelSettings("default", "cpu", "", 1, 0.16)
     parameters = {}
-    engine = ExpressionEngine(lambda: parameters["now"], Problems(pytest.fail, time.monotonic))
+    engine = ExpressionEngine(lambda: parameters["now"], Problems(pytest.fail))
     engine.pipeline, engine.settings = SimpleNamespace(), before
     for parameters["now"] in (replace(before, look_ahead=0.06), before):
         engine.request("look_ahead")
@@ -207,7 +207,7 @@ def test_what_is_cancelled_before_its_thread_runs_keeps_nothing_else_from_loadin
     )
     failed = []
     monkeypatch.setattr(threading, "excepthook", failed.append)
-    loader = BackgroundLoader(str.upper, Problems(failed.append, time.monotonic))
+    loader = BackgroundLoader(str.upper, Problems(failed.append))
     loader.request("a", "a")
     cancel = threading.Thread(target=loader.cancel)
     cancel.start()

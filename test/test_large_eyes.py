@@ -25,11 +25,11 @@ def opening(lids: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("times", [1.25, 2])  # a large eye of a person, a drawing's
 def test_a_large_eye_shuts_and_others_blink_as_before(times):
     model = load()
-    assert large_eyes.shutting(model.expressions, model.lids, SHUT) is model.expressions
+    assert large_eyes.shutting(model.expressions, model.lids) is model.expressions
     wide = model.lids.copy()
     middle = wide[..., 1].mean((1, 2), keepdims=True)
     wide[..., 1] = middle + (wide[..., 1] - middle) * times
-    longer = large_eyes.shutting(model.expressions, wide, SHUT)
+    longer = large_eyes.shutting(model.expressions, wide)
     blink = arkit.weights(eyeBlink=1)
     left_open, shut = (
         opening(wide + (blink @ one).reshape(wide.shape)) / opening(wide)
@@ -41,7 +41,7 @@ def test_a_large_eye_shuts_and_others_blink_as_before(times):
     np.testing.assert_array_equal(longer[others], model.expressions[others])
     one = model.lids.copy()
     one[1] = wide[1]  # only the left one
-    mixed = large_eyes.shutting(model.expressions, one, SHUT)
+    mixed = large_eyes.shutting(model.expressions, one)
     right, left = (arkit.INDEX[name] for name in large_eyes.BLINKS)
     np.testing.assert_array_equal(mixed[right], model.expressions[right])
     assert np.abs(mixed[left]).max() > 1.03 * np.abs(model.expressions[left]).max()

@@ -272,4 +272,4 @@ def calmest_rest(video: TrackedVideo, landmarker: Path | None, size: int) -> Res
     model = fit.mesh_model()
     weights, pose, error = fit.Fitter(model, video.track.identity).fit(model.choose(face.points))
     who = fit.Fit(video.track.identity, weights[None], [pose], np.array([error]))
-    return portraits(picture, face.points, who, 0, size)[1]
+    return portraits(picture, face.points, who, size)[1]

@@ -80,7 +80,7 @@ def from_examined(
 ) -> Enrolment:
     """As `from_picture`, of a photo that the detector has seen."""
     model, who = fit.mesh_model(), photo.who
-    shown, at_rest = portraits(photo.picture, photo.face.points, who, 0, size)
+    shown, at_rest = portraits(photo.picture, photo.face.points, who, size)
     rest = at_rest.portrait
     # Seen again, larger and upright: what is there only at first sight is no face, or lies on its
     # head.
@@ -145,35 +145,31 @@ def region_of(shown: Portrait, identity: np.ndarray) -> np.ndarray:
 
 
 def portraits(
-    picture: np.ndarray, points: np.ndarray, who: fit.Fit, number: int, size: int
+    picture: np.ndarray, points: np.ndarray, who: fit.Fit, size: int
 ) -> tuple[Portrait, Rest]:
-    """The face in its frame as it is, and at rest, of picture `number` of a fit; the frame's height
+    """The face in its frame as it is, and at rest, of a fit to this one picture; the frame's height
     is `size`."""
-    layout = layout_of(picture, who, number, size)
-    shown = portrait(picture, points, who, number, layout)
-    return shown, bring_to_rest(shown, fit.mesh_model(), who.identity, who.weights[number])
+    shown = portrait(picture, points, who, layout_of(picture, who, size))
+    return shown, bring_to_rest(shown, fit.mesh_model(), who.identity, who.weights[0])
 
 
-def layout_of(picture: np.ndarray, who: fit.Fit, number: int, size: int) -> Layout:
-    """Of the frame of picture `number` of a fit. Raises RealTalkError where the picture cuts the
-    face off."""
-    pose = who.poses[number]
+def layout_of(picture: np.ndarray, who: fit.Fit, size: int) -> Layout:
+    """Of the frame of the picture of a fit. Raises RealTalkError where that cuts the face off."""
+    pose = who.poses[0]
     return framing.lay_out(
         picture.shape[1::-1], framing.square(pose, who.identity), pose.roll, size
     )
 
 
-def portrait(
-    picture: np.ndarray, points: np.ndarray, who: fit.Fit, number: int, layout: Layout
-) -> Portrait:
-    """The face of picture `number` of a fit as it is, in that frame."""
+def portrait(picture: np.ndarray, points: np.ndarray, who: fit.Fit, layout: Layout) -> Portrait:
+    """The face of the picture of a fit as it is, in that frame."""
     model = fit.mesh_model()
     return Portrait.of(
         picture,
         layout,
         layout.points(model.choose(points)),
-        model.shape(who.identity, who.weights[number]),
-        framing.in_frame(who.poses[number], layout),
+        model.shape(who.identity, who.weights[0]),
+        framing.in_frame(who.poses[0], layout),
     )
 
 

@@ -75,8 +75,8 @@ def fit_same_person(first: ExaminedPhoto, second: ExaminedPhoto) -> fit.Fit:
 def own_portrait(seen: ExaminedPhoto, who: fit.Fit, size: int) -> Portrait:
     """A photograph of `who`, in the frame that it would have as an avatar, `size` pixels high.
     Raises RealTalkError where the picture cuts the face off."""
-    layout = layout_of(seen.picture, seen.who, 0, size)
-    return portrait(seen.picture, seen.face.points, who, 0, layout)
+    layout = layout_of(seen.picture, seen.who, size)
+    return portrait(seen.picture, seen.face.points, who, layout)
 
 
 def from_two_pictures(

@@ -82,7 +82,7 @@ class RealTalkNode(ParameterNode):
         self.exit_code: int | None = None  # set to end main()
         self.failure = ""  # why it is not ready
         self.counts = {}
-        self.problems = Problems(self.get_logger().warning, time.monotonic)
+        self.problems = Problems(self.get_logger().warning)
         # Media time is kept relative to a whole second near now: a float of seconds since 1970
         # cannot tell the frames of a grid apart exactly.
         self._base = int(self.get_clock().now().nanoseconds // 10**9) * 10**9

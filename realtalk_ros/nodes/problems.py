@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -17,14 +18,14 @@ MAX_CAUSES = 64  # that are counted separately, so that hostile input cannot fil
 class Problems:
     """Counts problems by cause. Every cause is logged once, not once a message."""
 
-    def __init__(self, log: Callable[[str], Any], clock: Callable[[], float]) -> None:
-        self.log, self._clock = log, clock
+    def __init__(self, log: Callable[[str], Any]) -> None:
+        self.log = log
         self.counts: dict[str, int] = {}
         self._latest = -math.inf
 
     def add(self, message: str) -> None:
         cause = re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "#", message)[:120]
-        self._latest = self._clock()
+        self._latest = time.monotonic()
         if cause not in self.counts:
             if len(self.counts) >= MAX_CAUSES:
                 cause = "others"
@@ -44,10 +45,10 @@ class Problems:
             )
         else:
             cause = cause if cause in self.counts else "others"
-        self._latest = self._clock()
+        self._latest = time.monotonic()
         self.counts[cause] = self.counts.get(cause, 0) + 1
 
     @property
     def fresh(self) -> bool:
         """Whether the latest problem is less than 10 s old."""
-        return self._clock() - self._latest < FRESH
+        return time.monotonic() - self._latest < FRESH

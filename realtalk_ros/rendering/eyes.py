@@ -31,7 +31,7 @@ from realtalk_ros.rendering.boxes import bounding_box, is_empty
 from realtalk_ros.rendering.camera import Cameras
 from realtalk_ros.rendering.eyes_model import load
 from realtalk_ros.rendering.generated_face import Lids
-from realtalk_ros.rendering.lid_curves import SAMPLES, SHUT
+from realtalk_ros.rendering.lid_curves import SAMPLES
 from realtalk_ros.rendering.moved_eye import (
     CLOSING,
     LID_MARGIN,
@@ -105,7 +105,7 @@ class Eyes:
         self._balls = model.balls + np.tensordot(identity, model.ball_modes, 1).astype(np.float32)
         eyes = residuals[:, None, None, landmarks.EYES].astype(np.float32)
         at_rest = self._lids + (resting_weights @ model.expressions).reshape(self._lids.shape)
-        self._expressions = large_eyes.shutting(model.expressions, at_rest, SHUT)
+        self._expressions = large_eyes.shutting(model.expressions, at_rest)
         self._residuals = model.interpolation @ eyes
         self._iris_residuals = self._residuals.mean((2, 3))
 
