@@ -197,7 +197,7 @@ def test_lips_close_in_speech_whatever_the_emotion(face, name):
     assert shown[-1, upper].max() > 0.15
 
 
-def at_rest(renderer, parted=None, **named):
+def at_rest(renderer, parted=0, **named):
     """A Face of somebody who rests with these weights."""
     avatar = replace(renderer.avatar, resting_weights=arkit.weights(**named), parted_weights=parted)
     face = Face(types.SimpleNamespace(avatar=avatar, template_count=1))

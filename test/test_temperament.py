@@ -37,7 +37,7 @@ def face_of(**numbers):
     """A Face of an avatar with this temperament, which does not blink; nothing is drawn."""
     temperament = replace(USUAL, **{"blink_rate": 0, **numbers})
     avatar = types.SimpleNamespace(
-        resting_weights=None, parted_weights=None, temperament=temperament
+        resting_weights=arkit.weights(), parted_weights=arkit.weights(), temperament=temperament
     )
     face = Face(types.SimpleNamespace(avatar=avatar, template_count=1))
     face.idle_gain = 0.0

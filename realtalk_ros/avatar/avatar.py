@@ -41,9 +41,10 @@ from realtalk_ros.avatar.avatar_files import AvatarFiles
 from realtalk_ros.avatar.avatar_yaml import MAX_YAML, parse, short
 from realtalk_ros.avatar.flat_mouth import Colour, FlatMouth, colour
 from realtalk_ros.avatar.provenance import Provenance
-from realtalk_ros.avatar.temperament import USUAL, Temperament
+from realtalk_ros.avatar.temperament import Temperament
 from realtalk_ros.contracts import CROP_SIZE, GENERATOR_FILES, REFERENCE_SHAPE
 from realtalk_ros.errors import AvatarError
+from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import COUNT as LANDMARKS
 from realtalk_ros.face_model.landmarks import IDENTITY_SIZE
 from realtalk_ros.paths import exists, is_file
@@ -84,19 +85,19 @@ class Avatar:
     crop: tuple[int, int, int]  # x, y, side of the face's square in a template, pixels
     reference_expressions: np.ndarray | None  # (50, 52) float32, 25 Hz; None: unknown
     metadata: dict[str, Any]
-    generator: Path | None = None  # folder of this avatar's own generator, if it has one
-    more_references: tuple[np.ndarray, ...] = ()  # instead of reference_image, (256, 256, 3) each
-    reference_weights: np.ndarray | None = None  # (K, 52) float32, of more_references
-    resting_weights: np.ndarray | None = None  # (52,) float32
-    parted_weights: np.ndarray | None = None  # (52,) float32, added while the face is silent
-    reference_landmarks: np.ndarray | None = None  # (K, 68, 2) float32, pixels of more_references
-    region: np.ndarray | None = None  # (256, 256) float32 0..1, where the network may draw
-    landmarks: np.ndarray | None = None  # (N, 68, 2) float32, pixels of the templates
-    temperament: Temperament = USUAL
-    flat_mouth: FlatMouth | None = None  # of a drawing
-    teeth: Colour | None = None  # of enamel in full light; None: as the pictures say
-    mattes: np.ndarray | None = None  # (N, height, width), uint8 0..255: the person's share
-    shut_eyes: np.ndarray | None = None  # (N, height, width, 3): the templates with shut eyes
+    generator: Path | None  # folder of this avatar's own generator, if it has one
+    more_references: tuple[np.ndarray, ...]  # instead of reference_image, (256, 256, 3) each
+    reference_weights: np.ndarray | None  # (K, 52) float32, of more_references
+    resting_weights: np.ndarray  # (52,) float32, what the templates show
+    parted_weights: np.ndarray  # (52,) float32, added while the face is silent
+    reference_landmarks: np.ndarray | None  # (K, 68, 2) float32, pixels of more_references
+    region: np.ndarray | None  # (256, 256) float32 0..1, where the network may draw
+    landmarks: np.ndarray | None  # (N, 68, 2) float32, pixels of the templates
+    temperament: Temperament
+    flat_mouth: FlatMouth | None  # of a drawing
+    teeth: Colour | None  # of enamel in full light; None: as the pictures say
+    mattes: np.ndarray | None  # (N, height, width), uint8 0..255: the person's share
+    shut_eyes: np.ndarray | None  # (N, height, width, 3): the templates with shut eyes
 
     @classmethod
     def load(cls, name_or_dir: str | Path) -> Avatar:
@@ -114,7 +115,7 @@ class Avatar:
                 f"{files.where}: {len(templates)} templates with {len(more)} references are more "
                 f"than {MAX_TEMPLATES} pairs: use fewer"
             )
-        teeth = meta.get("teeth")
+        own, teeth = meta.get("reference_expressions"), meta.get("teeth")
         return cls(
             name=name,
             size=(width, height),
@@ -122,14 +123,14 @@ class Avatar:
             reference_image=_reference(files, meta.get("reference")),
             templates=templates,
             crop=crop,
-            reference_expressions=_weights(
-                files, meta.get("reference_expressions"), REFERENCE_SHAPE
-            ),
+            reference_expressions=None
+            if own is None
+            else files.array(own, REFERENCE_SHAPE, MAX_WEIGHT),
             metadata=meta,
             generator=_own_generator(files),
             more_references=more,
             reference_weights=files.array(
-                meta.get("reference_weights"), (len(more), REFERENCE_SHAPE[1]), MAX_WEIGHT
+                meta.get("reference_weights"), (len(more), arkit.COUNT), MAX_WEIGHT
             )
             if more
             else None,
@@ -229,11 +230,9 @@ def _region(files: AvatarFiles, name: Any) -> np.ndarray | None:
     return None if name is None else _reference(files, name)[..., 0].astype(np.float32) / 255
 
 
-def _weights(
-    files: AvatarFiles, name: Any, shape: tuple[int, ...] = (REFERENCE_SHAPE[1],)
-) -> np.ndarray | None:
-    """(52,), or of that shape, of an optional file."""
-    return None if name is None else files.array(name, shape, MAX_WEIGHT)
+def _weights(files: AvatarFiles, name: Any) -> np.ndarray:
+    """(52,) of an optional file, without it all 0."""
+    return arkit.weights() if name is None else files.array(name, (arkit.COUNT,), MAX_WEIGHT)
 
 
 def _reference(files: AvatarFiles, name: Any) -> np.ndarray:

@@ -168,10 +168,7 @@ class Face:
     def _from_rest(self, shown: np.ndarray) -> np.ndarray:
         """What is shown, (52,), as it is added to the resting weights of the avatar."""
         avatar = self.renderer.avatar
-        if avatar.parted_weights is not None:
-            shown = shown + avatar.parted_weights * np.float32(1 - self._lips_moved)
-        if avatar.resting_weights is None:
-            return np.clip(shown, 0, 1)
+        shown = shown + avatar.parted_weights * np.float32(1 - self._lips_moved)
         # Of a broad smile at rest, half gives way to speech, or no lips would become round, and all
         # to an emotion that is no smile.
         broad = np.zeros(arkit.COUNT, np.float32)

@@ -140,9 +140,8 @@ class AvatarMetrics:
 
 def opening_correlation(seen: list[Frame], avatar: Avatar) -> float:
     """Of frames with a face."""
-    resting = np.zeros(arkit.COUNT) if avatar.resting_weights is None else avatar.resting_weights
     shape = landmarks.load().points(
-        np.stack([frame.weights for frame in seen]) + resting, avatar.identity
+        np.stack([frame.weights for frame in seen]) + avatar.resting_weights, avatar.identity
     )
     wanted = np.maximum(
         shape[:, landmarks.INNER_UPPER_LIP, 1] - shape[:, landmarks.INNER_LOWER_LIP, 1], 0

@@ -45,6 +45,7 @@ from realtalk_ros.enroll.same_person import from_two_pictures
 from realtalk_ros.enroll.video_reader import open_video
 from realtalk_ros.enroll.video_to_avatar import TrackedVideo
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.face_model import arkit
 from realtalk_ros.output import contact_sheet
 from realtalk_ros.paths import check_file, is_folder
 from realtalk_ros.rendering.face_renderer import FaceRenderer
@@ -224,7 +225,7 @@ def from_video(
     video.check_pose(check_pose)
     notes = video.notes() + look_at(video, landmarker)
     references, weights, reference_landmarks = video.references()
-    resting = None
+    resting = arkit.weights()
     if (quiet := video.quiet()) is not None:
         templates, layout = video.templates(quiet, size)
         landmarks = layout.points(video.track.rest[quiet])

@@ -37,7 +37,7 @@ class Enrolment:
     expressions: np.ndarray | None  # (50, 52) at 25 Hz, of a video; None of a photo
     region: np.ndarray  # (256, 256) uint8
     notes: list[str]  # one line each, for the user
-    resting_weights: np.ndarray | None = None  # (52,), None: all 0
+    resting_weights: np.ndarray  # (52,)
     parted_weights: np.ndarray | None = None  # (52,), None: the lips rest shut
 
 
@@ -126,7 +126,7 @@ def _write_files(folder: Path, made: Enrolment) -> dict[str, Any]:
     np.save(folder / "reference_weights.npy", made.reference_weights.astype(np.float32))
     np.save(folder / "reference_landmarks.npy", made.reference_landmarks.astype(np.float32))
     optional = {
-        "resting_weights": made.resting_weights,
+        "resting_weights": made.resting_weights if made.resting_weights.any() else None,
         "parted_weights": made.parted_weights,
         "reference_expressions": made.expressions,
     }

@@ -199,6 +199,7 @@ def from_points(picture: np.ndarray, points: np.ndarray, size: int = framing.SIZ
         reference_landmarks=project_landmarks(pose, who.identity, weights, layout.crop),
         expressions=None,
         region=region_of(shown, who.identity),
+        resting_weights=arkit.weights(),
         notes=[
             "eight points give no expression: the picture is taken for a face at rest",
             *too_coarse(layout, size),

@@ -30,7 +30,6 @@ from realtalk_ros.enroll.photo_to_avatar import (
     resting_landmarks,
 )
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.geometry import Geometry
 from realtalk_ros.rendering.own_teeth import TeethPicture
 
@@ -93,16 +92,15 @@ def from_two_pictures(
         made = from_examined(first, detector, where[0], size)
         second = examine(detector, smile, str(where[1]))
     notes = second.notes + check_same_person(first, second, where)
-    resting = np.zeros(arkit.COUNT) if made.resting_weights is None else made.resting_weights
     who = fit_same_person(first, second)
     shown = own_portrait(second, who, size)
     crop = in_light_of(first, second, shown.crop)
     shape = resting_landmarks(who.identity, who.weights[0])
     x, y, side = shown.layout.crop
     points = (framing.template_landmarks(shown, shape)[0] - (x, y)) * (framing.CROP / side)
-    weights = (who.weights[0] - resting).astype(np.float32)
+    weights = (who.weights[0] - made.resting_weights).astype(np.float32)
     places = (points[None] / framing.CROP).astype(np.float32)
-    geometry = Geometry(made.identity, places, weights[None], resting)
+    geometry = Geometry(made.identity, places, weights[None], made.resting_weights)
     if TeethPicture.find(crop, geometry, 0, weights) is None:
         raise RealTalkError(
             f"the smile in {where[1]} shows no teeth, or not clearly: give a picture of a broad "

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from realtalk_ros.avatar.avatar import Avatar
-from realtalk_ros.face_model import arkit, bundled_arrays, landmarks
+from realtalk_ros.face_model import bundled_arrays, landmarks
 from realtalk_ros.rendering import rasterizer
 from realtalk_ros.rendering.camera import Cameras
 from realtalk_ros.rendering.extrapolation import extrapolated
@@ -48,9 +48,7 @@ class HeadDepth:
 
     def __init__(self, avatar: Avatar):
         model = load()
-        resting = avatar.resting_weights
-        resting = np.zeros(arkit.COUNT, np.float32) if resting is None else resting
-        shape = landmarks.load().points(resting, avatar.identity)
+        shape = landmarks.load().points(avatar.resting_weights, avatar.identity)
         found = template_landmarks(avatar)
         self.size, self._crop = avatar.size, avatar.crop
         self.cameras = Cameras(found, np.repeat(shape[None], len(found), 0))

@@ -113,13 +113,12 @@ def read_pair(
         made = from_examined(first, detector, neutral.name, size)
         second = examine(detector, read_picture(smiling), smiling.name)
     who, smile = first.who, fit_same_person(first, second)
-    resting = np.zeros(arkit.COUNT) if made.resting_weights is None else made.resting_weights
     # What an avatar shows at rest: its own template, which may differ from the photograph.
     at_rest = replace(
         Photograph.of(own_portrait(first, who, size), who, who.weights[0]),
         image=made.templates[0],
         points=made.landmarks[0],
-        weights=resting,
+        weights=made.resting_weights,
     )
     shown = own_portrait(second, smile, size)
     return lay_over(at_rest, Photograph.of(shown, smile, who.weights[0]), made.identity)

@@ -133,8 +133,8 @@ class SpeakingAvatar:
         return self._render(arkit.weights())
 
     def _render(self, weights: np.ndarray) -> np.ndarray:
-        resting = 0.0 if self._avatar.resting_weights is None else self._avatar.resting_weights
-        points = landmarks.load().points(weights + resting, self._avatar.identity)
+        avatar = self._avatar
+        points = landmarks.load().points(weights + avatar.resting_weights, avatar.identity)
         gap = points[landmarks.INNER_UPPER_LIP, 1] - points[landmarks.INNER_LOWER_LIP, 1]
         eyes = np.linalg.norm(np.subtract(*points[EYE_CORNERS]))
         self.asked = max(0.0, float(gap / eyes))
