@@ -29,7 +29,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from realtalk_ros.audio.media_files import read_audio
-from realtalk_ros.avatar.avatar import AVATAR_DIR
+from realtalk_ros.avatar.avatar_names import AVATAR_DIR
 from realtalk_ros.msg import AudioChunk, FaceExpression
 from realtalk_ros.nodes.fastdds_profile import use_fastdds_profile
 from realtalk_ros.onnx_session import FILES, MODEL_DIR

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from realtalk_ros.avatar import image_decoding
-from realtalk_ros.avatar.avatar import AVATAR_DIR, FORMER_NAMES, Avatar, files_of, find
+from realtalk_ros.avatar.avatar import Avatar, files_of
+from realtalk_ros.avatar.avatar_names import AVATAR_DIR, FORMER_NAMES, find
 from realtalk_ros.errors import AvatarError
 
 
@@ -207,7 +208,8 @@ def test_a_bundled_avatar_may_consist_of_links(folder, tmp_path, monkeypatch):
         link.symlink_to(source)
     with pytest.raises(AvatarError, match="outside"):
         Avatar.load(installed)
-    monkeypatch.setattr("realtalk_ros.avatar.avatar.AVATAR_DIR", installed.parent)
+    for module in ("avatar", "avatar_names"):
+        monkeypatch.setattr(f"realtalk_ros.avatar.{module}.AVATAR_DIR", installed.parent)
     assert len(Avatar.load("linked").templates) == 3
     change(installed, identity="../../face/identity.npy")
     with pytest.raises(AvatarError, match="outside"):

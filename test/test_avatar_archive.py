@@ -17,7 +17,8 @@ from pixels import opening
 from realtalk_ros import onnx_session
 from realtalk_ros.audio.espeak import Espeak
 from realtalk_ros.avatar import archive as avatar_archive
-from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.avatar.avatar_names import AVATAR_DIR
 from realtalk_ros.cli import main
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.output import contact_sheet

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from realtalk_ros.audio.media_files import read_audio
-from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar, as_argument, find
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.avatar.avatar_names import AVATAR_DIR, as_argument, find
 from realtalk_ros.cli import main
 from realtalk_ros.output import live_link
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
-from realtalk_ros.avatar.avatar import Avatar, find
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.avatar.avatar_names import find
 from realtalk_ros.contracts import CROP_SIZE, mouth_crop
 from realtalk_ros.errors import AvatarError
 from realtalk_ros.face_model import arkit

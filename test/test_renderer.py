@@ -13,7 +13,8 @@ from moving_avatar import moving_avatar
 
 from realtalk_ros import checksums, onnx_session
 from realtalk_ros.avatar import image_decoding
-from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.avatar.avatar_names import AVATAR_DIR
 from realtalk_ros.contracts import mouth_crop
 from realtalk_ros.errors import ModelError, NetworkError
 from realtalk_ros.face_model import arkit

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
-from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.avatar.avatar_names import AVATAR_DIR
 from realtalk_ros.avatar.temperament import USUAL, Temperament
 from realtalk_ros.behaviour.face import Face
 from realtalk_ros.behaviour.idle import Idle

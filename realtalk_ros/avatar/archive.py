@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from realtalk_ros import checksums
-from realtalk_ros.avatar.avatar import Avatar, files_of, find
+from realtalk_ros.avatar.avatar import Avatar, files_of
 from realtalk_ros.avatar.avatar_files import MAX_ARRAY, MAX_IMAGE, MAX_PATH
+from realtalk_ros.avatar.avatar_names import find
 from realtalk_ros.avatar.avatar_yaml import MAX_NAME, MAX_YAML, can_be_folder, parse
 from realtalk_ros.contracts import GENERATOR_FILES
 from realtalk_ros.errors import AvatarError, RealTalkError

@@ -15,14 +15,8 @@ import numpy as np
 
 from realtalk_ros import checksums
 from realtalk_ros.avatar import archive
-from realtalk_ros.avatar.avatar import (
-    AVATAR_DIR,
-    Avatar,
-    as_argument,
-    bundled_names,
-    files_of,
-    find,
-)
+from realtalk_ros.avatar.avatar import Avatar, files_of
+from realtalk_ros.avatar.avatar_names import AVATAR_DIR, as_argument, bundled_names, find
 from realtalk_ros.avatar.avatar_yaml import short
 from realtalk_ros.avatar.provenance import Provenance, write_picture
 from realtalk_ros.commands.findings import Finding, fail, ok, warn

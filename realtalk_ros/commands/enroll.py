@@ -16,7 +16,8 @@ import numpy as np
 import yaml
 
 from realtalk_ros.avatar import provenance
-from realtalk_ros.avatar.avatar import Avatar, as_argument
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.avatar.avatar_names import as_argument
 from realtalk_ros.avatar.avatar_yaml import MAX_NAME, can_be_folder
 from realtalk_ros.enroll import face_detector, fit, framing, native_output
 from realtalk_ros.enroll.avatar_writer import Enrolment, exists, write_folder

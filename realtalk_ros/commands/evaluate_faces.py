@@ -32,7 +32,8 @@ from tqdm import tqdm
 
 from realtalk_ros import onnx_session
 from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
-from realtalk_ros.avatar.avatar import Avatar, bundled_names
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.avatar.avatar_names import bundled_names
 from realtalk_ros.avatar.provenance import SYNTHETIC
 from realtalk_ros.behaviour.face_pipeline import FacePipeline
 from realtalk_ros.commands.avatar_metrics import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from realtalk_ros.avatar.avatar import bundled_names
+from realtalk_ros.avatar.avatar_names import bundled_names
 
 MAX_FOLDERS = 8  # avatars to choose from besides the bundled ones
 

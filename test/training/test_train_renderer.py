@@ -20,7 +20,8 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 from torch.nn import functional as F  # noqa: E402
 
 from realtalk_ros import onnx_session  # noqa: E402
-from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar  # noqa: E402
+from realtalk_ros.avatar.avatar import Avatar  # noqa: E402
+from realtalk_ros.avatar.avatar_names import AVATAR_DIR  # noqa: E402
 from realtalk_ros.errors import RealTalkError  # noqa: E402
 from realtalk_ros.face_model import arkit, landmarks  # noqa: E402
 from realtalk_ros.face_model.rotations import rotation_matrix  # noqa: E402

@@ -23,7 +23,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from realtalk_ros import onnx_session
-from realtalk_ros.avatar.avatar import Avatar, find
+from realtalk_ros.avatar.avatar import Avatar
+from realtalk_ros.avatar.avatar_names import find
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.common.device import add_device
 from realtalk_ros.training.common.learning_rate import cosine, warm_up
