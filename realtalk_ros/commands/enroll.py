@@ -238,7 +238,8 @@ def from_video(
         portrait, resting = at_rest.portrait, at_rest.weights
         weights = weights - resting
         templates = [portrait.image]
-        landmarks = framing.template_landmarks(portrait, resting_landmarks(identity, resting))
+        shape = resting_landmarks(identity, resting)
+        landmarks = framing.landmarks_in_frame(portrait, shape)[None]
         layout, region = portrait.layout, region_of(portrait, identity)
     return Enrolment(
         identity=video.track.identity,

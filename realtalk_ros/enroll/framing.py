@@ -187,9 +187,9 @@ def in_frame(pose: Pose, layout: Layout) -> Pose:
     return replace(pose, x=float(x), y=float(y), scale=pose.scale * layout.scale, roll=roll)
 
 
-def template_landmarks(portrait: Portrait, points68: np.ndarray) -> np.ndarray:
-    """(1, 68, 2) pixels: where in the frame the landmarks `points68` (68, 3), cm, lie."""
-    return (portrait.pose.project(points68) + residual(portrait, points68))[None]
+def landmarks_in_frame(portrait: Portrait, points68: np.ndarray) -> np.ndarray:
+    """(68, 2) pixels: where in the frame the landmarks `points68` (68, 3), cm, lie."""
+    return portrait.pose.project(points68) + residual(portrait, points68)
 
 
 def residual(portrait: Portrait, points68: np.ndarray) -> np.ndarray:

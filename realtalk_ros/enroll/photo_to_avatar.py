@@ -98,7 +98,7 @@ def from_examined(
     return Enrolment(
         identity=identity,
         templates=[rest.image],
-        landmarks=framing.template_landmarks(rest, resting),
+        landmarks=framing.landmarks_in_frame(rest, resting)[None],
         crop=crop,
         references=references,
         reference_weights=np.stack(weights),
@@ -192,7 +192,7 @@ def from_points(picture: np.ndarray, points: np.ndarray, size: int = framing.SIZ
     return Enrolment(
         identity=who.identity,
         templates=[shown.image],
-        landmarks=framing.template_landmarks(shown, shape),
+        landmarks=framing.landmarks_in_frame(shown, shape)[None],
         crop=layout.crop,
         references=[shown.crop],
         reference_weights=weights.astype(np.float32),

@@ -69,7 +69,7 @@ def bring_to_rest(
 ) -> Rest:
     """The resting face of a portrait that shows `weights` (52,), with the points of `model`,
     MediaPipe's mesh. Raises RealTalkError for a mouth that is too wide open."""
-    mouth = Lips(portrait, model)
+    mouth = PortraitLips(portrait, model)
     if mouth.gap > MAX_GAP:
         raise RealTalkError(
             f"the mouth is open by {mouth.gap:.1f} cm, too far for a face at rest: give a picture "
@@ -136,7 +136,7 @@ def with_opening(weights: np.ndarray, gap: float) -> np.ndarray:
     return out
 
 
-class Lips:
+class PortraitLips:
     """The lips of a portrait with the points of MediaPipe's mesh, and how they move."""
 
     def __init__(self, portrait: Portrait, model: Model):

@@ -97,7 +97,7 @@ def from_two_pictures(
     crop = in_light_of(first, second, shown.crop)
     shape = resting_landmarks(who.identity, who.weights[0])
     x, y, side = shown.layout.crop
-    points = (framing.template_landmarks(shown, shape)[0] - (x, y)) * (framing.CROP / side)
+    points = (framing.landmarks_in_frame(shown, shape) - (x, y)) * (framing.CROP / side)
     weights = (who.weights[0] - made.resting_weights).astype(np.float32)
     places = (points[None] / framing.CROP).astype(np.float32)
     geometry = Geometry(made.identity, places, weights[None], made.resting_weights)

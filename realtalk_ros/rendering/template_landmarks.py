@@ -18,7 +18,7 @@ def frontal_landmarks(identity: np.ndarray) -> np.ndarray:
 
 
 def template_landmarks(avatar: Avatar) -> np.ndarray:
-    """(T, 68, 2) float32: the landmarks of an avatar's templates.
+    """(T, 68, 2) float32: the landmarks of an avatar's templates, in shares of the face crop.
 
     An avatar without `landmarks` is taken to look straight ahead. The head's small idle motion
     keeps that within 2 pixels or so of the truth.

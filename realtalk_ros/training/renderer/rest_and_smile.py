@@ -55,7 +55,7 @@ class Photograph:
         head = fit.mesh_model().shape(who.identity, at_rest)
         return cls(
             shown.image,
-            framing.template_landmarks(shown, shape)[0],
+            framing.landmarks_in_frame(shown, shape),
             who.weights[0],
             middle_and_side(shown.layout.crop),
             shown.pose.project(head),
