@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames and sound of a face together, by a clock that the tests move."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -16,9 +18,9 @@ BEGIN = 100.0  # s, when speech that is sent ahead is to be played
 class Simulation:
     """A sender in real time, and what becomes of its speech."""
 
-    def __init__(self):
-        self.now = BEGIN - 1
-        self.playout = FacePlayout(FPS, lambda: self.now, lambda: 0.0)
+    def __init__(self, fps=FPS):
+        self.now, self.fps = BEGIN - 1, fps
+        self.playout = FacePlayout(fps, lambda: self.now, lambda: 0.0)
         self.shown, self.heard = [], []  # when, DueFrame; when, ScheduledChunk; of one utterance
 
     def step(self):
@@ -41,8 +43,8 @@ class Simulation:
             if face_first:
                 come = max(come, begin + LOOK_AHEAD - lead)
             arrivals.append((come, 1, lambda c=chunk: self.playout.push_audio(c, 0.0)))
-        for k in range(round(seconds * FPS)):
-            time = begin + k / FPS
+        for k in range(math.ceil(begin * self.fps), math.floor((begin + seconds) * self.fps)):
+            time = k / self.fps
             frame = TimedExpression(
                 time, "a", k, np.full(52, 0.5, np.float32), np.zeros(3, np.float32), 1.0
             )
@@ -111,6 +113,13 @@ def test_speech_that_is_sent_ahead_is_heard_whole_after_speech_that_came_late():
     assert simulation.playout.status()["delay_ms"] > 1500
     pcm = simulation.talk(1.0, 0.3, begin=BEGIN + 10)
     assert_whole(simulation, pcm)
+
+
+@pytest.mark.parametrize("lead", [0.0, 0.3])
+@pytest.mark.parametrize("fps", [2, 5, 8])
+def test_sound_that_waits_for_the_first_frame_of_a_slow_face_is_whole(fps, lead):
+    simulation = Simulation(fps)
+    assert_whole(simulation, simulation.talk(2.0, lead, begin=BEGIN + 0.01))
 
 
 def test_a_playback_latency_that_is_set_in_silence_delays_no_face():

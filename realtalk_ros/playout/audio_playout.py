@@ -37,7 +37,7 @@ class AudioPlayout:
         self._held: deque[_HeldChunk] = deque()
         self._end: float | None = None  # of the audio received last
         self._segment = 0.0
-        self._confirmed = False
+        self._confirmed, self._confirmed_at = False, -math.inf  # whether its face came, and when
         self._expressed = -math.inf  # the time of the last expression that has come
         self._skip_to = -math.inf  # what is before this time is dropped
 
@@ -55,19 +55,22 @@ class AudioPlayout:
         self._end = start + chunk.seconds
         return new
 
-    def confirm(self, time: float) -> None:
-        """An expression for `time` has come, so audio that waits for the first expression of its
-        segment need not wait any longer."""
+    def confirm(self, time: float, now: float = -math.inf) -> None:
+        """An expression for `time` has come at `now`, so audio that waits for the first expression
+        of its segment need not wait any longer."""
         self._expressed = max(self._expressed, time)
         if time < self._segment - LEAD_IN:
             return
-        self._confirmed = True
+        if not self._confirmed:
+            self._confirmed, self._confirmed_at = True, now
         for held in self._held:
             held.confirmed = held.confirmed or time >= held.segment - LEAD_IN
 
-    def take(self, time: float) -> list[ScheduledChunk]:
-        """What is to be handed out when `time` is played: all of the slice that it lies in, in one
-        piece where it is continuous."""
+    def take(self, time: float, now: float = math.inf) -> list[ScheduledChunk]:
+        """What is to be handed out when `time` is played, at `now`: all of the slice that it lies
+        in, in one piece where it is continuous."""
+        # At a low frame rate, the first expression is of a time long after the audio began.
+        has_waited = now - self._confirmed_at < LATE
         until = _end_of_slice(time)
         out: list[ScheduledChunk] = []
         while self._held:
@@ -82,7 +85,7 @@ class AudioPlayout:
                 chunk = replace(chunk, pcm=chunk.pcm[:count], last=False)
             else:
                 self._held.popleft()
-            if time - chunk.start > LATE:
+            if time - chunk.start > LATE and not (has_waited and held.segment == self._segment):
                 self._skip_to = time
             if chunk.start < self._skip_to:
                 missed = math.ceil((self._skip_to - chunk.start) * chunk.sample_rate - 1e-6)
@@ -127,6 +130,7 @@ class AudioPlayout:
         """The clock jumped: everything keeps its place relative to now."""
         self._expressed += seconds
         self._segment += seconds
+        self._confirmed_at += seconds
         self._skip_to += seconds
         if self._end is not None:
             self._end += seconds

@@ -95,7 +95,7 @@ class FacePlayout:
         with self._lock:
             now = self._now()
             self._frames.push(expression, now, now - waited)
-            self._audio.confirm(expression.time)
+            self._audio.confirm(expression.time, now - waited)
 
     def next_frame(self) -> tuple[DueFrame | None, float]:
         """A frame to render now, or None; and how long, s, until the next one."""
@@ -136,7 +136,7 @@ class FacePlayout:
         called under the lock: what is dropped meanwhile must not follow."""
         with self._lock:
             time = self._audio_time()
-            due = self._audio.take(time)
+            due = self._audio.take(time, self._clock())
             if not len(self._audio):
                 self.wake_audio.clear()
             play(due)
