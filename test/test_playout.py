@@ -441,6 +441,20 @@ def test_a_bag_that_is_played_again_is_heard_again(pause):
     assert sum(c.seconds for c in said) == pytest.approx(3.0)
 
 
+@pytest.mark.parametrize("length", [0.6, 3.0])
+@pytest.mark.parametrize("pause", [0.02, 0.4, 1.0])
+@pytest.mark.parametrize("lead", [0.0, 0.3])
+@pytest.mark.parametrize("of", [10.0, -86400.0])
+def test_a_bag_is_heard_each_time_it_is_played_by_the_clock_on_the_wall(of, lead, pause, length):
+    """Its stamps are the same each time."""
+    parts = [stamped(p, of + 0.1 * k) for k, p in enumerate(numbered(length, 0.1))]
+    arrivals = []
+    for again in range(3):
+        begin = 10.0 + again * (length + pause)
+        arrivals += [(begin + 0.1 * k - lead,) * 2 + (part,) for k, part in enumerate(parts)]
+    assert sum(c.seconds for _, c in heard(TurnTaking(), arrivals)) == pytest.approx(3 * length)
+
+
 def test_a_clock_that_drifts_does_not_let_the_sound_fall_behind():
     """The sender's sound is 0.5 % longer than its stamps say."""
     arrivals = [(10 + 0.0199 * k,) * 2 + (stamped(part, 10 + 0.0199 * k),)

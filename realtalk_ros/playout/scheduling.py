@@ -65,10 +65,8 @@ def schedule(turn: Turn, chunk: Chunk, sent: float) -> Scheduled:
         trimmed = _trimmed(chunk, turn.to_skip, following)
         turn.to_skip = max(0.0, turn.to_skip - chunk.seconds)
         return Scheduled(trimmed, ChunkFinding.TRIMMED)
-    content = (stamp, hash(chunk.pcm.tobytes()))
-    if content in turn.recent:
+    if turn.has_had(stamp, chunk.pcm, sent):
         return Scheduled(None, ChunkFinding.REPEATED)
-    turn.recent.append(content)
     previous, jumped = turn.last_stamp, turn.clock_jumped
     turn.record_stamp(stamp, chunk.seconds)
     turn.clock_jumped = False

@@ -60,6 +60,7 @@ class Turn:
         self.last_pcm = np.zeros(0, np.float32)  # of its last chunk
         self.intervals: deque[float] = deque(maxlen=16)  # s between its last chunks
         self.recent: deque[tuple[float, int]] = deque(maxlen=64)  # stamps and hashes of its chunks
+        self.first_content: tuple[float, int] | None = None  # the first of them
 
     def put(self, chunk: ScheduledChunk, now: float, sent: float) -> None:
         """Takes a chunk that came at `now` and was sent at `sent`."""
@@ -95,6 +96,21 @@ class Turn:
                     last=chunk.last and i == starts[-1],
                 )
             )
+
+    def has_had(self, stamp: float, pcm: np.ndarray, sent: float) -> bool:
+        """Whether a chunk that was sent at `sent`, s, is a copy of one before. If not, it will be
+        known."""
+        content = (stamp, hash(pcm.tobytes()))
+        if content == self.first_content and sent - self.first_sent > self.received / 2:
+            # Too late for a copy: a bag is played in a loop.
+            self.recent.clear()
+            self.last_stamp = self.next_stamp = None
+            self.first_sent, self.received, self.count = sent, 0.0, 0
+        if content in self.recent:
+            return True
+        self.first_content = self.first_content or content
+        self.recent.append(content)
+        return False
 
     def record_stamp(self, stamp: float, seconds: float) -> None:
         """Notes the stamp of a chunk of `seconds`, to know whether stamps count samples."""
