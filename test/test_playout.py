@@ -87,6 +87,22 @@ def test_queue_waits_for_a_live_speaker_who_has_not_said_his_last():
     assert (np.diff([c.start for c in heard]) > 0.09).all()
 
 
+@pytest.mark.parametrize("policy, stamps", [("queue", True), ("queue", False), ("replace", True)])
+def test_who_always_speaks_under_one_id_waits_for_the_other_voice(policy, stamps):
+    """He sends his second utterance while his first is spoken, and another voice is next."""
+    turns = TurnTaking(policy)
+    for sent, sender, start, value in ((10.0, "", 10.3, 0.1), (10.1, "b", 12.3, 0.2),
+                                       (10.5, "", 14.3, 0.3)):  # fmt: skip
+        for k in range(20):
+            part = chunk(sender, start + 0.1 * k if stamps else None, last=k == 19, value=value)
+            turns.put(part, sent, sent, sender)
+    said = [(float(c.pcm[0]), c.start) for c in drain(turns, 10.6)]
+    assert [v for v, _ in said] == pytest.approx([0.1] * 20 + [0.2] * 20 + [0.3] * 20)
+    begin = 10.3 if stamps else 10.0
+    assert [s for _, s in said] == pytest.approx([begin + 0.1 * k for k in range(60)])
+    assert turns.counts["mixed_senders"] == 0
+
+
 def test_replace_ends_the_live_speaker_and_nothing_of_him_comes_any_more():
     turns = TurnTaking("replace")
     say(turns, "a", 10.0, 1.0, last=False)

@@ -11,13 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from realtalk_ros.audio.sample_clock import SampleClock
-from realtalk_ros.stream_types import LOST_CHUNK_GAP, STAMP_TOLERANCE, ScheduledChunk
+from realtalk_ros.stream_types import LOST_CHUNK_GAP, STAMP_TOLERANCE, Chunk, ScheduledChunk
 
 PIECE = 0.2  # s, longer chunks are queued in pieces of this length
 JOINED = 0.02  # s, shorter chunks that wait are joined up to this length: each piece has its costs
 MAX_SILENCE = 0.25  # s without audio after which an utterance is over, though no chunk said `last`
 WHOLE = 1.0  # s of sound in an only chunk, from which on it may be a whole utterance
 ACTIVE = 0.3  # s since its last chunk within which a sender is taken to be still sending
+OVERTAKEN = 0.08  # s since its last chunk, in which one that was sent before may still come
 SAME_TIME = 1e-6  # s, rounding
 REGULAR = 0.005  # s by which a stamp may miss the end of the chunk before and still count samples
 
@@ -111,6 +112,12 @@ class Turn:
         self.first_content = self.first_content or content
         self.recent.append(content)
         return False
+
+    def may_have_sent(self, chunk: Chunk, sent: float) -> bool:
+        """Whether a chunk that comes after its last one may be a copy, or have been overtaken."""
+        if chunk.start is None or self.next_stamp is None:
+            return sent - self.last_sent < OVERTAKEN
+        return chunk.start < self.next_stamp - STAMP_TOLERANCE
 
     def record_stamp(self, stamp: float, seconds: float) -> None:
         """Notes the stamp of a chunk of `seconds`, to know whether stamps count samples."""

@@ -86,8 +86,8 @@ class TurnTaking:
         if self._interrupted.ignores(chunk, sent, sender):
             self._note(ChunkFinding.INTERRUPTED, result)
             return result
-        turn, new = self._find_turn(chunk.utterance, sender, sent)
-        if new and chunk.utterance in self.utterances:
+        turn, new = self._find_turn(chunk, sender, sent)
+        if new and any(t.utterance == chunk.utterance and t.sender != sender for t in self._turns):
             self._note(ChunkFinding.MIXED, result)
         if self.seconds + chunk.seconds > self.limit:
             self.counts["refused_chunks"] += 1
@@ -197,9 +197,16 @@ class TurnTaking:
         )
         self._last_take += seconds
 
-    def _find_turn(self, utterance: str, sender: str, sent: float) -> tuple[Turn, bool]:
+    def _find_turn(self, chunk: Chunk, sender: str, sent: float) -> tuple[Turn, bool]:
         """The turn that a chunk belongs to, and whether it is a new one."""
-        turns = [t for t in self._turns if t.utterance == utterance]
+        utterance = chunk.utterance
+        turns = [
+            t
+            for t in self._turns
+            if t.utterance == utterance
+            # Once another utterance follows it, more under its id comes after that.
+            and (t is self._turns[-1] or not t.closed or t.may_have_sent(chunk, sent))
+        ]
         for turn in turns:
             if turn.sender == sender:
                 return turn, False
