@@ -43,7 +43,7 @@ class Clip:
                     f"pictures of {stream.width}x{stream.height} are too large: scale it down"
                 )
             self.has_sound = bool(container.streams.audio)
-            #: Of its colours, None for sRGB's. `frames` are as they were filmed.
+            #: Of its colours, None for sRGB's.
             self.colours = FilmColours.of(  # PyAV before 11 does not tell
                 getattr(stream.codec_context, "color_primaries", 0),
                 getattr(stream.codec_context, "color_trc", 0),
@@ -78,9 +78,10 @@ class Clip:
             else "no pictures in it that move: give a video"
         )
 
-    def frames(self) -> Iterator[tuple[float, np.ndarray]]:
-        """(s from the first sample of its sound on, uint8 BGR (h, w, 3)). A damaged packet is left
-        out, and so is what repeats or goes back in time."""
+    def frames(self, as_srgb: bool = False) -> Iterator[tuple[float, np.ndarray]]:
+        """(s from the first sample of its sound on, uint8 BGR (h, w, 3)), in the colours of the
+        film, or in sRGB's. A damaged packet is left out, and so is what repeats or goes back in
+        time."""
         container, stream = self._open()
         with container:
             stream.codec_context.thread_count = 1
@@ -96,6 +97,8 @@ class Clip:
                             "its pictures change their size on the way: re-encode it"
                         )
                     shape = image.shape
+                    if as_srgb and self.colours:
+                        image = self.colours.convert(image)
                     yield frame.time - self._sound_start, image
             except (av.error.FFmpegError, OSError, ValueError) as error:
                 raise RealTalkError(  # (ValueError: PyAV 19's, if the decoder could not be opened)

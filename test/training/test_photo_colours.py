@@ -196,7 +196,8 @@ def test_films_of_telephones_keep_their_colours(curve, encode):
     assert FilmColours.of(1, 1) is None and FilmColours.of(2, 2) is None
 
 
-def test_frames_become_pictures_by_the_films_colours(tmp_path):
+@pytest.fixture
+def hlg_film(tmp_path):
     with av.open(str(tmp_path / "a.mp4"), "w") as file:
         stream = file.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
@@ -206,10 +207,22 @@ def test_frames_become_pictures_by_the_films_colours(tmp_path):
         file.mux(stream.encode(None))
     if not hasattr(stream.codec_context, "color_trc"):
         pytest.skip("this PyAV does not tell")
-    clip = Clip(tmp_path / "a.mp4")
-    frame = next(clip.frames())[1]
-    shown = TrackedVideo(tmp_path / "a.mp4", None).picture(0)
+    return tmp_path / "a.mp4"
+
+
+def test_frames_become_pictures_by_the_films_colours(hlg_film):
+    frame = next(Clip(hlg_film).frames())[1]
+    shown = TrackedVideo(hlg_film, None).picture(0)
     assert (shown == FilmColours.of(9, 18).convert(frame)).all() and (shown != frame).any()
+
+
+def test_a_drawn_face_is_compared_with_the_films_own_colours(hlg_film, monkeypatch):
+    pytest.importorskip("torch")
+    from realtalk_ros.training.videos import talking_picture
+
+    monkeypatch.setattr(talking_picture.Seen, "find", lambda detector, time, image: image)
+    seen = next(talking_picture.seen_frames(hlg_film, None))
+    assert (seen == TrackedVideo(hlg_film, None).picture(0)).all()
 
 
 @pytest.mark.parametrize("size, space, said", [

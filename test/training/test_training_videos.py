@@ -5,6 +5,7 @@ import json
 import struct
 from dataclasses import replace
 
+import av
 import numpy as np
 import pytest
 
@@ -12,6 +13,7 @@ pytest.importorskip("scipy", reason="the training side needs it")
 
 from realtalk_ros.audio.media_files import SAMPLE_CLIP, read_audio
 from realtalk_ros.enroll import face_tracks, video_reader
+from realtalk_ros.enroll.film_colours import FilmColours
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.landmarks import face_square
@@ -178,6 +180,38 @@ def test_groups_are_what_the_trainer_reads(built):
     template, target = group.images[3].numpy().astype(int), group.images[4].numpy().astype(int)
     assert np.abs(template[250:, :40] - target[250:, :40]).max() == 0
     assert np.abs(template[100:160, 100:160] - target[100:160, 100:160]).mean() < 12
+
+
+def write_film(path, **said):
+    """As write_video, without a loss; `said` is what the file says of its colours."""
+    path.parent.mkdir()
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=FPS)
+        stream.width, stream.height, stream.pix_fmt = SIZE, SIZE, "yuv444p"
+        stream.options = {"qp": "0", **said}
+        for k in range(60):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(face(k), format="bgr24")))
+        file.mux(stream.encode(None))
+    return hasattr(stream.codec_context, "color_trc")
+
+
+def test_training_pictures_of_hdr_films_are_srgb(tmp_path):
+    """As telephones film. The same numbers are sRGB's in a film that does not say."""
+    write_film(tmp_path / "plain" / "a.mp4")
+    if not write_film(
+        tmp_path / "hlg" / "a.mp4", color_primaries="bt2020", color_trc="arib-std-b67"
+    ):
+        pytest.skip("this PyAV does not tell")
+    shown = []
+    for name in ("plain", "hlg"):
+        tracker = CornerTracker(np.zeros((60, 52), np.float32))
+        build.Builder(tmp_path / name, tmp_path / "out" / name, 10, lambda t=tracker: t).build()
+        with np.load(next((tmp_path / "out" / name / "train").glob("*.npz"))) as shard:
+            shown.append(shard["images"][0, 0])
+    plain, converted = shown
+    expected = FilmColours.of(9, 18).convert(np.ascontiguousarray(plain))
+    assert np.abs(converted.astype(int) - expected).mean() < 5
+    assert np.abs(expected.astype(int) - plain).mean() > 15
 
 
 def test_speech_and_movement_are_in_step(built, speech):

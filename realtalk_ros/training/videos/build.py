@@ -172,7 +172,7 @@ class Builder:
             for old in (self.out / part).glob(f"{name}_*.npz"):
                 old.unlink()
             plans = training_groups.plan_groups(track, frames, self.rate, rng)
-            shards = training_groups.make_shards(plans, track, video.frames())
+            shards = training_groups.make_shards(plans, track, video.frames(as_srgb=True))
             for number, shard in enumerate(shards):
                 write_shard(self.out / part / f"{name}_{number:03d}.npz", shard)
             counts[part] = len(plans)

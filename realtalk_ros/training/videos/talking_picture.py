@@ -220,8 +220,8 @@ class PictureEvaluator:
 
 
 def seen_frames(path: Path, detector: FaceDetector) -> Iterator[Seen]:
-    """Frames of a video with one face that looks at the camera."""
-    for time, image in Clip(path).frames():
+    """Frames of a video, as sRGB, with one face that looks at the camera."""
+    for time, image in Clip(path).frames(as_srgb=True):
         seen = Seen.find(detector, time, image)
         if seen is not None:
             yield seen
