@@ -55,6 +55,12 @@ class Group:
         return self.images.shape[2]
 
 
+def read_fields(path: Path) -> tuple[dict[str, np.ndarray], bool]:
+    """The arrays of a shard that are in a `Group`, and whether it is of a video."""
+    with np.load(path, allow_pickle=False) as shard:
+        return {name: shard[name] for name in FIELDS if name in shard}, "frame" in shard
+
+
 class FaceDataset:
     """The groups of a folder of shards. `refresh` takes in shards that were written since.
 
@@ -89,9 +95,10 @@ class FaceDataset:
 
     def _read(self, path: Path) -> tuple[dict[str, Tensor], bool]:
         try:
-            with np.load(path, allow_pickle=False) as shard:
-                arrays = {name: shard[name] for name in FIELDS if name in shard}
-                from_video = "frame" in shard
+            try:
+                arrays, from_video = read_fields(path)
+            except SystemError:  # Python 3.11 may lose count where threads parse headers at once
+                arrays, from_video = read_fields(path)
             images = arrays["images"]
             assert images.dtype == np.uint8 and images.shape[1] == IMAGES
             assert arrays["weights"].shape == (*images.shape[:2], arkit.COUNT)
