@@ -136,7 +136,7 @@ class PlayoutDelay:
         # Speech that is sent early must be played whole, but not at a certain time.
         live = self._arrivals[-1][1] > -LIVE_LEAD
         lower = max(wanted if live else as_at_first, self.seconds - silence_ahead())
-        if now - self._spare_since > PAUSE_WITHIN:
+        if live and now - self._spare_since > PAUSE_WITHIN:
             lower = min(lower, as_at_first)
         if lower > self.seconds - MIN_CUT:
             return False

@@ -55,7 +55,9 @@ def schedule(turn: Turn, chunk: Chunk, sent: float) -> Scheduled:
     """When a chunk is played that was sent at `sent`, s. `turn` remembers its stamp, and how the
     sender's clock differs."""
     stamp = chunk.start
-    following = turn.end if turn.end > sent - MAX_SILENCE else sent
+    # Where a reserve has run dry, the rest comes after a pause, or as much of it would be too late.
+    wait = STAMP_TOLERANCE if turn.had_reserve else MAX_SILENCE
+    following = turn.end if turn.end > sent - wait else sent
     if not len(chunk.pcm):  # its stamp says when nothing is played
         return Scheduled(chunk.scheduled(following))
     if stamp is None:

@@ -17,6 +17,7 @@ PIECE = 0.2  # s, longer chunks are queued in pieces of this length
 JOINED = 0.02  # s, shorter chunks that wait are joined up to this length: each piece has its costs
 MAX_SILENCE = 0.25  # s without audio after which an utterance is over, though no chunk said `last`
 WHOLE = 1.0  # s of sound in an only chunk, from which on it may be a whole utterance
+RESERVE = 0.25  # s ahead of its time, sound without stamps is no live speech that comes with jitter
 ACTIVE = 0.3  # s since its last chunk within which a sender is taken to be still sending
 OVERTAKEN = 0.08  # s since its last chunk, in which one that was sent before may still come
 SAME_TIME = 1e-6  # s, rounding
@@ -188,6 +189,11 @@ class Turn:
     def in_real_time(self) -> bool:
         """Whether it comes as fast as it is spoken; False if faster."""
         return self.last_sent - self.first_sent > 0.5 * self.received
+
+    @property
+    def had_reserve(self) -> bool:
+        """Whether its sender, who gives no stamps, has sent ahead of what is played."""
+        return not self.stamped and self.lateness <= -RESERVE
 
     @property
     def is_fragment(self) -> bool:

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A sender whose reserve runs dry, through turn-taking, network and playout, without ROS."""
+
+import numpy as np
+import pytest
+
+from realtalk_ros.audio.media_files import read_audio
+from realtalk_ros.avatar.avatar import AVATAR_DIR, Avatar
+from realtalk_ros.expression.onnx_model import ExpressionModel
+from realtalk_ros.expression.pipeline import ExpressionPipeline
+from realtalk_ros.playout.face_playout import FacePlayout
+from realtalk_ros.playout.turn_taking import TurnTaking
+from realtalk_ros.stream_types import Chunk
+
+FPS, STEP = 25.0, 0.005  # frames a second; s between two looks at what is due
+AHEAD, HELD_UNTIL, COST = 1.0, 0.3, 0.02  # s, as in expression_node; s that computing takes
+
+
+@pytest.fixture(scope="module")
+def network():
+    person, model = Avatar.load("default"), ExpressionModel()
+    return model, model.prior(person.identity, person.reference_expressions)
+
+
+def heard(network, sent, seconds):
+    """What is played of chunks that come at certain times, `sent`: (when, chunk)."""
+    now, out, waiting, computed = 0.0, [], sorted(sent, key=lambda item: item[0]), []
+    turns, pipeline = TurnTaking(), ExpressionPipeline(*network, FPS, prepare=True)
+    face = FacePlayout(FPS, lambda: now, lambda: 0.0)
+    face.set_lead(COST, at_once=True)
+    for now in np.arange(0.0, seconds, STEP):
+        while waiting and waiting[0][0] <= now:
+            turns.put(waiting.pop(0)[1], now)
+        expressions = []
+        while (chunk := turns.take(now, AHEAD)) is not None:
+            ended, scheduled = pipeline.schedule(chunk, now)
+            expressions += ended + pipeline.feed(scheduled, now + HELD_UNTIL)
+            if scheduled is not None:
+                face.push_audio(scheduled, 0.0, 0.0)
+        expressions += pipeline.take_due(now + HELD_UNTIL)
+        if pipeline.end is not None and not turns.utterances:
+            expressions += pipeline.flush()
+        computed += [(now + COST, expression) for expression in expressions]
+        while computed and computed[0][0] <= now:
+            face.push_expression(computed.pop(0)[1], 0.0)
+        face.next_frame()
+        face.play_audio(0.0, lambda chunks: out.extend(chunk.pcm for chunk in chunks))
+    return np.concatenate(out)
+
+
+@pytest.mark.parametrize("gap", [0.05, 0.1, 0.2, 0.4])
+def test_no_word_is_lost_of_a_voice_that_comes_a_little_late_again_and_again(network, gap):
+    """Each second of speech comes at once, when the one before has been over for `gap`, as of a
+    voice service behind a slow network."""
+    pcm, rate = read_audio(AVATAR_DIR.parent / "data/speech_sample.wav")
+    said = [part + 1e-3 for part in np.split(pcm[: 4 * rate], 4)]  # no sample is zero
+    sent = [(0.5 + k * (1 + gap), Chunk(part, rate, utterance="a")) for k, part in enumerate(said)]
+    sent.append((sent[-1][0], Chunk(pcm[:0], rate, utterance="a", last=True)))
+    played = heard(network, sent, 7.0)
+    assert np.count_nonzero(np.abs(played) > 1e-6) > 3.98 * rate
