@@ -34,6 +34,8 @@ def check_track(path: Path, track: Track, landmarker: Path | None) -> list[str]:
 
 def check_one_person(video: TrackedVideo, detector: FaceDetector) -> list[str]:
     """Notes for the user, where it is hardly known. Raises RealTalkError for two people."""
+    if len(video.good) < 2 * FEW:
+        return []
     reader, model = FaceReader(), fit.mesh_model()
     network, _ = FaceEmbedding.if_installed()
     shapes, faces = [], []

@@ -162,3 +162,12 @@ def test_training_data_are_not_made_of_two_people(two_people, tmp_path, capsys):
     assert "film.mp4: left out: seems to show one person after another: cut it to one" in said
     assert "0 of 1 videos" in said
     assert not list((tmp_path / "out").rglob("*.npz"))
+
+
+@pytest.mark.parametrize("faces, why", [(0, "no face"), (2, "several faces")])
+def test_who_is_in_a_video_without_one_face_is_not_asked(two_people, tmp_path, capsys, faces, why):
+    Tracks.track_.faces[:] = faces
+    argv = ["data", "videos", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main(argv) == 0
+    said = capsys.readouterr().out
+    assert f"film.mp4: left out: no stretch of it is good enough: {why}" in said
