@@ -59,7 +59,7 @@ def test_life_cycle_does_what_it_says(client):
     client.images.clear()
     client.spin(1.0)
     assert not client.images and client.diagnostics["renderer_node"][1] == "inactive"
-    refused = client.set_parameter("renderer_node", "threads", 1)
+    refused = client.set_parameter("renderer_node", "threads", 2)
     assert not refused.successful and "clean it up" in refused.reason
     change(client, "renderer_node", "cleanup")
     assert client.set_parameter("renderer_node", "threads", 1).successful

@@ -36,7 +36,7 @@ def heard(network, sent, seconds):
             ended, scheduled = pipeline.schedule(chunk, now)
             expressions += ended + pipeline.feed(scheduled, now + HELD_UNTIL)
             if scheduled is not None:
-                face.push_audio(scheduled, 0.0, 0.0)
+                face.push_audio(scheduled, 0.0)
         expressions += pipeline.take_due(now + HELD_UNTIL)
         if pipeline.end is not None and not turns.utterances:
             expressions += pipeline.flush()
@@ -44,7 +44,7 @@ def heard(network, sent, seconds):
         while computed and computed[0][0] <= now:
             face.push_expression(computed.pop(0)[1], 0.0)
         face.next_frame()
-        face.play_audio(0.0, lambda chunks: out.extend(chunk.pcm for chunk in chunks))
+        face.play_audio(lambda chunks: out.extend(chunk.pcm for chunk in chunks))
     return np.concatenate(out)
 
 
