@@ -15,7 +15,7 @@ import yaml
 
 from pixels import opening
 from realtalk_ros import onnx_session
-from realtalk_ros.audio.espeak import Espeak
+from realtalk_ros.audio.espeak_library import load_espeak
 from realtalk_ros.avatar import archive as avatar_archive
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.avatar.avatar_names import AVATAR_DIR
@@ -401,7 +401,7 @@ def test_the_command_lists_shows_and_checks(capsys, ann, good, tmp_path, monkeyp
 
 def test_lips_show_the_sounds_that_are_said(capsys, tmp_path):
     try:
-        Espeak()
+        load_espeak()
     except RealTalkError as error:
         pytest.skip(str(error))
     path = tmp_path / "lips.png"

@@ -16,7 +16,7 @@ import rclpy
 from rclpy.parameter import Parameter
 from rclpy.time import Time
 
-from realtalk_ros.audio.espeak import Espeak
+from realtalk_ros.audio.espeak_library import load_espeak
 from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes import say_node, speech_node
 from realtalk_ros.nodes.paced_speech import Pace
@@ -82,7 +82,7 @@ def speech_of(simulated, kind, folder):
         stop = threading.Event()
         return speaker, lambda: speaker.node.say("a", stop)
     try:
-        Espeak()
+        load_espeak()
     except RealTalkError as error:
         pytest.skip(str(error))
     speaker = simulated(say_node.SayNode)

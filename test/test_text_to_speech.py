@@ -6,12 +6,12 @@ import time
 import numpy as np
 import pytest
 
-from realtalk_ros.audio.espeak import Espeak
+from realtalk_ros.audio import espeak
 from realtalk_ros.audio.text_to_speech import Saying, sentences
 from realtalk_ros.errors import RealTalkError
 
 try:
-    Espeak()
+    espeak.sample_rate()
 except RealTalkError as error:
     pytest.skip(str(error), allow_module_level=True)
 
@@ -46,16 +46,16 @@ def told(monkeypatch):
     pitches.clear()
     names.clear()
     intonations.clear()
-    speak = Espeak.speak_words
+    speak = espeak.speak
 
-    def listening(self, text, voice, speed, pitch, intonation=50):
+    def listening(text, voice, speed=165, pitch=50, intonation=50):
         told.append((text.strip(), voice.language, speed))
         names.append(voice.name.rpartition("/")[2])
         pitches.append(pitch)
         intonations.append(intonation)
-        return speak(self, text, voice, speed, pitch, intonation)
+        return speak(text, voice, speed, pitch, intonation)
 
-    monkeypatch.setattr(Espeak, "speak_words", listening)
+    monkeypatch.setattr(espeak, "speak", listening)
     return told
 
 
@@ -128,7 +128,7 @@ def test_the_range_of_prosody_is_heard(told):
 
 
 def test_the_voice_moves_as_far_as_it_is_told():
-    flat, lively = (Espeak().speak_words("Are you?", "en-us", 165, 50, n)[0] for n in (0, 99))
+    flat, lively = (espeak.speak("Are you?", "en-us", 165, 50, n)[0] for n in (0, 99))
     shorter = min(len(flat), len(lively))
     assert np.abs(flat[:shorter] - lively[:shorter]).mean() > 0.01
 

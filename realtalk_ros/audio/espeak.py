@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text to speech through espeak-ng."""
+"""Text to speech through espeak-ng.
+
+It is a separate program under the GPL, version 3, and not part of this package. It is used if it is
+installed: the system's libespeak-ng, else that of the wheel `espeakng-loader`.
+"""
 
 from __future__ import annotations
 
@@ -49,91 +53,68 @@ def check_numbers(words_per_minute: float, pitch: float) -> None:
             raise RealTalkError(f"{what} {number:g}: give {low} to {high}")
 
 
-class Espeak:
-    """Speaks texts.
+def sample_rate() -> int:
+    """Of all sound, Hz (22050). Raises RealTalkError if espeak-ng is not installed."""
+    return load_espeak()[1]
 
-    espeak-ng is a separate program under the GPL, version 3, and not part of this package. It is
-    used if it is installed: the system's libespeak-ng, else that of the wheel `espeakng-loader`.
+
+def speak(
+    text: str,
+    voice: str | Voice = DEFAULT_VOICE,
+    words_per_minute: int = DEFAULT_SPEED,
+    pitch: int = DEFAULT_PITCH,
+    intonation: int = DEFAULT_INTONATION,
+) -> tuple[np.ndarray, list[tuple[int, float]]]:
+    """Speaks a text. Returns samples at `sample_rate`, float32 (n,) in [-1, 1], and for each word
+    its offset in the text and when it begins, s.
+
+    voice: a name of espeak-ng, with a variant if wanted ("en-us", "de", "fr+f3").
+    words_per_minute, pitch, intonation: in SPEED_RANGE, PITCH_RANGE and INTONATION_RANGE.
+    Raises NothingToSay for a text without anything to say, RealTalkError for an unknown voice or a
+    number out of range, or where espeak-ng is not installed.
     """
+    cleaned, offsets = unicode_scripts.speakable(text)
+    check_words(cleaned)
+    if len(cleaned) > MAX_TEXT:
+        raise RealTalkError(f"{len(cleaned)} characters are too long: give at most {MAX_TEXT}")
+    check_numbers(words_per_minute, pitch)
+    how = {RATE: int(words_per_minute), PITCH: int(pitch), RANGE: int(intonation)}
+    pcm, words = _synthesize(voice, how, synthesis_of(cleaned))
+    if not pcm.any():
+        raise NothingToSay(f"espeak-ng finds nothing to say in {text[:40]!r}: give words")
+    last = len(offsets) - 1
+    return pcm, [(offsets[min(max(0, i), last)], s) for i, s in words]
 
-    def __init__(self) -> None:
-        """Raises RealTalkError if espeak-ng is not installed."""
-        self.sample_rate = load_espeak()[1]
 
-    def speak(
-        self,
-        text: str,
-        voice: str | Voice = DEFAULT_VOICE,
-        words_per_minute: int = DEFAULT_SPEED,
-        pitch: int = DEFAULT_PITCH,
-    ) -> tuple[np.ndarray, int]:
-        """Speaks a text. Returns samples, float32 (n,) in [-1, 1], and their rate in Hz (22050).
+def spell(character: str, voice: str | Voice, words_per_minute: int, pitch: int) -> np.ndarray:
+    """Speaks the name of one character (with its accents), such as "dot": samples as of `speak`."""
+    cleaned = unicode_scripts.speakable(character)[0].strip()
+    # espeak_Char would add "capital" to letters, and the names of some scripts.
+    if not cleaned or cleaned[0].isalnum():
+        return speak(cleaned, voice, words_per_minute, pitch)[0]
+    check_numbers(words_per_minute, pitch)
+    pcm, _ = _synthesize(
+        voice, {RATE: int(words_per_minute), PITCH: int(pitch), RANGE: DEFAULT_INTONATION},
+        lambda library: library.espeak_Char(ctypes.c_wchar(cleaned[0])),
+    )  # fmt: skip
+    if not pcm.any():
+        raise NothingToSay(f"espeak-ng has no name for {character[:1]!r}: leave it out")
+    return pcm
 
-        voice: a name of espeak-ng, with a variant if wanted ("en-us", "de", "fr+f3").
-        words_per_minute, pitch: in SPEED_RANGE and PITCH_RANGE.
-        Raises NothingToSay for a text without anything to say, RealTalkError for an unknown voice
-        or a number out of range.
-        """
-        return self.speak_words(text, voice, words_per_minute, pitch)[:2]
 
-    def speak_words(
-        self,
-        text: str,
-        voice: str | Voice = DEFAULT_VOICE,
-        words_per_minute: int = DEFAULT_SPEED,
-        pitch: int = DEFAULT_PITCH,
-        intonation: int = DEFAULT_INTONATION,
-    ) -> tuple[np.ndarray, int, list[tuple[int, float]]]:
-        """As `speak`; also returns, for each word, its offset in the text and when it begins, s."""
-        cleaned, offsets = unicode_scripts.speakable(text)
-        check_words(cleaned)
-        if len(cleaned) > MAX_TEXT:
-            raise RealTalkError(f"{len(cleaned)} characters are too long: give at most {MAX_TEXT}")
-        check_numbers(words_per_minute, pitch)
-        how = {RATE: int(words_per_minute), PITCH: int(pitch), RANGE: int(intonation)}
-        pcm, words = self._synthesize(voice, how, synthesis_of(cleaned))
-        if not pcm.any():
-            raise NothingToSay(f"espeak-ng finds nothing to say in {text[:40]!r}: give words")
-        last = len(offsets) - 1
-        return pcm, self.sample_rate, [(offsets[min(max(0, i), last)], s) for i, s in words]
-
-    def spell(
-        self,
-        character: str,
-        voice: str | Voice,
-        words_per_minute: int = DEFAULT_SPEED,
-        pitch: int = DEFAULT_PITCH,
-    ) -> np.ndarray:
-        """Speaks the name of one character (with its accents), such as "dot": float32 (n,)."""
-        cleaned = unicode_scripts.speakable(character)[0].strip()
-        # espeak_Char would add "capital" to letters, and the names of some scripts.
-        if not cleaned or cleaned[0].isalnum():
-            return self.speak_words(cleaned, voice, words_per_minute, pitch)[0]
-        check_numbers(words_per_minute, pitch)
-        pcm, _ = self._synthesize(
-            voice, {RATE: int(words_per_minute), PITCH: int(pitch), RANGE: DEFAULT_INTONATION},
-            lambda library: library.espeak_Char(ctypes.c_wchar(cleaned[0])),
-        )  # fmt: skip
-        if not pcm.any():
-            raise NothingToSay(f"espeak-ng has no name for {character[:1]!r}: leave it out")
-        return pcm
-
-    def _synthesize(
-        self,
-        voice: str | Voice,
-        settings: dict[int, int],
-        synthesis: Callable[[ctypes.CDLL], int],
-    ) -> tuple[np.ndarray, list[tuple[int, float]]]:
-        """Samples, float32 (n,), and the offset and time, s, of each word."""
-        pcm, events = synthesize(voice, settings, synthesis)
-        words = [(e.text_position - 1, e.audio_position / 1000) for e in events if e.type == WORD]
-        return to_float(pcm), words
+def _synthesize(
+    voice: str | Voice, settings: dict[int, int], synthesis: Callable[[ctypes.CDLL], int]
+) -> tuple[np.ndarray, list[tuple[int, float]]]:
+    """Samples, float32 (n,), and the offset and time, s, of each word."""
+    pcm, events = synthesize(voice, settings, synthesis)
+    words = [(e.text_position - 1, e.audio_position / 1000) for e in events if e.type == WORD]
+    return to_float(pcm), words
 
 
 def check_voice(voice: str | Voice) -> None:
     """Raises RealTalkError for a voice that espeak-ng does not have, or whose data are missing."""
     try:
-        Espeak().speak("ready", voice)
+        speak("ready", voice)
     except NothingToSay as error:
         name = voice if isinstance(voice, str) else voice.language
         raise RealTalkError(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from realtalk_ros.audio import ssml, unicode_scripts
+from realtalk_ros.audio import espeak, ssml, unicode_scripts
 from realtalk_ros.audio.espeak import (
     DEFAULT_INTONATION,
     DEFAULT_PITCH,
@@ -21,7 +21,6 @@ from realtalk_ros.audio.espeak import (
     INTONATION_RANGE,
     PITCH_RANGE,
     SPEED_RANGE,
-    Espeak,
     NothingToSay,
     check_numbers,
     check_voice,
@@ -85,9 +84,8 @@ class Saying:
         self._speed, self._pitch = words_per_minute, pitch
         # Of what is spoken next: times the amplitude, and how far the pitch moves.
         self._volume, self._intonation = 1.0, DEFAULT_INTONATION
-        self._espeak = Espeak()
+        self.sample_rate = espeak.sample_rate()
         self._voice = voices().find(voice)
-        self.sample_rate = self._espeak.sample_rate
         self._refused: NothingToSay | None = None
         pieces, head = self._synthesize(), []
         while not self._words:  # says now what is wrong with it
@@ -137,9 +135,7 @@ class Saying:
         for text, reader in self._stretches(said, voice):
             if reader is not None and unicode_scripts.has_words(text):
                 try:
-                    pcm, _, words = self._espeak.speak_words(
-                        text, reader, int(speed), pitch, self._intonation
-                    )
+                    pcm, words = espeak.speak(text, reader, int(speed), pitch, self._intonation)
                 except NothingToSay as nothing:
                     self._leave_out(nothing)
                 else:
@@ -170,7 +166,7 @@ class Saying:
 
     def _named(self, character: str, *arguments: Any) -> np.ndarray | None:
         try:
-            return self._espeak.spell(character, *arguments)
+            return espeak.spell(character, *arguments)
         except NothingToSay as nothing:
             self._leave_out(nothing)
             return None

@@ -258,10 +258,10 @@ def ros() -> Iterator[Finding]:
 
 
 def espeak() -> Iterator[Finding]:
-    from realtalk_ros.audio.espeak import Espeak
+    from realtalk_ros.audio.espeak import speak
 
     try:
-        Espeak().speak("ready")
+        speak("ready")
     except RealTalkError as error:
         yield warn("espeak-ng (only for --text) is not there", str(error))
     else:
