@@ -86,6 +86,15 @@ def test_frames_are_never_shown_twice_while_the_frame_rate_changes(rates, every)
     assert min(np.diff(times)) > 1e-6 and len(times) > 100
 
 
+@pytest.mark.parametrize("fps", [19, 25, 35, 38, 75])
+def test_frames_are_never_shown_twice_by_the_time_of_day(fps):
+    buffer, times = JitterBuffer(fps), []
+    for i in range(4000):
+        if frame := buffer.tick(1.8e9 + i / 200):
+            times.append(frame.time)
+    assert min(np.diff(times)) > 0.5 / fps and len(times) > 19 * fps
+
+
 def test_late_frames_are_dropped_and_counted_and_the_delay_adapts():
     buffer = JitterBuffer(FPS)
     # The first is on time, then everything is half a second late.

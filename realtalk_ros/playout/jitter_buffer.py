@@ -22,6 +22,7 @@ BLEND = 0.12  # s in which one utterance's face turns into that of another that 
 NEW_UTTERANCE = 0.5  # s, after a longer pause between expressions the delay is chosen again
 CAPACITY = 3000  # expressions, two minutes at 25 fps
 CLOCK_SET = 10.0  # s without a tick, from which on the clock was set ahead: no frame was missed
+ROUNDING = 1e-3  # of a frame: in 2026, 1e-5 of it is lost between its number and its time
 INTERPOLATED = 0.1  # s between two expressions, up to which frames are interpolated
 
 
@@ -132,7 +133,7 @@ class JitterBuffer:
         step = 1
         if self._frame_time is not None:
             # By its time, as the frame rate may have changed since.
-            step = frame - math.floor(self._frame_time * self.fps + 1e-6)
+            step = frame - math.floor(self._frame_time * self.fps + ROUNDING)
             if step < -(MAX_DELAY + 1) * self.fps:
                 self._queue.clear()  # the clock went back: start again
                 step = 1
