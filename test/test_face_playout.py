@@ -128,3 +128,15 @@ def test_a_playback_latency_that_is_set_in_silence_delays_no_face():
     delay = simulation.playout.status()["delay_ms"]
     simulation.playout.set_playback_latency(0.5)
     assert simulation.playout.status()["delay_ms"] == delay
+
+
+@pytest.mark.parametrize("when", [-0.9, -0.7, -0.5])
+def test_no_face_is_shown_before_its_time_where_the_playback_latency_is_taken_back(when):
+    """While the delay of the speech before falls."""
+    simulation = Simulation()
+    simulation.playout.set_playback_latency(0.5)
+    simulation.talk(1.0, -0.6)
+    pcm = simulation.talk(2.0, 1.0, [(when, 0.0)], begin=BEGIN + 10)
+    assert_whole(simulation, pcm)
+    assert min(f.due - f.time for _, f in simulation.shown) >= 0
+    assert simulation.playout.status()["delay_ms"] == 0

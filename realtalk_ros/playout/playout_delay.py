@@ -110,7 +110,8 @@ class PlayoutDelay:
             needed = self._needed(max((late for _, late in self._arrivals), default=math.inf))
             seconds = min(0.0, max(seconds, needed - self.seconds))
         self.seconds += seconds
-        self._target += seconds
+        # Where it is falling it may be nearer to its target than that.
+        self._target = max(0.0, self._target + seconds)
         self._first += seconds
 
     def slew(self, elapsed: float) -> None:
