@@ -13,6 +13,7 @@ from realtalk_ros.playout.audio_playout import LATE, SLICE, AudioPlayout
 from realtalk_ros.playout.face_playout import FacePlayout
 from realtalk_ros.playout.quality_monitor import QualityMonitor
 from realtalk_ros.playout.scheduling import ChunkFinding
+from realtalk_ros.playout.sender_identity import SenderIdentifier
 from realtalk_ros.playout.turn_taking import TurnTaking
 from realtalk_ros.stream_types import Chunk, ScheduledChunk, TimedExpression
 
@@ -262,6 +263,44 @@ def test_a_stalled_network_brings_no_old_speech_back_into_the_answer(how, stamps
     assert turns.counts["interrupted_chunks"] == 4 + (how == "reset")
     put("old", 17.0)  # after a pause it speaks again
     assert heard[-1] == "old"
+
+
+@pytest.mark.parametrize("how", ["replace", "reset"])
+@pytest.mark.parametrize("stamps", [True, False])
+def test_a_voice_with_one_id_for_all_it_says_is_heard_after_another_sender(how, stamps):
+    """It pauses for 0.6 s between sentences, and never says `last`."""
+    turns, senders, heard = TurnTaking("replace"), SenderIdentifier(), []
+
+    def put(name, number, at):
+        sender = senders.identify(name, number, at, 0.1)
+        turns.put(chunk(name, at if stamps else None), at, sender=sender)
+        heard.extend(piece.utterance for piece in drain(turns, at))
+
+    for k in range(10):
+        put("voice", 1000 + k, 10.0 + 0.1 * k)
+    if how == "reset":
+        turns.interrupt(11.0)
+        turns.accept_again("", senders.identify("", 7, 11.0, 0.0))
+    else:
+        for k in range(5):
+            put("alert", 7 + k, 11.0 + 0.1 * k)
+    for k in range(30):
+        put("voice", 1010 + k, 12.0 + 0.1 * k + 0.6 * (k // 10))
+    assert heard == ["voice"] * 10 + ["alert"] * (5 if how == "replace" else 0) + ["voice"] * 30
+
+
+def test_a_publisher_keeps_its_name_in_its_next_utterance():
+    senders = SenderIdentifier()
+
+    def name(utterance, number):
+        return senders.identify(utterance, number, 10.0, 0.1)
+
+    first, other = name("a", 100), name("b", 200)
+    assert first != other
+    assert [name("a", 101), name("c", 102), name("a", 103), name("c", 110)] == [first] * 4
+    assert [name("d", 119), name("e", 5)] == ["3", "4"]  # of none of them
+    # Two that use one id are told apart.
+    assert [name("c", 300), name("c", 400), name("a", 401)] == [first, first, "5"]
 
 
 @pytest.mark.parametrize("last, at, named", [

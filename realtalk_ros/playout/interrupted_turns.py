@@ -5,8 +5,8 @@ A sender learns of an interrupt late or never, and may reuse the utterance id fo
 chunk under the id of an interrupted utterance is ignored only if it was sent within 80 ms of the
 interrupt or continues what came before: its stamps, or, without stamps, its rhythm and waveform. An
 answer may begin in the rhythm of what was interrupted: the first chunk must continue the waveform,
-too. Once another utterance has begun, the answer has an id of its own: a network that stalls must
-not bring the old speech back then.
+too. Once its sender has begun an utterance of another id, the answer has an id of its own: a
+network that stalls must not bring the old speech back then.
 
 How the mouth closes after an interrupt: jitter_buffer.py.
 """
@@ -22,7 +22,7 @@ from realtalk_ros.stream_types import Chunk
 
 IN_FLIGHT = 0.08  # s after an interrupt within which chunks were sent before their sender knew
 RESUMED = 0.3  # s that a sender whose stamps continue may pause, and is still in that utterance
-STALLED = 2.0  # s that it may pause once another utterance has begun, and is still in that one
+STALLED = 2.0  # s that it may pause once it has begun another utterance, and is still in that one
 FORGET = 30.0  # s after which the rest of an interrupted utterance is accepted in any case
 MAX_IGNORED = 64  # interrupted utterances remembered
 JOINT = 160  # samples before and after a joint by which a waveform is seen to continue
@@ -41,7 +41,7 @@ class _InterruptedTurn:
     last_pcm: np.ndarray  # of its last chunk, its end
     closed: bool
     followed: bool = False  # whether a chunk that was sent after IN_FLIGHT has continued it
-    answered: bool = False  # whether an utterance of another id has begun since
+    answered: bool = False  # whether its sender has begun an utterance of another id since
 
     @classmethod
     def of(cls, turn: Turn, now: float) -> _InterruptedTurn:
@@ -96,10 +96,11 @@ class InterruptedTurns:
         """Chunks of `utterance` are accepted again."""
         self._turns.pop((utterance, sender), None)
 
-    def begin(self, utterance: str) -> None:
-        """A new utterance begins."""
-        for (other, _), turn in self._turns.items():
-            turn.answered = turn.answered or other != utterance
+    def begin(self, utterance: str, sender: str) -> None:
+        """`sender` begins a new utterance. (Another sender may use one id for all that it says, and
+        goes on under it.)"""
+        for (other, name), turn in self._turns.items():
+            turn.answered = turn.answered or (name == sender and other != utterance)
 
     def ignores(self, chunk: Chunk, sent: float, sender: str) -> bool:
         """Whether a chunk belongs to what was interrupted, and so is not to be played."""

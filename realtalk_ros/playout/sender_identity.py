@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Identifies senders that use the same utterance id. rclpy does not say who sent a message, but
-every publisher numbers its messages: a number that does not continue is another publisher's.
+"""Identifies senders. rclpy does not say who sent a message, but every publisher numbers its
+messages: a number that does not continue is another publisher's.
 
-turn_taking.py makes each sender's audio an utterance of its own.
+turn_taking.py makes the audio of each sender that uses the same utterance id an utterance of its
+own; interrupted_turns.py asks whether a sender has begun another utterance.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MAX_LOSS = 256  # messages that one publisher may lose in a row and still be taken for the same
+MAX_LOSS_BETWEEN = 8  # likewise between two utterances
 MAX_IDS = 64  # utterance ids remembered
 MAX_SENDERS = 8  # senders remembered of one id
 
@@ -46,7 +48,16 @@ class SenderIdentifier:
             sender = min(candidates, key=lambda s: (number - s.number, abs(sent - s.due)))
             sender.number, sender.due = number, sent + seconds
             return sender.name
-        self._count += 1
-        known.append(_Sender(str(self._count), number, sent + seconds))
+        known.append(_Sender(self._name(number, known), number, sent + seconds))
         del known[:-MAX_SENDERS]
         return known[-1].name
+
+    def _name(self, number: int, known: list[_Sender]) -> str:
+        """That of the publisher whose last message, of another utterance, was the one before
+        `number`; or a new one."""
+        taken = {sender.name for sender in known}
+        for sender in (s for senders in self._senders.values() for s in senders):
+            if 0 < number - sender.number <= MAX_LOSS_BETWEEN and sender.name not in taken:
+                return sender.name
+        self._count += 1
+        return str(self._count)

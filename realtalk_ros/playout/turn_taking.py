@@ -103,7 +103,7 @@ class TurnTaking:
         if new:
             if self.policy == "replace":
                 result.ended.extend(self._replace_others(scheduled.start, now))
-            self._interrupted.begin(chunk.utterance)
+            self._interrupted.begin(chunk.utterance, sender)
             if self._turns:
                 before = self._turns[-1]
                 turn.postponed = max(0.0, before.end - scheduled.start) if before.closed else 0.0
@@ -185,7 +185,7 @@ class TurnTaking:
     def accept_again(self, utterance: str, sender: str = "") -> None:
         """`utterance` answers: its chunks are played though it was interrupted."""
         self._interrupted.remove(utterance, sender)
-        self._interrupted.begin(utterance)
+        self._interrupted.begin(utterance, sender)
 
     def shift(self, seconds: float) -> None:
         """The clock jumped: everything keeps its place relative to now."""
