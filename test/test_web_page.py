@@ -296,7 +296,8 @@ def whole(head):
     (whole, ""),
     (lambda head: re.sub(rb"(Host: .*):\d+\r\n", rb"\1\r\n", whole(head)), "Host header"),
     (lambda head: re.sub(rb"Upgrade: .*\r\n", b"", whole(head)), "Upgrade"),
-], ids=["", "no port", "no upgrade"])  # fmt: skip
+    (lambda head: re.sub(rb"Connection: .*\r\n", b"Connection: close\r\n", head), "Connection"),
+], ids=["", "no port", "no upgrade", "no connection"])  # fmt: skip
 def test_a_proxy_serves_it_under_its_own_path_or_both_ends_say_why_not(headers, problem):
     problems = []
     with opened(on_problem=problems.append) as page:

@@ -74,12 +74,12 @@ class RequestGuard:
             raise self._refused(f"origin {origin}")
         if "Sec-WebSocket-Protocol" in request.headers:  # aiohttp would log its value
             raise self.malformed("no subprotocol is spoken here")
-
-        if request.headers.get("Upgrade", "").lower() != "websocket":
+        asked = [request.headers.get(name, "").lower() for name in ("Upgrade", "Connection")]
+        if asked[0] != "websocket" or "upgrade" not in asked[1]:
             raise self.malformed(
                 "a page's WebSocket is asked for here",
-                "a WebSocket was asked for without the header Upgrade, and answered with 400 (a "
-                "proxy must pass Upgrade and Connection on)",
+                "a WebSocket was asked for without the headers Upgrade and Connection, and "
+                "answered with 400 (a proxy must pass both on)",
             )
 
     def takes_commands_from(self, request: web.Request) -> bool:
