@@ -159,6 +159,8 @@ def test_a_voice_is_found_by_its_name_language_and_gender(told):
     assert names[-3:] == ["de", "fr", "en-US"]
     said("<voice gender='male'>one</voice>", "en-us+f2")
     assert names[-1] == "en-US+m1"
+    said(f"<voice name='{'Joanna ' * 8} de'>one</voice>")  # as long lists take seconds
+    assert names[-1] == "en-US"
     warnings = said("<voice name='Joanna'>one</voice> <voice name='Joanna'>two</voice>")[2]
     assert (
         len(warnings) == 1 and "<voice> is left out: espeak-ng has no voice 'Joanna'" in warnings[0]

@@ -44,6 +44,7 @@ _PAUSES = {".": 0.32, "。": 0.32, "!": 0.37, "?": 0.32, "！": 0.37, "？": 0.3
            ";": 0.24, "；": 0.24, "…": 0.24, ",": 0.16}  # fmt: skip
 _LINE = 0.24  # s after a line, as of a list
 MAX_WARNINGS = 20  # about one text
+MAX_VOICES = 8  # names of one <voice> that are tried
 _SPELLED, _SPELLED_APART = 0.06, 0.25  # s between characters, and where a space was
 
 
@@ -192,7 +193,8 @@ class Saying:
 
     def _voice_of(self, style: ssml.SpeechStyle) -> Voice:
         """That of a part of the text."""
-        voice = self._listed(style.voice, *style.voice.split()) if style.voice else None
+        names = style.voice, *style.voice.split()[:MAX_VOICES]
+        voice = self._listed(*names) if style.voice else None
         voice = voice or self._voice_for_language(style.language)
         if not style.gender or style.gender == (voice.variant[1:2] or "m"):
             return voice  # one without a variant is a man's, or taken for it
