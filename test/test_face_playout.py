@@ -140,3 +140,10 @@ def test_no_face_is_shown_before_its_time_where_the_playback_latency_is_taken_ba
     assert_whole(simulation, pcm)
     assert min(f.due - f.time for _, f in simulation.shown) >= 0
     assert simulation.playout.status()["delay_ms"] == 0
+
+
+def test_no_sound_is_lost_where_the_playback_latency_falls_with_the_delay_and_is_raised_again():
+    simulation = Simulation()
+    simulation.playout.set_playback_latency(0.5)
+    pcm = simulation.talk(2.0, 1.0, [(-0.69, 0.3), (0.14, 0.1), (0.22, 1.0)])
+    assert_whole(simulation, pcm)

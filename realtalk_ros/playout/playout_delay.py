@@ -106,13 +106,15 @@ class PlayoutDelay:
     def postpone(self, seconds: float) -> None:
         """All is shown so much later from now on; or earlier, if that is negative, as far as the
         delay is longer than needed."""
+        lowest = 0.0
         if seconds < 0:
             needed = self._needed(max((late for _, late in self._arrivals), default=math.inf))
             seconds = min(0.0, max(seconds, needed - self.seconds))
+            lowest = min(needed, self.seconds + seconds)
         self.seconds += seconds
-        # Where it is falling it may be nearer to its target than that.
-        self._target = max(0.0, self._target + seconds)
-        self._first += seconds
+        # While it falls, these are nearer to what is needed.
+        self._target = max(lowest, self._target + seconds)
+        self._first = max(lowest, self._first + seconds)
 
     def slew(self, elapsed: float) -> None:
         """Comes nearer to what was chosen, as `elapsed` s have passed."""
