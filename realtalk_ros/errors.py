@@ -18,10 +18,6 @@ class ModelError(RealTalkError):
     """A network file that is missing, truncated, tampered with, or of another version."""
 
 
-class DetectorError(RealTalkError):
-    """No face can be looked for, in any picture: MediaPipe or its model is missing."""
-
-
 class NetworkError(RealTalkError):
     """A network that failed while it ran, as where a GPU is lost."""
 

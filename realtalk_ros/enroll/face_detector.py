@@ -24,7 +24,7 @@ import numpy as np
 from realtalk_ros import install_hints
 from realtalk_ros.enroll import landmarker_file
 from realtalk_ros.enroll.mediapipe_models import CANNOT_OPEN, BundledModel, TaskModel
-from realtalk_ros.errors import DetectorError
+from realtalk_ros.errors import RealTalkError
 
 # The detector misses faces that take less than some sixth of a picture: those are looked for in
 # parts of it, so many along each side, that overlap by half.
@@ -66,7 +66,7 @@ class FaceDetector:
     """Finds faces. `video`: successive frames of one video, which is faster and steadier.
     `landmarker`: a face_landmarker.task; None: one that is found, else MediaPipe's own model.
 
-    Raises DetectorError, with what to do, where MediaPipe or its model is missing.
+    Raises RealTalkError, with what to do, where MediaPipe or its model is missing.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class FaceDetector:
         except CANNOT_OPEN as error:
             if file is None:
                 raise landmarker_file.no_model(version) from error
-            raise DetectorError(
+            raise RealTalkError(
                 f"{file} is no face_landmarker.task that MediaPipe {version} can use: download "
                 f"{landmarker_file.URL}"
             ) from error
@@ -152,7 +152,7 @@ def _mediapipe() -> Any:
     try:
         import mediapipe
     except ImportError as error:
-        raise DetectorError(
+        raise RealTalkError(
             f"finding a face {install_hints.what_is_missing('mediapipe', 'enroll')}; or give the "
             "face's landmarks by --landmarks"
         ) from error

@@ -18,7 +18,7 @@ import shlex
 from pathlib import Path
 
 from realtalk_ros import install_hints
-from realtalk_ros.errors import DetectorError
+from realtalk_ros.errors import RealTalkError
 from realtalk_ros.paths import is_file
 
 NAME = "face_landmarker.task"
@@ -40,11 +40,11 @@ def usual_place() -> Path:
 
 def find(given: str | Path | None = None) -> Path | None:
     """The file that is `given`, that $REALTALK_LANDMARKER names, or in the usual place. None: there
-    is none. Raises DetectorError where one is named that is no file."""
+    is none. Raises RealTalkError where one is named that is no file."""
     named = os.environ.get(ENVIRONMENT)
     for path, source in ((given, "--landmarker"), (named, f"${ENVIRONMENT}")):
         if path and not is_file(path):
-            raise DetectorError(f"{path}, given by {source}, is no file: download {URL}")
+            raise RealTalkError(f"{path}, given by {source}, is no file: download {URL}")
         if path:
             return Path(path)
     place = usual_place()
@@ -52,16 +52,16 @@ def find(given: str | Path | None = None) -> Path | None:
 
 
 def check(version: str, file: Path | None) -> None:
-    """Raises DetectorError, with what to do, where MediaPipe of this version cannot be used, or not
+    """Raises RealTalkError, with what to do, where MediaPipe of this version cannot be used, or not
     with this file (None: without one)."""
     number = tuple(map(int, re.findall(r"\d+", version)[:3]))
     if not number:
-        raise DetectorError(
+        raise RealTalkError(
             "MediaPipe of an unknown version is not used here: "
             f"{install_hints.how_to_install('mediapipe')}"
         )
     if number > LAST_SILENT:
-        raise DetectorError(
+        raise RealTalkError(
             f"MediaPipe {version} reports each use to Google, and is not used here: "
             f"{install_hints.how_to_install('mediapipe')}"
         )
@@ -69,9 +69,9 @@ def check(version: str, file: Path | None) -> None:
         raise no_model(version)
 
 
-def no_model(version: str) -> DetectorError:
+def no_model(version: str) -> RealTalkError:
     place = shlex.quote(str(usual_place()))
-    return DetectorError(
+    return RealTalkError(
         f"MediaPipe {version} carries no face model: curl -f --create-dirs -o {place} {URL} brings "
         "one; a file elsewhere can be given by --landmarker"
     )

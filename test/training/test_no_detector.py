@@ -16,6 +16,7 @@ from realtalk_ros.enroll import mesh_tracker
 from realtalk_ros.output.mp4_writer import VideoWriter
 from realtalk_ros.training.renderer import evaluate_smiles
 from realtalk_ros.training.videos import mouth_track
+from realtalk_ros.training.videos.video_files import track_path
 
 
 @pytest.fixture
@@ -45,6 +46,20 @@ def test_a_model_that_is_missing_is_said_once(folder, command, kinds, monkeypatc
     lines = [line for line in error.splitlines() if "%|" not in line and line.strip()]
     assert len(lines) == 1 and not said, (lines, said)
     assert lines[0].startswith(f"realtalk {command}: missing.task, given by --landmarker, is no")
+
+
+@pytest.mark.parametrize("option", ["--picture", "--own-motion", None])
+def test_known_tracks_need_a_model_only_for_what_is_looked_at_again(
+    folder, option, monkeypatch, capsys
+):
+    for name in ("a.mp4", "b.mp4"):
+        known = track_path(folder / "tracks", name, folder / name)
+        mouth_track.MouthTrack(*np.zeros((4, 50))).save(known)
+    argv = ["evaluate", "talking", str(folder), "--tracks", str(folder / "tracks")]
+    assert cli.main([*argv, "--landmarker", "missing.task", *([option] if option else [])]) == 2
+    said = capsys.readouterr().err
+    assert said.count("missing.task, given by --landmarker, is no") == bool(option)
+    assert ("no video" in said) != bool(option)
 
 
 class Logs:

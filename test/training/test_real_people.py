@@ -4,6 +4,7 @@
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -346,7 +347,7 @@ def test_a_step_judges_what_is_shown_and_leaves_out_misplaced_teeth(people):
     assert wrong[shown.mouth_interior[:, 1] > 0.5].max() > 0.02
 
 
-def test_what_is_wrong_with_the_people_is_said(tmp_path):
+def test_what_is_wrong_with_the_people_is_said(tmp_path, monkeypatch):
     with pytest.raises(RealTalkError, match="realtalk data pairs"):
         train.load_people(config(tmp_path))
     with pytest.raises(RealTalkError, match="leave out --avatar"):
@@ -359,6 +360,8 @@ def test_what_is_wrong_with_the_people_is_said(tmp_path):
         (tmp_path / folder).mkdir()
         cv2.imwrite(str(tmp_path / folder / "1.png"), np.zeros((8, 8, 3), np.uint8))
     both = str(tmp_path / "neutral"), str(tmp_path / "smiling")
+    opened = SimpleNamespace(close=lambda: None)
+    monkeypatch.setattr(photo_pairs, "FaceDetector", lambda _: opened)
     with pytest.raises(RealTalkError, match="no pair of photographs can be used"):
         photo_pairs.run(parser.parse_args([*both, "--out", str(tmp_path)]))
     (tmp_path / "file").write_text("")

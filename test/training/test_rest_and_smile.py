@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The smile of somebody whose face at rest is known."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,7 @@ def test_smiles_without_dlib_are_measured_with_a_warning(tmp_path, monkeypatch, 
         ("enrolled", None), ("read_pair", None), ("draw_smile", None),
         ("face_crops", [*pictures, None]), ("lip_box", (slice(9, 99), slice(9, 99))),
         ("compare", evaluate_smiles.Smile(0.1, None, None)),
+        ("FaceDetector", SimpleNamespace(close=lambda: None)),
     ):  # fmt: skip
         monkeypatch.setattr(evaluate_smiles, name, lambda *_, value=value: value)
     lacking = None, "needs dlib: pip install it"

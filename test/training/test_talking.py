@@ -33,6 +33,7 @@ from realtalk_ros.training.videos import (
     mouth_targets,
     mouth_track,
     talking_metrics,
+    tracked_videos,
 )
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 
@@ -80,10 +81,14 @@ def film(tmp_path, speech, monkeypatch):
         opened = 0
 
         def __init__(self, *_, **__):
-            self._frames = iter(seen[Detector.opened])
-            Detector.opened += 1
+            pass
+
+        def close(self):
+            pass
 
         def __enter__(self):
+            self._frames = iter(seen[Detector.opened])
+            Detector.opened += 1
             return self
 
         def __exit__(self, *_):
@@ -92,7 +97,8 @@ def film(tmp_path, speech, monkeypatch):
         def find(self, image):
             return next(self._frames)
 
-    monkeypatch.setattr(mouth_track, "FaceDetector", Detector)
+    for module in (mouth_track, tracked_videos):
+        monkeypatch.setattr(module, "FaceDetector", Detector)
 
     def write(name, faces, images=None, then=()):
         path = tmp_path / "films" / name

@@ -39,7 +39,7 @@ from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.enroll.face_embedding import FaceEmbedding
 from realtalk_ros.enroll.photo_checks import photographs, read_picture
 from realtalk_ros.enroll.photo_to_avatar import from_picture
-from realtalk_ros.errors import DetectorError, RealTalkError
+from realtalk_ros.errors import RealTalkError
 from realtalk_ros.face_model.landmarks import LIPS
 from realtalk_ros.output.console import warn
 from realtalk_ros.rendering.avatar_encoding import reference_inputs
@@ -87,12 +87,11 @@ def run(args: argparse.Namespace) -> None:
     embedding, lacking = FaceEmbedding.if_installed()
     paths = pairs_by_name(photographs(args.neutral), photographs(args.smiling))
     with native_output.hidden(args.verbose):
+        FaceDetector(args.landmarker).close()  # says what is missing before the work begins
         for name, both in tqdm(paths.items(), desc="people", disable=None):
             try:
                 neutral, smiling = (enrolled(path, args.landmarker) for path in both)
                 pair = read_pair(*both, args.landmarker)
-            except DetectorError:
-                raise
             except RealTalkError:
                 continue  # counted as refused; `realtalk evaluate avatars` says why
             frame = draw_smile(neutral, pair, args.models)

@@ -28,8 +28,9 @@ from tqdm import tqdm
 
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.enroll import face_detector, native_output
+from realtalk_ros.enroll.face_detector import FaceDetector
 from realtalk_ros.enroll.photo_checks import photographs
-from realtalk_ros.errors import DetectorError, RealTalkError
+from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.common.affine_maps import compose, random_crop, transform
 from realtalk_ros.training.common.group_layout import EXPRESSIONS, POSE, POSES, write_shard
 from realtalk_ros.training.renderer.checkpoint import load_renderer
@@ -136,12 +137,11 @@ def run(args: argparse.Namespace) -> None:
     made: dict[str, list[Pair]] = {}
     refused = []
     with native_output.hidden(args.verbose):
+        FaceDetector(args.landmarker).close()  # says what is missing before the work begins
         for both in tqdm(paths.values(), desc="pairs", disable=None):
             try:
                 pair = fitting(read_pair(*both, args.landmarker, FRAME), both[1].name)
                 made.setdefault(person_of(both[1]), []).append(pair)
-            except DetectorError:
-                raise
             except RealTalkError as error:
                 refused.append(str(error))
     for line in refused:

@@ -25,7 +25,7 @@ import numpy as np
 
 from realtalk_ros.contracts import LOOK_AHEAD
 from realtalk_ros.enroll import face_detector, native_output
-from realtalk_ros.errors import DetectorError, RealTalkError
+from realtalk_ros.errors import RealTalkError
 from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.output.console import warn
 from realtalk_ros.output.figure_columns import print_table
@@ -64,8 +64,6 @@ def evaluate(
         if picture:
             try:
                 row |= picture.measure(path)
-            except DetectorError:
-                raise
             except RealTalkError as error:
                 row |= picture.unknown()
                 not_drawn[name] = " ".join(str(error).split())
@@ -172,7 +170,8 @@ def run(args: argparse.Namespace) -> int:
     if args.picture:
         from realtalk_ros.training.videos.talking_picture import PictureEvaluator
 
-        picture = PictureEvaluator(model, args.landmarker, args.models)
+        with native_output.hidden(args.verbose):
+            picture = PictureEvaluator(model, args.landmarker, args.models)
     with native_output.hidden(args.verbose):
         report = evaluate(args.folder, model, args, picture)
     print(json.dumps(report, indent=1)) if args.json else show(report, args.phones)

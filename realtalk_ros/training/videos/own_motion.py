@@ -106,6 +106,7 @@ def evaluate(args: argparse.Namespace, model: ExpressionModel) -> dict:
     """The report on the videos of a folder: the mean over people, each of them, and what was left
     out. args: of `realtalk evaluate talking`. Raises RealTalkError where nothing can be
     measured."""
+    FaceDetector(args.landmarker, video=True).close()  # says what is missing before the work begins
 
     def measured(path: Path, track: MouthTrack) -> dict[str, dict]:
         speaker = speaker_of(path, model)

@@ -144,13 +144,15 @@ class SpeakingAvatar:
 class PictureEvaluator:
     """Measures clips, one after the other, by the figures of the module's docstring.
 
-    `lacking` says what is not installed, and how to install it; its figures are left out.
+    `lacking` says what is not installed, and how to install it; its figures are left out. Raises
+    RealTalkError where MediaPipe or its model is missing.
     """
 
     def __init__(
         self, model: ExpressionModel, landmarker: Path | None = None, models: Path | None = None
     ):
         self._model, self._landmarker, self._models = model, landmarker, models
+        FaceDetector(landmarker, video=True).close()  # says what is missing before the work begins
         self.lacking: list[str] = []
         self._lpips: Lpips | None = None
         try:

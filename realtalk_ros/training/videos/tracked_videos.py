@@ -11,11 +11,13 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from realtalk_ros.errors import AudioError, DetectorError, RealTalkError
+from realtalk_ros.enroll.face_detector import FaceDetector
+from realtalk_ros.errors import AudioError, RealTalkError
 from realtalk_ros.training.videos import talking_metrics
 from realtalk_ros.training.videos.filmed_people import best_lag
 from realtalk_ros.training.videos.lip_sync_check import PredictedExpression
 from realtalk_ros.training.videos.mouth_track import MouthTrack, known_track
+from realtalk_ros.training.videos.video_files import track_path
 
 T = TypeVar("T")
 
@@ -35,15 +37,16 @@ def for_each_video(
 ) -> tuple[dict[Path, T], dict[str, str]]:
     """What `use` makes of each video and its mouth's track; and why videos are left out, by their
     name in `folder`: they have no track, or `use` raises RealTalkError or AudioError. Tracks in
-    `cache` are not made again. Raises RealTalkError if no video can be used, and DetectorError."""
+    `cache` are not made again. Raises RealTalkError if no video can be used, and
+    where a track is to be made and MediaPipe or its model is missing."""
+    names = {path: str(path.relative_to(folder)) for path in videos}
+    if not all(track_path(cache, name, path).is_file() for path, name in names.items()):
+        FaceDetector(landmarker, video=True).close()
     used: dict[Path, T] = {}
     left_out: dict[str, str] = {}
-    for path in tqdm(videos, "videos", unit="video", disable=None):
-        name = str(path.relative_to(folder))
+    for path, name in tqdm(names.items(), "videos", unit="video", disable=None):
         try:
             used[path] = use(path, known_track(path, name, cache, landmarker))
-        except DetectorError:
-            raise
         except (RealTalkError, AudioError) as error:
             left_out[name] = " ".join(str(error).split())
     if not used:
