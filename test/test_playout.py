@@ -469,6 +469,16 @@ def test_a_chunk_that_is_sent_twice_is_heard_once():
     assert len(times) == 20 and turns.counts["repeated_chunks"] == 2
 
 
+@pytest.mark.parametrize("later", [0.005, 0.06, 0.2])
+def test_copies_that_a_relay_sends_are_not_heard(later):
+    arrivals = []
+    for k, part in enumerate(numbered(2, 0.1)):
+        when, part = 9.8 + 0.1 * k, stamped(part, 10 + 0.1 * k)
+        arrivals += [(when, when, part), (when + later, when + later, part)]
+    turns = TurnTaking()
+    assert len(heard(turns, arrivals)) == 20 and turns.counts["repeated_chunks"] == 20
+
+
 @pytest.mark.parametrize("policy", ["replace", "queue"])
 @pytest.mark.parametrize("stamp", [None, 10.0, 11.7, 12.0, 12.3, 60.0, 5000.0])
 def test_an_empty_chunk_ends_its_utterance_whatever_its_stamp_says(policy, stamp):

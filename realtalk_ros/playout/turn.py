@@ -103,7 +103,8 @@ class Turn:
         """Whether a chunk that was sent at `sent`, s, is a copy of one before. If not, it will be
         known."""
         content = (stamp, hash(pcm.tobytes()))
-        if content == self.first_content and sent - self.first_sent > self.received / 2:
+        since = sent - self.first_sent
+        if content == self.first_content and since > max(ACTIVE, self.received / 2):
             # Too late for a copy: a bag is played in a loop.
             self.recent.clear()
             self.last_stamp = self.next_stamp = None
