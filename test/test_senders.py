@@ -202,11 +202,17 @@ def test_the_voice_agent_of_the_documents_answers_is_interrupted_and_knows_its_e
         voice.speak(pcm[begin:end])
         client.spin(pause)
     assert ended == []
+    voice.speak(b"@")  # of a sample that was cut off
     voice.end()
     client.wait(lambda: ended == [f"answer-{late}"], 20, "end of the second answer")
+    voice.speak(sound(9000, 0.3))
+    voice.end()
+    client.wait(lambda: ended[1:] == [f"answer-{late + 1}"], 20, "end of the third answer")
     assert heard(3000) < 2.0 * rate
     assert heard(9000) > promised(0.99, 0.5) * 2.3 * rate
     assert not any(len(pcm) and np.abs(pcm).max() > 0.3 for _, _, pcm in client.heard)  # no noise
+    values = client.diagnostics["expression_node"][2]
+    assert not any("without samples" in problem for problem in values)
 
 
 def test_stamps_of_now_lose_nothing_of_a_voice_faster_than_real_time(client):
