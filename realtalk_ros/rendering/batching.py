@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from weakref import WeakSet
 
 import numpy as np
@@ -71,7 +70,7 @@ class BatchingRenderer:
                 avatars = [Avatar.load(name) for name in self.avatars]
                 generator = Generator(avatars, providers, threads, model_dir)
                 self._renderers = [
-                    BatchedFace(self, avatar, size, shared=(generator, k))
+                    BatchedFace(self, avatar, size, (generator, k))
                     for k, avatar in enumerate(avatars)
                 ]
                 self._key = key
@@ -149,9 +148,10 @@ class BatchingRenderer:
 class BatchedFace(FaceRenderer):
     """One face of a BatchingRenderer."""
 
-    def __init__(self, batching: BatchingRenderer, *args: Any, **kwargs: Any):
-        """The others: as of FaceRenderer."""
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, batching: BatchingRenderer, avatar: Avatar, size: int, shared: tuple[Generator, int]
+    ):
+        super().__init__(avatar, size, shared=shared)
         self._batching = batching
 
     def generate(

@@ -31,5 +31,5 @@ class EyesModel:
 
 @lru_cache(maxsize=1)
 def load() -> EyesModel:
-    """The only one. Raises RealTalkError for a damaged file."""
+    """The model that comes with the package. Raises RealTalkError for a damaged file."""
     return EyesModel()

@@ -39,7 +39,7 @@ class HeadModel:
 
 @lru_cache(maxsize=1)
 def load() -> HeadModel:
-    """The only one. Raises RealTalkError for a damaged file."""
+    """The model that comes with the package. Raises RealTalkError for a damaged file."""
     return HeadModel()
 
 

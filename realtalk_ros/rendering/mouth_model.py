@@ -151,5 +151,5 @@ def split(faces: np.ndarray, enamel: np.ndarray, moved: np.ndarray) -> tuple[Sur
 
 @lru_cache(maxsize=1)
 def load() -> MouthModel:
-    """The only one. Raises RealTalkError for a damaged file."""
+    """The model that comes with the package. Raises RealTalkError for a damaged file."""
     return MouthModel()

@@ -228,8 +228,7 @@ def predict_face(
         patches = eyes.eye_patches(resting_eyes, geometry.project_eyes(w, row), group.size)
         eyes.draw_visibility(patches, image)
         for patch in patches:
-            about = np.stack([*patch.sampling_grid, patch.blend], -1)
-            grid[patch.rows, patch.columns] = about
+            grid[patch.rows, patch.columns] = np.stack([*patch.sampling_grid, patch.blend], -1)
     light = None
     if group.real:
         lips = [geometry.lips(points, row) for points, row in zip(moved, rows, strict=True)]
