@@ -7,8 +7,9 @@ comes later than that.)
 
 A process that stalled finds many expressions at once, all of them late: they say nothing about the
 delay. It grows only where frames come too late again and again. When it has not been needed for
-UNNEEDED_FOR, as many frames are left out as it has grown by. In live speech pauses are shortened,
-too, until no more of it is left than needed.
+UNNEEDED_FOR, as many frames are left out as it has grown by: of live speech any, of speech that is
+sent early only silence. In live speech pauses are shortened, too, until no more of it is left than
+needed.
 """
 
 from __future__ import annotations
