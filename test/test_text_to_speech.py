@@ -80,6 +80,7 @@ def said(text, voice="en-us", **options):
     ("<sub xml:lang='en' alias='one' role=\"\">1</sub> <sub xml:lang='en'>2</sub>", "one 2"),
     ("<metadata><rdf:RDF>no</rdf:RDF></metadata>yes<audio> <desc xml:lang='en'>no</desc>so</audio>",
      "yes so"), ("<metadata/>One <desc>two <metadata a='b'>three", "One two three"),
+    ("<METADATA>no</Metadata\n>yes <desc>no</desc >so", "yes so"),
     ("One <!-- " + "three <p> <![CDATA[ " * 500 + "-->two", "One two"),
     ("<![CDATA[" + "a<b " * 600 + "<!-- ]]>", "a<b " * 600 + "<!-- "),
     ('<?xml version="1.0"?><!DOCTYPE s [<!ENTITY e SYSTEM "file:///etc/passwd">]>\n'

@@ -33,7 +33,11 @@ _MARKUP = re.compile(
 )
 # Comments, CDATA and elements that are not to be spoken, of any length, and how each ends.
 _VERBATIM = re.compile(r"<!--|<!\[CDATA\[|<(metadata|desc)(?:\s[^<>]*)?(?<!/)>", re.IGNORECASE)
-_ENDS = {"<!--": "-->", "<![CDATA[": "]]>", "metadata": "</metadata>", "desc": "</desc>"}
+_ENDS = {
+    kind: re.compile(end, re.IGNORECASE)
+    for kind, end in (("<!--", "-->"), ("<![CDATA[", r"\]\]>"), ("metadata", r"</metadata\s*>"),
+                      ("desc", r"</desc\s*>"))
+}  # fmt: skip
 _DOCUMENT = re.compile(r"\s*<(?:\?xml|!DOCTYPE|speak)\b", re.IGNORECASE)
 _BREAKS = {"none": 0.0, "x-weak": 0.1, "weak": 0.2, "medium": 0.35, "strong": 0.6, "x-strong": 1.0}
 _RATES = {"x-slow": 0.5, "slow": 0.75, "medium": 1.0, "default": 1.0, "fast": 1.3, "x-fast": 1.7}
@@ -103,14 +107,14 @@ def _without_verbatim(text: str) -> str:
         kind = found[1].lower() if found[1] else found[0].upper()
         if found.start() < at or kind in endless:
             continue
-        end = text.find(_ENDS[kind], found.end())
-        if end < 0:
+        end = _ENDS[kind].search(text, found.end())
+        if end is None:
             endless.add(kind)
             continue
         kept.append(text[at : found.start()])
         if kind == "<![CDATA[":
-            kept.append(html.escape(text[found.end() : end]))
-        at = end + len(_ENDS[kind])
+            kept.append(html.escape(text[found.end() : end.start()]))
+        at = end.end()
     return "".join([*kept, text[at:]])
 
 
