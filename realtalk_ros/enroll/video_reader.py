@@ -141,9 +141,12 @@ def with_transparency(stream: av.video.stream.VideoStream) -> av.VideoCodecConte
     """The decoder of a WebM film that is transparent in parts, of which FFmpeg's own decoders do
     not tell; None for any other film, or without libvpx."""
     name = LIBVPX.get(stream.codec_context.name)
-    if stream.metadata.get("alpha_mode") != "1" or name not in av.codecs_available:
+    if stream.metadata.get("alpha_mode") != "1" or name is None:
         return None
-    decoder = cast(av.VideoCodecContext, av.CodecContext.create(name, "r"))
+    try:
+        decoder = cast(av.VideoCodecContext, av.CodecContext.create(name, "r"))
+    except ValueError:  # PyAV's UnknownCodecError
+        return None
     decoder.thread_count = 1
     return decoder
 
