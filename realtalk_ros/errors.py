@@ -22,6 +22,11 @@ class NetworkError(RealTalkError):
     """A network that failed while it ran, as where a GPU is lost."""
 
 
+def reason(error: Exception) -> str:
+    """What the system, or FFmpeg, says of an error; its kind where it says nothing."""
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
 def first_line(error: Exception) -> str:
     """Of what another library's error says; its kind where it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0]

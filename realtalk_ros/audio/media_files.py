@@ -19,7 +19,7 @@ import numpy as np
 from realtalk_ros.audio.pcm import MAX_RATE, MIN_RATE, mix_down, to_float
 from realtalk_ros.audio.sound_findings import SoundFindings
 from realtalk_ros.audio.stated_length import StatedLength, stated_seconds
-from realtalk_ros.errors import AudioError
+from realtalk_ros.errors import AudioError, reason
 from realtalk_ros.paths import is_folder
 
 SAMPLE_CLIP = Path(__file__).parents[1] / "data" / "speech_sample.wav"  # see data/README.md
@@ -134,7 +134,7 @@ class AudioStream:
                     bits = re.match(r"pcm_[a-z]+(\d+)", codec)
                     width = int(bits[1]) // 8 * len(stream.layout.channels) if bits else 1
                     if not width or not (rest := packet.size % width):
-                        self._findings.damage = _reason(error)
+                        self._findings.damage = reason(error)
                         continue
                     frames = stream.codec_context.decode(av.Packet(bytes(packet)[:-rest]))
                 except ValueError as error:  # PyAV 19's, after the decoder could not be opened
@@ -143,7 +143,7 @@ class AudioStream:
                 yield from (frame for frame in frames if frame.samples)
         except av.error.FFmpegError as error:
             raise AudioError(
-                f"{self.path} cannot be read ({_reason(error)}): get it again, or convert it to WAV"
+                f"{self.path} cannot be read ({reason(error)}): get it again, or convert it to WAV"
             ) from error
 
 
@@ -180,7 +180,7 @@ def _open(path: str | Path) -> tuple[av.container.InputContainer, StatedLength]:
         if file.seekable() and file.seek(4) and file.read(4) == b"ftyp":
             advice = "if it is an MP4, its end with the index is missing, so get it again"
         raise AudioError(
-            f"{name} is not an audio file that can be read ({_reason(error)}): {advice}"
+            f"{name} is not an audio file that can be read ({reason(error)}): {advice}"
         ) from error
     except OSError as error:
         raise AudioError(f"cannot open {name} ({error.strerror}): check the path") from error
@@ -224,10 +224,6 @@ def _pipe(file: BinaryIO, name: str) -> tuple[Any, StatedLength]:
     shutil.copyfileobj(file, whole)
     whole.seek(0)
     return whole, StatedLength()
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or type(error).__name__
 
 
 def _stated_duration(container: av.container.InputContainer) -> float | None:

@@ -16,7 +16,7 @@ from realtalk_ros import install_hints
 from realtalk_ros.avatar.transparency import on_white
 from realtalk_ros.enroll.film_colours import FilmColours
 from realtalk_ros.enroll.interlaced_film import Deinterlacer
-from realtalk_ros.errors import RealTalkError
+from realtalk_ros.errors import RealTalkError, reason
 from realtalk_ros.paths import check_file
 
 MAX_PIXELS = 4096 * 2304
@@ -197,7 +197,3 @@ def colour_space(frame: av.VideoFrame) -> str | None:
     """PyAV's name for that of a frame; None for what the frame says, or else BT.601."""
     large = frame.width > SD[0] or frame.height > SD[1]
     return "ITU709" if large and getattr(frame, "colorspace", UNSAID) == UNSAID else None
-
-
-def reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or type(error).__name__
