@@ -37,8 +37,8 @@ def for_each_video(
 ) -> tuple[dict[Path, T], dict[str, str]]:
     """What `use` makes of each video and its mouth's track; and why videos are left out, by their
     name in `folder`: they have no track, or `use` raises RealTalkError or AudioError. Tracks in
-    `cache` are not made again. Raises RealTalkError if no video can be used, and
-    where a track is to be made and MediaPipe or its model is missing."""
+    `cache` are not made again. Raises RealTalkError if no video can be used, and where a track is
+    to be made and MediaPipe or its model is missing."""
     names = {path: str(path.relative_to(folder)) for path in videos}
     if not all(track_path(cache, name, path).is_file() for path, name in names.items()):
         FaceDetector(landmarker, video=True).close()
