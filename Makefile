@@ -26,9 +26,18 @@ TRAINING_PYTHON ?= $(or $(call find,12,python3 python3.12 python3.11 python3.10)
 TRAINING_EXTRAS = train,enroll,test,tts
 TORCH ?= torch==2.13.0
 # After an upgrade of the system an environment's Python is another one without packages, or gone.
-pip_in = $(1)/bin/python -c 'import pip' 2>/dev/null
+pip_in = $(1)/bin/python -c 'from importlib.metadata import version; version("pip")' 2>/dev/null
 stale = $(shell test -e $(1)/.installed && ! $(call pip_in,$(1)) && echo stale)
 no_links = find $(1)/bin -type l -name 'python*' -delete 2>/dev/null
+# pip takes a package for installed as soon as its METADATA is there; INSTALLER comes when its files
+# are. Of an installation that was interrupted, begun packages are forgotten: pip brings them again.
+forget_begun = test ! -e $(1)/.installing || find $(1) -path '*/site-packages/*.dist-info' -prune \
+	! -exec test -e {}/INSTALLER \; -exec rm -rf {} +
+begin = mkdir -p $(1) && rm -f $(1)/.installed && touch $(1)/.installing
+end = mv $(1)/.installing $(1)/.installed
+# One installation at a time builds in this folder; who has waited looks what is still to be done.
+LOCK = $(shell flock -nE 0 Makefile true 2>/dev/null && echo flock Makefile)
+wait = @test -z "$(LOCK)" || flock -n Makefile true || echo "== waiting for another make in this folder"
 # The wheels mark a set-up environment by this variable; inherited from another one it does harm.
 RUN = env -u _ROS_WHEELS_BOOTSTRAP_COMPLETE -u PYTHONPATH
 
@@ -71,25 +80,39 @@ install: $(VENV)/.installed
 
 install-training: $(TRAINING_VENV)/.installed
 
+ifndef LOCKED
+$(VENV)/.installed: $(SOURCES) $(call stale,$(VENV))
+	$(wait)
+	@$(LOCK) $(MAKE) --no-print-directory LOCKED=1 $@
+
+$(TRAINING_VENV)/.installed: pyproject.toml $(call stale,$(TRAINING_VENV))
+	$(wait)
+	@$(LOCK) $(MAKE) --no-print-directory LOCKED=1 $@
+else
 $(VENV)/.installed: $(SOURCES) $(call stale,$(VENV))
 	@sh cmake/check.sh "$(PYTHON)" "$(VENV)"
+	@$(call forget_begun,$(VENV))
+	@$(call begin,$(VENV))
 	@$(call pip_in,$(VENV)) || { echo "== environment $(VENV) ($(PYTHON))"; \
 		$(call no_links,$(VENV)); $(PYTHON) -m venv $(VENV); }
 	@$(RUN) sh cmake/check.sh --pip $(VENV)/bin/python
 	@echo "== installing realtalk_ros[$(EXTRAS)]: ROS 2 wheels, messages (a minute)"
 	$(RUN) $(VENV)/bin/python -m pip install -q --disable-pip-version-check ".[$(EXTRAS)]"
-	@touch $@
+	@$(call end,$(VENV))
 
 # The tests take the sources from this folder: only other requirements make it install again.
 $(TRAINING_VENV)/.installed: pyproject.toml $(call stale,$(TRAINING_VENV))
 	@sh cmake/check.sh "$(TRAINING_PYTHON)" "$(TRAINING_VENV)"
+	@$(call forget_begun,$(TRAINING_VENV))
+	@$(call begin,$(TRAINING_VENV))
 	@$(call pip_in,$(TRAINING_VENV)) || { echo "== environment $(TRAINING_VENV) ($(TRAINING_PYTHON))"; \
 		$(call no_links,$(TRAINING_VENV)); $(TRAINING_PYTHON) -m venv $(TRAINING_VENV); }
 	@$(RUN) sh cmake/check.sh --pip $(TRAINING_VENV)/bin/python
 	@echo "== installing realtalk_ros[$(TRAINING_EXTRAS)] and $(TORCH): PyTorch, MediaPipe (minutes)"
 	$(RUN) $(TRAINING_VENV)/bin/python -m pip install -q --disable-pip-version-check \
 		".[$(TRAINING_EXTRAS)]" "$(TORCH)"
-	@touch $@
+	@$(call end,$(TRAINING_VENV))
+endif
 
 clean:
 	rm -rf $(VENV) $(TRAINING_VENV) build install log *.egg-info demo.mp4 demo.png .pytest_cache \

@@ -418,27 +418,6 @@ def test_sources_that_cannot_be_written_are_refused_at_once(tmp_path):
     assert ran.returncode == 2 and f"permission to write in {copy}" in ran.stderr
 
 
-@pytest.mark.parametrize("name", ["VENV", "TRAINING_VENV"])
-def test_an_environment_whose_python_was_upgraded_is_installed_again(tmp_path, name):
-    if not shutil.which("make"):
-        pytest.skip("there is no make")
-    python = tmp_path / "bin/python"
-    python.parent.mkdir()
-    installed = tmp_path / ".installed"
-    installed.touch()
-    os.utime(installed, (2**32, 2**32))  # newer than all sources
-    target = {"VENV": "install", "TRAINING_VENV": "install-training"}[name]
-    command = ["make", "-n", "-C", str(ROOT), target, f"{name}={tmp_path}"]
-    for has_pip in (True, False):
-        python.write_text(f"#!/bin/sh\nexit {int(not has_pip)}\n")
-        python.chmod(0o755)
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        assert ("pip install" in said) != has_pip, said
-    python.unlink()  # it was of another name, and is gone
-    python.symlink_to("python3.0")
-    assert "pip install" in subprocess.run(command, capture_output=True, text=True).stdout
-
-
 def test_what_is_pinned_is_for_every_python_that_is_supported():
     from packaging.specifiers import SpecifierSet
 
