@@ -19,6 +19,8 @@ from ros_domains import OTHERS
 
 # Nodes of tests meet no robot: neither in the network nor, most likely, on this machine.
 os.environ.update(ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST", ROS_DOMAIN_ID=str(OTHERS))
+# What programs print comes as it does to users, whose shells do not set this.
+os.environ.pop("PYTHONUNBUFFERED", None)
 
 # What a test file names that runs ROS nodes or servers, and so mostly waits for real time to pass.
 GRAPH = re.compile("ros_graph|ROS_DOMAIN_ID|chromium")

@@ -220,7 +220,8 @@ def test_who_calls_it_in_a_process_of_his_own_is_left_in_peace(number, code):
         "except SystemExit as error:\n"
         "    code = error.code\n"
         "time.sleep(0.6)\n"
-        "print(code, state() == before, signal.getitimer(signal.ITIMER_REAL)[0] > 0)\n"
+        "print(code, state() == before, signal.getitimer(signal.ITIMER_REAL)[0] > 0,\n"
+        "      flush=True)\n"
         "os._exit(0)\n"
     )
     assert ran.returncode == 0 and ran.stdout.split() == [str(code), "True", "True"]
