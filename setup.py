@@ -6,10 +6,12 @@ colcon does not use this file (build type ament_cmake).
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 
 from setuptools import setup
@@ -72,7 +74,14 @@ class BuildMessages(build_py):
         check_what_is_needed()
         if not shutil.which("cmake"):
             sys.exit("cmake is needed to build the ROS messages: pip install cmake brings it")
-        temp = Path(self.get_finalized_command("build").build_temp).resolve() / "messages"
+        source, temp = HERE, Path(self.get_finalized_command("build").build_temp).resolve()
+        if not re.fullmatch(r"[\w./+-]+", f"{source}{temp}", re.ASCII):
+            # ROS's generators cut paths at an umlaut: they build in a temporary folder.
+            folder = tempfile.TemporaryDirectory(prefix="realtalk_build_")
+            self.distribution.messages = folder  # it goes with this process
+            source, temp = Path(folder.name, "sources"), Path(folder.name)
+            source.symlink_to(HERE)
+        temp /= "messages"
         shutil.rmtree(temp, ignore_errors=True)
         env = dict(os.environ, AMENT_PREFIX_PATH=str(prefix), CMAKE_PREFIX_PATH=str(prefix))
         # CMake starts this Python again: the wheels must set up LD_LIBRARY_PATH anew, which they
@@ -80,7 +89,7 @@ class BuildMessages(build_py):
         # build environment on, to a sitecustomize that wants to be the only one to do so.)
         env.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)
         for command in (
-            ["cmake", "-S", str(HERE), "-B", str(temp / "cmake"), "-DBUILD_TESTING=OFF",
+            ["cmake", "-S", str(source), "-B", str(temp / "cmake"), "-DBUILD_TESTING=OFF",
              f"-DCMAKE_INSTALL_PREFIX={temp / 'stage'}", "-DCMAKE_BUILD_TYPE=Release",
              f"-DPython3_EXECUTABLE={sys.executable}", f"-DPYTHON_INSTALL_DIR={SITE}"],
             ["cmake", "--build", str(temp / "cmake"), "--target", "install",
