@@ -15,10 +15,13 @@ from pathlib import Path
 import pytest
 
 import realtalk_ros  # noqa: F401
+from realtalk_ros.commands.node_processes import OTHER_MACHINES
 from ros_domains import OTHERS
 
 # Nodes of tests meet no robot: neither in the network nor, most likely, on this machine.
 os.environ.update(ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST", ROS_DOMAIN_ID=str(OTHERS))
+for name in OTHER_MACHINES:
+    os.environ.pop(name, None)
 # What programs print comes as it does to users, whose shells do not set this.
 os.environ.pop("PYTHONUNBUFFERED", None)
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a robot's face must live through: clocks, crashes, a full disk, models that are broken."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ pytest.importorskip("av")
 
 from rosgraph_msgs.msg import Clock  # noqa: E402
 
+from realtalk_ros.commands import node_processes  # noqa: E402
+from realtalk_ros.commands.graph_monitor import GraphMonitor  # noqa: E402
 from realtalk_ros.onnx_session import FILES, MODEL_DIR  # noqa: E402
 from ros_domains import domain_of  # noqa: E402
 from ros_graph import (  # noqa: E402
@@ -193,6 +196,20 @@ def test_a_soak_that_is_terminated_leaves_no_node_behind():
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_command_s_graph_stays_on_this_machine(monkeypatch):
+    """Also where the shell has a robot's settings."""
+    settings = {"ROS_DISCOVERY_SERVER": "192.0.2.1:11811", "ROS_STATIC_PEERS": "192.0.2.1"}
+    for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE"):
+        monkeypatch.setenv(name, os.environ[name])  # are put back, as the others
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    with node_processes.private_graph() as nodes:
+        node_processes.start(nodes, "expression_node")
+        GraphMonitor("watching", nodes).wait_ready(["expression_node"])
+        environ = Path(f"/proc/{nodes['expression_node'].pid}/environ").read_bytes().decode()
+        assert not settings.keys() & {line.partition("=")[0] for line in environ.split("\0")}
 
 
 def test_a_full_disk_ends_the_recording_and_nothing_else(graph, client, tmp_path):

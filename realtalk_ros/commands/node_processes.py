@@ -23,6 +23,8 @@ from realtalk_ros.errors import RealTalkError
 
 FACE_NODES = ("expression_node", "renderer_node")
 START_TIMEOUT = 90.0  # s, for a slow machine to load the networks
+# A robot's settings that name other machines, by which nodes are found or find each other.
+OTHER_MACHINES = ("ROS_DISCOVERY_SERVER", "ROS_STATIC_PEERS")
 
 
 def add_graph(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +62,8 @@ def private_graph() -> Iterator[dict[str, subprocess.Popen]]:
 
     os.environ["ROS_DOMAIN_ID"] = str(60 + os.getpid() % 40)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    for name in OTHER_MACHINES:
+        os.environ.pop(name, None)
     use_fastdds_profile()
     nodes: dict[str, subprocess.Popen] = {}
     try:
