@@ -375,6 +375,14 @@ def test_doctor_tells_what_else_could_be_installed(monkeypatch):
     assert there.level == "ok" and "a voice" in str(there)
 
 
+def test_doctor_goes_on_where_the_rmw_is_missing(monkeypatch):
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_that_is_not_there")
+    (finding,) = doctor.ros()
+    assert finding.level == "warn" and "rmw_that_is_not_there" in finding.what
+    assert "unset RMW_IMPLEMENTATION" in finding.advice
+
+
 def test_doctor_goes_on_where_ros_is_missing(monkeypatch):
     monkeypatch.setattr(doctor, "ROS_PACKAGES", ("no_such_ros_package",))
     (finding,) = doctor.ros()

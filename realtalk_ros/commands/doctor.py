@@ -9,6 +9,7 @@ import importlib.util
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -233,7 +234,20 @@ def ros_hint() -> str:
     return f"`realtalk speak` works without it; for the nodes: {install_hints.how_to_get_ros()}"
 
 
+def starts_ros() -> bool:
+    """Whether it starts where it is. One that lacks the RMW ends the process that imports it."""
+    code = "try: import rclpy\nexcept ImportError: raise SystemExit(0)\nrclpy.init()"
+    command = [sys.executable, "-c", code]
+    return not subprocess.run(command, capture_output=True, check=False).returncode
+
+
 def ros() -> Iterator[Finding]:
+    if (chosen := os.environ.get("RMW_IMPLEMENTATION")) and not starts_ros():
+        yield warn(
+            f"ROS 2 does not start with RMW_IMPLEMENTATION={chosen}",
+            "unset RMW_IMPLEMENTATION; ROS 2 from PyPI has rmw_fastrtps_cpp alone",
+        )
+        return
     for name in ROS_PACKAGES:
         try:
             importlib.import_module(name)
