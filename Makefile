@@ -38,8 +38,10 @@ end = mv $(1)/.installing $(1)/.installed
 # One installation at a time builds in this folder; who has waited looks what is still to be done.
 LOCK = $(shell flock -nE 0 Makefile true 2>/dev/null && echo flock Makefile)
 wait = @test -z "$(LOCK)" || flock -n Makefile true || echo "== waiting for another make in this folder"
-# The wheels mark a set-up environment by this variable; inherited from another one it does harm.
-RUN = env -u _ROS_WHEELS_BOOTSTRAP_COMPLETE -u PYTHONPATH
+# PyPI's ROS 2 has its own libraries and one RMW; those of a sourced ROS 2 are not for it. (The first
+# variable is the wheels' mark of a set-up environment; inherited from another one it does harm.)
+RUN = env -u _ROS_WHEELS_BOOTSTRAP_COMPLETE -u PYTHONPATH -u RMW_IMPLEMENTATION -u CMAKE_PREFIX_PATH \
+	$(if $(AMENT_PREFIX_PATH),-u AMENT_PREFIX_PATH -u LD_LIBRARY_PATH)
 
 # What the messages and the installed package are made of.
 SOURCES = pyproject.toml setup.py CMakeLists.txt package.xml README.md NOTICE \

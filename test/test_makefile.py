@@ -149,3 +149,29 @@ def test_two_at_once_install_one_after_the_other_and_only_once(venv, make):
         status, said = ended(process)
         assert status == 0, said + "".join(lines)
     assert (venv / "seen").read_text() == "once\n"
+
+
+def test_a_sourced_ros_does_not_get_between(tmp_path):
+    """The wheels look for libraries in LD_LIBRARY_PATH, too, in any order."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").symlink_to(sys.executable)
+    (tmp_path / "bin/realtalk").write_text("#!/bin/sh\nenv\n")
+    (tmp_path / "bin/realtalk").chmod(0o755)
+    (tmp_path / ".installed").touch()
+    os.utime(tmp_path / ".installed", (2**32, 2**32))  # newer than all sources
+    sourced = {
+        "AMENT_PREFIX_PATH": "/opt/ros/humble",
+        "CMAKE_PREFIX_PATH": "/opt/ros/humble",
+        "LD_LIBRARY_PATH": "/opt/ros/humble/lib",
+        "PYTHONPATH": "/opt/ros/humble/lib/python3.10/site-packages",
+        "RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp",
+    }
+
+    def given(changes):
+        command = ["make", "-s", "-C", str(ROOT), "demo", f"VENV={tmp_path}"]
+        env = {"PATH": os.environ["PATH"], **changes}
+        said = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+        return {line.partition("=")[0] for line in said.splitlines()}
+
+    assert not given(sourced) & sourced.keys()
+    assert "LD_LIBRARY_PATH" in given({"LD_LIBRARY_PATH": "/usr/local/cuda/lib64"})
