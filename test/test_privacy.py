@@ -101,6 +101,8 @@ def test_a_speaking_face_calls_nobody_and_leaves_nothing_behind(tmp_path, monkey
         monkeypatch.setenv(name, str(home / ("" if name == "HOME" else name.lower())))
     monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "log"))  # else it is under HOME
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # as in a company's network
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     calls = listen(tmp_path, monkeypatch)
     nodes = [
         start("expression_node", DOMAIN),
@@ -112,7 +114,7 @@ def test_a_speaking_face_calls_nobody_and_leaves_nothing_behind(tmp_path, monkey
     try:
         client.wait_ready("expression_node", "renderer_node", "display_node")
         nodes.append(start("speech_node", DOMAIN, wav=SPEECH))
-        with urllib.request.urlopen(f"http://127.0.0.1:{page}/", timeout=10) as answer:
+        with direct.open(f"http://127.0.0.1:{page}/", timeout=10) as answer:
             assert answer.status == 200
         client.wait(lambda: any(e.speech_probability > 0.5 for e in client.expressions), 60,
                     "speech")  # fmt: skip
