@@ -29,6 +29,14 @@ def test_frames_and_latency_are_those_of_the_speech():
     assert re.search(r"frames dropped +51\n", figures.table({}))
 
 
+def test_frames_that_a_recording_lacks_because_it_ended_early_are_dropped_ones():
+    """As where no sound came for so long that the recorder took the speech for ended."""
+    figures = Figures.of(stats(), seconds=24.0)
+    assert (figures.expected, figures.published) == (601, 270)
+    figures = Figures.of(stats(), seconds=10.01)
+    assert (figures.expected, figures.published) == (251, 251)
+
+
 @pytest.mark.parametrize("name", ["audio", "images"])
 def test_a_recording_of_nothing_is_said(name):
     with pytest.raises(RealTalkError, match="see what the nodes say"):

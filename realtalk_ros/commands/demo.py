@@ -68,12 +68,13 @@ def run(args: argparse.Namespace) -> int:
     avatar = Avatar.load(args.avatar)
     with tempfile.TemporaryDirectory(prefix="realtalk_demo_") as folder:
         stats_file = Path(folder) / "stats.json"
-        diagnostics = record(args, len(pcm) / rate, stats_file)
+        seconds = len(pcm) / rate
+        diagnostics = record(args, seconds, stats_file)
         try:
             stats = json.loads(stats_file.read_text())
         except (OSError, ValueError) as error:
             raise RealTalkError("the recorder wrote no figures: see what it says above") from error
-    figures = Figures.of(stats)
+    figures = Figures.of(stats, seconds)
     opening, thumbs = watch(args.out, MouthOpening(avatar, args.size, args.device))
     sound, sound_rate = read_audio(args.out)
     figures.offset_ms = lip_offset(opening, sound, sound_rate, args.fps)

@@ -19,6 +19,7 @@ from realtalk_ros.onnx_session import providers_for
 from realtalk_ros.rendering.face_renderer import FaceRenderer
 
 MAX_SHIFT = 0.4  # s, largest offset between lips and sound that is looked for
+CLOCK_TOLERANCE = 0.1  # s, by which a whole recording may seem shorter than its speech
 MIN_CORRELATION = 0.2  # of mouth opening with loudness; below, the offset is unknown
 SHEET_COLUMNS, SHEET_ROWS, THUMB = 6, 4, 256
 
@@ -34,13 +35,16 @@ class Figures:
     offset_ms: float = float("nan")  # lips behind the sound
 
     @classmethod
-    def of(cls, stats: dict) -> Figures:
-        """`stats` is what the recorder node writes. Raises RealTalkError if nothing came."""
+    def of(cls, stats: dict, seconds: float = 0.0) -> Figures:
+        """`stats` is what the recorder node writes of `seconds` of speech, all of which count where
+        it ended early, as it does if no sound comes. Raises RealTalkError if nothing came."""
         audio, images = np.array(stats["audio"]), np.array(stats["images"])
         if not len(audio) or not len(images):
             raise RealTalkError("no images or no sound came: see what the nodes say above")
         fps = stats["fps"]
         begin, end = audio[0, 0], audio[-1, 0] + audio[-1, 1]
+        if end < begin + seconds - CLOCK_TOLERANCE:
+            end = begin + seconds
         expected = int(np.floor(end * fps + 1e-3) - np.ceil(begin * fps - 1e-3)) + 1
         inside = (images[:, 0] >= begin - 1e-3 / fps) & (images[:, 0] <= end + 1e-3 / fps)
         images = images[inside]
