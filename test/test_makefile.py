@@ -154,9 +154,9 @@ def test_two_at_once_install_one_after_the_other_and_only_once(venv, make):
 def test_a_sourced_ros_does_not_get_between(tmp_path):
     """The wheels look for libraries in LD_LIBRARY_PATH, too, in any order."""
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/python").symlink_to(sys.executable)
-    (tmp_path / "bin/realtalk").write_text("#!/bin/sh\nenv\n")
-    (tmp_path / "bin/realtalk").chmod(0o755)
+    for name, line in (("python", f'exec "{sys.executable}" "$@"'), ("realtalk", "env")):
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
     (tmp_path / ".installed").touch()
     os.utime(tmp_path / ".installed", (2**32, 2**32))  # newer than all sources
     sourced = {
