@@ -7,6 +7,7 @@ lines of realtalk_ros/__init__.py say why.
 
 import io
 import os
+import pathlib
 import re
 from collections import Counter
 from functools import cache
@@ -55,6 +56,8 @@ def priv(tmp_path, monkeypatch):
         monkeypatch.setattr(os, name, guarded(getattr(os, name)))
     for name in ("listdir", "scandir"):
         monkeypatch.setattr(os, name, guarded(getattr(os, name), itself=True))
+        if python_3_10 := getattr(pathlib, "_NormalAccessor", None):  # it keeps functions of os
+            monkeypatch.setattr(python_3_10, name, staticmethod(getattr(os, name)))
     monkeypatch.setattr(Path, "stat", os.stat)
     for module in (io, __import__("builtins")):
         monkeypatch.setattr(module, "open", guarded(open))
