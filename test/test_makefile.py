@@ -2,6 +2,7 @@
 """What `make` installs into an environment: after an upgrade, an interruption, and at once."""
 
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -136,8 +137,10 @@ def test_two_at_once_install_one_after_the_other_and_only_once(venv, make):
         'test "$(wc -l <"$venv/seen")" = 1 || exit 1\n'
         'echo >"$venv/begun"\nread -r _ <"$venv/go"\n'
     )
+    begun = os.open(venv / "begun", os.O_RDONLY | os.O_NONBLOCK)
     first = make()
-    (venv / "begun").read_text()
+    assert select.select([begun], [], [], 120)[0], "it did not begin"
+    os.close(begun)
     second = make()
     lines = []
     for line in second.stdout:  # until it says that it waits, or ends
