@@ -10,6 +10,7 @@ import pytest
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.arkit import weights
+from realtalk_ros.rendering import eyelids
 from realtalk_ros.rendering.eyelids import shut_eyes
 from realtalk_ros.rendering.eyes import PAINTED, change, draw_eyes, draw_visibility, warp_eyes
 from realtalk_ros.rendering.face_renderer import FaceRenderer
@@ -127,7 +128,8 @@ def test_lids_that_are_open_cost_nothing_and_those_that_close_cover_the_eye():
         assert low - below <= at <= low + 2 and seen[blink][at, x, 1] > 200
 
 
-def test_the_lashes_of_shut_lids_are_a_straight_line_from_corner_to_corner():
+def test_the_lashes_of_shut_lids_are_a_line_that_rises_to_the_inner_corner():
+    """As in films: the lids meet low in the outer half."""
     rest = frontal_landmarks(NOBODY)
     geometry = Geometry(NOBODY, rest[None].astype(np.float32))
     patches = geometry.eyes(weights(eyeBlink=1), 0, SIZE)[1]
@@ -140,9 +142,28 @@ def test_the_lashes_of_shut_lids_are_a_straight_line_from_corner_to_corner():
     for eye in (RIGHT, LEFT):
         corners = np.sort(rest[eye, 0])[[0, -1]] * SIZE
         x = np.linspace(*corners, 9)[1:-1].round().astype(int)
-        heights, darkness = layers[:, x, 1].argmax(0), layers[:, x, 1].max(0)
-        assert np.ptp(heights) <= 0.12 * np.ptp(corners) and (darkness > 120).all()
+        x = x if eye is RIGHT else x[::-1]  # from the outer corner on
+        rows, darkness = layers[:, x, 1].argmax(0), layers[:, x, 1].max(0)
+        assert (darkness > 120).all() and np.ptp(rows[:4]) <= 0.05 * np.ptp(corners)
+        assert 0.08 < (rows[:3].mean() - rows[-1]) / np.ptp(corners) < 0.2
     assert (visible[..., 1] < 128).all()  # no sliver of the eyeball
+
+
+def test_shut_lids_are_round():
+    """They have a ball below them, and a hollow at the inner corner."""
+    rest = frontal_landmarks(NOBODY)
+    painted = shut(rest, portrait(rest)).mean(-1) / np.mean(SKIN)
+    for eye in (RIGHT, LEFT):
+        top, low = (round(row * SIZE) for row in (rest[eye, 1].min(), rest[eye, 1].max()))
+        columns = [across(rest, eye, x if eye is RIGHT else 1 - x) for x in (0.4, 0.6, 0.95)]
+        middle, edge, inner = painted[[top - 2, low - 3, low - 8], columns]
+        assert 1.02 < middle < 1.08 and edge < 0.9 and inner < 0.9
+
+
+@pytest.fixture
+def flat_lids(monkeypatch):
+    """Shut lids that have the colour of their skin alone."""
+    monkeypatch.setattr(eyelids, "roundness", lambda x, depth: np.ones((*x.shape, 1), np.float32))
 
 
 RIM = (25, 30, 30)
@@ -158,6 +179,7 @@ def shut(rest: np.ndarray, picture: np.ndarray) -> np.ndarray:
     return picture
 
 
+@pytest.mark.usefixtures("flat_lids")
 @pytest.mark.parametrize("skin", [SKIN, (35, 50, 75), (215, 225, 240)])
 def test_shut_lids_are_skin_without_lashes_make_up_crease_or_iris(skin):
     rest = frontal_landmarks(NOBODY)
@@ -191,6 +213,7 @@ def test_shut_lids_of_the_brightest_skin_have_no_specks():
         assert painted[int(top) - 9 : int(bottom), int(left) : int(right)].min() > 180
 
 
+@pytest.mark.usefixtures("flat_lids")
 @pytest.mark.parametrize("rim", [RIM, (60, 105, 150), (40, 120, 190)])  # black, brown, gold
 @pytest.mark.parametrize("size", [(0.9, 0.45), (0.9, 0.6), (0.8, 0.6)])  # the last are round
 def test_the_rims_of_glasses_stay_where_they_are(size, rim):
@@ -276,6 +299,7 @@ def test_a_deep_crease_with_kohl_is_no_rim_of_glasses():
     assert np.abs(painted - SKIN)[above_lids(rest, -0.1, 0.35)].max() < 30
 
 
+@pytest.mark.usefixtures("flat_lids")
 @pytest.mark.parametrize("own, expected", [(128, 112), (106, 106)])
 def test_a_lid_is_lighter_than_the_skin_above_where_the_open_eye_shows_it(own, expected):
     rest = frontal_landmarks(NOBODY)
@@ -303,6 +327,7 @@ def across(rest: np.ndarray, eye: slice, share: float) -> int:
     return round(left + share * (right - left))
 
 
+@pytest.mark.usefixtures("flat_lids")
 def test_hair_that_is_near_a_lid_does_not_make_it_darker():
     rest = frontal_landmarks(NOBODY)
     picture = portrait(rest)

@@ -31,7 +31,16 @@ CHEEK = 0.95  # how far below the lid the skin is whose pores it gets
 ENDS = (-0.4, -0.27), (1.36, 1.2)
 ENDS_IN_GLASSES = (-0.3, -0.15), (1.22, 1.06)
 PORES = 6.0  # grey levels by which pores may differ from their surroundings
-SHADE, SHADED = 0.05, 0.1  # a lid is darker at its edge, by this share, up to this height
+# What makes a lid round: logarithms of its light over that of flat skin, each with its middle and
+# standard deviation from the outer corner to the inner one, and above the lower lid. Of the ball
+# below it, of the hollow at the inner corner, and of its edge; and how much redder it is, as its
+# skin is thin. Fitted to the blinks of seven filmed people (docs/experiments.md).
+LIGHT = (
+    (0.06, (0.46, 0.30), (0.44, 0.27)),
+    (-0.17, (1.01, 0.16), (0.16, 0.18)),
+    (-0.20, (0.56, 0.26), (0.04, 0.09)),
+)
+REDNESS = (0.05, (0.68, 0.49), (0.10, 0.13))
 
 
 @dataclass(frozen=True)
@@ -128,6 +137,19 @@ def skin_beside(
     )
 
 
+def roundness(x: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """(H, W, 3) BGR: light and hue of a shut lid over those of flat skin, at x from the outer
+    corner to the inner one and at depth above the lower lid, each (H, W), in eye widths."""
+
+    def bump(share: float, along: tuple[float, float], above: tuple[float, float]) -> np.ndarray:
+        squares = ((x - along[0]) / along[1]) ** 2 + ((depth - above[0]) / above[1]) ** 2
+        return np.asarray(share * np.exp(-0.5 * squares), np.float32)
+
+    light, red = np.sum([bump(*one) for one in LIGHT], 0), bump(*REDNESS)
+    hue = np.stack([-0.3 * red, -0.3 * red, 0.7 * red], -1)
+    return np.exp(light[..., None] + hue)
+
+
 def paint_lid(
     painted: np.ndarray,
     image: np.ndarray,
@@ -159,7 +181,7 @@ def paint_lid(
         share = smoothstep(x, reach, end[0])
         shares = share[..., None]
         colour += shares * (skin_beside(image, eye, v, end) - colour)
-    colour = colour * (1 - SHADE * np.exp(-((np.maximum(depth, 0) / SHADED) ** 2)))[..., None]
+    colour = colour * roundness(x, depth)
     beyond = start - height
     cheek_x, cheek_y = eye.axes.to_template(u, v - CHEEK * width)
     pores = cv2.remap(image, cheek_x, cheek_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)

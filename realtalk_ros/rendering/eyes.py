@@ -54,10 +54,10 @@ PAINTED, SEALED = (0.05, 0.3), (0.7, 1.0)
 STRETCHED, BORDER = 0.22, 0.08
 # The line of lashes and their shade, above and below the lid's edge: sd in eye widths, share of
 # their darkness. Between which places along the eye they fade. Fitted to filmed blinks
-# (RISE in lid_curves.py).
+# (docs/experiments.md).
 LASHES, LINE = (0.016, 0.038), 0.5
 SHADE, SHADED = (0.035, 0.07), 0.65
-OUTER, INNER = (0.2, -0.12), (1.22, 0.9)
+OUTER, INNER = (0.15, -0.25), (1.3, 0.95)
 HIDDEN_RIM = 1.5  # pixels: the wet rim of the lower lid, which a shut eye hides
 MAX_OVERSHOOT = 0.75  # pixels beyond the template's lids from which the eyeball may be sampled
 

@@ -12,8 +12,9 @@ MIN_OPENING = 0.04  # eye widths: the opening near the corners is taken to be at
 SAMPLES = 33  # along the eye, at which the lids' heights are computed
 POSITIONS = np.linspace(0, 1, SAMPLES)
 MIDDLE = slice(SAMPLES // 4, -SAMPLES // 4)  # of it, where the lids are farthest apart
-# Eye widths by which the shut lids of 20 filmed people meet higher than the model's: straight.
-RISE = 0.3 * POSITIONS * (1 - POSITIONS) - 0.03
+# Eye widths by which the shut lids of seven filmed people meet higher than the model's, from the
+# outer corner to the inner one (docs/experiments.md).
+RISE = 0.21 * POSITIONS - 0.08 * POSITIONS**2 - 0.04
 
 
 class RestingLids(NamedTuple):
@@ -23,15 +24,25 @@ class RestingLids(NamedTuple):
     lower: np.ndarray
     middle: np.ndarray  # between them, as the template's landmarks have them, and half the opening
     half: np.ndarray
+    rise: np.ndarray  # by which they meet higher than the face model's
     width: float  # of the eye
 
     @classmethod
-    def of(cls, rest: np.ndarray, residuals: np.ndarray, width: float) -> RestingLids:
-        """Of u and v of the lids (2, N, 2), and of what the template's landmarks add."""
+    def of(
+        cls, rest: np.ndarray, residuals: np.ndarray, width: float, *, outer: int
+    ) -> RestingLids:
+        """Of u and v of the lids (2, N, 2), and of what the template's landmarks add. `outer`: 0 if
+        the first corner is the outer one, else 1."""
         upper, lower = lid_heights(rest, width)
         template_upper, template_lower = lid_heights(rest + residuals, width)
-        half = 0.5 * np.maximum(template_upper - template_lower, 0)
-        return cls(upper, lower, 0.5 * (template_upper + template_lower), half, width)
+        return cls(
+            upper=upper,
+            lower=lower,
+            middle=0.5 * (template_upper + template_lower),
+            half=0.5 * np.maximum(template_upper - template_lower, 0),
+            rise=width * (RISE if outer == 0 else RISE[::-1]),
+            width=width,
+        )
 
     def curves(self, moved: np.ndarray) -> np.ndarray:
         """(5, SAMPLES): the fields of `LidHeights`, for u and v (2, N, 2) of the lids as the face
@@ -47,7 +58,7 @@ class RestingLids(NamedTuple):
         openness = np.maximum(1 + widening / (1 - SHUT), 0)
         if (most := openness[MIDDLE].max()) < 1:  # the corners close, too
             openness = np.minimum(openness, most)
-        target_middle += RISE * width * np.maximum(1 - openness, 0)[MIDDLE].mean()
+        target_middle += self.rise * np.maximum(1 - openness, 0)[MIDDLE].mean() ** 2
         curves = np.empty((5, SAMPLES), np.float32)
         curves[0], curves[1] = target_middle + half * openness, target_middle - half * openness
         curves[2], curves[3] = middle + half, middle - half

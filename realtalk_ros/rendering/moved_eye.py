@@ -100,6 +100,7 @@ class RestingEye(NamedTuple):
             (rest - axes.template_corner) @ axes.directions.T,
             residuals @ axes.directions.T,
             axes.width,
+            outer=eye,
         )
         return cls(axes, lids, rest[:, [0, -1]], rest + residuals, residuals)
 

@@ -32,9 +32,8 @@ class OpenEye:
         """Of lids (2, N, 2), residuals (2, N, 2) and the brow's landmarks (5, 2)."""
         axes = EyeAxes.of(rest, residuals)
         relative = (rest - axes.template_corner) @ axes.directions.T
-        curves = RestingLids.of(relative, residuals @ axes.directions.T, axes.width).curves(
-            relative
-        )
+        lids = RestingLids.of(relative, residuals @ axes.directions.T, axes.width, outer=outer)
+        curves = lids.curves(relative)
         upper, lower = (np.interp(COLUMNS, POSITIONS, c / axes.width) for c in curves[2:4])
         u, v = ((brow - axes.template_corner) @ axes.directions.T / axes.width).T
         order = np.argsort(u)
