@@ -135,8 +135,6 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "the lips, from sound alone, against videos of real people",
     ),
 }
-# Names before 0.2
-OLD_NAMES = {("train", "landmarks"): "reader", ("train", "face-reader"): "shape"}
 GROUPS = {
     "data": "make training data and avatars",
     "train": "train a network",
@@ -192,9 +190,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv`, sys.argv's by default. Returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     words = tuple(word for word in argv[:2] if not word.startswith("-"))
-    for present, old in OLD_NAMES.items():
-        if words == (present[0], old):
-            words = present
     command = words if words in COMMANDS else words[:1]
     # By a signal, child processes are ended, too, and unfinished files go.
     with ending_signals.raised_as_exceptions():
@@ -288,7 +283,6 @@ def build_parser(command: tuple[str, ...] = ()) -> Parser:
             words[-1],
             help=purpose,
             description=f"{purpose[0].upper()}{purpose[1:]}.",
-            aliases=[OLD_NAMES[words]] if words in OLD_NAMES else [],
         )
         if words == command:
             loaded = importlib.import_module(module)

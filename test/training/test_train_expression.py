@@ -4,7 +4,7 @@
 import copy
 import itertools
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -191,15 +191,6 @@ def test_fine_tuned_weights_are_averaged_with_those_before():
     for name in ("lip_head.0.weight", "acoustic_encoder.in_proj.bias"):
         torch.testing.assert_close(after[name], before[name] + 1)
     torch.testing.assert_close(after["phone_head.bias"], before["phone_head.bias"] + 2)
-
-
-def test_sizes_saved_by_version_0_1_are_read():
-    pytest.importorskip("torch")
-    from realtalk_ros.training.expression.dims import Dims
-
-    saved = asdict(Dims(width=32)) | {"delay": 5}
-    del saved["look_ahead_steps"]
-    assert Dims.from_dict(saved) == Dims(width=32, look_ahead_steps=5)
 
 
 def test_concatenation_is_another_network_of_the_same_interface():

@@ -36,7 +36,6 @@ from realtalk_ros.training.renderer import (  # noqa: E402
     evaluate,
     evaluate_smiles,
     image_metrics,
-    landmark_net,
     lip_detector,
     losses,
     lpips,
@@ -521,23 +520,6 @@ def test_one_face_starts_from_what_is_installed(data, tmp_path, monkeypatch):
         model.encoder.position_embedding += 1
     with pytest.raises(RealTalkError, match="encoder is not the one"):
         train.check_encoder(model)
-
-
-def with_old_names(weights, names):
-    for old, new in reversed(names):
-        weights = {name.replace(new, old): value for name, value in weights.items()}
-    return weights
-
-
-def test_a_landmark_network_of_an_older_version_is_read(perceptual_net, tmp_path):
-    saved = torch.load(perceptual_net, weights_only=True)
-    saved["model"] = with_old_names(saved["model"], landmark_net.OLD_PARAMETERS)
-    for old, new in landmark_net.OLD_ENTRIES.items():
-        saved[old] = saved.pop(new)
-    torch.save(saved, tmp_path / "perceptual.pt")
-    net, image = landmark_net.load(tmp_path / "perceptual.pt"), torch.rand(1, 3, SIZE, SIZE)
-    wanted = landmark_net.load(perceptual_net)(image)
-    assert torch.equal(net(image).landmarks, wanted.landmarks)
 
 
 def test_a_video_teaches_detail_at_the_lips_and_light_around_them(data):

@@ -32,7 +32,6 @@ class Dims:
     @classmethod
     def from_dict(cls, saved: dict) -> Dims:
         """From `dataclasses.asdict`. Raises TypeError for another version's fields."""
-        saved = {"look_ahead_steps" if k == "delay" else k: v for k, v in saved.items()}  # 0.1's
         return cls(**{**saved, "dilations": tuple(saved["dilations"])})
 
     @property

@@ -144,10 +144,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--work", type=Path, default=default.work,
         help="where checkpoint, settings, log and export are kept")  # fmt: skip
     add("--minutes", type=float, default=default.minutes, help="of training, all resumptions")
-    # Second names of options are those before 0.2.
-    add("--phone-minutes", "--hearing-minutes", type=float, metavar="M",
+    add("--phone-minutes", type=float, metavar="M",
         help="of pretraining before, on phones (40; none with --installed or --start)")  # fmt: skip
-    add("--prior-minutes", "--acquaintance-minutes", type=float, metavar="M",
+    add("--prior-minutes", type=float, metavar="M",
         default=PRIOR_PRETRAINING_MINUTES,
         help="of pretraining before, on how people move")  # fmt: skip
     add("--batch", type=int, default=default.batch_size, help="sequences a step")
@@ -155,7 +154,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, default=1, help="CPU threads")
     add("--seed", type=int, default=default.seed, help="of all that is random")
     add("--without", choices=ABLATIONS, help="train an ablation instead")
-    add("--freeze-encoder", "--keep-hearing", action="store_true",
+    add("--freeze-encoder", action="store_true",
         help="after pretraining the convolutions learn no more: steps are 1.6 times as "
         "fast")  # fmt: skip
     add("--videos", type=Path, metavar="DIR", help="learn from these, too, which `realtalk data "

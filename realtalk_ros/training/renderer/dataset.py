@@ -43,7 +43,7 @@ class Group:
     images: Tensor  # (N, S, S, 3) uint8 BGR
     weights: Tensor  # (N, 52)
     landmarks: Tensor  # (N, 68, 2) pixels
-    masks: Tensor | None  # (N, S, S) uint8, labels of pixels; older shards have none
+    masks: Tensor | None  # (N, S, S) uint8, labels of pixels; photographs have none
     identity: Tensor  # (100,)
     resting_weights: Tensor | None = None  # (52,), see rendering/geometry.py
     from_video: bool = False  # no two images have one pose

@@ -75,7 +75,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser, "the val/ shards of `realtalk data faces`")
     parser.add_argument(
         "--evaluation-net",
-        "--judge",  # its name before 0.2
         type=Path,
         default=EVALUATION_NET,
         help="network of `realtalk train landmarks`; without one, what it measures is left out",

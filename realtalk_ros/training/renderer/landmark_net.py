@@ -10,7 +10,6 @@ near for images of one person and far for others (InfoNCE, arXiv 1807.03748).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,11 +33,6 @@ class Dimensions:
 
     channels: tuple[int, int, int, int] = (24, 48, 96, 128)
     landmarks: int = COUNT
-
-
-# Names in files of versions before 0.2, and what they are called now.
-OLD_ENTRIES = {"plan": "dimensions", "reader": "model"}
-OLD_PARAMETERS = ((".first.", ".conv1."), (".second.", ".conv2."), ("heat.", "heatmaps."))
 
 
 @dataclass(frozen=True)
@@ -120,20 +114,7 @@ def load(path: Path, device: str = "cpu") -> LandmarkNet:
     if not path.is_file():
         raise RealTalkError(f"no landmark network {path}: run `realtalk train landmarks` first")
     saved = checkpoint.load(path, device)
-    saved = {OLD_ENTRIES.get(name, name): value for name, value in saved.items()}
     net = LandmarkNet(Dimensions(**saved["dimensions"]))
     net = net.to(device, memory_format=torch.channels_last)
-    net.load_state_dict(renamed(saved["model"], OLD_PARAMETERS))
+    net.load_state_dict(saved["model"])
     return net.eval().requires_grad_(False)
-
-
-def renamed(weights: dict[str, Tensor], names: Iterable[tuple[str, str]]) -> dict[str, Tensor]:
-    """A state dict of an older version with present names; `names` are pairs of parts of names,
-    old and new."""
-    names, found = tuple(names), {}
-    for name, value in weights.items():
-        for old, new in names:
-            if old in name and new not in name:
-                name = name.replace(old, new)
-        found[name] = value
-    return found

@@ -133,15 +133,12 @@ def add_start_arguments(parser: argparse.ArgumentParser) -> None:
 def add_loss_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--perceptual-net",
-        "--guide",  # its name before 0.2
         type=Path,
         default=PERCEPTUAL_NET,
         help="network of `realtalk train landmarks` for the perceptual loss; --avatar goes "
         "without if there is none",
     )
-    parser.add_argument(
-        "--no-perceptual-net", "--no-guide", action="store_true", help="train without that loss"
-    )
+    parser.add_argument("--no-perceptual-net", action="store_true", help="train without that loss")
     parser.add_argument(
         "--lpips",
         action="store_true",
@@ -149,7 +146,6 @@ def add_loss_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--discriminator-from",
-        "--critic-from",  # its name before 0.2
         type=int,
         help="step from which the discriminator counts (8000); -1: none (with --avatar or --real)",
     )

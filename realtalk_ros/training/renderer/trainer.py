@@ -149,9 +149,8 @@ class Trainer:
         self._load(path, saved, saved["model"], strict=True)
         self.optimizer.load_state_dict(saved["optimizer"])
         self.state = saved["state"]
-        if "discriminator" in saved:  # not in the first version's
-            self.discriminator.load_state_dict(saved["discriminator"])
-            self.discriminator_optimizer.load_state_dict(saved["discriminator_optimizer"])
+        self.discriminator.load_state_dict(saved["discriminator"])
+        self.discriminator_optimizer.load_state_dict(saved["discriminator_optimizer"])
 
     def start_from(self, path: Path, batches: Iterable[Batch] = ()) -> None:
         """Takes the trained weights of another training's checkpoint, or of a folder of ONNX files.
