@@ -8,6 +8,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from realtalk_ros.training.common.settings import option
 from realtalk_ros.training.expression.losses import LossSettings
 from realtalk_ros.training.expression.sampler import SamplerSettings
 
@@ -21,28 +22,55 @@ ABLATIONS = (*PRIOR_PARTS, "attention")
 class TrainingConfig:
     """What `realtalk train expression` trains, on what and for how long."""
 
-    data: Path = Path("runs/speech")  # folder of train_<kind>*.npz
-    work: Path = Path("runs/expression")  # folder of checkpoints and logs
-    videos: Path | None = None  # folder of `realtalk data videos`, to learn from as well
-    minutes: float = 90.0  # over all resumptions, without the pretraining
-    batch_size: int = 24  # sequences
-    learning_rate: float = 1e-3  # at its peak
+    data: Path = option(Path("runs/speech"), "training shards of `realtalk data speech`")
+    work: Path = option(
+        Path("runs/expression"), "where checkpoint, settings, log and export are kept"
+    )
+    videos: Path | None = option(
+        None,
+        "learn from these, too, which `realtalk data videos` made; with --installed, no other data "
+        "is needed",
+        type=Path,
+        metavar="DIR",
+    )
+    minutes: float = option(90.0, "of training, all resumptions")  # without the pretraining
+    batch_size: int = option(24, "sequences a step", "--batch")
+    learning_rate: float = option(1e-3, "peak learning rate", "--rate")
     warm_up_steps: int = 200
     video_warm_up_steps: int = 20  # where there are only videos: these trainings are short
-    seed: int = 0
+    seed: int = option(0, "of all that is random")
     log_every: int = 50  # steps
-    ablation: str | None = None  # what to train without: one of ABLATIONS
+    ablation: str | None = option(None, "train an ablation instead", "--without", choices=ABLATIONS)
     # A checkpoint from which a new run takes all but what handles the prior. So networks with
     # different priors can be compared at equal skill in recognising speech.
     start: Path | None = None
     fine_tune: bool = False  # a new run begins with the installed network
     average: bool = True  # with `fine_tune`: export the mean of the installed network and the new
-    only_window: bool = False  # nothing is learned but to read windows of expressions
-    # The convolutions stay as they were after pretraining. Without speech they always do: minutes
-    # of one voice would spoil them.
-    freeze_acoustic_encoder: bool = False
-    phone_pretraining_minutes: float = 0.0  # pretrain_phones.py; not with `start`
-    prior_pretraining_minutes: float = 0.0  # pretrain_prior.py
+    only_window: bool = option(
+        False,
+        "with --installed and --videos: learn nothing but to read windows of expressions; of "
+        "people without one all stays as it was",
+    )
+    # Without speech they always stay as they were: minutes of one voice would spoil them.
+    freeze_acoustic_encoder: bool = option(
+        False,
+        "after pretraining the convolutions learn no more: steps are 1.6 times as fast",
+        "--freeze-encoder",
+    )
+    phone_pretraining_minutes: float = option(  # pretrain_phones.py; not with `start`
+        0.0,
+        "of pretraining before, on phones (40; none with --installed or --start)",
+        "--phone-minutes",
+        default=None,
+        metavar="M",
+    )
+    prior_pretraining_minutes: float = option(  # pretrain_prior.py
+        0.0,
+        "of pretraining before, on how people move",
+        "--prior-minutes",
+        default=5.0,
+        metavar="M",
+    )
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
     loss: LossSettings = field(default_factory=LossSettings)
 

