@@ -130,7 +130,7 @@ def test_a_cutout_has_nothing_of_the_backdrop():
 def test_written_avatar_has_its_landmarks_where_the_camera_sees_them(
     kit, name, size, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(make_portrait, "own_expressions", lambda _: (np.zeros((50, 52)), None))
+    monkeypatch.setattr(make_portrait, "own_expressions", lambda _: np.zeros((50, 52)))
     sitter = PEOPLE[name]
     light = np.full((make_portrait.SIZE, make_portrait.SIZE, 4), 0.5, np.float32)
     rest = make_portrait.develop(make_portrait.reduced(light, size), sitter)
@@ -157,7 +157,7 @@ def test_written_avatar_has_its_landmarks_where_the_camera_sees_them(
 
 
 def test_who_has_no_skin_for_lids_brings_a_picture_of_shut_eyes(kit, tmp_path, monkeypatch):
-    monkeypatch.setattr(make_portrait, "own_expressions", lambda _: (np.zeros((50, 52)), None))
+    monkeypatch.setattr(make_portrait, "own_expressions", lambda _: np.zeros((50, 52)))
     sitter = next(one for one in PEOPLE.values() if one.kind == DRAWING)
     images = {name: np.full((256, 256, 4), 90, np.uint8) for name in make_portrait.EXPRESSIONS}
     images |= {"rest": np.full((512, 512, 4), 200, np.uint8)}

@@ -291,7 +291,7 @@ def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.n
         "resting_weights": sitter.resting,
         "reference_weights": weights,
         "reference_landmarks": np.stack([geometry.target_landmarks(w, 0) for w in weights]) * CROP,
-        "reference_expressions": own_expressions(sitter.identity)[0],
+        "reference_expressions": own_expressions(sitter.identity),
     }
     template, matte = "templates/000.jpg", "mattes/000.png"
     references = [f"{name}.png" for name in names]

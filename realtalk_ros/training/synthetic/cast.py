@@ -2,15 +2,15 @@
 """Four sitters of the synthetic studio, of whom `realtalk data avatar --name NAME` makes avatars.
 
 None of them exists: identities are drawn at random, what they look like is written down here.
-`android` is a machine: a shell with seams and lit eyes, moved by the same face model. Earlier
-versions bundled these avatars; the renderer learns from pictures of them. The bundled ones of now
-are those of training/portraits.
+`android` is a machine: a shell with seams and lit eyes, moved by the same face model. The renderer
+learns from pictures of them; the bundled avatars are those of training/portraits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -18,14 +18,14 @@ from realtalk_ros.face_model import arkit
 from realtalk_ros.face_model.landmarks import BROWS, CHIN, EYES
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.synthetic import clothing
-from realtalk_ros.training.synthetic.head_renderer import HeadRenderer
 from realtalk_ros.training.synthetic.random_expressions import add_weight
 from realtalk_ros.training.synthetic.random_people import Person, make_appearance
-from realtalk_ros.training.synthetic.scene import Appearance, Light
+from realtalk_ros.training.synthetic.scene import Light
 from realtalk_ros.training.synthetic.skin_texture import SkinPainter
 from realtalk_ros.training.synthetic.traits import Traits
 
 DISTANCE = 75.0  # cm from the camera
+STRANDS = 30000  # hairs
 
 
 def weights_of(**named: float) -> np.ndarray:
@@ -101,135 +101,110 @@ def backdrop(
 
 
 def portrait(
+    painter: SkinPainter,
+    seed: int,
     identity: np.ndarray,
-    neutral: np.ndarray,
-    appearance: Appearance,
     traits: Traits,
     *,
-    light: Light,
-    resting: np.ndarray,
+    broad: float,
+    resting: np.ndarray = RESTING,
+    light: Light | None = None,
+    **look: Any,
 ) -> Person:
-    """The Person, at the distance from which the avatars are seen."""
+    """The Person with that face at rest, at the distance from which the avatars are seen; `broad`
+    is a factor of the shoulders' width, `look` are fields of Appearance that differ."""
+    kit = painter.kit
+    neutral = kit.deform(kit.neutral(identity), resting)
+    appearance = make_appearance(kit, painter, neutral, traits, seed)
+    body = clothing.shoulders(traits, broad, kit, neutral)
     return Person(
         identity=identity,
         neutral=neutral,
-        appearance=appearance,
-        light=light,
+        appearance=replace(appearance, body=body, **look),
+        light=light or portrait_light(),
         distance=DISTANCE,
         traits=traits,
         resting=resting,
     )
 
 
-def clara(renderer: HeadRenderer, texture: int, strands: int, seed: int) -> Person:
-    kit, rng = renderer.kit, np.random.default_rng(seed)
+def clara(painter: SkinPainter, seed: int) -> Person:
+    kit, rng = painter.kit, np.random.default_rng(seed)
     identity = rng.normal(0, 0.55, kit.identity_modes.shape[0]).astype(np.float32) * 0.8
-    identity = delicate(kit, identity)
-    neutral = kit.deform(kit.neutral(identity), RESTING)
     traits = Traits(
         tone=0.27, undertone=0.1, redness=0.62, mottle=0.4, freckles=0.10, moles=0, pores=0.55,
         shine=0.55, lip_hue=np.array([0.80, 0.36, 0.37]), lip_strength=0.62,
         hair_colour=np.array([0.055, 0.026, 0.014]), brow_thickness=0.42, brow_density=0.85,
         brow_lift=-0.22, dark_circles=0.05, iris=np.array([0.085, 0.085, 0.035]), lashes=0.9,
-        eyeliner=0.06, blush=0.22, hair="bob", hair_strands=strands,
-        hair_width=0.043 * (30000 / strands) ** 0.5,
+        eyeliner=0.06, blush=0.22, hair="bob", hair_strands=STRANDS, hair_width=0.043,
         hairline=1.2, part_side=1.0, cloth=np.array([0.035, 0.085, 0.10]), collar=0.2,
     )  # fmt: skip
-    appearance = make_appearance(kit, SkinPainter(renderer, texture), neutral, traits, seed)
-    appearance = replace(
-        appearance,
-        pupil=0.40,
-        iris_size=0.61,
-        iris_ring=np.array([0.018, 0.018, 0.010]),
-        teeth=np.array([0.92, 0.88, 0.82]),
-        sclera=np.array([0.83, 0.81, 0.79]),
-        gums=np.array([0.50, 0.18, 0.17]),
-        lash_alpha=0.8,
-        body=clothing.shoulders(traits, 0.86, kit, neutral),
-        background=backdrop(rng),
-    )
-    return portrait(identity, neutral, appearance, traits, light=portrait_light(), resting=RESTING)
+    return portrait(
+        painter, seed, delicate(kit, identity), traits, broad=0.86,
+        pupil=0.40, iris_size=0.61, iris_ring=np.array([0.018, 0.018, 0.010]),
+        teeth=np.array([0.92, 0.88, 0.82]), sclera=np.array([0.83, 0.81, 0.79]),
+        gums=np.array([0.50, 0.18, 0.17]), lash_alpha=0.8, background=backdrop(rng),
+    )  # fmt: skip
 
 
-def noah(renderer: HeadRenderer, texture: int, strands: int, seed: int) -> Person:
+def noah(painter: SkinPainter, seed: int) -> Person:
     """A bearded man with dark skin."""
-    kit, rng = renderer.kit, np.random.default_rng(seed)
-    identity = random_identity(kit, rng)
-    neutral = kit.deform(kit.neutral(identity), CALM)
+    rng = np.random.default_rng(seed)
+    identity = random_identity(painter.kit, rng)
     traits = Traits(
         tone=0.80, undertone=0.2, redness=0.4, mottle=0.35, moles=0, pores=0.6, shine=0.7,
         lip_hue=np.array([0.62, 0.34, 0.32]), lip_strength=0.45,
         hair_colour=np.array([0.010, 0.008, 0.007]), brow_thickness=0.75, brow_density=0.95,
         brow_lift=-0.1, stubble=0.8, beard=0.22, moustache=0.3, dark_circles=0.15,
-        iris=np.array([0.045, 0.022, 0.010]), lashes=0.5, hair="short", hair_strands=strands,
-        hair_width=0.05 * (30000 / strands) ** 0.5, hair_length=0.75, hairline=0.2,
-        cloth=np.array([0.16, 0.035, 0.03]), collar=0.6,
+        iris=np.array([0.045, 0.022, 0.010]), lashes=0.5, hair="short", hair_strands=STRANDS,
+        hair_width=0.05, hair_length=0.75, hairline=0.2, cloth=np.array([0.16, 0.035, 0.03]),
+        collar=0.6,
     )  # fmt: skip
-    appearance = make_appearance(kit, SkinPainter(renderer, texture), neutral, traits, seed)
-    appearance = replace(
-        appearance,
-        teeth=np.array([0.92, 0.89, 0.84]),
-        sclera=np.array([0.82, 0.80, 0.78]),
-        body=clothing.shoulders(traits, 1.05, kit, neutral),
+    return portrait(
+        painter, seed, identity, traits, broad=1.05, resting=CALM, light=portrait_light(1.03, 1.5),
+        teeth=np.array([0.92, 0.89, 0.84]), sclera=np.array([0.82, 0.80, 0.78]),
         background=backdrop(rng, (196, 182, 160), (98, 86, 74)),
-    )
-    light = portrait_light(1.03, 1.5)
-    return portrait(identity, neutral, appearance, traits, light=light, resting=CALM)
+    )  # fmt: skip
 
 
-def ines(renderer: HeadRenderer, texture: int, strands: int, seed: int) -> Person:
+def ines(painter: SkinPainter, seed: int) -> Person:
     """An elderly woman with grey hair."""
-    kit, rng = renderer.kit, np.random.default_rng(seed)
+    kit, rng = painter.kit, np.random.default_rng(seed)
     identity = delicate(kit, random_identity(kit, rng))
-    neutral = kit.deform(kit.neutral(identity), RESTING)
     traits = Traits(
         tone=0.34, undertone=0.3, redness=0.6, mottle=0.6, moles=1, pores=0.6, age=0.6, shine=0.5,
         lip_hue=np.array([0.70, 0.24, 0.28]), lip_strength=0.75,
         hair_colour=np.array([0.36, 0.35, 0.34]), brow_thickness=0.35, brow_density=0.6,
         brow_lift=0.05, dark_circles=0.35, iris=np.array([0.05, 0.075, 0.10]), lashes=0.85,
-        blush=0.3, hair="bob", hair_strands=strands, hair_width=0.045 * (30000 / strands) ** 0.5,
-        hairline=0.6, part_side=-1.0, cloth=np.array([0.09, 0.05, 0.14]), collar=0.4,
+        blush=0.3, hair="bob", hair_strands=STRANDS, hair_width=0.045, hairline=0.6,
+        part_side=-1.0, cloth=np.array([0.09, 0.05, 0.14]), collar=0.4,
     )  # fmt: skip
-    appearance = make_appearance(kit, SkinPainter(renderer, texture), neutral, traits, seed)
-    appearance = replace(
-        appearance,
-        teeth=np.array([0.84, 0.79, 0.70]),
-        sclera=np.array([0.80, 0.78, 0.75]),
-        body=clothing.shoulders(traits, 0.9, kit, neutral),
+    return portrait(
+        painter, seed, identity, traits, broad=0.9,
+        teeth=np.array([0.84, 0.79, 0.70]), sclera=np.array([0.80, 0.78, 0.75]),
         background=backdrop(rng, (176, 184, 168), (82, 92, 84)),
-    )
-    return portrait(identity, neutral, appearance, traits, light=portrait_light(), resting=RESTING)
+    )  # fmt: skip
 
 
-def android(renderer: HeadRenderer, texture: int, strands: int, seed: int) -> Person:
+def android(painter: SkinPainter, seed: int) -> Person:
     """A machine: a pale shell with seams, lit eyes, no hair."""
-    kit, rng = renderer.kit, np.random.default_rng(seed)
+    kit, rng = painter.kit, np.random.default_rng(seed)
     identity = delicate(kit, random_identity(kit, rng, 0.2))
-    neutral = kit.deform(kit.neutral(identity), CALM)
     traits = Traits(
         tone=0.0, redness=0.0, mottle=0.0, moles=0, pores=0.05, shine=1.5, dark_circles=0.0,
         lip_strength=0.0, brow_thickness=0.0, brow_density=0.0, lashes=0.0, hair="bald",
         iris=np.array([0.02, 0.55, 0.75]), cloth=np.array([0.03, 0.035, 0.045]), collar=0.9,
     )  # fmt: skip
-    painter = SkinPainter(renderer, texture)
-    appearance = make_appearance(kit, painter, neutral, traits, seed)
-    appearance.detail[..., 0] = 128  # smooth
-    appearance = replace(
-        appearance,
-        albedo=shell(painter, appearance.albedo),
-        iris_ring=np.array([0.0, 0.10, 0.16]),
-        pupil=0.34,
-        iris_size=0.66,
-        sclera=np.array([0.90, 0.92, 0.94]),
-        teeth=np.array([0.90, 0.91, 0.93]),
-        gums=np.array([0.16, 0.18, 0.22]),
-        lash=np.array([0.02, 0.025, 0.03]),
-        lash_alpha=0.35,
-        scatter=0.15,
-        body=clothing.shoulders(traits, 0.92, kit, neutral),
-        background=backdrop(rng, (120, 138, 158), (34, 40, 52)),
-    )
-    return portrait(identity, neutral, appearance, traits, light=portrait_light(0.96), resting=CALM)
+    person = portrait(
+        painter, seed, identity, traits, broad=0.92, resting=CALM, light=portrait_light(0.96),
+        iris_ring=np.array([0.0, 0.10, 0.16]), pupil=0.34, iris_size=0.66,
+        sclera=np.array([0.90, 0.92, 0.94]), teeth=np.array([0.90, 0.91, 0.93]),
+        gums=np.array([0.16, 0.18, 0.22]), lash=np.array([0.02, 0.025, 0.03]), lash_alpha=0.35,
+        scatter=0.15, background=backdrop(rng, (120, 138, 158), (34, 40, 52)),
+    )  # fmt: skip
+    person.appearance.detail[..., 0] = 128  # smooth
+    person.appearance.albedo = shell(painter, person.appearance.albedo)
+    return person
 
 
 def shell(painter: SkinPainter, albedo: np.ndarray) -> np.ndarray:
@@ -250,8 +225,8 @@ def shell(painter: SkinPainter, albedo: np.ndarray) -> np.ndarray:
     return np.concatenate([np.clip(colour, 0, 255).astype(np.uint8), albedo[..., 3:]], -1)
 
 
-# By name: a function of (renderer, texels of the skin's texture, hairs, seed), and the seed.
-PEOPLE: dict[str, tuple[Callable[[HeadRenderer, int, int, int], Person], int]] = {
+# By name: a function of painter and seed, and the seed.
+PEOPLE: dict[str, tuple[Callable[[SkinPainter, int], Person], int]] = {
     "clara": (clara, 113),
     "noah": (noah, 21),
     "ines": (ines, 35),

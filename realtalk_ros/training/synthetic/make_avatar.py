@@ -23,8 +23,7 @@ from realtalk_ros.avatar import image_decoding
 from realtalk_ros.avatar.provenance import SYNTHETIC
 from realtalk_ros.contracts import AVATAR_FORMAT, EXPRESSION_RATE, SAMPLE_RATE
 from realtalk_ros.face_model import arkit
-from realtalk_ros.face_model.landmarks import OUTER_LIPS, face_square
-from realtalk_ros.face_model.lips import gap_of
+from realtalk_ros.face_model.landmarks import face_square
 from realtalk_ros.rendering.geometry import Geometry
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.common.group_layout import (
@@ -39,6 +38,7 @@ from realtalk_ros.training.synthetic.face_dataset import Shot, render_shots
 from realtalk_ros.training.synthetic.head_renderer import HeadRenderer
 from realtalk_ros.training.synthetic.random_expressions import random_expression
 from realtalk_ros.training.synthetic.random_people import Person
+from realtalk_ros.training.synthetic.skin_texture import SkinPainter
 from realtalk_ros.training.synthetic.view import View
 
 SIZE, CROP = 512, 256  # pixels of a template frame and of the face's square in it
@@ -114,8 +114,8 @@ def template_landmarks(kit: FaceKit, neutral: np.ndarray, path: list[View]) -> n
     return np.stack([view.pixels(points, SIZE) for view in path]).astype(np.float32)
 
 
-def own_expressions(identity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """((50, 52) at 25 Hz of this person talking, (52,) of the lips at their tightest).
+def own_expressions(identity: np.ndarray) -> np.ndarray:
+    """(50, 52) at 25 Hz of this person talking.
 
     From the coarticulation model that the expression network learns from, which moves every
     identity in a manner of its own.
@@ -129,27 +129,7 @@ def own_expressions(identity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     frames = int(len(speech.pcm) / SAMPLE_RATE * EXPRESSION_RATE)
     style = coarticulation.style_of(identity, np.zeros(coarticulation.STYLE_SIZE))
     motion = coarticulation.animate(speech.segments, frames, style)
-    shut = motion.weights[np.argmin(gap_of(motion.weights) - motion.closure)]
-    return coarticulation.reference_window(motion.weights, start=20), shut
-
-
-def mouth_pixels(
-    renderer: HeadRenderer, person: Person, view: View, weights: np.ndarray
-) -> tuple[np.ndarray, int]:
-    """(image, number of pixels that show the inside of the mouth): 0 when the lips are shut.
-
-    Counted exactly: the pixels that change when teeth and gums are painted another colour.
-    """
-    original, images = person.appearance, []
-    for level in (0.0, 4.0):
-        grey = np.full(3, level)
-        renderer.appearance = replace(original, teeth=grey, gums=grey, lash_alpha=0.0)
-        images.append(renderer.render(weights, view, person.light).astype(int))
-    renderer.appearance = original
-    box = view.pixels(person.neutral[renderer.kit.landmarks[OUTER_LIPS]], renderer.size)
-    (x0, y0), (x1, y1) = box.min(0).astype(int) - 10, box.max(0).astype(int) + 60
-    changed = np.abs(images[0] - images[1]).max(2)[y0:y1, x0:x1] > 24
-    return renderer.render(weights, view, person.light), int(changed.sum())
+    return coarticulation.reference_window(motion.weights, start=20)
 
 
 def write_avatar(out: Path, name: str, person: Person, renderer: HeadRenderer, seed: int) -> None:
@@ -177,7 +157,7 @@ def write_avatar(out: Path, name: str, person: Person, renderer: HeadRenderer, s
         "resting_weights": person.resting,
         "reference_weights": REFERENCE_WEIGHTS[None],
         "reference_landmarks": geometry.target_landmarks(REFERENCE_WEIGHTS, 0)[None] * CROP,
-        "reference_expressions": own_expressions(person.identity)[0],
+        "reference_expressions": own_expressions(person.identity),
     }
     meta = {
         "name": name,
@@ -253,7 +233,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--name", choices=list(PEOPLE), default="clara", help="who")
     parser.add_argument("--seed", type=int, help="another person of the same look")
-    parser.add_argument("--strands", type=int, default=30000, help="hairs")
     parser.add_argument("--supersample", type=float, default=2.0, help="drawn that much larger")
     parser.add_argument(
         "--groups", type=int, default=0, help="also write this many training groups"
@@ -270,23 +249,16 @@ def run(args: argparse.Namespace) -> None:
     args.out = args.out or Path("runs/avatars") / args.name
     kit = FaceKit.load(args.facekit)
     renderer = HeadRenderer(kit, SIZE, args.supersample)
-    person = make(renderer, TEXTURE, args.strands, seed)
+    person = make(SkinPainter(renderer, TEXTURE), seed)
     renderer.load_person(person.neutral, person.appearance)
     if args.preview:
         write_preview(args.preview, person, renderer)
         return
     write_avatar(args.out, args.name, person, renderer, seed)
-    close = HeadRenderer(kit, CROP, args.supersample)
-    close.load_person(person.neutral, person.appearance)
-    view = cropped(frame_view(kit, person.neutral)[0])
-    shut = own_expressions(person.identity)[1]
-    image, count = mouth_pixels(close, person, view, shut)
-    resting = mouth_pixels(close, person, view, TEMPLATE_WEIGHTS)[1]
-    talking = mouth_pixels(close, person, view, REFERENCE_WEIGHTS)[1]
-    print(f"pixels inside the mouth: p/b/m {count}, at rest {resting}, teeth shown {talking}")
     if args.groups:
+        close = HeadRenderer(kit, CROP, args.supersample)
+        close.load_person(person.neutral, person.appearance)
         write_groups(args.groups_out, args.name, person, close, args.groups)
-        cv2.imwrite(str(args.groups_out / f"{args.name}_closure.png"), image)
 
 
 def write_preview(path: Path, person: Person, renderer: HeadRenderer) -> None:
