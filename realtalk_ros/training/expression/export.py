@@ -10,7 +10,7 @@ ExpressionNet by name, in the form that training/common/onnx_weights.py describe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ from realtalk_ros.contracts import (
 )
 from realtalk_ros.expression.onnx_model import STATE
 from realtalk_ros.face_model import arkit, landmarks
+from realtalk_ros.training.common.onnx_graph import Graph
 from realtalk_ros.training.expression.checkpoint import FILES, load_onnx
 from realtalk_ros.training.expression.dims import MAX_STEPS, Dims
 from realtalk_ros.training.expression.model import ExpressionNet
@@ -35,8 +36,6 @@ from realtalk_ros.training.expression.sound_predictor import SoundPredictor
 
 if TYPE_CHECKING:
     import onnx
-
-OPSET = 17
 
 
 class _PriorGraph(nn.Module):
@@ -55,16 +54,6 @@ class _StepGraph(nn.Module):
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         return self.net.step(*inputs, self.predictor)
-
-
-@dataclass(frozen=True)
-class Graph:
-    """What is exported into one file."""
-
-    module: nn.Module
-    inputs: dict[str, Tensor]
-    outputs: list[str]
-    free: dict[str, str] = field(default_factory=dict)  # names of free first dimensions
 
 
 def prior_graph(net: ExpressionNet) -> Graph:
@@ -126,18 +115,11 @@ def export_look_ahead(predictor: SoundPredictor, folder: Path) -> Path:
 
 def _onnx(graph: Graph, path: Path) -> onnx.ModelProto:
     """A graph, which passes through the file `path`."""
-    import onnx
-
     from realtalk_ros.training.common import onnx_weights
 
     torch.backends.mha.set_fastpath_enabled(False)  # its fused operator has no ONNX form
     # Constant folding would lose the names of the parameters. ONNX Runtime folds when it loads.
-    torch.onnx.export(
-        graph.module, tuple(graph.inputs.values()), str(path), input_names=list(graph.inputs),
-        output_names=graph.outputs, opset_version=OPSET, dynamo=False, do_constant_folding=False,
-        dynamic_axes={name: {0: free} for name, free in graph.free.items()},
-    )  # fmt: skip
-    model = onnx.load(str(path))
+    model = graph.export(path, fold_constants=False)
     onnx_weights.strip_prefix(model, "net.")  # of _PriorGraph and _StepGraph
     onnx_weights.fold_transposes(model)
     onnx_weights.store_weights_as_fp16(model)

@@ -18,6 +18,7 @@ from realtalk_ros import checksums, onnx_session
 from realtalk_ros.contracts import CROP_SIZE
 from realtalk_ros.enroll.face_reader import FILE
 from realtalk_ros.errors import ModelError
+from realtalk_ros.training.common.onnx_graph import Graph
 from realtalk_ros.training.face_reader.model import INPUT_SIZE, FaceReader
 
 NORM_PARAMETERS = {"Mul": "weight", "Add": "bias"}  # by the node of a GroupNorm that reads it
@@ -39,16 +40,8 @@ def export(net: FaceReader, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     graph = ReadGraph().eval()  # contiguous, on the CPU
     graph.load_state_dict(net.state_dict())
-    torch.onnx.export(
-        graph,
-        (torch.zeros(CROP_SIZE, CROP_SIZE, 3, dtype=torch.uint8),),
-        str(folder / FILE),
-        input_names=["image"],
-        output_names=["landmarks", "identity"],
-        opset_version=17,
-        dynamo=False,
-    )
-    model = onnx.load(str(folder / FILE))
+    inputs = {"image": torch.zeros(CROP_SIZE, CROP_SIZE, 3, dtype=torch.uint8)}
+    model = Graph(graph, inputs, ("landmarks", "identity")).export(folder / FILE)
     name_norm_parameters(model.graph)
     store_weights_as_fp16(model)
     onnx.save(model, str(folder / FILE))

@@ -29,8 +29,7 @@ precision; checkpoint.py reads them back.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -49,16 +48,13 @@ from realtalk_ros.contracts import (
     RENDERER_FORMATS,
     TEMPLATE_FEATURES,
 )
+from realtalk_ros.training.common.onnx_graph import Graph
 from realtalk_ros.training.renderer.checkpoint import DIMENSIONS
 from realtalk_ros.training.renderer.model import Renderer, Warped
 
-# Inputs of the generator that belong to one face of the batch.
-FACE_INPUTS = ("weights", "warped_quarter", "warped_mouth", "alignment_features",
-               "template_index", "reference_index")  # fmt: skip
 OUTPUTS = ("change", "mask", "mouth")
 # Files whose checksums the generator carries, by the property's name.
 MATCHING = {"realtalk.encode": ENCODER_FILE, "realtalk.align": ALIGNER_FILE}
-OPSET = 17
 
 
 class EncodeGraph(nn.Module):
@@ -119,9 +115,8 @@ class GenerateGraph(nn.Module):
         self.generator = model.generator
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """`inputs` are FACE_INPUTS, then FEATURES."""
-        face, banks = inputs[: len(FACE_INPUTS)], inputs[len(FACE_INPUTS) :]
-        weights, quarter, mouth, alignment, template_index, reference_index = face
+        """`inputs` are those of one face of the batch, then FEATURES."""
+        weights, quarter, mouth, alignment, template_index, reference_index, *banks = inputs
         split = len(TEMPLATE_FEATURES)
         features = [bank[template_index] for bank in banks[:split]]
         features += [bank[reference_index] for bank in banks[split:]]
@@ -138,39 +133,19 @@ def mouth_side(size: int) -> int:
     return MOUTH_CROP[2] * size // CROP_SIZE
 
 
-@dataclass(frozen=True)
-class Graph:
-    """What an ONNX file is made of."""
+def write(graph: Graph, path: Path, properties: dict[str, str], fp16: bool = False) -> None:
+    """Writes an ONNX file; with `fp16` large weights are stored in half precision, but computed
+    with in single."""
+    import onnx
 
-    module: nn.Module
-    example: tuple[Tensor, ...]  # inputs to trace it with
-    inputs: Sequence[str]
-    outputs: Sequence[str]
-    axes: dict[str, dict[int, str]] = field(default_factory=dict)  # the dynamic ones, by tensor
-    properties: dict[str, str] = field(default_factory=dict)
-    fp16: bool = False  # store large weights in half precision; it computes in single
+    from realtalk_ros.training.common.onnx_weights import store_weights_as_fp16
 
-    def write(self, path: Path) -> None:
-        import onnx
-
-        from realtalk_ros.training.common.onnx_weights import store_weights_as_fp16
-
-        torch.onnx.export(
-            self.module,
-            self.example,
-            str(path),
-            input_names=list(self.inputs),
-            output_names=list(self.outputs),
-            dynamic_axes=self.axes,
-            opset_version=OPSET,
-            dynamo=False,
-        )
-        model = onnx.load(path)
-        properties = {"realtalk.format": RENDERER_FORMATS[path.name], **self.properties}
-        onnx.helper.set_model_props(model, properties)
-        if self.fp16:
-            store_weights_as_fp16(model)
-        onnx.save(model, path)
+    model = graph.export(path)
+    properties = {"realtalk.format": RENDERER_FORMATS[path.name], **properties}
+    onnx.helper.set_model_props(model, properties)
+    if fp16:
+        store_weights_as_fp16(model)
+    onnx.save(model, path)
 
 
 def export(model: Renderer, folder: Path) -> None:
@@ -179,26 +154,13 @@ def export(model: Renderer, folder: Path) -> None:
     model = _on_cpu(model)
     size = {"realtalk.size": str(model.dims.size)}
     image = torch.zeros(model.dims.size, model.dims.size, 3, dtype=torch.uint8)
-    reference = torch.cat([image, image], 2)
-    Graph(
-        EncodeGraph(model),
-        (reference, image),
-        inputs=("reference", "template"),
-        outputs=FEATURES,
-        properties=size,
-        fp16=True,
-    ).write(folder / ENCODER_FILE)
+    images = {"reference": torch.cat([image, image], 2), "template": image}
+    write(Graph(EncodeGraph(model), images, FEATURES), folder / ENCODER_FILE, size, fp16=True)
     points = torch.rand(2, 68, 2)
-    inputs = ("template_landmarks", "target_landmarks")
+    inputs = {"template_landmarks": points, "target_landmarks": points}
     outputs = ("movement", "alignment_features")
-    Graph(
-        AlignGraph(model),
-        (points, points),
-        inputs=inputs,
-        outputs=outputs,
-        axes={key: {0: "faces"} for key in (*inputs, *outputs)},
-        properties=size,
-    ).write(folder / ALIGNER_FILE)
+    faces = dict.fromkeys((*inputs, *outputs), "faces")
+    write(Graph(AlignGraph(model), inputs, outputs, faces), folder / ALIGNER_FILE, size)
     export_generator(model, folder, folder)
 
 
@@ -215,28 +177,25 @@ def export_generator(model: Renderer, folder: Path, beside: Path) -> None:
         features = model.encoder(torch.zeros(1, 6, size, size), torch.zeros(1, 3, size, size))
     # Two of each, so that the tracer takes no dimension for a constant one.
     banks = [torch.cat([feature, feature]) for feature in features]
-    quarter = torch.zeros(2, size // 4, size // 4, 6, dtype=torch.uint8)
-    half = mouth_side(size) // 2
-    mouth = torch.zeros(2, 24, half, half, dtype=torch.uint8)
-    alignment = torch.zeros(2, 2 + dims.embedding, size // 4, size // 4)
-    index = torch.zeros(2, dtype=torch.int64)
-    axes = {name: {0: "faces"} for name in (*FACE_INPUTS, *OUTPUTS)}
-    axes |= {name: {0: "templates"} for name in TEMPLATE_FEATURES}
-    axes |= {name: {0: "references"} for name in REFERENCE_FEATURES}
+    half, index = mouth_side(size) // 2, torch.zeros(2, dtype=torch.int64)
+    inputs = {
+        "weights": torch.zeros(2, dims.weights),
+        "warped_quarter": torch.zeros(2, size // 4, size // 4, 6, dtype=torch.uint8),
+        "warped_mouth": torch.zeros(2, 24, half, half, dtype=torch.uint8),
+        "alignment_features": torch.zeros(2, 2 + dims.embedding, size // 4, size // 4),
+        "template_index": index,
+        "reference_index": index,
+    }
+    free = {
+        **dict.fromkeys((*inputs, *OUTPUTS), "faces"),
+        **dict.fromkeys(TEMPLATE_FEATURES, "templates"),
+        **dict.fromkeys(REFERENCE_FEATURES, "references"),
+    }
+    inputs |= dict(zip(FEATURES, banks, strict=True))
     digests = {name: checksums.sha256(beside / file) for name, file in MATCHING.items()}
     path = folder / GENERATOR_FILE
-    Graph(
-        GenerateGraph(model),
-        (torch.zeros(2, dims.weights), quarter, mouth, alignment, index, index, *banks),
-        inputs=(*FACE_INPUTS, *FEATURES),
-        outputs=OUTPUTS,
-        axes=axes,
-        properties={
-            "realtalk.size": str(size),
-            DIMENSIONS: json.dumps(asdict(dims)),
-            **digests,
-        },
-    ).write(path)
+    properties = {"realtalk.size": str(size), DIMENSIONS: json.dumps(asdict(dims)), **digests}
+    write(Graph(GenerateGraph(model), inputs, OUTPUTS, free), path, properties)
     half = convert_float_to_float16(
         onnx.load(path),
         keep_io_types=["weights", "alignment_features", "change", "mask"],
