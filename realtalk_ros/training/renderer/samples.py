@@ -9,7 +9,7 @@ time (rendering/geometry.py).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -337,8 +337,3 @@ def draw_batch(
     """A batch of one template of each group, see `draw_sample`."""
     samples = [draw_sample(group, rng, targets, augmented, reference) for group in groups]
     return collate(samples, rng if augmented else None)
-
-
-def with_mouth_colours(batch: Batch, mouth_colours: Tensor) -> Batch:
-    """The batch with these mouth colours (1, 8) instead of what its references show."""
-    return replace(batch, mouth_colours=mouth_colours.expand(len(batch.template), -1))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from realtalk_ros.face_model.landmarks import LIPS
 from realtalk_ros.training.renderer.dataset import FaceDataset
+from realtalk_ros.training.renderer.image_metrics import box_of
 from realtalk_ros.training.renderer.model import Renderer
 from realtalk_ros.training.renderer.samples import draw_batch
 from realtalk_ros.training.renderer.trainer import forward
@@ -20,14 +21,6 @@ from realtalk_ros.training.renderer.trainer import forward
 def psnr(error: Tensor) -> float:
     """dB, of differences of images in 0..1."""
     return float(-10 * torch.log10(error.pow(2).mean().clamp_min(1e-10)))
-
-
-def mouth_box(landmarks: np.ndarray, size: int) -> tuple[slice, slice]:
-    """Rows and columns of the lips (of landmarks (68, 2)) and a margin of 8 of 256 pixels."""
-    lips, margin = landmarks[LIPS], size / 32
-    x0, y0 = np.clip(lips.min(0) - margin, 0, size - 16).astype(int)
-    x1, y1 = np.clip(lips.max(0) + margin, 16, size).astype(int)
-    return slice(y0, y1), slice(x0, x1)
 
 
 @torch.no_grad()
@@ -40,7 +33,7 @@ def validate(model: Renderer, dataset: FaceDataset, count: int = 48) -> dict[str
         out, _, _ = forward(model, batch)
         whole.append(psnr(out - batch.target))
         for k, landmarks in enumerate(batch.landmarks.cpu().numpy()):
-            box = (slice(None), *mouth_box(landmarks, out.shape[-1]))
+            box = (slice(None), *box_of(landmarks[LIPS], out.shape[-1]))
             mouth.append(psnr(out[k][box] - batch.target[k][box]))
             template.append(psnr(batch.template[0][box] - batch.target[k][box]))
     return {
