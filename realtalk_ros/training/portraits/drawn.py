@@ -124,30 +124,13 @@ def face(page: Canvas, kit: FaceKit, head: np.ndarray) -> None:
     page.fill(outline, SKIN)
     # The light comes from the left: a crescent of shade on the other side.
     right = curve(jaw[7:])
-    inner = right + np.column_stack(
-        [
-            np.interp(np.linspace(0, 1, len(right)), [0, 0.25, 0.6, 1], [0.0, -1.1, -1.5, -0.9]),
-            np.zeros(len(right)),
-        ]
-    )
+    along = np.linspace(0, 1, len(right))
+    inward = np.interp(along, [0, 0.25, 0.6, 1], [0.0, -1.1, -1.5, -0.9])
+    inner = right + np.column_stack([inward, np.zeros(len(right))])
     page.fill(np.vstack([right, [(9, 9)], inner[::-1]]), SHADE, skin)
-    fringe = page.places(
-        curve(
-            [
-                (-8.5, 6.2),
-                (-5.0, 8.6),
-                (-2.0, 9.3),
-                (1.5, 8.6),
-                (4.5, 6.9),
-                (6.6, 3.4),
-                (9.5, 3.0),
-                (9, 13),
-                (-9, 13),
-            ],
-            closed=True,
-        ),
-        5.0,
-    )
+    fringe = [(-8.5, 6.2), (-5.0, 8.6), (-2.0, 9.3), (1.5, 8.6), (4.5, 6.9), (6.6, 3.4), (9.5, 3.0),
+              (9, 13), (-9, 13)]  # fmt: skip
+    fringe = page.places(curve(fringe, closed=True), 5.0)
     page.fill(fringe, SHADE, skin)
     cheeks(page, marks, skin)
     page.stroke(curve(jaw), [0.10, OUTLINE, OUTLINE * 1.15, OUTLINE, 0.10], LINE)

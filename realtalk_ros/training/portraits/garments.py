@@ -56,15 +56,9 @@ NECKLINES = {
 BUTTONS = (-17.9,)  # y
 PLACKET = -0.75  # x where a shirt's left front lies over its right one
 BUTTON = 0.52  # cm, radius
-STRING = [
-    (0, -14.0, 3.2),
-    (2.4, -13.2, 2.4),
-    (3.9, -11.6, 0.8),
-    (4.8, -10.2, -1.4),
-    (4.6, -9.5, -3.8),
-    (3.2, -8.9, -6.6),
-    (0, -8.6, -7.6),
-]  # of pearls
+# Of pearls.
+STRING = [(0, -14.0, 3.2), (2.4, -13.2, 2.4), (3.9, -11.6, 0.8), (4.8, -10.2, -1.4),
+          (4.6, -9.5, -3.8), (3.2, -8.9, -6.6), (0, -8.6, -7.6)]  # fmt: skip
 PEARL = 0.36  # cm, radius
 LOBE = np.array([8.0, -1.25, 0.7])  # of the ear, on the mean head
 
@@ -250,6 +244,14 @@ def pill(radius: float, half: float) -> Surface:
     return anatomy.lathe(radius * np.sin(turns), half * np.cos(turns))
 
 
+def copies(one: Surface, middles: np.ndarray) -> Surface:
+    """A surface once at each of the places (N, 3), all in one."""
+    points = (middles[:, None] + one.points).reshape(-1, 3)
+    polygons = [tuple(corner + number * len(one.points) for corner in polygon)
+                for number in range(len(middles)) for polygon in one.polygons]  # fmt: skip
+    return Surface(points, polygons)
+
+
 def pearls(body: Body) -> Piece:
     """A string of pearls around the neck, all in one."""
     from scipy.interpolate import CubicSpline
@@ -264,22 +266,17 @@ def pearls(body: Body) -> Piece:
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(string, axis=0), axis=1))])
     at = np.arange(0, length[-1] - PEARL, 2 * PEARL)
     middles = np.stack([np.interp(at, length, string[:, k]) for k in range(3)], 1)
-    ball = pill(PEARL, PEARL)
-    points = (middles[:, None] + ball.points).reshape(-1, 3)
-    polygons = [tuple(corner + number * len(ball.points) for corner in polygon)
-                for number in range(len(middles)) for polygon in ball.polygons]  # fmt: skip
-    return Piece("pearls", Surface(points, polygons), "pearl", 0.0)
+    return Piece("pearls", copies(pill(PEARL, PEARL), middles), "pearl", 0.0)
 
 
 def studs(kit: FaceKit, head: np.ndarray) -> Piece:
     """A pearl in each ear lobe."""
-    ball, normals, parts = pill(1.15 * PEARL, 1.15 * PEARL), kit.normals(head), []
+    normals, middles = kit.normals(head), []
     for side in (-1, 1):
         near = np.linalg.norm(kit.mean - LOBE * [side, 1, 1], axis=1).argmin()
-        parts.append(ball.points + head[near] + 0.5 * PEARL * normals[near] * [1, 0, 1])
-    polygons = [tuple(corner + number * len(ball.points) for corner in polygon)
-                for number in range(2) for polygon in ball.polygons]  # fmt: skip
-    return Piece("studs", Surface(np.concatenate(parts), polygons), "pearl", 0.0)
+        middles.append(head[near] + 0.5 * PEARL * normals[near] * [1, 0, 1])
+    ball = pill(1.15 * PEARL, 1.15 * PEARL)
+    return Piece("studs", copies(ball, np.stack(middles)), "pearl", 0.0)
 
 
 def clothes(kit: FaceKit, head: np.ndarray, sitter: Sitter) -> list[Piece]:

@@ -77,7 +77,6 @@ class Sitter:
     dark: bool = False  # of the two photographed skins
     mottle: float = 0.65
     blush: float = 0.38
-    freckles: float = 0.0
     throat: float = 1.0  # of what the photographed skin has below the chin, where it is stretched
     even: float = 0.0  # of the skin beside and below the nose, and of its gloss
     even_lids: float = 0.0  # of the skin between lashes and brows

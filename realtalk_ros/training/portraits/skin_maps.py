@@ -111,7 +111,6 @@ class SkinPainter:
         albedo = mixed(albedo, albedo * BLUSH, sitter.blush * np.clip(cheeks, 0, 1))
         nose = self.blob([(30, 1.0)], 0.035)
         albedo = mixed(albedo, albedo * BLUSH, 0.4 * sitter.blush * nose)
-        albedo = self._freckled(albedo, sitter, rng)
         lip = to_linear(np.array(sitter.lips) / 255) * detail**1.5
         albedo = mixed(albedo, lip, lips * sitter.lip_strength)
         albedo = self._lids(albedo, sitter)
@@ -187,14 +186,13 @@ class SkinPainter:
         outer = outer + thin * (opposite - outer) * [0, 1]
         closed = spline(np.vstack([outer, outer[:1]]), 96)
         mask = np.zeros((SIZE, SIZE), np.float32)
-        cv2.fillPoly(mask, [np.round(closed * 16).astype(np.int32)], 1.0, cv2.LINE_AA, 4)
+        fill(mask, closed)
         return cv2.GaussianBlur(mask, (0, 0), SIZE / 260)
 
     def inside(self) -> np.ndarray:
         """0..1: the mouth's inside and the nostrils, of which the photograph shows nothing."""
         mask = np.zeros((SIZE, SIZE), np.float32)
-        inner = self.pixels(self.marks[INNER_LIPS])
-        cv2.fillPoly(mask, [np.round(inner * 16).astype(np.int32)], 1.0, cv2.LINE_AA, 4)
+        fill(mask, self.pixels(self.marks[INNER_LIPS]))
         return cv2.GaussianBlur(mask, (0, 0), SIZE / 400)
 
     def throat(self) -> np.ndarray:
@@ -206,11 +204,9 @@ class SkinPainter:
         """0..1: between the lids, where the photographic texture has no skin."""
         mask = np.zeros((SIZE, SIZE), np.float32)
         for marks in (EYE_RIGHT, EYE_LEFT):
-            path = np.round(self.pixels(self.marks[marks]) * 16).astype(np.int32)
-            cv2.fillPoly(mask, [path], 1.0, cv2.LINE_AA, 4)
-            cv2.polylines(
-                mask, [path], True, 1.0, thickness=SIZE // 340, lineType=cv2.LINE_AA, shift=4
-            )
+            path = self.pixels(self.marks[marks])
+            fill(mask, path)
+            stroke(mask, path, SIZE // 340, closed=True)
         return cv2.GaussianBlur(mask, (0, 0), SIZE / 1000)
 
     def beside_nose(self) -> np.ndarray:
@@ -235,9 +231,7 @@ class SkinPainter:
             line = line[4 + int(10 * soft) : 46 - int(8 * tail)]
             cm = self._pixels_per_cm()
             line[:, 1] -= BROW_LIFT * cm
-            width = max(1, int(0.45 * thickness * cm))
-            cv2.polylines(mask, [np.round(line * 16).astype(np.int32)], False, 1.0,
-                          thickness=width, lineType=cv2.LINE_AA, shift=4)  # fmt: skip
+            stroke(mask, line, max(1, int(0.45 * thickness * cm)))
         return cv2.GaussianBlur(mask, (0, 0), 0.22 * thickness * cm)
 
     def _pixels_per_cm(self) -> float:
@@ -275,46 +269,15 @@ class SkinPainter:
             rings = mesh_rings.around(kit, marks, kit.mean, range(5), 20)
             for number, (upper, lower) in enumerate(rings):
                 for half, lashes in ((upper, 1.0), (lower, 0.45)):
-                    path = np.round(self.pixels(self.uv[half]) * 16).astype(np.int32)
+                    path = self.pixels(self.uv[half])
                     if number < 2:
-                        cv2.polylines(
-                            red,
-                            [path],
-                            False,
-                            1.0,
-                            thickness=SIZE // 250,
-                            lineType=cv2.LINE_AA,
-                            shift=4,
-                        )
+                        stroke(red, path, SIZE // 250)
                     if number in (2, 3):
-                        cv2.polylines(
-                            line,
-                            [path],
-                            False,
-                            lashes,
-                            thickness=SIZE // 500,
-                            lineType=cv2.LINE_AA,
-                            shift=4,
-                        )
+                        stroke(line, path, SIZE // 500, lashes)
         red, line = (cv2.GaussianBlur(m, (0, 0), SIZE / 700) for m in (red, line))
         albedo = mixed(albedo, albedo * LID_RED, np.clip(red, 0, 1))
         shadow = np.array([0.35, 0.26, 0.24], np.float32)
         return mixed(albedo, albedo * shadow, np.clip(line, 0, 1) * sitter.eyeliner)
-
-    def _freckled(self, albedo: np.ndarray, sitter: Sitter, rng: np.random.Generator) -> np.ndarray:
-        if not sitter.freckles:
-            return albedo
-        spots = np.zeros((SIZE, SIZE), np.float32)
-        where = self.blob([(29, 1.0)], 0.16) + self.blob([(27, 1.0)], 0.25) * 0.3
-        for _ in range(int(2500 * sitter.freckles)):
-            x, y = rng.integers(0, SIZE, 2)
-            if rng.random() < where[y, x]:
-                radius = float(rng.uniform(0.8, 2.6)) * SIZE / 2048
-                centre = (int(x * 16), int(y * 16))
-                cv2.circle(spots, centre, int(radius * 16), float(rng.uniform(0.2, 0.8)),
-                           thickness=-1, lineType=cv2.LINE_AA, shift=4)  # fmt: skip
-        spots = cv2.GaussianBlur(spots, (0, 0), 1.1)
-        return mixed(albedo, albedo * np.array([0.72, 0.58, 0.48], np.float32), spots * 0.6)
 
     def _warped(self, image: np.ndarray) -> np.ndarray:
         """The photographic texture (any size) as the face model lays it out."""
@@ -338,3 +301,21 @@ class SkinPainter:
 
 def mixed(below: np.ndarray, above: np.ndarray, share: np.ndarray) -> np.ndarray:
     return below + (above - below) * share[..., None]
+
+
+def fill(mask: np.ndarray, points: np.ndarray) -> None:
+    """Fills a polygon (n, 2) of a mask, in place."""
+    cv2.fillPoly(mask, [sixteenths(points)], 1.0, cv2.LINE_AA, 4)
+
+
+def stroke(
+    mask: np.ndarray, points: np.ndarray, width: int, value: float = 1.0, closed: bool = False
+) -> None:
+    """Draws a line along points (n, 2) into a mask, in place."""
+    line = [sixteenths(points)]
+    cv2.polylines(mask, line, closed, value, thickness=width, lineType=cv2.LINE_AA, shift=4)
+
+
+def sixteenths(points: np.ndarray) -> np.ndarray:
+    """Of pixels, as OpenCV takes them with four bits of fraction."""
+    return np.round(points * 16).astype(np.int32)
