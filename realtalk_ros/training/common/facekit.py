@@ -24,6 +24,7 @@ from realtalk_ros.face_model.eye_rotation import gaze_angles
 from realtalk_ros.face_model.rotations import rotation_matrix
 
 ENVIRONMENT = "REALTALK_FACEKIT"
+SAME = 1e-3  # cm, vertices of face and head that are nearer than this are one
 
 
 def find_facekit(path: str | os.PathLike | None = None) -> Path:
@@ -157,22 +158,25 @@ class FaceKit:
         return self.identity_modes.astype(np.float32)
 
     @cached_property
-    def _corner_sum(self) -> Any:
-        """Sparse (V, T): adds a triangle's normal to its corners and to their welded twins."""
-        from scipy import sparse
-
-        count, tris = len(self.mean), self.triangles
-        twin = np.arange(count)
+    def twins(self) -> np.ndarray:
+        """(V,) the vertex that each is one with: of the head's border, where the face begins, its
+        place in the face; of all others themselves."""
+        twins = np.arange(len(self.mean))
         if {"face", "head_neck"} <= self.parts.keys():
             from scipy.spatial import cKDTree
 
             face, head = self.parts["face"], self.parts["head_neck"]
             distance, near = map(np.asarray, cKDTree(self.mean[face]).query(self.mean[head]))
-            same = distance < 1e-3
-            twin[np.arange(head.start, head.stop)[same]] = near[same] + face.start
-        rows = twin[tris.ravel()]
-        cols = np.repeat(np.arange(len(tris)), 3)
-        welded = sparse.csr_matrix(
-            (np.ones(len(rows), np.float32), (rows, cols)), (count, len(tris))
-        )
-        return welded[twin]
+            same = distance < SAME
+            twins[head][same] = near[same] + face.start
+        return twins
+
+    @cached_property
+    def _corner_sum(self) -> Any:
+        """Sparse (V, T): adds a triangle's normal to its corners and to their twins."""
+        from scipy import sparse
+
+        rows = self.twins[self.triangles.ravel()]
+        cols = np.repeat(np.arange(len(self.triangles)), 3)
+        shape = len(self.mean), len(self.triangles)
+        return sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, cols)), shape)[self.twins]
