@@ -85,9 +85,5 @@ def draw_batch(groups: Sequence[Group], rng: np.random.Generator) -> Batch:
         identities.append(identity)
     crops, aligned = align_crops(to_float(torch.cat(images)), torch.cat(points), rng)
     crops = augment.jitter_colours(crops[:, None], rng)[:, 0]
-    if rng.random() < 0.3:
-        small = F.interpolate(crops, scale_factor=1 / rng.uniform(1, 3), mode="area")
-        size = (INPUT_SIZE, INPUT_SIZE)
-        crops = F.interpolate(small, size, mode="bilinear", align_corners=False)
-    crops = crops + float(rng.uniform(0, 0.02)) * torch.randn_like(crops)
+    crops = augment.blur_sometimes(crops, 0.3, 3, 0.02, rng)
     return Batch(crops, aligned, torch.stack(identities))

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mirroring, colour jitter and landmark noise of the face renderer's training images."""
+"""Mirroring, colour jitter, blur and landmark noise of the face renderer's training images."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from realtalk_ros.face_model import arkit
 from realtalk_ros.training.common.mirrored_landmarks import MIRRORED
@@ -53,3 +54,14 @@ def jitter_colours(images: Tensor, rng: np.random.Generator) -> Tensor:
     gamma = torch.from_numpy(rng.uniform(*GAMMA, (count, 1, 1, 1, 1))).to(images)
     gain = torch.from_numpy(rng.uniform(*GAIN, (count, 1, 3, 1, 1))).to(images)
     return (images.clamp_min(1e-4) ** gamma * gain).clamp(0, 1)
+
+
+def blur_sometimes(
+    images: Tensor, share: float, most: float, noise: float, rng: np.random.Generator
+) -> Tensor:
+    """That share of all batches (B, 3, S, S) as if up to `most` times smaller; all with up to
+    `noise` of grain (a standard deviation)."""
+    if rng.random() < share:
+        small = F.interpolate(images, scale_factor=1 / rng.uniform(1, most), mode="area")
+        images = F.interpolate(small, images.shape[2:], mode="bilinear", align_corners=False)
+    return images + float(rng.uniform(0, noise)) * torch.randn_like(images)

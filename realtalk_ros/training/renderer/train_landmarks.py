@@ -79,10 +79,7 @@ def draw_pairs(groups: list[Group], rng: np.random.Generator) -> Pairs:
         masks.append(labels)
     seen = to_float(torch.stack(images, 1).flatten(0, 1))
     seen = augment.jitter_colours(seen[:, None], rng)[:, 0]
-    if rng.random() < 0.4:
-        small = F.interpolate(seen, scale_factor=1 / rng.uniform(1, 4), mode="area")
-        seen = F.interpolate(small, seen.shape[2:], mode="bilinear", align_corners=False)
-    seen = seen + float(rng.uniform(0, 0.03)) * torch.randn_like(seen)
+    seen = augment.blur_sometimes(seen, 0.4, 4, 0.03, rng)
     parts = None if any(m is None for m in masks) else torch.stack(masks, 1).flatten(0, 1)
     return Pairs(seen, torch.stack(landmarks, 1).flatten(0, 1).float(), parts)
 
@@ -119,7 +116,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=FOLDER, help="here come perceptual.pt and evaluation.pt"
     )
     parser.add_argument("--minutes", type=float, default=12, help="train each this long")
-    parser.add_argument("--only", choices=list(ROLES), help="only this one")
     parser.add_argument("--lr", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--people", type=int, default=8, help="people per step, 2 images each")
     add_device(parser)
@@ -127,9 +123,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """`realtalk train landmarks`: both networks, or one of them."""
+    """`realtalk train landmarks`: both networks."""
     torch.set_num_threads(args.threads)
-    for name in [args.only] if args.only else ROLES:
+    for name in ROLES:
         train(name, args)
 
 
