@@ -12,6 +12,7 @@ import numpy as np
 
 from realtalk_ros.easing import smoothstep
 from realtalk_ros.face_model import arkit
+from realtalk_ros.face_model.eye_rotation import gaze_angles
 from realtalk_ros.face_model.landmarks import EYE_LEFT, EYE_RIGHT
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.portraits.hairline import scalp
@@ -188,6 +189,16 @@ def around(rows: int, columns: int) -> list[tuple[int, ...]]:
     k = (j + 1) % columns
     corners = [i * columns + j, i * columns + k, (i + 1) * columns + k, (i + 1) * columns + j]
     return [tuple(p) for p in np.stack(corners, -1).reshape(-1, 4).tolist()]
+
+
+def gaze(
+    kit: FaceKit, head: np.ndarray, side: str, weights: np.ndarray, distance: float
+) -> tuple[float, float]:
+    """Pitch and yaw of the eye `side` ("left", "right"), which looks into the camera where ARKit
+    `weights` (52,) do not turn it."""
+    middle = head[kit.parts[f"eyeball_{side}"]].mean(0)
+    pitch, yaw = gaze_angles(weights, side.capitalize())
+    return pitch, yaw - np.arctan2(middle[0], distance - middle[2])
 
 
 def eye(kit: FaceKit, vertices: np.ndarray, side: str, turn: np.ndarray) -> dict[str, Surface]:

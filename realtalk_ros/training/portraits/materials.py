@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import bpy
 import numpy as np
 
 from realtalk_ros.enroll.srgb import to_linear
+from realtalk_ros.training.portraits.blender import Nodes
 from realtalk_ros.training.portraits.people import Hair, Sitter
 
 WHITE_HAIR = (0.58, 0.575, 0.565)  # of grey hair, what is white
@@ -18,84 +18,6 @@ LIMBUS = (0.52, 0.48, 0.47)  # what the iris's border leaves of the white's colo
 LIMBUS_RING = (0.24, 0.21, 0.20)  # and of the iris's
 SHEEN = 0.25  # roughness of the eye's surface: a catchlight's edge is soft, and few paths find it
 FOLDS = 0.22  # cm between the lowest and the highest of wrinkles
-
-
-class Nodes:
-    """A new material's node tree, without its default nodes."""
-
-    def __init__(self, name: str):
-        self.material = bpy.data.materials.new(name)
-        self.material.use_nodes = True
-        self.tree = self.material.node_tree
-        self.tree.nodes.clear()
-        self.output = self.tree.nodes.new("ShaderNodeOutputMaterial")
-
-    def add(self, kind: str, inputs: dict[Any, Any] | None = None, **settings: Any) -> Any:
-        """A node of type ShaderNode`kind`; an input's value is a number, a colour or a socket."""
-        node = self.tree.nodes.new(f"ShaderNode{kind}")
-        for key, value in settings.items():
-            setattr(node, key, value)
-        for key, value in (inputs or {}).items():
-            self.set(node.inputs[key], value)
-        return node
-
-    def set(self, socket: Any, value: Any) -> None:
-        if isinstance(value, bpy.types.NodeSocket):
-            self.tree.links.new(value, socket)
-        elif isinstance(value, (tuple, list, np.ndarray)) and socket.type == "RGBA":
-            socket.default_value = (*(float(v) for v in value[:3]), 1.0)
-        else:
-            socket.default_value = value
-
-    def attribute(self, name: str) -> Any:
-        return self.add("Attribute", attribute_name=name).outputs["Fac"]
-
-    def image(self, path: str, colour: bool = True, vector: Any = None) -> Any:
-        image = bpy.data.images.load(path, check_existing=True)
-        image.colorspace_settings.name = "sRGB" if colour else "Non-Color"
-        node = self.add("TexImage", {"Vector": vector} if vector else None, image=image)
-        node.interpolation = "Cubic"
-        return node.outputs["Color"]
-
-    def mix(self, share: Any, below: Any, above: Any, blend: str = "MIX") -> Any:
-        node = self.add("Mix", data_type="RGBA", blend_type=blend)
-        for socket, value in ((0, share), (6, below), (7, above)):
-            self.set(node.inputs[socket], value)
-        return node.outputs[2]
-
-    def math(self, operation: str, *values: Any) -> Any:
-        node = self.add("Math", operation=operation)
-        for socket, value in zip(node.inputs, values, strict=False):
-            self.set(socket, value)
-        return node.outputs[0]
-
-    def vector(self, operation: str, *values: Any) -> Any:
-        node = self.add("VectorMath", operation=operation)
-        for socket, value in zip(node.inputs, values, strict=False):
-            self.set(socket, value)
-        return node.outputs[0]
-
-    def ramp(self, value: Any, low: float, high: float, to_low: float = 0, to_high: float = 1
-             ) -> Any:  # fmt: skip
-        """`value` between low and high, smoothly, as to_low..to_high."""
-        node = self.add("MapRange", {0: value, 1: low, 2: high, 3: to_low, 4: to_high})
-        node.interpolation_type = "SMOOTHSTEP"
-        return node.outputs[0]
-
-    def noise(self, scale: float, detail: float = 4.0, vector: Any = None) -> Any:
-        vector = vector or self.add("TexCoord").outputs["Object"]
-        return self.add("TexNoise", {"Vector": vector, "Scale": scale, "Detail": detail}
-                        ).outputs[0]  # fmt: skip
-
-    def bump(self, height: Any, distance: float, strength: float = 1.0, normal: Any = None) -> Any:
-        inputs = {"Height": height, "Distance": distance, "Strength": strength}
-        if normal is not None:
-            inputs["Normal"] = normal
-        return self.add("Bump", inputs).outputs[0]
-
-    def finish(self, shader: Any) -> Any:
-        self.tree.links.new(shader.outputs[0], self.output.inputs["Surface"])
-        return self.material
 
 
 def skin(sitter: Sitter, maps: dict[str, str] | None) -> Any:

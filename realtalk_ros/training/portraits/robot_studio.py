@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import bpy
 import numpy as np
 
 from realtalk_ros.enroll.srgb import to_linear
-from realtalk_ros.face_model.eye_rotation import gaze_angles
 from realtalk_ros.face_model.rotations import rotation_matrix
 from realtalk_ros.training.portraits import anatomy, robot
 from realtalk_ros.training.portraits.anatomy import Surface
-from realtalk_ros.training.portraits.materials import Nodes
+from realtalk_ros.training.portraits.blender import Nodes, add_mesh, subdivide
 
 WHITE = to_linear(np.array([228, 228, 226]) / 255)
 GRAPHITE = to_linear(np.array([46, 50, 58]) / 255)
@@ -29,48 +29,40 @@ LIT = 9.0  # radiance of lamps
 BROW, THROAT = 0.12, 0.02  # of it: of the bars that are its brows, of the mouth's inside
 
 
-def build(person: Any, head: np.ndarray, weights: np.ndarray, distance: float, add: Any) -> None:
-    """All of the robot whose head (V, 3) has ARKit `weights` (52,); `add` is studio.add_mesh."""
+def build(person: Any, head: np.ndarray, weights: np.ndarray, distance: float) -> None:
+    """All of the robot whose head (V, 3) has ARKit `weights` (52,)."""
     kit = person.kit
-    shell = add(
-        "shell",
-        robot.shell(kit, head),
-        [
-            shell_material(person.maps),
-            shell_material({}),
-            coated(Nodes("socket"), INSIDE, 0.55, coat=0.0, glow=LIT * THROAT),
-        ],
-    )
-    smooth = shell.modifiers.new("smooth", "SUBSURF")
-    smooth.render_levels = smooth.levels = 2
-    add("gums", anatomy.part(kit, head, "gums_tongue"), [tongue()])
-    white, iris = plastic("ball", BLACK, 0.12), iris_material()
+    shell = add_mesh("shell", robot.shell(kit, head), [
+        shell_material(person.maps), shell_material({}),
+        coated(Nodes("socket"), INSIDE, 0.55, coat=0.0, glow=LIT * THROAT),
+    ])  # fmt: skip
+    subdivide(shell, 2)
+    add_mesh("gums", anatomy.part(kit, head, "gums_tongue"), [tongue()])
+    white, iris = coated(Nodes("ball"), BLACK, 0.12), iris_material()
     for side in ("left", "right"):
-        middle = head[kit.parts[f"eyeball_{side}"]].mean(0)
-        pitch, yaw = gaze_angles(weights, side.capitalize())
-        yaw -= np.arctan2(middle[0], distance - middle[2])
-        ball = anatomy.eye(kit, head, side, rotation_matrix(pitch, yaw))
-        add(f"ball_{side}", ball["cornea"], [iris])
-        add(f"white_{side}", ball["white"], [white])
+        turn = rotation_matrix(*anatomy.gaze(kit, head, side, weights, distance))
+        ball = anatomy.eye(kit, head, side, turn)
+        add_mesh(f"ball_{side}", ball["cornea"], [iris])
+        add_mesh(f"white_{side}", ball["white"], [white])
     pod = pod_material()
     for number, surface in enumerate(robot.pods(person.head, kit)):
-        thing = add(f"pod{number}", surface, [pod])
+        thing = add_mesh(f"pod{number}", surface, [pod])
         edges(thing)
-    add("neck", robot.neck(person.head, kit), [rubber("neck", GRAPHITE * 0.8)])
-    bust(person, add)
+    add_mesh("neck", robot.neck(person.head, kit), [
+        coated(Nodes("neck"), GRAPHITE * 0.8, 0.55, coat=0.0)  # rubber
+    ])  # fmt: skip
+    bust(person)
 
 
 def edges(thing: Any) -> None:
     """Edges sharper than 30 degrees stay edges."""
-    import bpy
-
     bpy.context.view_layer.objects.active = thing
     thing.select_set(True)
     bpy.ops.object.shade_smooth_by_angle(angle=np.radians(30))
     thing.select_set(False)
 
 
-def bust(person: Any, add: Any) -> None:
+def bust(person: Any) -> None:
     from realtalk_ros.training.synthetic.clothing import COLUMNS, ROWS
 
     surface = Surface(person.body.points, anatomy.around(ROWS, COLUMNS))
@@ -78,9 +70,8 @@ def bust(person: Any, add: Any) -> None:
         np.linspace(0, len(robot.BUST_RINGS) - 1, ROWS), COLUMNS
     )
     surface.attributes["aside"] = surface.points[:, 0]
-    thing = add("bust", surface, [bust_material()])
-    smooth = thing.modifiers.new("smooth", "SUBSURF")
-    smooth.render_levels = smooth.levels = 1
+    thing = add_mesh("bust", surface, [bust_material()])
+    subdivide(thing, 1)
 
 
 def coated(n: Nodes, colour: Any, rough: Any, normal: Any = None, coat: Any = 0.8,
@@ -94,14 +85,6 @@ def coated(n: Nodes, colour: Any, rough: Any, normal: Any = None, coat: Any = 0.
     if normal is not None:
         inputs["Normal"] = inputs["Coat Normal"] = normal
     return n.finish(n.add("BsdfPrincipled", inputs))
-
-
-def plastic(name: str, colour: np.ndarray, rough: float) -> Any:
-    return coated(Nodes(name), colour, rough)
-
-
-def rubber(name: str, colour: np.ndarray) -> Any:
-    return coated(Nodes(name), colour, 0.55, coat=0.0)
 
 
 def line(n: Nodes, depth: Any, at: float, half: float) -> Any:

@@ -14,11 +14,16 @@ from typing import Any
 import bpy
 import numpy as np
 
-from realtalk_ros.face_model.eye_rotation import gaze_angles
 from realtalk_ros.face_model.rotations import rotation_matrix
 from realtalk_ros.training.common.facekit import FaceKit
 from realtalk_ros.training.portraits import anatomy, fine_hair, materials, robot_studio, short_hair
-from realtalk_ros.training.portraits.anatomy import Surface
+from realtalk_ros.training.portraits.blender import (
+    Nodes,
+    add_light,
+    add_mesh,
+    subdivide,
+    surround,
+)
 from realtalk_ros.training.portraits.garments import Piece
 from realtalk_ros.training.portraits.people import ROBOT, Sitter
 from realtalk_ros.training.portraits.skin_maps import IRIS, WHITE
@@ -78,14 +83,13 @@ def build(person: Person, weights: np.ndarray, distance: float) -> None:
     kit, sitter = person.kit, person.sitter
     head = kit.deform(person.head, weights)
     if sitter.kind == ROBOT:
-        robot_studio.build(person, head, weights, distance, add_mesh)
+        robot_studio.build(person, head, weights, distance)
         return
     skin = add_mesh("skin", anatomy.skin(kit, head, sitter), [
         materials.skin(sitter, person.maps), materials.skin(sitter, None),
         materials.wet_flesh("socket", (0.30, 0.08, 0.08)),
     ])  # fmt: skip
-    smooth = skin.modifiers.new("smooth", "SUBSURF")
-    smooth.render_levels = smooth.levels = 2
+    subdivide(skin, 2)
     add_mesh("gums", anatomy.part(kit, head, "gums_tongue"), [materials.gums()])
     add_mesh("teeth", anatomy.part(kit, head, "teeth"), [materials.teeth()])
     enamel = materials.behind_teeth()
@@ -105,27 +109,6 @@ def build(person: Person, weights: np.ndarray, distance: float) -> None:
     add_clothes(person)
 
 
-def add_mesh(name: str, surface: Surface, slots: list[Any]) -> Any:
-    """The object of a surface, smoothly shaded."""
-    mesh = bpy.data.meshes.new(name)
-    mesh.from_pydata(surface.points.astype(float).tolist(), [], surface.polygons)
-    if surface.uv is not None:
-        layer = mesh.uv_layers.new(name="uv")
-        layer.data.foreach_set("uv", np.asarray(surface.uv, np.float32).ravel())
-    for key, values in surface.attributes.items():
-        attribute = mesh.attributes.new(key, "FLOAT", "POINT")
-        attribute.data.foreach_set("value", np.asarray(values, np.float32))
-    for material in slots:
-        mesh.materials.append(material)
-    if surface.slots is not None:
-        mesh.polygons.foreach_set("material_index", surface.slots.astype(np.int32))
-    mesh.polygons.foreach_set("use_smooth", np.ones(len(mesh.polygons), bool))
-    mesh.update()
-    thing = bpy.data.objects.new(name, mesh)
-    bpy.context.scene.collection.objects.link(thing)
-    return thing
-
-
 def add_eyes(person: Person, head: np.ndarray, weights: np.ndarray, distance: float) -> None:
     kit, sources = person.kit, person.sources
     paints = {
@@ -135,11 +118,9 @@ def add_eyes(person: Person, head: np.ndarray, weights: np.ndarray, distance: fl
     }
     tears = materials.tears()
     for side in ("left", "right"):
-        middle = head[kit.parts[f"eyeball_{side}"]].mean(0)
-        pitch, yaw = gaze_angles(weights, side.capitalize())
-        yaw -= np.arctan2(middle[0], distance - middle[2])  # both look into the camera
-        yaw += np.sign(middle[0]) * np.radians(KAPPA)
-        turn = rotation_matrix(pitch, yaw)
+        pitch, yaw = anatomy.gaze(kit, head, side, weights, distance)
+        outwards = np.radians(KAPPA) if side == "left" else -np.radians(KAPPA)
+        turn = rotation_matrix(pitch, yaw + outwards)
         for name, surface in anatomy.eye(kit, head, side, turn).items():
             add_mesh(f"{name}_{side}", surface, [paints[name]])
         add_mesh(f"tears_{side}", anatomy.part(kit, head, f"lacrimal_{side}"), [tears])
@@ -170,8 +151,7 @@ def add_clothes(person: Person) -> None:
     for piece in person.clothes:
         thing = add_mesh(piece.name, piece.surface, [paints[piece.material]])
         if piece.thick:
-            smooth = thing.modifiers.new("smooth", "SUBSURF")
-            smooth.render_levels = smooth.levels = 1
+            subdivide(thing, 1)
             thick = thing.modifiers.new("thick", "SOLIDIFY")
             thick.thickness, thick.offset = piece.thick, 0.0
 
@@ -182,27 +162,19 @@ def add_lights(sitter: Sitter) -> None:
     lights = LIGHTS | ({"catchlight": CATCHLIGHT} if eyes else {})
     if sitter.hair_light:
         lights["hair"] = (*HAIR_LIGHT, sitter.hair_light)
+    factors = {"fill": sitter.fill, "below": sitter.reflector}
     for name, (place, size, colour, strength) in lights.items():
-        light = bpy.data.lights.new(name, "AREA")
-        light.shape, light.size, light.color = "DISK", size, colour
         back = np.subtract(place, AIM)
         # As bright on the face from any distance.
-        light.energy = STRENGTH * strength * back @ back / 125.0**2
-        factors = {"fill": sitter.fill, "below": sitter.reflector}
-        light.energy *= factors.get(name, 1.0)
-        thing = bpy.data.objects.new(name, light)
-        thing.matrix_world = looking(np.array(place, float), back).T.tolist()
-        bpy.context.scene.collection.objects.link(thing)
+        energy = STRENGTH * strength * back @ back / 125.0**2 * factors.get(name, 1.0)
+        thing = add_light(
+            name, np.array(place, float), back, size=size, colour=colour, energy=energy
+        )
         if eyes and name in SEEN_IN_EYES:
             link(thing, eyes, SEEN_IN_EYES[name])
         if name == "hair":
             link(thing, [bpy.data.objects["hair"]], "INCLUDE")
-    world = bpy.data.worlds.new("world")
-    world.use_nodes = True
-    background = world.node_tree.nodes["Background"]
-    background.inputs[0].default_value = (0.86, 0.93, 1.0, 1.0)
-    background.inputs[1].default_value = WORLD
-    bpy.context.scene.world = world
+    surround((0.86, 0.93, 1.0), WORLD)
 
 
 def link(light: Any, things: list[Any], state: str) -> None:
@@ -213,16 +185,6 @@ def link(light: Any, things: list[Any], state: str) -> None:
     for member in lit.collection_objects:
         member.light_linking.link_state = state
     light.light_linking.receiver_collection = lit
-
-
-def looking(place: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """(4, 4) to world of a thing at `place` whose -z points against `back` (3,)."""
-    z = back / np.linalg.norm(back)
-    x = np.cross([0.0, 1.0, 0.0], z)
-    x /= np.linalg.norm(x)
-    matrix = np.eye(4)
-    matrix[:3, 0], matrix[:3, 1], matrix[:3, 2], matrix[:3, 3] = x, np.cross(z, x), z, place
-    return matrix
 
 
 def add_camera(view: View) -> None:
@@ -281,7 +243,7 @@ def outline(out: Path) -> None:
     traced, so it takes seconds: the denoiser leaves alpha as it is, and few paths a pixel make
     speckles of single hairs."""
     scene = bpy.context.scene
-    n = materials.Nodes("covered")
+    n = Nodes("covered")
     n.finish(n.add("Emission"))
     bpy.context.view_layer.material_override = n.material
     scene.cycles.samples, scene.cycles.use_denoising = EDGE_SAMPLES, False

@@ -16,8 +16,8 @@ import numpy as np
 
 from realtalk_ros.face_model.rotations import rotation_matrix
 from realtalk_ros.training.portraits.anatomy import Surface
-from realtalk_ros.training.portraits.materials import Nodes
-from realtalk_ros.training.portraits.studio import SENSOR, add_mesh, looking
+from realtalk_ros.training.portraits.blender import Nodes, add_light, add_mesh, looking, surround
+from realtalk_ros.training.portraits.studio import SENSOR
 from realtalk_ros.training.valid_heads.glb import Model, Part
 from realtalk_ros.training.valid_heads.mouth_paint import painted
 
@@ -152,17 +152,10 @@ def add_lights(setting: Setting, middle: np.ndarray) -> None:
         "back": (np.pi - 0.6 * side, 0.5, 0.6, (1.0, 1.0, 1.0), 0.25),
     }
     for name, (yaw, pitch, size, colour, share) in places.items():
-        light = bpy.data.lights.new(name, "AREA")
-        light.shape, light.size, light.color = "DISK", size, colour
         back = np.array([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
-        light.energy = EXPOSED * share * 4 * np.pi * 1.5**2
-        thing = bpy.data.objects.new(name, light)
-        thing.matrix_world = looking(middle + 1.5 * back, back).T.tolist()
-        bpy.context.scene.collection.objects.link(thing)
-    world = bpy.data.worlds.new("world")
-    world.use_nodes = True
-    world.node_tree.nodes["Background"].inputs[0].default_value = (*setting.surroundings, 1.0)
-    bpy.context.scene.world = world
+        energy = EXPOSED * share * 4 * np.pi * 1.5**2
+        add_light(name, middle + 1.5 * back, back, size=size, colour=colour, energy=energy)
+    surround(setting.surroundings, 1.0)
 
 
 def set_up_cycles(effort: Effort) -> None:
