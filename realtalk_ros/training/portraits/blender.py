@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partialmethod
 from typing import Any
 
 import bpy
@@ -70,6 +72,26 @@ def looking(place: np.ndarray, back: np.ndarray) -> np.ndarray:
     return matrix
 
 
+class Value:
+    """What a node puts out, or a number: calculations with it are further nodes."""
+
+    def __init__(self, nodes: Nodes, socket: Any):
+        self.nodes, self.socket = nodes, socket
+
+    def _math(self, operation: str, *others: Value | float) -> Value:
+        return self.nodes.math(operation, self, *others)
+
+    __add__ = partialmethod(_math, "ADD")
+    __sub__ = partialmethod(_math, "SUBTRACT")
+    __mul__ = partialmethod(_math, "MULTIPLY")
+    __abs__ = partialmethod(_math, "ABSOLUTE")
+    maximum = partialmethod(_math, "MAXIMUM")
+    scaled = partialmethod(_math, "MULTIPLY_ADD")  # by the first, plus the second
+
+    def __rsub__(self, other: float) -> Value:
+        return self.nodes.math("SUBTRACT", other, self)
+
+
 class Nodes:
     """A new material's node tree, without its default nodes."""
 
@@ -78,10 +100,11 @@ class Nodes:
         self.material.use_nodes = True
         self.tree = self.material.node_tree
         self.tree.nodes.clear()
-        self.output = self.tree.nodes.new("ShaderNodeOutputMaterial")
+        self.material_output = self.tree.nodes.new("ShaderNodeOutputMaterial")
 
     def add(self, kind: str, inputs: dict[Any, Any] | None = None, **settings: Any) -> Any:
-        """A node of type ShaderNode`kind`; an input's value is a number, a colour or a socket."""
+        """A node of type ShaderNode`kind`; an input's value is a number, a colour, a socket or a
+        Value."""
         node = self.tree.nodes.new(f"ShaderNode{kind}")
         for key, value in settings.items():
             setattr(node, key, value)
@@ -89,7 +112,14 @@ class Nodes:
             self.set(node.inputs[key], value)
         return node
 
+    def output(
+        self, kind: str, inputs: dict[Any, Any] | None = None, name: str | int = 0, **settings: Any
+    ) -> Value:
+        """An output of such a node."""
+        return Value(self, self.add(kind, inputs, **settings).outputs[name])
+
     def set(self, socket: Any, value: Any) -> None:
+        value = value.socket if isinstance(value, Value) else value
         if isinstance(value, bpy.types.NodeSocket):
             self.tree.links.new(value, socket)
         elif isinstance(value, (tuple, list, np.ndarray)) and socket.type == "RGBA":
@@ -97,52 +127,62 @@ class Nodes:
         else:
             socket.default_value = value
 
-    def attribute(self, name: str) -> Any:
-        return self.add("Attribute", attribute_name=name).outputs["Fac"]
+    def number(self, value: float) -> Value:
+        return Value(self, value)
 
-    def image(self, path: str, colour: bool = True, vector: Any = None) -> Any:
+    def attribute(self, name: str) -> Value:
+        return self.output("Attribute", name="Fac", attribute_name=name)
+
+    def place(self, of: str) -> Value:
+        """Texture coordinates, "UV" or "Object"."""
+        return self.output("TexCoord", name=of)
+
+    def coordinates(self, vector: Value) -> list[Value]:
+        return [Value(self, socket) for socket in self.add("SeparateXYZ", {0: vector}).outputs]
+
+    def image(self, path: str, colour: bool = True, vector: Value | None = None) -> Value:
         image = bpy.data.images.load(path, check_existing=True)
         image.colorspace_settings.name = "sRGB" if colour else "Non-Color"
         node = self.add("TexImage", {"Vector": vector} if vector else None, image=image)
         node.interpolation = "Cubic"
-        return node.outputs["Color"]
+        return Value(self, node.outputs["Color"])
 
-    def mix(self, share: Any, below: Any, above: Any, blend: str = "MIX") -> Any:
+    def mix(self, share: Any, below: Any, above: Any, blend: str = "MIX") -> Value:
         node = self.add("Mix", data_type="RGBA", blend_type=blend)
         for socket, value in ((0, share), (6, below), (7, above)):
             self.set(node.inputs[socket], value)
-        return node.outputs[2]
+        return Value(self, node.outputs[2])
 
-    def math(self, operation: str, *values: Any) -> Any:
-        node = self.add("Math", operation=operation)
+    def math(self, operation: str, *values: Value | float) -> Value:
+        return self._calculated("Math", operation, values)
+
+    def vector(self, operation: str, *values: Any) -> Value:
+        return self._calculated("VectorMath", operation, values)
+
+    def _calculated(self, kind: str, operation: str, values: Sequence[Any]) -> Value:
+        node = self.add(kind, operation=operation)
         for socket, value in zip(node.inputs, values, strict=False):
             self.set(socket, value)
-        return node.outputs[0]
-
-    def vector(self, operation: str, *values: Any) -> Any:
-        node = self.add("VectorMath", operation=operation)
-        for socket, value in zip(node.inputs, values, strict=False):
-            self.set(socket, value)
-        return node.outputs[0]
+        return Value(self, node.outputs[0])
 
     def ramp(self, value: Any, low: float, high: float, to_low: float = 0, to_high: float = 1
-             ) -> Any:  # fmt: skip
+             ) -> Value:  # fmt: skip
         """`value` between low and high, smoothly, as to_low..to_high."""
         node = self.add("MapRange", {0: value, 1: low, 2: high, 3: to_low, 4: to_high})
         node.interpolation_type = "SMOOTHSTEP"
-        return node.outputs[0]
+        return Value(self, node.outputs[0])
 
-    def noise(self, scale: float, detail: float = 4.0, vector: Any = None) -> Any:
-        vector = vector or self.add("TexCoord").outputs["Object"]
-        return self.add("TexNoise", {"Vector": vector, "Scale": scale, "Detail": detail}
-                        ).outputs[0]  # fmt: skip
+    def noise(self, scale: float, detail: float = 4.0) -> Value:
+        inputs = {"Vector": self.place("Object"), "Scale": scale, "Detail": detail}
+        return self.output("TexNoise", inputs)
 
-    def bump(self, height: Any, distance: float, strength: float = 1.0, normal: Any = None) -> Any:
+    def bump(self, height: Any, distance: float, strength: float = 1.0, normal: Any = None
+             ) -> Value:  # fmt: skip
         inputs = {"Height": height, "Distance": distance, "Strength": strength}
         if normal is not None:
             inputs["Normal"] = normal
-        return self.add("Bump", inputs).outputs[0]
+        return self.output("Bump", inputs)
 
     def finish(self, shader: Any) -> Any:
-        self.tree.links.new(shader.outputs[0], self.output.inputs["Surface"])
+        self.tree.links.new(shader.outputs[0], self.material_output.inputs["Surface"])
         return self.material

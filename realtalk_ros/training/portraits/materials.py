@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from realtalk_ros.enroll.srgb import to_linear
-from realtalk_ros.training.portraits.blender import Nodes
+from realtalk_ros.training.portraits.blender import Nodes, Value
 from realtalk_ros.training.portraits.people import Hair, Sitter
 
 WHITE_HAIR = (0.58, 0.575, 0.565)  # of grey hair, what is white
@@ -29,20 +29,18 @@ def skin(sitter: Sitter, maps: dict[str, str] | None) -> Any:
         colour, lips = n.image(maps["albedo"]), n.image(maps["lips"], False)
         gloss, height = n.image(maps["gloss"], False), n.image(maps["height"], False)
     else:
-        colour, lips, gloss, height = tone, 0.0, 0.0, 0.5
+        colour, lips, gloss, height = tone, n.number(0.0), n.number(0.0), 0.5
     if maps:  # the photograph's lobes are orange
-        colour = n.mix(n.math("MULTIPLY", n.attribute("lobe"), 0.85), colour, 0.9 * tone)
+        colour = n.mix(n.attribute("lobe") * 0.85, colour, 0.9 * tone)
     light = 0.75 * sitter.hair.grey  # of the shade that hair throws
     hair = np.array([0.05, 0.032, 0.022]) * (1 - light) + 0.7 * np.array(WHITE_HAIR) * light
-    colour = n.mix(n.math("MULTIPLY", n.attribute("scalp"), 0.75), colour, hair)
+    colour = n.mix(n.attribute("scalp") * 0.75, colour, hair)
     wet = n.attribute("wet")
-    roughness = n.math("SUBTRACT", n.ramp(n.noise(1.1), 0.3, 0.7, 0.44, 0.53),
-                       n.math("MULTIPLY", gloss, 0.09))  # fmt: skip
-    roughness = n.math("SUBTRACT", roughness, n.math("MULTIPLY", lips, 0.10))
-    roughness = n.math("SUBTRACT", roughness, n.math("MULTIPLY", wet, 0.25))
-    coat = n.math("MAXIMUM", n.math("MULTIPLY", lips, 0.28), n.math("MULTIPLY", wet, 0.8))
-    pores = n.add("TexVoronoi", {"Vector": n.add("TexCoord").outputs["Object"], "Scale": 15.0},
-                  feature="SMOOTH_F1").outputs[0]  # fmt: skip
+    roughness = n.ramp(n.noise(1.1), 0.3, 0.7, 0.44, 0.53) - gloss * 0.09
+    roughness = roughness - lips * 0.10 - wet * 0.25
+    coat = (lips * 0.28).maximum(wet * 0.8)
+    pores = n.output("TexVoronoi", {"Vector": n.place("Object"), "Scale": 15.0},
+                     feature="SMOOTH_F1")  # fmt: skip
     normal = n.bump(n.ramp(pores, 0.0, 0.55), 0.006, 0.55)
     normal = n.bump(n.noise(26.0, 6.0), 0.008, 0.5, normal)
     if maps:
@@ -50,7 +48,7 @@ def skin(sitter: Sitter, maps: dict[str, str] | None) -> Any:
         if sitter.age:
             normal = n.bump(n.image(maps["folds"], False), FOLDS, 1.0, normal)
     # As deep light as that of the cheeks would shine through the ears' thin shell, orange.
-    inside = n.math("MULTIPLY_ADD", n.attribute("ear"), -EAR_CLOSED, 1.0)
+    inside = n.attribute("ear").scaled(-EAR_CLOSED, 1.0)
     shader = n.add("BsdfPrincipled", {
         "Base Color": colour, "Roughness": roughness, "IOR": 1.4, "Normal": normal,
         "Subsurface Weight": inside, "Subsurface Radius": (1.0, 0.36, 0.19),
@@ -82,9 +80,8 @@ def teeth() -> Any:
     n = Nodes("teeth")
     shade = n.ramp(n.attribute("edge"), 0.0, 1.0)
     colour = n.mix(shade, (0.78, 0.68, 0.54), (0.88, 0.85, 0.78))
-    own = n.math("ADD", 1.0, n.math("MULTIPLY", n.attribute("tooth"), 0.10))
-    colour = n.mix(1.0, colour, n.add("CombineColor", {0: own, 1: own, 2: own}).outputs[0],
-                   "MULTIPLY")  # fmt: skip
+    own = n.attribute("tooth") * 0.10 + 1.0
+    colour = n.mix(1.0, colour, n.output("CombineColor", {0: own, 1: own, 2: own}), "MULTIPLY")
     return n.finish(n.add("BsdfPrincipled", {
         "Base Color": colour, "Roughness": 0.22, "IOR": 1.5, "Subsurface Weight": 0.7,
         "Subsurface Radius": (1.0, 0.8, 0.6), "Subsurface Scale": 0.06,
@@ -101,16 +98,16 @@ def behind_teeth() -> Any:
 def below_lids(n: Nodes, colour: Any, sitter: Sitter) -> Any:
     """An eyeball's colour, darker where the attribute `lid` says that a lid is near."""
     dark = n.mix(1.0, colour, LID_SHADE, "MULTIPLY")
-    return n.mix(n.math("MULTIPLY", n.attribute("lid"), sitter.lid_shade), colour, dark)
+    return n.mix(n.attribute("lid") * sitter.lid_shade, colour, dark)
 
 
 def white(texture: str, sitter: Sitter) -> Any:
     """The eye's white, with the veins of `texture`, and fading where the iris begins."""
     n = Nodes("white")
-    uv = n.add("TexCoord").outputs["UV"]
+    uv = n.place("UV")
     # The texture's rows from the limbus (0.877 from its lower edge) to behind the equator.
-    place = n.add("Mapping", {"Vector": uv, "Location": (0.0, 0.872, 0.0),
-                              "Scale": (1.0, -0.42, 1.0)}).outputs[0]  # fmt: skip
+    place = n.output("Mapping", {"Vector": uv, "Location": (0.0, 0.872, 0.0),
+                                 "Scale": (1.0, -0.42, 1.0)})  # fmt: skip
     rho = n.attribute("rho")
     veins = n.mix(0.55, (0.80, 0.755, 0.715), n.image(texture, True, place))
     veins = below_lids(n, n.mix(1.0, veins, sitter.eye_white, "MULTIPLY"), sitter)
@@ -128,13 +125,13 @@ def white(texture: str, sitter: Sitter) -> Any:
 
 def iris(texture: str, sitter: Sitter) -> Any:
     n = Nodes("iris")
-    rho, uv = n.attribute("rho"), n.add("TexCoord").outputs["UV"]
-    turn = n.math("MULTIPLY", n.add("SeparateXYZ", {0: uv}).outputs[0], 2 * np.pi)
+    rho = n.attribute("rho")
+    turn = n.coordinates(n.place("UV"))[0] * (2 * np.pi)
     # The photograph's pupil has 0.228 of its iris's radius.
-    ring = n.add("MapRange", {0: rho, 1: sitter.pupil, 2: 1.0, 3: 0.232, 4: 0.985}).outputs[0]
-    x = n.math("MULTIPLY_ADD", n.math("MULTIPLY", n.math("COSINE", turn), ring), 0.497, 0.5)
-    y = n.math("MULTIPLY_ADD", n.math("MULTIPLY", n.math("SINE", turn), ring), 0.497, 0.5)
-    place = n.add("CombineXYZ", {0: x, 1: y}).outputs[0]
+    ring = n.output("MapRange", {0: rho, 1: sitter.pupil, 2: 1.0, 3: 0.232, 4: 0.985})
+    x = (n.math("COSINE", turn) * ring).scaled(0.497, 0.5)
+    y = (n.math("SINE", turn) * ring).scaled(0.497, 0.5)
+    place = n.output("CombineXYZ", {0: x, 1: y})
     colour = n.mix(1.0, n.image(texture, True, place), sitter.iris, "MULTIPLY")
     ring = n.mix(1.0, colour, LIMBUS_RING, "MULTIPLY")
     colour = n.mix(n.ramp(rho, 0.70, 0.98), colour, ring)
@@ -151,7 +148,7 @@ def cornea() -> Any:
     lens = n.add("BsdfRefraction", {"IOR": 1.34, "Roughness": 0.0})
     # GGX's far tail would lay a veil of the catchlight over the pupil.
     gloss = n.add("BsdfGlossy", {"Color": (1, 1, 1), "Roughness": SHEEN}, distribution="BECKMANN")
-    share = n.add("Fresnel", {"IOR": 1.34}).outputs[0]
+    share = n.output("Fresnel", {"IOR": 1.34})
     glass = n.add("MixShader", {0: share, 1: lens.outputs[0], 2: gloss.outputs[0]})
     clear = n.add("BsdfTransparent")
     path = n.add("LightPath").outputs
@@ -164,13 +161,13 @@ def tears() -> Any:
     n = Nodes("tears")
     gloss = n.add("BsdfGlossy", {"Color": (1, 1, 1), "Roughness": SHEEN}, distribution="BECKMANN")
     clear = n.add("BsdfTransparent", {"Color": (0.97, 0.95, 0.94)})
-    share = n.math("MULTIPLY", n.add("Fresnel", {"IOR": 1.34}).outputs[0], 1.3)
+    share = n.output("Fresnel", {"IOR": 1.34}) * 1.3
     return n.finish(n.add("MixShader", {0: share, 1: clear.outputs[0], 2: gloss.outputs[0]}))
 
 
 def strands(name: str, hair: Hair, darker: float = 0.0) -> Any:
     n = Nodes(name)
-    random = n.add("HairInfo").outputs["Random"]
+    random = n.output("HairInfo", name="Random")
     if hair.grey or hair.temples:
         white_hair = np.array(WHITE_HAIR) * hair.tint
         dark = white_hair * (1 - min(1.0, hair.melanin + darker))
@@ -192,14 +189,13 @@ def knit(colour: tuple[int, int, int]) -> Any:
     """A jumper: stitches along the uv, of which a unit is one; ribs where the attribute `border`
     is 1; fuzz against the light."""
     n = Nodes("knit")
-    u, v, _ = n.add("SeparateXYZ", {0: n.add("TexCoord").outputs["UV"]}).outputs
+    u, v, _ = n.coordinates(n.place("UV"))
     # A stitch is two slanting legs that meet at its middle.
-    leg = n.math("ABSOLUTE", n.math("SINE", n.math("MULTIPLY", u, np.pi)))
-    slant = n.math("MULTIPLY", n.math("PINGPONG", u, 0.5), 1.1)
-    loop = n.math("SINE", n.math("MULTIPLY", n.math("ADD", v, slant), 2 * np.pi))
-    stitches = n.math("MULTIPLY", leg, n.math("MULTIPLY_ADD", loop, 0.3, 0.7))
-    ribs = n.math("MULTIPLY", n.attribute("ribs"), 2 * np.pi)
-    ribs = n.math("MULTIPLY_ADD", n.math("COSINE", ribs), 0.5, 0.5)
+    leg = abs(n.math("SINE", u * np.pi))
+    slant = n.math("PINGPONG", u, 0.5) * 1.1
+    loop = n.math("SINE", (v + slant) * (2 * np.pi))
+    stitches = leg * loop.scaled(0.3, 0.7)
+    ribs = ribbing(n)
     height = n.mix(n.attribute("border"), stitches, ribs)
     base = to_linear(np.array(colour) / 255)
     shade = n.mix(n.ramp(height, 0.0, 0.8), base * 0.60, base * 1.12)
@@ -212,11 +208,15 @@ def knit(colour: tuple[int, int, int]) -> Any:
     }))  # fmt: skip
 
 
+def ribbing(n: Nodes) -> Value:
+    """Heights, 0..1, by the attribute `ribs`."""
+    return n.math("COSINE", n.attribute("ribs") * (2 * np.pi)).scaled(0.5, 0.5)
+
+
 def jersey(colour: tuple[int, int, int]) -> Any:
     """A sweatshirt: a fabric too fine for single stitches; ribs where `border` is 1."""
     n = Nodes("jersey")
-    ribs = n.math("MULTIPLY", n.attribute("ribs"), 2 * np.pi)
-    ribs = n.math("MULTIPLY_ADD", n.math("COSINE", ribs), 0.5, 0.5)
+    ribs = ribbing(n)
     weave = n.noise(14.0, 4.0)
     height = n.mix(n.attribute("border"), weave, ribs)
     base = to_linear(np.array(colour) / 255)
@@ -235,18 +235,17 @@ def linen(colour: tuple[int, int, int]) -> Any:
     base = to_linear(np.array(colour) / 255)
     weave = n.noise(22.0, 3.0)
     shade = n.mix(n.ramp(weave, 0.3, 0.7), base * 0.92, base)
-    seam = n.math("ABSOLUTE", n.math("SUBTRACT", n.attribute("stitched"), 1.0))
-    along = n.add("SeparateXYZ", {0: n.add("TexCoord").outputs["UV"]}).outputs[0]
-    stitch = n.math("MULTIPLY_ADD", n.math("SINE", n.math("MULTIPLY", along, 18.0)), 0.2, 0.8)
-    seam = n.math("MULTIPLY", n.ramp(seam, 0.16, 0.04), stitch)
+    seam = abs(n.attribute("stitched") - 1.0)
+    along = n.coordinates(n.place("UV"))[0]
+    stitch = n.math("SINE", along * 18.0).scaled(0.2, 0.8)
+    seam = n.ramp(seam, 0.16, 0.04) * stitch
     # Its front: an edge, and the strip's stitches to both sides of the buttons.
     across = n.attribute("placket")
     for place, half in ((1.0, 0.09), (1.25, 0.05), (2.45, 0.05)):
-        away = n.math("ABSOLUTE", n.math("SUBTRACT", across, place))
-        seam = n.math("MAXIMUM", seam, n.ramp(away, half, 0.3 * half))
-    shade = n.mix(n.math("MULTIPLY", seam, 0.45), shade, base * 0.55)
+        seam = seam.maximum(n.ramp(abs(across - place), half, 0.3 * half))
+    shade = n.mix(seam * 0.45, shade, base * 0.55)
     normal = n.bump(n.noise(1.1, 2.0), 0.10, 0.6)
-    normal = n.bump(n.math("SUBTRACT", 1.0, seam), 0.04, 0.8, normal)
+    normal = n.bump(1.0 - seam, 0.04, 0.8, normal)
     return n.finish(n.add("BsdfPrincipled", {
         "Base Color": shade, "Roughness": 0.8, "Specular IOR Level": 0.25,
         "Normal": n.bump(weave, 0.01, 0.4, normal), "Sheen Weight": 0.15,

@@ -12,7 +12,7 @@ from realtalk_ros.enroll.srgb import to_linear
 from realtalk_ros.face_model.rotations import rotation_matrix
 from realtalk_ros.training.portraits import anatomy, robot
 from realtalk_ros.training.portraits.anatomy import Surface
-from realtalk_ros.training.portraits.blender import Nodes, add_mesh, subdivide
+from realtalk_ros.training.portraits.blender import Nodes, Value, add_mesh, subdivide
 
 WHITE = to_linear(np.array([228, 228, 226]) / 255)
 GRAPHITE = to_linear(np.array([46, 50, 58]) / 255)
@@ -87,10 +87,9 @@ def coated(n: Nodes, colour: Any, rough: Any, normal: Any = None, coat: Any = 0.
     return n.finish(n.add("BsdfPrincipled", inputs))
 
 
-def line(n: Nodes, depth: Any, at: float, half: float) -> Any:
+def line(n: Nodes, depth: Value, at: float, half: float) -> Value:
     """0..1: a line where `depth` is about `at`, `half` as wide."""
-    away = n.math("ABSOLUTE", n.math("SUBTRACT", depth, at))
-    return n.ramp(away, half * 1.25, half * 0.75)
+    return n.ramp(abs(depth - at), half * 1.25, half * 0.75)
 
 
 def shell_material(maps: dict[str, str]) -> Any:
@@ -98,39 +97,36 @@ def shell_material(maps: dict[str, str]) -> Any:
     n = Nodes("shell")
     if maps:
         plate, visor, brow, lip = (
-            n.math("MULTIPLY_ADD", n.image(maps[name], False), 2.0, -1.0)
+            n.image(maps[name], False).scaled(2.0, -1.0)
             for name in ("plate", "visor", "brow", "lip")
         )
     else:
-        plate = visor = brow = lip = -1.0
+        plate = visor = brow = lip = n.number(-1.0)
     skull = n.mix(n.ramp(n.attribute("height"), -5.0, -4.9), GRAPHITE, SHELL)
     colour = n.mix(n.ramp(plate, -0.015, 0.015), skull, WHITE)
     rough = n.ramp(plate, -0.01, 0.01, 0.38, 0.30)
     dark = n.ramp(visor, -0.012, 0.012)
     colour = n.mix(dark, colour, VISOR)
-    rough = n.math("MULTIPLY_ADD", dark, 0.1, rough)
+    rough = dark.scaled(0.1, rough)
     soft = n.ramp(lip, -0.06, 0.05)
     colour = n.mix(soft, colour, LIP)
-    coat = n.ramp(plate, -0.1, 0.0, 0.3, 0.8)
-    coat = n.math("MULTIPLY", coat, n.math("MULTIPLY_ADD", dark, -0.8, 1.0))
-    coat = n.math("MULTIPLY", coat, n.math("MULTIPLY_ADD", soft, -0.6, 1.0))
+    coat = n.ramp(plate, -0.1, 0.0, 0.3, 0.8) * dark.scaled(-0.8, 1.0) * soft.scaled(-0.6, 1.0)
     # Joints: fine dark gaps around the plate and the visor.
-    gap = n.math("MAXIMUM", line(n, plate, -0.04, 0.045), line(n, visor, 0.0, 0.03))
+    gap = line(n, plate, -0.04, 0.045).maximum(line(n, visor, 0.0, 0.03))
     colour = n.mix(gap, colour, (0.004, 0.004, 0.005))
-    step = n.math("SUBTRACT", n.ramp(visor, -0.10, 0.02, 1.0, 0.0), n.math("MULTIPLY", gap, 0.5))
+    step = n.ramp(visor, -0.10, 0.02, 1.0, 0.0) - gap * 0.5
     # A visor mirrors as if it were a dome; a plate less, and not at its border and the lips.
-    even = n.math("MULTIPLY", n.ramp(plate, 0.0, 0.5), n.ramp(lip, 0.0, -0.9))
-    even = n.math("MULTIPLY", even, n.ramp(visor, -1.2, 0.0, 0.4, 0.9))
-    normal = n.mix(even, n.add("NewGeometry").outputs["Normal"], dome(n, PLATE_DOME))
+    even = n.ramp(plate, 0.0, 0.5) * n.ramp(lip, 0.0, -0.9) * n.ramp(visor, -1.2, 0.0, 0.4, 0.9)
+    normal = n.mix(even, n.output("NewGeometry", name="Normal"), dome(n, PLATE_DOME))
     normal = n.mix(dark, normal, dome(n, VISOR_DOME))
     normal = n.bump(step, 0.10, 1.0, normal)
-    glow = n.math("MULTIPLY", n.ramp(brow, -0.03, 0.03), LIT * BROW)
+    glow = n.ramp(brow, -0.03, 0.03) * (LIT * BROW)
     return coated(n, colour, rough, normal=normal, coat=coat, glow=glow)
 
 
-def dome(n: Nodes, middle: tuple[float, float, float]) -> Any:
+def dome(n: Nodes, middle: tuple[float, float, float]) -> Value:
     """The normal of a sphere about `middle`: what it mirrors shows no lids and no sockets."""
-    away = n.vector("SUBTRACT", n.add("NewGeometry").outputs["Position"], middle)
+    away = n.vector("SUBTRACT", n.output("NewGeometry", name="Position"), middle)
     return n.vector("NORMALIZE", away)
 
 
@@ -141,8 +137,7 @@ def iris_material() -> Any:
     outer = n.ramp(rho, 1.08, 0.96)
     inner = n.ramp(rho, 0.42, 0.58)
     bright = n.ramp(rho, 1.05, 0.55, 0.6, 1.0)
-    glow = n.math("MULTIPLY", n.math("MULTIPLY", outer, inner), bright)
-    return coated(n, BLACK, 0.08, coat=1.0, glow=n.math("MULTIPLY", glow, LIT))
+    return coated(n, BLACK, 0.08, coat=1.0, glow=outer * inner * bright * LIT)
 
 
 def pod_material() -> Any:
@@ -152,7 +147,7 @@ def pod_material() -> Any:
     colour = n.mix(n.ramp(along, 2.6, 2.9), colour, GRAPHITE)
     colour = n.mix(n.ramp(along, 4.4, 4.6), colour, WHITE)
     colour = n.mix(n.ramp(along, 8.9, 9.1), colour, GRAPHITE)
-    lit = n.math("MULTIPLY", line(n, along, 3.5, 0.45), LIT * 0.5)
+    lit = line(n, along, 3.5, 0.45) * (LIT * 0.5)
     return coated(n, colour, 0.3, glow=lit)
 
 
@@ -160,11 +155,10 @@ def bust_material() -> Any:
     n = Nodes("bust")
     along = n.attribute("along")
     colour = n.mix(n.ramp(along, 2.98, 3.02), GRAPHITE, WHITE)
-    gap = line(n, along, 3.05, 0.05)
-    gap = n.math("MAXIMUM", gap, line(n, along, 5.9, 0.012))
+    gap = line(n, along, 3.05, 0.05).maximum(line(n, along, 5.9, 0.012))
     colour = n.mix(gap, colour, (0.004, 0.004, 0.005))
-    normal = n.bump(n.math("SUBTRACT", 1.0, gap), 0.06, 0.9)
-    lit = n.math("MULTIPLY", line(n, along, 2.6, 0.06), LIT * 0.5)
+    normal = n.bump(1.0 - gap, 0.06, 0.9)
+    lit = line(n, along, 2.6, 0.06) * (LIT * 0.5)
     return coated(n, colour, 0.45, normal=normal, coat=0.15, glow=lit)
 
 
