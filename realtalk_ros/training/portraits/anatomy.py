@@ -244,13 +244,8 @@ def lathe(radius: np.ndarray, z: np.ndarray) -> Surface:
     theta = np.arange(EYE_TURNS) / EYE_TURNS * 2 * np.pi
     points = np.stack([np.outer(radius, np.cos(theta)), np.outer(radius, np.sin(theta)),
                        np.repeat(z[:, None], EYE_TURNS, 1)], -1).reshape(-1, 3)  # fmt: skip
-    polygons, uv = [], []
-    for i in range(len(radius) - 1):
-        for j in range(EYE_TURNS):
-            k = (j + 1) % EYE_TURNS
-            a, b = i * EYE_TURNS, (i + 1) * EYE_TURNS
-            polygons.append((a + j, b + j, b + k, a + k))
-            low, high = i / (len(radius) - 1), (i + 1) / (len(radius) - 1)
-            uv += [(j / EYE_TURNS, low), (j / EYE_TURNS, high),
-                   ((j + 1) / EYE_TURNS, high), ((j + 1) / EYE_TURNS, low)]  # fmt: skip
-    return Surface(points, polygons, np.array(uv))
+    polygons = [(first, *others[::-1]) for first, *others in around(len(radius), EYE_TURNS)]
+    turn, ring = (np.arange(n + 1) / n for n in (EYE_TURNS, len(radius) - 1))
+    uv = np.stack(np.meshgrid(turn, ring), -1)
+    uv = np.stack([uv[:-1, :-1], uv[1:, :-1], uv[1:, 1:], uv[:-1, 1:]], 2)
+    return Surface(points, polygons, uv.reshape(-1, 2))

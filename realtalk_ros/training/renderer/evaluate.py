@@ -102,6 +102,12 @@ def shifted(image: np.ndarray, pixels: float) -> np.ndarray:
     return cv2.warpAffine(image, move, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
+def boxes_of(landmarks: np.ndarray, size: int) -> dict[str, image_metrics.Box]:
+    """As image_metrics.compare takes them, of landmarks (68, 2) in pixels."""
+    parts = {"face": slice(None), "mouth": LIPS, "eyes": EYES}
+    return {name: image_metrics.box_of(landmarks[part], size) for name, part in parts.items()}
+
+
 class Evaluator:
     """Measures a renderer by the figures of the module's docstring.
 
@@ -152,21 +158,11 @@ class Evaluator:
         again, _ = self.render(reference, template, prior, weights)
         prior = predict_face(group, at, targets, drift=DRIFT / len(template))
         drifted, _ = self.render(reference, shifted(template, DRIFT), prior, weights)
-        boxes = [
-            {
-                name: image_metrics.box_of(points[part], group.size)
-                for name, part in (("face", slice(None)), ("mouth", LIPS), ("eyes", EYES))
-            }
-            for points in landmarks.numpy()
-        ]
+        boxes = [boxes_of(points, group.size) for points in landmarks.numpy()]
         judged, identity = {}, None
         if self.eval_net:
-            compared = network_metrics.compare(
-                self.eval_net,
-                (out, truth, reference[..., :3]),
-                landmarks,
-                [b["mouth"] for b in boxes],
-            )
+            images, mouths = (out, truth, reference[..., :3]), [box["mouth"] for box in boxes]
+            compared = network_metrics.compare(self.eval_net, images, landmarks, mouths)
             judged, identity = compared.figures, compared.reference_identity
         if self.lpips:
             pictures = (crop_mouth(to_float(torch.from_numpy(x))) for x in (out, truth))

@@ -221,19 +221,29 @@ def predict_face(
         wanted = shown + gain * (wanted - shown)
         moved = np.stack([geometry.target_landmarks(w, 0) for w in wanted])
         (resting_eyes,) = geometry.template_eyes
-    interior = np.empty((len(targets), group.size, group.size, 3), np.uint8)
-    eye_grid = np.zeros(interior.shape, np.float32)
-    for w, row, image, grid in zip(wanted, rows, interior, eye_grid, strict=True):
-        geometry.draw_mouth(w, row, image)
-        patches = eyes.eye_patches(resting_eyes, geometry.project_eyes(w, row), group.size)
-        eyes.draw_visibility(patches, image)
-        for patch in patches:
-            grid[patch.rows, patch.columns] = np.stack([*patch.sampling_grid, patch.blend], -1)
+    drawn = [
+        map_target(geometry, w, row, resting_eyes, group.size)
+        for w, row in zip(wanted, rows, strict=True)
+    ]
+    interior, eye_grid = map(np.stack, zip(*drawn, strict=True))
     light = None
     if group.real:
         lips = [geometry.lips(points, row) for points, row in zip(moved, rows, strict=True)]
         light = run_time_light(interior, geometry.mouth, len(set(rows)), lips)
     return FacePrior(np.float32(at_rest + offset), np.float32(moved), interior, eye_grid, light)
+
+
+def map_target(
+    geometry: Geometry, weights: np.ndarray, row: int, resting_eyes: eyes.ProjectedEyes, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """A target's `mouth_interior` and `eye_grid`, see FacePrior."""
+    interior = geometry.draw_mouth(weights, row, np.empty((size, size, 3), np.uint8))
+    patches = eyes.eye_patches(resting_eyes, geometry.project_eyes(weights, row), size)
+    eyes.draw_visibility(patches, interior)
+    eye_grid = np.zeros(interior.shape, np.float32)
+    for patch in patches:
+        eye_grid[patch.rows, patch.columns] = np.stack([*patch.sampling_grid, patch.blend], -1)
+    return interior, eye_grid
 
 
 def map_mouth(group: Group, number: int, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -275,19 +285,19 @@ def draw_sample(
     if reference is None:
         mouth = torch.from_numpy(map_mouth(group, reference_index, noise)).to(device)
         reference = torch.cat([group.images[reference_index], mouth], -1)
-    light = None if prior.light is None else torch.from_numpy(prior.light).to(device)
+    predicted = {
+        name: torch.from_numpy(values).to(device)
+        for name, values in vars(prior).items()
+        if values is not None
+    }
     sample = Sample(
         reference=reference,
         template=group.images[template],
         targets=group.images[chosen],
         weights=group.weights[chosen],
         landmarks=group.landmarks[chosen],
-        template_landmarks=torch.from_numpy(prior.template_landmarks).to(device),
-        target_landmarks=torch.from_numpy(prior.target_landmarks).to(device),
-        mouth_interior=torch.from_numpy(prior.mouth_interior).to(device),
-        eye_grid=torch.from_numpy(prior.eye_grid).to(device),
         real=group.real,
-        light=light,
+        **predicted,
     )
     return sample.mirrored() if augmented and rng.random() < 0.5 else sample
 

@@ -127,17 +127,11 @@ def read_mesh(path: Path, count: int) -> dict[str, np.ndarray]:
         elif kind == b"usemtl":
             material = b" ".join(words).decode(errors="replace")
         elif kind == b"f":
-            try:
-                corners = [[int(i) for i in word.split(b"/")[:2]] for word in words]
-            except ValueError:
-                corners = []
-            if len(corners) < 3 or not all(
-                len(corner) == 2 and min(corner) > 0 and max(corner) < 2**31 for corner in corners
-            ):
+            corners = face_corners(words)
+            if len(corners) < 3:
                 line = line.decode(errors="replace").strip()[:60]
                 raise RealTalkError(f"{path} has a malformed face, {line!r}: {again(path)}")
-            fan = itertools.pairwise(corners[1:])
-            triangles += [[corners[0], b, c] for b, c in fan]
+            triangles += [[corners[0], b, c] for b, c in itertools.pairwise(corners[1:])]
             used += [material] * (len(corners) - 2)
     uv = numbers(path, "texture coordinates", uv_rows, 2)
     corner = np.array(triangles, np.int64).reshape(-1, 3, 2) - 1
@@ -152,6 +146,17 @@ def read_mesh(path: Path, count: int) -> dict[str, np.ndarray]:
         "tri_mat": material_of.astype(np.int8),
         "materials": materials,
     }
+
+
+def face_corners(words: list[bytes]) -> list[list[int]]:
+    """Vertex and uv, from 1, of the corners that an OBJ file's line says; none where it is
+    malformed."""
+    try:
+        corners = [[int(i) for i in word.split(b"/")[:2]] for word in words]
+    except ValueError:
+        return []
+    whole = all(len(c) == 2 and min(c) > 0 and max(c) < 2**31 for c in corners)
+    return corners if whole else []
 
 
 def numbers(path: Path, what: str, rows: list[list[bytes]], width: int) -> np.ndarray:
