@@ -188,7 +188,6 @@ class Builder:
         from realtalk_ros.training.expression.pretrained_recogniser import PretrainedRecogniser
         from realtalk_ros.training.speech_data.phone_recogniser import (
             PhoneRecogniser,
-            RecogniserTraining,
             train_recogniser,
         )
 
@@ -203,8 +202,7 @@ class Builder:
                 recogniser = PretrainedRecogniser(self._datasets(labelled(), HEAD_UTTERANCES))
             else:
                 if not path.is_file():
-                    settings = RecogniserTraining(minutes)
-                    train_recogniser(self._datasets(labelled()), path, settings)
+                    train_recogniser(self._datasets(labelled()), path, minutes)
                 recogniser = PhoneRecogniser.load(path)
             trusted = select_trusted(align_recordings(found, recogniser, cache))
             training = [a for a in trusted if a.recording.source not in HELD_OUT_REAL]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +30,9 @@ from realtalk_ros.training.speech_data.dataset import Segment, SpeechDataset
 _WIDTH = 256
 _DILATIONS = (1, 2, 4, 8, 1, 2, 4, 8)  # steps of 20 ms: 0.6 s to either side are read
 _STACK = 2  # mel frames a step
+_CROPS, _CROP = 24, 384  # in a batch of training, and frames of 10 ms in each
+_RATE, _WARM_UP = 2e-3, 200  # learning rate at its peak, steps until then
+_SEED = 1
 
 
 class _DilatedConv(nn.Module):
@@ -112,50 +114,30 @@ def _augment(mel: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return mel
 
 
-@dataclass(frozen=True)
-class RecogniserTraining:
-    """Settings of `train_recogniser`."""
-
-    minutes: float  # of wall time
-    batch_size: int = 24
-    frames: int = 384  # of 10 ms in a crop
-    learning_rate: float = 2e-3  # at its peak
-    warm_up_steps: int = 200
-    weight_decay: float = 0.02
-    label_smoothing: float = 0.1
-    seed: int = 1
-
-
 def train_recogniser(
-    datasets: dict[str, tuple[float, SpeechDataset]], path: Path, settings: RecogniserTraining
+    datasets: dict[str, tuple[float, SpeechDataset]], path: Path, minutes: float
 ) -> PhoneRecogniser:
-    """Trains on the datasets and saves to `path`.
+    """Trains on the datasets for so many minutes of wall time and saves to `path`.
 
     datasets: name -> (share of the batch, data). Raises RealTalkError where one is too short.
     """
     for name, (_, data) in datasets.items():
-        if len(data.mel) <= settings.frames:
+        if len(data.mel) <= _CROP:
             raise RealTalkError(f"the set {name!r} has {data.hours:.2f} h of speech: make more")
-    torch.manual_seed(settings.seed)
-    rng = np.random.default_rng(settings.seed)
+    torch.manual_seed(_SEED)
+    rng = np.random.default_rng(_SEED)
     samplers = [_CropSampler(data) for _, data in datasets.values()]
     shares = np.array([share for share, _ in datasets.values()])
     shares = shares / shares.sum()
     net = _Net()
-    optimizer = torch.optim.AdamW(
-        net.parameters(), settings.learning_rate, betas=(0.9, 0.98),
-        weight_decay=settings.weight_decay,
-    )  # fmt: skip
+    optimizer = torch.optim.AdamW(net.parameters(), _RATE, betas=(0.9, 0.98), weight_decay=0.02)
     began, step, bar = time.monotonic(), 0, tqdm(desc="recogniser", unit="step")
-    while (progress := (time.monotonic() - began) / (60 * settings.minutes)) < 1:
-        rate = settings.learning_rate * warm_up(step, settings.warm_up_steps)
-        set_rate(rate * cosine(progress), optimizer)
-        rows = [
-            samplers[rng.choice(len(samplers), p=shares)].draw(settings.frames, rng)
-            for _ in range(settings.batch_size)
-        ]
+    while (progress := (time.monotonic() - began) / (60 * minutes)) < 1:
+        set_rate(_RATE * warm_up(step, _WARM_UP) * cosine(progress), optimizer)
+        rows = [samplers[rng.choice(len(samplers), p=shares)].draw(_CROP, rng)
+                for _ in range(_CROPS)]  # fmt: skip
         mel, labels = (torch.from_numpy(np.stack(x)) for x in zip(*rows, strict=True))
-        loss, accuracy = _learn(net, optimizer, mel, labels, settings.label_smoothing)
+        loss, accuracy = _learn(net, optimizer, mel, labels)
         step += 1
         bar.update()
         if step % 50 == 0:
@@ -167,13 +149,13 @@ def train_recogniser(
 
 
 def _learn(
-    net: _Net, optimizer: torch.optim.Optimizer, mel: Tensor, labels: Tensor, smoothing: float
+    net: _Net, optimizer: torch.optim.Optimizer, mel: Tensor, labels: Tensor
 ) -> tuple[float, float]:
     """One step; returns the loss and the share of frames that were named right."""
     with mixed_precision():
         logits = net(mel)
     flat = logits.float().flatten(0, 1)
-    loss = F.cross_entropy(flat, labels.flatten(), label_smoothing=smoothing)
+    loss = F.cross_entropy(flat, labels.flatten(), label_smoothing=0.1)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(net.parameters(), 1.0)
