@@ -105,10 +105,8 @@ class FaceKit:
         except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
             raise RealTalkError(f"{file} is not a readable ict_facekit.npz ({error}).") from error
 
-    def neutral(self, identity: np.ndarray | None = None) -> np.ndarray:
-        """(V, 3) float32 neutral head of a person; `identity` (100,) or None for the mean."""
-        if identity is None:
-            return self.mean.copy()
+    def neutral(self, identity: np.ndarray) -> np.ndarray:
+        """(V, 3) float32 neutral head of a person of that `identity` (100,)."""
         identity = np.asarray(identity, np.float32)
         if identity.shape != (len(self.identity_modes),):
             raise RealTalkError(
@@ -138,7 +136,7 @@ class FaceKit:
                 ball[:] = (ball - centre) @ rotation_matrix(pitch, yaw).T + centre
         return vertices
 
-    def vertices(self, identity: np.ndarray | None, weights: np.ndarray) -> np.ndarray:
+    def vertices(self, identity: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """(V, 3) float32, cm: head of `identity` (100,) with ARKit `weights` (52,)."""
         return self.deform(self.neutral(identity), weights)
 

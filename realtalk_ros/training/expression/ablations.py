@@ -37,7 +37,7 @@ def load_ablations(folder: Path) -> Networks:
     return {name: checkpoint.load_ema(path) for name, path in paths.items() if name not in missing}
 
 
-def measure_ablations(networks: Networks, data: SpeechDataset, people: int = 96) -> dict:
+def measure_ablations(networks: Networks, data: SpeechDataset, people: int) -> dict:
     """Lip error of each network on unseen people, each given all that it can take.
 
     Of an ablation also: how much farther off than the full network it is (mean over people, in

@@ -50,23 +50,23 @@ _CONTACT_MIN, _CONTACT_RAMP = 0.07, 0.055  # s: least time in contact, and time 
 class SpeakingStyle:
     """How one person moves. Gains are about 1, the rest about 0."""
 
-    jaw: float = 1.0
-    rounding: float = 1.0
-    spreading: float = 1.0
-    lower_lip: float = 1.0  # gain of lowering it
-    upper_lip: float = 1.0  # gain of lifting it
-    crispness: float = 1.0  # decay rate of dominance: high is over-articulated
-    asymmetry: float = 0.0  # > 0: the left side moves more
-    smile: float = 0.0  # while speaking
-    mouth_corners: float = 0.0  # while speaking: > 0 drawn back, < 0 drawn down
-    mouth_shift: float = 0.0  # while speaking, to the subject's left
-    lip_press: float = 0.5  # how closures are held: 1 pressed, 0 rolled in
-    lag: float = 0.0  # s, movement after sound
-    brows: float = 1.0
-    nods: float = 1.0
-    tilt: float = 0.0
-    target_gains: np.ndarray | None = None  # (rows, articulators), see articulation.py
-    latent: np.ndarray | None = None  # (STYLE_SIZE,), sd 1: all of the above follows from it
+    jaw: float
+    rounding: float
+    spreading: float
+    lower_lip: float  # gain of lowering it
+    upper_lip: float  # gain of lifting it
+    crispness: float  # decay rate of dominance: high is over-articulated
+    asymmetry: float  # > 0: the left side moves more
+    smile: float  # while speaking
+    mouth_corners: float  # while speaking: > 0 drawn back, < 0 drawn down
+    mouth_shift: float  # while speaking, to the subject's left
+    lip_press: float  # how closures are held: 1 pressed, 0 rolled in
+    lag: float  # s, movement after sound
+    brows: float
+    nods: float
+    tilt: float
+    target_gains: np.ndarray  # (rows, articulators), see articulation.py
+    latent: np.ndarray  # (STYLE_SIZE,), sd 1: all of the above follows from it
 
 
 _TARGET_DIRECTIONS = 8  # in which people's targets differ
@@ -255,8 +255,7 @@ def _dominance_sum(t: np.ndarray, segments: Sequence[Segment], style: SpeakingSt
     start = np.array([s for _, s, _ in pieces])
     end = np.array([e for _, _, e in pieces])
     rows = [articulation.ROW[p] for p, _, _ in pieces]
-    gains = 1 if style.target_gains is None else style.target_gains
-    targets = articulation.TARGET_ROWS * gains
+    targets = articulation.TARGET_ROWS * style.target_gains
     target, dominance = targets[rows], articulation.DOMINANCE_ROWS[rows]
     centre, length = (start + end) / 2, end - start
     distance = np.abs(t[:, None] - style.lag - centre) - _PLATEAU * length

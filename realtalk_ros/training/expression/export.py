@@ -48,7 +48,7 @@ class _PriorGraph(nn.Module):
 
 
 class _StepGraph(nn.Module):
-    def __init__(self, net: ExpressionNet, predictor: SoundPredictor | None = None):
+    def __init__(self, net: ExpressionNet, predictor: SoundPredictor | None):
         super().__init__()
         self.net, self.predictor = net, predictor
 

@@ -27,7 +27,7 @@ _INPUTS = FRAMES * N_MELS
 class SoundPredictor(nn.Module):
     """Predicts `steps` of 20 ms: by how much their log-mel differs from the last frame's."""
 
-    def __init__(self, steps: int, rank: int = RANK):
+    def __init__(self, steps: int, rank: int):
         super().__init__()
         self.steps = steps
         outputs = steps * MEL_STEP * N_MELS

@@ -32,7 +32,7 @@ class Schedule:
 
     minutes: float  # of wall time, over all resumptions
     learning_rate: float  # at its peak
-    warm_up_steps: int = 200  # in which the learning rate rises from 0
+    warm_up_steps: int  # in which the learning rate rises from 0
     weight_decay: float = 0.02
 
 

@@ -320,7 +320,7 @@ def write_avatar(out: Path, kit: FaceKit, sitter: Sitter, images: dict[str, np.n
     meta |= {"shut_eyes": eyes} if eyes else {}
     meta |= {"flat_mouth": drawn.FLAT_MOUTH} if sitter.kind == DRAWING else {}
     meta |= {"teeth": list(sitter.teeth)} if sitter.teeth else {}
-    meta |= {"temperament": sitter.temperament} if sitter.temperament else {}
+    meta["temperament"] = sitter.temperament
     write_files(out, meta, arrays, [template, matte, *eyes, *references])
 
 

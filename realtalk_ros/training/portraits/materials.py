@@ -165,7 +165,7 @@ def tears() -> Any:
     return n.finish(n.add("MixShader", {0: share, 1: clear.outputs[0], 2: gloss.outputs[0]}))
 
 
-def strands(name: str, hair: Hair, darker: float = 0.0) -> Any:
+def strands(name: str, hair: Hair, darker: float) -> Any:
     n = Nodes(name)
     random = n.output("HairInfo", name="Random")
     if hair.grey or hair.temples:

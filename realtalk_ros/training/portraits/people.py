@@ -72,6 +72,7 @@ class Sitter:
     description: str
     identity: np.ndarray  # (100,)
     resting: np.ndarray  # (52,) ARKit weights of the face at rest
+    temperament: dict[str, float]  # section of the avatar.yaml: avatar/temperament.py
     seed: int = 1
     skin: tuple[int, int, int] = (226, 178, 153)
     dark: bool = False  # of the two photographed skins
@@ -120,8 +121,6 @@ class Sitter:
     # Or ROBOT (robot.py) or DRAWING (drawn.py): these look at identity, resting and backdrop, a
     # robot also at broad, exposure and contrast.
     kind: str = PERSON
-    # Section of the avatar.yaml: avatar/temperament.py.
-    temperament: dict[str, float] = field(default_factory=dict)
     backdrop: tuple[tuple[int, int, int], tuple[int, int, int]] = ((172, 180, 184), (92, 102, 110))
 
 

@@ -222,7 +222,7 @@ class SkinPainter:
         spots = [self.blob([(lid, 0.5), (brow, 0.5)], 0.035) for lid, brow in pairs]
         return np.clip(1.4 * np.max(spots, 0), 0, 1)
 
-    def brow_mask(self, thickness: float, soft: float, tail: float = 0.0) -> np.ndarray:
+    def brow_mask(self, thickness: float, soft: float, tail: float) -> np.ndarray:
         """0..1: the skin's shade below brows of that thickness, cm; of `soft` ones (0..1) it begins
         farther from the nose, with a `tail` (0..1) it ends before."""
         mask = np.zeros((SIZE, SIZE), np.float32)

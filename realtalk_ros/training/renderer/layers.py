@@ -72,7 +72,7 @@ class ModulatedBlock(nn.Module):
     Without modulation there is neither.
     """
 
-    def __init__(self, channels: int, style: int, modulated: bool = True):
+    def __init__(self, channels: int, style: int, modulated: bool):
         super().__init__()
         self.modulated = modulated
         if modulated:

@@ -343,10 +343,10 @@ def ellipse(size: int) -> Tensor:
 class Renderer(nn.Module):
     """Both halves, for training. Images are (B, 3, S, S) in 0..1, references (B, 6, S, S)."""
 
-    def __init__(self, dims: Dimensions | None = None):
+    def __init__(self, dims: Dimensions):
         super().__init__()
-        self.dims = dims or Dimensions()
-        self.encoder, self.generator = Encoder(self.dims), Generator(self.dims)
+        self.dims = dims
+        self.encoder, self.generator = Encoder(dims), Generator(dims)
 
     def forward(
         self, reference: Tensor, template: Tensor, weights: Tensor, conditioning: Conditioning

@@ -45,7 +45,7 @@ class FacePrior:
     target_landmarks: np.ndarray  # (K, 68, 2): where the targets' weights move those
     mouth_interior: np.ndarray  # (K, S, S, 3) uint8: rendering/mouth.py's maps, with the eyes'
     eye_grid: np.ndarray  # (K, S, S, 3): sampling grid around the eyes, and how far it counts
-    light: np.ndarray | None = None  # (K, M, M, 4), of people: run_time_light.py
+    light: np.ndarray | None  # (K, M, M, 4), of people: run_time_light.py
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def with_white_of(people: Batch, batch: Batch) -> Batch:
 
 
 def image_losses(
-    out: Tensor, rgb: Tensor, mask: Tensor, batch: Batch, video: Tensor | None = None
+    out: Tensor, rgb: Tensor, mask: Tensor, batch: Batch, video: Tensor | None
 ) -> dict[str, Tensor]:
     """Those of the images alone: `image`, `temporal`, and `texture` as it is in `video`."""
     weight = losses.loss_weights(batch)

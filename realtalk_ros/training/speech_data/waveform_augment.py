@@ -19,7 +19,7 @@ from realtalk_ros.training.speech_data.dataset import Segment, Speech, make_spee
 Sounds = Sequence[np.ndarray]  # recorded sound effects, each (n,) float32 at 16 kHz
 
 
-def augment(speech: Speech, rng: np.random.Generator, sounds: Sounds = ()) -> Speech:
+def augment(speech: Speech, rng: np.random.Generator, sounds: Sounds) -> Speech:
     """The same words by another voice, in another room, over another channel.
 
     sounds: recorded sound effects, mixed in beside the synthetic noises.

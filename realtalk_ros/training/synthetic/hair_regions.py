@@ -8,7 +8,7 @@ import numpy as np
 from realtalk_ros.easing import smoothstep
 
 
-def scalp_mask(points: np.ndarray, lower: float = 0.0) -> np.ndarray:
+def scalp_mask(points: np.ndarray, lower: float) -> np.ndarray:
     """0..1 over positions (..., 3) on the mean head: the scalp; `lower` moves the line above the
     forehead down, cm."""
     azimuth = np.degrees(np.arctan2(np.abs(points[..., 0]), points[..., 2] + 1.0))  # 0 front

@@ -63,9 +63,7 @@ class HeadRenderer:
     there is no OpenGL.
     """
 
-    def __init__(
-        self, kit: FaceKit, size: int = 256, supersample: float = 1.5, detail: float = 1.0
-    ):
+    def __init__(self, kit: FaceKit, size: int, supersample: float, detail: float = 1.0):
         self.gl = gl = create_context()
         self.kit, self.size = kit, size
         self.hair_shadow = True  # hair throws shadows; costs as much as drawing it

@@ -30,18 +30,17 @@ class PersonBuffers:
         )
         for texture in (self.albedo, self.detail):
             texture.build_mipmaps()
-        image = appearance.background
-        if image is None:
-            image = np.full((4, 4, 3), 90, np.uint8)
-        pixels = np.ascontiguousarray(image).tobytes()
-        self.background = self._keep(gl.texture(image.shape[1::-1], 3, pixels, alignment=1))
+        image = np.ascontiguousarray(appearance.background)
+        self.background = self._keep(
+            gl.texture(image.shape[1::-1], 3, image.tobytes(), alignment=1)
+        )
         self.background.repeat_x = self.background.repeat_y = False
         self.strands = self.strands_depth = None
         self.strand_width = 0.0
         if appearance.hair is not None and len(appearance.hair.points):
             self._upload_strands(appearance.hair)
         worn = (appearance.body, *appearance.worn)
-        self.meshes = [(mesh, self._upload_mesh(mesh)) for mesh in worn if mesh is not None]
+        self.meshes = [(mesh, self._upload_mesh(mesh)) for mesh in worn]
 
     def release(self) -> None:
         for resource in self._resources:

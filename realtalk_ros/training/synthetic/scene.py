@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,9 +24,9 @@ class Light:
     colours: np.ndarray  # (4, 3), linear
     sky: np.ndarray  # (3,)
     ground: np.ndarray  # (3,)
-    exposure: float = 1.0
-    shadow: float = 0.8  # strength of the key light's (light 0's) shadow
-    shadow_softness: float = 2.0  # texels
+    exposure: float
+    shadow: float  # strength of the key light's (light 0's) shadow
+    shadow_softness: float  # texels
     irradiance: np.ndarray | None = None  # (3, 4, 4)
 
 
@@ -38,22 +38,22 @@ class Appearance:
     detail: np.ndarray  # (H, 2H, 2) uint8: height (128 = flat), gloss
     iris: np.ndarray
     iris_ring: np.ndarray
-    pupil: float = 0.38  # of the iris' radius
-    iris_size: float = 0.60  # cm
-    sclera: np.ndarray = field(default_factory=lambda: np.array([0.80, 0.77, 0.75]))
-    teeth: np.ndarray = field(default_factory=lambda: np.array([0.78, 0.72, 0.62]))
-    gums: np.ndarray = field(default_factory=lambda: np.array([0.50, 0.16, 0.15]))
+    pupil: float  # of the iris' radius
+    iris_size: float  # cm
+    sclera: np.ndarray
+    teeth: np.ndarray
+    gums: np.ndarray
+    lash: np.ndarray
+    lash_alpha: float
+    scatter: float  # strength of the red-shifted wrap
+    gloss: float
+    bump: float
+    hair: Strands | None  # of bald and shaved ones None
+    body: Mesh
+    worn: list[Mesh]  # cap, glasses
+    background: np.ndarray  # (h, w, 3) uint8 sRGB
+    seed: float
     tongue: np.ndarray | None = None  # None: a paler kind of the gums
-    lash: np.ndarray = field(default_factory=lambda: np.array([0.01, 0.008, 0.006]))
-    lash_alpha: float = 0.5
-    scatter: float = 1.0  # strength of the red-shifted wrap
-    gloss: float = 1.0
-    bump: float = 1.0
-    hair: Strands | None = None
-    body: Mesh | None = None
-    worn: list[Mesh] = field(default_factory=list)  # cap, glasses
-    background: np.ndarray | None = None  # (h, w, 3) uint8 sRGB
-    seed: float = 0.0
 
 
 @dataclass

@@ -42,7 +42,7 @@ class Canvas:
 class SkinPainter:
     """Paints skin textures, `height` texels high, over the mean head's position map."""
 
-    def __init__(self, renderer: HeadRenderer, height: int = 512):
+    def __init__(self, renderer: HeadRenderer, height: int):
         kit = self.kit = renderer.kit
         self.height = height
         self.positions = position_map(renderer.gl, kit, renderer.kinds, height)
