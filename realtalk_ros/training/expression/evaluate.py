@@ -33,6 +33,7 @@ from realtalk_ros.training.speech_data.pocketsphinx_aligner import PocketsphinxA
 from realtalk_ros.training.speech_data.tts_engines import espeak
 
 SPEECH_RANGE = 1.2  # cm: 95th percentile of the mean face's lip opening in speech
+PEOPLE = 24  # unseen ones of each set
 # Which of identity and reference are given.
 CONDITIONS = {"nothing": (0, 0), "identity": (1, 0), "reference": (0, 1), "both": (1, 1)}
 
@@ -77,10 +78,10 @@ def measure_stillness(model: ExpressionModel, data: SpeechDataset, prior: np.nda
     }
 
 
-def measure_prior(model: ExpressionModel, data: SpeechDataset, people: int = 24) -> dict:
+def measure_prior(model: ExpressionModel, data: SpeechDataset) -> dict:
     """Lip landmark error in cm on unseen people, by what the network knows of them."""
     errors: dict[str, list[float]] = {name: [] for name in CONDITIONS}
-    for person in unseen_people(data, people):
+    for person in unseen_people(data, PEOPLE):
         lips = lip_landmarks(person.weights)
         for name, (use_identity, use_reference) in CONDITIONS.items():
             prior = model.prior(
@@ -97,12 +98,12 @@ def measure_prior(model: ExpressionModel, data: SpeechDataset, people: int = 24)
     }
 
 
-def step_ms(model: ExpressionModel, steps: int = 300) -> float:
+def step_ms(model: ExpressionModel) -> float:
     """Median milliseconds of one 20 ms step."""
     stream = model.stream(model.prior())
     mel = np.random.default_rng(0).standard_normal((MEL_STEP, N_MELS)).astype(np.float32)
     times = []
-    for _ in range(steps):
+    for _ in range(300):
         began = time.perf_counter()
         stream.push(mel)
         times.append(time.perf_counter() - began)

@@ -124,7 +124,6 @@ def fit_phone_head(
     encoder: AcousticEncoder,
     look_ahead_steps: int,
     datasets: dict[str, tuple[int, SpeechDataset]],
-    seed: int = 0,
 ) -> Tensor:
     """Fits the phone head, which no installed file has, to the features of `encoder`.
 
@@ -132,10 +131,8 @@ def fit_phone_head(
     utterances to fit to, data). Returns (phones,) the share of each phone.
     """
     steps, batch_size, peak_rate = 3000, 4096, 3e-3
-    features, labels = _features_of(
-        encoder, look_ahead_steps, datasets, np.random.default_rng(seed)
-    )
-    torch.manual_seed(seed)
+    features, labels = _features_of(encoder, look_ahead_steps, datasets, np.random.default_rng(0))
+    torch.manual_seed(0)
     optimizer = torch.optim.Adam(encoder.phone_head.parameters(), peak_rate)
     for step in range(steps):
         set_rate(peak_rate * linear(step / steps), optimizer)
@@ -172,14 +169,12 @@ def _features_of(
 
 
 @torch.inference_mode()
-def fit_out_proj(
-    encoder: AcousticEncoder, installed: AcousticEncoder, sampler: Sampler, batches: int = 40
-) -> None:
+def fit_out_proj(encoder: AcousticEncoder, installed: AcousticEncoder, sampler: Sampler) -> None:
     """Fits what `encoder` gives the transformer to what `installed` gives it, by least squares.
 
     Pretraining changes the convolutions alone; the transformer knows the old ones.
     """
-    batch_size, steps = 4, PhonePretraining.steps
+    batches, batch_size, steps = 40, 4, PhonePretraining.steps
     encoder.eval()
     installed.eval()
     size = encoder.out_proj.in_features + 1

@@ -23,9 +23,9 @@ class UnseenPerson:
     reference: np.ndarray  # (50, 52)
 
 
-def unseen_people(data: SpeechDataset, count: int, seed: int = 7) -> Iterator[UnseenPerson]:
+def unseen_people(data: SpeechDataset, count: int) -> Iterator[UnseenPerson]:
     """`count` random people who say the utterances of `data` in turn."""
-    rng, n = np.random.default_rng(seed), len(data)
+    rng, n = np.random.default_rng(7), len(data)
     for i in range(count):
         identity, style = coarticulation.random_speaker(rng)
         another = (i + 1 + i // n % max(n - 1, 1)) % n

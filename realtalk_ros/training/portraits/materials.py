@@ -59,11 +59,11 @@ def skin(sitter: Sitter, maps: dict[str, str] | None) -> Any:
     return n.finish(shader)
 
 
-def wet_flesh(name: str, colour: Any, nodes: Nodes | None = None, rough: float = 0.3) -> Any:
+def wet_flesh(name: str, colour: Any, nodes: Nodes | None = None) -> Any:
     """Gums, tongue, the mouth's inside, the corner of the eye."""
     n = nodes or Nodes(name)
     shader = n.add("BsdfPrincipled", {
-        "Base Color": colour, "Roughness": rough, "Subsurface Weight": 1.0,
+        "Base Color": colour, "Roughness": 0.3, "Subsurface Weight": 1.0,
         "Subsurface Radius": (1.0, 0.3, 0.2), "Subsurface Scale": 0.12,
         "Coat Weight": 0.6, "Coat Roughness": 0.12, "Normal": n.bump(n.noise(5.0), 0.03, 0.5),
     })  # fmt: skip

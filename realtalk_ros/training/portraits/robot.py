@@ -206,11 +206,11 @@ def lip_depth(points: np.ndarray, kit: FaceKit) -> np.ndarray:
     return depth
 
 
-def depth_maps(kit: FaceKit, moved: np.ndarray, size: int = MAP) -> dict[str, np.ndarray]:
-    """By name the depths above over the face model's texture of its front, (size, size) float32 in
+def depth_maps(kit: FaceKit, moved: np.ndarray) -> dict[str, np.ndarray]:
+    """By name the depths above over the face model's texture of its front, (MAP, MAP) float32 in
     0..1: 0.5 is a border, 1 is a centimetre inside. Rows from the top. `moved` (V, 3), cm, is how
     far `designed` moved the head's vertices: borders stay plain where it did."""
-    side = size // 4
+    side = MAP // 4
     points = anatomy.texels(replace(kit, mean=kit.mean + moved), side)
     depths = {
         "plate": plate_depth(points),
@@ -221,7 +221,7 @@ def depth_maps(kit: FaceKit, moved: np.ndarray, size: int = MAP) -> dict[str, np
     maps = {}
     for name, depth in depths.items():
         small = np.clip(depth, -2, 2).reshape(side, side).astype(np.float32)
-        fine = cv2.resize(small, (size, size), interpolation=cv2.INTER_CUBIC)
+        fine = cv2.resize(small, (MAP, MAP), interpolation=cv2.INTER_CUBIC)
         maps[name] = np.clip(0.5 + fine / 2, 0, 1)
     return maps
 

@@ -25,9 +25,9 @@ FACE = 0.5  # scale at which it sees the whole image
 class PatchDiscriminator(nn.Module):
     """Scores of overlapping patches; returns the features of each layer, the scores last."""
 
-    def __init__(self, width: int = 32):
+    def __init__(self) -> None:
         super().__init__()
-        sizes = (3, width, 2 * width, 4 * width)
+        sizes = (3, 32, 64, 128)
         self.layers = nn.ModuleList(
             spectral_norm(nn.Conv2d(a, b, 4, 2, 1)) for a, b in itertools.pairwise(sizes)
         )

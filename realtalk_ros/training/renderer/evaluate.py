@@ -66,6 +66,7 @@ from realtalk_ros.training.renderer.samples import choose_images, map_mouth, pre
 
 DRIFT = 0.33  # pixels that a template moves from frame to frame, see make_avatar.MAX_STEP
 INNER_MOUTH = 3  # of scene.LABELS
+SHEET = 12  # people on it
 TARGETS = 4  # expressions of each person
 DISTANCES = ("nlpd", "mouth_nlpd", "gmsd", "mouth_gmsd", "perceptual", "mouth_perceptual")
 
@@ -222,11 +223,11 @@ def compare_generators(
     return {**figures, "pictures": found["pictures"]}
 
 
-def write_sheet(render: Render, dataset: FaceDataset, path: Path, people: int = 12) -> None:
+def write_sheet(render: Render, dataset: FaceDataset, path: Path) -> None:
     """Two rows for each person: the reference and the true images of both poses' expressions; the
     first pose's template and what was rendered of it and of the second's."""
     lines = []
-    for number in range(min(people, len(dataset))):
+    for number in range(min(SHEET, len(dataset))):
         group = dataset[number]
         images, weights = group.images.numpy(), group.weights.numpy()
         reference, rendered = reference_of(group, 0), []

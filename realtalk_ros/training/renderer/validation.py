@@ -17,6 +17,8 @@ from realtalk_ros.training.renderer.model import Renderer
 from realtalk_ros.training.renderer.samples import draw_batch
 from realtalk_ros.training.renderer.trainer import forward
 
+ROWS = 6  # of the sheet
+
 
 def psnr(error: Tensor) -> float:
     """dB, of differences of images in 0..1."""
@@ -44,10 +46,10 @@ def validate(model: Renderer, dataset: FaceDataset, count: int = 48) -> dict[str
 
 
 @torch.no_grad()
-def write_sample_sheet(model: Renderer, dataset: FaceDataset, path: Path, rows: int = 6) -> None:
+def write_sample_sheet(model: Renderer, dataset: FaceDataset, path: Path) -> None:
     """Rows of reference, template, then for three expressions: target, result, mask."""
     rng, lines = np.random.default_rng(2), []
-    for _ in range(rows):
+    for _ in range(ROWS):
         batch = draw_batch([dataset.draw(rng)], rng, 3, augmented=False)
         out, _, mask = forward(model, batch)
         cells = [batch.reference[0, :3], batch.template[0]]

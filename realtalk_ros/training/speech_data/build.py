@@ -105,12 +105,12 @@ def _align_first(
                 yield Speech(pcm, [tuple(s) for s in row["segments"]], recording.source)
 
 
-def load_sounds(root: Path, seconds: float = 10.0) -> list[np.ndarray]:
-    """The sound effects under `root`, at most `seconds` of each."""
+def load_sounds(root: Path) -> list[np.ndarray]:
+    """The sound effects under `root`, at most 10 s of each."""
     sounds = []
     for path in noises(root):
         try:
-            x = read_recording(path)[: int(seconds * SAMPLE_RATE)]
+            x = read_recording(path)[: 10 * SAMPLE_RATE]
         except AudioError:  # a few are damaged
             continue
         if len(x) > 800 and np.abs(x).max() > 1e-3:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 
+SHORTEST, LONGEST = 40, 160  # characters of an utterance
 SENTENCES = """
 My mother bought a big bunch of purple balloons for the baby.
 Please put the paper back in the box before five.
@@ -59,12 +60,9 @@ def pseudo_sentence(rng: random.Random) -> str:
     return " ".join(words) + "."
 
 
-def utterance(pool: list[str], rng: random.Random, shortest: int = 40, longest: int = 160) -> str:
-    """Random texts of the pool, joined until they make an utterance of a few seconds.
-
-    shortest, longest: characters.
-    """
+def utterance(pool: list[str], rng: random.Random) -> str:
+    """Random texts of the pool, joined until they make an utterance of a few seconds."""
     text = rng.choice(pool)
-    while len(text) < shortest:
+    while len(text) < SHORTEST:
         text = f"{text.rstrip(' .,;:')}. {rng.choice(pool)}"
-    return text if len(text) <= longest else text[:longest].rpartition(" ")[0] or text[:longest]
+    return text if len(text) <= LONGEST else text[:LONGEST].rpartition(" ")[0] or text[:LONGEST]

@@ -40,14 +40,12 @@ def augment(speech: Speech, rng: np.random.Generator, sounds: Sounds) -> Speech:
     return make_speech(np.clip(x, -1, 1).astype(np.float32), segments, speech.source)
 
 
-def add_noise(
-    speech: Speech, snr_db: float, rng: np.random.Generator, sounds: Sounds = ()
-) -> Speech:
+def add_noise(speech: Speech, snr_db: float, rng: np.random.Generator) -> Speech:
     """Speech in noise whose power is `snr_db` below the mean power of the spoken parts."""
     spoken = np.concatenate([speech.pcm[int(s * SAMPLE_RATE) : int(e * SAMPLE_RATE)]
                              for p, s, e in speech.segments if p != ph.SIL])  # fmt: skip
     power = float(np.sqrt((spoken.astype(np.float64) ** 2).mean()))
-    x = speech.pcm + noise(len(speech.pcm), rng, sounds) * power * 10 ** (-snr_db / 20)
+    x = speech.pcm + noise(len(speech.pcm), rng) * power * 10 ** (-snr_db / 20)
     x = x / max(1.0, float(np.abs(x).max()))
     return Speech(x.astype(np.float32), speech.segments, speech.source)
 

@@ -16,6 +16,7 @@ from realtalk_ros.training.synthetic.view import light_matrix
 if TYPE_CHECKING:
     import moderngl
 
+DIRECTIONS = 64  # of the sky
 SIZE = 256  # of a depth map, texels
 OFFSET, BIAS = 0.08, 0.004  # of the points along their normals, cm; of depths, share of their range
 DEPTH_VERTEX = """
@@ -25,9 +26,7 @@ void main() { gl_Position = matrix * vec4(in_pos, 1.0); }
 """
 
 
-def ambient_occlusion(
-    gl: moderngl.Context, kit: FaceKit, kinds: np.ndarray, directions: int = 64
-) -> np.ndarray:
+def ambient_occlusion(gl: moderngl.Context, kit: FaceKit, kinds: np.ndarray) -> np.ndarray:
     """(V,) float32: share of the sky that a vertex of the mean head sees, its mouth a little open.
 
     `kinds` (V,) are those of `head_mesh.vertex_kinds`.
@@ -46,7 +45,7 @@ def ambient_occlusion(
     total, seen = np.full(len(normals), 1e-6), np.full(len(normals), 1e-6)
     points = np.c_[vertices + normals * OFFSET, np.ones(len(normals))].astype(np.float32)
     gl.enable(gl.DEPTH_TEST)
-    for direction in sphere(directions):
+    for direction in sphere(DIRECTIONS):
         matrix = light_matrix(direction)
         program["matrix"].write(np.ascontiguousarray(matrix.T).tobytes())
         target.clear(depth=1.0)

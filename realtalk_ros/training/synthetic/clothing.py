@@ -221,8 +221,9 @@ def cap(kit: FaceKit, neutral: np.ndarray, rng: np.random.Generator) -> Mesh:
     return _joined(parts, rng.random(3) ** 2 * 0.7, label=LABELS.index("hair"), with_head=True)
 
 
-def _tube(path: np.ndarray, radius: float, closed: bool = False, sides: int = 6) -> tuple:
+def _tube(path: np.ndarray, radius: float, closed: bool = False) -> tuple:
     """(points, normals, triangles) round `path` (n, 3)."""
+    sides = 6
     along = np.gradient(path, axis=0)
     if closed:
         along = np.roll(path, -1, 0) - np.roll(path, 1, 0)

@@ -69,13 +69,13 @@ class Shot:
 
 
 def render_group(
-    renderer: HeadRenderer, person: Person, rng: np.random.Generator, spread: float = 0.12
+    renderer: HeadRenderer, person: Person, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """One group of `person`, who is loaded; see the module's docstring for the arrays."""
     kit = renderer.kit
 
     def view() -> View:
-        pose = random_people.random_view(rng, person.distance, spread)
+        pose = random_people.random_view(rng, person.distance)
         return random_people.framed(pose, kit, person.neutral, rng)
 
     shots = [Shot(view(), toothy_expression(rng), -1)]

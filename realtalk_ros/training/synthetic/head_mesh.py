@@ -229,8 +229,9 @@ def _fill_lid_coordinates(
         coordinates[shade, 3] = smoothstep(off_middle, 0.45, 1.0)
 
 
-def _within_bins(along: np.ndarray, values: np.ndarray, bins: int = 12) -> np.ndarray:
+def _within_bins(along: np.ndarray, values: np.ndarray) -> np.ndarray:
     """`values` scaled to 0..1 between the least and the greatest of their neighbours in `along`."""
+    bins = 12
     centres = np.linspace(along.min(), along.max(), bins)
     near = [np.abs(along - c) < 1.2 / bins * np.ptp(along) for c in centres]
     low = np.interp(along, centres, [values[n].min() for n in near])

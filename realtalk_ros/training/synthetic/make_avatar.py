@@ -83,8 +83,8 @@ def cropped(view: View) -> View:
     )
 
 
-def idle_path(kit: FaceKit, neutral: np.ndarray, base: View, count: int = TEMPLATES) -> list[View]:
-    """`count` views along a smooth path of small head motion, played back and forth by
+def idle_path(kit: FaceKit, neutral: np.ndarray, base: View) -> list[View]:
+    """TEMPLATES views along a smooth path of small head motion, played back and forth by
     behaviour/idle.py."""
     points = neutral[kit.landmarks]
 
@@ -98,7 +98,7 @@ def idle_path(kit: FaceKit, neutral: np.ndarray, base: View, count: int = TEMPLA
                 shift=(scale * 0.12 * np.sin(np.pi * t), scale * 0.05 * np.sin(2 * np.pi * t), 0.0),
                 breath=scale * 0.13 * np.sin(2 * np.pi * t - 1.2),
             )
-            for t in np.linspace(0, 1, count)
+            for t in np.linspace(0, 1, TEMPLATES)
         ]
 
     def largest_step(scale: float) -> float:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
+AT_ONCE = 0.45  # share of the vertices that could go
+
 
 def simplify(
     triangles: np.ndarray, shapes: list[np.ndarray], importance: np.ndarray, keep: float
@@ -74,13 +76,13 @@ def _cheapest(pairs: np.ndarray, cost: np.ndarray, count: int) -> tuple[np.ndarr
     return target, price
 
 
-def _independent(pairs: np.ndarray, price: np.ndarray, share: float = 0.45) -> np.ndarray:
-    """Vertices that can go at the same time, the cheapest first: of the cheapest `share` those
+def _independent(pairs: np.ndarray, price: np.ndarray) -> np.ndarray:
+    """Vertices that can go at the same time, the cheapest first: of the cheapest AT_ONCE those
     whose whole ring of neighbours stays."""
     (v, u), count = pairs.T, len(price)
     rank = np.full(count, count, np.int64)
     cheap = np.argsort(price)[: np.isfinite(price).sum()]
-    cheap = cheap[: max(1, int(share * len(cheap)))]
+    cheap = cheap[: max(1, int(AT_ONCE * len(cheap)))]
     rank[cheap] = np.arange(len(cheap))
     claim = rank.copy()
     np.minimum.at(claim, u, rank[v])

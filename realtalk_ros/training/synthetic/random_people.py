@@ -25,6 +25,7 @@ HAIR_SHARES = {"bald": 0.06, "shaved": 0.10, "short": 0.20, "side": 0.20, "fring
 ENAMEL = np.array([[0.87, 0.86, 0.84], [0.80, 0.75, 0.66], [0.66, 0.55, 0.38], [0.40, 0.29, 0.15]])
 GUMS, MELANIN = np.array([0.50, 0.17, 0.16]), np.array([0.28, 0.38, 0.50])
 UNUSUAL = 0.15  # share of people whose mouth and eyes have nobody's colours
+TURN = 0.12  # rad: how far heads turn
 DISTANCES = 45.0, 130.0  # cm from the camera
 
 
@@ -198,12 +199,12 @@ def another_place(person: Person, rng: np.random.Generator) -> Person:
     return replace(person, appearance=appearance, light=random_light(rng), distance=distance)
 
 
-def random_view(rng: np.random.Generator, distance: float, spread: float = 0.12) -> View:
-    """A head that more or less faces the camera; `spread` is the yaw's sd in rad."""
+def random_view(rng: np.random.Generator, distance: float) -> View:
+    """A head that more or less faces the camera."""
+    yaw, pitch, roll = (rng.normal(0, TURN * share) for share in (1.3, 0.8, 0.5))
     return View(
-        yaw=float(np.clip(rng.normal(0, spread * 1.3), -0.5, 0.5)),
-        pitch=float(np.clip(rng.normal(0, spread * 0.8), -0.35, 0.35)),
-        roll=-float(rng.normal(0, spread * 0.5)), distance=distance,
+        yaw=float(np.clip(yaw, -0.5, 0.5)), pitch=float(np.clip(pitch, -0.35, 0.35)),
+        roll=-float(roll), distance=distance,
     )  # fmt: skip
 
 

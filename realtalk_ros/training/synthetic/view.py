@@ -16,6 +16,7 @@ from realtalk_ros.face_model.rotations import rotation_matrix
 
 # The head turns about a point in the upper neck; the skin between neck base and skull bends.
 PIVOT = np.array([0.0, -5.0, -1.0], np.float32)
+REACH = 24.0  # cm, half the side of what a shadow map holds
 
 
 @dataclass
@@ -67,9 +68,9 @@ class View:
         return world[:, :2] * (self.distance / (self.distance - world[:, 2:3]))
 
 
-def light_matrix(direction: np.ndarray, reach: float = 24.0) -> np.ndarray:
+def light_matrix(direction: np.ndarray) -> np.ndarray:
     """(4, 4) orthographic world-to-clip matrix looking at the head from `direction`, as a shadow
-    map needs it; `reach` is half the side of what it holds, cm."""
+    map needs it."""
     z = np.asarray(direction, np.float64)
     z = z / np.linalg.norm(z)
     up = np.array([0.0, 1, 0]) if abs(z[1]) < 0.95 else np.array([1.0, 0, 0])
@@ -77,6 +78,6 @@ def light_matrix(direction: np.ndarray, reach: float = 24.0) -> np.ndarray:
     x /= np.linalg.norm(x)
     y = np.cross(z, x)
     matrix = np.eye(4)
-    matrix[0, :3], matrix[1, :3], matrix[2, :3] = x / reach, y / reach, -z / reach
+    matrix[0, :3], matrix[1, :3], matrix[2, :3] = x / REACH, y / REACH, -z / REACH
     matrix[:3, 3] = -matrix[:3, :3] @ np.array([0.0, -1.0, 2.0])
     return matrix.astype(np.float32)
