@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bundled_faces import bundled_face
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import mouth_crop
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.added_layer import AddedLayer
 from realtalk_ros.rendering.boxes import grown
-from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.rendering.head_warp import HeadWarp
 from realtalk_ros.rendering.moving_person import MovingPerson
 
@@ -22,7 +22,7 @@ BROW = slice(10, 14), slice(20, 30)  # cells of the change
 @pytest.fixture(scope="module")
 def face():
     """Of a shut mouth, of which the generator would change nothing."""
-    made = FaceRenderer(Avatar.load("default"), 256).generate(np.zeros(arkit.COUNT, np.float32), 0)
+    made = bundled_face("default", 256).generate(np.zeros(arkit.COUNT, np.float32), 0)
     made.mouth_interior[:] = 0
     return replace(
         made, change=0 * made.change, mask=0 * made.mask + 1, mouth=made.warped_mouth, lids=None

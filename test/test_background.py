@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from bundled_faces import bundled_face
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour.face import Face
 from realtalk_ros.errors import RealTalkError
@@ -113,7 +114,7 @@ def test_no_rim_of_the_old_wall_is_left():
 
 @pytest.fixture(scope="module")
 def renderer():
-    return FaceRenderer(Avatar.load("pia"), SIZE)
+    return bundled_face("pia", SIZE)
 
 
 @pytest.mark.parametrize("turn", [np.zeros(3, np.float32), TURNED], ids=["upright", "turned"])

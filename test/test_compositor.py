@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from bundled_faces import bundled_face
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.contracts import mouth_crop
 from realtalk_ros.enroll import framing
@@ -63,7 +64,7 @@ def test_pores_stay_when_the_face_speaks_and_turns(size, rotation, shown):
 
 @pytest.mark.parametrize("name", ["default", "kenji", "ines"])
 def test_a_shut_lid_is_clean_skin_with_a_line_of_lashes(name):
-    renderer = FaceRenderer(Avatar.load(name), 512)
+    renderer = bundled_face(name)
     image = renderer.render(weights(eyeBlink=1), 0).astype(int).mean(-1)
     eyes = renderer.avatar.landmarks[0, 36:48].reshape(2, 6, 2)
     for eye in eyes:
@@ -118,7 +119,7 @@ def test_a_smile_is_as_wide_where_the_network_may_draw_in_a_part_of_the_face_alo
 
 
 def test_what_the_mouth_shows_is_the_networks():
-    renderer = FaceRenderer(Avatar.load("default"), 512)
+    renderer = bundled_face("default")
     shown = weights(jawOpen=0.6)
     made = renderer.generate(shown, 0)
     x, y, side = renderer.avatar.crop
@@ -171,9 +172,9 @@ def test_the_chin_moves_over_what_lies_beside_it():
 @pytest.mark.parametrize("name, usual", [("pia", 22), ("android", 15.8)])
 def test_an_open_mouths_jaw_line_is_as_in_the_picture_of_it(name, usual):
     """`usual`: grey levels by which it differs where hair beside the chin cuts steps into it."""
-    avatar = Avatar.load(name)
-    x, y, side = avatar.crop
-    drawn = FaceRenderer(avatar, avatar.size[1]).render(avatar.reference_weights[1], 0)
+    face = bundled_face(name)
+    avatar, (x, y, side) = face.avatar, face.avatar.crop
+    drawn = face.render(avatar.reference_weights[1], 0)
     apart = cv2.absdiff(drawn[y : y + side, x : x + side], avatar.more_references[1]).max(2)
     jaw = np.int32(avatar.reference_landmarks[1][3:14]).reshape(-1, 1, 2)
     along = cv2.polylines(np.zeros((side, side), np.uint8), [jaw], False, 255, 15) > 0
@@ -185,7 +186,7 @@ def test_no_mouth_opens_beyond_what_the_generator_draws():
     wide = weights(jawOpen=1, mouthFunnel=0.3)
     stretched = weights(jawOpen=0.6, mouthStretchLeft=1, mouthSmileLeft=1, mouthLeft=1)
     for name in ("default", "mira", "kenji", "ines", "android", "pia"):
-        renderer = FaceRenderer(Avatar.load(name), 128)
+        renderer = bundled_face(name, 128)
         for shown in (wide, stretched):
             interior = renderer.generate(shown, 0).mouth_interior[..., 0].copy()
             assert interior.any()
@@ -240,7 +241,7 @@ def test_what_is_behind_a_turning_head_stays_and_is_continued():
 
 
 def test_shoulders_breathe_and_the_background_does_not():
-    renderer = FaceRenderer(Avatar.load("kenji"), 512)
+    renderer = bundled_face("kenji")
     breathed_in, out = (renderer.render(weights(), 0, None, breath) for breath in (1.0, -1.0))
     chin = renderer.avatar.landmarks[0, 8]
     top = int(chin[1]) + 60
@@ -259,7 +260,7 @@ def test_shoulders_breathe_and_the_background_does_not():
 @pytest.mark.parametrize("rotation", [None, TURNED, 2 * TURNED], ids=["upright", "turned", "far"])
 def test_the_head_turns_without_seams(rotation):
     """What is sampled in parts is as if it were sampled as one."""
-    renderer = FaceRenderer(Avatar.load("default"), 512)
+    renderer = bundled_face("default")
     height, width = renderer.templates[0].shape[:2]
     across, down = np.meshgrid(np.arange(width) // 2, np.arange(height) // 2)
     slope = np.stack([across, down, (across + down) // 2], -1).astype(np.uint8)

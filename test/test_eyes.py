@@ -7,13 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
-from realtalk_ros.avatar.avatar import Avatar
+from bundled_faces import bundled_face
 from realtalk_ros.face_model import landmarks
 from realtalk_ros.face_model.arkit import weights
 from realtalk_ros.rendering import eyelids
 from realtalk_ros.rendering.eyelids import shut_eyes
 from realtalk_ros.rendering.eyes import PAINTED, change, draw_eyes, draw_visibility, warp_eyes
-from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.rendering.geometry import SLIGHT, Geometry
 from realtalk_ros.rendering.moved_eye import CLOSING, MovedEye
 from realtalk_ros.rendering.sampling_grid import warp
@@ -374,7 +373,7 @@ def test_only_the_eyes_are_touched_and_none_that_cannot_be_seen():
 
 def test_the_network_knows_lids_that_close_at_once_and_others_as_they_were():
     """It draws the same, but for two grey levels; what is shown are the eyes of the frame."""
-    renderer = FaceRenderer(Avatar.load("default"), size=256)
+    renderer = bundled_face("default", 256)
     steps = [weights(), weights(eyeBlink=0.06), weights(eyeBlink=0.7), weights(eyeBlink=0.75)]
     (geometry,) = renderer.generator.geometry
     moved = [geometry.project_eyes(w, 0).lids * 256 for w in steps]

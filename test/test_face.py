@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from moving_avatar import moving_avatar
 
-from realtalk_ros.avatar.avatar import Avatar
+from bundled_faces import bundled_face
 from realtalk_ros.behaviour import emotion
 from realtalk_ros.behaviour.emotion import emotion_from_valence_arousal, parse_emotion
 from realtalk_ros.behaviour.face import Face
@@ -356,7 +356,7 @@ def test_a_batch_renders_several_faces_and_each_its_own(monkeypatch):
     monkeypatch.setattr("realtalk_ros.rendering.batching.BATCH_WINDOW", 30.0)
     batching, rounds = BatchingRenderer(["kenji"] * 3), 8
     faces = [batching.face(i, 128, ("CPUExecutionProvider",), 1, None) for i in range(3)]
-    alone = FaceRenderer(Avatar.load("kenji"), 128, threads=1)
+    alone = bundled_face("kenji", 128)
     wanted, got = {}, {}
     for i, k in itertools.product(range(3), range(rounds)):
         weights = np.zeros(52, np.float32)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from realtalk_ros.avatar.avatar import Avatar
+from bundled_faces import bundled_face
 from realtalk_ros.avatar.flat_mouth import FlatMouth
 from realtalk_ros.contracts import mouth_crop
 from realtalk_ros.errors import AvatarError
@@ -76,12 +76,12 @@ def test_one_does_not_see_through_teeth():
 
 
 def test_pias_open_mouth_is_that_of_her_drawings():
-    avatar = Avatar.load("pia")
-    x, y, side = avatar.crop
+    pia = bundled_face("pia")
+    avatar, (x, y, side) = pia.avatar, pia.avatar.crop
 
-    def apart(one):
-        renderer, levels = FaceRenderer(one, avatar.size[1]), []
-        for weights, picture in zip(one.reference_weights, one.more_references, strict=True):
+    def apart(renderer):
+        levels = []
+        for weights, picture in zip(avatar.reference_weights, avatar.more_references, strict=True):
             made = renderer.generate(weights, 0)
             inside = made.mouth_interior[MOUTH][..., 0] > 127
             drawn = renderer.compose(made, renderer.begin(0))[y : y + side, x : x + side]
@@ -89,12 +89,12 @@ def test_pias_open_mouth_is_that_of_her_drawings():
             levels.append(difference[inside].mean())
         return np.array(levels)
 
-    flat, network = apart(avatar), apart(replace(avatar, flat_mouth=None))
+    flat, network = map(apart, (pia, FaceRenderer(replace(avatar, flat_mouth=None))))
     assert (flat < 0.75 * network).all() and flat.mean() < 0.55 * network.mean()
 
 
 def test_her_lips_still_shut():
-    renderer = FaceRenderer(Avatar.load("pia"), 512)
+    renderer = bundled_face("pia")
     shut = arkit.weights(mouthPress=0.6)
     made = renderer.generate(shut, 0)
     white = (made.mouth.min(-1) > 225).sum()

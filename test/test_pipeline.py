@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import realtalk_ros
+from bundled_faces import bundled_face
 from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.behaviour.face_pipeline import FacePipeline
@@ -17,7 +18,6 @@ from realtalk_ros.expression.onnx_model import ExpressionModel, ExpressionStream
 from realtalk_ros.expression.pipeline import ExpressionPipeline
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering import helper
-from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.stream_types import Chunk
 
 SAMPLE = Path(realtalk_ros.__file__).parent / "data" / "speech_sample.wav"
@@ -225,7 +225,7 @@ def test_empty_chunks_are_nothing(pipeline):
 
 
 def test_pictures_follow_the_expressions(model, speech):
-    renderer = FaceRenderer(Avatar.load("kenji"), size=256)  # no broad smile at rest
+    renderer = bundled_face("kenji", 256)  # no broad smile at rest
     face = FacePipeline(model, renderer, fps=25)
     frames = [f for chunk in cut((speech[0][:16000], speech[1]), 0.1) for f in face.push(chunk)]
     times, weights, images = zip(*frames, strict=True)
@@ -235,7 +235,7 @@ def test_pictures_follow_the_expressions(model, speech):
 
 @pytest.fixture
 def face(model):
-    return FacePipeline(model, FaceRenderer(Avatar.load("default"), size=128), fps=25)
+    return FacePipeline(model, bundled_face("default", 128), fps=25)
 
 
 def threads_of_runs(monkeypatch, work=lambda: None) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import realtalk_ros
+from bundled_faces import bundled_face
 from pixels import CLOSURES, VOWELS, moves, opening, slid
 from realtalk_ros.audio.media_files import read_audio
 from realtalk_ros.avatar.avatar import Avatar
@@ -17,7 +18,6 @@ from realtalk_ros.expression.onnx_model import ExpressionModel
 from realtalk_ros.expression.pipeline import ExpressionPipeline
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.face_model.arkit import weights
-from realtalk_ros.rendering.face_renderer import FaceRenderer
 from realtalk_ros.stream_types import Chunk
 
 SAMPLE = Path(realtalk_ros.__file__).parent / "data" / "speech_sample.wav"
@@ -32,9 +32,8 @@ class Person:
     """A bundled face at rest, and what a picture of it shows."""
 
     def __init__(self, name: str):
-        avatar = Avatar.load(name)
-        one = {key: getattr(avatar, key)[:1] for key in ("templates", "landmarks")}  # loads sooner
-        self.renderer = FaceRenderer(replace(avatar, **one))
+        self.renderer = bundled_face(name)
+        avatar = self.renderer.avatar
         self.landmarks, self.side = avatar.landmarks[0].astype(float), avatar.crop[2]
         self.rest = self.show(AT_REST)
         eyes = self.landmarks[36:42].mean(0), self.landmarks[42:48].mean(0)
