@@ -7,7 +7,6 @@ import io
 import os
 import shutil
 import threading
-import wave
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.avatar.avatar_names import AVATAR_DIR, as_argument, find
 from realtalk_ros.cli import main
 from realtalk_ros.output import live_link
+from wav_files import write_wav
 
 LONG = "x" * 300  # bytes, more than a name may have
 
@@ -26,11 +26,7 @@ LONG = "x" * 300  # bytes, more than a name may have
 def here(tmp_path, monkeypatch):
     """The folder one is in, with a quarter of a second of silence in it."""
     monkeypatch.chdir(tmp_path)
-    with wave.open("one.wav", "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16000)
-        file.writeframes(np.zeros(4000, "<i2").tobytes())
+    write_wav("one.wav", np.zeros(4000))
     return tmp_path
 
 

@@ -5,7 +5,6 @@ import io
 import struct
 import subprocess
 import sys
-import wave
 from types import SimpleNamespace
 
 import av
@@ -15,6 +14,7 @@ import pytest
 from realtalk_ros.audio import media_files
 from realtalk_ros.audio.stated_length import StatedLength
 from realtalk_ros.errors import AudioError
+from wav_files import write_wav
 
 RATE = 16000
 
@@ -24,19 +24,12 @@ def tone(seconds, rate=RATE, amplitude=0.5, frequency=440.0):
     return (amplitude * np.sin(2 * np.pi * frequency * time)).astype(np.float32)
 
 
-def write_wav(path, pcm, rate=RATE, bytes_per_sample=2, channels=1):
-    """PCM in [-1, 1] -> WAV of 8 (unsigned), 16 or 24 bits; the same sound on every channel."""
-    scale = 2 ** (8 * bytes_per_sample - 1)
-    whole = np.clip(np.round(np.asarray(pcm, np.float64) * scale), -scale, scale - 1)
-    whole = np.repeat(whole.astype("<i4")[:, None], channels, axis=1)
-    if bytes_per_sample == 1:
-        whole = whole + 128
-    data = np.ascontiguousarray(whole).view(np.uint8).reshape(*whole.shape, 4)
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(channels)
-        file.setsampwidth(bytes_per_sample)
-        file.setframerate(rate)
-        file.writeframes(data[..., :bytes_per_sample].tobytes())
+def float_wav(path, pcm, channels=1, rate=RATE, kind=3):
+    """A WAV of floats as they are; `kind`: 1 of integers, whatever they are."""
+    data = pcm.astype("<f4").tobytes()
+    header = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + len(data), b"WAVE", b"fmt ", 16,
+                         kind, channels, rate, RATE * 4, 4, 32, b"data", len(data))  # fmt: skip
+    path.write_bytes(header + data)
     return path
 
 
@@ -57,21 +50,17 @@ def test_rate_is_the_files_own(tmp_path, rate):
 @pytest.mark.parametrize("channels", [2, 3, 6, 8])
 def test_channels_are_averaged(tmp_path, channels):
     path = tmp_path / "a.wav"
-    loud = np.zeros((RATE, channels), "<i2")
-    loud[:, channels - 1] = 16384  # one channel alone: the mean is its share
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(channels)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes(loud.tobytes())
-    pcm, _ = media_files.read_audio(path)
+    loud = np.zeros((RATE, channels))
+    loud[:, channels - 1] = 0.5  # one channel alone: the mean is its share
+    pcm, _ = media_files.read_audio(write_wav(path, loud))
     assert pcm.shape == (RATE,)
     assert np.allclose(pcm, 0.5 / channels, atol=1e-6)
 
 
 @pytest.mark.parametrize("bytes_per_sample, channels", [(2, 1), (3, 2), (1, 6)])
 def test_truncated_wav_gives_what_is_there(tmp_path, bytes_per_sample, channels):
-    path = write_wav(tmp_path / "a.wav", tone(2.0), RATE, bytes_per_sample, channels)
+    sound = np.repeat(tone(2.0)[:, None], channels, axis=1)
+    path = write_wav(tmp_path / "a.wav", sound, RATE, bytes_per_sample)
     data = path.read_bytes()
     begin = data.index(b"data") + 8
     frame = bytes_per_sample * channels
@@ -84,11 +73,7 @@ def test_truncated_wav_gives_what_is_there(tmp_path, bytes_per_sample, channels)
 def test_float_wav_with_nan_and_infinity_is_finite(tmp_path):
     pcm = tone(0.1)
     pcm[10:13] = np.nan, np.inf, 7.0
-    data = pcm.tobytes()
-    header = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + len(data), b"WAVE", b"fmt ", 16,
-                         3, 1, RATE, RATE * 4, 4, 32, b"data", len(data))  # fmt: skip
-    (tmp_path / "a.wav").write_bytes(header + data)
-    read, _ = media_files.read_audio(tmp_path / "a.wav")
+    read, _ = media_files.read_audio(float_wav(tmp_path / "a.wav", pcm))
     assert read[10:13].tolist() == [0.0, 0.0, 1.0]
     assert np.isfinite(read).all() and len(read) == len(pcm)
 
@@ -158,13 +143,8 @@ def test_bundled_clip():
 
 
 def test_opposite_channels_are_heard(tmp_path):
-    loud = (tone(1.0) * 32767).astype("<i2")
-    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
-        file.setnchannels(2)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes(np.stack([loud, -loud], axis=1).tobytes())
-    stream = media_files.AudioStream(tmp_path / "a.wav")
+    path = write_wav(tmp_path / "a.wav", np.outer(tone(1.0), [1, -1]))
+    stream = media_files.AudioStream(path)
     assert np.allclose(np.concatenate(list(stream)), tone(1.0), atol=1e-3)
     assert len(stream.warnings) == 1 and "polarity" in stream.warnings[0]
 
@@ -312,15 +292,6 @@ def test_a_matroska_file_is_as_long_as_it_states_not_as_its_size_suggests(tmp_pa
     assert seconds < 2.2 and len(warnings) == (not piped)  # nobody knows of one from a pipe
 
 
-def float_wav(path, pcm, channels=1, rate=RATE, kind=3):
-    """A WAV of floats as they are; `kind`: 1 of integers, whatever they are."""
-    data = pcm.astype("<f4").tobytes()
-    header = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + len(data), b"WAVE", b"fmt ", 16,
-                         kind, channels, rate, RATE * 4, 4, 32, b"data", len(data))  # fmt: skip
-    path.write_bytes(header + data)
-    return path
-
-
 @pytest.mark.parametrize(
     "change, words",
     [
@@ -361,9 +332,7 @@ def test_standard_input_is_read_though_it_is_a_pipe(tmp_path, monkeypatch, name,
         frame.sample_rate = RATE
         file.mux(stream.encode(frame))
         file.mux(stream.encode(None))
-    with subprocess.Popen(["cat", tmp_path / name], stdout=subprocess.PIPE) as cat:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(cat.stdout))
-        pcm, rate = media_files.read_audio("-")
+    pcm, rate = media_files.read_audio(through_pipe(monkeypatch, tmp_path / name))
     assert rate == RATE and len(pcm) / rate == pytest.approx(10.0, abs=0.2)
     assert pcm.std() == pytest.approx(noise.std(), rel=0.3)
 

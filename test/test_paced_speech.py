@@ -3,7 +3,6 @@
 
 import threading
 import time
-import wave
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,7 +20,8 @@ from realtalk_ros.errors import RealTalkError
 from realtalk_ros.nodes import say_node, speech_node
 from realtalk_ros.nodes.paced_speech import Pace
 from ros_domains import domain_of
-from ros_graph import RATE, seconds, speech
+from ros_graph import seconds, speech
+from wav_files import write_wav
 
 DOMAIN = domain_of(__file__)
 START = 10_000.0  # s of simulated time
@@ -74,10 +74,8 @@ def simulated():
 def speech_of(simulated, kind, folder):
     """A node that says some two seconds, and a function that says them."""
     if kind == "speech_node":
-        with wave.open(str(folder / "a.wav"), "wb") as file:
-            file.setparams((1, 2, RATE, 0, "NONE", ""))
-            file.writeframes((speech(2.0) * 32767).astype("<i2").tobytes())
-        speaker = simulated(speech_node.SpeechNode, wav=str(folder / "a.wav"))
+        path = write_wav(folder / "a.wav", speech(2.0))
+        speaker = simulated(speech_node.SpeechNode, wav=str(path))
         speaker.node.setup()
         stop = threading.Event()
         return speaker, lambda: speaker.node.say("a", stop)
