@@ -219,14 +219,16 @@ def test_advice_knows_every_module_and_pyproject_brings_it():
 
 @pytest.mark.parametrize("folders, extras", [
     (("enroll",), ("enroll", "train", "evaluate")),
-    (("renderer", "expression"), ("train",)),
-    (("videos",), ("train", "enroll")),
+    (("training/renderer", "training/expression"), ("train",)),
+    (("training/videos",), ("train", "enroll")),
     (("nodes",), ("display", "microphone", "tts")),
 ])  # fmt: skip
 def test_what_a_command_imports_is_brought_by_its_extra(folders, extras):
     brought = BASE | {name for extra in extras for name in install_hints.EXTRAS[extra]}
     for folder in folders:
-        for module, files in imported(ROOT / "realtalk_ros" / folder).items():
+        found = imported(ROOT / "realtalk_ros" / folder)
+        assert found, f"no such folder: {folder}"
+        for module, files in found.items():
             assert module in brought | set(install_hints.ROS) | OF_SOME_ROBOTS, (module, files)
 
 
