@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Avatar folders, good and hostile."""
 
+import io
 import shutil
 import struct
 import time
@@ -75,29 +76,18 @@ def test_loads_an_enrolled_person(folder):
     assert "weights.npy" in files_of(avatar.metadata)
 
 
-def test_mattes_belong_to_the_avatar(folder):
-    (folder / "mattes").mkdir()
-    names = [f"mattes/{k}.png" for k in range(3)]
-    for k, name in enumerate(names):
-        cv2.imwrite(str(folder / name), np.full((128, 96), 100 + k, np.uint8))
-    assert Avatar.load(folder).mattes is None
-    change(folder, mattes=names)
-    mattes = Avatar.load(folder).mattes
-    assert mattes.shape == (3, 128, 96) and mattes[:, 5, 5].tolist() == [100, 101, 102]
-    assert set(names) < set(files_of(Avatar.load(folder).metadata))  # so they are exported
-
-
-def test_shut_eyes_are_a_picture_for_each_template(folder):
-    (folder / "shut_eyes").mkdir()
-    names = [f"shut_eyes/{k}.png" for k in range(3)]
-    for k, name in enumerate(names):
-        cv2.imwrite(str(folder / name), np.full((128, 96, 3), (10, 20, 30 + k), np.uint8))
-    assert Avatar.load(folder).shut_eyes is None
-    change(folder, shut_eyes=names)
+@pytest.mark.parametrize("what, depth", [("mattes", ()), ("shut_eyes", (3,))])
+def test_there_may_be_more_pictures_for_each_template(folder, what, depth):
+    (folder / what).mkdir()
+    names = [f"{what}/{k}.png" for k in range(3)]
+    pictures = np.random.default_rng(2).integers(0, 255, (3, 128, 96, *depth), np.uint8)
+    for name, picture in zip(names, pictures, strict=True):
+        cv2.imwrite(str(folder / name), picture)
+    assert getattr(Avatar.load(folder), what) is None
+    change(folder, **{what: names})
     avatar = Avatar.load(folder)
-    assert avatar.shut_eyes.shape == (3, 128, 96, 3)
-    assert avatar.shut_eyes[2, 5, 5].tolist() == [10, 20, 32]
-    assert set(names) < set(files_of(avatar.metadata))
+    np.testing.assert_array_equal(getattr(avatar, what), pictures)
+    assert set(names) < set(files_of(avatar.metadata))  # so they are exported
 
 
 def test_the_default_avatar_loads_by_name():
@@ -191,15 +181,7 @@ def test_a_name_that_is_there_twice_is_told(folder, lines):
         Avatar.load(folder)
 
 
-def test_a_link_out_of_the_folder_is_refused(folder):
-    np.save(folder.parent / "secret.npy", np.zeros(100, np.float32))
-    (folder / "identity.npy").unlink()
-    (folder / "identity.npy").symlink_to(folder.parent / "secret.npy")
-    with pytest.raises(AvatarError, match="outside"):
-        Avatar.load(folder)
-
-
-def test_a_bundled_avatar_may_consist_of_links(folder, tmp_path, monkeypatch):
+def test_only_a_bundled_avatar_may_consist_of_links(folder, tmp_path, monkeypatch):
     # colcon build --symlink-install makes a link of every file.
     installed = tmp_path / "installed" / "linked"
     for source in [p for p in folder.rglob("*") if p.is_file()]:
@@ -225,12 +207,6 @@ def test_a_name_of_earlier_versions_means_an_avatar_of_now(folder, name, tmp_pat
     # Somebody's own avatar of that name comes first.
     shutil.copytree(folder, tmp_path / name)
     assert find(name) == Path(name)
-
-
-def test_arrays_are_never_unpickled(folder):
-    np.save(folder / "identity.npy", np.array([{"a": 1}] * 100, object), allow_pickle=True)
-    with pytest.raises(AvatarError):
-        Avatar.load(folder)
 
 
 def test_nan_is_refused(folder):
@@ -353,6 +329,12 @@ def test_templates_that_fill_the_memory_are_refused(folder):
         Avatar.load(folder)
 
 
+def pickled(array):
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
 def npy(header, data=b""):
     text = header.encode("latin-1")
     return b"\x93NUMPY\x01\0" + struct.pack("<H", len(text)) + text + data
@@ -363,7 +345,7 @@ def npy(header, data=b""):
     [
         npy("{'descr': '<f4', 'fortran_order': False, 'shape': (999999999999,)}"),
         npy("{'descr': '<f8', 'fortran_order': False, 'shape': (99999, 99999, 99999, 99999)}"),
-        npy("{'descr': '|O', 'fortran_order': False, 'shape': (100,)}", b"cos\nsystem\n"),
+        pickled(np.array([{"a": 1}] * 100, object)),
         npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (100,)}", bytes(400)),
         npy("{'descr': '<f4', 'fortran_order': False, 'shape': (100,)}", bytes(40)),
         npy(
