@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import base64
 import shutil
 import subprocess
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -16,53 +18,83 @@ PROGRAM = next(filter(None, map(shutil.which, PROGRAMS)), None)
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-dev-shm-usage", "--window-size=960,720", "--remote-debugging-port=0",
+    "--disable-dev-shm-usage", "--remote-debugging-port=0",
 )  # fmt: skip
 SOUND_AT_ONCE = "--autoplay-policy=no-user-gesture-required"
 
 
+class Browser:
+    """A running Chromium. Its pages share nothing, as each is in a context of its own."""
+
+    def __init__(self, *flags: str):
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        self.process = subprocess.Popen(
+            [PROGRAM, *FLAGS, *flags, f"--user-data-dir={self._folder.name}", "about:blank"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        atexit.register(self.close)
+        file = Path(self._folder.name) / "DevToolsActivePort"
+        end = time.monotonic() + 60
+        while not (file.is_file() and len(file.read_text().split()) == 2):
+            assert time.monotonic() < end and self.process.poll() is None, "chromium did not start"
+            time.sleep(0.05)
+        port, path = file.read_text().split()
+        self.address = f"ws://127.0.0.1:{port}"
+        self.control = self.address + path
+
+    def close(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._folder.cleanup()
+
+
+@cache
+def browser(sound_at_once: bool) -> Browser:
+    """To start one takes a second, so all tests of a process share two."""
+    return Browser(*([SOUND_AT_ONCE] if sound_at_once else []))
+
+
 class Page:
-    """One page of a browser of its own. Use as a context manager."""
+    """One page. Use as a context manager."""
 
     def __init__(self, url: str, sound_at_once: bool = True):
         """Without `sound_at_once` it plays nothing before it is touched, as browsers do."""
         import aiohttp
 
-        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        flags = (*FLAGS, SOUND_AT_ONCE) if sound_at_once else FLAGS
-        self._process = subprocess.Popen(
-            [PROGRAM, *flags, f"--user-data-dir={self._folder.name}", "about:blank"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        shared = browser(sound_at_once)
         self._loop = asyncio.new_event_loop()
         self._count = 0
-        file = Path(self._folder.name) / "DevToolsActivePort"
-        end = time.monotonic() + 60
-        while not (file.is_file() and file.read_text().strip()):
-            assert time.monotonic() < end and self._process.poll() is None, "chromium did not start"
-            time.sleep(0.1)
-        port = file.read_text().split()[0]
 
         async def connect():
             self._session = aiohttp.ClientSession()
-            async with self._session.get(f"http://127.0.0.1:{port}/json") as answer:
-                target = next(t for t in await answer.json() if t["type"] == "page")
-            return await self._session.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0)
+            self._control = self._socket = await self._session.ws_connect(shared.control)
+            context = await self._ask("Target.createBrowserContext", disposeOnDetach=True)
+            target = await self._ask(
+                "Target.createTarget", url="about:blank", width=960, height=720, **context
+            )
+            self._socket = await self._session.ws_connect(
+                f"{shared.address}/devtools/page/{target['targetId']}", max_msg_size=0
+            )
 
-        self._socket = self._loop.run_until_complete(connect())
+        self._loop.run_until_complete(connect())
         self.call("Page.navigate", url=url)
 
-    def call(self, method: str, **parameters) -> dict:
-        async def run():
-            self._count += 1
-            number = self._count
-            await self._socket.send_json({"id": number, "method": method, "params": parameters})
-            while (answer := await self._socket.receive_json()).get("id") != number:
-                pass
-            assert "error" not in answer, answer
-            return answer["result"]
+    async def _ask(self, method: str, **parameters) -> dict:
+        self._count += 1
+        number = self._count
+        await self._socket.send_json({"id": number, "method": method, "params": parameters})
+        while (answer := await self._socket.receive_json()).get("id") != number:
+            pass
+        assert "error" not in answer, answer
+        return answer["result"]
 
-        return self._loop.run_until_complete(asyncio.wait_for(run(), 60))
+    def call(self, method: str, **parameters) -> dict:
+        answer = asyncio.wait_for(self._ask(method, **parameters), 60)
+        return self._loop.run_until_complete(answer)
 
     def run(self, script: str):
         """The value of a JavaScript expression (or of what it promises)."""
@@ -87,12 +119,5 @@ class Page:
         return self
 
     def __exit__(self, *unused) -> None:
-        self._loop.run_until_complete(self._session.close())
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._loop.run_until_complete(self._session.close())  # and so its context ends
         self._loop.close()
-        self._folder.cleanup()
