@@ -3,6 +3,7 @@
 the head that turns before its background."""
 
 from dataclasses import replace
+from functools import cache
 
 import cv2
 import numpy as np
@@ -28,20 +29,23 @@ TURNED = np.array([0.03, 0.05, 0.02], np.float32)  # rad
 SPOKEN = weights(jawOpen=0.3, mouthFunnel=0.2)
 
 
-def rough(avatar: Avatar, size: int) -> Avatar:
-    """The avatar in templates of `size` pixels with pores: noise of a pixel."""
+@cache
+def rough(size: int) -> FaceRenderer:
+    """The default avatar in templates of `size` pixels with pores: noise of a pixel."""
+    avatar = Avatar.load("default")
     scale = size / avatar.size[1]
     (template,) = avatar.templates[:1]
     template = cv2.resize(template, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     pores = np.random.default_rng(0).normal(0, 12, (*template.shape[:2], 1))
     template = np.clip(template + pores, 0, 255).astype(np.uint8)
-    return replace(
+    avatar = replace(
         avatar,
         templates=template[None],
         size=template.shape[1::-1],
         crop=tuple(round(v * scale) for v in avatar.crop),
         landmarks=avatar.landmarks[:1] * scale,
     )
+    return FaceRenderer(avatar, size)
 
 
 def detail(image: np.ndarray) -> float:
@@ -52,9 +56,9 @@ def detail(image: np.ndarray) -> float:
 @pytest.mark.parametrize("rotation", [None, TURNED], ids=["upright", "turned"])
 @pytest.mark.parametrize("shown", [weights(), SPOKEN], ids=["rest", "spoken"])
 def test_pores_stay_when_the_face_speaks_and_turns(size, rotation, shown):
-    avatar = rough(Avatar.load("default"), size)
-    image = FaceRenderer(avatar, size).render(shown, 0, rotation)
-    side = avatar.crop[2]
+    face = rough(size)
+    image = face.render(shown, 0, rotation)
+    avatar, side = face.avatar, face.avatar.crop[2]
     for name, point, share in (("cheek", 2, 0.4), ("chin", 8, 0.4), ("nose", 27, 0.4)):
         at = avatar.landmarks[0, point] * 0.8 + avatar.landmarks[0, 30] * 0.2
         left, top = (at - side / 20).astype(int)
