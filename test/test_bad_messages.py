@@ -78,13 +78,13 @@ def newest(client, utterance):
     return seconds(found[-1].header.stamp) if found else 0.0
 
 
-def assert_still_speaks(client, name="after"):
-    """A good utterance gets all its expressions."""
-    client.spin(0.3)  # what went before ends
-    begin = time.time() + 0.2
-    client.send(PCM, begin, name, last=True)
-    client.wait(lambda: newest(client, name) > begin + 1, 8, name)
-    assert len(frames(client, name)) >= 25
+def assert_still_speaks(client, name="after", length=0.4):
+    """A good utterance of so many s gets all its expressions."""
+    client.spin(0.1)  # what went before ends
+    begin = time.time() + 0.1
+    client.send(PCM[: round(length * RATE)], begin, name, last=True)
+    client.wait(lambda: newest(client, name) > begin + length, 8, name)
+    assert len(frames(client, name)) >= 25 * length
 
 
 def pcm16(samples, channels=1):
@@ -137,15 +137,14 @@ def test_speech_of_another_clock_is_heard_now_and_the_log_says_so(client, hours)
 
 
 @pytest.mark.parametrize("rate", [4000, 8000, 44100, 192000])
-@pytest.mark.parametrize("channels", [1, 2])
-def test_any_rate_is_heard(client, rate, channels):
+def test_any_rate_is_heard(client, rate):
     at = np.arange(rate) / rate
-    name, begin = f"rate-{rate}-{channels}", time.time() + 0.3
+    name, begin = f"rate-{rate}", time.time() + 0.3
     pcm = np.interp(at, np.arange(len(PCM)) / RATE, PCM)
     for i in range(0, rate, rate // 10):  # a second of 192 kHz in one message is too much for UDP
         part = pcm[i : i + rate // 10]
-        client.send(part, begin + i / rate, name, sample_rate=rate, channels=channels,
-                    data=pcm16(part, channels), last=i + rate // 10 >= rate)  # fmt: skip
+        client.send(part, begin + i / rate, name, sample_rate=rate, channels=2,
+                    data=pcm16(part, 2), last=i + rate // 10 >= rate)  # fmt: skip
         client.spin(0.01)
     client.wait(lambda: len(frames(client, name)) >= 25, 5, "expressions")
     assert not client.logged
