@@ -5,11 +5,11 @@ import cv2
 import numpy as np
 import pytest
 
-from realtalk_ros.avatar.avatar import Avatar
+from bundled_faces import bundled_face
 from realtalk_ros.face_model import arkit, landmarks
 from realtalk_ros.rendering import human_teeth, mouth, mouth_model, rasterizer
 from realtalk_ros.rendering.camera import Cameras, rotation_matrices
-from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
+from realtalk_ros.rendering.generator import MOUTH, FaceInputs
 from realtalk_ros.rendering.geometry import Geometry
 from realtalk_ros.rendering.lip_shadow import Lips
 from realtalk_ros.rendering.mouth_tables import MouthTables
@@ -165,7 +165,7 @@ def test_the_shade_lies_on_enamel_alone():
 def test_a_persons_picture_shows_single_teeth():
     """The smile of a bundled person has a dark line between the first and the second incisor,
     on either side."""
-    generator = Generator([Avatar.load("mira")])
+    generator = bundled_face("mira").generator
     bared = {f"mouth{which}{side}": weight for side in ("Left", "Right") for which, weight in
              (("Smile", 0.4), ("Stretch", 0.4), ("UpperUp", 0.3), ("LowerDown", 0.4))}  # fmt: skip
     face = generator.run(arkit.weights(jawOpen=0.12, **bared)[None], [FaceInputs(0, 0, 0)])[0]

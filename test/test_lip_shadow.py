@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from realtalk_ros.avatar.avatar import Avatar
+from bundled_faces import bundled_face
 from realtalk_ros.face_model import arkit
 from realtalk_ros.rendering.generator import MOUTH, FaceInputs, Generator
 from realtalk_ros.rendering.lip_shadow import Lips, width_at_rest
@@ -61,7 +61,7 @@ def enamel_of(generator: Generator, **weights: float) -> float:
 
 
 def test_a_face_s_teeth_are_light_in_a_smile_and_darker_between_lips_that_hardly_part():
-    generator = Generator([Avatar.load("default")])
+    generator = bundled_face("default").generator
     smile = enamel_of(generator, mouthSmile=0.5, mouthUpperUp=0.4, mouthLowerDown=0.4)
     speech = enamel_of(generator, jawOpen=0.06, mouthPucker=0.5, mouthFunnel=0.1)
     assert speech < 0.85 * smile

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bundled_faces import bundled_face
 from realtalk_ros import onnx_session
 from realtalk_ros.avatar.avatar import Avatar
 from realtalk_ros.face_model import arkit
@@ -145,9 +146,8 @@ def test_teeth_become_as_light_as_they_are_to_be_and_canines_are_yellower():
     assert drawn[44, 64].max() < 175
 
 
-def front_of_the_tongue(avatar: Avatar) -> float:
+def front_of_the_tongue(generator: Generator) -> float:
     """How light the tongue is at three quarters of an open mouth, over its back."""
-    generator = Generator([avatar])
     lower = {f"mouthLowerDown{side}": 0.3 for side in ("Left", "Right")}
     weights = arkit.weights(jawOpen=0.5, **lower)[None]
     face = generator.run(weights, [FaceInputs(0, 0, 0)])[0]
@@ -163,10 +163,11 @@ def front_of_the_tongue(avatar: Avatar) -> float:
 def test_an_avatars_tongue_is_lit(tmp_path):
     """As measured on people: to three quarters of the opening it gets lighter. A generator of an
     avatar's own has learned the light in that mouth."""
-    avatar = Avatar.load("default")
-    assert front_of_the_tongue(avatar) > 1.6
+    face = bundled_face("default")
+    assert front_of_the_tongue(face.generator) > 1.6
     shutil.copy(onnx_session.MODEL_DIR / "renderer_generate.onnx", tmp_path)
-    assert front_of_the_tongue(replace(avatar, generator=tmp_path)) < 1.2
+    own = Generator([replace(face.avatar, generator=tmp_path)])
+    assert front_of_the_tongue(own) < 1.2
 
 
 def test_whose_mouth_is_a_person_s(tmp_path):
@@ -181,7 +182,7 @@ def test_whose_mouth_is_a_person_s(tmp_path):
 def test_corners_of_an_open_mouth_are_as_dark_as_flesh_and_not_black():
     for name in ("kenji", "ines", "mira", "default"):
         lower = {f"mouthLowerDown{side}": 0.2 for side in ("Left", "Right")}
-        generator = Generator([Avatar.load(name)])
+        generator = bundled_face(name).generator
         weights = arkit.weights(jawOpen=0.5, **lower)[None]
         face = generator.run(weights, [FaceInputs(0, 0, 0)])[0]
         inside = (face.mouth_interior[MOUTH][..., 0] == 255) & (
