@@ -18,7 +18,7 @@ from ros_graph import FPS, promised, speech  # noqa: E402
 from stage import Stage  # noqa: E402
 
 DOMAIN = domain_of(__file__)
-TIMES = int(os.environ.get("REALTALK_TEST_INTERRUPTS", "200"))
+TIMES = int(os.environ.get("REALTALK_TEST_INTERRUPTS", "60"))
 PCM = speech(3.5)[16000 // 2 :]
 MOUTH = list(arkit.MOUTH)
 
