@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-import wave
 
 import cv2
 import numpy as np
@@ -40,6 +39,7 @@ from ros_graph import (  # noqa: E402
     start,
     stop,
 )
+from wav_files import write_wav  # noqa: E402
 
 DOMAIN = domain_of(__file__)
 TOPICS = {
@@ -113,8 +113,8 @@ def test_every_parameter_is_described(client, name):
             assert len(ranges) == 1, descriptor.name
 
 
-def test_a_client_that_knows_only_the_topics_speaks_ten_seconds(client):
-    begin, end = client.speak(speech(10.0), "ten-seconds")
+def test_a_client_that_knows_only_the_topics_speaks_six_seconds(client):
+    begin, end = client.speak(speech(6.0), "six-seconds")
     client.wait(lambda: client.images and client.images[-1][0] > end + 1.0, 15, "images to the end")
     assert client.image.encoding == "bgr8" and client.image.height == 512
     assert len(client.image.data) == client.image.height * client.image.step
@@ -124,13 +124,13 @@ def test_a_client_that_knows_only_the_topics_speaks_ten_seconds(client):
     inside = stamps[(stamps >= begin) & (stamps <= end)]
     assert inside[0] - begin < promised(0.2, 1.0) and end - inside[-1] < promised(0.2, 1.0)
     # A busy machine drops frames; `make demo` and `realtalk soak` measure the real share.
-    assert len(inside) > promised(0.8, 0.2) * 10 * FPS
+    assert len(inside) > promised(0.8, 0.2) * 6 * FPS
     assert np.diff(inside).max() < promised(0.5, 3.0)
     # Sent 0.3 s ahead of when it is heard, so it is seen when it is heard.
     came = np.array([c - s for s, c in client.images if begin + 3 < s < end])
     assert np.median(came) < promised(0.3, 1.0)
 
-    frames = [m for m in client.expressions if m.utterance_id == "ten-seconds"]
+    frames = [m for m in client.expressions if m.utterance_id == "six-seconds"]
     times = np.array([seconds(m.header.stamp) for m in frames])
     assert [m.sequence - frames[0].sequence for m in frames] == list(range(len(frames)))
     assert np.allclose(np.diff(times), 1 / FPS, atol=2e-6)
@@ -140,34 +140,6 @@ def test_a_client_that_knows_only_the_topics_speaks_ten_seconds(client):
     assert all(0 <= w <= 1 for m in frames for w in m.weights)
 
     client.wait(lambda: client.speaking[-2:] == [True, False], 5, "`speaking` up and down")
-
-
-def test_mouth_moves_in_the_picture_only_when_speech_is_heard(client):
-    left, top, side = Avatar.load(AVATAR).crop
-    rows = slice(top + int(0.5 * side), top + side)
-    columns = slice(left + int(0.25 * side), left + int(0.75 * side))
-
-    def mouth():
-        image = np.frombuffer(client.image.data, np.uint8).reshape(512, 512, 3)
-        return cv2.GaussianBlur(image[rows, columns], (5, 5), 0).astype(np.int16)
-
-    def motion():
-        """How much the most moving 5 % of the pixels around the mouth vary in two seconds, in grey
-        levels."""
-        pictures, end = [], time.monotonic() + 2
-        while time.monotonic() < end or len(pictures) < 5:
-            seen = len(client.images)
-            client.wait(lambda n=seen: len(client.images) > n, 5, "image")
-            pictures.append(mouth())
-        return float(np.percentile(np.stack(pictures).std(axis=0).max(axis=2), 95))
-
-    rest = motion()
-    client.send(speech(4.0), time.time() + 0.3, "motion", last=True)
-    client.wait(lambda: True in client.speaking, 10, "speaking")
-    client.spin(0.5)
-    talk = motion()
-    assert talk > 1.5 * rest + 1, (talk, rest)
-    client.wait(lambda: not client.speaking[-1], 10, "silence")
 
 
 def test_jpeg_is_encoded_only_while_somebody_subscribes(client):
@@ -233,19 +205,6 @@ def test_utterance_without_last_ends_by_itself(client):
     client.wait(lambda: client.expressions[-1].weights[FaceExpression.JAW_OPEN] < 0.1, 5, "closure")
 
 
-def test_chunks_without_stamps_are_one_utterance(client):
-    for part in np.array_split(speech(2.0), 20):
-        client.spin(0.08)
-        client.send(part, None, "unstamped")
-    client.wait(lambda: client.speaking[-1:] == [True], 5, "speaking")
-    client.spin(2.0)
-    times = [seconds(m.header.stamp) for m in client.expressions if m.utterance_id == "unstamped"]
-    assert (
-        np.allclose(np.diff(times), 1 / FPS, atol=2e-6)
-        and 2.04 < times[-1] - times[0] + 1 / FPS < 2.64
-    )
-
-
 def test_killed_renderer_comes_back_while_speech_goes_on(graph, client):
     """kill -9 in the middle of speech; a supervisor starts it again: a face within 2 s."""
     state = {"killed": 0.0, "back": 0.0}
@@ -302,9 +261,7 @@ def test_a_subscriber_that_hangs_stops_nobody(graph, client):
 def test_recorder_writes_picture_and_sound_where_their_stamps_say(graph, client, tmp_path):
     clip, out, stats = (tmp_path / name for name in ("clip.wav", "out.mp4", "stats.json"))
     pcm = speech(3.0)
-    with wave.open(str(clip), "wb") as file:
-        file.setparams((1, 2, RATE, 0, "NONE", ""))
-        file.writeframes((pcm * 32767).astype("<i2").tobytes())
+    write_wav(clip, pcm)
     recorder = start("recorder_node", DOMAIN, out=out, stats=stats)
     speaker = start("speech_node", DOMAIN, wav=clip, wait_for=2)
     try:
@@ -365,21 +322,9 @@ def test_recorder_writes_what_is_heard_and_not_what_was_sent(graph, client, tmp_
     assert list(pitches) == sorted(pitches)
 
 
-def test_recorder_that_cannot_write_says_so_and_ends(tmp_path):
-    out = tmp_path / "missing" / "x.mp4"
-    process = start("recorder_node", DOMAIN, out=out, stderr=subprocess.PIPE)
-    _, log = process.communicate(timeout=30)
-    assert process.returncode == 2
-    assert str(out) in log and "Traceback" not in log
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"this is not a sound file", b"RIFF\xff\xff\xff\xffWAVEfmt "],
-    ids=["empty", "text", "truncated"],
-)  # fmt: skip
-def test_speech_node_refuses_a_bad_file_in_one_line(tmp_path, content):
+def test_speech_node_refuses_a_bad_file_in_one_line(tmp_path):
     bad = tmp_path / "bad.wav"
-    bad.write_bytes(content)
+    bad.write_bytes(b"this is not a sound file")
     process = start("speech_node", DOMAIN, wav=bad, stderr=subprocess.PIPE)
     _, log = process.communicate(timeout=30)
     assert process.returncode == 2
