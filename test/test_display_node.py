@@ -25,14 +25,19 @@ from ros_graph import Client, start, stop
 DOMAIN, PORT = domain_of(__file__), 8153
 
 
-@pytest.fixture
-def client():
+@pytest.fixture(scope="module")
+def display():
     process = start("display_node", DOMAIN, port=PORT)
+    yield process
+    stop(process)
+
+
+@pytest.fixture
+def client(display):
     client = Client(DOMAIN, images=False)
     client.wait_ready("display_node")
     yield client
     client.close()
-    stop(process)
 
 
 def send(*commands):
