@@ -54,6 +54,17 @@ def portrait(rest: np.ndarray) -> np.ndarray:
     return picture
 
 
+@pytest.fixture
+def rest() -> np.ndarray:
+    """Landmarks (68, 2) of the mean face, of the picture's side."""
+    return frontal_landmarks(NOBODY)
+
+
+@pytest.fixture
+def picture(rest) -> np.ndarray:
+    return portrait(rest)
+
+
 def has_colour(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
     """(256, 256) bool."""
     return np.abs(picture.astype(int) - colour).max(-1) < 60
@@ -66,8 +77,7 @@ def test_at_rest_nothing_moves():
 
 
 @pytest.mark.parametrize("wider", [0.0, 0.006])
-def test_a_shut_eye_hides_its_eyeball_and_an_open_one_keeps_it(wider):
-    rest = frontal_landmarks(NOBODY)
+def test_a_shut_eye_hides_its_eyeball_and_an_open_one_keeps_it(rest, wider):
     rest[[37, 38, 43, 44], 1] -= wider  # eyes more open than the identity says
     picture = portrait(rest)
     white = has_colour(picture, EYEBALL).sum()
@@ -85,9 +95,7 @@ def test_a_shut_eye_hides_its_eyeball_and_an_open_one_keeps_it(wider):
     assert 0.25 < has_colour(half, IRIS).sum() / has_colour(picture, IRIS).sum() < 0.8
 
 
-def test_irises_turn_with_the_gaze_behind_lids_that_stay():
-    rest = frontal_landmarks(NOBODY)
-    picture = portrait(rest)
+def test_irises_turn_with_the_gaze_behind_lids_that_stay(rest, picture):
     aside = warped(rest, picture, eyeLookInLeft=0.5, eyeLookOutRight=0.5)
     for eye in (RIGHT, LEFT):
         x = int(rest[eye, 0].mean() * SIZE)
@@ -107,8 +115,7 @@ def centimetre(rest: np.ndarray) -> float:
     return np.linalg.norm(rest[36] - rest[45]) * SIZE / np.linalg.norm(shape[36] - shape[45])
 
 
-def test_lids_that_are_open_cost_nothing_and_those_that_close_cover_the_eye():
-    rest = frontal_landmarks(NOBODY)
+def test_lids_that_are_open_cost_nothing_and_those_that_close_cover_the_eye(rest):
     geometry = Geometry(NOBODY, rest[None].astype(np.float32))
     seen = {}
     for blink in (0, 0.5, 1):
@@ -127,9 +134,8 @@ def test_lids_that_are_open_cost_nothing_and_those_that_close_cover_the_eye():
         assert low - below <= at <= low + 2 and seen[blink][at, x, 1] > 200
 
 
-def test_the_lashes_of_shut_lids_are_a_line_that_rises_to_the_inner_corner():
+def test_the_lashes_of_shut_lids_are_a_line_that_rises_to_the_inner_corner(rest):
     """As in films: the lids meet low in the outer half."""
-    rest = frontal_landmarks(NOBODY)
     geometry = Geometry(NOBODY, rest[None].astype(np.float32))
     patches = geometry.eyes(weights(eyeBlink=1), 0, SIZE)[1]
     layers, *box = warp_eyes(patches, IDENTITY.copy())
@@ -148,10 +154,9 @@ def test_the_lashes_of_shut_lids_are_a_line_that_rises_to_the_inner_corner():
     assert (visible[..., 1] < 128).all()  # no sliver of the eyeball
 
 
-def test_shut_lids_are_round():
+def test_shut_lids_are_round(rest, picture):
     """They have a ball below them, and a hollow at the inner corner."""
-    rest = frontal_landmarks(NOBODY)
-    painted = shut(rest, portrait(rest)).mean(-1) / np.mean(SKIN)
+    painted = shut(rest, picture).mean(-1) / np.mean(SKIN)
     for eye in (RIGHT, LEFT):
         top, low = (round(row * SIZE) for row in (rest[eye, 1].min(), rest[eye, 1].max()))
         columns = [across(rest, eye, x if eye is RIGHT else 1 - x) for x in (0.4, 0.6, 0.95)]
@@ -180,9 +185,7 @@ def shut(rest: np.ndarray, picture: np.ndarray) -> np.ndarray:
 
 @pytest.mark.usefixtures("flat_lids")
 @pytest.mark.parametrize("skin", [SKIN, (35, 50, 75), (215, 225, 240)])
-def test_shut_lids_are_skin_without_lashes_make_up_crease_or_iris(skin):
-    rest = frontal_landmarks(NOBODY)
-    picture = portrait(rest)
+def test_shut_lids_are_skin_without_lashes_make_up_crease_or_iris(rest, picture, skin):
     picture[has_colour(picture, SKIN)] = skin
     lids = [rest[eye][:4] * SIZE for eye in (RIGHT, LEFT)]
     for upper in lids:
@@ -201,9 +204,7 @@ def test_shut_lids_are_skin_without_lashes_make_up_crease_or_iris(skin):
         assert off.mean() < 8 and off.max() < 25, (off.mean(), off.max())
 
 
-def test_shut_lids_of_the_brightest_skin_have_no_specks():
-    rest = frontal_landmarks(NOBODY)
-    picture = portrait(rest)
+def test_shut_lids_of_the_brightest_skin_have_no_specks(rest, picture):
     pores = np.random.default_rng(0).integers(0, 6, picture.shape[:2])[..., None]
     picture = np.where(has_colour(picture, SKIN)[..., None], 255 - pores, picture).astype(np.uint8)
     painted = shut(rest, picture)
@@ -215,9 +216,7 @@ def test_shut_lids_of_the_brightest_skin_have_no_specks():
 @pytest.mark.usefixtures("flat_lids")
 @pytest.mark.parametrize("rim", [RIM, (60, 105, 150), (40, 120, 190)])  # black, brown, gold
 @pytest.mark.parametrize("size", [(0.9, 0.45), (0.9, 0.6), (0.8, 0.6)])  # the last are round
-def test_the_rims_of_glasses_stay_where_they_are(size, rim):
-    rest = frontal_landmarks(NOBODY)
-    picture = portrait(rest)
+def test_the_rims_of_glasses_stay_where_they_are(rest, picture, size, rim):
     rims = np.zeros((SIZE, SIZE), np.uint8)
     for eye in (RIGHT, LEFT):
         middle = np.rint(rest[eye].mean(0) * SIZE).astype(int)
@@ -233,9 +232,7 @@ def test_the_rims_of_glasses_stay_where_they_are(size, rim):
 
 
 @pytest.mark.parametrize("line", [2, 3])
-def test_the_hard_outline_of_a_drawn_eye_is_no_rim_of_glasses(line):
-    rest = frontal_landmarks(NOBODY)
-    picture = portrait(rest)
+def test_the_hard_outline_of_a_drawn_eye_is_no_rim_of_glasses(rest, picture, line):
     for eye in (RIGHT, LEFT):
         points = rest[eye] * SIZE - 0.5
         outline = np.rint((points.mean(0) + 1.3 * (points - points.mean(0))) * 16).astype(np.int32)
@@ -273,9 +270,7 @@ def above_lids(rest: np.ndarray, start: float, end: float) -> np.ndarray:
 
 @pytest.mark.parametrize("hair, skin", [((45, 50, 60), SKIN), ((18, 20, 25), (55, 75, 105))])
 @pytest.mark.parametrize("crease", [False, True])
-def test_hair_near_the_eye_stays_and_the_crease_below_it_goes(hair, skin, crease):
-    rest = frontal_landmarks(NOBODY)
-    picture = portrait(rest)
+def test_hair_near_the_eye_stays_and_the_crease_below_it_goes(rest, picture, hair, skin, crease):
     picture[has_colour(picture, SKIN)] = skin
     draw_over_lids(rest, picture, (0.34, 0.75), hair)  # from below the landmarks on
     if crease:
@@ -287,9 +282,7 @@ def test_hair_near_the_eye_stays_and_the_crease_below_it_goes(hair, skin, crease
     assert np.abs(painted - skin)[lid].mean() < 12 and np.abs(painted - skin)[lid].max() < 30
 
 
-def test_a_deep_crease_with_kohl_is_no_rim_of_glasses():
-    rest = frontal_landmarks(NOBODY)
-    picture = portrait(rest)
+def test_a_deep_crease_with_kohl_is_no_rim_of_glasses(rest, picture):
     for eye in (RIGHT, LEFT):
         points, width = rest[eye] * SIZE - 0.5, np.ptp(rest[eye, 0]) * SIZE
         for line in (points[:4] - (0, 0.22 * width), points[[0, 5, 4, 3]] + (0, 0.14 * width)):
@@ -300,9 +293,9 @@ def test_a_deep_crease_with_kohl_is_no_rim_of_glasses():
 
 @pytest.mark.usefixtures("flat_lids")
 @pytest.mark.parametrize("own, expected", [(128, 112), (106, 106)])
-def test_a_lid_is_lighter_than_the_skin_above_where_the_open_eye_shows_it(own, expected):
-    rest = frontal_landmarks(NOBODY)
-    picture = portrait(rest)
+def test_a_lid_is_lighter_than_the_skin_above_where_the_open_eye_shows_it(
+    rest, picture, own, expected
+):
     picture[has_colour(picture, SKIN)] = (150,) * 3
     draw_over_lids(rest, picture, (0.2, 0.75), (106,) * 3)  # in the brow's shadow
     draw_over_lids(rest, picture, (0.15, 0.2), (60,) * 3)  # the crease
@@ -327,18 +320,14 @@ def across(rest: np.ndarray, eye: slice, share: float) -> int:
 
 
 @pytest.mark.usefixtures("flat_lids")
-def test_hair_that_is_near_a_lid_does_not_make_it_darker():
-    rest = frontal_landmarks(NOBODY)
-    picture = portrait(rest)
+def test_hair_that_is_near_a_lid_does_not_make_it_darker(rest, picture):
     draw_over_lids(rest, picture, (0.34, 0.75), (45, 50, 60))
     for eye, lights in zip((RIGHT, LEFT), lids_of(rest, picture), strict=True):
         middle = slice(across(rest, eye, 0.3), across(rest, eye, 0.7))
         assert lights[middle].mean() == pytest.approx(np.mean(SKIN), abs=3)
 
 
-def test_a_lid_below_a_near_brow_is_not_as_dark_as_its_shadow():
-    rest = frontal_landmarks(NOBODY)
-    picture = portrait(rest)
+def test_a_lid_below_a_near_brow_is_not_as_dark_as_its_shadow(rest, picture):
     draw_over_lids(rest, picture, (0.02, 0.3), tuple(0.7 * np.array(SKIN)))
     draw_over_lids(rest, picture, (0.3, 0.75), (25, 30, 35))
     for eye, lights in zip((RIGHT, LEFT), lids_of(rest, picture), strict=True):
@@ -346,9 +335,7 @@ def test_a_lid_below_a_near_brow_is_not_as_dark_as_its_shadow():
         assert lights[middle].mean() > 0.8 * np.mean(SKIN)
 
 
-def test_a_shadow_that_ends_above_a_lid_is_no_step_in_it():
-    rest = frontal_landmarks(NOBODY)
-    picture = portrait(rest)
+def test_a_shadow_that_ends_above_a_lid_is_no_step_in_it(rest, picture):
     bright = picture.copy()
     draw_over_lids(rest, picture, (0.2, 0.75), tuple(0.7 * np.array(SKIN)))
     draw_over_lids(rest, picture, (0.17, 0.2), (60, 70, 90))  # the crease
@@ -361,8 +348,7 @@ def test_a_shadow_that_ends_above_a_lid_is_no_step_in_it():
         assert np.abs(light[4:] - light[:-4]).max() < 10, light.round()
 
 
-def test_only_the_eyes_are_touched_and_none_that_cannot_be_seen():
-    rest = frontal_landmarks(NOBODY)
+def test_only_the_eyes_are_touched_and_none_that_cannot_be_seen(rest):
     grid, _ = grid_and_map(rest, eyeBlink=1, jawOpen=1)
     moved = np.argwhere(np.abs(grid - IDENTITY).max(0) > 1e-3)[:, 0] / SIZE
     assert len(moved) and moved.max() < rest[30, 1]  # above the nose's tip
