@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import socket
@@ -36,6 +37,24 @@ needs_chromium = pytest.mark.skipif(not chromium.PROGRAM, reason="Chromium is no
 
 def jpeg(grey: int, size: int = 64) -> bytes:
     return cv2.imencode(".jpg", np.full((size, size, 3), grey, np.uint8))[1].tobytes()
+
+
+@contextlib.contextmanager
+def feeding(step, pause):
+    """Calls `step()` again and again in a thread, `pause` s apart."""
+    done = threading.Event()
+
+    def run():
+        while not done.wait(pause):
+            step()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 @pytest.fixture
@@ -657,15 +676,7 @@ def test_no_commands_where_none_are_wanted(commands):
 
 def test_a_client_that_stops_reading_costs_nothing_and_is_let_go(served, monkeypatch):
     monkeypatch.setattr(web_server, "STUCK", 1.0)
-    picture = jpeg(100, 512) + bytes(200_000)
-    done = threading.Event()
-
-    def feed():
-        k = 0
-        while not done.is_set():
-            k += 1
-            served.show(k / 25, picture)
-            time.sleep(0.005)
+    picture, number = jpeg(100, 512) + bytes(200_000), itertools.count()
 
     async def action(stuck, session):
         stuck._response.connection.transport.pause_reading()
@@ -680,13 +691,8 @@ def test_a_client_that_stops_reading_costs_nothing_and_is_let_go(served, monkeyp
         stuck._response.connection.transport.abort()  # or it waits 10 s to be told goodbye
         return count, waiting
 
-    thread = threading.Thread(target=feed)
-    thread.start()
-    try:
+    with feeding(lambda: served.show(next(number) / 25, picture), pause=0.005):
         count, waiting = connected(served, action)
-    finally:
-        done.set()
-        thread.join()
     assert served.counts["stuck"] == 1  # it was let go
     # The other one goes on.
     assert count > 50 and max(waiting, default=0) <= web_page_queue.PICTURES + 1
@@ -695,13 +701,7 @@ def test_a_client_that_stops_reading_costs_nothing_and_is_let_go(served, monkeyp
 def test_a_slow_network_makes_no_old_pictures(served):
     """What does not get through in time is left out here. In the system's buffers, of megabytes, it
     would wait for seconds."""
-    size, done, ages = 30_000, threading.Event(), []
-
-    def feed():
-        while not done.wait(0.01):
-            served.show(time.monotonic(), bytes(size))
-
-    thread = threading.Thread(target=feed)
+    size, ages = 30_000, []
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)
         connection.connect(("127.0.0.1", served.port))
@@ -709,16 +709,14 @@ def test_a_slow_network_makes_no_old_pictures(served):
         file = connection.makefile("rb")
         while file.readline().strip():  # the answer's head
             pass
-        thread.start()
         end = time.monotonic() + 3
-        while time.monotonic() < end:
-            length = file.read(2)[1]
-            data = file.read(int.from_bytes(file.read(2), "big") if length == 126 else length)
-            if len(data) > size:
-                ages.append(time.monotonic() - struct.unpack("<B7xd", data[:16])[1])
-                time.sleep(0.02)
-        done.set()
-        thread.join()
+        with feeding(lambda: served.show(time.monotonic(), bytes(size)), pause=0.01):
+            while time.monotonic() < end:
+                length = file.read(2)[1]
+                data = file.read(int.from_bytes(file.read(2), "big") if length == 126 else length)
+                if len(data) > size:
+                    ages.append(time.monotonic() - struct.unpack("<B7xd", data[:16])[1])
+                    time.sleep(0.02)
     print(f"{np.median(ages[-20:]):.2f} s")
     assert len(ages) > 20 and np.median(ages[-20:]) < 0.5
 
@@ -732,23 +730,20 @@ def test_a_port_in_use_is_said_in_one_line(served):
 def test_a_flash_is_seen_when_its_beep_is_heard(served):
     """Flashes and beeps at the same times, found again in the browser: the canvas's pixels against
     the samples that its sound graph puts out."""
-    fps, rate, done = 50, 22050, threading.Event()
-    dark, bright = jpeg(0), jpeg(255)
+    fps, rate, number = 50, 22050, itertools.count()
+    dark, bright, began = jpeg(0), jpeg(255), time.monotonic() + 0.1
 
     def is_on(t):
         return (t % 1.0) < 0.2
 
     def feed():
-        began = time.monotonic() + 0.1
-        k = 0
-        while not done.is_set():
-            t = k / fps
-            time.sleep(max(0, began + t - time.monotonic()))
-            served.show(t, bright if is_on(t) else dark)
-            n = np.arange(k * rate // fps, (k + 1) * rate // fps)
-            tone = 0.5 * np.sin(n * 2 * np.pi * 1000 / rate) * is_on(n / rate + 1e-9)
-            served.play(n[0] / rate, rate, tone.astype(np.float32))
-            k += 1
+        k = next(number)
+        t = k / fps
+        time.sleep(max(0, began + t - time.monotonic()))
+        served.show(t, bright if is_on(t) else dark)
+        n = np.arange(k * rate // fps, (k + 1) * rate // fps)
+        tone = 0.5 * np.sin(n * 2 * np.pi * 1000 / rate) * is_on(n / rate + 1e-9)
+        served.play(n[0] / rate, rate, tone.astype(np.float32))
 
     watch = """new Promise((finish) => {
       const { audio, analyser, canvas } = window.realtalk;
@@ -770,16 +765,10 @@ def test_a_flash_is_seen_when_its_beep_is_heard(served):
       };
       look();
     })"""
-    thread = threading.Thread(target=feed)
-    thread.start()
-    try:
-        with chromium.Page(f"http://127.0.0.1:{served.port}/") as page:
-            page.wait("window.realtalk?.audio.state === 'running' && realtalk.stats.frames > 50")
-            seen = page.run(watch)
-            stats = page.run("({...realtalk.stats, offsets: realtalk.stats.offsets.slice(-200)})")
-    finally:
-        done.set()
-        thread.join()
+    with feeding(feed, pause=0), chromium.Page(f"http://127.0.0.1:{served.port}/") as page:
+        page.wait("window.realtalk?.audio.state === 'running' && realtalk.stats.frames > 50")
+        seen = page.run(watch)
+        stats = page.run("({...realtalk.stats, offsets: realtalk.stats.offsets.slice(-200)})")
     flashes, beeps = np.array(seen["flashes"]), np.array(seen["beeps"])
     nearest = np.array([beeps[np.abs(beeps - f).argmin()] for f in flashes[1:]])
     offset = flashes[1:] - nearest - seen["latency"]  # what is put out now is heard `latency` later
@@ -858,12 +847,11 @@ def test_the_face_of_the_real_graph_moves_and_is_heard_in_a_browser(tmp_path):
 @needs_chromium
 def test_the_page_says_that_the_face_is_away_and_comes_back_by_itself(served, monkeypatch):
     """Pictures stop, the server hangs, it is gone, it is full."""
-    fed, done, server = threading.Event(), threading.Event(), [served]
+    fed, server = threading.Event(), [served]
 
     def feed():
-        while not done.wait(0.04):
-            if fed.is_set():
-                server[0].show(time.monotonic(), jpeg(int(time.monotonic() * 50) % 256))
+        if fed.is_set():
+            server[0].show(time.monotonic(), jpeg(int(time.monotonic() * 50) % 256))
 
     notice = "document.getElementById('notice').textContent"
     away = f"{notice}.includes('away') && document.body.classList.contains('away')"
@@ -873,11 +861,10 @@ def test_the_page_says_that_the_face_is_away_and_comes_back_by_itself(served, mo
         page.wait(f"window.realtalk?.stats.frames > {before} + 10 && {notice} === ''",
                   timeout=8 * SLOWER)  # fmt: skip
 
-    thread = threading.Thread(target=feed)
-    thread.start()
     fed.set()
+    address = f"http://127.0.0.1:{served.port}/operator"
     try:
-        with chromium.Page(f"http://127.0.0.1:{served.port}/operator") as page:
+        with feeding(feed, pause=0.04), chromium.Page(address) as page:
             comes_back(page)
             fed.clear()
             page.wait(away, timeout=2 * SLOWER)
@@ -911,33 +898,23 @@ def test_the_page_says_that_the_face_is_away_and_comes_back_by_itself(served, mo
             monkeypatch.setattr(web_server, "MAX_CLIENTS", 1)
             comes_back(page)
     finally:
-        done.set()
-        thread.join()
         server[0].stop()
 
 
 @needs_chromium
 def test_the_page_goes_on_when_the_clock_is_set(served):
-    done, jump = threading.Event(), [0.0]
+    jump, began = [0.0], time.monotonic()
 
     def feed():
-        began = time.monotonic()
-        while not done.is_set():
-            t = time.monotonic() - began + jump[0]
-            served.show(t, jpeg(int(t * 50) % 256))
-            served.play(t, 16000, np.full(640, 0.1, np.float32))
-            time.sleep(0.04)
+        t = time.monotonic() - began + jump[0]
+        served.show(t, jpeg(int(t * 50) % 256))
+        served.play(t, 16000, np.full(640, 0.1, np.float32))
 
-    thread = threading.Thread(target=feed)
-    thread.start()
-    try:
-        with chromium.Page(f"http://127.0.0.1:{served.port}/") as page:
-            page.wait("window.realtalk?.audio.state === 'running' && realtalk.stats.frames > 20")
-            for jump[0] in (3600.0, 0.0, 5.0):
-                before = page.run("realtalk.stats.frames")
-                page.wait(f"realtalk.stats.frames > {before} + 30", timeout=5)
-                recent = np.array(page.run("realtalk.stats.offsets.slice(-10)"))
-                assert np.median(recent) < 0.1
-    finally:
-        done.set()
-        thread.join()
+    address = f"http://127.0.0.1:{served.port}/"
+    with feeding(feed, pause=0.04), chromium.Page(address) as page:
+        page.wait("window.realtalk?.audio.state === 'running' && realtalk.stats.frames > 20")
+        for jump[0] in (3600.0, 0.0, 5.0):
+            before = page.run("realtalk.stats.frames")
+            page.wait(f"realtalk.stats.frames > {before} + 30", timeout=5)
+            recent = np.array(page.run("realtalk.stats.offsets.slice(-10)"))
+            assert np.median(recent) < 0.1
