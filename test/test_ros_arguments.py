@@ -4,6 +4,8 @@
 import re
 import subprocess
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +13,10 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("realtalk_ros.msg", reason="the ROS messages are not built")
 
 from realtalk_ros.errors import RealTalkError
+from realtalk_ros.nodes import ros_arguments
 from realtalk_ros.nodes.ros_arguments import check_types
 
+NODES = sorted(path.stem for path in Path(ros_arguments.__file__).parent.glob("*_node.py"))
 FILE = "/**: {ros__parameters: {fps: FPS, size: 512, qos_overrides: {depth: 2}}}"
 
 
@@ -67,9 +71,11 @@ def test_help_tells_the_parameters_and_starts_nothing():
     assert done.stdout.rstrip().endswith("false: wait for a manager")
 
 
-@pytest.mark.parametrize("node", ["audio_adapter_node", "display_node", "expression_node"])
-def test_help_is_for_users_and_names_no_classes_or_files(node):
-    about = run(node, "--help").stdout.split("\n\n")[1].replace("AudioChunk", "")
+@pytest.mark.parametrize("node", NODES)
+def test_help_is_for_users_and_names_no_classes_or_files(capsys, monkeypatch, node):
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")  # as it does itself, for good
+    assert import_module(f"realtalk_ros.nodes.{node}").main([node, "--help"]) == 0
+    about = capsys.readouterr().out.split("\n\n")[1].replace("AudioChunk", "")
     assert about and not re.search(r"\.py|thin\s+shell|[a-z][A-Z]", about)
 
 
