@@ -5,6 +5,7 @@ import argparse
 import csv
 import importlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -40,8 +41,6 @@ def speak(capsys, *arguments):
 
 def command(*arguments, **environment):
     """The same for any subcommand, in a process of its own."""
-    import os
-
     return subprocess.run([sys.executable, "-m", "realtalk_ros.cli", *map(str, arguments)],
                           capture_output=True, text=True,
                           env={**os.environ, **environment})  # fmt: skip
@@ -223,8 +222,6 @@ def test_each_command_asks_for_its_own_extra(capsys, monkeypatch, words, missing
 
 
 def test_every_subcommand_follows_the_convention():
-    import importlib
-
     for words, (module, _) in COMMANDS.items():
         try:
             loaded = importlib.import_module(module)
